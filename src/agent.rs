@@ -1,0 +1,1 @@
+//! The agent: arguments, wiring and supervision, admin HTTP.

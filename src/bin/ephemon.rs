@@ -1,0 +1,3 @@
+//! `ephemon`: the node agent and the demo.
+
+fn main() {}

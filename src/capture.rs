@@ -1,0 +1,3 @@
+//! From cgroup files to figures with a quality.
+
+pub mod books;

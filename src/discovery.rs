@@ -1,0 +1,3 @@
+//! Which pods and containers are on this node.
+
+pub mod inventory;

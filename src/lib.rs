@@ -1,0 +1,11 @@
+//! ephemon: metrics, logs, traces and a container hook for Kubernetes ephemeral containers.
+
+pub mod agent;
+pub mod capture;
+pub mod cgroup;
+pub mod demo;
+pub mod discovery;
+pub mod metrics;
+pub mod model;
+pub mod node;
+pub mod vitals;

@@ -1,0 +1,118 @@
+//! A container's identity on the node.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// The runtime's id of a container: 64 lower-case hexadecimal digits. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ContainerId(Arc<str>);
+
+/// The text is no container id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalidContainerId;
+
+/// Which list of the pod's spec a container stands in; the `container_type` label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ContainerType {
+    /// `spec.containers`.
+    Container,
+    /// `spec.initContainers` without `restartPolicy: Always`.
+    Init,
+    /// `spec.initContainers` with `restartPolicy: Always`.
+    Sidecar,
+    /// `spec.ephemeralContainers`.
+    Ephemeral,
+    /// The pod's sandbox ("pause"): counted in the pod's books, never shown as a container.
+    Sandbox,
+    /// Seen on the node; its place in the spec is not known (yet, or for want of an API).
+    Unknown,
+}
+
+// === impl ContainerId ===
+
+impl ContainerId {
+    /// Digits in an id (containerd and CRI-O both draw 32 random bytes).
+    pub const LEN: usize = 64;
+
+    /// Takes exactly 64 lower-case hexadecimal digits.
+    pub fn parse(text: &str) -> Result<Self, InvalidContainerId> {
+        let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        if text.len() == Self::LEN && text.bytes().all(hex) {
+            Ok(Self(text.into()))
+        } else {
+            Err(InvalidContainerId)
+        }
+    }
+
+    /// Takes `containerd://ID`, `cri-o://ID`: the spelling of `status.*.containerID`.
+    pub fn parse_status(text: &str) -> Result<Self, InvalidContainerId> {
+        text.split_once("://")
+            .map_or(Err(InvalidContainerId), |(_, id)| Self::parse(id))
+    }
+
+    /// The id's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The first twelve digits, as `crictl` and `docker` print them.
+    pub fn short(&self) -> &str {
+        self.0.get(..12).unwrap_or(&self.0)
+    }
+}
+
+impl fmt::Debug for ContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.short())
+    }
+}
+
+impl fmt::Display for ContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+// === impl InvalidContainerId ===
+
+impl fmt::Display for InvalidContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a container id (64 lower-case hexadecimal digits)")
+    }
+}
+
+impl std::error::Error for InvalidContainerId {}
+
+// === impl ContainerType ===
+
+impl ContainerType {
+    /// The value of the `container_type` label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Container => "container",
+            Self::Init => "init",
+            Self::Sidecar => "sidecar",
+            Self::Ephemeral => "ephemeral",
+            Self::Sandbox => "sandbox",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_64_lower_case_digits_are_an_id() {
+        let id = "a0f57c0c702b40378c6460d0b3ecf29596c72d77d1bf18ee8169303b06f060a7";
+        assert_eq!(ContainerId::parse(id).unwrap().short(), "a0f57c0c702b");
+        assert_eq!(
+            ContainerId::parse_status(&format!("containerd://{id}")),
+            ContainerId::parse(id)
+        );
+        assert!(ContainerId::parse(&id.to_uppercase()).is_err());
+        assert!(ContainerId::parse(&id[1..]).is_err());
+        assert!(ContainerId::parse_status(id).is_err());
+    }
+}

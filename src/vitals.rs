@@ -1,0 +1,175 @@
+//! What the agent counts about itself. Any room counts here; `metrics` shows it.
+//!
+//! Label values are closed enums: free text goes to the log, never to a label.
+
+use std::time::Duration;
+
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry};
+
+use crate::model::Quality;
+
+/// How a container was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// An inotify event of its cgroup's parent.
+    Inotify,
+    /// The first walk of the tree: it ran before the agent did.
+    Startup,
+    /// A later walk: the event was lost or could not be had.
+    Rescan,
+    /// Only the pod's counters show that it lived.
+    Residual,
+}
+
+/// What kind of data a drop concerns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// Figures of containers.
+    Metrics,
+    /// Births and deaths.
+    Events,
+}
+
+/// Why something was dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// Its pod does not match the selector.
+    Unselected,
+    /// A cap on how many are held at once.
+    Cap,
+    /// Held for `--retain-ended` and not fetched often enough.
+    Expired,
+    /// A newer container has the same labels.
+    Superseded,
+    /// The kernel's inotify queue overflowed.
+    Overflow,
+    /// A kernel file could not be read or made no sense.
+    Unreadable,
+}
+
+/// The agent's own counters. Cheap to clone; every clone counts into the same figures.
+#[derive(Debug, Clone)]
+pub struct Vitals {
+    registry: Registry,
+    finals: IntCounterVec,
+    discovered: IntCounterVec,
+    dropped: IntCounterVec,
+    samples: IntCounter,
+    sample_duration: Histogram,
+}
+
+// === impl Source, Signal, Reason ===
+
+impl Source {
+    /// The value of the `source` label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Inotify => "inotify",
+            Self::Startup => "startup",
+            Self::Rescan => "rescan",
+            Self::Residual => "residual",
+        }
+    }
+}
+
+impl Signal {
+    /// The value of the `signal` label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Metrics => "metrics",
+            Self::Events => "events",
+        }
+    }
+}
+
+impl Reason {
+    /// The value of the `reason` label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unselected => "unselected",
+            Self::Cap => "cap",
+            Self::Expired => "expired",
+            Self::Superseded => "superseded",
+            Self::Overflow => "overflow",
+            Self::Unreadable => "unreadable",
+        }
+    }
+}
+
+// === impl Vitals ===
+
+impl Vitals {
+    /// Registers every family, with a process collector where `/proc` is there.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let counter = |name, help, labels: &[&str]| {
+            IntCounterVec::new(Opts::new(name, help).namespace("ephemon_agent"), labels)
+        };
+        let vitals = Self {
+            registry: Registry::new(),
+            finals: counter(
+                "finals_total",
+                "Final readings of ended containers.",
+                &["quality"],
+            )?,
+            discovered: counter("discovered_total", "Containers found.", &["source"])?,
+            dropped: counter("dropped_total", "Data given up.", &["signal", "reason"])?,
+            samples: IntCounter::new(
+                "ephemon_agent_samples_total",
+                "Periodic readings of a container's cgroup.",
+            )?,
+            sample_duration: Histogram::with_opts(
+                HistogramOpts::new(
+                    "ephemon_agent_sample_duration_seconds",
+                    "Time to read one container's cgroup files.",
+                )
+                .buckets(vec![
+                    5e-6, 1e-5, 2e-5, 3.5e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 1e-2,
+                ]),
+            )?,
+        };
+        for quality in Quality::ALL {
+            vitals
+                .finals
+                .with_label_values(&[quality.as_str()])
+                .inc_by(0);
+        }
+        vitals.registry.register(Box::new(vitals.finals.clone()))?;
+        vitals
+            .registry
+            .register(Box::new(vitals.discovered.clone()))?;
+        vitals.registry.register(Box::new(vitals.dropped.clone()))?;
+        vitals.registry.register(Box::new(vitals.samples.clone()))?;
+        vitals
+            .registry
+            .register(Box::new(vitals.sample_duration.clone()))?;
+        Ok(vitals)
+    }
+
+    /// The registry, for `metrics` to render.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// A container's final figures are settled.
+    pub fn final_settled(&self, quality: Quality) {
+        self.finals.with_label_values(&[quality.as_str()]).inc();
+    }
+
+    /// A container was found.
+    pub fn discovered(&self, source: Source) {
+        self.discovered.with_label_values(&[source.as_str()]).inc();
+    }
+
+    /// Data was given up.
+    pub fn dropped(&self, signal: Signal, reason: Reason) {
+        self.dropped
+            .with_label_values(&[signal.as_str(), reason.as_str()])
+            .inc();
+    }
+
+    /// A container's files were read once.
+    pub fn sampled(&self, took: Duration) {
+        self.samples.inc();
+        self.sample_duration.observe(took.as_secs_f64());
+    }
+}
