@@ -1,3 +1,4 @@
 //! Which pods and containers are on this node.
 
+pub mod cgroups;
 pub mod inventory;

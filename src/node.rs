@@ -1,5 +1,5 @@
 //! The node's file system as the agent sees it: every host path is joined to `--node-root`, so the
-//! same agent runs on the host, in a DaemonSet with the host mounted elsewhere, and on a fixture.
+//! same agent runs on the host, in a `DaemonSet` with the host mounted elsewhere, and on a fixture.
 
 use std::path::{Path, PathBuf};
 

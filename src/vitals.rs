@@ -106,11 +106,7 @@ impl Vitals {
         };
         let vitals = Self {
             registry: Registry::new(),
-            finals: counter(
-                "finals_total",
-                "Final readings of ended containers.",
-                &["quality"],
-            )?,
+            finals: counter("finals_total", "Final readings of ended containers.", &["quality"])?,
             discovered: counter("discovered_total", "Containers found.", &["source"])?,
             dropped: counter("dropped_total", "Data given up.", &["signal", "reason"])?,
             samples: IntCounter::new(
@@ -122,26 +118,17 @@ impl Vitals {
                     "ephemon_agent_sample_duration_seconds",
                     "Time to read one container's cgroup files.",
                 )
-                .buckets(vec![
-                    5e-6, 1e-5, 2e-5, 3.5e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 1e-2,
-                ]),
+                .buckets(vec![5e-6, 1e-5, 2e-5, 3.5e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 1e-2]),
             )?,
         };
         for quality in Quality::ALL {
-            vitals
-                .finals
-                .with_label_values(&[quality.as_str()])
-                .inc_by(0);
+            vitals.finals.with_label_values(&[quality.as_str()]).inc_by(0);
         }
         vitals.registry.register(Box::new(vitals.finals.clone()))?;
-        vitals
-            .registry
-            .register(Box::new(vitals.discovered.clone()))?;
+        vitals.registry.register(Box::new(vitals.discovered.clone()))?;
         vitals.registry.register(Box::new(vitals.dropped.clone()))?;
         vitals.registry.register(Box::new(vitals.samples.clone()))?;
-        vitals
-            .registry
-            .register(Box::new(vitals.sample_duration.clone()))?;
+        vitals.registry.register(Box::new(vitals.sample_duration.clone()))?;
         Ok(vitals)
     }
 
@@ -162,9 +149,7 @@ impl Vitals {
 
     /// Data was given up.
     pub fn dropped(&self, signal: Signal, reason: Reason) {
-        self.dropped
-            .with_label_values(&[signal.as_str(), reason.as_str()])
-            .inc();
+        self.dropped.with_label_values(&[signal.as_str(), reason.as_str()]).inc();
     }
 
     /// A container's files were read once.

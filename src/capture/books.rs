@@ -64,16 +64,12 @@ struct Pages {
 impl Books {
     /// Enters a container's figures in place of the earlier ones.
     pub fn enter(&self, record: Record) {
-        self.pages()
-            .containers
-            .insert(record.id.clone(), Arc::new(record));
+        self.pages().containers.insert(record.id.clone(), Arc::new(record));
     }
 
     /// Enters a pod's figures in place of the earlier ones.
     pub fn enter_pod(&self, record: PodRecord) {
-        self.pages()
-            .pods
-            .insert(record.pod.clone(), Arc::new(record));
+        self.pages().pods.insert(record.pod.clone(), Arc::new(record));
     }
 
     /// Forgets a container: it was shown often enough, or is none of ours.

@@ -46,8 +46,7 @@ impl ContainerId {
 
     /// Takes `containerd://ID`, `cri-o://ID`: the spelling of `status.*.containerID`.
     pub fn parse_status(text: &str) -> Result<Self, InvalidContainerId> {
-        text.split_once("://")
-            .map_or(Err(InvalidContainerId), |(_, id)| Self::parse(id))
+        text.split_once("://").map_or(Err(InvalidContainerId), |(_, id)| Self::parse(id))
     }
 
     /// The id's text.

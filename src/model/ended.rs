@@ -36,12 +36,8 @@ pub struct Exit {
 
 impl Quality {
     /// Every quality, best first.
-    pub const ALL: [Self; 4] = [
-        Self::Exact,
-        Self::Residual,
-        Self::ResidualShared,
-        Self::LastSample,
-    ];
+    pub const ALL: [Self; 4] =
+        [Self::Exact, Self::Residual, Self::ResidualShared, Self::LastSample];
 
     /// The value of the `quality` label.
     pub fn as_str(self) -> &'static str {

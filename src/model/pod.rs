@@ -33,20 +33,12 @@ impl PodUid {
         let dashes = [8, 13, 18, 23];
         let valid = match text.len() {
             36 => text.bytes().enumerate().all(|(at, byte)| {
-                if dashes.contains(&at) {
-                    byte == b'-'
-                } else {
-                    byte.is_ascii_hexdigit()
-                }
+                if dashes.contains(&at) { byte == b'-' } else { byte.is_ascii_hexdigit() }
             }),
             32 => text.bytes().all(|byte| byte.is_ascii_hexdigit()),
             _ => false,
         };
-        if valid {
-            Ok(Self(text.into()))
-        } else {
-            Err(InvalidPodUid)
-        }
+        if valid { Ok(Self(text.into())) } else { Err(InvalidPodUid) }
     }
 
     /// The UID's text.

@@ -1,0 +1,231 @@
+//! One container while its cgroup is there: its kept files, its figures so far, where it stands.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::alarm::Alarm;
+use super::books::Record;
+use crate::cgroup::{Files, Gone, Hierarchy};
+use crate::model::{ContainerId, Ended, PodUid, Quality, Usage};
+
+/// Limits change rarely; they are read at birth and at this interval.
+const LIMITS_EVERY: Duration = Duration::from_secs(10);
+
+/// The runtime makes one controller's directory after another; files that were absent are tried
+/// again for this long.
+const STILL_OPENING: Duration = Duration::from_secs(2);
+
+/// Where a container stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Its cgroup is there; no process has been seen in it.
+    Fresh,
+    /// A process is in it.
+    Running,
+    /// Its last process is gone, and its files have been read since.
+    Empty {
+        /// On the monotonic clock.
+        since: Instant,
+        /// On the wall clock.
+        at: SystemTime,
+        /// Readings since.
+        rechecks: usize,
+        /// Whether it was shown as ended.
+        told: bool,
+    },
+}
+
+/// A container's cgroup and what was read from it.
+#[derive(Debug)]
+pub(crate) struct Living {
+    pub(crate) id: ContainerId,
+    pub(crate) pod: PodUid,
+    pub(crate) path: PathBuf,
+    pub(crate) born: SystemTime,
+    pub(crate) born_at: Instant,
+    pub(crate) phase: Phase,
+    pub(crate) usage: Usage,
+    pub(crate) read_at: SystemTime,
+    pub(crate) sampled_at: Instant,
+    pub(crate) alarm: Option<Alarm>,
+    /// When the last alarm rang: the group is about to be empty, or has another process.
+    pub(crate) rung_at: Option<Instant>,
+    /// Found to be the sandbox.
+    pub(crate) sandbox: bool,
+    /// When the timer is set for, to find the entry again.
+    pub(crate) due: Instant,
+    files: Option<Files>,
+    limits_at: Option<Instant>,
+}
+
+/// What reading a container's files came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// Read; this many files could not be.
+    Read(u32),
+    /// The cgroup is gone.
+    Gone,
+}
+
+// === impl Living ===
+
+impl Living {
+    /// A container whose cgroup was just seen; nothing is opened yet.
+    pub(crate) fn new(
+        id: ContainerId,
+        pod: PodUid,
+        path: PathBuf,
+        born: SystemTime,
+        now: Instant,
+    ) -> Self {
+        Self {
+            id,
+            pod,
+            path,
+            born,
+            born_at: now,
+            phase: Phase::Fresh,
+            usage: Usage::default(),
+            read_at: born,
+            sampled_at: now,
+            alarm: None,
+            rung_at: None,
+            sandbox: false,
+            due: now,
+            files: None,
+            limits_at: None,
+        }
+    }
+
+    /// Opens the files.
+    pub(crate) fn wake(&mut self, hierarchy: &Hierarchy) {
+        if self.files.is_none() {
+            self.files = Some(Files::open(hierarchy, &self.path));
+        }
+    }
+
+    /// Whether its cgroup could be opened: one that was gone before it was looked at could not.
+    pub(crate) fn is_open(&self) -> bool {
+        self.files.as_ref().is_some_and(Files::is_open)
+    }
+
+    /// Closes the files: its pod is not wanted.
+    pub(crate) fn sleep(&mut self) {
+        self.files = None;
+        self.alarm = None;
+        self.phase = Phase::Fresh;
+    }
+
+    /// Whether its files are closed.
+    pub(crate) fn asleep(&self) -> bool {
+        self.files.is_none()
+    }
+
+    /// Whether a process is in it, as the kernel says now.
+    pub(crate) fn populated(&mut self, buffer: &mut Vec<u8>) -> Result<Option<bool>, Gone> {
+        self.files.as_mut().map_or(Ok(None), |files| files.populated(buffer))
+    }
+
+    /// Its processes.
+    pub(crate) fn pids(&mut self, buffer: &mut Vec<u8>) -> Vec<u32> {
+        self.files.as_mut().map(|files| files.pids(buffer)).unwrap_or_default()
+    }
+
+    /// A periodic reading.
+    pub(crate) fn sample(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Reading {
+        let Some(files) = &mut self.files else {
+            return Reading::Gone;
+        };
+        if now.duration_since(self.born_at) < STILL_OPENING {
+            files.reopen();
+        }
+        if self.limits_at.is_none_or(|at| now.duration_since(at) >= LIMITS_EVERY) {
+            files.read_limits(&mut self.usage);
+            self.limits_at = Some(now);
+        }
+        match files.read(&mut self.usage, buffer) {
+            Ok(unreadable) => {
+                (self.read_at, self.sampled_at) = (SystemTime::now(), now);
+                Reading::Read(unreadable)
+            }
+            Err(Gone) => Reading::Gone,
+        }
+    }
+
+    /// The reading after the last process was gone. Gauges stay those of the last living sample:
+    /// what is charged to an empty group is page cache waiting to be dropped.
+    pub(crate) fn read_final(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Reading {
+        let sampled = self.limits_at.is_some();
+        let memory = self.usage.memory;
+        let pids = self.usage.pids.current;
+        let reading = self.sample(now, buffer);
+        if sampled && reading != Reading::Gone && memory.usage_bytes.is_some() {
+            let read = &mut self.usage.memory;
+            read.usage_bytes = memory.usage_bytes;
+            read.working_set_bytes = memory.working_set_bytes;
+            read.rss_bytes = memory.rss_bytes;
+            read.cache_bytes = memory.cache_bytes;
+            read.swap_bytes = memory.swap_bytes;
+            self.usage.pids.current = pids;
+        }
+        reading
+    }
+
+    /// The CPU total alone, for the pod's books. False: the cgroup is gone.
+    pub(crate) fn read_cpu(&mut self, buffer: &mut Vec<u8>) -> bool {
+        self.files.as_mut().is_some_and(|files| files.read_cpu(&mut self.usage, buffer).is_ok())
+    }
+
+    /// All figures but the CPU total, which stays as it was read with the pod's.
+    pub(crate) fn read_others(&mut self, buffer: &mut Vec<u8>) {
+        let cpu_ns = self.usage.cpu.usage_ns;
+        if let Some(files) = &mut self.files
+            && files.read(&mut self.usage, buffer).is_ok()
+        {
+            self.usage.cpu.usage_ns = cpu_ns;
+        }
+    }
+
+    /// Whether a cgroup below this one holds processes: version 1's own list says nothing of them.
+    pub(crate) fn nested_processes(&self, hierarchy: &Hierarchy) -> bool {
+        let Some(root) = hierarchy.watched_root() else {
+            return false;
+        };
+        !hierarchy.has_events() && holds_processes_below(&root.join(&self.path), 3)
+    }
+
+    /// The record to show: living, or ended with the quality its end was read with.
+    pub(crate) fn record(&self, ended: Option<Ended>) -> Record {
+        Record {
+            id: self.id.clone(),
+            pod: self.pod.clone(),
+            born: self.born,
+            read_at: self.read_at,
+            usage: self.usage.clone(),
+            ended,
+        }
+    }
+
+    /// Its end, if its last process was seen gone and its files were read since.
+    pub(crate) fn exact_end(&self) -> Option<Ended> {
+        match self.phase {
+            Phase::Empty { at, .. } => Some(Ended { at, quality: Quality::Exact }),
+            Phase::Fresh | Phase::Running => None,
+        }
+    }
+}
+
+/// Looks for a process in the groups below, to a bounded depth.
+fn holds_processes_below(directory: &Path, depth: u8) -> bool {
+    let Ok(entries) = std::fs::read_dir(directory) else {
+        return false;
+    };
+    entries
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .any(|entry| {
+            let procs = std::fs::read(entry.path().join("cgroup.procs"));
+            procs.is_ok_and(|procs| !procs.is_empty())
+                || (depth > 0 && holds_processes_below(&entry.path(), depth - 1))
+        })
+}

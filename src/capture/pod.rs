@@ -1,0 +1,162 @@
+//! One pod while its cgroup is there: its own counters, its books, its network.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use procfs::FromBufRead as _;
+use procfs::net::InterfaceDeviceStatus;
+
+use super::additive::Additive;
+use super::books::PodRecord;
+use super::ledger::Ledger;
+use crate::cgroup::{Files, Hierarchy};
+use crate::model::{ContainerId, NetUsage, PodUid, Usage};
+
+/// More than `/proc/PID/net/dev` prints for several hundred interfaces.
+const NET_DEV_BYTES: usize = 64 * 1024;
+
+/// A pod's cgroup and what is kept of it.
+#[derive(Debug)]
+pub(crate) struct Pod {
+    pub(crate) uid: PodUid,
+    pub(crate) ledger: Ledger,
+    pub(crate) containers: Vec<ContainerId>,
+    files: Files,
+    usage: Usage,
+    network: Network,
+    accounting_error: Option<f64>,
+}
+
+#[derive(Debug)]
+enum Network {
+    /// No process of the pod has been looked at.
+    Untried,
+    /// The kept file; it pins the network namespace until the pod's end.
+    Own(File),
+    /// The pod shares the node's network, or it may not be looked at: no figures.
+    None,
+}
+
+// === impl Pod ===
+
+impl Pod {
+    /// A pod seen at its birth, or found running.
+    pub(crate) fn new(uid: PodUid, path: &Path, hierarchy: &Hierarchy, from_birth: bool) -> Self {
+        Self {
+            uid,
+            ledger: if from_birth { Ledger::from_birth() } else { Ledger::from_now() },
+            containers: Vec::new(),
+            files: Files::open(hierarchy, path),
+            usage: Usage::default(),
+            network: Network::Untried,
+            accounting_error: None,
+        }
+    }
+
+    /// Reads the pod's own counters. `None`: its cgroup is gone.
+    pub(crate) fn read(&mut self, buffer: &mut Vec<u8>) -> Option<Additive> {
+        self.files.reopen();
+        self.files.read(&mut self.usage, buffer).ok()?;
+        Some(Additive::of(&self.usage))
+    }
+
+    /// Balances the books and returns the record to show.
+    pub(crate) fn balance(&mut self, own: &Additive, living: &Additive) -> PodRecord {
+        self.ledger.open(own, living);
+        self.accounting_error = self.ledger.error_ratio(own, living);
+        self.record(false)
+    }
+
+    /// The record to show.
+    pub(crate) fn record(&self, gone: bool) -> PodRecord {
+        PodRecord {
+            pod: self.uid.clone(),
+            net: self.net(),
+            accounting_error: self.accounting_error,
+            gone,
+        }
+    }
+
+    /// Keeps the network file of the first process that lets itself be looked at. The pod's
+    /// processes share one network namespace; the node's own is left out.
+    pub(crate) fn adopt_network(&mut self, pid: u32, proc: &Path) {
+        if !matches!(self.network, Network::Untried) {
+            return;
+        }
+        let namespace = |pid: &str| fs::read_link(proc.join(pid).join("ns/net")).ok();
+        let (Some(pods), Some(nodes)) = (namespace(&pid.to_string()), namespace("1")) else {
+            return;
+        };
+        let path = proc.join(pid.to_string()).join("net/dev");
+        self.network = match File::open(path) {
+            Ok(file) if pods != nodes => Network::Own(file),
+            _ => Network::None,
+        };
+    }
+
+    fn net(&self) -> Vec<NetUsage> {
+        let Network::Own(file) = &self.network else {
+            return Vec::new();
+        };
+        let mut text = vec![0; NET_DEV_BYTES];
+        let Ok(read) = file.read_at(&mut text, 0) else {
+            return Vec::new();
+        };
+        text.truncate(read);
+        interfaces(&text)
+    }
+}
+
+fn interfaces(text: &[u8]) -> Vec<NetUsage> {
+    let Ok(InterfaceDeviceStatus(devices)) = InterfaceDeviceStatus::from_buf_read(text) else {
+        return Vec::new();
+    };
+    let mut interfaces: Vec<_> = devices
+        .into_values()
+        .filter(|device| device.name != "lo")
+        .map(|device| NetUsage {
+            interface: device.name,
+            receive_bytes: device.recv_bytes,
+            receive_packets: device.recv_packets,
+            receive_errors: device.recv_errs,
+            receive_dropped: device.recv_drop,
+            transmit_bytes: device.sent_bytes,
+            transmit_packets: device.sent_packets,
+            transmit_errors: device.sent_errs,
+            transmit_dropped: device.sent_drop,
+        })
+        .collect();
+    interfaces.sort_by(|a, b| a.interface.cmp(&b.interface));
+    interfaces
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn interfaces_are_read_without_loopback() {
+        let text = b"Inter-|   Receive                                                |  Transmit\n \
+             face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n    \
+             lo:    1      1    0    0    0     0          0         0        1       1    0    0    0     0       0          0\n  \
+             eth0: 1296    16    1    2    0     0          0         0     2746      26    3    4    0     0       0          0\n";
+        let interfaces = interfaces(text);
+        assert_eq!(interfaces.len(), 1);
+        let eth0 = &interfaces[0];
+        assert_eq!(
+            (eth0.interface.as_str(), eth0.receive_bytes, eth0.transmit_dropped),
+            ("eth0", 1296, 4)
+        );
+        assert_eq!((eth0.receive_errors, eth0.receive_dropped, eth0.transmit_packets), (1, 2, 26));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in any::<Vec<u8>>()) {
+            let _ = interfaces(&text);
+        }
+    }
+}

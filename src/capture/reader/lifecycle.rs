@@ -1,0 +1,392 @@
+//! A container's way through the reader: born, sampled, empty, gone, settled.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use rustix::event::epoll;
+use std::os::fd::AsFd as _;
+
+use super::Reader;
+use crate::capture::additive::Additive;
+use crate::capture::alarm::{self, Alarm};
+use crate::capture::books::Record;
+use crate::capture::cadence::{Cadence, OVER_AFTER};
+use crate::capture::living::{Living, Phase, Reading};
+use crate::capture::pod::Pod;
+use crate::cgroup::Gone;
+use crate::discovery::inventory::Verdict;
+use crate::model::{ContainerId, Ended, PodUid, Quality};
+use crate::vitals::{Reason, Signal, Source};
+
+/// A pod that the API does not list is captured this long all the same: the list may be behind.
+const UNWANTED_AFTER: Duration = Duration::from_secs(10);
+/// A sleeping container's pod is asked about at this interval.
+const ASLEEP_EVERY: Duration = Duration::from_secs(5);
+/// Without events a group that has had no process yet is looked at this often, while it is young.
+const LOOK_FRESH: Duration = Duration::from_millis(2);
+/// And this often later, or where no process can be waited for.
+const LOOK_BLIND: Duration = Duration::from_millis(10);
+/// After an alarm rang the group is looked at every millisecond for this long.
+const RUNG_FOR: Duration = Duration::from_millis(50);
+/// A container is young for this long.
+const YOUNG: Duration = Duration::from_secs(1);
+/// The sandbox's process is `runc` first; its name is looked at for this long.
+const SANDBOX_TOLD: Duration = Duration::from_secs(2);
+
+impl Reader {
+    pub(super) fn pod_born(&mut self, uid: PodUid, path: &Path, source: Source) {
+        let from_birth = source == Source::Inotify;
+        let pod = Pod::new(uid.clone(), path, &self.hierarchy, from_birth);
+        self.pods.insert(uid, pod);
+    }
+
+    pub(super) fn born(
+        &mut self,
+        key: u64,
+        id: ContainerId,
+        pod: PodUid,
+        path: PathBuf,
+        source: Source,
+    ) {
+        if self.living.len() >= self.options.max_containers {
+            self.vitals.dropped(Signal::Metrics, Reason::Cap);
+            return;
+        }
+        let now = Instant::now();
+        let born = match source {
+            Source::Inotify => SystemTime::now(),
+            Source::Startup | Source::Rescan | Source::Residual => self.made(&path),
+        };
+        let mut container = Living::new(id.clone(), pod.clone(), path, born, now);
+        container.wake(&self.hierarchy);
+        if let Some(pod) = self.pods.get_mut(&pod) {
+            pod.containers.push(id.clone());
+        }
+        self.vitals.discovered(if container.is_open() { source } else { Source::Residual });
+        self.inventory.born(&pod, &id, born);
+        self.keys.insert(id, key);
+        self.timers.insert((now, key));
+        self.living.insert(key, container);
+        self.look(key, now);
+        self.sample(key, now);
+        self.reset_timer(key, now);
+    }
+
+    /// Looks whether a container has processes, and acts on it.
+    pub(super) fn look(&mut self, key: u64, now: Instant) {
+        let Some(container) = self.living.get_mut(&key) else {
+            return;
+        };
+        match container.populated(&mut self.buffer) {
+            Ok(Some(true)) => self.populated(key),
+            Ok(Some(false)) => self.emptied(key, now),
+            // Its removal is on the way; nothing can be read before it.
+            Ok(None) | Err(Gone) => {}
+        }
+    }
+
+    /// A process is in it: wait for one, and tell the sandbox from a container.
+    fn populated(&mut self, key: u64) {
+        let Some(container) = self.living.get_mut(&key) else {
+            return;
+        };
+        if let Phase::Empty { told: true, .. } = container.phase {
+            let last = Additive::of(&container.usage);
+            if let Some(pod) = self.pods.get_mut(&container.pod) {
+                pod.ledger.unsettle(&last);
+            }
+        }
+        container.phase = Phase::Running;
+        if container.alarm.is_none() {
+            let proc = self.options.node.proc();
+            let pids = container.pids(&mut self.buffer);
+            container.alarm = Alarm::choose(&pids, &proc);
+            if let Some(alarm) = &container.alarm {
+                if let Some(pod) = self.pods.get_mut(&container.pod) {
+                    pod.adopt_network(alarm.pid, &proc);
+                }
+                let flags = epoll::EventFlags::IN | epoll::EventFlags::ONESHOT;
+                let data = epoll::EventData::new_u64(key);
+                if let Err(error) = epoll::add(&self.epoll, alarm.fd.as_fd(), data, flags) {
+                    tracing::debug!(%error, "a process cannot be waited for");
+                    container.alarm = None;
+                }
+            }
+        }
+    }
+
+    /// No process is in it. Before the first one that is nothing; after the last it is the end.
+    fn emptied(&mut self, key: u64, now: Instant) {
+        let Some(container) = self.living.get_mut(&key) else {
+            return;
+        };
+        if container.phase == Phase::Fresh {
+            // A life too short to be seen leaves CPU time behind.
+            container.read_cpu(&mut self.buffer);
+            if container.usage.cpu.usage_ns.is_none_or(|used| used == 0) {
+                return;
+            }
+        }
+        let Reading::Read(_) = container.read_final(now, &mut self.buffer) else {
+            return;
+        };
+        container.alarm = None;
+        container.phase = match container.phase {
+            Phase::Empty { since, at, rechecks, told } => {
+                Phase::Empty { since, at, rechecks: rechecks + 1, told }
+            }
+            Phase::Fresh | Phase::Running => {
+                Phase::Empty { since: now, at: SystemTime::now(), rechecks: 0, told: false }
+            }
+        };
+        self.reset_timer(key, now);
+    }
+
+    /// The process waited for has ended.
+    pub(super) fn rung(&mut self, key: u64) {
+        let now = Instant::now();
+        if let Some(container) = self.living.get_mut(&key) {
+            container.alarm = None;
+            container.rung_at = Some(now);
+        }
+        self.look(key, now);
+        self.reset_timer(key, now);
+    }
+
+    /// A container's timer: sleep on, sample, look, or settle.
+    pub(super) fn on_timer(&mut self, key: u64, now: Instant) {
+        let Some(container) = self.living.get(&key) else {
+            return;
+        };
+        let uid = container.pod.clone();
+        let wanted = self.inventory.verdict(&uid) != Verdict::Unwanted;
+        let asleep = container.asleep();
+        if asleep && wanted {
+            self.wake_pod(&uid, now);
+        } else if !asleep && !wanted && now.duration_since(container.born_at) >= UNWANTED_AFTER {
+            self.vitals.dropped(Signal::Metrics, Reason::Unselected);
+            self.put_to_sleep(key);
+        }
+        match self.living.get(&key).map(|container| (container.asleep(), container.phase)) {
+            None | Some((true, _)) => {}
+            Some((false, Phase::Empty { since, told, .. })) => {
+                self.look(key, now);
+                if !told && now.duration_since(since) >= OVER_AFTER {
+                    self.tell_over(key);
+                }
+            }
+            Some((false, Phase::Fresh | Phase::Running)) => {
+                self.look(key, now);
+                self.sample_if_due(key, now);
+            }
+        }
+        self.reset_timer(key, now);
+    }
+
+    fn sample_if_due(&mut self, key: u64, now: Instant) {
+        let Some(container) = self.living.get(&key) else {
+            return;
+        };
+        if matches!(container.phase, Phase::Empty { .. }) || self.budget.wait() > Duration::ZERO {
+            return;
+        }
+        let interval = self.cadence.interval(now.duration_since(container.born_at));
+        if now.duration_since(container.sampled_at) >= interval {
+            self.sample(key, now);
+        }
+    }
+
+    fn sample(&mut self, key: u64, now: Instant) {
+        let Some(container) = self.living.get_mut(&key) else {
+            return;
+        };
+        if matches!(container.phase, Phase::Empty { .. }) {
+            return;
+        }
+        let reading = container.sample(now, &mut self.buffer);
+        let took = now.elapsed();
+        self.budget.spend(took);
+        self.vitals.sampled(took);
+        if let Reading::Read(unreadable) = reading {
+            for _ in 0..unreadable {
+                self.vitals.dropped(Signal::Metrics, Reason::Unreadable);
+            }
+        }
+        self.tell_sandbox(key, now);
+        self.show(key);
+    }
+
+    /// The pod's first container whose process is called `pause` is its sandbox. Only the first:
+    /// a job that takes the name hides nothing.
+    fn tell_sandbox(&mut self, key: u64, now: Instant) {
+        let Some(container) = self.living.get(&key) else { return };
+        let young = now.duration_since(container.born_at) < SANDBOX_TOLD;
+        if container.sandbox || !young || !self.is_first(key, container) {
+            return;
+        }
+        let Some(container) = self.living.get_mut(&key) else { return };
+        let pids = container.pids(&mut self.buffer);
+        let proc = self.options.node.proc();
+        if pids.first().and_then(|pid| alarm::comm(*pid, &proc)).as_deref() == Some("pause") {
+            container.sandbox = true;
+            self.inventory.is_sandbox(&container.id);
+            self.books.forget(&container.id);
+        }
+    }
+
+    /// Whether none of the pod's containers was born before this one.
+    fn is_first(&self, key: u64, container: &Living) -> bool {
+        let siblings = self.pods.get(&container.pod).map(|pod| pod.containers.as_slice());
+        siblings.unwrap_or_default().iter().filter_map(|id| self.keys.get(id)).all(|other| {
+            let sibling = self.living.get(other);
+            sibling.is_none_or(|sibling| (container.born, key) <= (sibling.born, *other))
+        })
+    }
+
+    fn show(&self, key: u64) {
+        if let Some(container) = self.living.get(&key)
+            && !container.sandbox
+            && !container.asleep()
+        {
+            self.books.enter(container.record(None));
+        }
+    }
+
+    /// Sets the timer to the next thing there is to do.
+    fn reset_timer(&mut self, key: u64, now: Instant) {
+        let Some(container) = self.living.get(&key) else {
+            return;
+        };
+        let age = now.duration_since(container.born_at);
+        let blind = container.alarm.is_none();
+        let events = self.hierarchy.has_events();
+        let pause = if container.asleep() {
+            ASLEEP_EVERY
+        } else {
+            match container.phase {
+                Phase::Empty { since, rechecks, .. } => {
+                    Cadence::recheck(now.duration_since(since), rechecks).unwrap_or(ASLEEP_EVERY)
+                }
+                Phase::Fresh | Phase::Running => {
+                    let due = container.sampled_at + self.cadence.interval(age);
+                    let next = due.saturating_duration_since(now).max(self.budget.wait());
+                    let next = next.max(Duration::from_millis(1));
+                    let rung = container.rung_at.is_some_and(|at| now < at + RUNG_FOR);
+                    match (events, blind, age < YOUNG) {
+                        _ if rung && blind => Duration::from_millis(1),
+                        (false, true, true) => next.min(LOOK_FRESH),
+                        (false, true, false) => next.min(LOOK_BLIND),
+                        _ => next,
+                    }
+                }
+            }
+        };
+        self.set_timer(key, now + pause);
+    }
+
+    /// Empty for long, and its directory still there: over, and shown as such.
+    fn tell_over(&mut self, key: u64) {
+        let Some(container) = self.living.get_mut(&key) else {
+            return;
+        };
+        if container.nested_processes(&self.hierarchy) {
+            container.phase = Phase::Running;
+            return;
+        }
+        let Some(ended) = container.exact_end() else {
+            return;
+        };
+        if let Phase::Empty { told, .. } = &mut container.phase {
+            *told = true;
+        }
+        let record = container.record(Some(ended));
+        let sandbox = container.sandbox;
+        self.finish(record, Quality::Exact, sandbox);
+    }
+
+    /// Its directory is gone.
+    pub(super) fn died(&mut self, id: &ContainerId) {
+        let Some(container) = self.bury(id) else {
+            return;
+        };
+        if container.asleep() {
+            return;
+        }
+        match (container.phase, container.exact_end()) {
+            (Phase::Empty { told: true, .. }, _) => {}
+            (_, Some(ended)) => {
+                self.finish(container.record(Some(ended)), Quality::Exact, container.sandbox);
+            }
+            (_, None) => self.close(container),
+        }
+    }
+
+    /// Takes a container out of the reader.
+    pub(super) fn bury(&mut self, id: &ContainerId) -> Option<Living> {
+        let key = self.keys.remove(id)?;
+        let container = self.living.remove(&key)?;
+        self.timers.remove(&(container.due, key));
+        if let Some(pod) = self.pods.get_mut(&container.pod) {
+            pod.containers.retain(|other| other != id);
+        }
+        Some(container)
+    }
+
+    /// Enters a final into the pod's books, and shows it if its pod is wanted.
+    pub(super) fn finish(&mut self, record: Record, quality: Quality, sandbox: bool) {
+        if let Some(pod) = self.pods.get_mut(&record.pod) {
+            pod.ledger.settle(&Additive::of(&record.usage));
+        }
+        if sandbox {
+            return;
+        }
+        if self.inventory.verdict(&record.pod) == Verdict::Unwanted {
+            self.vitals.dropped(Signal::Metrics, Reason::Unselected);
+            self.books.forget(&record.id);
+        } else {
+            self.vitals.final_settled(quality);
+            self.books.enter(record);
+        }
+    }
+
+    pub(super) fn pod_died(&mut self, uid: &PodUid) {
+        let Some(pod) = self.pods.remove(uid) else {
+            return;
+        };
+        for id in pod.containers.clone() {
+            self.died(&id);
+        }
+        self.books.enter_pod(pod.record(true));
+    }
+
+    fn put_to_sleep(&mut self, key: u64) {
+        if let Some(container) = self.living.get_mut(&key) {
+            container.sleep();
+            self.books.forget(&container.id);
+            self.books.forget_pod(&container.pod);
+        }
+    }
+
+    /// A sleeping pod is wanted after all: its books start anew.
+    fn wake_pod(&mut self, uid: &PodUid, now: Instant) {
+        let Some(pod) = self.pods.get_mut(uid) else {
+            return;
+        };
+        pod.ledger = crate::capture::ledger::Ledger::from_now();
+        let keys: Vec<u64> =
+            pod.containers.iter().filter_map(|id| self.keys.get(id)).copied().collect();
+        for key in keys {
+            if let Some(container) = self.living.get_mut(&key) {
+                container.wake(&self.hierarchy);
+            }
+            self.look(key, now);
+            self.sample(key, now);
+            self.reset_timer(key, now);
+        }
+    }
+}
+
+/// How a container ended whose last process was not seen going.
+pub(super) fn ended_unseen(quality: Quality) -> Ended {
+    Ended { at: SystemTime::now(), quality }
+}

@@ -1,0 +1,118 @@
+//! One cgroup's files in whichever version the node has.
+
+use std::path::{Path, PathBuf};
+
+use super::hierarchy::Hierarchy;
+use super::kept::Trouble;
+use super::{v1, v2};
+use crate::model::Usage;
+
+/// The kept files of one cgroup.
+#[derive(Debug)]
+pub struct Files(Version);
+
+#[derive(Debug)]
+enum Version {
+    V1 { directories: v1::Directories, files: Box<v1::Files> },
+    V2 { directory: PathBuf, files: Box<v2::Files> },
+}
+
+/// The cgroup was removed: its CPU counter can no longer be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gone;
+
+// === impl Files ===
+
+impl Files {
+    /// Opens the files of the cgroup at `relative` below the hierarchy's root.
+    pub fn open(hierarchy: &Hierarchy, relative: &Path) -> Self {
+        Self(match hierarchy {
+            Hierarchy::V2 { root } => {
+                let directory = root.join(relative);
+                Version::V2 { files: Box::new(v2::Files::open(&directory)), directory }
+            }
+            Hierarchy::V1 { mounts } => {
+                let directories = v1::directories(mounts, relative);
+                Version::V1 { files: Box::new(v1::Files::open(&directories)), directories }
+            }
+        })
+    }
+
+    /// Opens what was not there before.
+    pub fn reopen(&mut self) {
+        match &mut self.0 {
+            Version::V1 { directories, files } => files.reopen(directories),
+            Version::V2 { directory, files } => files.reopen(directory),
+        }
+    }
+
+    /// Whether the cgroup could be opened at all.
+    pub fn is_open(&self) -> bool {
+        match &self.0 {
+            Version::V1 { files, .. } => files.is_open(),
+            Version::V2 { files, .. } => files.is_open(),
+        }
+    }
+
+    /// Whether a process is in it: `None` where the kernel does not say.
+    pub fn populated(&mut self, buffer: &mut Vec<u8>) -> Result<Option<bool>, Gone> {
+        let populated = match &mut self.0 {
+            Version::V1 { files, .. } => files.populated(buffer),
+            Version::V2 { files, .. } => files.populated(buffer),
+        };
+        match populated {
+            Ok(populated) => Ok(populated),
+            Err(Trouble::Gone) => Err(Gone),
+            Err(Trouble::Unreadable) => Ok(None),
+        }
+    }
+
+    /// The processes in it, as the reader's PID namespace numbers them. Processes of a namespace
+    /// the reader cannot see are listed as 0 and left out here.
+    pub fn pids(&mut self, buffer: &mut Vec<u8>) -> Vec<u32> {
+        let text = match &mut self.0 {
+            Version::V1 { files, .. } => files.procs(buffer),
+            Version::V2 { files, .. } => files.procs(buffer),
+        };
+        let lines = text.unwrap_or_default().lines();
+        lines.filter_map(|line| line.parse().ok()).filter(|pid| *pid != 0).collect()
+    }
+
+    /// Reads the CPU total into `usage`. `Ok(false)`: the kernel serves none.
+    pub fn read_cpu(&mut self, usage: &mut Usage, buffer: &mut Vec<u8>) -> Result<bool, Gone> {
+        let read = match &mut self.0 {
+            Version::V1 { files, .. } => files.read_cpu(usage, buffer),
+            Version::V2 { files, .. } => files.read_cpu(usage, buffer),
+        };
+        match read {
+            Ok(read) => Ok(read),
+            Err(Trouble::Gone) => Err(Gone),
+            Err(Trouble::Unreadable) => Ok(false),
+        }
+    }
+
+    /// Reads everything into `usage`, CPU first. A file that fails leaves its earlier figures.
+    /// Returns how many could not be read for another reason than the cgroup's end.
+    pub fn read(&mut self, usage: &mut Usage, buffer: &mut Vec<u8>) -> Result<u32, Gone> {
+        self.read_cpu(usage, buffer)?;
+        let mut unreadable = 0;
+        let mut trouble = |trouble| {
+            if trouble == Trouble::Unreadable {
+                unreadable += 1;
+            }
+        };
+        match &mut self.0 {
+            Version::V1 { files, .. } => files.read_rest(usage, buffer, &mut trouble),
+            Version::V2 { files, .. } => files.read_rest(usage, buffer, &mut trouble),
+        }
+        Ok(unreadable)
+    }
+
+    /// Reads the limits into `usage`.
+    pub fn read_limits(&self, usage: &mut Usage) {
+        match &self.0 {
+            Version::V1 { directories, .. } => v1::Files::read_limits(directories, usage),
+            Version::V2 { directory, .. } => v2::Files::read_limits(directory, usage),
+        }
+    }
+}

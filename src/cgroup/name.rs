@@ -1,0 +1,114 @@
+//! The kubelet's and the runtimes' directory names, for both cgroup drivers.
+//!
+//! cgroupfs: `kubepods[/burstable|/besteffort]/podUID/ID` (CRI-O: `crio-ID`).
+//! systemd: `kubepods.slice[/kubepods-burstable.slice]/kubepods-burstable-podUID.slice/
+//! cri-containerd-ID.scope` with `_` for `-` in the UID; below another slice (kind:
+//! `kubelet.slice`) every name carries that slice's name in front.
+//! Source: kubernetes v1.36.2, `pkg/kubelet/cm/{pod_container_manager,cgroup_manager}_linux.go`.
+
+use crate::model::{ContainerId, PodUid};
+
+/// Directory names of the kubepods root, relative to the hierarchy's root, as found in the field:
+/// a plain kubelet with either driver, and kind's and k3d's nested ones.
+pub const KUBEPODS_ROOTS: [&str; 5] = [
+    "kubepods",
+    "kubepods.slice",
+    "kubelet/kubepods",
+    "kubelet.slice/kubelet-kubepods.slice",
+    "k3s/kubepods",
+];
+
+/// What stands directly below the kubepods root or a `QoS` directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Below {
+    /// A `QoS` class's directory; pods stand below it.
+    Qos,
+    /// A pod's directory; containers stand below it.
+    Pod(PodUid),
+}
+
+/// Reads a directory name below the kubepods root or below a `QoS` directory.
+pub fn below_kubepods(name: &str) -> Option<Below> {
+    if let Some(slice) = name.strip_suffix(".slice") {
+        // The slice's own name is the path with dashes: the last part says what it is.
+        let last = slice.rsplit('-').next()?;
+        return match last {
+            "burstable" | "besteffort" => Some(Below::Qos),
+            pod => pod_uid(&pod.strip_prefix("pod")?.replace('_', "-")),
+        };
+    }
+    match name {
+        "burstable" | "besteffort" => Some(Below::Qos),
+        pod => pod_uid(pod.strip_prefix("pod")?),
+    }
+}
+
+fn pod_uid(text: &str) -> Option<Below> {
+    PodUid::parse(text).ok().map(Below::Pod)
+}
+
+/// Reads a directory name below a pod's directory: `ID`, `PREFIX-ID.scope`, `crio-ID`.
+///
+/// `crio-conmon-ID` is CRI-O's monitor of that container, not the container.
+pub fn container(name: &str) -> Option<ContainerId> {
+    let name = name.strip_suffix(".scope").unwrap_or(name);
+    match name.rsplit_once('-') {
+        None => ContainerId::parse(name).ok(),
+        Some((prefix, _)) if prefix.ends_with("conmon") => None,
+        Some((_, id)) => ContainerId::parse(id).ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const UID: &str = "0e269fa4-f505-4963-9096-958063077203";
+    const ID: &str = "a0f57c0c702b40378c6460d0b3ecf29596c72d77d1bf18ee8169303b06f060a7";
+
+    fn pod() -> Option<Below> {
+        Some(Below::Pod(PodUid::parse(UID).unwrap()))
+    }
+
+    #[test]
+    fn pods_are_read_under_both_drivers() {
+        let escaped = UID.replace('-', "_");
+        assert_eq!(below_kubepods(&format!("pod{UID}")), pod());
+        assert_eq!(below_kubepods(&format!("kubepods-pod{escaped}.slice")), pod());
+        assert_eq!(below_kubepods(&format!("kubepods-burstable-pod{escaped}.slice")), pod());
+        assert_eq!(
+            below_kubepods(&format!("kubelet-kubepods-besteffort-pod{escaped}.slice")),
+            pod()
+        );
+        assert_eq!(below_kubepods("burstable"), Some(Below::Qos));
+        assert_eq!(below_kubepods("kubepods-besteffort.slice"), Some(Below::Qos));
+        assert_eq!(below_kubepods("podcast"), None);
+        assert_eq!(below_kubepods("system.slice"), None);
+    }
+
+    #[test]
+    fn containers_are_read_under_every_runtime() {
+        let id = ContainerId::parse(ID).ok();
+        for name in [
+            ID.to_owned(),
+            format!("crio-{ID}"),
+            format!("crio-{ID}.scope"),
+            format!("cri-containerd-{ID}.scope"),
+            format!("docker-{ID}.scope"),
+        ] {
+            assert_eq!(container(&name), id, "{name}");
+        }
+        for name in ["container", "cgroup.procs", &format!("crio-conmon-{ID}.scope"), &ID[1..]] {
+            assert_eq!(container(name), None, "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_name_makes_them_panic(name in any::<String>()) {
+            let _ = (below_kubepods(&name), container(&name));
+        }
+    }
+}

@@ -1,0 +1,391 @@
+//! Births and deaths in the cgroup tree: inotify on kubepods, the `QoS` directories and each pod,
+//! and a walk of the tree that repairs whatever the events missed.
+//!
+//! Not a thread: `capture` owns one and asks, since the reader of finals must hear of a death
+//! first-hand.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+
+use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
+
+use crate::cgroup::name::{self, Below};
+use crate::model::{ContainerId, PodUid};
+
+/// Bytes for one read of events: some 800 of them.
+const EVENT_BUFFER_BYTES: usize = 64 * 1024;
+
+/// `ENOSPC` from `inotify_add_watch`: the user's watches are used up.
+const ENOSPC: i32 = 28;
+
+/// Something that happened in the tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CgroupEvent {
+    /// A pod's directory is there, at this path below the watched root.
+    PodBorn(PodUid, PathBuf),
+    /// A container's directory is there, at this path below the watched root.
+    Born(ContainerId, PodUid, PathBuf),
+    /// A container's `cgroup.events` changed.
+    Changed(ContainerId),
+    /// A container's directory is gone.
+    Died(ContainerId),
+    /// A pod's directory is gone.
+    PodDied(PodUid),
+    /// The kernel dropped events: only a walk tells now.
+    Overflow,
+}
+
+/// Why there are no events, or fewer: the walk goes on, and finds things later.
+#[derive(Debug, thiserror::Error)]
+pub enum WatchTrouble {
+    /// No inotify instance could be had.
+    #[error(
+        "no inotify instance: {0}; raise sysctl fs.inotify.max_user_instances \
+         (until then new containers are found by walking the tree)"
+    )]
+    NoInstance(#[source] io::Error),
+    /// No more watches.
+    #[error(
+        "no inotify watch left for {path}; raise sysctl fs.inotify.max_user_watches \
+         (until then what happens there is found by walking the tree)"
+    )]
+    NoWatch {
+        /// The directory or file.
+        path: PathBuf,
+    },
+}
+
+/// The watched tree.
+#[derive(Debug)]
+pub struct CgroupTree {
+    root: PathBuf,
+    kubepods: Option<PathBuf>,
+    inotify: Option<Inotify>,
+    watches: HashMap<WatchDescriptor, Watched>,
+    by_container: HashMap<ContainerId, (PodUid, Option<WatchDescriptor>)>,
+    pods: HashMap<PodUid, PathBuf>,
+    watch_events_files: bool,
+    buffer: Vec<u8>,
+    trouble: Vec<WatchTrouble>,
+    out_of_watches: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Watched {
+    /// The kubepods root or a `QoS` directory: pods and `QoS` directories below.
+    Pods(PathBuf),
+    /// A pod's directory: containers below.
+    Pod(PodUid, PathBuf),
+    /// A container's `cgroup.events`.
+    Events(ContainerId),
+}
+
+// === impl CgroupTree ===
+
+impl CgroupTree {
+    /// Watches below `root` (a hierarchy's mount). `kubepods` fixes where the kubelet's tree is,
+    /// relative to it; else the known places are tried at every walk until one is there.
+    pub fn new(root: PathBuf, kubepods: Option<PathBuf>, watch_events_files: bool) -> Self {
+        let mut trouble = Vec::new();
+        let inotify = match Inotify::init() {
+            Ok(inotify) => Some(inotify),
+            Err(error) => {
+                trouble.push(WatchTrouble::NoInstance(error));
+                None
+            }
+        };
+        Self {
+            root,
+            kubepods,
+            inotify,
+            watches: HashMap::new(),
+            by_container: HashMap::new(),
+            pods: HashMap::new(),
+            watch_events_files,
+            buffer: vec![0; EVENT_BUFFER_BYTES],
+            trouble,
+            out_of_watches: false,
+        }
+    }
+
+    /// The descriptor to poll, if there is one.
+    pub fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.inotify.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Whether everything is told by events. If not, walk often.
+    pub fn is_whole(&self) -> bool {
+        self.inotify.is_some() && !self.out_of_watches
+    }
+
+    /// What went wrong since last asked, each thing once.
+    pub fn take_trouble(&mut self) -> Vec<WatchTrouble> {
+        std::mem::take(&mut self.trouble)
+    }
+
+    /// The kubelet's tree, relative to the watched root, once it is found.
+    pub fn kubepods(&self) -> Option<&Path> {
+        let found = |path: &PathBuf| self.root.join(path).is_dir();
+        match &self.kubepods {
+            Some(path) => found(path).then_some(path),
+            None => name::KUBEPODS_ROOTS.iter().map(Path::new).find(|at| found(&at.to_path_buf())),
+        }
+    }
+
+    /// Reads the events that are there; never blocks.
+    pub fn read(&mut self, events: &mut Vec<CgroupEvent>) {
+        // The crate lends events from the buffer, and handling them needs the whole of `self`.
+        let mut buffer = std::mem::take(&mut self.buffer);
+        loop {
+            let Some(inotify) = &mut self.inotify else {
+                break;
+            };
+            let Ok(read) = inotify.read_events(&mut buffer) else {
+                break;
+            };
+            let batch: Vec<_> =
+                read.map(|event| (event.wd, event.mask, event.name.map(OsStr::to_owned))).collect();
+            if batch.is_empty() {
+                break;
+            }
+            for (watch, mask, name) in batch {
+                self.take(&watch, mask, name.as_deref(), events);
+            }
+        }
+        self.buffer = buffer;
+    }
+
+    fn take(
+        &mut self,
+        watch: &WatchDescriptor,
+        mask: EventMask,
+        name: Option<&OsStr>,
+        events: &mut Vec<CgroupEvent>,
+    ) {
+        if mask.contains(EventMask::Q_OVERFLOW) {
+            events.push(CgroupEvent::Overflow);
+            return;
+        }
+        if mask.contains(EventMask::IGNORED) {
+            self.watches.remove(watch);
+            return;
+        }
+        let Some(watched) = self.watches.get(watch).cloned() else {
+            return;
+        };
+        let name = name.and_then(OsStr::to_str);
+        match (watched, name) {
+            (Watched::Events(id), _) => events.push(CgroupEvent::Changed(id)),
+            (Watched::Pods(path), Some(name)) => {
+                if mask.contains(EventMask::CREATE) {
+                    self.adopt_below_kubepods(&path, name, events);
+                } else if let Some(Below::Pod(uid)) = name::below_kubepods(name) {
+                    self.bury_pod(&uid, events);
+                }
+            }
+            (Watched::Pod(uid, path), Some(name)) => {
+                let Some(id) = name::container(name) else {
+                    return;
+                };
+                if mask.contains(EventMask::CREATE) {
+                    self.adopt_container(&uid, &path, name, id, events);
+                } else {
+                    self.bury(&id, events);
+                }
+            }
+            (Watched::Pods(_) | Watched::Pod(..), None) => {}
+        }
+    }
+
+    /// Walks the tree and tells every difference to what is known. Returns how many containers
+    /// were found that no event had told of.
+    pub fn walk(&mut self, events: &mut Vec<CgroupEvent>) -> usize {
+        let before = events.len();
+        let (mut pods, mut containers) = (HashSet::new(), HashSet::new());
+        if let Some(kubepods) = self.kubepods().map(Path::to_owned) {
+            self.out_of_watches = false;
+            self.watch_once(&kubepods, || Watched::Pods(kubepods.clone()));
+            self.walk_pods(&kubepods, &mut pods, &mut containers, events);
+        }
+        let dead: Vec<_> =
+            self.by_container.keys().filter(|id| !containers.contains(*id)).cloned().collect();
+        for id in dead {
+            self.bury(&id, events);
+        }
+        let dead: Vec<_> = self.pods.keys().filter(|uid| !pods.contains(*uid)).cloned().collect();
+        for uid in dead {
+            self.bury_pod(&uid, events);
+        }
+        let found = events.get(before..).unwrap_or_default();
+        found.iter().filter(|event| matches!(event, CgroupEvent::Born(..))).count()
+    }
+
+    fn walk_pods(
+        &mut self,
+        at: &Path,
+        pods: &mut HashSet<PodUid>,
+        containers: &mut HashSet<ContainerId>,
+        events: &mut Vec<CgroupEvent>,
+    ) {
+        for name in directories(&self.root.join(at)) {
+            match name::below_kubepods(&name) {
+                Some(Below::Qos) => {
+                    let qos = at.join(&name);
+                    self.watch_once(&qos, || Watched::Pods(qos.clone()));
+                    self.walk_pods(&qos, pods, containers, events);
+                }
+                Some(Below::Pod(uid)) => {
+                    let path = at.join(&name);
+                    self.adopt_pod(&uid, &path, events);
+                    for name in directories(&self.root.join(&path)) {
+                        if let Some(id) = name::container(&name) {
+                            containers.insert(id.clone());
+                            self.adopt_container(&uid, &path, &name, id, events);
+                        }
+                    }
+                    pods.insert(uid);
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// A directory appeared below kubepods or a `QoS` directory. What was made in it before the watch
+    /// was set is found by looking once.
+    fn adopt_below_kubepods(&mut self, at: &Path, name: &str, events: &mut Vec<CgroupEvent>) {
+        let path = at.join(name);
+        match name::below_kubepods(name) {
+            Some(Below::Qos) => {
+                self.watch_once(&path, || Watched::Pods(path.clone()));
+                for name in directories(&self.root.join(&path)) {
+                    self.adopt_below_kubepods(&path, &name, events);
+                }
+            }
+            Some(Below::Pod(uid)) => {
+                self.adopt_pod(&uid, &path, events);
+                for name in directories(&self.root.join(&path)) {
+                    if let Some(id) = name::container(&name) {
+                        self.adopt_container(&uid, &path, &name, id, events);
+                    }
+                }
+            }
+            None => {}
+        }
+    }
+
+    fn adopt_pod(&mut self, uid: &PodUid, path: &Path, events: &mut Vec<CgroupEvent>) {
+        self.watch_once(path, || Watched::Pod(uid.clone(), path.to_owned()));
+        if self.pods.insert(uid.clone(), path.to_owned()).is_none() {
+            events.push(CgroupEvent::PodBorn(uid.clone(), path.to_owned()));
+        }
+    }
+
+    fn adopt_container(
+        &mut self,
+        uid: &PodUid,
+        pod: &Path,
+        name: &str,
+        id: ContainerId,
+        events: &mut Vec<CgroupEvent>,
+    ) {
+        if self.by_container.contains_key(&id) {
+            return;
+        }
+        let path = pod.join(name);
+        let mut watch = None;
+        if self.watch_events_files {
+            watch = self.watch(&path.join("cgroup.events"), WatchMask::MODIFY);
+            if let Some(watch) = &watch {
+                self.watches.insert(watch.clone(), Watched::Events(id.clone()));
+            }
+        }
+        self.by_container.insert(id.clone(), (uid.clone(), watch));
+        events.push(CgroupEvent::Born(id, uid.clone(), path));
+    }
+
+    fn bury(&mut self, id: &ContainerId, events: &mut Vec<CgroupEvent>) {
+        let Some((_, watch)) = self.by_container.remove(id) else {
+            return;
+        };
+        if let Some(watch) = watch {
+            self.unwatch(watch);
+        }
+        events.push(CgroupEvent::Died(id.clone()));
+    }
+
+    fn bury_pod(&mut self, uid: &PodUid, events: &mut Vec<CgroupEvent>) {
+        if self.pods.remove(uid).is_none() {
+            return;
+        }
+        // Its own deletion is told to the parent's watch and may come before its children's.
+        let left: Vec<_> = self
+            .by_container
+            .iter()
+            .filter(|(_, (pod, _))| pod == uid)
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in left {
+            self.bury(&id, events);
+        }
+        let watch = self.watches.iter().find_map(|(watch, watched)| match watched {
+            Watched::Pod(pod, _) if pod == uid => Some(watch.clone()),
+            _ => None,
+        });
+        if let Some(watch) = watch {
+            self.unwatch(watch);
+        }
+        events.push(CgroupEvent::PodDied(uid.clone()));
+    }
+
+    /// Sets a directory's watch. Setting one again returns the same descriptor, so a walk repairs a
+    /// watch that was refused before.
+    fn watch_once(&mut self, at: &Path, watched: impl FnOnce() -> Watched) {
+        let mask = WatchMask::CREATE | WatchMask::DELETE | WatchMask::ONLYDIR;
+        if let Some(watch) = self.watch(at, mask) {
+            self.watches.entry(watch).or_insert_with(watched);
+        }
+    }
+
+    fn watch(&mut self, at: &Path, mask: WatchMask) -> Option<WatchDescriptor> {
+        let path = self.root.join(at);
+        match self.inotify.as_ref()?.watches().add(&path, mask) {
+            Ok(watch) => Some(watch),
+            Err(error) => {
+                if error.raw_os_error() == Some(ENOSPC) && !self.out_of_watches {
+                    self.out_of_watches = true;
+                    self.trouble.push(WatchTrouble::NoWatch { path });
+                }
+                None
+            }
+        }
+    }
+
+    /// Version 2 does not tell on the file itself that the group went (before Linux 7.1), and a
+    /// watch left behind would pin it. One that the kernel removed already is no matter.
+    fn unwatch(&mut self, watch: WatchDescriptor) {
+        self.watches.remove(&watch);
+        if let Some(inotify) = &self.inotify
+            && let Err(error) = inotify.watches().remove(watch)
+        {
+            tracing::trace!(%error, "watch was gone before it was removed");
+        }
+    }
+}
+
+/// Names of the directories below a path; empty where it is gone.
+fn directories(path: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(path) else {
+        return Vec::new();
+    };
+    entries
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;
