@@ -346,3 +346,6 @@ impl Reader {
         metadata.and_then(|metadata| metadata.modified()).unwrap_or_else(|_| SystemTime::now())
     }
 }
+
+#[cfg(test)]
+mod tests;

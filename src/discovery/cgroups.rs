@@ -180,7 +180,7 @@ impl CgroupTree {
         match (watched, name) {
             (Watched::Events(id), _) => events.push(CgroupEvent::Changed(id)),
             (Watched::Pods(path), Some(name)) => {
-                if mask.contains(EventMask::CREATE) {
+                if mask.intersects(EventMask::CREATE | EventMask::MOVED_TO) {
                     self.adopt_below_kubepods(&path, name, events);
                 } else if let Some(Below::Pod(uid)) = name::below_kubepods(name) {
                     self.bury_pod(&uid, events);
@@ -190,7 +190,7 @@ impl CgroupTree {
                 let Some(id) = name::container(name) else {
                     return;
                 };
-                if mask.contains(EventMask::CREATE) {
+                if mask.intersects(EventMask::CREATE | EventMask::MOVED_TO) {
                     self.adopt_container(&uid, &path, name, id, events);
                 } else {
                     self.bury(&id, events);
@@ -343,7 +343,7 @@ impl CgroupTree {
     /// Sets a directory's watch. Setting one again returns the same descriptor, so a walk repairs a
     /// watch that was refused before.
     fn watch_once(&mut self, at: &Path, watched: impl FnOnce() -> Watched) {
-        let mask = WatchMask::CREATE | WatchMask::DELETE | WatchMask::ONLYDIR;
+        let mask = WatchMask::CREATE | WatchMask::DELETE | WatchMask::MOVE | WatchMask::ONLYDIR;
         if let Some(watch) = self.watch(at, mask) {
             self.watches.entry(watch).or_insert_with(watched);
         }

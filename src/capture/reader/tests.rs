@@ -1,0 +1,229 @@
+//! The reader on a tree of plain files in version 2's formats: inotify is the same there, and the
+//! test decides what the "kernel" says. Real kernels are in `tests/it`.
+
+use std::fs;
+use std::os::unix::fs::FileExt as _;
+
+use super::*;
+use crate::capture::books::Record;
+use crate::model::Quality;
+
+const UID: &str = "0e269fa4-f505-4963-9096-958063077203";
+const PATIENCE: Duration = Duration::from_secs(10);
+
+struct Rig {
+    node: tempfile::TempDir,
+    books: Books,
+    vitals: Vitals,
+    capture: Option<CaptureHandle>,
+}
+
+fn id(digit: char) -> ContainerId {
+    ContainerId::parse(&digit.to_string().repeat(64)).unwrap()
+}
+
+impl Rig {
+    fn new() -> Self {
+        let node = tempfile::tempdir().unwrap();
+        let kubepods = node.path().join("sys/fs/cgroup/kubepods/burstable");
+        fs::create_dir_all(kubepods).unwrap();
+        fs::write(node.path().join("sys/fs/cgroup/cgroup.controllers"), "cpu memory\n").unwrap();
+        Self { node, books: Books::default(), vitals: Vitals::new().unwrap(), capture: None }
+    }
+
+    fn start(&mut self) {
+        let options = Options {
+            node: NodeRoot::new(self.node.path()),
+            kubepods: None,
+            sample_interval: Duration::from_secs(1),
+            sample_budget: 1.0,
+            max_containers: 3,
+        };
+        let inventory = Inventory::default();
+        let capture = start(options, self.books.clone(), inventory, self.vitals.clone()).unwrap();
+        until(|| capture.walked().borrow().then_some(()));
+        self.capture = Some(capture);
+    }
+
+    fn pod(&self) -> PathBuf {
+        self.node.path().join("sys/fs/cgroup/kubepods/burstable").join(format!("pod{UID}"))
+    }
+
+    fn write(path: &std::path::Path, usage_us: u64, populated: u8) {
+        fs::create_dir_all(path).unwrap();
+        let put = |name: &str, text: String| {
+            let mut options = fs::File::options();
+            let file = options.write(true).create(true).truncate(false).open(path.join(name));
+            file.unwrap().write_at(text.as_bytes(), 0).unwrap();
+        };
+        put("cpu.stat", format!("usage_usec {usage_us:010}\nuser_usec 0\nsystem_usec 0\n"));
+        put("memory.current", format!("{:010}\n", 4096 * u64::from(populated)));
+        put("cgroup.events", format!("populated {populated}\nfrozen 0\n"));
+    }
+
+    fn pod_uses(&self, usage_us: u64) {
+        Self::write(&self.pod(), usage_us, 1);
+    }
+
+    fn container_uses(&self, digit: char, usage_us: u64, populated: u8) {
+        // The directory comes with its files, as the kernel's does.
+        let made = self.node.path().join(format!("made-{digit}"));
+        let path = self.pod().join(id(digit).as_str());
+        if path.exists() {
+            Self::write(&path, usage_us, populated);
+        } else {
+            Self::write(&made, usage_us, populated);
+            fs::rename(made, path).unwrap();
+        }
+    }
+
+    /// The files are unlinked and the directory removed; a kept descriptor would still read them,
+    /// so they are emptied first: like `ENODEV`, that gives no figure.
+    fn remove(&self, digit: char) {
+        fs::remove_dir_all(self.pod().join(id(digit).as_str())).unwrap();
+    }
+
+    fn record(&self, digit: char) -> Option<Arc<Record>> {
+        self.books.snapshot().containers.into_iter().find(|record| record.id == id(digit))
+    }
+
+    fn ended(&self, digit: char) -> Arc<Record> {
+        until(|| self.record(digit).filter(|record| record.ended.is_some()))
+    }
+}
+
+fn until<T>(mut found: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(value) = found() {
+            return value;
+        }
+        assert!(start.elapsed() < PATIENCE, "nothing came of it");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn a_final_read_while_empty_is_exact_and_keeps_the_living_gauges() {
+    let mut rig = Rig::new();
+    rig.pod_uses(0);
+    rig.start();
+    rig.container_uses('a', 1_000, 1);
+    until(|| rig.record('a').filter(|record| record.usage.memory.usage_bytes == Some(4096)));
+    rig.container_uses('a', 52_000, 0);
+    let shown = || rig.record('a').map(|record| record.usage.cpu.usage_ns);
+    std::thread::sleep(Duration::from_millis(20));
+    rig.remove('a');
+    let record = rig.ended('a');
+    assert_eq!(record.ended.as_ref().unwrap().quality, Quality::Exact);
+    assert_eq!(shown(), Some(Some(52_000_000)));
+    assert_eq!(record.usage.memory.usage_bytes, Some(4096));
+}
+
+#[test]
+fn what_a_final_missed_is_found_in_the_pod() {
+    let mut rig = Rig::new();
+    rig.pod_uses(0);
+    rig.start();
+    rig.container_uses('a', 1_000, 1);
+    until(|| rig.record('a').filter(|record| record.usage.cpu.usage_ns == Some(1_000_000)));
+    rig.pod_uses(300_000);
+    rig.remove('a');
+    let record = rig.ended('a');
+    assert_eq!(record.ended.as_ref().unwrap().quality, Quality::Residual);
+    assert_eq!(record.usage.cpu.usage_ns, Some(300_000_000));
+}
+
+#[test]
+fn the_living_are_left_out_of_what_the_dead_get() {
+    let mut rig = Rig::new();
+    rig.pod_uses(0);
+    rig.start();
+    rig.container_uses('a', 1_000, 1);
+    rig.container_uses('b', 50_000, 1);
+    until(|| rig.record('a').and(rig.record('b')));
+    rig.container_uses('b', 90_000, 1);
+    rig.pod_uses(300_000);
+    rig.remove('a');
+    let record = rig.ended('a');
+    assert_eq!(record.usage.cpu.usage_ns, Some(210_000_000));
+    assert!(rig.record('b').unwrap().ended.is_none());
+}
+
+#[test]
+fn what_ran_before_the_agent_is_nobodys() {
+    let mut rig = Rig::new();
+    rig.pod_uses(5_000_000);
+    rig.container_uses('a', 1_000_000, 1);
+    rig.start();
+    until(|| rig.record('a'));
+    until(|| (!rig.books.snapshot().pods.is_empty()).then_some(()));
+    rig.pod_uses(5_500_000);
+    rig.remove('a');
+    assert_eq!(rig.ended('a').usage.cpu.usage_ns, Some(1_500_000_000));
+}
+
+#[test]
+fn a_group_that_stays_empty_is_over_and_one_that_fills_again_is_not() {
+    let mut rig = Rig::new();
+    rig.pod_uses(0);
+    rig.start();
+    rig.container_uses('a', 1_000, 1);
+    until(|| rig.record('a'));
+    rig.container_uses('a', 2_000, 0);
+    rig.ended('a');
+    rig.container_uses('a', 3_000, 1);
+    until(|| rig.record('a').filter(|record| record.ended.is_none()));
+    rig.container_uses('a', 9_000, 0);
+    let record = rig.ended('a');
+    assert_eq!(record.usage.cpu.usage_ns, Some(9_000_000));
+}
+
+#[test]
+fn one_containers_garbage_costs_no_other_its_figures() {
+    let mut rig = Rig::new();
+    rig.pod_uses(0);
+    rig.start();
+    rig.container_uses('a', 1_000, 1);
+    until(|| rig.record('a'));
+    let broken = rig.pod().join(id('b').as_str());
+    fs::create_dir(&broken).unwrap();
+    fs::write(broken.join("cpu.stat"), b"usage_usec \xff\xff\n").unwrap();
+    fs::write(broken.join("cgroup.events"), "populated maybe\n").unwrap();
+    rig.container_uses('a', 7_000, 0);
+    std::thread::sleep(Duration::from_millis(20));
+    rig.remove('a');
+    assert_eq!(rig.ended('a').usage.cpu.usage_ns, Some(7_000_000));
+    assert_eq!(rig.record('b').map(|record| record.usage.cpu.usage_ns), Some(None));
+}
+
+#[test]
+fn beyond_the_cap_containers_are_counted_as_dropped() {
+    let mut rig = Rig::new();
+    rig.pod_uses(0);
+    for digit in ['a', 'b', 'c', 'd', 'e'] {
+        rig.container_uses(digit, 1_000, 1);
+    }
+    rig.start();
+    until(|| (rig.books.snapshot().containers.len() == 3).then_some(()));
+    let families = rig.vitals.registry().gather();
+    let dropped = families.iter().find(|family| family.name() == "ephemon_agent_dropped_total");
+    let counted: f64 =
+        dropped.unwrap().get_metric().iter().map(|metric| metric.get_counter().get_value()).sum();
+    assert!((counted - 2.0).abs() < f64::EPSILON, "{counted}");
+}
+
+#[test]
+fn no_cgroup_mount_is_said_plainly() {
+    let node = tempfile::tempdir().unwrap();
+    let options = Options {
+        node: NodeRoot::new(node.path()),
+        kubepods: None,
+        sample_interval: Duration::from_secs(1),
+        sample_budget: 1.0,
+        max_containers: 3,
+    };
+    let vitals = Vitals::new().unwrap();
+    let error = start(options, Books::default(), Inventory::default(), vitals).unwrap_err();
+    assert!(error.to_string().contains("--node-root"), "{error}");
+}
