@@ -46,7 +46,7 @@ impl Alarm {
 }
 
 /// Whether the process is number 1 of a PID namespace of its own: the last number of `NSpid`
-/// (proc_pid_status(5)).
+/// (`proc_pid_status(5)`).
 fn is_init(pid: u32, proc: &Path) -> bool {
     fs::read_to_string(proc.join(format!("{pid}/status"))).is_ok_and(|status| ns_pid(&status))
 }
@@ -57,7 +57,7 @@ fn ns_pid(status: &str) -> bool {
     numbers.next().is_some() && numbers.last() == Some("1")
 }
 
-/// A process's name, at most 15 bytes (proc_pid_comm(5)).
+/// A process's name, at most 15 bytes (`proc_pid_comm(5)`).
 pub(crate) fn comm(pid: u32, proc: &Path) -> Option<String> {
     let comm = fs::read_to_string(proc.join(format!("{pid}/comm"))).ok()?;
     Some(comm.trim_end_matches('\n').to_owned())

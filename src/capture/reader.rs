@@ -301,7 +301,7 @@ impl Reader {
                 CgroupEvent::Born(id, pod, path) => {
                     let key = self.next_key;
                     self.next_key += 1;
-                    self.born(key, id, pod, path, source);
+                    self.born(key, id, &pod, path, source);
                 }
                 CgroupEvent::Changed(id) => {
                     if let Some(key) = self.keys.get(&id).copied() {

@@ -134,7 +134,7 @@ mod tests {
         fn flat_keyed_reads_back_what_the_kernel_prints(
             pairs in prop::collection::vec(("[a-z_]{1,12}", any::<u64>()), 0..20)
         ) {
-            let text: String = pairs.iter().map(|(k, v)| format!("{k} {v}\n")).collect();
+            let text = pairs.iter().fold(String::new(), |text, (k, v)| format!("{text}{k} {v}\n"));
             let read: Vec<_> = flat_keyed(&text).map(|(k, v)| (k.to_owned(), v)).collect();
             prop_assert_eq!(read, pairs);
         }

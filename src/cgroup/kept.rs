@@ -93,10 +93,7 @@ fn read_whole<'a>(file: &File, buffer: &'a mut Vec<u8>) -> io::Result<&'a str> {
         buffer.resize(FIRST, 0);
     }
     let mut filled = 0;
-    loop {
-        let Some(free) = buffer.get_mut(filled..) else {
-            break;
-        };
+    while let Some(free) = buffer.get_mut(filled..) {
         let room = free.len();
         let read = file.read_at(free, filled as u64)?;
         filled += read;

@@ -139,10 +139,7 @@ impl CgroupTree {
     pub fn read(&mut self, events: &mut Vec<CgroupEvent>) {
         // The crate lends events from the buffer, and handling them needs the whole of `self`.
         let mut buffer = std::mem::take(&mut self.buffer);
-        loop {
-            let Some(inotify) = &mut self.inotify else {
-                break;
-            };
+        while let Some(inotify) = &mut self.inotify {
             let Ok(read) = inotify.read_events(&mut buffer) else {
                 break;
             };

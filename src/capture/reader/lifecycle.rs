@@ -44,7 +44,7 @@ impl Reader {
         &mut self,
         key: u64,
         id: ContainerId,
-        pod: PodUid,
+        pod: &PodUid,
         path: PathBuf,
         source: Source,
     ) {
@@ -59,11 +59,11 @@ impl Reader {
         };
         let mut container = Living::new(id.clone(), pod.clone(), path, born, now);
         container.wake(&self.hierarchy);
-        if let Some(pod) = self.pods.get_mut(&pod) {
+        if let Some(pod) = self.pods.get_mut(pod) {
             pod.containers.push(id.clone());
         }
         self.vitals.discovered(if container.is_open() { source } else { Source::Residual });
-        self.inventory.born(&pod, &id, born);
+        self.inventory.born(pod, &id, born);
         self.keys.insert(id, key);
         self.timers.insert((now, key));
         self.living.insert(key, container);

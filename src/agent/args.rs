@@ -1,0 +1,118 @@
+//! The agent's command line. Parsing does nothing; every flag has an environment variable, since a
+//! `DaemonSet`'s manifest is the configuration file.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::duration::{parse, parse_positive};
+use super::log::LogArgs;
+
+/// Watch this node's ephemeral containers and serve what they use to Prometheus.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_long_help = "\
+WHAT IT NEEDS
+  The host's /sys/fs/cgroup and /var/log below --node-root, read only, and the host's processes
+  (hostPID) to hear of a container's end at once. CAP_SYS_NICE for real-time priority, CAP_SYS_PTRACE
+  for network figures. From the API: list and watch on pods. What is missing is said at the start, and
+  the agent does what it can without.
+
+EXAMPLES
+  Watch this machine's kubelet, without an API server:
+      ephemon agent --no-api
+  With an API server, only the runners of one scale set:
+      ephemon agent --kubeconfig ~/.kube/config --node-name worker-1 \\
+          --pod-selector actions.github.com/scale-set-name=linux
+  Look at what it found:
+      curl http://127.0.0.1:9911/metrics")]
+pub struct Args {
+    /// Where the node's root directory is mounted
+    #[arg(long, env = "EPHEMON_NODE_ROOT", value_name = "DIR", default_value = "/")]
+    pub node_root: PathBuf,
+
+    /// This node's name in the API [default: the host's name]
+    #[arg(long, env = "EPHEMON_NODE_NAME", value_name = "NAME")]
+    pub node_name: Option<String>,
+
+    /// How to reach the API server [default: $KUBECONFIG, then the pod's service account]
+    #[arg(long, env = "EPHEMON_KUBECONFIG", value_name = "FILE", conflicts_with = "no_api")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Do without the API server: every pod of the node is shown, named by its log directories;
+    /// container types, images and exit codes are then missing
+    #[arg(long, env = "EPHEMON_NO_API")]
+    pub no_api: bool,
+
+    /// Show the pods that match this label selector
+    #[arg(
+        long,
+        env = "EPHEMON_POD_SELECTOR",
+        value_name = "SELECTOR",
+        default_value = "actions-ephemeral-runner=True"
+    )]
+    pub pod_selector: String,
+
+    /// Ask the container runtime for names and exit codes at this socket, below --node-root
+    /// [example: /run/containerd/containerd.sock]
+    #[arg(long, env = "EPHEMON_CRI_SOCKET", value_name = "SOCKET")]
+    pub cri_socket: Option<PathBuf>,
+
+    /// The address to serve /metrics, /healthz and /readyz at
+    #[arg(long, env = "EPHEMON_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:9911")]
+    pub listen: SocketAddr,
+
+    /// Read a container's figures this often once it has lived for half a minute; before that they
+    /// are read up to ten times a second
+    #[arg(
+        long,
+        env = "EPHEMON_SAMPLE_INTERVAL",
+        value_name = "DURATION",
+        default_value = "1s",
+        value_parser = parse_positive
+    )]
+    pub sample_interval: Duration,
+
+    /// CPU time that sampling may take, in hundredths of one CPU; beyond it samples come later.
+    /// Final readings are not held up
+    #[arg(
+        long,
+        env = "EPHEMON_SAMPLE_BUDGET",
+        value_name = "PERCENT",
+        default_value = "2",
+        value_parser = clap::value_parser!(u8).range(1..=100)
+    )]
+    pub sample_budget: u8,
+
+    /// Show a finished container at most this long; it goes earlier once every scraper has fetched
+    /// it twice
+    #[arg(
+        long,
+        env = "EPHEMON_RETAIN_ENDED",
+        value_name = "DURATION",
+        default_value = "5m",
+        value_parser = parse
+    )]
+    pub retain_ended: Duration,
+
+    /// Show at most this many finished containers; the oldest go first and are counted
+    #[arg(
+        long,
+        env = "EPHEMON_MAX_ENDED",
+        value_name = "COUNT",
+        default_value_t = 10_000,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub max_ended: u32,
+
+    /// The kubelet's cgroup below the hierarchy's root [default: found among the usual places]
+    #[arg(long, env = "EPHEMON_KUBEPODS", value_name = "PATH")]
+    pub kubepods: Option<PathBuf>,
+
+    /// Where the agent keeps its lock, below --node-root: one agent a node
+    #[arg(long, env = "EPHEMON_STATE_DIR", value_name = "DIR", default_value = "/var/lib/ephemon")]
+    pub state_dir: PathBuf,
+
+    /// The agent's own log
+    #[command(flatten)]
+    pub log: LogArgs,
+}

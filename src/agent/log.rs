@@ -1,0 +1,66 @@
+//! The agent's own log, on standard error.
+
+use std::io::IsTerminal as _;
+
+use tracing_subscriber::EnvFilter;
+
+/// Flags of the log.
+#[derive(Debug, Clone, clap::Args)]
+pub struct LogArgs {
+    /// The log's form
+    #[arg(
+        long = "log-format",
+        env = "EPHEMON_LOG_FORMAT",
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t = LogFormat::Human
+    )]
+    pub format: LogFormat,
+
+    /// What to log: a level, or levels by module [example: info,ephemon::discovery=debug]
+    #[arg(long = "log", env = "EPHEMON_LOG", value_name = "FILTER", default_value = "info")]
+    pub filter: String,
+}
+
+/// A form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// Lines to read.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The filter makes no sense, or there is a log already.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The filter makes no sense.
+    #[error("--log {filter:?} is no log filter ({source}); try info, debug or info,kube=warn")]
+    Filter {
+        /// As it was given.
+        filter: String,
+        /// What is wrong.
+        source: tracing_subscriber::filter::ParseError,
+    },
+}
+
+impl LogArgs {
+    /// Starts the log. A log that was started before stays: tests share one process.
+    pub(super) fn start(&self) -> Result<(), LogError> {
+        let filter = EnvFilter::try_new(&self.filter)
+            .map_err(|source| LogError::Filter { filter: self.filter.clone(), source })?;
+        let builder =
+            tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        let started = match self.format {
+            LogFormat::Human => {
+                let ansi = std::io::stderr().is_terminal();
+                builder.with_ansi(ansi).with_target(false).try_init()
+            }
+            LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        };
+        if let Err(error) = started {
+            tracing::debug!("the log was started before: {error}");
+        }
+        Ok(())
+    }
+}
