@@ -1,3 +1,9 @@
 //! `ephemon`: the node agent and the demo.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    ephemon::cli::Cli::parse().run()
+}

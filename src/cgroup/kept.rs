@@ -52,6 +52,17 @@ impl Kept {
         Self { name, state: State::Missing }
     }
 
+    /// A file opened now, for one reading.
+    pub(super) fn opened(path: &Path) -> Result<Self, Trouble> {
+        match File::open(path) {
+            Ok(file) => Ok(Self { name: "", state: State::Open(file) }),
+            Err(error) => match error.raw_os_error() {
+                Some(ENODEV | ENOENT) => Err(Trouble::Gone),
+                _ => Err(Trouble::Unreadable),
+            },
+        }
+    }
+
     /// Opens the file below `directory`, if it is there and not open yet.
     pub(super) fn open(&mut self, directory: &Path) {
         if matches!(self.state, State::Missing)

@@ -14,7 +14,7 @@ const NS_PER_TICK: u64 = 10_000_000;
 /// The files of one cgroup, in the order of a final reading.
 #[derive(Debug)]
 pub struct Files {
-    procs: Kept,
+    procs: PathBuf,
     cpu_usage: Kept,
     cpu_usage_user: Kept,
     cpu_usage_sys: Kept,
@@ -40,7 +40,7 @@ impl Files {
     /// Opens what is there.
     pub(super) fn open(directories: &Directories) -> Self {
         let mut files = Self {
-            procs: Kept::new("cgroup.procs"),
+            procs: procs(directories),
             cpu_usage: Kept::new("cpuacct.usage"),
             cpu_usage_user: Kept::new("cpuacct.usage_user"),
             cpu_usage_sys: Kept::new("cpuacct.usage_sys"),
@@ -65,7 +65,6 @@ impl Files {
         for (controller, directory) in directories {
             let files: &mut [&mut Kept] = match controller {
                 Controller::Cpuacct => &mut [
-                    &mut self.procs,
                     &mut self.cpu_usage,
                     &mut self.cpu_usage_user,
                     &mut self.cpu_usage_sys,
@@ -73,7 +72,6 @@ impl Files {
                 ],
                 Controller::Cpu => &mut [&mut self.cpu_stat],
                 Controller::Memory => &mut [
-                    &mut self.procs,
                     &mut self.max_usage,
                     &mut self.failcnt,
                     &mut self.oom_control,
@@ -90,16 +88,19 @@ impl Files {
     }
 
     pub(super) fn is_open(&self) -> bool {
-        self.procs.is_open()
+        self.cpu_usage.is_open() || self.memory_usage.is_open()
     }
 
     /// Whether a process is in the group. Version 1 has no `populated`: the list tells.
-    pub(super) fn populated(&mut self, buffer: &mut Vec<u8>) -> Result<Option<bool>, Trouble> {
-        Ok(self.procs.read(buffer)?.map(|text| !text.is_empty()))
+    pub(super) fn populated(&self, buffer: &mut Vec<u8>) -> Result<Option<bool>, Trouble> {
+        Ok(Some(!self.procs(buffer)?.is_empty()))
     }
 
-    pub(super) fn procs<'a>(&mut self, buffer: &'a mut Vec<u8>) -> Result<&'a str, Trouble> {
-        Ok(self.procs.read(buffer)?.unwrap_or_default())
+    /// The list of processes, opened anew: on a kept descriptor version 1 prints the list of an
+    /// earlier read until nobody has asked for a second (`cgroup_pidlist_start` in
+    /// kernel/cgroup/cgroup-v1.c).
+    pub(super) fn procs<'a>(&self, buffer: &'a mut Vec<u8>) -> Result<&'a str, Trouble> {
+        Ok(Kept::opened(&self.procs)?.read(buffer)?.unwrap_or_default())
     }
 
     /// CPU time alone.
@@ -267,6 +268,13 @@ fn each_operation(text: &str, io: &mut Vec<IoUsage>, set: impl Fn(&mut IoUsage, 
             set(io, operation, value);
         }
     }
+}
+
+/// The list of processes in the tree whose births are watched.
+fn procs(directories: &Directories) -> PathBuf {
+    let watched =
+        directories.get(&Controller::Cpuacct).or_else(|| directories.get(&Controller::Memory));
+    watched.map(|directory| directory.join("cgroup.procs")).unwrap_or_default()
 }
 
 /// One cgroup's directory in each tree.

@@ -1,0 +1,43 @@
+//! The command line of `ephemon`.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::agent;
+
+/// Exact metrics of Kubernetes ephemeral containers, for CI jobs that run in them
+#[derive(Debug, Parser)]
+#[command(name = "ephemon", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Agent(Box<agent::Args>),
+}
+
+impl Cli {
+    /// Runs what the command line asks for and returns the process's exit code. Errors go to
+    /// standard error as one sentence.
+    pub fn run(self) -> ExitCode {
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return failed(&format!("cannot start the runtime: {error}")),
+        };
+        match self.command {
+            Command::Agent(args) => match runtime.block_on(agent::run(*args)) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => failed(&error.to_string()),
+            },
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the program's last word, with or without a log")]
+fn failed(why: &str) -> ExitCode {
+    eprintln!("ephemon: {why}");
+    ExitCode::FAILURE
+}
