@@ -1,6 +1,7 @@
 //! ephemon: metrics, logs, traces and a container hook for Kubernetes ephemeral containers.
 
 pub mod agent;
+pub mod cli;
 pub mod capture;
 pub mod cgroup;
 pub mod demo;

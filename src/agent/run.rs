@@ -1,0 +1,268 @@
+//! Wiring and supervision: makes the parts, joins them, and ends when one of them does.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
+
+use super::admin::{Admin, BindError};
+use super::args::Args;
+use super::limits;
+use super::lock::{LockError, NodeLock};
+use super::log::LogError;
+use super::readiness::{Condition, Readiness};
+use crate::capture::books::Books;
+use crate::capture::{self, CaptureHandle};
+use crate::discovery::inventory::Inventory;
+use crate::discovery::{api, cri, logs};
+use crate::metrics::{self, Metrics};
+use crate::node::NodeRoot;
+use crate::vitals::Vitals;
+
+/// A node without a cgroup mount is looked at again at this interval.
+const CAPTURE_RETRY: Duration = Duration::from_secs(10);
+
+/// Why the agent ended, or did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// Another agent watches this node.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The address.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The API server is not configured.
+    #[error(transparent)]
+    Api(#[from] api::Error),
+    /// The agent's own metrics clash.
+    #[error("cannot register the agent's own metrics: {0}")]
+    Vitals(#[from] prometheus::Error),
+    /// Signals cannot be heard.
+    #[error("cannot listen for signals: {0}")]
+    Signals(#[source] std::io::Error),
+    /// A part that runs for ever has ended.
+    #[error("{part} ended unexpectedly{why}; please report this with the log above")]
+    PartEnded {
+        /// Which part.
+        part: &'static str,
+        /// `: reason`, where there is one.
+        why: String,
+    },
+}
+
+/// Runs the agent until it is told to end, or a part of it fails.
+pub async fn run(args: Args) -> Result<(), Error> {
+    args.log.start()?;
+    let node = NodeRoot::new(&args.node_root);
+    let _lock = lock(&args, &node)?;
+    let vitals = Vitals::new()?;
+    let books = Books::default();
+    let readiness = Readiness::default();
+    let inventory = if args.no_api {
+        Inventory::without_api(vitals.clone())
+    } else {
+        Inventory::with_api(vitals.clone())
+    };
+    let metrics = Metrics::new(
+        books.clone(),
+        inventory.clone(),
+        vitals.clone(),
+        metrics::Options {
+            retain_ended: args.retain_ended,
+            max_ended: usize::try_from(args.max_ended).unwrap_or(usize::MAX),
+            node: node.clone(),
+            ..metrics::Options::default()
+        },
+    );
+    let admin = Admin::bind(args.listen, metrics, readiness.clone()).await?;
+    let mut signals = Signals::new().map_err(Error::Signals)?;
+    let address = admin.local_addr();
+
+    let mut parts = Parts::default();
+    watch_names(&args, &node, &inventory, &readiness, &mut parts).await?;
+    let capture_options = capture::Options {
+        node,
+        kubepods: args.kubepods.clone(),
+        sample_interval: args.sample_interval,
+        sample_budget: f64::from(args.sample_budget) / 100.0,
+        max_containers: limits::raise_open_files(),
+    };
+    let walked = readiness.condition("the first walk of the cgroup tree");
+    parts.spawn("capture", supervise_capture(capture_options, books, inventory, vitals, walked));
+
+    let (stop_tx, mut stop_rx) = watch::channel(false);
+    let server = tokio::spawn(admin.serve(async move {
+        // An error means that the sender is gone, and with it the agent.
+        drop(stop_rx.wait_for(|stop| *stop).await);
+    }));
+    tracing::info!("listening on http://{address}");
+
+    let ended = tokio::select! {
+        () = signals.next() => None,
+        error = parts.ended() => Some(error),
+    };
+    if ended.is_none() {
+        tracing::info!("asked to end: finishing open requests; ask again to end at once");
+    }
+    stop_tx.send_replace(true);
+    tokio::select! {
+        joined = server => if let Err(error) = joined {
+            tracing::error!(%error, "the server did not end well");
+        },
+        () = signals.next() => {}
+    }
+    ended.map_or(Ok(()), Err)
+}
+
+/// The lock of the node. Where no state can be kept the agent runs all the same.
+fn lock(args: &Args, node: &NodeRoot) -> Result<Option<NodeLock>, Error> {
+    match NodeLock::take(&node.join(&args.state_dir)) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(held @ LockError::Held { .. }) => Err(held.into()),
+        Err(error @ LockError::Unwritable { .. }) => {
+            tracing::warn!("{error}: a second agent on this node will not be noticed");
+            Ok(None)
+        }
+    }
+}
+
+/// Starts whatever gives containers their names.
+async fn watch_names(
+    args: &Args,
+    node: &NodeRoot,
+    inventory: &Inventory,
+    readiness: &Readiness,
+    parts: &mut Parts,
+) -> Result<(), Error> {
+    parts.spawn("the watch of log directories", logs::watch(node.clone(), inventory.clone()));
+    if let Some(socket) = &args.cri_socket {
+        let socket = node.join(socket);
+        parts.spawn("the watch of the runtime", cri::watch(socket, inventory.clone()));
+    }
+    if args.no_api {
+        tracing::info!(
+            "without an API server: every pod of the node is shown, named by its log directories; \
+             container types, images and exit codes are missing"
+        );
+        return Ok(());
+    }
+    let options = api::Options {
+        kubeconfig: args.kubeconfig.clone(),
+        node_name: args.node_name.clone().unwrap_or_else(host_name),
+        pod_selector: args.pod_selector.clone(),
+        patience: api::Patience::default(),
+    };
+    let watch = api::Watch::connect(options).await?;
+    tracing::info!("asking {} for this node's pods", watch.url());
+    let condition = readiness.condition("the API server's first list of pods");
+    let (listed_tx, listed_rx) = oneshot::channel();
+    tokio::spawn(async move {
+        // Dropped unsent, the watch is gone, and supervision says so.
+        drop(listed_rx.await);
+        condition.met();
+    });
+    parts.spawn("the watch of pods", watch.run(inventory.clone(), listed_tx));
+    Ok(())
+}
+
+/// What the kubelet calls the node unless it is told otherwise.
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().to_lowercase()
+}
+
+/// Starts capture, again and again until the node has a cgroup mount, and stays with it.
+async fn supervise_capture(
+    options: capture::Options,
+    books: Books,
+    inventory: Inventory,
+    vitals: Vitals,
+    walked: Condition,
+) -> Infallible {
+    let capture: CaptureHandle = loop {
+        let (books, inventory, vitals) = (books.clone(), inventory.clone(), vitals.clone());
+        match capture::start(options.clone(), books, inventory, vitals) {
+            Ok(capture) => break capture,
+            Err(error) => {
+                let seconds = CAPTURE_RETRY.as_secs();
+                tracing::error!("no figures of containers: {error}; trying again in {seconds} s");
+                tokio::time::sleep(CAPTURE_RETRY).await;
+            }
+        }
+    };
+    let mut first_walk = capture.walked();
+    if first_walk.wait_for(|walked| *walked).await.is_ok() {
+        walked.met();
+    }
+    // An error means that the thread is gone, which only a panic brings about.
+    while first_walk.changed().await.is_ok() {}
+    panic_of(capture)
+}
+
+/// Ends this task with the thread's panic, so that supervision names it.
+#[expect(clippy::panic, reason = "hands the capture thread's panic on to supervision")]
+fn panic_of(capture: CaptureHandle) -> Infallible {
+    drop(capture);
+    panic!("the capture thread is gone")
+}
+
+/// The parts that run for ever.
+#[derive(Default)]
+struct Parts {
+    tasks: JoinSet<Infallible>,
+    names: Vec<(tokio::task::Id, &'static str)>,
+}
+
+impl Parts {
+    fn spawn(
+        &mut self,
+        name: &'static str,
+        part: impl Future<Output = Infallible> + Send + 'static,
+    ) {
+        let handle = self.tasks.spawn(part);
+        self.names.push((handle.id(), name));
+    }
+
+    /// Waits until one of them ends, which none may.
+    async fn ended(&mut self) -> Error {
+        let Some(joined) = self.tasks.join_next_with_id().await else {
+            return std::future::pending().await;
+        };
+        let error = match joined {
+            Ok((_, never)) => match never {},
+            Err(error) => error,
+        };
+        let part = self.names.iter().find(|(id, _)| *id == error.id());
+        Error::PartEnded {
+            part: part.map_or("a part of the agent", |(_, name)| *name),
+            why: if error.is_panic() { ": it panicked".into() } else { String::new() },
+        }
+    }
+}
+
+/// The signals that end the agent.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
