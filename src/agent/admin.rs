@@ -114,12 +114,7 @@ impl Admin {
         let failed = |source| BindError::new(listen, source);
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Self {
-            listener,
-            address,
-            metrics,
-            readiness,
-        })
+        Ok(Self { listener, address, metrics, readiness })
     }
 
     /// The address that is listened on.
@@ -154,9 +149,7 @@ impl Admin {
         }
         drop(self.listener);
         ending_tx.send_replace(true);
-        let drained = timeout(DRAIN, async {
-            while connections.join_next().await.is_some() {}
-        });
+        let drained = timeout(DRAIN, async { while connections.join_next().await.is_some() {} });
         if drained.await.is_err() {
             tracing::warn!(open = connections.len(), "connections cut at the end");
         }

@@ -22,10 +22,7 @@ impl Readiness {
         let mut missing = self.lock();
         let key = missing.last().map_or(0, |(key, _)| key + 1);
         missing.push((key, what));
-        Condition {
-            readiness: self.clone(),
-            key,
-        }
+        Condition { readiness: self.clone(), key }
     }
 
     /// What is missing, in the order it was added.

@@ -16,7 +16,10 @@ const MAX_UEVENT: u64 = 4096;
 
 /// What is known of the names of devices.
 #[derive(Debug, Clone, Default)]
-pub struct DeviceNames(Arc<HashMap<(u32, u32), Option<Box<str>>>>);
+pub struct DeviceNames(Arc<Names>);
+
+/// By device number; nothing where the number is all that is known.
+type Names = HashMap<(u32, u32), Option<Box<str>>>;
 
 /// Reads names from the node, each number once.
 #[derive(Debug)]
@@ -65,10 +68,8 @@ impl Devices {
 
     /// The names of these devices, reading those not met before.
     pub(super) fn names(&mut self, numbers: impl IntoIterator<Item = (u32, u32)>) -> DeviceNames {
-        let unmet: HashSet<_> = numbers
-            .into_iter()
-            .filter(|number| !self.names.0.contains_key(number))
-            .collect();
+        let unmet: HashSet<_> =
+            numbers.into_iter().filter(|number| !self.names.0.contains_key(number)).collect();
         let room = MAX_DEVICES.saturating_sub(self.names.0.len());
         if !unmet.is_empty() && room > 0 {
             let known = Arc::make_mut(&mut self.names.0);

@@ -44,7 +44,7 @@ pub fn render(view: &View, format: Format, out: &mut String) -> usize {
 pub(super) fn weigh(container: &ContainerView) -> usize {
     let mut points = Points::counting();
     for row in container::ROWS {
-        (row.read)(container, &mut points);
+        row.write(container, &mut points);
     }
     points.lines()
 }
@@ -64,7 +64,7 @@ fn family<'a, T: 'a>(
     points.open(name, help, kind);
     for (labels, of) in shown {
         points.about(labels);
-        (row.read)(of, points);
+        row.write(of, points);
     }
     points.close();
 }

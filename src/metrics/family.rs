@@ -7,7 +7,7 @@ pub(super) mod agent;
 pub(super) mod container;
 pub(super) mod pod;
 
-use super::exposition::Points;
+use super::exposition::{Figure, Points};
 
 /// What a family's values mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +62,15 @@ pub struct Family {
 /// A family and how its figures are read from a `T`.
 pub(super) struct Row<T> {
     pub(super) family: Family,
-    pub(super) read: fn(&T, &mut Points<'_>),
+    read: Read<T>,
+}
+
+/// How a family's figures are read.
+enum Read<T> {
+    /// One series at most, with the labels of the scope.
+    One(fn(&T) -> Option<Figure>),
+    /// Series with further labels.
+    Many(fn(&T, &mut Points<'_>)),
 }
 
 /// Every family, in the order of the exposition.
@@ -103,10 +111,9 @@ impl Unit {
     /// The unit a family's name tells of, `_total` aside.
     pub fn of(name: &str) -> Option<Self> {
         let stem = name.strip_suffix("_total").unwrap_or(name);
-        Self::ALL.into_iter().find(|unit| {
-            stem.strip_suffix(unit.as_str())
-                .is_some_and(|rest| rest.ends_with('_'))
-        })
+        Self::ALL
+            .into_iter()
+            .find(|unit| stem.strip_suffix(unit.as_str()).is_some_and(|rest| rest.ends_with('_')))
     }
 }
 
@@ -140,8 +147,20 @@ impl Family {
 // === impl Row ===
 
 impl<T> Row<T> {
-    const fn new(family: Family, read: fn(&T, &mut Points<'_>)) -> Self {
-        Self { family, read }
+    const fn one(family: Family, read: fn(&T) -> Option<Figure>) -> Self {
+        Self { family, read: Read::One(read) }
+    }
+
+    const fn many(family: Family, read: fn(&T, &mut Points<'_>)) -> Self {
+        Self { family, read: Read::Many(read) }
+    }
+
+    /// Writes what `of` has of this family.
+    pub(super) fn write(&self, of: &T, points: &mut Points<'_>) {
+        match self.read {
+            Read::One(read) => points.put(read(of)),
+            Read::Many(read) => read(of, points),
+        }
     }
 }
 
@@ -157,14 +176,8 @@ mod tests {
         for family in families() {
             let name = family.name;
             assert!(names.insert(name), "{name} stands twice");
-            assert!(
-                name.starts_with("ephemon_") || name.starts_with("process_"),
-                "{name}"
-            );
-            assert!(
-                name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'),
-                "{name}"
-            );
+            assert!(name.starts_with("ephemon_") || name.starts_with("process_"), "{name}");
+            assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{name}");
             assert_eq!(name.ends_with("_total"), family.kind == Kind::Counter, "{name}");
             assert_eq!(name.ends_with("_info"), family.kind == Kind::Info, "{name}");
             assert!(family.help.ends_with('.'), "help of {name} is a sentence");
@@ -179,9 +192,7 @@ mod tests {
         let stems: HashSet<_> = families()
             .map(|family| {
                 let name = family.name;
-                name.strip_suffix("_total")
-                    .or_else(|| name.strip_suffix("_info"))
-                    .unwrap_or(name)
+                name.strip_suffix("_total").or_else(|| name.strip_suffix("_info")).unwrap_or(name)
             })
             .collect();
         assert_eq!(stems.len(), families().count());

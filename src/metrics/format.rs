@@ -42,11 +42,7 @@ impl Format {
             .map(|range| range.quality)
             .max()
             .unwrap_or(0);
-        if named > 0 && named >= text_quality(&ranges) {
-            Self::OpenMetrics
-        } else {
-            Self::Text
-        }
+        if named > 0 && named >= text_quality(&ranges) { Self::OpenMetrics } else { Self::Text }
     }
 }
 
@@ -60,10 +56,7 @@ fn text_quality(ranges: &[Range<'_>]) -> u16 {
             .map(|range| range.quality)
             .max()
     };
-    of("text/plain")
-        .or_else(|| of("text/*"))
-        .or_else(|| of("*/*"))
-        .unwrap_or(0)
+    of("text/plain").or_else(|| of("text/*")).or_else(|| of("*/*")).unwrap_or(0)
 }
 
 // === impl Range ===
@@ -72,11 +65,7 @@ impl<'a> Range<'a> {
     /// `None` for a range with a quality that is no number: it says nothing we could weigh.
     fn parse(text: &'a str) -> Option<Self> {
         let mut parts = text.split(';').map(str::trim);
-        let mut range = Self {
-            kind: parts.next()?,
-            version: None,
-            quality: 1000,
-        };
+        let mut range = Self { kind: parts.next()?, version: None, quality: 1000 };
         for part in parts {
             let Some((name, value)) = part.split_once('=') else {
                 continue;

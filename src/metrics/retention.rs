@@ -61,11 +61,7 @@ struct Kept {
 
 impl Retention {
     pub(super) fn new(limits: Limits) -> Self {
-        Self {
-            limits,
-            scrapers: Scrapers::new(limits.retain),
-            kept: HashMap::new(),
-        }
+        Self { limits, scrapers: Scrapers::new(limits.retain), kept: HashMap::new() }
     }
 
     /// A scraper asks.
@@ -95,10 +91,10 @@ impl Retention {
         let mut departures = Vec::new();
         let mut staying = Vec::new();
         for container in ended {
-            let kept = self.kept.entry(container.id.clone()).or_insert(Kept {
-                since: now,
-                fetched: Vec::new(),
-            });
+            let kept = self
+                .kept
+                .entry(container.id.clone())
+                .or_insert(Kept { since: now, fetched: Vec::new() });
             let lost = if kept.satisfies(&active) {
                 None
             } else if container.superseded {
@@ -115,10 +111,12 @@ impl Retention {
         let excess = staying.len().saturating_sub(self.limits.count);
         if excess > 0 {
             staying.sort_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id)));
-            departures.extend(staying.iter().take(excess).map(|container| Departure {
-                id: container.id.clone(),
-                lost: Some(Reason::Cap),
-            }));
+            departures.extend(
+                staying.iter().take(excess).map(|container| Departure {
+                    id: container.id.clone(),
+                    lost: Some(Reason::Cap),
+                }),
+            );
         }
         for departure in &departures {
             self.kept.remove(&departure.id);
@@ -132,11 +130,8 @@ impl Retention {
 impl Kept {
     /// Somebody has fetched it often enough, and nobody who still scrapes has not.
     fn satisfies(&self, active: &[ScraperKey]) -> bool {
-        let enough = |key: &ScraperKey| {
-            self.fetched
-                .iter()
-                .any(|(by, times)| by == key && *times >= ENOUGH)
-        };
+        let enough =
+            |key: &ScraperKey| self.fetched.iter().any(|(by, times)| by == key && *times >= ENOUGH);
         self.fetched.iter().any(|(_, times)| *times >= ENOUGH) && active.iter().all(enough)
     }
 }

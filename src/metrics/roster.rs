@@ -64,6 +64,9 @@ pub(super) struct Roster {
     nameless: HashMap<ContainerId, Wait>,
 }
 
+/// Namespace, pod, container.
+type Name = (Arc<str>, Arc<str>, Arc<str>);
+
 #[derive(Debug, Clone, Copy)]
 enum Wait {
     /// Met at that instant, and whether it had ended by then.
@@ -83,7 +86,7 @@ impl Roster {
         now: Moment,
     ) -> Cast {
         let mut cast = Cast::default();
-        let mut newest: HashMap<(Arc<str>, Arc<str>, Arc<str>), Shown> = HashMap::new();
+        let mut newest: HashMap<Name, Shown> = HashMap::new();
         let mut waits = HashMap::new();
         let mut inhabited = HashSet::new();
         for record in &snapshot.containers {
@@ -136,11 +139,7 @@ impl Roster {
         // The wall clock may have been set back since: then the steady one has the word.
         let by_wall = now.wall.duration_since(from).unwrap_or_default();
         let by_steady = now.steady.saturating_duration_since(met);
-        if by_wall.max(by_steady) >= GRACE {
-            Wait::Over
-        } else {
-            Wait::Since(met, ended)
-        }
+        if by_wall.max(by_steady) >= GRACE { Wait::Over } else { Wait::Since(met, ended) }
     }
 }
 

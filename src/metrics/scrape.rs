@@ -113,10 +113,8 @@ impl Metrics {
         if let Err(error) = vitals.registry().register(process) {
             tracing::warn!(%error, "the process's own figures are not shown");
         }
-        let retention = Retention::new(Limits {
-            retain: options.retain_ended,
-            count: options.max_ended,
-        });
+        let retention =
+            Retention::new(Limits { retain: options.retain_ended, count: options.max_ended });
         let state = State {
             retention,
             roster: Roster::default(),
@@ -248,10 +246,8 @@ impl Shared {
         state: &mut State,
         mut containers: Vec<ContainerView>,
     ) -> Vec<ContainerView> {
-        let weights: HashMap<_, _> = containers
-            .iter()
-            .map(|shown| (shown.record.id.clone(), weigh(shown)))
-            .collect();
+        let weights: HashMap<_, _> =
+            containers.iter().map(|shown| (shown.record.id.clone(), weigh(shown))).collect();
         let all: usize = weights.values().sum();
         if all <= self.options.max_series {
             return containers;
@@ -306,10 +302,7 @@ impl Shared {
 
 impl Moment {
     fn now() -> Self {
-        Self {
-            steady: Instant::now(),
-            wall: SystemTime::now(),
-        }
+        Self { steady: Instant::now(), wall: SystemTime::now() }
     }
 }
 

@@ -9,7 +9,7 @@ use super::devices::DeviceNames;
 use super::exposition::push_label;
 use crate::capture::books::{PodRecord, Record};
 use crate::discovery::inventory::ContainerFacts;
-use crate::model::{ContainerType, Exit};
+use crate::model::{ContainerType, Exit, Usage};
 
 /// Everything one exposition shows.
 #[derive(Debug, Default)]
@@ -86,6 +86,10 @@ impl ContainerView {
         &self.labels
     }
 
+    pub(super) fn usage(&self) -> &Usage {
+        &self.record.usage
+    }
+
     pub(super) fn image(&self) -> Option<&str> {
         self.facts.as_ref()?.image.as_deref()
     }
@@ -118,9 +122,6 @@ impl PodView {
 impl Default for Build {
     /// This build; whoever compiles tells the revision through `EPHEMON_REVISION`.
     fn default() -> Self {
-        Self {
-            version: env!("CARGO_PKG_VERSION"),
-            revision: option_env!("EPHEMON_REVISION"),
-        }
+        Self { version: env!("CARGO_PKG_VERSION"), revision: option_env!("EPHEMON_REVISION") }
     }
 }

@@ -40,17 +40,11 @@ impl Outbox {
 
 impl Text {
     pub(super) fn new(text: impl Into<Bytes>) -> Self {
-        Self {
-            text: Some(text.into()),
-            told: None,
-        }
+        Self { text: Some(text.into()), told: None }
     }
 
     pub(super) fn with_receipt(text: Bytes, receipt: Option<Receipt>, outbox: &Outbox) -> Self {
-        Self {
-            text: Some(text),
-            told: receipt.map(|receipt| (receipt, outbox.clone())),
-        }
+        Self { text: Some(text), told: receipt.map(|receipt| (receipt, outbox.clone())) }
     }
 }
 

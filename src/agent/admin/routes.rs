@@ -43,10 +43,8 @@ impl Site {
         let read = matches!(*request.method(), Method::GET | Method::HEAD);
         match request.uri().path() {
             "/" | "/metrics" | "/healthz" | "/readyz" if !read => {
-                let mut refusal = plain(
-                    StatusCode::METHOD_NOT_ALLOWED,
-                    "only GET and HEAD are answered here\n",
-                );
+                let mut refusal =
+                    plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n");
                 let allowed = HeaderValue::from_static("GET, HEAD");
                 refusal.headers_mut().insert(ALLOW, allowed);
                 refusal
@@ -55,10 +53,9 @@ impl Site {
             "/metrics" => self.metrics(request, peer, outbox),
             "/healthz" => plain(StatusCode::OK, "ok\n"),
             "/readyz" => self.ready(),
-            _ => plain(
-                StatusCode::NOT_FOUND,
-                "nothing is here; try /metrics, /healthz or /readyz\n",
-            ),
+            _ => {
+                plain(StatusCode::NOT_FOUND, "nothing is here; try /metrics, /healthz or /readyz\n")
+            }
         }
     }
 
@@ -82,7 +79,7 @@ impl Site {
         }
         let mut text = String::from("not ready, still missing:\n");
         for what in missing {
-            text.push_str(&format!("- {what}\n"));
+            text.extend(["- ", what, "\n"]);
         }
         respond(StatusCode::SERVICE_UNAVAILABLE, PLAIN, Text::new(text))
     }
@@ -90,11 +87,8 @@ impl Site {
 
 /// The `Accept` lines as one; several lines mean the same as one with commas (RFC 9110 §5.3).
 fn accept(headers: &HeaderMap) -> String {
-    let lines: Vec<_> = headers
-        .get_all(ACCEPT)
-        .iter()
-        .filter_map(|line| line.to_str().ok())
-        .collect();
+    let lines: Vec<_> =
+        headers.get_all(ACCEPT).iter().filter_map(|line| line.to_str().ok()).collect();
     lines.join(",")
 }
 

@@ -51,10 +51,8 @@ impl Server {
     }
 
     async fn get(&self, path: &str, headers: &str) -> String {
-        self.ask(&format!(
-            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n"
-        ))
-        .await
+        self.ask(&format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n"))
+            .await
     }
 
     fn enter_ended(&self, usage: Usage) {
@@ -79,9 +77,11 @@ async fn each_format_comes_with_its_content_type() {
     assert!(plain.contains("# TYPE ephemon_agent_build_info gauge\n"));
     let accept = "Accept: text/plain;q=0.5\r\nAccept: application/openmetrics-text\r\n";
     let open = server.get("/metrics", accept).await;
-    assert!(open.contains(
-        "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n"
-    ));
+    assert!(
+        open.contains(
+            "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n"
+        )
+    );
     assert!(open.ends_with("# EOF\n"));
 }
 
@@ -103,7 +103,8 @@ async fn what_is_not_served_is_said_helpfully() {
     assert!(server.get("/", "").await.contains("/metrics"));
     let missing = server.get("/metrics/", "").await;
     assert!(missing.starts_with("HTTP/1.1 404 ") && missing.contains("/metrics"), "{missing}");
-    let post = "POST /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    let post =
+        "POST /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
     let refused = server.ask(post).await;
     assert!(refused.starts_with("HTTP/1.1 405 "), "{refused}");
     assert!(refused.contains("allow: GET, HEAD\r\n"), "{refused}");
@@ -135,11 +136,7 @@ async fn a_container_that_was_read_to_the_end_twice_is_forgotten() {
 #[tokio::test]
 async fn a_client_that_hangs_up_early_has_fetched_nothing() {
     let server = server().await;
-    let io = |minor| crate::model::IoUsage {
-        minor,
-        read_bytes: Some(1),
-        ..Default::default()
-    };
+    let io = |minor| crate::model::IoUsage { minor, read_bytes: Some(1), ..Default::default() };
     let usage = Usage { io: (0..90_000).map(io).collect(), ..Usage::default() };
     server.enter_ended(usage);
     for _ in 0..3 {

@@ -29,11 +29,7 @@ pub(super) struct Wire {
 
 impl Wire {
     pub(super) fn new(stream: TcpStream, outbox: Outbox) -> Self {
-        Self {
-            stream,
-            outbox,
-            stalled: None,
-        }
+        Self { stream, outbox, stalled: None }
     }
 
     /// Lets a pending write wait for so long only.

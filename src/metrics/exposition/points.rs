@@ -56,14 +56,7 @@ impl<'a> Points<'a> {
     }
 
     fn over(sink: Sink<'a>, format: Format) -> Self {
-        Self {
-            sink,
-            format,
-            name: String::new(),
-            labels: String::new(),
-            lines: 0,
-            opened: (0, 0),
-        }
+        Self { sink, format, name: String::new(), labels: String::new(), lines: 0, opened: (0, 0) }
     }
 
     pub(super) fn format(&self) -> Format {
@@ -196,7 +189,7 @@ fn header(out: &mut String, word: &str, name: &str) {
 /// Backslash and newline everywhere, the quote in label values and in OpenMetrics' help.
 fn push_escaped(out: &mut String, text: &str, quotes: bool) {
     let special = |byte: &u8| matches!(byte, b'\\' | b'\n') || (quotes && *byte == b'"');
-    if !text.as_bytes().iter().any(|byte| special(byte)) {
+    if !text.as_bytes().iter().any(special) {
         out.push_str(text);
         return;
     }
@@ -215,9 +208,7 @@ fn clip(value: &str) -> &str {
     if value.len() <= MAX_LABEL_VALUE {
         return value;
     }
-    value
-        .get(..value.floor_char_boundary(MAX_LABEL_VALUE))
-        .unwrap_or_default()
+    value.get(..value.floor_char_boundary(MAX_LABEL_VALUE)).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -84,10 +84,10 @@ fn sample(line: &str) -> (String, Labels, String) {
         loop {
             let (label, after) = rest.split_once("=\"").expect(line);
             assert!(label.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{line}");
-            let end = closing_quote(after).expect(line);
-            let twice = labels.insert(label.to_owned(), unescape(&after[..end]));
+            let (value, after) = after.split_at(closing_quote(after).expect(line));
+            let twice = labels.insert(label.to_owned(), unescape(value));
             assert_eq!(twice, None, "{label} stands twice in {line}");
-            rest = &after[end + 1..];
+            rest = after.strip_prefix('"').expect(line);
             match rest.strip_prefix(',') {
                 Some(more) => rest = more,
                 None => break,

@@ -8,9 +8,9 @@ use proptest::prelude::*;
 
 use super::strict::{Labels, Read, read};
 use super::*;
-use crate::metrics::devices::DeviceNames;
 use crate::capture::books::{PodRecord, Record};
 use crate::discovery::inventory::ContainerFacts;
+use crate::metrics::devices::DeviceNames;
 use crate::metrics::view::{Identity, PodView};
 use crate::model::{
     ContainerId, ContainerType, Ended, Exit, IoUsage, Limit, NetUsage, PodUid, Quality, Usage,
@@ -43,10 +43,7 @@ fn record(usage: Usage) -> Arc<Record> {
 }
 
 fn view(containers: Vec<ContainerView>) -> View {
-    View {
-        containers,
-        ..View::default()
-    }
+    View { containers, ..View::default() }
 }
 
 fn one(usage: Usage) -> View {
@@ -112,16 +109,9 @@ fn counters_and_infos_are_named_as_each_format_wants() {
 
 #[test]
 fn devices_go_by_name_where_one_is_known() {
-    let io = |minor, read_bytes| IoUsage {
-        major: 8,
-        minor,
-        read_bytes,
-        ..IoUsage::default()
-    };
-    let mut view = one(Usage {
-        io: vec![io(0, Some(1)), io(16, Some(2)), io(32, None)],
-        ..Usage::default()
-    });
+    let io = |minor, read_bytes| IoUsage { major: 8, minor, read_bytes, ..IoUsage::default() };
+    let mut view =
+        one(Usage { io: vec![io(0, Some(1)), io(16, Some(2)), io(32, None)], ..Usage::default() });
     view.devices = DeviceNames::new([((8, 0), "sda".to_owned())]);
     let families = shown(&view, Format::Text);
     let devices: Vec<_> = families["ephemon_container_io_bytes_total"]
@@ -149,7 +139,8 @@ fn the_end_is_told_of_the_ended_only() {
         for name in ["ephemon_container_exit_code", "ephemon_container_end_time_seconds"] {
             assert_eq!(usize::from(families.contains_key(name)), expected, "{name}");
         }
-        let ((_, labels), _) = families["ephemon_container_info"].samples.first_key_value().unwrap();
+        let ((_, labels), _) =
+            families["ephemon_container_info"].samples.first_key_value().unwrap();
         assert_eq!(labels["image"], "busybox:1");
         assert_eq!(labels.contains_key("quality"), expected == 1);
         assert_eq!(labels.contains_key("exit_reason"), expected == 1);

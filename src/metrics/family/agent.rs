@@ -8,7 +8,7 @@ use crate::metrics::view::{Build, PodView};
 use Kind::{Counter, Gauge, Histogram, Info};
 
 /// Which ephemon this is.
-pub(in crate::metrics) static BUILD: Row<Build> = Row::new(
+pub(in crate::metrics) static BUILD: Row<Build> = Row::many(
     family(
         "ephemon_agent_build_info",
         "Version of the running agent, and the revision it was built from where known.",
@@ -23,30 +23,20 @@ pub(in crate::metrics) static BUILD: Row<Build> = Row::new(
 );
 
 /// The agent's own accounting, checked against the kernel's.
-pub(in crate::metrics) static ACCOUNTING: Row<PodView> = Row::new(
+pub(in crate::metrics) static ACCOUNTING: Row<PodView> = Row::one(
     family(
         "ephemon_agent_accounting_error_ratio",
         "How far the sum of a pod's containers is from the pod's own CPU counter.",
         Gauge,
         &["namespace", "pod"],
     ),
-    |pod, points| points.put(pod.record.accounting_error.map(Figure::Float)),
+    |pod| pod.record.accounting_error.map(Figure::Float),
 );
 
 /// What is counted elsewhere; a test holds names, help and labels to the registry's.
 static COUNTED: &[Family] = &[
-    family(
-        "ephemon_agent_discovered_total",
-        "Containers found.",
-        Counter,
-        &["source"],
-    ),
-    family(
-        "ephemon_agent_dropped_total",
-        "Data given up.",
-        Counter,
-        &["signal", "reason"],
-    ),
+    family("ephemon_agent_discovered_total", "Containers found.", Counter, &["source"]),
+    family("ephemon_agent_dropped_total", "Data given up.", Counter, &["signal", "reason"]),
     family(
         "ephemon_agent_finals_total",
         "Final readings of ended containers.",
@@ -71,42 +61,17 @@ static COUNTED: &[Family] = &[
         Counter,
         &[],
     ),
-    family(
-        "process_max_fds",
-        "Maximum number of open file descriptors.",
-        Gauge,
-        &[],
-    ),
-    family(
-        "process_open_fds",
-        "Number of open file descriptors.",
-        Gauge,
-        &[],
-    ),
-    family(
-        "process_resident_memory_bytes",
-        "Resident memory size in bytes.",
-        Gauge,
-        &[],
-    ),
+    family("process_max_fds", "Maximum number of open file descriptors.", Gauge, &[]),
+    family("process_open_fds", "Number of open file descriptors.", Gauge, &[]),
+    family("process_resident_memory_bytes", "Resident memory size in bytes.", Gauge, &[]),
     family(
         "process_start_time_seconds",
         "Start time of the process since unix epoch in seconds.",
         Gauge,
         &[],
     ),
-    family(
-        "process_threads",
-        "Number of OS threads in the process.",
-        Gauge,
-        &[],
-    ),
-    family(
-        "process_virtual_memory_bytes",
-        "Virtual memory size in bytes.",
-        Gauge,
-        &[],
-    ),
+    family("process_threads", "Number of OS threads in the process.", Gauge, &[]),
+    family("process_virtual_memory_bytes", "Virtual memory size in bytes.", Gauge, &[]),
 ];
 
 /// Every family of the agent, in the order of the exposition.
@@ -165,7 +130,8 @@ mod tests {
         let listed: BTreeMap<_, _> = COUNTED
             .iter()
             .map(|family| {
-                let mut labels: Vec<_> = family.labels.iter().map(|&name| name.to_owned()).collect();
+                let mut labels: Vec<_> =
+                    family.labels.iter().map(|&name| name.to_owned()).collect();
                 labels.sort();
                 (family.name.to_owned(), (family.help.to_owned(), family.kind, labels))
             })

@@ -9,150 +9,104 @@ use Kind::{Counter, Gauge, Info};
 
 /// The rows, in the order of the exposition.
 pub(in crate::metrics) static ROWS: &[Row<ContainerView>] = &[
-    row(
+    labelled(
         "ephemon_container_info",
         "A container's id and image; `quality` and `exit_reason` once it is over.",
         Info,
         &["container_id", "pod_uid", "image", "quality", "exit_reason"],
         info,
     ),
-    row(
+    gauge(
         "ephemon_container_start_time_seconds",
         "When the container's cgroup was made, since the Unix epoch.",
-        Gauge,
-        &[],
-        |c, p| p.put(Figure::unix(c.record.born)),
+        |c| Figure::unix(c.record.born),
     ),
-    row(
+    gauge(
         "ephemon_container_end_time_seconds",
         "When the container's last process was seen gone, since the Unix epoch.",
-        Gauge,
-        &[],
-        |c, p| p.put(c.record.ended.as_ref().and_then(|ended| Figure::unix(ended.at))),
+        |c| c.record.ended.as_ref().and_then(|ended| Figure::unix(ended.at)),
     ),
-    row(
+    gauge(
         "ephemon_container_exit_code",
         "Exit code of the container's first process; 128 + signal number where a signal ended it.",
-        Gauge,
-        &[],
-        |c, p| p.put(c.exit().map(|exit| Figure::Code(exit.code))),
+        |c| c.exit().map(|exit| Figure::Code(exit.code)),
     ),
-    row(
-        "ephemon_container_cpu_usage_seconds_total",
-        "CPU time used.",
-        Counter,
-        &[],
-        |c, p| p.put(nanos(c.record.usage.cpu.usage_ns)),
-    ),
-    row(
-        "ephemon_container_cpu_user_seconds_total",
-        "CPU time used in user mode.",
-        Counter,
-        &[],
-        |c, p| p.put(nanos(c.record.usage.cpu.user_ns)),
-    ),
-    row(
-        "ephemon_container_cpu_system_seconds_total",
-        "CPU time used in the kernel.",
-        Counter,
-        &[],
-        |c, p| p.put(nanos(c.record.usage.cpu.system_ns)),
-    ),
-    row(
+    counter("ephemon_container_cpu_usage_seconds_total", "CPU time used.", |c| {
+        nanos(c.usage().cpu.usage_ns)
+    }),
+    counter("ephemon_container_cpu_user_seconds_total", "CPU time used in user mode.", |c| {
+        nanos(c.usage().cpu.user_ns)
+    }),
+    counter("ephemon_container_cpu_system_seconds_total", "CPU time used in the kernel.", |c| {
+        nanos(c.usage().cpu.system_ns)
+    }),
+    counter(
         "ephemon_container_cpu_cfs_periods_total",
         "Enforcement periods that elapsed under a CPU quota.",
-        Counter,
-        &[],
-        |c, p| p.put(count(c.record.usage.cpu.periods)),
+        |c| count(c.usage().cpu.periods),
     ),
-    row(
+    counter(
         "ephemon_container_cpu_cfs_throttled_periods_total",
         "Enforcement periods in which the CPU quota was used up.",
-        Counter,
-        &[],
-        |c, p| p.put(count(c.record.usage.cpu.throttled_periods)),
+        |c| count(c.usage().cpu.throttled_periods),
     ),
-    row(
+    counter(
         "ephemon_container_cpu_cfs_throttled_seconds_total",
         "Time spent throttled by the CPU quota.",
-        Counter,
-        &[],
-        |c, p| p.put(nanos(c.record.usage.cpu.throttled_ns)),
+        |c| nanos(c.usage().cpu.throttled_ns),
     ),
-    row(
-        "ephemon_container_memory_usage_bytes",
-        "All memory charged to the container.",
-        Gauge,
-        &[],
-        |c, p| p.put(count(c.record.usage.memory.usage_bytes)),
-    ),
-    row(
+    gauge("ephemon_container_memory_usage_bytes", "All memory charged to the container.", |c| {
+        count(c.usage().memory.usage_bytes)
+    }),
+    gauge(
         "ephemon_container_memory_working_set_bytes",
         "Memory in use less inactive file pages: what the kubelet evicts by.",
-        Gauge,
-        &[],
-        |c, p| p.put(count(c.record.usage.memory.working_set_bytes)),
+        |c| count(c.usage().memory.working_set_bytes),
     ),
-    row(
-        "ephemon_container_memory_rss_bytes",
-        "Anonymous memory.",
-        Gauge,
-        &[],
-        |c, p| p.put(count(c.record.usage.memory.rss_bytes)),
-    ),
-    row(
-        "ephemon_container_memory_cache_bytes",
-        "Page cache.",
-        Gauge,
-        &[],
-        |c, p| p.put(count(c.record.usage.memory.cache_bytes)),
-    ),
-    row(
-        "ephemon_container_memory_swap_bytes",
-        "Swap in use.",
-        Gauge,
-        &[],
-        |c, p| p.put(count(c.record.usage.memory.swap_bytes)),
-    ),
-    row(
+    gauge("ephemon_container_memory_rss_bytes", "Anonymous memory.", |c| {
+        count(c.usage().memory.rss_bytes)
+    }),
+    gauge("ephemon_container_memory_cache_bytes", "Page cache.", |c| {
+        count(c.usage().memory.cache_bytes)
+    }),
+    gauge("ephemon_container_memory_swap_bytes", "Swap in use.", |c| {
+        count(c.usage().memory.swap_bytes)
+    }),
+    gauge(
         "ephemon_container_memory_peak_bytes",
         "Highest memory usage since the container's start.",
-        Gauge,
-        &[],
-        |c, p| p.put(count(c.record.usage.memory.peak_bytes)),
+        |c| count(c.usage().memory.peak_bytes),
     ),
-    row(
+    gauge(
         "ephemon_container_memory_limit_bytes",
         "The container's own memory limit; absent where it has none.",
-        Gauge,
-        &[],
-        |c, p| p.put(limit(c.record.usage.memory.limit_bytes)),
+        |c| limit(c.usage().memory.limit_bytes),
     ),
-    row(
+    labelled(
         "ephemon_container_memory_events_total",
         "Memory events by the kernel's names: low, high, max, oom, oom_kill, oom_group_kill.",
         Counter,
         &["event"],
         memory_events,
     ),
-    row(
+    labelled(
         "ephemon_container_memory_page_faults_total",
         "Page faults: minor ones needed no I/O, major ones did.",
         Counter,
         &["type"],
         |c, p| {
-            let faults = &c.record.usage.memory.faults;
+            let faults = &c.usage().memory.faults;
             p.put_with(&[("type", "minor")], count(faults.minor));
             p.put_with(&[("type", "major")], count(faults.major));
         },
     ),
-    row(
+    labelled(
         "ephemon_container_io_bytes_total",
         "Bytes read from, written to and discarded on block devices.",
         Counter,
         &["device", "operation"],
         |c, p| {
-            for io in &c.record.usage.io {
+            for io in &c.usage().io {
                 let device = p.device(io.major, io.minor);
                 for (operation, bytes) in [
                     ("read", io.read_bytes),
@@ -164,56 +118,41 @@ pub(in crate::metrics) static ROWS: &[Row<ContainerView>] = &[
             }
         },
     ),
-    row(
+    labelled(
         "ephemon_container_io_operations_total",
         "Read, write and discard operations on block devices.",
         Counter,
         &["device", "operation"],
         |c, p| {
-            for io in &c.record.usage.io {
+            for io in &c.usage().io {
                 let device = p.device(io.major, io.minor);
-                for (operation, operations) in [
-                    ("read", io.read_ops),
-                    ("write", io.write_ops),
-                    ("discard", io.discard_ops),
-                ] {
-                    p.put_with(
-                        &[("device", &device), ("operation", operation)],
-                        count(operations),
-                    );
+                for (operation, operations) in
+                    [("read", io.read_ops), ("write", io.write_ops), ("discard", io.discard_ops)]
+                {
+                    p.put_with(&[("device", &device), ("operation", operation)], count(operations));
                 }
             }
         },
     ),
-    row(
-        "ephemon_container_pids",
-        "Tasks (processes and threads) now.",
-        Gauge,
-        &[],
-        |c, p| p.put(count(c.record.usage.pids.current)),
-    ),
-    row(
-        "ephemon_container_pids_peak",
-        "Most tasks at once since the container's start.",
-        Gauge,
-        &[],
-        |c, p| p.put(count(c.record.usage.pids.peak)),
-    ),
-    row(
+    gauge("ephemon_container_pids", "Tasks (processes and threads) now.", |c| {
+        count(c.usage().pids.current)
+    }),
+    gauge("ephemon_container_pids_peak", "Most tasks at once since the container's start.", |c| {
+        count(c.usage().pids.peak)
+    }),
+    gauge(
         "ephemon_container_pids_limit",
         "The container's own limit of tasks; absent where it has none.",
-        Gauge,
-        &[],
-        |c, p| p.put(limit(c.record.usage.pids.limit)),
+        |c| limit(c.usage().pids.limit),
     ),
-    row(
+    labelled(
         "ephemon_container_pressure_waiting_seconds_total",
         "Time in which at least one task waited for the resource (PSI `some`).",
         Counter,
         &["resource"],
         |c, p| pressure(c, p, |pressure| pressure.waiting_us),
     ),
-    row(
+    labelled(
         "ephemon_container_pressure_stalled_seconds_total",
         "Time in which all tasks waited for the resource at once (PSI `full`).",
         Counter,
@@ -222,15 +161,39 @@ pub(in crate::metrics) static ROWS: &[Row<ContainerView>] = &[
     ),
 ];
 
-const fn row(
+const fn counter(
+    name: &'static str,
+    help: &'static str,
+    read: fn(&ContainerView) -> Option<Figure>,
+) -> Row<ContainerView> {
+    Row::one(family(name, help, Counter, &[]), read)
+}
+
+const fn gauge(
+    name: &'static str,
+    help: &'static str,
+    read: fn(&ContainerView) -> Option<Figure>,
+) -> Row<ContainerView> {
+    Row::one(family(name, help, Gauge, &[]), read)
+}
+
+const fn labelled(
     name: &'static str,
     help: &'static str,
     kind: Kind,
     labels: &'static [&'static str],
     read: fn(&ContainerView, &mut Points<'_>),
 ) -> Row<ContainerView> {
-    let scope = Scope::Container;
-    Row::new(Family { name, help, kind, scope, labels }, read)
+    Row::many(family(name, help, kind, labels), read)
+}
+
+const fn family(
+    name: &'static str,
+    help: &'static str,
+    kind: Kind,
+    labels: &'static [&'static str],
+) -> Family {
+    Family { name, help, kind, scope: Scope::Container, labels }
 }
 
 fn info(container: &ContainerView, points: &mut Points<'_>) {
@@ -240,16 +203,13 @@ fn info(container: &ContainerView, points: &mut Points<'_>) {
         ("quality", record.ended.as_ref().map(|ended| ended.quality.as_str())),
         ("exit_reason", container.exit().map(|exit| &*exit.reason)),
     ];
-    let mut labels = vec![
-        ("container_id", record.id.as_str()),
-        ("pod_uid", record.pod.as_str()),
-    ];
+    let mut labels = vec![("container_id", record.id.as_str()), ("pod_uid", record.pod.as_str())];
     labels.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));
     points.put_with(&labels, Some(Figure::Count(1)));
 }
 
 fn memory_events(container: &ContainerView, points: &mut Points<'_>) {
-    let events = &container.record.usage.memory.events;
+    let events = &container.usage().memory.events;
     for (event, times) in [
         ("low", events.low),
         ("high", events.high),
@@ -267,12 +227,10 @@ fn pressure(
     points: &mut Points<'_>,
     micros: fn(&Pressure) -> Option<u64>,
 ) {
-    let pressure = &container.record.usage.pressure;
-    for (resource, of) in [
-        ("cpu", &pressure.cpu),
-        ("memory", &pressure.memory),
-        ("io", &pressure.io),
-    ] {
+    let pressure = &container.usage().pressure;
+    for (resource, of) in
+        [("cpu", &pressure.cpu), ("memory", &pressure.memory), ("io", &pressure.io)]
+    {
         points.put_with(&[("resource", resource)], micros(of).map(Figure::Micros));
     }
 }

@@ -58,21 +58,13 @@ const fn row(
     help: &'static str,
     read: fn(&PodView, &mut Points<'_>),
 ) -> Row<PodView> {
-    let family = Family {
-        name,
-        help,
-        kind: Kind::Counter,
-        scope: Scope::Pod,
-        labels: &["interface"],
-    };
-    Row::new(family, read)
+    let family =
+        Family { name, help, kind: Kind::Counter, scope: Scope::Pod, labels: &["interface"] };
+    Row::many(family, read)
 }
 
 fn net(pod: &PodView, points: &mut Points<'_>, figure: fn(&NetUsage) -> u64) {
     for net in pod.record.net.iter().take(MAX_INTERFACES) {
-        points.put_with(
-            &[("interface", &net.interface)],
-            Some(Figure::Count(figure(net))),
-        );
+        points.put_with(&[("interface", &net.interface)], Some(Figure::Count(figure(net))));
     }
 }

@@ -13,7 +13,7 @@ const MAX_AGENT: usize = 128;
 const MISSES: u32 = 3;
 
 /// A scraper of which less is known than this is active for as long.
-const MIN_ACTIVE: Duration = Duration::from_secs(60);
+const MIN_ACTIVE: Duration = Duration::from_mins(1);
 
 /// What tells one scraper from another: its address without the port, and its `User-Agent`.
 ///
@@ -52,10 +52,7 @@ impl ScraperId {
     /// Takes a peer's address and the `User-Agent` it sent, if any.
     pub fn new(address: IpAddr, agent: &str) -> Self {
         let end = agent.floor_char_boundary(MAX_AGENT);
-        Self {
-            address: address.to_canonical(),
-            agent: agent.get(..end).unwrap_or_default().into(),
-        }
+        Self { address: address.to_canonical(), agent: agent.get(..end).unwrap_or_default().into() }
     }
 }
 
@@ -64,11 +61,7 @@ impl ScraperId {
 impl Scrapers {
     /// Nobody yet; nobody is active longer than `longest` after a visit.
     pub(super) fn new(longest: Duration) -> Self {
-        Self {
-            longest,
-            seen: Vec::new(),
-            next: 0,
-        }
+        Self { longest, seen: Vec::new(), next: 0 }
     }
 
     pub(super) fn arrive(&mut self, who: &ScraperId, now: Instant) -> ScraperKey {
@@ -87,12 +80,7 @@ impl Scrapers {
         }
         let key = ScraperKey(self.next);
         self.next += 1;
-        self.seen.push(Scraper {
-            id: who.clone(),
-            key,
-            last: now,
-            intervals: [Duration::ZERO; 3],
-        });
+        self.seen.push(Scraper { id: who.clone(), key, last: now, intervals: [Duration::ZERO; 3] });
         key
     }
 
@@ -121,7 +109,7 @@ impl Scraper {
 mod tests {
     use super::*;
 
-    const RETAIN: Duration = Duration::from_secs(300);
+    const RETAIN: Duration = Duration::from_mins(5);
 
     fn id(agent: &str) -> ScraperId {
         ScraperId::new(IpAddr::from([10, 0, 0, 1]), agent)

@@ -7,10 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const LIMITS: Limits = Limits {
-    retain: Duration::from_secs(300),
-    count: 100,
-};
+const LIMITS: Limits = Limits { retain: Duration::from_mins(5), count: 100 };
 
 fn id(n: usize) -> ContainerId {
     ContainerId::parse(&format!("{n:064x}")).unwrap()
@@ -144,10 +141,7 @@ fn the_oldest_make_room_above_the_cap() {
     rig.there.extend([ended(100), ended(101)]);
     rig.there.reverse();
     let departures = rig.review();
-    assert_eq!(
-        departures,
-        [gone(0, Some(Reason::Cap)), gone(1, Some(Reason::Cap))]
-    );
+    assert_eq!(departures, [gone(0, Some(Reason::Cap)), gone(1, Some(Reason::Cap))]);
 }
 
 #[test]
@@ -160,10 +154,7 @@ fn a_superseded_container_goes_at_once_and_is_lost_only_if_it_was_not_fetched() 
     for container in &mut rig.there {
         container.superseded = true;
     }
-    assert_eq!(
-        rig.review(),
-        [gone(1, None), gone(2, Some(Reason::Superseded))]
-    );
+    assert_eq!(rig.review(), [gone(1, None), gone(2, Some(Reason::Superseded))]);
 }
 
 #[test]

@@ -25,10 +25,7 @@ fn container(n: u64, born: u64, ended: Option<u64>) -> Arc<Record> {
         born: at(born),
         read_at: at(born),
         usage: Usage::default(),
-        ended: ended.map(|seconds| Ended {
-            at: at(seconds),
-            quality: Quality::Exact,
-        }),
+        ended: ended.map(|seconds| Ended { at: at(seconds), quality: Quality::Exact }),
     })
 }
 
@@ -45,32 +42,19 @@ fn snapshot(containers: impl IntoIterator<Item = Arc<Record>>) -> Snapshot {
 }
 
 fn facts(name: &str, container_type: ContainerType) -> Arc<ContainerFacts> {
-    Arc::new(ContainerFacts {
-        name: name.into(),
-        container_type,
-        image: None,
-        exit: None,
-    })
+    Arc::new(ContainerFacts { name: name.into(), container_type, image: None, exit: None })
 }
 
 fn named(verdict: Verdict, container: Option<Arc<ContainerFacts>>) -> Known {
     Known {
         verdict,
-        pod: Some(Arc::new(PodRef {
-            namespace: "arc".into(),
-            name: "runner".into(),
-            uid: uid(),
-        })),
+        pod: Some(Arc::new(PodRef { namespace: "arc".into(), name: "runner".into(), uid: uid() })),
         facts: container,
     }
 }
 
 fn nothing() -> Known {
-    Known {
-        verdict: Verdict::Wanted,
-        pod: None,
-        facts: None,
-    }
+    Known { verdict: Verdict::Wanted, pod: None, facts: None }
 }
 
 struct Clock {
@@ -79,10 +63,7 @@ struct Clock {
 
 impl Clock {
     fn at(&self, seconds: u64) -> Moment {
-        Moment {
-            steady: self.start + Duration::from_secs(seconds),
-            wall: at(seconds),
-        }
+        Moment { steady: self.start + Duration::from_secs(seconds), wall: at(seconds) }
     }
 }
 
@@ -103,11 +84,8 @@ fn names(cast: &Cast) -> Vec<String> {
 #[test]
 fn a_named_container_is_shown_at_once() {
     let step = || named(Verdict::Wanted, Some(facts("step", ContainerType::Ephemeral)));
-    let cast = Roster::default().cast(
-        &snapshot([container(1, 0, None)]),
-        |_, _| step(),
-        clock().at(0),
-    );
+    let cast =
+        Roster::default().cast(&snapshot([container(1, 0, None)]), |_, _| step(), clock().at(0));
     assert_eq!(names(&cast), ["arc/runner/step ephemeral"]);
     assert_eq!(cast.pods.len(), 1);
 }
@@ -184,11 +162,7 @@ fn a_clock_set_back_does_not_hide_a_container_for_longer() {
 #[test]
 fn of_several_with_one_name_the_newest_is_shown_in_whatever_order_they_come() {
     let step = || named(Verdict::Wanted, Some(facts("step", ContainerType::Ephemeral)));
-    let mut there = vec![
-        container(3, 0, Some(1)),
-        container(2, 2, Some(3)),
-        container(1, 4, None),
-    ];
+    let mut there = vec![container(3, 0, Some(1)), container(2, 2, Some(3)), container(1, 4, None)];
     for _ in 0..there.len() {
         there.rotate_left(1);
         let cast = Roster::default().cast(&snapshot(there.clone()), |_, _| step(), clock().at(9));

@@ -33,10 +33,7 @@ fn enter(books: &Books, n: u64, ended: bool) {
 }
 
 fn enter_pod(books: &Books, gone: bool, interfaces: usize) {
-    let net = |n| NetUsage {
-        interface: format!("eth{n}"),
-        ..NetUsage::default()
-    };
+    let net = |n| NetUsage { interface: format!("eth{n}"), ..NetUsage::default() };
     books.enter_pod(PodRecord {
         pod: uid(),
         net: (0..interfaces).map(net).collect(),
