@@ -1,1 +1,4 @@
 //! The one integration-test binary.
+
+mod exposition;
+mod metric_reference;

@@ -1,0 +1,188 @@
+//! The server over real sockets.
+
+use std::time::SystemTime;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::capture::books::{Books, Record};
+use crate::discovery::inventory::Inventory;
+use crate::metrics::Options;
+use crate::model::{ContainerId, Ended, PodUid, Quality, Usage};
+use crate::vitals::Vitals;
+
+struct Server {
+    address: SocketAddr,
+    books: Books,
+    metrics: Metrics,
+    readiness: Readiness,
+    stop_tx: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+fn any_port() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+fn metrics(books: &Books) -> Metrics {
+    let vitals = Vitals::new().unwrap();
+    Metrics::new(books.clone(), Inventory::default(), vitals, Options::default())
+}
+
+async fn server() -> Server {
+    let (books, readiness) = (Books::default(), Readiness::default());
+    let metrics = metrics(&books);
+    let admin = Admin::bind(any_port(), metrics.clone(), readiness.clone()).await.unwrap();
+    let address = admin.local_addr();
+    let (stop_tx, stop_rx) = oneshot::channel();
+    let task = tokio::spawn(admin.serve(async { drop(stop_rx.await) }));
+    Server { address, books, metrics, readiness, stop_tx, task }
+}
+
+impl Server {
+    async fn ask(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    async fn get(&self, path: &str, headers: &str) -> String {
+        self.ask(&format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n"))
+            .await
+    }
+
+    fn enter_ended(&self, usage: Usage) {
+        let at = SystemTime::now() - Duration::from_mins(1);
+        self.books.enter(Record {
+            id: ContainerId::parse(&"a0".repeat(32)).unwrap(),
+            pod: PodUid::parse("0e269fa4-f505-4963-9096-958063077203").unwrap(),
+            born: at,
+            read_at: at,
+            usage,
+            ended: Some(Ended { at, quality: Quality::Exact }),
+        });
+    }
+}
+
+#[tokio::test]
+async fn each_format_comes_with_its_content_type() {
+    let server = server().await;
+    let plain = server.get("/metrics", "Accept: */*\r\n").await;
+    assert!(plain.starts_with("HTTP/1.1 200 OK\r\n"), "{plain}");
+    assert!(plain.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"));
+    assert!(plain.contains("# TYPE ephemon_agent_build_info gauge\n"));
+    let accept = "Accept: text/plain;q=0.5\r\nAccept: application/openmetrics-text\r\n";
+    let open = server.get("/metrics", accept).await;
+    assert!(
+        open.contains(
+            "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n"
+        )
+    );
+    assert!(open.ends_with("# EOF\n"));
+}
+
+#[tokio::test]
+async fn readiness_lists_what_is_missing() {
+    let server = server().await;
+    let condition = server.readiness.condition("the first list of pods");
+    let answer = server.get("/readyz", "").await;
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(answer.ends_with("- the first list of pods\n"), "{answer}");
+    assert!(server.get("/healthz", "").await.starts_with("HTTP/1.1 200 "));
+    condition.met();
+    assert!(server.get("/readyz", "").await.starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test]
+async fn what_is_not_served_is_said_helpfully() {
+    let server = server().await;
+    assert!(server.get("/", "").await.contains("/metrics"));
+    let missing = server.get("/metrics/", "").await;
+    assert!(missing.starts_with("HTTP/1.1 404 ") && missing.contains("/metrics"), "{missing}");
+    let post =
+        "POST /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    let refused = server.ask(post).await;
+    assert!(refused.starts_with("HTTP/1.1 405 "), "{refused}");
+    assert!(refused.contains("allow: GET, HEAD\r\n"), "{refused}");
+    let head = "HEAD /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let head = server.ask(head).await;
+    assert!(head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"), "{head}");
+    let big = format!("X: {}\r\n", "y".repeat(2 * MAX_HEAD));
+    assert!(server.get("/", &big).await.starts_with("HTTP/1.1 431 "));
+}
+
+#[tokio::test]
+async fn a_container_that_was_read_to_the_end_twice_is_forgotten() {
+    let server = server().await;
+    server.enter_ended(Usage::default());
+    for _ in 0..3 {
+        let head = "HEAD /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        server.ask(head).await;
+    }
+    for _ in 0..2 {
+        assert_eq!(server.books.snapshot().containers.len(), 1);
+        let answer = server.get("/metrics", "").await;
+        assert!(answer.contains("container=\"a0a0a0a0a0a0\""), "{answer}");
+    }
+    server.metrics.sweep();
+    assert_eq!(server.books.snapshot().containers.len(), 0);
+}
+
+/// More text than the kernel takes for a client that does not read, so its end is never written.
+#[tokio::test]
+async fn a_client_that_hangs_up_early_has_fetched_nothing() {
+    let server = server().await;
+    let io = |minor| crate::model::IoUsage { minor, read_bytes: Some(1), ..Default::default() };
+    let usage = Usage { io: (0..90_000).map(io).collect(), ..Usage::default() };
+    server.enter_ended(usage);
+    for _ in 0..3 {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let request = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut some = [0; 1024];
+        stream.read_exact(&mut some).await.unwrap();
+        drop(stream);
+    }
+    // The server sees each hang-up before it ends.
+    drop(server.stop_tx);
+    server.task.await.unwrap();
+    server.metrics.sweep();
+    assert_eq!(server.books.snapshot().containers.len(), 1);
+}
+
+#[tokio::test]
+async fn shutdown_lets_an_open_connection_end_and_refuses_new_ones() {
+    let server = server().await;
+    let mut idle = TcpStream::connect(server.address).await.unwrap();
+    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut some = [0; 12];
+    idle.read_exact(&mut some).await.unwrap();
+    assert_eq!(&some, b"HTTP/1.1 200");
+    server.stop_tx.send(()).unwrap();
+    server.task.await.unwrap();
+    let mut rest = Vec::new();
+    idle.read_to_end(&mut rest).await.unwrap();
+    assert!(TcpStream::connect(server.address).await.is_err());
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_told_with_what_to_do() {
+    let server = server().await;
+    let metrics = metrics(&Books::default());
+    let again = Admin::bind(server.address, metrics, Readiness::default()).await;
+    let error = again.unwrap_err();
+    assert!(matches!(error, BindError::InUse(address) if address == server.address));
+    assert!(error.to_string().contains("--listen"), "{error}");
+}
+
+#[tokio::test]
+async fn a_foreign_address_is_told_with_what_to_do() {
+    let foreign = SocketAddr::from(([192, 0, 2, 1], 0));
+    let metrics = metrics(&Books::default());
+    let error = Admin::bind(foreign, metrics, Readiness::default()).await.unwrap_err();
+    assert!(matches!(error, BindError::NotOurs(_)), "{error}");
+}

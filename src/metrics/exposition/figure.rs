@@ -1,0 +1,188 @@
+//! One value as text. Whole numbers of nanoseconds and microseconds become exact decimals of
+//! seconds, never by way of a float.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::metrics::format::Format;
+
+/// A sample's value.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(in crate::metrics) enum Figure {
+    /// A count or a number of bytes.
+    Count(u64),
+    /// An exit code.
+    Code(i32),
+    /// Nanoseconds, shown as seconds.
+    Nanos(u64),
+    /// Microseconds, shown as seconds.
+    Micros(u64),
+    /// A ratio, or what a library counted in floats.
+    Float(f64),
+}
+
+// === impl Figure ===
+
+impl Figure {
+    /// A moment, as seconds since the Unix epoch; none for a clock set before it.
+    pub(in crate::metrics) fn unix(at: SystemTime) -> Option<Self> {
+        let since = at.duration_since(UNIX_EPOCH).ok()?;
+        u64::try_from(since.as_nanos()).ok().map(Self::Nanos)
+    }
+
+    pub(super) fn push(self, out: &mut String) {
+        match self {
+            Self::Count(count) => push_digits(out, count, 1),
+            Self::Code(code) => {
+                if code < 0 {
+                    out.push('-');
+                }
+                push_digits(out, u64::from(code.unsigned_abs()), 1);
+            }
+            Self::Nanos(nanos) => {
+                push_digits(out, nanos / 1_000_000_000, 1);
+                out.push('.');
+                push_digits(out, nanos % 1_000_000_000, 9);
+            }
+            Self::Micros(micros) => {
+                push_digits(out, micros / 1_000_000, 1);
+                out.push('.');
+                push_digits(out, micros % 1_000_000, 6);
+            }
+            Self::Float(float) => push_float(out, float),
+        }
+    }
+}
+
+/// The value of a histogram's `le` label, spelled as Go does (`5e-06`) and, in OpenMetrics, with a
+/// fraction always: the canonical forms its "Considerations: Canonical Numbers" asks for.
+pub(super) fn bound(le: f64, format: Format) -> String {
+    let size = le.abs();
+    if !le.is_finite() {
+        let mut text = String::new();
+        push_float(&mut text, le);
+        text
+    } else if size != 0.0 && !(1e-4..1e21).contains(&size) {
+        let text = format!("{le:e}");
+        match text.split_once('e') {
+            Some((digits, exponent)) => {
+                let (sign, exponent) = match exponent.strip_prefix('-') {
+                    Some(exponent) => ('-', exponent),
+                    None => ('+', exponent),
+                };
+                format!("{digits}e{sign}{exponent:0>2}")
+            }
+            None => text,
+        }
+    } else {
+        let mut text = le.to_string();
+        if format == Format::OpenMetrics && !text.contains('.') {
+            text.push_str(".0");
+        }
+        text
+    }
+}
+
+fn push_float(out: &mut String, float: f64) {
+    if float.is_nan() {
+        out.push_str("NaN");
+    } else if float.is_infinite() {
+        out.push_str(if float > 0.0 { "+Inf" } else { "-Inf" });
+    } else {
+        out.push_str(&float.to_string());
+    }
+}
+
+/// Decimal digits, with zeros in front up to `width`. A third of the cost of `write!`.
+fn push_digits(out: &mut String, mut number: u64, width: usize) {
+    let mut digits = [b'0'; 20];
+    let mut used = 0;
+    for digit in digits.iter_mut().rev() {
+        if number == 0 && used >= width {
+            break;
+        }
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+        used += 1;
+    }
+    let text = digits.get(digits.len() - used..).unwrap_or_default();
+    out.push_str(str::from_utf8(text).unwrap_or_default());
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn text(figure: Figure) -> String {
+        let mut out = String::new();
+        figure.push(&mut out);
+        out
+    }
+
+    #[test]
+    fn nanoseconds_are_exact_to_the_last_digit() {
+        assert_eq!(text(Figure::Nanos(1_234_567_890)), "1.234567890");
+        assert_eq!(text(Figure::Nanos(7)), "0.000000007");
+        assert_eq!(text(Figure::Nanos(u64::MAX)), "18446744073.709551615");
+        assert_eq!(text(Figure::Micros(1_500_000)), "1.500000");
+    }
+
+    #[test]
+    fn a_moment_before_the_epoch_is_no_figure() {
+        assert_eq!(Figure::unix(UNIX_EPOCH - Duration::from_secs(1)), None);
+        let at = UNIX_EPOCH + Duration::new(1_790_000_000, 42);
+        assert_eq!(Figure::unix(at).map(text).unwrap(), "1790000000.000000042");
+    }
+
+    #[test]
+    fn odd_floats_have_their_words() {
+        assert_eq!(text(Figure::Float(f64::NAN)), "NaN");
+        assert_eq!(text(Figure::Float(f64::INFINITY)), "+Inf");
+        assert_eq!(text(Figure::Float(f64::NEG_INFINITY)), "-Inf");
+    }
+
+    #[test]
+    fn bounds_are_canonical() {
+        let cases = [
+            (5e-6, "5e-06", "5e-06"),
+            (3.5e-5, "3.5e-05", "3.5e-05"),
+            (1e-4, "0.0001", "0.0001"),
+            (0.25, "0.25", "0.25"),
+            (1.0, "1", "1.0"),
+            (0.0, "0", "0.0"),
+            (1e21, "1e+21", "1e+21"),
+            (f64::INFINITY, "+Inf", "+Inf"),
+        ];
+        for (le, plain, open) in cases {
+            assert_eq!(bound(le, Format::Text), plain);
+            assert_eq!(bound(le, Format::OpenMetrics), open);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whole_numbers_read_back(count: u64, code: i32) {
+            prop_assert_eq!(text(Figure::Count(count)), count.to_string());
+            prop_assert_eq!(text(Figure::Code(code)), code.to_string());
+        }
+
+        #[test]
+        fn seconds_read_back_as_the_nanoseconds_they_were(nanos: u64) {
+            let text = text(Figure::Nanos(nanos));
+            let (whole, fraction) = text.split_once('.').unwrap();
+            prop_assert_eq!(fraction.len(), 9);
+            prop_assert_eq!(format!("{whole}{fraction}").parse::<u64>().unwrap(), nanos);
+        }
+
+        #[test]
+        fn bounds_read_back(le: f64) {
+            prop_assume!(le.is_finite());
+            let bits = |format| bound(le, format).parse::<f64>().unwrap().to_bits();
+            prop_assert_eq!(bits(Format::Text), le.to_bits());
+            prop_assert_eq!(bits(Format::OpenMetrics), le.to_bits());
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! Whatever is shown reads back, in both formats.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry};
+use proptest::prelude::*;
+
+use super::strict::{Labels, Read, read};
+use super::*;
+use crate::capture::books::{PodRecord, Record};
+use crate::discovery::inventory::ContainerFacts;
+use crate::metrics::devices::DeviceNames;
+use crate::metrics::view::{Identity, PodView};
+use crate::model::{
+    ContainerId, ContainerType, Ended, Exit, IoUsage, Limit, NetUsage, PodUid, Quality, Usage,
+};
+
+const BOTH: [Format; 2] = [Format::Text, Format::OpenMetrics];
+
+fn uid() -> PodUid {
+    PodUid::parse("0e269fa4-f505-4963-9096-958063077203").unwrap()
+}
+
+fn identity(namespace: &str, pod: &str, container: &str) -> Identity {
+    Identity {
+        namespace: namespace.into(),
+        pod: pod.into(),
+        container: container.into(),
+        container_type: ContainerType::Ephemeral,
+    }
+}
+
+fn record(usage: Usage) -> Arc<Record> {
+    Arc::new(Record {
+        id: ContainerId::parse(&"a0".repeat(32)).unwrap(),
+        pod: uid(),
+        born: SystemTime::UNIX_EPOCH + Duration::new(1_790_000_000, 5),
+        read_at: SystemTime::UNIX_EPOCH,
+        usage,
+        ended: None,
+    })
+}
+
+fn view(containers: Vec<ContainerView>) -> View {
+    View { containers, ..View::default() }
+}
+
+fn one(usage: Usage) -> View {
+    view(vec![ContainerView::new(&identity("ns", "pod", "step"), record(usage), None)])
+}
+
+fn shown(view: &View, format: Format) -> std::collections::BTreeMap<String, Read> {
+    let mut text = String::new();
+    let lines = render(view, format, &mut text);
+    let families = read(&text, format);
+    let samples: usize = families.values().map(|family| family.samples.len()).sum();
+    assert_eq!(lines, samples);
+    families
+}
+
+#[test]
+fn an_absent_figure_and_no_limit_are_absent_series() {
+    let mut usage = Usage::default();
+    usage.memory.limit_bytes = Some(Limit::Unlimited);
+    usage.pids.limit = Some(Limit::Unlimited);
+    for format in BOTH {
+        let families = shown(&one(usage.clone()), format);
+        let names: Vec<_> = families.keys().map(String::as_str).collect();
+        let suffix = if format == Format::Text { "_info" } else { "" };
+        let expected = [
+            format!("ephemon_agent_build{suffix}"),
+            format!("ephemon_container{suffix}"),
+            "ephemon_container_start_time_seconds".to_owned(),
+        ];
+        assert_eq!(names, expected);
+    }
+}
+
+#[test]
+fn a_zero_is_a_series() {
+    let mut usage = Usage::default();
+    usage.cpu.usage_ns = Some(0);
+    usage.memory.limit_bytes = Some(Limit::At(0));
+    let families = shown(&one(usage), Format::Text);
+    let values = |name: &str| families[name].samples.values().cloned().collect::<Vec<_>>();
+    assert_eq!(values("ephemon_container_cpu_usage_seconds_total"), ["0.000000000"]);
+    assert_eq!(values("ephemon_container_memory_limit_bytes"), ["0"]);
+}
+
+#[test]
+fn counters_and_infos_are_named_as_each_format_wants() {
+    let mut usage = Usage::default();
+    usage.cpu.usage_ns = Some(1_234_567_890);
+    let plain = shown(&one(usage.clone()), Format::Text);
+    let counter = &plain["ephemon_container_cpu_usage_seconds_total"];
+    assert_eq!((counter.kind.as_str(), &counter.unit), ("counter", &None));
+    assert_eq!(plain["ephemon_container_info"].kind, "gauge");
+
+    let open = shown(&one(usage), Format::OpenMetrics);
+    let counter = &open["ephemon_container_cpu_usage_seconds"];
+    assert_eq!(counter.kind, "counter");
+    assert_eq!(counter.unit.as_deref(), Some("seconds"));
+    let ((name, _), value) = counter.samples.first_key_value().unwrap();
+    assert_eq!(name, "ephemon_container_cpu_usage_seconds_total");
+    assert_eq!(value, "1.234567890");
+    assert_eq!(open["ephemon_container"].kind, "info");
+}
+
+#[test]
+fn devices_go_by_name_where_one_is_known() {
+    let io = |minor, read_bytes| IoUsage { major: 8, minor, read_bytes, ..IoUsage::default() };
+    let mut view =
+        one(Usage { io: vec![io(0, Some(1)), io(16, Some(2)), io(32, None)], ..Usage::default() });
+    view.devices = DeviceNames::new([((8, 0), "sda".to_owned())]);
+    let families = shown(&view, Format::Text);
+    let devices: Vec<_> = families["ephemon_container_io_bytes_total"]
+        .samples
+        .keys()
+        .map(|(_, labels)| (labels["device"].as_str(), labels["operation"].as_str()))
+        .collect();
+    assert_eq!(devices, [("8:16", "read"), ("sda", "read")]);
+}
+
+#[test]
+fn the_end_is_told_of_the_ended_only() {
+    let facts = Arc::new(ContainerFacts {
+        name: "step".into(),
+        container_type: ContainerType::Ephemeral,
+        image: Some("busybox:1".into()),
+        exit: Some(Exit { code: 137, reason: "OOMKilled".into() }),
+    });
+    let mut ended = (*record(Usage::default())).clone();
+    for (at, expected) in [(None, 0), (Some(SystemTime::UNIX_EPOCH), 1)] {
+        ended.ended = at.map(|at| Ended { at, quality: Quality::Residual });
+        let shown_as = identity("ns", "pod", "step");
+        let container = ContainerView::new(&shown_as, Arc::new(ended.clone()), Some(facts.clone()));
+        let families = shown(&view(vec![container]), Format::Text);
+        for name in ["ephemon_container_exit_code", "ephemon_container_end_time_seconds"] {
+            assert_eq!(usize::from(families.contains_key(name)), expected, "{name}");
+        }
+        let ((_, labels), _) =
+            families["ephemon_container_info"].samples.first_key_value().unwrap();
+        assert_eq!(labels["image"], "busybox:1");
+        assert_eq!(labels.contains_key("quality"), expected == 1);
+        assert_eq!(labels.contains_key("exit_reason"), expected == 1);
+    }
+}
+
+#[test]
+fn the_registrys_families_read_back() {
+    let registry = Registry::new();
+    let counter = IntCounterVec::new(Opts::new("x_total", "Hostile \"help\\\n."), &["l"]).unwrap();
+    counter.with_label_values(&["a\"\\\nb"]).inc_by(3);
+    let gauge = IntGauge::new("x_open_fds", "Gauge.").unwrap();
+    let buckets = vec![5e-6, 1.0];
+    let opts = HistogramOpts::new("x_duration_seconds", "Time.").buckets(buckets);
+    let histogram = Histogram::with_opts(opts).unwrap();
+    histogram.observe(0.5);
+    histogram.observe(2.0);
+    registry.register(Box::new(counter)).unwrap();
+    registry.register(Box::new(gauge)).unwrap();
+    registry.register(Box::new(histogram)).unwrap();
+    for (format, name, le) in [(Format::Text, "x_total", "1"), (Format::OpenMetrics, "x", "1.0")] {
+        let view = View { agent: registry.gather(), ..View::default() };
+        let families = shown(&view, format);
+        assert_eq!(families[name].help, "Hostile \"help\\\n.");
+        let ((_, labels), value) = families[name].samples.first_key_value().unwrap();
+        assert_eq!((labels["l"].as_str(), value.as_str()), ("a\"\\\nb", "3"));
+
+        let histogram = &families["x_duration_seconds"].samples;
+        let bucket = |le: &str| {
+            let labels = Labels::from([("le".to_owned(), le.to_owned())]);
+            histogram[&("x_duration_seconds_bucket".to_owned(), labels)].clone()
+        };
+        assert_eq!([bucket("5e-06"), bucket(le), bucket("+Inf")], ["0", "1", "2"]);
+        assert_eq!(histogram[&("x_duration_seconds_sum".to_owned(), Labels::new())], "2.5");
+    }
+}
+
+prop_compose! {
+    fn any_usage()(
+        figures in prop::collection::vec(prop::option::of(any::<u64>()), 20),
+        io in prop::collection::btree_map(any::<(u32, u32)>(), prop::option::of(any::<u64>()), 0..4),
+    ) -> Usage {
+        let mut usage = Usage::default();
+        usage.cpu.usage_ns = figures[0];
+        usage.cpu.user_ns = figures[1];
+        usage.cpu.system_ns = figures[2];
+        usage.cpu.periods = figures[3];
+        usage.cpu.throttled_periods = figures[4];
+        usage.cpu.throttled_ns = figures[5];
+        usage.memory.usage_bytes = figures[6];
+        usage.memory.peak_bytes = figures[7];
+        usage.memory.limit_bytes = figures[8].map(Limit::At);
+        usage.memory.events.oom_kill = figures[9];
+        usage.memory.events.max = figures[10];
+        usage.memory.faults.minor = figures[11];
+        usage.memory.faults.major = figures[12];
+        usage.pids.current = figures[13];
+        usage.pids.limit = figures[14].map(Limit::At);
+        usage.pressure.cpu.waiting_us = figures[15];
+        usage.pressure.io.stalled_us = figures[16];
+        usage.io = io
+            .into_iter()
+            .map(|((major, minor), bytes)| IoUsage {
+                major,
+                minor,
+                read_bytes: bytes,
+                discard_ops: bytes,
+                ..IoUsage::default()
+            })
+            .collect();
+        usage
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_names_and_figures_read_back(
+        names in prop::collection::btree_set((any::<String>(), any::<String>(), any::<String>()), 0..4),
+        image in any::<String>(),
+        interface in any::<String>(),
+        usage in any_usage(),
+        error in prop::option::of(any::<f64>()),
+    ) {
+        let facts = Arc::new(ContainerFacts {
+            name: "".into(),
+            container_type: ContainerType::Init,
+            image: Some(image.as_str().into()),
+            exit: None,
+        });
+        let containers = names
+            .iter()
+            .map(|(namespace, pod, container)| {
+                let identity = identity(namespace, pod, container);
+                ContainerView::new(&identity, record(usage.clone()), Some(facts.clone()))
+            })
+            .collect();
+        let pods = names
+            .iter()
+            .map(|(namespace, pod, _)| (namespace, pod))
+            .collect::<std::collections::BTreeSet<_>>()
+            .into_iter()
+            .map(|(namespace, pod)| {
+                let record = PodRecord {
+                    pod: uid(),
+                    net: vec![NetUsage { interface: interface.clone(), ..NetUsage::default() }],
+                    accounting_error: error,
+                    gone: false,
+                };
+                PodView::new(namespace, pod, Arc::new(record))
+            })
+            .collect();
+        let view = View { containers, pods, ..View::default() };
+        for format in BOTH {
+            let families = shown(&view, format);
+            let info = if format == Format::Text { "ephemon_container_info" } else { "ephemon_container" };
+            let read: std::collections::BTreeSet<_> = families
+                .get(info)
+                .map(|family| family.samples.keys().collect::<Vec<_>>())
+                .unwrap_or_default()
+                .into_iter()
+                .map(|(_, labels)| {
+                    assert_eq!(labels["image"], image);
+                    let of = |name: &str| labels[name].clone();
+                    (of("namespace"), of("pod"), of("container"))
+                })
+                .collect();
+            prop_assert_eq!(&read, &names);
+            let weighed: usize = view.containers.iter().map(weigh).sum();
+            let written: usize = families
+                .iter()
+                .filter(|(name, _)| name.starts_with("ephemon_container"))
+                .map(|(_, family)| family.samples.len())
+                .sum();
+            prop_assert_eq!(weighed, written);
+        }
+    }
+}

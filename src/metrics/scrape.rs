@@ -1,0 +1,358 @@
+//! One scrape: what capture has read, named by the inventory, bounded by retention, as text.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use hyper::body::Bytes;
+use prometheus::process_collector::ProcessCollector;
+
+use super::devices::Devices;
+use super::exposition::{render, weigh};
+use super::family::pod::MAX_INTERFACES;
+use super::format::Format;
+use super::retention::{EndedContainer, Limits, Retention, ScraperId, ScraperKey};
+use super::roster::{Cast, Known, Moment, Roster, Shown, ShownPod};
+use super::view::{Build, ContainerView, PodView, View};
+use crate::capture::books::{Books, Snapshot};
+use crate::discovery::inventory::{Inventory, Verdict};
+use crate::model::{ContainerId, PodUid};
+use crate::node::NodeRoot;
+use crate::vitals::{Reason, Signal, Vitals};
+
+/// Texts kept for the next scrapes to write into: two, as Prometheus often comes in pairs.
+const SPARE_TEXTS: usize = 2;
+
+/// The bounds of what is shown, and where the node's files are.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Longest time an ended container's series stay.
+    pub retain_ended: Duration,
+    /// Most ended containers kept.
+    pub max_ended: usize,
+    /// Most series of containers in one scrape.
+    pub max_series: usize,
+    /// The node's root, for the names of block devices.
+    pub node: NodeRoot,
+    /// Which ephemon this is.
+    pub build: Build,
+}
+
+/// Serves scrapes. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Metrics(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    books: Books,
+    inventory: Inventory,
+    vitals: Vitals,
+    options: Options,
+    state: Mutex<State>,
+    spare: Arc<Mutex<Vec<String>>>,
+}
+
+#[derive(Debug)]
+struct State {
+    retention: Retention,
+    roster: Roster,
+    devices: Devices,
+    /// Containers that a scrape left out for `max_series`: each is counted once.
+    overflowed: HashSet<ContainerId>,
+    /// Pods with more interfaces than are shown, likewise.
+    crowded: HashSet<PodUid>,
+}
+
+/// One scrape's answer.
+#[derive(Debug)]
+pub struct Scrape {
+    /// The text.
+    pub body: Bytes,
+    /// Sample lines in it.
+    pub lines: usize,
+    /// To be confirmed when the text was written out; absent where nobody is to get it.
+    pub receipt: Option<Receipt>,
+}
+
+/// What one scraper gets to see of ended containers. Dropped, it counts for nothing.
+#[must_use]
+pub struct Receipt {
+    shared: Arc<Shared>,
+    scraper: ScraperKey,
+    ended: Vec<ContainerId>,
+}
+
+/// A text that goes back to be written into again.
+struct Lent {
+    text: String,
+    spare: Arc<Mutex<Vec<String>>>,
+}
+
+// === impl Options ===
+
+impl Default for Options {
+    /// The agent's own defaults.
+    fn default() -> Self {
+        Self {
+            retain_ended: Duration::from_mins(5),
+            max_ended: 10_000,
+            max_series: 100_000,
+            node: NodeRoot::new("/"),
+            build: Build::default(),
+        }
+    }
+}
+
+// === impl Metrics ===
+
+impl Metrics {
+    /// Shows what the others have; adds the process's own figures to the registry of `vitals`.
+    pub fn new(books: Books, inventory: Inventory, vitals: Vitals, options: Options) -> Self {
+        let process = Box::new(ProcessCollector::for_self());
+        if let Err(error) = vitals.registry().register(process) {
+            tracing::warn!(%error, "the process's own figures are not shown");
+        }
+        let retention =
+            Retention::new(Limits { retain: options.retain_ended, count: options.max_ended });
+        let state = State {
+            retention,
+            roster: Roster::default(),
+            devices: Devices::new(options.node.clone()),
+            overflowed: HashSet::new(),
+            crowded: HashSet::new(),
+        };
+        Self(Arc::new(Shared {
+            books,
+            inventory,
+            vitals,
+            options,
+            state: Mutex::new(state),
+            spare: Arc::default(),
+        }))
+    }
+
+    /// The text for a scraper, or for nobody (`HEAD`): then there is nothing to confirm.
+    pub fn scrape(&self, format: Format, scraper: Option<&ScraperId>) -> Scrape {
+        let shared = &self.0;
+        let (view, receipt) = {
+            let mut state = shared.state();
+            let now = Moment::now();
+            let scraper = scraper.map(|who| state.retention.arrive(who, now.steady));
+            let cast = shared.settle(&mut state, now);
+            let view = shared.view(&mut state, cast);
+            let receipt = scraper.map(|scraper| Receipt {
+                shared: Arc::clone(shared),
+                scraper,
+                ended: view.ended(),
+            });
+            (view, receipt)
+        };
+        let mut text = shared.spare().pop().unwrap_or_default();
+        let lines = render(&view, format, &mut text);
+        let spare = Arc::clone(&shared.spare);
+        let body = Bytes::from_owner(Lent { text, spare });
+        Scrape { body, lines, receipt }
+    }
+
+    /// Forgets what is due. To be called every few seconds: without it, and with nobody scraping,
+    /// ended containers would pile up.
+    pub fn sweep(&self) {
+        let mut state = self.0.state();
+        self.0.settle(&mut state, Moment::now());
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    /// Casts, reviews, and forgets what is due.
+    fn settle(&self, state: &mut State, now: Moment) -> Cast {
+        let mut snapshot = self.books.snapshot();
+        let mut cast = state.roster.cast(&snapshot, |pod, id| self.known(pod, id), now);
+        let ended: Vec<_> = snapshot
+            .containers
+            .iter()
+            .filter_map(|record| {
+                Some(EndedContainer {
+                    id: record.id.clone(),
+                    at: record.ended.as_ref()?.at,
+                    superseded: cast.superseded.contains(&record.id),
+                })
+            })
+            .collect();
+        let departures = state.retention.review(&ended, now.steady);
+        let mut gone = HashSet::new();
+        for departure in departures {
+            self.books.forget(&departure.id);
+            let counted = state.overflowed.remove(&departure.id);
+            if let Some(reason) = departure.lost.filter(|_| !counted) {
+                self.vitals.dropped(Signal::Metrics, reason);
+            }
+            gone.insert(departure.id);
+        }
+        cast.containers.retain(|shown| !gone.contains(&shown.record.id));
+        snapshot.containers.retain(|record| !gone.contains(&record.id));
+        self.forget_pods(&snapshot);
+        let pods: HashSet<_> = snapshot.pods.iter().map(|record| &record.pod).collect();
+        state.crowded.retain(|uid| pods.contains(uid));
+        let there: HashSet<_> = snapshot.containers.iter().map(|record| &record.id).collect();
+        state.overflowed.retain(|id| there.contains(id));
+        cast
+    }
+
+    /// A pod whose cgroup is gone goes with its last container.
+    fn forget_pods(&self, snapshot: &Snapshot) {
+        let inhabited: HashSet<_> = snapshot.containers.iter().map(|record| &record.pod).collect();
+        for record in &snapshot.pods {
+            if record.gone && !inhabited.contains(&record.pod) {
+                self.books.forget_pod(&record.pod);
+            }
+        }
+    }
+
+    fn view(&self, state: &mut State, cast: Cast) -> View {
+        let containers: Vec<_> = cast
+            .containers
+            .into_iter()
+            .map(|Shown { identity, record, facts }| ContainerView::new(&identity, record, facts))
+            .collect();
+        let numbers = containers
+            .iter()
+            .flat_map(|shown| shown.record.usage.io.iter().map(|io| (io.major, io.minor)));
+        let devices = state.devices.names(numbers);
+        let containers = self.within_cap(state, containers);
+        let mut pods = Vec::with_capacity(cast.pods.len());
+        for ShownPod { namespace, name, record } in cast.pods {
+            let crowded = record.net.len() > MAX_INTERFACES;
+            if crowded && state.crowded.insert(record.pod.clone()) {
+                self.vitals.dropped(Signal::Metrics, Reason::Cap);
+            }
+            pods.push(PodView::new(&namespace, &name, record));
+        }
+        View {
+            containers,
+            pods,
+            agent: self.vitals.registry().gather(),
+            build: self.options.build,
+            devices,
+        }
+    }
+
+    /// Leaves containers out where all would be more series than `max_series`: the living stay
+    /// before the ended, the older before the younger. Each left out is counted once.
+    fn within_cap(
+        &self,
+        state: &mut State,
+        mut containers: Vec<ContainerView>,
+    ) -> Vec<ContainerView> {
+        let weights: HashMap<_, _> =
+            containers.iter().map(|shown| (shown.record.id.clone(), weigh(shown))).collect();
+        let all: usize = weights.values().sum();
+        if all <= self.options.max_series {
+            return containers;
+        }
+        let mut order: Vec<_> = containers
+            .iter()
+            .map(|shown| (shown.record.ended.is_some(), shown.record.born, &shown.record.id))
+            .collect();
+        order.sort();
+        let mut left = self.options.max_series;
+        let mut out = HashSet::new();
+        for (_, _, id) in order {
+            match left.checked_sub(weights.get(id).copied().unwrap_or_default()) {
+                Some(rest) => left = rest,
+                None => {
+                    out.insert(id.clone());
+                }
+            }
+        }
+        containers.retain(|shown| !out.contains(&shown.record.id));
+        for id in out {
+            if state.overflowed.insert(id) {
+                self.vitals.dropped(Signal::Metrics, Reason::Cap);
+            }
+        }
+        containers
+    }
+
+    fn known(&self, pod: &PodUid, id: Option<&ContainerId>) -> Known {
+        let verdict = self.inventory.verdict(pod);
+        if verdict != Verdict::Wanted {
+            return Known { verdict, pod: None, facts: None };
+        }
+        Known {
+            verdict,
+            pod: self.inventory.pod(pod),
+            facts: id.and_then(|id| self.inventory.container(pod, id)),
+        }
+    }
+
+    /// A panic elsewhere leaves the state whole, at worst with a scrape uncounted.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn spare(&self) -> MutexGuard<'_, Vec<String>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Moment, View ===
+
+impl Moment {
+    fn now() -> Self {
+        Self { steady: Instant::now(), wall: SystemTime::now() }
+    }
+}
+
+impl View {
+    fn ended(&self) -> Vec<ContainerId> {
+        self.containers
+            .iter()
+            .filter(|shown| shown.record.ended.is_some())
+            .map(|shown| shown.record.id.clone())
+            .collect()
+    }
+}
+
+// === impl Receipt ===
+
+impl Receipt {
+    /// The text was written out to the last byte.
+    pub fn confirm(self) {
+        let mut state = self.shared.state();
+        state.retention.fetched(self.scraper, &self.ended);
+    }
+}
+
+impl fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receipt")
+            .field("scraper", &self.scraper)
+            .field("ended", &self.ended.len())
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl Lent ===
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        self.text.as_bytes()
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let mut text = std::mem::take(&mut self.text);
+        text.clear();
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < SPARE_TEXTS {
+            spare.push(text);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

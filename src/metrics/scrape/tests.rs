@@ -1,0 +1,171 @@
+//! Books in, text out, and what is forgotten on the way.
+
+use std::net::IpAddr;
+
+use super::*;
+use crate::capture::books::{PodRecord, Record};
+use crate::metrics::exposition::strict::read;
+use crate::model::{Ended, NetUsage, Quality, Usage};
+
+const UID: &str = "0e269fa4-f505-4963-9096-958063077203";
+
+fn uid() -> PodUid {
+    PodUid::parse(UID).unwrap()
+}
+
+fn id(n: u64) -> ContainerId {
+    ContainerId::parse(&format!("{n:012x}{:052x}", 0)).unwrap()
+}
+
+/// A container that was over long enough ago not to be waited for.
+fn enter(books: &Books, n: u64, ended: bool) {
+    let at = SystemTime::now() - Duration::from_mins(1) + Duration::from_millis(n);
+    let mut usage = Usage::default();
+    usage.cpu.usage_ns = Some(n);
+    books.enter(Record {
+        id: id(n),
+        pod: uid(),
+        born: at,
+        read_at: at,
+        usage,
+        ended: ended.then_some(Ended { at, quality: Quality::Exact }),
+    });
+}
+
+fn enter_pod(books: &Books, gone: bool, interfaces: usize) {
+    let net = |n| NetUsage { interface: format!("eth{n}"), ..NetUsage::default() };
+    books.enter_pod(PodRecord {
+        pod: uid(),
+        net: (0..interfaces).map(net).collect(),
+        accounting_error: Some(0.0),
+        gone,
+    });
+}
+
+fn metrics(books: &Books, options: Options) -> Metrics {
+    let vitals = Vitals::new().unwrap();
+    Metrics::new(books.clone(), Inventory::default(), vitals, options)
+}
+
+fn scraper() -> ScraperId {
+    ScraperId::new(IpAddr::from([127, 0, 0, 1]), "Prometheus/2.42.0")
+}
+
+fn text(scrape: &Scrape) -> String {
+    String::from_utf8(scrape.body.to_vec()).unwrap()
+}
+
+/// How often the family's value stands for these labels.
+fn dropped(text: &str, reason: &str) -> Option<String> {
+    let families = read(text, Format::Text);
+    let family = families.get("ephemon_agent_dropped_total")?;
+    family
+        .samples
+        .iter()
+        .find(|((_, labels), _)| labels["reason"] == reason)
+        .map(|(_, value)| value.clone())
+}
+
+#[test]
+fn an_ended_container_is_forgotten_after_two_scrapes_that_were_written_out() {
+    let books = Books::default();
+    enter(&books, 1, true);
+    enter_pod(&books, true, 1);
+    let metrics = metrics(&books, Options::default());
+    for _ in 0..5 {
+        drop(metrics.scrape(Format::Text, Some(&scraper())));
+        metrics.scrape(Format::Text, None);
+    }
+    assert_eq!(books.snapshot().containers.len(), 1, "nothing was confirmed");
+    for _ in 0..2 {
+        let scrape = metrics.scrape(Format::Text, Some(&scraper()));
+        assert!(text(&scrape).contains("container=\"000000000001\""));
+        scrape.receipt.unwrap().confirm();
+    }
+    metrics.sweep();
+    assert_eq!(books.snapshot().containers.len(), 0);
+    assert_eq!(books.snapshot().pods.len(), 0, "its pod goes with it");
+    let scrape = metrics.scrape(Format::Text, Some(&scraper()));
+    assert_eq!(dropped(&text(&scrape), "expired"), None);
+}
+
+#[test]
+fn a_living_container_and_its_pod_stay_however_often_they_are_fetched() {
+    let books = Books::default();
+    enter(&books, 1, false);
+    enter_pod(&books, false, 1);
+    let metrics = metrics(&books, Options::default());
+    for _ in 0..5 {
+        let scrape = metrics.scrape(Format::OpenMetrics, Some(&scraper()));
+        let families = read(&text(&scrape), Format::OpenMetrics);
+        assert!(families.contains_key("ephemon_container_cpu_usage_seconds"));
+        assert!(families.contains_key("ephemon_pod_network_receive_bytes"));
+        assert!(families.contains_key("ephemon_agent_accounting_error_ratio"));
+        assert!(families.contains_key("process_resident_memory_bytes"));
+        scrape.receipt.unwrap().confirm();
+    }
+}
+
+#[test]
+fn what_expires_unfetched_is_counted_once() {
+    let books = Books::default();
+    enter(&books, 1, true);
+    let options = Options { retain_ended: Duration::ZERO, ..Options::default() };
+    let metrics = metrics(&books, options);
+    metrics.sweep();
+    metrics.sweep();
+    assert_eq!(books.snapshot().containers.len(), 0);
+    let scrape = metrics.scrape(Format::Text, None);
+    assert_eq!(dropped(&text(&scrape), "expired").as_deref(), Some("1"));
+}
+
+#[test]
+fn above_the_cap_of_series_the_ended_are_left_out_and_counted_once() {
+    let books = Books::default();
+    for n in 1..=3 {
+        enter(&books, n, n != 3);
+    }
+    // info, start, cpu: three series; the ended have their end too.
+    let options = Options { max_series: 7, ..Options::default() };
+    let metrics = metrics(&books, options);
+    let shown = |scrape: &Scrape| {
+        let text = text(scrape);
+        [1, 2, 3].map(|n: u64| text.contains(&format!("container=\"{n:012x}\"")))
+    };
+    for _ in 0..2 {
+        let scrape = metrics.scrape(Format::Text, Some(&scraper()));
+        assert_eq!(shown(&scrape), [true, false, true]);
+        scrape.receipt.unwrap().confirm();
+    }
+    let scrape = metrics.scrape(Format::Text, Some(&scraper()));
+    assert_eq!(shown(&scrape), [false, true, true], "there is room now");
+    assert_eq!(dropped(&text(&scrape), "cap").as_deref(), Some("1"));
+    assert_eq!(books.snapshot().containers.len(), 2, "what was not shown was not fetched");
+}
+
+#[test]
+fn a_crowd_of_interfaces_is_cut_and_counted_once() {
+    let books = Books::default();
+    enter(&books, 1, false);
+    enter_pod(&books, false, MAX_INTERFACES + 1);
+    let metrics = metrics(&books, Options::default());
+    for _ in 0..3 {
+        metrics.scrape(Format::Text, None);
+    }
+    let text = text(&metrics.scrape(Format::Text, None));
+    let families = read(&text, Format::Text);
+    let shown = families["ephemon_pod_network_receive_bytes_total"].samples.len();
+    assert_eq!(shown, MAX_INTERFACES);
+    assert_eq!(dropped(&text, "cap").as_deref(), Some("1"));
+}
+
+#[test]
+fn texts_are_written_into_again() {
+    let metrics = metrics(&Books::default(), Options::default());
+    let first = metrics.scrape(Format::Text, None);
+    let second = metrics.scrape(Format::Text, None);
+    assert_ne!(first.body.as_ptr(), second.body.as_ptr());
+    let place = first.body.as_ptr();
+    drop(first);
+    assert_eq!(metrics.scrape(Format::Text, None).body.as_ptr(), place);
+}

@@ -1,0 +1,241 @@
+//! The two formats as golden files, and what promtool says to them.
+//!
+//! `EPHEMON_GOLDEN=write` writes the files anew.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use ephemon::capture::books::{PodRecord, Record};
+use ephemon::discovery::inventory::ContainerFacts;
+use ephemon::metrics::{
+    Build, ContainerView, DeviceNames, Format, Identity, PodView, View, families, render,
+};
+use ephemon::model::{
+    ContainerId, ContainerType, CpuUsage, Ended, Exit, Faults, IoUsage, Limit, MemoryEvents,
+    MemoryUsage, NetUsage, PidsUsage, PodUid, Pressure, PressureUsage, Quality, Usage,
+};
+use prometheus::{Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
+
+#[test]
+fn the_text_format_is_as_recorded() {
+    check(Format::Text, "metrics.prom");
+}
+
+#[test]
+fn openmetrics_is_as_recorded() {
+    check(Format::OpenMetrics, "metrics.om.txt");
+}
+
+#[test]
+fn the_recording_shows_every_family_of_containers_and_pods() {
+    let recorded = rendered(Format::Text);
+    let shown = |name: &str| recorded.contains(&format!("# TYPE {name} "));
+    for family in families().filter(|family| family.name.starts_with("ephemon_container_")) {
+        assert!(shown(family.name), "{}", family.name);
+    }
+    for family in families().filter(|family| family.name.starts_with("ephemon_pod_")) {
+        assert!(shown(family.name), "{}", family.name);
+    }
+}
+
+#[test]
+fn promtool_has_nothing_to_say() {
+    let promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut promtool = match promtool {
+        Ok(promtool) => promtool,
+        Err(error) if std::env::var_os("CI").is_none() => {
+            println!("skipped: promtool (Debian: prometheus) cannot be run: {error}");
+            return;
+        }
+        Err(error) => panic!("promtool (Debian: prometheus) is needed in CI: {error}"),
+    };
+    let mut stdin = promtool.stdin.take().unwrap();
+    stdin.write_all(rendered(Format::Text).as_bytes()).unwrap();
+    drop(stdin);
+    let output = promtool.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "promtool says:\n{said}");
+}
+
+fn check(format: Format, name: &str) {
+    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests/it/golden", name].iter().collect();
+    let rendered = rendered(format);
+    if std::env::var("EPHEMON_GOLDEN").is_ok_and(|act| act == "write") {
+        std::fs::write(&path, &rendered).unwrap();
+    }
+    let recorded = std::fs::read_to_string(&path).unwrap();
+    for (line, (is, was)) in rendered.lines().zip(recorded.lines()).enumerate() {
+        assert_eq!(is, was, "{name} line {}", line + 1);
+    }
+    assert_eq!(rendered, recorded);
+}
+
+fn rendered(format: Format) -> String {
+    let mut text = String::new();
+    render(&view(), format, &mut text);
+    text
+}
+
+fn uid() -> PodUid {
+    PodUid::parse("0e269fa4-f505-4963-9096-958063077203").unwrap()
+}
+
+fn at(seconds: u64, nanos: u32) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::new(1_790_000_000 + seconds, nanos)
+}
+
+fn identity(pod: &str, container: &str, container_type: ContainerType) -> Identity {
+    Identity {
+        namespace: "arc-runners".into(),
+        pod: pod.into(),
+        container: container.into(),
+        container_type,
+    }
+}
+
+/// A step that ended and has every figure, one that lives on cgroup v1 and has few, one that no
+/// source named, and one whose names are hostile.
+fn view() -> View {
+    let record = |digit: char, usage: Usage, ended: Option<Ended>| {
+        let id = ContainerId::parse(&digit.to_string().repeat(64)).unwrap();
+        let (born, read_at) = (at(0, 5), at(1, 0));
+        Arc::new(Record { id, pod: uid(), born, read_at, usage, ended })
+    };
+    let facts = |name: &str, image: &str, exit| {
+        let container_type = ContainerType::Ephemeral;
+        let image = Some(image.into());
+        Some(Arc::new(ContainerFacts { name: name.into(), container_type, image, exit }))
+    };
+    let ended = Some(Ended { at: at(0, 300_000_007), quality: Quality::Exact });
+    let killed = Some(Exit { code: 137, reason: "OOMKilled".into() });
+    let mut few = Usage::default();
+    few.cpu.usage_ns = Some(1);
+    few.memory.limit_bytes = Some(Limit::Unlimited);
+    few.pids.limit = Some(Limit::Unlimited);
+    let hostile = "a\"b\\c\nd{e=\"f\"} 1";
+    let unnamed = Identity {
+        namespace: "".into(),
+        pod: uid().as_str().into(),
+        container: "cccccccccccc".into(),
+        container_type: ContainerType::Unknown,
+    };
+    View {
+        containers: vec![
+            ContainerView::new(
+                &identity("runner-1", "step-1", ContainerType::Ephemeral),
+                record('a', full(), ended),
+                facts("step-1", "docker.io/library/busybox:1.36", killed),
+            ),
+            ContainerView::new(
+                &identity("runner-1", "runner", ContainerType::Container),
+                record('b', few, None),
+                None,
+            ),
+            ContainerView::new(&unnamed, record('c', Usage::default(), None), None),
+            ContainerView::new(
+                &identity(hostile, hostile, ContainerType::Ephemeral),
+                record('d', Usage::default(), None),
+                facts(hostile, hostile, None),
+            ),
+        ],
+        pods: vec![PodView::new("arc-runners", "runner-1", Arc::new(pod()))],
+        agent: agent(),
+        build: Build { version: "1.2.3", revision: Some("0123abc") },
+        devices: DeviceNames::new([((259, 0), "nvme0n1".to_owned())]),
+    }
+}
+
+fn full() -> Usage {
+    let pressure = |n| Pressure { waiting_us: Some(n), stalled_us: Some(n / 2) };
+    Usage {
+        cpu: CpuUsage {
+            usage_ns: Some(1_234_567_890),
+            user_ns: Some(1_000_000_000),
+            system_ns: Some(234_567_890),
+            periods: Some(12),
+            throttled_periods: Some(3),
+            throttled_ns: Some(45_000_000),
+            limit_millis: Some(Limit::At(500)),
+        },
+        memory: MemoryUsage {
+            usage_bytes: Some(67_108_864),
+            working_set_bytes: Some(50_331_648),
+            rss_bytes: Some(33_554_432),
+            cache_bytes: Some(16_777_216),
+            swap_bytes: Some(0),
+            peak_bytes: Some(134_217_728),
+            limit_bytes: Some(Limit::At(134_217_728)),
+            events: MemoryEvents {
+                low: Some(0),
+                high: Some(0),
+                max: Some(17),
+                oom: Some(1),
+                oom_kill: Some(1),
+                oom_group_kill: Some(0),
+            },
+            faults: Faults { minor: Some(2048), major: Some(2) },
+        },
+        io: vec![
+            IoUsage {
+                major: 8,
+                minor: 16,
+                read_bytes: Some(4096),
+                read_ops: Some(1),
+                ..IoUsage::default()
+            },
+            IoUsage {
+                major: 259,
+                minor: 0,
+                read_bytes: Some(1_048_576),
+                write_bytes: Some(2_097_152),
+                discard_bytes: Some(0),
+                read_ops: Some(16),
+                write_ops: Some(32),
+                discard_ops: Some(0),
+            },
+        ],
+        pids: PidsUsage { current: Some(0), peak: Some(9), limit: Some(Limit::At(1024)) },
+        pressure: PressureUsage { cpu: pressure(1_500_000), memory: pressure(7), io: pressure(0) },
+    }
+}
+
+fn pod() -> PodRecord {
+    let eth0 = NetUsage {
+        interface: "eth0".to_owned(),
+        receive_bytes: u64::MAX,
+        receive_packets: 10,
+        receive_errors: 1,
+        receive_dropped: 2,
+        transmit_bytes: 2000,
+        transmit_packets: 20,
+        transmit_errors: 3,
+        transmit_dropped: 4,
+    };
+    PodRecord { pod: uid(), net: vec![eth0], accounting_error: Some(0.000_25), gone: false }
+}
+
+fn agent() -> Vec<prometheus::proto::MetricFamily> {
+    let registry = Registry::new();
+    let finals = Opts::new("ephemon_agent_finals_total", "Final readings of ended containers.");
+    let finals = IntCounterVec::new(finals, &["quality"]).unwrap();
+    finals.with_label_values(&["exact"]).inc_by(41);
+    finals.with_label_values(&["residual"]).inc_by(1);
+    let duration = HistogramOpts::new(
+        "ephemon_agent_sample_duration_seconds",
+        "Time to read one container's cgroup files.",
+    );
+    let duration = Histogram::with_opts(duration.buckets(vec![5e-6, 3.5e-5, 1.0])).unwrap();
+    duration.observe(0.000_03);
+    duration.observe(0.5);
+    registry.register(Box::new(finals)).unwrap();
+    registry.register(Box::new(duration)).unwrap();
+    registry.gather()
+}
