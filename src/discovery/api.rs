@@ -35,6 +35,9 @@ const PAGE: u32 = 500;
 /// Most pages of a list; a node does not run that many pods.
 const MAX_PAGES: usize = 20;
 
+/// A watch that lasted this many first pauses counts as a success: the pauses start over.
+const STEADY: u32 = 10;
+
 /// Where the API server is and which pods to watch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
@@ -56,9 +59,9 @@ pub struct Patience {
     /// For an event or bookmark of a watch; bookmarks come about once a minute. The server is
     /// asked to end each watch after this time as well.
     pub event: Duration,
-    /// After a watch that ends sooner there is a pause and a new list: a server that keeps closing
-    /// it must not be asked in a busy loop.
-    pub short_watch: Duration,
+    /// A watch that ends sooner than this was cut: the server ends it after `event`. Pods are then
+    /// listed anew.
+    pub whole_watch: Duration,
     /// The pause after the first failure; it doubles with each.
     pub first_pause: Duration,
     /// The longest pause.
@@ -92,7 +95,7 @@ impl Default for Patience {
         Self {
             answer: Duration::from_secs(30),
             event: Duration::from_secs(290),
-            short_watch: Duration::from_secs(5),
+            whole_watch: Duration::from_secs(280),
             first_pause: Duration::from_millis(500),
             longest_pause: Duration::from_secs(30),
         }
@@ -192,10 +195,11 @@ impl Follow<'_> {
 
     /// Watches from `version` for as long as the server lets us; returns when a new list is due.
     async fn watch(&mut self, mut version: String) {
+        let patience = self.watch.options.patience;
         let params = WatchParams {
             label_selector: self.watch.labels(),
             field_selector: Some(self.watch.fields()),
-            timeout: u32::try_from(self.watch.options.patience.event.as_secs()).ok(),
+            timeout: u32::try_from(patience.event.as_secs()).ok(),
             bookmarks: true,
             send_initial_events: false,
         };
@@ -206,13 +210,13 @@ impl Follow<'_> {
                 Ok(events) => self.events(events, &mut version).await,
                 Err(trouble) => Some(trouble),
             };
-            let short = opened.elapsed() < self.watch.options.patience.short_watch;
-            if !short {
+            let lasted = opened.elapsed();
+            if lasted >= patience.first_pause * STEADY {
                 self.backoff.reset();
             }
             match trouble {
-                None if !short => {}
-                None => return self.wait("the API server closed the watch at once").await,
+                None if lasted >= patience.whole_watch => {}
+                None => return self.wait("the watch was cut").await,
                 Some(Trouble::Gone) => {
                     return self.wait("the API server's history is too short").await;
                 }
@@ -250,7 +254,7 @@ impl Follow<'_> {
                     advance(version, pod.metadata.resource_version);
                 }
                 WatchEvent::Bookmark(mark) => {
-                    advance(version, Some(mark.metadata.resource_version))
+                    advance(version, Some(mark.metadata.resource_version));
                 }
                 WatchEvent::Error(status) => return Some(Trouble::of_status(&status)),
             }
@@ -291,6 +295,8 @@ impl Follow<'_> {
 
     /// Waits before a list that is needed though nothing is wrong with the server.
     async fn wait(&mut self, why: &str) {
+        // Deaf until the list is there: no pod is judged by what we cannot have heard.
+        self.inventory.api_failing();
         debug!("{why}; listing anew");
         tokio::time::sleep(self.backoff.pause()).await;
     }

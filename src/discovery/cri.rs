@@ -23,6 +23,10 @@ pub use client::{Client, Error};
 /// How often the runtime is asked though nothing happened.
 const PERIOD: Duration = Duration::from_secs(15);
 
+/// How soon after something happened the runtime is asked once more: a cgroup is empty a little
+/// before the runtime knows the exit code.
+const FOLLOW_UP: Duration = Duration::from_secs(1);
+
 /// Shortest time between two rounds, however much happens.
 const GAP: Duration = Duration::from_millis(500);
 
@@ -30,7 +34,7 @@ const GAP: Duration = Duration::from_millis(500);
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// The longest pause after failures.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// Most ended containers looked at in one round; the rest waits for the next.
 const MAX_STATUSES: usize = 64;
@@ -47,6 +51,7 @@ pub async fn watch(socket: PathBuf, inventory: Inventory) -> Infallible {
 pub async fn watch_by(client: Client, inventory: Inventory) -> Infallible {
     let mut backoff = Backoff::new(Duration::from_secs(1), LONGEST_PAUSE);
     let mut said: Option<String> = None;
+    let mut wait = PERIOD;
     loop {
         match round(&client, &inventory).await {
             Ok(complete) => {
@@ -56,9 +61,10 @@ pub async fn watch_by(client: Client, inventory: Inventory) -> Infallible {
                 }
                 tokio::time::sleep(GAP).await;
                 if complete {
-                    let ask = inventory.questions();
-                    // Either way it is time for the next round.
-                    tokio::time::timeout(jittered(PERIOD), ask).await.ok();
+                    let asked = tokio::time::timeout(jittered(wait), inventory.questions())
+                        .await
+                        .is_ok();
+                    wait = if asked { FOLLOW_UP } else { PERIOD };
                 }
             }
             Err(error) => {

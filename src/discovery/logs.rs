@@ -41,7 +41,7 @@ pub async fn watch(node: NodeRoot, inventory: Inventory) -> Infallible {
                 let stop = Stop(Arc::new(fd));
                 let stopped = stop.0.clone();
                 let (node, inventory) = (node.clone(), inventory.clone());
-                let reading = tokio::task::spawn_blocking(move || read(node, inventory, &stopped));
+                let reading = tokio::task::spawn_blocking(move || read(&node, inventory, &stopped));
                 if let Err(error) = reading.await {
                     warn!(%error, "reading log directories failed; starting over");
                 }
@@ -52,8 +52,8 @@ pub async fn watch(node: NodeRoot, inventory: Inventory) -> Infallible {
     }
 }
 
-fn read(node: NodeRoot, inventory: Inventory, stop: &OwnedFd) {
-    let mut follower = Follower::new(&node, inventory);
+fn read(node: &NodeRoot, inventory: Inventory, stop: &OwnedFd) {
+    let mut follower = Follower::new(node, inventory);
     let mut rescan_at = Instant::now();
     loop {
         let now = Instant::now();

@@ -15,7 +15,7 @@ use crate::model::ContainerId;
 
 /// A log older than this when the cgroup was born is not its own: the kubelet gives a runtime two
 /// minutes for a call (`--runtime-request-timeout`).
-const LONGEST_START: Duration = Duration::from_secs(120);
+const LONGEST_START: Duration = Duration::from_mins(2);
 
 /// A container of the pod, as far as order is concerned.
 #[derive(Debug, Clone)]

@@ -162,12 +162,11 @@ impl State {
     fn hear(&mut self, id: &ContainerId, word: Word, by: Witness, now: Instant) {
         let container = self.container_mut(id);
         let told = word.pod.clone();
-        let changed = match container.words.get_mut(&by) {
-            Some(known) => known.update(word),
-            None => {
-                container.words.insert(by, word);
-                true
-            }
+        let changed = if let Some(known) = container.words.get_mut(&by) {
+            known.update(word)
+        } else {
+            container.words.insert(by, word);
+            true
         };
         if !changed {
             return;

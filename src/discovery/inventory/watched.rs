@@ -9,7 +9,7 @@ pub const API_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long a deleted pod is wanted at least: its containers' last figures come after the API's
 /// word.
-pub const DELETED_GRACE: Duration = Duration::from_secs(60);
+pub const DELETED_GRACE: Duration = Duration::from_mins(1);
 
 /// How long a pod may be on the node before it is in our watch: the kubelet hears of it by a watch
 /// of its own, which may be quicker than ours.

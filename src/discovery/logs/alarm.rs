@@ -44,12 +44,15 @@ pub(super) struct Alarms<P> {
 impl<P: Clone + Eq + Hash> Alarms<P> {
     pub(super) fn new() -> Self {
         let inotify = Inotify::init()
-            .inspect_err(|error| match error.raw_os_error().map(Errno::from_raw_os_error) {
-                Some(Errno::MFILE) => warn!(
-                    "no inotify instance left for log directories; rescanning only. Raise sysctl \
-                     fs.inotify.max_user_instances, or the limit of open files"
-                ),
-                _ => warn!(%error, "inotify cannot be had for log directories; rescanning only"),
+            .inspect_err(|error| {
+                if error.raw_os_error().map(Errno::from_raw_os_error) == Some(Errno::MFILE) {
+                    warn!(
+                        "no inotify instance left for log directories; rescanning only. Raise \
+                         sysctl fs.inotify.max_user_instances, or the limit of open files"
+                    );
+                } else {
+                    warn!(%error, "inotify cannot be had for log directories; rescanning only");
+                }
             })
             .ok();
         Self {

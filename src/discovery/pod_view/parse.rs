@@ -250,8 +250,8 @@ mod tests {
             exits(last),
             [
                 ("runner", Some(137), Some("Error")),
-                ("job", Some(137), Some("Error")),
-                ("step-1", Some(7), Some("Error")),
+                ("job", Some(143), Some("Error")),
+                ("step-1", Some(3), Some("Error")),
             ]
         );
         let step = last.runs.last().unwrap();
