@@ -3,10 +3,26 @@
 //! Pure state behind one lock. Sources write what they know; `capture` asks whether a pod is
 //! wanted, `metrics` asks for names. Nothing waits for a source.
 
-use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+mod evidence;
+mod order;
+mod state;
+mod watched;
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use tokio::sync::Notify;
 
 use crate::model::{ContainerId, ContainerType, Exit, PodRef, PodUid};
+use crate::vitals::{Reason, Signal, Vitals};
+
+pub use evidence::{Evidence, SpecEntry, Witness, Word};
+pub use state::{MAX_CONTAINERS, MAX_LOGS_PER_POD, MAX_PODS, MAX_UNBORN};
+pub use watched::{API_PATIENCE, DELETED_GRACE, STRANGER_GRACE};
+
+use state::State;
+use watched::Line;
 
 /// Whether a pod's containers are to be captured and shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +31,7 @@ pub enum Verdict {
     Wanted,
     /// Its pod is not among those the API server lists for the selector.
     Unwanted,
-    /// The API server has not answered yet: capture, do not show.
+    /// The API server has not answered yet, or cannot have named the pod yet: capture, do not show.
     Open,
 }
 
@@ -32,30 +48,152 @@ pub struct ContainerFacts {
     pub exit: Option<Exit>,
 }
 
-/// Shared, cheap to clone.
+/// Shared, cheap to clone. The default has no API server to wait for: every pod is wanted.
 #[derive(Debug, Clone, Default)]
-pub struct Inventory(Arc<Mutex<()>>);
+pub struct Inventory(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    vitals: Option<Vitals>,
+    questions: Notify,
+}
+
+// === impl Inventory ===
 
 impl Inventory {
+    /// An inventory without an API server (`--no-api`): every pod is wanted.
+    pub fn without_api(vitals: Vitals) -> Self {
+        Self::new(Line::None, vitals)
+    }
+
+    /// An inventory whose pods are those the API server lists; open until it does.
+    pub fn with_api(vitals: Vitals) -> Self {
+        let since = Instant::now();
+        Self::new(Line::Opening { since }, vitals)
+    }
+
+    fn new(line: Line, vitals: Vitals) -> Self {
+        Self(Arc::new(Shared {
+            state: Mutex::new(State::new(line)),
+            vitals: Some(vitals),
+            questions: Notify::new(),
+        }))
+    }
+
     /// Whether this pod's containers are wanted.
-    pub fn verdict(&self, _uid: &PodUid) -> Verdict {
-        Verdict::Wanted
+    ///
+    /// The answer may change: from `Open` either way, from `Unwanted` to `Wanted` when the pod is
+    /// given the label, and to `Unwanted` some time after the pod's end.
+    pub fn verdict(&self, uid: &PodUid) -> Verdict {
+        self.change(|state| state.verdict(uid, Instant::now()))
     }
 
     /// A container's cgroup was born; called by `capture` the moment it is seen, so that log
     /// directories made just before can be matched to it where no better source gives the name.
-    pub fn born(&self, _pod: &PodUid, _id: &ContainerId, _at: SystemTime) {}
-
-    /// The container is its pod's sandbox.
-    pub fn is_sandbox(&self, _id: &ContainerId) {}
-
-    /// The pod, if any source named it.
-    pub fn pod(&self, _uid: &PodUid) -> Option<Arc<PodRef>> {
-        None
+    pub fn born(&self, pod: &PodUid, id: &ContainerId, at: SystemTime) {
+        self.change(|state| state.born(pod, id, at, Instant::now()));
+        self.0.questions.notify_one();
     }
 
-    /// The container, if any source named it.
-    pub fn container(&self, _pod: &PodUid, _id: &ContainerId) -> Option<Arc<ContainerFacts>> {
-        None
+    /// A container's cgroup is gone. What is known of it stays until it is forgotten.
+    pub fn ended(&self, id: &ContainerId) {
+        self.change(|state| state.ended(id));
+        self.0.questions.notify_one();
+    }
+
+    /// The container is its pod's sandbox.
+    pub fn is_sandbox(&self, id: &ContainerId) {
+        let id = id.clone();
+        self.learn(Evidence::Sandbox { id, pod: None });
+    }
+
+    /// The pod, if any source named it.
+    pub fn pod(&self, uid: &PodUid) -> Option<Arc<PodRef>> {
+        self.state().pod(uid)
+    }
+
+    /// The container, if any source named it. A sandbox is named `POD`.
+    pub fn container(&self, pod: &PodUid, id: &ContainerId) -> Option<Arc<ContainerFacts>> {
+        self.state().container(pod, id)
+    }
+
+    /// The container is not shown any more.
+    pub fn forget(&self, id: &ContainerId) {
+        self.change(|state| state.forget(id));
+    }
+
+    /// The pod is not shown any more. One the API still lists stays, without its containers.
+    pub fn forget_pod(&self, uid: &PodUid) {
+        self.change(|state| state.forget_pod(uid));
+    }
+
+    /// Takes in what a source found out.
+    pub fn learn(&self, evidence: Evidence) {
+        self.change(|state| state.learn(evidence, Instant::now()));
+    }
+
+    /// The API server lists this pod.
+    pub fn listed(&self, uid: &PodUid) {
+        self.change(|state| state.listed(uid, Instant::now()));
+    }
+
+    /// The API server no longer lists this pod.
+    pub fn unlisted(&self, uid: &PodUid) {
+        self.change(|state| state.unlisted(uid, Instant::now()));
+    }
+
+    /// The API server's list is complete: these pods (each told before by [`Self::listed`]) and
+    /// no others. `asked`: when the list was asked for; pods seen before that and not in it are
+    /// none of ours.
+    pub fn list_complete(&self, uids: &HashSet<PodUid>, asked: Instant) {
+        self.change(|state| state.list_complete(uids, asked, Instant::now()));
+    }
+
+    /// The API server's events reach us.
+    pub fn api_live(&self) {
+        self.change(State::api_live);
+    }
+
+    /// The API server cannot be heard.
+    pub fn api_failing(&self) {
+        self.change(|state| state.api_failing(Instant::now()));
+    }
+
+    /// The log directory of a pod is gone; it tells nothing more.
+    pub fn log_directory_gone(&self, uid: &PodUid) {
+        self.change(|state| state.log_directory_gone(uid, Instant::now()));
+    }
+
+    /// Resolves when a container was born or ended since the last call: a source that can be asked
+    /// may have something to say. For one caller, the CRI source.
+    pub async fn questions(&self) {
+        self.0.questions.notified().await;
+    }
+
+    /// Of `ids`, those whose end is not explained by anyone and still of interest.
+    pub fn unexplained(&self, ids: Vec<ContainerId>) -> Vec<ContainerId> {
+        let state = self.state();
+        ids.into_iter()
+            .filter(|id| state.is_unexplained(id))
+            .collect()
+    }
+
+    fn change<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.state();
+        let answer = act(&mut state);
+        let dropped = state.take_dropped();
+        drop(state);
+        if let Some(vitals) = &self.0.vitals {
+            for _ in 0..dropped {
+                vitals.dropped(Signal::Events, Reason::Cap);
+            }
+        }
+        answer
+    }
+
+    /// A panic elsewhere leaves whole facts behind, so a poisoned lock is still good.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,0 +1,324 @@
+//! The API server's word: which pods of this node match the selector, and their containers.
+//!
+//! List, then watch; list anew when the watch breaks. This is not kube's `watcher`: that one does not show when a watch has been
+//! taken up again after a failure (the inventory wants to know at once), asks again without pause
+//! when a server keeps closing the watch, and has no limit on the wait for an answer.
+
+mod connect;
+mod trouble;
+
+use std::collections::HashSet;
+use std::convert::Infallible;
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, ListParams, WatchEvent, WatchParams};
+use tokio::sync::oneshot;
+use tracing::{debug, info, warn};
+
+use super::inventory::Inventory;
+use super::pace::Backoff;
+use super::pod_view::{Oddity, PodView};
+use super::text::clean;
+use crate::model::PodUid;
+use trouble::{Trouble, Verb};
+
+pub use connect::Error;
+
+/// Pods asked for at once.
+const PAGE: u32 = 500;
+
+/// Most pages of a list; a node does not run that many pods.
+const MAX_PAGES: usize = 20;
+
+/// A watch that lasted this many first pauses counts as a success: the pauses start over.
+const STEADY: u32 = 10;
+
+/// Where the API server is and which pods to watch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// `--kubeconfig`; without it the pod's own service account.
+    pub kubeconfig: Option<PathBuf>,
+    /// `--node-name`.
+    pub node_name: String,
+    /// `--pod-selector`, a label selector; empty selects all.
+    pub pod_selector: String,
+    /// How long to wait for what.
+    pub patience: Patience,
+}
+
+/// How long to wait for the API server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// For a list, and for a watch to be taken up.
+    pub answer: Duration,
+    /// For an event or bookmark of a watch; bookmarks come about once a minute. The server is
+    /// asked to end each watch after this time as well.
+    pub event: Duration,
+    /// A watch that ends sooner than this was cut: the server ends it after `event`. Pods are then
+    /// listed anew.
+    pub whole_watch: Duration,
+    /// The pause after the first failure; it doubles with each.
+    pub first_pause: Duration,
+    /// The longest pause.
+    pub longest_pause: Duration,
+}
+
+/// A line to the API server, not yet used.
+#[derive(Debug)]
+pub struct Watch {
+    api: Api<Pod>,
+    /// The server's address, without anything secret.
+    url: String,
+    options: Options,
+}
+
+/// The state of one watch's loop.
+#[derive(Debug)]
+struct Follow<'a> {
+    watch: &'a Watch,
+    inventory: &'a Inventory,
+    backoff: Backoff,
+    /// What was last said of the trouble we are in.
+    said: Option<(Verb, String)>,
+    oddities: HashSet<Oddity>,
+}
+
+// === impl Patience ===
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            answer: Duration::from_secs(30),
+            event: Duration::from_secs(290),
+            whole_watch: Duration::from_secs(280),
+            first_pause: Duration::from_millis(500),
+            longest_pause: Duration::from_secs(30),
+        }
+    }
+}
+
+// === impl Watch ===
+
+impl Watch {
+    /// Reads the configuration; asks the API server nothing yet.
+    pub async fn connect(options: Options) -> Result<Self, Error> {
+        let (client, url) = connect::client(&options).await?;
+        Ok(Self {
+            api: Api::all(client),
+            url,
+            options,
+        })
+    }
+
+    /// The API server's address.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Keeps the inventory up to date, for ever. `listed` is told when the first list is complete.
+    pub async fn run(self, inventory: Inventory, listed: oneshot::Sender<()>) -> Infallible {
+        let patience = self.options.patience;
+        let mut follow = Follow {
+            watch: &self,
+            inventory: &inventory,
+            backoff: Backoff::new(patience.first_pause, patience.longest_pause),
+            said: None,
+            oddities: HashSet::new(),
+        };
+        let mut listed = Some(listed);
+        loop {
+            match follow.list().await {
+                Ok(version) => {
+                    // Nobody may be waiting any more; that is theirs to decide.
+                    listed.take().map(|listed| listed.send(()).ok());
+                    follow.watch(version).await;
+                }
+                Err(trouble) => follow.pause(Verb::List, &trouble).await,
+            }
+        }
+    }
+
+    fn fields(&self) -> String {
+        format!("spec.nodeName={}", self.options.node_name)
+    }
+
+    fn labels(&self) -> Option<String> {
+        let selector = self.options.pod_selector.trim();
+        (!selector.is_empty()).then(|| selector.to_owned())
+    }
+
+    async fn answer<T>(
+        &self,
+        request: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, Trouble> {
+        let limit = self.options.patience.answer;
+        match tokio::time::timeout(limit, request).await {
+            Ok(answer) => answer.map_err(|error| Trouble::of(&error)),
+            Err(_) => Err(Trouble::Silence(limit.as_secs())),
+        }
+    }
+}
+
+// === impl Follow ===
+
+impl Follow<'_> {
+    /// Lists all pods; the version to watch from.
+    async fn list(&mut self) -> Result<String, Trouble> {
+        let asked = Instant::now();
+        let mut params = ListParams {
+            label_selector: self.watch.labels(),
+            field_selector: Some(self.watch.fields()),
+            limit: Some(PAGE),
+            ..ListParams::default()
+        };
+        let mut uids = HashSet::new();
+        for _ in 0..MAX_PAGES {
+            let page = self.watch.answer(self.watch.api.list(&params)).await?;
+            uids.extend(page.items.iter().filter_map(|pod| self.apply(pod)));
+            params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
+            if params.continue_token.is_none() {
+                self.inventory.list_complete(&uids, asked);
+                self.well(uids.len());
+                let version = page.metadata.resource_version.unwrap_or_default();
+                return Ok(version);
+            }
+        }
+        Err(Trouble::Broken(format!(
+            "the list has more than {MAX_PAGES} pages of {PAGE} pods"
+        )))
+    }
+
+    /// Watches from `version` for as long as the server lets us; returns when a new list is due.
+    async fn watch(&mut self, mut version: String) {
+        let patience = self.watch.options.patience;
+        let params = WatchParams {
+            label_selector: self.watch.labels(),
+            field_selector: Some(self.watch.fields()),
+            timeout: u32::try_from(patience.event.as_secs()).ok(),
+            bookmarks: true,
+            send_initial_events: false,
+        };
+        loop {
+            let opened = Instant::now();
+            let events = self.watch.api.watch(&params, &version);
+            let trouble = match self.watch.answer(events).await {
+                Ok(events) => self.events(events, &mut version).await,
+                Err(trouble) => Some(trouble),
+            };
+            let lasted = opened.elapsed();
+            if lasted >= patience.first_pause * STEADY {
+                self.backoff.reset();
+            }
+            match trouble {
+                None if lasted >= patience.whole_watch => {}
+                None => return self.wait("the watch was cut").await,
+                Some(Trouble::Gone) => {
+                    return self.wait("the API server's history is too short").await;
+                }
+                Some(trouble) => return self.pause(Verb::Watch, &trouble).await,
+            }
+        }
+    }
+
+    /// Takes in a watch's events until it ends; `None` if it ended as it should.
+    async fn events(
+        &mut self,
+        events: impl futures_util::Stream<Item = kube::Result<WatchEvent<Pod>>>,
+        version: &mut String,
+    ) -> Option<Trouble> {
+        let limit = self.watch.options.patience.event;
+        self.inventory.api_live();
+        self.recovered();
+        let mut events = pin!(events);
+        loop {
+            let event = match tokio::time::timeout(limit, events.next()).await {
+                Ok(Some(Ok(event))) => event,
+                Ok(Some(Err(error))) => return Some(Trouble::of(&error)),
+                Ok(None) => return None,
+                Err(_) => return Some(Trouble::Silence(limit.as_secs())),
+            };
+            match event {
+                WatchEvent::Added(pod) | WatchEvent::Modified(pod) => {
+                    self.apply(&pod);
+                    advance(version, pod.metadata.resource_version);
+                }
+                WatchEvent::Deleted(pod) => {
+                    if let Some(uid) = self.apply(&pod) {
+                        self.inventory.unlisted(&uid);
+                    }
+                    advance(version, pod.metadata.resource_version);
+                }
+                WatchEvent::Bookmark(mark) => {
+                    advance(version, Some(mark.metadata.resource_version));
+                }
+                WatchEvent::Error(status) => return Some(Trouble::of_status(&status)),
+            }
+        }
+    }
+
+    /// Tells the inventory of a pod.
+    fn apply(&mut self, pod: &Pod) -> Option<PodUid> {
+        let (view, oddities) = PodView::of(pod);
+        for oddity in oddities {
+            if self.oddities.insert(oddity) {
+                let name = pod.metadata.name.as_deref().unwrap_or_default();
+                warn!(pod = %clean(name), "{} (said once)", oddity.as_str());
+            }
+        }
+        let view = view?;
+        let uid = view.pod.uid.clone();
+        self.inventory.listed(&uid);
+        for evidence in view.evidence() {
+            self.inventory.learn(evidence);
+        }
+        Some(uid)
+    }
+
+    /// A list is complete; what was said of watching still holds.
+    fn well(&mut self, pods: usize) {
+        debug!(url = %self.watch.url, pods, "listed pods");
+        if matches!(self.said, Some((Verb::List, _))) {
+            self.recovered();
+        }
+    }
+
+    fn recovered(&mut self) {
+        if self.said.take().is_some() {
+            info!(url = %self.watch.url, "the API server answers again");
+        }
+    }
+
+    /// Waits before a list that is needed though nothing is wrong with the server.
+    async fn wait(&mut self, why: &str) {
+        // Deaf until the list is there: no pod is judged by what we cannot have heard.
+        self.inventory.api_failing();
+        debug!("{why}; listing anew");
+        tokio::time::sleep(self.backoff.pause()).await;
+    }
+
+    /// Says what is wrong, once for each trouble, and waits.
+    async fn pause(&mut self, verb: Verb, trouble: &Trouble) {
+        self.inventory.api_failing();
+        let sentence = trouble.sentence(verb, &self.watch.url);
+        let said = Some((verb, sentence.clone()));
+        if self.said == said {
+            debug!("{sentence}");
+        } else {
+            warn!("{sentence}; trying again");
+            self.said = said;
+        }
+        tokio::time::sleep(self.backoff.pause()).await;
+    }
+}
+
+/// An event without a version leaves the last one standing.
+fn advance(version: &mut String, to: Option<String>) {
+    if let Some(to) = to.filter(|to| !to.is_empty()) {
+        *version = to;
+    }
+}

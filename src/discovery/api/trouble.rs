@@ -1,0 +1,219 @@
+//! What went wrong between us and the API server, and what to do about it. Pure.
+
+use std::error::Error as StdError;
+use std::io;
+
+use rustix::io::Errno;
+
+use crate::discovery::text::clean;
+
+/// What the API server would not do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verb {
+    List,
+    Watch,
+}
+
+/// Why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// The resource version or the continue token is too old (410): list anew.
+    Gone,
+    /// 401.
+    Unauthorized(String),
+    /// 403.
+    Forbidden(String),
+    /// The selector is none (400).
+    BadRequest(String),
+    /// Any other refusal.
+    Refusal(u16, String),
+    /// Nobody listens.
+    NotListening(String),
+    /// The name cannot be resolved.
+    Dns(String),
+    /// The certificate or the protocol is wrong.
+    Tls(String),
+    /// No token could be had. What a credential helper printed is never shown.
+    Credentials,
+    /// No answer in time.
+    Silence(u64),
+    /// Anything else on the way.
+    Broken(String),
+}
+
+// === impl Verb ===
+
+impl Verb {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::List => "list",
+            Self::Watch => "watch",
+        }
+    }
+}
+
+// === impl Trouble ===
+
+impl Trouble {
+    pub(super) fn of(error: &kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => Self::of_status(status),
+            kube::Error::Auth(_) => Self::Credentials,
+            other => Self::of_chain(other),
+        }
+    }
+
+    pub(super) fn of_status(status: &kube::core::Status) -> Self {
+        let message = clean(if status.message.is_empty() {
+            &status.reason
+        } else {
+            &status.message
+        });
+        match status.code {
+            400 => Self::BadRequest(message),
+            401 => Self::Unauthorized(message),
+            403 => Self::Forbidden(message),
+            410 => Self::Gone,
+            code => Self::Refusal(code, message),
+        }
+    }
+
+    fn of_chain(error: &(dyn StdError + 'static)) -> Self {
+        let mut texts: Vec<String> = Vec::new();
+        let mut os_error = None;
+        let mut auth = false;
+        let mut next = Some(error);
+        while let Some(error) = next {
+            auth |= error.is::<kube::client::AuthError>();
+            if let Some(error) = error.downcast_ref::<io::Error>() {
+                os_error = os_error.or(error.raw_os_error().map(Errno::from_raw_os_error));
+            }
+            let text = error.to_string();
+            // Most errors repeat their source; the innermost word is enough.
+            texts.retain(|outer| !outer.contains(&text));
+            texts.push(text);
+            next = error.source();
+        }
+        if auth {
+            return Self::Credentials;
+        }
+        let text = clean(&texts.join(": "));
+        // Foreign errors keep these apart by their words only.
+        let lower = text.to_lowercase();
+        let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+        if os_error == Some(Errno::CONNREFUSED) {
+            Self::NotListening(text)
+        } else if says(&["dns error", "failed to lookup address"]) {
+            Self::Dns(text)
+        } else if says(&[
+            "certificate",
+            "tls",
+            "corrupt message",
+            "invalid contenttype",
+        ]) {
+            Self::Tls(text)
+        } else {
+            Self::Broken(text)
+        }
+    }
+
+    /// One sentence: what, where, why, and what to do.
+    pub(super) fn sentence(&self, verb: Verb, url: &str) -> String {
+        let verb = verb.as_str();
+        let (why, advice) = match self {
+            Self::Gone => ("the resource version is too old".to_owned(), "listing anew"),
+            Self::Unauthorized(message) => (
+                format!("401, {message}"),
+                "the token or client certificate is not accepted: check the kubeconfig's user, or \
+                 that the pod's service account exists and its token is mounted",
+            ),
+            Self::Forbidden(message) => {
+                return format!(
+                    "cannot {verb} pods at {url}: 403, {message}; grant the agent's account a \
+                     ClusterRole with the rule apiGroups [\"\"], resources [pods], verbs [list, \
+                     watch] (here `{verb}` is missing)"
+                );
+            }
+            Self::BadRequest(message) => (
+                format!("400, {message}"),
+                "check --pod-selector and --node-name",
+            ),
+            Self::Refusal(code, message) => (
+                format!("{code}, {message}"),
+                "look into the API server's own log",
+            ),
+            Self::NotListening(text) => (
+                text.clone(),
+                "nobody listens there: check the address in the kubeconfig and that the API \
+                 server runs",
+            ),
+            Self::Dns(text) => (
+                text.clone(),
+                "check the name in the kubeconfig and the node's resolver",
+            ),
+            Self::Tls(text) => (
+                text.clone(),
+                "check that the address speaks TLS (https, not http) and that the kubeconfig's \
+                 certificate authority is the server's",
+            ),
+            Self::Credentials => (
+                "no credentials could be had".to_owned(),
+                "check the kubeconfig's user: its credential helper or token file fails",
+            ),
+            Self::Silence(seconds) => (
+                format!("no answer in {seconds} s"),
+                "check the network between this node and the API server",
+            ),
+            Self::Broken(text) => (
+                text.clone(),
+                "check the network between this node and the API server, and any proxy",
+            ),
+        };
+        format!("cannot {verb} pods at {url}: {why}; {advice}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    fn status(code: u16, message: &str) -> Trouble {
+        let mut status = Status::failure(message, "Reason");
+        status.code = code;
+        Trouble::of(&kube::Error::Api(status.boxed()))
+    }
+
+    #[test]
+    fn a_missing_right_names_the_rule_to_add() {
+        let trouble = status(403, "pods is forbidden: User \"x\" cannot watch resource");
+        let sentence = trouble.sentence(Verb::Watch, "https://api:6443");
+        assert_eq!(
+            sentence,
+            "cannot watch pods at https://api:6443: 403, pods is forbidden: User \"x\" cannot \
+             watch resource; grant the agent's account a ClusterRole with the rule apiGroups \
+             [\"\"], resources [pods], verbs [list, watch] (here `watch` is missing)"
+        );
+    }
+
+    #[test]
+    fn refusals_are_told_apart_by_their_code() {
+        assert_eq!(status(410, "too old"), Trouble::Gone);
+        assert_eq!(status(401, "no"), Trouble::Unauthorized("no".into()));
+        assert_eq!(status(400, "bad"), Trouble::BadRequest("bad".into()));
+        assert_eq!(status(503, ""), Trouble::Refusal(503, "Reason".into()));
+    }
+
+    #[test]
+    fn what_a_credential_helper_printed_is_never_shown() {
+        let error = kube::Error::Auth(kube::client::AuthError::AuthExec("s3cret".into()));
+        let service =
+            kube::Error::Service(Box::new(kube::client::AuthError::AuthExec("s3cret".into())));
+        for error in [error, service] {
+            let trouble = Trouble::of(&error);
+            assert_eq!(trouble, Trouble::Credentials);
+            assert!(!trouble.sentence(Verb::List, "u").contains("s3cret"));
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! The container runtime's word, over its CRI socket: names by id, sandboxes, exit codes.
+//!
+//! Optional and read only: three calls that list and look, never one that acts. Asks when a
+//! container was born or ended, and once in a while; a runtime that is slow, hanging or away costs
+//! nobody anything but the names it would have given.
+
+mod client;
+pub mod wire;
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tracing::{debug, info, warn};
+
+use super::inventory::{Evidence, Inventory, Witness, Word};
+use super::pace::{Backoff, jittered};
+use crate::model::{ContainerId, Exit, PodRef, PodUid};
+
+pub use client::{Client, Error};
+
+/// How often the runtime is asked though nothing happened.
+const PERIOD: Duration = Duration::from_secs(15);
+
+/// How soon after something happened the runtime is asked once more: a cgroup is empty a little
+/// before the runtime knows the exit code.
+const FOLLOW_UP: Duration = Duration::from_secs(1);
+
+/// Shortest time between two rounds, however much happens.
+const GAP: Duration = Duration::from_millis(500);
+
+/// Longest wait for an answer.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// The longest pause after failures.
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+
+/// Most ended containers looked at in one round; the rest waits for the next.
+const MAX_STATUSES: usize = 64;
+
+/// Longest reason taken, in characters; the runtimes' own are one word.
+const MAX_REASON: usize = 256;
+
+/// Tells `inventory` what the runtime at `socket` says, for ever.
+pub async fn watch(socket: PathBuf, inventory: Inventory) -> Infallible {
+    watch_by(Client::new(socket, LIMIT), inventory).await
+}
+
+/// As [`watch`], by a client of the caller's.
+pub async fn watch_by(client: Client, inventory: Inventory) -> Infallible {
+    let mut backoff = Backoff::new(Duration::from_secs(1), LONGEST_PAUSE);
+    let mut said: Option<String> = None;
+    let mut wait = PERIOD;
+    loop {
+        match round(&client, &inventory).await {
+            Ok(complete) => {
+                backoff.reset();
+                if said.take().is_some() {
+                    info!(socket = %client.socket().display(), "the runtime answers again");
+                }
+                tokio::time::sleep(GAP).await;
+                if complete {
+                    let asked = tokio::time::timeout(jittered(wait), inventory.questions())
+                        .await
+                        .is_ok();
+                    wait = if asked { FOLLOW_UP } else { PERIOD };
+                }
+            }
+            Err(error) => {
+                let sentence = error.to_string();
+                if said.as_ref() == Some(&sentence) {
+                    debug!("{sentence}");
+                } else {
+                    warn!("{sentence}. Going on without the runtime; trying again");
+                    said = Some(sentence);
+                }
+                tokio::time::sleep(backoff.pause()).await;
+            }
+        }
+    }
+}
+
+/// Asks for everything once; whether all ended containers could be looked at.
+async fn round(client: &Client, inventory: &Inventory) -> Result<bool, Error> {
+    let sandboxes: wire::ListPodSandboxResponse = client
+        .call("ListPodSandbox", wire::ListPodSandboxRequest {})
+        .await?;
+    let containers: wire::ListContainersResponse = client
+        .call("ListContainers", wire::ListContainersRequest {})
+        .await?;
+    let (evidence, exited) = read(sandboxes, containers);
+    for evidence in evidence {
+        inventory.learn(evidence);
+    }
+    let mut unexplained = inventory.unexplained(exited);
+    // Those the runtime will not tell of must not stand before the others for ever.
+    fastrand::shuffle(&mut unexplained);
+    let mut explained = 0;
+    for id in unexplained.iter().take(MAX_STATUSES) {
+        let request = wire::ContainerStatusRequest {
+            container_id: id.as_str().to_owned(),
+            verbose: false,
+        };
+        match client.call("ContainerStatus", request).await {
+            Ok(answer) => {
+                if let Some(evidence) = explain(id, answer) {
+                    inventory.learn(evidence);
+                    explained += 1;
+                }
+            }
+            // Removed since it was listed: nothing will be known of it here.
+            Err(Error::Refusal { status, .. }) => debug!(%id, %status, "no status"),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(unexplained.len() <= MAX_STATUSES || explained == 0)
+}
+
+/// What two lists tell, and which containers have ended.
+fn read(
+    sandboxes: wire::ListPodSandboxResponse,
+    containers: wire::ListContainersResponse,
+) -> (Vec<Evidence>, Vec<ContainerId>) {
+    let by = Witness::Cri;
+    let mut evidence = Vec::new();
+    let mut pods: HashMap<String, PodUid> = HashMap::new();
+    for sandbox in sandboxes.items {
+        let Some(pod) = sandbox.metadata.and_then(pod) else {
+            continue;
+        };
+        if let Ok(id) = ContainerId::parse(&sandbox.id) {
+            evidence.push(Evidence::Sandbox {
+                id,
+                pod: Some(pod.uid.clone()),
+            });
+        }
+        pods.insert(sandbox.id, pod.uid.clone());
+        evidence.push(Evidence::Pod { pod, by });
+    }
+    let mut exited = Vec::new();
+    for container in containers.containers {
+        let (Ok(id), Some(metadata)) = (ContainerId::parse(&container.id), container.metadata)
+        else {
+            continue;
+        };
+        if !super::logs::names::is_label(&metadata.name) {
+            continue;
+        }
+        if container.state == wire::CONTAINER_EXITED {
+            exited.push(id.clone());
+        }
+        let word = Word {
+            pod: pods.get(&container.pod_sandbox_id).cloned(),
+            name: metadata.name.into(),
+            image: container.image.and_then(image),
+            exit: None,
+        };
+        evidence.push(Evidence::Container { id, word, by });
+    }
+    (evidence, exited)
+}
+
+fn explain(id: &ContainerId, answer: wire::ContainerStatusResponse) -> Option<Evidence> {
+    let status = answer.status?;
+    if status.state != wire::CONTAINER_EXITED {
+        return None;
+    }
+    let name = status.metadata?.name;
+    super::logs::names::is_label(&name).then(|| Evidence::Container {
+        id: id.clone(),
+        word: Word {
+            pod: None,
+            name: name.into(),
+            image: status.image.and_then(image),
+            exit: Some(Exit {
+                code: status.exit_code,
+                reason: status
+                    .reason
+                    .chars()
+                    .take(MAX_REASON)
+                    .collect::<String>()
+                    .into(),
+            }),
+        },
+        by: Witness::Cri,
+    })
+}
+
+fn pod(metadata: wire::PodSandboxMetadata) -> Option<PodRef> {
+    use super::logs::names::{is_label, is_pod_name};
+    if !is_label(&metadata.namespace) || !is_pod_name(&metadata.name) {
+        return None;
+    }
+    Some(PodRef {
+        namespace: metadata.namespace.into(),
+        name: metadata.name.into(),
+        uid: PodUid::parse(&metadata.uid).ok()?,
+    })
+}
+
+/// The image as the spec names it, if the runtime was told; else what it was resolved to.
+fn image(spec: wire::ImageSpec) -> Option<std::sync::Arc<str>> {
+    let name = if spec.user_specified_image.is_empty() {
+        spec.image
+    } else {
+        spec.user_specified_image
+    };
+    (!name.is_empty()).then(|| name.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+    use std::time::SystemTime;
+
+    use super::*;
+
+    const UID: &str = "0e269fa4-f505-4963-9096-958063077203";
+
+    fn id(n: u8) -> String {
+        format!("{n:064x}")
+    }
+
+    fn sandbox(n: u8, name: &str) -> wire::PodSandbox {
+        wire::PodSandbox {
+            id: id(n),
+            metadata: Some(wire::PodSandboxMetadata {
+                name: name.into(),
+                uid: UID.into(),
+                namespace: "default".into(),
+                attempt: 0,
+            }),
+        }
+    }
+
+    fn container(n: u8, name: &str, state: i32) -> wire::Container {
+        wire::Container {
+            id: id(n),
+            pod_sandbox_id: id(1),
+            metadata: Some(wire::ContainerMetadata {
+                name: name.into(),
+                attempt: 0,
+            }),
+            image: Some(wire::ImageSpec {
+                image: "sha256:1234".into(),
+                user_specified_image: "busybox:1".into(),
+            }),
+            state,
+        }
+    }
+
+    fn told(containers: Vec<wire::Container>) -> (Inventory, Vec<ContainerId>) {
+        let items = vec![sandbox(1, "runner"), sandbox(9, "bad name\n")];
+        let (evidence, exited) = read(
+            wire::ListPodSandboxResponse { items },
+            wire::ListContainersResponse { containers },
+        );
+        let inventory = Inventory::default();
+        for evidence in evidence {
+            inventory.learn(evidence);
+        }
+        (inventory, exited)
+    }
+
+    #[test]
+    fn lists_name_pods_containers_and_sandboxes() {
+        let (inventory, exited) = told(vec![
+            container(2, "job", 1),
+            container(3, "step-1", wire::CONTAINER_EXITED),
+            container(4, "a\"b", 1),
+        ]);
+        let uid = PodUid::parse(UID).unwrap();
+        let name = |n: u8| {
+            let id = ContainerId::parse(&id(n)).unwrap();
+            let facts = inventory.container(&uid, &id)?;
+            Some((
+                facts.name.to_string(),
+                facts.image.as_deref().map(str::to_owned),
+            ))
+        };
+        let image = Some("busybox:1".to_owned());
+        assert_eq!(&*inventory.pod(&uid).unwrap().name, "runner");
+        assert_eq!(name(1), Some(("POD".into(), None)));
+        assert_eq!(name(2), Some(("job".into(), image.clone())));
+        assert_eq!(name(3), Some(("step-1".into(), image)));
+        assert_eq!(name(4), None);
+        assert_eq!(exited, [ContainerId::parse(&id(3)).unwrap()]);
+    }
+
+    #[test]
+    fn a_status_explains_the_end_once() {
+        let (inventory, exited) = told(vec![container(3, "job", wire::CONTAINER_EXITED)]);
+        let uid = PodUid::parse(UID).unwrap();
+        let ended = exited.first().unwrap();
+        inventory.born(&uid, ended, SystemTime::now());
+        assert_eq!(inventory.unexplained(exited.clone()), exited);
+        let status = wire::ContainerStatus {
+            metadata: container(3, "job", 2).metadata,
+            state: wire::CONTAINER_EXITED,
+            exit_code: 137,
+            reason: "OOMKilled".into(),
+            ..wire::ContainerStatus::default()
+        };
+        let status = Some(status);
+        let evidence = explain(ended, wire::ContainerStatusResponse { status });
+        inventory.learn(evidence.unwrap());
+        let exit = inventory.container(&uid, ended).unwrap().exit.clone();
+        let reason = "OOMKilled".into();
+        assert_eq!(exit, Some(Exit { code: 137, reason }));
+        assert_eq!(inventory.unexplained(exited), []);
+    }
+
+    #[tokio::test]
+    async fn a_missing_socket_is_named_with_what_to_check() {
+        let directory = tempfile::tempdir().unwrap();
+        let client = Client::new(directory.path().join("no.sock"), LIMIT);
+        let error = round(&client, &Inventory::default()).await.unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error, Error::Connect { .. }), "{error:?}");
+        assert!(
+            text.contains("no.sock") && text.contains("--cri-socket"),
+            "{text}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_hanging_socket_costs_one_time_limit() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("hangs.sock");
+        let _listener = UnixListener::bind(&socket).unwrap();
+        let client = Client::new(&socket, Duration::from_millis(20));
+        let error = round(&client, &Inventory::default()).await.unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("does not answer ListPodSandbox in 20 ms")
+        );
+    }
+}

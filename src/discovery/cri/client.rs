@@ -1,0 +1,173 @@
+//! A CRI client on a unix socket: any call of the runtime service, each with a time limit.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hyper::http::uri::PathAndQuery;
+use hyper_util::rt::TokioIo;
+use thiserror::Error;
+use tokio::net::UnixStream;
+use tonic::client::Grpc;
+use tonic::transport::{Channel, Endpoint};
+use tonic_prost::ProstCodec;
+use tower::service_fn;
+
+use super::wire::RUNTIME_SERVICE;
+use crate::discovery::text::clean;
+
+/// Longest answer taken, as the kubelet has it.
+///
+/// Source: kubernetes v1.36.2, `staging/src/k8s.io/cri-client/pkg/remote_runtime.go`.
+const MAX_ANSWER: usize = 16 * 1024 * 1024;
+
+/// A connection to a container runtime; made when first used and again when it broke.
+#[derive(Debug, Clone)]
+pub struct Client {
+    socket: PathBuf,
+    channel: Channel,
+    limit: Duration,
+}
+
+/// A call that came to nothing.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The socket cannot be used.
+    #[error("cannot connect to CRI socket {}: {source}; {}", path.display(), advice(source))]
+    Connect {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// No answer in time.
+    #[error(
+        "the runtime at {} does not answer {method} in {} ms; is it stopped or overloaded?",
+        path.display(),
+        limit.as_millis()
+    )]
+    Silence {
+        /// The socket.
+        path: PathBuf,
+        /// The call.
+        method: &'static str,
+        /// How long we waited.
+        limit: Duration,
+    },
+    /// The runtime refuses.
+    #[error("the runtime at {} refuses {method}: {:?}, {}", path.display(), status.code(), clean(status.message()))]
+    Refusal {
+        /// The socket.
+        path: PathBuf,
+        /// The call.
+        method: &'static str,
+        /// What it says.
+        status: Box<tonic::Status>,
+    },
+}
+
+// === impl Client ===
+
+impl Client {
+    /// A client for the runtime at `socket`; each call may take `limit`.
+    pub fn new(socket: impl Into<PathBuf>, limit: Duration) -> Self {
+        let socket = socket.into();
+        let path = socket.clone();
+        let connector = service_fn(move |_| {
+            let path = path.clone();
+            async move { UnixStream::connect(path).await.map(TokioIo::new) }
+        });
+        // gRPC wants an authority; a unix socket has none, and runtimes look at none.
+        let channel =
+            Endpoint::from_static("http://localhost").connect_with_connector_lazy(connector);
+        Self {
+            socket,
+            channel,
+            limit,
+        }
+    }
+
+    /// The socket.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Calls `method` of the runtime service, such as `ListContainers`.
+    pub async fn call<Q, A>(&self, method: &'static str, request: Q) -> Result<A, Error>
+    where
+        Q: prost::Message + Send + Sync + 'static,
+        A: prost::Message + Default + Send + Sync + 'static,
+    {
+        self.call_service(RUNTIME_SERVICE, method, request).await
+    }
+
+    /// Calls `method` of `service`, such as `PullImage` of `runtime.v1.ImageService`.
+    pub async fn call_service<Q, A>(
+        &self,
+        service: &'static str,
+        method: &'static str,
+        request: Q,
+    ) -> Result<A, Error>
+    where
+        Q: prost::Message + Send + Sync + 'static,
+        A: prost::Message + Default + Send + Sync + 'static,
+    {
+        let call = async {
+            let path = PathAndQuery::try_from(format!("/{service}/{method}"))
+                .map_err(|error| tonic::Status::invalid_argument(error.to_string()))?;
+            let mut grpc = Grpc::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER);
+            grpc.ready()
+                .await
+                .map_err(|error| tonic::Status::from_error(Box::new(error)))?;
+            let codec = ProstCodec::<Q, A>::default();
+            grpc.unary(tonic::Request::new(request), path, codec).await
+        };
+        let path = || self.socket.clone();
+        match tokio::time::timeout(self.limit, call).await {
+            Ok(Ok(answer)) => Ok(answer.into_inner()),
+            Ok(Err(status)) => Err(match io_error(&status) {
+                Some(source) => Error::Connect {
+                    path: path(),
+                    source,
+                },
+                None => Error::Refusal {
+                    path: path(),
+                    method,
+                    status: Box::new(status),
+                },
+            }),
+            Err(_) => Err(Error::Silence {
+                path: path(),
+                method,
+                limit: self.limit,
+            }),
+        }
+    }
+}
+
+/// The kernel's word behind a failed connection.
+fn io_error(status: &tonic::Status) -> Option<std::io::Error> {
+    let mut next = std::error::Error::source(status);
+    while let Some(error) = next {
+        if let Some(number) = error
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::raw_os_error)
+        {
+            return Some(std::io::Error::from_raw_os_error(number));
+        }
+        next = error.source();
+    }
+    None
+}
+
+fn advice(error: &std::io::Error) -> &'static str {
+    use rustix::io::Errno;
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::NOENT | Errno::NOTSOCK | Errno::NOTDIR) => {
+            "check --cri-socket (containerd: /run/containerd/containerd.sock, CRI-O: \
+             /run/crio/crio.sock) and that it is mounted"
+        }
+        Some(Errno::ACCESS | Errno::PERM) => "run with the right to use the socket, usually root's",
+        Some(Errno::CONNREFUSED) => "the runtime is not running",
+        _ => "check that the runtime is running",
+    }
+}

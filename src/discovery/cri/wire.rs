@@ -1,0 +1,174 @@
+//! The CRI's messages, as far as we read them. A field left out here is skipped by the decoder.
+//!
+//! Written by hand with the field numbers of `runtime.v1` (k8s.io/cri-api, `api.proto`): a crate
+//! made from that file would need `protoc` wherever ephemon is built.
+
+/// The gRPC service of these messages.
+pub const RUNTIME_SERVICE: &str = "runtime.v1.RuntimeService";
+
+/// `ContainerState.CONTAINER_EXITED`.
+pub const CONTAINER_EXITED: i32 = 2;
+
+/// `VersionRequest`.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct VersionRequest {
+    /// The kubelet's version of the interface; empty is taken.
+    #[prost(string, tag = "1")]
+    pub version: String,
+}
+
+/// `VersionResponse`.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct VersionResponse {
+    /// The runtime's name: `containerd`, `cri-o`.
+    #[prost(string, tag = "2")]
+    pub runtime_name: String,
+    /// The runtime's version.
+    #[prost(string, tag = "3")]
+    pub runtime_version: String,
+}
+
+/// `ListPodSandboxRequest`, without a filter.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct ListPodSandboxRequest {}
+
+/// `ListPodSandboxResponse`.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct ListPodSandboxResponse {
+    /// Every sandbox.
+    #[prost(message, repeated, tag = "1")]
+    pub items: Vec<PodSandbox>,
+}
+
+/// `PodSandbox`.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct PodSandbox {
+    /// The sandbox container's id.
+    #[prost(string, tag = "1")]
+    pub id: String,
+    /// The pod it is of.
+    #[prost(message, optional, tag = "2")]
+    pub metadata: Option<PodSandboxMetadata>,
+}
+
+/// `PodSandboxMetadata`.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct PodSandboxMetadata {
+    /// The pod's name.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// The pod's UID.
+    #[prost(string, tag = "2")]
+    pub uid: String,
+    /// The pod's namespace.
+    #[prost(string, tag = "3")]
+    pub namespace: String,
+    /// The number of the start.
+    #[prost(uint32, tag = "4")]
+    pub attempt: u32,
+}
+
+/// `ListContainersRequest`, without a filter.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct ListContainersRequest {}
+
+/// `ListContainersResponse`.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct ListContainersResponse {
+    /// Every container, sandboxes aside.
+    #[prost(message, repeated, tag = "1")]
+    pub containers: Vec<Container>,
+}
+
+/// `Container`.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Container {
+    /// The container's id.
+    #[prost(string, tag = "1")]
+    pub id: String,
+    /// Its pod's sandbox.
+    #[prost(string, tag = "2")]
+    pub pod_sandbox_id: String,
+    /// Its name.
+    #[prost(message, optional, tag = "3")]
+    pub metadata: Option<ContainerMetadata>,
+    /// Its image.
+    #[prost(message, optional, tag = "4")]
+    pub image: Option<ImageSpec>,
+    /// `ContainerState`.
+    #[prost(int32, tag = "6")]
+    pub state: i32,
+}
+
+/// `ContainerMetadata`.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct ContainerMetadata {
+    /// The container's name in the pod's spec.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// The number of the start.
+    #[prost(uint32, tag = "2")]
+    pub attempt: u32,
+}
+
+/// `ImageSpec`.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct ImageSpec {
+    /// What the kubelet resolved the image to, or its name.
+    #[prost(string, tag = "1")]
+    pub image: String,
+    /// The image as the pod's spec names it (since Kubernetes 1.28; empty before).
+    #[prost(string, tag = "18")]
+    pub user_specified_image: String,
+}
+
+/// `ContainerStatusRequest`.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct ContainerStatusRequest {
+    /// The container's id.
+    #[prost(string, tag = "1")]
+    pub container_id: String,
+    /// Whether runtime details are wanted.
+    #[prost(bool, tag = "2")]
+    pub verbose: bool,
+}
+
+/// `ContainerStatusResponse`.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct ContainerStatusResponse {
+    /// The status.
+    #[prost(message, optional, tag = "1")]
+    pub status: Option<ContainerStatus>,
+}
+
+/// `ContainerStatus`. Times are nanoseconds since 1970, 0 if it has not come to that.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct ContainerStatus {
+    /// The container's id.
+    #[prost(string, tag = "1")]
+    pub id: String,
+    /// Its name.
+    #[prost(message, optional, tag = "2")]
+    pub metadata: Option<ContainerMetadata>,
+    /// `ContainerState`.
+    #[prost(int32, tag = "3")]
+    pub state: i32,
+    /// When it was made.
+    #[prost(int64, tag = "4")]
+    pub created_at: i64,
+    /// When it was started.
+    #[prost(int64, tag = "5")]
+    pub started_at: i64,
+    /// When it ended.
+    #[prost(int64, tag = "6")]
+    pub finished_at: i64,
+    /// Its exit code, meaningful once it has ended.
+    #[prost(int32, tag = "7")]
+    pub exit_code: i32,
+    /// Its image.
+    #[prost(message, optional, tag = "8")]
+    pub image: Option<ImageSpec>,
+    /// `Completed`, `Error`, `OOMKilled` and the like.
+    #[prost(string, tag = "10")]
+    pub reason: String,
+}

@@ -1,0 +1,89 @@
+//! What sources tell the inventory, and how far each is believed. Plain data.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::model::{ContainerId, ContainerType, Exit, PodRef, PodUid};
+
+/// Who says so, the most believed first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Witness {
+    /// The API server: a pod's spec and status.
+    Api,
+    /// The container runtime.
+    Cri,
+    /// A symbolic link the kubelet made in `/var/log/containers`.
+    Link,
+    /// The name of a directory in `/var/log/pods`.
+    LogDirectory,
+}
+
+/// What one witness says of one container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Word {
+    /// The pod it says the container is of, if it says; the kernel has the last word on that.
+    pub pod: Option<PodUid>,
+    /// The container's name.
+    pub name: Arc<str>,
+    /// The image as the spec names it.
+    pub image: Option<Arc<str>>,
+    /// How it ended.
+    pub exit: Option<Exit>,
+}
+
+/// A container as a pod's spec lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpecEntry {
+    /// `name`.
+    pub name: Arc<str>,
+    /// The list it stands in.
+    pub container_type: ContainerType,
+    /// `image`.
+    pub image: Option<Arc<str>>,
+}
+
+/// One thing a source found out. Told in any order, the same evidence gives the same answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Evidence {
+    /// A pod's name.
+    Pod {
+        /// The pod.
+        pod: PodRef,
+        /// Who says so.
+        by: Witness,
+    },
+    /// A pod's containers as its spec has them.
+    Spec {
+        /// The pod.
+        pod: PodUid,
+        /// All its containers.
+        entries: Vec<SpecEntry>,
+    },
+    /// A container's name and what is known with it.
+    Container {
+        /// The container.
+        id: ContainerId,
+        /// What is said.
+        word: Word,
+        /// Who says so.
+        by: Witness,
+    },
+    /// The container is its pod's sandbox.
+    Sandbox {
+        /// The container.
+        id: ContainerId,
+        /// Its pod, if known.
+        pod: Option<PodUid>,
+    },
+    /// A container's log directory or file was made.
+    Log {
+        /// The pod.
+        pod: PodUid,
+        /// The container's name.
+        container: Arc<str>,
+        /// The number of the start.
+        attempt: u32,
+        /// When it was made.
+        made: SystemTime,
+    },
+}

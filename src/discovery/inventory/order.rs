@@ -1,0 +1,160 @@
+//! Names by order alone: which log directory a nameless container belongs to. Pure.
+//!
+//! A kubelet starts the containers of a pod one after the other and makes a container's log
+//! directory, and the runtime its log file, just before the cgroup. So a container belongs to the
+//! youngest log that was made before it and that no other container of the pod can claim.
+//!
+//! Source: kubernetes v1.36.2, `pkg/kubelet/kuberuntime/kuberuntime_container.go`,
+//! `startContainer`; containerd v1.6, `pkg/cri/server/container_start.go`, `StartContainer`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::model::ContainerId;
+
+/// A log older than this when the cgroup was born is not its own: the kubelet gives a runtime two
+/// minutes for a call (`--runtime-request-timeout`).
+const LONGEST_START: Duration = Duration::from_mins(2);
+
+/// A container of the pod, as far as order is concerned.
+#[derive(Debug, Clone)]
+pub(super) struct Birth {
+    /// The container.
+    pub(super) id: ContainerId,
+    /// When its cgroup was made.
+    pub(super) at: SystemTime,
+    /// Its name, where a better source than order gives one.
+    pub(super) named: Option<Arc<str>>,
+}
+
+/// A log the kubelet or the runtime made for one start of a container.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Log {
+    /// When it was made.
+    pub(super) made: SystemTime,
+    /// The container's name.
+    pub(super) container: Arc<str>,
+    /// The start's number: 0 for the first, as in `0.log`.
+    pub(super) attempt: u32,
+}
+
+/// Names for the nameless, as far as order tells. The same evidence in any order gives the same
+/// names.
+pub(super) fn names(mut births: Vec<Birth>, logs: &[Log]) -> HashMap<ContainerId, Arc<str>> {
+    births.sort_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id)));
+    let mut free: Vec<&Log> = logs.iter().collect();
+    free.sort_unstable();
+
+    for birth in &births {
+        if let Some(name) = &birth.named {
+            claim(&mut free, birth.at, |log| log.container == *name);
+        }
+    }
+    let mut found = HashMap::new();
+    for birth in births {
+        if birth.named.is_none()
+            && let Some(log) = claim(&mut free, birth.at, |_| true)
+        {
+            found.insert(birth.id, log.container.clone());
+        }
+    }
+    found
+}
+
+/// Takes the youngest fitting log made before `born` out of `free`, which is sorted by age.
+fn claim<'a>(
+    free: &mut Vec<&'a Log>,
+    born: SystemTime,
+    fits: impl Fn(&Log) -> bool,
+) -> Option<&'a Log> {
+    let at = free.iter().rposition(|log| {
+        born.duration_since(log.made)
+            .is_ok_and(|age| age <= LONGEST_START)
+            && fits(log)
+    })?;
+    Some(free.remove(at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(second)
+    }
+
+    fn id(n: u8) -> ContainerId {
+        ContainerId::parse(&format!("{n:064x}")).unwrap()
+    }
+
+    fn birth(n: u8, second: u64, named: Option<&str>) -> Birth {
+        Birth {
+            id: id(n),
+            at: at(second),
+            named: named.map(Arc::from),
+        }
+    }
+
+    fn log(container: &str, attempt: u32, second: u64) -> Log {
+        Log {
+            made: at(second),
+            container: container.into(),
+            attempt,
+        }
+    }
+
+    fn check(births: &[Birth], logs: &[Log], expected: &[(u8, &str)]) {
+        let expected: HashMap<_, Arc<str>> = expected
+            .iter()
+            .map(|(n, name)| (id(*n), Arc::from(*name)))
+            .collect();
+        assert_eq!(names(births.to_vec(), logs), expected);
+    }
+
+    #[test]
+    fn each_start_gets_the_log_made_just_before_it() {
+        check(
+            &[birth(1, 11, None), birth(2, 21, None)],
+            &[log("job", 0, 10), log("step-1", 0, 20)],
+            &[(1, "job"), (2, "step-1")],
+        );
+    }
+
+    #[test]
+    fn a_sandbox_born_before_any_log_gets_no_name() {
+        check(&[birth(1, 5, None)], &[log("job", 0, 10)], &[]);
+    }
+
+    #[test]
+    fn a_log_whose_container_never_got_a_cgroup_is_passed_over() {
+        check(
+            &[birth(2, 21, None)],
+            &[log("nosuch", 0, 10), log("step-1", 0, 20)],
+            &[(2, "step-1")],
+        );
+    }
+
+    #[test]
+    fn a_container_named_by_a_better_source_takes_its_log_first() {
+        check(
+            &[birth(1, 11, Some("job")), birth(2, 12, None)],
+            &[log("job", 0, 10), log("init", 0, 9)],
+            &[(2, "init")],
+        );
+    }
+
+    #[test]
+    fn a_restart_is_told_by_its_log_file() {
+        check(
+            &[birth(1, 11, None), birth(2, 31, None)],
+            &[log("svc", 0, 10), log("svc", 1, 30)],
+            &[(1, "svc"), (2, "svc")],
+        );
+    }
+
+    #[test]
+    fn an_old_log_is_no_evidence() {
+        check(&[birth(1, 1000, None)], &[log("job", 0, 10)], &[]);
+    }
+}

@@ -1,0 +1,524 @@
+//! The inventory's facts and their bounds. Pure: time is handed in, the lock is around it.
+//!
+//! Every witness's word is kept beside the others and weighed when asked, so that the order in
+//! which they speak does not matter.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use super::order::{self, Birth, Log};
+use super::watched::{DELETED_GRACE, Line, STRANGER_GRACE, Standing, judge};
+use super::{ContainerFacts, Evidence, SpecEntry, Verdict, Witness, Word};
+use crate::model::{ContainerId, ContainerType, Exit, PodRef, PodUid};
+
+/// Most containers held: those the agent shows after their end (`--max-ended`, 10 000) and as many
+/// again. The oldest that is over goes first.
+pub const MAX_CONTAINERS: usize = 20_000;
+
+/// Most containers held that the kernel never showed: words about containers from before the
+/// agent's start, or of pods that are none of ours.
+pub const MAX_UNBORN: usize = 2_000;
+
+/// Most pods held; a kubelet runs 110 unless told otherwise. The oldest that is not listed and has
+/// no containers goes first.
+pub const MAX_PODS: usize = 2_000;
+
+/// Most logs held of one pod for matching by order. The oldest goes first.
+pub const MAX_LOGS_PER_POD: usize = 512;
+
+/// A sandbox's name, as the kubelet's own metrics have it.
+const SANDBOX_NAME: &str = "POD";
+
+#[derive(Debug)]
+pub(super) struct State {
+    line: Line,
+    pods: HashMap<PodUid, Pod>,
+    containers: HashMap<ContainerId, Container>,
+    unborn: usize,
+    next: u64,
+    dropped: u64,
+}
+
+#[derive(Debug)]
+struct Pod {
+    seq: u64,
+    standing: Standing,
+    refs: BTreeMap<Witness, Arc<PodRef>>,
+    spec: HashMap<Arc<str>, SpecEntry>,
+    logs: Vec<Log>,
+    ids: HashSet<ContainerId>,
+    /// Counted up at every change that may change an answer about a container of this pod.
+    version: u64,
+    by_order: Option<HashMap<ContainerId, Arc<str>>>,
+}
+
+#[derive(Debug, Default)]
+struct Container {
+    seq: u64,
+    /// The pod by the kernel's word.
+    pod: Option<PodUid>,
+    born: Option<SystemTime>,
+    ended: bool,
+    sandbox: bool,
+    words: BTreeMap<Witness, Word>,
+    /// The last answer and the version of the pod it was given for.
+    facts: Option<(u64, Arc<ContainerFacts>)>,
+}
+
+// === impl State ===
+
+impl Default for State {
+    fn default() -> Self {
+        Self::new(Line::None)
+    }
+}
+
+impl State {
+    pub(super) fn new(line: Line) -> Self {
+        Self {
+            line,
+            pods: HashMap::new(),
+            containers: HashMap::new(),
+            unborn: 0,
+            next: 0,
+            dropped: 0,
+        }
+    }
+
+    pub(super) fn verdict(&mut self, uid: &PodUid, now: Instant) -> Verdict {
+        if self.line == Line::None {
+            return Verdict::Wanted;
+        }
+        self.pod_mut(uid, now);
+        let Some(pod) = self.pods.get(uid) else {
+            return Verdict::Open;
+        };
+        let held = pod.ids.iter().any(|id| {
+            self.containers
+                .get(id)
+                .is_some_and(|container| container.born.is_some())
+        });
+        judge(self.line, pod.standing, held, now)
+    }
+
+    pub(super) fn born(&mut self, uid: &PodUid, id: &ContainerId, at: SystemTime, now: Instant) {
+        let container = self.container_mut(id);
+        let first = container.born.is_none();
+        let elsewhere = container.pod.replace(uid.clone());
+        container.born = Some(at);
+        if first {
+            self.unborn = self.unborn.saturating_sub(1);
+        }
+        if let Some(elsewhere) = elsewhere.filter(|elsewhere| elsewhere != uid) {
+            self.part(&elsewhere, id);
+        }
+        self.join(uid, id, now);
+        self.trim_containers();
+    }
+
+    pub(super) fn ended(&mut self, id: &ContainerId) {
+        if let Some(container) = self.containers.get_mut(id) {
+            container.ended = true;
+        }
+    }
+
+    pub(super) fn learn(&mut self, evidence: Evidence, now: Instant) {
+        match evidence {
+            Evidence::Pod { pod, by } => {
+                let held = self.pod_mut(&pod.uid, now);
+                if held.refs.get(&by).is_none_or(|known| **known != pod) {
+                    held.refs.insert(by, Arc::new(pod));
+                }
+            }
+            Evidence::Spec { pod, entries } => {
+                let held = self.pod_mut(&pod, now);
+                // A container once in a spec stays known: pods are never edited down, and a
+                // deleted pod's containers are still shown.
+                for entry in entries {
+                    held.spec.insert(entry.name.clone(), entry);
+                }
+                held.touch();
+            }
+            Evidence::Container { id, word, by } => self.hear(&id, word, by, now),
+            Evidence::Sandbox { id, pod } => {
+                let container = self.container_mut(&id);
+                container.sandbox = true;
+                container.facts = None;
+                if let Some(uid) = container.pod.clone().or(pod) {
+                    self.join(&uid, &id, now);
+                }
+                self.trim_containers();
+            }
+            Evidence::Log {
+                pod,
+                container,
+                attempt,
+                made,
+            } => self.pod_mut(&pod, now).log(container, attempt, made),
+        }
+    }
+
+    fn hear(&mut self, id: &ContainerId, word: Word, by: Witness, now: Instant) {
+        let container = self.container_mut(id);
+        let told = word.pod.clone();
+        let changed = if let Some(known) = container.words.get_mut(&by) {
+            known.update(word)
+        } else {
+            container.words.insert(by, word);
+            true
+        };
+        if !changed {
+            return;
+        }
+        container.facts = None;
+        if let Some(uid) = container.pod.clone().or(told) {
+            self.join(&uid, id, now);
+        }
+        self.trim_containers();
+    }
+
+    pub(super) fn pod(&self, uid: &PodUid) -> Option<Arc<PodRef>> {
+        self.pods.get(uid)?.refs.values().next().cloned()
+    }
+
+    pub(super) fn container(
+        &mut self,
+        uid: &PodUid,
+        id: &ContainerId,
+    ) -> Option<Arc<ContainerFacts>> {
+        let container = self.containers.get(id)?;
+        if container.pod.as_ref().is_some_and(|pod| pod != uid) {
+            return None;
+        }
+        let version = self.pods.get(uid).map_or(0, |pod| pod.version);
+        if let Some((at, facts)) = &container.facts
+            && *at == version
+        {
+            return Some(facts.clone());
+        }
+        let name = match container.name(uid) {
+            Some(name) => name,
+            None if container.sandbox => SANDBOX_NAME.into(),
+            None => self.name_by_order(uid, id)?,
+        };
+        let container = self.containers.get_mut(id)?;
+        let entry = self.pods.get(uid).and_then(|pod| pod.spec.get(&name));
+        let nameless_sandbox = container.sandbox && container.name(uid).is_none();
+        let facts = Arc::new(ContainerFacts {
+            container_type: match entry {
+                _ if nameless_sandbox => ContainerType::Sandbox,
+                Some(entry) => entry.container_type,
+                None => ContainerType::Unknown,
+            },
+            image: entry
+                .filter(|_| !nameless_sandbox)
+                .and_then(|entry| entry.image.clone())
+                .or_else(|| container.words(uid).find_map(|word| word.image.clone())),
+            exit: container.exit(uid),
+            name,
+        });
+        container.facts = Some((version, facts.clone()));
+        Some(facts)
+    }
+
+    fn name_by_order(&mut self, uid: &PodUid, id: &ContainerId) -> Option<Arc<str>> {
+        let pod = self.pods.get_mut(uid)?;
+        if pod.by_order.is_none() {
+            let births = pod.ids.iter().filter_map(|id| {
+                let container = self.containers.get(id)?;
+                let named = container.name(uid);
+                (named.is_some() || !container.sandbox).then_some(Birth {
+                    id: id.clone(),
+                    at: container.born?,
+                    named,
+                })
+            });
+            pod.by_order = Some(order::names(births.collect(), &pod.logs));
+        }
+        pod.by_order.as_ref()?.get(id).cloned()
+    }
+
+    pub(super) fn is_unexplained(&self, id: &ContainerId) -> bool {
+        self.containers.get(id).is_some_and(|container| {
+            container.born.is_some()
+                && !container.sandbox
+                && container.words.values().all(|word| word.exit.is_none())
+        })
+    }
+
+    pub(super) fn forget(&mut self, id: &ContainerId) {
+        if let Some(container) = self.containers.remove(id) {
+            if container.born.is_none() {
+                self.unborn = self.unborn.saturating_sub(1);
+            }
+            let told = container.words.values().filter_map(|word| word.pod.clone());
+            let pods: Vec<_> = container.pod.into_iter().chain(told).collect();
+            for uid in pods {
+                self.part(&uid, id);
+            }
+        }
+    }
+
+    pub(super) fn forget_pod(&mut self, uid: &PodUid) {
+        let Some(pod) = self.pods.get_mut(uid) else {
+            return;
+        };
+        let ids: Vec<_> = pod.ids.drain().collect();
+        if pod.standing == Standing::Listed {
+            pod.logs.clear();
+            pod.touch();
+        } else {
+            self.pods.remove(uid);
+        }
+        for id in ids {
+            self.forget(&id);
+        }
+    }
+
+    pub(super) fn listed(&mut self, uid: &PodUid, now: Instant) {
+        self.pod_mut(uid, now).standing = Standing::Listed;
+    }
+
+    pub(super) fn unlisted(&mut self, uid: &PodUid, now: Instant) {
+        if let Some(pod) = self.pods.get_mut(uid)
+            && pod.standing == Standing::Listed
+        {
+            pod.standing = Standing::Deleted { at: now };
+        }
+        self.drop_done_pods(now);
+    }
+
+    pub(super) fn list_complete(&mut self, uids: &HashSet<PodUid>, asked: Instant, now: Instant) {
+        for (uid, pod) in &mut self.pods {
+            match pod.standing {
+                Standing::Listed if !uids.contains(uid) => {
+                    pod.standing = Standing::Deleted { at: now };
+                }
+                Standing::Stranger { since } if since <= asked => {
+                    pod.standing = Standing::Unwanted;
+                }
+                _ => {}
+            }
+        }
+        self.line = Line::Live;
+        self.drop_done_pods(now);
+    }
+
+    pub(super) fn api_live(&mut self) {
+        if matches!(self.line, Line::Failing { .. }) {
+            self.line = Line::Live;
+        }
+    }
+
+    pub(super) fn api_failing(&mut self, now: Instant) {
+        if self.line != Line::Live {
+            return;
+        }
+        // Who has been judged by a living line stays judged.
+        for pod in self.pods.values_mut() {
+            if let Standing::Stranger { since } = pod.standing
+                && now.saturating_duration_since(since) >= STRANGER_GRACE
+            {
+                pod.standing = Standing::Unwanted;
+            }
+        }
+        self.line = Line::Failing { since: now };
+    }
+
+    pub(super) fn log_directory_gone(&mut self, uid: &PodUid, now: Instant) {
+        if let Some(pod) = self.pods.get(uid)
+            && pod.standing != Standing::Listed
+            && pod.ids.is_empty()
+        {
+            match pod.standing {
+                Standing::Deleted { .. } => self.drop_done_pods(now),
+                _ => {
+                    self.pods.remove(uid);
+                }
+            }
+        }
+    }
+
+    pub(super) fn take_dropped(&mut self) -> u64 {
+        std::mem::take(&mut self.dropped)
+    }
+
+    /// Deleted pods that nobody can ask about any more.
+    fn drop_done_pods(&mut self, now: Instant) {
+        self.pods.retain(|_, pod| match pod.standing {
+            Standing::Deleted { at } => {
+                !pod.ids.is_empty() || now.saturating_duration_since(at) < DELETED_GRACE
+            }
+            _ => true,
+        });
+    }
+
+    fn pod_mut(&mut self, uid: &PodUid, now: Instant) -> &mut Pod {
+        if self.pods.len() >= MAX_PODS && !self.pods.contains_key(uid) {
+            self.trim_pods();
+        }
+        let seq = self.next;
+        self.next += 1;
+        self.pods
+            .entry(uid.clone())
+            .or_insert_with(|| Pod::new(seq, now))
+    }
+
+    fn container_mut(&mut self, id: &ContainerId) -> &mut Container {
+        let seq = self.next;
+        self.next += 1;
+        self.containers.entry(id.clone()).or_insert_with(|| {
+            self.unborn += 1;
+            Container {
+                seq,
+                ..Container::default()
+            }
+        })
+    }
+
+    fn join(&mut self, uid: &PodUid, id: &ContainerId, now: Instant) {
+        let pod = self.pod_mut(uid, now);
+        pod.ids.insert(id.clone());
+        pod.touch();
+    }
+
+    fn part(&mut self, uid: &PodUid, id: &ContainerId) {
+        if let Some(pod) = self.pods.get_mut(uid)
+            && pod.ids.remove(id)
+        {
+            pod.touch();
+        }
+    }
+
+    /// Makes room for a sixteenth of the bound at a time, so that the search is paid rarely.
+    fn trim_containers(&mut self) {
+        if self.unborn > MAX_UNBORN {
+            self.drop_oldest(MAX_UNBORN / 16, |container| {
+                container.born.is_none().then_some(0)
+            });
+        }
+        if self.containers.len() > MAX_CONTAINERS {
+            self.drop_oldest(MAX_CONTAINERS / 16, |container| {
+                let lives = container.born.is_some() && !container.ended;
+                Some(u8::from(lives))
+            });
+        }
+    }
+
+    fn drop_oldest(&mut self, count: usize, class: impl Fn(&Container) -> Option<u8>) {
+        let mut ids: Vec<_> = self
+            .containers
+            .iter()
+            .filter_map(|(id, container)| Some((class(container)?, container.seq, id.clone())))
+            .collect();
+        ids.sort_unstable();
+        for (_, _, id) in ids.into_iter().take(count.max(1)) {
+            self.forget(&id);
+            self.dropped += 1;
+        }
+    }
+
+    fn trim_pods(&mut self) {
+        let mut uids: Vec<_> = self
+            .pods
+            .iter()
+            .map(|(uid, pod)| {
+                let listed = pod.standing == Standing::Listed;
+                ((listed, !pod.ids.is_empty(), pod.seq), uid.clone())
+            })
+            .collect();
+        uids.sort_unstable();
+        for (_, uid) in uids.into_iter().take(MAX_PODS / 16) {
+            if let Some(pod) = self.pods.remove(&uid) {
+                self.dropped += 1;
+                for id in &pod.ids {
+                    self.forget(id);
+                }
+            }
+        }
+    }
+}
+
+// === impl Pod ===
+
+impl Pod {
+    fn new(seq: u64, now: Instant) -> Self {
+        Self {
+            seq,
+            standing: Standing::Stranger { since: now },
+            refs: BTreeMap::new(),
+            spec: HashMap::new(),
+            logs: Vec::new(),
+            ids: HashSet::new(),
+            version: 0,
+            by_order: None,
+        }
+    }
+
+    fn touch(&mut self) {
+        self.version += 1;
+        self.by_order = None;
+    }
+
+    fn log(&mut self, container: Arc<str>, attempt: u32, made: SystemTime) {
+        let same = |log: &&mut Log| log.container == container && log.attempt == attempt;
+        match self.logs.iter_mut().find(same) {
+            Some(log) if log.made <= made => return,
+            // A directory is made before its file; the earlier of the two counts. A file made
+            // anew under the same name is a rotation, no start.
+            Some(log) => log.made = made,
+            None => {
+                self.logs.push(Log {
+                    made,
+                    container,
+                    attempt,
+                });
+                if self.logs.len() > MAX_LOGS_PER_POD {
+                    self.logs.sort_unstable();
+                    self.logs.remove(0);
+                }
+            }
+        }
+        self.touch();
+    }
+}
+
+// === impl Container ===
+
+impl Container {
+    /// What is said of this container by those who do not place it in another pod, best first.
+    fn words<'a>(&'a self, uid: &'a PodUid) -> impl Iterator<Item = &'a Word> {
+        self.words
+            .values()
+            .filter(move |word| word.pod.as_ref().is_none_or(|pod| pod == uid))
+    }
+
+    fn name(&self, uid: &PodUid) -> Option<Arc<str>> {
+        self.words(uid).next().map(|word| word.name.clone())
+    }
+
+    fn exit(&self, uid: &PodUid) -> Option<Exit> {
+        self.words(uid).find_map(|word| word.exit.clone())
+    }
+}
+
+// === impl Word ===
+
+impl Word {
+    /// Takes in a later word of the same witness; what it leaves out still holds.
+    fn update(&mut self, later: Self) -> bool {
+        let merged = Self {
+            pod: later.pod.or_else(|| self.pod.clone()),
+            name: later.name,
+            image: later.image.or_else(|| self.image.clone()),
+            exit: later.exit.or_else(|| self.exit.clone()),
+        };
+        let changed = merged != *self;
+        *self = merged;
+        changed
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+//! Whether a pod is wanted: what the API's list says, and what holds while it says nothing. Pure.
+
+use std::time::{Duration, Instant};
+
+use super::Verdict;
+
+/// How long a dead API server may keep everything open before the agent shows all it has.
+pub const API_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a deleted pod is wanted at least: its containers' last figures come after the API's
+/// word.
+pub const DELETED_GRACE: Duration = Duration::from_mins(1);
+
+/// How long a pod may be on the node before it is in our watch: the kubelet hears of it by a watch
+/// of its own, which may be quicker than ours.
+pub const STRANGER_GRACE: Duration = Duration::from_secs(5);
+
+/// Our line to the API server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Line {
+    /// There is to be none (`--no-api`).
+    None,
+    /// The first list has not come yet.
+    Opening {
+        /// Since when we wait.
+        since: Instant,
+    },
+    /// The list is complete and kept up to date.
+    Live,
+    /// The list was complete once; nothing new is heard.
+    Failing {
+        /// Since when.
+        since: Instant,
+    },
+}
+
+/// A pod's standing in the API's list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Not in the list, so far.
+    Stranger {
+        /// When the node first showed it.
+        since: Instant,
+    },
+    /// Was not in the list when it should have been.
+    Unwanted,
+    /// In the list.
+    Listed,
+    /// Was in the list.
+    Deleted {
+        /// When it left.
+        at: Instant,
+    },
+}
+
+/// The verdict, and the standing it leaves behind. `held`: containers of the pod are still held.
+pub(super) fn judge(line: Line, standing: Standing, held: bool, now: Instant) -> Verdict {
+    let past =
+        |since: Instant, patience: Duration| now.saturating_duration_since(since) >= patience;
+    match (line, standing) {
+        (Line::None, _) | (_, Standing::Listed) => Verdict::Wanted,
+        (_, Standing::Deleted { at }) if held || !past(at, DELETED_GRACE) => Verdict::Wanted,
+        (_, Standing::Deleted { .. } | Standing::Unwanted) => Verdict::Unwanted,
+        (Line::Opening { since } | Line::Failing { since }, Standing::Stranger { .. }) => {
+            if past(since, API_PATIENCE) {
+                Verdict::Wanted
+            } else {
+                Verdict::Open
+            }
+        }
+        (Line::Live, Standing::Stranger { since }) => {
+            if past(since, STRANGER_GRACE) {
+                Verdict::Unwanted
+            } else {
+                Verdict::Open
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_and_standing_has_its_verdict() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let opening = Line::Opening { since: start };
+        let failing = Line::Failing { since: start };
+        let stranger = Standing::Stranger { since: start };
+        let deleted = Standing::Deleted { at: start };
+        for (line, standing, held, second, expected) in [
+            (Line::None, stranger, false, 0, Verdict::Wanted),
+            (opening, stranger, false, 29, Verdict::Open),
+            (opening, stranger, false, 30, Verdict::Wanted),
+            (Line::Live, Standing::Listed, false, 0, Verdict::Wanted),
+            (Line::Live, stranger, true, 4, Verdict::Open),
+            (Line::Live, stranger, true, 5, Verdict::Unwanted),
+            (Line::Live, Standing::Unwanted, true, 0, Verdict::Unwanted),
+            (failing, Standing::Unwanted, true, 99, Verdict::Unwanted),
+            (failing, Standing::Listed, false, 99, Verdict::Wanted),
+            (failing, stranger, false, 29, Verdict::Open),
+            (failing, stranger, false, 30, Verdict::Wanted),
+            (Line::Live, deleted, false, 59, Verdict::Wanted),
+            (Line::Live, deleted, false, 60, Verdict::Unwanted),
+            (Line::Live, deleted, true, 600, Verdict::Wanted),
+        ] {
+            assert_eq!(
+                judge(line, standing, held, at(second)),
+                expected,
+                "{line:?} {standing:?} held={held} second={second}"
+            );
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The kubelet's log directories: a pod's name by its UID, a container's name by its id, and, by
+//! the order in which logs are made, names for containers nobody else named.
+//!
+//! Directories only: nothing here opens a log. inotify tells at once, a rescan repairs what it
+//! missed and serves alone where inotify cannot be had.
+
+mod alarm;
+mod follower;
+pub mod names;
+
+use std::convert::Infallible;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::io::Errno;
+use tracing::warn;
+
+use super::inventory::Inventory;
+use super::pace::jittered;
+use crate::node::NodeRoot;
+use follower::Follower;
+
+/// How often everything is read anew while inotify works.
+const RESCAN: Duration = Duration::from_secs(10);
+
+/// How often everything is read anew while inotify does not, or a directory is not there yet.
+const RESCAN_ALONE: Duration = Duration::from_secs(2);
+
+/// Ends the reading thread when dropped.
+struct Stop(Arc<OwnedFd>);
+
+/// Tells `inventory` of every log directory, until dropped.
+///
+/// Reads on a thread of its own: a slow or hanging disk must not hold up the other tasks.
+pub async fn watch(node: NodeRoot, inventory: Inventory) -> Infallible {
+    loop {
+        match eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK) {
+            Ok(fd) => {
+                let stop = Stop(Arc::new(fd));
+                let stopped = stop.0.clone();
+                let (node, inventory) = (node.clone(), inventory.clone());
+                let reading = tokio::task::spawn_blocking(move || read(&node, inventory, &stopped));
+                if let Err(error) = reading.await {
+                    warn!(%error, "reading log directories failed; starting over");
+                }
+            }
+            Err(error) => warn!(%error, "cannot read log directories yet; trying again"),
+        }
+        tokio::time::sleep(RESCAN_ALONE).await;
+    }
+}
+
+fn read(node: &NodeRoot, inventory: Inventory, stop: &OwnedFd) {
+    let mut follower = Follower::new(node, inventory);
+    let mut rescan_at = Instant::now();
+    loop {
+        let now = Instant::now();
+        let due = now >= rescan_at;
+        let complete = follower.turn(due);
+        if due {
+            let alone = follower.descriptor().is_none() || !complete;
+            rescan_at = now + jittered(if alone { RESCAN_ALONE } else { RESCAN });
+        }
+        let mut fds = vec![PollFd::new(stop, PollFlags::IN)];
+        fds.extend(
+            follower
+                .descriptor()
+                .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
+        );
+        let wait = rescan_at.saturating_duration_since(Instant::now());
+        match poll(&mut fds, Timespec::try_from(wait).ok().as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => {
+                warn!(%error, "cannot wait for inotify; rescanning only");
+                std::thread::sleep(RESCAN_ALONE);
+            }
+        }
+        if fds.first().is_some_and(|stop| !stop.revents().is_empty()) {
+            return;
+        }
+    }
+}
+
+// === impl Stop ===
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        // The counter cannot be full: this is its only writer.
+        rustix::io::write(self.0.as_fd(), &1_u64.to_ne_bytes()).ok();
+    }
+}

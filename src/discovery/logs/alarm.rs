@@ -1,0 +1,140 @@
+//! inotify on directories, with its limits: says which setting is too low and lets the rescan
+//! serve alone.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
+use rustix::io::Errno;
+use tracing::warn;
+
+/// Most directories watched at once: 250 pods of ten containers and as many again.
+const MAX_WATCHES: usize = 8_192;
+
+/// Bytes of events taken from the kernel at once; an event is at most 272 bytes.
+const BUFFER: usize = 16 * 1024;
+
+/// Buffers taken in one turn, so that a storm of events cannot hold up the rescan.
+const MAX_BUFFERS: usize = 64;
+
+/// What happened to a watched directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Alarm<P> {
+    /// This name is new in it.
+    New(P, String),
+    /// It is gone.
+    Gone(P),
+    /// Events were lost.
+    Lost,
+}
+
+/// Watches directories, each known by its place `P`.
+#[derive(Debug)]
+pub(super) struct Alarms<P> {
+    inotify: Option<Inotify>,
+    places: HashMap<WatchDescriptor, P>,
+    warned: bool,
+}
+
+// === impl Alarms ===
+
+impl<P: Clone + Eq + Hash> Alarms<P> {
+    pub(super) fn new() -> Self {
+        let inotify = Inotify::init()
+            .inspect_err(|error| {
+                if error.raw_os_error().map(Errno::from_raw_os_error) == Some(Errno::MFILE) {
+                    warn!(
+                        "no inotify instance left for log directories; rescanning only. Raise \
+                         sysctl fs.inotify.max_user_instances, or the limit of open files"
+                    );
+                } else {
+                    warn!(%error, "inotify cannot be had for log directories; rescanning only");
+                }
+            })
+            .ok();
+        Self {
+            inotify,
+            places: HashMap::new(),
+            warned: false,
+        }
+    }
+
+    pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.inotify.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Watches a directory; to do so again is no harm. A directory that is not there is no error:
+    /// the rescan comes back to it.
+    pub(super) fn watch(&mut self, directory: &Path, place: P) {
+        let Some(inotify) = &self.inotify else {
+            return;
+        };
+        if self.places.len() >= MAX_WATCHES {
+            self.warn_once(directory, "too many log directories to watch them all");
+            return;
+        }
+        let mask = WatchMask::CREATE
+            | WatchMask::MOVED_TO
+            | WatchMask::DELETE_SELF
+            | WatchMask::ONLYDIR
+            | WatchMask::DONT_FOLLOW;
+        match inotify.watches().add(directory, mask) {
+            Ok(descriptor) => {
+                self.places.insert(descriptor, place);
+            }
+            Err(error) => match error.raw_os_error().map(Errno::from_raw_os_error) {
+                Some(Errno::NOENT | Errno::NOTDIR) => {}
+                Some(Errno::NOSPC) => self.warn_once(
+                    directory,
+                    "no inotify watch left; raise sysctl fs.inotify.max_user_watches",
+                ),
+                _ => self.warn_once(directory, &format!("cannot watch it: {error}")),
+            },
+        }
+    }
+
+    /// Everything that happened since the last call, up to a bound.
+    pub(super) fn take(&mut self) -> Vec<Alarm<P>> {
+        let mut alarms = Vec::new();
+        let Some(inotify) = &mut self.inotify else {
+            return alarms;
+        };
+        let mut buffer = vec![0; BUFFER];
+        for _ in 0..MAX_BUFFERS {
+            let events = match inotify.read_events(&mut buffer) {
+                Ok(events) => events,
+                Err(error) => {
+                    if error.kind() != io::ErrorKind::WouldBlock {
+                        warn!(%error, "cannot read inotify events of log directories");
+                        alarms.push(Alarm::Lost);
+                    }
+                    return alarms;
+                }
+            };
+            for event in events {
+                if event.mask.contains(EventMask::Q_OVERFLOW) {
+                    alarms.push(Alarm::Lost);
+                } else if event.mask.contains(EventMask::IGNORED) {
+                    alarms.extend(self.places.remove(&event.wd).map(Alarm::Gone));
+                } else if let Some(place) = self.places.get(&event.wd)
+                    && let Some(name) = event.name.and_then(|name| name.to_str())
+                {
+                    alarms.push(Alarm::New(place.clone(), name.to_owned()));
+                }
+            }
+        }
+        // More is waiting than one turn takes, and the descriptor will not wake us for it.
+        alarms.push(Alarm::Lost);
+        alarms
+    }
+
+    fn warn_once(&mut self, directory: &Path, what: &str) {
+        if !self.warned {
+            self.warned = true;
+            warn!(directory = %directory.display(), "{what}; the rescan finds what is missed");
+        }
+    }
+}

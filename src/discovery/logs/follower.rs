@@ -1,0 +1,358 @@
+//! Reads log directories and tells the inventory, by inotify's alarms and in full.
+
+use std::collections::HashSet;
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tracing::{debug, info, warn};
+
+use super::alarm::{Alarm, Alarms};
+use super::names;
+use crate::discovery::inventory::{Evidence, Inventory, Witness, Word};
+use crate::model::{ContainerId, PodRef, PodUid};
+use crate::node::NodeRoot;
+
+/// Most names taken from one directory; what lies beyond is not the kubelet's doing.
+const MAX_ENTRIES: usize = 20_000;
+
+/// A watched directory.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Place {
+    /// `/var/log/pods`.
+    Pods,
+    /// `/var/log/containers`.
+    Links,
+    /// A pod's directory.
+    Pod(Arc<PodRef>, PathBuf),
+    /// A container's directory.
+    Container(PodUid, Arc<str>, PathBuf),
+}
+
+#[derive(Debug)]
+pub(super) struct Follower {
+    pods: PathBuf,
+    links: PathBuf,
+    inventory: Inventory,
+    alarms: Alarms<Place>,
+    /// Links told already, as of the last rescan and what came since.
+    known_links: HashSet<ContainerId>,
+    warned: HashSet<PathBuf>,
+}
+
+// === impl Follower ===
+
+impl Follower {
+    pub(super) fn new(node: &NodeRoot, inventory: Inventory) -> Self {
+        Self {
+            pods: node.pod_logs(),
+            links: node.container_logs(),
+            inventory,
+            alarms: Alarms::new(),
+            known_links: HashSet::new(),
+            warned: HashSet::new(),
+        }
+    }
+
+    pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.alarms.descriptor()
+    }
+
+    /// Takes what inotify told, and reads everything anew if `rescan` or if events were lost.
+    /// Returns whether both directories are there.
+    pub(super) fn turn(&mut self, mut rescan: bool) -> bool {
+        for alarm in self.alarms.take() {
+            match alarm {
+                Alarm::Lost => rescan = true,
+                Alarm::Gone(Place::Pod(pod, _)) => self.inventory.log_directory_gone(&pod.uid),
+                Alarm::Gone(_) => {}
+                Alarm::New(Place::Pods, name) => self.read_pod(&name),
+                Alarm::New(Place::Links, name) => self.read_link(&name),
+                Alarm::New(Place::Pod(pod, path), name) => self.read_container(&pod, &path, &name),
+                Alarm::New(Place::Container(uid, container, path), name) => {
+                    if let Some(attempt) = names::log_file(&name) {
+                        self.tell_log(&uid, &container, attempt, &path, &path.join(&name));
+                    }
+                }
+            }
+        }
+        !rescan || self.rescan()
+    }
+
+    fn rescan(&mut self) -> bool {
+        let (pods, links) = (self.pods.clone(), self.links.clone());
+        // Watched before read: what is made in between is seen twice, not never.
+        self.alarms.watch(&pods, Place::Pods);
+        let names = self.list(&pods);
+        for name in names.iter().flatten() {
+            self.read_pod(name);
+        }
+        self.alarms.watch(&links, Place::Links);
+        let link_names = self.list(&links);
+        let mut present = HashSet::new();
+        for name in link_names.iter().flatten() {
+            self.read_link(name);
+            present.extend(names::link(name).map(|link| link.id));
+        }
+        self.known_links = present;
+        names.is_some() && link_names.is_some()
+    }
+
+    fn read_pod(&mut self, name: &str) {
+        let Some(pod) = names::pod_directory(name) else {
+            debug!(name, "not a pod's log directory");
+            return;
+        };
+        let path = self.pods.join(name);
+        self.inventory.learn(Evidence::Pod {
+            pod: pod.clone(),
+            by: Witness::LogDirectory,
+        });
+        let pod = Arc::new(pod);
+        self.alarms
+            .watch(&path, Place::Pod(pod.clone(), path.clone()));
+        for container in self.list(&path).iter().flatten() {
+            self.read_container(&pod, &path, container);
+        }
+    }
+
+    fn read_container(&mut self, pod: &PodRef, pod_path: &Path, name: &str) {
+        let path = pod_path.join(name);
+        if !names::is_label(name) || !is_directory(&path) {
+            return;
+        }
+        let container: Arc<str> = name.into();
+        let place = Place::Container(pod.uid.clone(), container.clone(), path.clone());
+        self.alarms.watch(&path, place);
+        let files = self.list(&path).unwrap_or_default();
+        let mut attempts = files.iter().filter_map(|file| names::log_file(file));
+        let Some(first) = attempts.next() else {
+            // Made just now; the file follows.
+            self.tell_log(&pod.uid, &container, 0, &path, &path);
+            return;
+        };
+        for attempt in attempts.chain([first]) {
+            let file = path.join(format!("{attempt}.log"));
+            self.tell_log(&pod.uid, &container, attempt, &path, &file);
+        }
+    }
+
+    fn read_link(&mut self, name: &str) {
+        let Some(link) = names::link(name) else {
+            return;
+        };
+        if self.known_links.len() >= MAX_ENTRIES || !self.known_links.insert(link.id.clone()) {
+            return;
+        }
+        // The text of the link is taken, nothing is opened: it leads to `.../NS_POD_UID/NAME/N.log`.
+        let pod = fs::read_link(self.links.join(name))
+            .ok()
+            .and_then(|target| pod_of_target(&target))
+            .filter(|pod| *pod.namespace == *link.namespace && *pod.name == *link.pod);
+        let uid = pod.as_ref().map(|pod| pod.uid.clone());
+        if let Some(pod) = pod {
+            let by = Witness::Link;
+            self.inventory.learn(Evidence::Pod { pod, by });
+        }
+        self.inventory.learn(Evidence::Container {
+            id: link.id,
+            word: Word {
+                pod: uid,
+                name: link.container.into(),
+                image: None,
+                exit: None,
+            },
+            by: Witness::Link,
+        });
+    }
+
+    fn tell_log(
+        &self,
+        pod: &PodUid,
+        container: &Arc<str>,
+        attempt: u32,
+        directory: &Path,
+        of: &Path,
+    ) {
+        if let Some(made) = made(directory, of) {
+            self.inventory.learn(Evidence::Log {
+                pod: pod.clone(),
+                container: container.clone(),
+                attempt,
+                made,
+            });
+        }
+    }
+
+    /// The names in a directory; `None` if it cannot be read, which is said once if it matters.
+    fn list(&mut self, directory: &Path) -> Option<Vec<String>> {
+        match fs::read_dir(directory) {
+            Ok(entries) => {
+                self.warned.remove(directory);
+                let names = entries
+                    .take(MAX_ENTRIES)
+                    .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+                Some(names.collect())
+            }
+            Err(error) => {
+                let root = directory == self.pods || directory == self.links;
+                if root && self.warned.insert(directory.to_owned()) {
+                    say_unreadable(directory, &error);
+                }
+                None
+            }
+        }
+    }
+}
+
+fn say_unreadable(directory: &Path, error: &io::Error) {
+    let directory = directory.display();
+    if error.kind() == io::ErrorKind::NotFound {
+        info!(%directory, "no log directories here yet; looking again every few seconds");
+    } else {
+        warn!(
+            %directory, %error,
+            "cannot read log directories, so they name no pods or containers; mount /var/log from \
+             the node and run with the right to read it"
+        );
+    }
+}
+
+fn pod_of_target(target: &Path) -> Option<PodRef> {
+    names::pod_directory(target.parent()?.parent()?.file_name()?.to_str()?)
+}
+
+fn is_directory(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir())
+}
+
+/// When a log was made. Where the file system keeps no time of birth, the directory's last change
+/// stands in: it changes when a log is made in it, and not when the log is written.
+fn made(directory: &Path, of: &Path) -> Option<SystemTime> {
+    let born = fs::symlink_metadata(of).and_then(|metadata| metadata.created());
+    let changed =
+        || fs::symlink_metadata(directory).and_then(|metadata: Metadata| metadata.modified());
+    born.or_else(|_| changed()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::ContainerType;
+
+    const UID: &str = "0e269fa4-f505-4963-9096-958063077203";
+
+    struct Node {
+        root: tempfile::TempDir,
+        inventory: Inventory,
+        follower: Follower,
+        pod: PodUid,
+    }
+
+    fn node() -> Node {
+        let root = tempfile::tempdir().unwrap();
+        let inventory = Inventory::default();
+        Node {
+            follower: Follower::new(&NodeRoot::new(root.path()), inventory.clone()),
+            pod: PodUid::parse(UID).unwrap(),
+            root,
+            inventory,
+        }
+    }
+
+    impl Node {
+        fn make_log(&self, container: &str, file: &str) {
+            let directory = self.path(&format!("pods/default_runner_{UID}/{container}"));
+            fs::create_dir_all(&directory).unwrap();
+            fs::write(directory.join(file), "").unwrap();
+        }
+
+        fn make_link(&self, container: &str, id: &ContainerId) {
+            fs::create_dir_all(self.path("containers")).unwrap();
+            symlink(
+                format!("/var/log/pods/default_runner_{UID}/{container}/0.log"),
+                self.path(&format!("containers/runner_default_{container}-{id}.log")),
+            )
+            .unwrap();
+        }
+
+        fn path(&self, path: &str) -> PathBuf {
+            self.root.path().join("var/log").join(path)
+        }
+
+        fn name(&self, id: &ContainerId) -> Option<String> {
+            let facts = self.inventory.container(&self.pod, id)?;
+            assert_eq!(facts.container_type, ContainerType::Unknown);
+            Some(facts.name.to_string())
+        }
+
+        fn born_soon(&self, n: u8) -> ContainerId {
+            let id = ContainerId::parse(&format!("{n:064x}")).unwrap();
+            let at = SystemTime::now() + Duration::from_secs(1);
+            self.inventory.born(&self.pod, &id, at);
+            id
+        }
+    }
+
+    #[test]
+    fn directories_that_are_not_there_yet_are_found_by_a_later_rescan() {
+        let mut node = node();
+        assert!(!node.follower.turn(true));
+        node.make_log("job", "0.log");
+        let id = node.born_soon(1);
+        node.make_link("job", &id);
+        assert!(node.follower.turn(true));
+        assert_eq!(&*node.inventory.pod(&node.pod).unwrap().name, "runner");
+        assert_eq!(node.name(&id).unwrap(), "job");
+    }
+
+    #[test]
+    fn new_directories_and_links_are_told_by_inotify_alone() {
+        let mut node = node();
+        fs::create_dir_all(node.path("pods")).unwrap();
+        fs::create_dir_all(node.path("containers")).unwrap();
+        assert!(node.follower.turn(true));
+        node.make_log("job", "0.log");
+        node.follower.turn(false);
+        let first = node.born_soon(1);
+        assert_eq!(node.name(&first).unwrap(), "job");
+        node.make_link("better", &first);
+        node.make_log("step-1", "0.log");
+        node.follower.turn(false);
+        let second = node.born_soon(2);
+        assert_eq!(node.name(&first).unwrap(), "better");
+        assert_eq!(node.name(&second).unwrap(), "step-1");
+    }
+
+    #[test]
+    fn what_is_not_the_kubelets_tells_nothing_and_harms_nothing() {
+        let mut node = node();
+        node.make_log("job", "0.log.20261123-121910");
+        fs::create_dir_all(node.path("pods/lost+found")).unwrap();
+        fs::create_dir_all(node.path("containers")).unwrap();
+        fs::write(node.path("containers/x_y_z.log"), "").unwrap();
+        fs::write(node.path(&format!("pods/default_runner_{UID}/file")), "").unwrap();
+        assert!(node.follower.turn(true));
+        let (first, second) = (node.born_soon(1), node.born_soon(2));
+        assert_eq!(node.name(&first).unwrap(), "job");
+        assert_eq!(node.name(&second), None);
+    }
+
+    #[test]
+    fn a_pod_whose_directory_is_gone_is_let_go() {
+        let mut node = node();
+        node.make_log("job", "0.log");
+        fs::create_dir_all(node.path("containers")).unwrap();
+        node.follower.turn(true);
+        assert!(node.inventory.pod(&node.pod).is_some());
+        fs::remove_dir_all(node.path("pods")).unwrap();
+        node.follower.turn(false);
+        assert!(node.inventory.pod(&node.pod).is_none());
+    }
+}

@@ -1,0 +1,608 @@
+//! The API watch against a server that misbehaves by script. Each request must be the one the
+//! script expects next; too few and too many both fail.
+
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ephemon::discovery::api::{Options, Patience, Watch};
+use ephemon::discovery::inventory::{Inventory, Verdict};
+use ephemon::model::{ContainerId, ContainerType, PodUid};
+use ephemon::vitals::Vitals;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+const RECORDED_WATCH: &str = include_str!("fixtures/kubernetes-1.36/watch-pods.jsonl");
+const RECORDED_LIST: &str = include_str!("fixtures/kubernetes-1.36/pod-list.json");
+
+/// A secret that must not show up anywhere.
+const TOKEN: &str = "s3cret-token";
+
+/// A watch that ends before is cut, after is orderly.
+const WHOLE_WATCH: Duration = Duration::from_millis(100);
+
+/// What the client must ask next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Ask {
+    List,
+    Page(&'static str),
+    Watch(&'static str),
+}
+
+/// What it gets.
+#[derive(Debug)]
+enum Reply {
+    /// A whole answer.
+    Whole(u16, Value),
+    /// Lines of a watch, then the end.
+    Lines(Vec<Value>, End),
+    /// Nothing, with the connection open.
+    Hang,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Orderly,
+    Cut,
+    Hold,
+}
+
+struct Rig {
+    inventory: Inventory,
+    listed: oneshot::Receiver<()>,
+    asked: Arc<Mutex<Asked>>,
+    watch: JoinHandle<()>,
+    log: Log,
+    _kubeconfig: tempfile::NamedTempFile,
+    _quiet: tracing::subscriber::DefaultGuard,
+}
+
+#[derive(Debug, Default)]
+struct Asked {
+    left: VecDeque<(Ask, Reply)>,
+    wrong: Vec<String>,
+    queries: Vec<String>,
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+// === impl Log ===
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+// === impl Rig ===
+
+impl Rig {
+    /// Runs the watch against a server that follows the script.
+    async fn start(script: impl IntoIterator<Item = (Ask, Reply)>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let rig = Self::connect(&format!("http://{address}"), script).await;
+        tokio::spawn(serve(listener, rig.asked.clone()));
+        rig
+    }
+
+    async fn connect(url: &str, script: impl IntoIterator<Item = (Ask, Reply)>) -> Self {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::DEBUG)
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        let quiet = tracing::subscriber::set_default(subscriber);
+        let kubeconfig = kubeconfig(url);
+        let watch = Watch::connect(options(kubeconfig.path())).await.unwrap();
+        assert!(watch.url().starts_with("http"));
+        let inventory = Inventory::with_api(Vitals::new().unwrap());
+        let (listed_tx, listed) = oneshot::channel();
+        let asked = Asked {
+            left: script.into_iter().collect(),
+            ..Asked::default()
+        };
+        let told = inventory.clone();
+        Self {
+            inventory,
+            listed,
+            asked: Arc::new(Mutex::new(asked)),
+            watch: tokio::spawn(async move {
+                watch.run(told, listed_tx).await;
+            }),
+            log,
+            _kubeconfig: kubeconfig,
+            _quiet: quiet,
+        }
+    }
+
+    /// Waits for `condition`; a test that waits in vain fails with what was asked and logged.
+    async fn until(&self, what: &str, condition: impl Fn(&Inventory) -> bool) {
+        for _ in 0..2000 {
+            if condition(&self.inventory) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!(
+            "not seen: {what}\n{:?}\n{}",
+            self.asked.lock().unwrap(),
+            self.log.text()
+        );
+    }
+
+    async fn until_logged(&self, text: &str) {
+        self.until(text, |_| self.log.text().contains(text)).await;
+    }
+
+    /// Waits until the script's last request has come.
+    async fn until_done(&self) {
+        self.until("the last request", |_| {
+            self.asked.lock().unwrap().left.is_empty()
+        })
+        .await;
+    }
+
+    fn verdict(&self, n: u32) -> Verdict {
+        self.inventory.verdict(&uid(n))
+    }
+
+    /// The script was followed to its end and the token was never shown.
+    fn finish(self) -> Vec<String> {
+        self.watch.abort();
+        let asked = self.asked.lock().unwrap();
+        assert_eq!(asked.wrong, Vec::<String>::new());
+        assert!(asked.left.is_empty(), "never asked for: {:?}", asked.left);
+        assert!(!self.log.text().contains(TOKEN), "{}", self.log.text());
+        asked.queries.clone()
+    }
+}
+
+fn options(kubeconfig: &Path) -> Options {
+    Options {
+        kubeconfig: Some(kubeconfig.to_owned()),
+        node_name: "node1".into(),
+        pod_selector: "actions-ephemeral-runner=True".into(),
+        patience: Patience {
+            answer: Duration::from_millis(300),
+            event: Duration::from_secs(1),
+            whole_watch: WHOLE_WATCH,
+            first_pause: Duration::from_millis(10),
+            longest_pause: Duration::from_millis(50),
+        },
+    }
+}
+
+fn kubeconfig(url: &str) -> tempfile::NamedTempFile {
+    let config = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": url}}],
+        "users": [{"name": "u", "user": {"token": TOKEN}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+    });
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(config.to_string().as_bytes()).unwrap();
+    file
+}
+
+async fn serve(listener: TcpListener, asked: Arc<Mutex<Asked>>) {
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        let asked = asked.clone();
+        tokio::spawn(async move { answer(stream, &asked).await });
+    }
+}
+
+/// One request on one connection. The peer may hang up on us at any time.
+async fn answer(mut stream: TcpStream, asked: &Mutex<Asked>) -> Option<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.ok()?);
+    }
+    let head = String::from_utf8(head).unwrap();
+    assert!(
+        head.to_lowercase()
+            .contains(&format!("authorization: bearer {TOKEN}"))
+    );
+    let query = head.split(' ').nth(1).unwrap().to_owned();
+    match next(asked, query) {
+        Reply::Whole(status, body) => {
+            let body = body.to_string();
+            let length = body.len();
+            let text = format!(
+                "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\n\
+                 content-length: {length}\r\nconnection: close\r\n\r\n{body}"
+            );
+            stream.write_all(text.as_bytes()).await.ok()?;
+        }
+        Reply::Lines(lines, end) => {
+            let mut text = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\
+                            transfer-encoding: chunked\r\n\r\n"
+                .to_owned();
+            for line in lines {
+                let line = line.to_string();
+                write!(text, "{:x}\r\n{line}\n\r\n", line.len() + 1).unwrap();
+            }
+            stream.write_all(text.as_bytes()).await.ok()?;
+            if matches!(end, End::Orderly) {
+                tokio::time::sleep(WHOLE_WATCH).await;
+                stream.write_all(b"0\r\n\r\n").await.ok()?;
+            }
+            if matches!(end, End::Hold) {
+                hold(stream).await;
+            }
+        }
+        Reply::Hang => hold(stream).await,
+    }
+    Some(())
+}
+
+/// Keeps the connection until the peer hangs up.
+async fn hold(mut stream: TcpStream) {
+    while matches!(stream.read(&mut [0; 64]).await, Ok(read) if read > 0) {}
+}
+
+fn next(asked: &Mutex<Asked>, query: String) -> Reply {
+    let mut asked = asked.lock().unwrap();
+    let fits = |ask: &Ask| match ask {
+        Ask::List => !query.contains("watch=") && !query.contains("continue="),
+        Ask::Page(token) => query.contains(&format!("continue={token}")),
+        Ask::Watch(version) => {
+            query.contains("watch=true") && query.ends_with(&format!("resourceVersion={version}"))
+        }
+    };
+    let reply = match asked.left.pop_front() {
+        Some((ask, reply)) if fits(&ask) => reply,
+        other => {
+            asked.wrong.push(format!("{query} instead of {other:?}"));
+            Reply::Hang
+        }
+    };
+    asked.queries.push(query);
+    reply
+}
+
+fn uid(n: u32) -> PodUid {
+    PodUid::parse(&format!("{n:08x}-f505-4963-9096-958063077203")).unwrap()
+}
+
+fn pod(n: u32, version: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "name": format!("pod-{n}"), "namespace": "default", "uid": uid(n).as_str(),
+            "resourceVersion": version,
+        },
+        "spec": {"containers": [{"name": "runner"}]},
+    })
+}
+
+fn list(version: &str, pods: &[u32]) -> Reply {
+    Reply::Whole(200, pod_list(json!({"resourceVersion": version}), pods))
+}
+
+fn pod_list(metadata: Value, pods: &[u32]) -> Value {
+    let items: Vec<_> = pods.iter().map(|n| pod(*n, "1")).collect();
+    json!({"kind": "PodList", "apiVersion": "v1", "metadata": metadata, "items": items})
+}
+
+fn event(kind: &str, object: Value) -> Value {
+    json!({"type": kind, "object": object})
+}
+
+fn failure(code: u16) -> Value {
+    json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": format!("refused with {code}"), "reason": "Because", "code": code,
+    })
+}
+
+fn open_watch(version: &'static str) -> (Ask, Reply) {
+    (Ask::Watch(version), Reply::Lines(vec![], End::Hold))
+}
+
+#[tokio::test]
+async fn the_recorded_list_and_watch_lead_to_the_recorded_containers() {
+    let listed: Value = serde_json::from_str(RECORDED_LIST).unwrap();
+    let events: Vec<Value> = RECORDED_WATCH
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let first = Box::leak(
+        listed["metadata"]["resourceVersion"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+            .into_boxed_str(),
+    );
+    let rig = Rig::start([
+        (Ask::List, Reply::Whole(200, listed)),
+        (Ask::Watch(first), Reply::Lines(events, End::Orderly)),
+        open_watch("930"),
+    ])
+    .await;
+    let pod = PodUid::parse("228a4300-f750-475e-9c0f-a65a1b0c2bfc").unwrap();
+    let step = RECORDED_WATCH.split("613cf1b197ff").nth(1).unwrap();
+    let id = ContainerId::parse(&format!("613cf1b197ff{}", &step[..52])).unwrap();
+    rig.until("the step's exit", |inventory| {
+        let facts = inventory.container(&pod, &id);
+        facts.is_some_and(|facts| facts.exit.is_some())
+    })
+    .await;
+    let facts = rig.inventory.container(&pod, &id).unwrap();
+    assert_eq!(&*facts.name, "step-1");
+    assert_eq!(facts.container_type, ContainerType::Ephemeral);
+    assert_eq!(facts.image.as_deref(), Some("localhost/busybox:1"));
+    assert_eq!(facts.exit.as_ref().unwrap().code, 3);
+    assert_eq!(
+        &*rig.inventory.pod(&pod).unwrap().name,
+        "arc-runner-set-x7k2p-runner-b7w5d"
+    );
+    rig.until_done().await;
+    for query in rig.finish() {
+        assert!(
+            query.contains("fieldSelector=spec.nodeName%3Dnode1"),
+            "{query}"
+        );
+        let labels = "labelSelector=actions-ephemeral-runner%3DTrue";
+        assert!(query.contains(labels), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn the_first_list_tells_that_it_is_complete() {
+    let mut rig = Rig::start([(Ask::List, list("5", &[1])), open_watch("5")]).await;
+    (&mut rig.listed).await.unwrap();
+    assert_eq!(rig.verdict(1), Verdict::Wanted);
+    assert_eq!(rig.verdict(2), Verdict::Open, "may be newer than our watch");
+    rig.until_done().await;
+    rig.finish();
+}
+
+#[tokio::test]
+async fn a_list_in_pages_is_put_together() {
+    let paged = json!({"resourceVersion": "5", "continue": "more"});
+    let mut rig = Rig::start([
+        (Ask::List, Reply::Whole(200, pod_list(paged, &[1]))),
+        (Ask::Page("more"), list("5", &[2])),
+        open_watch("5"),
+    ])
+    .await;
+    (&mut rig.listed).await.unwrap();
+    assert_eq!(
+        (rig.verdict(1), rig.verdict(2)),
+        (Verdict::Wanted, Verdict::Wanted)
+    );
+    rig.until_done().await;
+    rig.finish();
+}
+
+#[tokio::test]
+async fn after_410_in_the_stream_pods_are_listed_anew() {
+    let gone = event("ERROR", failure(410));
+    let rig = Rig::start([
+        (Ask::List, list("5", &[1])),
+        (Ask::Watch("5"), Reply::Lines(vec![gone], End::Hold)),
+        (Ask::List, list("9", &[2])),
+        open_watch("9"),
+    ])
+    .await;
+    rig.until("pod 2", |inventory| inventory.pod(&uid(2)).is_some())
+        .await;
+    assert_eq!(
+        rig.verdict(1),
+        Verdict::Wanted,
+        "its last figures are to come"
+    );
+    rig.until_done().await;
+    assert!(!rig.log.text().contains("WARN"), "{}", rig.log.text());
+    rig.finish();
+}
+
+#[tokio::test]
+async fn after_410_to_the_watch_itself_pods_are_listed_anew() {
+    let rig = Rig::start([
+        (Ask::List, list("5", &[])),
+        (Ask::Watch("5"), Reply::Whole(410, failure(410))),
+        (Ask::List, list("9", &[2])),
+        open_watch("9"),
+    ])
+    .await;
+    rig.until("pod 2", |inventory| inventory.pod(&uid(2)).is_some())
+        .await;
+    rig.until_done().await;
+    rig.finish();
+}
+
+#[tokio::test]
+async fn after_a_broken_stream_pods_are_listed_anew_and_nothing_is_lost() {
+    let added = event("ADDED", pod(2, "6"));
+    let rig = Rig::start([
+        (Ask::List, list("5", &[1])),
+        (Ask::Watch("5"), Reply::Lines(vec![added], End::Cut)),
+        (Ask::List, list("9", &[1, 2, 3])),
+        open_watch("9"),
+    ])
+    .await;
+    rig.until("pod 3", |inventory| inventory.pod(&uid(3)).is_some())
+        .await;
+    rig.until_done().await;
+    for n in 1..=3 {
+        assert_eq!(rig.verdict(n), Verdict::Wanted);
+    }
+    rig.finish();
+}
+
+#[tokio::test]
+async fn a_watch_that_ends_in_order_is_taken_up_where_it_was() {
+    let lines = vec![
+        event("ADDED", pod(2, "6")),
+        event(
+            "BOOKMARK",
+            json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"resourceVersion": "8"}}),
+        ),
+    ];
+    let last = event("DELETED", pod(2, "10"));
+    let rig = Rig::start([
+        (Ask::List, list("5", &[1])),
+        (Ask::Watch("5"), Reply::Lines(lines, End::Orderly)),
+        (Ask::Watch("8"), Reply::Lines(vec![last], End::Orderly)),
+        open_watch("10"),
+    ])
+    .await;
+    rig.until_done().await;
+    rig.finish();
+}
+
+#[tokio::test]
+async fn a_failing_server_is_asked_again_and_everything_stays_open_until_it_answers() {
+    let mut rig = Rig::start([
+        (Ask::List, Reply::Whole(500, failure(500))),
+        (Ask::List, Reply::Whole(503, failure(503))),
+        (Ask::List, Reply::Whole(403, failure(403))),
+        (Ask::List, Reply::Whole(401, failure(401))),
+        (Ask::List, Reply::Whole(200, json!("no list"))),
+        (Ask::List, Reply::Hang),
+        (Ask::List, list("5", &[1])),
+        open_watch("5"),
+    ])
+    .await;
+    assert_eq!(rig.verdict(1), Verdict::Open);
+    (&mut rig.listed).await.unwrap();
+    assert_eq!(rig.verdict(1), Verdict::Wanted);
+    rig.until_logged("answers again").await;
+    let log = rig.log.text();
+    for said in [
+        "500, refused with 500",
+        "503, refused with 503",
+        "403, refused with 403; grant the agent's account a ClusterRole",
+        "401, refused with 401; the token or client certificate is not accepted",
+        "no answer in",
+    ] {
+        assert!(log.contains(said), "{said} not in {log}");
+    }
+    rig.until_done().await;
+    rig.finish();
+}
+
+#[tokio::test]
+async fn a_watch_that_is_forbidden_names_the_verb_and_lists_go_on() {
+    let rig = Rig::start([
+        (Ask::List, list("5", &[1])),
+        (Ask::Watch("5"), Reply::Whole(403, failure(403))),
+        (Ask::List, list("6", &[1, 2])),
+        (Ask::Watch("6"), Reply::Whole(403, failure(403))),
+        (Ask::List, list("7", &[1, 2])),
+        open_watch("7"),
+    ])
+    .await;
+    rig.until_logged("answers again").await;
+    assert_eq!(rig.verdict(2), Verdict::Wanted);
+    let log = rig.log.text();
+    assert_eq!(log.matches("WARN").count(), 1, "said once: {log}");
+    assert!(log.contains("(here `watch` is missing)"), "{log}");
+    rig.finish();
+}
+
+#[tokio::test]
+async fn a_watch_that_falls_silent_is_given_up() {
+    let rig = Rig::start([
+        (Ask::List, list("5", &[1])),
+        open_watch("5"),
+        (Ask::List, list("6", &[2])),
+        open_watch("6"),
+    ])
+    .await;
+    rig.until("pod 2", |inventory| inventory.pod(&uid(2)).is_some())
+        .await;
+    rig.until_done().await;
+    rig.finish();
+}
+
+#[tokio::test]
+async fn one_senseless_pod_costs_no_other() {
+    let mut bad = pod(2, "6");
+    bad["metadata"]["uid"] = json!("../../etc/passwd");
+    let lines = vec![event("ADDED", bad), event("ADDED", pod(3, "7"))];
+    let rig = Rig::start([
+        (Ask::List, list("5", &[1])),
+        (Ask::Watch("5"), Reply::Lines(lines, End::Hold)),
+    ])
+    .await;
+    rig.until("pod 3", |inventory| inventory.pod(&uid(3)).is_some())
+        .await;
+    assert!(rig.log.text().contains("UID makes no sense"));
+    rig.finish();
+}
+
+#[tokio::test]
+async fn what_stands_in_the_way_is_named() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    for (url, said) in [
+        (format!("http://{address}"), "nobody listens there"),
+        ("http://ephemon.invalid:6443".into(), "the node's resolver"),
+    ] {
+        let rig = Rig::connect(&url, []).await;
+        rig.until_logged(said).await;
+        assert!(
+            rig.log
+                .text()
+                .contains(&format!("cannot list pods at {url}: "))
+        );
+        assert_eq!(rig.verdict(1), Verdict::Open);
+        rig.finish();
+    }
+    let plain = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", plain.local_addr().unwrap());
+    let rig = Rig::connect(&url, []).await;
+    let (mut stream, _) = plain.accept().await.unwrap();
+    stream
+        .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        .await
+        .unwrap();
+    rig.until_logged("https, not http").await;
+    rig.finish();
+}
+
+#[tokio::test]
+async fn a_missing_configuration_names_every_way_out() {
+    let missing = Path::new("/nonexistent/kubeconfig");
+    let error = Watch::connect(options(missing)).await.unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains("/nonexistent/kubeconfig") && text.contains("--no-api"),
+        "{text}"
+    );
+    if std::env::var_os("KUBERNETES_SERVICE_HOST").is_none() {
+        let mut options = options(missing);
+        options.kubeconfig = None;
+        let text = Watch::connect(options).await.unwrap_err().to_string();
+        assert!(text.contains("--kubeconfig FILE"), "{text}");
+        assert!(
+            text.contains("service account") && text.contains("--no-api"),
+            "{text}"
+        );
+    }
+}
