@@ -1,9 +1,9 @@
 //! ephemon: metrics, logs, traces and a container hook for Kubernetes ephemeral containers.
 
 pub mod agent;
-pub mod cli;
 pub mod capture;
 pub mod cgroup;
+pub mod cli;
 pub mod demo;
 pub mod discovery;
 pub mod metrics;

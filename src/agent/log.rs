@@ -17,7 +17,7 @@ pub struct LogArgs {
     )]
     pub format: LogFormat,
 
-    /// What to log: a level, or levels by module [example: info,ephemon::discovery=debug]
+    /// What to log: a level, or levels by module [example: `info,kube=debug`]
     #[arg(long = "log", env = "EPHEMON_LOG", value_name = "FILTER", default_value = "info")]
     pub filter: String,
 }

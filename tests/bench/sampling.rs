@@ -3,6 +3,8 @@
 //! `cargo bench --bench sampling`. Needs a cgroup it may make groups in (root, or a delegated one).
 //! Budget: ≤ 35 µs a container-sample (README, "What it costs").
 
+#![expect(clippy::print_stdout, reason = "a program that prints figures")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};

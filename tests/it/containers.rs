@@ -1,0 +1,191 @@
+//! Containers of containerd and runc, driven as a kubelet drives them: of every length and end.
+//!
+//! What is true of a container's CPU time is said by a witness that reads the kernel every
+//! millisecond, and by the pod's own counter, which keeps what its containers used.
+
+use std::thread;
+use std::time::Duration;
+
+use crate::support::agent::Agent;
+use crate::support::containerd::Containerd;
+use crate::support::cri::Cri;
+use crate::support::exposition::Ledger;
+use crate::support::kubelet::{Pod, Spec, Started};
+use crate::support::node::{Node, PodPlace};
+use crate::support::parts::{Part, all_there, alone};
+use crate::support::verdict::{self, Truth};
+use crate::support::witness::Witness;
+
+const PARTS: [Part; 5] = [
+    Part::WritableCgroups,
+    Part::Program("containerd"),
+    Part::Program("ctr"),
+    Part::Program("runc"),
+    Part::Program("busybox"),
+];
+
+/// How long the agent may take to show what has ended.
+const SETTLE: Duration = Duration::from_mins(1);
+
+#[test]
+fn each_container_is_shown_with_the_cpu_time_it_used() {
+    scenario(&[], |pod, cri| {
+        let specs = [
+            Spec::load("burn-30ms", "burn 30"),
+            Spec::load("burn-50ms", "burn 50"),
+            Spec::load("burn-300ms", "burn 300"),
+            Spec::load("burn-1s", "burn 1000"),
+            Spec::load("burn-5s", "burn 5000"),
+            Spec::load("idle-1s", "sleep 1000"),
+            Spec::load("memory", "memory 64 sleep 50"),
+            Spec::load("files", "write /tmp/file 16"),
+            Spec::load("many-pids", "pids 50"),
+            Spec::new("shell", ["sh", "-c", "echo one; echo two >&2; exit 3"]),
+        ];
+        specs
+            .map(|spec| one_after_the_other(pod, cri, &spec))
+            .to_vec()
+    });
+}
+
+#[test]
+fn ends_that_go_wrong_are_shown_like_any_other() {
+    scenario(&[], |pod, cri| {
+        let oom = Spec::load("out-of-memory", "burn 50 memory 96").limited(48 << 20);
+        let missing = Spec::new("missing-command", ["/bin/there-is-no-such-file"]);
+        let ran = vec![
+            one_after_the_other(pod, cri, &oom),
+            one_after_the_other(pod, cri, &Spec::load("after", "burn 100")),
+            one_after_the_other(pod, cri, &missing),
+        ];
+        assert_eq!(
+            cri.container_status(&ran[0].id).unwrap().reason,
+            "OOMKilled"
+        );
+        assert!(
+            !ran[2].runs,
+            "a command that is not there cannot have started"
+        );
+        ran
+    });
+}
+
+#[test]
+fn ten_that_end_at_once_are_told_apart() {
+    scenario(&[], |pod, cri| {
+        let ran = thread::scope(|scope| {
+            let starts: Vec<_> = (0..10)
+                .map(|number| {
+                    let cri = cri.again();
+                    scope.spawn(move || {
+                        let words = format!("wait /gate/open burn {}", 20 + number * 5);
+                        pod.run(&cri, &Spec::load(&format!("burst-{number}"), &words))
+                    })
+                })
+                .collect();
+            starts
+                .into_iter()
+                .map(|start| start.join().unwrap())
+                .collect::<Vec<_>>()
+        });
+        pod.open_gate();
+        for started in &ran {
+            pod.wait(cri, &started.id);
+        }
+        ran
+    });
+}
+
+#[test]
+fn the_runtimes_socket_gives_the_same_names() {
+    scenario(&["--cri-socket"], |pod, cri| {
+        let specs = [
+            Spec::load("burn-50ms", "burn 50"),
+            Spec::load("burn-300ms", "burn 300"),
+        ];
+        specs
+            .map(|spec| one_after_the_other(pod, cri, &spec))
+            .to_vec()
+    });
+}
+
+/// One pod on a fresh node with the agent on it; `life` is what happens in the pod.
+fn scenario(flags: &[&str], life: impl FnOnce(&Pod<'_>, &Cri) -> Vec<Started>) {
+    if !all_there(&PARTS) {
+        return;
+    }
+    let _alone = alone();
+    let node = Node::new();
+    let containerd = Containerd::start(&node);
+    let cri = containerd.cri();
+    let socket = containerd.socket_on(&node);
+    let mut flags = flags.to_vec();
+    if flags.contains(&"--cri-socket") {
+        flags.push(&socket);
+    }
+    let agent = Agent::start(&node, &flags);
+    let pod = Pod::start(&node, &cri, PodPlace::new("ci", "runner-0"));
+    let witness = Witness::of(&node, &pod.place);
+    let place = pod.place.clone();
+    let sandbox = pod.sandbox.clone();
+
+    let ran = life(&pod, &cri);
+    let ids: Vec<String> = ran.iter().map(|started| started.id.clone()).collect();
+    let seen = witness.testify(&ids);
+    let truths: Vec<Truth> = ran
+        .iter()
+        .map(|started| {
+            let seen = seen.get(&started.id).filter(|seen| seen.settled);
+            Truth {
+                namespace: place.namespace.clone(),
+                pod: place.name.clone(),
+                name: started.name.clone(),
+                id: started.id.clone(),
+                cpu_ns: seen.map(|seen| seen.cpu_ns),
+            }
+        })
+        .collect();
+    let settled = truths.iter().filter(|truth| truth.cpu_ns.is_some()).count();
+    assert!(
+        settled * 2 > truths.len(),
+        "the witness missed most ends: {seen:?}"
+    );
+
+    let ledger = verdict::settle(&agent, &truths, SETTLE);
+    verdict::check(&agent, &ledger, &truths);
+    check_books(&ledger, &sandbox, truths.len());
+    let used = Duration::from_nanos(pod.stop(&cri, &ids)).as_secs_f64();
+    let cpu = "ephemon_container_cpu_usage_seconds_total";
+    let shown = ledger.sum(cpu, &[("pod", &place.name)]).unwrap_or_default();
+    let of_sandbox = seen.get(&sandbox).map_or(0, |seen| seen.cpu_ns);
+    let sum = shown + Duration::from_nanos(of_sandbox).as_secs_f64();
+    assert!(
+        (used - sum).abs() <= (used / 100.0).max(0.001),
+        "the pod used {used} s; {shown} s shown and the sandbox make {sum} s"
+    );
+    eprintln!("{} containers: {}", ran.len(), verdict::finals(&ledger));
+    agent.stop();
+}
+
+/// No more is shown than ran, every final is the container's own, and the sums agree.
+fn check_books(ledger: &Ledger, sandbox: &str, ran: usize) {
+    let infos: Vec<_> = ledger.all("ephemon_container_info").collect();
+    assert_eq!(infos.len(), ran, "{infos:?}");
+    let ids = infos.iter().map(|(series, _)| series.label("container_id"));
+    assert!(
+        ids.into_iter().all(|id| id != sandbox),
+        "the sandbox is no container"
+    );
+    let worse = ["residual_shared", "last_sample"].map(|name| verdict::quality(ledger, name));
+    assert_eq!(worse, [0, 0], "{}", verdict::finals(ledger));
+    let sure = verdict::quality(ledger, "exact") + verdict::quality(ledger, "residual");
+    assert!(sure >= ran, "{}", verdict::finals(ledger));
+    let error = verdict::accounting_error(ledger).expect("the pod has used CPU time");
+    assert!(error <= 0.01, "the agent's books are off by {error}");
+}
+
+fn one_after_the_other(pod: &Pod<'_>, cri: &Cri, spec: &Spec) -> Started {
+    let started = pod.run(cri, spec);
+    pod.wait(cri, &started.id);
+    started
+}

@@ -1,0 +1,120 @@
+//! The agent as a user starts it: a process with flags, an HTTP address and a log.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use super::exposition::Ledger;
+use super::http::{self, Response};
+use super::node::Node;
+use super::process::{Running, until};
+
+/// The text format's media type, as a plain scraper asks for it.
+pub(crate) const TEXT: &str = "text/plain;version=0.0.4";
+/// The OpenMetrics media type.
+pub(crate) const OPEN_METRICS: &str = "application/openmetrics-text;version=1.0.0";
+
+/// The running agent; it ends when dropped.
+#[derive(Debug)]
+pub(crate) struct Agent {
+    process: Running,
+    address: SocketAddr,
+    log: Arc<Mutex<String>>,
+}
+
+impl Agent {
+    /// Starts `ephemon agent` on a node, without an API server, and waits until it is ready.
+    pub(crate) fn start(node: &Node, flags: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ephemon"));
+        command
+            .args([
+                "agent",
+                "--no-api",
+                "--node-name",
+                "it",
+                "--listen",
+                "127.0.0.1:0",
+            ])
+            .arg("--node-root")
+            .arg(node.root())
+            .args(["--kubepods", &node.kubepods()])
+            .args(flags)
+            .stderr(Stdio::piped());
+        let mut process = Running::start(&mut command);
+        let log = Arc::new(Mutex::new(String::new()));
+        let lines = BufReader::new(process.take_stderr()).lines();
+        let written = Arc::clone(&log);
+        thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let mut log = written.lock().unwrap_or_else(PoisonError::into_inner);
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        let address = until(Duration::from_mins(1), || {
+            assert!(
+                process.ended().is_none(),
+                "the agent ended:\n{}",
+                text(&log)
+            );
+            bound(&text(&log))
+        })
+        .unwrap_or_else(|| panic!("the agent does not listen:\n{}", text(&log)));
+        let agent = Self {
+            process,
+            address,
+            log,
+        };
+        until(Duration::from_mins(1), || {
+            let answer = agent.get("/readyz", "*/*");
+            (answer.status == 200).then_some(())
+        })
+        .unwrap_or_else(|| panic!("the agent is not ready:\n{}", agent.log()));
+        agent
+    }
+
+    /// Where it serves.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// One request.
+    pub(crate) fn get(&self, path: &str, accept: &str) -> Response {
+        http::get(self.address, path, accept)
+            .unwrap_or_else(|error| panic!("{path}: {error}\n{}", self.log()))
+    }
+
+    /// Scrapes once into the ledger.
+    pub(crate) fn scrape_into(&self, ledger: &mut Ledger) {
+        let answer = self.get("/metrics", TEXT);
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        ledger.enter(&answer.body);
+    }
+
+    /// What it has logged.
+    pub(crate) fn log(&self) -> String {
+        text(&self.log)
+    }
+
+    /// Ends it as a node does.
+    ///
+    /// # Panics
+    /// If it does not end well within its grace.
+    pub(crate) fn stop(mut self) {
+        let status = self.process.terminate(Duration::from_secs(30));
+        assert!(status.success(), "{status}\n{}", self.log());
+    }
+}
+
+fn text(log: &Mutex<String>) -> String {
+    log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+fn bound(log: &str) -> Option<SocketAddr> {
+    let (_, after) = log.split_once("listening on http://")?;
+    let end = after.find(|next: char| !next.is_ascii_digit() && next != '.' && next != ':')?;
+    after.get(..end)?.parse().ok()
+}

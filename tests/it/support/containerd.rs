@@ -1,0 +1,160 @@
+//! A containerd of our own: its root, state, socket and images in a directory of the node.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::thread::CapabilitySet;
+
+use super::cri::Cri;
+use super::node::Node;
+use super::process::{Running, kill_all_naming, output, until};
+use super::{image, parts};
+
+/// The running containerd; it, its shims and its mounts go when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Containerd {
+    process: Option<Running>,
+    directory: PathBuf,
+}
+
+impl Containerd {
+    /// Starts it, waits for its answer and gives it the images.
+    pub(crate) fn start(node: &Node) -> Self {
+        let directory = node.scratch().join("containerd");
+        fs::create_dir_all(&directory).unwrap();
+        let config = directory.join("config.toml");
+        fs::write(&config, configuration(&directory)).unwrap();
+        let log = fs::File::create(directory.join("log")).unwrap();
+        let mut command = Command::new(parts::program("containerd").unwrap());
+        command
+            .arg("--config")
+            .arg(&config)
+            .stdout(log.try_clone().unwrap())
+            .stderr(log);
+        let containerd = Self {
+            process: Some(Running::start(&mut command)),
+            directory,
+        };
+        let cri = containerd.cri();
+        until(Duration::from_secs(90), || cri.version().ok())
+            .unwrap_or_else(|| panic!("containerd does not answer:\n{}", containerd.log()));
+        output(
+            Command::new(parts::program("ctr").unwrap())
+                .arg("--address")
+                .arg(containerd.socket())
+                .args(["-n", "k8s.io", "images", "import", "--snapshotter"])
+                .arg(snapshotter(&containerd.directory))
+                .arg(image::archive(&containerd.directory)),
+        );
+        containerd
+    }
+
+    /// Where it listens.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.directory.join("s")
+    }
+
+    /// The same as a path of the node: the agent joins it to `--node-root`.
+    pub(crate) fn socket_on(&self, node: &Node) -> String {
+        let name = "run/containerd.sock";
+        fs::create_dir_all(node.root().join("run")).unwrap();
+        std::os::unix::fs::symlink(self.socket(), node.root().join(name)).unwrap();
+        format!("/{name}")
+    }
+
+    /// A connection to it.
+    pub(crate) fn cri(&self) -> Cri {
+        Cri::new(&self.socket())
+    }
+
+    /// What it has logged.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.directory.join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Containerd {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.signal_term();
+            process.wait(Duration::from_secs(20));
+        }
+        kill_all_naming(&self.directory);
+        unmount_below(&self.directory);
+    }
+}
+
+/// Everything below `directory`. Without `CAP_SYS_RESOURCE` nobody may lower an OOM score, which
+/// containerd must be told.
+fn configuration(directory: &Path) -> String {
+    let at = directory.display();
+    let bounding = rustix::thread::capabilities(None).unwrap().effective;
+    let restrict = !bounding.contains(CapabilitySet::SYS_RESOURCE);
+    let snapshotter = snapshotter(directory);
+    let pause = image::PAUSE;
+    format!(
+        r#"version = 2
+root = "{at}/root"
+state = "{at}/state"
+disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.internal.v1.tracing"]
+[grpc]
+address = "{at}/s"
+[plugins."io.containerd.grpc.v1.cri"]
+sandbox_image = "{pause}"
+restrict_oom_score_adj = {restrict}
+stream_server_address = "127.0.0.1"
+stream_server_port = "0"
+[plugins."io.containerd.grpc.v1.cri".cni]
+bin_dir = "{at}/cni/bin"
+conf_dir = "{at}/cni/conf"
+[plugins."io.containerd.grpc.v1.cri".containerd]
+snapshotter = "{snapshotter}"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+runtime_type = "io.containerd.runc.v2"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+SystemdCgroup = false
+"#
+    )
+}
+
+/// overlayfs where the kernel mounts one over this directory's file system, else plain copies.
+fn snapshotter(directory: &Path) -> &'static str {
+    let layers = ["lower", "upper", "work", "merged"].map(|name| directory.join("try").join(name));
+    for layer in &layers {
+        fs::create_dir_all(layer).unwrap();
+    }
+    let [lower, upper, work, merged] = layers;
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        lower.display(),
+        upper.display(),
+        work.display()
+    );
+    let mounted = Command::new("mount")
+        .args(["-t", "overlay", "overlay", "-o", &options])
+        .arg(&merged)
+        .status()
+        .is_ok_and(|status| status.success());
+    if mounted {
+        output(Command::new("umount").arg(&merged));
+        "overlayfs"
+    } else {
+        "native"
+    }
+}
+
+fn unmount_below(directory: &Path) {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let below = mounts
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .filter(|target| Path::new(target).starts_with(directory));
+    for target in below.collect::<Vec<_>>().into_iter().rev() {
+        Command::new("umount")
+            .args(["--lazy", target])
+            .status()
+            .ok();
+    }
+}

@@ -1,0 +1,110 @@
+//! What `/metrics` says, as series.
+
+use std::collections::BTreeMap;
+
+/// A series' name and labels.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Series {
+    /// The metric's name.
+    pub(crate) name: String,
+    /// Its labels.
+    pub(crate) labels: BTreeMap<String, String>,
+}
+
+/// Several scrapes together: of each series the latest value. An ended container's series are
+/// shown for a few scrapes only, so one scrape is not the whole story.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger(BTreeMap<Series, f64>);
+
+impl Series {
+    /// A label's value, empty where there is none.
+    pub(crate) fn label(&self, name: &str) -> &str {
+        self.labels.get(name).map_or("", String::as_str)
+    }
+}
+
+impl Ledger {
+    /// Enters one scrape's text.
+    ///
+    /// # Panics
+    /// At a line that is none of the text format.
+    pub(crate) fn enter(&mut self, text: &str) {
+        for line in text
+            .lines()
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        {
+            let (series, value) = parse(line).unwrap_or_else(|| panic!("not a sample: {line}"));
+            self.0.insert(series, value);
+        }
+    }
+
+    /// Every series of a name with its value.
+    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a Series, f64)> {
+        let named = self.0.iter().filter(move |(series, _)| series.name == name);
+        named.map(|(series, value)| (series, *value))
+    }
+
+    /// The sum over the series of a name that carry all these labels; `None` where there is none.
+    pub(crate) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        let fits = |series: &Series| {
+            labels
+                .iter()
+                .all(|(key, value)| series.label(key) == *value)
+        };
+        let values = self.all(name).filter(|(series, _)| fits(series));
+        values
+            .map(|(_, value)| value)
+            .reduce(|sum, value| sum + value)
+    }
+}
+
+/// `name{label="value",...} value`.
+fn parse(line: &str) -> Option<(Series, f64)> {
+    let end = line.find(['{', ' '])?;
+    let (name, mut rest) = line.split_at(end);
+    let mut labels = BTreeMap::new();
+    if let Some(inside) = rest.strip_prefix('{') {
+        rest = inside;
+        while !rest.starts_with('}') {
+            let (label, after) = rest.split_once("=\"")?;
+            let (value, after) = quoted(after)?;
+            labels.insert(label.to_owned(), value);
+            rest = after.strip_prefix(',').unwrap_or(after);
+        }
+        rest = rest.strip_prefix('}')?;
+    }
+    let value = rest.split_whitespace().next()?.parse().ok()?;
+    Some((
+        Series {
+            name: name.to_owned(),
+            labels,
+        },
+        value,
+    ))
+}
+
+/// A label value up to its closing quote, unescaped, and what follows.
+fn quoted(text: &str) -> Option<(String, &str)> {
+    let mut value = String::new();
+    let mut characters = text.char_indices();
+    while let Some((at, character)) = characters.next() {
+        match character {
+            '"' => return Some((value, text.get(at + 1..)?)),
+            '\\' => match characters.next()?.1 {
+                'n' => value.push('\n'),
+                other => value.push(other),
+            },
+            other => value.push(other),
+        }
+    }
+    None
+}
+
+#[test]
+fn a_sample_is_read_with_its_escapes() {
+    let mut ledger = Ledger::default();
+    ledger.enter("# HELP a b\na{x=\"1\\\"\\n}\",y=\"\"} 2.5\na{x=\"2\"} 1 1700\nb 3\n");
+    assert_eq!(ledger.sum("a", &[("x", "1\"\n}")]), Some(2.5));
+    assert_eq!(ledger.sum("a", &[]), Some(3.5));
+    assert_eq!(ledger.sum("c", &[]), None);
+}

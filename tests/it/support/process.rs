@@ -1,0 +1,131 @@
+//! Child processes that never outlive a test.
+
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A running program; killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Running {
+    child: Child,
+    what: String,
+}
+
+impl Running {
+    /// Starts it with no standard input.
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let what = command.get_program().to_string_lossy().into_owned();
+        let child = command
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{what} cannot be started: {error}"));
+        Self { child, what }
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> i32 {
+        self.child.id().cast_signed()
+    }
+
+    /// Its standard error, if piped and not yet taken.
+    pub(crate) fn take_stderr(&mut self) -> impl Read + Send + use<> {
+        self.child.stderr.take().expect("stderr must be piped")
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
+        until(limit, || self.ended())
+    }
+
+    /// SIGTERM; it may be gone already.
+    pub(crate) fn signal_term(&self) {
+        if let Some(pid) = Pid::from_raw(self.pid()) {
+            kill_process(pid, Signal::TERM).unwrap_or_default();
+        }
+    }
+
+    /// SIGTERM, and how it ended.
+    ///
+    /// # Panics
+    /// If it has not ended within the limit.
+    pub(crate) fn terminate(&mut self, limit: Duration) -> ExitStatus {
+        self.signal_term();
+        let what = self.what.clone();
+        self.wait(limit)
+            .unwrap_or_else(|| panic!("{what} did not end within {limit:?} of SIGTERM"))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.child.kill().unwrap_or_default();
+        self.child.wait().ok();
+    }
+}
+
+/// Runs a program to its end and returns its standard output.
+///
+/// # Panics
+/// If it fails.
+pub(crate) fn output(command: &mut Command) -> String {
+    let shown = format!("{command:?}");
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("{shown}: {error}"));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{shown}: {}\n{text}{errors}",
+        output.status
+    );
+    text
+}
+
+/// Asks until there is an answer, or the limit has passed.
+pub(crate) fn until<T>(limit: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
+    let start = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return Some(answer);
+        }
+        if start.elapsed() > limit {
+            return None;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// SIGKILL to one process; it may be gone already.
+pub(crate) fn kill(pid: i32) {
+    if let Some(pid) = Pid::from_raw(pid) {
+        kill_process(pid, Signal::KILL).unwrap_or_default();
+    }
+}
+
+/// Kills every process that has `directory` on its command line: shims outlive their containerd.
+pub(crate) fn kill_all_naming(directory: &Path) {
+    let own = std::process::id().cast_signed();
+    let needle = directory.to_string_lossy();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        if pid != own && String::from_utf8_lossy(&line).contains(&*needle) {
+            kill(pid);
+        }
+    }
+}
