@@ -185,6 +185,7 @@ impl Shared {
         let mut gone = HashSet::new();
         for departure in departures {
             self.books.forget(&departure.id);
+            self.inventory.forget(&departure.id);
             let counted = state.overflowed.remove(&departure.id);
             if let Some(reason) = departure.lost.filter(|_| !counted) {
                 self.vitals.dropped(Signal::Metrics, reason);
@@ -207,6 +208,7 @@ impl Shared {
         for record in &snapshot.pods {
             if record.gone && !inhabited.contains(&record.pod) {
                 self.books.forget_pod(&record.pod);
+                self.inventory.forget_pod(&record.pod);
             }
         }
     }

@@ -306,9 +306,8 @@ impl Reader {
 
     /// Its directory is gone.
     pub(super) fn died(&mut self, id: &ContainerId) {
-        let Some(container) = self.bury(id) else {
-            return;
-        };
+        let Some(container) = self.bury(id) else { return };
+        self.inventory.ended(id);
         if container.asleep() {
             return;
         }
