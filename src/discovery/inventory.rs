@@ -4,6 +4,7 @@
 //! wanted, `metrics` asks for names. Nothing waits for a source.
 
 mod evidence;
+mod facts;
 mod order;
 mod state;
 mod watched;
@@ -18,7 +19,8 @@ use crate::model::{ContainerId, ContainerType, Exit, PodRef, PodUid};
 use crate::vitals::{Reason, Signal, Vitals};
 
 pub use evidence::{Evidence, SpecEntry, Witness, Word};
-pub use state::{MAX_CONTAINERS, MAX_LOGS_PER_POD, MAX_PODS, MAX_UNBORN};
+pub use facts::MAX_LOGS_PER_POD;
+pub use state::{MAX_CONTAINERS, MAX_PODS, MAX_UNBORN};
 pub use watched::{API_PATIENCE, DELETED_GRACE, STRANGER_GRACE};
 
 use state::State;
@@ -174,9 +176,7 @@ impl Inventory {
     /// Of `ids`, those whose end is not explained by anyone and still of interest.
     pub fn unexplained(&self, ids: Vec<ContainerId>) -> Vec<ContainerId> {
         let state = self.state();
-        ids.into_iter()
-            .filter(|id| state.is_unexplained(id))
-            .collect()
+        ids.into_iter().filter(|id| state.is_unexplained(id)).collect()
     }
 
     fn change<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {

@@ -3,14 +3,15 @@
 //! Every witness's word is kept beside the others and weighed when asked, so that the order in
 //! which they speak does not matter.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use super::order::{self, Birth, Log};
+use super::facts::{Container, Pod};
+use super::order::{self, Birth};
 use super::watched::{DELETED_GRACE, Line, STRANGER_GRACE, Standing, judge};
-use super::{ContainerFacts, Evidence, SpecEntry, Verdict, Witness, Word};
-use crate::model::{ContainerId, ContainerType, Exit, PodRef, PodUid};
+use super::{ContainerFacts, Evidence, Verdict, Witness, Word};
+use crate::model::{ContainerId, ContainerType, PodRef, PodUid};
 
 /// Most containers held: those the agent shows after their end (`--max-ended`, 10 000) and as many
 /// again. The oldest that is over goes first.
@@ -24,9 +25,6 @@ pub const MAX_UNBORN: usize = 2_000;
 /// no containers goes first.
 pub const MAX_PODS: usize = 2_000;
 
-/// Most logs held of one pod for matching by order. The oldest goes first.
-pub const MAX_LOGS_PER_POD: usize = 512;
-
 /// A sandbox's name, as the kubelet's own metrics have it.
 const SANDBOX_NAME: &str = "POD";
 
@@ -38,32 +36,6 @@ pub(super) struct State {
     unborn: usize,
     next: u64,
     dropped: u64,
-}
-
-#[derive(Debug)]
-struct Pod {
-    seq: u64,
-    standing: Standing,
-    refs: BTreeMap<Witness, Arc<PodRef>>,
-    spec: HashMap<Arc<str>, SpecEntry>,
-    logs: Vec<Log>,
-    ids: HashSet<ContainerId>,
-    /// Counted up at every change that may change an answer about a container of this pod.
-    version: u64,
-    by_order: Option<HashMap<ContainerId, Arc<str>>>,
-}
-
-#[derive(Debug, Default)]
-struct Container {
-    seq: u64,
-    /// The pod by the kernel's word.
-    pod: Option<PodUid>,
-    born: Option<SystemTime>,
-    ended: bool,
-    sandbox: bool,
-    words: BTreeMap<Witness, Word>,
-    /// The last answer and the version of the pod it was given for.
-    facts: Option<(u64, Arc<ContainerFacts>)>,
 }
 
 // === impl State ===
@@ -94,11 +66,10 @@ impl State {
         let Some(pod) = self.pods.get(uid) else {
             return Verdict::Open;
         };
-        let held = pod.ids.iter().any(|id| {
-            self.containers
-                .get(id)
-                .is_some_and(|container| container.born.is_some())
-        });
+        let held = pod
+            .ids
+            .iter()
+            .any(|id| self.containers.get(id).is_some_and(|container| container.born.is_some()));
         judge(self.line, pod.standing, held, now)
     }
 
@@ -150,12 +121,9 @@ impl State {
                 }
                 self.trim_containers();
             }
-            Evidence::Log {
-                pod,
-                container,
-                attempt,
-                made,
-            } => self.pod_mut(&pod, now).log(container, attempt, made),
+            Evidence::Log { pod, container, attempt, made } => {
+                self.pod_mut(&pod, now).log(container, attempt, made);
+            }
         }
     }
 
@@ -360,9 +328,7 @@ impl State {
         }
         let seq = self.next;
         self.next += 1;
-        self.pods
-            .entry(uid.clone())
-            .or_insert_with(|| Pod::new(seq, now))
+        self.pods.entry(uid.clone()).or_insert_with(|| Pod::new(seq, now))
     }
 
     fn container_mut(&mut self, id: &ContainerId) -> &mut Container {
@@ -370,10 +336,7 @@ impl State {
         self.next += 1;
         self.containers.entry(id.clone()).or_insert_with(|| {
             self.unborn += 1;
-            Container {
-                seq,
-                ..Container::default()
-            }
+            Container { seq, ..Container::default() }
         })
     }
 
@@ -394,9 +357,7 @@ impl State {
     /// Makes room for a sixteenth of the bound at a time, so that the search is paid rarely.
     fn trim_containers(&mut self) {
         if self.unborn > MAX_UNBORN {
-            self.drop_oldest(MAX_UNBORN / 16, |container| {
-                container.born.is_none().then_some(0)
-            });
+            self.drop_oldest(MAX_UNBORN / 16, |container| container.born.is_none().then_some(0));
         }
         if self.containers.len() > MAX_CONTAINERS {
             self.drop_oldest(MAX_CONTAINERS / 16, |container| {
@@ -437,86 +398,6 @@ impl State {
                 }
             }
         }
-    }
-}
-
-// === impl Pod ===
-
-impl Pod {
-    fn new(seq: u64, now: Instant) -> Self {
-        Self {
-            seq,
-            standing: Standing::Stranger { since: now },
-            refs: BTreeMap::new(),
-            spec: HashMap::new(),
-            logs: Vec::new(),
-            ids: HashSet::new(),
-            version: 0,
-            by_order: None,
-        }
-    }
-
-    fn touch(&mut self) {
-        self.version += 1;
-        self.by_order = None;
-    }
-
-    fn log(&mut self, container: Arc<str>, attempt: u32, made: SystemTime) {
-        let same = |log: &&mut Log| log.container == container && log.attempt == attempt;
-        match self.logs.iter_mut().find(same) {
-            Some(log) if log.made <= made => return,
-            // A directory is made before its file; the earlier of the two counts. A file made
-            // anew under the same name is a rotation, no start.
-            Some(log) => log.made = made,
-            None => {
-                self.logs.push(Log {
-                    made,
-                    container,
-                    attempt,
-                });
-                if self.logs.len() > MAX_LOGS_PER_POD {
-                    self.logs.sort_unstable();
-                    self.logs.remove(0);
-                }
-            }
-        }
-        self.touch();
-    }
-}
-
-// === impl Container ===
-
-impl Container {
-    /// What is said of this container by those who do not place it in another pod, best first.
-    fn words<'a>(&'a self, uid: &'a PodUid) -> impl Iterator<Item = &'a Word> {
-        self.words
-            .values()
-            .filter(move |word| word.pod.as_ref().is_none_or(|pod| pod == uid))
-    }
-
-    fn name(&self, uid: &PodUid) -> Option<Arc<str>> {
-        self.words(uid).next().map(|word| word.name.clone())
-    }
-
-    fn exit(&self, uid: &PodUid) -> Option<Exit> {
-        self.words(uid).find_map(|word| word.exit.clone())
-    }
-}
-
-// === impl Word ===
-
-impl Word {
-    /// Takes in a later word of the same witness; what it leaves out still holds.
-    fn update(&mut self, later: Self) -> bool {
-        let merged = Self {
-            pod: later.pod.or_else(|| self.pod.clone()),
-            name: later.name,
-            image: later.image.or_else(|| self.image.clone()),
-            exit: later.exit.or_else(|| self.exit.clone()),
-        };
-        let changed = merged != *self;
-        *self = merged;
-        changed
     }
 }
 

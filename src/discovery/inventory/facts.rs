@@ -1,0 +1,115 @@
+//! What is held of one pod and of one container: each witness's word beside the others'.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use super::order::Log;
+use super::watched::Standing;
+use super::{ContainerFacts, SpecEntry, Witness, Word};
+use crate::model::{ContainerId, Exit, PodRef, PodUid};
+
+/// Most logs held of one pod for matching by order. The oldest goes first.
+pub const MAX_LOGS_PER_POD: usize = 512;
+
+/// A pod, by every witness's word.
+#[derive(Debug)]
+pub(super) struct Pod {
+    pub(super) seq: u64,
+    pub(super) standing: Standing,
+    pub(super) refs: BTreeMap<Witness, Arc<PodRef>>,
+    pub(super) spec: HashMap<Arc<str>, SpecEntry>,
+    pub(super) logs: Vec<Log>,
+    pub(super) ids: HashSet<ContainerId>,
+    /// Counted up at every change that may change an answer about a container of this pod.
+    pub(super) version: u64,
+    pub(super) by_order: Option<HashMap<ContainerId, Arc<str>>>,
+}
+
+/// A container, by every witness's word.
+#[derive(Debug, Default)]
+pub(super) struct Container {
+    pub(super) seq: u64,
+    /// The pod by the kernel's word.
+    pub(super) pod: Option<PodUid>,
+    pub(super) born: Option<SystemTime>,
+    pub(super) ended: bool,
+    pub(super) sandbox: bool,
+    pub(super) words: BTreeMap<Witness, Word>,
+    /// The last answer and the version of the pod it was given for.
+    pub(super) facts: Option<(u64, Arc<ContainerFacts>)>,
+}
+
+// === impl Pod ===
+
+impl Pod {
+    pub(super) fn new(seq: u64, now: Instant) -> Self {
+        Self {
+            seq,
+            standing: Standing::Stranger { since: now },
+            refs: BTreeMap::new(),
+            spec: HashMap::new(),
+            logs: Vec::new(),
+            ids: HashSet::new(),
+            version: 0,
+            by_order: None,
+        }
+    }
+
+    pub(super) fn touch(&mut self) {
+        self.version += 1;
+        self.by_order = None;
+    }
+
+    pub(super) fn log(&mut self, container: Arc<str>, attempt: u32, made: SystemTime) {
+        let same = |log: &&mut Log| log.container == container && log.attempt == attempt;
+        match self.logs.iter_mut().find(same) {
+            Some(log) if log.made <= made => return,
+            // A directory is made before its file; the earlier of the two counts. A file made
+            // anew under the same name is a rotation, no start.
+            Some(log) => log.made = made,
+            None => {
+                self.logs.push(Log { made, container, attempt });
+                if self.logs.len() > MAX_LOGS_PER_POD {
+                    self.logs.sort_unstable();
+                    self.logs.remove(0);
+                }
+            }
+        }
+        self.touch();
+    }
+}
+
+// === impl Container ===
+
+impl Container {
+    /// What is said of this container by those who do not place it in another pod, best first.
+    pub(super) fn words<'a>(&'a self, uid: &'a PodUid) -> impl Iterator<Item = &'a Word> {
+        self.words.values().filter(move |word| word.pod.as_ref().is_none_or(|pod| pod == uid))
+    }
+
+    pub(super) fn name(&self, uid: &PodUid) -> Option<Arc<str>> {
+        self.words(uid).next().map(|word| word.name.clone())
+    }
+
+    pub(super) fn exit(&self, uid: &PodUid) -> Option<Exit> {
+        self.words(uid).find_map(|word| word.exit.clone())
+    }
+}
+
+// === impl Word ===
+
+impl Word {
+    /// Takes in a later word of the same witness; what it leaves out still holds.
+    pub(super) fn update(&mut self, later: Self) -> bool {
+        let merged = Self {
+            pod: later.pod.or_else(|| self.pod.clone()),
+            name: later.name,
+            image: later.image.or_else(|| self.image.clone()),
+            exit: later.exit.or_else(|| self.exit.clone()),
+        };
+        let changed = merged != *self;
+        *self = merged;
+        changed
+    }
+}
