@@ -1,1 +1,3 @@
 //! The embedded node: an API stand-in and a kubelet stand-in for the demo and the tests.
+
+pub mod api;
