@@ -12,7 +12,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::part;
 
 /// The command's name in a pod's spec; the kubelet stand-in knows it.
-pub const NAME: &str = "ephemon-workload";
+pub(super) const NAME: &str = "ephemon-workload";
 
 const MIB: usize = 1024 * 1024;
 /// One page: what has to be written to be there.

@@ -108,11 +108,7 @@ impl Watch {
     /// Reads the configuration; asks the API server nothing yet.
     pub async fn connect(options: Options) -> Result<Self, Error> {
         let (client, url) = connect::client(&options).await?;
-        Ok(Self {
-            api: Api::all(client),
-            url,
-            options,
-        })
+        Ok(Self { api: Api::all(client), url, options })
     }
 
     /// The API server's address.
@@ -188,9 +184,7 @@ impl Follow<'_> {
                 return Ok(version);
             }
         }
-        Err(Trouble::Broken(format!(
-            "the list has more than {MAX_PAGES} pages of {PAGE} pods"
-        )))
+        Err(Trouble::Broken(format!("the list has more than {MAX_PAGES} pages of {PAGE} pods")))
     }
 
     /// Watches from `version` for as long as the server lets us; returns when a new list is due.

@@ -61,9 +61,8 @@ pub async fn watch_by(client: Client, inventory: Inventory) -> Infallible {
                 }
                 tokio::time::sleep(GAP).await;
                 if complete {
-                    let asked = tokio::time::timeout(jittered(wait), inventory.questions())
-                        .await
-                        .is_ok();
+                    let asked =
+                        tokio::time::timeout(jittered(wait), inventory.questions()).await.is_ok();
                     wait = if asked { FOLLOW_UP } else { PERIOD };
                 }
             }
@@ -83,12 +82,10 @@ pub async fn watch_by(client: Client, inventory: Inventory) -> Infallible {
 
 /// Asks for everything once; whether all ended containers could be looked at.
 async fn round(client: &Client, inventory: &Inventory) -> Result<bool, Error> {
-    let sandboxes: wire::ListPodSandboxResponse = client
-        .call("ListPodSandbox", wire::ListPodSandboxRequest {})
-        .await?;
-    let containers: wire::ListContainersResponse = client
-        .call("ListContainers", wire::ListContainersRequest {})
-        .await?;
+    let sandboxes: wire::ListPodSandboxResponse =
+        client.call("ListPodSandbox", wire::ListPodSandboxRequest {}).await?;
+    let containers: wire::ListContainersResponse =
+        client.call("ListContainers", wire::ListContainersRequest {}).await?;
     let (evidence, exited) = read(sandboxes, containers);
     for evidence in evidence {
         inventory.learn(evidence);
@@ -98,10 +95,8 @@ async fn round(client: &Client, inventory: &Inventory) -> Result<bool, Error> {
     fastrand::shuffle(&mut unexplained);
     let mut explained = 0;
     for id in unexplained.iter().take(MAX_STATUSES) {
-        let request = wire::ContainerStatusRequest {
-            container_id: id.as_str().to_owned(),
-            verbose: false,
-        };
+        let request =
+            wire::ContainerStatusRequest { container_id: id.as_str().to_owned(), verbose: false };
         match client.call("ContainerStatus", request).await {
             Ok(answer) => {
                 if let Some(evidence) = explain(id, answer) {
@@ -130,10 +125,7 @@ fn read(
             continue;
         };
         if let Ok(id) = ContainerId::parse(&sandbox.id) {
-            evidence.push(Evidence::Sandbox {
-                id,
-                pod: Some(pod.uid.clone()),
-            });
+            evidence.push(Evidence::Sandbox { id, pod: Some(pod.uid.clone()) });
         }
         pods.insert(sandbox.id, pod.uid.clone());
         evidence.push(Evidence::Pod { pod, by });
@@ -175,12 +167,7 @@ fn explain(id: &ContainerId, answer: wire::ContainerStatusResponse) -> Option<Ev
             image: status.image.and_then(image),
             exit: Some(Exit {
                 code: status.exit_code,
-                reason: status
-                    .reason
-                    .chars()
-                    .take(MAX_REASON)
-                    .collect::<String>()
-                    .into(),
+                reason: status.reason.chars().take(MAX_REASON).collect::<String>().into(),
             }),
         },
         by: Witness::Cri,
@@ -201,11 +188,8 @@ fn pod(metadata: wire::PodSandboxMetadata) -> Option<PodRef> {
 
 /// The image as the spec names it, if the runtime was told; else what it was resolved to.
 fn image(spec: wire::ImageSpec) -> Option<std::sync::Arc<str>> {
-    let name = if spec.user_specified_image.is_empty() {
-        spec.image
-    } else {
-        spec.user_specified_image
-    };
+    let name =
+        if spec.user_specified_image.is_empty() { spec.image } else { spec.user_specified_image };
     (!name.is_empty()).then(|| name.into())
 }
 
@@ -238,10 +222,7 @@ mod tests {
         wire::Container {
             id: id(n),
             pod_sandbox_id: id(1),
-            metadata: Some(wire::ContainerMetadata {
-                name: name.into(),
-                attempt: 0,
-            }),
+            metadata: Some(wire::ContainerMetadata { name: name.into(), attempt: 0 }),
             image: Some(wire::ImageSpec {
                 image: "sha256:1234".into(),
                 user_specified_image: "busybox:1".into(),
@@ -274,10 +255,7 @@ mod tests {
         let name = |n: u8| {
             let id = ContainerId::parse(&id(n)).unwrap();
             let facts = inventory.container(&uid, &id)?;
-            Some((
-                facts.name.to_string(),
-                facts.image.as_deref().map(str::to_owned),
-            ))
+            Some((facts.name.to_string(), facts.image.as_deref().map(str::to_owned)))
         };
         let image = Some("busybox:1".to_owned());
         assert_eq!(&*inventory.pod(&uid).unwrap().name, "runner");
@@ -318,10 +296,7 @@ mod tests {
         let error = round(&client, &Inventory::default()).await.unwrap_err();
         let text = error.to_string();
         assert!(matches!(error, Error::Connect { .. }), "{error:?}");
-        assert!(
-            text.contains("no.sock") && text.contains("--cri-socket"),
-            "{text}"
-        );
+        assert!(text.contains("no.sock") && text.contains("--cri-socket"), "{text}");
     }
 
     #[tokio::test]
@@ -331,10 +306,6 @@ mod tests {
         let _listener = UnixListener::bind(&socket).unwrap();
         let client = Client::new(&socket, Duration::from_millis(20));
         let error = round(&client, &Inventory::default()).await.unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .contains("does not answer ListPodSandbox in 20 ms")
-        );
+        assert!(error.to_string().contains("does not answer ListPodSandbox in 20 ms"));
     }
 }

@@ -174,9 +174,7 @@ impl Inventory {
     /// Of `ids`, those whose end is not explained by anyone and still of interest.
     pub fn unexplained(&self, ids: Vec<ContainerId>) -> Vec<ContainerId> {
         let state = self.state();
-        ids.into_iter()
-            .filter(|id| state.is_unexplained(id))
-            .collect()
+        ids.into_iter().filter(|id| state.is_unexplained(id)).collect()
     }
 
     fn change<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {

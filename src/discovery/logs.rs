@@ -64,11 +64,7 @@ fn read(node: &NodeRoot, inventory: Inventory, stop: &OwnedFd) {
             rescan_at = now + jittered(if alone { RESCAN_ALONE } else { RESCAN });
         }
         let mut fds = vec![PollFd::new(stop, PollFlags::IN)];
-        fds.extend(
-            follower
-                .descriptor()
-                .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
-        );
+        fds.extend(follower.descriptor().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         let wait = rescan_at.saturating_duration_since(Instant::now());
         match poll(&mut fds, Timespec::try_from(wait).ok().as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}

@@ -19,19 +19,12 @@ pub(super) fn jittered(period: Duration) -> Duration {
 
 impl Backoff {
     pub(super) fn new(first: Duration, cap: Duration) -> Self {
-        Self {
-            first,
-            cap,
-            failures: 0,
-        }
+        Self { first, cap, failures: 0 }
     }
 
     /// The pause after one more failure.
     pub(super) fn pause(&mut self) -> Duration {
-        let whole = self
-            .first
-            .saturating_mul(1 << self.failures.min(16))
-            .min(self.cap);
+        let whole = self.first.saturating_mul(1 << self.failures.min(16)).min(self.cap);
         self.failures = self.failures.saturating_add(1);
         whole.mul_f64(0.5 + 0.5 * fastrand::f64())
     }
@@ -53,10 +46,7 @@ mod tests {
         let mut whole = first;
         for _ in 0..100 {
             let pause = backoff.pause();
-            assert!(
-                pause >= whole / 2 && pause <= whole,
-                "{pause:?} of {whole:?}"
-            );
+            assert!(pause >= whole / 2 && pause <= whole, "{pause:?} of {whole:?}");
             whole = (whole * 2).min(cap);
         }
         backoff.reset();

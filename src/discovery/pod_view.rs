@@ -60,19 +60,11 @@ impl PodView {
         let uid = self.pod.uid.clone();
         let mut evidence = vec![
             Evidence::Pod { pod: self.pod, by },
-            Evidence::Spec {
-                pod: uid.clone(),
-                entries: self.spec,
-            },
+            Evidence::Spec { pod: uid.clone(), entries: self.spec },
         ];
         evidence.extend(self.runs.into_iter().map(|run| Evidence::Container {
             id: run.id,
-            word: Word {
-                pod: Some(uid.clone()),
-                name: run.name,
-                image: None,
-                exit: run.exit,
-            },
+            word: Word { pod: Some(uid.clone()), name: run.name, image: None, exit: run.exit },
             by,
         }));
         evidence

@@ -118,10 +118,7 @@ impl Rig {
         assert!(watch.url().starts_with("http"));
         let inventory = Inventory::with_api(Vitals::new().unwrap());
         let (listed_tx, listed) = oneshot::channel();
-        let asked = Asked {
-            left: script.into_iter().collect(),
-            ..Asked::default()
-        };
+        let asked = Asked { left: script.into_iter().collect(), ..Asked::default() };
         let told = inventory.clone();
         Self {
             inventory,
@@ -144,11 +141,7 @@ impl Rig {
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        panic!(
-            "not seen: {what}\n{:?}\n{}",
-            self.asked.lock().unwrap(),
-            self.log.text()
-        );
+        panic!("not seen: {what}\n{:?}\n{}", self.asked.lock().unwrap(), self.log.text());
     }
 
     async fn until_logged(&self, text: &str) {
@@ -157,10 +150,7 @@ impl Rig {
 
     /// Waits until the script's last request has come.
     async fn until_done(&self) {
-        self.until("the last request", |_| {
-            self.asked.lock().unwrap().left.is_empty()
-        })
-        .await;
+        self.until("the last request", |_| self.asked.lock().unwrap().left.is_empty()).await;
     }
 
     fn verdict(&self, n: u32) -> Verdict {
@@ -220,10 +210,7 @@ async fn answer(mut stream: TcpStream, asked: &Mutex<Asked>) -> Option<()> {
         head.push(stream.read_u8().await.ok()?);
     }
     let head = String::from_utf8(head).unwrap();
-    assert!(
-        head.to_lowercase()
-            .contains(&format!("authorization: bearer {TOKEN}"))
-    );
+    assert!(head.to_lowercase().contains(&format!("authorization: bearer {TOKEN}")));
     let query = head.split(' ').nth(1).unwrap().to_owned();
     match next(asked, query) {
         Reply::Whole(status, body) => {
@@ -324,16 +311,10 @@ fn open_watch(version: &'static str) -> (Ask, Reply) {
 #[tokio::test]
 async fn the_recorded_list_and_watch_lead_to_the_recorded_containers() {
     let listed: Value = serde_json::from_str(RECORDED_LIST).unwrap();
-    let events: Vec<Value> = RECORDED_WATCH
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let events: Vec<Value> =
+        RECORDED_WATCH.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let first = Box::leak(
-        listed["metadata"]["resourceVersion"]
-            .as_str()
-            .unwrap()
-            .to_owned()
-            .into_boxed_str(),
+        listed["metadata"]["resourceVersion"].as_str().unwrap().to_owned().into_boxed_str(),
     );
     let rig = Rig::start([
         (Ask::List, Reply::Whole(200, listed)),
@@ -354,16 +335,10 @@ async fn the_recorded_list_and_watch_lead_to_the_recorded_containers() {
     assert_eq!(facts.container_type, ContainerType::Ephemeral);
     assert_eq!(facts.image.as_deref(), Some("localhost/busybox:1"));
     assert_eq!(facts.exit.as_ref().unwrap().code, 3);
-    assert_eq!(
-        &*rig.inventory.pod(&pod).unwrap().name,
-        "arc-runner-set-x7k2p-runner-b7w5d"
-    );
+    assert_eq!(&*rig.inventory.pod(&pod).unwrap().name, "arc-runner-set-x7k2p-runner-b7w5d");
     rig.until_done().await;
     for query in rig.finish() {
-        assert!(
-            query.contains("fieldSelector=spec.nodeName%3Dnode1"),
-            "{query}"
-        );
+        assert!(query.contains("fieldSelector=spec.nodeName%3Dnode1"), "{query}");
         let labels = "labelSelector=actions-ephemeral-runner%3DTrue";
         assert!(query.contains(labels), "{query}");
     }
@@ -389,10 +364,7 @@ async fn a_list_in_pages_is_put_together() {
     ])
     .await;
     (&mut rig.listed).await.unwrap();
-    assert_eq!(
-        (rig.verdict(1), rig.verdict(2)),
-        (Verdict::Wanted, Verdict::Wanted)
-    );
+    assert_eq!((rig.verdict(1), rig.verdict(2)), (Verdict::Wanted, Verdict::Wanted));
     rig.until_done().await;
     rig.finish();
 }
@@ -407,13 +379,8 @@ async fn after_410_in_the_stream_pods_are_listed_anew() {
         open_watch("9"),
     ])
     .await;
-    rig.until("pod 2", |inventory| inventory.pod(&uid(2)).is_some())
-        .await;
-    assert_eq!(
-        rig.verdict(1),
-        Verdict::Wanted,
-        "its last figures are to come"
-    );
+    rig.until("pod 2", |inventory| inventory.pod(&uid(2)).is_some()).await;
+    assert_eq!(rig.verdict(1), Verdict::Wanted, "its last figures are to come");
     rig.until_done().await;
     assert!(!rig.log.text().contains("WARN"), "{}", rig.log.text());
     rig.finish();
@@ -428,8 +395,7 @@ async fn after_410_to_the_watch_itself_pods_are_listed_anew() {
         open_watch("9"),
     ])
     .await;
-    rig.until("pod 2", |inventory| inventory.pod(&uid(2)).is_some())
-        .await;
+    rig.until("pod 2", |inventory| inventory.pod(&uid(2)).is_some()).await;
     rig.until_done().await;
     rig.finish();
 }
@@ -444,8 +410,7 @@ async fn after_a_broken_stream_pods_are_listed_anew_and_nothing_is_lost() {
         open_watch("9"),
     ])
     .await;
-    rig.until("pod 3", |inventory| inventory.pod(&uid(3)).is_some())
-        .await;
+    rig.until("pod 3", |inventory| inventory.pod(&uid(3)).is_some()).await;
     rig.until_done().await;
     for n in 1..=3 {
         assert_eq!(rig.verdict(n), Verdict::Wanted);
@@ -533,8 +498,7 @@ async fn a_watch_that_falls_silent_is_given_up() {
         open_watch("6"),
     ])
     .await;
-    rig.until("pod 2", |inventory| inventory.pod(&uid(2)).is_some())
-        .await;
+    rig.until("pod 2", |inventory| inventory.pod(&uid(2)).is_some()).await;
     rig.until_done().await;
     rig.finish();
 }
@@ -549,8 +513,7 @@ async fn one_senseless_pod_costs_no_other() {
         (Ask::Watch("5"), Reply::Lines(lines, End::Hold)),
     ])
     .await;
-    rig.until("pod 3", |inventory| inventory.pod(&uid(3)).is_some())
-        .await;
+    rig.until("pod 3", |inventory| inventory.pod(&uid(3)).is_some()).await;
     assert!(rig.log.text().contains("UID makes no sense"));
     rig.finish();
 }
@@ -566,11 +529,7 @@ async fn what_stands_in_the_way_is_named() {
     ] {
         let rig = Rig::connect(&url, []).await;
         rig.until_logged(said).await;
-        assert!(
-            rig.log
-                .text()
-                .contains(&format!("cannot list pods at {url}: "))
-        );
+        assert!(rig.log.text().contains(&format!("cannot list pods at {url}: ")));
         assert_eq!(rig.verdict(1), Verdict::Open);
         rig.finish();
     }
@@ -578,10 +537,7 @@ async fn what_stands_in_the_way_is_named() {
     let url = format!("https://{}", plain.local_addr().unwrap());
     let rig = Rig::connect(&url, []).await;
     let (mut stream, _) = plain.accept().await.unwrap();
-    stream
-        .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-        .await
-        .unwrap();
+    stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
     rig.until_logged("https, not http").await;
     rig.finish();
 }
@@ -591,18 +547,12 @@ async fn a_missing_configuration_names_every_way_out() {
     let missing = Path::new("/nonexistent/kubeconfig");
     let error = Watch::connect(options(missing)).await.unwrap_err();
     let text = error.to_string();
-    assert!(
-        text.contains("/nonexistent/kubeconfig") && text.contains("--no-api"),
-        "{text}"
-    );
+    assert!(text.contains("/nonexistent/kubeconfig") && text.contains("--no-api"), "{text}");
     if std::env::var_os("KUBERNETES_SERVICE_HOST").is_none() {
         let mut options = options(missing);
         options.kubeconfig = None;
         let text = Watch::connect(options).await.unwrap_err().to_string();
         assert!(text.contains("--kubeconfig FILE"), "{text}");
-        assert!(
-            text.contains("service account") && text.contains("--no-api"),
-            "{text}"
-        );
+        assert!(text.contains("service account") && text.contains("--no-api"), "{text}");
     }
 }

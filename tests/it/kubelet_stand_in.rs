@@ -50,7 +50,10 @@ fn ephemeral(name: &str, command: &[&str]) -> Value {
     json!({"name": name, "image": "localhost/step:1", "imagePullPolicy": "Never", "command": command})
 }
 
-async fn until<T>(events: &mut Receiver<Happening>, mut wanted: impl FnMut(Happening) -> Option<T>) -> T {
+async fn until<T>(
+    events: &mut Receiver<Happening>,
+    mut wanted: impl FnMut(Happening) -> Option<T>,
+) -> T {
     let search = async {
         loop {
             if let Some(found) = wanted(events.recv().await.unwrap()) {
@@ -93,7 +96,8 @@ async fn containers_are_run_accounted_and_removed(choice: Choice) {
         return;
     };
     let mut events = node.happenings();
-    let uid = node.create_pod(runner("r1")).unwrap()["metadata"]["uid"].as_str().unwrap().to_owned();
+    let uid =
+        node.create_pod(runner("r1")).unwrap()["metadata"]["uid"].as_str().unwrap().to_owned();
     started(&mut events, "runner").await;
     let burn = ["ephemon-workload", "burn", "200ms", "+", "say", "3", "line"];
     node.add_ephemeral(

@@ -5,6 +5,8 @@
 //! with `CI` set it fails instead.
 
 #[cfg(test)]
+mod api_stand_in;
+#[cfg(test)]
 mod api_watch;
 #[cfg(test)]
 mod churn;

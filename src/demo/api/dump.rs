@@ -24,11 +24,8 @@ type Field = (&'static str, &'static str, Shape);
 use Shape::{Flag, List, Plain, Pointer, Struct, Text};
 
 // Source: kubernetes v1.36.2, pkg/apis/core/types.go, in its order.
-const RESOURCES: &[Field] = &[
-    ("Limits", "limits", Plain),
-    ("Requests", "requests", Plain),
-    ("Claims", "claims", Plain),
-];
+const RESOURCES: &[Field] =
+    &[("Limits", "limits", Plain), ("Requests", "requests", Plain), ("Claims", "claims", Plain)];
 const MOUNT: &[Field] = &[
     ("Name", "name", Text),
     ("ReadOnly", "readOnly", Flag),
@@ -38,11 +35,8 @@ const MOUNT: &[Field] = &[
     ("MountPropagation", "mountPropagation", Plain),
     ("SubPathExpr", "subPathExpr", Text),
 ];
-const ENV: &[Field] = &[
-    ("Name", "name", Text),
-    ("Value", "value", Text),
-    ("ValueFrom", "valueFrom", Plain),
-];
+const ENV: &[Field] =
+    &[("Name", "name", Text), ("Value", "value", Text), ("ValueFrom", "valueFrom", Plain)];
 macro_rules! container_fields {
     ($($extra:expr),*) => {
         &[
@@ -77,10 +71,7 @@ macro_rules! container_fields {
 }
 const CONTAINER: &[Field] = container_fields!();
 const EPHEMERAL: &[Field] = container_fields!(("TargetContainerName", "targetContainerName", Text));
-const EMPTY_DIR: &[Field] = &[
-    ("Medium", "medium", Text),
-    ("SizeLimit", "sizeLimit", Plain),
-];
+const EMPTY_DIR: &[Field] = &[("Medium", "medium", Text), ("SizeLimit", "sizeLimit", Plain)];
 const VOLUME: &[Field] = &[
     ("Name", "name", Text),
     ("HostPath", "hostPath", Plain),
@@ -119,26 +110,14 @@ const POD_SPEC: &[Field] = &[
     ("Volumes", "volumes", List(VOLUME)),
     ("InitContainers", "initContainers", List(CONTAINER)),
     ("Containers", "containers", List(CONTAINER)),
-    (
-        "EphemeralContainers",
-        "ephemeralContainers",
-        List(EPHEMERAL),
-    ),
+    ("EphemeralContainers", "ephemeralContainers", List(EPHEMERAL)),
     ("RestartPolicy", "restartPolicy", Text),
-    (
-        "TerminationGracePeriodSeconds",
-        "terminationGracePeriodSeconds",
-        Plain,
-    ),
+    ("TerminationGracePeriodSeconds", "terminationGracePeriodSeconds", Plain),
     ("ActiveDeadlineSeconds", "activeDeadlineSeconds", Plain),
     ("DNSPolicy", "dnsPolicy", Text),
     ("NodeSelector", "nodeSelector", Plain),
     ("ServiceAccountName", "serviceAccountName", Text),
-    (
-        "AutomountServiceAccountToken",
-        "automountServiceAccountToken",
-        Plain,
-    ),
+    ("AutomountServiceAccountToken", "automountServiceAccountToken", Plain),
     ("NodeName", "nodeName", Text),
 ];
 
@@ -206,11 +185,7 @@ fn print_struct(
     let indent = " ".repeat(depth);
     lines.push(format!("{indent}{label}{{"));
     for (at, (go, api, shape)) in fields.iter().enumerate() {
-        let comma = if at.saturating_add(1) == fields.len() {
-            ""
-        } else {
-            ","
-        };
+        let comma = if at.saturating_add(1) == fields.len() { "" } else { "," };
         let label = format!("\"{go}\": ");
         let inner = depth.saturating_add(1);
         print_field(lines, inner, &label, value.get(api), *shape, comma);
@@ -240,11 +215,7 @@ fn print_field(
         (List(fields), Some(Value::Array(items))) => {
             lines.push(format!("{indent}{label}["));
             for (at, item) in items.iter().enumerate() {
-                let comma = if at.saturating_add(1) == items.len() {
-                    ""
-                } else {
-                    ","
-                };
+                let comma = if at.saturating_add(1) == items.len() { "" } else { "," };
                 print_struct(lines, depth.saturating_add(1), "", item, fields, comma);
             }
             lines.push(format!("{indent}]{comma}"));
@@ -307,13 +278,7 @@ mod tests {
 
     #[test]
     fn a_change_at_an_end_has_context_on_one_side_only() {
-        assert_eq!(
-            difference(&lines("ab"), &lines("Xab")),
-            "@@ -1,2 +1,3 @@\n+X\n a\n b\n"
-        );
-        assert_eq!(
-            difference(&lines("aa"), &lines("a")),
-            "@@ -1,2 +1,1 @@\n a\n-a\n"
-        );
+        assert_eq!(difference(&lines("ab"), &lines("Xab")), "@@ -1,2 +1,3 @@\n+X\n a\n b\n");
+        assert_eq!(difference(&lines("aa"), &lines("a")), "@@ -1,2 +1,1 @@\n a\n-a\n");
     }
 }

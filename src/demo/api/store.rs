@@ -143,10 +143,7 @@ impl Store {
         let patched = kind.apply(&old, patch)?;
         let list = patched.pointer("/spec/ephemeralContainers").cloned();
         if let Some(spec) = section(&mut new, "spec") {
-            spec.insert(
-                "ephemeralContainers".to_owned(),
-                list.unwrap_or_else(|| json!([])),
-            );
+            spec.insert("ephemeralContainers".to_owned(), list.unwrap_or_else(|| json!([])));
         }
         complete_containers(&mut new);
         let mut errors = validate::ephemeral_containers(&new);
@@ -162,17 +159,10 @@ impl Store {
         let mut inner = self.lock();
         let old = inner.find(key)?;
         let mut new = kind.apply(&old, patch)?;
-        for kept in [
-            "uid",
-            "name",
-            "namespace",
-            "creationTimestamp",
-            "resourceVersion",
-        ] {
-            if let (Some(value), Some(metadata)) = (
-                old.pointer(&format!("/metadata/{kept}")).cloned(),
-                section(&mut new, "metadata"),
-            ) {
+        for kept in ["uid", "name", "namespace", "creationTimestamp", "resourceVersion"] {
+            if let (Some(value), Some(metadata)) =
+                (old.pointer(&format!("/metadata/{kept}")).cloned(), section(&mut new, "metadata"))
+            {
                 metadata.insert(kept.to_owned(), value);
             }
         }
@@ -226,11 +216,7 @@ impl Store {
         };
         inner.version = inner.version.saturating_add(1);
         let last = stamped((*old).clone(), inner.version);
-        let change = Change {
-            version: inner.version,
-            before: Some(last),
-            after: None,
-        };
+        let change = Change { version: inner.version, before: Some(last), after: None };
         self.record(&mut inner, change);
     }
 
@@ -252,11 +238,7 @@ impl Store {
         inner.version = inner.version.saturating_add(1);
         let pod = stamped(pod, inner.version);
         let before = inner.pods.insert(key, Arc::clone(&pod));
-        let change = Change {
-            version: inner.version,
-            before,
-            after: Some(Arc::clone(&pod)),
-        };
+        let change = Change { version: inner.version, before, after: Some(Arc::clone(&pod)) };
         self.record(inner, change);
         pod
     }
@@ -355,9 +337,7 @@ mod tests {
         let after = store.patch(&key("a"), PatchKind::Merge, &labelled).unwrap();
         assert_eq!(after.pointer("/metadata/generation"), Some(&json!(1)));
         let more = json!({"spec": {"ephemeralContainers": [{"name": "e", "image": "a:1"}]}});
-        let after = store
-            .patch_ephemeral(&key("a"), PatchKind::Strategic, &more)
-            .unwrap();
+        let after = store.patch_ephemeral(&key("a"), PatchKind::Strategic, &more).unwrap();
         assert_eq!(after.pointer("/metadata/generation"), Some(&json!(2)));
     }
 
@@ -366,9 +346,7 @@ mod tests {
         let store = Store::new("node1", HISTORY);
         store.create("default", pod("a")).unwrap();
         let (_, before) = store.list();
-        store
-            .patch(&key("a"), PatchKind::Merge, &json!({}))
-            .unwrap();
+        store.patch(&key("a"), PatchKind::Merge, &json!({})).unwrap();
         assert_eq!(store.list().1, before);
     }
 

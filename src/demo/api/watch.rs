@@ -78,9 +78,7 @@ pub(super) fn stream(
 impl Scope {
     pub(super) fn covers(&self, pod: &Value) -> bool {
         let namespace = pod.pointer("/metadata/namespace").and_then(Value::as_str);
-        self.namespace
-            .as_deref()
-            .is_none_or(|own| namespace == Some(own))
+        self.namespace.as_deref().is_none_or(|own| namespace == Some(own))
             && self.labels.matches(pod)
             && self.fields.matches(pod)
     }
@@ -234,15 +232,8 @@ mod tests {
     }
 
     fn kind(before: Option<Arc<Value>>, after: Option<Arc<Value>>) -> Option<String> {
-        let scope = Scope {
-            labels: LabelSelector::parse("a=in").unwrap(),
-            ..Scope::default()
-        };
-        let change = Change {
-            version: 9,
-            before,
-            after,
-        };
+        let scope = Scope { labels: LabelSelector::parse("a=in").unwrap(), ..Scope::default() };
+        let change = Change { version: 9, before, after };
         let line = event(&scope, &change)?;
         let event: Value = serde_json::from_slice(&line).unwrap();
         Some(event["type"].as_str().unwrap().to_owned())

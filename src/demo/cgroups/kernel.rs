@@ -138,11 +138,7 @@ pub(super) fn can_enter(binary: &Path, dir: &Path) -> bool {
 }
 
 pub(super) fn failed(act: &'static str, path: &Path, source: io::Error) -> Error {
-    Error::Io {
-        act,
-        path: path.to_owned(),
-        source,
-    }
+    Error::Io { act, path: path.to_owned(), source }
 }
 
 #[cfg(test)]

@@ -71,13 +71,10 @@ impl Place {
                     .map(|(controller, dir)| (controller.clone(), dir.join(name)))
                     .collect(),
             },
-            Self::V2 { dir } => Self::V2 {
-                dir: dir.join(name),
-            },
-            Self::Scratch { dir, ledger } => Self::Scratch {
-                dir: dir.join(name),
-                ledger: ledger.clone(),
-            },
+            Self::V2 { dir } => Self::V2 { dir: dir.join(name) },
+            Self::Scratch { dir, ledger } => {
+                Self::Scratch { dir: dir.join(name), ledger: ledger.clone() }
+            }
         }
     }
 

@@ -94,14 +94,7 @@ impl Container {
                 drop(words.send((name, Word::Removed(Account::default()))).await);
             }
         });
-        Ok(Self {
-            kind,
-            id,
-            state: State::Created,
-            removed: false,
-            log: order.log.clone(),
-            shim,
-        })
+        Ok(Self { kind, id, state: State::Created, removed: false, log: order.log.clone(), shim })
     }
 
     /// Takes in what the shim told.
@@ -123,26 +116,14 @@ impl Container {
                     message: Some(format!("{RUNTIME}: {why}: unknown")),
                 });
             }
-            (
-                Word::Exited {
-                    code,
-                    at,
-                    oom_killed,
-                },
-                State::Running { .. },
-            ) => {
+            (Word::Exited { code, at, oom_killed }, State::Running { .. }) => {
                 let reason = match (code, oom_killed) {
                     (_, true) => "OOMKilled",
                     (0, false) => "Completed",
                     _ => "Error",
                 };
-                self.state = State::Ended(Ended {
-                    since,
-                    at: *at,
-                    code: *code,
-                    reason,
-                    message: None,
-                });
+                self.state =
+                    State::Ended(Ended { since, at: *at, code: *code, reason, message: None });
             }
             (Word::Removed(_), _) => {
                 if since.is_some() {

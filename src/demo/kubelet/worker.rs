@@ -197,11 +197,7 @@ impl Worker {
         let reason = if never { "ErrImageNeverPull" } else { "ErrImagePull" };
         let name = text(spec, "/name").unwrap_or_default().to_owned();
         self.waiting.insert(name.clone(), reason);
-        self.desk.tell(Happening::Waiting {
-            pod: self.key.1.clone(),
-            container: name,
-            reason,
-        });
+        self.desk.tell(Happening::Waiting { pod: self.key.1.clone(), container: name, reason });
         Ok(())
     }
 
@@ -233,8 +229,7 @@ impl Worker {
             linger: Duration::from_micros(linger),
         };
         let words = self.words.0.clone();
-        let container =
-            Container::launch(&settings.binary, &name, kind, id, &order, words).await?;
+        let container = Container::launch(&settings.binary, &name, kind, id, &order, words).await?;
         self.containers.insert(name.clone(), container);
         while self.state(&name) == Some(&State::Created) {
             if let Some((name, word)) = self.words.1.recv().await {
@@ -296,10 +291,7 @@ impl Worker {
     /// Takes what the runtime knows into the published view.
     fn relist(&mut self) {
         for (name, container) in &self.containers {
-            let seen = Seen {
-                id: container.id.clone(),
-                state: container.state.clone(),
-            };
+            let seen = Seen { id: container.id.clone(), state: container.state.clone() };
             self.seen.insert(name.clone(), seen);
         }
     }
@@ -444,7 +436,9 @@ fn container_limits(pod: &Value, spec: &Value) -> Limits {
 fn command(binary: &std::path::Path, spec: &Value) -> Vec<String> {
     let words = items(spec, "/command").chain(items(spec, "/args"));
     let words: Vec<_> = words.filter_map(Value::as_str).map(str::to_owned).collect();
-    let helper = |kind: &str| vec![binary.to_string_lossy().into_owned(), part::NAME.to_owned(), kind.to_owned()];
+    let helper = |kind: &str| {
+        vec![binary.to_string_lossy().into_owned(), part::NAME.to_owned(), kind.to_owned()]
+    };
     match words.split_first() {
         None => helper("pause"),
         Some((first, rest)) if first == workload::NAME => {
@@ -493,7 +487,8 @@ mod tests {
     fn an_ephemeral_container_takes_the_limit_of_the_pod_itself_only() {
         let with = json!({"spec": {"resources": {"limits": {"memory": "1Gi"}}}});
         assert_eq!(container_limits(&with, &json!({})).memory_bytes, Some(1 << 30));
-        let without = json!({"spec": {"containers": [{"resources": {"limits": {"memory": "1Gi"}}}]}});
+        let without =
+            json!({"spec": {"containers": [{"resources": {"limits": {"memory": "1Gi"}}}]}});
         assert_eq!(container_limits(&without, &json!({})), Limits::default());
     }
 }

@@ -53,10 +53,7 @@ impl Keeping {
         let Place::Scratch { dir, ledger } = place else {
             return Self(None);
         };
-        let mut book = Book {
-            keeper: Keeper::new(dir, ledger),
-            last: Counters::default(),
-        };
+        let mut book = Book { keeper: Keeper::new(dir, ledger), last: Counters::default() };
         let over = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&over);
         let start = Instant::now();

@@ -49,13 +49,11 @@ pub enum Error {
 /// A client and the server's address, without anything secret.
 pub(super) async fn client(options: &Options) -> Result<(Client, String), Error> {
     let mut config = match &options.kubeconfig {
-        Some(path) => from_files(path).await.map_err(|source| Error::Kubeconfig {
-            path: path.clone(),
-            source: Box::new(source),
-        })?,
-        None => Config::incluster().map_err(|source| Error::NotInCluster {
-            source: Box::new(source),
-        })?,
+        Some(path) => from_files(path)
+            .await
+            .map_err(|source| Error::Kubeconfig { path: path.clone(), source: Box::new(source) })?,
+        None => Config::incluster()
+            .map_err(|source| Error::NotInCluster { source: Box::new(source) })?,
     };
     config.connect_timeout = Some(CONNECT);
     // kube's own retries would hide a failing server from us.
@@ -67,10 +65,7 @@ pub(super) async fn client(options: &Options) -> Result<(Client, String), Error>
     let url = address(&config);
     match Client::try_from(config) {
         Ok(client) => Ok((client, url)),
-        Err(source) => Err(Error::Client {
-            url,
-            source: Box::new(source),
-        }),
+        Err(source) => Err(Error::Client { url, source: Box::new(source) }),
     }
 }
 

@@ -64,11 +64,8 @@ impl Trouble {
     }
 
     pub(super) fn of_status(status: &kube::core::Status) -> Self {
-        let message = clean(if status.message.is_empty() {
-            &status.reason
-        } else {
-            &status.message
-        });
+        let message =
+            clean(if status.message.is_empty() { &status.reason } else { &status.message });
         match status.code {
             400 => Self::BadRequest(message),
             401 => Self::Unauthorized(message),
@@ -105,12 +102,7 @@ impl Trouble {
             Self::NotListening(text)
         } else if says(&["dns error", "failed to lookup address"]) {
             Self::Dns(text)
-        } else if says(&[
-            "certificate",
-            "tls",
-            "corrupt message",
-            "invalid contenttype",
-        ]) {
+        } else if says(&["certificate", "tls", "corrupt message", "invalid contenttype"]) {
             Self::Tls(text)
         } else {
             Self::Broken(text)
@@ -134,23 +126,20 @@ impl Trouble {
                      watch] (here `{verb}` is missing)"
                 );
             }
-            Self::BadRequest(message) => (
-                format!("400, {message}"),
-                "check --pod-selector and --node-name",
-            ),
-            Self::Refusal(code, message) => (
-                format!("{code}, {message}"),
-                "look into the API server's own log",
-            ),
+            Self::BadRequest(message) => {
+                (format!("400, {message}"), "check --pod-selector and --node-name")
+            }
+            Self::Refusal(code, message) => {
+                (format!("{code}, {message}"), "look into the API server's own log")
+            }
             Self::NotListening(text) => (
                 text.clone(),
                 "nobody listens there: check the address in the kubeconfig and that the API \
                  server runs",
             ),
-            Self::Dns(text) => (
-                text.clone(),
-                "check the name in the kubeconfig and the node's resolver",
-            ),
+            Self::Dns(text) => {
+                (text.clone(), "check the name in the kubeconfig and the node's resolver")
+            }
             Self::Tls(text) => (
                 text.clone(),
                 "check that the address speaks TLS (https, not http) and that the kubeconfig's \

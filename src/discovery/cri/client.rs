@@ -79,11 +79,7 @@ impl Client {
         // gRPC wants an authority; a unix socket has none, and runtimes look at none.
         let channel =
             Endpoint::from_static("http://localhost").connect_with_connector_lazy(connector);
-        Self {
-            socket,
-            channel,
-            limit,
-        }
+        Self { socket, channel, limit }
     }
 
     /// The socket.
@@ -115,9 +111,7 @@ impl Client {
             let path = PathAndQuery::try_from(format!("/{service}/{method}"))
                 .map_err(|error| tonic::Status::invalid_argument(error.to_string()))?;
             let mut grpc = Grpc::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER);
-            grpc.ready()
-                .await
-                .map_err(|error| tonic::Status::from_error(Box::new(error)))?;
+            grpc.ready().await.map_err(|error| tonic::Status::from_error(Box::new(error)))?;
             let codec = ProstCodec::<Q, A>::default();
             grpc.unary(tonic::Request::new(request), path, codec).await
         };
@@ -125,21 +119,10 @@ impl Client {
         match tokio::time::timeout(self.limit, call).await {
             Ok(Ok(answer)) => Ok(answer.into_inner()),
             Ok(Err(status)) => Err(match io_error(&status) {
-                Some(source) => Error::Connect {
-                    path: path(),
-                    source,
-                },
-                None => Error::Refusal {
-                    path: path(),
-                    method,
-                    status: Box::new(status),
-                },
+                Some(source) => Error::Connect { path: path(), source },
+                None => Error::Refusal { path: path(), method, status: Box::new(status) },
             }),
-            Err(_) => Err(Error::Silence {
-                path: path(),
-                method,
-                limit: self.limit,
-            }),
+            Err(_) => Err(Error::Silence { path: path(), method, limit: self.limit }),
         }
     }
 }
@@ -148,9 +131,8 @@ impl Client {
 fn io_error(status: &tonic::Status) -> Option<std::io::Error> {
     let mut next = std::error::Error::source(status);
     while let Some(error) = next {
-        if let Some(number) = error
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::raw_os_error)
+        if let Some(number) =
+            error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error)
         {
             return Some(std::io::Error::from_raw_os_error(number));
         }

@@ -69,9 +69,7 @@ fn claim<'a>(
     fits: impl Fn(&Log) -> bool,
 ) -> Option<&'a Log> {
     let at = free.iter().rposition(|log| {
-        born.duration_since(log.made)
-            .is_ok_and(|age| age <= LONGEST_START)
-            && fits(log)
+        born.duration_since(log.made).is_ok_and(|age| age <= LONGEST_START) && fits(log)
     })?;
     Some(free.remove(at))
 }
@@ -89,26 +87,16 @@ mod tests {
     }
 
     fn birth(n: u8, second: u64, named: Option<&str>) -> Birth {
-        Birth {
-            id: id(n),
-            at: at(second),
-            named: named.map(Arc::from),
-        }
+        Birth { id: id(n), at: at(second), named: named.map(Arc::from) }
     }
 
     fn log(container: &str, attempt: u32, second: u64) -> Log {
-        Log {
-            made: at(second),
-            container: container.into(),
-            attempt,
-        }
+        Log { made: at(second), container: container.into(), attempt }
     }
 
     fn check(births: &[Birth], logs: &[Log], expected: &[(u8, &str)]) {
-        let expected: HashMap<_, Arc<str>> = expected
-            .iter()
-            .map(|(n, name)| (id(*n), Arc::from(*name)))
-            .collect();
+        let expected: HashMap<_, Arc<str>> =
+            expected.iter().map(|(n, name)| (id(*n), Arc::from(*name))).collect();
         assert_eq!(names(births.to_vec(), logs), expected);
     }
 

@@ -94,11 +94,10 @@ impl State {
         let Some(pod) = self.pods.get(uid) else {
             return Verdict::Open;
         };
-        let held = pod.ids.iter().any(|id| {
-            self.containers
-                .get(id)
-                .is_some_and(|container| container.born.is_some())
-        });
+        let held = pod
+            .ids
+            .iter()
+            .any(|id| self.containers.get(id).is_some_and(|container| container.born.is_some()));
         judge(self.line, pod.standing, held, now)
     }
 
@@ -150,12 +149,9 @@ impl State {
                 }
                 self.trim_containers();
             }
-            Evidence::Log {
-                pod,
-                container,
-                attempt,
-                made,
-            } => self.pod_mut(&pod, now).log(container, attempt, made),
+            Evidence::Log { pod, container, attempt, made } => {
+                self.pod_mut(&pod, now).log(container, attempt, made)
+            }
         }
     }
 
@@ -360,9 +356,7 @@ impl State {
         }
         let seq = self.next;
         self.next += 1;
-        self.pods
-            .entry(uid.clone())
-            .or_insert_with(|| Pod::new(seq, now))
+        self.pods.entry(uid.clone()).or_insert_with(|| Pod::new(seq, now))
     }
 
     fn container_mut(&mut self, id: &ContainerId) -> &mut Container {
@@ -370,10 +364,7 @@ impl State {
         self.next += 1;
         self.containers.entry(id.clone()).or_insert_with(|| {
             self.unborn += 1;
-            Container {
-                seq,
-                ..Container::default()
-            }
+            Container { seq, ..Container::default() }
         })
     }
 
@@ -394,9 +385,7 @@ impl State {
     /// Makes room for a sixteenth of the bound at a time, so that the search is paid rarely.
     fn trim_containers(&mut self) {
         if self.unborn > MAX_UNBORN {
-            self.drop_oldest(MAX_UNBORN / 16, |container| {
-                container.born.is_none().then_some(0)
-            });
+            self.drop_oldest(MAX_UNBORN / 16, |container| container.born.is_none().then_some(0));
         }
         if self.containers.len() > MAX_CONTAINERS {
             self.drop_oldest(MAX_CONTAINERS / 16, |container| {
@@ -469,11 +458,7 @@ impl Pod {
             // anew under the same name is a rotation, no start.
             Some(log) => log.made = made,
             None => {
-                self.logs.push(Log {
-                    made,
-                    container,
-                    attempt,
-                });
+                self.logs.push(Log { made, container, attempt });
                 if self.logs.len() > MAX_LOGS_PER_POD {
                     self.logs.sort_unstable();
                     self.logs.remove(0);
@@ -489,9 +474,7 @@ impl Pod {
 impl Container {
     /// What is said of this container by those who do not place it in another pod, best first.
     fn words<'a>(&'a self, uid: &'a PodUid) -> impl Iterator<Item = &'a Word> {
-        self.words
-            .values()
-            .filter(move |word| word.pod.as_ref().is_none_or(|pod| pod == uid))
+        self.words.values().filter(move |word| word.pod.as_ref().is_none_or(|pod| pod == uid))
     }
 
     fn name(&self, uid: &PodUid) -> Option<Arc<str>> {

@@ -62,11 +62,7 @@ pub(super) fn judge(line: Line, standing: Standing, held: bool, now: Instant) ->
         (_, Standing::Deleted { at }) if held || !past(at, DELETED_GRACE) => Verdict::Wanted,
         (_, Standing::Deleted { .. } | Standing::Unwanted) => Verdict::Unwanted,
         (Line::Opening { since } | Line::Failing { since }, Standing::Stranger { .. }) => {
-            if past(since, API_PATIENCE) {
-                Verdict::Wanted
-            } else {
-                Verdict::Open
-            }
+            if past(since, API_PATIENCE) { Verdict::Wanted } else { Verdict::Open }
         }
         (Line::Live, Standing::Stranger { since }) => {
             if past(since, STRANGER_GRACE) {

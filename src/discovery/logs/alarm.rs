@@ -55,11 +55,7 @@ impl<P: Clone + Eq + Hash> Alarms<P> {
                 }
             })
             .ok();
-        Self {
-            inotify,
-            places: HashMap::new(),
-            warned: false,
-        }
+        Self { inotify, places: HashMap::new(), warned: false }
     }
 
     pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {

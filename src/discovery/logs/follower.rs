@@ -107,13 +107,9 @@ impl Follower {
             return;
         };
         let path = self.pods.join(name);
-        self.inventory.learn(Evidence::Pod {
-            pod: pod.clone(),
-            by: Witness::LogDirectory,
-        });
+        self.inventory.learn(Evidence::Pod { pod: pod.clone(), by: Witness::LogDirectory });
         let pod = Arc::new(pod);
-        self.alarms
-            .watch(&path, Place::Pod(pod.clone(), path.clone()));
+        self.alarms.watch(&path, Place::Pod(pod.clone(), path.clone()));
         for container in self.list(&path).iter().flatten() {
             self.read_container(&pod, &path, container);
         }
@@ -159,12 +155,7 @@ impl Follower {
         }
         self.inventory.learn(Evidence::Container {
             id: link.id,
-            word: Word {
-                pod: uid,
-                name: link.container.into(),
-                image: None,
-                exit: None,
-            },
+            word: Word { pod: uid, name: link.container.into(), image: None, exit: None },
             by: Witness::Link,
         });
     }

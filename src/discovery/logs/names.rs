@@ -33,11 +33,7 @@ pub fn pod_directory(name: &str) -> Option<PodRef> {
     if parts.next().is_some() || !is_label(namespace) || !is_pod_name(pod) {
         return None;
     }
-    Some(PodRef {
-        namespace: namespace.into(),
-        name: pod.into(),
-        uid: PodUid::parse(uid).ok()?,
-    })
+    Some(PodRef { namespace: namespace.into(), name: pod.into(), uid: PodUid::parse(uid).ok()? })
 }
 
 /// Takes `POD_NAMESPACE_CONTAINER-ID.log` apart, a link's name in `/var/log/containers`.
@@ -48,12 +44,7 @@ pub fn link(name: &str) -> Option<LinkName<'_>> {
     if parts.next().is_some() || !is_pod_name(pod) || !is_label(namespace) || !is_label(container) {
         return None;
     }
-    Some(LinkName {
-        pod,
-        namespace,
-        container,
-        id: ContainerId::parse(id).ok()?,
-    })
+    Some(LinkName { pod, namespace, container, id: ContainerId::parse(id).ok()? })
 }
 
 /// Takes the number of the start from `N.log`; a rotated file's name (`N.log.20261123-121910`) is

@@ -35,10 +35,9 @@ impl PodView {
 fn reference(pod: &Pod, odd: &mut Vec<Oddity>) -> Option<PodRef> {
     let meta = &pod.metadata;
     let (name, namespace) = (meta.name.as_deref(), meta.namespace.as_deref());
-    let (Some(name), Some(namespace)) = (
-        name.filter(|name| is_pod_name(name)),
-        namespace.filter(|namespace| is_label(namespace)),
-    ) else {
+    let (Some(name), Some(namespace)) =
+        (name.filter(|name| is_pod_name(name)), namespace.filter(|namespace| is_label(namespace)))
+    else {
         odd.push(Oddity::Name);
         return None;
     };
@@ -54,21 +53,14 @@ fn reference(pod: &Pod, odd: &mut Vec<Oddity>) -> Option<PodRef> {
         odd.push(Oddity::Uid);
         return None;
     };
-    Some(PodRef {
-        namespace: namespace.into(),
-        name: name.into(),
-        uid,
-    })
+    Some(PodRef { namespace: namespace.into(), name: name.into(), uid })
 }
 
 fn spec(pod: &Pod, odd: &mut Vec<Oddity>) -> Vec<SpecEntry> {
     let Some(spec) = &pod.spec else {
         return Vec::new();
     };
-    let containers = spec
-        .containers
-        .iter()
-        .map(|c| (&c.name, &c.image, ContainerType::Container));
+    let containers = spec.containers.iter().map(|c| (&c.name, &c.image, ContainerType::Container));
     let init = spec.init_containers.iter().flatten().map(|c| {
         let container_type = match c.restart_policy.as_deref() {
             Some("Always") => ContainerType::Sidecar,
@@ -119,13 +111,11 @@ fn current_run(status: &ContainerStatus, name: &Arc<str>, odd: &mut Vec<Oddity>)
     let state = status.state.as_ref();
     let running = state.and_then(|state| state.running.as_ref());
     // A waiting container may still carry the id of the run before.
-    let terminated = state
-        .and_then(|state| state.terminated.as_ref())
-        .filter(|end| {
-            end.container_id
-                .as_deref()
-                .is_none_or(|text| ContainerId::parse_status(text).is_ok_and(|other| other == id))
-        });
+    let terminated = state.and_then(|state| state.terminated.as_ref()).filter(|end| {
+        end.container_id
+            .as_deref()
+            .is_none_or(|text| ContainerId::parse_status(text).is_ok_and(|other| other == id))
+    });
     Some(Run {
         id,
         name: name.clone(),
@@ -151,10 +141,7 @@ fn previous_run(status: &ContainerStatus, name: &Arc<str>, odd: &mut Vec<Oddity>
 }
 
 fn exit(end: &ContainerStateTerminated) -> Exit {
-    Exit {
-        code: end.exit_code,
-        reason: text(end.reason.as_deref()).unwrap_or_default(),
-    }
+    Exit { code: end.exit_code, reason: text(end.reason.as_deref()).unwrap_or_default() }
 }
 
 fn container_name(name: &str, odd: &mut Vec<Oddity>) -> Option<Arc<str>> {
@@ -215,11 +202,7 @@ mod tests {
             .iter()
             .map(|run| {
                 let exit = run.exit.as_ref();
-                (
-                    &*run.name,
-                    exit.map(|exit| exit.code),
-                    exit.map(|exit| &*exit.reason),
-                )
+                (&*run.name, exit.map(|exit| exit.code), exit.map(|exit| &*exit.reason))
             })
             .collect()
     }
@@ -232,11 +215,8 @@ mod tests {
         assert_eq!(first.spec.len(), 1);
         let last = views.last().unwrap();
         assert_eq!(&*last.pod.name, "arc-runner-set-x7k2p-runner-b7w5d");
-        let types: Vec<_> = last
-            .spec
-            .iter()
-            .map(|entry| (&*entry.name, entry.container_type))
-            .collect();
+        let types: Vec<_> =
+            last.spec.iter().map(|entry| (&*entry.name, entry.container_type)).collect();
         assert_eq!(
             types,
             [
@@ -274,10 +254,7 @@ mod tests {
         let (view, odd) = view(list["items"][0].take());
         let view = view.unwrap();
         assert_eq!(odd, []);
-        assert_eq!(
-            view.pod.uid.as_str(),
-            "0e269fa4-f505-4963-9096-958063077203"
-        );
+        assert_eq!(view.pod.uid.as_str(), "0e269fa4-f505-4963-9096-958063077203");
         let ephemeral = |entry: &&SpecEntry| entry.container_type == ContainerType::Ephemeral;
         assert!(view.spec.iter().filter(ephemeral).count() > 2);
         assert!(exits(&view).contains(&("oom", Some(137), Some("OOMKilled"))));
@@ -297,14 +274,7 @@ mod tests {
         ]);
         let types: Vec<_> = view(pod).0.unwrap().spec;
         let types: Vec<_> = types.iter().map(|entry| entry.container_type).collect();
-        assert_eq!(
-            types,
-            [
-                ContainerType::Init,
-                ContainerType::Sidecar,
-                ContainerType::Init
-            ]
-        );
+        assert_eq!(types, [ContainerType::Init, ContainerType::Sidecar, ContainerType::Init]);
     }
 
     #[test]
@@ -323,20 +293,15 @@ mod tests {
         let runs = view(pod).0.unwrap().runs;
         assert_eq!(runs.len(), 2);
         assert_eq!((runs[0].id.as_str(), runs[1].id.as_str()), (&*old, &*new));
-        assert_eq!(
-            (runs[0].finished, runs[0].exit.as_ref().unwrap().code),
-            (None, 1)
-        );
+        assert_eq!((runs[0].finished, runs[0].exit.as_ref().unwrap().code), (None, 1));
         assert_eq!(runs[1].exit, None);
     }
 
     #[test]
     fn a_mirror_stands_for_the_static_pod_and_for_no_other() {
         let hash = "d4d3ee05e3a7ab4fd9be4e35a8e7c1f0";
-        let (own, other) = (
-            "0e269fa4-f505-4963-9096-958063077203",
-            "1e269fa4-f505-4963-9096-958063077203",
-        );
+        let (own, other) =
+            ("0e269fa4-f505-4963-9096-958063077203", "1e269fa4-f505-4963-9096-958063077203");
         for (annotation, expected) in [(hash, hash), (other, own), ("", own)] {
             let mut pod = pod(own);
             pod["metadata"]["annotations"] = json!({MIRROR: annotation});

@@ -19,12 +19,7 @@ fn at(second: u64) -> SystemTime {
 }
 
 fn word(pod: Option<u32>, name: &str) -> Word {
-    Word {
-        pod: pod.map(uid),
-        name: name.into(),
-        image: None,
-        exit: None,
-    }
+    Word { pod: pod.map(uid), name: name.into(), image: None, exit: None }
 }
 
 fn told(n: u32, by: Witness, word: Word) -> Evidence {
@@ -33,12 +28,7 @@ fn told(n: u32, by: Witness, word: Word) -> Evidence {
 }
 
 fn log(pod: u32, container: &str, second: u64) -> Evidence {
-    Evidence::Log {
-        pod: uid(pod),
-        container: container.into(),
-        attempt: 0,
-        made: at(second),
-    }
+    Evidence::Log { pod: uid(pod), container: container.into(), attempt: 0, made: at(second) }
 }
 
 fn spec(pod: u32, name: &str, container_type: ContainerType) -> Evidence {
@@ -53,11 +43,7 @@ fn spec(pod: u32, name: &str, container_type: ContainerType) -> Evidence {
 }
 
 fn named(pod: u32, name: &str, by: Witness) -> Evidence {
-    let pod = PodRef {
-        namespace: "ns".into(),
-        name: name.into(),
-        uid: uid(pod),
-    };
+    let pod = PodRef { namespace: "ns".into(), name: name.into(), uid: uid(pod) };
     Evidence::Pod { pod, by }
 }
 
@@ -82,11 +68,9 @@ fn name(state: &mut State, n: u32) -> Option<String> {
 fn a_better_witness_corrects_a_worse_one() {
     let mut state = state([log(1, "by-order", 10)]);
     assert_eq!(name(&mut state, 1).unwrap(), "by-order");
-    for (by, expected) in [
-        (Witness::Link, "by-link"),
-        (Witness::Cri, "by-cri"),
-        (Witness::Api, "by-api"),
-    ] {
+    for (by, expected) in
+        [(Witness::Link, "by-link"), (Witness::Cri, "by-cri"), (Witness::Api, "by-api")]
+    {
         state.learn(told(1, by, word(None, expected)), Instant::now());
         assert_eq!(name(&mut state, 1).unwrap(), expected);
     }
@@ -122,10 +106,7 @@ fn without_a_spec_the_type_is_unknown() {
 fn a_sandbox_is_told_apart_even_after_it_was_given_a_name_by_order() {
     let mut state = state([log(1, "job", 10)]);
     assert_eq!(name(&mut state, 1).unwrap(), "job");
-    let sandbox = Evidence::Sandbox {
-        id: id(1),
-        pod: None,
-    };
+    let sandbox = Evidence::Sandbox { id: id(1), pod: None };
     state.learn(sandbox, Instant::now());
     let facts = state.container(&uid(1), &id(1)).unwrap();
     assert_eq!(facts.container_type, ContainerType::Sandbox);
@@ -142,14 +123,9 @@ fn the_kernel_says_which_pod_a_container_is_of() {
 #[test]
 fn an_exit_once_told_stays_told() {
     let mut ended = word(Some(1), "job");
-    ended.exit = Some(Exit {
-        code: 137,
-        reason: "OOMKilled".into(),
-    });
-    let mut state = state([
-        told(1, Witness::Api, ended.clone()),
-        told(1, Witness::Api, word(Some(1), "job")),
-    ]);
+    ended.exit = Some(Exit { code: 137, reason: "OOMKilled".into() });
+    let mut state =
+        state([told(1, Witness::Api, ended.clone()), told(1, Witness::Api, word(Some(1), "job"))]);
     assert_eq!(state.container(&uid(1), &id(1)).unwrap().exit, ended.exit);
     assert!(!state.is_unexplained(&id(1)));
     assert!(state.is_unexplained(&id(2)));
@@ -272,10 +248,7 @@ fn pods_and_logs_are_bounded_and_listed_pods_go_last() {
     for n in 0..2000 {
         state.learn(log(0, &format!("c{n}"), n), now);
     }
-    assert_eq!(
-        state.pods.get(&uid(0)).unwrap().logs.len(),
-        MAX_LOGS_PER_POD
-    );
+    assert_eq!(state.pods.get(&uid(0)).unwrap().logs.len(), MAX_LOGS_PER_POD);
 }
 
 #[test]
@@ -304,10 +277,7 @@ fn consistent() -> impl Strategy<Value = Evidence> {
         (1..6u32, 5..40u64).prop_map(|(n, second)| log(1, &format!("log-{n}"), second)),
         (1..6u32).prop_map(|n| spec(1, &format!("Api-{n}"), ContainerType::Ephemeral)),
         (1..6u32).prop_map(|n| spec(1, &format!("log-{n}"), ContainerType::Init)),
-        (1..6u32).prop_map(|n| Evidence::Sandbox {
-            id: id(n),
-            pod: None
-        }),
+        (1..6u32).prop_map(|n| Evidence::Sandbox { id: id(n), pod: None }),
         witness().prop_map(|by| named(1, &format!("{by:?}"), by)),
     ]
 }
@@ -333,9 +303,7 @@ fn answers(events: &[Event], peek: bool) -> Vec<Option<ContainerFacts>> {
             }
         }
     }
-    (1..6)
-        .map(|n| Some((*state.container(&uid(1), &id(n))?).clone()))
-        .collect()
+    (1..6).map(|n| Some((*state.container(&uid(1), &id(n))?).clone())).collect()
 }
 
 proptest! {
