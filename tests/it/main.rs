@@ -5,6 +5,8 @@
 //! with `CI` set it fails instead.
 
 #[cfg(test)]
+mod api_stand_in;
+#[cfg(test)]
 mod api_watch;
 #[cfg(test)]
 mod churn;
@@ -12,6 +14,8 @@ mod churn;
 mod containers;
 #[cfg(test)]
 mod exposition;
+#[cfg(test)]
+mod kubelet_stand_in;
 #[cfg(test)]
 mod metric_reference;
 #[cfg(test)]
