@@ -10,21 +10,13 @@ const LIMIT: Duration = Duration::from_mins(20);
 
 #[test]
 fn every_scenario_holds_on_cgroup_v2_too() {
-    let parts = [
-        Part::Program("virtme-run"),
-        Part::Program("qemu-system-x86_64"),
-        Part::Kernel,
-    ];
+    let parts = [Part::Program("virtme-run"), Part::Program("qemu-system-x86_64"), Part::Kernel];
     if in_vm() || !all_there(&parts) {
         return;
     }
     let _alone = alone();
     let report = vm::run(&["containers::", "churn::"], LIMIT);
     eprintln!("{}", report.output);
-    assert_eq!(
-        report.code,
-        Some(0),
-        "the tests in the virtual machine failed"
-    );
+    assert_eq!(report.code, Some(0), "the tests in the virtual machine failed");
     assert!(report.output.contains("test result: ok."), "no test ran");
 }

@@ -42,10 +42,7 @@ pub(crate) fn why_not_writable() -> Option<String> {
         let probe = hierarchy.join(&name);
         match fs::create_dir(&probe).and_then(|()| fs::remove_dir(&probe)) {
             Ok(()) => None,
-            Err(error) => Some(format!(
-                "no cgroup can be made: {}: {error}",
-                probe.display()
-            )),
+            Err(error) => Some(format!("no cgroup can be made: {}: {error}", probe.display())),
         }
     })
 }
@@ -130,9 +127,7 @@ impl Tree {
     /// A cgroup's directory in each hierarchy.
     pub(crate) fn directories(&self, path: &str) -> impl Iterator<Item = PathBuf> {
         let below = Path::new(&self.base).join(path);
-        self.hierarchies
-            .iter()
-            .map(move |hierarchy| hierarchy.join(&below))
+        self.hierarchies.iter().map(move |hierarchy| hierarchy.join(&below))
     }
 
     /// The directory of the hierarchy that counts CPU time.
@@ -175,9 +170,7 @@ impl CpuCounter {
         let length = self.file.read_at(&mut buffer, 0).ok()?;
         let text = std::str::from_utf8(&buffer[..length]).ok()?;
         if self.v2 {
-            let line = text
-                .lines()
-                .find_map(|line| line.strip_prefix("usage_usec "));
+            let line = text.lines().find_map(|line| line.strip_prefix("usage_usec "));
             line?.parse::<u64>().ok().map(|usec| usec * 1000)
         } else {
             text.trim().parse().ok()

@@ -28,15 +28,8 @@ impl Containerd {
         fs::write(&config, configuration(&directory)).unwrap();
         let log = fs::File::create(directory.join("log")).unwrap();
         let mut command = Command::new(parts::program("containerd").unwrap());
-        command
-            .arg("--config")
-            .arg(&config)
-            .stdout(log.try_clone().unwrap())
-            .stderr(log);
-        let containerd = Self {
-            process: Some(Running::start(&mut command)),
-            directory,
-        };
+        command.arg("--config").arg(&config).stdout(log.try_clone().unwrap()).stderr(log);
+        let containerd = Self { process: Some(Running::start(&mut command)), directory };
         let cri = containerd.cri();
         until(Duration::from_secs(90), || cri.version().ok())
             .unwrap_or_else(|| panic!("containerd does not answer:\n{}", containerd.log()));
@@ -152,9 +145,6 @@ fn unmount_below(directory: &Path) {
         .filter_map(|line| line.split(' ').nth(4))
         .filter(|target| Path::new(target).starts_with(directory));
     for target in below.collect::<Vec<_>>().into_iter().rev() {
-        Command::new("umount")
-            .args(["--lazy", target])
-            .status()
-            .ok();
+        Command::new("umount").args(["--lazy", target]).status().ok();
     }
 }

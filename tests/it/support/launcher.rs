@@ -40,12 +40,7 @@ pub(crate) fn run(node: &Node, pod: &PodPlace, name: &str, words: &str, linger: 
     let procs: Vec<String> = node
         .cgroups()
         .directories(&cgroup)
-        .map(|directory| {
-            directory
-                .join("cgroup.procs")
-                .to_string_lossy()
-                .into_owned()
-        })
+        .map(|directory| directory.join("cgroup.procs").to_string_lossy().into_owned())
         .collect();
     let mut child = Command::new(guest::load())
         .args(["join", &procs.join(",")])

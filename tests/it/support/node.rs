@@ -29,10 +29,7 @@ pub(crate) struct PodPlace {
 impl Node {
     /// An empty node.
     pub(crate) fn new() -> Self {
-        let directory = tempfile::Builder::new()
-            .prefix("ephemon-it-")
-            .tempdir()
-            .unwrap();
+        let directory = tempfile::Builder::new().prefix("ephemon-it-").tempdir().unwrap();
         let root = directory.path().join("root");
         for below in ["sys/fs", "var/log/pods", "var/log/containers"] {
             fs::create_dir_all(root.join(below)).unwrap();
@@ -89,19 +86,8 @@ impl PodPlace {
         let bits = fastrand::u128(..);
         let digits = format!("{bits:032x}");
         let part = |from: usize, to: usize| digits.get(from..to).unwrap_or_default();
-        let uid = [
-            part(0, 8),
-            part(8, 12),
-            part(12, 16),
-            part(16, 20),
-            part(20, 32),
-        ]
-        .join("-");
-        Self {
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-            uid,
-        }
+        let uid = [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-");
+        Self { namespace: namespace.to_owned(), name: name.to_owned(), uid }
     }
 
     /// Its cgroup below the node's directory of cgroups.

@@ -34,16 +34,10 @@ struct Machine(Child);
 pub(crate) fn run(filters: &[&str], limit: Duration) -> Report {
     // The machine has no compiler's patience: build here what it needs.
     guest::load();
-    let share = tempfile::Builder::new()
-        .prefix("vm-")
-        .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
-        .unwrap();
+    let share =
+        tempfile::Builder::new().prefix("vm-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let share = share.path();
-    let kvm = File::options()
-        .read(true)
-        .write(true)
-        .open("/dev/kvm")
-        .is_ok();
+    let kvm = File::options().read(true).write(true).open("/dev/kvm").is_ok();
     let machine = kvm
         .then(|| boot(share, filters, true, KVM_BOOT))
         .flatten()
@@ -59,20 +53,14 @@ pub(crate) fn run(filters: &[&str], limit: Duration) -> Report {
     drop(machine);
     let output = fs::read(share.join("output")).unwrap_or_default();
     let code = fs::read_to_string(share.join("code")).unwrap_or_default();
-    Report {
-        output: String::from_utf8_lossy(&output).into_owned(),
-        code: code.trim().parse().ok(),
-    }
+    Report { output: String::from_utf8_lossy(&output).into_owned(), code: code.trim().parse().ok() }
 }
 
 /// A machine that has begun to run the script, if it gets that far in time.
 fn boot(share: &Path, filters: &[&str], kvm: bool, limit: Duration) -> Option<Machine> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/guest/vm.sh");
     let words = ["sh", script, &share.to_string_lossy()].map(str::to_owned);
-    let test = std::env::current_exe()
-        .unwrap()
-        .to_string_lossy()
-        .into_owned();
+    let test = std::env::current_exe().unwrap().to_string_lossy().into_owned();
     let filters = filters.iter().map(|&filter| filter.to_owned());
     let line: Vec<String> = words.into_iter().chain([test]).chain(filters).collect();
     let console = File::create(share.join("console")).unwrap();

@@ -47,19 +47,13 @@ impl Witness {
         let stopped = Arc::clone(&stop);
         let watched = directory.clone();
         let thread = thread::spawn(move || watch(&watched, &stopped));
-        Self {
-            directory,
-            stop,
-            thread,
-        }
+        Self { directory, stop, thread }
     }
 
     /// All it saw, by container id, once these containers' cgroups are gone.
     pub(crate) fn testify(self, ids: &[String]) -> HashMap<String, Seen> {
         let gone = |id: &String| !self.directory.join(id).exists();
-        let all_gone = until(Duration::from_mins(1), || {
-            ids.iter().all(gone).then_some(())
-        });
+        let all_gone = until(Duration::from_mins(1), || ids.iter().all(gone).then_some(()));
         all_gone.expect("the runtime must remove the cgroups of what has ended");
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap()
@@ -76,32 +70,15 @@ fn watch(directory: &Path, stop: &AtomicBool) -> HashMap<String, Seen> {
             if name.len() == 64 && !watched.contains_key(&name) {
                 let procs = entry.path().join("cgroup.procs");
                 if let Ok(cpu) = CpuCounter::open(&entry.path()) {
-                    let seen = Seen {
-                        cpu_ns: 0,
-                        settled: false,
-                    };
-                    watched.insert(
-                        name,
-                        Watched {
-                            cpu,
-                            procs,
-                            seen,
-                            gone: false,
-                        },
-                    );
+                    let seen = Seen { cpu_ns: 0, settled: false };
+                    watched.insert(name, Watched { cpu, procs, seen, gone: false });
                 }
             }
         }
-        watched
-            .values_mut()
-            .filter(|one| !one.gone)
-            .for_each(Watched::look);
+        watched.values_mut().filter(|one| !one.gone).for_each(Watched::look);
         thread::sleep(pause);
     }
-    watched
-        .into_iter()
-        .map(|(id, one)| (id, one.seen))
-        .collect()
+    watched.into_iter().map(|(id, one)| (id, one.seen)).collect()
 }
 
 impl Watched {
