@@ -6,6 +6,7 @@
 mod container;
 mod logs;
 mod quantity;
+mod spec;
 mod status;
 mod worker;
 

@@ -73,6 +73,10 @@ pub async fn run(args: Args) -> Result<ExitCode, Error> {
 
 async fn play(args: &Args, node: &Node, binary: &Path) -> Result<ExitCode, Error> {
     let progress = Progress::start(node);
+    if !node.cgroups().enforces_memory() {
+        progress
+            .say("the script goes without its out-of-memory kill: nothing here enforces a limit");
+    }
     let port = if args.once { 0 } else { PORT };
     let listen = args.listen.unwrap_or((Ipv4Addr::LOCALHOST, port).into());
     let mut watcher = Watcher::start(binary, node, listen).await?;

@@ -9,7 +9,8 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{ChildStdin, Command};
 use tokio::sync::mpsc;
 
-use super::Kind;
+use super::{Kind, Truth};
+use crate::demo::api::store::Key;
 use crate::demo::part;
 use crate::demo::shim::{Account, Order, Word};
 
@@ -139,6 +140,29 @@ impl Container {
                 self.removed = true;
             }
             _ => {}
+        }
+    }
+
+    /// The account of it, once it is over and removed.
+    pub(super) fn truth(
+        &self,
+        (pod, uid): (&Key, &str),
+        name: &str,
+        ended: &Ended,
+        account: Account,
+    ) -> Truth {
+        Truth {
+            namespace: pod.0.clone(),
+            pod: pod.1.clone(),
+            pod_uid: uid.to_owned(),
+            container: name.to_owned(),
+            kind: self.kind,
+            id: self.id.clone(),
+            started_at: ended.since,
+            ended_at: ended.at,
+            exit_code: ended.code,
+            reason: ended.reason,
+            account,
         }
     }
 
