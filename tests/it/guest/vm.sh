@@ -1,5 +1,5 @@
 # Runs inside the virtual machine: makes it a cgroup v2 host and runs a test binary.
-# usage: vm.sh SHARE DRIVER TEST-BINARY FILTER...
+# usage: vm.sh SHARE TEST-BINARY DRIVER FILTER...
 # SHARE is a directory of the host; `booted`, `output` and `code` in it are the answer.
 # DRIVER is who makes cgroups: `cgroupfs`, or `systemd` for a systemd that is started for it.
 set -u
@@ -55,8 +55,8 @@ if [ "$1" = become-systemd ]; then
 fi
 
 share=$1
-driver=$2
-test=$3
+test=$2
+driver=$3
 shift 3
 echo yes > "$share/booted"
 export PATH=/run/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin

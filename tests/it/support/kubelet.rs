@@ -91,7 +91,7 @@ impl<'a> Pod<'a> {
             log_directory: node.pod_logs(&place).to_string_lossy().into_owned(),
             labels: labels(&place, None),
             linux: Some(LinuxPodSandboxConfig {
-                cgroup_parent: format!("/{}/{cgroup}", node.cgroups().base()),
+                cgroup_parent: place.cgroup_parent(node.cgroups()),
                 security_context: Some(SandboxSecurityContext {
                     namespace_options: Some(namespaces()),
                 }),
