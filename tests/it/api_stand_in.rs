@@ -242,7 +242,9 @@ async fn a_pods_life_is_watched_in_the_recorded_order() {
         let expected = &event["object"];
         let key = ("default".to_owned(), expected["metadata"]["name"].as_str().unwrap().to_owned());
         // What the client or the kubelet did at this point of the recording.
-        if event["type"] == "DELETED" {
+        let grace = &expected["metadata"]["deletionGracePeriodSeconds"];
+        if event["type"] == "MODIFIED" && *grace == 0 {
+            // The kubelet's last word makes this event and the `DELETED` after it.
             api.store().remove(&key);
         } else if event["type"] == "MODIFIED" {
             let (_, now) = get(&api, &path).await;

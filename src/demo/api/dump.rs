@@ -141,15 +141,15 @@ pub(super) fn pod_spec(spec: &Value) -> Vec<String> {
 /// The difference as the server quotes it: one hunk from the first changed line to the last, three
 /// lines of context.
 pub(super) fn difference(old: &[String], new: &[String]) -> String {
-    let head = old.iter().zip(new).take_while(|(a, b)| a == b).count();
     let shorter = old.len().min(new.len());
-    let tail = old
-        .iter()
-        .rev()
-        .zip(new.iter().rev())
-        .take(shorter.saturating_sub(head))
-        .take_while(|(a, b)| a == b)
-        .count();
+    let head = old.iter().zip(new).take_while(|(a, b)| a == b).count();
+    let tail = old.iter().rev().zip(new.iter().rev()).take_while(|(a, b)| a == b).count();
+    // Lines that could belong to either side go to the longer one, as in difflib.
+    let (head, tail) = if head > tail {
+        (head, tail.min(shorter.saturating_sub(head)))
+    } else {
+        (head.min(shorter.saturating_sub(tail)), tail)
+    };
     let start = head.saturating_sub(CONTEXT);
     let end = |all: &[String]| all.len().saturating_sub(tail.saturating_sub(CONTEXT));
     let (old_end, new_end) = (end(old), end(new));
@@ -279,6 +279,6 @@ mod tests {
     #[test]
     fn a_change_at_an_end_has_context_on_one_side_only() {
         assert_eq!(difference(&lines("ab"), &lines("Xab")), "@@ -1,2 +1,3 @@\n+X\n a\n b\n");
-        assert_eq!(difference(&lines("aa"), &lines("a")), "@@ -1,2 +1,1 @@\n a\n-a\n");
+        assert_eq!(difference(&lines("aa"), &lines("a")), "@@ -1,2 +1,1 @@\n-a\n a\n");
     }
 }

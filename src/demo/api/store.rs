@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -194,23 +195,23 @@ impl Store {
         let old = inner.find(key)?;
         let own = old.pointer("/spec/terminationGracePeriodSeconds");
         let grace = grace.or_else(|| own.and_then(Value::as_u64)).unwrap_or(30);
-        let mut new = (*old).clone();
-        if let Some(metadata) = section(&mut new, "metadata")
-            && !metadata.contains_key("deletionTimestamp")
-        {
-            let at = std::time::SystemTime::now() + std::time::Duration::from_secs(grace);
-            metadata.insert("deletionTimestamp".to_owned(), json!(time(at)));
-            metadata.insert("deletionGracePeriodSeconds".to_owned(), json!(grace));
-            let generation = metadata.get("generation").and_then(Value::as_u64);
-            let next = generation.unwrap_or(0).saturating_add(1);
-            metadata.insert("generation".to_owned(), json!(next));
+        if old.pointer("/metadata/deletionTimestamp").is_some() {
+            return Ok(old);
         }
-        Ok(self.replace(&mut inner, key, &old, new))
+        let mut new = deleted(&old, grace);
+        raise_generation(&mut new);
+        Ok(self.put(&mut inner, key.clone(), new))
     }
 
-    /// The pod is gone. The last object carries the version of its end, as on a real server.
+    /// The pod is gone by the kubelet's last word: first no grace is left, then no pod. The last
+    /// object carries the version of its end, as on a real server.
     pub fn remove(&self, key: &Key) {
         let mut inner = self.lock();
+        if let Ok(old) = inner.find(key)
+            && old.pointer("/metadata/deletionTimestamp").is_some()
+        {
+            self.put(&mut inner, key.clone(), deleted(&old, 0));
+        }
         let Some(old) = inner.pods.remove(key) else {
             return;
         };
@@ -224,12 +225,8 @@ impl Store {
         if *old == new {
             return Arc::new(new);
         }
-        if old.get("spec") != new.get("spec")
-            && let Some(metadata) = section(&mut new, "metadata")
-        {
-            let generation = metadata.get("generation").and_then(Value::as_u64);
-            let next = generation.unwrap_or(0).saturating_add(1);
-            metadata.insert("generation".to_owned(), json!(next));
+        if old.get("spec") != new.get("spec") {
+            raise_generation(&mut new);
         }
         self.put(inner, key.clone(), new)
     }
@@ -291,6 +288,25 @@ impl PatchKind {
             }
         }
     }
+}
+
+fn raise_generation(pod: &mut Value) {
+    if let Some(metadata) = section(pod, "metadata") {
+        let generation = metadata.get("generation").and_then(Value::as_u64);
+        let next = generation.unwrap_or(0).saturating_add(1);
+        metadata.insert("generation".to_owned(), json!(next));
+    }
+}
+
+/// The pod as it is to end within this grace.
+fn deleted(pod: &Value, grace: u64) -> Value {
+    let mut pod = pod.clone();
+    let end = SystemTime::now().checked_add(Duration::from_secs(grace));
+    if let (Some(metadata), Some(end)) = (section(&mut pod, "metadata"), end) {
+        metadata.insert("deletionTimestamp".to_owned(), json!(time(end)));
+        metadata.insert("deletionGracePeriodSeconds".to_owned(), json!(grace));
+    }
+    pod
 }
 
 fn stamped(mut pod: Value, version: u64) -> Arc<Value> {
