@@ -177,7 +177,7 @@ impl Node {
         &self,
         namespace: &str,
         pod: &str,
-        containers: Vec<Value>,
+        containers: &[Value],
     ) -> Result<Arc<Value>, Error> {
         let key = (namespace.to_owned(), pod.to_owned());
         let patch = json!({"spec": {"ephemeralContainers": containers}});

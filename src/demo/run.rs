@@ -25,7 +25,7 @@ const PORT: u16 = 9911;
 /// When several containers end at once, after the pods run.
 const TOGETHER: Duration = Duration::from_secs(8);
 /// Longest wait for pods to run, or for containers and pods to end, beyond the script.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// As often as an eager Prometheus.
 const SCRAPE: Duration = Duration::from_secs(1);
 /// Longest wait for the last series after the last container.
@@ -132,7 +132,7 @@ async fn round(node: &Node, cast: &Cast) -> Result<(), Error> {
     let ends = scenes.iter().map(|scene| scene.ends).sum();
     for scene in scenes {
         sleep(scene.at.saturating_sub(begin.elapsed())).await;
-        node.add_ephemeral("default", &scene.pod, scene.containers)?;
+        node.add_ephemeral("default", &scene.pod, &scene.containers)?;
     }
     let ended = |happening: &Happening| match happening {
         Happening::Ended(truth) => truth.kind == Kind::Ephemeral,
@@ -190,9 +190,9 @@ async fn settle(
     let truths = node.truth();
     loop {
         shown.enter(&watcher.scrape().await?);
-        let cost = watcher.cost().unwrap_or_default();
+        let spent = watcher.cost().unwrap_or_default();
         let wall = begin.elapsed().as_secs_f64();
-        let report = Report::new(&truths, &cast.runners(), shown, cost, wall);
+        let report = Report::new(&truths, &cast.runners(), shown, spent, wall);
         if report.faults().is_empty() || deadline.is_none_or(|at| Instant::now() >= at) {
             return Ok(report);
         }

@@ -158,7 +158,7 @@ impl Watcher {
     /// Waits until the process is gone by itself.
     pub(super) async fn ended(&mut self) {
         if self.child.wait().await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

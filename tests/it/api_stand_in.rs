@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// Nothing here takes longer unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const STRATEGIC: &str = "application/strategic-merge-patch+json";
 const MERGE: &str = "application/merge-patch+json";
 const JSON_PATCH: &str = "application/json-patch+json";
@@ -256,13 +256,13 @@ async fn a_pods_life_is_watched_in_the_recorded_order() {
             {
                 ask(&api, Method::DELETE, &path, "", &Value::Null).await;
             } else if more > 0 {
-                let patch = json!({"spec": {"ephemeralContainers": spec.unwrap()[..more]}});
+                let added = json!({"spec": {"ephemeralContainers": spec.unwrap()[..more]}});
                 let (code, answer) = ask(
                     &api,
                     Method::PATCH,
                     &format!("{path}/ephemeralcontainers"),
                     STRATEGIC,
-                    &patch,
+                    &added,
                 )
                 .await;
                 assert_eq!(code, 200, "{answer}");

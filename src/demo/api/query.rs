@@ -71,7 +71,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_encoded_byte_by_byte_comes_back(text in "\\PC{1,20}") {
-            let encoded: String = text.bytes().map(|b| format!("%{b:02X}")).collect();
+            let encoded = text.bytes().fold(String::new(), |all, b| format!("{all}%{b:02X}"));
             let query = Query::parse(&format!("k={encoded}"));
             prop_assert_eq!(query.get("k"), Some(text.as_str()));
         }

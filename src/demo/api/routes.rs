@@ -90,10 +90,10 @@ async fn route(
             let body = body(request).await?;
             Ok(json_answer(201, &*store.create(namespace, body)?))
         }
-        (&Method::GET, ["api", "v1", "namespaces", namespace, "pods", name])
-        | (
+        (
             &Method::GET,
-            ["api", "v1", "namespaces", namespace, "pods", name, "status" | "ephemeralcontainers"],
+            ["api", "v1", "namespaces", namespace, "pods", name]
+            | ["api", "v1", "namespaces", namespace, "pods", name, "status" | "ephemeralcontainers"],
         ) => Ok(json_answer(200, &*store.get(&key(namespace, name))?)),
         (&Method::DELETE, ["api", "v1", "namespaces", namespace, "pods", name]) => {
             let grace = query.get("gracePeriodSeconds").and_then(|g| g.parse().ok());
@@ -103,12 +103,12 @@ async fn route(
         }
         (&Method::PATCH, ["api", "v1", "namespaces", namespace, "pods", name, rest @ ..]) => {
             let kind = patch_kind(&request)?;
-            let patch = body(request).await?;
+            let change = body(request).await?;
             let key = key(namespace, name);
             match rest {
-                [] => Ok(json_answer(200, &*store.patch(&key, kind, &patch)?)),
+                [] => Ok(json_answer(200, &*store.patch(&key, kind, &change)?)),
                 ["ephemeralcontainers"] => {
-                    Ok(json_answer(200, &*store.patch_ephemeral(&key, kind, &patch)?))
+                    Ok(json_answer(200, &*store.patch_ephemeral(&key, kind, &change)?))
                 }
                 _ => Err(unknown()),
             }

@@ -34,7 +34,7 @@ pub(super) fn mounts() -> Vec<Mount> {
     table.lines().filter_map(parse_mount).collect()
 }
 
-/// One line of mountinfo, when it is of a cgroup hierarchy. Source: proc_pid_mountinfo(5).
+/// One line of mountinfo, when it is of a cgroup hierarchy. Source: `proc_pid_mountinfo(5)`.
 fn parse_mount(line: &str) -> Option<Mount> {
     let (left, right) = line.split_once(" - ")?;
     let mut left = left.split(' ').skip(4);

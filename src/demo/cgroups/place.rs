@@ -63,6 +63,7 @@ const PERIOD_USEC: u64 = 100_000;
 
 impl Place {
     /// A place below this one.
+    #[must_use]
     pub fn child(&self, name: &str) -> Self {
         match self {
             Self::V1 { dirs } => Self::V1 {

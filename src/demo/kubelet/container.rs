@@ -18,6 +18,9 @@ use crate::demo::shim::{Account, Order, Word};
 const RUNTIME: &str = "failed to create containerd task: failed to create shim task: OCI runtime \
     create failed: runc create failed: unable to start container process";
 
+/// A word of a shim, with the name of its container.
+pub(super) type Told = (String, Word);
+
 /// A running or ended container.
 #[derive(Debug)]
 pub(super) struct Container {
@@ -62,7 +65,7 @@ impl Container {
         kind: Kind,
         id: String,
         order: &Order,
-        words: mpsc::Sender<(String, Word)>,
+        words: mpsc::Sender<Told>,
     ) -> io::Result<Self> {
         let mut child = Command::new(binary)
             .args([part::NAME, "shim"])

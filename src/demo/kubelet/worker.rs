@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at};
 
-use super::container::{Container, State, new_id};
+use super::container::{Container, State, Told, new_id};
 use super::status::{Seen, View};
 use super::{Desk, Happening, Kind, logs, spec};
 use crate::demo::api::object::{items, text, time};
@@ -38,7 +38,7 @@ pub(super) struct Worker {
     start_time: String,
     finished: bool,
     last_end: Option<Instant>,
-    words: (mpsc::Sender<(String, Word)>, mpsc::Receiver<(String, Word)>),
+    words: (mpsc::Sender<Told>, mpsc::Receiver<Told>),
     stopped: watch::Receiver<bool>,
 }
 

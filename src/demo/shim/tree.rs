@@ -115,7 +115,8 @@ impl Book {
                 // Its time is counted when it is reaped.
                 continue;
             }
-            procs.push_str(&format!("{pid}\n"));
+            procs.push_str(&pid.to_string());
+            procs.push('\n');
             add(&mut now.user_usec, usec(stat.utime.saturating_add(children(stat.cutime))));
             add(&mut now.system_usec, usec(stat.stime.saturating_add(children(stat.cstime))));
             add(&mut now.minor_faults, stat.minflt.saturating_add(stat.cminflt));
