@@ -190,7 +190,8 @@ fn names(text: &str, name: &str) -> bool {
             let after = line.get(at + name.len()..).unwrap_or_default();
             let own_word =
                 !before.ends_with(|last: char| last.is_alphanumeric() || "_:.".contains(last));
-            own_word && (after.starts_with("::") || before.trim_end().ends_with("use"))
+            let whole = !after.starts_with(|next: char| next.is_alphanumeric() || next == '_');
+            own_word && whole && (after.starts_with("::") || before.trim_end().ends_with("use"))
         })
     })
 }
