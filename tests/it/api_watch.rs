@@ -1,26 +1,19 @@
 //! The API watch against a server that misbehaves by script. Each request must be the one the
 //! script expects next; too few and too many both fail.
 
-#![expect(clippy::string_slice, reason = "a test fails by panicking")]
+#![expect(clippy::string_slice, reason = "the string is the test's own")]
 
 mod script;
 
-use std::collections::VecDeque;
-use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ephemon::discovery::api::{Options, Patience, Watch};
-use ephemon::discovery::inventory::{Inventory, Verdict};
+use ephemon::discovery::api::Watch;
+use ephemon::discovery::inventory::Verdict;
 use ephemon::model::{ContainerId, ContainerType, PodUid};
-use ephemon::vitals::Vitals;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
 
 const RECORDED_WATCH: &str = include_str!("fixtures/kubernetes-1.36/watch-pods.jsonl");
 const RECORDED_LIST: &str = include_str!("fixtures/kubernetes-1.36/pod-list.json");

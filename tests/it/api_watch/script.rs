@@ -2,7 +2,7 @@
 
 use ephemon::discovery::api::{Options, Patience, Watch};
 use ephemon::discovery::inventory::{Inventory, Verdict};
-use ephemon::model::{ContainerId, ContainerType, PodUid};
+use ephemon::model::PodUid;
 use ephemon::vitals::Vitals;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::{RECORDED_LIST, TOKEN, WHOLE_WATCH};
+use super::{TOKEN, WHOLE_WATCH};
 
 /// What the client must ask next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,11 +45,11 @@ pub(super) enum End {
 }
 
 pub(super) struct Rig {
-    inventory: Inventory,
-    listed: oneshot::Receiver<()>,
-    asked: Arc<Mutex<Asked>>,
+    pub(super) inventory: Inventory,
+    pub(super) listed: oneshot::Receiver<()>,
+    pub(super) asked: Arc<Mutex<Asked>>,
     watch: JoinHandle<()>,
-    log: Log,
+    pub(super) log: Log,
     _kubeconfig: tempfile::NamedTempFile,
     _quiet: tracing::subscriber::DefaultGuard,
 }
