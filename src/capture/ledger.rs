@@ -59,6 +59,13 @@ impl Ledger {
         self.settled = self.settled.less(last);
     }
 
+    /// CPU time that is accounted for beside the living: baseline and finals, in nanoseconds.
+    /// `None` before the books are open.
+    pub(crate) fn known_cpu_ns(&self) -> Option<u64> {
+        let baseline = self.baseline.as_ref()?.cpu_ns().unwrap_or(0);
+        baseline.checked_add(self.settled.cpu_ns().unwrap_or(0))
+    }
+
     /// What the pod used that no final and no living container accounts for. `None` before the
     /// books are open.
     pub(crate) fn residual(&self, pod: &Additive, living: &Additive) -> Option<Additive> {

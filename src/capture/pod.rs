@@ -61,6 +61,12 @@ impl Pod {
         Some(Additive::of(&self.usage))
     }
 
+    /// Reads the pod's own CPU counter alone.
+    pub(crate) fn read_cpu_ns(&mut self, buffer: &mut Vec<u8>) -> Option<u64> {
+        let read = self.files.read_cpu(&mut self.usage, buffer).ok()?;
+        self.usage.cpu.usage_ns.filter(|_| read)
+    }
+
     /// Balances the books and returns the record to show.
     pub(crate) fn balance(&mut self, own: &Additive, living: &Additive) -> PodRecord {
         self.ledger.open(own, living);

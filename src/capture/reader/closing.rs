@@ -7,9 +7,50 @@ use super::lifecycle::ended_unseen;
 use crate::capture::additive::Additive;
 use crate::capture::ledger::Ledger;
 use crate::capture::living::{Living, Phase};
-use crate::model::{ContainerId, PodUid, Quality};
+use crate::model::{ContainerId, Ended, PodUid, Quality};
+
+/// A final that the pod's counters mend by more than this, or by more than a hundredth of itself, is
+/// `residual` and not `exact`: 1 ms.
+const EXACT_WITHIN_NS: u64 = 1_000_000;
 
 impl Reader {
+    /// A container is gone whose final was read while it was empty. A process is charged for its
+    /// last steps after it has left its group, so the final reading may have come too early: what
+    /// the pod has and nobody accounts for is this container's.
+    pub(super) fn close_exact(&mut self, mut container: Living, mut ended: Ended) {
+        if let (Some(left_ns), Some(read_ns)) =
+            (self.cpu_left_over(&container), container.usage.cpu.usage_ns)
+        {
+            container.usage.cpu.usage_ns = Some(read_ns.saturating_add(left_ns));
+            if left_ns > EXACT_WITHIN_NS.max(read_ns / 100) {
+                ended.quality = Quality::Residual;
+            }
+        }
+        let quality = ended.quality;
+        self.finish(container.record(Some(ended)), quality, container.sandbox);
+    }
+
+    /// CPU time of the pod that is neither this container's nor any other's. `None` where it cannot
+    /// be told, or where another is gone whose own closing will look.
+    fn cpu_left_over(&mut self, container: &Living) -> Option<u64> {
+        let pod = self.pods.get_mut(&container.pod)?;
+        let own_ns = pod.read_cpu_ns(&mut self.buffer)?;
+        let mut known_ns = pod.ledger.known_cpu_ns()?.checked_add(container.usage.cpu.usage_ns?)?;
+        let siblings = pod.containers.iter().filter_map(|id| self.keys.get(id)).copied();
+        for key in siblings.collect::<Vec<_>>() {
+            let sibling = self.living.get_mut(&key)?;
+            if matches!(sibling.phase, Phase::Empty { told: true, .. }) {
+                continue;
+            }
+            let read = sibling.read_cpu(&mut self.buffer);
+            if !read && sibling.exact_end().is_none() {
+                return None;
+            }
+            known_ns = known_ns.checked_add(sibling.usage.cpu.usage_ns.unwrap_or(0))?;
+        }
+        Some(own_ns.saturating_sub(known_ns))
+    }
+
     /// A container is gone whose final reading was missed: the pod's own counters tell what it
     /// used. Others found gone by the same look are closed with it.
     pub(super) fn close(&mut self, container: Living) {
@@ -31,7 +72,8 @@ impl Reader {
     }
 
     /// Reads the pod, then its living containers: the parent first, so that version 2 gathers the
-    /// whole subtree's counters once, and CPU time before all else, since it moves on. Containers found gone without a final are moved to `missed`.
+    /// whole subtree's counters once, and CPU time before all else, since it moves on. Containers
+    /// found gone without a final are moved to `missed`.
     fn read_pod(&mut self, uid: &PodUid, missed: &mut Vec<Living>) -> Option<(Additive, Additive)> {
         let pod = self.pods.get_mut(uid)?;
         let own = pod.read(&mut self.buffer)?;
@@ -48,7 +90,11 @@ impl Reader {
             match container.phase {
                 // Already in the books.
                 Phase::Empty { told: true, .. } => {}
-                Phase::Empty { .. } => living.add(&Additive::of(&container.usage)),
+                Phase::Empty { .. } => {
+                    // Gone or not, its figures are as good as final.
+                    container.read_cpu(&mut self.buffer);
+                    living.add(&Additive::of(&container.usage));
+                }
                 Phase::Fresh | Phase::Running => {
                     if container.asleep() {
                         return None;

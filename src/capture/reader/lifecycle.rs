@@ -31,7 +31,7 @@ const RUNG_FOR: Duration = Duration::from_millis(50);
 /// A container is young for this long.
 const YOUNG: Duration = Duration::from_secs(1);
 /// The sandbox's process is `runc` first; its name is looked at for this long.
-const SANDBOX_TOLD: Duration = Duration::from_secs(2);
+const SANDBOX_TOLD: Duration = Duration::from_mins(1);
 
 impl Reader {
     pub(super) fn pod_born(&mut self, uid: PodUid, path: &Path, source: Source) {
@@ -307,15 +307,12 @@ impl Reader {
     /// Its directory is gone.
     pub(super) fn died(&mut self, id: &ContainerId) {
         let Some(container) = self.bury(id) else { return };
-        self.inventory.ended(id);
         if container.asleep() {
             return;
         }
         match (container.phase, container.exact_end()) {
             (Phase::Empty { told: true, .. }, _) => {}
-            (_, Some(ended)) => {
-                self.finish(container.record(Some(ended)), Quality::Exact, container.sandbox);
-            }
+            (_, Some(ended)) => self.close_exact(container, ended),
             (_, None) => self.close(container),
         }
     }
@@ -324,6 +321,7 @@ impl Reader {
     pub(super) fn bury(&mut self, id: &ContainerId) -> Option<Living> {
         let key = self.keys.remove(id)?;
         let container = self.living.remove(&key)?;
+        self.inventory.ended(id);
         self.timers.remove(&(container.due, key));
         if let Some(pod) = self.pods.get_mut(&container.pod) {
             pod.containers.retain(|other| other != id);

@@ -121,6 +121,26 @@ fn a_final_read_while_empty_is_exact_and_keeps_the_living_gauges() {
 }
 
 #[test]
+fn what_was_charged_after_the_final_reading_is_found_in_the_pod() {
+    let mut rig = Rig::new();
+    rig.pod_uses(0);
+    rig.start();
+    for (digit, late_us, quality) in [('a', 500, Quality::Exact), ('b', 40_000, Quality::Residual)]
+    {
+        let before = if digit == 'a' { 0 } else { 52_500 };
+        rig.container_uses(digit, 1_000, 1);
+        until(|| rig.record(digit));
+        rig.container_uses(digit, 52_000, 0);
+        std::thread::sleep(Duration::from_millis(20));
+        rig.pod_uses(before + 52_000 + late_us);
+        rig.remove(digit);
+        let record = rig.ended(digit);
+        assert_eq!(record.ended.as_ref().unwrap().quality, quality);
+        assert_eq!(record.usage.cpu.usage_ns, Some((52_000 + late_us) * 1000));
+    }
+}
+
+#[test]
 fn what_a_final_missed_is_found_in_the_pod() {
     let mut rig = Rig::new();
     rig.pod_uses(0);
