@@ -43,7 +43,8 @@ fn benches(criterion: &mut Criterion) {
 }
 
 fn records() -> impl Iterator<Item = Record> {
-    let a_container = 55;
+    // With two devices and no end.
+    let a_container = 44;
     let born = SystemTime::now() - Duration::from_mins(10);
     (0..=SERIES / a_container).map(move |n| Record {
         id: ContainerId::parse(&format!("{n:012x}{:052x}", 0)).expect("an id"),
