@@ -31,7 +31,7 @@ const RUNG_FOR: Duration = Duration::from_millis(50);
 /// A container is young for this long.
 const YOUNG: Duration = Duration::from_secs(1);
 /// The sandbox's process is `runc` first; its name is looked at for this long.
-const SANDBOX_TOLD: Duration = Duration::from_secs(2);
+const SANDBOX_TOLD: Duration = Duration::from_mins(1);
 
 impl Reader {
     pub(super) fn pod_born(&mut self, uid: PodUid, path: &Path, source: Source) {
