@@ -18,8 +18,9 @@ use super::cri_wire::{
     StopContainerRequest,
 };
 
-/// The kubelet's `--runtime-request-timeout`.
-const LIMIT: Duration = Duration::from_mins(2);
+/// Longer than the kubelet's `--runtime-request-timeout` of two minutes: ten starts at once in
+/// software emulation on a busy machine take that.
+const LIMIT: Duration = Duration::from_mins(8);
 
 /// A connection to the runtime's socket. Calls block; each burst thread has its own.
 #[derive(Debug)]

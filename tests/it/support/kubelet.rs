@@ -151,7 +151,7 @@ impl<'a> Pod<'a> {
 
     /// Waits for a container's end.
     pub(crate) fn wait(&self, cri: &Cri, id: &str) -> ContainerStatus {
-        until(Duration::from_mins(2), || {
+        until(Duration::from_mins(5), || {
             cri.container_status(id).ok().filter(|status| status.state == CONTAINER_EXITED)
         })
         .unwrap_or_else(|| panic!("container {id} of {} does not end", self.place.name))

@@ -69,8 +69,11 @@ fn boot(share: &Path, words: &[&str], kvm: bool, limit: Duration) -> Option<Mach
     let test = std::env::current_exe().unwrap();
     let line = format!("sh {script} {} {} {}", share.display(), test.display(), words.join(" "));
     let console = File::create(share.join("console")).unwrap();
-    let mut command = Command::new(parts::program("virtme-run").unwrap());
+    // Even if this process is killed no machine stays behind.
+    let mut command = Command::new("setpriv");
     command
+        .args(["--pdeathsig", "KILL"])
+        .arg(parts::program("virtme-run").unwrap())
         .arg("--kimg")
         .arg(parts::kernel().unwrap())
         .args(["--mods", "auto", "--memory", "2G", "--cpus", "2", "--rwdir"])
