@@ -21,8 +21,8 @@ mod shown;
 mod watcher;
 mod workload;
 
+pub use self::kubelet::{Happening, Kind, Truth};
 pub use args::Args;
-pub use kubelet::{Happening, Kind, Truth};
 pub use node::{Node, NodeOptions};
 pub use run::{Error, run};
 pub use watcher::WatcherError;

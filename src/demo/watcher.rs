@@ -27,7 +27,7 @@ const LAST_LINES: usize = 20;
 /// The longest answer taken.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
 /// How long the agent may take to listen, to be ready, to answer, to end.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Pause between looks at something that is not there yet.
 const PAUSE: Duration = Duration::from_millis(50);
 

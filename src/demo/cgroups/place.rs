@@ -79,17 +79,29 @@ impl Place {
         }
     }
 
+    /// Makes a container's cgroup and sets its limits. Out of memory, all of it is killed.
+    ///
+    /// Source: kubernetes v1.36.2, `kuberuntime_container_linux.go`: `memory.oom.group` is set for
+    /// containers, not for pods, and in version 2 only.
+    pub fn make(&self, limits: &Limits) -> Result<(), Error> {
+        self.create(limits)?;
+        if let Self::V2 { dir } = self {
+            // Only where memory is accounted.
+            drop(write(&dir.join("memory.oom.group"), "1"));
+        }
+        Ok(())
+    }
+
     /// Makes a pod's cgroup, ready for containers below it.
     pub fn make_pod(&self, limits: &Limits) -> Result<(), Error> {
-        self.make(limits)?;
+        self.create(limits)?;
         if let Self::V2 { dir } = self {
             v2::delegate(dir);
         }
         Ok(())
     }
 
-    /// Makes the cgroup and sets its limits.
-    pub fn make(&self, limits: &Limits) -> Result<(), Error> {
+    fn create(&self, limits: &Limits) -> Result<(), Error> {
         match self {
             Self::V1 { dirs } => {
                 for dir in distinct(dirs) {
@@ -193,7 +205,6 @@ fn limit_v2(dir: &Path, limits: &Limits) -> Result<(), Error> {
     if let Some(bytes) = limits.memory_bytes.filter(|_| has("memory.max")) {
         write(&dir.join("memory.max"), &bytes.to_string())?;
         drop(write(&dir.join("memory.swap.max"), "0"));
-        drop(write(&dir.join("memory.oom.group"), "1"));
     }
     if let Some(millis) = limits.cpu_millis.filter(|_| has("cpu.max")) {
         let quota = millis.saturating_mul(PERIOD_USEC) / 1000;
