@@ -52,6 +52,8 @@ pub(crate) struct Living {
     pub(crate) rung_at: Option<Instant>,
     /// Found to be the sandbox.
     pub(crate) sandbox: bool,
+    /// When its pod was last asked about.
+    pub(crate) judged_at: Instant,
     /// When the timer is set for, to find the entry again.
     pub(crate) due: Instant,
     files: Option<Files>,
@@ -91,6 +93,7 @@ impl Living {
             alarm: None,
             rung_at: None,
             sandbox: false,
+            judged_at: now,
             due: now,
             files: None,
             limits_at: None,

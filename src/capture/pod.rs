@@ -67,10 +67,9 @@ impl Pod {
         self.usage.cpu.usage_ns.filter(|_| read)
     }
 
-    /// Balances the books and returns the record to show.
-    pub(crate) fn balance(&mut self, own: &Additive, living: &Additive) -> PodRecord {
-        self.ledger.open(own, living);
-        self.accounting_error = self.ledger.error_ratio(own, living);
+    /// Balances the CPU time and returns the record to show.
+    pub(crate) fn balance(&mut self, own_ns: u64, living_ns: u64) -> PodRecord {
+        self.accounting_error = self.ledger.error_ratio(own_ns, living_ns);
         self.record(false)
     }
 

@@ -14,6 +14,8 @@ use rustix::io::Errno;
 
 mod closing;
 mod lifecycle;
+mod selection;
+mod timing;
 
 use super::books::Books;
 use super::cadence::{Budget, Cadence};
@@ -109,6 +111,7 @@ pub(super) struct Reader {
     pub(super) timers: BTreeSet<(Instant, u64)>,
     pub(super) buffer: Vec<u8>,
     tree: CgroupTree,
+    pub(super) epoch: Instant,
     next_key: u64,
     started: bool,
 }
@@ -156,6 +159,7 @@ pub fn start(
         timers: BTreeSet::new(),
         buffer: Vec::new(),
         tree,
+        epoch: Instant::now(),
         next_key: FIRST_KEY,
         started: false,
     };

@@ -44,12 +44,21 @@ fn main() {
     for pod in &pods {
         node.cgroups().make(&pod.cgroup());
     }
-    let agent = Agent::start(&node, &[]);
-    capture(&node, &pods, &agent);
-    agent.stop();
-    let agent = Agent::start(&node, &[]);
-    cost(&node, &pods, &agent);
-    agent.stop();
+    // `cargo bench --bench node -- cost` runs that part alone.
+    let wanted = |part: &str| {
+        let mut named = std::env::args().skip(1).filter(|word| !word.starts_with('-')).peekable();
+        named.peek().is_none() || named.any(|word| word == part)
+    };
+    if wanted("capture") {
+        let agent = Agent::start(&node, &[]);
+        capture(&node, &pods, &agent);
+        agent.stop();
+    }
+    if wanted("cost") {
+        let agent = Agent::start(&node, &[]);
+        cost(&node, &pods, &agent);
+        agent.stop();
+    }
     for pod in &pods {
         node.cgroups().remove(&pod.cgroup());
     }

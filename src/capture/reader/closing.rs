@@ -35,20 +35,28 @@ impl Reader {
     fn cpu_left_over(&mut self, container: &Living) -> Option<u64> {
         let pod = self.pods.get_mut(&container.pod)?;
         let own_ns = pod.read_cpu_ns(&mut self.buffer)?;
-        let mut known_ns = pod.ledger.known_cpu_ns()?.checked_add(container.usage.cpu.usage_ns?)?;
-        let siblings = pod.containers.iter().filter_map(|id| self.keys.get(id)).copied();
-        for key in siblings.collect::<Vec<_>>() {
-            let sibling = self.living.get_mut(&key)?;
-            if matches!(sibling.phase, Phase::Empty { told: true, .. }) {
+        let settled_ns = pod.ledger.known_cpu_ns()?.checked_add(container.usage.cpu.usage_ns?)?;
+        let living_ns = self.living_cpu_ns(&container.pod)?;
+        Some(own_ns.saturating_sub(settled_ns.checked_add(living_ns)?))
+    }
+
+    /// Σ CPU time of the pod's containers that are not settled, read now.
+    fn living_cpu_ns(&mut self, uid: &PodUid) -> Option<u64> {
+        let ids = self.pods.get(uid)?.containers.iter();
+        let keys: Vec<u64> = ids.filter_map(|id| self.keys.get(id)).copied().collect();
+        let mut sum_ns = 0_u64;
+        for key in keys {
+            let container = self.living.get_mut(&key)?;
+            if matches!(container.phase, Phase::Empty { told: true, .. }) {
                 continue;
             }
-            let read = sibling.read_cpu(&mut self.buffer);
-            if !read && sibling.exact_end().is_none() {
+            let read = container.read_cpu(&mut self.buffer);
+            if !read && container.exact_end().is_none() {
                 return None;
             }
-            known_ns = known_ns.checked_add(sibling.usage.cpu.usage_ns.unwrap_or(0))?;
+            sum_ns = sum_ns.checked_add(container.usage.cpu.usage_ns.unwrap_or(0))?;
         }
-        Some(own_ns.saturating_sub(known_ns))
+        Some(sum_ns)
     }
 
     /// A container is gone whose final reading was missed: the pod's own counters tell what it
@@ -66,8 +74,8 @@ impl Reader {
         }
         let residual = self.pods.get(&uid).and_then(|pod| pod.ledger.residual(&own, &known));
         self.settle_missed(missed, residual);
-        if let Some(pod) = self.pods.get_mut(&uid) {
-            self.books.enter_pod(pod.balance(&own, &living));
+        if let (Some(pod), Some(own_ns)) = (self.pods.get_mut(&uid), own.cpu_ns()) {
+            self.books.enter_pod(pod.balance(own_ns, living.cpu_ns().unwrap_or(0)));
         }
     }
 
@@ -138,21 +146,38 @@ impl Reader {
         }
     }
 
-    /// Balances every pod's books.
+    /// Balances every pod's books: CPU time alone, once they are open.
     pub(super) fn balance_all(&mut self) {
         let uids: Vec<PodUid> = self.pods.keys().cloned().collect();
         for uid in uids {
-            let mut missed = Vec::new();
-            let Some((own, living)) = self.read_pod(&uid, &mut missed) else {
-                continue;
-            };
-            if !missed.is_empty() {
-                for container in missed {
-                    self.close(container);
-                }
-            } else if let Some(pod) = self.pods.get_mut(&uid) {
-                self.books.enter_pod(pod.balance(&own, &living));
+            if self.pods.get(&uid).is_some_and(|pod| pod.ledger.is_open()) {
+                self.balance(&uid);
+            } else {
+                self.open_books(&uid);
             }
+        }
+    }
+
+    fn balance(&mut self, uid: &PodUid) {
+        let Some(pod) = self.pods.get_mut(uid) else { return };
+        let Some(own_ns) = pod.read_cpu_ns(&mut self.buffer) else { return };
+        let Some(living_ns) = self.living_cpu_ns(uid) else { return };
+        if let Some(pod) = self.pods.get_mut(uid) {
+            self.books.enter_pod(pod.balance(own_ns, living_ns));
+        }
+    }
+
+    /// Sets the baseline of a pod that was found running.
+    fn open_books(&mut self, uid: &PodUid) {
+        let mut missed = Vec::new();
+        if let Some((own, living)) = self.read_pod(uid, &mut missed)
+            && let Some(pod) = self.pods.get_mut(uid)
+        {
+            pod.ledger.open(&own, &living);
+            self.books.enter_pod(pod.record(false));
+        }
+        for container in missed {
+            self.close(container);
         }
     }
 }

@@ -10,7 +10,7 @@ use super::Reader;
 use crate::capture::additive::Additive;
 use crate::capture::alarm::{self, Alarm};
 use crate::capture::books::Record;
-use crate::capture::cadence::{Cadence, OVER_AFTER};
+use crate::capture::cadence::OVER_AFTER;
 use crate::capture::living::{Living, Phase, Reading};
 use crate::capture::pod::Pod;
 use crate::cgroup::Gone;
@@ -18,18 +18,6 @@ use crate::discovery::inventory::Verdict;
 use crate::model::{ContainerId, Ended, PodUid, Quality};
 use crate::vitals::{Reason, Signal, Source};
 
-/// A pod that the API does not list is captured this long all the same: the list may be behind.
-const UNWANTED_AFTER: Duration = Duration::from_secs(10);
-/// A sleeping container's pod is asked about at this interval.
-const ASLEEP_EVERY: Duration = Duration::from_secs(5);
-/// Without events a group that has had no process yet is looked at this often, while it is young.
-const LOOK_FRESH: Duration = Duration::from_millis(2);
-/// And this often later, or where no process can be waited for.
-const LOOK_BLIND: Duration = Duration::from_millis(10);
-/// After an alarm rang the group is looked at every millisecond for this long.
-const RUNG_FOR: Duration = Duration::from_millis(50);
-/// A container is young for this long.
-const YOUNG: Duration = Duration::from_secs(1);
 /// The sandbox's process is `runc` first; its name is looked at for this long.
 const SANDBOX_TOLD: Duration = Duration::from_mins(1);
 
@@ -155,18 +143,7 @@ impl Reader {
 
     /// A container's timer: sleep on, sample, look, or settle.
     pub(super) fn on_timer(&mut self, key: u64, now: Instant) {
-        let Some(container) = self.living.get(&key) else {
-            return;
-        };
-        let uid = container.pod.clone();
-        let wanted = self.inventory.verdict(&uid) != Verdict::Unwanted;
-        let asleep = container.asleep();
-        if asleep && wanted {
-            self.wake_pod(&uid, now);
-        } else if !asleep && !wanted && now.duration_since(container.born_at) >= UNWANTED_AFTER {
-            self.vitals.dropped(Signal::Metrics, Reason::Unselected);
-            self.put_to_sleep(key);
-        }
+        self.judge(key, now);
         match self.living.get(&key).map(|container| (container.asleep(), container.phase)) {
             None | Some((true, _)) => {}
             Some((false, Phase::Empty { since, told, .. })) => {
@@ -176,11 +153,19 @@ impl Reader {
                 }
             }
             Some((false, Phase::Fresh | Phase::Running)) => {
-                self.look(key, now);
+                self.look_if_blind(key, now);
                 self.sample_if_due(key, now);
             }
         }
         self.reset_timer(key, now);
+    }
+
+    /// Looks whether it has processes where no alarm would tell of the last one's end.
+    fn look_if_blind(&mut self, key: u64, now: Instant) {
+        let alarmed = self.living.get(&key).is_some_and(|container| container.alarm.is_some());
+        if !alarmed {
+            self.look(key, now);
+        }
     }
 
     fn sample_if_due(&mut self, key: u64, now: Instant) {
@@ -196,7 +181,7 @@ impl Reader {
         }
     }
 
-    fn sample(&mut self, key: u64, now: Instant) {
+    pub(super) fn sample(&mut self, key: u64, now: Instant) {
         let Some(container) = self.living.get_mut(&key) else {
             return;
         };
@@ -250,38 +235,6 @@ impl Reader {
         {
             self.books.enter(container.record(None));
         }
-    }
-
-    /// Sets the timer to the next thing there is to do.
-    fn reset_timer(&mut self, key: u64, now: Instant) {
-        let Some(container) = self.living.get(&key) else {
-            return;
-        };
-        let age = now.duration_since(container.born_at);
-        let blind = container.alarm.is_none();
-        let events = self.hierarchy.has_events();
-        let pause = if container.asleep() {
-            ASLEEP_EVERY
-        } else {
-            match container.phase {
-                Phase::Empty { since, rechecks, .. } => {
-                    Cadence::recheck(now.duration_since(since), rechecks).unwrap_or(ASLEEP_EVERY)
-                }
-                Phase::Fresh | Phase::Running => {
-                    let due = container.sampled_at + self.cadence.interval(age);
-                    let next = due.saturating_duration_since(now).max(self.budget.wait());
-                    let next = next.max(Duration::from_millis(1));
-                    let rung = container.rung_at.is_some_and(|at| now < at + RUNG_FOR);
-                    match (events, blind, age < YOUNG) {
-                        _ if rung && blind => Duration::from_millis(1),
-                        (false, true, true) => next.min(LOOK_FRESH),
-                        (false, true, false) => next.min(LOOK_BLIND),
-                        _ => next,
-                    }
-                }
-            }
-        };
-        self.set_timer(key, now + pause);
     }
 
     /// Empty for long, and its directory still there: over, and shown as such.
@@ -354,32 +307,6 @@ impl Reader {
             self.died(&id);
         }
         self.books.enter_pod(pod.record(true));
-    }
-
-    fn put_to_sleep(&mut self, key: u64) {
-        if let Some(container) = self.living.get_mut(&key) {
-            container.sleep();
-            self.books.forget(&container.id);
-            self.books.forget_pod(&container.pod);
-        }
-    }
-
-    /// A sleeping pod is wanted after all: its books start anew.
-    fn wake_pod(&mut self, uid: &PodUid, now: Instant) {
-        let Some(pod) = self.pods.get_mut(uid) else {
-            return;
-        };
-        pod.ledger = crate::capture::ledger::Ledger::from_now();
-        let keys: Vec<u64> =
-            pod.containers.iter().filter_map(|id| self.keys.get(id)).copied().collect();
-        for key in keys {
-            if let Some(container) = self.living.get_mut(&key) {
-                container.wake(&self.hierarchy);
-            }
-            self.look(key, now);
-            self.sample(key, now);
-            self.reset_timer(key, now);
-        }
     }
 }
 
