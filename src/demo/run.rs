@@ -24,7 +24,8 @@ use super::{Node, NodeOptions, node};
 const PORT: u16 = 9911;
 /// When several containers end at once, after the pods run.
 const TOGETHER: Duration = Duration::from_secs(8);
-/// Longest wait for pods to run, or for containers and pods to end, beyond the script.
+/// Longest time in which nothing at all happens while something is waited for: three times the
+/// script's longest container.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// As often as an eager Prometheus.
 const SCRAPE: Duration = Duration::from_secs(1);
@@ -48,8 +49,8 @@ pub enum Error {
     /// Signals cannot be heard.
     #[error("cannot listen for signals: {0}")]
     Signals(std::io::Error),
-    /// Something did not happen in time.
-    #[error("{0} took longer than {PATIENCE:?}; is this machine very busy?")]
+    /// Something did not happen.
+    #[error("{0}: nothing has happened for {PATIENCE:?}; is this machine very busy?")]
     Late(&'static str),
 }
 
@@ -123,7 +124,7 @@ async fn round(node: &Node, cast: &Cast) -> Result<(), Error> {
         node.create_pod(pod)?;
     }
     let started = |happening: &Happening| matches!(happening, Happening::Started { .. });
-    hear(&mut events, count, started, "starting the pods").await?;
+    hear(&mut events, count, started, "waiting for the pods to start").await?;
     let begin = Instant::now();
     let together = SystemTime::now().checked_add(TOGETHER).unwrap_or(UNIX_EPOCH);
     let together = together.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
@@ -138,32 +139,30 @@ async fn round(node: &Node, cast: &Cast) -> Result<(), Error> {
         Happening::Ended(truth) => truth.kind == Kind::Ephemeral,
         _ => false,
     };
-    hear(&mut events, ends, ended, "the last container").await?;
+    hear(&mut events, ends, ended, "waiting for the last container").await?;
     for pod in cast.names() {
         node.delete_pod("default", pod, None)?;
     }
     let gone = |happening: &Happening| matches!(happening, Happening::Gone { .. });
-    hear(&mut events, count, gone, "deleting the pods").await
+    hear(&mut events, count, gone, "waiting for the pods to go").await
 }
 
-/// Waits for as many happenings of a kind.
+/// Waits for as many happenings of a kind, as long as anything happens at all.
 async fn hear(
     events: &mut Receiver<Happening>,
     count: usize,
     wanted: impl Fn(&Happening) -> bool,
     what: &'static str,
 ) -> Result<(), Error> {
-    let listen = async {
-        let mut heard = 0_usize;
-        while heard < count {
-            match events.recv().await {
-                Ok(happening) if wanted(&happening) => heard = heard.saturating_add(1),
-                Ok(_) | Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => std::future::pending().await,
-            }
+    let mut heard = 0_usize;
+    while heard < count {
+        match timeout(PATIENCE, events.recv()).await {
+            Ok(Ok(happening)) if wanted(&happening) => heard = heard.saturating_add(1),
+            Ok(Ok(_) | Err(RecvError::Lagged(_))) => {}
+            Ok(Err(RecvError::Closed)) | Err(_) => return Err(Error::Late(what)),
         }
-    };
-    timeout(PATIENCE, listen).await.map_err(|_| Error::Late(what))
+    }
+    Ok(())
 }
 
 /// Scrapes as Prometheus does; returns only when the agent does not answer.
