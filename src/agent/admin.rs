@@ -122,7 +122,7 @@ impl Admin {
         self.address
     }
 
-    /// Serves until `shutdown` is ready, then gives open requests [`DRAIN`] to end. Sweeps
+    /// Serves until `shutdown` is ready, then gives open requests a few seconds to end. Sweeps
     /// `metrics` meanwhile.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
         let site = Site::new(self.metrics.clone(), self.readiness);

@@ -19,6 +19,9 @@ pub(crate) struct Budget {
 /// The bucket holds this much: a burst of births may be sampled before the budget bites.
 const BUCKET_S: f64 = 0.25;
 
+/// The shortest wait for credit.
+const SHORTEST_WAIT: Duration = Duration::from_millis(50);
+
 /// After its end a container is read again at these intervals while its files are still there: the
 /// last CPU slice of a process is charged when it leaves the CPU, shortly after it left the group.
 const RECHECKS_MS: [u64; 6] = [1, 2, 4, 8, 16, 30];
@@ -41,6 +44,26 @@ impl Cadence {
             _ => u64::MAX,
         };
         Duration::from_millis(wanted).min(self.steady)
+    }
+
+    /// The end of a long pause, rounded to a common grid: one wake serves several containers, and the
+    /// kernel's and our own code are still in the caches for all but the first.
+    pub(crate) fn on_grid(due: Duration, pause: Duration) -> Duration {
+        let grid_ms = match pause.as_millis() {
+            0..200 => return due,
+            200..800 => 50,
+            _ => 250,
+        };
+        let grid = Duration::from_millis(grid_ms);
+        let over_ns = u64::try_from(due.as_nanos() % grid.as_nanos()).unwrap_or(0);
+        let before = due.saturating_sub(Duration::from_nanos(over_ns));
+        // Just after a point of the grid is as good as on it, or each round would be one later.
+        if Duration::from_nanos(over_ns) <= grid / 5 { before } else { before + grid }
+    }
+
+    /// Whether a sample is due, the grid's rounding allowed for.
+    pub(crate) fn is_due(self, age: Duration, since_sample: Duration) -> bool {
+        since_sample >= self.interval(age) * 4 / 5
     }
 
     /// The pause before looking again at a group that is empty; `None` when it is over.
@@ -75,7 +98,9 @@ impl Budget {
         if self.credit_s > 0.0 || self.ratio <= 0.0 {
             return Duration::ZERO;
         }
-        Duration::try_from_secs_f64(-self.credit_s / self.ratio).unwrap_or(Duration::ZERO)
+        let wait = Duration::try_from_secs_f64(-self.credit_s / self.ratio);
+        // Not too short: everyone waits for the same credit, and waking costs it too.
+        wait.unwrap_or(Duration::ZERO).max(SHORTEST_WAIT)
     }
 }
 
@@ -93,6 +118,23 @@ mod tests {
         assert_eq!(intervals.last(), Some(&Duration::from_secs(1)));
         let fast = Cadence { steady: Duration::from_millis(10) };
         assert_eq!(fast.interval(Duration::ZERO), Duration::from_millis(10));
+    }
+
+    #[test]
+    fn long_pauses_end_on_a_common_grid_and_keep_their_length() {
+        let (second, ms) = (Duration::from_secs(1), Duration::from_millis);
+        let cadence = Cadence { steady: second };
+        let mut now = ms(40_013);
+        for _ in 0..10 {
+            let next = Cadence::on_grid(now + second, second);
+            assert_eq!(next.as_millis() % 250, 0);
+            assert!((now + ms(800)..=now + ms(1_250)).contains(&next), "{now:?} {next:?}");
+            assert!(cadence.is_due(ms(60_000), next.saturating_sub(now)));
+            // Served a little late, as it comes.
+            now = next + ms(3);
+        }
+        assert!(now < ms(50_313), "ten rounds take ten seconds, not {now:?}");
+        assert_eq!(Cadence::on_grid(ms(1_003), ms(20)), ms(1_003));
     }
 
     #[test]

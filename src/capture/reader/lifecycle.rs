@@ -175,8 +175,8 @@ impl Reader {
         if matches!(container.phase, Phase::Empty { .. }) || self.budget.wait() > Duration::ZERO {
             return;
         }
-        let interval = self.cadence.interval(now.duration_since(container.born_at));
-        if now.duration_since(container.sampled_at) >= interval {
+        let age = now.duration_since(container.born_at);
+        if self.cadence.is_due(age, now.duration_since(container.sampled_at)) {
             self.sample(key, now);
         }
     }

@@ -16,10 +16,6 @@ const LOOK_BLIND: Duration = Duration::from_millis(10);
 const RUNG_FOR: Duration = Duration::from_millis(50);
 /// A container is young for this long.
 const YOUNG: Duration = Duration::from_secs(1);
-/// Pauses from here on are rounded up to the grid.
-const GRID_FROM: Duration = Duration::from_millis(200);
-/// The grid of long pauses.
-const GRID: Duration = Duration::from_millis(50);
 
 impl Reader {
     /// Sets the timer to the next thing there is to do.
@@ -51,17 +47,7 @@ impl Reader {
                 }
             }
         };
-        self.set_timer(key, self.on_grid(now + pause, pause));
-    }
-
-    /// Pauses that are long are rounded up to a common grid, so that one wake serves several.
-    fn on_grid(&self, due: Instant, pause: Duration) -> Instant {
-        if pause < GRID_FROM {
-            return due;
-        }
-        let since = due.duration_since(self.epoch);
-        let grid = GRID.as_nanos();
-        let over = u64::try_from(since.as_nanos() % grid).unwrap_or(0);
-        due + GRID.saturating_sub(Duration::from_nanos(over))
+        let due = (now + pause).duration_since(self.epoch);
+        self.set_timer(key, self.epoch + Cadence::on_grid(due, pause));
     }
 }
