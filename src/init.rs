@@ -103,6 +103,8 @@ fn serve(mut config: Config) -> Result<u8, Unable> {
     if std::process::id() != 1 && nix::sys::prctl::set_child_subreaper(true).is_err() {
         log.note("not process 1 and no subreaper: orphans go elsewhere");
     }
+    // A step of our own uid must not read what hooks tell us out of our memory.
+    nix::sys::prctl::set_dumpable(false).ok();
     let signals = Signals::register().map_err(system("take signals"))?;
     let socket = volume.socket(&config.container);
     let listener = server::bind(&socket).map_err(failed("listen on", &socket))?;
@@ -167,14 +169,16 @@ fn main_step(config: &Config, argv: Vec<String>) -> Run {
 }
 
 fn run_main_step(supervisor: &Arc<Supervisor>, run: &Run) {
-    let exit_code = match step::run(supervisor, run, None) {
-        Ok(exit) => exit.end.exit_code(),
+    match step::run(supervisor, run, None) {
+        Ok((exit, begun)) => {
+            supervisor.finish(exit.end.exit_code(), Duration::ZERO);
+            drop(begun);
+        }
         Err(failure) => {
             supervisor.log.note(&failure.text);
-            failure.code.exit_code()
+            supervisor.finish(failure.code.exit_code(), Duration::ZERO);
         }
-    };
-    supervisor.finish(exit_code, Duration::ZERO);
+    }
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {

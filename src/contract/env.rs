@@ -11,7 +11,8 @@ pub const CONTAINER: &str = "EPHEMON_CONTAINER";
 pub const ROLE: &str = "EPHEMON_ROLE";
 /// Where the shared volume is mounted, where that is not [`super::mount::EPHEMON`].
 pub const VOLUME: &str = "EPHEMON_VOLUME";
-/// The hook's uid: init serves it, root and its own uid, and closes on all others.
+/// The hook's uid: init serves it, root and its own uid, and refuses all others. Without it only
+/// the token decides.
 pub const PEER_UID: &str = "EPHEMON_PEER_UID";
 
 /// `owner/name` of the repository.

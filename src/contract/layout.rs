@@ -50,7 +50,8 @@ impl Volume {
         self.bin().join("ephemon-init")
     }
 
-    /// Sockets and done markers: `run/`. A socket appears by rename when it can be connected to, so
+    /// Sockets and done markers: `run/`, writable by all (mode 1777), as `journal/` is: containers
+    /// run as any user. Init makes both where they are missing. A socket appears by rename when it can be connected to, so
     /// a watch on this directory tells when a container is ready.
     pub fn run(&self) -> PathBuf {
         self.0.join("run")

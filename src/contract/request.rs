@@ -84,7 +84,8 @@ pub enum Command {
 pub struct SignalStep {
     /// Which.
     pub signal: Signal,
-    /// SIGKILL to the group after so long, unless an earlier request set an earlier time.
+    /// SIGKILL to the group after so long ([`super::DEFAULT_ESCALATION_MS`] when absent), unless an
+    /// earlier request set an earlier time.
     pub kill_after_ms: Option<u32>,
 }
 

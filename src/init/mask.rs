@@ -73,7 +73,7 @@ impl Masks {
                 break;
             }
             set.values.insert(value.to_vec());
-            // Copied only while a step is in the middle of a line.
+            // Copied only while another step looks at its output.
             let matcher = Arc::make_mut(&mut set.matcher);
             for form in encode::forms(value) {
                 matcher.add(form);
@@ -122,7 +122,11 @@ impl Matcher {
 
     /// Copies `text` to `out` with every match replaced; matches that overlap or touch become one.
     pub(super) fn mask(&self, text: &[u8], out: &mut Vec<u8>) {
-        self.mask_until(text, text.len(), out);
+        if self.longest == 0 {
+            out.extend_from_slice(text);
+        } else {
+            self.mask_until(text, text.len(), out);
+        }
     }
 
     /// Like [`Matcher::mask`] for matches that begin before `cut`. Returns where it stopped: at the

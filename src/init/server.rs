@@ -188,18 +188,18 @@ fn answer_run(
     client: &mut Connection,
     run: &Run,
 ) -> Result<(), Gone> {
-    let ended = step::run(supervisor, run, Some(client));
-    let (reply, exit_code) = match ended {
-        Ok(exit) => (Reply::Exit(exit), exit.end.exit_code()),
+    let (reply, exit_code, begun) = match step::run(supervisor, run, Some(client)) {
+        Ok((exit, begun)) => (Reply::Exit(exit), exit.end.exit_code(), Some(begun)),
         Err(failure) => {
             let exit_code = failure.code.exit_code();
-            (Reply::Error(failure), exit_code)
+            (Reply::Error(failure), exit_code, None)
         }
     };
     let told = client.reply(&reply);
     if run.ends_container {
         supervisor.finish(exit_code, LAST_GRACE);
     }
+    drop(begun);
     told
 }
 

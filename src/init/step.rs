@@ -22,11 +22,12 @@ use super::{
     connection::{Arrival, Connection},
     poll,
     reaper::{Outcome, Process},
-    supervisor::Supervisor,
+    supervisor::{Begun, Supervisor},
     tee::{Stream, Tee},
 };
 use crate::contract::{
-    self, Chunk, Exit, Failure, MAX_CHUNK_BYTES, Record, Reply, Request, Run, SignalStep, Started,
+    self, Chunk, DEFAULT_ESCALATION_MS, Exit, Failure, MAX_CHUNK_BYTES, Record, Reply, Request,
+    Run, SignalStep, Started,
 };
 
 /// After the main process ended: its output is over when nothing came for so long, though a process
@@ -53,16 +54,16 @@ struct Running<'a> {
 }
 
 /// Runs a step to its end. `client` hears of it, if there is one; when it goes away, or says what
-/// makes no sense, the step is ended.
-pub(super) fn run(
-    supervisor: &Arc<Supervisor>,
+/// makes no sense, the step is ended. The container does not end while the answer holds [`Begun`].
+pub(super) fn run<'a>(
+    supervisor: &'a Arc<Supervisor>,
     run: &Run,
     mut client: Option<&mut Connection>,
-) -> Result<Exit, Failure> {
+) -> Result<(Exit, Begun<'a>), Failure> {
     let prepared = &mut command::prepare(run)?;
     let before = supervisor.cgroup.read();
     let started = Instant::now();
-    let (number, process) = supervisor.start_step(&run.name, || {
+    let (begun, process) = supervisor.start_step(&run.name, || {
         let pipe = |process: &mut std::process::Command| {
             supervisor.reaper.spawn(process.stdout(Stdio::piped()).stderr(Stdio::piped()))
         };
@@ -78,14 +79,14 @@ pub(super) fn run(
     let pid = process.pid.as_raw().unsigned_abs();
     supervisor.journal.append(&Record::StepStarted {
         at_ns: started_at_ns,
-        step: number,
+        step: begun.number,
         name: Record::text(&run.name),
         kind: run.kind,
         id: run.id.as_deref().map(Record::text),
         traceparent: run.traceparent.as_deref().map(Record::text),
         pid,
     });
-    let hello = Reply::Started(Started { pid, step: number, at_ns: started_at_ns });
+    let hello = Reply::Started(Started { pid, step: begun.number, at_ns: started_at_ns });
     let asked_for = client.is_some();
     client = client.and_then(|client| client.queue(&hello).is_ok().then_some(client));
     let orphan = asked_for && client.is_none();
@@ -104,10 +105,9 @@ pub(super) fn run(
         running.client_is_gone();
     }
     let (outcome, left_open) = running.follow();
-    let stopped = supervisor.end_step(number);
     let exit = Exit {
         end: outcome.end,
-        cancelled: running.cancelled || stopped,
+        cancelled: running.cancelled || begun.was_stopped(),
         left_open,
         started_at_ns,
         ended_at_ns: outcome.at_ns,
@@ -117,7 +117,7 @@ pub(super) fn run(
     };
     supervisor.journal.append(&Record::StepEnded {
         at_ns: exit.ended_at_ns,
-        step: number,
+        step: begun.number,
         duration_ns: exit.duration_ns,
         end: exit.end,
         cancelled: exit.cancelled,
@@ -128,7 +128,7 @@ pub(super) fn run(
         let Running { process, tee, .. } = running;
         keep_open(supervisor, process, tee);
     }
-    Ok(exit)
+    Ok((exit, begun))
 }
 
 // === impl Running ===
@@ -289,7 +289,8 @@ impl Running<'_> {
     fn signal(&mut self, asked: SignalStep) {
         self.cancelled = true;
         self.process.signal(signal_of(asked.signal));
-        if let Some(millis) = asked.kill_after_ms {
+        if asked.signal != contract::Signal::Kill {
+            let millis = asked.kill_after_ms.unwrap_or(DEFAULT_ESCALATION_MS);
             self.kill_after(Duration::from_millis(millis.into()));
         }
     }

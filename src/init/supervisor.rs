@@ -91,6 +91,34 @@ pub(super) struct Signals {
     stop: UnixStream,
 }
 
+/// A step that the container waits for. Dropped when all who should know of its end do: the
+/// container may end right after.
+#[derive(Debug)]
+pub(super) struct Begun<'a> {
+    supervisor: &'a Supervisor,
+    /// Its number, from 1.
+    pub number: u64,
+}
+
+// === impl Begun ===
+
+impl Begun<'_> {
+    /// Whether it was told to end because the container ends.
+    pub(super) fn was_stopped(&self) -> bool {
+        self.supervisor.lock().running.get(&self.number).is_some_and(|step| step.stopped)
+    }
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        let mut steps = self.supervisor.lock();
+        steps.ended += 1;
+        steps.running.remove(&self.number);
+        drop(steps);
+        self.supervisor.wake();
+    }
+}
+
 // === impl Signals ===
 
 impl Signals {
@@ -139,7 +167,7 @@ impl Supervisor {
         &self,
         name: &str,
         spawn: impl FnOnce() -> Result<Process, Failure>,
-    ) -> Result<(u64, Process), Failure> {
+    ) -> Result<(Begun<'_>, Process), Failure> {
         let mut steps = self.lock();
         if steps.stopping.is_some() {
             return Err(Failure::new(ErrorCode::Stopping, "the container is ending"));
@@ -154,17 +182,7 @@ impl Supervisor {
             stopped: false,
         };
         steps.running.insert(number, step);
-        Ok((number, process))
-    }
-
-    /// Forgets a step that ended; whether it was told to because the container ends.
-    pub(super) fn end_step(&self, number: u64) -> bool {
-        let mut steps = self.lock();
-        steps.ended += 1;
-        let stopped = steps.running.remove(&number).is_some_and(|step| step.stopped);
-        drop(steps);
-        self.wake();
-        stopped
+        Ok((Begun { supervisor: self, number }, process))
     }
 
     /// Room for the output of what a step left behind.

@@ -53,12 +53,20 @@ impl Tee {
     pub(super) fn feed(&mut self, stream: Stream, bytes: &[u8]) -> Vec<u8> {
         let mut shown = Vec::with_capacity(bytes.len());
         let mut partial = std::mem::take(self.partial(stream));
+        let mut matcher = self.masks.matcher();
         for piece in bytes.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
+            let ends = matches!(piece.last(), Some(b'\n' | b'\r'));
+            if ends && partial.is_empty() {
+                self.end_line(&partial, piece, &mut matcher, &mut shown);
+                continue;
+            }
             partial.bytes.extend_from_slice(piece);
-            if piece.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
-                self.end_line(&mut partial, &mut shown);
+            if ends {
+                let line = std::mem::take(&mut partial.bytes);
+                self.end_line(&partial, &line, &mut matcher, &mut shown);
+                partial = Partial::default();
             } else if partial.bytes.len() > MAX_LINE_BYTES {
-                self.part_line(&mut partial, &mut shown);
+                self.part_line(&mut partial, matcher.as_deref(), &mut shown);
             }
         }
         *self.partial(stream) = partial;
@@ -68,13 +76,7 @@ impl Tee {
     /// The end of the stream: an unterminated line ends here, so that what follows in the log
     /// begins its own.
     pub(super) fn finish(&mut self, stream: Stream) -> Vec<u8> {
-        let mut shown = Vec::new();
-        let mut partial = std::mem::take(self.partial(stream));
-        if !partial.bytes.is_empty() || partial.continued || partial.hidden {
-            partial.bytes.push(b'\n');
-            self.end_line(&mut partial, &mut shown);
-        }
-        shown
+        if self.partial(stream).is_empty() { Vec::new() } else { self.feed(stream, b"\n") }
     }
 
     fn partial(&mut self, stream: Stream) -> &mut Partial {
@@ -84,29 +86,34 @@ impl Tee {
         }
     }
 
-    /// Passes on a line with its end.
-    fn end_line(&mut self, partial: &mut Partial, shown: &mut Vec<u8>) {
-        let (line, end) = partial.bytes.split_at(partial.bytes.len().saturating_sub(1));
-        if partial.hidden {
-            shown.extend_from_slice(end);
-        } else if !partial.continued && self.learn(line) {
-            shown.extend_from_slice(ADD_MASK_SHOWN);
-            shown.extend_from_slice(end);
-        } else {
-            match self.masks.matcher() {
-                Some(matcher) => matcher.mask(line, shown),
-                None if line.is_empty() => {}
-                None => shown.extend_from_slice(WITHHELD),
-            }
-            shown.extend_from_slice(end);
+    /// Passes on the last of a line, `line` with its end. What it teaches counts at once.
+    fn end_line(
+        &mut self,
+        partial: &Partial,
+        line: &[u8],
+        matcher: &mut Option<Arc<Matcher>>,
+        shown: &mut Vec<u8>,
+    ) {
+        let (line, end) = line.split_at(line.len().saturating_sub(1));
+        let mut told = false;
+        if !partial.continued && !partial.hidden && may_be_command(line) {
+            // Let go of first: a set that nobody looks at is added to without a copy.
+            drop(matcher.take());
+            told = self.learn(line);
+            *matcher = self.masks.matcher();
         }
-        partial.bytes.clear();
-        partial.continued = false;
-        partial.hidden = false;
+        match matcher {
+            _ if partial.hidden => {}
+            _ if told => shown.extend_from_slice(ADD_MASK_SHOWN),
+            Some(matcher) => matcher.mask(line, shown),
+            None if line.is_empty() => {}
+            None => shown.extend_from_slice(WITHHELD),
+        }
+        shown.extend_from_slice(end);
     }
 
     /// Passes on the part of an overlong line in which no match can still begin.
-    fn part_line(&mut self, partial: &mut Partial, shown: &mut Vec<u8>) {
+    fn part_line(&mut self, partial: &mut Partial, matcher: Option<&Matcher>, shown: &mut Vec<u8>) {
         if !partial.hidden && !partial.continued && self.stopped_until.is_none() {
             // A value this long is not learned, but neither is it shown.
             partial.hidden = add_mask(&partial.bytes).is_some();
@@ -114,7 +121,6 @@ impl Tee {
                 shown.extend_from_slice(ADD_MASK_SHOWN);
             }
         }
-        let matcher: Option<Arc<Matcher>> = self.masks.matcher();
         let Some(matcher) = matcher.filter(|_| !partial.hidden) else {
             partial.hidden = true;
             partial.bytes.clear();
@@ -145,11 +151,22 @@ impl Tee {
         }
         let Some(value) = add_mask(line) else { return false };
         // Too many is remembered by the masks themselves: from then on lines are withheld.
-        if self.masks.add([value.as_slice()]).is_err() {
-            return true;
-        }
+        self.masks.add([value.as_slice()]).ok();
         true
     }
+}
+
+// === impl Partial ===
+
+impl Partial {
+    fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && !self.continued && !self.hidden
+    }
+}
+
+/// Whether it is worth a look: most lines are not.
+fn may_be_command(line: &[u8]) -> bool {
+    line.trim_ascii_start().starts_with(b"::") || line.windows(3).any(|window| window == b"##[")
 }
 
 /// `::name properties::data` after leading blanks.
