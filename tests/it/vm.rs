@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::support::parts::{Part, all_there, alone, in_vm};
 use crate::support::vm;
 
-/// Three programs' worth of software emulation on two busy cores.
-const LIMIT: Duration = Duration::from_mins(20);
+/// Two minutes each on an idle machine; software emulation suffers much from company.
+const LIMIT: Duration = Duration::from_mins(35);
 
 #[test]
 fn every_scenario_holds_on_cgroup_v2_too() {

@@ -60,7 +60,7 @@ driver=$3
 shift 3
 echo yes > "$share/booted"
 export PATH=/run/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-export HOME=/root RUST_BACKTRACE=1 TMPDIR=/run/it
+export HOME=/root RUST_BACKTRACE=0 TMPDIR=/run/it
 export EPHEMON_IT_IN_VM="$driver"
 {
     mountpoint -q /run || mount -t tmpfs tmpfs /run
