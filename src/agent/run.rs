@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -153,7 +154,7 @@ async fn watch_names(
         return Ok(());
     }
     let options = api::Options {
-        kubeconfig: args.kubeconfig.clone(),
+        kubeconfig: args.kubeconfig.clone().or_else(kubeconfig_of_kubectl),
         node_name: args.node_name.clone().unwrap_or_else(host_name),
         pod_selector: args.pod_selector.clone(),
         patience: api::Patience::default(),
@@ -169,6 +170,11 @@ async fn watch_names(
     });
     parts.spawn("the watch of pods", watch.run(inventory.clone(), listed_tx));
     Ok(())
+}
+
+/// Where kubectl would look, if whoever starts the agent says so.
+fn kubeconfig_of_kubectl() -> Option<PathBuf> {
+    std::env::var_os("KUBECONFIG").filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 /// What the kubelet calls the node unless it is told otherwise.

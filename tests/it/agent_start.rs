@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -161,11 +161,10 @@ fn a_missing_cgroup_mount_is_said_and_the_agent_serves_on_unready() {
     until(address, "/metrics", |status, body| status == 200 && body.contains("process_cpu"));
 }
 
-#[test]
-fn a_dead_api_server_is_named_and_the_kernels_figures_are_still_read() {
-    let node = node();
+/// A kubeconfig that names a port where nobody listens.
+fn kubeconfig(node: &Path) -> PathBuf {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let kubeconfig = node.path().join("kubeconfig");
+    let kubeconfig = node.join("kubeconfig");
     let text = format!(
         "apiVersion: v1\nkind: Config\ncurrent-context: it\n\
          clusters: [{{name: it, cluster: {{server: \"http://{closed}\"}}}}]\n\
@@ -173,6 +172,27 @@ fn a_dead_api_server_is_named_and_the_kernels_figures_are_still_read() {
          contexts: [{{name: it, context: {{cluster: it, user: it}}}}]\n"
     );
     fs::write(&kubeconfig, text).unwrap();
+    kubeconfig
+}
+
+#[test]
+fn the_kubeconfig_of_kubectl_is_taken_where_no_other_is_given() {
+    let node = node();
+    let output = Command::new(env!("CARGO_BIN_EXE_ephemon"))
+        .args(["agent", "--listen", "127.0.0.1:0", "--node-root"])
+        .arg(node.path())
+        .env("KUBECONFIG", node.path().join("no-such-file"))
+        .output()
+        .unwrap();
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(log.contains("no-such-file"), "{log}");
+}
+
+#[test]
+fn a_dead_api_server_is_named_and_the_kernels_figures_are_still_read() {
+    let node = node();
+    let kubeconfig = kubeconfig(node.path());
     let flags = ["--kubeconfig", kubeconfig.to_str().unwrap(), "--log", "debug"];
     let mut agent = Started::on(node.path(), &flags);
     let address = agent.address();
