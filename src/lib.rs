@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod capture;
 pub mod cgroup;
+pub mod contract;
 pub mod demo;
 pub mod discovery;
 pub mod metrics;
