@@ -4,6 +4,7 @@ pub mod agent;
 pub mod capture;
 pub mod cgroup;
 pub mod cli;
+pub mod contract;
 pub mod demo;
 pub mod discovery;
 pub mod metrics;
