@@ -13,6 +13,8 @@ mod containers;
 #[cfg(test)]
 mod exposition;
 #[cfg(test)]
+mod kubelet_stand_in;
+#[cfg(test)]
 mod metric_reference;
 #[cfg(test)]
 mod prometheus;

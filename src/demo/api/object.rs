@@ -1,0 +1,173 @@
+//! Small readers of API objects, and what the server adds to a new pod. Pure but for the draw of
+//! its UID.
+
+use serde_json::{Map, Value, json};
+
+/// A text at a JSON pointer.
+pub(in crate::demo) fn text<'a>(object: &'a Value, pointer: &str) -> Option<&'a str> {
+    object.pointer(pointer).and_then(Value::as_str)
+}
+
+/// The items of a list at a JSON pointer; none where it is missing.
+pub(in crate::demo) fn items<'a>(
+    object: &'a Value,
+    pointer: &str,
+) -> impl Iterator<Item = &'a Value> {
+    object
+        .pointer(pointer)
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+}
+
+/// The object at a key, made when missing; `None` where something else stands there.
+pub(in crate::demo) fn section<'a>(
+    object: &'a mut Value,
+    key: &str,
+) -> Option<&'a mut Map<String, Value>> {
+    let map = object.as_object_mut()?;
+    map.entry(key.to_owned())
+        .or_insert_with(|| json!({}))
+        .as_object_mut()
+}
+
+/// A random UID of the form the API server gives (version 4).
+pub(in crate::demo) fn new_uid() -> String {
+    let hex: String = (0..32)
+        .map(|_| fastrand::digit(16).to_ascii_lowercase())
+        .collect();
+    let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
+    format!(
+        "{}-{}-4{}-{}{}-{}",
+        part(0, 8),
+        part(8, 12),
+        part(13, 16),
+        fastrand::choice(['8', '9', 'a', 'b']).unwrap_or('8'),
+        part(17, 20),
+        part(20, 32)
+    )
+}
+
+/// A time as the API writes it: whole seconds, UTC.
+pub(in crate::demo) fn time(at: std::time::SystemTime) -> String {
+    let seconds = at
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    i64::try_from(seconds)
+        .ok()
+        .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
+        .map(|stamp| stamp.to_string())
+        .unwrap_or_default()
+}
+
+/// Fills in what the server fills in when a pod is made; `node` stands for the scheduler's word.
+pub(super) fn complete_pod(pod: &mut Value, namespace: &str, node: &str) {
+    let qos = qos_class(pod);
+    default(pod, "kind", json!("Pod"));
+    default(pod, "apiVersion", json!("v1"));
+    if let Some(metadata) = section(pod, "metadata") {
+        metadata.insert("namespace".to_owned(), json!(namespace));
+        metadata.insert("uid".to_owned(), json!(new_uid()));
+        metadata.insert("generation".to_owned(), json!(1));
+        let now = time(std::time::SystemTime::now());
+        metadata.insert("creationTimestamp".to_owned(), json!(now));
+    }
+    section(pod, "spec");
+    if let Some(spec) = pod.get_mut("spec") {
+        default(spec, "restartPolicy", json!("Always"));
+        default(spec, "terminationGracePeriodSeconds", json!(30));
+        default(spec, "dnsPolicy", json!("ClusterFirst"));
+        default(spec, "nodeName", json!(node));
+        default(spec, "securityContext", json!({}));
+        default(spec, "schedulerName", json!("default-scheduler"));
+        default(spec, "priority", json!(0));
+        default(spec, "enableServiceLinks", json!(true));
+        default(spec, "preemptionPolicy", json!("PreemptLowerPriority"));
+    }
+    complete_containers(pod);
+    if let Some(status) = section(pod, "status") {
+        status.insert("phase".to_owned(), json!("Pending"));
+        status.insert("qosClass".to_owned(), json!(qos));
+    }
+}
+
+/// Fills in the defaults of every container in the spec.
+pub(super) fn complete_containers(pod: &mut Value) {
+    for list in ["containers", "initContainers", "ephemeralContainers"] {
+        let containers = pod
+            .get_mut("spec")
+            .and_then(|spec| spec.get_mut(list))
+            .and_then(Value::as_array_mut);
+        for container in containers.into_iter().flatten() {
+            let image = text(container, "/image").unwrap_or_default();
+            let latest = image.ends_with(":latest") || !image.contains(':');
+            let policy = if latest { "Always" } else { "IfNotPresent" };
+            default(container, "resources", json!({}));
+            default(
+                container,
+                "terminationMessagePath",
+                json!("/dev/termination-log"),
+            );
+            default(container, "terminationMessagePolicy", json!("File"));
+            default(container, "imagePullPolicy", json!(policy));
+        }
+    }
+}
+
+/// The pod's quality of service, by the requests and limits of its containers.
+///
+/// Source: kubernetes v1.36.2, `pkg/apis/core/v1/helper/qos/qos.go`, `ComputePodQOS`.
+pub(in crate::demo) fn qos_class(pod: &Value) -> &'static str {
+    let has = |container: &Value, kind: &str, resource: &str| {
+        text(container, &format!("/resources/{kind}/{resource}")).is_some()
+    };
+    let mut any = pod.pointer("/spec/resources").is_some();
+    let mut all = !any;
+    for container in items(pod, "/spec/containers").chain(items(pod, "/spec/initContainers")) {
+        for resource in ["cpu", "memory"] {
+            let request = text(container, &format!("/resources/requests/{resource}"));
+            let limit = text(container, &format!("/resources/limits/{resource}"));
+            any |= has(container, "limits", resource) || has(container, "requests", resource);
+            all &= limit.is_some() && (request.is_none() || request == limit);
+        }
+    }
+    match (any, all) {
+        (false, _) => "BestEffort",
+        (true, true) => "Guaranteed",
+        (true, false) => "Burstable",
+    }
+}
+
+fn default(object: &mut Value, key: &str, value: Value) {
+    if let Some(map) = object.as_object_mut() {
+        map.entry(key.to_owned()).or_insert(value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::PodUid;
+
+    #[test]
+    fn a_new_uid_is_one_by_the_apis_form() {
+        for _ in 0..100 {
+            assert!(PodUid::parse(&new_uid()).is_ok());
+        }
+    }
+
+    #[test]
+    fn quality_of_service_follows_requests_and_limits() {
+        let class = |resources: Value| {
+            qos_class(&json!({"spec": {"containers": [{"resources": resources}]}}))
+        };
+        assert_eq!(class(json!({})), "BestEffort");
+        assert_eq!(class(json!({"requests": {"cpu": "1"}})), "Burstable");
+        assert_eq!(
+            class(json!({"limits": {"cpu": "1", "memory": "1Gi"}})),
+            "Guaranteed"
+        );
+        let less = json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1", "memory": "1Mi"}});
+        assert_eq!(class(less), "Burstable");
+    }
+}

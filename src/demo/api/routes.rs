@@ -1,0 +1,280 @@
+//! What a request means, and the answer to it.
+
+use std::convert::Infallible;
+use std::io;
+use std::time::Duration;
+
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, Limited, StreamBody};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::{Method, Request, Response, StatusCode};
+use serde_json::{Value, json};
+
+use super::faults::{Fault, Faults};
+use super::query::Query;
+use super::selector::{FieldSelector, InvalidSelector, LabelSelector};
+use super::status::Refusal;
+use super::store::{Key, PatchKind, Store};
+use super::watch::{self, Beginning, Scope, Wish};
+
+/// The longest request body taken; a real server's limit.
+const MAX_BODY: usize = 3 * 1024 * 1024;
+
+type Answer = Response<UnsyncBoxBody<Bytes, io::Error>>;
+
+/// Answers one request, or hangs when that is the fault of the day.
+pub(super) async fn answer(
+    request: Request<Incoming>,
+    store: Store,
+    faults: Faults,
+) -> Result<Answer, Infallible> {
+    let fault = wait_while_hung(&faults).await;
+    let result = match fault {
+        Fault::Refuse(code) => Err(refusal_of(code)),
+        _ => route(request, store, faults, fault == Fault::Gone).await,
+    };
+    Ok(result.unwrap_or_else(|refusal| {
+        let mut response = json_answer(refusal.code, &refusal.to_status());
+        if refusal.code == 429 {
+            let header = HeaderValue::from_static("1");
+            response.headers_mut().insert(RETRY_AFTER, header);
+        }
+        response
+    }))
+}
+
+async fn wait_while_hung(faults: &Faults) -> Fault {
+    let mut fault = faults.subscribe();
+    loop {
+        let now = *fault.borrow_and_update();
+        if now != Fault::Hang || fault.changed().await.is_err() {
+            return now;
+        }
+    }
+}
+
+fn refusal_of(code: u16) -> Refusal {
+    match code {
+        401 => Refusal::new(401, "Unauthorized", "Unauthorized"),
+        403 => Refusal::new(
+            403,
+            "Forbidden",
+            "pods is forbidden: User \"demo\" cannot list resource \"pods\" in API group \"\" at the cluster scope",
+        ),
+        429 => Refusal::new(
+            429,
+            "TooManyRequests",
+            "too many requests, please try again later",
+        ),
+        503 => Refusal::new(503, "ServiceUnavailable", "apiserver not ready"),
+        other => Refusal::new(other, "InternalError", "Internal error occurred"),
+    }
+}
+
+async fn route(
+    request: Request<Incoming>,
+    store: Store,
+    faults: Faults,
+    gone: bool,
+) -> Result<Answer, Refusal> {
+    let method = request.method().clone();
+    let query = Query::parse(request.uri().query().unwrap_or_default());
+    let path = request.uri().path().to_owned();
+    let parts: Vec<_> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let key = |namespace: &str, name: &str| -> Key { (namespace.to_owned(), name.to_owned()) };
+    match (&method, parts.as_slice()) {
+        (&Method::GET, ["healthz" | "readyz" | "livez"]) => Ok(text_answer("ok")),
+        (&Method::GET, ["version"]) => Ok(json_answer(200, &version())),
+        (&Method::GET, ["api", "v1", "pods"]) => collection(None, &query, store, faults, gone),
+        (&Method::GET, ["api", "v1", "namespaces", namespace, "pods"]) => {
+            collection(Some(namespace), &query, store, faults, gone)
+        }
+        (&Method::POST, ["api", "v1", "namespaces", namespace, "pods"]) => {
+            let body = body(request).await?;
+            Ok(json_answer(201, &*store.create(namespace, body)?))
+        }
+        (&Method::GET, ["api", "v1", "namespaces", namespace, "pods", name])
+        | (
+            &Method::GET,
+            [
+                "api",
+                "v1",
+                "namespaces",
+                namespace,
+                "pods",
+                name,
+                "status" | "ephemeralcontainers",
+            ],
+        ) => Ok(json_answer(200, &*store.get(&key(namespace, name))?)),
+        (&Method::DELETE, ["api", "v1", "namespaces", namespace, "pods", name]) => {
+            let grace = query.get("gracePeriodSeconds").and_then(|g| g.parse().ok());
+            let asked = body(request).await.unwrap_or(Value::Null);
+            let grace = grace.or_else(|| asked.get("gracePeriodSeconds").and_then(Value::as_u64));
+            Ok(json_answer(
+                200,
+                &*store.delete(&key(namespace, name), grace)?,
+            ))
+        }
+        (
+            &Method::PATCH,
+            [
+                "api",
+                "v1",
+                "namespaces",
+                namespace,
+                "pods",
+                name,
+                rest @ ..,
+            ],
+        ) => {
+            let kind = patch_kind(&request)?;
+            let patch = body(request).await?;
+            let key = key(namespace, name);
+            match rest {
+                [] => Ok(json_answer(200, &*store.patch(&key, kind, &patch)?)),
+                ["ephemeralcontainers"] => Ok(json_answer(
+                    200,
+                    &*store.patch_ephemeral(&key, kind, &patch)?,
+                )),
+                _ => Err(unknown()),
+            }
+        }
+        _ => Err(unknown()),
+    }
+}
+
+fn unknown() -> Refusal {
+    Refusal::new(
+        404,
+        "NotFound",
+        "the server could not find the requested resource",
+    )
+}
+
+fn collection(
+    namespace: Option<&str>,
+    query: &Query,
+    store: Store,
+    faults: Faults,
+    gone: bool,
+) -> Result<Answer, Refusal> {
+    let invalid = |e: InvalidSelector| Refusal::bad_request(e.to_string());
+    let scope = Scope {
+        namespace: namespace.map(str::to_owned),
+        labels: LabelSelector::parse(query.get("labelSelector").unwrap_or_default())
+            .map_err(invalid)?,
+        fields: FieldSelector::parse(query.get("fieldSelector").unwrap_or_default())
+            .map_err(invalid)?,
+    };
+    let from = match query.get("resourceVersion") {
+        None => None,
+        Some(text) => Some(text.parse::<u64>().map_err(|_| {
+            Refusal::bad_request(format!(
+                "Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
+            ))
+        })?),
+    };
+    if gone && let Some(version) = from.filter(|version| *version > 0) {
+        return Err(Refusal::expired(version, version.saturating_add(1)));
+    }
+    if query.flag("watch") {
+        let timeout = query.get("timeoutSeconds").and_then(|t| t.parse().ok());
+        let beginning = match from {
+            _ if query.flag("sendInitialEvents") => Beginning::StateThenBookmark,
+            None | Some(0) => Beginning::State,
+            Some(version) => Beginning::After(version),
+        };
+        let wish = Wish {
+            scope,
+            beginning,
+            bookmarks: query.flag("allowWatchBookmarks"),
+            timeout: timeout.map(Duration::from_secs),
+        };
+        let body = StreamBody::new(watch::stream(store, faults, wish));
+        return Ok(with_type(200, body.boxed_unsync(), "application/json"));
+    }
+    let (pods, version) = store.list();
+    if let Some(asked) = from.filter(|asked| *asked > version) {
+        let message = format!("Too large resource version: {asked}, current: {version}");
+        return Err(Refusal::new(504, "Timeout", message));
+    }
+    // Every list is whole: `limit` is a wish, and a server may answer with more.
+    let items: Vec<_> = pods
+        .iter()
+        .filter(|pod| scope.covers(pod))
+        .map(|pod| &**pod)
+        .collect();
+    let list = json!({
+        "kind": "PodList",
+        "apiVersion": "v1",
+        "metadata": {"resourceVersion": version.to_string()},
+        "items": items,
+    });
+    Ok(json_answer(200, &list))
+}
+
+fn patch_kind(request: &Request<Incoming>) -> Result<PatchKind, Refusal> {
+    let header = request.headers().get(CONTENT_TYPE);
+    let kind = header
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    PatchKind::of(kind).ok_or_else(|| {
+        let message = format!(
+            "the body of the request was in an unknown format - accepted media types include: \
+             application/json-patch+json, application/merge-patch+json, \
+             application/strategic-merge-patch+json (got {kind:?})"
+        );
+        Refusal::new(415, "UnsupportedMediaType", message)
+    })
+}
+
+async fn body(request: Request<Incoming>) -> Result<Value, Refusal> {
+    let body = Limited::new(request.into_body(), MAX_BODY).collect().await;
+    let body = body.map_err(|e| {
+        Refusal::new(
+            413,
+            "RequestEntityTooLarge",
+            format!("request body cannot be read: {e}"),
+        )
+    })?;
+    serde_json::from_slice(&body.to_bytes())
+        .map_err(|e| Refusal::bad_request(format!("error decoding the request body: {e}")))
+}
+
+fn version() -> Value {
+    json!({
+        "major": "1",
+        "minor": "36",
+        "gitVersion": "v1.36.2",
+        "gitCommit": "",
+        "gitTreeState": "clean",
+        "buildDate": "",
+        "goVersion": "",
+        "compiler": "",
+        "platform": "linux/amd64",
+    })
+}
+
+fn json_answer(code: u16, value: &Value) -> Answer {
+    with_type(code, full(value.to_string()), "application/json")
+}
+
+fn text_answer(text: &str) -> Answer {
+    with_type(200, full(text.to_owned()), "text/plain")
+}
+
+fn full(text: String) -> UnsyncBoxBody<Bytes, io::Error> {
+    Full::new(Bytes::from(text))
+        .map_err(|never: Infallible| match never {})
+        .boxed_unsync()
+}
+
+fn with_type(code: u16, body: UnsyncBoxBody<Bytes, io::Error>, kind: &'static str) -> Answer {
+    let mut response = Response::new(body);
+    *response.status_mut() =
+        StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let header = HeaderValue::from_static(kind);
+    response.headers_mut().insert(CONTENT_TYPE, header);
+    response
+}

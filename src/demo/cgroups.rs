@@ -1,0 +1,206 @@
+//! Where the embedded node puts its containers: real cgroups of either version, or a scratch tree.
+//!
+//! Tried in that order and said in one line. Everything lives below `ephemon-demo-PID/kubepods`,
+//! out of the way of a real node on the same machine.
+
+pub(in crate::demo) mod place;
+
+mod kernel;
+pub(in crate::demo) mod leftover;
+mod scratch;
+mod v1;
+mod v2;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use place::{Figures, Limits, Place};
+pub(in crate::demo) use scratch::{Counters, Keeper};
+
+/// First part of the parent cgroup's name; the demo's process id follows.
+const PREFIX: &str = "ephemon-demo-";
+
+/// Which back end to use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Choice {
+    /// The first that works: version 1, version 2, scratch.
+    #[default]
+    Auto,
+    /// Real cgroups, version 1.
+    V1,
+    /// Real cgroups, version 2.
+    V2,
+    /// A tree of plain files kept by the stand-in: no kernel counts, no kernel enforces.
+    Scratch,
+}
+
+/// Why no cgroup could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The hierarchy is not mounted.
+    #[error("no cgroup {0} hierarchy is mounted that counts CPU time")]
+    NotMounted(&'static str),
+    /// A directory or file could not be made or written.
+    #[error("cannot {act} {}: {source}", path.display())]
+    Io {
+        /// `make`, `write`, `remove`.
+        act: &'static str,
+        /// What.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A process could not be moved into a cgroup that could be made.
+    #[error("cgroups can be made below {} but no process moved into them", .0.display())]
+    NoEntry(PathBuf),
+}
+
+/// The chosen back end, with its parent cgroup made.
+#[derive(Debug)]
+pub struct Cgroups {
+    tree: Tree,
+    base: String,
+}
+
+#[derive(Debug)]
+enum Tree {
+    V1(v1::Tree),
+    V2(v2::Tree),
+    Scratch(scratch::Tree),
+}
+
+/// A pod's quality of service, which decides where its cgroup stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Qos {
+    /// Directly below `kubepods`.
+    Guaranteed,
+    /// Below `burstable`.
+    Burstable,
+    /// Below `besteffort`.
+    BestEffort,
+}
+
+// === impl Cgroups ===
+
+impl Cgroups {
+    /// Makes the parent cgroup by the first back end that works. `scratch` is where a scratch tree
+    /// would stand, `binary` this program. Leftovers of demos that are dead are removed first.
+    pub fn open(choice: Choice, scratch: &Path, binary: &Path) -> Result<Self, Error> {
+        leftover::sweep();
+        let base = format!("{PREFIX}{}", unique());
+        let v1 = || v1::Tree::open(binary, &base).map(Tree::V1);
+        let v2 = || v2::Tree::open(binary, &base).map(Tree::V2);
+        let plain = || scratch::Tree::open(scratch, &base).map(Tree::Scratch);
+        let tree = match choice {
+            Choice::Auto => v1().or_else(|_| v2()).or_else(|_| plain()),
+            Choice::V1 => v1(),
+            Choice::V2 => v2(),
+            Choice::Scratch => plain(),
+        }?;
+        let base = match &tree {
+            Tree::V2(tree) => tree.base().to_owned(),
+            Tree::V1(_) | Tree::Scratch(_) => base,
+        };
+        Ok(Self { tree, base })
+    }
+
+    /// One line for people.
+    pub fn describe(&self) -> String {
+        match &self.tree {
+            Tree::V1(tree) => format!("cgroups: real, version 1 ({})", tree.controllers()),
+            Tree::V2(tree) => format!("cgroups: real, version 2 ({})", tree.controllers()),
+            Tree::Scratch(_) => "cgroups: none can be written here, so a scratch tree of the \
+                kernel's files is kept from /proc and wait4 (nothing enforces limits)"
+                .to_owned(),
+        }
+    }
+
+    /// Whether a kernel enforces memory limits.
+    pub fn enforces_memory(&self) -> bool {
+        match &self.tree {
+            Tree::V1(tree) => tree.has("memory"),
+            Tree::V2(tree) => tree.has("memory"),
+            Tree::Scratch(_) => false,
+        }
+    }
+
+    /// Whether the kernel itself keeps the figures.
+    pub fn is_real(&self) -> bool {
+        !matches!(self.tree, Tree::Scratch(_))
+    }
+
+    /// What stands for `/sys/fs/cgroup` of the node.
+    pub fn mount(&self) -> &Path {
+        match &self.tree {
+            Tree::V1(tree) => tree.mount(),
+            Tree::V2(tree) => tree.mount(),
+            Tree::Scratch(tree) => tree.mount(),
+        }
+    }
+
+    /// The node's kubepods cgroup, relative to the hierarchy's root.
+    pub fn kubepods(&self) -> String {
+        format!("{}/kubepods", self.base)
+    }
+
+    /// A pod's place. The kubelet's cgroupfs naming.
+    pub fn pod(&self, qos: Qos, uid: &str) -> Place {
+        let relative = match qos {
+            Qos::Guaranteed => format!("{}/pod{uid}", self.kubepods()),
+            Qos::Burstable => format!("{}/burstable/pod{uid}", self.kubepods()),
+            Qos::BestEffort => format!("{}/besteffort/pod{uid}", self.kubepods()),
+        };
+        match &self.tree {
+            Tree::V1(tree) => tree.place(&relative),
+            Tree::V2(tree) => tree.place(&relative),
+            Tree::Scratch(tree) => tree.place(&relative),
+        }
+    }
+
+    /// Removes everything below the parent cgroup and the parent itself; what still runs there is
+    /// killed.
+    pub fn close(&self) {
+        match &self.tree {
+            Tree::V1(tree) => tree.close(&self.base),
+            Tree::V2(tree) => tree.close(),
+            Tree::Scratch(tree) => tree.close(),
+        }
+    }
+}
+
+impl Drop for Cgroups {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// The process id, and a number where one process runs several nodes.
+fn unique() -> String {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    match NEXT.fetch_add(1, Ordering::Relaxed) {
+        0 => std::process::id().to_string(),
+        nth => format!("{}-{nth}", std::process::id()),
+    }
+}
+
+// === impl Qos ===
+
+impl Qos {
+    /// By the pod's `status.qosClass`.
+    pub fn of(class: &str) -> Self {
+        match class {
+            "Guaranteed" => Self::Guaranteed,
+            "Burstable" => Self::Burstable,
+            _ => Self::BestEffort,
+        }
+    }
+
+    fn directory(self) -> &'static str {
+        match self {
+            Self::Guaranteed => "",
+            Self::Burstable => "burstable",
+            Self::BestEffort => "besteffort",
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The kubelet stand-in: runs this node's pods as real processes in the node's cgroups, with the
+//! start, status, log and deletion behaviour of a kubelet 1.36 over containerd.
+//!
+//! Left out: init containers, restarts of regular containers, probes, volumes beyond a directory.
+
+mod container;
+mod logs;
+mod quantity;
+mod status;
+mod worker;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::{broadcast, watch};
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::api::Store;
+use super::api::object::text;
+use super::cgroups::Cgroups;
+pub use super::shim::Account;
+use worker::Worker;
+
+/// Accounts of ended containers kept; the oldest go first.
+const TRUTHS: usize = 20_000;
+/// Happenings held for a listener that is slow; the oldest go first.
+const HAPPENINGS: usize = 1_024;
+
+/// How the kubelet runs its pods.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The `ephemon` program, which the helpers are parts of.
+    pub binary: PathBuf,
+    /// The node's root directory.
+    pub root: PathBuf,
+    /// The node's name; pods bound to others are none of its business.
+    pub node: String,
+    /// Time from a container's last process to the removal of its cgroup. 35-60 ms with runc
+    /// (seen on a Kubernetes 1.36.2 node).
+    pub linger: RangeInclusive<Duration>,
+    /// How often the runtime is looked at for the published status (PLEG relist).
+    pub relist: Duration,
+    /// Time from a deleted pod's last container to the removal of its logs.
+    pub log_removal: Duration,
+}
+
+/// What a container used, by the stand-in's own accounting of what it ran.
+#[derive(Debug, Clone)]
+pub struct Truth {
+    /// The pod's namespace.
+    pub namespace: String,
+    /// The pod's name.
+    pub pod: String,
+    /// The pod's UID.
+    pub pod_uid: String,
+    /// The container's name; `POD` for the sandbox.
+    pub container: String,
+    /// Its place in the spec.
+    pub kind: Kind,
+    /// The runtime's id, 64 hexadecimal digits.
+    pub id: String,
+    /// When its command began; `None` where it could not be run.
+    pub started_at: Option<SystemTime>,
+    /// When its last process ended.
+    pub ended_at: SystemTime,
+    /// Exit code, 128 and the signal where one ended it.
+    pub exit_code: i32,
+    /// `Completed`, `Error`, `OOMKilled`, `StartError`.
+    pub reason: &'static str,
+    /// What it used.
+    pub account: Account,
+}
+
+/// A container's place in the spec.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// The pod's sandbox.
+    Sandbox,
+    /// `spec.containers`.
+    Regular,
+    /// `spec.ephemeralContainers`.
+    Ephemeral,
+}
+
+/// Something worth a line to people.
+#[derive(Debug, Clone)]
+pub enum Happening {
+    /// A container's command runs.
+    Started {
+        /// Pod name.
+        pod: String,
+        /// Container name.
+        container: String,
+    },
+    /// A container waits and will go on waiting.
+    Waiting {
+        /// Pod name.
+        pod: String,
+        /// Container name.
+        container: String,
+        /// `ErrImageNeverPull`.
+        reason: &'static str,
+    },
+    /// A container is over and its cgroup gone.
+    Ended(Box<Truth>),
+    /// A pod is gone.
+    Gone {
+        /// Pod name.
+        pod: String,
+    },
+}
+
+/// A running kubelet stand-in.
+#[derive(Debug)]
+pub struct Kubelet {
+    desk: Arc<Desk>,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+/// What all workers share.
+#[derive(Debug)]
+pub(in crate::demo) struct Desk {
+    settings: Settings,
+    store: Store,
+    cgroups: Arc<Cgroups>,
+    truths: Mutex<VecDeque<Truth>>,
+    happenings: broadcast::Sender<Happening>,
+}
+
+// === impl Kubelet ===
+
+impl Kubelet {
+    /// Starts to run the pods in the store that are bound to this node.
+    pub fn start(settings: Settings, store: Store, cgroups: Arc<Cgroups>) -> Self {
+        let desk = Arc::new(Desk {
+            settings,
+            store,
+            cgroups,
+            truths: Mutex::default(),
+            happenings: broadcast::Sender::new(HAPPENINGS),
+        });
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(run(Arc::clone(&desk), stopped));
+        Self { desk, stop, task }
+    }
+
+    /// What happens from now on.
+    pub fn happenings(&self) -> broadcast::Receiver<Happening> {
+        self.desk.happenings.subscribe()
+    }
+
+    /// Accounts of the containers that are over, oldest first.
+    pub fn truths(&self) -> Vec<Truth> {
+        self.desk.lock().iter().cloned().collect()
+    }
+
+    /// Kills every container at once and waits until all are gone.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        // The loop ends by itself; a panic in it has been reported where it happened.
+        drop(self.task.await);
+    }
+}
+
+// === impl Desk ===
+
+impl Desk {
+    fn ended(&self, truth: Truth) {
+        let mut truths = self.lock();
+        if truths.len() >= TRUTHS {
+            truths.pop_front();
+        }
+        truths.push_back(truth.clone());
+        drop(truths);
+        self.tell(Happening::Ended(Box::new(truth)));
+    }
+
+    /// Nobody may be listening.
+    fn tell(&self, happening: Happening) {
+        drop(self.happenings.send(happening));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Truth>> {
+        self.truths.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn run(desk: Arc<Desk>, mut stopped: watch::Receiver<bool>) {
+    let mut changes = desk.store.changes();
+    let mut workers = JoinSet::new();
+    let mut known: BTreeMap<String, tokio::task::AbortHandle> = BTreeMap::new();
+    while !*stopped.borrow_and_update() {
+        changes.mark_unchanged();
+        known.retain(|_, worker| !worker.is_finished());
+        while workers.try_join_next().is_some() {}
+        for pod in desk.store.list().0 {
+            let uid = text(&pod, "/metadata/uid").unwrap_or_default();
+            let ours = text(&pod, "/spec/nodeName") == Some(&desk.settings.node);
+            if ours && !known.contains_key(uid) {
+                let worker = Worker::new(Arc::clone(&desk), &pod, stopped.clone());
+                known.insert(uid.to_owned(), workers.spawn(worker.run()));
+            }
+        }
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { break },
+            changed = stopped.changed() => if changed.is_err() { break },
+        }
+    }
+    while workers.join_next().await.is_some() {}
+}

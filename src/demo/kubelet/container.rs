@@ -1,0 +1,183 @@
+//! One container as the kubelet stand-in's runtime knows it: its shim and its state.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::SystemTime;
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{ChildStdin, Command};
+use tokio::sync::mpsc;
+
+use super::Kind;
+use crate::demo::part;
+use crate::demo::shim::{Account, Order, Word};
+
+/// How containerd and runc begin the sentence on a command that cannot be run, as recorded.
+const RUNTIME: &str = "failed to create containerd task: failed to create shim task: OCI runtime \
+    create failed: runc create failed: unable to start container process";
+
+/// A running or ended container.
+#[derive(Debug)]
+pub(super) struct Container {
+    pub(super) kind: Kind,
+    pub(super) id: String,
+    pub(super) state: State,
+    /// Whether its cgroup is gone.
+    pub(super) removed: bool,
+    pub(super) log: Option<PathBuf>,
+    shim: ChildStdin,
+}
+
+/// What the runtime knows of a container.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum State {
+    /// Its shim was started.
+    Created,
+    /// Its command runs.
+    Running { since: SystemTime },
+    /// It is over.
+    Ended(Ended),
+}
+
+/// How a container ended.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Ended {
+    pub(super) since: Option<SystemTime>,
+    pub(super) at: SystemTime,
+    pub(super) code: i32,
+    pub(super) reason: &'static str,
+    pub(super) message: Option<String>,
+}
+
+// === impl Container ===
+
+impl Container {
+    /// Starts a shim for the order. What it tells goes to `words` with the container's name; the
+    /// last word is always `Removed`.
+    pub(super) async fn launch(
+        binary: &PathBuf,
+        name: &str,
+        kind: Kind,
+        id: String,
+        order: &Order,
+        words: mpsc::Sender<(String, Word)>,
+    ) -> io::Result<Self> {
+        let mut child = Command::new(binary)
+            .args([part::NAME, "shim"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            // Ctrl-C on a terminal is for the demo, which then ends its containers in order.
+            .process_group(0)
+            .spawn()?;
+        let (Some(mut shim), Some(told)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(io::Error::other("the shim has no pipes"));
+        };
+        let mut line = serde_json::to_vec(order)?;
+        line.push(b'\n');
+        shim.write_all(&line).await?;
+        let name = name.to_owned();
+        tokio::spawn(async move {
+            let mut lines = BufReader::new(told).lines();
+            let mut over = false;
+            while let Ok(Some(line)) = lines.next_line().await {
+                if let Ok(word) = serde_json::from_str(&line) {
+                    over |= matches!(word, Word::Removed(_));
+                    drop(words.send((name.clone(), word)).await);
+                }
+            }
+            drop(child.wait().await);
+            if !over {
+                let why = "the shim was killed".to_owned();
+                drop(words.send((name.clone(), Word::StartError { why })).await);
+                drop(words.send((name, Word::Removed(Account::default()))).await);
+            }
+        });
+        Ok(Self {
+            kind,
+            id,
+            state: State::Created,
+            removed: false,
+            log: order.log.clone(),
+            shim,
+        })
+    }
+
+    /// Takes in what the shim told.
+    pub(super) fn hear(&mut self, word: &Word) {
+        let since = match &self.state {
+            State::Running { since } => Some(*since),
+            _ => None,
+        };
+        match (word, &self.state) {
+            (Word::Started { at, .. }, State::Created) => {
+                self.state = State::Running { since: *at };
+            }
+            (Word::StartError { why }, State::Created) => {
+                self.state = State::Ended(Ended {
+                    since: None,
+                    at: SystemTime::now(),
+                    code: 128,
+                    reason: "StartError",
+                    message: Some(format!("{RUNTIME}: {why}: unknown")),
+                });
+            }
+            (
+                Word::Exited {
+                    code,
+                    at,
+                    oom_killed,
+                },
+                State::Running { .. },
+            ) => {
+                let reason = match (code, oom_killed) {
+                    (_, true) => "OOMKilled",
+                    (0, false) => "Completed",
+                    _ => "Error",
+                };
+                self.state = State::Ended(Ended {
+                    since,
+                    at: *at,
+                    code: *code,
+                    reason,
+                    message: None,
+                });
+            }
+            (Word::Removed(_), _) => {
+                if since.is_some() {
+                    // The shim died with the command running.
+                    self.state = State::Ended(Ended {
+                        since,
+                        at: SystemTime::now(),
+                        code: 255,
+                        reason: "Error",
+                        message: None,
+                    });
+                }
+                self.removed = true;
+            }
+            _ => {}
+        }
+    }
+
+    /// `SIGTERM` to its first process.
+    pub(super) async fn terminate(&mut self) {
+        self.tell("term\n").await;
+    }
+
+    /// `SIGKILL` to all of it.
+    pub(super) async fn kill(&mut self) {
+        self.tell("kill\n").await;
+    }
+
+    async fn tell(&mut self, word: &str) {
+        // A shim that is gone has no container left.
+        drop(self.shim.write_all(word.as_bytes()).await);
+    }
+}
+
+/// A random id as containerd draws it.
+pub(super) fn new_id() -> String {
+    (0..64).map(|_| fastrand::digit(16).to_ascii_lowercase()).collect()
+}

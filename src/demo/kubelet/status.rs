@@ -1,0 +1,267 @@
+//! The pod status a kubelet publishes, from the spec and what it saw of the runtime. Pure.
+
+use std::collections::BTreeMap;
+use std::time::UNIX_EPOCH;
+
+use serde_json::{Map, Value, json};
+
+use super::container::State;
+use crate::demo::api::object::{items, qos_class, text, time};
+
+/// What the last look at the runtime showed of one container.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Seen {
+    pub(super) id: String,
+    pub(super) state: State,
+}
+
+/// What the status is made from.
+#[derive(Debug)]
+pub(super) struct View<'a> {
+    pub(super) pod: &'a Value,
+    pub(super) seen: &'a BTreeMap<String, Seen>,
+    /// Containers that wait, and why; others that are not seen are being created.
+    pub(super) waiting: &'a BTreeMap<String, &'static str>,
+    pub(super) sandbox_ready: bool,
+    /// When the kubelet first saw the pod.
+    pub(super) start_time: &'a str,
+    /// Now, as the API writes it.
+    pub(super) now: &'a str,
+    /// All that is left of the pod's containers is over, and none will be run again.
+    pub(super) finished: bool,
+}
+
+// === impl View ===
+
+impl View<'_> {
+    /// The whole `status` section.
+    pub(super) fn status(&self) -> Value {
+        let regular = self.statuses("/spec/containers", true);
+        let ephemeral = self.statuses("/spec/ephemeralContainers", false);
+        let unready: Vec<_> = regular
+            .iter()
+            .filter(|status| status.get("ready") != Some(&json!(true)))
+            .filter_map(|status| text(status, "/name"))
+            .collect();
+        let mut status = Map::new();
+        let mut set = |key: &str, value: Value| status.insert(key.to_owned(), value);
+        set("observedGeneration", self.generation());
+        set("phase", json!(self.phase(&regular)));
+        set("conditions", self.conditions(&unready));
+        set("startTime", json!(self.start_time));
+        set("qosClass", json!(qos_class(self.pod)));
+        if self.sandbox_ready {
+            // Containers share the host's network here.
+            set("podIP", json!("127.0.0.1"));
+            set("podIPs", json!([{"ip": "127.0.0.1"}]));
+        }
+        set("containerStatuses", Value::Array(regular));
+        if !ephemeral.is_empty() {
+            set("ephemeralContainerStatuses", Value::Array(ephemeral));
+        }
+        Value::Object(status)
+    }
+
+    fn generation(&self) -> Value {
+        let generation = self.pod.pointer("/metadata/generation");
+        generation.cloned().unwrap_or(Value::Null)
+    }
+
+    fn phase(&self, regular: &[Value]) -> &'static str {
+        let has = |status: &&Value, state: &str| status.pointer(&format!("/state/{state}")).is_some();
+        let failed = |status: &Value| status.pointer("/state/terminated/exitCode") != Some(&json!(0));
+        if self.finished && regular.iter().all(|status| has(&status, "terminated")) {
+            return if regular.iter().any(failed) { "Failed" } else { "Succeeded" };
+        }
+        if regular.iter().any(|status| has(&status, "waiting")) {
+            "Pending"
+        } else {
+            "Running"
+        }
+    }
+
+    /// By name, as a kubelet sorts them.
+    fn statuses(&self, list: &str, regular: bool) -> Vec<Value> {
+        let mut all: Vec<_> = items(self.pod, list)
+            .map(|container| self.container(container, regular))
+            .collect();
+        all.sort_by(|a, b| text(a, "/name").cmp(&text(b, "/name")));
+        all
+    }
+
+    fn container(&self, spec: &Value, regular: bool) -> Value {
+        let name = text(spec, "/name").unwrap_or_default();
+        let image = text(spec, "/image").unwrap_or_default();
+        let seen = self.seen.get(name).filter(|seen| seen.state != State::Created);
+        let running = matches!(seen, Some(Seen { state: State::Running { .. }, .. }));
+        let mut status = Map::new();
+        let mut set = |key: &str, value: Value| status.insert(key.to_owned(), value);
+        set("name", json!(name));
+        set("lastState", json!({}));
+        set("ready", json!(regular && running));
+        set("restartCount", json!(0));
+        set("image", json!(image));
+        if regular {
+            set("started", json!(running));
+        }
+        if let Some(mounts) = spec.get("volumeMounts") {
+            set("volumeMounts", mounts.clone());
+        }
+        let Some(seen) = seen else {
+            let reason = self.waiting.get(name).copied().unwrap_or("ContainerCreating");
+            let mut waiting = json!({"reason": reason});
+            if reason == "ErrImageNeverPull"
+                && let Some(waiting) = waiting.as_object_mut()
+            {
+                let message = format!(
+                    "Container image \"{image}\" is not present with pull policy of Never"
+                );
+                waiting.insert("message".to_owned(), json!(message));
+            }
+            set("state", json!({"waiting": waiting}));
+            set("imageID", json!(""));
+            return Value::Object(status);
+        };
+        let id = format!("containerd://{}", seen.id);
+        set("imageID", json!(image_id(image)));
+        set("resources", spec.get("resources").cloned().unwrap_or(json!({})));
+        set("state", state(&seen.state, &id));
+        set("containerID", json!(id));
+        Value::Object(status)
+    }
+
+    /// Times of the last change are kept from the status before.
+    fn conditions(&self, unready: &[&str]) -> Value {
+        let ready = unready.is_empty() && !self.finished;
+        let kinds = [
+            ("PodReadyToStartContainers", self.sandbox_ready),
+            ("Initialized", true),
+            ("Ready", ready),
+            ("ContainersReady", ready),
+            ("PodScheduled", true),
+        ];
+        let condition = |(kind, holds): (&str, bool)| {
+            let word = if holds { "True" } else { "False" };
+            let before = items(self.pod, "/status/conditions")
+                .find(|c| text(c, "/type") == Some(kind) && text(c, "/status") == Some(word))
+                .and_then(|c| text(c, "/lastTransitionTime"));
+            let mut condition = json!({
+                "type": kind,
+                "status": word,
+                "observedGeneration": self.generation(),
+                "lastProbeTime": null,
+                "lastTransitionTime": before.unwrap_or(self.now),
+            });
+            if !holds
+                && kind.ends_with("Ready")
+                && let Some(condition) = condition.as_object_mut()
+            {
+                let (reason, message) = if self.finished {
+                    ("PodFailed", String::new())
+                } else {
+                    let names = unready.join(" ");
+                    let message = format!("containers with unready status: [{names}]");
+                    ("ContainersNotReady", message)
+                };
+                condition.insert("reason".to_owned(), json!(reason));
+                if !message.is_empty() {
+                    condition.insert("message".to_owned(), json!(message));
+                }
+            }
+            condition
+        };
+        kinds.into_iter().map(condition).collect()
+    }
+}
+
+fn state(state: &State, id: &str) -> Value {
+    match state {
+        State::Created => json!({"waiting": {"reason": "ContainerCreating"}}),
+        State::Running { since } => json!({"running": {"startedAt": time(*since)}}),
+        State::Ended(ended) => {
+            let mut terminated = json!({
+                "exitCode": ended.code,
+                "reason": ended.reason,
+                // A container that never ran started at the beginning of time, as recorded.
+                "startedAt": time(ended.since.unwrap_or(UNIX_EPOCH)),
+                "finishedAt": time(ended.at),
+                "containerID": id,
+            });
+            if let (Some(why), Some(map)) = (&ended.message, terminated.as_object_mut()) {
+                map.insert("message".to_owned(), json!(why));
+            }
+            json!({"terminated": terminated})
+        }
+    }
+}
+
+/// A digest that is always the same for the same image.
+fn image_id(image: &str) -> String {
+    let seed = image.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    let mut random = fastrand::Rng::with_seed(seed);
+    let digits: String = (0..64).map(|_| random.digit(16).to_ascii_lowercase()).collect();
+    format!("sha256:{digits}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::super::container::Ended;
+    use super::*;
+
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(seconds * 1000 + 999)
+    }
+
+    fn seen(state: State) -> Seen {
+        Seen { id: "ab".repeat(32), state }
+    }
+
+    fn status(seen: &[(&str, State)], finished: bool) -> Value {
+        let pod = json!({
+            "metadata": {"generation": 3},
+            "spec": {
+                "containers": [{"name": "runner", "image": "localhost/runner:1"}],
+                "ephemeralContainers": [{"name": "step", "image": "a:1"}, {"name": "job", "image": "a:1"}],
+            },
+        });
+        let seen = seen.iter().map(|(name, state)| ((*name).to_owned(), self::seen(state.clone()))).collect();
+        View {
+            pod: &pod,
+            seen: &seen,
+            waiting: &BTreeMap::from([("step".to_owned(), "ErrImageNeverPull")]),
+            sandbox_ready: true,
+            start_time: "2026-11-23T12:19:10Z",
+            now: "2026-11-23T12:19:11Z",
+            finished,
+        }
+        .status()
+    }
+
+    #[test]
+    fn statuses_stand_by_name_with_whole_seconds_and_the_apis_words() {
+        let status = status(&[("runner", State::Running { since: at(5) })], false);
+        assert_eq!(status["phase"], "Running");
+        assert_eq!(status["containerStatuses"][0]["state"], json!({"running": {"startedAt": "1970-01-01T00:00:05Z"}}));
+        let ephemeral = &status["ephemeralContainerStatuses"];
+        assert_eq!(ephemeral[0]["name"], "job");
+        assert_eq!(ephemeral[0]["state"], json!({"waiting": {"reason": "ContainerCreating"}}));
+        assert_eq!(ephemeral[1]["state"]["waiting"]["reason"], "ErrImageNeverPull");
+    }
+
+    #[test]
+    fn the_end_of_an_ephemeral_container_never_changes_the_phase() {
+        let ended = |code| {
+            State::Ended(Ended { since: Some(at(5)), at: at(6), code, reason: "Error", message: None })
+        };
+        let running = State::Running { since: at(5) };
+        let one = status(&[("runner", running), ("job", ended(1))], false);
+        assert_eq!((one["phase"].as_str(), one["conditions"][2]["status"].as_str()), (Some("Running"), Some("True")));
+        let all = status(&[("runner", ended(0)), ("job", ended(1))], true);
+        assert_eq!(all["phase"], "Succeeded");
+        assert_eq!(status(&[("runner", ended(3))], true)["phase"], "Failed");
+    }
+}

@@ -1,0 +1,499 @@
+//! One pod's life: sandbox, regular containers, ephemeral containers one after the other, status,
+//! end.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at};
+
+use super::container::{Container, Ended, State, new_id};
+use super::status::{Seen, View};
+use super::{Desk, Happening, Kind, Truth, logs, quantity};
+use crate::demo::api::object::{items, text, time};
+use crate::demo::api::store::Key;
+use crate::demo::cgroups::{Error, Limits, Place, Qos};
+use crate::demo::shim::{Account, Order, Word};
+use crate::demo::{part, workload};
+
+/// The sandbox's name, which no container can have.
+const SANDBOX: &str = "POD";
+/// Words of shims that wait to be heard; a shim waits when it is full.
+const WORDS: usize = 64;
+/// Images that are on the node; others cannot be had.
+const LOCAL: &str = "localhost/";
+
+/// Runs one pod from its creation to its end.
+#[derive(Debug)]
+pub(super) struct Worker {
+    desk: Arc<Desk>,
+    key: Key,
+    uid: String,
+    place: Place,
+    logs: PathBuf,
+    containers: BTreeMap<String, Container>,
+    /// What the last relist showed; the status is made from it.
+    seen: BTreeMap<String, Seen>,
+    waiting: BTreeMap<String, &'static str>,
+    start_time: String,
+    finished: bool,
+    last_end: Option<Instant>,
+    words: (mpsc::Sender<(String, Word)>, mpsc::Receiver<(String, Word)>),
+    stopped: watch::Receiver<bool>,
+}
+
+/// Why a pod's life is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Somebody deleted it, with this grace.
+    Deleted(Duration),
+    /// The node stops.
+    Stopped,
+}
+
+// === impl Worker ===
+
+impl Worker {
+    pub(super) fn new(desk: Arc<Desk>, pod: &Value, stopped: watch::Receiver<bool>) -> Self {
+        let get = |pointer| text(pod, pointer).unwrap_or_default().to_owned();
+        let key = (get("/metadata/namespace"), get("/metadata/name"));
+        let uid = get("/metadata/uid");
+        let qos = Qos::of(text(pod, "/status/qosClass").unwrap_or_default());
+        Self {
+            place: desk.cgroups.pod(qos, &uid),
+            logs: logs::pod_directory(&desk.settings.root, &key.0, &key.1, &uid),
+            containers: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            start_time: time(SystemTime::now()),
+            finished: false,
+            last_end: None,
+            words: mpsc::channel(WORDS),
+            desk,
+            key,
+            uid,
+            stopped,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        let end = match self.begin().await {
+            Ok(()) => self.live().await,
+            Err(e) => {
+                tracing::error!(pod = %self.key.1, "cannot run the pod: {e}");
+                End::Stopped
+            }
+        };
+        let grace = match end {
+            End::Deleted(grace) => grace,
+            End::Stopped => Duration::ZERO,
+        };
+        self.end_containers(grace).await;
+        if matches!(end, End::Deleted(_)) {
+            self.finished = true;
+            self.relist();
+            self.publish();
+        }
+        self.end_sandbox().await;
+        if matches!(end, End::Deleted(_)) {
+            self.remove_logs().await;
+            self.desk.store.remove(&self.key);
+            let pod = self.key.1.clone();
+            self.desk.tell(Happening::Gone { pod });
+        }
+    }
+
+    async fn begin(&mut self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let Some(pod) = self.pod() else {
+            return Ok(());
+        };
+        self.publish();
+        self.place.make_pod(&pod_limits(&pod))?;
+        let sandbox = serde_json::json!({"name": SANDBOX});
+        self.start(&pod, &sandbox, Kind::Sandbox).await?;
+        self.publish();
+        for container in items(&pod, "/spec/containers") {
+            self.start_or_wait(&pod, container, Kind::Regular).await?;
+        }
+        self.relist();
+        self.publish();
+        Ok(())
+    }
+
+    async fn live(&mut self) -> End {
+        let mut changes = self.desk.store.changes();
+        changes.mark_changed();
+        let mut relist = interval(self.desk.settings.relist);
+        relist.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut dirty = true;
+        let mut stopped = self.stopped.clone();
+        loop {
+            tokio::select! {
+                _ = changes.changed() => dirty = true,
+                Some((name, word)) = self.words.1.recv() => self.hear(&name, &word),
+                _ = relist.tick() => {
+                    self.relist();
+                    self.publish();
+                }
+                _ = stopped.wait_for(|stop| *stop) => return End::Stopped,
+            }
+            let Some(pod) = self.pod() else {
+                return End::Stopped;
+            };
+            if pod.pointer("/metadata/deletionTimestamp").is_some() {
+                let grace = pod.pointer("/metadata/deletionGracePeriodSeconds");
+                let seconds = grace.and_then(Value::as_u64).unwrap_or(0);
+                return End::Deleted(Duration::from_secs(seconds));
+            }
+            if !self.finished && self.is_complete(&pod) {
+                let grace = pod.pointer("/spec/terminationGracePeriodSeconds");
+                let seconds = grace.and_then(Value::as_u64).unwrap_or(30);
+                self.end_containers(Duration::from_secs(seconds)).await;
+                self.finished = true;
+                self.relist();
+                self.publish();
+                self.end_sandbox().await;
+            }
+            // An end that the status does not show yet holds up the next start until the relist,
+            // as seen on a real node.
+            if dirty && !self.finished && self.is_caught_up() {
+                dirty = false;
+                self.start_ephemeral(&pod).await;
+            }
+        }
+    }
+
+    /// Starts every ephemeral container that has none of its name in the runtime, in the spec's
+    /// order.
+    async fn start_ephemeral(&mut self, pod: &Value) {
+        let new: Vec<_> = items(pod, "/spec/ephemeralContainers")
+            .filter(|spec| {
+                let name = text(spec, "/name").unwrap_or_default();
+                !self.containers.contains_key(name) && !self.waiting.contains_key(name)
+            })
+            .collect();
+        if new.is_empty() {
+            return;
+        }
+        self.publish();
+        for spec in new {
+            if let Err(e) = self.start_or_wait(pod, spec, Kind::Ephemeral).await {
+                let name = text(spec, "/name").unwrap_or_default();
+                tracing::error!(pod = %self.key.1, container = name, "cannot start: {e}");
+                self.waiting.insert(name.to_owned(), "CreateContainerError");
+            }
+        }
+    }
+
+    async fn start_or_wait(&mut self, pod: &Value, spec: &Value, kind: Kind) -> Result<(), Failed> {
+        let image = text(spec, "/image").unwrap_or_default();
+        if image.starts_with(LOCAL) {
+            return self.start(pod, spec, kind).await;
+        }
+        let never = text(spec, "/imagePullPolicy") == Some("Never");
+        let reason = if never { "ErrImageNeverPull" } else { "ErrImagePull" };
+        let name = text(spec, "/name").unwrap_or_default().to_owned();
+        self.waiting.insert(name.clone(), reason);
+        self.desk.tell(Happening::Waiting {
+            pod: self.key.1.clone(),
+            container: name,
+            reason,
+        });
+        Ok(())
+    }
+
+    /// Starts a container and waits until its command runs or cannot.
+    async fn start(&mut self, pod: &Value, spec: &Value, kind: Kind) -> Result<(), Failed> {
+        let name = text(spec, "/name").unwrap_or_default().to_owned();
+        let id = new_id();
+        let settings = &self.desk.settings;
+        let directory = settings.root.join("run/containers").join(&id);
+        std::fs::create_dir_all(&directory)?;
+        let log = match kind {
+            Kind::Sandbox => None,
+            Kind::Regular | Kind::Ephemeral => Some(logs::make(&self.logs, &name)?),
+        };
+        let linger = settings.linger.clone();
+        let micros = |time: &Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let linger = fastrand::u64(micros(linger.start())..=micros(linger.end()));
+        let limits = match kind {
+            Kind::Sandbox => Limits::default(),
+            Kind::Regular | Kind::Ephemeral => container_limits(pod, spec),
+        };
+        let order = Order {
+            command: command(&settings.binary, spec),
+            env: environment(&self.key.1, spec),
+            directory,
+            log,
+            place: self.place.child(&id),
+            limits,
+            linger: Duration::from_micros(linger),
+        };
+        let words = self.words.0.clone();
+        let container =
+            Container::launch(&settings.binary, &name, kind, id, &order, words).await?;
+        self.containers.insert(name.clone(), container);
+        while self.state(&name) == Some(&State::Created) {
+            if let Some((name, word)) = self.words.1.recv().await {
+                self.hear(&name, &word);
+            }
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, name: &str, word: &Word) {
+        let Some(container) = self.containers.get_mut(name) else {
+            return;
+        };
+        container.hear(word);
+        let Some(container) = self.containers.get(name) else {
+            return;
+        };
+        let (pod, id) = ((self.key.0.as_str(), self.key.1.as_str()), &container.id);
+        match word {
+            Word::Started { .. } => {
+                if let Some(log) = &container.log
+                    && let Err(e) = logs::link(&self.desk.settings.root, pod, name, id, log)
+                {
+                    tracing::warn!(container = name, "cannot link the log: {e}");
+                }
+                if container.kind != Kind::Sandbox {
+                    self.desk.tell(Happening::Started {
+                        pod: self.key.1.clone(),
+                        container: name.to_owned(),
+                    });
+                }
+            }
+            Word::StartError { .. } | Word::Exited { .. } => self.last_end = Some(Instant::now()),
+            Word::Removed(account) => {
+                if let State::Ended(ended) = &container.state {
+                    let truth = self.truth(name, container, ended, *account);
+                    self.desk.ended(truth);
+                }
+            }
+        }
+    }
+
+    fn truth(&self, name: &str, container: &Container, ended: &Ended, account: Account) -> Truth {
+        Truth {
+            namespace: self.key.0.clone(),
+            pod: self.key.1.clone(),
+            pod_uid: self.uid.clone(),
+            container: name.to_owned(),
+            kind: container.kind,
+            id: container.id.clone(),
+            started_at: ended.since,
+            ended_at: ended.at,
+            exit_code: ended.code,
+            reason: ended.reason,
+            account,
+        }
+    }
+
+    /// Takes what the runtime knows into the published view.
+    fn relist(&mut self) {
+        for (name, container) in &self.containers {
+            let seen = Seen {
+                id: container.id.clone(),
+                state: container.state.clone(),
+            };
+            self.seen.insert(name.clone(), seen);
+        }
+    }
+
+    fn publish(&self) {
+        let Some(pod) = self.pod() else {
+            return;
+        };
+        let view = View {
+            pod: &pod,
+            seen: &self.seen,
+            waiting: &self.waiting,
+            sandbox_ready: self.containers.contains_key(SANDBOX),
+            start_time: &self.start_time,
+            now: &time(SystemTime::now()),
+            finished: self.finished,
+        };
+        // A pod that is gone needs no status.
+        drop(self.desk.store.set_status(&self.key, view.status()));
+    }
+
+    /// Asks every container but the sandbox to end, insists after the grace, waits for all.
+    async fn end_containers(&mut self, grace: Duration) {
+        let deadline = Instant::now() + grace;
+        for container in self.containers.values_mut().filter(|c| c.kind != Kind::Sandbox) {
+            container.terminate().await;
+        }
+        self.wait_for_removal(Some(deadline), false).await;
+        for container in self.containers.values_mut().filter(|c| c.kind != Kind::Sandbox) {
+            container.kill().await;
+        }
+        self.wait_for_removal(None, false).await;
+    }
+
+    async fn end_sandbox(&mut self) {
+        if let Some(sandbox) = self.containers.get_mut(SANDBOX) {
+            sandbox.kill().await;
+        }
+        self.wait_for_removal(None, true).await;
+        let place = self.place.clone();
+        // It blocks while the last tasks leave.
+        drop(tokio::task::spawn_blocking(move || place.remove_tree()).await);
+    }
+
+    async fn wait_for_removal(&mut self, deadline: Option<Instant>, sandbox: bool) {
+        let left = |worker: &Self| {
+            let counts = |c: &&Container| !c.removed && (sandbox || c.kind != Kind::Sandbox);
+            worker.containers.values().any(|c| counts(&c))
+        };
+        let mut stopped = self.stopped.clone();
+        while left(self) {
+            let word = match deadline {
+                Some(deadline) => tokio::select! {
+                    word = timeout_at(deadline, self.words.1.recv()) => word.ok().flatten(),
+                    _ = stopped.wait_for(|stop| *stop) => None,
+                },
+                None => self.words.1.recv().await,
+            };
+            let Some((name, word)) = word else {
+                return;
+            };
+            self.hear(&name, &word);
+        }
+    }
+
+    async fn remove_logs(&mut self) {
+        let last = self.last_end.unwrap_or_else(Instant::now);
+        let due = last + self.desk.settings.log_removal;
+        let mut stopped = self.stopped.clone();
+        tokio::select! {
+            () = sleep_until(due) => {}
+            _ = stopped.wait_for(|stop| *stop) => {}
+        }
+        let root = &self.desk.settings.root;
+        for (name, container) in &self.containers {
+            logs::unlink(root, (&self.key.0, &self.key.1), name, &container.id);
+            drop(std::fs::remove_dir_all(root.join("run/containers").join(&container.id)));
+        }
+        drop(std::fs::remove_dir_all(&self.logs));
+    }
+
+    fn pod(&self) -> Option<Arc<Value>> {
+        let pod = self.desk.store.get(&self.key).ok()?;
+        (text(&pod, "/metadata/uid") == Some(&self.uid)).then_some(pod)
+    }
+
+    fn state(&self, name: &str) -> Option<&State> {
+        self.containers.get(name).map(|container| &container.state)
+    }
+
+    /// Whether every end is in the published view.
+    fn is_caught_up(&self) -> bool {
+        self.containers.iter().all(|(name, container)| {
+            !matches!(container.state, State::Ended(_))
+                || self.seen.get(name).is_some_and(|seen| seen.state == container.state)
+        })
+    }
+
+    /// Whether every regular container is over and none will be run again.
+    fn is_complete(&self, pod: &Value) -> bool {
+        let over = |spec: &Value| {
+            let name = text(spec, "/name").unwrap_or_default();
+            self.seen.get(name).is_some_and(|seen| matches!(seen.state, State::Ended(_)))
+        };
+        text(pod, "/spec/restartPolicy") != Some("Always")
+            && items(pod, "/spec/containers").all(over)
+    }
+}
+
+/// What stops a start before there is a container.
+type Failed = std::io::Error;
+
+/// The pod's own limits: `spec.resources`, or the sum of its containers' where each has one.
+///
+/// Source: kubernetes v1.36.2, `pkg/kubelet/cm/helpers_linux.go`, `ResourceConfigForPod`.
+fn pod_limits(pod: &Value) -> Limits {
+    let own = quantity::limits(pod.pointer("/spec/resources"));
+    let all: Vec<_> = items(pod, "/spec/containers")
+        .map(|container| quantity::limits(container.get("resources")))
+        .collect();
+    let sum = |of: fn(&Limits) -> Option<u64>| {
+        all.iter().map(of).try_fold(0_u64, |sum, limit| sum.checked_add(limit?))
+    };
+    Limits {
+        memory_bytes: own.memory_bytes.or_else(|| sum(|limits| limits.memory_bytes)),
+        cpu_millis: own.cpu_millis.or_else(|| sum(|limits| limits.cpu_millis)),
+    }
+}
+
+/// A container's limits; one without takes the pod's, where the pod has its own.
+///
+/// Source: kubernetes v1.36.2, `kuberuntime_container_linux.go`, `getMemoryLimit`, `getCPULimit`.
+fn container_limits(pod: &Value, spec: &Value) -> Limits {
+    let own = quantity::limits(spec.get("resources"));
+    let pod = quantity::limits(pod.pointer("/spec/resources"));
+    Limits {
+        memory_bytes: own.memory_bytes.or(pod.memory_bytes),
+        cpu_millis: own.cpu_millis.or(pod.cpu_millis),
+    }
+}
+
+fn command(binary: &std::path::Path, spec: &Value) -> Vec<String> {
+    let words = items(spec, "/command").chain(items(spec, "/args"));
+    let words: Vec<_> = words.filter_map(Value::as_str).map(str::to_owned).collect();
+    let helper = |kind: &str| vec![binary.to_string_lossy().into_owned(), part::NAME.to_owned(), kind.to_owned()];
+    match words.split_first() {
+        None => helper("pause"),
+        Some((first, rest)) if first == workload::NAME => {
+            let mut command = helper("workload");
+            command.extend_from_slice(rest);
+            command
+        }
+        Some(_) => words,
+    }
+}
+
+fn environment(pod: &str, spec: &Value) -> Vec<(String, String)> {
+    let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/bin:/bin".to_owned());
+    let mut all = vec![("PATH".to_owned(), path), ("HOSTNAME".to_owned(), pod.to_owned())];
+    for variable in items(spec, "/env") {
+        let value = text(variable, "/value").unwrap_or_default();
+        if let Some(name) = text(variable, "/name") {
+            all.push((name.to_owned(), value.to_owned()));
+        }
+    }
+    all
+}
+
+impl From<Error> for std::io::Error {
+    fn from(error: Error) -> Self {
+        Self::other(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_pod_is_limited_only_where_every_container_is() {
+        let limited = json!({"resources": {"limits": {"memory": "64Mi", "cpu": "500m"}}});
+        let pod = |containers: Value| pod_limits(&json!({"spec": {"containers": containers}}));
+        let both = pod(json!([limited, limited]));
+        assert_eq!((both.memory_bytes, both.cpu_millis), (Some(128 << 20), Some(1000)));
+        assert_eq!(pod(json!([limited, {}])), Limits::default());
+    }
+
+    #[test]
+    fn an_ephemeral_container_takes_the_limit_of_the_pod_itself_only() {
+        let with = json!({"spec": {"resources": {"limits": {"memory": "1Gi"}}}});
+        assert_eq!(container_limits(&with, &json!({})).memory_bytes, Some(1 << 30));
+        let without = json!({"spec": {"containers": [{"resources": {"limits": {"memory": "1Gi"}}}]}});
+        assert_eq!(container_limits(&without, &json!({})), Limits::default());
+    }
+}

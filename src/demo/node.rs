@@ -1,0 +1,247 @@
+//! The embedded node as a whole: its root directory, its cgroups, its API server and its kubelet.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::broadcast;
+
+use super::api::{ApiServer, PatchKind, Refusal, Store, store};
+use super::cgroups::{self, Cgroups, Choice, leftover};
+use super::kubelet::{Happening, Kubelet, Settings, Truth};
+
+/// First part of the root directory's name; the process id follows.
+const PREFIX: &str = "ephemon-node-";
+
+/// How to set up a node.
+#[derive(Debug, Clone)]
+pub struct NodeOptions {
+    /// The `ephemon` program; the node's helpers are parts of it.
+    pub binary: PathBuf,
+    /// Which cgroups to use.
+    pub cgroups: Choice,
+    /// The node's name.
+    pub name: String,
+    /// Where the root directory is made; the system's temporary directory by default.
+    pub parent: Option<PathBuf>,
+    /// Changes the API server remembers for watches.
+    pub history: usize,
+    /// Shortest and longest time from a container's last process to the removal of its cgroup.
+    pub linger: (Duration, Duration),
+    /// Period of the kubelet's look at the runtime.
+    pub relist: Duration,
+    /// Time from a deleted pod's last container to the removal of its logs.
+    pub log_removal: Duration,
+}
+
+/// A node that runs until it is shut down.
+///
+/// Dropped without [`Node::shutdown`], it leaves its containers to their shims, which end them,
+/// and its empty cgroups to the next start.
+#[derive(Debug)]
+pub struct Node {
+    api: ApiServer,
+    kubelet: Kubelet,
+    cgroups: Arc<Cgroups>,
+    root: TempDir,
+    name: String,
+}
+
+/// Why a node could not be set up or would not do something.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No cgroups, and no scratch tree either.
+    #[error("no place for containers: {0}")]
+    Cgroups(#[from] cgroups::Error),
+    /// The root directory or the API server could not be made.
+    #[error("cannot set up the node's {what}: {source}")]
+    Setup {
+        /// `root directory`, `API server`.
+        what: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// The API server said no.
+    #[error("the API server refused: {}", .0.message)]
+    Refused(Refusal),
+}
+
+// === impl NodeOptions ===
+
+impl NodeOptions {
+    /// The defaults of a real node, run by this program.
+    pub fn new(binary: impl Into<PathBuf>) -> Self {
+        Self {
+            binary: binary.into(),
+            cgroups: Choice::Auto,
+            name: "demo-node".to_owned(),
+            parent: None,
+            history: store::HISTORY,
+            linger: (Duration::from_millis(35), Duration::from_millis(60)),
+            relist: Duration::from_secs(1),
+            log_removal: Duration::from_millis(1600),
+        }
+    }
+}
+
+// === impl Node ===
+
+impl Node {
+    /// Sets up a node and starts it.
+    pub async fn start(options: NodeOptions) -> Result<Self, Error> {
+        let setup = |what| move |source| Error::Setup { what, source };
+        let parent = options.parent.clone().unwrap_or_else(std::env::temp_dir);
+        sweep(&parent);
+        let root = tempfile::Builder::new()
+            .prefix(&format!("{PREFIX}{}-", std::process::id()))
+            .tempdir_in(&parent)
+            .map_err(setup("root directory"))?;
+        let path = root.path();
+        let cgroups = Cgroups::open(options.cgroups, &path.join("scratch"), &options.binary)?;
+        let cgroups = Arc::new(cgroups);
+        furnish(path, cgroups.mount()).map_err(setup("root directory"))?;
+        let store = Store::new(&options.name, options.history);
+        let api = ApiServer::start(store.clone()).await.map_err(setup("API server"))?;
+        api.write_kubeconfig(&path.join("kubeconfig")).map_err(setup("API server"))?;
+        let settings = Settings {
+            binary: options.binary,
+            root: path.to_owned(),
+            node: options.name.clone(),
+            linger: options.linger.0..=options.linger.1,
+            relist: options.relist,
+            log_removal: options.log_removal,
+        };
+        let kubelet = Kubelet::start(settings, store, Arc::clone(&cgroups));
+        Ok(Self {
+            api,
+            kubelet,
+            cgroups,
+            root,
+            name: options.name,
+        })
+    }
+
+    /// One line on the cgroups in use.
+    pub fn describe(&self) -> String {
+        self.cgroups.describe()
+    }
+
+    /// The cgroups in use.
+    pub fn cgroups(&self) -> &Cgroups {
+        &self.cgroups
+    }
+
+    /// The node's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The API server's address.
+    pub fn api_url(&self) -> String {
+        self.api.url()
+    }
+
+    /// The API server, for its faults and its store.
+    pub fn api(&mut self) -> &mut ApiServer {
+        &mut self.api
+    }
+
+    /// A kubeconfig for the API server.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.root.path().join("kubeconfig")
+    }
+
+    /// The node's root directory: the agent's `--node-root`.
+    pub fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// The kubepods cgroup relative to the hierarchy's root: the agent's `--kubepods`.
+    pub fn kubepods(&self) -> String {
+        self.cgroups.kubepods()
+    }
+
+    /// What happens from now on.
+    pub fn happenings(&self) -> broadcast::Receiver<Happening> {
+        self.kubelet.happenings()
+    }
+
+    /// Makes a pod in namespace `default`, or the one its metadata names.
+    pub fn create_pod(&self, pod: Value) -> Result<Arc<Value>, Error> {
+        let namespace = pod.pointer("/metadata/namespace").and_then(Value::as_str);
+        let namespace = namespace.unwrap_or("default").to_owned();
+        self.api.store().create(&namespace, pod).map_err(Error::Refused)
+    }
+
+    /// Adds ephemeral containers to a pod, as one strategic merge patch.
+    pub fn add_ephemeral(
+        &self,
+        namespace: &str,
+        pod: &str,
+        containers: Vec<Value>,
+    ) -> Result<Arc<Value>, Error> {
+        let key = (namespace.to_owned(), pod.to_owned());
+        let patch = json!({"spec": {"ephemeralContainers": containers}});
+        let store = self.api.store();
+        store.patch_ephemeral(&key, PatchKind::Strategic, &patch).map_err(Error::Refused)
+    }
+
+    /// A pod as the API server shows it.
+    pub fn pod(&self, namespace: &str, pod: &str) -> Result<Arc<Value>, Error> {
+        let key = (namespace.to_owned(), pod.to_owned());
+        self.api.store().get(&key).map_err(Error::Refused)
+    }
+
+    /// Deletes a pod, with its own grace or this one, in seconds.
+    pub fn delete_pod(&self, namespace: &str, pod: &str, grace: Option<u64>) -> Result<(), Error> {
+        let key = (namespace.to_owned(), pod.to_owned());
+        self.api.store().delete(&key, grace).map(drop).map_err(Error::Refused)
+    }
+
+    /// Accounts of the containers that are over, oldest first.
+    pub fn truth(&self) -> Vec<Truth> {
+        self.kubelet.truths()
+    }
+
+    /// Ends every container and removes everything the node made.
+    pub async fn shutdown(self) {
+        let Self {
+            kubelet,
+            cgroups,
+            root,
+            ..
+        } = self;
+        kubelet.stop().await;
+        // Both block; nothing is left to be done where they fail, the next start sweeps.
+        drop(tokio::task::spawn_blocking(move || {
+            drop(cgroups);
+            drop(root);
+        })
+        .await);
+    }
+}
+
+/// Makes the directories of a node in its root.
+fn furnish(root: &Path, cgroup_mount: &Path) -> io::Result<()> {
+    for directory in ["var/log/pods", "var/log/containers", "run/containers", "sys/fs"] {
+        fs::create_dir_all(root.join(directory))?;
+    }
+    symlink(cgroup_mount, root.join("sys/fs/cgroup"))?;
+    symlink("/proc", root.join("proc"))
+}
+
+/// Removes root directories of nodes whose process is dead.
+fn sweep(parent: &Path) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let dead = |name: &str| leftover::is_dead(PREFIX, name);
+        if entry.file_name().to_str().is_some_and(dead) {
+            // Another user's cannot be removed, and need not be.
+            drop(fs::remove_dir_all(entry.path()));
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! The hidden subcommand behind which the embedded node's helper processes run: the same binary
+//! again, so that the demo needs no other program on the machine.
+
+use std::ffi::OsString;
+use std::io::Read;
+use std::process::ExitCode;
+
+use super::{shim, workload};
+
+/// The hidden subcommand.
+pub const NAME: &str = "demo-part";
+
+/// Runs a helper when the arguments (with the program's own name in front) ask for one.
+///
+/// To be called before anything else: helpers run in containers whose CPU time is counted.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
+    let mut arguments = arguments.into_iter().skip(1);
+    if arguments.next()?.to_str() != Some(NAME) {
+        return None;
+    }
+    let kind = arguments.next();
+    let rest: Vec<_> = arguments.map(|part| part.to_string_lossy().into_owned()).collect();
+    Some(match kind.as_ref().and_then(|kind| kind.to_str()) {
+        Some("shim") => shim::run(),
+        Some("enter") => shim::stage::enter(&rest),
+        Some("exec") => shim::stage::exec(&rest),
+        Some("workload") => workload::run(&rest),
+        Some("pause") => loop {
+            std::thread::park();
+        },
+        Some("wait") => {
+            // Whoever started it ends it, by a signal or by going away.
+            drop(std::io::stdin().read_to_end(&mut Vec::new()));
+            ExitCode::SUCCESS
+        }
+        _ => ExitCode::from(2),
+    })
+}

@@ -1,0 +1,277 @@
+//! One process beside each container, as containerd's shim: starts it in its cgroup, writes its
+//! log, waits for its end, reads the cgroup's own figures and removes it.
+//!
+//! It takes an `Order` and then single words on standard input, and tells what happens on standard
+//! output. When standard input closes, the node is gone and so is the container.
+
+pub(in crate::demo) mod stage;
+
+mod crilog;
+mod tree;
+
+use std::fs::File;
+use std::io::{self, BufRead, Read, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, set_child_subreaper, wait};
+use serde::{Deserialize, Serialize};
+
+use super::cgroups::place::{Figures, Limits, Place};
+use super::part;
+use crilog::Stream;
+
+/// What to run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Order {
+    pub(super) command: Vec<String>,
+    pub(super) env: Vec<(String, String)>,
+    pub(super) directory: PathBuf,
+    /// The log; `None` for the sandbox, which has none.
+    pub(super) log: Option<PathBuf>,
+    pub(super) place: Place,
+    pub(super) limits: Limits,
+    /// Time from the last process's end to the removal of the cgroup.
+    pub(super) linger: Duration,
+}
+
+/// What happened, one JSON document a line.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) enum Word {
+    /// The command runs.
+    Started { pid: i32, at: SystemTime },
+    /// The command could not be run.
+    StartError { why: String },
+    /// The first process ended, and with it all others.
+    Exited {
+        code: i32,
+        at: SystemTime,
+        oom_killed: bool,
+    },
+    /// The cgroup is gone; what it said in the end.
+    Removed(Account),
+}
+
+/// What a container used, by its shim's own accounting.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// The cgroup's own files, read just before they were removed.
+    pub figures: Figures,
+    /// CPU time of every process that was reaped, by `getrusage`.
+    pub reaped: Duration,
+    /// Lines written to the log.
+    pub log_lines: u64,
+}
+
+/// The container, shared between the thread that reaps and the one that listens.
+#[derive(Debug)]
+struct Container {
+    place: Place,
+    init: Option<Pid>,
+    over: AtomicBool,
+}
+
+/// How long leftovers are looked for again after the first process ended.
+const REAP_PAUSE: Duration = Duration::from_millis(1);
+
+/// Runs the shim until its container is gone.
+pub(super) fn run() -> ExitCode {
+    let mut line = String::new();
+    let order = match io::stdin().lock().read_line(&mut line) {
+        Ok(_) => serde_json::from_str::<Order>(&line),
+        Err(e) => Err(serde_json::Error::io(e)),
+    };
+    match order {
+        Ok(order) => {
+            if let Err(e) = shepherd(&order) {
+                say(&Word::StartError { why: e.to_string() });
+                remove(&order);
+                say(&Word::Removed(Account::default()));
+            }
+            ExitCode::SUCCESS
+        }
+        Err(_) => ExitCode::from(2),
+    }
+}
+
+fn shepherd(order: &Order) -> Result<(), Box<dyn std::error::Error>> {
+    set_child_subreaper(Pid::from_raw(1))?;
+    order.place.make(&order.limits)?;
+    let log = match &order.log {
+        Some(path) => File::options().create(true).append(true).open(path)?,
+        None => File::options().write(true).open("/dev/null")?,
+    };
+    let log = Arc::new(Mutex::new(log));
+    let keeper = tree::Keeping::start(&order.place);
+    let (from_stage, to_shim) = pipe_with(PipeFlags::CLOEXEC)?;
+    let mut child = Command::new("/proc/self/exe")
+        .args([part::NAME, "enter"])
+        .args(order.place.entrances())
+        .arg("--")
+        .args(&order.command)
+        .env_clear()
+        .envs(order.env.iter().map(|(key, value)| (key, value)))
+        .current_dir(&order.directory)
+        .stdin(Stdio::from(to_shim))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let copies = [
+        child.stdout.take().map(|pipe| copy(pipe, Stream::Stdout, &log)),
+        child.stderr.take().map(|pipe| copy(pipe, Stream::Stderr, &log)),
+    ];
+    let mut told = String::new();
+    // Ends when the command runs, or when nothing will.
+    File::from(from_stage).read_to_string(&mut told)?;
+    let init = told.lines().find_map(|line| line.strip_prefix("pid "));
+    let init = init.and_then(|pid| pid.parse().ok()).and_then(Pid::from_raw);
+    let error = told.lines().find_map(|line| line.strip_prefix("error "));
+    match (init, error) {
+        (Some(init), None) => {
+            say(&Word::Started {
+                pid: init.as_raw_nonzero().get(),
+                at: SystemTime::now(),
+            });
+        }
+        (_, why) => say(&Word::StartError {
+            why: why.unwrap_or("the first process ended early").to_owned(),
+        }),
+    }
+    let container = Arc::new(Container {
+        place: order.place.clone(),
+        init,
+        over: AtomicBool::new(init.is_none()),
+    });
+    let listener = Arc::clone(&container);
+    thread::spawn(move || listener.listen());
+    let status = container.reap();
+    let ended = Instant::now();
+    let at = SystemTime::now();
+    keeper.finish();
+    let oom_kills = order.place.figures().oom_kills.unwrap_or(0);
+    let code = status.map_or(i32::from(stage::START_ERROR), exit_code);
+    say(&Word::Exited {
+        code,
+        at,
+        oom_killed: code == 137 && oom_kills > 0,
+    });
+    let log_lines = copies.into_iter().flatten().filter_map(|copy| copy.join().ok()).sum();
+    thread::sleep(order.linger.saturating_sub(ended.elapsed()));
+    let account = Account {
+        figures: order.place.figures(),
+        reaped: tree::reaped().map(|reaped| reaped.cpu()).unwrap_or_default(),
+        log_lines,
+    };
+    remove(order);
+    say(&Word::Removed(account));
+    Ok(())
+}
+
+// === impl Container ===
+
+impl Container {
+    /// Waits for the first process, then ends what it left, as the end of a pid namespace does.
+    fn reap(&self) -> Option<ExitStatus> {
+        let mut status = None;
+        loop {
+            let over = self.over.load(Ordering::Relaxed);
+            let options = if over { WaitOptions::NOHANG } else { WaitOptions::empty() };
+            match wait(options) {
+                Ok(Some((pid, how))) if Some(pid) == self.init => {
+                    status = Some(ExitStatus::from_raw(how.as_raw()));
+                    self.over.store(true, Ordering::Relaxed);
+                    self.kill_all();
+                }
+                Ok(Some(_)) | Err(Errno::INTR) => {}
+                Ok(None) => {
+                    self.kill_all();
+                    thread::sleep(REAP_PAUSE);
+                }
+                Err(_) => return status,
+            }
+        }
+    }
+
+    fn kill_all(&self) {
+        self.place.kill();
+        for pid in tree::descendants() {
+            kill_process(pid, Signal::KILL).ok();
+        }
+    }
+
+    /// `term` and `kill`; the end of the input is a `kill` too.
+    fn listen(&self) {
+        for line in io::stdin().lock().lines() {
+            match line.as_deref() {
+                Ok("term") => self.terminate(),
+                Ok("kill") | Err(_) => break,
+                Ok(_) => {}
+            }
+        }
+        self.signal(Signal::KILL);
+    }
+
+    /// The first process of a pid namespace gets only the signals it has a handler for; here it
+    /// has no such namespace, so the rule is kept by hand.
+    fn terminate(&self) {
+        let Some(init) = self.init else {
+            return;
+        };
+        let path = format!("/proc/{}/status", init.as_raw_nonzero());
+        let status = std::fs::read_to_string(path).unwrap_or_default();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        let term = Signal::TERM.as_raw().saturating_sub(1);
+        let bit = u32::try_from(term).ok().and_then(|bit| 1_u64.checked_shl(bit));
+        if caught.unwrap_or(0) & bit.unwrap_or(0) != 0 {
+            self.signal(Signal::TERM);
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(init) = self.init
+            && !self.over.load(Ordering::Relaxed)
+        {
+            kill_process(init, signal).ok();
+        }
+    }
+}
+
+fn copy(
+    from: impl Read + Send + 'static,
+    stream: Stream,
+    log: &Arc<Mutex<File>>,
+) -> thread::JoinHandle<u64> {
+    let log = Arc::clone(log);
+    thread::spawn(move || crilog::copy(from, stream, &log))
+}
+
+fn remove(order: &Order) {
+    // What is left is swept with the node.
+    if order.place.remove().is_err() {
+        order.place.remove_tree();
+    }
+}
+
+/// As a shell counts: 128 and the signal.
+fn exit_code(status: ExitStatus) -> i32 {
+    let signal = || status.signal().map(|signal| signal.saturating_add(128));
+    status.code().or_else(signal).unwrap_or(255)
+}
+
+fn say(word: &Word) {
+    let Ok(mut line) = serde_json::to_vec(word) else {
+        return;
+    };
+    line.push(b'\n');
+    let mut out = io::stdout().lock();
+    // A node that is gone needs no word.
+    drop(out.write_all(&line).and_then(|()| out.flush()));
+}

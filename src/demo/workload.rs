@@ -1,0 +1,208 @@
+//! What the demo's containers do: `ephemon-workload DO [AMOUNT…] [+ DO …]`, one after the other.
+
+use std::fs;
+use std::hint::black_box;
+use std::io::{self, Read, Write};
+use std::process::{Command, ExitCode, Stdio};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rustix::time::{ClockId, clock_gettime};
+
+use super::part;
+
+/// The command's name in a pod's spec; the kubelet stand-in knows it.
+pub const NAME: &str = "ephemon-workload";
+
+const MIB: usize = 1024 * 1024;
+/// One page: what has to be written to be there.
+const PAGE: usize = 4096;
+/// Wall time between looks at the clock while burning.
+const SPIN: u32 = 2_000;
+
+/// Runs the steps; the exit code is the last one's.
+pub(super) fn run(arguments: &[String]) -> ExitCode {
+    let mut code = 0;
+    for step in arguments.split(|part| part == "+") {
+        let words: Vec<_> = step.iter().map(String::as_str).collect();
+        match act(&words) {
+            Some(Ok(next)) => code = next,
+            Some(Err(e)) => {
+                complain(&format!("{}: {e}", words.join(" ")));
+                return ExitCode::FAILURE;
+            }
+            None => {
+                complain(&format!("no such work: {}", words.join(" ")));
+                return ExitCode::from(2);
+            }
+        }
+    }
+    ExitCode::from(code)
+}
+
+/// `None` when the words make no sense.
+fn act(words: &[&str]) -> Option<io::Result<u8>> {
+    let done = |()| 0;
+    Some(match words {
+        ["burn", time] => Ok(done(burn(duration(time)?, 100))),
+        ["burn", time, percent] => Ok(done(burn(duration(time)?, percent.parse().ok()?))),
+        ["burn-until", millis] => Ok(done(burn_until(millis.parse().ok()?))),
+        ["sleep", time] => Ok(done(thread::sleep(duration(time)?))),
+        ["serve"] => serve().map(done),
+        ["hold", mib, time] => Ok(done(hold(mib.parse().ok()?, duration(time)?))),
+        ["eat", mib] => Ok(done(hold(mib.parse().ok()?, Duration::ZERO))),
+        ["io", mib] => write_and_read(mib.parse().ok()?).map(done),
+        ["processes", count, time] => processes(count.parse().ok()?, time).map(done),
+        ["threads", count, time] => threads(count.parse().ok()?, duration(time)?).map(done),
+        ["say", lines, text @ ..] => say(lines.parse().ok()?, &text.join(" ")).map(done),
+        ["exit", code] => Ok(code.parse().ok()?),
+        _ => return None,
+    })
+}
+
+/// `30ms`, `1.5s`, `2m`.
+pub(super) fn duration(text: &str) -> Option<Duration> {
+    let (number, unit) = if let Some(number) = text.strip_suffix("ms") {
+        (number, 0.001)
+    } else if let Some(number) = text.strip_suffix('s') {
+        (number, 1.0)
+    } else {
+        (text.strip_suffix('m')?, 60.0)
+    };
+    let seconds: f64 = number.parse().ok()?;
+    Duration::try_from_secs_f64(seconds * unit).ok()
+}
+
+/// Uses this much CPU time, at this share of a CPU.
+fn burn(amount: Duration, percent: u32) {
+    let share = f64::from(percent.clamp(1, 100)) / 100.0;
+    let start = Instant::now();
+    loop {
+        let used = cpu_time();
+        if used >= amount {
+            return;
+        }
+        let due = start.elapsed().mul_f64(share);
+        if percent < 100 && used > due {
+            thread::sleep((used.saturating_sub(due)).div_f64(share).max(Duration::from_millis(5)));
+        } else {
+            spin();
+        }
+    }
+}
+
+/// Burns until the clock shows this many milliseconds since 1970: several end at once.
+fn burn_until(millis: u64) {
+    let until = Duration::from_millis(millis);
+    while SystemTime::now().duration_since(UNIX_EPOCH).is_ok_and(|now| now < until) {
+        spin();
+    }
+}
+
+fn spin() {
+    for n in 0..SPIN {
+        black_box(n);
+    }
+}
+
+fn cpu_time() -> Duration {
+    let now = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::try_from(now).unwrap_or_default()
+}
+
+/// Waits for SIGTERM, as a well-behaved service.
+fn serve() -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        use tokio::signal::unix::{SignalKind, signal};
+        signal(SignalKind::terminate())?.recv().await;
+        Ok(())
+    })
+}
+
+/// Takes memory, page by page, and keeps it for a while.
+fn hold(mib: usize, time: Duration) {
+    let mut held = Vec::new();
+    for _ in 0..mib {
+        let mut block = vec![0_u8; MIB];
+        for page in block.chunks_mut(PAGE) {
+            page.fill(1);
+        }
+        held.push(block);
+    }
+    thread::sleep(time);
+    black_box(held);
+}
+
+/// Writes a file to the disk and reads it back.
+fn write_and_read(mib: usize) -> io::Result<()> {
+    let name = "ephemon-workload.data";
+    let mut file = fs::File::create(name)?;
+    let block = vec![7_u8; MIB];
+    for _ in 0..mib {
+        file.write_all(&block)?;
+    }
+    file.sync_all()?;
+    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
+    fs::File::open(name)?.read_to_end(&mut Vec::new())?;
+    fs::remove_file(name)
+}
+
+fn processes(count: usize, time: &str) -> io::Result<()> {
+    let child = || {
+        Command::new("/proc/self/exe")
+            .args([part::NAME, "workload", "sleep", time])
+            .stdin(Stdio::null())
+            .spawn()
+    };
+    let children = (0..count).map(|_| child()).collect::<io::Result<Vec<_>>>()?;
+    for mut child in children {
+        child.wait()?;
+    }
+    Ok(())
+}
+
+fn threads(count: usize, time: Duration) -> io::Result<()> {
+    let sleeper = || thread::Builder::new().spawn(move || thread::sleep(time));
+    let threads = (0..count).map(|_| sleeper()).collect::<io::Result<Vec<_>>>()?;
+    for thread in threads {
+        // A sleeper cannot panic.
+        drop(thread.join());
+    }
+    Ok(())
+}
+
+fn say(lines: u64, text: &str) -> io::Result<()> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    for nth in 1..=lines {
+        writeln!(out, "{text} {nth}")?;
+    }
+    out.flush()
+}
+
+fn complain(text: &str) {
+    drop(writeln!(io::stderr(), "{NAME}: {text}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_with_their_unit() {
+        assert_eq!(duration("30ms"), Some(Duration::from_millis(30)));
+        assert_eq!(duration("1.5s"), Some(Duration::from_millis(1500)));
+        assert_eq!(duration("2m"), Some(Duration::from_secs(120)));
+        for bad in ["", "5", "-1s", "xs", "1e400s"] {
+            assert_eq!(duration(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn words_that_make_no_sense_are_no_work() {
+        for bad in [&["fly"][..], &["burn"], &["burn", "x"], &["exit", "300"], &[]] {
+            assert!(act(bad).is_none(), "{bad:?}");
+        }
+        assert_eq!(act(&["exit", "3"]).unwrap().unwrap(), 3);
+    }
+}
