@@ -7,6 +7,7 @@ pub mod cli;
 pub mod contract;
 pub mod demo;
 pub mod discovery;
+pub mod hook;
 pub mod metrics;
 pub mod model;
 pub mod node;
