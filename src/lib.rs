@@ -12,6 +12,8 @@
 //! - [`metrics`]: one table of families; how long ended series are kept; the two text formats.
 //! - [`agent`]: arguments, wiring, supervision, HTTP.
 //! - [`demo`]: the embedded node: an API stand-in, a kubelet stand-in, a script, a report.
+//! - [`contract`]: what hook, init and agent must agree on: environment, shared volume, socket
+//!   protocol, journal, limits.
 //! - [`cli`]: the command line of `ephemon`.
 //! - [`model`]: plain domain types. [`node`]: host paths below `--node-root`. [`vitals`]: what the
 //!   agent counts about itself, by closed enums.
@@ -44,6 +46,7 @@ pub mod agent;
 pub mod capture;
 pub mod cgroup;
 pub mod cli;
+pub mod contract;
 pub mod demo;
 pub mod discovery;
 pub mod metrics;

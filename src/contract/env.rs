@@ -1,0 +1,57 @@
+//! Names of environment variables. Those of a container stand in the pod's spec, where anyone who
+//! may read pods reads them: none may hold a secret.
+
+/// SHA-256 of the job's socket token, 64 lower-case hex digits. Init refuses to serve without it.
+pub const TOKEN_SHA256: &str = "EPHEMON_TOKEN_SHA256";
+/// The container's limits in the grammar of [`super::Limits`]; the agent enforces them.
+pub const LIMITS: &str = "EPHEMON_LIMITS";
+/// The container's own name: names its socket, its journal and its done marker.
+pub const CONTAINER: &str = "EPHEMON_CONTAINER";
+/// What the container is for: `job`, `service` or `step`.
+pub const ROLE: &str = "EPHEMON_ROLE";
+/// Where the shared volume is mounted, where that is not [`super::mount::EPHEMON`].
+pub const VOLUME: &str = "EPHEMON_VOLUME";
+/// The hook's uid: init serves it, root and its own uid, and closes on all others.
+pub const PEER_UID: &str = "EPHEMON_PEER_UID";
+
+/// `owner/name` of the repository.
+pub const JOB_REPOSITORY: &str = "EPHEMON_JOB_REPOSITORY";
+/// `github.run_id`.
+pub const JOB_RUN_ID: &str = "EPHEMON_JOB_RUN_ID";
+/// `github.run_attempt`.
+pub const JOB_RUN_ATTEMPT: &str = "EPHEMON_JOB_RUN_ATTEMPT";
+/// `github.job`, the job's key in the workflow.
+pub const JOB_NAME: &str = "EPHEMON_JOB_NAME";
+/// `github.workflow`, the workflow's name.
+pub const JOB_WORKFLOW: &str = "EPHEMON_JOB_WORKFLOW";
+/// `github.workflow_ref`, `owner/name/.github/workflows/file@ref`.
+pub const JOB_WORKFLOW_REF: &str = "EPHEMON_JOB_WORKFLOW_REF";
+/// `github.sha`.
+pub const JOB_SHA: &str = "EPHEMON_JOB_SHA";
+/// `github.ref`.
+pub const JOB_REF: &str = "EPHEMON_JOB_REF";
+/// `github.event_name`.
+pub const JOB_EVENT: &str = "EPHEMON_JOB_EVENT";
+/// `RUNNER_NAME`.
+pub const JOB_RUNNER: &str = "EPHEMON_JOB_RUNNER";
+
+/// W3C trace context of the container's span; a step gets its own by [`super::Run::env`].
+pub const TRACEPARENT: &str = "TRACEPARENT";
+
+/// All names that say which job a container belongs to. The agent reads these, [`CONTAINER`],
+/// [`ROLE`], [`LIMITS`] and [`TRACEPARENT`] from the spec and no other.
+pub const JOB: [&str; 10] = [
+    JOB_REPOSITORY,
+    JOB_RUN_ID,
+    JOB_RUN_ATTEMPT,
+    JOB_NAME,
+    JOB_WORKFLOW,
+    JOB_WORKFLOW_REF,
+    JOB_SHA,
+    JOB_REF,
+    JOB_EVENT,
+    JOB_RUNNER,
+];
+
+/// What init takes out of the environment of everything it runs.
+pub const NOT_FOR_STEPS: [&str; 4] = [TOKEN_SHA256, PEER_UID, VOLUME, CONTAINER];

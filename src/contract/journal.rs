@@ -1,0 +1,187 @@
+//! Records of the journal: JSON, one a line, appended by init and hook, read by the agent on the
+//! host. What the job controls can write there too: the reader takes nothing on trust.
+
+use serde::{Deserialize, Serialize};
+
+use super::{CgroupDelta, ProcessUsage, wire::wire_enum};
+
+/// Most bytes of a journal file: what would go beyond is dropped and counted.
+pub const JOURNAL_MAX_BYTES: u64 = 1024 * 1024;
+/// Most bytes of one record, newline included: a longer line is not one.
+pub const JOURNAL_RECORD_MAX_BYTES: usize = 8 * 1024;
+/// Most characters of a text in a record; longer ones are cut.
+pub const JOURNAL_TEXT_MAX_CHARS: usize = 256;
+
+/// One record. Times are nanoseconds since 1970, durations are by a clock that nobody sets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "record", rename_all = "snake_case")]
+pub enum Record {
+    /// Init: the container's first.
+    ContainerStarted {
+        /// When.
+        at_ns: u64,
+        /// The container's name.
+        container: String,
+        /// Init's process id in its namespace.
+        pid: u32,
+        /// Init's user.
+        uid: u32,
+    },
+    /// Init: a step's process runs.
+    StepStarted {
+        /// When.
+        at_ns: u64,
+        /// The step's number in this container, from 1.
+        step: u64,
+        /// Its name.
+        name: String,
+        /// Its kind.
+        kind: StepKind,
+        /// `GITHUB_ACTION`.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        id: Option<String>,
+        /// W3C trace context of its span.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        traceparent: Option<String>,
+        /// Its process id in init's namespace.
+        pid: u32,
+    },
+    /// Init: a step ended.
+    StepEnded {
+        /// When.
+        at_ns: u64,
+        /// The step's number.
+        step: u64,
+        /// How long it took.
+        duration_ns: u64,
+        /// How it ended.
+        end: End,
+        /// Whether init ended it.
+        cancelled: bool,
+        /// What its processes used.
+        process: ProcessUsage,
+        /// What the container's cgroup counted meanwhile.
+        cgroup: CgroupDelta,
+    },
+    /// Init: the container's last.
+    ContainerEnded {
+        /// When.
+        at_ns: u64,
+        /// Init's exit code.
+        exit_code: u8,
+        /// Records that could not be written.
+        dropped: u64,
+    },
+    /// Hook: one of its calls ended.
+    HookPhase {
+        /// When it began.
+        at_ns: u64,
+        /// Which.
+        phase: Phase,
+        /// How long it took.
+        duration_ns: u64,
+        /// Whether it succeeded.
+        success: bool,
+        /// The container it was about, if one.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        container: Option<String>,
+        /// The step's name, if it was one.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        name: Option<String>,
+        /// Its W3C trace context.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        traceparent: Option<String>,
+        /// Exit code of the step or container, if there was one.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        exit_code: Option<u8>,
+    },
+    /// Hook: a container of its was asked for and ran.
+    HookLaunched {
+        /// When the patch was sent.
+        at_ns: u64,
+        /// The container's name.
+        container: String,
+        /// Its image as asked for.
+        image: String,
+        /// When it was seen to run, if it was.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        running_at_ns: Option<u64>,
+    },
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// By itself, with this code.
+    Code(u8),
+    /// By a signal of this number.
+    Signal(u8),
+}
+
+/// What a step is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepKind {
+    /// `run:` or a JavaScript action in the job container.
+    Script,
+    /// A container action: the main process of its own container.
+    Container,
+    /// A service's main process.
+    Service,
+    /// Something the hook needed.
+    Internal,
+}
+
+/// The hook's commands, as the runner names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// `prepare_job`.
+    PrepareJob,
+    /// `run_script_step`.
+    RunScriptStep,
+    /// `run_container_step`.
+    RunContainerStep,
+    /// `cleanup_job`.
+    CleanupJob,
+}
+
+// === impl Record ===
+
+impl Record {
+    /// One line with its newline, or nothing when it is over [`JOURNAL_RECORD_MAX_BYTES`].
+    pub fn to_line(&self) -> Option<Vec<u8>> {
+        let mut line = serde_json::to_vec(self).ok()?;
+        line.push(b'\n');
+        (line.len() <= JOURNAL_RECORD_MAX_BYTES).then_some(line)
+    }
+
+    /// Reads one line; anything that is not a record is none.
+    pub fn from_line(line: &[u8]) -> Option<Self> {
+        if line.len() > JOURNAL_RECORD_MAX_BYTES {
+            return None;
+        }
+        serde_json::from_slice(line).ok()
+    }
+
+    /// Cuts a text for a record.
+    pub fn text(text: &str) -> String {
+        text.chars().take(JOURNAL_TEXT_MAX_CHARS).collect()
+    }
+}
+
+// === impl End ===
+
+impl End {
+    /// The exit code that a shell and the container runtimes give: 128 and the signal's number.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal(number) => number.saturating_add(128),
+        }
+    }
+}
+
+wire_enum!(End { Code = 1, Signal = 2 });
+wire_enum!(StepKind {} units { Script = 1, Container = 2, Service = 3, Internal = 4 });

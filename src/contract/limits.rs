@@ -1,0 +1,206 @@
+//! The grammar of `EPHEMON_LIMITS`: `cpus=1.5,memory=512Mi,pids=100`, each at most once, in any
+//! order. CPUs as a decimal number or in thousandths (`1500m`); memory in bytes or with a
+//! Kubernetes suffix (`k M G T`, `Ki Mi Gi Ti`).
+
+use std::{fmt, str::FromStr};
+
+/// Longest text that is looked at.
+const MAX_TEXT_BYTES: usize = 256;
+
+/// Limits of one container. An absent one is no limit; none can be 0.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Thousandths of a CPU.
+    pub cpu_millis: Option<u64>,
+    /// Bytes.
+    pub memory_bytes: Option<u64>,
+    /// Processes and threads.
+    pub pids: Option<u64>,
+}
+
+/// What is wrong with a text of limits.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LimitsError {
+    /// Over 256 bytes.
+    #[error("limits are over 256 bytes long")]
+    TooLong,
+    /// Not `KEY=VALUE`, or a key that is not known.
+    #[error("{0:?} is not a limit; use cpus=, memory= or pids=")]
+    Unknown(String),
+    /// The same key again.
+    #[error("{0} is limited twice")]
+    Twice(&'static str),
+    /// A value that makes no sense for its key.
+    #[error("{value:?} is not a limit of {key}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// The value.
+        value: String,
+    },
+}
+
+// === impl Limits ===
+
+impl Limits {
+    /// Whether nothing is limited.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl FromStr for Limits {
+    type Err = LimitsError;
+
+    fn from_str(text: &str) -> Result<Self, LimitsError> {
+        if text.len() > MAX_TEXT_BYTES {
+            return Err(LimitsError::TooLong);
+        }
+        let mut limits = Self::default();
+        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            let (key, value) =
+                part.split_once('=').ok_or_else(|| LimitsError::Unknown(part.to_owned()))?;
+            let value = value.trim();
+            match key.trim() {
+                "cpus" => set(&mut limits.cpu_millis, "cpus", value, cpu_millis)?,
+                "memory" => set(&mut limits.memory_bytes, "memory", value, memory_bytes)?,
+                "pids" => set(&mut limits.pids, "pids", value, |value| value.parse().ok())?,
+                _ => return Err(LimitsError::Unknown(part.to_owned())),
+            }
+        }
+        Ok(limits)
+    }
+}
+
+impl fmt::Display for Limits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut comma = "";
+        if let Some(millis) = self.cpu_millis {
+            write!(f, "cpus={millis}m")?;
+            comma = ",";
+        }
+        if let Some(bytes) = self.memory_bytes {
+            write!(f, "{comma}memory={bytes}")?;
+            comma = ",";
+        }
+        if let Some(pids) = self.pids {
+            write!(f, "{comma}pids={pids}")?;
+        }
+        Ok(())
+    }
+}
+
+fn set(
+    slot: &mut Option<u64>,
+    key: &'static str,
+    value: &str,
+    parse: impl Fn(&str) -> Option<u64>,
+) -> Result<(), LimitsError> {
+    let parsed = parse(value).filter(|parsed| *parsed > 0);
+    let parsed = parsed.ok_or_else(|| LimitsError::Value { key, value: value.to_owned() })?;
+    match slot.replace(parsed) {
+        None => Ok(()),
+        Some(_) => Err(LimitsError::Twice(key)),
+    }
+}
+
+fn cpu_millis(value: &str) -> Option<u64> {
+    if let Some(millis) = value.strip_suffix('m') {
+        return millis.parse().ok();
+    }
+    let (whole, fraction) = value.split_once('.').unwrap_or((value, ""));
+    let whole: u64 =
+        if whole.is_empty() && !fraction.is_empty() { 0 } else { whole.parse().ok()? };
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(fraction) || value.ends_with('.') {
+        return None;
+    }
+    // Rounded up, so that the smallest fraction is not "no CPU at all".
+    let mut thousandths: u64 = format!("{fraction:0<3.3}").parse().ok()?;
+    if fraction.chars().skip(3).any(|digit| digit != '0') {
+        thousandths += 1;
+    }
+    whole.checked_mul(1000)?.checked_add(thousandths)
+}
+
+fn memory_bytes(value: &str) -> Option<u64> {
+    let split = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
+    let (number, suffix) = value.split_at_checked(split)?;
+    let unit: u64 = match suffix {
+        "" => 1,
+        "k" => 1000,
+        "M" => 1_000_000,
+        "G" => 1_000_000_000,
+        "T" => 1_000_000_000_000,
+        "Ki" => 1 << 10,
+        "Mi" => 1 << 20,
+        "Gi" => 1 << 30,
+        "Ti" => 1 << 40,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_grammar_is_read_in_all_its_units() {
+        let check = |text: &str, cpu_millis, memory_bytes, pids| {
+            assert_eq!(text.parse(), Ok(Limits { cpu_millis, memory_bytes, pids }), "{text}");
+        };
+        check("", None, None, None);
+        check("cpus=1.5,memory=512Mi,pids=100", Some(1500), Some(512 << 20), Some(100));
+        check(" pids = 7 , cpus = 250m ", Some(250), None, Some(7));
+        check("cpus=.5", Some(500), None, None);
+        check("cpus=2", Some(2000), None, None);
+        check("cpus=0.0001", Some(1), None, None);
+        check("memory=3k", None, Some(3000), None);
+        check("memory=1048576", None, Some(1 << 20), None);
+    }
+
+    #[test]
+    fn what_is_not_a_limit_is_refused_by_name() {
+        for text in [
+            "cpus=0",
+            "cpus=",
+            "cpus=-1",
+            "cpus=.",
+            "cpus=1.",
+            "cpus=1.x",
+            "cpus=é",
+            "memory=12Q",
+            "memory=Mi",
+            "memory=99999999999Ti",
+            "pids=0",
+            "pids=1.5",
+            "cpu=1",
+            "cpus",
+            "cpus=1,cpus=1",
+        ] {
+            let answer = text.parse::<Limits>();
+            assert!(answer.is_err(), "{text}: {answer:?}");
+        }
+        assert_eq!("a".repeat(257).parse::<Limits>(), Err(LimitsError::TooLong));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_printed_is_read_back(
+            cpu_millis in proptest::option::of(1..u64::MAX / 1000),
+            memory_bytes in proptest::option::of(1..u64::MAX),
+            pids in proptest::option::of(1..u64::MAX),
+        ) {
+            let limits = Limits { cpu_millis, memory_bytes, pids };
+            prop_assert_eq!(limits.to_string().parse(), Ok(limits));
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in "(cpus|memory|pids)?=?\\PC{0,20}") {
+            drop(text.parse::<Limits>());
+        }
+    }
+}

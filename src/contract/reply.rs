@@ -1,0 +1,232 @@
+//! What an init answers.
+
+use super::{
+    CgroupDelta, End, ProcessUsage,
+    wire::{self, Chunk, MAX_REPLY_BYTES, Malformed, wire_enum, wire_struct},
+};
+
+/// One reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// The token was right.
+    Welcome(Welcome),
+    /// The step's process runs.
+    Started(Started),
+    /// Bytes of its standard output, as they came.
+    Stdout(Chunk),
+    /// Bytes of its standard error, as they came.
+    Stderr(Chunk),
+    /// It ended. All of its output came before this.
+    Exit(Exit),
+    /// The request is done.
+    Done,
+    /// How init is.
+    Status(Status),
+    /// What became of a health check.
+    Health(HealthReport),
+    /// The request was refused or failed.
+    Error(Failure),
+}
+
+/// The container as its init sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Welcome {
+    /// [`super::PROTOCOL_VERSION`] of the init.
+    pub version: u16,
+    /// Init's process id in its own namespace; 1 unless it shares one.
+    pub pid: u32,
+    /// Its user.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// Whether the image is Alpine: `/etc/alpine-release`, or `ID=alpine` in `/etc/os-release`.
+    pub alpine: bool,
+    /// Whether there is an executable `/bin/sh`.
+    pub shell: bool,
+    /// When init started, nanoseconds since 1970.
+    pub started_at_ns: u64,
+}
+
+/// A step's start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Started {
+    /// The step's process id in init's namespace.
+    pub pid: u32,
+    /// The step's number in the container's journal, from 1.
+    pub step: u64,
+    /// Nanoseconds since 1970.
+    pub at_ns: u64,
+}
+
+/// A step's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exit {
+    /// How it ended.
+    pub end: End,
+    /// Whether init ended it: asked to by a signal request, by a stop, or for want of a hook.
+    pub cancelled: bool,
+    /// Whether a process it left behind still holds its output open: what that process writes
+    /// from now on goes nowhere.
+    pub left_open: bool,
+    /// Nanoseconds since 1970.
+    pub started_at_ns: u64,
+    /// Nanoseconds since 1970.
+    pub ended_at_ns: u64,
+    /// By a clock that nobody sets, nanoseconds.
+    pub duration_ns: u64,
+    /// What its processes used.
+    pub process: ProcessUsage,
+    /// What the container's cgroup counted meanwhile.
+    pub cgroup: CgroupDelta,
+}
+
+/// How init is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Since its start, nanoseconds.
+    pub uptime_ns: u64,
+    /// Steps that run.
+    pub steps: Vec<StepStatus>,
+    /// Steps that ended.
+    pub steps_ended: u64,
+    /// Values that are masked, encodings not counted.
+    pub masks: u32,
+    /// Bytes that could not be written to the container's log because its reader stood still.
+    pub log_dropped_bytes: u64,
+    /// Journal records that could not be written.
+    pub journal_dropped: u64,
+}
+
+/// A step that runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepStatus {
+    /// Its number in the journal.
+    pub step: u64,
+    /// Its process id.
+    pub pid: u32,
+    /// Its name in the journal.
+    pub name: String,
+    /// Nanoseconds since 1970.
+    pub started_at_ns: u64,
+}
+
+/// What became of a health check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthReport {
+    /// Whether the last probe succeeded.
+    pub healthy: bool,
+    /// How many probes there were.
+    pub probes: u32,
+    /// The last failure in a line; empty when there was none.
+    pub text: String,
+}
+
+/// Why a request failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What kind.
+    pub code: ErrorCode,
+    /// For people: one line, no secret.
+    pub text: String,
+}
+
+/// Kinds of failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorCode {
+    /// The token or the peer's uid is wrong.
+    Unauthorized,
+    /// The init speaks another version of the protocol.
+    Version,
+    /// The frame makes no sense, or not at this place.
+    Protocol,
+    /// There is no such program.
+    CommandNotFound,
+    /// The program cannot be executed.
+    CommandNotExecutable,
+    /// The working directory cannot be entered.
+    WorkingDirectory,
+    /// The user is not known here, or init may not become it.
+    User,
+    /// A limit of init is reached: steps, connections, masks, forwards.
+    Busy,
+    /// The container is ending.
+    Stopping,
+    /// The address to listen on is taken.
+    AddressInUse,
+    /// The operating system refused something else.
+    System,
+}
+
+// === impl Reply ===
+
+impl Reply {
+    /// Whether nothing more follows to the request.
+    pub fn is_final(&self) -> bool {
+        !matches!(self, Self::Started(_) | Self::Stdout(_) | Self::Stderr(_))
+    }
+
+    /// The whole frame; refused when over [`MAX_REPLY_BYTES`].
+    pub fn encode(&self) -> Result<Vec<u8>, Malformed> {
+        wire::frame(self, MAX_REPLY_BYTES)
+    }
+
+    /// From a frame's contents, as [`super::Frames`] yields them.
+    pub fn decode(body: &[u8]) -> Result<Self, Malformed> {
+        wire::value(body)
+    }
+}
+
+// === impl ErrorCode ===
+
+impl ErrorCode {
+    /// The exit code that a shell would have given, for a step that could not start.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::CommandNotFound => 127,
+            Self::CommandNotExecutable | Self::WorkingDirectory | Self::User => 126,
+            _ => 125,
+        }
+    }
+}
+
+// === impl Wire ===
+
+wire_enum!(Reply {
+    Welcome = 1,
+    Started = 2,
+    Stdout = 3,
+    Stderr = 4,
+    Exit = 5,
+    Status = 6,
+    Health = 7,
+    Error = 8,
+} units { Done = 9 });
+wire_enum!(ErrorCode {} units {
+    Unauthorized = 1,
+    Version = 2,
+    Protocol = 3,
+    CommandNotFound = 4,
+    CommandNotExecutable = 5,
+    WorkingDirectory = 6,
+    User = 7,
+    Busy = 8,
+    Stopping = 9,
+    AddressInUse = 10,
+    System = 11,
+});
+wire_struct!(Welcome { version, pid, uid, gid, alpine, shell, started_at_ns });
+wire_struct!(Started { pid, step, at_ns });
+wire_struct!(Exit {
+    end,
+    cancelled,
+    left_open,
+    started_at_ns,
+    ended_at_ns,
+    duration_ns,
+    process,
+    cgroup,
+});
+wire_struct!(Status { uptime_ns, steps, steps_ended, masks, log_dropped_bytes, journal_dropped });
+wire_struct!(StepStatus { step, pid, name, started_at_ns });
+wire_struct!(HealthReport { healthy, probes, text });
+wire_struct!(Failure { code, text });

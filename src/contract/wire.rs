@@ -1,0 +1,307 @@
+//! Frames and the encoding of values in them: a length (u32, little endian, of what follows), then
+//! one value. Integers are little endian, text and lists carry a u32 count, an option one byte.
+//!
+//! Decoding never allocates more than the bytes that arrived and refuses what is left over.
+
+use std::collections::VecDeque;
+
+/// Most bytes of a first frame, before the peer has shown the token.
+pub const MAX_HELLO_BYTES: usize = 1024;
+/// Most bytes of a request: a step's whole environment (the kernel's own limit for it and the
+/// arguments is 2 MiB with the usual stack limit) or a small file.
+pub const MAX_REQUEST_BYTES: usize = 4 * 1024 * 1024;
+/// Most bytes of a reply: a chunk of output, or a list of steps.
+pub const MAX_REPLY_BYTES: usize = 256 * 1024;
+
+/// Bytes of a frame's length.
+const LENGTH_BYTES: usize = 4;
+
+/// What is wrong with a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// Longer than the receiver takes.
+    #[error("frame of {bytes} bytes is over the limit of {limit}")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+        /// What is taken.
+        limit: usize,
+    },
+    /// The frame ends inside a value.
+    #[error("frame ends inside a value")]
+    Short,
+    /// Bytes follow the value.
+    #[error("frame has {0} bytes after its value")]
+    Left(usize),
+    /// A tag that this version does not know.
+    #[error("unknown {what} {tag}")]
+    Tag {
+        /// Of which type.
+        what: &'static str,
+        /// The tag.
+        tag: u8,
+    },
+    /// Text that is not UTF-8.
+    #[error("text is not utf-8")]
+    Text,
+}
+
+/// A piece of output or of a file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Chunk(pub Vec<u8>);
+
+/// Cuts a stream of bytes into frames, without I/O: [`Frames::feed`] what arrived, take what
+/// [`Frames::next_frame`] yields.
+#[derive(Debug)]
+pub struct Frames {
+    pending: VecDeque<u8>,
+    limit: usize,
+}
+
+/// A value that can stand in a frame.
+pub(super) trait Wire: Sized {
+    /// Appends the value.
+    fn put(&self, out: &mut Vec<u8>);
+    /// Takes the value from the front.
+    fn take(input: &mut Input<'_>) -> Result<Self, Malformed>;
+}
+
+/// What is left of a frame.
+pub(super) struct Input<'a>(&'a [u8]);
+
+/// Encodes a value as a whole frame, refused when longer than `limit`.
+pub(super) fn frame(value: &impl Wire, limit: usize) -> Result<Vec<u8>, Malformed> {
+    let mut body = Vec::new();
+    value.put(&mut body);
+    let bytes = body.len();
+    let length = u32::try_from(bytes).ok().filter(|_| bytes <= limit);
+    let length = length.ok_or(Malformed::TooLong { bytes, limit })?;
+    let mut frame = Vec::with_capacity(LENGTH_BYTES + bytes);
+    length.put(&mut frame);
+    frame.append(&mut body);
+    Ok(frame)
+}
+
+/// Decodes a frame's contents.
+pub(super) fn value<T: Wire>(body: &[u8]) -> Result<T, Malformed> {
+    let mut input = Input(body);
+    let value = T::take(&mut input)?;
+    match input.0.len() {
+        0 => Ok(value),
+        left => Err(Malformed::Left(left)),
+    }
+}
+
+// === impl Frames ===
+
+impl Frames {
+    /// Takes frames of at most `limit` bytes.
+    pub fn new(limit: usize) -> Self {
+        Self { pending: VecDeque::new(), limit }
+    }
+
+    /// Changes the limit for the frames to come.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
+    /// Adds bytes that arrived.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.pending.extend(bytes);
+    }
+
+    /// The next whole frame's contents, if it has arrived. After an error the stream is lost.
+    pub fn next_frame(&mut self) -> Result<Option<Vec<u8>>, Malformed> {
+        let mut length = [0; LENGTH_BYTES];
+        for (slot, byte) in length.iter_mut().zip(self.pending.iter()) {
+            *slot = *byte;
+        }
+        if self.pending.len() < LENGTH_BYTES {
+            return Ok(None);
+        }
+        let bytes = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
+        if bytes > self.limit {
+            return Err(Malformed::TooLong { bytes, limit: self.limit });
+        }
+        if self.pending.len() < LENGTH_BYTES + bytes {
+            return Ok(None);
+        }
+        self.pending.drain(..LENGTH_BYTES);
+        Ok(Some(self.pending.drain(..bytes).collect()))
+    }
+
+    /// Whether part of a frame has arrived.
+    pub fn is_mid_frame(&self) -> bool {
+        !self.pending.is_empty()
+    }
+}
+
+// === impl Input ===
+
+impl<'a> Input<'a> {
+    fn bytes(&mut self, count: usize) -> Result<&'a [u8], Malformed> {
+        let (head, rest) = self.0.split_at_checked(count).ok_or(Malformed::Short)?;
+        self.0 = rest;
+        Ok(head)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        let (head, rest) = self.0.split_first_chunk::<N>().ok_or(Malformed::Short)?;
+        self.0 = rest;
+        Ok(*head)
+    }
+
+    fn count(&mut self) -> Result<usize, Malformed> {
+        usize::try_from(u32::take(self)?).map_err(|_| Malformed::Short)
+    }
+}
+
+// === impl Wire ===
+
+macro_rules! wire_integers {
+    ($($integer:ty),*) => {$(
+        impl Wire for $integer {
+            fn put(&self, out: &mut Vec<u8>) {
+                out.extend_from_slice(&self.to_le_bytes());
+            }
+            fn take(input: &mut Input<'_>) -> Result<Self, Malformed> {
+                input.array().map(Self::from_le_bytes)
+            }
+        }
+    )*};
+}
+
+wire_integers!(u8, u16, u32, u64);
+
+impl Wire for bool {
+    fn put(&self, out: &mut Vec<u8>) {
+        u8::from(*self).put(out);
+    }
+    fn take(input: &mut Input<'_>) -> Result<Self, Malformed> {
+        match u8::take(input)? {
+            0 => Ok(false),
+            1 => Ok(true),
+            tag => Err(Malformed::Tag { what: "bool", tag }),
+        }
+    }
+}
+
+impl Wire for Chunk {
+    fn put(&self, out: &mut Vec<u8>) {
+        put_bytes(&self.0, out);
+    }
+    fn take(input: &mut Input<'_>) -> Result<Self, Malformed> {
+        let count = input.count()?;
+        input.bytes(count).map(|bytes| Self(bytes.to_vec()))
+    }
+}
+
+impl Wire for String {
+    fn put(&self, out: &mut Vec<u8>) {
+        put_bytes(self.as_bytes(), out);
+    }
+    fn take(input: &mut Input<'_>) -> Result<Self, Malformed> {
+        let count = input.count()?;
+        let bytes = input.bytes(count)?;
+        std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| Malformed::Text)
+    }
+}
+
+impl<T: Wire> Wire for Option<T> {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.is_some().put(out);
+        if let Some(value) = self {
+            value.put(out);
+        }
+    }
+    fn take(input: &mut Input<'_>) -> Result<Self, Malformed> {
+        Ok(if bool::take(input)? { Some(T::take(input)?) } else { None })
+    }
+}
+
+impl<T: Wire> Wire for Vec<T> {
+    fn put(&self, out: &mut Vec<u8>) {
+        put_count(self.len(), out);
+        for item in self {
+            item.put(out);
+        }
+    }
+    fn take(input: &mut Input<'_>) -> Result<Self, Malformed> {
+        // The count is the peer's word: nothing is reserved by it, and the items themselves must
+        // be in the frame. Every item has at least one byte, so the list cannot outgrow it.
+        let count = input.count()?;
+        let mut items = Self::new();
+        for _ in 0..count {
+            items.push(T::take(input)?);
+        }
+        Ok(items)
+    }
+}
+
+impl<A: Wire, B: Wire> Wire for (A, B) {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.0.put(out);
+        self.1.put(out);
+    }
+    fn take(input: &mut Input<'_>) -> Result<Self, Malformed> {
+        Ok((A::take(input)?, B::take(input)?))
+    }
+}
+
+fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+    put_count(bytes.len(), out);
+    out.extend_from_slice(bytes);
+}
+
+/// A count over `u32::MAX` cannot be sent: the frame would be over every limit, so it is refused as
+/// too long after this.
+fn put_count(count: usize, out: &mut Vec<u8>) {
+    u32::try_from(count).unwrap_or(u32::MAX).put(out);
+}
+
+/// Encodes a struct field by field, in the order given.
+macro_rules! wire_struct {
+    ($name:ident { $($field:ident),* $(,)? }) => {
+        impl $crate::contract::wire::Wire for $name {
+            fn put(&self, out: &mut Vec<u8>) {
+                $($crate::contract::wire::Wire::put(&self.$field, out);)*
+            }
+            fn take(
+                input: &mut $crate::contract::wire::Input<'_>,
+            ) -> Result<Self, $crate::contract::wire::Malformed> {
+                Ok(Self { $($field: $crate::contract::wire::Wire::take(input)?),* })
+            }
+        }
+    };
+}
+
+/// Encodes an enum as a tag byte and, for the first list, the variant's one field.
+macro_rules! wire_enum {
+    ($name:ident { $($variant:ident = $tag:literal),* $(,)? } $(units { $($unit:ident = $unit_tag:literal),* $(,)? })?) => {
+        impl $crate::contract::wire::Wire for $name {
+            fn put(&self, out: &mut Vec<u8>) {
+                match self {
+                    $(Self::$variant(value) => {
+                        out.push($tag);
+                        $crate::contract::wire::Wire::put(value, out);
+                    })*
+                    $($(Self::$unit => out.push($unit_tag),)*)?
+                }
+            }
+            fn take(
+                input: &mut $crate::contract::wire::Input<'_>,
+            ) -> Result<Self, $crate::contract::wire::Malformed> {
+                match <u8 as $crate::contract::wire::Wire>::take(input)? {
+                    $($tag => Ok(Self::$variant($crate::contract::wire::Wire::take(input)?)),)*
+                    $($($unit_tag => Ok(Self::$unit),)*)?
+                    tag => Err($crate::contract::wire::Malformed::Tag {
+                        what: stringify!($name),
+                        tag,
+                    }),
+                }
+            }
+        }
+    };
+}
+
+pub(super) use {wire_enum, wire_struct};
