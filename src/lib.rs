@@ -14,12 +14,13 @@
 //! - [`demo`]: the embedded node: an API stand-in, a kubelet stand-in, a script, a report.
 //! - [`contract`]: what hook, init and agent must agree on: environment, shared volume, socket
 //!   protocol, journal, limits.
+//! - [`init`]: process 1 of the containers that the hook launches: runs steps, reaps, masks, serves
+//!   its socket.
 //! - [`cli`]: the command line of `ephemon`.
 //! - [`model`]: plain domain types. [`node`]: host paths below `--node-root`. [`vitals`]: what the
 //!   agent counts about itself, by closed enums.
 //!
-//! The binaries in `src/bin` only call in here; `ephemon-hook` and `ephemon-init` say that they are
-//! not there yet.
+//! The binaries in `src/bin` only call in here; `ephemon-hook` says that it is not there yet.
 //!
 //! # Invariants
 //!
@@ -49,6 +50,7 @@ pub mod cli;
 pub mod contract;
 pub mod demo;
 pub mod discovery;
+pub mod init;
 pub mod metrics;
 pub mod model;
 pub mod node;
