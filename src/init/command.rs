@@ -48,20 +48,23 @@ pub(super) fn prepare(run: &Run) -> Result<Prepared, Failure> {
         None => None,
     };
     let mut env = environment(std::env::vars_os(), run);
-    if let Some(home) = identity.as_ref().and_then(|identity| identity.home.as_ref()) {
-        env.entry("HOME".into()).or_insert_with(|| home.into());
+    if let Some(home) = identity.as_ref().and_then(|identity| identity.home.as_ref())
+        && !run.env.iter().any(|(name, _)| name == "HOME")
+    {
+        // What the container has is the home of its own user.
+        env.insert("HOME".into(), home.into());
     }
-    let argv = argv(&run.command, has_shell())?;
+    let words = argv(&run.command, has_shell())?;
     let cwd = match &run.cwd {
         Some(cwd) => Some(directory(cwd)?),
         None => None,
     };
-    let name = argv.first().filter(|name| !name.is_empty());
+    let name = words.first().filter(|name| !name.is_empty());
     let name =
         name.ok_or_else(|| Failure::new(ErrorCode::CommandNotFound, "no command is given"))?;
     let path = env.get(OsStr::new("PATH")).map_or(OsStr::new(DEFAULT_PATH), OsString::as_os_str);
     let program = find(name, path, cwd.as_deref())?;
-    let args = argv.into_iter().map(OsString::from).collect();
+    let args: Vec<OsString> = words.into_iter().map(OsString::from).collect();
     let process = build(&program, &args, &env, cwd.as_deref(), identity.as_ref());
     Ok(Prepared { process, program, args, identity, env, cwd })
 }
@@ -101,21 +104,20 @@ mod libc_code {
 
 fn build(
     program: &Path,
-    args: &Vec<OsString>,
+    args: &[OsString],
     env: &BTreeMap<OsString, OsString>,
     cwd: Option<&Path>,
     identity: Option<&Identity>,
 ) -> Process {
-    let mut process = match identity {
-        Some(identity) => become_user::command(identity, program, args),
-        None => {
-            let mut process = Process::new(program);
-            if let Some(name) = args.first() {
-                process.arg0(name);
-            }
-            process.args(args.iter().skip(1));
-            process
+    let mut process = if let Some(identity) = identity {
+        become_user::command(identity, program, args)
+    } else {
+        let mut process = Process::new(program);
+        if let Some(name) = args.first() {
+            process.arg0(name);
         }
+        process.args(args.iter().skip(1));
+        process
     };
     process.env_clear().envs(env);
     if let Some(cwd) = cwd {

@@ -101,10 +101,10 @@ impl Config {
             match arg.to_str() {
                 Some("--") => break,
                 Some("--hosts") => {
-                    self.hosts = args.next().ok_or(ConfigError::Value("--hosts"))?.into()
+                    self.hosts = args.next().ok_or(ConfigError::Value("--hosts"))?.into();
                 }
                 Some("--cgroup") => {
-                    self.cgroup = args.next().ok_or(ConfigError::Value("--cgroup"))?.into()
+                    self.cgroup = args.next().ok_or(ConfigError::Value("--cgroup"))?.into();
                 }
                 _ => return Err(ConfigError::Option(arg.to_string_lossy().into_owned())),
             }

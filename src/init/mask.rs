@@ -75,7 +75,9 @@ impl Masks {
             set.values.insert(value.to_vec());
             // Copied only while a step is in the middle of a line.
             let matcher = Arc::make_mut(&mut set.matcher);
-            encode::forms(value).into_iter().for_each(|form| matcher.add(form));
+            for form in encode::forms(value) {
+                matcher.add(form);
+            }
         }
         if set.overflowed { Err(TooMany) } else { Ok(()) }
     }
@@ -199,7 +201,7 @@ mod tests {
     fn beyond_the_limit_nothing_may_be_written() {
         let masks = Masks::default();
         let values: Vec<String> = (0..=MAX_VALUES).map(|n| format!("value-{n}")).collect();
-        assert_eq!(masks.add(values.iter().map(|value| value.as_bytes())), Err(TooMany));
+        assert_eq!(masks.add(values.iter().map(String::as_bytes)), Err(TooMany));
         assert!(masks.matcher().is_none());
     }
 

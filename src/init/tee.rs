@@ -182,15 +182,12 @@ fn unescape(data: &[u8], table: &[(&[u8], u8)]) -> Vec<u8> {
     let mut out = Vec::with_capacity(data.len());
     let mut rest = data;
     while let Some((first, tail)) = rest.split_first() {
-        match table.iter().find(|(from, _)| rest.starts_with(from)) {
-            Some((from, to)) => {
-                out.push(*to);
-                rest = rest.get(from.len()..).unwrap_or_default();
-            }
-            None => {
-                out.push(*first);
-                rest = tail;
-            }
+        if let Some((from, to)) = table.iter().find(|(from, _)| rest.starts_with(from)) {
+            out.push(*to);
+            rest = rest.get(from.len()..).unwrap_or_default();
+        } else {
+            out.push(*first);
+            rest = tail;
         }
     }
     out
