@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::agent;
+use crate::{agent, demo};
 
 /// Exact metrics of Kubernetes ephemeral containers, for CI jobs that run in them
 #[derive(Debug, Parser)]
@@ -17,6 +17,7 @@ pub struct Cli {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Agent(Box<agent::Args>),
+    Demo(demo::Args),
 }
 
 impl Cli {
@@ -30,6 +31,10 @@ impl Cli {
         match self.command {
             Command::Agent(args) => match runtime.block_on(agent::run(*args)) {
                 Ok(()) => ExitCode::SUCCESS,
+                Err(error) => failed(&error.to_string()),
+            },
+            Command::Demo(args) => match runtime.block_on(demo::run(args)) {
+                Ok(code) => code,
                 Err(error) => failed(&error.to_string()),
             },
         }

@@ -16,6 +16,8 @@ mod layout;
 mod limits;
 mod reply;
 mod request;
+#[cfg(test)]
+mod tests;
 mod token;
 mod usage;
 mod wire;

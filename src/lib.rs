@@ -1,4 +1,47 @@
-//! ephemon: metrics, logs, traces and a container hook for Kubernetes ephemeral containers.
+//! ephemon: exact metrics of Kubernetes ephemeral containers, on the node where they run.
+//!
+//! # Code map
+//!
+//! The flow is one way: what is there, what it used, what is shown.
+//!
+//! - [`discovery`]: who is on this node. `cgroups` hears of births and deaths in the kernel's tree;
+//!   `api`, `cri` and `logs` bring names; `inventory` weighs what each says.
+//! - [`cgroup`]: the kernel's files, version 1 and 2 side by side: where they are, what they say.
+//! - [`capture`]: one thread that keeps the files open, samples, reads finals, and balances each
+//!   pod's books; what it read is in its `books`.
+//! - [`metrics`]: one table of families; how long ended series are kept; the two text formats.
+//! - [`agent`]: arguments, wiring, supervision, HTTP.
+//! - [`demo`]: the embedded node: an API stand-in, a kubelet stand-in, a script, a report.
+//! - [`contract`]: what hook, init and agent must agree on: environment, shared volume, socket
+//!   protocol, journal, limits.
+//! - [`init`]: process 1 of the containers that the hook launches: runs steps, reaps, masks, serves
+//!   its socket.
+//! - [`cli`]: the command line of `ephemon`.
+//! - [`model`]: plain domain types. [`node`]: host paths below `--node-root`. [`vitals`]: what the
+//!   agent counts about itself, by closed enums.
+//!
+//! The binaries in `src/bin` only call in here; `ephemon-hook` says that it is not there yet.
+//!
+//! # Invariants
+//!
+//! - `model` is std only; `cgroup` adds nothing but `model`. `kube` is named in `discovery`
+//!   only; `tonic` in `discovery::cri` only. `agent` and `demo` never name each other: the demo
+//!   starts the agent as a process, as a user would. `tests/it/tidy.rs` holds these fences.
+//! - Every host path is joined to `--node-root`, so the agent runs on a fixture tree.
+//! - The kernel is the truth for existence and use, the API for meaning; neither waits for the
+//!   other.
+//! - An absent kernel file is an absent figure, never 0; limits are enums, not sentinels.
+//! - Every queue has a named bound and every drop is counted by reason. One container's trouble
+//!   never costs another's data. The end of a part that runs for ever ends the agent, with a word.
+//!
+//! # Where this differs from the first design
+//!
+//! - The list-and-watch loop is ours on kube's client, not kube's `watcher`: that one hides when a
+//!   watch has been taken up again and sets no limit on the wait for an answer.
+//! - Messages of the CRI are declared by hand for the fields used: the published bindings need
+//!   `protoc` to build, which a fresh machine does not have. Hence `tonic` in `discovery::cri`.
+//! - On cgroup v1 the list of processes is opened anew for each look: a kept descriptor shows an
+//!   old list for up to a second.
 
 pub mod agent;
 pub mod capture;
@@ -8,6 +51,7 @@ pub mod contract;
 pub mod demo;
 pub mod discovery;
 pub mod hook;
+pub mod init;
 pub mod metrics;
 pub mod model;
 pub mod node;

@@ -209,7 +209,10 @@ impl Living {
     /// Its end, if its last process was seen gone and its files were read since.
     pub(crate) fn exact_end(&self) -> Option<Ended> {
         match self.phase {
-            Phase::Empty { at, .. } => Some(Ended { at, quality: Quality::Exact }),
+            // A clock set back must not end a container before its birth.
+            Phase::Empty { at, .. } => {
+                Some(Ended { at: at.max(self.born), quality: Quality::Exact })
+            }
             Phase::Fresh | Phase::Running => None,
         }
     }

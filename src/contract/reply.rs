@@ -66,7 +66,7 @@ pub struct Exit {
     /// Whether init ended it: asked to by a signal request, by a stop, or for want of a hook.
     pub cancelled: bool,
     /// Whether a process it left behind still holds its output open: what that process writes
-    /// from now on goes nowhere.
+    /// from now on goes to the container's log only.
     pub left_open: bool,
     /// Nanoseconds since 1970.
     pub started_at_ns: u64,
@@ -173,6 +173,15 @@ impl Reply {
     /// From a frame's contents, as [`super::Frames`] yields them.
     pub fn decode(body: &[u8]) -> Result<Self, Malformed> {
         wire::value(body)
+    }
+}
+
+// === impl Failure ===
+
+impl Failure {
+    /// A failure of this kind, told by this sentence.
+    pub fn new(code: ErrorCode, text: impl Into<String>) -> Self {
+        Self { code, text: text.into() }
     }
 }
 

@@ -3,8 +3,6 @@
 //!
 //! Decoding never allocates more than the bytes that arrived and refuses what is left over.
 
-use std::collections::VecDeque;
-
 /// Most bytes of a first frame, before the peer has shown the token.
 pub const MAX_HELLO_BYTES: usize = 1024;
 /// Most bytes of a request: a step's whole environment (the kernel's own limit for it and the
@@ -13,6 +11,8 @@ pub const MAX_REQUEST_BYTES: usize = 4 * 1024 * 1024;
 /// Most bytes of a reply: a chunk of output, or a list of steps.
 pub const MAX_REPLY_BYTES: usize = 256 * 1024;
 
+/// A buffer that grew for a long frame goes back to this.
+const KEPT_BYTES: usize = 64 * 1024;
 /// Bytes of a frame's length.
 const LENGTH_BYTES: usize = 4;
 
@@ -54,7 +54,9 @@ pub struct Chunk(pub Vec<u8>);
 /// [`Frames::next_frame`] yields.
 #[derive(Debug)]
 pub struct Frames {
-    pending: VecDeque<u8>,
+    buffer: Vec<u8>,
+    /// Where in the buffer the next frame begins.
+    start: usize,
     limit: usize,
 }
 
@@ -97,7 +99,7 @@ pub(super) fn value<T: Wire>(body: &[u8]) -> Result<T, Malformed> {
 impl Frames {
     /// Takes frames of at most `limit` bytes.
     pub fn new(limit: usize) -> Self {
-        Self { pending: VecDeque::new(), limit }
+        Self { buffer: Vec::new(), start: 0, limit }
     }
 
     /// Changes the limit for the frames to come.
@@ -107,32 +109,34 @@ impl Frames {
 
     /// Adds bytes that arrived.
     pub fn feed(&mut self, bytes: &[u8]) {
-        self.pending.extend(bytes);
+        if self.start > 0 {
+            self.buffer.drain(..self.start);
+            self.start = 0;
+            self.buffer.shrink_to(KEPT_BYTES);
+        }
+        self.buffer.extend_from_slice(bytes);
     }
 
     /// The next whole frame's contents, if it has arrived. After an error the stream is lost.
     pub fn next_frame(&mut self) -> Result<Option<Vec<u8>>, Malformed> {
-        let mut length = [0; LENGTH_BYTES];
-        for (slot, byte) in length.iter_mut().zip(self.pending.iter()) {
-            *slot = *byte;
-        }
-        if self.pending.len() < LENGTH_BYTES {
+        let pending = self.buffer.get(self.start..).unwrap_or_default();
+        let Some((length, rest)) = pending.split_first_chunk::<LENGTH_BYTES>() else {
             return Ok(None);
-        }
-        let bytes = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
+        };
+        let bytes = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
         if bytes > self.limit {
             return Err(Malformed::TooLong { bytes, limit: self.limit });
         }
-        if self.pending.len() < LENGTH_BYTES + bytes {
-            return Ok(None);
+        let frame = rest.get(..bytes).map(<[u8]>::to_vec);
+        if frame.is_some() {
+            self.start += LENGTH_BYTES + bytes;
         }
-        self.pending.drain(..LENGTH_BYTES);
-        Ok(Some(self.pending.drain(..bytes).collect()))
+        Ok(frame)
     }
 
     /// Whether part of a frame has arrived.
     pub fn is_mid_frame(&self) -> bool {
-        !self.pending.is_empty()
+        self.start < self.buffer.len()
     }
 }
 

@@ -58,12 +58,7 @@ impl ApiServer {
         let address = listener.local_addr()?;
         let faults = Faults::default();
         let serving = Some(serve(listener, store.clone(), faults.clone()));
-        Ok(Self {
-            store,
-            faults,
-            address,
-            serving,
-        })
+        Ok(Self { store, faults, address, serving })
     }
 
     /// `http://127.0.0.1:PORT`.
@@ -146,11 +141,7 @@ fn serve(listener: TcpListener, store: Store, faults: Faults) -> Serving {
                     routes::answer(request, store.clone(), faults.clone())
                 });
                 // A client that goes away is no event for a server.
-                drop(
-                    http1::Builder::new()
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await,
-                );
+                drop(http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
             });
         }
     }))

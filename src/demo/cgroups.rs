@@ -60,6 +60,8 @@ pub enum Error {
 pub struct Cgroups {
     tree: Tree,
     base: String,
+    /// Why it is a scratch tree, when real cgroups were tried.
+    refused: Option<Error>,
 }
 
 #[derive(Debug)]
@@ -91,8 +93,15 @@ impl Cgroups {
         let v1 = || v1::Tree::open(binary, &base).map(Tree::V1);
         let v2 = || v2::Tree::open(binary, &base).map(Tree::V2);
         let plain = || scratch::Tree::open(scratch, &base).map(Tree::Scratch);
+        let mut refused = None;
         let tree = match choice {
-            Choice::Auto => v1().or_else(|_| v2()).or_else(|_| plain()),
+            Choice::Auto => v1().or_else(|first| {
+                v2().or_else(|second| {
+                    let unmounted = matches!(first, Error::NotMounted(_));
+                    refused = Some(if unmounted { second } else { first });
+                    plain()
+                })
+            }),
             Choice::V1 => v1(),
             Choice::V2 => v2(),
             Choice::Scratch => plain(),
@@ -101,7 +110,7 @@ impl Cgroups {
             Tree::V2(tree) => tree.base().to_owned(),
             Tree::V1(_) | Tree::Scratch(_) => base,
         };
-        Ok(Self { tree, base })
+        Ok(Self { tree, base, refused })
     }
 
     /// One line for people.
@@ -109,9 +118,14 @@ impl Cgroups {
         match &self.tree {
             Tree::V1(tree) => format!("cgroups: real, version 1 ({})", tree.controllers()),
             Tree::V2(tree) => format!("cgroups: real, version 2 ({})", tree.controllers()),
-            Tree::Scratch(_) => "cgroups: none can be written here, so a scratch tree of the \
-                kernel's files is kept from /proc and wait4 (nothing enforces limits)"
-                .to_owned(),
+            Tree::Scratch(_) => {
+                let scratch = "cgroups: a scratch tree of the kernel's files, kept from /proc and \
+                    wait4; nothing enforces limits";
+                match &self.refused {
+                    Some(why) => format!("{scratch} ({why})"),
+                    None => scratch.to_owned(),
+                }
+            }
         }
     }
 

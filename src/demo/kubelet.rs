@@ -6,6 +6,7 @@
 mod container;
 mod logs;
 mod quantity;
+mod spec;
 mod status;
 mod worker;
 
@@ -206,8 +207,8 @@ async fn run(desk: Arc<Desk>, mut stopped: watch::Receiver<bool>) {
             }
         }
         tokio::select! {
-            changed = changes.changed() => if changed.is_err() { break },
-            changed = stopped.changed() => if changed.is_err() { break },
+            heard = changes.changed() => if heard.is_err() { break },
+            heard = stopped.changed() => if heard.is_err() { break },
         }
     }
     while workers.join_next().await.is_some() {}

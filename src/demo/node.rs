@@ -117,13 +117,7 @@ impl Node {
             log_removal: options.log_removal,
         };
         let kubelet = Kubelet::start(settings, store, Arc::clone(&cgroups));
-        Ok(Self {
-            api,
-            kubelet,
-            cgroups,
-            root,
-            name: options.name,
-        })
+        Ok(Self { api, kubelet, cgroups, root, name: options.name })
     }
 
     /// One line on the cgroups in use.
@@ -183,7 +177,7 @@ impl Node {
         &self,
         namespace: &str,
         pod: &str,
-        containers: Vec<Value>,
+        containers: &[Value],
     ) -> Result<Arc<Value>, Error> {
         let key = (namespace.to_owned(), pod.to_owned());
         let patch = json!({"spec": {"ephemeralContainers": containers}});
@@ -210,19 +204,16 @@ impl Node {
 
     /// Ends every container and removes everything the node made.
     pub async fn shutdown(self) {
-        let Self {
-            kubelet,
-            cgroups,
-            root,
-            ..
-        } = self;
+        let Self { kubelet, cgroups, root, .. } = self;
         kubelet.stop().await;
         // Both block; nothing is left to be done where they fail, the next start sweeps.
-        drop(tokio::task::spawn_blocking(move || {
-            drop(cgroups);
-            drop(root);
-        })
-        .await);
+        drop(
+            tokio::task::spawn_blocking(move || {
+                drop(cgroups);
+                drop(root);
+            })
+            .await,
+        );
     }
 }
 

@@ -50,11 +50,7 @@ pub(super) enum Word {
     /// The command could not be run.
     StartError { why: String },
     /// The first process ended, and with it all others.
-    Exited {
-        code: i32,
-        at: SystemTime,
-        oom_killed: bool,
-    },
+    Exited { code: i32, at: SystemTime, oom_killed: bool },
     /// The cgroup is gone; what it said in the end.
     Removed(Account),
 }
@@ -135,10 +131,7 @@ fn shepherd(order: &Order) -> Result<(), Box<dyn std::error::Error>> {
     let error = told.lines().find_map(|line| line.strip_prefix("error "));
     match (init, error) {
         (Some(init), None) => {
-            say(&Word::Started {
-                pid: init.as_raw_nonzero().get(),
-                at: SystemTime::now(),
-            });
+            say(&Word::Started { pid: init.as_raw_nonzero().get(), at: SystemTime::now() });
         }
         (_, why) => say(&Word::StartError {
             why: why.unwrap_or("the first process ended early").to_owned(),
@@ -157,11 +150,7 @@ fn shepherd(order: &Order) -> Result<(), Box<dyn std::error::Error>> {
     keeper.finish();
     let oom_kills = order.place.figures().oom_kills.unwrap_or(0);
     let code = status.map_or(i32::from(stage::START_ERROR), exit_code);
-    say(&Word::Exited {
-        code,
-        at,
-        oom_killed: code == 137 && oom_kills > 0,
-    });
+    say(&Word::Exited { code, at, oom_killed: code == 137 && oom_kills > 0 });
     let log_lines = copies.into_iter().flatten().filter_map(|copy| copy.join().ok()).sum();
     thread::sleep(order.linger.saturating_sub(ended.elapsed()));
     let account = Account {

@@ -1,5 +1,7 @@
 //! One scrape: what capture has read, named by the inventory, bounded by retention, as text.
 
+mod texts;
+
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use hyper::body::Bytes;
 use prometheus::process_collector::ProcessCollector;
 
+use self::texts::Texts;
 use super::devices::Devices;
 use super::exposition::{render, weigh};
 use super::family::pod::MAX_INTERFACES;
@@ -20,9 +23,6 @@ use crate::discovery::inventory::{Inventory, Verdict};
 use crate::model::{ContainerId, PodUid};
 use crate::node::NodeRoot;
 use crate::vitals::{Reason, Signal, Vitals};
-
-/// Texts kept for the next scrapes to write into: two, as Prometheus often comes in pairs.
-const SPARE_TEXTS: usize = 2;
 
 /// The bounds of what is shown, and where the node's files are.
 #[derive(Debug, Clone)]
@@ -50,7 +50,7 @@ struct Shared {
     vitals: Vitals,
     options: Options,
     state: Mutex<State>,
-    spare: Arc<Mutex<Vec<String>>>,
+    texts: Texts,
 }
 
 #[derive(Debug)]
@@ -81,12 +81,6 @@ pub struct Receipt {
     shared: Arc<Shared>,
     scraper: ScraperKey,
     ended: Vec<ContainerId>,
-}
-
-/// A text that goes back to be written into again.
-struct Lent {
-    text: String,
-    spare: Arc<Mutex<Vec<String>>>,
 }
 
 // === impl Options ===
@@ -128,7 +122,7 @@ impl Metrics {
             vitals,
             options,
             state: Mutex::new(state),
-            spare: Arc::default(),
+            texts: Texts::default(),
         }))
     }
 
@@ -148,11 +142,9 @@ impl Metrics {
             });
             (view, receipt)
         };
-        let mut text = shared.spare().pop().unwrap_or_default();
+        let mut text = shared.texts.take();
         let lines = render(&view, format, &mut text);
-        let spare = Arc::clone(&shared.spare);
-        let body = Bytes::from_owner(Lent { text, spare });
-        Scrape { body, lines, receipt }
+        Scrape { body: shared.texts.lend(text), lines, receipt }
     }
 
     /// Forgets what is due. To be called every few seconds: without it, and with nobody scraping,
@@ -294,10 +286,6 @@ impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn spare(&self) -> MutexGuard<'_, Vec<String>> {
-        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 // === impl Moment, View ===
@@ -334,25 +322,6 @@ impl fmt::Debug for Receipt {
             .field("scraper", &self.scraper)
             .field("ended", &self.ended.len())
             .finish_non_exhaustive()
-    }
-}
-
-// === impl Lent ===
-
-impl AsRef<[u8]> for Lent {
-    fn as_ref(&self) -> &[u8] {
-        self.text.as_bytes()
-    }
-}
-
-impl Drop for Lent {
-    fn drop(&mut self) {
-        let mut text = std::mem::take(&mut self.text);
-        text.clear();
-        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        if spare.len() < SPARE_TEXTS {
-            spare.push(text);
-        }
     }
 }
 

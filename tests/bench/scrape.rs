@@ -45,7 +45,7 @@ fn benches(criterion: &mut Criterion) {
 fn records() -> impl Iterator<Item = Record> {
     let a_container = 55;
     let born = SystemTime::now() - Duration::from_mins(10);
-    (0..SERIES / a_container + 1).map(move |n| Record {
+    (0..=SERIES / a_container).map(move |n| Record {
         id: ContainerId::parse(&format!("{n:012x}{:052x}", 0)).expect("an id"),
         pod: PodUid::parse(&format!("0e269fa4-f505-4963-9096-{:012x}", n / 4)).expect("a UID"),
         born,

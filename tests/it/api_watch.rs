@@ -1,13 +1,7 @@
 //! The API watch against a server that misbehaves by script. Each request must be the one the
 //! script expects next; too few and too many both fail.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice,
-    reason = "a test fails by panicking; the lint's own exception covers test functions only"
-)]
+#![expect(clippy::string_slice, reason = "a test fails by panicking")]
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;

@@ -40,9 +40,8 @@ fn churn(linger: Range<u64>) {
     };
     let node = Node::new();
     let agent = Agent::start(&node, &[]);
-    let pods: Vec<PodPlace> = (0..PODS)
-        .map(|number| PodPlace::new("ci", &format!("runner-{number}")))
-        .collect();
+    let pods: Vec<PodPlace> =
+        (0..PODS).map(|number| PodPlace::new("ci", &format!("runner-{number}"))).collect();
     for pod in &pods {
         node.cgroups().make(&pod.cgroup());
     }
@@ -67,18 +66,9 @@ fn churn(linger: Range<u64>) {
 
     let truths: Vec<Truth> = ran.iter().map(Truth::from).collect();
     let ledger = verdict::settle(&agent, &truths, Duration::from_mins(1));
-    eprintln!(
-        "{count} containers in {:?}: {}",
-        start.elapsed(),
-        verdict::finals(&ledger)
-    );
+    eprintln!("{count} containers in {:?}: {}", start.elapsed(), verdict::finals(&ledger));
     verdict::check(&agent, &ledger, &truths);
-    assert_eq!(
-        verdict::quality(&ledger, "last_sample"),
-        0,
-        "{}",
-        verdict::finals(&ledger)
-    );
+    assert_eq!(verdict::quality(&ledger, "last_sample"), 0, "{}", verdict::finals(&ledger));
     let error = verdict::accounting_error(&ledger).expect("the pods have used CPU time");
     assert!(error <= 0.01, "the agent's books are off by {error}");
     for pod in &pods {

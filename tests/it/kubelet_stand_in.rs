@@ -11,7 +11,7 @@ use tokio::sync::broadcast::Receiver;
 use tokio::time::timeout;
 
 /// Nothing here takes longer unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 async fn node(choice: Choice) -> Option<Node> {
     let options = NodeOptions {
@@ -50,7 +50,10 @@ fn ephemeral(name: &str, command: &[&str]) -> Value {
     json!({"name": name, "image": "localhost/step:1", "imagePullPolicy": "Never", "command": command})
 }
 
-async fn until<T>(events: &mut Receiver<Happening>, mut wanted: impl FnMut(Happening) -> Option<T>) -> T {
+async fn until<T>(
+    events: &mut Receiver<Happening>,
+    mut wanted: impl FnMut(Happening) -> Option<T>,
+) -> T {
     let search = async {
         loop {
             if let Some(found) = wanted(events.recv().await.unwrap()) {
@@ -93,13 +96,14 @@ async fn containers_are_run_accounted_and_removed(choice: Choice) {
         return;
     };
     let mut events = node.happenings();
-    let uid = node.create_pod(runner("r1")).unwrap()["metadata"]["uid"].as_str().unwrap().to_owned();
+    let uid =
+        node.create_pod(runner("r1")).unwrap()["metadata"]["uid"].as_str().unwrap().to_owned();
     started(&mut events, "runner").await;
     let burn = ["ephemon-workload", "burn", "200ms", "+", "say", "3", "line"];
     node.add_ephemeral(
         "default",
         "r1",
-        vec![
+        &[
             ephemeral("burn", &burn),
             ephemeral("hold", &["ephemon-workload", "hold", "32", "300ms"]),
             ephemeral("many", &["ephemon-workload", "processes", "5", "300ms"]),
@@ -187,7 +191,7 @@ async fn the_kernels_figure_and_the_reapers_agree() {
         node.create_pod(runner("r1")).unwrap();
         started(&mut events, "runner").await;
         let burn = ["ephemon-workload", "burn", "300ms"];
-        node.add_ephemeral("default", "r1", vec![ephemeral("burn", &burn)]).unwrap();
+        node.add_ephemeral("default", "r1", &[ephemeral("burn", &burn)]).unwrap();
         let ends = ends(&mut events, 1).await;
         let account = &ends["burn"].account;
         let kernel = Duration::from_nanos(account.figures.cpu_ns.unwrap());
@@ -212,7 +216,7 @@ async fn a_container_over_the_pods_limit_is_killed_and_says_so() {
     node.create_pod(runner("r1")).unwrap();
     started(&mut events, "runner").await;
     let eat = ["ephemon-workload", "eat", "512"];
-    node.add_ephemeral("default", "r1", vec![ephemeral("eat", &eat)]).unwrap();
+    node.add_ephemeral("default", "r1", &[ephemeral("eat", &eat)]).unwrap();
     let ends = ends(&mut events, 1).await;
     assert_eq!((ends["eat"].exit_code, ends["eat"].reason), (137, "OOMKilled"));
     assert_eq!(ends["eat"].account.figures.oom_kills, Some(1));
@@ -230,7 +234,7 @@ async fn an_image_that_is_not_there_waits_and_holds_up_nobody() {
     started(&mut events, "runner").await;
     let mut absent = ephemeral("absent", &["true"]);
     absent["image"] = json!("registry.example/absent:1");
-    node.add_ephemeral("default", "r1", vec![absent, ephemeral("next", &["true"])]).unwrap();
+    node.add_ephemeral("default", "r1", &[absent, ephemeral("next", &["true"])]).unwrap();
     let ends = ends(&mut events, 1).await;
     assert_eq!(ends["next"].exit_code, 0);
     let waiting = wait_for_status(&node, "absent", "waiting").await;
@@ -247,7 +251,7 @@ async fn when_the_runner_exits_the_pod_ends_after_its_grace_with_all_states_at_o
     node.create_pod(pod).unwrap();
     started(&mut events, "runner").await;
     // Without a handler the first process of a container does not hear SIGTERM.
-    node.add_ephemeral("default", "r1", vec![ephemeral("deaf", &["sleep", "60"])]).unwrap();
+    node.add_ephemeral("default", "r1", &[ephemeral("deaf", &["sleep", "60"])]).unwrap();
     let ends = ends(&mut events, 1).await;
     assert_eq!(ends["deaf"].exit_code, 137);
     wait_for_status(&node, "deaf", "terminated").await;

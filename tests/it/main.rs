@@ -5,6 +5,10 @@
 //! with `CI` set it fails instead.
 
 #[cfg(test)]
+mod agent_start;
+#[cfg(test)]
+mod api_stand_in;
+#[cfg(test)]
 mod api_watch;
 #[cfg(test)]
 mod churn;
@@ -12,6 +16,8 @@ mod churn;
 mod containers;
 #[cfg(test)]
 mod exposition;
+#[cfg(test)]
+mod init;
 #[cfg(test)]
 mod kubelet_stand_in;
 #[cfg(test)]

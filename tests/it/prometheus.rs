@@ -37,13 +37,7 @@ fn prometheus_has_every_container_of_a_third_of_a_second() {
     while start.elapsed() < WATCH {
         let name = format!("step-{}", ran.len());
         let words = "burn 200 sleep 100";
-        ran.push(launcher::run(
-            &node,
-            &pod,
-            &name,
-            words,
-            Duration::from_millis(40),
-        ));
+        ran.push(launcher::run(&node, &pod, &name, words, Duration::from_millis(40)));
         thread::sleep(EVERY.saturating_sub(Duration::from_millis(350)));
     }
     let last = format!("step-{}", ran.len() - 1);
@@ -95,23 +89,10 @@ fn promtool_finds_nothing_to_say_about_the_text() {
         answer.body.contains(shown).then_some(answer)
     });
     let text = text.expect("the container must be shown");
-    assert!(
-        text.head
-            .contains("content-type: text/plain; version=0.0.4"),
-        "{}",
-        text.head
-    );
+    assert!(text.head.contains("content-type: text/plain; version=0.0.4"), "{}", text.head);
     let open = agent.get("/metrics", OPEN_METRICS);
-    assert!(
-        open.head
-            .contains("content-type: application/openmetrics-text"),
-        "{}",
-        open.head
-    );
-    assert!(
-        open.body.ends_with("# EOF\n"),
-        "OpenMetrics must say where it ends"
-    );
+    assert!(open.head.contains("content-type: application/openmetrics-text"), "{}", open.head);
+    assert!(open.body.ends_with("# EOF\n"), "OpenMetrics must say where it ends");
 
     let mut promtool = Command::new(parts::program("promtool").unwrap())
         .args(["check", "metrics"])
@@ -119,19 +100,10 @@ fn promtool_finds_nothing_to_say_about_the_text() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    promtool
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(text.body.as_bytes())
-        .unwrap();
+    promtool.stdin.take().unwrap().write_all(text.body.as_bytes()).unwrap();
     let output = promtool.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success() && said.is_empty(),
-        "{}: {said}",
-        output.status
-    );
+    assert!(output.status.success() && said.is_empty(), "{}: {said}", output.status);
     node.cgroups().remove(&pod.cgroup());
     agent.stop();
 }
@@ -156,25 +128,17 @@ impl Prometheus {
         let mut command = Command::new(parts::program("prometheus").unwrap());
         command
             .arg(format!("--config.file={}", config.display()))
-            .arg(format!(
-                "--storage.tsdb.path={}",
-                scratch.join("tsdb").display()
-            ))
+            .arg(format!("--storage.tsdb.path={}", scratch.join("tsdb").display()))
             .arg(format!("--web.listen-address={address}"))
             .stdout(log.try_clone().unwrap())
             .stderr(log);
         let process = Running::start(&mut command);
         let ready = until(Duration::from_mins(1), || {
-            http::get(address, "/-/ready", "*/*")
-                .ok()
-                .filter(|answer| answer.status == 200)
+            http::get(address, "/-/ready", "*/*").ok().filter(|answer| answer.status == 200)
         });
         let log = || fs::read_to_string(scratch.join("prometheus.log")).unwrap_or_default();
         ready.unwrap_or_else(|| panic!("prometheus is not ready:\n{}", log()));
-        Self {
-            _process: process,
-            address,
-        }
+        Self { _process: process, address }
     }
 
     /// The values an instant query gives.
@@ -184,13 +148,8 @@ impl Prometheus {
             write!(encoded, "%{byte:02x}").unwrap();
         }
         let answer = self.api(&format!("/api/v1/query?query={encoded}"));
-        let results = answer["data"]["result"]
-            .as_array()
-            .unwrap_or_else(|| panic!("{answer}"));
-        results
-            .iter()
-            .map(|result| result["value"][1].as_str().unwrap().parse().unwrap())
-            .collect()
+        let results = answer["data"]["result"].as_array().unwrap_or_else(|| panic!("{answer}"));
+        results.iter().map(|result| result["value"][1].as_str().unwrap().parse().unwrap()).collect()
     }
 
     /// What it thinks of the agent.

@@ -6,32 +6,44 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use hyper::body::{Body, Bytes, Frame, SizeHint};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::metrics::Receipt;
 
-/// Receipts of bodies that hyper has taken but may not have written yet. One a connection.
+/// Deliveries that hyper has taken but may not have written yet. One outbox a connection.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Outbox(Arc<Mutex<Vec<Receipt>>>);
+pub(super) struct Outbox(Arc<Mutex<Vec<Delivery>>>);
 
-/// A text in one frame. Its receipt goes to the outbox with the frame, or nowhere.
+/// What hangs on a scrape's text until it is written out or given up.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    pub(super) receipt: Option<Receipt>,
+    /// Room for the text in memory.
+    pub(super) slot: OwnedSemaphorePermit,
+}
+
+/// A text in one frame. Its delivery goes to the outbox with the frame, or nowhere.
 #[derive(Debug)]
 pub(super) struct Text {
     text: Option<Bytes>,
-    told: Option<(Receipt, Outbox)>,
+    delivery: Option<(Delivery, Outbox)>,
 }
 
 // === impl Outbox ===
 
 impl Outbox {
-    fn put(&self, receipt: Receipt) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(receipt);
+    fn put(&self, delivery: Delivery) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(delivery);
     }
 
     /// Everything taken so far is with the kernel.
     pub(super) fn confirm(&self) {
         let taken = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        for receipt in taken {
-            receipt.confirm();
+        for Delivery { receipt, slot } in taken {
+            if let Some(receipt) = receipt {
+                receipt.confirm();
+            }
+            drop(slot);
         }
     }
 }
@@ -40,11 +52,11 @@ impl Outbox {
 
 impl Text {
     pub(super) fn new(text: impl Into<Bytes>) -> Self {
-        Self { text: Some(text.into()), told: None }
+        Self { text: Some(text.into()), delivery: None }
     }
 
-    pub(super) fn with_receipt(text: Bytes, receipt: Option<Receipt>, outbox: &Outbox) -> Self {
-        Self { text: Some(text), told: receipt.map(|receipt| (receipt, outbox.clone())) }
+    pub(super) fn delivered(text: Bytes, delivery: Delivery, outbox: &Outbox) -> Self {
+        Self { text: Some(text), delivery: Some((delivery, outbox.clone())) }
     }
 }
 
@@ -56,8 +68,8 @@ impl Body for Text {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if let Some((receipt, outbox)) = self.told.take() {
-            outbox.put(receipt);
+        if let Some((delivery, outbox)) = self.delivery.take() {
+            outbox.put(delivery);
         }
         Poll::Ready(self.text.take().map(|text| Ok(Frame::data(text))))
     }

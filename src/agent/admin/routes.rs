@@ -1,13 +1,18 @@
 //! What is answered to which request.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use hyper::header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderValue, USER_AGENT};
+use hyper::header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, USER_AGENT};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use tokio::sync::Semaphore;
 
-use super::body::{Outbox, Text};
+use super::body::{Delivery, Outbox, Text};
 use crate::agent::readiness::Readiness;
 use crate::metrics::{Format, Metrics, ScraperId};
+
+/// Scrapes whose texts may be in memory at once, for clients that read slowly.
+const MAX_SCRAPES: usize = 16;
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
@@ -25,13 +30,14 @@ const INDEX: &str = concat!(
 pub(super) struct Site {
     metrics: Metrics,
     readiness: Readiness,
+    scrapes: Arc<Semaphore>,
 }
 
 // === impl Site ===
 
 impl Site {
     pub(super) fn new(metrics: Metrics, readiness: Readiness) -> Self {
-        Self { metrics, readiness }
+        Self { metrics, readiness, scrapes: Arc::new(Semaphore::new(MAX_SCRAPES)) }
     }
 
     pub(super) fn answer<B>(
@@ -60,6 +66,12 @@ impl Site {
     }
 
     fn metrics<B>(&self, request: &Request<B>, peer: IpAddr, outbox: &Outbox) -> Response<Text> {
+        let Ok(slot) = Arc::clone(&self.scrapes).try_acquire_owned() else {
+            let busy = "too many scrapes are being read at once; try again in a moment\n";
+            let mut refusal = plain(StatusCode::SERVICE_UNAVAILABLE, busy);
+            refusal.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            return refusal;
+        };
         let headers = request.headers();
         let format = Format::negotiate(&accept(headers));
         // HEAD is no scrape: its body is never sent.
@@ -68,7 +80,8 @@ impl Site {
             ScraperId::new(peer, &String::from_utf8_lossy(agent.unwrap_or_default()))
         });
         let scrape = self.metrics.scrape(format, scraper.as_ref());
-        let body = Text::with_receipt(scrape.body, scrape.receipt, outbox);
+        let delivery = Delivery { receipt: scrape.receipt, slot };
+        let body = Text::delivered(scrape.body, delivery, outbox);
         respond(StatusCode::OK, format.content_type(), body)
     }
 
@@ -102,4 +115,55 @@ fn respond(status: StatusCode, kind: &'static str, body: Text) -> Response<Text>
     let kind = HeaderValue::from_static(kind);
     response.headers_mut().insert(CONTENT_TYPE, kind);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::pin::Pin;
+
+    use hyper::body::Body;
+
+    use super::*;
+    use crate::capture::books::Books;
+    use crate::discovery::inventory::Inventory;
+    use crate::metrics::Options;
+    use crate::vitals::Vitals;
+
+    fn site() -> Site {
+        let vitals = Vitals::new().unwrap();
+        let (books, inventory) = (Books::default(), Inventory::default());
+        let metrics = Metrics::new(books, inventory, vitals, Options::default());
+        Site::new(metrics, Readiness::default())
+    }
+
+    fn scrape(site: &Site, outbox: &Outbox) -> Response<Text> {
+        let request = Request::get("/metrics").body(()).unwrap();
+        site.answer(&request, IpAddr::from([127, 0, 0, 1]), outbox)
+    }
+
+    #[test]
+    fn texts_that_nobody_reads_are_bounded() {
+        let (site, outbox) = (site(), Outbox::default());
+        let mut unread: Vec<_> = (0..MAX_SCRAPES).map(|_| scrape(&site, &outbox)).collect();
+        assert!(unread.iter().all(|answer| answer.status() == StatusCode::OK));
+        let busy = scrape(&site, &outbox);
+        assert_eq!(busy.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(busy.headers().contains_key(RETRY_AFTER));
+        unread.pop();
+        assert_eq!(scrape(&site, &outbox).status(), StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn a_text_that_is_being_written_keeps_its_place_until_it_is_with_the_kernel() {
+        let (site, outbox) = (site(), Outbox::default());
+        for _ in 0..MAX_SCRAPES {
+            let mut body = scrape(&site, &outbox).into_body();
+            let frame = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
+            assert!(frame.is_some());
+        }
+        assert_eq!(scrape(&site, &outbox).status(), StatusCode::SERVICE_UNAVAILABLE);
+        outbox.confirm();
+        assert_eq!(scrape(&site, &outbox).status(), StatusCode::OK);
+    }
 }

@@ -87,7 +87,7 @@ impl Reader {
                 share.figures.add_to(&mut container.usage);
                 share.quality
             });
-            let record = container.record(Some(ended_unseen(quality)));
+            let record = container.record(Some(ended_unseen(container.born, quality)));
             self.finish(record, quality, container.sandbox);
         }
     }

@@ -386,6 +386,6 @@ impl Reader {
 }
 
 /// How a container ended whose last process was not seen going.
-pub(super) fn ended_unseen(quality: Quality) -> Ended {
-    Ended { at: SystemTime::now(), quality }
+pub(super) fn ended_unseen(born: SystemTime, quality: Quality) -> Ended {
+    Ended { at: SystemTime::now().max(born), quality }
 }

@@ -24,11 +24,8 @@ type Field = (&'static str, &'static str, Shape);
 use Shape::{Flag, List, Plain, Pointer, Struct, Text};
 
 // Source: kubernetes v1.36.2, pkg/apis/core/types.go, in its order.
-const RESOURCES: &[Field] = &[
-    ("Limits", "limits", Plain),
-    ("Requests", "requests", Plain),
-    ("Claims", "claims", Plain),
-];
+const RESOURCES: &[Field] =
+    &[("Limits", "limits", Plain), ("Requests", "requests", Plain), ("Claims", "claims", Plain)];
 const MOUNT: &[Field] = &[
     ("Name", "name", Text),
     ("ReadOnly", "readOnly", Flag),
@@ -38,11 +35,8 @@ const MOUNT: &[Field] = &[
     ("MountPropagation", "mountPropagation", Plain),
     ("SubPathExpr", "subPathExpr", Text),
 ];
-const ENV: &[Field] = &[
-    ("Name", "name", Text),
-    ("Value", "value", Text),
-    ("ValueFrom", "valueFrom", Plain),
-];
+const ENV: &[Field] =
+    &[("Name", "name", Text), ("Value", "value", Text), ("ValueFrom", "valueFrom", Plain)];
 macro_rules! container_fields {
     ($($extra:expr),*) => {
         &[
@@ -77,10 +71,7 @@ macro_rules! container_fields {
 }
 const CONTAINER: &[Field] = container_fields!();
 const EPHEMERAL: &[Field] = container_fields!(("TargetContainerName", "targetContainerName", Text));
-const EMPTY_DIR: &[Field] = &[
-    ("Medium", "medium", Text),
-    ("SizeLimit", "sizeLimit", Plain),
-];
+const EMPTY_DIR: &[Field] = &[("Medium", "medium", Text), ("SizeLimit", "sizeLimit", Plain)];
 const VOLUME: &[Field] = &[
     ("Name", "name", Text),
     ("HostPath", "hostPath", Plain),
@@ -119,26 +110,14 @@ const POD_SPEC: &[Field] = &[
     ("Volumes", "volumes", List(VOLUME)),
     ("InitContainers", "initContainers", List(CONTAINER)),
     ("Containers", "containers", List(CONTAINER)),
-    (
-        "EphemeralContainers",
-        "ephemeralContainers",
-        List(EPHEMERAL),
-    ),
+    ("EphemeralContainers", "ephemeralContainers", List(EPHEMERAL)),
     ("RestartPolicy", "restartPolicy", Text),
-    (
-        "TerminationGracePeriodSeconds",
-        "terminationGracePeriodSeconds",
-        Plain,
-    ),
+    ("TerminationGracePeriodSeconds", "terminationGracePeriodSeconds", Plain),
     ("ActiveDeadlineSeconds", "activeDeadlineSeconds", Plain),
     ("DNSPolicy", "dnsPolicy", Text),
     ("NodeSelector", "nodeSelector", Plain),
     ("ServiceAccountName", "serviceAccountName", Text),
-    (
-        "AutomountServiceAccountToken",
-        "automountServiceAccountToken",
-        Plain,
-    ),
+    ("AutomountServiceAccountToken", "automountServiceAccountToken", Plain),
     ("NodeName", "nodeName", Text),
 ];
 
@@ -162,15 +141,15 @@ pub(super) fn pod_spec(spec: &Value) -> Vec<String> {
 /// The difference as the server quotes it: one hunk from the first changed line to the last, three
 /// lines of context.
 pub(super) fn difference(old: &[String], new: &[String]) -> String {
-    let head = old.iter().zip(new).take_while(|(a, b)| a == b).count();
     let shorter = old.len().min(new.len());
-    let tail = old
-        .iter()
-        .rev()
-        .zip(new.iter().rev())
-        .take(shorter.saturating_sub(head))
-        .take_while(|(a, b)| a == b)
-        .count();
+    let head = old.iter().zip(new).take_while(|(a, b)| a == b).count();
+    let tail = old.iter().rev().zip(new.iter().rev()).take_while(|(a, b)| a == b).count();
+    // Lines that could belong to either side go to the longer one, as in difflib.
+    let (head, tail) = if head > tail {
+        (head, tail.min(shorter.saturating_sub(head)))
+    } else {
+        (head.min(shorter.saturating_sub(tail)), tail)
+    };
     let start = head.saturating_sub(CONTEXT);
     let end = |all: &[String]| all.len().saturating_sub(tail.saturating_sub(CONTEXT));
     let (old_end, new_end) = (end(old), end(new));
@@ -206,11 +185,7 @@ fn print_struct(
     let indent = " ".repeat(depth);
     lines.push(format!("{indent}{label}{{"));
     for (at, (go, api, shape)) in fields.iter().enumerate() {
-        let comma = if at.saturating_add(1) == fields.len() {
-            ""
-        } else {
-            ","
-        };
+        let comma = if at.saturating_add(1) == fields.len() { "" } else { "," };
         let label = format!("\"{go}\": ");
         let inner = depth.saturating_add(1);
         print_field(lines, inner, &label, value.get(api), *shape, comma);
@@ -240,11 +215,7 @@ fn print_field(
         (List(fields), Some(Value::Array(items))) => {
             lines.push(format!("{indent}{label}["));
             for (at, item) in items.iter().enumerate() {
-                let comma = if at.saturating_add(1) == items.len() {
-                    ""
-                } else {
-                    ","
-                };
+                let comma = if at.saturating_add(1) == items.len() { "" } else { "," };
                 print_struct(lines, depth.saturating_add(1), "", item, fields, comma);
             }
             lines.push(format!("{indent}]{comma}"));
@@ -307,13 +278,7 @@ mod tests {
 
     #[test]
     fn a_change_at_an_end_has_context_on_one_side_only() {
-        assert_eq!(
-            difference(&lines("ab"), &lines("Xab")),
-            "@@ -1,2 +1,3 @@\n+X\n a\n b\n"
-        );
-        assert_eq!(
-            difference(&lines("aa"), &lines("a")),
-            "@@ -1,2 +1,1 @@\n a\n-a\n"
-        );
+        assert_eq!(difference(&lines("ab"), &lines("Xab")), "@@ -1,2 +1,3 @@\n+X\n a\n b\n");
+        assert_eq!(difference(&lines("aa"), &lines("a")), "@@ -1,2 +1,1 @@\n-a\n a\n");
     }
 }

@@ -81,8 +81,6 @@ impl Faults {
 
     fn strike(&self, strike: Strike) {
         *self.0.last.lock().unwrap_or_else(PoisonError::into_inner) = strike;
-        self.0
-            .strikes
-            .send_modify(|count| *count = count.wrapping_add(1));
+        self.0.strikes.send_modify(|count| *count = count.wrapping_add(1));
     }
 }

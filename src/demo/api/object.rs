@@ -13,11 +13,7 @@ pub(in crate::demo) fn items<'a>(
     object: &'a Value,
     pointer: &str,
 ) -> impl Iterator<Item = &'a Value> {
-    object
-        .pointer(pointer)
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
+    object.pointer(pointer).and_then(Value::as_array).into_iter().flatten()
 }
 
 /// The object at a key, made when missing; `None` where something else stands there.
@@ -26,16 +22,12 @@ pub(in crate::demo) fn section<'a>(
     key: &str,
 ) -> Option<&'a mut Map<String, Value>> {
     let map = object.as_object_mut()?;
-    map.entry(key.to_owned())
-        .or_insert_with(|| json!({}))
-        .as_object_mut()
+    map.entry(key.to_owned()).or_insert_with(|| json!({})).as_object_mut()
 }
 
 /// A random UID of the form the API server gives (version 4).
 pub(in crate::demo) fn new_uid() -> String {
-    let hex: String = (0..32)
-        .map(|_| fastrand::digit(16).to_ascii_lowercase())
-        .collect();
+    let hex: String = (0..32).map(|_| fastrand::digit(16).to_ascii_lowercase()).collect();
     let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
     format!(
         "{}-{}-4{}-{}{}-{}",
@@ -50,9 +42,7 @@ pub(in crate::demo) fn new_uid() -> String {
 
 /// A time as the API writes it: whole seconds, UTC.
 pub(in crate::demo) fn time(at: std::time::SystemTime) -> String {
-    let seconds = at
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
+    let seconds = at.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     i64::try_from(seconds)
         .ok()
         .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
@@ -94,20 +84,14 @@ pub(super) fn complete_pod(pod: &mut Value, namespace: &str, node: &str) {
 /// Fills in the defaults of every container in the spec.
 pub(super) fn complete_containers(pod: &mut Value) {
     for list in ["containers", "initContainers", "ephemeralContainers"] {
-        let containers = pod
-            .get_mut("spec")
-            .and_then(|spec| spec.get_mut(list))
-            .and_then(Value::as_array_mut);
+        let containers =
+            pod.get_mut("spec").and_then(|spec| spec.get_mut(list)).and_then(Value::as_array_mut);
         for container in containers.into_iter().flatten() {
             let image = text(container, "/image").unwrap_or_default();
             let latest = image.ends_with(":latest") || !image.contains(':');
             let policy = if latest { "Always" } else { "IfNotPresent" };
             default(container, "resources", json!({}));
-            default(
-                container,
-                "terminationMessagePath",
-                json!("/dev/termination-log"),
-            );
+            default(container, "terminationMessagePath", json!("/dev/termination-log"));
             default(container, "terminationMessagePolicy", json!("File"));
             default(container, "imagePullPolicy", json!(policy));
         }
@@ -163,10 +147,7 @@ mod tests {
         };
         assert_eq!(class(json!({})), "BestEffort");
         assert_eq!(class(json!({"requests": {"cpu": "1"}})), "Burstable");
-        assert_eq!(
-            class(json!({"limits": {"cpu": "1", "memory": "1Gi"}})),
-            "Guaranteed"
-        );
+        assert_eq!(class(json!({"limits": {"cpu": "1", "memory": "1Gi"}})), "Guaranteed");
         let less = json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1", "memory": "1Mi"}});
         assert_eq!(class(less), "Burstable");
     }

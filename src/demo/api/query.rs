@@ -13,20 +13,13 @@ impl Query {
             let (key, value) = part.split_once('=').unwrap_or((part, ""));
             (decode(key), decode(value))
         };
-        Self(
-            text.split('&')
-                .filter(|p| !p.is_empty())
-                .map(pair)
-                .collect(),
-        )
+        Self(text.split('&').filter(|p| !p.is_empty()).map(pair).collect())
     }
 
     /// A parameter; empty is as good as missing.
     pub(super) fn get(&self, key: &str) -> Option<&str> {
         let found = self.0.iter().find(|(name, _)| name == key);
-        found
-            .map(|(_, value)| value.as_str())
-            .filter(|v| !v.is_empty())
+        found.map(|(_, value)| value.as_str()).filter(|v| !v.is_empty())
     }
 
     /// A flag: `true` and `1` set it.
@@ -78,7 +71,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_encoded_byte_by_byte_comes_back(text in "\\PC{1,20}") {
-            let encoded: String = text.bytes().map(|b| format!("%{b:02X}")).collect();
+            let encoded = text.bytes().fold(String::new(), |all, b| format!("{all}%{b:02X}"));
             let query = Query::parse(&format!("k={encoded}"));
             prop_assert_eq!(query.get("k"), Some(text.as_str()));
         }

@@ -62,11 +62,7 @@ fn refusal_of(code: u16) -> Refusal {
             "Forbidden",
             "pods is forbidden: User \"demo\" cannot list resource \"pods\" in API group \"\" at the cluster scope",
         ),
-        429 => Refusal::new(
-            429,
-            "TooManyRequests",
-            "too many requests, please try again later",
-        ),
+        429 => Refusal::new(429, "TooManyRequests", "too many requests, please try again later"),
         503 => Refusal::new(503, "ServiceUnavailable", "apiserver not ready"),
         other => Refusal::new(other, "InternalError", "Internal error occurred"),
     }
@@ -94,49 +90,26 @@ async fn route(
             let body = body(request).await?;
             Ok(json_answer(201, &*store.create(namespace, body)?))
         }
-        (&Method::GET, ["api", "v1", "namespaces", namespace, "pods", name])
-        | (
+        (
             &Method::GET,
-            [
-                "api",
-                "v1",
-                "namespaces",
-                namespace,
-                "pods",
-                name,
-                "status" | "ephemeralcontainers",
-            ],
+            ["api", "v1", "namespaces", namespace, "pods", name]
+            | ["api", "v1", "namespaces", namespace, "pods", name, "status" | "ephemeralcontainers"],
         ) => Ok(json_answer(200, &*store.get(&key(namespace, name))?)),
         (&Method::DELETE, ["api", "v1", "namespaces", namespace, "pods", name]) => {
             let grace = query.get("gracePeriodSeconds").and_then(|g| g.parse().ok());
             let asked = body(request).await.unwrap_or(Value::Null);
             let grace = grace.or_else(|| asked.get("gracePeriodSeconds").and_then(Value::as_u64));
-            Ok(json_answer(
-                200,
-                &*store.delete(&key(namespace, name), grace)?,
-            ))
+            Ok(json_answer(200, &*store.delete(&key(namespace, name), grace)?))
         }
-        (
-            &Method::PATCH,
-            [
-                "api",
-                "v1",
-                "namespaces",
-                namespace,
-                "pods",
-                name,
-                rest @ ..,
-            ],
-        ) => {
+        (&Method::PATCH, ["api", "v1", "namespaces", namespace, "pods", name, rest @ ..]) => {
             let kind = patch_kind(&request)?;
-            let patch = body(request).await?;
+            let change = body(request).await?;
             let key = key(namespace, name);
             match rest {
-                [] => Ok(json_answer(200, &*store.patch(&key, kind, &patch)?)),
-                ["ephemeralcontainers"] => Ok(json_answer(
-                    200,
-                    &*store.patch_ephemeral(&key, kind, &patch)?,
-                )),
+                [] => Ok(json_answer(200, &*store.patch(&key, kind, &change)?)),
+                ["ephemeralcontainers"] => {
+                    Ok(json_answer(200, &*store.patch_ephemeral(&key, kind, &change)?))
+                }
                 _ => Err(unknown()),
             }
         }
@@ -145,11 +118,7 @@ async fn route(
 }
 
 fn unknown() -> Refusal {
-    Refusal::new(
-        404,
-        "NotFound",
-        "the server could not find the requested resource",
-    )
+    Refusal::new(404, "NotFound", "the server could not find the requested resource")
 }
 
 fn collection(
@@ -200,11 +169,7 @@ fn collection(
         return Err(Refusal::new(504, "Timeout", message));
     }
     // Every list is whole: `limit` is a wish, and a server may answer with more.
-    let items: Vec<_> = pods
-        .iter()
-        .filter(|pod| scope.covers(pod))
-        .map(|pod| &**pod)
-        .collect();
+    let items: Vec<_> = pods.iter().filter(|pod| scope.covers(pod)).map(|pod| &**pod).collect();
     let list = json!({
         "kind": "PodList",
         "apiVersion": "v1",
@@ -216,9 +181,7 @@ fn collection(
 
 fn patch_kind(request: &Request<Incoming>) -> Result<PatchKind, Refusal> {
     let header = request.headers().get(CONTENT_TYPE);
-    let kind = header
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
+    let kind = header.and_then(|value| value.to_str().ok()).unwrap_or_default();
     PatchKind::of(kind).ok_or_else(|| {
         let message = format!(
             "the body of the request was in an unknown format - accepted media types include: \
@@ -232,11 +195,7 @@ fn patch_kind(request: &Request<Incoming>) -> Result<PatchKind, Refusal> {
 async fn body(request: Request<Incoming>) -> Result<Value, Refusal> {
     let body = Limited::new(request.into_body(), MAX_BODY).collect().await;
     let body = body.map_err(|e| {
-        Refusal::new(
-            413,
-            "RequestEntityTooLarge",
-            format!("request body cannot be read: {e}"),
-        )
+        Refusal::new(413, "RequestEntityTooLarge", format!("request body cannot be read: {e}"))
     })?;
     serde_json::from_slice(&body.to_bytes())
         .map_err(|e| Refusal::bad_request(format!("error decoding the request body: {e}")))
@@ -265,9 +224,7 @@ fn text_answer(text: &str) -> Answer {
 }
 
 fn full(text: String) -> UnsyncBoxBody<Bytes, io::Error> {
-    Full::new(Bytes::from(text))
-        .map_err(|never: Infallible| match never {})
-        .boxed_unsync()
+    Full::new(Bytes::from(text)).map_err(|never: Infallible| match never {}).boxed_unsync()
 }
 
 fn with_type(code: u16, body: UnsyncBoxBody<Bytes, io::Error>, kind: &'static str) -> Answer {

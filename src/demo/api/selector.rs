@@ -72,9 +72,7 @@ impl Requirement {
         let key = |name: &str| {
             let name = name.trim();
             let valid = !name.is_empty()
-                && name
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b"-_./".contains(&b));
+                && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./".contains(&b));
             valid.then(|| name.to_owned()).ok_or_else(invalid)
         };
         if let Some(open) = text.strip_suffix(')') {
@@ -136,11 +134,7 @@ impl FieldSelector {
                 .iter()
                 .find(|(known, _)| *known == name.trim())
                 .ok_or_else(|| InvalidSelector(format!("field label not supported: {name}")))?;
-            Ok(Term {
-                field,
-                value: value.trim().to_owned(),
-                wanted,
-            })
+            Ok(Term { field, value: value.trim().to_owned(), wanted })
         };
         text.split(',')
             .filter(|part| !part.trim().is_empty())
@@ -231,9 +225,7 @@ mod tests {
             assert!(refusal.to_string().contains(bad), "{refusal}");
         }
         assert_eq!(
-            FieldSelector::parse("spec.color=red")
-                .unwrap_err()
-                .to_string(),
+            FieldSelector::parse("spec.color=red").unwrap_err().to_string(),
             "field label not supported: spec.color"
         );
     }

@@ -31,12 +31,7 @@ pub struct FieldError {
 impl Refusal {
     /// The server's general form.
     pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            reason,
-            message: message.into(),
-            details: None,
-        }
+        Self { code, reason, message: message.into(), details: None }
     }
 
     /// No such pod.
@@ -51,11 +46,7 @@ impl Refusal {
     pub fn already_exists(name: &str) -> Self {
         Self {
             details: Some(json!({"name": name, "kind": "pods"})),
-            ..Self::new(
-                409,
-                "AlreadyExists",
-                format!("pods \"{name}\" already exists"),
-            )
+            ..Self::new(409, "AlreadyExists", format!("pods \"{name}\" already exists"))
         }
     }
 
@@ -66,19 +57,13 @@ impl Refusal {
 
     /// The version asked for is older than what the server still knows.
     pub fn expired(asked: u64, oldest: u64) -> Self {
-        Self::new(
-            410,
-            "Expired",
-            format!("too old resource version: {asked} ({oldest})"),
-        )
+        Self::new(410, "Expired", format!("too old resource version: {asked} ({oldest})"))
     }
 
     /// Fields of a pod are not as they must be. One error stands alone, several in brackets.
     pub fn invalid(name: &str, errors: &[FieldError]) -> Self {
-        let sentences: Vec<_> = errors
-            .iter()
-            .map(|error| format!("{}: {}", error.field, error.message))
-            .collect();
+        let sentences: Vec<_> =
+            errors.iter().map(|error| format!("{}: {}", error.field, error.message)).collect();
         let list = match sentences.as_slice() {
             [one] => one.clone(),
             several => format!("[{}]", several.join(", ")),

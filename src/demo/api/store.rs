@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -143,10 +144,7 @@ impl Store {
         let patched = kind.apply(&old, patch)?;
         let list = patched.pointer("/spec/ephemeralContainers").cloned();
         if let Some(spec) = section(&mut new, "spec") {
-            spec.insert(
-                "ephemeralContainers".to_owned(),
-                list.unwrap_or_else(|| json!([])),
-            );
+            spec.insert("ephemeralContainers".to_owned(), list.unwrap_or_else(|| json!([])));
         }
         complete_containers(&mut new);
         let mut errors = validate::ephemeral_containers(&new);
@@ -162,17 +160,10 @@ impl Store {
         let mut inner = self.lock();
         let old = inner.find(key)?;
         let mut new = kind.apply(&old, patch)?;
-        for kept in [
-            "uid",
-            "name",
-            "namespace",
-            "creationTimestamp",
-            "resourceVersion",
-        ] {
-            if let (Some(value), Some(metadata)) = (
-                old.pointer(&format!("/metadata/{kept}")).cloned(),
-                section(&mut new, "metadata"),
-            ) {
+        for kept in ["uid", "name", "namespace", "creationTimestamp", "resourceVersion"] {
+            if let (Some(value), Some(metadata)) =
+                (old.pointer(&format!("/metadata/{kept}")).cloned(), section(&mut new, "metadata"))
+            {
                 metadata.insert(kept.to_owned(), value);
             }
         }
@@ -204,33 +195,29 @@ impl Store {
         let old = inner.find(key)?;
         let own = old.pointer("/spec/terminationGracePeriodSeconds");
         let grace = grace.or_else(|| own.and_then(Value::as_u64)).unwrap_or(30);
-        let mut new = (*old).clone();
-        if let Some(metadata) = section(&mut new, "metadata")
-            && !metadata.contains_key("deletionTimestamp")
-        {
-            let at = std::time::SystemTime::now() + std::time::Duration::from_secs(grace);
-            metadata.insert("deletionTimestamp".to_owned(), json!(time(at)));
-            metadata.insert("deletionGracePeriodSeconds".to_owned(), json!(grace));
-            let generation = metadata.get("generation").and_then(Value::as_u64);
-            let next = generation.unwrap_or(0).saturating_add(1);
-            metadata.insert("generation".to_owned(), json!(next));
+        if old.pointer("/metadata/deletionTimestamp").is_some() {
+            return Ok(old);
         }
-        Ok(self.replace(&mut inner, key, &old, new))
+        let mut new = deleted(&old, grace);
+        raise_generation(&mut new);
+        Ok(self.put(&mut inner, key.clone(), new))
     }
 
-    /// The pod is gone. The last object carries the version of its end, as on a real server.
+    /// The pod is gone by the kubelet's last word: first no grace is left, then no pod. The last
+    /// object carries the version of its end, as on a real server.
     pub fn remove(&self, key: &Key) {
         let mut inner = self.lock();
+        if let Ok(old) = inner.find(key)
+            && old.pointer("/metadata/deletionTimestamp").is_some()
+        {
+            self.put(&mut inner, key.clone(), deleted(&old, 0));
+        }
         let Some(old) = inner.pods.remove(key) else {
             return;
         };
         inner.version = inner.version.saturating_add(1);
         let last = stamped((*old).clone(), inner.version);
-        let change = Change {
-            version: inner.version,
-            before: Some(last),
-            after: None,
-        };
+        let change = Change { version: inner.version, before: Some(last), after: None };
         self.record(&mut inner, change);
     }
 
@@ -238,12 +225,8 @@ impl Store {
         if *old == new {
             return Arc::new(new);
         }
-        if old.get("spec") != new.get("spec")
-            && let Some(metadata) = section(&mut new, "metadata")
-        {
-            let generation = metadata.get("generation").and_then(Value::as_u64);
-            let next = generation.unwrap_or(0).saturating_add(1);
-            metadata.insert("generation".to_owned(), json!(next));
+        if old.get("spec") != new.get("spec") {
+            raise_generation(&mut new);
         }
         self.put(inner, key.clone(), new)
     }
@@ -252,11 +235,7 @@ impl Store {
         inner.version = inner.version.saturating_add(1);
         let pod = stamped(pod, inner.version);
         let before = inner.pods.insert(key, Arc::clone(&pod));
-        let change = Change {
-            version: inner.version,
-            before,
-            after: Some(Arc::clone(&pod)),
-        };
+        let change = Change { version: inner.version, before, after: Some(Arc::clone(&pod)) };
         self.record(inner, change);
         pod
     }
@@ -311,6 +290,25 @@ impl PatchKind {
     }
 }
 
+fn raise_generation(pod: &mut Value) {
+    if let Some(metadata) = section(pod, "metadata") {
+        let generation = metadata.get("generation").and_then(Value::as_u64);
+        let next = generation.unwrap_or(0).saturating_add(1);
+        metadata.insert("generation".to_owned(), json!(next));
+    }
+}
+
+/// The pod as it is to end within this grace.
+fn deleted(pod: &Value, grace: u64) -> Value {
+    let mut pod = pod.clone();
+    let end = SystemTime::now().checked_add(Duration::from_secs(grace));
+    if let (Some(metadata), Some(end)) = (section(&mut pod, "metadata"), end) {
+        metadata.insert("deletionTimestamp".to_owned(), json!(time(end)));
+        metadata.insert("deletionGracePeriodSeconds".to_owned(), json!(grace));
+    }
+    pod
+}
+
 fn stamped(mut pod: Value, version: u64) -> Arc<Value> {
     if let Some(metadata) = section(&mut pod, "metadata") {
         metadata.insert("resourceVersion".to_owned(), json!(version.to_string()));
@@ -355,9 +353,7 @@ mod tests {
         let after = store.patch(&key("a"), PatchKind::Merge, &labelled).unwrap();
         assert_eq!(after.pointer("/metadata/generation"), Some(&json!(1)));
         let more = json!({"spec": {"ephemeralContainers": [{"name": "e", "image": "a:1"}]}});
-        let after = store
-            .patch_ephemeral(&key("a"), PatchKind::Strategic, &more)
-            .unwrap();
+        let after = store.patch_ephemeral(&key("a"), PatchKind::Strategic, &more).unwrap();
         assert_eq!(after.pointer("/metadata/generation"), Some(&json!(2)));
     }
 
@@ -366,9 +362,7 @@ mod tests {
         let store = Store::new("node1", HISTORY);
         store.create("default", pod("a")).unwrap();
         let (_, before) = store.list();
-        store
-            .patch(&key("a"), PatchKind::Merge, &json!({}))
-            .unwrap();
+        store.patch(&key("a"), PatchKind::Merge, &json!({})).unwrap();
         assert_eq!(store.list().1, before);
     }
 

@@ -94,10 +94,8 @@ pub(super) fn ephemeral_update(old: &Value, new: &Value) -> Vec<FieldError> {
         let why = match after {
             None => format!("existing ephemeral containers {name:?} may not be removed\n"),
             Some(after) if after != before => {
-                let (before, after) = (
-                    dump::ephemeral_container(before),
-                    dump::ephemeral_container(after),
-                );
+                let (before, after) =
+                    (dump::ephemeral_container(before), dump::ephemeral_container(after));
                 let quote = dump::difference(&before, &after);
                 format!("existing ephemeral containers {name:?} may not be changed\n{quote}")
             }
@@ -114,11 +112,7 @@ pub(super) fn pod_update(old: &Value, new: &Value) -> Vec<FieldError> {
     let spec = |pod: &Value| {
         let mut spec = pod.get("spec").unwrap_or(&nothing).clone();
         for list in ["containers", "initContainers"] {
-            for container in spec
-                .get_mut(list)
-                .and_then(Value::as_array_mut)
-                .into_iter()
-                .flatten()
+            for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten()
             {
                 if let Some(container) = container.as_object_mut() {
                     container.remove("image");

@@ -17,7 +17,7 @@ use super::status::Refusal;
 use super::store::{Change, Store};
 
 /// Time between bookmarks, as a real server's.
-const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+const BOOKMARK_EVERY: Duration = Duration::from_mins(1);
 
 /// Which pods a list or watch is about.
 #[derive(Debug, Clone, Default)]
@@ -78,9 +78,7 @@ pub(super) fn stream(
 impl Scope {
     pub(super) fn covers(&self, pod: &Value) -> bool {
         let namespace = pod.pointer("/metadata/namespace").and_then(Value::as_str);
-        self.namespace
-            .as_deref()
-            .is_none_or(|own| namespace == Some(own))
+        self.namespace.as_deref().is_none_or(|own| namespace == Some(own))
             && self.labels.matches(pod)
             && self.fields.matches(pod)
     }
@@ -228,21 +226,14 @@ fn line(kind: &str, object: &Value) -> Bytes {
 mod tests {
     use super::*;
 
-    fn pod(label: &str) -> Option<Arc<Value>> {
+    fn pod(label: &str) -> Arc<Value> {
         let metadata = json!({"resourceVersion": "1", "labels": {"a": label}});
-        Some(Arc::new(json!({"metadata": metadata})))
+        Arc::new(json!({"metadata": metadata}))
     }
 
     fn kind(before: Option<Arc<Value>>, after: Option<Arc<Value>>) -> Option<String> {
-        let scope = Scope {
-            labels: LabelSelector::parse("a=in").unwrap(),
-            ..Scope::default()
-        };
-        let change = Change {
-            version: 9,
-            before,
-            after,
-        };
+        let scope = Scope { labels: LabelSelector::parse("a=in").unwrap(), ..Scope::default() };
+        let change = Change { version: 9, before, after };
         let line = event(&scope, &change)?;
         let event: Value = serde_json::from_slice(&line).unwrap();
         Some(event["type"].as_str().unwrap().to_owned())
@@ -250,12 +241,12 @@ mod tests {
 
     #[test]
     fn entering_and_leaving_the_selection_are_birth_and_death() {
-        assert_eq!(kind(None, pod("in")).as_deref(), Some("ADDED"));
-        assert_eq!(kind(pod("out"), pod("in")).as_deref(), Some("ADDED"));
-        assert_eq!(kind(pod("in"), pod("in")).as_deref(), Some("MODIFIED"));
-        assert_eq!(kind(pod("in"), pod("out")).as_deref(), Some("DELETED"));
-        assert_eq!(kind(pod("in"), None).as_deref(), Some("DELETED"));
-        assert_eq!(kind(pod("out"), None), None);
-        assert_eq!(kind(None, pod("out")), None);
+        assert_eq!(kind(None, Some(pod("in"))).as_deref(), Some("ADDED"));
+        assert_eq!(kind(Some(pod("out")), Some(pod("in"))).as_deref(), Some("ADDED"));
+        assert_eq!(kind(Some(pod("in")), Some(pod("in"))).as_deref(), Some("MODIFIED"));
+        assert_eq!(kind(Some(pod("in")), Some(pod("out"))).as_deref(), Some("DELETED"));
+        assert_eq!(kind(Some(pod("in")), None).as_deref(), Some("DELETED"));
+        assert_eq!(kind(Some(pod("out")), None), None);
+        assert_eq!(kind(None, Some(pod("out"))), None);
     }
 }

@@ -34,7 +34,7 @@ pub(super) fn mounts() -> Vec<Mount> {
     table.lines().filter_map(parse_mount).collect()
 }
 
-/// One line of mountinfo, when it is of a cgroup hierarchy. Source: proc_pid_mountinfo(5).
+/// One line of mountinfo, when it is of a cgroup hierarchy. Source: `proc_pid_mountinfo(5)`.
 fn parse_mount(line: &str) -> Option<Mount> {
     let (left, right) = line.split_once(" - ")?;
     let mut left = left.split(' ').skip(4);
@@ -138,11 +138,7 @@ pub(super) fn can_enter(binary: &Path, dir: &Path) -> bool {
 }
 
 pub(super) fn failed(act: &'static str, path: &Path, source: io::Error) -> Error {
-    Error::Io {
-        act,
-        path: path.to_owned(),
-        source,
-    }
+    Error::Io { act, path: path.to_owned(), source }
 }
 
 #[cfg(test)]

@@ -63,6 +63,7 @@ const PERIOD_USEC: u64 = 100_000;
 
 impl Place {
     /// A place below this one.
+    #[must_use]
     pub fn child(&self, name: &str) -> Self {
         match self {
             Self::V1 { dirs } => Self::V1 {
@@ -71,13 +72,10 @@ impl Place {
                     .map(|(controller, dir)| (controller.clone(), dir.join(name)))
                     .collect(),
             },
-            Self::V2 { dir } => Self::V2 {
-                dir: dir.join(name),
-            },
-            Self::Scratch { dir, ledger } => Self::Scratch {
-                dir: dir.join(name),
-                ledger: ledger.clone(),
-            },
+            Self::V2 { dir } => Self::V2 { dir: dir.join(name) },
+            Self::Scratch { dir, ledger } => {
+                Self::Scratch { dir: dir.join(name), ledger: ledger.clone() }
+            }
         }
     }
 

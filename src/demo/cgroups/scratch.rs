@@ -54,10 +54,7 @@ pub(in crate::demo) struct Keeper {
 
 impl Tree {
     pub(super) fn open(at: &Path, base: &str) -> Result<Self, Error> {
-        let tree = Self {
-            root: at.join("cgroup"),
-            ledgers: at.join("ledgers"),
-        };
+        let tree = Self { root: at.join("cgroup"), ledgers: at.join("ledgers") };
         let kubepods = tree.root.join(base).join("kubepods");
         for qos in [Qos::Guaranteed, Qos::Burstable, Qos::BestEffort] {
             let dir = kubepods.join(qos.directory());
@@ -78,10 +75,7 @@ impl Tree {
 
     pub(super) fn place(&self, relative: &str) -> Place {
         let pod = relative.rsplit('/').next().unwrap_or(relative);
-        Place::Scratch {
-            dir: self.root.join(relative),
-            ledger: self.ledgers.join(pod),
-        }
+        Place::Scratch { dir: self.root.join(relative), ledger: self.ledgers.join(pod) }
     }
 
     pub(super) fn close(&self) {
@@ -127,11 +121,7 @@ impl Keeper {
         use std::os::unix::fs::MetadataExt;
         let device = fs::metadata(dir).map_or(0, |metadata| metadata.dev());
         let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
-        Self {
-            dir: dir.to_owned(),
-            ledger: ledger.to_owned(),
-            device: format!("{major}:{minor}"),
-        }
+        Self { dir: dir.to_owned(), ledger: ledger.to_owned(), device: format!("{major}:{minor}") }
     }
 
     /// Enters new figures: the pod's sums, then the container's own, then whether it is populated.
@@ -226,10 +216,7 @@ fn write_files(dir: &Path, counters: &Counters, device: &str) -> io::Result<()> 
                 c.anon_bytes, c.file_bytes, c.major_faults
             ),
         ),
-        (
-            "memory.events",
-            "low 0\nhigh 0\nmax 0\noom 0\noom_kill 0\noom_group_kill 0\n".to_owned(),
-        ),
+        ("memory.events", "low 0\nhigh 0\nmax 0\noom 0\noom_kill 0\noom_group_kill 0\n".to_owned()),
         ("io.stat", io),
         ("pids.current", format!("{}\n", c.pids)),
         ("pids.peak", format!("{}\n", c.pids_peak)),
@@ -265,12 +252,7 @@ mod tests {
     use super::*;
 
     fn used(usec: u64) -> Counters {
-        Counters {
-            user_usec: usec,
-            anon_bytes: 4096,
-            pids: 1,
-            ..Counters::default()
-        }
+        Counters { user_usec: usec, anon_bytes: 4096, pids: 1, ..Counters::default() }
     }
 
     #[test]
@@ -282,9 +264,7 @@ mod tests {
         let keeper = |id: &str| {
             let place = pod.child(id);
             place.make(&super::super::Limits::default()).unwrap();
-            let Place::Scratch { dir, ledger } = place.clone() else {
-                unreachable!()
-            };
+            let Place::Scratch { dir, ledger } = place.clone() else { unreachable!() };
             (place, Keeper::new(&dir, &ledger))
         };
         let (a, keep_a) = keeper("a");
@@ -297,11 +277,12 @@ mod tests {
         a.remove().unwrap();
         keep_b.enter(&used(700), "8\n").unwrap();
         assert_eq!(pod.figures().cpu_ns, Some(2_700_000));
-        let Place::Scratch { dir, .. } = &pod else {
-            unreachable!()
-        };
+        let Place::Scratch { dir, .. } = &pod else { unreachable!() };
         assert_eq!(fs::read_to_string(dir.join("memory.current")).unwrap(), "4096\n");
-        assert_eq!(fs::read_to_string(dir.join("cgroup.events")).unwrap(), "populated 1\nfrozen 0\n");
+        assert_eq!(
+            fs::read_to_string(dir.join("cgroup.events")).unwrap(),
+            "populated 1\nfrozen 0\n"
+        );
     }
 
     #[test]

@@ -54,12 +54,9 @@ impl Tree {
     }
 
     pub(super) fn place(&self, relative: &str) -> Place {
-        let below = |(controller, dir): (&&str, &PathBuf)| {
-            ((*controller).to_owned(), dir.join(relative))
-        };
-        Place::V1 {
-            dirs: self.hierarchies.iter().map(below).collect(),
-        }
+        let below =
+            |(controller, dir): (&&str, &PathBuf)| ((*controller).to_owned(), dir.join(relative));
+        Place::V1 { dirs: self.hierarchies.iter().map(below).collect() }
     }
 
     pub(super) fn close(&self, base: &str) {

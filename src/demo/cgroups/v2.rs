@@ -82,9 +82,7 @@ impl Tree {
     }
 
     pub(super) fn place(&self, relative: &str) -> Place {
-        Place::V2 {
-            dir: self.mount.join(relative),
-        }
+        Place::V2 { dir: self.mount.join(relative) }
     }
 
     pub(super) fn close(&self) {
@@ -100,10 +98,7 @@ impl Tree {
         }
     }
 
-    fn open_below(
-        binary: &Path,
-        mount: &Path,
-        parent: &Path, name: &str) -> Result<Self, Error> {
+    fn open_below(binary: &Path, mount: &Path, parent: &Path, name: &str) -> Result<Self, Error> {
         let base = parent.join(name);
         make(&base)?;
         let relative = base.strip_prefix(mount).unwrap_or(&base);
@@ -118,13 +113,7 @@ impl Tree {
         Ok(tree)
     }
 
-    fn fill(
-        &mut self,
-        binary: &Path,
-        parent: &Path,
-        base: &Path,
-        name: &str,
-    ) -> Result<(), Error> {
+    fn fill(&mut self, binary: &Path, parent: &Path, base: &Path, name: &str) -> Result<(), Error> {
         self.enable_in(parent, name);
         self.controllers = words(&base.join("cgroup.controllers"))
             .iter()
@@ -165,7 +154,9 @@ impl Tree {
             controllers.iter().filter(try_one).copied().collect()
         };
         self.enabled = enable(&missing);
-        if self.enabled.len() == missing.len() || own_cgroup().as_deref() != relative(&self.mount, parent) {
+        if self.enabled.len() == missing.len()
+            || own_cgroup().as_deref() != relative(&self.mount, parent)
+        {
             return;
         }
         let leaf = parent.join(format!("{name}-self"));

@@ -9,13 +9,17 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{ChildStdin, Command};
 use tokio::sync::mpsc;
 
-use super::Kind;
+use super::{Kind, Truth};
+use crate::demo::api::store::Key;
 use crate::demo::part;
 use crate::demo::shim::{Account, Order, Word};
 
 /// How containerd and runc begin the sentence on a command that cannot be run, as recorded.
 const RUNTIME: &str = "failed to create containerd task: failed to create shim task: OCI runtime \
     create failed: runc create failed: unable to start container process";
+
+/// A word of a shim, with the name of its container.
+pub(super) type Told = (String, Word);
 
 /// A running or ended container.
 #[derive(Debug)]
@@ -61,7 +65,7 @@ impl Container {
         kind: Kind,
         id: String,
         order: &Order,
-        words: mpsc::Sender<(String, Word)>,
+        words: mpsc::Sender<Told>,
     ) -> io::Result<Self> {
         let mut child = Command::new(binary)
             .args([part::NAME, "shim"])
@@ -94,14 +98,7 @@ impl Container {
                 drop(words.send((name, Word::Removed(Account::default()))).await);
             }
         });
-        Ok(Self {
-            kind,
-            id,
-            state: State::Created,
-            removed: false,
-            log: order.log.clone(),
-            shim,
-        })
+        Ok(Self { kind, id, state: State::Created, removed: false, log: order.log.clone(), shim })
     }
 
     /// Takes in what the shim told.
@@ -123,26 +120,14 @@ impl Container {
                     message: Some(format!("{RUNTIME}: {why}: unknown")),
                 });
             }
-            (
-                Word::Exited {
-                    code,
-                    at,
-                    oom_killed,
-                },
-                State::Running { .. },
-            ) => {
+            (Word::Exited { code, at, oom_killed }, State::Running { .. }) => {
                 let reason = match (code, oom_killed) {
                     (_, true) => "OOMKilled",
                     (0, false) => "Completed",
                     _ => "Error",
                 };
-                self.state = State::Ended(Ended {
-                    since,
-                    at: *at,
-                    code: *code,
-                    reason,
-                    message: None,
-                });
+                self.state =
+                    State::Ended(Ended { since, at: *at, code: *code, reason, message: None });
             }
             (Word::Removed(_), _) => {
                 if since.is_some() {
@@ -158,6 +143,29 @@ impl Container {
                 self.removed = true;
             }
             _ => {}
+        }
+    }
+
+    /// The account of it, once it is over and removed.
+    pub(super) fn truth(
+        &self,
+        (pod, uid): (&Key, &str),
+        name: &str,
+        ended: &Ended,
+        account: Account,
+    ) -> Truth {
+        Truth {
+            namespace: pod.0.clone(),
+            pod: pod.1.clone(),
+            pod_uid: uid.to_owned(),
+            container: name.to_owned(),
+            kind: self.kind,
+            id: self.id.clone(),
+            started_at: ended.since,
+            ended_at: ended.at,
+            exit_code: ended.code,
+            reason: ended.reason,
+            account,
         }
     }
 

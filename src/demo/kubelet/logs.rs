@@ -38,6 +38,5 @@ pub(super) fn unlink(root: &Path, pod: (&str, &str), container: &str, id: &str) 
 }
 
 fn link_path(root: &Path, (namespace, pod): (&str, &str), container: &str, id: &str) -> PathBuf {
-    root.join("var/log/containers")
-        .join(format!("{pod}_{namespace}_{container}-{id}.log"))
+    root.join("var/log/containers").join(format!("{pod}_{namespace}_{container}-{id}.log"))
 }

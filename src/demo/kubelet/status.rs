@@ -68,23 +68,20 @@ impl View<'_> {
     }
 
     fn phase(&self, regular: &[Value]) -> &'static str {
-        let has = |status: &&Value, state: &str| status.pointer(&format!("/state/{state}")).is_some();
-        let failed = |status: &Value| status.pointer("/state/terminated/exitCode") != Some(&json!(0));
+        let has =
+            |status: &&Value, state: &str| status.pointer(&format!("/state/{state}")).is_some();
+        let failed =
+            |status: &Value| status.pointer("/state/terminated/exitCode") != Some(&json!(0));
         if self.finished && regular.iter().all(|status| has(&status, "terminated")) {
             return if regular.iter().any(failed) { "Failed" } else { "Succeeded" };
         }
-        if regular.iter().any(|status| has(&status, "waiting")) {
-            "Pending"
-        } else {
-            "Running"
-        }
+        if regular.iter().any(|status| has(&status, "waiting")) { "Pending" } else { "Running" }
     }
 
     /// By name, as a kubelet sorts them.
     fn statuses(&self, list: &str, regular: bool) -> Vec<Value> {
-        let mut all: Vec<_> = items(self.pod, list)
-            .map(|container| self.container(container, regular))
-            .collect();
+        let mut all: Vec<_> =
+            items(self.pod, list).map(|container| self.container(container, regular)).collect();
         all.sort_by(|a, b| text(a, "/name").cmp(&text(b, "/name")));
         all
     }
@@ -113,9 +110,8 @@ impl View<'_> {
             if reason == "ErrImageNeverPull"
                 && let Some(waiting) = waiting.as_object_mut()
             {
-                let message = format!(
-                    "Container image \"{image}\" is not present with pull policy of Never"
-                );
+                let message =
+                    format!("Container image \"{image}\" is not present with pull policy of Never");
                 waiting.insert("message".to_owned(), json!(message));
             }
             set("state", json!({"waiting": waiting}));
@@ -228,7 +224,10 @@ mod tests {
                 "ephemeralContainers": [{"name": "step", "image": "a:1"}, {"name": "job", "image": "a:1"}],
             },
         });
-        let seen = seen.iter().map(|(name, state)| ((*name).to_owned(), self::seen(state.clone()))).collect();
+        let seen = seen
+            .iter()
+            .map(|(name, state)| ((*name).to_owned(), self::seen(state.clone())))
+            .collect();
         View {
             pod: &pod,
             seen: &seen,
@@ -245,7 +244,10 @@ mod tests {
     fn statuses_stand_by_name_with_whole_seconds_and_the_apis_words() {
         let status = status(&[("runner", State::Running { since: at(5) })], false);
         assert_eq!(status["phase"], "Running");
-        assert_eq!(status["containerStatuses"][0]["state"], json!({"running": {"startedAt": "1970-01-01T00:00:05Z"}}));
+        assert_eq!(
+            status["containerStatuses"][0]["state"],
+            json!({"running": {"startedAt": "1970-01-01T00:00:05Z"}})
+        );
         let ephemeral = &status["ephemeralContainerStatuses"];
         assert_eq!(ephemeral[0]["name"], "job");
         assert_eq!(ephemeral[0]["state"], json!({"waiting": {"reason": "ContainerCreating"}}));
@@ -255,11 +257,20 @@ mod tests {
     #[test]
     fn the_end_of_an_ephemeral_container_never_changes_the_phase() {
         let ended = |code| {
-            State::Ended(Ended { since: Some(at(5)), at: at(6), code, reason: "Error", message: None })
+            State::Ended(Ended {
+                since: Some(at(5)),
+                at: at(6),
+                code,
+                reason: "Error",
+                message: None,
+            })
         };
         let running = State::Running { since: at(5) };
         let one = status(&[("runner", running), ("job", ended(1))], false);
-        assert_eq!((one["phase"].as_str(), one["conditions"][2]["status"].as_str()), (Some("Running"), Some("True")));
+        assert_eq!(
+            (one["phase"].as_str(), one["conditions"][2]["status"].as_str()),
+            (Some("Running"), Some("True"))
+        );
         let all = status(&[("runner", ended(0)), ("job", ended(1))], true);
         assert_eq!(all["phase"], "Succeeded");
         assert_eq!(status(&[("runner", ended(3))], true)["phase"], "Failed");

@@ -10,21 +10,18 @@ use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at};
 
-use super::container::{Container, Ended, State, new_id};
+use super::container::{Container, State, Told, new_id};
 use super::status::{Seen, View};
-use super::{Desk, Happening, Kind, Truth, logs, quantity};
+use super::{Desk, Happening, Kind, logs, spec};
 use crate::demo::api::object::{items, text, time};
 use crate::demo::api::store::Key;
 use crate::demo::cgroups::{Error, Limits, Place, Qos};
-use crate::demo::shim::{Account, Order, Word};
-use crate::demo::{part, workload};
+use crate::demo::shim::{Order, Word};
 
 /// The sandbox's name, which no container can have.
 const SANDBOX: &str = "POD";
 /// Words of shims that wait to be heard; a shim waits when it is full.
 const WORDS: usize = 64;
-/// Images that are on the node; others cannot be had.
-const LOCAL: &str = "localhost/";
 
 /// Runs one pod from its creation to its end.
 #[derive(Debug)]
@@ -41,7 +38,7 @@ pub(super) struct Worker {
     start_time: String,
     finished: bool,
     last_end: Option<Instant>,
-    words: (mpsc::Sender<(String, Word)>, mpsc::Receiver<(String, Word)>),
+    words: (mpsc::Sender<Told>, mpsc::Receiver<Told>),
     stopped: watch::Receiver<bool>,
 }
 
@@ -111,7 +108,7 @@ impl Worker {
             return Ok(());
         };
         self.publish();
-        self.place.make_pod(&pod_limits(&pod))?;
+        self.place.make_pod(&spec::pod_limits(&pod))?;
         let sandbox = serde_json::json!({"name": SANDBOX});
         self.start(&pod, &sandbox, Kind::Sandbox).await?;
         self.publish();
@@ -188,26 +185,24 @@ impl Worker {
         }
     }
 
-    async fn start_or_wait(&mut self, pod: &Value, spec: &Value, kind: Kind) -> Result<(), Failed> {
-        let image = text(spec, "/image").unwrap_or_default();
-        if image.starts_with(LOCAL) {
-            return self.start(pod, spec, kind).await;
-        }
-        let never = text(spec, "/imagePullPolicy") == Some("Never");
-        let reason = if never { "ErrImageNeverPull" } else { "ErrImagePull" };
-        let name = text(spec, "/name").unwrap_or_default().to_owned();
+    async fn start_or_wait(
+        &mut self,
+        pod: &Value,
+        container: &Value,
+        kind: Kind,
+    ) -> Result<(), Failed> {
+        let Some(reason) = spec::image_trouble(container) else {
+            return self.start(pod, container, kind).await;
+        };
+        let name = text(container, "/name").unwrap_or_default().to_owned();
         self.waiting.insert(name.clone(), reason);
-        self.desk.tell(Happening::Waiting {
-            pod: self.key.1.clone(),
-            container: name,
-            reason,
-        });
+        self.desk.tell(Happening::Waiting { pod: self.key.1.clone(), container: name, reason });
         Ok(())
     }
 
     /// Starts a container and waits until its command runs or cannot.
-    async fn start(&mut self, pod: &Value, spec: &Value, kind: Kind) -> Result<(), Failed> {
-        let name = text(spec, "/name").unwrap_or_default().to_owned();
+    async fn start(&mut self, pod: &Value, container: &Value, kind: Kind) -> Result<(), Failed> {
+        let name = text(container, "/name").unwrap_or_default().to_owned();
         let id = new_id();
         let settings = &self.desk.settings;
         let directory = settings.root.join("run/containers").join(&id);
@@ -221,11 +216,11 @@ impl Worker {
         let linger = fastrand::u64(micros(linger.start())..=micros(linger.end()));
         let limits = match kind {
             Kind::Sandbox => Limits::default(),
-            Kind::Regular | Kind::Ephemeral => container_limits(pod, spec),
+            Kind::Regular | Kind::Ephemeral => spec::container_limits(pod, container),
         };
         let order = Order {
-            command: command(&settings.binary, spec),
-            env: environment(&self.key.1, spec),
+            command: spec::command(&settings.binary, container),
+            env: spec::environment(&self.key.1, container),
             directory,
             log,
             place: self.place.child(&id),
@@ -233,9 +228,8 @@ impl Worker {
             linger: Duration::from_micros(linger),
         };
         let words = self.words.0.clone();
-        let container =
-            Container::launch(&settings.binary, &name, kind, id, &order, words).await?;
-        self.containers.insert(name.clone(), container);
+        let launched = Container::launch(&settings.binary, &name, kind, id, &order, words).await?;
+        self.containers.insert(name.clone(), launched);
         while self.state(&name) == Some(&State::Created) {
             if let Some((name, word)) = self.words.1.recv().await {
                 self.hear(&name, &word);
@@ -270,36 +264,17 @@ impl Worker {
             Word::StartError { .. } | Word::Exited { .. } => self.last_end = Some(Instant::now()),
             Word::Removed(account) => {
                 if let State::Ended(ended) = &container.state {
-                    let truth = self.truth(name, container, ended, *account);
+                    let truth = container.truth((&self.key, &self.uid), name, ended, *account);
                     self.desk.ended(truth);
                 }
             }
         }
     }
 
-    fn truth(&self, name: &str, container: &Container, ended: &Ended, account: Account) -> Truth {
-        Truth {
-            namespace: self.key.0.clone(),
-            pod: self.key.1.clone(),
-            pod_uid: self.uid.clone(),
-            container: name.to_owned(),
-            kind: container.kind,
-            id: container.id.clone(),
-            started_at: ended.since,
-            ended_at: ended.at,
-            exit_code: ended.code,
-            reason: ended.reason,
-            account,
-        }
-    }
-
     /// Takes what the runtime knows into the published view.
     fn relist(&mut self) {
         for (name, container) in &self.containers {
-            let seen = Seen {
-                id: container.id.clone(),
-                state: container.state.clone(),
-            };
+            let seen = Seen { id: container.id.clone(), state: container.state.clone() };
             self.seen.insert(name.clone(), seen);
         }
     }
@@ -412,88 +387,8 @@ impl Worker {
 /// What stops a start before there is a container.
 type Failed = std::io::Error;
 
-/// The pod's own limits: `spec.resources`, or the sum of its containers' where each has one.
-///
-/// Source: kubernetes v1.36.2, `pkg/kubelet/cm/helpers_linux.go`, `ResourceConfigForPod`.
-fn pod_limits(pod: &Value) -> Limits {
-    let own = quantity::limits(pod.pointer("/spec/resources"));
-    let all: Vec<_> = items(pod, "/spec/containers")
-        .map(|container| quantity::limits(container.get("resources")))
-        .collect();
-    let sum = |of: fn(&Limits) -> Option<u64>| {
-        all.iter().map(of).try_fold(0_u64, |sum, limit| sum.checked_add(limit?))
-    };
-    Limits {
-        memory_bytes: own.memory_bytes.or_else(|| sum(|limits| limits.memory_bytes)),
-        cpu_millis: own.cpu_millis.or_else(|| sum(|limits| limits.cpu_millis)),
-    }
-}
-
-/// A container's limits; one without takes the pod's, where the pod has its own.
-///
-/// Source: kubernetes v1.36.2, `kuberuntime_container_linux.go`, `getMemoryLimit`, `getCPULimit`.
-fn container_limits(pod: &Value, spec: &Value) -> Limits {
-    let own = quantity::limits(spec.get("resources"));
-    let pod = quantity::limits(pod.pointer("/spec/resources"));
-    Limits {
-        memory_bytes: own.memory_bytes.or(pod.memory_bytes),
-        cpu_millis: own.cpu_millis.or(pod.cpu_millis),
-    }
-}
-
-fn command(binary: &std::path::Path, spec: &Value) -> Vec<String> {
-    let words = items(spec, "/command").chain(items(spec, "/args"));
-    let words: Vec<_> = words.filter_map(Value::as_str).map(str::to_owned).collect();
-    let helper = |kind: &str| vec![binary.to_string_lossy().into_owned(), part::NAME.to_owned(), kind.to_owned()];
-    match words.split_first() {
-        None => helper("pause"),
-        Some((first, rest)) if first == workload::NAME => {
-            let mut command = helper("workload");
-            command.extend_from_slice(rest);
-            command
-        }
-        Some(_) => words,
-    }
-}
-
-fn environment(pod: &str, spec: &Value) -> Vec<(String, String)> {
-    let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/bin:/bin".to_owned());
-    let mut all = vec![("PATH".to_owned(), path), ("HOSTNAME".to_owned(), pod.to_owned())];
-    for variable in items(spec, "/env") {
-        let value = text(variable, "/value").unwrap_or_default();
-        if let Some(name) = text(variable, "/name") {
-            all.push((name.to_owned(), value.to_owned()));
-        }
-    }
-    all
-}
-
 impl From<Error> for std::io::Error {
     fn from(error: Error) -> Self {
         Self::other(error)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_pod_is_limited_only_where_every_container_is() {
-        let limited = json!({"resources": {"limits": {"memory": "64Mi", "cpu": "500m"}}});
-        let pod = |containers: Value| pod_limits(&json!({"spec": {"containers": containers}}));
-        let both = pod(json!([limited, limited]));
-        assert_eq!((both.memory_bytes, both.cpu_millis), (Some(128 << 20), Some(1000)));
-        assert_eq!(pod(json!([limited, {}])), Limits::default());
-    }
-
-    #[test]
-    fn an_ephemeral_container_takes_the_limit_of_the_pod_itself_only() {
-        let with = json!({"spec": {"resources": {"limits": {"memory": "1Gi"}}}});
-        assert_eq!(container_limits(&with, &json!({})).memory_bytes, Some(1 << 30));
-        let without = json!({"spec": {"containers": [{"resources": {"limits": {"memory": "1Gi"}}}]}});
-        assert_eq!(container_limits(&without, &json!({})), Limits::default());
     }
 }

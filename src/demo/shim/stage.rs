@@ -49,10 +49,7 @@ pub(in crate::demo) fn exec(command: &[String]) -> ExitCode {
         return ExitCode::from(START_ERROR);
     };
     tell(pipe.try_clone(), &format!("pid {}\n", std::process::id()));
-    let error = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .exec();
+    let error = Command::new(program).args(arguments).stdin(Stdio::null()).exec();
     let missing = error.raw_os_error() == Some(Errno::NOENT.raw_os_error());
     // In runc's words.
     let why = match (missing, program.contains('/')) {

@@ -53,10 +53,7 @@ impl Keeping {
         let Place::Scratch { dir, ledger } = place else {
             return Self(None);
         };
-        let mut book = Book {
-            keeper: Keeper::new(dir, ledger),
-            last: Counters::default(),
-        };
+        let mut book = Book { keeper: Keeper::new(dir, ledger), last: Counters::default() };
         let over = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&over);
         let start = Instant::now();
@@ -118,7 +115,8 @@ impl Book {
                 // Its time is counted when it is reaped.
                 continue;
             }
-            procs.push_str(&format!("{pid}\n"));
+            procs.push_str(&pid.to_string());
+            procs.push('\n');
             add(&mut now.user_usec, usec(stat.utime.saturating_add(children(stat.cutime))));
             add(&mut now.system_usec, usec(stat.stime.saturating_add(children(stat.cstime))));
             add(&mut now.minor_faults, stat.minflt.saturating_add(stat.cminflt));

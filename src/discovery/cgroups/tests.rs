@@ -133,3 +133,23 @@ fn names_that_only_look_like_containers_are_left_alone() {
     assert_eq!(rig.read(), []);
     assert_eq!(rig.walk(), []);
 }
+
+#[test]
+fn ten_thousand_groups_are_each_told_once() {
+    let mut rig = Rig::new();
+    let burstable = rig.root.path().join("kubepods/burstable");
+    for pod in 0..100 {
+        let uid = format!("{pod:08}-0000-4000-8000-000000000000");
+        for container in 0..100 {
+            let id = format!("{pod:032x}{container:032x}");
+            std::fs::create_dir_all(burstable.join(format!("pod{uid}/{id}"))).unwrap();
+        }
+    }
+    let found = rig.walk();
+    assert_eq!(found.iter().filter(|event| matches!(event, CgroupEvent::Born(..))).count(), 10_000);
+    assert_eq!(rig.walk(), []);
+    std::fs::remove_dir_all(&burstable).unwrap();
+    let mut told = rig.read();
+    told.extend(rig.walk());
+    assert_eq!(told.iter().filter(|event| matches!(event, CgroupEvent::Died(_))).count(), 10_000);
+}

@@ -158,14 +158,3 @@ fn a_crowd_of_interfaces_is_cut_and_counted_once() {
     assert_eq!(shown, MAX_INTERFACES);
     assert_eq!(dropped(&text, "cap").as_deref(), Some("1"));
 }
-
-#[test]
-fn texts_are_written_into_again() {
-    let metrics = metrics(&Books::default(), Options::default());
-    let first = metrics.scrape(Format::Text, None);
-    let second = metrics.scrape(Format::Text, None);
-    assert_ne!(first.body.as_ptr(), second.body.as_ptr());
-    let place = first.body.as_ptr();
-    drop(first);
-    assert_eq!(metrics.scrape(Format::Text, None).body.as_ptr(), place);
-}

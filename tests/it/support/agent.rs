@@ -30,14 +30,7 @@ impl Agent {
     pub(crate) fn start(node: &Node, flags: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ephemon"));
         command
-            .args([
-                "agent",
-                "--no-api",
-                "--node-name",
-                "it",
-                "--listen",
-                "127.0.0.1:0",
-            ])
+            .args(["agent", "--no-api", "--node-name", "it", "--listen", "127.0.0.1:0"])
             .arg("--node-root")
             .arg(node.root())
             .args(["--kubepods", &node.kubepods()])
@@ -55,19 +48,11 @@ impl Agent {
             }
         });
         let address = until(Duration::from_mins(1), || {
-            assert!(
-                process.ended().is_none(),
-                "the agent ended:\n{}",
-                text(&log)
-            );
+            assert!(process.ended().is_none(), "the agent ended:\n{}", text(&log));
             bound(&text(&log))
         })
         .unwrap_or_else(|| panic!("the agent does not listen:\n{}", text(&log)));
-        let agent = Self {
-            process,
-            address,
-            log,
-        };
+        let agent = Self { process, address, log };
         until(Duration::from_mins(1), || {
             let answer = agent.get("/readyz", "*/*");
             (answer.status == 200).then_some(())

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::{parts, slice};
+
 const MOUNT: &str = "/sys/fs/cgroup";
 
 /// One directory of cgroups, the same in every hierarchy; removed with all it holds when dropped.
@@ -26,6 +28,24 @@ pub(crate) struct CpuCounter {
     v2: bool,
 }
 
+/// Who makes the cgroups, as the kubelet's and the runtime's configurations name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Driver {
+    /// Whoever needs one makes the directory.
+    Cgroupfs,
+    /// systemd makes slices and scopes, and collects scopes on its own when they are empty.
+    Systemd,
+}
+
+/// systemd's on a machine that was started for it, else directories.
+pub(crate) fn driver() -> Driver {
+    if parts::vm_driver().is_some_and(|driver| driver == "systemd") {
+        Driver::Systemd
+    } else {
+        Driver::Cgroupfs
+    }
+}
+
 /// Whether v2 is mounted alone.
 pub(crate) fn is_v2() -> bool {
     Path::new(MOUNT).join("cgroup.controllers").exists()
@@ -42,10 +62,7 @@ pub(crate) fn why_not_writable() -> Option<String> {
         let probe = hierarchy.join(&name);
         match fs::create_dir(&probe).and_then(|()| fs::remove_dir(&probe)) {
             Ok(()) => None,
-            Err(error) => Some(format!(
-                "no cgroup can be made: {}: {error}",
-                probe.display()
-            )),
+            Err(error) => Some(format!("no cgroup can be made: {}: {error}", probe.display())),
         }
     })
 }
@@ -71,12 +88,16 @@ fn hierarchies() -> Vec<PathBuf> {
 impl Tree {
     /// A directory of a fresh name, empty.
     pub(crate) fn new() -> Self {
-        let tree = Self {
-            hierarchies: hierarchies(),
-            v2: is_v2(),
-            base: format!("ephemon-it-{:08x}", fastrand::u32(..)),
+        let (hierarchies, v2) = (hierarchies(), is_v2());
+        let base = match driver() {
+            Driver::Cgroupfs => format!("ephemon-it-{:08x}", fastrand::u32(..)),
+            // systemd's slices have one place each, and a machine of their own.
+            Driver::Systemd => String::new(),
         };
-        tree.make("");
+        let tree = Self { hierarchies, v2, base };
+        if driver() == Driver::Cgroupfs {
+            tree.make("");
+        }
         tree
     }
 
@@ -88,6 +109,9 @@ impl Tree {
     /// Makes a cgroup and those above it, as the kubelet does for a pod: in all hierarchies of v1,
     /// with all controllers handed down on v2.
     pub(crate) fn make(&self, path: &str) {
+        if driver() == Driver::Systemd {
+            return slice::start(path);
+        }
         for hierarchy in &self.hierarchies {
             let mut at = hierarchy.clone();
             for name in [self.base.as_str()].into_iter().chain(path.split('/')) {
@@ -111,6 +135,9 @@ impl Tree {
 
     /// Removes a cgroup, all hierarchies, waiting for processes that are still leaving.
     pub(crate) fn remove(&self, path: &str) {
+        if driver() == Driver::Systemd {
+            return slice::stop(path);
+        }
         for directory in self.directories(path) {
             let start = Instant::now();
             while let Err(error) = fs::remove_dir(&directory) {
@@ -130,9 +157,7 @@ impl Tree {
     /// A cgroup's directory in each hierarchy.
     pub(crate) fn directories(&self, path: &str) -> impl Iterator<Item = PathBuf> {
         let below = Path::new(&self.base).join(path);
-        self.hierarchies
-            .iter()
-            .map(move |hierarchy| hierarchy.join(&below))
+        self.hierarchies.iter().map(move |hierarchy| hierarchy.join(&below))
     }
 
     /// The directory of the hierarchy that counts CPU time.
@@ -150,6 +175,9 @@ impl Tree {
 
 impl Drop for Tree {
     fn drop(&mut self) {
+        if driver() == Driver::Systemd {
+            return slice::stop("kubepods.slice");
+        }
         for directory in self.directories("") {
             remove_all(&directory);
         }
@@ -175,9 +203,7 @@ impl CpuCounter {
         let length = self.file.read_at(&mut buffer, 0).ok()?;
         let text = std::str::from_utf8(&buffer[..length]).ok()?;
         if self.v2 {
-            let line = text
-                .lines()
-                .find_map(|line| line.strip_prefix("usage_usec "));
+            let line = text.lines().find_map(|line| line.strip_prefix("usage_usec "));
             line?.parse::<u64>().ok().map(|usec| usec * 1000)
         } else {
             text.trim().parse().ok()

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rustix::thread::CapabilitySet;
 
+use super::cgroups::{Driver, driver};
 use super::cri::Cri;
 use super::node::Node;
 use super::process::{Running, kill_all_naming, output, until};
@@ -28,15 +29,8 @@ impl Containerd {
         fs::write(&config, configuration(&directory)).unwrap();
         let log = fs::File::create(directory.join("log")).unwrap();
         let mut command = Command::new(parts::program("containerd").unwrap());
-        command
-            .arg("--config")
-            .arg(&config)
-            .stdout(log.try_clone().unwrap())
-            .stderr(log);
-        let containerd = Self {
-            process: Some(Running::start(&mut command)),
-            directory,
-        };
+        command.arg("--config").arg(&config).stdout(log.try_clone().unwrap()).stderr(log);
+        let containerd = Self { process: Some(Running::start(&mut command)), directory };
         let cri = containerd.cri();
         until(Duration::from_secs(90), || cri.version().ok())
             .unwrap_or_else(|| panic!("containerd does not answer:\n{}", containerd.log()));
@@ -93,6 +87,7 @@ fn configuration(directory: &Path) -> String {
     let bounding = rustix::thread::capabilities(None).unwrap().effective;
     let restrict = !bounding.contains(CapabilitySet::SYS_RESOURCE);
     let snapshotter = snapshotter(directory);
+    let systemd = driver() == Driver::Systemd;
     let pause = image::PAUSE;
     format!(
         r#"version = 2
@@ -114,7 +109,7 @@ snapshotter = "{snapshotter}"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
 runtime_type = "io.containerd.runc.v2"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
-SystemdCgroup = false
+SystemdCgroup = {systemd}
 "#
     )
 }
@@ -152,9 +147,6 @@ fn unmount_below(directory: &Path) {
         .filter_map(|line| line.split(' ').nth(4))
         .filter(|target| Path::new(target).starts_with(directory));
     for target in below.collect::<Vec<_>>().into_iter().rev() {
-        Command::new("umount")
-            .args(["--lazy", target])
-            .status()
-            .ok();
+        Command::new("umount").args(["--lazy", target]).status().ok();
     }
 }

@@ -32,10 +32,7 @@ pub(crate) struct Cri {
 impl Cri {
     /// Connects at the first call.
     pub(crate) fn new(socket: &Path) -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let path = socket.to_owned();
         let connector = tower::service_fn(move |_| {
             let path = path.clone();
@@ -47,11 +44,7 @@ impl Cri {
                 .timeout(LIMIT)
                 .connect_with_connector_lazy(connector)
         });
-        Self {
-            runtime,
-            channel,
-            socket: socket.to_owned(),
-        }
+        Self { runtime, channel, socket: socket.to_owned() }
     }
 
     /// A second connection to the same runtime.
@@ -66,9 +59,7 @@ impl Cri {
 
     /// Starts a pod's sandbox; returns its id.
     pub(crate) fn run_pod_sandbox(&self, config: &PodSandboxConfig) -> Result<String, Status> {
-        let request = RunPodSandboxRequest {
-            config: Some(config.clone()),
-        };
+        let request = RunPodSandboxRequest { config: Some(config.clone()) };
         let response: RunPodSandboxResponse = self.call("RunPodSandbox", request)?;
         Ok(response.pod_sandbox_id)
     }
@@ -91,43 +82,34 @@ impl Cri {
 
     /// Starts it; fails where its command cannot be run.
     pub(crate) fn start_container(&self, id: &str) -> Result<(), Status> {
-        self.call::<_, Empty>("StartContainer", container(id))
-            .map(drop)
+        self.call::<_, Empty>("StartContainer", container(id)).map(drop)
     }
 
     /// Its state and how it ended.
     pub(crate) fn container_status(&self, id: &str) -> Result<ContainerStatus, Status> {
         let response: ContainerStatusResponse = self.call("ContainerStatus", container(id))?;
-        response
-            .status
-            .ok_or_else(|| Status::data_loss("a status response without a status"))
+        response.status.ok_or_else(|| Status::data_loss("a status response without a status"))
     }
 
     /// SIGTERM, then SIGKILL after `grace` seconds.
     pub(crate) fn stop_container(&self, id: &str, grace: i64) -> Result<(), Status> {
-        let request = StopContainerRequest {
-            container_id: id.to_owned(),
-            timeout: grace,
-        };
+        let request = StopContainerRequest { container_id: id.to_owned(), timeout: grace };
         self.call::<_, Empty>("StopContainer", request).map(drop)
     }
 
     /// Removes an ended container's record.
     pub(crate) fn remove_container(&self, id: &str) -> Result<(), Status> {
-        self.call::<_, Empty>("RemoveContainer", container(id))
-            .map(drop)
+        self.call::<_, Empty>("RemoveContainer", container(id)).map(drop)
     }
 
     /// Ends whatever still runs in the pod and its sandbox.
     pub(crate) fn stop_pod_sandbox(&self, id: &str) -> Result<(), Status> {
-        self.call::<_, Empty>("StopPodSandbox", sandbox(id))
-            .map(drop)
+        self.call::<_, Empty>("StopPodSandbox", sandbox(id)).map(drop)
     }
 
     /// Removes the pod's record.
     pub(crate) fn remove_pod_sandbox(&self, id: &str) -> Result<(), Status> {
-        self.call::<_, Empty>("RemovePodSandbox", sandbox(id))
-            .map(drop)
+        self.call::<_, Empty>("RemovePodSandbox", sandbox(id)).map(drop)
     }
 
     fn call<Q, A>(&self, method: &str, request: Q) -> Result<A, Status>
@@ -135,30 +117,23 @@ impl Cri {
         Q: Message + 'static,
         A: Message + Default + 'static,
     {
-        let path: PathAndQuery = format!("/runtime.v1.RuntimeService/{method}")
-            .parse()
-            .unwrap();
+        let path: PathAndQuery = format!("/runtime.v1.RuntimeService/{method}").parse().unwrap();
         let mut client = tonic::client::Grpc::new(self.channel.clone());
         self.runtime.block_on(async {
             client.ready().await.map_err(|error| {
                 Status::unavailable(format!("{}: {error}", self.socket.display()))
             })?;
-            let response = client
-                .unary(Request::new(request), path, ProstCodec::<Q, A>::default())
-                .await?;
+            let response =
+                client.unary(Request::new(request), path, ProstCodec::<Q, A>::default()).await?;
             Ok(response.into_inner())
         })
     }
 }
 
 fn container(id: &str) -> ContainerId {
-    ContainerId {
-        container_id: id.to_owned(),
-    }
+    ContainerId { container_id: id.to_owned() }
 }
 
 fn sandbox(id: &str) -> SandboxId {
-    SandboxId {
-        pod_sandbox_id: id.to_owned(),
-    }
+    SandboxId { pod_sandbox_id: id.to_owned() }
 }

@@ -29,10 +29,7 @@ impl Ledger {
     /// # Panics
     /// At a line that is none of the text format.
     pub(crate) fn enter(&mut self, text: &str) {
-        for line in text
-            .lines()
-            .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        {
+        for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
             let (series, value) = parse(line).unwrap_or_else(|| panic!("not a sample: {line}"));
             self.0.insert(series, value);
         }
@@ -46,15 +43,9 @@ impl Ledger {
 
     /// The sum over the series of a name that carry all these labels; `None` where there is none.
     pub(crate) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
-        let fits = |series: &Series| {
-            labels
-                .iter()
-                .all(|(key, value)| series.label(key) == *value)
-        };
+        let fits = |series: &Series| labels.iter().all(|(key, value)| series.label(key) == *value);
         let values = self.all(name).filter(|(series, _)| fits(series));
-        values
-            .map(|(_, value)| value)
-            .reduce(|sum, value| sum + value)
+        values.map(|(_, value)| value).reduce(|sum, value| sum + value)
     }
 }
 
@@ -74,13 +65,7 @@ fn parse(line: &str) -> Option<(Series, f64)> {
         rest = rest.strip_prefix('}')?;
     }
     let value = rest.split_whitespace().next()?.parse().ok()?;
-    Some((
-        Series {
-            name: name.to_owned(),
-            labels,
-        },
-        value,
-    ))
+    Some((Series { name: name.to_owned(), labels }, value))
 }
 
 /// A label value up to its closing quote, unescaped, and what follows.

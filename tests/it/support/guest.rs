@@ -20,10 +20,7 @@ pub(crate) fn load() -> PathBuf {
 fn build() -> PathBuf {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/guest/load.rs");
     let changed = fs::metadata(source).unwrap().modified().unwrap();
-    let stamp = changed
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap()
-        .as_nanos();
+    let stamp = changed.duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
     let built = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("load-{stamp}"));
     if built.exists() && !parts::in_vm() {
         return built;

@@ -32,15 +32,9 @@ pub(crate) fn archive(scratch: &Path) -> PathBuf {
 
     let layout = scratch.join("layout");
     fs::create_dir_all(&layout).unwrap();
-    let manifest = [
-        image(&layout, &work, WORK, "/bin/sh"),
-        image(&layout, &pause, PAUSE, "/pause"),
-    ];
-    fs::write(
-        layout.join("manifest.json"),
-        serde_json::json!(manifest).to_string(),
-    )
-    .unwrap();
+    let manifest =
+        [image(&layout, &work, WORK, "/bin/sh"), image(&layout, &pause, PAUSE, "/pause")];
+    fs::write(layout.join("manifest.json"), serde_json::json!(manifest).to_string()).unwrap();
     let archive = scratch.join("images.tar");
     pack(&layout, &archive);
     archive
@@ -53,11 +47,7 @@ fn image(layout: &Path, files: &Path, name: &str, entrypoint: &str) -> serde_jso
     pack(files, &layer);
     let sum = output(Command::new("sha256sum").arg(&layer));
     let digest = sum.split_whitespace().next().unwrap();
-    let architecture = if cfg!(target_arch = "aarch64") {
-        "arm64"
-    } else {
-        "amd64"
-    };
+    let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
     let config = serde_json::json!({
         "architecture": architecture,
         "os": "linux",

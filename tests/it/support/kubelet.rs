@@ -91,19 +91,14 @@ impl<'a> Pod<'a> {
             log_directory: node.pod_logs(&place).to_string_lossy().into_owned(),
             labels: labels(&place, None),
             linux: Some(LinuxPodSandboxConfig {
-                cgroup_parent: format!("/{}/{cgroup}", node.cgroups().base()),
+                cgroup_parent: place.cgroup_parent(node.cgroups()),
                 security_context: Some(SandboxSecurityContext {
                     namespace_options: Some(namespaces()),
                 }),
             }),
         };
         let sandbox = cri.run_pod_sandbox(&config).unwrap();
-        Self {
-            node,
-            place,
-            sandbox,
-            config,
-        }
+        Self { node, place, sandbox, config }
     }
 
     /// Creates and starts a container.
@@ -111,13 +106,8 @@ impl<'a> Pod<'a> {
         self.node.make_log_directory(&self.place, &spec.name);
         let limit = spec.memory_limit.unwrap_or_default();
         let config = ContainerConfig {
-            metadata: Some(ContainerMetadata {
-                name: spec.name.clone(),
-                attempt: 0,
-            }),
-            image: Some(ImageSpec {
-                image: image::WORK.to_owned(),
-            }),
+            metadata: Some(ContainerMetadata { name: spec.name.clone(), attempt: 0 }),
+            image: Some(ImageSpec { image: image::WORK.to_owned() }),
             command: spec.command.clone(),
             mounts: vec![Mount {
                 container_path: "/gate".to_owned(),
@@ -125,14 +115,8 @@ impl<'a> Pod<'a> {
             }],
             labels: labels(&self.place, Some(&spec.name)),
             annotations: HashMap::from([
-                (
-                    "io.kubernetes.container.restartCount".to_owned(),
-                    "0".to_owned(),
-                ),
-                (
-                    "io.kubernetes.container.terminationMessagePath".to_owned(),
-                    String::new(),
-                ),
+                ("io.kubernetes.container.restartCount".to_owned(), "0".to_owned()),
+                ("io.kubernetes.container.terminationMessagePath".to_owned(), String::new()),
             ]),
             log_path: format!("{}/0.log", spec.name),
             linux: Some(LinuxContainerConfig {
@@ -146,9 +130,7 @@ impl<'a> Pod<'a> {
                 }),
             }),
         };
-        let id = cri
-            .create_container(&self.sandbox, &self.config, config)
-            .unwrap();
+        let id = cri.create_container(&self.sandbox, &self.config, config).unwrap();
         let runs = cri.start_container(&id).is_ok();
         // The kubelet links the log of what it started; a start that failed has no link.
         if runs {
@@ -170,9 +152,7 @@ impl<'a> Pod<'a> {
     /// Waits for a container's end.
     pub(crate) fn wait(&self, cri: &Cri, id: &str) -> ContainerStatus {
         until(Duration::from_mins(2), || {
-            cri.container_status(id)
-                .ok()
-                .filter(|status| status.state == CONTAINER_EXITED)
+            cri.container_status(id).ok().filter(|status| status.state == CONTAINER_EXITED)
         })
         .unwrap_or_else(|| panic!("container {id} of {} does not end", self.place.name))
     }
@@ -186,9 +166,7 @@ impl<'a> Pod<'a> {
             cri.stop_container(id, 2).unwrap();
         }
         cri.stop_pod_sandbox(&self.sandbox).unwrap();
-        let used = counter
-            .read_ns()
-            .expect("the pod's cgroup must outlive its containers");
+        let used = counter.read_ns().expect("the pod's cgroup must outlive its containers");
         self.node.cgroups().remove(&cgroup);
         for id in containers {
             cri.remove_container(id).unwrap();
@@ -201,10 +179,7 @@ impl<'a> Pod<'a> {
 fn labels(pod: &PodPlace, container: Option<&str>) -> HashMap<String, String> {
     let mut labels = HashMap::from([
         ("io.kubernetes.pod.name".to_owned(), pod.name.clone()),
-        (
-            "io.kubernetes.pod.namespace".to_owned(),
-            pod.namespace.clone(),
-        ),
+        ("io.kubernetes.pod.namespace".to_owned(), pod.namespace.clone()),
         ("io.kubernetes.pod.uid".to_owned(), pod.uid.clone()),
     ]);
     if let Some(name) = container {
@@ -214,9 +189,5 @@ fn labels(pod: &PodPlace, container: Option<&str>) -> HashMap<String, String> {
 }
 
 fn namespaces() -> NamespaceOption {
-    NamespaceOption {
-        network: NAMESPACE_NODE,
-        pid: NAMESPACE_CONTAINER,
-        ipc: 0,
-    }
+    NamespaceOption { network: NAMESPACE_NODE, pid: NAMESPACE_CONTAINER, ipc: 0 }
 }

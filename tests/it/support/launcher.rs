@@ -3,12 +3,16 @@
 //! For what containerd is too slow to do. The removal is the launcher's own, so it reads the
 //! kernel's last figure just before: nobody can know better.
 
+use std::fs;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use super::guest;
 use super::node::{Node, PodPlace};
+
+/// What a runtime would have written.
+const LINE: &str = "2026-01-01T00:00:00.000000000Z stdout F hello\n";
 
 /// One that ran.
 #[derive(Debug, Clone)]
@@ -31,16 +35,12 @@ pub(crate) fn run(node: &Node, pod: &PodPlace, name: &str, words: &str, linger: 
     let id = format!("{:032x}{:032x}", fastrand::u128(..), fastrand::u128(..));
     let cgroup = format!("{}/{id}", pod.cgroup());
     node.make_log_directory(pod, name);
+    fs::write(node.pod_logs(pod).join(name).join("0.log"), LINE).unwrap();
     node.cgroups().make(&cgroup);
     let procs: Vec<String> = node
         .cgroups()
         .directories(&cgroup)
-        .map(|directory| {
-            directory
-                .join("cgroup.procs")
-                .to_string_lossy()
-                .into_owned()
-        })
+        .map(|directory| directory.join("cgroup.procs").to_string_lossy().into_owned())
         .collect();
     let mut child = Command::new(guest::load())
         .args(["join", &procs.join(",")])

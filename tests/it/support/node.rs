@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::cgroups::Tree;
+use super::cgroups::{Driver, Tree, driver};
 
 /// The node. Its directory and its cgroups go when it does.
 #[derive(Debug)]
@@ -29,10 +29,7 @@ pub(crate) struct PodPlace {
 impl Node {
     /// An empty node.
     pub(crate) fn new() -> Self {
-        let directory = tempfile::Builder::new()
-            .prefix("ephemon-it-")
-            .tempdir()
-            .unwrap();
+        let directory = tempfile::Builder::new().prefix("ephemon-it-").tempdir().unwrap();
         let root = directory.path().join("root");
         for below in ["sys/fs", "var/log/pods", "var/log/containers"] {
             fs::create_dir_all(root.join(below)).unwrap();
@@ -40,7 +37,7 @@ impl Node {
         symlink("/sys/fs/cgroup", root.join("sys/fs/cgroup")).unwrap();
         symlink("/proc", root.join("proc")).unwrap();
         let cgroups = Tree::new();
-        cgroups.make("kubepods/burstable");
+        cgroups.make(burstable());
         Self { cgroups, directory }
     }
 
@@ -56,7 +53,10 @@ impl Node {
 
     /// `--kubepods`: where the pods' cgroups are.
     pub(crate) fn kubepods(&self) -> String {
-        format!("{}/kubepods", self.cgroups.base())
+        match driver() {
+            Driver::Cgroupfs => format!("{}/kubepods", self.cgroups.base()),
+            Driver::Systemd => "kubepods.slice".to_owned(),
+        }
     }
 
     /// The node's cgroups.
@@ -83,29 +83,42 @@ impl Node {
     }
 }
 
+/// Where the pods of the middle class of service are.
+fn burstable() -> &'static str {
+    match driver() {
+        Driver::Cgroupfs => "kubepods/burstable",
+        Driver::Systemd => "kubepods.slice/kubepods-burstable.slice",
+    }
+}
+
 impl PodPlace {
     /// A pod of the given name and a fresh uid.
     pub(crate) fn new(namespace: &str, name: &str) -> Self {
         let bits = fastrand::u128(..);
         let digits = format!("{bits:032x}");
         let part = |from: usize, to: usize| digits.get(from..to).unwrap_or_default();
-        let uid = [
-            part(0, 8),
-            part(8, 12),
-            part(12, 16),
-            part(16, 20),
-            part(20, 32),
-        ]
-        .join("-");
-        Self {
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-            uid,
-        }
+        let uid = [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-");
+        Self { namespace: namespace.to_owned(), name: name.to_owned(), uid }
     }
 
     /// Its cgroup below the node's directory of cgroups.
     pub(crate) fn cgroup(&self) -> String {
-        format!("kubepods/burstable/pod{}", self.uid)
+        match driver() {
+            Driver::Cgroupfs => format!("{}/pod{}", burstable(), self.uid),
+            Driver::Systemd => format!("{}/{}", burstable(), self.slice()),
+        }
+    }
+
+    /// How the kubelet names its cgroup to the runtime: a path, or a slice.
+    pub(crate) fn cgroup_parent(&self, tree: &Tree) -> String {
+        match driver() {
+            Driver::Cgroupfs => format!("/{}/{}", tree.base(), self.cgroup()),
+            Driver::Systemd => self.slice(),
+        }
+    }
+
+    /// Dashes nest slices, so the uid's own become underscores.
+    fn slice(&self) -> String {
+        format!("kubepods-burstable-pod{}.slice", self.uid.replace('-', "_"))
     }
 }

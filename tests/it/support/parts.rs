@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Set by `support::vm` for the test binary that runs inside the virtual machine.
+///
+/// Its value is the cgroup driver the machine was started with.
 pub(crate) const IN_VM: &str = "EPHEMON_IT_IN_VM";
 
 /// Something of the machine that a scenario needs.
@@ -32,10 +34,7 @@ pub(crate) fn all_there(parts: &[Part]) -> bool {
         return true;
     }
     let missing = missing.join("; ");
-    assert!(
-        env::var_os("CI").is_none() && !in_vm(),
-        "nothing may skip in CI, but: {missing}"
-    );
+    assert!(env::var_os("CI").is_none() && !in_vm(), "nothing may skip in CI, but: {missing}");
     eprintln!("skipped: {missing}");
     false
 }
@@ -43,6 +42,11 @@ pub(crate) fn all_there(parts: &[Part]) -> bool {
 /// Whether this process runs inside the rig's virtual machine.
 pub(crate) fn in_vm() -> bool {
     env::var_os(IN_VM).is_some()
+}
+
+/// The cgroup driver of the virtual machine this runs in.
+pub(crate) fn vm_driver() -> Option<String> {
+    env::var(IN_VM).ok()
 }
 
 /// Held by scenarios that measure or fill the machine, so that they run one after the other.

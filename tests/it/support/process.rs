@@ -61,8 +61,7 @@ impl Running {
     pub(crate) fn terminate(&mut self, limit: Duration) -> ExitStatus {
         self.signal_term();
         let what = self.what.clone();
-        self.wait(limit)
-            .unwrap_or_else(|| panic!("{what} did not end within {limit:?} of SIGTERM"))
+        self.wait(limit).unwrap_or_else(|| panic!("{what} did not end within {limit:?} of SIGTERM"))
     }
 }
 
@@ -79,17 +78,11 @@ impl Drop for Running {
 /// If it fails.
 pub(crate) fn output(command: &mut Command) -> String {
     let shown = format!("{command:?}");
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .unwrap_or_else(|error| panic!("{shown}: {error}"));
+    let output =
+        command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{shown}: {error}"));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "{shown}: {}\n{text}{errors}",
-        output.status
-    );
+    assert!(output.status.success(), "{shown}: {}\n{text}{errors}", output.status);
     text
 }
 

@@ -31,9 +31,7 @@ pub(crate) fn settle(agent: &Agent, truths: &[Truth], limit: Duration) -> Ledger
     let start = Instant::now();
     loop {
         agent.scrape_into(&mut ledger);
-        let shown = truths
-            .iter()
-            .filter(|truth| ledger.sum(END, &truth.labels()).is_some());
+        let shown = truths.iter().filter(|truth| ledger.sum(END, &truth.labels()).is_some());
         if shown.count() == truths.len() || start.elapsed() > limit {
             return ledger;
         }
@@ -52,12 +50,7 @@ pub(crate) fn check(agent: &Agent, ledger: &Ledger, truths: &[Truth]) {
         let mut by_id = labels.clone();
         by_id.push(("container_id", &truth.id));
         if ledger.sum("ephemon_container_info", &by_id) != Some(1.0) {
-            writeln!(
-                wrong,
-                "{}/{} {}: no info series",
-                truth.pod, truth.name, truth.id
-            )
-            .unwrap();
+            writeln!(wrong, "{}/{} {}: no info series", truth.pod, truth.name, truth.id).unwrap();
         }
         if ledger.sum(END, &labels).is_none() {
             writeln!(wrong, "{}/{}: no end", truth.pod, truth.name).unwrap();
@@ -70,22 +63,13 @@ pub(crate) fn check(agent: &Agent, ledger: &Ledger, truths: &[Truth]) {
         match (shown, error) {
             (None, _) => writeln!(wrong, "{}/{}: no CPU time", truth.pod, truth.name).unwrap(),
             (Some(shown), Some((known, off, allowed))) if off > allowed => {
-                writeln!(
-                    wrong,
-                    "{}/{}: CPU {shown} s, is {known} s",
-                    truth.pod, truth.name
-                )
-                .unwrap();
+                writeln!(wrong, "{}/{}: CPU {shown} s, is {known} s", truth.pod, truth.name)
+                    .unwrap();
             }
             _ => {}
         }
     }
-    assert!(
-        wrong.is_empty(),
-        "{wrong}\nfinals: {}\n{}",
-        finals(ledger),
-        agent.log()
-    );
+    assert!(wrong.is_empty(), "{wrong}\nfinals: {}\n{}", finals(ledger), agent.log());
 }
 
 /// How many finals the agent claims of a quality.
@@ -109,9 +93,7 @@ pub(crate) fn finals(ledger: &Ledger) -> String {
 
 /// The largest accounting error the agent has admitted for a pod.
 pub(crate) fn accounting_error(ledger: &Ledger) -> Option<f64> {
-    let ratios = ledger
-        .all("ephemon_agent_accounting_error_ratio")
-        .map(|(_, ratio)| ratio);
+    let ratios = ledger.all("ephemon_agent_accounting_error_ratio").map(|(_, ratio)| ratio);
     ratios.reduce(f64::max)
 }
 
@@ -129,10 +111,6 @@ impl From<&Ran> for Truth {
 
 impl Truth {
     fn labels(&self) -> Vec<(&str, &str)> {
-        vec![
-            ("namespace", &self.namespace),
-            ("pod", &self.pod),
-            ("container", &self.name),
-        ]
+        vec![("namespace", &self.namespace), ("pod", &self.pod), ("container", &self.name)]
     }
 }

@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -19,6 +20,9 @@ const KVM_BOOT: Duration = Duration::from_secs(25);
 /// Software emulation takes 13 s on an idle machine.
 const EMULATED_BOOT: Duration = Duration::from_mins(4);
 
+/// Whether this host's KVM has failed to boot a machine: once is enough to know.
+static KVM_FAILED: AtomicBool = AtomicBool::new(false);
+
 /// What the tests in the machine said.
 #[derive(Debug)]
 pub(crate) struct Report {
@@ -30,24 +34,21 @@ pub(crate) struct Report {
 
 struct Machine(Child);
 
-/// Runs the tests whose names begin with one of `filters` in a fresh machine.
-pub(crate) fn run(filters: &[&str], limit: Duration) -> Report {
+/// Runs the tests whose names hold one of `filters` in a fresh machine. The `driver`, `cgroupfs` or
+/// `systemd`, makes its cgroups.
+pub(crate) fn run(driver: &str, filters: &[&str], limit: Duration) -> Report {
     // The machine has no compiler's patience: build here what it needs.
     guest::load();
-    let share = tempfile::Builder::new()
-        .prefix("vm-")
-        .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
-        .unwrap();
+    let share =
+        tempfile::Builder::new().prefix("vm-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let share = share.path();
-    let kvm = File::options()
-        .read(true)
-        .write(true)
-        .open("/dev/kvm")
-        .is_ok();
-    let machine = kvm
-        .then(|| boot(share, filters, true, KVM_BOOT))
-        .flatten()
-        .or_else(|| boot(share, filters, false, EMULATED_BOOT));
+    let words: Vec<&str> = [driver].into_iter().chain(filters.iter().copied()).collect();
+    let kvm = File::options().read(true).write(true).open("/dev/kvm").is_ok()
+        && !KVM_FAILED.load(Ordering::Relaxed);
+    let machine = kvm.then(|| boot(share, &words, true, KVM_BOOT)).flatten().or_else(|| {
+        KVM_FAILED.store(true, Ordering::Relaxed);
+        boot(share, &words, false, EMULATED_BOOT)
+    });
     let Some(mut machine) = machine else {
         let output = fs::read_to_string(share.join("console")).unwrap_or_default();
         panic!("the virtual machine does not boot:\n{output}");
@@ -59,22 +60,14 @@ pub(crate) fn run(filters: &[&str], limit: Duration) -> Report {
     drop(machine);
     let output = fs::read(share.join("output")).unwrap_or_default();
     let code = fs::read_to_string(share.join("code")).unwrap_or_default();
-    Report {
-        output: String::from_utf8_lossy(&output).into_owned(),
-        code: code.trim().parse().ok(),
-    }
+    Report { output: String::from_utf8_lossy(&output).into_owned(), code: code.trim().parse().ok() }
 }
 
 /// A machine that has begun to run the script, if it gets that far in time.
-fn boot(share: &Path, filters: &[&str], kvm: bool, limit: Duration) -> Option<Machine> {
+fn boot(share: &Path, words: &[&str], kvm: bool, limit: Duration) -> Option<Machine> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/guest/vm.sh");
-    let words = ["sh", script, &share.to_string_lossy()].map(str::to_owned);
-    let test = std::env::current_exe()
-        .unwrap()
-        .to_string_lossy()
-        .into_owned();
-    let filters = filters.iter().map(|&filter| filter.to_owned());
-    let line: Vec<String> = words.into_iter().chain([test]).chain(filters).collect();
+    let test = std::env::current_exe().unwrap();
+    let line = format!("sh {script} {} {} {}", share.display(), test.display(), words.join(" "));
     let console = File::create(share.join("console")).unwrap();
     let mut command = Command::new(parts::program("virtme-run").unwrap());
     command
@@ -82,7 +75,7 @@ fn boot(share: &Path, filters: &[&str], kvm: bool, limit: Duration) -> Option<Ma
         .arg(parts::kernel().unwrap())
         .args(["--mods", "auto", "--memory", "2G", "--cpus", "2", "--rwdir"])
         .arg(share)
-        .args(["--script-sh", &line.join(" ")])
+        .args(["--script-sh", &line])
         .args((!kvm).then_some("--disable-kvm"))
         .stdin(Stdio::null())
         .stdout(console.try_clone().unwrap())

@@ -47,19 +47,16 @@ impl Witness {
         let stopped = Arc::clone(&stop);
         let watched = directory.clone();
         let thread = thread::spawn(move || watch(&watched, &stopped));
-        Self {
-            directory,
-            stop,
-            thread,
-        }
+        Self { directory, stop, thread }
     }
 
     /// All it saw, by container id, once these containers' cgroups are gone.
     pub(crate) fn testify(self, ids: &[String]) -> HashMap<String, Seen> {
-        let gone = |id: &String| !self.directory.join(id).exists();
-        let all_gone = until(Duration::from_mins(1), || {
-            ids.iter().all(gone).then_some(())
-        });
+        let gone = |id: &String| {
+            let scope = format!("cri-containerd-{id}.scope");
+            !self.directory.join(id).exists() && !self.directory.join(scope).exists()
+        };
+        let all_gone = until(Duration::from_mins(1), || ids.iter().all(gone).then_some(()));
         all_gone.expect("the runtime must remove the cgroups of what has ended");
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap()
@@ -72,36 +69,29 @@ fn watch(directory: &Path, stop: &AtomicBool) -> HashMap<String, Seen> {
     let mut watched: HashMap<String, Watched> = HashMap::new();
     while !stop.load(Ordering::Relaxed) {
         for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if name.len() == 64 && !watched.contains_key(&name) {
+            let file = entry.file_name();
+            let Some(id) = file.to_str().and_then(id_in) else {
+                continue;
+            };
+            if !watched.contains_key(id) {
                 let procs = entry.path().join("cgroup.procs");
                 if let Ok(cpu) = CpuCounter::open(&entry.path()) {
-                    let seen = Seen {
-                        cpu_ns: 0,
-                        settled: false,
-                    };
-                    watched.insert(
-                        name,
-                        Watched {
-                            cpu,
-                            procs,
-                            seen,
-                            gone: false,
-                        },
-                    );
+                    let seen = Seen { cpu_ns: 0, settled: false };
+                    watched.insert(id.to_owned(), Watched { cpu, procs, seen, gone: false });
                 }
             }
         }
-        watched
-            .values_mut()
-            .filter(|one| !one.gone)
-            .for_each(Watched::look);
+        watched.values_mut().filter(|one| !one.gone).for_each(Watched::look);
         thread::sleep(pause);
     }
-    watched
-        .into_iter()
-        .map(|(id, one)| (id, one.seen))
-        .collect()
+    watched.into_iter().map(|(id, one)| (id, one.seen)).collect()
+}
+
+/// The container's id in its cgroup's name: `ID`, or `cri-containerd-ID.scope` from systemd.
+fn id_in(name: &str) -> Option<&str> {
+    let name = name.strip_suffix(".scope").unwrap_or(name);
+    let id = name.strip_prefix("cri-containerd-").unwrap_or(name);
+    (id.len() == 64).then_some(id)
 }
 
 impl Watched {

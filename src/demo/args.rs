@@ -1,0 +1,46 @@
+//! The command line of `ephemon demo`.
+
+use std::net::SocketAddr;
+
+use super::cgroups::Choice;
+
+/// Run ephemeral containers on this machine, without a cluster, and watch the agent see them all.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_long_help = "\
+WHAT IT DOES
+  Sets up a node of its own: an API server stand-in, a kubelet stand-in that runs pods as real
+  processes in real cgroups (or, where none can be written, in a scratch tree of the same files), and
+  the real agent beside them. Then it plays a script of ephemeral containers of 30 ms to 20 s. Nothing
+  is left behind, and a kubelet on the same machine is not touched.
+
+EXAMPLES
+  Play once, check the agent against the stand-in's own books, about 30 seconds:
+      ephemon demo --once
+  Keep going, and look with curl or Prometheus:
+      ephemon demo")]
+pub struct Args {
+    /// Play the script once, print a report, exit 1 if the agent missed or misjudged anything
+    #[arg(long)]
+    pub once: bool,
+
+    /// The report's form
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Text, requires = "once")]
+    pub report: Format,
+
+    /// Where containers are accounted
+    #[arg(long, value_name = "KIND", value_enum, default_value_t = Choice::Auto)]
+    pub cgroups: Choice,
+
+    /// The address the agent serves at [default: 127.0.0.1:9911; a free port with --once]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
+}
+
+/// A form of the report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// Lines to read.
+    Text,
+    /// One JSON object.
+    Json,
+}

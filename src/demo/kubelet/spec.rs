@@ -1,0 +1,107 @@
+//! What a pod's spec asks of the runtime: limits, command, environment. Pure but for this
+//! process's own `PATH`.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::quantity;
+use crate::demo::api::object::{items, text};
+use crate::demo::cgroups::Limits;
+use crate::demo::{part, workload};
+
+/// Images that are on the node; others cannot be had.
+const LOCAL: &str = "localhost/";
+
+/// Why a container's image cannot be had, in the kubelet's word.
+pub(super) fn image_trouble(container: &Value) -> Option<&'static str> {
+    let image = text(container, "/image").unwrap_or_default();
+    let never = text(container, "/imagePullPolicy") == Some("Never");
+    let reason = if never { "ErrImageNeverPull" } else { "ErrImagePull" };
+    (!image.starts_with(LOCAL)).then_some(reason)
+}
+
+/// The pod's own limits: `spec.resources`, or the sum of its containers' where each has one.
+///
+/// Source: kubernetes v1.36.2, `pkg/kubelet/cm/helpers_linux.go`, `ResourceConfigForPod`.
+pub(super) fn pod_limits(pod: &Value) -> Limits {
+    let own = quantity::limits(pod.pointer("/spec/resources"));
+    let all: Vec<_> = items(pod, "/spec/containers")
+        .map(|container| quantity::limits(container.get("resources")))
+        .collect();
+    let sum = |of: fn(&Limits) -> Option<u64>| {
+        all.iter().map(of).try_fold(0_u64, |sum, limit| sum.checked_add(limit?))
+    };
+    Limits {
+        memory_bytes: own.memory_bytes.or_else(|| sum(|limits| limits.memory_bytes)),
+        cpu_millis: own.cpu_millis.or_else(|| sum(|limits| limits.cpu_millis)),
+    }
+}
+
+/// A container's limits; one without takes the pod's, where the pod has its own.
+///
+/// Source: kubernetes v1.36.2, `kuberuntime_container_linux.go`, `getMemoryLimit`, `getCPULimit`.
+pub(super) fn container_limits(pod: &Value, spec: &Value) -> Limits {
+    let own = quantity::limits(spec.get("resources"));
+    let pod = quantity::limits(pod.pointer("/spec/resources"));
+    Limits {
+        memory_bytes: own.memory_bytes.or(pod.memory_bytes),
+        cpu_millis: own.cpu_millis.or(pod.cpu_millis),
+    }
+}
+
+/// The words to run; the demo's own workloads are this program again, and no command is a pause.
+pub(super) fn command(binary: &Path, spec: &Value) -> Vec<String> {
+    let words = items(spec, "/command").chain(items(spec, "/args"));
+    let words: Vec<_> = words.filter_map(Value::as_str).map(str::to_owned).collect();
+    let helper = |kind: &str| {
+        vec![binary.to_string_lossy().into_owned(), part::NAME.to_owned(), kind.to_owned()]
+    };
+    match words.split_first() {
+        None => helper("pause"),
+        Some((first, rest)) if first == workload::NAME => {
+            let mut command = helper("workload");
+            command.extend_from_slice(rest);
+            command
+        }
+        Some(_) => words,
+    }
+}
+
+/// The container's variables over the few that every container has.
+pub(super) fn environment(pod: &str, spec: &Value) -> Vec<(String, String)> {
+    let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/bin:/bin".to_owned());
+    let mut all = vec![("PATH".to_owned(), path), ("HOSTNAME".to_owned(), pod.to_owned())];
+    for variable in items(spec, "/env") {
+        let value = text(variable, "/value").unwrap_or_default();
+        if let Some(name) = text(variable, "/name") {
+            all.push((name.to_owned(), value.to_owned()));
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_pod_is_limited_only_where_every_container_is() {
+        let limited = json!({"resources": {"limits": {"memory": "64Mi", "cpu": "500m"}}});
+        let pod = |containers: Value| pod_limits(&json!({"spec": {"containers": containers}}));
+        let both = pod(json!([limited, limited]));
+        assert_eq!((both.memory_bytes, both.cpu_millis), (Some(128 << 20), Some(1000)));
+        assert_eq!(pod(json!([limited, {}])), Limits::default());
+    }
+
+    #[test]
+    fn an_ephemeral_container_takes_the_limit_of_the_pod_itself_only() {
+        let with = json!({"spec": {"resources": {"limits": {"memory": "1Gi"}}}});
+        assert_eq!(container_limits(&with, &json!({})).memory_bytes, Some(1 << 30));
+        let without =
+            json!({"spec": {"containers": [{"resources": {"limits": {"memory": "1Gi"}}}]}});
+        assert_eq!(container_limits(&without, &json!({})), Limits::default());
+    }
+}

@@ -1,0 +1,81 @@
+//! What happens on the node, a line each on standard error.
+
+use std::io::{self, Write};
+use std::time::Instant;
+
+use tokio::sync::broadcast::error::RecvError;
+use tokio::task::JoinHandle;
+
+use super::Node;
+use super::kubelet::{Happening, Kind};
+
+/// Prints until it is dropped.
+#[derive(Debug)]
+pub(super) struct Progress(JoinHandle<()>);
+
+// === impl Progress ===
+
+impl Progress {
+    /// Says what the node runs on, then what happens on it.
+    pub(super) fn start(node: &Node) -> Self {
+        let mut events = node.happenings();
+        let begin = Instant::now();
+        say(&node.describe());
+        Self(tokio::spawn(async move {
+            loop {
+                match events.recv().await {
+                    Ok(happening) => {
+                        if let Some(line) = line(&happening) {
+                            say(&format!("{:>5.1} s  {line}", begin.elapsed().as_secs_f64()));
+                        }
+                    }
+                    Err(RecvError::Lagged(lost)) => say(&format!("         ({lost} more lines)")),
+                    Err(RecvError::Closed) => return,
+                }
+            }
+        }))
+    }
+
+    /// A line of the demo itself.
+    #[expect(clippy::unused_self, reason = "whoever holds it is the one to print")]
+    pub(super) fn say(&self, text: &str) {
+        say(text);
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn say(text: &str) {
+    // A terminal that is gone sees nothing.
+    drop(writeln!(io::stderr(), "{text}"));
+}
+
+fn line(happening: &Happening) -> Option<String> {
+    let place = |pod: &str, container: &str| format!("{:<12}  {container:<20}", short(pod));
+    Some(match happening {
+        Happening::Started { pod, container } => format!("{}  started", place(pod, container)),
+        Happening::Waiting { pod, container, reason } => {
+            format!("{}  waits: {reason}", place(pod, container))
+        }
+        Happening::Ended(truth) if truth.kind == Kind::Sandbox => return None,
+        Happening::Ended(truth) => {
+            let cpu = truth.account.figures.cpu_ns.unwrap_or(0) as f64 / 1e9;
+            let place = place(&truth.pod, &truth.container);
+            let (code, reason) = (truth.exit_code, truth.reason);
+            format!("{place}  exit {code} ({reason}), {cpu:.3} s of CPU time")
+        }
+        Happening::Gone { pod } => format!("{}  deleted", short(pod)),
+    })
+}
+
+/// The part of a runner's name that differs.
+fn short(pod: &str) -> String {
+    match pod.rsplit_once("-runner-") {
+        Some((_, own)) => format!("runner-{own}"),
+        None => pod.to_owned(),
+    }
+}

@@ -1,0 +1,221 @@
+//! `ephemon demo`: the node, the real agent on it, the script, the report.
+
+use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{interval, sleep, timeout};
+
+use super::args::{Args, Format};
+use super::kubelet::{Happening, Kind};
+use super::progress::Progress;
+use super::report::Report;
+use super::script::Cast;
+use super::shown::Shown;
+use super::watcher::{Watcher, WatcherError};
+use super::{Node, NodeOptions, node};
+
+/// Where the agent serves while the demo keeps going.
+const PORT: u16 = 9911;
+/// When several containers end at once, after the pods run.
+const TOGETHER: Duration = Duration::from_secs(8);
+/// Longest wait for pods to run, or for containers and pods to end, beyond the script.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// As often as an eager Prometheus.
+const SCRAPE: Duration = Duration::from_secs(1);
+/// Longest wait for the last series after the last container.
+const SETTLE: Duration = Duration::from_secs(5);
+/// Pause between rounds.
+const INTERMISSION: Duration = Duration::from_secs(3);
+
+/// Why the demo could not be played.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The node.
+    #[error(transparent)]
+    Node(#[from] node::Error),
+    /// The agent.
+    #[error(transparent)]
+    Watcher(#[from] WatcherError),
+    /// This program's own path is not known.
+    #[error("cannot find this program's own file: {0}")]
+    Binary(std::io::Error),
+    /// Signals cannot be heard.
+    #[error("cannot listen for signals: {0}")]
+    Signals(std::io::Error),
+    /// Something did not happen in time.
+    #[error("{0} took longer than {PATIENCE:?}; is this machine very busy?")]
+    Late(&'static str),
+}
+
+/// Plays the demo until it is over or somebody asks it to end. Exit code 1: the check failed.
+pub async fn run(args: Args) -> Result<ExitCode, Error> {
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
+    let binary = std::env::current_exe().map_err(Error::Binary)?;
+    let mut options = NodeOptions::new(&binary);
+    options.cgroups = args.cgroups;
+    let node = Node::start(options).await?;
+    let outcome = tokio::select! {
+        outcome = play(&args, &node, &binary) => outcome,
+        // As a shell counts: 128 and the signal.
+        _ = interrupt.recv() => Ok(ExitCode::from(130)),
+        _ = terminate.recv() => Ok(ExitCode::from(143)),
+    };
+    node.shutdown().await;
+    outcome
+}
+
+async fn play(args: &Args, node: &Node, binary: &Path) -> Result<ExitCode, Error> {
+    let progress = Progress::start(node);
+    if !node.cgroups().enforces_memory() {
+        progress
+            .say("the script goes without its out-of-memory kill: nothing here enforces a limit");
+    }
+    let port = if args.once { 0 } else { PORT };
+    let listen = args.listen.unwrap_or((Ipv4Addr::LOCALHOST, port).into());
+    let mut watcher = Watcher::start(binary, node, listen).await?;
+    progress.say(&format!("agent: http://{}", watcher.address()));
+    if !args.once {
+        progress.say(&where_to_look(watcher.address()));
+        loop {
+            let cast = Cast::new();
+            tokio::select! {
+                played = round(node, &cast) => played?,
+                () = watcher.ended() => return Err(watcher.silent("ended").into()),
+            }
+            sleep(INTERMISSION).await;
+        }
+    }
+    let begin = Instant::now();
+    let mut shown = Shown::default();
+    let cast = Cast::new();
+    tokio::select! {
+        played = round(node, &cast) => played?,
+        failed = scrape(&watcher, &mut shown) => return Err(failed.into()),
+    }
+    let report = settle(node, &cast, &watcher, &mut shown, begin).await?;
+    watcher.stop().await;
+    let faults = report.faults();
+    let text = match args.report {
+        Format::Text => format!("\n{report}\n"),
+        Format::Json => report.to_json(),
+    };
+    // Whoever closed standard output does not want it.
+    drop(std::io::stdout().lock().write_all(text.as_bytes()));
+    for fault in &faults {
+        progress.say(&format!("FAILED: {fault}"));
+    }
+    Ok(if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Makes the pods, plays the scenes, deletes the pods.
+async fn round(node: &Node, cast: &Cast) -> Result<(), Error> {
+    let mut events = node.happenings();
+    let pods = cast.pods();
+    let count = pods.len();
+    for pod in pods {
+        node.create_pod(pod)?;
+    }
+    let started = |happening: &Happening| matches!(happening, Happening::Started { .. });
+    hear(&mut events, count, started, "starting the pods").await?;
+    let begin = Instant::now();
+    let together = SystemTime::now().checked_add(TOGETHER).unwrap_or(UNIX_EPOCH);
+    let together = together.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let together = u64::try_from(together).unwrap_or(u64::MAX);
+    let scenes = cast.scenes(together, node.cgroups().enforces_memory());
+    let ends = scenes.iter().map(|scene| scene.ends).sum();
+    for scene in scenes {
+        sleep(scene.at.saturating_sub(begin.elapsed())).await;
+        node.add_ephemeral("default", &scene.pod, &scene.containers)?;
+    }
+    let ended = |happening: &Happening| match happening {
+        Happening::Ended(truth) => truth.kind == Kind::Ephemeral,
+        _ => false,
+    };
+    hear(&mut events, ends, ended, "the last container").await?;
+    for pod in cast.names() {
+        node.delete_pod("default", pod, None)?;
+    }
+    let gone = |happening: &Happening| matches!(happening, Happening::Gone { .. });
+    hear(&mut events, count, gone, "deleting the pods").await
+}
+
+/// Waits for as many happenings of a kind.
+async fn hear(
+    events: &mut Receiver<Happening>,
+    count: usize,
+    wanted: impl Fn(&Happening) -> bool,
+    what: &'static str,
+) -> Result<(), Error> {
+    let listen = async {
+        let mut heard = 0_usize;
+        while heard < count {
+            match events.recv().await {
+                Ok(happening) if wanted(&happening) => heard = heard.saturating_add(1),
+                Ok(_) | Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => std::future::pending().await,
+            }
+        }
+    };
+    timeout(PATIENCE, listen).await.map_err(|_| Error::Late(what))
+}
+
+/// Scrapes as Prometheus does; returns only when the agent does not answer.
+async fn scrape(watcher: &Watcher, shown: &mut Shown) -> WatcherError {
+    let mut due = interval(SCRAPE);
+    loop {
+        due.tick().await;
+        match watcher.scrape().await {
+            Ok(page) => shown.enter(&page),
+            Err(failed) => return failed,
+        }
+    }
+}
+
+/// Gives the agent a moment for the last series, then draws up the report.
+async fn settle(
+    node: &Node,
+    cast: &Cast,
+    watcher: &Watcher,
+    shown: &mut Shown,
+    begin: Instant,
+) -> Result<Report, Error> {
+    let deadline = Instant::now().checked_add(SETTLE);
+    let truths = node.truth();
+    loop {
+        shown.enter(&watcher.scrape().await?);
+        let spent = watcher.cost().unwrap_or_default();
+        let wall = begin.elapsed().as_secs_f64();
+        let report = Report::new(&truths, &cast.runners(), shown, spent, wall);
+        if report.faults().is_empty() || deadline.is_none_or(|at| Instant::now() >= at) {
+            return Ok(report);
+        }
+        sleep(SCRAPE).await;
+    }
+}
+
+fn where_to_look(address: SocketAddr) -> String {
+    format!(
+        "
+The agent serves what it sees. Look with
+
+    curl -s http://{address}/metrics | grep '^ephemon_container_cpu_usage'
+
+or let a Prometheus look, with this in its prometheus.yml:
+
+    scrape_configs:
+      - job_name: ephemon
+        scrape_interval: 5s
+        static_configs:
+          - targets: [\"{address}\"]
+
+Ctrl-C ends the demo and leaves nothing behind.
+"
+    )
+}

@@ -1,0 +1,182 @@
+//! `ephemon-init`: process 1 of the ephemeral containers that the hook launches.
+//!
+//! `supervisor` holds what all share and the main loop; `server` and `connection` speak to the hook;
+//! `command` and `reaper` start and end processes; `step` moves one step's output; `tee`, `mask` and
+//! `container_log` make the container's log; `journal` tells the agent. Threads, no runtime: one
+//! for each connection, and bounded numbers of everything.
+
+mod become_user;
+mod cgroup;
+mod clock;
+mod command;
+mod config;
+mod connection;
+mod container_log;
+mod files;
+mod forward;
+mod health;
+mod hosts;
+mod journal;
+mod mask;
+mod poll;
+mod reaper;
+mod server;
+mod step;
+mod supervisor;
+mod tee;
+mod user;
+
+use std::{
+    fs::OpenOptions,
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    process::ExitCode,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use self::{
+    config::Config,
+    container_log::ContainerLog,
+    journal::{Journal, make_shared_directory},
+    supervisor::{Signals, Supervisor},
+};
+use crate::contract::{Command, Record, Run};
+
+/// Stack of every thread: none goes deep.
+const STACK_BYTES: usize = 256 * 1024;
+/// Exit code of an init that cannot serve, as container runtimes use it for their own failures.
+const EXIT_UNABLE: u8 = 125;
+/// For the rest of the log, at the end.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Why init cannot serve.
+#[derive(Debug, thiserror::Error)]
+enum Unable {
+    #[error(transparent)]
+    Config(#[from] config::ConfigError),
+    #[error("{container} ran before, and an ephemeral container runs once; not running it again")]
+    RanBefore { container: String },
+    #[error("cannot {act} {path}: {source}; is the volume mounted and writable?")]
+    Volume { act: &'static str, path: String, source: io::Error },
+    #[error("cannot {act}: {source}")]
+    System { act: &'static str, source: io::Error },
+}
+
+/// The program. Returns when the container is to end.
+pub fn main() -> ExitCode {
+    let mut args = std::env::args_os();
+    args.next();
+    let mut args = args.peekable();
+    if args.next_if(|arg| arg == become_user::ARGUMENT).is_some() {
+        return become_user::run(args);
+    }
+    let config = Config::read(args, |name| std::env::var(name).ok());
+    match config.map_err(Unable::from).and_then(serve) {
+        Ok(code) => ExitCode::from(code),
+        Err(unable) => {
+            // If standard error is closed there is nobody to tell.
+            drop(writeln!(io::stderr(), "ephemon-init: {unable}"));
+            ExitCode::from(EXIT_UNABLE)
+        }
+    }
+}
+
+fn serve(mut config: Config) -> Result<u8, Unable> {
+    let volume = config.volume.clone();
+    let failed = |act, path: &std::path::Path| {
+        let path = path.display().to_string();
+        move |source| Unable::Volume { act, path, source }
+    };
+    let system = |act| move |source| Unable::System { act, source };
+    for directory in [volume.run(), volume.journal()] {
+        make_shared_directory(&directory).map_err(failed("make", &directory))?;
+    }
+    mark_done(&config)?;
+    let log = ContainerLog::start().map_err(system("start a thread"))?;
+    let journal_path = volume.container_journal(&config.container);
+    let journal = Journal::open(&journal_path).unwrap_or_else(|error| {
+        log.note(&format!("no journal: cannot open {}: {error}", journal_path.display()));
+        Journal::none()
+    });
+    if std::process::id() != 1 && nix::sys::prctl::set_child_subreaper(true).is_err() {
+        log.note("not process 1 and no subreaper: orphans go elsewhere");
+    }
+    let signals = Signals::register().map_err(system("take signals"))?;
+    let socket = volume.socket(&config.container);
+    let listener = server::bind(&socket).map_err(failed("listen on", &socket))?;
+    let container = config.container.clone();
+    let main_step = config.command.take().map(|argv| main_step(&config, argv));
+    let supervisor = Supervisor::new(config, log, journal).map_err(system("make a pipe"))?;
+    let supervisor = Arc::new(supervisor);
+    supervisor.journal.append(&Record::ContainerStarted {
+        at_ns: supervisor.started_at_ns,
+        container,
+        pid: std::process::id(),
+        uid: supervisor.uid,
+    });
+    let shared = Arc::clone(&supervisor);
+    spawn("accept", move || server::accept_forever(&listener, &shared))
+        .map_err(system("start a thread"))?;
+    if let Some(run) = main_step {
+        let shared = Arc::clone(&supervisor);
+        spawn("main", move || run_main_step(&shared, &run)).map_err(system("start a thread"))?;
+    }
+    let exit_code = supervisor.supervise(&signals);
+    supervisor.journal.append(&Record::ContainerEnded {
+        at_ns: clock::now_ns(),
+        exit_code,
+        dropped: supervisor.journal.dropped(),
+    });
+    // Gone with the volume at the latest.
+    drop(std::fs::remove_file(&socket));
+    supervisor.log.flush(FLUSH_PATIENCE);
+    Ok(exit_code)
+}
+
+/// Leaves the mark that this container ran, or finds it. Made at the start, for a container that is
+/// killed leaves nothing at its end.
+fn mark_done(config: &Config) -> Result<(), Unable> {
+    let path = config.volume.done(&config.container);
+    match OpenOptions::new().write(true).create_new(true).mode(0o444).open(&path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.raw_os_error() == Some(nix::errno::Errno::EEXIST as i32) => {
+            Err(Unable::RanBefore { container: config.container.clone() })
+        }
+        Err(source) => {
+            Err(Unable::Volume { act: "write", path: path.display().to_string(), source })
+        }
+    }
+}
+
+/// The command that the container was given, as a step.
+fn main_step(config: &Config, argv: Vec<String>) -> Run {
+    Run {
+        command: Command::Argv(argv),
+        env: Vec::new(),
+        prepend_path: Vec::new(),
+        cwd: None,
+        user: None,
+        name: config.container.clone(),
+        kind: config.kind,
+        id: None,
+        traceparent: std::env::var(crate::contract::env::TRACEPARENT).ok(),
+        ends_container: true,
+    }
+}
+
+fn run_main_step(supervisor: &Arc<Supervisor>, run: &Run) {
+    let exit_code = match step::run(supervisor, run, None) {
+        Ok(exit) => exit.end.exit_code(),
+        Err(failure) => {
+            supervisor.log.note(&failure.text);
+            failure.code.exit_code()
+        }
+    };
+    supervisor.finish(exit_code, Duration::ZERO);
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    thread::Builder::new().name(name.to_owned()).stack_size(STACK_BYTES).spawn(work).map(drop)
+}

@@ -1,0 +1,94 @@
+//! A step under another user. The standard library can set a user and a group on a child, but not
+//! its supplementary groups; so init starts itself, and that process changes and executes the step.
+
+use std::{
+    ffi::{OsStr, OsString},
+    io::Write,
+    os::unix::process::CommandExt,
+    path::Path,
+    process::{Command, ExitCode},
+};
+
+use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
+
+use super::user::Identity;
+use crate::contract::ErrorCode;
+
+/// First argument of the process in between.
+pub(super) const ARGUMENT: &str = "--become";
+
+/// The command for the process in between.
+pub(super) fn command(identity: &Identity, program: &Path, args: &[OsString]) -> Command {
+    let groups: Vec<String> = identity.groups.iter().map(u32::to_string).collect();
+    let mut command = Command::new("/proc/self/exe");
+    command
+        .arg(ARGUMENT)
+        .arg(format!("{}:{}:{}", identity.uid, identity.gid, groups.join(",")))
+        .arg(program)
+        .args(args);
+    command
+}
+
+/// The process in between: `--become UID:GID:GROUP,... PROGRAM ARGV0 ARGUMENT...`. Returns only when
+/// it failed.
+pub(super) fn run(mut args: impl Iterator<Item = OsString>) -> ExitCode {
+    let (code, text) = match (args.next().as_deref().and_then(parse), args.next()) {
+        (Some(identity), Some(program)) => match change(&identity) {
+            Ok(()) => {
+                let mut command = Command::new(&program);
+                if let Some(name) = args.next() {
+                    command.arg0(name);
+                }
+                let error = command.args(args).exec();
+                let code = match error.raw_os_error() {
+                    Some(2) => ErrorCode::CommandNotFound,
+                    _ => ErrorCode::CommandNotExecutable,
+                };
+                (code, format!("cannot start {}: {error}", program.display()))
+            }
+            Err(error) => {
+                (ErrorCode::User, format!("cannot become user {}: {error}", identity.uid))
+            }
+        },
+        _ => (ErrorCode::User, format!("{ARGUMENT} is not for you")),
+    };
+    // If standard error is closed there is nobody to tell.
+    drop(writeln!(std::io::stderr(), "ephemon-init: {text}"));
+    ExitCode::from(code.exit_code())
+}
+
+fn change(identity: &Identity) -> nix::Result<()> {
+    let groups: Vec<Gid> = identity.groups.iter().copied().map(Gid::from_raw).collect();
+    if Uid::effective().is_root() {
+        setgroups(&groups)?;
+    }
+    setgid(Gid::from_raw(identity.gid))?;
+    setuid(Uid::from_raw(identity.uid))
+}
+
+fn parse(text: &OsStr) -> Option<Identity> {
+    let mut parts = text.to_str()?.split(':');
+    let uid = parts.next()?.parse().ok()?;
+    let gid = parts.next()?.parse().ok()?;
+    let groups = parts.next()?.split(',').filter(|group| !group.is_empty());
+    let groups = groups.map(|group| group.parse().ok()).collect::<Option<_>>()?;
+    Some(Identity { uid, gid, groups, home: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_survives_the_way_through_an_argument() {
+        for groups in [vec![], vec![7], vec![7, 8]] {
+            let identity = Identity { uid: 1, gid: 2, groups, home: None };
+            let command = command(&identity, Path::new("/bin/x"), &["x".into()]);
+            let args: Vec<&OsStr> = command.get_args().collect();
+            assert_eq!(parse(args[1]), Some(identity));
+            assert_eq!(args[2..], ["/bin/x", "x"]);
+        }
+        assert_eq!(parse(OsStr::new("1:2")), None);
+        assert_eq!(parse(OsStr::new("a:2:")), None);
+    }
+}

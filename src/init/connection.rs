@@ -1,0 +1,159 @@
+//! One hook's connection: frames in and out, never blocking, with bounded buffers.
+
+use std::{
+    io::{ErrorKind, Read, Write},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::net::UnixStream,
+    },
+    time::{Duration, Instant},
+};
+
+use nix::poll::PollFlags;
+
+use super::poll;
+use crate::contract::{Frames, MAX_HELLO_BYTES, MAX_REQUEST_BYTES, Reply, Request};
+
+/// Beyond so many bytes waiting to be sent, no more output is read from a step.
+const HIGH_WATER_BYTES: usize = 256 * 1024;
+/// Bytes read from the socket at a time.
+const READ_BYTES: usize = 16 * 1024;
+/// Reads in a row before the rest of the step has its turn.
+const READS: usize = 16;
+
+/// A connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    stream: UnixStream,
+    frames: Frames,
+    outbound: Vec<u8>,
+    sent: usize,
+}
+
+/// The peer is gone, or says what makes no sense: either way it will not be spoken to again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Gone;
+
+/// What arrived.
+#[derive(Debug)]
+pub(super) enum Arrival {
+    /// A request.
+    Request(Box<Request>),
+    /// A frame that is none.
+    Nonsense,
+    /// Nothing in the time that was given.
+    Nothing,
+}
+
+// === impl Connection ===
+
+impl Connection {
+    /// Takes over a stream of a peer who has not shown a token yet.
+    pub(super) fn new(stream: UnixStream) -> std::io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        let frames = Frames::new(MAX_HELLO_BYTES);
+        Ok(Self { stream, frames, outbound: Vec::new(), sent: 0 })
+    }
+
+    /// Takes longer frames from here on.
+    pub(super) fn trust(&mut self) {
+        self.frames.set_limit(MAX_REQUEST_BYTES);
+    }
+
+    /// What to wait for: requests, and room to send if something waits.
+    pub(super) fn interest(&self) -> (BorrowedFd<'_>, PollFlags) {
+        let send = if self.outbound.is_empty() { PollFlags::empty() } else { PollFlags::POLLOUT };
+        (self.stream.as_fd(), PollFlags::POLLIN | send)
+    }
+
+    /// Whether the peer is slow: no output should be queued now.
+    pub(super) fn is_full(&self) -> bool {
+        self.outbound.len() - self.sent >= HIGH_WATER_BYTES
+    }
+
+    /// Queues a reply and sends what can be sent at once.
+    pub(super) fn queue(&mut self, reply: &Reply) -> Result<(), Gone> {
+        let frame = reply.encode().map_err(|_| Gone)?;
+        self.outbound.extend_from_slice(&frame);
+        self.send()
+    }
+
+    /// Sends what can be sent without waiting.
+    pub(super) fn send(&mut self) -> Result<(), Gone> {
+        while let Some(rest) = self.outbound.get(self.sent..).filter(|rest| !rest.is_empty()) {
+            match self.stream.write(rest) {
+                Ok(0) => return Err(Gone),
+                Ok(count) => self.sent += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    if self.sent >= HIGH_WATER_BYTES {
+                        self.outbound.drain(..self.sent);
+                        self.sent = 0;
+                    }
+                    return Ok(());
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return Err(Gone),
+            }
+        }
+        self.outbound.clear();
+        self.sent = 0;
+        Ok(())
+    }
+
+    /// Queues a reply and sends everything, however slow the peer.
+    pub(super) fn reply(&mut self, reply: &Reply) -> Result<(), Gone> {
+        self.queue(reply)?;
+        while !self.outbound.is_empty() {
+            let ready = poll::wait(&[Some((self.stream.as_fd(), PollFlags::POLLOUT))], None);
+            if ready.iter().any(|flags| flags.intersects(PollFlags::POLLERR | PollFlags::POLLHUP)) {
+                return Err(Gone);
+            }
+            self.send()?;
+        }
+        Ok(())
+    }
+
+    /// Reads what arrived, without waiting.
+    pub(super) fn receive(&mut self) -> Result<(), Gone> {
+        let mut buffer = [0; READ_BYTES];
+        for _ in 0..READS {
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return Err(Gone),
+                Ok(count) => self.frames.feed(buffer.get(..count).unwrap_or_default()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return Err(Gone),
+            }
+        }
+        Ok(())
+    }
+
+    /// The next request that has arrived whole.
+    pub(super) fn next_request(&mut self) -> Arrival {
+        match self.frames.next_frame() {
+            Ok(Some(body)) => match Request::decode(&body) {
+                Ok(request) => Arrival::Request(Box::new(request)),
+                Err(_) => Arrival::Nonsense,
+            },
+            Ok(None) => Arrival::Nothing,
+            Err(_) => Arrival::Nonsense,
+        }
+    }
+
+    /// Waits for a request, `patience` at most.
+    pub(super) fn wait_request(&mut self, patience: Option<Duration>) -> Result<Arrival, Gone> {
+        let deadline = patience.map(|patience| Instant::now() + patience);
+        loop {
+            match self.next_request() {
+                Arrival::Nothing => {}
+                arrival => return Ok(arrival),
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Ok(Arrival::Nothing);
+            }
+            poll::wait(&[Some((self.stream.as_fd(), PollFlags::POLLIN))], left);
+            self.receive()?;
+        }
+    }
+}

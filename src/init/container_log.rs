@@ -1,0 +1,158 @@
+//! Init's own standard output and error: the container's log. Written by a thread of its own, so
+//! that a log nobody reads holds a step up for a moment only, and then loses bytes that are counted.
+
+use std::{
+    collections::VecDeque,
+    io::Write,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::tee::Stream;
+
+/// Most bytes that wait to be written.
+const MAX_WAITING_BYTES: usize = 256 * 1024;
+/// A writer that makes no progress so long stands still: what comes is dropped until it moves.
+const STALL: Duration = Duration::from_secs(1);
+
+/// The log. Cheap to clone; every clone writes to the same.
+#[derive(Debug, Clone)]
+pub(super) struct ContainerLog(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// from writers --there is something--> to the thread
+    filled: Condvar,
+    /// from the thread --something was written--> to writers
+    drained: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: VecDeque<(Stream, Vec<u8>)>,
+    waiting_bytes: usize,
+    /// The thread has taken a piece and not yet written it.
+    writing: bool,
+    stalled: bool,
+    dropped_bytes: u64,
+}
+
+// === impl ContainerLog ===
+
+impl ContainerLog {
+    /// Starts the thread.
+    pub(super) fn start() -> std::io::Result<Self> {
+        let log = Self(Arc::default());
+        let thread_log = log.clone();
+        thread::Builder::new()
+            .name("log".to_owned())
+            .stack_size(super::STACK_BYTES)
+            .spawn(move || thread_log.write_forever())?;
+        Ok(log)
+    }
+
+    /// Queues bytes; waits while the queue is full, [`STALL`] at most.
+    pub(super) fn write(&self, stream: Stream, bytes: Vec<u8>) {
+        if bytes.is_empty() {
+            return;
+        }
+        let mut state = self.lock();
+        let deadline = Instant::now() + STALL;
+        while state.waiting_bytes >= MAX_WAITING_BYTES && !state.stalled {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                state.stalled = true;
+                break;
+            }
+            state = match self.0.drained.wait_timeout(state, left) {
+                Ok((state, _)) => state,
+                Err(poisoned) => poisoned.into_inner().0,
+            };
+        }
+        if state.stalled {
+            state.dropped_bytes = state.dropped_bytes.saturating_add(bytes.len() as u64);
+            return;
+        }
+        state.waiting_bytes += bytes.len();
+        state.waiting.push_back((stream, bytes));
+        drop(state);
+        self.0.filled.notify_one();
+    }
+
+    /// A line of init's own, on standard error.
+    pub(super) fn note(&self, text: &str) {
+        self.write(Stream::Err, format!("[ephemon-init] {text}\n").into_bytes());
+    }
+
+    /// Bytes that were dropped.
+    pub(super) fn dropped_bytes(&self) -> u64 {
+        self.lock().dropped_bytes
+    }
+
+    /// Waits until all is written, `patience` at most.
+    pub(super) fn flush(&self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        let mut state = self.lock();
+        while state.writing || !state.waiting.is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            state = match self.0.drained.wait_timeout(state, left) {
+                Ok((state, _)) => state,
+                Err(poisoned) => poisoned.into_inner().0,
+            };
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_forever(&self) {
+        let mut reported = 0;
+        loop {
+            let mut state = self.lock();
+            let (stream, mut bytes) = loop {
+                if let Some(piece) = state.waiting.pop_front() {
+                    break piece;
+                }
+                state = self.0.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+            };
+            state.waiting_bytes = state.waiting_bytes.saturating_sub(bytes.len());
+            state.writing = true;
+            if state.dropped_bytes > reported {
+                let lost = state.dropped_bytes - reported;
+                reported = state.dropped_bytes;
+                let note = format!(
+                    "[ephemon-init] {lost} bytes of output are missing before this line: \
+                     the reader of this log stood still\n"
+                );
+                bytes.splice(0..0, note.into_bytes());
+            }
+            drop(state);
+            let length = bytes.len() as u64;
+            let written = match stream {
+                Stream::Out => write_and_flush(&mut std::io::stdout().lock(), &bytes),
+                Stream::Err => write_and_flush(&mut std::io::stderr().lock(), &bytes),
+            };
+            let mut state = self.lock();
+            if written.is_err() {
+                // Nobody holds the other end: the output goes to the hook alone.
+                state.dropped_bytes = state.dropped_bytes.saturating_add(length);
+                reported = state.dropped_bytes;
+            }
+            state.writing = false;
+            state.stalled = false;
+            drop(state);
+            self.0.drained.notify_all();
+        }
+    }
+}
+
+fn write_and_flush(to: &mut impl Write, bytes: &[u8]) -> std::io::Result<()> {
+    to.write_all(bytes)?;
+    to.flush()
+}

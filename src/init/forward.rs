@@ -1,0 +1,208 @@
+//! Forwards TCP ports inside the pod: `ports: 8080:80` of a service is a listener on 8080 that
+//! connects to 80. Each direction is closed when its source is, the other goes on.
+
+use std::{
+    io,
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use super::STACK_BYTES;
+use crate::contract::{ErrorCode, Failure, Forward};
+
+/// Most forwarded ports of a container.
+const MAX_PORTS: usize = 64;
+/// Most connections at a time; one more is closed at once.
+const MAX_CONNECTIONS: usize = 256;
+/// How long the target may take to accept.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pause when no connection can be accepted, for want of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The container's forwarders.
+#[derive(Debug, Default)]
+pub(super) struct Forwards {
+    ports: AtomicUsize,
+    connections: Arc<AtomicUsize>,
+}
+
+/// One of a limited number, given back when dropped.
+#[derive(Debug)]
+pub(super) struct Slot(Arc<AtomicUsize>);
+
+// === impl Slot ===
+
+impl Slot {
+    /// Takes one of `limit`, if any is left.
+    pub(super) fn take(count: &Arc<AtomicUsize>, limit: usize) -> Option<Self> {
+        count
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
+                (taken < limit).then_some(taken + 1)
+            })
+            .ok()?;
+        Some(Self(Arc::clone(count)))
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+// === impl Forwards ===
+
+impl Forwards {
+    /// Starts all of them, or none.
+    pub(super) fn start(&self, asked: &[Forward]) -> Result<(), Failure> {
+        let count = self.ports.load(Ordering::Relaxed) + asked.len();
+        if count > MAX_PORTS {
+            return Err(Failure::new(
+                ErrorCode::Busy,
+                format!("more than {MAX_PORTS} ports to forward"),
+            ));
+        }
+        let listeners = asked.iter().map(listen).collect::<Result<Vec<_>, _>>()?;
+        for (listener, to) in listeners {
+            let connections = Arc::clone(&self.connections);
+            spawn("forward", move || accept_forever(&listener, to, &connections))
+                .map_err(|error| Failure::new(ErrorCode::System, format!("no thread: {error}")))?;
+        }
+        self.ports.store(count, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+fn listen(asked: &Forward) -> Result<(TcpListener, SocketAddr), Failure> {
+    let address = |text: &str| {
+        text.parse::<SocketAddr>()
+            .map_err(|_| Failure::new(ErrorCode::Protocol, format!("{text:?} is not ADDRESS:PORT")))
+    };
+    let (on, to) = (address(&asked.listen)?, address(&asked.to)?);
+    let listener = TcpListener::bind(on).map_err(|error| {
+        let code = match error.raw_os_error() {
+            Some(number) if number == nix::errno::Errno::EADDRINUSE as i32 => {
+                ErrorCode::AddressInUse
+            }
+            _ => ErrorCode::System,
+        };
+        Failure::new(code, format!("cannot listen on {on}: {error}"))
+    })?;
+    Ok((listener, to))
+}
+
+fn accept_forever(listener: &TcpListener, to: SocketAddr, connections: &Arc<AtomicUsize>) {
+    loop {
+        match listener.accept() {
+            Ok((client, _)) => {
+                if let Some(slot) = Slot::take(connections, MAX_CONNECTIONS) {
+                    // Without a thread the connection closes.
+                    drop(spawn("forward", move || {
+                        join(client, to);
+                        drop(slot);
+                    }));
+                }
+            }
+            Err(_) => thread::sleep(ACCEPT_PAUSE),
+        }
+    }
+}
+
+/// Joins a client with the target until both directions are closed.
+fn join(client: TcpStream, to: SocketAddr) {
+    let Ok(server) = TcpStream::connect_timeout(&to, CONNECT_TIMEOUT) else { return };
+    for stream in [&client, &server] {
+        // Small writes pass at once; if this fails they pass later.
+        drop(stream.set_nodelay(true));
+    }
+    let (Ok(client_half), Ok(server_half)) = (client.try_clone(), server.try_clone()) else {
+        return;
+    };
+    let answers = spawn("forward", move || pump(server_half, client_half));
+    if answers.is_ok() {
+        pump(client, server);
+    }
+    // The slot is held by this thread alone; the other has its own end.
+    if let Ok(answers) = answers {
+        drop(answers.join());
+    }
+}
+
+fn pump(mut from: TcpStream, mut to: TcpStream) {
+    // However it ended, `to` will get no more, and nobody will read more of `from`.
+    drop(io::copy(&mut from, &mut to));
+    drop(to.shutdown(Shutdown::Write));
+    drop(from.shutdown(Shutdown::Read));
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<thread::JoinHandle<()>> {
+    thread::Builder::new().name(name.to_owned()).stack_size(STACK_BYTES).spawn(work)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use super::*;
+
+    fn forward_to(to: SocketAddr) -> SocketAddr {
+        let free = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let listen = free.local_addr().expect("an address");
+        drop(free);
+        let asked = Forward { listen: listen.to_string(), to: to.to_string() };
+        Forwards::default().start(&[asked]).expect("started");
+        listen
+    }
+
+    #[test]
+    fn an_answer_comes_after_the_question_was_closed() {
+        let target = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let forward = forward_to(target.local_addr().expect("an address"));
+        let server = thread::spawn(move || {
+            let (mut stream, _) = target.accept().expect("a connection");
+            let mut question = Vec::new();
+            stream.read_to_end(&mut question).expect("the question");
+            stream.write_all(&question.repeat(2)).expect("the answer");
+        });
+        let mut stream = TcpStream::connect(forward).expect("connected");
+        stream.write_all(b"ping").expect("written");
+        stream.shutdown(Shutdown::Write).expect("half closed");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).expect("the answer");
+        assert_eq!(answer, b"pingping");
+        server.join().expect("no panic");
+    }
+
+    #[test]
+    fn a_target_that_is_not_there_closes_the_connection() {
+        let gone = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let forward = forward_to(gone.local_addr().expect("an address"));
+        drop(gone);
+        let mut stream = TcpStream::connect(forward).expect("connected");
+        assert_eq!(stream.read(&mut [0; 1]).unwrap_or(0), 0);
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_said_to_be() {
+        let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let listen = taken.local_addr().expect("an address").to_string();
+        let asked = Forward { listen, to: "127.0.0.1:1".to_owned() };
+        let failure = Forwards::default().start(&[asked]).expect_err("a failure");
+        assert_eq!(failure.code, ErrorCode::AddressInUse);
+    }
+
+    #[test]
+    fn slots_are_given_back() {
+        let count = Arc::default();
+        let first = Slot::take(&count, 1);
+        assert!(first.is_some());
+        assert!(Slot::take(&count, 1).is_none());
+        drop(first);
+        assert!(Slot::take(&count, 1).is_some());
+    }
+}

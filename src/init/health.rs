@@ -1,0 +1,190 @@
+//! Health checks: a command or a TCP connection, again and again, until it succeeds or has failed
+//! often enough.
+
+use std::{
+    io::Read,
+    net::{SocketAddr, TcpStream},
+    os::fd::AsFd,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use nix::{poll::PollFlags, sys::signal::Signal};
+
+use super::{
+    command,
+    connection::{Arrival, Connection, Gone},
+    poll,
+    reaper::Process,
+    supervisor::Supervisor,
+};
+use crate::contract::{Command, End, Health, HealthReport, Probe, Run, StepKind};
+
+/// Most bytes of a probe's output that are reported.
+const MAX_TEXT_BYTES: usize = 4096;
+/// Shortest time between two probes.
+const MIN_INTERVAL: Duration = Duration::from_millis(10);
+/// Shortest time that a probe is given.
+const MIN_TIMEOUT: Duration = Duration::from_millis(10);
+
+/// What counts of the probes so far. Pure.
+#[derive(Debug)]
+struct Tally {
+    retries: u32,
+    start_period: Duration,
+    failures: u32,
+    probes: u32,
+}
+
+/// Probes until the answer is known. Stops when the hook goes away.
+pub(super) fn check(
+    supervisor: &Supervisor,
+    health: &Health,
+    client: &mut Connection,
+) -> Result<HealthReport, Gone> {
+    let millis = |millis: u32| Duration::from_millis(millis.into());
+    let started = Instant::now();
+    let timeout = millis(health.timeout_ms).max(MIN_TIMEOUT);
+    let mut tally = Tally {
+        retries: health.retries,
+        start_period: millis(health.start_period_ms),
+        failures: 0,
+        probes: 0,
+    };
+    let mut text = String::new();
+    loop {
+        let result = match &health.probe {
+            Probe::Tcp(address) => connect(address, timeout),
+            Probe::Command(command) => execute(supervisor, command, timeout),
+        };
+        let healthy = result.is_ok();
+        if let Err(why) = result {
+            text = why;
+        }
+        if let Some(healthy) = tally.count(healthy, started.elapsed()) {
+            return Ok(HealthReport { healthy, probes: tally.probes, text });
+        }
+        // Any request now is out of place; so is silence for ever.
+        match client.wait_request(Some(millis(health.interval_ms).max(MIN_INTERVAL)))? {
+            Arrival::Nothing => {}
+            Arrival::Request(_) | Arrival::Nonsense => return Err(Gone),
+        }
+    }
+}
+
+// === impl Tally ===
+
+impl Tally {
+    /// Counts a probe; the answer, if it is known now.
+    fn count(&mut self, healthy: bool, elapsed: Duration) -> Option<bool> {
+        self.probes = self.probes.saturating_add(1);
+        if healthy {
+            return Some(true);
+        }
+        if elapsed >= self.start_period {
+            self.failures += 1;
+        }
+        (self.failures >= self.retries.max(1)).then_some(false)
+    }
+}
+
+fn connect(address: &str, timeout: Duration) -> Result<(), String> {
+    let address: SocketAddr =
+        address.parse().map_err(|_| format!("{address:?} is not ADDRESS:PORT"))?;
+    match TcpStream::connect_timeout(&address, timeout) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("{address}: {error}")),
+    }
+}
+
+fn execute(supervisor: &Supervisor, command: &Command, timeout: Duration) -> Result<(), String> {
+    let run = Run {
+        command: command.clone(),
+        env: Vec::new(),
+        prepend_path: Vec::new(),
+        cwd: None,
+        user: None,
+        name: String::new(),
+        kind: StepKind::Internal,
+        id: None,
+        traceparent: None,
+        ends_container: false,
+    };
+    let mut prepared = command::prepare(&run).map_err(|failure| failure.text)?;
+    prepared.process.stdout(Stdio::piped()).stderr(Stdio::null());
+    let process = supervisor.reaper.spawn(&mut prepared.process);
+    let mut process = process.map_err(|error| prepared.failure(&error).text)?;
+    let output = read_to_end(&mut process, Instant::now() + timeout);
+    let end = process.outcome().map(|outcome| outcome.end);
+    match end {
+        Some(End::Code(0)) => Ok(()),
+        Some(End::Code(code)) => Err(format!("exit code {code}: {output}")),
+        Some(End::Signal(number)) => Err(format!("ended by signal {number}: {output}")),
+        None => {
+            process.signal(Signal::SIGKILL);
+            Err(format!("no answer within {timeout:?}: {output}"))
+        }
+    }
+}
+
+/// Reads the probe's output until it ended or its time is over; the beginning is kept.
+fn read_to_end(process: &mut Process, deadline: Instant) -> String {
+    let mut output = Vec::new();
+    let mut buffer = [0; 1024];
+    while process.outcome().is_none() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        let ready = poll::wait(
+            &[
+                process.stdout.as_ref().map(|out| (out.as_fd(), PollFlags::POLLIN)),
+                Some((process.ended_rx.as_fd(), PollFlags::POLLIN)),
+            ],
+            Some(left),
+        );
+        if ready.first().is_some_and(|flags| !flags.is_empty()) {
+            match process.stdout.as_mut().map(|out| out.read(&mut buffer)) {
+                Some(Ok(count)) if count > 0 => {
+                    output.extend_from_slice(buffer.get(..count).unwrap_or_default());
+                    output.truncate(MAX_TEXT_BYTES);
+                }
+                _ => process.stdout = None,
+            }
+        }
+    }
+    String::from_utf8_lossy(&output).trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally(retries: u32, start_period_ms: u64) -> Tally {
+        let start_period = Duration::from_millis(start_period_ms);
+        Tally { retries, start_period, failures: 0, probes: 0 }
+    }
+
+    #[test]
+    fn one_success_is_healthy_and_enough_failures_are_not() {
+        let mut tally = tally(3, 0);
+        let now = Duration::from_secs(1);
+        assert_eq!(tally.count(false, now), None);
+        assert_eq!(tally.count(false, now), None);
+        assert_eq!(tally.count(false, now), Some(false));
+        assert_eq!(tally.probes, 3);
+        assert_eq!(tally.count(true, now), Some(true));
+    }
+
+    #[test]
+    fn failures_in_the_start_period_do_not_count() {
+        let mut tally = tally(1, 5000);
+        assert_eq!(tally.count(false, Duration::from_secs(4)), None);
+        assert_eq!(tally.count(false, Duration::from_secs(5)), Some(false));
+    }
+
+    #[test]
+    fn no_retries_means_one() {
+        assert_eq!(tally(0, 0).count(false, Duration::ZERO), Some(false));
+    }
+}

@@ -1,0 +1,132 @@
+//! The container's journal in the shared volume: append only, bounded, never a reason for a step to
+//! fail. The file is opened once, before any step could put something else in its place.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
+
+use nix::fcntl::OFlag;
+
+use crate::contract::{JOURNAL_MAX_BYTES, Record};
+
+/// An open journal, or what is left of one that could not be opened: a count.
+#[derive(Debug)]
+pub(super) struct Journal(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    file: Option<File>,
+    bytes: u64,
+    dropped: u64,
+}
+
+// === impl Journal ===
+
+impl Journal {
+    /// Opens the file for appending. Neither a link nor a pipe that stands there is followed.
+    pub(super) fn open(path: &Path) -> std::io::Result<Self> {
+        let file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o644)
+            .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).bits())
+            .open(path)?;
+        let metadata = file.metadata()?;
+        if !metadata.file_type().is_file() {
+            return Err(std::io::Error::other("not a regular file"));
+        }
+        Ok(Self(Mutex::new(State { file: Some(file), bytes: metadata.len(), dropped: 0 })))
+    }
+
+    /// A journal that only counts what it would have held.
+    pub(super) fn none() -> Self {
+        Self(Mutex::new(State { file: None, bytes: 0, dropped: 0 }))
+    }
+
+    /// Appends a record, in one write, or counts it.
+    pub(super) fn append(&self, record: &Record) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = |line: &Vec<u8>| state.bytes + line.len() as u64 <= JOURNAL_MAX_BYTES;
+        let line = record.to_line().filter(fits);
+        let written = match (line, &state.file) {
+            (Some(line), Some(file)) => {
+                let mut file = file;
+                file.write_all(&line).is_ok().then_some(line.len() as u64)
+            }
+            _ => None,
+        };
+        match written {
+            Some(bytes) => state.bytes += bytes,
+            None => state.dropped += 1,
+        }
+    }
+
+    /// Records that could not be written.
+    pub(super) fn dropped(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).dropped
+    }
+}
+
+/// Makes a directory that any user's container may write to, if it is not there.
+pub(super) fn make_shared_directory(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    match fs::create_dir(path) {
+        // By a second call: the first is subject to the umask.
+        Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(0o1777)),
+        Err(_) if path.is_dir() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(text: &str) -> Record {
+        Record::ContainerStarted { at_ns: 1, container: text.to_owned(), pid: 1, uid: 0 }
+    }
+
+    #[test]
+    fn records_are_lines_that_can_be_read_back() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("job.jsonl");
+        let journal = Journal::open(&path).expect("a journal");
+        journal.append(&record("job"));
+        journal.append(&record("job"));
+        let text = fs::read(&path).expect("the file");
+        let read: Vec<_> = text.split_inclusive(|b| *b == b'\n').map(Record::from_line).collect();
+        assert_eq!(read, [Some(record("job")), Some(record("job"))]);
+    }
+
+    #[test]
+    fn a_full_journal_drops_and_counts() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("job.jsonl");
+        let journal = Journal::open(&path).expect("a journal");
+        for _ in 0..300 {
+            journal.append(&record(&"x".repeat(4000)));
+        }
+        let bytes = fs::metadata(&path).expect("the file").len();
+        assert!(bytes <= JOURNAL_MAX_BYTES, "{bytes}");
+        assert!(journal.dropped() > 0);
+    }
+
+    #[test]
+    fn a_record_that_is_too_long_is_dropped_and_counted() {
+        let journal = Journal::none();
+        journal.append(&record(&"x".repeat(9000)));
+        assert_eq!(journal.dropped(), 1);
+    }
+
+    #[test]
+    fn a_link_in_the_journals_place_is_refused() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("job.jsonl");
+        std::os::unix::fs::symlink("/dev/null", &path).expect("a link");
+        assert!(Journal::open(&path).is_err());
+    }
+}

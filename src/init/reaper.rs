@@ -1,0 +1,215 @@
+//! Every process that ends is reaped here: our steps with their exact exit and usage, and as
+//! process 1 (or subreaper) the orphans that nobody else waits for.
+
+use std::{
+    collections::HashMap,
+    fs,
+    io::{self, PipeReader, PipeWriter},
+    os::unix::process::{CommandExt, ExitStatusExt},
+    process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use nix::{
+    errno::Errno,
+    sys::{
+        signal::{Signal, killpg},
+        wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid},
+    },
+    unistd::Pid,
+};
+use wait4::Wait4;
+
+use super::clock::now_ns;
+use crate::contract::{End, ProcessUsage};
+
+/// The children that someone waits for.
+#[derive(Debug, Default)]
+pub(super) struct Reaper(Mutex<HashMap<i32, Known>>);
+
+#[derive(Debug)]
+struct Known {
+    child: Child,
+    slot: Arc<Mutex<Option<Outcome>>>,
+    /// Closed when the outcome is in the slot.
+    ended_tx: PipeWriter,
+}
+
+/// A child that was started. Dropping this does not end it.
+#[derive(Debug)]
+pub(super) struct Process {
+    /// Its process id, and that of its group.
+    pub pid: Pid,
+    /// Its standard output, if it was piped.
+    pub stdout: Option<ChildStdout>,
+    /// Its standard error, if it was piped.
+    pub stderr: Option<ChildStderr>,
+    /// Readable (at its end) once the process has ended.
+    pub ended_rx: PipeReader,
+    slot: Arc<Mutex<Option<Outcome>>>,
+}
+
+/// How a child ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Outcome {
+    /// Its exit.
+    pub end: End,
+    /// What it used.
+    pub usage: ProcessUsage,
+    /// When, by a clock that nobody sets.
+    pub at: Instant,
+    /// When, nanoseconds since 1970.
+    pub at_ns: u64,
+}
+
+// === impl Reaper ===
+
+impl Reaper {
+    /// Starts a process in a group of its own, with an empty standard input.
+    pub(super) fn spawn(&self, command: &mut Command) -> io::Result<Process> {
+        let (ended_rx, ended_tx) = io::pipe()?;
+        let slot = Arc::new(Mutex::new(None));
+        // Held until the child is known: it may end before we are back.
+        let mut known = self.lock();
+        let mut child = command.stdin(Stdio::null()).process_group(0).spawn()?;
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let raw = i32::try_from(child.id()).map_err(io::Error::other)?;
+        known.insert(raw, Known { child, slot: Arc::clone(&slot), ended_tx });
+        Ok(Process { pid: Pid::from_raw(raw), stdout, stderr, ended_rx, slot })
+    }
+
+    /// Reaps all that have ended. Called for every SIGCHLD.
+    pub(super) fn reap(&self) {
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        loop {
+            // Looked at, not yet reaped: its id stays taken until we hold the lock.
+            match waitid(Id::All, flags) {
+                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return,
+                Ok(status) => {
+                    let Some(pid) = status.pid() else { return };
+                    self.reap_one(pid);
+                }
+                Err(Errno::EINTR) => {}
+                // It ended by a real-time signal, which has no name: find it another way.
+                Err(_) => {
+                    if !self.reap_unnamed() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn reap_one(&self, pid: Pid) {
+        let mut known = self.lock();
+        match known.remove(&pid.as_raw()) {
+            Some(entry) => entry.settle(),
+            // An orphan: nobody wants to know how it ended.
+            None => {
+                waitpid(pid, Some(WaitPidFlag::WNOHANG)).ok();
+            }
+        }
+    }
+
+    /// Reaps our dead children as `/proc` lists them; whether there were any.
+    fn reap_unnamed(&self) -> bool {
+        let Ok(entries) = fs::read_dir("/proc") else { return false };
+        let me = std::process::id().to_string();
+        let dead: Vec<i32> = entries
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .filter(|pid: &i32| {
+                fs::read(format!("/proc/{pid}/stat")).is_ok_and(|stat| is_dead_child(&stat, &me))
+            })
+            .collect();
+        for pid in &dead {
+            self.reap_one(Pid::from_raw(*pid));
+        }
+        !dead.is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<i32, Known>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Known ===
+
+impl Known {
+    /// Reaps the child, which has ended, and tells.
+    fn settle(self) {
+        let outcome = match self.child.wait4() {
+            Ok(used) => Outcome {
+                end: end_of(used.status),
+                usage: ProcessUsage {
+                    user_us: micros(used.rusage.utime),
+                    system_us: micros(used.rusage.stime),
+                    max_rss_bytes: used.rusage.maxrss,
+                },
+                at: Instant::now(),
+                at_ns: now_ns(),
+            },
+            // Cannot be: it is our child and has ended. Say "killed" rather than wait for ever.
+            Err(_) => Outcome {
+                end: End::Signal(9),
+                usage: ProcessUsage::default(),
+                at: Instant::now(),
+                at_ns: now_ns(),
+            },
+        };
+        *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+        drop(self.ended_tx);
+    }
+}
+
+// === impl Process ===
+
+impl Process {
+    /// How it ended, if it has.
+    pub(super) fn outcome(&self) -> Option<Outcome> {
+        *self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Signals its group. A group that is gone needs none.
+    pub(super) fn signal(&self, signal: Signal) {
+        signal_group(self.pid, signal);
+    }
+}
+
+/// Signals a process group; one that is gone needs none.
+pub(super) fn signal_group(group: Pid, signal: Signal) {
+    // ESRCH: it ended meanwhile. EPERM: its processes became someone else, and only they can end it.
+    killpg(group, signal).ok();
+}
+
+fn end_of(status: ExitStatus) -> End {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => End::Code(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
+        (None, signal) => End::Signal(signal.and_then(|n| u8::try_from(n).ok()).unwrap_or(9)),
+    }
+}
+
+fn micros(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Whether `/proc/PID/stat` is that of a zombie whose parent is `me`. The name before it is in
+/// parentheses and may hold anything.
+fn is_dead_child(stat: &[u8], me: &str) -> bool {
+    let after = stat.rsplit(|byte| *byte == b')').next().unwrap_or_default();
+    let mut fields = after.split(|byte| *byte == b' ').skip(1);
+    fields.next() == Some(b"Z") && fields.next() == Some(me.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_zombie_child_is_told_by_its_stat() {
+        assert!(is_dead_child(b"7 (a b) c) Z 42 7 7", "42"));
+        assert!(!is_dead_child(b"7 (a) S 42 7 7", "42"));
+        assert!(!is_dead_child(b"7 (a) Z 41 7 7", "42"));
+        assert!(!is_dead_child(b"", "42"));
+    }
+}

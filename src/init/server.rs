@@ -1,0 +1,230 @@
+//! The socket: who may speak, and one conversation after the other with each of them.
+
+use std::{
+    fs, io,
+    os::unix::{
+        fs::PermissionsExt,
+        net::{UnixListener, UnixStream},
+    },
+    path::Path,
+    sync::{Arc, atomic::AtomicUsize},
+    thread,
+    time::Duration,
+};
+
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+
+use super::{
+    STACK_BYTES, command,
+    connection::{Arrival, Connection, Gone},
+    files,
+    forward::Slot,
+    health, step,
+    supervisor::Supervisor,
+};
+use crate::contract::{
+    ErrorCode, Failure, Hello, PROTOCOL_VERSION, Reply, Request, Run, Stop, Welcome,
+};
+
+/// Most connections at a time; one more hears that it is one too many.
+const MAX_CONNECTIONS: usize = 64;
+/// A peer that has not shown its token after so long is no hook.
+const HELLO_PATIENCE: Duration = Duration::from_secs(5);
+/// Pause when no connection can be accepted, for want of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long what a finished container still runs may take to end.
+const LAST_GRACE: Duration = Duration::from_secs(2);
+
+/// Binds the socket beside its place, opens it to all users, and moves it there: whoever sees it can
+/// connect to it. The token decides who may speak.
+pub(super) fn bind(path: &Path) -> io::Result<UnixListener> {
+    let beside = path.with_extension("new");
+    for stale in [&beside, path] {
+        match fs::remove_file(stale) {
+            Err(error) if error.raw_os_error() != Some(nix::errno::Errno::ENOENT as i32) => {
+                return Err(error);
+            }
+            _ => {}
+        }
+    }
+    let listener = UnixListener::bind(&beside)?;
+    fs::set_permissions(&beside, fs::Permissions::from_mode(0o666))?;
+    fs::rename(&beside, path)?;
+    Ok(listener)
+}
+
+/// Accepts connections until the process ends.
+pub(super) fn accept_forever(listener: &UnixListener, supervisor: &Arc<Supervisor>) {
+    let connections = Arc::new(AtomicUsize::new(0));
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => accept(stream, supervisor, &connections),
+            Err(_) => thread::sleep(ACCEPT_PAUSE),
+        }
+    }
+}
+
+fn accept(stream: UnixStream, supervisor: &Arc<Supervisor>, connections: &Arc<AtomicUsize>) {
+    let Ok(mut connection) = Connection::new(stream) else { return };
+    let Some(slot) = Slot::take(connections, MAX_CONNECTIONS) else {
+        let failure =
+            Failure::new(ErrorCode::Busy, format!("{MAX_CONNECTIONS} connections are open"));
+        // It goes away either way.
+        connection.queue(&Reply::Error(failure)).ok();
+        return;
+    };
+    let supervisor = Arc::clone(supervisor);
+    // Without a thread the connection closes, and the hook tries again or says so.
+    drop(thread::Builder::new().name("hook".to_owned()).stack_size(STACK_BYTES).spawn(move || {
+        // A peer that is gone has ended what it had asked for.
+        converse(&supervisor, &mut connection).ok();
+        drop(slot);
+    }));
+}
+
+fn converse(supervisor: &Arc<Supervisor>, client: &mut Connection) -> Result<(), Gone> {
+    match greet(supervisor, client)? {
+        Ok(welcome) => client.reply(&Reply::Welcome(welcome))?,
+        Err(failure) => return client.reply(&Reply::Error(failure)),
+    }
+    client.trust();
+    loop {
+        match client.wait_request(None)? {
+            Arrival::Request(request) => answer(supervisor, client, *request)?,
+            Arrival::Nothing => {}
+            Arrival::Nonsense => {
+                let failure = Failure::new(ErrorCode::Protocol, "this frame is not a request");
+                return client.reply(&Reply::Error(failure));
+            }
+        }
+    }
+}
+
+fn greet(
+    supervisor: &Supervisor,
+    client: &mut Connection,
+) -> Result<Result<Welcome, Failure>, Gone> {
+    let hello = match client.wait_request(Some(HELLO_PATIENCE))? {
+        Arrival::Request(request) => match *request {
+            Request::Hello(hello) => hello,
+            _ => return Ok(Err(Failure::new(ErrorCode::Protocol, "say hello first"))),
+        },
+        Arrival::Nonsense => {
+            return Ok(Err(Failure::new(ErrorCode::Protocol, "this frame is not a request")));
+        }
+        Arrival::Nothing => return Err(Gone),
+    };
+    Ok(admit(supervisor, client, &hello))
+}
+
+fn admit(supervisor: &Supervisor, client: &Connection, hello: &Hello) -> Result<Welcome, Failure> {
+    let config = &supervisor.config;
+    if let Some(allowed) = config.peer_uid {
+        let peer = getsockopt(&client.interest().0, PeerCredentials).map_err(|error| {
+            Failure::new(ErrorCode::Unauthorized, format!("cannot tell who you are: {error}"))
+        })?;
+        if ![allowed, supervisor.uid, 0].contains(&peer.uid()) {
+            let text = format!("uid {} may not use this socket", peer.uid());
+            return Err(Failure::new(ErrorCode::Unauthorized, text));
+        }
+    }
+    if !config.token.admits(&hello.token) {
+        return Err(Failure::new(ErrorCode::Unauthorized, "the token is not this container's"));
+    }
+    if hello.version != PROTOCOL_VERSION {
+        let text = format!("you speak version {}, I speak {PROTOCOL_VERSION}", hello.version);
+        return Err(Failure::new(ErrorCode::Version, text));
+    }
+    Ok(Welcome {
+        version: PROTOCOL_VERSION,
+        pid: std::process::id(),
+        uid: supervisor.uid,
+        gid: supervisor.gid,
+        alpine: is_alpine(Path::new("/etc")),
+        shell: command::has_shell(),
+        started_at_ns: supervisor.started_at_ns,
+    })
+}
+
+fn answer(
+    supervisor: &Arc<Supervisor>,
+    client: &mut Connection,
+    request: Request,
+) -> Result<(), Gone> {
+    let done = |result: Result<(), Failure>| match result {
+        Ok(()) => Reply::Done,
+        Err(failure) => Reply::Error(failure),
+    };
+    let system = |error: String| Failure::new(ErrorCode::System, error);
+    let reply = match request {
+        Request::Hello(_) => Reply::Error(Failure::new(ErrorCode::Protocol, "we have met")),
+        // The step ended before its signal came.
+        Request::Signal(_) => return Ok(()),
+        Request::Run(run) => return answer_run(supervisor, client, &run),
+        Request::Stop(Stop { grace_ms }) => {
+            client.reply(&Reply::Done)?;
+            supervisor.stop(Duration::from_millis(grace_ms.into()));
+            return Err(Gone);
+        }
+        Request::Mask(values) => {
+            let added = supervisor.masks.add(values.iter().map(String::as_bytes));
+            done(added.map_err(|error| Failure::new(ErrorCode::Busy, error.to_string())))
+        }
+        Request::Health(asked) => Reply::Health(health::check(supervisor, &asked, client)?),
+        Request::Hosts(entries) => {
+            let replaced = supervisor.hosts.replace(&entries);
+            done(replaced.map_err(|error| system(error.to_string())))
+        }
+        Request::Links(links) => done(files::link(&links)),
+        Request::WriteFile(file) => done(files::write(&file)),
+        Request::Forward(asked) => done(supervisor.forwards.start(&asked)),
+        Request::Status => Reply::Status(supervisor.status()),
+    };
+    client.reply(&reply)
+}
+
+fn answer_run(
+    supervisor: &Arc<Supervisor>,
+    client: &mut Connection,
+    run: &Run,
+) -> Result<(), Gone> {
+    let ended = step::run(supervisor, run, Some(client));
+    let (reply, exit_code) = match ended {
+        Ok(exit) => (Reply::Exit(exit), exit.end.exit_code()),
+        Err(failure) => {
+            let exit_code = failure.code.exit_code();
+            (Reply::Error(failure), exit_code)
+        }
+    };
+    let told = client.reply(&reply);
+    if run.ends_container {
+        supervisor.finish(exit_code, LAST_GRACE);
+    }
+    told
+}
+
+fn is_alpine(etc: &Path) -> bool {
+    etc.join("alpine-release").exists()
+        || fs::read_to_string(etc.join("os-release")).is_ok_and(|text| {
+            text.lines().any(|line| matches!(line, "ID=alpine" | "ID=\"alpine\""))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alpine_is_told_by_either_file() {
+        let etc = tempfile::tempdir().expect("a directory");
+        assert!(!is_alpine(etc.path()));
+        fs::write(etc.path().join("os-release"), "NAME=x\nID=debian\nID_LIKE=alpine\n")
+            .expect("a file");
+        assert!(!is_alpine(etc.path()));
+        fs::write(etc.path().join("os-release"), "ID=alpine\n").expect("a file");
+        assert!(is_alpine(etc.path()));
+        fs::remove_file(etc.path().join("os-release")).expect("removed");
+        fs::write(etc.path().join("alpine-release"), "3\n").expect("a file");
+        assert!(is_alpine(etc.path()));
+    }
+}

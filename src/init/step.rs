@@ -1,0 +1,372 @@
+//! One step from start to end: its output to the hook as it came and to the container's log masked,
+//! signals from the hook to its process group, its exit and use to the journal.
+
+use std::{
+    io::{ErrorKind, Read},
+    os::fd::AsFd,
+    process::Stdio,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    fcntl::{FcntlArg, OFlag, fcntl},
+    poll::PollFlags,
+    sys::signal::Signal,
+};
+
+use super::{
+    clock::nanos,
+    command,
+    connection::{Arrival, Connection},
+    poll,
+    reaper::{Outcome, Process},
+    supervisor::Supervisor,
+    tee::{Stream, Tee},
+};
+use crate::contract::{
+    self, Chunk, Exit, Failure, MAX_CHUNK_BYTES, Record, Reply, Request, Run, SignalStep, Started,
+};
+
+/// After the main process ended: its output is over when nothing came for so long, though a process
+/// it left behind holds it open. What the main process wrote is in the pipe and always read.
+const QUIET: Duration = Duration::from_millis(200);
+/// And however much comes, so long after its end.
+const LINGER: Duration = Duration::from_secs(2);
+/// From SIGTERM to SIGKILL when the hook is gone.
+const ORPHANED: Duration = Duration::from_secs(2);
+
+/// A step that runs.
+struct Running<'a> {
+    supervisor: &'a Supervisor,
+    process: Process,
+    tee: Tee,
+    client: Option<&'a mut Connection>,
+    kill_at: Option<Instant>,
+    cancelled: bool,
+    /// Since when nothing was read though we were ready to.
+    quiet_since: Instant,
+    /// The pipes were looked at after the process ended, and were empty.
+    drained: bool,
+    buffer: Vec<u8>,
+}
+
+/// Runs a step to its end. `client` hears of it, if there is one; when it goes away, or says what
+/// makes no sense, the step is ended.
+pub(super) fn run(
+    supervisor: &Arc<Supervisor>,
+    run: &Run,
+    mut client: Option<&mut Connection>,
+) -> Result<Exit, Failure> {
+    let prepared = &mut command::prepare(run)?;
+    let before = supervisor.cgroup.read();
+    let started = Instant::now();
+    let (number, process) = supervisor.start_step(&run.name, || {
+        let pipe = |process: &mut std::process::Command| {
+            supervisor.reaper.spawn(process.stdout(Stdio::piped()).stderr(Stdio::piped()))
+        };
+        match pipe(&mut prepared.process) {
+            Err(error) if error.raw_os_error() == Some(nix::errno::Errno::ENOEXEC as i32) => {
+                pipe(&mut prepared.by_shell()).map_err(|_| prepared.failure(&error))
+            }
+            Err(error) => Err(prepared.failure(&error)),
+            Ok(process) => Ok(process),
+        }
+    })?;
+    let started_at_ns = super::clock::now_ns();
+    let pid = process.pid.as_raw().unsigned_abs();
+    supervisor.journal.append(&Record::StepStarted {
+        at_ns: started_at_ns,
+        step: number,
+        name: Record::text(&run.name),
+        kind: run.kind,
+        id: run.id.as_deref().map(Record::text),
+        traceparent: run.traceparent.as_deref().map(Record::text),
+        pid,
+    });
+    let hello = Reply::Started(Started { pid, step: number, at_ns: started_at_ns });
+    let asked_for = client.is_some();
+    client = client.and_then(|client| client.queue(&hello).is_ok().then_some(client));
+    let orphan = asked_for && client.is_none();
+    let mut running = Running {
+        supervisor,
+        process,
+        tee: Tee::new(supervisor.masks.clone()),
+        client,
+        kill_at: None,
+        cancelled: false,
+        quiet_since: Instant::now(),
+        drained: false,
+        buffer: vec![0; MAX_CHUNK_BYTES],
+    };
+    if orphan {
+        running.client_is_gone();
+    }
+    let (outcome, left_open) = running.follow();
+    let stopped = supervisor.end_step(number);
+    let exit = Exit {
+        end: outcome.end,
+        cancelled: running.cancelled || stopped,
+        left_open,
+        started_at_ns,
+        ended_at_ns: outcome.at_ns,
+        duration_ns: nanos(outcome.at.saturating_duration_since(started)),
+        process: outcome.usage,
+        cgroup: supervisor.cgroup.read().since(&before),
+    };
+    supervisor.journal.append(&Record::StepEnded {
+        at_ns: exit.ended_at_ns,
+        step: number,
+        duration_ns: exit.duration_ns,
+        end: exit.end,
+        cancelled: exit.cancelled,
+        process: exit.process,
+        cgroup: exit.cgroup,
+    });
+    if left_open {
+        let Running { process, tee, .. } = running;
+        keep_open(supervisor, process, tee);
+    }
+    Ok(exit)
+}
+
+// === impl Running ===
+
+impl Running<'_> {
+    /// Moves output and signals until the step is over. Returns how it ended and whether its output
+    /// is still held open.
+    fn follow(&mut self) -> (Outcome, bool) {
+        self.make_nonblocking();
+        loop {
+            let outcome = self.process.outcome();
+            if let Some(outcome) = outcome
+                && let Some(left_open) = self.is_over(&outcome)
+            {
+                self.finish(left_open);
+                return (outcome, left_open);
+            }
+            let patience = self.patience(outcome.as_ref());
+            let reading = !self.client.as_ref().is_some_and(|client| client.is_full());
+            let read = |fd| reading.then_some((fd, PollFlags::POLLIN));
+            let ready = poll::wait(
+                &[
+                    self.process.stdout.as_ref().and_then(|out| read(out.as_fd())),
+                    self.process.stderr.as_ref().and_then(|err| read(err.as_fd())),
+                    // At its end it is readable for ever.
+                    outcome.is_none().then(|| (self.process.ended_rx.as_fd(), PollFlags::POLLIN)),
+                    self.client.as_ref().map(|client| client.interest()),
+                ],
+                patience,
+            );
+            let is_ready = |at: usize| ready.get(at).is_some_and(|flags| !flags.is_empty());
+            if is_ready(3) {
+                self.serve_client();
+            }
+            if is_ready(0) {
+                self.read(Stream::Out);
+            }
+            if is_ready(1) {
+                self.read(Stream::Err);
+            }
+            if !reading {
+                self.quiet_since = Instant::now();
+            } else if outcome.is_some() && !is_ready(0) && !is_ready(1) {
+                self.drained = true;
+            }
+            if self.kill_at.is_some_and(|at| at <= Instant::now()) {
+                self.kill_at = None;
+                self.process.signal(Signal::SIGKILL);
+            }
+        }
+    }
+
+    /// Whether an ended step is over, and then whether its output is left open.
+    fn is_over(&self, outcome: &Outcome) -> Option<bool> {
+        if self.process.stdout.is_none() && self.process.stderr.is_none() {
+            return Some(false);
+        }
+        // A cancelled step's other processes have until SIGKILL to say their last word.
+        if self.kill_at.is_some() {
+            return None;
+        }
+        let now = Instant::now();
+        let quiet = now.saturating_duration_since(self.quiet_since.max(outcome.at)) >= QUIET;
+        let blocked = self.client.as_ref().is_some_and(|client| client.is_full());
+        let long = now.saturating_duration_since(outcome.at) >= LINGER && !blocked;
+        ((quiet && self.drained) || long).then_some(true)
+    }
+
+    fn patience(&self, outcome: Option<&Outcome>) -> Option<Duration> {
+        let over = outcome
+            .map(|outcome| (self.quiet_since.max(outcome.at) + QUIET).min(outcome.at + LINGER));
+        let until = match (self.kill_at, over) {
+            (Some(kill), _) => Some(kill),
+            (None, over) => over,
+        };
+        until.map(|until| {
+            until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
+        })
+    }
+
+    /// The last of the output and of the step's group.
+    fn finish(&mut self, left_open: bool) {
+        if self.cancelled {
+            // Nothing of a cancelled step stays behind.
+            self.process.signal(Signal::SIGKILL);
+        }
+        for stream in [Stream::Out, Stream::Err] {
+            if !left_open {
+                let rest = self.tee.finish(stream);
+                self.supervisor.log.write(stream, rest);
+            }
+        }
+    }
+
+    fn make_nonblocking(&self) {
+        let pipes = [
+            self.process.stdout.as_ref().map(AsFd::as_fd),
+            self.process.stderr.as_ref().map(AsFd::as_fd),
+        ];
+        for pipe in pipes.into_iter().flatten() {
+            // Cannot fail on a pipe; if it did, a read would follow readiness and not block.
+            fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).ok();
+        }
+    }
+
+    /// Moves one chunk of output.
+    fn read(&mut self, stream: Stream) {
+        let read = match (stream, &mut self.process.stdout, &mut self.process.stderr) {
+            (Stream::Out, Some(pipe), _) => pipe.read(&mut self.buffer),
+            (Stream::Err, _, Some(pipe)) => pipe.read(&mut self.buffer),
+            _ => return,
+        };
+        match read {
+            Ok(count) if count > 0 => {
+                self.quiet_since = Instant::now();
+                let bytes = self.buffer.get(..count).unwrap_or_default();
+                self.supervisor.log.write(stream, self.tee.feed(stream, bytes));
+                let chunk = Chunk(bytes.to_vec());
+                let reply = match stream {
+                    Stream::Out => Reply::Stdout(chunk),
+                    Stream::Err => Reply::Stderr(chunk),
+                };
+                self.tell(&reply);
+            }
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            _ => match stream {
+                Stream::Out => self.process.stdout = None,
+                Stream::Err => self.process.stderr = None,
+            },
+        }
+    }
+
+    fn tell(&mut self, reply: &Reply) {
+        if self.client.as_mut().is_some_and(|client| client.queue(reply).is_err()) {
+            self.client_is_gone();
+        }
+    }
+
+    fn serve_client(&mut self) {
+        let Some(client) = &mut self.client else { return };
+        if client.send().is_err() || client.receive().is_err() {
+            self.client_is_gone();
+            return;
+        }
+        while let Some(client) = &mut self.client {
+            match client.next_request() {
+                Arrival::Nothing => return,
+                Arrival::Request(request) => match *request {
+                    Request::Signal(signal) => self.signal(signal),
+                    _ => self.client_is_gone(),
+                },
+                Arrival::Nonsense => self.client_is_gone(),
+            }
+        }
+    }
+
+    fn signal(&mut self, asked: SignalStep) {
+        self.cancelled = true;
+        self.process.signal(signal_of(asked.signal));
+        if let Some(millis) = asked.kill_after_ms {
+            self.kill_after(Duration::from_millis(millis.into()));
+        }
+    }
+
+    fn client_is_gone(&mut self) {
+        self.client = None;
+        self.cancelled = true;
+        self.process.signal(Signal::SIGTERM);
+        self.kill_after(ORPHANED);
+    }
+
+    fn kill_after(&mut self, patience: Duration) {
+        let at = Instant::now() + patience;
+        self.kill_at = Some(self.kill_at.map_or(at, |earlier| earlier.min(at)));
+    }
+}
+
+/// What a step left behind keeps its output: a daemon that writes must not be killed for it. It
+/// goes to the container's log.
+fn keep_open(supervisor: &Arc<Supervisor>, process: Process, mut tee: Tee) {
+    let Some(slot) = supervisor.leave_behind() else { return };
+    let log = supervisor.log.clone();
+    let started = thread::Builder::new()
+        .name("left".to_owned())
+        .stack_size(super::STACK_BYTES)
+        .spawn(move || {
+            let Process { mut stdout, mut stderr, .. } = process;
+            let mut buffer = vec![0; 4096];
+            while stdout.is_some() || stderr.is_some() {
+                let ready = poll::wait(
+                    &[
+                        stdout.as_ref().map(|out| (out.as_fd(), PollFlags::POLLIN)),
+                        stderr.as_ref().map(|err| (err.as_fd(), PollFlags::POLLIN)),
+                    ],
+                    None,
+                );
+                let is_ready = |at: usize| ready.get(at).is_some_and(|flags| !flags.is_empty());
+                if is_ready(0) {
+                    pass_on(&mut stdout, Stream::Out, &mut buffer, &mut tee, &log);
+                }
+                if is_ready(1) {
+                    pass_on(&mut stderr, Stream::Err, &mut buffer, &mut tee, &log);
+                }
+            }
+            drop(slot);
+        });
+    // Without a thread the pipe closes, and the daemon is told by SIGPIPE when it writes.
+    drop(started);
+}
+
+fn pass_on<R: Read>(
+    pipe: &mut Option<R>,
+    stream: Stream,
+    buffer: &mut [u8],
+    tee: &mut Tee,
+    log: &super::container_log::ContainerLog,
+) {
+    let read = pipe.as_mut().map(|pipe| pipe.read(buffer));
+    match read {
+        Some(Ok(count)) if count > 0 => {
+            log.write(stream, tee.feed(stream, buffer.get(..count).unwrap_or_default()));
+        }
+        Some(Err(error))
+            if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+        _ => {
+            log.write(stream, tee.finish(stream));
+            *pipe = None;
+        }
+    }
+}
+
+fn signal_of(signal: contract::Signal) -> Signal {
+    match signal {
+        contract::Signal::Interrupt => Signal::SIGINT,
+        contract::Signal::Terminate => Signal::SIGTERM,
+        contract::Signal::Kill => Signal::SIGKILL,
+        contract::Signal::Quit => Signal::SIGQUIT,
+        contract::Signal::Hangup => Signal::SIGHUP,
+    }
+}

@@ -1,0 +1,315 @@
+//! What all of a container's steps share, and the main loop: reap, mind the hosts file, stop.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, PipeReader, PipeWriter, Read, Write},
+    os::{fd::AsFd, unix::net::UnixStream},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    poll::PollFlags,
+    sys::{
+        inotify::{AddWatchFlags, InitFlags, Inotify},
+        signal::Signal,
+    },
+    unistd::{Gid, Pid, Uid},
+};
+
+use super::{
+    cgroup::Cgroup,
+    clock::{nanos, now_ns},
+    config::Config,
+    container_log::ContainerLog,
+    forward::{Forwards, Slot},
+    hosts::Hosts,
+    journal::Journal,
+    mask::Masks,
+    poll,
+    reaper::{Process, Reaper, signal_group},
+};
+use crate::contract::{ErrorCode, Failure, Status, StepStatus};
+
+/// From SIGTERM to SIGKILL when the kubelet ends the container: it waits 30 s by default.
+const KUBELET_GRACE: Duration = Duration::from_secs(25);
+/// After SIGKILL, so long for the hooks to be told.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// Most steps whose left-behind processes have their output read.
+const MAX_LEFT: usize = 32;
+
+/// What a container's steps share.
+#[derive(Debug)]
+pub(super) struct Supervisor {
+    pub config: Config,
+    pub reaper: Reaper,
+    pub masks: Masks,
+    pub log: ContainerLog,
+    pub journal: Journal,
+    pub hosts: Hosts,
+    pub forwards: Forwards,
+    pub cgroup: Cgroup,
+    pub uid: u32,
+    pub gid: u32,
+    pub started_at_ns: u64,
+    started: Instant,
+    steps: Mutex<Steps>,
+    left: Arc<AtomicUsize>,
+    /// from whoever ends the container or a step --a byte--> to the main loop
+    wake_tx: PipeWriter,
+    wake_rx: PipeReader,
+}
+
+#[derive(Debug, Default)]
+struct Steps {
+    running: BTreeMap<u64, Step>,
+    begun: u64,
+    ended: u64,
+    stopping: Option<Stopping>,
+}
+
+#[derive(Debug)]
+struct Step {
+    group: Pid,
+    name: String,
+    started_at_ns: u64,
+    /// It was told to end because the container ends.
+    stopped: bool,
+}
+
+/// The container is ending.
+#[derive(Debug, Clone, Copy)]
+struct Stopping {
+    kill_at: Instant,
+    killed: bool,
+    exit_code: u8,
+}
+
+/// What wakes the main loop from outside.
+pub(super) struct Signals {
+    child: UnixStream,
+    stop: UnixStream,
+}
+
+// === impl Signals ===
+
+impl Signals {
+    /// Takes SIGCHLD, SIGTERM and SIGINT. Steps start with none of this: handlers do not survive
+    /// `exec`.
+    pub(super) fn register() -> io::Result<Self> {
+        let (child, child_tx) = UnixStream::pair()?;
+        let (stop, stop_tx) = UnixStream::pair()?;
+        let raw = |signal: Signal| signal as i32;
+        signal_hook::low_level::pipe::register(raw(Signal::SIGCHLD), child_tx)?;
+        signal_hook::low_level::pipe::register(raw(Signal::SIGTERM), stop_tx.try_clone()?)?;
+        signal_hook::low_level::pipe::register(raw(Signal::SIGINT), stop_tx)?;
+        child.set_nonblocking(true)?;
+        stop.set_nonblocking(true)?;
+        Ok(Self { child, stop })
+    }
+}
+
+// === impl Supervisor ===
+
+impl Supervisor {
+    pub(super) fn new(config: Config, log: ContainerLog, journal: Journal) -> io::Result<Self> {
+        let (wake_rx, wake_tx) = io::pipe()?;
+        Ok(Self {
+            reaper: Reaper::default(),
+            masks: Masks::default(),
+            log,
+            journal,
+            hosts: Hosts::new(config.hosts.clone()),
+            forwards: Forwards::default(),
+            cgroup: Cgroup::new(config.cgroup.clone()),
+            uid: Uid::effective().as_raw(),
+            gid: Gid::effective().as_raw(),
+            started_at_ns: now_ns(),
+            started: Instant::now(),
+            steps: Mutex::default(),
+            left: Arc::default(),
+            wake_tx,
+            wake_rx,
+            config,
+        })
+    }
+
+    /// Starts a step, unless the container is ending, and gives it its number.
+    pub(super) fn start_step(
+        &self,
+        name: &str,
+        spawn: impl FnOnce() -> Result<Process, Failure>,
+    ) -> Result<(u64, Process), Failure> {
+        let mut steps = self.lock();
+        if steps.stopping.is_some() {
+            return Err(Failure::new(ErrorCode::Stopping, "the container is ending"));
+        }
+        let process = spawn()?;
+        steps.begun += 1;
+        let number = steps.begun;
+        let step = Step {
+            group: process.pid,
+            name: crate::contract::Record::text(name),
+            started_at_ns: now_ns(),
+            stopped: false,
+        };
+        steps.running.insert(number, step);
+        Ok((number, process))
+    }
+
+    /// Forgets a step that ended; whether it was told to because the container ends.
+    pub(super) fn end_step(&self, number: u64) -> bool {
+        let mut steps = self.lock();
+        steps.ended += 1;
+        let stopped = steps.running.remove(&number).is_some_and(|step| step.stopped);
+        drop(steps);
+        self.wake();
+        stopped
+    }
+
+    /// Room for the output of what a step left behind.
+    pub(super) fn leave_behind(&self) -> Option<Slot> {
+        Slot::take(&self.left, MAX_LEFT)
+    }
+
+    /// Ends every step, then the container.
+    pub(super) fn stop(&self, grace: Duration) {
+        self.begin_stop(grace, None);
+    }
+
+    /// The container's own step ended: so does the container, with its exit code.
+    pub(super) fn finish(&self, exit_code: u8, grace: Duration) {
+        self.begin_stop(grace, Some(exit_code));
+    }
+
+    fn begin_stop(&self, grace: Duration, exit_code: Option<u8>) {
+        let mut steps = self.lock();
+        let kill_at = Instant::now() + grace;
+        let stopping = match steps.stopping {
+            // The earliest end and the first exit code that was named hold.
+            Some(earlier) => Stopping {
+                kill_at: earlier.kill_at.min(kill_at),
+                exit_code: exit_code.unwrap_or(earlier.exit_code),
+                ..earlier
+            },
+            None => Stopping { kill_at, killed: false, exit_code: exit_code.unwrap_or(0) },
+        };
+        steps.stopping = Some(stopping);
+        for step in steps.running.values_mut() {
+            step.stopped = true;
+            signal_group(step.group, Signal::SIGTERM);
+        }
+        drop(steps);
+        self.wake();
+    }
+
+    /// How init is.
+    pub(super) fn status(&self) -> Status {
+        let steps = self.lock();
+        Status {
+            uptime_ns: nanos(self.started.elapsed()),
+            steps: steps
+                .running
+                .iter()
+                .map(|(number, step)| StepStatus {
+                    step: *number,
+                    pid: step.group.as_raw().unsigned_abs(),
+                    name: step.name.clone(),
+                    started_at_ns: step.started_at_ns,
+                })
+                .collect(),
+            steps_ended: steps.ended,
+            masks: u32::try_from(self.masks.count()).unwrap_or(u32::MAX),
+            log_dropped_bytes: self.log.dropped_bytes(),
+            journal_dropped: self.journal.dropped(),
+        }
+    }
+
+    /// Runs until the container is to end; returns its exit code.
+    pub(super) fn supervise(&self, signals: &Signals) -> u8 {
+        let hosts = self.watch_hosts();
+        loop {
+            // First, for what ended before we listened.
+            self.reaper.reap();
+            if let Some(exit_code) = self.is_over() {
+                return exit_code;
+            }
+            let read = |fd| Some((fd, PollFlags::POLLIN));
+            let ready = poll::wait(
+                &[
+                    read(signals.child.as_fd()),
+                    read(signals.stop.as_fd()),
+                    read(self.wake_rx.as_fd()),
+                    hosts.as_ref().and_then(|hosts| read(hosts.as_fd())),
+                ],
+                self.patience(),
+            );
+            let is_ready = |at: usize| ready.get(at).is_some_and(|flags| !flags.is_empty());
+            if is_ready(0) {
+                empty(&signals.child);
+            }
+            if is_ready(1) {
+                empty(&signals.stop);
+                self.stop(KUBELET_GRACE);
+            }
+            if is_ready(2) {
+                empty(&self.wake_rx);
+            }
+            if is_ready(3)
+                && let Some(hosts) = &hosts
+            {
+                self.hosts_changed(hosts);
+            }
+        }
+    }
+
+    /// The exit code, once nothing is left to wait for.
+    fn is_over(&self) -> Option<u8> {
+        let mut steps = self.lock();
+        let mut stopping = steps.stopping?;
+        let now = Instant::now();
+        if !stopping.killed && stopping.kill_at <= now {
+            stopping.killed = true;
+            stopping.kill_at = now + LAST_WORDS;
+            steps.stopping = Some(stopping);
+            for step in steps.running.values() {
+                signal_group(step.group, Signal::SIGKILL);
+            }
+        }
+        let patient = !stopping.killed || now < stopping.kill_at;
+        (steps.running.is_empty() || !patient).then_some(stopping.exit_code)
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        let stopping = self.lock().stopping?;
+        Some(stopping.kill_at.saturating_duration_since(Instant::now()))
+    }
+
+    /// Watches the hosts file. Without a watch, names are put in once and not again.
+    fn watch_hosts(&self) -> Option<Inotify> {
+        let watch = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok()?;
+        watch.add_watch(self.hosts.path(), AddWatchFlags::IN_CLOSE_WRITE).ok()?;
+        Some(watch)
+    }
+
+    fn hosts_changed(&self, watch: &Inotify) {
+        while watch.read_events().is_ok() {}
+        if let Err(error) = self.hosts.reapply() {
+            self.log.note(&error.to_string());
+        }
+    }
+
+    fn wake(&self) {
+        // Cannot be full: the main loop empties it. If it were, the loop would be awake.
+        drop((&self.wake_tx).write(&[1]));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Steps> {
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Empties what only wakes: its bytes say nothing. Readers are ready when this is called.
+fn empty(mut reader: impl Read) {
+    drop(reader.read(&mut [0; 256]));
+}

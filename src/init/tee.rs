@@ -1,0 +1,305 @@
+//! The masked copy of a step's output: lines cut, workflow commands watched for, masks applied.
+//! Pure; what comes out is for the container's log.
+
+use std::sync::Arc;
+
+use super::mask::{Masks, Matcher};
+
+/// A line longer than this is masked and passed on in parts.
+const MAX_LINE_BYTES: usize = 64 * 1024;
+/// What the log has in place of a line that tells a secret.
+const ADD_MASK_SHOWN: &[u8] = b"::add-mask::***";
+/// What it has in place of a line that could not be masked.
+const WITHHELD: &[u8] = b"[ephemon-init] withheld: more values to mask than can be kept";
+
+/// Which of a step's two outputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stream {
+    /// Standard output.
+    Out,
+    /// Standard error.
+    Err,
+}
+
+/// One step's tee. Commands in one stream count for both, as in the runner.
+#[derive(Debug)]
+pub(super) struct Tee {
+    masks: Masks,
+    /// The word that ends `::stop-commands::`, while it holds.
+    stopped_until: Option<Vec<u8>>,
+    out: Partial,
+    err: Partial,
+}
+
+/// A line that has not ended.
+#[derive(Debug, Default)]
+struct Partial {
+    bytes: Vec<u8>,
+    /// Its beginning has been passed on, so it is no command.
+    continued: bool,
+    /// It tells a secret and is not shown to its end.
+    hidden: bool,
+}
+
+// === impl Tee ===
+
+impl Tee {
+    /// A tee that learns into `masks` and masks by them.
+    pub(super) fn new(masks: Masks) -> Self {
+        Self { masks, stopped_until: None, out: Partial::default(), err: Partial::default() }
+    }
+
+    /// Takes output as it came; returns what may be written now.
+    pub(super) fn feed(&mut self, stream: Stream, bytes: &[u8]) -> Vec<u8> {
+        let mut shown = Vec::with_capacity(bytes.len());
+        let mut partial = std::mem::take(self.partial(stream));
+        for piece in bytes.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
+            partial.bytes.extend_from_slice(piece);
+            if piece.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
+                self.end_line(&mut partial, &mut shown);
+            } else if partial.bytes.len() > MAX_LINE_BYTES {
+                self.part_line(&mut partial, &mut shown);
+            }
+        }
+        *self.partial(stream) = partial;
+        shown
+    }
+
+    /// The end of the stream: an unterminated line ends here, so that what follows in the log
+    /// begins its own.
+    pub(super) fn finish(&mut self, stream: Stream) -> Vec<u8> {
+        let mut shown = Vec::new();
+        let mut partial = std::mem::take(self.partial(stream));
+        if !partial.bytes.is_empty() || partial.continued || partial.hidden {
+            partial.bytes.push(b'\n');
+            self.end_line(&mut partial, &mut shown);
+        }
+        shown
+    }
+
+    fn partial(&mut self, stream: Stream) -> &mut Partial {
+        match stream {
+            Stream::Out => &mut self.out,
+            Stream::Err => &mut self.err,
+        }
+    }
+
+    /// Passes on a line with its end.
+    fn end_line(&mut self, partial: &mut Partial, shown: &mut Vec<u8>) {
+        let (line, end) = partial.bytes.split_at(partial.bytes.len().saturating_sub(1));
+        if partial.hidden {
+            shown.extend_from_slice(end);
+        } else if !partial.continued && self.learn(line) {
+            shown.extend_from_slice(ADD_MASK_SHOWN);
+            shown.extend_from_slice(end);
+        } else {
+            match self.masks.matcher() {
+                Some(matcher) => matcher.mask(line, shown),
+                None if line.is_empty() => {}
+                None => shown.extend_from_slice(WITHHELD),
+            }
+            shown.extend_from_slice(end);
+        }
+        partial.bytes.clear();
+        partial.continued = false;
+        partial.hidden = false;
+    }
+
+    /// Passes on the part of an overlong line in which no match can still begin.
+    fn part_line(&mut self, partial: &mut Partial, shown: &mut Vec<u8>) {
+        if !partial.hidden && !partial.continued && self.stopped_until.is_none() {
+            // A value this long is not learned, but neither is it shown.
+            partial.hidden = add_mask(&partial.bytes).is_some();
+            if partial.hidden {
+                shown.extend_from_slice(ADD_MASK_SHOWN);
+            }
+        }
+        let matcher: Option<Arc<Matcher>> = self.masks.matcher();
+        let Some(matcher) = matcher.filter(|_| !partial.hidden) else {
+            partial.hidden = true;
+            partial.bytes.clear();
+            return;
+        };
+        partial.continued = true;
+        let cut = partial.bytes.len().saturating_sub(matcher.longest());
+        let stop = matcher.mask_until(&partial.bytes, cut, shown);
+        partial.bytes.drain(..stop);
+    }
+
+    /// Acts on a line that is a command; whether it tells a secret.
+    fn learn(&mut self, line: &[u8]) -> bool {
+        if let Some(word) = &self.stopped_until {
+            if command(line).is_some_and(|(name, _)| name.eq_ignore_ascii_case(word)) {
+                self.stopped_until = None;
+            }
+            return false;
+        }
+        if let Some((name, data)) = command(line)
+            && name.eq_ignore_ascii_case(b"stop-commands")
+        {
+            let word = data.trim_ascii();
+            if !word.is_empty() {
+                self.stopped_until = Some(word.to_vec());
+            }
+            return false;
+        }
+        let Some(value) = add_mask(line) else { return false };
+        // Too many is remembered by the masks themselves: from then on lines are withheld.
+        if self.masks.add([value.as_slice()]).is_err() {
+            return true;
+        }
+        true
+    }
+}
+
+/// `::name properties::data` after leading blanks.
+fn command(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let rest = line.trim_ascii_start().strip_prefix(b"::")?;
+    let end = rest.windows(2).position(|pair| pair == b"::")?;
+    let head = rest.get(..end)?;
+    let name = head.split(|byte| *byte == b' ').next()?;
+    Some((name, rest.get(end + 2..)?))
+}
+
+/// The value of `::add-mask::` or `##[add-mask]`, unescaped.
+fn add_mask(line: &[u8]) -> Option<Vec<u8>> {
+    if let Some((name, data)) = command(line) {
+        return name
+            .eq_ignore_ascii_case(b"add-mask")
+            .then(|| unescape(data, &[(b"%0D", b'\r'), (b"%0A", b'\n'), (b"%25", b'%')]));
+    }
+    let at = line.windows(3).position(|window| window == b"##[")?;
+    let rest = line.get(at + 3..)?;
+    let end = rest.iter().position(|byte| *byte == b']')?;
+    let name = rest.get(..end)?.split(|byte| *byte == b' ').next()?;
+    name.eq_ignore_ascii_case(b"add-mask").then(|| {
+        let data = rest.get(end + 1..).unwrap_or_default();
+        unescape(data, &[(b"%3B", b';'), (b"%0D", b'\r'), (b"%0A", b'\n'), (b"%5D", b']')])
+    })
+}
+
+fn unescape(data: &[u8], table: &[(&[u8], u8)]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(data.len());
+    let mut rest = data;
+    while let Some((first, tail)) = rest.split_first() {
+        if let Some((from, to)) = table.iter().find(|(from, _)| rest.starts_with(from)) {
+            out.push(*to);
+            rest = rest.get(from.len()..).unwrap_or_default();
+        } else {
+            out.push(*first);
+            rest = tail;
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn tee(values: &[&str]) -> Tee {
+        let masks = Masks::default();
+        masks.add(values.iter().map(|value| value.as_bytes())).expect("few");
+        Tee::new(masks)
+    }
+
+    fn all(tee: &mut Tee, pieces: &[&[u8]]) -> String {
+        let mut shown = Vec::new();
+        for piece in pieces {
+            shown.extend(tee.feed(Stream::Out, piece));
+        }
+        shown.extend(tee.finish(Stream::Out));
+        String::from_utf8(shown).expect("utf-8")
+    }
+
+    #[test]
+    fn a_value_is_masked_however_the_output_is_cut() {
+        let text = b"one secret two\nsec";
+        for cut in 0..text.len() {
+            let (a, b) = text.split_at(cut);
+            assert_eq!(all(&mut tee(&["secret"]), &[a, b]), "one *** two\nsec\n", "{cut}");
+        }
+    }
+
+    #[test]
+    fn add_mask_is_learned_and_not_shown() {
+        let text = b"  ::add-mask::hunter2\nit is hunter2\n##[add-mask]other%0Aline\nother line\n";
+        assert_eq!(
+            all(&mut tee(&[]), &[text]),
+            "::add-mask::***\nit is ***\n::add-mask::***\n*** ***\n"
+        );
+    }
+
+    #[test]
+    fn one_streams_command_counts_for_the_other() {
+        let mut tee = tee(&[]);
+        tee.feed(Stream::Err, b"::Add-Mask::topsecret\n");
+        assert_eq!(tee.feed(Stream::Out, b"topsecret\n"), b"***\n");
+    }
+
+    #[test]
+    fn stop_commands_holds_until_its_word() {
+        let text =
+            b"::stop-commands::w0rd\n::add-mask::shown\nshown\n::w0rd::\n::add-mask::gone\ngone\n";
+        assert_eq!(
+            all(&mut tee(&[]), &[text]),
+            "::stop-commands::w0rd\n::add-mask::shown\nshown\n::w0rd::\n::add-mask::***\n***\n"
+        );
+    }
+
+    #[test]
+    fn a_line_without_end_is_passed_on_in_parts_and_masked_across_them() {
+        let mut tee = tee(&["secret"]);
+        let mut line = vec![b'x'; MAX_LINE_BYTES - 3];
+        line.extend_from_slice(b"secret");
+        line.resize(3 * MAX_LINE_BYTES, b'y');
+        let shown = all(&mut tee, &line.chunks(1000).collect::<Vec<_>>());
+        assert_eq!(shown.len(), 3 * MAX_LINE_BYTES - 3 + 1);
+        assert!(!shown.contains("secret"));
+        assert!(shown.contains("***"));
+    }
+
+    #[test]
+    fn an_overlong_add_mask_is_not_shown_at_all() {
+        let mut line = b"::add-mask::".to_vec();
+        line.resize(2 * MAX_LINE_BYTES, b'k');
+        let shown = all(&mut tee(&[]), &[&line, b"kkk\nafter\n"]);
+        assert_eq!(shown, "::add-mask::***\nafter\n");
+    }
+
+    #[test]
+    fn more_values_than_can_be_kept_withhold_the_log() {
+        let mut tee = tee(&[]);
+        for n in 0..5000 {
+            tee.feed(Stream::Out, format!("::add-mask::value-{n}\n").as_bytes());
+        }
+        let shown = all(&mut tee, &[b"value-4999\n\n"]);
+        assert_eq!(shown.as_bytes(), [WITHHELD, b"\n\n"].concat());
+    }
+
+    proptest! {
+        #[test]
+        fn without_masks_and_commands_nothing_changes(lines in "([a-z ]{0,20}\n){0,9}", cut in 1..30_usize) {
+            let pieces: Vec<&[u8]> = lines.as_bytes().chunks(cut).collect();
+            prop_assert_eq!(all(&mut tee(&[]), &pieces), lines);
+        }
+
+        #[test]
+        fn a_value_never_shows_however_cut(
+            value in "[a-z]{4,9}", text in "[a-z\n]{0,40}", cut in 1..20_usize,
+        ) {
+            let text = format!("{text}{value}{text}\n");
+            let pieces: Vec<&[u8]> = text.as_bytes().chunks(cut).collect();
+            prop_assert!(!all(&mut tee(&[&value]), &pieces).contains(&value));
+        }
+
+        #[test]
+        fn any_bytes_are_taken(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let mut tee = tee(&["a"]);
+            tee.feed(Stream::Out, &bytes);
+            tee.finish(Stream::Out);
+        }
+    }
+}

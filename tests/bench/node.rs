@@ -1,0 +1,144 @@
+//! The whole agent on a busy node: what it finds, how exact it is, what it costs.
+//!
+//! `cargo bench --bench node` (needs root). Takes three minutes: 1000 containers of 50 ms at twenty
+//! a second, then 110 that live for a minute and a half.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    dead_code,
+    reason = "a program that prints figures, on the test rig, of which it uses a part"
+)]
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+#[path = "../it"]
+mod it {
+    pub(crate) mod support;
+}
+
+use it::support::agent::{Agent, TEXT};
+use it::support::exposition::Ledger;
+use it::support::launcher::{self, Ran};
+use it::support::node::{Node, PodPlace};
+use it::support::parts::{Part, all_there};
+use it::support::verdict::{self, Truth};
+
+const SHORT: u32 = 1000;
+const LONG: u32 = 110;
+const LONG_MS: u32 = 110_000;
+const PODS: usize = 20;
+
+fn main() {
+    if !all_there(&[Part::WritableCgroups]) {
+        return;
+    }
+    let node = Node::new();
+    let pods: Vec<PodPlace> =
+        (0..PODS).map(|number| PodPlace::new("ci", &format!("runner-{number}"))).collect();
+    for pod in &pods {
+        node.cgroups().make(&pod.cgroup());
+    }
+    let agent = Agent::start(&node, &[]);
+    capture(&node, &pods, &agent);
+    agent.stop();
+    let agent = Agent::start(&node, &[]);
+    cost(&node, &pods, &agent);
+    agent.stop();
+    for pod in &pods {
+        node.cgroups().remove(&pod.cgroup());
+    }
+}
+
+/// 1000 containers of 50 ms, twenty a second.
+fn capture(node: &Node, pods: &[PodPlace], agent: &Agent) {
+    let every = Duration::from_millis(50);
+    let start = Instant::now();
+    let ran: Vec<Ran> = thread::scope(|scope| {
+        let lives: Vec<_> = (0..SHORT)
+            .map(|number| {
+                thread::sleep((every * number).saturating_sub(start.elapsed()));
+                let linger = Duration::from_millis(fastrand::u64(35..60));
+                let pod = &pods[number as usize % PODS];
+                let name = format!("step-{number:04}");
+                scope.spawn(move || launcher::run(node, pod, &name, "burn 20 sleep 30", linger))
+            })
+            .collect();
+        lives.into_iter().map(|life| life.join().unwrap()).collect()
+    });
+    let took = start.elapsed();
+    let truths: Vec<Truth> = ran.iter().map(Truth::from).collect();
+    let ledger = verdict::settle(agent, &truths, Duration::from_mins(1));
+    verdict::check(agent, &ledger, &truths);
+    let worst = ran.iter().map(|one| off_by_us(&ledger, one)).fold(0.0, f64::max);
+    println!("capture: {SHORT} containers of 50 ms in {:.0} s", took.as_secs_f64());
+    println!("  found {SHORT}; finals: {}", verdict::finals(&ledger));
+    println!("  largest difference to the kernel's last figure: {worst:.0} µs of CPU time");
+    let error = verdict::accounting_error(&ledger).unwrap_or_default();
+    println!("  largest accounting error of a pod: {:.3} %", error * 100.0);
+    let cpu = figure(&ledger, "process_cpu_seconds_total");
+    println!("  agent: {:.2} % of a core meanwhile", cpu / took.as_secs_f64() * 100.0);
+}
+
+fn off_by_us(ledger: &Ledger, ran: &Ran) -> f64 {
+    let labels = [("namespace", "ci"), ("pod", ran.pod.as_str()), ("container", ran.name.as_str())];
+    let shown = ledger.sum("ephemon_container_cpu_usage_seconds_total", &labels);
+    let known = Duration::from_nanos(ran.cpu_ns).as_secs_f64();
+    (shown.expect("checked before") - known).abs() * 1e6
+}
+
+/// 110 containers that live long enough to be sampled once a second.
+fn cost(node: &Node, pods: &[PodPlace], agent: &Agent) {
+    thread::scope(|scope| {
+        for number in 0..LONG {
+            let pod = &pods[number as usize % PODS];
+            let words = format!("sleep {LONG_MS}");
+            scope.spawn(move || {
+                let name = format!("service-{number:03}");
+                launcher::run(node, pod, &name, &words, Duration::from_millis(50))
+            });
+        }
+        // Past the first half minute the steady interval holds.
+        thread::sleep(Duration::from_secs(40));
+        let before = scrape(agent);
+        thread::sleep(Duration::from_mins(1));
+        let after = scrape(agent);
+        let cpu = figure(&after, "process_cpu_seconds_total")
+            - figure(&before, "process_cpu_seconds_total");
+        println!("cost: {LONG} containers at 1 Hz");
+        println!("  CPU {:.2} % of a core (budget 0.5)", cpu / 60.0 * 100.0);
+        let rss = figure(&after, "process_resident_memory_bytes");
+        println!("  memory {:.1} MB RSS (budget 25)", rss / 1e6);
+        let mut times: Vec<Duration> = (0..50)
+            .map(|_| {
+                let start = Instant::now();
+                let answer = agent.get("/metrics", TEXT);
+                assert_eq!(answer.status, 200);
+                start.elapsed()
+            })
+            .collect();
+        times.sort();
+        let lines =
+            agent.get("/metrics", TEXT).body.lines().filter(|l| !l.starts_with('#')).count();
+        println!("  scrape over HTTP: {lines} series in {:.2} ms (median of 50)", ms(times[25]));
+    });
+}
+
+fn ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+fn scrape(agent: &Agent) -> Ledger {
+    let mut ledger = Ledger::default();
+    agent.scrape_into(&mut ledger);
+    ledger
+}
+
+fn figure(ledger: &Ledger, name: &str) -> f64 {
+    ledger.sum(name, &[]).unwrap_or_default()
+}

@@ -1,0 +1,52 @@
+//! The real `ephemon-init`, as process 1 of its own PID namespace (as root) and without one.
+
+mod ending;
+mod harness;
+mod output;
+mod records;
+mod socket;
+mod surroundings;
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use ephemon::contract::{Request, Signal, SignalStep};
+
+use self::harness::Start;
+
+/// Plain, and as process 1 where that can be had.
+fn starts() -> Vec<Start> {
+    let mut starts = vec![Start::Plain];
+    if harness::can_be_pid_1() {
+        starts.push(Start::Pid1);
+    }
+    starts
+}
+
+fn signal(signal: Signal, kill_after_ms: Option<u32>) -> Request {
+    Request::Signal(SignalStep { signal, kill_after_ms })
+}
+
+/// A file that a step makes when it has come so far.
+fn wait_for(path: &Path) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !path.exists() {
+        assert!(Instant::now() < deadline, "{} never came", path.display());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Whether a process is there; a zombie is not.
+fn is_alive(pid: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+    stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(" Z"))
+}
+
+fn wait_until_dead(pid: &str) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while is_alive(pid) {
+        assert!(Instant::now() < deadline, "process {pid} lives");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

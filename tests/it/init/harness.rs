@@ -1,0 +1,395 @@
+//! Starts inits in directories of their own, and a hook's end of the socket, blocking and plain.
+
+use std::{
+    fs::{self, File},
+    io::{Read, Write},
+    os::unix::{fs::MetadataExt, net::UnixStream, process::CommandExt},
+    path::{Path, PathBuf},
+    process::{Child, Command as Process, Stdio},
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use ephemon::contract::{
+    Command, ErrorCode, Exit, Frames, Hello, MAX_REPLY_BYTES, PROTOCOL_VERSION, Record, Reply,
+    Request, Run, StepKind, Stop, Token, Volume, env,
+};
+
+/// The program under test.
+pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_ephemon-init");
+/// No test waits longer for anything.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// How an init is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Start {
+    /// As a process among others.
+    Plain,
+    /// As process 1 of its own PID namespace.
+    Pid1,
+    /// As another user.
+    Uid(u32),
+    /// With a log that is a full pipe.
+    LogUnread,
+}
+
+/// A running init.
+pub(super) struct Init {
+    directory: tempfile::TempDir,
+    child: Mutex<Child>,
+    start: Start,
+}
+
+/// A hook's end of a connection.
+pub(super) struct Client {
+    stream: UnixStream,
+    frames: Frames,
+}
+
+/// What a step said.
+#[derive(Debug, Default)]
+pub(super) struct Step {
+    pub(super) stdout: Vec<u8>,
+    pub(super) stderr: Vec<u8>,
+    exit: Option<Exit>,
+}
+
+pub(super) fn token() -> Token {
+    Token::from_random([0x5a; 32])
+}
+
+pub(super) fn hello(version: u16, token: &str) -> Request {
+    Request::Hello(Hello { version, token: token.to_owned() })
+}
+
+/// A script step.
+pub(super) fn shell(script: &str) -> Run {
+    Run {
+        command: Command::Argv(["sh", "-c", script].map(str::to_owned).to_vec()),
+        env: Vec::new(),
+        prepend_path: Vec::new(),
+        cwd: None,
+        user: None,
+        name: "a step".to_owned(),
+        kind: StepKind::Script,
+        id: None,
+        traceparent: None,
+        ends_container: false,
+    }
+}
+
+/// Whether other users can be played.
+pub(super) fn is_root() -> bool {
+    let root = fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
+    there(root, "root")
+}
+
+/// Whether a PID namespace can be had.
+pub(super) fn can_be_pid_1() -> bool {
+    let tried = Process::new("unshare").args(["-pf", "--mount-proc", "true"]).output();
+    there(tried.is_ok_and(|output| output.status.success()), "unshare -pf --mount-proc")
+}
+
+fn there(there: bool, what: &str) -> bool {
+    assert!(there || std::env::var_os("CI").is_none(), "nothing may skip in CI, but: no {what}");
+    if !there {
+        eprintln!("skipped in part: no {what}");
+    }
+    there
+}
+
+/// Says hello with the right token as another uid, by a process of that uid: this test program
+/// itself cannot change back.
+pub(super) fn speak_as(uid: u32, init: &Init) -> Option<ErrorCode> {
+    let frame = hello(PROTOCOL_VERSION, token().expose()).encode().expect("short");
+    let script = "import socket,sys\ns=socket.socket(socket.AF_UNIX)\ns.connect(sys.argv[1])\n\
+                  s.sendall(bytes.fromhex(sys.argv[2]))\nsys.stdout.buffer.write(s.recv(65536))";
+    let hex = frame.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+    let output = Process::new("python3")
+        .args(["-c", script])
+        .arg(init.socket())
+        .arg(hex)
+        .uid(uid)
+        .output()
+        .expect("python3 runs");
+    let mut frames = Frames::new(MAX_REPLY_BYTES);
+    frames.feed(&output.stdout);
+    let body = frames.next_frame().expect("a frame")?;
+    match Reply::decode(&body).expect("a reply") {
+        Reply::Error(failure) => Some(failure.code),
+        _ => None,
+    }
+}
+
+// === impl Init ===
+
+impl Init {
+    pub(super) fn start(start: Start, env: &[(&str, &str)]) -> Self {
+        let init = Self::start_with(start, env, &[]);
+        let deadline = Instant::now() + PATIENCE;
+        while !init.socket().exists() {
+            assert!(Instant::now() < deadline, "no socket: {}", init.log("stderr"));
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        init
+    }
+
+    pub(super) fn start_with(start: Start, env: &[(&str, &str)], command: &[&str]) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        fs::write(directory.path().join("hosts"), "127.0.0.1\tlocalhost\n").expect("a file");
+        if let Start::Uid(uid) = start {
+            std::os::unix::fs::chown(directory.path(), Some(uid), None).expect("an owner");
+        }
+        let child =
+            Self::process(directory.path(), start, env, command).spawn().expect("it starts");
+        Self { directory, child: Mutex::new(child), start }
+    }
+
+    fn process(root: &Path, start: Start, env: &[(&str, &str)], command: &[&str]) -> Process {
+        let mut program = PathBuf::from(PROGRAM);
+        if let Start::Uid(_) = start {
+            // A program in a directory that others may not enter cannot be started by them. Copied by
+            // another process: a file that this one writes may be open in a child of another test.
+            program = root.join("ephemon-init");
+            let copied = Process::new("cp").arg(PROGRAM).arg(&program).status().expect("cp runs");
+            assert!(copied.success());
+        }
+        let mut process = match start {
+            Start::Pid1 => {
+                let mut process = Process::new("unshare");
+                process.args(["-pf", "--mount-proc", "--kill-child", "--"]).arg(&program);
+                process
+            }
+            _ => Process::new(&program),
+        };
+        if let Start::Uid(uid) = start {
+            process.uid(uid).gid(uid);
+        }
+        let log = |name| File::create(root.join(name)).expect("a file");
+        process
+            .args(["--hosts".as_ref(), root.join("hosts").as_os_str()])
+            .arg("--")
+            .args(command)
+            .env(env::CONTAINER, "job")
+            .env(env::VOLUME, root)
+            .env(env::TOKEN_SHA256, token().digest().to_string())
+            .envs(env.iter().copied())
+            .stdin(Stdio::null())
+            .stderr(log("stderr"));
+        match start {
+            Start::LogUnread => process.stdout(Stdio::piped()),
+            _ => process.stdout(log("stdout")),
+        };
+        process
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.root().join(name)
+    }
+
+    pub(super) fn socket(&self) -> PathBuf {
+        Volume::new(self.root()).socket("job")
+    }
+
+    /// A connection that has said nothing yet.
+    pub(super) fn connect(&self) -> Client {
+        let stream = UnixStream::connect(self.socket()).expect("connected");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        Client { stream, frames: Frames::new(MAX_REPLY_BYTES) }
+    }
+
+    /// A connection that was let in.
+    pub(super) fn client(&self) -> Client {
+        let mut client = self.connect();
+        let reply = client.ask(&hello(PROTOCOL_VERSION, token().expose()));
+        assert!(matches!(reply, Reply::Welcome(_)), "{reply:?}");
+        client
+    }
+
+    /// A connection that was let in, perhaps after earlier ones were given up.
+    pub(super) fn client_when_free(&self) -> Client {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let mut client = self.connect();
+            client.send(&hello(PROTOCOL_VERSION, token().expose()));
+            match client.receive() {
+                Some(Reply::Welcome(_)) => return client,
+                other => assert!(Instant::now() < deadline, "{other:?}"),
+            }
+        }
+    }
+
+    /// What the container's log holds.
+    pub(super) fn log(&self, name: &str) -> String {
+        String::from_utf8_lossy(&fs::read(self.path(name)).expect("a log")).into_owned()
+    }
+
+    pub(super) fn wait_for_log(&self, name: &str, text: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.log(name).contains(text) {
+            assert!(Instant::now() < deadline, "{}", self.log(name));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub(super) fn journal(&self) -> Vec<Record> {
+        let text = fs::read(Volume::new(self.root()).container_journal("job")).expect("a journal");
+        text.split_inclusive(|byte| *byte == b'\n')
+            .map(|line| Record::from_line(line).expect("a record"))
+            .collect()
+    }
+
+    pub(super) fn wait_for_journal(&self, text: &str) {
+        let path = Volume::new(self.root()).container_journal("job");
+        let deadline = Instant::now() + PATIENCE;
+        while !fs::read_to_string(&path).is_ok_and(|journal| journal.contains(text)) {
+            assert!(Instant::now() < deadline, "no {text} in the journal");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Asks it to stop; its exit code.
+    pub(super) fn stop(&self) -> i32 {
+        assert_eq!(self.client().ask(&Request::Stop(Stop { grace_ms: 5000 })), Reply::Done);
+        self.wait()
+    }
+
+    /// Its exit code, when it has ended by itself.
+    pub(super) fn wait(&self) -> i32 {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let ended = self.child.lock().expect("no panic").try_wait().expect("a child");
+            if let Some(status) = ended {
+                return status.code().expect("an exit code");
+            }
+            assert!(Instant::now() < deadline, "it does not end");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// SIGTERM, as the kubelet sends it.
+    pub(super) fn terminate(&self) {
+        let own = self.child.lock().expect("no panic").id();
+        let pid = match self.start {
+            Start::Pid1 => {
+                let children = fs::read_to_string(format!("/proc/{own}/task/{own}/children"));
+                children.expect("children").trim().to_owned()
+            }
+            _ => own.to_string(),
+        };
+        let status = Process::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
+        assert!(status.success());
+    }
+
+    /// SIGKILL.
+    pub(super) fn kill(&self) {
+        let mut child = self.child.lock().expect("no panic");
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+    }
+
+    /// Starts the same container again; its exit code and what it said.
+    pub(super) fn start_again(&self) -> (i32, String) {
+        let mut child =
+            Self::process(self.root(), Start::Plain, &[], &[]).spawn().expect("it starts");
+        let code = child.wait().expect("ended").code().expect("an exit code");
+        (code, self.log("stderr"))
+    }
+}
+
+impl Drop for Init {
+    fn drop(&mut self) {
+        let child = self.child.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        drop(child.kill());
+        drop(child.wait());
+    }
+}
+
+// === impl Client ===
+
+impl Client {
+    pub(super) fn send(&mut self, request: &Request) {
+        self.send_bytes(&request.encode().expect("short"));
+    }
+
+    /// Sends anything; an init that has closed does not matter here.
+    pub(super) fn send_bytes(&mut self, bytes: &[u8]) {
+        drop(self.stream.write_all(bytes));
+    }
+
+    /// The next reply; none at the end.
+    pub(super) fn receive(&mut self) -> Option<Reply> {
+        let mut buffer = vec![0; 65536];
+        loop {
+            if let Some(body) = self.frames.next_frame().expect("a frame") {
+                return Some(Reply::decode(&body).expect("a reply"));
+            }
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return None,
+                Ok(count) => self.frames.feed(&buffer[..count]),
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
+                Err(error) => panic!("no reply: {error}"),
+            }
+        }
+    }
+
+    pub(super) fn ask(&mut self, request: &Request) -> Reply {
+        self.send(request);
+        self.receive().expect("a reply")
+    }
+
+    /// Reads until the init closes.
+    pub(super) fn drain(&mut self) {
+        // A half frame is answered by nothing: say that no more comes.
+        drop(self.stream.shutdown(std::net::Shutdown::Write));
+        while self.receive().is_some() {}
+    }
+
+    pub(super) fn is_closed(&mut self) -> bool {
+        self.receive().is_none()
+    }
+
+    /// Runs a step to its end.
+    pub(super) fn run(&mut self, run: &Run) -> Step {
+        self.send(&Request::Run(run.clone()));
+        self.finish()
+    }
+
+    /// Reads a running step's replies to its end.
+    pub(super) fn finish(&mut self) -> Step {
+        self.read_step().unwrap_or_else(|| panic!("the connection closed before the step's end"))
+    }
+
+    /// Its exit, or none when the init closed first.
+    pub(super) fn finish_or_close(&mut self) -> Option<Exit> {
+        self.read_step().and_then(|step| step.exit)
+    }
+
+    fn read_step(&mut self) -> Option<Step> {
+        let mut step = Step::default();
+        loop {
+            match self.receive()? {
+                Reply::Started(started) => assert!(started.pid > 0),
+                Reply::Stdout(chunk) => step.stdout.extend(chunk.0),
+                Reply::Stderr(chunk) => step.stderr.extend(chunk.0),
+                Reply::Exit(exit) => {
+                    step.exit = Some(exit);
+                    return Some(step);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+// === impl Step ===
+
+impl Step {
+    pub(super) fn exit(&self) -> &Exit {
+        self.exit.as_ref().expect("an end")
+    }
+}
