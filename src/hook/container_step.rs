@@ -147,8 +147,7 @@ async fn by_kubelet(
     let begin = async {
         // Any end will do here: it is the step's own.
         news.until(&name, |progress| match progress {
-            Progress::Waiting => None,
-            Progress::Stuck { hopeless: false, .. } => None,
+            Progress::Waiting | Progress::Stuck { hopeless: false, .. } => None,
             other => Some(other),
         })
         .await

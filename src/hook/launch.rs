@@ -7,7 +7,6 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::WatchEvent;
-use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -85,10 +84,10 @@ pub(super) async fn follow(api: &Api, news: &watch::Sender<Pod>) -> Result<(), E
         }
         if fresh {
             sleep(AGAIN.mul_f64(0.5 + fastrand::f64())).await;
+            let pod = api.pod().await?;
+            version = pod.metadata.resource_version.clone().unwrap_or_default();
+            news.send_replace(pod);
         }
-        let pod = api.pod().await?;
-        version = pod.metadata.resource_version.clone().unwrap_or_default();
-        news.send_replace(pod);
     }
 }
 
@@ -138,10 +137,9 @@ impl News {
                 hopeless.then(|| Err(stuck(planned, &last.0, &last.1)))
             }
             running @ Progress::Running { .. } => Some(Ok(running)),
-            Progress::Ended { exit_code, reason, message, took }
+            Progress::Ended { exit_code, reason, message }
                 if exit_code != 0 || planned.has_init =>
             {
-                drop(took);
                 Some(Err(ended(planned, exit_code, &reason, &message)))
             }
             ended @ Progress::Ended { .. } => Some(Ok(ended)),
@@ -176,7 +174,7 @@ impl News {
                 // It runs; the socket is what matters, for as long as it does.
                 Ok(_) => {
                     let gone = self.until(planned.name(), |progress| match progress {
-                        Progress::Ended { exit_code, reason, message, .. } => {
+                        Progress::Ended { exit_code, reason, message } => {
                             Some(ended(planned, exit_code, &reason, &message))
                         }
                         _ => None,
@@ -231,14 +229,9 @@ async fn connected(path: &Path, token: &Token) -> Result<(Line, Welcome), socket
 fn arrivals(directory: &Path) -> Option<AsyncFd<inotify::Inotify>> {
     let inotify = inotify::Inotify::init().ok()?;
     let mask = inotify::WatchMask::MOVED_TO | inotify::WatchMask::CREATE;
-    match inotify.watches().add(directory, mask) {
-        Ok(_) => AsyncFd::new(inotify).ok(),
-        Err(error) => {
-            // Where no more watches are to be had, looking has to do.
-            let _full = error.raw_os_error() == Some(Errno::NOSPC.raw_os_error());
-            None
-        }
-    }
+    // Where no watch is to be had, looking has to do.
+    inotify.watches().add(directory, mask).ok()?;
+    AsyncFd::register(inotify).ok()
 }
 
 fn stuck(planned: &Planned, reason: &str, message: &str) -> Error {

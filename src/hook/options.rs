@@ -137,7 +137,7 @@ impl Options {
             if inline.is_none() && words.peek().is_some_and(|next| !next.starts_with('-')) {
                 words.next();
             }
-            let why = known.map_or("the hook does not know it", |(_, why)| why);
+            let why = known.map_or("the hook does not know it", |(_, why)| *why);
             options.leave(&name, why);
         }
         Ok(options)
@@ -156,6 +156,7 @@ impl Options {
                 let Some((_, why)) = FLAGS_LEFT.iter().find(|(flag, _)| *flag == other) else {
                     return false;
                 };
+                let why = *why;
                 self.leave(name, why);
             }
         }

@@ -1,7 +1,5 @@
 //! The runner's pod, as far as the hook has to know it.
 
-use std::time::{Duration, SystemTime};
-
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, Volume};
 
 /// Reasons to wait that no time heals.
@@ -38,7 +36,7 @@ pub(super) enum Progress {
     /// It runs.
     Running { id: String },
     /// It is over.
-    Ended { exit_code: i32, reason: String, message: String, took: Option<Duration> },
+    Ended { exit_code: i32, reason: String, message: String },
 }
 
 // === impl PodView ===
@@ -90,15 +88,10 @@ impl Progress {
     fn of_status(status: &ContainerStatus) -> Self {
         let Some(state) = &status.state else { return Self::Waiting };
         if let Some(ended) = &state.terminated {
-            let time = |time: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Time| {
-                SystemTime::from(time.0)
-            };
-            let took = ended.started_at.as_ref().zip(ended.finished_at.as_ref());
             return Self::Ended {
                 exit_code: ended.exit_code,
                 reason: ended.reason.clone().unwrap_or_default(),
                 message: ended.message.clone().unwrap_or_default(),
-                took: took.and_then(|(from, to)| time(to).duration_since(time(from)).ok()),
             };
         }
         if state.running.is_some() {

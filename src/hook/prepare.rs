@@ -14,7 +14,7 @@ use super::launch::{self, News};
 use super::names::Names;
 use super::pod_view::PodView;
 use super::ports;
-use super::request::PrepareJob;
+use super::request::{Container, PrepareJob};
 use super::response::{Context, Response, Shown};
 use super::socket::Line;
 use super::spec::{Common, Planned, Role};
@@ -76,7 +76,7 @@ impl Plan {
             Planned::new(Role::Job, asked, |_| template.job(), &common, &mut names)
         });
         let job = job.transpose()?;
-        let service = |asked| {
+        let service = |asked: &Container| {
             let part = |known: &[String]| template.service(known.iter().map(String::as_str));
             Planned::new(Role::Service, asked, part, &common, &mut names)
         };

@@ -2,7 +2,7 @@
 //! users.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
 use std::path::Path;
 
 use super::settings::Settings;
@@ -31,9 +31,16 @@ pub(super) fn open_to_all(settings: &Settings) {
 /// What is the runner's can be changed; what a container made as root is open or is its own
 /// business.
 fn permit(path: &Path, mode: u32) {
-    let Ok(metadata) = fs::symlink_metadata(path) else { return };
-    if !metadata.is_symlink() && metadata.permissions().mode() & mode != mode {
-        let _not_ours = fs::set_permissions(path, fs::Permissions::from_mode(mode));
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let file = fs::OpenOptions::new()
+        .read(true)
+        // A job can put a link in the place of a file.
+        .custom_flags(flags.bits().cast_signed())
+        .open(path);
+    if let Ok(file) = file
+        && file.metadata().is_ok_and(|metadata| metadata.permissions().mode() & mode != mode)
+    {
+        drop(file.set_permissions(fs::Permissions::from_mode(mode)));
     }
 }
 
@@ -59,8 +66,9 @@ pub(super) fn link_from_here(links: &[Link]) {
         let path = Path::new(&link.path);
         let right = fs::read_link(path).is_ok_and(|target| target == Path::new(&link.target));
         if !right && path.parent().is_some_and(Path::is_dir) {
-            let _old = fs::remove_file(path);
-            let _not_mounted_here = symlink(&link.target, path);
+            // Where the volume is not mounted here, neither can be done nor matters.
+            drop(fs::remove_file(path));
+            drop(symlink(&link.target, path));
         }
     }
 }
