@@ -14,18 +14,20 @@
 //! - [`demo`]: the embedded node: an API stand-in, a kubelet stand-in, a script, a report.
 //! - [`contract`]: what hook, init and agent must agree on: environment, shared volume, socket
 //!   protocol, journal, limits.
+//! - [`hook`]: one call of the runner's container hook: reads the request, plans ephemeral containers,
+//!   asks for them, runs steps over the init's socket, answers.
 //! - [`init`]: process 1 of the containers that the hook launches: runs steps, reaps, masks, serves
 //!   its socket.
 //! - [`cli`]: the command line of `ephemon`.
 //! - [`model`]: plain domain types. [`node`]: host paths below `--node-root`. [`vitals`]: what the
 //!   agent counts about itself, by closed enums.
 //!
-//! The binaries in `src/bin` only call in here; `ephemon-hook` says that it is not there yet.
+//! The binaries in `src/bin` only call in here.
 //!
 //! # Invariants
 //!
 //! - `model` is std only; `cgroup` adds nothing but `model`. `kube` is named in `discovery`
-//!   only; `tonic` in `discovery::cri` only. `agent` and `demo` never name each other: the demo
+//!   and `hook` only; `tonic` in `discovery::cri` only. `agent` and `demo` never name each other: the demo
 //!   starts the agent as a process, as a user would. `tests/it/tidy.rs` holds these fences.
 //! - Every host path is joined to `--node-root`, so the agent runs on a fixture tree.
 //! - The kernel is the truth for existence and use, the API for meaning; neither waits for the

@@ -80,16 +80,10 @@ impl Call<'_> {
         line.ask(request).await.map_err(failed)
     }
 
-    /// Links for a container other than the job's.
+    /// What a step's own container needs: `/github/*` and the workflow's volumes.
     pub(super) async fn ask_links(&self, line: &mut Line, planned: &Planned) -> Result<(), Error> {
-        let mut links = planned.links.clone();
-        if planned.role == spec::Role::Step {
-            links.extend(workspace::links(self.settings));
-        }
-        if links.is_empty() {
-            return Ok(());
-        }
-        self.ask(line, planned.name(), &Request::Links(links)).await.map(drop)
+        let links = workspace::links(self.settings).into_iter().chain(planned.links.iter().cloned());
+        self.ask(line, planned.name(), &Request::Links(links.collect())).await.map(drop)
     }
 
     /// Tells the agent; nobody else minds when it cannot be told.

@@ -231,7 +231,15 @@ fn arrivals(directory: &Path) -> Option<AsyncFd<inotify::Inotify>> {
     let mask = inotify::WatchMask::MOVED_TO | inotify::WatchMask::CREATE;
     // Where no watch is to be had, looking has to do.
     inotify.watches().add(directory, mask).ok()?;
-    AsyncFd::register(inotify).ok()
+    watched(inotify)
+}
+
+#[expect(
+    deprecated,
+    reason = "the new way is unsafe code, for descriptors that may change; an inotify owns its own and keeps it"
+)]
+fn watched(inotify: inotify::Inotify) -> Option<AsyncFd<inotify::Inotify>> {
+    AsyncFd::new(inotify).ok()
 }
 
 fn stuck(planned: &Planned, reason: &str, message: &str) -> Error {

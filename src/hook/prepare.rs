@@ -225,8 +225,7 @@ async fn furnish(
     job: &Planned,
     line: &mut Line,
 ) -> Result<(), Error> {
-    let links = workspace::links(call.settings).into_iter().chain(job.links.iter().cloned());
-    call.ask(line, job.name(), &Request::Links(links.collect())).await?;
+    call.ask_links(line, job).await?;
     let hosts: Vec<HostEntry> = plan
         .hosts()
         .into_iter()

@@ -1,8 +1,8 @@
 //! What the runner asks for, as an ephemeral container. Pure.
 //!
 //! No value of the workflow's environment stands in the spec, which anyone who may read pods can
-//! read: where init is the first process it gets them over its socket, otherwise they go into a
-//! Secret.
+//! read: init gets those of jobs and steps over its socket; those of services, which live longer
+//! than any call of the hook, and of an image's own entrypoint go into a Secret.
 
 mod error;
 mod security;
@@ -51,7 +51,7 @@ pub(super) struct Planned {
     pub(super) image: String,
     /// Whether init is its first process.
     pub(super) has_init: bool,
-    /// What init is to run as the container's own process; never the job's.
+    /// What init is to run as the container's own process; the job has none.
     pub(super) main: Option<Vec<String>>,
     /// The workflow's environment for it.
     pub(super) env: Vec<(String, String)>,
@@ -163,7 +163,7 @@ impl Planned {
     ) -> Result<(), Error> {
         let choice = security::User::parse(options.user.as_deref());
         if let security::User::Named(name) = &choice {
-            if !self.has_init {
+            if !self.has_init || self.role == Role::Service {
                 return Err(Error::UserByName { image: self.image.clone(), user: name.clone() });
             }
             self.user = Some(name.clone());
@@ -188,8 +188,14 @@ impl Planned {
         let mut env_from = part.env_from;
         if self.has_init {
             let init = Volume::new(mount::EPHEMON).init();
-            self.spec.command = Some(vec![init.to_string_lossy().into_owned()]);
-        } else {
+            let mut command = vec![init.to_string_lossy().into_owned()];
+            if self.role == Role::Service {
+                command.push("--".to_owned());
+                command.extend(self.main.iter().flatten().cloned());
+            }
+            self.spec.command = Some(command);
+        }
+        if !self.has_init || self.role == Role::Service {
             self.spec.args = args.filter(|args| !args.is_empty());
             // The image's own process starts there; the directory must be given with it.
             self.spec.working_dir.clone_from(&self.cwd);
@@ -219,7 +225,8 @@ impl Planned {
         }
         let mut mounts: Vec<VolumeMount> = own.iter().map(|name| own_mount(name)).collect();
         for entry in &asked.user_mount_volumes {
-            match volumes::map(entry, common.pod, common.settings, self.has_init)? {
+            let can_link = self.has_init && self.role != Role::Service;
+            match volumes::map(entry, common.pod, common.settings, can_link)? {
                 Mapped::Mount(mount) => mounts.push(mount),
                 Mapped::Link(link) => {
                     if entry.read_only {

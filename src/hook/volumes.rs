@@ -46,7 +46,7 @@ pub(super) enum Error {
     )]
     HostPath(String),
     #[error(
-        "volume {0:?}: a directory of the workspace is mapped by ephemon-init, which is not in this container; give it an entrypoint, or use the path under /__w"
+        "volume {0:?}: a directory of the workspace can be mapped in job containers and in steps with an entrypoint only; use the path under /__w, or a volume of the runner's pod"
     )]
     NoInit(String),
 }
@@ -56,7 +56,7 @@ pub(super) fn map(
     entry: &Mount,
     pod: &PodView,
     settings: &Settings,
-    has_init: bool,
+    can_link: bool,
 ) -> Result<Mapped, Error> {
     let shown = entry.user_provided_value.clone().unwrap_or_else(|| entry.target_volume_path.clone());
     let target = entry.target_volume_path.trim_end_matches('/');
@@ -82,7 +82,7 @@ pub(super) fn map(
         if target.starts_with(mount::WORK) {
             return Err(Error::Reserved(shown));
         }
-        if !has_init {
+        if !can_link {
             return Err(Error::NoInit(shown));
         }
         return Ok(Mapped::Link(Link { path: target.to_owned(), target: seen }));

@@ -23,7 +23,7 @@ async fn a_whole_job_is_played() {
         },
         "services": [{
             "image": "redis:7", "entryPoint": "sleep", "entryPointArgs": ["1000"],
-            "environmentVariables": {"PASSWORD": "hunter2-service"}, "createOptions": "--name cache",
+            "createOptions": "--name cache",
         }],
     });
     let prepared = rig.call("prepare_job", &args, &Value::Null).await;
@@ -35,7 +35,7 @@ async fn a_whole_job_is_played() {
     let hosts = fs::read_to_string(rig.path("hosts")).unwrap();
     assert!(hosts.contains("redis") && hosts.contains("cache"), "{hosts}");
 
-    let script = "echo \"$FROM_JOB, $A\"; pwd; echo ünïcode >&2; echo x > \"$HOME/../workspace/made\"";
+    let script = "echo \"$FROM_JOB, $A\"; pwd; echo ünïcode >&2; echo x > /github/workspace/made";
     fs::create_dir_all(rig.path("_work/_temp/_github_home")).unwrap();
     let step = rig.call("run_script_step", &rig.script(script), &state).await;
     assert_eq!((step.code, step.stderr.as_str()), (0, "ünïcode\n"), "{step:?}");

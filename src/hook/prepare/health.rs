@@ -13,7 +13,7 @@ use super::super::pod_view::Progress;
 use super::super::ports::Protocol;
 use super::super::spec::Planned;
 use super::super::socket::Line;
-use crate::contract::{Command, Health, HealthReport, Probe, Reply, Request, Run, StepKind, Token};
+use crate::contract::{Command, Health, HealthReport, Probe, Reply, Request, Token};
 
 /// Docker's defaults of `--health-*`.
 const INTERVAL_MS: u32 = 30_000;
@@ -40,12 +40,8 @@ pub(super) async fn healthy(
         let volume = &call.settings.volume;
         let ready = news.ready(service, volume, token, (until, waited), call.console);
         let (mut line, _) = ready.await?;
-        begin(call, service, &mut line).await?;
         if let Some(command) = command {
-            let (mut asking, _) = Line::open(&volume.socket(service.name()), token)
-                .await
-                .map_err(|source| Error::Container { name: service.name().to_owned(), source })?;
-            return ask(call, service, &mut asking, command, until).await;
+            return ask(call, service, &mut line, command, until).await;
         }
     } else if command.is_some() {
         call.console.warning(&format!(
@@ -80,35 +76,6 @@ pub(super) async fn healthy(
                 patience.as_secs(),
             ));
             Ok(())
-        }
-    }
-}
-
-/// Lets init run the service's process, for as long as the container lives.
-async fn begin(call: &Call<'_>, service: &Planned, line: &mut Line) -> Result<(), Error> {
-    let Some(main) = &service.main else { return Ok(()) };
-    call.ask_links(line, service).await?;
-    let run = Run {
-        command: Command::Argv(main.clone()),
-        env: service.env.clone(),
-        prepend_path: Vec::new(),
-        cwd: service.cwd.clone(),
-        user: service.user.clone(),
-        name: service.name().to_owned(),
-        kind: StepKind::Service,
-        id: None,
-        traceparent: None,
-        ends_container: true,
-    };
-    let failed = |source| Error::Container { name: service.name().to_owned(), source };
-    line.send(&Request::Run(run)).await.map_err(failed)?;
-    loop {
-        match line.next().await.map_err(failed)? {
-            Reply::Started(_) => return Ok(()),
-            Reply::Error(failure) => {
-                return Err(failed(super::super::socket::Error::Refused(failure)));
-            }
-            _ => {}
         }
     }
 }

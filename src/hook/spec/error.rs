@@ -20,7 +20,7 @@ pub(in crate::hook) enum Error {
     #[error("the arguments of the {0} container: a quote opens and never closes")]
     Arguments(&'static str),
     #[error(
-        "{image} is to run as user {user:?}, and a name can be looked up in the image only where an entrypoint is given; use the user's number"
+        "{image} is to run as user {user:?}, and a name can be looked up only in job containers and in steps with an entrypoint; use the user's number"
     )]
     UserByName { image: String, user: String },
     #[error(

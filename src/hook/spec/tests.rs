@@ -84,6 +84,17 @@ fn a_service_with_its_own_entrypoint_gets_its_environment_by_a_secret() {
 }
 
 #[test]
+fn a_services_given_entrypoint_is_inits_own_child_and_outlives_the_call() {
+    let asked = json!({"image": "redis", "entryPoint": "redis-server", "entryPointArgs": ["--port", "7"],
+        "environmentVariables": {"P": "hunter2"}, "workingDirectory": "/d"});
+    let service = plan(Role::Service, asked).unwrap();
+    let spec = serde_json::to_value(&service.spec).unwrap();
+    let command = json!(["/ephemon/bin/ephemon-init", "--", "redis-server", "--port", "7"]);
+    assert_eq!((&spec["command"], &spec["workingDir"]), (&command, &json!("/d")));
+    assert!(service.has_init && service.secret.is_some());
+}
+
+#[test]
 fn a_given_entrypoint_is_run_by_init() {
     let asked = json!({"image": "alpine", "entryPoint": "/entry.sh", "entryPointArgs": ["\"a", "b\""],
         "environmentVariables": {"INPUT_TOKEN": "hunter2"}, "workingDirectory": "/github/workspace"});
