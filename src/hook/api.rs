@@ -12,7 +12,9 @@ use http_body_util::{BodyExt, Limited};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{EphemeralContainer, Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use kube::api::{DeleteParams, GetParams, LogParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
+use kube::api::{
+    DeleteParams, GetParams, LogParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams,
+};
 use kube::client::Body;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::Status;
@@ -156,11 +158,8 @@ impl Api {
         container: &str,
         follow: bool,
     ) -> Result<impl futures_util::AsyncBufRead + use<>, Error> {
-        let params = LogParams {
-            container: Some(container.to_owned()),
-            follow,
-            ..LogParams::default()
-        };
+        let params =
+            LogParams { container: Some(container.to_owned()), follow, ..LogParams::default() };
         let request = self.pods().logs(&self.pod, &params).map_err(|error| Error::built(&error))?;
         let verb = "get pods/log";
         let answer = timeout(ANSWER, self.client.request_stream(request)).await;

@@ -44,7 +44,9 @@ pub(super) enum Error {
     Container { name: String, source: socket::Error },
     #[error("{image} does not become healthy: {text}")]
     Unhealthy { image: String, text: String },
-    #[error("{image} (container {name}) ended with exit code {code} ({reason}) before it was ready")]
+    #[error(
+        "{image} (container {name}) ended with exit code {code} ({reason}) before it was ready"
+    )]
     ServiceEnded { image: String, name: String, code: i32, reason: String },
     #[error(
         "the job was not prepared: the runner handed over no state; look at the step \"Initialize containers\""
@@ -82,7 +84,8 @@ impl Call<'_> {
 
     /// What a step's own container needs: `/github/*` and the workflow's volumes.
     pub(super) async fn ask_links(&self, line: &mut Line, planned: &Planned) -> Result<(), Error> {
-        let links = workspace::links(self.settings).into_iter().chain(planned.links.iter().cloned());
+        let links =
+            workspace::links(self.settings).into_iter().chain(planned.links.iter().cloned());
         self.ask(line, planned.name(), &Request::Links(links.collect())).await.map(drop)
     }
 

@@ -25,7 +25,8 @@ pub(super) async fn run(call: &Call<'_>, state: Option<&State>) {
                 }
                 for secret in state.services.iter().filter_map(|service| service.secret.as_ref()) {
                     if let Err(error) = api.delete_secret(secret).await {
-                        let left = format!("Secret {secret} is left to the end of the pod: {error}");
+                        let left =
+                            format!("Secret {secret} is left to the end of the pod: {error}");
                         call.console.debug(&left);
                     }
                 }
@@ -47,7 +48,8 @@ async fn stop(call: &Call<'_>, state: &State, container: &str) {
     // One that does not answer is over already.
     let Ok((mut line, _)) = Line::open(&path, &state.token.0).await else { return };
     if let Err(error) = line.ask(&Request::Stop(Stop { grace_ms: GRACE_MS })).await {
-        call.console.debug(&format!("container {container} is left to the end of the pod: {error}"));
+        call.console
+            .debug(&format!("container {container} is left to the end of the pod: {error}"));
     }
 }
 

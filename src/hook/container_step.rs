@@ -42,8 +42,7 @@ pub(super) async fn run(
     let common =
         Common { settings: call.settings, pod: &view, token: token.digest(), uid: call.uid };
     let mut names = Names::new(view.containers.clone());
-    let mut planned =
-        Planned::new(Role::Step, asked, |_| template.step(), &common, &mut names)?;
+    let mut planned = Planned::new(Role::Step, asked, |_| template.step(), &common, &mut names)?;
     planned.env = outcome::passable(call.console, planned.env.into_iter().collect());
     for warning in &planned.warnings {
         call.console.warning(warning);

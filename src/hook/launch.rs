@@ -39,7 +39,9 @@ pub(super) enum Error {
         message: String,
         hint: String,
     },
-    #[error("{image} (container {name}) ended while it started, with exit code {code}{reason}{message}")]
+    #[error(
+        "{image} (container {name}) ended while it started, with exit code {code}{reason}{message}"
+    )]
     Ended { image: String, name: String, code: i32, reason: String, message: String },
     #[error("the container {name}: {source}")]
     Socket { name: String, source: socket::Error },
@@ -131,7 +133,11 @@ impl News {
             Progress::Waiting => None,
             Progress::Stuck { reason, message, hopeless } => {
                 if last.0.is_empty() {
-                    console.line(&format!("{} (container {name}): {}", planned.image, quote(&reason)));
+                    console.line(&format!(
+                        "{} (container {name}): {}",
+                        planned.image,
+                        quote(&reason)
+                    ));
                 }
                 last = (reason, message);
                 hopeless.then(|| Err(stuck(planned, &last.0, &last.1)))

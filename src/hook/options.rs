@@ -173,10 +173,14 @@ impl Options {
                     self.env.push((name.to_owned(), value.to_owned()));
                 }
                 // Docker would take the runner's own value.
-                _ => self.leave(name, "give NAME=VALUE: the runner's own environment stays its own"),
+                _ => {
+                    self.leave(name, "give NAME=VALUE: the runner's own environment stays its own")
+                }
             },
             "--health-cmd" => self.health.command = Some(value).filter(|value| !value.is_empty()),
-            "--health-interval" => self.health.interval_ms = Some(span("--health-interval", &value)?),
+            "--health-interval" => {
+                self.health.interval_ms = Some(span("--health-interval", &value)?)
+            }
             "--health-timeout" => self.health.timeout_ms = Some(span("--health-timeout", &value)?),
             "--health-start-period" => {
                 self.health.start_period_ms = Some(span("--health-start-period", &value)?);
@@ -215,10 +219,9 @@ impl Options {
                 self.names.push(value);
             }
             "--add-host" => match value.split_once([':', '=']) {
-                Some((host, address)) => self.hosts.push((
-                    host.to_owned(),
-                    address.trim_matches(['[', ']']).to_owned(),
-                )),
+                Some((host, address)) => {
+                    self.hosts.push((host.to_owned(), address.trim_matches(['[', ']']).to_owned()))
+                }
                 None => return Err(wrong("--add-host", &value, "NAME:ADDRESS")),
             },
             _ => self.publish.push(value),
@@ -237,11 +240,33 @@ impl Options {
 fn takes_value(name: &str) -> bool {
     matches!(
         name,
-        "--user" | "-u" | "--workdir" | "-w" | "--entrypoint" | "--env" | "-e" | "--health-cmd"
-            | "--health-interval" | "--health-timeout" | "--health-start-period"
-            | "--health-retries" | "--cpus" | "--memory" | "-m" | "--pids-limit" | "--cap-add"
-            | "--cap-drop" | "--pull" | "--name" | "--hostname" | "-h" | "--network-alias"
-            | "--net-alias" | "--add-host" | "--publish" | "-p"
+        "--user"
+            | "-u"
+            | "--workdir"
+            | "-w"
+            | "--entrypoint"
+            | "--env"
+            | "-e"
+            | "--health-cmd"
+            | "--health-interval"
+            | "--health-timeout"
+            | "--health-start-period"
+            | "--health-retries"
+            | "--cpus"
+            | "--memory"
+            | "-m"
+            | "--pids-limit"
+            | "--cap-add"
+            | "--cap-drop"
+            | "--pull"
+            | "--name"
+            | "--hostname"
+            | "-h"
+            | "--network-alias"
+            | "--net-alias"
+            | "--add-host"
+            | "--publish"
+            | "-p"
     )
 }
 
@@ -350,7 +375,8 @@ mod tests {
     #[test]
     fn what_is_not_carried_out_is_named_without_its_value() {
         let options =
-            Options::parse("--gpus all --secret-thing hunter2 -it --env TOKEN --user 1000").unwrap();
+            Options::parse("--gpus all --secret-thing hunter2 -it --env TOKEN --user 1000")
+                .unwrap();
         let names: Vec<&str> = options.left.iter().map(|left| left.option.as_str()).collect();
         assert_eq!(names, ["--gpus", "--secret-thing", "-it", "--env"]);
         assert!(!format!("{:?}", options.left).contains("hunter2"));

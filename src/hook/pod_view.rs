@@ -78,9 +78,10 @@ fn is_for_workflows(volume: &Volume) -> bool {
 impl Progress {
     /// How far the container of this name is.
     pub(super) fn of(pod: &Pod, container: &str) -> Self {
-        let statuses = pod.status.iter().flat_map(|status| {
-            status.ephemeral_container_statuses.iter().flatten()
-        });
+        let statuses = pod
+            .status
+            .iter()
+            .flat_map(|status| status.ephemeral_container_statuses.iter().flatten());
         let mut found = statuses.filter(|status| status.name == container);
         found.next().map_or(Self::Waiting, Self::of_status)
     }
@@ -125,10 +126,14 @@ mod tests {
     #[test]
     fn the_kubelets_states_are_told_apart() {
         assert_eq!(progress(&json!({})), Progress::Waiting);
-        assert_eq!(progress(&json!({"waiting": {"reason": "ContainerCreating"}})), Progress::Waiting);
+        assert_eq!(
+            progress(&json!({"waiting": {"reason": "ContainerCreating"}})),
+            Progress::Waiting
+        );
         let running = progress(&json!({"running": {"startedAt": "2026-01-01T00:00:00Z"}}));
         assert_eq!(running, Progress::Running { id: "containerd://ab".into() });
-        let stuck = progress(&json!({"waiting": {"reason": "ErrImagePull", "message": "not found"}}));
+        let stuck =
+            progress(&json!({"waiting": {"reason": "ErrImagePull", "message": "not found"}}));
         assert!(matches!(stuck, Progress::Stuck { hopeless: false, .. }));
         let never = progress(&json!({"waiting": {"reason": "ErrImageNeverPull"}}));
         assert!(matches!(never, Progress::Stuck { hopeless: true, .. }));

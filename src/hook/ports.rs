@@ -23,7 +23,9 @@ pub(super) enum Protocol {
 /// Ports that cannot be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Error {
-    #[error("{0:?} is not a port mapping; write CONTAINER, HOST:CONTAINER, and /tcp or /udp after it")]
+    #[error(
+        "{0:?} is not a port mapping; write CONTAINER, HOST:CONTAINER, and /tcp or /udp after it"
+    )]
     Malformed(String),
     #[error(
         "port {port}/{protocol} is wanted by both {first} and {second}: the containers of a job share one network, so each port can be listened on once; give one of them another port inside its container"

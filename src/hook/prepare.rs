@@ -72,9 +72,10 @@ impl Plan {
         let common =
             Common { settings: call.settings, pod: view, token: token.digest(), uid: call.uid };
         let mut names = Names::new(view.containers.clone());
-        let job = asked.container.as_ref().map(|asked| {
-            Planned::new(Role::Job, asked, |_| template.job(), &common, &mut names)
-        });
+        let job = asked
+            .container
+            .as_ref()
+            .map(|asked| Planned::new(Role::Job, asked, |_| template.job(), &common, &mut names));
         let job = job.transpose()?;
         let service = |asked: &Container| {
             let part = |known: &[String]| template.service(known.iter().map(String::as_str));
@@ -84,7 +85,8 @@ impl Plan {
         let plan = Self { job, services };
         ports::check(plan.all().map(|planned| (planned.name(), planned.ports.as_slice())))?;
         if plan.job.is_none()
-            && let Some(port) = plan.all().flat_map(|planned| &planned.ports).find(|port| port.is_remapped())
+            && let Some(port) =
+                plan.all().flat_map(|planned| &planned.ports).find(|port| port.is_remapped())
         {
             return Err(Error::RemapWithoutJob { host: port.host, container: port.container });
         }
@@ -119,8 +121,7 @@ impl Plan {
         for (name, address) in self.all().flat_map(|planned| &planned.hosts) {
             by_address.entry(address).or_default().push(name.clone());
         }
-        let services =
-            (!names.is_empty()).then(|| Host { address: LOOPBACK.to_owned(), names });
+        let services = (!names.is_empty()).then(|| Host { address: LOOPBACK.to_owned(), names });
         let added = by_address
             .into_iter()
             .map(|(address, names)| Host { address: address.to_owned(), names });
@@ -231,7 +232,9 @@ async fn furnish(
         .into_iter()
         .map(|host| HostEntry { address: host.address, names: host.names })
         .collect();
-    if !hosts.is_empty() && let Err(error) = call.ask(line, job.name(), &Request::Hosts(hosts)).await {
+    if !hosts.is_empty()
+        && let Err(error) = call.ask(line, job.name(), &Request::Hosts(hosts)).await
+    {
         call.console.warning(&format!(
             "services can be reached at localhost, but not by name: {error}; ephemon-init needs to be root to write /etc/hosts"
         ));

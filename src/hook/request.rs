@@ -269,7 +269,8 @@ mod tests {
 
     #[test]
     fn null_empty_and_absent_fields_mean_the_same() {
-        let absent = parse(&json!({"command": "prepare_job", "args": {"container": {"image": "a"}}}));
+        let absent =
+            parse(&json!({"command": "prepare_job", "args": {"container": {"image": "a"}}}));
         let null = parse(&json!({
             "command": "prepare_job", "responseFile": null, "state": null,
             "args": {"container": {

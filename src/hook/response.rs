@@ -77,7 +77,8 @@ mod tests {
         let shown = Shown { id: "redis".into(), network: "pod".into(), ..Shown::default() };
         let context = Context { container: None, services: vec![shown] };
         let response = Response { context: Some(context), ..Response::default() };
-        let wanted = json!({"context": {"services": [{"id": "redis", "network": "pod", "ports": {}}]}});
+        let wanted =
+            json!({"context": {"services": [{"id": "redis", "network": "pod", "ports": {}}]}});
         assert_eq!(serde_json::to_value(response).unwrap(), wanted);
     }
 

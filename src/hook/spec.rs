@@ -128,7 +128,11 @@ impl Planned {
             main,
             env: merged_env(asked, &options),
             secret: None,
-            cwd: options.workdir.clone().or(part.working_dir.clone()).or_else(|| asked.working_directory.clone()),
+            cwd: options
+                .workdir
+                .clone()
+                .or(part.working_dir.clone())
+                .or_else(|| asked.working_directory.clone()),
             user: None,
             links: Vec::new(),
             ports: Vec::new(),
@@ -137,12 +141,15 @@ impl Planned {
             health: options.health.clone(),
             limits: limits(&options, &part),
             registry: asked.registry.as_ref().map(|registry| {
-                if registry.server_url.is_empty() { "docker.io" } else { &registry.server_url }.to_owned()
+                if registry.server_url.is_empty() { "docker.io" } else { &registry.server_url }
+                    .to_owned()
             }),
             warnings: options
                 .left
                 .iter()
-                .map(|left| format!("option {} of {image} is not carried out: {}", left.option, left.why))
+                .map(|left| {
+                    format!("option {} of {image} is not carried out: {}", left.option, left.why)
+                })
                 .collect(),
             spec: EphemeralContainer { name, image: Some(image), ..EphemeralContainer::default() },
         };

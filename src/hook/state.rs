@@ -146,8 +146,7 @@ mod tests {
         let token = Token::from_random([0xab; 32]);
         let mut state = State::new(token.clone());
         let env = [("PASSWORD".to_owned(), "hunter2".to_owned())].into();
-        state.job =
-            Some(Job { container: "job".into(), env, user: None, working_directory: None });
+        state.job = Some(Job { container: "job".into(), env, user: None, working_directory: None });
         let shown = format!("{state:?}");
         assert!(!shown.contains("hunter2") && !shown.contains(token.expose()), "{shown}");
     }

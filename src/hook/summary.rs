@@ -11,10 +11,8 @@ use crate::contract::Exit;
 /// Appends a table to the step's summary file, which the runner reads when the step is over.
 pub(super) fn append(path: &Path, exit: &Exit) -> io::Result<()> {
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-    let mut file = OpenOptions::new()
-        .append(true)
-        .custom_flags(flags.bits().cast_signed())
-        .open(path)?;
+    let mut file =
+        OpenOptions::new().append(true).custom_flags(flags.bits().cast_signed()).open(path)?;
     file.write_all(table(exit).as_bytes())
 }
 

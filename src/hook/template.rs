@@ -156,7 +156,8 @@ impl Template {
                 ));
             }
         }
-        part.volume_mounts.retain(|mount| mount.sub_path.is_none() && mount.sub_path_expr.is_none());
+        part.volume_mounts
+            .retain(|mount| mount.sub_path.is_none() && mount.sub_path_expr.is_none());
         if name == "$job" && (part.command.is_some() || part.args.is_some()) {
             self.warn(
                 "command and args of container \"$job\" in the hook's template are not used: ephemon-init is the job container's first process".to_owned(),
@@ -265,9 +266,15 @@ spec:
         )
         .unwrap();
         let warnings = template.warnings.join("\n");
-        for word in
-            ["metadata.labels", "spec.nodeSelector", "sidecar", "livenessProbe", "requests", "gpu", "subPath"]
-        {
+        for word in [
+            "metadata.labels",
+            "spec.nodeSelector",
+            "sidecar",
+            "livenessProbe",
+            "requests",
+            "gpu",
+            "subPath",
+        ] {
             assert!(warnings.contains(word), "{word} in {warnings}");
         }
         assert!(template.job().volume_mounts.is_empty());

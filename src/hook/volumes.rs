@@ -58,7 +58,8 @@ pub(super) fn map(
     settings: &Settings,
     can_link: bool,
 ) -> Result<Mapped, Error> {
-    let shown = entry.user_provided_value.clone().unwrap_or_else(|| entry.target_volume_path.clone());
+    let shown =
+        entry.user_provided_value.clone().unwrap_or_else(|| entry.target_volume_path.clone());
     let target = entry.target_volume_path.trim_end_matches('/');
     let Some(source) = entry.source_volume_path.as_deref() else {
         return Ok(Mapped::Nothing);

@@ -11,8 +11,8 @@ use super::super::call::{Call, Error};
 use super::super::launch::News;
 use super::super::pod_view::Progress;
 use super::super::ports::Protocol;
-use super::super::spec::Planned;
 use super::super::socket::Line;
+use super::super::spec::Planned;
 use crate::contract::{Command, Health, HealthReport, Probe, Reply, Request, Token};
 
 /// Docker's defaults of `--health-*`.

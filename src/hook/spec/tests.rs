@@ -149,10 +149,7 @@ fn a_pod_without_our_volumes_is_told_which_it_lacks() {
 fn the_operators_template_cannot_replace_our_variables() {
     let variable =
         |name: &str| EnvVar { name: name.into(), value: Some("x".into()), value_from: None };
-    let part = Part {
-        env: vec![variable("EPHEMON_LIMITS"), variable("PROXY")],
-        ..Part::default()
-    };
+    let part = Part { env: vec![variable("EPHEMON_LIMITS"), variable("PROXY")], ..Part::default() };
     let env = env_of(&plan_with(Role::Job, json!({"image": "a"}), part).unwrap());
     assert!(!env.contains_key(env::LIMITS) && env.contains_key("PROXY"));
 }

@@ -102,11 +102,8 @@ impl Rig {
         let api = ApiServer::start(store.clone()).await.unwrap();
         api.write_kubeconfig(&at("kubeconfig")).unwrap();
         let statuses = Statuses::default();
-        let kubelet = tokio::spawn(run_kubelet(
-            store,
-            directory.path().to_owned(),
-            Arc::clone(&statuses),
-        ));
+        let kubelet =
+            tokio::spawn(run_kubelet(store, directory.path().to_owned(), Arc::clone(&statuses)));
         Some(Self { api, directory, kubelet, statuses })
     }
 
@@ -244,7 +241,9 @@ async fn run_kubelet(store: Store, directory: PathBuf, statuses: Statuses) {
             let state = match image.split(':').next().unwrap() {
                 "missing" => waiting("ErrImagePull", "manifest unknown"),
                 "never" => waiting("ErrImageNeverPull", "not present"),
-                "broken" => json!({"terminated": {"exitCode": 128, "reason": "StartError", "message": "no such file"}}),
+                "broken" => {
+                    json!({"terminated": {"exitCode": 128, "reason": "StartError", "message": "no such file"}})
+                }
                 _ => json!({"running": {"startedAt": "2026-01-01T00:00:00Z"}}),
             };
             let runs = state.get("running").is_some();
@@ -298,11 +297,15 @@ fn start(directory: &Path, container: &Value) -> impl Future<Output = i32> + Sen
     fs::create_dir(&root).unwrap();
     let mut process = Command::new("unshare");
     process.args(["-m", "sh", "-euc", CONTAINER, "sh"]).arg(&root).arg(directory).args(&command);
-    process.env_clear().env("PATH", "/usr/bin:/bin").kill_on_drop(true);
+    process.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").kill_on_drop(true);
     for variable in container["env"].as_array().into_iter().flatten() {
         process.env(variable["name"].as_str().unwrap(), variable["value"].as_str().unwrap());
     }
-    process.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let log = fs::File::create(
+        directory.join("roots").join(format!("{}.log", container["name"].as_str().unwrap())),
+    )
+    .unwrap();
+    process.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
     let mut child = process.spawn().unwrap();
     async move {
         let status = child.wait().await.unwrap();
