@@ -31,11 +31,11 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// Longest wait for one answer.
 const ANSWER: Duration = Duration::from_secs(15);
 /// How long a call is repeated at most.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Most bytes of an answer; an object in etcd has at most 1.5 MiB.
 const MAX_ANSWER: usize = 8 * 1024 * 1024;
 /// The server is asked to end each watch after this, so that a silent one is noticed.
-const WATCH: Duration = Duration::from_secs(60);
+const WATCH: Duration = Duration::from_mins(1);
 
 /// A request in the form that kube's builders give.
 type Built = Result<hyper::Request<Vec<u8>>, kube::core::request::Error>;

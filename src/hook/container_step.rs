@@ -143,7 +143,7 @@ async fn by_kubelet(
     let waited = call.settings.timeout;
     let until = Instant::now() + waited;
     let name = planned.name().to_owned();
-    let begin = async {
+    let start = async {
         // Any end will do here: it is the step's own.
         news.until(&name, |progress| match progress {
             Progress::Waiting | Progress::Stuck { hopeless: false, .. } => None,
@@ -152,7 +152,7 @@ async fn by_kubelet(
         .await
     };
     let begun = tokio::select! {
-        begun = tokio::time::timeout_at(until, begin) => begun,
+        begun = tokio::time::timeout_at(until, start) => begun,
         signal = signals.next() => return Err(Error::Cancelled(signal)),
     };
     if !matches!(begun, Ok(Progress::Running { .. } | Progress::Ended { .. })) {

@@ -1,6 +1,7 @@
 //! From a plan to running containers: one patch, then what the kubelet and the inits say, until
 //! each runs or has failed. Nothing is polled.
 
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ use crate::contract::{Token, Volume, Welcome};
 
 /// A look at the socket without a word from inotify: some file systems give none.
 const LOOK: Duration = Duration::from_millis(50);
+/// What is wrong where the container runs and nobody answers.
+const MUTE: &str = "it runs, and its ephemon-init does not answer";
 /// Pause after a watch that broke.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -28,17 +31,10 @@ const AGAIN: Duration = Duration::from_millis(500);
 pub(super) enum Error {
     #[error(transparent)]
     Api(#[from] api::Error),
-    #[error("{image} (container {name}) does not start: {reason}{message}{hint}")]
-    Stuck { image: String, name: String, reason: String, message: String, hint: String },
-    #[error("{image} (container {name}) did not start within {seconds} s: {reason}{message}{hint}")]
-    TimedOut {
-        image: String,
-        name: String,
-        seconds: u64,
-        reason: String,
-        message: String,
-        hint: String,
-    },
+    #[error("{delay} does not start: {}{}{}", .delay.reason, .delay.message, .delay.hint)]
+    Stuck { delay: Box<Delay> },
+    #[error("{delay} did not start within {seconds} s: {}{}{}", .delay.reason, .delay.message, .delay.hint)]
+    TimedOut { delay: Box<Delay>, seconds: u64 },
     #[error(
         "{image} (container {name}) ended while it started, with exit code {code}{reason}{message}"
     )]
@@ -47,6 +43,18 @@ pub(super) enum Error {
     Socket { name: String, source: socket::Error },
     #[error("the runner's pod was deleted")]
     PodGone,
+}
+
+/// A container that keeps others waiting.
+#[derive(Debug)]
+pub(super) struct Delay {
+    image: String,
+    name: String,
+    reason: String,
+    /// Empty, or with a colon in front.
+    message: String,
+    /// Empty, or in brackets.
+    hint: String,
 }
 
 /// What is known of the pod, as it changes.
@@ -90,6 +98,26 @@ pub(super) async fn follow(api: &Api, news: &watch::Sender<Pod>) -> Result<(), E
             version = pod.metadata.resource_version.clone().unwrap_or_default();
             news.send_replace(pod);
         }
+    }
+}
+
+// === impl Delay ===
+
+impl Delay {
+    fn new(planned: &Planned, reason: &str, message: &str) -> Self {
+        Self {
+            image: planned.image.clone(),
+            name: planned.name().to_owned(),
+            reason: quote(reason),
+            message: after_colon(message),
+            hint: hint(planned, reason),
+        }
+    }
+}
+
+impl fmt::Display for Delay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (container {})", self.image, self.name)
     }
 }
 
@@ -154,14 +182,8 @@ impl News {
             return result;
         }
         let reason = if last.0.is_empty() { "the kubelet says nothing of it" } else { &last.0 };
-        Err(Error::TimedOut {
-            image: planned.image.clone(),
-            name: name.to_owned(),
-            seconds: waited.as_secs(),
-            reason: quote(reason),
-            message: after_colon(&last.1),
-            hint: hint(planned, &last.0),
-        })
+        let delay = Box::new(Delay::new(planned, reason, &last.1));
+        Err(Error::TimedOut { delay, seconds: waited.as_secs() })
     }
 
     /// Waits until a container's init can be talked to: by its socket, which is there a second
@@ -186,12 +208,8 @@ impl News {
                         _ => None,
                     });
                     timeout_at(until, gone).await.unwrap_or_else(|_| Error::TimedOut {
-                        image: planned.image.clone(),
-                        name: planned.name().to_owned(),
+                        delay: Box::new(Delay::new(planned, MUTE, "")),
                         seconds: waited.as_secs(),
-                        reason: "it runs, and its ephemon-init does not answer".to_owned(),
-                        message: String::new(),
-                        hint: String::new(),
                     })
                 }
                 Err(error) => error,
@@ -249,13 +267,7 @@ fn watched(inotify: inotify::Inotify) -> Option<AsyncFd<inotify::Inotify>> {
 }
 
 fn stuck(planned: &Planned, reason: &str, message: &str) -> Error {
-    Error::Stuck {
-        image: planned.image.clone(),
-        name: planned.name().to_owned(),
-        reason: quote(reason),
-        message: after_colon(message),
-        hint: hint(planned, reason),
-    }
+    Error::Stuck { delay: Box::new(Delay::new(planned, reason, message)) }
 }
 
 fn ended(planned: &Planned, code: i32, reason: &str, message: &str) -> Error {

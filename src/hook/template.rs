@@ -22,7 +22,7 @@ const MAX_BYTES: u64 = 1024 * 1024;
 pub(super) struct Template {
     /// By the name after `$`.
     parts: BTreeMap<String, Part>,
-    /// For the log of prepare_job, one sentence each.
+    /// For the log of `prepare_job`, one sentence each.
     pub(super) warnings: Vec<String>,
 }
 

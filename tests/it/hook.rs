@@ -206,5 +206,5 @@ async fn wait_for(path: &std::path::Path) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), there).await.expect("the step begins");
+    tokio::time::timeout(Duration::from_mins(1), there).await.expect("the step begins");
 }

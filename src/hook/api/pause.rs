@@ -63,6 +63,6 @@ mod tests {
         let asked = Duration::from_secs(2);
         let pause = pauses.next(Some(asked));
         assert!(pause >= asked && pause <= asked + FIRST);
-        assert!(pauses.next(Some(Duration::from_secs(86_400))) <= LONGEST_ASKED + FIRST);
+        assert!(pauses.next(Some(Duration::from_hours(24))) <= LONGEST_ASKED + FIRST);
     }
 }

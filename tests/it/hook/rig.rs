@@ -204,7 +204,7 @@ impl Calling {
 
     pub(super) async fn finish(self) -> Called {
         let output = self.child.wait_with_output();
-        let output = tokio::time::timeout(Duration::from_secs(120), output).await.unwrap().unwrap();
+        let output = tokio::time::timeout(Duration::from_mins(2), output).await.unwrap().unwrap();
         let status = output.status;
         Called {
             code: status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap(),
