@@ -16,11 +16,12 @@
 //!   protocol, journal, limits.
 //! - [`init`]: process 1 of the containers that the hook launches: runs steps, reaps, masks, serves
 //!   its socket.
+//! - [`hook`]: the GitHub Actions runner's container hook: requests, specs, launches, steps.
 //! - [`cli`]: the command line of `ephemon`.
 //! - [`model`]: plain domain types. [`node`]: host paths below `--node-root`. [`vitals`]: what the
 //!   agent counts about itself, by closed enums.
 //!
-//! The binaries in `src/bin` only call in here; `ephemon-hook` says that it is not there yet.
+//! The binaries in `src/bin` only call in here.
 //!
 //! # Invariants
 //!
@@ -50,6 +51,7 @@ pub mod cli;
 pub mod contract;
 pub mod demo;
 pub mod discovery;
+pub mod hook;
 pub mod init;
 pub mod metrics;
 pub mod model;

@@ -17,6 +17,8 @@ mod containers;
 #[cfg(test)]
 mod exposition;
 #[cfg(test)]
+mod hook;
+#[cfg(test)]
 mod init;
 #[cfg(test)]
 mod kubelet_stand_in;

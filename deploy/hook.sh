@@ -1,0 +1,2 @@
+#!/bin/sh
+exec "${EPHEMON_VOLUME:-/ephemon}/bin/ephemon-hook" "$@"

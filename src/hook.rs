@@ -1,0 +1,166 @@
+//! The GitHub Actions runner's container hook: job, service and step containers as ephemeral
+//! containers of the runner's own pod.
+//!
+//! One process a call: the request comes on standard input, the answer goes into a file, the exit
+//! code is the step's. `request`, `options`, `ports`, `names`, `template`, `volumes` and `spec`
+//! are pure; `api` alone speaks to the API server and `socket` alone to an init. A script step
+//! uses the socket only.
+
+mod api;
+mod call;
+mod cleanup;
+mod console;
+mod container_step;
+mod enforced;
+mod journal;
+mod launch;
+mod names;
+mod options;
+mod outcome;
+mod pod_view;
+mod ports;
+mod prepare;
+mod request;
+mod response;
+mod script_step;
+mod secrets;
+mod settings;
+mod socket;
+mod spec;
+mod state;
+mod step;
+mod summary;
+mod template;
+mod volumes;
+mod words;
+mod workspace;
+
+use std::io::{self, Read};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use call::{Call, Error};
+use console::Console;
+use outcome::Outcome;
+use request::{Command, Request};
+use response::Response;
+use settings::Settings;
+use step::Signals;
+
+use crate::contract::{Phase, Record};
+
+/// Answers the one request on standard input.
+pub fn main() -> ExitCode {
+    let console = Console::new();
+    match std::env::args_os().nth(1).as_deref().and_then(std::ffi::OsStr::to_str) {
+        Some("--version") => {
+            console.line(concat!("ephemon-hook ", env!("CARGO_PKG_VERSION")));
+            return ExitCode::SUCCESS;
+        }
+        Some(enforced::ARGUMENT) => {
+            console.line(&enforced::shown());
+            return ExitCode::SUCCESS;
+        }
+        _ => {}
+    }
+    let settings = Settings::from_process();
+    let uid = rustix::process::getuid().as_raw();
+    let call = Call { settings: &settings, console: &console, uid };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            console.error(&format!("the hook cannot start: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(answer(&call));
+    // A name that is still being looked up is not waited for.
+    runtime.shutdown_background();
+    ExitCode::from(code)
+}
+
+async fn answer(call: &Call<'_>) -> u8 {
+    let (began, at_ns) = (Instant::now(), journal::now_ns());
+    let request = match read() {
+        Ok(request) => request,
+        Err(error) => {
+            call.console.error(&error.to_string());
+            return 1;
+        }
+    };
+    let outcome = perform(call, &request).await.unwrap_or_else(|error| Outcome {
+        code: code_of(&error),
+        sentence: Some(error.to_string()),
+    });
+    if let Some(sentence) = &outcome.sentence {
+        call.console.error(sentence);
+    }
+    call.record(&Record::HookPhase {
+        at_ns,
+        phase: phase(&request.command),
+        duration_ns: journal::nanos(began.elapsed()),
+        success: outcome.code == 0,
+        container: None,
+        name: call.settings.step_id.as_deref().map(Record::text),
+        traceparent: None,
+        exit_code: Some(outcome.code),
+    });
+    outcome.code
+}
+
+fn read() -> Result<Request, Error> {
+    let mut input = Vec::new();
+    io::stdin().lock().take(request::MAX_BYTES).read_to_end(&mut input).map_err(Error::Input)?;
+    Ok(Request::parse(&input)?)
+}
+
+async fn perform(call: &Call<'_>, request: &Request) -> Result<Outcome, Error> {
+    let mut signals = Signals::listen().map_err(Error::Signals)?;
+    let state = request.state.as_ref();
+    let success = Outcome { code: 0, sentence: None };
+    let (outcome, response) = match &request.command {
+        Command::PrepareJob(asked) => {
+            let response = tokio::select! {
+                response = prepare::run(call, asked) => response?,
+                signal = signals.next() => return Err(Error::Cancelled(signal)),
+            };
+            (success, response)
+        }
+        Command::RunScriptStep(asked) => {
+            (script_step::run(call, asked, state, &mut signals).await?, Response::default())
+        }
+        Command::RunContainerStep(asked) => {
+            (container_step::run(call, asked, state, &mut signals).await?, Response::default())
+        }
+        Command::CleanupJob => {
+            tokio::select! {
+                () = cleanup::run(call, state) => {}
+                signal = signals.next() => return Err(Error::Cancelled(signal)),
+            }
+            (success, Response::default())
+        }
+    };
+    if let Some(path) = &request.response_file {
+        response.write(path).map_err(Error::Response)?;
+    }
+    Ok(outcome)
+}
+
+fn code_of(error: &Error) -> u8 {
+    match error {
+        Error::Cancelled(signal) | Error::Step(step::Error::TimedOut(signal)) => {
+            step::cancelled_code(*signal)
+        }
+        Error::Step(step::Error::NotRun(failure)) => failure.code.exit_code(),
+        _ => 1,
+    }
+}
+
+fn phase(command: &Command) -> Phase {
+    match command {
+        Command::PrepareJob(_) => Phase::PrepareJob,
+        Command::RunScriptStep(_) => Phase::RunScriptStep,
+        Command::RunContainerStep(_) => Phase::RunContainerStep,
+        Command::CleanupJob => Phase::CleanupJob,
+    }
+}

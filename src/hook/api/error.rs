@@ -1,0 +1,115 @@
+//! Why the API server could not help, and what to do about it.
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use crate::hook::console::quote;
+
+/// A call that failed. No text holds a token or a body that was sent.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::hook) enum Error {
+    #[error(
+        "the hook does not know the runner's pod; set ACTIONS_RUNNER_POD_NAME from metadata.name in the runner's pod template"
+    )]
+    NoPodName,
+    #[error(
+        "there is no way to the API server: {0}; give the runner's pod a service account with the role that the README shows"
+    )]
+    Config(String),
+    #[error("{}", refusal(.verb, *.code, .pod, .namespace, .message))]
+    Refused { verb: &'static str, code: u16, pod: String, namespace: String, message: String },
+    #[error("the API server cannot be reached to {verb}: {why}")]
+    Unreachable { verb: &'static str, why: String },
+    #[error("the API server's answer to {verb} is not understood")]
+    NotUnderstood { verb: &'static str },
+    #[error("the request to the API server could not be written")]
+    NotSent,
+}
+
+// === impl Error ===
+
+impl Error {
+    pub(super) fn config(error: &(dyn StdError + 'static)) -> Self {
+        Self::Config(chain(error))
+    }
+
+    pub(super) fn built(_error: &kube::core::request::Error) -> Self {
+        Self::NotSent
+    }
+
+    pub(super) fn unreachable(verb: &'static str, error: &(dyn StdError + 'static)) -> Self {
+        Self::Unreachable { verb, why: chain(error) }
+    }
+
+    pub(super) fn silent(verb: &'static str, waited: Duration) -> Self {
+        Self::Unreachable { verb, why: format!("no answer in {:.1} s", waited.as_secs_f64()) }
+    }
+
+    /// Whether the same call may succeed a little later.
+    pub(in crate::hook) fn may_pass(&self) -> bool {
+        match self {
+            Self::Refused { verb, code, .. } => {
+                matches!(code, 408 | 429 | 500..=599) || (*code == 409 && *verb != "create secrets")
+            }
+            Self::Unreachable { .. } => true,
+            Self::NoPodName | Self::Config(_) | Self::NotUnderstood { .. } | Self::NotSent => false,
+        }
+    }
+}
+
+/// What happened, then what to do.
+fn refusal(verb: &str, code: u16, pod: &str, namespace: &str, message: &str) -> String {
+    let advice = match code {
+        401 => "; the runner's service account token is not valid",
+        403 => "; give the runner's service account the role that the README shows",
+        404 => {
+            "; do ACTIONS_RUNNER_POD_NAME and ACTIONS_RUNNER_KUBERNETES_NAMESPACE name the runner's own pod?"
+        }
+        409 | 429 | 500..=599 => "; it was asked several times",
+        _ => "",
+    };
+    format!(
+        "the API server refused to {verb} for pod {pod} in namespace {namespace}: HTTP {code}: {message}{advice}"
+    )
+}
+
+/// An error with its causes, outermost first, none said twice.
+fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = error.to_string();
+        texts.retain(|outer| !outer.contains(&text));
+        texts.push(text);
+        next = error.source();
+    }
+    quote(&texts.join(": "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(code: u16, verb: &'static str) -> Error {
+        let (pod, namespace) = ("r-1".to_owned(), "ns".to_owned());
+        Error::Refused { verb, code, pod, namespace, message: "no".to_owned() }
+    }
+
+    #[test]
+    fn only_what_may_pass_is_repeated() {
+        for code in [409, 429, 500, 502, 503, 504] {
+            assert!(refused(code, "patch").may_pass(), "{code}");
+        }
+        for code in [400, 401, 403, 404, 413, 415, 422] {
+            assert!(!refused(code, "patch").may_pass(), "{code}");
+        }
+        assert!(!refused(409, "create secrets").may_pass());
+        assert!(Error::silent("get", Duration::from_secs(1)).may_pass());
+    }
+
+    #[test]
+    fn a_refusal_says_what_to_do() {
+        assert!(refused(403, "patch").to_string().contains("role"));
+        assert!(refused(404, "get pods").to_string().contains("ACTIONS_RUNNER_POD_NAME"));
+    }
+}

@@ -1,0 +1,68 @@
+//! How long to wait before a call is repeated.
+
+use std::time::Duration;
+
+use hyper::HeaderMap;
+use hyper::header::RETRY_AFTER;
+
+/// The first pause; each is twice as long as the one before.
+const FIRST: Duration = Duration::from_millis(100);
+/// The longest pause.
+const LONGEST: Duration = Duration::from_secs(5);
+/// The longest pause that a server can ask for.
+const LONGEST_ASKED: Duration = Duration::from_secs(30);
+
+/// Growing pauses, each between half and the whole of its length: hooks that failed together do
+/// not come back together.
+#[derive(Debug)]
+pub(in crate::hook) struct Pauses(Duration);
+
+// === impl Pauses ===
+
+impl Default for Pauses {
+    fn default() -> Self {
+        Self(FIRST)
+    }
+}
+
+impl Pauses {
+    /// The next pause, at least what the server asked for.
+    pub(in crate::hook) fn next(&mut self, asked: Option<Duration>) -> Duration {
+        let own = self.0.mul_f64(0.5 + fastrand::f64() / 2.0);
+        self.0 = (self.0 * 2).min(LONGEST);
+        match asked {
+            // A little more, not at the very moment.
+            Some(asked) => asked.min(LONGEST_ASKED) + own.min(FIRST),
+            None => own,
+        }
+    }
+}
+
+/// `Retry-After` in seconds; the API server gives no dates.
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_their_bound_and_differ() {
+        let mut pauses = Pauses::default();
+        let all: Vec<Duration> = (0..20).map(|_| pauses.next(None)).collect();
+        assert!(all[0] >= FIRST / 2 && all[0] <= FIRST);
+        assert!(all.iter().all(|pause| *pause <= LONGEST));
+        assert!(all[19] >= LONGEST / 2);
+    }
+
+    #[test]
+    fn the_server_is_heeded_within_reason() {
+        let mut pauses = Pauses::default();
+        let asked = Duration::from_secs(2);
+        let pause = pauses.next(Some(asked));
+        assert!(pause >= asked && pause <= asked + FIRST);
+        assert!(pauses.next(Some(Duration::from_hours(24))) <= LONGEST_ASKED + FIRST);
+    }
+}

@@ -1,0 +1,107 @@
+//! What every call of the hook has at hand, and every way in which one fails.
+
+use std::fs::File;
+use std::io::{self, Read};
+
+use super::console::Console;
+use super::settings::Settings;
+use super::socket::{self, Line};
+use super::spec::Planned;
+use super::{api, journal, launch, ports, request, spec, step, template, workspace};
+use crate::contract::{Record, Reply, Request, Signal, Token};
+
+/// One call.
+#[derive(Debug)]
+pub(super) struct Call<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) console: &'a Console,
+    /// Our own user.
+    pub(super) uid: u32,
+}
+
+/// Why a call failed; a sentence for the author of the workflow or the operator.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("the runner's request cannot be read: {0}")]
+    Input(io::Error),
+    #[error(transparent)]
+    Request(#[from] request::Error),
+    #[error(transparent)]
+    Template(#[from] template::Error),
+    #[error(transparent)]
+    Spec(#[from] spec::Error),
+    #[error(transparent)]
+    Ports(#[from] ports::Error),
+    #[error(
+        "port {container} cannot be remapped to {host} in a job without a job container; connect to port {container}, or give the job a container"
+    )]
+    RemapWithoutJob { host: u16, container: u16 },
+    #[error(transparent)]
+    Api(#[from] api::Error),
+    #[error(transparent)]
+    Launch(#[from] launch::Error),
+    #[error("container {name}: {source}")]
+    Container { name: String, source: socket::Error },
+    #[error("{image} does not become healthy: {text}")]
+    Unhealthy { image: String, text: String },
+    #[error(
+        "{image} (container {name}) ended with exit code {code} ({reason}) before it was ready"
+    )]
+    ServiceEnded { image: String, name: String, code: i32, reason: String },
+    #[error(
+        "the job was not prepared: the runner handed over no state; look at the step \"Initialize containers\""
+    )]
+    NotPrepared,
+    #[error(
+        "the job container {name} is gone ({source}); it was ended, or ran out of memory: look at the steps before"
+    )]
+    JobGone { name: String, source: socket::Error },
+    #[error(transparent)]
+    Step(#[from] step::Error),
+    #[error("no random numbers are to be had from /dev/urandom: {0}")]
+    Random(io::Error),
+    #[error("the answer for the runner cannot be written: {0}")]
+    Response(io::Error),
+    #[error("signals cannot be listened to: {0}")]
+    Signals(io::Error),
+    #[error("the call was cancelled")]
+    Cancelled(Signal),
+}
+
+// === impl Call ===
+
+impl Call<'_> {
+    /// One request to a container's init.
+    pub(super) async fn ask(
+        &self,
+        line: &mut Line,
+        container: &str,
+        request: &Request,
+    ) -> Result<Reply, Error> {
+        let failed = |source| Error::Container { name: container.to_owned(), source };
+        line.ask(request).await.map_err(failed)
+    }
+
+    /// What a step's own container needs: `/github/*` and the workflow's volumes.
+    pub(super) async fn ask_links(&self, line: &mut Line, planned: &Planned) -> Result<(), Error> {
+        let links =
+            workspace::links(self.settings).into_iter().chain(planned.links.iter().cloned());
+        self.ask(line, planned.name(), &Request::Links(links.collect())).await.map(drop)
+    }
+
+    /// Tells the agent; nobody else minds when it cannot be told.
+    pub(super) fn record(&self, record: &Record) {
+        if let Err(error) = journal::append(&self.settings.volume, record) {
+            self.console.debug(&format!("the journal cannot be written: {error}"));
+        }
+    }
+}
+
+/// A token for one job.
+pub(super) fn new_token() -> Result<Token, Error> {
+    let mut bytes = [0; 32];
+    File::open("/dev/urandom")
+        .and_then(|mut source| source.read_exact(&mut bytes))
+        .map_err(Error::Random)?;
+    Ok(Token::from_random(bytes))
+}

@@ -1,0 +1,216 @@
+//! `run_container_step`: a container action, in a new ephemeral container of its own.
+
+use std::time::Duration;
+
+use futures_util::AsyncReadExt;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+
+use super::api::Api;
+use super::call::{Call, Error};
+use super::launch::{self, News};
+use super::names::Names;
+use super::outcome::{self, Outcome};
+use super::pod_view::{PodView, Progress};
+use super::request::Container;
+use super::spec::{Common, Planned, Role};
+use super::state::State;
+use super::step::{self, Signals};
+use super::template::Template;
+use super::{journal, secrets, workspace};
+use crate::contract::{Command, Record, Request, Run, StepKind, Token};
+
+/// The rest of a log is waited for so long once its container is over.
+const LOG_END: Duration = Duration::from_secs(5);
+
+/// Runs a container action.
+pub(super) async fn run(
+    call: &Call<'_>,
+    asked: &Container,
+    state: Option<&State>,
+    signals: &mut Signals,
+) -> Result<Outcome, Error> {
+    let template = Template::load(call.settings.template.as_deref())?;
+    workspace::open_to_all(call.settings);
+    let api = Api::new(call.settings).await?;
+    let view = PodView::of(&api.pod().await?);
+    // Without a job container there is no state, and nobody else needs the token.
+    let token = match state {
+        Some(state) => state.token.0.clone(),
+        None => super::call::new_token()?,
+    };
+    let common =
+        Common { settings: call.settings, pod: &view, token: token.digest(), uid: call.uid };
+    let mut names = Names::new(view.containers.clone());
+    let mut planned = Planned::new(Role::Step, asked, |_| template.step(), &common, &mut names)?;
+    planned.env = outcome::passable(call.console, planned.env.into_iter().collect());
+    for warning in &planned.warnings {
+        call.console.warning(warning);
+    }
+    if let Some(secret) = &planned.secret {
+        api.create_secret(secret, &view.uid, &planned.env).await?;
+    }
+    let asked_ns = journal::now_ns();
+    let result = started(call, &api, &planned, &token, signals).await;
+    call.record(&Record::HookLaunched {
+        at_ns: asked_ns,
+        container: planned.name().to_owned(),
+        image: Record::text(&planned.image),
+        running_at_ns: None,
+    });
+    if let Some(secret) = &planned.secret
+        && let Err(error) = api.delete_secret(secret).await
+    {
+        call.console.debug(&format!("Secret {secret} is left to the end of the pod: {error}"));
+    }
+    result
+}
+
+async fn started(
+    call: &Call<'_>,
+    api: &Api,
+    planned: &Planned,
+    token: &Token,
+    signals: &mut Signals,
+) -> Result<Outcome, Error> {
+    if !planned.has_init {
+        workspace::link_from_here(&workspace::links(call.settings));
+    }
+    let pod = api.add(&[&planned.spec]).await?;
+    let (sender, _) = watch::channel(pod);
+    let mut news = News::new(&sender);
+    let work = async {
+        if planned.has_init {
+            by_init(call, planned, token, &mut news, signals).await
+        } else {
+            by_kubelet(call, api, planned, &mut news, signals).await
+        }
+    };
+    tokio::select! {
+        outcome = work => outcome,
+        Err(error) = launch::follow(api, &sender) => Err(error.into()),
+    }
+}
+
+/// Init waits for its command, shows its output and tells how it ended.
+async fn by_init(
+    call: &Call<'_>,
+    planned: &Planned,
+    token: &Token,
+    news: &mut News,
+    signals: &mut Signals,
+) -> Result<Outcome, Error> {
+    let waited = call.settings.timeout;
+    let until = Instant::now() + waited;
+    let volume = &call.settings.volume;
+    let ready = news.ready(planned, volume, token, (until, waited), call.console);
+    let (mut line, _) = tokio::select! {
+        ready = ready => ready?,
+        signal = signals.next() => return Err(Error::Cancelled(signal)),
+    };
+    call.ask_links(&mut line, planned).await?;
+    let masks = secrets::of(&planned.env);
+    if !masks.is_empty() {
+        call.ask(&mut line, planned.name(), &Request::Mask(masks)).await?;
+    }
+    let run = Run {
+        command: Command::Argv(planned.main.clone().unwrap_or_default()),
+        env: planned.env.clone(),
+        prepend_path: Vec::new(),
+        cwd: planned.cwd.clone(),
+        user: planned.user.clone(),
+        name: call.settings.step_id.clone().unwrap_or_else(|| planned.name().to_owned()),
+        kind: StepKind::Container,
+        id: call.settings.step_id.clone(),
+        traceparent: None,
+        ends_container: true,
+    };
+    let exit = step::run(&mut line, run, call.console, signals).await?;
+    Ok(Outcome::of(call, &exit))
+}
+
+/// The image's own entrypoint: its log by the API server, its exit code from the kubelet.
+async fn by_kubelet(
+    call: &Call<'_>,
+    api: &Api,
+    planned: &Planned,
+    news: &mut News,
+    signals: &mut Signals,
+) -> Result<Outcome, Error> {
+    call.console.debug(
+        "no entrypoint is given: the image's own runs without ephemon-init, its log comes through the API server",
+    );
+    let waited = call.settings.timeout;
+    let until = Instant::now() + waited;
+    let name = planned.name().to_owned();
+    let start = async {
+        // Any end will do here: it is the step's own.
+        news.until(&name, |progress| match progress {
+            Progress::Waiting | Progress::Stuck { hopeless: false, .. } => None,
+            other => Some(other),
+        })
+        .await
+    };
+    let begun = tokio::select! {
+        begun = tokio::time::timeout_at(until, start) => begun,
+        signal = signals.next() => return Err(Error::Cancelled(signal)),
+    };
+    if !matches!(begun, Ok(Progress::Running { .. } | Progress::Ended { .. })) {
+        // For the sentence, with the kubelet's reason.
+        let soon = Instant::now();
+        news.running(planned, soon, waited, call.console).await?;
+    }
+    let ended = async {
+        news.until(&name, |progress| match progress {
+            Progress::Ended { exit_code, reason, .. } => Some((exit_code, reason)),
+            _ => None,
+        })
+        .await
+    };
+    let mut log = std::pin::pin!(show_log(call, api, &name));
+    let mut shown = false;
+    let mut ended = std::pin::pin!(ended);
+    let (code, reason) = loop {
+        tokio::select! {
+            () = &mut log, if !shown => shown = true,
+            end = &mut ended => break end,
+            signal = signals.next() => {
+                call.console.warning(&format!(
+                    "container {name} cannot be told to stop, it has no ephemon-init; it is left to the end of the pod"
+                ));
+                return Err(Error::Cancelled(signal));
+            }
+        }
+    };
+    if !shown && timeout(LOG_END, log).await.is_err() {
+        call.console.warning(&format!("the end of container {name}'s log did not come"));
+    }
+    Ok(Outcome::of_code(code, &reason))
+}
+
+/// Shows a container's log as it grows.
+async fn show_log(call: &Call<'_>, api: &Api, container: &str) {
+    let log = match api.log(container, true).await {
+        Ok(log) => log,
+        Err(error) => {
+            call.console.warning(&format!("the container's output cannot be shown: {error}"));
+            return;
+        }
+    };
+    let mut log = std::pin::pin!(log);
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        match log.read(&mut buffer).await {
+            Ok(0) => return,
+            Ok(count) => {
+                if buffer.get(..count).is_some_and(|bytes| call.console.stdout(bytes).is_err()) {
+                    return;
+                }
+            }
+            Err(error) => {
+                call.console.warning(&format!("the container's output broke off: {error}"));
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! From a plan to running containers: one patch, then what the kubelet and the inits say, until
+//! each runs or has failed. Nothing is polled.
+
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::WatchEvent;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::api::{self, Api};
+use super::console::{Console, quote};
+use super::pod_view::Progress;
+use super::socket::{self, Line};
+use super::spec::Planned;
+use crate::contract::{Token, Volume, Welcome};
+
+/// A look at the socket without a word from inotify: some file systems give none.
+const LOOK: Duration = Duration::from_millis(50);
+/// What is wrong where the container runs and nobody answers.
+const MUTE: &str = "it runs, and its ephemon-init does not answer";
+/// Pause after a watch that broke.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// Why a container does not run.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error(transparent)]
+    Api(#[from] api::Error),
+    #[error("{delay} does not start: {}{}{}", .delay.reason, .delay.message, .delay.hint)]
+    Stuck { delay: Box<Delay> },
+    #[error("{delay} did not start within {seconds} s: {}{}{}", .delay.reason, .delay.message, .delay.hint)]
+    TimedOut { delay: Box<Delay>, seconds: u64 },
+    #[error(
+        "{image} (container {name}) ended while it started, with exit code {code}{reason}{message}"
+    )]
+    Ended { image: String, name: String, code: i32, reason: String, message: String },
+    #[error("the container {name}: {source}")]
+    Socket { name: String, source: socket::Error },
+    #[error("the runner's pod was deleted")]
+    PodGone,
+}
+
+/// A container that keeps others waiting.
+#[derive(Debug)]
+pub(super) struct Delay {
+    image: String,
+    name: String,
+    reason: String,
+    /// Empty, or with a colon in front.
+    message: String,
+    /// Empty, or in brackets.
+    hint: String,
+}
+
+/// What is known of the pod, as it changes.
+#[derive(Debug)]
+pub(super) struct News {
+    pod: watch::Receiver<Pod>,
+}
+
+/// Follows the pod for as long as it is awaited; never ends but by an error.
+pub(super) async fn follow(api: &Api, news: &watch::Sender<Pod>) -> Result<(), Error> {
+    let mut version = news.borrow().metadata.resource_version.clone().unwrap_or_default();
+    loop {
+        let mut fresh = false;
+        match api.watch(&version).await {
+            Ok(events) => {
+                let mut events = std::pin::pin!(events);
+                while let Some(event) = events.next().await {
+                    match event {
+                        Ok(WatchEvent::Added(pod) | WatchEvent::Modified(pod)) => {
+                            version = pod.metadata.resource_version.clone().unwrap_or_default();
+                            news.send_replace(pod);
+                        }
+                        Ok(WatchEvent::Bookmark(bookmark)) => {
+                            version = bookmark.metadata.resource_version;
+                        }
+                        Ok(WatchEvent::Deleted(_)) => return Err(Error::PodGone),
+                        // The version is too old, or the line broke: ask anew.
+                        Ok(WatchEvent::Error(_)) | Err(_) => {
+                            fresh = true;
+                            break;
+                        }
+                    }
+                }
+            }
+            Err(error @ api::Error::Refused { code: 401 | 403, .. }) => return Err(error.into()),
+            Err(_) => fresh = true,
+        }
+        if fresh {
+            sleep(AGAIN.mul_f64(0.5 + fastrand::f64())).await;
+            let pod = api.pod().await?;
+            version = pod.metadata.resource_version.clone().unwrap_or_default();
+            news.send_replace(pod);
+        }
+    }
+}
+
+// === impl Delay ===
+
+impl Delay {
+    fn new(planned: &Planned, reason: &str, message: &str) -> Self {
+        Self {
+            image: planned.image.clone(),
+            name: planned.name().to_owned(),
+            reason: quote(reason),
+            message: after_colon(message),
+            hint: hint(planned, reason),
+        }
+    }
+}
+
+impl fmt::Display for Delay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (container {})", self.image, self.name)
+    }
+}
+
+// === impl News ===
+
+impl News {
+    /// What the sender says from now on.
+    pub(super) fn new(sender: &watch::Sender<Pod>) -> Self {
+        Self { pod: sender.subscribe() }
+    }
+
+    /// Waits until what the kubelet says of a container satisfies.
+    pub(super) async fn until<T>(
+        &mut self,
+        container: &str,
+        mut satisfied: impl FnMut(Progress) -> Option<T>,
+    ) -> T {
+        loop {
+            let progress = Progress::of(&self.pod.borrow_and_update(), container);
+            if let Some(found) = satisfied(progress) {
+                return found;
+            }
+            if self.pod.changed().await.is_err() {
+                // The follower has ended with an error, which its awaiter sees.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Waits until the kubelet says that a container runs, or has ended by itself with success.
+    pub(super) async fn running(
+        &mut self,
+        planned: &Planned,
+        until: Instant,
+        waited: Duration,
+        console: &Console,
+    ) -> Result<Progress, Error> {
+        let mut last = (String::new(), String::new());
+        let name = planned.name();
+        let wait = self.until(name, |progress| match progress {
+            Progress::Waiting => None,
+            Progress::Stuck { reason, message, hopeless } => {
+                if last.0.is_empty() {
+                    console.line(&format!(
+                        "{} (container {name}): {}",
+                        planned.image,
+                        quote(&reason)
+                    ));
+                }
+                last = (reason, message);
+                hopeless.then(|| Err(stuck(planned, &last.0, &last.1)))
+            }
+            running @ Progress::Running { .. } => Some(Ok(running)),
+            Progress::Ended { exit_code, reason, message }
+                if exit_code != 0 || planned.has_init =>
+            {
+                Some(Err(ended(planned, exit_code, &reason, &message)))
+            }
+            ended @ Progress::Ended { .. } => Some(Ok(ended)),
+        });
+        if let Ok(result) = timeout_at(until, wait).await {
+            return result;
+        }
+        let reason = if last.0.is_empty() { "the kubelet says nothing of it" } else { &last.0 };
+        let delay = Box::new(Delay::new(planned, reason, &last.1));
+        Err(Error::TimedOut { delay, seconds: waited.as_secs() })
+    }
+
+    /// Waits until a container's init can be talked to: by its socket, which is there a second
+    /// before the API server hears of it.
+    pub(super) async fn ready(
+        &mut self,
+        planned: &Planned,
+        volume: &Volume,
+        token: &Token,
+        (until, waited): (Instant, Duration),
+        console: &Console,
+    ) -> Result<(Line, Welcome), Error> {
+        let path = volume.socket(planned.name());
+        let failed = async {
+            match self.running(planned, until, waited, console).await {
+                // It runs; the socket is what matters, for as long as it does.
+                Ok(_) => {
+                    let gone = self.until(planned.name(), |progress| match progress {
+                        Progress::Ended { exit_code, reason, message } => {
+                            Some(ended(planned, exit_code, &reason, &message))
+                        }
+                        _ => None,
+                    });
+                    timeout_at(until, gone).await.unwrap_or_else(|_| Error::TimedOut {
+                        delay: Box::new(Delay::new(planned, MUTE, "")),
+                        seconds: waited.as_secs(),
+                    })
+                }
+                Err(error) => error,
+            }
+        };
+        tokio::select! {
+            biased;
+            line = connected(&path, token) => line.map_err(|source| Error::Socket {
+                name: planned.name().to_owned(),
+                source,
+            }),
+            error = failed => Err(error),
+        }
+    }
+}
+
+/// Connects as soon as somebody listens.
+async fn connected(path: &Path, token: &Token) -> Result<(Line, Welcome), socket::Error> {
+    let mut arrivals = path.parent().and_then(arrivals);
+    let mut buffer = vec![0; 4096];
+    loop {
+        match Line::open(path, token).await {
+            Err(error) if error.is_early() => {}
+            settled => return settled,
+        }
+        match &mut arrivals {
+            None => sleep(LOOK).await,
+            Some(watched) => tokio::select! {
+                () = sleep(LOOK) => {}
+                ready = watched.readable_mut() => if let Ok(mut guard) = ready {
+                    // What came does not matter: something did.
+                    drop(guard.get_inner_mut().read_events(&mut buffer));
+                    guard.clear_ready();
+                },
+            },
+        }
+    }
+}
+
+/// Tells when something appears in a directory.
+fn arrivals(directory: &Path) -> Option<AsyncFd<inotify::Inotify>> {
+    let inotify = inotify::Inotify::init().ok()?;
+    let mask = inotify::WatchMask::MOVED_TO | inotify::WatchMask::CREATE;
+    // Where no watch is to be had, looking has to do.
+    inotify.watches().add(directory, mask).ok()?;
+    watched(inotify)
+}
+
+#[expect(
+    deprecated,
+    reason = "the new way is unsafe code, for descriptors that may change; an inotify owns its own and keeps it"
+)]
+fn watched(inotify: inotify::Inotify) -> Option<AsyncFd<inotify::Inotify>> {
+    AsyncFd::new(inotify).ok()
+}
+
+fn stuck(planned: &Planned, reason: &str, message: &str) -> Error {
+    Error::Stuck { delay: Box::new(Delay::new(planned, reason, message)) }
+}
+
+fn ended(planned: &Planned, code: i32, reason: &str, message: &str) -> Error {
+    let reason = if reason.is_empty() { String::new() } else { format!(" ({})", quote(reason)) };
+    Error::Ended {
+        image: planned.image.clone(),
+        name: planned.name().to_owned(),
+        code,
+        reason,
+        message: after_colon(message),
+    }
+}
+
+fn after_colon(message: &str) -> String {
+    if message.trim().is_empty() { String::new() } else { format!(": {}", quote(message)) }
+}
+
+/// What to do about an image that cannot be had.
+fn hint(planned: &Planned, reason: &str) -> String {
+    if !reason.contains("Image") {
+        return String::new();
+    }
+    match &planned.registry {
+        Some(registry) => format!(
+            " (the workflow has credentials for {registry}, but an ephemeral container can use the pod's own only: add a pull secret for it to imagePullSecrets in the runner's pod template)"
+        ),
+        None => " (a private image needs imagePullSecrets in the runner's pod template)".to_owned(),
+    }
+}

@@ -1,0 +1,129 @@
+//! How a call ended: its exit code, and the sentence before the runner's own.
+
+use std::collections::BTreeMap;
+
+use super::call::Call;
+use super::console::Console;
+use super::summary;
+use crate::contract::{End, Exit};
+
+/// A step's end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Outcome {
+    pub(super) code: u8,
+    /// What to say where it is no success.
+    pub(super) sentence: Option<String>,
+}
+
+// === impl Outcome ===
+
+impl Outcome {
+    /// Of a process that init ran.
+    pub(super) fn of(call: &Call<'_>, exit: &Exit) -> Self {
+        if let Some(path) = &call.settings.summary
+            && let Err(error) = summary::append(path, exit)
+        {
+            call.console.debug(&format!("the step's summary cannot be written: {error}"));
+        }
+        Self { code: exit.end.exit_code(), sentence: sentence(exit) }
+    }
+
+    /// Of a container, by the kubelet's word.
+    pub(super) fn of_code(code: i32, reason: &str) -> Self {
+        // A code over 255 cannot be passed on, and must not become a success.
+        let passed = u8::try_from(code).unwrap_or(1);
+        let sentence = match (code, reason) {
+            (0, _) => None,
+            (code, "OOMKilled") => Some(format!(
+                "the container ran out of memory and was killed (exit code {code}); give it more, or let it use less"
+            )),
+            (code, reason) => Some(format!("the container ended with exit code {code} ({reason})")),
+        };
+        Self { code: passed, sentence }
+    }
+}
+
+fn sentence(exit: &Exit) -> Option<String> {
+    let oom = exit.cgroup.oom_kills.is_some_and(|kills| kills > 0);
+    match exit.end {
+        End::Code(0) => None,
+        _ if exit.cancelled => Some("the step was cancelled".to_owned()),
+        End::Signal(9) if oom => Some(
+            "the step ran out of memory and was killed; give the container more, or let it use less"
+                .to_owned(),
+        ),
+        End::Code(code) if oom => Some(format!(
+            "a process of the step was killed for want of memory, and the step ended with exit code {code}"
+        )),
+        End::Signal(number) => Some(format!("the step was ended by signal {number}")),
+        End::Code(code) => Some(format!(
+            "the step failed: its command ended with exit code {code} (what the runner says below about a container implementation and its administrator is its way to say this)"
+        )),
+    }
+}
+
+/// Leaves out what no process can be given, and says so.
+pub(super) fn passable(console: &Console, env: BTreeMap<String, String>) -> Vec<(String, String)> {
+    env.into_iter()
+        .filter(|(name, value)| {
+            let fits = is_name(name) && !value.contains('\0');
+            if !fits {
+                console.warning(&format!(
+                    "environment variable {:?} is left out: no process can be given it",
+                    super::console::quote(name)
+                ));
+            }
+            fits
+        })
+        .collect()
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains(['=', '\0'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::{CgroupDelta, ProcessUsage};
+
+    fn exit(end: End, cancelled: bool, oom_kills: Option<u64>) -> Exit {
+        Exit {
+            end,
+            cancelled,
+            left_open: false,
+            started_at_ns: 0,
+            ended_at_ns: 0,
+            duration_ns: 0,
+            process: ProcessUsage::default(),
+            cgroup: CgroupDelta { oom_kills, ..CgroupDelta::default() },
+        }
+    }
+
+    #[test]
+    fn every_end_but_success_has_a_sentence() {
+        assert_eq!(sentence(&exit(End::Code(0), false, None)), None);
+        let said = |end, cancelled, oom| sentence(&exit(end, cancelled, oom)).unwrap();
+        assert!(said(End::Code(3), false, None).contains("exit code 3"));
+        assert!(said(End::Signal(9), false, Some(1)).contains("out of memory"));
+        assert!(said(End::Signal(9), false, Some(0)).contains("signal 9"));
+        assert!(said(End::Code(1), false, Some(2)).contains("want of memory"));
+        assert!(said(End::Signal(15), true, None).contains("cancelled"));
+    }
+
+    #[test]
+    fn a_containers_code_is_passed_on_and_a_strange_one_is_no_success() {
+        assert_eq!(Outcome::of_code(0, "Completed"), Outcome { code: 0, sentence: None });
+        assert_eq!(Outcome::of_code(42, "Error").code, 42);
+        assert_eq!(Outcome::of_code(256, "Error").code, 1);
+        assert_eq!(Outcome::of_code(-1, "Error").code, 1);
+        assert!(Outcome::of_code(137, "OOMKilled").sentence.unwrap().contains("memory"));
+    }
+
+    #[test]
+    fn what_no_process_can_be_given_is_left_out() {
+        let env = [("A=B", "1"), ("", "2"), ("C", "x\0y"), ("D", "4")];
+        let env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        assert_eq!(passable(&Console::new(), env), [("D".to_owned(), "4".to_owned())]);
+    }
+}

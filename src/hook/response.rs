@@ -1,0 +1,95 @@
+//! What the hook answers: a JSON object in the file that the runner has made for it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::state::State;
+
+/// An answer. Null fields are left out: the runner stumbles over some of them.
+#[derive(Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Response {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) state: Option<State>,
+    /// Asked for whenever there is a job container.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) is_alpine: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) context: Option<Context>,
+}
+
+/// `job.container` and `job.services`.
+#[derive(Debug, Default, PartialEq, Serialize)]
+pub(super) struct Context {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) container: Option<Shown>,
+    /// By index as they came. Left out when empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) services: Vec<Shown>,
+}
+
+/// What expressions can see of a container.
+#[derive(Debug, Default, PartialEq, Serialize)]
+pub(super) struct Shown {
+    pub(super) id: String,
+    /// There is one network: the pod's.
+    pub(super) network: String,
+    /// Container port to the port to connect to. Must be there, even empty.
+    pub(super) ports: BTreeMap<String, String>,
+}
+
+// === impl Response ===
+
+impl Response {
+    /// Writes the answer. It holds the job's token and environment: nobody else may read the file,
+    /// which lies in a directory that the job's containers share.
+    pub(super) fn write(&self, path: &Path) -> io::Result<()> {
+        let json = serde_json::to_vec(self)?;
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
+            .open(path)?;
+        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+        file.write_all(&json)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_empty_answer_is_an_empty_object() {
+        assert_eq!(serde_json::to_value(Response::default()).unwrap(), json!({}));
+    }
+
+    #[test]
+    fn services_have_ports_even_when_they_have_none() {
+        let shown = Shown { id: "redis".into(), network: "pod".into(), ..Shown::default() };
+        let context = Context { container: None, services: vec![shown] };
+        let response = Response { context: Some(context), ..Response::default() };
+        let wanted =
+            json!({"context": {"services": [{"id": "redis", "network": "pod", "ports": {}}]}});
+        assert_eq!(serde_json::to_value(response).unwrap(), wanted);
+    }
+
+    #[test]
+    fn the_file_the_runner_made_is_filled_and_closed_to_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("response.json");
+        fs::write(&path, "").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        Response { is_alpine: Some(true), ..Response::default() }.write(&path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), r#"{"isAlpine":true}"#);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}

@@ -1,0 +1,49 @@
+//! `run_script_step`: a command line in the job container, over its init's socket. The API server
+//! is not asked for anything.
+
+use std::collections::BTreeMap;
+
+use super::call::{Call, Error};
+use super::outcome::{self, Outcome};
+use super::request::ScriptStep;
+use super::socket::Line;
+use super::state::State;
+use super::step::{self, Signals};
+use super::{secrets, words, workspace};
+use crate::contract::{Command, Request, Run, StepKind};
+
+/// Runs a step.
+pub(super) async fn run(
+    call: &Call<'_>,
+    asked: &ScriptStep,
+    state: Option<&State>,
+    signals: &mut Signals,
+) -> Result<Outcome, Error> {
+    let state = state.ok_or(Error::NotPrepared)?;
+    let job = state.job.as_ref().ok_or(Error::NotPrepared)?;
+    workspace::open_to_all(call.settings);
+    let path = call.settings.volume.socket(&job.container);
+    let gone = |source| Error::JobGone { name: job.container.clone(), source };
+    let (mut line, _) = Line::open(&path, &state.token.0).await.map_err(gone)?;
+    let mut env: BTreeMap<String, String> = job.env.clone();
+    env.extend(asked.env());
+    let env: Vec<(String, String)> = outcome::passable(call.console, env);
+    let masks = secrets::of(&env);
+    if !masks.is_empty() {
+        call.ask(&mut line, &job.container, &Request::Mask(masks)).await?;
+    }
+    let run = Run {
+        command: Command::Line(words::join(Some(&asked.entry_point), &asked.entry_point_args)),
+        env,
+        prepend_path: asked.prepend_path.clone(),
+        cwd: asked.working_directory.clone().or_else(|| job.working_directory.clone()),
+        user: job.user.clone(),
+        name: call.settings.step_id.clone().unwrap_or_else(|| "step".to_owned()),
+        kind: StepKind::Script,
+        id: call.settings.step_id.clone(),
+        traceparent: None,
+        ends_container: false,
+    };
+    let exit = step::run(&mut line, run, call.console, signals).await?;
+    Ok(Outcome::of(call, &exit))
+}

@@ -1,0 +1,154 @@
+//! What the operator and the runner say by environment variables.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::contract::{Volume, env, mount};
+
+/// Default of `ACTIONS_RUNNER_PREPARE_JOB_TIMEOUT_SECONDS`, as the reference hook has it.
+const PREPARE_TIMEOUT: Duration = Duration::from_mins(10);
+
+/// GitHub's names and ours for what may stand in the pod's spec.
+const IDENTITY: [(&str, &str); 10] = [
+    ("GITHUB_REPOSITORY", env::JOB_REPOSITORY),
+    ("GITHUB_RUN_ID", env::JOB_RUN_ID),
+    ("GITHUB_RUN_ATTEMPT", env::JOB_RUN_ATTEMPT),
+    ("GITHUB_JOB", env::JOB_NAME),
+    ("GITHUB_WORKFLOW", env::JOB_WORKFLOW),
+    ("GITHUB_WORKFLOW_REF", env::JOB_WORKFLOW_REF),
+    ("GITHUB_SHA", env::JOB_SHA),
+    ("GITHUB_REF", env::JOB_REF),
+    ("GITHUB_EVENT_NAME", env::JOB_EVENT),
+    ("RUNNER_NAME", env::JOB_RUNNER),
+];
+
+/// All settings of one call.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    /// `ACTIONS_RUNNER_POD_NAME`, else `HOSTNAME`.
+    pub(super) pod: Option<String>,
+    /// `ACTIONS_RUNNER_KUBERNETES_NAMESPACE`, else the account's own.
+    pub(super) namespace: Option<String>,
+    /// `EPHEMON_VOLUME`: the shared volume in the runner's container.
+    pub(super) volume: Volume,
+    /// `ACTIONS_RUNNER_PREPARE_JOB_TIMEOUT_SECONDS`.
+    pub(super) timeout: Duration,
+    /// `EPHEMON_HOOK_TEMPLATE`, else `ACTIONS_RUNNER_CONTAINER_HOOK_TEMPLATE`.
+    pub(super) template: Option<PathBuf>,
+    /// `EPHEMON_ALLOW_PRIVILEGED`: whether workflows may ask for privileges.
+    pub(super) allow_privileged: bool,
+    /// `EPHEMON_STEP_SUMMARY` and the step's summary file.
+    pub(super) summary: Option<PathBuf>,
+    /// Job identity by our names.
+    pub(super) identity: Vec<(&'static str, String)>,
+    /// `GITHUB_ACTION`: the step's id.
+    pub(super) step_id: Option<String>,
+    /// The runner's `_work`, by its own path.
+    pub(super) work: Option<PathBuf>,
+    /// `GITHUB_WORKSPACE`, by the runner's own path.
+    pub(super) workspace: Option<PathBuf>,
+}
+
+// === impl Settings ===
+
+impl Settings {
+    /// Of this process.
+    pub(super) fn from_process() -> Self {
+        Self::from_env(|name| std::env::var(name).ok())
+    }
+
+    /// From any environment; an empty variable is as good as none.
+    pub(super) fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Self {
+        let get = |name: &str| lookup(name).filter(|value| !value.is_empty());
+        let yes = |name: &str| {
+            get(name).is_some_and(|value| matches!(value.as_str(), "1" | "true" | "True" | "TRUE"))
+        };
+        let work = get("RUNNER_TEMP")
+            .and_then(|temp| Path::new(&temp).parent().map(Path::to_owned))
+            .or_else(|| {
+                get("RUNNER_WORKSPACE")
+                    .and_then(|workspace| Path::new(&workspace).parent().map(Path::to_owned))
+            });
+        let identity = IDENTITY
+            .iter()
+            .filter_map(|(theirs, ours)| get(theirs).map(|value| (*ours, value)))
+            .collect();
+        Self {
+            pod: get("ACTIONS_RUNNER_POD_NAME").or_else(|| get("HOSTNAME")),
+            namespace: get("ACTIONS_RUNNER_KUBERNETES_NAMESPACE"),
+            volume: Volume::new(get(env::VOLUME).unwrap_or_else(|| mount::EPHEMON.to_owned())),
+            timeout: get("ACTIONS_RUNNER_PREPARE_JOB_TIMEOUT_SECONDS")
+                .and_then(|seconds| seconds.trim().parse().ok())
+                .filter(|seconds| *seconds > 0)
+                .map_or(PREPARE_TIMEOUT, Duration::from_secs),
+            template: get("EPHEMON_HOOK_TEMPLATE")
+                .or_else(|| get("ACTIONS_RUNNER_CONTAINER_HOOK_TEMPLATE"))
+                .map(PathBuf::from),
+            allow_privileged: yes("EPHEMON_ALLOW_PRIVILEGED"),
+            summary: get("GITHUB_STEP_SUMMARY")
+                .filter(|_| yes("EPHEMON_STEP_SUMMARY"))
+                .map(PathBuf::from),
+            identity,
+            step_id: get("GITHUB_ACTION"),
+            work,
+            workspace: get("GITHUB_WORKSPACE").map(PathBuf::from),
+        }
+    }
+
+    /// A path of the runner's `_work` as the job's containers see it.
+    pub(super) fn in_container(&self, path: &Path) -> Option<String> {
+        let below = path.strip_prefix(self.work.as_ref()?).ok()?;
+        let escapes = below.components().any(|part| part == std::path::Component::ParentDir);
+        let below = below.to_str().filter(|_| !escapes)?;
+        Some(if below.is_empty() {
+            mount::WORK.to_owned()
+        } else {
+            format!("{}/{below}", mount::WORK)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(pairs: &[(&str, &str)]) -> Settings {
+        let pairs: Vec<(String, String)> =
+            pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        Settings::from_env(|name| {
+            pairs.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+        })
+    }
+
+    #[test]
+    fn only_names_of_the_list_become_identity() {
+        let settings = settings(&[
+            ("GITHUB_REPOSITORY", "o/r"),
+            ("GITHUB_TOKEN", "secret"),
+            ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "secret"),
+            ("RUNNER_NAME", "r-1"),
+        ]);
+        let wanted = [(env::JOB_REPOSITORY, "o/r".to_owned()), (env::JOB_RUNNER, "r-1".to_owned())];
+        assert_eq!(settings.identity, wanted);
+        assert!(settings.identity.iter().all(|(name, _)| env::JOB.contains(name)));
+    }
+
+    #[test]
+    fn nothing_said_gives_the_defaults_and_empty_is_nothing() {
+        let settings = settings(&[("EPHEMON_VOLUME", ""), ("EPHEMON_STEP_SUMMARY", "true")]);
+        assert_eq!(settings.volume.root(), Path::new("/ephemon"));
+        assert_eq!(settings.timeout, Duration::from_mins(10));
+        assert_eq!(settings.summary, None);
+        assert!(!settings.allow_privileged);
+    }
+
+    #[test]
+    fn paths_of_the_work_directory_are_translated_and_no_others() {
+        let settings = settings(&[("RUNNER_TEMP", "/home/runner/_work/_temp")]);
+        let seen = |path: &str| settings.in_container(Path::new(path));
+        assert_eq!(seen("/home/runner/_work/r/r").as_deref(), Some("/__w/r/r"));
+        assert_eq!(seen("/home/runner/_work").as_deref(), Some("/__w"));
+        assert_eq!(seen("/etc"), None);
+        assert_eq!(seen("/home/runner/_work/../x"), None);
+    }
+}

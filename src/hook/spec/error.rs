@@ -1,0 +1,40 @@
+//! Why a container cannot be had, with what to do about it.
+
+use crate::hook::{options, ports, volumes};
+
+/// A container that cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::hook) enum Error {
+    #[error(
+        "an action that brings a Dockerfile cannot run here: nothing in the runner's pod builds images; publish the image and refer to it as docker://IMAGE in the action"
+    )]
+    Dockerfile,
+    #[error("the {0} container has no image")]
+    NoImage(&'static str),
+    #[error(transparent)]
+    Options(#[from] options::Error),
+    #[error(transparent)]
+    Ports(#[from] ports::Error),
+    #[error(transparent)]
+    Volumes(#[from] volumes::Error),
+    #[error("the arguments of the {0} container: a quote opens and never closes")]
+    Arguments(&'static str),
+    #[error(
+        "{image} is to run as user {user:?}, and a name can be looked up only in job containers and in steps with an entrypoint; use the user's number"
+    )]
+    UserByName { image: String, user: String },
+    #[error(
+        "{0} asks for privileges (--privileged or --cap-add), which this runner does not give; whoever runs it can allow them by EPHEMON_ALLOW_PRIVILEGED=true"
+    )]
+    Privileged(String),
+    #[error(
+        "the runner's pod lacks the volume(s) {0}, which the hook needs; add them to the runner's pod template as the README shows"
+    )]
+    MissingVolumes(String),
+    #[error(
+        "the hook's template mounts volume {0:?}, which the runner's pod does not have; declare it in the runner's pod template"
+    )]
+    TemplateVolume(String),
+    #[error("two volumes are to be mounted at {0}; give one of them another path")]
+    MountedTwice(String),
+}

@@ -1,0 +1,184 @@
+//! Containers of the runner's requests, as the API server would get them.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::contract::Token;
+
+fn pod() -> PodView {
+    let volume = |name: &str| json!({"name": name, "emptyDir": {}});
+    let volumes: Vec<Value> = volumes::OWN.iter().map(|name| volume(name)).collect();
+    let pod = json!({
+        "metadata": {"name": "r-1", "uid": "u"},
+        "spec": {"containers": [{"name": "runner"}], "volumes": volumes},
+    });
+    PodView::of(&serde_json::from_value(pod).unwrap())
+}
+
+fn settings() -> Settings {
+    Settings::from_env(|name| match name {
+        "ACTIONS_RUNNER_POD_NAME" => Some("r-1".to_owned()),
+        "GITHUB_REPOSITORY" => Some("o/$(r)".to_owned()),
+        _ => None,
+    })
+}
+
+fn plan_with(role: Role, asked: Value, part: Part) -> Result<Planned, Error> {
+    let (settings, pod) = (settings(), pod());
+    let token = Token::from_random([1; 32]).digest();
+    let common = Common { settings: &settings, pod: &pod, token, uid: 1001 };
+    let mut names = Names::new(pod.containers.clone());
+    let asked: Container = serde_json::from_value(asked).unwrap();
+    Planned::new(role, &asked, |_| part, &common, &mut names)
+}
+
+fn plan(role: Role, asked: Value) -> Result<Planned, Error> {
+    plan_with(role, asked, Part::default())
+}
+
+fn env_of(planned: &Planned) -> BTreeMap<String, String> {
+    let env = planned.spec.env.iter().flatten();
+    env.map(|variable| (variable.name.clone(), variable.value.clone().unwrap())).collect()
+}
+
+#[test]
+fn the_job_container_is_init_with_the_four_volumes() {
+    let job = plan(Role::Job, json!({"image": "node:22", "entryPoint": "ignored"})).unwrap();
+    let spec = serde_json::to_value(&job.spec).unwrap();
+    assert_eq!(spec["command"], json!(["/ephemon/bin/ephemon-init"]));
+    let mounts = json!([
+        {"name": "work", "mountPath": "/__w"},
+        {"name": "externals", "mountPath": "/__e", "readOnly": true},
+        {"name": "github", "mountPath": "/github"},
+        {"name": "ephemon", "mountPath": "/ephemon"},
+    ]);
+    assert_eq!(spec["volumeMounts"], mounts);
+    for absent in ["targetContainerName", "ports", "resources", "securityContext", "args"] {
+        assert!(spec.get(absent).is_none(), "{absent}: {spec}");
+    }
+    let env = env_of(&job);
+    assert_eq!(env.get(env::CONTAINER).map(String::as_str), Some("job"));
+    assert_eq!(env.get(env::ROLE).map(String::as_str), Some("job"));
+    assert_eq!(env.get(env::PEER_UID).map(String::as_str), Some("1001"));
+    assert_eq!(env.get(env::TOKEN_SHA256).map(String::len), Some(64));
+    // Not expanded by Kubernetes.
+    assert_eq!(env.get(env::JOB_REPOSITORY).map(String::as_str), Some("o/$$(r)"));
+}
+
+#[test]
+fn a_service_with_its_own_entrypoint_gets_its_environment_by_a_secret() {
+    let service = plan(
+        Role::Service,
+        json!({"image": "postgres:16", "entryPointArgs": ["-c", "\"a", "b\""],
+               "environmentVariables": {"POSTGRES_PASSWORD": "hunter2"}}),
+    )
+    .unwrap();
+    assert!(!service.has_init);
+    let spec = serde_json::to_value(&service.spec).unwrap();
+    assert!(!spec.to_string().contains("hunter2"));
+    assert_eq!(spec["envFrom"], json!([{"secretRef": {"name": "r-1-postgres-env"}}]));
+    assert_eq!(spec["args"], json!(["-c", "a b"]));
+    assert!(spec.get("command").is_none() && spec.get("volumeMounts").is_none());
+    assert_eq!(service.names, ["postgres"]);
+}
+
+#[test]
+fn a_services_given_entrypoint_is_inits_own_child_and_outlives_the_call() {
+    let asked = json!({"image": "redis", "entryPoint": "redis-server", "entryPointArgs": ["--port", "7"],
+        "environmentVariables": {"P": "hunter2"}, "workingDirectory": "/d"});
+    let service = plan(Role::Service, asked).unwrap();
+    let spec = serde_json::to_value(&service.spec).unwrap();
+    let command = json!(["/ephemon/bin/ephemon-init", "--", "redis-server", "--port", "7"]);
+    assert_eq!((&spec["command"], &spec["workingDir"]), (&command, &json!("/d")));
+    assert!(service.has_init && service.secret.is_some());
+}
+
+#[test]
+fn a_given_entrypoint_is_run_by_init() {
+    let asked = json!({"image": "alpine", "entryPoint": "/entry.sh", "entryPointArgs": ["\"a", "b\""],
+        "environmentVariables": {"INPUT_TOKEN": "hunter2"}, "workingDirectory": "/github/workspace"});
+    let step = plan(Role::Step, asked).unwrap();
+    assert_eq!(step.main.as_ref().unwrap(), &["/entry.sh", "a b"]);
+    assert!(step.has_init && step.secret.is_none());
+    let spec = serde_json::to_value(&step.spec).unwrap();
+    assert!(!spec.to_string().contains("hunter2"), "{spec}");
+    assert_eq!(spec["name"], "step");
+    assert_eq!(step.cwd.as_deref(), Some("/github/workspace"));
+}
+
+#[test]
+fn limits_are_told_to_the_agent_and_the_operators_are_the_ceiling() {
+    let part = Part { limits: "memory=1Gi,cpus=2".parse().unwrap(), ..Part::default() };
+    let asked = json!({"image": "a", "createOptions": "--cpus 4 --memory 512m --pids-limit 50"});
+    let job = plan_with(Role::Job, asked, part).unwrap();
+    let limits = env_of(&job).remove(env::LIMITS).unwrap();
+    assert_eq!(limits, "cpus=2000m,memory=536870912,pids=50");
+}
+
+#[test]
+fn what_cannot_be_had_is_an_error_with_advice() {
+    let cases = [
+        (json!({"image": null, "dockerfile": "/a/Dockerfile"}), "publish the image"),
+        (json!({"image": ""}), "no image"),
+        (json!({"image": "a", "createOptions": "--privileged"}), "EPHEMON_ALLOW_PRIVILEGED"),
+        (json!({"image": "a", "createOptions": "--cap-add SYS_ADMIN"}), "EPHEMON_ALLOW_PRIVILEGED"),
+        (json!({"image": "a", "createOptions": "--user node"}), "number"),
+        (json!({"image": "a", "portMappings": ["x"]}), "port mapping"),
+        (json!({"image": "a", "entryPointArgs": ["\"a"]}), "quote"),
+    ];
+    for (asked, advice) in cases {
+        let error = plan(Role::Step, asked.clone()).unwrap_err().to_string();
+        assert!(error.contains(advice), "{asked}: {error}");
+    }
+}
+
+#[test]
+fn a_pod_without_our_volumes_is_told_which_it_lacks() {
+    let (settings, pod) = (settings(), PodView::default());
+    let token = Token::from_random([1; 32]).digest();
+    let common = Common { settings: &settings, pod: &pod, token, uid: 0 };
+    let asked: Container = serde_json::from_value(json!({"image": "a"})).unwrap();
+    let planned =
+        Planned::new(Role::Job, &asked, |_| Part::default(), &common, &mut Names::default());
+    let error = planned.unwrap_err().to_string();
+    assert!(error.contains("work, externals, github, ephemon"), "{error}");
+}
+
+#[test]
+fn the_operators_template_cannot_replace_our_variables() {
+    let variable =
+        |name: &str| EnvVar { name: name.into(), value: Some("x".into()), value_from: None };
+    let part = Part { env: vec![variable("EPHEMON_LIMITS"), variable("PROXY")], ..Part::default() };
+    let env = env_of(&plan_with(Role::Job, json!({"image": "a"}), part).unwrap());
+    assert!(!env.contains_key(env::LIMITS) && env.contains_key("PROXY"));
+}
+
+#[test]
+fn a_named_user_is_left_to_init_and_root_is_a_number() {
+    let named = plan(Role::Job, json!({"image": "a", "createOptions": "--user node"})).unwrap();
+    assert_eq!((named.user.as_deref(), named.spec.security_context), (Some("node"), None));
+    let root = plan(Role::Job, json!({"image": "a", "createOptions": "--user root"})).unwrap();
+    assert_eq!(root.spec.security_context.unwrap().run_as_user, Some(0));
+    assert_eq!(root.user, None);
+}
+
+proptest! {
+    #[test]
+    fn no_value_of_the_workflow_reaches_the_spec(
+        role in prop_oneof![Just(Role::Job), Just(Role::Service), Just(Role::Step)],
+        entry_point in proptest::option::of("[a-z/]{1,12}"),
+        names in proptest::collection::vec("[A-Z_]{1,10}", 1..5),
+    ) {
+        const SECRET: &str = "hunter2-is-not-for-all";
+        let env: BTreeMap<String, &str> = names.into_iter().map(|name| (name, SECRET)).collect();
+        let asked = json!({
+            "image": "a", "entryPoint": entry_point, "environmentVariables": env,
+            "registry": {"username": "u", "password": SECRET, "serverUrl": "r.io"},
+            "createOptions": format!("--env A={SECRET}"),
+        });
+        let planned = plan(role, asked).unwrap();
+        prop_assert!(!serde_json::to_string(&planned.spec).unwrap().contains(SECRET));
+        prop_assert!(planned.warnings.iter().all(|warning| !warning.contains(SECRET)));
+    }
+}

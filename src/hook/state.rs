@@ -1,0 +1,160 @@
+//! What the hook remembers from one call to the next. The runner keeps it in its memory and hands
+//! it back; the hook's own file system holds nothing.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::contract::Token;
+
+/// The layout of [`State`]; another one is refused.
+const VERSION: u32 = 1;
+
+/// A job that was prepared.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct State {
+    version: Version,
+    pub(super) token: StoredToken,
+    /// None in a job of services only.
+    pub(super) job: Option<Job>,
+    #[serde(default)]
+    pub(super) services: Vec<Service>,
+    /// Names that later containers are told as well.
+    #[serde(default)]
+    pub(super) hosts: Vec<Host>,
+}
+
+/// The job container.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Job {
+    pub(super) container: String,
+    /// Of `container.env`: every step has it below its own. Never in the pod's spec.
+    #[serde(default)]
+    pub(super) env: BTreeMap<String, String>,
+    /// `--user` by name: steps become it.
+    #[serde(default)]
+    pub(super) user: Option<String>,
+    #[serde(default)]
+    pub(super) working_directory: Option<String>,
+}
+
+/// A service container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Service {
+    pub(super) container: String,
+    pub(super) image: String,
+    /// Whether init is its first process.
+    pub(super) has_init: bool,
+    /// The Secret with its environment, where one had to be made.
+    #[serde(default)]
+    pub(super) secret: Option<String>,
+}
+
+/// A line of `/etc/hosts`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Host {
+    pub(super) address: String,
+    pub(super) names: Vec<String>,
+}
+
+/// The job's token as text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct StoredToken(pub(super) Token);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
+struct Version;
+
+// === impl State ===
+
+impl State {
+    /// A job without containers yet.
+    pub(super) fn new(token: Token) -> Self {
+        Self {
+            version: Version,
+            token: StoredToken(token),
+            job: None,
+            services: Vec::new(),
+            hosts: Vec::new(),
+        }
+    }
+}
+
+// === impl Job ===
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job").field("container", &self.container).finish_non_exhaustive()
+    }
+}
+
+// === impl StoredToken ===
+
+impl Serialize for StoredToken {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.expose())
+    }
+}
+
+impl<'de> Deserialize<'de> for StoredToken {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Token::parse(&text).map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+// === impl Version ===
+
+impl TryFrom<u32> for Version {
+    type Error = &'static str;
+
+    fn try_from(number: u32) -> Result<Self, Self::Error> {
+        if number == VERSION { Ok(Self) } else { Err("another version of the state") }
+    }
+}
+
+impl From<Version> for u32 {
+    fn from(Version: Version) -> Self {
+        VERSION
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_comes_back_as_it_was() {
+        let mut state = State::new(Token::from_random([7; 32]));
+        state.job = Some(Job {
+            container: "job".into(),
+            env: [("A".to_owned(), "ü\n\"".to_owned())].into(),
+            user: Some("node".into()),
+            working_directory: None,
+        });
+        state.hosts.push(Host { address: "127.0.0.1".into(), names: vec!["redis".into()] });
+        let json = serde_json::to_value(&state).unwrap();
+        assert_eq!(serde_json::from_value::<State>(json).unwrap(), state);
+    }
+
+    #[test]
+    fn debug_shows_neither_token_nor_environment() {
+        let token = Token::from_random([0xab; 32]);
+        let mut state = State::new(token.clone());
+        let env = [("PASSWORD".to_owned(), "hunter2".to_owned())].into();
+        state.job = Some(Job { container: "job".into(), env, user: None, working_directory: None });
+        let shown = format!("{state:?}");
+        assert!(!shown.contains("hunter2") && !shown.contains(token.expose()), "{shown}");
+    }
+
+    #[test]
+    fn another_version_is_refused() {
+        let mut json = serde_json::to_value(State::new(Token::from_random([1; 32]))).unwrap();
+        json["version"] = 2.into();
+        assert!(serde_json::from_value::<State>(json).is_err());
+    }
+}

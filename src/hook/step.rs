@@ -1,0 +1,114 @@
+//! One process in a container with an init: run, show, forward signals, pass on how it ended.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal as Listener, SignalKind, signal};
+use tokio::time::{Instant, sleep_until};
+
+use super::console::Console;
+use super::socket::{self, Line};
+use crate::contract::{Exit, Failure, Reply, Request, Run, Signal, SignalStep};
+
+/// The runner sends SIGTERM 7.5 s after SIGINT and SIGKILL 2.5 s after that
+/// (actions/runner, `ProcessInvoker.cs`). All is to be over before.
+const KILL_AFTER_INTERRUPT: Duration = Duration::from_millis(8_500);
+/// After SIGTERM.
+const KILL_AFTER_TERMINATE: Duration = Duration::from_millis(1_200);
+/// From the kill to the word that it is over.
+const LAST_WORD: Duration = Duration::from_millis(700);
+
+/// Requests to stop, from the runner.
+#[derive(Debug)]
+pub(super) struct Signals {
+    interrupt: Listener,
+    terminate: Listener,
+}
+
+/// Why there is no exit code.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error(transparent)]
+    Socket(#[from] socket::Error),
+    /// With the exit code that a shell would have given.
+    #[error("the step cannot run: {}", super::console::quote(&.0.text))]
+    NotRun(Failure),
+    #[error("the step was cancelled, and did not end in time; it is ended with the connection")]
+    TimedOut(Signal),
+    #[error("the runner reads no more: {0}")]
+    Unread(io::Error),
+}
+
+// === impl Signals ===
+
+impl Signals {
+    /// From now on signals no longer end the process.
+    pub(super) fn listen() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// The next one.
+    pub(super) async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.interrupt.recv() => Signal::Interrupt,
+            _ = self.terminate.recv() => Signal::Terminate,
+        }
+    }
+}
+
+/// Runs a step and shows its output as it comes.
+pub(super) async fn run(
+    line: &mut Line,
+    run: Run,
+    console: &Console,
+    signals: &mut Signals,
+) -> Result<Exit, Error> {
+    line.send(&Request::Run(run)).await?;
+    let mut asked: Option<(Signal, Instant)> = None;
+    loop {
+        let give_up = asked.map(|(_, at)| at);
+        tokio::select! {
+            reply = line.next() => match reply? {
+                Reply::Stdout(chunk) => console.stdout(&chunk.0).map_err(Error::Unread)?,
+                Reply::Stderr(chunk) => console.stderr(&chunk.0).map_err(Error::Unread)?,
+                Reply::Started(_) => {}
+                Reply::Exit(exit) => return Ok(exit),
+                Reply::Error(failure) => return Err(Error::NotRun(failure)),
+                _ => return Err(socket::Error::Unexpected.into()),
+            },
+            signal = signals.next() => {
+                let kill_after = match signal {
+                    Signal::Interrupt => KILL_AFTER_INTERRUPT,
+                    _ => KILL_AFTER_TERMINATE,
+                };
+                let deadline = Instant::now() + kill_after + LAST_WORD;
+                let deadline = give_up.map_or(deadline, |earlier| earlier.min(deadline));
+                asked = Some((signal, deadline));
+                let kill_after_ms = u32::try_from(kill_after.as_millis()).ok();
+                line.send(&Request::Signal(SignalStep { signal, kill_after_ms })).await?;
+            }
+            () = at(give_up) => {
+                let signal = asked.map_or(Signal::Terminate, |(signal, _)| signal);
+                return Err(Error::TimedOut(signal));
+            }
+        }
+    }
+}
+
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The exit code of a process that a signal ended, for a call that was cancelled.
+pub(super) fn cancelled_code(signal: Signal) -> u8 {
+    match signal {
+        Signal::Interrupt => 130,
+        _ => 143,
+    }
+}
