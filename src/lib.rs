@@ -26,8 +26,9 @@
 //! # Invariants
 //!
 //! - `model` is std only; `cgroup` adds nothing but `model`. `kube` is named in `discovery`
-//!   only; `tonic` in `discovery::cri` only. `agent` and `demo` never name each other: the demo
-//!   starts the agent as a process, as a user would. `tests/it/tidy.rs` holds these fences.
+//!   and `hook` only; `tonic` in `discovery::cri` only. `agent`, `hook`, `init` and `demo` never
+//!   name each other: the demo starts the agent as a process, as a user would.
+//!   `tests/it/tidy.rs` holds these fences.
 //! - Every host path is joined to `--node-root`, so the agent runs on a fixture tree.
 //! - The kernel is the truth for existence and use, the API for meaning; neither waits for the
 //!   other.

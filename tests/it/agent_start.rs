@@ -18,13 +18,14 @@ const UID: &str = "0e269fa4-f505-4963-9096-958063077203";
 /// A node's directories without a kernel: a version 2 tree of plain files with one container.
 fn node() -> TempDir {
     let node = tempfile::tempdir().unwrap();
+    // As the kubelet does: first the log's directory, then the container.
+    fs::create_dir_all(node.path().join(format!("var/log/pods/ci_runner-1_{UID}/job"))).unwrap();
     let cgroup = node.path().join("sys/fs/cgroup");
     let container = cgroup.join(format!("kubepods/burstable/pod{UID}")).join("a".repeat(64));
     fs::create_dir_all(&container).unwrap();
     fs::write(cgroup.join("cgroup.controllers"), "cpu memory\n").unwrap();
     fs::write(container.join("cpu.stat"), "usage_usec 1500000\n").unwrap();
     fs::write(container.join("cgroup.events"), "populated 1\nfrozen 0\n").unwrap();
-    fs::create_dir_all(node.path().join(format!("var/log/pods/ci_runner-1_{UID}/job"))).unwrap();
     node
 }
 
