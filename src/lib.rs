@@ -11,12 +11,14 @@
 //!   pod's books; what it read is in its `books`.
 //! - [`metrics`]: one table of families; how long ended series are kept; the two text formats.
 //! - [`agent`]: arguments, wiring, supervision, HTTP.
-//! - [`demo`]: the embedded node: an API stand-in, a kubelet stand-in, a script, a report.
+//! - [`demo`]: the embedded node: an API stand-in, a kubelet stand-in, a runner with a workflow, a
+//!   script, a report.
 //! - [`contract`]: what hook, init and agent must agree on: environment, shared volume, socket
 //!   protocol, journal, limits.
 //! - [`init`]: process 1 of the containers that the hook launches: runs steps, reaps, masks, serves
 //!   its socket.
 //! - [`hook`]: the GitHub Actions runner's container hook: requests, specs, launches, steps.
+//! - [`install`]: puts the hook's programs into a pod's volume.
 //! - [`cli`]: the command line of `ephemon`.
 //! - [`model`]: plain domain types. [`node`]: host paths below `--node-root`. [`vitals`]: what the
 //!   agent counts about itself, by closed enums.
@@ -54,6 +56,7 @@ pub mod demo;
 pub mod discovery;
 pub mod hook;
 pub mod init;
+pub mod install;
 pub mod metrics;
 pub mod model;
 pub mod node;
