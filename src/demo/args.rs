@@ -18,6 +18,8 @@ WHAT IT DOES
 EXAMPLES
   Play once, check the agent against the stand-in's own books, about 30 seconds:
       ephemon demo --once
+  The workflow alone, about 6 seconds:
+      ephemon demo --once --play workflow
   Keep going, and look with curl or Prometheus:
       ephemon demo")]
 pub struct Args {
@@ -33,6 +35,10 @@ pub struct Args {
     #[arg(long, value_name = "KIND", value_enum, default_value_t = Choice::Auto)]
     pub cgroups: Choice,
 
+    /// What is played
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = Play::All)]
+    pub play: Play,
+
     /// How containers come to see their volumes [default: the best that works here]
     #[arg(long, value_name = "KIND", value_enum)]
     pub mounts: Option<Sight>,
@@ -40,6 +46,17 @@ pub struct Args {
     /// The address the agent serves at [default: 127.0.0.1:9911; a free port with --once]
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<SocketAddr>,
+}
+
+/// What is played.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Play {
+    /// The workflow, then the script.
+    All,
+    /// The workflow: a runner, the real hook, and the containers of its job.
+    Workflow,
+    /// The script: ephemeral containers of every kind, started by nobody's hook.
+    Script,
 }
 
 /// A form of the report.

@@ -212,9 +212,9 @@ impl Node {
         self.kubelet.runtime().exec(&key, container, command)
     }
 
-    /// Names of the Secrets there are.
-    pub fn secrets(&self) -> Vec<String> {
-        self.api.store().secrets().names()
+    /// What the API server holds.
+    pub fn store(&self) -> &Store {
+        self.api.store()
     }
 
     /// A pod as the API server shows it.

@@ -11,7 +11,7 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{interval, sleep, timeout};
 
-use super::args::{Args, Format};
+use super::args::{Args, Format, Play};
 use super::kubelet::{Happening, Kind};
 use super::progress::Progress;
 use super::report::Report;
@@ -97,7 +97,7 @@ async fn play(args: &Args, node: &Node, binary: &Path) -> Result<ExitCode, Error
         loop {
             let cast = Cast::new();
             tokio::select! {
-                played = round(node, &cast, binary, &progress) => drop(played?),
+                played = round(node, &cast, args.play, binary, &progress) => drop(played?),
                 () = watcher.ended() => return Err(watcher.silent("ended").into()),
             }
             sleep(INTERMISSION).await;
@@ -107,7 +107,7 @@ async fn play(args: &Args, node: &Node, binary: &Path) -> Result<ExitCode, Error
     let mut shown = Shown::default();
     let cast = Cast::new();
     let played = tokio::select! {
-        played = round(node, &cast, binary, &progress) => played?,
+        played = round(node, &cast, args.play, binary, &progress) => played?,
         failed = scrape(&watcher, &mut shown) => return Err(failed.into()),
     };
     let report = settle(node, &cast, &watcher, &mut shown, begin).await?.with(played);
@@ -129,9 +129,10 @@ async fn play(args: &Args, node: &Node, binary: &Path) -> Result<ExitCode, Error
 async fn round(
     node: &Node,
     cast: &Cast,
+    play: Play,
     binary: &Path,
     progress: &Progress,
-) -> Result<Played, Error> {
+) -> Result<Option<Played>, Error> {
     let mut events = node.happenings();
     let pods = cast.pods();
     let count = pods.len();
@@ -143,8 +144,25 @@ async fn round(
         _ => false,
     };
     hear(&mut events, count, started, "waiting for the pods to start").await?;
-    let played = workflow::play(node, &cast.hook, binary, progress).await?;
-    // What ended meanwhile is none of the script's.
+    let played = match play {
+        Play::Script => None,
+        Play::All | Play::Workflow => {
+            Some(workflow::play(node, &cast.hook, binary, progress).await?)
+        }
+    };
+    if play != Play::Workflow {
+        scenes(node, cast).await?;
+    }
+    for pod in cast.names() {
+        node.delete_pod("default", pod, None)?;
+    }
+    let gone = |happening: &Happening| matches!(happening, Happening::Gone { .. });
+    hear(&mut events, count, gone, "waiting for the pods to go").await?;
+    Ok(played)
+}
+
+/// Plays the script.
+async fn scenes(node: &Node, cast: &Cast) -> Result<(), Error> {
     let mut events = node.happenings();
     let begin = Instant::now();
     let together = SystemTime::now().checked_add(TOGETHER).unwrap_or(UNIX_EPOCH);
@@ -161,12 +179,7 @@ async fn round(
         _ => false,
     };
     hear(&mut events, ends, ended, "waiting for the last container").await?;
-    for pod in cast.names() {
-        node.delete_pod("default", pod, None)?;
-    }
-    let gone = |happening: &Happening| matches!(happening, Happening::Gone { .. });
-    hear(&mut events, count, gone, "waiting for the pods to go").await?;
-    Ok(played)
+    Ok(())
 }
 
 /// Waits for as many happenings of a kind, as long as anything happens at all.

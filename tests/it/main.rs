@@ -17,11 +17,15 @@ mod churn;
 #[cfg(test)]
 mod containers;
 #[cfg(test)]
+mod demo;
+#[cfg(test)]
 mod exposition;
 #[cfg(test)]
 mod hook;
 #[cfg(test)]
 mod init;
+#[cfg(test)]
+mod kubelet_pod;
 #[cfg(test)]
 mod kubelet_stand_in;
 #[cfg(test)]

@@ -131,7 +131,7 @@ impl Played {
         if spec.is_ok_and(|spec| spec.contains(SECRET)) {
             self.faults.push("a secret of the workflow stands in the pod's spec".to_owned());
         }
-        let left = node.secrets();
+        let left = node.store().secrets().names();
         if !left.is_empty() {
             self.faults.push(format!("Secrets are left behind: {}", left.join(", ")));
         }
