@@ -1,5 +1,7 @@
 //! One cgroup of version 1: a directory in each controller's tree, its files kept open.
 
+pub(super) mod limits;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

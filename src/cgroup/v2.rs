@@ -1,5 +1,7 @@
 //! One cgroup of version 2: its files, kept open, and what their texts mean.
 
+pub(super) mod limits;
+
 use std::path::Path;
 
 use super::format::{cpu_max, device, flat_keyed, flat_value, limit, pressure, single};

@@ -40,6 +40,7 @@ fn spec(pod: u32, name: &str, container_type: ContainerType) -> Evidence {
             name: name.into(),
             container_type,
             image: Some("busybox:1".into()),
+            limits: None,
         }],
     }
 }
