@@ -110,7 +110,7 @@ pub struct Args {
     )]
     pub max_ended: u32,
 
-    /// Limit ephemeral containers to what EPHEMON_LIMITS in their spec asks for, by writing to their
+    /// Limit ephemeral containers to what `EPHEMON_LIMITS` in their spec asks for, by writing to their
     /// cgroups: needs /sys/fs/cgroup read-write
     #[arg(long, env = "EPHEMON_ENFORCE_LIMITS", conflicts_with = "no_api")]
     pub enforce_limits: bool,

@@ -8,8 +8,10 @@ use super::books::Record;
 use crate::cgroup::{Files, Gone, Hierarchy};
 use crate::model::{ContainerId, Ended, PodUid, Quality, Usage};
 
-/// Limits change rarely; they are read at birth and at this interval.
+/// Limits change rarely; they are read at this interval and at the end.
 const LIMITS_EVERY: Duration = Duration::from_secs(10);
+/// And at this one while the container is young: they are set shortly after its start.
+const LIMITS_YOUNG: Duration = Duration::from_secs(1);
 
 /// The runtime makes one controller's directory after another; files that were absent are tried
 /// again for this long.
@@ -142,23 +144,23 @@ impl Living {
         if now.duration_since(self.born_at) < STILL_OPENING {
             files.reopen();
         }
-        if self.limits_at.is_none_or(|at| now.duration_since(at) >= LIMITS_EVERY) {
+        let Ok(unreadable) = files.read(&mut self.usage, buffer) else {
+            return Reading::Gone;
+        };
+        (self.read_at, self.sampled_at) = (SystemTime::now(), now);
+        let young = now.duration_since(self.born_at) < LIMITS_EVERY;
+        let every = if young { LIMITS_YOUNG } else { LIMITS_EVERY };
+        if self.limits_at.is_none_or(|at| now.duration_since(at) >= every) {
             files.read_limits(&mut self.usage);
             self.limits_at = Some(now);
         }
-        match files.read(&mut self.usage, buffer) {
-            Ok(unreadable) => {
-                (self.read_at, self.sampled_at) = (SystemTime::now(), now);
-                Reading::Read(unreadable)
-            }
-            Err(Gone) => Reading::Gone,
-        }
+        Reading::Read(unreadable)
     }
 
     /// The reading after the last process was gone. Gauges stay those of the last living sample:
     /// what is charged to an empty group is page cache waiting to be dropped.
     pub(crate) fn read_final(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Reading {
-        let sampled = self.limits_at.is_some();
+        let sampled = self.limits_at.take().is_some();
         let memory = self.usage.memory;
         let pids = self.usage.pids.current;
         let reading = self.sample(now, buffer);

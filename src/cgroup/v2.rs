@@ -152,12 +152,18 @@ impl Files {
         });
     }
 
-    /// The limits, which change rarely: opened, read and closed.
+    /// The limits, which change rarely, and what `pids.max` did: opened, read and closed.
     pub(super) fn read_limits(directory: &Path, usage: &mut Usage) {
         let text = |name: &str| std::fs::read_to_string(directory.join(name)).ok();
-        usage.cpu.limit_millis = text("cpu.max").and_then(|text| cpu_max(&text));
-        usage.memory.limit_bytes = text("memory.max").and_then(|text| limit(&text));
-        usage.pids.limit = text("pids.max").and_then(|text| limit(&text));
+        // A group that is being removed keeps the limits it had.
+        let cpu = text("cpu.max").and_then(|text| cpu_max(&text));
+        usage.cpu.limit_millis = cpu.or(usage.cpu.limit_millis);
+        let memory = text("memory.max").and_then(|text| limit(&text));
+        usage.memory.limit_bytes = memory.or(usage.memory.limit_bytes);
+        let pids = text("pids.max").and_then(|text| limit(&text));
+        usage.pids.limit = pids.or(usage.pids.limit);
+        let hits = text("pids.events").and_then(|text| flat_value(&text, "max"));
+        usage.pids.limit_hits = hits.or(usage.pids.limit_hits);
     }
 }
 

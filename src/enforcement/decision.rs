@@ -132,13 +132,13 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn quota(quota_us: Limit<u64>) -> Option<Quota> {
-        Some(Quota { quota_us, period_us: 100_000 })
+    fn quota(quota_us: Limit<u64>) -> Quota {
+        Quota { quota_us, period_us: 100_000 }
     }
 
     fn unlimited() -> InForce {
         InForce {
-            cpu: quota(Limit::Unlimited),
+            cpu: Some(quota(Limit::Unlimited)),
             cpu_ceiling: None,
             memory_bytes: Some(Limit::Unlimited),
             swap_bytes: Some(Limit::Unlimited),
@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn what_is_tighter_already_stays() {
         let found = InForce {
-            cpu: quota(Limit::At(50_000)),
+            cpu: Some(quota(Limit::At(50_000))),
             memory_bytes: Some(Limit::At(8 << 20)),
             swap_bytes: Some(Limit::At(0)),
             pids: Some(Limit::At(9)),
@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn equal_limits_are_left_alone_though_the_kernel_rounds_them() {
         let found = InForce {
-            cpu: quota(Limit::At(12_300)),
+            cpu: Some(quota(Limit::At(12_300))),
             memory_bytes: Some(Limit::At(16 << 20)),
             swap_bytes: None,
             pids: Some(Limit::At(10)),
@@ -208,7 +208,7 @@ mod tests {
         let found = InForce { cpu_ceiling: ceiling, ..unlimited() };
         let expected = [Setting::Cpu { quota_us: 50_000, period_us: 100_000 }];
         assert_eq!(decide(&limits("cpus=2"), &found).settings, expected);
-        let found = InForce { cpu: quota(Limit::At(50_000)), ..found };
+        let found = InForce { cpu: Some(quota(Limit::At(50_000))), ..found };
         assert_eq!(
             decide(&limits("cpus=2"), &found),
             Decision { tighter: true, ..Decision::default() }
@@ -279,8 +279,8 @@ mod tests {
         ) {
             let asked = Limits { cpu_millis, memory_bytes, pids };
             let found = InForce {
-                cpu: quota(quota_us),
-                cpu_ceiling: quota(ceiling_us),
+                cpu: Some(quota(quota_us)),
+                cpu_ceiling: Some(quota(ceiling_us)),
                 memory_bytes: Some(memory),
                 swap_bytes: swap,
                 pids: Some(tasks),

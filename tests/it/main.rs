@@ -23,6 +23,8 @@ mod init;
 #[cfg(test)]
 mod kubelet_stand_in;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod metric_reference;
 #[cfg(test)]
 mod prometheus;
