@@ -1,6 +1,7 @@
 //! Limits of ephemeral containers, asked for in the spec and enforced by the agent in real cgroups.
 
 mod rig;
+mod runtime;
 
 use ephemon::cgroup::{InForce, Setting};
 use ephemon::model::Limit;
