@@ -10,9 +10,7 @@ const LOOK_STARTING: Duration = Duration::from_millis(2);
 /// After this time less often: nothing may ever run in it.
 const STARTING_LONG: Duration = Duration::from_secs(2);
 /// How often then.
-const LOOK_STARTING_LONG: Duration = Duration::from_millis(250);
-/// What looks like the runtime for this long is none: a job may take any name.
-pub(super) const START_PATIENCE: Duration = Duration::from_secs(2);
+const LOOK_STARTING_LONG: Duration = Duration::from_millis(50);
 
 /// Looks after the limits were first in force: a runtime that was not done yet sets its own.
 const YOUNG_LOOKS_MS: [u64; 8] = [5, 10, 20, 50, 100, 300, 500, 1000];

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
-use super::case::{Again, Case, START_PATIENCE};
+use super::case::{Again, Case};
 use super::decision::{check, decide};
-use super::starting::{Inside, inside};
+use super::starting::inside;
 use crate::cgroup::{Hierarchy, LimitFiles, Refused};
 use crate::contract::Limits;
 use crate::discovery::inventory::{Inventory, Limited};
@@ -97,10 +97,9 @@ impl Enforcer {
         };
         let files = LimitFiles::at(hierarchy, &case.limited.cgroup);
         if case.is_pending() {
-            match inside(&files.pids(), &self.node.proc()) {
-                Inside::Nothing => return case.is_starting(now),
-                Inside::Runtime if case.age(now) < START_PATIENCE => return case.is_starting(now),
-                Inside::Runtime | Inside::Own => {}
+            let inside = inside(&files.pids(), &self.node.proc());
+            if inside.is_starting(case.age(now)) {
+                return case.is_starting(now);
             }
         }
         let Ok(found) = files.read() else {

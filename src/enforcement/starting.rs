@@ -6,17 +6,26 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 /// What is in the cgroup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Inside {
     /// No process.
     Nothing,
-    /// The runtime's, as far as can be told.
+    /// The runtime's, by their names.
     Runtime,
+    /// Some that cannot be seen, for want of the host's PID namespace.
+    Unseen,
     /// The container's own.
     Own,
 }
+
+/// What looks like the runtime for this long is none: a job may take any name. A node that starts
+/// a container more slowly than this has other troubles.
+const RUNTIME_PATIENCE: Duration = Duration::from_secs(30);
+/// What cannot be seen is the container's own after this time.
+const UNSEEN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Programs that make containers.
 const RUNTIMES: [&str; 3] = ["runc", "crun", "youki"];
@@ -24,13 +33,31 @@ const RUNTIMES: [&str; 3] = ["runc", "crun", "youki"];
 /// More processes than this are not looked at.
 const MAX_LOOKED_AT: usize = 64;
 
+impl Inside {
+    /// Whether to wait for the container's own program, after having waited for so long.
+    pub(super) fn is_starting(self, waited: Duration) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::Runtime => waited < RUNTIME_PATIENCE,
+            Self::Unseen => waited < UNSEEN_PATIENCE,
+            Self::Own => false,
+        }
+    }
+}
+
 /// Looks at the processes of a cgroup; 0 stands for one that cannot be seen.
 pub(super) fn inside(pids: &[u32], proc: &Path) -> Inside {
     if pids.is_empty() {
         return Inside::Nothing;
     }
-    let own = |pid: &u32| *pid != 0 && is_own(*pid, proc);
-    if pids.iter().take(MAX_LOOKED_AT).any(own) { Inside::Own } else { Inside::Runtime }
+    let mut seen = pids.iter().take(MAX_LOOKED_AT).filter(|pid| **pid != 0).peekable();
+    if seen.peek().is_none() {
+        Inside::Unseen
+    } else if seen.any(|pid| is_own(*pid, proc)) {
+        Inside::Own
+    } else {
+        Inside::Runtime
+    }
 }
 
 fn is_own(pid: u32, proc: &Path) -> bool {
@@ -79,10 +106,21 @@ mod tests {
         process(5, "sh", "/bin/sh");
         let inside = |pids: &[u32]| inside(pids, proc.path());
         assert_eq!(inside(&[]), Inside::Nothing);
-        for stage in [1, 2, 3, 0, 99] {
+        for stage in [1, 2, 3, 99] {
             assert_eq!(inside(&[stage]), Inside::Runtime, "{stage}");
         }
+        assert_eq!(inside(&[0, 0]), Inside::Unseen);
         assert_eq!(inside(&[4]), Inside::Own);
         assert_eq!(inside(&[0, 1, 5]), Inside::Own, "runc may join a container that runs");
+    }
+
+    #[test]
+    fn nobody_passes_for_the_runtime_for_ever() {
+        let long = Duration::from_mins(1);
+        assert!(Inside::Nothing.is_starting(long), "there is nothing to limit");
+        for waiting in [Inside::Runtime, Inside::Unseen] {
+            assert!(waiting.is_starting(Duration::ZERO) && !waiting.is_starting(long));
+        }
+        assert!(!Inside::Own.is_starting(Duration::ZERO));
     }
 }
