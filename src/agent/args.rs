@@ -67,8 +67,8 @@ pub struct Args {
     #[arg(long, env = "EPHEMON_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:9911")]
     pub listen: SocketAddr,
 
-    /// Read a container's figures this often once it has lived for half a minute; before that they
-    /// are read up to ten times a second
+    /// Read a container's CPU time, memory and tasks this often once it has lived for half a minute,
+    /// and all its figures every five seconds; before that all are read up to ten times a second
     #[arg(
         long,
         env = "EPHEMON_SAMPLE_INTERVAL",

@@ -152,6 +152,25 @@ impl Files {
         });
     }
 
+    /// Memory and tasks now; `trouble` is told of each file that failed.
+    pub(super) fn read_gauges(
+        &mut self,
+        usage: &mut Usage,
+        buffer: &mut Vec<u8>,
+        trouble: &mut impl FnMut(Trouble),
+    ) {
+        for (kept, figure) in [
+            (&mut self.memory_current, &mut usage.memory.usage_bytes),
+            (&mut self.pids_current, &mut usage.pids.current),
+        ] {
+            match kept.read(buffer) {
+                Ok(Some(text)) => *figure = single(text),
+                Ok(None) => {}
+                Err(error) => trouble(error),
+            }
+        }
+    }
+
     /// The limits, which change rarely, and what `pids.max` did: opened, read and closed.
     pub(super) fn read_limits(directory: &Path, usage: &mut Usage) {
         let text = |name: &str| std::fs::read_to_string(directory.join(name)).ok();
