@@ -29,6 +29,8 @@ mod kubelet_pod;
 #[cfg(test)]
 mod kubelet_stand_in;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod metric_reference;
 #[cfg(test)]
 mod prometheus;
