@@ -1,0 +1,94 @@
+//! A kubelet for the pods of the API stand-in, with containerd as its runtime: it follows the store,
+//! starts what a pod's spec names, one container after the other, and publishes what it sees of the
+//! runtime once a second.
+//!
+//! Source of its order and its words: kubernetes v1.36.2, `pkg/kubelet/kuberuntime`,
+//! `pkg/kubelet/kubelet_pods.go`.
+
+mod status;
+mod translate;
+pub(crate) mod volumes;
+mod worker;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use ephemon::demo::api::Store;
+
+use super::containerd::Containerd;
+use super::node::Node;
+use worker::Worker;
+
+/// Between looks at the store.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// `data` of Secrets by name, decoded; what the kubelet would ask the API server for.
+pub(crate) type Secrets = Box<dyn Fn(&str, &str) -> Option<BTreeMap<String, Vec<u8>>> + Send + Sync>;
+
+/// What all pods of a node share.
+struct Desk {
+    node: Arc<Node>,
+    store: Store,
+    secrets: Secrets,
+    stop: AtomicBool,
+}
+
+/// The running kubelet. When dropped it ends all pods.
+pub(crate) struct CriKubelet {
+    desk: Arc<Desk>,
+    thread: Option<JoinHandle<()>>,
+}
+
+// === impl CriKubelet ===
+
+impl CriKubelet {
+    /// Follows the store from now on.
+    pub(crate) fn start(
+        node: &Arc<Node>,
+        containerd: &Containerd,
+        store: &Store,
+        secrets: Secrets,
+    ) -> Self {
+        let desk = Arc::new(Desk {
+            node: Arc::clone(node),
+            store: store.clone(),
+            secrets,
+            stop: AtomicBool::new(false),
+        });
+        let socket = containerd.socket();
+        let own = Arc::clone(&desk);
+        let thread = thread::spawn(move || {
+            let mut workers: BTreeMap<_, JoinHandle<()>> = BTreeMap::new();
+            while !own.stopped() {
+                for pod in own.store.list().0 {
+                    let worker = Worker::new(&own, &socket, &pod);
+                    let uid = worker.uid();
+                    workers.entry(uid).or_insert_with(|| thread::spawn(move || worker.run()));
+                }
+                thread::sleep(LOOK);
+            }
+            for worker in workers.into_values() {
+                drop(worker.join());
+            }
+        });
+        Self { desk, thread: Some(thread) }
+    }
+}
+
+impl Drop for CriKubelet {
+    fn drop(&mut self) {
+        self.desk.stop.store(true, Ordering::Relaxed);
+        drop(self.thread.take().map(JoinHandle::join));
+    }
+}
+
+// === impl Desk ===
+
+impl Desk {
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
