@@ -19,6 +19,8 @@ mod exposition;
 #[cfg(test)]
 mod hook;
 #[cfg(test)]
+mod hook_in_containers;
+#[cfg(test)]
 mod init;
 #[cfg(test)]
 mod kubelet_stand_in;

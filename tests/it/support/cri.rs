@@ -145,8 +145,7 @@ impl Cri {
         Q: Message + 'static,
         A: Message + Default + 'static,
     {
-        let path: PathAndQuery =
-            format!("/runtime.v1.{service}Service/{method}").parse().unwrap();
+        let path: PathAndQuery = format!("/runtime.v1.{service}Service/{method}").parse().unwrap();
         let mut client = tonic::client::Grpc::new(self.channel.clone());
         self.runtime.block_on(async {
             client.ready().await.map_err(|error| {

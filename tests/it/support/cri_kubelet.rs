@@ -26,7 +26,8 @@ use worker::Worker;
 const LOOK: Duration = Duration::from_millis(5);
 
 /// `data` of Secrets by name, decoded; what the kubelet would ask the API server for.
-pub(crate) type Secrets = Box<dyn Fn(&str, &str) -> Option<BTreeMap<String, Vec<u8>>> + Send + Sync>;
+pub(crate) type Secrets =
+    Box<dyn Fn(&str, &str) -> Option<BTreeMap<String, Vec<u8>>> + Send + Sync>;
 
 /// What all pods of a node share.
 struct Desk {
@@ -64,9 +65,10 @@ impl CriKubelet {
             let mut workers: BTreeMap<_, JoinHandle<()>> = BTreeMap::new();
             while !own.stopped() {
                 for pod in own.store.list().0 {
-                    let worker = Worker::new(&own, &socket, &pod);
-                    let uid = worker.uid();
-                    workers.entry(uid).or_insert_with(|| thread::spawn(move || worker.run()));
+                    workers.entry(pod["metadata"]["uid"].to_string()).or_insert_with(|| {
+                        let worker = Worker::new(&own, &socket, &pod);
+                        thread::spawn(move || worker.run())
+                    });
                 }
                 thread::sleep(LOOK);
             }

@@ -43,8 +43,7 @@ pub(crate) fn archive(scratch: &Path) -> PathBuf {
     fs::create_dir_all(&pause).unwrap();
     fs::copy(guest::load(), pause.join("pause")).unwrap();
 
-    let started_by =
-        |program: &str| json!({ "Entrypoint": [program], "Env": ["PATH=/bin"] });
+    let started_by = |program: &str| json!({ "Entrypoint": [program], "Env": ["PATH=/bin"] });
     let images = [
         Image { name: WORK, files: work, config: started_by("/bin/sh") },
         Image { name: PAUSE, files: pause, config: started_by("/pause") },

@@ -28,8 +28,7 @@ ADD)
 VERSION) echo '{"cniVersion":"0.4.0","supportedVersions":["0.3.1","0.4.0"]}' ;;
 esac
 "#;
-const NETWORK: &str =
-    r#"{"cniVersion":"0.4.0","name":"pods","plugins":[{"type":"alone"}]}"#;
+const NETWORK: &str = r#"{"cniVersion":"0.4.0","name":"pods","plugins":[{"type":"alone"}]}"#;
 
 /// Makes the plug-in and its configuration, where containerd is told to look for them.
 pub(crate) fn install(directory: &Path) {

@@ -19,7 +19,11 @@ pub(super) enum Seen {
 pub(super) fn of_pod(pod: &Value, seen: impl Fn(&str) -> Option<Seen>) -> Value {
     let list = |field: &str| -> Vec<Value> {
         let specs = pod.pointer(&format!("/spec/{field}")).and_then(Value::as_array);
-        specs.into_iter().flatten().map(|spec| of_container(spec, seen(text(spec, "/name")))).collect()
+        specs
+            .into_iter()
+            .flatten()
+            .map(|spec| of_container(spec, seen(text(spec, "/name"))))
+            .collect()
     };
     json!({
         "phase": "Running",

@@ -81,7 +81,8 @@ fn security(spec: &Value, pod: &Value) -> ContainerSecurityContext {
         Some(Int64Value { value: value.as_i64()? })
     };
     let names = |field: &str| -> Vec<String> {
-        let list = items(spec, &format!("/securityContext/capabilities/{field}"));
+        let pointer = format!("/securityContext/capabilities/{field}");
+        let list = items(spec, &pointer);
         list.filter_map(Value::as_str).map(str::to_owned).collect()
     };
     ContainerSecurityContext {
@@ -167,9 +168,13 @@ pub(super) fn items<'a>(object: &'a Value, pointer: &str) -> impl Iterator<Item 
 #[test]
 fn references_are_expanded_as_the_kubelet_does() {
     let env = BTreeMap::from([("A".to_owned(), "x".to_owned())]);
-    for (text, expanded) in
-        [("$(A)b", "xb"), ("$$(A)", "$(A)"), ("$(B) $A $", "$(B) $A $"), ("$$$(A)", "$x"), ("$(A", "$(A")]
-    {
+    for (text, expanded) in [
+        ("$(A)b", "xb"),
+        ("$$(A)", "$(A)"),
+        ("$(B) $A $", "$(B) $A $"),
+        ("$$$(A)", "$x"),
+        ("$(A", "$(A"),
+    ] {
         assert_eq!(expand(text, &env), expanded, "{text}");
     }
 }

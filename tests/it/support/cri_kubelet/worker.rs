@@ -54,10 +54,6 @@ impl Worker {
         }
     }
 
-    pub(super) fn uid(&self) -> String {
-        self.place.uid.clone()
-    }
-
     pub(super) fn run(mut self) {
         let Ok(pod) = self.desk.store.get(&self.key) else { return };
         let mut config = self.make_place(&pod);
@@ -93,7 +89,8 @@ impl Worker {
         let node = &self.desk.node;
         let cgroup = self.place.cgroup();
         node.cgroups().make(&cgroup);
-        let limits = items(pod, "/spec/containers").map(|spec| bytes(text(spec, "/resources/limits/memory")));
+        let limits = items(pod, "/spec/containers")
+            .map(|spec| bytes(text(spec, "/resources/limits/memory")));
         // A pod is limited where each of its containers is.
         if let Some(limit) = limits.sum::<Option<i64>>() {
             node.cgroups().limit_memory(&cgroup, limit);
@@ -150,7 +147,8 @@ impl Worker {
                 Some(Seen::Waiting { reason: "ErrImagePull" | "ImagePullBackOff", .. })
                     if reason == "ErrImagePull" =>
                 {
-                    let message = format!("Back-off pulling image \"{}\": {message}", text(spec, "/image"));
+                    let message =
+                        format!("Back-off pulling image \"{}\": {message}", text(spec, "/image"));
                     Seen::Waiting { reason: "ImagePullBackOff", message }
                 }
                 _ => Seen::Waiting { reason, message },
@@ -177,9 +175,8 @@ impl Worker {
         let mounts = self.directory.mounts(spec);
         let around = Surroundings { place: &self.place, pod, env, mounts, ephemeral };
         let container = translate::container(spec, around);
-        let failed = |status: tonic::Status| {
-            Unstarted("CreateContainerError", status.message().to_owned())
-        };
+        let failed =
+            |status: tonic::Status| Unstarted("CreateContainerError", status.message().to_owned());
         let id = self.cri.create_container(sandbox, config, container).map_err(failed)?;
         // What could not be started is over; its status says why.
         if self.cri.start_container(&id).is_ok() {

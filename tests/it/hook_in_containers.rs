@@ -1,0 +1,6 @@
+//! The hook and init where they are to work: called by a runner in its pod, in containers of
+//! containerd, with several images.
+
+mod images;
+mod runner;
+mod site;
