@@ -1,16 +1,22 @@
 //! The API stand-in: pods over HTTP on the loopback, as the recorded API server answers.
 //!
-//! `store` owns the objects, `watch` the streams, `routes` what a request means, `faults` how it
-//! misbehaves on demand. TLS and authentication are left out: it listens on the loopback only.
+//! `store` owns the pods and `secrets` the Secrets, `watch`, `log` and `exec` the streams, `routes`
+//! what a request means, `access` who may ask it, `faults` how the server misbehaves on demand. TLS
+//! and authentication are left out: it listens on the loopback only.
 
 pub mod faults;
 pub(in crate::demo) mod object;
 pub mod store;
 
+mod access;
 mod dump;
+mod exec;
+mod log;
 mod patch;
 mod query;
 mod routes;
+mod runtime;
+mod secrets;
 mod selector;
 mod status;
 mod validate;
@@ -28,10 +34,14 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
-pub use faults::{Fault, Faults};
+pub use access::{Access, Asked};
+pub use faults::{Answer, Fault, Faults, Rule};
+pub use patch::PatchKind;
+pub use runtime::Runtime;
+pub use secrets::Secrets;
 pub use selector::{FieldSelector, InvalidSelector, LabelSelector};
 pub use status::{FieldError, Refusal};
-pub use store::{PatchKind, Store};
+pub use store::Store;
 
 /// Pause after a failed `accept` (no descriptors left), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -39,10 +49,18 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// A running API stand-in. Dropping it ends every connection.
 #[derive(Debug)]
 pub struct ApiServer {
-    store: Store,
-    faults: Faults,
+    parts: Parts,
     address: SocketAddr,
     serving: Option<Serving>,
+}
+
+/// What every request can reach. Cheap to clone.
+#[derive(Debug, Clone)]
+struct Parts {
+    store: Store,
+    faults: Faults,
+    access: Access,
+    runtime: runtime::Attached,
 }
 
 /// Aborts the accept loop when dropped, and with it every connection.
@@ -56,9 +74,24 @@ impl ApiServer {
     pub async fn start(store: Store) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let faults = Faults::default();
-        let serving = Some(serve(listener, store.clone(), faults.clone()));
-        Ok(Self { store, faults, address, serving })
+        let parts = Parts {
+            store,
+            faults: Faults::default(),
+            access: Access::default(),
+            runtime: runtime::Attached::default(),
+        };
+        let serving = Some(serve(listener, parts.clone()));
+        Ok(Self { parts, address, serving })
+    }
+
+    /// From now on `log` and `exec` reach this kubelet.
+    pub fn attach(&self, runtime: std::sync::Arc<dyn Runtime>) {
+        self.parts.runtime.set(runtime);
+    }
+
+    /// Who may do what.
+    pub fn access(&self) -> &Access {
+        &self.parts.access
     }
 
     /// `http://127.0.0.1:PORT`.
@@ -68,12 +101,12 @@ impl ApiServer {
 
     /// The pods, for whoever runs them.
     pub fn store(&self) -> &Store {
-        &self.store
+        &self.parts.store
     }
 
     /// Makes the server answer wrongly, late or not at all.
     pub fn faults(&self) -> &Faults {
-        &self.faults
+        &self.parts.faults
     }
 
     /// Stops listening and cuts every connection. The pods stay.
@@ -85,8 +118,7 @@ impl ApiServer {
     pub async fn restart(&mut self) -> io::Result<()> {
         if self.serving.is_none() {
             let listener = bind_again(self.address).await?;
-            let serving = serve(listener, self.store.clone(), self.faults.clone());
-            self.serving = Some(serving);
+            self.serving = Some(serve(listener, self.parts.clone()));
         }
         Ok(())
     }
@@ -126,7 +158,7 @@ async fn bind_again(address: SocketAddr) -> io::Result<TcpListener> {
     }
 }
 
-fn serve(listener: TcpListener, store: Store, faults: Faults) -> Serving {
+fn serve(listener: TcpListener, parts: Parts) -> Serving {
     Serving(tokio::spawn(async move {
         let mut connections = JoinSet::new();
         loop {
@@ -135,13 +167,13 @@ fn serve(listener: TcpListener, store: Store, faults: Faults) -> Serving {
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             };
-            let (store, faults) = (store.clone(), faults.clone());
+            let parts = parts.clone();
             connections.spawn(async move {
-                let service = service_fn(move |request| {
-                    routes::answer(request, store.clone(), faults.clone())
-                });
+                let service = service_fn(move |request| routes::answer(request, parts.clone()));
+                let connection =
+                    http1::Builder::new().serve_connection(TokioIo::new(stream), service);
                 // A client that goes away is no event for a server.
-                drop(http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
+                drop(connection.with_upgrades().await);
             });
         }
     }))

@@ -9,6 +9,8 @@ mod agent_start;
 #[cfg(test)]
 mod api_stand_in;
 #[cfg(test)]
+mod api_streams;
+#[cfg(test)]
 mod api_watch;
 #[cfg(test)]
 mod churn;

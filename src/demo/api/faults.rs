@@ -18,6 +18,28 @@ pub enum Fault {
     Gone,
 }
 
+/// Answers some requests wrongly and lets all others through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// The verb and resource it is about, as RBAC has them: `patch pods/ephemeralcontainers`.
+    pub asked: &'static str,
+    /// How many more requests it meets.
+    pub times: u32,
+    /// What they meet.
+    pub answer: Answer,
+}
+
+/// What a request meets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// This HTTP status; with `Retry-After` in seconds.
+    Status(u16, Option<u32>),
+    /// It is carried out, and its answer never comes.
+    Lost,
+    /// The connection is closed without an answer, and it is not carried out.
+    Closed,
+}
+
 /// Something done to all watches that are open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Strike {
@@ -37,6 +59,7 @@ struct Board {
     /// Counts strikes; the kind of the last one.
     strikes: watch::Sender<u64>,
     last: Mutex<Strike>,
+    rules: Mutex<Vec<Rule>>,
 }
 
 // === impl Faults ===
@@ -47,6 +70,7 @@ impl Default for Faults {
             fault: watch::Sender::new(Fault::None),
             strikes: watch::Sender::new(0),
             last: Mutex::new(Strike::Cut),
+            rules: Mutex::default(),
         }))
     }
 }
@@ -55,6 +79,19 @@ impl Faults {
     /// From now on every request meets this fault.
     pub fn set(&self, fault: Fault) {
         self.0.fault.send_replace(fault);
+    }
+
+    /// Adds a rule; the oldest that is about a request and not used up holds.
+    pub fn add(&self, rule: Rule) {
+        self.0.rules.lock().unwrap_or_else(PoisonError::into_inner).push(rule);
+    }
+
+    /// What a request meets, if a rule is about it; uses the rule once.
+    pub(super) fn meet(&self, asked: &str) -> Option<Answer> {
+        let mut rules = self.0.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        let rule = rules.iter_mut().find(|rule| rule.asked == asked && rule.times > 0)?;
+        rule.times = rule.times.saturating_sub(1);
+        Some(rule.answer)
     }
 
     /// Cuts every open watch, as a lost connection does.

@@ -2,6 +2,41 @@
 
 use serde_json::{Map, Value};
 
+use super::status::Refusal;
+
+/// How a patch body is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PatchKind {
+    /// `application/strategic-merge-patch+json`.
+    Strategic,
+    /// `application/merge-patch+json`.
+    Merge,
+    /// `application/json-patch+json`.
+    Json,
+}
+
+// === impl PatchKind ===
+
+impl PatchKind {
+    /// By the request's content type.
+    pub fn of(content_type: &str) -> Option<Self> {
+        match content_type.split(';').next()?.trim() {
+            "application/strategic-merge-patch+json" => Some(Self::Strategic),
+            "application/merge-patch+json" => Some(Self::Merge),
+            "application/json-patch+json" => Some(Self::Json),
+            _ => None,
+        }
+    }
+
+    pub(super) fn apply(self, old: &Value, body: &Value) -> Result<Value, Refusal> {
+        match self {
+            Self::Strategic => Ok(strategic(old, body)),
+            Self::Merge => Ok(merge(old, body)),
+            Self::Json => json(old, body).map_err(|e| Refusal::new(422, "Invalid", e.to_string())),
+        }
+    }
+}
+
 /// A JSON patch that cannot be applied, with the server's sentence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Error {

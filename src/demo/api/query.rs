@@ -22,6 +22,11 @@ impl Query {
         found.map(|(_, value)| value.as_str()).filter(|v| !v.is_empty())
     }
 
+    /// Every value of a parameter that may stand several times.
+    pub(super) fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
     /// A flag: `true` and `1` set it.
     pub(super) fn flag(&self, key: &str) -> bool {
         matches!(self.get(key), Some("true" | "1"))

@@ -11,34 +11,63 @@ use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::faults::{Fault, Faults};
+use super::access::Asked;
+use super::faults::{self, Fault, Faults};
+use super::patch::PatchKind;
 use super::query::Query;
 use super::selector::{FieldSelector, InvalidSelector, LabelSelector};
 use super::status::Refusal;
-use super::store::{Key, PatchKind, Store};
+use super::store::{Key, Store};
 use super::watch::{self, Beginning, Scope, Wish};
+use super::{Parts, exec, log};
 
 /// The longest request body taken; a real server's limit.
 const MAX_BODY: usize = 3 * 1024 * 1024;
 
 type Answer = Response<UnsyncBoxBody<Bytes, io::Error>>;
 
-/// Answers one request, or hangs when that is the fault of the day.
-pub(super) async fn answer(
-    request: Request<Incoming>,
-    store: Store,
-    faults: Faults,
-) -> Result<Answer, Infallible> {
-    let fault = wait_while_hung(&faults).await;
-    let result = match fault {
-        Fault::Refuse(code) => Err(refusal_of(code)),
-        _ => route(request, store, faults, fault == Fault::Gone).await,
+/// The connection is closed without an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("no answer is given")]
+pub(super) struct Silence;
+
+/// Answers one request, or not, as the faults of the day have it.
+pub(super) async fn answer(request: Request<Incoming>, parts: Parts) -> Result<Answer, Silence> {
+    let fault = wait_while_hung(&parts.faults).await;
+    let path = request.uri().path().to_owned();
+    let words: Vec<_> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let query = Query::parse(request.uri().query().unwrap_or_default());
+    let asked = Asked::of(request.method(), &words, &query);
+    let rule = asked.as_ref().and_then(|asked| parts.faults.meet(&asked.to_string()));
+    let namespace = match words.as_slice() {
+        ["api", "v1", "namespaces", namespace, ..] => Some(*namespace),
+        _ => None,
+    };
+    let allowed = match &asked {
+        Some(asked) => parts.access.check(asked, namespace),
+        None => Ok(()),
+    };
+    let mut retry_after = 1;
+    let result = match (fault, rule, allowed) {
+        (Fault::Refuse(code), ..) => Err(refusal_of(code)),
+        (_, Some(faults::Answer::Status(code, after)), _) => {
+            retry_after = after.unwrap_or(1);
+            Err(refusal_of(code))
+        }
+        (_, Some(faults::Answer::Closed), _) => return Err(Silence),
+        (_, _, Err(refusal)) => Err(refusal),
+        (_, rule, Ok(())) => {
+            let result = route(request, &words, &query, parts, fault == Fault::Gone).await;
+            if rule == Some(faults::Answer::Lost) {
+                return Err(Silence);
+            }
+            result
+        }
     };
     Ok(result.unwrap_or_else(|refusal| {
         let mut response = json_answer(refusal.code, &refusal.to_status());
         if refusal.code == 429 {
-            let header = HeaderValue::from_static("1");
-            response.headers_mut().insert(RETRY_AFTER, header);
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry_after));
         }
         response
     }))
@@ -70,21 +99,20 @@ fn refusal_of(code: u16) -> Refusal {
 
 async fn route(
     request: Request<Incoming>,
-    store: Store,
-    faults: Faults,
+    words: &[&str],
+    query: &Query,
+    parts: Parts,
     gone: bool,
 ) -> Result<Answer, Refusal> {
+    let Parts { store, faults, runtime, .. } = parts;
     let method = request.method().clone();
-    let query = Query::parse(request.uri().query().unwrap_or_default());
-    let path = request.uri().path().to_owned();
-    let parts: Vec<_> = path.split('/').filter(|part| !part.is_empty()).collect();
     let key = |namespace: &str, name: &str| -> Key { (namespace.to_owned(), name.to_owned()) };
-    match (&method, parts.as_slice()) {
+    match (&method, words) {
         (&Method::GET, ["healthz" | "readyz" | "livez"]) => Ok(text_answer("ok")),
         (&Method::GET, ["version"]) => Ok(json_answer(200, &version())),
-        (&Method::GET, ["api", "v1", "pods"]) => collection(None, &query, store, faults, gone),
+        (&Method::GET, ["api", "v1", "pods"]) => collection(None, query, store, faults, gone),
         (&Method::GET, ["api", "v1", "namespaces", namespace, "pods"]) => {
-            collection(Some(namespace), &query, store, faults, gone)
+            collection(Some(namespace), query, store, faults, gone)
         }
         (&Method::POST, ["api", "v1", "namespaces", namespace, "pods"]) => {
             let body = body(request).await?;
@@ -109,6 +137,35 @@ async fn route(
                 [] => Ok(json_answer(200, &*store.patch(&key, kind, &change)?)),
                 ["ephemeralcontainers"] => {
                     Ok(json_answer(200, &*store.patch_ephemeral(&key, kind, &change)?))
+                }
+                _ => Err(unknown()),
+            }
+        }
+        (&Method::GET, ["api", "v1", "namespaces", namespace, "pods", name, "log"]) => {
+            let key = key(namespace, name);
+            let stream = log::open(&*store.get(&key)?, &key, query, runtime.get()).await?;
+            Ok(with_type(200, StreamBody::new(stream).boxed_unsync(), "text/plain"))
+        }
+        (
+            &Method::GET | &Method::POST,
+            ["api", "v1", "namespaces", namespace, "pods", name, "exec"],
+        ) => {
+            let key = key(namespace, name);
+            let container = log::container(&*store.get(&key)?, &key, query)?;
+            exec::start(request, &key, &container, query, runtime.get())
+        }
+        (_, ["api", "v1", "namespaces", namespace, "secrets", rest @ ..]) => {
+            let secrets = store.secrets();
+            match (&method, rest) {
+                (&Method::POST, []) => {
+                    let body = body(request).await?;
+                    Ok(json_answer(201, &secrets.create(namespace, body)?))
+                }
+                (&Method::GET, [name]) => {
+                    Ok(json_answer(200, &secrets.get(&key(namespace, name))?))
+                }
+                (&Method::DELETE, [name]) => {
+                    Ok(json_answer(200, &secrets.delete(&key(namespace, name))?))
                 }
                 _ => Err(unknown()),
             }

@@ -8,8 +8,10 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::object::{complete_containers, complete_pod, section, text, time};
+use super::patch::PatchKind;
+use super::secrets::Secrets;
 use super::status::{FieldError, Refusal};
-use super::{patch, validate};
+use super::validate;
 
 /// Namespace and name.
 pub type Key = (String, String);
@@ -25,6 +27,7 @@ pub const HISTORY: usize = 1000;
 pub struct Store {
     inner: Arc<Mutex<Inner>>,
     version: watch::Sender<u64>,
+    secrets: Secrets,
 }
 
 /// One change of one pod.
@@ -36,17 +39,6 @@ pub struct Change {
     pub before: Option<Arc<Value>>,
     /// The pod after; `None` when it is gone (then `before` carries the version of its end).
     pub after: Option<Arc<Value>>,
-}
-
-/// How a patch body is to be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PatchKind {
-    /// `application/strategic-merge-patch+json`.
-    Strategic,
-    /// `application/merge-patch+json`.
-    Merge,
-    /// `application/json-patch+json`.
-    Json,
 }
 
 #[derive(Debug)]
@@ -75,7 +67,13 @@ impl Store {
                 forgotten: FIRST_VERSION,
             })),
             version: watch::Sender::new(FIRST_VERSION),
+            secrets: Secrets::default(),
         }
+    }
+
+    /// The Secrets.
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 
     /// Wakes at every change.
@@ -215,6 +213,7 @@ impl Store {
         let Some(old) = inner.pods.remove(key) else {
             return;
         };
+        self.secrets.collect(text(&old, "/metadata/uid").unwrap_or_default());
         inner.version = inner.version.saturating_add(1);
         let last = stamped((*old).clone(), inner.version);
         let change = Change { version: inner.version, before: Some(last), after: None };
@@ -263,30 +262,6 @@ impl Inner {
     fn find(&self, key: &Key) -> Result<Arc<Value>, Refusal> {
         let found = self.pods.get(key).cloned();
         found.ok_or_else(|| Refusal::not_found(&key.1))
-    }
-}
-
-// === impl PatchKind ===
-
-impl PatchKind {
-    /// By the request's content type.
-    pub fn of(content_type: &str) -> Option<Self> {
-        match content_type.split(';').next()?.trim() {
-            "application/strategic-merge-patch+json" => Some(Self::Strategic),
-            "application/merge-patch+json" => Some(Self::Merge),
-            "application/json-patch+json" => Some(Self::Json),
-            _ => None,
-        }
-    }
-
-    fn apply(self, old: &Value, body: &Value) -> Result<Value, Refusal> {
-        match self {
-            Self::Strategic => Ok(patch::strategic(old, body)),
-            Self::Merge => Ok(patch::merge(old, body)),
-            Self::Json => {
-                patch::json(old, body).map_err(|e| Refusal::new(422, "Invalid", e.to_string()))
-            }
-        }
     }
 }
 

@@ -1,0 +1,39 @@
+//! What the API server asks of the kubelet on a pod's node.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::store::Key;
+
+/// A kubelet, as far as the API server needs it for `log` and `exec`.
+pub trait Runtime: fmt::Debug + Send + Sync {
+    /// The container's log file in CRI's format; `None` while there is no container.
+    fn log(&self, pod: &Key, container: &str) -> Option<PathBuf>;
+
+    /// Whether the container runs, by the runtime's own word and not by the published status.
+    fn is_running(&self, pod: &Key, container: &str) -> bool;
+
+    /// A process of this machine that stands for `command` run in the container: its standard
+    /// streams are the command's, its exit code is the command's. Blocks no longer than a look
+    /// at the runtime takes.
+    fn exec(&self, pod: &Key, container: &str, command: &[String]) -> io::Result<Command>;
+}
+
+/// The node's kubelet, once there is one. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Attached(Arc<RwLock<Option<Arc<dyn Runtime>>>>);
+
+// === impl Attached ===
+
+impl Attached {
+    pub(super) fn set(&self, runtime: Arc<dyn Runtime>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(runtime);
+    }
+
+    pub(super) fn get(&self) -> Option<Arc<dyn Runtime>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
