@@ -1,6 +1,10 @@
 //! The hook and init where they are to work: called by a runner in its pod, in containers of
 //! containerd, with several images.
 
+mod failures;
 mod images;
+mod neighbours;
 mod runner;
+mod services;
 mod site;
+mod users;

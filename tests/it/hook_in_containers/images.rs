@@ -5,7 +5,7 @@ use serde_json::json;
 use super::runner::{Runner, container, job};
 use super::site::Site;
 use crate::support::parts::alone;
-use crate::support::workflow_images::{ALPINE, BUSYBOX, GLIBC, TOOL};
+use crate::support::workflow_images::{ALIEN, ALPINE, BARE, BUSYBOX, GLIBC, TOOL};
 
 #[test]
 fn a_whole_job_is_played_in_each_image_that_has_a_shell() {
@@ -24,7 +24,7 @@ fn play(site: &Site, runner: &Runner, image: &str, is_alpine: bool) {
     let service = container(
         BUSYBOX,
         &json!({
-            "entryPoint": "nc", "entryPointArgs": ["-l", "-k", "-p", "6379", "-e", "echo", "pong"],
+            "entryPoint": "httpd", "entryPointArgs": ["-f", "-p", "6379", "-h", "/etc"],
             "portMappings": ["6379"],
         }),
     );
@@ -69,6 +69,7 @@ fn play(site: &Site, runner: &Runner, image: &str, is_alpine: bool) {
     let own = container(TOOL, &json!({}));
     let step = runner.call("run_container_step", &own, &state);
     assert_eq!(step.code, 3, "{image}: {step:?}");
+    assert!(step.stdout.starts_with("tool: its own, 3 from the image as 1000"), "{step:?}");
     assert_eq!(
         site.log_of(runner, "step-2"),
         "tool: its own, 3 from the image as 1000 in /srv\nto stderr\n"
@@ -76,7 +77,55 @@ fn play(site: &Site, runner: &Runner, image: &str, is_alpine: bool) {
 
     let cleaned = runner.call("cleanup_job", &json!({}), &state);
     assert_eq!(cleaned.code, 0, "{image}: {cleaned:?}");
-    for over in ["job", "busybox"] {
-        assert_eq!(site.end_of(&runner.name, over), (0, "Completed".to_owned()), "{image}");
-    }
+    assert_eq!(site.end_of(&runner.name, "job"), (0, "Completed".to_owned()), "{image}");
+    // By SIGTERM, which httpd leaves to the kernel.
+    assert_eq!(site.end_of(&runner.name, "busybox"), (143, "Error".to_owned()), "{image}");
+}
+
+#[test]
+fn an_image_without_a_shell_runs_what_is_in_it() {
+    let _alone = alone();
+    let Some(site) = Site::start() else { return };
+    let runner = site.runner("runner-1");
+    let prepared = runner.prepare_called(&job(BARE, ""), &[]);
+    assert_eq!(prepared.code, 0, "{prepared:?}");
+    assert_eq!(prepared.json()["isAlpine"], json!(false));
+    let state = prepared.json()["state"].clone();
+
+    let mut step = runner.script_args("");
+    step["entryPoint"] = json!("/app/busybox");
+    step["entryPointArgs"] = json!(["printf", "'%s|'", "\"a", "b\"", "c"]);
+    let split = runner.call("run_script_step", &step, &state);
+    assert_eq!((split.code, split.stdout.as_str()), (0, "a b|c|"), "{split:?}");
+
+    let no_shell = runner.script(&state, "echo never");
+    assert_eq!(no_shell.code, 127, "{no_shell:?}");
+    assert!(no_shell.says("sh: command not found"), "{no_shell:?}");
+
+    let words = |entry_point: &str| {
+        let args =
+            json!({"entryPoint": entry_point, "entryPointArgs": ["sh", "-c", "\"exit", "9\""]});
+        container(BARE, &args)
+    };
+    let action = runner.call("run_container_step", &words("/app/busybox"), &state);
+    assert_eq!(action.code, 9, "{action:?}");
+    // The image's own entrypoint is the same program.
+    let own = runner.call("run_container_step", &words(""), &state);
+    assert_eq!(own.code, 9, "{own:?}");
+    assert_eq!(runner.call("cleanup_job", &json!({}), &state).code, 0);
+}
+
+#[test]
+fn an_image_for_another_processor_is_said_to_be_one() {
+    let _alone = alone();
+    let Some(site) = Site::start() else { return };
+    let runner = site.runner("runner-1");
+    // Init is for this one, whatever the image is.
+    let state = runner.prepare(&job(ALIEN, ""), &[]);
+    let step = runner.script(&state, "echo never");
+    assert_eq!(step.code, 126, "{step:?}");
+    assert!(step.says("Exec format error"), "{step:?}");
+    let own = runner.call("run_container_step", &container(ALIEN, &json!({})), &state);
+    assert_eq!(own.code, 128, "{own:?}");
+    assert!(own.says("StartError") && own.says("exec format error"), "{own:?}");
 }

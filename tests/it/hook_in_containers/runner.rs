@@ -26,6 +26,8 @@ use crate::support::programs;
 const UID: u32 = 1001;
 /// Where the pod finds its API server.
 const API: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 6443);
+/// Debian's.
+const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// Longest call.
 const PATIENCE: Duration = Duration::from_mins(2);
 /// What the runner has below its own directory.
@@ -71,6 +73,7 @@ impl Runner {
         let env = vec![
             ("PATH", "/bin".to_owned()),
             ("KUBECONFIG", "/ephemon/kubeconfig".to_owned()),
+            ("SSL_CERT_FILE", "/ephemon/ca.pem".to_owned()),
             ("ACTIONS_RUNNER_POD_NAME", name.to_owned()),
             ("ACTIONS_RUNNER_PREPARE_JOB_TIMEOUT_SECONDS", "60".to_owned()),
             ("GITHUB_ACTION", "__run".to_owned()),
@@ -89,6 +92,9 @@ impl Runner {
         let programs = programs::built();
         fs::copy(&programs.init, bin.join("ephemon-init")).unwrap();
         fs::copy(&programs.hook, bin.join("ephemon-hook")).unwrap();
+        // A client looks for authorities even where the address has no use for them.
+        let authorities = fs::read(AUTHORITIES).expect("ca-certificates must be installed");
+        fs::write(runner.directory.volume("ephemon").join("ca.pem"), authorities).unwrap();
         let kubeconfig = runner.directory.volume("ephemon").join("kubeconfig");
         site.api.write_kubeconfig(&kubeconfig).unwrap();
         let seen = fs::read_to_string(&kubeconfig).unwrap();

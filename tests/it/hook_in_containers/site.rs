@@ -79,8 +79,8 @@ impl Site {
         containerd.import(&workflow_images::archive(&images));
         let background = Background::start();
         let store = Store::new("node", 1000);
-        let api = background.handle.block_on(ApiServer::start(store.clone())).unwrap();
-        let kubelet = CriKubelet::start(&node, &containerd, &store, Box::new(|_, _| None));
+        let api = background.handle.block_on(ApiServer::start(store)).unwrap();
+        let kubelet = CriKubelet::start(&node, &containerd, &api);
         Some(Self { _kubelet: kubelet, containerd, node, api, background })
     }
 

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -28,9 +29,20 @@ pub(crate) struct Agent {
 impl Agent {
     /// Starts `ephemon agent` on a node, without an API server, and waits until it is ready.
     pub(crate) fn start(node: &Node, flags: &[&str]) -> Self {
+        let without = ["--no-api", "--node-name", "it"];
+        Self::start_on(node, &[&without, flags].concat())
+    }
+
+    /// Starts it with an API server, as the node of this name.
+    pub(crate) fn start_with_api(node: &Node, kubeconfig: &Path, name: &str) -> Self {
+        let kubeconfig = kubeconfig.to_str().unwrap();
+        Self::start_on(node, &["--kubeconfig", kubeconfig, "--node-name", name])
+    }
+
+    fn start_on(node: &Node, flags: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ephemon"));
         command
-            .args(["agent", "--no-api", "--node-name", "it", "--listen", "127.0.0.1:0"])
+            .args(["agent", "--listen", "127.0.0.1:0"])
             .arg("--node-root")
             .arg(node.root())
             .args(["--kubepods", &node.kubepods()])

@@ -5,18 +5,20 @@
 //! Source of its order and its words: kubernetes v1.36.2, `pkg/kubelet/kuberuntime`,
 //! `pkg/kubelet/kubelet_pods.go`.
 
+mod runtime;
 mod status;
 mod translate;
 pub(crate) mod volumes;
 mod worker;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use ephemon::demo::api::Store;
+use ephemon::demo::api::{ApiServer, Store};
 
 use super::containerd::Containerd;
 use super::node::Node;
@@ -30,12 +32,18 @@ pub(crate) type Secrets =
     Box<dyn Fn(&str, &str) -> Option<BTreeMap<String, Vec<u8>>> + Send + Sync>;
 
 /// What all pods of a node share.
+#[derive(Debug)]
 struct Desk {
     node: Arc<Node>,
     store: Store,
-    secrets: Secrets,
+    socket: PathBuf,
+    /// The runtime's ids by the pod's namespace and name and the container's name.
+    ids: Mutex<BTreeMap<(Key, String), String>>,
     stop: AtomicBool,
 }
+
+/// Namespace and name.
+type Key = (String, String);
 
 /// The running kubelet. When dropped it ends all pods.
 pub(crate) struct CriKubelet {
@@ -46,27 +54,23 @@ pub(crate) struct CriKubelet {
 // === impl CriKubelet ===
 
 impl CriKubelet {
-    /// Follows the store from now on.
-    pub(crate) fn start(
-        node: &Arc<Node>,
-        containerd: &Containerd,
-        store: &Store,
-        secrets: Secrets,
-    ) -> Self {
+    /// Follows the API server's pods from now on, and answers it for logs and exec.
+    pub(crate) fn start(node: &Arc<Node>, containerd: &Containerd, api: &ApiServer) -> Self {
         let desk = Arc::new(Desk {
             node: Arc::clone(node),
-            store: store.clone(),
-            secrets,
+            store: api.store().clone(),
+            socket: containerd.socket(),
+            ids: Mutex::default(),
             stop: AtomicBool::new(false),
         });
-        let socket = containerd.socket();
+        api.attach(desk.clone());
         let own = Arc::clone(&desk);
         let thread = thread::spawn(move || {
             let mut workers: BTreeMap<_, JoinHandle<()>> = BTreeMap::new();
             while !own.stopped() {
                 for pod in own.store.list().0 {
                     workers.entry(pod["metadata"]["uid"].to_string()).or_insert_with(|| {
-                        let worker = Worker::new(&own, &socket, &pod);
+                        let worker = Worker::new(&own, &pod);
                         thread::spawn(move || worker.run())
                     });
                 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -40,13 +39,13 @@ struct Unstarted(&'static str, String);
 // === impl Worker ===
 
 impl Worker {
-    pub(super) fn new(desk: &Arc<Desk>, runtime: &Path, pod: &Value) -> Self {
+    pub(super) fn new(desk: &Arc<Desk>, pod: &Value) -> Self {
         let get = |field: &str| text(pod, &format!("/metadata/{field}")).to_owned();
         let (namespace, name, uid) = (get("namespace"), get("name"), get("uid"));
         let directory = PodDirectory::new(&desk.node.root(), &uid);
         Self {
             desk: Arc::clone(desk),
-            cri: Cri::new(runtime),
+            cri: Cri::new(&desk.socket),
             key: (namespace.clone(), name.clone()),
             place: PodPlace { namespace, name, uid },
             directory,
@@ -167,7 +166,8 @@ impl Worker {
     ) -> Result<Seen, Unstarted> {
         let name = text(spec, "/name");
         let image = self.image(spec)?;
-        let secret = |name: &str| (self.desk.secrets)(&self.key.0, name);
+        let secret =
+            |name: &str| self.desk.store.secrets().values(&(self.key.0.clone(), name.to_owned()));
         let env = translate::environment(spec, secret)
             .map_err(|why| Unstarted("CreateContainerConfigError", why))?;
         self.directory.write_hosts(&self.place.name);
@@ -178,6 +178,8 @@ impl Worker {
         let failed =
             |status: tonic::Status| Unstarted("CreateContainerError", status.message().to_owned());
         let id = self.cri.create_container(sandbox, config, container).map_err(failed)?;
+        let known = (self.key.clone(), name.to_owned());
+        self.desk.ids.lock().unwrap().insert(known, id.clone());
         // What could not be started is over; its status says why.
         if self.cri.start_container(&id).is_ok() {
             self.desk.node.link_log(&self.place, name, &id);

@@ -1,0 +1,137 @@
+//! More than one job on a node, and what else is on it: the pod's memory, the agent.
+
+use std::fs;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::runner::{Runner, container, job};
+use super::site::{NAMESPACE, Site};
+use crate::support::agent::Agent;
+use crate::support::parts::alone;
+use crate::support::verdict::{self, Truth};
+use crate::support::workflow_images::BUSYBOX;
+
+/// How many steps each of two jobs runs.
+const ROUNDS: usize = 5;
+
+#[test]
+fn two_jobs_at_once_never_see_each_other() {
+    let _alone = alone();
+    let Some(site) = Site::start() else { return };
+    let runners = [site.runner("runner-1"), site.runner("runner-2")];
+    thread::scope(|scope| {
+        for runner in &runners {
+            scope.spawn(|| play(runner));
+        }
+    });
+    for (own, other) in [(&runners[0], &runners[1]), (&runners[1], &runners[0])] {
+        let volume = own.directory.volume("ephemon");
+        for journal in fs::read_dir(volume.join("journal")).unwrap() {
+            let text = fs::read_to_string(journal.unwrap().path()).unwrap();
+            assert!(!text.contains(&other.name), "{text}");
+        }
+        let hosts = fs::read_to_string(own.directory.hosts()).unwrap();
+        assert!(hosts.contains(&format!("{}-web", own.name)), "{hosts}");
+        assert!(!hosts.contains(&other.name), "{hosts}");
+    }
+}
+
+/// A job whose containers have the same names and ports as the other's.
+fn play(runner: &Runner) {
+    let name = &runner.name;
+    let script = format!("'echo {name} > /srv/who; exec httpd -f -p 80 -h /srv'");
+    let service = container(
+        BUSYBOX,
+        &json!({
+            "entryPoint": "sh", "entryPointArgs": ["-c", script], "portMappings": ["80"],
+            "createOptions": format!("--name {name}-web"),
+        }),
+    );
+    let state = runner.prepare(&job(BUSYBOX, ""), &[service]);
+    for round in 0..ROUNDS {
+        let script =
+            format!("hostname; wget -qO- http://{name}-web/who; echo {round} > round; cat round");
+        let step = runner.script(&state, &script);
+        let expected = format!("{name}\n{name}\n{round}\n");
+        assert_eq!((step.code, step.stdout), (0, expected), "{}", step.stderr);
+    }
+    let other = if name == "runner-1" { "runner-2" } else { "runner-1" };
+    let step =
+        runner.script(&state, &format!("nslookup {other}-web; wget -T 5 http://{other}-web/"));
+    assert_ne!(step.code, 0, "{step:?}");
+    let action = container(BUSYBOX, &json!({"entryPoint": "hostname"}));
+    let step = runner.call("run_container_step", &action, &state);
+    assert_eq!((step.code, step.stdout), (0, format!("{name}\n")), "{}", step.stderr);
+}
+
+#[test]
+fn a_step_that_takes_all_memory_is_said_to_have_and_the_runner_lives() {
+    let _alone = alone();
+    let Some(site) = Site::start() else { return };
+    let runner = site.runner_with(
+        "runner-1",
+        json!({"limits": {"memory": "160Mi"}, "requests": {"memory": "160Mi"}}),
+    );
+    let state = runner.prepare(&job(BUSYBOX, ""), &[]);
+    // One line that does not end.
+    let step = runner.script(&state, "exec tail /dev/zero");
+    assert_eq!(step.code, 137, "{step:?}");
+    assert!(step.says("out of memory") || step.says("want of memory"), "{step:?}");
+
+    let own = container(BUSYBOX, &json!({"entryPointArgs": ["tail", "/dev/zero"]}));
+    let called = runner.call("run_container_step", &own, &Value::Null);
+    assert_eq!(called.code, 137, "{called:?}");
+    assert!(called.says("out of memory"), "{called:?}");
+    assert_eq!(site.end_of("runner-1", "step"), (137, "OOMKilled".to_owned()));
+
+    let running = site.status("runner-1", "runner").unwrap();
+    assert!(running.pointer("/state/running").is_some(), "{running}");
+}
+
+#[test]
+fn the_agent_shows_every_container_of_a_job_with_its_final_use() {
+    let _alone = alone();
+    let Some(site) = Site::start() else { return };
+    let kubeconfig = site.node.scratch().join("kubeconfig");
+    site.api.write_kubeconfig(&kubeconfig).unwrap();
+    let agent = Agent::start_with_api(&site.node, &kubeconfig, "node");
+    let runner = site.runner("runner-1");
+    let service = container(
+        BUSYBOX,
+        &json!({
+            "entryPoint": "httpd", "entryPointArgs": ["-f", "-p", "80"], "portMappings": ["80"],
+        }),
+    );
+    let state = runner.prepare(&job(BUSYBOX, ""), &[service]);
+    let burn = "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done";
+    assert_eq!(runner.script(&state, burn).code, 0);
+    let mut action = container(BUSYBOX, &json!({"entryPoint": "sh"}));
+    action["entryPointArgs"] = json!(["-c", format!("'{burn}'")]);
+    assert_eq!(runner.call("run_container_step", &action, &state).code, 0);
+    let ids = site.ids("runner-1");
+    assert_eq!(runner.call("cleanup_job", &json!({}), &state).code, 0);
+
+    let names = ["job", "busybox", "step"];
+    let truths = names.map(|name| Truth {
+        namespace: NAMESPACE.to_owned(),
+        pod: "runner-1".to_owned(),
+        name: name.to_owned(),
+        id: ids[name].clone(),
+        cpu_ns: None,
+    });
+    let ledger = verdict::settle(&agent, &truths, Duration::from_mins(1));
+    verdict::check(&agent, &ledger, &truths);
+    for name in names {
+        let labels = [("container", name), ("container_type", "ephemeral")];
+        let cpu = ledger.sum("ephemon_container_cpu_usage_seconds_total", &labels);
+        assert!(cpu.is_some_and(|seconds| seconds > 0.0), "{name}: {cpu:?}\n{}", agent.log());
+    }
+    assert_eq!(verdict::quality(&ledger, "last_sample"), 0, "{}", verdict::finals(&ledger));
+    // What is over is the kubelet's to remove: it would run it again.
+    for (name, id) in &ids {
+        assert!(site.cri().container_status(id).is_ok(), "{name} was removed");
+    }
+    agent.stop();
+}
