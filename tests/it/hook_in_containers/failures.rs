@@ -2,10 +2,11 @@
 
 use std::fs;
 
+use rustix::process::Signal;
 use serde_json::json;
 
 use super::runner::{container, job};
-use super::site::Site;
+use super::site::{Site, id_of};
 use crate::support::parts::alone;
 use crate::support::process::{kill, until};
 use crate::support::workflow_images::BUSYBOX;
@@ -49,7 +50,7 @@ fn images_and_commands_that_cannot_be_had_fail_with_their_reason() {
     own["entryPoint"] = json!(null);
     own["entryPointArgs"] = json!(["/no/such/program"]);
     let step = runner.call("run_container_step", &own, &json!(null));
-    assert!(step.code == 128 && step.says("StartError"), "{step:?}");
+    assert!(step.code == 128 && step.says("cannot be started"), "{step:?}");
     assert!(step.says("/no/such/program"), "{step:?}");
 }
 
@@ -62,13 +63,12 @@ fn a_container_that_dies_in_mid_step_is_named() {
     let step =
         runner.begin("run_script_step", &runner.script_args("echo on > begun; sleep 1000"), &state);
     until_written(|| runner.read("r/r/begun"));
-    let id = site.until_status("runner-1", "job", |_| site.ids("runner-1").remove("job"));
+    let id = site.until_status("runner-1", "job", id_of);
     kill(site.cri().container_pid(&id).unwrap());
-    let called = step.finish();
-    assert_eq!(called.code, 1, "{called:?}");
-    assert!(called.says("container job"), "{called:?}");
-    let next = runner.script(&state, "echo never");
-    assert!(next.code == 1 && next.says("container job"), "{next:?}");
+    for called in [step.finish(), runner.script(&state, "echo never")] {
+        assert_eq!(called.code, 137, "{called:?}");
+        assert!(called.says("container job ended while it was needed"), "{called:?}");
+    }
     assert_eq!(runner.call("cleanup_job", &json!({}), &state).code, 0);
 }
 
@@ -111,7 +111,7 @@ fn a_container_that_the_kubelet_runs_again_refuses() {
     assert_eq!(step.code, 4, "{step:?}");
     assert_eq!(site.end_of("runner-1", "step").0, 4);
     // As a garbage collector would (kubernetes#124176).
-    let id = site.ids("runner-1").remove("step").unwrap();
+    let id = site.until_status("runner-1", "step", id_of);
     site.cri().remove_container(&id).unwrap();
     let again = site.until_status("runner-1", "step", |status| {
         let ended = status.pointer("/state/terminated")?;
@@ -126,4 +126,20 @@ fn a_container_that_the_kubelet_runs_again_refuses() {
 fn until_written(read: impl Fn() -> String) {
     let written = until(std::time::Duration::from_mins(1), || (!read().is_empty()).then_some(()));
     written.expect("the step begins");
+}
+
+#[test]
+fn a_cancelled_step_may_tidy_up_and_leaves_nothing_running() {
+    let _alone = alone();
+    let Some(site) = Site::start() else { return };
+    let runner = site.runner("runner-1");
+    let state = runner.prepare(&job(BUSYBOX, ""), &[]);
+    let script = "sleep 1001 & trap 'echo tidied; exit 5' INT; echo on > begun; wait";
+    let step = runner.begin("run_script_step", &runner.script_args(script), &state);
+    until_written(|| runner.read("r/r/begun"));
+    step.signal(Signal::INT);
+    let called = step.finish();
+    assert_eq!((called.code, called.stdout.lines().next()), (5, Some("tidied")), "{called:?}");
+    let left = runner.script(&state, "ps | grep -c '[s]leep 1001' || true");
+    assert_eq!(left.stdout, "0\n", "{left:?}");
 }

@@ -69,11 +69,9 @@ fn play(site: &Site, runner: &Runner, image: &str, is_alpine: bool) {
     let own = container(TOOL, &json!({}));
     let step = runner.call("run_container_step", &own, &state);
     assert_eq!(step.code, 3, "{image}: {step:?}");
-    assert!(step.stdout.starts_with("tool: its own, 3 from the image as 1000"), "{step:?}");
-    assert_eq!(
-        site.log_of(runner, "step-2"),
-        "tool: its own, 3 from the image as 1000 in /srv\nto stderr\n"
-    );
+    for line in ["tool: its own, 3 from the image as 1000 in /srv\n", "to stderr\n"] {
+        assert!(step.stdout.contains(line), "{image}: {step:?}");
+    }
 
     let cleaned = runner.call("cleanup_job", &json!({}), &state);
     assert_eq!(cleaned.code, 0, "{image}: {cleaned:?}");
@@ -126,6 +124,7 @@ fn an_image_for_another_processor_is_said_to_be_one() {
     assert_eq!(step.code, 126, "{step:?}");
     assert!(step.says("Exec format error"), "{step:?}");
     let own = runner.call("run_container_step", &container(ALIEN, &json!({})), &state);
-    assert_eq!(own.code, 128, "{own:?}");
-    assert!(own.says("StartError") && own.says("exec format error"), "{own:?}");
+    // The runtime's own process is in the container by then and ends as its command: no StartError.
+    assert_eq!(own.code, 1, "{own:?}");
+    assert!(own.stdout.contains("exec /bin/tool: exec format error\n"), "{own:?}");
 }

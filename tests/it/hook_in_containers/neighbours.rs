@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::runner::{Runner, container, job};
-use super::site::{NAMESPACE, Site};
+use super::site::{NAMESPACE, Site, id_of};
 use crate::support::agent::Agent;
 use crate::support::parts::alone;
 use crate::support::verdict::{self, Truth};
@@ -58,8 +58,7 @@ fn play(runner: &Runner) {
         assert_eq!((step.code, step.stdout), (0, expected), "{}", step.stderr);
     }
     let other = if name == "runner-1" { "runner-2" } else { "runner-1" };
-    let step =
-        runner.script(&state, &format!("nslookup {other}-web; wget -T 5 http://{other}-web/"));
+    let step = runner.script(&state, &format!("nslookup {other}-web; wget http://{other}-web/"));
     assert_ne!(step.code, 0, "{step:?}");
     let action = container(BUSYBOX, &json!({"entryPoint": "hostname"}));
     let step = runner.call("run_container_step", &action, &state);
@@ -110,17 +109,21 @@ fn the_agent_shows_every_container_of_a_job_with_its_final_use() {
     let mut action = container(BUSYBOX, &json!({"entryPoint": "sh"}));
     action["entryPointArgs"] = json!(["-c", format!("'{burn}'")]);
     assert_eq!(runner.call("run_container_step", &action, &state).code, 0);
-    let ids = site.ids("runner-1");
+    let names = ["job", "busybox", "step"];
+    let ids = names.map(|name| site.until_status("runner-1", name, |status| id_of(status)));
     assert_eq!(runner.call("cleanup_job", &json!({}), &state).code, 0);
 
-    let names = ["job", "busybox", "step"];
-    let truths = names.map(|name| Truth {
-        namespace: NAMESPACE.to_owned(),
-        pod: "runner-1".to_owned(),
-        name: name.to_owned(),
-        id: ids[name].clone(),
-        cpu_ns: None,
-    });
+    let truths: Vec<Truth> = names
+        .iter()
+        .zip(&ids)
+        .map(|(name, id)| Truth {
+            namespace: NAMESPACE.to_owned(),
+            pod: "runner-1".to_owned(),
+            name: (*name).to_owned(),
+            id: id.clone(),
+            cpu_ns: None,
+        })
+        .collect();
     let ledger = verdict::settle(&agent, &truths, Duration::from_mins(1));
     verdict::check(&agent, &ledger, &truths);
     for name in names {
@@ -130,7 +133,7 @@ fn the_agent_shows_every_container_of_a_job_with_its_final_use() {
     }
     assert_eq!(verdict::quality(&ledger, "last_sample"), 0, "{}", verdict::finals(&ledger));
     // What is over is the kubelet's to remove: it would run it again.
-    for (name, id) in &ids {
+    for (name, id) in names.iter().zip(&ids) {
         assert!(site.cri().container_status(id).is_ok(), "{name} was removed");
     }
     agent.stop();

@@ -23,7 +23,7 @@ fn web(name: &str, ports: &str) -> Value {
 /// Asks each address and shows the answers.
 fn asking(addresses: &[&str]) -> String {
     addresses.iter().fold(String::new(), |script, address| {
-        script + &format!("wget -T 10 -qO- http://{address}/who || echo no {address}\n")
+        script + &format!("wget -qO- http://{address}/who || echo no {address}\n")
     })
 }
 
@@ -90,19 +90,24 @@ fn dollar_signs_of_a_workflow_are_not_the_kubelets() {
     let _alone = alone();
     let Some(site) = Site::start() else { return };
     let runner = site.runner("runner-1");
-    // Both are in the pod's spec: arguments of the image's own command, and of one by init.
-    let script = "'echo $(echo $CI)$$(CI) > /srv/who; exec httpd -f -p PORT -h /srv'";
-    let words = |port: &str| json!(["-c", script.replace("PORT", port)]);
-    let mut own = container(BUSYBOX, &json!({"portMappings": ["80"]}));
-    own["entryPointArgs"] = json!(["sh", "-c", script.replace("PORT", "80").replace("$$", "")]);
+    // The words of both stand in the pod's spec, where `$(CI)` would be `true`.
+    let script =
+        |port: u16| format!("\"echo '$$'$(CI)end > /srv/who; exec httpd -f -p {port} -h /srv\"");
+    let own = container(
+        BUSYBOX,
+        &json!({
+            "entryPointArgs": ["sh", "-c", script(80)], "portMappings": ["80"],
+        }),
+    );
     let by_init = container(
         BUSYBOX,
         &json!({
-            "entryPoint": "sh", "entryPointArgs": words("81"), "portMappings": ["81"],
+            "entryPoint": "sh", "entryPointArgs": ["-c", script(81)], "portMappings": ["81"],
         }),
     );
-    let called = runner.prepare_called(&job(BUSYBOX, ""), &[own, by_init]);
-    drop(called);
+    let state = runner.prepare(&job(BUSYBOX, ""), &[own, by_init]);
+    let step = runner.script(&state, &asking(&["localhost:80", "localhost:81"]));
+    assert_eq!(step.stdout, "$$end\n$$end\n", "{step:?}");
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! A node with containerd, a kubelet and the API stand-in; runners' pods on it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -113,7 +112,7 @@ impl Site {
         let made = self.api.store().create(NAMESPACE, pod).unwrap();
         let id = self.until_status(name, "runner", |status| {
             status.pointer("/state/running")?;
-            Some(id_of(status))
+            id_of(status)
         });
         let pid = self.cri().container_pid(&id).unwrap();
         Runner::new(self, name, made["metadata"]["uid"].as_str().unwrap(), pid)
@@ -164,19 +163,10 @@ impl Site {
         let lines = text.lines().filter_map(|line| line.splitn(4, ' ').nth(3));
         lines.fold(String::new(), |all, line| all + line + "\n")
     }
-
-    /// Names of a pod's ephemeral containers with the runtime's ids.
-    pub(super) fn ids(&self, pod: &str) -> BTreeMap<String, String> {
-        let pod = self.pod(pod);
-        let all = pod["status"]["ephemeralContainerStatuses"].as_array().cloned();
-        all.into_iter()
-            .flatten()
-            .map(|status| (status["name"].as_str().unwrap().to_owned(), id_of(&status)))
-            .collect()
-    }
 }
 
-fn id_of(status: &Value) -> String {
-    let id = status["containerID"].as_str().unwrap_or_default();
-    id.trim_start_matches("containerd://").to_owned()
+/// The runtime's id of a container, once it has one.
+pub(super) fn id_of(status: &Value) -> Option<String> {
+    let id = status.get("containerID")?.as_str()?;
+    Some(id.trim_start_matches("containerd://").to_owned())
 }

@@ -27,10 +27,6 @@ use worker::Worker;
 /// Between looks at the store.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// `data` of Secrets by name, decoded; what the kubelet would ask the API server for.
-pub(crate) type Secrets =
-    Box<dyn Fn(&str, &str) -> Option<BTreeMap<String, Vec<u8>>> + Send + Sync>;
-
 /// What all pods of a node share.
 #[derive(Debug)]
 struct Desk {
