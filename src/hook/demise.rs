@@ -9,7 +9,7 @@ use super::api::Api;
 use super::call::{Call, Error};
 use super::console::quote;
 use super::pod_view::Progress;
-use super::{socket, step};
+use super::step;
 
 /// The kubelet looks once a second and then tells the API server; a busy one takes a while.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -83,6 +83,7 @@ pub(super) fn passed(code: i32) -> u8 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::socket;
     use super::*;
 
     fn closed() -> Error {

@@ -21,7 +21,7 @@ mod exposition;
 #[cfg(test)]
 mod hook;
 #[cfg(test)]
-mod hook_in_containers;
+mod hook_in_pods;
 #[cfg(test)]
 mod init;
 #[cfg(test)]

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use ephemon::demo::api::{ApiServer, Store};
+use ephemon::demo::api::{ApiServer, Runtime, Store};
 
 use super::containerd::Containerd;
 use super::node::Node;
@@ -77,6 +77,11 @@ impl CriKubelet {
             }
         });
         Self { desk, thread: Some(thread) }
+    }
+
+    /// What the API server asks.
+    pub(crate) fn runtime(&self) -> &dyn Runtime {
+        &*self.desk
     }
 }
 

@@ -102,6 +102,9 @@ pub(crate) struct LinuxContainerResources {
     pub(crate) memory_limit_in_bytes: i64,
     #[prost(int64, tag = "5")]
     pub(crate) oom_score_adj: i64,
+    /// Files of cgroup v2 and what to write.
+    #[prost(map = "string, string", tag = "9")]
+    pub(crate) unified: HashMap<String, String>,
     #[prost(int64, tag = "10")]
     pub(crate) memory_swap_limit_in_bytes: i64,
 }

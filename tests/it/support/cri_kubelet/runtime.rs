@@ -7,11 +7,11 @@ use std::thread;
 
 use ephemon::demo::api::Runtime;
 
+use super::super::cri::Cri;
+use super::super::cri_wire::CONTAINER_RUNNING;
+use super::super::node::PodPlace;
+use super::super::parts;
 use super::{Desk, Key};
-use crate::support::cri::Cri;
-use crate::support::cri_wire::CONTAINER_RUNNING;
-use crate::support::node::PodPlace;
-use crate::support::parts;
 
 impl Runtime for Desk {
     fn log(&self, pod: &Key, container: &str) -> Option<PathBuf> {

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
+use super::super::cri_wire::{CONTAINER_EXITED, CONTAINER_RUNNING, ContainerStatus};
+use super::super::pod_network::POD_ADDRESS;
 use super::translate::text;
-use crate::support::cri_wire::{CONTAINER_EXITED, CONTAINER_RUNNING, ContainerStatus};
-use crate::support::pod_network::POD_ADDRESS;
 
 /// The last that was seen of a container.
 #[derive(Debug, Clone)]

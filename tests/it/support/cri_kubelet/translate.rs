@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
-use crate::support::cri_wire::{
+use super::super::cri_wire::{
     Capabilities, ContainerConfig, ContainerMetadata, ContainerSecurityContext, ImageSpec,
     Int64Value, KeyValue, LinuxContainerConfig, LinuxContainerResources, Mount,
     NAMESPACE_CONTAINER, NAMESPACE_POD, NamespaceOption,
 };
-use crate::support::kubelet::labels;
-use crate::support::node::PodPlace;
+use super::super::kubelet::labels;
+use super::super::node::PodPlace;
 
 /// Of a container without requests in a pod that has some, and of one that has few: the kernel
 /// takes the first first. `pkg/kubelet/qos/policy.go`.
@@ -24,6 +24,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) env: BTreeMap<String, String>,
     pub(super) mounts: Vec<Mount>,
     pub(super) ephemeral: bool,
+    /// Files of cgroup v2; none on v1.
+    pub(super) unified: HashMap<String, String>,
 }
 
 /// The network, process and IPC namespaces of pods that share what pods share by default.
@@ -62,6 +64,7 @@ pub(super) fn container(spec: &Value, around: Surroundings<'_>) -> ContainerConf
                 memory_limit_in_bytes: limit,
                 memory_swap_limit_in_bytes: limit,
                 oom_score_adj: OOM_SCORE[usize::from(!around.ephemeral)],
+                unified: around.unified,
             }),
             security_context: Some(security(spec, around.pod)),
         }),
@@ -134,7 +137,7 @@ fn expand(text: &str, env: &BTreeMap<String, String>) -> String {
             (None, Some((name, after))) => {
                 match env.get(name) {
                     Some(value) => expanded.push_str(value),
-                    None => expanded.push_str(&format!("$({name})")),
+                    None => expanded.extend(["$(", name, ")"]),
                 }
                 after
             }

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::super::cri_wire::Mount;
+use super::super::pod_network::POD_ADDRESS;
 use super::translate::{items, text};
-use crate::support::cri_wire::Mount;
-use crate::support::pod_network::POD_ADDRESS;
 
 /// `/var/lib/kubelet/pods/UID`.
 #[derive(Debug, Clone)]

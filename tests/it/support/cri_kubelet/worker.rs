@@ -9,16 +9,17 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tonic::Code;
 
+use super::super::cgroups::is_v2;
+use super::super::cri::Cri;
+use super::super::cri_wire::{
+    LinuxPodSandboxConfig, PodSandboxConfig, PodSandboxMetadata, SandboxSecurityContext,
+};
+use super::super::kubelet::labels;
+use super::super::node::PodPlace;
 use super::status::{self, Seen};
 use super::translate::{self, Surroundings, bytes, items, text};
 use super::volumes::PodDirectory;
 use super::{Desk, LOOK};
-use crate::support::cri::Cri;
-use crate::support::cri_wire::{
-    LinuxPodSandboxConfig, PodSandboxConfig, PodSandboxMetadata, SandboxSecurityContext,
-};
-use crate::support::kubelet::labels;
-use crate::support::node::PodPlace;
 
 /// Between looks at the runtime: `genericPlegRelistPeriod`.
 const RELIST: Duration = Duration::from_secs(1);
@@ -173,7 +174,10 @@ impl Worker {
         self.directory.write_hosts(&self.place.name);
         self.desk.node.make_log_directory(&self.place, name);
         let mounts = self.directory.mounts(spec);
-        let around = Surroundings { place: &self.place, pod, env, mounts, ephemeral };
+        // One process out of memory takes the container with it: `singleProcessOOMKill` is off.
+        let unified = is_v2().then(|| ("memory.oom.group".to_owned(), "1".to_owned()));
+        let unified = unified.into_iter().collect();
+        let around = Surroundings { place: &self.place, pod, env, mounts, ephemeral, unified };
         let container = translate::container(spec, around);
         let failed =
             |status: tonic::Status| Unstarted("CreateContainerError", status.message().to_owned());

@@ -3,8 +3,11 @@
 
 mod failures;
 mod images;
+mod kubelet;
+mod memory;
 mod neighbours;
 mod runner;
 mod services;
 mod site;
 mod users;
+mod volumes;

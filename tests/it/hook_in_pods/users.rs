@@ -98,3 +98,28 @@ fn a_user_that_the_image_does_not_know_is_said_to_be_unknown() {
     assert_ne!(step.code, 0, "{step:?}");
     assert!(step.says("no user \"nobody-here\" in this image"), "{step:?}");
 }
+
+#[test]
+fn privileges_are_given_where_the_operator_allows_it() {
+    let _alone = alone();
+    let Some(site) = Site::start() else { return };
+    let mut runner = site.runner("runner-1");
+    for options in ["--privileged", "--cap-add NET_ADMIN"] {
+        let refused = runner.prepare_called(&job(BUSYBOX, options), &[]);
+        assert!(refused.code == 1 && refused.says("EPHEMON_ALLOW_PRIVILEGED"), "{refused:?}");
+    }
+    runner.env.push(("EPHEMON_ALLOW_PRIVILEGED", "true".to_owned()));
+    let link = "ip link set lo mtu 1400 2> /dev/null && echo may || echo may not";
+    let mount = "mount -t tmpfs none /mnt 2> /dev/null && echo may || echo may not";
+    for (options, expected) in [
+        ("", "may not\nmay not\n"),
+        ("--cap-add NET_ADMIN", "may\nmay not\n"),
+        ("--privileged", "may\nmay\n"),
+        ("--cap-drop ALL --cap-drop CHOWN", "may not\nmay not\n"),
+    ] {
+        let state = runner.prepare(&job(BUSYBOX, options), &[]);
+        let step = runner.script(&state, &format!("mkdir -p /mnt; {link}; {mount}"));
+        assert_eq!((step.code, step.stdout.as_str()), (0, expected), "{options}: {step:?}");
+        assert_eq!(runner.call("cleanup_job", &json!({}), &state).code, 0);
+    }
+}

@@ -32,13 +32,13 @@ const PARTS: [Part; 8] = [
 /// The namespace of all pods.
 pub(super) const NAMESPACE: &str = "default";
 /// Longest wait for anything of the rig's own.
-const PATIENCE: Duration = Duration::from_mins(2);
-/// The volumes of a runner's pod, as the README has them.
-const VOLUMES: [&str; 4] = ["work", "externals", "github", "ephemon"];
+pub(super) const PATIENCE: Duration = Duration::from_mins(2);
+/// The volumes of a runner's pod, as the README has them, and one that its operator added.
+const VOLUMES: [&str; 5] = ["work", "externals", "github", "ephemon", "cache"];
 
 /// Everything of one node. The parts go in this order.
 pub(super) struct Site {
-    _kubelet: CriKubelet,
+    pub(super) kubelet: CriKubelet,
     pub(super) containerd: Containerd,
     pub(super) node: Arc<Node>,
     pub(super) api: ApiServer,
@@ -80,16 +80,16 @@ impl Site {
         let store = Store::new("node", 1000);
         let api = background.handle.block_on(ApiServer::start(store)).unwrap();
         let kubelet = CriKubelet::start(&node, &containerd, &api);
-        Some(Self { _kubelet: kubelet, containerd, node, api, background })
+        Some(Self { kubelet, containerd, node, api, background })
     }
 
     /// A runner's pod, its runner container running.
     pub(super) fn runner(&self, name: &str) -> Runner {
-        self.runner_with(name, json!({}))
+        self.runner_with(name, &json!({}))
     }
 
     /// The same with these `resources` of the runner's container.
-    pub(super) fn runner_with(&self, name: &str, resources: Value) -> Runner {
+    pub(super) fn runner_with(&self, name: &str, resources: &Value) -> Runner {
         let volume = |name: &str| json!({"name": name, "emptyDir": {}});
         let mount = |name: &str, path: &str| json!({"name": name, "mountPath": path});
         let pod = json!({
@@ -106,7 +106,7 @@ impl Site {
                     ],
                 }],
                 "volumes": VOLUMES.map(volume),
-                "terminationGracePeriodSeconds": 5,
+                "terminationGracePeriodSeconds": 60,
             },
         });
         let made = self.api.store().create(NAMESPACE, pod).unwrap();

@@ -118,10 +118,12 @@ fn a_service_is_waited_for_until_its_own_command_says_it_is_healthy() {
     let mut slow = web("slow", "80");
     slow["entryPointArgs"] =
         json!(["-c", "'httpd -p 80 -h /srv; sleep 1; echo ready > /srv/who; sleep 1000'"]);
-    slow["createOptions"] =
-        json!("--name slow --health-cmd \"wget -qO- http://localhost/who\" --health-interval 1s");
+    slow["createOptions"] = json!(
+        "--name slow --health-cmd \"wget -qO- http://localhost/who\" --health-interval 1s --health-retries 30"
+    );
     let state = runner.prepare(&job(BUSYBOX, ""), &[slow.clone()]);
-    assert_eq!(runner.script(&state, &asking(&["slow"])).stdout, "ready\n");
+    let step = runner.script(&state, &asking(&["slow"]));
+    assert_eq!(step.stdout, "ready\n", "{step:?}");
 
     let ill = site.runner("runner-2");
     slow["createOptions"] =

@@ -40,7 +40,7 @@ fn images_and_commands_that_cannot_be_had_fail_with_their_reason() {
     runner.env.pop();
 
     let service = container(BUSYBOX, &json!({"entryPoint": "/no/such/program"}));
-    let called = runner.prepare_called(&job(BUSYBOX, ""), &[service.clone()]);
+    let called = runner.prepare_called(&job(BUSYBOX, ""), std::slice::from_ref(&service));
     assert!(called.code == 1 && called.says("exit code 127"), "{called:?}");
     assert!(called.stdout.contains("/no/such/program: command not found"), "{called:?}");
 
