@@ -11,6 +11,7 @@ mod call;
 mod cleanup;
 mod console;
 mod container_step;
+mod demise;
 mod enforced;
 mod journal;
 mod launch;
@@ -151,6 +152,7 @@ fn code_of(error: &Error) -> u8 {
         Error::Cancelled(signal) | Error::Step(step::Error::TimedOut(signal)) => {
             step::cancelled_code(*signal)
         }
+        Error::Demise { code, .. } => demise::passed(*code),
         Error::Step(step::Error::NotRun(failure)) => failure.code.exit_code(),
         _ => 1,
     }

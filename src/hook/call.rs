@@ -56,6 +56,8 @@ pub(super) enum Error {
         "the job container {name} is gone ({source}); it was ended, or ran out of memory: look at the steps before"
     )]
     JobGone { name: String, source: socket::Error },
+    #[error("container {name} ended while it was needed, with exit code {code}{why}")]
+    Demise { name: String, code: i32, why: String },
     #[error(transparent)]
     Step(#[from] step::Error),
     #[error("no random numbers are to be had from /dev/urandom: {0}")]

@@ -17,7 +17,7 @@ use super::spec::{Common, Planned, Role};
 use super::state::State;
 use super::step::{self, Signals};
 use super::template::Template;
-use super::{journal, secrets, workspace};
+use super::{demise, journal, secrets, workspace};
 use crate::contract::{Command, Record, Request, Run, StepKind, Token};
 
 /// The rest of a log is waited for so long once its container is over.
@@ -125,7 +125,8 @@ async fn by_init(
         traceparent: None,
         ends_container: true,
     };
-    let exit = step::run(&mut line, run, call.console, signals).await?;
+    let exit = step::run(&mut line, run, call.console, signals).await.map_err(Error::from);
+    let exit = demise::explained(call, planned.name(), exit).await?;
     Ok(Outcome::of(call, &exit))
 }
 
@@ -162,7 +163,7 @@ async fn by_kubelet(
     }
     let ended = async {
         news.until(&name, |progress| match progress {
-            Progress::Ended { exit_code, reason, .. } => Some((exit_code, reason)),
+            Progress::Ended { exit_code, reason, message } => Some((exit_code, reason, message)),
             _ => None,
         })
         .await
@@ -170,7 +171,7 @@ async fn by_kubelet(
     let mut log = std::pin::pin!(show_log(call, api, &name));
     let mut shown = false;
     let mut ended = std::pin::pin!(ended);
-    let (code, reason) = loop {
+    let (code, reason, message) = loop {
         tokio::select! {
             () = &mut log, if !shown => shown = true,
             end = &mut ended => break end,
@@ -185,7 +186,7 @@ async fn by_kubelet(
     if !shown && timeout(LOG_END, log).await.is_err() {
         call.console.warning(&format!("the end of container {name}'s log did not come"));
     }
-    Ok(Outcome::of_code(code, &reason))
+    Ok(Outcome::of_code(code, &reason, &message))
 }
 
 /// Shows a container's log as it grows.

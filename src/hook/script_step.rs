@@ -9,7 +9,7 @@ use super::request::ScriptStep;
 use super::socket::Line;
 use super::state::State;
 use super::step::{self, Signals};
-use super::{secrets, words, workspace};
+use super::{demise, secrets, words, workspace};
 use crate::contract::{Command, Request, Run, StepKind};
 
 /// Runs a step.
@@ -24,7 +24,8 @@ pub(super) async fn run(
     workspace::open_to_all(call.settings);
     let path = call.settings.volume.socket(&job.container);
     let gone = |source| Error::JobGone { name: job.container.clone(), source };
-    let (mut line, _) = Line::open(&path, &state.token.0).await.map_err(gone)?;
+    let opened = Line::open(&path, &state.token.0).await.map_err(gone);
+    let (mut line, _) = demise::explained(call, &job.container, opened).await?;
     let mut env: BTreeMap<String, String> = job.env.clone();
     env.extend(asked.env());
     let env: Vec<(String, String)> = outcome::passable(call.console, env);
@@ -44,6 +45,7 @@ pub(super) async fn run(
         traceparent: None,
         ends_container: false,
     };
-    let exit = step::run(&mut line, run, call.console, signals).await?;
+    let exit = step::run(&mut line, run, call.console, signals).await.map_err(Error::from);
+    let exit = demise::explained(call, &job.container, exit).await?;
     Ok(Outcome::of(call, &exit))
 }

@@ -282,7 +282,7 @@ impl Planned {
         }
         for (name, value) in &common.settings.identity {
             // Kubernetes expands $(NAME) in values.
-            env.push(plain(name, value.replace('$', "$$")));
+            env.push(plain(name, words::literal(value)));
         }
         // Ours cannot be replaced: the agent goes by them.
         env.extend(operators.into_iter().filter(|variable| !variable.name.starts_with("EPHEMON_")));
@@ -341,11 +341,14 @@ fn main_process(
     }
     let args = words::split(&words::join(None, &asked.entry_point_args));
     let args = args.map_err(|_| Error::Arguments(role.as_str()))?;
-    let args = part.args.clone().unwrap_or(args);
     let given = asked.entry_point.as_ref().or(options.entrypoint.as_ref());
+    // A step's words go over init's socket, all others into the spec. The operator's are his own.
+    let in_spec = role == Role::Service || (part.command.is_none() && given.is_none());
+    let literal = |word: &String| if in_spec { words::literal(word) } else { word.clone() };
+    let args = part.args.clone().unwrap_or_else(|| args.iter().map(literal).collect());
     let program = match (&part.command, given) {
         (Some(command), _) => command.clone(),
-        (None, Some(entry_point)) => vec![entry_point.clone()],
+        (None, Some(entry_point)) => vec![literal(entry_point)],
         (None, None) => return Ok((None, Some(args))),
     };
     Ok((Some(program.into_iter().chain(args).collect()), None))

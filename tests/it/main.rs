@@ -23,6 +23,8 @@ mod exposition;
 #[cfg(test)]
 mod hook;
 #[cfg(test)]
+mod hook_in_pods;
+#[cfg(test)]
 mod init;
 #[cfg(test)]
 mod kubelet_pod;

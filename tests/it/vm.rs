@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use crate::support::parts::{Part, all_there, alone, in_vm};
-use crate::support::vm;
+use crate::support::{programs, vm};
 
 /// Two minutes each on an idle machine; software emulation suffers much from company.
 const LIMIT: Duration = Duration::from_mins(35);
 
 #[test]
 fn every_scenario_holds_on_cgroup_v2_too() {
-    in_a_machine("cgroupfs", &["containers::", "churn::", "limits::"]);
+    programs::built();
+    let of_pods = ["hook_in_pods::memory::", "hook_in_pods::images::a_whole_job"];
+    in_a_machine("cgroupfs", &["containers::", "churn::", "limits::", of_pods[0], of_pods[1]]);
 }
 
 fn in_a_machine(driver: &str, filters: &[&str]) {
