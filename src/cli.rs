@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::{agent, demo};
+use crate::{agent, demo, install};
 
 /// Exact metrics of Kubernetes ephemeral containers, for CI jobs that run in them
 #[derive(Debug, Parser)]
@@ -18,6 +18,7 @@ pub struct Cli {
 enum Command {
     Agent(Box<agent::Args>),
     Demo(demo::Args),
+    Install(install::Args),
 }
 
 impl Cli {
@@ -29,6 +30,10 @@ impl Cli {
             Err(error) => return failed(&format!("cannot start the runtime: {error}")),
         };
         match self.command {
+            Command::Install(args) => match install::run(&args) {
+                Ok(done) => said(&done),
+                Err(error) => failed(&error.to_string()),
+            },
             Command::Agent(args) => match runtime.block_on(agent::run(*args)) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => failed(&error.to_string()),
@@ -39,6 +44,12 @@ impl Cli {
             },
         }
     }
+}
+
+#[expect(clippy::print_stdout, reason = "the one line of a command that is done")]
+fn said(what: &str) -> ExitCode {
+    println!("ephemon: {what}");
+    ExitCode::SUCCESS
 }
 
 #[expect(clippy::print_stderr, reason = "the program's last word, with or without a log")]

@@ -13,10 +13,11 @@
 //! - [`agent`]: arguments, wiring, supervision, HTTP.
 //! - [`demo`]: the embedded node: an API stand-in, a kubelet stand-in, a script, a report.
 //! - [`contract`]: what hook, init and agent must agree on: environment, shared volume, socket
-//!   protocol, journal, limits.
+//!   protocol, journal, limits, ids of traces.
 //! - [`init`]: process 1 of the containers that the hook launches: runs steps, reaps, masks, serves
 //!   its socket.
 //! - [`hook`]: the GitHub Actions runner's container hook: requests, specs, launches, steps.
+//! - [`install`]: the hook's programs into the pod's shared volume.
 //! - [`cli`]: the command line of `ephemon`.
 //! - [`model`]: plain domain types. [`node`]: host paths below `--node-root`. [`vitals`]: what the
 //!   agent counts about itself, by closed enums.
@@ -26,7 +27,7 @@
 //! # Invariants
 //!
 //! - `model` is std only; `cgroup` adds nothing but `model`. `kube` is named in `discovery`
-//!   and `hook` only; `tonic` in `discovery::cri` only. `agent`, `hook`, `init` and `demo` never
+//!   and `hook` only; `tonic` in `discovery::cri` only, `opentelemetry*` in `hook::telemetry`. `agent`, `hook`, `init` and `demo` never
 //!   name each other: the demo starts the agent as a process, as a user would.
 //!   `tests/it/tidy.rs` holds these fences.
 //! - Every host path is joined to `--node-root`, so the agent runs on a fixture tree.
@@ -54,6 +55,7 @@ pub mod demo;
 pub mod discovery;
 pub mod hook;
 pub mod init;
+pub mod install;
 pub mod metrics;
 pub mod model;
 pub mod node;

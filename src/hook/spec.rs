@@ -13,6 +13,7 @@ use k8s_openapi::api::core::v1::{
     EnvFromSource, EnvVar, EphemeralContainer, SecretEnvSource, VolumeMount,
 };
 
+use super::context::Context;
 use super::names::{self, Names};
 use super::options::{HealthOptions, Options, Pull};
 use super::pod_view::PodView;
@@ -280,7 +281,11 @@ impl Planned {
         if !self.limits.is_empty() {
             env.push(plain(env::LIMITS, self.limits.to_string()));
         }
-        for (name, value) in &common.settings.identity {
+        let identity = common.settings.identity.iter().cloned();
+        let context = Context::of(common.settings).container_env(&self.spec.name);
+        // The workflow's own trace context wins.
+        let context = context.into_iter().filter(|(name, _)| !has(&self.env, name));
+        for (name, value) in identity.chain(context) {
             // Kubernetes expands $(NAME) in values.
             env.push(plain(name, value.replace('$', "$$")));
         }
@@ -355,6 +360,10 @@ fn merged_env(asked: &Container, options: &Options) -> Vec<(String, String)> {
     let mut env: BTreeMap<String, String> = asked.env().into_iter().collect();
     env.extend(options.env.iter().cloned());
     env.into_iter().collect()
+}
+
+fn has(env: &[(String, String)], name: &str) -> bool {
+    env.iter().any(|(known, _)| known == name)
 }
 
 /// The workflow's limits, at most the operator's.
