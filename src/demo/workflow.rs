@@ -14,6 +14,10 @@ pub(super) use play::play;
 
 /// A value that may stand in no place where others can read it.
 pub(super) const SECRET: &str = "hunter2-of-the-demo";
+/// Memory of the job container.
+const MEMORY: &str = "512m";
+/// What the hook says where nobody sets the limits.
+const NOT_ENFORCED: &str = "are not in force";
 /// Lines of the step that writes much.
 const LOUD_LINES: usize = 100_000;
 /// What each begins with.
@@ -91,11 +95,13 @@ struct Job {
 impl Job {
     /// `tool`: this program's own path in the job. `port`: where the service listens, and the one
     /// that is mapped to it. `name`: the service's, where containers have a hosts file.
-    fn new(tool: &str, (port, mapped): (u16, u16), name: &str) -> Self {
+    /// `limited`: whether the container's limits can be set and seen.
+    fn new(tool: &str, (port, mapped): (u16, u16), name: &str, limited: bool) -> Self {
         let text = str::to_owned;
         let password = (text("CACHE_PASSWORD"), text(SECRET));
         let container = Container {
             image: text("localhost/build-tools:1"),
+            options: limited.then(|| format!("--cpus 1.5 --memory {MEMORY} --pids-limit 200")),
             env: vec![(text("FROM_JOB"), text("set on the job's container"))],
             ..Container::default()
         };

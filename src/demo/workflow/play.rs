@@ -9,7 +9,7 @@ use tokio::sync::broadcast::Receiver;
 use tokio::time::sleep;
 
 use super::checks::{asked_at, median, own_time, records};
-use super::{CANCEL_AFTER, Job, Planned, Played, SECRET, Step, What};
+use super::{CANCEL_AFTER, Job, NOT_ENFORCED, Planned, Played, SECRET, Step, What};
 use crate::demo::kubelet::Happening;
 use crate::demo::progress::Progress;
 use crate::demo::runner::{Called, Runner};
@@ -25,9 +25,10 @@ pub(in crate::demo) async fn play(
 ) -> io::Result<Played> {
     let mut runner = Runner::new(node, pod)?;
     let ports = (free_port()?, free_port()?);
-    let has_hosts = node.sight() != Sight::Textual;
-    let job =
-        Job::new(&tool.to_string_lossy(), ports, if has_hosts { "cache" } else { "127.0.0.1" });
+    let has_files = node.sight() != Sight::Textual;
+    let service = if has_files { "cache" } else { "127.0.0.1" };
+    let limited = has_files && node.cgroups().is_real();
+    let job = Job::new(&tool.to_string_lossy(), ports, service, limited);
     let mut played = Played::default();
     let mut happenings = node.happenings();
     let prepared = runner.prepare(&job.container, &job.services).await?;
@@ -37,6 +38,10 @@ pub(in crate::demo) async fn play(
     let kubelet = asked_at(&records(runner.volume())).zip(started);
     let kubelet = kubelet.and_then(|(asked, started)| started.duration_since(asked).ok());
     played.prepare_job_kubelet_ms = millis(kubelet.unwrap_or_default());
+    let unlimited = String::from_utf8_lossy(&prepared.stdout).contains(NOT_ENFORCED);
+    if unlimited {
+        played.faults.push("the agent did not set the job container's limits in time".to_owned());
+    }
     if prepared.code == 0 {
         let mut over = Vec::new();
         for step in &job.steps {
