@@ -14,7 +14,6 @@ pub(crate) mod launcher;
 pub(crate) mod node;
 pub(crate) mod parts;
 pub(crate) mod process;
-pub(crate) mod slice;
 pub(crate) mod verdict;
 pub(crate) mod vm;
 pub(crate) mod witness;

@@ -10,16 +10,12 @@ const LIMIT: Duration = Duration::from_mins(35);
 
 #[test]
 fn every_scenario_holds_on_cgroup_v2_too() {
-    in_a_machine("cgroupfs", &["containers::", "churn::", "limits::"]);
-}
-
-fn in_a_machine(driver: &str, filters: &[&str]) {
     let parts = [Part::Program("virtme-run"), Part::Program("qemu-system-x86_64"), Part::Kernel];
     if in_vm() || !all_there(&parts) {
         return;
     }
     let _alone = alone();
-    let report = vm::run(driver, filters, LIMIT);
+    let report = vm::run(&["containers::", "churn::", "limits::"], LIMIT);
     eprintln!("{}", report.output);
     assert_eq!(report.code, Some(0), "the tests in the virtual machine failed");
     assert!(report.output.contains("test result: ok."), "no test ran");
