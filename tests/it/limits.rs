@@ -137,6 +137,31 @@ fn an_agent_that_was_killed_takes_up_its_limits_again_and_keeps_them_in_force() 
     second.stop();
 }
 
+/// Version 1 refuses a limit below what is in use, version 2 kills.
+#[test]
+fn a_container_that_uses_more_than_its_new_limit_is_waited_for_or_killed() {
+    let Some(rig) = Rig::start() else { return };
+    rig.pod("r1", &json!({SELECTED: "True"}), &json!({}));
+    let ephemon = env!("CARGO_BIN_EXE_ephemon");
+    let hold = format!("exec {ephemon} demo-part workload hold 64 20s + sleep 1000s");
+    rig.add("r1", &[("holder", "memory=16Mi", &hold)]);
+    rig.go();
+    until(PATIENCE, || (rig.memory("r1", "holder")? > 60 << 20).then_some(()))
+        .expect("it must hold its memory");
+    let agent = rig.agent(&[]);
+    if rig.is_v2() {
+        assert_eq!(rig.end("r1", "holder"), (137, "OOMKilled".to_owned()));
+    } else {
+        until(PATIENCE, || agent.log().contains("trying again").then_some(()))
+            .unwrap_or_else(|| panic!("{}", agent.log()));
+        assert_eq!(limits(&rig.in_force("r1", "holder")), [None; 3]);
+        results(&agent, "applied", 1.0);
+        assert_eq!(limits(&rig.in_force("r1", "holder")), [None, Some(16 << 20), None]);
+        assert!(rig.runs("r1", "holder"), "it lives on");
+    }
+    agent.stop();
+}
+
 #[test]
 fn a_mount_that_is_read_only_is_one_error_that_says_what_to_change() {
     let Some(rig) = Rig::start() else { return };

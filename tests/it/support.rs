@@ -17,7 +17,6 @@ pub(crate) mod parts;
 pub(crate) mod pod_network;
 pub(crate) mod process;
 pub(crate) mod programs;
-pub(crate) mod slice;
 pub(crate) mod verdict;
 pub(crate) mod vm;
 pub(crate) mod witness;

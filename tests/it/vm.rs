@@ -10,18 +10,14 @@ const LIMIT: Duration = Duration::from_mins(35);
 
 #[test]
 fn every_scenario_holds_on_cgroup_v2_too() {
-    programs::built();
-    let of_pods = ["hook_in_pods::memory::", "hook_in_pods::images::a_whole_job"];
-    in_a_machine("cgroupfs", &["containers::", "churn::", "limits::", of_pods[0], of_pods[1]]);
-}
-
-fn in_a_machine(driver: &str, filters: &[&str]) {
     let parts = [Part::Program("virtme-run"), Part::Program("qemu-system-x86_64"), Part::Kernel];
     if in_vm() || !all_there(&parts) {
         return;
     }
+    programs::built();
+    let of_pods = ["hook_in_pods::memory::", "hook_in_pods::images::a_whole_job"];
     let _alone = alone();
-    let report = vm::run(driver, filters, LIMIT);
+    let report = vm::run(&["containers::", "churn::", "limits::", of_pods[0], of_pods[1]], LIMIT);
     eprintln!("{}", report.output);
     assert_eq!(report.code, Some(0), "the tests in the virtual machine failed");
     assert!(report.output.contains("test result: ok."), "no test ran");

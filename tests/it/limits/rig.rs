@@ -1,14 +1,15 @@
 //! The embedded node with an agent that enforces limits.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use ephemon::cgroup::{Hierarchy, InForce, LimitFiles, Setting};
+use ephemon::cgroup::{Files, Hierarchy, InForce, LimitFiles, Setting};
 use ephemon::demo::cgroups::Choice;
 use ephemon::demo::{Node, NodeOptions};
+use ephemon::model::Usage;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
@@ -155,8 +156,30 @@ impl Rig {
         self.files(pod, container).set(setting).unwrap();
     }
 
+    /// Memory in use.
+    pub(super) fn memory(&self, pod: &str, container: &str) -> Option<u64> {
+        let (hierarchy, place) = self.place(pod, container);
+        let mut usage = Usage::default();
+        Files::open(&hierarchy, &place).read(&mut usage, &mut Vec::new()).ok()?;
+        usage.memory.usage_bytes
+    }
+
+    pub(super) fn is_v2(&self) -> bool {
+        self.hierarchy().has_events()
+    }
+
+    fn hierarchy(&self) -> Hierarchy {
+        Hierarchy::detect(&self.node().root().join("sys/fs/cgroup")).unwrap()
+    }
+
     fn files(&self, pod: &str, container: &str) -> LimitFiles {
-        let hierarchy = Hierarchy::detect(&self.node().root().join("sys/fs/cgroup")).unwrap();
+        let (hierarchy, place) = self.place(pod, container);
+        LimitFiles::at(&hierarchy, &place)
+    }
+
+    /// Where its cgroup is.
+    fn place(&self, pod: &str, container: &str) -> (Hierarchy, PathBuf) {
+        let hierarchy = self.hierarchy();
         let uid = self.node().pod("default", pod).unwrap()["metadata"]["uid"].clone();
         let below = format!("pod{}/{}", uid.as_str().unwrap(), self.id(pod, container));
         let kubepods = PathBuf::from(self.node().kubepods());
@@ -164,7 +187,7 @@ impl Rig {
         let places = ["", "burstable", "besteffort"];
         let mut places = places.iter().map(|qos| kubepods.join(qos).join(&below));
         let place = places.find(|place: &PathBuf| root.join(place).is_dir()).unwrap();
-        LimitFiles::at(&hierarchy, Path::new(&place))
+        (hierarchy, place)
     }
 
     /// Waits until an ephemeral container is over, and returns its exit code and reason.

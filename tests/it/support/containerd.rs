@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use rustix::thread::CapabilitySet;
 
-use super::cgroups::{Driver, driver};
 use super::cri::Cri;
 use super::node::Node;
 use super::process::{Running, kill_all_naming, output, until};
@@ -107,7 +106,6 @@ fn configuration(directory: &Path, snapshotter: &str) -> String {
     let at = directory.display();
     let bounding = rustix::thread::capabilities(None).unwrap().effective;
     let restrict = !bounding.contains(CapabilitySet::SYS_RESOURCE);
-    let systemd = driver() == Driver::Systemd;
     let pause = image::PAUSE;
     format!(
         r#"version = 2
@@ -130,7 +128,7 @@ snapshotter = "{snapshotter}"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
 runtime_type = "io.containerd.runc.v2"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
-SystemdCgroup = {systemd}
+SystemdCgroup = false
 "#
     )
 }

@@ -8,9 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Set by `support::vm` for the test binary that runs inside the virtual machine.
-///
-/// Its value is the cgroup driver the machine was started with.
+/// Set by `guest/vm.sh` for the test binary that runs inside the virtual machine.
 pub(crate) const IN_VM: &str = "EPHEMON_IT_IN_VM";
 
 /// Something of the machine that a scenario needs.
@@ -46,11 +44,6 @@ pub(crate) fn all_there(parts: &[Part]) -> bool {
 /// Whether this process runs inside the rig's virtual machine.
 pub(crate) fn in_vm() -> bool {
     env::var_os(IN_VM).is_some()
-}
-
-/// The cgroup driver of the virtual machine this runs in.
-pub(crate) fn vm_driver() -> Option<String> {
-    env::var(IN_VM).ok()
 }
 
 /// Held by scenarios that measure or fill the machine, so that they run one after the other.
