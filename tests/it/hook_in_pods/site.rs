@@ -1,7 +1,7 @@
 //! A node with containerd, a kubelet and the API stand-in; runners' pods on it.
 
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use ephemon::demo::api::{ApiServer, Store};
@@ -45,10 +45,11 @@ pub(super) struct Site {
     pub(super) background: Background,
 }
 
-/// A thread for what serves while a scenario waits; it ends when dropped.
+/// A thread for what serves while a scenario waits. It ends when dropped, and with it all that its
+/// tasks hold of the node.
 pub(super) struct Background {
     pub(super) handle: Handle,
-    _stop: oneshot::Sender<()>,
+    stop: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
 
 // === impl Background ===
@@ -58,8 +59,20 @@ impl Background {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel();
-        thread::spawn(move || runtime.block_on(stopped));
-        Self { handle, _stop: stop }
+        let thread = thread::spawn(move || {
+            // Whoever is to stop it lets go of the other end.
+            drop(runtime.block_on(stopped));
+        });
+        Self { handle, stop: Some((stop, thread)) }
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        if let Some((stop, thread)) = self.stop.take() {
+            drop(stop);
+            drop(thread.join());
+        }
     }
 }
 
