@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::{agent, demo};
+use crate::{agent, demo, install};
 
 /// Exact metrics of Kubernetes ephemeral containers, for CI jobs that run in them
 #[derive(Debug, Parser)]
@@ -18,6 +18,7 @@ pub struct Cli {
 enum Command {
     Agent(Box<agent::Args>),
     Demo(demo::Args),
+    Install(install::Args),
 }
 
 impl Cli {
@@ -30,6 +31,10 @@ impl Cli {
         };
         match self.command {
             Command::Agent(args) => match runtime.block_on(agent::run(*args)) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => failed(&error.to_string()),
+            },
+            Command::Install(args) => match install::run(&args) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => failed(&error.to_string()),
             },

@@ -12,7 +12,7 @@ use super::pod_view::Progress;
 use super::step;
 
 /// The kubelet looks once a second and then tells the API server; a busy one takes a while.
-const PATIENCE: Duration = Duration::from_secs(4);
+const PATIENCE: Duration = Duration::from_secs(8);
 /// Pause between questions.
 const PAUSE: Duration = Duration::from_millis(250);
 

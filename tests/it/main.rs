@@ -17,6 +17,8 @@ mod churn;
 #[cfg(test)]
 mod containers;
 #[cfg(test)]
+mod demo;
+#[cfg(test)]
 mod exposition;
 #[cfg(test)]
 mod hook;
@@ -25,7 +27,11 @@ mod hook_in_pods;
 #[cfg(test)]
 mod init;
 #[cfg(test)]
+mod kubelet_pod;
+#[cfg(test)]
 mod kubelet_stand_in;
+#[cfg(test)]
+mod limits;
 #[cfg(test)]
 mod metric_reference;
 #[cfg(test)]

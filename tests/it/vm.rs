@@ -10,7 +10,7 @@ const LIMIT: Duration = Duration::from_mins(35);
 
 #[test]
 fn every_scenario_holds_on_cgroup_v2_too() {
-    in_a_machine("cgroupfs", &["containers::", "churn::"]);
+    in_a_machine("cgroupfs", &["containers::", "churn::", "limits::"]);
 }
 
 /// What differs there: who is killed for want of memory, and where init reads what a step used.

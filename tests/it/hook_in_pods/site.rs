@@ -10,6 +10,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
 use super::runner::Runner;
+use crate::support::agent::Agent;
 use crate::support::containerd::Containerd;
 use crate::support::cri::Cri;
 use crate::support::cri_kubelet::CriKubelet;
@@ -31,6 +32,8 @@ const PARTS: [Part; 8] = [
 
 /// The namespace of all pods.
 pub(super) const NAMESPACE: &str = "default";
+/// The node's name in the API.
+const NODE: &str = "node";
 /// Longest wait for anything of the rig's own.
 pub(super) const PATIENCE: Duration = Duration::from_mins(2);
 /// The volumes of a runner's pod, as the README has them, and one that its operator added.
@@ -90,7 +93,7 @@ impl Site {
         std::fs::create_dir(&images).unwrap();
         containerd.import(&workflow_images::archive(&images));
         let background = Background::start();
-        let store = Store::new("node", 1000);
+        let store = Store::new(NODE, 1000);
         let api = background.handle.block_on(ApiServer::start(store)).unwrap();
         let kubelet = CriKubelet::start(&node, &containerd, &api);
         Some(Self { kubelet, containerd, node, api, background })
@@ -129,6 +132,13 @@ impl Site {
         });
         let pid = self.cri().container_pid(&id).unwrap();
         Runner::new(self, name, made["metadata"]["uid"].as_str().unwrap(), pid)
+    }
+
+    /// An agent on the node, with these flags.
+    pub(super) fn agent(&self, flags: &[&str]) -> Agent {
+        let kubeconfig = self.node.scratch().join("kubeconfig");
+        self.api.write_kubeconfig(&kubeconfig).unwrap();
+        Agent::start_with_api(&self.node, &kubeconfig, NODE, flags)
     }
 
     /// A connection to the runtime.

@@ -22,6 +22,10 @@ pub(crate) enum Part {
     Program(&'static str),
     /// Debian's full kernel below /boot; the cloud kernel has no 9p.
     Kernel,
+    /// Leave to make a mount namespace.
+    MountNamespace,
+    /// Leave to make a user namespace with a mount namespace in it.
+    UserNamespace,
 }
 
 /// Whether every part is there.
@@ -91,6 +95,17 @@ impl Part {
             Self::Kernel => kernel()
                 .is_none()
                 .then(|| "no kernel with modules (apt-get install linux-image-amd64)".to_owned()),
+            Self::MountNamespace => (!unshares(&["--mount"])).then(|| {
+                "no mount namespace can be made here (root can, in most places)".to_owned()
+            }),
+            Self::UserNamespace => (!unshares(&["--user", "--mount"])).then(|| {
+                "no user namespace can be made here (sysctl user.max_user_namespaces)".to_owned()
+            }),
         }
     }
+}
+
+fn unshares(kinds: &[&str]) -> bool {
+    let tried = std::process::Command::new("unshare").args(kinds).arg("true").output();
+    tried.is_ok_and(|output| output.status.success())
 }
