@@ -30,11 +30,11 @@ impl Cli {
             Err(error) => return failed(&format!("cannot start the runtime: {error}")),
         };
         match self.command {
-            Command::Agent(args) => match runtime.block_on(agent::run(*args)) {
-                Ok(()) => ExitCode::SUCCESS,
+            Command::Install(args) => match install::run(&args) {
+                Ok(done) => said(&done),
                 Err(error) => failed(&error.to_string()),
             },
-            Command::Install(args) => match install::run(&args) {
+            Command::Agent(args) => match runtime.block_on(agent::run(*args)) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => failed(&error.to_string()),
             },
@@ -44,6 +44,12 @@ impl Cli {
             },
         }
     }
+}
+
+#[expect(clippy::print_stdout, reason = "the one line of a command that is done")]
+fn said(what: &str) -> ExitCode {
+    println!("ephemon: {what}");
+    ExitCode::SUCCESS
 }
 
 #[expect(clippy::print_stderr, reason = "the program's last word, with or without a log")]

@@ -1,5 +1,6 @@
 //! What the hook, the init and the agent must agree on, in one place: environment names, the shared
-//! volume's layout, the socket protocol, the journal's records, the grammar of limits.
+//! volume's layout, the socket protocol, the journal's records, the grammar of limits, the ids of
+//! traces and spans.
 //!
 //! Types and their encodings only; nothing here opens a file or a socket. `ephemon-init` links this
 //! module and little else, so it depends on std, `serde` and `sha2`.
@@ -19,6 +20,7 @@ mod request;
 #[cfg(test)]
 mod tests;
 mod token;
+pub mod trace;
 mod usage;
 mod wire;
 

@@ -11,6 +11,7 @@ mod call;
 mod cleanup;
 mod console;
 mod container_step;
+mod context;
 mod demise;
 mod enforced;
 mod journal;
@@ -31,6 +32,7 @@ mod spec;
 mod state;
 mod step;
 mod summary;
+mod telemetry;
 mod template;
 mod volumes;
 mod words;
@@ -40,6 +42,8 @@ use std::io::{self, Read};
 use std::process::ExitCode;
 use std::time::Instant;
 
+use tracing::Instrument as _;
+
 use call::{Call, Error};
 use console::Console;
 use outcome::Outcome;
@@ -47,6 +51,7 @@ use request::{Command, Request};
 use response::Response;
 use settings::Settings;
 use step::Signals;
+use telemetry::Telemetry;
 
 use crate::contract::{Phase, Record};
 
@@ -66,7 +71,7 @@ pub fn main() -> ExitCode {
     }
     let settings = Settings::from_process();
     let uid = rustix::process::getuid().as_raw();
-    let call = Call { settings: &settings, console: &console, uid };
+    let call = Call { settings: &settings, console: &console, uid, began_ns: journal::now_ns() };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -74,14 +79,21 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let code = runtime.block_on(answer(&call));
+    let code = runtime.block_on(async {
+        let telemetry = Telemetry::start(&settings, &console);
+        let code = answer(&call).await;
+        if let Some(telemetry) = telemetry {
+            telemetry.finish(&console).await;
+        }
+        code
+    });
     // A name that is still being looked up is not waited for.
     runtime.shutdown_background();
     ExitCode::from(code)
 }
 
 async fn answer(call: &Call<'_>) -> u8 {
-    let (began, at_ns) = (Instant::now(), journal::now_ns());
+    let began = Instant::now();
     let request = match read() {
         Ok(request) => request,
         Err(error) => {
@@ -89,21 +101,33 @@ async fn answer(call: &Call<'_>) -> u8 {
             return 1;
         }
     };
-    let outcome = perform(call, &request).await.unwrap_or_else(|error| Outcome {
+    let phase = phase(&request.command);
+    let (step_id, context) = (call.settings.step_id.as_deref(), call.context());
+    let (name, traceparent) = match phase {
+        Phase::RunScriptStep | Phase::RunContainerStep => (step_id, context.step(call.began_ns)),
+        Phase::PrepareJob | Phase::CleanupJob => (None, context.job()),
+    };
+    let span = telemetry::call_span(phase.as_str(), name, traceparent);
+    let result = perform(call, &request).instrument(span.clone()).await;
+    let kind = result.as_ref().err().map(Error::kind);
+    let outcome = result.unwrap_or_else(|error| Outcome {
         code: code_of(&error),
         sentence: Some(error.to_string()),
+        cancelled: matches!(error, Error::Cancelled(_) | Error::Step(step::Error::TimedOut(_))),
     });
     if let Some(sentence) = &outcome.sentence {
         call.console.error(sentence);
     }
+    telemetry::end_call(&span, &outcome, kind);
+    drop(span);
     call.record(&Record::HookPhase {
-        at_ns,
-        phase: phase(&request.command),
+        at_ns: call.began_ns,
+        phase,
         duration_ns: journal::nanos(began.elapsed()),
         success: outcome.code == 0,
         container: None,
-        name: call.settings.step_id.as_deref().map(Record::text),
-        traceparent: None,
+        name: step_id.map(Record::text),
+        traceparent: traceparent.map(|traceparent| traceparent.to_string()),
         exit_code: Some(outcome.code),
     });
     outcome.code
@@ -118,7 +142,7 @@ fn read() -> Result<Request, Error> {
 async fn perform(call: &Call<'_>, request: &Request) -> Result<Outcome, Error> {
     let mut signals = Signals::listen().map_err(Error::Signals)?;
     let state = request.state.as_ref();
-    let success = Outcome { code: 0, sentence: None };
+    let success = Outcome { code: 0, sentence: None, cancelled: false };
     let (outcome, response) = match &request.command {
         Command::PrepareJob(asked) => {
             let response = tokio::select! {

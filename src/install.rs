@@ -1,137 +1,137 @@
-//! `ephemon install`: puts the hook's programs into the volume that the runner's pod shares with its
-//! ephemeral containers. For an init container: it needs no shell and nothing of its image.
+//! `ephemon install DIRECTORY`: puts the programs of the hook into the volume that the runner and
+//! its containers share. Runs as an init container of the runner's pod, in an image of nothing but
+//! these programs: it needs no shell, and copies what lies beside it.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::contract::Volume;
 
-/// Programs that lie beside this one.
+/// The programs that lie beside this one.
 const PROGRAMS: [&str; 2] = ["ephemon-hook", "ephemon-init"];
-/// What the runner starts: it takes no other kind of file.
-const SCRIPT: (&str, &str) = ("hook.sh", include_str!("../deploy/hook.sh"));
-/// Open to every user, who may remove what is their own: containers run as any.
+/// What the runner is told to start: it takes no program without an interpreter.
+const SCRIPT: (&str, &[u8]) = ("hook.sh", include_bytes!("../deploy/hook.sh"));
+/// Of programs: for every user of every container.
+const RUNNABLE: u32 = 0o755;
+/// Of directories that every container writes to.
 const SHARED: u32 = 0o1777;
-/// Programs, for everybody.
-const PROGRAM: u32 = 0o755;
 
-/// Copy the container hook's programs into the volume of a runner's pod
-///
-/// Makes DIRECTORY/bin with hook.sh, ephemon-hook and ephemon-init (which must lie beside this
-/// program), and DIRECTORY/run and DIRECTORY/journal, which every container can write to. What is
-/// there is replaced; a program that runs is not disturbed.
-#[derive(Debug, Clone, clap::Args)]
+/// Install the hook's programs into the volume that a runner shares with its containers
+#[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Where the volume is mounted
-    #[arg(default_value = "/ephemon")]
-    pub directory: PathBuf,
+    /// Where the volume `ephemon` is mounted; programs go into its `bin`
+    #[arg(value_name = "DIRECTORY", default_value = crate::contract::mount::EPHEMON)]
+    directory: PathBuf,
 }
 
-/// Why nothing, or not all, was installed.
+/// Why the programs are not installed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// This program's own place is not known.
-    #[error("cannot find this program's own file: {0}")]
-    Own(io::Error),
-    /// A program is not where it should be.
+    /// We do not know where we are.
+    #[error("cannot find this program's own file: {0}; is /proc mounted?")]
+    Unknown(io::Error),
+    /// A program that should be beside this one.
     #[error(
-        "{name} is not beside this program in {}; build all programs (cargo build --release), or take ephemon's image", directory.display()
+        "{path} cannot be read: {source}; the programs ephemon, ephemon-hook and ephemon-init belong into one directory of the image"
     )]
-    Missing {
-        /// Which.
-        name: &'static str,
-        /// Where it was looked for.
-        directory: PathBuf,
+    Neighbour {
+        /// Where it should be.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
     },
-    /// A file or directory could not be made.
-    #[error("cannot {act} {}: {source}{}", path.display(), hint(.source.kind()))]
-    Io {
-        /// `make`, `write`, `read`.
+    /// The directory does not take it.
+    #[error("cannot {act} {path}: {source}{}", advice(.source))]
+    Volume {
+        /// What failed.
         act: &'static str,
-        /// What.
+        /// Where.
         path: PathBuf,
         /// Why.
         source: io::Error,
     },
 }
 
-/// Installs.
-pub fn run(args: &Args) -> Result<(), Error> {
-    let own = std::env::current_exe().map_err(Error::Own)?;
-    let home = own.parent().unwrap_or(Path::new("/"));
-    install(home, &Volume::new(&args.directory))
+/// Installs, and says what is where.
+pub fn run(args: &Args) -> Result<String, Error> {
+    let own = std::env::current_exe().map_err(Error::Unknown)?;
+    let volume = Volume::new(&args.directory);
+    install(own.parent().unwrap_or(Path::new("/")), &volume)?;
+    Ok(format!(
+        "{} is ready: {}, {}, {}",
+        volume.bin().display(),
+        SCRIPT.0,
+        PROGRAMS[0],
+        PROGRAMS[1]
+    ))
 }
 
-fn install(home: &Path, volume: &Volume) -> Result<(), Error> {
-    // All of them, or none: a hook without an init would fail in the middle of a job.
+/// From the directory of the programs into the volume. Done twice it has the effect of once; a
+/// program that runs already is replaced by rename and runs on.
+fn install(from: &Path, volume: &Volume) -> Result<(), Error> {
+    let failed = |act, path: &Path| {
+        let path = path.to_owned();
+        move |source| Error::Volume { act, path, source }
+    };
+    for (directory, mode) in
+        [(volume.bin(), RUNNABLE), (volume.run(), SHARED), (volume.journal(), SHARED)]
+    {
+        fs::create_dir_all(&directory).map_err(failed("make", &directory))?;
+        // By a second call: the first is subject to the umask.
+        let permissions = Permissions::from_mode(mode);
+        fs::set_permissions(&directory, permissions).map_err(failed("open", &directory))?;
+    }
     for name in PROGRAMS {
-        if !home.join(name).is_file() {
-            return Err(Error::Missing { name, directory: home.to_owned() });
-        }
+        let path = from.join(name);
+        let mut program = File::open(&path).map_err(|source| Error::Neighbour { path, source })?;
+        put(&volume.bin().join(name), &mut program)?;
     }
-    make(&volume.bin(), PROGRAM)?;
-    for directory in [volume.run(), volume.journal()] {
-        make(&directory, SHARED)?;
-    }
-    for name in PROGRAMS {
-        let path = home.join(name);
-        let mut from = File::open(&path).map_err(failed("read", &path))?;
-        place(&volume.bin(), name, |to| io::copy(&mut from, to).map(drop))?;
-    }
-    let (name, text) = SCRIPT;
-    place(&volume.bin(), name, |to| to.write_all(text.as_bytes()))
+    put(&volume.bin().join(SCRIPT.0), &mut &*SCRIPT.1)?;
+    // So that the names outlive a node that fails, as the contents do.
+    let bin = volume.bin();
+    File::open(&bin).and_then(|bin| bin.sync_all()).map_err(failed("write", &bin))
 }
 
-fn make(directory: &Path, mode: u32) -> Result<(), Error> {
-    fs::create_dir_all(directory).map_err(failed("make", directory))?;
-    let permissions = Permissions::from_mode(mode);
-    fs::set_permissions(directory, permissions).map_err(failed("open to all", directory))
-}
-
-/// Writes a program beside its place and moves it there: nobody sees half of it.
-fn place(
-    directory: &Path,
-    name: &str,
-    write: impl FnOnce(&mut File) -> io::Result<()>,
-) -> Result<(), Error> {
-    let path = directory.join(name);
-    let beside = directory.join(format!(".{name}.{}", std::process::id()));
-    let written = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(PROGRAM)
-        .open(&beside)
-        .and_then(|mut file| {
-            write(&mut file)?;
-            // Whatever the umask had to say.
-            file.set_permissions(Permissions::from_mode(PROGRAM))?;
-            file.sync_all()
-        })
-        .and_then(|()| fs::rename(&beside, &path));
-    written.map_err(|source| {
-        // What is left of it is of no use to anybody.
-        drop(fs::remove_file(&beside));
-        Error::Io { act: "write", path, source }
+/// Writes a file beside its place and moves it there: nobody ever sees half of it.
+fn put(path: &Path, from: &mut impl io::Read) -> Result<(), Error> {
+    let beside = path.with_extension("new");
+    let failed = |source| Error::Volume { act: "write", path: path.to_owned(), source };
+    let written = (|| {
+        remove(&beside)?;
+        let mut file =
+            OpenOptions::new().write(true).create_new(true).mode(RUNNABLE).open(&beside)?;
+        io::copy(from, &mut file)?;
+        file.set_permissions(Permissions::from_mode(RUNNABLE))?;
+        file.sync_all()?;
+        fs::rename(&beside, path)
+    })();
+    written.map_err(|error| {
+        // What is half there only takes room.
+        drop(remove(&beside));
+        failed(error)
     })
 }
 
-fn failed(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error + use<> {
-    let path = path.to_owned();
-    move |source| Error::Io { act, path, source }
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
-fn hint(kind: io::ErrorKind) -> &'static str {
-    match kind {
-        io::ErrorKind::ReadOnlyFilesystem => "; mount the volume writable in this container",
+/// What to do about the usual causes.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::ReadOnlyFilesystem => "; mount the volume `ephemon` there, not read only",
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "; the volume needs about 20 MB: raise its sizeLimit, or make room on the node"
+            "; the programs need 32 MiB: raise the sizeLimit of the volume `ephemon`"
         }
         io::ErrorKind::PermissionDenied => {
-            "; run this container as the volume's owner, or set fsGroup in the pod's securityContext"
+            "; run the init container as root, or as the group that the pod's fsGroup names"
         }
+        io::ErrorKind::NotADirectory => "; give the directory where the volume is mounted",
         _ => "",
     }
 }
@@ -140,12 +140,12 @@ fn hint(kind: io::ErrorKind) -> &'static str {
 mod tests {
     use super::*;
 
-    fn home(names: &[&str]) -> tempfile::TempDir {
-        let home = tempfile::tempdir().unwrap();
-        for name in names {
-            fs::write(home.path().join(name), format!("the {name}")).unwrap();
+    fn programs() -> tempfile::TempDir {
+        let from = tempfile::tempdir().unwrap();
+        for name in PROGRAMS {
+            fs::write(from.path().join(name), name).unwrap();
         }
-        home
+        from
     }
 
     fn mode(path: &Path) -> u32 {
@@ -153,36 +153,41 @@ mod tests {
     }
 
     #[test]
-    fn programs_and_directories_are_there_with_their_modes_however_often() {
-        let (home, volume) = (home(&PROGRAMS), tempfile::tempdir().unwrap());
-        let volume = Volume::new(volume.path().join("ephemon"));
-        for _ in 0..2 {
-            install(home.path(), &volume).unwrap();
-            assert_eq!(fs::read_to_string(volume.init()).unwrap(), "the ephemon-init");
-            assert!(fs::read_to_string(volume.bin().join("hook.sh")).unwrap().contains("exec"));
-            for name in ["ephemon-hook", "ephemon-init", "hook.sh"] {
-                assert_eq!(mode(&volume.bin().join(name)), 0o755, "{name}");
-            }
-            assert_eq!((mode(&volume.run()), mode(&volume.journal())), (0o1777, 0o1777));
-            assert_eq!(fs::read_dir(volume.bin()).unwrap().count(), 3, "nothing else is left");
+    fn programs_and_directories_are_there_for_everyone() {
+        let (from, to) = (programs(), tempfile::tempdir().unwrap());
+        let volume = Volume::new(to.path().join("not/yet"));
+        install(from.path(), &volume).unwrap();
+        for name in [PROGRAMS[0], PROGRAMS[1], SCRIPT.0] {
+            assert_eq!(mode(&volume.bin().join(name)), 0o755, "{name}");
         }
+        assert_eq!((mode(&volume.run()), mode(&volume.journal())), (0o1777, 0o1777));
+        assert_eq!(fs::read(volume.init()).unwrap(), b"ephemon-init");
     }
 
     #[test]
-    fn a_missing_neighbour_is_named_before_anything_is_written() {
-        let (home, volume) = (home(&["ephemon-hook"]), tempfile::tempdir().unwrap());
-        let error = install(home.path(), &Volume::new(volume.path())).unwrap_err().to_string();
-        assert!(error.contains("ephemon-init is not beside"), "{error}");
-        assert_eq!(fs::read_dir(volume.path()).unwrap().count(), 0);
+    fn a_second_time_replaces_what_is_there_even_while_it_runs() {
+        let (from, to) = (programs(), tempfile::tempdir().unwrap());
+        let volume = Volume::new(to.path());
+        install(from.path(), &volume).unwrap();
+        let running = File::open(volume.init()).unwrap();
+        fs::write(volume.init().with_extension("new"), "left by one that was killed").unwrap();
+        fs::write(from.path().join("ephemon-init"), "newer").unwrap();
+        install(from.path(), &volume).unwrap();
+        assert_eq!(fs::read(volume.init()).unwrap(), b"newer");
+        assert_eq!(io::read_to_string(running).unwrap(), "ephemon-init");
+        let left = fs::read_dir(volume.bin()).unwrap().count();
+        assert_eq!(left, 3);
     }
 
     #[test]
-    fn what_cannot_be_written_is_named_with_what_to_do() {
-        let home = home(&PROGRAMS);
-        let file = home.path().join("ephemon-hook/x");
-        let error = install(home.path(), &Volume::new(&file)).unwrap_err().to_string();
-        assert!(error.contains("cannot make") && error.contains("/x/bin"), "{error}");
-        assert!(hint(io::ErrorKind::StorageFull).contains("sizeLimit"));
-        assert!(hint(io::ErrorKind::ReadOnlyFilesystem).contains("writable"));
+    fn what_is_missing_or_in_the_way_is_named() {
+        let (from, to) = (programs(), tempfile::tempdir().unwrap());
+        fs::remove_file(from.path().join("ephemon-init")).unwrap();
+        let error = install(from.path(), &Volume::new(to.path())).unwrap_err().to_string();
+        assert!(error.contains("ephemon-init cannot be read"), "{error}");
+        let file = to.path().join("file");
+        fs::write(&file, "").unwrap();
+        let error = install(from.path(), &Volume::new(&file)).unwrap_err().to_string();
+        assert!(error.contains("cannot make") && error.contains("where the volume is"), "{error}");
     }
 }

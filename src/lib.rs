@@ -15,11 +15,11 @@
 //! - [`demo`]: the embedded node: an API stand-in, a kubelet stand-in, a runner with a workflow, a
 //!   script, a report.
 //! - [`contract`]: what hook, init and agent must agree on: environment, shared volume, socket
-//!   protocol, journal, limits.
+//!   protocol, journal, limits, ids of traces.
 //! - [`init`]: process 1 of the containers that the hook launches: runs steps, reaps, masks, serves
 //!   its socket.
 //! - [`hook`]: the GitHub Actions runner's container hook: requests, specs, launches, steps.
-//! - [`install`]: puts the hook's programs into a pod's volume.
+//! - [`install`]: the hook's programs into the pod's shared volume.
 //! - [`cli`]: the command line of `ephemon`.
 //! - [`model`]: plain domain types. [`node`]: host paths below `--node-root`. [`vitals`]: what the
 //!   agent counts about itself, by closed enums.
@@ -29,9 +29,10 @@
 //! # Invariants
 //!
 //! - `model` is std only; `cgroup` adds nothing but `model`. `kube` is named in `discovery`
-//!   and `hook` only; `tonic` in `discovery::cri` only. `agent`, `hook`, `init` and `demo` never
-//!   name each other: the demo starts the agent as a process, as a user would. Only `enforcement`
-//!   sets limits, and it never loosens one; nothing else of the agent writes to a cgroup.
+//!   and `hook` only; `tonic` in `discovery::cri` only, `opentelemetry*` in `hook::telemetry`.
+//!   `agent`, `hook`, `init` and `demo` never name each other: the demo starts the agent as a
+//!   process, as a user would. Only `enforcement` sets limits, and it never loosens one; nothing
+//!   else of the agent writes to a cgroup.
 //!   `tests/it/tidy.rs` holds these fences.
 //! - Every host path is joined to `--node-root`, so the agent runs on a fixture tree.
 //! - The kernel is the truth for existence and use, the API for meaning; neither waits for the

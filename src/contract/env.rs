@@ -38,6 +38,10 @@ pub const JOB_RUNNER: &str = "EPHEMON_JOB_RUNNER";
 
 /// W3C trace context of the container's span; a step gets its own by [`super::Run::env`].
 pub const TRACEPARENT: &str = "TRACEPARENT";
+/// W3C trace state, passed on as the hook has it.
+pub const TRACESTATE: &str = "TRACESTATE";
+/// W3C baggage, passed on as the hook has it.
+pub const BAGGAGE: &str = "BAGGAGE";
 
 /// All names that say which job a container belongs to. The agent reads these, [`CONTAINER`],
 /// [`ROLE`], [`LIMITS`] and [`TRACEPARENT`] from the spec and no other.

@@ -147,6 +147,20 @@ pub enum Phase {
     CleanupJob,
 }
 
+// === impl Phase ===
+
+impl Phase {
+    /// As the runner names it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PrepareJob => "prepare_job",
+            Self::RunScriptStep => "run_script_step",
+            Self::RunContainerStep => "run_container_step",
+            Self::CleanupJob => "cleanup_job",
+        }
+    }
+}
+
 // === impl Record ===
 
 impl Record {

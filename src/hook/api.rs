@@ -21,6 +21,8 @@ use kube::core::Status;
 use kube::{Client, Config, Resource};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout};
+use tracing::field::Empty;
+use tracing::{Span, instrument};
 
 use super::settings::Settings;
 pub(super) use error::Error;
@@ -86,6 +88,7 @@ impl Api {
     }
 
     /// Changes of the runner's pod after `version`.
+    #[instrument(skip_all, fields(otel.name = "watch pods", otel.kind = "client"))]
     pub(super) async fn watch(
         &self,
         version: &str,
@@ -153,6 +156,11 @@ impl Api {
     }
 
     /// A container's log, to its end or as it grows.
+    #[instrument(skip_all, fields(
+        otel.name = "get pods/log",
+        otel.kind = "client",
+        k8s.container.name = container,
+    ))]
     pub(super) async fn log(
         &self,
         container: &str,
@@ -188,6 +196,13 @@ impl Api {
     }
 
     /// Calls until there is an answer that repeating would not change.
+    #[instrument(skip_all, fields(
+        otel.name = verb,
+        otel.kind = "client",
+        otel.status_code = Empty,
+        http.response.status_code = Empty,
+        http.request.resend_count = Empty,
+    ))]
     async fn call<T: DeserializeOwned>(
         &self,
         verb: &'static str,
@@ -195,6 +210,7 @@ impl Api {
     ) -> Result<T, Error> {
         let until = Instant::now() + self.patience;
         let mut pauses = Pauses::default();
+        let (span, mut again) = (Span::current(), 0_u64);
         loop {
             let request = request().map_err(|error| Error::built(&error))?;
             let left = until.saturating_duration_since(Instant::now()).min(ANSWER);
@@ -206,8 +222,11 @@ impl Api {
             };
             let pause = pauses.next(after);
             if !error.may_pass() || Instant::now() + pause >= until {
+                span.record("otel.status_code", "error");
                 return Err(error);
             }
+            again = again.saturating_add(1);
+            span.record("http.request.resend_count", again);
             tokio::time::sleep(pause).await;
         }
     }
@@ -220,6 +239,7 @@ impl Api {
         let response = self.client.send(request.map(Body::from)).await;
         let response = response.map_err(|error| (self.error(verb, &error), None))?;
         let code = response.status();
+        Span::current().record("http.response.status_code", code.as_u16());
         let after = pause::retry_after(response.headers());
         let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
         let body = body.map_err(|error| (Error::unreachable(verb, &*error), None))?.to_bytes();

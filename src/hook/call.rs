@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 
 use super::console::Console;
+use super::context::Context;
 use super::settings::Settings;
 use super::socket::{self, Line};
 use super::spec::Planned;
@@ -17,6 +18,8 @@ pub(super) struct Call<'a> {
     pub(super) console: &'a Console,
     /// Our own user.
     pub(super) uid: u32,
+    /// When the call began, in nanoseconds since 1970.
+    pub(super) began_ns: u64,
 }
 
 /// Why a call failed; a sentence for the author of the workflow or the operator.
@@ -70,9 +73,51 @@ pub(super) enum Error {
     Cancelled(Signal),
 }
 
+// === impl Error ===
+
+impl Error {
+    /// What kind of failure, in a word of few, for `error.type`.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Input(_) | Self::Request(_) => "request",
+            Self::Template(_) => "template",
+            Self::Spec(_) | Self::Ports(_) | Self::RemapWithoutJob { .. } => "unsupported",
+            Self::Api(_) => "api",
+            Self::Launch(_) => "launch",
+            Self::Container { .. } | Self::JobGone { .. } | Self::Demise { .. } => "container_gone",
+            Self::Unhealthy { .. } | Self::ServiceEnded { .. } => "service",
+            Self::NotPrepared => "not_prepared",
+            Self::Step(_) => "step",
+            Self::Random(_) | Self::Response(_) | Self::Signals(_) => "system",
+            Self::Cancelled(_) => "cancelled",
+        }
+    }
+}
+
 // === impl Call ===
 
 impl Call<'_> {
+    /// The job's trace context.
+    pub(super) fn context(&self) -> Context<'_> {
+        Context::of(self.settings)
+    }
+
+    /// A step's environment with the trace context of its span, and that span. What the workflow
+    /// itself says of a trace context wins.
+    pub(super) fn in_trace(
+        &self,
+        mut env: Vec<(String, String)>,
+    ) -> (Vec<(String, String)>, Option<String>) {
+        let context = self.context();
+        let span = context.step(self.began_ns);
+        for (name, value) in context.env(span) {
+            if !env.iter().any(|(known, _)| known == name) {
+                env.push((name.to_owned(), value));
+            }
+        }
+        (env, span.map(|span| span.to_string()))
+    }
+
     /// One request to a container's init.
     pub(super) async fn ask(
         &self,

@@ -113,16 +113,17 @@ async fn by_init(
     if !masks.is_empty() {
         call.ask(&mut line, planned.name(), &Request::Mask(masks)).await?;
     }
+    let (env, traceparent) = call.in_trace(planned.env.clone());
     let run = Run {
         command: Command::Argv(planned.main.clone().unwrap_or_default()),
-        env: planned.env.clone(),
+        env,
         prepend_path: Vec::new(),
         cwd: planned.cwd.clone(),
         user: planned.user.clone(),
         name: call.settings.step_id.clone().unwrap_or_else(|| planned.name().to_owned()),
         kind: StepKind::Container,
         id: call.settings.step_id.clone(),
-        traceparent: None,
+        traceparent,
         ends_container: true,
     };
     let exit = step::run(&mut line, run, call.console, signals).await.map_err(Error::from);

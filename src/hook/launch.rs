@@ -11,6 +11,7 @@ use kube::api::WatchEvent;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
+use tracing::instrument;
 
 use super::api::{self, Api};
 use super::console::{Console, quote};
@@ -148,6 +149,11 @@ impl News {
     }
 
     /// Waits until the kubelet says that a container runs, or has ended by itself with success.
+    #[instrument(skip_all, fields(
+        otel.name = "wait until it runs",
+        k8s.container.name = planned.name(),
+        container.image.name = planned.image,
+    ))]
     pub(super) async fn running(
         &mut self,
         planned: &Planned,
@@ -188,6 +194,11 @@ impl News {
 
     /// Waits until a container's init can be talked to: by its socket, which is there a second
     /// before the API server hears of it.
+    #[instrument(skip_all, fields(
+        otel.name = "wait for init",
+        k8s.container.name = planned.name(),
+        container.image.name = planned.image,
+    ))]
     pub(super) async fn ready(
         &mut self,
         planned: &Planned,

@@ -13,6 +13,8 @@ pub(super) struct Outcome {
     pub(super) code: u8,
     /// What to say where it is no success.
     pub(super) sentence: Option<String>,
+    /// Whether the runner, or the end of the container, asked for it.
+    pub(super) cancelled: bool,
 }
 
 // === impl Outcome ===
@@ -25,7 +27,7 @@ impl Outcome {
         {
             call.console.debug(&format!("the step's summary cannot be written: {error}"));
         }
-        Self { code: exit.end.exit_code(), sentence: sentence(exit) }
+        Self { code: exit.end.exit_code(), sentence: sentence(exit), cancelled: exit.cancelled }
     }
 
     /// Of a container, by the kubelet's word.
@@ -44,7 +46,7 @@ impl Outcome {
             )),
             (code, reason) => Some(format!("the container ended with exit code {code} ({reason})")),
         };
-        Self { code: passed, sentence }
+        Self { code: passed, sentence, cancelled: false }
     }
 }
 
@@ -118,7 +120,10 @@ mod tests {
 
     #[test]
     fn a_containers_code_is_passed_on_and_a_strange_one_is_no_success() {
-        assert_eq!(Outcome::of_code(0, "Completed", ""), Outcome { code: 0, sentence: None });
+        assert_eq!(
+            Outcome::of_code(0, "Completed", ""),
+            Outcome { code: 0, sentence: None, cancelled: false }
+        );
         assert_eq!(Outcome::of_code(42, "Error", "").code, 42);
         assert_eq!(Outcome::of_code(256, "Error", "").code, 1);
         assert_eq!(Outcome::of_code(-1, "Error", "").code, 1);

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use tracing::Instrument as _;
+
 use super::call::{Call, Error};
 use super::outcome::{self, Outcome};
 use super::request::ScriptStep;
@@ -24,7 +26,9 @@ pub(super) async fn run(
     workspace::open_to_all(call.settings);
     let path = call.settings.volume.socket(&job.container);
     let gone = |source| Error::JobGone { name: job.container.clone(), source };
-    let opened = Line::open(&path, &state.token.0).await.map_err(gone);
+    let connect = Line::open(&path, &state.token.0);
+    let connect = connect.instrument(tracing::info_span!("connect"));
+    let opened = connect.await.map_err(gone);
     let (mut line, _) = demise::explained(call, &job.container, opened).await?;
     let mut env: BTreeMap<String, String> = job.env.clone();
     env.extend(asked.env());
@@ -33,6 +37,7 @@ pub(super) async fn run(
     if !masks.is_empty() {
         call.ask(&mut line, &job.container, &Request::Mask(masks)).await?;
     }
+    let (env, traceparent) = call.in_trace(env);
     let run = Run {
         command: Command::Line(words::join(Some(&asked.entry_point), &asked.entry_point_args)),
         env,
@@ -42,7 +47,7 @@ pub(super) async fn run(
         name: call.settings.step_id.clone().unwrap_or_else(|| "step".to_owned()),
         kind: StepKind::Script,
         id: call.settings.step_id.clone(),
-        traceparent: None,
+        traceparent,
         ends_container: false,
     };
     let exit = step::run(&mut line, run, call.console, signals).await.map_err(Error::from);

@@ -41,6 +41,14 @@ pub(super) struct Settings {
     pub(super) summary: Option<PathBuf>,
     /// Job identity by our names.
     pub(super) identity: Vec<(&'static str, String)>,
+    /// `TRACESTATE` and `BAGGAGE` of the hook itself, for what it starts.
+    pub(super) trace_state: Option<String>,
+    pub(super) baggage: Option<String>,
+    /// Whether spans are exported: `OTEL_EXPORTER_OTLP_ENDPOINT` or its like for traces is set,
+    /// and neither `OTEL_SDK_DISABLED` nor `OTEL_TRACES_EXPORTER=none`.
+    pub(super) traces: bool,
+    /// `GITHUB_SERVER_URL`.
+    pub(super) server_url: Option<String>,
     /// `GITHUB_ACTION`: the step's id.
     pub(super) step_id: Option<String>,
     /// The runner's `_work`, by its own path.
@@ -89,10 +97,24 @@ impl Settings {
                 .filter(|_| yes("EPHEMON_STEP_SUMMARY"))
                 .map(PathBuf::from),
             identity,
+            trace_state: get(env::TRACESTATE),
+            baggage: get(env::BAGGAGE),
+            traces: (get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT").is_some()
+                || get("OTEL_EXPORTER_OTLP_ENDPOINT").is_some())
+                && !get("OTEL_SDK_DISABLED")
+                    .is_some_and(|value| value.eq_ignore_ascii_case("true"))
+                && get("OTEL_TRACES_EXPORTER").is_none_or(|value| value != "none"),
+            server_url: get("GITHUB_SERVER_URL"),
             step_id: get("GITHUB_ACTION"),
             work,
             workspace: get("GITHUB_WORKSPACE").map(PathBuf::from),
         }
+    }
+
+    /// What the job's identity has by one of our names.
+    pub(super) fn identity_of(&self, name: &str) -> Option<&str> {
+        let mut known = self.identity.iter().filter(|(known, _)| *known == name);
+        known.next().map(|(_, value)| value.as_str())
     }
 
     /// A path of the runner's `_work` as the job's containers see it.
@@ -140,6 +162,16 @@ mod tests {
         assert_eq!(settings.timeout, Duration::from_mins(10));
         assert_eq!(settings.summary, None);
         assert!(!settings.allow_privileged);
+    }
+
+    #[test]
+    fn spans_are_exported_only_where_asked_for() {
+        let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318");
+        assert!(!settings(&[]).traces);
+        assert!(settings(&[endpoint]).traces);
+        assert!(settings(&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://c/v1/traces")]).traces);
+        assert!(!settings(&[endpoint, ("OTEL_SDK_DISABLED", "true")]).traces);
+        assert!(!settings(&[endpoint, ("OTEL_TRACES_EXPORTER", "none")]).traces);
     }
 
     #[test]

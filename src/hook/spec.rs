@@ -13,6 +13,7 @@ use k8s_openapi::api::core::v1::{
     EnvFromSource, EnvVar, EphemeralContainer, SecretEnvSource, VolumeMount,
 };
 
+use super::context::Context;
 use super::names::{self, Names};
 use super::options::{HealthOptions, Options, Pull};
 use super::pod_view::PodView;
@@ -230,7 +231,8 @@ impl Planned {
         if !missing.is_empty() {
             return Err(Error::MissingVolumes(missing.join(", ")));
         }
-        let mut mounts: Vec<VolumeMount> = own.iter().map(|name| own_mount(name)).collect();
+        let mut mounts: Vec<VolumeMount> =
+            own.iter().map(|name| volumes::own_mount(name)).collect();
         for entry in &asked.user_mount_volumes {
             let can_link = self.has_init && self.role != Role::Service;
             match volumes::map(entry, common.pod, common.settings, can_link)? {
@@ -280,9 +282,13 @@ impl Planned {
         if !self.limits.is_empty() {
             env.push(plain(env::LIMITS, self.limits.to_string()));
         }
-        for (name, value) in &common.settings.identity {
+        let identity = common.settings.identity.iter().cloned();
+        let context = Context::of(common.settings).container_env(&self.spec.name);
+        // The workflow's own trace context wins.
+        let context = context.into_iter().filter(|(name, _)| !has(&self.env, name));
+        for (name, value) in identity.chain(context) {
             // Kubernetes expands $(NAME) in values.
-            env.push(plain(name, words::literal(value)));
+            env.push(plain(name, words::literal(&value)));
         }
         // Ours cannot be replaced: the agent goes by them.
         env.extend(operators.into_iter().filter(|variable| !variable.name.starts_with("EPHEMON_")));
@@ -360,6 +366,10 @@ fn merged_env(asked: &Container, options: &Options) -> Vec<(String, String)> {
     env.into_iter().collect()
 }
 
+fn has(env: &[(String, String)], name: &str) -> bool {
+    env.iter().any(|(known, _)| known == name)
+}
+
 /// The workflow's limits, at most the operator's.
 fn limits(options: &Options, part: &Part) -> Limits {
     let least = |a: Option<u64>, b: Option<u64>| match (a, b) {
@@ -370,21 +380,6 @@ fn limits(options: &Options, part: &Part) -> Limits {
         cpu_millis: least(options.limits.cpu_millis, part.limits.cpu_millis),
         memory_bytes: least(options.limits.memory_bytes, part.limits.memory_bytes),
         pids: least(options.limits.pids, part.limits.pids),
-    }
-}
-
-fn own_mount(volume: &str) -> VolumeMount {
-    let path = match volume {
-        "work" => mount::WORK,
-        "externals" => mount::EXTERNALS,
-        "github" => mount::GITHUB,
-        _ => mount::EPHEMON,
-    };
-    VolumeMount {
-        name: volume.to_owned(),
-        mount_path: path.to_owned(),
-        read_only: (volume == "externals").then_some(true),
-        ..VolumeMount::default()
     }
 }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal as Listener, SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
+use tracing::field::Empty;
+use tracing::{Span, instrument};
 
 use super::console::Console;
 use super::socket::{self, Line};
@@ -60,6 +62,7 @@ impl Signals {
 }
 
 /// Runs a step and shows its output as it comes.
+#[instrument(skip_all, fields(otel.name = "run", process.pid = Empty, process.exit.code = Empty))]
 pub(super) async fn run(
     line: &mut Line,
     run: Run,
@@ -74,8 +77,13 @@ pub(super) async fn run(
             reply = line.next() => match reply? {
                 Reply::Stdout(chunk) => console.stdout(&chunk.0).map_err(Error::Unread)?,
                 Reply::Stderr(chunk) => console.stderr(&chunk.0).map_err(Error::Unread)?,
-                Reply::Started(_) => {}
-                Reply::Exit(exit) => return Ok(exit),
+                Reply::Started(started) => {
+                    Span::current().record("process.pid", started.pid);
+                }
+                Reply::Exit(exit) => {
+                    Span::current().record("process.exit.code", exit.end.exit_code());
+                    return Ok(exit);
+                }
                 Reply::Error(failure) => return Err(Error::NotRun(failure)),
                 _ => return Err(socket::Error::Unexpected.into()),
             },

@@ -1,8 +1,10 @@
 //! The hook as the runner calls it: the real programs, the recorded API server's behaviour, and
 //! containers in mount namespaces.
 
+mod pod;
 mod policies;
 mod rig;
+mod traces;
 
 use std::fs;
 use std::time::Duration;
@@ -70,7 +72,7 @@ async fn a_whole_job_is_played() {
     let cleaned = rig.call("cleanup_job", &json!({}), &state).await;
     assert_eq!(cleaned.code, 0, "{cleaned:?}");
     let job = async {
-        while !rig.ended().iter().any(|(name, _)| name == "job") {
+        while !rig.pod.ended().iter().any(|(name, _)| name == "job") {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };

@@ -27,6 +27,8 @@ mod hook_in_pods;
 #[cfg(test)]
 mod init;
 #[cfg(test)]
+mod install;
+#[cfg(test)]
 mod kubelet_pod;
 #[cfg(test)]
 mod kubelet_stand_in;

@@ -21,11 +21,16 @@ fn only_discovery_and_the_hook_speak_to_the_api_server() {
 }
 
 #[test]
-fn only_the_exporter_the_binaries_and_the_runtime_socket_speak_grpc() {
-    let rooms = ["src/otlp", "src/bin", "src/discovery/cri", "src/telemetry"];
-    let crates = ["tonic", "tonic_prost", "opentelemetry", "opentelemetry_otlp"];
-    assert_named_only_in(&crates, &rooms);
-    assert_named_only_in(&["opentelemetry_proto", "opentelemetry_sdk"], &rooms);
+fn only_the_exporters_and_the_runtime_socket_speak_grpc() {
+    let exporters = ["src/otlp", "src/hook/telemetry"];
+    assert_named_only_in(
+        &["tonic", "tonic_prost"],
+        &[exporters.as_slice(), &["src/discovery/cri"]].concat(),
+    );
+    let crates =
+        ["", "_http", "_otlp", "_proto", "_sdk"].map(|part| format!("opentelemetry{part}"));
+    let crates: Vec<&str> = crates.iter().map(String::as_str).collect();
+    assert_named_only_in(&[crates.as_slice(), &["tracing_opentelemetry"]].concat(), &exporters);
 }
 
 /// `rustix` is allowed beside std for positioned reads on kept descriptors.

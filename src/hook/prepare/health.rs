@@ -27,6 +27,11 @@ const LISTENS: Duration = Duration::from_secs(30);
 const TRY: Duration = Duration::from_millis(20);
 
 /// Waits until a service can be used, or says why it cannot.
+#[tracing::instrument(skip_all, fields(
+    otel.name = "wait for service",
+    k8s.container.name = service.name(),
+    container.image.name = service.image,
+))]
 pub(super) async fn healthy(
     call: &Call<'_>,
     service: &Planned,

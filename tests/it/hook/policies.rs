@@ -7,7 +7,8 @@ use std::path::Path;
 use cel::{Context, Program, Value as Cel};
 use serde_json::{Value, json};
 
-use super::rig::{POD, Rig};
+use super::pod::POD;
+use super::rig::Rig;
 
 /// The documents of a file in `deploy/hook`.
 fn documents(name: &str) -> Vec<Value> {

@@ -1,43 +1,30 @@
-//! A runner's pod for the hook: the API stand-in, a kubelet of few words that runs the real init
-//! in a mount namespace of its own, and the runner's side of the protocol.
+//! A runner's pod for the hook, and the runner's side of the protocol.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ephemon::demo::api::{ApiServer, Store};
+use ephemon::demo::api::{ApiServer, Runtime, Store};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
-pub(super) const POD: &str = "runner-1";
-const NAMESPACE: &str = "default";
-
-/// Builds a container's root and becomes its command.
-const CONTAINER: &str = r#"
-root=$1; pod=$2; shift 2
-mount -t tmpfs tmpfs "$root"
-for name in usr etc proc dev sys; do mkdir "$root/$name"; mount --rbind "/$name" "$root/$name"; done
-for name in bin sbin lib lib64; do [ ! -L "/$name" ] || cp -P "/$name" "$root/$name"; done
-mkdir "$root/tmp" "$root/__w" "$root/__e" "$root/github" "$root/ephemon"
-mount --bind "$pod/_work" "$root/__w"
-mount --bind "$pod/github" "$root/github"
-mount --bind "$pod/ephemon" "$root/ephemon"
-mount --bind "$pod/hosts" "$root/etc/hosts"
-exec chroot "$root" "$@"
-"#;
+use super::pod::{NAMESPACE, POD, Pod};
 
 /// Everything of one pod.
 pub(super) struct Rig {
     pub(super) api: ApiServer,
     pub(super) directory: TempDir,
+    pub(super) pod: Arc<Pod>,
+    /// What the runner's own environment has beside the usual.
+    pub(super) env: Vec<(String, String)>,
     kubelet: JoinHandle<()>,
-    statuses: Statuses,
 }
 
 /// What a call of the hook came to.
@@ -58,8 +45,6 @@ pub(super) struct Calling {
     began: Instant,
 }
 
-type Statuses = Arc<Mutex<Vec<Value>>>;
-
 // === impl Rig ===
 
 impl Rig {
@@ -78,7 +63,10 @@ impl Rig {
         }
         for name in ["ephemon/run", "ephemon/journal", "roots"] {
             fs::create_dir(at(name)).unwrap();
+            fs::set_permissions(at(name), fs::Permissions::from_mode(0o1777)).unwrap();
         }
+        // Users of containers must get there.
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
         fs::write(at("hosts"), "127.0.0.1 localhost\n").unwrap();
         for (program, name) in [
             (env!("CARGO_BIN_EXE_ephemon-init"), "ephemon-init"),
@@ -88,8 +76,9 @@ impl Rig {
         }
         let store = Store::new("node", 1000);
         let volume = |name: &str| json!({"name": name, "emptyDir": {}});
-        let volumes: Vec<Value> =
-            ["work", "externals", "github", "ephemon"].into_iter().map(volume).collect();
+        let mut volumes: Vec<Value> =
+            ["work", "externals", "github", "ephemon", "cache"].into_iter().map(volume).collect();
+        volumes.push(json!({"name": "token", "secret": {"secretName": "token"}}));
         let pod = json!({
             "metadata": {"name": POD},
             "spec": {
@@ -101,10 +90,10 @@ impl Rig {
         store.create(NAMESPACE, pod).unwrap();
         let api = ApiServer::start(store.clone()).await.unwrap();
         api.write_kubeconfig(&at("kubeconfig")).unwrap();
-        let statuses = Statuses::default();
-        let kubelet =
-            tokio::spawn(run_kubelet(store, directory.path().to_owned(), Arc::clone(&statuses)));
-        Some(Self { api, directory, kubelet, statuses })
+        let pod = Pod::new(store, directory.path());
+        api.attach(Arc::clone(&pod) as Arc<dyn Runtime>);
+        let kubelet = tokio::spawn(Arc::clone(&pod).run());
+        Some(Self { api, directory, pod, env: Vec::new(), kubelet })
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -117,14 +106,9 @@ impl Rig {
         self.api.store().get(&key).unwrap()["spec"].to_string()
     }
 
-    /// Names of containers that are over, with their exit codes.
-    pub(super) fn ended(&self) -> Vec<(String, i64)> {
-        let statuses = self.statuses.lock().unwrap();
-        let ended = statuses.iter().filter_map(|status| {
-            let code = status.pointer("/state/terminated/exitCode")?.as_i64()?;
-            Some((status["name"].as_str()?.to_owned(), code))
-        });
-        ended.collect()
+    /// Sets a variable of the runner's own environment.
+    pub(super) fn set(&mut self, name: &str, value: &str) {
+        self.env.push((name.to_owned(), value.to_owned()));
     }
 
     /// Starts a call.
@@ -150,6 +134,7 @@ impl Rig {
             .env("GITHUB_TOKEN", "ghs_not_for_the_spec")
             .env("RUNNER_TEMP", work.join("_temp"))
             .env("GITHUB_WORKSPACE", work.join("r/r"))
+            .envs(self.env.iter().cloned())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -190,6 +175,7 @@ impl Rig {
 impl Drop for Rig {
     fn drop(&mut self) {
         self.kubelet.abort();
+        self.pod.kill();
     }
 }
 
@@ -221,94 +207,5 @@ impl Calling {
 impl Called {
     pub(super) fn json(&self) -> Value {
         serde_json::from_str(&self.response).unwrap()
-    }
-}
-
-/// Starts every ephemeral container once. What an image does is in its name.
-async fn run_kubelet(store: Store, directory: PathBuf, statuses: Statuses) {
-    let key = (NAMESPACE.to_owned(), POD.to_owned());
-    let mut changes = store.changes();
-    loop {
-        changes.mark_unchanged();
-        let pod = store.get(&key).unwrap();
-        for container in pod["spec"]["ephemeralContainers"].as_array().into_iter().flatten() {
-            let name = container["name"].as_str().unwrap().to_owned();
-            if statuses.lock().unwrap().iter().any(|status| status["name"] == name.as_str()) {
-                continue;
-            }
-            let image = container["image"].as_str().unwrap();
-            let waiting = |reason: &str, message: &str| json!({"waiting": {"reason": reason, "message": message}});
-            let state = match image.split(':').next().unwrap() {
-                "missing" => waiting("ErrImagePull", "manifest unknown"),
-                "never" => waiting("ErrImageNeverPull", "not present"),
-                "broken" => {
-                    json!({"terminated": {"exitCode": 128, "reason": "StartError", "message": "no such file"}})
-                }
-                _ => json!({"running": {"startedAt": "2026-01-01T00:00:00Z"}}),
-            };
-            let runs = state.get("running").is_some();
-            publish(&store, &statuses, &name, &state);
-            if runs {
-                let child = start(&directory, container);
-                let (store, statuses, name) = (store.clone(), Arc::clone(&statuses), name.clone());
-                tokio::spawn(async move {
-                    let code = child.await;
-                    let reason = if code == 0 { "Completed" } else { "Error" };
-                    let state = json!({"terminated": {"exitCode": code, "reason": reason}});
-                    publish(&store, &statuses, &name, &state);
-                });
-            }
-        }
-        if changes.changed().await.is_err() {
-            return;
-        }
-    }
-}
-
-fn publish(store: &Store, statuses: &Statuses, name: &str, state: &Value) {
-    let status = json!({
-        "name": name, "image": "", "imageID": "", "ready": false, "restartCount": 0,
-        "state": state, "containerID": format!("containerd://{name}"),
-    });
-    let mut all = statuses.lock().unwrap();
-    match all.iter_mut().find(|status| status["name"] == name) {
-        Some(old) => *old = status,
-        None => all.push(status),
-    }
-    let key = (NAMESPACE.to_owned(), POD.to_owned());
-    let status = json!({"phase": "Running", "ephemeralContainerStatuses": *all});
-    drop(all);
-    store.set_status(&key, status).unwrap();
-}
-
-/// Runs a container's command in its own root; its exit code.
-fn start(directory: &Path, container: &Value) -> impl Future<Output = i32> + Send + use<> {
-    let words = |field: &str| -> Vec<String> {
-        let list = container[field].as_array().into_iter().flatten();
-        list.map(|word| word.as_str().unwrap().to_owned()).collect()
-    };
-    let mut command = words("command");
-    if command.is_empty() {
-        // The image's own entrypoint: a shell that gets the arguments.
-        command = vec!["sh".to_owned(), "-c".to_owned(), "eval \"$*\"".to_owned(), "sh".to_owned()];
-    }
-    command.extend(words("args"));
-    let root = directory.join("roots").join(container["name"].as_str().unwrap());
-    fs::create_dir(&root).unwrap();
-    let mut process = Command::new("unshare");
-    process.args(["-m", "sh", "-euc", CONTAINER, "sh"]).arg(&root).arg(directory).args(&command);
-    process.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").kill_on_drop(true);
-    for variable in container["env"].as_array().into_iter().flatten() {
-        process.env(variable["name"].as_str().unwrap(), variable["value"].as_str().unwrap());
-    }
-    let log = fs::File::create(
-        directory.join("roots").join(format!("{}.log", container["name"].as_str().unwrap())),
-    )
-    .unwrap();
-    process.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-    let mut child = process.spawn().unwrap();
-    async move {
-        let status = child.wait().await.unwrap();
-        status.code().unwrap_or(137)
     }
 }

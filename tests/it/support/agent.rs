@@ -30,7 +30,6 @@ impl Agent {
     /// Starts `ephemon agent` on a node, without an API server, and waits until it is ready.
     pub(crate) fn start(node: &Node, flags: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ephemon"));
-        let flags = ["--no-api", "--node-name", "it"].iter().chain(flags);
         Self::launch(command.arg("agent").args(flags), &node.root(), &node.kubepods())
     }
 

@@ -1,0 +1,256 @@
+//! Ids of traces and spans, derived from what is known of a job, so that hook and agent come to the
+//! same ones without a word between them, and stand in the trace that the OpenTelemetry
+//! Collector's GitHub receiver makes of the run. Pure.
+//!
+//! An id is a part of SHA-256 over a text. Those of the receiver are its own (collector-contrib,
+//! `receiver/githubreceiver/trace_event_handling.go`); ours are over the lines of a text of four
+//! to six, which none of the receiver's can be.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+
+/// One attempt of a workflow's run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunKey<'a> {
+    /// `github.run_id`.
+    pub run_id: &'a str,
+    /// `github.run_attempt`.
+    pub run_attempt: &'a str,
+}
+
+/// One job of an attempt. The job's key alone would not do: all of a matrix have the same. A
+/// runner that takes jobs for ephemeral containers takes one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JobKey<'a> {
+    /// Its run.
+    pub run: RunKey<'a>,
+    /// `github.job`, its key in the workflow.
+    pub job: &'a str,
+    /// `RUNNER_NAME`.
+    pub runner: &'a str,
+}
+
+/// W3C id of a trace.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TraceId(pub [u8; 16]);
+
+/// W3C id of a span.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SpanId(pub [u8; 8]);
+
+/// W3C trace context of a span, as `TRACEPARENT` has it; always sampled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Traceparent {
+    /// The trace.
+    pub trace_id: TraceId,
+    /// The span.
+    pub span_id: SpanId,
+}
+
+// === impl RunKey ===
+
+impl RunKey<'_> {
+    /// The run's trace, as the receiver has it.
+    pub fn trace_id(self) -> TraceId {
+        TraceId(part(&format!("{}{}t", self.run_id, self.run_attempt), 0))
+    }
+
+    /// The run's own span, as the receiver has it.
+    pub fn span_id(self) -> SpanId {
+        span_id(&format!("{}{}s", self.run_id, self.run_attempt))
+    }
+
+    /// A job's span as the receiver had it before version 0.151.0, by the job's display name.
+    pub fn receiver_job_span_id(self, display_name: &str) -> SpanId {
+        span_id(&format!("{}{}{display_name}", self.run_id, self.run_attempt))
+    }
+
+    /// A step's span as the receiver had it before version 0.151.0.
+    pub fn receiver_step_span_id(self, job: &str, step: &str, number: u64) -> SpanId {
+        span_id(&format!("{}{}{job}{step}{number}", self.run_id, self.run_attempt))
+    }
+}
+
+/// A job's span as the receiver has it since version 0.151.0, by `job.check_run_id`.
+pub fn receiver_job_span_id(check_run_id: &str) -> SpanId {
+    span_id(&format!("{check_run_id}-j"))
+}
+
+/// A step's span as the receiver has it since version 0.151.0, by the step's display name.
+pub fn receiver_step_span_id(check_run_id: &str, step: &str) -> SpanId {
+    span_id(&format!("{check_run_id}-{step}-s"))
+}
+
+// === impl JobKey ===
+
+impl JobKey<'_> {
+    /// The job's span: ours, for the receiver's needs what only GitHub's API tells.
+    pub fn span(self) -> Traceparent {
+        self.derived(&["job"])
+    }
+
+    /// A step's span. `began_ns`, when the hook's call for it began, tells apart steps with one id
+    /// (`GITHUB_ACTION`), as an action's main and post steps have.
+    pub fn step_span(self, step_id: &str, began_ns: u64) -> Traceparent {
+        self.derived(&["step", step_id, &began_ns.to_string()])
+    }
+
+    /// A container's span, by its name in the pod.
+    pub fn container_span(self, container: &str) -> Traceparent {
+        self.derived(&["container", container])
+    }
+
+    fn derived(self, of: &[&str]) -> Traceparent {
+        let RunKey { run_id, run_attempt } = self.run;
+        let text = [&[run_id, run_attempt, self.job, self.runner], of].concat().join("\n");
+        Traceparent { trace_id: self.run.trace_id(), span_id: span_id(&text) }
+    }
+}
+
+// === impl Traceparent ===
+
+impl Traceparent {
+    /// From what [`fmt::Display`] gave; version 00 only.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('-');
+        let (version, trace, span, flags) =
+            (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        if version != "00" || flags.len() != 2 || parts.next().is_some() {
+            return None;
+        }
+        let (trace_id, span_id) = (TraceId(unhex(trace)?), SpanId(unhex(span)?));
+        (trace_id.0 != [0; 16] && span_id.0 != [0; 8]).then_some(Self { trace_id, span_id })
+    }
+}
+
+impl fmt::Display for Traceparent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "00-{}-{}-01", self.trace_id, self.span_id)
+    }
+}
+
+impl fmt::Display for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for SpanId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for SpanId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Bytes 8 to 15 of the hash: the receiver takes the same.
+fn span_id(text: &str) -> SpanId {
+    SpanId(part(text, 8))
+}
+
+/// So many bytes of the hash, from the one at `start`.
+fn part<const N: usize>(text: &str, start: usize) -> [u8; N] {
+    let hash = Sha256::digest(text.as_bytes());
+    let mut part = [0; N];
+    for (to, from) in part.iter_mut().zip(hash.iter().skip(start)) {
+        *to = *from;
+    }
+    part
+}
+
+fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let lower = |byte: &u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte);
+    if text.len() != N * 2 || !text.as_bytes().iter().all(lower) {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (to, from) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
+        *to = u8::from_str_radix(std::str::from_utf8(from).ok()?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const RUN: RunKey<'_> = RunKey { run_id: "14460881260", run_attempt: "13" };
+
+    /// The golden file `testdata/workflow-job-expected.yaml` of the receiver.
+    #[test]
+    fn ids_of_the_run_are_the_receivers() {
+        assert_eq!(RUN.trace_id().to_string(), "731ec8a47fd7450f753a812a4a8aa5a0");
+        assert_eq!(RUN.span_id().to_string(), "aba151af7cfbcf0f");
+        assert_eq!(RUN.receiver_job_span_id("test (1.23)").to_string(), "e68a36b3514c8634");
+        let step = RUN.receiver_step_span_id("test (1.23)", "Set up job", 1);
+        assert_eq!(step.to_string(), "103b52e85d34ae1c");
+        let queue = RUN.receiver_step_span_id("test (1.23)", "queue-test (1.23)", 1);
+        assert_eq!(queue.to_string(), "d328504edfc4f5dc");
+    }
+
+    /// Computed from the receiver's source at version 0.151.0.
+    #[test]
+    fn ids_by_the_check_run_are_the_receivers() {
+        assert_eq!(receiver_job_span_id("40685651258").to_string(), "2b09b38c69b64a9c");
+        let step = receiver_step_span_id("40685651258", "Set up job");
+        assert_eq!(step.to_string(), "d592338e114eb265");
+    }
+
+    #[test]
+    fn our_own_ids_stay_as_they_are_and_differ() {
+        let job = JobKey { run: RUN, job: "test", runner: "runner-1" };
+        let wanted = "00-731ec8a47fd7450f753a812a4a8aa5a0-b4dd6259e7c0ff8d-01";
+        assert_eq!(job.span().to_string(), wanted);
+        let other = JobKey { runner: "runner-2", ..job };
+        let all = [
+            job.span(),
+            other.span(),
+            job.step_span("__run", 1),
+            job.step_span("__run", 2),
+            job.step_span("__run_2", 1),
+            job.container_span("job"),
+            job.container_span("step"),
+        ];
+        for (at, one) in all.iter().enumerate() {
+            assert_eq!(one.trace_id, RUN.trace_id());
+            assert!(!all[..at].iter().any(|before| before.span_id == one.span_id), "{one}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_trace_context_is_none() {
+        let good = JobKey { run: RUN, job: "", runner: "" }.span().to_string();
+        for bad in [
+            "",
+            "00",
+            &good.replacen("00", "ff", 1),
+            &good.to_uppercase(),
+            &format!("{good}-00"),
+            "00-00000000000000000000000000000000-0000000000000001-01",
+            "00-731ec8a47fd7450f753a812a4a8aa5a0-0000000000000000-01",
+        ] {
+            assert_eq!(Traceparent::parse(bad), None, "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_trace_context_comes_back_as_it_was(trace: [u8; 16], span: [u8; 8]) {
+            prop_assume!(trace != [0; 16] && span != [0; 8]);
+            let whole = Traceparent { trace_id: TraceId(trace), span_id: SpanId(span) };
+            prop_assert_eq!(Traceparent::parse(&whole.to_string()), Some(whole));
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! The hook's own spans, exported over OTLP where `OTEL_EXPORTER_OTLP_ENDPOINT` or
+//! `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` says where to; else nothing here is touched.
+//!
+//! Bounded in time: spans that have ended are sent while the step works, and what is left at the
+//! end is waited for a quarter of a second at most, less where the collector was silent before
+//! (`patience`). A collector that refuses costs one refused connection.
+
+mod exporter;
+mod outbox;
+mod patience;
+mod resource;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use opentelemetry::trace::{
+    SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState, TracerProvider as _,
+};
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+use tracing::Span;
+use tracing::field::Empty;
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+
+use super::console::Console;
+use super::outcome::Outcome;
+use super::settings::Settings;
+use crate::contract::trace::Traceparent;
+use exporter::Exporter;
+use outbox::Outbox;
+use patience::Patience;
+
+/// From one delivery to the next while the step works.
+const EVERY: Duration = Duration::from_millis(200);
+/// Whose spans are taken: those of libraries tell of addresses and paths.
+const OURS: &str = "ephemon::hook";
+
+/// An export under way.
+#[derive(Debug)]
+pub(super) struct Telemetry {
+    /// Ends the courier after one more delivery.
+    last: Arc<Notify>,
+    courier: JoinHandle<Delivered>,
+    patience: Patience,
+}
+
+/// What came of an export.
+#[derive(Debug, Default)]
+struct Delivered {
+    /// The last error, if any.
+    error: Option<String>,
+    /// Spans that had no room.
+    dropped: u64,
+}
+
+// === impl Telemetry ===
+
+impl Telemetry {
+    /// Begins to collect spans, if the environment asks for it. Needs the runtime.
+    pub(super) fn start(settings: &Settings, console: &Console) -> Option<Self> {
+        if !settings.traces {
+            return None;
+        }
+        let resource = resource::of(settings);
+        let exporter = match Exporter::from_env(&resource) {
+            Ok(exporter) => exporter,
+            Err(error) => {
+                say(console, &format!("no spans are exported: {error}"));
+                return None;
+            }
+        };
+        let outbox = Outbox::default();
+        let provider = SdkTracerProvider::builder()
+            .with_span_processor(outbox.clone())
+            .with_resource(resource)
+            .build();
+        let layer = tracing_opentelemetry::layer()
+            .with_tracer(provider.tracer("ephemon-hook"))
+            .with_location(false)
+            .with_threads(false)
+            .with_target(false)
+            .with_tracked_inactivity(false)
+            .with_filter(Targets::new().with_target(OURS, tracing::Level::INFO));
+        // Only a second set-up in one process could fail, and there is none.
+        tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer)).ok()?;
+        let last = Arc::new(Notify::new());
+        let courier = tokio::spawn(deliver(exporter, outbox, Arc::clone(&last)));
+        Some(Self { last, courier, patience: Patience::of(&settings.volume) })
+    }
+
+    /// Sends what is left, or gives up.
+    pub(super) async fn finish(self, console: &Console) {
+        self.last.notify_one();
+        match timeout(self.patience.wait, self.courier).await {
+            Ok(Ok(Delivered { error: Some(error), .. })) => {
+                say(console, &format!("spans were not exported: {error}"));
+            }
+            Ok(Ok(Delivered { dropped: dropped @ 1.., .. })) => {
+                say(console, &format!("{dropped} spans were not exported: there were too many"));
+            }
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) => say(console, "spans were not exported: the exporter broke"),
+            Err(_) => {
+                self.patience.in_vain();
+                let waited = self.patience.wait.as_millis();
+                let why = format!("the collector did not answer within {waited} ms");
+                say(console, &format!("spans were not exported: {why}"));
+            }
+        }
+    }
+}
+
+/// The span of a call, under the span that stands for it in the job's trace.
+pub(super) fn call_span(
+    command: &'static str,
+    step: Option<&str>,
+    under: Option<Traceparent>,
+) -> Span {
+    let span = tracing::info_span!(
+        "call",
+        otel.name = command,
+        otel.status_code = Empty,
+        cicd.pipeline.task.name = step.unwrap_or(command),
+        cicd.pipeline.task.run.result = Empty,
+        process.exit.code = Empty,
+        "error.type" = Empty,
+    );
+    if let Some(Traceparent { trace_id, span_id }) = under {
+        let remote = SpanContext::new(
+            TraceId::from_bytes(trace_id.0),
+            SpanId::from_bytes(span_id.0),
+            TraceFlags::SAMPLED,
+            true,
+            TraceState::default(),
+        );
+        // Fails where nothing is exported.
+        drop(span.set_parent(opentelemetry::Context::new().with_remote_span_context(remote)));
+    }
+    span
+}
+
+/// Writes down how a call ended: a command that failed is a failure, all else an error.
+pub(super) fn end_call(span: &Span, outcome: &Outcome, error: Option<&'static str>) {
+    let (result, kind) = match (outcome, error) {
+        (Outcome { cancelled: true, .. }, _) => ("cancellation", None),
+        (Outcome { code: 0, .. }, _) => ("success", None),
+        (_, None) => ("failure", Some("exit_code")),
+        (_, kind) => ("error", kind),
+    };
+    span.record("cicd.pipeline.task.run.result", result);
+    span.record("process.exit.code", outcome.code);
+    if let Some(kind) = kind {
+        span.record("error.type", kind);
+        span.record("otel.status_code", "error");
+    }
+}
+
+/// Delivers until told to end, and then once more.
+async fn deliver(exporter: Exporter, outbox: Outbox, last: Arc<Notify>) -> Delivered {
+    let mut delivered = Delivered::default();
+    loop {
+        let ending = tokio::select! {
+            biased;
+            () = last.notified() => true,
+            () = sleep(EVERY) => false,
+        };
+        let (spans, dropped) = outbox.take();
+        delivered.dropped = dropped;
+        if !spans.is_empty()
+            && let Err(error) = exporter.send(spans).await
+        {
+            delivered.error = Some(error);
+        }
+        if ending {
+            return delivered;
+        }
+    }
+}
+
+fn say(console: &Console, sentence: &str) {
+    console.debug(&super::console::quote(sentence));
+}
