@@ -11,8 +11,9 @@ use super::console::quote;
 use super::pod_view::Progress;
 use super::step;
 
-/// The kubelet looks once a second and then tells the API server; a busy one takes a while.
-const PATIENCE: Duration = Duration::from_secs(4);
+/// The kubelet looks once a second and then tells the API server. On a node that just ran out of
+/// memory both take their time.
+const PATIENCE: Duration = Duration::from_secs(15);
 /// Pause between questions.
 const PAUSE: Duration = Duration::from_millis(250);
 

@@ -30,3 +30,27 @@ fn a_step_that_takes_all_memory_is_said_to_have_and_the_runner_lives() {
     let running = site.status("runner-1", "runner").unwrap();
     assert!(running.pointer("/state/running").is_some(), "{running}");
 }
+
+#[test]
+fn a_limit_of_the_workflow_holds_by_the_agent_and_is_missed_without() {
+    let _alone = alone();
+    let Some(site) = Site::start() else { return };
+    let limited = job(BUSYBOX, "--memory 48m --pids-limit 64");
+    let without = site.runner("runner-1");
+    let called = without.prepare_called(&limited, &[]);
+    assert!(called.code == 0 && called.stdout.contains("are not in force"), "{called:?}");
+    assert!(called.stdout.contains("--enforce-limits"), "{called:?}");
+    let unlimited = called.json()["state"].clone();
+
+    let agent = site.agent(&["--enforce-limits"]);
+    let runner = site.runner("runner-2");
+    let called = runner.prepare_called(&limited, &[]);
+    assert!(called.code == 0 && !called.stdout.contains("are not in force"), "{called:?}");
+    let state = called.json()["state"].clone();
+    let step = runner.script(&state, "exec tail /dev/zero");
+    assert_eq!(step.code, 137, "{step:?}");
+    assert!(step.says("ran out of memory and was killed"), "{step:?}");
+    // Nobody else is hit.
+    assert_eq!(without.script(&unlimited, "echo on").stdout, "on\n");
+    agent.stop();
+}

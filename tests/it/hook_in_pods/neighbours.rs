@@ -8,7 +8,6 @@ use serde_json::json;
 
 use super::runner::{Runner, container, job};
 use super::site::{NAMESPACE, Site, id_of};
-use crate::support::agent::Agent;
 use crate::support::parts::alone;
 use crate::support::verdict::{self, Truth};
 use crate::support::workflow_images::BUSYBOX;
@@ -69,9 +68,7 @@ fn play(runner: &Runner) {
 fn the_agent_shows_every_container_of_a_job_with_its_final_use() {
     let _alone = alone();
     let Some(site) = Site::start() else { return };
-    let kubeconfig = site.node.scratch().join("kubeconfig");
-    site.api.write_kubeconfig(&kubeconfig).unwrap();
-    let agent = Agent::start_with_api(&site.node, &kubeconfig, "node");
+    let agent = site.agent(&[]);
     let runner = site.runner("runner-1");
     let service = container(
         BUSYBOX,

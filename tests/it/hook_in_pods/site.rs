@@ -1,7 +1,7 @@
 //! A node with containerd, a kubelet and the API stand-in; runners' pods on it.
 
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use ephemon::demo::api::{ApiServer, Store};
@@ -10,6 +10,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
 use super::runner::Runner;
+use crate::support::agent::Agent;
 use crate::support::containerd::Containerd;
 use crate::support::cri::Cri;
 use crate::support::cri_kubelet::CriKubelet;
@@ -31,6 +32,8 @@ const PARTS: [Part; 8] = [
 
 /// The namespace of all pods.
 pub(super) const NAMESPACE: &str = "default";
+/// The node's name in the API.
+const NODE: &str = "node";
 /// Longest wait for anything of the rig's own.
 pub(super) const PATIENCE: Duration = Duration::from_mins(2);
 /// The volumes of a runner's pod, as the README has them, and one that its operator added.
@@ -45,10 +48,11 @@ pub(super) struct Site {
     pub(super) background: Background,
 }
 
-/// A thread for what serves while a scenario waits; it ends when dropped.
+/// A thread for what serves while a scenario waits. It ends when dropped, and with it all that its
+/// tasks hold of the node.
 pub(super) struct Background {
     pub(super) handle: Handle,
-    _stop: oneshot::Sender<()>,
+    stop: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
 
 // === impl Background ===
@@ -58,8 +62,20 @@ impl Background {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel();
-        thread::spawn(move || runtime.block_on(stopped));
-        Self { handle, _stop: stop }
+        let thread = thread::spawn(move || {
+            // Whoever is to stop it lets go of the other end.
+            drop(runtime.block_on(stopped));
+        });
+        Self { handle, stop: Some((stop, thread)) }
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        if let Some((stop, thread)) = self.stop.take() {
+            drop(stop);
+            drop(thread.join());
+        }
     }
 }
 
@@ -77,7 +93,7 @@ impl Site {
         std::fs::create_dir(&images).unwrap();
         containerd.import(&workflow_images::archive(&images));
         let background = Background::start();
-        let store = Store::new("node", 1000);
+        let store = Store::new(NODE, 1000);
         let api = background.handle.block_on(ApiServer::start(store)).unwrap();
         let kubelet = CriKubelet::start(&node, &containerd, &api);
         Some(Self { kubelet, containerd, node, api, background })
@@ -116,6 +132,13 @@ impl Site {
         });
         let pid = self.cri().container_pid(&id).unwrap();
         Runner::new(self, name, made["metadata"]["uid"].as_str().unwrap(), pid)
+    }
+
+    /// An agent on the node, with these flags.
+    pub(super) fn agent(&self, flags: &[&str]) -> Agent {
+        let kubeconfig = self.node.scratch().join("kubeconfig");
+        self.api.write_kubeconfig(&kubeconfig).unwrap();
+        Agent::start_with_api(&self.node, &kubeconfig, NODE, flags)
     }
 
     /// A connection to the runtime.

@@ -89,6 +89,22 @@ fn a_read_only_root_file_system_leaves_the_shared_volumes_to_write_to() {
 }
 
 #[test]
+fn a_job_that_is_not_root_is_told_to_find_its_services_on_localhost() {
+    let _alone = alone();
+    let Some(site) = Site::start() else { return };
+    let runner = site.runner("runner-1");
+    let over = json!({
+        "entryPoint": "httpd", "entryPointArgs": ["-f", "-p", "80", "-h", "/etc"],
+        "portMappings": ["80"],
+    });
+    let called = runner.prepare_called(&job(BUSYBOX, "--user 1000"), &[container(BUSYBOX, &over)]);
+    assert!(called.code == 0 && called.stdout.contains("but not by name"), "{called:?}");
+    let state = called.json()["state"].clone();
+    let step = runner.script(&state, "wget -qO- http://localhost/os-release");
+    assert_eq!((step.code, step.stdout.as_str()), (0, "ID=small\n"), "{step:?}");
+}
+
+#[test]
 fn a_user_that_the_image_does_not_know_is_said_to_be_unknown() {
     let _alone = alone();
     let Some(site) = Site::start() else { return };

@@ -29,19 +29,20 @@ pub(crate) struct Agent {
 impl Agent {
     /// Starts `ephemon agent` on a node, without an API server, and waits until it is ready.
     pub(crate) fn start(node: &Node, flags: &[&str]) -> Self {
-        let without = ["--no-api", "--node-name", "it"];
-        Self::start_on(node, &[&without, flags].concat())
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ephemon"));
+        Self::launch(command.arg("agent").args(flags), &node.root(), &node.kubepods())
     }
 
     /// Starts it with an API server, as the node of this name.
-    pub(crate) fn start_with_api(node: &Node, kubeconfig: &Path, name: &str) -> Self {
-        let kubeconfig = kubeconfig.to_str().unwrap();
-        Self::start_on(node, &["--kubeconfig", kubeconfig, "--node-name", name])
-    }
-
-    fn start_on(node: &Node, flags: &[&str]) -> Self {
+    pub(crate) fn start_with_api(
+        node: &Node,
+        kubeconfig: &Path,
+        name: &str,
+        flags: &[&str],
+    ) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ephemon"));
-        Self::launch(command.arg("agent").args(flags), &node.root(), &node.kubepods())
+        command.args(["agent", "--node-name", name, "--kubeconfig"]).arg(kubeconfig).args(flags);
+        Self::launch(&mut command, &node.root(), &node.kubepods())
     }
 
     /// Starts an agent by a command that ends in its own flags, on the node with this root and this
