@@ -9,6 +9,9 @@ use super::hierarchy::Hierarchy;
 use super::{v1, v2};
 use crate::model::Limit;
 
+/// Groups below a group are looked into so deep.
+const MAX_DEPTH: u8 = 3;
+
 /// CPU time a group may take of each period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
@@ -101,17 +104,28 @@ impl LimitFiles {
         }
     }
 
-    /// The processes in it, as the reader's PID namespace numbers them: 0 where it cannot see one.
+    /// Processes in it, as the reader's PID namespace numbers them: 0 where it cannot see one. Where
+    /// it has none of its own, those of a group below it: crun keeps a container's in one called
+    /// `container`.
     pub fn pids(&self) -> Vec<u32> {
         let directory = match &self.0 {
             Version::V1(directories) => directories.values().next(),
             Version::V2(directory) => Some(directory),
         };
-        let text = directory
-            .and_then(|directory| std::fs::read_to_string(directory.join("cgroup.procs")).ok());
-        let lines = text.iter().flat_map(|text| text.lines());
-        lines.filter_map(|line| line.parse().ok()).collect()
+        directory.map(|directory| processes(directory, MAX_DEPTH)).unwrap_or_default()
     }
+}
+
+fn processes(directory: &Path, depth: u8) -> Vec<u32> {
+    let text = std::fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+    let own: Vec<u32> = text.lines().filter_map(|line| line.parse().ok()).collect();
+    if !own.is_empty() || depth == 0 {
+        return own;
+    }
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let groups = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let mut below = groups.map(|group| processes(&group.path(), depth - 1));
+    below.find(|pids| !pids.is_empty()).unwrap_or_default()
 }
 
 /// Writes a file that is there; none is ever made.
@@ -128,5 +142,25 @@ pub(super) fn write_if_there(path: PathBuf, text: &str) -> Result<(), Refused> {
     match write(path, text) {
         Err(refused) if refused.source.kind() == io::ErrorKind::NotFound => Ok(()),
         done => done,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_of_a_group_below_are_found_where_it_has_none_of_its_own() {
+        let root = tempfile::tempdir().unwrap();
+        let below = root.path().join("pod/scope/container");
+        std::fs::create_dir_all(&below).unwrap();
+        let hierarchy = Hierarchy::V2 { root: root.path().to_owned() };
+        let files = LimitFiles::at(&hierarchy, Path::new("pod/scope"));
+        assert_eq!(files.pids(), [0; 0]);
+        std::fs::write(root.path().join("pod/scope/cgroup.procs"), "").unwrap();
+        std::fs::write(below.join("cgroup.procs"), "7\n0\n").unwrap();
+        assert_eq!(files.pids(), [7, 0]);
+        std::fs::write(root.path().join("pod/scope/cgroup.procs"), "5\n").unwrap();
+        assert_eq!(files.pids(), [5]);
     }
 }
