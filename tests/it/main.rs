@@ -22,6 +22,7 @@ mod exposition;
 mod hook;
 #[cfg(test)]
 mod init;
+#[cfg(test)]
 mod install;
 #[cfg(test)]
 mod kubelet_stand_in;
