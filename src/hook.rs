@@ -4,7 +4,7 @@
 //! One process a call: the request comes on standard input, the answer goes into a file, the exit
 //! code is the step's. `request`, `options`, `ports`, `names`, `template`, `volumes` and `spec`
 //! are pure; `api` alone speaks to the API server and `socket` alone to an init. A script step
-//! uses the socket only.
+//! uses the socket only, unless init cannot run in its image (`fallback`).
 
 mod api;
 mod call;
@@ -14,10 +14,14 @@ mod container_step;
 mod context;
 mod demise;
 mod enforced;
+mod exec;
+mod fallback;
 mod journal;
 mod launch;
+mod log;
 mod names;
 mod options;
+mod orphans;
 mod outcome;
 mod pod_view;
 mod ports;
@@ -167,6 +171,9 @@ async fn perform(call: &Call<'_>, request: &Request) -> Result<Outcome, Error> {
     };
     if let Some(path) = &request.response_file {
         response.write(path).map_err(Error::Response)?;
+    }
+    if matches!(request.command, Command::PrepareJob(_)) {
+        orphans::forget(call.settings);
     }
     Ok(outcome)
 }

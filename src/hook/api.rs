@@ -13,7 +13,8 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{EphemeralContainer, Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{
-    DeleteParams, GetParams, LogParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams,
+    AttachParams, AttachedProcess, DeleteParams, GetParams, LogParams, Patch, PatchParams,
+    PostParams, WatchEvent, WatchParams,
 };
 use kube::client::Body;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -39,6 +40,9 @@ const MAX_ANSWER: usize = 8 * 1024 * 1024;
 /// The server is asked to end each watch after this, so that a silent one is noticed.
 const WATCH: Duration = Duration::from_mins(1);
 
+/// Most bytes of a command's stream that wait.
+const STREAM: usize = 64 * 1024;
+
 /// A request in the form that kube's builders give.
 type Built = Result<hyper::Request<Vec<u8>>, kube::core::request::Error>;
 
@@ -46,6 +50,8 @@ type Built = Result<hyper::Request<Vec<u8>>, kube::core::request::Error>;
 #[derive(Clone)]
 pub(super) struct Api {
     client: Client,
+    /// For commands that say nothing for a long time.
+    patient: Client,
     namespace: String,
     pod: String,
     patience: Duration,
@@ -65,8 +71,12 @@ impl Api {
         config.default_retry = false;
         let namespace =
             settings.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-        let client = Client::try_from(config).map_err(|error| Error::config(&error))?;
-        Ok(Self { client, namespace, pod, patience: PATIENCE.min(settings.timeout) })
+        let client =
+            |config: Config| Client::try_from(config).map_err(|error| Error::config(&error));
+        let mut silent = config.clone();
+        silent.read_timeout = None;
+        let (client, patient) = (client(config)?, client(silent)?);
+        Ok(Self { client, patient, namespace, pod, patience: PATIENCE.min(settings.timeout) })
     }
 
     /// The runner's pod.
@@ -156,11 +166,6 @@ impl Api {
     }
 
     /// A container's log, to its end or as it grows.
-    #[instrument(skip_all, fields(
-        otel.name = "get pods/log",
-        otel.kind = "client",
-        k8s.container.name = container,
-    ))]
     pub(super) async fn log(
         &self,
         container: &str,
@@ -168,10 +173,37 @@ impl Api {
     ) -> Result<impl futures_util::AsyncBufRead + use<>, Error> {
         let params =
             LogParams { container: Some(container.to_owned()), follow, ..LogParams::default() };
-        let request = self.pods().logs(&self.pod, &params).map_err(|error| Error::built(&error))?;
         let verb = "get pods/log";
-        let answer = timeout(ANSWER, self.client.request_stream(request)).await;
-        answer.map_err(|_| Error::silent(verb, ANSWER))?.map_err(|error| self.error(verb, &error))
+        let request = || self.pods().logs(&self.pod, &params);
+        self.repeat(verb, request, async |request| {
+            let answer = self.client.request_stream(request).await;
+            answer.map_err(|error| (self.error(verb, &error), None))
+        })
+        .await
+    }
+
+    /// Starts a command in a container, with all its streams. Repeated only until it has started;
+    /// one that a lost answer has started gets no input and ends.
+    pub(super) async fn exec(
+        &self,
+        container: &str,
+        command: &[&str],
+    ) -> Result<AttachedProcess, Error> {
+        let verb = "create pods/exec";
+        let pods = kube::Api::<Pod>::namespaced(self.patient.clone(), &self.namespace);
+        let params = AttachParams::default()
+            .container(container)
+            .stdin(true)
+            .stderr(true)
+            .max_stdout_buf_size(STREAM)
+            .max_stderr_buf_size(STREAM)
+            .max_stdin_buf_size(STREAM);
+        let nothing = || Ok(hyper::Request::new(Vec::new()));
+        self.repeat(verb, nothing, async |_| {
+            let process = pods.exec(&self.pod, command.iter().copied(), &params).await;
+            process.map_err(|error| (self.error(verb, &error), None))
+        })
+        .await
     }
 
     fn pods(&self) -> kube::core::Request {
@@ -195,7 +227,15 @@ impl Api {
         }
     }
 
-    /// Calls until there is an answer that repeating would not change.
+    async fn call<T: DeserializeOwned>(
+        &self,
+        verb: &'static str,
+        request: impl Fn() -> Built,
+    ) -> Result<T, Error> {
+        self.repeat(verb, request, async |request| self.once(verb, request).await).await
+    }
+
+    /// Asks until there is an answer that repeating would not change.
     #[instrument(skip_all, fields(
         otel.name = verb,
         otel.kind = "client",
@@ -203,10 +243,11 @@ impl Api {
         http.response.status_code = Empty,
         http.request.resend_count = Empty,
     ))]
-    async fn call<T: DeserializeOwned>(
+    async fn repeat<T>(
         &self,
         verb: &'static str,
         request: impl Fn() -> Built,
+        ask: impl AsyncFn(hyper::Request<Vec<u8>>) -> Result<T, (Error, Option<Duration>)>,
     ) -> Result<T, Error> {
         let until = Instant::now() + self.patience;
         let mut pauses = Pauses::default();
@@ -214,7 +255,7 @@ impl Api {
         loop {
             let request = request().map_err(|error| Error::built(&error))?;
             let left = until.saturating_duration_since(Instant::now()).min(ANSWER);
-            let answer = timeout(left.max(Duration::from_millis(1)), self.once(verb, request));
+            let answer = timeout(left.max(Duration::from_millis(1)), ask(request));
             let (error, after) = match answer.await {
                 Ok(Ok(value)) => return Ok(value),
                 Ok(Err((error, after))) => (error, after),

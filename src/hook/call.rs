@@ -63,6 +63,16 @@ pub(super) enum Error {
     Demise { name: String, code: i32, why: String },
     #[error(transparent)]
     Step(#[from] step::Error),
+    #[error("nothing can be run in container {name}: {why}")]
+    Exec { name: String, why: String },
+    #[error(
+        "the connection to container {0} closed before it was known how the command ended; that counts as a failure"
+    )]
+    ExecCut(String),
+    #[error(
+        "ports cannot be remapped for {0}, in which ephemon-init does not run; connect to the container's own ports"
+    )]
+    RemapWithoutInit(String),
     #[error("no random numbers are to be had from /dev/urandom: {0}")]
     Random(io::Error),
     #[error("the answer for the runner cannot be written: {0}")]
@@ -81,12 +91,16 @@ impl Error {
         match self {
             Self::Input(_) | Self::Request(_) => "request",
             Self::Template(_) => "template",
-            Self::Spec(_) | Self::Ports(_) | Self::RemapWithoutJob { .. } => "unsupported",
+            Self::Spec(_)
+            | Self::Ports(_)
+            | Self::RemapWithoutJob { .. }
+            | Self::RemapWithoutInit(_) => "unsupported",
             Self::Api(_) => "api",
             Self::Launch(_) => "launch",
             Self::Container { .. } | Self::JobGone { .. } | Self::Demise { .. } => "container_gone",
             Self::Unhealthy { .. } | Self::ServiceEnded { .. } => "service",
             Self::NotPrepared => "not_prepared",
+            Self::Exec { .. } | Self::ExecCut(_) => "exec",
             Self::Step(_) => "step",
             Self::Random(_) | Self::Response(_) | Self::Signals(_) => "system",
             Self::Cancelled(_) => "cancelled",

@@ -50,6 +50,11 @@ impl Console {
         self.line(&format!("::warning::{}", escape(sentence)));
     }
 
+    /// Shown on the run's page.
+    pub(super) fn notice(&self, sentence: &str) {
+        self.line(&format!("::notice::{}", escape(sentence)));
+    }
+
     /// Shown where the workflow is debugged.
     pub(super) fn debug(&self, sentence: &str) {
         self.line(&format!("::debug::{}", escape(sentence)));

@@ -1,8 +1,8 @@
 //! `run_container_step`: a container action, in a new ephemeral container of its own.
 
+use std::cell::Cell;
 use std::time::Duration;
 
-use futures_util::AsyncReadExt;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
@@ -17,7 +17,7 @@ use super::spec::{Common, Planned, Role};
 use super::state::State;
 use super::step::{self, Signals};
 use super::template::Template;
-use super::{demise, journal, secrets, workspace};
+use super::{demise, journal, log, secrets, workspace};
 use crate::contract::{Command, Record, Request, Run, StepKind, Token};
 
 /// The rest of a log is waited for so long once its container is over.
@@ -47,11 +47,54 @@ pub(super) async fn run(
     for warning in &planned.warnings {
         call.console.warning(warning);
     }
+    match launched(call, &api, &planned, &token, signals, &view.uid).await {
+        Err(Error::Launch(error)) if planned.has_init && error.is_of_init() => {
+            let name = names.take("step");
+            let plain = without_init(call, &planned, name, &common, &error)?;
+            launched(call, &api, &plain, &token, signals, &view.uid).await
+        }
+        result => result,
+    }
+}
+
+/// The same container with its command as its first process and its environment in a Secret.
+fn without_init(
+    call: &Call<'_>,
+    planned: &Planned,
+    name: String,
+    common: &Common<'_>,
+    cause: &launch::Error,
+) -> Result<Planned, Error> {
+    if let Some(user) = &planned.user {
+        let (image, user) = (planned.image.clone(), user.clone());
+        return Err(super::spec::Error::UserByName { image, user }.into());
+    }
+    call.console.notice(&format!(
+        "ephemon-init does not run in {}; its command runs without it, and without resource figures ({cause})",
+        planned.image
+    ));
+    let mut plain = planned.without_init(name);
+    plain.spec.command.clone_from(&planned.main);
+    plain.spec.working_dir.clone_from(&planned.cwd);
+    if let Some(source) = plain.env_by_secret(common) {
+        plain.spec.env_from.get_or_insert_default().push(source);
+    }
+    Ok(plain)
+}
+
+async fn launched(
+    call: &Call<'_>,
+    api: &Api,
+    planned: &Planned,
+    token: &Token,
+    signals: &mut Signals,
+    pod_uid: &str,
+) -> Result<Outcome, Error> {
     if let Some(secret) = &planned.secret {
-        api.create_secret(secret, &view.uid, &planned.env).await?;
+        api.create_secret(secret, pod_uid, &planned.env).await?;
     }
     let asked_ns = journal::now_ns();
-    let result = started(call, &api, &planned, &token, signals).await;
+    let result = started(call, api, planned, token, signals).await;
     call.record(&Record::HookLaunched {
         at_ns: asked_ns,
         container: planned.name().to_owned(),
@@ -139,9 +182,10 @@ async fn by_kubelet(
     news: &mut News,
     signals: &mut Signals,
 ) -> Result<Outcome, Error> {
-    call.console.debug(
-        "no entrypoint is given: the image's own runs without ephemon-init, its log comes through the API server",
-    );
+    call.console.line(&format!(
+        "{} runs without ephemon-init: its output comes from the kubelet's log, through the API server",
+        planned.image
+    ));
     let waited = call.settings.timeout;
     let until = Instant::now() + waited;
     let name = planned.name().to_owned();
@@ -169,7 +213,8 @@ async fn by_kubelet(
         })
         .await
     };
-    let mut log = std::pin::pin!(show_log(call, api, &name));
+    let over = Cell::new(false);
+    let mut log = std::pin::pin!(log::follow(call, api, &name, &over));
     let mut shown = false;
     let mut ended = std::pin::pin!(ended);
     let (code, reason, message) = loop {
@@ -184,35 +229,9 @@ async fn by_kubelet(
             }
         }
     };
+    over.set(true);
     if !shown && timeout(LOG_END, log).await.is_err() {
         call.console.warning(&format!("the end of container {name}'s log did not come"));
     }
     Ok(Outcome::of_code(code, &reason, &message))
-}
-
-/// Shows a container's log as it grows.
-async fn show_log(call: &Call<'_>, api: &Api, container: &str) {
-    let log = match api.log(container, true).await {
-        Ok(log) => log,
-        Err(error) => {
-            call.console.warning(&format!("the container's output cannot be shown: {error}"));
-            return;
-        }
-    };
-    let mut log = std::pin::pin!(log);
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        match log.read(&mut buffer).await {
-            Ok(0) => return,
-            Ok(count) => {
-                if buffer.get(..count).is_some_and(|bytes| call.console.stdout(bytes).is_err()) {
-                    return;
-                }
-            }
-            Err(error) => {
-                call.console.warning(&format!("the container's output broke off: {error}"));
-                return;
-            }
-        }
-    }
 }

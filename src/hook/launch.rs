@@ -22,8 +22,8 @@ use crate::contract::{Token, Volume, Welcome};
 
 /// A look at the socket without a word from inotify: some file systems give none.
 const LOOK: Duration = Duration::from_millis(50);
-/// What is wrong where the container runs and nobody answers.
-const MUTE: &str = "it runs, and its ephemon-init does not answer";
+/// A container that the kubelet has long seen run, and whose init does not answer, has none.
+const MUTE: Duration = Duration::from_secs(20);
 /// Pause after a watch that broke.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -40,6 +40,10 @@ pub(super) enum Error {
         "{image} (container {name}) ended while it started, with exit code {code}{reason}{message}"
     )]
     Ended { image: String, name: String, code: i32, reason: String, message: String },
+    #[error(
+        "{image} (container {name}) runs, and its ephemon-init does not answer after {seconds} s"
+    )]
+    Mute { image: String, name: String, seconds: u64 },
     #[error("the container {name}: {source}")]
     Socket { name: String, source: socket::Error },
     #[error("the runner's pod was deleted")]
@@ -99,6 +103,16 @@ pub(super) async fn follow(api: &Api, news: &watch::Sender<Pod>) -> Result<(), E
             version = pod.metadata.resource_version.clone().unwrap_or_default();
             news.send_replace(pod);
         }
+    }
+}
+
+// === impl Error ===
+
+impl Error {
+    /// Whether an init that cannot run in its container would look like this.
+    pub(super) fn is_of_init(&self) -> bool {
+        // Codes that runtimes and kernel give for a program that cannot be started.
+        matches!(self, Self::Ended { code: 126..=128, .. } | Self::Mute { .. })
     }
 }
 
@@ -218,9 +232,12 @@ impl News {
                         }
                         _ => None,
                     });
-                    timeout_at(until, gone).await.unwrap_or_else(|_| Error::TimedOut {
-                        delay: Box::new(Delay::new(planned, MUTE, "")),
-                        seconds: waited.as_secs(),
+                    let patience = MUTE.min(waited / 2);
+                    let mute_at = until.min(Instant::now() + patience);
+                    timeout_at(mute_at, gone).await.unwrap_or_else(|_| Error::Mute {
+                        image: planned.image.clone(),
+                        name: planned.name().to_owned(),
+                        seconds: patience.as_secs(),
                     })
                 }
                 Err(error) => error,

@@ -30,6 +30,16 @@ impl Outcome {
         Self { code: exit.end.exit_code(), sentence: sentence(exit), cancelled: exit.cancelled }
     }
 
+    /// Of a process that `exec` ran.
+    pub(super) fn of_exec(code: u8, cancelled: bool) -> Self {
+        let sentence = match (code, cancelled) {
+            (_, true) => Some("the step was cancelled".to_owned()),
+            (0, false) => None,
+            (code, false) => Some(failed(code)),
+        };
+        Self { code, sentence, cancelled }
+    }
+
     /// Of a container, by the kubelet's word.
     pub(super) fn of_code(code: i32, reason: &str, message: &str) -> Self {
         // A code over 255 cannot be passed on, and must not become a success.
@@ -63,10 +73,14 @@ fn sentence(exit: &Exit) -> Option<String> {
             "a process of the step was killed for want of memory, and the step ended with exit code {code}"
         )),
         End::Signal(number) => Some(format!("the step was ended by signal {number}")),
-        End::Code(code) => Some(format!(
-            "the step failed: its command ended with exit code {code} (what the runner says below about a container implementation and its administrator is its way to say this)"
-        )),
+        End::Code(code) => Some(failed(code)),
     }
+}
+
+fn failed(code: u8) -> String {
+    format!(
+        "the step failed: its command ended with exit code {code} (what the runner says below about a container implementation and its administrator is its way to say this)"
+    )
 }
 
 /// Leaves out what no process can be given, and says so.

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::api::Api;
 use super::call::{Call, Error};
+use super::fallback::{self, Kept};
 use super::launch::{self, News};
 use super::names::Names;
 use super::pod_view::PodView;
@@ -20,7 +21,7 @@ use super::socket::Line;
 use super::spec::{Common, Planned, Role};
 use super::state::{Host, Job, Service, State};
 use super::template::Template;
-use super::{cleanup, enforced, journal, workspace};
+use super::{cleanup, enforced, journal, orphans, workspace};
 use crate::contract::{Forward, HostEntry, Record, Request, Token, Welcome};
 
 /// Where every container of a pod finds every other.
@@ -30,6 +31,14 @@ const LOOPBACK: &str = "127.0.0.1";
 struct Plan {
     job: Option<Planned>,
     services: Vec<Planned>,
+}
+
+/// The job container.
+enum Made {
+    /// Its init answers.
+    Ready(Welcome),
+    /// It has none.
+    Kept(Kept),
 }
 
 /// Prepares a job.
@@ -46,17 +55,34 @@ pub(super) async fn run(call: &Call<'_>, asked: &PrepareJob) -> Result<Response,
     let token = super::call::new_token()?;
     let plan = Plan::new(call, asked, &template, &view, &token)?;
     plan.warn(call, &view);
-    let state = plan.state(token.clone());
+    let mut state = plan.state(token.clone());
+    orphans::keep(call, &token);
     let made = match start(call, &api, &plan, &view, &token).await {
         Ok(made) => made,
         Err(error) => {
             // The runner keeps no state of a call that failed: nobody could do this later.
             cleanup::run(call, Some(&state)).await;
+            orphans::forget(call.settings);
             return Err(error);
         }
     };
+    if let (Some(job), Some(Made::Kept(kept))) = (&mut state.job, &made) {
+        job.container.clone_from(&kept.container);
+        job.by_exec = true;
+    }
     call.console.debug(&format!("containers ready after {} ms", began.elapsed().as_millis()));
-    Ok(plan.response(state, made.as_ref().map(|(_, welcome)| welcome)))
+    Ok(plan.response(state, made.as_ref().map(Made::is_alpine)))
+}
+
+// === impl Made ===
+
+impl Made {
+    fn is_alpine(&self) -> bool {
+        match self {
+            Self::Ready(welcome) => welcome.alpine,
+            Self::Kept(kept) => kept.is_alpine,
+        }
+    }
 }
 
 // === impl Plan ===
@@ -128,6 +154,15 @@ impl Plan {
         services.into_iter().chain(added).collect()
     }
 
+    /// Ports that are not the containers' own.
+    fn forwards(&self) -> impl Iterator<Item = Forward> {
+        let ports = self.all().flat_map(|planned| &planned.ports);
+        ports.filter(|port| port.is_remapped()).map(|port| Forward {
+            listen: format!("0.0.0.0:{}", port.host),
+            to: format!("{LOOPBACK}:{}", port.container),
+        })
+    }
+
     fn state(&self, token: Token) -> State {
         let mut state = State::new(token);
         state.job = self.job.as_ref().map(|job| Job {
@@ -135,6 +170,7 @@ impl Plan {
             env: job.env.iter().cloned().collect(),
             user: job.user.clone(),
             working_directory: job.cwd.clone(),
+            by_exec: false,
         });
         state.services = self
             .services
@@ -150,7 +186,8 @@ impl Plan {
         state
     }
 
-    fn response(&self, state: State, job: Option<&Welcome>) -> Response {
+    fn response(&self, state: State, is_alpine: Option<bool>) -> Response {
+        let job = state.job.as_ref().map(|job| job.container.clone());
         let shown = |planned: &Planned| Shown {
             id: planned.name().to_owned(),
             network: "pod".to_owned(),
@@ -158,9 +195,13 @@ impl Plan {
         };
         Response {
             state: Some(state),
-            is_alpine: job.map(|welcome| welcome.alpine),
+            is_alpine,
             context: Some(Context {
-                container: self.job.as_ref().map(shown),
+                container: self
+                    .job
+                    .as_ref()
+                    .map(shown)
+                    .map(|shown| Shown { id: job.unwrap_or(shown.id), ..shown }),
                 services: self.services.iter().map(shown).collect(),
             }),
         }
@@ -174,7 +215,7 @@ async fn start(
     plan: &Plan,
     view: &PodView,
     token: &Token,
-) -> Result<Option<(Line, Welcome)>, Error> {
+) -> Result<Option<Made>, Error> {
     let all: Vec<&Planned> = plan.all().collect();
     if all.is_empty() {
         return Ok(None);
@@ -201,15 +242,27 @@ async fn start(
             let waited = (until, call.settings.timeout);
             let mut news = News::new(&sender);
             let volume = &call.settings.volume;
-            let (mut line, welcome) = news.ready(job, volume, token, waited, call.console).await?;
-            furnish(call, plan, job, &mut line).await?;
+            let made = match news.ready(job, volume, token, waited, call.console).await {
+                Ok((mut line, welcome)) => {
+                    furnish(call, plan, job, &mut line).await?;
+                    Made::Ready(welcome)
+                }
+                Err(error) if error.is_of_init() => {
+                    if plan.forwards().next().is_some() {
+                        return Err(Error::RemapWithoutInit(job.image.clone()));
+                    }
+                    let hosts = plan.hosts();
+                    Made::Kept(fallback::launch(call, api, job, &hosts, &sender, &error).await?)
+                }
+                Err(error) => return Err(error.into()),
+            };
             call.record(&Record::HookLaunched {
                 at_ns: asked_ns,
                 container: job.name().to_owned(),
                 image: Record::text(&job.image),
                 running_at_ns: Some(journal::now_ns()),
             });
-            Ok::<_, Error>(Some((line, welcome)))
+            Ok::<_, Error>(Some(made))
         };
         futures_util::future::try_join(job, services).await.map(|(job, _)| job)
     };
@@ -239,15 +292,7 @@ async fn furnish(
             "services can be reached at localhost, but not by name: {error}; ephemon-init needs to be root to write /etc/hosts"
         ));
     }
-    let forwards: Vec<Forward> = plan
-        .all()
-        .flat_map(|planned| &planned.ports)
-        .filter(|port| port.is_remapped())
-        .map(|port| Forward {
-            listen: format!("0.0.0.0:{}", port.host),
-            to: format!("{LOOPBACK}:{}", port.container),
-        })
-        .collect();
+    let forwards: Vec<Forward> = plan.forwards().collect();
     if !forwards.is_empty() {
         call.ask(line, job.name(), &Request::Forward(forwards)).await?;
     }

@@ -11,7 +11,7 @@ use super::request::ScriptStep;
 use super::socket::Line;
 use super::state::State;
 use super::step::{self, Signals};
-use super::{demise, secrets, words, workspace};
+use super::{demise, fallback, secrets, words, workspace};
 use crate::contract::{Command, Request, Run, StepKind};
 
 /// Runs a step.
@@ -24,6 +24,9 @@ pub(super) async fn run(
     let state = state.ok_or(Error::NotPrepared)?;
     let job = state.job.as_ref().ok_or(Error::NotPrepared)?;
     workspace::open_to_all(call.settings);
+    if job.by_exec {
+        return fallback::script_step(call, asked, state, job, signals).await;
+    }
     let path = call.settings.volume.socket(&job.container);
     let gone = |source| Error::JobGone { name: job.container.clone(), source };
     let connect = Line::open(&path, &state.token.0);

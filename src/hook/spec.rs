@@ -45,7 +45,7 @@ pub(super) struct Common<'a> {
 }
 
 /// One container, ready to be asked for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Planned {
     pub(super) role: Role,
     pub(super) spec: EphemeralContainer,
@@ -295,7 +295,8 @@ impl Planned {
         env
     }
 
-    fn env_by_secret(&mut self, common: &Common<'_>) -> Option<EnvFromSource> {
+    /// Plans a Secret for the environment, and where the container finds it.
+    pub(super) fn env_by_secret(&mut self, common: &Common<'_>) -> Option<EnvFromSource> {
         self.env.retain(|(name, _)| {
             let fits = !name.is_empty()
                 && name.len() <= 253

@@ -39,6 +39,9 @@ pub(super) struct Job {
     pub(super) user: Option<String>,
     #[serde(default)]
     pub(super) working_directory: Option<String>,
+    /// Whether steps go through the API server, for want of an init.
+    #[serde(default)]
+    pub(super) by_exec: bool,
 }
 
 /// A service container.
@@ -135,6 +138,7 @@ mod tests {
             env: [("A".to_owned(), "ü\n\"".to_owned())].into(),
             user: Some("node".into()),
             working_directory: None,
+            by_exec: false,
         });
         state.hosts.push(Host { address: "127.0.0.1".into(), names: vec!["redis".into()] });
         let json = serde_json::to_value(&state).unwrap();
@@ -146,7 +150,13 @@ mod tests {
         let token = Token::from_random([0xab; 32]);
         let mut state = State::new(token.clone());
         let env = [("PASSWORD".to_owned(), "hunter2".to_owned())].into();
-        state.job = Some(Job { container: "job".into(), env, user: None, working_directory: None });
+        state.job = Some(Job {
+            container: "job".into(),
+            env,
+            user: None,
+            working_directory: None,
+            by_exec: false,
+        });
         let shown = format!("{state:?}");
         assert!(!shown.contains("hunter2") && !shown.contains(token.expose()), "{shown}");
     }

@@ -18,7 +18,7 @@ const KILL_AFTER_INTERRUPT: Duration = Duration::from_millis(8_500);
 /// After SIGTERM.
 const KILL_AFTER_TERMINATE: Duration = Duration::from_millis(1_200);
 /// From the kill to the word that it is over.
-const LAST_WORD: Duration = Duration::from_millis(700);
+pub(super) const LAST_WORD: Duration = Duration::from_millis(700);
 
 /// Requests to stop, from the runner.
 #[derive(Debug)]
@@ -88,10 +88,7 @@ pub(super) async fn run(
                 _ => return Err(socket::Error::Unexpected.into()),
             },
             signal = signals.next() => {
-                let kill_after = match signal {
-                    Signal::Interrupt => KILL_AFTER_INTERRUPT,
-                    _ => KILL_AFTER_TERMINATE,
-                };
+                let kill_after = kill_after(signal);
                 let deadline = Instant::now() + kill_after + LAST_WORD;
                 let deadline = give_up.map_or(deadline, |earlier| earlier.min(deadline));
                 asked = Some((signal, deadline));
@@ -106,10 +103,19 @@ pub(super) async fn run(
     }
 }
 
-async fn at(moment: Option<Instant>) {
+/// At a moment, or never.
+pub(super) async fn at(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,
         None => std::future::pending().await,
+    }
+}
+
+/// From a signal to SIGKILL.
+pub(super) fn kill_after(signal: Signal) -> Duration {
+    match signal {
+        Signal::Interrupt => KILL_AFTER_INTERRUPT,
+        _ => KILL_AFTER_TERMINATE,
     }
 }
 

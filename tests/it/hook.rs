@@ -1,9 +1,13 @@
 //! The hook as the runner calls it: the real programs, the recorded API server's behaviour, and
 //! containers in mount namespaces.
 
+mod fallback;
+mod outages;
 mod pod;
 mod policies;
 mod rig;
+mod services;
+mod steps;
 mod traces;
 
 use std::fs;
@@ -18,7 +22,6 @@ use rig::Rig;
 #[tokio::test]
 async fn a_whole_job_is_played() {
     let Some(rig) = Rig::start().await else { return };
-    fs::write(rig.path("summary"), "").unwrap();
     let args = json!({
         "container": {
             "image": "init", "environmentVariables": {"FROM_JOB": "of the job", "HOME": "/github/home"},
@@ -106,9 +109,8 @@ async fn a_killed_hook_takes_its_step_with_it_and_the_job_goes_on() {
     assert_eq!(step.finish().await.code, 137);
     let pid = fs::read_to_string(rig.path("_work/pid")).unwrap();
     let gone = async {
-        while fs::read_to_string(format!("/proc/{}/cmdline", pid.trim()))
-            .is_ok_and(|line| line.contains("sleep"))
-        {
+        let command = rig.pod.process("job", &pid).join("cmdline");
+        while fs::read_to_string(&command).is_ok_and(|line| line.contains("sleep")) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
@@ -201,6 +203,11 @@ async fn what_makes_no_sense_is_one_sentence_without_a_secret() {
     );
     let called = rig.call("dance", &json!("hunter2"), &Value::Null).await;
     assert!(called.code == 1 && !called.stdout.contains("hunter2"), "{called:?}");
+}
+
+/// What `seq 1 LAST` prints.
+fn numbers(last: u32) -> String {
+    (1..=last).fold(String::new(), |text, number| text + &number.to_string() + "\n")
 }
 
 async fn wait_for(path: &std::path::Path) {

@@ -61,6 +61,9 @@ impl Error {
 fn refusal(verb: &str, code: u16, pod: &str, namespace: &str, message: &str) -> String {
     let advice = match code {
         401 => "; the runner's service account token is not valid",
+        403 if verb.ends_with("/exec") => {
+            "; ephemon-init cannot run in this image, and the way around it needs the verbs `get` and `create` of `pods/exec` in the role of the runner's service account"
+        }
         403 => "; give the runner's service account the role that the README shows",
         404 => {
             "; do ACTIONS_RUNNER_POD_NAME and ACTIONS_RUNNER_KUBERNETES_NAMESPACE name the runner's own pod?"

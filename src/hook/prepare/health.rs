@@ -44,8 +44,9 @@ pub(super) async fn healthy(
     if service.has_init {
         let volume = &call.settings.volume;
         let ready = news.ready(service, volume, token, (until, waited), call.console);
-        let (mut line, _) = ready.await?;
+        let (mut line, welcome) = ready.await?;
         if let Some(command) = command {
+            let command = probe(command, welcome.shell);
             return ask(call, service, &mut line, command, until).await;
         }
     } else if command.is_some() {
@@ -85,19 +86,29 @@ pub(super) async fn healthy(
     }
 }
 
+/// As Docker runs it: by the image's shell, the whole line. A step's line is run with `exec` in
+/// front, which would make `a && b` the answer of `a` alone.
+fn probe(command: &str, has_shell: bool) -> Command {
+    if has_shell {
+        Command::Argv(["/bin/sh", "-c", command].map(str::to_owned).to_vec())
+    } else {
+        Command::Line(command.to_owned())
+    }
+}
+
 /// Has init run the health command.
 async fn ask(
     call: &Call<'_>,
     service: &Planned,
     line: &mut Line,
-    command: &str,
+    command: Command,
     until: Instant,
 ) -> Result<(), Error> {
     let health = &service.health;
     let interval = health.interval_ms.unwrap_or(INTERVAL_MS);
     let budget = u32::try_from(budget(service).as_millis()).unwrap_or(u32::MAX);
     let request = Request::Health(Health {
-        probe: Probe::Command(Command::Line(command.to_owned())),
+        probe: Probe::Command(command),
         interval_ms: interval.min(OFTEN_MS),
         timeout_ms: health.timeout_ms.unwrap_or(TIMEOUT_MS),
         // More often than asked for, but not given up any sooner.

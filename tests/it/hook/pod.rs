@@ -1,6 +1,6 @@
-//! The kubelet of the hook's rig: runs each ephemeral container of one pod once, in a root of its
-//! own with the volumes its spec names, and answers for logs and exec. What an image does is in
-//! its name.
+//! The kubelet of the hook's rig: runs each ephemeral container of one pod once, as process 1 of
+//! its own namespaces with the volumes its spec names, and answers for logs and exec. What an
+//! image does is in its name.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -15,12 +15,16 @@ use serde_json::{Value, json};
 pub(super) const POD: &str = "runner-1";
 pub(super) const NAMESPACE: &str = "default";
 
+/// Between two looks.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
+
 /// Builds a container's root and becomes its command. Mounts are `NAME PATH`, a line each; the
 /// user is `UID:GID` or empty.
 const CONTAINER: &str = r#"
 root=$1; pod=$2; mounts=$3; user=$4; options=$5; shift 5
 mount -t tmpfs tmpfs "$root"
-for name in usr etc proc dev sys; do mkdir "$root/$name"; mount --rbind "/$name" "$root/$name"; done
+mkdir "$root/proc"; mount -t proc proc "$root/proc"
+for name in usr etc dev sys; do mkdir "$root/$name"; mount --rbind "/$name" "$root/$name"; done
 for name in bin sbin lib lib64; do [ ! -L "/$name" ] || cp -P "/$name" "$root/$name"; done
 mkdir -m 1777 "$root/tmp"
 printf '%s\n' "$mounts" | while read -r name path; do
@@ -47,8 +51,10 @@ pub(super) struct Pod {
 struct Container {
     name: String,
     status: Value,
-    /// Of its first process, while it runs.
+    /// Of its first process by this machine's count, while it runs.
     pid: Option<u32>,
+    /// Of the process that made its namespaces, and takes them along.
+    maker: Option<u32>,
     env: Vec<(String, String)>,
 }
 
@@ -93,10 +99,16 @@ impl Pod {
         containers.iter().find(|known| known.name == container)?.pid
     }
 
-    /// Ends every container's first process.
+    /// A process of a container by the container's own count, as its `/proc` shows it.
+    pub(super) fn process(&self, container: &str, pid: &str) -> PathBuf {
+        let first = self.pid(container).unwrap();
+        PathBuf::from(format!("/proc/{first}/root/proc/{}", pid.trim()))
+    }
+
+    /// Ends every container with all its processes.
     pub(super) fn kill(&self) {
         for container in self.containers.lock().unwrap().iter() {
-            if let Some(pid) = container.pid.and_then(|pid| i32::try_from(pid).ok()) {
+            if let Some(pid) = container.maker.and_then(|pid| i32::try_from(pid).ok()) {
                 let pid = rustix::process::Pid::from_raw(pid).unwrap();
                 // It may have ended.
                 rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
@@ -114,6 +126,22 @@ impl Pod {
     }
 
     fn begin(self: &Arc<Self>, container: &Value) {
+        let creating = json!({"waiting": {"reason": "ContainerCreating"}});
+        self.publish(container["name"].as_str().unwrap(), &creating, None, Vec::new());
+        let (pod, container) = (Arc::clone(self), container.clone());
+        std::thread::spawn(move || {
+            let late = container["image"].as_str().unwrap().starts_with("late");
+            while late && !pod.directory.join("late").exists() {
+                if !pod.directory.exists() {
+                    return;
+                }
+                std::thread::sleep(PAUSE);
+            }
+            pod.start(&container);
+        });
+    }
+
+    fn start(self: &Arc<Self>, container: &Value) {
         let name = container["name"].as_str().unwrap();
         let image = container["image"].as_str().unwrap().split(':').next().unwrap();
         let waiting = |reason: &str, message: &str| json!({"waiting": {"reason": reason, "message": message}});
@@ -149,7 +177,7 @@ impl Pod {
         }
         command.extend(words(container, "args"));
         let options = if image == "noexec" { "noexec" } else { "" };
-        let mut child = self.process(container, name, options, &command, &env).spawn().unwrap();
+        let mut child = self.command(container, name, options, &command, &env).spawn().unwrap();
         let log = Arc::new(Mutex::new(fs::File::create(self.log_path(name)).unwrap()));
         let pipes: [(&str, Box<dyn Read + Send>); 2] = [
             ("stdout", Box::new(child.stdout.take().unwrap())),
@@ -159,20 +187,29 @@ impl Pod {
             let log = Arc::clone(&log);
             std::thread::spawn(move || copy(stream, pipe, &log))
         });
+        let root = self.root(name);
+        let first = loop {
+            let first = first_process(child.id(), &root);
+            if first.is_some() || child.try_wait().unwrap().is_some() {
+                break first;
+            }
+            std::thread::sleep(PAUSE);
+        };
         let state = json!({"running": {"startedAt": "2026-01-01T00:00:00Z"}});
-        self.publish(name, &state, Some(child.id()), env);
-        let (pod, name) = (Arc::clone(self), name.to_owned());
-        std::thread::spawn(move || {
-            let status = child.wait().unwrap();
-            drop(copies.map(std::thread::JoinHandle::join));
-            let code = status.code().or(status.signal().map(|signal| 128 + signal)).unwrap();
-            let reason = if code == 0 { "Completed" } else { "Error" };
-            let state = json!({"terminated": {"exitCode": code, "reason": reason}});
-            pod.publish(&name, &state, None, Vec::new());
-        });
+        self.publish(name, &state, first.map(|first| (first, child.id())), env);
+        let status = child.wait().unwrap();
+        drop(copies.map(std::thread::JoinHandle::join));
+        let code = status.code().or(status.signal().map(|signal| 128 + signal)).unwrap();
+        let reason = if code == 0 { "Completed" } else { "Error" };
+        let state = json!({"terminated": {"exitCode": code, "reason": reason}});
+        self.publish(name, &state, None, Vec::new());
     }
 
-    fn process(
+    fn root(&self, name: &str) -> PathBuf {
+        self.directory.join("roots").join(name)
+    }
+
+    fn command(
         &self,
         container: &Value,
         name: &str,
@@ -180,7 +217,7 @@ impl Pod {
         command: &[String],
         env: &[(String, String)],
     ) -> Command {
-        let root = self.directory.join("roots").join(name);
+        let root = self.root(name);
         fs::create_dir(&root).unwrap();
         let mounts = container["volumeMounts"].as_array().into_iter().flatten();
         let mounts = mounts.map(|mount| {
@@ -193,7 +230,7 @@ impl Pod {
         let id = |field: &str| container["securityContext"][field].as_i64();
         let user = id("runAsUser").map(|uid| format!("{uid}:{}", id("runAsGroup").unwrap_or(0)));
         let mut process = Command::new("unshare");
-        process.args(["-m", "sh", "-euc", CONTAINER, "sh"]);
+        process.args(["-mpf", "--kill-child", "sh", "-euc", CONTAINER, "sh"]);
         process.arg(root).arg(&self.directory).arg(mounts.collect::<String>());
         process.arg(user.unwrap_or_default()).arg(options).args(command);
         process.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").envs(env.iter().cloned());
@@ -217,13 +254,20 @@ impl Pod {
         Ok(env)
     }
 
-    fn publish(&self, name: &str, state: &Value, pid: Option<u32>, env: Vec<(String, String)>) {
+    fn publish(
+        &self,
+        name: &str,
+        state: &Value,
+        pids: Option<(u32, u32)>,
+        env: Vec<(String, String)>,
+    ) {
+        let (pid, maker) = pids.unzip();
         let status = json!({
             "name": name, "image": "", "imageID": "", "ready": false, "restartCount": 0,
             "state": state, "containerID": format!("containerd://{name}"),
         });
         let mut all = self.containers.lock().unwrap();
-        let container = Container { name: name.to_owned(), status, pid, env };
+        let container = Container { name: name.to_owned(), status, pid, maker, env };
         match all.iter_mut().find(|known| known.name == name) {
             Some(old) => *old = container,
             None => all.push(container),
@@ -231,6 +275,7 @@ impl Pod {
         let statuses: Vec<&Value> = all.iter().map(|known| &known.status).collect();
         let key = (NAMESPACE.to_owned(), POD.to_owned());
         let status = json!({"phase": "Running", "ephemeralContainerStatuses": statuses});
+        // Under the lock, so that the last word is the newest.
         self.store.set_status(&key, status).unwrap();
     }
 }
@@ -254,10 +299,19 @@ impl Runtime for Pod {
         let known = containers.iter().find(|known| known.name == container);
         let (pid, env) = known.and_then(|known| Some((known.pid?, &known.env))).unwrap();
         let mut process = Command::new("nsenter");
-        process.args(["-t", &pid.to_string(), "-m", "-r", "-w", "--"]).args(command);
+        process.args(["-t", &pid.to_string(), "-m", "-p", "-r", "-w", "--"]).args(command);
         process.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").envs(env.iter().cloned());
         Ok(process)
     }
+}
+
+/// The first process of the namespaces that `maker` made, once its root is the container's: before
+/// that it must not be entered.
+fn first_process(maker: u32, root: &Path) -> Option<u32> {
+    let children = fs::read_to_string(format!("/proc/{maker}/task/{maker}/children")).ok()?;
+    let first: u32 = children.split_whitespace().next()?.parse().ok()?;
+    let seen = fs::read_link(format!("/proc/{first}/root")).ok()?;
+    (seen == root).then_some(first)
 }
 
 fn words(container: &Value, field: &str) -> Vec<String> {

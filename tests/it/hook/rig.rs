@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use ephemon::demo::api::{ApiServer, Runtime, Store};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
@@ -43,6 +43,8 @@ pub(super) struct Calling {
     pub(super) child: Child,
     response: PathBuf,
     began: Instant,
+    /// Of its standard output, before its end.
+    read: Vec<u8>,
 }
 
 // === impl Rig ===
@@ -50,10 +52,10 @@ pub(super) struct Calling {
 impl Rig {
     /// None where namespaces cannot be made; says so.
     pub(super) async fn start() -> Option<Self> {
-        let able = std::process::Command::new("unshare").args(["-m", "true"]).output();
+        let able = std::process::Command::new("unshare").args(["-mpf", "true"]).output();
         if !able.is_ok_and(|output| output.status.success()) {
-            assert!(std::env::var_os("CI").is_none(), "CI must be able to make mount namespaces");
-            eprintln!("skipped: no mount namespace can be made here");
+            assert!(std::env::var_os("CI").is_none(), "CI must be able to make namespaces");
+            eprintln!("skipped: no namespaces can be made here");
             return None;
         }
         let directory = tempfile::tempdir().unwrap();
@@ -67,6 +69,11 @@ impl Rig {
         }
         // Users of containers must get there.
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::create_dir(at("runner-tmp")).unwrap();
+        for name in ["_work", "_work/_temp", "_work/r", "_work/r/r", "github"] {
+            fs::set_permissions(at(name), fs::Permissions::from_mode(0o777)).unwrap();
+        }
+        fs::write(at("summary"), "").unwrap();
         fs::write(at("hosts"), "127.0.0.1 localhost\n").unwrap();
         for (program, name) in [
             (env!("CARGO_BIN_EXE_ephemon-init"), "ephemon-init"),
@@ -111,6 +118,22 @@ impl Rig {
         self.env.push((name.to_owned(), value.to_owned()));
     }
 
+    /// The runner's own directory for temporary files.
+    pub(super) fn runner_tmp(&self) -> PathBuf {
+        self.path("runner-tmp")
+    }
+
+    /// Waits for a container's end.
+    pub(super) async fn until_ended(&self, container: &str) {
+        let ended = async {
+            while !self.pod.ended().iter().any(|(name, _)| name == container) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let patience = Duration::from_mins(1);
+        tokio::time::timeout(patience, ended).await.unwrap_or_else(|_| panic!("{container} lives"));
+    }
+
     /// Starts a call.
     pub(super) async fn begin(&self, command: &str, args: &Value, state: &Value) -> Calling {
         let response = self.path(&format!("_work/_temp/{}.json", fastrand::u64(..)));
@@ -123,6 +146,7 @@ impl Rig {
         let mut child = Command::new(env!("CARGO_BIN_EXE_ephemon-hook"))
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
+            .env("TMPDIR", self.runner_tmp())
             .env("KUBECONFIG", self.path("kubeconfig"))
             .env("ACTIONS_RUNNER_POD_NAME", POD)
             .env("ACTIONS_RUNNER_PREPARE_JOB_TIMEOUT_SECONDS", "5")
@@ -144,7 +168,7 @@ impl Rig {
         let mut stdin = child.stdin.take().unwrap();
         // A hook that was killed reads no more.
         drop(stdin.write_all(format!("{request}\n").as_bytes()).await);
-        Calling { child, response, began }
+        Calling { child, response, began, read: Vec::new() }
     }
 
     /// A call from beginning to end.
@@ -188,13 +212,27 @@ impl Calling {
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
-    pub(super) async fn finish(self) -> Called {
+    /// Reads standard output until it has this text.
+    pub(super) async fn read_until(&mut self, text: &str) {
+        let stdout = self.child.stdout.as_mut().unwrap();
+        let reading = async {
+            while !String::from_utf8_lossy(&self.read).contains(text) {
+                let count = stdout.read_buf(&mut self.read).await.unwrap();
+                assert!(count > 0, "no {text:?} in {:?}", String::from_utf8_lossy(&self.read));
+            }
+        };
+        tokio::time::timeout(Duration::from_mins(1), reading).await.expect("the text comes");
+    }
+
+    pub(super) async fn finish(mut self) -> Called {
+        let mut stdout = std::mem::take(&mut self.read);
         let output = self.child.wait_with_output();
         let output = tokio::time::timeout(Duration::from_mins(2), output).await.unwrap().unwrap();
         let status = output.status;
+        stdout.extend_from_slice(&output.stdout);
         Called {
             code: status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
+            stdout: String::from_utf8(stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
             response: fs::read_to_string(self.response).unwrap(),
             took: self.began.elapsed(),

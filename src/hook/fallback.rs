@@ -1,0 +1,134 @@
+//! Where `ephemon-init` cannot run (an image of another architecture, a volume that is mounted
+//! `noexec`): the same container once more, kept alive by its own shell, and steps by `exec`.
+//! An ephemeral container cannot be changed, so the first one stays where it is, dead.
+
+use std::collections::BTreeMap;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use k8s_openapi::api::core::v1::Pod;
+
+use super::api::Api;
+use super::call::{Call, Error};
+use super::exec::{self, Step};
+use super::launch::News;
+use super::names::Names;
+use super::outcome::{self, Outcome};
+use super::pod_view::PodView;
+use super::request::ScriptStep;
+use super::spec::Planned;
+use super::state::{Host, Job, State};
+use super::step::Signals;
+use super::{launch, words, workspace};
+use crate::contract::env;
+
+/// Keeps a container alive until it is told to end: `tail -f /dev/null` as process 1 would not
+/// hear SIGTERM, and hold the pod up for its whole grace period.
+const KEEP_ALIVE: &str = "trap 'exit 0' TERM INT; while :; do sleep 86400 & wait $!; done";
+
+/// What became of a job container without an init.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Kept {
+    pub(super) container: String,
+    pub(super) is_alpine: bool,
+}
+
+/// Starts the job container anew, without its init, and says so.
+pub(super) async fn launch(
+    call: &Call<'_>,
+    api: &Api,
+    job: &Planned,
+    hosts: &[Host],
+    sender: &watch::Sender<Pod>,
+    cause: &launch::Error,
+) -> Result<Kept, Error> {
+    if let Some(user) = &job.user {
+        let (image, user) = (job.image.clone(), user.clone());
+        return Err(super::spec::Error::UserByName { image, user }.into());
+    }
+    call.console.notice(&format!(
+        "ephemon-init does not run in {}; its steps go through the API server instead, slower and without resource figures ({cause})",
+        job.image
+    ));
+    let mut names = Names::new(PodView::of(&sender.borrow()).containers);
+    let mut plain = job.without_init(names.take("job"));
+    plain.spec.command = Some(["sh", "-c", KEEP_ALIVE].map(str::to_owned).to_vec());
+    let pod = api.add(&[&plain.spec]).await?;
+    sender.send_replace(pod);
+    let mut news = News::new(sender);
+    let until = Instant::now() + call.settings.timeout;
+    news.running(&plain, until, call.settings.timeout, call.console).await?;
+    let links = workspace::links(call.settings).into_iter().chain(job.links.iter().cloned());
+    let links: Vec<(String, String)> = links.map(|link| (link.path, link.target)).collect();
+    let said = exec::ask(api, plain.name(), &exec::setup(&links, &lines(hosts))).await?;
+    Ok(Kept { container: plain.name().to_owned(), is_alpine: said.trim() == "alpine" })
+}
+
+/// `run_script_step` in such a container.
+pub(super) async fn script_step(
+    call: &Call<'_>,
+    asked: &ScriptStep,
+    state: &State,
+    job: &Job,
+    signals: &mut Signals,
+) -> Result<Outcome, Error> {
+    let api = Api::new(call.settings).await?;
+    let mut env: BTreeMap<String, String> = job.env.clone();
+    env.extend(asked.env());
+    let (env, _) = call.in_trace(outcome::passable(call.console, env));
+    if !state.hosts.is_empty() {
+        // The kubelet has written the file anew at every start of a container since.
+        let hosts = exec::setup(&[], &lines(&state.hosts));
+        if let Err(error) = exec::ask(&api, &job.container, &hosts).await {
+            call.console.debug(&format!("names of services cannot be written: {error}"));
+        }
+    }
+    let line = words::join(Some(&asked.entry_point), &asked.entry_point_args);
+    let cwd = asked.working_directory.as_deref().or(job.working_directory.as_deref());
+    let step = Step {
+        mark: format!("{:016x}", fastrand::u64(..)),
+        env: &env,
+        prepend_path: &asked.prepend_path,
+        cwd,
+        line: &line,
+    };
+    let (code, cancelled) = exec::run(call, &api, &job.container, &step, signals).await?;
+    Ok(Outcome::of_exec(code, cancelled))
+}
+
+/// Ends such a container.
+pub(super) async fn stop(call: &Call<'_>, container: &str) {
+    let ended = match Api::new(call.settings).await {
+        // The shell that keeps it alive hears SIGTERM; the answer may die with it.
+        Ok(api) => exec::ask(&api, container, "kill -TERM 1\n").await.map(drop),
+        Err(error) => Err(error.into()),
+    };
+    if let Err(error) = ended {
+        call.console.debug(&format!("container {container} may be left to the end: {error}"));
+    }
+}
+
+fn lines(hosts: &[Host]) -> Vec<(String, String)> {
+    hosts.iter().map(|host| (host.address.clone(), host.names.join(" "))).collect()
+}
+
+// === impl Planned ===
+
+impl Planned {
+    /// The same container by another name and without what init needs.
+    pub(super) fn without_init(&self, name: String) -> Self {
+        let mut plain = self.clone();
+        plain.has_init = false;
+        plain.spec.name = name;
+        let inits = [env::TOKEN_SHA256, env::PEER_UID];
+        if let Some(variables) = &mut plain.spec.env {
+            variables.retain(|variable| !inits.contains(&variable.name.as_str()));
+            for variable in variables.iter_mut().filter(|variable| variable.name == env::CONTAINER)
+            {
+                variable.value = Some(plain.spec.name.clone());
+            }
+        }
+        plain
+    }
+}

@@ -1,0 +1,129 @@
+//! Images in which init cannot run: the job goes on by `exec`, and says so.
+
+use std::fs;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::rig::{Called, Rig};
+use super::wait_for;
+
+fn job(image: &str) -> Value {
+    json!({"container": {
+        "image": image, "workingDirectory": "/__w/r/r",
+        "environmentVariables": {"FROM_JOB": "of the job", "INPUT_NODE-VERSION": "20"},
+    }})
+}
+
+async fn prepared(rig: &Rig, image: &str) -> (Called, Value) {
+    let called = rig.call("prepare_job", &job(image), &Value::Null).await;
+    assert_eq!(called.code, 0, "{called:?}");
+    let state = called.json()["state"].clone();
+    (called, state)
+}
+
+/// Puts somebody between hook and API server, who cuts every connection when aborted.
+async fn between(rig: &Rig) -> JoinHandle<()> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = rig.api.url().strip_prefix("http://").unwrap().to_owned();
+    let kubeconfig = fs::read_to_string(rig.path("kubeconfig")).unwrap();
+    let here = listener.local_addr().unwrap().to_string();
+    fs::write(rig.path("kubeconfig"), kubeconfig.replace(&server, &here)).unwrap();
+    tokio::spawn(async move {
+        let mut connections = JoinSet::new();
+        while let Ok((mut hook, _)) = listener.accept().await {
+            let mut api = TcpStream::connect(&server).await.unwrap();
+            connections.spawn(async move {
+                drop(tokio::io::copy_bidirectional(&mut hook, &mut api).await);
+            });
+        }
+    })
+}
+
+#[tokio::test]
+async fn a_job_goes_on_by_exec_where_init_cannot_run() {
+    let Some(mut rig) = Rig::start().await else { return };
+    rig.set("ACTIONS_RUNNER_PREPARE_JOB_TIMEOUT_SECONDS", "10");
+    for (image, container) in [("foreign", "job-2"), ("noexec", "job-4"), ("mute", "job-6")] {
+        let (called, state) = prepared(&rig, image).await;
+        let notices = called.stdout.lines().filter(|line| line.starts_with("::notice::")).count();
+        assert_eq!(notices, 1, "{called:?}");
+        assert_eq!(called.json()["isAlpine"], json!(false));
+        assert_eq!(called.json()["context"]["container"]["id"], json!(container));
+        let script = "echo \"$FROM_JOB, $A\"; pwd; env | grep NODE; cat | wc -c; echo error >&2; echo made > /github/workspace/made; exit 42";
+        let step = rig.call("run_script_step", &rig.script(script), &state).await;
+        assert_eq!((step.code, step.stderr.as_str()), (42, "error\n"), "{image}: {step:?}");
+        let (said, error) = step.stdout.split_at(step.stdout.find("::error::").unwrap());
+        assert_eq!(said, "of the job, from the step\n/__w/r/r\nINPUT_NODE-VERSION=20\n0\n");
+        assert!(error.contains("exit code 42"), "{error}");
+        assert_eq!(fs::read_to_string(rig.path("_work/r/r/made")).unwrap(), "made\n");
+        let cleaned = rig.call("cleanup_job", &json!({}), &state).await;
+        assert_eq!(cleaned.code, 0, "{cleaned:?}");
+        rig.until_ended(container).await;
+    }
+    let seen = rig.spec();
+    assert!(!seen.contains("hunter2") && !seen.contains("of the job"), "{seen}");
+}
+
+#[tokio::test]
+async fn a_step_by_exec_can_be_cancelled_and_leaves_nothing() {
+    let Some(rig) = Rig::start().await else { return };
+    let (_, state) = prepared(&rig, "foreign").await;
+    let script = "trap 'echo tidied; exit 5' INT; (trap '' INT; exec sleep 1000) & echo $! > /__w/left; while :; do sleep 0.05; done";
+    let step = rig.begin("run_script_step", &rig.script(script), &state).await;
+    wait_for(&rig.path("_work/left")).await;
+    step.signal(Signal::INT);
+    let called = step.finish().await;
+    assert!(called.stdout.contains("tidied"), "{called:?}");
+    assert!(called.code == 5 && called.stdout.contains("cancelled"), "{called:?}");
+    let left = fs::read_to_string(rig.path("_work/left")).unwrap();
+    let gone = async {
+        let command = rig.pod.process("job-2", &left).join("cmdline");
+        while fs::read_to_string(&command).is_ok_and(|line| line.contains("sleep")) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), gone).await.expect("nothing is left");
+}
+
+#[tokio::test]
+async fn a_connection_that_closes_without_a_status_is_no_success() {
+    let Some(rig) = Rig::start().await else { return };
+    let (_, state) = prepared(&rig, "foreign").await;
+    let between = between(&rig).await;
+    let script = "echo on > /__w/on; sleep 2; exit 0";
+    let step = rig.begin("run_script_step", &rig.script(script), &state).await;
+    wait_for(&rig.path("_work/on")).await;
+    between.abort();
+    let called = step.finish().await;
+    assert!(called.code == 1 && called.stdout.contains("closed before"), "{called:?}");
+}
+
+#[tokio::test]
+async fn a_role_without_exec_is_said_with_what_to_add() {
+    let Some(rig) = Rig::start().await else { return };
+    let rule = |resources: &str, verbs: &[&str]| json!({"apiGroups": [""], "resources": [resources], "verbs": verbs});
+    let rules = vec![rule("pods", &["get", "watch"]), rule("pods/ephemeralcontainers", &["patch"])];
+    rig.api.access().set("runner", Some(rules));
+    let called = rig.call("prepare_job", &job("foreign"), &Value::Null).await;
+    assert_eq!(called.code, 1, "{called:?}");
+    assert!(called.stdout.contains("pods/exec") && called.stdout.contains("role"), "{called:?}");
+}
+
+#[tokio::test]
+async fn a_container_step_runs_by_itself_where_init_cannot() {
+    let Some(rig) = Rig::start().await else { return };
+    let state = rig.prepared().await;
+    let step = json!({
+        "image": "foreign", "entryPoint": "sh", "entryPointArgs": ["-c", "\"echo", "$INPUT_X;", "exit", "7\""],
+        "environmentVariables": {"INPUT_X": "by hand"}, "workingDirectory": "/github/workspace",
+    });
+    let step = rig.call("run_container_step", &step, &state).await;
+    assert!(step.code == 7 && step.stdout.contains("by hand\n"), "{step:?}");
+    assert!(step.stdout.contains("::notice::"), "{step:?}");
+    assert!(!rig.spec().contains("by hand"));
+    assert!(rig.api.store().secrets().names().is_empty());
+}

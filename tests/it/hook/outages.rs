@@ -1,0 +1,115 @@
+//! The API server's bad days: throttling, outages at every call, watches that break.
+
+use std::fs;
+use std::time::Duration;
+
+use ephemon::demo::api::{Answer, Fault, Rule};
+use serde_json::{Value, json};
+
+use super::rig::Rig;
+
+/// Everything a job asks of the API server.
+const ASKED: [&str; 6] = [
+    "get pods",
+    "watch pods",
+    "patch pods/ephemeralcontainers",
+    "create secrets",
+    "delete secrets",
+    "get pods/log",
+];
+
+/// A job with a service and a container step, both by their own entrypoints.
+async fn play(rig: &Rig) {
+    let env = json!({"KEY": "value"});
+    let service = json!({"image": "db", "entryPointArgs": ["echo of the service; exec sleep 1000"], "environmentVariables": env});
+    let args = json!({"container": {"image": "init"}, "services": [service]});
+    let prepared = rig.call("prepare_job", &args, &Value::Null).await;
+    assert_eq!(prepared.code, 0, "{prepared:?}");
+    let state = prepared.json()["state"].clone();
+    let step = json!({"image": "tool", "entryPointArgs": ["echo of the step; exit 5"], "environmentVariables": env});
+    let step = rig.call("run_container_step", &step, &state).await;
+    assert!(step.code == 5 && step.stdout.contains("of the step\n"), "{step:?}");
+    let cleaned = rig.call("cleanup_job", &json!({}), &state).await;
+    assert!(cleaned.code == 0 && cleaned.stdout.contains("of the service\n"), "{cleaned:?}");
+    assert!(rig.api.store().secrets().names().is_empty());
+}
+
+#[tokio::test]
+async fn throttling_and_short_outages_at_every_call_are_waited_out() {
+    let Some(mut rig) = Rig::start().await else { return };
+    rig.set("ACTIONS_RUNNER_PREPARE_JOB_TIMEOUT_SECONDS", "60");
+    for answer in [Answer::Status(429, Some(1)), Answer::Status(503, None), Answer::Closed] {
+        for asked in ASKED {
+            rig.api.faults().add(Rule { asked, times: 1, answer });
+        }
+        play(&rig).await;
+    }
+}
+
+#[tokio::test]
+async fn retry_after_is_heeded() {
+    let Some(mut rig) = Rig::start().await else { return };
+    rig.set("ACTIONS_RUNNER_PREPARE_JOB_TIMEOUT_SECONDS", "60");
+    let answer = Answer::Status(429, Some(2));
+    rig.api.faults().add(Rule { asked: "patch pods/ephemeralcontainers", times: 1, answer });
+    let args = json!({"container": {"image": "init"}});
+    let called = rig.call("prepare_job", &args, &Value::Null).await;
+    assert!(called.code == 0 && called.took >= Duration::from_secs(2), "{called:?}");
+}
+
+/// What was carried out and never answered is asked again, and has the effect of once.
+#[tokio::test]
+async fn answers_that_are_lost_do_no_harm() {
+    let Some(mut rig) = Rig::start().await else { return };
+    rig.set("ACTIONS_RUNNER_PREPARE_JOB_TIMEOUT_SECONDS", "60");
+    for asked in ["patch pods/ephemeralcontainers", "create secrets"] {
+        rig.api.faults().add(Rule { asked, times: 1, answer: Answer::Lost });
+    }
+    play(&rig).await;
+    let spec: Value = serde_json::from_str(&rig.spec()).unwrap();
+    assert_eq!(spec["ephemeralContainers"].as_array().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_watch_that_breaks_expires_or_falls_silent_is_taken_up_again() {
+    let Some(mut rig) = Rig::start().await else { return };
+    rig.set("ACTIONS_RUNNER_PREPARE_JOB_TIMEOUT_SECONDS", "60");
+    let service = json!({"image": "late", "entryPointArgs": ["sleep 1000"]});
+    let args = json!({"container": {"image": "init"}, "services": [service]});
+    let prepare = rig.begin("prepare_job", &args, &Value::Null).await;
+    while rig.pod.pid("job").is_none() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let pause = || tokio::time::sleep(Duration::from_millis(300));
+    rig.api.faults().drop_watches();
+    pause().await;
+    rig.api.faults().expire_watches();
+    pause().await;
+    rig.api.faults().set(Fault::Gone);
+    rig.api.faults().drop_watches();
+    pause().await;
+    rig.api.faults().set(Fault::Refuse(500));
+    rig.api.faults().drop_watches();
+    pause().await;
+    rig.api.faults().set(Fault::None);
+    fs::write(rig.path("late"), "").unwrap();
+    let called = prepare.finish().await;
+    assert_eq!(called.code, 0, "{called:?}");
+}
+
+#[tokio::test]
+async fn a_log_that_breaks_off_is_taken_up_where_it_was() {
+    let Some(mut rig) = Rig::start().await else { return };
+    let state = rig.prepared().await;
+    let script = "seq 1 1000; while ! test -e /__w/go; do sleep 0.02; done; seq 1001 2000";
+    let step = json!({"image": "tool", "entryPointArgs": [script]});
+    let mut call = rig.begin("run_container_step", &step, &state).await;
+    call.read_until("\n1000\n").await;
+    rig.api.stop();
+    fs::write(rig.path("_work/go"), "").unwrap();
+    rig.api.restart().await.unwrap();
+    let step = call.finish().await;
+    assert_eq!(step.code, 0, "{:.300}", step.stdout);
+    let numbers = super::numbers(2000);
+    assert!(step.stdout.ends_with(&numbers), "{:.300}", step.stdout);
+}
