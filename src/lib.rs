@@ -47,6 +47,10 @@
 //!   watch has been taken up again and sets no limit on the wait for an answer.
 //! - Messages of the CRI are declared by hand for the fields used: the published bindings need
 //!   `protoc` to build, which a fresh machine does not have. Hence `tonic` in `discovery::cri`.
+//! - Limits are set when the runtime has started the container's program, not at the cgroup's birth:
+//!   set earlier, small ones keep runc from starting it, and runc's own come last.
+//! - A container that has lived for half a minute is read in full every five seconds only: at 1 Hz a
+//!   kernel file costs several times what it costs in a loop.
 //! - On cgroup v1 the list of processes is opened anew for each look: a kept descriptor shows an
 //!   old list for up to a second.
 

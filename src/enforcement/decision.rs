@@ -7,7 +7,8 @@ use crate::contract::Limits;
 use crate::model::Limit;
 
 /// The least memory a container is limited to: what the runtime's own stage needs to start it, and
-/// Docker's least (`linuxMinMemory` in moby, `daemon/daemon_unix.go`).
+/// Docker's least (`linuxMinMemory` in moby, `daemon/daemon_unix.go`). Version 2 may kill at once what
+/// is limited to so little, since what the runtime used is still charged.
 const LEAST_MEMORY_BYTES: u64 = 6 << 20;
 /// From here on the kernel takes a limit of memory for none.
 const MOST_MEMORY_BYTES: u64 = (1 << 62) - 1;

@@ -143,7 +143,8 @@ fn a_container_that_uses_more_than_its_new_limit_is_waited_for_or_killed() {
     let Some(rig) = Rig::start() else { return };
     rig.pod("r1", &json!({SELECTED: "True"}), &json!({}));
     let ephemon = env!("CARGO_BIN_EXE_ephemon");
-    let hold = format!("exec {ephemon} demo-part workload hold 64 20s + sleep 1000s");
+    let time = if rig.is_v2() { "1000s" } else { "20s" };
+    let hold = format!("exec {ephemon} demo-part workload hold 64 {time} + sleep 1000s");
     rig.add("r1", &[("holder", "memory=16Mi", &hold)]);
     rig.go();
     until(PATIENCE, || (rig.memory("r1", "holder")? > 60 << 20).then_some(()))

@@ -97,12 +97,13 @@ fn limits_hold_after_the_runtime_is_done_and_do_not_keep_it_from_its_work() {
         let container = json!({
             "name": name,
             "image": "job",
-            "env": [{"name": "EPHEMON_LIMITS", "value": "cpus=0.3,memory=6Mi,pids=1"}],
+            "env": [{"name": "EPHEMON_LIMITS", "value": "cpus=0.3,memory=32Mi,pids=1"}],
         });
         let patch = json!({"spec": {"ephemeralContainers": [container]}});
         store.patch_ephemeral(&key, PatchKind::Strategic, &patch).unwrap();
         let started = pod.run(&cri, &Spec::load(&name, "sleep 600000"));
-        assert!(started.runs, "{name} must start under its limits:\n{}", agent.log());
+        let status = cri.container_status(&started.id);
+        assert!(started.runs, "{name} must start under its limits: {status:?}\n{}", agent.log());
         ids.push(started.id);
     }
     results(&agent, "applied", 3.0);
@@ -111,7 +112,7 @@ fn limits_hold_after_the_runtime_is_done_and_do_not_keep_it_from_its_work() {
     let base = Path::new(node.cgroups().base()).join(place.cgroup());
     for id in &ids {
         let found = LimitFiles::at(&hierarchy, &base.join(id)).read().unwrap();
-        assert_eq!(limits(&found), [Some(30_000), Some(6 << 20), Some(1)]);
+        assert_eq!(limits(&found), [Some(30_000), Some(32 << 20), Some(1)]);
     }
     let log = agent.log();
     log.lines().filter(|line| line.contains("limits")).for_each(|line| eprintln!("{line}"));
