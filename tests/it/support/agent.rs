@@ -30,7 +30,8 @@ impl Agent {
     /// Starts `ephemon agent` on a node, without an API server, and waits until it is ready.
     pub(crate) fn start(node: &Node, flags: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ephemon"));
-        Self::launch(command.arg("agent").args(flags), &node.root(), &node.kubepods())
+        command.args(["agent", "--no-api", "--node-name", "it"]).args(flags);
+        Self::launch(&mut command, &node.root(), &node.kubepods())
     }
 
     /// Starts it with an API server, as the node of this name.
