@@ -74,7 +74,7 @@ enum What {
 #[derive(Debug, Clone)]
 enum Check {
     Nothing,
-    /// The first lines of its output.
+    /// Lines of its output; the hook may say a word before them.
     Says(String),
     /// Its output file.
     Outputs(&'static str),
@@ -159,7 +159,7 @@ impl Check {
     fn fault(&self, called: &Called) -> Option<String> {
         match self {
             Self::Nothing => None,
-            Self::Says(text) if without_commands(&called.stdout).starts_with(text) => None,
+            Self::Says(text) if without_commands(&called.stdout).contains(text) => None,
             Self::Says(text) => Some(format!("said {}, not {text:?}", excerpt(&called.stdout))),
             Self::Outputs(text) if called.outputs == *text => None,
             Self::Outputs(text) => Some(format!("output {:?}, not {text:?}", called.outputs)),
