@@ -12,6 +12,7 @@ mod cleanup;
 mod console;
 mod container_step;
 mod context;
+mod demise;
 mod enforced;
 mod exec;
 mod fallback;
@@ -182,6 +183,7 @@ fn code_of(error: &Error) -> u8 {
         Error::Cancelled(signal) | Error::Step(step::Error::TimedOut(signal)) => {
             step::cancelled_code(*signal)
         }
+        Error::Demise { code, .. } => demise::passed(*code),
         Error::Step(step::Error::NotRun(failure)) => failure.code.exit_code(),
         _ => 1,
     }

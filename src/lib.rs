@@ -2,16 +2,18 @@
 //!
 //! # Code map
 //!
-//! The flow is one way: what is there, what it used, what is shown.
+//! The flow is one way: what is there, what it used or may use, what is shown.
 //!
 //! - [`discovery`]: who is on this node. `cgroups` hears of births and deaths in the kernel's tree;
 //!   `api`, `cri` and `logs` bring names; `inventory` weighs what each says.
 //! - [`cgroup`]: the kernel's files, version 1 and 2 side by side: where they are, what they say.
 //! - [`capture`]: one thread that keeps the files open, samples, reads finals, and balances each
 //!   pod's books; what it read is in its `books`.
+//! - [`enforcement`]: sets the limits that the API cannot: the spec's word becomes the kernel's.
 //! - [`metrics`]: one table of families; how long ended series are kept; the two text formats.
 //! - [`agent`]: arguments, wiring, supervision, HTTP.
-//! - [`demo`]: the embedded node: an API stand-in, a kubelet stand-in, a script, a report.
+//! - [`demo`]: the embedded node: an API stand-in, a kubelet stand-in, a runner with a workflow, a
+//!   script, a report.
 //! - [`contract`]: what hook, init and agent must agree on: environment, shared volume, socket
 //!   protocol, journal, limits, ids of traces.
 //! - [`init`]: process 1 of the containers that the hook launches: runs steps, reaps, masks, serves
@@ -27,8 +29,10 @@
 //! # Invariants
 //!
 //! - `model` is std only; `cgroup` adds nothing but `model`. `kube` is named in `discovery`
-//!   and `hook` only; `tonic` in `discovery::cri` only, `opentelemetry*` in `hook::telemetry`. `agent`, `hook`, `init` and `demo` never
-//!   name each other: the demo starts the agent as a process, as a user would.
+//!   and `hook` only; `tonic` in `discovery::cri` only, `opentelemetry*` in `hook::telemetry`.
+//!   `agent`, `hook`, `init` and `demo` never name each other: the demo starts the agent as a
+//!   process, as a user would. Only `enforcement` sets limits, and it never loosens one; nothing
+//!   else of the agent writes to a cgroup.
 //!   `tests/it/tidy.rs` holds these fences.
 //! - Every host path is joined to `--node-root`, so the agent runs on a fixture tree.
 //! - The kernel is the truth for existence and use, the API for meaning; neither waits for the
@@ -53,6 +57,7 @@ pub mod cli;
 pub mod contract;
 pub mod demo;
 pub mod discovery;
+pub mod enforcement;
 pub mod hook;
 pub mod init;
 pub mod install;

@@ -47,6 +47,23 @@ pub enum Reason {
     Unreadable,
 }
 
+/// What came of the limits a container's spec asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Enforced {
+    /// Set.
+    Applied,
+    /// In force already: the agent set them before it was started anew.
+    Already,
+    /// Something tighter was in force already and stays.
+    Tighter,
+    /// The text makes no sense; nothing was set.
+    Invalid,
+    /// The kernel did not take them, or has no such limit.
+    Failed,
+    /// Something else had undone them; set again.
+    Restored,
+}
+
 /// The agent's own counters. Cheap to clone; every clone counts into the same figures.
 #[derive(Debug, Clone)]
 pub struct Vitals {
@@ -54,11 +71,12 @@ pub struct Vitals {
     finals: IntCounterVec,
     discovered: IntCounterVec,
     dropped: IntCounterVec,
+    limits: IntCounterVec,
     samples: IntCounter,
     sample_duration: Histogram,
 }
 
-// === impl Source, Signal, Reason ===
+// === impl Source, Signal, Enforced, Reason ===
 
 impl Source {
     /// The value of the `source` label.
@@ -78,6 +96,24 @@ impl Signal {
         match self {
             Self::Metrics => "metrics",
             Self::Events => "events",
+        }
+    }
+}
+
+impl Enforced {
+    /// Every outcome.
+    pub const ALL: [Self; 6] =
+        [Self::Applied, Self::Already, Self::Tighter, Self::Invalid, Self::Failed, Self::Restored];
+
+    /// The value of the `result` label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Already => "already",
+            Self::Tighter => "tighter",
+            Self::Invalid => "invalid",
+            Self::Failed => "failed",
+            Self::Restored => "restored",
         }
     }
 }
@@ -109,6 +145,11 @@ impl Vitals {
             finals: counter("finals_total", "Final readings of ended containers.", &["quality"])?,
             discovered: counter("discovered_total", "Containers found.", &["source"])?,
             dropped: counter("dropped_total", "Data given up.", &["signal", "reason"])?,
+            limits: counter(
+                "limits_total",
+                "Limits that containers' specs ask for, by what came of them.",
+                &["result"],
+            )?,
             samples: IntCounter::new(
                 "ephemon_agent_samples_total",
                 "Periodic readings of a container's cgroup.",
@@ -124,9 +165,13 @@ impl Vitals {
         for quality in Quality::ALL {
             vitals.finals.with_label_values(&[quality.as_str()]).inc_by(0);
         }
+        for result in Enforced::ALL {
+            vitals.limits.with_label_values(&[result.as_str()]).inc_by(0);
+        }
         vitals.registry.register(Box::new(vitals.finals.clone()))?;
         vitals.registry.register(Box::new(vitals.discovered.clone()))?;
         vitals.registry.register(Box::new(vitals.dropped.clone()))?;
+        vitals.registry.register(Box::new(vitals.limits.clone()))?;
         vitals.registry.register(Box::new(vitals.samples.clone()))?;
         vitals.registry.register(Box::new(vitals.sample_duration.clone()))?;
         Ok(vitals)
@@ -150,6 +195,11 @@ impl Vitals {
     /// Data was given up.
     pub fn dropped(&self, signal: Signal, reason: Reason) {
         self.dropped.with_label_values(&[signal.as_str(), reason.as_str()]).inc();
+    }
+
+    /// The limits a container's spec asks for came to this.
+    pub fn limits_enforced(&self, result: Enforced) {
+        self.limits.with_label_values(&[result.as_str()]).inc();
     }
 
     /// A container's files were read once.

@@ -17,6 +17,12 @@ WHAT IT NEEDS
   for network figures. From the API: list and watch on pods. What is missing is said at the start, and
   the agent does what it can without.
 
+LIMITS
+  The API takes no limits for ephemeral containers. A container with the environment variable
+  EPHEMON_LIMITS=cpus=1.5,memory=512Mi,pids=100 (each may be left out; ephemon's container hook sets
+  it) gets them from --enforce-limits, within milliseconds of its start, in its own cgroup. A limit
+  that is tighter already stays. It needs the host's /sys/fs/cgroup read-write, and root.
+
 EXAMPLES
   Watch this machine's kubelet, without an API server:
       ephemon agent --no-api
@@ -61,8 +67,8 @@ pub struct Args {
     #[arg(long, env = "EPHEMON_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:9911")]
     pub listen: SocketAddr,
 
-    /// Read a container's figures this often once it has lived for half a minute; before that they
-    /// are read up to ten times a second
+    /// Read a container's CPU time, memory and tasks this often once it has lived for half a minute,
+    /// and all its figures every five seconds; before that all are read up to ten times a second
     #[arg(
         long,
         env = "EPHEMON_SAMPLE_INTERVAL",
@@ -103,6 +109,11 @@ pub struct Args {
         value_parser = clap::value_parser!(u32).range(1..)
     )]
     pub max_ended: u32,
+
+    /// Limit ephemeral containers to what `EPHEMON_LIMITS` in their spec asks for, by writing to their
+    /// cgroups: needs /sys/fs/cgroup read-write
+    #[arg(long, env = "EPHEMON_ENFORCE_LIMITS", conflicts_with = "no_api")]
+    pub enforce_limits: bool,
 
     /// The kubelet's cgroup below the hierarchy's root [default: found among the usual places]
     #[arg(long, env = "EPHEMON_KUBEPODS", value_name = "PATH")]

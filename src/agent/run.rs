@@ -19,6 +19,7 @@ use crate::capture::books::Books;
 use crate::capture::{self, CaptureHandle};
 use crate::discovery::inventory::Inventory;
 use crate::discovery::{api, cri, logs};
+use crate::enforcement;
 use crate::metrics::{self, Metrics};
 use crate::node::NodeRoot;
 use crate::vitals::Vitals;
@@ -87,6 +88,10 @@ pub async fn run(args: Args) -> Result<(), Error> {
 
     let mut parts = Parts::default();
     watch_names(&args, &node, &inventory, &readiness, &mut parts).await?;
+    if args.enforce_limits {
+        let enforcing = enforcement::run(node.clone(), inventory.clone(), vitals.clone());
+        parts.spawn("the enforcement of limits", enforcing);
+    }
     let capture_options = capture::Options {
         node,
         kubepods: args.kubepods.clone(),

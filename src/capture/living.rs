@@ -8,8 +8,17 @@ use super::books::Record;
 use crate::cgroup::{Files, Gone, Hierarchy};
 use crate::model::{ContainerId, Ended, PodUid, Quality, Usage};
 
-/// Limits change rarely; they are read at birth and at this interval.
+/// Limits change rarely; they are read at this interval and at the end.
 const LIMITS_EVERY: Duration = Duration::from_secs(10);
+/// And at this one while the container is young: they are set shortly after its start.
+const LIMITS_YOUNG: Duration = Duration::from_secs(1);
+
+/// A container that has lived for so long is read in full at the interval below, and in between
+/// only what moves from second to second: the kernel keeps its counters and peaks for us.
+const STEADY_AFTER: Duration = Duration::from_secs(30);
+/// How often a steady container is read in full: five seconds, less what the common grid of wakes
+/// takes off.
+const WHOLE_EVERY: Duration = Duration::from_millis(4500);
 
 /// The runtime makes one controller's directory after another; files that were absent are tried
 /// again for this long.
@@ -58,6 +67,7 @@ pub(crate) struct Living {
     pub(crate) due: Instant,
     files: Option<Files>,
     limits_at: Option<Instant>,
+    whole_at: Option<Instant>,
 }
 
 /// What reading a container's files came to.
@@ -97,6 +107,7 @@ impl Living {
             due: now,
             files: None,
             limits_at: None,
+            whole_at: None,
         }
     }
 
@@ -134,34 +145,52 @@ impl Living {
         self.files.as_mut().map(|files| files.pids(buffer)).unwrap_or_default()
     }
 
-    /// A periodic reading.
+    /// A periodic reading: in full, or of what moves.
     pub(crate) fn sample(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Reading {
+        let age = now.duration_since(self.born_at);
+        let whole = |at| now.duration_since(at) < WHOLE_EVERY;
+        if age < STEADY_AFTER || !self.whole_at.is_some_and(whole) {
+            return self.read(now, buffer);
+        }
+        let Some(files) = &mut self.files else {
+            return Reading::Gone;
+        };
+        let Ok(unreadable) = files.read_moving(&mut self.usage, buffer) else {
+            return Reading::Gone;
+        };
+        (self.read_at, self.sampled_at) = (SystemTime::now(), now);
+        Reading::Read(unreadable)
+    }
+
+    /// A reading in full.
+    fn read(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Reading {
         let Some(files) = &mut self.files else {
             return Reading::Gone;
         };
         if now.duration_since(self.born_at) < STILL_OPENING {
             files.reopen();
         }
-        if self.limits_at.is_none_or(|at| now.duration_since(at) >= LIMITS_EVERY) {
+        let Ok(unreadable) = files.read(&mut self.usage, buffer) else {
+            return Reading::Gone;
+        };
+        (self.read_at, self.sampled_at) = (SystemTime::now(), now);
+        self.whole_at = Some(now);
+        let young = now.duration_since(self.born_at) < LIMITS_EVERY;
+        let every = if young { LIMITS_YOUNG } else { LIMITS_EVERY };
+        if self.limits_at.is_none_or(|at| now.duration_since(at) >= every) {
             files.read_limits(&mut self.usage);
             self.limits_at = Some(now);
         }
-        match files.read(&mut self.usage, buffer) {
-            Ok(unreadable) => {
-                (self.read_at, self.sampled_at) = (SystemTime::now(), now);
-                Reading::Read(unreadable)
-            }
-            Err(Gone) => Reading::Gone,
-        }
+        Reading::Read(unreadable)
     }
 
     /// The reading after the last process was gone. Gauges stay those of the last living sample:
     /// what is charged to an empty group is page cache waiting to be dropped.
     pub(crate) fn read_final(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Reading {
-        let sampled = self.limits_at.is_some();
+        let sampled = self.limits_at.take().is_some();
         let memory = self.usage.memory;
         let pids = self.usage.pids.current;
-        let reading = self.sample(now, buffer);
+        let reading = self.read(now, buffer);
         if sampled && reading != Reading::Gone && memory.usage_bytes.is_some() {
             let read = &mut self.usage.memory;
             read.usage_bytes = memory.usage_bytes;
@@ -234,4 +263,88 @@ fn holds_processes_below(directory: &Path, depth: u8) -> bool {
             procs.is_ok_and(|procs| !procs.is_empty())
                 || (depth > 0 && holds_processes_below(&entry.path(), depth - 1))
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A container's files as plain ones, and the container, steady since a minute.
+    struct Steady {
+        root: tempfile::TempDir,
+        living: Living,
+        now: Instant,
+        cpu_us: u64,
+    }
+
+    impl Steady {
+        fn new() -> Self {
+            let root = tempfile::tempdir().unwrap();
+            let now = Instant::now();
+            let id = ContainerId::parse(&"a".repeat(64)).unwrap();
+            let pod = PodUid::parse("0e269fa4-f505-4963-9096-958063077203").unwrap();
+            let living = Living::new(id, pod, PathBuf::from("c"), SystemTime::now(), now);
+            let now = now + STEADY_AFTER;
+            std::fs::create_dir(root.path().join("c")).unwrap();
+            let mut steady = Self { root, living, now, cpu_us: 0 };
+            steady.put(1);
+            steady.living.wake(&Hierarchy::V2 { root: steady.root.path().to_owned() });
+            steady
+        }
+
+        /// Every figure the kernel would show is now this one, CPU time aside.
+        fn put(&self, figure: u64) {
+            let put = |name: &str, text: &str| {
+                std::fs::write(self.root.path().join("c").join(name), text).unwrap();
+            };
+            put("cpu.stat", &format!("usage_usec {}\n", self.cpu_us));
+            for name in ["memory.current", "memory.peak", "pids.current", "pids.max"] {
+                put(name, &format!("{figure}\n"));
+            }
+            put("memory.stat", &format!("anon {figure}\nfile 0\ninactive_file 0\n"));
+        }
+
+        /// Samples, so much later.
+        fn sample(&mut self, later: Duration) -> [Option<u64>; 4] {
+            self.now += later;
+            assert_eq!(self.living.sample(self.now, &mut Vec::new()), Reading::Read(0));
+            self.figures()
+        }
+
+        /// Memory, working set, peak, tasks.
+        fn figures(&self) -> [Option<u64>; 4] {
+            let Usage { memory, pids, .. } = &self.living.usage;
+            [memory.usage_bytes, memory.working_set_bytes, memory.peak_bytes, pids.current]
+        }
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_steady_container_is_read_in_full_every_five_seconds_and_for_what_moves_in_between() {
+        let mut steady = Steady::new();
+        assert_eq!(steady.sample(SECOND), [Some(1); 4]);
+        steady.put(2);
+        assert_eq!(steady.sample(SECOND), [Some(1); 4], "it has not run");
+        steady.cpu_us += 1;
+        steady.put(3);
+        assert_eq!(steady.sample(SECOND), [Some(3), Some(3), Some(1), Some(3)]);
+        steady.put(4);
+        steady.sample(SECOND);
+        steady.sample(SECOND);
+        assert_eq!(steady.sample(SECOND), [Some(4); 4], "five seconds later all is read");
+        assert_eq!(steady.living.usage.cpu.usage_ns, Some(1000));
+    }
+
+    #[test]
+    fn the_final_reading_is_in_full_and_takes_the_limits_too() {
+        let mut steady = Steady::new();
+        steady.sample(SECOND);
+        steady.put(7);
+        let reading = steady.living.read_final(steady.now + SECOND, &mut Vec::new());
+        assert_eq!(reading, Reading::Read(0));
+        // Gauges are those of the living.
+        assert_eq!(steady.figures(), [Some(1), Some(1), Some(7), Some(1)]);
+        assert_eq!(steady.living.usage.pids.limit, Some(crate::model::Limit::At(7)));
+    }
 }

@@ -4,6 +4,7 @@
 //! Parsers take what they understand and leave the rest: an unknown key is a newer kernel, a line
 //! that makes no sense yields nothing for that line alone. They never panic and never guess 0.
 
+use super::limits::Quota;
 use crate::model::{Limit, Pressure};
 
 /// From this value on, a version 1 limit means "none": the kernel prints `PAGE_COUNTER_MAX` pages,
@@ -35,23 +36,36 @@ pub fn v1_limit(text: &str) -> Option<Limit<u64>> {
 
 /// `cpu.max`: `QUOTA PERIOD` in microseconds, as thousandths of a CPU.
 pub fn cpu_max(text: &str) -> Option<Limit<u64>> {
+    cpu_quota(text).and_then(millis)
+}
+
+/// `cpu.max`: `QUOTA PERIOD` in microseconds.
+pub fn cpu_quota(text: &str) -> Option<Quota> {
     let (quota, period) = text.trim_end().split_once(' ')?;
-    if quota == "max" {
-        return Some(Limit::Unlimited);
-    }
-    quota_millis(quota.parse().ok()?, period.parse().ok()?)
+    Some(Quota { quota_us: limit(quota)?, period_us: single(period)? })
 }
 
 /// `cpu.cfs_quota_us` (−1 for none) and `cpu.cfs_period_us`, as thousandths of a CPU.
 pub fn cfs_quota(quota: &str, period: &str) -> Option<Limit<u64>> {
-    match quota.trim_end() {
-        "-1" => Some(Limit::Unlimited),
-        quota => quota_millis(quota.parse().ok()?, single(period)?),
-    }
+    cfs(quota, period).and_then(millis)
 }
 
-fn quota_millis(quota_us: u64, period_us: u64) -> Option<Limit<u64>> {
-    quota_us.checked_mul(1000)?.checked_div(period_us).map(Limit::At)
+/// `cpu.cfs_quota_us` (−1 for none) and `cpu.cfs_period_us`.
+pub fn cfs(quota: &str, period: &str) -> Option<Quota> {
+    let quota_us = match quota.trim_end() {
+        "-1" => Limit::Unlimited,
+        quota => Limit::At(quota.parse().ok()?),
+    };
+    Some(Quota { quota_us, period_us: single(period)? })
+}
+
+fn millis(quota: Quota) -> Option<Limit<u64>> {
+    match quota.quota_us {
+        Limit::Unlimited => Some(Limit::Unlimited),
+        Limit::At(quota_us) => {
+            quota_us.checked_mul(1000)?.checked_div(quota.period_us).map(Limit::At)
+        }
+    }
 }
 
 /// Flat keyed: one `KEY VALUE` a line. Lines of another shape are passed over.

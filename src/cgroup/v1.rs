@@ -1,9 +1,11 @@
 //! One cgroup of version 1: a directory in each controller's tree, its files kept open.
 
+pub(super) mod limits;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::format::{cfs_quota, device, flat_keyed, flat_value, single, v1_limit};
+use super::format::{cfs_quota, device, flat_keyed, flat_value, limit, single, v1_limit};
 use super::hierarchy::Controller;
 use super::kept::{Kept, Trouble};
 use crate::model::{CpuUsage, Faults, IoUsage, MemoryUsage, Usage};
@@ -169,18 +171,42 @@ impl Files {
         });
     }
 
-    /// The limits, which change rarely: opened, read and closed.
+    /// Memory and tasks now; `trouble` is told of each file that failed.
+    pub(super) fn read_gauges(
+        &mut self,
+        usage: &mut Usage,
+        buffer: &mut Vec<u8>,
+        trouble: &mut impl FnMut(Trouble),
+    ) {
+        for (kept, figure) in [
+            (&mut self.memory_usage, &mut usage.memory.usage_bytes),
+            (&mut self.pids_current, &mut usage.pids.current),
+        ] {
+            match kept.read(buffer) {
+                Ok(Some(text)) => *figure = single(text),
+                Ok(None) => {}
+                Err(error) => trouble(error),
+            }
+        }
+    }
+
+    /// The limits, which change rarely, and what `pids.max` did: opened, read and closed.
     pub(super) fn read_limits(directories: &Directories, usage: &mut Usage) {
         let text = |controller: Controller, name: &str| {
             std::fs::read_to_string(directories.get(&controller)?.join(name)).ok()
         };
-        usage.cpu.limit_millis = text(Controller::Cpu, "cpu.cfs_quota_us")
+        // A group that is being removed keeps the limits it had.
+        let cpu = text(Controller::Cpu, "cpu.cfs_quota_us")
             .zip(text(Controller::Cpu, "cpu.cfs_period_us"))
             .and_then(|(quota, period)| cfs_quota(&quota, &period));
-        usage.memory.limit_bytes =
+        usage.cpu.limit_millis = cpu.or(usage.cpu.limit_millis);
+        let memory =
             text(Controller::Memory, "memory.limit_in_bytes").and_then(|text| v1_limit(&text));
-        usage.pids.limit =
-            text(Controller::Pids, "pids.max").and_then(|text| super::format::limit(&text));
+        usage.memory.limit_bytes = memory.or(usage.memory.limit_bytes);
+        let pids = text(Controller::Pids, "pids.max").and_then(|text| limit(&text));
+        usage.pids.limit = pids.or(usage.pids.limit);
+        let hits = text(Controller::Pids, "pids.events").and_then(|text| flat_value(&text, "max"));
+        usage.pids.limit_hits = hits.or(usage.pids.limit_hits);
     }
 }
 

@@ -1,5 +1,7 @@
 //! One cgroup of version 2: its files, kept open, and what their texts mean.
 
+pub(super) mod limits;
+
 use std::path::Path;
 
 use super::format::{cpu_max, device, flat_keyed, flat_value, limit, pressure, single};
@@ -150,12 +152,37 @@ impl Files {
         });
     }
 
-    /// The limits, which change rarely: opened, read and closed.
+    /// Memory and tasks now; `trouble` is told of each file that failed.
+    pub(super) fn read_gauges(
+        &mut self,
+        usage: &mut Usage,
+        buffer: &mut Vec<u8>,
+        trouble: &mut impl FnMut(Trouble),
+    ) {
+        for (kept, figure) in [
+            (&mut self.memory_current, &mut usage.memory.usage_bytes),
+            (&mut self.pids_current, &mut usage.pids.current),
+        ] {
+            match kept.read(buffer) {
+                Ok(Some(text)) => *figure = single(text),
+                Ok(None) => {}
+                Err(error) => trouble(error),
+            }
+        }
+    }
+
+    /// The limits, which change rarely, and what `pids.max` did: opened, read and closed.
     pub(super) fn read_limits(directory: &Path, usage: &mut Usage) {
         let text = |name: &str| std::fs::read_to_string(directory.join(name)).ok();
-        usage.cpu.limit_millis = text("cpu.max").and_then(|text| cpu_max(&text));
-        usage.memory.limit_bytes = text("memory.max").and_then(|text| limit(&text));
-        usage.pids.limit = text("pids.max").and_then(|text| limit(&text));
+        // A group that is being removed keeps the limits it had.
+        let cpu = text("cpu.max").and_then(|text| cpu_max(&text));
+        usage.cpu.limit_millis = cpu.or(usage.cpu.limit_millis);
+        let memory = text("memory.max").and_then(|text| limit(&text));
+        usage.memory.limit_bytes = memory.or(usage.memory.limit_bytes);
+        let pids = text("pids.max").and_then(|text| limit(&text));
+        usage.pids.limit = pids.or(usage.pids.limit);
+        let hits = text("pids.events").and_then(|text| flat_value(&text, "max"));
+        usage.pids.limit_hits = hits.or(usage.pids.limit_hits);
     }
 }
 

@@ -73,8 +73,8 @@ pub struct Run {
 pub enum Command {
     /// These arguments as they are, the program first.
     Argv(Vec<String>),
-    /// A line for a POSIX shell: `sh` of the container runs it with `exec` in front, so that the
-    /// program takes the shell's place. Without a shell it is split by a shell's quoting rules,
+    /// A line for a POSIX shell: `sh` of the container runs it, a single command with `exec` in
+    /// front, so that the program takes the shell's place. Without a shell it is split by a shell's quoting rules,
     /// and nothing is expanded.
     Line(String),
 }

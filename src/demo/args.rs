@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::cgroups::Choice;
+use super::view::Sight;
 
 /// Run ephemeral containers on this machine, without a cluster, and watch the agent see them all.
 #[derive(Debug, Clone, clap::Args)]
@@ -10,12 +11,15 @@ use super::cgroups::Choice;
 WHAT IT DOES
   Sets up a node of its own: an API server stand-in, a kubelet stand-in that runs pods as real
   processes in real cgroups (or, where none can be written, in a scratch tree of the same files), and
-  the real agent beside them. Then it plays a script of ephemeral containers of 30 ms to 20 s. Nothing
-  is left behind, and a kubelet on the same machine is not touched.
+  the real agent beside them. Then a runner plays a workflow through the real hook: a job container
+  with a service, script steps, container actions. A script of ephemeral containers of 30 ms to 20 s
+  follows. Nothing is left behind, and a kubelet on the same machine is not touched.
 
 EXAMPLES
   Play once, check the agent against the stand-in's own books, about 30 seconds:
       ephemon demo --once
+  The workflow alone, about 6 seconds:
+      ephemon demo --once --play workflow
   Keep going, and look with curl or Prometheus:
       ephemon demo")]
 pub struct Args {
@@ -31,9 +35,28 @@ pub struct Args {
     #[arg(long, value_name = "KIND", value_enum, default_value_t = Choice::Auto)]
     pub cgroups: Choice,
 
+    /// What is played
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = Play::All)]
+    pub play: Play,
+
+    /// How containers come to see their volumes [default: the best that works here]
+    #[arg(long, value_name = "KIND", value_enum)]
+    pub mounts: Option<Sight>,
+
     /// The address the agent serves at [default: 127.0.0.1:9911; a free port with --once]
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<SocketAddr>,
+}
+
+/// What is played.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Play {
+    /// The workflow, then the script.
+    All,
+    /// The workflow: a runner, the real hook, and the containers of its job.
+    Workflow,
+    /// The script: ephemeral containers of every kind, started by nobody's hook.
+    Script,
 }
 
 /// A form of the report.

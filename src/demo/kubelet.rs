@@ -1,13 +1,16 @@
 //! The kubelet stand-in: runs this node's pods as real processes in the node's cgroups, with the
 //! start, status, log and deletion behaviour of a kubelet 1.36 over containerd.
 //!
-//! Left out: init containers, restarts of regular containers, probes, volumes beyond a directory.
+//! Left out: restarts of regular containers, probes, volumes other than `emptyDir`.
 
 mod container;
 mod logs;
+mod order;
 mod quantity;
+mod runtime;
 mod spec;
 mod status;
+mod volumes;
 mod worker;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -19,10 +22,11 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{broadcast, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::api::Store;
 use super::api::object::text;
+use super::api::{Runtime, Store};
 use super::cgroups::Cgroups;
 pub use super::shim::Account;
+use super::view::Sight;
 use worker::Worker;
 
 /// Accounts of ended containers kept; the oldest go first.
@@ -80,6 +84,8 @@ pub struct Truth {
 pub enum Kind {
     /// The pod's sandbox.
     Sandbox,
+    /// `spec.initContainers`.
+    Init,
     /// `spec.containers`.
     Regular,
     /// `spec.ephemeralContainers`.
@@ -95,6 +101,8 @@ pub enum Happening {
         pod: String,
         /// Container name.
         container: String,
+        /// When.
+        at: SystemTime,
     },
     /// A container waits and will go on waiting.
     Waiting {
@@ -128,6 +136,8 @@ pub(in crate::demo) struct Desk {
     settings: Settings,
     store: Store,
     cgroups: Arc<Cgroups>,
+    sight: Sight,
+    running: runtime::Running,
     truths: Mutex<VecDeque<Truth>>,
     happenings: broadcast::Sender<Happening>,
 }
@@ -136,8 +146,10 @@ pub(in crate::demo) struct Desk {
 
 impl Kubelet {
     /// Starts to run the pods in the store that are bound to this node.
-    pub fn start(settings: Settings, store: Store, cgroups: Arc<Cgroups>) -> Self {
+    pub fn start(settings: Settings, store: Store, cgroups: Arc<Cgroups>, sight: Sight) -> Self {
         let desk = Arc::new(Desk {
+            sight,
+            running: runtime::Running::default(),
             settings,
             store,
             cgroups,
@@ -152,6 +164,11 @@ impl Kubelet {
     /// What happens from now on.
     pub fn happenings(&self) -> broadcast::Receiver<Happening> {
         self.desk.happenings.subscribe()
+    }
+
+    /// The way from the API server to the containers.
+    pub fn runtime(&self) -> Arc<dyn Runtime> {
+        Arc::clone(&self.desk) as Arc<dyn Runtime>
     }
 
     /// Accounts of the containers that are over, oldest first.

@@ -14,6 +14,7 @@ use tokio::sync::broadcast;
 use super::api::{ApiServer, PatchKind, Refusal, Store, store};
 use super::cgroups::{self, Cgroups, Choice, leftover};
 use super::kubelet::{Happening, Kubelet, Settings, Truth};
+use super::view::Sight;
 
 /// First part of the root directory's name; the process id follows.
 const PREFIX: &str = "ephemon-node-";
@@ -37,6 +38,8 @@ pub struct NodeOptions {
     pub relist: Duration,
     /// Time from a deleted pod's last container to the removal of its logs.
     pub log_removal: Duration,
+    /// How containers see their volumes; the best way that works by default.
+    pub sight: Option<Sight>,
 }
 
 /// A node that runs until it is shut down.
@@ -50,6 +53,7 @@ pub struct Node {
     cgroups: Arc<Cgroups>,
     root: TempDir,
     name: String,
+    sight: Sight,
 }
 
 /// Why a node could not be set up or would not do something.
@@ -85,6 +89,7 @@ impl NodeOptions {
             linger: (Duration::from_millis(35), Duration::from_millis(60)),
             relist: Duration::from_secs(1),
             log_removal: Duration::from_millis(1600),
+            sight: None,
         }
     }
 }
@@ -116,13 +121,23 @@ impl Node {
             relist: options.relist,
             log_removal: options.log_removal,
         };
-        let kubelet = Kubelet::start(settings, store, Arc::clone(&cgroups));
-        Ok(Self { api, kubelet, cgroups, root, name: options.name })
+        let sight = match options.sight {
+            Some(sight) => sight,
+            None => Sight::detect(&settings.binary, &path.join("run/see")),
+        };
+        let kubelet = Kubelet::start(settings, store, Arc::clone(&cgroups), sight);
+        api.attach(kubelet.runtime());
+        Ok(Self { api, kubelet, cgroups, root, name: options.name, sight })
     }
 
     /// One line on the cgroups in use.
     pub fn describe(&self) -> String {
         self.cgroups.describe()
+    }
+
+    /// How containers see their volumes.
+    pub fn sight(&self) -> Sight {
+        self.sight
     }
 
     /// The cgroups in use.
@@ -185,6 +200,23 @@ impl Node {
         store.patch_ephemeral(&key, PatchKind::Strategic, &patch).map_err(Error::Refused)
     }
 
+    /// A process of this machine that stands for `command` run in a container.
+    pub fn exec(
+        &self,
+        namespace: &str,
+        pod: &str,
+        container: &str,
+        command: &[String],
+    ) -> io::Result<std::process::Command> {
+        let key = (namespace.to_owned(), pod.to_owned());
+        self.kubelet.runtime().exec(&key, container, command)
+    }
+
+    /// What the API server holds.
+    pub fn store(&self) -> &Store {
+        self.api.store()
+    }
+
     /// A pod as the API server shows it.
     pub fn pod(&self, namespace: &str, pod: &str) -> Result<Arc<Value>, Error> {
         let key = (namespace.to_owned(), pod.to_owned());
@@ -219,7 +251,7 @@ impl Node {
 
 /// Makes the directories of a node in its root.
 fn furnish(root: &Path, cgroup_mount: &Path) -> io::Result<()> {
-    for directory in ["var/log/pods", "var/log/containers", "run/containers", "sys/fs"] {
+    for directory in ["var/log/pods", "var/log/containers", "run/containers", "run/see", "sys/fs"] {
         fs::create_dir_all(root.join(directory))?;
     }
     symlink(cgroup_mount, root.join("sys/fs/cgroup"))?;

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::io::Read;
 use std::process::ExitCode;
 
-use super::{shim, workload};
+use super::{shim, view, workload};
 
 /// The hidden subcommand.
 pub const NAME: &str = "demo-part";
@@ -24,6 +24,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
         Some("shim") => shim::run(),
         Some("enter") => shim::stage::enter(&rest),
         Some("exec") => shim::stage::exec(&rest),
+        Some("join") => shim::stage::join(&rest),
+        Some("see") => ExitCode::from(u8::from(!view::check(&rest))),
         Some("workload") => workload::run(&rest),
         Some("pause") => loop {
             std::thread::park();

@@ -57,7 +57,7 @@ fn say(text: &str) {
 fn line(happening: &Happening) -> Option<String> {
     let place = |pod: &str, container: &str| format!("{:<12}  {container:<20}", short(pod));
     Some(match happening {
-        Happening::Started { pod, container } => format!("{}  started", place(pod, container)),
+        Happening::Started { pod, container, .. } => format!("{}  started", place(pod, container)),
         Happening::Waiting { pod, container, reason } => {
             format!("{}  waits: {reason}", place(pod, container))
         }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::kubelet::{Kind, Truth};
 use super::shown::{Series, Shown};
 use super::watcher::Cost;
+use super::workflow::Played;
 
 /// Largest error of a container's CPU time that passes.
 const CPU_ERROR_MAX: f64 = 0.01;
@@ -19,6 +20,8 @@ const CPU_FLOOR_SECONDS: f64 = 0.1;
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Report {
     containers: Containers,
+    /// None where the workflow was not played.
+    hook: Option<Played>,
     agent: Agent,
 }
 
@@ -105,8 +108,14 @@ impl Report {
                 unselected_shown: strangers.count(),
                 details,
             },
+            hook: None,
             agent: Agent { rss_bytes: cost.rss_bytes, cpu_seconds: cost.cpu_seconds, wall_seconds },
         }
+    }
+
+    /// The same, with what the workflow came to.
+    pub(super) fn with(self, hook: Option<Played>) -> Self {
+        Self { hook, ..self }
     }
 
     /// One JSON object and a newline.
@@ -152,6 +161,7 @@ impl Report {
                 c.unselected_shown
             ));
         }
+        faults.extend(self.hook.iter().flat_map(|hook| hook.faults.iter().cloned()));
         faults
     }
 }
@@ -185,6 +195,17 @@ impl fmt::Display for Report {
             c.final_exact, c.final_residual, c.final_residual_shared, c.final_last_sample
         )?;
         writeln!(f, "error    {:.3} % of CPU time at most", c.cpu_error_ratio_max * 100.0)?;
+        if let Some(hook) = &self.hook {
+            writeln!(
+                f,
+                "hook     prepare_job {:.0} ms ({:.0} ms of it the kubelet's), a script step {:.1} ms over its own process, a container step {:.0} ms, cleanup_job {:.0} ms",
+                hook.prepare_job_ms,
+                hook.prepare_job_kubelet_ms,
+                hook.script_step_ms,
+                hook.container_step_ms,
+                hook.cleanup_job_ms
+            )?;
+        }
         write!(
             f,
             "agent    {:.1} MB RSS, {:.2} s of CPU time in {:.1} s",

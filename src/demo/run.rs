@@ -11,14 +11,15 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{interval, sleep, timeout};
 
-use super::args::{Args, Format};
+use super::args::{Args, Format, Play};
 use super::kubelet::{Happening, Kind};
 use super::progress::Progress;
 use super::report::Report;
 use super::script::Cast;
 use super::shown::Shown;
 use super::watcher::{Watcher, WatcherError};
-use super::{Node, NodeOptions, node};
+use super::workflow::{self, Played};
+use super::{Node, NodeOptions, Sight, node, runner};
 
 /// Where the agent serves while the demo keeps going.
 const PORT: u16 = 9911;
@@ -49,6 +50,9 @@ pub enum Error {
     /// Signals cannot be heard.
     #[error("cannot listen for signals: {0}")]
     Signals(std::io::Error),
+    /// The workflow's files or processes.
+    #[error("cannot play the workflow: {0}")]
+    Workflow(#[from] std::io::Error),
     /// Something did not happen.
     #[error("{0}: nothing has happened for {PATIENCE:?}; is this machine very busy?")]
     Late(&'static str),
@@ -61,6 +65,7 @@ pub async fn run(args: Args) -> Result<ExitCode, Error> {
     let binary = std::env::current_exe().map_err(Error::Binary)?;
     let mut options = NodeOptions::new(&binary);
     options.cgroups = args.cgroups;
+    options.sight = args.mounts;
     let node = Node::start(options).await?;
     let outcome = tokio::select! {
         outcome = play(&args, &node, &binary) => outcome,
@@ -78,6 +83,11 @@ async fn play(args: &Args, node: &Node, binary: &Path) -> Result<ExitCode, Error
         progress
             .say("the script goes without its out-of-memory kill: nothing here enforces a limit");
     }
+    if node.sight() == Sight::Textual {
+        progress.say(
+            "containers have no file system of their own: no mount namespace can be made here, paths are mapped in their words",
+        );
+    }
     let port = if args.once { 0 } else { PORT };
     let listen = args.listen.unwrap_or((Ipv4Addr::LOCALHOST, port).into());
     let mut watcher = Watcher::start(binary, node, listen).await?;
@@ -87,7 +97,7 @@ async fn play(args: &Args, node: &Node, binary: &Path) -> Result<ExitCode, Error
         loop {
             let cast = Cast::new();
             tokio::select! {
-                played = round(node, &cast) => played?,
+                played = round(node, &cast, args.play, binary, &progress) => drop(played?),
                 () = watcher.ended() => return Err(watcher.silent("ended").into()),
             }
             sleep(INTERMISSION).await;
@@ -96,11 +106,11 @@ async fn play(args: &Args, node: &Node, binary: &Path) -> Result<ExitCode, Error
     let begin = Instant::now();
     let mut shown = Shown::default();
     let cast = Cast::new();
-    tokio::select! {
-        played = round(node, &cast) => played?,
+    let played = tokio::select! {
+        played = round(node, &cast, args.play, binary, &progress) => played?,
         failed = scrape(&watcher, &mut shown) => return Err(failed.into()),
-    }
-    let report = settle(node, &cast, &watcher, &mut shown, begin).await?;
+    };
+    let report = settle(node, &cast, &watcher, &mut shown, begin).await?.with(played);
     watcher.stop().await;
     let faults = report.faults();
     let text = match args.report {
@@ -115,16 +125,45 @@ async fn play(args: &Args, node: &Node, binary: &Path) -> Result<ExitCode, Error
     Ok(if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Makes the pods, plays the scenes, deletes the pods.
-async fn round(node: &Node, cast: &Cast) -> Result<(), Error> {
+/// Makes the pods, plays the workflow and then the scenes, deletes the pods.
+async fn round(
+    node: &Node,
+    cast: &Cast,
+    play: Play,
+    binary: &Path,
+    progress: &Progress,
+) -> Result<Option<Played>, Error> {
     let mut events = node.happenings();
     let pods = cast.pods();
     let count = pods.len();
     for pod in pods {
         node.create_pod(pod)?;
     }
-    let started = |happening: &Happening| matches!(happening, Happening::Started { .. });
+    let started = |happening: &Happening| match happening {
+        Happening::Started { container, .. } => container != runner::INIT,
+        _ => false,
+    };
     hear(&mut events, count, started, "waiting for the pods to start").await?;
+    let played = match play {
+        Play::Script => None,
+        Play::All | Play::Workflow => {
+            Some(workflow::play(node, &cast.hook, binary, progress).await?)
+        }
+    };
+    if play != Play::Workflow {
+        scenes(node, cast).await?;
+    }
+    for pod in cast.names() {
+        node.delete_pod("default", pod, None)?;
+    }
+    let gone = |happening: &Happening| matches!(happening, Happening::Gone { .. });
+    hear(&mut events, count, gone, "waiting for the pods to go").await?;
+    Ok(played)
+}
+
+/// Plays the script.
+async fn scenes(node: &Node, cast: &Cast) -> Result<(), Error> {
+    let mut events = node.happenings();
     let begin = Instant::now();
     let together = SystemTime::now().checked_add(TOGETHER).unwrap_or(UNIX_EPOCH);
     let together = together.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
@@ -140,11 +179,7 @@ async fn round(node: &Node, cast: &Cast) -> Result<(), Error> {
         _ => false,
     };
     hear(&mut events, ends, ended, "waiting for the last container").await?;
-    for pod in cast.names() {
-        node.delete_pod("default", pod, None)?;
-    }
-    let gone = |happening: &Happening| matches!(happening, Happening::Gone { .. });
-    hear(&mut events, count, gone, "waiting for the pods to go").await
+    Ok(())
 }
 
 /// Waits for as many happenings of a kind, as long as anything happens at all.

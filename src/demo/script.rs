@@ -1,9 +1,11 @@
-//! What the demo plays: two runner pods, one pod that is none of the agent's business, and
+//! What the demo plays: two runner pods beside the one with the hook, one pod that is none of the agent's business, and
 //! ephemeral containers of every kind that jobs are made of. Pure.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
+
+use super::runner;
 
 /// One patch: ephemeral containers that are added to a pod together.
 #[derive(Debug, Clone)]
@@ -19,6 +21,8 @@ pub(super) struct Scene {
 /// Names of the pods of one round.
 #[derive(Debug, Clone)]
 pub(super) struct Cast {
+    /// The runner that plays the workflow through the hook.
+    pub(super) hook: String,
     pub(super) build: String,
     pub(super) test: String,
     /// Not labelled as a runner.
@@ -43,22 +47,27 @@ impl Cast {
                 .collect()
         };
         let runner = || format!("linux-x64-7h2kq-runner-{}", letters(5));
-        Self { build: runner(), test: runner(), web: format!("web-{}", letters(5)) }
+        Self { hook: runner(), build: runner(), test: runner(), web: format!("web-{}", letters(5)) }
     }
 
     /// The pods to make.
     pub(super) fn pods(&self) -> Vec<Value> {
-        vec![runner(&self.build, AMPLE), runner(&self.test, TIGHT), web(&self.web)]
+        vec![
+            runner::pod(&self.hook),
+            runner(&self.build, AMPLE),
+            runner(&self.test, TIGHT),
+            web(&self.web),
+        ]
     }
 
     /// The names of the pods that the agent is to show.
-    pub(super) fn runners(&self) -> [&str; 2] {
-        [&self.build, &self.test]
+    pub(super) fn runners(&self) -> [&str; 3] {
+        [&self.hook, &self.build, &self.test]
     }
 
     /// The names of all pods.
-    pub(super) fn names(&self) -> [&str; 3] {
-        [&self.build, &self.test, &self.web]
+    pub(super) fn names(&self) -> [&str; 4] {
+        [&self.hook, &self.build, &self.test, &self.web]
     }
 
     /// The scenes in their order. `together_at`: milliseconds since 1970 at which several

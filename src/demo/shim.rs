@@ -12,7 +12,7 @@ mod tree;
 use std::fs::File;
 use std::io::{self, BufRead, Read, Write};
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -34,6 +34,8 @@ pub(super) struct Order {
     pub(super) command: Vec<String>,
     pub(super) env: Vec<(String, String)>,
     pub(super) directory: PathBuf,
+    /// The file of its view, where it has one of its own.
+    pub(super) view: Option<PathBuf>,
     /// The log; `None` for the sandbox, which has none.
     pub(super) log: Option<PathBuf>,
     pub(super) place: Place,
@@ -111,6 +113,7 @@ fn shepherd(order: &Order) -> Result<(), Box<dyn std::error::Error>> {
         .args([part::NAME, "enter"])
         .args(order.place.entrances())
         .arg("--")
+        .arg(order.view.as_deref().unwrap_or(Path::new(stage::NO_VIEW)))
         .args(&order.command)
         .env_clear()
         .envs(order.env.iter().map(|(key, value)| (key, value)))

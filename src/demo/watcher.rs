@@ -82,7 +82,8 @@ impl Watcher {
         node: &Node,
         listen: SocketAddr,
     ) -> Result<Self, WatcherError> {
-        let mut child = Command::new(binary)
+        let mut agent = Command::new(binary);
+        agent
             .arg("agent")
             .arg("--node-root")
             .arg(node.root())
@@ -91,7 +92,12 @@ impl Watcher {
             .args(["--node-name", node.name()])
             .args(["--kubepods", &node.kubepods()])
             .args(["--listen", &listen.to_string()])
-            .args(["--log-format", "human"])
+            .args(["--log-format", "human"]);
+        if node.cgroups().is_real() {
+            // Where no kernel would carry them out, none need be set.
+            agent.arg("--enforce-limits");
+        }
+        let mut child = agent
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

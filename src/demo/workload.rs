@@ -3,6 +3,7 @@
 use std::fs;
 use std::hint::black_box;
 use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -14,6 +15,8 @@ use super::part;
 /// The command's name in a pod's spec; the kubelet stand-in knows it.
 pub(super) const NAME: &str = "ephemon-workload";
 
+/// What `listen` says to everybody.
+pub(super) const ANSWER: &str = "the cache is warm\n";
 const MIB: usize = 1024 * 1024;
 /// One page: what has to be written to be there.
 const PAGE: usize = 4096;
@@ -59,6 +62,8 @@ fn act_or_fail(words: &[&str]) -> Option<io::Result<u8>> {
     let done = |()| 0;
     Some(match words {
         ["serve"] => serve().map(done),
+        ["listen", port] => listen(port.parse().ok()?).map(done),
+        ["fetch", host, port] => fetch(host, port.parse().ok()?).map(done),
         ["io", mib] => write_and_read(mib.parse().ok()?).map(done),
         ["processes", count, time] => processes(count.parse().ok()?, time).map(done),
         ["threads", count, time] => threads(count.parse().ok()?, duration(time)?).map(done),
@@ -126,6 +131,27 @@ fn serve() -> io::Result<()> {
         signal(SignalKind::terminate())?.recv().await;
         Ok(())
     })
+}
+
+/// Answers every connection with a line, until SIGTERM.
+fn listen(port: u16) -> io::Result<()> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+    let mut out = io::stdout();
+    writeln!(out, "listening on port {port}")?;
+    out.flush()?;
+    thread::spawn(move || {
+        for mut peer in listener.incoming().flatten() {
+            // A peer that is gone asks again.
+            drop(peer.write_all(ANSWER.as_bytes()));
+        }
+    });
+    serve()
+}
+
+/// Prints what a server says.
+fn fetch(host: &str, port: u16) -> io::Result<()> {
+    let mut stream = TcpStream::connect((host, port))?;
+    io::copy(&mut stream, &mut io::stdout()).map(drop)
 }
 
 /// Takes memory, page by page, and keeps it for a while.

@@ -10,11 +10,13 @@ mod state;
 mod watched;
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use tokio::sync::Notify;
 
+use crate::contract::{Limits, LimitsError};
 use crate::model::{ContainerId, ContainerType, Exit, PodRef, PodUid};
 use crate::vitals::{Reason, Signal, Vitals};
 
@@ -50,6 +52,23 @@ pub struct ContainerFacts {
     pub exit: Option<Exit>,
 }
 
+/// A living container that is to be limited.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limited {
+    /// The container.
+    pub id: ContainerId,
+    /// Its pod.
+    pub pod: Arc<PodRef>,
+    /// Its name in the pod's spec.
+    pub name: Arc<str>,
+    /// Its cgroup, below the hierarchy's root.
+    pub cgroup: Arc<Path>,
+    /// When its cgroup was made.
+    pub born: SystemTime,
+    /// What it is to be limited to, or what is wrong with the text that says so.
+    pub limits: Result<Limits, LimitsError>,
+}
+
 /// Shared, cheap to clone. The default has no API server to wait for: every pod is wanted.
 #[derive(Debug, Clone, Default)]
 pub struct Inventory(Arc<Shared>);
@@ -59,6 +78,7 @@ struct Shared {
     state: Mutex<State>,
     vitals: Option<Vitals>,
     questions: Notify,
+    news: Notify,
 }
 
 // === impl Inventory ===
@@ -80,6 +100,7 @@ impl Inventory {
             state: Mutex::new(State::new(line)),
             vitals: Some(vitals),
             questions: Notify::new(),
+            news: Notify::new(),
         }))
     }
 
@@ -96,6 +117,12 @@ impl Inventory {
     pub fn born(&self, pod: &PodUid, id: &ContainerId, at: SystemTime) {
         self.change(|state| state.born(pod, id, at, Instant::now()));
         self.0.questions.notify_one();
+    }
+
+    /// A container's cgroup stands at this path below the hierarchy's root.
+    pub fn stands_at(&self, id: &ContainerId, cgroup: &Path) {
+        self.change(|state| state.stands_at(id, cgroup));
+        self.0.news.notify_one();
     }
 
     /// A container's cgroup is gone. What is known of it stays until it is forgotten.
@@ -133,6 +160,7 @@ impl Inventory {
     /// Takes in what a source found out.
     pub fn learn(&self, evidence: Evidence) {
         self.change(|state| state.learn(evidence, Instant::now()));
+        self.0.news.notify_one();
     }
 
     /// The API server lists this pod.
@@ -177,6 +205,17 @@ impl Inventory {
     pub fn unexplained(&self, ids: Vec<ContainerId>) -> Vec<ContainerId> {
         let state = self.state();
         ids.into_iter().filter(|id| state.is_unexplained(id)).collect()
+    }
+
+    /// Resolves when something was learnt since the last call that may limit a container. For one
+    /// caller, the enforcement of limits.
+    pub async fn news(&self) {
+        self.0.news.notified().await;
+    }
+
+    /// Living ephemeral containers of wanted pods whose spec says what they are to be limited to.
+    pub fn limited(&self) -> Vec<Limited> {
+        self.change(|state| state.limited(Instant::now()))
     }
 
     fn change<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {

@@ -59,6 +59,8 @@ pub(super) enum Error {
         "the job container {name} is gone ({source}); it was ended, or ran out of memory: look at the steps before"
     )]
     JobGone { name: String, source: socket::Error },
+    #[error("container {name} ended while it was needed, with exit code {code}{why}")]
+    Demise { name: String, code: i32, why: String },
     #[error(transparent)]
     Step(#[from] step::Error),
     #[error("nothing can be run in container {name}: {why}")]
@@ -95,7 +97,7 @@ impl Error {
             | Self::RemapWithoutInit(_) => "unsupported",
             Self::Api(_) => "api",
             Self::Launch(_) => "launch",
-            Self::Container { .. } | Self::JobGone { .. } => "container_gone",
+            Self::Container { .. } | Self::JobGone { .. } | Self::Demise { .. } => "container_gone",
             Self::Unhealthy { .. } | Self::ServiceEnded { .. } => "service",
             Self::NotPrepared => "not_prepared",
             Self::Exec { .. } | Self::ExecCut(_) => "exec",

@@ -17,7 +17,7 @@ use super::spec::{Common, Planned, Role};
 use super::state::State;
 use super::step::{self, Signals};
 use super::template::Template;
-use super::{journal, log, secrets, workspace};
+use super::{demise, journal, log, secrets, words, workspace};
 use crate::contract::{Command, Record, Request, Run, StepKind, Token};
 
 /// The rest of a log is waited for so long once its container is over.
@@ -74,7 +74,8 @@ fn without_init(
         planned.image
     ));
     let mut plain = planned.without_init(name);
-    plain.spec.command.clone_from(&planned.main);
+    let main = planned.main.iter().flatten();
+    plain.spec.command = Some(main.map(|word| words::literal(word)).collect());
     plain.spec.working_dir.clone_from(&planned.cwd);
     if let Some(source) = plain.env_by_secret(common) {
         plain.spec.env_from.get_or_insert_default().push(source);
@@ -169,7 +170,8 @@ async fn by_init(
         traceparent,
         ends_container: true,
     };
-    let exit = step::run(&mut line, run, call.console, signals).await?;
+    let exit = step::run(&mut line, run, call.console, signals).await.map_err(Error::from);
+    let exit = demise::explained(call, planned.name(), exit).await?;
     Ok(Outcome::of(call, &exit))
 }
 
@@ -207,7 +209,7 @@ async fn by_kubelet(
     }
     let ended = async {
         news.until(&name, |progress| match progress {
-            Progress::Ended { exit_code, reason, .. } => Some((exit_code, reason)),
+            Progress::Ended { exit_code, reason, message } => Some((exit_code, reason, message)),
             _ => None,
         })
         .await
@@ -216,7 +218,7 @@ async fn by_kubelet(
     let mut log = std::pin::pin!(log::follow(call, api, &name, &over));
     let mut shown = false;
     let mut ended = std::pin::pin!(ended);
-    let (code, reason) = loop {
+    let (code, reason, message) = loop {
         tokio::select! {
             () = &mut log, if !shown => shown = true,
             end = &mut ended => break end,
@@ -232,5 +234,5 @@ async fn by_kubelet(
     if !shown && timeout(LOG_END, log).await.is_err() {
         call.console.warning(&format!("the end of container {name}'s log did not come"));
     }
-    Ok(Outcome::of_code(code, &reason))
+    Ok(Outcome::of_code(code, &reason, &message))
 }

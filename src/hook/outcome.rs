@@ -41,13 +41,18 @@ impl Outcome {
     }
 
     /// Of a container, by the kubelet's word.
-    pub(super) fn of_code(code: i32, reason: &str) -> Self {
+    pub(super) fn of_code(code: i32, reason: &str, message: &str) -> Self {
         // A code over 255 cannot be passed on, and must not become a success.
         let passed = u8::try_from(code).unwrap_or(1);
         let sentence = match (code, reason) {
             (0, _) => None,
             (code, "OOMKilled") => Some(format!(
                 "the container ran out of memory and was killed (exit code {code}); give it more, or let it use less"
+            )),
+            // The runtime's own word; no process ever ran that could have said more.
+            (code, "StartError") => Some(format!(
+                "the container's command cannot be started (exit code {code}): {}",
+                super::console::quote(message)
             )),
             (code, reason) => Some(format!("the container ended with exit code {code} ({reason})")),
         };
@@ -130,13 +135,18 @@ mod tests {
     #[test]
     fn a_containers_code_is_passed_on_and_a_strange_one_is_no_success() {
         assert_eq!(
-            Outcome::of_code(0, "Completed"),
+            Outcome::of_code(0, "Completed", ""),
             Outcome { code: 0, sentence: None, cancelled: false }
         );
-        assert_eq!(Outcome::of_code(42, "Error").code, 42);
-        assert_eq!(Outcome::of_code(256, "Error").code, 1);
-        assert_eq!(Outcome::of_code(-1, "Error").code, 1);
-        assert!(Outcome::of_code(137, "OOMKilled").sentence.unwrap().contains("memory"));
+        assert_eq!(Outcome::of_code(42, "Error", "").code, 42);
+        assert_eq!(Outcome::of_code(256, "Error", "").code, 1);
+        assert_eq!(Outcome::of_code(-1, "Error", "").code, 1);
+        let said =
+            |code, reason, message| Outcome::of_code(code, reason, message).sentence.unwrap();
+        assert!(said(137, "OOMKilled", "").contains("memory"));
+        assert!(
+            said(128, "StartError", "exec /x: no such file\n").contains("exec /x: no such file")
+        );
     }
 
     #[test]

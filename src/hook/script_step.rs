@@ -11,7 +11,7 @@ use super::request::ScriptStep;
 use super::socket::Line;
 use super::state::State;
 use super::step::{self, Signals};
-use super::{fallback, secrets, words, workspace};
+use super::{demise, fallback, secrets, words, workspace};
 use crate::contract::{Command, Request, Run, StepKind};
 
 /// Runs a step.
@@ -31,7 +31,8 @@ pub(super) async fn run(
     let gone = |source| Error::JobGone { name: job.container.clone(), source };
     let connect = Line::open(&path, &state.token.0);
     let connect = connect.instrument(tracing::info_span!("connect"));
-    let (mut line, _) = connect.await.map_err(gone)?;
+    let opened = connect.await.map_err(gone);
+    let (mut line, _) = demise::explained(call, &job.container, opened).await?;
     let mut env: BTreeMap<String, String> = job.env.clone();
     env.extend(asked.env());
     let env: Vec<(String, String)> = outcome::passable(call.console, env);
@@ -52,6 +53,7 @@ pub(super) async fn run(
         traceparent,
         ends_container: false,
     };
-    let exit = step::run(&mut line, run, call.console, signals).await?;
+    let exit = step::run(&mut line, run, call.console, signals).await.map_err(Error::from);
+    let exit = demise::explained(call, &job.container, exit).await?;
     Ok(Outcome::of(call, &exit))
 }

@@ -231,7 +231,8 @@ impl Planned {
         if !missing.is_empty() {
             return Err(Error::MissingVolumes(missing.join(", ")));
         }
-        let mut mounts: Vec<VolumeMount> = own.iter().map(|name| own_mount(name)).collect();
+        let mut mounts: Vec<VolumeMount> =
+            own.iter().map(|name| volumes::own_mount(name)).collect();
         for entry in &asked.user_mount_volumes {
             let can_link = self.has_init && self.role != Role::Service;
             match volumes::map(entry, common.pod, common.settings, can_link)? {
@@ -287,7 +288,7 @@ impl Planned {
         let context = context.into_iter().filter(|(name, _)| !has(&self.env, name));
         for (name, value) in identity.chain(context) {
             // Kubernetes expands $(NAME) in values.
-            env.push(plain(name, value.replace('$', "$$")));
+            env.push(plain(name, words::literal(&value)));
         }
         // Ours cannot be replaced: the agent goes by them.
         env.extend(operators.into_iter().filter(|variable| !variable.name.starts_with("EPHEMON_")));
@@ -347,11 +348,14 @@ fn main_process(
     }
     let args = words::split(&words::join(None, &asked.entry_point_args));
     let args = args.map_err(|_| Error::Arguments(role.as_str()))?;
-    let args = part.args.clone().unwrap_or(args);
     let given = asked.entry_point.as_ref().or(options.entrypoint.as_ref());
+    // A step's words go over init's socket, all others into the spec. The operator's are his own.
+    let in_spec = role == Role::Service || (part.command.is_none() && given.is_none());
+    let literal = |word: &String| if in_spec { words::literal(word) } else { word.clone() };
+    let args = part.args.clone().unwrap_or_else(|| args.iter().map(literal).collect());
     let program = match (&part.command, given) {
         (Some(command), _) => command.clone(),
-        (None, Some(entry_point)) => vec![entry_point.clone()],
+        (None, Some(entry_point)) => vec![literal(entry_point)],
         (None, None) => return Ok((None, Some(args))),
     };
     Ok((Some(program.into_iter().chain(args).collect()), None))
@@ -377,21 +381,6 @@ fn limits(options: &Options, part: &Part) -> Limits {
         cpu_millis: least(options.limits.cpu_millis, part.limits.cpu_millis),
         memory_bytes: least(options.limits.memory_bytes, part.limits.memory_bytes),
         pids: least(options.limits.pids, part.limits.pids),
-    }
-}
-
-fn own_mount(volume: &str) -> VolumeMount {
-    let path = match volume {
-        "work" => mount::WORK,
-        "externals" => mount::EXTERNALS,
-        "github" => mount::GITHUB,
-        _ => mount::EPHEMON,
-    };
-    VolumeMount {
-        name: volume.to_owned(),
-        mount_path: path.to_owned(),
-        read_only: (volume == "externals").then_some(true),
-        ..VolumeMount::default()
     }
 }
 

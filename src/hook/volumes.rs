@@ -103,6 +103,22 @@ pub(super) fn map(
     }
 }
 
+/// The mount of one of the hook's own volumes.
+pub(super) fn own_mount(volume: &str) -> VolumeMount {
+    let path = match volume {
+        "work" => mount::WORK,
+        "externals" => mount::EXTERNALS,
+        "github" => mount::GITHUB,
+        _ => mount::EPHEMON,
+    };
+    VolumeMount {
+        name: volume.to_owned(),
+        mount_path: path.to_owned(),
+        read_only: (volume == "externals").then_some(true),
+        ..VolumeMount::default()
+    }
+}
+
 fn is_reserved(target: &str) -> bool {
     let below = |root: &str| target == root || target.starts_with(&format!("{root}/"));
     target.is_empty()

@@ -12,6 +12,11 @@ pub(super) fn join<'a>(first: Option<&'a str>, pieces: &'a [String]) -> String {
     all.join(" ")
 }
 
+/// The words of a workflow in a pod's spec, where `$(NAME)` is Kubernetes' and `$$` its dollar sign.
+pub(super) fn literal(word: &str) -> String {
+    word.replace('$', "$$")
+}
+
 /// Splits by a shell's quoting rules; nothing is expanded. A `#` that begins a word is a part of
 /// it: arguments have no comments.
 pub(super) fn split(line: &str) -> Result<Vec<String>, Unbalanced> {

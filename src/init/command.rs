@@ -157,7 +157,10 @@ fn argv(command: &Command, shell: bool) -> Result<Vec<String>, Failure> {
     let argv = match command {
         Command::Argv(argv) => argv.clone(),
         Command::Line(line) if shell => {
-            vec![SHELL.to_owned(), "-c".to_owned(), format!("exec {line}")]
+            // A single command takes the shell's place. Of a list `exec` would run the first alone:
+            // `false; true` and `a && b` are whole only by a shell that stays.
+            let exec = if line.contains([';', '&', '|', '\n']) { "" } else { "exec " };
+            vec![SHELL.to_owned(), "-c".to_owned(), format!("{exec}{line}")]
         }
         Command::Line(line) => shlex::split(line).ok_or_else(|| {
             Failure::new(ErrorCode::CommandNotFound, "the command line has an open quote")
@@ -260,6 +263,10 @@ mod tests {
         let line = Command::Line("echo 'a b' \"c\"".to_owned());
         assert_eq!(argv(&line, true).unwrap(), ["/bin/sh", "-c", "exec echo 'a b' \"c\""]);
         assert_eq!(argv(&line, false).unwrap(), ["echo", "a b", "c"]);
+        for list in ["a; b", "a && b", "a || b", "a | b", "a\nb"] {
+            let line = Command::Line(list.to_owned());
+            assert_eq!(argv(&line, true).unwrap(), ["/bin/sh", "-c", list]);
+        }
         assert!(argv(&Command::Line("echo 'a".to_owned()), false).is_err());
         assert!(argv(&Command::Argv(vec!["a\0b".to_owned()]), true).is_err());
     }

@@ -26,6 +26,9 @@ pub(super) struct Config {
     pub hosts: PathBuf,
     /// The mount of the container's cgroup.
     pub cgroup: PathBuf,
+    /// Where the paths of links and files that are asked for begin; `/`, but for containers that
+    /// have no root of their own.
+    pub root: PathBuf,
 }
 
 /// What is wrong with it.
@@ -33,7 +36,7 @@ pub(super) struct Config {
 pub(super) enum ConfigError {
     /// An unknown option.
     #[error(
-        "unknown option {0:?}; usage: ephemon-init [--hosts FILE] [--cgroup DIRECTORY] [-- COMMAND ARGUMENT...]"
+        "unknown option {0:?}; usage: ephemon-init [--hosts FILE] [--cgroup DIRECTORY] [--root DIRECTORY] [-- COMMAND ARGUMENT...]"
     )]
     Option(String),
     /// An option without its value.
@@ -90,6 +93,7 @@ impl Config {
             kind,
             hosts: PathBuf::from("/etc/hosts"),
             cgroup: PathBuf::from("/sys/fs/cgroup"),
+            root: PathBuf::from("/"),
         };
         config.read_args(args)?;
         Ok(config)
@@ -105,6 +109,9 @@ impl Config {
                 }
                 Some("--cgroup") => {
                     self.cgroup = args.next().ok_or(ConfigError::Value("--cgroup"))?.into();
+                }
+                Some("--root") => {
+                    self.root = args.next().ok_or(ConfigError::Value("--root"))?.into();
                 }
                 _ => return Err(ConfigError::Option(arg.to_string_lossy().into_owned())),
             }

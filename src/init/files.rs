@@ -4,7 +4,7 @@ use std::{
     fs, io,
     io::Write,
     os::unix::fs::{OpenOptionsExt, symlink},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use nix::errno::Errno;
@@ -14,13 +14,13 @@ use crate::contract::{ErrorCode, Failure, Link, WriteFile};
 /// Most links in one request.
 const MAX_LINKS: usize = 64;
 
-/// Makes the links. What is there and is not a link is left alone and refused.
-pub(super) fn link(links: &[Link]) -> Result<(), Failure> {
+/// Makes the links below `root`. What is there and is not a link is left alone and refused.
+pub(super) fn link(links: &[Link], root: &Path) -> Result<(), Failure> {
     if links.len() > MAX_LINKS {
         return Err(Failure::new(ErrorCode::Busy, format!("more than {MAX_LINKS} links")));
     }
     links.iter().try_for_each(|link| {
-        link_one(Path::new(&link.path), Path::new(&link.target)).map_err(|error| {
+        link_one(&below(root, &link.path), Path::new(&link.target)).map_err(|error| {
             let text = format!("cannot link {} to {}: {error}", link.path, link.target);
             Failure::new(ErrorCode::System, text)
         })
@@ -43,18 +43,22 @@ fn link_one(path: &Path, target: &Path) -> io::Result<()> {
     }
 }
 
-/// Writes a file.
-pub(super) fn write(file: &WriteFile) -> Result<(), Failure> {
+/// Writes a file below `root`.
+pub(super) fn write(file: &WriteFile, root: &Path) -> Result<(), Failure> {
     let written = fs::OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
         .mode(file.mode & 0o7777)
-        .open(&file.path)
+        .open(below(root, &file.path))
         .and_then(|mut open| open.write_all(&file.content.0));
     written.map_err(|error| {
         Failure::new(ErrorCode::System, format!("cannot write {}: {error}", file.path))
     })
+}
+
+fn below(root: &Path, path: &str) -> PathBuf {
+    root.join(path.strip_prefix('/').unwrap_or(path))
 }
 
 #[cfg(test)]
@@ -67,7 +71,10 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("home");
         let make = |target: &str| {
-            link(&[Link { path: path.display().to_string(), target: target.to_owned() }])
+            link(
+                &[Link { path: path.display().to_string(), target: target.to_owned() }],
+                Path::new("/"),
+            )
         };
         for target in ["/a", "/a", "/b"] {
             make(target).expect("a link");
@@ -83,13 +90,16 @@ mod tests {
     fn a_file_is_written_whole() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("f").display().to_string();
+        let root = Path::new("/");
         let content = |text: &str| Chunk(text.as_bytes().to_vec());
         for text in ["longer text", "short"] {
-            write(&WriteFile { path: path.clone(), content: content(text), mode: 0o600 })
+            write(&WriteFile { path: path.clone(), content: content(text), mode: 0o600 }, root)
                 .expect("written");
         }
         assert_eq!(fs::read(&path).expect("a file"), b"short");
         let nowhere = format!("{path}/x");
-        assert!(write(&WriteFile { path: nowhere, content: content(""), mode: 0o600 }).is_err());
+        assert!(
+            write(&WriteFile { path: nowhere, content: content(""), mode: 0o600 }, root).is_err()
+        );
     }
 }

@@ -175,8 +175,8 @@ fn answer(
             let replaced = supervisor.hosts.replace(&entries);
             done(replaced.map_err(|error| system(error.to_string())))
         }
-        Request::Links(links) => done(files::link(&links)),
-        Request::WriteFile(file) => done(files::write(&file)),
+        Request::Links(links) => done(files::link(&links, &supervisor.config.root)),
+        Request::WriteFile(file) => done(files::write(&file, &supervisor.config.root)),
         Request::Forward(asked) => done(supervisor.forwards.start(&asked)),
         Request::Status => Reply::Status(supervisor.status()),
     };

@@ -122,6 +122,8 @@ pub struct PidsUsage {
     pub peak: Option<u64>,
     /// The limit at this level.
     pub limit: Option<Limit<u64>>,
+    /// How often a new task was refused for the limit (`max` of `pids.events`).
+    pub limit_hits: Option<u64>,
 }
 
 /// PSI totals of one resource, microseconds since birth.

@@ -111,7 +111,11 @@ async fn collectors(rig: &mut Rig, state: &Value, plain: Duration) {
         }
         let first = took[0].saturating_sub(plain);
         let next = median(took.split_off(1)).saturating_sub(plain);
-        println!("with a {name} collector: first step {} ms on top, next {} ms", ms(first), ms(next));
+        println!(
+            "with a {name} collector: first step {} ms on top, next {} ms",
+            ms(first),
+            ms(next)
+        );
     }
     rig.env.clear();
 }

@@ -1,7 +1,7 @@
 //! The whole agent on a busy node: what it finds, how exact it is, what it costs.
 //!
-//! `cargo bench --bench node` (needs root). Takes three minutes: 1000 containers of 50 ms at twenty
-//! a second, then 110 that live for a minute and a half.
+//! `cargo bench --bench node` (needs root). Takes five minutes: 1000 containers of 50 ms at twenty
+//! a second, then twice 110 that live for a minute and a half, idle and at work.
 
 #![expect(
     clippy::print_stdout,
@@ -44,7 +44,7 @@ fn main() {
     for pod in &pods {
         node.cgroups().make(&pod.cgroup());
     }
-    // `cargo bench --bench node -- cost` runs that part alone.
+    // `cargo bench --bench node -- cost` runs that part alone; `capture` and `busy` are the others.
     let wanted = |part: &str| {
         let mut named = std::env::args().skip(1).filter(|word| !word.starts_with('-')).peekable();
         named.peek().is_none() || named.any(|word| word == part)
@@ -56,7 +56,13 @@ fn main() {
     }
     if wanted("cost") {
         let agent = Agent::start(&node, &[]);
-        cost(&node, &pods, &agent);
+        cost(&node, &pods, &agent, "idle", &format!("sleep {LONG_MS}"));
+        agent.stop();
+    }
+    if wanted("busy") {
+        let agent = Agent::start(&node, &[]);
+        let words = "burn 1 sleep 250 ".repeat(LONG_MS as usize / 251);
+        cost(&node, &pods, &agent, "at work four times a second", words.trim_end());
         agent.stop();
     }
     for pod in &pods {
@@ -102,14 +108,13 @@ fn off_by_us(ledger: &Ledger, ran: &Ran) -> f64 {
 }
 
 /// 110 containers that live long enough to be sampled once a second.
-fn cost(node: &Node, pods: &[PodPlace], agent: &Agent) {
+fn cost(node: &Node, pods: &[PodPlace], agent: &Agent, what: &str, words: &str) {
     thread::scope(|scope| {
         for number in 0..LONG {
             let pod = &pods[number as usize % PODS];
-            let words = format!("sleep {LONG_MS}");
             scope.spawn(move || {
                 let name = format!("service-{number:03}");
-                launcher::run(node, pod, &name, &words, Duration::from_millis(50))
+                launcher::run(node, pod, &name, words, Duration::from_millis(50))
             });
         }
         // Past the first half minute the steady interval holds.
@@ -118,7 +123,7 @@ fn cost(node: &Node, pods: &[PodPlace], agent: &Agent) {
         thread::sleep(Duration::from_mins(1));
         let cpu = cpu_seconds(node) - before;
         let after = scrape(agent);
-        println!("cost: {LONG} containers at 1 Hz");
+        println!("cost: {LONG} containers at 1 Hz, {what}");
         println!("  CPU {:.2} % of a core (budget 0.5)", cpu / 60.0 * 100.0);
         let rss = figure(&after, "process_resident_memory_bytes");
         println!("  memory {:.1} MB RSS (budget 25)", rss / 1e6);

@@ -149,7 +149,12 @@ fn usage(n: u64) -> Usage {
             faults: Faults { minor: count, major: count },
         },
         io: vec![io, IoUsage { major: 8, ..io }],
-        pids: PidsUsage { current: count, peak: count, limit: Some(Limit::At(4096)) },
+        pids: PidsUsage {
+            current: count,
+            peak: count,
+            limit: Some(Limit::At(4096)),
+            limit_hits: count,
+        },
         pressure: PressureUsage { cpu: pressure, memory: pressure, io: pressure },
     }
 }

@@ -199,7 +199,12 @@ fn full() -> Usage {
                 discard_ops: Some(0),
             },
         ],
-        pids: PidsUsage { current: Some(0), peak: Some(9), limit: Some(Limit::At(1024)) },
+        pids: PidsUsage {
+            current: Some(0),
+            peak: Some(9),
+            limit: Some(Limit::At(1024)),
+            limit_hits: Some(2),
+        },
         pressure: PressureUsage { cpu: pressure(1_500_000), memory: pressure(7), io: pressure(0) },
     }
 }

@@ -4,6 +4,7 @@
 mod fallback;
 mod outages;
 mod pod;
+mod policies;
 mod rig;
 mod services;
 mod steps;

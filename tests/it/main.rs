@@ -17,15 +17,23 @@ mod churn;
 #[cfg(test)]
 mod containers;
 #[cfg(test)]
+mod demo;
+#[cfg(test)]
 mod exposition;
 #[cfg(test)]
 mod hook;
+#[cfg(test)]
+mod hook_in_pods;
 #[cfg(test)]
 mod init;
 #[cfg(test)]
 mod install;
 #[cfg(test)]
+mod kubelet_pod;
+#[cfg(test)]
 mod kubelet_stand_in;
+#[cfg(test)]
+mod limits;
 #[cfg(test)]
 mod metric_reference;
 #[cfg(test)]

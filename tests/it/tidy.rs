@@ -68,6 +68,37 @@ fn agent_hook_init_and_demo_never_name_each_others_insides() {
     });
 }
 
+/// What is there, then what it used and what it may use, then what is shown.
+#[test]
+fn capture_and_enforcement_stand_side_by_side_between_discovery_and_metrics() {
+    let later = [
+        ("discovery", &["capture", "enforcement", "metrics", "agent"][..]),
+        ("capture", &["enforcement", "metrics", "agent"]),
+        ("enforcement", &["capture", "metrics", "agent"]),
+    ];
+    check(|source, wrong| {
+        for (room, others) in later {
+            for other in others.iter().filter(|_| in_room(&source.path, &format!("src/{room}"))) {
+                if code(&source.text).any(|line| line.contains(&format!("crate::{other}"))) {
+                    writeln!(wrong, "{}: names crate::{other}", source.path).unwrap();
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn only_enforcement_sets_limits() {
+    let rooms = ["src/cgroup", "src/enforcement"];
+    check(|source, wrong| {
+        let outside = source.path.starts_with("src/")
+            && !rooms.iter().any(|room| in_room(&source.path, room));
+        if outside && code(&source.text).any(|line| line.contains("LimitFiles")) {
+            writeln!(wrong, "{}: names LimitFiles", source.path).unwrap();
+        }
+    });
+}
+
 #[test]
 fn every_file_says_first_what_it_owns() {
     check(|source, wrong| {

@@ -52,6 +52,7 @@ impl Reader {
         }
         self.vitals.discovered(if container.is_open() { source } else { Source::Residual });
         self.inventory.born(pod, &id, born);
+        self.inventory.stands_at(&id, &container.path);
         self.keys.insert(id, key);
         self.timers.insert((now, key));
         self.living.insert(key, container);

@@ -126,6 +126,17 @@ impl Place {
         }
     }
 
+    /// What stands at `/sys/fs/cgroup` in a container: its own directory, or one for each
+    /// controller by its name.
+    pub fn shown(&self) -> Vec<(Option<String>, PathBuf)> {
+        match self {
+            Self::V1 { dirs } => {
+                dirs.iter().map(|(name, dir)| (Some(name.clone()), dir.clone())).collect()
+            }
+            Self::V2 { dir } | Self::Scratch { dir, .. } => vec![(None, dir.clone())],
+        }
+    }
+
     /// The processes in it, as far as a kernel knows.
     pub fn members(&self) -> Vec<Pid> {
         match self {

@@ -9,8 +9,10 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{ChildStdin, Command};
 use tokio::sync::mpsc;
 
+use super::runtime::Known;
 use super::{Kind, Truth};
 use crate::demo::api::store::Key;
+use crate::demo::cgroups::Place;
 use crate::demo::part;
 use crate::demo::shim::{Account, Order, Word};
 
@@ -21,6 +23,13 @@ const RUNTIME: &str = "failed to create containerd task: failed to create shim t
 /// A word of a shim, with the name of its container.
 pub(super) type Told = (String, Word);
 
+/// Why a container is not there, and what the kubelet says about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Waiting {
+    pub(super) reason: &'static str,
+    pub(super) message: Option<String>,
+}
+
 /// A running or ended container.
 #[derive(Debug)]
 pub(super) struct Container {
@@ -30,6 +39,11 @@ pub(super) struct Container {
     /// Whether its cgroup is gone.
     pub(super) removed: bool,
     pub(super) log: Option<PathBuf>,
+    /// The file of its view, where it has one.
+    pub(super) view: Option<PathBuf>,
+    /// Its first process, once its command runs.
+    pub(super) pid: Option<i32>,
+    pub(super) place: Place,
     shim: ChildStdin,
 }
 
@@ -98,7 +112,17 @@ impl Container {
                 drop(words.send((name, Word::Removed(Account::default()))).await);
             }
         });
-        Ok(Self { kind, id, state: State::Created, removed: false, log: order.log.clone(), shim })
+        Ok(Self {
+            kind,
+            id,
+            state: State::Created,
+            removed: false,
+            log: order.log.clone(),
+            view: order.view.clone(),
+            pid: None,
+            place: order.place.clone(),
+            shim,
+        })
     }
 
     /// Takes in what the shim told.
@@ -108,7 +132,8 @@ impl Container {
             _ => None,
         };
         match (word, &self.state) {
-            (Word::Started { at, .. }, State::Created) => {
+            (Word::Started { pid, at }, State::Created) => {
+                self.pid = Some(*pid);
                 self.state = State::Running { since: *at };
             }
             (Word::StartError { why }, State::Created) => {
@@ -143,6 +168,17 @@ impl Container {
                 self.removed = true;
             }
             _ => {}
+        }
+    }
+
+    /// What the API server's requests need to know of it.
+    pub(super) fn known(&self) -> Known {
+        Known {
+            log: self.log.clone(),
+            view: self.view.clone(),
+            pid: self.pid,
+            entrances: self.place.entrances(),
+            over: matches!(self.state, State::Ended(_)),
         }
     }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::container::Waiting;
 use super::quantity;
 use crate::demo::api::object::{items, text};
 use crate::demo::cgroups::Limits;
@@ -13,12 +14,23 @@ use crate::demo::{part, workload};
 /// Images that are on the node; others cannot be had.
 const LOCAL: &str = "localhost/";
 
-/// Why a container's image cannot be had, in the kubelet's word.
-pub(super) fn image_trouble(container: &Value) -> Option<&'static str> {
+/// Why a container's image cannot be had, in the kubelet's words.
+pub(super) fn image_trouble(container: &Value) -> Option<Waiting> {
     let image = text(container, "/image").unwrap_or_default();
+    if image.starts_with(LOCAL) {
+        return None;
+    }
     let never = text(container, "/imagePullPolicy") == Some("Never");
-    let reason = if never { "ErrImageNeverPull" } else { "ErrImagePull" };
-    (!image.starts_with(LOCAL)).then_some(reason)
+    Some(if never {
+        let message =
+            format!("Container image \"{image}\" is not present with pull policy of Never");
+        Waiting { reason: "ErrImageNeverPull", message: Some(message) }
+    } else {
+        let message = format!(
+            "failed to pull and unpack image \"{image}\": failed to resolve reference \"{image}\": {image}: not found"
+        );
+        Waiting { reason: "ErrImagePull", message: Some(message) }
+    })
 }
 
 /// The pod's own limits: `spec.resources`, or the sum of its containers' where each has one.
@@ -50,13 +62,19 @@ pub(super) fn container_limits(pod: &Value, spec: &Value) -> Limits {
     }
 }
 
-/// The words to run; the demo's own workloads are this program again, and no command is a pause.
+/// The words to run: the spec's, or the image's own entrypoint with the spec's arguments. The
+/// demo's programs are this program again, and a container without words is a pause.
 pub(super) fn command(binary: &Path, spec: &Value) -> Vec<String> {
-    let words = items(spec, "/command").chain(items(spec, "/args"));
-    let words: Vec<_> = words.filter_map(Value::as_str).map(str::to_owned).collect();
-    let helper = |kind: &str| {
-        vec![binary.to_string_lossy().into_owned(), part::NAME.to_owned(), kind.to_owned()]
+    let list = |pointer: &str| -> Vec<String> {
+        items(spec, pointer).filter_map(Value::as_str).map(str::to_owned).collect()
     };
+    let mut words = list("/command");
+    if words.is_empty() {
+        words.extend(entrypoint(text(spec, "/image").unwrap_or_default()));
+    }
+    words.extend(list("/args"));
+    let this = || binary.to_string_lossy().into_owned();
+    let helper = |kind: &str| vec![this(), part::NAME.to_owned(), kind.to_owned()];
     match words.split_first() {
         None => helper("pause"),
         Some((first, rest)) if first == workload::NAME => {
@@ -64,8 +82,23 @@ pub(super) fn command(binary: &Path, spec: &Value) -> Vec<String> {
             command.extend_from_slice(rest);
             command
         }
+        Some((first, rest)) if first == "ephemon" => {
+            let mut command = vec![this()];
+            command.extend_from_slice(rest);
+            command
+        }
         Some(_) => words,
     }
+}
+
+/// What the demo's images start by themselves.
+fn entrypoint(image: &str) -> impl Iterator<Item = String> {
+    let words: &[&str] = match image.strip_prefix(LOCAL).and_then(|name| name.split(':').next()) {
+        Some("cache") => &[workload::NAME, "listen"],
+        Some("greeter") => &[workload::NAME, "say", "1"],
+        _ => &[],
+    };
+    words.iter().map(|word| (*word).to_owned())
 }
 
 /// The container's variables over the few that every container has.
@@ -86,6 +119,20 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn an_image_starts_what_it_has_and_a_command_takes_its_place() {
+        let words = |spec: Value| command(Path::new("/b"), &spec).join(" ");
+        let greeter = |more: Value| {
+            let mut spec = json!({"image": "localhost/greeter:1"});
+            spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            words(spec)
+        };
+        assert_eq!(greeter(json!({"args": ["hi"]})), "/b demo-part workload say 1 hi");
+        assert_eq!(greeter(json!({"command": ["sh"], "args": ["-c"]})), "sh -c");
+        assert_eq!(words(json!({"image": "localhost/x:1"})), "/b demo-part pause");
+        assert_eq!(words(json!({"command": ["ephemon", "install", "/e"]})), "/b install /e");
+    }
 
     #[test]
     fn a_pod_is_limited_only_where_every_container_is() {

@@ -5,7 +5,7 @@ use std::time::UNIX_EPOCH;
 
 use serde_json::{Map, Value, json};
 
-use super::container::State;
+use super::container::{State, Waiting};
 use crate::demo::api::object::{items, qos_class, text, time};
 
 /// What the last look at the runtime showed of one container.
@@ -21,8 +21,10 @@ pub(super) struct View<'a> {
     pub(super) pod: &'a Value,
     pub(super) seen: &'a BTreeMap<String, Seen>,
     /// Containers that wait, and why; others that are not seen are being created.
-    pub(super) waiting: &'a BTreeMap<String, &'static str>,
+    pub(super) waiting: &'a BTreeMap<String, Waiting>,
     pub(super) sandbox_ready: bool,
+    /// Every init container has ended well.
+    pub(super) initialized: bool,
     /// When the kubelet first saw the pod.
     pub(super) start_time: &'a str,
     /// Now, as the API writes it.
@@ -38,6 +40,7 @@ impl View<'_> {
     pub(super) fn status(&self) -> Value {
         let regular = self.statuses("/spec/containers", true);
         let ephemeral = self.statuses("/spec/ephemeralContainers", false);
+        let init = self.statuses("/spec/initContainers", false);
         let unready: Vec<_> = regular
             .iter()
             .filter(|status| status.get("ready") != Some(&json!(true)))
@@ -56,6 +59,9 @@ impl View<'_> {
             set("podIPs", json!([{"ip": "127.0.0.1"}]));
         }
         set("containerStatuses", Value::Array(regular));
+        if !init.is_empty() {
+            set("initContainerStatuses", Value::Array(init));
+        }
         if !ephemeral.is_empty() {
             set("ephemeralContainerStatuses", Value::Array(ephemeral));
         }
@@ -105,13 +111,12 @@ impl View<'_> {
             set("volumeMounts", mounts.clone());
         }
         let Some(seen) = seen else {
-            let reason = self.waiting.get(name).copied().unwrap_or("ContainerCreating");
-            let mut waiting = json!({"reason": reason});
-            if reason == "ErrImageNeverPull"
+            let known = self.waiting.get(name);
+            let idle = if self.initialized { "ContainerCreating" } else { "PodInitializing" };
+            let mut waiting = json!({"reason": known.map_or(idle, |waiting| waiting.reason)});
+            if let Some(message) = known.and_then(|waiting| waiting.message.as_ref())
                 && let Some(waiting) = waiting.as_object_mut()
             {
-                let message =
-                    format!("Container image \"{image}\" is not present with pull policy of Never");
                 waiting.insert("message".to_owned(), json!(message));
             }
             set("state", json!({"waiting": waiting}));
@@ -131,7 +136,7 @@ impl View<'_> {
         let ready = unready.is_empty() && !self.finished;
         let kinds = [
             ("PodReadyToStartContainers", self.sandbox_ready),
-            ("Initialized", true),
+            ("Initialized", self.initialized),
             ("Ready", ready),
             ("ContainersReady", ready),
             ("PodScheduled", true),
@@ -231,8 +236,12 @@ mod tests {
         View {
             pod: &pod,
             seen: &seen,
-            waiting: &BTreeMap::from([("step".to_owned(), "ErrImageNeverPull")]),
+            waiting: &BTreeMap::from([(
+                "step".to_owned(),
+                Waiting { reason: "ErrImageNeverPull", message: Some("not present".to_owned()) },
+            )]),
             sandbox_ready: true,
+            initialized: true,
             start_time: "2026-11-23T12:19:10Z",
             now: "2026-11-23T12:19:11Z",
             finished,

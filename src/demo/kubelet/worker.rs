@@ -1,5 +1,7 @@
-//! One pod's life: sandbox, regular containers, ephemeral containers one after the other, status,
-//! end.
+//! One pod's life: sandbox, init containers, regular containers, ephemeral containers one after the
+//! other, status; `ending` is its end.
+
+mod ending;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,18 +10,22 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::container::{Container, State, Told, new_id};
+use super::container::{Container, State, Told, Waiting, new_id};
+use super::order::{Home, Trouble};
 use super::status::{Seen, View};
+use super::volumes::Volumes;
 use super::{Desk, Happening, Kind, logs, spec};
 use crate::demo::api::object::{items, text, time};
 use crate::demo::api::store::Key;
-use crate::demo::cgroups::{Error, Limits, Place, Qos};
-use crate::demo::shim::{Order, Word};
+use crate::demo::cgroups::{Error, Place, Qos};
+use crate::demo::shim::Word;
 
 /// The sandbox's name, which no container can have.
 const SANDBOX: &str = "POD";
+/// The reason of a container whose environment cannot be put together.
+const CONFIG_ERROR: &str = "CreateContainerConfigError";
 /// Words of shims that wait to be heard; a shim waits when it is full.
 const WORDS: usize = 64;
 
@@ -34,7 +40,9 @@ pub(super) struct Worker {
     containers: BTreeMap<String, Container>,
     /// What the last relist showed; the status is made from it.
     seen: BTreeMap<String, Seen>,
-    waiting: BTreeMap<String, &'static str>,
+    waiting: BTreeMap<String, Waiting>,
+    volumes: Volumes,
+    initialized: bool,
     start_time: String,
     finished: bool,
     last_end: Option<Instant>,
@@ -65,6 +73,8 @@ impl Worker {
             containers: BTreeMap::new(),
             seen: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            volumes: Volumes::new(&desk.settings.root, &uid, desk.sight),
+            initialized: false,
             start_time: time(SystemTime::now()),
             finished: false,
             last_end: None,
@@ -109,9 +119,13 @@ impl Worker {
         };
         self.publish();
         self.place.make_pod(&spec::pod_limits(&pod))?;
+        self.volumes.make(&pod)?;
         let sandbox = serde_json::json!({"name": SANDBOX});
         self.start(&pod, &sandbox, Kind::Sandbox).await?;
         self.publish();
+        if !self.initialize(&pod).await? {
+            return Ok(());
+        }
         for container in items(&pod, "/spec/containers") {
             self.start_or_wait(&pod, container, Kind::Regular).await?;
         }
@@ -134,6 +148,7 @@ impl Worker {
                 _ = relist.tick() => {
                     self.relist();
                     self.publish();
+                    dirty |= self.waiting.values().any(|waiting| waiting.reason == CONFIG_ERROR);
                 }
                 _ = stopped.wait_for(|stop| *stop) => return End::Stopped,
             }
@@ -169,7 +184,9 @@ impl Worker {
         let new: Vec<_> = items(pod, "/spec/ephemeralContainers")
             .filter(|spec| {
                 let name = text(spec, "/name").unwrap_or_default();
-                !self.containers.contains_key(name) && !self.waiting.contains_key(name)
+                let hopeless =
+                    self.waiting.get(name).is_some_and(|waiting| waiting.reason != CONFIG_ERROR);
+                !self.containers.contains_key(name) && !hopeless
             })
             .collect();
         if new.is_empty() {
@@ -180,7 +197,7 @@ impl Worker {
             if let Err(e) = self.start_or_wait(pod, spec, Kind::Ephemeral).await {
                 let name = text(spec, "/name").unwrap_or_default();
                 tracing::error!(pod = %self.key.1, container = name, "cannot start: {e}");
-                self.waiting.insert(name.to_owned(), "CreateContainerError");
+                self.wait(name, "CreateContainerError", Some(e.to_string()));
             }
         }
     }
@@ -190,45 +207,79 @@ impl Worker {
         pod: &Value,
         container: &Value,
         kind: Kind,
-    ) -> Result<(), Failed> {
-        let Some(reason) = spec::image_trouble(container) else {
-            return self.start(pod, container, kind).await;
-        };
-        let name = text(container, "/name").unwrap_or_default().to_owned();
-        self.waiting.insert(name.clone(), reason);
-        self.desk.tell(Happening::Waiting { pod: self.key.1.clone(), container: name, reason });
+    ) -> Result<(), Trouble> {
+        let name = text(container, "/name").unwrap_or_default();
+        if let Some(trouble) = spec::image_trouble(container) {
+            self.wait(name, trouble.reason, trouble.message);
+            return Ok(());
+        }
+        match self.start(pod, container, kind).await {
+            // Tried again at every sync: the Secret may come.
+            Err(Trouble::Config(why)) => self.wait(name, CONFIG_ERROR, Some(why)),
+            Err(other) => return Err(other),
+            Ok(()) => {
+                self.waiting.remove(name);
+            }
+        }
         Ok(())
     }
 
+    fn wait(&mut self, name: &str, reason: &'static str, message: Option<String>) {
+        let waiting = Waiting { reason, message };
+        if self.waiting.insert(name.to_owned(), waiting).is_none() {
+            let (pod, container) = (self.key.1.clone(), name.to_owned());
+            self.desk.tell(Happening::Waiting { pod, container, reason });
+        }
+    }
+
+    /// Runs the init containers one after the other; false when one failed.
+    async fn initialize(&mut self, pod: &Value) -> Result<bool, Trouble> {
+        for container in items(pod, "/spec/initContainers") {
+            self.start_or_wait(pod, container, Kind::Init).await?;
+            let name = text(container, "/name").unwrap_or_default().to_owned();
+            if self.waiting.contains_key(&name) {
+                return Ok(false);
+            }
+            let mut stopped = self.stopped.clone();
+            let code = loop {
+                if let Some(State::Ended(ended)) = self.state(&name) {
+                    break ended.code;
+                }
+                tokio::select! {
+                    word = self.words.1.recv() => if let Some((name, word)) = word {
+                        self.hear(&name, &word);
+                    },
+                    _ = stopped.wait_for(|stop| *stop) => return Ok(false),
+                }
+            };
+            self.relist();
+            self.publish();
+            if code != 0 {
+                tracing::error!(pod = %self.key.1, container = name, code, "an init container failed");
+                return Ok(false);
+            }
+        }
+        self.initialized = true;
+        Ok(true)
+    }
+
     /// Starts a container and waits until its command runs or cannot.
-    async fn start(&mut self, pod: &Value, container: &Value, kind: Kind) -> Result<(), Failed> {
+    async fn start(&mut self, pod: &Value, container: &Value, kind: Kind) -> Result<(), Trouble> {
         let name = text(container, "/name").unwrap_or_default().to_owned();
         let id = new_id();
-        let settings = &self.desk.settings;
-        let directory = settings.root.join("run/containers").join(&id);
-        std::fs::create_dir_all(&directory)?;
-        let log = match kind {
-            Kind::Sandbox => None,
-            Kind::Regular | Kind::Ephemeral => Some(logs::make(&self.logs, &name)?),
+        let desk = Arc::clone(&self.desk);
+        let home = Home {
+            desk: &desk,
+            key: &self.key,
+            pod,
+            place: &self.place,
+            logs: &self.logs,
+            volumes: &self.volumes,
         };
-        let linger = settings.linger.clone();
-        let micros = |time: &Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        let linger = fastrand::u64(micros(linger.start())..=micros(linger.end()));
-        let limits = match kind {
-            Kind::Sandbox => Limits::default(),
-            Kind::Regular | Kind::Ephemeral => spec::container_limits(pod, container),
-        };
-        let order = Order {
-            command: spec::command(&settings.binary, container),
-            env: spec::environment(&self.key.1, container),
-            directory,
-            log,
-            place: self.place.child(&id),
-            limits,
-            linger: Duration::from_micros(linger),
-        };
+        let order = home.order(container, kind, &id)?;
         let words = self.words.0.clone();
-        let launched = Container::launch(&settings.binary, &name, kind, id, &order, words).await?;
+        let binary = &desk.settings.binary;
+        let launched = Container::launch(binary, &name, kind, id, &order, words).await?;
         self.containers.insert(name.clone(), launched);
         while self.state(&name) == Some(&State::Created) {
             if let Some((name, word)) = self.words.1.recv().await {
@@ -247,8 +298,9 @@ impl Worker {
             return;
         };
         let (pod, id) = ((self.key.0.as_str(), self.key.1.as_str()), &container.id);
+        self.desk.running.enter(&self.key, name, container.known());
         match word {
-            Word::Started { .. } => {
+            Word::Started { at, .. } => {
                 if let Some(log) = &container.log
                     && let Err(e) = logs::link(&self.desk.settings.root, pod, name, id, log)
                 {
@@ -258,6 +310,7 @@ impl Worker {
                     self.desk.tell(Happening::Started {
                         pod: self.key.1.clone(),
                         container: name.to_owned(),
+                        at: *at,
                     });
                 }
             }
@@ -288,72 +341,13 @@ impl Worker {
             seen: &self.seen,
             waiting: &self.waiting,
             sandbox_ready: self.containers.contains_key(SANDBOX),
+            initialized: self.initialized,
             start_time: &self.start_time,
             now: &time(SystemTime::now()),
             finished: self.finished,
         };
         // A pod that is gone needs no status.
         drop(self.desk.store.set_status(&self.key, view.status()));
-    }
-
-    /// Asks every container but the sandbox to end, insists after the grace, waits for all.
-    async fn end_containers(&mut self, grace: Duration) {
-        let deadline = Instant::now() + grace;
-        for container in self.containers.values_mut().filter(|c| c.kind != Kind::Sandbox) {
-            container.terminate().await;
-        }
-        self.wait_for_removal(Some(deadline), false).await;
-        for container in self.containers.values_mut().filter(|c| c.kind != Kind::Sandbox) {
-            container.kill().await;
-        }
-        self.wait_for_removal(None, false).await;
-    }
-
-    async fn end_sandbox(&mut self) {
-        if let Some(sandbox) = self.containers.get_mut(SANDBOX) {
-            sandbox.kill().await;
-        }
-        self.wait_for_removal(None, true).await;
-        let place = self.place.clone();
-        // It blocks while the last tasks leave.
-        drop(tokio::task::spawn_blocking(move || place.remove_tree()).await);
-    }
-
-    async fn wait_for_removal(&mut self, deadline: Option<Instant>, sandbox: bool) {
-        let left = |worker: &Self| {
-            let counts = |c: &&Container| !c.removed && (sandbox || c.kind != Kind::Sandbox);
-            worker.containers.values().any(|c| counts(&c))
-        };
-        let mut stopped = self.stopped.clone();
-        while left(self) {
-            let word = match deadline {
-                Some(deadline) => tokio::select! {
-                    word = timeout_at(deadline, self.words.1.recv()) => word.ok().flatten(),
-                    _ = stopped.wait_for(|stop| *stop) => None,
-                },
-                None => self.words.1.recv().await,
-            };
-            let Some((name, word)) = word else {
-                return;
-            };
-            self.hear(&name, &word);
-        }
-    }
-
-    async fn remove_logs(&mut self) {
-        let last = self.last_end.unwrap_or_else(Instant::now);
-        let due = last + self.desk.settings.log_removal;
-        let mut stopped = self.stopped.clone();
-        tokio::select! {
-            () = sleep_until(due) => {}
-            _ = stopped.wait_for(|stop| *stop) => {}
-        }
-        let root = &self.desk.settings.root;
-        for (name, container) in &self.containers {
-            logs::unlink(root, (&self.key.0, &self.key.1), name, &container.id);
-            drop(std::fs::remove_dir_all(root.join("run/containers").join(&container.id)));
-        }
-        drop(std::fs::remove_dir_all(&self.logs));
     }
 
     fn pod(&self) -> Option<Arc<Value>> {
@@ -383,9 +377,6 @@ impl Worker {
             && items(pod, "/spec/containers").all(over)
     }
 }
-
-/// What stops a start before there is a container.
-type Failed = std::io::Error;
 
 impl From<Error> for std::io::Error {
     fn from(error: Error) -> Self {

@@ -1,6 +1,6 @@
 //! The two steps of a container's first process before it becomes the command: into the cgroup,
 //! then, as runc does, one process further, so that the first to be seen in a cgroup is not the
-//! one that stays.
+//! one that stays. And the one step of a process that joins a container later.
 
 use std::fs;
 use std::io::{self, Write};
@@ -11,9 +11,14 @@ use std::process::{Command, ExitCode, Stdio};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 
 use crate::demo::part;
+use crate::demo::view::View;
 
 /// Exit code of a container whose command cannot be run: runc's, as the kubelet shows it.
 pub(super) const START_ERROR: u8 = 128;
+/// Exit code of an exec that cannot be done, as a shell has it.
+const EXEC_ERROR: u8 = 126;
+/// Stands for the view of a container that sees what everybody sees.
+pub(in crate::demo) const NO_VIEW: &str = "-";
 
 /// Enters the cgroups whose `cgroup.procs` stand before `--`, starts the next step, and is gone.
 ///
@@ -23,11 +28,8 @@ pub(in crate::demo) fn enter(arguments: &[String]) -> ExitCode {
         Some(at) => arguments.split_at(at),
         None => (arguments, [].as_slice()),
     };
-    for entrance in entrances {
-        // 0 is the writer itself.
-        if let Err(e) = fs::write(entrance, "0") {
-            return report(&format!("error cannot enter {entrance}: {e}\n"));
-        }
+    if let Err(why) = enter_all(entrances) {
+        return report(&format!("error {why}\n"));
     }
     let next = Command::new("/proc/self/exe")
         .args([part::NAME, "exec"])
@@ -40,15 +42,22 @@ pub(in crate::demo) fn enter(arguments: &[String]) -> ExitCode {
     }
 }
 
-/// Becomes the command. The pipe closes by itself when that works.
-pub(in crate::demo) fn exec(command: &[String]) -> ExitCode {
-    let Some((program, arguments)) = command.split_first() else {
+/// Takes the view whose file is named first, if one is, and becomes the command after it. The pipe
+/// closes by itself when that works.
+pub(in crate::demo) fn exec(arguments: &[String]) -> ExitCode {
+    let Some((view, [program, arguments @ ..])) = arguments.split_first() else {
         return report("error no command specified\n");
     };
     let Ok(pipe) = fcntl_dupfd_cloexec(io::stdin(), 3) else {
         return ExitCode::from(START_ERROR);
     };
     tell(pipe.try_clone(), &format!("pid {}\n", std::process::id()));
+    if view != NO_VIEW
+        && let Err(e) = read(view).and_then(|view| view.enter())
+    {
+        tell(Ok(pipe), &format!("error error mounting the container's file system: {e}\n"));
+        return ExitCode::from(START_ERROR);
+    }
     let error = Command::new(program).args(arguments).stdin(Stdio::null()).exec();
     let missing = error.raw_os_error() == Some(Errno::NOENT.raw_os_error());
     // In runc's words.
@@ -59,6 +68,40 @@ pub(in crate::demo) fn exec(command: &[String]) -> ExitCode {
     };
     tell(Ok(pipe), &format!("error exec: {program:?}: {why}\n"));
     ExitCode::from(START_ERROR)
+}
+
+/// Joins a running container and becomes a command in it: `VIEW PID ENTRANCE… -- COMMAND…`.
+pub(in crate::demo) fn join(arguments: &[String]) -> ExitCode {
+    let at = arguments.iter().position(|part| part == "--");
+    let (before, after) = arguments.split_at(at.unwrap_or(arguments.len()));
+    let ([view, pid, entrances @ ..], [_, program, rest @ ..]) = (before, after) else {
+        return ExitCode::from(START_ERROR);
+    };
+    let joined = enter_all(entrances).and_then(|()| {
+        let pid = pid.parse().map_err(|_| format!("{pid} is no process"))?;
+        if view == NO_VIEW {
+            return Ok(());
+        }
+        read(view).and_then(|view| view.join(pid)).map_err(|e| format!("cannot join it: {e}"))
+    });
+    let why = match joined {
+        Ok(()) => format!("exec: {program:?}: {}", Command::new(program).args(rest).exec()),
+        Err(why) => why,
+    };
+    // In the words of runc's exec.
+    drop(writeln!(io::stderr(), "OCI runtime exec failed: exec failed: {why}: unknown"));
+    ExitCode::from(EXEC_ERROR)
+}
+
+fn enter_all(entrances: &[String]) -> Result<(), String> {
+    entrances.iter().try_for_each(|entrance| {
+        // 0 is the writer itself.
+        fs::write(entrance, "0").map_err(|e| format!("cannot enter {entrance}: {e}"))
+    })
+}
+
+fn read(view: &str) -> io::Result<View> {
+    Ok(serde_json::from_slice(&fs::read(view)?)?)
 }
 
 fn report(line: &str) -> ExitCode {

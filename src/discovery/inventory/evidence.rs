@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::contract::{Limits, LimitsError};
 use crate::model::{ContainerId, ContainerType, Exit, PodRef, PodUid};
 
 /// Who says so, the most believed first.
@@ -40,6 +41,9 @@ pub struct SpecEntry {
     pub container_type: ContainerType,
     /// `image`.
     pub image: Option<Arc<str>>,
+    /// What it is to be limited to, or what is wrong with the text that says so; `None` where it
+    /// says nothing.
+    pub limits: Option<Result<Limits, LimitsError>>,
 }
 
 /// One thing a source found out. Told in any order, the same evidence gives the same answers.

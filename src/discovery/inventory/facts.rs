@@ -1,10 +1,11 @@
 //! What is held of one pod and of one container: each witness's word beside the others'.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use super::order::Log;
+use super::order::{Found, Log};
 use super::watched::Standing;
 use super::{ContainerFacts, SpecEntry, Witness, Word};
 use crate::model::{ContainerId, Exit, PodRef, PodUid};
@@ -23,7 +24,7 @@ pub(super) struct Pod {
     pub(super) ids: HashSet<ContainerId>,
     /// Counted up at every change that may change an answer about a container of this pod.
     pub(super) version: u64,
-    pub(super) by_order: Option<HashMap<ContainerId, Arc<str>>>,
+    pub(super) by_order: Option<HashMap<ContainerId, Found>>,
 }
 
 /// A container, by every witness's word.
@@ -33,6 +34,8 @@ pub(super) struct Container {
     /// The pod by the kernel's word.
     pub(super) pod: Option<PodUid>,
     pub(super) born: Option<SystemTime>,
+    /// Where its cgroup is, below the hierarchy's root, while it lives.
+    pub(super) cgroup: Option<Arc<Path>>,
     pub(super) ended: bool,
     pub(super) sandbox: bool,
     pub(super) words: BTreeMap<Witness, Word>,

@@ -39,9 +39,18 @@ pub(super) struct Log {
     pub(super) attempt: u32,
 }
 
+/// A name found by order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Found {
+    /// The name.
+    pub(super) name: Arc<str>,
+    /// Whether another log could have been the container's as well.
+    pub(super) rivalled: bool,
+}
+
 /// Names for the nameless, as far as order tells. The same evidence in any order gives the same
 /// names.
-pub(super) fn names(mut births: Vec<Birth>, logs: &[Log]) -> HashMap<ContainerId, Arc<str>> {
+pub(super) fn names(mut births: Vec<Birth>, logs: &[Log]) -> HashMap<ContainerId, Found> {
     births.sort_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id)));
     let mut free: Vec<&Log> = logs.iter().collect();
     free.sort_unstable();
@@ -56,7 +65,8 @@ pub(super) fn names(mut births: Vec<Birth>, logs: &[Log]) -> HashMap<ContainerId
         if birth.named.is_none()
             && let Some(log) = claim(&mut free, birth.at, |_| true)
         {
-            found.insert(birth.id, log.container.clone());
+            let rivalled = free.iter().any(|log| could_be(log, birth.at));
+            found.insert(birth.id, Found { name: log.container.clone(), rivalled });
         }
     }
     found
@@ -68,10 +78,13 @@ fn claim<'a>(
     born: SystemTime,
     fits: impl Fn(&Log) -> bool,
 ) -> Option<&'a Log> {
-    let at = free.iter().rposition(|log| {
-        born.duration_since(log.made).is_ok_and(|age| age <= LONGEST_START) && fits(log)
-    })?;
+    let at = free.iter().rposition(|log| could_be(log, born) && fits(log))?;
     Some(free.remove(at))
+}
+
+/// Whether a log was made so shortly before a birth that it may be the newborn's.
+fn could_be(log: &Log, born: SystemTime) -> bool {
+    born.duration_since(log.made).is_ok_and(|age| age <= LONGEST_START)
 }
 
 #[cfg(test)]
@@ -97,7 +110,8 @@ mod tests {
     fn check(births: &[Birth], logs: &[Log], expected: &[(u8, &str)]) {
         let expected: HashMap<_, Arc<str>> =
             expected.iter().map(|(n, name)| (id(*n), Arc::from(*name))).collect();
-        assert_eq!(names(births.to_vec(), logs), expected);
+        let found = names(births.to_vec(), logs).into_iter();
+        assert_eq!(found.map(|(id, found)| (id, found.name)).collect::<HashMap<_, _>>(), expected);
     }
 
     #[test]
@@ -121,6 +135,13 @@ mod tests {
             &[log("nosuch", 0, 10), log("step-1", 0, 20)],
             &[(2, "step-1")],
         );
+    }
+
+    #[test]
+    fn a_log_that_nobody_claimed_is_a_rival() {
+        let rivalled = |logs: &[Log]| names(vec![birth(1, 21, None)], logs)[&id(1)].rivalled;
+        assert!(rivalled(&[log("nosuch", 0, 10), log("step-1", 0, 20)]));
+        assert!(!rivalled(&[log("step-1", 0, 20), log("later", 0, 30)]));
     }
 
     #[test]

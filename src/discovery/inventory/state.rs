@@ -4,13 +4,14 @@
 //! which they speak does not matter.
 
 mod bounds;
+mod limited;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::facts::{Container, Pod};
-use super::order::{self, Birth};
+use super::order::{self, Birth, Found};
 use super::watched::{DELETED_GRACE, Line, STRANGER_GRACE, Standing, judge};
 use super::{ContainerFacts, Evidence, Verdict, Witness, Word};
 use crate::model::{ContainerId, ContainerType, PodRef, PodUid};
@@ -93,6 +94,7 @@ impl State {
     pub(super) fn ended(&mut self, id: &ContainerId) {
         if let Some(container) = self.containers.get_mut(id) {
             container.ended = true;
+            container.cgroup = None;
         }
     }
 
@@ -170,7 +172,7 @@ impl State {
         let name = match container.name(uid) {
             Some(name) => name,
             None if container.sandbox => SANDBOX_NAME.into(),
-            None => self.name_by_order(uid, id)?,
+            None => self.name_by_order(uid, id)?.name,
         };
         let container = self.containers.get_mut(id)?;
         let entry = self.pods.get(uid).and_then(|pod| pod.spec.get(&name));
@@ -192,7 +194,7 @@ impl State {
         Some(facts)
     }
 
-    fn name_by_order(&mut self, uid: &PodUid, id: &ContainerId) -> Option<Arc<str>> {
+    fn name_by_order(&mut self, uid: &PodUid, id: &ContainerId) -> Option<Found> {
         let pod = self.pods.get_mut(uid)?;
         if pod.by_order.is_none() {
             let births = pod.ids.iter().filter_map(|id| {

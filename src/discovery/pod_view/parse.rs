@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{
+    ContainerStateTerminated, ContainerStatus, EphemeralContainer, Pod,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{Oddity, PodView, Run};
+use crate::contract::{Limits, LimitsError, env};
 use crate::discovery::inventory::SpecEntry;
 use crate::discovery::logs::names::{is_label, is_pod_name};
 use crate::model::{ContainerId, ContainerType, Exit, PodRef, PodUid};
@@ -60,30 +63,40 @@ fn spec(pod: &Pod, odd: &mut Vec<Oddity>) -> Vec<SpecEntry> {
     let Some(spec) = &pod.spec else {
         return Vec::new();
     };
-    let containers = spec.containers.iter().map(|c| (&c.name, &c.image, ContainerType::Container));
+    let containers =
+        spec.containers.iter().map(|c| (&c.name, &c.image, ContainerType::Container, None));
     let init = spec.init_containers.iter().flatten().map(|c| {
         let container_type = match c.restart_policy.as_deref() {
             Some("Always") => ContainerType::Sidecar,
             _ => ContainerType::Init,
         };
-        (&c.name, &c.image, container_type)
+        (&c.name, &c.image, container_type, None)
     });
     let ephemeral = spec
         .ephemeral_containers
         .iter()
         .flatten()
-        .map(|c| (&c.name, &c.image, ContainerType::Ephemeral));
+        .map(|c| (&c.name, &c.image, ContainerType::Ephemeral, limits(c)));
     containers
         .chain(init)
         .chain(ephemeral)
-        .filter_map(|(name, image, container_type)| {
+        .filter_map(|(name, image, container_type, limits)| {
             Some(SpecEntry {
                 name: container_name(name, odd)?,
                 container_type,
                 image: text(image.as_deref()),
+                limits,
             })
         })
         .collect()
+}
+
+/// What the container's environment asks for. Of a name that stands twice the kubelet takes the
+/// last.
+fn limits(container: &EphemeralContainer) -> Option<Result<Limits, LimitsError>> {
+    let mut variables = container.env.iter().flatten();
+    let text = variables.rfind(|variable| variable.name == env::LIMITS)?.value.as_deref()?;
+    Some(text.parse()).filter(|limits| *limits != Ok(Limits::default()))
 }
 
 fn runs(pod: &Pod, odd: &mut Vec<Oddity>) -> Vec<Run> {
@@ -275,6 +288,34 @@ mod tests {
         let types: Vec<_> = view(pod).0.unwrap().spec;
         let types: Vec<_> = types.iter().map(|entry| entry.container_type).collect();
         assert_eq!(types, [ContainerType::Init, ContainerType::Sidecar, ContainerType::Init]);
+    }
+
+    #[test]
+    fn limits_are_taken_from_ephemeral_containers_and_from_no_other() {
+        let mut pod = pod("0e269fa4-f505-4963-9096-958063077203");
+        let limited = |name: &str, text: &str| {
+            let first = json!({"name": "EPHEMON_LIMITS", "value": "pids=1"});
+            let last = json!({"name": "EPHEMON_LIMITS", "value": text});
+            json!({"name": name, "env": [{"name": "TOKEN", "value": "secret"}, first, last]})
+        };
+        pod["spec"]["containers"] = json!([limited("runner", "pids=10")]);
+        pod["spec"]["initContainers"] = json!([limited("setup", "pids=10")]);
+        pod["spec"]["ephemeralContainers"] = json!([
+            limited("job", "cpus=1.5,pids=10"),
+            limited("none", ""),
+            limited("wrong", "pids=all"),
+            {"name": "from", "env": [{"name": "EPHEMON_LIMITS", "valueFrom": {}}]},
+        ]);
+        let spec = view(pod).0.unwrap().spec;
+        let limits = |name: &str| {
+            spec.iter().find(|entry| &*entry.name == name).and_then(|entry| entry.limits.clone())
+        };
+        let asked = Limits { cpu_millis: Some(1500), pids: Some(10), ..Limits::default() };
+        assert_eq!(limits("job"), Some(Ok(asked)));
+        assert!(matches!(limits("wrong"), Some(Err(_))));
+        for unlimited in ["runner", "setup", "none", "from"] {
+            assert_eq!(limits(unlimited), None, "{unlimited}");
+        }
     }
 
     #[test]

@@ -95,6 +95,19 @@ fn a_services_given_entrypoint_is_inits_own_child_and_outlives_the_call() {
 }
 
 #[test]
+fn dollar_signs_of_the_workflow_are_not_kubernetes_references() {
+    let words = |role, entry_point: Option<&str>| {
+        let asked = json!({"image": "a", "entryPoint": entry_point, "entryPointArgs": ["$(CI)$$"]});
+        plan(role, asked).unwrap()
+    };
+    assert_eq!(words(Role::Service, None).spec.args.unwrap(), ["$$(CI)$$$$"]);
+    let command = words(Role::Service, Some("$x")).spec.command.unwrap();
+    assert_eq!(command[2..], ["$$x", "$$(CI)$$$$"]);
+    // Over the socket nobody expands anything.
+    assert_eq!(words(Role::Step, Some("x")).main.unwrap(), ["x", "$(CI)$$"]);
+}
+
+#[test]
 fn a_given_entrypoint_is_run_by_init() {
     let asked = json!({"image": "alpine", "entryPoint": "/entry.sh", "entryPointArgs": ["\"a", "b\""],
         "environmentVariables": {"INPUT_TOKEN": "hunter2"}, "workingDirectory": "/github/workspace"});

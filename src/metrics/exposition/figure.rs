@@ -12,6 +12,8 @@ pub(in crate::metrics) enum Figure {
     Count(u64),
     /// An exit code.
     Code(i32),
+    /// Thousandths, shown as whole ones.
+    Millis(u64),
     /// Nanoseconds, shown as seconds.
     Nanos(u64),
     /// Microseconds, shown as seconds.
@@ -37,6 +39,11 @@ impl Figure {
                     out.push('-');
                 }
                 push_digits(out, u64::from(code.unsigned_abs()), 1);
+            }
+            Self::Millis(millis) => {
+                push_digits(out, millis / 1000, 1);
+                out.push('.');
+                push_digits(out, millis % 1000, 3);
             }
             Self::Nanos(nanos) => {
                 push_digits(out, nanos / 1_000_000_000, 1);
@@ -128,6 +135,7 @@ mod tests {
         assert_eq!(text(Figure::Nanos(7)), "0.000000007");
         assert_eq!(text(Figure::Nanos(u64::MAX)), "18446744073.709551615");
         assert_eq!(text(Figure::Micros(1_500_000)), "1.500000");
+        assert_eq!(text(Figure::Millis(250)), "0.250");
     }
 
     #[test]

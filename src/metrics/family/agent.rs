@@ -44,6 +44,12 @@ static COUNTED: &[Family] = &[
         &["quality"],
     ),
     family(
+        "ephemon_agent_limits_total",
+        "Limits that containers' specs ask for, by what came of them.",
+        Counter,
+        &["result"],
+    ),
+    family(
         "ephemon_agent_sample_duration_seconds",
         "Time to read one container's cgroup files.",
         Histogram,
@@ -99,7 +105,7 @@ mod tests {
 
     use super::*;
     use crate::model::Quality;
-    use crate::vitals::{Reason, Signal, Source, Vitals};
+    use crate::vitals::{Enforced, Reason, Signal, Source, Vitals};
 
     #[test]
     fn the_registry_and_the_table_agree_on_every_family() {
@@ -107,6 +113,7 @@ mod tests {
         vitals.final_settled(Quality::Exact);
         vitals.discovered(Source::Inotify);
         vitals.dropped(Signal::Metrics, Reason::Cap);
+        vitals.limits_enforced(Enforced::Applied);
         vitals.sampled(Duration::from_micros(10));
         let process = Box::new(ProcessCollector::for_self());
         vitals.registry().register(process).unwrap();

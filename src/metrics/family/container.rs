@@ -55,6 +55,14 @@ pub(in crate::metrics) static ROWS: &[Row<ContainerView>] = &[
         "Time spent throttled by the CPU quota.",
         |c| nanos(c.usage().cpu.throttled_ns),
     ),
+    gauge(
+        "ephemon_container_cpu_limit_cores",
+        "CPUs the container's own quota allows; absent where it has none.",
+        |c| match c.usage().cpu.limit_millis? {
+            Limit::Unlimited => None,
+            Limit::At(millis) => Some(Figure::Millis(millis)),
+        },
+    ),
     gauge("ephemon_container_memory_usage_bytes", "All memory charged to the container.", |c| {
         count(c.usage().memory.usage_bytes)
     }),
@@ -144,6 +152,11 @@ pub(in crate::metrics) static ROWS: &[Row<ContainerView>] = &[
         "ephemon_container_pids_limit",
         "The container's own limit of tasks; absent where it has none.",
         |c| limit(c.usage().pids.limit),
+    ),
+    counter(
+        "ephemon_container_pids_limit_hits_total",
+        "Times a new task was refused for the limit of tasks.",
+        |c| count(c.usage().pids.limit_hits),
     ),
     labelled(
         "ephemon_container_pressure_waiting_seconds_total",

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -29,14 +30,30 @@ impl Agent {
     /// Starts `ephemon agent` on a node, without an API server, and waits until it is ready.
     pub(crate) fn start(node: &Node, flags: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ephemon"));
+        Self::launch(command.arg("agent").args(flags), &node.root(), &node.kubepods())
+    }
+
+    /// Starts it with an API server, as the node of this name.
+    pub(crate) fn start_with_api(
+        node: &Node,
+        kubeconfig: &Path,
+        name: &str,
+        flags: &[&str],
+    ) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ephemon"));
+        command.args(["agent", "--node-name", name, "--kubeconfig"]).arg(kubeconfig).args(flags);
+        Self::launch(&mut command, &node.root(), &node.kubepods())
+    }
+
+    /// Starts an agent by a command that ends in its own flags, on the node with this root and this
+    /// kubelet's tree, and waits until it is ready.
+    pub(crate) fn launch(command: &mut Command, root: &Path, kubepods: &str) -> Self {
         command
-            .args(["agent", "--no-api", "--node-name", "it", "--listen", "127.0.0.1:0"])
-            .arg("--node-root")
-            .arg(node.root())
-            .args(["--kubepods", &node.kubepods()])
-            .args(flags)
+            .args(["--listen", "127.0.0.1:0", "--node-root"])
+            .arg(root)
+            .args(["--kubepods", kubepods])
             .stderr(Stdio::piped());
-        let mut process = Running::start(&mut command);
+        let mut process = Running::start(command);
         let log = Arc::new(Mutex::new(String::new()));
         let lines = BufReader::new(process.take_stderr()).lines();
         let written = Arc::clone(&log);
@@ -82,6 +99,11 @@ impl Agent {
     /// What it has logged.
     pub(crate) fn log(&self) -> String {
         text(&self.log)
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> i32 {
+        self.process.pid()
     }
 
     /// Ends it as a node does.

@@ -8,8 +8,6 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{parts, slice};
-
 const MOUNT: &str = "/sys/fs/cgroup";
 
 /// One directory of cgroups, the same in every hierarchy; removed with all it holds when dropped.
@@ -26,24 +24,6 @@ pub(crate) struct Tree {
 pub(crate) struct CpuCounter {
     file: File,
     v2: bool,
-}
-
-/// Who makes the cgroups, as the kubelet's and the runtime's configurations name it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Driver {
-    /// Whoever needs one makes the directory.
-    Cgroupfs,
-    /// systemd makes slices and scopes, and collects scopes on its own when they are empty.
-    Systemd,
-}
-
-/// systemd's on a machine that was started for it, else directories.
-pub(crate) fn driver() -> Driver {
-    if parts::vm_driver().is_some_and(|driver| driver == "systemd") {
-        Driver::Systemd
-    } else {
-        Driver::Cgroupfs
-    }
 }
 
 /// Whether v2 is mounted alone.
@@ -89,15 +69,9 @@ impl Tree {
     /// A directory of a fresh name, empty.
     pub(crate) fn new() -> Self {
         let (hierarchies, v2) = (hierarchies(), is_v2());
-        let base = match driver() {
-            Driver::Cgroupfs => format!("ephemon-it-{:08x}", fastrand::u32(..)),
-            // systemd's slices have one place each, and a machine of their own.
-            Driver::Systemd => String::new(),
-        };
+        let base = format!("ephemon-it-{:08x}", fastrand::u32(..));
         let tree = Self { hierarchies, v2, base };
-        if driver() == Driver::Cgroupfs {
-            tree.make("");
-        }
+        tree.make("");
         tree
     }
 
@@ -109,9 +83,6 @@ impl Tree {
     /// Makes a cgroup and those above it, as the kubelet does for a pod: in all hierarchies of v1,
     /// with all controllers handed down on v2.
     pub(crate) fn make(&self, path: &str) {
-        if driver() == Driver::Systemd {
-            return slice::start(path);
-        }
         for hierarchy in &self.hierarchies {
             let mut at = hierarchy.clone();
             for name in [self.base.as_str()].into_iter().chain(path.split('/')) {
@@ -133,11 +104,22 @@ impl Tree {
         }
     }
 
+    /// Limits a cgroup's memory, swap included, as the kubelet does a pod's.
+    pub(crate) fn limit_memory(&self, path: &str, bytes: i64) {
+        let files: &[&str] = if self.v2 {
+            &["memory.max"]
+        } else {
+            &["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"]
+        };
+        for directory in self.directories(path).filter(|at| at.join(files[0]).exists()) {
+            for file in files.iter().map(|name| directory.join(name)).filter(|file| file.exists()) {
+                fs::write(&file, bytes.to_string()).unwrap();
+            }
+        }
+    }
+
     /// Removes a cgroup, all hierarchies, waiting for processes that are still leaving.
     pub(crate) fn remove(&self, path: &str) {
-        if driver() == Driver::Systemd {
-            return slice::stop(path);
-        }
         for directory in self.directories(path) {
             let start = Instant::now();
             while let Err(error) = fs::remove_dir(&directory) {
@@ -175,9 +157,6 @@ impl Tree {
 
 impl Drop for Tree {
     fn drop(&mut self) {
-        if driver() == Driver::Systemd {
-            return slice::stop("kubepods.slice");
-        }
         for directory in self.directories("") {
             remove_all(&directory);
         }

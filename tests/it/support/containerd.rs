@@ -7,17 +7,17 @@ use std::time::Duration;
 
 use rustix::thread::CapabilitySet;
 
-use super::cgroups::{Driver, driver};
 use super::cri::Cri;
 use super::node::Node;
 use super::process::{Running, kill_all_naming, output, until};
-use super::{image, parts};
+use super::{image, parts, pod_network};
 
 /// The running containerd; it, its shims and its mounts go when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Containerd {
     process: Option<Running>,
     directory: PathBuf,
+    snapshotter: &'static str,
 }
 
 impl Containerd {
@@ -25,24 +25,44 @@ impl Containerd {
     pub(crate) fn start(node: &Node) -> Self {
         let directory = node.scratch().join("containerd");
         fs::create_dir_all(&directory).unwrap();
-        let config = directory.join("config.toml");
-        fs::write(&config, configuration(&directory)).unwrap();
-        let log = fs::File::create(directory.join("log")).unwrap();
-        let mut command = Command::new(parts::program("containerd").unwrap());
-        command.arg("--config").arg(&config).stdout(log.try_clone().unwrap()).stderr(log);
-        let containerd = Self { process: Some(Running::start(&mut command)), directory };
-        let cri = containerd.cri();
-        until(Duration::from_secs(90), || cri.version().ok())
-            .unwrap_or_else(|| panic!("containerd does not answer:\n{}", containerd.log()));
+        let snapshotter = snapshotter(&directory);
+        fs::write(directory.join("config.toml"), configuration(&directory, snapshotter)).unwrap();
+        pod_network::install(&directory.join("cni"));
+        let mut containerd = Self { process: None, directory, snapshotter };
+        containerd.begin();
+        containerd.import(&image::archive(&containerd.directory));
+        containerd
+    }
+
+    /// Gives it the images of an archive.
+    pub(crate) fn import(&self, archive: &Path) {
         output(
             Command::new(parts::program("ctr").unwrap())
                 .arg("--address")
-                .arg(containerd.socket())
-                .args(["-n", "k8s.io", "images", "import", "--snapshotter"])
-                .arg(snapshotter(&containerd.directory))
-                .arg(image::archive(&containerd.directory)),
+                .arg(self.socket())
+                .args(["-n", "k8s.io", "images", "import", "--snapshotter", self.snapshotter])
+                .arg(archive),
         );
-        containerd
+    }
+
+    /// Ends it as an upgrade does: shims and containers go on.
+    pub(crate) fn stop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.terminate(Duration::from_secs(20));
+        }
+    }
+
+    /// Starts it, again after [`Self::stop`], and waits for its answer.
+    pub(crate) fn begin(&mut self) {
+        let log = self.directory.join("log");
+        let log = fs::File::options().create(true).append(true).open(log).unwrap();
+        let mut command = Command::new(parts::program("containerd").unwrap());
+        let config = self.directory.join("config.toml");
+        command.arg("--config").arg(config).stdout(log.try_clone().unwrap()).stderr(log);
+        self.process = Some(Running::start(&mut command));
+        let cri = self.cri();
+        until(Duration::from_secs(90), || cri.version().ok())
+            .unwrap_or_else(|| panic!("containerd does not answer:\n{}", self.log()));
     }
 
     /// Where it listens.
@@ -82,12 +102,10 @@ impl Drop for Containerd {
 
 /// Everything below `directory`. Without `CAP_SYS_RESOURCE` nobody may lower an OOM score, which
 /// containerd must be told.
-fn configuration(directory: &Path) -> String {
+fn configuration(directory: &Path, snapshotter: &str) -> String {
     let at = directory.display();
     let bounding = rustix::thread::capabilities(None).unwrap().effective;
     let restrict = !bounding.contains(CapabilitySet::SYS_RESOURCE);
-    let snapshotter = snapshotter(directory);
-    let systemd = driver() == Driver::Systemd;
     let pause = image::PAUSE;
     format!(
         r#"version = 2
@@ -101,6 +119,7 @@ sandbox_image = "{pause}"
 restrict_oom_score_adj = {restrict}
 stream_server_address = "127.0.0.1"
 stream_server_port = "0"
+netns_mounts_under_state_dir = true
 [plugins."io.containerd.grpc.v1.cri".cni]
 bin_dir = "{at}/cni/bin"
 conf_dir = "{at}/cni/conf"
@@ -109,7 +128,7 @@ snapshotter = "{snapshotter}"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
 runtime_type = "io.containerd.runc.v2"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
-SystemdCgroup = {systemd}
+SystemdCgroup = false
 "#
     )
 }

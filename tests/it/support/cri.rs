@@ -13,9 +13,9 @@ use tonic::{Request, Status};
 use tonic_prost::ProstCodec;
 
 use super::cri_wire::{
-    ContainerConfig, ContainerId, ContainerStatus, ContainerStatusResponse, CreateContainerRequest,
-    Empty, PodSandboxConfig, RunPodSandboxRequest, RunPodSandboxResponse, SandboxId,
-    StopContainerRequest,
+    ContainerConfig, ContainerId, ContainerStatus, ContainerStatusRequest, ContainerStatusResponse,
+    CreateContainerRequest, Empty, ImageSpec, ImageStatusRequest, ImageStatusResponse,
+    PodSandboxConfig, RunPodSandboxRequest, RunPodSandboxResponse, SandboxId, StopContainerRequest,
 };
 
 /// Longer than the kubelet's `--runtime-request-timeout` of two minutes: ten starts at once in
@@ -88,8 +88,22 @@ impl Cri {
 
     /// Its state and how it ended.
     pub(crate) fn container_status(&self, id: &str) -> Result<ContainerStatus, Status> {
-        let response: ContainerStatusResponse = self.call("ContainerStatus", container(id))?;
+        let response = self.status(id, false)?;
         response.status.ok_or_else(|| Status::data_loss("a status response without a status"))
+    }
+
+    /// The host's process id of a container's first process, while it runs.
+    pub(crate) fn container_pid(&self, id: &str) -> Option<i32> {
+        let response = self.status(id, true).ok()?;
+        let info: serde_json::Value = serde_json::from_str(response.info.get("info")?).ok()?;
+        i32::try_from(info.get("pid")?.as_i64()?).ok().filter(|pid| *pid > 0)
+    }
+
+    /// The id of an image that is here.
+    pub(crate) fn image(&self, name: &str) -> Result<Option<String>, Status> {
+        let request = ImageStatusRequest { image: Some(ImageSpec { image: name.to_owned() }) };
+        let response: ImageStatusResponse = self.call_service("Image", "ImageStatus", request)?;
+        Ok(response.image.map(|image| image.id))
     }
 
     /// SIGTERM, then SIGKILL after `grace` seconds.
@@ -113,12 +127,25 @@ impl Cri {
         self.call::<_, Empty>("RemovePodSandbox", sandbox(id)).map(drop)
     }
 
+    fn status(&self, id: &str, verbose: bool) -> Result<ContainerStatusResponse, Status> {
+        let request = ContainerStatusRequest { container_id: id.to_owned(), verbose };
+        self.call("ContainerStatus", request)
+    }
+
     fn call<Q, A>(&self, method: &str, request: Q) -> Result<A, Status>
     where
         Q: Message + 'static,
         A: Message + Default + 'static,
     {
-        let path: PathAndQuery = format!("/runtime.v1.RuntimeService/{method}").parse().unwrap();
+        self.call_service("Runtime", method, request)
+    }
+
+    fn call_service<Q, A>(&self, service: &str, method: &str, request: Q) -> Result<A, Status>
+    where
+        Q: Message + 'static,
+        A: Message + Default + 'static,
+    {
+        let path: PathAndQuery = format!("/runtime.v1.{service}Service/{method}").parse().unwrap();
         let mut client = tonic::client::Grpc::new(self.channel.clone());
         self.runtime.block_on(async {
             client.ready().await.map_err(|error| {

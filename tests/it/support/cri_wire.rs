@@ -7,11 +7,15 @@ use std::collections::HashMap;
 
 use prost::Message;
 
+/// `NamespaceMode`: the pod's own, by a CNI plug-in where it is the network.
+pub(crate) const NAMESPACE_POD: i32 = 0;
 /// `NamespaceMode`.
 pub(crate) const NAMESPACE_CONTAINER: i32 = 1;
 /// `NamespaceMode`.
 pub(crate) const NAMESPACE_NODE: i32 = 2;
 
+/// `ContainerState`.
+pub(crate) const CONTAINER_RUNNING: i32 = 1;
 /// `ContainerState`.
 pub(crate) const CONTAINER_EXITED: i32 = 2;
 
@@ -29,6 +33,8 @@ pub(crate) struct NamespaceOption {
 pub(crate) struct SandboxSecurityContext {
     #[prost(message, optional, tag = "1")]
     pub(crate) namespace_options: Option<NamespaceOption>,
+    #[prost(bool, tag = "6")]
+    pub(crate) privileged: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -94,14 +100,43 @@ pub(crate) struct LinuxContainerResources {
     pub(crate) cpu_shares: i64,
     #[prost(int64, tag = "4")]
     pub(crate) memory_limit_in_bytes: i64,
+    #[prost(int64, tag = "5")]
+    pub(crate) oom_score_adj: i64,
+    /// Files of cgroup v2 and what to write.
+    #[prost(map = "string, string", tag = "9")]
+    pub(crate) unified: HashMap<String, String>,
     #[prost(int64, tag = "10")]
     pub(crate) memory_swap_limit_in_bytes: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]
+pub(crate) struct Capabilities {
+    #[prost(string, repeated, tag = "1")]
+    pub(crate) add: Vec<String>,
+    #[prost(string, repeated, tag = "2")]
+    pub(crate) drop: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Int64Value {
+    #[prost(int64, tag = "1")]
+    pub(crate) value: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
 pub(crate) struct ContainerSecurityContext {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) capabilities: Option<Capabilities>,
+    #[prost(bool, tag = "2")]
+    pub(crate) privileged: bool,
     #[prost(message, optional, tag = "3")]
     pub(crate) namespace_options: Option<NamespaceOption>,
+    #[prost(message, optional, tag = "5")]
+    pub(crate) run_as_user: Option<Int64Value>,
+    #[prost(bool, tag = "7")]
+    pub(crate) readonly_rootfs: bool,
+    #[prost(message, optional, tag = "12")]
+    pub(crate) run_as_group: Option<Int64Value>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -132,6 +167,16 @@ pub(crate) struct Mount {
     pub(crate) container_path: String,
     #[prost(string, tag = "2")]
     pub(crate) host_path: String,
+    #[prost(bool, tag = "3")]
+    pub(crate) readonly: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct KeyValue {
+    #[prost(string, tag = "1")]
+    pub(crate) key: String,
+    #[prost(string, tag = "2")]
+    pub(crate) value: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -142,6 +187,12 @@ pub(crate) struct ContainerConfig {
     pub(crate) image: Option<ImageSpec>,
     #[prost(string, repeated, tag = "3")]
     pub(crate) command: Vec<String>,
+    #[prost(string, repeated, tag = "4")]
+    pub(crate) args: Vec<String>,
+    #[prost(string, tag = "5")]
+    pub(crate) working_dir: String,
+    #[prost(message, repeated, tag = "6")]
+    pub(crate) envs: Vec<KeyValue>,
     #[prost(message, repeated, tag = "7")]
     pub(crate) mounts: Vec<Mount>,
     #[prost(map = "string, string", tag = "9")]
@@ -164,8 +215,7 @@ pub(crate) struct CreateContainerRequest {
     pub(crate) sandbox_config: Option<PodSandboxConfig>,
 }
 
-/// `StartContainerRequest`, `RemoveContainerRequest`, `ContainerStatusRequest` and
-/// `CreateContainerResponse` have one shape as far as it matters.
+/// `StartContainerRequest`, `RemoveContainerRequest` and `CreateContainerResponse` have one shape as far as it matters.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct ContainerId {
     #[prost(string, tag = "1")]
@@ -181,17 +231,54 @@ pub(crate) struct StopContainerRequest {
 }
 
 #[derive(Clone, PartialEq, Message)]
+pub(crate) struct ContainerStatusRequest {
+    #[prost(string, tag = "1")]
+    pub(crate) container_id: String,
+    #[prost(bool, tag = "2")]
+    pub(crate) verbose: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
 pub(crate) struct ContainerStatusResponse {
     #[prost(message, optional, tag = "1")]
     pub(crate) status: Option<ContainerStatus>,
+    /// What the runtime likes to tell; containerd: `info`, a JSON document.
+    #[prost(map = "string, string", tag = "2")]
+    pub(crate) info: HashMap<String, String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct ContainerStatus {
     #[prost(int32, tag = "3")]
     pub(crate) state: i32,
+    /// Nanoseconds since 1970.
+    #[prost(int64, tag = "5")]
+    pub(crate) started_at: i64,
+    /// Nanoseconds since 1970.
+    #[prost(int64, tag = "6")]
+    pub(crate) finished_at: i64,
     #[prost(int32, tag = "7")]
     pub(crate) exit_code: i32,
     #[prost(string, tag = "10")]
     pub(crate) reason: String,
+    #[prost(string, tag = "11")]
+    pub(crate) message: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ImageStatusRequest {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) image: Option<ImageSpec>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ImageStatusResponse {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) image: Option<Image>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Image {
+    #[prost(string, tag = "1")]
+    pub(crate) id: String,
 }

@@ -94,6 +94,7 @@ impl<'a> Pod<'a> {
                 cgroup_parent: place.cgroup_parent(node.cgroups()),
                 security_context: Some(SandboxSecurityContext {
                     namespace_options: Some(namespaces()),
+                    ..SandboxSecurityContext::default()
                 }),
             }),
         };
@@ -112,6 +113,7 @@ impl<'a> Pod<'a> {
             mounts: vec![Mount {
                 container_path: "/gate".to_owned(),
                 host_path: self.gate().to_string_lossy().into_owned(),
+                readonly: false,
             }],
             labels: labels(&self.place, Some(&spec.name)),
             annotations: HashMap::from([
@@ -124,11 +126,14 @@ impl<'a> Pod<'a> {
                     cpu_shares: 2,
                     memory_limit_in_bytes: limit,
                     memory_swap_limit_in_bytes: limit,
+                    ..LinuxContainerResources::default()
                 }),
                 security_context: Some(ContainerSecurityContext {
                     namespace_options: Some(namespaces()),
+                    ..ContainerSecurityContext::default()
                 }),
             }),
+            ..ContainerConfig::default()
         };
         let id = cri.create_container(&self.sandbox, &self.config, config).unwrap();
         let runs = cri.start_container(&id).is_ok();
@@ -176,7 +181,8 @@ impl<'a> Pod<'a> {
     }
 }
 
-fn labels(pod: &PodPlace, container: Option<&str>) -> HashMap<String, String> {
+/// What the kubelet writes on a sandbox, and with its name on a container.
+pub(crate) fn labels(pod: &PodPlace, container: Option<&str>) -> HashMap<String, String> {
     let mut labels = HashMap::from([
         ("io.kubernetes.pod.name".to_owned(), pod.name.clone()),
         ("io.kubernetes.pod.namespace".to_owned(), pod.namespace.clone()),

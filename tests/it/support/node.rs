@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::cgroups::{Driver, Tree, driver};
+use super::cgroups::Tree;
+
+/// Where the pods of the middle class of service are.
+const BURSTABLE: &str = "kubepods/burstable";
 
 /// The node. Its directory and its cgroups go when it does.
 #[derive(Debug)]
@@ -37,7 +40,7 @@ impl Node {
         symlink("/sys/fs/cgroup", root.join("sys/fs/cgroup")).unwrap();
         symlink("/proc", root.join("proc")).unwrap();
         let cgroups = Tree::new();
-        cgroups.make(burstable());
+        cgroups.make(BURSTABLE);
         Self { cgroups, directory }
     }
 
@@ -53,10 +56,7 @@ impl Node {
 
     /// `--kubepods`: where the pods' cgroups are.
     pub(crate) fn kubepods(&self) -> String {
-        match driver() {
-            Driver::Cgroupfs => format!("{}/kubepods", self.cgroups.base()),
-            Driver::Systemd => "kubepods.slice".to_owned(),
-        }
+        format!("{}/kubepods", self.cgroups.base())
     }
 
     /// The node's cgroups.
@@ -83,14 +83,6 @@ impl Node {
     }
 }
 
-/// Where the pods of the middle class of service are.
-fn burstable() -> &'static str {
-    match driver() {
-        Driver::Cgroupfs => "kubepods/burstable",
-        Driver::Systemd => "kubepods.slice/kubepods-burstable.slice",
-    }
-}
-
 impl PodPlace {
     /// A pod of the given name and a fresh uid.
     pub(crate) fn new(namespace: &str, name: &str) -> Self {
@@ -103,22 +95,11 @@ impl PodPlace {
 
     /// Its cgroup below the node's directory of cgroups.
     pub(crate) fn cgroup(&self) -> String {
-        match driver() {
-            Driver::Cgroupfs => format!("{}/pod{}", burstable(), self.uid),
-            Driver::Systemd => format!("{}/{}", burstable(), self.slice()),
-        }
+        format!("{BURSTABLE}/pod{}", self.uid)
     }
 
-    /// How the kubelet names its cgroup to the runtime: a path, or a slice.
+    /// How the kubelet names its cgroup to the runtime.
     pub(crate) fn cgroup_parent(&self, tree: &Tree) -> String {
-        match driver() {
-            Driver::Cgroupfs => format!("/{}/{}", tree.base(), self.cgroup()),
-            Driver::Systemd => self.slice(),
-        }
-    }
-
-    /// Dashes nest slices, so the uid's own become underscores.
-    fn slice(&self) -> String {
-        format!("kubepods-burstable-pod{}.slice", self.uid.replace('-', "_"))
+        format!("/{}/{}", tree.base(), self.cgroup())
     }
 }

@@ -8,9 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Set by `support::vm` for the test binary that runs inside the virtual machine.
-///
-/// Its value is the cgroup driver the machine was started with.
+/// Set by `guest/vm.sh` for the test binary that runs inside the virtual machine.
 pub(crate) const IN_VM: &str = "EPHEMON_IT_IN_VM";
 
 /// Something of the machine that a scenario needs.
@@ -22,6 +20,10 @@ pub(crate) enum Part {
     Program(&'static str),
     /// Debian's full kernel below /boot; the cloud kernel has no 9p.
     Kernel,
+    /// Leave to make a mount namespace.
+    MountNamespace,
+    /// Leave to make a user namespace with a mount namespace in it.
+    UserNamespace,
 }
 
 /// Whether every part is there.
@@ -42,11 +44,6 @@ pub(crate) fn all_there(parts: &[Part]) -> bool {
 /// Whether this process runs inside the rig's virtual machine.
 pub(crate) fn in_vm() -> bool {
     env::var_os(IN_VM).is_some()
-}
-
-/// The cgroup driver of the virtual machine this runs in.
-pub(crate) fn vm_driver() -> Option<String> {
-    env::var(IN_VM).ok()
 }
 
 /// Held by scenarios that measure or fill the machine, so that they run one after the other.
@@ -91,6 +88,17 @@ impl Part {
             Self::Kernel => kernel()
                 .is_none()
                 .then(|| "no kernel with modules (apt-get install linux-image-amd64)".to_owned()),
+            Self::MountNamespace => (!unshares(&["--mount"])).then(|| {
+                "no mount namespace can be made here (root can, in most places)".to_owned()
+            }),
+            Self::UserNamespace => (!unshares(&["--user", "--mount"])).then(|| {
+                "no user namespace can be made here (sysctl user.max_user_namespaces)".to_owned()
+            }),
         }
     }
+}
+
+fn unshares(kinds: &[&str]) -> bool {
+    let tried = std::process::Command::new("unshare").args(kinds).arg("true").output();
+    tried.is_ok_and(|output| output.status.success())
 }

@@ -34,20 +34,18 @@ pub(crate) struct Report {
 
 struct Machine(Child);
 
-/// Runs the tests whose names hold one of `filters` in a fresh machine. The `driver`, `cgroupfs` or
-/// `systemd`, makes its cgroups.
-pub(crate) fn run(driver: &str, filters: &[&str], limit: Duration) -> Report {
+/// Runs the tests whose names hold one of `filters` in a fresh machine.
+pub(crate) fn run(filters: &[&str], limit: Duration) -> Report {
     // The machine has no compiler's patience: build here what it needs.
     guest::load();
     let share =
         tempfile::Builder::new().prefix("vm-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let share = share.path();
-    let words: Vec<&str> = [driver].into_iter().chain(filters.iter().copied()).collect();
     let kvm = File::options().read(true).write(true).open("/dev/kvm").is_ok()
         && !KVM_FAILED.load(Ordering::Relaxed);
-    let machine = kvm.then(|| boot(share, &words, true, KVM_BOOT)).flatten().or_else(|| {
+    let machine = kvm.then(|| boot(share, filters, true, KVM_BOOT)).flatten().or_else(|| {
         KVM_FAILED.store(true, Ordering::Relaxed);
-        boot(share, &words, false, EMULATED_BOOT)
+        boot(share, filters, false, EMULATED_BOOT)
     });
     let Some(mut machine) = machine else {
         let output = fs::read_to_string(share.join("console")).unwrap_or_default();

@@ -40,6 +40,7 @@ fn spec(pod: u32, name: &str, container_type: ContainerType) -> Evidence {
             name: name.into(),
             container_type,
             image: Some("busybox:1".into()),
+            limits: None,
         }],
     }
 }
@@ -78,6 +79,71 @@ fn a_better_witness_corrects_a_worse_one() {
     }
     state.learn(told(1, Witness::Cri, word(None, "late")), Instant::now());
     assert_eq!(name(&mut state, 1).unwrap(), "by-api");
+}
+
+/// A spec that asks for limits of a container.
+fn limited(pod: u32, name: &str) -> Evidence {
+    let mut evidence = spec(pod, name, ContainerType::Ephemeral);
+    if let Evidence::Spec { entries, .. } = &mut evidence {
+        entries[0].limits = Some("pids=5".parse());
+    }
+    evidence
+}
+
+fn names_to_limit(state: &mut State) -> Vec<String> {
+    state.limited(Instant::now()).iter().map(|limited| limited.name.to_string()).collect()
+}
+
+#[test]
+fn a_container_is_to_be_limited_once_its_spec_its_name_and_its_cgroup_are_known() {
+    use proptest::sample::subsequence;
+    let pod = || named(1, "runner", Witness::LogDirectory);
+    let all = [pod(), limited(1, "job"), told(1, Witness::Link, word(Some(1), "job"))];
+    proptest!(|(known in subsequence(all.to_vec(), 0..=3), stands in any::<bool>())| {
+        let mut state = state(known.clone());
+        if stands {
+            state.stands_at(&id(1), "kubepods/pod/1".as_ref());
+        }
+        let complete = known.len() == 3 && stands;
+        prop_assert_eq!(names_to_limit(&mut state).len(), usize::from(complete));
+        state.ended(&id(1));
+        prop_assert_eq!(names_to_limit(&mut state).len(), 0);
+    });
+}
+
+#[test]
+fn order_names_a_container_to_be_limited_only_where_it_leaves_no_choice() {
+    let known = [named(1, "runner", Witness::LogDirectory), limited(1, "job"), log(1, "job", 20)];
+    let mut state = state(known);
+    state.stands_at(&id(2), "kubepods/pod/2".as_ref());
+    assert_eq!(names_to_limit(&mut state), ["job"]);
+    state.learn(log(1, "other", 10), Instant::now());
+    assert_eq!(name(&mut state, 2).unwrap(), "job", "good enough for a label");
+    state.learn(told(1, Witness::Link, word(None, "other")), Instant::now());
+    assert_eq!(names_to_limit(&mut state), ["job"], "the other log has an owner");
+    state.learn(log(1, "third", 19), Instant::now());
+    assert_eq!(names_to_limit(&mut state), [""; 0]);
+    state.learn(told(2, Witness::Cri, word(None, "job")), Instant::now());
+    assert_eq!(names_to_limit(&mut state), ["job"]);
+}
+
+#[test]
+fn limits_of_a_pod_that_is_not_listed_are_not_taken() {
+    let now = Instant::now();
+    let mut state = State::new(Line::Opening { since: now });
+    state.born(&uid(1), &id(1), at(11), now);
+    state.stands_at(&id(1), "kubepods/pod/1".as_ref());
+    let known = [
+        named(1, "runner", Witness::Api),
+        limited(1, "job"),
+        told(1, Witness::Api, word(Some(1), "job")),
+    ];
+    for evidence in known {
+        state.learn(evidence, now);
+    }
+    assert_eq!(names_to_limit(&mut state), [""; 0]);
+    state.listed(&uid(1), now);
+    assert_eq!(names_to_limit(&mut state), ["job"]);
 }
 
 #[test]

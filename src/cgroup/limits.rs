@@ -1,0 +1,166 @@
+//! One cgroup's limits in whichever version the node has: what is in force, and setting them.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use super::files::Gone;
+use super::hierarchy::Hierarchy;
+use super::{v1, v2};
+use crate::model::Limit;
+
+/// Groups below a group are looked into so deep.
+const MAX_DEPTH: u8 = 3;
+
+/// CPU time a group may take of each period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// Microseconds of CPU time.
+    pub quota_us: Limit<u64>,
+    /// Microseconds.
+    pub period_us: u64,
+}
+
+/// The limits of one cgroup as the kernel shows them. Each is absent where its controller is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct InForce {
+    /// CPU time.
+    pub cpu: Option<Quota>,
+    /// What version 1 allows a quota to be at most: the parent's own.
+    pub cpu_ceiling: Option<Quota>,
+    /// Memory, bytes.
+    pub memory_bytes: Option<Limit<u64>>,
+    /// Swap beside the memory, bytes; absent where swap is not accounted.
+    pub swap_bytes: Option<Limit<u64>>,
+    /// Tasks.
+    pub pids: Option<Limit<u64>>,
+}
+
+/// One limit to be set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Setting {
+    /// CPU time of each period, microseconds.
+    Cpu {
+        /// The quota.
+        quota_us: u64,
+        /// The period, as it is in force.
+        period_us: u64,
+    },
+    /// Memory in bytes, and no swap beside it.
+    Memory {
+        /// The limit.
+        bytes: u64,
+    },
+    /// Tasks.
+    Pids {
+        /// The limit.
+        tasks: u64,
+    },
+}
+
+/// A limit that the kernel would not take.
+#[derive(Debug)]
+pub struct Refused {
+    /// The kernel's file.
+    pub path: PathBuf,
+    /// What it said.
+    pub source: io::Error,
+}
+
+/// Where one cgroup's limits are read and set. Nothing is kept open: they are looked at rarely.
+#[derive(Debug)]
+pub struct LimitFiles(Version);
+
+#[derive(Debug)]
+enum Version {
+    V1(v1::Directories),
+    V2(PathBuf),
+}
+
+// === impl LimitFiles ===
+
+impl LimitFiles {
+    /// Those of the cgroup at `relative` below the hierarchy's root.
+    pub fn at(hierarchy: &Hierarchy, relative: &Path) -> Self {
+        Self(match hierarchy {
+            Hierarchy::V2 { root } => Version::V2(root.join(relative)),
+            Hierarchy::V1 { mounts } => Version::V1(v1::directories(mounts, relative)),
+        })
+    }
+
+    /// What is in force now.
+    pub fn read(&self) -> Result<InForce, Gone> {
+        match &self.0 {
+            Version::V1(directories) => v1::limits::read(directories),
+            Version::V2(directory) => v2::limits::read(directory),
+        }
+    }
+
+    /// Sets one limit.
+    pub fn set(&self, setting: Setting) -> Result<(), Refused> {
+        match &self.0 {
+            Version::V1(directories) => v1::limits::set(directories, setting),
+            Version::V2(directory) => v2::limits::set(directory, setting),
+        }
+    }
+
+    /// Processes in it, as the reader's PID namespace numbers them: 0 where it cannot see one. Where
+    /// it has none of its own, those of a group below it: crun keeps a container's in one called
+    /// `container`.
+    pub fn pids(&self) -> Vec<u32> {
+        let directory = match &self.0 {
+            Version::V1(directories) => directories.values().next(),
+            Version::V2(directory) => Some(directory),
+        };
+        directory.map(|directory| processes(directory, MAX_DEPTH)).unwrap_or_default()
+    }
+}
+
+fn processes(directory: &Path, depth: u8) -> Vec<u32> {
+    let text = std::fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+    let own: Vec<u32> = text.lines().filter_map(|line| line.parse().ok()).collect();
+    if !own.is_empty() || depth == 0 {
+        return own;
+    }
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let groups = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let mut below = groups.map(|group| processes(&group.path(), depth - 1));
+    below.find(|pids| !pids.is_empty()).unwrap_or_default()
+}
+
+/// Writes a file that is there; none is ever made.
+pub(super) fn write(path: PathBuf, text: &str) -> Result<(), Refused> {
+    let opened: io::Result<File> = OpenOptions::new().write(true).open(&path);
+    match opened.and_then(|mut file| file.write_all(text.as_bytes())) {
+        Ok(()) => Ok(()),
+        Err(source) => Err(Refused { path, source }),
+    }
+}
+
+/// As [`write`], where the file may be missing.
+pub(super) fn write_if_there(path: PathBuf, text: &str) -> Result<(), Refused> {
+    match write(path, text) {
+        Err(refused) if refused.source.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_of_a_group_below_are_found_where_it_has_none_of_its_own() {
+        let root = tempfile::tempdir().unwrap();
+        let below = root.path().join("pod/scope/container");
+        std::fs::create_dir_all(&below).unwrap();
+        let hierarchy = Hierarchy::V2 { root: root.path().to_owned() };
+        let files = LimitFiles::at(&hierarchy, Path::new("pod/scope"));
+        assert_eq!(files.pids(), [0; 0]);
+        std::fs::write(root.path().join("pod/scope/cgroup.procs"), "").unwrap();
+        std::fs::write(below.join("cgroup.procs"), "7\n0\n").unwrap();
+        assert_eq!(files.pids(), [7, 0]);
+        std::fs::write(root.path().join("pod/scope/cgroup.procs"), "5\n").unwrap();
+        assert_eq!(files.pids(), [5]);
+    }
+}

@@ -1,0 +1,176 @@
+//! From a container's spec to the shim's order: command, environment, volumes, cgroup, log.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::volumes::Volumes;
+use super::{Desk, Kind, logs, spec};
+use crate::contract::{env, mount};
+use crate::demo::api::object::{items, text};
+use crate::demo::api::store::Key;
+use crate::demo::cgroups::{Limits, Place};
+use crate::demo::shim::Order;
+use crate::demo::view::{Mount, Sight, View};
+
+/// A pod as its containers' orders need it.
+#[derive(Debug)]
+pub(super) struct Home<'a> {
+    pub(super) desk: &'a Desk,
+    pub(super) key: &'a Key,
+    pub(super) pod: &'a Value,
+    pub(super) place: &'a Place,
+    pub(super) logs: &'a Path,
+    pub(super) volumes: &'a Volumes,
+}
+
+/// Why there is no order.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Trouble {
+    #[error("{0}")]
+    Config(String),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+// === impl Home ===
+
+impl Home<'_> {
+    /// What the shim is to do; writes the hosts file and the container's view.
+    pub(super) fn order(&self, container: &Value, kind: Kind, id: &str) -> Result<Order, Trouble> {
+        let settings = &self.desk.settings;
+        let name = text(container, "/name").unwrap_or_default();
+        let mut env = spec::environment(&self.key.1, container);
+        let inherited = self.env_from(container)?;
+        // `env` lies over `envFrom`.
+        let own: Vec<String> = env.iter().map(|(name, _)| name.clone()).collect();
+        env.extend(inherited.into_iter().filter(|(name, _)| !own.contains(name)));
+        let directory = settings.root.join("run/containers").join(id);
+        fs::create_dir_all(&directory)?;
+        let log = match kind {
+            Kind::Sandbox => None,
+            _ => Some(logs::make(self.logs, name)?),
+        };
+        let linger = &settings.linger;
+        let micros = |time: &Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let linger = fastrand::u64(micros(linger.start())..=micros(linger.end()));
+        let limits = match kind {
+            Kind::Sandbox => Limits::default(),
+            _ => spec::container_limits(self.pod, container),
+        };
+        let mut command = spec::command(&settings.binary, container);
+        let place = self.place.child(id);
+        let mounts = self.volumes.mounts(container);
+        let has_view = !mounts.is_empty();
+        if kind != Kind::Sandbox {
+            self.volumes.write_hosts(&self.key.1)?;
+        }
+        let view = View {
+            sight: self.desk.sight,
+            root: directory.join("rootfs"),
+            mounts,
+            hosts: self.volumes.hosts(),
+            cgroups: place.shown(),
+            working_directory: text(container, "/workingDir").map(PathBuf::from),
+        };
+        let view = if has_view {
+            Some(self.write_view(view, &directory, &mut command, &mut env)?)
+        } else {
+            None
+        };
+        Ok(Order {
+            command,
+            env,
+            directory,
+            view,
+            log,
+            place,
+            limits,
+            linger: Duration::from_micros(linger),
+        })
+    }
+
+    /// Writes the view where the first process finds it, and fits the command to it.
+    fn write_view(
+        &self,
+        mut view: View,
+        directory: &Path,
+        command: &mut Vec<String>,
+        env: &mut Vec<(String, String)>,
+    ) -> Result<PathBuf, Trouble> {
+        fs::create_dir_all(&view.root)?;
+        if let Some(program) = command.first_mut()
+            && Path::new(program) == self.desk.settings.binary
+        {
+            // Itself, wherever its file is to be seen.
+            "/proc/self/exe".clone_into(program);
+        }
+        if view.sight == Sight::Textual {
+            view.working_directory = view
+                .working_directory
+                .as_ref()
+                .and_then(|path| path.to_str())
+                .map(|path| view.on_node(path).unwrap_or_else(|| path.into()));
+            let values = env.iter_mut().map(|(_, value)| value);
+            for mount in &view.mounts {
+                let target = mount.target.strip_prefix("/").unwrap_or(&mount.target);
+                // Links that are asked for at mount paths are made below the view's root.
+                fs::create_dir_all(view.root.join(target))?;
+            }
+            replace(&view.mounts, command.iter_mut().chain(values));
+            lead_init(&view, command, env);
+        }
+        let path = directory.join("view.json");
+        fs::write(&path, serde_json::to_vec(&view).map_err(io::Error::from)?)?;
+        Ok(path)
+    }
+
+    /// Source: kubernetes v1.36.2, `kubelet_pods.go`, `makeEnvironmentVariables`.
+    fn env_from(&self, container: &Value) -> Result<Vec<(String, String)>, Trouble> {
+        let mut env = Vec::new();
+        for source in items(container, "/envFrom") {
+            let Some(name) = text(source, "/secretRef/name") else { continue };
+            let secret = (self.key.0.clone(), name.to_owned());
+            let optional = source.pointer("/secretRef/optional").and_then(Value::as_bool);
+            let Some(values) = self.desk.store.secrets().values(&secret) else {
+                if optional == Some(true) {
+                    continue;
+                }
+                return Err(Trouble::Config(format!("secret \"{name}\" not found")));
+            };
+            let prefix = text(source, "/prefix").unwrap_or_default();
+            env.extend(values.into_iter().map(|(name, value)| {
+                (format!("{prefix}{name}"), String::from_utf8_lossy(&value).into_owned())
+            }));
+        }
+        Ok(env)
+    }
+}
+
+/// Tells `ephemon-init` where it finds what a view would have shown it at its usual place.
+fn lead_init(view: &View, command: &mut Vec<String>, env: &mut Vec<(String, String)>) {
+    let program = command.first().map(Path::new).and_then(Path::file_name);
+    let Some(volume) = view.on_node(mount::EPHEMON) else { return };
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    env.push((env::VOLUME.to_owned(), text(&volume)));
+    if program.is_some_and(|program| program == "ephemon-init") {
+        let mut words = vec!["--hosts".to_owned(), text(&view.hosts)];
+        words.extend(["--root".to_owned(), text(&view.root)]);
+        if let [(None, cgroup)] = view.cgroups.as_slice() {
+            words.extend(["--cgroup".to_owned(), text(cgroup)]);
+        }
+        command.splice(1..1, words);
+    }
+}
+
+/// Puts the node's paths in the place of mount paths.
+fn replace<'a>(mounts: &[Mount], words: impl Iterator<Item = &'a mut String>) {
+    for word in words {
+        if let Some(path) = crate::demo::view::on_node(mounts, word) {
+            *word = path.to_string_lossy().into_owned();
+        }
+    }
+}

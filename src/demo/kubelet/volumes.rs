@@ -1,0 +1,142 @@
+//! A pod's volumes and its hosts file, as directories and a file of the node.
+//!
+//! Source: kubernetes v1.36.2, `pkg/kubelet/kubelet_getters.go` (paths), `kubelet_pods.go`
+//! (`ensureHostsFile`: written from scratch at every start of a container).
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::demo::api::object::{items, text};
+use crate::demo::view::{Mount, Sight};
+
+/// The pod's directory on the node.
+#[derive(Debug, Clone)]
+pub(super) struct Volumes {
+    directory: PathBuf,
+    /// Where each volume has a short name as well: sockets need one (`sun_path`, 107 bytes).
+    short: Option<PathBuf>,
+    uid: String,
+}
+
+// === impl Volumes ===
+
+impl Volumes {
+    pub(super) fn new(root: &Path, uid: &str, sight: Sight) -> Self {
+        Self {
+            directory: root.join("var/lib/kubelet/pods").join(uid),
+            short: (sight == Sight::Textual).then(|| root.join("v")),
+            uid: uid.to_owned(),
+        }
+    }
+
+    /// An `emptyDir`'s directory.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.directory.join("volumes/kubernetes.io~empty-dir").join(name)
+    }
+
+    /// The short name of a volume, where paths are seen as they are on the node.
+    fn short(&self, name: &str) -> Option<PathBuf> {
+        let uid = self.uid.split('-').next().unwrap_or_default();
+        Some(self.short.as_ref()?.join(format!("{uid}-{name}")))
+    }
+
+    /// The pod's hosts file.
+    pub(super) fn hosts(&self) -> PathBuf {
+        self.directory.join("etc-hosts")
+    }
+
+    /// Makes every `emptyDir`, open to all users as the kubelet's are.
+    pub(super) fn make(&self, pod: &Value) -> io::Result<()> {
+        for volume in items(pod, "/spec/volumes").filter(|volume| volume.get("emptyDir").is_some())
+        {
+            let name = text(volume, "/name").unwrap_or_default();
+            let path = self.path(name);
+            fs::create_dir_all(&path)?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o777))?;
+            if let Some(short) = self.short(name) {
+                fs::create_dir_all(short.parent().unwrap_or(&short))?;
+                symlink(&path, &short)?;
+            }
+        }
+        fs::create_dir_all(&self.directory)
+    }
+
+    /// Writes the hosts file anew. What anybody added is gone.
+    pub(super) fn write_hosts(&self, pod: &str) -> io::Result<()> {
+        let text = format!(
+            "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n\
+             ::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\n\
+             fe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n\
+             127.0.0.1\t{pod}\n"
+        );
+        let path = self.hosts();
+        let is_new = !path.exists();
+        // In place: running containers have this very file mounted.
+        fs::write(&path, text)?;
+        if is_new {
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
+        }
+        Ok(())
+    }
+
+    /// A container's mounts. Those of other kinds of volumes cannot be had here.
+    pub(super) fn mounts(&self, container: &Value) -> Vec<Mount> {
+        let source = |name: &str| self.short(name).unwrap_or_else(|| self.path(name));
+        let all = items(container, "/volumeMounts").map(|mount| Mount {
+            source: source(text(mount, "/name").unwrap_or_default()),
+            target: PathBuf::from(text(mount, "/mountPath").unwrap_or_default()),
+            read_only: mount.get("readOnly").and_then(Value::as_bool).unwrap_or(false),
+        });
+        all.filter(|mount| mount.source.is_dir()).collect()
+    }
+
+    /// Removes all of it, with the pod.
+    pub(super) fn remove(&self) {
+        // What a container made as somebody else is swept with the node.
+        drop(fs::remove_dir_all(&self.directory));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn volumes_are_made_mounted_and_removed_and_other_kinds_left_out() {
+        let root = tempfile::tempdir().unwrap();
+        let volumes = Volumes::new(root.path(), "u", Sight::Namespace);
+        let list =
+            json!([{"name": "work", "emptyDir": {}}, {"name": "host", "hostPath": {"path": "/"}}]);
+        volumes.make(&json!({"spec": {"volumes": list}})).unwrap();
+        let container = json!({"volumeMounts": [
+            {"name": "work", "mountPath": "/__w", "readOnly": true},
+            {"name": "host", "mountPath": "/h"},
+        ]});
+        let mounts = volumes.mounts(&container);
+        assert_eq!(mounts.len(), 1);
+        assert_eq!((mounts[0].target.to_str(), mounts[0].read_only), (Some("/__w"), true));
+        let mode = fs::metadata(&mounts[0].source).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o777);
+        volumes.remove();
+        assert!(!volumes.path("work").exists());
+    }
+
+    #[test]
+    fn the_hosts_file_forgets_what_was_added() {
+        let root = tempfile::tempdir().unwrap();
+        let volumes = Volumes::new(root.path(), "u", Sight::Namespace);
+        volumes.make(&json!({})).unwrap();
+        volumes.write_hosts("runner-1").unwrap();
+        let before = fs::read_to_string(volumes.hosts()).unwrap();
+        fs::write(volumes.hosts(), format!("{before}127.0.0.1 redis\n")).unwrap();
+        volumes.write_hosts("runner-1").unwrap();
+        assert_eq!(fs::read_to_string(volumes.hosts()).unwrap(), before);
+        assert!(before.contains("\trunner-1\n"));
+    }
+}

@@ -1,0 +1,75 @@
+//! The end of a pod: its containers, its sandbox, its logs and volumes.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::{SANDBOX, Worker};
+use crate::demo::kubelet::container::Container;
+use crate::demo::kubelet::{Kind, logs};
+
+// === impl Worker ===
+
+impl Worker {
+    /// Asks every container but the sandbox to end, insists after the grace, waits for all.
+    pub(super) async fn end_containers(&mut self, grace: Duration) {
+        let deadline = Instant::now() + grace;
+        for container in self.containers.values_mut().filter(|c| c.kind != Kind::Sandbox) {
+            container.terminate().await;
+        }
+        self.wait_for_removal(Some(deadline), false).await;
+        for container in self.containers.values_mut().filter(|c| c.kind != Kind::Sandbox) {
+            container.kill().await;
+        }
+        self.wait_for_removal(None, false).await;
+    }
+
+    pub(super) async fn end_sandbox(&mut self) {
+        if let Some(sandbox) = self.containers.get_mut(SANDBOX) {
+            sandbox.kill().await;
+        }
+        self.wait_for_removal(None, true).await;
+        let place = self.place.clone();
+        // It blocks while the last tasks leave.
+        drop(tokio::task::spawn_blocking(move || place.remove_tree()).await);
+    }
+
+    async fn wait_for_removal(&mut self, deadline: Option<Instant>, sandbox: bool) {
+        let left = |worker: &Self| {
+            let counts = |c: &&Container| !c.removed && (sandbox || c.kind != Kind::Sandbox);
+            worker.containers.values().any(|c| counts(&c))
+        };
+        let mut stopped = self.stopped.clone();
+        while left(self) {
+            let word = match deadline {
+                Some(deadline) => tokio::select! {
+                    word = timeout_at(deadline, self.words.1.recv()) => word.ok().flatten(),
+                    _ = stopped.wait_for(|stop| *stop) => None,
+                },
+                None => self.words.1.recv().await,
+            };
+            let Some((name, word)) = word else {
+                return;
+            };
+            self.hear(&name, &word);
+        }
+    }
+
+    pub(super) async fn remove_logs(&mut self) {
+        let last = self.last_end.unwrap_or_else(Instant::now);
+        let due = last + self.desk.settings.log_removal;
+        let mut stopped = self.stopped.clone();
+        tokio::select! {
+            () = sleep_until(due) => {}
+            _ = stopped.wait_for(|stop| *stop) => {}
+        }
+        let root = &self.desk.settings.root;
+        for (name, container) in &self.containers {
+            logs::unlink(root, (&self.key.0, &self.key.1), name, &container.id);
+            drop(std::fs::remove_dir_all(root.join("run/containers").join(&container.id)));
+        }
+        drop(std::fs::remove_dir_all(&self.logs));
+        self.volumes.remove();
+        self.desk.running.forget(&self.key);
+    }
+}

@@ -1,0 +1,139 @@
+//! A GitHub Actions runner, as far as its container hook sees one: the pod that
+//! actions-runner-controller makes, the files it keeps, and its calls of the hook.
+//!
+//! Source: actions/runner v2.336.0, `ContainerHookManager.cs`, `ScriptHandler.cs`,
+//! `ProcessInvoker.cs`.
+
+mod call;
+mod pod;
+mod request;
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::Node;
+use super::api::object::text;
+use super::view::Sight;
+pub(super) use call::Called;
+pub(super) use pod::pod;
+pub(super) use request::{Action, Container, Script};
+
+/// Where the runner keeps its work, in its own container.
+const WORK: &str = "/home/runner/_work";
+/// Where jobs see it.
+const JOB_WORK: &str = crate::contract::mount::WORK;
+/// The pod's init container.
+pub(super) const INIT: &str = "ephemon";
+/// The container of the pod that it runs in.
+const CONTAINER: &str = "runner";
+/// The repository's name: owner, name.
+const REPOSITORY: (&str, &str) = ("octo-org", "widgets");
+
+/// A runner that has a job.
+#[derive(Debug)]
+pub(super) struct Runner<'a> {
+    node: &'a Node,
+    name: String,
+    /// `_work` as this process sees it.
+    work: PathBuf,
+    /// `_work` as the runner's container sees it.
+    own_work: String,
+    /// `_work` as the job's containers see it.
+    job_work: String,
+    /// The volume with the hook, as the runner's container sees it.
+    volume: String,
+    /// The same, as this process sees it.
+    volume_here: PathBuf,
+    run_id: u64,
+    /// What the hook remembers.
+    state: Value,
+}
+
+// === impl Runner ===
+
+impl<'a> Runner<'a> {
+    /// Takes up work in a pod that runs; lays out the files that a runner lays out.
+    pub(super) fn new(node: &'a Node, name: &str) -> io::Result<Self> {
+        let pod = node.pod("default", name).map_err(io::Error::other)?;
+        let uid = text(&pod, "/metadata/uid").unwrap_or_default();
+        let volume = |name: &str| {
+            let pods = node.root().join("var/lib/kubelet/pods").join(uid);
+            let short = format!("{}-{name}", uid.split('-').next().unwrap_or_default());
+            match node.sight() {
+                Sight::Textual => node.root().join("v").join(short),
+                _ => pods.join("volumes/kubernetes.io~empty-dir").join(name),
+            }
+        };
+        let (work, volume_here) = (volume("work"), volume("ephemon"));
+        let here = |path: &Path| path.to_string_lossy().into_owned();
+        let (own_work, job_work, in_pod) = match node.sight() {
+            Sight::Textual => (here(&work), here(&work), here(&volume_here)),
+            _ => (WORK.to_owned(), JOB_WORK.to_owned(), "/ephemon".to_owned()),
+        };
+        let runner = Self {
+            node,
+            name: name.to_owned(),
+            own_work,
+            job_work,
+            volume: in_pod,
+            volume_here,
+            run_id: fastrand::u64(7_000_000_000..8_000_000_000),
+            state: Value::Null,
+            work,
+        };
+        runner.lay_out()?;
+        Ok(runner)
+    }
+
+    /// The files of a fresh job.
+    fn lay_out(&self) -> io::Result<()> {
+        let temp =
+            ["_github_home", "_github_workflow", "_runner_file_commands", "_runner_hook_responses"];
+        for name in temp {
+            fs::create_dir_all(self.work.join("_temp").join(name))?;
+        }
+        for name in ["_actions", "_tool"] {
+            fs::create_dir_all(self.work.join(name))?;
+        }
+        fs::create_dir_all(self.workspace())?;
+        fs::write(self.work.join("_temp/_github_workflow/event.json"), "{}")
+    }
+
+    /// The repository's checkout, as this process sees it.
+    pub(super) fn workspace(&self) -> PathBuf {
+        self.work.join(REPOSITORY.1).join(REPOSITORY.1)
+    }
+
+    /// The checkout as the job's containers see it.
+    fn job_workspace(&self) -> String {
+        format!("{}/{}/{}", self.job_work, REPOSITORY.1, REPOSITORY.1)
+    }
+
+    /// The pod's name.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The shared volume, as this process sees it.
+    pub(super) fn volume(&self) -> &Path {
+        &self.volume_here
+    }
+
+    /// Makes an empty file for a workflow command, with the runner's own permissions; its path as
+    /// this process sees it, as the runner's container does, and as the job's do.
+    fn command_file(&self, kind: &str) -> io::Result<[String; 3]> {
+        let name = format!("_temp/_runner_file_commands/{kind}_{:016x}", fastrand::u64(..));
+        let path = self.work.join(&name);
+        fs::write(&path, "")?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
+        Ok([
+            path.to_string_lossy().into_owned(),
+            format!("{}/{name}", self.own_work),
+            format!("{}/{name}", self.job_work),
+        ])
+    }
+}

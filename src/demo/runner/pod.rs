@@ -1,0 +1,59 @@
+//! The runner's pod, as actions-runner-controller makes it from a scale set whose template has the
+//! hook's volumes. Pure.
+
+use serde_json::{Value, json};
+
+/// Memory of the runner and all its jobs.
+const MEMORY: &str = "1Gi";
+
+/// A pod with the hook.
+pub(in crate::demo) fn pod(name: &str) -> Value {
+    let volume = |name: &str| json!({"name": name, "emptyDir": {}});
+    let mount = |name: &str, path: &str| json!({"name": name, "mountPath": path});
+    let variable = |name: &str, value: &str| json!({"name": name, "value": value});
+    let volumes = ["work", "externals", "github", "ephemon"].map(volume);
+    let image = "localhost/actions-runner:latest";
+    json!({
+        "metadata": {
+            "name": name,
+            "labels": {
+                "actions-ephemeral-runner": "True",
+                "actions.github.com/organization": "octo-org",
+                "actions.github.com/scale-set-name": "linux-x64",
+                "actions.github.com/scale-set-namespace": "default",
+                "app.kubernetes.io/component": "runner",
+                "app.kubernetes.io/part-of": "gha-runner-scale-set",
+            },
+        },
+        "spec": {
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": 2,
+            "resources": {"limits": {"memory": MEMORY}},
+            "volumes": volumes,
+            "initContainers": [{
+                "name": super::INIT,
+                "image": "localhost/ephemon:latest",
+                "imagePullPolicy": "Never",
+                "command": ["ephemon", "install", "/ephemon"],
+                "volumeMounts": [mount("ephemon", "/ephemon")],
+            }],
+            "containers": [{
+                "name": super::CONTAINER,
+                "image": image,
+                "imagePullPolicy": "Never",
+                "command": ["ephemon-workload", "say", "1", "listening for jobs", "+", "serve"],
+                "env": [
+                    variable("ACTIONS_RUNNER_CONTAINER_HOOKS", "/ephemon/bin/hook.sh"),
+                    variable("ACTIONS_RUNNER_POD_NAME", name),
+                    variable("ACTIONS_RUNNER_REQUIRE_JOB_CONTAINER", "true"),
+                ],
+                "volumeMounts": [
+                    mount("work", super::WORK),
+                    mount("externals", "/home/runner/externals"),
+                    mount("github", "/github"),
+                    mount("ephemon", "/ephemon"),
+                ],
+            }],
+        },
+    })
+}

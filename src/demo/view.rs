@@ -1,0 +1,263 @@
+//! What a container of the embedded node sees: this machine's own files, with the pod's volumes,
+//! its hosts file and its own cgroup mounted over them.
+//!
+//! In a mount namespace of its own where the kernel grants one, as root or in a user namespace.
+//! Where it does not (a plain container), paths are replaced in the container's words instead, and
+//! the demo says so.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::path::{Component, Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, setns, unshare};
+use nix::unistd::{chdir, chroot, getegid, geteuid};
+use serde::{Deserialize, Serialize};
+
+use super::part;
+
+/// How a container comes to see its volumes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+pub enum Sight {
+    /// A mount namespace.
+    Namespace,
+    /// A mount namespace in a user namespace, in which nobody becomes somebody else.
+    UserNamespace,
+    /// None: mount paths are replaced by the node's own in command, arguments and environment.
+    Textual,
+}
+
+/// One container's view.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct View {
+    pub(super) sight: Sight,
+    /// An empty directory for the new root.
+    pub(super) root: PathBuf,
+    pub(super) mounts: Vec<Mount>,
+    /// The pod's hosts file.
+    pub(super) hosts: PathBuf,
+    /// What stands at `/sys/fs/cgroup`: one directory, or one for each controller by its name.
+    pub(super) cgroups: Vec<(Option<String>, PathBuf)>,
+    pub(super) working_directory: Option<PathBuf>,
+}
+
+/// A volume in a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Mount {
+    pub(super) source: PathBuf,
+    pub(super) target: PathBuf,
+    pub(super) read_only: bool,
+}
+
+/// Names in the root directory that are not bound: the new root has its own.
+const OWN: [&str; 2] = ["sys", "lost+found"];
+
+// === impl Sight ===
+
+impl Sight {
+    /// The best that this machine allows, found by trying. Needs an empty directory.
+    pub(super) fn detect(binary: &Path, root: &Path) -> Self {
+        let works = |kind: Self| {
+            let mut check = Command::new(binary);
+            check.args([part::NAME, "see", kind.as_str()]).arg(root);
+            check.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            check.status().is_ok_and(|status| status.success())
+        };
+        let found = [Self::Namespace, Self::UserNamespace].into_iter().find(|kind| works(*kind));
+        found.unwrap_or(Self::Textual)
+    }
+
+    /// By the word of [`Sight::as_str`].
+    pub(super) fn parse(word: &str) -> Option<Self> {
+        [Self::Namespace, Self::UserNamespace, Self::Textual]
+            .into_iter()
+            .find(|s| s.as_str() == word)
+    }
+
+    /// One word.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Namespace => "namespace",
+            Self::UserNamespace => "user-namespace",
+            Self::Textual => "textual",
+        }
+    }
+
+    fn unshare(self) -> io::Result<()> {
+        match self {
+            Self::Textual => Ok(()),
+            Self::Namespace => Ok(unshare(CloneFlags::CLONE_NEWNS)?),
+            Self::UserNamespace => {
+                let (uid, gid) = (geteuid(), getegid());
+                unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS)?;
+                fs::write("/proc/self/setgroups", "deny")?;
+                fs::write("/proc/self/uid_map", format!("{uid} {uid} 1"))?;
+                fs::write("/proc/self/gid_map", format!("{gid} {gid} 1"))
+            }
+        }
+    }
+}
+
+// === impl View ===
+
+impl View {
+    /// A path of the container as the node has it.
+    pub(super) fn on_node(&self, path: &str) -> Option<PathBuf> {
+        on_node(&self.mounts, path)
+    }
+
+    /// This process has the view from now on. It must have one thread only.
+    pub(super) fn enter(&self) -> io::Result<()> {
+        if self.sight == Sight::Textual {
+            return self.work();
+        }
+        self.sight.unshare()?;
+        attach(None, Path::new("/"), MsFlags::MS_REC | MsFlags::MS_PRIVATE)?;
+        mount(Some("tmpfs"), &self.root, Some("tmpfs"), MsFlags::empty(), None::<&str>)?;
+        self.furnish()?;
+        for volume in &self.mounts {
+            let target = self.below(&volume.target);
+            fs::create_dir_all(&target)?;
+            attach(Some(&volume.source), &target, MsFlags::MS_BIND)?;
+            if volume.read_only {
+                let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+                // A user namespace may not drop the flags of what it was given.
+                drop(attach(None, &target, flags));
+            }
+        }
+        // A machine without the file has nothing to cover.
+        drop(attach(Some(&self.hosts), &self.root.join("etc/hosts"), MsFlags::MS_BIND));
+        chroot(&self.root)?;
+        self.work()
+    }
+
+    /// Joins the view of a container that runs.
+    pub(super) fn join(&self, pid: i32) -> io::Result<()> {
+        let open = |kind: &str| fs::File::open(format!("/proc/{pid}/ns/{kind}"));
+        match self.sight {
+            Sight::Textual => return self.work(),
+            Sight::Namespace => setns(open("mnt")?, CloneFlags::CLONE_NEWNS)?,
+            Sight::UserNamespace => {
+                let mounts = open("mnt")?;
+                setns(open("user")?, CloneFlags::CLONE_NEWUSER)?;
+                setns(mounts, CloneFlags::CLONE_NEWNS)?;
+            }
+        }
+        chroot(&self.root)?;
+        self.work()
+    }
+
+    fn work(&self) -> io::Result<()> {
+        let Some(directory) = &self.working_directory else {
+            return if self.sight == Sight::Textual { Ok(()) } else { Ok(chdir("/")?) };
+        };
+        // As runc does.
+        drop(fs::create_dir_all(directory));
+        Ok(chdir(directory)?)
+    }
+
+    /// This machine's own files, but for what the volumes stand in.
+    fn furnish(&self) -> io::Result<()> {
+        let taken = |name: &str| {
+            OWN.contains(&name) || self.mounts.iter().any(|volume| first(&volume.target) == name)
+        };
+        for entry in fs::read_dir("/")? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if name.to_str().is_some_and(taken) {
+                continue;
+            }
+            let target = self.root.join(&name);
+            let kind = entry.file_type()?;
+            if kind.is_symlink() {
+                symlink(fs::read_link(entry.path())?, &target)?;
+            } else if kind.is_dir() {
+                fs::create_dir(&target)?;
+                // What may not be shown is left empty.
+                drop(attach(Some(&entry.path()), &target, MsFlags::MS_BIND | MsFlags::MS_REC));
+            }
+        }
+        let system = self.root.join("sys/fs/cgroup");
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(&system)?;
+        for (controller, directory) in &self.cgroups {
+            let target = match controller {
+                Some(controller) => system.join(controller),
+                None => system.clone(),
+            };
+            fs::create_dir_all(&target)?;
+            attach(Some(directory), &target, MsFlags::MS_BIND)?;
+        }
+        Ok(())
+    }
+
+    fn below(&self, path: &Path) -> PathBuf {
+        self.root.join(path.strip_prefix("/").unwrap_or(path))
+    }
+}
+
+/// A path below a mount's target, as the node has it.
+pub(super) fn on_node(mounts: &[Mount], path: &str) -> Option<PathBuf> {
+    let below = |mount: &Mount| {
+        let rest = Path::new(path).strip_prefix(&mount.target).ok()?;
+        Some(if rest.as_os_str().is_empty() {
+            mount.source.clone()
+        } else {
+            mount.source.join(rest)
+        })
+    };
+    mounts.iter().find_map(below)
+}
+
+/// Whether this process can have such a view: tried in an empty directory.
+pub(super) fn check(arguments: &[String]) -> bool {
+    let [word, root] = arguments else { return false };
+    let Some(sight) = Sight::parse(word) else { return false };
+    let volume = Mount { source: root.into(), target: PathBuf::from("/__w"), read_only: false };
+    let view = View {
+        sight,
+        root: root.into(),
+        mounts: vec![volume],
+        hosts: PathBuf::from("/dev/null"),
+        cgroups: Vec::new(),
+        working_directory: None,
+    };
+    view.enter().is_ok()
+}
+
+fn first(path: &Path) -> &str {
+    let mut parts = path.components().filter(|part| matches!(part, Component::Normal(_)));
+    parts.next().and_then(|part| part.as_os_str().to_str()).unwrap_or_default()
+}
+
+fn attach(source: Option<&Path>, target: &Path, flags: MsFlags) -> io::Result<()> {
+    Ok(mount(source, target, None::<&str>, flags, None::<&str>)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_below_a_mount_are_found_on_the_node() {
+        let mount = Mount {
+            source: PathBuf::from("/n/work"),
+            target: PathBuf::from("/__w"),
+            read_only: false,
+        };
+        let mounts = [mount];
+        assert_eq!(on_node(&mounts, "/__w"), Some(PathBuf::from("/n/work")));
+        assert_eq!(on_node(&mounts, "/__w/_temp/x.sh"), Some(PathBuf::from("/n/work/_temp/x.sh")));
+        assert_eq!(on_node(&mounts, "/__work"), None);
+        assert_eq!(on_node(&mounts, "sh"), None);
+    }
+
+    #[test]
+    fn every_sight_has_its_word() {
+        for sight in [Sight::Namespace, Sight::UserNamespace, Sight::Textual] {
+            assert_eq!(Sight::parse(sight.as_str()), Some(sight));
+        }
+        assert_eq!(Sight::parse("x"), None);
+    }
+}

@@ -1,0 +1,96 @@
+//! Where the time of a call went, by the journals that hook and init wrote. Pure but for the
+//! reading of them.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::contract::{Record, Volume};
+
+/// Every record of a pod's journals.
+pub(super) fn records(volume: &Path) -> Vec<Record> {
+    let journals = fs::read_dir(Volume::new(volume).journal()).into_iter().flatten().flatten();
+    let texts = journals.filter_map(|file| fs::read(file.path()).ok());
+    texts
+        .flat_map(|text| {
+            text.split(|byte| *byte == b'\n').filter_map(Record::from_line).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+/// How long a script step's own process took that began in a call: the first since then.
+pub(super) fn own_time(records: &[Record], began: SystemTime) -> Option<Duration> {
+    let began = since_1970(began);
+    let started = records.iter().filter_map(|record| match record {
+        Record::StepStarted { at_ns, step, .. } if *at_ns >= began => Some((*at_ns, *step)),
+        _ => None,
+    });
+    let (_, step) = started.min()?;
+    records.iter().find_map(|record| match record {
+        Record::StepEnded { step: ended, duration_ns, at_ns, .. }
+            if *ended == step && *at_ns >= began =>
+        {
+            Some(Duration::from_nanos(*duration_ns))
+        }
+        _ => None,
+    })
+}
+
+/// When the hook asked for the job container.
+pub(super) fn asked_at(records: &[Record]) -> Option<SystemTime> {
+    records.iter().find_map(|record| match record {
+        Record::HookLaunched { at_ns, .. } => UNIX_EPOCH.checked_add(Duration::from_nanos(*at_ns)),
+        _ => None,
+    })
+}
+
+/// The middle one.
+pub(super) fn median(mut all: Vec<f64>) -> f64 {
+    all.sort_by(f64::total_cmp);
+    all.get(all.len() / 2).copied().unwrap_or(0.0)
+}
+
+fn since_1970(at: SystemTime) -> u64 {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::{CgroupDelta, End, ProcessUsage, StepKind};
+
+    #[test]
+    fn a_steps_own_time_is_that_of_the_first_step_since_the_call_began() {
+        let started = |at_ns, step| Record::StepStarted {
+            at_ns,
+            step,
+            name: String::new(),
+            kind: StepKind::Script,
+            id: None,
+            traceparent: None,
+            pid: 2,
+        };
+        let ended = |at_ns, step, duration_ns| Record::StepEnded {
+            at_ns,
+            step,
+            duration_ns,
+            end: End::Code(0),
+            cancelled: false,
+            process: ProcessUsage::default(),
+            cgroup: CgroupDelta::default(),
+        };
+        let records =
+            [started(10, 1), ended(20, 1, 9), started(30, 2), ended(40, 2, 8), started(50, 3)];
+        let own = |nanos| own_time(&records, UNIX_EPOCH + Duration::from_nanos(nanos));
+        assert_eq!(own(5), Some(Duration::from_nanos(9)));
+        assert_eq!(own(25), Some(Duration::from_nanos(8)));
+        assert_eq!(own(45), None);
+    }
+
+    #[test]
+    fn the_median_is_the_middle_one() {
+        assert!((median(vec![3.0, 1.0, 2.0]) - 2.0).abs() < f64::EPSILON);
+        assert!(median(Vec::new()).abs() < f64::EPSILON);
+    }
+}

@@ -1,0 +1,157 @@
+//! Plays the workflow on the node, call after call.
+
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::broadcast::Receiver;
+use tokio::time::sleep;
+
+use super::checks::{asked_at, median, own_time, records};
+use super::{CANCEL_AFTER, Job, NOT_ENFORCED, Planned, Played, SECRET, Step, What};
+use crate::demo::kubelet::Happening;
+use crate::demo::progress::Progress;
+use crate::demo::runner::{Called, Runner};
+use crate::demo::{Node, Sight};
+
+/// Plays the job on a runner whose pod runs. An error is the demo's own; what goes wrong with the
+/// hook is in the answer.
+pub(in crate::demo) async fn play(
+    node: &Node,
+    pod: &str,
+    tool: &Path,
+    progress: &Progress,
+) -> io::Result<Played> {
+    let mut runner = Runner::new(node, pod)?;
+    let ports = (free_port()?, free_port()?);
+    let has_files = node.sight() != Sight::Textual;
+    let service = if has_files { "cache" } else { "127.0.0.1" };
+    let limited = has_files && node.cgroups().is_real();
+    let job = Job::new(&tool.to_string_lossy(), ports, service, limited);
+    let mut played = Played::default();
+    let mut happenings = node.happenings();
+    let prepared = runner.prepare(&job.container, &job.services).await?;
+    played.enter("prepare_job", &prepared, progress);
+    let started = last_start(&mut happenings, runner.name());
+    played.prepare_job_ms = millis(prepared.took);
+    let kubelet = asked_at(&records(runner.volume())).zip(started);
+    let kubelet = kubelet.and_then(|(asked, started)| started.duration_since(asked).ok());
+    played.prepare_job_kubelet_ms = millis(kubelet.unwrap_or_default());
+    let unlimited = String::from_utf8_lossy(&prepared.stdout).contains(NOT_ENFORCED);
+    if unlimited {
+        played.faults.push("the agent did not set the job container's limits in time".to_owned());
+    }
+    if prepared.code == 0 {
+        let mut over = Vec::new();
+        for step in &job.steps {
+            let called = run(&runner, step).await?;
+            played.enter(step.name, &called, progress);
+            played.judge(step, &called);
+            match step.what {
+                What::Script(_) if step.name == "echo" => {
+                    let own = own_time(&records(runner.volume()), called.began_at);
+                    over.extend(own.map(|own| millis(called.took.saturating_sub(own))));
+                }
+                What::Action(_) if step.name == "action" => {
+                    played.container_step_ms = millis(called.took);
+                }
+                _ => {}
+            }
+        }
+        played.script_step_ms = median(over);
+    } else {
+        let said = super::excerpt(&prepared.stdout);
+        played.faults.push(format!("prepare_job ended with exit code {}: {said}", prepared.code));
+    }
+    let cleaned = runner.cleanup().await?;
+    played.enter("cleanup_job", &cleaned, progress);
+    played.cleanup_job_ms = millis(cleaned.took);
+    played.finish(node, &runner, &cleaned);
+    Ok(played)
+}
+
+async fn run(runner: &Runner<'_>, step: &Planned) -> io::Result<Called> {
+    match &step.what {
+        What::Script(script) => runner.script(&id(step.name), script).await?.finish().await,
+        What::Cancelled(script) => {
+            let calling = runner.script(&id(step.name), script).await?;
+            sleep(CANCEL_AFTER).await;
+            calling.interrupt();
+            calling.finish().await
+        }
+        What::Action(action) => runner.action(&id(step.name), action).await,
+    }
+}
+
+/// When the kubelet said last that a container of the pod had started, as far as it has said.
+fn last_start(happenings: &mut Receiver<Happening>, pod: &str) -> Option<SystemTime> {
+    let mut last = None;
+    while let Ok(happening) = happenings.try_recv() {
+        if let Happening::Started { pod: of, at, .. } = happening
+            && of == pod
+        {
+            last = Some(at);
+        }
+    }
+    last
+}
+
+// === impl Played ===
+
+impl Played {
+    fn enter(&mut self, name: &str, called: &Called, progress: &Progress) {
+        let duration_ms = millis(called.took);
+        let step = Step { name: name.to_owned(), exit_code: called.code, duration_ms };
+        progress.say(&format!(
+            "         the runner    {name:<20}  exit {}, {duration_ms:.0} ms",
+            called.code
+        ));
+        self.steps.push(step);
+    }
+
+    fn judge(&mut self, step: &Planned, called: &Called) {
+        if called.code != step.code {
+            let (code, stderr) = (called.code, super::excerpt(&called.stderr));
+            let said = super::excerpt(&called.stdout);
+            self.faults.push(format!(
+                "step {:?} ended with exit code {code}, not {}; it said {said} and {stderr}",
+                step.name, step.code
+            ));
+        } else if let Some(fault) = step.check.fault(called) {
+            self.faults.push(format!("step {:?} {fault}", step.name));
+        }
+    }
+
+    /// What must hold once all is over.
+    fn finish(&mut self, node: &Node, runner: &Runner<'_>, cleaned: &Called) {
+        if cleaned.code != 0 {
+            self.faults.push(format!("cleanup_job ended with exit code {}", cleaned.code));
+        }
+        let log = String::from_utf8_lossy(&cleaned.stdout);
+        if !log.contains("listening on port") {
+            self.faults.push("cleanup_job did not show the service's log".to_owned());
+        }
+        let spec = node.pod("default", runner.name()).map(|pod| pod.to_string());
+        if spec.is_ok_and(|spec| spec.contains(SECRET)) {
+            self.faults.push("a secret of the workflow stands in the pod's spec".to_owned());
+        }
+        let left = node.store().secrets().names();
+        if !left.is_empty() {
+            self.faults.push(format!("Secrets are left behind: {}", left.join(", ")));
+        }
+    }
+}
+
+/// A port of the loopback that is free now.
+fn free_port() -> io::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+fn id(name: &str) -> String {
+    name.replace(' ', "_")
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}

@@ -1,0 +1,63 @@
+//! Which living containers are to be limited: the spec's word tied to the kernel's by a name.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Found, State};
+use crate::discovery::inventory::{Limited, Verdict};
+use crate::model::{ContainerId, PodUid};
+
+impl State {
+    /// A container's cgroup stands at this path below the hierarchy's root.
+    pub(in crate::discovery::inventory) fn stands_at(&mut self, id: &ContainerId, cgroup: &Path) {
+        if let Some(container) = self.containers.get_mut(id).filter(|container| !container.ended) {
+            container.cgroup = Some(cgroup.into());
+        }
+    }
+
+    /// Living containers of wanted pods whose spec says what they are to be limited to.
+    pub(in crate::discovery::inventory) fn limited(&mut self, now: Instant) -> Vec<Limited> {
+        let pods = self.pods.iter();
+        let uids: Vec<PodUid> = pods
+            .filter(|(_, pod)| pod.spec.values().any(|entry| entry.limits.is_some()))
+            .map(|(uid, _)| uid.clone())
+            .collect();
+        let mut limited = Vec::new();
+        for uid in uids {
+            if self.verdict(&uid, now) != Verdict::Wanted {
+                continue;
+            }
+            let ids: Vec<ContainerId> =
+                self.pods.get(&uid).into_iter().flat_map(|pod| pod.ids.iter().cloned()).collect();
+            limited.extend(ids.iter().filter_map(|id| self.limited_container(&uid, id)));
+        }
+        limited
+    }
+
+    fn limited_container(&mut self, uid: &PodUid, id: &ContainerId) -> Option<Limited> {
+        let container = self.containers.get(id)?;
+        let (cgroup, born) = (container.cgroup.clone()?, container.born?);
+        if container.pod.as_ref() != Some(uid) {
+            return None;
+        }
+        let name = match container.name(uid) {
+            Some(name) => name,
+            // Order alone is believed where it leaves no choice: a limit is not a label, to be
+            // mended later.
+            None => self.sole_name(uid, id)?,
+        };
+        let pod = self.pods.get(uid)?;
+        let limits = pod.spec.get(&name)?.limits.clone()?;
+        let pod = pod.refs.values().next()?.clone();
+        Some(Limited { id: id.clone(), pod, name, cgroup, born, limits })
+    }
+
+    fn sole_name(&mut self, uid: &PodUid, id: &ContainerId) -> Option<Arc<str>> {
+        if self.containers.get(id)?.sandbox {
+            return None;
+        }
+        let Found { name, rivalled } = self.name_by_order(uid, id)?;
+        (!rivalled).then_some(name)
+    }
+}

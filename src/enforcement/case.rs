@@ -1,0 +1,249 @@
+//! One container's limits from first seen to the container's end: when to look, and how often to
+//! try. Pure: the time is handed in.
+
+use std::time::{Duration, Instant};
+
+use crate::discovery::inventory::Limited;
+
+/// While the runtime makes the container its cgroup is looked at this often.
+const LOOK_STARTING: Duration = Duration::from_millis(2);
+/// After this time less often: nothing may ever run in it.
+const STARTING_LONG: Duration = Duration::from_secs(2);
+/// How often then.
+const LOOK_STARTING_LONG: Duration = Duration::from_millis(50);
+
+/// Looks after the limits were first in force: a runtime that was not done yet sets its own.
+const YOUNG_LOOKS_MS: [u64; 8] = [5, 10, 20, 50, 100, 300, 500, 1000];
+/// And from then on.
+const LOOK_SETTLED: Duration = Duration::from_secs(5);
+
+/// The first pause after the kernel found the cgroup busy; it doubles each time.
+const BUSY_PAUSE: Duration = Duration::from_millis(100);
+/// The longest.
+const BUSY_LONGEST: Duration = Duration::from_secs(5);
+/// How often a busy cgroup is tried: half a minute in all.
+const BUSY_TRIES: u32 = 10;
+
+/// How often limits are set again that something else undid: it will not give way.
+const MOST_RESTORED: u32 = 10;
+
+/// A container and where its limits stand.
+#[derive(Debug)]
+pub(super) struct Case {
+    pub(super) limited: Limited,
+    since: Instant,
+    /// When to look next; `None` where there is nothing left to do.
+    next: Option<Instant>,
+    stage: Stage,
+    busy: u32,
+    restored: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Not in force yet.
+    Pending,
+    /// In force; so many looks since.
+    Young(usize),
+    /// In force for a while.
+    Settled,
+}
+
+/// What setting the limits once more means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Again {
+    /// They were set for the first time.
+    First,
+    /// The runtime that made the container had set its own.
+    Young,
+    /// Something undid them.
+    Restored,
+    /// Something undid them once too often: they are let go.
+    TooOften,
+}
+
+// === impl Case ===
+
+impl Case {
+    pub(super) fn new(limited: Limited, now: Instant) -> Self {
+        Self { limited, since: now, next: Some(now), stage: Stage::Pending, busy: 0, restored: 0 }
+    }
+
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.next
+    }
+
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.next.is_some_and(|next| next <= now)
+    }
+
+    /// Whether the limits have not been in force yet.
+    pub(super) fn is_pending(&self) -> bool {
+        self.stage == Stage::Pending
+    }
+
+    /// How long the container has been known with its limits.
+    pub(super) fn age(&self, now: Instant) -> Duration {
+        now.duration_since(self.since)
+    }
+
+    /// No process of the container's own runs in it yet.
+    pub(super) fn is_starting(&mut self, now: Instant) {
+        let pause = if self.age(now) < STARTING_LONG { LOOK_STARTING } else { LOOK_STARTING_LONG };
+        self.next = Some(now + pause);
+    }
+
+    /// The limits are in force, and nothing had to be set.
+    pub(super) fn holds(&mut self, now: Instant) {
+        self.busy = 0;
+        let looks = match self.stage {
+            Stage::Pending => 0,
+            Stage::Young(looks) => looks + 1,
+            Stage::Settled => YOUNG_LOOKS_MS.len(),
+        };
+        self.later(looks, now);
+    }
+
+    /// The limits were set.
+    pub(super) fn set(&mut self, now: Instant) -> Again {
+        self.busy = 0;
+        match self.stage {
+            Stage::Pending => {
+                self.later(0, now);
+                Again::First
+            }
+            Stage::Young(looks) => {
+                self.later(looks + 1, now);
+                Again::Young
+            }
+            Stage::Settled if self.restored < MOST_RESTORED => {
+                self.restored += 1;
+                self.later(YOUNG_LOOKS_MS.len(), now);
+                Again::Restored
+            }
+            Stage::Settled => {
+                self.give_up();
+                Again::TooOften
+            }
+        }
+    }
+
+    /// The kernel cannot take back enough memory now. `None`: tried often enough.
+    pub(super) fn is_busy(&mut self, now: Instant) -> Option<u32> {
+        self.busy += 1;
+        if self.busy >= BUSY_TRIES {
+            self.give_up();
+            return None;
+        }
+        let pause = BUSY_PAUSE.saturating_mul(1 << self.busy.min(8)).min(BUSY_LONGEST);
+        self.next = Some(now + pause);
+        Some(self.busy)
+    }
+
+    /// The cgroup is gone, and its end not yet heard of.
+    pub(super) fn is_gone(&mut self, now: Instant) {
+        self.next = Some(now + LOOK_SETTLED);
+    }
+
+    /// Nothing more is tried.
+    pub(super) fn give_up(&mut self) {
+        self.next = None;
+    }
+
+    fn later(&mut self, looks: usize, now: Instant) {
+        let (stage, pause) = match YOUNG_LOOKS_MS.get(looks) {
+            Some(millis) => (Stage::Young(looks), Duration::from_millis(*millis)),
+            None => (Stage::Settled, LOOK_SETTLED),
+        };
+        self.stage = stage;
+        self.next = Some(now + pause);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::contract::Limits;
+    use crate::model::{ContainerId, PodRef, PodUid};
+
+    fn case(now: Instant) -> Case {
+        let uid = PodUid::parse("0e269fa4-f505-4963-9096-958063077203").unwrap();
+        let limited = Limited {
+            id: ContainerId::parse(&"a".repeat(64)).unwrap(),
+            pod: Arc::new(PodRef { namespace: "ci".into(), name: "runner".into(), uid }),
+            name: "job".into(),
+            cgroup: Path::new("kubepods").into(),
+            born: SystemTime::now(),
+            limits: Ok(Limits::default()),
+        };
+        Case::new(limited, now)
+    }
+
+    /// Goes to the next look.
+    fn step(case: &Case, now: &mut Instant) {
+        *now = case.next().unwrap();
+        assert!(case.is_due(*now));
+    }
+
+    #[test]
+    fn looks_are_close_after_the_start_and_far_apart_for_ever_after() {
+        let start = Instant::now();
+        let (mut now, mut case) = (start, case(start));
+        assert_eq!(case.set(now), Again::First);
+        for _ in YOUNG_LOOKS_MS {
+            step(&case, &mut now);
+            case.holds(now);
+        }
+        let young = now - start;
+        assert!(young >= Duration::from_secs(1) && young < Duration::from_secs(5), "{young:?}");
+        for _ in 0..100 {
+            let before = now;
+            step(&case, &mut now);
+            assert_eq!(now - before, LOOK_SETTLED);
+            case.holds(now);
+        }
+    }
+
+    #[test]
+    fn a_runtime_that_sets_its_own_at_the_start_is_no_quarrel() {
+        let (mut now, mut case) = (Instant::now(), case(Instant::now()));
+        case.set(now);
+        for _ in YOUNG_LOOKS_MS {
+            step(&case, &mut now);
+            assert_eq!(case.set(now), Again::Young);
+        }
+        step(&case, &mut now);
+        assert_eq!(case.set(now), Again::Restored);
+    }
+
+    #[test]
+    fn a_quarrel_ends() {
+        let (mut now, mut case) = (Instant::now(), case(Instant::now()));
+        let mut restored = 0;
+        loop {
+            match case.set(now) {
+                Again::Restored => restored += 1,
+                Again::TooOften => break,
+                Again::First | Again::Young => {}
+            }
+            step(&case, &mut now);
+        }
+        assert_eq!((restored, case.next()), (MOST_RESTORED, None));
+    }
+
+    #[test]
+    fn a_busy_cgroup_is_tried_for_half_a_minute_and_then_no_more() {
+        let start = Instant::now();
+        let (mut now, mut case) = (start, case(start));
+        while case.is_busy(now).is_some() {
+            step(&case, &mut now);
+        }
+        let took = (now - start).as_secs();
+        assert!((20..40).contains(&took), "{took} s");
+        assert_eq!(case.next(), None);
+    }
+}

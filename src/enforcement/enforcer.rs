@@ -1,0 +1,240 @@
+//! The look at every container that is to be limited: reads what is in force, sets what is not,
+//! and says what came of it.
+
+use std::collections::{HashMap, HashSet};
+use std::io::ErrorKind;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
+
+use super::case::{Again, Case};
+use super::decision::{check, decide};
+use super::starting::inside;
+use crate::cgroup::{Hierarchy, LimitFiles, Refused};
+use crate::contract::Limits;
+use crate::discovery::inventory::{Inventory, Limited};
+use crate::model::ContainerId;
+use crate::node::NodeRoot;
+use crate::vitals::{Enforced, Vitals};
+
+/// Everything is looked at this often though nothing was heard.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// The state of the enforcement.
+#[derive(Debug)]
+pub(super) struct Enforcer {
+    node: NodeRoot,
+    inventory: Inventory,
+    vitals: Vitals,
+    /// `None` until the node has a cgroup mount; capture says that it has none.
+    hierarchy: Option<Hierarchy>,
+    cases: HashMap<ContainerId, Case>,
+    said_unwritable: bool,
+}
+
+// === impl Enforcer ===
+
+impl Enforcer {
+    pub(super) fn new(node: NodeRoot, inventory: Inventory, vitals: Vitals) -> Self {
+        Self {
+            node,
+            inventory,
+            vitals,
+            hierarchy: None,
+            cases: HashMap::new(),
+            said_unwritable: false,
+        }
+    }
+
+    /// Looks at everything that is due. Returns when to look next, unless something is heard.
+    pub(super) fn pass(&mut self) -> Instant {
+        let now = Instant::now();
+        let Some(hierarchy) = self.hierarchy() else {
+            return now + LONGEST_PAUSE;
+        };
+        self.follow(now);
+        let mut cases = std::mem::take(&mut self.cases);
+        for case in cases.values_mut().filter(|case| case.is_due(now)) {
+            self.look(&hierarchy, case, now);
+        }
+        self.cases = cases;
+        let next = self.cases.values().filter_map(Case::next).min();
+        next.unwrap_or(now + LONGEST_PAUSE).min(now + LONGEST_PAUSE)
+    }
+
+    fn hierarchy(&mut self) -> Option<Hierarchy> {
+        if self.hierarchy.is_none() {
+            self.hierarchy = Hierarchy::detect(&self.node.cgroup()).ok();
+            let root = self.hierarchy.as_ref().and_then(Hierarchy::watched_root);
+            if let Some(root) = root.map(ToOwned::to_owned)
+                && let Err(error) = access(&root, Access::WRITE_OK)
+            {
+                self.say_unwritable(&Refused { path: root, source: error.into() });
+            }
+        }
+        self.hierarchy.clone()
+    }
+
+    /// Takes up containers that are new and lets go of those that are over.
+    fn follow(&mut self, now: Instant) {
+        let limited = self.inventory.limited();
+        let ids: HashSet<&ContainerId> = limited.iter().map(|limited| &limited.id).collect();
+        self.cases.retain(|id, _| ids.contains(id));
+        for limited in limited {
+            let known = self.cases.get(&limited.id);
+            // A better source may have told of another name since, and with it of other limits.
+            if known.is_none_or(|case| case.limited.limits != limited.limits) {
+                self.cases.insert(limited.id.clone(), Case::new(limited, now));
+            }
+        }
+    }
+
+    fn look(&mut self, hierarchy: &Hierarchy, case: &mut Case, now: Instant) {
+        let asked = match sense(&case.limited) {
+            Ok(asked) => asked,
+            Err(why) => return self.refuse(case, &why),
+        };
+        let files = LimitFiles::at(hierarchy, &case.limited.cgroup);
+        if case.is_pending() {
+            let inside = inside(&files.pids(), &self.node.proc());
+            if inside.is_starting(case.age(now)) {
+                return case.is_starting(now);
+            }
+        }
+        let Ok(found) = files.read() else {
+            return case.is_gone(now);
+        };
+        let decision = decide(&asked, &found);
+        if let (true, Some(missing)) = (case.is_pending(), decision.missing.first()) {
+            let why = format!("this node's cgroups have no controller `{missing}` for it");
+            self.fail(case, &why);
+        }
+        for setting in &decision.settings {
+            if let Err(refused) = files.set(*setting) {
+                return self.refused(case, &refused, now);
+            }
+        }
+        if case.next().is_none() {
+            // Its missing controller was told; what could be set is set.
+        } else if decision.settings.is_empty() {
+            if case.is_pending() {
+                self.count(if decision.tighter { Enforced::Tighter } else { Enforced::Already });
+            }
+            case.holds(now);
+        } else {
+            self.say_set(case, &asked, now);
+        }
+    }
+
+    fn say_set(&self, case: &mut Case, asked: &Limits, now: Instant) {
+        let again = case.set(now);
+        let Limited { pod, name, born, .. } = &case.limited;
+        let (namespace, pod) = (&pod.namespace, &pod.name);
+        match again {
+            Again::First => {
+                let after_ms = born.elapsed().unwrap_or_default().as_secs_f64() * 1e3;
+                let named_ms = case.age(Instant::now()).as_secs_f64() * 1e3;
+                tracing::debug!(
+                    %namespace, %pod, container = %name, limits = %asked, after_ms, named_ms,
+                    "limits are in force"
+                );
+                self.count(Enforced::Applied);
+            }
+            Again::Young => {
+                tracing::debug!(%namespace, %pod, container = %name, "limits set after the runtime");
+            }
+            Again::Restored => {
+                tracing::warn!(
+                    %namespace, %pod, container = %name, limits = %asked,
+                    "something else undid the limits; they are set again"
+                );
+                self.count(Enforced::Restored);
+            }
+            Again::TooOften => {
+                tracing::warn!(
+                    %namespace, %pod, container = %name, limits = %asked,
+                    "something else keeps undoing the limits; they are not set again. Find out what \
+                     writes to the container's cgroup"
+                );
+                self.count(Enforced::Failed);
+            }
+        }
+    }
+
+    fn refused(&mut self, case: &mut Case, refused: &Refused, now: Instant) {
+        let path = refused.path.display();
+        match refused.source.kind() {
+            // Version 1 makes one controller's directory after another, and removes them so.
+            ErrorKind::NotFound => case.is_gone(now),
+            ErrorKind::ResourceBusy => match case.is_busy(now) {
+                None => {
+                    let why =
+                        format!("{path}: it uses more memory, and the kernel can take none back");
+                    self.fail(case, &why);
+                }
+                Some(1) => {
+                    let Limited { pod, name, .. } = &case.limited;
+                    tracing::warn!(
+                        namespace = %pod.namespace, pod = %pod.name, container = %name,
+                        "{path}: the container uses more memory than its limit; trying again for \
+                         half a minute"
+                    );
+                }
+                Some(_) => {}
+            },
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+                self.say_unwritable(refused);
+                self.count(Enforced::Failed);
+                case.give_up();
+            }
+            _ if refused.source.raw_os_error() == Some(Errno::NODEV.raw_os_error()) => {
+                case.is_gone(now);
+            }
+            _ => self.fail(case, &format!("{path}: {}", refused.source)),
+        }
+    }
+
+    /// The text makes no sense: said once, nothing is set.
+    fn refuse(&self, case: &mut Case, why: &str) {
+        let Limited { pod, name, .. } = &case.limited;
+        tracing::warn!(
+            namespace = %pod.namespace, pod = %pod.name, container = %name,
+            "EPHEMON_LIMITS is not enforced: {why}"
+        );
+        self.count(Enforced::Invalid);
+        case.give_up();
+    }
+
+    fn fail(&self, case: &mut Case, why: &str) {
+        let Limited { pod, name, .. } = &case.limited;
+        tracing::warn!(
+            namespace = %pod.namespace, pod = %pod.name, container = %name,
+            "a limit is not in force: {why}"
+        );
+        self.count(Enforced::Failed);
+        case.give_up();
+    }
+
+    fn say_unwritable(&mut self, refused: &Refused) {
+        if !std::mem::replace(&mut self.said_unwritable, true) {
+            tracing::error!(
+                "--enforce-limits cannot set limits: {}: {}; mount the host's /sys/fs/cgroup without \
+                 readOnly in the agent's DaemonSet and run it as root, or leave the flag out (said \
+                 once; ephemon_agent_limits_total{{result=\"failed\"}} counts on)",
+                refused.path.display(),
+                refused.source
+            );
+        }
+    }
+
+    fn count(&self, result: Enforced) {
+        self.vitals.limits_enforced(result);
+    }
+}
+
+fn sense(limited: &Limited) -> Result<Limits, String> {
+    let asked = limited.limits.as_ref().map_err(ToString::to_string)?;
+    check(asked).map_err(|senseless| senseless.to_string())?;
+    Ok(*asked)
+}

@@ -1,0 +1,126 @@
+//! Whether a container's own program runs yet, or still the runtime's stages that lead to it.
+//!
+//! A limit set while runc still works in the cgroup harms: its threads do not fit under a small
+//! `pids.max`, its memory not under a small `memory.max`, and the last thing it does is to set the
+//! limits it knows of, `cpu.max` to none (`procReady` in runc's `libcontainer/process_linux.go`).
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+/// What is in the cgroup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Inside {
+    /// No process.
+    Nothing,
+    /// The runtime's, by their names.
+    Runtime,
+    /// Some that cannot be seen, for want of the host's PID namespace.
+    Unseen,
+    /// The container's own.
+    Own,
+}
+
+/// What looks like the runtime for this long is none: a job may take any name. A node that starts
+/// a container more slowly than this has other troubles.
+const RUNTIME_PATIENCE: Duration = Duration::from_secs(30);
+/// What cannot be seen is the container's own after this time.
+const UNSEEN_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Programs that make containers.
+const RUNTIMES: [&str; 3] = ["runc", "crun", "youki"];
+
+/// More processes than this are not looked at.
+const MAX_LOOKED_AT: usize = 64;
+
+impl Inside {
+    /// Whether to wait for the container's own program, after having waited for so long.
+    pub(super) fn is_starting(self, waited: Duration) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::Runtime => waited < RUNTIME_PATIENCE,
+            Self::Unseen => waited < UNSEEN_PATIENCE,
+            Self::Own => false,
+        }
+    }
+}
+
+/// Looks at the processes of a cgroup; 0 stands for one that cannot be seen.
+pub(super) fn inside(pids: &[u32], proc: &Path) -> Inside {
+    if pids.is_empty() {
+        return Inside::Nothing;
+    }
+    let mut seen = pids.iter().take(MAX_LOOKED_AT).filter(|pid| **pid != 0).peekable();
+    if seen.peek().is_none() {
+        Inside::Unseen
+    } else if seen.any(|pid| is_own(*pid, proc)) {
+        Inside::Own
+    } else {
+        Inside::Runtime
+    }
+}
+
+fn is_own(pid: u32, proc: &Path) -> bool {
+    let of = |name: &str| proc.join(pid.to_string()).join(name);
+    let Ok(comm) = fs::read_to_string(of("comm")) else {
+        return false;
+    };
+    let comm = comm.trim_end_matches('\n');
+    if is_runtime(comm) {
+        return false;
+    }
+    // Until it gives itself a name runc is called after the descriptor it was started from, or
+    // "exe" after /proc/self/exe.
+    if comm != "exe" && !comm.bytes().all(|byte| byte.is_ascii_digit()) {
+        return true;
+    }
+    let program = fs::read_link(of("exe"));
+    program.is_ok_and(|path| !path.iter().any(|part| is_runtime(&part.to_string_lossy())))
+}
+
+/// `runc`, `runc:[2:INIT]`, `memfd:runc_cloned:`.
+fn is_runtime(name: &str) -> bool {
+    let name = name.strip_prefix("memfd:").unwrap_or(name);
+    RUNTIMES.iter().any(|runtime| name.starts_with(runtime))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn the_runtimes_stages_are_told_from_the_containers_own_program() {
+        let proc = tempfile::tempdir().unwrap();
+        let process = |pid: u32, comm: &str, exe: &str| {
+            let directory = proc.path().join(pid.to_string());
+            fs::create_dir(&directory).unwrap();
+            fs::write(directory.join("comm"), format!("{comm}\n")).unwrap();
+            symlink(exe, directory.join("exe")).unwrap();
+        };
+        process(1, "runc:[2:INIT]", "/usr/sbin/runc");
+        process(2, "exe", "/usr/sbin/runc");
+        process(3, "6", "/memfd:runc_cloned:/proc/self/exe (deleted)");
+        process(4, "exe", "/bin/busybox");
+        process(5, "sh", "/bin/sh");
+        let inside = |pids: &[u32]| inside(pids, proc.path());
+        assert_eq!(inside(&[]), Inside::Nothing);
+        for stage in [1, 2, 3, 99] {
+            assert_eq!(inside(&[stage]), Inside::Runtime, "{stage}");
+        }
+        assert_eq!(inside(&[0, 0]), Inside::Unseen);
+        assert_eq!(inside(&[4]), Inside::Own);
+        assert_eq!(inside(&[0, 1, 5]), Inside::Own, "runc may join a container that runs");
+    }
+
+    #[test]
+    fn nobody_passes_for_the_runtime_for_ever() {
+        let long = Duration::from_mins(1);
+        assert!(Inside::Nothing.is_starting(long), "there is nothing to limit");
+        for waiting in [Inside::Runtime, Inside::Unseen] {
+            assert!(waiting.is_starting(Duration::ZERO) && !waiting.is_starting(long));
+        }
+        assert!(!Inside::Own.is_starting(Duration::ZERO));
+    }
+}

@@ -1,0 +1,146 @@
+//! What goes wrong in and below a job's containers, and what the hook says of it.
+
+use std::fs;
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use super::runner::{container, job};
+use super::site::{Site, id_of};
+use crate::support::parts::alone;
+use crate::support::process::{kill, until};
+use crate::support::workflow_images::BUSYBOX;
+
+const TIMEOUT: &str = "ACTIONS_RUNNER_PREPARE_JOB_TIMEOUT_SECONDS";
+
+#[test]
+fn images_and_commands_that_cannot_be_had_fail_with_their_reason() {
+    let _alone = alone();
+    let Some(site) = Site::start() else { return };
+    let mut runner = site.runner("runner-1");
+    let never = runner.prepare_called(&job("ephemon.test/missing:1", "--pull never"), &[]);
+    assert!(never.code == 1 && never.says("ErrImageNeverPull"), "{never:?}");
+    assert!(!never.says("within"), "what no time heals is not waited for: {never:?}");
+
+    let usual = runner.env.len();
+    runner.env.push((TIMEOUT, "5".to_owned()));
+    let missing = runner.prepare_called(&job("ephemon.test/missing:1", ""), &[]);
+    assert!(missing.code == 1 && missing.says("did not start within 5 s"), "{missing:?}");
+    assert!(missing.says("not found") && missing.says("ImagePull"), "{missing:?}");
+    assert!(missing.took.as_secs() >= 5, "{missing:?}");
+
+    let template = json!({"spec": {"containers": [{
+        "name": "$job", "envFrom": [{"secretRef": {"name": "proxy"}}],
+    }]}});
+    fs::write(runner.directory.volume("ephemon").join("template.yaml"), template.to_string())
+        .unwrap();
+    runner.env.push(("EPHEMON_HOOK_TEMPLATE", "/ephemon/template.yaml".to_owned()));
+    let secret = runner.prepare_called(&job(BUSYBOX, ""), &[]);
+    assert!(secret.code == 1 && secret.says("CreateContainerConfigError"), "{secret:?}");
+    assert!(secret.says("secret \"proxy\" not found"), "{secret:?}");
+    runner.env.truncate(usual);
+
+    let service = container(BUSYBOX, &json!({"entryPoint": "/no/such/program"}));
+    let called = runner.prepare_called(&job(BUSYBOX, ""), std::slice::from_ref(&service));
+    assert!(called.code == 1 && called.says("exit code 127"), "{called:?}");
+    assert!(called.stdout.contains("/no/such/program: command not found"), "{called:?}");
+
+    let step = runner.call("run_container_step", &service, &json!(null));
+    assert!(step.code == 127 && step.says("/no/such/program: command not found"), "{step:?}");
+    let mut own = service;
+    own["entryPoint"] = json!(null);
+    own["entryPointArgs"] = json!(["/no/such/program"]);
+    let step = runner.call("run_container_step", &own, &json!(null));
+    assert!(step.code == 128 && step.says("cannot be started"), "{step:?}");
+    assert!(step.says("/no/such/program"), "{step:?}");
+}
+
+#[test]
+fn a_container_that_dies_in_mid_step_is_named() {
+    let _alone = alone();
+    let Some(site) = Site::start() else { return };
+    let runner = site.runner("runner-1");
+    let state = runner.prepare(&job(BUSYBOX, ""), &[]);
+    let step =
+        runner.begin("run_script_step", &runner.script_args("echo on > begun; sleep 1000"), &state);
+    until_written(|| runner.read("r/r/begun"));
+    let id = site.until_status("runner-1", "job", id_of);
+    kill(site.cri().container_pid(&id).unwrap());
+    for called in [step.finish(), runner.script(&state, "echo never")] {
+        assert_eq!(called.code, 137, "{called:?}");
+        assert!(called.says("container job ended while it was needed"), "{called:?}");
+    }
+    assert_eq!(runner.call("cleanup_job", &json!({}), &state).code, 0);
+}
+
+#[test]
+fn a_job_goes_on_while_the_runtime_is_restarted() {
+    let _alone = alone();
+    let Some(mut site) = Site::start() else { return };
+    let runner = site.runner("runner-1");
+    let state = runner.prepare(&job(BUSYBOX, ""), &[]);
+    let long = runner.begin(
+        "run_script_step",
+        &runner.script_args("echo on > begun; while [ ! -e go ]; do sleep 0.05; done; echo done"),
+        &state,
+    );
+    until_written(|| runner.read("r/r/begun"));
+    site.containerd.stop();
+    let step = runner.script(&state, "echo without a runtime");
+    assert_eq!((step.code, step.stdout.as_str()), (0, "without a runtime\n"), "{step:?}");
+    site.containerd.begin();
+    runner.write("r/r/go", "");
+    let called = long.finish();
+    assert_eq!((called.code, called.stdout.as_str()), (0, "done\n"), "{called:?}");
+    let action = container(BUSYBOX, &json!({"entryPoint": "echo", "entryPointArgs": ["again"]}));
+    let step = runner.call("run_container_step", &action, &state);
+    assert_eq!((step.code, step.stdout.as_str()), (0, "again\n"), "{step:?}");
+}
+
+#[test]
+fn a_container_that_the_kubelet_runs_again_refuses() {
+    let _alone = alone();
+    let Some(site) = Site::start() else { return };
+    let runner = site.runner("runner-1");
+    let action = container(
+        BUSYBOX,
+        &json!({
+            "entryPoint": "sh", "entryPointArgs": ["-c", "'echo run >> /github/workspace/runs; exit 4'"],
+        }),
+    );
+    let step = runner.call("run_container_step", &action, &json!(null));
+    assert_eq!(step.code, 4, "{step:?}");
+    assert_eq!(site.end_of("runner-1", "step").0, 4);
+    // As a garbage collector would (kubernetes#124176).
+    let id = site.until_status("runner-1", "step", id_of);
+    site.cri().remove_container(&id).unwrap();
+    let again = site.until_status("runner-1", "step", |status| {
+        let ended = status.pointer("/state/terminated")?;
+        (!status["containerID"].as_str()?.contains(&id)).then(|| ended["exitCode"].clone())
+    });
+    assert_eq!(again, json!(125));
+    let log = site.log_of(&runner, "step");
+    assert!(log.contains("step ran before, and an ephemeral container runs once"), "{log}");
+    assert_eq!(runner.read("r/r/runs"), "run\n");
+}
+
+fn until_written(read: impl Fn() -> String) {
+    let written = until(std::time::Duration::from_mins(1), || (!read().is_empty()).then_some(()));
+    written.expect("the step begins");
+}
+
+#[test]
+fn a_cancelled_step_may_tidy_up_and_leaves_nothing_running() {
+    let _alone = alone();
+    let Some(site) = Site::start() else { return };
+    let runner = site.runner("runner-1");
+    let state = runner.prepare(&job(BUSYBOX, ""), &[]);
+    let script = "sleep 1001 & trap 'echo tidied; exit 5' INT; echo on > begun; wait";
+    let step = runner.begin("run_script_step", &runner.script_args(script), &state);
+    until_written(|| runner.read("r/r/begun"));
+    step.signal(Signal::INT);
+    let called = step.finish();
+    assert_eq!((called.code, called.stdout.lines().next()), (5, Some("tidied")), "{called:?}");
+    let left = runner.script(&state, "ps | grep -c '[s]leep 1001' || true");
+    assert_eq!(left.stdout, "0\n", "{left:?}");
+}

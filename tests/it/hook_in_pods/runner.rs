@@ -1,0 +1,285 @@
+//! The runner's side of a pod: its container, its files, and its calls of the hook, as user 1001 in
+//! the container's own file system and network.
+
+use std::fs;
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use super::site::{NAMESPACE, Site};
+use crate::support::cri_kubelet::volumes::PodDirectory;
+use crate::support::node::PodPlace;
+use crate::support::pod_network::listen_beside;
+use crate::support::process::kill;
+use crate::support::programs;
+
+/// Who the runner is.
+const UID: u32 = 1001;
+/// Where the pod finds its API server.
+const API: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 6443);
+/// Debian's.
+const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
+/// Longest call.
+const PATIENCE: Duration = Duration::from_mins(2);
+/// What the runner has below its own directory.
+const WORK: &str = "/home/runner/_work";
+
+/// A runner's pod from inside.
+pub(super) struct Runner {
+    pub(super) name: String,
+    pub(super) place: PodPlace,
+    /// The host's process id of the runner container's first process.
+    pub(super) pid: i32,
+    pub(super) directory: PodDirectory,
+    /// More variables for the hook.
+    pub(super) env: Vec<(&'static str, String)>,
+}
+
+/// A call under way.
+pub(super) struct Calling {
+    child: Child,
+    response: PathBuf,
+    began: Instant,
+}
+
+/// What a call came to.
+#[derive(Debug)]
+pub(super) struct Called {
+    /// As a shell gives it: 128 and the signal.
+    pub(super) code: i32,
+    pub(super) stdout: String,
+    pub(super) stderr: String,
+    pub(super) response: String,
+    pub(super) took: Duration,
+}
+
+// === impl Runner ===
+
+impl Runner {
+    /// Puts in place what the runner's image and its init container would, and the way to the API.
+    pub(super) fn new(site: &Site, name: &str, uid: &str, pid: i32) -> Self {
+        let directory = PodDirectory::new(&site.node.root(), uid);
+        let place =
+            PodPlace { uid: uid.to_owned(), namespace: NAMESPACE.into(), name: name.into() };
+        let env = vec![
+            ("PATH", "/bin".to_owned()),
+            ("KUBECONFIG", "/ephemon/kubeconfig".to_owned()),
+            ("SSL_CERT_FILE", "/ephemon/ca.pem".to_owned()),
+            ("ACTIONS_RUNNER_POD_NAME", name.to_owned()),
+            ("ACTIONS_RUNNER_PREPARE_JOB_TIMEOUT_SECONDS", "60".to_owned()),
+            ("GITHUB_ACTION", "__run".to_owned()),
+            ("GITHUB_REPOSITORY", "o/r".to_owned()),
+            ("RUNNER_TEMP", format!("{WORK}/_temp")),
+            ("GITHUB_WORKSPACE", format!("{WORK}/r/r")),
+        ];
+        let runner = Self { name: name.to_owned(), place, pid, directory, env };
+        for made in
+            ["r/r", "_temp/_github_home", "_temp/_github_workflow", "_temp/_runner_file_commands"]
+        {
+            runner.make_directory(&runner.work(made));
+        }
+        let bin = runner.directory.volume("ephemon").join("bin");
+        runner.make_directory(&bin);
+        let programs = programs::built();
+        fs::copy(&programs.init, bin.join("ephemon-init")).unwrap();
+        fs::copy(&programs.hook, bin.join("ephemon-hook")).unwrap();
+        // A client looks for authorities even where the address has no use for them.
+        let authorities = fs::read(AUTHORITIES).expect("ca-certificates must be installed");
+        fs::write(runner.directory.volume("ephemon").join("ca.pem"), authorities).unwrap();
+        let kubeconfig = runner.directory.volume("ephemon").join("kubeconfig");
+        site.api.write_kubeconfig(&kubeconfig).unwrap();
+        let seen = fs::read_to_string(&kubeconfig).unwrap();
+        fs::write(kubeconfig, seen.replace(&site.api.url(), &format!("http://{API}"))).unwrap();
+        runner.relay(site);
+        runner
+    }
+
+    /// Connects the pod's network, which has no way out, with the API server.
+    fn relay(&self, site: &Site) {
+        let listener = listen_beside(self.pid, API);
+        listener.set_nonblocking(true).unwrap();
+        let server: SocketAddr = site.api.url().trim_start_matches("http://").parse().unwrap();
+        site.background.handle.spawn(async move {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            while let Ok((mut client, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    if let Ok(mut server) = tokio::net::TcpStream::connect(server).await {
+                        drop(tokio::io::copy_bidirectional(&mut client, &mut server).await);
+                    }
+                });
+            }
+        });
+    }
+
+    /// A path below the runner's work directory, on the node.
+    pub(super) fn work(&self, name: &str) -> PathBuf {
+        self.directory.volume("work").join(name)
+    }
+
+    /// Writes a file as the runner does: its own, mode 0644.
+    pub(super) fn write(&self, name: &str, text: &str) {
+        fs::write(self.work(name), text).unwrap();
+        chown(self.work(name), Some(UID), Some(UID)).unwrap();
+    }
+
+    /// Writes a program as the runner does, and the directory it is in.
+    pub(super) fn make(&self, name: &str, text: &str) {
+        self.make_directory(self.work(name).parent().unwrap());
+        self.write(name, text);
+        fs::set_permissions(self.work(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// What a file below the work directory holds.
+    pub(super) fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.work(name)).unwrap_or_default()
+    }
+
+    fn make_directory(&self, path: &Path) {
+        fs::create_dir_all(path).unwrap();
+        let root = self.directory.volume("");
+        for part in path.ancestors().filter(|part| part.starts_with(&root) && *part != root) {
+            // The volumes' own directories are the kubelet's.
+            if part.parent() != Some(root.as_path()) {
+                chown(part, Some(UID), Some(UID)).unwrap();
+                fs::set_permissions(part, fs::Permissions::from_mode(0o755)).unwrap();
+            }
+        }
+    }
+
+    /// Starts a call.
+    pub(super) fn begin(&self, command: &str, args: &Value, state: &Value) -> Calling {
+        let name = format!("_temp/{:016x}.json", fastrand::u64(..));
+        self.write(&name, "");
+        let request = json!({
+            "command": command, "responseFile": format!("{WORK}/{name}"), "args": args, "state": state,
+        });
+        let began = Instant::now();
+        let mut child = Command::new("nsenter")
+            .args(["--target", &self.pid.to_string(), "--mount", "--net", "--uts"])
+            .args(["--setuid", &UID.to_string(), "--setgid", &UID.to_string()])
+            .arg("/ephemon/bin/ephemon-hook")
+            .env_clear()
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        // A hook that was killed reads no more.
+        drop(stdin.write_all(format!("{request}\n").as_bytes()));
+        Calling { child, response: self.work(&name), began }
+    }
+
+    /// A call from beginning to end.
+    pub(super) fn call(&self, command: &str, args: &Value, state: &Value) -> Called {
+        self.begin(command, args, state).finish()
+    }
+
+    /// Prepares a job and returns its state.
+    pub(super) fn prepare(&self, container: &Value, services: &[Value]) -> Value {
+        let called = self.prepare_called(container, services);
+        assert_eq!(called.code, 0, "{called:?}");
+        called.json()["state"].clone()
+    }
+
+    /// Prepares a job.
+    pub(super) fn prepare_called(&self, container: &Value, services: &[Value]) -> Called {
+        let args = json!({"container": container, "services": services});
+        self.call("prepare_job", &args, &Value::Null)
+    }
+
+    /// Runs a script by a shell of the image.
+    pub(super) fn script(&self, state: &Value, script: &str) -> Called {
+        self.call("run_script_step", &self.script_args(script), state)
+    }
+
+    /// What the runner asks for with a script step.
+    pub(super) fn script_args(&self, script: &str) -> Value {
+        let name = format!("{:016x}.sh", fastrand::u64(..));
+        self.write(&format!("_temp/{name}"), script);
+        json!({
+            "entryPoint": "sh", "entryPointArgs": ["-e", format!("/__w/_temp/{name}")],
+            "environmentVariables": {
+                "GITHUB_OUTPUT": "/github/file_commands/set_output",
+                "GITHUB_ENV": "/github/file_commands/set_env",
+                "HOME": "/github/home",
+            },
+            "prependPath": [], "workingDirectory": "/__w/r/r",
+        })
+    }
+}
+
+/// A container as the runner asks for it, with what is given over the usual.
+pub(super) fn container(image: &str, over: &Value) -> Value {
+    let mut container = json!({
+        "image": image, "dockerfile": null, "entryPointArgs": [], "entryPoint": null,
+        "workingDirectory": null, "createOptions": null, "registry": null,
+        "environmentVariables": {}, "portMappings": [],
+        "systemMountVolumes": [], "userMountVolumes": [],
+    });
+    for (key, value) in over.as_object().unwrap() {
+        container[key] = value.clone();
+    }
+    container
+}
+
+/// A job's container.
+pub(super) fn job(image: &str, options: &str) -> Value {
+    let over = json!({
+        "workingDirectory": "/__w/r/r", "createOptions": options,
+        "environmentVariables": {"HOME": "/github/home", "FROM_JOB": "of the job"},
+    });
+    container(image, &over)
+}
+
+// === impl Calling ===
+
+impl Calling {
+    /// A signal to the hook alone, as the runner sends it.
+    pub(super) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_raw(self.child.id().cast_signed()).unwrap(), signal).unwrap();
+    }
+
+    pub(super) fn finish(self) -> Called {
+        let pid = self.child.id().cast_signed();
+        let (sender, receiver) = mpsc::channel();
+        thread::spawn(move || sender.send(self.child.wait_with_output()));
+        let output = receiver.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+            kill(pid);
+            let output = receiver.recv().unwrap().unwrap();
+            panic!("the hook did not end: {output:?}")
+        });
+        let output = output.unwrap();
+        let status = output.status;
+        Called {
+            code: status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+            response: fs::read_to_string(self.response).unwrap(),
+            took: self.began.elapsed(),
+        }
+    }
+}
+
+// === impl Called ===
+
+impl Called {
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_str(&self.response).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// Whether it printed such an error for the run's page.
+    pub(super) fn says(&self, words: &str) -> bool {
+        self.stdout.lines().any(|line| line.starts_with("::error::") && line.contains(words))
+    }
+}

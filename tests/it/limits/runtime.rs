@@ -1,0 +1,120 @@
+//! Limits in the cgroups of containerd and runc, which has work of its own to do there first.
+
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+
+use ephemon::cgroup::{Hierarchy, LimitFiles};
+use ephemon::demo::api::{ApiServer, PatchKind, Store};
+use serde_json::json;
+use tokio::sync::oneshot;
+
+use super::{limits, results};
+use crate::support::agent::Agent;
+use crate::support::containerd::Containerd;
+use crate::support::kubelet::{Pod, Spec};
+use crate::support::node::{Node, PodPlace};
+use crate::support::parts::{Part, all_there, alone};
+
+const PARTS: [Part; 5] = [
+    Part::WritableCgroups,
+    Part::Program("containerd"),
+    Part::Program("ctr"),
+    Part::Program("runc"),
+    Part::Program("busybox"),
+];
+
+/// The API server, on a thread of its own until this is dropped.
+struct Api {
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Api {
+    fn serve(store: Store, kubeconfig: &Path) -> Self {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (ready_tx, ready) = std::sync::mpsc::channel();
+        let kubeconfig = kubeconfig.to_owned();
+        let thread = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.unwrap().block_on(async {
+                let api = ApiServer::start(store).await.unwrap();
+                api.write_kubeconfig(&kubeconfig).unwrap();
+                ready_tx.send(()).unwrap();
+                stopped.await.ok();
+            });
+        });
+        ready.recv().unwrap();
+        Self { stop: Some(stop), thread: Some(thread) }
+    }
+}
+
+impl Drop for Api {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+/// A limit of one task would keep runc, which has threads, from starting the container, and at the
+/// end of its work runc sets `cpu.max` of version 2 to what it was told: to none.
+#[test]
+fn limits_hold_after_the_runtime_is_done_and_do_not_keep_it_from_its_work() {
+    if !all_there(&PARTS) {
+        return;
+    }
+    let _alone = alone();
+    let node = Node::new();
+    let store = Store::new("it", 1000);
+    let pod = json!({
+        "metadata": {"name": "runner-0", "labels": {"actions-ephemeral-runner": "True"}},
+        "spec": {"nodeName": "it", "containers": [{"name": "runner", "image": "runner"}]},
+    });
+    let created = store.create("ci", pod).unwrap();
+    let place = PodPlace {
+        namespace: "ci".to_owned(),
+        name: "runner-0".to_owned(),
+        uid: created["metadata"]["uid"].as_str().unwrap().to_owned(),
+    };
+    let kubeconfig = node.scratch().join("kubeconfig");
+    let _api = Api::serve(store.clone(), &kubeconfig);
+    let containerd = Containerd::start(&node);
+    let cri = containerd.cri();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ephemon"));
+    command
+        .args(["agent", "--enforce-limits", "--node-name", "it", "--kubeconfig"])
+        .arg(&kubeconfig)
+        .args(["--log", "info,ephemon::enforcement=debug"]);
+    let agent = Agent::launch(&mut command, &node.root(), &node.kubepods());
+
+    let pod = Pod::start(&node, &cri, place.clone());
+    let key = (place.namespace.clone(), place.name.clone());
+    let mut ids = Vec::new();
+    for number in 0..3 {
+        let name = format!("job-{number}");
+        let container = json!({
+            "name": name,
+            "image": "job",
+            "env": [{"name": "EPHEMON_LIMITS", "value": "cpus=0.3,memory=6Mi,pids=1"}],
+        });
+        let patch = json!({"spec": {"ephemeralContainers": [container]}});
+        store.patch_ephemeral(&key, PatchKind::Strategic, &patch).unwrap();
+        let started = pod.run(&cri, &Spec::load(&name, "sleep 600000"));
+        assert!(started.runs, "{name} must start under its limits:\n{}", agent.log());
+        ids.push(started.id);
+    }
+    results(&agent, "applied", 3.0);
+    thread::sleep(std::time::Duration::from_millis(200));
+    let hierarchy = Hierarchy::detect(Path::new("/sys/fs/cgroup")).unwrap();
+    let base = Path::new(node.cgroups().base()).join(place.cgroup());
+    for id in &ids {
+        let found = LimitFiles::at(&hierarchy, &base.join(id)).read().unwrap();
+        assert_eq!(limits(&found), [Some(30_000), Some(6 << 20), Some(1)]);
+    }
+    let log = agent.log();
+    log.lines().filter(|line| line.contains("limits")).for_each(|line| eprintln!("{line}"));
+    pod.stop(&cri, &ids);
+    agent.stop();
+}

@@ -1,0 +1,137 @@
+//! Images as workflows use them, made of this machine's own files: a small distribution, Alpine,
+//! glibc, no shell at all, one with an entrypoint of its own, one for another processor.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::json;
+
+use super::image::{Image, pack_all};
+use super::parts;
+use super::process::output;
+
+/// Busybox, with users root and node (1000).
+pub(crate) const BUSYBOX: &str = "ephemon.test/busybox:1";
+/// The same, and says that it is Alpine.
+pub(crate) const ALPINE: &str = "ephemon.test/alpine:3";
+/// Bash and dash with the dynamic loader and libraries of this machine.
+pub(crate) const GLIBC: &str = "ephemon.test/glibc:1";
+/// One static program, `/app/busybox`, and nothing else: no shell, no users, no `/tmp`.
+pub(crate) const BARE: &str = "ephemon.test/bare:1";
+/// Busybox, but with an entrypoint, arguments, variables, user and directory of its own.
+pub(crate) const TOOL: &str = "ephemon.test/tool:1";
+/// Its programs are for another processor.
+pub(crate) const ALIEN: &str = "ephemon.test/alien:1";
+
+/// What `TOOL` runs: says who and where it is, and ends with its first argument.
+const ENTRYPOINT: &str = "#!/bin/sh\n\
+    echo \"tool: $TOOL, $* as $(id -u) in $(pwd)\"\necho to stderr >&2\nexit \"$1\"\n";
+
+/// Writes all of them into one archive.
+pub(crate) fn archive(scratch: &Path) -> PathBuf {
+    let path = "PATH=/usr/local/bin:/bin";
+    let image = |name, files, config| Image { name, files, config };
+    let plain = || json!({"Env": [path], "Cmd": ["sh"]});
+    let tool = json!({
+        "Entrypoint": ["/entry.sh"], "Cmd": ["3", "from the image"],
+        "Env": [path, "TOOL=its own"], "User": "node", "WorkingDir": "/srv",
+    });
+    let images = [
+        image(BUSYBOX, busybox(&scratch.join("busybox")), plain()),
+        image(ALPINE, alpine(&scratch.join("alpine")), plain()),
+        image(GLIBC, glibc(&scratch.join("glibc")), plain()),
+        image(BARE, bare(&scratch.join("bare")), json!({"Entrypoint": ["/app/busybox"]})),
+        image(TOOL, with_entrypoint(&scratch.join("tool")), tool),
+        image(ALIEN, alien(&scratch.join("alien")), json!({"Entrypoint": ["/bin/tool"]})),
+    ];
+    pack_all(scratch, &images)
+}
+
+fn busybox(root: &Path) -> PathBuf {
+    write(
+        root,
+        "etc/passwd",
+        "root:x:0:0:root:/root:/bin/sh\nnode:x:1000:1000::/home/node:/bin/sh\n",
+    );
+    write(root, "etc/group", "root:x:0:\nnode:x:1000:\n");
+    write(root, "etc/os-release", "ID=small\n");
+    let program = parts::program("busybox").expect("busybox-static must be installed");
+    let bin = root.join("bin");
+    for directory in ["bin", "root", "srv"] {
+        fs::create_dir_all(root.join(directory)).unwrap();
+    }
+    for (directory, mode) in [("tmp", 0o1777), ("home/node", 0o777)] {
+        fs::create_dir_all(root.join(directory)).unwrap();
+        fs::set_permissions(root.join(directory), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    fs::copy(&program, bin.join("busybox")).unwrap();
+    let applets = output(Command::new(program).arg("--list"));
+    for applet in applets.lines().filter(|applet| *applet != "busybox") {
+        symlink("busybox", bin.join(applet)).unwrap();
+    }
+    root.to_owned()
+}
+
+fn alpine(root: &Path) -> PathBuf {
+    busybox(root);
+    write(root, "etc/alpine-release", "3.22.0\n");
+    write(root, "etc/os-release", "NAME=\"Alpine Linux\"\nID=alpine\n");
+    root.to_owned()
+}
+
+fn glibc(root: &Path) -> PathBuf {
+    write(root, "etc/passwd", "root:x:0:0:root:/root:/bin/bash\n");
+    write(root, "etc/os-release", "ID=debian\nVERSION_ID=\"12\"\n");
+    for (name, program) in
+        [("bash", "bash"), ("sh", "dash"), ("env", "env"), ("cat", "cat"), ("ls", "ls")]
+    {
+        let program = parts::program(program).unwrap();
+        copy(&program, &root.join("bin").join(name));
+        // `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x...)`, and the loader without an arrow.
+        for word in output(Command::new("ldd").arg(&program)).split_whitespace() {
+            if let Some(below) = word.strip_prefix('/') {
+                copy(Path::new(word), &root.join(below));
+            }
+        }
+    }
+    root.to_owned()
+}
+
+fn bare(root: &Path) -> PathBuf {
+    copy(&parts::program("busybox").unwrap(), &root.join("app/busybox"));
+    root.to_owned()
+}
+
+fn with_entrypoint(root: &Path) -> PathBuf {
+    busybox(root);
+    write(root, "entry.sh", ENTRYPOINT);
+    fs::set_permissions(root.join("entry.sh"), fs::Permissions::from_mode(0o755)).unwrap();
+    root.to_owned()
+}
+
+/// An ELF header for a processor that is not this one (`EM_S390`, big endian), and nothing after.
+fn alien(root: &Path) -> PathBuf {
+    let mut program = vec![0; 64];
+    program[..7].copy_from_slice(b"\x7fELF\x02\x02\x01");
+    program[16..20].copy_from_slice(&[0, 2, 0, 22]);
+    for name in ["bin/sh", "bin/tool"] {
+        let path = root.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, &program).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    root.to_owned()
+}
+
+fn write(root: &Path, name: &str, text: &str) {
+    let path = root.join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to.parent().unwrap()).unwrap();
+    fs::copy(from, to).unwrap();
+}
