@@ -17,7 +17,7 @@ use super::spec::{Common, Planned, Role};
 use super::state::State;
 use super::step::{self, Signals};
 use super::template::Template;
-use super::{demise, journal, log, secrets, workspace};
+use super::{demise, journal, log, secrets, words, workspace};
 use crate::contract::{Command, Record, Request, Run, StepKind, Token};
 
 /// The rest of a log is waited for so long once its container is over.
@@ -74,7 +74,8 @@ fn without_init(
         planned.image
     ));
     let mut plain = planned.without_init(name);
-    plain.spec.command.clone_from(&planned.main);
+    let main = planned.main.iter().flatten();
+    plain.spec.command = Some(main.map(|word| words::literal(word)).collect());
     plain.spec.working_dir.clone_from(&planned.cwd);
     if let Some(source) = plain.env_by_secret(common) {
         plain.spec.env_from.get_or_insert_default().push(source);

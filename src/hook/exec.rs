@@ -8,11 +8,12 @@
 
 mod script;
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use kube::api::AttachedProcess;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, SimplexStream};
 use tokio::time::{Instant, timeout};
 
 use super::api::{self, Api};
@@ -23,6 +24,8 @@ pub(super) use script::{Step, setup};
 
 /// Bytes read at once.
 const READ: usize = 32 * 1024;
+/// After the status, or the end of the connection, so long for what is on its way.
+const REST: Duration = Duration::from_millis(500);
 /// For a small thing done in a container.
 const SMALL: Duration = Duration::from_secs(30);
 
@@ -36,6 +39,30 @@ enum End {
     Unknown,
 }
 
+/// What a process in a container says.
+struct Streams {
+    out: Stream,
+    err: Stream,
+    status: Pin<Box<dyn Future<Output = End> + Send>>,
+    /// Once the status came, or cannot come any more.
+    ended: Option<End>,
+    /// When something was heard last.
+    last: Instant,
+}
+
+struct Stream {
+    pipe: Option<ReadHalf<SimplexStream>>,
+    buffer: Vec<u8>,
+}
+
+/// Something that was heard.
+enum Event<'a> {
+    Out(&'a [u8]),
+    Err(&'a [u8]),
+    /// All is said.
+    End(End),
+}
+
 /// Runs a step and shows its output; its exit code, and whether it was cancelled.
 pub(super) async fn run(
     call: &Call<'_>,
@@ -45,25 +72,15 @@ pub(super) async fn run(
     signals: &mut Signals,
 ) -> Result<(u8, bool), Error> {
     let mut process = feed(api, container, &asked.text()).await?;
-    let (mut out, mut err) = (process.stdout(), process.stderr());
-    let (mut out_buffer, mut err_buffer) = (vec![0; READ], vec![0; READ]);
-    let mut cancelled: Option<(Signal, Instant)> = None;
-    while out.is_some() || err.is_some() {
+    let mut streams = Streams::of(&mut process);
+    let (mut cancelled, mut killed): (Option<(Signal, Instant)>, bool) = (None, false);
+    let end = loop {
         let deadline = cancelled.map(|(_, at)| at);
         tokio::select! {
-            read = read(&mut out, &mut out_buffer) => match read {
-                Some(count) => {
-                    let bytes = out_buffer.get(..count).unwrap_or_default();
-                    call.console.stdout(bytes).map_err(step::Error::Unread)?;
-                }
-                None => out = None,
-            },
-            read = read(&mut err, &mut err_buffer) => match read {
-                Some(count) => {
-                    let bytes = err_buffer.get(..count).unwrap_or_default();
-                    call.console.stderr(bytes).map_err(step::Error::Unread)?;
-                }
-                None => err = None,
+            event = streams.next() => match event {
+                Event::Out(bytes) => call.console.stdout(bytes).map_err(step::Error::Unread)?,
+                Event::Err(bytes) => call.console.stderr(bytes).map_err(step::Error::Unread)?,
+                Event::End(end) => break end,
             },
             signal = signals.next() => {
                 kill(call, api, container, asked, signal_name(signal)).await;
@@ -72,24 +89,26 @@ pub(super) async fn run(
                 cancelled = Some((signal, kill_at));
             }
             () = step::at(deadline) => {
+                if killed {
+                    break End::Unknown;
+                }
+                killed = true;
                 kill(call, api, container, asked, "KILL").await;
-                break;
+                let last = Instant::now() + step::LAST_WORD;
+                cancelled = cancelled.map(|(signal, _)| (signal, last));
             }
         }
-    }
-    let status = process.take_status();
-    let status = async { status?.await };
-    let status = timeout(step::LAST_WORD.max(Duration::from_secs(2)), status).await.ok().flatten();
+    };
     if let Some((signal, _)) = cancelled {
         // Nothing of a cancelled step stays behind.
         kill(call, api, container, asked, "KILL").await;
-        let code = match of_status(status.as_ref()) {
+        let code = match end {
             End::Code(code) => u8::try_from(code).unwrap_or(1),
             _ => step::cancelled_code(signal),
         };
         return Ok((code, true));
     }
-    match of_status(status.as_ref()) {
+    match end {
         End::Code(code) => Ok((u8::try_from(code).unwrap_or(1), false)),
         End::Not(why) => Err(Error::Exec { name: container.to_owned(), why }),
         End::Unknown => Err(Error::ExecCut(container.to_owned())),
@@ -101,19 +120,16 @@ pub(super) async fn ask(api: &Api, container: &str, script: &str) -> Result<Stri
     let failed = |why: String| Error::Exec { name: container.to_owned(), why };
     let work = async {
         let mut process = feed(api, container, script).await?;
-        let mut out = process.stdout();
+        let mut streams = Streams::of(&mut process);
         let mut text = Vec::new();
-        let mut buffer = vec![0; READ];
-        while let Some(count) = read(&mut out, &mut buffer).await {
-            if text.len() < READ {
-                text.extend_from_slice(buffer.get(..count).unwrap_or_default());
+        let end = loop {
+            match streams.next().await {
+                Event::Out(bytes) if text.len() < READ => text.extend_from_slice(bytes),
+                Event::Out(_) | Event::Err(_) => {}
+                Event::End(end) => break end,
             }
-        }
-        let status = match process.take_status() {
-            Some(status) => status.await,
-            None => None,
         };
-        match of_status(status.as_ref()) {
+        match end {
             End::Code(0) => Ok(String::from_utf8_lossy(&text).into_owned()),
             End::Code(code) => Err(failed(format!("its shell ended with exit code {code}"))),
             End::Not(why) => Err(failed(why)),
@@ -147,11 +163,74 @@ fn signal_name(signal: Signal) -> &'static str {
     }
 }
 
-/// Some bytes, or none at the end.
-async fn read(from: &mut Option<impl AsyncReadExt + Unpin>, buffer: &mut [u8]) -> Option<usize> {
-    match from {
-        Some(stream) => stream.read(buffer).await.ok().filter(|count| *count > 0),
-        None => std::future::pending().await,
+// === impl Streams ===
+
+impl Streams {
+    fn of(process: &mut AttachedProcess) -> Self {
+        let status = process.take_status();
+        Self {
+            out: Stream::of(process.stdout()),
+            err: Stream::of(process.stderr()),
+            status: Box::pin(async move {
+                match status {
+                    Some(status) => of_status(status.await.as_ref()),
+                    None => End::Unknown,
+                }
+            }),
+            ended: None,
+            last: Instant::now(),
+        }
+    }
+
+    /// The next thing that happens. A connection that broke leaves the streams open for ever, so
+    /// that the status, or its absence, says when they are over.
+    async fn next(&mut self) -> Event<'_> {
+        loop {
+            let over = self.out.pipe.is_none() && self.err.pipe.is_none();
+            if over && let Some(end) = &self.ended {
+                return Event::End(end.clone());
+            }
+            let quiet = self.ended.is_some().then(|| self.last + REST);
+            let (is_out, count) = tokio::select! {
+                biased;
+                count = self.out.read() => (true, count),
+                count = self.err.read() => (false, count),
+                end = &mut self.status, if self.ended.is_none() => {
+                    self.ended = Some(end);
+                    self.last = Instant::now();
+                    continue;
+                }
+                () = step::at(quiet) => {
+                    (self.out.pipe, self.err.pipe) = (None, None);
+                    continue;
+                }
+            };
+            self.last = Instant::now();
+            let stream = if is_out { &mut self.out } else { &mut self.err };
+            if count == 0 {
+                stream.pipe = None;
+                continue;
+            }
+            let bytes = if is_out { &self.out.buffer } else { &self.err.buffer };
+            let bytes = bytes.get(..count).unwrap_or_default();
+            return if is_out { Event::Out(bytes) } else { Event::Err(bytes) };
+        }
+    }
+}
+
+// === impl Stream ===
+
+impl Stream {
+    fn of(pipe: Option<ReadHalf<SimplexStream>>) -> Self {
+        Self { pipe, buffer: vec![0; READ] }
+    }
+
+    /// Some bytes; 0 at the end.
+    async fn read(&mut self) -> usize {
+        match &mut self.pipe {
+            Some(pipe) => pipe.read(&mut self.buffer).await.unwrap_or(0),
+            None => std::future::pending().await,
+        }
     }
 }
 

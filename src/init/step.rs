@@ -37,6 +37,9 @@ const QUIET: Duration = Duration::from_millis(200);
 const LINGER: Duration = Duration::from_secs(2);
 /// From SIGTERM to SIGKILL when the hook is gone.
 const ORPHANED: Duration = Duration::from_secs(2);
+/// Bytes of output moved at a time. Half of what a pipe holds: each piece is copied four times on
+/// its way, and init has two megabytes.
+const READ_BYTES: usize = MAX_CHUNK_BYTES / 2;
 
 /// A step that runs.
 struct Running<'a> {
@@ -99,7 +102,7 @@ pub(super) fn run<'a>(
         cancelled: false,
         quiet_since: Instant::now(),
         drained: false,
-        buffer: vec![0; MAX_CHUNK_BYTES],
+        buffer: vec![0; READ_BYTES],
     };
     if orphan {
         running.client_is_gone();

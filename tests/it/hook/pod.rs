@@ -316,7 +316,7 @@ fn first_process(maker: u32, root: &Path) -> Option<u32> {
 
 fn words(container: &Value, field: &str) -> Vec<String> {
     let list = container[field].as_array().into_iter().flatten();
-    list.map(|word| word.as_str().unwrap().to_owned()).collect()
+    list.map(|word| word.as_str().unwrap().replace("$$", "$")).collect()
 }
 
 /// Writes CRI's format.
