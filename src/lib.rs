@@ -18,7 +18,8 @@
 //!   protocol, journal, limits, ids of traces.
 //! - [`init`]: process 1 of the containers that the hook launches: runs steps, reaps, masks, serves
 //!   its socket.
-//! - [`hook`]: the GitHub Actions runner's container hook: requests, specs, launches, steps.
+//! - [`hook`]: the GitHub Actions runner's container hook: requests, specs, launches, steps,
+//!   and the spans of its own calls.
 //! - [`install`]: the hook's programs into the pod's shared volume.
 //! - [`cli`]: the command line of `ephemon`.
 //! - [`model`]: plain domain types. [`node`]: host paths below `--node-root`. [`vitals`]: what the
@@ -53,6 +54,12 @@
 //!   kernel file costs several times what it costs in a loop.
 //! - On cgroup v1 the list of processes is opened anew for each look: a kept descriptor shows an
 //!   old list for up to a second.
+//! - The hook's call spans hang under the job's or the step's span, whose ids are derived
+//!   (`contract::trace`) and whose spans are the agent's to send: two programs never send one
+//!   span. The SDK's batch processor is not used: it blocks at the end for as long as a collector
+//!   is silent.
+//! - Where init cannot run, a second container is kept alive by a shell that hears SIGTERM, not by
+//!   `tail -f /dev/null`, which as process 1 would hold the pod up for its grace period.
 
 pub mod agent;
 pub mod capture;

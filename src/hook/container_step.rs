@@ -183,10 +183,12 @@ async fn by_kubelet(
     news: &mut News,
     signals: &mut Signals,
 ) -> Result<Outcome, Error> {
-    call.console.line(&format!(
+    // A fold without content: one line in the log, and no note on the run's page.
+    call.console.group(&format!(
         "{} runs without ephemon-init: its output comes from the kubelet's log, through the API server",
         planned.image
     ));
+    call.console.end_group();
     let waited = call.settings.timeout;
     let until = Instant::now() + waited;
     let name = planned.name().to_owned();
