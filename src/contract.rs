@@ -29,7 +29,7 @@ pub use journal::{
     StepKind,
 };
 pub use layout::{Volume, mount};
-pub use limits::{Limits, LimitsError};
+pub use limits::{Limits, LimitsError, Senseless};
 pub use reply::{
     ErrorCode, Exit, Failure, HealthReport, Reply, Started, Status, StepStatus, Welcome,
 };

@@ -4,8 +4,11 @@ use std::path::{Path, PathBuf};
 
 /// Mount paths inside job, service and step containers.
 pub mod mount {
-    /// Volume `ephemon`: programs, sockets, journal. Same path in the runner container.
+    /// Volume `ephemon`: sockets, journal. Same path in the runner container.
     pub const EPHEMON: &str = "/ephemon";
+    /// Volume `ephemon-bin`: the programs, read only for everybody but who installs them. A job that
+    /// could write there would be the hook at its next call.
+    pub const PROGRAMS: &str = "/ephemon/bin";
     /// Volume `work`: the runner's `_work`.
     pub const WORK: &str = "/__w";
     /// Volume `externals`: the runner's node builds, read only.

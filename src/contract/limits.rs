@@ -7,6 +7,28 @@ use std::{fmt, str::FromStr};
 /// Longest text that is looked at.
 const MAX_TEXT_BYTES: usize = 256;
 
+/// The least memory a container is limited to: what the runtime's own stage needs to start it, and
+/// Docker's least (`linuxMinMemory` in moby, `daemon/daemon_unix.go`). Version 2 may kill at once what
+/// is limited to so little, since what the runtime used is still charged.
+const LEAST_MEMORY_BYTES: u64 = 6 << 20;
+/// From here on the kernel takes a limit of memory for none.
+const MOST_MEMORY_BYTES: u64 = (1 << 62) - 1;
+/// The least CPU: the kernel's least quota, 1 ms, in the usual period of 100 ms.
+const LEAST_CPU_MILLIS: u64 = 10;
+/// The most CPU, in thousandths: more CPUs than Linux can be built for (`NR_CPUS` 8192).
+const MOST_CPU_MILLIS: u64 = 8192 * 1000;
+/// The most tasks a 64-bit Linux can have (`PID_MAX_LIMIT`).
+const MOST_PIDS: u64 = 4 << 20;
+
+/// Limits that would stop a container from running, or limit nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key}={value} is {what}")]
+pub struct Senseless {
+    key: &'static str,
+    value: String,
+    what: &'static str,
+}
+
 /// Limits of one container. An absent one is no limit; none can be 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Limits {
@@ -43,6 +65,25 @@ pub enum LimitsError {
 // === impl Limits ===
 
 impl Limits {
+    /// Whether they make sense for any container: one that is too small would keep it from
+    /// running, one that is too large limits nothing.
+    pub fn check(&self) -> Result<(), Senseless> {
+        let within = |key, value: Option<u64>, least, most, unit: &str| {
+            let value = value.unwrap_or(least);
+            let what = if value < least {
+                "less than a container can run with"
+            } else if value > most {
+                "more than any node has"
+            } else {
+                return Ok(());
+            };
+            Err(Senseless { key, value: format!("{value}{unit}"), what })
+        };
+        within("cpus", self.cpu_millis, LEAST_CPU_MILLIS, MOST_CPU_MILLIS, "m")?;
+        within("memory", self.memory_bytes, LEAST_MEMORY_BYTES, MOST_MEMORY_BYTES, "")?;
+        within("pids", self.pids, 1, MOST_PIDS, "")
+    }
+
     /// Whether nothing is limited.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

@@ -22,9 +22,11 @@ mod status;
 mod validate;
 mod watch;
 
-use std::io;
+use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -61,6 +63,8 @@ struct Parts {
     faults: Faults,
     access: Access,
     runtime: runtime::Attached,
+    /// What a request has to show; nothing while there is none.
+    token: Arc<OnceLock<String>>,
 }
 
 /// Aborts the accept loop when dropped, and with it every connection.
@@ -79,13 +83,22 @@ impl ApiServer {
             faults: Faults::default(),
             access: Access::default(),
             runtime: runtime::Attached::default(),
+            token: Arc::default(),
         };
         let serving = Some(serve(listener, parts.clone()));
         Ok(Self { parts, address, serving })
     }
 
+    /// From now on every request has to show a token, which stands in the kubeconfig: whoever can
+    /// `exec` is as mighty as the containers' user.
+    pub fn protect(&self) {
+        let token: String = (0..40).map(|_| fastrand::alphanumeric()).collect();
+        // A second call changes nothing.
+        self.parts.token.get_or_init(|| token);
+    }
+
     /// From now on `log` and `exec` reach this kubelet.
-    pub fn attach(&self, runtime: std::sync::Arc<dyn Runtime>) {
+    pub fn attach(&self, runtime: Arc<dyn Runtime>) {
         self.parts.runtime.set(runtime);
     }
 
@@ -125,16 +138,22 @@ impl ApiServer {
 
     /// Writes a kubeconfig that leads here.
     pub fn write_kubeconfig(&self, path: &Path) -> io::Result<()> {
+        let user = match self.parts.token.get() {
+            Some(token) => json!({"token": token}),
+            None => json!({}),
+        };
         let config = json!({
             "apiVersion": "v1",
             "kind": "Config",
             "current-context": "demo",
             "clusters": [{"name": "demo", "cluster": {"server": self.url()}}],
-            "users": [{"name": "demo", "user": {}}],
+            "users": [{"name": "demo", "user": user}],
             "contexts": [{"name": "demo", "context": {"cluster": "demo", "user": "demo", "namespace": "default"}}],
         });
         // JSON is YAML.
-        std::fs::write(path, format!("{config:#}\n"))
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        file.write_all(format!("{config:#}\n").as_bytes())
     }
 }
 

@@ -112,6 +112,7 @@ impl Node {
         furnish(path, cgroups.mount()).map_err(setup("root directory"))?;
         let store = Store::new(&options.name, options.history);
         let api = ApiServer::start(store.clone()).await.map_err(setup("API server"))?;
+        api.protect();
         api.write_kubeconfig(&path.join("kubeconfig")).map_err(setup("API server"))?;
         let settings = Settings {
             binary: options.binary,

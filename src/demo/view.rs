@@ -207,7 +207,9 @@ pub(super) fn on_node(mounts: &[Mount], path: &str) -> Option<PathBuf> {
             mount.source.join(rest)
         })
     };
-    mounts.iter().find_map(below)
+    // The deepest: a volume may be mounted in another.
+    let deepest = |mount: &&Mount| mount.target.components().count();
+    mounts.iter().filter(|mount| below(mount).is_some()).max_by_key(deepest).and_then(below)
 }
 
 /// Whether this process can have such a view: tried in an empty directory.
@@ -246,7 +248,13 @@ mod tests {
             target: PathBuf::from("/__w"),
             read_only: false,
         };
-        let mounts = [mount];
+        let programs = Mount {
+            source: PathBuf::from("/n/bin"),
+            target: PathBuf::from("/__w/bin"),
+            read_only: true,
+        };
+        let mounts = [mount, programs];
+        assert_eq!(on_node(&mounts, "/__w/bin/x"), Some(PathBuf::from("/n/bin/x")));
         assert_eq!(on_node(&mounts, "/__w"), Some(PathBuf::from("/n/work")));
         assert_eq!(on_node(&mounts, "/__w/_temp/x.sh"), Some(PathBuf::from("/n/work/_temp/x.sh")));
         assert_eq!(on_node(&mounts, "/__work"), None);

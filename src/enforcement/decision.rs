@@ -6,32 +6,10 @@ use crate::cgroup::{InForce, Quota, Setting};
 use crate::contract::Limits;
 use crate::model::Limit;
 
-/// The least memory a container is limited to: what the runtime's own stage needs to start it, and
-/// Docker's least (`linuxMinMemory` in moby, `daemon/daemon_unix.go`). Version 2 may kill at once what
-/// is limited to so little, since what the runtime used is still charged.
-const LEAST_MEMORY_BYTES: u64 = 6 << 20;
-/// From here on the kernel takes a limit of memory for none.
-const MOST_MEMORY_BYTES: u64 = (1 << 62) - 1;
-/// The least CPU: the kernel's least quota, 1 ms, in the usual period of 100 ms.
-const LEAST_CPU_MILLIS: u64 = 10;
-/// The most CPU, in thousandths: more CPUs than Linux can be built for (`NR_CPUS` 8192).
-const MOST_CPU_MILLIS: u64 = 8192 * 1000;
-/// The most tasks a 64-bit Linux can have (`PID_MAX_LIMIT`).
-const MOST_PIDS: u64 = 4 << 20;
-
 /// The kernel's least quota (`min_cfs_quota_period` in kernel/sched/core.c).
 const LEAST_QUOTA_US: u64 = 1000;
 /// The kernel rounds limits of memory down to pages, which are of up to 64 KiB.
 const PAGE_BYTES: u64 = 64 << 10;
-
-/// Limits that would stop a container from running, or limit nothing.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{key}={value} is {what}")]
-pub(super) struct Senseless {
-    key: &'static str,
-    value: String,
-    what: &'static str,
-}
 
 /// What is to be done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,24 +20,6 @@ pub(super) struct Decision {
     pub(super) tighter: bool,
     /// Controllers this cgroup does not have (yet).
     pub(super) missing: Vec<&'static str>,
-}
-
-/// Whether the limits make sense for any container.
-pub(super) fn check(asked: &Limits) -> Result<(), Senseless> {
-    let within = |key, value: Option<u64>, least, most, unit: &str| {
-        let value = value.unwrap_or(least);
-        let what = if value < least {
-            "less than a container can run with"
-        } else if value > most {
-            "more than any node has"
-        } else {
-            return Ok(());
-        };
-        Err(Senseless { key, value: format!("{value}{unit}"), what })
-    };
-    within("cpus", asked.cpu_millis, LEAST_CPU_MILLIS, MOST_CPU_MILLIS, "m")?;
-    within("memory", asked.memory_bytes, LEAST_MEMORY_BYTES, MOST_MEMORY_BYTES, "")?;
-    within("pids", asked.pids, 1, MOST_PIDS, "")
 }
 
 /// What to set, given what is in force.
@@ -231,10 +191,10 @@ mod tests {
             ("cpus=9000", "more than any node"),
             ("pids=4194305", "more than any node"),
         ] {
-            let why = check(&limits(text)).unwrap_err().to_string();
+            let why = limits(text).check().unwrap_err().to_string();
             assert!(why.contains(words), "{text}: {why}");
         }
-        assert_eq!(check(&limits("cpus=0.01,memory=6Mi,pids=1")), Ok(()));
+        assert_eq!(limits("cpus=0.01,memory=6Mi,pids=1").check(), Ok(()));
     }
 
     fn any_limit() -> impl Strategy<Value = Limit<u64>> {

@@ -9,7 +9,7 @@ use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
 use super::case::{Again, Case};
-use super::decision::{check, decide};
+use super::decision::decide;
 use super::starting::inside;
 use crate::cgroup::{Hierarchy, LimitFiles, Refused};
 use crate::contract::Limits;
@@ -235,6 +235,6 @@ impl Enforcer {
 
 fn sense(limited: &Limited) -> Result<Limits, String> {
     let asked = limited.limits.as_ref().map_err(ToString::to_string)?;
-    check(asked).map_err(|senseless| senseless.to_string())?;
+    asked.check().map_err(|senseless| senseless.to_string())?;
     Ok(*asked)
 }

@@ -148,8 +148,12 @@ impl Api {
         let params = PostParams::default();
         let request = || kube::core::Request::new(url.clone()).create(&params, body.clone());
         match self.call::<Secret>("create secrets", request).await {
-            // An earlier try arrived after all: names are never used twice.
-            Err(Error::Refused { code: 409, .. }) => Ok(()),
+            // An earlier try arrived after all, or a call before this one failed between its Secret
+            // and its container. What is in it is not known: it is made anew.
+            Err(Error::Refused { code: 409, .. }) => {
+                self.delete_secret(name).await?;
+                self.call::<Secret>("create secrets", request).await.map(drop)
+            }
             answer => answer.map(drop),
         }
     }
@@ -175,8 +179,10 @@ impl Api {
             LogParams { container: Some(container.to_owned()), follow, ..LogParams::default() };
         let verb = "get pods/log";
         let request = || self.pods().logs(&self.pod, &params);
+        // A container may be silent for as long as it likes.
+        let client = if follow { &self.patient } else { &self.client };
         self.repeat(verb, request, async |request| {
-            let answer = self.client.request_stream(request).await;
+            let answer = client.request_stream(request).await;
             answer.map_err(|error| (self.error(verb, &error), None))
         })
         .await

@@ -150,6 +150,14 @@ impl Call<'_> {
         self.ask(line, planned.name(), &Request::Links(links.collect())).await.map(drop)
     }
 
+    /// Has values masked in the container's own log. Where there are too many, init withholds that
+    /// log; the step goes on.
+    pub(super) async fn mask(&self, line: &mut Line, container: &str, values: Vec<String>) {
+        if let Err(error) = self.ask(line, container, &Request::Mask(values)).await {
+            self.console.warning(&format!("the log of the container is withheld: {error}"));
+        }
+    }
+
     /// Tells the agent; nobody else minds when it cannot be told.
     pub(super) fn record(&self, record: &Record) {
         if let Err(error) = journal::append(&self.settings.volume, record) {

@@ -1,6 +1,10 @@
 //! `cleanup_job`: the services' logs, and the end of every container that can be told to end.
 //! Nothing here fails a job: the runner's pod ends soon, and everything in it.
 
+use std::time::Duration;
+
+use tokio::time::timeout;
+
 use super::api::Api;
 use super::call::Call;
 use super::socket::Line;
@@ -10,12 +14,31 @@ use crate::contract::{Request, Stop, Token};
 
 /// From SIGTERM to SIGKILL for what still runs in a container.
 const GRACE_MS: u32 = 2_000;
+/// All that the API server is asked for together may take so long: of a cancelled job, the runner
+/// waits 45 s for all that is left to do (actions/runner, `JobDispatcher.cs`).
+const API_PART: Duration = Duration::from_secs(20);
 /// Most bytes of a service's log that are shown.
 const MOST_LOG: u64 = 1024 * 1024;
 
 /// Cleans up after a job. One that has no state was never prepared, or the hook was killed at it.
 pub(super) async fn run(call: &Call<'_>, state: Option<&State>) {
     let Some(state) = state else { return orphans::end(call).await };
+    let services = state.services.iter().filter(|service| service.has_init);
+    let services = services.map(|service| service.container.as_str());
+    let job = state.job.iter().filter(|job| !job.by_exec).map(|job| job.container.as_str());
+    let stops = services.chain(job).map(|container| stop(call, &state.token.0, container));
+    // Whatever the API server does, the containers end: the runner waits for so long and no longer.
+    let asks = timeout(API_PART, by_api(call, state));
+    if futures_util::join!(futures_util::future::join_all(stops), asks).1.is_err() {
+        call.console.warning("the API server is slow; the rest is left to the end of the pod");
+    }
+}
+
+/// The services' logs, their Secrets, and a job container without init.
+async fn by_api(call: &Call<'_>, state: &State) {
+    if let Some(job) = state.job.as_ref().filter(|job| job.by_exec) {
+        fallback::stop(call, &job.container).await;
+    }
     if !state.services.is_empty() {
         match Api::new(call.settings).await {
             Ok(api) => {
@@ -35,14 +58,6 @@ pub(super) async fn run(call: &Call<'_>, state: Option<&State>) {
             }
         }
     }
-    let services = state.services.iter().filter(|service| service.has_init);
-    let services = services.map(|service| service.container.as_str());
-    if let Some(job) = state.job.as_ref().filter(|job| job.by_exec) {
-        fallback::stop(call, &job.container).await;
-    }
-    let job = state.job.iter().filter(|job| !job.by_exec).map(|job| job.container.as_str());
-    let stops = services.chain(job).map(|container| stop(call, &state.token.0, container));
-    futures_util::future::join_all(stops).await;
 }
 
 /// Tells a container's init to end it.
@@ -58,10 +73,14 @@ pub(super) async fn stop(call: &Call<'_>, token: &Token, container: &str) {
 
 async fn show(call: &Call<'_>, api: &Api, service: &Service) {
     call.console.group(&format!("Log of service {} ({})", service.container, service.image));
+    // What a service writes is no command to the runner.
+    let word = format!("ephemon-{:016x}", fastrand::u64(..));
+    call.console.line(&format!("::stop-commands::{word}"));
     match log::beginning(call, api, &service.container, MOST_LOG).await {
         Ok(false) => {}
         Ok(true) => call.console.line("(the log goes on; this is its first MiB)"),
         Err(error) => call.console.line(&format!("(it cannot be read: {error})")),
     }
+    call.console.line(&format!("::{word}::"));
     call.console.end_group();
 }

@@ -18,7 +18,7 @@ use super::state::State;
 use super::step::{self, Signals};
 use super::template::Template;
 use super::{demise, journal, log, secrets, words, workspace};
-use crate::contract::{Command, Record, Request, Run, StepKind, Token};
+use crate::contract::{Command, Record, Run, StepKind, Token};
 
 /// The rest of a log is waited for so long once its container is over.
 const LOG_END: Duration = Duration::from_secs(5);
@@ -155,7 +155,7 @@ async fn by_init(
     call.ask_links(&mut line, planned).await?;
     let masks = secrets::of(&planned.env);
     if !masks.is_empty() {
-        call.ask(&mut line, planned.name(), &Request::Mask(masks)).await?;
+        call.mask(&mut line, planned.name(), masks).await;
     }
     let (env, traceparent) = call.in_trace(planned.env.clone());
     let run = Run {

@@ -27,6 +27,11 @@ use crate::contract::env;
 /// hear SIGTERM, and hold the pod up for its whole grace period.
 const KEEP_ALIVE: &str = "trap 'exit 0' TERM INT; while :; do sleep 86400 & wait $!; done";
 
+/// Ends that shell, and nothing else: where a pod shares its process namespace, process 1 is not
+/// the container's, and to end it would be to end the pod.
+const END: &str =
+    "case \"$(cat /proc/1/cmdline)\" in *'sleep 86400'*) kill -TERM 1;; *) exit 1;; esac\n";
+
 /// What became of a job container without an init.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Kept {
@@ -101,7 +106,7 @@ pub(super) async fn script_step(
 pub(super) async fn stop(call: &Call<'_>, container: &str) {
     let ended = match Api::new(call.settings).await {
         // The shell that keeps it alive hears SIGTERM; the answer may die with it.
-        Ok(api) => exec::ask(&api, container, "kill -TERM 1\n").await.map(drop),
+        Ok(api) => exec::ask(&api, container, END).await.map(drop),
         Err(error) => Err(error.into()),
     };
     if let Err(error) = ended {

@@ -67,6 +67,12 @@ pub(super) fn is_host_name(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(part)
 }
 
+/// The Secret with a container's environment.
+pub(super) fn of_secret(pod: &str, container: &str) -> String {
+    let pod: String = pod.chars().take(150).collect();
+    format!("{pod}-{container}-env")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

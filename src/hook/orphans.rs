@@ -12,6 +12,7 @@ use k8s_openapi::api::core::v1::{EphemeralContainer, Pod};
 use super::api::Api;
 use super::call::Call;
 use super::cleanup;
+use super::names;
 use super::settings::Settings;
 use crate::contract::{Token, TokenDigest, env};
 
@@ -79,14 +80,12 @@ async fn containers(call: &Call<'_>, token: &Token) -> Result<Left, super::api::
     // The hook's own are called after the pod and the container.
     let pod = call.settings.pod.as_deref().unwrap_or_default();
     let secrets = all.iter().flat_map(|container| {
-        let end = format!("-{}-env", container.name);
+        let own = names::of_secret(pod, &container.name);
         let sources = container.env_from.iter().flatten();
         sources
             .filter_map(|source| source.secret_ref.as_ref())
             .map(|secret| secret.name.clone())
-            .filter(move |name| {
-                name.ends_with(&end) && pod.starts_with(name.trim_end_matches(&end))
-            })
+            .filter(move |name| *name == own)
     });
     let secrets = secrets.collect();
     Ok(Left { api, containers, secrets })

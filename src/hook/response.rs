@@ -50,12 +50,14 @@ impl Response {
     /// which lies in a directory that the job's containers share.
     pub(super) fn write(&self, path: &Path) -> io::Result<()> {
         let json = serde_json::to_vec(self)?;
+        // A job can put anything in the file's place.
+        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
         let mut file = fs::OpenOptions::new()
             .write(true)
             .create(true)
             .truncate(true)
             .mode(0o600)
-            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
+            .custom_flags(flags.bits().cast_signed())
             .open(path)?;
         file.set_permissions(fs::Permissions::from_mode(0o600))?;
         file.write_all(&json)

@@ -12,7 +12,7 @@ use super::socket::Line;
 use super::state::State;
 use super::step::{self, Signals};
 use super::{demise, fallback, secrets, words, workspace};
-use crate::contract::{Command, Request, Run, StepKind};
+use crate::contract::{Command, Run, StepKind};
 
 /// Runs a step.
 pub(super) async fn run(
@@ -38,7 +38,7 @@ pub(super) async fn run(
     let env: Vec<(String, String)> = outcome::passable(call.console, env);
     let masks = secrets::of(&env);
     if !masks.is_empty() {
-        call.ask(&mut line, &job.container, &Request::Mask(masks)).await?;
+        call.mask(&mut line, &job.container, masks).await;
     }
     let (env, traceparent) = call.in_trace(env);
     let run = Run {

@@ -88,10 +88,10 @@ impl Role {
     /// The hook's own volumes that such a container has.
     fn volumes(self, has_init: bool) -> &'static [&'static str] {
         match (self, has_init) {
-            (Self::Job, _) => &["work", "externals", "github", "ephemon"],
-            (Self::Step, true) => &["work", "github", "ephemon"],
+            (Self::Job, _) => &["work", "externals", "github", "ephemon", "ephemon-bin"],
+            (Self::Step, true) => &["work", "github", "ephemon", "ephemon-bin"],
             (Self::Step, false) => &["work", "github"],
-            (Self::Service, true) => &["ephemon"],
+            (Self::Service, true) => &["ephemon", "ephemon-bin"],
             (Self::Service, false) => &[],
         }
     }
@@ -113,6 +113,7 @@ impl Planned {
         }
         let image = asked.image.clone().ok_or(Error::NoImage(role.as_str()))?;
         let options = Options::parse(asked.create_options.as_deref().unwrap_or_default())?;
+        options.limits.check()?;
         let stem = match role {
             Role::Job | Role::Step => role.as_str(),
             Role::Service => names::of_image(&image),
@@ -313,8 +314,7 @@ impl Planned {
             return None;
         }
         let pod = common.settings.pod.as_deref().unwrap_or("runner");
-        let pod: String = pod.chars().take(150).collect();
-        let name = format!("{pod}-{}-env", self.spec.name);
+        let name = names::of_secret(pod, &self.spec.name);
         self.secret = Some(name.clone());
         Some(EnvFromSource {
             secret_ref: Some(SecretEnvSource { name, optional: None }),

@@ -30,6 +30,7 @@ pub(super) struct State {
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Job {
+    #[serde(deserialize_with = "container_name")]
     pub(super) container: String,
     /// Of `container.env`: every step has it below its own. Never in the pod's spec.
     #[serde(default)]
@@ -48,6 +49,7 @@ pub(super) struct Job {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Service {
+    #[serde(deserialize_with = "container_name")]
     pub(super) container: String,
     pub(super) image: String,
     /// Whether init is its first process.
@@ -126,6 +128,17 @@ impl From<Version> for u32 {
     }
 }
 
+/// A name that can only be a container's: what is handed back may have been in others' hands.
+fn container_name<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    let is_label = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if (1..=63).contains(&name.len()) && name.bytes().all(is_label) && name != "runner" {
+        Ok(name)
+    } else {
+        Err(serde::de::Error::custom("not a container of a job"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,6 +172,18 @@ mod tests {
         });
         let shown = format!("{state:?}");
         assert!(!shown.contains("hunter2") && !shown.contains(token.expose()), "{shown}");
+    }
+
+    #[test]
+    fn names_that_lead_elsewhere_are_refused() {
+        let mut state = State::new(Token::from_random([7; 32]));
+        for name in ["job", "../../etc/x", "runner", "", "Job"] {
+            let (container, env) = (name.to_owned(), BTreeMap::new());
+            state.job =
+                Some(Job { container, env, user: None, working_directory: None, by_exec: false });
+            let json = serde_json::to_value(&state).unwrap();
+            assert_eq!(serde_json::from_value::<State>(json).is_ok(), name == "job", "{name}");
+        }
     }
 
     #[test]

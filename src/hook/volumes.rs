@@ -11,7 +11,7 @@ use super::settings::Settings;
 use crate::contract::{Link, mount};
 
 /// Names that the hook's own volumes have in the runner's pod.
-pub(super) const OWN: [&str; 4] = ["work", "externals", "github", "ephemon"];
+pub(super) const OWN: [&str; 5] = ["work", "externals", "github", "ephemon", "ephemon-bin"];
 
 /// What a `volumes:` entry becomes.
 #[derive(Debug, Clone, PartialEq)]
@@ -109,12 +109,13 @@ pub(super) fn own_mount(volume: &str) -> VolumeMount {
         "work" => mount::WORK,
         "externals" => mount::EXTERNALS,
         "github" => mount::GITHUB,
+        "ephemon-bin" => mount::PROGRAMS,
         _ => mount::EPHEMON,
     };
     VolumeMount {
         name: volume.to_owned(),
         mount_path: path.to_owned(),
-        read_only: (volume == "externals").then_some(true),
+        read_only: matches!(volume, "externals" | "ephemon-bin").then_some(true),
         ..VolumeMount::default()
     }
 }

@@ -2,8 +2,9 @@
 //! users.
 
 use std::fs;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::settings::Settings;
 use crate::contract::{Link, mount};
@@ -17,7 +18,15 @@ pub(super) fn open_to_all(settings: &Settings) {
     let Some(work) = &settings.work else { return };
     for name in SHARED {
         let directory = work.join("_temp").join(name);
-        permit(&directory, 0o777);
+        // A job can put a link in its place, to files of the runner.
+        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::DIRECTORY;
+        let flags = flags | rustix::fs::OFlags::CLOEXEC;
+        let Ok(held) = rustix::fs::open(&directory, flags, rustix::fs::Mode::empty()) else {
+            continue;
+        };
+        let directory = PathBuf::from(format!("/proc/self/fd/{}", held.as_raw_fd()));
+        // What is not ours is open, or is its owner's business.
+        rustix::fs::fchmod(&held, rustix::fs::Mode::from_raw_mode(0o777)).ok();
         if name == "_runner_file_commands" {
             for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
                 if entry.file_type().is_ok_and(|kind| kind.is_file()) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, Limited, StreamBody};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -43,6 +43,12 @@ pub(super) async fn answer(request: Request<Incoming>, parts: Parts) -> Result<A
         ["api", "v1", "namespaces", namespace, ..] => Some(*namespace),
         _ => None,
     };
+    let shown = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let shown = shown.and_then(|value| value.strip_prefix("Bearer "));
+    if parts.token.get().is_some_and(|token| shown != Some(token)) {
+        let refusal = refusal_of(401);
+        return Ok(json_answer(refusal.code, &refusal.to_status()));
+    }
     let allowed = match &asked {
         Some(asked) => parts.access.check(asked, namespace),
         None => Ok(()),

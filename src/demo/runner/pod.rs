@@ -11,7 +11,7 @@ pub(in crate::demo) fn pod(name: &str) -> Value {
     let volume = |name: &str| json!({"name": name, "emptyDir": {}});
     let mount = |name: &str, path: &str| json!({"name": name, "mountPath": path});
     let variable = |name: &str, value: &str| json!({"name": name, "value": value});
-    let volumes = ["work", "externals", "github", "ephemon"].map(volume);
+    let volumes = ["work", "externals", "github", "ephemon", "ephemon-bin"].map(volume);
     let image = "localhost/actions-runner:latest";
     json!({
         "metadata": {
@@ -35,7 +35,7 @@ pub(in crate::demo) fn pod(name: &str) -> Value {
                 "image": "localhost/ephemon:latest",
                 "imagePullPolicy": "Never",
                 "command": ["ephemon", "install", "/ephemon"],
-                "volumeMounts": [mount("ephemon", "/ephemon")],
+                "volumeMounts": [mount("ephemon", "/ephemon"), mount("ephemon-bin", "/ephemon/bin")],
             }],
             "containers": [{
                 "name": super::CONTAINER,
@@ -52,6 +52,7 @@ pub(in crate::demo) fn pod(name: &str) -> Value {
                     mount("externals", "/home/runner/externals"),
                     mount("github", "/github"),
                     mount("ephemon", "/ephemon"),
+                    mount("ephemon-bin", "/ephemon/bin"),
                 ],
             }],
         },

@@ -1,5 +1,6 @@
 //! Why a container cannot be had, with what to do about it.
 
+use crate::contract::Senseless;
 use crate::hook::{options, ports, volumes};
 
 /// A container that cannot be had.
@@ -35,6 +36,8 @@ pub(in crate::hook) enum Error {
         "the hook's template mounts volume {0:?}, which the runner's pod does not have; declare it in the runner's pod template"
     )]
     TemplateVolume(String),
+    #[error("the container's limit {0}; give --cpus, --memory or --pids-limit another value")]
+    Limits(#[from] Senseless),
     #[error("two volumes are to be mounted at {0}; give one of them another path")]
     MountedTwice(String),
 }

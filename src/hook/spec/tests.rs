@@ -52,6 +52,7 @@ fn the_job_container_is_init_with_the_four_volumes() {
         {"name": "externals", "mountPath": "/__e", "readOnly": true},
         {"name": "github", "mountPath": "/github"},
         {"name": "ephemon", "mountPath": "/ephemon"},
+        {"name": "ephemon-bin", "mountPath": "/ephemon/bin", "readOnly": true},
     ]);
     assert_eq!(spec["volumeMounts"], mounts);
     for absent in ["targetContainerName", "ports", "resources", "securityContext", "args"] {

@@ -71,7 +71,7 @@ async fn answers_that_are_lost_do_no_harm() {
 }
 
 #[tokio::test]
-async fn a_watch_that_breaks_expires_or_falls_silent_is_taken_up_again() {
+async fn a_watch_that_breaks_or_expires_is_taken_up_again() {
     let Some(mut rig) = Rig::start().await else { return };
     rig.set("ACTIONS_RUNNER_PREPARE_JOB_TIMEOUT_SECONDS", "60");
     let service = json!({"image": "late", "entryPointArgs": ["sleep 1000"]});

@@ -207,6 +207,15 @@ fn secrets_and_commands_are_held_to_the_runners_own_pod() {
     };
     assert!(made("runner-1-job-env", POD));
     assert!(!made("runner-10-job-env", POD) && !made("runner-1-job-env", "runner-2"));
+    // One of this type is filled with a token of any account of the namespace.
+    let mut token = secret("runner-1-x", POD);
+    token["type"] = json!("kubernetes.io/service-account-token");
+    let review = |request, object| Review { request, object, old: Value::Null };
+    let asked = request("CREATE", "runner-1-x", POD, "u");
+    assert!(secrets.refuses(&review(asked, token)).is_some());
+    let mut unbound = request("CREATE", "runner-1-job-env", POD, "u");
+    unbound["userInfo"].as_object_mut().unwrap().remove("extra");
+    assert!(secrets.refuses(&review(unbound, secret("runner-1-job-env", POD))).is_some());
     let gone = |name: &str| {
         let request = request("DELETE", name, POD, "u");
         let old = json!({"metadata": {"name": name, "labels": {"runner-pod": POD}}});
@@ -215,11 +224,12 @@ fn secrets_and_commands_are_held_to_the_runners_own_pod() {
     assert!(gone("runner-1-job-env") && !gone("database-password"));
 
     let commands = Policy::load("ephemon-runner-exec");
-    let exec = |pod: &str| {
+    let exec = |pod: &str, container: &str| {
         let request = request("CONNECT", pod, POD, "u");
-        commands.refuses(&Review { request, object: json!({}), old: Value::Null }).is_none()
+        let object = json!({"container": container});
+        commands.refuses(&Review { request, object, old: Value::Null }).is_none()
     };
-    assert!(exec(POD) && !exec("runner-2"));
+    assert!(exec(POD, "job-2") && !exec("runner-2", "job-2") && !exec(POD, "runner"));
 }
 
 #[test]
@@ -247,12 +257,17 @@ fn the_scale_sets_values_have_what_the_hook_needs() {
         let all = list.as_array().unwrap().iter();
         all.map(|item| item["name"].as_str().unwrap().to_owned()).collect()
     };
-    assert_eq!(names(&spec["volumes"]), ["work", "externals", "github", "ephemon"]);
+    assert_eq!(names(&spec["volumes"]), ["work", "externals", "github", "ephemon", "ephemon-bin"]);
     let runner = &spec["containers"][0];
     assert_eq!(runner["name"], "runner");
     let mounts = runner["volumeMounts"].as_array().unwrap();
     let at = |name: &str| mounts.iter().find(|m| m["name"] == name).unwrap()["mountPath"].clone();
     assert_eq!(at("ephemon"), "/ephemon");
+    let programs = mounts.iter().find(|m| m["name"] == "ephemon-bin").unwrap();
+    assert_eq!(
+        (&programs["mountPath"], &programs["readOnly"]),
+        (&json!("/ephemon/bin"), &json!(true))
+    );
     assert_eq!(at("github"), "/github");
     assert_eq!(at("work"), "/home/runner/_work");
     assert_eq!(spec["initContainers"][0]["command"], json!(["/ephemon", "install", "/volume"]));

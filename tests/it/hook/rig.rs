@@ -84,7 +84,10 @@ impl Rig {
         let store = Store::new("node", 1000);
         let volume = |name: &str| json!({"name": name, "emptyDir": {}});
         let mut volumes: Vec<Value> =
-            ["work", "externals", "github", "ephemon", "cache"].into_iter().map(volume).collect();
+            ["work", "externals", "github", "ephemon", "ephemon-bin", "cache"]
+                .into_iter()
+                .map(volume)
+                .collect();
         volumes.push(json!({"name": "token", "secret": {"secretName": "token"}}));
         let pod = json!({
             "metadata": {"name": POD},

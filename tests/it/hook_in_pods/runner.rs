@@ -87,7 +87,7 @@ impl Runner {
         {
             runner.make_directory(&runner.work(made));
         }
-        let bin = runner.directory.volume("ephemon").join("bin");
+        let bin = runner.directory.volume("ephemon-bin");
         runner.make_directory(&bin);
         let programs = programs::built();
         fs::copy(&programs.init, bin.join("ephemon-init")).unwrap();

@@ -37,7 +37,7 @@ const NODE: &str = "node";
 /// Longest wait for anything of the rig's own.
 pub(super) const PATIENCE: Duration = Duration::from_mins(2);
 /// The volumes of a runner's pod, as the README has them, and one that its operator added.
-const VOLUMES: [&str; 5] = ["work", "externals", "github", "ephemon", "cache"];
+const VOLUMES: [&str; 6] = ["work", "externals", "github", "ephemon", "ephemon-bin", "cache"];
 
 /// Everything of one node. The parts go in this order.
 pub(super) struct Site {
@@ -118,7 +118,7 @@ impl Site {
                     "volumeMounts": [
                         mount("work", "/home/runner/_work"),
                         mount("externals", "/home/runner/externals"),
-                        mount("github", "/github"), mount("ephemon", "/ephemon"),
+                        mount("github", "/github"), mount("ephemon", "/ephemon"), mount("ephemon-bin", "/ephemon/bin"),
                     ],
                 }],
                 "volumes": VOLUMES.map(volume),
