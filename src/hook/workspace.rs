@@ -2,9 +2,11 @@
 //! users.
 
 use std::fs;
-use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, fchmod, fstat, openat};
 
 use super::settings::Settings;
 use crate::contract::{Link, mount};
@@ -18,38 +20,32 @@ pub(super) fn open_to_all(settings: &Settings) {
     let Some(work) = &settings.work else { return };
     for name in SHARED {
         let directory = work.join("_temp").join(name);
-        // A job can put a link in its place, to files of the runner.
-        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::DIRECTORY;
-        let flags = flags | rustix::fs::OFlags::CLOEXEC;
-        let Ok(held) = rustix::fs::open(&directory, flags, rustix::fs::Mode::empty()) else {
+        let Ok(held) = open(CWD, &directory, OFlags::DIRECTORY) else { continue };
+        permit(&held, 0o777);
+        if name != "_runner_file_commands" {
             continue;
-        };
-        let directory = PathBuf::from(format!("/proc/self/fd/{}", held.as_raw_fd()));
-        // What is not ours is open, or is its owner's business.
-        rustix::fs::fchmod(&held, rustix::fs::Mode::from_raw_mode(0o777)).ok();
-        if name == "_runner_file_commands" {
-            for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
-                if entry.file_type().is_ok_and(|kind| kind.is_file()) {
-                    permit(&entry.path(), 0o666);
-                }
+        }
+        for entry in Dir::read_from(&held).into_iter().flatten().flatten() {
+            if let Ok(file) = open(&held, entry.file_name(), OFlags::NONBLOCK)
+                && fstat(&file).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_file())
+            {
+                permit(&file, 0o666);
             }
         }
     }
 }
 
+/// Opens no link: a job can put one in the place of a file, to files of the runner.
+fn open(at: impl AsFd, path: impl rustix::path::Arg, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(at, path, flags, Mode::empty())
+}
+
 /// What is the runner's can be changed; what a container made as root is open or is its own
 /// business.
-fn permit(path: &Path, mode: u32) {
-    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-    let file = fs::OpenOptions::new()
-        .read(true)
-        // A job can put a link in the place of a file.
-        .custom_flags(flags.bits().cast_signed())
-        .open(path);
-    if let Ok(file) = file
-        && file.metadata().is_ok_and(|metadata| metadata.permissions().mode() & mode != mode)
-    {
-        drop(file.set_permissions(fs::Permissions::from_mode(mode)));
+fn permit(file: &OwnedFd, mode: u32) {
+    if fstat(file).is_ok_and(|stat| stat.st_mode & mode != mode) {
+        fchmod(file, Mode::from_raw_mode(mode)).ok();
     }
 }
 
@@ -84,6 +80,8 @@ pub(super) fn link_from_here(links: &[Link]) {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]

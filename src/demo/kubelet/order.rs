@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -120,6 +121,7 @@ impl Home<'_> {
                 // Links that are asked for at mount paths are made below the view's root.
                 fs::create_dir_all(view.root.join(target))?;
             }
+            nest(&view.mounts)?;
             replace(&view.mounts, command.iter_mut().chain(values));
             lead_init(&view, command, env);
         }
@@ -148,6 +150,18 @@ impl Home<'_> {
         }
         Ok(env)
     }
+}
+
+/// A volume that is mounted in another is a link in it.
+fn nest(mounts: &[Mount]) -> io::Result<()> {
+    for (inner, outer) in mounts.iter().flat_map(|inner| mounts.iter().map(move |o| (inner, o))) {
+        let Ok(below) = inner.target.strip_prefix(&outer.target) else { continue };
+        let link = outer.source.join(below);
+        if !below.as_os_str().is_empty() && !link.exists() {
+            symlink(&inner.source, link)?;
+        }
+    }
+    Ok(())
 }
 
 /// Tells `ephemon-init` where it finds what a view would have shown it at its usual place.

@@ -31,7 +31,7 @@ printf '%s\n' "$mounts" | while read -r name path; do
   [ -n "$name" ] || continue
   mkdir -p "$root$path" "$pod/$name"
   mount --bind "$pod/$name" "$root$path"
-  if [ "$name" = ephemon ] && [ -n "$options" ]; then mount -o "remount,bind,$options" "$root$path"; fi
+  if [ "$name" = ephemon-bin ]; then mount -o "remount,bind,ro${options:+,$options}" "$root$path"; fi
 done
 mount --bind "$pod/hosts" "$root/etc/hosts"
 [ -z "$user" ] || set -- --userspec="$user" "$root" "$@"

@@ -199,8 +199,7 @@ fn the_policy_refuses_what_a_job_must_not_have() {
 #[test]
 fn secrets_and_commands_are_held_to_the_runners_own_pod() {
     let secrets = Policy::load("ephemon-runner-secrets");
-    let secret =
-        |name: &str, pod: &str| json!({"metadata": {"name": name, "labels": {"runner-pod": pod}}});
+    let secret = |name: &str, pod: &str| json!({"type": "Opaque", "metadata": {"name": name, "labels": {"runner-pod": pod}}});
     let made = |name: &str, pod: &str| {
         let request = request("CREATE", name, POD, "u");
         secrets.refuses(&Review { request, object: secret(name, pod), old: Value::Null }).is_none()

@@ -60,7 +60,13 @@ impl Rig {
         }
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
-        for name in ["_work/_temp/_runner_file_commands", "_work/r/r", "github", "ephemon/bin"] {
+        for name in [
+            "_work/_temp/_runner_file_commands",
+            "_work/r/r",
+            "github",
+            "ephemon/bin",
+            "ephemon-bin",
+        ] {
             fs::create_dir_all(at(name)).unwrap();
         }
         for name in ["ephemon/run", "ephemon/journal", "roots"] {
@@ -79,7 +85,7 @@ impl Rig {
             (env!("CARGO_BIN_EXE_ephemon-init"), "ephemon-init"),
             (env!("CARGO_BIN_EXE_ephemon-hook"), "ephemon-hook"),
         ] {
-            fs::copy(program, at("ephemon/bin").join(name)).unwrap();
+            fs::copy(program, at("ephemon-bin").join(name)).unwrap();
         }
         let store = Store::new("node", 1000);
         let volume = |name: &str| json!({"name": name, "emptyDir": {}});

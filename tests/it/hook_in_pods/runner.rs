@@ -98,7 +98,8 @@ impl Runner {
         let kubeconfig = runner.directory.volume("ephemon").join("kubeconfig");
         site.api.write_kubeconfig(&kubeconfig).unwrap();
         let seen = fs::read_to_string(&kubeconfig).unwrap();
-        fs::write(kubeconfig, seen.replace(&site.api.url(), &format!("http://{API}"))).unwrap();
+        fs::write(&kubeconfig, seen.replace(&site.api.url(), &format!("http://{API}"))).unwrap();
+        chown(&kubeconfig, Some(UID), Some(UID)).unwrap();
         runner.relay(site);
         runner
     }
