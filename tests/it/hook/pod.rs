@@ -108,10 +108,11 @@ impl Pod {
     /// Ends every container with all its processes.
     pub(super) fn kill(&self) {
         for container in self.containers.lock().unwrap().iter() {
-            if let Some(pid) = container.maker.and_then(|pid| i32::try_from(pid).ok()) {
-                let pid = rustix::process::Pid::from_raw(pid).unwrap();
-                // It may have ended.
-                rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
+            // The first process by itself as well: one that became another user is not taken along.
+            for pid in [container.pid, container.maker].into_iter().flatten() {
+                let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+                // One that has ended is ended.
+                rustix::process::kill_process(pid.unwrap(), rustix::process::Signal::KILL).ok();
             }
         }
     }
