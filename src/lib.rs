@@ -58,6 +58,8 @@
 //!   (`contract::trace`) and whose spans are the agent's to send: two programs never send one
 //!   span. The SDK's batch processor is not used: it blocks at the end for as long as a collector
 //!   is silent.
+//! - The programs lie in a volume of their own, `ephemon-bin`, read only in the runner and in every
+//!   job: a job that could write there would be the hook at its next call.
 //! - Where init cannot run, a second container is kept alive by a shell that hears SIGTERM, not by
 //!   `tail -f /dev/null`, which as process 1 would hold the pod up for its grace period.
 

@@ -151,11 +151,6 @@ impl Node {
         &self.name
     }
 
-    /// The API server's address.
-    pub fn api_url(&self) -> String {
-        self.api.url()
-    }
-
     /// The API server, for its faults and its store.
     pub fn api(&mut self) -> &mut ApiServer {
         &mut self.api

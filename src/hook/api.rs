@@ -50,8 +50,8 @@ type Built = Result<hyper::Request<Vec<u8>>, kube::core::request::Error>;
 #[derive(Clone)]
 pub(super) struct Api {
     client: Client,
-    /// For commands that say nothing for a long time.
-    patient: Client,
+    /// For what says nothing for a long time; a client of it is made where it is needed.
+    silent: Box<Config>,
     namespace: String,
     pod: String,
     patience: Duration,
@@ -71,12 +71,10 @@ impl Api {
         config.default_retry = false;
         let namespace =
             settings.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-        let client =
-            |config: Config| Client::try_from(config).map_err(|error| Error::config(&error));
-        let mut silent = config.clone();
+        let mut silent = Box::new(config.clone());
         silent.read_timeout = None;
-        let (client, patient) = (client(config)?, client(silent)?);
-        Ok(Self { client, patient, namespace, pod, patience: PATIENCE.min(settings.timeout) })
+        let client = Client::try_from(config).map_err(|error| Error::config(&error))?;
+        Ok(Self { client, silent, namespace, pod, patience: PATIENCE.min(settings.timeout) })
     }
 
     /// The runner's pod.
@@ -180,7 +178,7 @@ impl Api {
         let verb = "get pods/log";
         let request = || self.pods().logs(&self.pod, &params);
         // A container may be silent for as long as it likes.
-        let client = if follow { &self.patient } else { &self.client };
+        let client = if follow { self.patient()? } else { self.client.clone() };
         self.repeat(verb, request, async |request| {
             let answer = client.request_stream(request).await;
             answer.map_err(|error| (self.error(verb, &error), None))
@@ -196,7 +194,7 @@ impl Api {
         command: &[&str],
     ) -> Result<AttachedProcess, Error> {
         let verb = "create pods/exec";
-        let pods = kube::Api::<Pod>::namespaced(self.patient.clone(), &self.namespace);
+        let pods = kube::Api::<Pod>::namespaced(self.patient()?, &self.namespace);
         let params = AttachParams::default()
             .container(container)
             .stdin(true)
@@ -210,6 +208,11 @@ impl Api {
             process.map_err(|error| (self.error(verb, &error), None))
         })
         .await
+    }
+
+    /// A client that waits for ever.
+    fn patient(&self) -> Result<Client, Error> {
+        Client::try_from(Config::clone(&self.silent)).map_err(|error| Error::config(&error))
     }
 
     fn pods(&self) -> kube::core::Request {

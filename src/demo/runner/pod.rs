@@ -10,6 +10,7 @@ const MEMORY: &str = "1Gi";
 pub(in crate::demo) fn pod(name: &str) -> Value {
     let volume = |name: &str| json!({"name": name, "emptyDir": {}});
     let mount = |name: &str, path: &str| json!({"name": name, "mountPath": path});
+    let programs = json!({"name": "ephemon-bin", "mountPath": "/ephemon/bin", "readOnly": true});
     let variable = |name: &str, value: &str| json!({"name": name, "value": value});
     let volumes = ["work", "externals", "github", "ephemon", "ephemon-bin"].map(volume);
     let image = "localhost/actions-runner:latest";
@@ -52,7 +53,7 @@ pub(in crate::demo) fn pod(name: &str) -> Value {
                     mount("externals", "/home/runner/externals"),
                     mount("github", "/github"),
                     mount("ephemon", "/ephemon"),
-                    mount("ephemon-bin", "/ephemon/bin"),
+                    programs,
                 ],
             }],
         },
