@@ -74,8 +74,14 @@ fn is_own(pid: u32, proc: &Path) -> bool {
     if comm != "exe" && !comm.bytes().all(|byte| byte.is_ascii_digit()) {
         return true;
     }
-    let program = fs::read_link(of("exe"));
-    program.is_ok_and(|path| !path.iter().any(|part| is_runtime(&part.to_string_lossy())))
+    fs::read_link(of("exe")).is_ok_and(|path| !is_runtimes_copy(&path))
+}
+
+/// Whether a program's file is the runtime's own, or the copy it makes of itself and starts: an
+/// unnamed file, or a bind mount that is detached again, whose path is then `/` and no program's
+/// (`try_bindfd` in runc's `libcontainer/nsenter/cloned_binary.c`).
+fn is_runtimes_copy(path: &Path) -> bool {
+    path == Path::new("/") || path.iter().any(|part| is_runtime(&part.to_string_lossy()))
 }
 
 /// `runc`, `runc:[2:INIT]`, `memfd:runc_cloned:`.
@@ -103,10 +109,11 @@ mod tests {
         process(2, "exe", "/usr/sbin/runc");
         process(3, "6", "/memfd:runc_cloned:/proc/self/exe (deleted)");
         process(4, "exe", "/bin/busybox");
+        process(7, "6", "/");
         process(5, "sh", "/bin/sh");
         let inside = |pids: &[u32]| inside(pids, proc.path());
         assert_eq!(inside(&[]), Inside::Nothing);
-        for stage in [1, 2, 3, 99] {
+        for stage in [1, 2, 3, 7, 99] {
             assert_eq!(inside(&[stage]), Inside::Runtime, "{stage}");
         }
         assert_eq!(inside(&[0, 0]), Inside::Unseen);
