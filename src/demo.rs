@@ -21,6 +21,7 @@ mod runner;
 mod script;
 mod shim;
 mod shown;
+mod sink;
 mod view;
 mod watcher;
 mod workflow;

@@ -1,10 +1,13 @@
 //! The demo's report, which is also its self-check: the agent's figures against the stand-in's own
 //! books. Pure.
 
+pub(super) mod logs;
+
 use std::fmt;
 
 use serde::Serialize;
 
+use self::logs::Logs;
 use super::kubelet::{Kind, Truth};
 use super::shown::{Series, Shown};
 use super::watcher::Cost;
@@ -20,6 +23,8 @@ const CPU_FLOOR_SECONDS: f64 = 0.1;
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Report {
     containers: Containers,
+    /// None where nothing was exported to a place the demo can look into.
+    logs: Option<Logs>,
     /// None where the workflow was not played.
     hook: Option<Played>,
     agent: Agent,
@@ -108,6 +113,7 @@ impl Report {
                 unselected_shown: strangers.count(),
                 details,
             },
+            logs: None,
             hook: None,
             agent: Agent { rss_bytes: cost.rss_bytes, cpu_seconds: cost.cpu_seconds, wall_seconds },
         }
@@ -116,6 +122,11 @@ impl Report {
     /// The same, with what the workflow came to.
     pub(super) fn with(self, hook: Option<Played>) -> Self {
         Self { hook, ..self }
+    }
+
+    /// The same, with what came of the containers' logs.
+    pub(super) fn with_logs(self, logs: Option<Logs>) -> Self {
+        Self { logs, ..self }
     }
 
     /// One JSON object and a newline.
@@ -161,6 +172,7 @@ impl Report {
                 c.unselected_shown
             ));
         }
+        faults.extend(self.logs.iter().flat_map(Logs::faults));
         faults.extend(self.hook.iter().flat_map(|hook| hook.faults.iter().cloned()));
         faults
     }
@@ -195,6 +207,9 @@ impl fmt::Display for Report {
             c.final_exact, c.final_residual, c.final_residual_shared, c.final_last_sample
         )?;
         writeln!(f, "error    {:.3} % of CPU time at most", c.cpu_error_ratio_max * 100.0)?;
+        if let Some(logs) = &self.logs {
+            writeln!(f, "logs     {logs}")?;
+        }
         if let Some(hook) = &self.hook {
             writeln!(
                 f,

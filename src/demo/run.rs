@@ -15,12 +15,16 @@ use super::args::{Args, Format, Play};
 use super::kubelet::{Happening, Kind};
 use super::progress::Progress;
 use super::report::Report;
+use super::report::logs::Logs;
 use super::script::Cast;
 use super::shown::Shown;
+use super::sink::Sink;
 use super::watcher::{Watcher, WatcherError};
 use super::workflow::{self, Played};
 use super::{Node, NodeOptions, Sight, node, runner};
 
+/// Where logs and traces go, if somebody says so; else the demo takes them itself.
+const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 /// Where the agent serves while the demo keeps going.
 const PORT: u16 = 9911;
 /// When several containers end at once, after the pods run.
@@ -50,6 +54,9 @@ pub enum Error {
     /// Signals cannot be heard.
     #[error("cannot listen for signals: {0}")]
     Signals(std::io::Error),
+    /// The demo's own collector.
+    #[error("cannot listen for logs and traces: {0}")]
+    Sink(#[source] std::io::Error),
     /// The workflow's files or processes.
     #[error("cannot play the workflow: {0}")]
     Workflow(#[from] std::io::Error),
@@ -90,7 +97,15 @@ async fn play(args: &Args, node: &Node, binary: &Path) -> Result<ExitCode, Error
     }
     let port = if args.once { 0 } else { PORT };
     let listen = args.listen.unwrap_or((Ipv4Addr::LOCALHOST, port).into());
-    let mut watcher = Watcher::start(binary, node, listen).await?;
+    let sink = match std::env::var_os(ENDPOINT) {
+        Some(theirs) if !theirs.is_empty() => {
+            progress.say(&format!("logs and traces go to {}", theirs.display()));
+            None
+        }
+        _ => Some(Sink::start(workflow::SECRET).await.map_err(Error::Sink)?),
+    };
+    let endpoint = sink.as_ref().map(Sink::endpoint);
+    let mut watcher = Watcher::start(binary, node, listen, endpoint.as_deref()).await?;
     progress.say(&format!("agent: http://{}", watcher.address()));
     if !args.once {
         progress.say(&where_to_look(watcher.address()));
@@ -110,7 +125,8 @@ async fn play(args: &Args, node: &Node, binary: &Path) -> Result<ExitCode, Error
         played = round(node, &cast, args.play, binary, &progress) => played?,
         failed = scrape(&watcher, &mut shown) => return Err(failed.into()),
     };
-    let report = settle(node, &cast, &watcher, &mut shown, begin).await?.with(played);
+    let report = settle(node, &cast, &watcher, sink.as_ref(), &mut shown, begin).await?;
+    let report = report.with(played);
     watcher.stop().await;
     let faults = report.faults();
     let text = match args.report {
@@ -217,6 +233,7 @@ async fn settle(
     node: &Node,
     cast: &Cast,
     watcher: &Watcher,
+    sink: Option<&Sink>,
     shown: &mut Shown,
     begin: Instant,
 ) -> Result<Report, Error> {
@@ -226,7 +243,8 @@ async fn settle(
         shown.enter(&watcher.scrape().await?);
         let spent = watcher.cost().unwrap_or_default();
         let wall = begin.elapsed().as_secs_f64();
-        let report = Report::new(&truths, &cast.runners(), shown, spent, wall);
+        let logs = sink.map(|sink| sink.seen(|seen| Logs::new(&truths, &cast.runners(), seen)));
+        let report = Report::new(&truths, &cast.runners(), shown, spent, wall).with_logs(logs);
         if report.faults().is_empty() || deadline.is_none_or(|at| Instant::now() >= at) {
             return Ok(report);
         }

@@ -76,11 +76,13 @@ struct Log(Arc<Mutex<VecDeque<String>>>);
 // === impl Watcher ===
 
 impl Watcher {
-    /// Starts the agent on a node and waits until it is ready.
+    /// Starts the agent on a node and waits until it is ready. `endpoint`: where it is to send logs
+    /// and traces, over HTTP; without one it sends where its environment says.
     pub(super) async fn start(
         binary: &Path,
         node: &Node,
         listen: SocketAddr,
+        endpoint: Option<&str>,
     ) -> Result<Self, WatcherError> {
         let mut agent = Command::new(binary);
         agent
@@ -96,6 +98,13 @@ impl Watcher {
         if node.cgroups().is_real() {
             // Where no kernel would carry them out, none need be set.
             agent.arg("--enforce-limits");
+        }
+        if let Some(endpoint) = endpoint {
+            let theirs = std::env::vars_os().map(|(name, _)| name);
+            for name in theirs.filter(|name| name.as_encoded_bytes().starts_with(b"OTEL_")) {
+                agent.env_remove(name);
+            }
+            agent.env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint);
         }
         let mut child = agent
             .stdin(Stdio::null())

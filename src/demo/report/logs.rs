@@ -1,0 +1,102 @@
+//! Part `logs` of the report: lines that containers wrote, by the kubelet stand-in's books, against
+//! records that came to the demo's collector. Pure.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::demo::kubelet::{Kind, Truth};
+use crate::demo::sink::{Seen, Who};
+
+/// What came of the containers' logs.
+#[derive(Debug, Clone, Serialize)]
+pub(in crate::demo) struct Logs {
+    /// By the stand-in, which wrote them.
+    lines_written: u64,
+    /// Different records at the collector.
+    lines_exported: u64,
+    /// Records that came more than once: delivery is at least once.
+    records_repeated: u64,
+    /// Records in which the workflow's secret stood.
+    leaks: u64,
+    /// Containers of whose lines not all came, or more than there were.
+    wrong: Vec<Wrong>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Wrong {
+    pod: String,
+    container: String,
+    lines_written: u64,
+    lines_exported: u64,
+}
+
+// === impl Logs ===
+
+impl Logs {
+    /// Holds what came against what was written. `pods` are the selected ones.
+    pub(in crate::demo) fn new(truths: &[Truth], pods: &[&str], seen: &Seen) -> Self {
+        let exported = |truth: &Truth| {
+            let who: Who = (truth.namespace.clone(), truth.pod.clone(), truth.container.clone());
+            seen.records.get(&who).copied().unwrap_or(0)
+        };
+        let mine = |truth: &&Truth| {
+            truth.kind == Kind::Ephemeral && pods.contains(&truth.pod.as_str())
+        };
+        let mut logs = Self {
+            lines_written: 0,
+            lines_exported: seen.records.values().sum(),
+            records_repeated: seen.repeated,
+            leaks: seen.leaks,
+            wrong: Vec::new(),
+        };
+        for truth in truths.iter().filter(mine) {
+            let (lines_written, lines_exported) = (truth.account.log_lines, exported(truth));
+            logs.lines_written = logs.lines_written.saturating_add(lines_written);
+            if lines_written != lines_exported {
+                logs.wrong.push(Wrong {
+                    pod: truth.pod.clone(),
+                    container: truth.container.clone(),
+                    lines_written,
+                    lines_exported,
+                });
+            }
+        }
+        logs
+    }
+
+    /// What is not as it must be, a sentence each.
+    pub(super) fn faults(&self) -> Vec<String> {
+        let mut faults: Vec<String> = self
+            .wrong
+            .iter()
+            .map(|Wrong { pod, container, lines_written, lines_exported }| {
+                format!(
+                    "{container} in {pod} wrote {lines_written} lines, and {lines_exported} came \
+                     to the collector"
+                )
+            })
+            .collect();
+        if self.wrong.is_empty() && self.lines_exported != self.lines_written {
+            faults.push(format!(
+                "{} lines were written, and {} came to the collector: some are of containers that \
+                 no selector asked for",
+                self.lines_written, self.lines_exported
+            ));
+        }
+        if self.leaks > 0 {
+            faults.push(format!("the secret stands in {} exported lines", self.leaks));
+        }
+        faults
+    }
+}
+
+impl fmt::Display for Logs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} lines written, {} exported, {} of them with a secret in it",
+            self.lines_written, self.lines_exported, self.leaks
+        )
+    }
+}

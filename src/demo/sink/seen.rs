@@ -1,0 +1,226 @@
+//! What has come to the demo's collector: whose log records, whether a secret was in one, and the
+//! spans as trees. Pure.
+
+use std::collections::{BTreeMap, HashSet};
+
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs};
+use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span};
+
+/// Namespace, pod, container.
+pub(in crate::demo) type Who = (String, String, String);
+
+/// Most spans kept: more than any demo makes.
+const MAX_SPANS: usize = 10_000;
+
+/// Everything that came.
+#[derive(Debug, Default)]
+pub(in crate::demo) struct Seen {
+    /// Different records, by container. A record that came twice counts once: that is what its
+    /// `log.record.uid` is for.
+    pub(in crate::demo) records: BTreeMap<Who, u64>,
+    /// Records in which a secret stood.
+    pub(in crate::demo) leaks: u64,
+    /// Records that came again.
+    pub(in crate::demo) repeated: u64,
+    secret: &'static [u8],
+    uids: HashSet<String>,
+    spans: Vec<Span>,
+}
+
+/// A span and those under it, in order of their beginning.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::demo) struct Node {
+    /// Its name.
+    pub(in crate::demo) name: String,
+    /// Hexadecimal.
+    pub(in crate::demo) trace_id: String,
+    /// When it began, nanoseconds since 1970.
+    pub(in crate::demo) start_ns: u64,
+    /// When it ended.
+    pub(in crate::demo) end_ns: u64,
+    /// Whether its status is an error.
+    pub(in crate::demo) failed: bool,
+    /// Its attributes as text.
+    pub(in crate::demo) attributes: BTreeMap<String, String>,
+    /// Spans whose parent it is.
+    pub(in crate::demo) children: Vec<Node>,
+}
+
+// === impl Seen ===
+
+impl Seen {
+    pub(super) fn new(secret: &'static str) -> Self {
+        Self { secret: secret.as_bytes(), ..Self::default() }
+    }
+
+    pub(super) fn logs(&mut self, all: Vec<ResourceLogs>) {
+        for resource in all {
+            let attributes = resource.resource.map(|resource| resource.attributes);
+            let of = |key: &str| {
+                attributes.as_deref().and_then(|all| attribute(all, key)).unwrap_or_default()
+            };
+            let who = (of("k8s.namespace.name"), of("k8s.pod.name"), of("k8s.container.name"));
+            for record in resource.scope_logs.into_iter().flat_map(|scope| scope.log_records) {
+                self.record(&who, &record);
+            }
+        }
+    }
+
+    fn record(&mut self, who: &Who, record: &LogRecord) {
+        let text = record.body.as_ref().map(bytes).unwrap_or_default();
+        let in_body = text.windows(self.secret.len().max(1)).any(|part| part == self.secret);
+        self.leaks = self.leaks.saturating_add(u64::from(in_body));
+        let uid = attribute(&record.attributes, "log.record.uid").unwrap_or_default();
+        if self.uids.insert(uid) {
+            let count = self.records.entry(who.clone()).or_default();
+            *count = count.saturating_add(1);
+        } else {
+            self.repeated = self.repeated.saturating_add(1);
+        }
+    }
+
+    pub(super) fn spans(&mut self, all: Vec<ResourceSpans>) {
+        let spans = all.into_iter().flat_map(|resource| resource.scope_spans);
+        for span in spans.flat_map(|scope| scope.spans) {
+            if self.spans.len() < MAX_SPANS {
+                self.spans.push(span);
+            }
+        }
+    }
+
+    /// How many spans came.
+    pub(in crate::demo) fn span_count(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// The spans whose parent did not come, each with all that is under it.
+    pub(in crate::demo) fn trees(&self) -> Vec<Node> {
+        let known: HashSet<&[u8]> = self.spans.iter().map(|span| span.span_id.as_slice()).collect();
+        let mut roots: Vec<Node> = self
+            .spans
+            .iter()
+            .filter(|span| !known.contains(span.parent_span_id.as_slice()))
+            .map(|span| self.node(span, 0))
+            .collect();
+        roots.sort_by_key(|node| node.start_ns);
+        roots
+    }
+
+    fn node(&self, span: &Span, depth: usize) -> Node {
+        // Ids that name each other in a circle are no tree.
+        let below = |child: &&Span| depth < 16 && child.parent_span_id == span.span_id;
+        let mut children: Vec<Node> =
+            self.spans.iter().filter(below).map(|child| self.node(child, depth + 1)).collect();
+        children.sort_by_key(|node| node.start_ns);
+        let failed = span.status.as_ref().is_some_and(|it| it.code == StatusCode::Error as i32);
+        let text = |pair: &KeyValue| {
+            let value = pair.value.as_ref().map(bytes).unwrap_or_default();
+            (pair.key.clone(), String::from_utf8_lossy(&value).into_owned())
+        };
+        Node {
+            name: span.name.clone(),
+            trace_id: span.trace_id.iter().map(|byte| format!("{byte:02x}")).collect(),
+            start_ns: span.start_time_unix_nano,
+            end_ns: span.end_time_unix_nano,
+            failed,
+            attributes: span.attributes.iter().map(text).collect(),
+            children,
+        }
+    }
+}
+
+// === impl Node ===
+
+impl Node {
+    /// How long it took, in seconds.
+    pub(in crate::demo) fn seconds(&self) -> f64 {
+        self.end_ns.saturating_sub(self.start_ns) as f64 / 1e9
+    }
+
+    /// An attribute's figure, where it is one.
+    pub(in crate::demo) fn figure(&self, key: &str) -> Option<f64> {
+        self.attributes.get(key)?.parse().ok()
+    }
+}
+
+fn attribute(all: &[KeyValue], key: &str) -> Option<String> {
+    let found = all.iter().find(|pair| pair.key == key)?;
+    Some(String::from_utf8_lossy(&bytes(found.value.as_ref()?)).into_owned())
+}
+
+fn bytes(value: &AnyValue) -> Vec<u8> {
+    match &value.value {
+        Some(Value::StringValue(text)) => text.as_bytes().to_vec(),
+        Some(Value::BytesValue(bytes)) => bytes.clone(),
+        Some(Value::IntValue(number)) => number.to_string().into_bytes(),
+        Some(Value::DoubleValue(number)) => number.to_string().into_bytes(),
+        Some(Value::BoolValue(truth)) => truth.to_string().into_bytes(),
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::logs::v1::ScopeLogs;
+    use opentelemetry_proto::tonic::resource::v1::Resource;
+    use opentelemetry_proto::tonic::trace::v1::ScopeSpans;
+
+    use super::*;
+
+    fn pair(key: &str, value: &str) -> KeyValue {
+        let value = AnyValue { value: Some(Value::StringValue(value.to_owned())) };
+        KeyValue { key: key.to_owned(), value: Some(value), ..KeyValue::default() }
+    }
+
+    fn logs(uid: &str, body: &str) -> Vec<ResourceLogs> {
+        let record = LogRecord {
+            body: pair("", body).value,
+            attributes: vec![pair("log.record.uid", uid)],
+            ..LogRecord::default()
+        };
+        let who = ["namespace", "pod", "container"];
+        let attributes = who.map(|part| pair(&format!("k8s.{part}.name"), part)).to_vec();
+        vec![ResourceLogs {
+            resource: Some(Resource { attributes, ..Resource::default() }),
+            scope_logs: vec![ScopeLogs { log_records: vec![record], ..ScopeLogs::default() }],
+            ..ResourceLogs::default()
+        }]
+    }
+
+    #[test]
+    fn a_record_that_comes_twice_counts_once_and_a_secret_is_seen() {
+        let mut seen = Seen::new("hunter2");
+        for (uid, body) in [("1", "a line"), ("2", "with hunter2 in it"), ("1", "a line")] {
+            seen.logs(logs(uid, body));
+        }
+        let who = ("namespace".to_owned(), "pod".to_owned(), "container".to_owned());
+        assert_eq!(seen.records.get(&who), Some(&2));
+        assert_eq!((seen.leaks, seen.repeated), (1, 1));
+    }
+
+    #[test]
+    fn spans_stand_under_their_parents_in_order_of_time() {
+        let span = |id: u8, parent: u8, start: u64| Span {
+            span_id: vec![id; 8],
+            parent_span_id: if parent == 0 { Vec::new() } else { vec![parent; 8] },
+            name: format!("span {id}"),
+            start_time_unix_nano: start,
+            end_time_unix_nano: start + 5,
+            ..Span::default()
+        };
+        let spans = vec![span(3, 1, 30), span(1, 0, 10), span(2, 1, 20), span(5, 6, 1), span(6, 5, 2)];
+        let mut seen = Seen::new("x");
+        seen.spans(vec![ResourceSpans {
+            scope_spans: vec![ScopeSpans { spans, ..ScopeSpans::default() }],
+            ..ResourceSpans::default()
+        }]);
+        let trees = seen.trees();
+        assert_eq!(trees.len(), 1, "two that are each other's parents are no tree");
+        let names: Vec<_> = trees[0].children.iter().map(|child| child.name.as_str()).collect();
+        assert_eq!(names, ["span 2", "span 3"]);
+        assert_eq!(seen.span_count(), 5);
+    }
+}
