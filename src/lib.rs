@@ -11,6 +11,8 @@
 //!   pod's books; what it read is in its `books`.
 //! - [`enforcement`]: sets the limits that the API cannot: the spec's word becomes the kernel's.
 //! - [`metrics`]: one table of families; how long ended series are kept; the two text formats.
+//! - [`otlp`]: to a collector: the standard variables, gRPC and HTTP, retries and splits, and the
+//!   spool on the node's disk.
 //! - [`agent`]: arguments, wiring, supervision, HTTP.
 //! - [`demo`]: the embedded node: an API stand-in, a kubelet stand-in, a runner with a workflow, a
 //!   script, a report.
@@ -30,7 +32,8 @@
 //! # Invariants
 //!
 //! - `model` is std only; `cgroup` adds nothing but `model`. `kube` is named in `discovery`
-//!   and `hook` only; `tonic` in `discovery::cri` only, `opentelemetry*` in `hook::telemetry`.
+//!   and `hook` only; `tonic` in `discovery::cri` and `otlp` only, `opentelemetry*` in `otlp` and
+//!   `hook::telemetry`.
 //!   `agent`, `hook`, `init` and `demo` never name each other: the demo starts the agent as a
 //!   process, as a user would. Only `enforcement` sets limits, and it never loosens one; nothing
 //!   else of the agent writes to a cgroup.
@@ -77,4 +80,5 @@ pub mod install;
 pub mod metrics;
 pub mod model;
 pub mod node;
+pub mod otlp;
 pub mod vitals;

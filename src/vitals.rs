@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry};
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
+};
 
 use crate::model::Quality;
 
@@ -28,6 +30,10 @@ pub enum Signal {
     Metrics,
     /// Births and deaths.
     Events,
+    /// Log records, on their way to a collector.
+    Logs,
+    /// Spans, on their way to a collector.
+    Traces,
 }
 
 /// Why something was dropped.
@@ -45,6 +51,33 @@ pub enum Reason {
     Overflow,
     /// A kernel file could not be read or made no sense.
     Unreadable,
+    /// The spool is at its cap: the oldest made room.
+    SpoolFull,
+    /// Longer in the spool than it may be.
+    SpoolExpired,
+    /// The spool's file is damaged there.
+    SpoolCorrupt,
+    /// The collector will not have it.
+    Refused,
+    /// One item larger than what the collector, or the spool, takes.
+    TooLarge,
+    /// The agent ended before it was delivered.
+    Shutdown,
+}
+
+/// What came of a request to a collector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exported {
+    /// Taken whole.
+    Accepted,
+    /// Taken but for some of its items.
+    Partial,
+    /// Not taken now; sent again.
+    Retried,
+    /// Too large; sent again in halves.
+    Split,
+    /// Not taken, and never will be.
+    Refused,
 }
 
 /// What came of the limits a container's spec asks for.
@@ -71,12 +104,14 @@ pub struct Vitals {
     finals: IntCounterVec,
     discovered: IntCounterVec,
     dropped: IntCounterVec,
+    exported: IntCounterVec,
     limits: IntCounterVec,
     samples: IntCounter,
+    spool: IntGaugeVec,
     sample_duration: Histogram,
 }
 
-// === impl Source, Signal, Enforced, Reason ===
+// === impl Source, Signal, Enforced, Reason, Exported ===
 
 impl Source {
     /// The value of the `source` label.
@@ -96,6 +131,8 @@ impl Signal {
         match self {
             Self::Metrics => "metrics",
             Self::Events => "events",
+            Self::Logs => "logs",
+            Self::Traces => "traces",
         }
     }
 }
@@ -128,6 +165,25 @@ impl Reason {
             Self::Superseded => "superseded",
             Self::Overflow => "overflow",
             Self::Unreadable => "unreadable",
+            Self::SpoolFull => "spool_full",
+            Self::SpoolExpired => "spool_expired",
+            Self::SpoolCorrupt => "spool_corrupt",
+            Self::Refused => "refused",
+            Self::TooLarge => "too_large",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+impl Exported {
+    /// The value of the `result` label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Partial => "partial",
+            Self::Retried => "retried",
+            Self::Split => "split",
+            Self::Refused => "refused",
         }
     }
 }
@@ -145,6 +201,11 @@ impl Vitals {
             finals: counter("finals_total", "Final readings of ended containers.", &["quality"])?,
             discovered: counter("discovered_total", "Containers found.", &["source"])?,
             dropped: counter("dropped_total", "Data given up.", &["signal", "reason"])?,
+            exported: counter(
+                "otlp_requests_total",
+                "Requests to a collector, by what came of them.",
+                &["signal", "result"],
+            )?,
             limits: counter(
                 "limits_total",
                 "Limits that containers' specs ask for, by what came of them.",
@@ -153,6 +214,13 @@ impl Vitals {
             samples: IntCounter::new(
                 "ephemon_agent_samples_total",
                 "Periodic readings of a container's cgroup.",
+            )?,
+            spool: IntGaugeVec::new(
+                Opts::new(
+                    "ephemon_agent_spool_bytes",
+                    "Size of what waits on the node's disk for a collector.",
+                ),
+                &["signal"],
             )?,
             sample_duration: Histogram::with_opts(
                 HistogramOpts::new(
@@ -171,8 +239,10 @@ impl Vitals {
         vitals.registry.register(Box::new(vitals.finals.clone()))?;
         vitals.registry.register(Box::new(vitals.discovered.clone()))?;
         vitals.registry.register(Box::new(vitals.dropped.clone()))?;
+        vitals.registry.register(Box::new(vitals.exported.clone()))?;
         vitals.registry.register(Box::new(vitals.limits.clone()))?;
         vitals.registry.register(Box::new(vitals.samples.clone()))?;
+        vitals.registry.register(Box::new(vitals.spool.clone()))?;
         vitals.registry.register(Box::new(vitals.sample_duration.clone()))?;
         Ok(vitals)
     }
@@ -194,7 +264,34 @@ impl Vitals {
 
     /// Data was given up.
     pub fn dropped(&self, signal: Signal, reason: Reason) {
-        self.dropped.with_label_values(&[signal.as_str(), reason.as_str()]).inc();
+        self.dropped_by(signal, reason, 1);
+    }
+
+    /// So many items were given up: log records, spans, points.
+    pub fn dropped_by(&self, signal: Signal, reason: Reason, items: u64) {
+        self.dropped.with_label_values(&[signal.as_str(), reason.as_str()]).inc_by(items);
+    }
+
+    /// How many items were given up so far.
+    pub fn dropped_so_far(&self, signal: Signal, reason: Reason) -> u64 {
+        self.dropped.with_label_values(&[signal.as_str(), reason.as_str()]).get()
+    }
+
+    /// A request to a collector came to this.
+    pub fn exported(&self, signal: Signal, result: Exported) {
+        self.exported.with_label_values(&[signal.as_str(), result.as_str()]).inc();
+    }
+
+    /// How many requests to a collector came to this so far.
+    pub fn exported_so_far(&self, signal: Signal, result: Exported) -> u64 {
+        self.exported.with_label_values(&[signal.as_str(), result.as_str()]).get()
+    }
+
+    /// So much waits on the disk.
+    pub fn spooled(&self, signal: Signal, bytes: u64) {
+        self.spool
+            .with_label_values(&[signal.as_str()])
+            .set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// The limits a container's spec asks for came to this.

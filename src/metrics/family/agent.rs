@@ -50,6 +50,12 @@ static COUNTED: &[Family] = &[
         &["result"],
     ),
     family(
+        "ephemon_agent_otlp_requests_total",
+        "Requests to a collector, by what came of them.",
+        Counter,
+        &["signal", "result"],
+    ),
+    family(
         "ephemon_agent_sample_duration_seconds",
         "Time to read one container's cgroup files.",
         Histogram,
@@ -60,6 +66,12 @@ static COUNTED: &[Family] = &[
         "Periodic readings of a container's cgroup.",
         Counter,
         &[],
+    ),
+    family(
+        "ephemon_agent_spool_bytes",
+        "Size of what waits on the node's disk for a collector.",
+        Gauge,
+        &["signal"],
     ),
     family(
         "process_cpu_seconds_total",
@@ -105,7 +117,7 @@ mod tests {
 
     use super::*;
     use crate::model::Quality;
-    use crate::vitals::{Enforced, Reason, Signal, Source, Vitals};
+    use crate::vitals::{Enforced, Exported, Reason, Signal, Source, Vitals};
 
     #[test]
     fn the_registry_and_the_table_agree_on_every_family() {
@@ -113,6 +125,8 @@ mod tests {
         vitals.final_settled(Quality::Exact);
         vitals.discovered(Source::Inotify);
         vitals.dropped(Signal::Metrics, Reason::Cap);
+        vitals.exported(Signal::Logs, Exported::Accepted);
+        vitals.spooled(Signal::Logs, 0);
         vitals.limits_enforced(Enforced::Applied);
         vitals.sampled(Duration::from_micros(10));
         let process = Box::new(ProcessCollector::for_self());

@@ -1,0 +1,34 @@
+//! What can be wrong with a variable. No value is quoted: it may hold a secret.
+
+/// A variable that makes no sense.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Its value is none of those that are allowed.
+    #[error("{variable} must be {allowed}")]
+    NotAllowed {
+        /// The variable.
+        variable: String,
+        /// What it may be.
+        allowed: &'static str,
+    },
+    /// One of its pairs makes no sense.
+    #[error(
+        "{variable}: entry {entry} {trouble}; it must be `key=value,key=value`, in values `%2C` for a comma"
+    )]
+    Pair {
+        /// The variable.
+        variable: String,
+        /// Which, from 1.
+        entry: usize,
+        /// What is wrong.
+        trouble: &'static str,
+    },
+    /// It needs another one.
+    #[error("{variable} is set, but {other} is not: a client certificate needs its key")]
+    Alone {
+        /// The variable.
+        variable: String,
+        /// The one that is missing.
+        other: String,
+    },
+}

@@ -1,0 +1,168 @@
+//! What the variables mean, and what is said of those that make no sense.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn config(variables: &[(&str, &str)]) -> Result<Config, Error> {
+    Config::from_env(|name| {
+        let found = variables.iter().find(|(key, _)| *key == name);
+        found.map(|(_, value)| (*value).to_owned())
+    })
+}
+
+fn logs(variables: &[(&str, &str)]) -> Target {
+    match config(variables).unwrap().logs {
+        Exporter::Otlp(target) => target,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn without_an_endpoint_every_signal_is_off() {
+    let off = Config { logs: Exporter::Off, traces: Exporter::Off, metrics: Exporter::Off };
+    assert_eq!(config(&[]).unwrap(), off);
+    assert_eq!(config(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "  ")]).unwrap(), off);
+    let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318");
+    assert_eq!(config(&[endpoint, ("OTEL_SDK_DISABLED", "TRUE")]).unwrap(), off);
+    let mixed = config(&[endpoint, ("OTEL_TRACES_EXPORTER", "none")]).unwrap();
+    assert_eq!((&mixed.traces, matches!(mixed.logs, Exporter::Otlp(_))), (&Exporter::Off, true));
+    let console = config(&[endpoint, ("OTEL_LOGS_EXPORTER", "console")]).unwrap();
+    assert_eq!(console.of(Signal::Logs), &Exporter::Console);
+}
+
+#[test]
+fn a_general_http_endpoint_gets_the_signals_path_and_an_own_one_does_not() {
+    let general = |endpoint| logs(&[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)]);
+    for (said, meant) in [
+        ("http://c:4318", "http://c:4318/v1/logs"),
+        ("http://c:4318/", "http://c:4318/v1/logs"),
+        ("https://c/otlp/", "https://c/otlp/v1/logs"),
+        ("https://c/otlp?key=1", "https://c/otlp/v1/logs?key=1"),
+    ] {
+        assert_eq!(general(said).endpoint.to_string(), meant);
+        assert_eq!(general(said).protocol, Protocol::HttpProtobuf);
+    }
+    for (said, meant) in [("http://c:4318", "http://c:4318/"), ("http://c/a/b", "http://c/a/b")] {
+        let own = ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", said);
+        let target = logs(&[own, ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://other")]);
+        assert_eq!(target.endpoint.to_string(), meant);
+    }
+    let asked = logs(&[("OTEL_LOGS_EXPORTER", "otlp")]);
+    assert_eq!(asked.endpoint.to_string(), "http://localhost:4318/v1/logs");
+}
+
+#[test]
+fn over_grpc_the_scheme_says_whether_tls_is_spoken() {
+    let grpc = |endpoint, insecure| {
+        logs(&[
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint),
+            ("OTEL_EXPORTER_OTLP_INSECURE", insecure),
+        ])
+        .endpoint
+        .to_string()
+    };
+    assert_eq!(grpc("http://c:4317", "false"), "http://c:4317/");
+    assert_eq!(grpc("https://c:4317", "true"), "https://c:4317/");
+    assert_eq!(grpc("c:4317", "true"), "http://c:4317/");
+    assert_eq!(grpc("c:4317", ""), "https://c:4317/");
+    assert_eq!(grpc("http://c:4317/path", ""), "http://c:4317/");
+}
+
+#[test]
+fn the_variable_of_a_signal_goes_before_the_general_one() {
+    let target = logs(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://c"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "1000"),
+        ("OTEL_EXPORTER_OTLP_LOGS_TIMEOUT", "250"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "none"),
+        ("OTEL_EXPORTER_OTLP_LOGS_COMPRESSION", "gzip"),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/ca"),
+        ("OTEL_EXPORTER_OTLP_LOGS_CERTIFICATE", "/ca-logs"),
+        ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "/crt"),
+        ("OTEL_EXPORTER_OTLP_LOGS_CLIENT_KEY", "/key"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "a=general"),
+        ("OTEL_EXPORTER_OTLP_LOGS_HEADERS", "Authorization=Bearer%20x%2Cy, b = 2 "),
+    ]);
+    assert_eq!((target.timeout, target.gzip), (Duration::from_millis(250), true));
+    assert_eq!(target.tls.certificate, Some("/ca-logs".into()));
+    assert_eq!(target.tls.client, Some(("/crt".into(), "/key".into())));
+    let headers: Vec<_> = target
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str().to_owned(), value.to_str().unwrap().to_owned()))
+        .collect();
+    let meant = [("authorization", "Bearer x,y"), ("b", "2")];
+    assert_eq!(headers, meant.map(|(name, value)| (name.to_owned(), value.to_owned())));
+}
+
+#[test]
+fn what_makes_no_sense_is_named_with_what_is_allowed() {
+    for (name, value, said) in [
+        ("PROTOCOL", "http/json", "must be `grpc` or `http/protobuf`"),
+        ("TIMEOUT", "10s", "whole number of milliseconds"),
+        ("TIMEOUT", "0", "above 0"),
+        ("COMPRESSION", "zstd", "`gzip` or `none`"),
+        ("ENDPOINT", "collector:4318", "http://collector:4318"),
+        ("ENDPOINT", "http://user:hunter2@c", "without a user"),
+        ("ENDPOINT", "unix:///run/otel", "http://collector:4318"),
+        ("CLIENT_KEY", "/key", "CLIENT_CERTIFICATE is not"),
+        ("HEADERS", "a=1,hunter2", "entry 2 has no `=`"),
+        ("HEADERS", "a=hunter2%0Ab", "no header can have"),
+        ("HEADERS", "a b=hunter2", "entry 1"),
+        ("HEADERS", "content-type=hunter2", "not free"),
+    ] {
+        for signal in ["", "LOGS_"] {
+            let name = format!("OTEL_EXPORTER_OTLP_{signal}{name}");
+            let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c");
+            let error = config(&[(name.as_str(), value), endpoint]).unwrap_err().to_string();
+            assert!(error.contains(&name) && error.contains(said), "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn values_of_headers_and_keys_in_the_query_are_never_shown() {
+    let target = logs(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c?api_key=hunter2"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "x-key=hunter2hunter2"),
+    ]);
+    let shown = format!("{target:?} {}", target.shown());
+    assert!(shown.contains("x-key") && !shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
+fn resource_attributes_are_decoded_and_the_service_name_goes_before() {
+    let get = |attributes: &'static str, name: &'static str| {
+        resource_from_env(move |variable| match variable {
+            "OTEL_RESOURCE_ATTRIBUTES" => Some(attributes.to_owned()),
+            "OTEL_SERVICE_NAME" => Some(name.to_owned()),
+            _ => None,
+        })
+    };
+    let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let both = get("service.name=a, team=c%2Ci=x,", "b").unwrap();
+    assert_eq!(both, [pair("team", "c,i=x"), pair("service.name", "b")]);
+    assert_eq!(get("service.name=a", "").unwrap(), [pair("service.name", "a")]);
+    assert!(get("a=1,b", "").unwrap_err().to_string().contains("entry 2"));
+    assert!(get("a=%ff", "").is_err());
+}
+
+proptest! {
+    #[test]
+    fn no_value_breaks_the_parsers(
+        values in proptest::collection::vec("(https?://)?[ -~é]{0,24}", 9),
+    ) {
+        let names =
+            ["ENDPOINT", "HEADERS", "TIMEOUT", "COMPRESSION", "PROTOCOL", "INSECURE",
+             "CERTIFICATE", "CLIENT_KEY", "CLIENT_CERTIFICATE"];
+        let lookup = |name: &str| {
+            let index = names.iter().position(|end| name == format!("OTEL_EXPORTER_OTLP_{end}"));
+            index.map(|index| values[index].clone())
+        };
+        drop(Config::from_env(lookup));
+        drop(resource_from_env(|_| Some(values[0].clone())));
+    }
+}
