@@ -11,6 +11,11 @@
 //!   pod's books; what it read is in its `books`.
 //! - [`enforcement`]: sets the limits that the API cannot: the spec's word becomes the kernel's.
 //! - [`metrics`]: one table of families; how long ended series are kept; the two text formats.
+//! - [`logs`]: what becomes of a line between a container's log and the record: masked, stripped,
+//!   read for commands.
+//! - [`mask`]: values and tokens that no log may show, and the search for them.
+//!   [`workflow_command`]: the runner's commands in output. Both are init's too.
+//! - [`otlp`]: records as OTLP has them.
 //! - [`agent`]: arguments, wiring, supervision, HTTP.
 //! - [`demo`]: the embedded node: an API stand-in, a kubelet stand-in, a runner with a workflow, a
 //!   script, a report.
@@ -30,7 +35,8 @@
 //! # Invariants
 //!
 //! - `model` is std only; `cgroup` adds nothing but `model`. `kube` is named in `discovery`
-//!   and `hook` only; `tonic` in `discovery::cri` only, `opentelemetry*` in `hook::telemetry`.
+//!   and `hook` only; `tonic` in `discovery::cri` only, `opentelemetry*` in `otlp` and
+//!   `hook::telemetry`.
 //!   `agent`, `hook`, `init` and `demo` never name each other: the demo starts the agent as a
 //!   process, as a user would. Only `enforcement` sets limits, and it never loosens one; nothing
 //!   else of the agent writes to a cgroup.
@@ -74,7 +80,11 @@ pub mod enforcement;
 pub mod hook;
 pub mod init;
 pub mod install;
+pub mod logs;
+pub mod mask;
 pub mod metrics;
 pub mod model;
 pub mod node;
+pub mod otlp;
 pub mod vitals;
+pub mod workflow_command;
