@@ -2,6 +2,8 @@
 
 mod ansi;
 mod cleaner;
+mod describe;
+mod draft;
 mod groups;
 pub mod refine;
 mod refined;

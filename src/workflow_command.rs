@@ -1,6 +1,8 @@
 //! Workflow commands in a line of output, by the runner's own grammar (actions/runner,
 //! `ActionCommand.cs`, `ActionCommandManager.cs`), for init and for the agent. Pure, std only.
 
+use std::fmt;
+
 /// The commands that the runner knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Name {
@@ -39,7 +41,7 @@ pub enum Name {
 }
 
 /// A line that is a command. Its parts are still escaped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Command<'a> {
     /// Which.
     pub name: Name,
@@ -153,6 +155,13 @@ impl Command<'_> {
     }
 }
 
+/// Which, not what it says: that may be a secret.
+impl fmt::Debug for Command<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Command").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
 // === impl Dialect ===
 
 impl Dialect {
@@ -217,8 +226,8 @@ impl Commands {
 }
 
 /// The word is the job's own business.
-impl std::fmt::Debug for Commands {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Commands {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stopped = self.stopped_until.is_some();
         f.debug_struct("Commands").field("stopped", &stopped).finish()
     }
@@ -226,7 +235,7 @@ impl std::fmt::Debug for Commands {
 
 /// Whether a line is worth a look: most are not.
 pub fn may_be_command(line: &[u8]) -> bool {
-    line.trim_ascii_start().starts_with(b"::") || line.windows(3).any(|window| window == b"##[")
+    trim_start(line).starts_with(b"::") || line.windows(3).any(|window| window == b"##[")
 }
 
 /// The command that a line is, if commands are in force.
@@ -243,9 +252,20 @@ pub fn parse(line: &[u8]) -> Option<Command<'_>> {
 }
 
 fn colons(line: &[u8]) -> Option<Parts<'_>> {
-    let rest = line.trim_ascii_start().strip_prefix(b"::")?;
+    let rest = trim_start(line).strip_prefix(b"::")?;
     let end = rest.windows(2).position(|pair| pair == b"::")?;
     Some(parts(rest.get(..end)?, rest.get(end + 2..)?, Dialect::Colons))
+}
+
+/// The runner takes every blank of Unicode for one.
+fn trim_start(line: &[u8]) -> &[u8] {
+    match line.first() {
+        Some(b' ' | b'\t'..=b'\r' | 0x80..) => {
+            let text = line.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+            line.get(text.len() - text.trim_start().len()..).unwrap_or_default()
+        }
+        _ => line,
+    }
 }
 
 fn hashes(line: &[u8]) -> Option<Parts<'_>> {
@@ -298,7 +318,7 @@ mod tests {
         check("::error  FILE=a=b ,::no", Name::Error, "no", &[("file", "a=b ")]);
         check("x ##[warning file=a;line=1]say%5D;", Name::Warning, "say];", &[("line", "1")]);
         check("::x::##[group]inner", Name::Group, "inner", &[]);
-        check("::endgroup::", Name::EndGroup, "", &[]);
+        check("\u{a0}\u{3000}\x0b::endgroup::", Name::EndGroup, "", &[]);
         for plain in ["", "::", "::error", "a ::error::b", "::errors::b", "##[error", "# [error]"] {
             assert_eq!(parse(plain.as_bytes()), None, "{plain}");
         }

@@ -58,6 +58,25 @@ impl Cleaner<'_> {
         Ok(self.replaced(text, cut))
     }
 
+    /// As [`Cleaner::all`]; what borrows from a line goes on to. Says how much of it was taken.
+    pub(super) fn body<'t>(
+        &mut self,
+        text: Cow<'t, [u8]>,
+        cut: usize,
+        pem: &mut Pem,
+    ) -> Result<(Cow<'t, [u8]>, usize), Withheld> {
+        match text {
+            Cow::Borrowed(text) => {
+                let clean = self.all(text, cut, pem)?;
+                Ok((clean.text, clean.taken))
+            }
+            Cow::Owned(text) => {
+                let clean = self.all(&text, cut, pem)?;
+                Ok((Cow::Owned(clean.text.into_owned()), clean.taken))
+            }
+        }
+    }
+
     /// A short text that is no line of the stream, such as a title: stripped, and masked.
     pub(super) fn aside(&mut self, text: &[u8]) -> Result<Vec<u8>, Withheld> {
         let masked = self.values(text)?;

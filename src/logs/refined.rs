@@ -165,6 +165,25 @@ impl Severity {
     }
 }
 
+// === impl Record ===
+
+impl Record<'_> {
+    /// A word in place of a text that must not be shown.
+    pub(super) fn withheld(why: Withheld) -> Self {
+        Self {
+            body: Cow::Borrowed(why.as_str().as_bytes()),
+            severity: Severity::Unspecified,
+            command: None,
+            place: None,
+            group: None,
+            masked: 0,
+            truncated_bytes: 0,
+            withheld: Some(why),
+            original: None,
+        }
+    }
+}
+
 // === impl Withheld ===
 
 impl Withheld {
