@@ -181,13 +181,9 @@ impl Dialect {
 
     fn property_escapes(self) -> &'static Escapes {
         match self {
-            Self::Colons => &[
-                (b"%0D", b'\r'),
-                (b"%0A", b'\n'),
-                (b"%3A", b':'),
-                (b"%2C", b','),
-                (b"%25", b'%'),
-            ],
+            Self::Colons => {
+                &[(b"%0D", b'\r'), (b"%0A", b'\n'), (b"%3A", b':'), (b"%2C", b','), (b"%25", b'%')]
+            }
             Self::Hashes => self.data_escapes(),
         }
     }

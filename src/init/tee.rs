@@ -48,7 +48,12 @@ struct Partial {
 impl Tee {
     /// A tee that learns into `masks` and masks by them.
     pub(super) fn new(masks: Masks) -> Self {
-        Self { masks, commands: Commands::default(), out: Partial::default(), err: Partial::default() }
+        Self {
+            masks,
+            commands: Commands::default(),
+            out: Partial::default(),
+            err: Partial::default(),
+        }
     }
 
     /// Takes output as it came; returns what may be written now.

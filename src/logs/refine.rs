@@ -7,6 +7,7 @@ use std::{borrow::Cow, fmt, ops::Range, sync::Arc};
 
 use memchr::memchr;
 
+use self::returns::{RESUME_SHOWN, STOP_SHOWN};
 use super::{
     Place, Record, Refined, Severity, Stream, Suppressed, Tally, Withheld, ansi,
     cleaner::{Cleaner, LOOK_AHEAD, strip},
@@ -14,7 +15,6 @@ use super::{
     draft::Draft,
     groups::Groups,
 };
-use self::returns::{RESUME_SHOWN, STOP_SHOWN};
 use crate::{
     mask::{
         Matcher,
@@ -105,7 +105,8 @@ impl Refiner {
             return Refined::Suppressed(suppressed);
         }
         let whole = part == 0 && !continues;
-        let record = if whole { self.whole(stream, text) } else { self.piece(stream, text, continues) };
+        let record =
+            if whole { self.whole(stream, text) } else { self.piece(stream, text, continues) };
         let record = record.unwrap_or_else(Record::withheld);
         self.tally.masked += u64::from(record.masked);
         self.tally.withheld += u64::from(record.withheld.is_some());
@@ -145,11 +146,7 @@ impl Refiner {
         lane(&mut self.lanes, stream).hidden.then_some(Suppressed::AddMask)
     }
 
-    fn whole<'a>(
-        &mut self,
-        stream: Stream,
-        line: &'a [u8],
-    ) -> Result<Record<'a>, Withheld> {
+    fn whole<'a>(&mut self, stream: Stream, line: &'a [u8]) -> Result<Record<'a>, Withheld> {
         let text = trim_return(line);
         let most = self.options.max_body_bytes;
         let mut draft = Draft::of(text, most);
@@ -320,9 +317,7 @@ fn may_be_command(line: &[u8]) -> bool {
     match line.first() {
         None => false,
         Some(b':' | ..=b' ' | 0x80..) => workflow_command::may_be_command(line),
-        Some(_) => {
-            memchr(b'#', line).is_some() && workflow_command::may_be_command(line)
-        }
+        Some(_) => memchr(b'#', line).is_some() && workflow_command::may_be_command(line),
     }
 }
 

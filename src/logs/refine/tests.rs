@@ -66,7 +66,8 @@ fn what_one_container_says_is_masked_in_all_of_the_pod() {
 #[test]
 fn an_annotation_tells_its_severity_its_place_and_its_message() {
     let mut refiner = refiner(Mode::Masked, &["secret"]);
-    let text = b"::error file=src/secret.rs,line=3,endLine=4,col=5,endColumn=6,title=T::a secret%0Ab";
+    let text =
+        b"::error file=src/secret.rs,line=3,endLine=4,col=5,endColumn=6,title=T::a secret%0Ab";
     let found = record(&mut refiner, text);
     assert_eq!(found.body, b"a ***\nb".as_slice());
     assert_eq!((found.severity.number(), found.command), (17, Some(Name::Error)));
@@ -92,11 +93,9 @@ fn an_annotation_tells_its_severity_its_place_and_its_message() {
 #[test]
 fn lines_know_their_groups_and_these_are_masked_by_what_is_learned_later() {
     let mut refiner = refiner(Mode::Masked, &[]);
-    let mut group = |text: &str| {
-        match refiner.line(OUT, text.as_bytes()) {
-            Refined::Record(record) => record.group.map(|group| group.to_string()),
-            Refined::Suppressed(_) => None,
-        }
+    let mut group = |text: &str| match refiner.line(OUT, text.as_bytes()) {
+        Refined::Record(record) => record.group.map(|group| group.to_string()),
+        Refined::Suppressed(_) => None,
     };
     assert_eq!(group("plain"), None);
     assert_eq!(group("::group::Build \x1b[1mhunter2").as_deref(), Some("Build hunter2"));

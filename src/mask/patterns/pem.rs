@@ -29,7 +29,8 @@ impl Pem {
     pub(super) fn marker(&mut self, text: &[u8], mark: Range<usize>) {
         let from = mark.start.saturating_sub(LONGEST_LABEL);
         let head = text.get(from..mark.start).unwrap_or_default();
-        let label = |byte: &u8| !(byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b' ');
+        let label =
+            |byte: &u8| !(byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b' ');
         let label_at = head.iter().rposition(label).map_or(0, |last| last + 1);
         let (dashes, label) = head.split_at_checked(label_at).unwrap_or_default();
         if !dashes.ends_with(b"-----") {

@@ -45,11 +45,7 @@ impl Rule {
     pub(super) const COUNT: usize = 13;
 
     /// How far it had to look, and the token if there is one. `mark` is where its mark stands.
-    pub(super) fn judge(
-        self,
-        text: &[u8],
-        mark: Range<usize>,
-    ) -> (usize, Option<Range<usize>>) {
+    pub(super) fn judge(self, text: &[u8], mark: Range<usize>) -> (usize, Option<Range<usize>>) {
         let Range { start, end } = mark;
         let apart = !before(text, start).is_some_and(is_word);
         match self {

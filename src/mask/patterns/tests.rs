@@ -101,7 +101,10 @@ fn a_hostile_line_costs_no_more_than_a_walk_or_two() {
         masked(&mut Pem::default(), unit.repeat(300_000).as_bytes());
     }
     masked(&mut Pem::default(), "-----BEGIN PRIVATE KEY".repeat(50_000).as_bytes());
-    masked(&mut Pem::default(), "-----BEGIN PRIVATE KEY-----END PRIVATE KEY".repeat(9999).as_bytes());
+    masked(
+        &mut Pem::default(),
+        "-----BEGIN PRIVATE KEY-----END PRIVATE KEY".repeat(9999).as_bytes(),
+    );
 }
 
 proptest! {
