@@ -1,7 +1,7 @@
 //! `ephemon-init`: process 1 of the ephemeral containers that the hook launches.
 //!
 //! `supervisor` holds what all share and the main loop; `server` and `connection` speak to the hook;
-//! `command` and `reaper` start and end processes; `step` moves one step's output; `tee`, `mask` and
+//! `command` and `reaper` start and end processes; `step` moves one step's output; `tee` and
 //! `container_log` make the container's log; `journal` tells the agent. Threads, no runtime: one
 //! for each connection, and bounded numbers of everything.
 
@@ -17,7 +17,6 @@ mod forward;
 mod health;
 mod hosts;
 mod journal;
-mod mask;
 mod poll;
 mod reaper;
 mod server;

@@ -11,8 +11,12 @@
 //!   pod's books; what it read is in its `books`.
 //! - [`enforcement`]: sets the limits that the API cannot: the spec's word becomes the kernel's.
 //! - [`metrics`]: one table of families; how long ended series are kept; the two text formats.
-//! - [`otlp`]: to a collector: the standard variables, gRPC and HTTP, retries and splits, and the
-//!   spool on the node's disk.
+//! - [`logs`]: what becomes of a line between a container's log and the record: masked, stripped,
+//!   read for commands.
+//! - [`mask`]: values and tokens that no log may show, and the search for them.
+//!   [`workflow_command`]: the runner's commands in output. Both are init's too.
+//! - [`otlp`]: records as OTLP has them, and their way to a collector: the standard variables, gRPC
+//!   and HTTP, retries and splits, the spool on the node's disk.
 //! - [`agent`]: arguments, wiring, supervision, HTTP.
 //! - [`demo`]: the embedded node: an API stand-in, a kubelet stand-in, a runner with a workflow, a
 //!   script, a report.
@@ -77,8 +81,11 @@ pub mod enforcement;
 pub mod hook;
 pub mod init;
 pub mod install;
+pub mod logs;
+pub mod mask;
 pub mod metrics;
 pub mod model;
 pub mod node;
 pub mod otlp;
 pub mod vitals;
+pub mod workflow_command;

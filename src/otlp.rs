@@ -1,5 +1,8 @@
-//! Encoded OTLP requests on their way to a collector: logs, traces and metrics alike.
+//! Log records as OTLP has them, and encoded requests on their way to a collector: logs, traces
+//! and metrics alike.
 //!
+//! - [`source`], [`record`], [`names`]: whose records, and what they hold; a [`Batch`] encodes them
+//!   as they come.
 //! - [`config`]: where to, by the standard `OTEL_*` variables.
 //! - [`Outbox`]: where requests go in: a bounded queue in memory, or the spool.
 //! - [`Sender`]: the one task of a signal that takes them out, in the order of arrival, and repeats,
@@ -11,21 +14,29 @@
 //! written, sends a request again.
 
 pub mod config;
+pub mod names;
+pub mod record;
+pub mod source;
 pub mod spool;
 
+mod batch;
 mod destination;
 mod outbox;
 mod payload;
 mod sender;
 mod split;
 mod store;
+mod wire;
 
 use crate::vitals;
 
+pub use batch::Batch;
 pub use destination::{ConnectError, Destination};
 pub use outbox::Outbox;
 pub use payload::{Fate, LARGEST, Payload, Receipt};
+pub use record::Entry;
 pub use sender::{Options, Sender};
+pub use source::{Job, Resource, Source};
 pub use store::KeepError;
 
 /// Targets of `tracing` events and spans that come of an export, by their beginnings. Whoever

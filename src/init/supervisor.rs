@@ -25,11 +25,13 @@ use super::{
     forward::{Forwards, Slot},
     hosts::Hosts,
     journal::Journal,
-    mask::Masks,
     poll,
     reaper::{Process, Reaper, signal_group},
 };
-use crate::contract::{ErrorCode, Failure, Status, StepStatus};
+use crate::{
+    contract::{ErrorCode, Failure, Status, StepStatus},
+    mask::Masks,
+};
 
 /// From SIGTERM to SIGKILL when the kubelet ends the container: it waits 30 s by default.
 const KUBELET_GRACE: Duration = Duration::from_secs(25);

@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
-use super::mask::{Masks, Matcher};
+use crate::{
+    mask::{Masks, Matcher},
+    workflow_command::{Commands, Name, Seen, may_be_command},
+};
 
 /// A line longer than this is masked and passed on in parts.
 const MAX_LINE_BYTES: usize = 64 * 1024;
@@ -25,8 +28,7 @@ pub(super) enum Stream {
 #[derive(Debug)]
 pub(super) struct Tee {
     masks: Masks,
-    /// The word that ends `::stop-commands::`, while it holds.
-    stopped_until: Option<Vec<u8>>,
+    commands: Commands,
     out: Partial,
     err: Partial,
 }
@@ -46,7 +48,12 @@ struct Partial {
 impl Tee {
     /// A tee that learns into `masks` and masks by them.
     pub(super) fn new(masks: Masks) -> Self {
-        Self { masks, stopped_until: None, out: Partial::default(), err: Partial::default() }
+        Self {
+            masks,
+            commands: Commands::default(),
+            out: Partial::default(),
+            err: Partial::default(),
+        }
     }
 
     /// Takes output as it came; returns what may be written now.
@@ -114,9 +121,9 @@ impl Tee {
 
     /// Passes on the part of an overlong line in which no match can still begin.
     fn part_line(&mut self, partial: &mut Partial, matcher: Option<&Matcher>, shown: &mut Vec<u8>) {
-        if !partial.hidden && !partial.continued && self.stopped_until.is_none() {
+        if !partial.hidden && !partial.continued {
             // A value this long is not learned, but neither is it shown.
-            partial.hidden = add_mask(&partial.bytes).is_some();
+            partial.hidden = self.commands.peek(&partial.bytes) == Some(Name::AddMask);
             if partial.hidden {
                 shown.extend_from_slice(ADD_MASK_SHOWN);
             }
@@ -134,24 +141,12 @@ impl Tee {
 
     /// Acts on a line that is a command; whether it tells a secret.
     fn learn(&mut self, line: &[u8]) -> bool {
-        if let Some(word) = &self.stopped_until {
-            if command(line).is_some_and(|(name, _)| name.eq_ignore_ascii_case(word)) {
-                self.stopped_until = None;
-            }
+        let Seen::Command(command) = self.commands.see(line) else { return false };
+        if command.name != Name::AddMask {
             return false;
         }
-        if let Some((name, data)) = command(line)
-            && name.eq_ignore_ascii_case(b"stop-commands")
-        {
-            let word = data.trim_ascii();
-            if !word.is_empty() {
-                self.stopped_until = Some(word.to_vec());
-            }
-            return false;
-        }
-        let Some(value) = add_mask(line) else { return false };
         // Too many is remembered by the masks themselves: from then on lines are withheld.
-        self.masks.add([value.as_slice()]).ok();
+        self.masks.add([command.data().as_slice()]).ok();
         true
     }
 }
@@ -162,52 +157,6 @@ impl Partial {
     fn is_empty(&self) -> bool {
         self.bytes.is_empty() && !self.continued && !self.hidden
     }
-}
-
-/// Whether it is worth a look: most lines are not.
-fn may_be_command(line: &[u8]) -> bool {
-    line.trim_ascii_start().starts_with(b"::") || line.windows(3).any(|window| window == b"##[")
-}
-
-/// `::name properties::data` after leading blanks.
-fn command(line: &[u8]) -> Option<(&[u8], &[u8])> {
-    let rest = line.trim_ascii_start().strip_prefix(b"::")?;
-    let end = rest.windows(2).position(|pair| pair == b"::")?;
-    let head = rest.get(..end)?;
-    let name = head.split(|byte| *byte == b' ').next()?;
-    Some((name, rest.get(end + 2..)?))
-}
-
-/// The value of `::add-mask::` or `##[add-mask]`, unescaped.
-fn add_mask(line: &[u8]) -> Option<Vec<u8>> {
-    if let Some((name, data)) = command(line) {
-        return name
-            .eq_ignore_ascii_case(b"add-mask")
-            .then(|| unescape(data, &[(b"%0D", b'\r'), (b"%0A", b'\n'), (b"%25", b'%')]));
-    }
-    let at = line.windows(3).position(|window| window == b"##[")?;
-    let rest = line.get(at + 3..)?;
-    let end = rest.iter().position(|byte| *byte == b']')?;
-    let name = rest.get(..end)?.split(|byte| *byte == b' ').next()?;
-    name.eq_ignore_ascii_case(b"add-mask").then(|| {
-        let data = rest.get(end + 1..).unwrap_or_default();
-        unescape(data, &[(b"%3B", b';'), (b"%0D", b'\r'), (b"%0A", b'\n'), (b"%5D", b']')])
-    })
-}
-
-fn unescape(data: &[u8], table: &[(&[u8], u8)]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(data.len());
-    let mut rest = data;
-    while let Some((first, tail)) = rest.split_first() {
-        if let Some((from, to)) = table.iter().find(|(from, _)| rest.starts_with(from)) {
-            out.push(*to);
-            rest = rest.get(from.len()..).unwrap_or_default();
-        } else {
-            out.push(*first);
-            rest = tail;
-        }
-    }
-    out
 }
 
 #[cfg(test)]

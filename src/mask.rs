@@ -1,0 +1,210 @@
+//! The values that must not stand in a log, and the search for them: init's, before a step's output
+//! is written, and the agent's, before a line is sent. Values, their encodings and the search need
+//! std only, so that init stays small; [`patterns`] is the agent's.
+
+mod encode;
+pub mod job;
+mod matcher;
+pub mod patterns;
+
+use std::{
+    collections::HashSet,
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+pub use self::matcher::{Exhausted, Matcher};
+
+/// Most values init keeps: a job with more secrets than this is told so, and its log withheld.
+const MAX_VALUES: usize = 4096;
+/// Most bytes of all values together, encodings not counted.
+const MAX_VALUE_BYTES: usize = 1024 * 1024;
+/// What stands in a secret's place.
+pub const STARS: &[u8] = b"***";
+
+/// More values than are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("more than {values} values or {bytes} bytes to mask")]
+pub struct TooMany {
+    /// Most values that are kept.
+    pub values: usize,
+    /// Most bytes of them.
+    pub bytes: usize,
+}
+
+/// A set of values to mask. Cheap to clone; every clone is the same set.
+#[derive(Debug, Clone, Default)]
+pub struct Masks(Arc<Mutex<Set>>);
+
+struct Set {
+    values: HashSet<Vec<u8>>,
+    bytes: usize,
+    limit: TooMany,
+    overflowed: bool,
+    matcher: Arc<Matcher>,
+}
+
+// === impl Masks ===
+
+impl Masks {
+    /// An empty set that takes so many values, and so many bytes of them.
+    pub fn bounded(values: usize, bytes: usize) -> Self {
+        let set = Set { limit: TooMany { values, bytes }, ..Set::default() };
+        Self(Arc::new(Mutex::new(set)))
+    }
+
+    /// Adds values. Beyond the limit nothing more is kept, and [`Masks::matcher`] says so: what
+    /// cannot be masked must not be written.
+    pub fn add<'a>(&self, values: impl IntoIterator<Item = &'a [u8]>) -> Result<(), TooMany> {
+        let mut set = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for value in values {
+            if value.trim_ascii().is_empty() || set.values.contains(value) {
+                continue;
+            }
+            set.bytes = set.bytes.saturating_add(value.len());
+            if set.values.len() >= set.limit.values || set.bytes > set.limit.bytes {
+                set.overflowed = true;
+                break;
+            }
+            set.values.insert(value.to_vec());
+            // Copied only while another looks at its text.
+            let matcher = Arc::make_mut(&mut set.matcher);
+            for form in encode::forms(value) {
+                matcher.add(&form);
+            }
+        }
+        if set.overflowed { Err(set.limit) } else { Ok(()) }
+    }
+
+    /// As if there had been too many: there is a value that nobody could take down.
+    pub fn give_up(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).overflowed = true;
+    }
+
+    /// What to search with now; none when there were more values than could be kept.
+    pub fn matcher(&self) -> Option<Arc<Matcher>> {
+        let set = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (!set.overflowed).then(|| Arc::clone(&set.matcher))
+    }
+
+    /// How many values there are.
+    pub fn count(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).values.len()
+    }
+}
+
+// === impl Set ===
+
+impl Default for Set {
+    fn default() -> Self {
+        Self {
+            values: HashSet::new(),
+            bytes: 0,
+            limit: TooMany { values: MAX_VALUES, bytes: MAX_VALUE_BYTES },
+            overflowed: false,
+            matcher: Arc::default(),
+        }
+    }
+}
+
+/// How many, never which.
+impl std::fmt::Debug for Set {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Set")
+            .field("values", &self.values.len())
+            .field("overflowed", &self.overflowed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Sorts `found` and makes one of those that overlap or touch.
+pub fn merge(found: &mut Vec<Range<usize>>) {
+    found.sort_unstable_by_key(|range| range.start);
+    found.dedup_by(|next, last| {
+        let joins = next.start <= last.end;
+        if joins {
+            last.end = last.end.max(next.end);
+        }
+        joins
+    });
+}
+
+/// Copies `text` to `out` with stars in place of each of `found`, merged ones.
+pub fn replace(text: &[u8], found: &[Range<usize>], out: &mut Vec<u8>) {
+    let mut clean_from = 0;
+    for range in found {
+        out.extend_from_slice(text.get(clean_from..range.start).unwrap_or_default());
+        out.extend_from_slice(STARS);
+        clean_from = range.end;
+    }
+    out.extend_from_slice(text.get(clean_from..).unwrap_or_default());
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn masked(values: &[&str], text: &str) -> String {
+        let masks = Masks::default();
+        masks.add(values.iter().map(|value| value.as_bytes())).expect("few");
+        let mut out = Vec::new();
+        masks.matcher().expect("few").mask(text.as_bytes(), &mut out);
+        String::from_utf8(out).expect("utf-8")
+    }
+
+    #[test]
+    fn matches_are_replaced_and_overlapping_ones_become_one() {
+        assert_eq!(masked(&["secret"], "a secret b"), "a *** b");
+        assert_eq!(masked(&["abcdef", "defghi"], "x abcdefghi y"), "x *** y");
+        assert_eq!(masked(&["abc", "abcdef"], "abcdef abc"), "*** ***");
+        assert_eq!(masked(&["abc"], "abcabc"), "***");
+        assert_eq!(masked(&["x"], "axb"), "a***b");
+        assert_eq!(masked(&["xyz"], "axyz"), "a***");
+        assert_eq!(masked(&[], "nothing"), "nothing");
+        assert_eq!(masked(&["pässwörd"], "mein pässwörd!"), "mein ***!");
+        assert_eq!(masked(&["hunter2-hunter2"], "b64 aHVudGVyMi1odW50ZXIy"), "b64 ***");
+    }
+
+    #[test]
+    fn a_value_longer_than_any_form_kept_whole_is_found() {
+        let value: String = (0..300).map(|n| format!("{n:03}/")).collect();
+        assert_eq!(masked(&[&value], &format!("<{value}>")), "<***>");
+        assert_eq!(masked(&[&value], &format!("<{}>", value.replace('/', "%2F"))), "<***>");
+    }
+
+    #[test]
+    fn beyond_the_limit_nothing_may_be_written() {
+        let masks = Masks::default();
+        let values: Vec<String> = (0..=MAX_VALUES).map(|n| format!("value-{n}")).collect();
+        assert!(masks.add(values.iter().map(String::as_bytes)).is_err());
+        assert!(masks.matcher().is_none());
+        let masks = Masks::bounded(10, 8);
+        assert_eq!(masks.add([b"123456789".as_slice()]), Err(TooMany { values: 10, bytes: 8 }));
+        assert!(masks.matcher().is_none());
+    }
+
+    #[test]
+    fn a_value_is_not_in_the_debug_output() {
+        let masks = Masks::default();
+        masks.add([b"hunter2-hunter2".as_slice()]).expect("few");
+        assert!(!format!("{masks:?} {:?}", masks.matcher()).contains("hunter2"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_value_survives_anywhere(
+            values in proptest::collection::vec("[ab]{1,9}", 1..6), text in "[abc]{0,60}",
+        ) {
+            let values: Vec<&str> = values.iter().map(String::as_str).collect();
+            let out = masked(&values, &text);
+            prop_assert!(values.iter().all(|value| !out.contains(value)), "{}", out);
+        }
+
+        #[test]
+        fn text_without_a_value_is_left_alone(text in "[0-9 ]{0,40}") {
+            prop_assert_eq!(masked(&["secret", "other"], &text), text);
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! The search for many forms at once. Most positions of most text are passed over by one look into
+//! a small table; the rest are looked up in an ordered set.
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    ops::{Bound, Range},
+};
+
+use super::STARS;
+
+/// A longer form is kept as parts of this length. Where all of it stands the parts touch and become
+/// one match; a comparison never costs more than this, whatever a job calls a secret.
+const LONGEST: usize = 256;
+/// A form of at least this length is found by a table of hashed beginnings.
+const GRAM: usize = 4;
+/// Bits of the table's index: 16 KiB, which stays in a core's first cache.
+const TABLE_BITS: u32 = 17;
+/// What looking up one position costs beside the bytes compared, in compared bytes.
+const LOOKUP_COST: usize = 16;
+
+/// The text made the search cost more than it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the text costs too much to search for values to mask")]
+pub struct Exhausted;
+
+/// All forms of all values.
+#[derive(Clone, Default)]
+pub struct Matcher {
+    /// Forms of [`GRAM`] bytes and more.
+    forms: BTreeSet<Box<[u8]>>,
+    /// Bit by hash of a form's first [`GRAM`] bytes; empty while there are no forms.
+    table: Box<[u64]>,
+    /// Forms of fewer bytes, longest first.
+    shorts: Vec<Box<[u8]>>,
+    /// Which bytes those begin with; empty while there are none.
+    firsts: Box<[bool]>,
+    longest: usize,
+}
+
+// === impl Matcher ===
+
+impl Matcher {
+    pub(super) fn add(&mut self, form: &[u8]) {
+        if form.is_empty() {
+            return;
+        }
+        self.longest = self.longest.max(form.len().min(LONGEST));
+        if form.len() >= GRAM {
+            let last = form.get(form.len().saturating_sub(LONGEST)..).unwrap_or_default();
+            for part in form.chunks_exact(LONGEST).chain([last]) {
+                self.add_part(part);
+            }
+        } else if !self.shorts.iter().any(|known| &**known == form) {
+            if self.firsts.is_empty() {
+                self.firsts = vec![false; 256].into();
+            }
+            let first = form.first().map_or(0, |byte| usize::from(*byte));
+            if let Some(known) = self.firsts.get_mut(first) {
+                *known = true;
+            }
+            self.shorts.push(form.into());
+            self.shorts.sort_by_key(|form| std::cmp::Reverse(form.len()));
+        }
+    }
+
+    fn add_part(&mut self, part: &[u8]) {
+        let Some(gram) = part.first_chunk() else { return };
+        if self.table.is_empty() {
+            self.table = vec![0; (1 << TABLE_BITS) / 64].into();
+        }
+        let (word, bit) = place(*gram);
+        if let Some(word) = self.table.get_mut(word) {
+            *word |= bit;
+        }
+        self.forms.insert(part.into());
+    }
+
+    /// No form at all.
+    pub fn is_empty(&self) -> bool {
+        self.longest == 0
+    }
+
+    /// How many forms there are; it only grows.
+    pub fn forms(&self) -> usize {
+        self.forms.len() + self.shorts.len()
+    }
+
+    /// Bytes of the longest match that is not made of others.
+    pub fn longest(&self) -> usize {
+        self.longest
+    }
+
+    /// Copies `text` to `out` with every match replaced; matches that overlap or touch become one.
+    pub fn mask(&self, text: &[u8], out: &mut Vec<u8>) {
+        self.mask_until(text, text.len(), out);
+    }
+
+    /// Like [`Matcher::mask`] for matches that begin before `cut`. Returns where it stopped: at the
+    /// cut, or behind the match that spans it.
+    pub fn mask_until(&self, text: &[u8], cut: usize, out: &mut Vec<u8>) -> usize {
+        let mut at = 0;
+        let mut work = usize::MAX;
+        while at < cut {
+            let Ok(Some(found)) = self.next(text, at, cut, &mut work) else { break };
+            out.extend_from_slice(text.get(at..found.start).unwrap_or_default());
+            out.extend_from_slice(STARS);
+            at = found.end;
+        }
+        let stop = at.max(cut).min(text.len());
+        out.extend_from_slice(text.get(at..stop).unwrap_or_default());
+        stop
+    }
+
+    /// Adds to `found` where matches are; each is whole: nothing overlaps or touches it. Gives up
+    /// when it has cost `work`, in about a nanosecond a unit.
+    pub fn find(
+        &self,
+        text: &[u8],
+        found: &mut Vec<Range<usize>>,
+        mut work: usize,
+    ) -> Result<(), Exhausted> {
+        let mut at = 0;
+        while let Some(range) = self.next(text, at, text.len(), &mut work)? {
+            at = range.end;
+            found.push(range);
+        }
+        Ok(())
+    }
+
+    /// The next match that begins at or after `from` and before `cut`, with all that overlap it.
+    fn next(
+        &self,
+        text: &[u8],
+        from: usize,
+        cut: usize,
+        work: &mut usize,
+    ) -> Result<Option<Range<usize>>, Exhausted> {
+        let mut at = from;
+        loop {
+            match self.candidate(text, at) {
+                Some(next) if next < cut => at = next,
+                _ => return Ok(None),
+            }
+            let Some(mut end) = self.match_end(text, at, work)? else {
+                at += 1;
+                continue;
+            };
+            let start = at;
+            // A longer match may begin inside this one, or at its end.
+            while let Some(next) = self.candidate(text, at + 1).filter(|next| *next <= end) {
+                at = next;
+                if let Some(further) = self.match_end(text, at, work)? {
+                    end = end.max(further);
+                }
+            }
+            return Ok(Some(start..end));
+        }
+    }
+
+    /// The first position from `from` on where a match may begin.
+    fn candidate(&self, text: &[u8], from: usize) -> Option<usize> {
+        let rest = text.get(from..)?;
+        let found = if self.shorts.is_empty() {
+            rest.windows(GRAM).position(|gram| self.may_begin(gram))
+        } else {
+            (0..rest.len()).position(|at| {
+                let rest = rest.get(at..).unwrap_or_default();
+                let first = rest.first().map_or(0, |byte| usize::from(*byte));
+                self.firsts.get(first).is_some_and(|known| *known)
+                    || rest.get(..GRAM).is_some_and(|gram| self.may_begin(gram))
+            })
+        };
+        found.map(|at| from + at)
+    }
+
+    fn may_begin(&self, gram: &[u8]) -> bool {
+        let Some(gram) = gram.first_chunk() else { return false };
+        let (word, bit) = place(*gram);
+        self.table.get(word).is_some_and(|word| word & bit != 0)
+    }
+
+    /// The end of the longest match at `at`.
+    fn match_end(
+        &self,
+        text: &[u8],
+        at: usize,
+        work: &mut usize,
+    ) -> Result<Option<usize>, Exhausted> {
+        let rest = text.get(at..).unwrap_or_default();
+        let rest = rest.get(..LONGEST).unwrap_or(rest);
+        let mut key = rest;
+        while key.len() >= GRAM {
+            // What is a beginning of the key stands before it, and longer ones after shorter ones.
+            let up_to = (Bound::Unbounded, Bound::Included(key));
+            let Some(form) = self.forms.range::<[u8], _>(up_to).next_back() else { break };
+            let common = form.iter().zip(rest).take_while(|(a, b)| a == b).count();
+            *work = work.checked_sub(common + LOOKUP_COST).ok_or(Exhausted)?;
+            if common == form.len() {
+                return Ok(Some(at + common));
+            }
+            key = rest.get(..common).unwrap_or_default();
+        }
+        let short = self.shorts.iter().find(|form| rest.starts_with(form));
+        Ok(short.map(|form| at + form.len()))
+    }
+}
+
+/// Word and bit of the table for a beginning.
+fn place(gram: [u8; GRAM]) -> (usize, u64) {
+    let hash = u32::from_le_bytes(gram).wrapping_mul(0x9e37_79b1) >> (32 - TABLE_BITS);
+    (usize::try_from(hash >> 6).unwrap_or(0), 1 << (hash & 63))
+}
+
+/// How many forms, never which.
+impl fmt::Debug for Matcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Matcher").field("forms", &self.forms()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,123 @@
+//! Records gathered into one `ExportLogsServiceRequest`. Each is encoded as it is added; the end only
+//! puts the parts together.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{
+    names::SCHEMA_URL,
+    record::{self, Entry},
+    source::Resource,
+    wire,
+};
+
+/// What the records say made them.
+const SCOPE: &str = "ephemon";
+
+/// Records of any number of containers.
+#[derive(Debug, Default)]
+pub struct Batch {
+    groups: Vec<Group>,
+    /// Where each resource's group is; the group holds the resource, so an address is not used
+    /// again while it stands here.
+    places: HashMap<*const Resource, usize>,
+    records: usize,
+    encoded_len: usize,
+    scratch: Vec<u8>,
+}
+
+/// One container's.
+#[derive(Debug)]
+struct Group {
+    resource: Arc<Resource>,
+    /// `log_records` of a `ScopeLogs`.
+    records: Vec<u8>,
+}
+
+// === impl Batch ===
+
+impl Batch {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a record.
+    pub fn push(&mut self, resource: &Arc<Resource>, entry: &Entry<'_>) {
+        self.scratch.clear();
+        record::put(&mut self.scratch, resource, entry);
+        let at = *self.places.entry(Arc::as_ptr(resource)).or_insert_with(|| {
+            self.groups.push(Group { resource: Arc::clone(resource), records: Vec::new() });
+            self.groups.len() - 1
+        });
+        let Some(group) = self.groups.get_mut(at) else { return };
+        let before = if group.records.is_empty() { 0 } else { group.encoded_len() };
+        wire::bytes(&mut group.records, 2, &self.scratch);
+        self.encoded_len += group.encoded_len() - before;
+        self.records += 1;
+    }
+
+    /// How many records there are.
+    pub fn records(&self) -> usize {
+        self.records
+    }
+
+    /// No record.
+    pub fn is_empty(&self) -> bool {
+        self.records == 0
+    }
+
+    /// Bytes of the request as it would be now.
+    pub fn encoded_len(&self) -> usize {
+        self.encoded_len
+    }
+
+    /// The encoded request. Leaves the batch empty.
+    pub fn finish(&mut self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.encoded_len);
+        for group in self.groups.drain(..) {
+            group.put(&mut out);
+        }
+        self.places.clear();
+        self.records = 0;
+        self.encoded_len = 0;
+        out
+    }
+}
+
+// === impl Group ===
+
+impl Group {
+    /// Length of its field in the request.
+    fn encoded_len(&self) -> usize {
+        wire::field_length(self.resource_logs_len())
+    }
+
+    fn resource_logs_len(&self) -> usize {
+        wire::field_length(self.resource.message.len())
+            + wire::field_length(self.scope_logs_len())
+            + wire::field_length(SCHEMA_URL.len())
+    }
+
+    fn scope_logs_len(&self) -> usize {
+        wire::field_length(scope_len()) + self.records.len() + wire::field_length(SCHEMA_URL.len())
+    }
+
+    fn put(&self, out: &mut Vec<u8>) {
+        wire::head(out, 1, self.resource_logs_len());
+        wire::bytes(out, 1, &self.resource.message);
+        wire::head(out, 2, self.scope_logs_len());
+        wire::head(out, 1, scope_len());
+        wire::bytes(out, 1, SCOPE.as_bytes());
+        wire::bytes(out, 2, env!("CARGO_PKG_VERSION").as_bytes());
+        out.extend_from_slice(&self.records);
+        wire::bytes(out, 3, SCHEMA_URL.as_bytes());
+        wire::bytes(out, 3, SCHEMA_URL.as_bytes());
+    }
+}
+
+fn scope_len() -> usize {
+    wire::field_length(SCOPE.len()) + wire::field_length(env!("CARGO_PKG_VERSION").len())
+}
+
+#[cfg(test)]
+mod tests;

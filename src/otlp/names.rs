@@ -1,0 +1,101 @@
+//! Names of attributes: OpenTelemetry's, by its semantic conventions, and where these have none, our
+//! own. A test holds the first to the conventions' own list.
+
+/// The conventions' version that the names are of.
+pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.42.0";
+
+macro_rules! names {
+    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
+        $($(#[$doc])* pub const $name: &str = $text;)*
+
+        #[cfg(test)]
+        #[test]
+        fn names_are_those_of_the_conventions() {
+            use opentelemetry_semantic_conventions::{SCHEMA_URL as THEIRS, attribute};
+            $(assert_eq!($name, attribute::$name, stringify!($name));)*
+            assert_eq!(SCHEMA_URL, THEIRS);
+        }
+    };
+}
+
+names! {
+    /// Who sends.
+    SERVICE_NAME = "service.name";
+    /// The pod's namespace.
+    K8S_NAMESPACE_NAME = "k8s.namespace.name";
+    /// The pod.
+    K8S_POD_NAME = "k8s.pod.name";
+    /// The pod's UID.
+    K8S_POD_UID = "k8s.pod.uid";
+    /// The container's name in the pod.
+    K8S_CONTAINER_NAME = "k8s.container.name";
+    /// The node.
+    K8S_NODE_NAME = "k8s.node.name";
+    /// The runtime's id.
+    CONTAINER_ID = "container.id";
+    /// The image without tag and digest.
+    CONTAINER_IMAGE_NAME = "container.image.name";
+    /// Its tags, a list.
+    CONTAINER_IMAGE_TAGS = "container.image.tags";
+    /// Its digests with the repository, a list.
+    CONTAINER_IMAGE_REPO_DIGESTS = "container.image.repo_digests";
+    /// The workflow.
+    CICD_PIPELINE_NAME = "cicd.pipeline.name";
+    /// The run's id.
+    CICD_PIPELINE_RUN_ID = "cicd.pipeline.run.id";
+    /// Where the run is shown.
+    CICD_PIPELINE_RUN_URL_FULL = "cicd.pipeline.run.url.full";
+    /// The job.
+    CICD_PIPELINE_TASK_NAME = "cicd.pipeline.task.name";
+    /// The runner.
+    CICD_WORKER_NAME = "cicd.worker.name";
+    /// Where the repository is shown.
+    VCS_REPOSITORY_URL_FULL = "vcs.repository.url.full";
+    /// The repository without its owner.
+    VCS_REPOSITORY_NAME = "vcs.repository.name";
+    /// The owner.
+    VCS_OWNER_NAME = "vcs.owner.name";
+    /// Who hosts it.
+    VCS_PROVIDER_NAME = "vcs.provider.name";
+    /// Branch or tag, without `refs/heads/`.
+    VCS_REF_HEAD_NAME = "vcs.ref.head.name";
+    /// The commit.
+    VCS_REF_HEAD_REVISION = "vcs.ref.head.revision";
+    /// `branch` or `tag`.
+    VCS_REF_HEAD_TYPE = "vcs.ref.head.type";
+    /// `stdout` or `stderr`.
+    LOG_IOSTREAM = "log.iostream";
+    /// The log on the node.
+    LOG_FILE_PATH = "log.file.path";
+    /// The same for a line that is sent again.
+    LOG_RECORD_UID = "log.record.uid";
+    /// The line as it was written.
+    LOG_RECORD_ORIGINAL = "log.record.original";
+    /// Of an annotation.
+    CODE_FILE_PATH = "code.file.path";
+    /// Of an annotation.
+    CODE_LINE_NUMBER = "code.line.number";
+    /// Of an annotation.
+    CODE_COLUMN_NUMBER = "code.column.number";
+}
+
+/// Which list of the pod's spec the container stands in.
+pub const CONTAINER_TYPE: &str = "ephemon.container.type";
+/// Which attempt of the run.
+pub const GITHUB_RUN_ATTEMPT: &str = "github.run.attempt";
+/// The open groups.
+pub const GITHUB_LOG_GROUP: &str = "github.log.group";
+/// The workflow command that the line is.
+pub const GITHUB_LOG_COMMAND: &str = "github.log.command";
+/// An annotation's title.
+pub const GITHUB_LOG_TITLE: &str = "github.log.title";
+/// The last line an annotation is about.
+pub const GITHUB_LOG_END_LINE: &str = "github.log.end_line";
+/// The last column.
+pub const GITHUB_LOG_END_COLUMN: &str = "github.log.end_column";
+/// Bytes that the body lacks.
+pub const LOG_RECORD_TRUNCATED_BYTES: &str = "log.record.truncated_bytes";
+/// How many parts of the line are masked.
+pub const LOG_MASKED: &str = "ephemon.log.masked";
+/// The body is only a word in place of the text.
+pub const LOG_WITHHELD: &str = "ephemon.log.withheld";

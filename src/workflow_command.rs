@@ -1,0 +1,367 @@
+//! Workflow commands in a line of output, by the runner's own grammar (actions/runner,
+//! `ActionCommand.cs`, `ActionCommandManager.cs`), for init and for the agent. Pure, std only.
+
+use std::fmt;
+
+/// The commands that the runner knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Name {
+    /// An annotation of the worst kind.
+    Error,
+    /// An annotation.
+    Warning,
+    /// An annotation that asks for nothing.
+    Notice,
+    /// A line for who debugs.
+    Debug,
+    /// Begins a group of lines.
+    Group,
+    /// Ends it.
+    EndGroup,
+    /// Its data is a secret.
+    AddMask,
+    /// Its data ends a time without commands.
+    StopCommands,
+    /// Takes up a problem matcher.
+    AddMatcher,
+    /// Drops it.
+    RemoveMatcher,
+    /// Whether commands are shown.
+    Echo,
+    /// Sets a variable; the runner refuses it unless told otherwise.
+    SetEnv,
+    /// Sets an output.
+    SetOutput,
+    /// Saves a value for the post step.
+    SaveState,
+    /// Adds to `PATH`; refused as `set-env`.
+    AddPath,
+    /// The checkout action's.
+    InternalSetRepoPath,
+}
+
+/// A line that is a command. Its parts are still escaped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Command<'a> {
+    /// Which.
+    pub name: Name,
+    dialect: Dialect,
+    properties: &'a [u8],
+    data: &'a [u8],
+}
+
+/// What a line is, with regard to the lines before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen<'a> {
+    /// No command, or one while commands are stopped.
+    Plain,
+    /// Ends the time without commands. Holds the word that does.
+    Resumed,
+    /// A command in force; [`Name::StopCommands`] has been acted on.
+    Command(Command<'a>),
+}
+
+/// Follows `::stop-commands::` through the lines of a container's output.
+#[derive(Default)]
+pub struct Commands {
+    /// The word that ends it, while it holds.
+    stopped_until: Option<Vec<u8>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dialect {
+    /// `::name key=value,key=value::data` after leading blanks.
+    Colons,
+    /// `##[name key=value;key=value]data` anywhere in the line.
+    Hashes,
+}
+
+/// A line cut into its parts, whatever it is called.
+struct Parts<'a> {
+    name: &'a [u8],
+    dialect: Dialect,
+    properties: &'a [u8],
+    data: &'a [u8],
+}
+
+type Escapes = [(&'static [u8], u8)];
+
+// === impl Name ===
+
+impl Name {
+    const ALL: [Self; 16] = [
+        Self::Error,
+        Self::Warning,
+        Self::Notice,
+        Self::Debug,
+        Self::Group,
+        Self::EndGroup,
+        Self::AddMask,
+        Self::StopCommands,
+        Self::AddMatcher,
+        Self::RemoveMatcher,
+        Self::Echo,
+        Self::SetEnv,
+        Self::SetOutput,
+        Self::SaveState,
+        Self::AddPath,
+        Self::InternalSetRepoPath,
+    ];
+
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Notice => "notice",
+            Self::Debug => "debug",
+            Self::Group => "group",
+            Self::EndGroup => "endgroup",
+            Self::AddMask => "add-mask",
+            Self::StopCommands => "stop-commands",
+            Self::AddMatcher => "add-matcher",
+            Self::RemoveMatcher => "remove-matcher",
+            Self::Echo => "echo",
+            Self::SetEnv => "set-env",
+            Self::SetOutput => "set-output",
+            Self::SaveState => "save-state",
+            Self::AddPath => "add-path",
+            Self::InternalSetRepoPath => "internal-set-repo-path",
+        }
+    }
+
+    fn of(text: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|name| text.eq_ignore_ascii_case(name.as_str().as_bytes()))
+    }
+}
+
+// === impl Command ===
+
+impl Command<'_> {
+    /// The data, unescaped; it may have several lines.
+    pub fn data(&self) -> Vec<u8> {
+        unescape(self.data, self.dialect.data_escapes())
+    }
+
+    /// A property's value, unescaped.
+    pub fn property(&self, key: &str) -> Option<Vec<u8>> {
+        let mut pairs = self.properties.split(|byte| *byte == self.dialect.separator());
+        let value = pairs.find_map(|pair| {
+            let at = pair.iter().position(|byte| *byte == b'=')?;
+            let (name, value) = (pair.get(..at)?, pair.get(at + 1..)?);
+            name.trim_ascii().eq_ignore_ascii_case(key.as_bytes()).then_some(value)
+        })?;
+        Some(unescape(value, self.dialect.property_escapes()))
+    }
+}
+
+/// Which, not what it says: that may be a secret.
+impl fmt::Debug for Command<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Command").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+// === impl Dialect ===
+
+impl Dialect {
+    fn separator(self) -> u8 {
+        match self {
+            Self::Colons => b',',
+            Self::Hashes => b';',
+        }
+    }
+
+    fn data_escapes(self) -> &'static Escapes {
+        match self {
+            Self::Colons => &[(b"%0D", b'\r'), (b"%0A", b'\n'), (b"%25", b'%')],
+            Self::Hashes => &[(b"%3B", b';'), (b"%0D", b'\r'), (b"%0A", b'\n'), (b"%5D", b']')],
+        }
+    }
+
+    fn property_escapes(self) -> &'static Escapes {
+        match self {
+            Self::Colons => {
+                &[(b"%0D", b'\r'), (b"%0A", b'\n'), (b"%3A", b':'), (b"%2C", b','), (b"%25", b'%')]
+            }
+            Self::Hashes => self.data_escapes(),
+        }
+    }
+}
+
+// === impl Commands ===
+
+impl Commands {
+    /// Takes the next line.
+    pub fn see<'a>(&mut self, line: &'a [u8]) -> Seen<'a> {
+        if let Some(word) = &self.stopped_until {
+            let resumes = |parts: Parts<'_>| parts.name.eq_ignore_ascii_case(word);
+            if colons(line).is_some_and(resumes) || hashes(line).is_some_and(resumes) {
+                self.stopped_until = None;
+                return Seen::Resumed;
+            }
+            return Seen::Plain;
+        }
+        let Some(command) = parse(line) else { return Seen::Plain };
+        if command.name == Name::StopCommands {
+            let word = command.data();
+            let word = word.trim_ascii();
+            // The runner refuses no word, and one that is itself a command's name.
+            if word.is_empty() || Name::of(word).is_some() {
+                return Seen::Plain;
+            }
+            self.stopped_until = Some(word.to_vec());
+        }
+        Seen::Command(command)
+    }
+
+    /// Which command a line would be, without acting on it.
+    pub fn peek(&self, line: &[u8]) -> Option<Name> {
+        if self.stopped_until.is_some() { None } else { Some(parse(line)?.name) }
+    }
+}
+
+/// The word is the job's own business.
+impl fmt::Debug for Commands {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stopped = self.stopped_until.is_some();
+        f.debug_struct("Commands").field("stopped", &stopped).finish()
+    }
+}
+
+/// Whether a line is worth a look: most are not.
+pub fn may_be_command(line: &[u8]) -> bool {
+    trim_start(line).starts_with(b"::") || line.windows(3).any(|window| window == b"##[")
+}
+
+/// The command that a line is, if commands are in force.
+pub fn parse(line: &[u8]) -> Option<Command<'_>> {
+    let known = |parts: Parts<'_>| Some((Name::of(parts.name)?, parts.dialect));
+    let parts = [colons(line), hashes(line)].into_iter().flatten();
+    parts
+        .filter_map(|parts| {
+            let Parts { properties, data, .. } = parts;
+            let (name, dialect) = known(parts)?;
+            Some(Command { name, dialect, properties, data })
+        })
+        .next()
+}
+
+fn colons(line: &[u8]) -> Option<Parts<'_>> {
+    let rest = trim_start(line).strip_prefix(b"::")?;
+    let end = rest.windows(2).position(|pair| pair == b"::")?;
+    Some(parts(rest.get(..end)?, rest.get(end + 2..)?, Dialect::Colons))
+}
+
+/// The runner takes every blank of Unicode for one.
+fn trim_start(line: &[u8]) -> &[u8] {
+    match line.first() {
+        Some(b' ' | b'\t'..=b'\r' | 0x80..) => {
+            let text = line.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+            line.get(text.len() - text.trim_start().len()..).unwrap_or_default()
+        }
+        _ => line,
+    }
+}
+
+fn hashes(line: &[u8]) -> Option<Parts<'_>> {
+    let at = line.windows(3).position(|window| window == b"##[")?;
+    let rest = line.get(at + 3..)?;
+    let end = rest.iter().position(|byte| *byte == b']')?;
+    Some(parts(rest.get(..end)?, rest.get(end + 1..)?, Dialect::Hashes))
+}
+
+fn parts<'a>(head: &'a [u8], data: &'a [u8], dialect: Dialect) -> Parts<'a> {
+    let end = head.iter().position(|byte| *byte == b' ').unwrap_or(head.len());
+    let (name, properties) = head.split_at_checked(end).unwrap_or((head, &[]));
+    Parts { name, dialect, properties: properties.trim_ascii(), data }
+}
+
+fn unescape(data: &[u8], escapes: &Escapes) -> Vec<u8> {
+    let mut out = Vec::with_capacity(data.len());
+    let mut rest = data;
+    while let Some((first, tail)) = rest.split_first() {
+        let known = escapes.iter().find(|(from, _)| *first == b'%' && rest.starts_with(from));
+        let (byte, tail) = match known {
+            Some((from, to)) => (*to, rest.get(from.len()..).unwrap_or_default()),
+            None => (*first, tail),
+        };
+        out.push(byte);
+        rest = tail;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn check(line: &str, name: Name, data: &str, properties: &[(&str, &str)]) {
+        let command = parse(line.as_bytes()).unwrap_or_else(|| panic!("{line} is a command"));
+        assert_eq!((command.name, command.data()), (name, data.as_bytes().to_vec()), "{line}");
+        for (key, value) in properties {
+            assert_eq!(command.property(key).as_deref(), Some(value.as_bytes()), "{line}");
+        }
+    }
+
+    #[test]
+    fn both_grammars_are_read_as_the_runner_reads_them() {
+        check("::debug::a%0Ab%25%0D", Name::Debug, "a\nb%\r", &[]);
+        let at = [("file", "a,b.c"), ("line", "3"), ("title", "x::y")];
+        check(" \t::Error file=a%2Cb.c,line=3,title=x%3A%3Ay::no", Name::Error, "no", &at);
+        check("::error  FILE=a=b ,::no", Name::Error, "no", &[("file", "a=b ")]);
+        check("x ##[warning file=a;line=1]say%5D;", Name::Warning, "say];", &[("line", "1")]);
+        check("::x::##[group]inner", Name::Group, "inner", &[]);
+        check("\u{a0}\u{3000}\x0b::endgroup::", Name::EndGroup, "", &[]);
+        for plain in ["", "::", "::error", "a ::error::b", "::errors::b", "##[error", "# [error]"] {
+            assert_eq!(parse(plain.as_bytes()), None, "{plain}");
+        }
+        let none = parse(b"::error line::x").expect("a command");
+        assert_eq!((none.property("line"), none.property("file")), (None, None));
+    }
+
+    #[test]
+    fn stopped_commands_are_plain_until_the_word() {
+        let mut commands = Commands::default();
+        let names = |seen: Seen<'_>| match seen {
+            Seen::Command(command) => Some(command.name),
+            _ => None,
+        };
+        assert_eq!(names(commands.see(b"::stop-commands::w0rd")), Some(Name::StopCommands));
+        assert_eq!(commands.see(b"::add-mask::x"), Seen::Plain);
+        assert_eq!(commands.peek(b"::add-mask::x"), None);
+        assert_eq!(commands.see(b"::W0RD::"), Seen::Resumed);
+        assert_eq!(names(commands.see(b"::add-mask::x")), Some(Name::AddMask));
+        assert_eq!(commands.see(b"::stop-commands::"), Seen::Plain);
+        assert_eq!(commands.see(b"::stop-commands::add-mask"), Seen::Plain);
+        assert_eq!(names(commands.see(b"::add-mask::x")), Some(Name::AddMask));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_taken(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+            let mut commands = Commands::default();
+            commands.see(&bytes);
+            if let Some(command) = parse(&bytes) {
+                command.data();
+                command.property("file");
+            }
+        }
+
+        #[test]
+        fn what_is_escaped_as_the_toolkit_does_comes_back(data in ".{0,20}", file in ".{1,20}") {
+            let escape = |text: &str| {
+                text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+            };
+            let property = escape(&file).replace(':', "%3A").replace(',', "%2C");
+            let line = format!("::error file={property}::{}", escape(&data));
+            let trimmed = file.trim_ascii_end();
+            let command = parse(line.as_bytes()).expect("a command");
+            prop_assert_eq!(command.data(), data.into_bytes());
+            let found = command.property("file").expect("a file");
+            prop_assert_eq!(found.trim_ascii_end(), trimmed.as_bytes());
+        }
+    }
+}
