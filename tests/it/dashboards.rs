@@ -99,7 +99,7 @@ fn every_metric_that_is_named_exists() {
         .collect();
     for dashboard in dashboards() {
         for variable in dashboard["templating"]["list"].as_array().unwrap() {
-            texts.push((text(&dashboard["title"]), variable["definition"].to_string()));
+            texts.push((text(&dashboard["title"]), variable["query"].to_string()));
         }
     }
     for path in files("rules", ".yaml").into_iter().chain(files("provisioning", ".yaml")) {
