@@ -17,6 +17,8 @@ mod churn;
 #[cfg(test)]
 mod containers;
 #[cfg(test)]
+mod dashboards;
+#[cfg(test)]
 mod demo;
 #[cfg(test)]
 mod exposition;

@@ -1,22 +1,16 @@
 //! Debian's Prometheus on the agent for a minute, asked by its own API what it has.
 
-use std::fmt::Write as _;
-use std::fs::{self, File};
 use std::io::Write as _;
-use std::net::SocketAddr;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use crate::support::agent::{Agent, OPEN_METRICS, TEXT};
-use crate::support::http;
 use crate::support::launcher::{self, Ran};
 use crate::support::node::{Node, PodPlace};
 use crate::support::parts::{self, Part, all_there};
-use crate::support::process::{Running, until};
+use crate::support::process::until;
+use crate::support::prometheus::Prometheus;
 
 /// How long Prometheus watches, and how often a container of 0.3 s is run.
 const WATCH: Duration = Duration::from_mins(1);
@@ -29,7 +23,7 @@ fn prometheus_has_every_container_of_a_third_of_a_second() {
     }
     let node = Node::new();
     let agent = Agent::start(&node, &[]);
-    let prometheus = Prometheus::start(node.scratch(), agent.address());
+    let prometheus = Prometheus::start(node.scratch(), &[agent.address()]);
     let pod = PodPlace::new("ci", "runner-0");
     node.cgroups().make(&pod.cgroup());
     let start = Instant::now();
@@ -106,59 +100,4 @@ fn promtool_finds_nothing_to_say_about_the_text() {
     assert!(output.status.success() && said.is_empty(), "{}: {said}", output.status);
     node.cgroups().remove(&pod.cgroup());
     agent.stop();
-}
-
-struct Prometheus {
-    _process: Running,
-    address: SocketAddr,
-}
-
-impl Prometheus {
-    fn start(scratch: &Path, agent: SocketAddr) -> Self {
-        let config = scratch.join("prometheus.yml");
-        let scrape = serde_json::json!({ "scrape_configs": [{
-            "job_name": "ephemon",
-            "scrape_interval": "1s",
-            "static_configs": [{ "targets": [agent.to_string()] }],
-        }]});
-        // JSON is YAML.
-        fs::write(&config, scrape.to_string()).unwrap();
-        let address = SocketAddr::from(([127, 0, 0, 1], http::free_port()));
-        let log = File::create(scratch.join("prometheus.log")).unwrap();
-        let mut command = Command::new(parts::program("prometheus").unwrap());
-        command
-            .arg(format!("--config.file={}", config.display()))
-            .arg(format!("--storage.tsdb.path={}", scratch.join("tsdb").display()))
-            .arg(format!("--web.listen-address={address}"))
-            .stdout(log.try_clone().unwrap())
-            .stderr(log);
-        let process = Running::start(&mut command);
-        let ready = until(Duration::from_mins(1), || {
-            http::get(address, "/-/ready", "*/*").ok().filter(|answer| answer.status == 200)
-        });
-        let log = || fs::read_to_string(scratch.join("prometheus.log")).unwrap_or_default();
-        ready.unwrap_or_else(|| panic!("prometheus is not ready:\n{}", log()));
-        Self { _process: process, address }
-    }
-
-    /// The values an instant query gives.
-    fn query(&self, query: &str) -> Vec<f64> {
-        let mut encoded = String::new();
-        for byte in query.bytes() {
-            write!(encoded, "%{byte:02x}").unwrap();
-        }
-        let answer = self.api(&format!("/api/v1/query?query={encoded}"));
-        let results = answer["data"]["result"].as_array().unwrap_or_else(|| panic!("{answer}"));
-        results.iter().map(|result| result["value"][1].as_str().unwrap().parse().unwrap()).collect()
-    }
-
-    /// What it thinks of the agent.
-    fn target(&self) -> Value {
-        self.api("/api/v1/targets?state=active")["data"]["activeTargets"][0].clone()
-    }
-
-    fn api(&self, path: &str) -> Value {
-        let answer = http::get(self.address, path, "application/json").unwrap();
-        serde_json::from_str(&answer.body).unwrap_or_else(|_| panic!("{}", answer.body))
-    }
 }

@@ -17,6 +17,7 @@ pub(crate) mod parts;
 pub(crate) mod pod_network;
 pub(crate) mod process;
 pub(crate) mod programs;
+pub(crate) mod prometheus;
 pub(crate) mod verdict;
 pub(crate) mod vm;
 pub(crate) mod witness;

@@ -1,0 +1,256 @@
+//! What `dashboards/` ships: names that exist, rules that promtool accepts, and queries that have
+//! something to show when Prometheus watches the demo.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use ephemon::metrics::{Kind, families};
+use serde_json::Value;
+
+use crate::support::http;
+use crate::support::parts::{self, Part, all_there};
+use crate::support::process::{self, Running, until};
+use crate::support::prometheus::Prometheus;
+
+/// The demo plays for half a minute; on a busy machine for longer.
+const PATIENCE: Duration = Duration::from_mins(3);
+
+/// One query of a panel.
+struct Query {
+    dashboard: String,
+    panel: String,
+    expression: String,
+}
+
+fn home() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("dashboards")
+}
+
+fn files(below: &str, ending: &str) -> Vec<PathBuf> {
+    let found = fs::read_dir(home().join(below)).unwrap().map(|entry| entry.unwrap().path());
+    let mut found: Vec<_> =
+        found.filter(|path| path.to_string_lossy().ends_with(ending)).collect();
+    found.sort();
+    assert!(!found.is_empty(), "no *{ending} in dashboards/{below}");
+    found
+}
+
+fn dashboards() -> Vec<Value> {
+    let read = |path| serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    files("", ".json").into_iter().map(read).collect()
+}
+
+fn panels(dashboard: &Value) -> &[Value] {
+    dashboard["panels"].as_array().unwrap()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
+}
+
+fn queries() -> Vec<Query> {
+    let mut found = Vec::new();
+    for dashboard in dashboards() {
+        for panel in panels(&dashboard) {
+            for target in panel["targets"].as_array().into_iter().flatten() {
+                found.push(Query {
+                    dashboard: text(&dashboard["title"]),
+                    panel: text(&panel["title"]),
+                    expression: text(&target["expr"]),
+                });
+            }
+        }
+    }
+    found
+}
+
+/// The names in PromQL that begin as ours do; those of recorded series have a colon before them.
+fn names(expression: &str) -> BTreeSet<&str> {
+    let word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    let words = expression.split(|letter: char| !word(letter));
+    words.filter(|name| name.starts_with("ephemon_") || name.starts_with("process_")).collect()
+}
+
+/// The names of all series, a histogram's three included.
+fn known() -> BTreeSet<String> {
+    let mut known = BTreeSet::new();
+    for family in families() {
+        let endings: &[&str] = match family.kind {
+            Kind::Histogram => &["_bucket", "_sum", "_count"],
+            _ => &[""],
+        };
+        known.extend(endings.iter().map(|ending| format!("{}{ending}", family.name)));
+    }
+    known
+}
+
+#[test]
+fn every_metric_that_is_named_exists() {
+    let known = known();
+    let mut texts: Vec<(String, String)> = queries()
+        .into_iter()
+        .map(|query| (format!("{}, {}", query.dashboard, query.panel), query.expression))
+        .collect();
+    for dashboard in dashboards() {
+        for variable in dashboard["templating"]["list"].as_array().unwrap() {
+            texts.push((text(&dashboard["title"]), variable["query"].to_string()));
+        }
+    }
+    for path in files("rules", ".yaml").into_iter().chain(files("provisioning", ".yaml")) {
+        texts.push((path.display().to_string(), fs::read_to_string(&path).unwrap()));
+    }
+    let mut seen = 0;
+    for (place, text) in &texts {
+        for name in names(text) {
+            assert!(known.contains(name), "{place}: there is no {name}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 100, "only {seen} names were found");
+}
+
+#[test]
+fn panels_have_places_of_their_own_and_variables_are_declared() {
+    let mut uids = BTreeSet::new();
+    for dashboard in dashboards() {
+        let title = text(&dashboard["title"]);
+        assert!(uids.insert(text(&dashboard["uid"])), "{title}: its uid is another's too");
+        let declared: BTreeSet<String> = dashboard["templating"]["list"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|variable| text(&variable["name"]))
+            .collect();
+        let (mut taken, mut ids) = (BTreeSet::new(), BTreeSet::new());
+        for panel in panels(&dashboard) {
+            assert!(ids.insert(panel["id"].as_u64().unwrap()), "{title}: {panel}");
+            let at = |side: &str| panel["gridPos"][side].as_u64().unwrap();
+            assert!(at("x") + at("w") <= 24, "{title}: {} is too wide", panel["title"]);
+            for x in at("x")..at("x") + at("w") {
+                for y in at("y")..at("y") + at("h") {
+                    assert!(taken.insert((x, y)), "{title}: {} covers another", panel["title"]);
+                }
+            }
+            for used in variables(&panel.to_string()) {
+                let built_in = used.starts_with("__");
+                assert!(built_in || declared.contains(&used), "{title}: ${used} is not declared");
+            }
+        }
+    }
+}
+
+/// `$name` and `${name}`.
+fn variables(text: &str) -> BTreeSet<String> {
+    let name = |after: &str| {
+        let after = after.trim_start_matches('{');
+        let end = after.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+        after.get(..end.unwrap_or(after.len())).unwrap_or_default().to_owned()
+    };
+    text.split('$').skip(1).map(name).filter(|name| !name.is_empty()).collect()
+}
+
+#[test]
+fn promtool_accepts_the_rules_and_their_tests_hold() {
+    if !all_there(&[Part::Program("promtool")]) {
+        return;
+    }
+    let promtool = || Command::new(parts::program("promtool").unwrap());
+    let rules = home().join("rules");
+    let named = ["alerts.yaml", "recording.yaml"].map(|name| rules.join(name));
+    process::output(promtool().args(["check", "rules", "--lint-fatal"]).args(named));
+    process::output(promtool().args(["test", "rules"]).arg(rules.join("tests.yaml")));
+}
+
+#[test]
+fn every_alert_is_tested_and_explained() {
+    let read = |path: &str| {
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+    };
+    let (tests, guide) = (read("dashboards/rules/tests.yaml"), read("deploy/README.md"));
+    let alerts = read("dashboards/rules/alerts.yaml");
+    let names = alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: "));
+    let mut count = 0;
+    for name in names {
+        assert!(tests.contains(&format!("alertname: {name}\n")), "{name} has no test");
+        assert!(guide.contains(&format!("`{name}`")), "deploy/README.md does not explain {name}");
+        count += 1;
+    }
+    assert!(count > 10, "{count} alerts");
+}
+
+/// Every query is asked about the demo. What this machine's kernel or the demo's node does not
+/// serve (pressure on cgroup v1, block devices, networks of pods) is asked about the golden page,
+/// which has every family.
+#[test]
+fn every_panel_has_something_to_show() {
+    if !all_there(&[Part::Program("prometheus")]) {
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let agent = SocketAddr::from(([127, 0, 0, 1], http::free_port()));
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_ephemon"));
+    demo.args(["demo", "--listen", &agent.to_string()]);
+    let log = fs::File::create(scratch.path().join("demo.log")).unwrap();
+    let mut demo = Running::start(demo.stdout(Stdio::null()).stderr(log));
+    let golden = golden_page();
+    let prometheus = Prometheus::start(scratch.path(), &[agent, golden]);
+
+    let mut empty: Vec<Query> = queries();
+    assert!(empty.len() > 60, "only {} queries", empty.len());
+    // The demo plays for half a minute; what shows last is the longest of its containers' end.
+    let all = until(PATIENCE, || {
+        let served = http::get(agent, "/metrics", "*/*").map_or(String::new(), |page| page.body);
+        empty.retain(|query| {
+            let lacks = names(&query.expression).into_iter().any(|name| !served.contains(name));
+            let namespace = if lacks { "arc-runners" } else { "default" };
+            let asked = filled(&query.expression, namespace);
+            prometheus.series_within(&asked, 60) == 0
+        });
+        thread::sleep(Duration::from_secs(1));
+        empty.is_empty().then_some(())
+    });
+    let shown: Vec<String> = empty
+        .iter()
+        .map(|query| format!("{}, {}: {}", query.dashboard, query.panel, query.expression))
+        .collect();
+    assert!(all.is_some(), "nothing to show:\n{}", shown.join("\n"));
+    demo.terminate(Duration::from_secs(30));
+}
+
+/// As Grafana fills in variables, everything chosen.
+fn filled(expression: &str, namespace: &str) -> String {
+    let mut filled = expression.replace("$__rate_interval", "10s").replace("$__range", "5m");
+    filled = filled.replace("$namespace", namespace);
+    for any in ["$container_type", "$container", "$pod", "$instance"] {
+        filled = filled.replace(any, ".*");
+    }
+    filled
+}
+
+/// Serves the golden exposition until the process ends.
+fn golden_page() -> SocketAddr {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/golden/metrics.prom");
+    let page = fs::read_to_string(path).unwrap();
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { continue };
+            let mut request = [0; 4096];
+            if stream.read(&mut request).is_err() {
+                continue;
+            }
+            let kind = "text/plain; version=0.0.4";
+            let head = format!("HTTP/1.0 200 OK\r\nContent-Type: {kind}\r\n\r\n");
+            let sent = stream.write_all(head.as_bytes()).and(stream.write_all(page.as_bytes()));
+            drop(sent);
+        }
+    });
+    address
+}

@@ -1,0 +1,90 @@
+//! Debian's Prometheus, asked by its own API what it has.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+
+use super::http;
+use super::parts;
+use super::process::{Running, until};
+
+/// A running Prometheus.
+#[derive(Debug)]
+pub(crate) struct Prometheus {
+    _process: Running,
+    address: SocketAddr,
+}
+
+impl Prometheus {
+    /// Starts it with its files below `scratch`, scraping each target once a second.
+    ///
+    /// # Panics
+    /// If it is not ready within a minute.
+    pub(crate) fn start(scratch: &Path, targets: &[SocketAddr]) -> Self {
+        let config = scratch.join("prometheus.yml");
+        let scrape = serde_json::json!({ "scrape_configs": [{
+            "job_name": "ephemon",
+            "scrape_interval": "1s",
+            "honor_labels": true,
+            "static_configs": [{ "targets": targets }],
+        }]});
+        // JSON is YAML.
+        fs::write(&config, scrape.to_string()).unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], http::free_port()));
+        let log = File::create(scratch.join("prometheus.log")).unwrap();
+        let mut command = Command::new(parts::program("prometheus").unwrap());
+        command
+            .arg(format!("--config.file={}", config.display()))
+            .arg(format!("--storage.tsdb.path={}", scratch.join("tsdb").display()))
+            .arg(format!("--web.listen-address={address}"))
+            .stdout(log.try_clone().unwrap())
+            .stderr(log);
+        let process = Running::start(&mut command);
+        let ready = until(Duration::from_mins(1), || {
+            http::get(address, "/-/ready", "*/*").ok().filter(|answer| answer.status == 200)
+        });
+        let log = || fs::read_to_string(scratch.join("prometheus.log")).unwrap_or_default();
+        ready.unwrap_or_else(|| panic!("prometheus is not ready:\n{}", log()));
+        Self { _process: process, address }
+    }
+
+    /// The values an instant query gives.
+    pub(crate) fn query(&self, query: &str) -> Vec<f64> {
+        let answer = self.api(&format!("/api/v1/query?query={}", encoded(query)));
+        let results = answer["data"]["result"].as_array().unwrap_or_else(|| panic!("{answer}"));
+        results.iter().map(|result| result["value"][1].as_str().unwrap().parse().unwrap()).collect()
+    }
+
+    /// How many series a query has in the last `seconds`, looked at every two.
+    pub(crate) fn series_within(&self, query: &str, seconds: u64) -> usize {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let (query, start) = (encoded(query), now - seconds);
+        let path = format!("/api/v1/query_range?query={query}&start={start}&end={now}&step=2");
+        let answer = self.api(&path);
+        answer["data"]["result"].as_array().unwrap_or_else(|| panic!("{answer}")).len()
+    }
+
+    /// What it thinks of the first target.
+    pub(crate) fn target(&self) -> Value {
+        self.api("/api/v1/targets?state=active")["data"]["activeTargets"][0].clone()
+    }
+
+    fn api(&self, path: &str) -> Value {
+        let answer = http::get(self.address, path, "application/json").unwrap();
+        serde_json::from_str(&answer.body).unwrap_or_else(|_| panic!("{}", answer.body))
+    }
+}
+
+/// For a URL.
+fn encoded(query: &str) -> String {
+    let mut encoded = String::new();
+    for byte in query.bytes() {
+        write!(encoded, "%{byte:02x}").unwrap();
+    }
+    encoded
+}
