@@ -156,10 +156,12 @@ async fn perform(call: &Call<'_>, request: &Request) -> Result<Outcome, Error> {
             (success, response)
         }
         Command::RunScriptStep(asked) => {
-            (script_step::run(call, asked, state, &mut signals).await?, Response::default())
+            let step = script_step::run(call, asked, state, &mut signals);
+            (in_time(step).await?, Response::default())
         }
         Command::RunContainerStep(asked) => {
-            (container_step::run(call, asked, state, &mut signals).await?, Response::default())
+            let step = container_step::run(call, asked, state, &mut signals);
+            (in_time(step).await?, Response::default())
         }
         Command::CleanupJob => {
             tokio::select! {
@@ -176,6 +178,16 @@ async fn perform(call: &Call<'_>, request: &Request) -> Result<Outcome, Error> {
         orphans::forget(call.settings);
     }
     Ok(outcome)
+}
+
+/// A step's call, over before the runner kills the hook, wherever the signal found it.
+async fn in_time(step: impl Future<Output = Result<Outcome, Error>>) -> Result<Outcome, Error> {
+    let overdue = Signals::listen().map_err(Error::Signals)?.overdue();
+    tokio::select! {
+        biased;
+        outcome = step => outcome,
+        signal = overdue => Err(Error::Cancelled(signal)),
+    }
 }
 
 fn code_of(error: &Error) -> u8 {

@@ -33,7 +33,7 @@ pub(super) async fn run(
     let template = Template::load(call.settings.template.as_deref())?;
     workspace::open_to_all(call.settings);
     let api = Api::new(call.settings).await?;
-    let view = PodView::of(&api.pod().await?);
+    let view = PodView::of(&signals.or(api.pod()).await?);
     // Without a job container there is no state, and nobody else needs the token.
     let token = match state {
         Some(state) => state.token.0.clone(),
@@ -92,7 +92,7 @@ async fn launched(
     pod_uid: &str,
 ) -> Result<Outcome, Error> {
     if let Some(secret) = &planned.secret {
-        api.create_secret(secret, pod_uid, &planned.env).await?;
+        signals.or(api.create_secret(secret, pod_uid, &planned.env)).await?;
     }
     let asked_ns = journal::now_ns();
     let result = started(call, api, planned, token, signals).await;
@@ -120,7 +120,7 @@ async fn started(
     if !planned.has_init {
         workspace::link_from_here(&workspace::links(call.settings));
     }
-    let pod = api.add(&[&planned.spec]).await?;
+    let pod = signals.or(api.add(&[&planned.spec])).await?;
     let (sender, _) = watch::channel(pod);
     let mut news = News::new(&sender);
     let work = async {

@@ -11,9 +11,10 @@ use crate::contract::{Command, Limits, Reply, Request, Run, StepKind, Volume, mo
 /// The argument by which this program shows the limits it is under.
 pub(super) const ARGUMENT: &str = "--limits";
 /// Pauses between looks. An agent sets the limits some milliseconds after the container's start,
-/// before this program can look; where its watch of pods is behind the kubelet's it takes as much
-/// longer. Where nobody enforces, looking costs the job all of this once: two thirds of a second.
-const PAUSES_MS: [u64; 6] = [10, 20, 40, 80, 160, 320];
+/// before this program can look; on a busy node, or where its watch of pods is behind the kubelet's,
+/// it takes as much longer. Where nobody enforces, looking costs the job all of this once: two and a
+/// half seconds, of which those that services need to start are not felt.
+const PAUSES_MS: [u64; 8] = [10, 20, 40, 80, 160, 320, 640, 1280];
 
 /// The limits this process is under, in the grammar of `EPHEMON_LIMITS`.
 pub(super) fn shown() -> String {

@@ -71,7 +71,7 @@ pub(super) async fn run(
     asked: &Step<'_>,
     signals: &mut Signals,
 ) -> Result<(u8, bool), Error> {
-    let mut process = feed(api, container, &asked.text()).await?;
+    let mut process = signals.or(feed(api, container, &asked.text())).await?;
     let mut streams = Streams::of(&mut process);
     let (mut cancelled, mut killed): (Option<(Signal, Instant)>, bool) = (None, false);
     let end = loop {

@@ -19,6 +19,8 @@ const KILL_AFTER_INTERRUPT: Duration = Duration::from_millis(8_500);
 const KILL_AFTER_TERMINATE: Duration = Duration::from_millis(1_200);
 /// From the kill to the word that it is over.
 pub(super) const LAST_WORD: Duration = Duration::from_millis(700);
+/// And from there to the end of a call that waits for something else than its step.
+const LAST: Duration = Duration::from_millis(100);
 
 /// Requests to stop, from the runner.
 #[derive(Debug)]
@@ -57,6 +59,36 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => Signal::Interrupt,
             _ = self.terminate.recv() => Signal::Terminate,
+        }
+    }
+
+    /// Does what comes before the step's own process: a signal ends it at once.
+    pub(super) async fn or<T, E>(
+        &mut self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, super::call::Error>
+    where
+        super::call::Error: From<E>,
+    {
+        tokio::select! {
+            result = work => Ok(result?),
+            signal = self.next() => Err(super::call::Error::Cancelled(signal)),
+        }
+    }
+
+    /// Waits for a signal, and then until the runner is about to kill the hook: whatever a call waits
+    /// for by then, an API server that does not answer for one, is not worth it.
+    pub(super) async fn overdue(mut self) -> Signal {
+        let mut asked: Option<(Signal, Instant)> = None;
+        loop {
+            let until = asked.map(|(_, at)| at);
+            tokio::select! {
+                signal = self.next() => {
+                    let by = Instant::now() + kill_after(signal) + LAST_WORD + LAST;
+                    asked = Some((signal, until.map_or(by, |earlier| earlier.min(by))));
+                }
+                () = at(until) => return asked.map_or(Signal::Terminate, |(signal, _)| signal),
+            }
         }
     }
 }

@@ -15,7 +15,7 @@ use super::poll;
 use crate::contract::{Frames, MAX_HELLO_BYTES, MAX_REQUEST_BYTES, Reply, Request};
 
 /// Beyond so many bytes waiting to be sent, no more output is read from a step.
-const HIGH_WATER_BYTES: usize = 64 * 1024;
+const HIGH_WATER_BYTES: usize = 32 * 1024;
 /// Bytes read from the socket at a time.
 const READ_BYTES: usize = 16 * 1024;
 /// Reads in a row before the rest of the step has its turn.

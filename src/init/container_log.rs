@@ -12,7 +12,7 @@ use std::{
 use super::tee::Stream;
 
 /// Most bytes that wait to be written.
-const MAX_WAITING_BYTES: usize = 128 * 1024;
+const MAX_WAITING_BYTES: usize = 64 * 1024;
 /// A writer that makes no progress so long stands still: what comes is dropped until it moves.
 const STALL: Duration = Duration::from_secs(1);
 

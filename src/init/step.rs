@@ -37,9 +37,9 @@ const QUIET: Duration = Duration::from_millis(200);
 const LINGER: Duration = Duration::from_secs(2);
 /// From SIGTERM to SIGKILL when the hook is gone.
 const ORPHANED: Duration = Duration::from_secs(2);
-/// Bytes of output moved at a time. Half of what a pipe holds: each piece is copied four times on
-/// its way, and init has two megabytes.
-const READ_BYTES: usize = MAX_CHUNK_BYTES / 2;
+/// Bytes of output moved at a time. A quarter of what a pipe holds: each piece is copied four times
+/// on its way, and init has two megabytes.
+const READ_BYTES: usize = MAX_CHUNK_BYTES / 4;
 
 /// A step that runs.
 struct Running<'a> {

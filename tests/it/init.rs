@@ -30,7 +30,7 @@ fn signal(signal: Signal, kill_after_ms: Option<u32>) -> Request {
 
 /// A file that a step makes when it has come so far.
 fn wait_for(path: &Path) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while !path.exists() {
         assert!(Instant::now() < deadline, "{} never came", path.display());
         std::thread::sleep(Duration::from_millis(5));
@@ -44,7 +44,7 @@ fn is_alive(pid: &str) -> bool {
 }
 
 fn wait_until_dead(pid: &str) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while is_alive(pid) {
         assert!(Instant::now() < deadline, "process {pid} lives");
         std::thread::sleep(Duration::from_millis(5));

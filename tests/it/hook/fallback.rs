@@ -3,6 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
+use ephemon::demo::api::{Answer, Rule};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
@@ -46,7 +47,8 @@ async fn between(rig: &Rig) -> JoinHandle<()> {
 #[tokio::test]
 async fn a_job_goes_on_by_exec_where_init_cannot_run() {
     let Some(mut rig) = Rig::start().await else { return };
-    rig.set("ACTIONS_RUNNER_PREPARE_JOB_TIMEOUT_SECONDS", "10");
+    // Half of it is how long an init may be silent.
+    rig.set("ACTIONS_RUNNER_PREPARE_JOB_TIMEOUT_SECONDS", "20");
     for (image, container) in [("foreign", "job-2"), ("noexec", "job-4"), ("mute", "job-6")] {
         let (called, state) = prepared(&rig, image).await;
         let notices = called.stdout.lines().filter(|line| line.starts_with("::notice::")).count();
@@ -90,7 +92,20 @@ async fn a_step_by_exec_can_be_cancelled_and_leaves_nothing() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), gone).await.expect("nothing is left");
+    tokio::time::timeout(Duration::from_mins(1), gone).await.expect("nothing is left");
+}
+
+#[tokio::test]
+async fn an_exec_that_is_throttled_or_cut_short_is_asked_for_again() {
+    let Some(rig) = Rig::start().await else { return };
+    let (_, state) = prepared(&rig, "foreign").await;
+    for answer in [Answer::Status(429, Some(1)), Answer::Status(503, None), Answer::Closed] {
+        rig.api.faults().add(Rule { asked: "get pods/exec", times: 1, answer });
+        let script = rig.script("echo ran >> /__w/ran; exit 6");
+        let step = rig.call("run_script_step", &script, &state).await;
+        assert_eq!(step.code, 6, "{answer:?}: {step:?}");
+    }
+    assert_eq!(fs::read_to_string(rig.path("_work/ran")).unwrap(), "ran\nran\nran\n");
 }
 
 #[tokio::test]

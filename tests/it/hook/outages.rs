@@ -36,8 +36,7 @@ async fn play(rig: &Rig) {
 
 #[tokio::test]
 async fn throttling_and_short_outages_at_every_call_are_waited_out() {
-    let Some(mut rig) = Rig::start().await else { return };
-    rig.set("ACTIONS_RUNNER_PREPARE_JOB_TIMEOUT_SECONDS", "60");
+    let Some(rig) = Rig::start().await else { return };
     for answer in [Answer::Status(429, Some(1)), Answer::Status(503, None), Answer::Closed] {
         for asked in ASKED {
             rig.api.faults().add(Rule { asked, times: 1, answer });
@@ -48,8 +47,7 @@ async fn throttling_and_short_outages_at_every_call_are_waited_out() {
 
 #[tokio::test]
 async fn retry_after_is_heeded() {
-    let Some(mut rig) = Rig::start().await else { return };
-    rig.set("ACTIONS_RUNNER_PREPARE_JOB_TIMEOUT_SECONDS", "60");
+    let Some(rig) = Rig::start().await else { return };
     let answer = Answer::Status(429, Some(2));
     rig.api.faults().add(Rule { asked: "patch pods/ephemeralcontainers", times: 1, answer });
     let args = json!({"container": {"image": "init"}});
@@ -60,8 +58,7 @@ async fn retry_after_is_heeded() {
 /// What was carried out and never answered is asked again, and has the effect of once.
 #[tokio::test]
 async fn answers_that_are_lost_do_no_harm() {
-    let Some(mut rig) = Rig::start().await else { return };
-    rig.set("ACTIONS_RUNNER_PREPARE_JOB_TIMEOUT_SECONDS", "60");
+    let Some(rig) = Rig::start().await else { return };
     for asked in ["patch pods/ephemeralcontainers", "create secrets"] {
         rig.api.faults().add(Rule { asked, times: 1, answer: Answer::Lost });
     }
@@ -72,8 +69,7 @@ async fn answers_that_are_lost_do_no_harm() {
 
 #[tokio::test]
 async fn a_watch_that_breaks_or_expires_is_taken_up_again() {
-    let Some(mut rig) = Rig::start().await else { return };
-    rig.set("ACTIONS_RUNNER_PREPARE_JOB_TIMEOUT_SECONDS", "60");
+    let Some(rig) = Rig::start().await else { return };
     let service = json!({"image": "late", "entryPointArgs": ["sleep 1000"]});
     let args = json!({"container": {"image": "init"}, "services": [service]});
     let prepare = rig.begin("prepare_job", &args, &Value::Null).await;
@@ -112,4 +108,25 @@ async fn a_log_that_breaks_off_is_taken_up_where_it_was() {
     assert_eq!(step.code, 0, "{:.300}", step.stdout);
     let numbers = super::numbers(2000);
     assert!(step.stdout.ends_with(&numbers), "{:.300}", step.stdout);
+}
+
+#[tokio::test]
+async fn a_step_is_cancelled_in_time_though_the_api_server_does_not_answer() {
+    let Some(rig) = Rig::start().await else { return };
+    let service = json!({"image": "db", "entryPointArgs": ["exec sleep 1000"]});
+    let args = json!({"container": {"image": "foreign"}, "services": [service]});
+    let prepared = rig.call("prepare_job", &args, &Value::Null).await;
+    assert_eq!(prepared.code, 0, "{prepared:?}");
+    let state = prepared.json()["state"].clone();
+    rig.api.faults().set(Fault::Hang);
+    // Neither has anything to end yet: the one asks for its container, the other has the service's
+    // name written.
+    let action = json!({"image": "init", "entryPoint": "true"});
+    let action = rig.begin("run_container_step", &action, &state).await;
+    let script = rig.begin("run_script_step", &rig.script("echo never"), &state).await;
+    let (action, script) = tokio::join!(action.cancel(), script.cancel());
+    // At once; and after the second signal, just before the third.
+    for (called, code) in [(action, 130), (script, 143)] {
+        assert!(called.code == code && called.stdout.contains("cancelled"), "{called:?}");
+    }
 }

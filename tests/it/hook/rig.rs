@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ephemon::demo::api::{ApiServer, Runtime, Store};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -158,7 +159,7 @@ impl Rig {
             .env("TMPDIR", self.runner_tmp())
             .env("KUBECONFIG", self.path("kubeconfig"))
             .env("ACTIONS_RUNNER_POD_NAME", POD)
-            .env("ACTIONS_RUNNER_PREPARE_JOB_TIMEOUT_SECONDS", "5")
+            .env("ACTIONS_RUNNER_PREPARE_JOB_TIMEOUT_SECONDS", "60")
             .env("EPHEMON_VOLUME", self.path("ephemon"))
             .env("EPHEMON_STEP_SUMMARY", "true")
             .env("GITHUB_STEP_SUMMARY", self.path("summary"))
@@ -215,10 +216,37 @@ impl Drop for Rig {
 // === impl Calling ===
 
 impl Calling {
-    pub(super) fn signal(&self, signal: rustix::process::Signal) {
+    pub(super) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id().unwrap()).unwrap();
-        let pid = rustix::process::Pid::from_raw(pid).unwrap();
-        rustix::process::kill_process(pid, signal).unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+    }
+
+    /// Cancels it as actions/runner's `ProcessInvoker` does: a call that is not over 10 s after
+    /// SIGINT is killed. One that was killed has said nothing of it.
+    pub(super) async fn cancel(self) -> Called {
+        let pid = self.child.id().unwrap();
+        let takes_it = async {
+            let takes_it = |text: String| {
+                let mask = text.lines().find_map(|line| line.strip_prefix("SigCgt:"))?;
+                Some(u64::from_str_radix(mask.trim(), 16).unwrap() & 2 != 0)
+            };
+            let path = format!("/proc/{pid}/status");
+            while fs::read_to_string(&path).ok().and_then(takes_it) != Some(true) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_mins(1), takes_it).await.expect("it takes signals");
+        self.signal(Signal::INT);
+        let runner = tokio::spawn(async move {
+            for (pause, signal) in [(7_500, Signal::TERM), (2_500, Signal::KILL)] {
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+                let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+                kill_process(pid, signal).ok();
+            }
+        });
+        let called = self.finish().await;
+        runner.abort();
+        called
     }
 
     /// Reads standard output until it has this text.

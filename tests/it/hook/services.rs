@@ -63,8 +63,7 @@ async fn a_service_becomes_healthy_by_its_own_command_or_the_job_does_not_start(
 
 #[tokio::test]
 async fn a_service_is_waited_for_until_it_listens_and_is_reached_by_its_other_port() {
-    let Some(mut rig) = Rig::start().await else { return };
-    rig.set("ACTIONS_RUNNER_PREPARE_JOB_TIMEOUT_SECONDS", "60");
+    let Some(rig) = Rig::start().await else { return };
     let (port, other) = (free_port(), free_port());
     let serve = format!("sleep 0.4; exec busybox httpd -f -p {port} -h /tmp");
     let service = json!({
