@@ -3,6 +3,7 @@
 pub mod admin;
 mod args;
 mod duration;
+mod export;
 mod limits;
 mod lock;
 mod log;
@@ -10,5 +11,6 @@ pub mod readiness;
 mod run;
 
 pub use args::Args;
+pub use export::{ExportArgs, ExportError, Place};
 pub use log::{LogArgs, LogFormat};
 pub use run::{Error, run};

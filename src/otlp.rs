@@ -21,6 +21,7 @@ pub mod spool;
 
 mod batch;
 mod destination;
+mod log_end;
 mod outbox;
 mod payload;
 mod sender;
@@ -32,6 +33,7 @@ use crate::vitals;
 
 pub use batch::Batch;
 pub use destination::{ConnectError, Destination};
+pub use log_end::LogEnd;
 pub use outbox::Outbox;
 pub use payload::{Fate, LARGEST, Payload, Receipt};
 pub use record::Entry;

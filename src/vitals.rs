@@ -5,9 +5,10 @@
 use std::time::Duration;
 
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
+use crate::crilog::Loss;
 use crate::model::Quality;
 
 /// How a container was found.
@@ -63,6 +64,10 @@ pub enum Reason {
     TooLarge,
     /// The agent ended before it was delivered.
     Shutdown,
+    /// More lines than `--log-rate-limit` lets through.
+    RateLimited,
+    /// Not among those that `--log-sample` picks.
+    Sampled,
 }
 
 /// What came of a request to a collector.
@@ -108,6 +113,8 @@ pub struct Vitals {
     limits: IntCounterVec,
     samples: IntCounter,
     spool: IntGaugeVec,
+    log_lag: IntGauge,
+    log_lost: IntCounterVec,
     sample_duration: Histogram,
 }
 
@@ -171,6 +178,8 @@ impl Reason {
             Self::Refused => "refused",
             Self::TooLarge => "too_large",
             Self::Shutdown => "shutdown",
+            Self::RateLimited => "rate_limited",
+            Self::Sampled => "sampled",
         }
     }
 }
@@ -222,6 +231,15 @@ impl Vitals {
                 ),
                 &["signal"],
             )?,
+            log_lag: IntGauge::new(
+                "ephemon_agent_log_lag_bytes",
+                "Bytes of containers' logs that are written and not yet delivered.",
+            )?,
+            log_lost: counter(
+                "log_lost_bytes_total",
+                "Bytes of containers' logs that could not be read any more.",
+                &["reason"],
+            )?,
             sample_duration: Histogram::with_opts(
                 HistogramOpts::new(
                     "ephemon_agent_sample_duration_seconds",
@@ -236,6 +254,9 @@ impl Vitals {
         for result in Enforced::ALL {
             vitals.limits.with_label_values(&[result.as_str()]).inc_by(0);
         }
+        for loss in Loss::ALL {
+            vitals.log_lost.with_label_values(&[loss.as_str()]).inc_by(0);
+        }
         vitals.registry.register(Box::new(vitals.finals.clone()))?;
         vitals.registry.register(Box::new(vitals.discovered.clone()))?;
         vitals.registry.register(Box::new(vitals.dropped.clone()))?;
@@ -243,6 +264,8 @@ impl Vitals {
         vitals.registry.register(Box::new(vitals.limits.clone()))?;
         vitals.registry.register(Box::new(vitals.samples.clone()))?;
         vitals.registry.register(Box::new(vitals.spool.clone()))?;
+        vitals.registry.register(Box::new(vitals.log_lag.clone()))?;
+        vitals.registry.register(Box::new(vitals.log_lost.clone()))?;
         vitals.registry.register(Box::new(vitals.sample_duration.clone()))?;
         Ok(vitals)
     }
@@ -292,6 +315,16 @@ impl Vitals {
         self.spool
             .with_label_values(&[signal.as_str()])
             .set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// So much of containers' logs is not delivered yet.
+    pub fn log_lag(&self, bytes: u64) {
+        self.log_lag.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// So much of a container's log is gone undelivered.
+    pub fn log_lost(&self, loss: Loss, bytes: u64) {
+        self.log_lost.with_label_values(&[loss.as_str()]).inc_by(bytes);
     }
 
     /// The limits a container's spec asks for came to this.

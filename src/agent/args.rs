@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::duration::{parse, parse_positive};
+use super::export::ExportArgs;
 use super::log::LogArgs;
 
 /// Watch this node's ephemeral containers and serve what they use to Prometheus.
@@ -23,12 +24,21 @@ LIMITS
   it) gets them from --enforce-limits, within milliseconds of its start, in its own cgroup. A limit
   that is tighter already stays. It needs the host's /sys/fs/cgroup read-write, and root.
 
+LOGS
+  With OTEL_EXPORTER_OTLP_ENDPOINT (or OTEL_EXPORTER_OTLP_LOGS_ENDPOINT) every line of the pods'
+  ephemeral containers goes there, at least once, secrets masked; all standard variables for headers,
+  certificates, compression and timeouts are heard. Without one no log is read, unless
+  --logs-to stdout asks for them. What the collector does not take in time waits in the kubelet's
+  files, and where those are removed on the node's disk (--spool-mib).
+
 EXAMPLES
   Watch this machine's kubelet, without an API server:
       ephemon agent --no-api
   With an API server, only the runners of one scale set:
       ephemon agent --kubeconfig ~/.kube/config --node-name worker-1 \\
           --pod-selector actions.github.com/scale-set-name=linux
+  Send logs to a collector:
+      OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4318 ephemon agent
   Look at what it found:
       curl http://127.0.0.1:9911/metrics")]
 pub struct Args {
@@ -119,9 +129,14 @@ pub struct Args {
     #[arg(long, env = "EPHEMON_KUBEPODS", value_name = "PATH")]
     pub kubepods: Option<PathBuf>,
 
-    /// Where the agent keeps its lock, below --node-root: one agent a node
+    /// Where the agent keeps its lock (one agent a node), how far logs were delivered, and what waits
+    /// for the collector; below --node-root
     #[arg(long, env = "EPHEMON_STATE_DIR", value_name = "DIR", default_value = "/var/lib/ephemon")]
     pub state_dir: PathBuf,
+
+    /// What is exported
+    #[command(flatten)]
+    pub export: ExportArgs,
 
     /// The agent's own log
     #[command(flatten)]

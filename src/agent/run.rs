@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 
 use super::admin::{Admin, BindError};
 use super::args::Args;
+use super::export::{Export, ExportError};
 use super::limits;
 use super::lock::{LockError, NodeLock};
 use super::log::LogError;
@@ -18,14 +19,18 @@ use super::readiness::{Condition, Readiness};
 use crate::capture::books::Books;
 use crate::capture::{self, CaptureHandle};
 use crate::discovery::inventory::Inventory;
-use crate::discovery::{api, cri, logs};
+use crate::discovery::{api, cri, logs as log_directories};
 use crate::enforcement;
+use crate::logs::{self, Ledger, Logs};
 use crate::metrics::{self, Metrics};
 use crate::node::NodeRoot;
 use crate::vitals::Vitals;
 
 /// A node without a cgroup mount is looked at again at this interval.
 const CAPTURE_RETRY: Duration = Duration::from_secs(10);
+
+/// A container's log is settled a moment after its figures.
+const LEDGER_GRACE: Duration = Duration::from_mins(1);
 
 /// Why the agent ended, or did not start.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +50,12 @@ pub enum Error {
     /// The agent's own metrics clash.
     #[error("cannot register the agent's own metrics: {0}")]
     Vitals(#[from] prometheus::Error),
+    /// What is to be sent, or where.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// The thread that follows logs.
+    #[error("cannot follow logs: {0}")]
+    Logs(#[source] std::io::Error),
     /// Signals cannot be heard.
     #[error("cannot listen for signals: {0}")]
     Signals(#[source] std::io::Error),
@@ -56,6 +67,14 @@ pub enum Error {
         /// `: reason`, where there is one.
         why: String,
     },
+}
+
+// === impl Error ===
+
+impl Error {
+    fn ended(part: &'static str) -> Self {
+        Self::PartEnded { part, why: String::new() }
+    }
 }
 
 /// Runs the agent until it is told to end, or a part of it fails.
@@ -71,6 +90,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
     } else {
         Inventory::with_api(vitals.clone())
     };
+    let ledger = Ledger::default();
     let metrics = Metrics::new(
         books.clone(),
         inventory.clone(),
@@ -79,6 +99,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
             retain_ended: args.retain_ended,
             max_ended: usize::try_from(args.max_ended).unwrap_or(usize::MAX),
             node: node.clone(),
+            logs: ledger.clone(),
             ..metrics::Options::default()
         },
     );
@@ -86,8 +107,20 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let mut signals = Signals::new().map_err(Error::Signals)?;
     let address = admin.local_addr();
 
+    let (stop_tx, mut stop_rx) = watch::channel(false);
+    let state = node.join(&args.state_dir);
+    let mut export = Export::start(&args.export, &state, &stop_rx, &vitals)?;
     let mut parts = Parts::default();
     watch_names(&args, &node, &inventory, &readiness, &mut parts).await?;
+    let mut logs = match export.logs.take() {
+        Some(outbox) => {
+            let settings = log_settings(&args, &export);
+            let (inventory, vitals) = (inventory.clone(), vitals.clone());
+            let logs = logs::start(&node, settings, inventory, outbox, ledger, vitals);
+            Some(logs.map_err(Error::Logs)?)
+        }
+        None => None,
+    };
     if args.enforce_limits {
         let enforcing = enforcement::run(node.clone(), inventory.clone(), vitals.clone());
         parts.spawn("the enforcement of limits", enforcing);
@@ -102,7 +135,6 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let walked = readiness.condition("the first walk of the cgroup tree");
     parts.spawn("capture", supervise_capture(capture_options, books, inventory, vitals, walked));
 
-    let (stop_tx, mut stop_rx) = watch::channel(false);
     let server = tokio::spawn(admin.serve(async move {
         // An error means that the sender is gone, and with it the agent.
         drop(stop_rx.wait_for(|stop| *stop).await);
@@ -112,18 +144,57 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let ended = tokio::select! {
         () = signals.next() => None,
         error = parts.ended() => Some(error),
+        () = export.ended() => Some(Error::ended("a sender")),
+        () = over(&mut logs) => Some(Error::ended("the following of logs")),
     };
     if ended.is_none() {
         tracing::info!("asked to end: finishing open requests; ask again to end at once");
     }
+    if let Some(logs) = &logs {
+        logs.stop();
+    }
     stop_tx.send_replace(true);
-    tokio::select! {
-        joined = server => if let Err(error) = joined {
+    let farewell = async {
+        if let Err(error) = server.await {
             tracing::error!(%error, "the server did not end well");
-        },
+        }
+        export.done().await;
+        if ended.is_none() && logs.is_some() {
+            over(&mut logs).await;
+        }
+    };
+    tokio::select! {
+        () = farewell => {}
         () = signals.next() => {}
     }
     ended.map_or(Ok(()), Err)
+}
+
+/// Resolves when the thread that follows logs is over, if there is one.
+async fn over(logs: &mut Option<Logs>) {
+    match logs {
+        Some(logs) => logs.over().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn log_settings(args: &Args, export: &Export) -> logs::Settings {
+    let of = |key: &str| export.attributes.iter().find(|(name, _)| name == key);
+    let flags = &args.export;
+    logs::Settings {
+        containers: flags.log_containers,
+        mode: flags.logs,
+        original: flags.log_original,
+        rate: flags.log_rate_limit,
+        one_of: flags.log_sample,
+        node: args.node_name.clone().unwrap_or_else(host_name).into(),
+        typed: !args.no_api,
+        service_name: of("service.name").map(|(_, name)| name.as_str().into()),
+        attributes: export.attributes.clone().into(),
+        state_dir: args.state_dir.clone(),
+        // As long as the container's figures may be shown, and a little.
+        retain: args.retain_ended.saturating_add(LEDGER_GRACE),
+    }
 }
 
 /// The lock of the node. Where no state can be kept the agent runs all the same.
@@ -146,7 +217,7 @@ async fn watch_names(
     readiness: &Readiness,
     parts: &mut Parts,
 ) -> Result<(), Error> {
-    parts.spawn("the watch of log directories", logs::watch(node.clone(), inventory.clone()));
+    parts.spawn("the watch of log directories", log_directories::watch(node.clone(), inventory.clone()));
     if let Some(socket) = &args.cri_socket {
         let socket = node.join(socket);
         parts.spawn("the watch of the runtime", cri::watch(socket, inventory.clone()));

@@ -10,7 +10,7 @@ pub mod wire;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tracing::{debug, info, warn};
 
@@ -147,6 +147,8 @@ fn read(
             name: metadata.name.into(),
             image: container.image.and_then(image),
             exit: None,
+            started: None,
+            finished: None,
         };
         evidence.push(Evidence::Container { id, word, by });
     }
@@ -169,9 +171,17 @@ fn explain(id: &ContainerId, answer: wire::ContainerStatusResponse) -> Option<Ev
                 code: status.exit_code,
                 reason: status.reason.chars().take(MAX_REASON).collect::<String>().into(),
             }),
+            started: moment(status.started_at),
+            finished: moment(status.finished_at),
         },
         by: Witness::Cri,
     })
+}
+
+/// Nanoseconds since 1970, as the runtime tells times; 0 is none.
+fn moment(ns: i64) -> Option<SystemTime> {
+    let ns = u64::try_from(ns).ok().filter(|ns| *ns > 0)?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_nanos(ns))
 }
 
 fn pod(metadata: wire::PodSandboxMetadata) -> Option<PodRef> {

@@ -5,7 +5,9 @@
 
 mod evidence;
 mod facts;
+mod named;
 mod order;
+mod roll;
 mod state;
 mod watched;
 
@@ -22,6 +24,8 @@ use crate::vitals::{Reason, Signal, Vitals};
 
 pub use evidence::{Evidence, SpecEntry, Witness, Word};
 pub use facts::MAX_LOGS_PER_POD;
+pub use named::Named;
+pub use roll::{PodSight, RunSight};
 pub use state::{MAX_CONTAINERS, MAX_PODS, MAX_UNBORN};
 pub use watched::{API_PATIENCE, DELETED_GRACE, STRANGER_GRACE};
 
@@ -147,6 +151,16 @@ impl Inventory {
         self.state().container(pod, id)
     }
 
+    /// The container of that name, if any source has told of it.
+    pub fn named(&self, pod: &PodUid, name: &str) -> Option<Named> {
+        self.state().named(pod, name)
+    }
+
+    /// The place in the spec of the container of that name, if the API server has told.
+    pub fn type_of(&self, pod: &PodUid, name: &str) -> Option<ContainerType> {
+        self.state().type_of(pod, name)
+    }
+
     /// The container is not shown any more.
     pub fn forget(&self, id: &ContainerId) {
         self.change(|state| state.forget(id));
@@ -216,6 +230,11 @@ impl Inventory {
     /// Living ephemeral containers of wanted pods whose spec says what they are to be limited to.
     pub fn limited(&self) -> Vec<Limited> {
         self.change(|state| state.limited(Instant::now()))
+    }
+
+    /// Every wanted pod with all that is known of its containers, save their figures.
+    pub fn roll(&self) -> Vec<PodSight> {
+        self.change(|state| state.roll(Instant::now()))
     }
 
     fn change<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {

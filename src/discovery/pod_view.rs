@@ -64,7 +64,14 @@ impl PodView {
         ];
         evidence.extend(self.runs.into_iter().map(|run| Evidence::Container {
             id: run.id,
-            word: Word { pod: Some(uid.clone()), name: run.name, image: None, exit: run.exit },
+            word: Word {
+                pod: Some(uid.clone()),
+                name: run.name,
+                image: None,
+                exit: run.exit,
+                started: run.started,
+                finished: run.finished,
+            },
             by,
         }));
         evidence

@@ -20,6 +20,7 @@ use super::roster::{Cast, Known, Moment, Roster, Shown, ShownPod};
 use super::view::{Build, ContainerView, PodView, View};
 use crate::capture::books::{Books, Snapshot};
 use crate::discovery::inventory::{Inventory, Verdict};
+use crate::logs::Ledger;
 use crate::model::{ContainerId, PodUid};
 use crate::node::NodeRoot;
 use crate::vitals::{Reason, Signal, Vitals};
@@ -37,6 +38,8 @@ pub struct Options {
     pub node: NodeRoot,
     /// Which ephemon this is.
     pub build: Build,
+    /// What became of containers' logs.
+    pub logs: Ledger,
 }
 
 /// Serves scrapes. Cheap to clone.
@@ -94,6 +97,7 @@ impl Default for Options {
             max_series: 100_000,
             node: NodeRoot::new("/"),
             build: Build::default(),
+            logs: Ledger::default(),
         }
     }
 }
@@ -209,7 +213,10 @@ impl Shared {
         let containers: Vec<_> = cast
             .containers
             .into_iter()
-            .map(|Shown { identity, record, facts }| ContainerView::new(&identity, record, facts))
+            .map(|Shown { identity, record, facts }| {
+                let log = self.options.logs.account(&record.pod, &identity.container);
+                ContainerView::new(&identity, record, facts).with_log(log)
+            })
             .collect();
         let numbers = containers
             .iter()

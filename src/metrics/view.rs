@@ -9,6 +9,7 @@ use super::devices::DeviceNames;
 use super::exposition::push_label;
 use crate::capture::books::{PodRecord, Record};
 use crate::discovery::inventory::ContainerFacts;
+use crate::logs::Account;
 use crate::model::{ContainerType, Exit, Usage};
 
 /// Everything one exposition shows.
@@ -46,6 +47,7 @@ pub struct ContainerView {
     pub record: Arc<Record>,
     labels: String,
     facts: Option<Arc<ContainerFacts>>,
+    log: Option<Arc<Account>>,
 }
 
 /// One pod as shown.
@@ -79,7 +81,17 @@ impl ContainerView {
         push_label(&mut labels, "pod", &identity.pod);
         push_label(&mut labels, "container", &identity.container);
         push_label(&mut labels, "container_type", identity.container_type.as_str());
-        Self { record, labels, facts }
+        Self { record, labels, facts, log: None }
+    }
+
+    /// The same, with what became of its log.
+    #[must_use]
+    pub fn with_log(self, log: Option<Arc<Account>>) -> Self {
+        Self { log, ..self }
+    }
+
+    pub(super) fn log(&self) -> Option<&Account> {
+        self.log.as_deref()
     }
 
     pub(super) fn labels(&self) -> &str {

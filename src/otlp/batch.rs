@@ -4,6 +4,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
+    log_end::LogEnd,
     names::SCHEMA_URL,
     record::{self, Entry},
     source::Resource,
@@ -45,6 +46,17 @@ impl Batch {
     pub fn push(&mut self, resource: &Arc<Resource>, entry: &Entry<'_>) {
         self.scratch.clear();
         record::put(&mut self.scratch, resource, entry);
+        self.add_scratch(resource);
+    }
+
+    /// Adds the event that closes a log.
+    pub fn push_end(&mut self, resource: &Arc<Resource>, end: &LogEnd) {
+        self.scratch.clear();
+        end.put(&mut self.scratch, resource);
+        self.add_scratch(resource);
+    }
+
+    fn add_scratch(&mut self, resource: &Arc<Resource>) {
         let at = *self.places.entry(Arc::as_ptr(resource)).or_insert_with(|| {
             self.groups.push(Group { resource: Arc::clone(resource), records: Vec::new() });
             self.groups.len() - 1

@@ -99,3 +99,13 @@ pub const LOG_RECORD_TRUNCATED_BYTES: &str = "log.record.truncated_bytes";
 pub const LOG_MASKED: &str = "ephemon.log.masked";
 /// The body is only a word in place of the text.
 pub const LOG_WITHHELD: &str = "ephemon.log.withheld";
+/// Name of the event that closes a container's log.
+pub const LOG_END: &str = "ephemon.log.end";
+/// On it: lines handed over.
+pub const LOG_LINES: &str = "ephemon.log.lines";
+/// On it: bytes seen in the log's files.
+pub const LOG_BYTES: &str = "ephemon.log.bytes";
+/// On it: bytes known to be lost.
+pub const LOG_LOST_BYTES: &str = "ephemon.log.lost_bytes";
+/// On it: whether every byte was delivered.
+pub const LOG_COMPLETE: &str = "ephemon.log.complete";

@@ -110,7 +110,7 @@ fn put_place<'a>(place: &'a Place, put: &mut impl FnMut(&str, Value<'a>)) {
 }
 
 /// 32 digits.
-fn hex(number: u128, digits: &mut [u8; 32]) -> &str {
+pub(super) fn hex(number: u128, digits: &mut [u8; 32]) -> &str {
     for (at, digit) in digits.iter_mut().rev().enumerate() {
         let nibble = u8::try_from((number >> (4 * at)) & 15).unwrap_or(0);
         *digit = if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };

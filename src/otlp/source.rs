@@ -30,6 +30,8 @@ pub struct Source {
     pub node: Option<Arc<str>>,
     /// `service.name`, if it is not to be the repository's or, without a job, the container's.
     pub service_name: Option<Arc<str>>,
+    /// Further attributes, by the operator's word; those above stay as they are.
+    pub attributes: Arc<[(String, String)]>,
     /// The job it runs in.
     pub job: Option<Job>,
 }
@@ -85,6 +87,9 @@ impl Resource {
             wire::attribute(&mut message, RESOURCE_ATTRIBUTES, name, Value::Text(value));
         };
         put(names::SERVICE_NAME, Some(&service_name(source)));
+        for (name, value) in source.attributes.iter().filter(|(name, _)| !is_ours(name)) {
+            put(name, Some(value));
+        }
         put(names::K8S_NAMESPACE_NAME, Some(&source.pod.namespace));
         put(names::K8S_POD_NAME, Some(&source.pod.name));
         put(names::K8S_POD_UID, Some(source.pod.uid.as_str()));
@@ -125,6 +130,14 @@ impl Resource {
             Stream::Unknown => &self.unknown,
         }
     }
+}
+
+/// Whether an attribute says what the agent itself knows.
+fn is_ours(name: &str) -> bool {
+    name == names::SERVICE_NAME
+        || ["k8s.namespace.", "k8s.pod.", "k8s.container.", "k8s.node.", "container.", "cicd.", "vcs."]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
 }
 
 /// The repository as the Collector's GitHub receiver calls it, so that logs and spans agree.

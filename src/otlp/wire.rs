@@ -16,6 +16,7 @@ pub(super) enum Value<'a> {
     Text(&'a str),
     Bytes(&'a [u8]),
     Int(i64),
+    Bool(bool),
     Texts(&'a [&'a str]),
 }
 
@@ -33,6 +34,7 @@ impl<'a> Value<'a> {
             Self::Text(text) => field_length(text.len()),
             Self::Bytes(bytes) => field_length(bytes.len()),
             Self::Int(number) => 1 + encoded_len_varint(number.cast_unsigned()),
+            Self::Bool(_) => 2,
             Self::Texts(texts) => field_length(texts_length(texts)),
         }
     }
@@ -42,6 +44,7 @@ impl<'a> Value<'a> {
             Self::Text(text) => bytes(out, 1, text.as_bytes()),
             Self::Bytes(value) => bytes(out, 7, value),
             Self::Int(number) => varint(out, 3, number.cast_unsigned()),
+            Self::Bool(truth) => varint(out, 2, u64::from(truth)),
             Self::Texts(texts) => {
                 head(out, 5, texts_length(texts));
                 for text in texts {

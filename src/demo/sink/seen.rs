@@ -2,6 +2,7 @@
 //! spans as trees. Pure.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
@@ -27,7 +28,7 @@ pub(in crate::demo) struct Seen {
     pub(in crate::demo) repeated: u64,
     secret: &'static [u8],
     uids: HashSet<String>,
-    spans: Vec<Span>,
+    spans: Vec<(Arc<BTreeMap<String, String>>, Span)>,
 }
 
 /// A span and those under it, in order of their beginning.
@@ -45,6 +46,8 @@ pub(in crate::demo) struct Node {
     pub(in crate::demo) failed: bool,
     /// Its attributes as text.
     pub(in crate::demo) attributes: BTreeMap<String, String>,
+    /// Those of its resource.
+    pub(in crate::demo) resource: Arc<BTreeMap<String, String>>,
     /// Spans whose parent it is.
     pub(in crate::demo) children: Vec<Node>,
 }
@@ -63,7 +66,9 @@ impl Seen {
                 attributes.as_deref().and_then(|all| attribute(all, key)).unwrap_or_default()
             };
             let who = (of("k8s.namespace.name"), of("k8s.pod.name"), of("k8s.container.name"));
-            for record in resource.scope_logs.into_iter().flat_map(|scope| scope.log_records) {
+            let records = resource.scope_logs.into_iter().flat_map(|scope| scope.log_records);
+            // Events are no lines of a container.
+            for record in records.filter(|record| record.event_name.is_empty()) {
                 self.record(&who, &record);
             }
         }
@@ -83,10 +88,13 @@ impl Seen {
     }
 
     pub(super) fn spans(&mut self, all: Vec<ResourceSpans>) {
-        let spans = all.into_iter().flat_map(|resource| resource.scope_spans);
-        for span in spans.flat_map(|scope| scope.spans) {
-            if self.spans.len() < MAX_SPANS {
-                self.spans.push(span);
+        for group in all {
+            let attributes = group.resource.map(|resource| resource.attributes).unwrap_or_default();
+            let resource = Arc::new(attributes.iter().map(text).collect());
+            for span in group.scope_spans.into_iter().flat_map(|scope| scope.spans) {
+                if self.spans.len() < MAX_SPANS {
+                    self.spans.push((Arc::clone(&resource), span));
+                }
             }
         }
     }
@@ -98,28 +106,26 @@ impl Seen {
 
     /// The spans whose parent did not come, each with all that is under it.
     pub(in crate::demo) fn trees(&self) -> Vec<Node> {
-        let known: HashSet<&[u8]> = self.spans.iter().map(|span| span.span_id.as_slice()).collect();
+        let ids = self.spans.iter().map(|(_, span)| span.span_id.as_slice());
+        let known: HashSet<&[u8]> = ids.collect();
         let mut roots: Vec<Node> = self
             .spans
             .iter()
-            .filter(|span| !known.contains(span.parent_span_id.as_slice()))
-            .map(|span| self.node(span, 0))
+            .filter(|(_, span)| !known.contains(span.parent_span_id.as_slice()))
+            .map(|(resource, span)| self.node(resource, span, 0))
             .collect();
         roots.sort_by_key(|node| node.start_ns);
         roots
     }
 
-    fn node(&self, span: &Span, depth: usize) -> Node {
+    fn node(&self, resource: &Arc<BTreeMap<String, String>>, span: &Span, depth: usize) -> Node {
         // Ids that name each other in a circle are no tree.
-        let below = |child: &&Span| depth < 16 && child.parent_span_id == span.span_id;
+        let mine = |child: &Span| depth < 16 && child.parent_span_id == span.span_id;
+        let below = self.spans.iter().filter(|(_, child)| mine(child));
         let mut children: Vec<Node> =
-            self.spans.iter().filter(below).map(|child| self.node(child, depth + 1)).collect();
+            below.map(|(resource, child)| self.node(resource, child, depth + 1)).collect();
         children.sort_by_key(|node| node.start_ns);
         let failed = span.status.as_ref().is_some_and(|it| it.code == StatusCode::Error as i32);
-        let text = |pair: &KeyValue| {
-            let value = pair.value.as_ref().map(bytes).unwrap_or_default();
-            (pair.key.clone(), String::from_utf8_lossy(&value).into_owned())
-        };
         Node {
             name: span.name.clone(),
             trace_id: span.trace_id.iter().map(|byte| format!("{byte:02x}")).collect(),
@@ -127,6 +133,7 @@ impl Seen {
             end_ns: span.end_time_unix_nano,
             failed,
             attributes: span.attributes.iter().map(text).collect(),
+            resource: Arc::clone(resource),
             children,
         }
     }
@@ -144,6 +151,11 @@ impl Node {
     pub(in crate::demo) fn figure(&self, key: &str) -> Option<f64> {
         self.attributes.get(key)?.parse().ok()
     }
+}
+
+fn text(pair: &KeyValue) -> (String, String) {
+    let value = pair.value.as_ref().map(bytes).unwrap_or_default();
+    (pair.key.clone(), String::from_utf8_lossy(&value).into_owned())
 }
 
 fn attribute(all: &[KeyValue], key: &str) -> Option<String> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::contract::{Limits, LimitsError};
-use crate::model::{ContainerId, ContainerType, Exit, PodRef, PodUid};
+use crate::model::{ContainerId, ContainerType, Exit, JobEnv, PodRef, PodUid};
 
 /// Who says so, the most believed first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -30,6 +30,10 @@ pub struct Word {
     pub image: Option<Arc<str>>,
     /// How it ended.
     pub exit: Option<Exit>,
+    /// When it started.
+    pub started: Option<SystemTime>,
+    /// When it ended.
+    pub finished: Option<SystemTime>,
 }
 
 /// A container as a pod's spec lists it.
@@ -44,6 +48,8 @@ pub struct SpecEntry {
     /// What it is to be limited to, or what is wrong with the text that says so; `None` where it
     /// says nothing.
     pub limits: Option<Result<Limits, LimitsError>>,
+    /// Which job it says it is of, if it says.
+    pub job: Option<Arc<JobEnv>>,
 }
 
 /// One thing a source found out. Told in any order, the same evidence gives the same answers.

@@ -95,6 +95,19 @@ impl Container {
         self.words(uid).next().map(|word| word.name.clone())
     }
 
+    /// When it started by the best witness who says so: the runtime's word is to the nanosecond,
+    /// the API's to the second.
+    pub(super) fn started(&self, uid: &PodUid) -> Option<SystemTime> {
+        let by_runtime = self.words.get(&Witness::Cri).and_then(|word| word.started);
+        by_runtime.or_else(|| self.words(uid).find_map(|word| word.started))
+    }
+
+    /// When it ended, likewise.
+    pub(super) fn finished(&self, uid: &PodUid) -> Option<SystemTime> {
+        let by_runtime = self.words.get(&Witness::Cri).and_then(|word| word.finished);
+        by_runtime.or_else(|| self.words(uid).find_map(|word| word.finished))
+    }
+
     pub(super) fn exit(&self, uid: &PodUid) -> Option<Exit> {
         self.words(uid).find_map(|word| word.exit.clone())
     }
@@ -110,6 +123,8 @@ impl Word {
             name: later.name,
             image: later.image.or_else(|| self.image.clone()),
             exit: later.exit.or_else(|| self.exit.clone()),
+            started: later.started.or(self.started),
+            finished: later.finished.or(self.finished),
         };
         let changed = merged != *self;
         *self = merged;

@@ -33,9 +33,9 @@ const SANDBOX_NAME: &str = "POD";
 
 #[derive(Debug)]
 pub(super) struct State {
-    line: Line,
-    pods: HashMap<PodUid, Pod>,
-    containers: HashMap<ContainerId, Container>,
+    pub(super) line: Line,
+    pub(super) pods: HashMap<PodUid, Pod>,
+    pub(super) containers: HashMap<ContainerId, Container>,
     unborn: usize,
     next: u64,
     dropped: u64,

@@ -12,12 +12,16 @@ use super::{Oddity, PodView, Run};
 use crate::contract::{Limits, LimitsError, env};
 use crate::discovery::inventory::SpecEntry;
 use crate::discovery::logs::names::{is_label, is_pod_name};
-use crate::model::{ContainerId, ContainerType, Exit, PodRef, PodUid};
+use crate::model::{ContainerId, ContainerType, Exit, JobEnv, PodRef, PodUid};
 
 /// A static pod's mirror: its cgroups and logs carry the value of this, not the mirror's UID.
 ///
 /// Source: kubernetes v1.36.2, `pkg/kubelet/types/constants.go`, `ConfigMirrorAnnotationKey`.
 const MIRROR: &str = "kubernetes.io/config.mirror";
+
+/// Longest text taken of a job's identity: the run id and the repository are far shorter, a branch's
+/// name may be long.
+const JOB_TEXT: usize = 256;
 
 /// Longest text taken of a status' reason and of an image's name.
 const MAX_TEXT: usize = 1024;
@@ -64,28 +68,29 @@ fn spec(pod: &Pod, odd: &mut Vec<Oddity>) -> Vec<SpecEntry> {
         return Vec::new();
     };
     let containers =
-        spec.containers.iter().map(|c| (&c.name, &c.image, ContainerType::Container, None));
+        spec.containers.iter().map(|c| (&c.name, &c.image, ContainerType::Container, None, None));
     let init = spec.init_containers.iter().flatten().map(|c| {
         let container_type = match c.restart_policy.as_deref() {
             Some("Always") => ContainerType::Sidecar,
             _ => ContainerType::Init,
         };
-        (&c.name, &c.image, container_type, None)
+        (&c.name, &c.image, container_type, None, None)
     });
     let ephemeral = spec
         .ephemeral_containers
         .iter()
         .flatten()
-        .map(|c| (&c.name, &c.image, ContainerType::Ephemeral, limits(c)));
+        .map(|c| (&c.name, &c.image, ContainerType::Ephemeral, limits(c), job(c)));
     containers
         .chain(init)
         .chain(ephemeral)
-        .filter_map(|(name, image, container_type, limits)| {
+        .filter_map(|(name, image, container_type, limits, job)| {
             Some(SpecEntry {
                 name: container_name(name, odd)?,
                 container_type,
                 image: text(image.as_deref()),
                 limits,
+                job,
             })
         })
         .collect()
@@ -97,6 +102,39 @@ fn limits(container: &EphemeralContainer) -> Option<Result<Limits, LimitsError>>
     let mut variables = container.env.iter().flatten();
     let text = variables.rfind(|variable| variable.name == env::LIMITS)?.value.as_deref()?;
     Some(text.parse()).filter(|limits| *limits != Ok(Limits::default()))
+}
+
+/// What the container's environment says of its job. Only names of the list are looked at: others
+/// may hold secrets.
+fn job(container: &EphemeralContainer) -> Option<Arc<JobEnv>> {
+    let mut job = JobEnv::default();
+    for variable in container.env.iter().flatten() {
+        let Some(value) = variable.value.as_deref().and_then(job_text) else { continue };
+        let place = match variable.name.as_str() {
+            env::JOB_REPOSITORY => &mut job.repository,
+            env::JOB_RUN_ID => &mut job.run_id,
+            env::JOB_RUN_ATTEMPT => &mut job.run_attempt,
+            env::JOB_NAME => &mut job.name,
+            env::JOB_WORKFLOW => &mut job.workflow,
+            env::JOB_WORKFLOW_REF => &mut job.workflow_ref,
+            env::JOB_SHA => &mut job.sha,
+            env::JOB_REF => &mut job.git_ref,
+            env::JOB_EVENT => &mut job.event,
+            env::JOB_RUNNER => &mut job.runner,
+            env::ROLE => &mut job.role,
+            env::TRACEPARENT => &mut job.traceparent,
+            _ => continue,
+        };
+        *place = Some(value);
+    }
+    (job != JobEnv::default()).then(|| Arc::new(job))
+}
+
+/// Cut to what a label or an attribute can bear, without control characters.
+fn job_text(value: &str) -> Option<Arc<str>> {
+    let value: String =
+        value.chars().filter(|letter| !letter.is_control()).take(JOB_TEXT).collect();
+    (!value.is_empty()).then(|| value.into())
 }
 
 fn runs(pod: &Pod, odd: &mut Vec<Oddity>) -> Vec<Run> {

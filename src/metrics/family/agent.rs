@@ -50,6 +50,18 @@ static COUNTED: &[Family] = &[
         &["result"],
     ),
     family(
+        "ephemon_agent_log_lag_bytes",
+        "Bytes of containers' logs that are written and not yet delivered.",
+        Gauge,
+        &[],
+    ),
+    family(
+        "ephemon_agent_log_lost_bytes_total",
+        "Bytes of containers' logs that could not be read any more.",
+        Counter,
+        &["reason"],
+    ),
+    family(
         "ephemon_agent_otlp_requests_total",
         "Requests to a collector, by what came of them.",
         Counter,

@@ -1,6 +1,7 @@
 //! The families of containers. One row a family; adding one is adding a row.
 
 use super::{Family, Kind, Row, Scope};
+use crate::crilog::{Books, Loss};
 use crate::metrics::exposition::{Figure, Points};
 use crate::metrics::view::ContainerView;
 use crate::model::{Limit, Pressure};
@@ -172,6 +173,43 @@ pub(in crate::metrics) static ROWS: &[Row<ContainerView>] = &[
         &["resource"],
         |c, p| pressure(c, p, |pressure| pressure.stalled_us),
     ),
+    labelled(
+        "ephemon_container_log_lines_total",
+        "Lines read of the container's log, where logs are exported.",
+        Counter,
+        &["stream"],
+        |c, p| streams(c, p, |books| &books.stream_lines),
+    ),
+    labelled(
+        "ephemon_container_log_bytes_total",
+        "Bytes of text in these lines.",
+        Counter,
+        &["stream"],
+        |c, p| streams(c, p, |books| &books.stream_bytes),
+    ),
+    counter(
+        "ephemon_container_log_delivered_lines_total",
+        "Lines that the collector, or the spool on the node, has taken.",
+        |c| count(c.log().map(|log| log.books.delivered_lines)),
+    ),
+    labelled(
+        "ephemon_container_log_lost_bytes_total",
+        "Bytes of the container's log that could not be read any more.",
+        Counter,
+        &["reason"],
+        |c, p| {
+            let Some(log) = c.log() else { return };
+            for (loss, bytes) in Loss::ALL.into_iter().zip(log.books.lost_bytes) {
+                let lost = (bytes > 0).then_some(bytes);
+                p.put_with(&[("reason", loss.as_str())], count(lost));
+            }
+        },
+    ),
+    gauge(
+        "ephemon_container_log_complete",
+        "Once the log is over: 1 where every byte of it was delivered, else 0.",
+        |c| c.log()?.complete.map(|complete| Figure::Count(u64::from(complete))),
+    ),
 ];
 
 const fn counter(
@@ -245,6 +283,15 @@ fn pressure(
         [("cpu", &pressure.cpu), ("memory", &pressure.memory), ("io", &pressure.io)]
     {
         points.put_with(&[("resource", resource)], micros(of).map(Figure::Micros));
+    }
+}
+
+/// A record that makes no sense belongs to neither stream.
+fn streams(container: &ContainerView, points: &mut Points<'_>, of: fn(&Books) -> &[u64; 3]) {
+    let Some(log) = container.log() else { return };
+    for (stream, figure) in ["stdout", "stderr", "unknown"].into_iter().zip(of(&log.books)) {
+        let shown = (stream != "unknown" || *figure > 0).then_some(*figure);
+        points.put_with(&[("stream", stream)], count(shown));
     }
 }
 

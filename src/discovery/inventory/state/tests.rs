@@ -21,7 +21,7 @@ fn at(second: u64) -> SystemTime {
 }
 
 fn word(pod: Option<u32>, name: &str) -> Word {
-    Word { pod: pod.map(uid), name: name.into(), image: None, exit: None }
+    Word { pod: pod.map(uid), name: name.into(), image: None, exit: None, started: None, finished: None }
 }
 
 fn told(n: u32, by: Witness, word: Word) -> Evidence {
@@ -41,6 +41,7 @@ fn spec(pod: u32, name: &str, container_type: ContainerType) -> Evidence {
             container_type,
             image: Some("busybox:1".into()),
             limits: None,
+            job: None,
         }],
     }
 }

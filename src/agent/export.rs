@@ -1,0 +1,195 @@
+//! What the agent sends and where: the flags, and the senders they make.
+
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::duration::parse_positive;
+use crate::logs::Containers;
+use crate::mask::job::Mode;
+use crate::otlp::config::{self, Config, Exporter};
+use crate::otlp::spool::{self, Spool};
+use crate::otlp::{self, ConnectError, Destination, Outbox, Sender, Signal};
+use crate::vitals::Vitals;
+
+/// Where the spools are, below the agent's own directory.
+const SPOOL: &str = "spool";
+
+/// The flags about logs and their delivery.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ExportArgs {
+    /// What is done about secrets in logs. `masked`: values that jobs told of by `::add-mask::` and
+    /// well-known kinds of tokens become ***. `raw`: nothing. `off`: no logs are read
+    #[arg(long, env = "EPHEMON_LOGS", value_name = "MODE", default_value = "masked")]
+    pub logs: Mode,
+
+    /// Where logs go: `otlp`, the collector of the OTEL_EXPORTER_OTLP_… variables, or `stdout`, a
+    /// line of OTLP/JSON for each batch
+    #[arg(long, env = "EPHEMON_LOGS_TO", value_name = "PLACE", value_enum, default_value = "otlp")]
+    pub logs_to: Place,
+
+    /// Whose logs are exported
+    #[arg(
+        long,
+        env = "EPHEMON_LOG_CONTAINERS",
+        value_name = "WHICH",
+        value_enum,
+        default_value = "ephemeral"
+    )]
+    pub log_containers: Containers,
+
+    /// Add each line as it was written, colours and commands included, as log.record.original;
+    /// masked all the same
+    #[arg(long, env = "EPHEMON_LOG_ORIGINAL")]
+    pub log_original: bool,
+
+    /// Export at most so many lines a second of each container, with bursts of five seconds' worth
+    /// [default: all]
+    #[arg(long, env = "EPHEMON_LOG_RATE_LIMIT", value_name = "LINES")]
+    pub log_rate_limit: Option<NonZeroU32>,
+
+    /// Export one of so many lines of each container [default: all]
+    #[arg(long, env = "EPHEMON_LOG_SAMPLE", value_name = "COUNT")]
+    pub log_sample: Option<NonZeroU32>,
+
+    /// Room on the node's disk for what the collector does not take in time, in MiB for each signal,
+    /// below --state-dir; 0: none is used
+    #[arg(long, env = "EPHEMON_SPOOL_MIB", value_name = "MIB", default_value_t = 256)]
+    pub spool_mib: u32,
+
+    /// How long it is kept there
+    #[arg(
+        long,
+        env = "EPHEMON_SPOOL_AGE",
+        value_name = "DURATION",
+        default_value = "24h",
+        value_parser = parse_positive
+    )]
+    pub spool_age: Duration,
+}
+
+/// Where logs go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Place {
+    /// To the collector that the standard variables name.
+    Otlp,
+    /// To standard output.
+    Stdout,
+}
+
+/// Why nothing can be sent.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// A variable makes no sense.
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    /// Certificates, or the address.
+    #[error("cannot export {signal}: {source}")]
+    Transport {
+        /// `logs`, `traces`.
+        signal: &'static str,
+        /// Why.
+        source: ConnectError,
+    },
+}
+
+/// The senders of the agent, and what goes into them.
+#[derive(Debug, Default)]
+pub(super) struct Export {
+    pub(super) logs: Option<Outbox>,
+    pub(super) traces: Option<Outbox>,
+    /// `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME`.
+    pub(super) attributes: Vec<(String, String)>,
+    senders: JoinSet<()>,
+}
+
+// === impl Export ===
+
+impl Export {
+    /// Starts a sender for each signal that has somewhere to go. `state`: the agent's own directory.
+    pub(super) fn start(
+        args: &ExportArgs,
+        state: &Path,
+        stop: &watch::Receiver<bool>,
+        vitals: &Vitals,
+    ) -> Result<Self, ExportError> {
+        let lookup = |name: &str| std::env::var(name).ok();
+        let config = Config::from_env(lookup)?;
+        let attributes = config::resource_from_env(lookup)?;
+        let mut export = Self { attributes, ..Self::default() };
+        let logs = match (args.logs, args.logs_to) {
+            (Mode::Off, _) => Exporter::Off,
+            (_, Place::Stdout) => Exporter::Console,
+            (_, Place::Otlp) => config.logs,
+        };
+        export.logs = export.sender(Signal::Logs, &logs, args, state, stop, vitals)?;
+        export.traces =
+            export.sender(Signal::Traces, &config.traces, args, state, stop, vitals)?;
+        Ok(export)
+    }
+
+    fn sender(
+        &mut self,
+        signal: Signal,
+        exporter: &Exporter,
+        args: &ExportArgs,
+        state: &Path,
+        stop: &watch::Receiver<bool>,
+        vitals: &Vitals,
+    ) -> Result<Option<Outbox>, ExportError> {
+        let (destination, spool) = match exporter {
+            Exporter::Off => return Ok(None),
+            Exporter::Console => (Destination::stdout(signal), None),
+            Exporter::Otlp(target) => {
+                let destination = Destination::connect(signal, target)
+                    .map_err(|source| ExportError::Transport { signal: signal.as_str(), source })?;
+                tracing::info!("{} go to {}", signal.as_str(), target.shown());
+                (destination, spool(signal, args, state))
+            }
+        };
+        let options = otlp::Options::default();
+        let (outbox, sender) = Sender::new(destination, spool, options, vitals.clone());
+        let mut stop = stop.clone();
+        self.senders.spawn(sender.run(async move {
+            // An error means that the agent is gone.
+            drop(stop.wait_for(|stop| *stop).await);
+        }));
+        Ok(Some(outbox))
+    }
+
+    /// Waits until one of the senders ends, which none may before it is told to.
+    pub(super) async fn ended(&mut self) {
+        if self.senders.join_next().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Waits until all are done.
+    pub(super) async fn done(mut self) {
+        while self.senders.join_next().await.is_some() {}
+    }
+}
+
+/// The signal's spool. Where there can be none the agent sends all the same, and says so.
+fn spool(signal: Signal, args: &ExportArgs, state: &Path) -> Option<Spool> {
+    if args.spool_mib == 0 {
+        return None;
+    }
+    let directory: PathBuf = state.join(SPOOL).join(signal.as_str());
+    let bytes = u64::from(args.spool_mib).saturating_mul(1024 * 1024);
+    let limits = spool::Limits { bytes, age: args.spool_age };
+    match Spool::open(&directory, limits) {
+        Ok(spool) => Some(spool),
+        Err(error) => {
+            tracing::warn!(
+                "{} cannot be kept on disk while the collector is away: {error}; make --state-dir \
+                 writable, or set --spool-mib 0 to do without",
+                signal.as_str()
+            );
+            None
+        }
+    }
+}

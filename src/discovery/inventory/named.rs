@@ -1,0 +1,104 @@
+//! A container by its name, for whoever knows it by its log's directory alone.
+
+use std::sync::Arc;
+
+use super::state::State;
+use crate::model::{ContainerId, ContainerType, JobEnv, PodUid};
+
+/// What is known of a container that is asked for by its name; of several starts the newest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// The runtime's id, where a cgroup of it was seen.
+    pub id: Option<ContainerId>,
+    /// Its place in the spec.
+    pub container_type: ContainerType,
+    /// The image as the spec names it.
+    pub image: Option<Arc<str>>,
+    /// What its environment says of its job.
+    pub job: Option<Arc<JobEnv>>,
+    /// Whether its cgroup is gone.
+    pub ended: bool,
+}
+
+// === impl State ===
+
+impl State {
+    /// The container of that name, if any source has told of it.
+    pub(super) fn named(&mut self, uid: &PodUid, name: &str) -> Option<Named> {
+        let pod = self.pods.get(uid)?;
+        let entry = pod.spec.get(name).cloned();
+        let ids: Vec<ContainerId> = pod.ids.iter().cloned().collect();
+        let mut newest = None;
+        for id in ids {
+            let Some(facts) = self.container(uid, &id).filter(|facts| &*facts.name == name) else {
+                continue;
+            };
+            let Some(container) = self.containers.get(&id) else { continue };
+            let rank = (container.born, container.seq);
+            if newest.as_ref().is_none_or(|(best, ..)| *best < rank) {
+                newest = Some((rank, id, facts, container.ended));
+            }
+        }
+        match (entry, newest) {
+            (None, None) => None,
+            (Some(entry), None) => Some(Named {
+                id: None,
+                container_type: entry.container_type,
+                image: entry.image,
+                job: entry.job,
+                ended: false,
+            }),
+            (entry, Some((_, id, facts, ended))) => Some(Named {
+                id: Some(id),
+                container_type: facts.container_type,
+                image: facts.image.clone(),
+                job: entry.and_then(|entry| entry.job),
+                ended,
+            }),
+        }
+    }
+
+    /// The place in the spec of the container of that name, by the cheapest way.
+    pub(super) fn type_of(&mut self, uid: &PodUid, name: &str) -> Option<ContainerType> {
+        let entry = self.pods.get(uid)?.spec.get(name);
+        entry.map(|entry| entry.container_type)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant, SystemTime};
+
+    use super::*;
+    use crate::discovery::inventory::{Evidence, SpecEntry, Witness, Word};
+
+    #[test]
+    fn of_several_starts_the_newest_is_told_and_a_spec_alone_is_enough() {
+        let now = Instant::now();
+        let uid = PodUid::parse("0e269fa4-f505-4963-9096-958063077203").unwrap();
+        let mut state = State::default();
+        assert_eq!(state.named(&uid, "job"), None);
+        let entry = SpecEntry {
+            name: "job".into(),
+            container_type: ContainerType::Ephemeral,
+            image: Some("image".into()),
+            limits: None,
+            job: Some(Arc::default()),
+        };
+        state.learn(Evidence::Spec { pod: uid.clone(), entries: vec![entry] }, now);
+        assert_eq!(state.named(&uid, "job").unwrap().id, None);
+        assert_eq!(state.type_of(&uid, "job"), Some(ContainerType::Ephemeral));
+        let ids = ["a", "b"].map(|digit| ContainerId::parse(&digit.repeat(64)).unwrap());
+        for (second, id) in ids.iter().enumerate() {
+            let born = SystemTime::UNIX_EPOCH + Duration::from_secs(second as u64);
+            state.born(&uid, id, born, now);
+            let word = Word { pod: Some(uid.clone()), name: "job".into(), ..Word::default() };
+            state.learn(Evidence::Container { id: id.clone(), word, by: Witness::Cri }, now);
+        }
+        state.ended(&ids[0]);
+        let named = state.named(&uid, "job").unwrap();
+        assert_eq!((named.id, named.ended, named.job.is_some()), (Some(ids[1].clone()), false, true));
+        assert_eq!(named.image.as_deref(), Some("image"));
+        assert_eq!(state.named(&uid, "other"), None);
+    }
+}

@@ -1,0 +1,127 @@
+//! The roll: every wanted pod, with its spec and its containers by all witnesses' words.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use super::state::State;
+use super::watched::{Line, Standing};
+use super::{SpecEntry, Verdict};
+use crate::model::{ContainerId, ContainerType, Exit, PodRef, PodUid};
+
+/// A pod as it is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodSight {
+    /// Namespace, name, UID.
+    pub pod: Arc<PodRef>,
+    /// Whether it is there: the API lists it, or there is no API to ask. `false` once it was
+    /// deleted.
+    pub listed: bool,
+    /// Its containers as the spec has them.
+    pub spec: Vec<SpecEntry>,
+    /// Its containers as the node has or had them, those with a name.
+    pub runs: Vec<RunSight>,
+}
+
+/// A container as it is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunSight {
+    /// The runtime's id.
+    pub id: ContainerId,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its place in the spec.
+    pub container_type: ContainerType,
+    /// The image as the spec names it.
+    pub image: Option<Arc<str>>,
+    /// When its cgroup was made, if the kernel showed it.
+    pub born: Option<SystemTime>,
+    /// Whether its cgroup is gone.
+    pub ended: bool,
+    /// How it ended.
+    pub exit: Option<Exit>,
+    /// When it started, by runtime or API.
+    pub started: Option<SystemTime>,
+    /// When it ended, by runtime or API.
+    pub finished: Option<SystemTime>,
+}
+
+impl State {
+    /// Every wanted pod that has a name.
+    pub(super) fn roll(&mut self, now: Instant) -> Vec<PodSight> {
+        let uids: Vec<PodUid> = self.pods.keys().cloned().collect();
+        let wanted: Vec<PodUid> =
+            uids.into_iter().filter(|uid| self.verdict(uid, now) == Verdict::Wanted).collect();
+        wanted.iter().filter_map(|uid| self.sight(uid)).collect()
+    }
+
+    fn sight(&mut self, uid: &PodUid) -> Option<PodSight> {
+        let reference = self.pod(uid)?;
+        let held = self.pods.get(uid)?;
+        let listed = self.line == Line::None || held.standing == Standing::Listed;
+        let mut spec: Vec<_> = held.spec.values().cloned().collect();
+        spec.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut ids: Vec<_> = held.ids.iter().cloned().collect();
+        ids.sort();
+        let runs = ids.iter().filter_map(|id| self.run(uid, id)).collect();
+        Some(PodSight { pod: reference, listed, spec, runs })
+    }
+
+    fn run(&mut self, uid: &PodUid, id: &ContainerId) -> Option<RunSight> {
+        let facts = self.container(uid, id)?;
+        let container = self.containers.get(id)?;
+        if facts.container_type == ContainerType::Sandbox {
+            return None;
+        }
+        Some(RunSight {
+            id: id.clone(),
+            name: facts.name.clone(),
+            container_type: facts.container_type,
+            image: facts.image.clone(),
+            born: container.born,
+            ended: container.ended,
+            exit: facts.exit.clone(),
+            started: container.started(uid),
+            finished: container.finished(uid),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::discovery::inventory::{Evidence, Witness, Word};
+
+    #[test]
+    fn the_roll_has_named_containers_with_the_runtimes_times_before_the_apis() {
+        let now = Instant::now();
+        let at = |second| SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+        let uid = PodUid::parse("0e269fa4-f505-4963-9096-958063077203").unwrap();
+        let ids = ["a", "b"].map(|digit| ContainerId::parse(&digit.repeat(64)).unwrap());
+        let mut state = State::default();
+        for id in &ids {
+            state.born(&uid, id, at(10), now);
+        }
+        assert_eq!(state.roll(now), [], "a pod without a name is nobody's");
+        let pod = PodRef { namespace: "ci".into(), name: "r".into(), uid: uid.clone() };
+        state.learn(Evidence::Pod { pod, by: Witness::Api }, now);
+        for (by, second) in [(Witness::Api, 11), (Witness::Cri, 12)] {
+            let word = Word {
+                pod: Some(uid.clone()),
+                name: "job".into(),
+                image: None,
+                exit: None,
+                started: Some(at(second)),
+                finished: None,
+            };
+            state.learn(Evidence::Container { id: ids[0].clone(), word, by }, now);
+        }
+        let roll = state.roll(now);
+        assert_eq!(roll.len(), 1);
+        assert!(roll[0].listed);
+        let run = &roll[0].runs[0];
+        assert_eq!((roll[0].runs.len(), &*run.name, run.started), (1, "job", Some(at(12))));
+        assert_eq!((run.born, run.ended), (Some(at(10)), false));
+    }
+}

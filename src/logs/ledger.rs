@@ -1,0 +1,74 @@
+//! What is known of each container's log, shared with whoever shows it: lines and bytes seen,
+//! delivered, lost, and whether all of it came through.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::crilog::{Books, ContainerLog, LogRef};
+use crate::model::PodUid;
+
+/// Most logs kept: as many as ended containers are shown at most, and the living.
+const MAX_LOGS: usize = 20_000;
+
+/// One container's log in figures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// The follower's books.
+    pub books: Books,
+    /// `Some` once the log is over: whether every byte of it was delivered.
+    pub complete: Option<bool>,
+}
+
+/// Pod and container; of several starts the last.
+type Key = (PodUid, Arc<str>);
+
+/// Shared, cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Ledger(Arc<Mutex<HashMap<Key, Entry>>>);
+
+#[derive(Debug)]
+struct Entry {
+    attempt: u32,
+    account: Arc<Account>,
+    over: Option<Instant>,
+}
+
+// === impl Ledger ===
+
+impl Ledger {
+    /// One container's figures, if its log is followed.
+    pub fn account(&self, pod: &PodUid, container: &Arc<str>) -> Option<Arc<Account>> {
+        self.entries().get(&(pod.clone(), container.clone())).map(|entry| entry.account.clone())
+    }
+
+    pub(super) fn enter(&self, log: ContainerLog, now: Instant) {
+        let key = key(&log.log);
+        let mut entries = self.entries();
+        if entries.len() >= MAX_LOGS && !entries.contains_key(&key) {
+            return;
+        }
+        let over = log.ended.then_some(now);
+        let account = Account { complete: log.ended.then_some(log.complete), books: log.books };
+        let entry = Entry { attempt: log.log.attempt, account: Arc::new(account), over };
+        let known = entries.get(&key);
+        if known.is_none_or(|known| known.attempt <= entry.attempt) {
+            entries.insert(key, entry);
+        }
+    }
+
+    /// Forgets logs that have been over for so long.
+    pub(super) fn forget(&self, after: Duration, now: Instant) {
+        let old = |over: Instant| now.saturating_duration_since(over) > after;
+        self.entries().retain(|_, entry| !entry.over.is_some_and(old));
+    }
+
+    /// A panic elsewhere leaves whole entries behind.
+    fn entries(&self) -> MutexGuard<'_, HashMap<Key, Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn key(log: &LogRef) -> Key {
+    (log.pod.uid.clone(), log.container.clone())
+}

@@ -1,0 +1,140 @@
+//! Records on their way: the parcel being packed, those handed over and not yet acknowledged, and
+//! how far each log may be called delivered when one is.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::crilog::{LogId, Position};
+use crate::otlp::{Batch, Entry, Fate, LogEnd, Payload, Receipt, Resource};
+
+/// A parcel is handed over at this size, encoded: collectors take 4 MiB over gRPC by default.
+const FULL_BYTES: usize = 512 * 1024;
+/// And after this time, however small.
+const RIPE: Duration = Duration::from_millis(500);
+
+/// The parcel being packed.
+#[derive(Debug, Default)]
+pub(super) struct Packing {
+    batch: Batch,
+    upto: HashMap<LogId, Position>,
+    since: Option<Instant>,
+}
+
+/// A packed one: the request, and what of which log is delivered with it.
+#[derive(Debug)]
+pub(super) struct Parcel {
+    pub(super) payload: Payload,
+    pub(super) upto: Vec<Position>,
+}
+
+/// One handed over.
+#[derive(Debug)]
+pub(super) struct Flight {
+    parcel: Parcel,
+    receipt: Receipt,
+}
+
+/// What has come of one that was handed over.
+#[derive(Debug)]
+pub(super) struct Landed {
+    pub(super) fate: Fate,
+    pub(super) parcel: Parcel,
+}
+
+/// Those handed over, in order.
+#[derive(Debug, Default)]
+pub(super) struct Flights(Vec<Flight>);
+
+// === impl Packing ===
+
+impl Packing {
+    /// Adds a record, and with it the log up to its end.
+    pub(super) fn add(
+        &mut self,
+        resource: &Arc<Resource>,
+        entry: &Entry<'_>,
+        position: Position,
+        now: Instant,
+    ) {
+        self.batch.push(resource, entry);
+        self.passed(position, now);
+    }
+
+    /// Adds the event that closes a log.
+    pub(super) fn close(&mut self, resource: &Arc<Resource>, end: &LogEnd, now: Instant) {
+        self.batch.push_end(resource, end);
+        self.since.get_or_insert(now);
+    }
+
+    /// The log is dealt with up to there without a record.
+    pub(super) fn passed(&mut self, position: Position, now: Instant) {
+        self.upto.insert(position.log(), position);
+        self.since.get_or_insert(now);
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.batch.encoded_len() >= FULL_BYTES
+    }
+
+    pub(super) fn is_ripe(&self, now: Instant) -> bool {
+        self.since.is_some_and(|since| now.saturating_duration_since(since) >= RIPE)
+    }
+
+    /// Whether there is anything in it.
+    pub(super) fn is_ripening(&self) -> bool {
+        self.since.is_some()
+    }
+
+    /// Takes out what is packed; `None` where there is nothing. One without records is delivered
+    /// as it is.
+    pub(super) fn seal(&mut self) -> Option<Parcel> {
+        self.since.take()?;
+        let items = u64::try_from(self.batch.records()).unwrap_or(u64::MAX);
+        let body = self.batch.finish().into();
+        let upto = std::mem::take(&mut self.upto).into_values().collect();
+        Some(Parcel { payload: Payload { body, items }, upto })
+    }
+}
+
+// === impl Flights ===
+
+impl Flights {
+    pub(super) fn add(&mut self, parcel: Parcel, receipt: Receipt) {
+        self.0.push(Flight { parcel, receipt });
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Those that something has come of, in order.
+    pub(super) fn landed(&mut self) -> Vec<Landed> {
+        let mut landed = Vec::new();
+        for mut flight in std::mem::take(&mut self.0) {
+            match flight.receipt.try_fate() {
+                Some(fate) => landed.push(Landed { fate, parcel: flight.parcel }),
+                None => self.0.push(flight),
+            }
+        }
+        landed
+    }
+
+    /// Takes out all of them, to be kept otherwise.
+    pub(super) fn recall(&mut self) -> Vec<Flight> {
+        std::mem::take(&mut self.0)
+    }
+}
+
+// === impl Flight ===
+
+impl Flight {
+    pub(super) fn parcel(&self) -> &Parcel {
+        &self.parcel
+    }
+
+    /// Back among those handed over.
+    pub(super) fn go_on(self, flights: &mut Flights) {
+        flights.0.push(self);
+    }
+}

@@ -1,0 +1,314 @@
+//! The thread between the log files and the collector: reads what there is room for, refines and
+//! packs it, hands it over, and calls delivered what was acknowledged.
+//!
+//! While the collector takes nothing, nothing is read: the kubelet's files are the first buffer, and
+//! the descriptors keep them. Only what is unlinked meanwhile goes to the spool, before it is lost.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use sha2::{Digest, Sha256};
+
+use super::desk::Desks;
+use super::ledger::Ledger;
+use super::parcel::{Flights, Packing, Parcel};
+use super::refined::{Refined, Stream};
+use super::selection::Containers;
+use crate::contract::trace::Traceparent;
+use crate::crilog::{self, Choice, ContainerLog, Follower, Line, LogRef, Loss, Woken};
+use crate::discovery::inventory::Inventory;
+use crate::otlp::{Entry, Fate, LogEnd, Outbox};
+use crate::vitals::{Signal, Vitals};
+
+/// Text read in one turn, shared by all logs in turn.
+const TURN_BYTES: usize = 256 * 1024;
+/// Pause while something is on its way, or at the last look there was something to read.
+const PAUSE: Duration = Duration::from_millis(20);
+/// Pause while nothing happens; a birth ends it.
+const IDLE: Duration = Duration::from_millis(200);
+/// How often checkpoints are written, and figures renewed.
+const BOOKKEEPING: Duration = Duration::from_secs(1);
+/// How long the last parcels are waited for when the agent ends: longer than the sender drains.
+const FAREWELL: Duration = Duration::from_secs(7);
+
+/// What the pump works with.
+#[derive(Debug)]
+pub(super) struct Pump {
+    pub(super) follower: Follower,
+    pub(super) desks: Desks,
+    pub(super) inventory: Inventory,
+    pub(super) containers: Containers,
+    /// Whether an API server tells containers' types.
+    pub(super) typed: bool,
+    pub(super) outbox: Outbox,
+    pub(super) ledger: Ledger,
+    /// How long a log that is over stays in the ledger.
+    pub(super) retain: Duration,
+    pub(super) checkpoints: PathBuf,
+    pub(super) vitals: Vitals,
+    pub(super) packing: Packing,
+    pub(super) flights: Flights,
+    /// A parcel that nobody takes now.
+    pub(super) waiting: Option<Parcel>,
+    pub(super) said: Said,
+}
+
+/// Troubles that are told once.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    checkpoints: bool,
+    spool: bool,
+}
+
+// === impl Pump ===
+
+impl Pump {
+    /// Works until `stop` can be read.
+    pub(super) fn run(mut self, stop: &OwnedFd) {
+        use std::os::fd::AsFd;
+        let mut keep_books = Instant::now();
+        let mut pause = Duration::ZERO;
+        loop {
+            let woken = self.follower.wait(pause, Some(stop.as_fd()));
+            let now = Instant::now();
+            if woken == Woken::Stopped {
+                return self.farewell();
+            }
+            let more = self.turn(now);
+            if now >= keep_books {
+                keep_books = now + BOOKKEEPING;
+                self.keep_books(now);
+            }
+            pause = match (more, self.is_busy()) {
+                (true, _) => Duration::ZERO,
+                (false, true) => PAUSE,
+                (false, false) => IDLE,
+            };
+        }
+    }
+
+    fn is_busy(&self) -> bool {
+        !self.flights.is_empty() || self.waiting.is_some() || self.packing.is_ripening()
+    }
+
+    /// Whether there is more to read at once.
+    fn turn(&mut self, now: Instant) -> bool {
+        self.land();
+        for log in self.desks.ends(now) {
+            self.follower.ended(&log.pod.uid, &log.container);
+        }
+        self.place_waiting();
+        let more = self.waiting.is_none() && self.read(now);
+        if self.packing.is_ripe(now) || self.packing.is_full() {
+            self.hand_over();
+        }
+        self.close_finished(now);
+        more && self.waiting.is_none()
+    }
+
+    fn read(&mut self, now: Instant) -> bool {
+        let Self { follower, desks, packing, inventory, containers, typed, vitals, .. } = self;
+        let mut choose = |log: &LogRef| -> Choice {
+            let verdict = inventory.verdict(&log.pod.uid);
+            let known = inventory.type_of(&log.pod.uid, &log.container);
+            containers.choose(verdict, known, *typed)
+        };
+        let observed = nanos(SystemTime::now());
+        let mut sink = |line: Line<'_>| {
+            let desk = desks.of(line.log, now);
+            let stream = stream(line.stream);
+            // Also of a line that is held back: it may tell a secret.
+            let refined = desk.refiner.part(stream, line.text, line.part, line.continues);
+            if let Some(reason) = desk.meter.held_back(now) {
+                vitals.dropped(Signal::Logs, reason);
+                return packing.passed(line.position, now);
+            }
+            let Refined::Record(record) = refined else {
+                return packing.passed(line.position, now);
+            };
+            let time = line.time_unix_ns.and_then(|time| u64::try_from(time).ok());
+            let entry = Entry {
+                time_unix_nano: time.unwrap_or_default(),
+                observed_unix_nano: observed,
+                stream,
+                uid: line.uid.0,
+                span: desk.span,
+                record: &record,
+                extra: &[],
+            };
+            packing.add(&desk.resource, &entry, line.position, now);
+        };
+        follower.turn(&mut choose, TURN_BYTES, &mut sink).more
+    }
+
+    /// Hands over what is packed. What nobody takes waits, and reading with it.
+    fn hand_over(&mut self) {
+        if let Some(parcel) = self.packing.seal() {
+            self.place(parcel);
+        }
+    }
+
+    fn place_waiting(&mut self) {
+        if let Some(parcel) = self.waiting.take() {
+            self.place(parcel);
+        }
+    }
+
+    fn place(&mut self, parcel: Parcel) {
+        if parcel.payload.items == 0 && self.flights.is_empty() {
+            return self.delivered(&parcel);
+        }
+        let in_danger = self.outbox.is_failing() && !self.follower.about_to_be_lost().is_empty();
+        if in_danger && self.outbox.has_spool() {
+            return self.spool(parcel);
+        }
+        match self.outbox.offer(parcel.payload.clone()) {
+            Ok(receipt) => self.flights.add(parcel, receipt),
+            Err(_) => self.waiting = Some(parcel),
+        }
+    }
+
+    /// Into the spool with this parcel, and with those before it: the collector takes nothing, and
+    /// what they hold stands nowhere else.
+    fn spool(&mut self, parcel: Parcel) {
+        for flight in self.flights.recall() {
+            if self.keep(flight.parcel()) {
+                self.delivered_of(flight.parcel());
+            } else {
+                flight.go_on(&mut self.flights);
+            }
+        }
+        if self.keep(&parcel) {
+            self.delivered(&parcel);
+        } else {
+            self.waiting = Some(parcel);
+        }
+    }
+
+    fn keep(&mut self, parcel: &Parcel) -> bool {
+        match self.outbox.keep(&parcel.payload) {
+            Ok(()) => true,
+            Err(error) => {
+                if !std::mem::replace(&mut self.said.spool, true) {
+                    tracing::error!(
+                        "logs whose files are removed cannot be kept until the collector takes them: \
+                         {error}"
+                    );
+                }
+                false
+            }
+        }
+    }
+
+    /// What has come of parcels on their way.
+    fn land(&mut self) {
+        for landed in self.flights.landed() {
+            // A dropped one is counted where it was dropped; trying again would change nothing.
+            if let Fate::Acknowledged | Fate::Spooled | Fate::Dropped(_) = landed.fate {
+                self.delivered(&landed.parcel);
+            }
+        }
+    }
+
+    fn delivered(&mut self, parcel: &Parcel) {
+        self.said.spool = false;
+        self.delivered_of(parcel);
+    }
+
+    fn delivered_of(&mut self, parcel: &Parcel) {
+        for position in &parcel.upto {
+            self.follower.ack(position);
+        }
+    }
+
+    fn close_finished(&mut self, now: Instant) {
+        for finished in self.follower.finished() {
+            for (loss, bytes) in Loss::ALL.into_iter().zip(finished.books.lost_bytes) {
+                self.vitals.log_lost(loss, bytes);
+            }
+            if !finished.complete {
+                say_incomplete(&finished);
+            }
+            if let Some(desk) = self.desks.close(&finished.log) {
+                self.packing.close(&desk.resource, &end_of(&finished, desk.span), now);
+            }
+            self.ledger.enter(finished, now);
+        }
+    }
+
+    fn keep_books(&mut self, now: Instant) {
+        for log in self.follower.books() {
+            self.ledger.enter(log, now);
+        }
+        self.ledger.forget(self.retain, now);
+        self.vitals.log_lag(self.follower.lag_bytes());
+        self.save_checkpoints();
+    }
+
+    fn save_checkpoints(&mut self) {
+        match self.follower.checkpoints().save(&self.checkpoints) {
+            Ok(()) => self.said.checkpoints = false,
+            Err(error) => {
+                if !std::mem::replace(&mut self.said.checkpoints, true) {
+                    tracing::warn!(
+                        "cannot write down how far logs were delivered, so that an agent started anew \
+                         sends some again: {}: {error}",
+                        self.checkpoints.display()
+                    );
+                }
+            }
+        }
+    }
+
+    /// Hands over what is read, waits for what is on its way, and writes down how far it came.
+    fn farewell(mut self) {
+        self.hand_over();
+        let deadline = Instant::now() + FAREWELL;
+        while (!self.flights.is_empty() || self.waiting.is_some()) && Instant::now() < deadline {
+            self.place_waiting();
+            self.land();
+            std::thread::sleep(PAUSE);
+        }
+        self.save_checkpoints();
+    }
+}
+
+fn say_incomplete(finished: &ContainerLog) {
+    let LogRef { pod, container, .. } = &*finished.log;
+    tracing::warn!(
+        namespace = %pod.namespace, pod = %pod.name, container = %container,
+        lost_bytes = finished.books.all_lost_bytes(),
+        "the container's log did not come through whole"
+    );
+}
+
+fn end_of(finished: &ContainerLog, span: Option<Traceparent>) -> LogEnd {
+    let LogRef { pod, container, attempt } = &*finished.log;
+    let text = format!("{}\n{container}\n{attempt}\nend", pod.uid);
+    let hash = Sha256::digest(text.as_bytes());
+    let uid = hash.iter().take(16).fold(0, |uid, byte| (uid << 8) | u128::from(*byte));
+    LogEnd {
+        observed_unix_nano: nanos(SystemTime::now()),
+        uid,
+        span,
+        lines: finished.books.lines,
+        bytes: finished.books.seen_bytes,
+        lost_bytes: finished.books.all_lost_bytes(),
+        complete: finished.complete,
+    }
+}
+
+fn stream(stream: crilog::Stream) -> Stream {
+    match stream {
+        crilog::Stream::Stdout => Stream::Stdout,
+        crilog::Stream::Stderr => Stream::Stderr,
+        crilog::Stream::Unknown => Stream::Unknown,
+    }
+}
+
+fn nanos(at: SystemTime) -> u64 {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,45 @@
+//! What the operator decides about logs.
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::ration::Ration;
+use super::selection::Containers;
+use crate::mask::job::Mode;
+
+/// Settings of the log export.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Which containers' logs are exported.
+    pub containers: Containers,
+    /// What is done about secrets.
+    pub mode: Mode,
+    /// Whether each record also carries the line as it was written, colours included.
+    pub original: bool,
+    /// Most lines a second of one container; all where there is none.
+    pub rate: Option<NonZeroU32>,
+    /// One of so many lines of each container; all where there is none.
+    pub one_of: Option<NonZeroU32>,
+    /// The node's name.
+    pub node: Arc<str>,
+    /// Whether an API server tells of containers' types.
+    pub typed: bool,
+    /// `service.name` of every record, where the operator gives one.
+    pub service_name: Option<Arc<str>>,
+    /// Further attributes of every resource.
+    pub attributes: Arc<[(String, String)]>,
+    /// The agent's own directory on the node.
+    pub state_dir: PathBuf,
+    /// How long figures of a log that is over are kept.
+    pub retain: Duration,
+}
+
+// === impl Settings ===
+
+impl Settings {
+    pub(super) fn ration(&self) -> Ration {
+        Ration { rate: self.rate, one_of: self.one_of }
+    }
+}

@@ -1,0 +1,33 @@
+//! What a container's environment says of the job it belongs to.
+
+use std::sync::Arc;
+
+/// The allow-listed variables of one container, as its spec has them. Written by the hook, not by
+/// the job: nobody can change the spec of an ephemeral container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct JobEnv {
+    /// `owner/name` of the repository.
+    pub repository: Option<Arc<str>>,
+    /// `github.run_id`.
+    pub run_id: Option<Arc<str>>,
+    /// `github.run_attempt`.
+    pub run_attempt: Option<Arc<str>>,
+    /// `github.job`, the job's key in the workflow.
+    pub name: Option<Arc<str>>,
+    /// `github.workflow`.
+    pub workflow: Option<Arc<str>>,
+    /// `github.workflow_ref`.
+    pub workflow_ref: Option<Arc<str>>,
+    /// `github.sha`.
+    pub sha: Option<Arc<str>>,
+    /// `github.ref`.
+    pub git_ref: Option<Arc<str>>,
+    /// `github.event_name`.
+    pub event: Option<Arc<str>>,
+    /// `RUNNER_NAME`.
+    pub runner: Option<Arc<str>>,
+    /// What the container is for: `job`, `service` or `step`.
+    pub role: Option<Arc<str>>,
+    /// W3C trace context of the container's span.
+    pub traceparent: Option<Arc<str>>,
+}

@@ -1,0 +1,133 @@
+//! A node made of plain files, whose containers write their logs as containerd does: for the agent
+//! the kubelet's directories are all there is of a log.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::support::agent::Agent;
+
+/// The node; its files go when it does.
+pub(super) struct Site {
+    directory: TempDir,
+}
+
+/// One pod of it.
+pub(super) struct Pod {
+    root: PathBuf,
+    pub(super) uid: String,
+    pub(super) name: String,
+}
+
+/// One container, and the end of its log that is written to.
+pub(super) struct Container {
+    cgroup: PathBuf,
+    directory: PathBuf,
+    log: File,
+    second: u32,
+}
+
+impl Site {
+    pub(super) fn new() -> Self {
+        let directory = tempfile::Builder::new().prefix("ephemon-it-").tempdir().unwrap();
+        for below in ["sys/fs/cgroup/kubepods/burstable", "var/log/pods", "var/log/containers", "proc"]
+        {
+            fs::create_dir_all(directory.path().join(below)).unwrap();
+        }
+        let controllers = directory.path().join("sys/fs/cgroup/cgroup.controllers");
+        fs::write(controllers, "cpu memory\n").unwrap();
+        Self { directory }
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// A pod, known by its number.
+    pub(super) fn pod(&self, number: u32) -> Pod {
+        let uid = format!("0e269fa4-f505-4963-9096-{number:012x}");
+        let pod = Pod { root: self.root().to_owned(), name: format!("runner-{number}"), uid };
+        fs::create_dir_all(pod.logs()).unwrap();
+        fs::create_dir_all(pod.cgroup()).unwrap();
+        pod
+    }
+
+    /// Starts the agent here, without an API server, exporting logs to this endpoint.
+    pub(super) fn agent(&self, endpoint: &str, flags: &[&str]) -> Agent {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ephemon"));
+        command
+            .args(["agent", "--no-api", "--node-name", "it"])
+            .args(flags)
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+            .env_remove("OTEL_EXPORTER_OTLP_PROTOCOL");
+        Agent::launch(&mut command, self.root(), "kubepods")
+    }
+}
+
+impl Pod {
+    fn logs(&self) -> PathBuf {
+        self.root.join(format!("var/log/pods/ci_{}_{}", self.name, self.uid))
+    }
+
+    fn cgroup(&self) -> PathBuf {
+        self.root.join(format!("sys/fs/cgroup/kubepods/burstable/pod{}", self.uid))
+    }
+
+    /// Starts a container: its log first, then its cgroup, then the link with its id.
+    pub(super) fn start(&self, name: &str) -> Container {
+        let directory = self.logs().join(name);
+        fs::create_dir_all(&directory).unwrap();
+        let path = directory.join("0.log");
+        let log = OpenOptions::new().create(true).append(true).open(&path).unwrap();
+        let digest = name.bytes().fold(self.uid.len() as u64, |sum, byte| sum * 31 + u64::from(byte));
+        let id = format!("{digest:032x}{:0>32}", &self.uid[24..]);
+        let cgroup = self.cgroup().join(&id);
+        fs::create_dir_all(&cgroup).unwrap();
+        fs::write(cgroup.join("cpu.stat"), "usage_usec 1500000\n").unwrap();
+        fs::write(cgroup.join("cgroup.events"), "populated 1\nfrozen 0\n").unwrap();
+        let link = format!("{}_ci_{name}-{id}.log", self.name);
+        symlink(&path, self.root.join("var/log/containers").join(link)).unwrap();
+        Container { cgroup, directory, log, second: 0 }
+    }
+
+    /// The kubelet's end of a pod: every log at once.
+    pub(super) fn delete(&self) {
+        fs::remove_dir_all(self.logs()).unwrap();
+        fs::remove_dir_all(self.cgroup()).unwrap();
+    }
+}
+
+impl Container {
+    /// A whole line of standard output.
+    pub(super) fn say(&mut self, line: &str) {
+        self.record("stdout F", line.as_bytes());
+    }
+
+    /// A record with this stream and tag.
+    pub(super) fn record(&mut self, stream_and_tag: &str, text: &[u8]) {
+        self.second += 1;
+        let at = 1_795_000_000 + i64::from(self.second);
+        let stamp = jiff::Timestamp::from_second(at).unwrap();
+        let mut record = format!("{stamp} {stream_and_tag} ").into_bytes();
+        record.extend_from_slice(text);
+        record.push(b'\n');
+        self.log.write_all(&record).unwrap();
+    }
+
+    /// Rotation as the kubelet does it: rename, then the runtime opens the file anew.
+    pub(super) fn rotate(&mut self, suffix: &str) {
+        let path = self.directory.join("0.log");
+        fs::rename(&path, self.directory.join(format!("0.log.{suffix}"))).unwrap();
+        self.log = OpenOptions::new().create(true).append(true).open(&path).unwrap();
+    }
+
+    /// Its last process is gone, and the runtime removes its cgroup.
+    pub(super) fn end(self) {
+        fs::write(self.cgroup.join("cgroup.events"), "populated 0\nfrozen 0\n").unwrap();
+        fs::remove_dir_all(&self.cgroup).unwrap();
+    }
+}
