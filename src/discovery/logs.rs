@@ -4,7 +4,7 @@
 //! Directories only: nothing here opens a log. inotify tells at once, a rescan repairs what it
 //! missed and serves alone where inotify cannot be had.
 
-mod alarm;
+pub(crate) mod alarm;
 mod follower;
 pub mod names;
 

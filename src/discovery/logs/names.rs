@@ -26,6 +26,17 @@ pub struct LinkName<'a> {
     pub id: ContainerId,
 }
 
+/// A rotated log's name, taken apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RotatedLog<'a> {
+    /// The number of the start.
+    pub attempt: u32,
+    /// When it was rotated, by the node's clock: `20261123-121910`. Sorts by time.
+    pub time: &'a str,
+    /// Whether it is compressed.
+    pub packed: bool,
+}
+
 /// Takes `NAMESPACE_POD_UID` apart, a directory's name in `/var/log/pods`.
 pub fn pod_directory(name: &str) -> Option<PodRef> {
     let mut parts = name.split('_');
@@ -53,6 +64,24 @@ pub fn log_file(name: &str) -> Option<u32> {
     let number = name.strip_suffix(".log")?;
     let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| number.parse().ok()).flatten()
+}
+
+/// Takes `N.log.20261123-121910` and `N.log.20261123-121910.gz` apart.
+///
+/// Source: kubernetes v1.36.2, `pkg/kubelet/logs/container_log_manager.go`, `rotateLatestLog`.
+pub fn rotated_log(name: &str) -> Option<RotatedLog<'_>> {
+    let (number, rest) = name.split_once(".log.")?;
+    let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    let attempt = digits.then(|| number.parse().ok()).flatten()?;
+    let (time, packed) = match rest.strip_suffix(".gz") {
+        Some(time) => (time, true),
+        None => (rest, false),
+    };
+    let fits = time.len() == 15
+        && time.bytes().enumerate().all(|(at, byte)| {
+            if at == 8 { byte == b'-' } else { byte.is_ascii_digit() }
+        });
+    fits.then_some(RotatedLog { attempt, time, packed })
 }
 
 /// Whether this can be a namespace's or a container's name.
@@ -125,6 +154,24 @@ mod tests {
     }
 
     #[test]
+    fn rotated_logs_have_a_number_and_a_time() {
+        let rotated = |attempt, packed| RotatedLog { attempt, time: "20261123-121910", packed };
+        assert_eq!(rotated_log("0.log.20261123-121910"), Some(rotated(0, false)));
+        assert_eq!(rotated_log("12.log.20261123-121910.gz"), Some(rotated(12, true)));
+        for other in [
+            "0.log",
+            "0.log.20261123-121910.tmp",
+            "0.log.20261123-121910.gz.tmp",
+            "0.log.20261123_121910",
+            "x.log.20261123-121910",
+            ".log.20261123-121910",
+            "0.log.",
+        ] {
+            assert_eq!(rotated_log(other), None, "{other}");
+        }
+    }
+
+    #[test]
     fn names_that_are_not_the_kubelets_are_passed_over() {
         for other in [
             String::new(),
@@ -151,7 +198,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_taken_without_panic(text in any::<String>()) {
-            let _ = (pod_directory(&text), link(&text), log_file(&text));
+            let _ = (pod_directory(&text), link(&text), log_file(&text), rotated_log(&text));
         }
 
         #[test]

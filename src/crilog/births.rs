@@ -1,0 +1,180 @@
+//! Which containers have a log directory: by inotify at once, by a rescan what that missed.
+
+use std::collections::HashSet;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tracing::{info, warn};
+
+use super::directory::{Directory, Entry};
+use crate::discovery::logs::alarm::{Alarm, Alarms};
+use crate::discovery::logs::names;
+use crate::model::PodRef;
+
+/// A container's log directory.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Home {
+    pub(super) pod: Arc<PodRef>,
+    pub(super) container: Arc<str>,
+}
+
+/// A watched directory.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Place {
+    Pods,
+    Pod(Arc<PodRef>),
+    Container(Home),
+}
+
+/// What is to be looked at.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    /// Directories in which something is new.
+    pub(super) homes: HashSet<Home>,
+    /// After a rescan: all there are.
+    pub(super) all: Option<HashSet<Home>>,
+}
+
+/// Watches the directories.
+#[derive(Debug)]
+pub(super) struct Births {
+    pods: PathBuf,
+    alarms: Option<Alarms<Place>>,
+    warned: bool,
+}
+
+// === impl Home ===
+
+impl Home {
+    /// Opens it.
+    pub(super) fn open(&self, pods: &Path) -> io::Result<Directory> {
+        Directory::pods(pods)?.enter(&pod_directory(&self.pod))?.enter(&self.container)
+    }
+}
+
+fn pod_directory(pod: &PodRef) -> String {
+    format!("{}_{}_{}", pod.namespace, pod.name, pod.uid)
+}
+
+// === impl Births ===
+
+impl Births {
+    pub(super) fn new(pods: PathBuf, use_inotify: bool) -> Self {
+        Self { pods, alarms: use_inotify.then(Alarms::new), warned: false }
+    }
+
+    /// Readable when there is news.
+    pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.alarms.as_ref()?.descriptor()
+    }
+
+    /// What is new since the last call, or everything.
+    pub(super) fn take(&mut self, mut rescan: bool) -> News {
+        let mut news = News::default();
+        let alarms = self.alarms.as_mut().map(Alarms::take).unwrap_or_default();
+        for alarm in alarms {
+            match alarm {
+                Alarm::Lost => rescan = true,
+                Alarm::Gone(_) => {}
+                Alarm::New(Place::Pods, name) => {
+                    if let Ok(pods) = Directory::pods(&self.pods) {
+                        self.pod(&pods, &name, &mut news.homes);
+                    }
+                }
+                Alarm::New(Place::Pod(pod), name) => {
+                    let entered = Directory::pods(&self.pods)
+                        .and_then(|pods| pods.enter(&pod_directory(&pod)));
+                    if let Ok(directory) = entered {
+                        self.container(&directory, &pod, &name, &mut news.homes);
+                    }
+                }
+                Alarm::New(Place::Container(home), name) => {
+                    let log = names::log_file(&name).is_some();
+                    if log || names::rotated_log(&name).is_some() {
+                        news.homes.insert(home);
+                    }
+                }
+            }
+        }
+        if rescan && let Some(all) = self.rescan() {
+            news.homes.extend(all.iter().cloned());
+            news.all = Some(all);
+        }
+        news
+    }
+
+    fn rescan(&mut self) -> Option<HashSet<Home>> {
+        // Watched before read: what is made in between is seen twice, not never. Where the
+        // directory is a link, what it leads to is watched.
+        if let (Some(alarms), Ok(path)) = (&mut self.alarms, self.pods.canonicalize()) {
+            alarms.watch(&path, Place::Pods);
+        }
+        let listed = Directory::pods(&self.pods).and_then(|pods| Ok((pods.entries()?, pods)));
+        let (entries, pods) = match listed {
+            Ok(listed) => {
+                self.warned = false;
+                listed
+            }
+            Err(error) => {
+                self.say_unreadable(&error);
+                return None;
+            }
+        };
+        let mut homes = HashSet::new();
+        for Entry { name, .. } in &entries {
+            self.pod(&pods, name, &mut homes);
+        }
+        Some(homes)
+    }
+
+    fn pod(&mut self, pods: &Directory, name: &str, homes: &mut HashSet<Home>) {
+        let Some(pod) = names::pod_directory(name).map(Arc::new) else {
+            return;
+        };
+        // Entered first: a link is not watched either.
+        let Ok(directory) = pods.enter(name) else {
+            return;
+        };
+        if let Some(alarms) = &mut self.alarms {
+            alarms.watch(&self.pods.join(name), Place::Pod(pod.clone()));
+        }
+        for Entry { name, .. } in directory.entries().unwrap_or_default() {
+            self.container(&directory, &pod, &name, homes);
+        }
+    }
+
+    fn container(
+        &mut self,
+        directory: &Directory,
+        pod: &Arc<PodRef>,
+        name: &str,
+        homes: &mut HashSet<Home>,
+    ) {
+        if !names::is_label(name) || directory.enter(name).is_err() {
+            return;
+        }
+        let home = Home { pod: pod.clone(), container: name.into() };
+        if let Some(alarms) = &mut self.alarms {
+            let path = self.pods.join(pod_directory(pod)).join(name);
+            alarms.watch(&path, Place::Container(home.clone()));
+        }
+        homes.insert(home);
+    }
+
+    fn say_unreadable(&mut self, error: &io::Error) {
+        if std::mem::replace(&mut self.warned, true) {
+            return;
+        }
+        let directory = self.pods.display();
+        if error.kind() == io::ErrorKind::NotFound {
+            info!(%directory, "no log directory here yet; looking again every few seconds");
+        } else {
+            warn!(
+                %directory, %error,
+                "cannot read the log directory, so no log is followed; mount /var/log from the node"
+            );
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! The files of one log in the order they were written, and how those in the directory are known
+//! again: by inode while held open, by inode and first line after a restart, by first line alone
+//! when compressed.
+//!
+//! The kubelet deletes the oldest first. So what sorts before a known file has been read, what
+//! sorts after the last known one is new, and if none is known, all are new.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Seek};
+use std::time::Instant;
+
+use super::directory::{Directory, Entry, identity};
+use super::head::Head;
+use super::segment::{Segment, Source};
+
+/// How often a directory is read again because the kubelet was at work in it.
+const TRIES: usize = 4;
+
+/// Files kept in mind after they were read, to know their compressed forms: the kubelet keeps five.
+const REMEMBERED: usize = 8;
+
+/// Most rotated files of one log that are looked at; `containerLogMaxFiles` is 5 by default.
+const MAX_ROTATED: usize = 256;
+
+/// A name in the directory whose file is known.
+#[derive(Debug)]
+struct Settled {
+    entry: Entry,
+    dev: u64,
+    ino: u64,
+    /// None: older than all that is read here.
+    number: Option<u32>,
+}
+
+/// A file in the directory.
+#[derive(Debug)]
+struct Candidate {
+    /// None for the log being written, whose name passes from file to file.
+    entry: Option<Entry>,
+    packed: bool,
+    /// None: it is settled.
+    file: Option<File>,
+    dev: u64,
+    ino: u64,
+    number: Option<u32>,
+}
+
+/// The files of one log.
+#[derive(Debug, Default)]
+pub(super) struct Chain {
+    segments: VecDeque<Segment>,
+    next: u32,
+    settled: Vec<Settled>,
+}
+
+// === impl Chain ===
+
+impl Chain {
+    /// Goes on with the files of a checkpoint, none of which is found yet.
+    pub(super) fn resume(segments: Vec<Segment>) -> Self {
+        let next = segments.last().map_or(0, |last| last.number.saturating_add(1));
+        Self { segments: segments.into(), next, settled: Vec::new() }
+    }
+
+    /// All files in mind.
+    pub(super) fn segments(&self) -> impl DoubleEndedIterator<Item = &Segment> {
+        self.segments.iter()
+    }
+
+    /// The same, to be looked at.
+    pub(super) fn segments_mut(&mut self) -> impl Iterator<Item = &mut Segment> {
+        self.segments.iter_mut()
+    }
+
+    /// The file to read from, and how many come after it.
+    pub(super) fn current(&mut self) -> Option<(&mut Segment, usize)> {
+        let at = self.segments.iter().position(|segment| !segment.passed)?;
+        let later = self.segments.len().saturating_sub(at).saturating_sub(1);
+        self.segments.get_mut(at).map(|segment| (segment, later))
+    }
+
+    /// The number of the next file to come.
+    pub(super) fn next_number(&self) -> u32 {
+        self.next
+    }
+
+    /// Lets files be forgotten that lie before the one numbered `needed`.
+    pub(super) fn prune(&mut self, needed: u32) {
+        while self.segments.len() > REMEMBERED
+            && self.segments.front().is_some_and(|front| front.passed && front.number < needed)
+        {
+            self.segments.pop_front();
+        }
+    }
+
+    /// The current file was written anew from its beginning: it counts as another one.
+    pub(super) fn renew_current(&mut self, now: Instant) {
+        let number = self.next;
+        let Some((current, later)) = self.current() else {
+            return;
+        };
+        let source = current.source.take();
+        current.pass();
+        let (dev, ino, size) = (current.dev, current.ino, current.size);
+        let unlinked_since = current.unlinked_since;
+        if later > 0 {
+            // Rotated files are never written anew; order cannot be kept, so it ends here.
+            return;
+        }
+        self.segments.push_back(Segment {
+            number,
+            dev,
+            ino,
+            head: None,
+            source,
+            read: 0,
+            size,
+            passed: false,
+            sized: false,
+            unlinked_since,
+            grew: now,
+            stuck_at: None,
+        });
+        self.next = number.saturating_add(1);
+    }
+
+    /// Reads the directory: takes in files that are new, finds again those of a checkpoint.
+    ///
+    /// The log being written is opened before the names are read, so that every file older than it
+    /// has its rotated name by then; if it was renamed meanwhile, all is done again.
+    pub(super) fn meet(
+        &mut self,
+        directory: &Directory,
+        attempt: u32,
+        now: Instant,
+    ) -> io::Result<()> {
+        let live = format!("{attempt}.log");
+        for _ in 0..TRIES {
+            let file = match directory.file(&live) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                other => other?,
+            };
+            let Some(mut candidates) = self.candidates(directory, attempt)? else {
+                continue;
+            };
+            if let Some(file) = file {
+                let (dev, ino) = identity(&file)?;
+                if candidates.iter().any(|found| (found.dev, found.ino) == (dev, ino)) {
+                    continue;
+                }
+                let (entry, file, number) = (None, Some(file), None);
+                candidates.push(Candidate { entry, packed: false, file, dev, ino, number });
+            }
+            return self.take(candidates, now);
+        }
+        // The next alarm or rescan comes back to it.
+        Ok(())
+    }
+
+    /// The rotated files, opened if they are not known. `None`: one vanished in between.
+    fn candidates(
+        &mut self,
+        directory: &Directory,
+        attempt: u32,
+    ) -> io::Result<Option<Vec<Candidate>>> {
+        let rotated = directory.rotated(attempt)?;
+        self.settled.retain(|settled| rotated.iter().any(|(entry, _)| *entry == settled.entry));
+        let mut candidates = Vec::new();
+        let beyond = rotated.len().saturating_sub(MAX_ROTATED);
+        for (entry, packed) in rotated.into_iter().skip(beyond) {
+            if let Some(known) = self.settled.iter().find(|settled| settled.entry == entry) {
+                let (dev, ino, number) = (known.dev, known.ino, known.number);
+                let entry = Some(entry);
+                candidates.push(Candidate { entry, packed, file: None, dev, ino, number });
+                continue;
+            }
+            match directory.file(&entry.name) {
+                Ok(Some(file)) => {
+                    let (dev, ino) = identity(&file)?;
+                    let (entry, file, number) = (Some(entry), Some(file), None);
+                    candidates.push(Candidate { entry, packed, file, dev, ino, number });
+                }
+                Ok(None) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Some(candidates))
+    }
+
+    fn take(&mut self, mut candidates: Vec<Candidate>, now: Instant) -> io::Result<()> {
+        for candidate in &mut candidates {
+            if candidate.number.is_none() && candidate.file.is_some() {
+                candidate.number = self.recognize(candidate);
+            }
+        }
+        let known = candidates.iter().rposition(|candidate| candidate.number.is_some());
+        let first_new = known.map_or(0, |at| at.saturating_add(1));
+        for (at, candidate) in candidates.into_iter().enumerate() {
+            let Candidate { entry, packed, file, dev, ino, mut number } = candidate;
+            let Some(file) = file else {
+                continue;
+            };
+            if at >= first_new {
+                let file = rewound(file)?;
+                self.segments.push_back(Segment::new(self.next, file, packed, now)?);
+                number = Some(self.next);
+                self.next = self.next.saturating_add(1);
+            } else if let Some(number) = number {
+                self.attach(number, file, packed, now)?;
+            }
+            if let Some(entry) = entry {
+                self.settled.push(Settled { entry, dev, ino, number });
+            }
+        }
+        Ok(())
+    }
+
+    /// Which of the files in mind this is.
+    fn recognize(&mut self, candidate: &Candidate) -> Option<u32> {
+        let (dev, ino) = (candidate.dev, candidate.ino);
+        if !candidate.packed
+            && let Some(held) = self
+                .segments
+                .iter()
+                .rev()
+                .find(|held| held.source.is_some() && (held.dev, held.ino) == (dev, ino))
+        {
+            // Its inode cannot be another's while it is open.
+            return Some(held.number);
+        }
+        let file = candidate.file.as_ref()?.try_clone().ok()?;
+        let start = Source::new(file, candidate.packed).ok()?.start().unwrap_or_default();
+        for segment in self.segments.iter_mut().rev() {
+            let same_inode = (segment.dev, segment.ino) == (dev, ino);
+            if !candidate.packed && !same_inode {
+                continue;
+            }
+            // An unread file is learnt only now if it was opened a moment ago.
+            let head = segment.learn_head().ok().flatten();
+            let same = match head {
+                Some(head) => head.matches(&start),
+                // Nothing of it was delivered, so it does no harm if it is another.
+                None => same_inode && !segment.passed && segment.read == 0,
+            };
+            if same {
+                return Some(segment.number);
+            }
+        }
+        None
+    }
+
+    /// A file of the checkpoint is found again.
+    fn attach(&mut self, number: u32, file: File, packed: bool, now: Instant) -> io::Result<()> {
+        let found = self.segments.iter_mut().find(|segment| segment.number == number);
+        if let Some(segment) = found
+            && segment.source.is_none()
+            && !segment.passed
+        {
+            let fresh = Segment::new(number, rewound(file)?, packed, now)?;
+            segment.source = fresh.source;
+            (segment.dev, segment.ino) = (fresh.dev, fresh.ino);
+            // A compressed file's size is learnt by reading; a shorter plain one is seen by a look.
+            segment.size = segment.size.max(fresh.size);
+            segment.grew = now;
+        }
+        Ok(())
+    }
+}
+
+/// A clone of the file was read, and clones share their place in it.
+fn rewound(mut file: File) -> io::Result<File> {
+    file.rewind()?;
+    Ok(file)
+}
+
+/// A file of a checkpoint, not found yet.
+pub(super) fn missing(number: u32, dev: u64, ino: u64, head: Option<Head>, now: Instant) -> Segment {
+    Segment {
+        number,
+        dev,
+        ino,
+        head,
+        source: None,
+        read: 0,
+        size: 0,
+        passed: false,
+        sized: false,
+        unlinked_since: None,
+        grew: now,
+        stuck_at: None,
+    }
+}

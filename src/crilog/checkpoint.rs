@@ -1,0 +1,219 @@
+//! How far every log is delivered, kept over a restart: one file, written whole or not at all.
+//!
+//! `ephemon-logs 1 SHA256\n` and JSON. A file that is not what its first line says is not used.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tracing::warn;
+
+use super::head::Head;
+use super::place::{LogRef, Mark};
+use crate::discovery::logs::names::{is_label, is_pod_name};
+use crate::model::{PodRef, PodUid};
+
+/// The file's name in its directory.
+const FILE: &str = "logs.checkpoint";
+
+/// What the first line begins with; the number is the format's version.
+const MAGIC: &str = "ephemon-logs 1 ";
+
+/// Longest file that is read: 20 000 logs of some hundred bytes each, many times over.
+const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Most logs that are kept.
+pub(super) const MAX_LOGS: usize = 20_000;
+
+/// How far every log is delivered. Made by [`super::Follower::checkpoints`].
+#[derive(Debug, Clone, Default)]
+pub struct Checkpoints {
+    pub(super) logs: HashMap<LogRef, Saved>,
+}
+
+/// How far one log is delivered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Saved {
+    pub(super) mark: Mark,
+    pub(super) files: Vec<SavedFile>,
+    pub(super) lost_bytes: [u64; 5],
+    pub(super) lost_unknown: bool,
+    /// It ended and everything was delivered.
+    pub(super) finished: bool,
+}
+
+/// One of its files.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct SavedFile {
+    pub(super) number: u32,
+    pub(super) dev: u64,
+    pub(super) ino: u64,
+    pub(super) head: Option<Head>,
+    pub(super) size: u64,
+    /// Nobody writes to it any more: its size is final.
+    pub(super) passed: bool,
+}
+
+/// A log and how far it is delivered, as written.
+#[derive(Serialize, Deserialize)]
+struct Row {
+    namespace: String,
+    pod: String,
+    uid: String,
+    container: String,
+    attempt: u32,
+    #[serde(flatten)]
+    saved: Saved,
+}
+
+// === impl Checkpoints ===
+
+impl Checkpoints {
+    /// Nothing is delivered yet.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// How many logs it knows.
+    pub fn len(&self) -> usize {
+        self.logs.len()
+    }
+
+    /// Whether it knows none.
+    pub fn is_empty(&self) -> bool {
+        self.logs.is_empty()
+    }
+
+    /// Reads what [`Self::save`] wrote. What makes no sense is said and taken for nothing: every
+    /// log that is still there is then read from its beginning.
+    pub fn load(directory: &Path) -> Self {
+        let path = directory.join(FILE);
+        match read(&path) {
+            Ok(checkpoints) => checkpoints,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::none(),
+            Err(error) => {
+                warn!(
+                    path = %path.display(), %error,
+                    "cannot use the log checkpoints; logs are read from their beginning"
+                );
+                Self::none()
+            }
+        }
+    }
+
+    /// Writes all of it: after a crash, the file is the old one or this one.
+    pub fn save(&self, directory: &Path) -> io::Result<()> {
+        let rows: Vec<Row> = self.logs.iter().map(|(log, saved)| Row::new(log, saved)).collect();
+        let body = serde_json::to_vec(&rows)?;
+        let beside = directory.join(format!("{FILE}.new"));
+        let mut file = File::create(&beside)?;
+        file.write_all(format!("{MAGIC}{}\n", sum(&body)).as_bytes())?;
+        file.write_all(&body)?;
+        file.sync_all()?;
+        fs::rename(&beside, directory.join(FILE))?;
+        // The new name is only safe once its directory is.
+        File::open(directory)?.sync_all()
+    }
+}
+
+fn read(path: &Path) -> io::Result<Checkpoints> {
+    let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
+    let mut text = Vec::new();
+    File::open(path)?.take(MAX_FILE_BYTES).read_to_end(&mut text)?;
+    let end = memchr::memchr(b'\n', &text).ok_or_else(|| invalid("no first line"))?;
+    let (first, rest) = text.split_at_checked(end).ok_or_else(|| invalid("no first line"))?;
+    let body = rest.get(1..).unwrap_or_default();
+    let first = std::str::from_utf8(first).map_err(|_| invalid("the first line is no text"))?;
+    let sum_there = first.strip_prefix(MAGIC).ok_or_else(|| invalid("another format"))?;
+    if sum_there != sum(body) {
+        return Err(invalid("the checksum does not fit; the file is damaged"));
+    }
+    let rows: Vec<Row> = serde_json::from_slice(body)?;
+    let logs = rows.into_iter().take(MAX_LOGS).filter_map(Row::taken).collect();
+    Ok(Checkpoints { logs })
+}
+
+fn sum(body: &[u8]) -> String {
+    Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+// === impl Row ===
+
+impl Row {
+    fn new(log: &LogRef, saved: &Saved) -> Self {
+        Self {
+            namespace: log.pod.namespace.to_string(),
+            pod: log.pod.name.to_string(),
+            uid: log.pod.uid.to_string(),
+            container: log.container.to_string(),
+            attempt: log.attempt,
+            saved: saved.clone(),
+        }
+    }
+
+    fn taken(self) -> Option<(LogRef, Saved)> {
+        let fits =
+            is_label(&self.namespace) && is_pod_name(&self.pod) && is_label(&self.container);
+        let sorted = self.saved.files.is_sorted_by(|one, other| one.number < other.number);
+        let uid = PodUid::parse(&self.uid).ok().filter(|_| fits && sorted)?;
+        let pod = PodRef { namespace: self.namespace.into(), name: self.pod.into(), uid };
+        let log = LogRef { pod, container: self.container.into(), attempt: self.attempt };
+        Some((log, self.saved))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one() -> Checkpoints {
+        let uid = PodUid::parse("0e269fa4-f505-4963-9096-958063077203").unwrap();
+        let pod = PodRef { namespace: "ci".into(), name: "runner".into(), uid };
+        let log = LogRef { pod, container: "job".into(), attempt: 1 };
+        let file = SavedFile {
+            number: 3,
+            dev: 1,
+            ino: 2,
+            head: Some(Head::exactly(b"x")),
+            size: u64::MAX,
+            passed: true,
+        };
+        let saved = Saved {
+            mark: Mark { lines: 7, bytes: 9, ..Mark::default() },
+            files: vec![file],
+            lost_bytes: [1, 2, 3, 4, 5],
+            lost_unknown: true,
+            finished: false,
+        };
+        Checkpoints { logs: HashMap::from([(log, saved)]) }
+    }
+
+    #[test]
+    fn what_is_saved_is_loaded_again() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(Checkpoints::load(directory.path()).is_empty());
+        one().save(directory.path()).unwrap();
+        assert_eq!(Checkpoints::load(directory.path()).logs, one().logs);
+        Checkpoints::none().save(directory.path()).unwrap();
+        assert!(Checkpoints::load(directory.path()).is_empty());
+    }
+
+    #[test]
+    fn a_damaged_file_is_not_used() {
+        let directory = tempfile::tempdir().unwrap();
+        one().save(directory.path()).unwrap();
+        let path = directory.path().join(FILE);
+        let whole = fs::read(&path).unwrap();
+        for at in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 1;
+            fs::write(&path, &damaged).unwrap();
+            assert!(Checkpoints::load(directory.path()).is_empty(), "byte {at}");
+            fs::write(&path, &whole[..at]).unwrap();
+            assert!(Checkpoints::load(directory.path()).is_empty(), "cut at {at}");
+        }
+    }
+}

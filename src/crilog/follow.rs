@@ -1,0 +1,284 @@
+//! The follower: hears of logs, reads them in turn, takes acknowledgements.
+//!
+//! It is driven by one thread and does nothing by itself. When nobody asks for lines nothing is
+//! read: the kubelet's files are the buffer, and their descriptors are kept.
+
+use std::collections::VecDeque;
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use tracing::warn;
+
+use super::births::Births;
+use super::books::ContainerLog;
+use super::checkpoint::Checkpoints;
+use super::known::{Choice, Known};
+use super::log::{Line, Log, Rules};
+use super::place::{LogId, LogRef, Position};
+use crate::model::PodUid;
+
+/// Read at once; a record that is longer is read in pieces.
+const BUFFER_BYTES: usize = 256 * 1024;
+
+/// Memory that all unfinished lines together may take before long lines are cut shorter.
+const MAX_HELD_BYTES: usize = 64 * 1024 * 1024;
+
+/// What a line may then be.
+const TIGHT_LINE_BYTES: usize = 64 * 1024;
+
+/// How the follower reads.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// `/var/log/pods` of the node.
+    pub pods_dir: PathBuf,
+    /// Longest line handed over whole; a longer one comes in parts.
+    pub max_line_bytes: usize,
+    /// How often all directories are read anew while inotify works; it repairs what was missed.
+    pub rescan: Duration,
+    /// How often without inotify.
+    pub rescan_alone: Duration,
+    /// How long a file must be quiet to be taken for finished, once a newer one is there or its
+    /// container has ended.
+    pub settle: Duration,
+    /// How long a deleted file must be quiet for its container to be taken for ended.
+    pub orphaned: Duration,
+    /// Most deleted files held because they are not read.
+    pub max_unlinked_files: usize,
+    /// Most bytes in them: disk space that cannot be freed.
+    pub max_unlinked_bytes: u64,
+    /// Whether to use inotify.
+    pub use_inotify: bool,
+}
+
+/// What a turn did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// Bytes of files taken.
+    pub read_bytes: u64,
+    /// Lines, and parts of lines, handed over.
+    pub lines: u64,
+    /// More can be read at once.
+    pub more: bool,
+}
+
+/// Why [`Follower::wait`] came back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Woken {
+    /// The caller's descriptor is readable.
+    Stopped,
+    /// Something is new in a directory.
+    News,
+    /// The time is up: files may have grown.
+    Timeout,
+}
+
+/// A log whose file is deleted and not yet read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AtRisk {
+    /// Whose.
+    pub log: Arc<LogRef>,
+    /// Bytes that are lost if the agent ends now.
+    pub bytes: u64,
+}
+
+/// Follows the logs of a node's containers.
+#[derive(Debug)]
+pub struct Follower {
+    options: Options,
+    births: Births,
+    known: Known,
+    buffer: Vec<u8>,
+    /// Where the next turn begins.
+    cursor: LogId,
+    rescan_at: Instant,
+}
+
+// === impl Options ===
+
+impl Options {
+    /// What suits a node.
+    pub fn new(pods_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            pods_dir: pods_dir.into(),
+            max_line_bytes: 1024 * 1024,
+            rescan: Duration::from_secs(5),
+            rescan_alone: Duration::from_secs(1),
+            settle: Duration::from_secs(1),
+            orphaned: Duration::from_secs(10),
+            max_unlinked_files: 1024,
+            max_unlinked_bytes: 1024 * 1024 * 1024,
+            use_inotify: true,
+        }
+    }
+}
+
+// === impl Follower ===
+
+impl Follower {
+    /// Reads every log that is there from where `checkpoints` says it is delivered.
+    pub fn new(options: Options, checkpoints: Checkpoints) -> Self {
+        Self {
+            births: Births::new(options.pods_dir.clone(), options.use_inotify),
+            known: Known::new(options.pods_dir.clone(), checkpoints),
+            buffer: vec![0; BUFFER_BYTES],
+            cursor: LogId(0),
+            rescan_at: Instant::now(),
+            options,
+        }
+    }
+
+    /// Waits for a new log, `stop`, or the time. New logs are opened here, so it is to be called
+    /// also while no lines are wanted.
+    pub fn wait(&mut self, timeout: Duration, stop: Option<BorrowedFd<'_>>) -> Woken {
+        let start = Instant::now();
+        let due = self.rescan_at.saturating_duration_since(start);
+        let mut fds = Vec::new();
+        fds.extend(stop.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        fds.extend(self.births.descriptor().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        let limit = Timespec::try_from(timeout.min(due)).ok();
+        let ready = match poll(&mut fds, limit.as_ref()) {
+            Ok(ready) => ready,
+            Err(Errno::INTR) => 0,
+            Err(error) => {
+                warn!(%error, "cannot wait for inotify; rescanning only");
+                std::thread::sleep(timeout.min(self.options.rescan_alone));
+                0
+            }
+        };
+        let stopped = fds.first().is_some_and(|fd| stop.is_some() && !fd.revents().is_empty());
+        drop(fds);
+        self.hear();
+        match (stopped, ready) {
+            (true, _) => Woken::Stopped,
+            (false, 0) => Woken::Timeout,
+            (false, _) => Woken::News,
+        }
+    }
+
+    /// Opens what is new now.
+    fn hear(&mut self) {
+        let now = Instant::now();
+        let due = now >= self.rescan_at;
+        let news = self.births.take(due);
+        for home in &news.homes {
+            self.known.meet(home, now);
+        }
+        if let Some(all) = &news.all {
+            self.known.compare(all, now);
+            self.hold_within_bounds();
+        }
+        if due {
+            let alone = self.births.descriptor().is_none() || news.all.is_none();
+            let pause = if alone { self.options.rescan_alone } else { self.options.rescan };
+            self.rescan_at = now + pause;
+        }
+    }
+
+    /// Hands over lines, about `max_bytes` of them (at most a buffer of 256 KiB more), one buffer
+    /// of each log in turn: none waits for another's flood. A log's lines come in order.
+    pub fn turn(
+        &mut self,
+        choose: &mut dyn FnMut(&LogRef) -> Choice,
+        max_bytes: u64,
+        sink: &mut dyn FnMut(Line<'_>),
+    ) -> Turn {
+        self.hear();
+        self.known.choose(choose);
+        let now = Instant::now();
+        let rules = self.rules();
+        let wanted = |(id, live): (&LogId, &super::known::Live)| {
+            (live.choice == Choice::Take && !live.log.drained).then_some(*id)
+        };
+        let after = self.known.live.range(self.cursor..).filter_map(wanted);
+        let before = self.known.live.range(..self.cursor).filter_map(wanted);
+        let mut queue: VecDeque<LogId> = after.chain(before).collect();
+        let mut turn = Turn::default();
+        while let Some(id) = queue.pop_front() {
+            if turn.read_bytes >= max_bytes {
+                self.cursor = id;
+                turn.more = true;
+                break;
+            }
+            if let Some(live) = self.known.live.get_mut(&id) {
+                let done = live.log.read(&mut self.buffer, &rules, now, sink);
+                turn.read_bytes += done.bytes;
+                turn.lines += done.lines;
+                if done.more {
+                    queue.push_back(id);
+                }
+            }
+        }
+        turn
+    }
+
+    fn rules(&self) -> Rules {
+        let Options { max_line_bytes, settle, orphaned, .. } = self.options;
+        let held = self.logs().map(Log::held).fold(0, usize::saturating_add);
+        let longest = if held > MAX_HELD_BYTES { TIGHT_LINE_BYTES } else { max_line_bytes };
+        Rules { max_line_bytes: longest.clamp(1, max_line_bytes.max(1)), settle, orphaned }
+    }
+
+    /// The container has exited: its logs are finished when they are read and quiet.
+    pub fn ended(&mut self, pod: &PodUid, container: &str) {
+        self.hear();
+        for log in self.known.of(pod.as_str(), container) {
+            log.ended = true;
+        }
+    }
+
+    /// Everything of this log up to here is safe. Of several acknowledgements of a log the furthest
+    /// counts, in whatever order they come.
+    pub fn ack(&mut self, position: &Position) {
+        if let Some(live) = self.known.live.get_mut(&position.log) {
+            live.log.ack(&position.mark);
+        }
+    }
+
+    /// Logs whose container has ended, read and acknowledged to the end since the last call.
+    pub fn finished(&mut self) -> Vec<ContainerLog> {
+        self.known.finished()
+    }
+
+    /// The figures of the logs being read, as of now.
+    pub fn books(&self) -> impl Iterator<Item = ContainerLog> {
+        let taken = self.known.live.values().filter(|live| live.choice == Choice::Take);
+        taken.map(|live| live.log.report())
+    }
+
+    /// Logs with deleted files that are not yet read: what a spool should save first. Gives up the
+    /// oldest of them beyond the bounds, which counts as lost.
+    pub fn about_to_be_lost(&mut self) -> Vec<AtRisk> {
+        let risks = self.hold_within_bounds();
+        risks.into_iter().map(|(log, bytes)| AtRisk { log, bytes }).collect()
+    }
+
+    fn hold_within_bounds(&mut self) -> Vec<(Arc<LogRef>, u64)> {
+        let Options { max_unlinked_files, max_unlinked_bytes, .. } = self.options;
+        self.known.deleted(Instant::now(), max_unlinked_files, max_unlinked_bytes)
+    }
+
+    /// Bytes in the files of chosen logs that are not acknowledged.
+    pub fn lag_bytes(&self) -> u64 {
+        self.known
+            .live
+            .values()
+            .filter(|live| live.choice == Choice::Take)
+            .fold(0, |sum, live| sum.saturating_add(live.log.lag_bytes()))
+    }
+
+    /// How far every log is delivered, to be saved.
+    pub fn checkpoints(&self) -> Checkpoints {
+        self.known.checkpoints()
+    }
+
+    fn logs(&self) -> impl Iterator<Item = &Log> {
+        self.known.live.values().map(|live| &live.log)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+use proptest::prelude::*;
+
+use super::*;
+
+#[derive(Debug, Clone)]
+struct Written {
+    stderr: bool,
+    full: bool,
+    text: Vec<u8>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Told {
+    stream: Stream,
+    text: Vec<u8>,
+    part: u32,
+    continues: bool,
+    unended: bool,
+    start: Spot,
+    mark: Mark,
+}
+
+fn told(joined: Joined<'_>) -> Told {
+    let Joined { stream, text, part, continues, unended, start, mark, .. } = joined;
+    Told { stream, text: text.to_vec(), part, continues, unended, start, mark }
+}
+
+/// Gives every record from `resume` on in pieces of at most `cut` bytes.
+fn run(joiner: &mut Joiner, records: &[Written], limit: usize, cut: usize) -> Vec<Told> {
+    let mut all = Vec::new();
+    for (at, record) in (0_u64..).zip(records) {
+        let stream = if record.stderr { Stream::Stderr } else { Stream::Stdout };
+        let spot = Spot { file: 0, offset: at * 1000, skip: 0 };
+        let after = Spot { offset: (at + 1) * 1000, ..spot };
+        let pieces: Vec<&[u8]> = match record.text.len() {
+            0 => vec![&[]],
+            _ => record.text.chunks(cut).collect(),
+        };
+        let mut skip = 0;
+        for (number, text) in pieces.iter().enumerate() {
+            let piece = Piece {
+                stream,
+                time_unix_ns: Some(1),
+                text,
+                full: record.full,
+                ends: number + 1 == pieces.len(),
+                at: Spot { skip, ..spot },
+                after,
+                overhead: if number == 0 { 10 } else { 0 },
+                head: 1,
+            };
+            joiner.piece(piece, limit, &mut |joined| all.push(told(joined)));
+            skip += text.len() as u64;
+        }
+    }
+    let end = Spot { file: 0, offset: records.len() as u64 * 1000, skip: 0 };
+    joiner.flush(end, &mut |joined| all.push(told(joined)));
+    all
+}
+
+fn written(stderr: bool, full: bool, text: &str) -> Written {
+    Written { stderr, full, text: text.into() }
+}
+
+fn texts(told: &[Told]) -> Vec<(Stream, String, bool)> {
+    let text = |told: &Told| String::from_utf8(told.text.clone()).unwrap();
+    told.iter().map(|told| (told.stream, text(told), told.unended)).collect()
+}
+
+#[test]
+fn the_streams_pieces_mingle_and_are_joined_each_for_itself() {
+    let records = [
+        written(false, false, "out1"),
+        written(true, false, "err1"),
+        written(false, true, "out2"),
+        written(true, true, "err2"),
+        written(false, false, "rest"),
+    ];
+    assert_eq!(
+        texts(&run(&mut Joiner::default(), &records, 100, 100)),
+        [
+            (Stream::Stdout, "out1out2".to_owned(), false),
+            (Stream::Stderr, "err1err2".to_owned(), false),
+            (Stream::Stdout, "rest".to_owned(), true),
+        ]
+    );
+}
+
+#[test]
+fn a_line_over_the_bound_comes_in_parts_and_no_more_is_held() {
+    let mut joiner = Joiner::default();
+    let records = vec![written(false, false, &"x".repeat(7)); 100];
+    let all = run(&mut joiner, &records, 10, 3);
+    assert!(all.iter().all(|told| told.text.len() <= 10));
+    assert_eq!(all.iter().map(|told| told.text.len()).sum::<usize>(), 700);
+    assert_eq!(all.iter().map(|told| told.part).collect::<Vec<_>>(), (0..70).collect::<Vec<_>>());
+    let last = all.len() - 1;
+    assert!(all.iter().enumerate().all(|(at, told)| told.continues == (at != last)));
+    assert!(joiner.held() <= 10);
+}
+
+fn records() -> impl Strategy<Value = Vec<Written>> {
+    let text = prop::collection::vec(any::<u8>(), 0..40);
+    let record = (any::<bool>(), any::<bool>(), text)
+        .prop_map(|(stderr, full, text)| Written { stderr, full, text });
+    prop::collection::vec(record, 0..20)
+}
+
+proptest! {
+    #[test]
+    fn nothing_is_lost_or_made_up_however_it_is_read(
+        records in records(), limit in 1..30_usize, cut in 1..50_usize,
+    ) {
+        let mut joiner = Joiner::default();
+        let all = run(&mut joiner, &records, limit, cut);
+        for (stderr, stream) in [(false, Stream::Stdout), (true, Stream::Stderr)] {
+            let of = |told: &&Told| told.stream == stream;
+            let got: Vec<u8> = all.iter().filter(of).flat_map(|told| told.text.clone()).collect();
+            let expected: Vec<u8> =
+                records.iter().filter(|r| r.stderr == stderr).flat_map(|r| r.text.clone()).collect();
+            prop_assert_eq!(got, expected);
+        }
+        // And the same lines with the same places, whole or in pieces.
+        let again = run(&mut Joiner::default(), &records, limit, 1000);
+        let places = |all: &[Told]| -> Vec<_> {
+            all.iter().map(|t| (t.stream, t.start, t.text.clone())).collect()
+        };
+        prop_assert_eq!(places(&all), places(&again));
+        let bytes: u64 = records.iter().map(|r| r.text.len() as u64 + 10).sum();
+        prop_assert_eq!(joiner.bytes(), bytes);
+    }
+
+    #[test]
+    fn after_a_restart_at_any_line_exactly_the_rest_comes_with_the_same_places(
+        records in records(), limit in 1..30_usize, at: prop::sample::Index, cut in 1..50_usize,
+    ) {
+        let all = run(&mut Joiner::default(), &records, limit, cut);
+        prop_assume!(!all.is_empty());
+        let at = at.index(all.len());
+        prop_assume!(!all[at].unended);
+        let mut joiner = Joiner::resume(&all[at].mark);
+        // Read from the beginning, which is more than has to be read.
+        let rest = run(&mut joiner, &records, limit, cut);
+        prop_assert_eq!(&rest, &all[at + 1..]);
+        prop_assert_eq!(joiner.lines(), all.len() as u64);
+    }
+}

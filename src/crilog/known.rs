@@ -1,0 +1,350 @@
+//! The logs this follower knows: those being read, those at rest, those nobody wants.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tracing::warn;
+
+use super::births::Home;
+use super::books::{ContainerLog, Loss};
+use super::chain::{Chain, missing};
+use super::checkpoint::{Checkpoints, MAX_LOGS, Saved, SavedFile};
+use super::directory::Directory;
+use super::log::Log;
+use super::place::{LogId, LogRef};
+use crate::discovery::logs::names;
+
+/// Most logs read at once: 250 pods of ten containers, three times over.
+const MAX_LIVE: usize = 8_192;
+
+/// Most starts of one container whose logs are there; the kubelet keeps the last two.
+const MAX_ATTEMPTS: usize = 16;
+
+/// What the caller wants with a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice {
+    /// Its lines.
+    Take,
+    /// Nothing: its files are closed.
+    Leave,
+    /// It cannot say yet: files are opened and kept, no line is handed over.
+    Unsure,
+}
+
+/// A log being read, or held for a decision.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) log: Log,
+    pub(super) choice: Choice,
+    /// It was read before the agent was started anew.
+    restored: bool,
+    home: Home,
+}
+
+/// A deleted file that waits to be read.
+#[derive(Debug, Clone, Copy)]
+struct Deleted {
+    since: Instant,
+    log: LogId,
+    number: u32,
+    bytes: u64,
+}
+
+/// All logs.
+#[derive(Debug)]
+pub(super) struct Known {
+    pods: PathBuf,
+    pub(super) live: BTreeMap<LogId, Live>,
+    names: HashMap<LogRef, LogId>,
+    /// Those of the last life that were not seen yet, and those that are finished.
+    resting: HashMap<LogRef, Saved>,
+    left: HashSet<LogRef>,
+    next: u64,
+    warned: bool,
+}
+
+// === impl Known ===
+
+impl Known {
+    pub(super) fn new(pods: PathBuf, checkpoints: Checkpoints) -> Self {
+        Self {
+            pods,
+            live: BTreeMap::new(),
+            names: HashMap::new(),
+            resting: checkpoints.logs,
+            left: HashSet::new(),
+            next: 0,
+            warned: false,
+        }
+    }
+
+    /// Opens what is new in a container's directory.
+    pub(super) fn meet(&mut self, home: &Home, now: Instant) {
+        let Ok(directory) = home.open(&self.pods) else {
+            return;
+        };
+        let attempts: BTreeSet<u32> = directory
+            .entries()
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|entry| {
+                let rotated = || names::rotated_log(&entry.name).map(|rotated| rotated.attempt);
+                names::log_file(&entry.name).or_else(rotated)
+            })
+            .collect();
+        let newest = attempts.last().copied();
+        let beyond = attempts.len().saturating_sub(MAX_ATTEMPTS);
+        for attempt in attempts.into_iter().skip(beyond) {
+            let log = LogRef {
+                pod: (*home.pod).clone(),
+                container: home.container.clone(),
+                attempt,
+            };
+            let id = self.meet_log(home, log, &directory, now);
+            if let Some(live) = id.and_then(|id| self.live.get_mut(&id)) {
+                // The kubelet starts a container anew only when it has ended.
+                live.log.ended |= Some(attempt) != newest;
+            }
+        }
+    }
+
+    fn meet_log(
+        &mut self,
+        home: &Home,
+        name: LogRef,
+        directory: &Directory,
+        now: Instant,
+    ) -> Option<LogId> {
+        if self.left.contains(&name) {
+            return None;
+        }
+        let attempt = name.attempt;
+        if let Some(id) = self.names.get(&name) {
+            let met = self.live.get_mut(id).map(|live| live.log.chain.meet(directory, attempt, now));
+            if let Some(Err(error)) = met {
+                self.warn_once(&name, &error);
+            }
+            return Some(*self.names.get(&name)?);
+        }
+        if self.live.len() >= MAX_LIVE {
+            self.warn_once(&name, &"more logs than can be followed at once");
+            return None;
+        }
+        let saved = self.resting.get(&name);
+        if saved.is_some_and(|saved| saved.finished && unchanged(saved, directory, attempt)) {
+            return None;
+        }
+        let restored = saved.is_some();
+        let id = LogId(self.next);
+        let mut log = match saved {
+            Some(saved) => restore(id, name.clone(), saved, now),
+            None => Log::new(id, name.clone()),
+        };
+        if let Err(error) = log.chain.meet(directory, attempt, now) {
+            self.warn_once(&name, &error);
+            return None;
+        }
+        log.give_up_missing(Loss::Rotated);
+        self.add(log, Choice::Unsure, restored, home.clone());
+        Some(id)
+    }
+
+    fn add(&mut self, log: Log, choice: Choice, restored: bool, home: Home) {
+        let id = LogId(self.next);
+        self.next = self.next.saturating_add(1);
+        self.resting.remove(&*log.name);
+        self.names.insert((*log.name).clone(), id);
+        self.live.insert(id, Live { log, choice, restored, home });
+    }
+
+    /// After a rescan: what is not there any more is finished with what is held of it.
+    pub(super) fn compare(&mut self, all: &HashSet<Home>, now: Instant) {
+        for live in self.live.values_mut() {
+            live.log.gone = !all.contains(&live.home);
+        }
+        let undecidable: Vec<LogId> = self
+            .live
+            .iter_mut()
+            .filter(|(_, live)| live.log.gone && live.choice == Choice::Unsure)
+            .filter_map(|(id, live)| live.log.chain.current().is_none().then_some(*id))
+            .collect();
+        for id in undecidable {
+            self.remove(id);
+        }
+        self.left.retain(|log| all.contains(&home_of(log)));
+        let gone = self.resting.keys().filter(|log| !all.contains(&home_of(log)));
+        for name in gone.cloned().collect::<Vec<_>>() {
+            let Some(saved) = self.resting.remove(&name).filter(|saved| !saved.finished) else {
+                continue;
+            };
+            let home = home_of(&name);
+            let mut log = restore(LogId(self.next), name, &saved, now);
+            log.give_up_missing(Loss::Removed);
+            log.gone = true;
+            self.add(log, Choice::Take, true, home);
+        }
+    }
+
+    /// Asks what to do with logs that are not decided upon.
+    pub(super) fn choose(&mut self, choose: &mut dyn FnMut(&LogRef) -> Choice) {
+        let mut leave = Vec::new();
+        for (id, live) in &mut self.live {
+            if live.choice == Choice::Unsure {
+                live.choice = choose(&live.log.name);
+                if live.choice == Choice::Leave {
+                    leave.push(*id);
+                }
+            }
+        }
+        for id in leave {
+            if let Some(live) = self.remove(id)
+                && self.left.len() < MAX_LOGS
+            {
+                self.left.insert((*live.log.name).clone());
+            }
+        }
+    }
+
+    fn remove(&mut self, id: LogId) -> Option<Live> {
+        let live = self.live.remove(&id)?;
+        self.names.remove(&*live.log.name);
+        Some(live)
+    }
+
+    /// The logs of a container.
+    pub(super) fn of<'a>(
+        &'a mut self,
+        pod: &'a str,
+        container: &'a str,
+    ) -> impl Iterator<Item = &'a mut Log> {
+        self.live.values_mut().map(|live| &mut live.log).filter(move |log| {
+            log.name.pod.uid.as_str() == pod && &*log.name.container == container
+        })
+    }
+
+    /// Takes out the logs that are read and acknowledged to the end; they are kept in mind until
+    /// their directory is gone.
+    pub(super) fn finished(&mut self) -> Vec<ContainerLog> {
+        let done: Vec<LogId> = self
+            .live
+            .iter()
+            .filter_map(|(id, live)| live.log.finished().then_some(*id))
+            .collect();
+        let mut reports = Vec::new();
+        for id in done {
+            let Some(live) = self.remove(id) else {
+                continue;
+            };
+            reports.push(live.log.report());
+            if !live.log.gone && self.resting.len() < MAX_LOGS {
+                self.resting.insert((*live.log.name).clone(), save(&live.log));
+            }
+        }
+        reports
+    }
+
+    pub(super) fn checkpoints(&self) -> Checkpoints {
+        let mut logs = self.resting.clone();
+        let read = |live: &&Live| live.choice == Choice::Take || live.restored;
+        for live in self.live.values().filter(read).take(MAX_LOGS) {
+            logs.insert((*live.log.name).clone(), save(&live.log));
+        }
+        Checkpoints { logs }
+    }
+
+    /// Looks at every file that waits to be read, and gives up the oldest of the deleted ones
+    /// beyond the bounds. Returns the logs with deleted files, and how many bytes wait in them.
+    pub(super) fn deleted(
+        &mut self,
+        now: Instant,
+        max_files: usize,
+        max_bytes: u64,
+    ) -> Vec<(Arc<LogRef>, u64)> {
+        let mut deleted = Vec::new();
+        for (id, live) in &mut self.live {
+            for file in live.log.chain.segments_mut().filter(|file| !file.passed) {
+                // Learnt while it is there: after a restart it says which file this was.
+                file.learn_head().ok();
+                // What else a look shows is left to the reading, which counts it.
+                file.look_for_name(now);
+                if let Some(since) = file.unlinked_since {
+                    let (number, bytes) = (file.number, file.unread());
+                    deleted.push(Deleted { since, log: *id, number, bytes });
+                }
+            }
+        }
+        deleted.sort_by_key(|file| file.since);
+        let mut bytes = deleted.iter().fold(0_u64, |sum, file| sum.saturating_add(file.bytes));
+        let mut files = deleted.len();
+        let mut risks: BTreeMap<LogId, u64> = BTreeMap::new();
+        for file in deleted {
+            if files > max_files || bytes > max_bytes {
+                (files, bytes) = (files - 1, bytes.saturating_sub(file.bytes));
+                if let Some(live) = self.live.get_mut(&file.log) {
+                    live.log.give_up_deleted(file.number);
+                }
+            } else if file.bytes > 0 {
+                *risks.entry(file.log).or_default() += file.bytes;
+            }
+        }
+        let named = |(id, bytes)| Some((self.live.get(&id)?.log.name.clone(), bytes));
+        risks.into_iter().filter_map(named).collect()
+    }
+
+    fn warn_once(&mut self, log: &LogRef, error: &dyn std::fmt::Display) {
+        if !std::mem::replace(&mut self.warned, true) {
+            warn!(
+                pod = %log.pod.uid, container = %log.container, %error,
+                "cannot open a log yet; trying again every few seconds. Said once"
+            );
+        }
+    }
+}
+
+fn home_of(log: &LogRef) -> Home {
+    Home { pod: Arc::new(log.pod.clone()), container: log.container.clone() }
+}
+
+/// Whether nothing was written to a finished log.
+fn unchanged(saved: &Saved, directory: &Directory, attempt: u32) -> bool {
+    let status = directory.status(&format!("{attempt}.log"));
+    status.is_none_or(|(ino, size)| {
+        saved.files.last().is_some_and(|file| (file.ino, file.size) == (ino, size))
+    })
+}
+
+fn save(log: &Log) -> Saved {
+    let files = log.chain.segments().map(|file| SavedFile {
+        number: file.number,
+        dev: file.dev,
+        ino: file.ino,
+        head: file.head,
+        size: file.size,
+        passed: file.passed,
+    });
+    Saved {
+        mark: log.acked(),
+        files: files.collect(),
+        lost_bytes: log.lost_bytes,
+        lost_unknown: log.lost_unknown,
+        finished: log.finished(),
+    }
+}
+
+fn restore(id: LogId, name: LogRef, saved: &Saved, now: Instant) -> Log {
+    let resume = saved.mark.resume();
+    let files = saved.files.iter().map(|file| {
+        let mut segment = missing(file.number, file.dev, file.ino, file.head, now);
+        segment.size = file.size;
+        segment.sized = file.passed;
+        segment.passed = file.number < resume.file;
+        if file.number == resume.file {
+            segment.read = resume.offset;
+        }
+        segment
+    });
+    let lost = Some((saved.lost_bytes, saved.lost_unknown));
+    Log::resume(id, name, Chain::resume(files.collect()), saved.mark, lost)
+}

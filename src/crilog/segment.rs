@@ -1,0 +1,228 @@
+//! One file of a container's log, held open: through rename, compression and deletion.
+
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::time::{Duration, Instant};
+
+use flate2::read::MultiGzDecoder;
+
+use super::head::{HEAD_BYTES, Head};
+
+/// The file's text, as if it were never compressed.
+#[derive(Debug)]
+pub(super) enum Source {
+    Plain(File),
+    Packed(Box<Unpacker>),
+}
+
+/// Reads a `.gz` forward, a window at a time.
+#[derive(Debug)]
+pub(super) struct Unpacker {
+    file: File,
+    decoder: MultiGzDecoder<File>,
+    window: Vec<u8>,
+    /// Where the window begins in the text.
+    window_at: u64,
+    over: bool,
+}
+
+/// One file.
+#[derive(Debug)]
+pub(super) struct Segment {
+    /// Its place among the log's files.
+    pub(super) number: u32,
+    pub(super) dev: u64,
+    pub(super) ino: u64,
+    pub(super) head: Option<Head>,
+    /// None once it is read, or if it could not be found again.
+    pub(super) source: Option<Source>,
+    /// The next byte to read.
+    pub(super) read: u64,
+    /// The largest size seen.
+    pub(super) size: u64,
+    /// Nothing more of it is to be read.
+    pub(super) passed: bool,
+    /// Nobody wrote to it any more when a checkpoint was made: its size is final.
+    pub(super) sized: bool,
+    /// Nobody can open it any more; since when.
+    pub(super) unlinked_since: Option<Instant>,
+    /// When it last grew.
+    pub(super) grew: Instant,
+    /// It ends with part of a record; looked at again only when it has grown.
+    pub(super) stuck_at: Option<u64>,
+}
+
+/// What a look at a file showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// It is as long as what was read, or longer.
+    Whole,
+    /// Its end was cut off before it was read: this many bytes.
+    Shrunk(u64),
+    /// It was written anew from the beginning: this many bytes, at least, were never read.
+    Truncated(u64),
+}
+
+// === impl Source ===
+
+impl Source {
+    /// Takes a file, compressed or not.
+    pub(super) fn new(file: File, packed: bool) -> io::Result<Self> {
+        if !packed {
+            return Ok(Self::Plain(file));
+        }
+        let decoder = MultiGzDecoder::new(file.try_clone()?);
+        let (window, window_at) = (Vec::new(), 0);
+        Ok(Self::Packed(Box::new(Unpacker { file, decoder, window, window_at, over: false })))
+    }
+
+    /// Fills `buffer` from `offset` on, less only at the end.
+    pub(super) fn read_at(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        match self {
+            Self::Plain(file) => loop {
+                match file.read_at(buffer, offset) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    other => return other,
+                }
+            },
+            Self::Packed(unpacker) => unpacker.read_at(buffer, offset),
+        }
+    }
+
+    /// The first bytes.
+    pub(super) fn start(&mut self) -> io::Result<Vec<u8>> {
+        let mut start = vec![0; HEAD_BYTES];
+        let length = self.read_at(&mut start, 0)?;
+        start.truncate(length);
+        Ok(start)
+    }
+}
+
+// === impl Unpacker ===
+
+impl Unpacker {
+    fn read_at(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        if offset < self.window_at {
+            self.file.rewind()?;
+            self.decoder = MultiGzDecoder::new(self.file.try_clone()?);
+            (self.window_at, self.over) = (0, false);
+            self.window.clear();
+        }
+        loop {
+            let passed = usize::try_from(offset - self.window_at).unwrap_or(usize::MAX);
+            let passed = passed.min(self.window.len());
+            self.window.drain(..passed);
+            self.window_at += passed as u64;
+            if self.over || (self.window_at == offset && self.window.len() >= buffer.len()) {
+                break;
+            }
+            let wanted = buffer.len().saturating_sub(self.window.len()).max(HEAD_BYTES);
+            let taken = (&mut self.decoder).take(wanted as u64).read_to_end(&mut self.window)?;
+            self.over = taken == 0;
+        }
+        if self.window_at != offset {
+            return Ok(0);
+        }
+        let length = buffer.len().min(self.window.len());
+        for (to, from) in buffer.iter_mut().zip(&self.window) {
+            *to = *from;
+        }
+        Ok(length)
+    }
+}
+
+// === impl Segment ===
+
+impl Segment {
+    /// A file that is to be read from its beginning.
+    pub(super) fn new(number: u32, file: File, packed: bool, now: Instant) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        Ok(Self {
+            number,
+            dev: metadata.dev(),
+            ino: metadata.ino(),
+            head: None,
+            source: Some(Source::new(file, packed)?),
+            read: 0,
+            size: if packed { 0 } else { metadata.len() },
+            passed: false,
+            sized: false,
+            unlinked_since: (metadata.nlink() == 0).then_some(now),
+            grew: now,
+            stuck_at: None,
+        })
+    }
+
+    /// Whether it is compressed: such a file is whole, and its size is not known before it is read.
+    pub(super) fn packed(&self) -> bool {
+        matches!(self.source, Some(Source::Packed(_)))
+    }
+
+    /// Bytes that wait to be read.
+    pub(super) fn unread(&self) -> u64 {
+        if self.passed { 0 } else { self.size.saturating_sub(self.read) }
+    }
+
+    /// Whether it has not grown for this long.
+    pub(super) fn quiet(&self, now: Instant, for_long: Duration) -> bool {
+        self.packed() || now.saturating_duration_since(self.grew) >= for_long
+    }
+
+    /// Sees how long the file is now and whether it still has a name.
+    pub(super) fn look(&mut self, now: Instant) -> io::Result<Look> {
+        let Some(Source::Plain(file)) = &self.source else {
+            return Ok(Look::Whole);
+        };
+        let metadata = file.metadata()?;
+        if metadata.nlink() == 0 {
+            self.unlinked_since.get_or_insert(now);
+        }
+        let size = metadata.len();
+        if size < self.size {
+            let lost = self.size - size.max(self.read);
+            let same = size >= self.read && self.still_begins_so();
+            (self.size, self.grew, self.stuck_at) = (size, now, None);
+            return Ok(if same { Look::Shrunk(lost) } else { Look::Truncated(lost) });
+        }
+        if size > self.size {
+            (self.size, self.grew, self.stuck_at) = (size, now, None);
+        }
+        Ok(Look::Whole)
+    }
+
+    /// Its head, read if it is not known and can be.
+    pub(super) fn learn_head(&mut self) -> io::Result<Option<Head>> {
+        if self.head.is_none()
+            && let Some(source) = &mut self.source
+        {
+            self.head = Head::of(&source.start()?);
+        }
+        Ok(self.head)
+    }
+
+    /// Sees whether the file still has a name, and how much was written.
+    pub(super) fn look_for_name(&mut self, now: Instant) {
+        if let Some(Source::Plain(file)) = &self.source
+            && let Ok(metadata) = file.metadata()
+        {
+            if metadata.nlink() == 0 {
+                self.unlinked_since.get_or_insert(now);
+            }
+            if metadata.len() > self.size {
+                (self.size, self.grew, self.stuck_at) = (metadata.len(), now, None);
+            }
+        }
+    }
+
+    fn still_begins_so(&mut self) -> bool {
+        let start = self.source.as_mut().and_then(|source| source.start().ok());
+        self.head.is_none_or(|head| start.is_some_and(|start| head.matches(&start)))
+    }
+
+    /// Nothing more of it is to be read; the file is let go.
+    pub(super) fn pass(&mut self) {
+        self.passed = true;
+        self.source = None;
+    }
+}
