@@ -9,6 +9,8 @@
 //! - [`cgroup`]: the kernel's files, version 1 and 2 side by side: where they are, what they say.
 //! - [`capture`]: one thread that keeps the files open, samples, reads finals, and balances each
 //!   pod's books; what it read is in its `books`.
+//! - [`crilog`]: the log files of chosen containers, followed to the last byte: whole lines, at
+//!   least once, with a proof of completeness.
 //! - [`enforcement`]: sets the limits that the API cannot: the spec's word becomes the kernel's.
 //! - [`metrics`]: one table of families; how long ended series are kept; the two text formats.
 //! - [`logs`]: what becomes of a line between a container's log and the record: masked, stripped,
@@ -75,6 +77,7 @@ pub mod capture;
 pub mod cgroup;
 pub mod cli;
 pub mod contract;
+pub mod crilog;
 pub mod demo;
 pub mod discovery;
 pub mod enforcement;

@@ -130,7 +130,7 @@ impl Joiner {
         let lane = self.lane(stream);
         lane.start.get_or_insert((at, piece.head));
         lane.time_unix_ns = piece.time_unix_ns;
-        lane.bytes = lane.bytes.saturating_add(piece.overhead);
+        let mut overhead = piece.overhead;
         loop {
             let room = limit.saturating_sub(self.lane(stream).held.len());
             let Some((now, later)) = rest.split_at_checked(room).filter(|(_, l)| !l.is_empty())
@@ -138,7 +138,10 @@ impl Joiner {
                 break;
             };
             at.skip = at.skip.saturating_add(length(now));
-            self.lane(stream).bytes += length(now);
+            if !now.is_empty() {
+                // The header goes with the first part that has text of this record.
+                self.lane(stream).bytes += length(now) + mem::take(&mut overhead);
+            }
             // The record is not done with: to read on is to read it again and skip.
             let next = Some((at, piece.head));
             let after = Spot { skip: 0, ..piece.at };
@@ -146,7 +149,7 @@ impl Joiner {
             rest = later;
         }
         let lane = self.lane(stream);
-        lane.bytes += length(rest);
+        lane.bytes += length(rest) + overhead;
         if piece.ends && piece.full {
             self.hand_over(stream, rest, piece.after, None, false, tell);
         } else {

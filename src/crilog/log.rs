@@ -203,6 +203,8 @@ impl Log {
             file.pass();
             self.long = None;
             self.lose(Loss::Cap, lost, packed);
+            // A deleted file is its container's last, unless another is there already.
+            self.gone |= self.chain.current().is_none();
         }
     }
 
@@ -409,7 +411,10 @@ impl Log {
         };
         let rest = buffer.get(..length).unwrap_or_default();
         let head = file.head.unwrap_or_else(|| Head::exactly(rest));
-        file.head = Some(head);
+        if length > 0 {
+            // An empty file has none: it would be like every other.
+            file.head = Some(head);
+        }
         file.read = offset.saturating_add(length as u64);
         file.size = file.size.max(file.read);
         file.pass();

@@ -142,11 +142,18 @@ fn source(common: &Common, log: &LogRef, named: Option<&Named>) -> Source {
         container_type: named.map(|named| named.container_type),
         image: named.and_then(|named| named.image.clone()),
         node: Some(Arc::clone(&common.node)),
-        log_file_path: log.path().into(),
+        log_file_path: path(log).into(),
         service_name: common.service_name.clone(),
         attributes: Arc::clone(&common.attributes),
         job: job.map(identity),
     }
+}
+
+/// Where the log is on the node; as the runtime writes it, rotation aside.
+fn path(log: &LogRef) -> String {
+    let LogRef { pod, container, attempt } = log;
+    let (namespace, name, uid) = (&pod.namespace, &pod.name, &pod.uid);
+    format!("/var/log/pods/{namespace}_{name}_{uid}/{container}/{attempt}.log")
 }
 
 /// The container's own span.

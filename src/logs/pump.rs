@@ -6,7 +6,6 @@
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest, Sha256};
@@ -23,7 +22,7 @@ use crate::otlp::{Entry, Fate, LogEnd, Outbox};
 use crate::vitals::{Signal, Vitals};
 
 /// Text read in one turn, shared by all logs in turn.
-const TURN_BYTES: usize = 256 * 1024;
+const TURN_BYTES: u64 = 256 * 1024;
 /// Pause while something is on its way, or at the last look there was something to read.
 const PAUSE: Duration = Duration::from_millis(20);
 /// Pause while nothing happens; a birth ends it.
@@ -206,9 +205,8 @@ impl Pump {
     fn land(&mut self) {
         for landed in self.flights.landed() {
             // A dropped one is counted where it was dropped; trying again would change nothing.
-            if let Fate::Acknowledged | Fate::Spooled | Fate::Dropped(_) = landed.fate {
-                self.delivered(&landed.parcel);
-            }
+            let (Fate::Acknowledged | Fate::Spooled | Fate::Dropped(_)) = landed.fate;
+            self.delivered(&landed.parcel);
         }
     }
 

@@ -11,11 +11,11 @@ const BURST: Duration = Duration::from_secs(5);
 
 /// What of a container's lines is let through.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Ration {
+pub(super) struct Ration {
     /// Lines a second, with bursts of five seconds' worth.
-    pub rate: Option<NonZeroU32>,
+    pub(super) rate: Option<NonZeroU32>,
     /// One of so many lines, the first among them.
-    pub one_of: Option<NonZeroU32>,
+    pub(super) one_of: Option<NonZeroU32>,
 }
 
 /// Where one container stands.

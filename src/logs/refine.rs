@@ -9,7 +9,7 @@ use memchr::memchr;
 
 use self::returns::{RESUME_SHOWN, STOP_SHOWN};
 use super::{
-    Place, Record, Refined, Severity, Stream, Suppressed, Tally, Withheld, ansi,
+    Record, Refined, Severity, Stream, Suppressed, Tally, Withheld, ansi,
     cleaner::{Cleaner, LOOK_AHEAD, strip},
     describe::describe,
     draft::Draft,

@@ -36,9 +36,10 @@ impl LogEnd {
     pub(super) fn put(&self, out: &mut Vec<u8>, resource: &Resource) {
         wire::fixed64(out, 1, self.observed_unix_nano);
         out.extend_from_slice(resource.common(Stream::Unknown));
+        let mut digits = [0; 32];
         let mut put = |name: &str, value| wire::attribute(out, RECORD_ATTRIBUTES, name, value);
         let int = |figure: u64| Value::Int(i64::try_from(figure).unwrap_or(i64::MAX));
-        put(names::LOG_RECORD_UID, Value::Text(hex(self.uid, &mut [0; 32])));
+        put(names::LOG_RECORD_UID, Value::Text(hex(self.uid, &mut digits)));
         put(names::LOG_LINES, int(self.lines));
         put(names::LOG_BYTES, int(self.bytes));
         put(names::LOG_LOST_BYTES, int(self.lost_bytes));

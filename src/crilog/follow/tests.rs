@@ -96,7 +96,11 @@ impl Node {
     }
 
     pub(super) fn texts(&self) -> Vec<String> {
-        self.told.iter().map(|told| String::from_utf8(told.text.clone()).unwrap()).collect()
+        self.texts_of(&self.told)
+    }
+
+    pub(super) fn texts_of(&self, told: &[Told]) -> Vec<String> {
+        told.iter().map(|told| String::from_utf8(told.text.clone()).unwrap()).collect()
     }
 }
 

@@ -1,6 +1,7 @@
 //! A container by its name, for whoever knows it by its log's directory alone.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::state::State;
 use crate::model::{ContainerId, ContainerType, JobEnv, PodUid};
@@ -28,7 +29,7 @@ impl State {
         let pod = self.pods.get(uid)?;
         let entry = pod.spec.get(name).cloned();
         let ids: Vec<ContainerId> = pod.ids.iter().cloned().collect();
-        let mut newest = None;
+        let mut newest: Option<((Option<SystemTime>, u64), ContainerId, _, bool)> = None;
         for id in ids {
             let Some(facts) = self.container(uid, &id).filter(|facts| &*facts.name == name) else {
                 continue;
@@ -67,7 +68,7 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant, SystemTime};
+    use std::time::{Duration, Instant};
 
     use super::*;
     use crate::discovery::inventory::{Evidence, SpecEntry, Witness, Word};

@@ -39,6 +39,9 @@ struct Model {
     rotation: u64,
     /// Something was deleted or cut that perhaps nobody had read.
     may_lose: bool,
+    /// A file was empty when the agent saw it last, and compressed before it saw it again: it is
+    /// read, but nothing proves that it is the same.
+    unprovable: bool,
 }
 
 impl Model {
@@ -59,6 +62,8 @@ impl Model {
                     self.lines.push((line, self.file));
                 }
             }
+            // The kubelet rotates by size.
+            Act::Rotate { .. } if fs::metadata(&live).unwrap().len() == 0 => {}
             Act::Rotate { keep } => {
                 let mut rotated: Vec<_> = fs::read_dir(&directory)
                     .unwrap()
@@ -108,11 +113,15 @@ fn run(acts: &[Act], use_inotify: bool) -> Result<(), TestCaseError> {
     let mut all: Vec<Told> = Vec::new();
     let mut ids: HashMap<u128, Vec<u8>> = HashMap::new();
     let mut this_life: HashSet<u128> = HashSet::new();
-    let settle = |node: &mut Node, this_life: &mut HashSet<u128>, ids: &mut HashMap<_, _>, all: &mut Vec<Told>| {
+    let settle = |node: &mut Node, this_life: &mut HashSet<u128>, ids: &mut HashMap<_, _>, all: &mut Vec<Told>,
+                  may_lose: bool| {
         for told in node.told.drain(..) {
             prop_assert!(this_life.insert(told.uid), "twice within one life: {told:?}");
             let text = ids.entry(told.uid).or_insert_with(|| told.text.clone());
-            prop_assert_eq!(&*text, &told.text, "one id for two lines");
+            // Of a line whose end is lost, what is left is the same line.
+            let (short, long) = if told.unended { (&told.text, &*text) } else { (&*text, &told.text) };
+            prop_assert!(long.starts_with(short), "one id for two lines");
+            prop_assert!(may_lose || long == short, "one id for two lines");
             all.push(told);
         }
         Ok(())
@@ -122,7 +131,7 @@ fn run(acts: &[Act], use_inotify: bool) -> Result<(), TestCaseError> {
         match act {
             Act::Read => {
                 node.read();
-                settle(&mut node, &mut this_life, &mut ids, &mut all)?;
+                settle(&mut node, &mut this_life, &mut ids, &mut all, model.may_lose)?;
             }
             Act::Ack { share } => {
                 if all.len() > last_life {
@@ -133,9 +142,12 @@ fn run(acts: &[Act], use_inotify: bool) -> Result<(), TestCaseError> {
             Act::Restart(meanwhile) => {
                 node.follower.about_to_be_lost();
                 let saved = node.follower.checkpoints();
+                let empty = fs::metadata(node.path("job").join("0.log")).unwrap().len() == 0;
+                let file = model.file;
                 for act in meanwhile {
                     model.act(&node, act, true);
                 }
+                model.unprovable |= empty && model.file > file + 1;
                 let root = node.root.path().to_owned();
                 saved.save(&root).unwrap();
                 node.follower =
@@ -143,7 +155,7 @@ fn run(acts: &[Act], use_inotify: bool) -> Result<(), TestCaseError> {
                 this_life.clear();
                 last_life = all.len();
                 node.read();
-                settle(&mut node, &mut this_life, &mut ids, &mut all)?;
+                settle(&mut node, &mut this_life, &mut ids, &mut all, model.may_lose)?;
             }
             act => {
                 model.act(&node, act, false);
@@ -158,19 +170,23 @@ fn run(acts: &[Act], use_inotify: bool) -> Result<(), TestCaseError> {
     }
     node.end("job");
     node.read();
-    settle(&mut node, &mut this_life, &mut ids, &mut all)?;
+    settle(&mut node, &mut this_life, &mut ids, &mut all, model.may_lose)?;
     for told in &all[last_life..] {
         node.follower.ack(&told.position);
     }
     let [log] = node.follower.finished().try_into().unwrap();
     let got: HashSet<&[u8]> = all.iter().map(|told| &*told.text).collect();
     if model.may_lose {
+        // What came is what was written, and a loss is never called complete.
+        let whole = model.lines.iter().all(|(line, _)| got.contains(&**line));
+        prop_assert!(whole || !log.complete, "{log:?}");
         return Ok(());
     }
-    prop_assert!(log.complete, "{log:?}");
+    prop_assert!(log.complete || model.unprovable, "{log:?}");
     prop_assert_eq!(log.books.all_lost_bytes(), 0);
     for (line, _) in &model.lines {
-        prop_assert!(got.contains(&**line), "lost: {:?}", String::from_utf8_lossy(line));
+        let line = String::from_utf8_lossy(line);
+        prop_assert!(got.contains(line.as_bytes()), "lost {line:?} of {:?}", node.texts_of(&all));
     }
     for rest in model.open.iter().filter(|rest| !rest.is_empty()) {
         prop_assert!(got.contains(&**rest), "lost: {:?}", String::from_utf8_lossy(rest));
