@@ -185,6 +185,10 @@ impl Reason {
 }
 
 impl Exported {
+    /// Every outcome.
+    pub const ALL: [Self; 5] =
+        [Self::Accepted, Self::Partial, Self::Retried, Self::Split, Self::Refused];
+
     /// The value of the `result` label.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -298,6 +302,13 @@ impl Vitals {
     /// How many items were given up so far.
     pub fn dropped_so_far(&self, signal: Signal, reason: Reason) -> u64 {
         self.dropped.with_label_values(&[signal.as_str(), reason.as_str()]).get()
+    }
+
+    /// Requests of this signal will be counted: the counts begin at 0, not with the first one.
+    pub fn will_export(&self, signal: Signal) {
+        for result in Exported::ALL {
+            self.exported.with_label_values(&[signal.as_str(), result.as_str()]).inc_by(0);
+        }
     }
 
     /// A request to a collector came to this.

@@ -44,7 +44,7 @@ pub enum Exporter {
     /// To standard output, as lines of JSON.
     Console,
     /// To a collector.
-    Otlp(Target),
+    Otlp(Box<Target>),
 }
 
 /// A collector, and how to speak to it.
@@ -191,14 +191,14 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
             (None, protocol) => endpoint::local(protocol, signal),
         };
         let headers = self.of(signal, "HEADERS");
-        Ok(Exporter::Otlp(Target {
+        Ok(Exporter::Otlp(Box::new(Target {
             protocol,
             endpoint,
             headers: headers.map_or(Ok(Headers::default()), |said| Headers::parse(&said))?,
             timeout: self.timeout(signal)?,
             gzip: self.gzip(signal)?,
             tls: self.tls(signal)?,
-        }))
+        })))
     }
 
     fn protocol(&self, signal: Signal) -> Result<Protocol, Error> {

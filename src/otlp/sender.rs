@@ -73,6 +73,7 @@ impl Sender {
         vitals: Vitals,
     ) -> (Outbox, Self) {
         let signal = destination.signal;
+        vitals.will_export(signal.into());
         let store = spool.map(|spool| Store::new(spool, signal, vitals.clone()));
         let shared = Arc::new(Shared::new(signal, store, options.queue_bytes, vitals));
         let sender = Self {
@@ -148,12 +149,16 @@ impl Sender {
 
     async fn send_stored(&mut self) -> Result<(), spool::Error> {
         let Some(store) = self.shared.store.clone() else { return Ok(()) };
-        let read = blocking(store.clone(), |store| store.read()).await?;
+        let read = blocking(store.clone(), Store::read).await?;
         let Some(Stored { sequence, payload }) = read else { return Ok(()) };
         if self.deliver(payload).await.is_none() {
             return Ok(());
         }
-        blocking(store, move |store| store.acknowledge(sequence)).await
+        // A cursor that cannot be written now is written later: what waits goes out all the same.
+        if let Err(error) = blocking(store, move |store| store.acknowledge(sequence)).await {
+            self.complaint.say(&format!("{error}: a restart would send some requests again"));
+        }
+        Ok(())
     }
 
     /// What is left in memory goes into the spool, or nowhere.

@@ -37,34 +37,46 @@ pub(super) struct Stored {
     pub(super) payload: Payload,
 }
 
-/// A shared spool. Every method but [`Store::next_sequence`] waits for the disk.
+/// Stands for no sequence.
+const NONE: u64 = u64::MAX;
+
+/// A shared spool. Methods wait for the disk, but for [`Store::next_sequence`] and [`Store::head`].
 #[derive(Debug, Clone)]
 pub(super) struct Store {
     spool: Arc<Mutex<Spool>>,
-    /// The sequence of the next record, to be had without waiting for the disk.
-    next: Arc<AtomicU64>,
+    marks: Arc<Marks>,
     signal: Signal,
     vitals: Vitals,
+}
+
+/// What can be known of the spool without waiting for whoever waits for the disk.
+#[derive(Debug)]
+struct Marks {
+    next: AtomicU64,
+    /// Or [`NONE`].
+    head: AtomicU64,
 }
 
 // === impl Store ===
 
 impl Store {
     pub(super) fn new(spool: Spool, signal: Signal, vitals: Vitals) -> Self {
-        let next = Arc::new(AtomicU64::new(spool.next_sequence()));
-        let store = Self { spool: Arc::new(Mutex::new(spool)), next, signal, vitals };
+        let marks = Marks { next: AtomicU64::new(0), head: AtomicU64::new(NONE) };
+        let (spool, marks) = (Arc::new(Mutex::new(spool)), Arc::new(marks));
+        let store = Self { spool, marks, signal, vitals };
         store.count(&mut store.lock());
         store
     }
 
     /// Everything in the spool with a smaller sequence came before now.
     pub(super) fn next_sequence(&self) -> u64 {
-        self.next.load(Ordering::Acquire)
+        self.marks.next.load(Ordering::Acquire)
     }
 
     /// The sequence of the oldest record that is not acknowledged.
     pub(super) fn head(&self) -> Option<u64> {
-        self.lock().head()
+        let head = self.marks.head.load(Ordering::Acquire);
+        (head != NONE).then_some(head)
     }
 
     /// Appends payloads; durable when this returns. Says how many were taken before an error.
@@ -83,7 +95,6 @@ impl Store {
             taken += 1;
         }
         let synced = spool.sync();
-        self.next.store(spool.next_sequence(), Ordering::Release);
         self.count(&mut spool);
         match synced {
             Err(error) => (0, Err(error.into())),
@@ -139,7 +150,10 @@ impl Store {
         Ok(())
     }
 
+    /// Makes known what was done to the spool.
     fn count(&self, spool: &mut Spool) {
+        self.marks.next.store(spool.next_sequence(), Ordering::Release);
+        self.marks.head.store(spool.head().unwrap_or(NONE), Ordering::Release);
         let signal = self.signal.as_str();
         for loss in spool.take_losses() {
             self.vitals.dropped_by(self.signal.into(), loss.reason, loss.items);

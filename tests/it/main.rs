@@ -39,6 +39,8 @@ mod limits;
 #[cfg(test)]
 mod metric_reference;
 #[cfg(test)]
+mod otlp;
+#[cfg(test)]
 mod prometheus;
 #[cfg(test)]
 mod support;

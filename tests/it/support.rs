@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod cgroups;
+pub(crate) mod collector;
 pub(crate) mod containerd;
 pub(crate) mod cri;
 pub(crate) mod cri_kubelet;

@@ -11,7 +11,7 @@ fn config(variables: &[(&str, &str)]) -> Result<Config, Error> {
     })
 }
 
-fn logs(variables: &[(&str, &str)]) -> Target {
+fn logs(variables: &[(&str, &str)]) -> Box<Target> {
     match config(variables).unwrap().logs {
         Exporter::Otlp(target) => target,
         other => panic!("{other:?}"),
@@ -81,6 +81,7 @@ fn the_variable_of_a_signal_goes_before_the_general_one() {
         ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/ca"),
         ("OTEL_EXPORTER_OTLP_LOGS_CERTIFICATE", "/ca-logs"),
         ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "/crt"),
+        ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/key-general"),
         ("OTEL_EXPORTER_OTLP_LOGS_CLIENT_KEY", "/key"),
         ("OTEL_EXPORTER_OTLP_HEADERS", "a=general"),
         ("OTEL_EXPORTER_OTLP_LOGS_HEADERS", "Authorization=Bearer%20x%2Cy, b = 2 "),

@@ -42,6 +42,9 @@ impl Answer {
         let wish = status.get_details_retry_info().and_then(|info| info.retry_delay);
         let reason = censor.clean(&format!("{:?}: {}", status.code(), describe(status)));
         match status.code() {
+            // Not the collector's word, but that of the connection, whatever code it was given: the
+            // collector died in mid-call, say.
+            _ if std::error::Error::source(status).is_some() => Self::Retry { after: None, reason },
             Code::ResourceExhausted | Code::OutOfRange if names_a_size(status.message()) => {
                 Self::TooLarge { reason }
             }
@@ -143,6 +146,8 @@ mod tests {
             let status = Status::with_error_details(code, "busy", info.clone());
             assert_eq!(of(&status), ("retry", Some(7)), "{code:?}");
         }
+        let broken = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        assert_eq!(of(&Status::from_error(Box::new(broken))), ("retry", None));
         for (code, words) in [
             (Code::ResourceExhausted, "grpc: received message larger than max (5 vs. 4)"),
             (Code::OutOfRange, "Error, decoded message length too large: found 5 bytes"),

@@ -14,8 +14,9 @@ use super::{Answer, Censor, ConnectError, causes, tls, too_slow};
 use crate::otlp::Signal;
 use crate::otlp::config::Target;
 
-/// The most that is read of an answer, in bytes.
-const LARGEST_ANSWER: usize = 64 << 10;
+/// The most that is read of an answer, in bytes. Far above what any collector says: a longer answer
+/// would pass for one that says that the request is too large.
+const LARGEST_ANSWER: usize = 1 << 20;
 /// While a call is open, a peer that is gone is noticed by this.
 const PING: Duration = Duration::from_secs(20);
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Collected, Full, Limited};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Request, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -80,7 +80,7 @@ impl Http {
         let (parts, body) = answer.into_parts();
         // The status decides; of a body that is too long or breaks off nothing is used.
         let read = Limited::new(body, LARGEST_ANSWER).collect().await;
-        let body = read.map(|read| read.to_bytes()).unwrap_or_default();
+        let body = read.map(Collected::to_bytes).unwrap_or_default();
         let now = jiff::Timestamp::now();
         Ok(Answer::of_http(parts.status, &parts.headers, &body, now, &self.censor))
     }

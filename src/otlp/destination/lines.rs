@@ -4,7 +4,7 @@
 //! <https://opentelemetry.io/docs/specs/otel/protocol/file-exporter/>.
 
 use std::io::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc;
 
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
@@ -12,45 +12,60 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequ
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
 use serde::Serialize;
+use tokio::sync::oneshot;
 
 use super::Answer;
 use crate::otlp::Signal;
 
-/// A writer of lines.
+/// A request to write, and whom to tell.
+type Job = (Bytes, oneshot::Sender<Result<(), String>>);
+
+/// A writer of lines, on a thread of its own: the reader of a pipe may make it wait for ever, and
+/// then it must not hold up the end of the process.
+#[derive(Debug)]
 pub(super) struct Lines {
-    signal: Signal,
-    writer: Arc<Mutex<Box<dyn Write + Send>>>,
+    /// Without a bound, but there is never more than one.
+    jobs_tx: mpsc::Sender<Job>,
 }
 
 // === impl Lines ===
 
-impl std::fmt::Debug for Lines {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "Lines({})", self.signal.as_str())
+impl Lines {
+    pub(super) fn new(signal: Signal, mut writer: Box<dyn Write + Send>) -> Self {
+        let (jobs_tx, jobs_rx) = mpsc::channel::<Job>();
+        let thread = std::thread::Builder::new().name("otlp-lines".into());
+        let write = move || {
+            for (body, done_tx) in jobs_rx {
+                // Whoever gave up waiting has no use for the answer.
+                done_tx.send(write(signal, &body, &mut writer)).ok();
+            }
+        };
+        if let Err(error) = thread.spawn(write) {
+            tracing::error!("cannot start the thread that writes lines: {error}");
+        }
+        Self { jobs_tx }
+    }
+
+    /// Writes one line. Waits for as long as the reader makes it wait: the queue is the bound, as
+    /// with a slow collector.
+    pub(super) async fn attempt(&mut self, body: &Bytes) -> Answer {
+        let (done_tx, done_rx) = oneshot::channel();
+        let broke = || Answer::Refused { reason: "the writer is gone".into() };
+        if self.jobs_tx.send((body.clone(), done_tx)).is_err() {
+            return broke();
+        }
+        match done_rx.await {
+            Ok(Ok(())) => Answer::Accepted { rejected: 0, remark: None },
+            Ok(Err(reason)) => Answer::Refused { reason },
+            Err(_) => broke(),
+        }
     }
 }
 
-impl Lines {
-    pub(super) fn new(signal: Signal, writer: Box<dyn Write + Send>) -> Self {
-        Self { signal, writer: Arc::new(Mutex::new(writer)) }
-    }
-
-    /// Writes one line. Waits for as long as the reader of a pipe makes it wait: the queue is the
-    /// bound, as with a slow collector.
-    pub(super) async fn attempt(&mut self, body: &Bytes) -> Answer {
-        let (signal, body, writer) = (self.signal, body.clone(), Arc::clone(&self.writer));
-        let written = tokio::task::spawn_blocking(move || {
-            let line = line_of(signal, &body)?;
-            let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
-            let written = writer.write_all(&line).and_then(|()| writer.flush());
-            written.map_err(|error| format!("cannot write: {error}"))
-        });
-        match written.await {
-            Ok(Ok(())) => Answer::Accepted { rejected: 0, remark: None },
-            Ok(Err(reason)) => Answer::Refused { reason },
-            Err(_) => Answer::Refused { reason: "the writer broke".into() },
-        }
-    }
+fn write(signal: Signal, body: &Bytes, writer: &mut dyn Write) -> Result<(), String> {
+    let line = line_of(signal, body)?;
+    let written = writer.write_all(&line).and_then(|()| writer.flush());
+    written.map_err(|error| format!("cannot write: {error}"))
 }
 
 /// The request as JSON, and a line's end.
@@ -79,7 +94,7 @@ mod tests {
     use super::*;
 
     fn parsed(line: &[u8]) -> serde_json::Value {
-        assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
+        assert_eq!(line.iter().position(|byte| *byte == b'\n'), Some(line.len() - 1));
         serde_json::from_slice(line).unwrap()
     }
 

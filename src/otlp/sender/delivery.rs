@@ -22,7 +22,7 @@ impl Sender {
             match self.destination.attempt(&piece.body).await {
                 Answer::Accepted { rejected, remark } => {
                     self.recovered();
-                    self.accepted(&piece, rejected, remark);
+                    self.accepted(&piece, rejected, remark.as_deref());
                     fate = Some(Fate::Acknowledged);
                 }
                 Answer::Retry { after, reason } => {
@@ -73,7 +73,7 @@ impl Sender {
         self.shared.failing.load(Ordering::Relaxed)
     }
 
-    fn accepted(&mut self, piece: &Payload, rejected: u64, remark: Option<String>) {
+    fn accepted(&mut self, piece: &Payload, rejected: u64, remark: Option<&str>) {
         // A collector that rejects more than it was sent is mistaken.
         let rejected = rejected.min(piece.items);
         if rejected == 0 {
@@ -85,7 +85,7 @@ impl Sender {
         }
         if rejected > 0 || remark.is_some() {
             let what = format!("was taken but for {rejected} of its {} items", piece.items);
-            self.complain(&what, remark.as_deref().unwrap_or("no reason given"));
+            self.complain(&what, remark.unwrap_or("no reason given"));
         }
     }
 
