@@ -101,8 +101,8 @@ impl Chain {
             return;
         };
         let source = current.source.take();
-        current.pass();
         let (dev, ino, size) = (current.dev, current.ino, current.size);
+        current.give_up();
         let unlinked_since = current.unlinked_since;
         if later > 0 {
             // Rotated files are never written anew; order cannot be kept, so it ends here.
@@ -118,7 +118,9 @@ impl Chain {
             size,
             passed: false,
             sized: false,
+            broken: false,
             unlinked_since,
+            cut_to: None,
             grew: now,
             stuck_at: None,
         });
@@ -287,7 +289,9 @@ pub(super) fn missing(number: u32, dev: u64, ino: u64, head: Option<Head>, now: 
         size: 0,
         passed: false,
         sized: false,
+        broken: false,
         unlinked_since: None,
+        cut_to: None,
         grew: now,
         stuck_at: None,
     }

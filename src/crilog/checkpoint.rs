@@ -55,6 +55,8 @@ pub(super) struct SavedFile {
     pub(super) size: u64,
     /// Nobody writes to it any more: its size is final.
     pub(super) passed: bool,
+    /// The rest of it was lost: no line goes on after it.
+    pub(super) broken: bool,
 }
 
 /// A log and how far it is delivered, as written.
@@ -180,6 +182,7 @@ mod tests {
             head: Some(Head::exactly(b"x")),
             size: u64::MAX,
             passed: true,
+            broken: false,
         };
         let saved = Saved {
             mark: Mark { lines: 7, bytes: 9, ..Mark::default() },

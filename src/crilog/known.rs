@@ -323,6 +323,7 @@ fn save(log: &Log) -> Saved {
         head: file.head,
         size: file.size,
         passed: file.passed,
+        broken: file.broken,
     });
     Saved {
         mark: log.acked(),
@@ -338,7 +339,7 @@ fn restore(id: LogId, name: LogRef, saved: &Saved, now: Instant) -> Log {
     let files = saved.files.iter().map(|file| {
         let mut segment = missing(file.number, file.dev, file.ino, file.head, now);
         segment.size = file.size;
-        segment.sized = file.passed;
+        (segment.sized, segment.broken) = (file.passed, file.broken);
         segment.passed = file.number < resume.file;
         if file.number == resume.file {
             segment.read = resume.offset;

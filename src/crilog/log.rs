@@ -78,6 +78,8 @@ pub(super) struct Log {
     pub(super) chain: Chain,
     joiner: Joiner,
     long: Option<Long>,
+    /// The file being read: at the first look at another, it is seen whether lines go on in it.
+    reading: Option<u32>,
     acked: Mark,
     pub(super) lost_bytes: [u64; 5],
     pub(super) lost_unknown: bool,
@@ -111,6 +113,7 @@ impl Log {
             chain,
             joiner,
             long: None,
+            reading: None,
             acked: mark,
             lost_bytes,
             lost_unknown,
@@ -188,7 +191,13 @@ impl Log {
                 lost = lost.saturating_add(file.unread());
                 // A file that was being written had perhaps grown.
                 unknown |= !file.sized;
-                file.pass();
+                // One that was empty when last seen and is compressed by now is not known again,
+                // but it is there: it is read as another.
+                if file.unread() == 0 && (file.sized || file.size == 0) {
+                    file.pass();
+                } else {
+                    file.give_up();
+                }
             }
         }
         self.lose(why, lost, unknown);
@@ -200,7 +209,7 @@ impl Log {
         if let Some(file) = file {
             let lost = file.unread();
             let packed = file.packed();
-            file.pass();
+            file.give_up();
             self.long = None;
             self.lose(Loss::Cap, lost, packed);
             // A deleted file is its container's last, unless another is there already.
@@ -245,6 +254,7 @@ impl Log {
     ) -> io::Result<Done> {
         let idle = Done::default();
         let over = Done { more: true, ..idle };
+        self.break_lines(sink);
         let Some((file, later)) = self.chain.current() else {
             if self.ended || self.gone {
                 self.drain(sink);
@@ -289,6 +299,20 @@ impl Log {
             self.drain(sink);
         }
         Ok(idle)
+    }
+
+    /// Where a new file is begun and one between was lost, what is held has no end.
+    fn break_lines(&mut self, sink: &mut dyn FnMut(Line<'_>)) {
+        let Some(spot) = self.chain.current().map(|(file, _)| file.spot()) else {
+            return;
+        };
+        let before = self.reading.replace(spot.file).unwrap_or(0);
+        if before != spot.file {
+            let between = |file: &&Segment| file.number >= before && file.number < spot.file;
+            if self.chain.segments().filter(between).any(|file| file.broken) {
+                self.flush(spot, sink);
+            }
+        }
     }
 
     /// Reads and hands over whole records; returns how many bytes they took.
@@ -453,7 +477,7 @@ impl Log {
             return;
         };
         let (lost, end) = (file.unread(), file.spot());
-        file.pass();
+        file.give_up();
         self.lose(Loss::Unreadable, lost, true);
         self.flush(end, sink);
     }
