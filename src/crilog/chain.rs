@@ -192,10 +192,12 @@ impl Chain {
     }
 
     fn take(&mut self, mut candidates: Vec<Candidate>, now: Instant) -> io::Result<()> {
+        let mut latest = None;
         for candidate in &mut candidates {
             if candidate.number.is_none() && candidate.file.is_some() {
-                candidate.number = self.recognize(candidate);
+                candidate.number = self.recognize(candidate).filter(|number| Some(*number) > latest);
             }
+            latest = latest.max(candidate.number);
         }
         let known = candidates.iter().rposition(|candidate| candidate.number.is_some());
         let first_new = known.map_or(0, |at| at.saturating_add(1));

@@ -340,7 +340,11 @@ fn restore(id: LogId, name: LogRef, saved: &Saved, now: Instant) -> Log {
         let mut segment = missing(file.number, file.dev, file.ino, file.head, now);
         segment.size = file.size;
         (segment.sized, segment.broken) = (file.passed, file.broken);
-        segment.passed = file.number < resume.file;
+        // An empty file with a successor has nothing to read, and no first line to know it by: its
+        // inode may be another's by now.
+        let last = saved.files.last().is_some_and(|last| last.number == file.number);
+        let empty = file.head.is_none() && file.size == 0 && !last;
+        segment.passed = empty || file.number < resume.file;
         if file.number == resume.file {
             segment.read = resume.offset;
         }
