@@ -195,7 +195,8 @@ impl Chain {
         let mut latest = None;
         for candidate in &mut candidates {
             if candidate.number.is_none() && candidate.file.is_some() {
-                candidate.number = self.recognize(candidate).filter(|number| Some(*number) > latest);
+                candidate.number =
+                    self.recognize(candidate).filter(|number| Some(*number) > latest);
             }
             latest = latest.max(candidate.number);
         }
@@ -280,7 +281,13 @@ fn rewound(mut file: File) -> io::Result<File> {
 }
 
 /// A file of a checkpoint, not found yet.
-pub(super) fn missing(number: u32, dev: u64, ino: u64, head: Option<Head>, now: Instant) -> Segment {
+pub(super) fn missing(
+    number: u32,
+    dev: u64,
+    ino: u64,
+    head: Option<Head>,
+    now: Instant,
+) -> Segment {
     Segment {
         number,
         dev,

@@ -139,7 +139,7 @@ fn read(path: &Path) -> io::Result<Checkpoints> {
 }
 
 fn sum(body: &[u8]) -> String {
-    Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(body).iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 // === impl Row ===
@@ -157,8 +157,7 @@ impl Row {
     }
 
     fn taken(self) -> Option<(LogRef, Saved)> {
-        let fits =
-            is_label(&self.namespace) && is_pod_name(&self.pod) && is_label(&self.container);
+        let fits = is_label(&self.namespace) && is_pod_name(&self.pod) && is_label(&self.container);
         let sorted = self.saved.files.is_sorted_by(|one, other| one.number < other.number);
         let uid = PodUid::parse(&self.uid).ok().filter(|_| fits && sorted)?;
         let pod = PodRef { namespace: self.namespace.into(), name: self.pod.into(), uid };

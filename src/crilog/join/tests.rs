@@ -101,8 +101,11 @@ fn a_line_over_the_bound_comes_in_parts_and_no_more_is_held() {
 
 fn records() -> impl Strategy<Value = Vec<Written>> {
     let text = prop::collection::vec(any::<u8>(), 0..40);
-    let record = (any::<bool>(), any::<bool>(), text)
-        .prop_map(|(stderr, full, text)| Written { stderr, full, text });
+    let record = (any::<bool>(), any::<bool>(), text).prop_map(|(stderr, full, text)| Written {
+        stderr,
+        full,
+        text,
+    });
     prop::collection::vec(record, 0..20)
 }
 
