@@ -1,3 +1,5 @@
+//! Scenarios: what comes of a log, whatever happens to it.
+
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::symlink;

@@ -1,3 +1,5 @@
+//! Records of two streams, joined, cut and taken up again.
+
 use proptest::prelude::*;
 
 use super::*;
