@@ -101,8 +101,8 @@ impl Chain {
             return;
         };
         let source = current.source.take();
-        current.pass();
         let (dev, ino, size) = (current.dev, current.ino, current.size);
+        current.give_up();
         let unlinked_since = current.unlinked_since;
         if later > 0 {
             // Rotated files are never written anew; order cannot be kept, so it ends here.
@@ -118,7 +118,9 @@ impl Chain {
             size,
             passed: false,
             sized: false,
+            broken: false,
             unlinked_since,
+            cut_to: None,
             grew: now,
             stuck_at: None,
         });
@@ -190,10 +192,13 @@ impl Chain {
     }
 
     fn take(&mut self, mut candidates: Vec<Candidate>, now: Instant) -> io::Result<()> {
+        let mut latest = None;
         for candidate in &mut candidates {
             if candidate.number.is_none() && candidate.file.is_some() {
-                candidate.number = self.recognize(candidate);
+                candidate.number =
+                    self.recognize(candidate).filter(|number| Some(*number) > latest);
             }
+            latest = latest.max(candidate.number);
         }
         let known = candidates.iter().rposition(|candidate| candidate.number.is_some());
         let first_new = known.map_or(0, |at| at.saturating_add(1));
@@ -276,7 +281,13 @@ fn rewound(mut file: File) -> io::Result<File> {
 }
 
 /// A file of a checkpoint, not found yet.
-pub(super) fn missing(number: u32, dev: u64, ino: u64, head: Option<Head>, now: Instant) -> Segment {
+pub(super) fn missing(
+    number: u32,
+    dev: u64,
+    ino: u64,
+    head: Option<Head>,
+    now: Instant,
+) -> Segment {
     Segment {
         number,
         dev,
@@ -287,7 +298,9 @@ pub(super) fn missing(number: u32, dev: u64, ino: u64, head: Option<Head>, now: 
         size: 0,
         passed: false,
         sized: false,
+        broken: false,
         unlinked_since: None,
+        cut_to: None,
         grew: now,
         stuck_at: None,
     }

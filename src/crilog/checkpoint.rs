@@ -55,6 +55,8 @@ pub(super) struct SavedFile {
     pub(super) size: u64,
     /// Nobody writes to it any more: its size is final.
     pub(super) passed: bool,
+    /// The rest of it was lost: no line goes on after it.
+    pub(super) broken: bool,
 }
 
 /// A log and how far it is delivered, as written.
@@ -137,7 +139,7 @@ fn read(path: &Path) -> io::Result<Checkpoints> {
 }
 
 fn sum(body: &[u8]) -> String {
-    Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(body).iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 // === impl Row ===
@@ -155,8 +157,7 @@ impl Row {
     }
 
     fn taken(self) -> Option<(LogRef, Saved)> {
-        let fits =
-            is_label(&self.namespace) && is_pod_name(&self.pod) && is_label(&self.container);
+        let fits = is_label(&self.namespace) && is_pod_name(&self.pod) && is_label(&self.container);
         let sorted = self.saved.files.is_sorted_by(|one, other| one.number < other.number);
         let uid = PodUid::parse(&self.uid).ok().filter(|_| fits && sorted)?;
         let pod = PodRef { namespace: self.namespace.into(), name: self.pod.into(), uid };
@@ -180,6 +181,7 @@ mod tests {
             head: Some(Head::exactly(b"x")),
             size: u64::MAX,
             passed: true,
+            broken: false,
         };
         let saved = Saved {
             mark: Mark { lines: 7, bytes: 9, ..Mark::default() },

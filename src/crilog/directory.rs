@@ -76,11 +76,8 @@ impl Directory {
     /// good: a link, a pipe, a device.
     pub(super) fn file(&self, name: &str) -> io::Result<Option<File>> {
         // Not blocking: to open a pipe would otherwise wait for its writer.
-        let flags = OFlags::RDONLY
-            | OFlags::NOFOLLOW
-            | OFlags::NONBLOCK
-            | OFlags::NOCTTY
-            | OFlags::CLOEXEC;
+        let flags =
+            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         match openat(&self.0, name, flags, Mode::empty()) {
             Ok(fd) => {
                 let file = File::from(fd);

@@ -33,7 +33,7 @@ pub(super) struct Piece<'a> {
 }
 
 /// A line, or a part of one.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Joined<'a> {
     pub(super) stream: Stream,
     pub(super) time_unix_ns: Option<i64>,
@@ -232,12 +232,12 @@ impl Joiner {
         tell: &mut impl FnMut(Joined<'_>),
     ) {
         let lane = self.lane(stream);
-        let mut held = mem::take(&mut lane.held);
-        let text = if held.is_empty() {
+        let mut kept = mem::take(&mut lane.held);
+        let text = if kept.is_empty() {
             text
         } else {
-            held.extend_from_slice(text);
-            &held
+            kept.extend_from_slice(text);
+            &kept
         };
         let (start, head) = lane.start.unwrap_or_default();
         let part = lane.part;
@@ -256,9 +256,9 @@ impl Joiner {
         }
         let mark = self.mark(after);
         tell(Joined { stream, time_unix_ns, text, part, continues, unended, start, head, mark });
-        if held.capacity() > 0 && held.capacity() <= KEPT_CAPACITY {
-            held.clear();
-            self.lane(stream).held = held;
+        if kept.capacity() > 0 && kept.capacity() <= KEPT_CAPACITY {
+            kept.clear();
+            self.lane(stream).held = kept;
         }
     }
 }

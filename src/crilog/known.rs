@@ -97,12 +97,9 @@ impl Known {
         let newest = attempts.last().copied();
         let beyond = attempts.len().saturating_sub(MAX_ATTEMPTS);
         for attempt in attempts.into_iter().skip(beyond) {
-            let log = LogRef {
-                pod: (*home.pod).clone(),
-                container: home.container.clone(),
-                attempt,
-            };
-            let id = self.meet_log(home, log, &directory, now);
+            let log =
+                LogRef { pod: (*home.pod).clone(), container: home.container.clone(), attempt };
+            let id = self.meet_log(home, &log, &directory, now);
             if let Some(live) = id.and_then(|id| self.live.get_mut(&id)) {
                 // The kubelet starts a container anew only when it has ended.
                 live.log.ended |= Some(attempt) != newest;
@@ -113,26 +110,27 @@ impl Known {
     fn meet_log(
         &mut self,
         home: &Home,
-        name: LogRef,
+        name: &LogRef,
         directory: &Directory,
         now: Instant,
     ) -> Option<LogId> {
-        if self.left.contains(&name) {
+        if self.left.contains(name) {
             return None;
         }
         let attempt = name.attempt;
-        if let Some(id) = self.names.get(&name) {
-            let met = self.live.get_mut(id).map(|live| live.log.chain.meet(directory, attempt, now));
+        if let Some(id) = self.names.get(name) {
+            let met =
+                self.live.get_mut(id).map(|live| live.log.chain.meet(directory, attempt, now));
             if let Some(Err(error)) = met {
-                self.warn_once(&name, &error);
+                self.warn_once(name, &error);
             }
-            return Some(*self.names.get(&name)?);
+            return Some(*self.names.get(name)?);
         }
         if self.live.len() >= MAX_LIVE {
-            self.warn_once(&name, &"more logs than can be followed at once");
+            self.warn_once(name, &"more logs than can be followed at once");
             return None;
         }
-        let saved = self.resting.get(&name);
+        let saved = self.resting.get(name);
         if saved.is_some_and(|saved| saved.finished && unchanged(saved, directory, attempt)) {
             return None;
         }
@@ -143,7 +141,7 @@ impl Known {
             None => Log::new(id, name.clone()),
         };
         if let Err(error) = log.chain.meet(directory, attempt, now) {
-            self.warn_once(&name, &error);
+            self.warn_once(name, &error);
             return None;
         }
         log.give_up_missing(Loss::Rotated);
@@ -227,11 +225,8 @@ impl Known {
     /// Takes out the logs that are read and acknowledged to the end; they are kept in mind until
     /// their directory is gone.
     pub(super) fn finished(&mut self) -> Vec<ContainerLog> {
-        let done: Vec<LogId> = self
-            .live
-            .iter()
-            .filter_map(|(id, live)| live.log.finished().then_some(*id))
-            .collect();
+        let done: Vec<LogId> =
+            self.live.iter().filter_map(|(id, live)| live.log.finished().then_some(*id)).collect();
         let mut reports = Vec::new();
         for id in done {
             let Some(live) = self.remove(id) else {
@@ -323,6 +318,7 @@ fn save(log: &Log) -> Saved {
         head: file.head,
         size: file.size,
         passed: file.passed,
+        broken: file.broken,
     });
     Saved {
         mark: log.acked(),
@@ -338,8 +334,12 @@ fn restore(id: LogId, name: LogRef, saved: &Saved, now: Instant) -> Log {
     let files = saved.files.iter().map(|file| {
         let mut segment = missing(file.number, file.dev, file.ino, file.head, now);
         segment.size = file.size;
-        segment.sized = file.passed;
-        segment.passed = file.number < resume.file;
+        (segment.sized, segment.broken) = (file.passed, file.broken);
+        // An empty file with a successor has nothing to read, and no first line to know it by: its
+        // inode may be another's by now.
+        let last = saved.files.last().is_some_and(|last| last.number == file.number);
+        let empty = file.head.is_none() && file.size == 0 && !last;
+        segment.passed = empty || file.number < resume.file;
         if file.number == resume.file {
             segment.read = resume.offset;
         }

@@ -136,7 +136,10 @@ mod tests {
     fn records_of_a_runtime_are_taken_apart() {
         let cases = [
             ("2026-11-23T12:16:41.1Z stdout F job started", (Stream::Stdout, true, "job started")),
-            ("2026-11-23T12:16:41Z stderr P  two  blanks ", (Stream::Stderr, false, " two  blanks ")),
+            (
+                "2026-11-23T12:16:41Z stderr P  two  blanks ",
+                (Stream::Stderr, false, " two  blanks "),
+            ),
             ("2026-11-23T12:16:41+02:00 stdout F:x:y tagged", (Stream::Stdout, true, "tagged")),
             ("2026-11-23T12:16:41Z stdout F ", (Stream::Stdout, true, "")),
             ("2026-11-23T12:16:41Z stdout F", (Stream::Stdout, true, "")),
@@ -181,7 +184,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_taken_without_panic(raw in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = parse(&raw);
+            drop(parse(&raw));
         }
 
         #[test]

@@ -130,7 +130,8 @@ impl Uids {
         let [first, second] = self.seed;
         // Each step can be undone, so two offsets of one file never share an id.
         let high = mix(first ^ mix(head) ^ at.offset);
-        let low = mix(mix(second.wrapping_add(head) ^ at.offset) ^ at.skip ^ ((stream as u64) << 62));
+        let low =
+            mix(mix(second.wrapping_add(head) ^ at.offset) ^ at.skip ^ ((stream as u64) << 62));
         Uid(u128::from(high) << 64 | u128::from(low))
     }
 }
@@ -160,7 +161,9 @@ mod tests {
         let make = || {
             let mut ids = Vec::new();
             for log in [log("job", 0), log("job", 1), log("step", 0)] {
-                for (head, stream) in [(1, Stream::Stdout), (1, Stream::Stderr), (2, Stream::Stdout)] {
+                for (head, stream) in
+                    [(1, Stream::Stdout), (1, Stream::Stderr), (2, Stream::Stdout)]
+                {
                     for (offset, skip) in [(0, 0), (0, 1), (1, 0), (100, 0)] {
                         ids.push(Uids::new(&log).of(head, stream, Spot { file: 7, offset, skip }));
                     }

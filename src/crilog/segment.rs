@@ -45,8 +45,12 @@ pub(super) struct Segment {
     pub(super) passed: bool,
     /// Nobody wrote to it any more when a checkpoint was made: its size is final.
     pub(super) sized: bool,
+    /// What followed in it is lost: no line goes on after it.
+    pub(super) broken: bool,
     /// Nobody can open it any more; since when.
     pub(super) unlinked_since: Option<Instant>,
+    /// It was seen to be shorter than before.
+    pub(super) cut_to: Option<u64>,
     /// When it last grew.
     pub(super) grew: Instant,
     /// It ends with part of a record; looked at again only when it has grown.
@@ -148,7 +152,9 @@ impl Segment {
             size: if packed { 0 } else { metadata.len() },
             passed: false,
             sized: false,
+            broken: false,
             unlinked_since: (metadata.nlink() == 0).then_some(now),
+            cut_to: None,
             grew: now,
             stuck_at: None,
         })
@@ -179,9 +185,10 @@ impl Segment {
             self.unlinked_since.get_or_insert(now);
         }
         let size = metadata.len();
-        if size < self.size {
-            let lost = self.size - size.max(self.read);
-            let same = size >= self.read && self.still_begins_so();
+        let shortest = size.min(self.cut_to.take().unwrap_or(size));
+        if shortest < self.size {
+            let lost = self.size.saturating_sub(shortest.max(self.read));
+            let same = shortest >= self.read && self.still_begins_so();
             (self.size, self.grew, self.stuck_at) = (size, now, None);
             return Ok(if same { Look::Shrunk(lost) } else { Look::Truncated(lost) });
         }
@@ -209,7 +216,9 @@ impl Segment {
             if metadata.nlink() == 0 {
                 self.unlinked_since.get_or_insert(now);
             }
-            if metadata.len() > self.size {
+            if metadata.len() < self.size {
+                self.cut_to = Some(self.cut_to.map_or(metadata.len(), |to| to.min(metadata.len())));
+            } else if metadata.len() > self.size && self.cut_to.is_none() {
                 (self.size, self.grew, self.stuck_at) = (metadata.len(), now, None);
             }
         }
@@ -224,5 +233,11 @@ impl Segment {
     pub(super) fn pass(&mut self) {
         self.passed = true;
         self.source = None;
+    }
+
+    /// The rest of it is lost, and counted by the caller: it is as if it ended here.
+    pub(super) fn give_up(&mut self) {
+        (self.size, self.broken) = (self.read, true);
+        self.pass();
     }
 }

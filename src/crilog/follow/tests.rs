@@ -1,3 +1,5 @@
+//! Scenarios: what comes of a log, whatever happens to it.
+
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::symlink;
@@ -96,12 +98,12 @@ impl Node {
     }
 
     pub(super) fn texts(&self) -> Vec<String> {
-        self.texts_of(&self.told)
+        texts(&self.told)
     }
+}
 
-    pub(super) fn texts_of(&self, told: &[Told]) -> Vec<String> {
-        told.iter().map(|told| String::from_utf8(told.text.clone()).unwrap()).collect()
-    }
+pub(super) fn texts(told: &[Told]) -> Vec<String> {
+    told.iter().map(|told| String::from_utf8(told.text.clone()).unwrap()).collect()
 }
 
 fn follower(root: &Path, use_inotify: bool, checkpoints: Checkpoints) -> Follower {
@@ -142,6 +144,27 @@ fn a_log_is_complete_when_it_ended_and_all_is_acknowledged() {
     node.restart();
     node.read();
     assert_eq!(node.told.len(), 2);
+}
+
+#[test]
+fn a_recorded_log_is_read_as_its_container_wrote_it() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/fixtures/kubernetes-1.36");
+    let mut node = Node::new(true);
+    for container in ["partial", "step-1"] {
+        let log = fixtures.join("pod-logs").join(container).join("0.log");
+        node.write(container, "0.log", fs::read(log).unwrap());
+        node.end(container);
+    }
+    node.read();
+    let of = |container: &str| -> Vec<(String, bool)> {
+        let told = node.told.iter().filter(|told| told.container == container);
+        told.map(|told| (String::from_utf8(told.text.clone()).unwrap(), told.unended)).collect()
+    };
+    let digits = "0123456789".repeat(2000);
+    assert_eq!(of("partial"), [(digits, false), ("no-newline-at-end".to_owned(), true)]);
+    assert_eq!(of("step-1"), [("one".to_owned(), false), ("two".to_owned(), false)]);
+    node.ack_all();
+    assert!(node.follower.finished().iter().all(|log| log.complete));
 }
 
 #[test]
@@ -214,7 +237,7 @@ fn what_is_no_record_comes_whole_and_flagged() {
 #[test]
 fn a_record_longer_than_any_buffer_comes_in_parts_also_over_a_restart() {
     let mut node = Node::new(true);
-    let text: String = (0..300_000).map(|number| format!("{number:09} ")).collect();
+    let text: String = "0123456789 ".repeat(272_727);
     node.write("job", "0.log", full("before"));
     node.write("job", "0.log", full(&text));
     node.write("job", "0.log", full("after"));

@@ -1,3 +1,5 @@
+//! Records of two streams, joined, cut and taken up again.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -101,8 +103,11 @@ fn a_line_over_the_bound_comes_in_parts_and_no_more_is_held() {
 
 fn records() -> impl Strategy<Value = Vec<Written>> {
     let text = prop::collection::vec(any::<u8>(), 0..40);
-    let record = (any::<bool>(), any::<bool>(), text)
-        .prop_map(|(stderr, full, text)| Written { stderr, full, text });
+    let record = (any::<bool>(), any::<bool>(), text).prop_map(|(stderr, full, text)| Written {
+        stderr,
+        full,
+        text,
+    });
     prop::collection::vec(record, 0..20)
 }
 

@@ -78,9 +78,11 @@ pub fn rotated_log(name: &str) -> Option<RotatedLog<'_>> {
         None => (rest, false),
     };
     let fits = time.len() == 15
-        && time.bytes().enumerate().all(|(at, byte)| {
-            if at == 8 { byte == b'-' } else { byte.is_ascii_digit() }
-        });
+        && time.bytes().enumerate().all(
+            |(at, byte)| {
+                if at == 8 { byte == b'-' } else { byte.is_ascii_digit() }
+            },
+        );
     fits.then_some(RotatedLog { attempt, time, packed })
 }
 

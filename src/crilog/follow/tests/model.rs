@@ -13,12 +13,19 @@ use super::{Node, Told};
 /// What the node does, or the agent.
 #[derive(Debug, Clone)]
 enum Act {
-    Write { stderr: bool, full: bool, length: usize },
+    Write {
+        stderr: bool,
+        full: bool,
+        length: usize,
+    },
     /// The kubelet's steps: delete the oldest, compress, rename, reopen.
-    Rotate { keep: usize },
-    /// Renamed, not yet opened anew.
+    Rotate {
+        keep: usize,
+    },
     Read,
-    Ack { share: prop::sample::Index },
+    Ack {
+        share: prop::sample::Index,
+    },
     /// kill -9 and a new agent from the last checkpoint; the node may act meanwhile.
     Restart(Vec<Act>),
     /// Copied and truncated, as no kubelet does.
@@ -29,16 +36,21 @@ enum Act {
 
 /// What must come of what was written.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a doubt of its own")]
 struct Model {
     stamp: u64,
     /// The text so far of the unfinished line of each stream.
     open: [Vec<u8>; 2],
-    /// Whole lines that were written, in order, and the number of the file each ended in.
-    lines: Vec<(Vec<u8>, u32)>,
+    /// Whole lines that were written.
+    lines: Vec<Vec<u8>>,
     file: u32,
     rotation: u64,
     /// Something was deleted or cut that perhaps nobody had read.
     may_lose: bool,
+    /// What was written while the agent was down is perhaps gone without a trace.
+    unseen: bool,
+    /// Something was deleted that a next life may have to read again.
+    deleted: bool,
     /// A file was empty when the agent saw it last, and compressed before it saw it again: it is
     /// read, but nothing proves that it is the same.
     unprovable: bool,
@@ -58,8 +70,8 @@ impl Model {
                 node.write("job", "0.log", format!("{stamp} {stream} {tag} {text}\n"));
                 self.open[lane].extend(text.bytes());
                 if *full {
-                    let line = std::mem::take(&mut self.open[lane]);
-                    self.lines.push((line, self.file));
+                    let whole = std::mem::take(&mut self.open[lane]);
+                    self.lines.push(whole);
                 }
             }
             // The kubelet rotates by size.
@@ -74,8 +86,9 @@ impl Model {
                 while rotated.len() > *keep {
                     fs::remove_file(directory.join(rotated.remove(0))).unwrap();
                     self.may_lose |= down;
+                    self.deleted = true;
                 }
-                for name in rotated.iter().filter(|name| !name.ends_with(".gz")) {
+                for name in rotated.iter().filter(|name| name.strip_suffix(".gz").is_none()) {
                     let text = fs::read(directory.join(name)).unwrap();
                     let packed = fs::File::create(directory.join(format!("{name}.tmp"))).unwrap();
                     let mut encoder = GzEncoder::new(packed, Compression::fast());
@@ -94,106 +107,136 @@ impl Model {
             Act::Truncate => {
                 fs::File::options().write(true).open(&live).unwrap().set_len(0).unwrap();
                 self.may_lose = true;
+                self.unseen |= down;
             }
             Act::Replace => {
                 fs::remove_file(&live).unwrap();
                 node.write("job", "0.log", "");
                 self.may_lose |= down;
+                self.unseen |= down;
+                self.deleted = true;
             }
             Act::Read | Act::Ack { .. } | Act::Restart(_) => {}
         }
     }
 }
 
-fn run(acts: &[Act], use_inotify: bool) -> Result<(), TestCaseError> {
-    let mut node = Node::new(use_inotify);
-    let mut model = Model::default();
-    node.write("job", "0.log", "");
-    node.read();
-    let mut all: Vec<Told> = Vec::new();
-    let mut ids: HashMap<u128, Vec<u8>> = HashMap::new();
-    let mut this_life: HashSet<u128> = HashSet::new();
-    let settle = |node: &mut Node, this_life: &mut HashSet<u128>, ids: &mut HashMap<_, _>, all: &mut Vec<Told>,
-                  may_lose: bool| {
-        for told in node.told.drain(..) {
-            prop_assert!(this_life.insert(told.uid), "twice within one life: {told:?}");
-            let text = ids.entry(told.uid).or_insert_with(|| told.text.clone());
+/// The node, the model, and all that was ever handed over.
+struct World {
+    node: Node,
+    model: Model,
+    all: Vec<Told>,
+    ids: HashMap<u128, Vec<u8>>,
+    this_life: HashSet<u128>,
+    /// How much was handed over before this life.
+    last_life: usize,
+    use_inotify: bool,
+}
+
+impl World {
+    fn new(use_inotify: bool) -> Self {
+        let node = Node::new(use_inotify);
+        node.write("job", "0.log", "");
+        let (all, ids, this_life) = (Vec::new(), HashMap::new(), HashSet::new());
+        Self { node, model: Model::default(), all, ids, this_life, last_life: 0, use_inotify }
+    }
+
+    fn read(&mut self) -> Result<(), TestCaseError> {
+        self.node.read();
+        for told in self.node.told.drain(..) {
+            prop_assert!(self.this_life.insert(told.uid), "twice within one life: {told:?}");
+            let text = self.ids.entry(told.uid).or_insert_with(|| told.text.clone());
             // Of a line whose end is lost, what is left is the same line.
-            let (short, long) = if told.unended { (&told.text, &*text) } else { (&*text, &told.text) };
-            prop_assert!(long.starts_with(short), "one id for two lines");
-            prop_assert!(may_lose || long == short, "one id for two lines");
-            all.push(told);
+            let (short, long) = if told.text.len() < text.len() {
+                (&told.text, &*text)
+            } else {
+                (&*text, &told.text)
+            };
+            let same = if self.model.may_lose { long.starts_with(short) } else { long == short };
+            prop_assert!(same, "one id for two lines");
+            self.all.push(told);
         }
         Ok(())
-    };
-    let mut last_life = 0;
-    for act in acts {
+    }
+
+    fn act(&mut self, act: &Act) -> Result<(), TestCaseError> {
         match act {
-            Act::Read => {
-                node.read();
-                settle(&mut node, &mut this_life, &mut ids, &mut all, model.may_lose)?;
-            }
+            Act::Read => self.read()?,
             Act::Ack { share } => {
-                if all.len() > last_life {
-                    let at = last_life + share.index(all.len() - last_life);
-                    node.follower.ack(&all[at].position);
+                let told = self.all.get(self.last_life..).unwrap();
+                if !told.is_empty() {
+                    self.node.follower.ack(&told[share.index(told.len())].position);
                 }
             }
-            Act::Restart(meanwhile) => {
-                node.follower.about_to_be_lost();
-                let saved = node.follower.checkpoints();
-                let empty = fs::metadata(node.path("job").join("0.log")).unwrap().len() == 0;
-                let file = model.file;
-                for act in meanwhile {
-                    model.act(&node, act, true);
-                }
-                model.unprovable |= empty && model.file > file + 1;
-                let root = node.root.path().to_owned();
-                saved.save(&root).unwrap();
-                node.follower =
-                    super::follower(&root, use_inotify, super::Checkpoints::load(&root));
-                this_life.clear();
-                last_life = all.len();
-                node.read();
-                settle(&mut node, &mut this_life, &mut ids, &mut all, model.may_lose)?;
-            }
+            Act::Restart(meanwhile) => self.restart(meanwhile)?,
             act => {
-                model.act(&node, act, false);
+                // It looks at a file now and then; what it never saw it cannot miss.
+                self.node.follower.about_to_be_lost();
+                self.model.act(&self.node, act, false);
                 // The kubelet is slower than inotify: the agent hears of it before the next step.
-                let hold = super::Choice::Unsure;
                 if matches!(act, Act::Rotate { .. } | Act::Replace | Act::Truncate) {
-                    node.follower.rescan_at = std::time::Instant::now();
-                    node.follower.turn(&mut |_| hold, 0, &mut |_| {});
+                    let follower = &mut self.node.follower;
+                    follower.rescan_at = std::time::Instant::now();
+                    follower.turn(&mut |_| super::Choice::Unsure, 0, &mut |_| {});
                 }
             }
         }
+        Ok(())
     }
-    node.end("job");
-    node.read();
-    settle(&mut node, &mut this_life, &mut ids, &mut all, model.may_lose)?;
-    for told in &all[last_life..] {
-        node.follower.ack(&told.position);
+
+    fn restart(&mut self, meanwhile: &[Act]) -> Result<(), TestCaseError> {
+        let Self { node, model, .. } = self;
+        node.follower.about_to_be_lost();
+        model.may_lose |= model.deleted;
+        let saved = node.follower.checkpoints();
+        let empty = fs::metadata(node.path("job").join("0.log")).unwrap().len() == 0;
+        let file = model.file;
+        for act in meanwhile {
+            model.act(node, act, true);
+        }
+        model.unprovable |= empty && model.file > file + 1;
+        let root = node.root.path().to_owned();
+        saved.save(&root).unwrap();
+        node.follower = super::follower(&root, self.use_inotify, super::Checkpoints::load(&root));
+        self.this_life.clear();
+        self.last_life = self.all.len();
+        self.read()
     }
-    let [log] = node.follower.finished().try_into().unwrap();
-    let got: HashSet<&[u8]> = all.iter().map(|told| &*told.text).collect();
-    if model.may_lose {
-        // What came is what was written, and a loss is never called complete.
-        let whole = model.lines.iter().all(|(line, _)| got.contains(&**line));
-        prop_assert!(whole || !log.complete, "{log:?}");
-        return Ok(());
+
+    fn end(&mut self) -> Result<(), TestCaseError> {
+        self.node.end("job");
+        self.read()?;
+        for told in &self.all[self.last_life..] {
+            self.node.follower.ack(&told.position);
+        }
+        let [log] = self.node.follower.finished().try_into().unwrap();
+        let Self { model, all, .. } = self;
+        let got: HashSet<&[u8]> = all.iter().map(|told| &*told.text).collect();
+        if model.may_lose {
+            // What came is what was written, and a loss is never called complete.
+            let whole = model.lines.iter().all(|line| got.contains(&**line));
+            prop_assert!(whole || model.unseen || !log.complete, "{log:?}");
+            return Ok(());
+        }
+        prop_assert!(log.complete || model.unprovable, "{log:?}");
+        prop_assert_eq!(log.books.all_lost_bytes(), 0);
+        let open = model.open.iter().filter(|rest| !rest.is_empty());
+        let written: Vec<_> = model.lines.iter().chain(open).collect();
+        for line in &written {
+            prop_assert!(got.contains(&***line), "lost {line:?} of {:?}", super::texts(all));
+        }
+        prop_assert_eq!(got.len(), written.len(), "made up");
+        Ok(())
     }
-    prop_assert!(log.complete || model.unprovable, "{log:?}");
-    prop_assert_eq!(log.books.all_lost_bytes(), 0);
-    for (line, _) in &model.lines {
-        let line = String::from_utf8_lossy(line);
-        prop_assert!(got.contains(line.as_bytes()), "lost {line:?} of {:?}", node.texts_of(&all));
+}
+
+fn run(acts: &[Act], use_inotify: bool) -> Result<(), TestCaseError> {
+    let mut world = World::new(use_inotify);
+    world.read()?;
+    for act in acts {
+        world.act(act)?;
     }
-    for rest in model.open.iter().filter(|rest| !rest.is_empty()) {
-        prop_assert!(got.contains(&**rest), "lost: {:?}", String::from_utf8_lossy(rest));
-    }
-    let written = model.lines.len() + model.open.iter().filter(|rest| !rest.is_empty()).count();
-    prop_assert_eq!(got.len(), written, "made up");
-    Ok(())
+    world.end()
 }
 
 fn node_acts(truncate: bool) -> impl Strategy<Value = Act> {
