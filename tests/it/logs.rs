@@ -1,5 +1,6 @@
 //! Containers' logs from the node's files to a collector, through the agent as a user starts it.
 
+mod backend;
 mod outage;
 mod site;
 
@@ -7,17 +8,17 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::support::agent::Agent;
-use crate::support::collector::{Collector, LogLine};
-use crate::support::exposition::Ledger;
+use crate::support::collector::Wire;
 use crate::support::process::until;
+use backend::{Backend, LogLine};
 use site::Site;
 
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Waits until so many different records have come, and gives all of them by their uid.
-fn arrived(collector: &Collector, count: usize, agent: &Agent) -> BTreeMap<String, LogLine> {
+fn arrived(collector: &Backend, count: usize, agent: &Agent) -> BTreeMap<String, LogLine> {
     let all = || -> BTreeMap<String, LogLine> {
-        let lines = collector.log_lines().into_iter();
+        let lines = collector.lines().into_iter();
         lines.map(|line| (line.attribute("log.record.uid"), line)).collect()
     };
     until(PATIENCE, || (all().len() >= count).then_some(())).unwrap_or_else(|| {
@@ -29,8 +30,8 @@ fn arrived(collector: &Collector, count: usize, agent: &Agent) -> BTreeMap<Strin
 #[test]
 fn every_line_comes_with_its_place_its_severity_and_without_secrets() {
     let site = Site::new();
-    let collector = Collector::start();
-    let agent = site.agent(&collector.endpoint(), &[]);
+    let collector = Backend::start(Wire::Http);
+    let agent = site.agent(&collector, &[]);
     let pod = site.pod(1);
     let mut job = pod.start("job");
     let mut other = pod.start("step-2");
@@ -43,7 +44,7 @@ fn every_line_comes_with_its_place_its_severity_and_without_secrets() {
     job.say("::error file=src/app.js,line=10::it \u{1b}[31mfailed\u{1b}[0m");
     job.record("stdout F", b"not UTF-8: \xff\xfe");
     job.record("stdout P", b"the last line without an end");
-    until(PATIENCE, || (collector.log_lines().len() >= 6).then_some(())).expect("the first lines");
+    until(PATIENCE, || (collector.lines().len() >= 6).then_some(())).expect("the first lines");
     other.say("opensesame, says the other container");
     job.end();
     other.end();
@@ -76,8 +77,6 @@ fn every_line_comes_with_its_place_its_severity_and_without_secrets() {
 
     // The agent's own books say so, too.
     let shown = until(PATIENCE, || {
-        let mut ledger = Ledger::default();
-        agent.scrape_into(&mut ledger);
         let page = agent.get("/metrics", crate::support::agent::TEXT).body;
         let complete = page.lines().filter(|line| {
             line.starts_with("ephemon_container_log_complete{") && line.ends_with(" 1")
@@ -90,6 +89,17 @@ fn every_line_comes_with_its_place_its_severity_and_without_secrets() {
             && line.contains("container=\"job\"")
     });
     assert!(delivered.is_some_and(|line| line.ends_with(" 8")), "{delivered:?}");
+    // And so does the last record of each container.
+    let end = until(PATIENCE, || {
+        let all = collector.records();
+        all.into_iter().find(|record| {
+            record.event == "ephemon.log.end" && record.resource("k8s.container.name") == "job"
+        })
+    });
+    let end = end.expect("the log's last record");
+    assert_eq!(end.attribute("ephemon.log.complete"), "true", "{end:?}");
+    assert_eq!(end.attribute("ephemon.log.lines"), "8");
+    assert_eq!(end.attribute("ephemon.log.lost_bytes"), "0");
     agent.stop();
 }
 

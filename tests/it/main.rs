@@ -37,6 +37,8 @@ mod kubelet_stand_in;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod logs;
+#[cfg(test)]
 mod metric_reference;
 #[cfg(test)]
 mod otlp;

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use super::backend::Backend;
 use super::site::Site;
 use super::{PATIENCE, arrived};
 use crate::support::agent::{Agent, TEXT};
-use crate::support::collector::Collector;
+use crate::support::collector::Wire;
 use crate::support::process::until;
 
 /// A figure of the agent's own, all series of it together.
@@ -16,20 +17,20 @@ fn figure(agent: &Agent, name: &str) -> f64 {
 }
 
 /// The numbers of the lines `line N`, in what came.
-fn numbers(collector: &Collector) -> BTreeSet<u32> {
-    let lines = collector.log_lines();
+fn numbers(collector: &Backend) -> BTreeSet<u32> {
+    let lines = collector.lines();
     lines.iter().filter_map(|line| line.body.strip_prefix("line ")?.parse().ok()).collect()
 }
 
 #[test]
 fn what_is_written_while_the_collector_refuses_comes_once_it_takes_again() {
     let site = Site::new();
-    let collector = Collector::start();
-    collector.refuse(503);
-    let agent = site.agent(&collector.endpoint(), &[]);
+    let collector = Backend::start(Wire::Grpc);
+    collector.refuse();
+    let agent = site.agent(&collector, &[]);
     let mut job = site.pod(1).start("job");
     (0..1000).for_each(|number| job.say(&format!("line {number}")));
-    until(PATIENCE, || (collector.refused() >= 2).then_some(())).expect("it must have tried");
+    until(PATIENCE, || (collector.attempts() >= 2).then_some(())).expect("it must have tried");
     assert_eq!(numbers(&collector).len(), 0);
     collector.accept();
     arrived(&collector, 1000, &agent);
@@ -40,13 +41,13 @@ fn what_is_written_while_the_collector_refuses_comes_once_it_takes_again() {
 #[test]
 fn a_pod_deleted_and_an_agent_killed_while_the_collector_is_away_cost_no_line() {
     let site = Site::new();
-    let collector = Collector::start();
-    collector.refuse(503);
-    let agent = site.agent(&collector.endpoint(), &[]);
+    let collector = Backend::start(Wire::Grpc);
+    collector.refuse();
+    let agent = site.agent(&collector, &[]);
     let pod = site.pod(1);
     let mut job = pod.start("job");
     (0..2000).for_each(|number| job.say(&format!("line {number}")));
-    until(PATIENCE, || (collector.refused() >= 1).then_some(())).expect("it must have tried");
+    until(PATIENCE, || (collector.attempts() >= 1).then_some(())).expect("it must have tried");
     job.end();
     pod.delete();
     // Whatever stood in the files is in the spool now, and nowhere else.
@@ -57,7 +58,7 @@ fn a_pod_deleted_and_an_agent_killed_while_the_collector_is_away_cost_no_line() 
     .unwrap_or_else(|| panic!("nothing was spooled:\n{}", agent.log()));
     drop(agent);
     collector.accept();
-    let agent = site.agent(&collector.endpoint(), &[]);
+    let agent = site.agent(&collector, &[]);
     arrived(&collector, 2000, &agent);
     assert_eq!(numbers(&collector), (0..2000).collect());
     agent.stop();
@@ -68,10 +69,10 @@ fn an_agent_that_is_killed_again_and_again_loses_no_line_and_repeats_by_the_same
     const ROUNDS: u32 = 6;
     const LINES: u32 = 300;
     let site = Site::new();
-    let collector = Collector::start();
+    let collector = Backend::start(Wire::Grpc);
     let mut job = site.pod(1).start("job");
     for round in 0..ROUNDS {
-        let agent = site.agent(&collector.endpoint(), &[]);
+        let agent = site.agent(&collector, &[]);
         for number in round * LINES..(round + 1) * LINES {
             job.say(&format!("line {number}"));
             if number % LINES == LINES / 2 {
@@ -85,7 +86,7 @@ fn an_agent_that_is_killed_again_and_again_loses_no_line_and_repeats_by_the_same
         // Dropped, it is killed.
         drop(agent);
     }
-    let agent = site.agent(&collector.endpoint(), &[]);
+    let agent = site.agent(&collector, &[]);
     let all = usize::try_from(ROUNDS * LINES).unwrap();
     let lines = arrived(&collector, all, &agent);
     assert_eq!(numbers(&collector), (0..ROUNDS * LINES).collect());

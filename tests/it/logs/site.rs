@@ -9,6 +9,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use super::backend::Backend;
 use crate::support::agent::Agent;
 
 /// The node; its files go when it does.
@@ -57,13 +58,13 @@ impl Site {
     }
 
     /// Starts the agent here, without an API server, exporting logs to this endpoint.
-    pub(super) fn agent(&self, endpoint: &str, flags: &[&str]) -> Agent {
+    pub(super) fn agent(&self, backend: &Backend, flags: &[&str]) -> Agent {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ephemon"));
         command
             .args(["agent", "--no-api", "--node-name", "it"])
             .args(flags)
-            .env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
-            .env_remove("OTEL_EXPORTER_OTLP_PROTOCOL");
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", backend.endpoint())
+            .env("OTEL_EXPORTER_OTLP_PROTOCOL", backend.protocol());
         Agent::launch(&mut command, self.root(), "kubepods")
     }
 }

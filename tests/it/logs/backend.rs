@@ -1,0 +1,118 @@
+//! The collector of these scenarios, and what came to it, a line each.
+
+use std::collections::BTreeMap;
+
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use tokio::runtime::Runtime;
+
+use crate::support::collector::{Collector, Mood, Wire};
+
+/// A collector that any thread may ask.
+pub(super) struct Backend {
+    collector: Collector,
+    _runtime: Runtime,
+}
+
+/// One log record.
+#[derive(Debug, Clone)]
+pub(super) struct LogLine {
+    pub(super) body: String,
+    /// The body where it is no text.
+    pub(super) bytes: Vec<u8>,
+    pub(super) severity: i32,
+    pub(super) time_unix_nano: u64,
+    /// The name, where it is an event and no line.
+    pub(super) event: String,
+    attributes: BTreeMap<String, String>,
+    resource: BTreeMap<String, String>,
+}
+
+impl Backend {
+    pub(super) fn start(wire: Wire) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let collector = runtime.block_on(Collector::start(wire, None));
+        Self { collector, _runtime: runtime }
+    }
+
+    pub(super) fn endpoint(&self) -> String {
+        self.collector.endpoint()
+    }
+
+    pub(super) fn protocol(&self) -> &'static str {
+        self.collector.protocol()
+    }
+
+    /// Everything is refused from now on, as by a proxy whose collector is away.
+    pub(super) fn refuse(&self) {
+        let (grpc, http) = (tonic::Code::Unavailable, 503);
+        self.collector.be(Mood::Refuse { grpc, http, after: None });
+    }
+
+    pub(super) fn accept(&self) {
+        self.collector.be(Mood::Accept);
+    }
+
+    /// Requests so far, refused ones among them.
+    pub(super) fn attempts(&self) -> usize {
+        self.collector.attempts()
+    }
+
+    /// Lines of containers that came, some perhaps more than once.
+    pub(super) fn lines(&self) -> Vec<LogLine> {
+        self.records().into_iter().filter(|line| line.event.is_empty()).collect()
+    }
+
+    /// Everything that came.
+    pub(super) fn records(&self) -> Vec<LogLine> {
+        let mut lines = Vec::new();
+        for group in self.collector.logs().into_iter().flat_map(|request| request.resource_logs) {
+            let resource = table(&group.resource.unwrap().attributes);
+            for record in group.scope_logs.into_iter().flat_map(|scope| scope.log_records) {
+                let value = record.body.and_then(|body| body.value);
+                let (body, bytes) = match value {
+                    Some(Value::BytesValue(bytes)) => {
+                        (String::from_utf8_lossy(&bytes).into_owned(), bytes)
+                    }
+                    other => (text(other), Vec::new()),
+                };
+                lines.push(LogLine {
+                    body,
+                    bytes,
+                    severity: record.severity_number,
+                    time_unix_nano: record.time_unix_nano,
+                    event: record.event_name,
+                    attributes: table(&record.attributes),
+                    resource: resource.clone(),
+                });
+            }
+        }
+        lines
+    }
+}
+
+impl LogLine {
+    /// An attribute of the record; empty where it has none of that name.
+    pub(super) fn attribute(&self, name: &str) -> String {
+        self.attributes.get(name).cloned().unwrap_or_default()
+    }
+
+    /// An attribute of the resource.
+    pub(super) fn resource(&self, name: &str) -> String {
+        self.resource.get(name).cloned().unwrap_or_default()
+    }
+}
+
+fn table(attributes: &[KeyValue]) -> BTreeMap<String, String> {
+    let value = |pair: &KeyValue| text(pair.value.clone().and_then(|any: AnyValue| any.value));
+    attributes.iter().map(|pair| (pair.key.clone(), value(pair))).collect()
+}
+
+fn text(value: Option<Value>) -> String {
+    match value {
+        Some(Value::StringValue(text)) => text,
+        Some(Value::IntValue(number)) => number.to_string(),
+        Some(Value::BoolValue(truth)) => truth.to_string(),
+        _ => String::new(),
+    }
+}
