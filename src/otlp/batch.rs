@@ -18,9 +18,11 @@ const SCOPE: &str = "ephemon";
 #[derive(Debug, Default)]
 pub struct Batch {
     groups: Vec<Group>,
-    /// Where each resource's group is; the group holds the resource, so an address is not used
-    /// again while it stands here.
-    places: HashMap<*const Resource, usize>,
+    /// Where each resource's group is, by its address; the group holds the resource, so that an
+    /// address is not used again while it stands here.
+    places: HashMap<usize, usize>,
+    /// The last record's: the next is often of the same.
+    last: (usize, usize),
     records: usize,
     encoded_len: usize,
     scratch: Vec<u8>,
@@ -32,6 +34,8 @@ struct Group {
     resource: Arc<Resource>,
     /// `log_records` of a `ScopeLogs`.
     records: Vec<u8>,
+    /// Length of its field in the request; 0 before the first record.
+    length: usize,
 }
 
 // === impl Batch ===
@@ -57,15 +61,26 @@ impl Batch {
     }
 
     fn add_scratch(&mut self, resource: &Arc<Resource>) {
-        let at = *self.places.entry(Arc::as_ptr(resource)).or_insert_with(|| {
-            self.groups.push(Group { resource: Arc::clone(resource), records: Vec::new() });
-            self.groups.len() - 1
-        });
+        let at = self.place(resource);
         let Some(group) = self.groups.get_mut(at) else { return };
-        let before = if group.records.is_empty() { 0 } else { group.encoded_len() };
         wire::bytes(&mut group.records, 2, &self.scratch);
-        self.encoded_len += group.encoded_len() - before;
+        let length = group.encoded_len();
+        self.encoded_len += length - group.length;
+        group.length = length;
         self.records += 1;
+    }
+
+    fn place(&mut self, resource: &Arc<Resource>) -> usize {
+        let address = Arc::as_ptr(resource).addr();
+        if self.last.0 != address {
+            let at = *self.places.entry(address).or_insert_with(|| {
+                let resource = Arc::clone(resource);
+                self.groups.push(Group { resource, records: Vec::new(), length: 0 });
+                self.groups.len() - 1
+            });
+            self.last = (address, at);
+        }
+        self.last.1
     }
 
     /// How many records there are.
@@ -90,6 +105,7 @@ impl Batch {
             group.put(&mut out);
         }
         self.places.clear();
+        self.last = (0, 0);
         self.records = 0;
         self.encoded_len = 0;
         out

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::logs::Place;
 
 const OUT: Stream = Stream::Stdout;
 
