@@ -14,6 +14,9 @@ use super::{
 /// What the records say made them.
 const SCOPE: &str = "ephemon";
 
+/// A buffer up to this size is kept for the next batch: to grow one anew costs as much as to fill it.
+const KEPT_BYTES: usize = 2 * 1024 * 1024;
+
 /// Records of any number of containers.
 #[derive(Debug, Default)]
 pub struct Batch {
@@ -26,6 +29,7 @@ pub struct Batch {
     records: usize,
     encoded_len: usize,
     scratch: Vec<u8>,
+    spare: Vec<u8>,
 }
 
 /// One container's.
@@ -75,7 +79,8 @@ impl Batch {
         if self.last.0 != address {
             let at = *self.places.entry(address).or_insert_with(|| {
                 let resource = Arc::clone(resource);
-                self.groups.push(Group { resource, records: Vec::new(), length: 0 });
+                let records = std::mem::take(&mut self.spare);
+                self.groups.push(Group { resource, records, length: 0 });
                 self.groups.len() - 1
             });
             self.last = (address, at);
@@ -101,8 +106,13 @@ impl Batch {
     /// The encoded request. Leaves the batch empty.
     pub fn finish(&mut self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.encoded_len);
-        for group in self.groups.drain(..) {
+        for mut group in self.groups.drain(..) {
             group.put(&mut out);
+            let capacity = group.records.capacity();
+            if capacity <= KEPT_BYTES && capacity > self.spare.capacity() {
+                group.records.clear();
+                self.spare = group.records;
+            }
         }
         self.places.clear();
         self.last = (0, 0);

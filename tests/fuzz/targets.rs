@@ -16,7 +16,7 @@ use ephemon::{
 };
 
 /// The first line of `data` is a value, the rest is text.
-pub fn masker(data: &[u8]) {
+pub(super) fn masker(data: &[u8]) {
     let (value, text) = split(data);
     let masks = Masks::default();
     masks.add([value]).expect("one value");
@@ -35,7 +35,7 @@ pub fn masker(data: &[u8]) {
 }
 
 /// The first line of `data` is told to be a secret; the others follow it, on both streams.
-pub fn refiner(data: &[u8]) {
+pub(super) fn refiner(data: &[u8]) {
     let (value, text) = split(data);
     let value = value.trim_ascii();
     let masks = JobMasks::new(Mode::Masked);
@@ -46,14 +46,14 @@ pub fn refiner(data: &[u8]) {
     let whole = value.len() >= 6 && !value.iter().any(|byte| b"\r*".contains(byte));
     for (at, line) in text.split(|byte| *byte == b'\n').enumerate() {
         let stream = if at % 2 == 0 { Stream::Stdout } else { Stream::Stderr };
-        let refined = if line.len() > 100 {
+        let outcome = if line.len() > 100 {
             let (first, second) = line.split_at(50);
             check(&refiner.part(stream, first, 0, true), value, whole);
             refiner.part(stream, second, 1, false)
         } else {
             refiner.line(stream, line)
         };
-        check(&refined, value, whole);
+        check(&outcome, value, whole);
     }
 }
 
