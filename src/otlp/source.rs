@@ -135,9 +135,17 @@ impl Resource {
 /// Whether an attribute says what the agent itself knows.
 fn is_ours(name: &str) -> bool {
     name == names::SERVICE_NAME
-        || ["k8s.namespace.", "k8s.pod.", "k8s.container.", "k8s.node.", "container.", "cicd.", "vcs."]
-            .iter()
-            .any(|prefix| name.starts_with(prefix))
+        || [
+            "k8s.namespace.",
+            "k8s.pod.",
+            "k8s.container.",
+            "k8s.node.",
+            "container.",
+            "cicd.",
+            "vcs.",
+        ]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
 }
 
 /// The repository as the Collector's GitHub receiver calls it, so that logs and spans agree.
