@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_value_longer_than_any_form_kept_whole_is_found() {
-        let value: String = (0..300).map(|n| format!("{n:03}/")).collect();
+        let value = (1000..1300).map(|n| n.to_string()).collect::<Vec<_>>().join("/");
         assert_eq!(masked(&[&value], &format!("<{value}>")), "<***>");
         assert_eq!(masked(&[&value], &format!("<{}>", value.replace('/', "%2F"))), "<***>");
     }

@@ -236,15 +236,10 @@ pub fn may_be_command(line: &[u8]) -> bool {
 
 /// The command that a line is, if commands are in force.
 pub fn parse(line: &[u8]) -> Option<Command<'_>> {
-    let known = |parts: Parts<'_>| Some((Name::of(parts.name)?, parts.dialect));
-    let parts = [colons(line), hashes(line)].into_iter().flatten();
-    parts
-        .filter_map(|parts| {
-            let Parts { properties, data, .. } = parts;
-            let (name, dialect) = known(parts)?;
-            Some(Command { name, dialect, properties, data })
-        })
-        .next()
+    [colons(line), hashes(line)].into_iter().flatten().find_map(|parts| {
+        let Parts { name, dialect, properties, data } = parts;
+        Some(Command { name: Name::of(name)?, dialect, properties, data })
+    })
 }
 
 fn colons(line: &[u8]) -> Option<Parts<'_>> {

@@ -112,7 +112,7 @@ impl Cleaner<'_> {
 }
 
 /// The text without escape sequences; the same if there are none.
-pub(super) fn strip<'t>(text: &'t Cow<'_, [u8]>) -> Cow<'t, [u8]> {
+pub(super) fn strip(text: &[u8]) -> Cow<'_, [u8]> {
     if ansi::has_escape(text) { Cow::Owned(ansi::strip(text)) } else { Cow::Borrowed(text) }
 }
 

@@ -16,6 +16,12 @@ const LONGEST: usize = 256;
 const GRAM: usize = 4;
 /// Bits of the table's index: 16 KiB, which stays in a core's first cache.
 const TABLE_BITS: u32 = 17;
+/// How far behind the first bytes of a form the second look is.
+const SHIFT: usize = 2;
+/// Odd multipliers for the hashes: of first bytes, of further ones, of the whole of a brief form.
+const FIRST: u32 = 0x9e37_79b1;
+const FURTHER: u32 = 0x85eb_ca77;
+const BRIEF: u32 = 0xc2b2_ae3d;
 /// What looking up one position costs beside the bytes compared, in compared bytes.
 const LOOKUP_COST: usize = 16;
 
@@ -31,6 +37,8 @@ pub struct Matcher {
     forms: BTreeSet<Box<[u8]>>,
     /// Bit by hash of a form's first [`GRAM`] bytes; empty while there are no forms.
     table: Box<[u64]>,
+    /// The same of as many bytes further on; of a form that has no such, of the first ones anew.
+    second: Box<[u64]>,
     /// Forms of fewer bytes, longest first.
     shorts: Vec<Box<[u8]>>,
     /// Which bytes those begin with; empty while there are none.
@@ -68,9 +76,17 @@ impl Matcher {
         let Some(gram) = part.first_chunk() else { return };
         if self.table.is_empty() {
             self.table = vec![0; (1 << TABLE_BITS) / 64].into();
+            self.second = self.table.clone();
         }
-        let (word, bit) = place(*gram);
+        let (word, bit) = place(*gram, FIRST);
         if let Some(word) = self.table.get_mut(word) {
+            *word |= bit;
+        }
+        let (word, bit) = match part.get(SHIFT..).and_then(|rest| rest.first_chunk()) {
+            Some(further) => place(*further, FURTHER),
+            None => place(*gram, BRIEF),
+        };
+        if let Some(word) = self.second.get_mut(word) {
             *word |= bit;
         }
         self.forms.insert(part.into());
@@ -162,13 +178,22 @@ impl Matcher {
     fn candidate(&self, text: &[u8], from: usize) -> Option<usize> {
         let rest = text.get(from..)?;
         let found = if self.shorts.is_empty() {
-            rest.windows(GRAM).position(|gram| self.may_begin(gram))
+            let mut at = 0;
+            loop {
+                let rest = rest.get(at..)?;
+                at += rest.windows(GRAM).position(|gram| self.may_begin(gram))?;
+                if self.may_go_on(text.get(from + at..)?) {
+                    break Some(at);
+                }
+                at += 1;
+            }
         } else {
             (0..rest.len()).position(|at| {
                 let rest = rest.get(at..).unwrap_or_default();
                 let first = rest.first().map_or(0, |byte| usize::from(*byte));
                 self.firsts.get(first).is_some_and(|known| *known)
                     || rest.get(..GRAM).is_some_and(|gram| self.may_begin(gram))
+                        && self.may_go_on(rest)
             })
         };
         found.map(|at| from + at)
@@ -176,8 +201,14 @@ impl Matcher {
 
     fn may_begin(&self, gram: &[u8]) -> bool {
         let Some(gram) = gram.first_chunk() else { return false };
-        let (word, bit) = place(*gram);
-        self.table.get(word).is_some_and(|word| word & bit != 0)
+        is_set(&self.table, place(*gram, FIRST))
+    }
+
+    /// Whether what may begin a form may also go on as one.
+    fn may_go_on(&self, rest: &[u8]) -> bool {
+        let further = rest.get(SHIFT..).and_then(|rest| rest.first_chunk());
+        further.is_some_and(|gram| is_set(&self.second, place(*gram, FURTHER)))
+            || rest.first_chunk().is_some_and(|gram| is_set(&self.second, place(*gram, BRIEF)))
     }
 
     /// The end of the longest match at `at`.
@@ -206,10 +237,14 @@ impl Matcher {
     }
 }
 
-/// Word and bit of the table for a beginning.
-fn place(gram: [u8; GRAM]) -> (usize, u64) {
-    let hash = u32::from_le_bytes(gram).wrapping_mul(0x9e37_79b1) >> (32 - TABLE_BITS);
+/// Word and bit of a table for some bytes of a form.
+fn place(gram: [u8; GRAM], multiplier: u32) -> (usize, u64) {
+    let hash = u32::from_le_bytes(gram).wrapping_mul(multiplier) >> (32 - TABLE_BITS);
     (usize::try_from(hash >> 6).unwrap_or(0), 1 << (hash & 63))
+}
+
+fn is_set(table: &[u64], (word, bit): (usize, u64)) -> bool {
+    table.get(word).is_some_and(|word| word & bit != 0)
 }
 
 /// How many forms, never which.

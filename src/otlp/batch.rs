@@ -14,16 +14,22 @@ use super::{
 /// What the records say made them.
 const SCOPE: &str = "ephemon";
 
+/// A buffer up to this size is kept for the next batch: to grow one anew costs as much as to fill it.
+const KEPT_BYTES: usize = 2 * 1024 * 1024;
+
 /// Records of any number of containers.
 #[derive(Debug, Default)]
 pub struct Batch {
     groups: Vec<Group>,
-    /// Where each resource's group is; the group holds the resource, so an address is not used
-    /// again while it stands here.
-    places: HashMap<*const Resource, usize>,
+    /// Where each resource's group is, by its address; the group holds the resource, so that an
+    /// address is not used again while it stands here.
+    places: HashMap<usize, usize>,
+    /// The last record's: the next is often of the same.
+    last: (usize, usize),
     records: usize,
     encoded_len: usize,
     scratch: Vec<u8>,
+    spare: Vec<u8>,
 }
 
 /// One container's.
@@ -32,6 +38,8 @@ struct Group {
     resource: Arc<Resource>,
     /// `log_records` of a `ScopeLogs`.
     records: Vec<u8>,
+    /// Length of its field in the request; 0 before the first record.
+    length: usize,
 }
 
 // === impl Batch ===
@@ -57,15 +65,27 @@ impl Batch {
     }
 
     fn add_scratch(&mut self, resource: &Arc<Resource>) {
-        let at = *self.places.entry(Arc::as_ptr(resource)).or_insert_with(|| {
-            self.groups.push(Group { resource: Arc::clone(resource), records: Vec::new() });
-            self.groups.len() - 1
-        });
+        let at = self.place(resource);
         let Some(group) = self.groups.get_mut(at) else { return };
-        let before = if group.records.is_empty() { 0 } else { group.encoded_len() };
         wire::bytes(&mut group.records, 2, &self.scratch);
-        self.encoded_len += group.encoded_len() - before;
+        let length = group.encoded_len();
+        self.encoded_len += length - group.length;
+        group.length = length;
         self.records += 1;
+    }
+
+    fn place(&mut self, resource: &Arc<Resource>) -> usize {
+        let address = Arc::as_ptr(resource).addr();
+        if self.last.0 != address {
+            let at = *self.places.entry(address).or_insert_with(|| {
+                let resource = Arc::clone(resource);
+                let records = std::mem::take(&mut self.spare);
+                self.groups.push(Group { resource, records, length: 0 });
+                self.groups.len() - 1
+            });
+            self.last = (address, at);
+        }
+        self.last.1
     }
 
     /// How many records there are.
@@ -86,10 +106,16 @@ impl Batch {
     /// The encoded request. Leaves the batch empty.
     pub fn finish(&mut self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.encoded_len);
-        for group in self.groups.drain(..) {
+        for mut group in self.groups.drain(..) {
             group.put(&mut out);
+            let capacity = group.records.capacity();
+            if capacity <= KEPT_BYTES && capacity > self.spare.capacity() {
+                group.records.clear();
+                self.spare = group.records;
+            }
         }
         self.places.clear();
+        self.last = (0, 0);
         self.records = 0;
         self.encoded_len = 0;
         out

@@ -111,9 +111,9 @@ fn put_place<'a>(place: &'a Place, put: &mut impl FnMut(&str, Value<'a>)) {
 
 /// 32 digits.
 pub(super) fn hex(number: u128, digits: &mut [u8; 32]) -> &str {
-    for (at, digit) in digits.iter_mut().rev().enumerate() {
-        let nibble = u8::try_from((number >> (4 * at)) & 15).unwrap_or(0);
-        *digit = if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
+    let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
+    for (pair, byte) in digits.as_chunks_mut().0.iter_mut().zip(number.to_be_bytes()) {
+        *pair = [digit(byte >> 4), digit(byte & 15)];
     }
     std::str::from_utf8(digits).unwrap_or_default()
 }

@@ -84,7 +84,7 @@ impl Resource {
         let mut put = |name: &str, value: Option<&str>| {
             let value = value.filter(|value| !value.is_empty());
             let Some(value) = value else { return };
-            wire::attribute(&mut message, RESOURCE_ATTRIBUTES, name, Value::Text(value));
+            put_attribute(&mut message, name, Value::Text(value));
         };
         put(names::SERVICE_NAME, Some(&service_name(source)));
         for (name, value) in source.attributes.iter().filter(|(name, _)| !is_ours(name)) {
@@ -135,9 +135,17 @@ impl Resource {
 /// Whether an attribute says what the agent itself knows.
 fn is_ours(name: &str) -> bool {
     name == names::SERVICE_NAME
-        || ["k8s.namespace.", "k8s.pod.", "k8s.container.", "k8s.node.", "container.", "cicd.", "vcs."]
-            .iter()
-            .any(|prefix| name.starts_with(prefix))
+        || [
+            "k8s.namespace.",
+            "k8s.pod.",
+            "k8s.container.",
+            "k8s.node.",
+            "container.",
+            "cicd.",
+            "vcs.",
+        ]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
 }
 
 /// The repository as the Collector's GitHub receiver calls it, so that logs and spans agree.
@@ -192,15 +200,16 @@ fn put_image(image: &str, message: &mut Vec<u8>) {
         Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
         _ => (named, None),
     };
-    fn put(message: &mut Vec<u8>, name: &str, value: Value<'_>) {
-        wire::attribute(message, RESOURCE_ATTRIBUTES, name, value);
-    }
-    put(message, names::CONTAINER_IMAGE_NAME, Value::Text(name));
+    put_attribute(message, names::CONTAINER_IMAGE_NAME, Value::Text(name));
     if let Some(tag) = tag {
-        put(message, names::CONTAINER_IMAGE_TAGS, Value::Texts(&[tag]));
+        put_attribute(message, names::CONTAINER_IMAGE_TAGS, Value::Texts(&[tag]));
     }
     if let Some(digest) = digest {
         let digest = format!("{name}@{digest}");
-        put(message, names::CONTAINER_IMAGE_REPO_DIGESTS, Value::Texts(&[&digest]));
+        put_attribute(message, names::CONTAINER_IMAGE_REPO_DIGESTS, Value::Texts(&[&digest]));
     }
+}
+
+fn put_attribute(message: &mut Vec<u8>, name: &str, value: Value<'_>) {
+    wire::attribute(message, RESOURCE_ATTRIBUTES, name, value);
 }

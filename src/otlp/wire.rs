@@ -108,6 +108,8 @@ pub(super) fn attribute(out: &mut Vec<u8>, field: u32, name: &str, value: Value<
     any(out, 2, value);
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "15 << 3 | 7 is 127")]
 fn varint_key(out: &mut Vec<u8>, field: u32, kind: u32) {
-    encode_varint(u64::from(field << 3 | kind), out);
+    // Every field here has a number below 16: one byte.
+    out.push((field << 3 | kind) as u8);
 }

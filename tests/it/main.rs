@@ -23,6 +23,8 @@ mod demo;
 #[cfg(test)]
 mod exposition;
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod hook;
 #[cfg(test)]
 mod hook_in_pods;

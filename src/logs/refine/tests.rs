@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::logs::Place;
 
 const OUT: Stream = Stream::Stdout;
 
@@ -229,7 +230,7 @@ proptest! {
         for (before, how, after) in lines {
             let said = match how {
                 0 => value.to_owned(),
-                1 => value.chars().map(|c| format!("{c}\x1b[0m")).collect(),
+                1 => value.chars().map(String::from).collect::<Vec<_>>().join("\x1b[0m"),
                 2 => value.replace('"', "\\\""),
                 3 => format!("::error file={value}::{value}"),
                 4 => format!("\r::notice title={value}::{value}"),
