@@ -9,12 +9,13 @@ use ephemon::demo::api::{ApiServer, PatchKind, Store};
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::{limits, results};
+use super::{PATIENCE, limits, results};
 use crate::support::agent::Agent;
 use crate::support::containerd::Containerd;
 use crate::support::kubelet::{Pod, Spec};
 use crate::support::node::{Node, PodPlace};
 use crate::support::parts::{Part, all_there, alone};
+use crate::support::process::until;
 
 const PARTS: [Part; 5] = [
     Part::WritableCgroups,
@@ -107,12 +108,14 @@ fn limits_hold_after_the_runtime_is_done_and_do_not_keep_it_from_its_work() {
         ids.push(started.id);
     }
     results(&agent, "applied", 3.0);
-    thread::sleep(std::time::Duration::from_millis(200));
     let hierarchy = Hierarchy::detect(Path::new("/sys/fs/cgroup")).unwrap();
     let base = Path::new(node.cgroups().base()).join(place.cgroup());
+    let wanted = [Some(30_000), Some(32 << 20), Some(1)];
     for id in &ids {
-        let found = LimitFiles::at(&hierarchy, &base.join(id)).read().unwrap();
-        assert_eq!(limits(&found), [Some(30_000), Some(32 << 20), Some(1)]);
+        let files = LimitFiles::at(&hierarchy, &base.join(id));
+        // The runtime is done: what it undid at its end is set again, and stays.
+        let hold = || (limits(&files.read().unwrap()) == wanted).then_some(());
+        until(PATIENCE, hold).unwrap_or_else(|| panic!("{:?}\n{}", files.read(), agent.log()));
     }
     let log = agent.log();
     log.lines().filter(|line| line.contains("limits")).for_each(|line| eprintln!("{line}"));
