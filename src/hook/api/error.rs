@@ -64,6 +64,12 @@ fn refusal(verb: &str, code: u16, pod: &str, namespace: &str, message: &str) -> 
         403 if verb.ends_with("/exec") => {
             "; ephemon-init cannot run in this image, and the way around it needs the verbs `get` and `create` of `pods/exec` in the role of the runner's service account"
         }
+        403 if message.contains("violates PodSecurity") => {
+            "; the namespace's Pod Security level is stricter than this container: give it a securityContext by the hook's template, or the namespace another level"
+        }
+        403 if message.contains("denied request") => {
+            "; the role allows it, a policy of the cluster does not"
+        }
         403 => "; give the runner's service account the role that the README shows",
         404 => {
             "; do ACTIONS_RUNNER_POD_NAME and ACTIONS_RUNNER_KUBERNETES_NAMESPACE name the runner's own pod?"
@@ -114,5 +120,10 @@ mod tests {
     fn a_refusal_says_what_to_do() {
         assert!(refused(403, "patch").to_string().contains("role"));
         assert!(refused(404, "get pods").to_string().contains("ACTIONS_RUNNER_POD_NAME"));
+        let denied = |message: &str| refusal("patch", 403, "r-1", "ns", message);
+        let policy = "pods \"r-1\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no";
+        assert!(denied(policy).ends_with("a policy of the cluster does not"));
+        let level = "pods \"r-1\" is forbidden: violates PodSecurity \"restricted:latest\": runAsNonRoot != true";
+        assert!(denied(level).contains("Pod Security level"));
     }
 }
