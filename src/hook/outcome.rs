@@ -23,7 +23,7 @@ impl Outcome {
     /// Of a process that init ran.
     pub(super) fn of(call: &Call<'_>, exit: &Exit) -> Self {
         if let Some(path) = &call.settings.summary
-            && let Err(error) = summary::append(path, exit)
+            && let Err(error) = summary::append(path, call.settings.step_id.as_deref(), exit)
         {
             call.console.debug(&format!("the step's summary cannot be written: {error}"));
         }

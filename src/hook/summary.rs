@@ -9,14 +9,15 @@ use std::time::Duration;
 use crate::contract::Exit;
 
 /// Appends a table to the step's summary file, which the runner reads when the step is over.
-pub(super) fn append(path: &Path, exit: &Exit) -> io::Result<()> {
+pub(super) fn append(path: &Path, step: Option<&str>, exit: &Exit) -> io::Result<()> {
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
     let mut file =
         OpenOptions::new().append(true).custom_flags(flags.bits().cast_signed()).open(path)?;
-    file.write_all(table(exit).as_bytes())
+    file.write_all(table(step, exit).as_bytes())
 }
 
-fn table(exit: &Exit) -> String {
+/// `step` is its id: the page shows the tables of all steps, one below the other.
+fn table(step: Option<&str>, exit: &Exit) -> String {
     let cgroup = &exit.cgroup;
     let process = &exit.process;
     let cpu = cgroup.cpu_ns.map_or_else(
@@ -25,11 +26,15 @@ fn table(exit: &Exit) -> String {
     );
     // The container's peak is the step's where it rose in it; else the largest process is known.
     let peak = cgroup.memory_peak_bytes.filter(|_| cgroup.memory_peak_rose == Some(true));
-    let mut cells = vec![
+    let is_id =
+        |id: &&str| id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+    let step = step.filter(is_id).map(|id| ("Step", format!("`{id}`")));
+    let mut cells: Vec<_> = step.into_iter().collect();
+    cells.extend([
         ("Time", seconds(Duration::from_nanos(exit.duration_ns))),
         ("CPU time", seconds(cpu)),
         ("Memory, highest", bytes(peak.unwrap_or(process.max_rss_bytes))),
-    ];
+    ]);
     let mut optional = |name, value: Option<String>| cells.extend(value.map(|value| (name, value)));
     optional("Throttled", cgroup.throttled_ns.map(|ns| seconds(Duration::from_nanos(ns))));
     optional("Read", cgroup.read_bytes.map(bytes));
@@ -77,8 +82,10 @@ mod tests {
             process: ProcessUsage { user_us: 250_000, system_us: 0, max_rss_bytes: 1 << 20 },
             cgroup: CgroupDelta::default(),
         };
-        let without = table(&exit);
-        assert!(without.contains("| 1.50 s | 0.25 s | 1.0 MiB |"), "{without}");
+        let without = table(Some("__run_2"), &exit);
+        assert!(without.contains("| `__run_2` | 1.50 s | 0.25 s | 1.0 MiB |"), "{without}");
+        let odd = table(Some("a`|b"), &exit);
+        assert!(!odd.contains("Step") && !odd.contains("a`"), "{odd}");
         assert!(!without.contains("Throttled"));
         exit.cgroup = CgroupDelta {
             cpu_ns: Some(2_000_000_000),
@@ -87,7 +94,7 @@ mod tests {
             oom_kills: Some(1),
             ..CgroupDelta::default()
         };
-        let with = table(&exit);
+        let with = table(None, &exit);
         assert!(with.contains("| 1.50 s | 2.00 s | 3.0 MiB | 1 |"), "{with}");
     }
 
@@ -105,9 +112,9 @@ mod tests {
             process: ProcessUsage::default(),
             cgroup: CgroupDelta::default(),
         };
-        assert!(append(&path, &exit).is_err());
+        assert!(append(&path, None, &exit).is_err());
         std::fs::write(&path, "# Mine\n").unwrap();
-        append(&path, &exit).unwrap();
+        append(&path, None, &exit).unwrap();
         assert!(std::fs::read_to_string(&path).unwrap().starts_with("# Mine\n\n| Time"));
     }
 }

@@ -1,7 +1,7 @@
 //! What the hook and its init cost, beside the plain process in the same run.
 //!
 //! `cargo bench --bench hook` (needs root, for namespaces). Takes half a minute. With `--target` and
-//! `--config` as in deploy/hook/README.md the programs are measured as they are shipped, static.
+//! the flags of deploy/Dockerfile the programs are measured as they are shipped, static.
 
 #![expect(
     clippy::print_stdout,

@@ -66,7 +66,8 @@ async fn a_whole_job_is_played() {
     assert_eq!(step.code, 9, "{step:?}");
     assert!(step.stdout.contains("exit code 9"));
 
-    assert!(fs::read_to_string(rig.path("summary")).unwrap().contains("CPU time"));
+    let summary = fs::read_to_string(rig.path("summary")).unwrap();
+    assert!(summary.contains("CPU time") && summary.contains("| `__run` |"), "{summary}");
     let spec = rig.spec();
     let token = state["token"].as_str().unwrap();
     for secret in ["hunter2", "by hand", "of the job", "ghs_", token] {
