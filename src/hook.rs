@@ -156,11 +156,11 @@ async fn perform(call: &Call<'_>, request: &Request) -> Result<Outcome, Error> {
             (success, response)
         }
         Command::RunScriptStep(asked) => {
-            let step = script_step::run(call, asked, state, &mut signals);
+            let step = Box::pin(script_step::run(call, asked, state, &mut signals));
             (in_time(step).await?, Response::default())
         }
         Command::RunContainerStep(asked) => {
-            let step = container_step::run(call, asked, state, &mut signals);
+            let step = Box::pin(container_step::run(call, asked, state, &mut signals));
             (in_time(step).await?, Response::default())
         }
         Command::CleanupJob => {
