@@ -69,7 +69,7 @@ fn queries() -> Vec<Query> {
     found
 }
 
-/// The names in PromQL that begin as ours do; those of recorded series have a colon before them.
+/// The names in a query that begin as ours do; those of recorded series have a colon before them.
 fn names(expression: &str) -> BTreeSet<&str> {
     let word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
     let words = expression.split(|letter: char| !word(letter));
