@@ -1,5 +1,7 @@
 //! The command line of `ephemon`.
 
+mod pages;
+
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -19,6 +21,8 @@ enum Command {
     Agent(Box<agent::Args>),
     Demo(demo::Args),
     Install(install::Args),
+    Completions(pages::Completions),
+    Man(pages::Manual),
 }
 
 impl Cli {
@@ -42,7 +46,16 @@ impl Cli {
                 Ok(code) => code,
                 Err(error) => failed(&error.to_string()),
             },
+            Command::Completions(args) => shown(args.print()),
+            Command::Man(args) => shown(args.print()),
         }
+    }
+}
+
+fn shown(printed: Result<(), pages::Error>) -> ExitCode {
+    match printed {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error.to_string()),
     }
 }
 

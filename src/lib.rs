@@ -29,7 +29,7 @@
 //! - [`hook`]: the GitHub Actions runner's container hook: requests, specs, launches, steps,
 //!   and the spans of its own calls.
 //! - [`install`]: the hook's programs into the pod's shared volume.
-//! - [`cli`]: the command line of `ephemon`.
+//! - [`cli`]: the command line of `ephemon`, with its completions and manual pages.
 //! - [`model`]: plain domain types. [`node`]: host paths below `--node-root`. [`vitals`]: what the
 //!   agent counts about itself, by closed enums.
 //!

@@ -34,8 +34,7 @@ fn home() -> PathBuf {
 
 fn files(below: &str, ending: &str) -> Vec<PathBuf> {
     let found = fs::read_dir(home().join(below)).unwrap().map(|entry| entry.unwrap().path());
-    let mut found: Vec<_> =
-        found.filter(|path| path.to_string_lossy().ends_with(ending)).collect();
+    let mut found: Vec<_> = found.filter(|path| path.to_string_lossy().ends_with(ending)).collect();
     found.sort();
     assert!(!found.is_empty(), "no *{ending} in dashboards/{below}");
     found
@@ -70,7 +69,7 @@ fn queries() -> Vec<Query> {
     found
 }
 
-/// The names in PromQL that begin as ours do; those of recorded series have a colon before them.
+/// The names in a query that begin as ours do; those of recorded series have a colon before them.
 fn names(expression: &str) -> BTreeSet<&str> {
     let word = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
     let words = expression.split(|letter: char| !word(letter));
@@ -169,9 +168,8 @@ fn promtool_accepts_the_rules_and_their_tests_hold() {
 
 #[test]
 fn every_alert_is_tested_and_explained() {
-    let read = |path: &str| {
-        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
-    };
+    let read =
+        |path: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
     let (tests, guide) = (read("dashboards/rules/tests.yaml"), read("deploy/README.md"));
     let alerts = read("dashboards/rules/alerts.yaml");
     let names = alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: "));
@@ -208,8 +206,8 @@ fn every_panel_has_something_to_show() {
         let served = http::get(agent, "/metrics", "*/*").map_or(String::new(), |page| page.body);
         empty.retain(|query| {
             let lacks = names(&query.expression).into_iter().any(|name| !served.contains(name));
-            let namespace = if lacks { "arc-runners" } else { "default" };
-            let asked = filled(&query.expression, namespace);
+            let (namespace, of) = if lacks { ("arc-runners", golden) } else { ("default", agent) };
+            let asked = filled(&query.expression, namespace, of);
             prometheus.series_within(&asked, 60) == 0
         });
         thread::sleep(Duration::from_secs(1));
@@ -223,11 +221,11 @@ fn every_panel_has_something_to_show() {
     demo.terminate(Duration::from_secs(30));
 }
 
-/// As Grafana fills in variables, everything chosen.
-fn filled(expression: &str, namespace: &str) -> String {
+/// As Grafana fills in variables: one namespace, one target, everything else chosen.
+fn filled(expression: &str, namespace: &str, target: SocketAddr) -> String {
     let mut filled = expression.replace("$__rate_interval", "10s").replace("$__range", "5m");
-    filled = filled.replace("$namespace", namespace);
-    for any in ["$container_type", "$container", "$pod", "$instance"] {
+    filled = filled.replace("$namespace", namespace).replace("$instance", &target.to_string());
+    for any in ["$container_type", "$container", "$pod"] {
         filled = filled.replace(any, ".*");
     }
     filled
