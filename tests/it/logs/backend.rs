@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::support::collector::{Collector, Mood, Wire};
 
@@ -30,7 +30,7 @@ pub(super) struct LogLine {
 
 impl Backend {
     pub(super) fn start(wire: Wire) -> Self {
-        let runtime = Runtime::new().unwrap();
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let collector = runtime.block_on(Collector::start(wire, None));
         Self { collector, _runtime: runtime }
     }
