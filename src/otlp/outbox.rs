@@ -81,10 +81,12 @@ impl Outbox {
 
     /// Puts a payload into the spool: it is on the disk when this returns. Waits for the disk, so
     /// call it from where that is no harm. Works after the sender's end, too: the next one sends it.
+    ///
+    /// Queue and spool are emptied in the order of arrival as long as the process lives. What its
+    /// end moves from the queue into the spool stands there behind what was kept before.
     pub fn keep(&self, payload: &Payload) -> Result<(), KeepError> {
         let store = self.shared.store.as_ref().ok_or(KeepError::NoSpool)?;
-        let (_, kept) = store.keep([payload]);
-        kept?;
+        store.keep(payload)?;
         self.shared.wake.notify_one();
         Ok(())
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::destination::Destination;
-use super::outbox::{Outbox, Shared};
+use super::outbox::{Outbox, Queued, Shared};
 use super::payload::Fate;
 use super::spool::{self, Spool};
 use super::store::{Store, Stored};
@@ -169,16 +169,10 @@ impl Sender {
         };
         let shared = Arc::clone(&self.shared);
         let put = tokio::task::spawn_blocking(move || {
-            let mut left = left;
-            let (kept, result) = store.keep(left.iter().map(|queued| &queued.payload));
-            if let Err(error) = result {
-                tracing::error!("what was not delivered is not in the spool either: {error}");
-            }
-            let lost = left.split_off(kept.min(left.len()));
-            for queued in left {
+            let kept = put_away(&shared, &store, left);
+            for queued in kept {
                 queued.settle(Fate::Spooled);
             }
-            shared.drop_all(lost);
             if let Err(error) = store.flush() {
                 tracing::warn!("{error}: what was delivered last may be sent again");
             }
@@ -198,6 +192,31 @@ impl Drop for Sender {
         let left = self.shared.take_all();
         self.shared.drop_all(left);
     }
+}
+
+/// Puts what it can into the spool, and says goodbye to the rest.
+fn put_away(shared: &Shared, store: &Store, left: Vec<Queued>) -> Vec<Queued> {
+    let (mut kept, mut lost) = (Vec::new(), Vec::new());
+    let mut trouble = None;
+    for queued in left {
+        match store.append(&queued.payload) {
+            Ok(()) => kept.push(queued),
+            Err(error) => {
+                trouble = Some(error);
+                lost.push(queued);
+            }
+        }
+    }
+    if let Err(error) = store.sync() {
+        trouble = Some(error.into());
+        lost.append(&mut kept);
+    }
+    if let Some(error) = trouble {
+        let (signal, requests) = (shared.signal.as_str(), lost.len());
+        tracing::error!("{requests} requests of {signal} are not in the spool and lost: {error}");
+    }
+    shared.drop_all(lost);
+    kept
 }
 
 /// Does what waits for the disk where that holds nobody up.

@@ -79,27 +79,30 @@ impl Store {
         (head != NONE).then_some(head)
     }
 
-    /// Appends payloads; durable when this returns. Says how many were taken before an error.
-    pub(super) fn keep<'a>(
-        &self,
-        payloads: impl IntoIterator<Item = &'a Payload>,
-    ) -> (usize, Result<(), KeepError>) {
+    /// Appends a payload; durable when this returns.
+    pub(super) fn keep(&self, payload: &Payload) -> Result<(), KeepError> {
+        self.append(payload)?;
+        Ok(self.sync()?)
+    }
+
+    /// Appends a payload, durable once [`Store::sync`] has returned.
+    pub(super) fn append(&self, payload: &Payload) -> Result<(), KeepError> {
         let mut spool = self.lock();
-        let mut taken = 0;
-        let mut appended = Ok(());
-        for payload in payloads {
-            appended = self.append(&mut spool, payload);
-            if appended.is_err() {
-                break;
-            }
-            taken += 1;
+        let bytes = payload.body.len() as u64;
+        let cap = spool.largest().min(LARGEST as u64);
+        if bytes > cap {
+            return Err(KeepError::TooLarge { bytes, cap });
         }
-        let synced = spool.sync();
+        let (kind, now) = (self.signal.kind(), SystemTime::now());
+        let appended = spool.append(kind, payload.items, &payload.body, now);
         self.count(&mut spool);
-        match synced {
-            Err(error) => (0, Err(error.into())),
-            Ok(()) => (taken, appended),
-        }
+        appended?;
+        Ok(())
+    }
+
+    /// Waits until everything appended is on the disk.
+    pub(super) fn sync(&self) -> Result<(), spool::Error> {
+        self.lock().sync()
     }
 
     /// The oldest record that is not acknowledged.
@@ -138,16 +141,6 @@ impl Store {
     /// Writes down what is known, before the process ends.
     pub(super) fn flush(&self) -> Result<(), spool::Error> {
         self.lock().flush()
-    }
-
-    fn append(&self, spool: &mut Spool, payload: &Payload) -> Result<(), KeepError> {
-        let bytes = payload.body.len() as u64;
-        let cap = spool.largest().min(LARGEST as u64);
-        if bytes > cap {
-            return Err(KeepError::TooLarge { bytes, cap });
-        }
-        spool.append(self.signal.kind(), payload.items, &payload.body, SystemTime::now())?;
-        Ok(())
     }
 
     /// Makes known what was done to the spool.

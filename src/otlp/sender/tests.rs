@@ -156,3 +156,22 @@ async fn a_plain_thread_gives_and_learns_without_a_runtime() {
     assert_eq!((fate, again), (Fate::Acknowledged, Some(Fate::Acknowledged)));
     run.abort();
 }
+
+#[tokio::test]
+async fn what_the_spool_cannot_take_at_the_end_is_dropped_alone() {
+    let home = tempfile::tempdir().unwrap();
+    let page = Page::new(0);
+    let small = Spool::open(home.path(), Limits { bytes: 4096, age: Duration::from_hours(1) });
+    let (outbox, sender, vitals) = sender(&page, Some(small.unwrap()), 1 << 20);
+    let huge = Payload { body: vec![0; 5000].into(), items: 3 };
+    let receipts = [payload(0), huge, payload(1)].map(|payload| outbox.offer(payload).unwrap());
+    let run = tokio::spawn(sender.run(std::future::ready(())));
+    let mut fates = Vec::new();
+    for receipt in receipts {
+        fates.push(receipt.await);
+    }
+    assert_eq!(fates, [Fate::Spooled, Fate::Dropped(Reason::Shutdown), Fate::Spooled]);
+    assert_eq!(vitals.dropped_so_far(vitals::Signal::Logs, Reason::Shutdown), 3);
+    run.await.unwrap();
+    page.leave.close();
+}

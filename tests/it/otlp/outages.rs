@@ -75,6 +75,24 @@ async fn a_collector_that_dies_in_mid_stream_gets_the_rest_when_it_is_back() {
 }
 
 #[tokio::test]
+async fn what_was_kept_in_an_outage_goes_out_when_the_collector_is_back() {
+    for wire in BOTH {
+        let home = tempfile::tempdir().unwrap();
+        let collector = Collector::start(wire, None).await;
+        collector.be(super::busy(None));
+        let line = Line::to(&collector).spool(home.path()).start(Signal::Logs);
+        let first = line.outbox.offer(payload(0..1)).unwrap();
+        line.outbox.keep(&payload(1..2)).unwrap();
+        let last = line.outbox.offer(payload(2..3)).unwrap();
+        collector.until(|collector| collector.attempts() >= 1).await;
+        collector.be(Mood::Accept);
+        assert_eq!((first.await, last.await), (Fate::Acknowledged, Fate::Acknowledged));
+        assert_eq!(numbers(&collector), [0, 1, 2]);
+        line.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn the_end_waits_for_a_slow_collector_for_a_bounded_time_only() {
     for wire in BOTH {
         let collector = Collector::start(wire, None).await;
