@@ -4,6 +4,7 @@
 //! read: the kubelet's files are the buffer, and their descriptors are kept.
 
 use std::collections::VecDeque;
+use std::io::ErrorKind::NotFound;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -254,6 +255,19 @@ impl Follower {
     pub fn about_to_be_lost(&mut self) -> Vec<AtRisk> {
         let risks = self.hold_within_bounds();
         risks.into_iter().map(|(log, bytes)| AtRisk { log, bytes }).collect()
+    }
+
+    /// Whether of any log that is gone from the node something is not acknowledged, read or not: it
+    /// stands in no file that a next agent could find.
+    pub fn stands_nowhere_else(&self) -> bool {
+        let taken = self.known.live.values().filter(|live| live.choice == Choice::Take);
+        taken.map(|live| &live.log).any(|log| {
+            let gone = || {
+                let path = log.name.path(&self.options.pods_dir);
+                std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == NotFound)
+            };
+            log.lag_bytes() > 0 && gone()
+        })
     }
 
     fn hold_within_bounds(&mut self) -> Vec<(Arc<LogRef>, u64)> {

@@ -1,6 +1,7 @@
 //! Whose log, and where in it: names, positions, and the ids of lines. Pure.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -77,6 +78,19 @@ pub struct Uid(pub u128);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Uids {
     seed: [u64; 2],
+}
+
+// === impl LogRef ===
+
+impl LogRef {
+    /// Where the file that is being written stands below the pods' directory.
+    ///
+    /// Source: kubernetes v1.36.2, `pkg/kubelet/kuberuntime/helpers.go`, `BuildContainerLogsDirectory`.
+    pub fn path(&self, pods: &Path) -> PathBuf {
+        let Self { pod, container, attempt } = self;
+        let directory = format!("{}_{}_{}", pod.namespace, pod.name, pod.uid);
+        pods.join(directory).join(&**container).join(format!("{attempt}.log"))
+    }
 }
 
 // === impl Position ===

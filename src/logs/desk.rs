@@ -2,6 +2,7 @@
 //! them is let through.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,8 @@ use crate::mask::job::{JobMasks, Mode};
 use crate::model::{JobEnv, PodUid};
 use crate::otlp::{Job, Resource, Source};
 
+/// Where the kubelet keeps logs, by the node's own word.
+const PODS: &str = "/var/log/pods";
 /// How often a container is looked up again: its image and its job may be told after its first
 /// line.
 const LOOK_UP: Duration = Duration::from_millis(250);
@@ -142,18 +145,11 @@ fn source(common: &Common, log: &LogRef, named: Option<&Named>) -> Source {
         container_type: named.map(|named| named.container_type),
         image: named.and_then(|named| named.image.clone()),
         node: Some(Arc::clone(&common.node)),
-        log_file_path: path(log).into(),
+        log_file_path: log.path(Path::new(PODS)).to_string_lossy().into(),
         service_name: common.service_name.clone(),
         attributes: Arc::clone(&common.attributes),
         job: job.map(identity),
     }
-}
-
-/// Where the log is on the node; as the runtime writes it, rotation aside.
-fn path(log: &LogRef) -> String {
-    let LogRef { pod, container, attempt } = log;
-    let (namespace, name, uid) = (&pod.namespace, &pod.name, &pod.uid);
-    format!("/var/log/pods/{namespace}_{name}_{uid}/{container}/{attempt}.log")
 }
 
 /// The container's own span.

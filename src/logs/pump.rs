@@ -98,6 +98,7 @@ impl Pump {
         for log in self.desks.ends(now) {
             self.follower.ended(&log.pod.uid, &log.container);
         }
+        self.rescue();
         self.place_waiting();
         let more = self.waiting.is_none() && self.read(now);
         if self.packing.is_ripe(now) || self.packing.is_full() {
@@ -159,36 +160,45 @@ impl Pump {
         if parcel.payload.items == 0 && self.flights.is_empty() {
             return self.delivered(&parcel);
         }
-        let in_danger = self.outbox.is_failing() && !self.follower.about_to_be_lost().is_empty();
-        if in_danger && self.outbox.has_spool() {
-            return self.spool(parcel);
-        }
         match self.outbox.offer(parcel.payload.clone()) {
             Ok(receipt) => self.flights.add(parcel, receipt),
             Err(_) => self.waiting = Some(parcel),
         }
     }
 
-    /// Into the spool with this parcel, and with those before it: the collector takes nothing, and
-    /// what they hold stands nowhere else.
-    fn spool(&mut self, parcel: Parcel) {
+    /// Into the spool with what is on its way while the collector takes nothing: of files that are
+    /// removed it stands nowhere else.
+    fn rescue(&mut self) {
+        let failing = self.outbox.is_failing() && self.outbox.has_spool();
+        let in_danger = |follower: &mut Follower| {
+            !follower.about_to_be_lost().is_empty() || follower.stands_nowhere_else()
+        };
+        if !failing || !in_danger(&mut self.follower) {
+            return;
+        }
+        self.hand_over();
         for flight in self.flights.recall() {
             if self.keep(flight.parcel()) {
-                self.delivered_of(flight.parcel());
+                self.delivered(flight.parcel());
             } else {
                 flight.go_on(&mut self.flights);
             }
         }
-        if self.keep(&parcel) {
-            self.delivered(&parcel);
-        } else {
-            self.waiting = Some(parcel);
+        if let Some(parcel) = self.waiting.take() {
+            if self.keep(&parcel) {
+                self.delivered(&parcel);
+            } else {
+                self.waiting = Some(parcel);
+            }
         }
     }
 
     fn keep(&mut self, parcel: &Parcel) -> bool {
         match self.outbox.keep(&parcel.payload) {
-            Ok(()) => true,
+            Ok(()) => {
+                self.said.spool = false;
+                true
+            }
             Err(error) => {
                 if !std::mem::replace(&mut self.said.spool, true) {
                     tracing::error!(
@@ -211,11 +221,6 @@ impl Pump {
     }
 
     fn delivered(&mut self, parcel: &Parcel) {
-        self.said.spool = false;
-        self.delivered_of(parcel);
-    }
-
-    fn delivered_of(&mut self, parcel: &Parcel) {
         for position in &parcel.upto {
             self.follower.ack(position);
         }

@@ -304,10 +304,12 @@ impl Moment {
 }
 
 impl View {
+    /// Containers shown as they will ever be: over, and their logs, where they are followed, too.
     fn ended(&self) -> Vec<ContainerId> {
         self.containers
             .iter()
             .filter(|shown| shown.record.ended.is_some())
+            .filter(|shown| shown.log().is_none_or(|log| log.complete.is_some()))
             .map(|shown| shown.record.id.clone())
             .collect()
     }

@@ -7,7 +7,7 @@ mod site;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::support::agent::Agent;
+use crate::support::agent::{Agent, TEXT};
 use crate::support::collector::Wire;
 use crate::support::process::until;
 use backend::{Backend, LogLine};
@@ -75,20 +75,23 @@ fn every_line_comes_with_its_place_its_severity_and_without_secrets() {
     assert_eq!(find("not UTF-8").bytes, b"not UTF-8: \xff\xfe");
     find("the last line without an end");
 
-    // The agent's own books say so, too.
-    let shown = until(PATIENCE, || {
-        let page = agent.get("/metrics", crate::support::agent::TEXT).body;
-        let complete = page.lines().filter(|line| {
-            line.starts_with("ephemon_container_log_complete{") && line.ends_with(" 1")
+    // The agent's own books say so, too; what was shown twice is shown no more.
+    let mut shown = BTreeMap::new();
+    until(PATIENCE, || {
+        let page = agent.get("/metrics", TEXT).body;
+        let series = page.lines().filter_map(|line| line.rsplit_once(' '));
+        shown.extend(series.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let complete = shown.iter().filter(|(name, value)| {
+            name.starts_with("ephemon_container_log_complete{") && *value == "1"
         });
-        (complete.count() == 2).then_some(page)
+        (complete.count() == 2).then_some(())
     })
-    .unwrap_or_else(|| panic!("the logs must be complete:\n{}", agent.log()));
-    let delivered = shown.lines().find(|line| {
-        line.starts_with("ephemon_container_log_delivered_lines_total")
-            && line.contains("container=\"job\"")
+    .unwrap_or_else(|| panic!("the logs must be complete: {shown:#?}\n{}", agent.log()));
+    let delivered = shown.iter().find(|(name, _)| {
+        name.starts_with("ephemon_container_log_delivered_lines_total")
+            && name.contains("container=\"job\"")
     });
-    assert!(delivered.is_some_and(|line| line.ends_with(" 8")), "{delivered:?}");
+    assert_eq!(delivered.map(|(_, value)| value.as_str()), Some("8"));
     // And so does the last record of each container.
     let end = until(PATIENCE, || {
         let all = collector.records();

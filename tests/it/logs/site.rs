@@ -87,9 +87,12 @@ impl Pod {
         let digest = name.bytes().fold(self.uid.len() as u64, |sum, byte| sum * 31 + u64::from(byte));
         let id = format!("{digest:032x}{:0>32}", &self.uid[24..]);
         let cgroup = self.cgroup().join(&id);
-        fs::create_dir_all(&cgroup).unwrap();
-        fs::write(cgroup.join("cpu.stat"), "usage_usec 1500000\n").unwrap();
-        fs::write(cgroup.join("cgroup.events"), "populated 1\nfrozen 0\n").unwrap();
+        // With all its files at once, as the kernel makes it.
+        let made = self.root.join(&id);
+        fs::create_dir_all(&made).unwrap();
+        fs::write(made.join("cpu.stat"), "usage_usec 1500000\n").unwrap();
+        fs::write(made.join("cgroup.events"), "populated 1\nfrozen 0\n").unwrap();
+        fs::rename(&made, &cgroup).unwrap();
         let link = format!("{}_ci_{name}-{id}.log", self.name);
         symlink(&path, self.root.join("var/log/containers").join(link)).unwrap();
         Container { cgroup, directory, log, second: 0 }
