@@ -12,13 +12,15 @@
 //! - [`crilog`]: the log files of chosen containers, followed to the last byte: whole lines, at
 //!   least once, with a proof of completeness.
 //! - [`enforcement`]: sets the limits that the API cannot: the spec's word becomes the kernel's.
+//! - [`journal`]: what hook and init wrote in a pod's shared volume, read on the host.
+//! - [`jobs`]: from containers, journals and specs to one record per job, over time.
 //! - [`metrics`]: one table of families; how long ended series are kept; the two text formats.
 //! - [`logs`]: what becomes of a line between a container's log and the record: masked, stripped,
 //!   read for commands.
 //! - [`mask`]: values and tokens that no log may show, and the search for them.
 //!   [`workflow_command`]: the runner's commands in output. Both are init's too.
-//! - [`otlp`]: records as OTLP has them, and their way to a collector: the standard variables, gRPC
-//!   and HTTP, retries and splits, the spool on the node's disk.
+//! - [`otlp`]: records as OTLP has them, a job as one trace, and their way to a collector: the
+//!   standard variables, gRPC and HTTP, retries and splits, the spool on the node's disk.
 //! - [`agent`]: arguments, wiring, supervision, HTTP.
 //! - [`demo`]: the embedded node: an API stand-in, a kubelet stand-in, a runner with a workflow, a
 //!   script, a report.
@@ -84,6 +86,8 @@ pub mod enforcement;
 pub mod hook;
 pub mod init;
 pub mod install;
+pub mod jobs;
+pub mod journal;
 pub mod logs;
 pub mod mask;
 pub mod metrics;

@@ -10,20 +10,23 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::admin::{Admin, BindError};
-use super::args::Args;
+use super::args::{self, Args};
 use super::export::{Export, ExportError};
-use super::limits;
 use super::lock::{LockError, NodeLock};
 use super::log::LogError;
 use super::readiness::{Condition, Readiness};
+use super::{jobs, limits};
 use crate::capture::books::Books;
 use crate::capture::{self, CaptureHandle};
 use crate::discovery::inventory::Inventory;
 use crate::discovery::{api, cri, logs as log_directories};
 use crate::enforcement;
+use crate::jobs::{Board, TraceMode};
+use crate::journal;
 use crate::logs::{self, Ledger, Logs};
 use crate::metrics::{self, Metrics};
 use crate::node::NodeRoot;
+use crate::otlp::span;
 use crate::vitals::Vitals;
 
 /// A node without a cgroup mount is looked at again at this interval.
@@ -85,6 +88,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let vitals = Vitals::new()?;
     let books = Books::default();
     let readiness = Readiness::default();
+    let board = Board::default();
     let inventory = if args.no_api {
         Inventory::without_api(vitals.clone())
     } else {
@@ -100,6 +104,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
             max_ended: usize::try_from(args.max_ended).unwrap_or(usize::MAX),
             node: node.clone(),
             logs: ledger.clone(),
+            jobs: board.clone(),
             ..metrics::Options::default()
         },
     );
@@ -125,6 +130,11 @@ pub async fn run(args: Args) -> Result<(), Error> {
         let enforcing = enforcement::run(node.clone(), inventory.clone(), vitals.clone());
         parts.spawn("the enforcement of limits", enforcing);
     }
+    let traces = export.traces.take().map(|outbox| {
+        (jobs::courier(outbox, vitals.clone()), span_options(&args, &export.attributes))
+    });
+    let keeping = keeper(&args, &node, (&inventory, &books, &vitals), board, traces);
+    parts.spawn("the keeping of jobs", jobs::keep(keeping));
     let capture_options = capture::Options {
         node,
         kubepods: args.kubepods.clone(),
@@ -217,7 +227,10 @@ async fn watch_names(
     readiness: &Readiness,
     parts: &mut Parts,
 ) -> Result<(), Error> {
-    parts.spawn("the watch of log directories", log_directories::watch(node.clone(), inventory.clone()));
+    parts.spawn(
+        "the watch of log directories",
+        log_directories::watch(node.clone(), inventory.clone()),
+    );
     if let Some(socket) = &args.cri_socket {
         let socket = node.join(socket);
         parts.spawn("the watch of the runtime", cri::watch(socket, inventory.clone()));
@@ -246,6 +259,43 @@ async fn watch_names(
     });
     parts.spawn("the watch of pods", watch.run(inventory.clone(), listed_tx));
     Ok(())
+}
+
+/// What keeps the jobs.
+fn keeper(
+    args: &Args,
+    node: &NodeRoot,
+    (inventory, books, vitals): (&Inventory, &Books, &Vitals),
+    board: Board,
+    traces: Option<(jobs::Courier, span::Options)>,
+) -> jobs::Parts {
+    let mode = match args.trace_mode {
+        args::TraceMode::Whole => TraceMode::Whole,
+        args::TraceMode::Eager => TraceMode::Eager,
+    };
+    jobs::Parts {
+        inventory: inventory.clone(),
+        books: books.clone(),
+        journals: journal::Reader::new(node.clone(), &args.kubelet_root, vitals.clone()),
+        board,
+        vitals: vitals.clone(),
+        state_dir: node.join(&args.state_dir),
+        options: crate::jobs::Options { mode },
+        traces,
+    }
+}
+
+/// How a job's spans look.
+fn span_options(args: &Args, resource: &[(String, String)]) -> span::Options {
+    span::Options {
+        parent: match args.trace_parent {
+            args::TraceParent::None => span::Parent::None,
+            args::TraceParent::GithubRun => span::Parent::GithubRun,
+        },
+        node_name: Some(args.node_name.clone().unwrap_or_else(host_name)),
+        server_url: std::env::var("GITHUB_SERVER_URL").ok().filter(|url| !url.is_empty()),
+        resource: resource.to_vec(),
+    }
 }
 
 /// Where kubectl would look, if whoever starts the agent says so.
