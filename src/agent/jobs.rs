@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::args::{Args, TraceMode, TraceParent};
 use crate::capture::books::Books;
 use crate::discovery::inventory::Inventory;
 use crate::jobs::tally::Tally;
@@ -69,6 +70,24 @@ pub(super) async fn keep(parts: Parts) -> Infallible {
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
     }
+}
+
+/// How jobs are followed.
+pub(super) fn options(args: &Args) -> jobs::Options {
+    let mode = match args.trace_mode {
+        TraceMode::Whole => jobs::TraceMode::Whole,
+        TraceMode::Eager => jobs::TraceMode::Eager,
+    };
+    jobs::Options { mode }
+}
+
+/// How a job's spans look.
+pub(super) fn looks(args: &Args, node_name: String) -> span::Options {
+    let parent = match args.trace_parent {
+        TraceParent::None => span::Parent::None,
+        TraceParent::GithubRun => span::Parent::GithubRun,
+    };
+    span::Options { parent, node_name: Some(node_name), ..span::Options::default() }
 }
 
 /// Takes spans to the collector: by way of the spool, so that what is counted as sent outlives the

@@ -10,7 +10,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::admin::{Admin, BindError};
-use super::args::{self, Args};
+use super::args::Args;
 use super::export::{Export, ExportError};
 use super::lock::{LockError, NodeLock};
 use super::log::LogError;
@@ -21,7 +21,7 @@ use crate::capture::{self, CaptureHandle};
 use crate::discovery::inventory::Inventory;
 use crate::discovery::{api, cri, logs as log_directories};
 use crate::enforcement;
-use crate::jobs::{Board, TraceMode};
+use crate::jobs::Board;
 use crate::journal;
 use crate::logs::{self, Ledger, Logs};
 use crate::metrics::{self, Metrics};
@@ -130,10 +130,20 @@ pub async fn run(args: Args) -> Result<(), Error> {
         let enforcing = enforcement::run(node.clone(), inventory.clone(), vitals.clone());
         parts.spawn("the enforcement of limits", enforcing);
     }
-    let traces = export.traces.take().map(|outbox| {
-        (jobs::courier(outbox, vitals.clone()), span_options(&args, &export.attributes))
-    });
-    let keeping = keeper(&args, &node, (&inventory, &books, &vitals), board, traces);
+    let keeping = jobs::Parts {
+        inventory: inventory.clone(),
+        books: books.clone(),
+        journals: journal::Reader::new(node.clone(), &args.kubelet_root, vitals.clone()),
+        board,
+        vitals: vitals.clone(),
+        state_dir: state,
+        options: jobs::options(&args),
+        traces: export.traces.take().map(|outbox| {
+            let looks = jobs::looks(&args, args.node_name.clone().unwrap_or_else(host_name));
+            let looks = span::Options { resource: export.attributes.clone(), ..looks };
+            (jobs::courier(outbox, vitals.clone()), looks)
+        }),
+    };
     parts.spawn("the keeping of jobs", jobs::keep(keeping));
     let capture_options = capture::Options {
         node,
@@ -259,43 +269,6 @@ async fn watch_names(
     });
     parts.spawn("the watch of pods", watch.run(inventory.clone(), listed_tx));
     Ok(())
-}
-
-/// What keeps the jobs.
-fn keeper(
-    args: &Args,
-    node: &NodeRoot,
-    (inventory, books, vitals): (&Inventory, &Books, &Vitals),
-    board: Board,
-    traces: Option<(jobs::Courier, span::Options)>,
-) -> jobs::Parts {
-    let mode = match args.trace_mode {
-        args::TraceMode::Whole => TraceMode::Whole,
-        args::TraceMode::Eager => TraceMode::Eager,
-    };
-    jobs::Parts {
-        inventory: inventory.clone(),
-        books: books.clone(),
-        journals: journal::Reader::new(node.clone(), &args.kubelet_root, vitals.clone()),
-        board,
-        vitals: vitals.clone(),
-        state_dir: node.join(&args.state_dir),
-        options: crate::jobs::Options { mode },
-        traces,
-    }
-}
-
-/// How a job's spans look.
-fn span_options(args: &Args, resource: &[(String, String)]) -> span::Options {
-    span::Options {
-        parent: match args.trace_parent {
-            args::TraceParent::None => span::Parent::None,
-            args::TraceParent::GithubRun => span::Parent::GithubRun,
-        },
-        node_name: Some(args.node_name.clone().unwrap_or_else(host_name)),
-        server_url: std::env::var("GITHUB_SERVER_URL").ok().filter(|url| !url.is_empty()),
-        resource: resource.to_vec(),
-    }
 }
 
 /// Where kubectl would look, if whoever starts the agent says so.
