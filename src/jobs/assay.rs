@@ -45,14 +45,12 @@ pub(super) fn assay(container: &Container, read_ns: Option<u64>, steps: &mut [&m
             Some(_) => Proof::Unconfirmed,
         };
     }
-    let mut proven: Vec<&mut &mut Claimed> =
-        steps.iter_mut().filter(|claimed| claimed.step.proof == Proof::Confirmed).collect();
-    counted.share(&mut proven, |figures| &mut figures.cpu_ns, TOLERANCE_NS);
-    counted.share(&mut proven, |figures| &mut figures.throttled_ns, TOLERANCE_NS);
-    counted.share(&mut proven, |figures| &mut figures.read_bytes, 0);
-    counted.share(&mut proven, |figures| &mut figures.written_bytes, 0);
-    counted.peaks(&mut proven);
-    counted.kills(&mut proven);
+    counted.share(steps, |figures| &mut figures.cpu_ns, TOLERANCE_NS);
+    counted.share(steps, |figures| &mut figures.throttled_ns, TOLERANCE_NS);
+    counted.share(steps, |figures| &mut figures.read_bytes, 0);
+    counted.share(steps, |figures| &mut figures.written_bytes, 0);
+    counted.peaks(steps);
+    counted.kills(steps);
     counted.last(steps);
     for claimed in steps.iter_mut() {
         judge(claimed);
@@ -100,6 +98,13 @@ fn alone(container: &Container, steps: &mut [&mut Claimed]) {
     }
 }
 
+/// Those whose claims the kernel's figures speak to.
+fn proven<'a>(steps: &'a mut [&mut Claimed]) -> impl Iterator<Item = &'a mut Claimed> {
+    let spoken_to =
+        |one: &&mut Claimed| matches!(one.step.proof, Proof::Confirmed | Proof::Clamped);
+    steps.iter_mut().map(|claimed| &mut **claimed).filter(spoken_to)
+}
+
 // === impl Counted ===
 
 impl Counted {
@@ -112,22 +117,20 @@ impl Counted {
     /// No more than the kernel's, by each and by all: where all claim too much, each gets its share.
     fn share(
         &self,
-        steps: &mut [&mut &mut Claimed],
+        steps: &mut [&mut Claimed],
         figure: fn(&mut Figures) -> &mut Option<u64>,
         tolerance: u64,
     ) {
         let mut counted = self.figures;
         let Some(all) = *figure(&mut counted) else {
             // The kernel does not count it here, and nobody else can.
-            for claimed in steps.iter_mut() {
-                *figure(&mut claimed.step.figures) = None;
-            }
+            proven(steps).for_each(|claimed| *figure(&mut claimed.step.figures) = None);
             return;
         };
-        let claims = |claimed: &mut &mut &mut Claimed| *figure(&mut claimed.step.figures);
-        let sum: u128 = steps.iter_mut().filter_map(claims).map(u128::from).sum();
+        let claims = proven(steps).filter_map(|claimed| *figure(&mut claimed.step.figures));
+        let sum: u128 = claims.map(u128::from).sum();
         let honest = sum <= u128::from(all) + u128::from(all / 100) + u128::from(tolerance);
-        for claimed in steps.iter_mut() {
+        for claimed in proven(steps) {
             let place = figure(&mut claimed.step.figures);
             let Some(claim) = *place else { continue };
             if sum > u128::from(all) {
@@ -140,8 +143,8 @@ impl Counted {
         }
     }
 
-    fn peaks(&self, steps: &mut [&mut &mut Claimed]) {
-        for claimed in steps {
+    fn peaks(&self, steps: &mut [&mut Claimed]) {
+        for claimed in proven(steps) {
             let highest = self.figures.memory_peak_bytes;
             let step = &mut claimed.step;
             let too_high = |claim: Option<u64>| claim.zip(highest).is_some_and(|(a, b)| a > b);
@@ -157,9 +160,9 @@ impl Counted {
     }
 
     /// Kills go to those who claim them, the earliest first, while there are any.
-    fn kills(&self, steps: &mut [&mut &mut Claimed]) {
+    fn kills(&self, steps: &mut [&mut Claimed]) {
         let mut left = self.figures.oom_kills.unwrap_or_default();
-        for claimed in steps.iter_mut() {
+        for claimed in proven(steps) {
             let claim = claimed.step.figures.oom_kills.unwrap_or_default();
             let given = claim.min(left);
             left -= given;

@@ -8,7 +8,8 @@ use super::Options;
 use super::names;
 use crate::contract::StepKind;
 use crate::contract::trace::SpanId;
-use crate::jobs::{Container, Figures, Identity, Job, Outcome, Proof, Step, Window};
+use crate::jobs::{Container, Fault, Figures, Identity, Job, Outcome, Proof, Step, Window};
+use crate::model::ContainerId;
 
 /// Attributes under way; what is not known is left out.
 #[derive(Debug, Default)]
@@ -49,7 +50,7 @@ impl Attributes {
 
     pub(super) fn outcome(&mut self, outcome: Outcome) {
         self.text(names::TASK_RUN_RESULT, Some(outcome.result.as_str()));
-        self.text(names::ERROR_TYPE, outcome.fault.map(|fault| fault.as_str()));
+        self.text(names::ERROR_TYPE, outcome.fault.map(Fault::as_str));
         let code = outcome.exit_code.map(|code| Value::IntValue(code.into()));
         self.put(names::PROCESS_EXIT_CODE, code);
     }
@@ -87,7 +88,7 @@ impl Attributes {
 
     pub(super) fn container(&mut self, container: &Container) {
         self.text(names::K8S_CONTAINER, Some(&*container.name));
-        self.text(names::CONTAINER_ID, container.id.as_ref().map(|id| id.as_str()));
+        self.text(names::CONTAINER_ID, container.id.as_ref().map(ContainerId::as_str));
         let (image, tag) = container.image.as_deref().map(image).unzip();
         self.text(names::CONTAINER_IMAGE, image);
         let tags = tag.flatten().map(|tag| {

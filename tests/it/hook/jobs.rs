@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use ephemon::capture::books::Snapshot;
 use ephemon::contract::trace::{JobKey, RunKey};
 use ephemon::discovery::inventory::Inventory;
 use ephemon::discovery::pod_view::PodView;
@@ -62,7 +63,7 @@ async fn a_job_played_through_the_hook_is_one_record_with_the_ids_its_steps_were
         inventory.learn(evidence);
     }
     let mut assembler = Assembler::new(Options { mode: TraceMode::Whole }, Memory::default());
-    let sights = Sighter::default().look(inventory.roll(), &Default::default());
+    let sights = Sighter::default().look(inventory.roll(), &Snapshot::default());
     assembler.sights(sights, now_ns());
     for entry in Reader::new(node, "/var/lib/kubelet", vitals).look(&[uid]) {
         assembler.journal(entry, now_ns());
