@@ -93,7 +93,14 @@ mod tests {
         for (second, id) in ids.iter().enumerate() {
             let born = SystemTime::UNIX_EPOCH + Duration::from_secs(second as u64);
             state.born(&uid, id, born, now);
-            let word = Word { pod: Some(uid.clone()), name: "job".into(), ..Word::default() };
+            let word = Word {
+                pod: Some(uid.clone()),
+                name: "job".into(),
+                image: None,
+                exit: None,
+                started: None,
+                finished: None,
+            };
             state.learn(Evidence::Container { id: id.clone(), word, by: Witness::Cri }, now);
         }
         state.ended(&ids[0]);
