@@ -69,6 +69,10 @@
 //!   (`contract::trace`) and whose spans are the agent's to send: two programs never send one
 //!   span. The SDK's batch processor is not used: it blocks at the end for as long as a collector
 //!   is silent.
+//! - A container's `wait` span and the pull histogram reach from the request to the cgroup: kubelet
+//!   and image together, for nobody tells of pulls but events that are not watched.
+//! - A pod is one job. A runner that could take several would need a second set of ephemeral
+//!   containers, and those of the first cannot be removed.
 //! - The programs lie in a volume of their own, `ephemon-bin`, read only in the runner and in every
 //!   job: a job that could write there would be the hook at its next call.
 //! - Where init cannot run, a second container is kept alive by a shell that hears SIGTERM, not by
