@@ -227,7 +227,8 @@ impl Trace<'_> {
 
     /// What a container's time went into, as far as it is known.
     fn stages(&mut self, container: &Container, window: &Window) {
-        let Some(end) = window.end else { return };
+        // The runner's own are older than the job, and outlive it.
+        let Some(end) = window.end.filter(|_| container.role != Role::Runner) else { return };
         let born = container.born_ns.map(|ns| window.nearest(ns));
         let started = container.started_ns.map(|ns| window.nearest(ns));
         let asked = Some(window.start.ns).filter(|asked| born.is_some_and(|born| *asked < born));
@@ -287,15 +288,18 @@ fn status(outcome: Outcome) -> Option<Status> {
 
 fn events(container: &Container, window: &Window) -> Vec<Event> {
     let at = |name: &str, ns: u64| Event {
-        time_unix_nano: window.nearest(ns),
+        time_unix_nano: ns,
         name: name.to_owned(),
         ..Event::default()
     };
+    let inside = |ns: &u64| window.holds(*ns);
     let mut events = Vec::new();
-    events.extend(container.born_ns.map(|ns| at(names::EVENT_IMAGE_READY, ns)));
-    events.extend(container.started_ns.map(|ns| at(names::EVENT_STARTED, ns)));
+    let born = container.born_ns.filter(inside);
+    events.extend(born.map(|ns| at(names::EVENT_IMAGE_READY, ns)));
+    let started = container.started_ns.filter(inside);
+    events.extend(started.map(|ns| at(names::EVENT_STARTED, ns)));
     events.extend(oom(container.figures.oom_kills, window));
-    if let Some(end) = window.end {
+    if let Some(end) = window.end.filter(|_| container.role != Role::Runner) {
         let mut exited = at(names::EVENT_EXITED, end.ns);
         let mut attributes = Attributes::default();
         attributes.outcome(container.outcome);
