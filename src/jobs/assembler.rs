@@ -178,6 +178,7 @@ impl Assembler {
         for entry in sight.spec {
             followed.take(Evidence::Spec(entry));
         }
+        followed.forgotten(&sight.containers, now_ns);
         for sighted in sight.containers {
             followed.take(Evidence::Container(Box::new(sighted)));
         }
@@ -316,6 +317,21 @@ impl Followed {
 
     fn take(&mut self, evidence: Evidence) {
         self.changed |= self.dossier.take(evidence);
+    }
+
+    /// A container that the inventory holds no more was over and was shown for long enough: it ended
+    /// between two looks.
+    fn forgotten(&mut self, known: &[Sighted], now_ns: u64) {
+        let known: HashSet<_> = known.iter().map(|one| &one.id).collect();
+        let lost = self.dossier.containers.values().filter(|one| {
+            let open = one.ended_ns.is_none() && one.finished_ns.is_none();
+            open && !known.contains(&one.id)
+        });
+        let lost: Vec<Sighted> =
+            lost.map(|one| Sighted { finished_ns: Some(now_ns), ..one.clone() }).collect();
+        for one in lost {
+            self.take(Evidence::Container(Box::new(one)));
+        }
     }
 
     /// Whether something says that the job is at its end.

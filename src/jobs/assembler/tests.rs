@@ -1,3 +1,5 @@
+//! A story told second by second: what goes out, when, and that nothing goes twice.
+
 use super::*;
 use crate::jobs::Evidence;
 use crate::jobs::tests::story::{Story, pod, s};

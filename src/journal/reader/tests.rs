@@ -1,3 +1,5 @@
+//! Journals of a pod as a kubelet lays them out.
+
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::PathBuf;
