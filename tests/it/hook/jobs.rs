@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ephemon::capture::books::Snapshot;
 use ephemon::contract::trace::{JobKey, RunKey};
@@ -22,6 +22,7 @@ use ephemon::vitals::Vitals;
 use serde_json::Value;
 
 use super::rig::Rig;
+use crate::support::process::until;
 
 fn now_ns() -> u64 {
     u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos()).unwrap()
@@ -49,6 +50,13 @@ async fn a_job_played_through_the_hook_is_one_record_with_the_ids_its_steps_were
     assert_eq!((good.code, bad.code), (0, 42));
     let cleaned = rig.call("cleanup_job", &Value::Null, &state).await;
     assert_eq!(cleaned.code, 0, "{cleaned:?}");
+
+    // Init writes its last record after it has told the hook that it goes.
+    let journal = rig.path("ephemon/journal/job.jsonl");
+    let over = until(Duration::from_mins(1), || {
+        fs::read_to_string(&journal).ok()?.contains("container_ended").then_some(())
+    });
+    assert!(over.is_some(), "init never said that it was over");
 
     let pod = rig.pod_object();
     // The rig's containers have ids of their own kind: the API tells of none of them.
