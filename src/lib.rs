@@ -12,13 +12,15 @@
 //! - [`crilog`]: the log files of chosen containers, followed to the last byte: whole lines, at
 //!   least once, with a proof of completeness.
 //! - [`enforcement`]: sets the limits that the API cannot: the spec's word becomes the kernel's.
+//! - [`journal`]: what hook and init wrote in a pod's shared volume, read on the host.
+//! - [`jobs`]: from containers, journals and specs to one record per job, over time.
 //! - [`metrics`]: one table of families; how long ended series are kept; the two text formats.
 //! - [`logs`]: what becomes of a line between a container's log and the record: masked, stripped,
 //!   read for commands.
 //! - [`mask`]: values and tokens that no log may show, and the search for them.
 //!   [`workflow_command`]: the runner's commands in output. Both are init's too.
-//! - [`otlp`]: records as OTLP has them, and their way to a collector: the standard variables, gRPC
-//!   and HTTP, retries and splits, the spool on the node's disk.
+//! - [`otlp`]: records as OTLP has them, a job as one trace, and their way to a collector: the
+//!   standard variables, gRPC and HTTP, retries and splits, the spool on the node's disk.
 //! - [`agent`]: arguments, wiring, supervision, HTTP.
 //! - [`demo`]: the embedded node: an API stand-in, a kubelet stand-in, a runner with a workflow, a
 //!   script, a report.
@@ -67,6 +69,10 @@
 //!   (`contract::trace`) and whose spans are the agent's to send: two programs never send one
 //!   span. The SDK's batch processor is not used: it blocks at the end for as long as a collector
 //!   is silent.
+//! - A container's `wait` span and the pull histogram reach from the request to the cgroup: kubelet
+//!   and image together, for nobody tells of pulls but events that are not watched.
+//! - A pod is one job. A runner that could take several would need a second set of ephemeral
+//!   containers, and those of the first cannot be removed.
 //! - The programs lie in a volume of their own, `ephemon-bin`, read only in the runner and in every
 //!   job: a job that could write there would be the hook at its next call.
 //! - Where init cannot run, a second container is kept alive by a shell that hears SIGTERM, not by
@@ -84,6 +90,8 @@ pub mod enforcement;
 pub mod hook;
 pub mod init;
 pub mod install;
+pub mod jobs;
+pub mod journal;
 pub mod logs;
 pub mod mask;
 pub mod metrics;

@@ -20,4 +20,4 @@ pub use format::Format;
 pub use reference::reference_markdown;
 pub use retention::ScraperId;
 pub use scrape::{Metrics, Options, Receipt, Scrape};
-pub use view::{Build, ContainerView, Identity, PodView, View};
+pub use view::{Build, ContainerView, Identity, JobView, PodView, View};

@@ -3,6 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::model::PodUid;
+
 /// Where the node's root directory is mounted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeRoot(PathBuf);
@@ -42,6 +44,15 @@ impl NodeRoot {
     /// Source: kubernetes v1.36.2, `pkg/kubelet/kuberuntime/legacy.go`, `legacyLogSymlink`.
     pub fn container_logs(&self) -> PathBuf {
         self.join("var/log/containers")
+    }
+
+    /// A pod's `emptyDir` of this name, below the kubelet's own directory (`--kubelet-root`,
+    /// usually `/var/lib/kubelet`).
+    ///
+    /// Source: kubernetes v1.36.2, `pkg/kubelet/kubelet_getters.go`, `getPodVolumeDir`.
+    pub fn empty_dir(&self, kubelet_root: &Path, pod: &PodUid, volume: &str) -> PathBuf {
+        let volumes = self.join(kubelet_root).join("pods").join(pod.as_str()).join("volumes");
+        volumes.join("kubernetes.io~empty-dir").join(volume)
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! - [`source`], [`record`], [`names`]: whose records, and what they hold; a [`Batch`] encodes them
 //!   as they come.
+//! - [`span`]: a job's record as one trace.
 //! - [`config`]: where to, by the standard `OTEL_*` variables.
 //! - [`Outbox`]: where requests go in: a bounded queue in memory, or the spool.
 //! - [`Sender`]: the one task of a signal that takes them out, in the order of arrival, and repeats,
@@ -17,6 +18,7 @@ pub mod config;
 pub mod names;
 pub mod record;
 pub mod source;
+pub mod span;
 pub mod spool;
 
 mod batch;

@@ -33,7 +33,9 @@ pub enum Signal {
     Events,
     /// Log records, on their way to a collector.
     Logs,
-    /// Spans, on their way to a collector.
+    /// What hook and init write for the agent.
+    Journal,
+    /// Jobs and their spans, on their way to a collector.
     Traces,
 }
 
@@ -139,6 +141,7 @@ impl Signal {
             Self::Metrics => "metrics",
             Self::Events => "events",
             Self::Logs => "logs",
+            Self::Journal => "journal",
             Self::Traces => "traces",
         }
     }

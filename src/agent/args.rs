@@ -129,8 +129,26 @@ pub struct Args {
     #[arg(long, env = "EPHEMON_KUBEPODS", value_name = "PATH")]
     pub kubepods: Option<PathBuf>,
 
-    /// Where the agent keeps its lock (one agent a node), how far logs were delivered, and what waits
-    /// for the collector; below --node-root
+    /// The kubelet's own directory, below --node-root: the hook's journals lie in the pods' volumes there
+    #[arg(
+        long,
+        env = "EPHEMON_KUBELET_ROOT",
+        value_name = "DIR",
+        default_value = "/var/lib/kubelet"
+    )]
+    pub kubelet_root: PathBuf,
+
+    /// What a job's span hangs under: nothing, or the run's span as the OpenTelemetry Collector's GitHub
+    /// receiver sends it
+    #[arg(long, env = "EPHEMON_TRACE_PARENT", value_name = "PARENT", default_value = "none")]
+    pub trace_parent: TraceParent,
+
+    /// When a job's spans are sent: together at its end, or each as it ends
+    #[arg(long, env = "EPHEMON_TRACE_MODE", value_name = "MODE", default_value = "whole")]
+    pub trace_mode: TraceMode,
+
+    /// Where the agent keeps its lock (one agent a node), the counts of jobs, how far logs were
+    /// delivered, and what waits for the collector; below --node-root
     #[arg(long, env = "EPHEMON_STATE_DIR", value_name = "DIR", default_value = "/var/lib/ephemon")]
     pub state_dir: PathBuf,
 
@@ -141,4 +159,22 @@ pub struct Args {
     /// The agent's own log
     #[command(flatten)]
     pub log: LogArgs,
+}
+
+/// What a job's span hangs under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum TraceParent {
+    /// Nothing.
+    None,
+    /// The run's span.
+    GithubRun,
+}
+
+/// When spans are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum TraceMode {
+    /// All of a job's at its end.
+    Whole,
+    /// Each as it ends.
+    Eager,
 }

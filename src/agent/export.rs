@@ -126,8 +126,7 @@ impl Export {
             (_, Place::Otlp) => config.logs,
         };
         export.logs = export.sender(Signal::Logs, &logs, args, state, stop, vitals)?;
-        export.traces =
-            export.sender(Signal::Traces, &config.traces, args, state, stop, vitals)?;
+        export.traces = export.sender(Signal::Traces, &config.traces, args, state, stop, vitals)?;
         Ok(export)
     }
 

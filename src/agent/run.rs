@@ -12,18 +12,21 @@ use tokio::task::JoinSet;
 use super::admin::{Admin, BindError};
 use super::args::Args;
 use super::export::{Export, ExportError};
-use super::limits;
 use super::lock::{LockError, NodeLock};
 use super::log::LogError;
 use super::readiness::{Condition, Readiness};
+use super::{jobs, limits};
 use crate::capture::books::Books;
 use crate::capture::{self, CaptureHandle};
 use crate::discovery::inventory::Inventory;
 use crate::discovery::{api, cri, logs as log_directories};
 use crate::enforcement;
+use crate::jobs::Board;
+use crate::journal;
 use crate::logs::{self, Ledger, Logs};
 use crate::metrics::{self, Metrics};
 use crate::node::NodeRoot;
+use crate::otlp::span;
 use crate::vitals::Vitals;
 
 /// A node without a cgroup mount is looked at again at this interval.
@@ -85,6 +88,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let vitals = Vitals::new()?;
     let books = Books::default();
     let readiness = Readiness::default();
+    let board = Board::default();
     let inventory = if args.no_api {
         Inventory::without_api(vitals.clone())
     } else {
@@ -100,6 +104,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
             max_ended: usize::try_from(args.max_ended).unwrap_or(usize::MAX),
             node: node.clone(),
             logs: ledger.clone(),
+            jobs: board.clone(),
             ..metrics::Options::default()
         },
     );
@@ -125,6 +130,21 @@ pub async fn run(args: Args) -> Result<(), Error> {
         let enforcing = enforcement::run(node.clone(), inventory.clone(), vitals.clone());
         parts.spawn("the enforcement of limits", enforcing);
     }
+    let keeping = jobs::Parts {
+        inventory: inventory.clone(),
+        books: books.clone(),
+        journals: journal::Reader::new(node.clone(), &args.kubelet_root, vitals.clone()),
+        board,
+        vitals: vitals.clone(),
+        state_dir: state,
+        options: jobs::options(&args),
+        traces: export.traces.take().map(|outbox| {
+            let looks = jobs::looks(&args, args.node_name.clone().unwrap_or_else(host_name));
+            let looks = span::Options { resource: export.attributes.clone(), ..looks };
+            (jobs::courier(outbox, vitals.clone()), looks)
+        }),
+    };
+    parts.spawn("the keeping of jobs", jobs::keep(keeping));
     let capture_options = capture::Options {
         node,
         kubepods: args.kubepods.clone(),
@@ -217,7 +237,10 @@ async fn watch_names(
     readiness: &Readiness,
     parts: &mut Parts,
 ) -> Result<(), Error> {
-    parts.spawn("the watch of log directories", log_directories::watch(node.clone(), inventory.clone()));
+    parts.spawn(
+        "the watch of log directories",
+        log_directories::watch(node.clone(), inventory.clone()),
+    );
     if let Some(socket) = &args.cri_socket {
         let socket = node.join(socket);
         parts.spawn("the watch of the runtime", cri::watch(socket, inventory.clone()));

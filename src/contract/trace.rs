@@ -4,7 +4,7 @@
 //!
 //! An id is a part of SHA-256 over a text. Those of the receiver are its own (collector-contrib,
 //! `receiver/githubreceiver/trace_event_handling.go`); ours are over the lines of a text of four
-//! to six, which none of the receiver's can be.
+//! to seven, which none of the receiver's can be.
 
 use std::fmt;
 
@@ -99,6 +99,16 @@ impl JobKey<'_> {
     /// A container's span, by its name in the pod.
     pub fn container_span(self, container: &str) -> Traceparent {
         self.derived(&["container", container])
+    }
+
+    /// The span of one of the hook's calls that is no step: `prepare`, `cleanup`.
+    pub fn phase_span(self, phase: &str) -> Traceparent {
+        self.derived(&["phase", phase])
+    }
+
+    /// The span of a part of a container's life: `wait`, `create`, `run`.
+    pub fn stage_span(self, container: &str, stage: &str) -> Traceparent {
+        self.derived(&["stage", container, stage])
     }
 
     fn derived(self, of: &[&str]) -> Traceparent {
@@ -222,6 +232,8 @@ mod tests {
             job.step_span("__run_2", 1),
             job.container_span("job"),
             job.container_span("step"),
+            job.phase_span("prepare"),
+            job.stage_span("job", "wait"),
         ];
         for (at, one) in all.iter().enumerate() {
             assert_eq!(one.trace_id, RUN.trace_id());

@@ -2,6 +2,7 @@
 //!
 //! What makes no sense is absent and comes back as an [`Oddity`], for the caller to say once.
 
+mod job;
 mod parse;
 
 use std::sync::Arc;

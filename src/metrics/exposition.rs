@@ -13,7 +13,7 @@ pub(super) mod strict;
 pub(super) use figure::Figure;
 pub(super) use points::{Points, push_label};
 
-use super::family::{Family, Kind, Row, agent, container, pod};
+use super::family::{Family, Kind, Row, agent, container, job, pod};
 use super::format::Format;
 use super::view::{ContainerView, View};
 
@@ -26,6 +26,9 @@ pub fn render(view: &View, format: Format, out: &mut String) -> usize {
     }
     for row in pod::ROWS {
         family(&mut points, row, view.pods.iter().map(|shown| (shown.labels(), shown)));
+    }
+    for row in job::ROWS {
+        family(&mut points, row, view.jobs.iter().map(|shown| (shown.labels(), shown)));
     }
     family(&mut points, &agent::BUILD, [("", &view.build)]);
     let pods = view.pods.iter().map(|shown| (shown.labels(), shown));

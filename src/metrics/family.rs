@@ -5,6 +5,7 @@
 
 pub(super) mod agent;
 pub(super) mod container;
+pub(super) mod job;
 pub(super) mod pod;
 
 use super::exposition::{Figure, Points};
@@ -40,6 +41,8 @@ pub enum Scope {
     Container,
     /// One pod.
     Pod,
+    /// All jobs of one name.
+    Job,
     /// The agent itself.
     Agent,
 }
@@ -77,7 +80,8 @@ enum Read<T> {
 pub fn families() -> impl Iterator<Item = &'static Family> {
     let containers = container::ROWS.iter().map(|row| &row.family);
     let pods = pod::ROWS.iter().map(|row| &row.family);
-    containers.chain(pods).chain(agent::families())
+    let jobs = job::ROWS.iter().map(|row| &row.family);
+    containers.chain(pods).chain(jobs).chain(agent::families())
 }
 
 // === impl Kind ===
@@ -125,6 +129,7 @@ impl Scope {
         match self {
             Self::Container => &["namespace", "pod", "container", "container_type"],
             Self::Pod => &["namespace", "pod"],
+            Self::Job => &["namespace", "repository", "workflow", "job"],
             Self::Agent => &[],
         }
     }

@@ -7,6 +7,7 @@ pub fn reference_markdown() -> String {
     let sections = [
         section(Scope::Container, "Containers"),
         section(Scope::Pod, "Pods"),
+        section(Scope::Job, "Jobs"),
         section(Scope::Agent, "The agent"),
     ];
     sections.join("\n")

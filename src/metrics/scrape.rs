@@ -17,9 +17,10 @@ use super::family::pod::MAX_INTERFACES;
 use super::format::Format;
 use super::retention::{EndedContainer, Limits, Retention, ScraperId, ScraperKey};
 use super::roster::{Cast, Known, Moment, Roster, Shown, ShownPod};
-use super::view::{Build, ContainerView, PodView, View};
+use super::view::{Build, ContainerView, JobView, PodView, View};
 use crate::capture::books::{Books, Snapshot};
 use crate::discovery::inventory::{Inventory, Verdict};
+use crate::jobs::Board;
 use crate::logs::Ledger;
 use crate::model::{ContainerId, PodUid};
 use crate::node::NodeRoot;
@@ -40,6 +41,8 @@ pub struct Options {
     pub build: Build,
     /// What became of containers' logs.
     pub logs: Ledger,
+    /// Where jobs are counted.
+    pub jobs: Board,
 }
 
 /// Serves scrapes. Cheap to clone.
@@ -98,6 +101,7 @@ impl Default for Options {
             node: NodeRoot::new("/"),
             build: Build::default(),
             logs: Ledger::default(),
+            jobs: Board::default(),
         }
     }
 }
@@ -234,6 +238,7 @@ impl Shared {
         View {
             containers,
             pods,
+            jobs: JobView::all(&self.options.jobs.shown()),
             agent: self.vitals.registry().gather(),
             build: self.options.build,
             devices,

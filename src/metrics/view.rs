@@ -1,6 +1,7 @@
 //! What one exposition shows: containers and pods with their labels already spelled, the agent's
 //! own families, the build. Plain values; no I/O.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use prometheus::proto::MetricFamily;
@@ -9,6 +10,8 @@ use super::devices::DeviceNames;
 use super::exposition::push_label;
 use crate::capture::books::{PodRecord, Record};
 use crate::discovery::inventory::ContainerFacts;
+use crate::jobs::tally::{Counts, Labels};
+use crate::jobs::{Job, Shown};
 use crate::logs::Account;
 use crate::model::{ContainerType, Exit, Usage};
 
@@ -19,6 +22,8 @@ pub struct View {
     pub containers: Vec<ContainerView>,
     /// Pods, in the order their series are to stand in.
     pub pods: Vec<PodView>,
+    /// Jobs by name, in the order their series are to stand in.
+    pub jobs: Vec<JobView>,
     /// The agent's counters as the registry gathers them.
     pub agent: Vec<MetricFamily>,
     /// Which ephemon this is.
@@ -55,6 +60,16 @@ pub struct ContainerView {
 pub struct PodView {
     /// The figures.
     pub record: Arc<PodRecord>,
+    labels: String,
+}
+
+/// All jobs of one name.
+#[derive(Debug)]
+pub struct JobView {
+    /// What was counted of them.
+    pub counts: Counts,
+    /// Those under way, and those that ended a short time ago.
+    pub shown: Vec<Arc<Job>>,
     labels: String,
 }
 
@@ -122,6 +137,37 @@ impl PodView {
         push_label(&mut labels, "namespace", namespace);
         push_label(&mut labels, "pod", pod);
         Self { record, labels }
+    }
+
+    pub(super) fn labels(&self) -> &str {
+        &self.labels
+    }
+}
+
+// === impl JobView ===
+
+impl JobView {
+    /// Everything on the board, by names.
+    pub fn all(board: &Shown) -> Vec<Self> {
+        let mut views: BTreeMap<Labels, (Counts, Vec<Arc<Job>>)> = BTreeMap::new();
+        for (labels, counts) in board.tally.sets() {
+            views.insert(labels.clone(), (counts.clone(), Vec::new()));
+        }
+        for job in &board.jobs {
+            // One that is counted under other names is shown under them.
+            let (own, other) = (Labels::of(job), Labels::other());
+            let labels = if views.contains_key(&own) { own } else { other };
+            views.entry(labels).or_default().1.push(Arc::clone(job));
+        }
+        let view = |(labels, (counts, shown)): (Labels, (Counts, Vec<Arc<Job>>))| {
+            let mut spelled = String::with_capacity(128);
+            push_label(&mut spelled, "namespace", &labels.namespace);
+            push_label(&mut spelled, "repository", &labels.repository);
+            push_label(&mut spelled, "workflow", &labels.workflow);
+            push_label(&mut spelled, "job", &labels.job);
+            Self { counts, shown, labels: spelled }
+        };
+        views.into_iter().map(view).collect()
     }
 
     pub(super) fn labels(&self) -> &str {

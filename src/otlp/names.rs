@@ -47,6 +47,18 @@ names! {
     CICD_PIPELINE_RUN_URL_FULL = "cicd.pipeline.run.url.full";
     /// The job.
     CICD_PIPELINE_TASK_NAME = "cicd.pipeline.task.name";
+    /// One run of a job or step.
+    CICD_PIPELINE_TASK_RUN_ID = "cicd.pipeline.task.run.id";
+    /// How it ended.
+    CICD_PIPELINE_TASK_RUN_RESULT = "cicd.pipeline.task.run.result";
+    /// Where it is shown.
+    CICD_PIPELINE_TASK_RUN_URL_FULL = "cicd.pipeline.task.run.url.full";
+    /// What kind of failure.
+    ERROR_TYPE = "error.type";
+    /// How a process ended.
+    PROCESS_EXIT_CODE = "process.exit.code";
+    /// The runner.
+    CICD_WORKER_ID = "cicd.worker.id";
     /// The runner.
     CICD_WORKER_NAME = "cicd.worker.name";
     /// Where the repository is shown.

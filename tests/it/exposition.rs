@@ -147,6 +147,7 @@ fn view() -> View {
         agent: agent(),
         build: Build { version: "1.2.3", revision: Some("0123abc") },
         devices: DeviceNames::new([((259, 0), "nvme0n1".to_owned())]),
+        jobs: Vec::new(),
     }
 }
 

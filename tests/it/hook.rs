@@ -2,6 +2,7 @@
 //! containers in mount namespaces.
 
 mod fallback;
+mod jobs;
 mod outages;
 mod pod;
 mod policies;

@@ -20,7 +20,7 @@ pub enum Witness {
 }
 
 /// What one witness says of one container.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Word {
     /// The pod it says the container is of, if it says; the kernel has the last word on that.
     pub pod: Option<PodUid>,

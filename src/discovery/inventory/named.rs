@@ -105,7 +105,10 @@ mod tests {
         }
         state.ended(&ids[0]);
         let named = state.named(&uid, "job").unwrap();
-        assert_eq!((named.id, named.ended, named.job.is_some()), (Some(ids[1].clone()), false, true));
+        assert_eq!(
+            (named.id, named.ended, named.job.is_some()),
+            (Some(ids[1].clone()), false, true)
+        );
         assert_eq!(named.image.as_deref(), Some("image"));
         assert_eq!(state.named(&uid, "other"), None);
     }

@@ -155,7 +155,7 @@ impl Follower {
         }
         self.inventory.learn(Evidence::Container {
             id: link.id,
-            word: Word { pod: uid, name: link.container.into(), image: None, exit: None, started: None, finished: None },
+            word: Word { pod: uid, name: link.container.into(), ..Word::default() },
             by: Witness::Link,
         });
     }

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::figure::Figure;
+use super::figure::{Figure, bound};
+use crate::jobs::tally::{Exemplar, Histogram};
 use crate::metrics::devices::DeviceNames;
 use crate::metrics::family::{Kind, Unit};
 use crate::metrics::format::Format;
@@ -136,6 +137,35 @@ impl<'a> Points<'a> {
         further: &[(&str, &str)],
         figure: Option<Figure>,
     ) {
+        self.line(suffix, further, figure, None);
+    }
+
+    /// A whole histogram; in OpenMetrics each bucket with its exemplar.
+    pub(in crate::metrics) fn histogram(&mut self, histogram: &Histogram, bounds: &[f64]) {
+        let mut count = 0_u64;
+        for (at, observed) in histogram.buckets.iter().enumerate() {
+            count = count.saturating_add(*observed);
+            let le = bounds.get(at).map_or_else(
+                || (at == bounds.len()).then(|| "+Inf".to_owned()),
+                |le| Some(bound(*le, self.format)),
+            );
+            // None: an earlier agent had more bounds.
+            let Some(le) = le else { continue };
+            let exemplar = histogram.exemplars.get(at).and_then(Option::as_ref);
+            let exemplar = exemplar.filter(|_| self.format == Format::OpenMetrics);
+            self.line("_bucket", &[("le", &le)], Some(Figure::Count(count)), exemplar);
+        }
+        self.sample("_sum", &[], Some(Figure::Float(histogram.sum)));
+        self.sample("_count", &[], Some(Figure::Count(count)));
+    }
+
+    fn line(
+        &mut self,
+        suffix: &str,
+        further: &[(&str, &str)],
+        figure: Option<Figure>,
+        exemplar: Option<&Exemplar>,
+    ) {
         let Some(figure) = figure else {
             return;
         };
@@ -163,6 +193,16 @@ impl<'a> Points<'a> {
         }
         out.push(' ');
         figure.push(out);
+        if let Some(Exemplar { trace_id, span_id, value, at_ns }) = exemplar {
+            out.push_str(" # {trace_id=\"");
+            push_escaped(out, clip(trace_id), true);
+            out.push_str("\",span_id=\"");
+            push_escaped(out, clip(span_id), true);
+            out.push_str("\"} ");
+            Figure::Float(*value).push(out);
+            out.push(' ');
+            Figure::Nanos(*at_ns).push(out);
+        }
         out.push('\n');
     }
 

@@ -96,7 +96,19 @@ fn sample(line: &str) -> (String, Labels, String) {
         rest = rest.strip_prefix('}').expect(line);
     }
     let value = rest.strip_prefix(' ').expect(line);
-    (name.to_owned(), labels, value.to_owned())
+    (name.to_owned(), labels, without_exemplar(value).to_owned())
+}
+
+/// The value; what an exemplar says is of the form it must have.
+fn without_exemplar(text: &str) -> &str {
+    let Some((value, exemplar)) = text.split_once(" # {") else {
+        return text;
+    };
+    let (labels, after) = exemplar.split_once("} ").expect(exemplar);
+    assert!(labels.len() <= 128, "{labels}");
+    assert!(after.split(' ').all(|number| number.parse::<f64>().is_ok()), "{after}");
+    assert_eq!(after.split(' ').count(), 2, "{after}");
+    value
 }
 
 fn closing_quote(text: &str) -> Option<usize> {

@@ -11,7 +11,8 @@ use super::*;
 use crate::capture::books::{PodRecord, Record};
 use crate::discovery::inventory::ContainerFacts;
 use crate::metrics::devices::DeviceNames;
-use crate::metrics::view::{Identity, PodView};
+use crate::metrics::family::job as family_job;
+use crate::metrics::view::{Identity, JobView, PodView};
 use crate::model::{
     ContainerId, ContainerType, Ended, Exit, IoUsage, Limit, NetUsage, PodUid, Quality, Usage,
 };
@@ -276,5 +277,34 @@ proptest! {
                 .sum();
             prop_assert_eq!(weighed, written);
         }
+    }
+}
+
+#[test]
+fn jobs_are_shown_by_name_with_exemplars_in_openmetrics_only() {
+    use crate::jobs::tally::Tally;
+    use crate::jobs::{Shown, tests::story};
+    let job = Arc::new(story::Story::whole().dossier().job(Some(story::s(100))).unwrap());
+    let mut tally = Tally::default();
+    tally.started(&job);
+    tally.finished(&job);
+    let board = Shown { tally: Arc::new(tally), jobs: vec![Arc::clone(&job)] };
+    for format in [Format::Text, Format::OpenMetrics] {
+        let view = View { jobs: JobView::all(&board), ..View::default() };
+        let mut text = String::new();
+        render(&view, format, &mut text);
+        let exemplar = format!(" # {{trace_id=\"{}\",span_id=", job.span.trace_id);
+        assert_eq!(text.contains(&exemplar), format == Format::OpenMetrics, "{text}");
+        let families = shown(&view, format);
+        let stem = if format == Format::Text { "_total" } else { "" };
+        let completed = &families[&format!("ephemon_job_completed{stem}")];
+        let ((_, labels), value) = completed.samples.first_key_value().unwrap();
+        assert_eq!((&*labels["repository"], &*labels["job"], &**value), ("o/r", "test", "1"));
+        assert_eq!(labels["result"], "failure");
+        assert_eq!(families["ephemon_job_duration_seconds"].kind, "histogram");
+        let names: Vec<_> =
+            families.keys().filter(|name| name.starts_with("ephemon_job")).collect();
+        let rows = family_job::ROWS.len();
+        assert_eq!(names.len(), rows, "{names:?}");
     }
 }

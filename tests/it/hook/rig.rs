@@ -117,6 +117,12 @@ impl Rig {
         self.directory.path().join(name)
     }
 
+    /// The pod as the API has it.
+    pub(super) fn pod_object(&self) -> Value {
+        let key = (NAMESPACE.to_owned(), POD.to_owned());
+        (*self.api.store().get(&key).unwrap()).clone()
+    }
+
     /// The pod's spec as text.
     pub(super) fn spec(&self) -> String {
         let key = (NAMESPACE.to_owned(), POD.to_owned());

@@ -21,7 +21,7 @@ fn at(second: u64) -> SystemTime {
 }
 
 fn word(pod: Option<u32>, name: &str) -> Word {
-    Word { pod: pod.map(uid), name: name.into(), image: None, exit: None, started: None, finished: None }
+    Word { pod: pod.map(uid), name: name.into(), ..Word::default() }
 }
 
 fn told(n: u32, by: Witness, word: Word) -> Evidence {

@@ -1,0 +1,204 @@
+//! Turns the jobs' wheel: looks at node and journals four times a second, sends what is due, counts,
+//! shows, and saves what must outlive the agent.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::args::{Args, TraceMode, TraceParent};
+use crate::capture::books::Books;
+use crate::discovery::inventory::Inventory;
+use crate::jobs::tally::Tally;
+use crate::jobs::{self, Assembler, Board, Dispatch, Job, Saved, Shown, Sighter};
+use crate::journal;
+use crate::otlp::span::{self, Encoded};
+use crate::otlp::{Outbox, Payload};
+use crate::vitals::{Reason, Signal, Vitals};
+
+/// From one look to the next.
+const EVERY: Duration = Duration::from_millis(250);
+/// A job that is over is shown for so long, nanoseconds; its counts stay.
+const SHOWN_NS: u64 = 300_000_000_000;
+/// Most jobs that are over and shown.
+const MAX_SHOWN: usize = 256;
+
+/// Takes encoded spans on; whether it did.
+pub(super) type Courier = Box<dyn FnMut(Encoded) -> bool + Send>;
+
+/// What the wheel needs.
+pub(super) struct Parts {
+    pub(super) inventory: Inventory,
+    pub(super) books: Books,
+    pub(super) journals: journal::Reader,
+    pub(super) board: Board,
+    pub(super) vitals: Vitals,
+    /// The state directory.
+    pub(super) state_dir: PathBuf,
+    pub(super) options: jobs::Options,
+    /// Where spans go, and how they look; `None` where nobody wants them.
+    pub(super) traces: Option<(Courier, span::Options)>,
+}
+
+struct Keeper {
+    parts: Parts,
+    assembler: Assembler,
+    sighter: Sighter,
+    tally: Tally,
+    over: VecDeque<Arc<Job>>,
+    /// Said once until it works again.
+    unsaved: bool,
+}
+
+/// Keeps the jobs of the node, until dropped.
+pub(super) async fn keep(parts: Parts) -> Infallible {
+    let mut keeper = Box::new(Keeper::new(parts));
+    let mut ticks = interval(EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        // Reads files of a disk that may be slow, and never at the cost of the other tasks.
+        let turn = tokio::task::spawn_blocking(move || {
+            keeper.turn(now_ns());
+            keeper
+        });
+        keeper = match turn.await {
+            Ok(keeper) => keeper,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        };
+    }
+}
+
+/// How jobs are followed.
+pub(super) fn options(args: &Args) -> jobs::Options {
+    let mode = match args.trace_mode {
+        TraceMode::Whole => jobs::TraceMode::Whole,
+        TraceMode::Eager => jobs::TraceMode::Eager,
+    };
+    jobs::Options { mode }
+}
+
+/// How a job's spans look.
+pub(super) fn looks(args: &Args, node_name: String) -> span::Options {
+    let parent = match args.trace_parent {
+        TraceParent::None => span::Parent::None,
+        TraceParent::GithubRun => span::Parent::GithubRun,
+    };
+    span::Options { parent, node_name: Some(node_name), ..span::Options::default() }
+}
+
+/// Takes spans to the collector: by way of the spool, so that what is counted as sent outlives the
+/// agent.
+pub(super) fn courier(outbox: Outbox, vitals: Vitals) -> Courier {
+    Box::new(move |Encoded { body, spans }| {
+        let items = u64::try_from(spans).unwrap_or(u64::MAX);
+        let payload = Payload { body: body.into(), items };
+        let kept = outbox.has_spool() && outbox.keep(&payload).is_ok();
+        let taken = kept || outbox.offer(payload).is_ok();
+        if !taken {
+            vitals.dropped_by(Signal::Traces, Reason::Cap, items);
+        }
+        taken
+    })
+}
+
+// === impl Keeper ===
+
+impl Keeper {
+    fn new(parts: Parts) -> Self {
+        let saved = Saved::load(&parts.state_dir);
+        let keeper = Self {
+            assembler: Assembler::new(parts.options, saved.memory),
+            sighter: Sighter::default(),
+            tally: saved.tally,
+            over: VecDeque::new(),
+            unsaved: false,
+            parts,
+        };
+        keeper.show();
+        keeper
+    }
+
+    fn turn(&mut self, now_ns: u64) {
+        let roll = self.parts.inventory.roll();
+        let sights = self.sighter.look(roll, &self.parts.books.snapshot());
+        self.assembler.sights(sights, now_ns);
+        for entry in self.parts.journals.look(&self.assembler.wanted()) {
+            self.assembler.journal(entry, now_ns);
+        }
+        let turn = self.assembler.turn(now_ns);
+        for _ in 0..turn.refused {
+            self.parts.vitals.dropped(Signal::Traces, Reason::Cap);
+        }
+        let news = !turn.started.is_empty() || !turn.dispatches.is_empty();
+        for job in &turn.started {
+            self.tally.started(job);
+        }
+        for dispatch in turn.dispatches {
+            self.dispatch(dispatch);
+        }
+        let shown = self.over.len();
+        self.over.retain(|job| {
+            let end = job.window.end.map_or(now_ns, |end| end.ns);
+            now_ns.saturating_sub(end) < SHOWN_NS
+        });
+        if news || shown != self.over.len() {
+            self.show();
+        }
+        if news || self.unsaved {
+            self.save();
+        }
+    }
+
+    fn dispatch(&mut self, dispatch: Dispatch) {
+        let Dispatch { job, which, last } = dispatch;
+        if let Some((courier, options)) = &mut self.parts.traces {
+            for encoded in span::encoded(&job, &which, options) {
+                if !courier(encoded) {
+                    tracing::warn!(pod = %job.pod.name, "spans of a job found no room");
+                }
+            }
+        }
+        if last {
+            self.tally.finished(&job);
+            tracing::info!(
+                pod = %job.pod.name,
+                trace_id = %job.span.trace_id,
+                result = job.outcome.result.as_str(),
+                steps = job.steps.len(),
+                containers = job.containers.len(),
+                "a job is over"
+            );
+            self.over.push_back(job);
+            if self.over.len() > MAX_SHOWN {
+                self.over.pop_front();
+            }
+        }
+    }
+
+    fn show(&self) {
+        let living = self.assembler.living().cloned();
+        let jobs = living.chain(self.over.iter().cloned()).collect();
+        self.parts.board.put(Shown { tally: Arc::new(self.tally.clone()), jobs });
+    }
+
+    fn save(&mut self) {
+        let saved = Saved::new(self.assembler.memory().clone(), self.tally.clone());
+        match saved.save(&self.parts.state_dir) {
+            Ok(()) => self.unsaved = false,
+            Err(error) => {
+                if !std::mem::replace(&mut self.unsaved, true) {
+                    tracing::warn!("{error}");
+                }
+            }
+        }
+    }
+}
+
+fn now_ns() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,45 @@
+//! What an ephemeral container's environment says of its job.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::EphemeralContainer;
+
+use crate::contract::env;
+use crate::model::JobEnv;
+
+/// Longest text taken of a job's identity: the run id and the repository are far shorter, a branch's
+/// name may be long.
+const JOB_TEXT: usize = 256;
+
+/// What the container's environment says of its job. Only names of the list are looked at: others
+/// may hold secrets.
+pub(super) fn job(container: &EphemeralContainer) -> Option<Arc<JobEnv>> {
+    let mut job = JobEnv::default();
+    for variable in container.env.iter().flatten() {
+        let Some(value) = variable.value.as_deref().and_then(job_text) else { continue };
+        let place = match variable.name.as_str() {
+            env::JOB_REPOSITORY => &mut job.repository,
+            env::JOB_RUN_ID => &mut job.run_id,
+            env::JOB_RUN_ATTEMPT => &mut job.run_attempt,
+            env::JOB_NAME => &mut job.name,
+            env::JOB_WORKFLOW => &mut job.workflow,
+            env::JOB_WORKFLOW_REF => &mut job.workflow_ref,
+            env::JOB_SHA => &mut job.sha,
+            env::JOB_REF => &mut job.git_ref,
+            env::JOB_EVENT => &mut job.event,
+            env::JOB_RUNNER => &mut job.runner,
+            env::ROLE => &mut job.role,
+            env::TRACEPARENT => &mut job.traceparent,
+            _ => continue,
+        };
+        *place = Some(value);
+    }
+    (job != JobEnv::default()).then(|| Arc::new(job))
+}
+
+/// Cut to what a label or an attribute can bear, without control characters.
+fn job_text(value: &str) -> Option<Arc<str>> {
+    let value: String =
+        value.chars().filter(|letter| !letter.is_control()).take(JOB_TEXT).collect();
+    (!value.is_empty()).then(|| value.into())
+}

@@ -1,0 +1,234 @@
+//! From a dossier to a job's record. Pure: the same evidence, the same record, in whatever order it
+//! came.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use super::assay::assay;
+use super::containers::containers;
+use super::dossier::Dossier;
+use super::identity::Identity;
+use super::job::{
+    Container, Fault, Figures, Job, JobResult, Judge, Outcome, Phase, Proof, Role, Step,
+};
+use super::runner::Said;
+use super::steps::{Claimed, close, steps};
+use super::time::{Source, Stamp, Window};
+use super::written::Written;
+use crate::contract::Phase as Call;
+use crate::contract::trace::SpanId;
+
+/// The container that ARC runs the runner in. A pod that has it and nothing of a job is idle.
+const RUNNER_CONTAINER: &str = "runner";
+
+impl Dossier {
+    /// The job as it stands. `closed_ns`: when it was found to be over; what has no end of its own
+    /// then ends with the rest, or at that moment. None where nothing is known that is of a job.
+    pub fn job(&self, closed_ns: Option<u64>) -> Option<Job> {
+        let display = self.running.as_ref().map(|(_, name)| name.clone());
+        let display = display.or_else(|| match &self.completed {
+            Some((_, Said::Completed { name, .. })) => Some(name.clone()),
+            _ => None,
+        });
+        let said = self.spec.values().filter_map(|entry| entry.job.as_deref());
+        let identity = Identity::of(&self.pod, said, display);
+        let written = Written::of(self);
+        let mut containers = containers(self, &written, &identity);
+        if !self.is_job(&containers, &written) {
+            return None;
+        }
+        let mut phases = phases(&written, &identity);
+        let mut taken: HashSet<SpanId> = containers.iter().map(|one| one.span_id).collect();
+        taken.extend(phases.iter().map(|phase| phase.span_id));
+        taken.insert(identity.key().span().span_id);
+        let mut claimed = steps(&written, &identity, &containers, taken);
+        self.weigh(&containers, &mut claimed);
+        let mut steps: Vec<Step> = claimed.into_iter().map(|claimed| claimed.step).collect();
+        let mut window = self.window(&phases, &steps, &containers)?;
+        if let Some(closed_ns) = closed_ns {
+            let at = latest(&phases, &steps, &containers, self).unwrap_or(closed_ns);
+            if window.end.is_none_or(|end| end.ns < at) {
+                window.end = Some(Stamp { ns: at.max(window.start.ns), source: Source::Derived });
+            }
+            shut(&mut phases, &mut steps, &mut containers, at);
+        }
+        fit(&window, &mut phases, &mut steps, &mut containers);
+        let (outcome, judged_by) = self.judge(&phases, &steps, &containers);
+        let figures = total(&containers);
+        let span = identity.key().span();
+        Some(Job {
+            identity,
+            pod: Arc::clone(&self.pod),
+            span,
+            window,
+            outcome,
+            judged_by,
+            phases,
+            steps,
+            containers,
+            figures,
+            left_out: self.left_out,
+        })
+    }
+
+    /// Whether anything says that a job is or was here, and not a runner that waits for one.
+    fn is_job(&self, containers: &[Container], written: &Written) -> bool {
+        let of_job = |one: &Container| one.role != Role::Runner;
+        let told = !written.calls.is_empty() || self.running.is_some() || self.completed.is_some();
+        let idle = || {
+            let is_runner = |one: &Container| &*one.name == RUNNER_CONTAINER;
+            containers.is_empty() || containers.iter().any(is_runner)
+        };
+        told || containers.iter().any(of_job) || !idle()
+    }
+
+    /// Enters what each step used.
+    fn weigh(&self, containers: &[Container], claimed: &mut [Claimed]) {
+        let mut by_container: BTreeMap<Arc<str>, Vec<&mut Claimed>> = BTreeMap::new();
+        for one in claimed.iter_mut() {
+            if let Some(name) = one.step.container.clone() {
+                by_container.entry(name).or_default().push(one);
+            }
+        }
+        for (name, mut steps) in by_container {
+            let container = containers.iter().rev().find(|one| one.name == name);
+            let Some(container) = container else { continue };
+            let sighted = container.id.as_ref().and_then(|id| self.containers.get(id));
+            let read_ns = sighted.and_then(|one| one.reading).map(|reading| reading.at_ns);
+            assay(container, read_ns, &mut steps);
+        }
+    }
+
+    /// From the first sign of the job to the last.
+    fn window(&self, phases: &[Phase], steps: &[Step], containers: &[Container]) -> Option<Window> {
+        let own = containers.iter().filter(|one| one.role != Role::Runner);
+        let own: Vec<Window> = own.map(|one| one.window).collect();
+        let mut all: Vec<Window> = phases.iter().map(|phase| phase.window).collect();
+        all.extend(steps.iter().map(|step| step.window));
+        all.extend(own);
+        let by = |ns| Stamp { ns, source: Source::Runner };
+        if let Some((at, _)) = self.running {
+            all.push(Window::new(by(at), self.completed.as_ref().map(|(end, _)| by(*end))));
+        } else if let Some((end, _)) = self.completed {
+            all.push(Window::new(by(end), Some(by(end))));
+        }
+        if all.is_empty() {
+            all.extend(containers.iter().map(|one| one.window));
+        }
+        let mut hull = all.into_iter().reduce(Window::hull)?;
+        hull.skewed = false;
+        Some(hull)
+    }
+
+    fn judge(
+        &self,
+        phases: &[Phase],
+        steps: &[Step],
+        containers: &[Container],
+    ) -> (Outcome, Judge) {
+        let parts = || {
+            let phases = phases.iter().map(|phase| phase.outcome);
+            let steps = steps.iter().map(|step| step.outcome);
+            let own = containers.iter().filter(|one| one.role != Role::Runner);
+            phases.chain(steps).chain(own.map(|one| one.outcome))
+        };
+        let fault = |result| parts().find(|part| part.result == result).and_then(|it| it.fault);
+        if let Some((_, Said::Completed { result, .. })) = self.completed {
+            let fault = match result {
+                JobResult::Failure => fault(JobResult::Failure).or(Some(Fault::Other)),
+                JobResult::Error => fault(JobResult::Error).or(Some(Fault::Other)),
+                _ => None,
+            };
+            // GitHub knows failures only; that it was what the job ran on is for us to say.
+            let on_ours = parts().find(|part| part.result == JobResult::Error);
+            let outcome = match (result, on_ours) {
+                (JobResult::Failure, Some(error)) => Outcome { exit_code: None, ..error },
+                _ => Outcome { result, fault, exit_code: None },
+            };
+            return (outcome, Judge::Runner);
+        }
+        let worst = [JobResult::Error, JobResult::Cancellation, JobResult::Failure]
+            .into_iter()
+            .find(|result| parts().any(|part| part.result == *result));
+        let outcome = worst.map_or(Outcome::SUCCESS, |result| Outcome {
+            result,
+            fault: fault(result),
+            exit_code: None,
+        });
+        (outcome, Judge::Parts)
+    }
+}
+
+fn phases(written: &Written, identity: &Identity) -> Vec<Phase> {
+    let named = [(Call::PrepareJob, "prepare"), (Call::CleanupJob, "cleanup")];
+    let phases = named.into_iter().filter_map(|(call, name)| {
+        let told = written.call(call)?;
+        let code = told.exit_code.map(i32::from);
+        let outcome = match (told.success, code) {
+            (true, _) => Outcome::SUCCESS,
+            (false, Some(130 | 143)) => Outcome::cancelled(code),
+            (false, _) => Outcome::error(Fault::Hook, code),
+        };
+        let span_id = identity.key().phase_span(name).span_id;
+        Some(Phase { call, span_id, window: told.window, outcome })
+    });
+    phases.collect()
+}
+
+/// When the last of what is known to be over was over; the runner's own containers do not count.
+fn latest(
+    phases: &[Phase],
+    steps: &[Step],
+    containers: &[Container],
+    dossier: &Dossier,
+) -> Option<u64> {
+    let own = containers.iter().filter(|one| one.role != Role::Runner).map(|one| one.window);
+    let phases = phases.iter().map(|phase| phase.window);
+    let all = phases.chain(steps.iter().map(|step| step.window)).chain(own);
+    let ends = all.filter_map(|window| window.end).map(|end| end.ns);
+    ends.chain(dossier.completed.as_ref().map(|(at, _)| *at)).max()
+}
+
+/// Ends what has no end of its own.
+fn shut(phases: &mut [Phase], steps: &mut [Step], containers: &mut [Container], at_ns: u64) {
+    for phase in phases {
+        close(&mut phase.window, at_ns);
+    }
+    for step in steps {
+        if close(&mut step.window, at_ns) {
+            step.outcome = Outcome::error(Fault::Lost, None);
+        }
+    }
+    for one in containers {
+        let lost = close(&mut one.window, at_ns) && one.role != Role::Runner;
+        if lost && one.outcome == Outcome::SUCCESS {
+            one.outcome = Outcome::error(Fault::Lost, None);
+        }
+    }
+}
+
+/// Every part lies within the job. The runner's own containers live longer, and are shown as far as
+/// they were the job's.
+fn fit(job: &Window, phases: &mut [Phase], steps: &mut [Step], containers: &mut [Container]) {
+    for phase in phases {
+        phase.window = phase.window.within(job);
+    }
+    for step in steps {
+        step.window = step.window.within(job);
+    }
+    for one in containers {
+        let skewed = one.window.skewed;
+        one.window = one.window.within(job);
+        if one.role == Role::Runner {
+            one.window.skewed = skewed;
+        }
+    }
+}
+
+/// All that is the job's; the runner's own where there is nothing else.
+fn total(containers: &[Container]) -> Figures {
+    let own = |one: &&Container| one.role != Role::Runner && one.proof != Proof::None;
+    let known = containers.iter().any(|one| own(&one));
+    let counted = containers.iter().filter(|one| !known || own(one));
+    counted.map(|one| one.figures).reduce(Figures::and).unwrap_or_default()
+}

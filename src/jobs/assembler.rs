@@ -1,0 +1,382 @@
+//! Follows the jobs of a node over time: takes news, says when a job begins, when it is over and
+//! complete enough to be sent, and which of its spans. No I/O; time is handed in.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::dossier::Dossier;
+use super::evidence::{Evidence, Heard, Sighted};
+use super::job::{Job, LogCount};
+use super::memory::Memory;
+use super::runner;
+use crate::contract::trace::{SpanId, Traceparent};
+use crate::discovery::inventory::SpecEntry;
+use crate::journal::Entry;
+use crate::model::{ContainerType, PodRef, PodUid};
+
+/// Most pods followed at once: a kubelet runs 110 unless told otherwise. One more is counted as
+/// dropped, and has no trace.
+pub const MAX_JOBS: usize = 1024;
+/// Most records of journals held for all pods together: some 30 MB.
+const MAX_RECORDS: usize = 65_536;
+/// From the end of a job until it is sent: the hook's last record and the runtime's word on exits
+/// come after the end.
+const SETTLING_NS: u64 = 1_000_000_000;
+/// No word is waited for longer than this.
+const PATIENCE_NS: u64 = 10_000_000_000;
+/// A job under way is put together anew at most this often.
+const REVIEW_NS: u64 = 1_000_000_000;
+
+/// When spans go out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum TraceMode {
+    /// All of a job's at its end.
+    #[default]
+    Whole,
+    /// Each when it ends, the job's own at last.
+    Eager,
+}
+
+/// How jobs are followed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// When spans go out.
+    pub mode: TraceMode,
+}
+
+/// A pod as node and API know it now.
+#[derive(Debug, Clone)]
+pub struct Sight {
+    /// The pod.
+    pub pod: Arc<PodRef>,
+    /// Whether it is there: neither deleted nor its cgroup gone.
+    pub there: bool,
+    /// Its containers by the spec.
+    pub spec: Vec<SpecEntry>,
+    /// Its containers by the node.
+    pub containers: Vec<Sighted>,
+}
+
+/// What a turn came to.
+#[derive(Debug, Default)]
+pub struct Turn {
+    /// Jobs seen for the first time.
+    pub started: Vec<Arc<Job>>,
+    /// What is to be sent.
+    pub dispatches: Vec<Dispatch>,
+    /// Pods for which there was no room.
+    pub refused: u64,
+}
+
+/// Spans to be sent.
+#[derive(Debug, Clone)]
+pub struct Dispatch {
+    /// The job they are of.
+    pub job: Arc<Job>,
+    /// Which of them.
+    pub which: Which,
+    /// Whether the job is over and these are the last.
+    pub last: bool,
+}
+
+/// Some of a job's spans. A container's stages go with the container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    /// All.
+    All,
+    /// These.
+    Only(HashSet<SpanId>),
+    /// All but these.
+    Except(HashSet<SpanId>),
+}
+
+/// Follows the jobs of a node.
+#[derive(Debug)]
+pub struct Assembler {
+    options: Options,
+    memory: Memory,
+    pods: HashMap<PodUid, Followed>,
+    refused: HashSet<PodUid>,
+    newly_refused: u64,
+}
+
+#[derive(Debug)]
+struct Followed {
+    dossier: Dossier,
+    there: bool,
+    /// Something was learnt since the last review.
+    changed: bool,
+    reviewed_ns: u64,
+    /// When it was first found to be over.
+    over_ns: Option<u64>,
+    /// The job as of the last review.
+    job: Option<Arc<Job>>,
+    sent: HashSet<SpanId>,
+}
+
+// === impl Which ===
+
+impl Which {
+    /// Whether a span is among them.
+    pub fn has(&self, span: SpanId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(spans) => spans.contains(&span),
+            Self::Except(spans) => !spans.contains(&span),
+        }
+    }
+}
+
+// === impl Assembler ===
+
+impl Assembler {
+    /// Goes on from what an earlier agent remembered.
+    pub fn new(options: Options, memory: Memory) -> Self {
+        let (pods, refused) = (HashMap::new(), HashSet::new());
+        Self { options, memory, pods, refused, newly_refused: 0 }
+    }
+
+    /// What is to be saved after each turn that dispatched something.
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// Pods whose journals are of interest.
+    pub fn wanted(&self) -> Vec<PodUid> {
+        self.pods.keys().cloned().collect()
+    }
+
+    /// All pods as they are known now. One that is not among them is gone from the node.
+    pub fn sights(&mut self, sights: Vec<Sight>, now_ns: u64) {
+        let named: HashSet<PodUid> = sights.iter().map(|sight| sight.pod.uid.clone()).collect();
+        for (uid, followed) in &mut self.pods {
+            if !named.contains(uid) {
+                followed.there = false;
+                followed.take(Evidence::Gone { at_ns: now_ns });
+            }
+        }
+        self.refused.retain(|uid| named.contains(uid));
+        for sight in sights {
+            self.sight(sight, now_ns);
+        }
+    }
+
+    fn sight(&mut self, sight: Sight, now_ns: u64) {
+        let uid = &sight.pod.uid;
+        if self.memory.is_done(uid) {
+            return;
+        }
+        if !self.pods.contains_key(uid) {
+            if self.pods.len() >= MAX_JOBS {
+                self.newly_refused += u64::from(self.refused.insert(uid.clone()));
+                return;
+            }
+            let followed = Followed::new(&sight.pod, self.memory.sent(uid));
+            self.pods.insert(uid.clone(), followed);
+        }
+        let Some(followed) = self.pods.get_mut(uid) else { return };
+        for entry in sight.spec {
+            followed.take(Evidence::Spec(entry));
+        }
+        followed.forgotten(&sight.containers, now_ns);
+        for sighted in sight.containers {
+            followed.take(Evidence::Container(Box::new(sighted)));
+        }
+        followed.changed |= followed.there != sight.there;
+        followed.there = sight.there;
+        if !sight.there && followed.all_ended(|_| true) {
+            followed.take(Evidence::Gone { at_ns: now_ns });
+        }
+    }
+
+    /// A record of a journal was read.
+    pub fn journal(&mut self, entry: Entry, now_ns: u64) {
+        let held: usize = self.pods.values().map(|followed| followed.dossier.records()).sum();
+        let Some(followed) = self.pods.get_mut(&entry.pod) else { return };
+        if held >= MAX_RECORDS {
+            followed.dossier.leave_out();
+            return;
+        }
+        let Entry { file, at, record, .. } = entry;
+        followed.take(Evidence::Journal(Heard { file, at, heard_ns: now_ns, record }));
+    }
+
+    /// A line of the runner's log; most say nothing of a job.
+    pub fn runner_line(&mut self, pod: &PodUid, at_ns: u64, line: &str) {
+        if let Some(followed) = self.pods.get_mut(pod)
+            && let Some(said) = runner::parse(line)
+        {
+            followed.take(Evidence::Runner { at_ns, said });
+        }
+    }
+
+    /// Lines and bytes of a container's log so far.
+    pub fn logs(&mut self, pod: &PodUid, container: &str, count: LogCount) {
+        if let Some(followed) = self.pods.get_mut(pod) {
+            followed.take(Evidence::Log { container: container.into(), count });
+        }
+    }
+
+    /// The span that something in a container at that moment belongs to, as far as is known: the
+    /// step's, if one ran, else the container's.
+    pub fn span_of(&self, pod: &PodUid, container: &str, at_ns: u64) -> Option<Traceparent> {
+        self.pods.get(pod)?.job.as_ref()?.span_of(container, at_ns)
+    }
+
+    /// Jobs under way, as of their last review.
+    pub fn living(&self) -> impl Iterator<Item = &Arc<Job>> {
+        self.pods.values().filter_map(|followed| followed.job.as_ref())
+    }
+
+    /// Looks at everything that has changed or is due.
+    pub fn turn(&mut self, now_ns: u64) -> Turn {
+        let mut turn = Turn { refused: std::mem::take(&mut self.newly_refused), ..Turn::default() };
+        let mut done = Vec::new();
+        for (uid, followed) in &mut self.pods {
+            // A clock that was set back must not put everything off.
+            let due = now_ns.saturating_sub(followed.reviewed_ns) >= REVIEW_NS
+                || now_ns < followed.reviewed_ns;
+            let begun = followed.job.is_some();
+            let ripe = followed.closing() && followed.is_ripe(now_ns);
+            let news = followed.changed && (due || !begun);
+            // Parts settle by time alone.
+            let settling = self.options.mode == TraceMode::Eager && begun && due;
+            if !ripe && !news && !settling {
+                continue;
+            }
+            followed.reviewed_ns = now_ns;
+            followed.changed = false;
+            let closed = ripe.then(|| followed.over_ns.unwrap_or(now_ns));
+            let Some(job) = followed.dossier.job(closed).map(Arc::new) else {
+                if ripe {
+                    done.push(uid.clone());
+                }
+                continue;
+            };
+            followed.job = Some(Arc::clone(&job));
+            if !self.memory.is_met(uid) {
+                self.memory.meet(uid, now_ns);
+                turn.started.push(Arc::clone(&job));
+            }
+            if ripe {
+                let sent = std::mem::take(&mut followed.sent);
+                let which = if sent.is_empty() { Which::All } else { Which::Except(sent) };
+                turn.dispatches.push(Dispatch { job, which, last: true });
+                self.memory.finish(uid);
+                done.push(uid.clone());
+            } else if self.options.mode == TraceMode::Eager {
+                let over = ended(&job, now_ns);
+                let spans: HashSet<_> = over.difference(&followed.sent).copied().collect();
+                if !spans.is_empty() {
+                    followed.sent.extend(&spans);
+                    self.memory.send(uid, spans.iter());
+                    let which = Which::Only(spans);
+                    turn.dispatches.push(Dispatch { job, which, last: false });
+                }
+            }
+        }
+        for uid in done {
+            self.pods.remove(&uid);
+        }
+        turn
+    }
+}
+
+/// Parts that are over, and of which nothing more is to come.
+fn ended(job: &Job, now_ns: u64) -> HashSet<SpanId> {
+    let past = |end: Option<super::time::Stamp>, wait: u64| {
+        end.is_some_and(|end| now_ns.saturating_sub(end.ns) >= wait)
+    };
+    let phases = job.phases.iter().map(|phase| phase.span_id);
+    let steps = job.steps.iter().filter(|step| {
+        // The kernel's figures of a container are read once a second or so.
+        past(step.window.end, if step.settled { 2 * SETTLING_NS } else { PATIENCE_NS })
+    });
+    let containers = job
+        .containers
+        .iter()
+        .filter(|one| past(one.window.end, if one.settled { SETTLING_NS } else { PATIENCE_NS }));
+    let steps = steps.map(|step| step.span_id);
+    phases.chain(steps).chain(containers.map(|one| one.span_id)).collect()
+}
+
+// === impl Followed ===
+
+impl Followed {
+    fn new(pod: &Arc<PodRef>, sent: HashSet<SpanId>) -> Self {
+        Self {
+            dossier: Dossier::new(Arc::clone(pod)),
+            there: true,
+            changed: false,
+            reviewed_ns: 0,
+            over_ns: None,
+            job: None,
+            sent,
+        }
+    }
+
+    fn take(&mut self, evidence: Evidence) {
+        self.changed |= self.dossier.take(evidence);
+    }
+
+    /// A container that the inventory holds no more was over and was shown for long enough: it ended
+    /// between two looks.
+    fn forgotten(&mut self, known: &[Sighted], now_ns: u64) {
+        let known: HashSet<_> = known.iter().map(|one| &one.id).collect();
+        let lost = self.dossier.containers.values().filter(|one| {
+            let open = one.ended_ns.is_none() && one.finished_ns.is_none();
+            open && !known.contains(&one.id)
+        });
+        let lost: Vec<Sighted> =
+            lost.map(|one| Sighted { finished_ns: Some(now_ns), ..one.clone() }).collect();
+        for one in lost {
+            self.take(Evidence::Container(Box::new(one)));
+        }
+    }
+
+    /// Whether something says that the job is at its end.
+    fn closing(&self) -> bool {
+        let dossier = &self.dossier;
+        !self.there
+            || dossier.gone_ns.is_some()
+            || dossier.completed.is_some()
+            || self.runner_ended()
+            || dossier.cleaned
+    }
+
+    /// Whether the pod's own containers are over.
+    fn runner_ended(&self) -> bool {
+        let own = |one: &Sighted| one.container_type == ContainerType::Container;
+        self.dossier.containers.values().any(own) && self.all_ended(own)
+    }
+
+    fn all_ended(&self, which: impl Fn(&Sighted) -> bool) -> bool {
+        let over = |one: &Sighted| {
+            one.ended_ns.is_some() || one.finished_ns.is_some() || one.exit.is_some()
+        };
+        self.dossier.containers.values().filter(|one| which(one)).all(over)
+    }
+
+    /// Whether the job is over and all that can be known of it has had time to come.
+    fn is_ripe(&mut self, now_ns: u64) -> bool {
+        let own = |one: &Sighted| {
+            matches!(one.container_type, ContainerType::Ephemeral | ContainerType::Unknown)
+        };
+        let gone = self.dossier.gone_ns.is_some();
+        let last_resort = self.runner_ended() || !self.there;
+        if !self.all_ended(own) && !gone && !last_resort {
+            self.over_ns = None;
+            return false;
+        }
+        let over_ns = *self.over_ns.get_or_insert(now_ns);
+        let waited = now_ns.saturating_sub(over_ns);
+        let settled = self.dossier.containers.values().filter(|one| own(one)).all(|one| {
+            let last = one.reading.is_some_and(|reading| reading.quality.is_some());
+            last && one.exit.is_some()
+        });
+        (settled && waited >= SETTLING_NS) || waited >= PATIENCE_NS
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+//! A story told second by second: what goes out, when, and that nothing goes twice.
+
+use super::*;
+use crate::jobs::Evidence;
+use crate::jobs::tests::story::{Story, pod, s};
+use crate::model::PodRef;
+
+/// What a node shows of a story at a second.
+fn news(story: &Story, second: u64, there: bool) -> (Sight, Vec<Entry>) {
+    let mut known = story.clone();
+    known.until(second);
+    let mut sight = Sight { pod: pod(), there, spec: Vec::new(), containers: Vec::new() };
+    let mut entries = Vec::new();
+    for piece in known.pieces {
+        match piece {
+            Evidence::Spec(entry) => sight.spec.push(entry),
+            Evidence::Container(sighted) => sight.containers.push(*sighted),
+            Evidence::Journal(Heard { file, at, record, .. }) => {
+                entries.push(Entry { pod: pod().uid.clone(), file, at, record });
+            }
+            _ => {}
+        }
+    }
+    (sight, entries)
+}
+
+/// Lets a story go on second by second; everything that is to be sent.
+fn follow(
+    assembler: &mut Assembler,
+    story: &Story,
+    seconds: std::ops::Range<u64>,
+) -> Vec<Dispatch> {
+    let mut all = Vec::new();
+    let mut read = HashSet::new();
+    for second in seconds {
+        let (sight, entries) = news(story, second, true);
+        assembler.sights(vec![sight], s(second));
+        for entry in entries {
+            if read.insert((entry.file.clone(), entry.at)) {
+                assembler.journal(entry, s(second));
+            }
+        }
+        all.extend(assembler.turn(s(second)).dispatches);
+    }
+    all
+}
+
+fn spans(dispatch: &Dispatch) -> HashSet<SpanId> {
+    let job = &dispatch.job;
+    let steps = job.steps.iter().map(|step| step.span_id);
+    let containers = job.containers.iter().map(|one| one.span_id);
+    let phases = job.phases.iter().map(|phase| phase.span_id);
+    let all = steps.chain(containers).chain(phases).chain([job.span.span_id]);
+    all.filter(|span| dispatch.which.has(*span)).collect()
+}
+
+#[test]
+fn a_job_is_sent_once_and_whole_when_it_is_over_though_its_runner_lives_on() {
+    let mut assembler = Assembler::new(Options::default(), Memory::default());
+    let all = follow(&mut assembler, &Story::whole(), 1..69);
+    let [only] = &all[..] else { panic!("{} dispatches", all.len()) };
+    assert!(only.last && only.which == Which::All);
+    assert_eq!(only.job.steps.len(), 3);
+    assert!(assembler.memory().is_done(&pod().uid));
+    assert_eq!(follow(&mut assembler, &Story::whole(), 69..90).len(), 0);
+    assert!(assembler.pods.is_empty());
+}
+
+#[test]
+fn eagerly_each_span_is_sent_once_and_the_jobs_own_at_last() {
+    let options = Options { mode: TraceMode::Eager };
+    let mut assembler = Assembler::new(options, Memory::default());
+    let all = follow(&mut assembler, &Story::whole(), 1..90);
+    assert!(all.len() > 3, "{}", all.len());
+    let mut sent = HashSet::new();
+    for dispatch in &all {
+        for span in spans(dispatch) {
+            assert!(sent.insert(span), "{span} twice");
+        }
+    }
+    let last = all.last().unwrap();
+    assert!(last.last && all.iter().filter(|one| one.last).count() == 1);
+    assert!(spans(last).contains(&last.job.span.span_id));
+    let whole = Dispatch { which: Which::All, ..last.clone() };
+    assert_eq!(spans(&whole), sent);
+}
+
+#[test]
+fn a_restart_at_any_second_sends_nothing_twice_and_nothing_less() {
+    for mode in [TraceMode::Whole, TraceMode::Eager] {
+        let options = Options { mode };
+        let mut undisturbed = HashSet::new();
+        let mut assembler = Assembler::new(options, Memory::default());
+        for dispatch in follow(&mut assembler, &Story::whole(), 1..90) {
+            undisturbed.extend(spans(&dispatch));
+        }
+        for restart in (2..88).step_by(5) {
+            let mut first = Assembler::new(options, Memory::default());
+            let mut all = follow(&mut first, &Story::whole(), 1..restart);
+            let kept = serde_json::to_string(first.memory()).unwrap();
+            let mut second = Assembler::new(options, serde_json::from_str(&kept).unwrap());
+            all.extend(follow(&mut second, &Story::whole(), restart..restart + 90));
+            let mut sent = HashSet::new();
+            for dispatch in &all {
+                for span in spans(dispatch) {
+                    assert!(sent.insert(span), "{span} twice, restart at {restart}");
+                }
+            }
+            assert_eq!(sent, undisturbed, "restart at {restart}, {mode:?}");
+        }
+    }
+}
+
+#[test]
+fn a_job_begins_once() {
+    let mut assembler = Assembler::new(Options::default(), Memory::default());
+    let mut started = 0;
+    for second in 1..20 {
+        let (sight, _) = news(&Story::whole(), second, true);
+        assembler.sights(vec![sight], s(second));
+        started += assembler.turn(s(second)).started.len();
+    }
+    assert_eq!(started, 1);
+}
+
+#[test]
+fn a_pod_that_is_gone_takes_its_unfinished_job_along() {
+    let mut assembler = Assembler::new(Options::default(), Memory::default());
+    follow(&mut assembler, &Story::whole(), 1..35);
+    let mut all = Vec::new();
+    for second in 35..50 {
+        assembler.sights(Vec::new(), s(second));
+        all.extend(assembler.turn(s(second)).dispatches);
+    }
+    let [only] = &all[..] else { panic!("{} dispatches", all.len()) };
+    let lost = only.job.containers.iter().filter(|one| &*one.name == "job");
+    let faults: Vec<_> = lost.map(|one| one.outcome.fault).collect();
+    assert_eq!(faults, [Some(crate::jobs::Fault::Lost)]);
+    assert!(only.job.window.end.is_some());
+}
+
+#[test]
+fn an_idle_runner_is_no_job_and_leaves_nothing() {
+    let mut assembler = Assembler::new(Options::default(), Memory::default());
+    assert_eq!(follow(&mut assembler, &Story::idle(), 1..90).len(), 0);
+    assert!(!assembler.memory().is_met(&pod().uid));
+}
+
+#[test]
+fn there_is_room_for_so_many_pods_and_the_rest_is_counted_once() {
+    let mut assembler = Assembler::new(Options::default(), Memory::default());
+    let sight = |n: usize| {
+        let uid = PodUid::parse(&format!("0e269fa4-f505-4963-9096-{n:012}")).unwrap();
+        let pod = PodRef { namespace: "ci".into(), name: format!("r{n}").into(), uid };
+        Sight { pod: Arc::new(pod), there: true, spec: Vec::new(), containers: Vec::new() }
+    };
+    let mut refused = 0;
+    for second in 1..4 {
+        assembler.sights((0..MAX_JOBS + 7).map(sight).collect(), s(second));
+        refused += assembler.turn(s(second)).refused;
+    }
+    assert_eq!((refused, assembler.pods.len()), (7, MAX_JOBS));
+}

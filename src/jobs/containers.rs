@@ -1,0 +1,199 @@
+//! The containers of a job: when each was asked for, made, started and over, and how it ended. Pure.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::dossier::Dossier;
+use super::evidence::Sighted;
+use super::identity::Identity;
+use super::job::{Container, Fault, Figures, Outcome, Proof, Role};
+use super::time::{Source, Stamp, Window};
+use super::written::{Init, Written, stamp};
+use crate::contract::Phase;
+use crate::discovery::inventory::SpecEntry;
+use crate::model::ContainerType;
+
+/// Reasons of runtimes for a container that could not be started.
+const NOT_STARTED: [&str; 4] =
+    ["StartError", "ContainerCannotRun", "CreateContainerError", "RunContainerError"];
+/// Exit codes of what is told to stop: of its own accord, by SIGKILL, by SIGTERM.
+const STOPPED: [i32; 3] = [0, 137, 143];
+
+/// All of them, by their beginnings. What is none by the kernel's, the runtime's or its own init's
+/// word is left out.
+pub(super) fn containers(
+    dossier: &Dossier,
+    written: &Written,
+    identity: &Identity,
+) -> Vec<Container> {
+    let mut by_name: BTreeMap<Arc<str>, Vec<&Sighted>> = BTreeMap::new();
+    for sighted in dossier.containers.values() {
+        if sighted.container_type != ContainerType::Sandbox {
+            by_name.entry(sighted.name.clone()).or_default().push(sighted);
+        }
+    }
+    // Those that only spec and journal tell of: they were over before the agent began.
+    for (name, entry) in &dossier.spec {
+        if entry.container_type == ContainerType::Ephemeral {
+            by_name.entry(name.clone()).or_default();
+        }
+    }
+    let asked = |name: &Arc<str>, role| {
+        let own = written.asked.get(name).copied();
+        // One patch asks for the job's container and all its services.
+        let with_job = || written.asked.values().min().copied().filter(|_| role == Role::Service);
+        own.or_else(with_job)
+    };
+    let stopping = written.call(Phase::CleanupJob).map(|call| call.window.start.ns);
+    let mut all = Vec::new();
+    for (name, mut runs) in by_name {
+        let entry = dossier.spec.get(&name);
+        let init = written.inits.get(&name).copied();
+        runs.sort_by_key(|run| (run.born_ns.or(run.started_ns), run.id.clone()));
+        let last = runs.pop();
+        let role = role(entry, last, init);
+        let asked = asked(&name, role);
+        let part = Part { name, entry, init, role, asked, stopping };
+        let key = identity.key();
+        let latest = part.container(last, dossier, key.container_span(&part.name).span_id);
+        for run in runs {
+            // A container of the pod's own that was started again: the earlier runs.
+            let span = key.stage_span(&part.name, run.id.as_str()).span_id;
+            let earlier = Part { init: None, asked: None, ..part.clone() };
+            all.extend(earlier.container(Some(run), dossier, span));
+        }
+        all.extend(latest);
+    }
+    all.sort_by(|a, b| (a.window.start, &a.name, &a.id).cmp(&(b.window.start, &b.name, &b.id)));
+    all
+}
+
+fn role(entry: Option<&SpecEntry>, last: Option<&Sighted>, init: Option<Init>) -> Role {
+    let said = entry.and_then(|entry| entry.job.as_ref()).and_then(|job| job.role.as_deref());
+    let container_type = entry
+        .map(|entry| entry.container_type)
+        .or_else(|| last.map(|sighted| sighted.container_type))
+        .unwrap_or(ContainerType::Unknown);
+    match (said, container_type) {
+        (Some("job"), ContainerType::Ephemeral) => Role::Job,
+        (Some("service"), ContainerType::Ephemeral) => Role::Service,
+        (Some("step"), ContainerType::Ephemeral) => Role::Step,
+        (_, ContainerType::Ephemeral) => Role::Other,
+        // Without an API nobody says what a container is, but an init of ours runs in no other.
+        (_, ContainerType::Unknown) if init.is_some() => Role::Other,
+        _ => Role::Runner,
+    }
+}
+
+/// What is known of one container, save its run.
+#[derive(Clone)]
+struct Part<'a> {
+    name: Arc<str>,
+    entry: Option<&'a SpecEntry>,
+    init: Option<Init>,
+    role: Role,
+    asked: Option<u64>,
+    /// When the hook began to stop everything.
+    stopping: Option<u64>,
+}
+
+// === impl Part ===
+
+impl Part<'_> {
+    fn container(
+        &self,
+        run: Option<&Sighted>,
+        dossier: &Dossier,
+        span_id: crate::contract::trace::SpanId,
+    ) -> Option<Container> {
+        let life = self.life(run, dossier)?;
+        let window = self.window(&life);
+        let reading = run.and_then(|run| run.reading);
+        let figures = reading.map(|reading| reading.figures).unwrap_or_default();
+        let proof = match reading {
+            Some(reading) => reading.quality.map_or(Proof::Living, Proof::Kernel),
+            None => Proof::None,
+        };
+        let exit = run.and_then(|run| run.exit.as_ref());
+        let final_seen = reading.is_some_and(|reading| reading.quality.is_some());
+        let started = self.init.and_then(|init| init.started_ns).map(stamp).or_else(|| {
+            let ns = run.and_then(|run| run.started_ns)?;
+            Some(Stamp { ns, source: Source::Runtime })
+        });
+        // A whole second may lie before the cgroup's birth: then it says nothing.
+        let started_ns =
+            started.map(|at| at.ns).filter(|ns| *ns >= life.start.ns && window.holds(*ns));
+        Some(Container {
+            name: self.name.clone(),
+            id: run.map(|run| run.id.clone()),
+            container_type: self
+                .entry
+                .map(|entry| entry.container_type)
+                .or_else(|| run.map(|run| run.container_type))
+                .unwrap_or(ContainerType::Unknown),
+            role: self.role,
+            image: self
+                .entry
+                .and_then(|entry| entry.image.clone())
+                .or_else(|| run.and_then(|run| run.image.clone())),
+            span_id,
+            window,
+            born_ns: run.and_then(|run| run.born_ns),
+            started_ns,
+            outcome: self.outcome(run, figures, window.end),
+            figures,
+            proof,
+            log: dossier.logs.get(&self.name).copied(),
+            settled: final_seen && exit.is_some(),
+        })
+    }
+
+    /// From the cgroup's birth to its end, by the best word for each.
+    fn life(&self, run: Option<&Sighted>, dossier: &Dossier) -> Option<Window> {
+        let by = |ns: Option<u64>, source| ns.map(|ns| Stamp { ns, source });
+        let init = self.init.unwrap_or_default();
+        let start = by(run.and_then(|run| run.born_ns), Source::Kernel)
+            .or_else(|| by(run.and_then(|run| run.started_ns), Source::Runtime))
+            .or_else(|| by(init.started_ns, Source::Journal))?;
+        let end = by(run.and_then(|run| run.ended_ns), Source::Kernel)
+            .or_else(|| by(run.and_then(|run| run.finished_ns), Source::Runtime))
+            .or_else(|| {
+                // Believed where nobody else can tell: it was over before the agent began.
+                by(init.ended.map(|(at, _)| at).filter(|_| run.is_none()), Source::Journal)
+            })
+            .or_else(|| by(dossier.gone_ns, Source::Derived));
+        Some(Window::new(start, end))
+    }
+
+    /// From the request for it, where that was before its birth and not before the pod's.
+    fn window(&self, life: &Window) -> Window {
+        match self.asked.filter(|asked| *asked < life.start.ns) {
+            Some(asked) => Window { start: stamp(asked), ..*life },
+            None => *life,
+        }
+    }
+
+    fn outcome(&self, run: Option<&Sighted>, figures: Figures, end: Option<Stamp>) -> Outcome {
+        let told = run.and_then(|run| run.exit.as_ref());
+        let code = told.map(|exit| exit.code);
+        let code = code.or_else(|| Some(i32::from(self.init?.ended?.1)));
+        let reason = told.map(|exit| &*exit.reason).unwrap_or_default();
+        let Some(end) = end else { return Outcome::SUCCESS };
+        let Some(code) = code else { return Outcome::error(Fault::Lost, None) };
+        let killed = figures.oom_kills.is_some_and(|kills| kills > 0) && code != 0;
+        let told_to_stop = matches!(self.role, Role::Job | Role::Service)
+            && self.stopping.is_some_and(|from| end.ns >= from)
+            && STOPPED.contains(&code);
+        if NOT_STARTED.contains(&reason) {
+            Outcome::error(Fault::Start, Some(code))
+        } else if reason == "OOMKilled" {
+            Outcome::error(Fault::OomKilled, Some(code))
+        } else if told_to_stop {
+            Outcome { exit_code: Some(code), ..Outcome::SUCCESS }
+        } else if killed {
+            Outcome::error(Fault::OomKilled, Some(code))
+        } else {
+            Outcome::of_code(code)
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Which job: from the environment that the hook gave the containers, else from the pod. Pure.
+
+use std::sync::Arc;
+
+use crate::contract::trace::{JobKey, RunKey};
+use crate::model::{JobEnv, PodRef};
+
+/// Which job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// `owner/name`.
+    pub repository: Option<Arc<str>>,
+    /// The workflow's name.
+    pub workflow: Option<Arc<str>>,
+    /// `owner/name/.github/workflows/file@ref`.
+    pub workflow_ref: Option<Arc<str>>,
+    /// The job's key in the workflow.
+    pub job: Option<Arc<str>>,
+    /// The job's name as people see it, by the runner's log.
+    pub display_name: Option<Arc<str>>,
+    /// `github.sha`.
+    pub sha: Option<Arc<str>>,
+    /// `github.ref`.
+    pub git_ref: Option<Arc<str>>,
+    /// `github.event_name`.
+    pub event: Option<Arc<str>>,
+    /// The runner's name.
+    pub runner: Option<Arc<str>>,
+    /// Its run and attempt, where they are known; else the pod is the job.
+    pub run: Option<(Arc<str>, Arc<str>)>,
+    /// The pod's UID: what ids are derived from where no run is known.
+    pod_uid: Arc<str>,
+    /// The pod's name.
+    pod_name: Arc<str>,
+}
+
+// === impl Identity ===
+
+impl Identity {
+    /// From what the containers say. Each is asked in the order of names, and the first who says
+    /// something has said it: the hook tells all of them the same.
+    pub(super) fn of<'a>(
+        pod: &PodRef,
+        said: impl Iterator<Item = &'a JobEnv> + Clone,
+        display_name: Option<Arc<str>>,
+    ) -> Self {
+        let first = |get: fn(&JobEnv) -> Option<&Arc<str>>| said.clone().find_map(get).cloned();
+        let run = first(|env| env.run_id.as_ref()).zip(first(|env| env.run_attempt.as_ref()));
+        Self {
+            repository: first(|env| env.repository.as_ref()),
+            workflow: first(|env| env.workflow.as_ref()),
+            workflow_ref: first(|env| env.workflow_ref.as_ref()),
+            job: first(|env| env.name.as_ref()),
+            display_name,
+            sha: first(|env| env.sha.as_ref()),
+            git_ref: first(|env| env.git_ref.as_ref()),
+            event: first(|env| env.event.as_ref()),
+            runner: first(|env| env.runner.as_ref()),
+            run,
+            pod_uid: pod.uid.as_str().into(),
+            pod_name: pod.name.clone(),
+        }
+    }
+
+    /// What all ids are derived from. Without a run it is the pod's UID, in a trace of its own.
+    pub fn key(&self) -> JobKey<'_> {
+        match &self.run {
+            Some((run_id, run_attempt)) => JobKey {
+                run: RunKey { run_id, run_attempt },
+                job: self.job.as_deref().unwrap_or_default(),
+                runner: self.runner.as_deref().unwrap_or_default(),
+            },
+            None => JobKey {
+                run: RunKey { run_id: &self.pod_uid, run_attempt: "" },
+                job: "",
+                runner: "",
+            },
+        }
+    }
+
+    /// The attempt before this one, of a run that was started anew.
+    pub fn previous_attempt(&self) -> Option<String> {
+        let (_, attempt) = self.run.as_ref()?;
+        let before = attempt.parse::<u64>().ok()?.checked_sub(1).filter(|before| *before > 0)?;
+        Some(before.to_string())
+    }
+
+    /// The name people know it by: the runner's word, the key in the workflow, the pod.
+    pub fn name(&self) -> &str {
+        let named = self.display_name.as_deref().or(self.job.as_deref());
+        named.unwrap_or(&self.pod_name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::PodUid;
+
+    fn pod() -> PodRef {
+        let uid = PodUid::parse("0e269fa4-f505-4963-9096-958063077203").unwrap();
+        PodRef { namespace: "ci".into(), name: "runner-1".into(), uid }
+    }
+
+    #[test]
+    fn without_a_run_the_pod_is_the_job() {
+        let identity = Identity::of(&pod(), std::iter::empty(), None);
+        assert_eq!(identity.name(), "runner-1");
+        assert_eq!(identity.key().run.run_id, "0e269fa4-f505-4963-9096-958063077203");
+        assert_eq!(identity.previous_attempt(), None);
+        let half = JobEnv { run_id: Some("7".into()), ..JobEnv::default() };
+        assert_eq!(Identity::of(&pod(), [&half].into_iter(), None).run, None);
+    }
+
+    #[test]
+    fn only_a_later_attempt_has_one_before() {
+        for (attempt, before) in [("1", None), ("2", Some("1")), ("0", None), ("x", None)] {
+            let env = JobEnv {
+                run_id: Some("7".into()),
+                run_attempt: Some(attempt.into()),
+                ..JobEnv::default()
+            };
+            let identity = Identity::of(&pod(), [&env].into_iter(), None);
+            assert_eq!(identity.previous_attempt().as_deref(), before, "{attempt}");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Joins what the inventory knows of containers with what capture read of them, into what the
+//! assembler takes. No I/O of its own.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::assembler::Sight;
+use super::evidence::{Reading, Sighted};
+use super::job::Figures;
+use crate::capture::books::{Record, Snapshot};
+use crate::discovery::inventory::{PodSight, RunSight};
+use crate::model::{ContainerId, PodUid, Usage};
+
+/// Looks at the node again and again; remembers how much memory each container has held for how
+/// long.
+#[derive(Debug, Default)]
+pub struct Sighter {
+    held: HashMap<ContainerId, Held>,
+}
+
+/// Memory over time: each reading holds until the next one.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    read_ns: u64,
+    bytes: u64,
+    byte_ms: u64,
+}
+
+// === impl Sighter ===
+
+impl Sighter {
+    /// All pods as they are now.
+    pub fn look(&mut self, roll: Vec<PodSight>, snapshot: &Snapshot) -> Vec<Sight> {
+        let records: HashMap<&ContainerId, &Arc<Record>> =
+            snapshot.containers.iter().map(|record| (&record.id, record)).collect();
+        let gone: HashSet<&PodUid> =
+            snapshot.pods.iter().filter(|pod| pod.gone).map(|pod| &pod.pod).collect();
+        self.held.retain(|id, _| records.contains_key(id));
+        let mut sights = Vec::with_capacity(roll.len());
+        for PodSight { pod, listed, spec, runs } in roll {
+            let there = listed && !gone.contains(&pod.uid);
+            let containers = runs
+                .into_iter()
+                .map(|run| {
+                    let record = records.get(&run.id).filter(|record| record.pod == pod.uid);
+                    self.sighted(run, record.map(|record| &***record))
+                })
+                .collect();
+            sights.push(Sight { pod, there, spec, containers });
+        }
+        sights
+    }
+
+    fn sighted(&mut self, run: RunSight, record: Option<&Record>) -> Sighted {
+        let RunSight { id, name, container_type, image, born, exit, started, finished, .. } = run;
+        let ended = record.and_then(|record| record.ended.as_ref());
+        let reading = record.and_then(|record| {
+            let at_ns = ns(record.read_at)?;
+            let byte_ms = self.held(record, at_ns);
+            let memory_byte_ms = record.usage.memory.usage_bytes.map(|_| byte_ms);
+            let figures = Figures { memory_byte_ms, ..figures(&record.usage) };
+            Some(Reading { at_ns, figures, quality: ended.map(|ended| ended.quality) })
+        });
+        Sighted {
+            name,
+            container_type,
+            image,
+            born_ns: record.map(|record| record.born).or(born).and_then(ns),
+            ended_ns: ended.and_then(|ended| ns(ended.at)),
+            started_ns: started.and_then(ns),
+            finished_ns: finished.and_then(ns),
+            exit,
+            reading,
+            id,
+        }
+    }
+
+    fn held(&mut self, record: &Record, read_ns: u64) -> u64 {
+        let bytes = record.usage.memory.usage_bytes.unwrap_or_default();
+        let born = ns(record.born).unwrap_or(read_ns);
+        let held = self.held.entry(record.id.clone()).or_insert(Held {
+            // Before the first reading it held at most that; half is as good a guess as any.
+            read_ns: born.min(read_ns),
+            bytes: bytes / 2,
+            byte_ms: 0,
+        });
+        if read_ns > held.read_ns {
+            let ms = (read_ns - held.read_ns) / 1_000_000;
+            held.byte_ms = held.byte_ms.saturating_add(held.bytes.saturating_mul(ms));
+            *held = Held { read_ns, bytes, byte_ms: held.byte_ms };
+        }
+        held.byte_ms
+    }
+}
+
+/// What a job's record has of a cgroup's figures.
+pub(super) fn figures(usage: &Usage) -> Figures {
+    let sum = |of: fn(&crate::model::IoUsage) -> Option<u64>| {
+        let counted = usage.io.iter().filter_map(of);
+        counted
+            .fold(None, |sum: Option<u64>, one| Some(sum.unwrap_or_default().saturating_add(one)))
+    };
+    Figures {
+        cpu_ns: usage.cpu.usage_ns,
+        throttled_ns: usage.cpu.throttled_ns,
+        memory_peak_bytes: usage.memory.peak_bytes,
+        memory_byte_ms: None,
+        oom_kills: usage.memory.events.oom_kill,
+        read_bytes: sum(|io| io.read_bytes),
+        written_bytes: sum(|io| io.write_bytes),
+    }
+}
+
+/// Nanoseconds since 1970; none of a clock set before.
+pub(super) fn ns(at: SystemTime) -> Option<u64> {
+    u64::try_from(at.duration_since(UNIX_EPOCH).ok()?.as_nanos()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::{ContainerType, Ended, PodRef, Quality};
+
+    fn record(second: u64, bytes: u64) -> Record {
+        let at = |second| UNIX_EPOCH + Duration::from_secs(second);
+        let mut usage = Usage::default();
+        usage.memory.usage_bytes = Some(bytes);
+        usage.cpu.usage_ns = Some(7);
+        Record {
+            id: ContainerId::parse(&"a".repeat(64)).unwrap(),
+            pod: PodUid::parse("0e269fa4-f505-4963-9096-958063077203").unwrap(),
+            born: at(10),
+            read_at: at(second),
+            usage,
+            ended: (second == 14).then(|| Ended { at: at(14), quality: Quality::Exact }),
+        }
+    }
+
+    #[test]
+    fn memory_is_held_from_reading_to_reading_and_finals_carry_their_quality() {
+        let mut sighter = Sighter::default();
+        let mut last = None;
+        for (second, bytes) in [(11, 100), (12, 200), (12, 200), (14, 0)] {
+            let record = record(second, bytes);
+            let uid = record.pod.clone();
+            let run = RunSight {
+                id: record.id.clone(),
+                name: "job".into(),
+                container_type: ContainerType::Ephemeral,
+                image: None,
+                born: None,
+                ended: false,
+                exit: None,
+                started: None,
+                finished: None,
+            };
+            let pod = Arc::new(PodRef { namespace: "ci".into(), name: "r".into(), uid });
+            let roll = vec![PodSight { pod, listed: true, spec: Vec::new(), runs: vec![run] }];
+            let containers = vec![Arc::new(record)];
+            let sights = sighter.look(roll, &Snapshot { containers, pods: Vec::new() });
+            assert!(sights[0].there);
+            last = sights[0].containers.first().cloned();
+        }
+        let last = last.unwrap();
+        let reading = last.reading.unwrap();
+        // 1 s of 50, 1 s of 100, 2 s of 200.
+        assert_eq!(reading.figures.memory_byte_ms, Some(550_000));
+        assert_eq!((reading.quality, reading.figures.cpu_ns), (Some(Quality::Exact), Some(7)));
+        assert_eq!((last.born_ns, last.ended_ns), (Some(10_000_000_000), Some(14_000_000_000)));
+        let sights = sighter.look(Vec::new(), &Snapshot::default());
+        assert!(sights.is_empty() && sighter.held.is_empty());
+    }
+}

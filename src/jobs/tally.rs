@@ -1,0 +1,291 @@
+//! Counts of jobs by what they are called, for the metrics: they only grow, and they outlive the
+//! agent. Plain values.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::job::{Job, JobResult, Role};
+use crate::contract::trace::SpanId;
+
+/// Most sets of labels; further jobs are counted under [`OTHER`].
+pub const MAX_LABELS: usize = 500;
+/// Every label's value where there are too many of them.
+pub const OTHER: &str = "other";
+
+/// Seconds of a job's duration.
+pub const DURATION_BOUNDS: &[f64] =
+    &[10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0, 21600.0];
+/// Bytes of a container's highest memory use: powers of four from 16 MiB.
+pub const MEMORY_BOUNDS: &[f64] = &[
+    16_777_216.0,
+    67_108_864.0,
+    268_435_456.0,
+    1_073_741_824.0,
+    4_294_967_296.0,
+    17_179_869_184.0,
+    68_719_476_736.0,
+];
+/// Seconds of a container's way into life.
+pub const START_BOUNDS: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
+
+/// What a job's series are called.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Labels {
+    /// The pod's namespace.
+    pub namespace: String,
+    /// `owner/name`; empty where nobody said.
+    pub repository: String,
+    /// The workflow's name; empty where nobody said.
+    pub workflow: String,
+    /// The job's key in the workflow; empty where nobody said.
+    pub job: String,
+}
+
+/// Everything counted under one set of labels.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Counts {
+    /// Jobs that began.
+    pub started: u64,
+    /// Jobs that are over, by result.
+    pub completed: BTreeMap<String, u64>,
+    /// CPU time, nanoseconds.
+    pub cpu_ns: u64,
+    /// Memory over time, byte milliseconds.
+    pub memory_byte_ms: u64,
+    /// Bytes read from block devices.
+    pub read_bytes: u64,
+    /// Bytes written to block devices.
+    pub written_bytes: u64,
+    /// Processes that the OOM killer ended.
+    pub oom_kills: u64,
+    /// Containers that are over, by type and result.
+    pub containers: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Steps that are over, by result.
+    pub steps: BTreeMap<String, u64>,
+    /// Of jobs.
+    pub duration_seconds: Histogram,
+    /// Of the job's containers.
+    pub memory_peak_bytes: Histogram,
+    /// From a container's cgroup to its own program.
+    pub container_start_seconds: Histogram,
+    /// From the request for a container to its cgroup.
+    pub image_pull_seconds: Histogram,
+}
+
+/// A histogram with the last exemplar of each bucket.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Histogram {
+    /// Observations in each bucket, not cumulative; the last one has no bound.
+    pub buckets: Vec<u64>,
+    /// Of all observations.
+    pub sum: f64,
+    /// An observation in each bucket.
+    pub exemplars: Vec<Option<Exemplar>>,
+}
+
+/// One observation and the span it is of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Exemplar {
+    /// In hexadecimal.
+    pub trace_id: String,
+    /// In hexadecimal.
+    pub span_id: String,
+    /// What was observed.
+    pub value: f64,
+    /// When, nanoseconds since 1970.
+    pub at_ns: u64,
+}
+
+/// All counts.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Tally {
+    #[serde(default, with = "pairs")]
+    sets: BTreeMap<Labels, Counts>,
+}
+
+// === impl Tally ===
+
+impl Tally {
+    /// All sets of labels with their counts.
+    pub fn sets(&self) -> impl Iterator<Item = (&Labels, &Counts)> {
+        self.sets.iter()
+    }
+
+    /// A job began.
+    pub fn started(&mut self, job: &Job) {
+        self.counts(job).started += 1;
+    }
+
+    /// A job is over.
+    pub fn finished(&mut self, job: &Job) {
+        let counts = self.counts(job);
+        bump(&mut counts.completed, job.outcome.result);
+        let figures = job.figures;
+        let add = |sum: &mut u64, figure: Option<u64>| {
+            *sum = sum.saturating_add(figure.unwrap_or_default());
+        };
+        add(&mut counts.cpu_ns, figures.cpu_ns);
+        add(&mut counts.memory_byte_ms, figures.memory_byte_ms);
+        add(&mut counts.read_bytes, figures.read_bytes);
+        add(&mut counts.written_bytes, figures.written_bytes);
+        add(&mut counts.oom_kills, figures.oom_kills);
+        for step in &job.steps {
+            bump(&mut counts.steps, step.outcome.result);
+        }
+        let end_ns = job.window.end.map_or(job.window.start.ns, |end| end.ns);
+        let seen = |span: SpanId, value: f64, at_ns: u64| Exemplar {
+            trace_id: job.span.trace_id.to_string(),
+            span_id: span.to_string(),
+            value,
+            at_ns,
+        };
+        if let Some(ns) = job.window.duration_ns() {
+            let exemplar = seen(job.span.span_id, seconds(ns), end_ns);
+            counts.duration_seconds.observe(DURATION_BOUNDS, exemplar);
+        }
+        for one in job.containers.iter().filter(|one| one.role != Role::Runner) {
+            let by_result =
+                counts.containers.entry(one.container_type.as_str().to_owned()).or_default();
+            bump(by_result, one.outcome.result);
+            let at_ns = one.window.end.map_or(end_ns, |end| end.ns);
+            if let Some(bytes) = one.figures.memory_peak_bytes {
+                let exemplar = seen(one.span_id, bytes as f64, at_ns);
+                counts.memory_peak_bytes.observe(MEMORY_BOUNDS, exemplar);
+            }
+            let Some(born) = one.born_ns else { continue };
+            if let Some(started) = one.started_ns.filter(|started| *started >= born) {
+                let exemplar = seen(one.span_id, seconds(started - born), at_ns);
+                counts.container_start_seconds.observe(START_BOUNDS, exemplar);
+            }
+            if one.window.start.ns < born {
+                let exemplar = seen(one.span_id, seconds(born - one.window.start.ns), at_ns);
+                counts.image_pull_seconds.observe(START_BOUNDS, exemplar);
+            }
+        }
+    }
+
+    fn counts(&mut self, job: &Job) -> &mut Counts {
+        let labels = Labels::of(job);
+        let known = self.sets.contains_key(&labels);
+        let labels = if known || self.sets.len() < MAX_LABELS { labels } else { Labels::other() };
+        self.sets.entry(labels).or_default()
+    }
+}
+
+fn bump(counts: &mut BTreeMap<String, u64>, result: JobResult) {
+    *counts.entry(result.as_str().to_owned()).or_default() += 1;
+}
+
+fn seconds(ns: u64) -> f64 {
+    ns as f64 / 1e9
+}
+
+// === impl Labels ===
+
+impl Labels {
+    /// Of a job.
+    pub fn of(job: &Job) -> Self {
+        let text = |text: &Option<Arc<str>>| text.as_deref().unwrap_or_default().to_owned();
+        Self {
+            namespace: job.pod.namespace.to_string(),
+            repository: text(&job.identity.repository),
+            workflow: text(&job.identity.workflow),
+            job: text(&job.identity.job),
+        }
+    }
+
+    /// Of those that found no place of their own.
+    pub fn other() -> Self {
+        let [namespace, repository, workflow, job] = [OTHER; 4].map(str::to_owned);
+        Self { namespace, repository, workflow, job }
+    }
+}
+
+// === impl Histogram ===
+
+impl Histogram {
+    /// How many observations.
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
+
+    fn observe(&mut self, bounds: &[f64], exemplar: Exemplar) {
+        // Also where an earlier agent had other bounds: those observations stay where they were.
+        self.buckets.resize(bounds.len() + 1, 0);
+        self.exemplars.resize(bounds.len() + 1, None);
+        self.sum += exemplar.value;
+        let place = bounds.iter().take_while(|bound| exemplar.value > **bound).count();
+        if let Some(bucket) = self.buckets.get_mut(place) {
+            *bucket += 1;
+        }
+        if let Some(last) = self.exemplars.get_mut(place) {
+            *last = Some(exemplar);
+        }
+    }
+}
+
+/// A map whose keys are no strings, as a list of pairs.
+mod pairs {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{Counts, Labels};
+
+    pub(super) fn serialize<S: Serializer>(
+        sets: &BTreeMap<Labels, Counts>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        sets.iter().collect::<Vec<_>>().serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<BTreeMap<Labels, Counts>, D::Error> {
+        let pairs: Vec<(Labels, Counts)> = Vec::deserialize(from)?;
+        Ok(pairs.into_iter().take(super::MAX_LABELS + 1).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jobs::tests::story::{Story, s};
+
+    #[test]
+    fn a_job_is_counted_with_its_parts_and_an_exemplar_that_leads_to_it() {
+        let job = Story::whole().dossier().job(Some(s(100))).unwrap();
+        let mut tally = Tally::default();
+        tally.started(&job);
+        tally.finished(&job);
+        let (labels, counts) = tally.sets().next().unwrap();
+        assert_eq!((&*labels.repository, &*labels.job), ("o/r", "test"));
+        assert_eq!((counts.started, counts.completed["failure"]), (1, 1));
+        assert_eq!((counts.steps["success"], counts.steps["failure"]), (2, 1));
+        assert_eq!(counts.containers["ephemeral"]["success"], 3);
+        assert_eq!(counts.duration_seconds.count(), 1);
+        assert_eq!(counts.duration_seconds.buckets[2], 1);
+        let exemplar = counts.duration_seconds.exemplars[2].clone().unwrap();
+        assert_eq!(exemplar.trace_id, job.span.trace_id.to_string());
+        assert_eq!(counts.image_pull_seconds.count(), 3);
+        let text = serde_json::to_string(&tally).unwrap();
+        assert_eq!(serde_json::from_str::<Tally>(&text).unwrap(), tally);
+    }
+
+    #[test]
+    fn too_many_labels_are_counted_as_other() {
+        let mut job = Story::whole().dossier().job(Some(s(100))).unwrap();
+        let mut tally = Tally::default();
+        for n in 0..MAX_LABELS + 50 {
+            job.identity.job = Some(format!("job-{n}").into());
+            tally.started(&job);
+        }
+        assert_eq!(tally.sets().count(), MAX_LABELS + 1);
+        let (_, other) = tally.sets().find(|(labels, _)| labels.job == OTHER).unwrap();
+        assert_eq!(other.started, 50);
+    }
+}

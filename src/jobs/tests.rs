@@ -1,0 +1,177 @@
+//! One job by its evidence, in every order and with every lie.
+
+mod hostile;
+mod orders;
+pub(crate) mod story;
+
+use super::*;
+use crate::contract::trace::RunKey;
+use crate::contract::{Phase as Call, StepKind};
+use story::{CPU_OF_JOB, Story, s};
+
+fn job(story: &Story) -> Job {
+    story.dossier().job(Some(s(100))).expect("a job")
+}
+
+#[test]
+fn a_job_has_its_parts_with_their_times_ends_and_figures() {
+    let job = job(&Story::whole());
+    assert_eq!(job.span.trace_id.to_string(), "731ec8a47fd7450f753a812a4a8aa5a0");
+    assert_eq!((job.identity.name(), job.judged_by), ("test", Judge::Parts));
+    assert_eq!(job.outcome.result, JobResult::Failure);
+    assert_eq!((job.window.start.ns, job.window.end.unwrap().ns), (s(10), s(61)));
+    let calls: Vec<_> = job.phases.iter().map(|phase| phase.call).collect();
+    assert_eq!(calls, [Call::PrepareJob, Call::CleanupJob]);
+
+    let steps: Vec<_> = job.steps.iter().map(|step| (&*step.name, step.kind)).collect();
+    assert_eq!(
+        steps,
+        [("__run", StepKind::Script), ("__run_2", StepKind::Script), ("lint", StepKind::Container)]
+    );
+    let [first, second, lint] = &job.steps[..] else { panic!() };
+    assert_eq!(first.outcome, Outcome { exit_code: Some(0), ..Outcome::SUCCESS });
+    assert_eq!(second.outcome, Outcome::of_code(42));
+    assert_eq!((first.window.start.ns, first.window.duration_ns()), (s(20), Some(s(5))));
+    assert_eq!((first.figures.cpu_ns, first.proof), (Some(2_000_000_000), Proof::Confirmed));
+    assert_eq!(first.figures.memory_peak_bytes, Some(300 << 20));
+    // It did not rise in the second, so nobody knows that step's own.
+    assert_eq!(second.figures.memory_peak_bytes, None);
+    let context = job.identity.key().step_span("__run", s(20));
+    assert_eq!(first.span_id, context.span_id);
+    assert_eq!(lint.container.as_deref(), Some("step"));
+    assert_eq!(lint.figures.cpu_ns, Some(500_000_000));
+    assert_eq!(lint.proof, Proof::Kernel(crate::model::Quality::Exact));
+
+    let roles: Vec<_> = job.containers.iter().map(|one| (&*one.name, one.role)).collect();
+    let wanted = [
+        ("runner", Role::Runner),
+        ("job", Role::Job),
+        ("redis", Role::Service),
+        ("step", Role::Step),
+    ];
+    assert_eq!(roles, wanted);
+    let container = &job.containers[1];
+    assert_eq!((container.window.start.ns, container.born_ns), (s(11), Some(s(12))));
+    assert_eq!((container.started_ns, container.window.end.unwrap().ns), (Some(s(13)), s(60)));
+    // Told to stop by the hook.
+    assert_eq!(container.outcome.result, JobResult::Success);
+    assert_eq!(job.containers[2].window.start.ns, s(11), "one patch asks for all");
+    assert_eq!(job.figures.cpu_ns, Some(CPU_OF_JOB + 500_000_000 + 100_000_000));
+}
+
+#[test]
+fn the_runners_word_on_a_job_goes_before_that_of_its_parts() {
+    let mut story = Story::whole();
+    story.runner(9, "Running job: test (1.23)");
+    story.runner(62, "Job test (1.23) completed with result: Succeeded");
+    let job = job(&story);
+    assert_eq!((job.outcome, job.judged_by), (Outcome::SUCCESS, Judge::Runner));
+    assert_eq!(job.identity.name(), "test (1.23)");
+    assert_eq!((job.window.start.ns, job.window.end.unwrap().ns), (s(9), s(62)));
+}
+
+#[test]
+fn an_oom_kill_is_named_on_the_step_it_hit() {
+    let mut story = Story::whole();
+    story.kill("job", 1, Some("__run_2"));
+    let by_delta = job(&story);
+    assert_eq!(by_delta.steps[1].outcome, Outcome::error(Fault::OomKilled, Some(42)));
+    assert_eq!(by_delta.steps[0].outcome.result, JobResult::Success);
+    assert_eq!(by_delta.outcome.result, JobResult::Error);
+
+    // Init was among the dead: the step has no end, and its container has one.
+    let mut story = Story::whole();
+    story.forget_end_of("__run_2");
+    story.forget_call("__run_2");
+    story.end("job", 31, 137, "OOMKilled");
+    story.kill("job", 1, None);
+    let silent = job(&story);
+    let step = silent.steps.iter().find(|step| &*step.name == "__run_2").unwrap();
+    assert_eq!((step.outcome.fault, step.figures.oom_kills), (Some(Fault::OomKilled), Some(1)));
+    assert_eq!(step.window.end.unwrap().ns, s(31));
+    assert_eq!(silent.containers[1].outcome.fault, Some(Fault::OomKilled));
+}
+
+#[test]
+fn a_claim_of_a_kill_that_the_kernel_did_not_count_is_dropped() {
+    let mut story = Story::whole();
+    story.claim("__run_2", |cgroup| cgroup.oom_kills = Some(7));
+    let job = job(&story);
+    assert_eq!(job.steps[1].outcome, Outcome::of_code(42));
+    assert_eq!((job.steps[1].figures.oom_kills, job.steps[1].proof), (Some(0), Proof::Clamped));
+}
+
+#[test]
+fn a_cancelled_step_is_a_cancellation() {
+    let mut story = Story::whole();
+    story.cancel("__run_2");
+    let job = job(&story);
+    assert_eq!(job.steps[1].outcome.result, JobResult::Cancellation);
+    assert_eq!(job.outcome.result, JobResult::Cancellation);
+}
+
+#[test]
+fn without_the_hook_the_pod_is_the_job_and_its_ephemeral_containers_are_steps() {
+    let story = Story::debugged();
+    let job = job(&story);
+    assert_eq!(job.identity.name(), "runner-1");
+    let uid = job.pod.uid.as_str();
+    assert_eq!(job.span.trace_id, RunKey { run_id: uid, run_attempt: "" }.trace_id());
+    let steps: Vec<_> = job.steps.iter().map(|step| &*step.name).collect();
+    assert_eq!(steps, ["debugger-abc"]);
+    assert_eq!(job.steps[0].figures.cpu_ns, Some(500_000_000));
+    assert_eq!(job.steps[0].outcome, Outcome::of_code(3));
+}
+
+#[test]
+fn a_runner_that_waits_for_a_job_is_none() {
+    assert_eq!(Story::idle().dossier().job(Some(s(100))), None);
+}
+
+#[test]
+fn a_job_that_goes_on_has_no_end() {
+    let mut story = Story::whole();
+    story.until(25);
+    let job = story.dossier().job(None).unwrap();
+    assert_eq!(job.window.end, None);
+    let open = job.steps.iter().find(|step| step.window.end.is_none());
+    assert_eq!(open.map(|step| &*step.name), None);
+    assert_eq!(job.span_of("job", s(22)).unwrap().span_id, job.steps[0].span_id);
+    assert_eq!(job.span_of("job", s(19)).unwrap().span_id, job.containers[1].span_id);
+    assert_eq!(job.span_of("nobody", s(22)), None);
+}
+
+#[test]
+fn a_job_of_more_than_three_hundred_steps_is_whole() {
+    let mut story = Story::whole();
+    story.many_steps(400);
+    let job = job(&story);
+    assert_eq!((job.steps.len(), job.left_out), (403, 0));
+    assert!(job.steps.iter().all(|step| step.container.is_some()));
+}
+
+#[test]
+fn steps_without_a_word_of_the_hook_are_known_by_their_trace_context() {
+    let mut story = Story::whole();
+    story.forget_call("__run_2");
+    let job = job(&story);
+    let step = job.steps.iter().find(|step| &*step.name == "__run_2").unwrap();
+    let context = job.identity.key().step_span("__run_2", s(30));
+    assert_eq!(step.span_id, context.span_id);
+    assert_eq!(step.outcome, Outcome::of_code(42));
+}
+
+/// As after an agent's restart: the kernel shows nothing of what was over before.
+#[test]
+fn what_is_derived_anew_after_a_restart_has_the_same_ids_and_steps() {
+    let before = job(&Story::whole());
+    let mut story = Story::whole();
+    story.forget_kernel();
+    let after = job(&story);
+    assert_eq!(after.span, before.span);
+    let ids = |job: &Job| job.steps.iter().map(|step| step.span_id).collect::<Vec<_>>();
+    assert_eq!(ids(&after), ids(&before));
+    assert_eq!(after.steps[0].proof, Proof::Unconfirmed);
+    let names = |job: &Job| job.containers.iter().map(|one| one.span_id).collect::<Vec<_>>();
+    assert_eq!(names(&after).len(), names(&before).len());
+}

@@ -1,0 +1,119 @@
+//! Journals of a pod as a kubelet lays them out.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::contract::Record;
+
+const UID: &str = "0e269fa4-f505-4963-9096-958063077203";
+
+struct Node {
+    root: TempDir,
+    uid: PodUid,
+}
+
+impl Node {
+    fn new() -> Self {
+        let node = Self { root: tempfile::tempdir().unwrap(), uid: PodUid::parse(UID).unwrap() };
+        fs::create_dir_all(node.journal()).unwrap();
+        node
+    }
+
+    fn volume(&self) -> PathBuf {
+        let volumes = format!("var/lib/kubelet/pods/{UID}/volumes/kubernetes.io~empty-dir");
+        self.root.path().join(volumes).join("ephemon")
+    }
+
+    fn journal(&self) -> PathBuf {
+        self.volume().join("journal")
+    }
+
+    fn append(&self, name: &str, bytes: &[u8]) {
+        let path = self.journal().join(format!("{name}.jsonl"));
+        let mut file = OpenOptions::new().append(true).create(true).open(path).unwrap();
+        file.write_all(bytes).unwrap();
+    }
+
+    fn reader(&self) -> Reader {
+        let node = NodeRoot::new(self.root.path());
+        Reader::new(node, "/var/lib/kubelet", Vitals::new().unwrap())
+    }
+}
+
+fn line(at_ns: u64) -> Vec<u8> {
+    Record::ContainerEnded { at_ns, exit_code: 0, dropped: 0 }.to_line().unwrap()
+}
+
+fn times(entries: &[Entry]) -> Vec<u64> {
+    let time = |entry: &Entry| match entry.record {
+        Record::ContainerEnded { at_ns, .. } => at_ns,
+        _ => 0,
+    };
+    entries.iter().map(time).collect()
+}
+
+#[test]
+fn what_is_added_is_read_once_and_to_the_end_after_the_pods_deletion() {
+    let node = Node::new();
+    let mut reader = node.reader();
+    let wanted = [node.uid.clone()];
+    assert_eq!(reader.look(&wanted), []);
+    node.append("job", &line(1));
+    node.append("_hook", &line(2));
+    assert_eq!(times(&reader.look(&wanted)), [2, 1]);
+    let (head, tail) = (line(3), line(3));
+    node.append("job", &head[..4]);
+    assert_eq!(reader.look(&wanted), []);
+    let file = node.journal().join("job.jsonl");
+    let mut held = OpenOptions::new().append(true).open(file).unwrap();
+    fs::remove_dir_all(node.volume()).unwrap();
+    held.write_all(&tail[4..]).unwrap();
+    let last = reader.look(&wanted);
+    assert_eq!((times(&last), last[0].at), (vec![3], line(1).len() as u64));
+    assert_eq!(reader.look(&[]), []);
+    assert!(reader.pods.is_empty());
+}
+
+#[test]
+fn a_journal_that_is_cut_short_or_too_long_is_left_at_that() {
+    let node = Node::new();
+    let mut reader = node.reader();
+    let wanted = [node.uid.clone()];
+    node.append("job", &line(1));
+    assert_eq!(times(&reader.look(&wanted)), [1]);
+    fs::write(node.journal().join("job.jsonl"), b"").unwrap();
+    assert_eq!(reader.look(&wanted), []);
+    node.append("job", &[line(7), line(8), line(9)].concat());
+    assert_eq!(reader.look(&wanted), []);
+    let most = usize::try_from(JOURNAL_MAX_BYTES).unwrap() / line(1).len();
+    node.append("loud", &line(1).repeat(2 * most));
+    let mut read = 0;
+    for _ in 0..100 {
+        read += reader.look(&wanted).len();
+    }
+    assert!(read > most / 2 && read <= most + 16 * 1024 / line(1).len() + 1, "{read}");
+}
+
+#[test]
+fn a_pod_with_endless_files_gives_a_bounded_number_of_them() {
+    let node = Node::new();
+    for n in 0..MAX_FILES_PER_POD + 100 {
+        node.append(&format!("c{n}"), &line(1));
+    }
+    let mut reader = node.reader();
+    assert_eq!(reader.look(&[node.uid.clone()]).len(), MAX_FILES_PER_POD);
+}
+
+#[test]
+fn one_pods_loud_journal_does_not_hold_up_anothers() {
+    let node = Node::new();
+    node.append("job", &line(1).repeat(10_000));
+    let mut reader = node.reader();
+    let entries = reader.look(&[node.uid.clone()]);
+    let bytes = entries.len() * line(1).len();
+    assert!(bytes <= MAX_LOOK_BYTES + 16 * 1024 && bytes > MAX_LOOK_BYTES / 2, "{bytes}");
+}

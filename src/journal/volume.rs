@@ -1,0 +1,119 @@
+//! Opens journals in a volume that the job can write to, one name at a time from a kept directory:
+//! no link is followed, nothing but a regular file is opened.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, open, openat, statat};
+
+/// The directory below the volume's root.
+const DIRECTORY: &str = "journal";
+/// What a journal's name ends in.
+const SUFFIX: &str = ".jsonl";
+/// Names looked at in one listing; a job may make as many files as it has inodes.
+const MAX_NAMES: usize = 4096;
+
+/// A pod's `journal` directory, kept open: it is read after it has lost its name, too.
+#[derive(Debug)]
+pub(super) struct Directory(OwnedFd);
+
+/// A journal just opened.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) file: File,
+}
+
+// === impl Directory ===
+
+impl Directory {
+    /// Opens the directory below the volume's root, which only the kubelet can have made.
+    pub(super) fn open(volume: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let root = open(volume, flags, Mode::empty())?;
+        Ok(Self(openat(&root, DIRECTORY, flags, Mode::empty())?))
+    }
+
+    /// Changes when a name comes or goes: nanoseconds, as the file system has them.
+    pub(super) fn changed(&self) -> io::Result<(i64, u64)> {
+        let stat = fstat(&self.0)?;
+        Ok((stat.st_mtime, stat.st_mtime_nsec))
+    }
+
+    /// Names of journals, without their suffix, sorted; others are passed over.
+    pub(super) fn names(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&self.0)?.take(MAX_NAMES) {
+            let entry = entry?;
+            let name = entry.file_name().to_str().ok().and_then(|name| name.strip_suffix(SUFFIX));
+            names.extend(name.filter(|name| is_journal(name)).map(str::to_owned));
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Opens a journal of [`Self::names`].
+    pub(super) fn open_journal(&self, name: &str) -> io::Result<Opened> {
+        let name = format!("{name}{SUFFIX}");
+        // Looked at before it is opened: opening a device does things.
+        let before = statat(&self.0, &name, AtFlags::SYMLINK_NOFOLLOW)?;
+        regular(&before)?;
+        let flags =
+            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = openat(&self.0, &name, flags, Mode::empty())?;
+        regular(&fstat(&file)?)?;
+        Ok(Opened { file: file.into() })
+    }
+}
+
+fn regular(stat: &Stat) -> io::Result<()> {
+    if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
+        Ok(())
+    } else {
+        Err(io::Error::other("not a regular file"))
+    }
+}
+
+/// A container's name, which is a DNS label, or the hook's own.
+fn is_journal(name: &str) -> bool {
+    let label = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    name == super::HOOK || (!name.is_empty() && name.len() <= 63 && name.bytes().all(label))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn only_regular_files_with_a_containers_name_are_opened() {
+        let volume = tempfile::tempdir().unwrap();
+        let journal = volume.path().join("journal");
+        fs::create_dir(&journal).unwrap();
+        fs::write(volume.path().join("secret"), "of the host").unwrap();
+        symlink("../secret", journal.join("link.jsonl")).unwrap();
+        symlink("/dev/zero", journal.join("zero.jsonl")).unwrap();
+        fs::create_dir(journal.join("directory.jsonl")).unwrap();
+        let pipe = nix::unistd::mkfifo(&journal.join("pipe.jsonl"), nix::sys::stat::Mode::S_IRWXU);
+        pipe.unwrap();
+        for name in ["job.jsonl", "_hook.jsonl", "UPPER.jsonl", "a b.jsonl", ".jsonl", "job.txt"] {
+            fs::write(journal.join(name), "{}\n").unwrap();
+        }
+        let directory = Directory::open(volume.path()).unwrap();
+        let names = directory.names().unwrap();
+        assert_eq!(names, ["_hook", "directory", "job", "link", "pipe", "zero"]);
+        let opens = names.iter().filter(|name| directory.open_journal(name).is_ok());
+        assert_eq!(opens.collect::<Vec<_>>(), ["_hook", "job"]);
+    }
+
+    #[test]
+    fn a_link_in_place_of_the_directory_is_not_followed() {
+        let volume = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        symlink(elsewhere.path(), volume.path().join("journal")).unwrap();
+        assert!(Directory::open(volume.path()).is_err());
+    }
+}

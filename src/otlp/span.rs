@@ -1,0 +1,326 @@
+//! One job as one trace: its record as an `ExportTraceServiceRequest`. Pure.
+//!
+//! The tree: job → prepare, services, the job's container, steps, cleanup; a step's own container
+//! under its step; wait, create, run under each container. Ids are derived from the job, so that a
+//! second sending is the same spans.
+
+mod attributes;
+mod names;
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
+use opentelemetry_proto::tonic::trace::v1::span::{Event, Link, SpanKind};
+use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
+
+use prost::Message as _;
+
+use crate::contract::Phase;
+use crate::contract::trace::{RunKey, SpanId};
+use crate::jobs::{Container, Job, JobResult, Outcome, Role, Step, Which, Window};
+use attributes::{Attributes, resource, run_url};
+
+/// The W3C flag of what is sampled, and that it is known whether the parent is another process's.
+const LOCAL: u32 = 0x101;
+/// As [`LOCAL`], with a parent of another process.
+const REMOTE: u32 = 0x301;
+
+/// Most spans of one request: with it, some 800 KB. Collectors take 4 MiB unless told otherwise.
+const MAX_SPANS: usize = 1000;
+
+/// What a job's span hangs under.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Parent {
+    /// Nothing: where no receiver sends the run's span, a parent would be missing for ever.
+    #[default]
+    None,
+    /// The span of the run, as the OpenTelemetry Collector's GitHub receiver sends it.
+    GithubRun,
+}
+
+/// What is the same for all jobs.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// What a job's span hangs under.
+    pub parent: Parent,
+    /// The node's name in the API.
+    pub node_name: Option<String>,
+    /// Where GitHub is, without a slash at the end; `https://github.com` where it is not said.
+    pub server_url: Option<String>,
+    /// Attributes of the resource that go over ours.
+    pub resource: Vec<(String, String)>,
+}
+
+// === impl Options ===
+
+impl Options {
+    fn server(&self) -> &str {
+        self.server_url.as_deref().unwrap_or("https://github.com").trim_end_matches('/')
+    }
+}
+
+/// The spans of a job that are chosen and over. None of them: no request.
+pub fn request(job: &Job, which: &Which, options: &Options) -> Option<ExportTraceServiceRequest> {
+    let mut trace = Trace { job, which, url: run_url(&job.identity, options), spans: Vec::new() };
+    trace.all(options);
+    let spans = trace.spans;
+    if spans.is_empty() {
+        return None;
+    }
+    let scope = InstrumentationScope {
+        name: names::SCOPE.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..InstrumentationScope::default()
+    };
+    let schema_url = names::SCHEMA_URL.to_owned();
+    let scope_spans = ScopeSpans { scope: Some(scope), spans, schema_url: schema_url.clone() };
+    Some(ExportTraceServiceRequest {
+        resource_spans: vec![ResourceSpans {
+            resource: Some(resource(job, options)),
+            scope_spans: vec![scope_spans],
+            schema_url,
+        }],
+    })
+}
+
+/// Some spans, ready to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoded {
+    /// An `ExportTraceServiceRequest` as protobuf.
+    pub body: Vec<u8>,
+    /// How many spans it has.
+    pub spans: usize,
+}
+
+/// The spans that are chosen and over, as one request, or as several where they are very many.
+pub fn encoded(job: &Job, which: &Which, options: &Options) -> Vec<Encoded> {
+    let Some(mut request) = request(job, which, options) else { return Vec::new() };
+    let Some(scope) =
+        request.resource_spans.first_mut().and_then(|resource| resource.scope_spans.first_mut())
+    else {
+        return Vec::new();
+    };
+    let mut all = std::mem::take(&mut scope.spans);
+    let mut parts = Vec::new();
+    while !all.is_empty() {
+        let rest = all.split_off(all.len().min(MAX_SPANS));
+        let part = std::mem::replace(&mut all, rest);
+        let spans = part.len();
+        let scope = request.resource_spans.first_mut().and_then(|one| one.scope_spans.first_mut());
+        if let Some(scope) = scope {
+            scope.spans = part;
+        }
+        parts.push(Encoded { body: request.encode_to_vec(), spans });
+    }
+    parts
+}
+
+/// How many spans a request has.
+pub fn count(request: &ExportTraceServiceRequest) -> usize {
+    let scopes = request.resource_spans.iter().flat_map(|resource| &resource.scope_spans);
+    scopes.map(|scope| scope.spans.len()).sum()
+}
+
+/// A job's spans under way.
+struct Trace<'a> {
+    job: &'a Job,
+    which: &'a Which,
+    url: Option<String>,
+    spans: Vec<Span>,
+}
+
+// === impl Trace ===
+
+impl Trace<'_> {
+    fn all(&mut self, options: &Options) {
+        let job = self.job;
+        if self.which.has(job.span.span_id) {
+            self.job(options);
+        }
+        for phase in &job.phases {
+            let name = match phase.call {
+                Phase::PrepareJob => "prepare",
+                Phase::CleanupJob => "cleanup",
+                other => other.as_str(),
+            };
+            if self.which.has(phase.span_id) {
+                let mut attributes = Attributes::default();
+                attributes.task(name, phase.span_id, self.url.as_deref());
+                attributes.outcome(phase.outcome);
+                attributes.times(&phase.window);
+                let span = self.span(name, phase.span_id, job.span.span_id, &phase.window);
+                self.push(span, attributes, phase.outcome);
+            }
+        }
+        for step in job.steps.iter().filter(|step| self.which.has(step.span_id)) {
+            self.step(step);
+        }
+        for container in job.containers.iter().filter(|one| self.which.has(one.span_id)) {
+            self.container(container);
+        }
+    }
+
+    fn job(&mut self, options: &Options) {
+        let job = self.job;
+        let identity = &job.identity;
+        let name = identity.name();
+        let run = identity.run.as_ref();
+        let run = run.map(|(run_id, run_attempt)| RunKey { run_id, run_attempt });
+        let parent = run.filter(|_| options.parent == Parent::GithubRun).map(RunKey::span_id);
+        let Some(mut span) = self.span(name, job.span.span_id, SpanId([0; 8]), &job.window) else {
+            return;
+        };
+        span.parent_span_id = parent.map(|parent| parent.0.to_vec()).unwrap_or_default();
+        span.flags = if parent.is_some() { REMOTE } else { LOCAL };
+        if let (Some(run), Some(before)) = (run, identity.previous_attempt()) {
+            let before = RunKey { run_attempt: &before, ..run };
+            span.links.push(Link {
+                trace_id: before.trace_id().0.to_vec(),
+                span_id: before.span_id().0.to_vec(),
+                flags: REMOTE,
+                ..Link::default()
+            });
+        }
+        let mut attributes = Attributes::default();
+        attributes.task(name, job.span.span_id, self.url.as_deref());
+        attributes.outcome(job.outcome);
+        attributes.text(names::RESULT_SOURCE, Some(job.judged_by.as_str()));
+        attributes.figures(&job.figures, None);
+        attributes.int(names::LEFT_OUT, Some(job.left_out).filter(|count| *count > 0));
+        attributes.times(&job.window);
+        self.push(Some(span), attributes, job.outcome);
+    }
+
+    fn step(&mut self, step: &Step) {
+        let mut attributes = Attributes::default();
+        attributes.task(&step.name, step.span_id, self.url.as_deref());
+        attributes.outcome(step.outcome);
+        attributes.step(step);
+        attributes.times(&step.window);
+        let mut span = self.span(&step.name, step.span_id, self.job.span.span_id, &step.window);
+        if let Some(span) = &mut span {
+            span.events.extend(oom(step.figures.oom_kills, &step.window));
+        }
+        self.push(span, attributes, step.outcome);
+    }
+
+    fn container(&mut self, container: &Container) {
+        let job = self.job;
+        let step = job.steps.iter().find(|step| {
+            let own = matches!(container.role, Role::Step | Role::Other);
+            own && step.container.as_deref() == Some(&*container.name)
+        });
+        let (parent, outer) =
+            step.map_or((job.span.span_id, &job.window), |step| (step.span_id, &step.window));
+        let window = container.window.within(outer);
+        let Some(mut span) = self.span(&container.name, container.span_id, parent, &window) else {
+            return;
+        };
+        span.events = events(container, &window);
+        let mut attributes = Attributes::default();
+        attributes.container(container);
+        attributes.outcome(container.outcome);
+        attributes.times(&window);
+        self.push(Some(span), attributes, container.outcome);
+        self.stages(container, &window);
+    }
+
+    /// What a container's time went into, as far as it is known.
+    fn stages(&mut self, container: &Container, window: &Window) {
+        // The runner's own are older than the job, and outlive it.
+        let Some(end) = window.end.filter(|_| container.role != Role::Runner) else { return };
+        let born = container.born_ns.map(|ns| window.nearest(ns));
+        let started = container.started_ns.map(|ns| window.nearest(ns));
+        let asked = Some(window.start.ns).filter(|asked| born.is_some_and(|born| *asked < born));
+        let stages = [
+            ("wait", asked.zip(born)),
+            ("create", born.zip(started)),
+            ("run", started.or(born).map(|from| (from, end.ns))),
+        ];
+        let key = self.job.identity.key();
+        for (stage, times) in stages {
+            let Some((from, to)) = times else { continue };
+            let id = key.stage_span(&container.name, stage).span_id;
+            let mut part = *window;
+            part.start.ns = from;
+            part.end = Some(crate::jobs::Stamp { ns: to.max(from), ..end });
+            let span = self.span(stage, id, container.span_id, &part);
+            let mut attributes = Attributes::default();
+            attributes.text(names::K8S_CONTAINER, Some(&*container.name));
+            self.push(span, attributes, Outcome::SUCCESS);
+        }
+    }
+
+    /// A span without attributes; none of what is not over.
+    fn span(&self, name: &str, id: SpanId, parent: SpanId, window: &Window) -> Option<Span> {
+        Some(Span {
+            trace_id: self.job.span.trace_id.0.to_vec(),
+            span_id: id.0.to_vec(),
+            parent_span_id: parent.0.to_vec(),
+            flags: LOCAL,
+            name: name.to_owned(),
+            kind: SpanKind::Internal.into(),
+            start_time_unix_nano: window.start.ns,
+            end_time_unix_nano: window.end?.ns.max(window.start.ns),
+            ..Span::default()
+        })
+    }
+
+    fn push(&mut self, span: Option<Span>, attributes: Attributes, outcome: Outcome) {
+        if let Some(mut span) = span {
+            span.attributes = attributes.into_list();
+            span.status = status(outcome);
+            self.spans.push(span);
+        }
+    }
+}
+
+/// Unset where nothing went wrong, as the conventions ask.
+fn status(outcome: Outcome) -> Option<Status> {
+    if matches!(outcome.result, JobResult::Success | JobResult::Skip) {
+        return None;
+    }
+    let code = outcome.exit_code.map(|code| format!(" (exit code {code})")).unwrap_or_default();
+    let fault = outcome.fault.map(|fault| format!(": {}", fault.as_str())).unwrap_or_default();
+    let message = format!("{}{fault}{code}", outcome.result.as_str());
+    Some(Status { message, code: StatusCode::Error.into() })
+}
+
+fn events(container: &Container, window: &Window) -> Vec<Event> {
+    let at = |name: &str, ns: u64| Event {
+        time_unix_nano: ns,
+        name: name.to_owned(),
+        ..Event::default()
+    };
+    let inside = |ns: &u64| window.holds(*ns);
+    let mut events = Vec::new();
+    let born = container.born_ns.filter(inside);
+    events.extend(born.map(|ns| at(names::EVENT_IMAGE_READY, ns)));
+    let started = container.started_ns.filter(inside);
+    events.extend(started.map(|ns| at(names::EVENT_STARTED, ns)));
+    events.extend(oom(container.figures.oom_kills, window));
+    if let Some(end) = window.end.filter(|_| container.role != Role::Runner) {
+        let mut exited = at(names::EVENT_EXITED, end.ns);
+        let mut attributes = Attributes::default();
+        attributes.outcome(container.outcome);
+        exited.attributes = attributes.into_list();
+        events.push(exited);
+    }
+    events
+}
+
+/// The kernel counts kills and does not say when: the event stands at the end.
+fn oom(kills: Option<u64>, window: &Window) -> Option<Event> {
+    let kills = kills.filter(|kills| *kills > 0)?;
+    let mut attributes = Attributes::default();
+    attributes.int(names::OOM_KILLS, Some(kills));
+    Some(Event {
+        time_unix_nano: window.end?.ns,
+        name: names::EVENT_OOM_KILL.to_owned(),
+        attributes: attributes.into_list(),
+        ..Event::default()
+    })
+}
+
+#[cfg(test)]
+mod tests;

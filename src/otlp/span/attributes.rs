@@ -1,0 +1,183 @@
+//! Attributes of spans and of the job's resource. Pure.
+
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+
+use super::Options;
+use super::names;
+use crate::contract::StepKind;
+use crate::contract::trace::SpanId;
+use crate::jobs::{Container, Fault, Figures, Identity, Job, Outcome, Proof, Step, Window};
+use crate::model::ContainerId;
+
+/// Attributes under way; what is not known is left out.
+#[derive(Debug, Default)]
+pub(super) struct Attributes(Vec<KeyValue>);
+
+// === impl Attributes ===
+
+impl Attributes {
+    pub(super) fn into_list(self) -> Vec<KeyValue> {
+        self.0
+    }
+
+    pub(super) fn text(&mut self, key: &str, value: Option<impl Into<String>>) {
+        self.put(key, value.map(|value| Value::StringValue(value.into())));
+    }
+
+    pub(super) fn int(&mut self, key: &str, value: Option<u64>) {
+        self.put(key, value.map(|value| Value::IntValue(i64::try_from(value).unwrap_or(i64::MAX))));
+    }
+
+    fn double(&mut self, key: &str, value: Option<f64>) {
+        self.put(key, value.map(Value::DoubleValue));
+    }
+
+    fn put(&mut self, key: &str, value: Option<Value>) {
+        if let Some(value) = value {
+            let value = Some(AnyValue { value: Some(value) });
+            self.0.push(KeyValue { key: key.to_owned(), value, ..KeyValue::default() });
+        }
+    }
+
+    /// What every task of a pipeline has by the conventions.
+    pub(super) fn task(&mut self, name: &str, span_id: SpanId, url: Option<&str>) {
+        self.text(names::TASK_NAME, Some(name));
+        self.text(names::TASK_RUN_ID, Some(span_id.to_string()));
+        self.text(names::TASK_RUN_URL, url);
+    }
+
+    pub(super) fn outcome(&mut self, outcome: Outcome) {
+        self.text(names::TASK_RUN_RESULT, Some(outcome.result.as_str()));
+        self.text(names::ERROR_TYPE, outcome.fault.map(Fault::as_str));
+        let code = outcome.exit_code.map(|code| Value::IntValue(code.into()));
+        self.put(names::PROCESS_EXIT_CODE, code);
+    }
+
+    pub(super) fn figures(&mut self, figures: &Figures, proof: Option<Proof>) {
+        self.double(names::CPU_SECONDS, figures.cpu_ns.map(seconds));
+        self.double(names::THROTTLED_SECONDS, figures.throttled_ns.map(seconds));
+        self.int(names::MEMORY_PEAK, figures.memory_peak_bytes);
+        let byte_seconds = figures.memory_byte_ms.map(|ms| ms as f64 / 1000.0);
+        self.double(names::MEMORY_BYTE_SECONDS, byte_seconds);
+        self.int(names::OOM_KILLS, figures.oom_kills);
+        self.int(names::IO_READ, figures.read_bytes);
+        self.int(names::IO_WRITE, figures.written_bytes);
+        self.text(names::USAGE_QUALITY, proof.and_then(Proof::as_str));
+    }
+
+    pub(super) fn times(&mut self, window: &Window) {
+        self.text(names::START_SOURCE, Some(window.start.source.as_str()));
+        self.text(names::END_SOURCE, window.end.map(|end| end.source.as_str()));
+        self.put(names::TIME_SKEWED, window.skewed.then_some(Value::BoolValue(true)));
+    }
+
+    pub(super) fn step(&mut self, step: &Step) {
+        let kind = match step.kind {
+            StepKind::Script => "script",
+            StepKind::Container => "container",
+            StepKind::Service => "service",
+            StepKind::Internal => "internal",
+        };
+        self.text(names::STEP_KIND, Some(kind));
+        self.text(names::K8S_CONTAINER, step.container.as_deref());
+        self.figures(&step.figures, Some(step.proof));
+        self.int(names::MEMORY_MAX_RSS, step.max_rss_bytes);
+    }
+
+    pub(super) fn container(&mut self, container: &Container) {
+        self.text(names::K8S_CONTAINER, Some(&*container.name));
+        self.text(names::CONTAINER_ID, container.id.as_ref().map(ContainerId::as_str));
+        let (image, tag) = container.image.as_deref().map(image).unzip();
+        self.text(names::CONTAINER_IMAGE, image);
+        let tags = tag.flatten().map(|tag| {
+            let value = Some(Value::StringValue(tag.to_owned()));
+            Value::ArrayValue(ArrayValue { values: vec![AnyValue { value }] })
+        });
+        self.put(names::CONTAINER_IMAGE_TAGS, tags);
+        self.text(names::CONTAINER_ROLE, Some(container.role.as_str()));
+        self.text(names::CONTAINER_TYPE, Some(container.container_type.as_str()));
+        self.figures(&container.figures, Some(container.proof));
+        self.int(names::LOG_LINES, container.log.map(|log| log.lines));
+        self.int(names::LOG_BYTES, container.log.map(|log| log.bytes));
+    }
+}
+
+/// The job's resource. What the operator says (`OTEL_RESOURCE_ATTRIBUTES`) is laid over it.
+pub(super) fn resource(job: &Job, options: &Options) -> Resource {
+    let identity = &job.identity;
+    let mut attributes = Attributes::default();
+    let repository = identity.repository.as_deref();
+    let (owner, name) = repository.and_then(|both| both.split_once('/')).unzip();
+    // As the Collector's GitHub receiver names the service.
+    let service = name.map(|name| name.to_lowercase().replace('_', "-"));
+    attributes.text(names::SERVICE_NAME, Some(service.unwrap_or_else(|| "ephemon".to_owned())));
+    attributes.text(names::K8S_NODE, options.node_name.as_deref());
+    attributes.text(names::K8S_NAMESPACE, Some(&*job.pod.namespace));
+    attributes.text(names::K8S_POD, Some(&*job.pod.name));
+    attributes.text(names::K8S_POD_UID, Some(job.pod.uid.as_str()));
+    attributes.text(names::PIPELINE_NAME, identity.workflow.as_deref());
+    attributes.text(names::PIPELINE_RUN_ID, identity.run.as_ref().map(|(run, _)| &**run));
+    attributes.text(names::PIPELINE_RUN_URL, run_url(identity, options));
+    attributes.text(names::RUN_ATTEMPT, identity.run.as_ref().map(|(_, attempt)| &**attempt));
+    attributes.text(names::WORKFLOW_REF, identity.workflow_ref.as_deref());
+    attributes.text(names::EVENT_NAME, identity.event.as_deref());
+    attributes.text(names::WORKER_ID, identity.runner.as_deref());
+    attributes.text(names::WORKER_NAME, identity.runner.as_deref());
+    attributes.text(names::VCS_PROVIDER, repository.map(|_| "github"));
+    attributes.text(names::VCS_OWNER, owner);
+    attributes.text(names::VCS_REPOSITORY, name);
+    let url = repository.map(|repository| format!("{}/{repository}", options.server()));
+    attributes.text(names::VCS_REPOSITORY_URL, url);
+    let reference = identity.git_ref.as_deref();
+    let branch = reference.and_then(|name| name.strip_prefix("refs/heads/"));
+    let tag = reference.and_then(|name| name.strip_prefix("refs/tags/"));
+    attributes.text(names::VCS_REF_NAME, branch.or(tag).or(reference));
+    let kind = branch.map(|_| "branch").or(tag.map(|_| "tag"));
+    attributes.text(names::VCS_REF_TYPE, kind);
+    attributes.text(names::VCS_REF_REVISION, identity.sha.as_deref());
+    for (key, value) in &options.resource {
+        attributes.0.retain(|known| known.key != *key);
+        attributes.text(key, Some(value.as_str()));
+    }
+    Resource { attributes: attributes.into_list(), ..Resource::default() }
+}
+
+/// The run's page.
+pub(super) fn run_url(identity: &Identity, options: &Options) -> Option<String> {
+    let (repository, (run, _)) = identity.repository.as_deref().zip(identity.run.as_ref())?;
+    Some(format!("{}/{repository}/actions/runs/{run}", options.server()))
+}
+
+/// An image's name and its tag; a digest is neither.
+fn image(image: &str) -> (&str, Option<&str>) {
+    let (named, _) = image.split_once('@').unwrap_or((image, ""));
+    match named.rsplit_once(':') {
+        // A colon before the last slash is a registry's port.
+        Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
+        _ => (named, None),
+    }
+}
+
+fn seconds(ns: u64) -> f64 {
+    ns as f64 / 1e9
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_images_tag_is_what_stands_after_the_last_slash() {
+        for (whole, name, tag) in [
+            ("node:22", "node", Some("22")),
+            ("node", "node", None),
+            ("localhost:5000/a/b", "localhost:5000/a/b", None),
+            ("localhost:5000/a/b:1", "localhost:5000/a/b", Some("1")),
+            ("a/b:1@sha256:00", "a/b", Some("1")),
+        ] {
+            assert_eq!(image(whole), (name, tag));
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The trace of a job, held against a recording. `EPHEMON_GOLDEN=write` writes it anew.
+
+use std::collections::HashMap;
+
+use opentelemetry_proto::tonic::common::v1::KeyValue;
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+use serde_json::{Map, Value, json};
+
+use super::*;
+use crate::jobs::tests::story::{Story, s};
+
+fn job() -> Job {
+    let mut story = Story::whole();
+    story.runner(9, "Running job: test (1.23)");
+    story.runner(62, "Job test (1.23) completed with result: Failed");
+    story.kill("job", 1, Some("__run_2"));
+    story.dossier().job(Some(s(100))).unwrap()
+}
+
+fn options() -> Options {
+    let resource = vec![("deployment.environment.name".to_owned(), "test".to_owned())];
+    Options { node_name: Some("worker-1".to_owned()), resource, ..Options::default() }
+}
+
+fn spans(job: &Job, which: &Which, options: &Options) -> Vec<Span> {
+    let request = request(job, which, options).unwrap();
+    assert_eq!(request.resource_spans.len(), 1);
+    request.resource_spans[0].scope_spans[0].spans.clone()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn attributes(list: &[KeyValue]) -> Value {
+    let mut map = Map::new();
+    for KeyValue { key, value, .. } in list {
+        let value = match value.as_ref().unwrap().value.as_ref().unwrap() {
+            Any::StringValue(text) => json!(text),
+            Any::IntValue(number) => json!(number),
+            Any::DoubleValue(number) => json!(number),
+            Any::BoolValue(truth) => json!(truth),
+            other => json!(format!("{other:?}")),
+        };
+        assert_eq!(map.insert(key.clone(), value), None, "{key} stands twice");
+    }
+    Value::Object(map)
+}
+
+fn shown(request: &ExportTraceServiceRequest) -> Value {
+    let resource = &request.resource_spans[0];
+    let spans = resource.scope_spans[0].spans.iter().map(|span| {
+        let events = span.events.iter().map(|event| {
+            let named = attributes(&event.attributes);
+            json!({"name": event.name, "time": event.time_unix_nano, "attributes": named})
+        });
+        let links = span.links.iter().map(|link| {
+            json!({"trace_id": hex(&link.trace_id), "span_id": hex(&link.span_id)})
+        });
+        json!({
+            "name": span.name,
+            "trace_id": hex(&span.trace_id),
+            "span_id": hex(&span.span_id),
+            "parent_span_id": hex(&span.parent_span_id),
+            "flags": span.flags,
+            "kind": span.kind,
+            "start": span.start_time_unix_nano,
+            "end": span.end_time_unix_nano,
+            "attributes": attributes(&span.attributes),
+            "events": events.collect::<Vec<_>>(),
+            "links": links.collect::<Vec<_>>(),
+            "status": span.status.as_ref().map(|it| json!({"code": it.code, "message": it.message})),
+        })
+    });
+    json!({
+        "resource": attributes(&resource.resource.as_ref().unwrap().attributes),
+        "schema_url": resource.schema_url,
+        "spans": spans.collect::<Vec<_>>(),
+    })
+}
+
+#[test]
+fn a_jobs_trace_is_as_recorded() {
+    let mut request = request(&job(), &Which::All, &options()).unwrap();
+    // The package's version is no part of the recording.
+    request.resource_spans[0].scope_spans[0].scope = None;
+    let text = serde_json::to_string_pretty(&shown(&request)).unwrap() + "\n";
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/golden/job-trace.json");
+    if std::env::var("EPHEMON_GOLDEN").is_ok_and(|act| act == "write") {
+        std::fs::write(path, &text).unwrap();
+    }
+    let recorded = std::fs::read_to_string(path).unwrap();
+    for (line, (is, was)) in text.lines().zip(recorded.lines()).enumerate() {
+        assert_eq!(is, was, "line {}", line + 1);
+    }
+    assert_eq!(text, recorded);
+}
+
+#[test]
+fn every_span_lies_in_its_parent_and_the_tree_has_one_root() {
+    let job = job();
+    let all = spans(&job, &Which::All, &options());
+    let by_id: HashMap<_, _> = all.iter().map(|span| (span.span_id.clone(), span)).collect();
+    assert_eq!(by_id.len(), all.len());
+    let mut roots = 0;
+    for span in &all {
+        assert!(span.start_time_unix_nano <= span.end_time_unix_nano);
+        match by_id.get(&span.parent_span_id) {
+            Some(parent) => {
+                assert!(parent.start_time_unix_nano <= span.start_time_unix_nano, "{}", span.name);
+                assert!(span.end_time_unix_nano <= parent.end_time_unix_nano, "{}", span.name);
+            }
+            None => roots += 1,
+        }
+        let inside = |at: u64| span.start_time_unix_nano <= at && at <= span.end_time_unix_nano;
+        assert!(span.events.iter().all(|event| inside(event.time_unix_nano)));
+    }
+    assert_eq!(roots, 1);
+    assert!(all[0].parent_span_id.is_empty() || all[0].parent_span_id == [0; 8]);
+    let names: Vec<_> = all.iter().map(|span| span.name.as_str()).collect();
+    for name in ["test (1.23)", "prepare", "cleanup", "redis", "__run", "lint", "wait", "run"] {
+        assert!(names.contains(&name), "{name} in {names:?}");
+    }
+}
+
+#[test]
+fn the_runs_span_is_the_parent_when_asked_for_and_the_attempt_before_is_linked() {
+    let job = job();
+    let run = RunKey { run_id: "14460881260", run_attempt: "13" };
+    let with = Options { parent: Parent::GithubRun, ..options() };
+    let root = &spans(&job, &Which::All, &with)[0];
+    assert_eq!(hex(&root.parent_span_id), "aba151af7cfbcf0f");
+    assert_eq!((root.flags, hex(&root.trace_id)), (REMOTE, run.trace_id().to_string()));
+    let before = RunKey { run_attempt: "12", ..run };
+    assert_eq!(root.links[0].trace_id, before.trace_id().0);
+    assert_eq!(root.links[0].span_id, before.span_id().0);
+}
+
+#[test]
+fn what_goes_ahead_and_the_rest_are_all_and_what_is_under_way_is_left_out() {
+    let job = job();
+    let all = spans(&job, &Which::All, &options()).len();
+    let ahead = std::collections::HashSet::from([job.steps[0].span_id, job.containers[1].span_id]);
+    let first = spans(&job, &Which::Only(ahead.clone()), &options());
+    // A step, and a container with its three stages.
+    assert_eq!(first.len(), 5);
+    assert_eq!(spans(&job, &Which::Except(ahead), &options()).len(), all - 5);
+    let mut story = Story::whole();
+    story.until(25);
+    let living = story.dossier().job(None).unwrap();
+    let names: Vec<_> = spans(&living, &Which::All, &options());
+    assert!(names.iter().all(|span| span.name != "job" && span.name != "test"));
+    assert_eq!(request(&living, &Which::Only(std::collections::HashSet::new()), &options()), None);
+}
+
+#[test]
+fn a_job_of_very_many_steps_goes_in_several_requests() {
+    let mut story = Story::whole();
+    story.many_steps(1200);
+    let job = story.dossier().job(Some(s(100))).unwrap();
+    let parts = encoded(&job, &Which::All, &options());
+    assert!(parts.len() > 1 && parts.iter().all(|part| part.spans <= MAX_SPANS));
+    let decoded = parts.iter().map(|part| ExportTraceServiceRequest::decode(&*part.body).unwrap());
+    let spans: usize = decoded.map(|request| count(&request)).sum();
+    assert!(spans > 1200, "{spans}");
+    assert!(parts.iter().all(|part| part.body.len() < 2 * 1024 * 1024));
+}
