@@ -30,9 +30,7 @@ use std::thread;
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::oneshot;
 
-pub use self::refined::{
-    Place, Record, Refined, Severity, Stream, Suppressed, Tally, Withheld,
-};
+pub use self::refined::{Place, Record, Refined, Severity, Stream, Suppressed, Tally, Withheld};
 pub use ledger::{Account, Ledger};
 pub use selection::Containers;
 pub use settings::Settings;

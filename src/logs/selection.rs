@@ -31,7 +31,11 @@ impl Containers {
             (Verdict::Wanted, Self::All, _)
             | (Verdict::Wanted, Self::Ephemeral, Some(ContainerType::Ephemeral)) => Choice::Take,
             (Verdict::Wanted, Self::Ephemeral, None | Some(ContainerType::Unknown)) => {
-                if typed { Choice::Unsure } else { Choice::Take }
+                if typed {
+                    Choice::Unsure
+                } else {
+                    Choice::Take
+                }
             }
             (Verdict::Wanted, Self::Ephemeral, Some(_)) => Choice::Leave,
         }

@@ -34,8 +34,7 @@ fn home() -> PathBuf {
 
 fn files(below: &str, ending: &str) -> Vec<PathBuf> {
     let found = fs::read_dir(home().join(below)).unwrap().map(|entry| entry.unwrap().path());
-    let mut found: Vec<_> =
-        found.filter(|path| path.to_string_lossy().ends_with(ending)).collect();
+    let mut found: Vec<_> = found.filter(|path| path.to_string_lossy().ends_with(ending)).collect();
     found.sort();
     assert!(!found.is_empty(), "no *{ending} in dashboards/{below}");
     found
@@ -169,9 +168,8 @@ fn promtool_accepts_the_rules_and_their_tests_hold() {
 
 #[test]
 fn every_alert_is_tested_and_explained() {
-    let read = |path: &str| {
-        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
-    };
+    let read =
+        |path: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
     let (tests, guide) = (read("dashboards/rules/tests.yaml"), read("deploy/README.md"));
     let alerts = read("dashboards/rules/alerts.yaml");
     let names = alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: "));

@@ -40,9 +40,8 @@ impl Logs {
             let who: Who = (truth.namespace.clone(), truth.pod.clone(), truth.container.clone());
             seen.records.get(&who).copied().unwrap_or(0)
         };
-        let mine = |truth: &&Truth| {
-            truth.kind == Kind::Ephemeral && pods.contains(&truth.pod.as_str())
-        };
+        let mine =
+            |truth: &&Truth| truth.kind == Kind::Ephemeral && pods.contains(&truth.pod.as_str());
         let mut logs = Self {
             lines_written: 0,
             lines_exported: seen.records.values().sum(),

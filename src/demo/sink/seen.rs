@@ -223,7 +223,8 @@ mod tests {
             end_time_unix_nano: start + 5,
             ..Span::default()
         };
-        let spans = vec![span(3, 1, 30), span(1, 0, 10), span(2, 1, 20), span(5, 6, 1), span(6, 5, 2)];
+        let spans =
+            vec![span(3, 1, 30), span(1, 0, 10), span(2, 1, 20), span(5, 6, 1), span(6, 5, 2)];
         let mut seen = Seen::new("x");
         seen.spans(vec![ResourceSpans {
             scope_spans: vec![ScopeSpans { spans, ..ScopeSpans::default() }],

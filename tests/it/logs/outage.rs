@@ -55,7 +55,9 @@ fn a_pod_deleted_and_an_agent_killed_while_the_collector_is_away_cost_no_line() 
         let spooled = figure(&agent, "ephemon_agent_spool_bytes") > 0.0;
         (spooled && figure(&agent, "ephemon_agent_log_lag_bytes") == 0.0).then_some(())
     })
-    .unwrap_or_else(|| panic!("not all was spooled:\n{}\n{}", agent.get("/metrics", TEXT).body, agent.log()));
+    .unwrap_or_else(|| {
+        panic!("not all was spooled:\n{}\n{}", agent.get("/metrics", TEXT).body, agent.log())
+    });
     drop(agent);
     collector.accept();
     let agent = site.agent(&collector, &[]);

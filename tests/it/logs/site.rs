@@ -35,7 +35,8 @@ pub(super) struct Container {
 impl Site {
     pub(super) fn new() -> Self {
         let directory = tempfile::Builder::new().prefix("ephemon-it-").tempdir().unwrap();
-        for below in ["sys/fs/cgroup/kubepods/burstable", "var/log/pods", "var/log/containers", "proc"]
+        for below in
+            ["sys/fs/cgroup/kubepods/burstable", "var/log/pods", "var/log/containers", "proc"]
         {
             fs::create_dir_all(directory.path().join(below)).unwrap();
         }
@@ -84,7 +85,8 @@ impl Pod {
         fs::create_dir_all(&directory).unwrap();
         let path = directory.join("0.log");
         let log = OpenOptions::new().create(true).append(true).open(&path).unwrap();
-        let digest = name.bytes().fold(self.uid.len() as u64, |sum, byte| sum * 31 + u64::from(byte));
+        let digest =
+            name.bytes().fold(self.uid.len() as u64, |sum, byte| sum * 31 + u64::from(byte));
         let id = format!("{digest:032x}{:0>32}", &self.uid[24..]);
         let cgroup = self.cgroup().join(&id);
         // With all its files at once, as the kernel makes it.
