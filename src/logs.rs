@@ -1,7 +1,7 @@
 //! Containers' logs, from the node's files to the collector.
 //!
 //! `crilog` follows the files; here a `desk` for each log refines its lines (`refine`: masks,
-//! commands, colours), `ration` holds back what the operator wants held back, a `parcel` takes the
+//! commands, colours), `steps` tells whose they are, `runner_log` listens to the runner's own, `ration` holds back what the operator wants held back, a `parcel` takes the
 //! records, and the `pump`, a thread of its own, drives it all: it reads only what can be handed
 //! over, and calls a log delivered as far as the collector, or the spool, has it. The `ledger` shows
 //! others what became of each log.
@@ -18,8 +18,10 @@ mod pump;
 mod ration;
 pub mod refine;
 mod refined;
+mod runner_log;
 mod selection;
 mod settings;
+mod steps;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -32,17 +34,20 @@ use tokio::sync::oneshot;
 
 pub use self::refined::{Place, Record, Refined, Severity, Stream, Suppressed, Tally, Withheld};
 pub use ledger::{Account, Ledger};
+pub use runner_log::{RunnerLine, RunnerLog};
 pub use selection::Containers;
 pub use settings::Settings;
 
 use crate::crilog::{Checkpoints, Follower, Options};
 use crate::discovery::inventory::Inventory;
+use crate::journal::Reader;
 use crate::node::NodeRoot;
 use crate::otlp::Outbox;
 use crate::vitals::Vitals;
 use desk::{Common, Desks};
 use parcel::{Flights, Packing};
 use pump::{Pump, Said};
+use steps::Steps;
 
 /// The running thread.
 #[derive(Debug)]
@@ -62,12 +67,15 @@ pub fn start(
     inventory: Inventory,
     outbox: Outbox,
     ledger: Ledger,
+    runner: RunnerLog,
     vitals: Vitals,
 ) -> io::Result<Logs> {
     let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
     let directory = node.join(&settings.state_dir);
+    let steps = Steps::new(Reader::new(node.clone(), &settings.kubelet_root, vitals.clone()));
     let common = Common {
         inventory: inventory.clone(),
+        containers: settings.containers,
         mode: settings.mode,
         refine: refine::Options { original: settings.original, ..refine::Options::default() },
         ration: settings.ration(),
@@ -85,6 +93,8 @@ pub fn start(
             inventory,
             containers: settings.containers,
             typed: settings.typed,
+            steps,
+            runner,
             outbox,
             ledger,
             retain: settings.retain,

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::{MissedTickBehavior, interval};
@@ -13,8 +14,10 @@ use super::args::{Args, TraceMode, TraceParent};
 use crate::capture::books::Books;
 use crate::discovery::inventory::Inventory;
 use crate::jobs::tally::Tally;
-use crate::jobs::{self, Assembler, Board, Dispatch, Job, Saved, Shown, Sighter};
+use crate::jobs::{self, Assembler, Board, Dispatch, Job, LogCount, Saved, Shown, Sight, Sighter};
 use crate::journal;
+use crate::logs::{Ledger, RunnerLine};
+use crate::model::PodUid;
 use crate::otlp::span::{self, Encoded};
 use crate::otlp::{Outbox, Payload};
 use crate::vitals::{Reason, Signal, Vitals};
@@ -33,6 +36,10 @@ pub(super) type Courier = Box<dyn FnMut(Encoded) -> bool + Send>;
 pub(super) struct Parts {
     pub(super) inventory: Inventory,
     pub(super) books: Books,
+    /// What became of containers' logs.
+    pub(super) ledger: Ledger,
+    /// What runners say of their jobs.
+    pub(super) runner: Receiver<RunnerLine>,
     pub(super) journals: journal::Reader,
     pub(super) board: Board,
     pub(super) vitals: Vitals,
@@ -125,7 +132,14 @@ impl Keeper {
     fn turn(&mut self, now_ns: u64) {
         let roll = self.parts.inventory.roll();
         let sights = self.sighter.look(roll, &self.parts.books.snapshot());
+        let counts = self.log_counts(&sights);
         self.assembler.sights(sights, now_ns);
+        for (pod, container, count) in counts {
+            self.assembler.logs(&pod, &container, count);
+        }
+        for line in self.parts.runner.try_iter() {
+            self.assembler.runner_line(&line.pod, line.at_ns, &line.text);
+        }
         for entry in self.parts.journals.look(&self.assembler.wanted()) {
             self.assembler.journal(entry, now_ns);
         }
@@ -151,6 +165,26 @@ impl Keeper {
         if news || self.unsaved {
             self.save();
         }
+    }
+
+    /// How much of their logs came through, of containers whose logs are followed.
+    fn log_counts(&self, sights: &[Sight]) -> Vec<(PodUid, Arc<str>, LogCount)> {
+        let names = |sight: &Sight| {
+            let uid = sight.pod.uid.clone();
+            sight
+                .spec
+                .iter()
+                .map(move |entry| (uid.clone(), entry.name.clone()))
+                .collect::<Vec<_>>()
+        };
+        let all = sights.iter().flat_map(names);
+        all.filter_map(|(pod, container)| {
+            let books = self.parts.ledger.account(&pod, &container)?.books;
+            let bytes = books.stream_bytes.iter().sum();
+            let count = LogCount { lines: books.lines, bytes };
+            Some((pod, container, count))
+        })
+        .collect()
     }
 
     fn dispatch(&mut self, dispatch: Dispatch) {

@@ -23,7 +23,7 @@ use crate::discovery::{api, cri, logs as log_directories};
 use crate::enforcement;
 use crate::jobs::Board;
 use crate::journal;
-use crate::logs::{self, Ledger, Logs};
+use crate::logs::{self, Ledger, Logs, RunnerLog};
 use crate::metrics::{self, Metrics};
 use crate::node::NodeRoot;
 use crate::otlp::span;
@@ -117,11 +117,13 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let mut export = Export::start(&args.export, &state, &stop_rx, &vitals)?;
     let mut parts = Parts::default();
     watch_names(&args, &node, &inventory, &readiness, &mut parts).await?;
+    let (runner_tx, runner_rx) = RunnerLog::new();
     let mut logs = match export.logs.take() {
         Some(outbox) => {
             let settings = log_settings(&args, &export);
             let (inventory, vitals) = (inventory.clone(), vitals.clone());
-            let logs = logs::start(&node, settings, inventory, outbox, ledger, vitals);
+            let ledger = ledger.clone();
+            let logs = logs::start(&node, settings, inventory, outbox, ledger, runner_tx, vitals);
             Some(logs.map_err(Error::Logs)?)
         }
         None => None,
@@ -133,6 +135,8 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let keeping = jobs::Parts {
         inventory: inventory.clone(),
         books: books.clone(),
+        ledger,
+        runner: runner_rx,
         journals: journal::Reader::new(node.clone(), &args.kubelet_root, vitals.clone()),
         board,
         vitals: vitals.clone(),
@@ -211,6 +215,7 @@ fn log_settings(args: &Args, export: &Export) -> logs::Settings {
         typed: !args.no_api,
         service_name: of("service.name").map(|(_, name)| name.as_str().into()),
         attributes: export.attributes.clone().into(),
+        kubelet_root: args.kubelet_root.clone(),
         state_dir: args.state_dir.clone(),
         // As long as the container's figures may be shown, and a little.
         retain: args.retain_ended.saturating_add(LEDGER_GRACE),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::ration::{Meter, Ration};
 use super::refine::{self, Refiner};
+use super::selection::Containers;
 use crate::contract::trace::Traceparent;
 use crate::crilog::LogRef;
 use crate::discovery::inventory::{Inventory, Named};
@@ -25,6 +26,7 @@ const LOOK_UP: Duration = Duration::from_millis(250);
 #[derive(Debug, Clone)]
 pub(super) struct Common {
     pub(super) inventory: Inventory,
+    pub(super) containers: Containers,
     pub(super) mode: Mode,
     pub(super) refine: refine::Options,
     pub(super) ration: Ration,
@@ -50,8 +52,12 @@ pub(super) struct Desk {
     pub(super) refiner: Refiner,
     pub(super) meter: Meter,
     pub(super) resource: Arc<Resource>,
-    /// The span that its lines belong to.
+    /// The container's own span.
     pub(super) span: Option<Traceparent>,
+    /// Whether steps run in the container, each with a span of its own.
+    pub(super) has_steps: bool,
+    /// The runner's own container: its log is listened to, and not exported.
+    pub(super) listens: bool,
     named: Option<Named>,
     looked_up: Instant,
     end_told: bool,
@@ -94,6 +100,16 @@ impl Desks {
         over
     }
 
+    /// Whether the log is only listened to.
+    pub(super) fn listens(&self, log: &LogRef) -> bool {
+        self.desks.get(log).is_some_and(|desk| desk.listens)
+    }
+
+    /// Whether any log of the pod is at a desk.
+    pub(super) fn knows(&self, pod: &PodUid) -> bool {
+        self.masks.contains_key(pod)
+    }
+
     /// The log is done with; the last of its pod takes the pod's masks with it.
     pub(super) fn close(&mut self, log: &LogRef) -> Option<Desk> {
         let closed = self.desks.remove(log);
@@ -115,6 +131,8 @@ impl Desk {
             meter: Meter::new(common.ration, now),
             resource: Arc::new(Resource::new(&source(common, log, named.as_ref()))),
             span: span(named.as_ref()),
+            has_steps: has_steps(named.as_ref()),
+            listens: common.containers.only_listens(named.as_ref().map(|it| it.container_type)),
             named,
             looked_up: now,
             end_told: false,
@@ -131,6 +149,7 @@ impl Desk {
         if self.named.as_ref().map(living) != Some(living(&named)) {
             self.resource = Arc::new(Resource::new(&source(common, log, Some(&named))));
             self.span = span(Some(&named));
+            self.has_steps = has_steps(Some(&named));
         }
         self.named = Some(named);
     }
@@ -156,6 +175,11 @@ fn source(common: &Common, log: &LogRef, named: Option<&Named>) -> Source {
 fn span(named: Option<&Named>) -> Option<Traceparent> {
     let job = named?.job.as_deref()?;
     Traceparent::parse(job.traceparent.as_deref()?)
+}
+
+fn has_steps(named: Option<&Named>) -> bool {
+    let role = named.and_then(|named| named.job.as_deref()?.role.as_deref());
+    role == Some("job")
 }
 
 fn identity(job: &JobEnv) -> Job {

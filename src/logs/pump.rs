@@ -10,11 +10,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest, Sha256};
 
-use super::desk::Desks;
+use super::desk::{Desk, Desks};
 use super::ledger::Ledger;
 use super::parcel::{Flights, Packing, Parcel};
 use super::refined::{Refined, Stream};
+use super::runner_log::RunnerLog;
 use super::selection::Containers;
+use super::steps::Steps;
 use crate::contract::trace::Traceparent;
 use crate::crilog::{self, Choice, ContainerLog, Follower, Line, LogRef, Loss, Woken};
 use crate::discovery::inventory::Inventory;
@@ -41,6 +43,9 @@ pub(super) struct Pump {
     pub(super) containers: Containers,
     /// Whether an API server tells containers' types.
     pub(super) typed: bool,
+    pub(super) steps: Steps,
+    /// Who wants to hear what runners say.
+    pub(super) runner: RunnerLog,
     pub(super) outbox: Outbox,
     pub(super) ledger: Ledger,
     /// How long a log that is over stays in the ledger.
@@ -110,14 +115,20 @@ impl Pump {
 
     fn read(&mut self, now: Instant) -> bool {
         let Self { follower, desks, packing, inventory, containers, typed, vitals, .. } = self;
+        let (steps, runner) = (&mut self.steps, &self.runner);
         let mut choose = |log: &LogRef| -> Choice {
             let verdict = inventory.verdict(&log.pod.uid);
             let known = inventory.type_of(&log.pod.uid, &log.container);
-            containers.choose(verdict, known, *typed)
+            containers.choose(verdict, &log.container, known, *typed)
         };
         let observed = nanos(SystemTime::now());
         let mut sink = |line: Line<'_>| {
             let desk = desks.of(line.log, now);
+            let time = line.time_unix_ns.and_then(|time| u64::try_from(time).ok());
+            if desk.listens {
+                runner.hear(&line.log.pod.uid, time.unwrap_or(observed), line.text, vitals);
+                return packing.passed(line.position, now);
+            }
             let stream = stream(line.stream);
             // Also of a line that is held back: it may tell a secret.
             let refined = desk.refiner.part(stream, line.text, line.part, line.continues);
@@ -128,13 +139,17 @@ impl Pump {
             let Refined::Record(record) = refined else {
                 return packing.passed(line.position, now);
             };
-            let time = line.time_unix_ns.and_then(|time| u64::try_from(time).ok());
+            let span = desk.span.map(|own| {
+                let at = time.unwrap_or(observed);
+                let step = || steps.span(line.log, own, at, (now, observed));
+                desk.has_steps.then(step).flatten().unwrap_or(own)
+            });
             let entry = Entry {
                 time_unix_nano: time.unwrap_or_default(),
                 observed_unix_nano: observed,
                 stream,
                 uid: line.uid.0,
-                span: desk.span,
+                span,
                 record: &record,
                 extra: &[],
             };
@@ -228,21 +243,33 @@ impl Pump {
 
     fn close_finished(&mut self, now: Instant) {
         for finished in self.follower.finished() {
+            if self.desks.listens(&finished.log) {
+                self.close(&finished.log);
+                continue;
+            }
             for (loss, bytes) in Loss::ALL.into_iter().zip(finished.books.lost_bytes) {
                 self.vitals.log_lost(loss, bytes);
             }
             if !finished.complete {
                 say_incomplete(&finished);
             }
-            if let Some(desk) = self.desks.close(&finished.log) {
+            if let Some(desk) = self.close(&finished.log) {
                 self.packing.close(&desk.resource, &end_of(&finished, desk.span), now);
             }
             self.ledger.enter(finished, now);
         }
     }
 
+    fn close(&mut self, log: &LogRef) -> Option<Desk> {
+        let desk = self.desks.close(log);
+        if !self.desks.knows(&log.pod.uid) {
+            self.steps.forget(&log.pod.uid);
+        }
+        desk
+    }
+
     fn keep_books(&mut self, now: Instant) {
-        for log in self.follower.books() {
+        for log in self.follower.books().filter(|log| !self.desks.listens(&log.log)) {
             self.ledger.enter(log, now);
         }
         self.ledger.forget(self.retain, now);

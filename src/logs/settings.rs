@@ -30,6 +30,8 @@ pub struct Settings {
     pub service_name: Option<Arc<str>>,
     /// Further attributes of every resource.
     pub attributes: Arc<[(String, String)]>,
+    /// The kubelet's directory on the node, for the journals in pods' volumes.
+    pub kubelet_root: PathBuf,
     /// The agent's own directory on the node.
     pub state_dir: PathBuf,
     /// How long figures of a log that is over are kept.
