@@ -2,6 +2,7 @@
 
 mod backend;
 mod outage;
+mod real_collector;
 mod site;
 
 use std::collections::BTreeMap;

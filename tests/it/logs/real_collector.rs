@@ -1,0 +1,78 @@
+//! The OpenTelemetry Collector itself between the agent and ours.
+
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+
+use super::backend::Backend;
+use super::site::Site;
+use super::{PATIENCE, arrived};
+use crate::support::collector::Wire;
+use crate::support::parts::{Part, all_there, program};
+use crate::support::process::{Running, until};
+
+/// Made by its own builder, from Go modules: see `.ci/run`.
+const COLLECTOR: &str = "otelcol-ephemon";
+
+/// Takes both protocols and passes all on.
+fn configuration(grpc: u16, http: u16, onward: &str) -> String {
+    format!(
+        "\
+receivers:
+  otlp:
+    protocols:
+      grpc: {{ endpoint: 127.0.0.1:{grpc} }}
+      http: {{ endpoint: 127.0.0.1:{http} }}
+exporters:
+  otlphttp: {{ endpoint: \"{onward}\", compression: none }}
+service:
+  telemetry: {{ metrics: {{ level: none }} }}
+  pipelines:
+    logs: {{ receivers: [otlp], exporters: [otlphttp] }}
+"
+    )
+}
+
+#[test]
+fn a_real_collector_takes_lines_by_both_protocols_compressed_or_not() {
+    if !all_there(&[Part::Program(COLLECTOR)]) {
+        return;
+    }
+    let site = Site::new();
+    let backend = Backend::start(Wire::Http);
+    // Free a moment ago; nothing here takes ports at random meanwhile.
+    let ports: Vec<TcpListener> =
+        (0..2).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let [grpc, http] = [&ports[0], &ports[1]].map(|port| port.local_addr().unwrap().port());
+    drop(ports);
+    let config = site.root().join("collector.yaml");
+    fs::write(&config, configuration(grpc, http, &backend.endpoint())).unwrap();
+    let log = site.root().join("collector.log");
+    let mut collector = Command::new(program(COLLECTOR).unwrap());
+    collector.arg("--config").arg(&config).stdout(Stdio::null());
+    let mut collector = Running::start(collector.stderr(File::create(&log).unwrap()));
+    let said = || fs::read_to_string(&log).unwrap_or_default();
+    until(PATIENCE, || said().contains("Everything is ready").then_some(()))
+        .unwrap_or_else(|| panic!("the collector does not start:\n{}", said()));
+
+    let pod = site.pod(1);
+    let mut job = pod.start("job");
+    let ways = [
+        ("grpc", grpc, "gzip"),
+        ("grpc", grpc, "none"),
+        ("http/protobuf", http, "gzip"),
+        ("http/protobuf", http, "none"),
+    ];
+    for (way, (protocol, port, compression)) in ways.into_iter().enumerate() {
+        let endpoint = format!("http://127.0.0.1:{port}");
+        let agent =
+            site.agent_to(&endpoint, protocol, &[("OTEL_EXPORTER_OTLP_COMPRESSION", compression)]);
+        (0..500).for_each(|number| job.say(&format!("way {way}, line {number}")));
+        job.record("stdout F", b"\xff\xfe, as it is");
+        let lines = arrived(&backend, (way + 1) * 501, &agent);
+        let bytes = lines.values().filter(|line| line.bytes == b"\xff\xfe, as it is");
+        assert_eq!(bytes.count(), way + 1, "by {protocol}, {compression}");
+        agent.stop();
+    }
+    assert!(collector.ended().is_none(), "{}", said());
+}
