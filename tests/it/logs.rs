@@ -1,6 +1,7 @@
 //! Containers' logs from the node's files to a collector, through the agent as a user starts it.
 
 mod backend;
+mod containerd;
 mod outage;
 mod real_collector;
 mod site;

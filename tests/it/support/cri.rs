@@ -112,6 +112,11 @@ impl Cri {
         self.call::<_, Empty>("StopContainer", request).map(drop)
     }
 
+    /// Opens a running container's log anew, after its file was renamed.
+    pub(crate) fn reopen_container_log(&self, id: &str) -> Result<(), Status> {
+        self.call::<_, Empty>("ReopenContainerLog", container(id)).map(drop)
+    }
+
     /// Removes an ended container's record.
     pub(crate) fn remove_container(&self, id: &str) -> Result<(), Status> {
         self.call::<_, Empty>("RemoveContainer", container(id)).map(drop)

@@ -1,0 +1,108 @@
+//! Logs that containerd writes and rotates, by the kubelet's steps.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use super::backend::{Backend, LogLine};
+use super::{PATIENCE, arrived};
+use crate::support::agent::Agent;
+use crate::support::collector::Wire;
+use crate::support::containerd::Containerd;
+use crate::support::cri::Cri;
+use crate::support::kubelet::{Pod, Spec};
+use crate::support::node::{Node, PodPlace};
+use crate::support::parts::{Part, all_there, alone};
+use crate::support::process::{output, until};
+
+const PARTS: [Part; 5] = [
+    Part::WritableCgroups,
+    Part::Program("containerd"),
+    Part::Program("ctr"),
+    Part::Program("runc"),
+    Part::Program("busybox"),
+];
+
+const LINES: usize = 30_000;
+
+fn agent(node: &Node, backend: &Backend) -> Agent {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ephemon"));
+    command
+        .args(["agent", "--no-api", "--node-name", "it"])
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", backend.endpoint())
+        .env("OTEL_EXPORTER_OTLP_PROTOCOL", backend.protocol());
+    Agent::launch(&mut command, &node.root(), &node.kubepods())
+}
+
+/// Rotation as the kubelet does it: the older file compressed, the current one renamed, the runtime
+/// told to open it anew.
+///
+/// Source: kubernetes v1.36.2, `pkg/kubelet/logs/container_log_manager.go`.
+fn rotate(directory: &Path, cri: &Cri, id: &str, number: u32) {
+    let rotated = |number: u32| directory.join(format!("0.log.20261125-1200{number:02}"));
+    if number > 0 {
+        output(Command::new("gzip").arg("--keep").arg(rotated(number - 1)));
+        fs::remove_file(rotated(number - 1)).unwrap();
+    }
+    fs::rename(directory.join("0.log"), rotated(number)).unwrap();
+    cri.reopen_container_log(id).unwrap();
+}
+
+fn bodies(lines: &BTreeMap<String, LogLine>, container: &str) -> Vec<String> {
+    let of = lines.values().filter(|line| line.resource("k8s.container.name") == container);
+    of.map(|line| line.body.clone()).collect()
+}
+
+#[test]
+fn no_line_is_lost_while_the_log_is_rotated_compressed_and_at_the_end_deleted() {
+    if !all_there(&PARTS) {
+        return;
+    }
+    let _alone = alone();
+    let node = Node::new();
+    let backend = Backend::start(Wire::Grpc);
+    let agent = agent(&node, &backend);
+    let containerd = Containerd::start(&node);
+    let cri = containerd.cri();
+    let pod = Pod::start(&node, &cri, PodPlace::new("ci", "runner-0"));
+    let script = format!(
+        "i=0; while [ $i -lt {LINES} ]; do echo \"line $i\"; i=$((i+1)); done; \
+         echo oops >&2; printf 'the end'"
+    );
+    let started = pod.run(&cri, &Spec::new("job", ["sh", "-c", &script]));
+    let directory = node.pod_logs(&pod.place).join("job");
+    for number in 0..4 {
+        thread::sleep(Duration::from_millis(50));
+        rotate(&directory, &cri, &started.id, number);
+    }
+    // A line of 40 000 bytes comes in three parts from the runtime, and as one.
+    let long = "i=0; while [ $i -lt 4000 ]; do printf 0123456789; i=$((i+1)); done; echo";
+    let other = pod.run(&cri, &Spec::new("long", ["sh", "-c", long]));
+    pod.wait(&cri, &started.id);
+    pod.wait(&cri, &other.id);
+    // As a kubelet that removes the pod.
+    fs::remove_dir_all(node.pod_logs(&pod.place)).unwrap();
+
+    let lines = arrived(&backend, LINES + 3, &agent);
+    let mut job = bodies(&lines, "job");
+    assert!(job.contains(&"oops".to_owned()) && job.contains(&"the end".to_owned()));
+    job.retain(|body| body.starts_with("line "));
+    job.sort_by_key(|body| body[5..].parse::<usize>().unwrap());
+    let wanted: Vec<String> = (0..LINES).map(|number| format!("line {number}")).collect();
+    assert_eq!(job.len(), LINES);
+    assert!(job == wanted, "every line once");
+    assert_eq!(bodies(&lines, "long"), ["0123456789".repeat(4000)]);
+    let ends = until(PATIENCE, || {
+        let all = backend.records().into_iter();
+        let ends: Vec<LogLine> = all.filter(|record| !record.event.is_empty()).collect();
+        (ends.len() >= 2).then_some(ends)
+    });
+    for end in ends.expect("each log's last record") {
+        assert_eq!(end.attribute("ephemon.log.complete"), "true", "{end:?}");
+    }
+    pod.stop(&cri, &[started.id, other.id]);
+    agent.stop();
+}
