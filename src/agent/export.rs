@@ -26,7 +26,7 @@ pub struct ExportArgs {
     #[arg(long, env = "EPHEMON_LOGS", value_name = "MODE", default_value = "masked")]
     pub logs: Mode,
 
-    /// Where logs go: `otlp`, the collector of the OTEL_EXPORTER_OTLP_… variables, or `stdout`, a
+    /// Where logs go: `otlp`, the collector of the `OTEL_EXPORTER_OTLP_…` variables, or `stdout`, a
     /// line of OTLP/JSON for each batch
     #[arg(long, env = "EPHEMON_LOGS_TO", value_name = "PLACE", value_enum, default_value = "otlp")]
     pub logs_to: Place,

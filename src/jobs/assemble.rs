@@ -31,7 +31,7 @@ impl Dossier {
             _ => None,
         });
         let said = self.spec.values().filter_map(|entry| entry.job.as_deref());
-        let identity = Identity::of(&self.pod, said, display);
+        let identity = Identity::of(&self.pod, &said, display);
         let written = Written::of(self);
         let mut containers = containers(self, &written, &identity);
         if !self.is_job(&containers, &written) {

@@ -41,7 +41,7 @@ impl Identity {
     /// something has said it: the hook tells all of them the same.
     pub(super) fn of<'a>(
         pod: &PodRef,
-        said: impl Iterator<Item = &'a JobEnv> + Clone,
+        said: &(impl Iterator<Item = &'a JobEnv> + Clone),
         display_name: Option<Arc<str>>,
     ) -> Self {
         let first = |get: fn(&JobEnv) -> Option<&Arc<str>>| said.clone().find_map(get).cloned();
@@ -104,12 +104,12 @@ mod tests {
 
     #[test]
     fn without_a_run_the_pod_is_the_job() {
-        let identity = Identity::of(&pod(), std::iter::empty(), None);
+        let identity = Identity::of(&pod(), &std::iter::empty(), None);
         assert_eq!(identity.name(), "runner-1");
         assert_eq!(identity.key().run.run_id, "0e269fa4-f505-4963-9096-958063077203");
         assert_eq!(identity.previous_attempt(), None);
         let half = JobEnv { run_id: Some("7".into()), ..JobEnv::default() };
-        assert_eq!(Identity::of(&pod(), [&half].into_iter(), None).run, None);
+        assert_eq!(Identity::of(&pod(), &[&half].into_iter(), None).run, None);
     }
 
     #[test]
@@ -120,7 +120,7 @@ mod tests {
                 run_attempt: Some(attempt.into()),
                 ..JobEnv::default()
             };
-            let identity = Identity::of(&pod(), [&env].into_iter(), None);
+            let identity = Identity::of(&pod(), &[&env].into_iter(), None);
             assert_eq!(identity.previous_attempt().as_deref(), before, "{attempt}");
         }
     }

@@ -321,6 +321,7 @@ impl Proof {
 
 impl Figures {
     /// Both together: sums, and the higher of two peaks.
+    #[must_use]
     pub fn and(self, other: Self) -> Self {
         let sum = |a: Option<u64>, b: Option<u64>| match (a, b) {
             (Some(a), Some(b)) => Some(a.saturating_add(b)),

@@ -117,7 +117,7 @@ fn launched(call: &Call, written: &Written, containers: &[Container]) -> Option<
         one.role == Role::Step && at.is_some_and(|at| call.window.holds(at))
     };
     // A container that did not come up is tried again without init: the later one ran.
-    containers.iter().filter(asked).next_back().map(|one| one.name.clone())
+    containers.iter().rfind(asked).map(|one| one.name.clone())
 }
 
 fn joined(

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::crilog::{Books, ContainerLog, LogRef};
+use crate::crilog::{Books, ContainerLog};
 use crate::model::PodUid;
 
 /// Most logs kept: as many as ended containers are shown at most, and the living.
@@ -43,14 +43,15 @@ impl Ledger {
     }
 
     pub(super) fn enter(&self, log: ContainerLog, now: Instant) {
-        let key = key(&log.log);
+        let ContainerLog { log, ended, complete, books } = log;
+        let key = (log.pod.uid.clone(), log.container.clone());
         let mut entries = self.entries();
         if entries.len() >= MAX_LOGS && !entries.contains_key(&key) {
             return;
         }
-        let over = log.ended.then_some(now);
-        let account = Account { complete: log.ended.then_some(log.complete), books: log.books };
-        let entry = Entry { attempt: log.log.attempt, account: Arc::new(account), over };
+        let over = ended.then_some(now);
+        let account = Account { complete: ended.then_some(complete), books };
+        let entry = Entry { attempt: log.attempt, account: Arc::new(account), over };
         let known = entries.get(&key);
         if known.is_none_or(|known| known.attempt <= entry.attempt) {
             entries.insert(key, entry);
@@ -67,8 +68,4 @@ impl Ledger {
     fn entries(&self) -> MutexGuard<'_, HashMap<Key, Entry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn key(log: &LogRef) -> Key {
-    (log.pod.uid.clone(), log.container.clone())
 }

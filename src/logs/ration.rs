@@ -40,7 +40,8 @@ impl Meter {
     pub(super) fn held_back(&mut self, now: Instant) -> Option<Reason> {
         let number = self.lines;
         self.lines = self.lines.saturating_add(1);
-        if self.ration.one_of.is_some_and(|one_of| number % u64::from(one_of.get()) != 0) {
+        if self.ration.one_of.is_some_and(|one_of| !number.is_multiple_of(u64::from(one_of.get())))
+        {
             return Some(Reason::Sampled);
         }
         let rate = f64::from(self.ration.rate?.get());

@@ -40,8 +40,10 @@ fn benches(criterion: &mut Criterion) {
             let mut batch = Batch::new();
             bencher.iter(|| {
                 for (at, line) in lines.iter().enumerate() {
-                    let refined = refiner.line(Stream::Stdout, black_box(line.as_bytes()));
-                    let Refined::Record(record) = refined else { continue };
+                    let line = black_box(line.as_bytes());
+                    let Refined::Record(record) = refiner.line(Stream::Stdout, line) else {
+                        continue;
+                    };
                     let entry = Entry {
                         time_unix_nano: 1_764_000_000_000_000_000 + at as u64,
                         observed_unix_nano: 1_764_000_000_000_000_001,
@@ -125,6 +127,7 @@ fn source() -> Source {
         image: Some("ghcr.io/octo/image:v1".into()),
         node: Some("node-a".into()),
         service_name: None,
+        attributes: Arc::default(),
         job: None,
     }
 }

@@ -202,6 +202,7 @@ fn a_job_is_counted_and_sent_once_though_the_agent_is_killed_in_the_middle_and_a
     let names: Vec<_> = spans.iter().map(|span| span.name.as_str()).collect();
     assert_eq!(names.iter().filter(|name| **name == "__run").count(), 1, "{names:?}");
     assert!(names.contains(&"runner-1") && names.contains(&"cleanup"), "{names:?}");
-    let hex: String = spans[0].trace_id.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex =
+        spans[0].trace_id.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
     assert_eq!(trace, Some(hex.as_str()));
 }

@@ -21,6 +21,9 @@ pub struct Named {
     pub ended: bool,
 }
 
+/// When it was born, if known, and which was seen first.
+type Rank = (Option<SystemTime>, u64);
+
 // === impl State ===
 
 impl State {
@@ -29,14 +32,14 @@ impl State {
         let pod = self.pods.get(uid)?;
         let entry = pod.spec.get(name).cloned();
         let ids: Vec<ContainerId> = pod.ids.iter().cloned().collect();
-        let mut newest: Option<((Option<SystemTime>, u64), ContainerId, _, bool)> = None;
+        let mut newest = None;
         for id in ids {
             let Some(facts) = self.container(uid, &id).filter(|facts| &*facts.name == name) else {
                 continue;
             };
             let Some(container) = self.containers.get(&id) else { continue };
             let rank = (container.born, container.seq);
-            if newest.as_ref().is_none_or(|(best, ..)| *best < rank) {
+            if newest.as_ref().is_none_or(|(best, ..): &(Rank, _, _, _)| *best < rank) {
                 newest = Some((rank, id, facts, container.ended));
             }
         }

@@ -27,7 +27,7 @@ pub(crate) fn pod() -> Arc<PodRef> {
 }
 
 fn id(name: &str) -> ContainerId {
-    let hex: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let hex = name.bytes().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
     ContainerId::parse(&format!("{hex:0<64}")).unwrap()
 }
 

@@ -65,13 +65,13 @@ fn what_is_added_is_read_once_and_to_the_end_after_the_pods_deletion() {
     node.append("job", &line(1));
     node.append("_hook", &line(2));
     assert_eq!(times(&reader.look(&wanted)), [2, 1]);
-    let (head, tail) = (line(3), line(3));
-    node.append("job", &head[..4]);
+    let record = line(3);
+    node.append("job", &record[..4]);
     assert_eq!(reader.look(&wanted), []);
     let file = node.journal().join("job.jsonl");
     let mut held = OpenOptions::new().append(true).open(file).unwrap();
     fs::remove_dir_all(node.volume()).unwrap();
-    held.write_all(&tail[4..]).unwrap();
+    held.write_all(&record[4..]).unwrap();
     let last = reader.look(&wanted);
     assert_eq!((times(&last), last[0].at), (vec![3], line(1).len() as u64));
     assert_eq!(reader.look(&[]), []);
@@ -105,7 +105,7 @@ fn a_pod_with_endless_files_gives_a_bounded_number_of_them() {
         node.append(&format!("c{n}"), &line(1));
     }
     let mut reader = node.reader();
-    assert_eq!(reader.look(&[node.uid.clone()]).len(), MAX_FILES_PER_POD);
+    assert_eq!(reader.look(std::slice::from_ref(&node.uid)).len(), MAX_FILES_PER_POD);
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn one_pods_loud_journal_does_not_hold_up_anothers() {
     let node = Node::new();
     node.append("job", &line(1).repeat(10_000));
     let mut reader = node.reader();
-    let entries = reader.look(&[node.uid.clone()]);
+    let entries = reader.look(std::slice::from_ref(&node.uid));
     let bytes = entries.len() * line(1).len();
     assert!(bytes <= MAX_LOOK_BYTES + 16 * 1024 && bytes > MAX_LOOK_BYTES / 2, "{bytes}");
 }

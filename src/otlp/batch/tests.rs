@@ -34,7 +34,7 @@ fn source() -> Source {
         image: Some("reg:5000/a/b:v1@sha256:00".into()),
         node: Some("node-a".into()),
         service_name: None,
-        attributes: std::sync::Arc::default(),
+        attributes: Arc::default(),
         job: Some(Job {
             repository: Some("octo/My_Repo".into()),
             run_id: Some("7".into()),

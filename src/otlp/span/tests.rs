@@ -29,7 +29,7 @@ fn spans(job: &Job, which: &Which, options: &Options) -> Vec<Span> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 fn attributes(list: &[KeyValue]) -> Value {
