@@ -1,12 +1,14 @@
 //! The demo's report, which is also its self-check: the agent's figures against the stand-in's own
 //! books. Pure.
 
+pub(super) mod jobs;
 pub(super) mod logs;
 
 use std::fmt;
 
 use serde::Serialize;
 
+use self::jobs::Jobs;
 use self::logs::Logs;
 use super::kubelet::{Kind, Truth};
 use super::shown::{Series, Shown};
@@ -25,6 +27,8 @@ pub(super) struct Report {
     containers: Containers,
     /// None where nothing was exported to a place the demo can look into.
     logs: Option<Logs>,
+    /// None where spans went to a place the demo cannot look into.
+    jobs: Option<Jobs>,
     /// None where the workflow was not played.
     hook: Option<Played>,
     agent: Agent,
@@ -114,6 +118,7 @@ impl Report {
                 details,
             },
             logs: None,
+            jobs: None,
             hook: None,
             agent: Agent { rss_bytes: cost.rss_bytes, cpu_seconds: cost.cpu_seconds, wall_seconds },
         }
@@ -127,6 +132,11 @@ impl Report {
     /// The same, with what came of the containers' logs.
     pub(super) fn with_logs(self, logs: Option<Logs>) -> Self {
         Self { logs, ..self }
+    }
+
+    /// The same, with what came of the jobs' traces.
+    pub(super) fn with_jobs(self, jobs: Option<Jobs>) -> Self {
+        Self { jobs, ..self }
     }
 
     /// One JSON object and a newline.
@@ -173,6 +183,7 @@ impl Report {
             ));
         }
         faults.extend(self.logs.iter().flat_map(Logs::faults));
+        faults.extend(self.jobs.iter().flat_map(|jobs| jobs.faults().iter().cloned()));
         faults.extend(self.hook.iter().flat_map(|hook| hook.faults.iter().cloned()));
         faults
     }
@@ -200,6 +211,9 @@ impl fmt::Display for Report {
             )?;
         }
         writeln!(f)?;
+        if let Some(jobs) = &self.jobs {
+            write!(f, "{jobs}")?;
+        }
         writeln!(f, "launched {}, captured {}", c.launched, c.captured)?;
         writeln!(
             f,

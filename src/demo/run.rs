@@ -15,6 +15,7 @@ use super::args::{Args, Format, Play};
 use super::kubelet::{Happening, Kind};
 use super::progress::Progress;
 use super::report::Report;
+use super::report::jobs::Jobs;
 use super::report::logs::Logs;
 use super::script::Cast;
 use super::shown::Shown;
@@ -38,6 +39,16 @@ const SCRAPE: Duration = Duration::from_secs(1);
 const SETTLE: Duration = Duration::from_secs(5);
 /// Pause between rounds.
 const INTERMISSION: Duration = Duration::from_secs(3);
+
+/// Everything that the report is drawn from.
+struct Stage<'a> {
+    node: &'a Node,
+    cast: &'a Cast,
+    watcher: &'a Watcher,
+    /// None where somebody else takes logs and traces.
+    sink: Option<&'a Sink>,
+    begin: Instant,
+}
 
 /// Why the demo could not be played.
 #[derive(Debug, thiserror::Error)]
@@ -99,7 +110,10 @@ async fn play(args: &Args, node: &Node, binary: &Path) -> Result<ExitCode, Error
     let listen = args.listen.unwrap_or((Ipv4Addr::LOCALHOST, port).into());
     let sink = match std::env::var_os(ENDPOINT) {
         Some(theirs) if !theirs.is_empty() => {
-            progress.say(&format!("logs and traces go to {}", theirs.display()));
+            progress.say(&format!(
+                "logs and traces go to {}; the report says nothing of them",
+                theirs.display()
+            ));
             None
         }
         _ => Some(Sink::start(workflow::SECRET).await.map_err(Error::Sink)?),
@@ -125,8 +139,8 @@ async fn play(args: &Args, node: &Node, binary: &Path) -> Result<ExitCode, Error
         played = round(node, &cast, args.play, binary, &progress) => played?,
         failed = scrape(&watcher, &mut shown) => return Err(failed.into()),
     };
-    let report = settle(node, &cast, &watcher, sink.as_ref(), &mut shown, begin).await?;
-    let report = report.with(played);
+    let stage = Stage { node, cast: &cast, watcher: &watcher, sink: sink.as_ref(), begin };
+    let report = stage.settle(&mut shown, played.as_ref()).await?.with(played);
     watcher.stop().await;
     let faults = report.faults();
     let text = match args.report {
@@ -228,27 +242,31 @@ async fn scrape(watcher: &Watcher, shown: &mut Shown) -> WatcherError {
     }
 }
 
-/// Gives the agent a moment for the last series, then draws up the report.
-async fn settle(
-    node: &Node,
-    cast: &Cast,
-    watcher: &Watcher,
-    sink: Option<&Sink>,
-    shown: &mut Shown,
-    begin: Instant,
-) -> Result<Report, Error> {
-    let deadline = Instant::now().checked_add(SETTLE);
-    let truths = node.truth();
-    loop {
-        shown.enter(&watcher.scrape().await?);
-        let spent = watcher.cost().unwrap_or_default();
-        let wall = begin.elapsed().as_secs_f64();
-        let logs = sink.map(|sink| sink.seen(|seen| Logs::new(&truths, &cast.runners(), seen)));
-        let report = Report::new(&truths, &cast.runners(), shown, spent, wall).with_logs(logs);
-        if report.faults().is_empty() || deadline.is_none_or(|at| Instant::now() >= at) {
-            return Ok(report);
+// === impl Stage ===
+
+impl Stage<'_> {
+    /// Gives the agent a moment for the last series, lines and spans, then draws up the report.
+    async fn settle(&self, shown: &mut Shown, played: Option<&Played>) -> Result<Report, Error> {
+        let deadline = Instant::now().checked_add(SETTLE);
+        let (truths, runners) = (self.node.truth(), self.cast.runners());
+        loop {
+            shown.enter(&self.watcher.scrape().await?);
+            let spent = self.watcher.cost().unwrap_or_default();
+            let wall = self.begin.elapsed().as_secs_f64();
+            let arrived = self.sink.map(|sink| {
+                sink.seen(|seen| {
+                    let job = played.map(|played| &played.job);
+                    (Logs::new(&truths, &runners, seen), Jobs::new(&truths, &runners, job, seen))
+                })
+            });
+            let (logs, jobs) = arrived.unzip();
+            let report = Report::new(&truths, &runners, shown, spent, wall);
+            let report = report.with_logs(logs).with_jobs(jobs);
+            if report.faults().is_empty() || deadline.is_none_or(|at| Instant::now() >= at) {
+                return Ok(report);
+            }
+            sleep(SCRAPE).await;
         }
-        sleep(SCRAPE).await;
     }
 }
 

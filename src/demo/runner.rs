@@ -32,6 +32,8 @@ pub(super) const INIT: &str = "ephemon";
 const CONTAINER: &str = "runner";
 /// The repository's name: owner, name.
 const REPOSITORY: (&str, &str) = ("octo-org", "widgets");
+/// Which attempt of the run.
+const ATTEMPT: u64 = 1;
 
 /// A runner that has a job.
 #[derive(Debug)]
@@ -116,6 +118,11 @@ impl<'a> Runner<'a> {
     /// The pod's name.
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The repository, the run's id and its attempt.
+    pub(super) fn run(&self) -> (String, u64, u64) {
+        (format!("{}/{}", REPOSITORY.0, REPOSITORY.1), self.run_id, ATTEMPT)
     }
 
     /// The shared volume, as this process sees it.

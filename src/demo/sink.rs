@@ -23,7 +23,7 @@ use prost::Message;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
-pub(super) use seen::{Seen, Who};
+pub(super) use seen::{Node, Seen, Who};
 
 /// The largest request taken: collectors take 64 MiB, gRPC's own limit is 4 MiB.
 const MAX_REQUEST: usize = 16 * 1024 * 1024;

@@ -43,6 +43,22 @@ pub(super) struct Played {
     pub(super) steps: Vec<Step>,
     /// What is not as it must be, a sentence each.
     pub(super) faults: Vec<String>,
+    /// What its trace is held against.
+    #[serde(skip)]
+    pub(super) job: JobTruth,
+}
+
+/// The job as it was played: what its trace must tell.
+#[derive(Debug, Clone, Default)]
+pub(super) struct JobTruth {
+    /// The runner's pod.
+    pub(super) pod: String,
+    /// `owner/name`.
+    pub(super) repository: String,
+    pub(super) run_id: u64,
+    pub(super) run_attempt: u64,
+    /// Names of the steps, and their results in the words of the semantic conventions.
+    pub(super) steps: Vec<(String, &'static str)>,
 }
 
 /// One call.
@@ -149,6 +165,24 @@ impl Job {
         let own = step("action of its own", What::Action(greet), 0, says("grüße 1"));
         steps.push(own);
         Self { container, services: vec![cache], steps }
+    }
+}
+
+// === impl Planned ===
+
+impl Planned {
+    /// `GITHUB_ACTION`.
+    fn id(&self) -> String {
+        self.name.replace(' ', "_")
+    }
+
+    /// What it must come to, in the words of the semantic conventions.
+    fn result(&self) -> &'static str {
+        match (&self.what, self.code) {
+            (What::Cancelled(_), _) => "cancellation",
+            (_, 0) => "success",
+            _ => "failure",
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
-use super::{Action, CONTAINER, Container, REPOSITORY, Runner, Script};
+use super::{ATTEMPT, Action, CONTAINER, Container, REPOSITORY, Runner, Script};
 
 /// Most bytes of output that are kept; more is counted.
 const KEPT: usize = 32 * 1024 * 1024;
@@ -179,7 +179,7 @@ impl Runner<'_> {
             ("GITHUB_JOB", "build".to_owned()),
             ("GITHUB_REF", "refs/heads/main".to_owned()),
             ("GITHUB_REPOSITORY", repository.clone()),
-            ("GITHUB_RUN_ATTEMPT", "1".to_owned()),
+            ("GITHUB_RUN_ATTEMPT", ATTEMPT.to_string()),
             ("GITHUB_RUN_ID", self.run_id.to_string()),
             ("GITHUB_SHA", "8b1a9953c4611296a827abf8c47804d7b1a9953c".to_owned()),
             ("GITHUB_WORKFLOW", "ci".to_owned()),

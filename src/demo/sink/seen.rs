@@ -26,8 +26,13 @@ pub(in crate::demo) struct Seen {
     pub(in crate::demo) leaks: u64,
     /// Records that came again.
     pub(in crate::demo) repeated: u64,
+    /// Spans that came again.
+    pub(in crate::demo) spans_repeated: u64,
     secret: &'static [u8],
     uids: HashSet<String>,
+    /// Different records by container and the trace they name, in hexadecimal.
+    traced: BTreeMap<Who, BTreeMap<String, u64>>,
+    span_ids: HashSet<(Vec<u8>, Vec<u8>)>,
     spans: Vec<(Arc<BTreeMap<String, String>>, Span)>,
 }
 
@@ -55,11 +60,11 @@ pub(in crate::demo) struct Node {
 // === impl Seen ===
 
 impl Seen {
-    pub(super) fn new(secret: &'static str) -> Self {
+    pub(in crate::demo) fn new(secret: &'static str) -> Self {
         Self { secret: secret.as_bytes(), ..Self::default() }
     }
 
-    pub(super) fn logs(&mut self, all: Vec<ResourceLogs>) {
+    pub(in crate::demo) fn logs(&mut self, all: Vec<ResourceLogs>) {
         for resource in all {
             let attributes = resource.resource.map(|resource| resource.attributes);
             let of = |key: &str| {
@@ -82,26 +87,37 @@ impl Seen {
         if self.uids.insert(uid) {
             let count = self.records.entry(who.clone()).or_default();
             *count = count.saturating_add(1);
+            let traces = self.traced.entry(who.clone()).or_default();
+            let count = traces.entry(hex(&record.trace_id)).or_default();
+            *count = count.saturating_add(1);
         } else {
             self.repeated = self.repeated.saturating_add(1);
         }
     }
 
-    pub(super) fn spans(&mut self, all: Vec<ResourceSpans>) {
+    pub(in crate::demo) fn spans(&mut self, all: Vec<ResourceSpans>) {
         for group in all {
             let attributes = group.resource.map(|resource| resource.attributes).unwrap_or_default();
             let resource = Arc::new(attributes.iter().map(text).collect());
             for span in group.scope_spans.into_iter().flat_map(|scope| scope.spans) {
-                if self.spans.len() < MAX_SPANS {
+                if self.spans.len() >= MAX_SPANS {
+                    continue;
+                }
+                let id = (span.trace_id.clone(), span.span_id.clone());
+                if !self.span_ids.insert(id) {
+                    self.spans_repeated = self.spans_repeated.saturating_add(1);
+                } else {
                     self.spans.push((Arc::clone(&resource), span));
                 }
             }
         }
     }
 
-    /// How many spans came.
-    pub(in crate::demo) fn span_count(&self) -> usize {
-        self.spans.len()
+    /// How many of a container's records name this trace, and how many there are.
+    pub(in crate::demo) fn records_of(&self, who: &Who, trace_id: &str) -> (u64, u64) {
+        let traced = self.traced.get(who).and_then(|traces| traces.get(trace_id));
+        let all = self.records.get(who);
+        (traced.copied().unwrap_or(0), all.copied().unwrap_or(0))
     }
 
     /// The spans whose parent did not come, each with all that is under it.
@@ -128,7 +144,7 @@ impl Seen {
         let failed = span.status.as_ref().is_some_and(|it| it.code == StatusCode::Error as i32);
         Node {
             name: span.name.clone(),
-            trace_id: span.trace_id.iter().map(|byte| format!("{byte:02x}")).collect(),
+            trace_id: hex(&span.trace_id),
             start_ns: span.start_time_unix_nano,
             end_ns: span.end_time_unix_nano,
             failed,
@@ -151,6 +167,10 @@ impl Node {
     pub(in crate::demo) fn figure(&self, key: &str) -> Option<f64> {
         self.attributes.get(key)?.parse().ok()
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn text(pair: &KeyValue) -> (String, String) {
@@ -187,6 +207,10 @@ mod tests {
         KeyValue { key: key.to_owned(), value: Some(value), ..KeyValue::default() }
     }
 
+    fn who() -> Who {
+        ("namespace".to_owned(), "pod".to_owned(), "container".to_owned())
+    }
+
     fn logs(uid: &str, body: &str) -> Vec<ResourceLogs> {
         let record = LogRecord {
             body: pair("", body).value,
@@ -208,9 +232,20 @@ mod tests {
         for (uid, body) in [("1", "a line"), ("2", "with hunter2 in it"), ("1", "a line")] {
             seen.logs(logs(uid, body));
         }
-        let who = ("namespace".to_owned(), "pod".to_owned(), "container".to_owned());
-        assert_eq!(seen.records.get(&who), Some(&2));
+        assert_eq!(seen.records.get(&who()), Some(&2));
         assert_eq!((seen.leaks, seen.repeated), (1, 1));
+    }
+
+    #[test]
+    fn records_are_counted_by_the_trace_they_name() {
+        let mut seen = Seen::new("x");
+        for (uid, trace) in [("1", 0xab), ("2", 0xcd), ("3", 0xab)] {
+            let mut logs = logs(uid, "a line");
+            logs[0].scope_logs[0].log_records[0].trace_id = vec![trace; 16];
+            seen.logs(logs);
+        }
+        assert_eq!(seen.records_of(&who(), &"ab".repeat(16)), (2, 3));
+        assert_eq!(seen.records_of(&who(), ""), (0, 3));
     }
 
     #[test]
@@ -223,8 +258,14 @@ mod tests {
             end_time_unix_nano: start + 5,
             ..Span::default()
         };
-        let spans =
-            vec![span(3, 1, 30), span(1, 0, 10), span(2, 1, 20), span(5, 6, 1), span(6, 5, 2)];
+        let spans = vec![
+            span(3, 1, 30),
+            span(1, 0, 10),
+            span(2, 1, 20),
+            span(3, 1, 30),
+            span(5, 6, 1),
+            span(6, 5, 2),
+        ];
         let mut seen = Seen::new("x");
         seen.spans(vec![ResourceSpans {
             scope_spans: vec![ScopeSpans { spans, ..ScopeSpans::default() }],
@@ -234,6 +275,6 @@ mod tests {
         assert_eq!(trees.len(), 1, "two that are each other's parents are no tree");
         let names: Vec<_> = trees[0].children.iter().map(|child| child.name.as_str()).collect();
         assert_eq!(names, ["span 2", "span 3"]);
-        assert_eq!(seen.span_count(), 5);
+        assert_eq!((seen.spans.len(), seen.spans_repeated), (5, 1));
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::broadcast::Receiver;
 use tokio::time::sleep;
 
 use super::checks::{asked_at, median, own_time, records};
-use super::{CANCEL_AFTER, Job, NOT_ENFORCED, Planned, Played, SECRET, Step, What};
+use super::{CANCEL_AFTER, Job, JobTruth, NOT_ENFORCED, Planned, Played, SECRET, Step, What};
 use crate::demo::kubelet::Happening;
 use crate::demo::progress::Progress;
 use crate::demo::runner::{Called, Runner};
@@ -29,7 +29,10 @@ pub(in crate::demo) async fn play(
     let service = if has_files { "cache" } else { "127.0.0.1" };
     let limited = has_files && node.cgroups().is_real();
     let job = Job::new(&tool.to_string_lossy(), ports, service, limited);
-    let mut played = Played::default();
+    let (repository, run_id, run_attempt) = runner.run();
+    let truth =
+        JobTruth { pod: pod.to_owned(), repository, run_id, run_attempt, ..JobTruth::default() };
+    let mut played = Played { job: truth, ..Played::default() };
     let mut happenings = node.happenings();
     let prepared = runner.prepare(&job.container, &job.services).await?;
     played.enter("prepare_job", &prepared, progress);
@@ -48,6 +51,7 @@ pub(in crate::demo) async fn play(
             let called = run(&runner, step).await?;
             played.enter(step.name, &called, progress);
             played.judge(step, &called);
+            played.job.steps.push((step.id(), step.result()));
             match step.what {
                 What::Script(_) if step.name == "echo" => {
                     let own = own_time(&records(runner.volume()), called.began_at);
@@ -73,14 +77,14 @@ pub(in crate::demo) async fn play(
 
 async fn run(runner: &Runner<'_>, step: &Planned) -> io::Result<Called> {
     match &step.what {
-        What::Script(script) => runner.script(&id(step.name), script).await?.finish().await,
+        What::Script(script) => runner.script(&step.id(), script).await?.finish().await,
         What::Cancelled(script) => {
-            let calling = runner.script(&id(step.name), script).await?;
+            let calling = runner.script(&step.id(), script).await?;
             sleep(CANCEL_AFTER).await;
             calling.interrupt();
             calling.finish().await
         }
-        What::Action(action) => runner.action(&id(step.name), action).await,
+        What::Action(action) => runner.action(&step.id(), action).await,
     }
 }
 
@@ -146,10 +150,6 @@ impl Played {
 /// A port of the loopback that is free now.
 fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
-}
-
-fn id(name: &str) -> String {
-    name.replace(' ', "_")
 }
 
 fn millis(time: Duration) -> f64 {

@@ -1,0 +1,234 @@
+//! Part `jobs` of the report: the traces that came to the demo's collector, against the workflow that
+//! was played. Pure.
+//!
+//! An own reader of the spans, on purpose: the check must not share code with what it checks.
+
+mod tree;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::demo::kubelet::{Kind, Truth};
+use crate::demo::sink::{Node, Seen, Who};
+use crate::demo::workflow::JobTruth;
+
+/// `cicd.pipeline.task.run.result`.
+const RESULT: &str = "cicd.pipeline.task.run.result";
+/// CPU time, seconds.
+const CPU: &str = "ephemon.cpu.seconds";
+/// Highest memory use, bytes.
+const MEMORY: &str = "ephemon.memory.peak.bytes";
+/// A step's kind; spans of nothing else have one.
+const STEP: &str = "ephemon.step.kind";
+/// The pod, on a trace's resource.
+const POD: &str = "k8s.pod.name";
+
+/// What came of the jobs: in JSON, the workflow's alone.
+#[derive(Debug, Clone, Serialize)]
+#[serde(transparent)]
+pub(in crate::demo) struct Jobs {
+    jobs: Vec<Job>,
+    /// Jobs of pods in which no workflow was played: each pod with ephemeral containers is one.
+    #[serde(skip)]
+    others: usize,
+    #[serde(skip)]
+    faults: Vec<String>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Job {
+    repository: String,
+    run_id: String,
+    run_attempt: String,
+    trace_id: String,
+    result: String,
+    /// All of the trace.
+    spans: usize,
+    steps: Vec<Step>,
+    #[serde(skip)]
+    tree: Node,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Step {
+    name: String,
+    result: String,
+    duration_s: f64,
+    cpu_s: Option<f64>,
+    memory_peak_bytes: Option<f64>,
+}
+
+// === impl Jobs ===
+
+impl Jobs {
+    /// Holds what came against what was played. `pods` are the selected ones; `played`: the workflow,
+    /// where it was.
+    pub(in crate::demo) fn new(
+        truths: &[Truth],
+        pods: &[&str],
+        played: Option<&JobTruth>,
+        seen: &Seen,
+    ) -> Self {
+        let is_played = |tree: &Node| played.is_some_and(|job| pod(tree) == job.pod);
+        let (mine, others): (Vec<_>, Vec<_>) = seen.trees().into_iter().partition(is_played);
+        let jobs: Vec<_> = mine.into_iter().map(Job::new).collect();
+        let mut faults = Vec::new();
+        if let Some(job) = played {
+            match jobs.as_slice() {
+                [one] => faults.extend(one.faults(job)),
+                all => faults.push(format!("the workflow is {} traces, not one", all.len())),
+            }
+            faults.extend(strayed(truths, job, seen));
+        }
+        if seen.spans_repeated > 0 {
+            faults.push(format!("{} spans came more than once", seen.spans_repeated));
+        }
+        let played = played.map(|job| job.pod.as_str());
+        faults.extend(uneven(truths, pods, played, &others));
+        Self { jobs, others: others.len(), faults }
+    }
+
+    /// What is not as it must be, a sentence each.
+    pub(super) fn faults(&self) -> &[String] {
+        &self.faults
+    }
+}
+
+impl fmt::Display for Jobs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for job in &self.jobs {
+            writeln!(f, "{job}")?;
+        }
+        writeln!(f, "jobs     {} of a workflow, {} of other pods", self.jobs.len(), self.others)
+    }
+}
+
+// === impl Job ===
+
+impl Job {
+    fn new(tree: Node) -> Self {
+        let of = |key: &str| tree.resource.get(key).cloned().unwrap_or_default();
+        Self {
+            repository: format!("{}/{}", of("vcs.owner.name"), of("vcs.repository.name")),
+            run_id: of("cicd.pipeline.run.id"),
+            run_attempt: of("github.run.attempt"),
+            trace_id: tree.trace_id.clone(),
+            result: result(&tree).to_owned(),
+            spans: count(&tree),
+            steps: tree.children.iter().filter_map(Step::of).collect(),
+            tree,
+        }
+    }
+
+    fn faults(&self, truth: &JobTruth) -> Vec<String> {
+        let mut faults = Vec::new();
+        let (run_id, attempt) = (truth.run_id.to_string(), truth.run_attempt.to_string());
+        for (what, is, must) in [
+            ("repository", &self.repository, &truth.repository),
+            ("run id", &self.run_id, &run_id),
+            ("run attempt", &self.run_attempt, &attempt),
+            ("id", &self.trace_id, &trace_id(&run_id, &attempt)),
+        ] {
+            if is != must {
+                faults.push(format!("the {what} of the workflow's trace is {is:?}, not {must:?}"));
+            }
+        }
+        let (steps, played) = (self.steps.len(), truth.steps.len());
+        if steps != played {
+            faults.push(format!("{played} steps were played, and the trace has {steps}"));
+        }
+        for (step, (name, result)) in self.steps.iter().zip(&truth.steps) {
+            if (&step.name, step.result.as_str()) != (name, *result) {
+                faults.push(format!(
+                    "step {name:?} of result {result} is {:?} of result {} in the trace",
+                    step.name, step.result
+                ));
+            }
+        }
+        outgrown(&self.tree, &mut faults);
+        faults
+    }
+}
+
+// === impl Step ===
+
+impl Step {
+    /// None of a span that is no step.
+    fn of(node: &Node) -> Option<Self> {
+        let kind = node.attributes.get(STEP)?;
+        matches!(kind.as_str(), "script" | "container").then(|| Self {
+            name: node.name.clone(),
+            result: result(node).to_owned(),
+            duration_s: node.seconds(),
+            cpu_s: node.figure(CPU),
+            memory_peak_bytes: node.figure(MEMORY),
+        })
+    }
+}
+
+/// The trace that GitHub's receiver in the OpenTelemetry Collector puts a run's spans into.
+fn trace_id(run_id: &str, attempt: &str) -> String {
+    let digest = Sha256::digest(format!("{run_id}{attempt}t"));
+    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Names spans that do not lie within their parent's time.
+fn outgrown(node: &Node, faults: &mut Vec<String>) {
+    for child in &node.children {
+        let inside = node.start_ns <= child.start_ns && child.end_ns <= node.end_ns;
+        if !inside || child.end_ns < child.start_ns || child.trace_id != node.trace_id {
+            faults.push(format!("span {:?} does not lie within {:?}", child.name, node.name));
+        }
+        outgrown(child, faults);
+    }
+}
+
+/// Containers of the workflow whose lines name another trace than its own, or none.
+fn strayed(truths: &[Truth], job: &JobTruth, seen: &Seen) -> Vec<String> {
+    let trace = trace_id(&job.run_id.to_string(), &job.run_attempt.to_string());
+    let mine = truths.iter().filter(|it| it.kind == Kind::Ephemeral && it.pod == job.pod);
+    let strayed = mine.filter_map(|truth| {
+        let container = &truth.container;
+        let who: Who = (truth.namespace.clone(), truth.pod.clone(), container.clone());
+        let (traced, all) = seen.records_of(&who, &trace);
+        let missing = all.checked_sub(traced).filter(|missing| *missing > 0)?;
+        Some(format!("{missing} of {all} lines of {container} do not name the workflow's trace"))
+    });
+    strayed.collect()
+}
+
+/// Pods that are not one job each, though ephemeral containers ran in them, or are one though none
+/// did. `played` is counted elsewhere.
+fn uneven(truths: &[Truth], pods: &[&str], played: Option<&str>, trees: &[Node]) -> Vec<String> {
+    let ran = truths.iter().filter(|truth| {
+        let pod = truth.pod.as_str();
+        let launched = truth.kind == Kind::Ephemeral && truth.started_at.is_some();
+        launched && pods.contains(&pod) && played != Some(pod)
+    });
+    let mut counts: BTreeMap<&str, (usize, usize)> =
+        ran.map(|truth| (truth.pod.as_str(), (1, 0))).collect();
+    for tree in trees {
+        let (_, came) = counts.entry(pod(tree)).or_default();
+        *came = came.saturating_add(1);
+    }
+    let uneven = counts.into_iter().filter(|(_, (must, came))| must != came);
+    uneven.map(|(pod, (must, came))| format!("{pod} is {came} traces, not {must}")).collect()
+}
+
+fn pod(tree: &Node) -> &str {
+    tree.resource.get(POD).map(String::as_str).unwrap_or_default()
+}
+
+fn result(node: &Node) -> &str {
+    node.attributes.get(RESULT).map(String::as_str).unwrap_or_default()
+}
+
+fn count(node: &Node) -> usize {
+    node.children.iter().map(count).fold(1, usize::saturating_add)
+}
+
+#[cfg(test)]
+mod tests;
