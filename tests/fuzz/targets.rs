@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each target is a program of its own")]
 
 use ephemon::{
+    crilog::line,
     logs::{
         Refined, Stream,
         refine::{Options, Refiner},
@@ -54,6 +55,16 @@ pub(super) fn refiner(data: &[u8]) {
             refiner.line(stream, line)
         };
         check(&outcome, value, whole);
+    }
+}
+
+/// Records as a file has them: whatever they are, their bytes are kept.
+pub(super) fn line(data: &[u8]) {
+    for raw in data.split(|byte| *byte == b'\n') {
+        match line::parse(raw) {
+            Ok(record) => assert!(record.text.len() <= raw.len(), "a text out of nowhere"),
+            Err(malformed) => assert_eq!(malformed.0, raw, "what makes no sense is kept"),
+        }
     }
 }
 

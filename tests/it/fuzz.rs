@@ -55,4 +55,13 @@ proptest! {
     fn the_refiner_holds_what_it_promises(data in input()) {
         targets::refiner(&data);
     }
+
+    #[test]
+    fn the_line_parser_holds_what_it_promises(
+        stamp in "[0-9TZ:.+-]{0,35}", tag in "[PF:x]{0,4}", text in input(), raw in input(),
+    ) {
+        let record = [format!("{stamp} stdout {tag} ").as_bytes(), &text].concat();
+        targets::line(&record);
+        targets::line(&raw);
+    }
 }
