@@ -174,18 +174,17 @@ pub async fn run(args: Args) -> Result<(), Error> {
     if ended.is_none() {
         tracing::info!("asked to end: finishing open requests; ask again to end at once");
     }
-    if let Some(logs) = &logs {
-        logs.stop();
-    }
-    stop_tx.send_replace(true);
     let farewell = async {
+        // First what feeds the senders, then the senders.
+        if let (Some(logs), None) = (&mut logs, &ended) {
+            logs.stop();
+            logs.over().await;
+        }
+        stop_tx.send_replace(true);
         if let Err(error) = server.await {
             tracing::error!(%error, "the server did not end well");
         }
         export.done().await;
-        if ended.is_none() && logs.is_some() {
-            over(&mut logs).await;
-        }
     };
     tokio::select! {
         () = farewell => {}

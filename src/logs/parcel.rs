@@ -108,6 +108,17 @@ impl Flights {
         self.0.is_empty()
     }
 
+    /// Lets one without records wait for the last handed over; gives it back where there is none.
+    pub(super) fn defer(&mut self, parcel: Parcel) -> Option<Parcel> {
+        match self.0.last_mut() {
+            Some(last) => {
+                last.parcel.upto.extend(parcel.upto);
+                None
+            }
+            None => Some(parcel),
+        }
+    }
+
     /// Those that something has come of, in order.
     pub(super) fn landed(&mut self) -> Vec<Landed> {
         let mut landed = Vec::new();

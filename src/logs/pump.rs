@@ -18,7 +18,7 @@ use super::runner_log::RunnerLog;
 use super::selection::Containers;
 use super::steps::Steps;
 use crate::contract::trace::Traceparent;
-use crate::crilog::{self, Choice, ContainerLog, Follower, Line, LogRef, Loss, Woken};
+use crate::crilog::{self, Choice, ContainerLog, Follower, Line, LogRef, Loss, Position, Woken};
 use crate::discovery::inventory::Inventory;
 use crate::otlp::{Entry, Fate, LogEnd, Outbox};
 use crate::vitals::{Signal, Vitals};
@@ -31,8 +31,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 const IDLE: Duration = Duration::from_millis(200);
 /// How often checkpoints are written, and figures renewed.
 const BOOKKEEPING: Duration = Duration::from_secs(1);
-/// How long the last parcels are waited for when the agent ends: longer than the sender drains.
-const FAREWELL: Duration = Duration::from_secs(7);
+/// How long the last parcels are waited for when the agent ends.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// What the pump works with.
 #[derive(Debug)]
@@ -123,7 +123,7 @@ impl Pump {
         };
         let observed = nanos(SystemTime::now());
         let mut sink = |line: Line<'_>| {
-            let desk = desks.of(line.log, now);
+            let desk = desks.of(line.log, line.position.log(), now);
             let time = line.time_unix_ns.and_then(|time| u64::try_from(time).ok());
             if desk.listens {
                 runner.hear(&line.log.pod.uid, time.unwrap_or(observed), line.text, vitals);
@@ -172,8 +172,12 @@ impl Pump {
     }
 
     fn place(&mut self, parcel: Parcel) {
-        if parcel.payload.items == 0 && self.flights.is_empty() {
-            return self.delivered(&parcel);
+        if parcel.payload.items == 0 {
+            // Nothing to send; what it says is true once all before it is delivered.
+            if let Some(parcel) = self.flights.defer(parcel) {
+                self.delivered(&parcel);
+            }
+            return;
         }
         match self.outbox.offer(parcel.payload.clone()) {
             Ok(receipt) => self.flights.add(parcel, receipt),
@@ -188,10 +192,14 @@ impl Pump {
         let in_danger = |follower: &mut Follower| {
             !follower.about_to_be_lost().is_empty() || follower.stands_nowhere_else()
         };
-        if !failing || !in_danger(&mut self.follower) {
-            return;
+        if failing && in_danger(&mut self.follower) {
+            self.hand_over();
+            self.spool();
         }
-        self.hand_over();
+    }
+
+    /// Everything on its way into the spool.
+    fn spool(&mut self) {
         for flight in self.flights.recall() {
             if self.keep(flight.parcel()) {
                 self.delivered(flight.parcel());
@@ -229,8 +237,10 @@ impl Pump {
     /// What has come of parcels on their way.
     fn land(&mut self) {
         for landed in self.flights.landed() {
-            // A dropped one is counted where it was dropped; trying again would change nothing.
-            let (Fate::Acknowledged | Fate::Spooled | Fate::Dropped(_)) = landed.fate;
+            if let Fate::Dropped(_) = landed.fate {
+                // Counted where it was dropped; trying again would change nothing.
+                self.desks.spoil(landed.parcel.upto.iter().map(Position::log));
+            }
             self.delivered(&landed.parcel);
         }
     }
@@ -242,7 +252,8 @@ impl Pump {
     }
 
     fn close_finished(&mut self, now: Instant) {
-        for finished in self.follower.finished() {
+        for mut finished in self.follower.finished() {
+            finished.complete &= !self.desks.is_spoilt(&finished.log);
             if self.desks.listens(&finished.log) {
                 self.close(&finished.log);
                 continue;
@@ -292,13 +303,20 @@ impl Pump {
         }
     }
 
-    /// Hands over what is read, waits for what is on its way, and writes down how far it came.
+    /// Hands over what is read, and waits for what is on its way, into the spool if need be; writes
+    /// down how far it came. What comes no further is read again by the next agent.
     fn farewell(mut self) {
         self.hand_over();
         let deadline = Instant::now() + FAREWELL;
-        while (!self.flights.is_empty() || self.waiting.is_some()) && Instant::now() < deadline {
-            self.place_waiting();
+        while !self.flights.is_empty() || self.waiting.is_some() {
             self.land();
+            self.place_waiting();
+            if self.outbox.is_failing() || Instant::now() >= deadline {
+                if self.outbox.has_spool() {
+                    self.spool();
+                }
+                break;
+            }
             std::thread::sleep(PAUSE);
         }
         self.save_checkpoints();
