@@ -2,6 +2,8 @@
 //!
 //! `EPHEMON_GOLDEN=write` writes the files anew.
 
+mod job;
+
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -10,7 +12,9 @@ use std::time::{Duration, SystemTime};
 
 use crate::support::parts::{Part, all_there};
 use ephemon::capture::books::{PodRecord, Record};
+use ephemon::crilog::Books;
 use ephemon::discovery::inventory::ContainerFacts;
+use ephemon::logs::Account;
 use ephemon::metrics::{
     Build, ContainerView, DeviceNames, Format, Identity, PodView, View, families, render,
 };
@@ -31,13 +35,13 @@ fn openmetrics_is_as_recorded() {
 }
 
 #[test]
-fn the_recording_shows_every_family_of_containers_and_pods() {
+fn the_recording_shows_every_family_of_containers_pods_and_jobs() {
     let recorded = rendered(Format::Text);
     let shown = |name: &str| recorded.contains(&format!("# TYPE {name} "));
-    for family in families().filter(|family| family.name.starts_with("ephemon_container_")) {
-        assert!(shown(family.name), "{}", family.name);
-    }
-    for family in families().filter(|family| family.name.starts_with("ephemon_pod_")) {
+    let of_code = |name: &str| {
+        ["container", "pod", "job"].iter().any(|of| name.starts_with(&format!("ephemon_{of}_")))
+    };
+    for family in families().filter(|family| of_code(family.name)) {
         assert!(shown(family.name), "{}", family.name);
     }
 }
@@ -130,7 +134,8 @@ fn view() -> View {
                 &identity("runner-1", "step-1", ContainerType::Ephemeral),
                 record('a', full(), ended),
                 facts("step-1", "docker.io/library/busybox:1.36", killed),
-            ),
+            )
+            .with_log(Some(Arc::new(log()))),
             ContainerView::new(
                 &identity("runner-1", "runner", ContainerType::Container),
                 record('b', few, None),
@@ -147,8 +152,23 @@ fn view() -> View {
         agent: agent(),
         build: Build { version: "1.2.3", revision: Some("0123abc") },
         devices: DeviceNames::new([((259, 0), "nvme0n1".to_owned())]),
-        jobs: Vec::new(),
+        jobs: job::views(),
     }
+}
+
+/// A log that was rotated before it was read.
+fn log() -> Account {
+    let books = Books {
+        seen_bytes: 5000,
+        delivered_bytes: 4000,
+        lines: 40,
+        delivered_lines: 39,
+        stream_lines: [30, 8, 1],
+        stream_bytes: [3000, 800, 10],
+        lost_bytes: [0, 1000, 0, 0, 0],
+        lost_unknown: false,
+    };
+    Account { books, complete: Some(false) }
 }
 
 fn full() -> Usage {

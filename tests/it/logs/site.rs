@@ -97,7 +97,8 @@ impl Pod {
         let log = OpenOptions::new().create(true).append(true).open(&path).unwrap();
         let digest =
             name.bytes().fold(self.uid.len() as u64, |sum, byte| sum * 31 + u64::from(byte));
-        let id = format!("{digest:032x}{:0>32}", &self.uid[24..]);
+        let pod = self.uid.get(24..).unwrap_or_default();
+        let id = format!("{digest:032x}{pod:0>32}");
         let cgroup = self.cgroup().join(&id);
         // With all its files at once, as the kernel makes it.
         let made = self.root.join(&id);
