@@ -35,8 +35,9 @@ const TOGETHER: Duration = Duration::from_secs(8);
 const PATIENCE: Duration = Duration::from_mins(1);
 /// As often as an eager Prometheus.
 const SCRAPE: Duration = Duration::from_secs(1);
-/// Longest wait for the last series after the last container.
-const SETTLE: Duration = Duration::from_secs(5);
+/// Longest wait for the last series, line and span after the last container: the agent itself waits
+/// ten seconds for the runtime's last word on a job.
+const SETTLE: Duration = Duration::from_secs(15);
 /// Pause between rounds.
 const INTERMISSION: Duration = Duration::from_secs(3);
 

@@ -42,6 +42,44 @@ fn assert_workflow(report: &Value) {
     assert_eq!(steps.last(), Some(&("cleanup_job", 0)));
     assert_eq!(report["hook"]["faults"], serde_json::json!([]));
     assert!(report["hook"]["script_step_ms"].as_f64().unwrap() > 0.0);
+    assert_trace(report);
+}
+
+/// One job, whose steps are those that the runner called the hook for.
+fn assert_trace(report: &Value) {
+    let jobs = report["jobs"].as_array().unwrap();
+    let [job] = jobs.as_slice() else { panic!("one job, not {jobs:?}") };
+    assert_eq!(job["repository"], "octo-org/widgets");
+    assert_eq!(job["run_attempt"], "1");
+    assert_eq!(job["trace_id"].as_str().unwrap().len(), 32);
+    // Nobody but the steps says how the job ended, and one of them was cancelled.
+    assert_eq!(job["result"], "cancellation");
+    let called = steps(report);
+    let called = called.iter().filter(|(name, _)| !["prepare_job", "cleanup_job"].contains(name));
+    let expected: Vec<_> = called
+        .map(|(name, code)| {
+            let result = match code {
+                0 => "success",
+                130 => "cancellation",
+                _ => "failure",
+            };
+            (name.replace(' ', "_"), result)
+        })
+        .collect();
+    let traced = job["steps"].as_array().unwrap();
+    let told: Vec<_> = traced
+        .iter()
+        .map(|step| (step["name"].as_str().unwrap().to_owned(), step["result"].as_str().unwrap()))
+        .collect();
+    assert_eq!(told, expected);
+    for step in traced {
+        assert!(step["duration_s"].as_f64().unwrap() > 0.0, "{step}");
+        assert!(step["cpu_s"].is_f64(), "{step}");
+    }
+    // The job, its two calls, its steps, and six containers with the stages of four.
+    assert!(job["spans"].as_u64().unwrap() > 24, "{job}");
+    let loud = traced.iter().find(|step| step["name"] == "much_output").unwrap();
+    assert!(loud["memory_peak_bytes"].as_f64().unwrap() > 0.0, "{loud}");
 }
 
 #[test]
@@ -50,6 +88,9 @@ fn the_whole_demo_passes_its_own_check() {
     assert_workflow(&report);
     let containers = &report["containers"];
     assert_eq!(containers["launched"], containers["captured"]);
+    let logs = &report["logs"];
+    assert_eq!(logs["lines_written"], logs["lines_exported"]);
+    assert!(logs["lines_written"].as_u64().unwrap() > 100_000, "{logs}");
     // Four of the workflow, and the script's.
     assert!(containers["launched"].as_u64().unwrap() >= 30, "{containers}");
 }
