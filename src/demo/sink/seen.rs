@@ -177,7 +177,7 @@ impl Node {
 pub(in crate::demo) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         // A string takes whatever is written to it.
-        drop(write!(text, "{byte:02x}"));
+        write!(text, "{byte:02x}").ok();
         text
     })
 }
