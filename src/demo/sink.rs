@@ -23,7 +23,9 @@ use prost::Message;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
-pub(super) use seen::{Node, Seen, Who};
+#[cfg(test)]
+pub(super) use seen::samples;
+pub(super) use seen::{Node, Seen, Who, hex};
 
 /// The largest request taken: collectors take 64 MiB, gRPC's own limit is 4 MiB.
 const MAX_REQUEST: usize = 16 * 1024 * 1024;

@@ -12,7 +12,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::demo::kubelet::{Kind, Truth};
-use crate::demo::sink::{Node, Seen, Who};
+use crate::demo::sink::{Node, Seen, Who, hex};
 use crate::demo::workflow::JobTruth;
 
 /// `cicd.pipeline.task.run.result`.
@@ -30,7 +30,7 @@ const POD: &str = "k8s.pod.name";
 #[derive(Debug, Clone, Serialize)]
 #[serde(transparent)]
 pub(in crate::demo) struct Jobs {
-    jobs: Vec<Job>,
+    of_workflow: Vec<Job>,
     /// Jobs of pods in which no workflow was played: each pod with ephemeral containers is one.
     #[serde(skip)]
     others: usize,
@@ -88,7 +88,7 @@ impl Jobs {
         }
         let played = played.map(|job| job.pod.as_str());
         faults.extend(uneven(truths, pods, played, &others));
-        Self { jobs, others: others.len(), faults }
+        Self { of_workflow: jobs, others: others.len(), faults }
     }
 
     /// What is not as it must be, a sentence each.
@@ -99,10 +99,15 @@ impl Jobs {
 
 impl fmt::Display for Jobs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for job in &self.jobs {
+        for job in &self.of_workflow {
             writeln!(f, "{job}")?;
         }
-        writeln!(f, "jobs     {} of a workflow, {} of other pods", self.jobs.len(), self.others)
+        writeln!(
+            f,
+            "jobs     {} of a workflow, {} of other pods",
+            self.of_workflow.len(),
+            self.others
+        )
     }
 }
 
@@ -172,7 +177,7 @@ impl Step {
 /// The trace that GitHub's receiver in the OpenTelemetry Collector puts a run's spans into.
 fn trace_id(run_id: &str, attempt: &str) -> String {
     let digest = Sha256::digest(format!("{run_id}{attempt}t"));
-    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    hex(digest.get(..16).unwrap_or_default())
 }
 
 /// Names spans that do not lie within their parent's time.

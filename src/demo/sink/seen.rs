@@ -1,7 +1,11 @@
 //! What has come to the demo's collector: whose log records, whether a secret was in one, and the
 //! spans as trees. Pure.
 
+#[cfg(test)]
+pub(in crate::demo) mod samples;
+
 use std::collections::{BTreeMap, HashSet};
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -64,7 +68,7 @@ impl Seen {
         Self { secret: secret.as_bytes(), ..Self::default() }
     }
 
-    pub(in crate::demo) fn logs(&mut self, all: Vec<ResourceLogs>) {
+    pub(super) fn logs(&mut self, all: Vec<ResourceLogs>) {
         for resource in all {
             let attributes = resource.resource.map(|resource| resource.attributes);
             let of = |key: &str| {
@@ -95,7 +99,7 @@ impl Seen {
         }
     }
 
-    pub(in crate::demo) fn spans(&mut self, all: Vec<ResourceSpans>) {
+    pub(super) fn spans(&mut self, all: Vec<ResourceSpans>) {
         for group in all {
             let attributes = group.resource.map(|resource| resource.attributes).unwrap_or_default();
             let resource = Arc::new(attributes.iter().map(text).collect());
@@ -104,10 +108,10 @@ impl Seen {
                     continue;
                 }
                 let id = (span.trace_id.clone(), span.span_id.clone());
-                if !self.span_ids.insert(id) {
-                    self.spans_repeated = self.spans_repeated.saturating_add(1);
-                } else {
+                if self.span_ids.insert(id) {
                     self.spans.push((Arc::clone(&resource), span));
+                } else {
+                    self.spans_repeated = self.spans_repeated.saturating_add(1);
                 }
             }
         }
@@ -169,8 +173,13 @@ impl Node {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// Two digits a byte.
+pub(in crate::demo) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // A string takes whatever is written to it.
+        write!(text, "{byte:02x}").ok();
+        text
+    })
 }
 
 fn text(pair: &KeyValue) -> (String, String) {

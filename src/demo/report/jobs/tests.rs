@@ -2,26 +2,12 @@
 
 use std::time::UNIX_EPOCH;
 
-use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
-use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
-use opentelemetry_proto::tonic::resource::v1::Resource;
-use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
-
 use super::*;
 use crate::demo::kubelet::Account;
+use crate::demo::sink::samples::{self, Span, pairs};
 
 /// Of run 14460881260, attempt 13, by the receiver's own function.
 const TRACE: &str = "731ec8a47fd7450f753a812a4a8aa5a0";
-
-fn pairs(all: &[(&str, &str)]) -> Vec<KeyValue> {
-    let pair = |(key, value): &(&str, &str)| KeyValue {
-        key: (*key).to_owned(),
-        value: Some(AnyValue { value: Some(Value::StringValue((*value).to_owned())) }),
-        ..KeyValue::default()
-    };
-    all.iter().map(pair).collect()
-}
 
 fn trace_bytes() -> Vec<u8> {
     (0..16).map(|at| u8::from_str_radix(&TRACE[at * 2..at * 2 + 2], 16).unwrap()).collect()
@@ -63,8 +49,8 @@ fn truth() -> JobTruth {
     }
 }
 
-fn resource(pod: &str) -> Option<Resource> {
-    let attributes = pairs(&[
+fn resource(pod: &str) -> [(&str, &str); 7] {
+    [
         ("vcs.owner.name", "o"),
         ("vcs.repository.name", "r"),
         ("cicd.pipeline.run.id", "14460881260"),
@@ -72,17 +58,12 @@ fn resource(pod: &str) -> Option<Resource> {
         (POD, pod),
         ("k8s.namespace.name", "default"),
         ("k8s.container.name", "c"),
-    ]);
-    Some(Resource { attributes, ..Resource::default() })
+    ]
 }
 
 fn seen(pod: &str, spans: Vec<Span>) -> Seen {
     let mut seen = Seen::new("x");
-    seen.spans(vec![ResourceSpans {
-        resource: resource(pod),
-        scope_spans: vec![ScopeSpans { spans, ..ScopeSpans::default() }],
-        ..ResourceSpans::default()
-    }]);
+    samples::spans(&mut seen, &resource(pod), spans);
     seen
 }
 
@@ -160,7 +141,7 @@ fn a_pod_without_the_hook_is_one_job_that_is_only_counted() {
         Jobs::new(&truths, &["bare"], None, &seen("bare", spans))
     };
     let whole = of_pod(spans());
-    assert_eq!((whole.faults().len(), whole.others, whole.jobs.len()), (0, 1, 0));
+    assert_eq!((whole.faults().len(), whole.others, whole.of_workflow.len()), (0, 1, 0));
     assert_eq!(serde_json::to_value(&whole).unwrap(), serde_json::json!([]));
     assert_eq!(of_pod(Vec::new()).faults(), ["bare is 0 traces, not 1"]);
     let other = Jobs::new(&[], &["bare"], None, &seen("stranger", spans()));
@@ -171,13 +152,7 @@ fn a_pod_without_the_hook_is_one_job_that_is_only_counted() {
 fn lines_that_name_another_trace_are_told() {
     let mut seen = seen("runner", spans());
     for (uid, trace_id) in [("1", trace_bytes()), ("2", Vec::new())] {
-        let attributes = pairs(&[("log.record.uid", uid)]);
-        let record = LogRecord { trace_id, attributes, ..LogRecord::default() };
-        seen.logs(vec![ResourceLogs {
-            resource: resource("runner"),
-            scope_logs: vec![ScopeLogs { log_records: vec![record], ..ScopeLogs::default() }],
-            ..ResourceLogs::default()
-        }]);
+        samples::record(&mut seen, &resource("runner"), uid, trace_id);
     }
     let jobs = Jobs::new(&[ran("runner")], &["runner"], Some(&truth()), &seen);
     assert_eq!(jobs.faults(), ["1 of 2 lines of c do not name the workflow's trace"]);
