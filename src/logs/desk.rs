@@ -144,7 +144,7 @@ impl Desk {
         let named = common.inventory.named(&log.pod.uid, &log.container);
         Self {
             id,
-            refiner: Refiner::new(masks, common.refine.clone()),
+            refiner: Refiner::new(masks, common.refine),
             meter: Meter::new(common.ration, now),
             resource: Arc::new(Resource::new(&source(common, log, named.as_ref()))),
             span: span(named.as_ref()),

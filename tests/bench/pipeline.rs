@@ -106,9 +106,9 @@ impl Node {
         fs::write(at("sys/fs/cgroup/cgroup.controllers"), "cpu\n").expect("a hierarchy");
         fs::write(cgroup.join("cpu.stat"), "usage_usec 1\n").expect("a cgroup");
         fs::write(cgroup.join("cgroup.events"), "populated 1\n").expect("a cgroup");
+        let link = at(&format!("var/log/containers/r_ci_job-{id}.log"));
         let node = Self(directory);
         File::create(node.log()).expect("a log");
-        let link = at(&format!("var/log/containers/r_ci_job-{id}.log"));
         symlink(node.log(), link).expect("a link");
         node
     }

@@ -90,7 +90,8 @@ fn no_line_is_lost_while_the_log_is_rotated_compressed_and_at_the_end_deleted() 
     let mut job = bodies(&lines, "job");
     assert!(job.contains(&"oops".to_owned()) && job.contains(&"the end".to_owned()));
     job.retain(|body| body.starts_with("line "));
-    job.sort_by_key(|body| body[5..].parse::<usize>().unwrap());
+    let number = |body: &str| body.trim_start_matches("line ").parse::<usize>().unwrap();
+    job.sort_by_key(|body| number(body));
     let wanted: Vec<String> = (0..LINES).map(|number| format!("line {number}")).collect();
     assert_eq!(job.len(), LINES);
     assert!(job == wanted, "every line once");

@@ -60,17 +60,17 @@ impl Site {
 
     /// Starts the agent here, without an API server, exporting logs to this endpoint.
     pub(super) fn agent(&self, backend: &Backend, flags: &[&str]) -> Agent {
-        let mut command = self.command(&backend.endpoint(), backend.protocol());
+        let mut command = Self::command(&backend.endpoint(), backend.protocol());
         Agent::launch(command.args(flags), self.root(), "kubepods")
     }
 
     /// The same, to this endpoint by this protocol, with these variables.
     pub(super) fn agent_to(&self, endpoint: &str, protocol: &str, more: &[(&str, &str)]) -> Agent {
-        let mut command = self.command(endpoint, protocol);
+        let mut command = Self::command(endpoint, protocol);
         Agent::launch(command.envs(more.iter().copied()), self.root(), "kubepods")
     }
 
-    fn command(&self, endpoint: &str, protocol: &str) -> Command {
+    fn command(endpoint: &str, protocol: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ephemon"));
         command
             .args(["agent", "--no-api", "--node-name", "it"])
