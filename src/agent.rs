@@ -10,6 +10,7 @@ mod lock;
 mod log;
 pub mod readiness;
 mod run;
+mod shared;
 
 pub use args::Args;
 pub use export::{ExportArgs, ExportError, Place};

@@ -12,28 +12,19 @@ use tokio::task::JoinSet;
 use super::admin::{Admin, BindError};
 use super::args::Args;
 use super::export::{Export, ExportError};
+use super::jobs;
 use super::lock::{LockError, NodeLock};
 use super::log::LogError;
-use super::readiness::{Condition, Readiness};
-use super::{jobs, limits};
-use crate::capture::books::Books;
+use super::readiness::Condition;
+use super::shared::{Shared, node_name};
 use crate::capture::{self, CaptureHandle};
-use crate::discovery::inventory::Inventory;
 use crate::discovery::{api, cri, logs as log_directories};
 use crate::enforcement;
-use crate::jobs::Board;
-use crate::journal;
-use crate::logs::{self, Ledger, Logs, RunnerLog};
-use crate::metrics::{self, Metrics};
+use crate::logs::{Logs, RunnerLog};
 use crate::node::NodeRoot;
-use crate::otlp::span;
-use crate::vitals::Vitals;
 
 /// A node without a cgroup mount is looked at again at this interval.
 const CAPTURE_RETRY: Duration = Duration::from_secs(10);
-
-/// A container's log is settled a moment after its figures.
-const LEDGER_GRACE: Duration = Duration::from_mins(1);
 
 /// Why the agent ended, or did not start.
 #[derive(Debug, thiserror::Error)]
@@ -85,79 +76,26 @@ pub async fn run(args: Args) -> Result<(), Error> {
     args.log.start()?;
     let node = NodeRoot::new(&args.node_root);
     let _lock = lock(&args, &node)?;
-    let vitals = Vitals::new()?;
-    let books = Books::default();
-    let readiness = Readiness::default();
-    let board = Board::default();
-    let inventory = if args.no_api {
-        Inventory::without_api(vitals.clone())
-    } else {
-        Inventory::with_api(vitals.clone())
-    };
-    let ledger = Ledger::default();
-    let metrics = Metrics::new(
-        books.clone(),
-        inventory.clone(),
-        vitals.clone(),
-        metrics::Options {
-            retain_ended: args.retain_ended,
-            max_ended: usize::try_from(args.max_ended).unwrap_or(usize::MAX),
-            node: node.clone(),
-            logs: ledger.clone(),
-            jobs: board.clone(),
-            ..metrics::Options::default()
-        },
-    );
-    let admin = Admin::bind(args.listen, metrics, readiness.clone()).await?;
+    let shared = Shared::new(&args)?;
+    let admin = Admin::bind(args.listen, shared.metrics(&args), shared.readiness.clone()).await?;
     let mut signals = Signals::new().map_err(Error::Signals)?;
     let address = admin.local_addr();
 
     let (stop_tx, mut stop_rx) = watch::channel(false);
-    let state = node.join(&args.state_dir);
-    let mut export = Export::start(&args.export, &state, &stop_rx, &vitals)?;
+    let state = shared.node.join(&args.state_dir);
+    let mut export = Export::start(&args.export, &state, &stop_rx, &shared.vitals)?;
     let mut parts = Parts::default();
-    watch_names(&args, &node, &inventory, &readiness, &mut parts).await?;
+    watch_names(&args, &shared, &mut parts).await?;
     let (runner_tx, runner_rx) = RunnerLog::new();
-    let mut logs = match export.logs.take() {
-        Some(outbox) => {
-            let settings = log_settings(&args, &export);
-            let (inventory, vitals) = (inventory.clone(), vitals.clone());
-            let ledger = ledger.clone();
-            let logs = logs::start(&node, settings, inventory, outbox, ledger, runner_tx, vitals);
-            Some(logs.map_err(Error::Logs)?)
-        }
-        None => None,
-    };
+    let mut logs = shared.logs(&args, &mut export, runner_tx).map_err(Error::Logs)?;
     if args.enforce_limits {
-        let enforcing = enforcement::run(node.clone(), inventory.clone(), vitals.clone());
-        parts.spawn("the enforcement of limits", enforcing);
+        let Shared { node, inventory, vitals, .. } = shared.clone();
+        parts.spawn("the enforcement of limits", enforcement::run(node, inventory, vitals));
     }
-    let keeping = jobs::Parts {
-        inventory: inventory.clone(),
-        books: books.clone(),
-        ledger,
-        runner: runner_rx,
-        journals: journal::Reader::new(node.clone(), &args.kubelet_root, vitals.clone()),
-        board,
-        vitals: vitals.clone(),
-        state_dir: state,
-        options: jobs::options(&args),
-        traces: export.traces.take().map(|outbox| {
-            let looks = jobs::looks(&args, args.node_name.clone().unwrap_or_else(host_name));
-            let looks = span::Options { resource: export.attributes.clone(), ..looks };
-            (jobs::courier(outbox, vitals.clone()), looks)
-        }),
-    };
-    parts.spawn("the keeping of jobs", jobs::keep(keeping));
-    let capture_options = capture::Options {
-        node,
-        kubepods: args.kubepods.clone(),
-        sample_interval: args.sample_interval,
-        sample_budget: f64::from(args.sample_budget) / 100.0,
-        max_containers: limits::raise_open_files(),
-    };
-    let walked = readiness.condition("the first walk of the cgroup tree");
-    parts.spawn("capture", supervise_capture(capture_options, books, inventory, vitals, walked));
+    let jobs = shared.jobs(&args, &mut export, runner_rx);
+    parts.spawn("the keeping of jobs", jobs::keep(jobs));
+    let walked = shared.readiness.condition("the first walk of the cgroup tree");
+    parts.spawn("capture", supervise_capture(shared.capture(&args), shared, walked));
 
     let server = tokio::spawn(admin.serve(async move {
         // An error means that the sender is gone, and with it the agent.
@@ -201,26 +139,6 @@ async fn over(logs: &mut Option<Logs>) {
     }
 }
 
-fn log_settings(args: &Args, export: &Export) -> logs::Settings {
-    let of = |key: &str| export.attributes.iter().find(|(name, _)| name == key);
-    let flags = &args.export;
-    logs::Settings {
-        containers: flags.log_containers,
-        mode: flags.logs,
-        original: flags.log_original,
-        rate: flags.log_rate_limit,
-        one_of: flags.log_sample,
-        node: args.node_name.clone().unwrap_or_else(host_name).into(),
-        typed: !args.no_api,
-        service_name: of("service.name").map(|(_, name)| name.as_str().into()),
-        attributes: export.attributes.clone().into(),
-        kubelet_root: args.kubelet_root.clone(),
-        state_dir: args.state_dir.clone(),
-        // As long as the container's figures may be shown, and a little.
-        retain: args.retain_ended.saturating_add(LEDGER_GRACE),
-    }
-}
-
 /// The lock of the node. Where no state can be kept the agent runs all the same.
 fn lock(args: &Args, node: &NodeRoot) -> Result<Option<NodeLock>, Error> {
     match NodeLock::take(&node.join(&args.state_dir)) {
@@ -234,13 +152,8 @@ fn lock(args: &Args, node: &NodeRoot) -> Result<Option<NodeLock>, Error> {
 }
 
 /// Starts whatever gives containers their names.
-async fn watch_names(
-    args: &Args,
-    node: &NodeRoot,
-    inventory: &Inventory,
-    readiness: &Readiness,
-    parts: &mut Parts,
-) -> Result<(), Error> {
+async fn watch_names(args: &Args, shared: &Shared, parts: &mut Parts) -> Result<(), Error> {
+    let Shared { node, inventory, readiness, .. } = shared;
     parts.spawn(
         "the watch of log directories",
         log_directories::watch(node.clone(), inventory.clone()),
@@ -258,7 +171,7 @@ async fn watch_names(
     }
     let options = api::Options {
         kubeconfig: args.kubeconfig.clone().or_else(kubeconfig_of_kubectl),
-        node_name: args.node_name.clone().unwrap_or_else(host_name),
+        node_name: node_name(args),
         pod_selector: args.pod_selector.clone(),
         patience: api::Patience::default(),
     };
@@ -280,21 +193,14 @@ fn kubeconfig_of_kubectl() -> Option<PathBuf> {
     std::env::var_os("KUBECONFIG").filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
-/// What the kubelet calls the node unless it is told otherwise.
-fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().to_lowercase()
-}
-
 /// Starts capture, again and again until the node has a cgroup mount, and stays with it.
 async fn supervise_capture(
     options: capture::Options,
-    books: Books,
-    inventory: Inventory,
-    vitals: Vitals,
+    shared: Shared,
     walked: Condition,
 ) -> Infallible {
     let capture: CaptureHandle = loop {
-        let (books, inventory, vitals) = (books.clone(), inventory.clone(), vitals.clone());
+        let Shared { books, inventory, vitals, .. } = shared.clone();
         match capture::start(options.clone(), books, inventory, vitals) {
             Ok(capture) => break capture,
             Err(error) => {

@@ -42,7 +42,7 @@ pub(super) struct Common {
 #[derive(Debug)]
 pub(super) struct Desks {
     common: Common,
-    desks: HashMap<Arc<LogRef>, Desk>,
+    all: HashMap<Arc<LogRef>, Desk>,
     masks: HashMap<PodUid, JobMasks>,
     /// Logs of which the collector would not have something.
     spoilt: HashSet<LogId>,
@@ -70,13 +70,13 @@ pub(super) struct Desk {
 
 impl Desks {
     pub(super) fn new(common: Common) -> Self {
-        Self { common, desks: HashMap::new(), masks: HashMap::new(), spoilt: HashSet::new() }
+        Self { common, all: HashMap::new(), masks: HashMap::new(), spoilt: HashSet::new() }
     }
 
     /// The log's desk, made where there is none yet.
     pub(super) fn of(&mut self, log: &Arc<LogRef>, id: LogId, now: Instant) -> &mut Desk {
-        let Self { common, desks, masks, .. } = self;
-        let desk = desks.entry(Arc::clone(log)).or_insert_with(|| {
+        let Self { common, all, masks, .. } = self;
+        let desk = all.entry(Arc::clone(log)).or_insert_with(|| {
             let masks = masks.entry(log.pod.uid.clone());
             let masks = masks.or_insert_with(|| JobMasks::new(common.mode)).clone();
             Desk::new(common, log, id, masks, now)
@@ -90,7 +90,7 @@ impl Desks {
     /// Logs whose container is over, each told once.
     pub(super) fn ends(&mut self, now: Instant) -> Vec<Arc<LogRef>> {
         let mut over = Vec::new();
-        for (log, desk) in &mut self.desks {
+        for (log, desk) in &mut self.all {
             if desk.end_told || now.saturating_duration_since(desk.looked_up) < LOOK_UP {
                 continue;
             }
@@ -105,7 +105,7 @@ impl Desks {
 
     /// Whether the log is only listened to.
     pub(super) fn listens(&self, log: &LogRef) -> bool {
-        self.desks.get(log).is_some_and(|desk| desk.listens)
+        self.all.get(log).is_some_and(|desk| desk.listens)
     }
 
     /// The collector would not have something of these.
@@ -115,7 +115,7 @@ impl Desks {
 
     /// Whether something of the log did not come through for want of a collector that takes it.
     pub(super) fn is_spoilt(&self, log: &LogRef) -> bool {
-        self.desks.get(log).is_some_and(|desk| self.spoilt.contains(&desk.id))
+        self.all.get(log).is_some_and(|desk| self.spoilt.contains(&desk.id))
     }
 
     /// Whether any log of the pod is at a desk.
@@ -125,12 +125,12 @@ impl Desks {
 
     /// The log is done with; the last of its pod takes the pod's masks with it.
     pub(super) fn close(&mut self, log: &LogRef) -> Option<Desk> {
-        let closed = self.desks.remove(log);
+        let closed = self.all.remove(log);
         if let Some(desk) = &closed {
             self.spoilt.remove(&desk.id);
         }
         let uid = &log.pod.uid;
-        if !self.desks.keys().any(|other| other.pod.uid == *uid) {
+        if !self.all.keys().any(|other| other.pod.uid == *uid) {
             self.masks.remove(uid);
         }
         closed

@@ -1,0 +1,150 @@
+//! What the agent's parts have in common, and what each is made of.
+
+use std::io;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use super::args::Args;
+use super::export::Export;
+use super::readiness::Readiness;
+use super::{jobs, limits};
+use crate::capture;
+use crate::capture::books::Books;
+use crate::discovery::inventory::Inventory;
+use crate::jobs::Board;
+use crate::journal;
+use crate::logs::{self, Ledger, Logs, RunnerLine, RunnerLog};
+use crate::metrics::{self, Metrics};
+use crate::node::NodeRoot;
+use crate::otlp::span;
+use crate::vitals::Vitals;
+
+/// A container's log is settled a moment after its figures.
+const LEDGER_GRACE: Duration = Duration::from_mins(1);
+
+/// Handles that any part may hold; every clone is the same.
+#[derive(Debug, Clone)]
+pub(super) struct Shared {
+    pub(super) node: NodeRoot,
+    pub(super) vitals: Vitals,
+    pub(super) books: Books,
+    pub(super) inventory: Inventory,
+    pub(super) ledger: Ledger,
+    pub(super) board: Board,
+    pub(super) readiness: Readiness,
+}
+
+// === impl Shared ===
+
+impl Shared {
+    pub(super) fn new(args: &Args) -> Result<Self, prometheus::Error> {
+        let vitals = Vitals::new()?;
+        let inventory = if args.no_api {
+            Inventory::without_api(vitals.clone())
+        } else {
+            Inventory::with_api(vitals.clone())
+        };
+        Ok(Self {
+            node: NodeRoot::new(&args.node_root),
+            vitals,
+            books: Books::default(),
+            inventory,
+            ledger: Ledger::default(),
+            board: Board::default(),
+            readiness: Readiness::default(),
+        })
+    }
+
+    pub(super) fn metrics(&self, args: &Args) -> Metrics {
+        let options = metrics::Options {
+            retain_ended: args.retain_ended,
+            max_ended: usize::try_from(args.max_ended).unwrap_or(usize::MAX),
+            node: self.node.clone(),
+            logs: self.ledger.clone(),
+            jobs: self.board.clone(),
+            ..metrics::Options::default()
+        };
+        Metrics::new(self.books.clone(), self.inventory.clone(), self.vitals.clone(), options)
+    }
+
+    /// Starts to follow logs, where they have somewhere to go.
+    pub(super) fn logs(
+        &self,
+        args: &Args,
+        export: &mut Export,
+        runner: RunnerLog,
+    ) -> io::Result<Option<Logs>> {
+        let Some(outbox) = export.logs.take() else {
+            return Ok(None);
+        };
+        let settings = log_settings(args, export);
+        let Self { node, inventory, ledger, vitals, .. } = self.clone();
+        logs::start(&node, settings, inventory, outbox, ledger, runner, vitals).map(Some)
+    }
+
+    pub(super) fn jobs(
+        &self,
+        args: &Args,
+        export: &mut Export,
+        runner: Receiver<RunnerLine>,
+    ) -> jobs::Parts {
+        let Self { node, inventory, books, ledger, board, vitals, .. } = self.clone();
+        let traces = export.traces.take().map(|outbox| {
+            let looks = jobs::looks(args, node_name(args));
+            let looks = span::Options { resource: export.attributes.clone(), ..looks };
+            (jobs::courier(outbox, vitals.clone()), looks)
+        });
+        jobs::Parts {
+            inventory,
+            books,
+            ledger,
+            runner,
+            journals: journal::Reader::new(node.clone(), &args.kubelet_root, vitals.clone()),
+            board,
+            vitals,
+            state_dir: node.join(&args.state_dir),
+            options: jobs::options(args),
+            traces,
+        }
+    }
+
+    pub(super) fn capture(&self, args: &Args) -> capture::Options {
+        capture::Options {
+            node: self.node.clone(),
+            kubepods: args.kubepods.clone(),
+            sample_interval: args.sample_interval,
+            sample_budget: f64::from(args.sample_budget) / 100.0,
+            max_containers: limits::raise_open_files(),
+        }
+    }
+}
+
+/// This node's name in the API.
+pub(super) fn node_name(args: &Args) -> String {
+    args.node_name.clone().unwrap_or_else(host_name)
+}
+
+/// What the kubelet calls the node unless it is told otherwise.
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().to_lowercase()
+}
+
+fn log_settings(args: &Args, export: &Export) -> logs::Settings {
+    let of = |key: &str| export.attributes.iter().find(|(name, _)| name == key);
+    let flags = &args.export;
+    logs::Settings {
+        containers: flags.log_containers,
+        mode: flags.logs,
+        original: flags.log_original,
+        rate: flags.log_rate_limit,
+        one_of: flags.log_sample,
+        node: node_name(args).into(),
+        typed: !args.no_api,
+        service_name: of("service.name").map(|(_, name)| name.as_str().into()),
+        attributes: export.attributes.clone().into(),
+        kubelet_root: args.kubelet_root.clone(),
+        state_dir: args.state_dir.clone(),
+        // As long as the container's figures may be shown, and a little.
+        retain: args.retain_ended.saturating_add(LEDGER_GRACE),
+    }
+}
