@@ -10,7 +10,8 @@ use crate::demo::sink::samples::{self, Span, pairs};
 const TRACE: &str = "731ec8a47fd7450f753a812a4a8aa5a0";
 
 fn trace_bytes() -> Vec<u8> {
-    (0..16).map(|at| u8::from_str_radix(&TRACE[at * 2..at * 2 + 2], 16).unwrap()).collect()
+    let number = u128::from_str_radix(TRACE, 16).unwrap();
+    number.to_be_bytes().to_vec()
 }
 
 fn span(id: u8, parent: u8, name: &str, times: (u64, u64), attributes: &[(&str, &str)]) -> Span {

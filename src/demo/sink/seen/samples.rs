@@ -18,13 +18,13 @@ pub(in crate::demo) fn pairs(all: &[(&str, &str)]) -> Vec<KeyValue> {
     all.iter().map(pair).collect()
 }
 
-fn resource(attributes: &[(&str, &str)]) -> Option<Resource> {
-    Some(Resource { attributes: pairs(attributes), ..Resource::default() })
+fn resource(attributes: &[(&str, &str)]) -> Resource {
+    Resource { attributes: pairs(attributes), ..Resource::default() }
 }
 
 pub(in crate::demo) fn spans(seen: &mut Seen, of: &[(&str, &str)], spans: Vec<Span>) {
     seen.spans(vec![ResourceSpans {
-        resource: resource(of),
+        resource: Some(resource(of)),
         scope_spans: vec![ScopeSpans { spans, ..ScopeSpans::default() }],
         ..ResourceSpans::default()
     }]);
@@ -34,7 +34,7 @@ pub(in crate::demo) fn record(seen: &mut Seen, of: &[(&str, &str)], uid: &str, t
     let attributes = pairs(&[("log.record.uid", uid)]);
     let record = LogRecord { trace_id: trace, attributes, ..LogRecord::default() };
     seen.logs(vec![ResourceLogs {
-        resource: resource(of),
+        resource: Some(resource(of)),
         scope_logs: vec![ScopeLogs { log_records: vec![record], ..ScopeLogs::default() }],
         ..ResourceLogs::default()
     }]);
