@@ -225,7 +225,7 @@ fn every_panel_has_something_to_show() {
 fn filled(expression: &str, namespace: &str, target: SocketAddr) -> String {
     let mut filled = expression.replace("$__rate_interval", "10s").replace("$__range", "5m");
     filled = filled.replace("$namespace", namespace).replace("$instance", &target.to_string());
-    for any in ["$container_type", "$container", "$pod"] {
+    for any in ["$container_type", "$container", "$pod", "$repository"] {
         filled = filled.replace(any, ".*");
     }
     filled
