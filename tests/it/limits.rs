@@ -8,7 +8,7 @@ use ephemon::model::Limit;
 use serde_json::json;
 
 use crate::support::process::{kill, until};
-use rig::{PATIENCE, Rig, results, shown};
+use rig::{PATIENCE, Rig, all_shown, results, shown};
 
 const SELECTED: &str = "actions-ephemeral-runner";
 
@@ -68,13 +68,15 @@ fn each_container_meets_its_own_limits_and_the_others_live_on() {
 
     rig.go();
     assert_eq!(rig.end("r1", "eater"), (137, "OOMKilled".to_owned()));
-    let kills = [("event", "oom_kill"), ("pod", "r1"), ("container", "eater")];
-    shown(&agent, "ephemon_container_memory_events_total", &kills, |kills| kills >= 1.0);
     // The shell gives up when it cannot fork.
     assert_ne!(rig.end("r1", "bomb").0, 0);
-    shown(&agent, "ephemon_container_pids_limit_hits_total", &of("bomb"), |hits| hits >= 1.0);
-    let throttled = "ephemon_container_cpu_cfs_throttled_periods_total";
-    shown(&agent, throttled, &of("busy"), |periods| periods >= 10.0);
+    let kills = [("event", "oom_kill"), ("pod", "r1"), ("container", "eater")];
+    let wanted: [(&str, &[(&str, &str)], f64); 3] = [
+        ("ephemon_container_memory_events_total", &kills, 1.0),
+        ("ephemon_container_pids_limit_hits_total", &of("bomb"), 1.0),
+        ("ephemon_container_cpu_cfs_throttled_periods_total", &of("busy"), 10.0),
+    ];
+    all_shown(&agent, &wanted);
     for alive in ["runner", "busy", "free", "wrong", "tiny"] {
         assert!(rig.runs("r1", alive), "{alive} lives on");
     }

@@ -242,6 +242,22 @@ pub(super) fn shown(
     })
 }
 
+/// Scrapes until each of these sums was at least so much. What was shown once counts: an ended
+/// container's series go when they were fetched twice.
+pub(super) fn all_shown(agent: &Agent, wanted: &[(&str, &[(&str, &str)], f64)]) {
+    let mut ledger = Ledger::default();
+    let mut missing = Vec::new();
+    let all = until(PATIENCE, || {
+        ledger.enter(&agent.get("/metrics", TEXT).body);
+        let short = |(name, labels, least): &&(&str, &[(&str, &str)], f64)| {
+            ledger.sum(name, labels).is_none_or(|value| value < *least)
+        };
+        missing = wanted.iter().filter(short).collect();
+        missing.is_empty().then_some(())
+    });
+    assert!(all.is_some(), "never shown: {missing:?}\n{}", agent.log());
+}
+
 /// How many containers' limits came to this.
 pub(super) fn results(agent: &Agent, result: &str, expected: f64) {
     let equal = |value: f64| (value - expected).abs() < 0.5;
