@@ -8,7 +8,7 @@ use ephemon::model::Limit;
 use serde_json::json;
 
 use crate::support::process::{kill, until};
-use rig::{PATIENCE, Rig, all_shown, results, shown};
+use rig::{PATIENCE, Rig, Wanted, all_shown, results, shown};
 
 const SELECTED: &str = "actions-ephemeral-runner";
 
@@ -71,7 +71,7 @@ fn each_container_meets_its_own_limits_and_the_others_live_on() {
     // The shell gives up when it cannot fork.
     assert_ne!(rig.end("r1", "bomb").0, 0);
     let kills = [("event", "oom_kill"), ("pod", "r1"), ("container", "eater")];
-    let wanted: [(&str, &[(&str, &str)], f64); 3] = [
+    let wanted: [Wanted<'_>; 3] = [
         ("ephemon_container_memory_events_total", &kills, 1.0),
         ("ephemon_container_pids_limit_hits_total", &of("bomb"), 1.0),
         ("ephemon_container_cpu_cfs_throttled_periods_total", &of("busy"), 10.0),

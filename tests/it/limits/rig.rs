@@ -242,14 +242,17 @@ pub(super) fn shown(
     })
 }
 
+/// A sum of series: their name, labels that they have, and how much it must be at least.
+pub(super) type Wanted<'a> = (&'a str, &'a [(&'a str, &'a str)], f64);
+
 /// Scrapes until each of these sums was at least so much. What was shown once counts: an ended
 /// container's series go when they were fetched twice.
-pub(super) fn all_shown(agent: &Agent, wanted: &[(&str, &[(&str, &str)], f64)]) {
+pub(super) fn all_shown(agent: &Agent, wanted: &[Wanted<'_>]) {
     let mut ledger = Ledger::default();
     let mut missing = Vec::new();
     let all = until(PATIENCE, || {
         ledger.enter(&agent.get("/metrics", TEXT).body);
-        let short = |(name, labels, least): &&(&str, &[(&str, &str)], f64)| {
+        let short = |(name, labels, least): &&Wanted<'_>| {
             ledger.sum(name, labels).is_none_or(|value| value < *least)
         };
         missing = wanted.iter().filter(short).collect();
