@@ -15,8 +15,8 @@
 //! - [`journal`]: what hook and init wrote in a pod's shared volume, read on the host.
 //! - [`jobs`]: from containers, journals and specs to one record per job, over time.
 //! - [`metrics`]: one table of families; how long ended series are kept; the two text formats.
-//! - [`logs`]: what becomes of a line between a container's log and the record: masked, stripped,
-//!   read for commands.
+//! - [`logs`]: what becomes of a line between a container's log and the record (masked, stripped,
+//!   read for commands), and the thread that brings lines from `crilog` to `otlp`.
 //! - [`mask`]: values and tokens that no log may show, and the search for them.
 //!   [`workflow_command`]: the runner's commands in output. Both are init's too.
 //! - [`otlp`]: records as OTLP has them, a job as one trace, and their way to a collector: the
@@ -40,8 +40,8 @@
 //! # Invariants
 //!
 //! - `model` is std only; `cgroup` adds nothing but `model`. `kube` is named in `discovery`
-//!   and `hook` only; `tonic` in `discovery::cri` and `otlp` only, `opentelemetry*` in `otlp` and
-//!   `hook::telemetry`.
+//!   and `hook` only; `tonic` in `discovery::cri` and `otlp` only, `opentelemetry*` in `otlp`,
+//!   `hook::telemetry` and `demo::sink`, which reads for itself what the exporters wrote.
 //!   `agent`, `hook`, `init` and `demo` never name each other: the demo starts the agent as a
 //!   process, as a user would. Only `enforcement` sets limits, and it never loosens one; nothing
 //!   else of the agent writes to a cgroup.

@@ -151,7 +151,6 @@ impl Pump {
                 uid: line.uid.0,
                 span,
                 record: &record,
-                extra: &[],
             };
             packing.add(&desk.resource, &entry, line.position, now);
         };

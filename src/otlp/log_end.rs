@@ -1,14 +1,11 @@
 //! The event that closes a container's log: how much of it came through.
 
 use super::names;
-use super::record::hex;
+use super::record::{hex, put_span};
 use super::source::{RECORD_ATTRIBUTES, Resource};
 use super::wire::{self, Value};
 use crate::contract::trace::Traceparent;
 use crate::logs::Stream;
-
-/// Flags of a W3C trace context: sampled.
-const SAMPLED: u32 = 1;
 
 /// What became of a log. Sent after its last line; an event (`event_name`), not a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,11 +41,7 @@ impl LogEnd {
         put(names::LOG_BYTES, int(self.bytes));
         put(names::LOG_LOST_BYTES, int(self.lost_bytes));
         put(names::LOG_COMPLETE, Value::Bool(self.complete));
-        if let Some(span) = self.span {
-            wire::fixed32(out, 8, SAMPLED);
-            wire::bytes(out, 9, &span.trace_id.0);
-            wire::bytes(out, 10, &span.span_id.0);
-        }
+        put_span(out, self.span);
         wire::fixed64(out, 11, self.observed_unix_nano);
         wire::bytes(out, 12, names::LOG_END.as_bytes());
     }

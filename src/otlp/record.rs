@@ -25,8 +25,6 @@ pub struct Entry<'a> {
     pub span: Option<Traceparent>,
     /// The line.
     pub record: &'a Record<'a>,
-    /// Further attributes, such as the figures on a log's last record.
-    pub extra: &'a [(&'static str, i64)],
 }
 
 /// Flags of a W3C trace context: sampled.
@@ -45,13 +43,18 @@ pub(super) fn put(out: &mut Vec<u8>, resource: &Resource, entry: &Entry<'_>) {
     wire::any(out, 5, Value::of(&record.body));
     out.extend_from_slice(resource.common(entry.stream));
     put_attributes(out, entry);
-    if let Some(span) = entry.span {
+    put_span(out, entry.span);
+    if entry.observed_unix_nano != 0 {
+        wire::fixed64(out, 11, entry.observed_unix_nano);
+    }
+}
+
+/// Writes the fields that tie a `LogRecord` to a span.
+pub(super) fn put_span(out: &mut Vec<u8>, span: Option<Traceparent>) {
+    if let Some(span) = span {
         wire::fixed32(out, 8, SAMPLED);
         wire::bytes(out, 9, &span.trace_id.0);
         wire::bytes(out, 10, &span.span_id.0);
-    }
-    if entry.observed_unix_nano != 0 {
-        wire::fixed64(out, 11, entry.observed_unix_nano);
     }
 }
 
@@ -83,9 +86,6 @@ fn put_attributes(out: &mut Vec<u8>, entry: &Entry<'_>) {
         None => {}
         Some(Withheld::TooManyValues) => put(names::LOG_WITHHELD, Value::Text("too_many_values")),
         Some(Withheld::TooMuchWork) => put(names::LOG_WITHHELD, Value::Text("too_much_work")),
-    }
-    for (name, number) in entry.extra {
-        put(name, Value::Int(*number));
     }
 }
 

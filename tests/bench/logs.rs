@@ -51,7 +51,6 @@ fn benches(criterion: &mut Criterion) {
                         uid: at as u128,
                         span: None,
                         record: &record,
-                        extra: &[],
                     };
                     batch.push(&resource, &entry);
                     if batch.encoded_len() >= BATCH_BYTES {

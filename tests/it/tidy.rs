@@ -31,7 +31,7 @@ fn only_the_exporters_and_the_runtime_socket_speak_grpc() {
         ["", "_http", "_otlp", "_proto", "_sdk"].map(|part| format!("opentelemetry{part}"));
     let crates: Vec<&str> = crates.iter().map(String::as_str).collect();
     // The demo's collector reads for itself what the exporters wrote.
-    let readers = [exporters.as_slice(), &["src/demo/sink", "src/demo/report/jobs"]].concat();
+    let readers = [exporters.as_slice(), &["src/demo/sink"]].concat();
     assert_named_only_in(&[crates.as_slice(), &["tracing_opentelemetry"]].concat(), &readers);
 }
 

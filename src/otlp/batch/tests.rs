@@ -57,7 +57,6 @@ fn entry<'a>(record: &'a Record<'a>) -> Entry<'a> {
         uid: 0xab,
         span: None,
         record,
-        extra: &[],
     }
 }
 
@@ -150,8 +149,7 @@ fn an_annotation_has_its_place_and_its_span() {
     let record = refine(b"::error file=a.rs,line=3,endLine=4,col=5,endColumn=6,title=T::m");
     let key = JobKey { run: RunKey { run_id: "7", run_attempt: "2" }, job: "build", runner: "r-1" };
     let span = Some(key.span());
-    let extra = [("ephemon.log.lines", 7)];
-    let found = one(&Entry { span, extra: &extra, ..entry(&record) });
+    let found = one(&Entry { span, ..entry(&record) });
     assert_eq!((found.severity_number, found.severity_text.as_str()), (17, "error"));
     assert_eq!(text(found.body.as_ref()), "m");
     assert_eq!(found.trace_id, key.span().trace_id.0);
@@ -164,9 +162,37 @@ fn an_annotation_has_its_place_and_its_span() {
         "code.column.number=5",
         "github.log.end_line=4",
         "github.log.end_column=6",
-        "ephemon.log.lines=7",
     ];
     assert_eq!(texts(&found.attributes)[3..], expected);
+}
+
+/// `decode` holds the event's bytes to what the messages would make of it.
+#[test]
+fn the_event_that_closes_a_log_has_its_figures_and_its_span() {
+    let key = JobKey { run: RunKey { run_id: "7", run_attempt: "2" }, job: "build", runner: "r-1" };
+    let end = LogEnd {
+        observed_unix_nano: 9,
+        uid: 0xcd,
+        span: Some(key.span()),
+        lines: 7,
+        bytes: 300,
+        lost_bytes: 0,
+        complete: true,
+    };
+    let mut batch = Batch::new();
+    batch.push_end(&Arc::new(Resource::new(&source())), &end);
+    assert_eq!(batch.records(), 1);
+    let mut all = decode(&mut batch);
+    let found = all.remove(0).scope_logs.remove(0).log_records.remove(0);
+    assert_eq!(found.event_name, "ephemon.log.end");
+    assert_eq!((found.time_unix_nano, found.observed_time_unix_nano), (9, 9));
+    assert_eq!(found.trace_id, key.span().trace_id.0);
+    let figures = texts(&found.attributes);
+    assert!(figures.contains(&"ephemon.log.lines=7".to_owned()), "{figures:?}");
+    assert!(figures.contains(&"ephemon.log.bytes=300".to_owned()), "{figures:?}");
+    assert!(
+        figures.iter().any(|one| one.starts_with("ephemon.log.complete=") && one.contains("true"))
+    );
 }
 
 #[test]
