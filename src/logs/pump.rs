@@ -26,7 +26,7 @@ use crate::vitals::{Signal, Vitals};
 /// Text read in one turn, shared by all logs in turn.
 const TURN_BYTES: u64 = 256 * 1024;
 /// Pause while something is on its way, or at the last look there was something to read.
-const PAUSE: Duration = Duration::from_millis(20);
+const PAUSE: Duration = Duration::from_millis(50);
 /// Pause while nothing happens; a birth ends it.
 const IDLE: Duration = Duration::from_millis(200);
 /// How often checkpoints are written, and figures renewed.

@@ -66,8 +66,10 @@ impl Segment {
         let mut start = [0; PREAMBLE];
         let read = read_at(&file, 0, &mut start).map_err(wrong)?;
         let Some(salt) = frame::salt_of(start.get(..read).unwrap_or_default()) else {
-            // Without a whole preamble there never was a record.
-            return Ok(if read < PREAMBLE { Scanned::Done } else { Scanned::Damaged(size) });
+            // The preamble is on the disk before the first record is written: a file that is no
+            // longer than one never had any, whatever a crash while it was made left in it.
+            let never = size <= PREAMBLE as u64;
+            return Ok(if never { Scanned::Done } else { Scanned::Damaged(size) });
         };
         let mut segment = Self::empty(file, path, salt, first);
         segment.length = size;
@@ -113,7 +115,7 @@ impl Segment {
         options.read(true).write(true).create(true).truncate(true).mode(0o600);
         let file = options.open(&path).map_err(wrong)?;
         let salt = fastrand::u64(..);
-        let written = file.write_all_at(&frame::preamble(salt), 0);
+        let written = file.write_all_at(&frame::preamble(salt), 0).and_then(|()| file.sync_data());
         // The name must outlive the machine, too.
         let named = written.and_then(|()| File::open(directory)).and_then(|all| all.sync_all());
         if let Err(source) = named {

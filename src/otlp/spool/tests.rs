@@ -91,7 +91,9 @@ impl Model {
     fn tear(&self, kept: f64, garbage: &[u8]) {
         let Some(last) = segments(self.home.path()).pop() else { return };
         let length = last.metadata().unwrap().len();
-        let safe = if self.synced_file.0 == last { self.synced_file.1 } else { 0 };
+        // The preamble is always on the disk: without it, damage could not be told from a crash.
+        let preamble = frame::PREAMBLE as u64;
+        let safe = if self.synced_file.0 == last { self.synced_file.1 } else { preamble };
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of it")]
         let left = safe + ((length - safe) as f64 * kept) as u64;
         let mut file = fs::OpenOptions::new().write(true).open(&last).unwrap();
@@ -295,6 +297,29 @@ fn a_body_that_looks_like_a_record_is_never_taken_for_one() {
     let read = drain(&mut spool);
     assert_eq!(read.iter().map(|record| record.body.as_slice()).collect::<Vec<_>>(), [b"honest"]);
     assert_eq!(spool.take_losses().len(), 1);
+}
+
+#[test]
+fn a_crash_while_a_segment_was_made_is_no_loss_and_a_damaged_beginning_is() {
+    let home = tempfile::tempdir().unwrap();
+    let next = |sequence: u64| home.path().join(format!("{sequence:020}.spool"));
+    // What file systems leave of a file whose size is on the disk and whose content is not.
+    for length in [0, 7, frame::PREAMBLE] {
+        fs::write(next(0), vec![0; length]).unwrap();
+        let mut spool = open(home.path(), ROOMY);
+        assert_eq!(spool.take_losses(), [], "{length} zeros");
+        assert_eq!(segments(home.path()), <[PathBuf; 0]>::default());
+    }
+    let mut spool = open(home.path(), ROOMY);
+    spool.append(1, 1, b"a", NOW).unwrap();
+    spool.flush().unwrap();
+    drop(spool);
+    let mut bytes = fs::read(next(0)).unwrap();
+    bytes[0] ^= 1;
+    fs::write(next(0), bytes).unwrap();
+    let losses = open(home.path(), ROOMY).take_losses();
+    assert_eq!(losses.len(), 1);
+    assert_eq!((losses[0].reason, losses[0].items), (Reason::SpoolCorrupt, 1));
 }
 
 #[test]
