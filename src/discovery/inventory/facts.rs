@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use super::order::{Found, Log};
+use super::order::{Log, Order};
 use super::watched::Standing;
 use super::{ContainerFacts, SpecEntry, Witness, Word};
 use crate::model::{ContainerId, Exit, PodRef, PodUid};
@@ -24,7 +24,7 @@ pub(super) struct Pod {
     pub(super) ids: HashSet<ContainerId>,
     /// Counted up at every change that may change an answer about a container of this pod.
     pub(super) version: u64,
-    pub(super) by_order: Option<HashMap<ContainerId, Found>>,
+    pub(super) by_order: Option<Order>,
 }
 
 /// A container, by every witness's word.

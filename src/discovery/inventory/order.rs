@@ -2,7 +2,8 @@
 //!
 //! A kubelet starts the containers of a pod one after the other and makes a container's log
 //! directory, and the runtime its log file, just before the cgroup. So a container belongs to the
-//! youngest log that was made before it and that no other container of the pod can claim.
+//! youngest log that was made before it and that no other container of the pod can claim. The
+//! sandbox comes before all of them and has no log.
 //!
 //! Source: kubernetes v1.36.2, `pkg/kubelet/kuberuntime/kuberuntime_container.go`,
 //! `startContainer`; containerd v1.6, `pkg/cri/server/container_start.go`, `StartContainer`.
@@ -48,10 +49,43 @@ pub(super) struct Found {
     pub(super) rivalled: bool,
 }
 
-/// Names for the nameless, as far as order tells. The same evidence in any order gives the same
-/// names.
-pub(super) fn names(mut births: Vec<Birth>, logs: &[Log]) -> HashMap<ContainerId, Found> {
-    births.sort_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id)));
+/// What order tells of a pod's nameless containers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Order {
+    names: HashMap<ContainerId, Found>,
+    sandbox: Option<ContainerId>,
+}
+
+// === impl Order ===
+
+impl Order {
+    /// The same evidence in any order gives the same answers.
+    pub(super) fn of(mut births: Vec<Birth>, logs: &[Log]) -> Self {
+        births.sort_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id)));
+        let sandbox = sandbox(&births, logs);
+        Self { names: names(births, logs), sandbox }
+    }
+
+    /// The name of one that is no sandbox.
+    pub(super) fn name(&self, id: &ContainerId) -> Option<&Found> {
+        self.names.get(id)
+    }
+
+    /// Whether it can only be the pod's sandbox.
+    pub(super) fn is_sandbox(&self, id: &ContainerId) -> bool {
+        self.sandbox.as_ref() == Some(id)
+    }
+}
+
+/// The first of the births, if it was there before the kubelet made any log of the pod.
+fn sandbox(births: &[Birth], logs: &[Log]) -> Option<ContainerId> {
+    let first = births.first().filter(|first| first.named.is_none())?;
+    let before_all = !logs.is_empty() && logs.iter().all(|log| log.made > first.at);
+    before_all.then(|| first.id.clone())
+}
+
+/// Names for the nameless, as far as order tells. `births` are sorted by age.
+fn names(births: Vec<Birth>, logs: &[Log]) -> HashMap<ContainerId, Found> {
     let mut free: Vec<&Log> = logs.iter().collect();
     free.sort_unstable();
 
@@ -110,8 +144,12 @@ mod tests {
     fn check(births: &[Birth], logs: &[Log], expected: &[(u8, &str)]) {
         let expected: HashMap<_, Arc<str>> =
             expected.iter().map(|(n, name)| (id(*n), Arc::from(*name))).collect();
-        let found = names(births.to_vec(), logs).into_iter();
+        let found = Order::of(births.to_vec(), logs).names.into_iter();
         assert_eq!(found.map(|(id, found)| (id, found.name)).collect::<HashMap<_, _>>(), expected);
+    }
+
+    fn sandbox(births: &[Birth], logs: &[Log]) -> Option<ContainerId> {
+        Order::of(births.to_vec(), logs).sandbox
     }
 
     #[test]
@@ -129,6 +167,18 @@ mod tests {
     }
 
     #[test]
+    fn only_the_first_can_be_the_sandbox_and_only_before_all_logs() {
+        let job = birth(2, 11, None);
+        let logs = [log("job", 0, 10), log("step-1", 0, 20)];
+        let born = |second| [birth(1, second, None), job.clone()];
+        assert_eq!(sandbox(&born(5), &logs), Some(id(1)));
+        assert_eq!(sandbox(&born(10), &logs), None, "a log of the same moment may be its own");
+        assert_eq!(sandbox(&born(5), &[]), None, "without logs nothing is told");
+        assert_eq!(sandbox(&[birth(1, 5, Some("job")), job.clone()], &logs), None);
+        assert_eq!(sandbox(&[job], &logs), None);
+    }
+
+    #[test]
     fn a_log_whose_container_never_got_a_cgroup_is_passed_over() {
         check(
             &[birth(2, 21, None)],
@@ -139,7 +189,8 @@ mod tests {
 
     #[test]
     fn a_log_that_nobody_claimed_is_a_rival() {
-        let rivalled = |logs: &[Log]| names(vec![birth(1, 21, None)], logs)[&id(1)].rivalled;
+        let rivalled =
+            |logs: &[Log]| Order::of(vec![birth(1, 21, None)], logs).names[&id(1)].rivalled;
         assert!(rivalled(&[log("nosuch", 0, 10), log("step-1", 0, 20)]));
         assert!(!rivalled(&[log("step-1", 0, 20), log("later", 0, 30)]));
     }

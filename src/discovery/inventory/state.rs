@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::facts::{Container, Pod};
-use super::order::{self, Birth, Found};
+use super::order::{Birth, Found, Order};
 use super::watched::{DELETED_GRACE, Line, STRANGER_GRACE, Standing, judge};
 use super::{ContainerFacts, Evidence, Verdict, Witness, Word};
 use crate::model::{ContainerId, ContainerType, PodRef, PodUid};
@@ -169,14 +169,16 @@ impl State {
         {
             return Some(facts.clone());
         }
-        let name = match container.name(uid) {
+        let (said, told) = (container.name(uid), container.sandbox);
+        let nameless_sandbox =
+            said.is_none() && (told || self.order(uid).is_some_and(|order| order.is_sandbox(id)));
+        let name = match said {
             Some(name) => name,
-            None if container.sandbox => SANDBOX_NAME.into(),
+            None if nameless_sandbox => SANDBOX_NAME.into(),
             None => self.name_by_order(uid, id)?.name,
         };
         let container = self.containers.get_mut(id)?;
         let entry = self.pods.get(uid).and_then(|pod| pod.spec.get(&name));
-        let nameless_sandbox = container.sandbox && container.name(uid).is_none();
         let facts = Arc::new(ContainerFacts {
             container_type: match entry {
                 _ if nameless_sandbox => ContainerType::Sandbox,
@@ -195,6 +197,11 @@ impl State {
     }
 
     fn name_by_order(&mut self, uid: &PodUid, id: &ContainerId) -> Option<Found> {
+        self.order(uid)?.name(id).cloned()
+    }
+
+    /// What order tells of the pod's nameless containers.
+    fn order(&mut self, uid: &PodUid) -> Option<&Order> {
         let pod = self.pods.get_mut(uid)?;
         if pod.by_order.is_none() {
             let births = pod.ids.iter().filter_map(|id| {
@@ -206,9 +213,9 @@ impl State {
                     named,
                 })
             });
-            pod.by_order = Some(order::names(births.collect(), &pod.logs));
+            pod.by_order = Some(Order::of(births.collect(), &pod.logs));
         }
-        pod.by_order.as_ref()?.get(id).cloned()
+        pod.by_order.as_ref()
     }
 
     pub(super) fn is_unexplained(&self, id: &ContainerId) -> bool {
