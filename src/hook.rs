@@ -26,6 +26,7 @@ mod outcome;
 mod pod_view;
 mod ports;
 mod prepare;
+mod pulls;
 mod request;
 mod response;
 mod script_step;

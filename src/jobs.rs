@@ -32,7 +32,8 @@ pub use dossier::{Dossier, MAX_CONTAINERS, MAX_RECORDS};
 pub use evidence::{Evidence, Heard, Reading, Sighted};
 pub use identity::Identity;
 pub use job::{
-    Container, Fault, Figures, Job, JobResult, Judge, LogCount, Outcome, Phase, Proof, Role, Step,
+    Container, Fault, Figures, Job, JobResult, Judge, LogCount, Outcome, Phase, Proof, Pull, Role,
+    Step,
 };
 pub use memory::Memory;
 pub use saved::{SaveError, Saved};

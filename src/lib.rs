@@ -69,8 +69,9 @@
 //!   (`contract::trace`) and whose spans are the agent's to send: two programs never send one
 //!   span. The SDK's batch processor is not used: it blocks at the end for as long as a collector
 //!   is silent.
-//! - A container's `wait` span and the pull histogram reach from the request to the cgroup: kubelet
-//!   and image together, for nobody tells of pulls but events that are not watched.
+//! - Nobody tells of image pulls but events, and an agent that watched those would be sent every
+//!   node's: the hook asks once, at the job's end, for its own pod's, where it may, and writes them
+//!   to its journal. Without that a pull is part of a container's `wait`.
 //! - A pod is one job. A runner that could take several would need a second set of ephemeral
 //!   containers, and those of the first cannot be removed.
 //! - The programs lie in a volume of their own, `ephemon-bin`, read only in the runner and in every

@@ -107,6 +107,18 @@ pub enum Record {
         #[serde(skip_serializing_if = "Option::is_none", default)]
         running_at_ns: Option<u64>,
     },
+    /// Hook: the kubelet pulled the image of a container of its.
+    ImagePulled {
+        /// When the kubelet said so: a whole second, cut off.
+        at_ns: u64,
+        /// The container's name.
+        container: String,
+        /// How long the pull took, without the wait for other pulls.
+        duration_ns: u64,
+        /// The image's size, where it was told.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        bytes: Option<u64>,
+    },
 }
 
 /// How a process ended.

@@ -4,7 +4,8 @@
 //! what a request means, `access` who may ask it, `faults` how the server misbehaves on demand. TLS
 //! and authentication are left out: it listens on the loopback only.
 
-pub mod faults;
+pub mod events;
+mod faults;
 pub(in crate::demo) mod object;
 pub mod store;
 
@@ -37,6 +38,7 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
 pub use access::{Access, Asked};
+pub use events::Events;
 pub use faults::{Answer, Fault, Faults, Rule};
 pub use patch::PatchKind;
 pub use runtime::Runtime;

@@ -4,6 +4,7 @@
 //! Left out: restarts of regular containers, probes, volumes other than `emptyDir`.
 
 mod container;
+mod images;
 mod logs;
 mod order;
 mod quantity;
@@ -50,6 +51,8 @@ pub struct Settings {
     pub relist: Duration,
     /// Time from a deleted pod's last container to the removal of its logs.
     pub log_removal: Duration,
+    /// How long it takes to pull an image below `localhost/far/`, at its first use.
+    pub pull: Duration,
 }
 
 /// What a container used, by the stand-in's own accounting of what it ran.
@@ -138,6 +141,7 @@ pub(in crate::demo) struct Desk {
     cgroups: Arc<Cgroups>,
     sight: Sight,
     running: runtime::Running,
+    images: images::Images,
     truths: Mutex<VecDeque<Truth>>,
     happenings: broadcast::Sender<Happening>,
 }
@@ -150,6 +154,7 @@ impl Kubelet {
         let desk = Arc::new(Desk {
             sight,
             running: runtime::Running::default(),
+            images: images::Images::default(),
             settings,
             store,
             cgroups,

@@ -38,6 +38,8 @@ pub struct NodeOptions {
     pub relist: Duration,
     /// Time from a deleted pod's last container to the removal of its logs.
     pub log_removal: Duration,
+    /// How long it takes to pull an image that is not on the node.
+    pub pull: Duration,
     /// How containers see their volumes; the best way that works by default.
     pub sight: Option<Sight>,
 }
@@ -89,6 +91,7 @@ impl NodeOptions {
             linger: (Duration::from_millis(35), Duration::from_millis(60)),
             relist: Duration::from_secs(1),
             log_removal: Duration::from_millis(1600),
+            pull: Duration::from_millis(300),
             sight: None,
         }
     }
@@ -121,6 +124,7 @@ impl Node {
             linger: options.linger.0..=options.linger.1,
             relist: options.relist,
             log_removal: options.log_removal,
+            pull: options.pull,
         };
         let sight = match options.sight {
             Some(sight) => sight,

@@ -10,11 +10,11 @@ use std::time::Duration;
 use futures_util::Stream;
 use http_body_util::{BodyExt, Limited};
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::{EphemeralContainer, Pod, Secret};
+use k8s_openapi::api::core::v1::{EphemeralContainer, Event, Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::api::{
-    AttachParams, AttachedProcess, DeleteParams, GetParams, LogParams, Patch, PatchParams,
-    PostParams, WatchEvent, WatchParams,
+    AttachParams, AttachedProcess, DeleteParams, GetParams, ListParams, LogParams, ObjectList,
+    Patch, PatchParams, PostParams, WatchEvent, WatchParams,
 };
 use kube::client::Body;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -40,6 +40,8 @@ const MAX_ANSWER: usize = 8 * 1024 * 1024;
 /// The server is asked to end each watch after this, so that a silent one is noticed.
 const WATCH: Duration = Duration::from_mins(1);
 
+/// Most events asked for: a pod has one for each of its containers.
+const MOST_EVENTS: u32 = 500;
 /// Most bytes of a command's stream that wait.
 const STREAM: usize = 64 * 1024;
 
@@ -81,6 +83,16 @@ impl Api {
     pub(super) async fn pod(&self) -> Result<Pod, Error> {
         let request = || self.pods().get(&self.pod, &GetParams::default());
         self.call("get pods", request).await
+    }
+
+    /// What the kubelet tells of the pod's images once they are there.
+    pub(super) async fn pulled_events(&self) -> Result<Vec<Event>, Error> {
+        let fields = format!("involvedObject.name={},reason=Pulled", self.pod);
+        let params = ListParams::default().fields(&fields).limit(MOST_EVENTS);
+        let url = Event::url_path(&(), Some(&self.namespace));
+        let request = || kube::core::Request::new(url.clone()).list(&params);
+        let list: ObjectList<Event> = self.call("list events", request).await?;
+        Ok(list.items)
     }
 
     /// Adds containers to the runner's pod, all or none. A strategic merge patch needs no resource

@@ -9,7 +9,7 @@ use super::api::Api;
 use super::call::Call;
 use super::socket::Line;
 use super::state::{Service, State};
-use super::{fallback, log, orphans};
+use super::{fallback, log, orphans, pulls};
 use crate::contract::{Request, Stop, Token};
 
 /// From SIGTERM to SIGKILL for what still runs in a container.
@@ -34,28 +34,31 @@ pub(super) async fn run(call: &Call<'_>, state: Option<&State>) {
     }
 }
 
-/// The services' logs, their Secrets, and a job container without init.
+/// The services' logs, their Secrets, what is to be told of images, and a job container without
+/// init.
 async fn by_api(call: &Call<'_>, state: &State) {
     if let Some(job) = state.job.as_ref().filter(|job| job.by_exec) {
         fallback::stop(call, &job.container).await;
     }
-    if !state.services.is_empty() {
-        match Api::new(call.settings).await {
-            Ok(api) => {
-                for service in &state.services {
-                    show(call, &api, service).await;
-                }
-                for secret in state.services.iter().filter_map(|service| service.secret.as_ref()) {
-                    if let Err(error) = api.delete_secret(secret).await {
-                        let left =
-                            format!("Secret {secret} is left to the end of the pod: {error}");
-                        call.console.debug(&left);
-                    }
-                }
-            }
-            Err(error) => {
-                call.console.warning(&format!("the services' logs cannot be shown: {error}"));
-            }
+    match Api::new(call.settings).await {
+        Ok(api) => {
+            futures_util::join!(services(call, &api, &state.services), pulls::note(call, &api));
+        }
+        Err(error) if state.services.is_empty() => call.console.debug(&error.to_string()),
+        Err(error) => {
+            call.console.warning(&format!("the services' logs cannot be shown: {error}"));
+        }
+    }
+}
+
+async fn services(call: &Call<'_>, api: &Api, services: &[Service]) {
+    for service in services {
+        show(call, api, service).await;
+    }
+    for secret in services.iter().filter_map(|service| service.secret.as_ref()) {
+        if let Err(error) = api.delete_secret(secret).await {
+            let left = format!("Secret {secret} is left to the end of the pod: {error}");
+            call.console.debug(&left);
         }
     }
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::dossier::Dossier;
 use super::evidence::Sighted;
 use super::identity::Identity;
-use super::job::{Container, Fault, Figures, Outcome, Proof, Role};
+use super::job::{Container, Fault, Figures, Outcome, Proof, Pull, Role};
 use super::time::{Source, Stamp, Window};
-use super::written::{Init, Written, stamp};
+use super::written::{Init, Pulled, Written, stamp};
 use crate::contract::Phase;
 use crate::discovery::inventory::SpecEntry;
 use crate::model::ContainerType;
@@ -16,6 +16,8 @@ use crate::model::ContainerType;
 /// Reasons of runtimes for a container that could not be started.
 const NOT_STARTED: [&str; 4] =
     ["StartError", "ContainerCannotRun", "CreateContainerError", "RunContainerError"];
+/// Events' times are whole seconds, cut off: what they tell of was at most so much later.
+const SECOND_NS: u64 = 1_000_000_000;
 /// Exit codes of what is told to stop: of its own accord, by SIGKILL, by SIGTERM.
 const STOPPED: [i32; 3] = [0, 137, 143];
 
@@ -53,13 +55,14 @@ pub(super) fn containers(
         let last = runs.pop();
         let role = role(entry, last, init);
         let asked = asked(&name, role);
-        let part = Part { name, entry, init, role, asked, stopping };
+        let pulled = written.pulled.get(&name).copied();
+        let part = Part { name, entry, init, role, asked, pulled, stopping };
         let key = identity.key();
         let latest = part.container(last, dossier, key.container_span(&part.name).span_id);
         for run in runs {
             // A container of the pod's own that was started again: the earlier runs.
             let span = key.stage_span(&part.name, run.id.as_str()).span_id;
-            let earlier = Part { init: None, asked: None, ..part.clone() };
+            let earlier = Part { init: None, asked: None, pulled: None, ..part.clone() };
             all.extend(earlier.container(Some(run), dossier, span));
         }
         all.extend(latest);
@@ -93,6 +96,7 @@ struct Part<'a> {
     init: Option<Init>,
     role: Role,
     asked: Option<u64>,
+    pulled: Option<Pulled>,
     /// When the hook began to stop everything.
     stopping: Option<u64>,
 }
@@ -140,6 +144,7 @@ impl Part<'_> {
             window,
             born_ns: run.and_then(|run| run.born_ns),
             started_ns,
+            pull: self.pull(life.start.ns),
             outcome: self.outcome(run, figures, window.end),
             figures,
             proof,
@@ -171,6 +176,16 @@ impl Part<'_> {
             Some(asked) => Window { start: stamp(asked), ..*life },
             None => *life,
         }
+    }
+
+    /// The pull of its image, where it can have been: of what the journal says it keeps the length,
+    /// as far as there is room for it.
+    fn pull(&self, born_ns: u64) -> Option<Pull> {
+        let Pulled { at_ns, duration_ns, bytes } = self.pulled?;
+        let asked = self.asked.filter(|asked| *asked < born_ns)?;
+        let end_ns = at_ns.saturating_add(SECOND_NS).clamp(asked, born_ns);
+        let start_ns = end_ns.saturating_sub(duration_ns).max(asked);
+        Some(Pull { start_ns, end_ns, bytes })
     }
 
     fn outcome(&self, run: Option<&Sighted>, figures: Figures, end: Option<Stamp>) -> Outcome {

@@ -94,6 +94,8 @@ pub struct Container {
     pub born_ns: Option<u64>,
     /// When its own program ran.
     pub started_ns: Option<u64>,
+    /// The pull of its image, where the hook was told of one.
+    pub pull: Option<Pull>,
     /// How it ended.
     pub outcome: Outcome,
     /// What it used.
@@ -104,6 +106,17 @@ pub struct Container {
     pub log: Option<LogCount>,
     /// Whether what is known of it is not going to change.
     pub settled: bool,
+}
+
+/// The pull of a container's image: between the request for the container and its cgroup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pull {
+    /// When it began, nanoseconds since 1970.
+    pub start_ns: u64,
+    /// When it was done.
+    pub end_ns: u64,
+    /// The image's size, where it was told.
+    pub bytes: Option<u64>,
 }
 
 /// What a log came to.

@@ -72,6 +72,8 @@ pub struct Counts {
     /// From a container's cgroup to its own program.
     pub container_start_seconds: Histogram,
     /// From the request for a container to its cgroup.
+    pub container_wait_seconds: Histogram,
+    /// Of images.
     pub image_pull_seconds: Histogram,
 }
 
@@ -163,6 +165,11 @@ impl Tally {
             }
             if one.window.start.ns < born {
                 let exemplar = seen(one.span_id, seconds(born - one.window.start.ns), at_ns);
+                counts.container_wait_seconds.observe(START_BOUNDS, exemplar);
+            }
+            if let Some(pull) = one.pull {
+                let took = seconds(pull.end_ns.saturating_sub(pull.start_ns));
+                let exemplar = seen(one.span_id, took, at_ns);
                 counts.image_pull_seconds.observe(START_BOUNDS, exemplar);
             }
         }
@@ -271,7 +278,8 @@ mod tests {
         assert_eq!(counts.duration_seconds.buckets[2], 1);
         let exemplar = counts.duration_seconds.exemplars[2].clone().unwrap();
         assert_eq!(exemplar.trace_id, job.span.trace_id.to_string());
-        assert_eq!(counts.image_pull_seconds.count(), 3);
+        assert_eq!(counts.container_wait_seconds.count(), 3);
+        assert_eq!((counts.image_pull_seconds.count(), counts.image_pull_seconds.sum), (1, 0.4));
         let text = serde_json::to_string(&tally).unwrap();
         assert_eq!(serde_json::from_str::<Tally>(&text).unwrap(), tally);
     }

@@ -52,6 +52,8 @@ fn a_job_has_its_parts_with_their_times_ends_and_figures() {
     assert_eq!(roles, wanted);
     let container = &job.containers[1];
     assert_eq!((container.window.start.ns, container.born_ns), (s(11), Some(s(12))));
+    let pull = container.pull.unwrap();
+    assert_eq!((pull.start_ns, pull.end_ns), (s(12) - 400_000_000, s(12)));
     assert_eq!((container.started_ns, container.window.end.unwrap().ns), (Some(s(13)), s(60)));
     // Told to stop by the hook.
     assert_eq!(container.outcome.result, JobResult::Success);

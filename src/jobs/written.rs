@@ -22,6 +22,8 @@ pub(super) struct Written {
     pub(super) calls: Vec<Call>,
     /// When the hook asked for each container.
     pub(super) asked: BTreeMap<Arc<str>, u64>,
+    /// Pulls of containers' images.
+    pub(super) pulled: BTreeMap<Arc<str>, Pulled>,
     /// What each container's init says of itself.
     pub(super) inits: BTreeMap<Arc<str>, Init>,
     /// Steps by container and number.
@@ -39,6 +41,15 @@ pub(super) struct Call {
     pub(super) name: Option<String>,
     pub(super) traceparent: Option<String>,
     pub(super) exit_code: Option<u8>,
+}
+
+/// The pull of a container's image.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pulled {
+    /// When the kubelet told of it: a whole second, cut off.
+    pub(super) at_ns: u64,
+    pub(super) duration_ns: u64,
+    pub(super) bytes: Option<u64>,
 }
 
 /// A container's init.
@@ -118,6 +129,11 @@ impl Written {
             Record::HookLaunched { at_ns, container, .. } => {
                 let at = self.possible(heard_ns).nearest(*at_ns);
                 self.asked.entry(container.as_str().into()).or_insert(at);
+            }
+            Record::ImagePulled { at_ns, container, duration_ns, bytes } => {
+                let (at_ns, duration_ns, bytes) = (*at_ns, *duration_ns, *bytes);
+                let pulled = Pulled { at_ns, duration_ns, bytes };
+                self.pulled.entry(container.as_str().into()).or_insert(pulled);
             }
             _ => {}
         }

@@ -1,7 +1,7 @@
 //! One job as one trace: its record as an `ExportTraceServiceRequest`. Pure.
 //!
 //! The tree: job → prepare, services, the job's container, steps, cleanup; a step's own container
-//! under its step; wait, create, run under each container. Ids are derived from the job, so that a
+//! under its step; wait, pull, create, run under each container. Ids are derived from the job, so that a
 //! second sending is the same spans.
 
 mod attributes;
@@ -232,8 +232,11 @@ impl Trace<'_> {
         let born = container.born_ns.map(|ns| window.nearest(ns));
         let started = container.started_ns.map(|ns| window.nearest(ns));
         let asked = Some(window.start.ns).filter(|asked| born.is_some_and(|born| *asked < born));
+        let pull = container.pull.map(|pull| (pull.start_ns, pull.end_ns));
+        let pull = pull.map(|(from, to)| (window.nearest(from), window.nearest(to)));
         let stages = [
-            ("wait", asked.zip(born)),
+            ("wait", asked.zip(pull.map(|(from, _)| from).or(born))),
+            ("pull", pull),
             ("create", born.zip(started)),
             ("run", started.or(born).map(|from| (from, end.ns))),
         ];
@@ -247,6 +250,11 @@ impl Trace<'_> {
             let span = self.span(stage, id, container.span_id, &part);
             let mut attributes = Attributes::default();
             attributes.text(names::K8S_CONTAINER, Some(&*container.name));
+            if stage == "pull" {
+                attributes.image(container);
+                let bytes = container.pull.and_then(|pull| pull.bytes);
+                attributes.int(names::IMAGE_BYTES, bytes);
+            }
             self.push(span, attributes, Outcome::SUCCESS);
         }
     }
@@ -294,8 +302,8 @@ fn events(container: &Container, window: &Window) -> Vec<Event> {
     };
     let inside = |ns: &u64| window.holds(*ns);
     let mut events = Vec::new();
-    let born = container.born_ns.filter(inside);
-    events.extend(born.map(|ns| at(names::EVENT_IMAGE_READY, ns)));
+    let pulled = container.pull.map(|pull| pull.end_ns).or(container.born_ns).filter(inside);
+    events.extend(pulled.map(|ns| at(names::EVENT_IMAGE_READY, ns)));
     let started = container.started_ns.filter(inside);
     events.extend(started.map(|ns| at(names::EVENT_STARTED, ns)));
     events.extend(oom(container.figures.oom_kills, window));

@@ -116,9 +116,10 @@ impl Spool {
             losses: Vec::new(),
         };
         let mut damaged = None;
+        let last = found.last().map(|(first, _)| *first);
         for (first, path) in found {
             // A file that cannot be read is left alone: it may be readable next time.
-            match Segment::scan(first, &path, acknowledged) {
+            match Segment::scan(first, &path, acknowledged, Some(first) == last) {
                 Ok(Scanned::Waiting(segment)) => {
                     if let Some((from, bytes)) = damaged.take() {
                         spool.lose(Reason::SpoolCorrupt, first.saturating_sub(from).max(1), bytes);

@@ -176,6 +176,11 @@ async fn route(
                 _ => Err(unknown()),
             }
         }
+        (&Method::GET, ["api", "v1", "namespaces", namespace, "events"]) => {
+            let fields = query.get("fieldSelector").unwrap_or_default();
+            let list = store.events().list(namespace, fields);
+            Ok(json_answer(200, &list.map_err(|e| Refusal::bad_request(e.to_string()))?))
+        }
         _ => Err(unknown()),
     }
 }

@@ -118,6 +118,14 @@ impl Requirement {
 impl FieldSelector {
     /// Takes `spec.nodeName=node1,metadata.name!=x`.
     pub fn parse(text: &str) -> Result<Self, InvalidSelector> {
+        Self::parse_of(text, &FIELDS)
+    }
+
+    /// The same for objects of another kind, with the places of the fields that it has.
+    pub(super) fn parse_of(
+        text: &str,
+        fields: &[(&str, &'static str)],
+    ) -> Result<Self, InvalidSelector> {
         let term = |part: &str| {
             let (name, value, wanted) = if let Some((name, value)) = part.split_once("!=") {
                 (name, value, false)
@@ -130,7 +138,7 @@ impl FieldSelector {
                     "invalid selector: '{part}'; can't understand '{part}'"
                 )));
             };
-            let (_, field) = FIELDS
+            let (_, field) = fields
                 .iter()
                 .find(|(known, _)| *known == name.trim())
                 .ok_or_else(|| InvalidSelector(format!("field label not supported: {name}")))?;

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use super::events::Events;
 use super::object::{complete_containers, complete_pod, section, text, time};
 use super::patch::PatchKind;
 use super::secrets::Secrets;
@@ -28,6 +29,7 @@ pub struct Store {
     inner: Arc<Mutex<Inner>>,
     version: watch::Sender<u64>,
     secrets: Secrets,
+    events: Events,
 }
 
 /// One change of one pod.
@@ -68,12 +70,18 @@ impl Store {
             })),
             version: watch::Sender::new(FIRST_VERSION),
             secrets: Secrets::default(),
+            events: Events::default(),
         }
     }
 
     /// The Secrets.
     pub fn secrets(&self) -> &Secrets {
         &self.secrets
+    }
+
+    /// What the kubelet told of pods.
+    pub fn events(&self) -> &Events {
+        &self.events
     }
 
     /// Wakes at every change.

@@ -5,33 +5,10 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::container::Waiting;
-use super::quantity;
+use super::{images, quantity};
 use crate::demo::api::object::{items, text};
 use crate::demo::cgroups::Limits;
 use crate::demo::{part, workload};
-
-/// Images that are on the node; others cannot be had.
-const LOCAL: &str = "localhost/";
-
-/// Why a container's image cannot be had, in the kubelet's words.
-pub(super) fn image_trouble(container: &Value) -> Option<Waiting> {
-    let image = text(container, "/image").unwrap_or_default();
-    if image.starts_with(LOCAL) {
-        return None;
-    }
-    let never = text(container, "/imagePullPolicy") == Some("Never");
-    Some(if never {
-        let message =
-            format!("Container image \"{image}\" is not present with pull policy of Never");
-        Waiting { reason: "ErrImageNeverPull", message: Some(message) }
-    } else {
-        let message = format!(
-            "failed to pull and unpack image \"{image}\": failed to resolve reference \"{image}\": {image}: not found"
-        );
-        Waiting { reason: "ErrImagePull", message: Some(message) }
-    })
-}
 
 /// The pod's own limits: `spec.resources`, or the sum of its containers' where each has one.
 ///
@@ -93,7 +70,7 @@ pub(super) fn command(binary: &Path, spec: &Value) -> Vec<String> {
 
 /// What the demo's images start by themselves.
 fn entrypoint(image: &str) -> impl Iterator<Item = String> {
-    let words: &[&str] = match image.strip_prefix(LOCAL).and_then(|name| name.split(':').next()) {
+    let words: &[&str] = match images::name(image) {
         Some("cache") => &[workload::NAME, "listen"],
         Some("greeter") => &[workload::NAME, "say", "1"],
         _ => &[],

@@ -16,7 +16,7 @@ use super::container::{Container, State, Told, Waiting, new_id};
 use super::order::{Home, Trouble};
 use super::status::{Seen, View};
 use super::volumes::Volumes;
-use super::{Desk, Happening, Kind, logs, spec};
+use super::{Desk, Happening, Kind, images, logs, spec};
 use crate::demo::api::object::{items, text, time};
 use crate::demo::api::store::Key;
 use crate::demo::cgroups::{Error, Place, Qos};
@@ -209,10 +209,11 @@ impl Worker {
         kind: Kind,
     ) -> Result<(), Trouble> {
         let name = text(container, "/name").unwrap_or_default();
-        if let Some(trouble) = spec::image_trouble(container) {
+        if let Some(trouble) = images::trouble(container) {
             self.wait(name, trouble.reason, trouble.message);
             return Ok(());
         }
+        images::provide(&self.desk, pod, container, kind).await;
         match self.start(pod, container, kind).await {
             // Tried again at every sync: the Secret may come.
             Err(Trouble::Config(why)) => self.wait(name, CONFIG_ERROR, Some(why)),

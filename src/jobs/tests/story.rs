@@ -68,6 +68,7 @@ impl Story {
         story.container("step", ContainerType::Ephemeral, Some("step"), (42, 44), 0, 500);
         story.call(Phase::PrepareJob, None, (10, 15), 0);
         story.launched("job", 11);
+        story.pulled("job", 11, 400);
         story.init("job", 13, (60, 143));
         story.step("job", 1, "__run", StepKind::Script, (20, 25), 0);
         story.claim("__run", |cgroup| {
@@ -164,6 +165,16 @@ impl Story {
             exit_code: Some(code),
         };
         self.heard(HOOK, s(end), record);
+    }
+
+    fn pulled(&mut self, container: &str, second: u64, took_ms: u64) {
+        let record = Record::ImagePulled {
+            at_ns: s(second),
+            container: container.to_owned(),
+            duration_ns: took_ms * 1_000_000,
+            bytes: Some(4_261_550),
+        };
+        self.heard(HOOK, s(second + 5), record);
     }
 
     fn launched(&mut self, container: &str, at: u64) {

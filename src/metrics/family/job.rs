@@ -97,8 +97,17 @@ pub(in crate::metrics) static ROWS: &[Row<JobView>] = &[
         },
     ),
     row(
+        "ephemon_job_container_wait_seconds",
+        "From the request for a container to its cgroup: kubelet and image together.",
+        Kind::Histogram,
+        &[],
+        |job, points| {
+            histogram(&job.counts, |c| &c.container_wait_seconds, START_BOUNDS, points);
+        },
+    ),
+    row(
         "ephemon_job_image_pull_seconds",
-        "From the request for a container to its cgroup: the wait for kubelet and image.",
+        "Pulls of containers' images, where the runner may list events.",
         Kind::Histogram,
         &[],
         |job, points| histogram(&job.counts, |c| &c.image_pull_seconds, START_BOUNDS, points),

@@ -89,6 +89,16 @@ impl Attributes {
     pub(super) fn container(&mut self, container: &Container) {
         self.text(names::K8S_CONTAINER, Some(&*container.name));
         self.text(names::CONTAINER_ID, container.id.as_ref().map(ContainerId::as_str));
+        self.image(container);
+        self.text(names::CONTAINER_ROLE, Some(container.role.as_str()));
+        self.text(names::CONTAINER_TYPE, Some(container.container_type.as_str()));
+        self.figures(&container.figures, Some(container.proof));
+        self.int(names::LOG_LINES, container.log.map(|log| log.lines));
+        self.int(names::LOG_BYTES, container.log.map(|log| log.bytes));
+    }
+
+    /// A container's image.
+    pub(super) fn image(&mut self, container: &Container) {
         let (image, tag) = container.image.as_deref().map(image).unzip();
         self.text(names::CONTAINER_IMAGE, image);
         let tags = tag.flatten().map(|tag| {
@@ -96,11 +106,6 @@ impl Attributes {
             Value::ArrayValue(ArrayValue { values: vec![AnyValue { value }] })
         });
         self.put(names::CONTAINER_IMAGE_TAGS, tags);
-        self.text(names::CONTAINER_ROLE, Some(container.role.as_str()));
-        self.text(names::CONTAINER_TYPE, Some(container.container_type.as_str()));
-        self.figures(&container.figures, Some(container.proof));
-        self.int(names::LOG_LINES, container.log.map(|log| log.lines));
-        self.int(names::LOG_BYTES, container.log.map(|log| log.bytes));
     }
 }
 

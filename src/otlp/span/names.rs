@@ -55,7 +55,10 @@ pub(super) const START_SOURCE: &str = "ephemon.time.start.source";
 /// Who told the end.
 pub(super) const END_SOURCE: &str = "ephemon.time.end.source";
 
-/// Event: the image is on the node, and the container's cgroup made.
+/// Size of a pulled image.
+pub(super) const IMAGE_BYTES: &str = "ephemon.image.bytes";
+
+/// Event: the image is on the node; where no pull was told of, the container's cgroup is made.
 pub(super) const EVENT_IMAGE_READY: &str = "ephemon.container.image.ready";
 /// Event: the container's own program runs.
 pub(super) const EVENT_STARTED: &str = "ephemon.container.started";

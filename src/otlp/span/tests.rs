@@ -142,9 +142,9 @@ fn what_goes_ahead_and_the_rest_are_all_and_what_is_under_way_is_left_out() {
     let all = spans(&job, &Which::All, &options()).len();
     let ahead = std::collections::HashSet::from([job.steps[0].span_id, job.containers[1].span_id]);
     let first = spans(&job, &Which::Only(ahead.clone()), &options());
-    // A step, and a container with its three stages.
-    assert_eq!(first.len(), 5);
-    assert_eq!(spans(&job, &Which::Except(ahead), &options()).len(), all - 5);
+    // A step, and a container with its four stages.
+    assert_eq!(first.len(), 6);
+    assert_eq!(spans(&job, &Which::Except(ahead), &options()).len(), all - 6);
     let mut story = Story::whole();
     story.until(25);
     let living = story.dossier().job(None).unwrap();

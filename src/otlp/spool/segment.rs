@@ -58,8 +58,15 @@ pub(super) enum Found {
 // === impl Segment ===
 
 impl Segment {
-    /// Looks through a file left by a former process.
-    pub(super) fn scan(first: u64, path: &Path, acknowledged: u64) -> Result<Scanned, Error> {
+    /// Looks through a file left by a former process. The end of the last one may be what the
+    /// machine had not written yet when it went down: a header with something else for a body is
+    /// then no record, as half a header is none.
+    pub(super) fn scan(
+        first: u64,
+        path: &Path,
+        acknowledged: u64,
+        is_last: bool,
+    ) -> Result<Scanned, Error> {
         let wrong = |source| Error::new(Act::Read, path, source);
         let file = OpenOptions::new().read(true).write(true).open(path).map_err(wrong)?;
         let size = file.metadata().map_err(wrong)?.len();
@@ -76,7 +83,14 @@ impl Segment {
         let mut at = PREAMBLE as u64;
         let mut waits = false;
         while let Found::Record { at: found, header } = segment.find(at)? {
-            at = found.saturating_add(header.size());
+            let end = found.saturating_add(header.size());
+            let unwritten = is_last
+                && matches!(segment.find(end)?, Found::End)
+                && segment.body(found, &header)?.is_none();
+            if unwritten {
+                break;
+            }
+            at = end;
             segment.end = segment.end.max(header.sequence.saturating_add(1));
             segment.newest_ms = Some(segment.newest_ms.unwrap_or(0).max(header.at_ms));
             if header.sequence >= acknowledged {

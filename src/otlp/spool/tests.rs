@@ -323,6 +323,27 @@ fn a_crash_while_a_segment_was_made_is_no_loss_and_a_damaged_beginning_is() {
 }
 
 #[test]
+fn a_header_whose_body_was_never_written_is_cut_off() {
+    let home = tempfile::tempdir().unwrap();
+    let mut spool = open(home.path(), ROOMY);
+    spool.append(1, 1, &[1; 500], NOW).unwrap();
+    spool.append(1, 1, &[2; 500], NOW).unwrap();
+    spool.flush().unwrap();
+    drop(spool);
+    let file = segments(home.path()).remove(0);
+    let mut bytes = fs::read(&file).unwrap();
+    let half = bytes.len() - 250;
+    bytes[half..].fill(0);
+    fs::write(&file, bytes).unwrap();
+    let mut spool = open(home.path(), ROOMY);
+    assert_eq!((spool.next_sequence(), spool.take_losses()), (1, vec![]));
+    spool.append(1, 1, b"anew", NOW).unwrap();
+    let read: Vec<_> = drain(&mut spool).into_iter().map(|record| record.body).collect();
+    assert_eq!(read, [vec![1; 500], b"anew".to_vec()]);
+    assert_eq!(spool.take_losses(), []);
+}
+
+#[test]
 fn a_full_disk_is_an_error_and_nothing_more() {
     let home = tempfile::tempdir().unwrap();
     let mut spool = open(home.path(), ROOMY);

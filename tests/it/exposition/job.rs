@@ -41,6 +41,16 @@ fn over() -> Job {
             },
         ),
         heard(
+            HOOK,
+            3,
+            Record::ImagePulled {
+                at_ns: ms(4000),
+                container: CONTAINER.to_owned(),
+                duration_ns: 2_500_000_000,
+                bytes: None,
+            },
+        ),
+        heard(
             CONTAINER,
             0,
             Record::ContainerStarted {

@@ -103,8 +103,10 @@ async fn play(rig: &Rig) {
 #[tokio::test]
 async fn the_role_grants_what_the_hook_asks_for_and_nothing_more() {
     let Some(rig) = Rig::start().await else { return };
-    let documents = documents("rbac.yaml");
-    let rules = kind(&documents, "Role", "ephemon-runner")["rules"].as_array().unwrap().clone();
+    let rules =
+        |file, name| kind(&documents(file), "Role", name)["rules"].as_array().unwrap().clone();
+    let base = rules("rbac.yaml", "ephemon-runner");
+    let rules = [base.clone(), rules("rbac-events.yaml", "ephemon-runner-events")].concat();
     let mut granted: Vec<(String, String)> = Vec::new();
     for rule in &rules {
         for resource in rule["resources"].as_array().unwrap() {
@@ -115,9 +117,13 @@ async fn the_role_grants_what_the_hook_asks_for_and_nothing_more() {
         }
     }
     granted.sort();
-    rig.api.access().set("system:serviceaccount:default:ephemon-runner", Some(rules));
+    let account = "system:serviceaccount:default:ephemon-runner";
+    rig.api.access().set(account, Some(rules));
     play(&rig).await;
     assert_eq!(rig.api.access().seen(), granted);
+    // Without leave to list events nothing fails.
+    rig.api.access().set(account, Some(base));
+    play(&rig).await;
 }
 
 #[tokio::test]
@@ -240,7 +246,7 @@ fn every_policy_is_bound_and_every_namespace_is_the_same() {
     };
     let bound: Vec<_> = policies.iter().filter_map(|d| d["spec"]["policyName"].as_str()).collect();
     assert_eq!(names("ValidatingAdmissionPolicy"), bound);
-    for file in ["rbac.yaml", "rbac-exec.yaml"] {
+    for file in ["rbac.yaml", "rbac-exec.yaml", "rbac-events.yaml"] {
         for document in documents(file) {
             assert_eq!(document["metadata"]["namespace"], "arc-runners");
         }

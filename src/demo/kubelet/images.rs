@@ -1,0 +1,135 @@
+//! Images: which are on the node, which are pulled first, and what the kubelet says of it.
+//!
+//! Source: kubernetes v1.36.2, `pkg/kubelet/images/image_manager.go`.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::container::Waiting;
+use super::{Desk, Kind};
+use crate::demo::api::object::text;
+
+/// Images that can be had; others cannot.
+const LOCAL: &str = "localhost/";
+/// Of these, the ones that are not on the node before their first use.
+const FAR: &str = "localhost/far/";
+/// Size that is told of every image.
+const BYTES: u64 = 4_261_550;
+
+/// The images that were pulled.
+#[derive(Debug, Default)]
+pub(super) struct Images(Mutex<BTreeSet<String>>);
+
+// === impl Images ===
+
+impl Images {
+    /// Whether the container's image has to be pulled, which makes it be there from now on.
+    fn must_pull(&self, container: &Value) -> bool {
+        let image = text(container, "/image").unwrap_or_default();
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        image.starts_with(FAR) && held.insert(image.to_owned())
+    }
+}
+
+/// Sees to it that a container's image is there. Nothing else of the pod goes on meanwhile: a real
+/// kubelet's pod worker waits for its pulls, too.
+pub(super) async fn provide(desk: &Desk, pod: &Value, container: &Value, kind: Kind) {
+    let part = |pointer| text(container, pointer).unwrap_or_default();
+    let (name, image) = (part("/name"), part("/image"));
+    let list = match kind {
+        Kind::Init => "initContainers",
+        Kind::Sandbox | Kind::Regular => "containers",
+        Kind::Ephemeral => "ephemeralContainers",
+    };
+    let tell = |reason: &str, message: &str| {
+        desk.store.events().tell(pod, (list, name), reason, message);
+    };
+    if !desk.images.must_pull(container) {
+        return tell("Pulled", &present(image));
+    }
+    tell("Pulling", &pulling(image));
+    let begin = Instant::now();
+    tokio::time::sleep(desk.settings.pull).await;
+    tell("Pulled", &pulled(image, begin.elapsed()));
+}
+
+/// Why a container's image cannot be had, in the kubelet's words.
+pub(super) fn trouble(container: &Value) -> Option<Waiting> {
+    let image = text(container, "/image").unwrap_or_default();
+    if image.starts_with(LOCAL) {
+        return None;
+    }
+    let never = text(container, "/imagePullPolicy") == Some("Never");
+    Some(if never {
+        let message =
+            format!("Container image \"{image}\" is not present with pull policy of Never");
+        Waiting { reason: "ErrImageNeverPull", message: Some(message) }
+    } else {
+        let message = format!(
+            "failed to pull and unpack image \"{image}\": failed to resolve reference \"{image}\": {image}: not found"
+        );
+        Waiting { reason: "ErrImagePull", message: Some(message) }
+    })
+}
+
+/// What the demo knows an image by: its name without place and tag.
+pub(super) fn name(image: &str) -> Option<&str> {
+    let name = image.strip_prefix(FAR).or_else(|| image.strip_prefix(LOCAL))?;
+    name.split(':').next()
+}
+
+/// `Pulled`, of an image that was there.
+fn present(image: &str) -> String {
+    format!("Container image \"{image}\" already present on machine and can be accessed by the pod")
+}
+
+/// `Pulling`.
+fn pulling(image: &str) -> String {
+    format!("Pulling image \"{image}\"")
+}
+
+/// `Pulled`, of one that was not.
+fn pulled(image: &str, took: Duration) -> String {
+    let took = go(took);
+    format!(
+        "Successfully pulled image \"{image}\" in {took} ({took} including waiting). Image size: {BYTES} bytes."
+    )
+}
+
+/// As Go writes a duration of whole milliseconds below a minute.
+fn go(took: Duration) -> String {
+    match took.as_millis() {
+        0 => "0s".to_owned(),
+        below @ ..1000 => format!("{below}ms"),
+        _ => format!("{}s", took.as_millis() as f64 / 1e3),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_far_image_is_pulled_once_and_others_never() {
+        let images = Images::default();
+        let must = |image: &str| images.must_pull(&json!({"image": image}));
+        assert!(!must("localhost/step:1"));
+        assert!(must("localhost/far/greeter:1"));
+        assert!(!must("localhost/far/greeter:1"));
+        assert_eq!(name("localhost/far/greeter:1"), Some("greeter"));
+    }
+
+    #[test]
+    fn durations_are_written_as_go_writes_them() {
+        assert_eq!(go(Duration::from_millis(300)), "300ms");
+        assert_eq!(go(Duration::from_millis(1_234)), "1.234s");
+        assert_eq!(go(Duration::from_secs(2)), "2s");
+        assert_eq!(go(Duration::ZERO), "0s");
+    }
+}

@@ -1,0 +1,138 @@
+//! How long the kubelet took to pull the images of the job's containers: by its events, for the
+//! agent, which is told of no pulls. A courtesy: without leave to list events nothing is written.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Event;
+use kube::core::Duration as GoDuration;
+use tokio::time::timeout;
+
+use super::api::Api;
+use super::call::Call;
+use super::journal;
+use crate::contract::Record;
+
+/// Longest wait for the list; the job's end waits for it.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How the events are told apart from those of the pod's other containers.
+const PLACE: &str = "spec.ephemeralContainers{";
+
+/// Most bytes of a duration: so many digits are never too much.
+const LONGEST: usize = 16;
+
+/// A pull, by the kubelet's word.
+#[derive(Debug, PartialEq, Eq)]
+struct Pull {
+    took: Duration,
+    bytes: Option<u64>,
+}
+
+/// Writes the pulls of the pod's ephemeral containers to the journal.
+pub(super) async fn note(call: &Call<'_>, api: &Api) {
+    match timeout(PATIENCE, api.pulled_events()).await {
+        Ok(Ok(events)) => {
+            for record in events.iter().filter_map(record) {
+                // Without a journal there is nobody to tell.
+                drop(journal::append(&call.settings.volume, &record));
+            }
+        }
+        Ok(Err(error)) => {
+            let why = format!("the agent is not told how long images were pulled: {error}");
+            call.console.debug(&why);
+        }
+        Err(_) => {
+            call.console.debug("the API server is too slow to tell of the images\u{2019} pulls")
+        }
+    }
+}
+
+fn record(event: &Event) -> Option<Record> {
+    let place = event.involved_object.field_path.as_deref()?;
+    let container = place.strip_prefix(PLACE)?.strip_suffix('}')?;
+    let Pull { took, bytes } = Pull::parse(event.message.as_deref()?)?;
+    let at = event.event_time.as_ref().map(|time| time.0.as_nanosecond());
+    let at = at.or_else(|| event.last_timestamp.as_ref().map(|time| time.0.as_nanosecond()))?;
+    Some(Record::ImagePulled {
+        at_ns: u64::try_from(at).ok()?,
+        container: Record::text(container),
+        duration_ns: journal::nanos(took),
+        bytes,
+    })
+}
+
+// === impl Pull ===
+
+impl Pull {
+    /// Nothing where the image was on the node.
+    ///
+    /// Source: kubernetes v1.36.2, `pkg/kubelet/images/image_manager.go`: `Successfully pulled image
+    /// "node:22" in 1.234s (2.345s including waiting). Image size: 4261550 bytes.`
+    fn parse(message: &str) -> Option<Self> {
+        let (_, told) =
+            message.strip_prefix("Successfully pulled image \"")?.split_once("\" in ")?;
+        let (took, rest) = told.split_once(' ').unwrap_or((told, ""));
+        let took: GoDuration = Some(took).filter(|took| is_plain(took))?.parse().ok()?;
+        let size = rest.split_once("Image size: ").and_then(|(_, size)| size.split(' ').next());
+        Some(Self { took: took.into(), bytes: size.and_then(|size| size.parse().ok()) })
+    }
+}
+
+/// Whether a text can be given to the parser of Go's durations, which does not survive a sign within
+/// or a number beyond its range.
+fn is_plain(took: &str) -> bool {
+    let plain = |letter: char| letter.is_ascii_digit() || ".hmsunµ".contains(letter);
+    !took.is_empty() && took.len() <= LONGEST && took.chars().all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ObjectReference;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use k8s_openapi::jiff::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn a_pull_is_read_from_the_kubelets_words() {
+        let parse = |told: &str| {
+            Pull::parse(&format!("Successfully pulled image \"node:22\" in {told}"))
+                .map(|pull| (pull.took.as_millis(), pull.bytes))
+        };
+        let whole = "1.234s (2.345s including waiting). Image size: 4261550 bytes.";
+        assert_eq!(parse(whole), Some((1_234, Some(4_261_550))));
+        assert_eq!(parse("1m2.5s (1m3s including waiting)"), Some((62_500, None)));
+        assert_eq!(parse("350ms"), Some((350, None)));
+        for senseless in ["-3s", "1s-3s", "99999999999999999999h", "1e9s", "s", ".s", "3"] {
+            assert_eq!(parse(senseless), None, "{senseless}");
+        }
+        assert_eq!(parse("soon"), None);
+        assert_eq!(parse(""), None);
+        assert_eq!(Pull::parse("Container image \"node:22\" already present on machine"), None);
+    }
+
+    #[test]
+    fn only_ephemeral_containers_events_are_taken() {
+        let event = |place: &str| Event {
+            involved_object: ObjectReference {
+                field_path: Some(place.to_owned()),
+                ..ObjectReference::default()
+            },
+            message: Some(
+                "Successfully pulled image \"a\" in 2s (2s including waiting)".to_owned(),
+            ),
+            last_timestamp: Some(Time(Timestamp::from_second(1_790_000_000).unwrap())),
+            ..Event::default()
+        };
+        assert_eq!(
+            record(&event("spec.ephemeralContainers{job}")),
+            Some(Record::ImagePulled {
+                at_ns: 1_790_000_000_000_000_000,
+                container: "job".to_owned(),
+                duration_ns: 2_000_000_000,
+                bytes: None,
+            })
+        );
+        assert_eq!(record(&event("spec.containers{runner}")), None);
+        assert_eq!(record(&event("spec.ephemeralContainers{job")), None);
+    }
+}
