@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::dossier::Dossier;
 use super::evidence::{Evidence, Heard, Sighted};
-use super::job::{Job, LogCount};
+use super::job::{Job, LogCount, Role};
 use super::memory::Memory;
 use super::runner;
 use crate::contract::trace::{SpanId, Traceparent};
@@ -254,6 +254,9 @@ impl Assembler {
                 continue;
             };
             followed.job = Some(Arc::clone(&job));
+            if !ripe && followed.is_only_announced(&job) {
+                continue;
+            }
             if !self.memory.is_met(uid) {
                 self.memory.meet(uid, now_ns);
                 turn.started.push(Arc::clone(&job));
@@ -334,6 +337,11 @@ impl Followed {
         }
     }
 
+    /// Whether nobody but the runner has spoken of the job: which it is its containers will say.
+    fn is_only_announced(&self, job: &Job) -> bool {
+        self.dossier.running.is_some() && job.containers.iter().all(|one| one.role == Role::Runner)
+    }
+
     /// Whether something says that the job is at its end.
     fn closing(&self) -> bool {
         let dossier = &self.dossier;
@@ -374,7 +382,9 @@ impl Followed {
             let last = one.reading.is_some_and(|reading| reading.quality.is_some());
             last && one.exit.is_some()
         });
-        (settled && waited >= SETTLING_NS) || waited >= PATIENCE_NS
+        // A runner that has said what it runs says how that ended, too, once all of it is reported.
+        let told = self.dossier.running.is_none() || self.dossier.completed.is_some();
+        (settled && told && waited >= SETTLING_NS) || waited >= PATIENCE_NS
     }
 }
 

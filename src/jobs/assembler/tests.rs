@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::jobs::Evidence;
+use crate::jobs::Judge;
 use crate::jobs::tests::story::{Story, pod, s};
 use crate::model::PodRef;
 
@@ -24,6 +25,17 @@ fn news(story: &Story, second: u64, there: bool) -> (Sight, Vec<Entry>) {
     (sight, entries)
 }
 
+/// What the runner has said by then.
+fn hear(assembler: &mut Assembler, story: &Story, second: u64) {
+    let said = story
+        .pieces
+        .iter()
+        .filter(|piece| matches!(piece, Evidence::Runner { at_ns, .. } if *at_ns <= s(second)));
+    if let Some(followed) = assembler.pods.get_mut(&pod().uid) {
+        said.for_each(|piece| followed.take(piece.clone()));
+    }
+}
+
 /// Lets a story go on second by second; everything that is to be sent.
 fn follow(
     assembler: &mut Assembler,
@@ -40,6 +52,7 @@ fn follow(
                 assembler.journal(entry, s(second));
             }
         }
+        hear(assembler, story, second);
         all.extend(assembler.turn(s(second)).dispatches);
     }
     all
@@ -121,6 +134,46 @@ fn a_job_begins_once() {
         started += assembler.turn(s(second)).started.len();
     }
     assert_eq!(started, 1);
+}
+
+#[test]
+fn a_job_that_its_runner_announces_begins_when_its_containers_say_which_it_is() {
+    for mode in [TraceMode::Whole, TraceMode::Eager] {
+        let mut story = Story::whole();
+        story.runner(2, "Running job: Build");
+        let mut assembler = Assembler::new(Options { mode }, Memory::default());
+        let mut started = Vec::new();
+        for second in 1..20 {
+            let (sight, _) = news(&story, second, true);
+            // A container that is not there yet does not stand in the spec yet.
+            let there: HashSet<_> = sight.containers.iter().map(|one| one.name.clone()).collect();
+            let spec = sight.spec.into_iter().filter(|entry| there.contains(&entry.name));
+            let sight = Sight { spec: spec.collect(), ..sight };
+            assembler.sights(vec![sight], s(second));
+            hear(&mut assembler, &story, second);
+            let turn = assembler.turn(s(second));
+            let named = |job: &Job| job.identity.run.is_some();
+            assert!(turn.dispatches.iter().all(|one| named(&one.job)), "at {second}");
+            started.extend(turn.started);
+        }
+        let [job] = &started[..] else { panic!("{} jobs", started.len()) };
+        assert_eq!((job.identity.run.is_some(), job.identity.name()), (true, "Build"));
+    }
+}
+
+#[test]
+fn the_runners_word_on_how_it_ended_is_waited_for_but_not_for_ever() {
+    for (said, judge) in [(Some(68), Judge::Runner), (None, Judge::Parts)] {
+        let mut story = Story::whole();
+        story.runner(9, "Running job: Build");
+        if let Some(at) = said {
+            story.runner(at, "Job Build completed with result: Succeeded");
+        }
+        let mut assembler = Assembler::new(Options::default(), Memory::default());
+        let all = follow(&mut assembler, &story, 1..90);
+        let [only] = &all[..] else { panic!("{} dispatches", all.len()) };
+        assert_eq!(only.job.judged_by, judge);
+    }
 }
 
 #[test]
