@@ -4,7 +4,6 @@ mod backend;
 mod containerd;
 mod outage;
 mod real_collector;
-mod site;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,8 +11,8 @@ use std::time::Duration;
 use crate::support::agent::{Agent, TEXT};
 use crate::support::collector::Wire;
 use crate::support::process::until;
+use crate::support::site::Site;
 use backend::{Backend, LogLine};
-use site::Site;
 
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -33,7 +32,7 @@ fn arrived(collector: &Backend, count: usize, agent: &Agent) -> BTreeMap<String,
 fn every_line_comes_with_its_place_its_severity_and_without_secrets() {
     let site = Site::new();
     let collector = Backend::start(Wire::Http);
-    let agent = site.agent(&collector, &[]);
+    let agent = collector.agent(&site, &[]);
     let pod = site.pod(1);
     let mut job = pod.start("job");
     let mut other = pod.start("step-2");

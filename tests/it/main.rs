@@ -33,6 +33,8 @@ mod init;
 #[cfg(test)]
 mod install;
 #[cfg(test)]
+mod jaeger;
+#[cfg(test)]
 mod jobs;
 #[cfg(test)]
 mod kubelet_pod;

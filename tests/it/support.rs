@@ -1,6 +1,7 @@
 //! The rig: what the scenarios need of the machine, and how to have it and give it back.
 
 pub(crate) mod agent;
+pub(crate) mod api_server;
 pub(crate) mod cgroups;
 pub(crate) mod collector;
 pub(crate) mod containerd;
@@ -11,6 +12,8 @@ pub(crate) mod exposition;
 pub(crate) mod guest;
 pub(crate) mod http;
 pub(crate) mod image;
+pub(crate) mod jaeger;
+pub(crate) mod job_pod;
 pub(crate) mod kubelet;
 pub(crate) mod launcher;
 pub(crate) mod node;
@@ -19,6 +22,7 @@ pub(crate) mod pod_network;
 pub(crate) mod process;
 pub(crate) mod programs;
 pub(crate) mod prometheus;
+pub(crate) mod site;
 pub(crate) mod verdict;
 pub(crate) mod vm;
 pub(crate) mod witness;

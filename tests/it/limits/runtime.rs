@@ -2,15 +2,14 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::thread;
 
 use ephemon::cgroup::{Hierarchy, LimitFiles};
-use ephemon::demo::api::{ApiServer, PatchKind, Store};
+use ephemon::demo::api::{PatchKind, Store};
 use serde_json::json;
-use tokio::sync::oneshot;
 
 use super::{PATIENCE, limits, results};
 use crate::support::agent::Agent;
+use crate::support::api_server::Api;
 use crate::support::containerd::Containerd;
 use crate::support::kubelet::{Pod, Spec};
 use crate::support::node::{Node, PodPlace};
@@ -24,40 +23,6 @@ const PARTS: [Part; 5] = [
     Part::Program("runc"),
     Part::Program("busybox"),
 ];
-
-/// The API server, on a thread of its own until this is dropped.
-struct Api {
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<thread::JoinHandle<()>>,
-}
-
-impl Api {
-    fn serve(store: Store, kubeconfig: &Path) -> Self {
-        let (stop, stopped) = oneshot::channel::<()>();
-        let (ready_tx, ready) = std::sync::mpsc::channel();
-        let kubeconfig = kubeconfig.to_owned();
-        let thread = thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.unwrap().block_on(async {
-                let api = ApiServer::start(store).await.unwrap();
-                api.write_kubeconfig(&kubeconfig).unwrap();
-                ready_tx.send(()).unwrap();
-                stopped.await.ok();
-            });
-        });
-        ready.recv().unwrap();
-        Self { stop: Some(stop), thread: Some(thread) }
-    }
-}
-
-impl Drop for Api {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            drop(thread.join());
-        }
-    }
-}
 
 /// A limit of one task would keep runc, which has threads, from starting the container, and at the
 /// end of its work runc sets `cpu.max` of version 2 to what it was told: to none.

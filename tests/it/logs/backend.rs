@@ -6,7 +6,9 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use tokio::runtime::{Builder, Runtime};
 
+use crate::support::agent::Agent;
 use crate::support::collector::{Collector, Mood, Wire};
+use crate::support::site::Site;
 
 /// A collector that any thread may ask.
 pub(super) struct Backend {
@@ -33,6 +35,11 @@ impl Backend {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let collector = runtime.block_on(Collector::start(wire, None));
         Self { collector, _runtime: runtime }
+    }
+
+    /// Starts the agent on a site, without an API server, exporting to here.
+    pub(super) fn agent(&self, site: &Site, flags: &[&str]) -> Agent {
+        site.agent_to((&self.endpoint(), self.protocol()), flags, &[])
     }
 
     pub(super) fn endpoint(&self) -> String {

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::backend::Backend;
-use super::site::Site;
 use super::{PATIENCE, arrived};
 use crate::support::agent::{Agent, TEXT};
 use crate::support::collector::Wire;
 use crate::support::process::until;
+use crate::support::site::Site;
 
 /// A figure of the agent's own, all series of it together.
 fn figure(agent: &Agent, name: &str) -> f64 {
@@ -27,7 +27,7 @@ fn what_is_written_while_the_collector_refuses_comes_once_it_takes_again() {
     let site = Site::new();
     let collector = Backend::start(Wire::Grpc);
     collector.refuse();
-    let agent = site.agent(&collector, &[]);
+    let agent = collector.agent(&site, &[]);
     let mut job = site.pod(1).start("job");
     (0..1000).for_each(|number| job.say(&format!("line {number}")));
     until(PATIENCE, || (collector.attempts() >= 2).then_some(())).expect("it must have tried");
@@ -43,7 +43,7 @@ fn a_pod_deleted_and_an_agent_killed_while_the_collector_is_away_cost_no_line() 
     let site = Site::new();
     let collector = Backend::start(Wire::Grpc);
     collector.refuse();
-    let agent = site.agent(&collector, &[]);
+    let agent = collector.agent(&site, &[]);
     let pod = site.pod(1);
     let mut job = pod.start("job");
     (0..2000).for_each(|number| job.say(&format!("line {number}")));
@@ -60,7 +60,7 @@ fn a_pod_deleted_and_an_agent_killed_while_the_collector_is_away_cost_no_line() 
     });
     drop(agent);
     collector.accept();
-    let agent = site.agent(&collector, &[]);
+    let agent = collector.agent(&site, &[]);
     arrived(&collector, 2000, &agent);
     assert_eq!(numbers(&collector), (0..2000).collect());
     agent.stop();
@@ -74,7 +74,7 @@ fn an_agent_that_is_killed_again_and_again_loses_no_line_and_repeats_by_the_same
     let collector = Backend::start(Wire::Grpc);
     let mut job = site.pod(1).start("job");
     for round in 0..ROUNDS {
-        let agent = site.agent(&collector, &[]);
+        let agent = collector.agent(&site, &[]);
         for number in round * LINES..(round + 1) * LINES {
             job.say(&format!("line {number}"));
             if number % LINES == LINES / 2 {
@@ -88,7 +88,7 @@ fn an_agent_that_is_killed_again_and_again_loses_no_line_and_repeats_by_the_same
         // Dropped, it is killed.
         drop(agent);
     }
-    let agent = site.agent(&collector, &[]);
+    let agent = collector.agent(&site, &[]);
     let all = usize::try_from(ROUNDS * LINES).unwrap();
     let lines = arrived(&collector, all, &agent);
     assert_eq!(numbers(&collector), (0..ROUNDS * LINES).collect());

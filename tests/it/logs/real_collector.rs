@@ -5,11 +5,11 @@ use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
 use super::backend::Backend;
-use super::site::Site;
 use super::{PATIENCE, arrived};
 use crate::support::collector::Wire;
 use crate::support::parts::{Part, all_there, program};
 use crate::support::process::{Running, until};
+use crate::support::site::Site;
 
 /// Made by its own builder, from Go modules: see `.ci/run`.
 const COLLECTOR: &str = "otelcol-ephemon";
@@ -65,8 +65,8 @@ fn a_real_collector_takes_lines_by_both_protocols_compressed_or_not() {
     ];
     for (way, (protocol, port, compression)) in ways.into_iter().enumerate() {
         let endpoint = format!("http://127.0.0.1:{port}");
-        let agent =
-            site.agent_to(&endpoint, protocol, &[("OTEL_EXPORTER_OTLP_COMPRESSION", compression)]);
+        let more = [("OTEL_EXPORTER_OTLP_COMPRESSION", compression)];
+        let agent = site.agent_to((&endpoint, protocol), &[], &more);
         (0..500).for_each(|number| job.say(&format!("way {way}, line {number}")));
         job.record("stdout F", b"\xff\xfe, as it is");
         let lines = arrived(&backend, (way + 1) * 501, &agent);

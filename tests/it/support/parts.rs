@@ -52,11 +52,15 @@ pub(crate) fn alone() -> MutexGuard<'static, ()> {
     MACHINE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Where `.ci/run` puts what it builds, below the package.
+const TOOLS: &str = "target/tools";
+
 /// Where a program is. Debian keeps runc in /usr/sbin, which a user's path may lack.
 pub(crate) fn program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
         .chain(["/usr/sbin", "/sbin", "/usr/local/bin"].map(PathBuf::from))
+        .chain([Path::new(env!("CARGO_MANIFEST_DIR")).join(TOOLS)])
         .map(|directory| directory.join(name))
         .find(|file| file.is_file())
 }
@@ -84,7 +88,7 @@ impl Part {
             Self::WritableCgroups => super::cgroups::why_not_writable(),
             Self::Program(name) => program(name)
                 .is_none()
-                .then(|| format!("`{name}` is not installed (.ci/run lists the Debian packages)")),
+                .then(|| format!("`{name}` is not installed (.ci/run gets what is needed)")),
             Self::Kernel => kernel()
                 .is_none()
                 .then(|| "no kernel with modules (apt-get install linux-image-amd64)".to_owned()),

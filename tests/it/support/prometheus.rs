@@ -42,6 +42,7 @@ impl Prometheus {
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.tsdb.path={}", scratch.join("tsdb").display()))
             .arg(format!("--web.listen-address={address}"))
+            .arg("--enable-feature=exemplar-storage")
             .stdout(log.try_clone().unwrap())
             .stderr(log);
         let process = Running::start(&mut command);
@@ -67,6 +68,16 @@ impl Prometheus {
         let path = format!("/api/v1/query_range?query={query}&start={start}&end={now}&step=2");
         let answer = self.api(&path);
         answer["data"]["result"].as_array().unwrap_or_else(|| panic!("{answer}")).len()
+    }
+
+    /// The exemplars it keeps of the last five minutes, of all series of a query.
+    pub(crate) fn exemplars(&self, query: &str) -> Vec<Value> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let (query, start, end) = (encoded(query), now - 300, now + 60);
+        let path = format!("/api/v1/query_exemplars?query={query}&start={start}&end={end}");
+        let answer = self.api(&path);
+        let series = answer["data"].as_array().unwrap_or_else(|| panic!("{answer}"));
+        series.iter().filter_map(|one| one["exemplars"].as_array()).flatten().cloned().collect()
     }
 
     /// What it thinks of the first target.

@@ -9,23 +9,24 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::backend::Backend;
-use crate::support::agent::Agent;
+use super::agent::Agent;
 
 /// The node; its files go when it does.
-pub(super) struct Site {
+pub(crate) struct Site {
     directory: TempDir,
 }
 
 /// One pod of it.
-pub(super) struct Pod {
+pub(crate) struct Pod {
     root: PathBuf,
-    pub(super) uid: String,
-    pub(super) name: String,
+    pub(crate) uid: String,
+    pub(crate) name: String,
 }
 
 /// One container, and the end of its log that is written to.
-pub(super) struct Container {
+pub(crate) struct Container {
+    /// The runtime's id.
+    pub(crate) id: String,
     cgroup: PathBuf,
     directory: PathBuf,
     log: File,
@@ -33,7 +34,7 @@ pub(super) struct Container {
 }
 
 impl Site {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let directory = tempfile::Builder::new().prefix("ephemon-it-").tempdir().unwrap();
         for below in
             ["sys/fs/cgroup/kubepods/burstable", "var/log/pods", "var/log/containers", "proc"]
@@ -45,38 +46,41 @@ impl Site {
         Self { directory }
     }
 
-    pub(super) fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         self.directory.path()
     }
 
     /// A pod, known by its number.
-    pub(super) fn pod(&self, number: u32) -> Pod {
+    pub(crate) fn pod(&self, number: u32) -> Pod {
         let uid = format!("0e269fa4-f505-4963-9096-{number:012x}");
-        let pod = Pod { root: self.root().to_owned(), name: format!("runner-{number}"), uid };
+        self.pod_of(&format!("runner-{number}"), &uid)
+    }
+
+    /// A pod of this name and UID.
+    pub(crate) fn pod_of(&self, name: &str, uid: &str) -> Pod {
+        let (name, uid) = (name.to_owned(), uid.to_owned());
+        let pod = Pod { root: self.root().to_owned(), name, uid };
         fs::create_dir_all(pod.logs()).unwrap();
         fs::create_dir_all(pod.cgroup()).unwrap();
         pod
     }
 
-    /// Starts the agent here, without an API server, exporting logs to this endpoint.
-    pub(super) fn agent(&self, backend: &Backend, flags: &[&str]) -> Agent {
-        let mut command = Self::command(&backend.endpoint(), backend.protocol());
-        Agent::launch(command.args(flags), self.root(), "kubepods")
-    }
-
-    /// The same, to this endpoint by this protocol, with these variables.
-    pub(super) fn agent_to(&self, endpoint: &str, protocol: &str, more: &[(&str, &str)]) -> Agent {
-        let mut command = Self::command(endpoint, protocol);
-        Agent::launch(command.envs(more.iter().copied()), self.root(), "kubepods")
-    }
-
-    fn command(endpoint: &str, protocol: &str) -> Command {
+    /// Starts the agent here, without an API server, exporting to this endpoint by this protocol,
+    /// with these flags and variables.
+    pub(crate) fn agent_to(
+        &self,
+        (endpoint, protocol): (&str, &str),
+        flags: &[&str],
+        more: &[(&str, &str)],
+    ) -> Agent {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ephemon"));
         command
             .args(["agent", "--no-api", "--node-name", "it"])
+            .args(flags)
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
-            .env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol);
-        command
+            .env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+            .envs(more.iter().copied());
+        Agent::launch(&mut command, self.root(), "kubepods")
     }
 }
 
@@ -90,7 +94,7 @@ impl Pod {
     }
 
     /// Starts a container: its log first, then its cgroup, then the link with its id.
-    pub(super) fn start(&self, name: &str) -> Container {
+    pub(crate) fn start(&self, name: &str) -> Container {
         let directory = self.logs().join(name);
         fs::create_dir_all(&directory).unwrap();
         let path = directory.join("0.log");
@@ -103,16 +107,23 @@ impl Pod {
         // With all its files at once, as the kernel makes it.
         let made = self.root.join(&id);
         fs::create_dir_all(&made).unwrap();
-        fs::write(made.join("cpu.stat"), "usage_usec 1500000\n").unwrap();
-        fs::write(made.join("cgroup.events"), "populated 1\nfrozen 0\n").unwrap();
+        for (file, text) in [
+            ("cpu.stat", "usage_usec 1500000\n"),
+            ("cgroup.events", "populated 1\nfrozen 0\n"),
+            ("memory.current", "4194304\n"),
+            ("memory.peak", "4194304\n"),
+            ("memory.events", "oom 0\noom_kill 0\n"),
+        ] {
+            fs::write(made.join(file), text).unwrap();
+        }
         fs::rename(&made, &cgroup).unwrap();
         let link = format!("{}_ci_{name}-{id}.log", self.name);
         symlink(&path, self.root.join("var/log/containers").join(link)).unwrap();
-        Container { cgroup, directory, log, second: 0 }
+        Container { id, cgroup, directory, log, second: 0 }
     }
 
     /// The kubelet's end of a pod: every log at once.
-    pub(super) fn delete(&self) {
+    pub(crate) fn delete(&self) {
         fs::remove_dir_all(self.logs()).unwrap();
         fs::remove_dir_all(self.cgroup()).unwrap();
     }
@@ -120,31 +131,44 @@ impl Pod {
 
 impl Container {
     /// A whole line of standard output.
-    pub(super) fn say(&mut self, line: &str) {
+    pub(crate) fn say(&mut self, line: &str) {
         self.record("stdout F", line.as_bytes());
     }
 
+    /// The same, now: other lines have times of their own.
+    pub(crate) fn say_now(&mut self, line: &str) {
+        self.stamped(jiff::Timestamp::now(), "stdout F", line.as_bytes());
+    }
+
     /// A record with this stream and tag.
-    pub(super) fn record(&mut self, stream_and_tag: &str, text: &[u8]) {
+    pub(crate) fn record(&mut self, stream_and_tag: &str, text: &[u8]) {
         self.second += 1;
         let at = 1_795_000_000 + i64::from(self.second);
-        let stamp = jiff::Timestamp::from_second(at).unwrap();
+        self.stamped(jiff::Timestamp::from_second(at).unwrap(), stream_and_tag, text);
+    }
+
+    fn stamped(&mut self, stamp: jiff::Timestamp, stream_and_tag: &str, text: &[u8]) {
         let mut record = format!("{stamp} {stream_and_tag} ").into_bytes();
         record.extend_from_slice(text);
         record.push(b'\n');
         self.log.write_all(&record).unwrap();
     }
 
+    /// What a file of its cgroup says from now on.
+    pub(crate) fn count(&self, file: &str, text: &str) {
+        fs::write(self.cgroup.join(file), text).unwrap();
+    }
+
     /// Rotation as the kubelet does it: rename, then the runtime opens the file anew.
-    pub(super) fn rotate(&mut self, suffix: &str) {
+    pub(crate) fn rotate(&mut self, suffix: &str) {
         let path = self.directory.join("0.log");
         fs::rename(&path, self.directory.join(format!("0.log.{suffix}"))).unwrap();
         self.log = OpenOptions::new().create(true).append(true).open(&path).unwrap();
     }
 
     /// Its last process is gone, and the runtime removes its cgroup.
-    pub(super) fn end(self) {
-        fs::write(self.cgroup.join("cgroup.events"), "populated 0\nfrozen 0\n").unwrap();
+    pub(crate) fn end(self) {
+        self.count("cgroup.events", "populated 0\nfrozen 0\n");
         fs::remove_dir_all(&self.cgroup).unwrap();
     }
 }

@@ -1,0 +1,245 @@
+//! A runner's pod on a site of files, known to an API server, whose job asks for containers as the
+//! hook does and keeps the journals that hook and init keep.
+
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ephemon::contract::trace::{JobKey, RunKey, Traceparent};
+use ephemon::contract::{CgroupDelta, End, Phase, ProcessUsage, Record, StepKind};
+use ephemon::demo::api::{PatchKind, Store};
+use serde_json::{Value, json};
+
+use super::agent::{Agent, TEXT};
+use super::api_server::Api;
+use super::process::until;
+use super::site::{Container, Pod, Site};
+
+/// The pod's namespace and name, and the node's.
+pub(crate) const NAMESPACE: &str = "ci";
+pub(crate) const NAME: &str = "runner-1";
+pub(crate) const NODE: &str = "it";
+/// The run, by which the OpenTelemetry Collector's GitHub receiver knows the trace.
+pub(crate) const RUN: RunKey<'static> = RunKey { run_id: "14460881260", run_attempt: "13" };
+/// The job of it.
+pub(crate) const JOB: JobKey<'static> = JobKey { run: RUN, job: "build", runner: NAME };
+/// The file that the hook writes.
+pub(crate) const HOOK: &str = "_hook";
+
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// The pod; its own container runs from the beginning.
+pub(crate) struct JobPod {
+    root: PathBuf,
+    pod: Pod,
+    store: Store,
+    _api: Api,
+    pub(crate) runner: Container,
+    /// By name: the API's list of statuses that it stands in, and its status.
+    statuses: BTreeMap<String, (&'static str, Value)>,
+}
+
+/// A call of the hook under way.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    pub(crate) phase: Phase,
+    /// `GITHUB_ACTION`, of a step.
+    pub(crate) name: Option<&'static str>,
+    pub(crate) began_ns: u64,
+}
+
+// === impl JobPod ===
+
+impl JobPod {
+    pub(crate) fn new(site: &Site) -> Self {
+        let store = Store::new(NODE, 1000);
+        let object = json!({
+            "metadata": {"name": NAME, "labels": {"actions-ephemeral-runner": "True"}},
+            "spec": {"containers": [{"name": "runner", "image": "localhost/runner:1"}]},
+        });
+        let object = store.create(NAMESPACE, object).unwrap();
+        let pod = site.pod_of(NAME, object["metadata"]["uid"].as_str().unwrap());
+        let api = Api::serve(store.clone(), &site.root().join("kubeconfig"));
+        let runner = pod.start("runner");
+        let root = site.root().to_owned();
+        let mut pod = Self { root, pod, store, _api: api, runner, statuses: BTreeMap::new() };
+        fs::create_dir_all(pod.journals()).unwrap();
+        let id = pod.runner.id.clone();
+        pod.status("containerStatuses", "runner", &id, &json!({"running": {"startedAt": now()}}));
+        pod
+    }
+
+    /// Starts the agent with these variables. Logs are read, the runner's among them, and where
+    /// nobody says where to they go nowhere.
+    pub(crate) fn agent(&self, variables: &[(&str, &str)]) -> Agent {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ephemon"));
+        command
+            .args(["agent", "--node-name", NODE, "--kubeconfig"])
+            .arg(self.root.join("kubeconfig"))
+            .env("EPHEMON_LOGS_TO", "stdout")
+            .envs(variables.iter().copied())
+            .stdout(Stdio::null());
+        Agent::launch(&mut command, &self.root, "kubepods")
+    }
+
+    /// Asks for a container with this role, as the hook does: by a patch.
+    pub(crate) fn ask(&self, name: &str, role: &str) {
+        let variable = |name: &str, value: &str| json!({"name": name, "value": value});
+        let env = [
+            ("EPHEMON_ROLE", role),
+            ("EPHEMON_JOB_REPOSITORY", "octo-org/widgets"),
+            ("EPHEMON_JOB_RUN_ID", RUN.run_id),
+            ("EPHEMON_JOB_RUN_ATTEMPT", RUN.run_attempt),
+            ("EPHEMON_JOB_NAME", JOB.job),
+            ("EPHEMON_JOB_WORKFLOW", "ci"),
+            ("EPHEMON_JOB_REF", "refs/heads/main"),
+            ("EPHEMON_JOB_SHA", "8b1a9953c4611296a827abf8c47804d7b1a9953c"),
+            ("EPHEMON_JOB_RUNNER", JOB.runner),
+            ("TRACEPARENT", &JOB.container_span(name).to_string()),
+        ];
+        let env = env.map(|(name, value)| variable(name, value));
+        let container = json!({"name": name, "image": image(name), "env": env});
+        let patch = json!({"spec": {"ephemeralContainers": [container]}});
+        self.store.patch_ephemeral(&key(), PatchKind::Strategic, &patch).unwrap();
+    }
+
+    /// Starts a container that was asked for, and its init, and waits until the agent shows it.
+    pub(crate) fn start(&mut self, name: &str, agent: &Agent) -> Container {
+        let container = self.pod.start(name);
+        let status = json!({"running": {"startedAt": now()}});
+        self.status("ephemeralContainerStatuses", name, &container.id, &status);
+        let started =
+            Record::ContainerStarted { at_ns: now_ns(), container: name.into(), pid: 1, uid: 0 };
+        self.write(name, &started);
+        let label = format!("container=\"{name}\"");
+        until(PATIENCE, || agent.get("/metrics", TEXT).body.contains(&label).then_some(()))
+            .unwrap_or_else(|| panic!("{name} must be seen:\n{}", agent.log()));
+        container
+    }
+
+    /// Ends one with this exit code.
+    pub(crate) fn end(&mut self, name: &str, container: Container, exit_code: u8, reason: &str) {
+        self.write(name, &Record::ContainerEnded { at_ns: now_ns(), exit_code, dropped: 0 });
+        let id = container.id.clone();
+        container.end();
+        let end = json!({"terminated": {
+            "exitCode": exit_code, "reason": reason, "startedAt": now(), "finishedAt": now(),
+        }});
+        self.status("ephemeralContainerStatuses", name, &id, &end);
+    }
+
+    /// The hook is called.
+    pub(crate) fn call(phase: Phase, name: Option<&'static str>) -> Call {
+        Call { phase, name, began_ns: now_ns() }
+    }
+
+    /// The call is over; when.
+    pub(crate) fn done(&self, call: &Call, exit_code: u8) -> u64 {
+        let end_ns = now_ns();
+        let record = Record::HookPhase {
+            at_ns: call.began_ns,
+            phase: call.phase,
+            duration_ns: end_ns - call.began_ns,
+            success: exit_code == 0,
+            container: None,
+            name: call.name.map(str::to_owned),
+            traceparent: call.span().map(|span| span.to_string()),
+            exit_code: Some(exit_code),
+        };
+        self.write(HOOK, &record);
+        end_ns
+    }
+
+    /// Init runs a step's process in a container.
+    pub(crate) fn step_started(&self, call: &Call, container: &str, step: u64) {
+        let kind = match call.phase {
+            Phase::RunContainerStep => StepKind::Container,
+            _ => StepKind::Script,
+        };
+        let name = call.name.unwrap_or_default().to_owned();
+        let record = Record::StepStarted {
+            at_ns: now_ns(),
+            step,
+            name: name.clone(),
+            kind,
+            id: Some(name),
+            traceparent: call.span().map(|span| span.to_string()),
+            pid: 7,
+        };
+        self.write(container, &record);
+    }
+
+    /// The process has ended.
+    pub(crate) fn step_ended(&self, container: &str, step: u64, end: End, cgroup: CgroupDelta) {
+        let process = ProcessUsage::default();
+        let (at_ns, duration_ns, cancelled) = (now_ns(), 0, false);
+        let record =
+            Record::StepEnded { at_ns, step, duration_ns, end, cancelled, process, cgroup };
+        self.write(container, &record);
+    }
+
+    /// A line of the runner's own log, as the runner writes it.
+    pub(crate) fn runner_says(&mut self, text: &str) {
+        let stamp = jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M:%SZ");
+        self.runner.say_now(&format!("{stamp}: {text}"));
+    }
+
+    /// Adds a record to a journal: a container's, or the hook's.
+    pub(crate) fn write(&self, file: &str, record: &Record) {
+        let path = self.journals().join(format!("{file}.jsonl"));
+        let mut file = OpenOptions::new().append(true).create(true).open(path).unwrap();
+        file.write_all(&record.to_line().unwrap()).unwrap();
+    }
+
+    fn journals(&self) -> PathBuf {
+        let volumes = format!("var/lib/kubelet/pods/{}/volumes", self.pod.uid);
+        self.root.join(volumes).join("kubernetes.io~empty-dir/ephemon/journal")
+    }
+
+    /// What the kubelet tells the API server of a container.
+    fn status(&mut self, list: &'static str, name: &str, id: &str, state: &Value) {
+        let status = json!({
+            "name": name, "image": image(name), "imageID": "", "ready": true, "restartCount": 0,
+            "containerID": format!("containerd://{id}"), "state": state,
+        });
+        self.statuses.insert(name.to_owned(), (list, status));
+        let mut whole = json!({"phase": "Running"});
+        for (list, status) in self.statuses.values() {
+            match whole[*list].as_array_mut() {
+                Some(all) => all.push(status.clone()),
+                None => whole[*list] = json!([status]),
+            }
+        }
+        self.store.set_status(&key(), whole).unwrap();
+    }
+}
+
+// === impl Call ===
+
+impl Call {
+    /// The step's span.
+    pub(crate) fn span(&self) -> Option<Traceparent> {
+        self.name.map(|name| JOB.step_span(name, self.began_ns))
+    }
+}
+
+/// Nanoseconds since 1970.
+pub(crate) fn now_ns() -> u64 {
+    u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos()).unwrap()
+}
+
+/// As the API has it: whole seconds.
+fn now() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+fn key() -> (String, String) {
+    (NAMESPACE.to_owned(), NAME.to_owned())
+}
+
+fn image(name: &str) -> String {
+    format!("localhost/{name}:1")
+}
