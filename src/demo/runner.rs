@@ -7,6 +7,7 @@
 mod call;
 mod pod;
 mod request;
+mod words;
 
 use std::fs;
 use std::io;
@@ -21,11 +22,17 @@ use super::view::Sight;
 pub(super) use call::Called;
 pub(super) use pod::pod;
 pub(super) use request::{Action, Container, Script};
+pub(super) use words::Conclusion;
 
 /// Where the runner keeps its work, in its own container.
 const WORK: &str = "/home/runner/_work";
 /// Where jobs see it.
 const JOB_WORK: &str = crate::contract::mount::WORK;
+/// The runner's own directory, which no job sees, and its volume.
+const DIAG: &str = "diag";
+const DIAG_PATH: &str = "/home/runner/_diag";
+/// In it: a pipe from here to the runner's standard output.
+const PIPE: &str = "says";
 /// The pod's init container.
 pub(super) const INIT: &str = "ephemon";
 /// The container of the pod that it runs in.
@@ -50,6 +57,8 @@ pub(super) struct Runner<'a> {
     volume: String,
     /// The same, as this process sees it.
     volume_here: PathBuf,
+    /// What is written into this, the runner says.
+    pipe: PathBuf,
     run_id: u64,
     /// What the hook remembers.
     state: Value,
@@ -70,7 +79,8 @@ impl<'a> Runner<'a> {
                 _ => pods.join("volumes/kubernetes.io~empty-dir").join(name),
             }
         };
-        let (work, volume_here) = (volume("work"), volume("ephemon"));
+        let (work, volume_here, pipe) =
+            (volume("work"), volume("ephemon"), volume(DIAG).join(PIPE));
         let here = |path: &Path| path.to_string_lossy().into_owned();
         let (own_work, job_work, in_pod) = match node.sight() {
             Sight::Textual => (here(&work), here(&work), here(&volume_here)),
@@ -83,6 +93,7 @@ impl<'a> Runner<'a> {
             job_work,
             volume: in_pod,
             volume_here,
+            pipe,
             run_id: fastrand::u64(7_000_000_000..8_000_000_000),
             state: Value::Null,
             work,

@@ -24,6 +24,8 @@ const LOUD_LINES: usize = 100_000;
 const LOUD_TEXT: &str = "Größe ✓ 東京";
 /// Steps that do next to nothing, for the figure of what a step costs.
 const SMALL_STEPS: usize = 5;
+/// The job's name as people see it.
+const DISPLAY_NAME: &str = "Build and test";
 /// When the step that is cancelled is, after its beginning.
 const CANCEL_AFTER: Duration = Duration::from_millis(700);
 
@@ -57,6 +59,10 @@ pub(super) struct JobTruth {
     pub(super) repository: String,
     pub(super) run_id: u64,
     pub(super) run_attempt: u64,
+    /// The job's name as people see it.
+    pub(super) name: &'static str,
+    /// How it ended, by the runner's own word.
+    pub(super) result: &'static str,
     /// Names of the steps, and their results in the words of the semantic conventions.
     pub(super) steps: Vec<(String, &'static str)>,
 }
@@ -76,6 +82,8 @@ struct Planned {
     what: What,
     code: i32,
     check: Check,
+    /// `continue-on-error`: the job does not fail with it.
+    tolerated: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -132,7 +140,8 @@ impl Job {
         let script = |text: String| {
             What::Script(Script { text, env: vec![("API_TOKEN".to_owned(), SECRET.to_owned())] })
         };
-        let step = |name, what, code, check| Planned { name, what, code, check };
+        let step =
+            |name, what, code, check| Planned { name, what, code, check, tolerated: code != 0 };
         let says = |text: &str| Check::Says(format!("{text}\n"));
         let mut steps: Vec<_> = (0..SMALL_STEPS)
             .map(|_| step("echo", script("echo hello".to_owned()), 0, says("hello")))

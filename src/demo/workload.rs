@@ -4,10 +4,12 @@ use std::fs;
 use std::hint::black_box;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::part;
@@ -62,6 +64,7 @@ fn act_or_fail(words: &[&str]) -> Option<io::Result<u8>> {
     let done = |()| 0;
     Some(match words {
         ["serve"] => serve().map(done),
+        ["repeat", pipe] => repeat(Path::new(pipe)).map(done),
         ["listen", port] => listen(port.parse().ok()?).map(done),
         ["fetch", host, port] => fetch(host, port.parse().ok()?).map(done),
         ["io", mib] => write_and_read(mib.parse().ok()?).map(done),
@@ -131,6 +134,16 @@ fn serve() -> io::Result<()> {
         signal(SignalKind::terminate())?.recv().await;
         Ok(())
     })
+}
+
+/// Says every line that is written into a named pipe, which it makes, until SIGTERM.
+fn repeat(path: &Path) -> io::Result<()> {
+    let mode = Mode::RUSR | Mode::WUSR;
+    mknodat(CWD, path, FileType::Fifo, mode, 0)?;
+    // An end for writing of its own: the pipe is not over when a writer is done.
+    let mut pipe = fs::File::options().read(true).write(true).open(path)?;
+    thread::spawn(move || io::copy(&mut pipe, &mut io::stdout()));
+    serve()
 }
 
 /// Answers every connection with a line, until SIGTERM.

@@ -44,6 +44,7 @@ struct Job {
     run_id: String,
     run_attempt: String,
     trace_id: String,
+    name: String,
     result: String,
     /// All of the trace.
     spans: usize,
@@ -121,6 +122,7 @@ impl Job {
             run_id: of("cicd.pipeline.run.id"),
             run_attempt: of("github.run.attempt"),
             trace_id: tree.trace_id.clone(),
+            name: tree.name.clone(),
             result: result(&tree).to_owned(),
             spans: count(&tree),
             steps: tree.children.iter().filter_map(Step::of).collect(),
@@ -131,11 +133,14 @@ impl Job {
     fn faults(&self, truth: &JobTruth) -> Vec<String> {
         let mut faults = Vec::new();
         let (run_id, attempt) = (truth.run_id.to_string(), truth.run_attempt.to_string());
+        let trace_id = trace_id(&run_id, &attempt);
         for (what, is, must) in [
-            ("repository", &self.repository, &truth.repository),
+            ("repository", &*self.repository, &*truth.repository),
             ("run id", &self.run_id, &run_id),
             ("run attempt", &self.run_attempt, &attempt),
-            ("id", &self.trace_id, &trace_id(&run_id, &attempt)),
+            ("id", &self.trace_id, &trace_id),
+            ("job's name", &self.name, truth.name),
+            ("job's result", &self.result, truth.result),
         ] {
             if is != must {
                 faults.push(format!("the {what} of the workflow's trace is {is:?}, not {must:?}"));

@@ -12,7 +12,12 @@ pub(in crate::demo) fn pod(name: &str) -> Value {
     let mount = |name: &str, path: &str| json!({"name": name, "mountPath": path});
     let programs = json!({"name": "ephemon-bin", "mountPath": "/ephemon/bin", "readOnly": true});
     let variable = |name: &str, value: &str| json!({"name": name, "value": value});
-    let volumes = ["work", "externals", "github", "ephemon", "ephemon-bin"].map(volume);
+    let volumes =
+        ["work", "externals", "github", "ephemon", "ephemon-bin", super::DIAG].map(volume);
+    let pipe = format!("{}/{}", super::DIAG_PATH, super::PIPE);
+    let listens = "say 1 Listening for Jobs + repeat";
+    let command = ["ephemon-workload"].into_iter().chain(listens.split(' ')).chain([&*pipe]);
+    let command: Vec<&str> = command.collect();
     let image = "localhost/actions-runner:latest";
     json!({
         "metadata": {
@@ -42,7 +47,7 @@ pub(in crate::demo) fn pod(name: &str) -> Value {
                 "name": super::CONTAINER,
                 "image": image,
                 "imagePullPolicy": "Never",
-                "command": ["ephemon-workload", "say", "1", "listening for jobs", "+", "serve"],
+                "command": command,
                 "env": [
                     variable("ACTIONS_RUNNER_CONTAINER_HOOKS", "/ephemon/bin/hook.sh"),
                     variable("ACTIONS_RUNNER_POD_NAME", name),
@@ -53,6 +58,7 @@ pub(in crate::demo) fn pod(name: &str) -> Value {
                     mount("externals", "/home/runner/externals"),
                     mount("github", "/github"),
                     mount("ephemon", "/ephemon"),
+                    mount(super::DIAG, super::DIAG_PATH),
                     programs,
                 ],
             }],

@@ -9,10 +9,12 @@ use tokio::sync::broadcast::Receiver;
 use tokio::time::sleep;
 
 use super::checks::{asked_at, median, own_time, records};
-use super::{CANCEL_AFTER, Job, JobTruth, NOT_ENFORCED, Planned, Played, SECRET, Step, What};
+use super::{
+    CANCEL_AFTER, DISPLAY_NAME, Job, JobTruth, NOT_ENFORCED, Planned, Played, SECRET, Step, What,
+};
 use crate::demo::kubelet::Happening;
 use crate::demo::progress::Progress;
-use crate::demo::runner::{Called, Runner};
+use crate::demo::runner::{Called, Conclusion, Runner};
 use crate::demo::{Node, Sight};
 
 /// Plays the job on a runner whose pod runs. An error is the demo's own; what goes wrong with the
@@ -33,7 +35,9 @@ pub(in crate::demo) async fn play(
     let truth =
         JobTruth { pod: pod.to_owned(), repository, run_id, run_attempt, ..JobTruth::default() };
     let mut played = Played { job: truth, ..Played::default() };
+    let mut conclusion = Conclusion::Succeeded;
     let mut happenings = node.happenings();
+    runner.say_running(DISPLAY_NAME).await?;
     let prepared = runner.prepare(&job.container, &job.services).await?;
     played.enter("prepare_job", &prepared, progress);
     let started = last_start(&mut happenings, runner.name());
@@ -51,6 +55,9 @@ pub(in crate::demo) async fn play(
             let called = run(&runner, step).await?;
             played.enter(step.name, &called, progress);
             played.judge(step, &called);
+            if called.code != 0 && !step.tolerated {
+                conclusion = Conclusion::Failed;
+            }
             played.job.steps.push((step.id(), step.result()));
             match step.what {
                 What::Script(_) if step.name == "echo" => {
@@ -67,11 +74,14 @@ pub(in crate::demo) async fn play(
     } else {
         let said = super::excerpt(&prepared.stdout);
         played.faults.push(format!("prepare_job ended with exit code {}: {said}", prepared.code));
+        conclusion = Conclusion::Failed;
     }
     let cleaned = runner.cleanup().await?;
     played.enter("cleanup_job", &cleaned, progress);
     played.cleanup_job_ms = millis(cleaned.took);
     played.finish(node, &runner, &cleaned);
+    runner.say_completed(DISPLAY_NAME, conclusion).await?;
+    (played.job.name, played.job.result) = (DISPLAY_NAME, conclusion.result());
     Ok(played)
 }
 

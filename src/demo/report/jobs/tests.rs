@@ -46,6 +46,8 @@ fn truth() -> JobTruth {
         repository: "o/r".to_owned(),
         run_id: 14_460_881_260,
         run_attempt: 13,
+        name: "build",
+        result: "failure",
         steps: vec![("echo".to_owned(), "success"), ("action".to_owned(), "failure")],
     }
 }
@@ -130,6 +132,14 @@ fn everything_that_is_wrong_with_a_trace_is_said() {
     says(
         |all| all[3].end_time_unix_nano += 2_000_000_000,
         "\"c-0\" does not lie within \"action\"",
+    );
+    says(
+        |all| "1f".clone_into(&mut all[0].name),
+        "the job's name of the workflow's trace is \"1f\"",
+    );
+    says(
+        |all| all[0].attributes = pairs(&[(RESULT, "cancellation")]),
+        "the job's result of the workflow's trace is \"cancellation\", not \"failure\"",
     );
     says(|all| all[1].attributes[0] = pairs(&[(RESULT, "failure")])[0].clone(), "step \"echo\"");
     says(|all| all.iter_mut().for_each(|one| one.trace_id = vec![1; 16]), "the id of the workflow");
