@@ -72,17 +72,33 @@ impl Reader {
         self.pods.retain(|uid, _| named.contains(uid));
         let mut entries = Vec::new();
         for uid in wanted {
-            let open: usize = self.pods.values().map(|pod| pod.journals.len()).sum();
-            let mut pod = self.pods.remove(uid).unwrap_or_default();
-            pod.find(
-                || Directory::open(&self.node.empty_dir(&self.kubelet_root, uid, VOLUME)),
-                MAX_FILES.saturating_sub(open),
-                &self.vitals,
-            );
-            pod.read(uid, &mut self.buffer, &mut entries, &self.vitals);
-            self.pods.insert(uid.clone(), pod);
+            self.read(uid, &mut entries);
         }
         entries
+    }
+
+    /// What was added to this pod's journals since the last look at it; other pods' stay open.
+    pub fn look_at(&mut self, pod: &PodUid) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        self.read(pod, &mut entries);
+        entries
+    }
+
+    /// Lets a pod go.
+    pub fn forget(&mut self, pod: &PodUid) {
+        self.pods.remove(pod);
+    }
+
+    fn read(&mut self, uid: &PodUid, entries: &mut Vec<Entry>) {
+        let open: usize = self.pods.values().map(|pod| pod.journals.len()).sum();
+        let mut pod = self.pods.remove(uid).unwrap_or_default();
+        pod.find(
+            || Directory::open(&self.node.empty_dir(&self.kubelet_root, uid, VOLUME)),
+            MAX_FILES.saturating_sub(open),
+            &self.vitals,
+        );
+        pod.read(uid, &mut self.buffer, entries, &self.vitals);
+        self.pods.insert(uid.clone(), pod);
     }
 }
 

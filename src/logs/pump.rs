@@ -141,7 +141,8 @@ impl Pump {
             };
             let span = desk.span.map(|own| {
                 let at = time.unwrap_or(observed);
-                let step = || steps.span(line.log, own, at, (now, observed));
+                let clock = || nanos(SystemTime::now());
+                let step = || steps.span(line.log, own, at, now, clock);
                 desk.has_steps.then(step).flatten().unwrap_or(own)
             });
             let entry = Entry {

@@ -1,8 +1,8 @@
 //! Which step a line of a job's container belongs to, by the journal that init keeps there.
 //!
-//! The journal is read when a line is newer than the last look: init writes of a step's beginning
-//! before the step can write a line. What the journal says is the job's word: it may name no span of
-//! another trace.
+//! The journal is read when a line is newer than the last look at it: init writes of a step's
+//! beginning before the step can write a line. What the journal says is the job's word: it may name
+//! no span of another trace.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -13,17 +13,24 @@ use crate::crilog::LogRef;
 use crate::journal::{self, Reader};
 use crate::model::PodUid;
 
-/// The journals are looked at no more often than this.
-const PAUSE: Duration = Duration::from_millis(20);
+/// A journal is looked at after this time, whatever the lines' own times are: clocks are set.
+const AT_LEAST: Duration = Duration::from_secs(1);
 /// Most steps remembered of one container; lines are seldom many steps late.
 const MAX_STEPS: usize = 256;
 
 /// The steps of all containers whose lines are read.
 pub(super) struct Steps {
     reader: Reader,
-    pods: HashMap<PodUid, HashMap<String, VecDeque<Begun>>>,
-    looked: Option<Instant>,
-    /// The wall clock's time of the last look, in nanoseconds since 1970.
+    pods: HashMap<PodUid, Pod>,
+}
+
+/// The steps of one pod.
+#[derive(Debug)]
+struct Pod {
+    /// By container.
+    begun: HashMap<String, VecDeque<Begun>>,
+    looked: Instant,
+    /// Everything that began before this moment of the wall clock is known; nanoseconds since 1970.
     seen_ns: u64,
 }
 
@@ -38,40 +45,53 @@ struct Begun {
 
 impl Steps {
     pub(super) fn new(reader: Reader) -> Self {
-        Self { reader, pods: HashMap::new(), looked: None, seen_ns: 0 }
+        Self { reader, pods: HashMap::new() }
     }
 
     /// The span of the step that ran, or had run last, in the log's container at that time; `None`
-    /// where none had begun. `container`: the container's own span.
+    /// where none had begun. `container`: the container's own span. `clock`: the wall clock's time.
     pub(super) fn span(
         &mut self,
         log: &LogRef,
         container: Traceparent,
         at_ns: u64,
-        (now, now_ns): (Instant, u64),
+        now: Instant,
+        clock: impl FnOnce() -> u64,
     ) -> Option<Traceparent> {
-        if !self.pods.contains_key(&log.pod.uid) {
-            self.pods.insert(log.pod.uid.clone(), HashMap::new());
-            self.looked = None;
+        let uid = &log.pod.uid;
+        if !self.pods.contains_key(uid) {
+            self.pods.insert(uid.clone(), Pod::new(now));
         }
-        let pause = self.looked.is_some_and(|at| now.saturating_duration_since(at) < PAUSE);
-        if at_ns >= self.seen_ns && !pause {
-            self.look(now, now_ns);
+        let pod = self.pods.get_mut(uid)?;
+        let is_late = now.saturating_duration_since(pod.looked) >= AT_LEAST;
+        if at_ns >= pod.seen_ns || is_late {
+            let seen_ns = clock();
+            // Of a line that is of a time to come there would be no end of looks.
+            if at_ns <= seen_ns || is_late || pod.seen_ns == 0 {
+                (pod.looked, pod.seen_ns) = (now, seen_ns);
+                pod.learn(self.reader.look_at(uid));
+            }
         }
-        let steps = self.pods.get(&log.pod.uid)?.get(&*log.container)?;
-        let step = steps.iter().rev().find(|step| step.at_ns <= at_ns)?;
+        let step = pod.begun.get(&*log.container)?.iter().rev().find(|step| step.at_ns <= at_ns)?;
         (step.span.trace_id == container.trace_id).then_some(step.span)
     }
 
     /// The pod's last log is done with.
     pub(super) fn forget(&mut self, pod: &PodUid) {
         self.pods.remove(pod);
+        self.reader.forget(pod);
+    }
+}
+
+// === impl Pod ===
+
+impl Pod {
+    fn new(now: Instant) -> Self {
+        Self { begun: HashMap::new(), looked: now, seen_ns: 0 }
     }
 
-    fn look(&mut self, now: Instant, now_ns: u64) {
-        (self.looked, self.seen_ns) = (Some(now), now_ns);
-        let pods: Vec<PodUid> = self.pods.keys().cloned().collect();
-        for journal::Entry { pod, file, record, .. } in self.reader.look(&pods) {
+    fn learn(&mut self, entries: Vec<journal::Entry>) {
+        for journal::Entry { file, record, .. } in entries {
             let Record::StepStarted { at_ns, traceparent: Some(text), .. } = record else {
                 continue;
             };
@@ -79,8 +99,7 @@ impl Steps {
             else {
                 continue;
             };
-            let Some(pod) = self.pods.get_mut(&pod) else { continue };
-            let steps = pod.entry((*file).to_owned()).or_default();
+            let steps = self.begun.entry((*file).to_owned()).or_default();
             if steps.len() >= MAX_STEPS {
                 steps.pop_front();
             }

@@ -4,6 +4,7 @@ mod backend;
 mod containerd;
 mod outage;
 mod real_collector;
+mod steps;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

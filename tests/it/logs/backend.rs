@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::trace::v1::Span;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::support::agent::Agent;
@@ -26,6 +27,9 @@ pub(super) struct LogLine {
     pub(super) time_unix_nano: u64,
     /// The name, where it is an event and no line.
     pub(super) event: String,
+    /// Both in hexadecimal.
+    pub(super) trace_id: String,
+    pub(super) span_id: String,
     attributes: BTreeMap<String, String>,
     resource: BTreeMap<String, String>,
 }
@@ -70,6 +74,13 @@ impl Backend {
         self.records().into_iter().filter(|line| line.event.is_empty()).collect()
     }
 
+    /// Spans that came, by their ids.
+    pub(super) fn spans(&self) -> BTreeMap<String, Span> {
+        let groups = self.collector.traces().into_iter().flat_map(|one| one.resource_spans);
+        let spans = groups.flat_map(|group| group.scope_spans).flat_map(|scope| scope.spans);
+        spans.map(|span| (hex(&span.span_id), span)).collect()
+    }
+
     /// Everything that came.
     pub(super) fn records(&self) -> Vec<LogLine> {
         let mut lines = Vec::new();
@@ -89,6 +100,8 @@ impl Backend {
                     severity: record.severity_number,
                     time_unix_nano: record.time_unix_nano,
                     event: record.event_name,
+                    trace_id: hex(&record.trace_id),
+                    span_id: hex(&record.span_id),
                     attributes: table(&record.attributes),
                     resource: resource.clone(),
                 });
@@ -108,6 +121,15 @@ impl LogLine {
     pub(super) fn resource(&self, name: &str) -> String {
         self.resource.get(name).cloned().unwrap_or_default()
     }
+}
+
+/// An attribute of a span; empty where it has none of that name.
+pub(super) fn attribute(span: &Span, name: &str) -> String {
+    table(&span.attributes).remove(name).unwrap_or_default()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 fn table(attributes: &[KeyValue]) -> BTreeMap<String, String> {
