@@ -28,7 +28,8 @@ LOGS
   With OTEL_EXPORTER_OTLP_ENDPOINT (or OTEL_EXPORTER_OTLP_LOGS_ENDPOINT) every line of the pods'
   ephemeral containers goes there, at least once, secrets masked; all standard variables for headers,
   certificates, compression and timeouts are heard. Without one no log is read, unless
-  --logs-to stdout asks for them. What the collector does not take in time waits in the kubelet's
+  --logs-to stdout asks for them; where traces are exported all the same, the runner's own log is
+  listened to for its job's name and result (--logs off: not even that). What the collector does not take in time waits in the kubelet's
   files, and where those are removed on the node's disk (--spool-mib).
 
 EXAMPLES

@@ -13,10 +13,11 @@ use crate::capture::books::Books;
 use crate::discovery::inventory::Inventory;
 use crate::jobs::Board;
 use crate::journal;
-use crate::logs::{self, Ledger, Logs, RunnerLine, RunnerLog};
+use crate::logs::{self, Containers, Ledger, Logs, RunnerLine, RunnerLog};
+use crate::mask::job::Mode;
 use crate::metrics::{self, Metrics};
 use crate::node::NodeRoot;
-use crate::otlp::span;
+use crate::otlp::{Outbox, Signal, span};
 use crate::vitals::Vitals;
 
 /// A container's log is settled a moment after its figures.
@@ -67,18 +68,24 @@ impl Shared {
         Metrics::new(self.books.clone(), self.inventory.clone(), self.vitals.clone(), options)
     }
 
-    /// Starts to follow logs, where they have somewhere to go.
+    /// Starts to follow logs, where they have somewhere to go. Where only spans have, the runner's
+    /// own is listened to: it has the last word on its job.
     pub(super) fn logs(
         &self,
         args: &Args,
         export: &mut Export,
         runner: RunnerLog,
     ) -> io::Result<Option<Logs>> {
-        let Some(outbox) = export.logs.take() else {
-            return Ok(None);
-        };
-        let settings = log_settings(args, export);
+        let mut settings = log_settings(args, export);
         let Self { node, inventory, ledger, vitals, .. } = self.clone();
+        let outbox = match export.logs.take() {
+            Some(outbox) => outbox,
+            None if export.traces.is_some() && args.export.logs != Mode::Off => {
+                settings.containers = Containers::None;
+                Outbox::nowhere(Signal::Logs, vitals.clone())
+            }
+            None => return Ok(None),
+        };
         logs::start(&node, settings, inventory, outbox, ledger, runner, vitals).map(Some)
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::ration::{Meter, Ration};
 use super::refine::{self, Refiner};
-use super::selection::Containers;
+use super::selection::{Containers, Purpose};
 use crate::contract::trace::Traceparent;
 use crate::crilog::{LogId, LogRef};
 use crate::discovery::inventory::{Inventory, Named};
@@ -59,8 +59,8 @@ pub(super) struct Desk {
     pub(super) span: Option<Traceparent>,
     /// Whether steps run in the container, each with a span of its own.
     pub(super) has_steps: bool,
-    /// The runner's own container: its log is listened to, and not exported.
-    pub(super) listens: bool,
+    /// What its lines are for.
+    pub(super) purpose: Purpose,
     named: Option<Named>,
     looked_up: Instant,
     end_told: bool,
@@ -105,7 +105,7 @@ impl Desks {
 
     /// Whether the log is only listened to.
     pub(super) fn listens(&self, log: &LogRef) -> bool {
-        self.all.get(log).is_some_and(|desk| desk.listens)
+        self.all.get(log).is_some_and(|desk| desk.purpose == Purpose::Heard)
     }
 
     /// The collector would not have something of these.
@@ -142,6 +142,7 @@ impl Desks {
 impl Desk {
     fn new(common: &Common, log: &LogRef, id: LogId, masks: JobMasks, now: Instant) -> Self {
         let named = common.inventory.named(&log.pod.uid, &log.container);
+        let container_type = named.as_ref().map(|it| it.container_type);
         Self {
             id,
             refiner: Refiner::new(masks, common.refine),
@@ -149,7 +150,7 @@ impl Desk {
             resource: Arc::new(Resource::new(&source(common, log, named.as_ref()))),
             span: span(named.as_ref()),
             has_steps: has_steps(named.as_ref()),
-            listens: common.containers.only_listens(named.as_ref().map(|it| it.container_type)),
+            purpose: common.containers.purpose(&log.container, container_type),
             named,
             looked_up: now,
             end_told: false,

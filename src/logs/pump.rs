@@ -15,7 +15,7 @@ use super::ledger::Ledger;
 use super::parcel::{Flights, Packing, Parcel};
 use super::refined::{Refined, Stream};
 use super::runner_log::RunnerLog;
-use super::selection::Containers;
+use super::selection::{Containers, Purpose};
 use super::steps::Steps;
 use crate::contract::trace::Traceparent;
 use crate::crilog::{self, Choice, ContainerLog, Follower, Line, LogRef, Loss, Position, Woken};
@@ -125,8 +125,10 @@ impl Pump {
         let mut sink = |line: Line<'_>| {
             let desk = desks.of(line.log, line.position.log(), now);
             let time = line.time_unix_ns.and_then(|time| u64::try_from(time).ok());
-            if desk.listens {
+            if desk.purpose != Purpose::Exported {
                 runner.hear(&line.log.pod.uid, time.unwrap_or(observed), line.text, vitals);
+            }
+            if desk.purpose == Purpose::Heard {
                 return packing.passed(line.position, now);
             }
             let stream = stream(line.stream);

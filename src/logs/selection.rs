@@ -12,6 +12,20 @@ pub enum Containers {
     Ephemeral,
     /// Every container, the runner's own included.
     All,
+    /// None: nobody takes logs. The runner's own is listened to.
+    #[value(skip)]
+    None,
+}
+
+/// What becomes of lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// They go to the collector.
+    Exported,
+    /// They are the runner's own: listened to, for what they say of its job.
+    Heard,
+    /// Both.
+    Both,
 }
 
 /// What actions-runner-controller calls the runner's container.
@@ -20,9 +34,16 @@ const RUNNER: &str = "runner";
 // === impl Containers ===
 
 impl Containers {
-    /// Whether the log of a container that is taken is only listened to.
-    pub(super) fn only_listens(self, container_type: Option<ContainerType>) -> bool {
-        self == Self::Ephemeral && container_type == Some(ContainerType::Container)
+    /// What is done with the lines of a container whose log is taken. An ephemeral container is no
+    /// runner, whatever its name.
+    pub(super) fn purpose(self, name: &str, container_type: Option<ContainerType>) -> Purpose {
+        let own = [None, Some(ContainerType::Unknown), Some(ContainerType::Container)];
+        match self {
+            Self::None => Purpose::Heard,
+            Self::Ephemeral if container_type == Some(ContainerType::Container) => Purpose::Heard,
+            _ if name == RUNNER && own.contains(&container_type) => Purpose::Both,
+            Self::Ephemeral | Self::All => Purpose::Exported,
+        }
     }
 
     /// What to do with a log of a pod of this verdict, and of a container of this name and type. No
@@ -35,8 +56,9 @@ impl Containers {
         typed: bool,
     ) -> Choice {
         match (verdict, self, container_type) {
+            (_, Self::None, _) if name != RUNNER => Choice::Leave,
             // Listened to: it says how its job is called and how it ended.
-            (Verdict::Wanted, Self::Ephemeral, Some(ContainerType::Container))
+            (Verdict::Wanted, Self::Ephemeral | Self::None, Some(ContainerType::Container))
                 if name == RUNNER =>
             {
                 Choice::Take
@@ -45,14 +67,14 @@ impl Containers {
             (Verdict::Open, ..) => Choice::Unsure,
             (Verdict::Wanted, Self::All, _)
             | (Verdict::Wanted, Self::Ephemeral, Some(ContainerType::Ephemeral)) => Choice::Take,
-            (Verdict::Wanted, Self::Ephemeral, None | Some(ContainerType::Unknown)) => {
+            (Verdict::Wanted, _, None | Some(ContainerType::Unknown)) => {
                 if typed {
                     Choice::Unsure
                 } else {
                     Choice::Take
                 }
             }
-            (Verdict::Wanted, Self::Ephemeral, Some(_)) => Choice::Leave,
+            (Verdict::Wanted, Self::Ephemeral | Self::None, Some(_)) => Choice::Leave,
         }
     }
 }
@@ -80,15 +102,37 @@ mod tests {
         let container = Some(ContainerType::Container);
         let all = Containers::All.choose(Verdict::Wanted, "web", container, true);
         assert_eq!(all, Choice::Take);
-        assert!(!Containers::All.only_listens(container));
+        assert_eq!(Containers::All.purpose("web", container), Purpose::Exported);
     }
 
     #[test]
-    fn the_runners_own_log_is_listened_to_and_not_exported() {
+    fn where_nobody_takes_logs_the_runners_own_is_listened_to_and_no_other_is_read() {
+        let choose =
+            |name, kind, typed| Containers::None.choose(Verdict::Wanted, name, kind, typed);
+        let container = Some(ContainerType::Container);
+        assert_eq!(choose("runner", container, true), Choice::Take);
+        assert_eq!(choose("runner", None, true), Choice::Unsure);
+        assert_eq!(choose("runner", None, false), Choice::Take);
+        assert_eq!(choose("runner", Some(ContainerType::Ephemeral), true), Choice::Leave);
+        for kind in [None, container, Some(ContainerType::Ephemeral)] {
+            assert_eq!(choose("job", kind, true), Choice::Leave);
+            assert_eq!(choose("job", kind, false), Choice::Leave);
+            assert_eq!(Containers::None.purpose("runner", kind), Purpose::Heard);
+        }
+    }
+
+    #[test]
+    fn the_runners_own_log_is_listened_to_and_exported_where_all_are_or_nobody_knows_its_type() {
         let container = Some(ContainerType::Container);
         let choice = Containers::Ephemeral.choose(Verdict::Wanted, "runner", container, true);
         assert_eq!(choice, Choice::Take);
-        assert!(Containers::Ephemeral.only_listens(container));
-        assert!(!Containers::Ephemeral.only_listens(Some(ContainerType::Ephemeral)));
+        let purpose = |of: Containers, name, kind| of.purpose(name, kind);
+        assert_eq!(purpose(Containers::Ephemeral, "runner", container), Purpose::Heard);
+        assert_eq!(purpose(Containers::All, "runner", container), Purpose::Both);
+        assert_eq!(purpose(Containers::Ephemeral, "runner", None), Purpose::Both);
+        for all in [Containers::Ephemeral, Containers::All] {
+            let ephemeral = Some(ContainerType::Ephemeral);
+            assert_eq!(purpose(all, "runner", ephemeral), Purpose::Exported);
+        }
     }
 }

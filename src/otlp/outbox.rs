@@ -56,6 +56,11 @@ impl Outbox {
         Self { shared }
     }
 
+    /// An outbox that nobody empties, for who reads logs and has none to send.
+    pub fn nowhere(signal: Signal, vitals: Vitals) -> Self {
+        Self::new(Arc::new(Shared::new(signal, None, 0, vitals)))
+    }
+
     /// Puts a payload into the queue. When the queue is full, or the sender is coming to its end,
     /// the payload comes back.
     pub fn offer(&self, payload: Payload) -> Result<Receipt, Payload> {

@@ -24,7 +24,6 @@ fn a_line_carries_the_span_of_its_step_and_the_runners_log_gives_the_job_its_nam
     let collector = Backend::start(Wire::Grpc);
     let mut pod = JobPod::new(&site);
     let agent = pod.agent(&[
-        ("EPHEMON_LOGS_TO", "otlp"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint()),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", collector.protocol()),
     ]);
@@ -83,8 +82,8 @@ fn a_line_carries_the_span_of_its_step_and_the_runners_log_gives_the_job_its_nam
     let trace = RUN.trace_id().to_string();
     for (text, span) in &written {
         let of_text: Vec<&LogLine> = lines.iter().filter(|line| line.body == *text).collect();
-        let [line] = &of_text[..] else { panic!("{text:?} came {} times", of_text.len()) };
-        assert_eq!((&line.trace_id, &line.span_id), (&trace, span), "{text:?}");
+        let [only] = &of_text[..] else { panic!("{text:?} came {} times", of_text.len()) };
+        assert_eq!((&only.trace_id, &only.span_id), (&trace, span), "{text:?}");
         assert!(spans.contains_key(span), "the span of {text:?} must be sent, too");
     }
     assert_eq!(lines.len(), written.len(), "the runner's own lines are not exported");

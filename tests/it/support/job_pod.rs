@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ephemon::contract::trace::{JobKey, RunKey, Traceparent};
@@ -72,16 +72,13 @@ impl JobPod {
         pod
     }
 
-    /// Starts the agent with these variables. Logs are read, the runner's among them, and where
-    /// nobody says where to they go nowhere.
+    /// Starts the agent with these variables.
     pub(crate) fn agent(&self, variables: &[(&str, &str)]) -> Agent {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ephemon"));
         command
             .args(["agent", "--node-name", NODE, "--kubeconfig"])
             .arg(self.root.join("kubeconfig"))
-            .env("EPHEMON_LOGS_TO", "stdout")
-            .envs(variables.iter().copied())
-            .stdout(Stdio::null());
+            .envs(variables.iter().copied());
         Agent::launch(&mut command, &self.root, "kubepods")
     }
 
