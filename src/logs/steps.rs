@@ -113,3 +113,104 @@ impl std::fmt::Debug for Steps {
         f.debug_struct("Steps").field("pods", &self.pods.len()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, OpenOptions};
+    use std::io::Write as _;
+    use std::path::{Path, PathBuf};
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::contract::StepKind;
+    use crate::contract::trace::TraceId;
+    use crate::model::PodRef;
+    use crate::node::NodeRoot;
+    use crate::vitals::Vitals;
+
+    const TRACE: TraceId = TraceId([7; 16]);
+
+    fn span(id: u8) -> Traceparent {
+        Traceparent { trace_id: TRACE, span_id: SpanId([id; 8]) }
+    }
+
+    struct Rig {
+        _root: TempDir,
+        journal: PathBuf,
+        log: LogRef,
+        steps: Steps,
+        start: Instant,
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            let root = tempfile::tempdir().unwrap();
+            let node = NodeRoot::new(root.path());
+            let kubelet = Path::new("/var/lib/kubelet");
+            let uid = PodUid::parse("0e269fa4-f505-4963-9096-958063077203").unwrap();
+            let journal = node.empty_dir(kubelet, &uid, "ephemon").join("journal");
+            fs::create_dir_all(&journal).unwrap();
+            let pod = PodRef { namespace: "ci".into(), name: "r".into(), uid };
+            let log = LogRef { pod, container: "job".into(), attempt: 0 };
+            let steps = Steps::new(Reader::new(node, kubelet, Vitals::new().unwrap()));
+            Self { _root: root, journal, log, steps, start: Instant::now() }
+        }
+
+        fn begins(&self, at_ns: u64, span: Traceparent) {
+            let record = Record::StepStarted {
+                at_ns,
+                step: at_ns,
+                name: "__run".to_owned(),
+                kind: StepKind::Script,
+                id: None,
+                traceparent: Some(span.to_string()),
+                pid: 7,
+            };
+            let path = self.journal.join("job.jsonl");
+            let mut file = OpenOptions::new().append(true).create(true).open(path).unwrap();
+            file.write_all(&record.to_line().unwrap()).unwrap();
+        }
+
+        /// The span of a line of `at_ns`, read when the clock shows `clock_ns`, `ms` after the start.
+        fn line(&mut self, at_ns: u64, clock_ns: u64, ms: u64) -> Option<Traceparent> {
+            let now = self.start + Duration::from_millis(ms);
+            self.steps.span(&self.log, span(1), at_ns, now, || clock_ns)
+        }
+    }
+
+    #[test]
+    fn a_step_that_begins_right_after_a_look_has_its_first_line() {
+        let mut rig = Rig::new();
+        assert_eq!(rig.line(5, 6, 0), None, "before any step");
+        rig.begins(10, span(2));
+        assert_eq!(rig.line(11, 12, 0), Some(span(2)));
+        rig.begins(13, span(3));
+        assert_eq!(rig.line(14, 15, 0), Some(span(3)), "in the same turn");
+        assert_eq!(rig.line(12, 16, 0), Some(span(2)), "one that is late");
+        let container = "cache".into();
+        rig.log = LogRef { container, ..rig.log.clone() };
+        assert_eq!(rig.line(20, 21, 0), None, "another container");
+    }
+
+    #[test]
+    fn a_span_of_another_trace_is_nobodys() {
+        let mut rig = Rig::new();
+        rig.begins(10, Traceparent { trace_id: TraceId([8; 16]), ..span(2) });
+        assert_eq!(rig.line(11, 12, 0), None);
+    }
+
+    #[test]
+    fn clocks_that_are_set_put_nothing_off_for_long() {
+        let mut rig = Rig::new();
+        assert_eq!(rig.line(1000, 1001, 0), None);
+        // Set back: lines are older than the last look.
+        rig.begins(10, span(2));
+        assert_eq!(rig.line(11, 12, 1), None);
+        assert_eq!(rig.line(12, 13, 1000), Some(span(2)));
+        // Lines of a time to come are no reason for a look each.
+        rig.begins(14, span(3));
+        assert_eq!(rig.line(5000, 15, 1001), Some(span(2)));
+        assert_eq!(rig.line(5000, 16, 2000), Some(span(3)));
+    }
+}

@@ -117,3 +117,17 @@ fn one_pods_loud_journal_does_not_hold_up_anothers() {
     let bytes = entries.len() * line(1).len();
     assert!(bytes <= MAX_LOOK_BYTES + 16 * 1024 && bytes > MAX_LOOK_BYTES / 2, "{bytes}");
 }
+
+#[test]
+fn a_look_at_one_pod_lets_no_other_go() {
+    let node = Node::new();
+    let mut reader = node.reader();
+    node.append("job", &line(1));
+    assert_eq!(times(&reader.look_at(&node.uid)), [1]);
+    let other = PodUid::parse("0e269fa4-f505-4963-9096-958063077204").unwrap();
+    assert_eq!(reader.look_at(&other), []);
+    node.append("job", &line(2));
+    assert_eq!(times(&reader.look_at(&node.uid)), [2]);
+    reader.forget(&node.uid);
+    assert_eq!(times(&reader.look_at(&node.uid)), [1, 2], "known anew");
+}
