@@ -8,6 +8,7 @@ mod jobs;
 mod limits;
 mod lock;
 mod log;
+mod otlp_metrics;
 pub mod readiness;
 mod run;
 mod shared;

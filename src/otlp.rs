@@ -4,6 +4,7 @@
 //! - [`source`], [`record`], [`names`]: whose records, and what they hold; a [`Batch`] encodes them
 //!   as they come.
 //! - [`span`]: a job's record as one trace.
+//! - [`metric`]: figures of containers, pods and jobs as metrics.
 //! - [`config`]: where to, by the standard `OTEL_*` variables.
 //! - [`Outbox`]: where requests go in: a bounded queue in memory, or the spool.
 //! - [`Sender`]: the one task of a signal that takes them out, in the order of arrival, and repeats,
@@ -15,6 +16,7 @@
 //! written, sends a request again.
 
 pub mod config;
+pub mod metric;
 pub mod names;
 pub mod record;
 pub mod source;

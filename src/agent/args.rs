@@ -32,6 +32,12 @@ LOGS
   listened to for its job's name and result (--logs off: not even that). What the collector does not take in time waits in the kubelet's
   files, and where those are removed on the node's disk (--spool-mib).
 
+METRICS BY OTLP
+  Prometheus fetches /metrics; with --otlp-metrics the same figures also go to the collector, under the
+  names of OpenTelemetry's conventions: living containers every OTEL_METRIC_EXPORT_INTERVAL
+  milliseconds (60000), a container's finals and a job's histograms, with exemplars, at their ends.
+  An endpoint must be set; OTEL_EXPORTER_OTLP_METRICS_ENDPOINT goes before the general one.
+
 EXAMPLES
   Watch this machine's kubelet, without an API server:
       ephemon agent --no-api

@@ -55,6 +55,11 @@ pub struct ExportArgs {
     #[arg(long, env = "EPHEMON_LOG_SAMPLE", value_name = "COUNT")]
     pub log_sample: Option<NonZeroU32>,
 
+    /// Export what containers use and what jobs cost as metrics by OTLP, too: the living every
+    /// `OTEL_METRIC_EXPORT_INTERVAL` milliseconds [default: 60000], finals at a container's end
+    #[arg(long, env = "EPHEMON_OTLP_METRICS")]
+    pub otlp_metrics: bool,
+
     /// Room on the node's disk for what the collector does not take in time, in MiB for each signal,
     /// below --state-dir; 0: none is used
     #[arg(long, env = "EPHEMON_SPOOL_MIB", value_name = "MIB", default_value_t = 256)]
@@ -86,10 +91,17 @@ pub enum ExportError {
     /// A variable makes no sense.
     #[error(transparent)]
     Config(#[from] config::Error),
+    /// Metrics have nowhere to go.
+    #[error(
+        "--otlp-metrics needs to know where to: set OTEL_EXPORTER_OTLP_ENDPOINT or \
+         OTEL_EXPORTER_OTLP_METRICS_ENDPOINT, or OTEL_METRICS_EXPORTER=otlp for a collector on \
+         localhost"
+    )]
+    NoMetricsEndpoint,
     /// Certificates, or the address.
     #[error("cannot export {signal}: {source}")]
     Transport {
-        /// `logs`, `traces`.
+        /// `logs`, `traces`, `metrics`.
         signal: &'static str,
         /// Why.
         source: ConnectError,
@@ -101,6 +113,9 @@ pub enum ExportError {
 pub(super) struct Export {
     pub(super) logs: Option<Outbox>,
     pub(super) traces: Option<Outbox>,
+    pub(super) metrics: Option<Outbox>,
+    /// From one export of the living's metrics to the next.
+    pub(super) interval: Duration,
     /// `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME`.
     pub(super) attributes: Vec<(String, String)>,
     senders: JoinSet<()>,
@@ -119,7 +134,8 @@ impl Export {
         let lookup = |name: &str| std::env::var(name).ok();
         let config = Config::from_env(lookup)?;
         let attributes = config::resource_from_env(lookup)?;
-        let mut export = Self { attributes, ..Self::default() };
+        let interval = config::metric_interval(lookup)?;
+        let mut export = Self { interval, attributes, ..Self::default() };
         let logs = match (args.logs, args.logs_to) {
             (Mode::Off, _) => Exporter::Off,
             (_, Place::Stdout) => Exporter::Console,
@@ -127,6 +143,10 @@ impl Export {
         };
         export.logs = export.sender(Signal::Logs, &logs, args, state, stop, vitals)?;
         export.traces = export.sender(Signal::Traces, &config.traces, args, state, stop, vitals)?;
+        if args.otlp_metrics {
+            let metrics = metrics(config.metrics, lookup)?;
+            export.metrics = export.sender(Signal::Metrics, &metrics, args, state, stop, vitals)?;
+        }
         Ok(export)
     }
 
@@ -170,6 +190,28 @@ impl Export {
     pub(super) async fn done(mut self) {
         while self.senders.join_next().await.is_some() {}
     }
+}
+
+/// Where metrics go that were asked for.
+fn metrics(
+    said: Exporter,
+    lookup: impl Fn(&str) -> Option<String> + Copy,
+) -> Result<Exporter, ExportError> {
+    if said == Exporter::Off {
+        if !config::is_turned_off(Signal::Metrics, lookup) {
+            return Err(ExportError::NoMetricsEndpoint);
+        }
+        tracing::warn!(
+            "no metrics are exported, though --otlp-metrics asks for them: OTEL_SDK_DISABLED or \
+             OTEL_METRICS_EXPORTER says so"
+        );
+    } else if config::wants_delta(lookup) {
+        tracing::warn!(
+            "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE is not heard: metrics are cumulative; \
+             the OpenTelemetry Collector's cumulativetodelta processor makes others of them"
+        );
+    }
+    Ok(said)
 }
 
 /// The signal's spool. Where there can be none the agent sends all the same, and says so.

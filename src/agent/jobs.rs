@@ -99,16 +99,10 @@ pub(super) fn looks(args: &Args, node_name: String) -> span::Options {
 
 /// Takes spans to the collector: by way of the spool, so that what is counted as sent outlives the
 /// agent.
-pub(super) fn courier(outbox: Outbox, vitals: Vitals) -> Courier {
+pub(super) fn courier(outbox: Outbox) -> Courier {
     Box::new(move |Encoded { body, spans }| {
         let items = u64::try_from(spans).unwrap_or(u64::MAX);
-        let payload = Payload { body: body.into(), items };
-        let kept = outbox.has_spool() && outbox.keep(&payload).is_ok();
-        let taken = kept || outbox.offer(payload).is_ok();
-        if !taken {
-            vitals.dropped_by(Signal::Traces, Reason::Cap, items);
-        }
-        taken
+        outbox.post(Payload { body: body.into(), items })
     })
 }
 

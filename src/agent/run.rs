@@ -15,6 +15,7 @@ use super::export::{Export, ExportError};
 use super::jobs;
 use super::lock::{LockError, NodeLock};
 use super::log::LogError;
+use super::otlp_metrics::Wheel;
 use super::readiness::Condition;
 use super::shared::{Shared, node_name};
 use crate::capture::{self, CaptureHandle};
@@ -94,6 +95,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
     }
     let jobs = shared.jobs(&args, &mut export, runner_rx);
     parts.spawn("the keeping of jobs", jobs::keep(jobs));
+    let mut metrics = shared.otlp_metrics(&args, &mut export);
     let walked = shared.readiness.condition("the first walk of the cgroup tree");
     parts.spawn("capture", supervise_capture(shared.capture(&args), shared, walked));
 
@@ -108,6 +110,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
         error = parts.ended() => Some(error),
         () = export.ended() => Some(Error::ended("a sender")),
         () = over(&mut logs) => Some(Error::ended("the following of logs")),
+        () = turned(&mut metrics) => Some(Error::ended("the export of metrics")),
     };
     if ended.is_none() {
         tracing::info!("asked to end: finishing open requests; ask again to end at once");
@@ -117,6 +120,9 @@ pub async fn run(args: Args) -> Result<(), Error> {
         if let (Some(logs), None) = (&mut logs, &ended) {
             logs.stop();
             logs.over().await;
+        }
+        if let (Some(metrics), None) = (metrics, &ended) {
+            metrics.stop().await;
         }
         stop_tx.send_replace(true);
         if let Err(error) = server.await {
@@ -135,6 +141,14 @@ pub async fn run(args: Args) -> Result<(), Error> {
 async fn over(logs: &mut Option<Logs>) {
     match logs {
         Some(logs) => logs.over().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Resolves when metrics are exported no more, if they were.
+async fn turned(metrics: &mut Option<Wheel>) {
+    match metrics {
+        Some(metrics) => metrics.over().await,
         None => std::future::pending().await,
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::args::Args;
 use super::export::Export;
+use super::otlp_metrics::{self, Names, Wheel};
 use super::readiness::Readiness;
 use super::{jobs, limits};
 use crate::capture;
@@ -99,7 +100,7 @@ impl Shared {
         let traces = export.traces.take().map(|outbox| {
             let looks = jobs::looks(args, node_name(args));
             let looks = span::Options { resource: export.attributes.clone(), ..looks };
-            (jobs::courier(outbox, vitals.clone()), looks)
+            (jobs::courier(outbox), looks)
         });
         jobs::Parts {
             inventory,
@@ -113,6 +114,22 @@ impl Shared {
             options: jobs::options(args),
             traces,
         }
+    }
+
+    /// Starts to export metrics by OTLP, where that is asked for. Before capture, whose every end is
+    /// to be heard of.
+    pub(super) fn otlp_metrics(&self, args: &Args, export: &mut Export) -> Option<Wheel> {
+        let outbox = export.metrics.take()?;
+        let Self { inventory, books, board, vitals, .. } = self.clone();
+        let names = Names {
+            inventory,
+            node: node_name(args).into(),
+            typed: !args.no_api,
+            attributes: export.attributes.clone().into(),
+        };
+        let parts =
+            otlp_metrics::Parts { books, board, vitals, outbox, names, interval: export.interval };
+        Some(Wheel::start(parts, &self.node.join(&args.state_dir)))
     }
 
     pub(super) fn capture(&self, args: &Args) -> capture::Options {

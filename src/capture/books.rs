@@ -3,9 +3,11 @@
 //! Records are replaced, never changed: a reader takes the `Arc`s and lets go of the lock at once,
 //! so that a slow scrape cannot hold up a final reading.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
+
+use tokio::sync::Notify;
 
 use crate::model::{ContainerId, Ended, NetUsage, PodUid, Usage};
 
@@ -49,14 +51,37 @@ pub struct Snapshot {
     pub pods: Vec<Arc<PodRecord>>,
 }
 
+/// Most ends that wait for their follower; the oldest goes first.
+const MAX_ENDS: usize = 8192;
+
+/// What is over, as it was entered.
+#[derive(Debug, Clone)]
+pub enum End {
+    /// A container, with its finals.
+    Container(Arc<Record>),
+    /// A pod whose cgroup is gone.
+    Pod(Arc<PodRecord>),
+}
+
 /// Shared, cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Books(Arc<Mutex<Pages>>);
+pub struct Books(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    pages: Mutex<Pages>,
+    /// Something is over.
+    news: Notify,
+}
 
 #[derive(Debug, Default)]
 struct Pages {
     containers: HashMap<ContainerId, Arc<Record>>,
     pods: HashMap<PodUid, Arc<PodRecord>>,
+    /// Ends since they were last taken; `None` while nobody follows them.
+    ends: Option<VecDeque<End>>,
+    /// How many of them found no room.
+    lost: u64,
 }
 
 // === impl Books ===
@@ -64,12 +89,42 @@ struct Pages {
 impl Books {
     /// Enters a container's figures in place of the earlier ones.
     pub fn enter(&self, record: Record) {
-        self.pages().containers.insert(record.id.clone(), Arc::new(record));
+        let record = Arc::new(record);
+        let mut pages = self.pages();
+        if record.ended.is_some() {
+            pages.note(End::Container(Arc::clone(&record)));
+            self.0.news.notify_one();
+        }
+        pages.containers.insert(record.id.clone(), record);
     }
 
     /// Enters a pod's figures in place of the earlier ones.
     pub fn enter_pod(&self, record: PodRecord) {
-        self.pages().pods.insert(record.pod.clone(), Arc::new(record));
+        let record = Arc::new(record);
+        let mut pages = self.pages();
+        if record.gone {
+            pages.note(End::Pod(Arc::clone(&record)));
+            self.0.news.notify_one();
+        }
+        pages.pods.insert(record.pod.clone(), record);
+    }
+
+    /// From now on every end is kept for [`Self::take_ends`], whoever forgets the container
+    /// meanwhile.
+    pub fn follow_ends(&self) {
+        self.pages().ends.get_or_insert_default();
+    }
+
+    /// The ends since the last call, in order, and how many found no room. For one caller.
+    pub fn take_ends(&self) -> (Vec<End>, u64) {
+        let mut pages = self.pages();
+        let ends = pages.ends.as_mut().map(std::mem::take).unwrap_or_default();
+        (ends.into(), std::mem::take(&mut pages.lost))
+    }
+
+    /// Resolves when something was over since the last call. For one caller.
+    pub async fn ended(&self) {
+        self.0.news.notified().await;
     }
 
     /// Forgets a container: it was shown often enough, or is none of ours.
@@ -93,6 +148,62 @@ impl Books {
 
     /// A panic elsewhere leaves whole records behind, so a poisoned lock is still good.
     fn pages(&self) -> MutexGuard<'_, Pages> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Pages ===
+
+impl Pages {
+    fn note(&mut self, end: End) {
+        let Some(ends) = &mut self.ends else { return };
+        if ends.len() >= MAX_ENDS {
+            ends.pop_front();
+            self.lost = self.lost.saturating_add(1);
+        }
+        ends.push_back(end);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Quality;
+
+    fn record(number: usize, over: bool) -> Record {
+        let ended = Ended { at: SystemTime::UNIX_EPOCH, quality: Quality::Exact };
+        Record {
+            id: ContainerId::parse(&format!("{number:064x}")).unwrap(),
+            pod: PodUid::parse("0e269fa4-f505-4963-9096-958063077203").unwrap(),
+            born: SystemTime::UNIX_EPOCH,
+            read_at: SystemTime::UNIX_EPOCH,
+            usage: Usage::default(),
+            ended: over.then_some(ended),
+        }
+    }
+
+    #[test]
+    fn an_end_reaches_its_follower_though_the_container_is_forgotten_before() {
+        let books = Books::default();
+        books.enter(record(1, true));
+        assert!(books.take_ends().0.is_empty(), "nobody follows yet");
+        books.follow_ends();
+        books.enter(record(2, false));
+        books.enter(record(2, true));
+        books.forget(&record(2, true).id);
+        let (ends, lost) = books.take_ends();
+        assert_eq!((ends.len(), lost), (1, 0));
+        assert!(matches!(&ends[0], End::Container(over) if **over == record(2, true)));
+        assert!(books.take_ends().0.is_empty());
+    }
+
+    #[test]
+    fn ends_that_nobody_takes_are_bounded_and_counted() {
+        let books = Books::default();
+        books.follow_ends();
+        (0..MAX_ENDS + 3).for_each(|number| books.enter(record(number, true)));
+        let (ends, lost) = books.take_ends();
+        assert_eq!((ends.len(), lost), (MAX_ENDS, 3));
+        assert!(matches!(&ends[0], End::Container(first) if **first == record(3, true)));
     }
 }

@@ -2,12 +2,20 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::Notify;
+
 use super::job::Job;
 use super::tally::Tally;
 
 /// Shared, cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Board(Arc<Mutex<Shown>>);
+pub struct Board(Arc<Wall>);
+
+#[derive(Debug, Default)]
+struct Wall {
+    shown: Mutex<Shown>,
+    news: Notify,
+}
 
 /// What stands on it.
 #[derive(Debug, Clone, Default)]
@@ -23,11 +31,17 @@ pub struct Shown {
 impl Board {
     /// Puts up what is to be seen from now on.
     pub fn put(&self, shown: Shown) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = shown;
+        *self.0.shown.lock().unwrap_or_else(PoisonError::into_inner) = shown;
+        self.0.news.notify_one();
     }
 
     /// What is to be seen.
     pub fn shown(&self) -> Shown {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.shown.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Resolves when something else was put up since the last call. For one caller.
+    pub async fn news(&self) {
+        self.0.news.notified().await;
     }
 }

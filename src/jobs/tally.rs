@@ -47,6 +47,8 @@ pub struct Labels {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Counts {
+    /// Since when, nanoseconds since 1970; 0 where an earlier agent did not write it down.
+    pub since_ns: u64,
     /// Jobs that began.
     pub started: u64,
     /// Jobs that are over, by result.
@@ -179,7 +181,13 @@ impl Tally {
         let labels = Labels::of(job);
         let known = self.sets.contains_key(&labels);
         let labels = if known || self.sets.len() < MAX_LABELS { labels } else { Labels::other() };
-        self.sets.entry(labels).or_default()
+        let since_ns = job.window.start.ns;
+        self.sets.entry(labels).or_insert_with(|| Counts { since_ns, ..Counts::default() })
+    }
+
+    /// The counts under these labels.
+    pub fn of(&self, labels: &Labels) -> Option<&Counts> {
+        self.sets.get(labels)
     }
 }
 
@@ -272,6 +280,7 @@ mod tests {
         let (labels, counts) = tally.sets().next().unwrap();
         assert_eq!((&*labels.repository, &*labels.job), ("o/r", "test"));
         assert_eq!((counts.started, counts.completed["failure"]), (1, 1));
+        assert_eq!(counts.since_ns, job.window.start.ns);
         assert_eq!((counts.steps["success"], counts.steps["failure"]), (2, 1));
         assert_eq!(counts.containers["ephemeral"]["success"], 3);
         assert_eq!(counts.duration_seconds.count(), 1);

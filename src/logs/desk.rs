@@ -13,7 +13,7 @@ use crate::contract::trace::Traceparent;
 use crate::crilog::{LogId, LogRef};
 use crate::discovery::inventory::{Inventory, Named};
 use crate::mask::job::{JobMasks, Mode};
-use crate::model::{JobEnv, PodUid};
+use crate::model::PodUid;
 use crate::otlp::{Job, Resource, Source};
 
 /// Where the kubelet keeps logs, by the node's own word.
@@ -185,7 +185,7 @@ fn source(common: &Common, log: &LogRef, named: Option<&Named>) -> Source {
         log_file_path: log.path(Path::new(PODS)).to_string_lossy().into(),
         service_name: common.service_name.clone(),
         attributes: Arc::clone(&common.attributes),
-        job: job.map(identity),
+        job: job.map(Job::of),
     }
 }
 
@@ -198,18 +198,4 @@ fn span(named: Option<&Named>) -> Option<Traceparent> {
 fn has_steps(named: Option<&Named>) -> bool {
     let role = named.and_then(|named| named.job.as_deref()?.role.as_deref());
     role == Some("job")
-}
-
-fn identity(job: &JobEnv) -> Job {
-    Job {
-        repository: job.repository.clone(),
-        run_id: job.run_id.clone(),
-        run_attempt: job.run_attempt.clone(),
-        workflow: job.workflow.clone(),
-        job: job.name.clone(),
-        sha: job.sha.clone(),
-        git_ref: job.git_ref.clone(),
-        runner: job.runner.clone(),
-        ..Job::default()
-    }
 }

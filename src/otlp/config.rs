@@ -24,6 +24,10 @@ pub use headers::Headers;
 
 /// The specification's time for one attempt.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// The specification's time from one export of metrics to the next.
+const METRIC_INTERVAL: Duration = Duration::from_mins(1);
+/// Shorter ones would cost more than they show.
+const SHORTEST_METRIC_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What the environment says of each signal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,6 +139,30 @@ pub fn resource_from_env(
         attributes.push(("service.name".to_owned(), named.value));
     }
     Ok(attributes)
+}
+
+/// From one export of metrics to the next: `OTEL_METRIC_EXPORT_INTERVAL`.
+pub fn metric_interval(lookup: impl Fn(&str) -> Option<String>) -> Result<Duration, Error> {
+    let Some(said) = Variables(lookup).get("OTEL_METRIC_EXPORT_INTERVAL") else {
+        return Ok(METRIC_INTERVAL);
+    };
+    let interval = said.value.parse().ok().map(Duration::from_millis);
+    let interval = interval.filter(|interval| *interval >= SHORTEST_METRIC_INTERVAL);
+    interval.ok_or_else(|| said.not("a whole number of milliseconds, 100 at least"))
+}
+
+/// Whether the signal is off because that was asked for, and not for want of an endpoint.
+pub fn is_turned_off(signal: Signal, lookup: impl Fn(&str) -> Option<String>) -> bool {
+    let variables = Variables(lookup);
+    let exporter = variables.get(&format!("OTEL_{}_EXPORTER", signal.in_variables()));
+    variables.is_true("OTEL_SDK_DISABLED") == Ok(true)
+        || exporter.is_some_and(|chosen| chosen.value == "none")
+}
+
+/// Whether metrics were asked for that are anything but cumulative.
+pub fn wants_delta(lookup: impl Fn(&str) -> Option<String>) -> bool {
+    let said = Variables(lookup).get("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE");
+    said.is_some_and(|said| !said.value.eq_ignore_ascii_case("cumulative"))
 }
 
 // === impl Target ===

@@ -89,10 +89,32 @@ names! {
     CODE_LINE_NUMBER = "code.line.number";
     /// Of an annotation.
     CODE_COLUMN_NUMBER = "code.column.number";
+    /// Which of the services of one name.
+    SERVICE_INSTANCE_ID = "service.instance.id";
+    /// Its version.
+    SERVICE_VERSION = "service.version";
+    /// `user` or `system`.
+    CPU_MODE = "cpu.mode";
+    /// `read` or `write`.
+    DISK_IO_DIRECTION = "disk.io.direction";
+    /// `receive` or `transmit`.
+    NETWORK_IO_DIRECTION = "network.io.direction";
+    /// The interface.
+    NETWORK_INTERFACE_NAME = "network.interface.name";
+    /// `minor` or `major`.
+    SYSTEM_PAGING_FAULT_TYPE = "system.paging.fault.type";
 }
 
 /// Which list of the pod's spec the container stands in.
 pub const CONTAINER_TYPE: &str = "ephemon.container.type";
+/// How far the figures are proven.
+pub const USAGE_QUALITY: &str = "ephemon.usage.quality";
+/// The kernel's name of a memory event.
+pub const MEMORY_EVENT: &str = "ephemon.memory.event";
+/// `cpu`, `memory` or `io`.
+pub const PRESSURE_RESOURCE: &str = "ephemon.pressure.resource";
+/// `waiting` or `stalled`.
+pub const PRESSURE_KIND: &str = "ephemon.pressure.kind";
 /// Which attempt of the run.
 pub const GITHUB_RUN_ATTEMPT: &str = "github.run.attempt";
 /// The open groups.

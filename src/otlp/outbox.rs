@@ -96,6 +96,25 @@ impl Outbox {
         Ok(())
     }
 
+    /// By way of the spool where there is one, so that it outlives the process, else by the queue.
+    /// Where neither takes it, it is dropped and counted. Waits for the disk. Whether it was taken.
+    pub fn post(&self, payload: Payload) -> bool {
+        self.has_spool() && self.keep(&payload).is_ok() || self.offer_or_drop(payload)
+    }
+
+    /// As [`Outbox::offer`], for whoever does not ask what becomes of it: one that comes back is
+    /// dropped and counted. Whether it was taken.
+    pub fn offer_or_drop(&self, payload: Payload) -> bool {
+        let shared = &self.shared;
+        match self.offer(payload) {
+            Ok(_) => true,
+            Err(payload) => {
+                shared.vitals.dropped_by(shared.signal.into(), Reason::Cap, payload.items);
+                false
+            }
+        }
+    }
+
     /// Whether [`Outbox::keep`] has where to put things.
     pub fn has_spool(&self) -> bool {
         self.shared.store.is_some()

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     logs::Stream,
-    model::{ContainerId, ContainerType, PodRef},
+    model::{ContainerId, ContainerType, JobEnv, PodRef},
 };
 
 /// What is known of a container whose log is sent.
@@ -16,7 +16,7 @@ use crate::{
 pub struct Source {
     /// Its pod.
     pub pod: PodRef,
-    /// Its name in the pod.
+    /// Its name in the pod; empty where the pod itself is meant.
     pub container: Arc<str>,
     /// Path of the log on the node.
     pub log_file_path: Arc<str>,
@@ -74,6 +74,25 @@ pub struct Resource {
 const RESOURCE_ATTRIBUTES: u32 = 1;
 /// Field of a `LogRecord` that has its attributes.
 pub(super) const RECORD_ATTRIBUTES: u32 = 6;
+
+// === impl Job ===
+
+impl Job {
+    /// What the container's environment says of it.
+    pub fn of(env: &JobEnv) -> Self {
+        Self {
+            repository: env.repository.clone(),
+            run_id: env.run_id.clone(),
+            run_attempt: env.run_attempt.clone(),
+            workflow: env.workflow.clone(),
+            job: env.name.clone(),
+            sha: env.sha.clone(),
+            git_ref: env.git_ref.clone(),
+            runner: env.runner.clone(),
+            ..Self::default()
+        }
+    }
+}
 
 // === impl Resource ===
 
@@ -155,6 +174,7 @@ fn service_name(source: &Source) -> String {
     }
     match source.job.as_ref().and_then(|job| job.repository.as_deref()?.rsplit('/').next()) {
         Some(repository) if !repository.is_empty() => repository.to_lowercase().replace('_', "-"),
+        _ if source.container.is_empty() => source.pod.name.to_string(),
         _ => (*source.container).to_owned(),
     }
 }

@@ -239,3 +239,13 @@ fn the_log_is_json_when_asked_for_and_a_senseless_filter_is_refused() {
     assert_eq!(status.code(), Some(1));
     assert!(log.contains("--log"), "{log}");
 }
+
+#[test]
+fn metrics_by_otlp_that_have_nowhere_to_go_are_a_sentence_that_says_what_to_set() {
+    let node = node();
+    let (status, log) = Started::on(node.path(), &["--no-api", "--otlp-metrics"]).end();
+    assert!(!status.success());
+    for word in ["--otlp-metrics", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_METRICS_EXPORTER=otlp"] {
+        assert!(log.contains(word), "{log}");
+    }
+}

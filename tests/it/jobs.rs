@@ -1,5 +1,7 @@
 //! Jobs through the real agent, on a node of plain files: counted once, sent once, restarts or not.
 
+mod points;
+
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};

@@ -49,6 +49,8 @@ mod metric_reference;
 #[cfg(test)]
 mod otlp;
 #[cfg(test)]
+mod otlp_metrics;
+#[cfg(test)]
 mod prometheus;
 #[cfg(test)]
 mod support;

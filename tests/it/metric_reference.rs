@@ -1,24 +1,33 @@
-//! The README's table of metrics is the one in code.
+//! The README's tables of metrics are those in code.
 
 use ephemon::metrics::{Scope, families, reference_markdown};
-
-const BEGIN: &str = "<!-- metrics:begin -->";
-const END: &str = "<!-- metrics:end -->";
+use ephemon::otlp::metric;
 
 #[test]
 fn the_readme_lists_the_families_as_the_code_does() {
+    between("<!-- metrics:begin -->", "<!-- metrics:end -->", &reference_markdown());
+}
+
+#[test]
+fn the_readme_lists_the_metrics_by_otlp_as_the_code_does() {
+    let (begin, end) = ("<!-- otlp-metrics:begin -->", "<!-- otlp-metrics:end -->");
+    between(begin, end, &metric::reference_markdown());
+}
+
+/// # Panics
+/// If the README says something else between these marks.
+fn between(begin: &str, end: &str, expected: &str) {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
     let readme = std::fs::read_to_string(path).unwrap_or_default();
     let section = readme
-        .split_once(BEGIN)
-        .and_then(|(_, rest)| rest.split_once(END))
+        .split_once(begin)
+        .and_then(|(_, rest)| rest.split_once(end))
         .map(|(section, _)| section);
     let Some(section) = section else {
-        assert!(std::env::var_os("CI").is_none(), "README.md must have {BEGIN} and {END}");
-        println!("skipped: README.md has no {BEGIN} and {END}");
+        assert!(std::env::var_os("CI").is_none(), "README.md must have {begin} and {end}");
+        println!("skipped: README.md has no {begin} and {end}");
         return;
     };
-    let expected = reference_markdown();
     assert_eq!(section.trim(), expected.trim(), "put this between the marks:\n{expected}");
 }
 

@@ -167,3 +167,22 @@ proptest! {
         drop(resource_from_env(|_| Some(values[0].clone())));
     }
 }
+
+#[test]
+fn metrics_have_an_interval_and_words_of_their_own() {
+    let said = |name: &'static str, value: &'static str| {
+        move |asked: &str| (asked == name).then(|| value.to_owned())
+    };
+    let interval = |value| metric_interval(said("OTEL_METRIC_EXPORT_INTERVAL", value));
+    assert_eq!(interval(""), Ok(Duration::from_mins(1)));
+    assert_eq!(interval("250"), Ok(Duration::from_millis(250)));
+    for wrong in ["0", "99", "-1", "1s", "1.5"] {
+        let error = interval(wrong).unwrap_err().to_string();
+        assert!(error.starts_with("OTEL_METRIC_EXPORT_INTERVAL must be"), "{error}");
+    }
+    let off = |name, value| is_turned_off(Signal::Metrics, said(name, value));
+    assert!(off("OTEL_METRICS_EXPORTER", "none") && off("OTEL_SDK_DISABLED", "true"));
+    assert!(!off("OTEL_METRICS_EXPORTER", "otlp") && !off("OTEL_LOGS_EXPORTER", "none"));
+    let preference = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
+    assert!(wants_delta(said(preference, "delta")) && !wants_delta(said(preference, "Cumulative")));
+}

@@ -10,7 +10,7 @@ pub(super) use crate::otlp::names::{
     CONTAINER_IMAGE_TAGS, CONTAINER_TYPE, ERROR_TYPE, GITHUB_RUN_ATTEMPT as RUN_ATTEMPT,
     K8S_CONTAINER_NAME as K8S_CONTAINER, K8S_NAMESPACE_NAME as K8S_NAMESPACE,
     K8S_NODE_NAME as K8S_NODE, K8S_POD_NAME as K8S_POD, K8S_POD_UID, LOG_BYTES, LOG_LINES,
-    PROCESS_EXIT_CODE, SCHEMA_URL, SERVICE_NAME, VCS_OWNER_NAME as VCS_OWNER,
+    PROCESS_EXIT_CODE, SCHEMA_URL, SERVICE_NAME, USAGE_QUALITY, VCS_OWNER_NAME as VCS_OWNER,
     VCS_PROVIDER_NAME as VCS_PROVIDER, VCS_REF_HEAD_NAME as VCS_REF_NAME,
     VCS_REF_HEAD_REVISION as VCS_REF_REVISION, VCS_REF_HEAD_TYPE as VCS_REF_TYPE,
     VCS_REPOSITORY_NAME as VCS_REPOSITORY, VCS_REPOSITORY_URL_FULL as VCS_REPOSITORY_URL,
@@ -46,8 +46,6 @@ pub(super) const OOM_KILLS: &str = "ephemon.oom.kills";
 pub(super) const IO_READ: &str = "ephemon.io.read.bytes";
 /// Bytes written to block devices.
 pub(super) const IO_WRITE: &str = "ephemon.io.write.bytes";
-/// How far the figures are proven.
-pub(super) const USAGE_QUALITY: &str = "ephemon.usage.quality";
 /// Present and true where a moment was moved because it made no sense.
 pub(super) const TIME_SKEWED: &str = "ephemon.time.skewed";
 /// Who told the beginning: `kernel`, `runtime`, `journal`, `runner`, `derived`.

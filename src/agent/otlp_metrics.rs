@@ -1,0 +1,270 @@
+//! Turns the wheel of metrics by OTLP: finals as soon as a container is over and has a name, jobs'
+//! counts as they change, the living at every interval.
+
+mod finals;
+mod names;
+mod waiting;
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval_at, sleep};
+
+use crate::capture::books::{Books, End, PodRecord, Record};
+use crate::jobs::Board;
+use crate::jobs::tally::Tally;
+use crate::model::PodUid;
+use crate::otlp::Outbox;
+use crate::otlp::metric::{Container, Jobs, Owner, Pod, Requests};
+use crate::vitals::{Reason, Signal, Vitals};
+use finals::Finals;
+pub(super) use names::Names;
+use names::Who;
+use waiting::Waiting;
+
+/// Ends of the same moment go together: so long is waited for more of them.
+const MOMENT: Duration = Duration::from_millis(50);
+/// How often a name is asked for that is not known yet.
+const ASK_AGAIN: Duration = Duration::from_millis(250);
+/// Most pods whose beginning is remembered.
+const MAX_PODS: usize = 4096;
+
+/// What the wheel needs.
+pub(super) struct Parts {
+    pub(super) books: Books,
+    pub(super) board: Board,
+    pub(super) vitals: Vitals,
+    pub(super) outbox: Outbox,
+    pub(super) names: Names,
+    /// From one export of the living to the next.
+    pub(super) interval: Duration,
+}
+
+/// The wheel, turning.
+pub(super) struct Wheel {
+    stop_tx: Option<oneshot::Sender<()>>,
+    turning: JoinHandle<()>,
+}
+
+/// What a turn is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// What is new: ends, and jobs whose counts have changed.
+    News,
+    /// All there is.
+    Everything,
+}
+
+struct Keeper {
+    parts: Parts,
+    agent: Owner,
+    finals: Finals,
+    waiting: Waiting,
+    /// When each pod's first container was born.
+    pods: HashMap<PodUid, SystemTime>,
+    /// Jobs' counts as they were last sent.
+    sent: Arc<Tally>,
+    started_ns: u64,
+}
+
+// === impl Wheel ===
+
+impl Wheel {
+    /// Begins to follow ends, and turns until told to stop. `state`: the agent's own directory.
+    pub(super) fn start(parts: Parts, state: &Path) -> Self {
+        parts.books.follow_ends();
+        let keeper = Box::new(Keeper::new(parts, state));
+        let (stop_tx, stop_rx) = oneshot::channel();
+        Self { stop_tx: Some(stop_tx), turning: tokio::spawn(turn(keeper, stop_rx)) }
+    }
+
+    /// Resolves when it turns no more, which before [`Self::stop`] only a panic brings about.
+    pub(super) async fn over(&mut self) {
+        if let Err(error) = (&mut self.turning).await {
+            tracing::error!("metrics are exported no more: {error}");
+        }
+    }
+
+    /// Sends all there is once more, and ends.
+    pub(super) async fn stop(mut self) {
+        drop(self.stop_tx.take());
+        self.over().await;
+    }
+}
+
+async fn turn(mut keeper: Box<Keeper>, mut stop_rx: oneshot::Receiver<()>) {
+    let (books, board) = (keeper.parts.books.clone(), keeper.parts.board.clone());
+    let every = keeper.parts.interval;
+    let mut ticks = interval_at(tokio::time::Instant::now() + every, every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let asks = !keeper.waiting.is_empty();
+        let (about, last) = tokio::select! {
+            biased;
+            _ = &mut stop_rx => (Turn::Everything, true),
+            _ = ticks.tick() => (Turn::Everything, false),
+            () = books.ended() => {
+                sleep(MOMENT).await;
+                (Turn::News, false)
+            }
+            () = board.news() => (Turn::News, false),
+            () = sleep(ASK_AGAIN), if asks => (Turn::News, false),
+        };
+        // Finals go by way of a disk that may be slow, and never at the cost of the other tasks.
+        let turned = tokio::task::spawn_blocking(move || {
+            keeper.turn(about);
+            keeper
+        });
+        keeper = match turned.await {
+            Ok(keeper) => keeper,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // The runtime is going down.
+            Err(_) => return,
+        };
+        if last {
+            return;
+        }
+    }
+}
+
+// === impl Keeper ===
+
+impl Keeper {
+    fn new(parts: Parts, state: &Path) -> Self {
+        Self {
+            agent: parts.names.agent(),
+            finals: Finals::open(state),
+            waiting: Waiting::default(),
+            pods: HashMap::new(),
+            sent: Arc::default(),
+            started_ns: now_ns(),
+            parts,
+        }
+    }
+
+    fn turn(&mut self, about: Turn) {
+        self.ends();
+        self.jobs(about);
+        if about == Turn::Everything {
+            self.living();
+        }
+    }
+
+    /// What is over and has a name, each once.
+    fn ends(&mut self) {
+        let (ends, lost) = self.parts.books.take_ends();
+        let now = Instant::now();
+        let mut refused = lost;
+        for end in ends {
+            if let End::Container(record) = &end {
+                if self.finals.has(&record.id) {
+                    continue;
+                }
+                self.meet(record);
+            }
+            refused += u64::from(!self.waiting.push(end, now));
+        }
+        self.parts.vitals.dropped_by(Signal::Metrics, Reason::Cap, refused);
+        let mut requests = Requests::default();
+        let mut sent = HashSet::new();
+        let names = &self.parts.names;
+        let settled = self.waiting.settle(now, |end, waited| match end {
+            End::Container(record) => names.container(record, waited),
+            End::Pod(record) => names.pod(record, waited),
+        });
+        for (end, who) in settled.known {
+            match end {
+                End::Container(record) => {
+                    if sent.insert(record.id.clone()) {
+                        requests.container(&container(who, record));
+                    }
+                }
+                End::Pod(record) => {
+                    let since = self.pods.remove(&record.pod);
+                    requests.pod(&pod(who, record, since));
+                }
+            }
+        }
+        self.parts.vitals.dropped_by(Signal::Metrics, Reason::Expired, settled.expired);
+        for payload in requests.into_payloads() {
+            self.parts.outbox.post(payload);
+        }
+        // Written down when they are on their way: sent twice is better than never.
+        self.finals.enter(sent.into_iter().collect());
+    }
+
+    fn jobs(&mut self, about: Turn) {
+        let tally = self.parts.board.shown().tally;
+        let only_new = about == Turn::News;
+        if only_new && Arc::ptr_eq(&tally, &self.sent) {
+            return;
+        }
+        let jobs = Jobs {
+            tally: &tally,
+            before: Some(&self.sent),
+            only_new,
+            since_ns: self.started_ns,
+            at_ns: now_ns(),
+        };
+        let mut requests = Requests::default();
+        requests.jobs(&self.agent, &jobs);
+        for payload in requests.into_payloads() {
+            self.parts.outbox.offer_or_drop(payload);
+        }
+        self.sent = tally;
+    }
+
+    /// Those that live and have a name.
+    fn living(&mut self) {
+        let snapshot = self.parts.books.snapshot();
+        let mut requests = Requests::default();
+        for record in &snapshot.containers {
+            self.meet(record);
+            if record.ended.is_some() || self.finals.has(&record.id) {
+                continue;
+            }
+            let waited = SystemTime::now().duration_since(record.born).unwrap_or_default();
+            if let Who::Known(owner, exit) = self.parts.names.container(record, waited) {
+                requests.container(&container((owner, exit), Arc::clone(record)));
+            }
+        }
+        for record in snapshot.pods.iter().filter(|record| !record.gone) {
+            let since = self.pods.get(&record.pod).copied();
+            if let Who::Known(owner, exit) = self.parts.names.pod(record, Duration::ZERO) {
+                requests.pod(&pod((owner, exit), Arc::clone(record), since));
+            }
+        }
+        for payload in requests.into_payloads() {
+            self.parts.outbox.offer_or_drop(payload);
+        }
+        let there: Vec<_> = snapshot.pods.iter().map(|record| &record.pod).collect();
+        self.pods.retain(|uid, _| there.contains(&uid) || self.waiting.has_pod(uid));
+    }
+
+    /// Remembers when the container's pod began.
+    fn meet(&mut self, record: &Record) {
+        if let Some(since) = self.pods.get_mut(&record.pod) {
+            *since = record.born.min(*since);
+        } else if self.pods.len() < MAX_PODS {
+            self.pods.insert(record.pod.clone(), record.born);
+        }
+    }
+}
+
+fn container((owner, exit): names::Known, record: Arc<Record>) -> Container {
+    Container { owner, record, exit }
+}
+
+fn pod((owner, _): names::Known, record: Arc<PodRecord>, since: Option<SystemTime>) -> Pod {
+    let at = SystemTime::now();
+    Pod { owner, record, since: since.unwrap_or(at), at }
+}
+
+fn now_ns() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}

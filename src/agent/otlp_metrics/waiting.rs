@@ -1,0 +1,121 @@
+//! Ends that wait for a name. Pure: the caller tells the time and asks for names.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::names::{Known, Who};
+use crate::capture::books::End;
+use crate::model::PodUid;
+
+/// Most ends that wait at once.
+const MAX: usize = 4096;
+/// Whoever has no name by now is given up: the API server is away and nobody can tell whether the
+/// pod is one of those to be shown.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+/// A bounded queue.
+#[derive(Debug, Default)]
+pub(super) struct Waiting(VecDeque<(End, Instant)>);
+
+/// What came of a look at all of them.
+#[derive(Debug, Default)]
+pub(super) struct Settled {
+    /// To be sent.
+    pub(super) known: Vec<(End, Known)>,
+    /// Given up.
+    pub(super) expired: u64,
+}
+
+// === impl Waiting ===
+
+impl Waiting {
+    /// Takes one more; whether there was room for it.
+    pub(super) fn push(&mut self, end: End, now: Instant) -> bool {
+        let room = self.0.len() < MAX;
+        if room {
+            self.0.push_back((end, now));
+        }
+        room
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn has_pod(&self, uid: &PodUid) -> bool {
+        self.0.iter().any(|(end, _)| match end {
+            End::Container(record) => record.pod == *uid,
+            End::Pod(record) => record.pod == *uid,
+        })
+    }
+
+    /// Takes out whoever has a name by now, in order, and whoever needs none. `who` is told for how
+    /// long it has waited.
+    pub(super) fn settle(
+        &mut self,
+        now: Instant,
+        mut who: impl FnMut(&End, Duration) -> Who,
+    ) -> Settled {
+        let mut settled = Settled::default();
+        for (end, since) in std::mem::take(&mut self.0) {
+            let waited = now.saturating_duration_since(since);
+            match who(&end, waited) {
+                Who::Known(owner, exit) => settled.known.push((end, (owner, exit))),
+                Who::Nobody => {}
+                Who::NotYet if waited >= PATIENCE => settled.expired += 1,
+                Who::NotYet => self.0.push_back((end, since)),
+            }
+        }
+        settled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::capture::books::PodRecord;
+    use crate::otlp::metric::Owner;
+
+    fn end(number: usize) -> End {
+        let pod = PodUid::parse(&format!("{number:032x}")).unwrap();
+        End::Pod(Arc::new(PodRecord { pod, net: Vec::new(), accounting_error: None, gone: true }))
+    }
+
+    fn known() -> Who {
+        Who::Known(Arc::new(Owner::default()), None)
+    }
+
+    #[test]
+    fn an_end_waits_until_it_has_a_name_or_nobody_can_tell() {
+        let start = Instant::now();
+        let mut waiting = Waiting::default();
+        assert!(waiting.push(end(1), start));
+        assert!(waiting.settle(start, |_, _| Who::NotYet).known.is_empty());
+        assert!(!waiting.is_empty());
+        let later = start + Duration::from_secs(3);
+        let settled = waiting.settle(later, |_, waited| {
+            assert_eq!(waited, Duration::from_secs(3));
+            known()
+        });
+        assert_eq!((settled.known.len(), settled.expired), (1, 0));
+        assert!(waiting.is_empty());
+
+        waiting.push(end(2), later);
+        waiting.settle(later, |_, _| Who::Nobody);
+        assert!(waiting.is_empty(), "one of nobody's pods is let go");
+        waiting.push(end(3), later);
+        assert_eq!(waiting.settle(later + PATIENCE, |_, _| Who::NotYet).expired, 1);
+        assert!(waiting.is_empty());
+    }
+
+    #[test]
+    fn only_so_many_wait() {
+        let now = Instant::now();
+        let mut waiting = Waiting::default();
+        assert!((0..MAX).all(|number| waiting.push(end(number), now)));
+        assert!(!waiting.push(end(MAX), now));
+        assert_eq!(waiting.settle(now, |_, _| known()).known.len(), MAX);
+    }
+}
