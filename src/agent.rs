@@ -4,6 +4,7 @@ pub mod admin;
 mod args;
 mod duration;
 mod export;
+mod feeders;
 mod jobs;
 mod limits;
 mod lock;

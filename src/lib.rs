@@ -19,8 +19,9 @@
 //!   read for commands), and the thread that brings lines from `crilog` to `otlp`.
 //! - [`mask`]: values and tokens that no log may show, and the search for them.
 //!   [`workflow_command`]: the runner's commands in output. Both are init's too.
-//! - [`otlp`]: records as OTLP has them, a job as one trace, figures as metrics, and their way to a
-//!   collector: the standard variables, gRPC and HTTP, retries and splits, the spool on the node's disk.
+//! - [`otlp`]: records as OTLP has them, a job as one trace, figures as metrics, the agent's own
+//!   spans, and their way to a collector: the standard variables, gRPC and HTTP, retries and splits,
+//!   the spool on the node's disk.
 //! - [`agent`]: arguments, wiring, supervision, HTTP.
 //! - [`demo`]: the embedded node: an API stand-in, a kubelet stand-in, a runner with a workflow, a
 //!   script, a report.

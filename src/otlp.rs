@@ -5,6 +5,7 @@
 //!   as they come.
 //! - [`span`]: a job's record as one trace.
 //! - [`metric`]: figures of containers, pods and jobs as metrics.
+//! - [`own`]: the agent's own spans, and the basket that the hook's are gathered in, too.
 //! - [`config`]: where to, by the standard `OTEL_*` variables.
 //! - [`Outbox`]: where requests go in: a bounded queue in memory, or the spool.
 //! - [`Sender`]: the one task of a signal that takes them out, in the order of arrival, and repeats,
@@ -18,6 +19,7 @@
 pub mod config;
 pub mod metric;
 pub mod names;
+pub mod own;
 pub mod record;
 pub mod source;
 pub mod span;

@@ -60,6 +60,11 @@ pub struct ExportArgs {
     #[arg(long, env = "EPHEMON_OTLP_METRICS")]
     pub otlp_metrics: bool,
 
+    /// Export spans of the agent's own work, too: its scrapes, its lists and watches of pods, its
+    /// sending of jobs' spans. For whoever looks for what is wrong with the agent itself
+    #[arg(long, env = "EPHEMON_OWN_TRACES")]
+    pub own_traces: bool,
+
     /// Room on the node's disk for what the collector does not take in time, in MiB for each signal,
     /// below --state-dir; 0: none is used
     #[arg(long, env = "EPHEMON_SPOOL_MIB", value_name = "MIB", default_value_t = 256)]
@@ -98,6 +103,13 @@ pub enum ExportError {
          localhost"
     )]
     NoMetricsEndpoint,
+    /// The agent's own spans have nowhere to go.
+    #[error(
+        "--own-traces needs to know where to: set OTEL_EXPORTER_OTLP_ENDPOINT or \
+         OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, or OTEL_TRACES_EXPORTER=otlp for a collector on \
+         localhost"
+    )]
+    NoTracesEndpoint,
     /// Certificates, or the address.
     #[error("cannot export {signal}: {source}")]
     Transport {
@@ -142,6 +154,15 @@ impl Export {
             (_, Place::Otlp) => config.logs,
         };
         export.logs = export.sender(Signal::Logs, &logs, args, state, stop, vitals)?;
+        if args.own_traces && config.traces == Exporter::Off {
+            if !config::is_turned_off(Signal::Traces, lookup) {
+                return Err(ExportError::NoTracesEndpoint);
+            }
+            tracing::warn!(
+                "no spans are exported, though --own-traces asks for them: OTEL_SDK_DISABLED or \
+                 OTEL_TRACES_EXPORTER says so"
+            );
+        }
         export.traces = export.sender(Signal::Traces, &config.traces, args, state, stop, vitals)?;
         if args.otlp_metrics {
             let metrics = metrics(config.metrics, lookup)?;

@@ -183,6 +183,10 @@ impl Keeper {
 
     fn dispatch(&mut self, dispatch: Dispatch) {
         let Dispatch { job, which, last } = dispatch;
+        let trace_id = job.span.trace_id;
+        let span =
+            tracing::info_span!("send job", k8s.pod.name = %job.pod.name, job.trace_id = %trace_id);
+        let _entered = span.entered();
         if let Some((courier, options)) = &mut self.parts.traces {
             for encoded in span::encoded(&job, &which, options) {
                 if !courier(encoded) {

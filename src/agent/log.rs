@@ -2,7 +2,13 @@
 
 use std::io::IsTerminal as _;
 
-use tracing_subscriber::EnvFilter;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::{FilterExt as _, filter_fn};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, fmt, registry};
+
+use crate::otlp::own::{self, Basket};
 
 /// Flags of the log.
 #[derive(Debug, Clone, clap::Args)]
@@ -45,18 +51,25 @@ pub enum LogError {
 }
 
 impl LogArgs {
-    /// Starts the log. A log that was started before stays: tests share one process.
-    pub(super) fn start(&self) -> Result<(), LogError> {
+    /// Starts the log, and the gathering of spans where there is a basket for them. A log that was
+    /// started before stays: tests share one process.
+    pub(super) fn start(&self, spans: Option<&Basket>) -> Result<(), LogError> {
         let filter = EnvFilter::try_new(&self.filter)
             .map_err(|source| LogError::Filter { filter: self.filter.clone(), source })?;
-        let builder =
-            tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-        let started = match self.format {
+        // Spans are there to be exported: in the log they would stand before every line.
+        let lines = filter_fn(|it| !it.is_span()).with_max_level_hint(LevelFilter::TRACE);
+        let log = fmt::layer().with_writer(std::io::stderr);
+        let log = match self.format {
             LogFormat::Human => {
                 let ansi = std::io::stderr().is_terminal();
-                builder.with_ansi(ansi).with_target(false).try_init()
+                log.with_ansi(ansi).with_target(false).boxed()
             }
-            LogFormat::Json => builder.json().flatten_event(true).try_init(),
+            LogFormat::Json => log.json().flatten_event(true).boxed(),
+        };
+        let log = registry().with(log.with_filter(filter.and(lines)));
+        let started = match spans {
+            Some(basket) => log.with(own::layer(basket)).try_init(),
+            None => log.try_init(),
         };
         if let Err(error) = started {
             tracing::debug!("the log was started before: {error}");

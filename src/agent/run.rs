@@ -8,21 +8,23 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 use super::admin::{Admin, BindError};
 use super::args::Args;
 use super::export::{Export, ExportError};
+use super::feeders::Feeders;
 use super::jobs;
 use super::lock::{LockError, NodeLock};
 use super::log::LogError;
-use super::otlp_metrics::Wheel;
 use super::readiness::Condition;
 use super::shared::{Shared, node_name};
 use crate::capture::{self, CaptureHandle};
 use crate::discovery::{api, cri, logs as log_directories};
 use crate::enforcement;
-use crate::logs::{Logs, RunnerLog};
+use crate::logs::RunnerLog;
 use crate::node::NodeRoot;
+use crate::otlp::own::Basket;
 
 /// A node without a cgroup mount is looked at again at this interval.
 const CAPTURE_RETRY: Duration = Duration::from_secs(10);
@@ -67,14 +69,15 @@ pub enum Error {
 // === impl Error ===
 
 impl Error {
-    fn ended(part: &'static str) -> Self {
+    pub(super) fn ended(part: &'static str) -> Self {
         Self::PartEnded { part, why: String::new() }
     }
 }
 
 /// Runs the agent until it is told to end, or a part of it fails.
 pub async fn run(args: Args) -> Result<(), Error> {
-    args.log.start()?;
+    let basket = args.export.own_traces.then(Basket::default);
+    args.log.start(basket.as_ref())?;
     let node = NodeRoot::new(&args.node_root);
     let _lock = lock(&args, &node)?;
     let shared = Shared::new(&args)?;
@@ -85,17 +88,18 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let (stop_tx, mut stop_rx) = watch::channel(false);
     let state = shared.node.join(&args.state_dir);
     let mut export = Export::start(&args.export, &state, &stop_rx, &shared.vitals)?;
+    let own_spans = shared.own_spans(&args, &export, basket);
     let mut parts = Parts::default();
     watch_names(&args, &shared, &mut parts).await?;
     let (runner_tx, runner_rx) = RunnerLog::new();
-    let mut logs = shared.logs(&args, &mut export, runner_tx).map_err(Error::Logs)?;
+    let logs = shared.logs(&args, &mut export, runner_tx).map_err(Error::Logs)?;
     if args.enforce_limits {
         let Shared { node, inventory, vitals, .. } = shared.clone();
         parts.spawn("the enforcement of limits", enforcement::run(node, inventory, vitals));
     }
     let jobs = shared.jobs(&args, &mut export, runner_rx);
     parts.spawn("the keeping of jobs", jobs::keep(jobs));
-    let mut metrics = shared.otlp_metrics(&args, &mut export);
+    let metrics = shared.otlp_metrics(&args, &mut export);
     let walked = shared.readiness.condition("the first walk of the cgroup tree");
     parts.spawn("capture", supervise_capture(shared.capture(&args), shared, walked));
 
@@ -105,24 +109,20 @@ pub async fn run(args: Args) -> Result<(), Error> {
     }));
     tracing::info!("listening on http://{address}");
 
+    let mut feeders = Feeders { logs, metrics, own_spans };
     let ended = tokio::select! {
         () = signals.next() => None,
         error = parts.ended() => Some(error),
         () = export.ended() => Some(Error::ended("a sender")),
-        () = over(&mut logs) => Some(Error::ended("the following of logs")),
-        () = turned(&mut metrics) => Some(Error::ended("the export of metrics")),
+        error = feeders.ended() => Some(error),
     };
     if ended.is_none() {
         tracing::info!("asked to end: finishing open requests; ask again to end at once");
     }
     let farewell = async {
         // First what feeds the senders, then the senders.
-        if let (Some(logs), None) = (&mut logs, &ended) {
-            logs.stop();
-            logs.over().await;
-        }
-        if let (Some(metrics), None) = (metrics, &ended) {
-            metrics.stop().await;
+        if ended.is_none() {
+            feeders.stop().await;
         }
         stop_tx.send_replace(true);
         if let Err(error) = server.await {
@@ -135,22 +135,6 @@ pub async fn run(args: Args) -> Result<(), Error> {
         () = signals.next() => {}
     }
     ended.map_or(Ok(()), Err)
-}
-
-/// Resolves when the thread that follows logs is over, if there is one.
-async fn over(logs: &mut Option<Logs>) {
-    match logs {
-        Some(logs) => logs.over().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Resolves when metrics are exported no more, if they were.
-async fn turned(metrics: &mut Option<Wheel>) {
-    match metrics {
-        Some(metrics) => metrics.over().await,
-        None => std::future::pending().await,
-    }
 }
 
 /// The lock of the node. Where no state can be kept the agent runs all the same.
@@ -213,21 +197,27 @@ async fn supervise_capture(
     shared: Shared,
     walked: Condition,
 ) -> Infallible {
-    let capture: CaptureHandle = loop {
-        let Shared { books, inventory, vitals, .. } = shared.clone();
-        match capture::start(options.clone(), books, inventory, vitals) {
-            Ok(capture) => break capture,
-            Err(error) => {
-                let seconds = CAPTURE_RETRY.as_secs();
-                tracing::error!("no figures of containers: {error}; trying again in {seconds} s");
-                tokio::time::sleep(CAPTURE_RETRY).await;
+    let walk = async {
+        let capture: CaptureHandle = loop {
+            let Shared { books, inventory, vitals, .. } = shared.clone();
+            match capture::start(options.clone(), books, inventory, vitals) {
+                Ok(capture) => break capture,
+                Err(error) => {
+                    let seconds = CAPTURE_RETRY.as_secs();
+                    tracing::error!(
+                        "no figures of containers: {error}; trying again in {seconds} s"
+                    );
+                    tokio::time::sleep(CAPTURE_RETRY).await;
+                }
             }
+        };
+        let mut first_walk = capture.walked();
+        if first_walk.wait_for(|walked| *walked).await.is_ok() {
+            walked.met();
         }
+        (capture, first_walk)
     };
-    let mut first_walk = capture.walked();
-    if first_walk.wait_for(|walked| *walked).await.is_ok() {
-        walked.met();
-    }
+    let (capture, mut first_walk) = walk.instrument(tracing::info_span!("first walk")).await;
     // An error means that the thread is gone, which only a panic brings about.
     while first_walk.changed().await.is_ok() {}
     panic_of(capture)

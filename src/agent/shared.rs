@@ -18,6 +18,8 @@ use crate::logs::{self, Containers, Ledger, Logs, RunnerLine, RunnerLog};
 use crate::mask::job::Mode;
 use crate::metrics::{self, Metrics};
 use crate::node::NodeRoot;
+use crate::otlp::metric::Owner;
+use crate::otlp::own::{Basket, Delivery};
 use crate::otlp::{Outbox, Signal, span};
 use crate::vitals::Vitals;
 
@@ -130,6 +132,19 @@ impl Shared {
         let parts =
             otlp_metrics::Parts { books, board, vitals, outbox, names, interval: export.interval };
         Some(Wheel::start(parts, &self.node.join(&args.state_dir)))
+    }
+
+    /// Starts to deliver the agent's own spans, where they are gathered and have somewhere to go. To
+    /// be called before jobs take the outbox.
+    pub(super) fn own_spans(
+        &self,
+        args: &Args,
+        export: &Export,
+        basket: Option<Basket>,
+    ) -> Option<Delivery> {
+        let (basket, outbox) = (basket?, export.traces.clone()?);
+        let agent = Owner::agent(&node_name(args), &export.attributes);
+        Some(Delivery::start(basket, outbox, agent, self.vitals.clone()))
     }
 
     pub(super) fn capture(&self, args: &Args) -> capture::Options {

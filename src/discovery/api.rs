@@ -18,7 +18,8 @@ use futures_util::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams, WatchEvent, WatchParams};
 use tokio::sync::oneshot;
-use tracing::{debug, info, warn};
+use tracing::field::Empty;
+use tracing::{Instrument as _, debug, info, info_span, warn};
 
 use super::inventory::Inventory;
 use super::pace::Backoff;
@@ -128,11 +129,17 @@ impl Watch {
         };
         let mut listed = Some(listed);
         loop {
-            match follow.list().await {
+            let span = info_span!("list pods", otel.status_code = Empty);
+            let list = follow.list().instrument(span.clone()).await;
+            if list.is_err() {
+                span.record("otel.status_code", "error");
+            }
+            drop(span);
+            match list {
                 Ok(version) => {
                     // Nobody may be waiting any more; that is theirs to decide.
                     listed.take().map(|listed| listed.send(()).ok());
-                    follow.watch(version).await;
+                    follow.watch(version).instrument(info_span!("watch pods")).await;
                 }
                 Err(trouble) => follow.pause(Verb::List, &trouble).await,
             }

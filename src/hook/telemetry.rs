@@ -6,7 +6,6 @@
 //! (`patience`). A collector that refuses costs one refused connection.
 
 mod exporter;
-mod outbox;
 mod patience;
 mod resource;
 
@@ -31,8 +30,8 @@ use super::console::Console;
 use super::outcome::Outcome;
 use super::settings::Settings;
 use crate::contract::trace::Traceparent;
+use crate::otlp::own::Basket;
 use exporter::Exporter;
-use outbox::Outbox;
 use patience::Patience;
 
 /// From one delivery to the next while the step works.
@@ -74,9 +73,9 @@ impl Telemetry {
                 return None;
             }
         };
-        let outbox = Outbox::default();
+        let basket = Basket::default();
         let provider = SdkTracerProvider::builder()
-            .with_span_processor(outbox.clone())
+            .with_span_processor(basket.clone())
             .with_resource(resource)
             .build();
         let layer = tracing_opentelemetry::layer()
@@ -89,7 +88,7 @@ impl Telemetry {
         // Only a second set-up in one process could fail, and there is none.
         tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer)).ok()?;
         let last = Arc::new(Notify::new());
-        let courier = tokio::spawn(deliver(exporter, outbox, Arc::clone(&last)));
+        let courier = tokio::spawn(deliver(exporter, basket, Arc::clone(&last)));
         Some(Self { last, courier, patience: Patience::of(&settings.volume) })
     }
 
@@ -161,7 +160,7 @@ pub(super) fn end_call(span: &Span, outcome: &Outcome, error: Option<&'static st
 }
 
 /// Delivers until told to end, and then once more.
-async fn deliver(exporter: Exporter, outbox: Outbox, last: Arc<Notify>) -> Delivered {
+async fn deliver(exporter: Exporter, basket: Basket, last: Arc<Notify>) -> Delivered {
     let mut delivered = Delivered::default();
     loop {
         let ending = tokio::select! {
@@ -169,7 +168,7 @@ async fn deliver(exporter: Exporter, outbox: Outbox, last: Arc<Notify>) -> Deliv
             () = last.notified() => true,
             () = sleep(EVERY) => false,
         };
-        let (spans, dropped) = outbox.take();
+        let (spans, dropped) = basket.take();
         delivered.dropped = dropped;
         if !spans.is_empty()
             && let Err(error) = exporter.send(spans).await

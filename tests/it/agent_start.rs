@@ -241,11 +241,15 @@ fn the_log_is_json_when_asked_for_and_a_senseless_filter_is_refused() {
 }
 
 #[test]
-fn metrics_by_otlp_that_have_nowhere_to_go_are_a_sentence_that_says_what_to_set() {
+fn what_has_nowhere_to_go_by_otlp_is_a_sentence_that_says_what_to_set() {
     let node = node();
-    let (status, log) = Started::on(node.path(), &["--no-api", "--otlp-metrics"]).end();
-    assert!(!status.success());
-    for word in ["--otlp-metrics", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_METRICS_EXPORTER=otlp"] {
-        assert!(log.contains(word), "{log}");
+    for (flag, signal) in [("--otlp-metrics", "METRICS"), ("--own-traces", "TRACES")] {
+        let (status, log) = Started::on(node.path(), &["--no-api", flag]).end();
+        assert!(!status.success());
+        let (own, exporter) =
+            (format!("OTLP_{signal}_ENDPOINT"), format!("OTEL_{signal}_EXPORTER"));
+        for word in [flag, "OTEL_EXPORTER_OTLP_ENDPOINT", &own, &format!("{exporter}=otlp")] {
+            assert!(log.contains(word), "{log}");
+        }
     }
 }

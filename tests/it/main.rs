@@ -51,6 +51,8 @@ mod otlp;
 #[cfg(test)]
 mod otlp_metrics;
 #[cfg(test)]
+mod own_traces;
+#[cfg(test)]
 mod prometheus;
 #[cfg(test)]
 mod support;

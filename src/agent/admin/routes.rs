@@ -6,6 +6,7 @@ use std::sync::Arc;
 use hyper::header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, USER_AGENT};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use tokio::sync::Semaphore;
+use tracing::field::Empty;
 
 use super::body::{Delivery, Outbox, Text};
 use crate::agent::readiness::Readiness;
@@ -79,7 +80,9 @@ impl Site {
             let agent = headers.get(USER_AGENT).map(HeaderValue::as_bytes);
             ScraperId::new(peer, &String::from_utf8_lossy(agent.unwrap_or_default()))
         });
-        let scrape = self.metrics.scrape(format, scraper.as_ref());
+        let span = tracing::info_span!("scrape", lines = Empty, bytes = Empty);
+        let scrape = span.in_scope(|| self.metrics.scrape(format, scraper.as_ref()));
+        span.record("lines", scrape.lines).record("bytes", scrape.body.len());
         let delivery = Delivery { receipt: scrape.receipt, slot };
         let body = Text::delivered(scrape.body, delivery, outbox);
         respond(StatusCode::OK, format.content_type(), body)

@@ -133,8 +133,14 @@ pub(super) static ROWS: &[Row<Series>] = &[
         |job, points| job.histogram(|counts| &counts.container_start_seconds, START_BOUNDS, points),
     ),
     histogram(
+        names::JOB_CONTAINER_WAIT,
+        "From the request for a container to its cgroup: kubelet and image together.",
+        "s",
+        |job, points| job.histogram(|counts| &counts.container_wait_seconds, START_BOUNDS, points),
+    ),
+    histogram(
         names::JOB_IMAGE_PULL,
-        "From the request for a container to its cgroup: the wait for kubelet and image.",
+        "Pulls of containers' images, where the runner may list events.",
         "s",
         |job, points| job.histogram(|counts| &counts.image_pull_seconds, START_BOUNDS, points),
     ),

@@ -49,6 +49,7 @@ pub(super) const POD_PACKETS: &str = "ephemon.pod.network.packets";
 pub(super) const JOB_COMPLETED: &str = "ephemon.job.completed";
 pub(super) const JOB_CONTAINERS: &str = "ephemon.job.containers";
 pub(super) const JOB_CONTAINER_START: &str = "ephemon.job.container.start";
+pub(super) const JOB_CONTAINER_WAIT: &str = "ephemon.job.container.wait";
 pub(super) const JOB_CPU_TIME: &str = "ephemon.job.cpu.time";
 pub(super) const JOB_DISK_IO: &str = "ephemon.job.disk.io";
 pub(super) const JOB_DURATION: &str = "ephemon.job.duration";

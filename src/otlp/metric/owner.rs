@@ -12,7 +12,7 @@ const AGENT: &str = "ephemon-agent";
 
 /// A resource.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Owner(pub(super) Resource);
+pub struct Owner(pub(in crate::otlp) Resource);
 
 // === impl Owner ===
 

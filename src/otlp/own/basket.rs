@@ -1,4 +1,4 @@
-//! Spans that have ended and are not sent yet.
+//! Spans of a program's own work that have ended and are not sent yet: the hook's and the agent's.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -7,12 +7,9 @@ use opentelemetry::Context;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 
-/// Most spans that wait; a call has some tens.
-const MOST: usize = 1024;
-
 /// A bounded queue. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Outbox(Arc<Mutex<Waiting>>);
+pub struct Basket(Arc<Mutex<Waiting>>);
 
 #[derive(Debug, Default)]
 struct Waiting {
@@ -20,11 +17,14 @@ struct Waiting {
     dropped: u64,
 }
 
-// === impl Outbox ===
+// === impl Basket ===
 
-impl Outbox {
+impl Basket {
+    /// Most spans that wait; a call of the hook has some tens, a second of the agent's a few.
+    pub const MOST: usize = 1024;
+
     /// All that waits, and how many had no room since the beginning.
-    pub(super) fn take(&self) -> (Vec<SpanData>, u64) {
+    pub fn take(&self) -> (Vec<SpanData>, u64) {
         let mut waiting = self.lock();
         (std::mem::take(&mut waiting.spans), waiting.dropped)
     }
@@ -34,15 +34,15 @@ impl Outbox {
     }
 }
 
-impl SpanProcessor for Outbox {
+impl SpanProcessor for Basket {
     fn on_start(&self, _span: &mut Span, _context: &Context) {}
 
     fn on_end(&self, span: SpanData) {
-        let mut waiting = self.lock();
         if !span.span_context.is_sampled() {
             return;
         }
-        if waiting.spans.len() < MOST {
+        let mut waiting = self.lock();
+        if waiting.spans.len() < Self::MOST {
             waiting.spans.push(span);
         } else {
             waiting.dropped = waiting.dropped.saturating_add(1);
