@@ -118,3 +118,98 @@ impl Names {
         Some(Job::of(&job))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::discovery::inventory::{Evidence, SpecEntry, Witness, Word};
+    use crate::model::{ContainerId, JobEnv, Usage};
+    use crate::vitals::Vitals;
+
+    fn uid() -> PodUid {
+        PodUid::parse("0e269fa4-f505-4963-9096-958063077203").unwrap()
+    }
+
+    fn record() -> Record {
+        Record {
+            id: ContainerId::parse(&"a".repeat(64)).unwrap(),
+            pod: uid(),
+            born: SystemTime::UNIX_EPOCH,
+            read_at: SystemTime::UNIX_EPOCH,
+            usage: Usage::default(),
+            ended: None,
+        }
+    }
+
+    fn names(inventory: &Inventory, typed: bool) -> Names {
+        let attributes = Arc::new([("team".to_owned(), "ci".to_owned())]);
+        Names { inventory: inventory.clone(), node: "it".into(), typed, attributes }
+    }
+
+    /// The resource as text; nothing while it is not to be had.
+    fn known(who: &Who) -> Option<String> {
+        match who {
+            Who::Known(owner, _) => Some(format!("{owner:?}")),
+            Who::NotYet | Who::Nobody => None,
+        }
+    }
+
+    fn name_pod(inventory: &Inventory) {
+        let pod = PodRef { namespace: "ci".into(), name: "runner-1".into(), uid: uid() };
+        inventory.learn(Evidence::Pod { pod, by: Witness::Api });
+    }
+
+    fn name_container(inventory: &Inventory) {
+        let word = Word { pod: Some(uid()), name: "job".into(), ..Word::default() };
+        inventory.learn(Evidence::Container { id: record().id, word, by: Witness::Link });
+    }
+
+    #[test]
+    fn a_resource_is_made_when_all_of_it_is_known_or_nobody_tells_for_too_long() {
+        let inventory = Inventory::default();
+        inventory.born(&uid(), &record().id, SystemTime::UNIX_EPOCH);
+        let (typed, untyped) = (names(&inventory, true), names(&inventory, false));
+        let now = Duration::ZERO;
+        assert!(known(&untyped.container(&record(), now)).is_none());
+        let late = known(&untyped.container(&record(), GRACE)).unwrap();
+        assert!(late.contains("\"aaaaaaaaaaaa\"") && late.contains(uid().as_str()), "{late}");
+
+        name_pod(&inventory);
+        name_container(&inventory);
+        assert!(known(&untyped.container(&record(), now)).unwrap().contains("\"job\""));
+        assert!(known(&typed.container(&record(), now)).is_none(), "the spec is still to come");
+        let job = JobEnv { workflow: Some("CI".into()), ..JobEnv::default() };
+        let entry = SpecEntry {
+            name: "job".into(),
+            container_type: ContainerType::Ephemeral,
+            image: Some("node:22".into()),
+            limits: None,
+            job: Some(Arc::new(job)),
+        };
+        inventory.learn(Evidence::Spec { pod: uid(), entries: vec![entry] });
+        let whole = known(&typed.container(&record(), now)).unwrap();
+        for word in ["\"ephemeral\"", "\"CI\"", "\"22\"", "\"team\"", "\"ci.runner-1.job\""] {
+            assert!(whole.contains(word), "{word}: {whole}");
+        }
+    }
+
+    #[test]
+    fn sandboxes_and_pods_that_may_be_nobodys_have_no_points() {
+        let inventory = Inventory::default();
+        name_pod(&inventory);
+        inventory.born(&uid(), &record().id, SystemTime::UNIX_EPOCH);
+        inventory.is_sandbox(&record().id);
+        let who = names(&inventory, false).container(&record(), GRACE);
+        assert!(matches!(who, Who::Nobody), "{who:?}");
+        let pod = PodRecord { pod: uid(), net: Vec::new(), accounting_error: None, gone: true };
+        let owner = known(&names(&inventory, false).pod(&pod, Duration::ZERO)).unwrap();
+        assert!(owner.contains("\"ci.runner-1\"") && !owner.contains("container"), "{owner}");
+
+        let silent = Inventory::with_api(Vitals::new().unwrap());
+        silent.born(&uid(), &record().id, SystemTime::UNIX_EPOCH);
+        let who = names(&silent, true).container(&record(), GRACE);
+        assert!(matches!(who, Who::NotYet), "the API has not said whose it is: {who:?}");
+    }
+}
