@@ -2,24 +2,34 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::contract::{JOURNAL_MAX_BYTES, Record, Volume};
 
 /// Appends one record. The journal is a courtesy: a job does not fail for want of it.
 pub(super) fn append(volume: &Volume, record: &Record) -> io::Result<()> {
-    let Some(line) = record.to_line() else { return Ok(()) };
+    let Some(mut line) = record.to_line() else { return Ok(()) };
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
     let mut file = OpenOptions::new()
+        .read(true)
         .append(true)
         .create(true)
         .mode(0o644)
         // Jobs can write to the volume: nothing else may be put in the file's place.
         .custom_flags(flags.bits().cast_signed())
         .open(volume.hook_journal())?;
+    let written = file.metadata()?.len();
+    let mut last = [b'\n'];
+    if let Some(at) = written.checked_sub(1) {
+        file.read_at(&mut last, at)?;
+    }
+    // A call that was killed, or had no room, may have left half a record: it spoils no other.
+    if last != [b'\n'] {
+        line.insert(0, b'\n');
+    }
     let length = u64::try_from(line.len()).unwrap_or(u64::MAX);
-    if file.metadata()?.len().saturating_add(length) > JOURNAL_MAX_BYTES {
+    if written.saturating_add(length) > JOURNAL_MAX_BYTES {
         return Ok(());
     }
     file.write_all(&line)
@@ -57,6 +67,24 @@ mod tests {
         let text = fs::read_to_string(volume.hook_journal()).unwrap();
         let read: Vec<_> = text.lines().map(|line| Record::from_line(line.as_bytes())).collect();
         assert_eq!(read, [Some(record(1)), Some(record(2))]);
+    }
+
+    #[test]
+    fn half_a_record_of_a_call_that_was_killed_spoils_no_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let volume = Volume::new(directory.path());
+        fs::create_dir(volume.journal()).unwrap();
+        let first = record(1).to_line().unwrap();
+        for length in 0..=first.len() {
+            fs::write(volume.hook_journal(), &first[..length]).unwrap();
+            append(&volume, &record(2)).unwrap();
+            let text = fs::read_to_string(volume.hook_journal()).unwrap();
+            let read: Vec<_> =
+                text.lines().filter_map(|line| Record::from_line(line.as_bytes())).collect();
+            let wanted =
+                if length + 1 < first.len() { &[record(2)][..] } else { &[record(1), record(2)] };
+            assert_eq!(read, wanted, "{length}");
+        }
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub(super) struct Journal(Mutex<State>);
 #[derive(Debug)]
 struct State {
     file: Option<File>,
+    /// The last record may be there by half: the disk was full. The next one begins a new line.
+    torn: bool,
     bytes: u64,
     dropped: u64,
 }
@@ -39,19 +41,27 @@ impl Journal {
         if !metadata.file_type().is_file() {
             return Err(std::io::Error::other("not a regular file"));
         }
-        Ok(Self(Mutex::new(State { file: Some(file), bytes: metadata.len(), dropped: 0 })))
+        Ok(Self(Mutex::new(State {
+            file: Some(file),
+            torn: false,
+            bytes: metadata.len(),
+            dropped: 0,
+        })))
     }
 
     /// A journal that only counts what it would have held.
     pub(super) fn none() -> Self {
-        Self(Mutex::new(State { file: None, bytes: 0, dropped: 0 }))
+        Self(Mutex::new(State { file: None, torn: false, bytes: 0, dropped: 0 }))
     }
 
     /// Appends a record, in one write, or counts it.
     pub(super) fn append(&self, record: &Record) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let fits = |line: &Vec<u8>| state.bytes + line.len() as u64 <= JOURNAL_MAX_BYTES;
-        let line = record.to_line().filter(fits);
+        let mut line = record.to_line().filter(fits);
+        if let Some(line) = line.as_mut().filter(|_| state.torn) {
+            line.insert(0, b'\n');
+        }
         let written = match (line, &state.file) {
             (Some(line), Some(file)) => {
                 let mut file = file;
@@ -59,10 +69,9 @@ impl Journal {
             }
             _ => None,
         };
-        match written {
-            Some(bytes) => state.bytes += bytes,
-            None => state.dropped += 1,
-        }
+        state.torn = written.is_none();
+        state.bytes += written.unwrap_or_default();
+        state.dropped += u64::from(written.is_none());
     }
 
     /// Records that could not be written.
