@@ -3,6 +3,7 @@
 mod hostile;
 mod orders;
 pub(crate) mod story;
+mod torn;
 
 use super::*;
 use crate::contract::trace::RunKey;

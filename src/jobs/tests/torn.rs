@@ -1,0 +1,117 @@
+//! A hook, or an init, that was killed at any moment: its journal ends anywhere, and what can be
+//! known is known all the same.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::story::{Story, pod, s};
+use crate::contract::Phase as Call;
+use crate::jobs::{Dossier, Evidence, Fault, Heard, Job, JobResult};
+use crate::journal::{HOOK, Reader};
+use crate::node::NodeRoot;
+use crate::vitals::Vitals;
+
+const KUBELET: &str = "/var/lib/kubelet";
+
+/// The story's journals as files.
+struct Site<'a> {
+    story: &'a Story,
+    node: tempfile::TempDir,
+    vitals: Vitals,
+}
+
+impl<'a> Site<'a> {
+    fn new(story: &'a Story) -> Self {
+        let (node, vitals) = (tempfile::tempdir().unwrap(), Vitals::new().unwrap());
+        let site = Self { story, node, vitals };
+        fs::create_dir_all(site.journals()).unwrap();
+        for file in [HOOK, "job", "step"] {
+            fs::write(site.path(file), text(story, file)).unwrap();
+        }
+        site
+    }
+
+    fn root(&self) -> NodeRoot {
+        NodeRoot::new(self.node.path())
+    }
+
+    fn journals(&self) -> PathBuf {
+        self.root().empty_dir(Path::new(KUBELET), &pod().uid, "ephemon").join("journal")
+    }
+
+    fn path(&self, file: &str) -> PathBuf {
+        self.journals().join(format!("{file}.jsonl"))
+    }
+
+    /// The job as it is known with one journal cut short.
+    fn read(&self, cut: &str, length: usize) -> Job {
+        fs::write(self.path(cut), &text(self.story, cut)[..length]).unwrap();
+        let mut reader = Reader::new(self.root(), KUBELET, self.vitals.clone());
+        let mut dossier = Dossier::new(pod());
+        for entry in reader.look(&[pod().uid.clone()]) {
+            let (file, at, record) = (entry.file, entry.at, entry.record);
+            dossier.take(Evidence::Journal(Heard { file, at, heard_ns: s(99), record }));
+        }
+        for piece in &self.story.pieces {
+            if !matches!(piece, Evidence::Journal(_)) {
+                dossier.take(piece.clone());
+            }
+        }
+        dossier.job(Some(s(100))).expect("a job")
+    }
+}
+
+fn text(story: &Story, wanted: &str) -> Vec<u8> {
+    let line = |piece: &Evidence| match piece {
+        Evidence::Journal(Heard { file, record, .. }) if &**file == wanted => record.to_line(),
+        _ => None,
+    };
+    story.pieces.iter().filter_map(line).flatten().collect()
+}
+
+#[test]
+fn a_hook_killed_at_any_byte_leaves_a_trace_with_the_results_of_all_steps() {
+    let story = Story::whole();
+    let (site, hook) = (Site::new(&story), text(&story, HOOK));
+    let whole = site.read(HOOK, hook.len());
+    for length in 0..=hook.len() {
+        let job = site.read(HOOK, length);
+        let lines = memchr::memchr_iter(b'\n', &hook[..length]).count();
+        let steps: Vec<_> = job.steps.iter().map(|step| (&*step.name, step.outcome)).collect();
+        let wanted: Vec<_> = whole.steps.iter().map(|step| (&*step.name, step.outcome)).collect();
+        assert_eq!(steps, wanted, "cut at {length}");
+        let ids = |job: &Job| job.steps.iter().map(|step| step.span_id).collect::<Vec<_>>();
+        assert_eq!(ids(&job), ids(&whole), "cut at {length}");
+        // Phases are told at their ends: one that was not told is not there, and none is open.
+        let calls: Vec<_> = job.phases.iter().map(|phase| phase.call).collect();
+        let told = [Call::PrepareJob, Call::CleanupJob].into_iter().zip([1, 7]);
+        let told: Vec<_> = told.filter(|(_, line)| lines >= *line).map(|(call, _)| call).collect();
+        assert_eq!(calls, told, "cut at {length}");
+        assert_eq!(job.span, whole.span);
+        assert_eq!(job.outcome.result, JobResult::Failure, "cut at {length}");
+    }
+}
+
+#[test]
+fn an_init_killed_at_any_byte_leaves_the_steps_that_the_hook_tells_of() {
+    let story = Story::whole();
+    let (site, init) = (Site::new(&story), text(&story, "job"));
+    let whole = site.read("job", init.len());
+    for length in 0..=init.len() {
+        let job = site.read("job", length);
+        let steps: Vec<_> = job.steps.iter().map(|step| (step.span_id, step.outcome)).collect();
+        let wanted: Vec<_> = whole.steps.iter().map(|step| (step.span_id, step.outcome)).collect();
+        assert_eq!(steps, wanted, "cut at {length}");
+    }
+}
+
+#[test]
+fn a_step_whose_hook_and_init_were_both_killed_is_lost() {
+    let mut story = Story::whole();
+    story.forget_call("__run_2");
+    story.forget_end_of("__run_2");
+    let job = story.dossier().job(Some(s(100))).unwrap();
+    let step = job.steps.iter().find(|step| &*step.name == "__run_2").unwrap();
+    assert_eq!(step.outcome.fault, Some(Fault::Lost));
+    assert_eq!(job.outcome.result, JobResult::Error);
+}
