@@ -6,15 +6,18 @@
 //! All of that is pure. The [`Assembler`] follows many pods over time and says when a job, or a part
 //! of one, is to be sent; what must outlive the agent is its [`Memory`]. `sighter` joins inventory
 //! and capture for it, `tally` counts jobs for the metrics, the `board` shows the counts, and `saved`
-//! keeps both on disk.
+//! keeps both on disk. The `cabinet` keeps the evidence of jobs under way there, `filed` line by line,
+//! for an agent that is started anew.
 
 mod assay;
 mod assemble;
 mod assembler;
 mod board;
+mod cabinet;
 mod containers;
 mod dossier;
 mod evidence;
+mod filed;
 mod identity;
 mod job;
 mod memory;
@@ -28,6 +31,7 @@ mod written;
 
 pub use assembler::{Assembler, Dispatch, MAX_JOBS, Options, Sight, TraceMode, Turn, Which};
 pub use board::{Board, Shown};
+pub use cabinet::{Cabinet, CabinetError};
 pub use dossier::{Dossier, MAX_CONTAINERS, MAX_RECORDS};
 pub use evidence::{Evidence, Heard, Reading, Sighted};
 pub use identity::Identity;

@@ -154,8 +154,9 @@ pub struct Args {
     #[arg(long, env = "EPHEMON_TRACE_MODE", value_name = "MODE", default_value = "whole")]
     pub trace_mode: TraceMode,
 
-    /// Where the agent keeps its lock (one agent a node), the counts of jobs, how far logs were
-    /// delivered, and what waits for the collector; below --node-root
+    /// Where the agent keeps its lock (one agent a node), the counts of jobs, what is known
+    /// of those under way, how far logs were delivered, and what waits for the collector; below
+    /// --node-root
     #[arg(long, env = "EPHEMON_STATE_DIR", value_name = "DIR", default_value = "/var/lib/ephemon")]
     pub state_dir: PathBuf,
 

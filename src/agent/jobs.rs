@@ -11,10 +11,13 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::args::{Args, TraceMode, TraceParent};
+use super::readiness::Readiness;
 use crate::capture::books::Books;
 use crate::discovery::inventory::Inventory;
 use crate::jobs::tally::Tally;
-use crate::jobs::{self, Assembler, Board, Dispatch, Job, LogCount, Saved, Shown, Sight, Sighter};
+use crate::jobs::{
+    self, Assembler, Board, Cabinet, Dispatch, Job, LogCount, Saved, Shown, Sight, Sighter,
+};
 use crate::journal;
 use crate::logs::{Ledger, RunnerLine};
 use crate::model::PodUid;
@@ -26,6 +29,9 @@ use crate::vitals::{Reason, Signal, Vitals};
 const EVERY: Duration = Duration::from_millis(250);
 /// A job that is over is shown for so long, nanoseconds; its counts stay.
 const SHOWN_NS: u64 = 300_000_000_000;
+/// From the agent's being ready until all of the node was looked at for certain, nanoseconds: log
+/// directories, which may be all there is of a pod, are no condition of its being ready.
+const LOOKED_ROUND_NS: u64 = 5_000_000_000;
 /// Most jobs that are over and shown.
 const MAX_SHOWN: usize = 256;
 
@@ -43,6 +49,7 @@ pub(super) struct Parts {
     pub(super) journals: journal::Reader,
     pub(super) board: Board,
     pub(super) vitals: Vitals,
+    pub(super) readiness: Readiness,
     /// The state directory.
     pub(super) state_dir: PathBuf,
     pub(super) options: jobs::Options,
@@ -55,9 +62,16 @@ struct Keeper {
     assembler: Assembler,
     sighter: Sighter,
     tally: Tally,
+    cabinet: Cabinet,
+    /// Pods whose evidence may go once it is saved that their jobs were sent.
+    sent: Vec<PodUid>,
     over: VecDeque<Arc<Job>>,
+    /// Since when nothing is missing.
+    ready_ns: Option<u64>,
     /// Said once until it works again.
     unsaved: bool,
+    /// Likewise, of the cabinet.
+    unkept: bool,
 }
 
 /// Keeps the jobs of the node, until dropped.
@@ -111,12 +125,25 @@ pub(super) fn courier(outbox: Outbox) -> Courier {
 impl Keeper {
     fn new(parts: Parts) -> Self {
         let saved = Saved::load(&parts.state_dir);
+        let mut assembler = Assembler::new(parts.options, saved.memory);
+        let (mut cabinet, left) = Cabinet::open(&parts.state_dir);
+        for (pod, pieces) in left {
+            if assembler.is_under_way(&pod.uid) {
+                assembler.recall(&Arc::new(pod), pieces);
+            } else {
+                cabinet.clear(&pod.uid);
+            }
+        }
         let keeper = Self {
-            assembler: Assembler::new(parts.options, saved.memory),
+            assembler,
             sighter: Sighter::default(),
             tally: saved.tally,
+            cabinet,
+            sent: Vec::new(),
             over: VecDeque::new(),
+            ready_ns: None,
             unsaved: false,
+            unkept: false,
             parts,
         };
         keeper.show();
@@ -127,19 +154,26 @@ impl Keeper {
         let roll = self.parts.inventory.roll();
         let sights = self.sighter.look(roll, &self.parts.books.snapshot());
         let counts = self.log_counts(&sights);
-        self.assembler.sights(sights, now_ns);
+        let all = self.has_looked_round(now_ns);
+        self.assembler.sights(sights, all, now_ns);
         for (pod, container, count) in counts {
             self.assembler.logs(&pod, &container, count);
         }
         for line in self.parts.runner.try_iter() {
             self.assembler.runner_line(&line.pod, line.at_ns, &line.text);
         }
-        for entry in self.parts.journals.look(&self.assembler.wanted()) {
-            self.assembler.journal(entry, now_ns);
+        let entries = self.parts.journals.look(&self.assembler.wanted());
+        // Not the turn's beginning: what was written since then would be taken for a lie.
+        let heard_ns = self::now_ns();
+        for entry in entries {
+            self.assembler.journal(entry, heard_ns);
         }
         let turn = self.assembler.turn(now_ns);
         for _ in 0..turn.refused {
             self.parts.vitals.dropped(Signal::Traces, Reason::Cap);
+        }
+        for (pod, pieces) in &turn.learnt {
+            self.cabinet.add(pod, pieces);
         }
         let news = !turn.started.is_empty() || !turn.dispatches.is_empty();
         for job in &turn.started {
@@ -156,9 +190,20 @@ impl Keeper {
         if news || shown != self.over.len() {
             self.show();
         }
+        self.sent.extend(turn.over);
         if news || self.unsaved {
             self.save();
         }
+        self.keep_evidence();
+    }
+
+    /// Whether a pod that was not seen is not there.
+    fn has_looked_round(&mut self, now_ns: u64) -> bool {
+        if !self.parts.readiness.missing().is_empty() {
+            return false;
+        }
+        let since = *self.ready_ns.get_or_insert(now_ns);
+        now_ns.saturating_sub(since) >= LOOKED_ROUND_NS
     }
 
     /// How much of their logs came through, of containers whose logs are followed.
@@ -223,6 +268,26 @@ impl Keeper {
             Ok(()) => self.unsaved = false,
             Err(error) => {
                 if !std::mem::replace(&mut self.unsaved, true) {
+                    tracing::warn!("{error}");
+                }
+            }
+        }
+    }
+
+    /// After the saving: what is not saved as sent is to be sent by the next agent.
+    fn keep_evidence(&mut self) {
+        let Self { sent, cabinet, unsaved, .. } = self;
+        sent.retain(|uid| {
+            let needed = *unsaved && cabinet.holds(uid);
+            if !needed {
+                cabinet.clear(uid);
+            }
+            needed
+        });
+        match self.cabinet.write() {
+            Ok(()) => self.unkept = false,
+            Err(error) => {
+                if !std::mem::replace(&mut self.unkept, true) {
                     tracing::warn!("{error}");
                 }
             }

@@ -98,7 +98,7 @@ impl Shared {
         export: &mut Export,
         runner: Receiver<RunnerLine>,
     ) -> jobs::Parts {
-        let Self { node, inventory, books, ledger, board, vitals, .. } = self.clone();
+        let Self { node, inventory, books, ledger, board, vitals, readiness } = self.clone();
         let traces = export.traces.take().map(|outbox| {
             let looks = jobs::looks(args, node_name(args));
             let looks = span::Options { resource: export.attributes.clone(), ..looks };
@@ -112,6 +112,7 @@ impl Shared {
             journals: journal::Reader::new(node.clone(), &args.kubelet_root, vitals.clone()),
             board,
             vitals,
+            readiness,
             state_dir: node.join(&args.state_dir),
             options: jobs::options(args),
             traces,

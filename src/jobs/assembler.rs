@@ -1,18 +1,20 @@
 //! Follows the jobs of a node over time: takes news, says when a job begins, when it is over and
 //! complete enough to be sent, and which of its spans. No I/O; time is handed in.
 
+mod followed;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::dossier::Dossier;
 use super::evidence::{Evidence, Heard, Sighted};
-use super::job::{Job, LogCount, Role};
+use super::job::{Job, LogCount};
 use super::memory::Memory;
 use super::runner;
 use crate::contract::trace::{SpanId, Traceparent};
 use crate::discovery::inventory::SpecEntry;
 use crate::journal::Entry;
-use crate::model::{ContainerType, PodRef, PodUid};
+use crate::model::{PodRef, PodUid};
+use followed::Followed;
 
 /// Most pods followed at once: a kubelet runs 110 unless told otherwise. One more is counted as
 /// dropped, and has no trace.
@@ -66,6 +68,10 @@ pub struct Turn {
     pub dispatches: Vec<Dispatch>,
     /// Pods for which there was no room.
     pub refused: u64,
+    /// What was learnt of jobs, so far as the node may not show it again.
+    pub learnt: Vec<(Arc<PodRef>, Vec<Evidence>)>,
+    /// Pods that are done with.
+    pub over: Vec<PodUid>,
 }
 
 /// Spans to be sent.
@@ -100,20 +106,6 @@ pub struct Assembler {
     newly_refused: u64,
 }
 
-#[derive(Debug)]
-struct Followed {
-    dossier: Dossier,
-    there: bool,
-    /// Something was learnt since the last review.
-    changed: bool,
-    reviewed_ns: u64,
-    /// When it was first found to be over.
-    over_ns: Option<u64>,
-    /// The job as of the last review.
-    job: Option<Arc<Job>>,
-    sent: HashSet<SpanId>,
-}
-
 // === impl Which ===
 
 impl Which {
@@ -146,11 +138,29 @@ impl Assembler {
         self.pods.keys().cloned().collect()
     }
 
-    /// All pods as they are known now. One that is not among them is gone from the node.
-    pub fn sights(&mut self, sights: Vec<Sight>, now_ns: u64) {
+    /// Takes in what an earlier agent had learnt of a job under way. Whether its pod is still there
+    /// is for the sights to say.
+    pub fn recall(&mut self, pod: &Arc<PodRef>, pieces: Vec<Evidence>) {
+        let sent = self.memory.sent(&pod.uid);
+        self.pods.insert(pod.uid.clone(), Followed::recalled(pod, sent, pieces));
+    }
+
+    /// Whether a pod's job was begun and not sent.
+    pub fn is_under_way(&self, uid: &PodUid) -> bool {
+        self.memory.is_met(uid) && !self.memory.is_done(uid)
+    }
+
+    /// All pods as they are known now. One that was among them before and is not is gone from the
+    /// node; one that an earlier agent left is, if `all` of the node was looked at and nobody has
+    /// shown a container of it.
+    pub fn sights(&mut self, sights: Vec<Sight>, all: bool, now_ns: u64) {
         let named: HashSet<PodUid> = sights.iter().map(|sight| sight.pod.uid.clone()).collect();
+        let lives = |sight: &&Sight| !sight.containers.is_empty();
+        let shown: HashSet<PodUid> =
+            sights.iter().filter(lives).map(|sight| sight.pod.uid.clone()).collect();
         for (uid, followed) in &mut self.pods {
-            if !named.contains(uid) {
+            let there = if followed.seen { &named } else { &shown };
+            if !there.contains(uid) && (followed.seen || all) {
                 followed.there = false;
                 followed.take(Evidence::Gone { at_ns: now_ns });
             }
@@ -175,6 +185,7 @@ impl Assembler {
             self.pods.insert(uid.clone(), followed);
         }
         let Some(followed) = self.pods.get_mut(uid) else { return };
+        followed.seen |= !sight.containers.is_empty();
         for entry in sight.spec {
             followed.take(Evidence::Spec(entry));
         }
@@ -233,6 +244,10 @@ impl Assembler {
         let mut turn = Turn { refused: std::mem::take(&mut self.newly_refused), ..Turn::default() };
         let mut done = Vec::new();
         for (uid, followed) in &mut self.pods {
+            if self.memory.is_met(uid) && !followed.news.is_empty() {
+                let news = std::mem::take(&mut followed.news);
+                turn.learnt.push((Arc::clone(followed.dossier.pod()), news));
+            }
             // A clock that was set back must not put everything off.
             let due = now_ns.saturating_sub(followed.reviewed_ns) >= REVIEW_NS
                 || now_ns < followed.reviewed_ns;
@@ -278,9 +293,10 @@ impl Assembler {
                 }
             }
         }
-        for uid in done {
-            self.pods.remove(&uid);
+        for uid in &done {
+            self.pods.remove(uid);
         }
+        turn.over = done;
         turn
     }
 }
@@ -301,91 +317,6 @@ fn ended(job: &Job, now_ns: u64) -> HashSet<SpanId> {
         .filter(|one| past(one.window.end, if one.settled { SETTLING_NS } else { PATIENCE_NS }));
     let steps = steps.map(|step| step.span_id);
     phases.chain(steps).chain(containers.map(|one| one.span_id)).collect()
-}
-
-// === impl Followed ===
-
-impl Followed {
-    fn new(pod: &Arc<PodRef>, sent: HashSet<SpanId>) -> Self {
-        Self {
-            dossier: Dossier::new(Arc::clone(pod)),
-            there: true,
-            changed: false,
-            reviewed_ns: 0,
-            over_ns: None,
-            job: None,
-            sent,
-        }
-    }
-
-    fn take(&mut self, evidence: Evidence) {
-        self.changed |= self.dossier.take(evidence);
-    }
-
-    /// A container that the inventory holds no more was over and was shown for long enough: it ended
-    /// between two looks.
-    fn forgotten(&mut self, known: &[Sighted], now_ns: u64) {
-        let known: HashSet<_> = known.iter().map(|one| &one.id).collect();
-        let lost = self.dossier.containers.values().filter(|one| {
-            let open = one.ended_ns.is_none() && one.finished_ns.is_none();
-            open && !known.contains(&one.id)
-        });
-        let lost: Vec<Sighted> =
-            lost.map(|one| Sighted { finished_ns: Some(now_ns), ..one.clone() }).collect();
-        for one in lost {
-            self.take(Evidence::Container(Box::new(one)));
-        }
-    }
-
-    /// Whether nobody but the runner has spoken of the job: which it is its containers will say.
-    fn is_only_announced(&self, job: &Job) -> bool {
-        self.dossier.running.is_some() && job.containers.iter().all(|one| one.role == Role::Runner)
-    }
-
-    /// Whether something says that the job is at its end.
-    fn closing(&self) -> bool {
-        let dossier = &self.dossier;
-        !self.there
-            || dossier.gone_ns.is_some()
-            || dossier.completed.is_some()
-            || self.runner_ended()
-            || dossier.cleaned
-    }
-
-    /// Whether the pod's own containers are over.
-    fn runner_ended(&self) -> bool {
-        let own = |one: &Sighted| one.container_type == ContainerType::Container;
-        self.dossier.containers.values().any(own) && self.all_ended(own)
-    }
-
-    fn all_ended(&self, which: impl Fn(&Sighted) -> bool) -> bool {
-        let over = |one: &Sighted| {
-            one.ended_ns.is_some() || one.finished_ns.is_some() || one.exit.is_some()
-        };
-        self.dossier.containers.values().filter(|one| which(one)).all(over)
-    }
-
-    /// Whether the job is over and all that can be known of it has had time to come.
-    fn is_ripe(&mut self, now_ns: u64) -> bool {
-        let own = |one: &Sighted| {
-            matches!(one.container_type, ContainerType::Ephemeral | ContainerType::Unknown)
-        };
-        let gone = self.dossier.gone_ns.is_some();
-        let last_resort = self.runner_ended() || !self.there;
-        if !self.all_ended(own) && !gone && !last_resort {
-            self.over_ns = None;
-            return false;
-        }
-        let over_ns = *self.over_ns.get_or_insert(now_ns);
-        let waited = now_ns.saturating_sub(over_ns);
-        let settled = self.dossier.containers.values().filter(|one| own(one)).all(|one| {
-            let last = one.reading.is_some_and(|reading| reading.quality.is_some());
-            last && one.exit.is_some()
-        });
-        // A runner that has said what it runs says how that ended, too, once all of it is reported.
-        let told = self.dossier.running.is_none() || self.dossier.completed.is_some();
-        (settled && told && waited >= SETTLING_NS) || waited >= PATIENCE_NS
-    }
 }
 
 #[cfg(test)]

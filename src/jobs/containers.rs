@@ -194,11 +194,19 @@ impl Part<'_> {
         let code = code.or_else(|| Some(i32::from(self.init?.ended?.1)));
         let reason = told.map(|exit| &*exit.reason).unwrap_or_default();
         let Some(end) = end else { return Outcome::SUCCESS };
-        let Some(code) = code else { return Outcome::error(Fault::Lost, None) };
+        // Without an API nobody says what a container is for, but the hook stops all that are its.
+        let hooks = match self.role {
+            Role::Job | Role::Service => true,
+            Role::Other => self.init.is_some(),
+            Role::Step | Role::Runner => false,
+        };
+        let stopped = hooks && self.stopping.is_some_and(|from| end.ns >= from);
+        let Some(code) = code else {
+            // Nobody saw its end: the pod went with it, and it was to go.
+            return if stopped { Outcome::SUCCESS } else { Outcome::error(Fault::Lost, None) };
+        };
         let killed = figures.oom_kills.is_some_and(|kills| kills > 0) && code != 0;
-        let told_to_stop = matches!(self.role, Role::Job | Role::Service)
-            && self.stopping.is_some_and(|from| end.ns >= from)
-            && STOPPED.contains(&code);
+        let told_to_stop = stopped && STOPPED.contains(&code);
         if NOT_STARTED.contains(&reason) {
             Outcome::error(Fault::Start, Some(code))
         } else if reason == "OOMKilled" {

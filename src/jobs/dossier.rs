@@ -79,6 +79,11 @@ impl Dossier {
         }
     }
 
+    /// Whose it is.
+    pub fn pod(&self) -> &Arc<PodRef> {
+        &self.pod
+    }
+
     /// Records of journals held.
     pub fn records(&self) -> usize {
         self.journal.len()

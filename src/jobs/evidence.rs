@@ -88,9 +88,28 @@ pub struct Reading {
     pub quality: Option<Quality>,
 }
 
+// === impl Evidence ===
+
+impl Evidence {
+    /// Whether it is to outlive the agent: a living container is looked at again, and its log is
+    /// counted on.
+    pub(super) fn is_lasting(&self) -> bool {
+        match self {
+            Self::Container(sighted) => sighted.is_over(),
+            Self::Log { .. } => false,
+            Self::Spec(_) | Self::Journal(_) | Self::Runner { .. } | Self::Gone { .. } => true,
+        }
+    }
+}
+
 // === impl Sighted ===
 
 impl Sighted {
+    /// Whether anybody says that it has ended.
+    pub(super) fn is_over(&self) -> bool {
+        self.ended_ns.is_some() || self.finished_ns.is_some() || self.exit.is_some()
+    }
+
     /// Takes in what else is known of the same container.
     pub(super) fn merge(&mut self, other: Self) {
         self.name = std::cmp::min(&self.name, &other.name).clone();

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::identity::Identity;
 use super::time::Window;
 use crate::contract::trace::{SpanId, Traceparent};
@@ -144,7 +146,8 @@ pub enum Role {
 }
 
 /// What something used. An absent figure is not known.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Figures {
     /// CPU time, nanoseconds.
     pub cpu_ns: Option<u64>,

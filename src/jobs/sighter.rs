@@ -42,9 +42,10 @@ impl Sighter {
             let there = listed && !gone.contains(&pod.uid);
             let containers = runs
                 .into_iter()
-                .map(|run| {
+                .filter_map(|run| {
                     let record = records.get(&run.id).filter(|record| record.pod == pod.uid);
-                    self.sighted(run, record.map(|record| &***record))
+                    let known = record.is_some() || has_life(&run);
+                    known.then(|| self.sighted(run, record.map(|record| &***record)))
                 })
                 .collect();
             sights.push(Sight { pod, there, spec, containers });
@@ -92,6 +93,12 @@ impl Sighter {
         }
         held.byte_ms
     }
+}
+
+/// Whether anybody says when it began or ended. The link of its log alone is no sign of life: it
+/// stays for as long as the pod, and longer.
+fn has_life(run: &RunSight) -> bool {
+    run.born.or(run.started).or(run.finished).is_some() || run.exit.is_some()
 }
 
 /// What a job's record has of a cgroup's figures.
@@ -172,5 +179,29 @@ mod tests {
         assert_eq!((last.born_ns, last.ended_ns), (Some(10_000_000_000), Some(14_000_000_000)));
         let sights = sighter.look(Vec::new(), &Snapshot::default());
         assert!(sights.is_empty() && sighter.held.is_empty());
+    }
+
+    #[test]
+    fn a_name_without_a_life_is_no_container() {
+        let run = RunSight {
+            id: ContainerId::parse(&"a".repeat(64)).unwrap(),
+            name: "job".into(),
+            container_type: ContainerType::Unknown,
+            image: None,
+            born: None,
+            ended: false,
+            exit: None,
+            started: None,
+            finished: None,
+        };
+        let uid = PodUid::parse("0e269fa4-f505-4963-9096-958063077203").unwrap();
+        let pod = Arc::new(PodRef { namespace: "ci".into(), name: "r".into(), uid });
+        let living = RunSight { started: Some(UNIX_EPOCH), ..run.clone() };
+        for (run, count) in [(run, 0), (living, 1)] {
+            let pod = Arc::clone(&pod);
+            let roll = vec![PodSight { pod, listed: true, spec: Vec::new(), runs: vec![run] }];
+            let sights = Sighter::default().look(roll, &Snapshot::default());
+            assert_eq!(sights[0].containers.len(), count);
+        }
     }
 }

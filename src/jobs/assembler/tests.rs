@@ -42,20 +42,52 @@ fn follow(
     story: &Story,
     seconds: std::ops::Range<u64>,
 ) -> Vec<Dispatch> {
-    let mut all = Vec::new();
+    follow_learning(assembler, story, seconds).0
+}
+
+/// The same, with what is to be kept for another agent.
+fn follow_learning(
+    assembler: &mut Assembler,
+    story: &Story,
+    seconds: std::ops::Range<u64>,
+) -> (Vec<Dispatch>, Vec<Evidence>) {
+    let (mut all, mut learnt) = (Vec::new(), Vec::new());
     let mut read = HashSet::new();
     for second in seconds {
         let (sight, entries) = news(story, second, true);
-        assembler.sights(vec![sight], s(second));
+        assembler.sights(vec![sight], true, s(second));
         for entry in entries {
             if read.insert((entry.file.clone(), entry.at)) {
                 assembler.journal(entry, s(second));
             }
         }
         hear(assembler, story, second);
-        all.extend(assembler.turn(s(second)).dispatches);
+        let turn = assembler.turn(s(second));
+        all.extend(turn.dispatches);
+        learnt.extend(turn.learnt.into_iter().flat_map(|(_, pieces)| pieces));
     }
-    all
+    (all, learnt)
+}
+
+/// What is there to be seen of a story for an agent that began at a second: no container that was
+/// over by then.
+fn since(story: &Story, second: u64) -> Story {
+    let mut story = story.clone();
+    story.pieces.retain(|piece| match piece {
+        Evidence::Container(one) => one.ended_ns.is_none_or(|ended| ended >= s(second)),
+        _ => true,
+    });
+    story
+}
+
+/// An agent that goes on where another was killed.
+fn restarted(options: Options, before: &Assembler, learnt: Vec<Evidence>) -> Assembler {
+    let kept = serde_json::to_string(before.memory()).unwrap();
+    let mut after = Assembler::new(options, serde_json::from_str(&kept).unwrap());
+    if after.is_under_way(&pod().uid) {
+        after.recall(&pod(), learnt);
+    }
+    after
 }
 
 fn spans(dispatch: &Dispatch) -> HashSet<SpanId> {
@@ -125,12 +157,56 @@ fn a_restart_at_any_second_sends_nothing_twice_and_nothing_less() {
 }
 
 #[test]
+fn a_restart_at_any_second_costs_no_figure_of_a_container_that_was_over_before() {
+    let options = Options::default();
+    let mut assembler = Assembler::new(options, Memory::default());
+    let undisturbed = follow(&mut assembler, &Story::whole(), 1..90).pop().unwrap().job;
+    // With the job's container, its job began.
+    for restart in 13..70 {
+        let mut first = Assembler::new(options, Memory::default());
+        let (mut all, learnt) = follow_learning(&mut first, &Story::whole(), 1..restart);
+        let mut second = restarted(options, &first, learnt);
+        let story = since(&Story::whole(), restart);
+        all.extend(follow(&mut second, &story, restart..restart + 90));
+        let [only] = &all[..] else { panic!("{} dispatches, restart at {restart}", all.len()) };
+        assert_eq!(only.job, undisturbed, "restart at {restart}");
+    }
+}
+
+#[test]
+fn a_job_whose_pod_went_while_no_agent_ran_is_sent_with_what_was_known() {
+    let options = Options::default();
+    for restart in [35, 50, 62] {
+        let mut first = Assembler::new(options, Memory::default());
+        let (all, learnt) = follow_learning(&mut first, &Story::whole(), 1..restart);
+        assert_eq!(all.len(), 0);
+        let mut second = restarted(options, &first, learnt);
+        let mut sent = Vec::new();
+        for second_of in 100..130 {
+            second.sights(Vec::new(), second_of >= 110, s(second_of));
+            let turn = second.turn(s(second_of));
+            assert!(turn.dispatches.is_empty() || second_of > 110, "before all was looked at");
+            assert_eq!(turn.started.len(), 0);
+            sent.extend(turn.dispatches);
+            assert!(turn.over.is_empty() || turn.over == [pod().uid.clone()]);
+        }
+        let [only] = &sent[..] else { panic!("{} dispatches, restart at {restart}", sent.len()) };
+        assert!(only.last);
+        let steps: Vec<_> = only.job.steps.iter().map(|step| step.outcome).collect();
+        let failed = crate::jobs::Outcome::of_code(42);
+        assert!(steps.contains(&failed), "restart at {restart}: {steps:?}");
+        assert_eq!(only.job.identity.name(), "test");
+        assert!(second.memory().is_done(&pod().uid) && second.pods.is_empty());
+    }
+}
+
+#[test]
 fn a_job_begins_once() {
     let mut assembler = Assembler::new(Options::default(), Memory::default());
     let mut started = 0;
     for second in 1..20 {
         let (sight, _) = news(&Story::whole(), second, true);
-        assembler.sights(vec![sight], s(second));
+        assembler.sights(vec![sight], true, s(second));
         started += assembler.turn(s(second)).started.len();
     }
     assert_eq!(started, 1);
@@ -182,7 +258,7 @@ fn a_pod_that_is_gone_takes_its_unfinished_job_along() {
     follow(&mut assembler, &Story::whole(), 1..35);
     let mut all = Vec::new();
     for second in 35..50 {
-        assembler.sights(Vec::new(), s(second));
+        assembler.sights(Vec::new(), true, s(second));
         all.extend(assembler.turn(s(second)).dispatches);
     }
     let [only] = &all[..] else { panic!("{} dispatches", all.len()) };
@@ -209,7 +285,7 @@ fn there_is_room_for_so_many_pods_and_the_rest_is_counted_once() {
     };
     let mut refused = 0;
     for second in 1..4 {
-        assembler.sights((0..MAX_JOBS + 7).map(sight).collect(), s(second));
+        assembler.sights((0..MAX_JOBS + 7).map(sight).collect(), true, s(second));
         refused += assembler.turn(s(second)).refused;
     }
     assert_eq!((refused, assembler.pods.len()), (7, MAX_JOBS));

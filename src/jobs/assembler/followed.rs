@@ -1,0 +1,134 @@
+//! One pod that is followed: what is known of it, and whether its job is over. No I/O.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::{PATIENCE_NS, SETTLING_NS};
+use crate::contract::trace::SpanId;
+use crate::jobs::dossier::Dossier;
+use crate::jobs::evidence::{Evidence, Sighted};
+use crate::jobs::job::{Job, Role};
+use crate::model::{ContainerType, PodRef};
+
+#[derive(Debug)]
+pub(super) struct Followed {
+    pub(super) dossier: Dossier,
+    pub(super) there: bool,
+    /// Whether this agent has seen it live: another may have left its evidence.
+    pub(super) seen: bool,
+    /// Evidence that is to be kept over a restart, and was not yet.
+    pub(super) news: Vec<Evidence>,
+    /// Something was learnt since the last review.
+    pub(super) changed: bool,
+    pub(super) reviewed_ns: u64,
+    /// When it was first found to be over.
+    pub(super) over_ns: Option<u64>,
+    /// The job as of the last review.
+    pub(super) job: Option<Arc<Job>>,
+    pub(super) sent: HashSet<SpanId>,
+}
+
+// === impl Followed ===
+
+impl Followed {
+    pub(super) fn new(pod: &Arc<PodRef>, sent: HashSet<SpanId>) -> Self {
+        Self {
+            dossier: Dossier::new(Arc::clone(pod)),
+            there: true,
+            seen: true,
+            news: Vec::new(),
+            changed: false,
+            reviewed_ns: 0,
+            over_ns: None,
+            job: None,
+            sent,
+        }
+    }
+
+    /// What an earlier agent had learnt; it is kept already.
+    pub(super) fn recalled(
+        pod: &Arc<PodRef>,
+        sent: HashSet<SpanId>,
+        pieces: Vec<Evidence>,
+    ) -> Self {
+        let mut followed = Self { seen: false, ..Self::new(pod, sent) };
+        for piece in pieces {
+            followed.changed |= followed.dossier.take(piece);
+        }
+        followed
+    }
+
+    pub(super) fn take(&mut self, evidence: Evidence) {
+        let lasting = evidence.is_lasting().then(|| evidence.clone());
+        if self.dossier.take(evidence) {
+            self.changed = true;
+            self.news.extend(lasting);
+        }
+    }
+
+    /// A container that the inventory holds no more was over and was shown for long enough: it ended
+    /// between two looks.
+    pub(super) fn forgotten(&mut self, known: &[Sighted], now_ns: u64) {
+        let known: HashSet<_> = known.iter().map(|one| &one.id).collect();
+        let lost = self.dossier.containers.values().filter(|one| {
+            let open = one.ended_ns.is_none() && one.finished_ns.is_none();
+            open && !known.contains(&one.id)
+        });
+        let lost: Vec<Sighted> =
+            lost.map(|one| Sighted { finished_ns: Some(now_ns), ..one.clone() }).collect();
+        for one in lost {
+            self.take(Evidence::Container(Box::new(one)));
+        }
+    }
+
+    /// Whether nobody but the runner has spoken of the job: which it is its containers will say.
+    pub(super) fn is_only_announced(&self, job: &Job) -> bool {
+        self.dossier.running.is_some() && job.containers.iter().all(|one| one.role == Role::Runner)
+    }
+
+    /// Whether something says that the job is at its end.
+    pub(super) fn closing(&self) -> bool {
+        let dossier = &self.dossier;
+        !self.there
+            || dossier.gone_ns.is_some()
+            || dossier.completed.is_some()
+            || self.runner_ended()
+            || dossier.cleaned
+    }
+
+    /// Whether the pod's own containers are over.
+    fn runner_ended(&self) -> bool {
+        let own = |one: &Sighted| one.container_type == ContainerType::Container;
+        self.dossier.containers.values().any(own) && self.all_ended(own)
+    }
+
+    pub(super) fn all_ended(&self, which: impl Fn(&Sighted) -> bool) -> bool {
+        self.dossier.containers.values().filter(|one| which(one)).all(Sighted::is_over)
+    }
+
+    /// Whether the job is over and all that can be known of it has had time to come.
+    pub(super) fn is_ripe(&mut self, now_ns: u64) -> bool {
+        let own = |one: &Sighted| {
+            matches!(one.container_type, ContainerType::Ephemeral | ContainerType::Unknown)
+        };
+        let gone = self.dossier.gone_ns.is_some();
+        if !self.seen && !gone {
+            // Whether its containers live is not known yet.
+            return false;
+        }
+        let last_resort = self.runner_ended() || !self.there;
+        if !self.all_ended(own) && !gone && !last_resort {
+            self.over_ns = None;
+            return false;
+        }
+        let over_ns = *self.over_ns.get_or_insert(now_ns);
+        let waited = now_ns.saturating_sub(over_ns);
+        let settled = self.dossier.containers.values().filter(|one| own(one)).all(|one| {
+            let last = one.reading.is_some_and(|reading| reading.quality.is_some());
+            last && one.exit.is_some()
+        });
+        // A runner that has said what it runs says how that ended, too, once all of it is reported.
+        let told = self.dossier.running.is_none() || self.dossier.completed.is_some();
+        (settled && told && waited >= SETTLING_NS) || waited >= PATIENCE_NS
+    }
+}

@@ -1,0 +1,251 @@
+//! The evidence of jobs under way, kept on disk: what node and API no longer show when the agent is
+//! started anew. One file a pod, only ever added to, gone when its job was sent.
+//!
+//! It is there for an agent that is killed, not for a machine that dies, which takes its jobs along:
+//! nothing waits for the disk.
+
+use std::collections::HashMap;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::assembler::MAX_JOBS;
+use super::evidence::Evidence;
+use super::filed::Filed;
+use crate::model::{PodRef, PodUid};
+
+/// The directory's name below the state directory.
+const NAME: &str = "jobs";
+/// What a file's name ends in.
+const SUFFIX: &str = ".jsonl";
+/// Most that is kept of one pod: 1300 steps and their containers, twice over.
+const MAX_POD_BYTES: u64 = 4 * 1024 * 1024;
+/// Most that is kept of all pods together.
+const MAX_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Evidence could not be kept.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot keep what is known of jobs under way in {path}: {source}; after a restart their traces \
+     lack figures of containers that ended before"
+)]
+pub struct CabinetError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// All files.
+#[derive(Debug)]
+pub struct Cabinet {
+    directory: PathBuf,
+    drawers: HashMap<PodUid, Drawer>,
+    /// In files and owed to them.
+    bytes: u64,
+}
+
+/// One pod's file.
+#[derive(Debug, Default)]
+struct Drawer {
+    /// Whole lines in the file. What a failed write left behind them is written over.
+    written: u64,
+    /// Lines still to be written.
+    owed: Vec<u8>,
+    /// Something found no room: said once.
+    full: bool,
+}
+
+// === impl Cabinet ===
+
+impl Cabinet {
+    /// Opens the one in the state directory, with what an earlier agent left there.
+    pub fn open(state: &Path) -> (Self, Vec<(PodRef, Vec<Evidence>)>) {
+        let mut cabinet = Self { directory: state.join(NAME), drawers: HashMap::new(), bytes: 0 };
+        let mut left = Vec::new();
+        // Where there is no directory yet, nothing was left.
+        for entry in fs::read_dir(&cabinet.directory).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let uid = name.to_str().and_then(|name| name.strip_suffix(SUFFIX));
+            let Some(uid) = uid.and_then(|uid| PodUid::parse(uid).ok()) else { continue };
+            match read(&entry.path()).ok().and_then(|text| understood(&text)) {
+                Some((pod, pieces, written)) if pod.uid == uid && left.len() < MAX_JOBS => {
+                    cabinet.bytes = cabinet.bytes.saturating_add(written);
+                    cabinet.drawers.insert(uid, Drawer { written, ..Drawer::default() });
+                    left.push((pod, pieces));
+                }
+                _ => {
+                    tracing::warn!("{} makes no sense and is removed", entry.path().display());
+                    remove(&entry.path());
+                }
+            }
+        }
+        (cabinet, left)
+    }
+
+    /// Takes pieces in; they are on their way with the next [`Cabinet::write`].
+    pub fn add(&mut self, pod: &Arc<PodRef>, pieces: &[Evidence]) {
+        let drawer = self.drawers.entry(pod.uid.clone()).or_insert_with(|| {
+            let owed = Filed::of_pod(pod).to_line().unwrap_or_default();
+            self.bytes = self.bytes.saturating_add(owed.len() as u64);
+            Drawer { owed, ..Drawer::default() }
+        });
+        for line in pieces.iter().filter_map(|piece| Filed::of(piece)?.to_line()) {
+            let more = line.len() as u64;
+            let of_pod = drawer.written.saturating_add(drawer.owed.len() as u64);
+            let fits = |held: u64, most: u64| held.saturating_add(more) <= most;
+            if fits(of_pod, MAX_POD_BYTES) && fits(self.bytes, MAX_BYTES) {
+                self.bytes = self.bytes.saturating_add(more);
+                drawer.owed.extend_from_slice(&line);
+            } else if !std::mem::replace(&mut drawer.full, true) {
+                tracing::warn!(pod = %pod.name, "no more is kept on disk of what is known of a job");
+            }
+        }
+    }
+
+    /// Writes what was taken in. What cannot be written now is tried again with the next call.
+    pub fn write(&mut self) -> Result<(), CabinetError> {
+        let mut trouble = None;
+        for (uid, drawer) in self.drawers.iter_mut().filter(|(_, it)| !it.owed.is_empty()) {
+            let path = self.directory.join(format!("{uid}{SUFFIX}"));
+            if let Err(source) = drawer.write(&self.directory, &path) {
+                trouble = Some(CabinetError { path, source });
+            }
+        }
+        trouble.map_or(Ok(()), Err)
+    }
+
+    /// Whether anything of the pod is on disk.
+    pub fn holds(&self, uid: &PodUid) -> bool {
+        self.drawers.get(uid).is_some_and(|drawer| drawer.written > 0)
+    }
+
+    /// The pod's job was sent: nothing of it is needed any more.
+    pub fn clear(&mut self, uid: &PodUid) {
+        let Some(drawer) = self.drawers.remove(uid) else { return };
+        let held = drawer.written.saturating_add(drawer.owed.len() as u64);
+        self.bytes = self.bytes.saturating_sub(held);
+        remove(&self.directory.join(format!("{uid}{SUFFIX}")));
+    }
+}
+
+// === impl Drawer ===
+
+impl Drawer {
+    fn write(&mut self, directory: &Path, path: &Path) -> io::Result<()> {
+        if self.written == 0 {
+            DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        }
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        file.write_all_at(&self.owed, self.written)?;
+        self.written = self.written.saturating_add(self.owed.len() as u64);
+        self.owed = Vec::new();
+        Ok(())
+    }
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    File::open(path)?.take(MAX_POD_BYTES).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+/// Whose evidence a file has, all of it that makes sense, and how many bytes of whole lines there
+/// are: the last line may have been under way when the agent was killed.
+fn understood(text: &[u8]) -> Option<(PodRef, Vec<Evidence>, u64)> {
+    let whole = memchr::memrchr(b'\n', text).map_or(0, |last| last.saturating_add(1));
+    let lines = text.get(..whole)?.split(|byte| *byte == b'\n');
+    let mut filed = lines.filter_map(|line| serde_json::from_slice::<Filed>(line).ok());
+    let pod = filed.next()?.pod()?;
+    Some((pod, filed.filter_map(Filed::evidence).collect(), whole as u64))
+}
+
+fn remove(path: &Path) {
+    match fs::remove_file(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        // The next agent finds it, and that its job was sent.
+        Err(error) => tracing::warn!("cannot remove {}: {error}", path.display()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jobs::tests::story::{Story, pod};
+
+    fn filled(state: &Path) -> Vec<Evidence> {
+        let pieces = Story::whole().pieces;
+        let (mut cabinet, left) = Cabinet::open(state);
+        assert_eq!(left, []);
+        let (some, rest) = pieces.split_at(7);
+        for part in [some, rest] {
+            cabinet.add(&pod(), part);
+            cabinet.write().unwrap();
+        }
+        pieces
+    }
+
+    #[test]
+    fn what_is_put_in_is_there_for_the_next_agent_until_it_is_cleared() {
+        let state = tempfile::tempdir().unwrap();
+        let pieces = filled(state.path());
+        let (mut cabinet, left) = Cabinet::open(state.path());
+        assert_eq!(left, [((*pod()).clone(), pieces)]);
+        cabinet.clear(&pod().uid);
+        assert_eq!(cabinet.bytes, 0);
+        assert_eq!(Cabinet::open(state.path()).1, []);
+    }
+
+    #[test]
+    fn a_file_cut_anywhere_gives_what_was_whole_and_is_written_on() {
+        let state = tempfile::tempdir().unwrap();
+        let pieces = filled(state.path());
+        let path = state.path().join(NAME).join(format!("{}{SUFFIX}", pod().uid));
+        let whole = fs::read(&path).unwrap();
+        let first = memchr::memchr(b'\n', &whole).unwrap() + 1;
+        for length in first..whole.len() {
+            fs::write(&path, &whole[..length]).unwrap();
+            let (mut cabinet, left) = Cabinet::open(state.path());
+            let lines = memchr::memchr_iter(b'\n', &whole[..length]).count() - 1;
+            assert_eq!(left, [((*pod()).clone(), pieces[..lines].to_vec())], "{length}");
+            cabinet.add(&pod(), &pieces[lines..]);
+            cabinet.write().unwrap();
+            assert_eq!(fs::read(&path).unwrap(), whole, "{length}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_makes_no_sense_is_removed() {
+        let state = tempfile::tempdir().unwrap();
+        filled(state.path());
+        let path = state.path().join(NAME).join(format!("{}{SUFFIX}", pod().uid));
+        for spoilt in ["", "{}\n", "not json"] {
+            fs::write(&path, spoilt).unwrap();
+            assert_eq!(Cabinet::open(state.path()).1, [], "{spoilt}");
+            assert!(!path.exists(), "{spoilt}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_written_later_and_there_is_an_end_to_it() {
+        let state = tempfile::tempdir().unwrap();
+        let blocked = state.path().join(NAME);
+        fs::write(&blocked, "").unwrap();
+        let (mut cabinet, _) = Cabinet::open(state.path());
+        let pieces = Story::whole().pieces;
+        cabinet.add(&pod(), &pieces);
+        let error = cabinet.write().unwrap_err().to_string();
+        assert!(!cabinet.holds(&pod().uid));
+        assert!(error.contains(&format!("{}{SUFFIX}", pod().uid)), "{error}");
+        fs::remove_file(&blocked).unwrap();
+        cabinet.write().unwrap();
+        assert!(cabinet.holds(&pod().uid));
+        assert_eq!(Cabinet::open(state.path()).1, [((*pod()).clone(), pieces.clone())]);
+        for _ in 0..2000 {
+            cabinet.add(&pod(), &pieces);
+        }
+        assert!(cabinet.bytes <= MAX_POD_BYTES, "{}", cabinet.bytes);
+    }
+}
