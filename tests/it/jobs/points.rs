@@ -3,15 +3,16 @@
 
 use std::process::Command;
 
+use ephemon::contract::{Phase, StepKind};
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::{HistogramDataPoint, Metric};
 use tokio::runtime::Builder;
 
-use super::{Node, PATIENCE, play, remove};
+use super::PATIENCE;
+use super::node::{Node, now_ns};
 use crate::support::agent::Agent;
 use crate::support::collector::{Collector, Wire};
 use crate::support::process::until;
-use ephemon::contract::Record;
 
 fn metrics(collector: &Collector, name: &str) -> Vec<Metric> {
     let requests = collector.metrics().into_iter();
@@ -41,13 +42,18 @@ fn a_jobs_end_pushes_its_histogram_with_an_exemplar_of_the_jobs_own_trace() {
         .env("OTEL_EXPORTER_OTLP_PROTOCOL", collector.protocol())
         // Nothing here waits for an interval.
         .env("OTEL_METRIC_EXPORT_INTERVAL", "3600000");
-    let agent = Agent::launch(&mut command, node.0.path(), "kubepods");
-    let begun = Record::ContainerStarted { at_ns: 1, container: "job".into(), pid: 1, uid: 0 };
-    node.write("job", &begun);
+    let agent = Agent::launch(&mut command, node.root(), "kubepods");
+    let pod = node.pod(1);
+    pod.start("job");
+    pod.init_started("job");
     until(PATIENCE, || (!metrics(&collector, "ephemon.job.started").is_empty()).then_some(()))
         .unwrap_or_else(|| panic!("the job must be counted:\n{}", agent.log()));
-    play(&node);
-    remove(&node.container());
+    let since_ns = now_ns();
+    pod.step_started("job", 1, "__run", StepKind::Script);
+    pod.step_ended("job", 1, 42);
+    pod.called(Phase::RunScriptStep, Some("__run"), since_ns, 42);
+    pod.called(Phase::CleanupJob, None, now_ns(), 0);
+    pod.end("job");
     let point = until(PATIENCE, || durations(&collector).into_iter().next())
         .unwrap_or_else(|| panic!("the job's duration must come:\n{}", agent.log()));
     let trace = until(PATIENCE, || {
