@@ -47,6 +47,9 @@ pub struct ContainerLog {
     pub log: Arc<LogRef>,
     /// Its figures.
     pub books: Books,
+    /// Of [`Books::lost_bytes`], those that no earlier end of this log told of. A log ends again when
+    /// its files grew after its end: a runtime that was slow, or somebody who is not a runtime.
+    pub newly_lost_bytes: [u64; 5],
     /// The container has ended and its log was read to the end.
     pub ended: bool,
     /// Proven: it ended, every byte that was in its files is delivered, none was lost.

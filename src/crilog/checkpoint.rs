@@ -41,6 +41,12 @@ pub(super) struct Saved {
     pub(super) files: Vec<SavedFile>,
     pub(super) lost_bytes: [u64; 5],
     pub(super) lost_unknown: bool,
+    /// Of `lost_bytes`, those that its last end told of.
+    #[serde(default)]
+    pub(super) told_bytes: [u64; 5],
+    /// Something of it was given up on its way.
+    #[serde(default)]
+    pub(super) spoilt: bool,
     /// It ended and everything was delivered.
     pub(super) finished: bool,
 }
@@ -188,6 +194,8 @@ mod tests {
             files: vec![file],
             lost_bytes: [1, 2, 3, 4, 5],
             lost_unknown: true,
+            told_bytes: [0, 1, 2, 3, 4],
+            spoilt: true,
             finished: false,
         };
         Checkpoints { logs: HashMap::from([(log, saved)]) }

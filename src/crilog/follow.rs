@@ -239,7 +239,15 @@ impl Follower {
         }
     }
 
-    /// Logs whose container has ended, read and acknowledged to the end since the last call.
+    /// Something of this log that was handed over is lost for good: it will not be complete.
+    pub fn spoil(&mut self, log: LogId) {
+        if let Some(live) = self.known.live.get_mut(&log) {
+            live.log.spoilt = true;
+        }
+    }
+
+    /// Logs whose container has ended, read and acknowledged to the end since the last call. One whose
+    /// files grow after that is read on from where it was, and is among them again when it is done.
     pub fn finished(&mut self) -> Vec<ContainerLog> {
         self.known.finished()
     }

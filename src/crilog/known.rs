@@ -229,10 +229,11 @@ impl Known {
             self.live.iter().filter_map(|(id, live)| live.log.finished().then_some(*id)).collect();
         let mut reports = Vec::new();
         for id in done {
-            let Some(live) = self.remove(id) else {
+            let Some(mut live) = self.remove(id) else {
                 continue;
             };
             reports.push(live.log.report());
+            live.log.told_bytes = live.log.lost_bytes;
             if !live.log.gone && self.resting.len() < MAX_LOGS {
                 self.resting.insert((*live.log.name).clone(), save(&live.log));
             }
@@ -325,6 +326,8 @@ fn save(log: &Log) -> Saved {
         files: files.collect(),
         lost_bytes: log.lost_bytes,
         lost_unknown: log.lost_unknown,
+        told_bytes: log.told_bytes,
+        spoilt: log.spoilt,
         finished: log.finished(),
     }
 }
@@ -346,5 +349,7 @@ fn restore(id: LogId, name: LogRef, saved: &Saved, now: Instant) -> Log {
         segment
     });
     let lost = Some((saved.lost_bytes, saved.lost_unknown));
-    Log::resume(id, name, Chain::resume(files.collect()), saved.mark, lost)
+    let mut log = Log::resume(id, name, Chain::resume(files.collect()), saved.mark, lost);
+    (log.told_bytes, log.spoilt) = (saved.told_bytes, saved.spoilt);
+    log
 }

@@ -81,6 +81,10 @@ pub(super) struct Log {
     acked: Mark,
     pub(super) lost_bytes: [u64; 5],
     pub(super) lost_unknown: bool,
+    /// Of `lost_bytes`, those that an end of this log told of.
+    pub(super) told_bytes: [u64; 5],
+    /// Something of it was given up after it was handed over.
+    pub(super) spoilt: bool,
     pub(super) ended: bool,
     pub(super) drained: bool,
     /// Its directory is no longer there.
@@ -115,6 +119,8 @@ impl Log {
             acked: mark,
             lost_bytes,
             lost_unknown,
+            told_bytes: [0; 5],
+            spoilt: false,
             ended: false,
             drained: false,
             gone: false,
@@ -177,7 +183,13 @@ impl Log {
         let books = self.books();
         let proven = books.seen_bytes == books.delivered_bytes && !books.lost_unknown;
         let ended = self.finished();
-        ContainerLog { log: self.name.clone(), books, ended, complete: ended && proven }
+        let complete = ended && proven && !self.spoilt;
+        let told = |at: usize| self.told_bytes.get(at).copied().unwrap_or_default();
+        let mut newly_lost_bytes = self.lost_bytes;
+        for (at, lost) in newly_lost_bytes.iter_mut().enumerate() {
+            *lost = lost.saturating_sub(told(at));
+        }
+        ContainerLog { log: self.name.clone(), books, newly_lost_bytes, ended, complete }
     }
 
     /// After the directory was read: files of the checkpoint that are nowhere are lost.

@@ -1,7 +1,7 @@
 //! One desk for each log that is followed: who its container is, what its lines become, what of
 //! them is let through.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use super::ration::{Meter, Ration};
 use super::refine::{self, Refiner};
 use super::selection::{Containers, Purpose};
 use crate::contract::trace::Traceparent;
-use crate::crilog::{LogId, LogRef};
+use crate::crilog::LogRef;
 use crate::discovery::inventory::{Inventory, Named};
 use crate::mask::job::{JobMasks, Mode};
 use crate::model::PodUid;
@@ -44,14 +44,11 @@ pub(super) struct Desks {
     common: Common,
     all: HashMap<Arc<LogRef>, Desk>,
     masks: HashMap<PodUid, JobMasks>,
-    /// Logs of which the collector would not have something.
-    spoilt: HashSet<LogId>,
 }
 
 /// One container's.
 #[derive(Debug)]
 pub(super) struct Desk {
-    id: LogId,
     pub(super) refiner: Refiner,
     pub(super) meter: Meter,
     pub(super) resource: Arc<Resource>,
@@ -70,16 +67,16 @@ pub(super) struct Desk {
 
 impl Desks {
     pub(super) fn new(common: Common) -> Self {
-        Self { common, all: HashMap::new(), masks: HashMap::new(), spoilt: HashSet::new() }
+        Self { common, all: HashMap::new(), masks: HashMap::new() }
     }
 
     /// The log's desk, made where there is none yet.
-    pub(super) fn of(&mut self, log: &Arc<LogRef>, id: LogId, now: Instant) -> &mut Desk {
+    pub(super) fn of(&mut self, log: &Arc<LogRef>, now: Instant) -> &mut Desk {
         let Self { common, all, masks, .. } = self;
         let desk = all.entry(Arc::clone(log)).or_insert_with(|| {
             let masks = masks.entry(log.pod.uid.clone());
             let masks = masks.or_insert_with(|| JobMasks::new(common.mode)).clone();
-            Desk::new(common, log, id, masks, now)
+            Desk::new(common, log, masks, now)
         });
         if now.saturating_duration_since(desk.looked_up) >= LOOK_UP {
             desk.look_up(common, log, now);
@@ -108,16 +105,6 @@ impl Desks {
         self.all.get(log).is_some_and(|desk| desk.purpose == Purpose::Heard)
     }
 
-    /// The collector would not have something of these.
-    pub(super) fn spoil(&mut self, logs: impl Iterator<Item = LogId>) {
-        self.spoilt.extend(logs);
-    }
-
-    /// Whether something of the log did not come through for want of a collector that takes it.
-    pub(super) fn is_spoilt(&self, log: &LogRef) -> bool {
-        self.all.get(log).is_some_and(|desk| self.spoilt.contains(&desk.id))
-    }
-
     /// Whether any log of the pod is at a desk.
     pub(super) fn knows(&self, pod: &PodUid) -> bool {
         self.masks.contains_key(pod)
@@ -126,9 +113,6 @@ impl Desks {
     /// The log is done with; the last of its pod takes the pod's masks with it.
     pub(super) fn close(&mut self, log: &LogRef) -> Option<Desk> {
         let closed = self.all.remove(log);
-        if let Some(desk) = &closed {
-            self.spoilt.remove(&desk.id);
-        }
         let uid = &log.pod.uid;
         if !self.all.keys().any(|other| other.pod.uid == *uid) {
             self.masks.remove(uid);
@@ -140,11 +124,10 @@ impl Desks {
 // === impl Desk ===
 
 impl Desk {
-    fn new(common: &Common, log: &LogRef, id: LogId, masks: JobMasks, now: Instant) -> Self {
+    fn new(common: &Common, log: &LogRef, masks: JobMasks, now: Instant) -> Self {
         let named = common.inventory.named(&log.pod.uid, &log.container);
         let container_type = named.as_ref().map(|it| it.container_type);
         Self {
-            id,
             refiner: Refiner::new(masks, common.refine),
             meter: Meter::new(common.ration, now),
             resource: Arc::new(Resource::new(&source(common, log, named.as_ref()))),

@@ -43,7 +43,7 @@ impl Ledger {
     }
 
     pub(super) fn enter(&self, log: ContainerLog, now: Instant) {
-        let ContainerLog { log, ended, complete, books } = log;
+        let ContainerLog { log, ended, complete, books, .. } = log;
         let key = (log.pod.uid.clone(), log.container.clone());
         let mut entries = self.entries();
         if entries.len() >= MAX_LOGS && !entries.contains_key(&key) {

@@ -18,7 +18,7 @@ use super::runner_log::RunnerLog;
 use super::selection::{Containers, Purpose};
 use super::steps::Steps;
 use crate::contract::trace::Traceparent;
-use crate::crilog::{self, Choice, ContainerLog, Follower, Line, LogRef, Loss, Position, Woken};
+use crate::crilog::{self, Choice, ContainerLog, Follower, Line, LogRef, Loss, Woken};
 use crate::discovery::inventory::Inventory;
 use crate::otlp::{Entry, Fate, LogEnd, Outbox};
 use crate::vitals::{Signal, Vitals};
@@ -123,7 +123,7 @@ impl Pump {
         };
         let observed = nanos(SystemTime::now());
         let mut sink = |line: Line<'_>| {
-            let desk = desks.of(line.log, line.position.log(), now);
+            let desk = desks.of(line.log, now);
             let time = line.time_unix_ns.and_then(|time| u64::try_from(time).ok());
             if desk.purpose != Purpose::Exported {
                 runner.hear(&line.log.pod.uid, time.unwrap_or(observed), line.text, vitals);
@@ -239,9 +239,12 @@ impl Pump {
     /// What has come of parcels on their way.
     fn land(&mut self) {
         for landed in self.flights.landed() {
-            if let Fate::Dropped(_) = landed.fate {
-                // Counted where it was dropped; trying again would change nothing.
-                self.desks.spoil(landed.parcel.upto.iter().map(Position::log));
+            if let Fate::Dropped(_) | Fate::Partly = landed.fate {
+                // Counted where it was dropped; trying again would change nothing. Whose records a
+                // collector left out of a request it does not say.
+                for position in &landed.parcel.upto {
+                    self.follower.spoil(position.log());
+                }
             }
             self.delivered(&landed.parcel);
         }
@@ -253,14 +256,19 @@ impl Pump {
         }
     }
 
+    /// Tells of each log that is over what became of it.
+    ///
+    /// A log may go on after that: its closing event cannot wait until nothing can be written any
+    /// more, for that is when the pod is gone. It is then read on and closed again. The second event
+    /// has the uid of the first and figures of the whole log, so that it takes the first one's place;
+    /// losses are counted once, by what is new of them.
     fn close_finished(&mut self, now: Instant) {
-        for mut finished in self.follower.finished() {
-            finished.complete &= !self.desks.is_spoilt(&finished.log);
+        for finished in self.follower.finished() {
             if self.desks.listens(&finished.log) {
                 self.close(&finished.log);
                 continue;
             }
-            for (loss, bytes) in Loss::ALL.into_iter().zip(finished.books.lost_bytes) {
+            for (loss, bytes) in Loss::ALL.into_iter().zip(finished.newly_lost_bytes) {
                 self.vitals.log_lost(loss, bytes);
             }
             if !finished.complete {

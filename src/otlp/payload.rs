@@ -25,8 +25,10 @@ pub struct Payload {
 /// What became of a payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// The collector has it, or as much of it as it would take.
+    /// The collector has it.
     Acknowledged,
+    /// The collector has as much of it as it would take. The rest is gone, and counted.
+    Partly,
     /// It lies in the spool and outlives the process.
     Spooled,
     /// It is gone, and counted.

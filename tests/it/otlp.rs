@@ -86,9 +86,11 @@ async fn items_that_a_collector_rejects_are_counted_and_not_sent_again() {
         let collector = Collector::start(wire, None).await;
         collector.be_next([Mood::Partial(2), Mood::Partial(i64::MAX), Mood::Partial(-1)]);
         let line = Line::to(&collector).start(Signal::Traces);
+        let mut fates = Vec::new();
         for _ in 0..3 {
-            assert_eq!(line.give(spans(5)).await, Fate::Acknowledged);
+            fates.push(line.give(spans(5)).await);
         }
+        assert_eq!(fates, [Fate::Partly, Fate::Dropped(Reason::Refused), Fate::Acknowledged]);
         // More than was sent, and fewer than none, are the collector's mistakes.
         assert_eq!((line.dropped(Reason::Refused), line.exported(Exported::Partial)), (7, 2));
         assert_eq!((line.exported(Exported::Accepted), collector.attempts()), (1, 3));
@@ -103,7 +105,7 @@ async fn what_is_too_large_is_sent_in_halves_and_a_single_giant_is_dropped() {
         collector.be(Mood::AtMost(one * 2));
         let line = Line::to(&collector).start(Signal::Logs);
         let giant = rig::giant(1..12, 5, one * 3);
-        assert_eq!(line.give(giant).await, Fate::Acknowledged);
+        assert_eq!(line.give(giant).await, Fate::Partly);
         assert_eq!(numbers(&collector), [1, 2, 3, 4, 6, 7, 8, 9, 10, 11]);
         assert_eq!(line.dropped(Reason::TooLarge), 1);
         assert!(line.exported(Exported::Split) >= 4);

@@ -121,6 +121,63 @@ pub(super) fn full(text: &str) -> String {
 }
 
 #[test]
+fn a_log_that_goes_on_after_its_end_ends_again_and_its_losses_are_new_once() {
+    let mut node = Node::new(false);
+    node.write("job", "0.log", full("one") + &full("two"));
+    node.read();
+    node.ack_all();
+    // Cut short before all of it was read: 5 bytes, and perhaps more.
+    node.write("job", "0.log", "12345");
+    node.follower.about_to_be_lost();
+    node.read();
+    let path = node.path("job").join("0.log");
+    fs::write(&path, full("three")).unwrap();
+    node.read();
+    node.end("job");
+    node.read();
+    node.ack_all();
+    let [first] = node.follower.finished().try_into().unwrap();
+    let lost = first.books.all_lost_bytes();
+    assert!(lost > 0 && !first.complete, "{first:?}");
+    assert_eq!(first.newly_lost_bytes, first.books.lost_bytes);
+    assert!(node.follower.finished().is_empty());
+
+    for restart in [false, true] {
+        let before = node.told.len();
+        node.write("job", "0.log", full("late"));
+        if restart {
+            node.restart();
+        }
+        node.read();
+        assert_eq!(node.texts()[before..], ["late"]);
+        node.end("job");
+        node.read();
+        node.ack_all();
+        let [again] = node.follower.finished().try_into().unwrap();
+        assert_eq!(again.newly_lost_bytes, [0; 5], "told before");
+        assert_eq!(again.books.all_lost_bytes(), lost, "and still lost");
+        assert_eq!(again.books.lines, node.told.len() as u64, "of the whole log");
+        assert!(!again.complete);
+    }
+}
+
+#[test]
+fn a_log_of_which_something_was_given_up_on_its_way_is_not_complete_after_a_restart_either() {
+    let mut node = Node::new(true);
+    node.write("job", "0.log", full("one"));
+    node.read();
+    let log = node.told[0].position.log();
+    node.follower.spoil(log);
+    node.ack_all();
+    node.restart();
+    node.read();
+    node.end("job");
+    node.read();
+    let [log] = node.follower.finished().try_into().unwrap();
+    assert!(log.ended && !log.complete, "{log:?}");
+}
+
+#[test]
 fn a_log_is_complete_when_it_ended_and_all_is_acknowledged() {
     let mut node = Node::new(true);
     node.read();

@@ -17,13 +17,17 @@ impl Sender {
         let mut closing = self.shared.closing.subscribe();
         // Halves, the first of them on top: together no larger than the payload.
         let mut pieces = vec![payload];
-        let mut fate = None;
+        let mut taken = false;
+        let mut lost = None;
         while let Some(piece) = pieces.pop() {
             match self.destination.attempt(&piece.body).await {
                 Answer::Accepted { rejected, remark } => {
                     self.recovered();
                     self.accepted(&piece, rejected, remark.as_deref());
-                    fate = Some(Fate::Acknowledged);
+                    taken |= rejected < piece.items.max(1);
+                    if rejected > 0 {
+                        lost.get_or_insert(Reason::Refused);
+                    }
                 }
                 Answer::Retry { after, reason } => {
                     self.count(Exported::Retried);
@@ -48,25 +52,27 @@ impl Sender {
                 }
                 Answer::TooLarge { reason } => {
                     self.recovered();
-                    match split::halves(self.shared.signal, &piece) {
-                        Some((first, second)) => {
-                            self.count(Exported::Split);
-                            pieces.push(second);
-                            pieces.push(first);
-                        }
-                        None => {
-                            fate.get_or_insert(self.give_up(&piece, Reason::TooLarge, &reason));
-                        }
+                    if let Some((first, second)) = split::halves(self.shared.signal, &piece) {
+                        self.count(Exported::Split);
+                        pieces.push(second);
+                        pieces.push(first);
+                    } else {
+                        self.give_up(&piece, Reason::TooLarge, &reason);
+                        lost.get_or_insert(Reason::TooLarge);
                     }
                 }
                 Answer::Refused { reason } => {
                     self.recovered();
-                    let dropped = self.give_up(&piece, Reason::Refused, &reason);
-                    fate.get_or_insert(dropped);
+                    self.give_up(&piece, Reason::Refused, &reason);
+                    lost.get_or_insert(Reason::Refused);
                 }
             }
         }
-        fate
+        Some(match lost {
+            None => Fate::Acknowledged,
+            Some(_) if taken => Fate::Partly,
+            Some(reason) => Fate::Dropped(reason),
+        })
     }
 
     pub(super) fn is_failing(&self) -> bool {
@@ -89,11 +95,10 @@ impl Sender {
         }
     }
 
-    fn give_up(&mut self, piece: &Payload, reason: Reason, why: &str) -> Fate {
+    fn give_up(&mut self, piece: &Payload, reason: Reason, why: &str) {
         self.count(Exported::Refused);
         self.shared.vitals.dropped_by(self.shared.signal.into(), reason, piece.items);
         self.complain(&format!("is dropped, {} items", piece.items), why);
-        Fate::Dropped(reason)
     }
 
     /// The collector answers.
