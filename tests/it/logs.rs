@@ -2,6 +2,8 @@
 
 mod backend;
 mod containerd;
+mod faults;
+mod full_disk;
 mod outage;
 mod real_collector;
 mod steps;

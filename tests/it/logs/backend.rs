@@ -14,7 +14,7 @@ use crate::support::site::Site;
 /// A collector that any thread may ask.
 pub(super) struct Backend {
     collector: Collector,
-    _runtime: Runtime,
+    runtime: Runtime,
 }
 
 /// One log record.
@@ -38,7 +38,7 @@ impl Backend {
     pub(super) fn start(wire: Wire) -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let collector = runtime.block_on(Collector::start(wire, None));
-        Self { collector, _runtime: runtime }
+        Self { collector, runtime }
     }
 
     /// Starts the agent on a site, without an API server, exporting to here.
@@ -61,7 +61,27 @@ impl Backend {
     }
 
     pub(super) fn accept(&self) {
-        self.collector.be(Mood::Accept);
+        self.be(Mood::Accept);
+    }
+
+    /// In this mood from now on.
+    pub(super) fn be(&self, mood: Mood) {
+        self.collector.be(mood);
+    }
+
+    /// In these moods for the next requests, one each.
+    pub(super) fn be_next(&self, moods: impl IntoIterator<Item = Mood>) {
+        self.collector.be_next(moods);
+    }
+
+    /// Gone, with every connection and the requests on them.
+    pub(super) fn die(&mut self) {
+        self.runtime.block_on(self.collector.die());
+    }
+
+    /// There again, at the same address.
+    pub(super) fn revive(&mut self) {
+        self.runtime.block_on(self.collector.revive());
     }
 
     /// Requests so far, refused ones among them.

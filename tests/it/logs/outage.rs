@@ -10,14 +10,14 @@ use crate::support::process::until;
 use crate::support::site::Site;
 
 /// A figure of the agent's own, all series of it together.
-fn figure(agent: &Agent, name: &str) -> f64 {
+pub(super) fn figure(agent: &Agent, name: &str) -> f64 {
     let page = agent.get("/metrics", TEXT).body;
     let series = page.lines().filter(|line| line.starts_with(name));
     series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 
 /// The numbers of the lines `line N`, in what came.
-fn numbers(collector: &Backend) -> BTreeSet<u32> {
+pub(super) fn numbers(collector: &Backend) -> BTreeSet<u32> {
     let lines = collector.lines();
     lines.iter().filter_map(|line| line.body.strip_prefix("line ")?.parse().ok()).collect()
 }

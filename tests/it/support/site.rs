@@ -11,6 +11,9 @@ use tempfile::TempDir;
 
 use super::agent::Agent;
 
+/// Where the agent keeps its state, below the node's root.
+const STATE: &str = "var/lib/ephemon";
+
 /// The node; its files go when it does.
 pub(crate) struct Site {
     directory: TempDir,
@@ -82,6 +85,31 @@ impl Site {
             .envs(more.iter().copied());
         Agent::launch(&mut command, self.root(), "kubepods")
     }
+
+    /// The same, with no more room for its state than this: a file system of its own, which ends
+    /// with it.
+    pub(crate) fn agent_with_small_state(
+        &self,
+        (endpoint, protocol): (&str, &str),
+        size: &str,
+    ) -> Agent {
+        let state = self.root().join(STATE);
+        fs::create_dir_all(&state).unwrap();
+        let script = "mount -t tmpfs -o size=$1 none \"$2\" && shift 2 && exec \"$@\"";
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", script, "sh", size]).arg(state);
+        command.args([env!("CARGO_BIN_EXE_ephemon"), "agent", "--no-api", "--node-name", "it"]);
+        command
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+            .env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol);
+        Agent::launch(&mut command, self.root(), "kubepods")
+    }
+
+    /// The state directory as that agent sees it.
+    pub(crate) fn state_of(&self, agent: &Agent) -> PathBuf {
+        let root = PathBuf::from(format!("/proc/{}/root", agent.pid()));
+        root.join(self.root().strip_prefix("/").unwrap()).join(STATE)
+    }
 }
 
 impl Pod {
@@ -120,6 +148,14 @@ impl Pod {
         let link = format!("{}_ci_{name}-{id}.log", self.name);
         symlink(&path, self.root.join("var/log/containers").join(link)).unwrap();
         Container { id, cgroup, directory, log, second: 0 }
+    }
+
+    /// Another writer to a container's log, who may outlive it.
+    pub(crate) fn again(&self, name: &str) -> Container {
+        let directory = self.logs().join(name);
+        let log = OpenOptions::new().append(true).open(directory.join("0.log")).unwrap();
+        let cgroup = self.cgroup().join("none");
+        Container { id: String::new(), cgroup, directory, log, second: 100 }
     }
 
     /// The kubelet's end of a pod: every log at once.

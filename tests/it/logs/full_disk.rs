@@ -1,0 +1,102 @@
+//! No room below the state directory: the agent goes on, says so once, and has lost nothing when
+//! there is room again.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use super::PATIENCE;
+use super::backend::Backend;
+use super::outage::{figure, numbers};
+use crate::support::agent::{Agent, TEXT};
+use crate::support::collector::Wire;
+use crate::support::parts::{Part, all_there};
+use crate::support::process::until;
+use crate::support::site::Site;
+
+const LINES: u32 = 3000;
+
+/// What the agent has to say, each once.
+const WORDS: [&str; 4] = [
+    "logs whose files are removed cannot be kept until the collector takes them",
+    "cannot write down how far logs were delivered",
+    "cannot save jobs to",
+    "cannot keep what is known of jobs under way",
+];
+
+/// Takes all the room there is.
+fn fill(path: &Path) {
+    let mut filler = File::create(path).unwrap();
+    // Smaller and smaller pieces, until nothing fits.
+    for size in [65536, 4096, 1] {
+        let piece = vec![0; size];
+        while filler.write_all(&piece).is_ok() {}
+    }
+}
+
+fn said(agent: &Agent, words: &str) -> usize {
+    agent.log().matches(words).count()
+}
+
+#[test]
+fn a_full_disk_under_the_state_directory_costs_nothing_when_there_is_room_again() {
+    if !all_there(&[Part::MountNamespace, Part::Program("mount")]) {
+        return;
+    }
+    let site = Site::new();
+    let backend = Backend::start(Wire::Grpc);
+    backend.refuse();
+    let agent = site.agent_with_small_state((&backend.endpoint(), backend.protocol()), "1m");
+    let state: PathBuf = site.state_of(&agent);
+    let filler = state.join("filler");
+    fill(&filler);
+    let pod = site.pod(1);
+    let mut job = pod.start("job");
+    (0..LINES).for_each(|number| job.say(&format!("line {number}")));
+    until(PATIENCE, || (backend.attempts() >= 1).then_some(())).expect("it must have tried");
+    job.end();
+    pod.delete();
+    for words in WORDS {
+        until(PATIENCE, || (said(&agent, words) > 0).then_some(()))
+            .unwrap_or_else(|| panic!("{words:?} is not said:\n{}", agent.log()));
+    }
+    // It tries again and again, and says no more.
+    let tried = backend.attempts();
+    until(PATIENCE, || (backend.attempts() > tried + 1).then_some(())).expect("more attempts");
+    let page = agent.get("/metrics", TEXT);
+    assert_eq!(page.status, 200);
+    assert!(figure(&agent, "ephemon_agent_log_lag_bytes") > 0.0, "{}", page.body);
+
+    fs::remove_file(&filler).unwrap();
+    until(PATIENCE, || {
+        let spooled = figure(&agent, "ephemon_agent_spool_bytes") > 0.0;
+        (spooled && figure(&agent, "ephemon_agent_log_lag_bytes") == 0.0).then_some(())
+    })
+    .unwrap_or_else(|| {
+        panic!("not spooled:\n{}\n{}", agent.get("/metrics", TEXT).body, agent.log())
+    });
+    for kept in ["jobs.json", "logs.checkpoint"] {
+        until(PATIENCE, || {
+            fs::metadata(state.join(kept)).is_ok_and(|it| it.len() > 0).then_some(())
+        })
+        .unwrap_or_else(|| panic!("{kept} is not written:\n{}", agent.log()));
+    }
+    backend.accept();
+    let all = usize::try_from(LINES).unwrap();
+    until(PATIENCE, || (numbers(&backend).len() >= all).then_some(()))
+        .unwrap_or_else(|| panic!("{} came:\n{}", numbers(&backend).len(), agent.log()));
+    let end = until(PATIENCE, || {
+        backend.records().into_iter().find(|record| record.event == "ephemon.log.end")
+    });
+    let end = end.expect("the log's last record");
+    assert_eq!(end.attribute("ephemon.log.complete"), "true", "{end:?}");
+    for words in WORDS {
+        assert_eq!(said(&agent, words), 1, "{words}:\n{}", agent.log());
+    }
+    let page = agent.get("/metrics", TEXT).body;
+    let lost = page
+        .lines()
+        .filter(|line| line.starts_with("ephemon_agent_dropped_total{") && !line.ends_with(" 0"));
+    assert_eq!(lost.collect::<Vec<_>>(), [""; 0]);
+    agent.stop();
+}
