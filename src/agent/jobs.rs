@@ -182,17 +182,18 @@ impl Keeper {
         for dispatch in turn.dispatches {
             self.dispatch(dispatch);
         }
+        self.sent.extend(turn.over);
+        if news || self.unsaved {
+            self.save();
+        }
         let shown = self.over.len();
         self.over.retain(|job| {
             let end = job.window.end.map_or(now_ns, |end| end.ns);
             now_ns.saturating_sub(end) < SHOWN_NS
         });
+        // After the saving: a count that a scraper has seen does not go back after a restart.
         if news || shown != self.over.len() {
             self.show();
-        }
-        self.sent.extend(turn.over);
-        if news || self.unsaved {
-            self.save();
         }
         self.keep_evidence();
     }
