@@ -41,6 +41,8 @@ struct Kill {
     after: Option<usize>,
     /// Only when it has taken in what was to be seen there.
     taken: bool,
+    /// When its spans are sent: `whole` or `eager`.
+    mode: &'static str,
 }
 
 /// A job that is played on a node.
@@ -140,7 +142,8 @@ fn run(kill: Kill) {
     let (node, sink) = (Node::new(), Sink::start());
     let pod = node.pod(1);
     let mut play = Play { node: &node, pod: &pod, since_ns: 0, records: 0 };
-    let mut agent = node.agent(&sink);
+    let start = || node.agent_with(&sink, &["--trace-mode", kill.mode]);
+    let mut agent = start();
     let mut kept = String::new();
     for stage in 0..STAGES.len() {
         play.act(stage);
@@ -150,7 +153,7 @@ fn run(kill: Kill) {
         }
         if killed {
             drop(agent);
-            agent = node.agent(&sink);
+            agent = start();
         }
         if stage == CLEANED {
             // What neither an agent nor a file has seen, nobody can know.
@@ -165,7 +168,7 @@ fn run(kill: Kill) {
     drop(agent);
 
     // A job that comes later shows that nothing more comes of this one.
-    let agent = node.agent(&sink);
+    let agent = start();
     let later = node.pod(2);
     later.start("job");
     until_counted(&agent, "ephemon_job_started_total", 2);
@@ -234,11 +237,13 @@ fn check(sink: &Sink, kill: Kill, trace_id: &str, quality: Option<&str>) {
 
 #[test]
 fn an_agent_killed_at_any_stage_of_a_job_sends_one_whole_trace_and_counts_once() {
-    let at = |after, taken| Kill { after, taken };
+    let at = |after, taken| Kill { after, taken, mode: "whole" };
     let stages = (0..STAGES.len()).map(Some);
     let mut kills: Vec<Kill> = stages.clone().map(|stage| at(stage, false)).collect();
     kills.extend(stages.skip(CONTAINER_OVER).map(|stage| at(stage, true)));
-    kills.extend([at(None, false), at(None, true)]);
+    let always = [at(None, false), at(None, true)];
+    kills.extend(always);
+    kills.extend(always.map(|kill| Kill { mode: "eager", ..kill }));
     for kills in kills.chunks(AT_ONCE) {
         thread::scope(|scope| {
             for kill in kills {

@@ -60,9 +60,15 @@ impl Node {
 
     /// Starts the agent, without an API server, sending traces to the sink.
     pub(super) fn agent(&self, sink: &Sink) -> Agent {
+        self.agent_with(sink, &[])
+    }
+
+    /// The same, with flags.
+    pub(super) fn agent_with(&self, sink: &Sink, flags: &[&str]) -> Agent {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ephemon"));
         command
             .args(["agent", "--no-api", "--node-name", "it"])
+            .args(flags)
             // As in the image.
             .env("MALLOC_ARENA_MAX", "1")
             .env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", sink.endpoint())
