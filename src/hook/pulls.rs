@@ -41,7 +41,7 @@ pub(super) async fn note(call: &Call<'_>, api: &Api) {
             call.console.debug(&why);
         }
         Err(_) => {
-            call.console.debug("the API server is too slow to tell of the images\u{2019} pulls")
+            call.console.debug("the API server is too slow to tell of the images' pulls");
         }
     }
 }

@@ -189,7 +189,7 @@ mod tests {
         let mut work = |spans: usize| {
             with_default(tracing_subscriber::registry().with(layer(&basket)), || {
                 (0..spans).for_each(|_| {
-                    tracing::info_span!(target: "ephemon::agent", "work").in_scope(|| {})
+                    tracing::info_span!(target: "ephemon::agent", "work").in_scope(|| {});
                 });
             });
             courier.hand_over();

@@ -225,7 +225,7 @@ fn a_job_that_its_runner_announces_begins_when_its_containers_say_which_it_is() 
             let there: HashSet<_> = sight.containers.iter().map(|one| one.name.clone()).collect();
             let spec = sight.spec.into_iter().filter(|entry| there.contains(&entry.name));
             let sight = Sight { spec: spec.collect(), ..sight };
-            assembler.sights(vec![sight], s(second));
+            assembler.sights(vec![sight], true, s(second));
             hear(&mut assembler, &story, second);
             let turn = assembler.turn(s(second));
             let named = |job: &Job| job.identity.run.is_some();
