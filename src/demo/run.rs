@@ -24,8 +24,12 @@ use super::watcher::{Watcher, WatcherError};
 use super::workflow::{self, Played};
 use super::{Node, NodeOptions, Sight, node, runner};
 
-/// Where logs and traces go, if somebody says so; else the demo takes them itself.
-const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+/// Where logs and traces go, if somebody says so of both or of one; else the demo takes them itself.
+const ENDPOINTS: [&str; 3] = [
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
+];
 /// Where the agent serves while the demo keeps going.
 const PORT: u16 = 9911;
 /// When several containers end at once, after the pods run.
@@ -109,15 +113,16 @@ async fn play(args: &Args, node: &Node, binary: &Path) -> Result<ExitCode, Error
     }
     let port = if args.once { 0 } else { PORT };
     let listen = args.listen.unwrap_or((Ipv4Addr::LOCALHOST, port).into());
-    let sink = match std::env::var_os(ENDPOINT) {
-        Some(theirs) if !theirs.is_empty() => {
+    let theirs = ENDPOINTS.iter().filter_map(std::env::var_os).find(|said| !said.is_empty());
+    let sink = match theirs {
+        Some(theirs) => {
             progress.say(&format!(
                 "logs and traces go to {}; the report says nothing of them",
                 theirs.display()
             ));
             None
         }
-        _ => Some(Sink::start(workflow::SECRET).await.map_err(Error::Sink)?),
+        None => Some(Sink::start(workflow::SECRET).await.map_err(Error::Sink)?),
     };
     let endpoint = sink.as_ref().map(Sink::endpoint);
     let mut watcher = Watcher::start(binary, node, listen, endpoint.as_deref()).await?;

@@ -143,14 +143,11 @@ impl<'a> Points<'a> {
     /// A whole histogram; in OpenMetrics each bucket with its exemplar.
     pub(in crate::metrics) fn histogram(&mut self, histogram: &Histogram, bounds: &[f64]) {
         let mut count = 0_u64;
-        for (at, observed) in histogram.buckets.iter().enumerate() {
-            count = count.saturating_add(*observed);
-            let le = bounds.get(at).map_or_else(
-                || (at == bounds.len()).then(|| "+Inf".to_owned()),
-                |le| Some(bound(*le, self.format)),
-            );
-            // None: an earlier agent had more bounds.
-            let Some(le) = le else { continue };
+        // An earlier agent may have had other bounds, and one without observations has no buckets.
+        for at in 0..=bounds.len() {
+            let observed = histogram.buckets.get(at).copied().unwrap_or_default();
+            count = count.saturating_add(observed);
+            let le = bounds.get(at).map_or_else(|| "+Inf".to_owned(), |le| bound(*le, self.format));
             let exemplar = histogram.exemplars.get(at).and_then(Option::as_ref);
             let exemplar = exemplar.filter(|_| self.format == Format::OpenMetrics);
             self.line("_bucket", &[("le", &le)], Some(Figure::Count(count)), exemplar);

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::{Family, Kind, Row, Scope};
+use crate::jobs::JobResult;
 use crate::jobs::tally::{Counts, DURATION_BOUNDS, Histogram, MEMORY_BOUNDS, START_BOUNDS};
 use crate::metrics::exposition::{Figure, Points};
 use crate::metrics::view::JobView;
+use crate::model::ContainerType;
 
 /// The rows, in the order of the exposition.
 pub(in crate::metrics) static ROWS: &[Row<JobView>] = &[
@@ -144,17 +146,26 @@ fn info(job: &JobView, points: &mut Points<'_>) {
     }
 }
 
+/// Every result, those that have not been seen yet, too: of a series that begins with 1 Prometheus
+/// takes the first increase for none.
 fn by_result(counts: &BTreeMap<String, u64>, points: &mut Points<'_>) {
-    for (result, count) in counts {
-        points.put_with(&[("result", result)], Some(Figure::Count(*count)));
+    for result in JobResult::ALL.map(JobResult::as_str) {
+        let count = counts.get(result).copied().unwrap_or_default();
+        points.put_with(&[("result", result)], Some(Figure::Count(count)));
     }
 }
 
 fn containers(job: &JobView, points: &mut Points<'_>) {
-    for (container_type, counts) in &job.counts.containers {
-        for (result, count) in counts {
-            let labels = [("container_type", &**container_type), ("result", result)];
-            points.put_with(&labels, Some(Figure::Count(*count)));
+    let none = BTreeMap::new();
+    let ephemeral = ContainerType::Ephemeral.as_str();
+    let seen = &job.counts.containers;
+    let unseen = (!seen.contains_key(ephemeral)).then_some((ephemeral, &none));
+    let seen = seen.iter().map(|(container_type, counts)| (container_type.as_str(), counts));
+    for (container_type, counts) in seen.chain(unseen) {
+        for result in JobResult::ALL.map(JobResult::as_str) {
+            let count = counts.get(result).copied().unwrap_or_default();
+            let labels = [("container_type", container_type), ("result", result)];
+            points.put_with(&labels, Some(Figure::Count(count)));
         }
     }
 }
@@ -166,8 +177,6 @@ fn histogram(
     bounds: &[f64],
     points: &mut Points<'_>,
 ) {
-    let histogram = of(counts);
-    if histogram.count() > 0 {
-        points.histogram(histogram, bounds);
-    }
+    // Without observations, too, for the same reason as in `by_result`.
+    points.histogram(of(counts), bounds);
 }
