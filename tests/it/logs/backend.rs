@@ -60,6 +60,13 @@ impl Backend {
         self.collector.be(Mood::Refuse { grpc, http, after: None });
     }
 
+    /// How often a metric came.
+    pub(super) fn metrics(&self, name: &str) -> usize {
+        let resources = self.collector.metrics().into_iter().flat_map(|it| it.resource_metrics);
+        let scopes = resources.flat_map(|resource| resource.scope_metrics);
+        scopes.flat_map(|scope| scope.metrics).filter(|metric| metric.name == name).count()
+    }
+
     pub(super) fn accept(&self) {
         self.be(Mood::Accept);
     }

@@ -29,12 +29,13 @@ service:
   telemetry: {{ metrics: {{ level: none }} }}
   pipelines:
     logs: {{ receivers: [otlp], exporters: [otlphttp] }}
+    metrics: {{ receivers: [otlp], exporters: [otlphttp] }}
 "
     )
 }
 
 #[test]
-fn a_real_collector_takes_lines_by_both_protocols_compressed_or_not() {
+fn a_real_collector_takes_lines_and_figures_by_both_protocols_compressed_or_not() {
     if !all_there(&[Part::Program(COLLECTOR)]) {
         return;
     }
@@ -65,13 +66,19 @@ fn a_real_collector_takes_lines_by_both_protocols_compressed_or_not() {
     ];
     for (way, (protocol, port, compression)) in ways.into_iter().enumerate() {
         let endpoint = format!("http://127.0.0.1:{port}");
-        let more = [("OTEL_EXPORTER_OTLP_COMPRESSION", compression)];
-        let agent = site.agent_to((&endpoint, protocol), &[], &more);
+        let more = [
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", compression),
+            ("OTEL_METRIC_EXPORT_INTERVAL", "200"),
+        ];
+        let before = backend.metrics("container.cpu.time");
+        let agent = site.agent_to((&endpoint, protocol), &["--otlp-metrics"], &more);
         (0..500).for_each(|number| job.say(&format!("way {way}, line {number}")));
         job.record("stdout F", b"\xff\xfe, as it is");
         let lines = arrived(&backend, (way + 1) * 501, &agent);
         let bytes = lines.values().filter(|line| line.bytes == b"\xff\xfe, as it is");
         assert_eq!(bytes.count(), way + 1, "by {protocol}, {compression}");
+        let more = || (backend.metrics("container.cpu.time") > before).then_some(());
+        until(PATIENCE, more).unwrap_or_else(|| panic!("no figures by {protocol}:\n{}", said()));
         agent.stop();
     }
     assert!(collector.ended().is_none(), "{}", said());
