@@ -79,6 +79,7 @@ fn assert_trace(report: &Value) {
     }
     // The job, its two calls, its steps, and six containers with the stages of four.
     assert!(job["spans"].as_u64().unwrap() > 24, "{job}");
+    assert_eq!(job["pulls"], 1, "{job}");
     let loud = traced.iter().find(|step| step["name"] == "much_output").unwrap();
     assert!(loud["memory_peak_bytes"].as_f64().unwrap() > 0.0, "{loud}");
 }

@@ -48,6 +48,8 @@ struct Job {
     result: String,
     /// All of the trace.
     spans: usize,
+    /// Of these, pulls of images: the node has none of one image before its first use.
+    pulls: usize,
     steps: Vec<Step>,
     #[serde(skip)]
     tree: Node,
@@ -124,7 +126,8 @@ impl Job {
             trace_id: tree.trace_id.clone(),
             name: tree.name.clone(),
             result: result(&tree).to_owned(),
-            spans: count(&tree),
+            spans: count(&tree, &|_| true),
+            pulls: count(&tree, &|node| node.name == "pull"),
             steps: tree.children.iter().filter_map(Step::of).collect(),
             tree,
         }
@@ -236,8 +239,10 @@ fn result(node: &Node) -> &str {
     node.attributes.get(RESULT).map(String::as_str).unwrap_or_default()
 }
 
-fn count(node: &Node) -> usize {
-    node.children.iter().map(count).fold(1, usize::saturating_add)
+/// How many of a span and those below it are meant.
+fn count(node: &Node, meant: &dyn Fn(&Node) -> bool) -> usize {
+    let below = node.children.iter().map(|child| count(child, meant));
+    below.fold(usize::from(meant(node)), usize::saturating_add)
 }
 
 #[cfg(test)]
