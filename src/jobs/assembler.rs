@@ -186,12 +186,17 @@ impl Assembler {
         }
         let Some(followed) = self.pods.get_mut(uid) else { return };
         followed.seen |= !sight.containers.is_empty();
+        // Most looks show what the one before has shown: that costs a comparison and no copies.
         for entry in sight.spec {
-            followed.take(Evidence::Spec(entry));
+            if followed.dossier.spec.get(&entry.name) != Some(&entry) {
+                followed.take(Evidence::Spec(entry));
+            }
         }
         followed.forgotten(&sight.containers, now_ns);
         for sighted in sight.containers {
-            followed.take(Evidence::Container(Box::new(sighted)));
+            if followed.dossier.containers.get(&sighted.id) != Some(&sighted) {
+                followed.take(Evidence::Container(Box::new(sighted)));
+            }
         }
         followed.changed |= followed.there != sight.there;
         followed.there = sight.there;
