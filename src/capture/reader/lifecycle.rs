@@ -21,6 +21,10 @@ use crate::vitals::{Reason, Signal, Source};
 /// The sandbox's process is `runc` first; its name is looked at for this long.
 const SANDBOX_TOLD: Duration = Duration::from_mins(1);
 
+/// News of a birth is at most this old: a group's own time that is older is not believed, for a
+/// process in it may have set it.
+const LATEST_NEWS: Duration = Duration::from_mins(1);
+
 impl Reader {
     pub(super) fn pod_born(&mut self, uid: PodUid, path: &Path, source: Source) {
         let from_birth = source == Source::Inotify;
@@ -42,7 +46,7 @@ impl Reader {
         }
         let now = Instant::now();
         let born = match source {
-            Source::Inotify => SystemTime::now(),
+            Source::Inotify => heard(self.made(&path), SystemTime::now()),
             Source::Startup | Source::Rescan | Source::Residual => self.made(&path),
         };
         let mut container = Living::new(id.clone(), pod.clone(), path, born, now);
@@ -314,4 +318,16 @@ impl Reader {
 /// How a container ended whose last process was not seen going.
 pub(super) fn ended_unseen(born: SystemTime, quality: Quality) -> Ended {
     Ended { at: SystemTime::now().max(born), quality }
+}
+
+/// When a group was born of which an event has just told. On a busy node the event waits to be read
+/// while the container's processes already work; the kernel keeps a group's time from when somebody
+/// first looked it up, which is the runtime.
+///
+/// Source: Linux, `fs/kernfs/inode.c`, `kernfs_init_inode`.
+fn heard(made: SystemTime, now: SystemTime) -> SystemTime {
+    match now.duration_since(made) {
+        Ok(age) if age <= LATEST_NEWS => made,
+        _ => now,
+    }
 }

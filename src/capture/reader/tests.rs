@@ -218,6 +218,24 @@ fn one_containers_garbage_costs_no_other_its_figures() {
 }
 
 #[test]
+fn a_birth_is_as_old_as_its_group_however_late_it_is_heard_of() {
+    let mut rig = Rig::new();
+    rig.pod_uses(0);
+    rig.start();
+    let ago = |seconds| SystemTime::now() - Duration::from_secs(seconds);
+    let (late, set) = (ago(5), ago(3600));
+    for (digit, made) in [('a', late), ('b', set)] {
+        let path = rig.node.path().join(format!("made-{digit}"));
+        Rig::write(&path, 1_000, 1);
+        fs::File::open(&path).unwrap().set_modified(made).unwrap();
+        fs::rename(path, rig.pod().join(id(digit).as_str())).unwrap();
+    }
+    assert_eq!(until(|| rig.record('a')).born, late);
+    let born = until(|| rig.record('b')).born;
+    assert!(born > late, "a time that no event waits for is not believed: {born:?}");
+}
+
+#[test]
 fn beyond_the_cap_containers_are_counted_as_dropped() {
     let mut rig = Rig::new();
     rig.pod_uses(0);

@@ -27,6 +27,8 @@ const PARTS: [Part; 5] = [
 ];
 
 const LINES: usize = 30_000;
+/// So many are written while the log is rotated, and the rest thereafter.
+const LAST: usize = 25_000;
 
 fn agent(node: &Node, backend: &Backend) -> Agent {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ephemon"));
@@ -68,8 +70,11 @@ fn no_line_is_lost_while_the_log_is_rotated_compressed_and_at_the_end_deleted() 
     let containerd = Containerd::start(&node);
     let cri = containerd.cri();
     let pod = Pod::start(&node, &cri, PodPlace::new("ci", "runner-0"));
+    // It writes all the time while its log is rotated, however fast it is: the last lines wait.
     let script = format!(
-        "i=0; while [ $i -lt {LINES} ]; do echo \"line $i\"; i=$((i+1)); done; \
+        "i=0; while [ $i -lt {LINES} ]; do echo \"line $i\"; i=$((i+1)); \
+         if [ $((i%1000)) = 0 ] && [ ! -e /gate/open ]; then sleep 0.01; fi; \
+         if [ $i = {LAST} ]; then until [ -e /gate/open ]; do sleep 0.01; done; fi; done; \
          echo oops >&2; printf 'the end'"
     );
     let started = pod.run(&cri, &Spec::new("job", ["sh", "-c", &script]));
@@ -78,6 +83,7 @@ fn no_line_is_lost_while_the_log_is_rotated_compressed_and_at_the_end_deleted() 
         thread::sleep(Duration::from_millis(50));
         rotate(&directory, &cri, &started.id, number);
     }
+    pod.open_gate();
     // A line of 40 000 bytes comes in three parts from the runtime, and as one.
     let long = "i=0; while [ $i -lt 4000 ]; do printf 0123456789; i=$((i+1)); done; echo";
     let other = pod.run(&cri, &Spec::new("long", ["sh", "-c", long]));
