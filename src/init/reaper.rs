@@ -8,7 +8,8 @@ use std::{
     os::unix::process::{CommandExt, ExitStatusExt},
     process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    thread,
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -174,6 +175,16 @@ impl Process {
     pub(super) fn signal(&self, signal: Signal) {
         signal_group(self.pid, signal);
     }
+
+    /// Kills what is left of its group, and waits until it is gone: a killed process still stands in
+    /// the process table, with its files open, until it ran once more.
+    pub(super) fn end_group(&self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        // EPERM: what is left became someone else.
+        while killpg(self.pid, Signal::SIGKILL).is_ok() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
 }
 
 /// Signals a process group; one that is gone needs none.
@@ -189,7 +200,7 @@ fn end_of(status: ExitStatus) -> End {
     }
 }
 
-fn micros(duration: std::time::Duration) -> u64 {
+fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 

@@ -37,6 +37,8 @@ const QUIET: Duration = Duration::from_millis(200);
 const LINGER: Duration = Duration::from_secs(2);
 /// From SIGTERM to SIGKILL when the hook is gone.
 const ORPHANED: Duration = Duration::from_secs(2);
+/// After SIGKILL, so long for a group's processes to be gone: one may wait for a disk.
+const GONE: Duration = Duration::from_millis(500);
 /// Bytes of output moved at a time. A quarter of what a pipe holds: each piece is copied four times
 /// on its way, and init has two megabytes.
 const READ_BYTES: usize = MAX_CHUNK_BYTES / 4;
@@ -216,7 +218,7 @@ impl Running<'_> {
     fn finish(&mut self, left_open: bool) {
         if self.cancelled {
             // Nothing of a cancelled step stays behind.
-            self.process.signal(Signal::SIGKILL);
+            self.process.end_group(GONE);
         }
         for stream in [Stream::Out, Stream::Err] {
             if !left_open {

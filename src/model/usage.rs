@@ -83,6 +83,20 @@ pub struct MemoryEvents {
     pub oom_group_kill: Option<u64>,
 }
 
+impl MemoryEvents {
+    /// Each under the kernel's name for it.
+    pub fn by_name(&self) -> [(&'static str, Option<u64>); 6] {
+        [
+            ("low", self.low),
+            ("high", self.high),
+            ("max", self.max),
+            ("oom", self.oom),
+            ("oom_kill", self.oom_kill),
+            ("oom_group_kill", self.oom_group_kill),
+        ]
+    }
+}
+
 /// Page faults since birth.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Faults {
@@ -144,6 +158,13 @@ pub struct PressureUsage {
     pub memory: Pressure,
     /// `io.pressure`.
     pub io: Pressure,
+}
+
+impl PressureUsage {
+    /// Each under the kernel's name of the resource.
+    pub fn by_name(&self) -> [(&'static str, Pressure); 3] {
+        [("cpu", self.cpu), ("memory", self.memory), ("io", self.io)]
+    }
 }
 
 /// One interface of a pod's network namespace, from `/proc/PID/net/dev`.

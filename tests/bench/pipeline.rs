@@ -1,7 +1,7 @@
 //! The agent's whole way of a log, from file to collector, as a process: what a core brings through,
 //! what a megabyte a second costs, and what it holds in memory while the collector is silent.
 //!
-//! `cargo bench --bench pipeline`
+//! `cargo bench --bench pipeline`, or with the names of some of them: `-- throughput steady silent`
 
 #![expect(
     clippy::print_stdout,
@@ -30,9 +30,14 @@ const TEXT: usize = 100;
 const MUCH: usize = 400 << 20;
 
 fn main() {
-    throughput();
-    steady();
-    silent();
+    let asked: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let all: [(&str, fn()); 3] =
+        [("throughput", throughput), ("steady", steady), ("silent", silent)];
+    for (name, measure) in all {
+        if asked.is_empty() || asked.iter().any(|word| word == name) {
+            measure();
+        }
+    }
 }
 
 /// Everything is in the file before the agent starts.

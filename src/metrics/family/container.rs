@@ -260,15 +260,7 @@ fn info(container: &ContainerView, points: &mut Points<'_>) {
 }
 
 fn memory_events(container: &ContainerView, points: &mut Points<'_>) {
-    let events = &container.usage().memory.events;
-    for (event, times) in [
-        ("low", events.low),
-        ("high", events.high),
-        ("max", events.max),
-        ("oom", events.oom),
-        ("oom_kill", events.oom_kill),
-        ("oom_group_kill", events.oom_group_kill),
-    ] {
+    for (event, times) in container.usage().memory.events.by_name() {
         points.put_with(&[("event", event)], count(times));
     }
 }
@@ -278,11 +270,8 @@ fn pressure(
     points: &mut Points<'_>,
     micros: fn(&Pressure) -> Option<u64>,
 ) {
-    let pressure = &container.usage().pressure;
-    for (resource, of) in
-        [("cpu", &pressure.cpu), ("memory", &pressure.memory), ("io", &pressure.io)]
-    {
-        points.put_with(&[("resource", resource)], micros(of).map(Figure::Micros));
+    for (resource, of) in container.usage().pressure.by_name() {
+        points.put_with(&[("resource", resource)], micros(&of).map(Figure::Micros));
     }
 }
 

@@ -247,23 +247,13 @@ fn cpu_time(container: &Container, points: &mut Points) {
 }
 
 fn memory_events(container: &Container, points: &mut Points) {
-    let events = &container.usage().memory.events;
-    for (event, times) in [
-        ("low", events.low),
-        ("high", events.high),
-        ("max", events.max),
-        ("oom", events.oom),
-        ("oom_kill", events.oom_kill),
-        ("oom_group_kill", events.oom_group_kill),
-    ] {
+    for (event, times) in container.usage().memory.events.by_name() {
         points.put_with(&[(MEMORY_EVENT, event)], count(times));
     }
 }
 
 fn pressure(container: &Container, points: &mut Points) {
-    let all = &container.usage().pressure;
-    for (resource, of) in [("cpu", &all.cpu), ("memory", &all.memory), ("io", &all.io)] {
-        let Pressure { waiting_us, stalled_us } = *of;
+    for (resource, Pressure { waiting_us, stalled_us }) in container.usage().pressure.by_name() {
         for (kind, micros) in [("waiting", waiting_us), ("stalled", stalled_us)] {
             let attributes = [(PRESSURE_RESOURCE, resource), (PRESSURE_KIND, kind)];
             points.put_with(&attributes, micros.map(Figure::Micros));

@@ -45,6 +45,30 @@ fn a_step_that_ignores_signals_is_killed_when_its_time_is_over() {
 }
 
 #[test]
+fn nothing_of_a_cancelled_step_is_left_when_its_end_is_told() {
+    for start in starts() {
+        let init = Init::start(start, &[]);
+        let group = init.path("group");
+        // What holds much memory takes a while to die.
+        let script = format!(
+            "trap 'exit 5' INT; \
+             {{ head -c 200000000 /dev/zero; echo $$ > {}; sleep 1000; }} 2> /dev/null \
+             | tail > /dev/null 2>&1 & wait",
+            group.display()
+        );
+        let mut client = init.client();
+        client.send(&Request::Run(shell(&script)));
+        wait_for(&group);
+        client.send(&signal(Signal::Interrupt, Some(100)));
+        // Outputs that nobody holds are over at once: the group may be a moment behind.
+        let step = client.finish();
+        assert!(step.exit().cancelled);
+        let alive = format!("kill -s 0 -- -$(cat {})", group.display());
+        assert_eq!(init.client().run(&shell(&alive)).exit().end, End::Code(1));
+    }
+}
+
+#[test]
 fn the_step_ends_when_its_hook_is_gone() {
     for start in starts() {
         let init = Init::start(start, &[]);
