@@ -1,6 +1,7 @@
 //! Whose log, and where in it: names, positions, and the ids of lines. Pure.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use super::line::Stream;
 use crate::model::PodRef;
 
 /// The log of one start of one container.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogRef {
     /// The pod, as its log directory names it.
     pub pod: PodRef,
@@ -90,6 +91,16 @@ impl LogRef {
         let Self { pod, container, attempt } = self;
         let directory = format!("{}_{}_{}", pod.namespace, pod.name, pod.uid);
         pods.join(directory).join(&**container).join(format!("{attempt}.log"))
+    }
+}
+
+/// By the pod's UID and the container, which tell logs apart: each line is looked up by its log, and
+/// the pod's names would only make that longer.
+impl Hash for LogRef {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.pod.uid.hash(state);
+        self.container.hash(state);
+        self.attempt.hash(state);
     }
 }
 

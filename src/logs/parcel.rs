@@ -18,6 +18,8 @@ const RIPE: Duration = Duration::from_millis(500);
 pub(super) struct Packing {
     batch: Batch,
     upto: HashMap<LogId, Position>,
+    /// The last line's, which the next one of the same log takes the place of.
+    last: Option<Position>,
     since: Option<Instant>,
 }
 
@@ -69,7 +71,11 @@ impl Packing {
 
     /// The log is dealt with up to there without a record.
     pub(super) fn passed(&mut self, position: Position, now: Instant) {
-        self.upto.insert(position.log(), position);
+        if let Some(last) = self.last.replace(position)
+            && self.last.as_ref().is_some_and(|position| position.log() != last.log())
+        {
+            self.upto.insert(last.log(), last);
+        }
         self.since.get_or_insert(now);
     }
 
@@ -92,7 +98,9 @@ impl Packing {
         self.since.take()?;
         let items = u64::try_from(self.batch.records()).unwrap_or(u64::MAX);
         let body = self.batch.finish().into();
-        let upto = std::mem::take(&mut self.upto).into_values().collect();
+        let mut upto = std::mem::take(&mut self.upto);
+        upto.extend(self.last.take().map(|last| (last.log(), last)));
+        let upto = upto.into_values().collect();
         Some(Parcel { payload: Payload { body, items }, upto })
     }
 }
