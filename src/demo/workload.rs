@@ -141,9 +141,13 @@ fn repeat(path: &Path) -> io::Result<()> {
     let mode = Mode::RUSR | Mode::WUSR;
     mknodat(CWD, path, FileType::Fifo, mode, 0)?;
     // An end for writing of its own: the pipe is not over when a writer is done.
-    let mut pipe = fs::File::options().read(true).write(true).open(path)?;
-    thread::spawn(move || io::copy(&mut pipe, &mut io::stdout()));
-    serve()
+    let held = fs::File::options().read(true).write(true).open(path)?;
+    let mut pipe = fs::File::open(path)?;
+    let copying = thread::spawn(move || io::copy(&mut pipe, &mut io::stdout()));
+    serve()?;
+    // What was written before the end is said before it.
+    drop(held);
+    copying.join().map_err(|_| io::Error::other("the copying thread failed"))?.map(drop)
 }
 
 /// Answers every connection with a line, until SIGTERM.

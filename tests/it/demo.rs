@@ -1,11 +1,15 @@
 //! The first command of the README, as a newcomer runs it: the embedded node, the real agent, the
 //! real hook and init, and the report that checks them.
 
-use std::process::Command;
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::support::parts::{self, Part};
+use crate::support::process::until;
 
 /// Plays once; the report.
 fn play(more: &[&str]) -> Value {
@@ -108,4 +112,32 @@ fn the_workflow_is_played_in_a_user_namespace() {
         return;
     }
     assert_workflow(&play(&["--play", "workflow", "--mounts", "user-namespace"]));
+}
+
+/// As a runner whose last words are written when it is told to end.
+#[test]
+fn the_runners_container_says_all_that_was_written_before_its_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let pipe = directory.path().join("says");
+    let mut repeat = Command::new(env!("CARGO_BIN_EXE_ephemon"));
+    repeat.args(["demo-part", "workload", "repeat"]).arg(&pipe).stdout(Stdio::piped());
+    let repeat = repeat.spawn().unwrap();
+    let pid = Pid::from_child(&repeat);
+    let status = format!("/proc/{}/status", repeat.id());
+    // Bit 14 of the signals caught: SIGTERM, which would end it before it listens.
+    let listens = || {
+        let status = fs::read_to_string(&status).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:\t"))?;
+        (u64::from_str_radix(caught, 16).unwrap() >> 14 & 1 == 1).then_some(())
+    };
+    until(Duration::from_mins(1), listens).expect("it listens");
+    let words = "a line of the runner's\n".repeat(2500);
+    kill_process(pid, Signal::STOP).unwrap();
+    fs::write(&pipe, &words).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    kill_process(pid, Signal::CONT).unwrap();
+    let output = repeat.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", output.status);
+    assert_eq!(output.stdout.len(), words.len());
+    assert!(output.stdout == words.as_bytes(), "its words as they were");
 }
