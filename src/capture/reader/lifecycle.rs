@@ -21,6 +21,8 @@ use crate::vitals::{Reason, Signal, Source};
 /// The sandbox's process is `runc` first; its name is looked at for this long.
 const SANDBOX_TOLD: Duration = Duration::from_mins(1);
 
+/// The longest tick of a kernel's clock (`CONFIG_HZ=100`).
+const TICK: Duration = Duration::from_millis(10);
 /// News of a birth is at most this old: a group's own time that is older is not believed, for a
 /// process in it may have set it.
 const LATEST_NEWS: Duration = Duration::from_mins(1);
@@ -322,12 +324,13 @@ pub(super) fn ended_unseen(born: SystemTime, quality: Quality) -> Ended {
 
 /// When a group was born of which an event has just told. On a busy node the event waits to be read
 /// while the container's processes already work; the kernel keeps a group's time from when somebody
-/// first looked it up, which is the runtime.
+/// first looked it up, which is the runtime. That time is of the last tick: of an event that did not
+/// wait for one, now is truer.
 ///
 /// Source: Linux, `fs/kernfs/inode.c`, `kernfs_init_inode`.
 fn heard(made: SystemTime, now: SystemTime) -> SystemTime {
     match now.duration_since(made) {
-        Ok(age) if age <= LATEST_NEWS => made,
+        Ok(age) if (TICK..=LATEST_NEWS).contains(&age) => made,
         _ => now,
     }
 }

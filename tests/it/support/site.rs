@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::SystemTime;
 
 use tempfile::TempDir;
 
@@ -144,6 +145,8 @@ impl Pod {
         ] {
             fs::write(made.join(file), text).unwrap();
         }
+        // The file system's own time is of the last tick, which may be before what asked for it.
+        File::open(&made).unwrap().set_modified(SystemTime::now()).unwrap();
         fs::rename(&made, &cgroup).unwrap();
         let link = format!("{}_ci_{name}-{id}.log", self.name);
         symlink(&path, self.root.join("var/log/containers").join(link)).unwrap();
