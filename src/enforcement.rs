@@ -10,6 +10,7 @@ mod enforcer;
 mod starting;
 
 use std::convert::Infallible;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
@@ -24,13 +25,20 @@ const GATHER: Duration = Duration::from_millis(1);
 
 /// Enforces limits for ever.
 ///
+/// `kubepods`: where the kubelet's tree is below the hierarchy's root, if the operator says.
+///
 /// Each pass runs on a blocking thread: to lower a limit of memory the kernel may first take memory
 /// back, which the server must not wait for.
 ///
 /// # Panics
 /// Where a pass does, so that supervision hears of it.
-pub async fn run(node: NodeRoot, inventory: Inventory, vitals: Vitals) -> Infallible {
-    let mut enforcer = Enforcer::new(node, inventory.clone(), vitals);
+pub async fn run(
+    node: NodeRoot,
+    kubepods: Option<PathBuf>,
+    inventory: Inventory,
+    vitals: Vitals,
+) -> Infallible {
+    let mut enforcer = Enforcer::new(node, kubepods, inventory.clone(), vitals);
     loop {
         let pass = tokio::task::spawn_blocking(move || {
             let next = enforcer.pass();

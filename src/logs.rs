@@ -1,19 +1,27 @@
 //! Containers' logs, from the node's files to the collector.
 //!
 //! `crilog` follows the files; here a `desk` for each log refines its lines (`refine`: masks,
-//! commands, colours), `steps` tells whose they are, `runner_log` listens to the runner's own, `ration` holds back what the operator wants held back, a `parcel` takes the
-//! records, and the `pump`, a thread of its own, drives it all: it reads only what can be handed
-//! over, and calls a log delivered as far as the collector, or the spool, has it. The `ledger` shows
-//! others what became of each log.
+//! commands, colours), `steps` tells whose they are, `runner_log` listens to the runner's own,
+//! `ration` holds back what the operator wants held back, a `parcel` takes the records, and the
+//! `pump`, a thread of its own, drives it all: it reads only what can be handed over, and calls a log
+//! delivered as far as the collector, or the spool, has it. The `ledger` shows others what became of
+//! each log.
+//!
+//! Masks are a pod's and live as long as it: `pod_masks` keeps them within bounds, `volume_masks`
+//! reads what init and hook tell, the `learner` reads them anew after a start of the agent, and `told`
+//! says how many there were.
 
 mod ansi;
 mod cleaner;
+mod closing;
 mod describe;
 mod desk;
 mod draft;
 mod groups;
+mod learner;
 mod ledger;
 mod parcel;
+mod pod_masks;
 mod pump;
 mod ration;
 pub mod refine;
@@ -22,17 +30,22 @@ mod runner_log;
 mod selection;
 mod settings;
 mod steps;
+mod told;
+mod volume_masks;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
+use std::time::Instant;
 
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::oneshot;
 
-pub use self::refined::{Place, Record, Refined, Severity, Stream, Suppressed, Tally, Withheld};
+pub use self::refined::{
+    Place, Record, Refined, Severity, Stream, Suppressed, Tally, Unproven, Withheld,
+};
 pub use ledger::{Account, Ledger};
 pub use runner_log::{RunnerLine, RunnerLog};
 pub use selection::Containers;
@@ -41,13 +54,17 @@ pub use settings::Settings;
 use crate::crilog::{Checkpoints, Follower, Options};
 use crate::discovery::inventory::Inventory;
 use crate::journal::Reader;
+use crate::mask::job::Mode;
 use crate::node::NodeRoot;
 use crate::otlp::Outbox;
 use crate::vitals::Vitals;
 use desk::{Common, Desks};
+use learner::Learner;
 use parcel::{Flights, Packing};
 use pump::{Pump, Said};
 use steps::Steps;
+use told::Told;
+use volume_masks::VolumeMasks;
 
 /// The running thread.
 #[derive(Debug)]
@@ -73,11 +90,16 @@ pub fn start(
     let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
     let directory = node.join(&settings.state_dir);
     let steps = Steps::new(Reader::new(node.clone(), &settings.kubelet_root, vitals.clone()));
+    let shared = VolumeMasks::new(node.clone(), &settings.kubelet_root);
     let common = Common {
         inventory: inventory.clone(),
         containers: settings.containers,
         mode: settings.mode,
-        refine: refine::Options { original: settings.original, ..refine::Options::default() },
+        refine: refine::Options {
+            original: settings.original,
+            unproven: settings.unproven,
+            ..refine::Options::default()
+        },
         ration: settings.ration(),
         node: settings.node,
         service_name: settings.service_name,
@@ -87,18 +109,24 @@ pub fn start(
     let (over_tx, over) = oneshot::channel();
     let stopped = Arc::clone(&stop);
     thread::Builder::new().name("ephemon-logs".into()).spawn(move || {
+        let checkpoints = load(&directory);
+        let told = Told::load(&directory);
         let pump = Pump {
-            follower: Follower::new(Options::new(pods), load(&directory)),
-            desks: Desks::new(common),
+            learner: learner(&pods, &checkpoints, &told, settings.mode),
+            follower: Follower::new(Options::new(&pods), checkpoints),
+            desks: Desks::new(common, told),
             inventory,
             containers: settings.containers,
             typed: settings.typed,
             steps,
+            shared,
             runner,
             outbox,
             ledger,
             retain: settings.retain,
             checkpoints: directory,
+            pods,
+            told: None,
             vitals,
             packing: Packing::default(),
             flights: Flights::default(),
@@ -118,6 +146,17 @@ fn load(directory: &Path) -> Checkpoints {
         tracing::debug!(directory = %directory.display(), %error, "no directory for checkpoints");
     }
     Checkpoints::load(directory)
+}
+
+/// What reads the logs that are there already. Of a pod that had told nothing, only what was not
+/// delivered: the rest of it is known to tell nothing.
+fn learner(pods: &Path, checkpoints: &Checkpoints, told: &Told, mode: Mode) -> Learner {
+    if mode != Mode::Masked {
+        return Learner::idle();
+    }
+    let mut from = checkpoints.clone();
+    from.retain(|pod| told.of(pod) == Some(0));
+    Learner::new(pods, from, Instant::now())
 }
 
 // === impl Logs ===

@@ -1,11 +1,14 @@
 //! The values that must not stand in a log, and the search for them: init's, before a step's output
-//! is written, and the agent's, before a line is sent. Values, their encodings and the search need
-//! std only, so that init stays small; [`patterns`] is the agent's.
+//! is written, and the agent's, before a line is sent. Values, their encodings, the search and what an
+//! [`environment`] holds need std only, so that init stays small; [`shared`] takes values from init and
+//! hook to the agent; [`patterns`] is the agent's.
 
 mod encode;
+pub mod environment;
 pub mod job;
 mod matcher;
 pub mod patterns;
+pub mod shared;
 
 use std::{
     collections::HashSet,
@@ -36,12 +39,16 @@ pub struct TooMany {
 #[derive(Debug, Clone, Default)]
 pub struct Masks(Arc<Mutex<Set>>);
 
+/// Who hears of each new value; of `None`: of one that nobody could take down.
+type Listener = Box<dyn Fn(Option<&[u8]>) + Send>;
+
 struct Set {
     values: HashSet<Vec<u8>>,
     bytes: usize,
     limit: TooMany,
     overflowed: bool,
     matcher: Arc<Matcher>,
+    listener: Option<Listener>,
 }
 
 // === impl Masks ===
@@ -53,11 +60,24 @@ impl Masks {
         Self(Arc::new(Mutex::new(set)))
     }
 
+    /// Has somebody hear of each new value, before anything is masked by it.
+    pub fn listen(&self, listener: impl Fn(Option<&[u8]>) + Send + 'static) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).listener = Some(Box::new(listener));
+    }
+
+    /// There is a value that is not taken down, and its text is not shown here: others must know.
+    pub fn miss(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).say(None);
+    }
+
     /// Adds values. Beyond the limit nothing more is kept, and [`Masks::matcher`] says so: what
     /// cannot be masked must not be written.
     pub fn add<'a>(&self, values: impl IntoIterator<Item = &'a [u8]>) -> Result<(), TooMany> {
         let mut set = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for value in values {
+            if set.overflowed {
+                break;
+            }
             if value.trim_ascii().is_empty() || set.values.contains(value) {
                 continue;
             }
@@ -67,24 +87,35 @@ impl Masks {
                 break;
             }
             set.values.insert(value.to_vec());
+            set.say(Some(value));
             // Copied only while another looks at its text.
             let matcher = Arc::make_mut(&mut set.matcher);
             for form in encode::forms(value) {
                 matcher.add(&form);
             }
         }
-        if set.overflowed { Err(set.limit) } else { Ok(()) }
+        if set.overflowed {
+            set.give_up();
+            return Err(set.limit);
+        }
+        Ok(())
     }
 
-    /// As if there had been too many: there is a value that nobody could take down.
+    /// As if there had been too many: there is a value that nobody could take down. What is kept is
+    /// let go of: it is not searched for any more.
     pub fn give_up(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).overflowed = true;
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).give_up();
     }
 
     /// What to search with now; none when there were more values than could be kept.
     pub fn matcher(&self) -> Option<Arc<Matcher>> {
         let set = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         (!set.overflowed).then(|| Arc::clone(&set.matcher))
+    }
+
+    /// About how many bytes of memory all forms of all values take.
+    pub fn bytes(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).matcher.bytes()
     }
 
     /// How many values there are.
@@ -95,6 +126,23 @@ impl Masks {
 
 // === impl Set ===
 
+impl Set {
+    fn say(&self, value: Option<&[u8]>) {
+        if let Some(listener) = &self.listener {
+            listener(value);
+        }
+    }
+
+    fn give_up(&mut self) {
+        if !self.overflowed || !self.values.is_empty() {
+            self.say(None);
+        }
+        self.overflowed = true;
+        self.values = HashSet::new();
+        self.matcher = Arc::default();
+    }
+}
+
 impl Default for Set {
     fn default() -> Self {
         Self {
@@ -103,6 +151,7 @@ impl Default for Set {
             limit: TooMany { values: MAX_VALUES, bytes: MAX_VALUE_BYTES },
             overflowed: false,
             matcher: Arc::default(),
+            listener: None,
         }
     }
 }
@@ -190,6 +239,30 @@ mod tests {
         let masks = Masks::default();
         masks.add([b"hunter2-hunter2".as_slice()]).expect("few");
         assert!(!format!("{masks:?} {:?}", masks.matcher()).contains("hunter2"));
+    }
+
+    #[test]
+    fn thousands_of_brief_values_are_found_at_about_the_cost_of_one() {
+        let letters: Vec<u8> = (b'a'..=b'z').collect();
+        let mut values = Vec::new();
+        for n in 0..2000_usize {
+            let place = |by: usize| letters[n / by % 26];
+            values.push(vec![place(676), place(26), place(1)]);
+        }
+        let text: Vec<u8> = (0..200_000_usize).map(|n| letters[n * n / 7 % 26]).collect();
+        let cost = |values: &[Vec<u8>]| {
+            let masks = Masks::default();
+            masks.add(values.iter().map(Vec::as_slice)).expect("few");
+            let matcher = masks.matcher().expect("few");
+            let once = || {
+                let begin = std::time::Instant::now();
+                matcher.mask(&text, &mut Vec::new());
+                begin.elapsed()
+            };
+            (0..3).map(|_| once()).min().expect("three")
+        };
+        let (one, all) = (cost(&values[..1]), cost(&values));
+        assert!(all < one * 20, "one value: {one:?}, 2000: {all:?}");
     }
 
     proptest! {

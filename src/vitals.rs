@@ -70,6 +70,8 @@ pub enum Reason {
     RateLimited,
     /// Not among those that `--log-sample` picks.
     Sampled,
+    /// The record is sent without its text: what is to be masked in it is not known.
+    Withheld,
 }
 
 /// What came of a request to a collector.
@@ -183,6 +185,7 @@ impl Reason {
             Self::Shutdown => "shutdown",
             Self::RateLimited => "rate_limited",
             Self::Sampled => "sampled",
+            Self::Withheld => "withheld",
         }
     }
 }

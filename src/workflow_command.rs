@@ -86,6 +86,9 @@ struct Parts<'a> {
 
 type Escapes = [(&'static [u8], u8)];
 
+/// Those of line ends.
+const LINE_ENDS: &Escapes = &[(b"%0D", b'\r'), (b"%0A", b'\n')];
+
 // === impl Name ===
 
 impl Name {
@@ -141,6 +144,20 @@ impl Command<'_> {
     /// The data, unescaped; it may have several lines.
     pub fn data(&self) -> Vec<u8> {
         unescape(self.data, self.dialect.data_escapes())
+    }
+
+    /// The texts that the data may stand for, where it tells a secret: unescaped, as the runner
+    /// reads it; as it was written, since a shell that says `echo "::add-mask::$VALUE"` escapes
+    /// nothing; and with its line ends unescaped only, for a script that escapes nothing else.
+    pub fn secrets(&self) -> Vec<Vec<u8>> {
+        let mut secrets = vec![self.data()];
+        if self.data.contains(&b'%') {
+            secrets.push(self.data.to_vec());
+            secrets.push(unescape(self.data, LINE_ENDS));
+            secrets.sort_unstable();
+            secrets.dedup();
+        }
+        secrets
     }
 
     /// A property's value, unescaped.
@@ -315,6 +332,19 @@ mod tests {
         }
         let none = parse(b"::error line::x").expect("a command");
         assert_eq!((none.property("line"), none.property("file")), (None, None));
+    }
+
+    #[test]
+    fn a_secret_is_what_the_data_says_escaped_or_not() {
+        let secrets = |line: &str| {
+            let command = parse(line.as_bytes()).expect("a command");
+            let texts = command.secrets().into_iter().map(|text| String::from_utf8(text).unwrap());
+            texts.collect::<Vec<_>>()
+        };
+        assert_eq!(secrets("::add-mask::plain"), ["plain"]);
+        assert_eq!(secrets("::add-mask::p+w%25rd!x9"), ["p+w%25rd!x9", "p+w%rd!x9"]);
+        assert_eq!(secrets("::add-mask::a%25b%0Ac"), ["a%25b\nc", "a%25b%0Ac", "a%b\nc"]);
+        assert_eq!(secrets("##[add-mask]a%5Db"), ["a%5Db", "a]b"]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::duration::parse_positive;
-use crate::logs::Containers;
+use crate::logs::{Containers, Unproven};
 use crate::mask::job::Mode;
 use crate::otlp::config::{self, Config, Exporter};
 use crate::otlp::spool::{self, Spool};
@@ -40,6 +40,18 @@ pub struct ExportArgs {
         default_value = "ephemeral"
     )]
     pub log_containers: Containers,
+
+    /// What becomes of a job's log where the job told values to mask and the agent, started anew,
+    /// does not find the lines that told them. `withhold`: its text is not sent. `mark`: it is sent,
+    /// with the attribute ephemon.log.unproven
+    #[arg(
+        long,
+        env = "EPHEMON_LOG_UNPROVEN",
+        value_name = "WHAT",
+        value_enum,
+        default_value = "withhold"
+    )]
+    pub log_unproven: Unproven,
 
     /// Add each line as it was written, colours and commands included, as log.record.original;
     /// masked all the same

@@ -95,7 +95,8 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let logs = shared.logs(&args, &mut export, runner_tx).map_err(Error::Logs)?;
     if args.enforce_limits {
         let Shared { node, inventory, vitals, .. } = shared.clone();
-        parts.spawn("the enforcement of limits", enforcement::run(node, inventory, vitals));
+        let enforce = enforcement::run(node, args.kubepods.clone(), inventory, vitals);
+        parts.spawn("the enforcement of limits", enforce);
     }
     let jobs = shared.jobs(&args, &mut export, runner_rx);
     parts.spawn("the keeping of jobs", jobs::keep(jobs));

@@ -175,6 +175,7 @@ fn log_settings(args: &Args, export: &Export) -> logs::Settings {
     logs::Settings {
         containers: flags.log_containers,
         mode: flags.logs,
+        unproven: flags.log_unproven,
         original: flags.log_original,
         rate: flags.log_rate_limit,
         one_of: flags.log_sample,

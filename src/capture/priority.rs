@@ -1,24 +1,157 @@
 //! The capture thread's priority: a final is read within milliseconds of a death or not at all.
 
+use std::fs;
+use std::io;
+
+use rustix::io::Errno;
+use rustix::process::setpriority_process;
+use rustix::thread::{CapabilitySet, capabilities};
 use thread_priority::unix::{
     RealtimeThreadSchedulePolicy, ThreadSchedulePolicy, set_thread_priority_and_policy,
     thread_native_id,
 };
-use thread_priority::{ThreadPriority, ThreadPriorityValue};
+use thread_priority::{Error, ThreadPriority, ThreadPriorityValue};
 
-/// Asks for the lowest real-time priority: above every normal thread, below all that is urgent.
-/// Without `CAP_SYS_NICE` the thread stays normal, and more finals come from the pod's counters.
+/// The highest priority of a thread that is not real-time.
+const HIGHEST_NICE: i32 = -20;
+/// All user ids, one to one: the initial user namespace's `uid_map`.
+const INITIAL_MAP: [&str; 3] = ["0", "0", "4294967295"];
+
+/// What the thread runs at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Held {
+    /// The lowest real-time priority: above every normal thread, below all that is urgent.
+    RealTime,
+    /// No real-time priority, but the highest of normal threads.
+    Nice(Why),
+    /// As it was started.
+    Normal(Why),
+}
+
+/// Why the kernel refuses real-time priority (`user_check_sched_setscheduler` and
+/// `__sched_setscheduler` in kernel/sched/syscalls.c).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum Why {
+    /// The capability is missing.
+    #[error("the process has no CAP_SYS_NICE. Grant it for more exact finals on a busy node")]
+    Capability,
+    /// The capability holds in the pod's own user namespace only.
+    #[error(
+        "CAP_SYS_NICE of a user namespace does not count. Run the agent with hostUsers: true for \
+         more exact finals on a busy node"
+    )]
+    UserNamespace,
+    /// A task group without real-time runtime.
+    #[error(
+        "CAP_SYS_NICE is granted, and the kernel still refuses. With CONFIG_RT_GROUP_SCHED a cgroup \
+         needs real-time runtime of its own (cpu.rt_runtime_us of cgroup v1), which container \
+         runtimes do not give. Boot the node with rt_group_sched=0 (Linux 6.16 or newer) for \
+         real-time priority"
+    )]
+    RealTimeGroup,
+    /// Another error.
+    #[error("{0}")]
+    Other(Errno),
+}
+
+/// Raises the calling thread's priority as far as the kernel lets it, and says what it came to.
+/// Without real-time priority more finals come from the pod's counters on a busy node.
 pub(super) fn raise() {
-    let Ok(lowest) = ThreadPriorityValue::try_from(1) else {
-        return;
-    };
+    match raise_by(real_time) {
+        Held::RealTime => tracing::info!("the capture thread runs at real-time priority"),
+        Held::Nice(why) => tracing::info!(
+            "the capture thread runs at nice {HIGHEST_NICE}, without real-time priority: {why}"
+        ),
+        Held::Normal(why) => tracing::info!(
+            "the capture thread runs at normal priority, without real-time priority: {why}"
+        ),
+    }
+}
+
+fn raise_by(real_time: impl FnOnce() -> Result<(), Errno>) -> Held {
+    let Err(error) = real_time() else { return Held::RealTime };
+    let granted =
+        capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_NICE));
+    let uid_map = fs::read_to_string("/proc/self/uid_map");
+    let why = why(error, granted, uid_map);
+    // Of the calling thread alone: Linux keeps it by thread, whatever the name of the call says.
+    match setpriority_process(None, HIGHEST_NICE) {
+        Ok(()) => Held::Nice(why),
+        Err(_) => Held::Normal(why),
+    }
+}
+
+/// The lowest real-time priority for the calling thread.
+fn real_time() -> Result<(), Errno> {
+    let lowest = ThreadPriorityValue::try_from(1).map_err(|_| Errno::INVAL)?;
     let policy = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo);
     let id = thread_native_id();
-    match set_thread_priority_and_policy(id, ThreadPriority::Crossplatform(lowest), policy) {
-        Ok(()) => tracing::debug!("the capture thread runs at real-time priority"),
-        Err(error) => tracing::info!(
-            "no real-time priority for the capture thread ({error}): grant CAP_SYS_NICE for more \
-             exact finals on a busy node"
-        ),
+    let set = set_thread_priority_and_policy(id, ThreadPriority::Crossplatform(lowest), policy);
+    set.map_err(|error| match error {
+        Error::OS(number) => Errno::from_raw_os_error(number),
+        _ => Errno::INVAL,
+    })
+}
+
+/// `granted`: whether the thread has `CAP_SYS_NICE`.
+fn why(error: Errno, granted: bool, uid_map: io::Result<String>) -> Why {
+    let is_initial = |map: String| map.split_whitespace().eq(INITIAL_MAP);
+    match (error, granted) {
+        (Errno::PERM, false) => Why::Capability,
+        (Errno::PERM, true) if uid_map.is_ok_and(is_initial) => Why::RealTimeGroup,
+        (Errno::PERM, true) => Why::UserNamespace,
+        _ => Why::Other(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::getpriority_process;
+    use rustix::thread::set_capabilities;
+
+    use super::*;
+
+    fn apart<T: Send>(run: impl FnOnce() -> T + Send) -> T {
+        std::thread::scope(|scope| scope.spawn(run).join().unwrap())
+    }
+
+    #[test]
+    fn a_refusal_is_told_by_its_true_reason() {
+        let initial = || Ok("         0          0 4294967295\n".to_owned());
+        let of_a_pod = Ok("         0     327680      65536\n".to_owned());
+        assert_eq!(why(Errno::PERM, false, initial()), Why::Capability);
+        assert_eq!(why(Errno::PERM, true, initial()), Why::RealTimeGroup);
+        assert_eq!(why(Errno::PERM, true, of_a_pod), Why::UserNamespace);
+        assert_eq!(why(Errno::INVAL, true, initial()), Why::Other(Errno::INVAL));
+        assert!(!Why::RealTimeGroup.to_string().contains("Grant"));
+    }
+
+    #[test]
+    fn where_real_time_is_refused_the_thread_has_the_highest_nice_value() {
+        let (held, nice) =
+            apart(|| (raise_by(|| Err(Errno::PERM)), getpriority_process(None).unwrap()));
+        match held {
+            // RLIMIT_NICE allows it without the capability, too.
+            Held::Nice(Why::RealTimeGroup | Why::UserNamespace | Why::Capability) => {
+                assert_eq!(nice, HIGHEST_NICE);
+            }
+            Held::Normal(Why::Capability | Why::UserNamespace) => assert_ne!(nice, HIGHEST_NICE),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn without_the_capability_the_capability_is_the_reason() {
+        let held = apart(|| {
+            let mut sets = capabilities(None).unwrap();
+            sets.effective.remove(CapabilitySet::SYS_NICE);
+            set_capabilities(None, sets).unwrap();
+            raise_by(real_time)
+        });
+        match held {
+            Held::Nice(why) | Held::Normal(why) => assert_eq!(why, Why::Capability),
+            // RLIMIT_RTPRIO allows it.
+            Held::RealTime => {}
+        }
     }
 }

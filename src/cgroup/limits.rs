@@ -104,6 +104,31 @@ impl LimitFiles {
         }
     }
 
+    /// Whether the kernel would let limits be set here: opens every file that [`LimitFiles::set`]
+    /// writes, and writes to none. False where none of them is there.
+    ///
+    /// The directory's own mode says nothing: kernfs gives a root cgroup mode 0555
+    /// (`kernfs_create_root` in fs/kernfs/dir.c), which holds back root without `CAP_DAC_OVERRIDE`,
+    /// and its files mode 0644, which root owns.
+    ///
+    /// # Errors
+    /// The first file that cannot be opened for writing.
+    pub fn is_writable(&self) -> Result<bool, Refused> {
+        let files = match &self.0 {
+            Version::V1(directories) => v1::limits::files(directories),
+            Version::V2(directory) => v2::limits::files(directory),
+        };
+        let mut there = false;
+        for path in files {
+            match OpenOptions::new().write(true).open(&path) {
+                Ok(_) => there = true,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => return Err(Refused { path, source }),
+            }
+        }
+        Ok(there)
+    }
+
     /// Processes in it, as the reader's PID namespace numbers them: 0 where it cannot see one. Where
     /// it has none of its own, those of a group below it: crun keeps a container's in one called
     /// `container`.
@@ -147,7 +172,52 @@ pub(super) fn write_if_there(path: PathBuf, text: &str) -> Result<(), Refused> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{Permissions, set_permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+
     use super::*;
+    use crate::cgroup::Controller;
+
+    /// The agent's own case: root, but bound by the modes of files.
+    fn without_dac_override<T: Send>(run: impl FnOnce() -> T + Send) -> T {
+        let run = || {
+            let mut sets = capabilities(None).unwrap();
+            sets.effective.remove(CapabilitySet::DAC_OVERRIDE);
+            sets.permitted.remove(CapabilitySet::DAC_OVERRIDE);
+            set_capabilities(None, sets).unwrap();
+            run()
+        };
+        std::thread::scope(|scope| scope.spawn(run).join().unwrap())
+    }
+
+    #[test]
+    fn the_files_tell_whether_limits_can_be_set_and_not_the_directory() {
+        let root = tempfile::tempdir().unwrap();
+        let mode = |path: &Path, mode| set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        let v2 = Hierarchy::V2 { root: root.path().to_owned() };
+        let mounts = [Controller::Cpu, Controller::Memory, Controller::Pids];
+        let mounts = mounts.map(|controller| (controller, root.path().to_owned())).into();
+        let v1 = Hierarchy::V1 { mounts };
+        let names = [(&v2, "cpu.max"), (&v1, "memory.limit_in_bytes"), (&v1, "cpu.cfs_quota_us")];
+        for (at, (hierarchy, name)) in names.into_iter().enumerate() {
+            let group = root.path().join(format!("kubepods-{at}"));
+            std::fs::create_dir(&group).unwrap();
+            let relative = group.strip_prefix(root.path()).unwrap();
+            let files = LimitFiles::at(hierarchy, relative);
+            assert!(!files.is_writable().unwrap(), "{name}: there is none yet");
+            std::fs::write(group.join(name), "max").unwrap();
+            mode(&group, 0o555);
+            assert!(without_dac_override(|| files.is_writable()).unwrap(), "{name}");
+            assert_eq!(std::fs::read_to_string(group.join(name)).unwrap(), "max");
+            mode(&group.join(name), 0o444);
+            let refused = without_dac_override(|| files.is_writable()).unwrap_err();
+            assert_eq!(refused.path, group.join(name));
+            assert_eq!(refused.source.kind(), io::ErrorKind::PermissionDenied);
+            mode(&group, 0o755);
+        }
+    }
 
     #[test]
     fn processes_of_a_group_below_are_found_where_it_has_none_of_its_own() {

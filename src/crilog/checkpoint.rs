@@ -95,6 +95,11 @@ impl Checkpoints {
         self.logs.is_empty()
     }
 
+    /// Keeps the logs of some pods only.
+    pub fn retain(&mut self, keep: impl Fn(&PodUid) -> bool) {
+        self.logs.retain(|log, _| keep(&log.pod.uid));
+    }
+
     /// Reads what [`Self::save`] wrote. What makes no sense is said and taken for nothing: every
     /// log that is still there is then read from its beginning.
     pub fn load(directory: &Path) -> Self {

@@ -3,15 +3,15 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
 use super::case::{Again, Case};
 use super::decision::decide;
 use super::starting::inside;
-use crate::cgroup::{Hierarchy, LimitFiles, Refused};
+use crate::cgroup::{Hierarchy, LimitFiles, Refused, name::KUBEPODS_ROOTS};
 use crate::contract::Limits;
 use crate::discovery::inventory::{Inventory, Limited};
 use crate::model::ContainerId;
@@ -29,6 +29,10 @@ pub(super) struct Enforcer {
     vitals: Vitals,
     /// `None` until the node has a cgroup mount; capture says that it has none.
     hierarchy: Option<Hierarchy>,
+    /// Where the kubelet's tree is, below the hierarchy's root, if the operator says.
+    kubepods: Option<PathBuf>,
+    /// It is known whether limits can be set.
+    checked: bool,
     cases: HashMap<ContainerId, Case>,
     said_unwritable: bool,
 }
@@ -36,12 +40,19 @@ pub(super) struct Enforcer {
 // === impl Enforcer ===
 
 impl Enforcer {
-    pub(super) fn new(node: NodeRoot, inventory: Inventory, vitals: Vitals) -> Self {
+    pub(super) fn new(
+        node: NodeRoot,
+        kubepods: Option<PathBuf>,
+        inventory: Inventory,
+        vitals: Vitals,
+    ) -> Self {
         Self {
             node,
             inventory,
             vitals,
             hierarchy: None,
+            kubepods,
+            checked: false,
             cases: HashMap::new(),
             said_unwritable: false,
         }
@@ -53,6 +64,7 @@ impl Enforcer {
         let Some(hierarchy) = self.hierarchy() else {
             return now + LONGEST_PAUSE;
         };
+        self.check(&hierarchy);
         self.follow(now);
         let mut cases = std::mem::take(&mut self.cases);
         for case in cases.values_mut().filter(|case| case.is_due(now)) {
@@ -66,14 +78,30 @@ impl Enforcer {
     fn hierarchy(&mut self) -> Option<Hierarchy> {
         if self.hierarchy.is_none() {
             self.hierarchy = Hierarchy::detect(&self.node.cgroup()).ok();
-            let root = self.hierarchy.as_ref().and_then(Hierarchy::watched_root);
-            if let Some(root) = root.map(ToOwned::to_owned)
-                && let Err(error) = access(&root, Access::WRITE_OK)
-            {
-                self.say_unwritable(&Refused { path: root, source: error.into() });
-            }
         }
         self.hierarchy.clone()
+    }
+
+    /// Says before the first container comes that limits cannot be set. Asks again until the
+    /// kubelet's tree is there.
+    fn check(&mut self, hierarchy: &Hierarchy) {
+        if self.checked {
+            return;
+        }
+        let roots = KUBEPODS_ROOTS.iter().map(Path::new);
+        let asked: Vec<&Path> = match &self.kubepods {
+            Some(kubepods) => vec![kubepods],
+            None => roots.collect(),
+        };
+        let found =
+            asked.into_iter().find_map(|at| match LimitFiles::at(hierarchy, at).is_writable() {
+                Ok(false) => None,
+                told => Some(told),
+            });
+        self.checked = found.is_some();
+        if let Some(Err(refused)) = found {
+            self.say_unwritable(&refused);
+        }
     }
 
     /// Takes up containers that are new and lets go of those that are over.

@@ -1,19 +1,22 @@
 //! One desk for each log that is followed: who its container is, what its lines become, what of
 //! them is let through.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::Withheld;
+use super::pod_masks::PodMasks;
 use super::ration::{Meter, Ration};
 use super::refine::{self, Refiner};
 use super::selection::{Containers, Purpose};
+use super::told::Told;
 use crate::contract::trace::Traceparent;
 use crate::crilog::LogRef;
 use crate::discovery::inventory::{Inventory, Named};
 use crate::mask::job::{JobMasks, Mode};
-use crate::model::PodUid;
+use crate::model::{PodRef, PodUid};
 use crate::otlp::{Job, Resource, Source};
 
 /// Where the kubelet keeps logs, by the node's own word.
@@ -43,7 +46,7 @@ pub(super) struct Common {
 pub(super) struct Desks {
     common: Common,
     all: HashMap<Arc<LogRef>, Desk>,
-    masks: HashMap<PodUid, JobMasks>,
+    masks: PodMasks,
 }
 
 /// One container's.
@@ -61,23 +64,35 @@ pub(super) struct Desk {
     named: Option<Named>,
     looked_up: Instant,
     end_told: bool,
+    /// It was said that its text is withheld.
+    said_withheld: bool,
 }
 
 // === impl Desks ===
 
 impl Desks {
-    pub(super) fn new(common: Common) -> Self {
-        Self { common, all: HashMap::new(), masks: HashMap::new() }
+    /// `before`: what pods had told before the agent was started anew.
+    pub(super) fn new(common: Common, before: Told) -> Self {
+        let masks = PodMasks::new(common.mode, before);
+        Self { common, all: HashMap::new(), masks }
+    }
+
+    /// What takes masks for the pod from a log that is not at a desk.
+    pub(super) fn learner(&mut self, pod: &PodRef) -> Refiner {
+        Refiner::new(self.masks.of(pod), self.common.refine)
+    }
+
+    /// How many values each pod told.
+    pub(super) fn told(&self) -> Told {
+        self.masks.told()
     }
 
     /// The log's desk, made where there is none yet.
     pub(super) fn of(&mut self, log: &Arc<LogRef>, now: Instant) -> &mut Desk {
         let Self { common, all, masks, .. } = self;
-        let desk = all.entry(Arc::clone(log)).or_insert_with(|| {
-            let masks = masks.entry(log.pod.uid.clone());
-            let masks = masks.or_insert_with(|| JobMasks::new(common.mode)).clone();
-            Desk::new(common, log, masks, now)
-        });
+        let desk = all
+            .entry(Arc::clone(log))
+            .or_insert_with(|| Desk::new(common, log, masks.of(&log.pod), now));
         if now.saturating_duration_since(desk.looked_up) >= LOOK_UP {
             desk.look_up(common, log, now);
         }
@@ -107,23 +122,56 @@ impl Desks {
 
     /// Whether any log of the pod is at a desk.
     pub(super) fn knows(&self, pod: &PodUid) -> bool {
-        self.masks.contains_key(pod)
+        self.all.keys().any(|log| log.pod.uid == *pod)
     }
 
-    /// The log is done with; the last of its pod takes the pod's masks with it.
+    /// The log is done with. The pod's masks stay: another container of it may begin.
     pub(super) fn close(&mut self, log: &LogRef) -> Option<Desk> {
-        let closed = self.all.remove(log);
-        let uid = &log.pod.uid;
-        if !self.all.keys().any(|other| other.pod.uid == *uid) {
-            self.masks.remove(uid);
+        self.all.remove(log)
+    }
+
+    /// Lets go of the masks of pods whose logs are gone from `logs`.
+    pub(super) fn forget_gone(&mut self, logs: &Path, now: Instant) {
+        let open: HashSet<&PodUid> = self.all.keys().map(|log| &log.pod.uid).collect();
+        self.masks.forget_gone(logs, |pod| open.contains(pod), now);
+    }
+
+    /// Holds the bound for the masks of all pods.
+    pub(super) fn hold_bound(&mut self) {
+        for PodRef { namespace, name, .. } in self.masks.hold_bound() {
+            tracing::warn!(
+                %namespace, pod = %name,
+                "the values to mask of all pods take too much memory, and most are this pod's: its \
+                 logs are withheld from here on"
+            );
         }
-        closed
     }
 }
 
 // === impl Desk ===
 
 impl Desk {
+    /// Says once that the container's text is withheld.
+    pub(super) fn say_withheld(&mut self, log: &LogRef, why: Withheld) {
+        if why == Withheld::TooMuchWork || std::mem::replace(&mut self.said_withheld, true) {
+            return;
+        }
+        let LogRef { pod, container, .. } = log;
+        let (namespace, pod) = (&pod.namespace, &pod.name);
+        if why == Withheld::Unproven {
+            tracing::warn!(
+                %namespace, %pod, %container,
+                "the log is withheld: the job told values to mask before the agent was started, and \
+                 the lines that told them are gone. --log-unproven mark sends such logs"
+            );
+        } else {
+            tracing::warn!(
+                %namespace, %pod, %container,
+                "the log is withheld: the job told more values to mask than are kept"
+            );
+        }
+    }
+
     fn new(common: &Common, log: &LogRef, masks: JobMasks, now: Instant) -> Self {
         let named = common.inventory.named(&log.pod.uid, &log.container);
         let container_type = named.as_ref().map(|it| it.container_type);
@@ -137,6 +185,7 @@ impl Desk {
             named,
             looked_up: now,
             end_told: false,
+            said_withheld: false,
         }
     }
 

@@ -8,20 +8,21 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use sha2::{Digest, Sha256};
-
+use super::closing::{end_of, say_incomplete};
 use super::desk::{Desk, Desks};
+use super::learner::Learner;
 use super::ledger::Ledger;
 use super::parcel::{Flights, Packing, Parcel};
 use super::refined::{Refined, Stream};
 use super::runner_log::RunnerLog;
 use super::selection::{Containers, Purpose};
 use super::steps::Steps;
-use crate::contract::trace::Traceparent;
-use crate::crilog::{self, Choice, ContainerLog, Follower, Line, LogRef, Loss, Woken};
+use super::told::Told;
+use super::volume_masks::VolumeMasks;
+use crate::crilog::{Choice, Follower, Line, LogRef, Loss, Woken};
 use crate::discovery::inventory::Inventory;
-use crate::otlp::{Entry, Fate, LogEnd, Outbox};
-use crate::vitals::{Signal, Vitals};
+use crate::otlp::{Entry, Fate, Outbox};
+use crate::vitals::{Reason, Signal, Vitals};
 
 /// Text read in one turn, shared by all logs in turn.
 const TURN_BYTES: u64 = 256 * 1024;
@@ -38,12 +39,14 @@ const FAREWELL: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Pump {
     pub(super) follower: Follower,
+    pub(super) learner: Learner,
     pub(super) desks: Desks,
     pub(super) inventory: Inventory,
     pub(super) containers: Containers,
     /// Whether an API server tells containers' types.
     pub(super) typed: bool,
     pub(super) steps: Steps,
+    pub(super) shared: VolumeMasks,
     /// Who wants to hear what runners say.
     pub(super) runner: RunnerLog,
     pub(super) outbox: Outbox,
@@ -51,6 +54,10 @@ pub(super) struct Pump {
     /// How long a log that is over stays in the ledger.
     pub(super) retain: Duration,
     pub(super) checkpoints: PathBuf,
+    /// `/var/log/pods` of the node.
+    pub(super) pods: PathBuf,
+    /// What was saved last of what pods told.
+    pub(super) told: Option<Told>,
     pub(super) vitals: Vitals,
     pub(super) packing: Packing,
     pub(super) flights: Flights,
@@ -115,11 +122,22 @@ impl Pump {
 
     fn read(&mut self, now: Instant) -> bool {
         let Self { follower, desks, packing, inventory, containers, typed, vitals, .. } = self;
-        let (steps, runner) = (&mut self.steps, &self.runner);
-        let mut choose = |log: &LogRef| -> Choice {
+        let (steps, shared, runner) = (&mut self.steps, &mut self.shared, &self.runner);
+        let choice = |log: &LogRef| -> (Choice, Purpose) {
             let verdict = inventory.verdict(&log.pod.uid);
             let known = inventory.type_of(&log.pod.uid, &log.container);
-            containers.choose(verdict, &log.container, known, *typed)
+            let purpose = containers.purpose(&log.container, known);
+            (containers.choose(verdict, &log.container, known, *typed), purpose)
+        };
+        let mut learn = |log: &LogRef| match choice(log) {
+            (Choice::Take, Purpose::Heard) => Choice::Leave,
+            (choice, _) => choice,
+        };
+        let learning = self.learner.turn(&mut learn, desks, now);
+        let learner = &self.learner;
+        let mut choose = |log: &LogRef| match choice(log).0 {
+            Choice::Take if learner.holds(&log.pod.uid) => Choice::Unsure,
+            choice => choice,
         };
         let observed = nanos(SystemTime::now());
         let mut sink = |line: Line<'_>| {
@@ -131,7 +149,10 @@ impl Pump {
             if desk.purpose == Purpose::Heard {
                 return packing.passed(line.position, now);
             }
-            let stream = stream(line.stream);
+            let stream = Stream::from(line.stream);
+            let clock = || nanos(SystemTime::now());
+            let (uid, at) = (&line.log.pod.uid, time.unwrap_or(observed));
+            shared.look(uid, desk.refiner.masks(), at, now, clock);
             // Also of a line that is held back: it may tell a secret.
             let refined = desk.refiner.part(stream, line.text, line.part, line.continues);
             if let Some(reason) = desk.meter.held_back(now) {
@@ -141,9 +162,11 @@ impl Pump {
             let Refined::Record(record) = refined else {
                 return packing.passed(line.position, now);
             };
+            if let Some(why) = record.withheld {
+                vitals.dropped(Signal::Logs, Reason::Withheld);
+                desk.say_withheld(line.log, why);
+            }
             let span = desk.span.map(|own| {
-                let at = time.unwrap_or(observed);
-                let clock = || nanos(SystemTime::now());
                 let step = || steps.span(line.log, own, at, now, clock);
                 desk.has_steps.then(step).flatten().unwrap_or(own)
             });
@@ -157,7 +180,9 @@ impl Pump {
             };
             packing.add(&desk.resource, &entry, line.position, now);
         };
-        follower.turn(&mut choose, TURN_BYTES, &mut sink).more
+        let more = follower.turn(&mut choose, TURN_BYTES, &mut sink).more;
+        desks.hold_bound();
+        more || learning
     }
 
     /// Hands over what is packed. What nobody takes waits, and reading with it.
@@ -285,6 +310,7 @@ impl Pump {
         let desk = self.desks.close(log);
         if !self.desks.knows(&log.pod.uid) {
             self.steps.forget(&log.pod.uid);
+            self.shared.forget(&log.pod.uid);
         }
         desk
     }
@@ -295,11 +321,20 @@ impl Pump {
         }
         self.ledger.forget(self.retain, now);
         self.vitals.log_lag(self.follower.lag_bytes());
+        self.desks.forget_gone(&self.pods, now);
         self.save_checkpoints();
     }
 
     fn save_checkpoints(&mut self) {
-        match self.follower.checkpoints().save(&self.checkpoints) {
+        // What was told first: no line is behind a checkpoint whose masks are not counted.
+        let told = self.desks.told();
+        let saved = if self.told.as_ref() == Some(&told) {
+            Ok(())
+        } else {
+            told.save(&self.checkpoints).map(|()| self.told = Some(told))
+        };
+        let checkpoints = self.follower.checkpoints();
+        match saved.and_then(|()| checkpoints.save(&self.checkpoints)) {
             Ok(()) => self.said.checkpoints = false,
             Err(error) => {
                 if !std::mem::replace(&mut self.said.checkpoints, true) {
@@ -333,40 +368,7 @@ impl Pump {
     }
 }
 
-fn say_incomplete(finished: &ContainerLog) {
-    let LogRef { pod, container, .. } = &*finished.log;
-    tracing::warn!(
-        namespace = %pod.namespace, pod = %pod.name, container = %container,
-        lost_bytes = finished.books.all_lost_bytes(),
-        "the container's log did not come through whole"
-    );
-}
-
-fn end_of(finished: &ContainerLog, span: Option<Traceparent>) -> LogEnd {
-    let LogRef { pod, container, attempt } = &*finished.log;
-    let text = format!("{}\n{container}\n{attempt}\nend", pod.uid);
-    let hash = Sha256::digest(text.as_bytes());
-    let uid = hash.iter().take(16).fold(0, |uid, byte| (uid << 8) | u128::from(*byte));
-    LogEnd {
-        observed_unix_nano: nanos(SystemTime::now()),
-        uid,
-        span,
-        lines: finished.books.lines,
-        bytes: finished.books.seen_bytes,
-        lost_bytes: finished.books.all_lost_bytes(),
-        complete: finished.complete,
-    }
-}
-
-fn stream(stream: crilog::Stream) -> Stream {
-    match stream {
-        crilog::Stream::Stdout => Stream::Stdout,
-        crilog::Stream::Stderr => Stream::Stderr,
-        crilog::Stream::Unknown => Stream::Unknown,
-    }
-}
-
-fn nanos(at: SystemTime) -> u64 {
+pub(super) fn nanos(at: SystemTime) -> u64 {
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -9,7 +9,7 @@ use memchr::memchr;
 
 use self::returns::{RESUME_SHOWN, STOP_SHOWN};
 use super::{
-    Record, Refined, Severity, Stream, Suppressed, Tally, Withheld, ansi,
+    Record, Refined, Severity, Stream, Suppressed, Tally, Unproven, Withheld, ansi,
     cleaner::{Cleaner, LOOK_AHEAD, strip},
     describe::describe,
     draft::Draft,
@@ -31,6 +31,8 @@ pub struct Options {
     pub max_body_bytes: usize,
     /// Whether [`Record::original`] is wanted.
     pub original: bool,
+    /// What becomes of text whose masks are not known to be all.
+    pub unproven: Unproven,
 }
 
 /// One container's.
@@ -60,7 +62,7 @@ struct Lane {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { max_body_bytes: 1024 * 1024, original: false }
+        Self { max_body_bytes: 1024 * 1024, original: false, unproven: Unproven::Withhold }
     }
 }
 
@@ -107,12 +109,26 @@ impl Refiner {
         let whole = part == 0 && !continues;
         let record =
             if whole { self.whole(stream, text) } else { self.piece(stream, text, continues) };
-        let record = record.unwrap_or_else(Record::withheld);
+        let mut record = record.unwrap_or_else(Record::withheld);
+        record.unproven = self.masks.mode() == Mode::Masked && !self.masks.is_proven();
         self.tally.masked += u64::from(record.masked);
         self.tally.withheld += u64::from(record.withheld.is_some());
         self.tally.truncated_lines += u64::from(record.truncated_bytes > 0);
         self.tally.truncated_bytes += record.truncated_bytes;
         Refined::Record(record)
+    }
+
+    /// Takes masks from a line that is not shown, and follows its commands.
+    pub fn learn(&mut self, stream: Stream, text: &[u8], part: u32, continues: bool) {
+        // The text itself may be costly to refine, and only these have anything to teach.
+        if part > 0 || continues || may_be_command(text) || memchr(b'\r', text).is_some() {
+            self.part(stream, text, part, continues);
+        }
+    }
+
+    /// The pod's masks.
+    pub fn masks(&self) -> &JobMasks {
+        &self.masks
     }
 
     /// What has been done so far.
@@ -140,7 +156,7 @@ impl Refiner {
                 && let Seen::Command(command) = self.commands.see(trim_return(text))
             {
                 // Too many is remembered by the masks themselves.
-                self.masks.add([command.data().as_slice()]).ok();
+                self.masks.add(command.secrets().iter().map(Vec::as_slice)).ok();
             }
         }
         lane(&mut self.lanes, stream).hidden.then_some(Suppressed::AddMask)
@@ -233,6 +249,7 @@ impl Refiner {
             masked,
             truncated_bytes: draft.cut_bytes as u64,
             withheld: None,
+            unproven: false,
             original: draft.original,
             body,
         })
@@ -272,6 +289,7 @@ impl Refiner {
             masked,
             truncated_bytes: 0,
             withheld: None,
+            unproven: false,
             original: None,
         })
     }
@@ -282,6 +300,9 @@ impl Refiner {
             return Ok(None);
         }
         let matcher = self.masks.matcher().ok_or(Withheld::TooManyValues)?;
+        if self.options.unproven == Unproven::Withhold && !self.masks.is_proven() {
+            return Err(Withheld::Unproven);
+        }
         if matcher.forms() != self.groups_masked_by {
             self.groups_masked_by = matcher.forms();
             let mut cleaner =

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use crate::workflow_command::Name;
+use crate::{crilog, workflow_command::Name};
 
 /// Which of a container's outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -69,6 +69,8 @@ pub struct Record<'a> {
     pub truncated_bytes: u64,
     /// Why the body is only a word in place of the text.
     pub withheld: Option<Withheld>,
+    /// The pod told values that are not known any more: one of them may be in the text.
+    pub unproven: bool,
     /// The line as it was written, secrets masked; where asked for and other than the body.
     pub original: Option<Vec<u8>>,
 }
@@ -80,6 +82,19 @@ pub enum Withheld {
     TooManyValues,
     /// The line costs too much to search for them.
     TooMuchWork,
+    /// The pod told values that are not known any more.
+    Unproven,
+}
+
+/// What becomes of the text of a pod that told values which are not known any more: the agent was
+/// started anew, and the lines that told them are gone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Unproven {
+    /// It is not sent.
+    #[default]
+    Withhold,
+    /// It is sent, and the record says so.
+    Mark,
 }
 
 /// What an annotation says of the source. Unlike names of attributes its texts are the job's.
@@ -125,6 +140,16 @@ impl Stream {
             Self::Stdout => "stdout",
             Self::Stderr => "stderr",
             Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl From<crilog::Stream> for Stream {
+    fn from(stream: crilog::Stream) -> Self {
+        match stream {
+            crilog::Stream::Stdout => Self::Stdout,
+            crilog::Stream::Stderr => Self::Stderr,
+            crilog::Stream::Unknown => Self::Unknown,
         }
     }
 }
@@ -179,6 +204,7 @@ impl Record<'_> {
             masked: 0,
             truncated_bytes: 0,
             withheld: Some(why),
+            unproven: false,
             original: None,
         }
     }
@@ -192,6 +218,18 @@ impl Withheld {
         match self {
             Self::TooManyValues => "[ephemon] withheld: more values to mask than are kept",
             Self::TooMuchWork => "[ephemon] withheld: costs too much to search for values to mask",
+            Self::Unproven => {
+                "[ephemon] withheld: values to mask were told and are not known any more"
+            }
+        }
+    }
+
+    /// The value of the record's attribute.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::TooManyValues => "too_many_values",
+            Self::TooMuchWork => "too_much_work",
+            Self::Unproven => "unproven",
         }
     }
 }

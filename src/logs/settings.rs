@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Unproven;
 use super::ration::Ration;
 use super::selection::Containers;
 use crate::mask::job::Mode;
@@ -16,6 +17,8 @@ pub struct Settings {
     pub containers: Containers,
     /// What is done about secrets.
     pub mode: Mode,
+    /// What becomes of text whose masks are not known to be all.
+    pub unproven: Unproven,
     /// Whether each record also carries the line as it was written, colours included.
     pub original: bool,
     /// Most lines a second of one container; all where there is none.

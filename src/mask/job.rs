@@ -1,7 +1,14 @@
 //! The masks of one pod, shared by all its containers: what any of them says is secret is secret in
 //! the output of all.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{
+    fmt,
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
 use super::{Masks, Matcher, STARS, TooMany};
 
@@ -32,6 +39,8 @@ pub struct InvalidMode(String);
 pub struct JobMasks {
     mode: Mode,
     masks: Masks,
+    /// How many values are known to have been told.
+    expected: Arc<AtomicU32>,
 }
 
 // === impl Mode ===
@@ -68,7 +77,33 @@ impl FromStr for Mode {
 impl JobMasks {
     /// No values yet.
     pub fn new(mode: Mode) -> Self {
-        Self { mode, masks: Masks::bounded(MAX_VALUES, MAX_VALUE_BYTES) }
+        let masks = Masks::bounded(MAX_VALUES, MAX_VALUE_BYTES);
+        Self { mode, masks, expected: Arc::default() }
+    }
+
+    /// So many values were told before: while fewer are known, a text may have one in it.
+    pub fn expect(&self, values: u32) {
+        self.expected.store(values, Ordering::Relaxed);
+    }
+
+    /// There is a value that nobody can tell us: no text is proven any more.
+    pub fn miss(&self) {
+        self.expect(u32::MAX);
+    }
+
+    /// Whether all values are known that are known to have been told.
+    pub fn is_proven(&self) -> bool {
+        let expected = self.expected.load(Ordering::Relaxed);
+        expected == 0 || self.known() >= expected
+    }
+
+    /// How many values were told; `u32::MAX` for more than are kept.
+    pub fn told(&self) -> u32 {
+        self.known().max(self.expected.load(Ordering::Relaxed))
+    }
+
+    fn known(&self) -> u32 {
+        if self.overflowed() { u32::MAX } else { u32::try_from(self.count()).unwrap_or(u32::MAX) }
     }
 
     /// Adds values, whole and by lines, in all the runner's encodings. When there are too many, no
@@ -87,6 +122,11 @@ impl JobMasks {
     /// What may be sent.
     pub fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// About how many bytes of memory they take.
+    pub fn bytes(&self) -> usize {
+        self.masks.bytes()
     }
 
     /// How many values there are.

@@ -1,10 +1,14 @@
 //! The search for many forms at once. Most positions of most text are passed over by one look into
-//! a small table; the rest are looked up in an ordered set.
+//! a small table; the rest are looked up by their first bytes, and among those of the same first
+//! bytes by bisection.
+//!
+//! An Aho-Corasick automaton has the same linear bound, but is built anew for each added value and
+//! takes many times the memory of its patterns, and a job decides on both.
 
 use std::{
-    collections::BTreeSet,
+    collections::{HashMap, HashSet},
     fmt,
-    ops::{Bound, Range},
+    ops::Range,
 };
 
 use super::STARS;
@@ -22,6 +26,8 @@ const SHIFT: usize = 2;
 const FIRST: u32 = 0x9e37_79b1;
 const FURTHER: u32 = 0x85eb_ca77;
 const BRIEF: u32 = 0xc2b2_ae3d;
+/// Bytes that keeping one form takes beside its own: pointer, allocation, and its share of a map.
+const FORM_BYTES: usize = 64;
 /// What looking up one position costs beside the bytes compared, in compared bytes.
 const LOOKUP_COST: usize = 16;
 
@@ -30,20 +36,28 @@ const LOOKUP_COST: usize = 16;
 #[error("the text costs too much to search for values to mask")]
 pub struct Exhausted;
 
+/// The bytes of a form of fewer than [`GRAM`], and in the last place how many there are.
+type Short = [u8; GRAM];
+
 /// All forms of all values.
 #[derive(Clone, Default)]
 pub struct Matcher {
-    /// Forms of [`GRAM`] bytes and more.
-    forms: BTreeSet<Box<[u8]>>,
+    /// Forms of [`GRAM`] bytes and more, by their first ones; those of the same in order.
+    forms: HashMap<[u8; GRAM], Vec<Box<[u8]>>>,
+    /// How many these are.
+    count: usize,
     /// Bit by hash of a form's first [`GRAM`] bytes; empty while there are no forms.
     table: Box<[u64]>,
     /// The same of as many bytes further on; of a form that has no such, of the first ones anew.
     second: Box<[u64]>,
-    /// Forms of fewer bytes, longest first.
-    shorts: Vec<Box<[u8]>>,
-    /// Which bytes those begin with; empty while there are none.
-    firsts: Box<[bool]>,
+    /// Forms of fewer bytes.
+    shorts: HashSet<Short>,
+    /// Bit by hash of each of them; empty while there are none.
+    short_table: Box<[u64]>,
+    /// Which lengths they have.
+    short_lengths: [bool; GRAM],
     longest: usize,
+    bytes: usize,
 }
 
 // === impl Matcher ===
@@ -54,42 +68,38 @@ impl Matcher {
             return;
         }
         self.longest = self.longest.max(form.len().min(LONGEST));
-        if form.len() >= GRAM {
+        if let Some(short) = short(form, form.len()) {
+            self.add_short(short, form.len());
+        } else {
             let last = form.get(form.len().saturating_sub(LONGEST)..).unwrap_or_default();
             for part in form.chunks_exact(LONGEST).chain([last]) {
                 self.add_part(part);
             }
-        } else if !self.shorts.iter().any(|known| &**known == form) {
-            if self.firsts.is_empty() {
-                self.firsts = vec![false; 256].into();
-            }
-            let first = form.first().map_or(0, |byte| usize::from(*byte));
-            if let Some(known) = self.firsts.get_mut(first) {
-                *known = true;
-            }
-            self.shorts.push(form.into());
-            self.shorts.sort_by_key(|form| std::cmp::Reverse(form.len()));
+        }
+    }
+
+    fn add_short(&mut self, short: Short, length: usize) {
+        if !self.shorts.insert(short) {
+            return;
+        }
+        self.bytes += FORM_BYTES;
+        set(&mut self.short_table, place(short, BRIEF));
+        if let Some(known) = self.short_lengths.get_mut(length) {
+            *known = true;
         }
     }
 
     fn add_part(&mut self, part: &[u8]) {
         let Some(gram) = part.first_chunk() else { return };
-        if self.table.is_empty() {
-            self.table = vec![0; (1 << TABLE_BITS) / 64].into();
-            self.second = self.table.clone();
-        }
-        let (word, bit) = place(*gram, FIRST);
-        if let Some(word) = self.table.get_mut(word) {
-            *word |= bit;
-        }
-        let (word, bit) = match part.get(SHIFT..).and_then(|rest| rest.first_chunk()) {
-            Some(further) => place(*further, FURTHER),
-            None => place(*gram, BRIEF),
-        };
-        if let Some(word) = self.second.get_mut(word) {
-            *word |= bit;
-        }
-        self.forms.insert(part.into());
+        let alike = self.forms.entry(*gram).or_default();
+        let Err(at) = alike.binary_search_by(|form| (**form).cmp(part)) else { return };
+        alike.insert(at, part.into());
+        self.count += 1;
+        self.bytes += part.len() + FORM_BYTES;
+        set(&mut self.table, place(*gram, FIRST));
+        let further = part.get(SHIFT..).and_then(|rest| rest.first_chunk());
+        let place = further.map_or_else(|| place(*gram, BRIEF), |gram| place(*gram, FURTHER));
+        set(&mut self.second, place);
     }
 
     /// No form at all.
@@ -99,7 +109,12 @@ impl Matcher {
 
     /// How many forms there are; it only grows.
     pub fn forms(&self) -> usize {
-        self.forms.len() + self.shorts.len()
+        self.count + self.shorts.len()
+    }
+
+    /// About how many bytes of memory it takes, tables not counted.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Bytes of the longest match that is not made of others.
@@ -190,13 +205,19 @@ impl Matcher {
         } else {
             (0..rest.len()).position(|at| {
                 let rest = rest.get(at..).unwrap_or_default();
-                let first = rest.first().map_or(0, |byte| usize::from(*byte));
-                self.firsts.get(first).is_some_and(|known| *known)
+                self.may_be_short(rest)
                     || rest.get(..GRAM).is_some_and(|gram| self.may_begin(gram))
                         && self.may_go_on(rest)
             })
         };
         found.map(|at| from + at)
+    }
+
+    fn may_be_short(&self, rest: &[u8]) -> bool {
+        self.short_lengths.iter().enumerate().any(|(length, known)| {
+            let short = known.then(|| short(rest, length)).flatten();
+            short.is_some_and(|short| is_set(&self.short_table, place(short, BRIEF)))
+        })
     }
 
     fn may_begin(&self, gram: &[u8]) -> bool {
@@ -220,11 +241,13 @@ impl Matcher {
     ) -> Result<Option<usize>, Exhausted> {
         let rest = text.get(at..).unwrap_or_default();
         let rest = rest.get(..LONGEST).unwrap_or(rest);
+        let first = rest.first_chunk().filter(|gram| is_set(&self.table, place(**gram, FIRST)));
+        let alike = first.and_then(|gram| self.forms.get(gram)).map_or(&[][..], Vec::as_slice);
         let mut key = rest;
         while key.len() >= GRAM {
             // What is a beginning of the key stands before it, and longer ones after shorter ones.
-            let up_to = (Bound::Unbounded, Bound::Included(key));
-            let Some(form) = self.forms.range::<[u8], _>(up_to).next_back() else { break };
+            let before = alike.partition_point(|form| **form <= *key);
+            let Some(form) = before.checked_sub(1).and_then(|last| alike.get(last)) else { break };
             let common = form.iter().zip(rest).take_while(|(a, b)| a == b).count();
             *work = work.checked_sub(common + LOOKUP_COST).ok_or(Exhausted)?;
             if common == form.len() {
@@ -232,15 +255,45 @@ impl Matcher {
             }
             key = rest.get(..common).unwrap_or_default();
         }
-        let short = self.shorts.iter().find(|form| rest.starts_with(form));
-        Ok(short.map(|form| at + form.len()))
+        for length in (1..GRAM).rev() {
+            if self.short_lengths.get(length).is_some_and(|known| *known)
+                && short(rest, length).is_some_and(|short| self.shorts.contains(&short))
+            {
+                return Ok(Some(at + length));
+            }
+        }
+        Ok(None)
     }
+}
+
+/// The first bytes of `text` as a form of so many; none where there are not as many, or it is no
+/// short form.
+fn short(text: &[u8], length: usize) -> Option<Short> {
+    let bytes = text.get(..length).filter(|bytes| (1..GRAM).contains(&bytes.len()))?;
+    let mut short = [0; GRAM];
+    for (to, from) in short.iter_mut().zip(bytes) {
+        *to = *from;
+    }
+    if let Some(last) = short.last_mut() {
+        *last = u8::try_from(length).unwrap_or(0);
+    }
+    Some(short)
 }
 
 /// Word and bit of a table for some bytes of a form.
 fn place(gram: [u8; GRAM], multiplier: u32) -> (usize, u64) {
     let hash = u32::from_le_bytes(gram).wrapping_mul(multiplier) >> (32 - TABLE_BITS);
     (usize::try_from(hash >> 6).unwrap_or(0), 1 << (hash & 63))
+}
+
+/// Sets a bit in a table, which is made with its first one.
+fn set(table: &mut Box<[u64]>, (word, bit): (usize, u64)) {
+    if table.is_empty() {
+        *table = vec![0; (1 << TABLE_BITS) / 64].into();
+    }
+    if let Some(word) = table.get_mut(word) {
+        *word |= bit;
+    }
 }
 
 fn is_set(table: &[u64], (word, bit): (usize, u64)) -> bool {

@@ -133,6 +133,8 @@ pub const LOG_RECORD_TRUNCATED_BYTES: &str = "log.record.truncated_bytes";
 pub const LOG_MASKED: &str = "ephemon.log.masked";
 /// The body is only a word in place of the text.
 pub const LOG_WITHHELD: &str = "ephemon.log.withheld";
+/// Values to mask were told that the agent does not know any more.
+pub const LOG_UNPROVEN: &str = "ephemon.log.unproven";
 /// Name of the event that closes a container's log.
 pub const LOG_END: &str = "ephemon.log.end";
 /// On it: lines handed over.

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     contract::trace::Traceparent,
-    logs::{Place, Record, Stream, Withheld},
+    logs::{Place, Record, Stream},
 };
 
 /// A refined line and what is known of it beside.
@@ -82,10 +82,11 @@ fn put_attributes(out: &mut Vec<u8>, entry: &Entry<'_>) {
         let bytes = i64::try_from(record.truncated_bytes).unwrap_or(i64::MAX);
         put(names::LOG_RECORD_TRUNCATED_BYTES, Value::Int(bytes));
     }
-    match record.withheld {
-        None => {}
-        Some(Withheld::TooManyValues) => put(names::LOG_WITHHELD, Value::Text("too_many_values")),
-        Some(Withheld::TooMuchWork) => put(names::LOG_WITHHELD, Value::Text("too_much_work")),
+    if let Some(why) = record.withheld {
+        put(names::LOG_WITHHELD, Value::Text(why.reason()));
+    }
+    if record.unproven {
+        put(names::LOG_UNPROVEN, Value::Bool(true));
     }
 }
 

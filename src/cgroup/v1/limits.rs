@@ -3,7 +3,7 @@
 //!
 //! Source: Documentation/admin-guide/cgroup-v1/memory.rst, Documentation/scheduler/sched-bwc.rst.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Directories;
 use crate::cgroup::Controller;
@@ -44,6 +44,18 @@ fn beside((memory, both): (Limit<u64>, Limit<u64>)) -> Limit<u64> {
         (Limit::Unlimited, Limit::At(both)) => Limit::At(both),
         (_, Limit::Unlimited) => Limit::Unlimited,
     }
+}
+
+/// Every file that [`set`] writes.
+pub(in crate::cgroup) fn files(directories: &Directories) -> Vec<PathBuf> {
+    let files = [
+        (Controller::Cpu, "cpu.cfs_quota_us"),
+        (Controller::Memory, "memory.limit_in_bytes"),
+        (Controller::Memory, "memory.memsw.limit_in_bytes"),
+        (Controller::Pids, "pids.max"),
+    ];
+    let path = |(controller, name)| Some(directories.get(&controller)?.join(name));
+    files.into_iter().filter_map(path).collect()
 }
 
 /// Sets one limit.

@@ -2,7 +2,7 @@
 //!
 //! Source: Documentation/admin-guide/cgroup-v2.rst.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::cgroup::files::Gone;
 use crate::cgroup::format::{cpu_quota, limit};
@@ -21,6 +21,12 @@ pub(in crate::cgroup) fn read(directory: &Path) -> Result<InForce, Gone> {
         swap_bytes: text("memory.swap.max").and_then(|text| limit(&text)),
         pids: text("pids.max").and_then(|text| limit(&text)),
     })
+}
+
+/// Every file that [`set`] writes.
+pub(in crate::cgroup) fn files(directory: &Path) -> Vec<PathBuf> {
+    let names = ["cpu.max", "memory.max", "memory.swap.max", "pids.max"];
+    names.map(|name| directory.join(name)).into()
 }
 
 /// Sets one limit.

@@ -39,7 +39,7 @@ impl Refiner {
             if open {
                 self.masks.give_up();
             } else if let Some(command) = workflow_command::parse(segment) {
-                self.masks.add([command.data().as_slice()]).ok();
+                self.masks.add(command.secrets().iter().map(Vec::as_slice)).ok();
             }
             return Some(ADD_MASK_SHOWN);
         }

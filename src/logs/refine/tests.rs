@@ -53,6 +53,22 @@ fn the_mode_says_what_is_sent() {
 }
 
 #[test]
+fn a_value_told_without_escaping_is_masked_as_it_was_written_and_as_it_reads() {
+    let tells = ["::add-mask::p+w%25rd!x9%0Asecond%25line", "50 %\r::add-mask::p+w%25rd!x9\r"];
+    for tell in tells {
+        let mut refiner = refiner(Mode::Masked, &[]);
+        body(&mut refiner, tell);
+        let lines = ["p+w%25rd!x9", "p+w%rd!x9", "cCt3JTI1cmQheD", "p%2Bw%2525rd%21x9"];
+        for line in lines {
+            assert_eq!(body(&mut refiner, line), "***", "{line}");
+        }
+    }
+    let mut refiner = refiner(Mode::Masked, &[]);
+    body(&mut refiner, tells[0]);
+    assert_eq!(body(&mut refiner, "second%25line, second%line"), "***, ***");
+}
+
+#[test]
 fn what_one_container_says_is_masked_in_all_of_the_pod() {
     let masks = JobMasks::new(Mode::Masked);
     let mut one = Refiner::new(masks.clone(), Options::default());
@@ -179,7 +195,7 @@ fn a_line_that_costs_too_much_is_withheld_and_the_next_is_not() {
 fn a_long_body_is_cut_at_a_character_and_never_in_a_secret() {
     let masks = JobMasks::new(Mode::Masked);
     masks.add([b"hunter2-hunter2".as_slice()]).expect("few");
-    let mut refiner = Refiner::new(masks, Options { max_body_bytes: 10, original: false });
+    let mut refiner = Refiner::new(masks, Options { max_body_bytes: 10, ..Options::default() });
     let found = record(&mut refiner, b"1234567hunter2-hunter2 rest");
     assert_eq!((found.body.as_ref(), found.truncated_bytes), (b"1234567***".as_slice(), 5));
     let found = record(&mut refiner, "12345678\u{20ac}9".as_bytes());
@@ -271,6 +287,7 @@ proptest! {
                     masked: 0,
                     truncated_bytes: 0,
                     withheld: None,
+                    unproven: false,
                     original: None,
                 }));
             }

@@ -1,0 +1,36 @@
+//! What is said of a log that is over.
+
+use std::time::SystemTime;
+
+use sha2::{Digest, Sha256};
+
+use super::pump::nanos;
+use crate::contract::trace::Traceparent;
+use crate::crilog::{ContainerLog, LogRef};
+use crate::otlp::LogEnd;
+
+pub(super) fn say_incomplete(finished: &ContainerLog) {
+    let LogRef { pod, container, .. } = &*finished.log;
+    tracing::warn!(
+        namespace = %pod.namespace, pod = %pod.name, container = %container,
+        lost_bytes = finished.books.all_lost_bytes(),
+        "the container's log did not come through whole"
+    );
+}
+
+/// The event that closes it.
+pub(super) fn end_of(finished: &ContainerLog, span: Option<Traceparent>) -> LogEnd {
+    let LogRef { pod, container, attempt } = &*finished.log;
+    let text = format!("{}\n{container}\n{attempt}\nend", pod.uid);
+    let hash = Sha256::digest(text.as_bytes());
+    let uid = hash.iter().take(16).fold(0, |uid, byte| (uid << 8) | u128::from(*byte));
+    LogEnd {
+        observed_unix_nano: nanos(SystemTime::now()),
+        uid,
+        span,
+        lines: finished.books.lines,
+        bytes: finished.books.seen_bytes,
+        lost_bytes: finished.books.all_lost_bytes(),
+        complete: finished.complete,
+    }
+}

@@ -1,0 +1,149 @@
+//! What logs on the node told before the agent was started: read once from their beginning, before
+//! any line of their pod is handed over.
+//!
+//! Masks are kept in memory only. An agent that is started anew goes on behind the lines that told
+//! them, and logs of one pod are then read in any order. So a second follower reads all logs that
+//! are there at the start, rotated and compressed files included, and takes nothing but masks.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::desk::Desks;
+use super::refine::Refiner;
+use crate::crilog::{self, Checkpoints, Choice, Follower, LogRef, Options};
+use crate::model::PodUid;
+
+/// Text read in one turn.
+const TURN_BYTES: u64 = 1024 * 1024;
+/// A line longer than this holds more than the values that one pod may tell.
+const MAX_LINE_BYTES: usize = 512 * 1024;
+/// A pod is not held back longer: a log that grows faster than it is read has no end.
+const HOLD: Duration = Duration::from_secs(30);
+/// Pods that nobody can tell about for so long are let go of.
+const UNDECIDED: Duration = Duration::from_mins(2);
+
+/// Reads the logs that were there at the start.
+#[derive(Debug)]
+pub(super) struct Learner(Option<Reading>);
+
+#[derive(Debug)]
+struct Reading {
+    follower: Follower,
+    refiners: HashMap<Arc<LogRef>, Refiner>,
+    /// Pods that are not read yet; none until the first turn has seen who is there.
+    pending: Option<HashMap<PodUid, Pod>>,
+    since: Instant,
+}
+
+/// One that is not read yet.
+#[derive(Debug, Clone, Copy, Default)]
+struct Pod {
+    /// When the first of its logs was chosen.
+    chosen: Option<Instant>,
+}
+
+// === impl Learner ===
+
+impl Learner {
+    /// Reads from the beginning, but for the logs in `from`.
+    pub(super) fn new(pods: &Path, from: Checkpoints, now: Instant) -> Self {
+        let options = Options { max_line_bytes: MAX_LINE_BYTES, ..Options::new(pods) };
+        Self(Some(Reading {
+            follower: Follower::new(options, from),
+            refiners: HashMap::new(),
+            pending: None,
+            since: now,
+        }))
+    }
+
+    /// Nothing is to be learned.
+    pub(super) fn idle() -> Self {
+        Self(None)
+    }
+
+    /// Reads on. Says whether there is more to read at once.
+    pub(super) fn turn(
+        &mut self,
+        choose: &mut dyn FnMut(&LogRef) -> Choice,
+        desks: &mut Desks,
+        now: Instant,
+    ) -> bool {
+        let Some(reading) = &mut self.0 else { return false };
+        let more = reading.turn(choose, desks, now);
+        if reading.is_over(now) {
+            self.0 = None;
+            return false;
+        }
+        more
+    }
+
+    /// Whether the pod's lines must wait.
+    pub(super) fn holds(&self, pod: &PodUid) -> bool {
+        let pending = self.0.as_ref().and_then(|reading| reading.pending.as_ref());
+        pending.is_some_and(|pending| pending.contains_key(pod))
+    }
+}
+
+// === impl Reading ===
+
+impl Reading {
+    fn turn(
+        &mut self,
+        choose: &mut dyn FnMut(&LogRef) -> Choice,
+        desks: &mut Desks,
+        now: Instant,
+    ) -> bool {
+        let Self { follower, refiners, pending, .. } = self;
+        let first = pending.is_none();
+        let pending = pending.get_or_insert_default();
+        let mut undecided = HashSet::new();
+        let mut choose = |log: &LogRef| {
+            let uid = &log.pod.uid;
+            if first && !pending.contains_key(uid) {
+                pending.insert(uid.clone(), Pod::default());
+            }
+            // A pod that came later is read from its beginning anyway.
+            let Some(pod) = pending.get_mut(uid) else { return Choice::Leave };
+            let choice = choose(log);
+            match choice {
+                Choice::Take => {
+                    pod.chosen.get_or_insert(now);
+                }
+                Choice::Unsure => {
+                    undecided.insert(uid.clone());
+                }
+                Choice::Leave => {}
+            }
+            choice
+        };
+        let mut sink = |line: crilog::Line<'_>| {
+            let refiner = refiners
+                .entry(Arc::clone(line.log))
+                .or_insert_with(|| desks.learner(&line.log.pod));
+            refiner.learn(line.stream.into(), line.text, line.part, line.continues);
+        };
+        let more = follower.turn(&mut choose, TURN_BYTES, &mut sink).more;
+        pending.retain(|uid, pod| {
+            let held = pod.chosen.map(|chosen| now.saturating_duration_since(chosen));
+            match held {
+                Some(held) if held >= HOLD => {
+                    tracing::warn!(
+                        pod = %uid,
+                        "the logs that the pod had written before the agent's start are not read to \
+                         their end within {HOLD:?}; its lines are handed over from here on"
+                    );
+                    false
+                }
+                _ => more || undecided.contains(uid),
+            }
+        });
+        more
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        self.pending.as_ref().is_some_and(HashMap::is_empty)
+            || now.saturating_duration_since(self.since) >= UNDECIDED
+    }
+}

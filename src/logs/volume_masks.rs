@@ -1,0 +1,295 @@
+//! Values that containers' inits and the hook wrote for us in a pod's shared volume. A look at them
+//! comes before a line that is newer than the last look: who prints a value was told it before.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::journal::{Directory, VOLUME};
+use crate::mask::job::{JobMasks, Mode};
+use crate::mask::shared::{MAX_FILE_BYTES, MAX_LINE_BYTES, Told, parse};
+use crate::model::PodUid;
+use crate::node::NodeRoot;
+
+/// The directory below the volume's root.
+const MASKS: &str = "masks";
+/// They are looked at after this time, whatever the lines' own times are: clocks are set.
+const AT_LEAST: Duration = Duration::from_secs(1);
+/// Most files of one pod, one a container; beyond it a value counts as lost.
+const MAX_FILES: usize = 512;
+/// Read at once.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// The values of all pods whose lines are read.
+#[derive(Debug)]
+pub(super) struct VolumeMasks {
+    node: NodeRoot,
+    kubelet_root: PathBuf,
+    pods: HashMap<PodUid, Pod>,
+}
+
+#[derive(Debug)]
+struct Pod {
+    directory: Option<Directory>,
+    files: HashMap<String, Tail>,
+    looked: Instant,
+    /// Everything that was told before this moment of the wall clock is known; nanoseconds since
+    /// 1970.
+    seen_ns: u64,
+    /// A value is not known, and that is said.
+    lost: bool,
+}
+
+/// One container's file.
+#[derive(Debug)]
+struct Tail {
+    file: File,
+    offset: u64,
+    /// A line without its end so far.
+    partial: Vec<u8>,
+}
+
+// === impl VolumeMasks ===
+
+impl VolumeMasks {
+    /// `kubelet_root` as the node has it.
+    pub(super) fn new(node: NodeRoot, kubelet_root: impl Into<PathBuf>) -> Self {
+        Self { node, kubelet_root: kubelet_root.into(), pods: HashMap::new() }
+    }
+
+    /// Adds to `masks` what was told in the pod before a line of this time. `clock`: the wall
+    /// clock's time.
+    pub(super) fn look(
+        &mut self,
+        uid: &PodUid,
+        masks: &JobMasks,
+        at_ns: u64,
+        now: Instant,
+        clock: impl FnOnce() -> u64,
+    ) {
+        if masks.mode() != Mode::Masked {
+            return;
+        }
+        if !self.pods.contains_key(uid) {
+            self.pods.insert(uid.clone(), Pod::new(now));
+        }
+        let Self { node, kubelet_root, pods } = self;
+        let Some(pod) = pods.get_mut(uid) else { return };
+        let is_late = now.saturating_duration_since(pod.looked) >= AT_LEAST;
+        if pod.lost || (at_ns < pod.seen_ns && !is_late) {
+            return;
+        }
+        let seen_ns = clock();
+        // Of a line that is of a time to come there would be no end of looks.
+        if at_ns > seen_ns && !is_late && pod.seen_ns != 0 {
+            return;
+        }
+        (pod.looked, pod.seen_ns) = (now, seen_ns);
+        if pod.directory.is_none() {
+            // Not there before the first container that tells one, and none of pods without a hook.
+            let volume = node.empty_dir(kubelet_root, uid, VOLUME);
+            match Directory::open(&volume, MASKS) {
+                Ok(directory) => pod.directory = Some(directory),
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return pod.lose(uid, masks, &error),
+            }
+        }
+        if let Err(error) = pod.read(masks) {
+            pod.lose(uid, masks, &error);
+        }
+    }
+
+    /// The pod's last log is done with.
+    pub(super) fn forget(&mut self, pod: &PodUid) {
+        self.pods.remove(pod);
+    }
+}
+
+// === impl Pod ===
+
+impl Pod {
+    fn new(now: Instant) -> Self {
+        Self { directory: None, files: HashMap::new(), looked: now, seen_ns: 0, lost: false }
+    }
+
+    fn lose(&mut self, uid: &PodUid, masks: &JobMasks, why: &io::Error) {
+        self.lost = true;
+        masks.miss();
+        tracing::warn!(
+            pod = %uid,
+            "not all values to mask that were told in the pod are known: its volume's directory \
+             `masks` cannot be read: {why}. Run `ephemon install` as root of the node's user namespace"
+        );
+    }
+
+    /// Reads what was added; an error says why a value is not known.
+    fn read(&mut self, masks: &JobMasks) -> io::Result<()> {
+        let Some(directory) = &self.directory else { return Ok(()) };
+        for name in directory.names()? {
+            if self.files.contains_key(&name) {
+                continue;
+            }
+            if self.files.len() >= MAX_FILES {
+                return Err(io::Error::other("the volume has too many files of them"));
+            }
+            match directory.open_journal(&name) {
+                Ok(opened) => {
+                    let tail = Tail { file: opened.file, offset: 0, partial: Vec::new() };
+                    self.files.insert(name, tail);
+                }
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.files.values_mut().try_for_each(|tail| tail.read(masks))
+    }
+}
+
+// === impl Tail ===
+
+impl Tail {
+    fn read(&mut self, masks: &JobMasks) -> io::Result<()> {
+        if self.file.metadata()?.len() == self.offset {
+            return Ok(());
+        }
+        let mut buffer = vec![0; BUFFER_BYTES];
+        while !masks.overflowed() {
+            let count = match self.file.read_at(&mut buffer, self.offset) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            self.offset = self.offset.saturating_add(count as u64);
+            if self.offset > MAX_FILE_BYTES {
+                return Err(io::Error::other("a file of them is too long"));
+            }
+            self.take(buffer.get(..count).unwrap_or_default(), masks)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, bytes: &[u8], masks: &JobMasks) -> io::Result<()> {
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.partial.extend_from_slice(piece);
+            if self.partial.len() > MAX_LINE_BYTES {
+                return Err(io::Error::other("a value is too long"));
+            }
+            let Some(line) = self.partial.strip_suffix(b"\n") else { continue };
+            match parse(line) {
+                // Too many is remembered by the masks themselves.
+                Some(Told::Value(value)) => drop(masks.add([value.as_slice()])),
+                Some(Told::Lost) => {
+                    return Err(io::Error::other("one of them could not be written"));
+                }
+                None => {}
+            }
+            self.partial.clear();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, OpenOptions};
+    use std::io::Write;
+    use std::path::Path;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::mask::shared::SharedMasks;
+
+    struct Rig {
+        _root: TempDir,
+        uid: PodUid,
+        directory: PathBuf,
+        masks: JobMasks,
+        volume: VolumeMasks,
+        start: Instant,
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            let root = tempfile::tempdir().unwrap();
+            let node = NodeRoot::new(root.path());
+            let kubelet = Path::new("/var/lib/kubelet");
+            let uid = PodUid::parse("0e269fa4-f505-4963-9096-958063077203").unwrap();
+            let volume = node.empty_dir(kubelet, &uid, VOLUME);
+            fs::create_dir_all(&volume).unwrap();
+            let directory = volume.join(MASKS);
+            let (masks, start) = (JobMasks::new(Mode::Masked), Instant::now());
+            let volume = VolumeMasks::new(node, kubelet);
+            Self { _root: root, uid, directory, masks, volume, start }
+        }
+
+        fn tell(&self, container: &str, value: &str) {
+            let path = self.directory.join(format!("{container}.jsonl"));
+            SharedMasks::open(&path).unwrap().tell(Some(value.as_bytes()));
+        }
+
+        /// How many values are known when a line of `at_ns` comes, at `clock_ns`.
+        fn line(&mut self, at_ns: u64, clock_ns: u64) -> usize {
+            self.volume.look(&self.uid, &self.masks, at_ns, self.start, || clock_ns);
+            self.masks.count()
+        }
+    }
+
+    #[test]
+    fn what_is_told_in_any_container_is_known_before_a_later_line() {
+        let mut rig = Rig::new();
+        assert_eq!(rig.line(1, 2), 0, "nobody has told anything");
+        rig.tell("job", "hunter2");
+        assert_eq!(rig.line(3, 4), 1);
+        rig.tell("job", "opensesame");
+        rig.tell("_hook", "kaffeeklatsch");
+        assert_eq!(rig.line(2, 5), 1, "a line of before needs no look");
+        assert_eq!(rig.line(6, 7), 3);
+        assert!(rig.masks.is_proven());
+    }
+
+    #[test]
+    fn a_line_comes_in_parts() {
+        let mut rig = Rig::new();
+        fs::create_dir(&rig.directory).unwrap();
+        let path = rig.directory.join("job.jsonl");
+        let mut file = OpenOptions::new().append(true).create(true).open(path).unwrap();
+        file.write_all(b"\"6875").unwrap();
+        assert_eq!(rig.line(1, 2), 0);
+        file.write_all(b"6e74\"\n").unwrap();
+        assert_eq!(rig.line(3, 4), 1);
+        assert!(rig.masks.is_proven());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_a_value_that_is_not_known() {
+        let garbage = |rig: &Rig| {
+            fs::create_dir(&rig.directory).unwrap();
+            fs::write(rig.directory.join("job.jsonl"), "garbage\n").unwrap();
+        };
+        let link = |rig: &Rig| {
+            fs::create_dir(&rig.directory).unwrap();
+            std::os::unix::fs::symlink("/dev/zero", rig.directory.join("job.jsonl")).unwrap();
+        };
+        let endless = |rig: &Rig| {
+            fs::create_dir(&rig.directory).unwrap();
+            let file = File::create(rig.directory.join("job.jsonl")).unwrap();
+            file.set_len(MAX_FILE_BYTES * 4).unwrap();
+        };
+        let lost = |rig: &Rig| {
+            fs::create_dir(&rig.directory).unwrap();
+            SharedMasks::open(&rig.directory.join("job.jsonl")).unwrap().tell(None);
+        };
+        let faults: [fn(&Rig); 4] = [garbage, link, endless, lost];
+        for (at, fault) in faults.into_iter().enumerate() {
+            let mut rig = Rig::new();
+            fault(&rig);
+            rig.line(1, 2);
+            assert!(!rig.masks.is_proven(), "{at}");
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Values told inside one container, for the agent: a file for each container in the pod's shared
+//! volume. Init writes stars to the container's log, so the agent cannot learn them there, and other
+//! containers of the pod have no init, or another.
+//!
+//! The directory `masks/` belongs to root's group and passes that on to its files, which nobody but
+//! that group and the container's own user may read: the agent, which is root without
+//! `CAP_DAC_OVERRIDE`, and the job.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
+
+use rustix::fs::OFlags;
+
+/// Mode of the directory: everybody may make a file and nobody but root may list them.
+pub const DIRECTORY_MODE: u32 = 0o3753;
+/// Mode of a file.
+const FILE_MODE: u32 = 0o640;
+/// Most bytes of a file. The agent keeps 256 KiB of values of one pod, and a byte takes two here.
+pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
+/// Most bytes of a line.
+pub const MAX_LINE_BYTES: usize = 768 * 1024;
+/// A line that says that a value could not be written.
+const LOST: &[u8] = b"null\n";
+
+/// What a line says.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Told {
+    /// A value.
+    Value(Vec<u8>),
+    /// There is a value that is not here.
+    Lost,
+}
+
+/// Where one container's values are written.
+#[derive(Debug)]
+pub struct SharedMasks(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    file: File,
+    bytes: u64,
+    /// It is said that a value is not here: nothing more needs to be.
+    lost: bool,
+}
+
+// === impl SharedMasks ===
+
+impl SharedMasks {
+    /// Opens the file for appending. Neither a link nor a pipe that stands there is followed. The
+    /// directory is made where it is missing.
+    ///
+    /// # Errors
+    /// Where the directory is not writable, or something else has the name.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let mut options = OpenOptions::new();
+        options.append(true).create(true).mode(FILE_MODE).custom_flags(flags.bits().cast_signed());
+        let file = match options.open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                make_directory(path.parent().unwrap_or(path))?;
+                options.open(path)?
+            }
+            opened => opened?,
+        };
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(io::Error::other("not a regular file"));
+        }
+        let bytes = metadata.len();
+        Ok(Self(Mutex::new(State { file, bytes, lost: false })))
+    }
+
+    /// Adds a value; `None`: one that cannot be written. Where there is no room that is said
+    /// instead, and the agent shows no text of the pod any more.
+    pub fn tell(&self, value: Option<&[u8]>) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.lost {
+            return;
+        }
+        let line = value.map(to_line).filter(|line| {
+            let length = u64::try_from(line.len() + LOST.len() + 1).unwrap_or(u64::MAX);
+            line.len() <= MAX_LINE_BYTES && state.bytes.saturating_add(length) <= MAX_FILE_BYTES
+        });
+        let written = line.is_some_and(|line| {
+            let done = state.file.write_all(&line).is_ok();
+            state.bytes = state.bytes.saturating_add(line.len() as u64);
+            done
+        });
+        if !written {
+            // Half a line may stand there. A disk without room for these few bytes says nothing; the
+            // half line does, since nobody can read it.
+            state.lost = true;
+            drop(state.file.write_all(&[b"\n", LOST].concat()));
+        }
+    }
+}
+
+/// Makes the directory as `ephemon install` does, who runs as root. Made by another user its files
+/// are not root's to read, and the agent says so.
+fn make_directory(path: &Path) -> io::Result<()> {
+    match fs::create_dir(path) {
+        // By a second call: the first is subject to the umask.
+        Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(DIRECTORY_MODE)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The value in hexadecimal digits, as a JSON string.
+fn to_line(value: &[u8]) -> Vec<u8> {
+    let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
+    let digits = value.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
+    [b'"'].into_iter().chain(digits).chain(*b"\"\n").collect()
+}
+
+/// Reads a line, without its newline; none of an empty one. What makes no sense is a value lost.
+pub fn parse(line: &[u8]) -> Option<Told> {
+    if line.is_empty() {
+        return None;
+    }
+    let digits = line.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
+    let value = digits.filter(|digits| digits.len().is_multiple_of(2)).and_then(|digits| {
+        let byte = |pair: &[u8]| {
+            let text = std::str::from_utf8(pair).ok().filter(|text| !text.starts_with('+'))?;
+            u8::from_str_radix(text, 16).ok()
+        };
+        digits.chunks(2).map(byte).collect()
+    });
+    Some(value.map_or(Told::Lost, Told::Value))
+}
+
+/// Whether it is a value, never which.
+impl std::fmt::Debug for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if *self == Self::Lost { "Lost" } else { "Value" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(path: &Path) -> Vec<Told> {
+        let text = fs::read(path).unwrap();
+        text.split(|byte| *byte == b'\n').filter_map(parse).collect()
+    }
+
+    #[test]
+    fn values_come_back_byte_for_byte_and_others_may_not_read_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("job.jsonl");
+        let values = [b"hunter2".to_vec(), b"a\nb\"\\".to_vec(), vec![0, 0xff, 0x80]];
+        for value in &values {
+            // Opened anew: what is there stays.
+            SharedMasks::open(&path).unwrap().tell(Some(value));
+        }
+        assert_eq!(told(&path), values.map(Told::Value));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, FILE_MODE);
+    }
+
+    #[test]
+    fn a_value_without_room_is_said_to_be_lost() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("job.jsonl");
+        let masks = SharedMasks::open(&path).unwrap();
+        for _ in 0..5 {
+            masks.tell(Some(&vec![b'x'; 200 * 1024]));
+        }
+        assert!(fs::metadata(&path).unwrap().len() <= MAX_FILE_BYTES);
+        assert_eq!(told(&path).last(), Some(&Told::Lost));
+        let path = directory.path().join("other.jsonl");
+        SharedMasks::open(&path).unwrap().tell(None);
+        assert_eq!(told(&path), [Told::Lost]);
+    }
+
+    #[test]
+    fn nonsense_and_links_are_no_values() {
+        for line in ["x", "\"6", "\"6\"", "\"6g\"", "null", "{}", "\"+1\""] {
+            assert_eq!(parse(line.as_bytes()), Some(Told::Lost), "{line}");
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("job.jsonl");
+        std::os::unix::fs::symlink("/dev/null", &path).unwrap();
+        assert!(SharedMasks::open(&path).is_err());
+    }
+}
