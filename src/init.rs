@@ -2,7 +2,8 @@
 //!
 //! `supervisor` holds what all share and the main loop; `server` and `connection` speak to the hook;
 //! `command` and `reaper` start and end processes; `step` moves one step's output; `tee` and
-//! `container_log` make the container's log; `journal` tells the agent. Threads, no runtime: one
+//! `container_log` make the container's log; `journal` tells the agent;
+//! `others` has what other containers told to be masked. Threads, no runtime: one
 //! for each connection, and bounded numbers of everything.
 
 mod become_user;
@@ -17,12 +18,15 @@ mod forward;
 mod health;
 mod hosts;
 mod journal;
+mod memory_files;
+mod others;
 mod poll;
 mod reaper;
 mod server;
 mod step;
 mod supervisor;
 mod tee;
+mod ulimits;
 mod user;
 
 use std::{
@@ -42,6 +46,7 @@ use self::{
     supervisor::{Signals, Supervisor},
 };
 use crate::contract::{Command, Record, Run};
+use crate::mask::{environment, shared::SharedMasks};
 
 /// Stack of every thread: none goes deep.
 const STACK_BYTES: usize = 256 * 1024;
@@ -55,12 +60,16 @@ const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
 enum Unable {
     #[error(transparent)]
     Config(#[from] config::ConfigError),
-    #[error("{container} ran before, and an ephemeral container runs once; not running it again")]
+    #[error(
+        "{container} ran before, and an ephemeral container runs once; or its job was over before it could begin"
+    )]
     RanBefore { container: String },
     #[error("cannot {act} {path}: {source}; is the volume mounted and writable?")]
     Volume { act: &'static str, path: String, source: io::Error },
     #[error("cannot {act}: {source}")]
     System { act: &'static str, source: io::Error },
+    #[error("a volume of the workflow: {0}")]
+    Files(String),
 }
 
 /// The program. Returns when the container is to end.
@@ -70,6 +79,9 @@ pub fn main() -> ExitCode {
     let mut args = args.peekable();
     if args.next_if(|arg| arg == become_user::ARGUMENT).is_some() {
         return become_user::run(args);
+    }
+    if args.next_if(|arg| arg == ulimits::ARGUMENT).is_some() {
+        return ulimits::run(args);
     }
     let config = Config::read(args, |name| std::env::var(name).ok());
     match config.map_err(Unable::from).and_then(serve) {
@@ -107,10 +119,24 @@ fn serve(mut config: Config) -> Result<u8, Unable> {
     let signals = Signals::register().map_err(system("take signals"))?;
     let socket = volume.socket(&config.container);
     let listener = server::bind(&socket).map_err(failed("listen on", &socket))?;
+    let notes = set_up(&mut config, &log);
+    files::make_directories(&config.directories, &config.root)
+        .and_then(|()| files::link(&config.links, &config.root))
+        .map_err(|failure| Unable::Files(failure.text))?;
     let container = config.container.clone();
     let main_step = config.command.take().map(|argv| main_step(&config, argv));
-    let supervisor = Supervisor::new(config, log, journal).map_err(system("make a pipe"))?;
+    let supervisor = Supervisor::new(config, log, journal, notes).map_err(system("make a pipe"))?;
     let supervisor = Arc::new(supervisor);
+    share_masks(&supervisor);
+    if main_step.is_some() {
+        let env: Vec<_> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let env = env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let secrets = environment::secrets(env);
+        // Too many is remembered by the masks themselves.
+        supervisor.masks.add(secrets.iter().map(String::as_bytes)).ok();
+    }
     supervisor.journal.append(&Record::ContainerStarted {
         at_ns: supervisor.started_at_ns,
         container,
@@ -136,6 +162,19 @@ fn serve(mut config: Config) -> Result<u8, Unable> {
     Ok(exit_code)
 }
 
+/// Has the agent hear of each value to mask.
+fn share_masks(supervisor: &Supervisor) {
+    let config = &supervisor.config;
+    let path = config.volume.container_masks(&config.container);
+    match SharedMasks::open(&path) {
+        Ok(shared) => supervisor.masks.listen(move |value| shared.tell(value)),
+        Err(error) => supervisor.log.note(&format!(
+            "the agent does not hear of values to mask: cannot open {}: {error}",
+            path.display()
+        )),
+    }
+}
+
 /// Leaves the mark that this container ran, or finds it. Made at the start, for a container that is
 /// killed leaves nothing at its end.
 fn mark_done(config: &Config) -> Result<(), Unable> {
@@ -151,6 +190,19 @@ fn mark_done(config: &Config) -> Result<(), Unable> {
     }
 }
 
+/// Does what can be done of the setup, and keeps what can be set of the limits. What was done
+/// otherwise than asked for is for the hook, and for the container's log.
+fn set_up(config: &mut Config, log: &ContainerLog) -> Vec<String> {
+    let mut notes = memory_files::set_up(&config.setup, &config.root);
+    let (ulimits, limited) = ulimits::settle(&config.setup.ulimits);
+    config.setup.ulimits = ulimits;
+    notes.extend(limited);
+    for note in &notes {
+        log.note(note);
+    }
+    notes
+}
+
 /// The command that the container was given, as a step.
 fn main_step(config: &Config, argv: Vec<String>) -> Run {
     Run {
@@ -158,7 +210,7 @@ fn main_step(config: &Config, argv: Vec<String>) -> Run {
         env: Vec::new(),
         prepend_path: Vec::new(),
         cwd: None,
-        user: None,
+        user: config.setup.user.clone(),
         name: config.container.clone(),
         kind: config.kind,
         id: None,
@@ -168,6 +220,7 @@ fn main_step(config: &Config, argv: Vec<String>) -> Run {
 }
 
 fn run_main_step(supervisor: &Arc<Supervisor>, run: &Run) {
+    supervisor.learn_masks();
     match step::run(supervisor, run, None) {
         Ok((exit, begun)) => {
             supervisor.finish(exit.end.exit_code(), Duration::ZERO);

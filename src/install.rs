@@ -4,15 +4,24 @@
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
+use rustix::process::getegid;
+
 use crate::contract::Volume;
+use crate::mask::shared::DIRECTORY_MODE;
 
 /// The programs that lie beside this one.
 const PROGRAMS: [&str; 2] = ["ephemon-hook", "ephemon-init"];
-/// What the runner is told to start: it takes no program without an interpreter.
-const SCRIPT: (&str, &[u8]) = ("hook.sh", include_bytes!("../deploy/hook.sh"));
+/// What the runner is told to start, for it takes no program without an interpreter: the first one,
+/// or the last where Node.js cannot be used. Between them what Node.js looks for beside a script,
+/// and above it where there is none: in directories that jobs can write to.
+const SCRIPTS: [(&str, &[u8]); 3] = [
+    ("hook.js", include_bytes!("../deploy/hook.js")),
+    ("package.json", include_bytes!("../deploy/hook.package.json")),
+    ("hook.sh", include_bytes!("../deploy/hook.sh")),
+];
 /// Of programs: for every user of every container.
 const RUNNABLE: u32 = 0o755;
 /// Of directories that every container writes to.
@@ -62,7 +71,7 @@ pub fn run(args: &Args) -> Result<String, Error> {
     Ok(format!(
         "{} is ready: {}, {}, {}",
         volume.bin().display(),
-        SCRIPT.0,
+        SCRIPTS[0].0,
         PROGRAMS[0],
         PROGRAMS[1]
     ))
@@ -75,10 +84,18 @@ fn install(from: &Path, volume: &Volume) -> Result<(), Error> {
         let path = path.to_owned();
         move |source| Error::Volume { act, path, source }
     };
-    for (directory, mode) in
-        [(volume.bin(), RUNNABLE), (volume.run(), SHARED), (volume.journal(), SHARED)]
-    {
+    for (directory, mode) in [
+        (volume.bin(), RUNNABLE),
+        (volume.run(), SHARED),
+        (volume.journal(), SHARED),
+        (volume.masks(), DIRECTORY_MODE),
+    ] {
         fs::create_dir_all(&directory).map_err(failed("make", &directory))?;
+        if directory == volume.masks() {
+            // Of a volume with an fsGroup it would have that one. Its own group is not always
+            // another's to give: then the agent says that it cannot read.
+            chown(&directory, None, Some(getegid().as_raw())).ok();
+        }
         // By a second call: the first is subject to the umask.
         let permissions = Permissions::from_mode(mode);
         fs::set_permissions(&directory, permissions).map_err(failed("open", &directory))?;
@@ -88,7 +105,9 @@ fn install(from: &Path, volume: &Volume) -> Result<(), Error> {
         let mut program = File::open(&path).map_err(|source| Error::Neighbour { path, source })?;
         put(&volume.bin().join(name), &mut program)?;
     }
-    put(&volume.bin().join(SCRIPT.0), &mut &*SCRIPT.1)?;
+    for (name, mut text) in SCRIPTS {
+        put(&volume.bin().join(name), &mut text)?;
+    }
     // So that the names outlive a node that fails, as the contents do.
     let bin = volume.bin();
     File::open(&bin).and_then(|bin| bin.sync_all()).map_err(failed("write", &bin))
@@ -157,10 +176,11 @@ mod tests {
         let (from, to) = (programs(), tempfile::tempdir().unwrap());
         let volume = Volume::new(to.path().join("not/yet"));
         install(from.path(), &volume).unwrap();
-        for name in [PROGRAMS[0], PROGRAMS[1], SCRIPT.0] {
+        for name in PROGRAMS.into_iter().chain(SCRIPTS.map(|(name, _)| name)) {
             assert_eq!(mode(&volume.bin().join(name)), 0o755, "{name}");
         }
         assert_eq!((mode(&volume.run()), mode(&volume.journal())), (0o1777, 0o1777));
+        assert_eq!(mode(&volume.masks()), 0o3753);
         assert_eq!(fs::read(volume.init()).unwrap(), b"ephemon-init");
     }
 
@@ -176,7 +196,7 @@ mod tests {
         assert_eq!(fs::read(volume.init()).unwrap(), b"newer");
         assert_eq!(io::read_to_string(running).unwrap(), "ephemon-init");
         let left = fs::read_dir(volume.bin()).unwrap().count();
-        assert_eq!(left, 3);
+        assert_eq!(left, PROGRAMS.len() + SCRIPTS.len());
     }
 
     #[test]

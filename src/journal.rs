@@ -14,7 +14,9 @@ use std::sync::Arc;
 use crate::contract::Record;
 use crate::model::PodUid;
 
+pub(crate) use reader::VOLUME;
 pub use reader::{MAX_FILES_PER_POD, Reader};
+pub(crate) use volume::Directory;
 
 /// The hook's own journal; a container's is named after the container.
 pub const HOOK: &str = "_hook";

@@ -7,6 +7,9 @@ pub const TOKEN_SHA256: &str = "EPHEMON_TOKEN_SHA256";
 pub const LIMITS: &str = "EPHEMON_LIMITS";
 /// The container's own name: names its socket, its journal and its done marker.
 pub const CONTAINER: &str = "EPHEMON_CONTAINER";
+/// Random for each call of the hook. Calls at one time may ask for equal containers under one name;
+/// by this they differ, so that the API server refuses all but the first.
+pub const CALL: &str = "EPHEMON_CALL";
 /// What the container is for: `job`, `service` or `step`.
 pub const ROLE: &str = "EPHEMON_ROLE";
 /// Where the shared volume is mounted, where that is not [`super::mount::EPHEMON`].
@@ -59,4 +62,4 @@ pub const JOB: [&str; 10] = [
 ];
 
 /// What init takes out of the environment of everything it runs.
-pub const NOT_FOR_STEPS: [&str; 4] = [TOKEN_SHA256, PEER_UID, VOLUME, CONTAINER];
+pub const NOT_FOR_STEPS: [&str; 5] = [TOKEN_SHA256, PEER_UID, VOLUME, CONTAINER, CALL];

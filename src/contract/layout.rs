@@ -11,6 +11,16 @@ pub mod mount {
     pub const PROGRAMS: &str = "/ephemon/bin";
     /// Volume `work`: the runner's `_work`.
     pub const WORK: &str = "/__w";
+    /// The same volume once more, read only: what the targets of `:ro` links lead to.
+    pub const WORK_READ_ONLY: &str = "/__w_ro";
+    /// Where volumes are of which a container is to see a part only: `/__v/NAME`.
+    pub const VOLUMES: &str = "/__v";
+    /// The runner's tool cache, where that is not below its work directory
+    /// (actions/runner, `ContainerInfo.cs`).
+    pub const TOOLS: &str = "/__t";
+    /// An image volume with the runner's own image, where the pod has one: the links in
+    /// [`EXTERNALS`] lead there.
+    pub const RUNNER_IMAGE: &str = "/__runner";
     /// Volume `externals`: the runner's node builds, read only.
     pub const EXTERNALS: &str = "/__e";
     /// Volume `github`: links into [`WORK`], see [`GITHUB_LINKS`].
@@ -80,6 +90,22 @@ impl Volume {
     /// The journal of one container's init.
     pub fn container_journal(&self, container: &str) -> PathBuf {
         self.journal().join(format!("{container}.jsonl"))
+    }
+
+    /// Values to mask that were told in one container, one file a container and one of the hook:
+    /// `masks/`, which everybody may write to and only root may read.
+    pub fn masks(&self) -> PathBuf {
+        self.0.join("masks")
+    }
+
+    /// The values told in one container, written by its init.
+    pub fn container_masks(&self, container: &str) -> PathBuf {
+        self.masks().join(format!("{container}.jsonl"))
+    }
+
+    /// The values that the hook knows of.
+    pub fn hook_masks(&self) -> PathBuf {
+        self.masks().join("_hook.jsonl")
     }
 
     /// The hook's own journal. No container has this name: DNS labels have no underscore.

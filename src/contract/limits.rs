@@ -1,8 +1,9 @@
 //! The grammar of `EPHEMON_LIMITS`: `cpus=1.5,memory=512Mi,pids=100`, each at most once, in any
-//! order. CPUs as a decimal number or in thousandths (`1500m`); memory in bytes or with a
-//! Kubernetes suffix (`k M G T`, `Ki Mi Gi Ti`).
+//! order. CPUs and memory as quantities of Kubernetes; memory in bytes.
 
 use std::{fmt, str::FromStr};
+
+use super::quantity::scaled;
 
 /// Longest text that is looked at.
 const MAX_TEXT_BYTES: usize = 256;
@@ -103,8 +104,10 @@ impl FromStr for Limits {
                 part.split_once('=').ok_or_else(|| LimitsError::Unknown(part.to_owned()))?;
             let value = value.trim();
             match key.trim() {
-                "cpus" => set(&mut limits.cpu_millis, "cpus", value, cpu_millis)?,
-                "memory" => set(&mut limits.memory_bytes, "memory", value, memory_bytes)?,
+                "cpus" => set(&mut limits.cpu_millis, "cpus", value, |value| scaled(value, 1000))?,
+                "memory" => {
+                    set(&mut limits.memory_bytes, "memory", value, |value| scaled(value, 1))?;
+                }
                 "pids" => set(&mut limits.pids, "pids", value, |value| value.parse().ok())?,
                 _ => return Err(LimitsError::Unknown(part.to_owned())),
             }
@@ -145,43 +148,6 @@ fn set(
     }
 }
 
-fn cpu_millis(value: &str) -> Option<u64> {
-    if let Some(millis) = value.strip_suffix('m') {
-        return millis.parse().ok();
-    }
-    let (whole, fraction) = value.split_once('.').unwrap_or((value, ""));
-    let whole: u64 =
-        if whole.is_empty() && !fraction.is_empty() { 0 } else { whole.parse().ok()? };
-    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if !digits(fraction) || value.ends_with('.') {
-        return None;
-    }
-    // Rounded up, so that the smallest fraction is not "no CPU at all".
-    let mut thousandths: u64 = format!("{fraction:0<3.3}").parse().ok()?;
-    if fraction.chars().skip(3).any(|digit| digit != '0') {
-        thousandths += 1;
-    }
-    whole.checked_mul(1000)?.checked_add(thousandths)
-}
-
-fn memory_bytes(value: &str) -> Option<u64> {
-    let split = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
-    let (number, suffix) = value.split_at_checked(split)?;
-    let unit: u64 = match suffix {
-        "" => 1,
-        "k" => 1000,
-        "M" => 1_000_000,
-        "G" => 1_000_000_000,
-        "T" => 1_000_000_000_000,
-        "Ki" => 1 << 10,
-        "Mi" => 1 << 20,
-        "Gi" => 1 << 30,
-        "Ti" => 1 << 40,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(unit)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -199,6 +165,9 @@ mod tests {
         check("cpus=.5", Some(500), None, None);
         check("cpus=2", Some(2000), None, None);
         check("cpus=0.0001", Some(1), None, None);
+        check("cpus=2e0", Some(2000), None, None);
+        check("memory=1.5Gi", None, Some(1_610_612_736), None);
+        check("memory=1e9", None, Some(1_000_000_000), None);
         check("memory=3k", None, Some(3000), None);
         check("memory=1048576", None, Some(1 << 20), None);
     }
@@ -210,7 +179,6 @@ mod tests {
             "cpus=",
             "cpus=-1",
             "cpus=.",
-            "cpus=1.",
             "cpus=1.x",
             "cpus=é",
             "memory=12Q",

@@ -45,6 +45,8 @@ pub struct Welcome {
     pub shell: bool,
     /// When init started, nanoseconds since 1970.
     pub started_at_ns: u64,
+    /// What of its [`super::Setup`] it could not do, and what it did instead: one sentence each.
+    pub notes: Vec<String>,
 }
 
 /// A step's start.
@@ -223,7 +225,7 @@ wire_enum!(ErrorCode {} units {
     AddressInUse = 10,
     System = 11,
 });
-wire_struct!(Welcome { version, pid, uid, gid, alpine, shell, started_at_ns });
+wire_struct!(Welcome { version, pid, uid, gid, alpine, shell, started_at_ns, notes });
 wire_struct!(Started { pid, step, at_ns });
 wire_struct!(Exit {
     end,

@@ -24,12 +24,17 @@ pub enum Request {
     /// Replaces the names that init keeps in `/etc/hosts`, now and whenever the kubelet has
     /// rewritten the file. Answered by `Done`.
     Hosts(Vec<HostEntry>),
-    /// Makes symbolic links where there are none; a wrong one is replaced. Answered by `Done`.
+    /// Makes symbolic links, with the directories that they need; a wrong link is replaced. Answered
+    /// by `Done`.
     Links(Vec<Link>),
     /// Writes a small file of the container's file system. Answered by `Done`.
     WriteFile(WriteFile),
-    /// Forwards TCP connections until the container ends. Answered by `Done`; all or none.
+    /// Forwards TCP connections and UDP datagrams until the container ends. Answered by `Done`;
+    /// all or none.
     Forward(Vec<Forward>),
+    /// Makes directories where there are none, parents included. What cannot be made is left out: an
+    /// image without that directory, or a user who may not. Answered by `Done`.
+    Directories(Vec<String>),
     /// Asks how init is. Answered by `Status`.
     Status,
 }
@@ -151,6 +156,18 @@ pub struct Link {
     pub path: String,
     /// Where it leads.
     pub target: String,
+    /// What to do about a file or directory that is there.
+    pub present: Present,
+}
+
+/// What to do about a file or directory at the place of a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Present {
+    /// The link is refused.
+    Refuse,
+    /// It is removed, with all that is in it: a volume hides what the image has at its target, and
+    /// nobody else sees the container's own file system.
+    Replace,
 }
 
 /// A file to write.
@@ -171,6 +188,8 @@ pub struct Forward {
     pub listen: String,
     /// `ADDRESS:PORT` to connect to.
     pub to: String,
+    /// Datagrams instead of connections.
+    pub udp: bool,
 }
 
 // === impl Request ===
@@ -200,6 +219,7 @@ wire_enum!(Request {
     Links = 8,
     WriteFile = 9,
     Forward = 10,
+    Directories = 12,
 } units { Status = 11 });
 wire_enum!(Command { Argv = 1, Line = 2 });
 wire_enum!(Probe { Command = 1, Tcp = 2 });
@@ -221,6 +241,7 @@ wire_struct!(SignalStep { signal, kill_after_ms });
 wire_struct!(Stop { grace_ms });
 wire_struct!(Health { probe, interval_ms, timeout_ms, retries, start_period_ms });
 wire_struct!(HostEntry { address, names });
-wire_struct!(Link { path, target });
+wire_struct!(Link { path, target, present });
+wire_enum!(Present {} units { Refuse = 1, Replace = 2 });
 wire_struct!(WriteFile { path, content, mode });
-wire_struct!(Forward { listen, to });
+wire_struct!(Forward { listen, to, udp });

@@ -89,13 +89,21 @@ fn request() -> impl Strategy<Value = Request> {
             Request::Hosts(entries.into_iter().map(entry).collect())
         }),
         vec((text(), text()), 0..3).prop_map(|links| {
-            Request::Links(links.into_iter().map(|(path, target)| Link { path, target }).collect())
+            let present = |path: &String| match path.len() % 2 {
+                0 => Present::Refuse,
+                _ => Present::Replace,
+            };
+            let link = |(path, target)| Link { present: present(&path), path, target };
+            Request::Links(links.into_iter().map(link).collect())
         }),
+        vec(text(), 0..3).prop_map(Request::Directories),
         (text(), vec(any::<u8>(), 0..20), n32()).prop_map(|(path, content, mode)| {
             Request::WriteFile(WriteFile { path, content: Chunk(content), mode })
         }),
         vec((text(), text()), 0..3).prop_map(|ports| {
-            Request::Forward(ports.into_iter().map(|(listen, to)| Forward { listen, to }).collect())
+            Request::Forward(
+                ports.into_iter().map(|(listen, to)| Forward { listen, to, udp: false }).collect(),
+            )
         }),
         Just(Request::Status),
     ]
@@ -160,8 +168,9 @@ fn reply() -> impl Strategy<Value = Reply> {
         Just(ErrorCode::System),
     ];
     prop_oneof![
-        welcome.prop_map(|(version, pid, uid, gid, alpine, shell, started_at_ns)| {
-            Reply::Welcome(Welcome { version, pid, uid, gid, alpine, shell, started_at_ns })
+        (welcome, vec(text(), 0..3)).prop_map(|(welcome, notes)| {
+            let (version, pid, uid, gid, alpine, shell, started_at_ns) = welcome;
+            Reply::Welcome(Welcome { version, pid, uid, gid, alpine, shell, started_at_ns, notes })
         }),
         (n32(), n64(), n64()).prop_map(|(pid, step, at_ns)| Reply::Started(Started {
             pid,

@@ -1,15 +1,17 @@
 //! What every call of the hook has at hand, and every way in which one fails.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read};
+use std::path::PathBuf;
 
 use super::console::Console;
 use super::context::Context;
 use super::settings::Settings;
 use super::socket::{self, Line};
 use super::spec::Planned;
-use super::{api, journal, launch, ports, request, spec, step, template, workspace};
-use crate::contract::{Record, Reply, Request, Signal, Token};
+use super::{api, journal, launch, ports, request, secrets, spec, step, template, workspace};
+use crate::contract::{Record, Reply, Request, Signal, Token, mount};
 
 /// One call.
 #[derive(Debug)]
@@ -20,6 +22,10 @@ pub(super) struct Call<'a> {
     pub(super) uid: u32,
     /// When the call began, in nanoseconds since 1970.
     pub(super) began_ns: u64,
+    /// Random: calls at one time are never taken for each other.
+    pub(super) id: String,
+    /// The container that the call is about, once it is known.
+    pub(super) container: RefCell<Option<String>>,
 }
 
 /// Why a call failed; a sentence for the author of the workflow or the operator.
@@ -36,9 +42,9 @@ pub(super) enum Error {
     #[error(transparent)]
     Ports(#[from] ports::Error),
     #[error(
-        "port {container} cannot be remapped to {host} in a job without a job container; connect to port {container}, or give the job a container"
+        "port {host}/{protocol} cannot be forwarded to port {container} of the service: {why}; connect to port {container}, or give the service another port in `ports:`"
     )]
-    RemapWithoutJob { host: u16, container: u16 },
+    Forward { host: u16, container: u16, protocol: ports::Protocol, why: String },
     #[error(transparent)]
     Api(#[from] api::Error),
     #[error(transparent)]
@@ -48,9 +54,9 @@ pub(super) enum Error {
     #[error("{image} does not become healthy: {text}")]
     Unhealthy { image: String, text: String },
     #[error(
-        "{image} (container {name}) ended with exit code {code} ({reason}) before it was ready"
+        "{image} (container {name}) ended with exit code {code}{reason} before it was ready{hint}"
     )]
-    ServiceEnded { image: String, name: String, code: i32, reason: String },
+    ServiceEnded { image: String, name: String, code: i32, reason: String, hint: &'static str },
     #[error(
         "the job was not prepared: the runner handed over no state; look at the step \"Initialize containers\""
     )]
@@ -70,13 +76,15 @@ pub(super) enum Error {
     )]
     ExecCut(String),
     #[error(
-        "ports cannot be remapped for {0}, in which ephemon-init does not run; connect to the container's own ports"
+        "ports cannot be forwarded: ephemon-init does not run in {image} ({why}); connect to the services' own ports"
     )]
-    RemapWithoutInit(String),
+    NoNetwork { image: String, why: String },
     #[error("no random numbers are to be had from /dev/urandom: {0}")]
     Random(io::Error),
-    #[error("the answer for the runner cannot be written: {0}")]
-    Response(io::Error),
+    #[error(
+        "the answer for the runner cannot be written to {path}: {source}; without it the runner knows nothing of the job's containers"
+    )]
+    Response { path: PathBuf, source: io::Error },
     #[error("signals cannot be listened to: {0}")]
     Signals(io::Error),
     #[error("the call was cancelled")]
@@ -91,10 +99,9 @@ impl Error {
         match self {
             Self::Input(_) | Self::Request(_) => "request",
             Self::Template(_) => "template",
-            Self::Spec(_)
-            | Self::Ports(_)
-            | Self::RemapWithoutJob { .. }
-            | Self::RemapWithoutInit(_) => "unsupported",
+            Self::Spec(_) | Self::Ports(_) | Self::Forward { .. } | Self::NoNetwork { .. } => {
+                "unsupported"
+            }
             Self::Api(_) => "api",
             Self::Launch(_) => "launch",
             Self::Container { .. } | Self::JobGone { .. } | Self::Demise { .. } => "container_gone",
@@ -102,7 +109,7 @@ impl Error {
             Self::NotPrepared => "not_prepared",
             Self::Exec { .. } | Self::ExecCut(_) => "exec",
             Self::Step(_) => "step",
-            Self::Random(_) | Self::Response(_) | Self::Signals(_) => "system",
+            Self::Random(_) | Self::Response { .. } | Self::Signals(_) => "system",
             Self::Cancelled(_) => "cancelled",
         }
     }
@@ -111,6 +118,11 @@ impl Error {
 // === impl Call ===
 
 impl Call<'_> {
+    /// Says which container the call is about; the last one counts.
+    pub(super) fn is_about(&self, container: &str) {
+        self.container.replace(Some(container.to_owned()));
+    }
+
     /// The job's trace context.
     pub(super) fn context(&self) -> Context<'_> {
         Context::of(self.settings)
@@ -143,11 +155,23 @@ impl Call<'_> {
         line.ask(request).await.map_err(failed)
     }
 
-    /// What a step's own container needs: `/github/*` and the workflow's volumes.
+    /// What a container needs of init: `/github/*` and the workflow's volumes.
     pub(super) async fn ask_links(&self, line: &mut Line, planned: &Planned) -> Result<(), Error> {
-        let links =
-            workspace::links(self.settings).into_iter().chain(planned.links.iter().cloned());
-        self.ask(line, planned.name(), &Request::Links(links.collect())).await.map(drop)
+        if !planned.directories.is_empty() {
+            let directories = Request::Directories(planned.directories.clone());
+            self.ask(line, planned.name(), &directories).await?;
+        }
+        let own = workspace::links(self.settings).into_iter();
+        let (tools, links): (Vec<_>, Vec<_>) =
+            own.chain(planned.links.iter().cloned()).partition(|link| link.path == mount::TOOLS);
+        self.ask(line, planned.name(), &Request::Links(links)).await?;
+        if !tools.is_empty()
+            && let Err(error) = self.ask(line, planned.name(), &Request::Links(tools)).await
+        {
+            // Actions fetch what they do not find.
+            self.console.warning(&format!("the job has no tool cache: {error}"));
+        }
+        Ok(())
     }
 
     /// Has values masked in the container's own log. Where there are too many, init withholds that
@@ -155,6 +179,15 @@ impl Call<'_> {
     pub(super) async fn mask(&self, line: &mut Line, container: &str, values: Vec<String>) {
         if let Err(error) = self.ask(line, container, &Request::Mask(values)).await {
             self.console.warning(&format!("the log of the container is withheld: {error}"));
+        }
+    }
+
+    /// Has the agent mask the secrets of an environment in the logs of all containers.
+    pub(super) fn share_masks(&self, env: &[(String, String)]) {
+        if let Err(error) = secrets::share(&self.settings.volume, &secrets::of(env)) {
+            self.console.warning(&format!(
+                "the node's agent does not hear of secrets in the environment: {error}"
+            ));
         }
     }
 

@@ -7,6 +7,8 @@ use tokio::time::timeout;
 
 use super::api::Api;
 use super::call::Call;
+use super::console::quote;
+use super::pod_view::Progress;
 use super::socket::Line;
 use super::state::{Service, State};
 use super::{fallback, log, orphans, pulls};
@@ -26,7 +28,8 @@ pub(super) async fn run(call: &Call<'_>, state: Option<&State>) {
     let services = state.services.iter().filter(|service| service.has_init);
     let services = services.map(|service| service.container.as_str());
     let job = state.job.iter().filter(|job| !job.by_exec).map(|job| job.container.as_str());
-    let stops = services.chain(job).map(|container| stop(call, &state.token.0, container));
+    let own = services.chain(job).chain(state.network.as_deref());
+    let stops = own.map(|container| stop(call, &state.token.0, container));
     // Whatever the API server does, the containers end: the runner waits for so long and no longer.
     let asks = timeout(API_PART, by_api(call, state));
     if futures_util::join!(futures_util::future::join_all(stops), asks).1.is_err() {
@@ -55,6 +58,7 @@ async fn services(call: &Call<'_>, api: &Api, services: &[Service]) {
     for service in services {
         show(call, api, service).await;
     }
+    say_ended(call, api, services).await;
     for secret in services.iter().filter_map(|service| service.secret.as_ref()) {
         if let Err(error) = api.delete_secret(secret).await {
             let left = format!("Secret {secret} is left to the end of the pod: {error}");
@@ -63,14 +67,39 @@ async fn services(call: &Call<'_>, api: &Api, services: &[Service]) {
     }
 }
 
-/// Tells a container's init to end it.
-pub(super) async fn stop(call: &Call<'_>, token: &Token, container: &str) {
+/// Tells a container's init to end it; whether it listened. One that does not is over already, or
+/// has not begun.
+pub(super) async fn stop(call: &Call<'_>, token: &Token, container: &str) -> bool {
     let path = call.settings.volume.socket(container);
-    // One that does not answer is over already.
-    let Ok((mut line, _)) = Line::open(&path, token).await else { return };
+    let Ok((mut line, _)) = Line::open(&path, token).await else { return false };
     if let Err(error) = line.ask(&Request::Stop(Stop { grace_ms: GRACE_MS })).await {
         call.console
             .debug(&format!("container {container} is left to the end of the pod: {error}"));
+    }
+    true
+}
+
+/// Names the services that failed while the job ran: steps only saw that nobody answered. Those
+/// with an init may have been ended by us.
+async fn say_ended(call: &Call<'_>, api: &Api, services: &[Service]) {
+    let mut own = services.iter().filter(|service| !service.has_init).peekable();
+    if own.peek().is_none() {
+        return;
+    }
+    let Ok(pod) = api.pod().await else { return };
+    for service in own {
+        let Progress::Ended { exit_code, reason, .. } = Progress::of(&pod, &service.container)
+        else {
+            continue;
+        };
+        if exit_code != 0 {
+            call.console.warning(&format!(
+                "service {} ({}) ended before the job did, with exit code {exit_code} ({}); its log is above",
+                service.container,
+                service.image,
+                quote(&reason)
+            ));
+        }
     }
 }
 

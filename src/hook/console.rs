@@ -79,8 +79,13 @@ fn escape(text: &str) -> String {
 /// Text of others in a sentence of ours: one line, bounded, nothing that steers a terminal.
 pub(super) fn quote(text: &str) -> String {
     const MOST_CHARS: usize = 400;
+    quote_most(text, MOST_CHARS)
+}
+
+/// The same with another bound, in characters.
+pub(super) fn quote_most(text: &str, most: usize) -> String {
     let mut chars = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c });
-    let mut quoted: String = chars.by_ref().take(MOST_CHARS).collect();
+    let mut quoted: String = chars.by_ref().take(most).collect();
     if chars.next().is_some() {
         quoted.push('…');
     }

@@ -20,6 +20,8 @@ use super::template::Template;
 use super::{demise, journal, log, secrets, words, workspace};
 use crate::contract::{Command, Record, Run, StepKind, Token};
 
+/// So often a name may be taken by another step at the last moment: more than can run at one time.
+const MOST_LOST: u32 = 64;
 /// The rest of a log is waited for so long once its container is over.
 const LOG_END: Duration = Duration::from_secs(5);
 
@@ -33,47 +35,137 @@ pub(super) async fn run(
     let template = Template::load(call.settings.template.as_deref())?;
     workspace::open_to_all(call.settings);
     let api = Api::new(call.settings).await?;
-    let view = PodView::of(&signals.or(api.pod()).await?);
     // Without a job container there is no state, and nobody else needs the token.
     let token = match state {
         Some(state) => state.token.0.clone(),
         None => super::call::new_token()?,
     };
-    let common =
-        Common { settings: call.settings, pod: &view, token: token.digest(), uid: call.uid };
-    let mut names = Names::new(view.containers.clone());
-    let mut planned = Planned::new(Role::Step, asked, |_| template.step(), &common, &mut names)?;
-    planned.env = outcome::passable(call.console, planned.env.into_iter().collect());
-    for warning in &planned.warnings {
-        call.console.warning(warning);
-    }
-    match launched(call, &api, &planned, &token, signals, &view.uid).await {
-        Err(Error::Launch(error)) if planned.has_init && error.is_of_init() => {
-            let name = names.take("step");
-            let plain = without_init(call, &planned, name, &common, &error)?;
-            launched(call, &api, &plain, &token, signals, &view.uid).await
-        }
+    let action = Action { call, api: &api, asked, template: &template, token: &token };
+    match action.run(None, signals).await {
+        Err(Error::Launch(error)) if error.is_of_init() => action.run(Some(&error), signals).await,
         result => result,
     }
 }
 
+/// A container action that is to run.
+struct Action<'a> {
+    call: &'a Call<'a>,
+    api: &'a Api,
+    asked: &'a Container,
+    template: &'a Template,
+    token: &'a Token,
+}
+
+// === impl Action ===
+
+impl Action<'_> {
+    /// Runs it, without init where there is a cause for that. Steps may run at one time, each by a
+    /// call of its own, and of those that take one name the API server refuses all but the first:
+    /// whoever is late looks again and takes another.
+    async fn run(
+        &self,
+        cause: Option<&launch::Error>,
+        signals: &mut Signals,
+    ) -> Result<Outcome, Error> {
+        let mut lost = 0;
+        loop {
+            let view = PodView::of(&signals.or(self.api.pod()).await?);
+            let (planned, warnings) = self.planned(&view, cause)?;
+            if lost == 0 {
+                self.say(&planned, &warnings, cause);
+            }
+            match self.launched(&planned, signals, &view.uid).await {
+                Err(Error::Api(error)) if error.is_name_taken() && lost < MOST_LOST => {
+                    lost += 1;
+                    let name = planned.name();
+                    self.call.console.debug(&format!("another step took the name {name} first"));
+                }
+                result => return result,
+            }
+        }
+    }
+
+    fn say(&self, planned: &Planned, warnings: &[String], cause: Option<&launch::Error>) {
+        match cause {
+            None => {
+                for warning in planned.warnings.iter().chain(warnings) {
+                    self.call.console.warning(warning);
+                }
+            }
+            Some(cause) => self.call.console.notice(&format!(
+                "ephemon-init does not run in {}; its command runs without it, and without resource figures ({cause})",
+                planned.image
+            )),
+        }
+    }
+
+    /// The container, by a name that is free, and what has to be left out of its environment.
+    fn planned(
+        &self,
+        view: &PodView,
+        cause: Option<&launch::Error>,
+    ) -> Result<(Planned, Vec<String>), Error> {
+        let call = self.call;
+        let common = Common {
+            settings: call.settings,
+            pod: view,
+            token: self.token.digest(),
+            uid: call.uid,
+            call: &call.id,
+        };
+        let mut names = Names::new(view.containers.clone());
+        let part = |_: &[String]| self.template.step();
+        let mut planned = Planned::new(Role::Step, self.asked, part, &common, &mut names)?;
+        let env = outcome::passable(planned.env.into_iter().collect());
+        planned.env = env.0;
+        workspace::let_git_work(&mut planned.env, call.settings);
+        match cause {
+            Some(_) if planned.has_init => Ok((without_init(&planned, &common)?, env.1)),
+            _ => Ok((planned, env.1)),
+        }
+    }
+
+    async fn launched(
+        &self,
+        planned: &Planned,
+        signals: &mut Signals,
+        pod_uid: &str,
+    ) -> Result<Outcome, Error> {
+        let (call, api) = (self.call, self.api);
+        if let Some(secret) = &planned.secret {
+            signals.or(api.create_secret(secret, pod_uid, &planned.env)).await?;
+        }
+        call.is_about(planned.name());
+        let asked_ns = journal::now_ns();
+        let result = started(call, api, planned, self.token, signals).await;
+        if !matches!(&result, Err(Error::Api(error)) if error.is_name_taken()) {
+            call.record(&Record::HookLaunched {
+                at_ns: asked_ns,
+                container: planned.name().to_owned(),
+                image: Record::text(&planned.image),
+                running_at_ns: None,
+            });
+        }
+        if let Some(secret) = &planned.secret
+            && let Err(error) = api.delete_secret(secret).await
+        {
+            call.console.debug(&format!("Secret {secret} is left to the end of the pod: {error}"));
+        }
+        result
+    }
+}
+
 /// The same container with its command as its first process and its environment in a Secret.
-fn without_init(
-    call: &Call<'_>,
-    planned: &Planned,
-    name: String,
-    common: &Common<'_>,
-    cause: &launch::Error,
-) -> Result<Planned, Error> {
+fn without_init(planned: &Planned, common: &Common<'_>) -> Result<Planned, Error> {
     if let Some(user) = &planned.user {
         let (image, user) = (planned.image.clone(), user.clone());
         return Err(super::spec::Error::UserByName { image, user }.into());
     }
-    call.console.notice(&format!(
-        "ephemon-init does not run in {}; its command runs without it, and without resource figures ({cause})",
-        planned.image
-    ));
-    let mut plain = planned.without_init(name);
+    if let Some(link) = planned.links.first() {
+        let error = super::volumes::Error::NoInit(link.path.clone());
+        return Err(super::spec::Error::from(error).into());
+    }
+    let mut plain = planned.without_init(planned.name().to_owned());
     let main = planned.main.iter().flatten();
     plain.spec.command = Some(main.map(|word| words::literal(word)).collect());
     plain.spec.working_dir.clone_from(&planned.cwd);
@@ -81,33 +173,6 @@ fn without_init(
         plain.spec.env_from.get_or_insert_default().push(source);
     }
     Ok(plain)
-}
-
-async fn launched(
-    call: &Call<'_>,
-    api: &Api,
-    planned: &Planned,
-    token: &Token,
-    signals: &mut Signals,
-    pod_uid: &str,
-) -> Result<Outcome, Error> {
-    if let Some(secret) = &planned.secret {
-        signals.or(api.create_secret(secret, pod_uid, &planned.env)).await?;
-    }
-    let asked_ns = journal::now_ns();
-    let result = started(call, api, planned, token, signals).await;
-    call.record(&Record::HookLaunched {
-        at_ns: asked_ns,
-        container: planned.name().to_owned(),
-        image: Record::text(&planned.image),
-        running_at_ns: None,
-    });
-    if let Some(secret) = &planned.secret
-        && let Err(error) = api.delete_secret(secret).await
-    {
-        call.console.debug(&format!("Secret {secret} is left to the end of the pod: {error}"));
-    }
-    result
 }
 
 async fn started(
@@ -120,6 +185,7 @@ async fn started(
     if !planned.has_init {
         workspace::link_from_here(&workspace::links(call.settings));
     }
+    call.share_masks(&planned.env);
     let pod = signals.or(api.add(&[&planned.spec])).await?;
     let (sender, _) = watch::channel(pod);
     let mut news = News::new(&sender);
@@ -192,22 +258,10 @@ async fn by_kubelet(
     let waited = call.settings.timeout;
     let until = Instant::now() + waited;
     let name = planned.name().to_owned();
-    let start = async {
-        // Any end will do here: it is the step's own.
-        news.until(&name, |progress| match progress {
-            Progress::Waiting | Progress::Stuck { hopeless: false, .. } => None,
-            other => Some(other),
-        })
-        .await
-    };
-    let begun = tokio::select! {
-        begun = tokio::time::timeout_at(until, start) => begun,
+    // Any end will do here: it is the step's own.
+    tokio::select! {
+        begun = news.begun(planned, until, waited, call.console) => drop(begun?),
         signal = signals.next() => return Err(Error::Cancelled(signal)),
-    };
-    if !matches!(begun, Ok(Progress::Running { .. } | Progress::Ended { .. })) {
-        // For the sentence, with the kubelet's reason.
-        let soon = Instant::now();
-        news.running(planned, soon, waited, call.console).await?;
     }
     let ended = async {
         news.until(&name, |progress| match progress {

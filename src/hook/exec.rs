@@ -1,7 +1,9 @@
 //! Steps by `exec` through the API server, where `ephemon-init` cannot run: a shell of the image
 //! reads what to do from its standard input, so that no value stands in a request or a process's
-//! arguments. There is one exception, for want of another way: variables whose names no shell can
-//! export are handed over by `env`, which the container's own processes can see for a moment.
+//! arguments. There is one exception, for want of another way: variables whose names no shell
+//! exports (`INPUT_NODE-VERSION`), or that a shell keeps for itself (`PWD`), go to the program by
+//! the image's `env`, and stand in that process's arguments until it has become the program. The
+//! reference hook gives every variable that way, and writes them into a file of the workspace first.
 //!
 //! Weaker than a step by init: the stream goes through API server and kubelet, no resource use is
 //! known, and when the hook is killed the step runs on until `cleanup_job`.
@@ -20,12 +22,14 @@ use super::api::{self, Api};
 use super::call::{Call, Error};
 use super::step::{self, Signals};
 use crate::contract::Signal;
-pub(super) use script::{Step, setup};
+pub(super) use script::{Step, line, setup};
 
 /// Bytes read at once.
 const READ: usize = 32 * 1024;
 /// After the status, or the end of the connection, so long for what is on its way.
 const REST: Duration = Duration::from_millis(500);
+/// Most bytes of a health command's output that are kept.
+const PROBE_TEXT: usize = 4096;
 /// For a small thing done in a container.
 const SMALL: Duration = Duration::from_secs(30);
 
@@ -137,6 +141,48 @@ pub(super) async fn ask(api: &Api, container: &str, script: &str) -> Result<Stri
         }
     };
     timeout(SMALL, work).await.unwrap_or_else(|_| Err(failed("it takes too long".to_owned())))
+}
+
+/// Runs a health command: nothing where its exit code is 0, else what it came to. As Docker does
+/// (moby, `daemon/health.go`), the limit begins with the process, and a process that passes it is
+/// killed.
+pub(super) async fn probe(
+    api: &Api,
+    container: &str,
+    command: &str,
+    limit: Duration,
+) -> Result<Result<(), String>, api::Error> {
+    let line = script::whole(command);
+    let mark = format!("{:016x}", fastrand::u64(..));
+    let step = Step { mark, env: &[], prepend_path: &[], cwd: None, line: &line };
+    let mut process = feed(api, container, &step.text()).await?;
+    let mut streams = Streams::of(&mut process);
+    let mut text = Vec::new();
+    let end = timeout(limit, async {
+        loop {
+            match streams.next().await {
+                Event::Out(bytes) => {
+                    let room = PROBE_TEXT.saturating_sub(text.len()).min(bytes.len());
+                    text.extend_from_slice(bytes.get(..room).unwrap_or_default());
+                }
+                Event::Err(_) => {}
+                Event::End(end) => break end,
+            }
+        }
+    });
+    let end = end.await.ok();
+    let text = String::from_utf8_lossy(&text).trim().to_owned();
+    Ok(match end {
+        Some(End::Code(0)) => Ok(()),
+        Some(End::Code(code)) => Err(format!("exit code {code}: {text}")),
+        Some(End::Not(why)) => Err(why),
+        Some(End::Unknown) => Err("the connection closed before the command ended".to_owned()),
+        None => {
+            // One that cannot be killed ends with its container.
+            drop(ask(api, container, &step.kill_text("KILL")).await);
+            Err(format!("no answer within {limit:?}: {text}"))
+        }
+    })
 }
 
 /// Starts a shell and gives it what to do.

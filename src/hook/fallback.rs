@@ -20,12 +20,14 @@ use super::request::ScriptStep;
 use super::spec::Planned;
 use super::state::{Host, Job, State};
 use super::step::Signals;
-use super::{launch, words, workspace};
-use crate::contract::env;
+use super::{launch, script_step, workspace};
+use crate::contract::{Volume, env, mount};
 
 /// Keeps a container alive until it is told to end: `tail -f /dev/null` as process 1 would not
 /// hear SIGTERM, and hold the pod up for its whole grace period.
-const KEEP_ALIVE: &str = "trap 'exit 0' TERM INT; while :; do sleep 86400 & wait $!; done";
+/// Its job may be over before it begins: then it finds the mark of a container that ran.
+const KEEP_ALIVE: &str =
+    "[ ! -e \"$0\" ] || exit 125; trap 'exit 0' TERM INT; while :; do sleep 86400 & wait $!; done";
 
 /// Ends that shell, and nothing else: where a pod shares its process namespace, process 1 is not
 /// the container's, and to end it would be to end the pod.
@@ -56,9 +58,16 @@ pub(super) async fn launch(
         "ephemon-init does not run in {}; its steps go through the API server instead, slower and without resource figures ({cause})",
         job.image
     ));
+    if job.spec.command.as_ref().is_some_and(|command| command.len() > 1) {
+        call.console.warning(&format!(
+            "--ulimit, --tmpfs and --shm-size of {} are not carried out: that needs ephemon-init",
+            job.image
+        ));
+    }
     let mut names = Names::new(PodView::of(&sender.borrow()).containers);
     let mut plain = job.without_init(names.take("job"));
-    plain.spec.command = Some(["sh", "-c", KEEP_ALIVE].map(str::to_owned).to_vec());
+    let mark = Volume::new(mount::EPHEMON).done(plain.name()).to_string_lossy().into_owned();
+    plain.spec.command = Some(["sh", "-c", KEEP_ALIVE, &mark].map(str::to_owned).to_vec());
     let pod = api.add(&[&plain.spec]).await?;
     sender.send_replace(pod);
     let mut news = News::new(sender);
@@ -66,7 +75,8 @@ pub(super) async fn launch(
     news.running(&plain, until, call.settings.timeout, call.console).await?;
     let links = workspace::links(call.settings).into_iter().chain(job.links.iter().cloned());
     let links: Vec<(String, String)> = links.map(|link| (link.path, link.target)).collect();
-    let said = exec::ask(api, plain.name(), &exec::setup(&links, &lines(hosts))).await?;
+    let said =
+        exec::ask(api, plain.name(), &exec::setup(&job.directories, &links, &lines(hosts))).await?;
     Ok(Kept { container: plain.name().to_owned(), is_alpine: said.trim() == "alpine" })
 }
 
@@ -81,15 +91,19 @@ pub(super) async fn script_step(
     let api = Api::new(call.settings).await?;
     let mut env: BTreeMap<String, String> = job.env.clone();
     env.extend(asked.env());
-    let (env, _) = call.in_trace(outcome::passable(call.console, env));
+    let (env, left) = outcome::passable(env);
+    for warning in &left {
+        call.console.warning(warning);
+    }
+    let (env, _) = call.in_trace(env);
     if !state.hosts.is_empty() {
         // The kubelet has written the file anew at every start of a container since.
-        let hosts = exec::setup(&[], &lines(&state.hosts));
+        let hosts = exec::setup(&[], &[], &lines(&state.hosts));
         if let Err(error) = exec::ask(&api, &job.container, &hosts).await {
             call.console.debug(&format!("names of services cannot be written: {error}"));
         }
     }
-    let line = words::join(Some(&asked.entry_point), &asked.entry_point_args);
+    let line = exec::line(&script_step::argv(asked));
     let cwd = asked.working_directory.as_deref().or(job.working_directory.as_deref());
     let step = Step {
         mark: format!("{:016x}", fastrand::u64(..)),

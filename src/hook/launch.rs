@@ -1,6 +1,8 @@
 //! From a plan to running containers: one patch, then what the kubelet and the inits say, until
 //! each runs or has failed. Nothing is polled.
 
+mod pull;
+
 use std::fmt;
 use std::path::Path;
 use std::time::Duration;
@@ -10,11 +12,11 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::WatchEvent;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::instrument;
 
 use super::api::{self, Api};
-use super::console::{Console, quote};
+use super::console::{Console, quote, quote_most};
 use super::pod_view::Progress;
 use super::socket::{self, Line};
 use super::spec::Planned;
@@ -24,6 +26,13 @@ use crate::contract::{Token, Volume, Welcome};
 const LOOK: Duration = Duration::from_millis(50);
 /// A container that the kubelet has long seen run, and whose init does not answer, has none.
 const MUTE: Duration = Duration::from_secs(20);
+/// A container that does not start is mentioned after so long, and every so often.
+const FIRST_MENTION: Duration = Duration::from_secs(5);
+const NEXT_MENTION: Duration = Duration::from_secs(15);
+/// The kubelet's words on an image name it several times before they say what is wrong.
+const MOST_CHARS: usize = 1200;
+/// For a container of which no reason is known.
+const SILENT: &str = "the kubelet has not started it yet";
 /// Pause after a watch that broke.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -58,7 +67,7 @@ pub(super) struct Delay {
     reason: String,
     /// Empty, or with a colon in front.
     message: String,
-    /// Empty, or in brackets.
+    /// Empty, or with a semicolon in front.
     hint: String,
 }
 
@@ -125,7 +134,7 @@ impl Delay {
             name: planned.name().to_owned(),
             reason: quote(reason),
             message: after_colon(message),
-            hint: hint(planned, reason),
+            hint: hint(planned, reason, message),
         }
     }
 }
@@ -163,11 +172,6 @@ impl News {
     }
 
     /// Waits until the kubelet says that a container runs, or has ended by itself with success.
-    #[instrument(skip_all, fields(
-        otel.name = "wait until it runs",
-        k8s.container.name = planned.name(),
-        container.image.name = planned.image,
-    ))]
     pub(super) async fn running(
         &mut self,
         planned: &Planned,
@@ -175,35 +179,66 @@ impl News {
         waited: Duration,
         console: &Console,
     ) -> Result<Progress, Error> {
-        let mut last = (String::new(), String::new());
-        let name = planned.name();
-        let wait = self.until(name, |progress| match progress {
-            Progress::Waiting => None,
-            Progress::Stuck { reason, message, hopeless } => {
-                if last.0.is_empty() {
-                    console.line(&format!(
-                        "{} (container {name}): {}",
-                        planned.image,
-                        quote(&reason)
-                    ));
-                }
-                last = (reason, message);
-                hopeless.then(|| Err(stuck(planned, &last.0, &last.1)))
-            }
-            running @ Progress::Running { .. } => Some(Ok(running)),
+        match self.begun(planned, until, waited, console).await? {
             Progress::Ended { exit_code, reason, message }
                 if exit_code != 0 || planned.has_init =>
             {
-                Some(Err(ended(planned, exit_code, &reason, &message)))
+                Err(ended(planned, exit_code, &reason, &message))
             }
-            ended @ Progress::Ended { .. } => Some(Ok(ended)),
-        });
-        if let Ok(result) = timeout_at(until, wait).await {
-            return result;
+            begun => Ok(begun),
         }
-        let reason = if last.0.is_empty() { "the kubelet says nothing of it" } else { &last.0 };
-        let delay = Box::new(Delay::new(planned, reason, &last.1));
-        Err(Error::TimedOut { delay, seconds: waited.as_secs() })
+    }
+
+    /// Waits until the kubelet says that a container runs, or has ended in whatever way.
+    #[instrument(skip_all, fields(
+        otel.name = "wait until it runs",
+        k8s.container.name = planned.name(),
+        container.image.name = planned.image,
+    ))]
+    pub(super) async fn begun(
+        &mut self,
+        planned: &Planned,
+        until: Instant,
+        waited: Duration,
+        console: &Console,
+    ) -> Result<Progress, Error> {
+        let (mut pulls, start) = (pull::Pulls::default(), Instant::now());
+        let mut mention = start + FIRST_MENTION;
+        let mut last = (String::new(), String::new());
+        let name = planned.name();
+        loop {
+            let progress = Progress::of(&self.pod.borrow_and_update(), name);
+            match progress {
+                Progress::Waiting => pulls.again(),
+                Progress::Stuck { reason, message } => {
+                    if last.0.is_empty() {
+                        let line =
+                            format!("{} (container {name}): {}", planned.image, quote(&reason));
+                        console.line(&line);
+                    }
+                    last = (reason, message);
+                    if pulls.note(&last.0, &last.1) {
+                        return Err(stuck(planned, &last.0, &last.1));
+                    }
+                }
+                begun => return Ok(begun),
+            }
+            tokio::select! {
+                changed = self.pod.changed() => if changed.is_err() {
+                    // The follower has ended with an error, which its awaiter sees.
+                    std::future::pending::<()>().await;
+                },
+                () = sleep_until(until) => {
+                    let reason = if last.0.is_empty() { SILENT } else { &last.0 };
+                    let delay = Box::new(Delay::new(planned, reason, &last.1));
+                    return Err(Error::TimedOut { delay, seconds: waited.as_secs() });
+                }
+                () = sleep_until(mention) => {
+                    mention = Instant::now() + NEXT_MENTION;
+                    console.line(&mentioned(planned, &last.0, start.elapsed()));
+                }
+            }
+        }
     }
 
     /// Waits until a container's init can be talked to: by its socket, which is there a second
@@ -243,14 +278,19 @@ impl News {
                 Err(error) => error,
             }
         };
-        tokio::select! {
+        let (line, welcome) = tokio::select! {
             biased;
             line = connected(&path, token) => line.map_err(|source| Error::Socket {
                 name: planned.name().to_owned(),
                 source,
-            }),
-            error = failed => Err(error),
+            })?,
+            error = failed => return Err(error),
+        };
+        // Only the container knows what of its options can be carried out there.
+        for note in &welcome.notes {
+            console.warning(&format!("{}: {}", planned.image, quote(note)));
         }
+        Ok((line, welcome))
     }
 }
 
@@ -310,18 +350,30 @@ fn ended(planned: &Planned, code: i32, reason: &str, message: &str) -> Error {
 }
 
 fn after_colon(message: &str) -> String {
-    if message.trim().is_empty() { String::new() } else { format!(": {}", quote(message)) }
+    if message.trim().is_empty() {
+        String::new()
+    } else {
+        format!(": {}", quote_most(message, MOST_CHARS))
+    }
 }
 
 /// What to do about an image that cannot be had.
-fn hint(planned: &Planned, reason: &str) -> String {
-    if !reason.contains("Image") {
-        return String::new();
-    }
-    match &planned.registry {
-        Some(registry) => format!(
-            " (the workflow has credentials for {registry}, but an ephemeral container can use the pod's own only: add a pull secret for it to imagePullSecrets in the runner's pod template)"
-        ),
-        None => " (a private image needs imagePullSecrets in the runner's pod template)".to_owned(),
-    }
+fn hint(planned: &Planned, reason: &str, message: &str) -> String {
+    let cause = pull::Cause::of(reason, message);
+    let advice = |cause: pull::Cause| cause.advice(&planned.image, planned.registry.as_deref());
+    cause.map(advice).unwrap_or_default()
+}
+
+/// What is being waited for.
+fn mentioned(planned: &Planned, reason: &str, waited: Duration) -> String {
+    let what = match reason {
+        "" => "the kubelet pulls the image, or starts the container",
+        reason => &format!("{}; the kubelet tries again", quote(reason)),
+    };
+    format!(
+        "{} (container {}): {what} ({} s so far)",
+        planned.image,
+        planned.name(),
+        waited.as_secs()
+    )
 }

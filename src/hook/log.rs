@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use futures_util::{AsyncRead, AsyncReadExt};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::api::Api;
 use super::call::Call;
@@ -15,6 +15,9 @@ const READ: usize = 64 * 1024;
 /// A log that ended while its container runs is asked for again after so long: the kubelet ends it
 /// a moment before the API server hears of the container's end.
 const AGAIN: Duration = Duration::from_secs(2);
+/// Most bytes of a log that are searched, and the time for it.
+const MOST_SEARCHED: u64 = 1024 * 1024;
+const SEARCH: Duration = Duration::from_secs(5);
 /// Pause after a log that broke off.
 const BROKEN: Duration = Duration::from_millis(300);
 
@@ -69,6 +72,26 @@ pub(super) async fn beginning(
     Ok(shown >= most)
 }
 
+/// Whether a container's log says that an address was in use. A courtesy: without the log the
+/// answer is no.
+pub(super) async fn says_address_in_use(api: &Api, container: &str) -> bool {
+    let read = async {
+        let mut bytes = Vec::new();
+        let log = api.log(container, false).await.ok()?;
+        std::pin::pin!(log).take(MOST_SEARCHED).read_to_end(&mut bytes).await.ok()?;
+        Some(tells_address_in_use(&String::from_utf8_lossy(&bytes)))
+    };
+    timeout(SEARCH, read).await.ok().flatten().unwrap_or(false)
+}
+
+/// In the words of `strerror`, Go, Java and Node.
+fn tells_address_in_use(log: &str) -> bool {
+    let log = log.to_ascii_lowercase();
+    ["address already in use", "address in use", "eaddrinuse", "errno: 98"]
+        .iter()
+        .any(|words| log.contains(words))
+}
+
 /// How far a log was shown.
 enum Shown {
     /// To its end, or to the limit.
@@ -117,4 +140,23 @@ async fn skip(log: &mut (impl AsyncRead + Unpin), bytes: u64) -> bool {
         }
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_usual_services_are_known() {
+        for words in [
+            "bind: Address already in use",
+            "listen tcp :80: bind: address already in use",
+            "java.net.BindException: Address already in use (Bind failed)",
+            "Error: listen EADDRINUSE: address already in use :::3000",
+            "could not bind IPv4 address \"0.0.0.0\": Address in use",
+        ] {
+            assert!(tells_address_in_use(words), "{words}");
+        }
+        assert!(!tells_address_in_use("the address of the server"));
+    }
 }

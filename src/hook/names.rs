@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+/// How the names of the hook's Secrets end.
+const SECRET_END: &str = "-env";
 /// Longest DNS label, less room for a number.
 const MAX_STEM: usize = 56;
 
@@ -38,6 +40,24 @@ pub(super) fn of_image(image: &str) -> &str {
     last.split_once(':').map_or(last, |(name, _)| name)
 }
 
+/// Every name by which people may call a service: the workflow's own, the image's, those that its
+/// options give, and the pod's.
+pub(super) fn of_service(
+    key: Option<&str>,
+    stem: &str,
+    container: &str,
+    given: &[String],
+) -> Vec<String> {
+    let own = key.map(str::to_owned).into_iter().chain([stem.to_ascii_lowercase()]);
+    let mut known: Vec<String> = Vec::new();
+    for name in own.chain(given.iter().cloned()).chain([container.to_owned()]) {
+        if !known.contains(&name) {
+            known.push(name);
+        }
+    }
+    known
+}
+
 /// A DNS label close to `text`.
 pub(super) fn label(text: &str) -> String {
     let mut label = String::new();
@@ -67,10 +87,22 @@ pub(super) fn is_host_name(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(part)
 }
 
-/// The Secret with a container's environment.
-pub(super) fn of_secret(pod: &str, container: &str) -> String {
+/// The Secret with a container's environment. Calls at one time may each want a container of the
+/// same name, of which one gets it: no call writes into another's Secret.
+pub(super) fn of_secret(pod: &str, container: &str, call: &str) -> String {
+    format!("{}{call}{SECRET_END}", secret_stem(pod, container))
+}
+
+/// Whether a Secret is one that the hook made for a container.
+pub(super) fn is_secret_of(secret: &str, pod: &str, container: &str) -> bool {
+    let call = secret.strip_prefix(&secret_stem(pod, container));
+    call.and_then(|call| call.strip_suffix(SECRET_END))
+        .is_some_and(|call| !call.is_empty() && call.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+fn secret_stem(pod: &str, container: &str) -> String {
     let pod: String = pod.chars().take(150).collect();
-    format!("{pod}-{container}-env")
+    format!("{pod}-{container}-")
 }
 
 #[cfg(test)]
@@ -85,6 +117,17 @@ mod tests {
         assert_eq!(of_image("ghcr.io/a/b@sha256:ab"), "b");
         assert_eq!(label("Postgres_16.1"), "postgres-16-1");
         assert_eq!(label("---"), "container");
+    }
+
+    #[test]
+    fn a_secret_is_its_containers_and_its_calls() {
+        let secret = of_secret("r-1", "step", "0a1b");
+        assert_eq!(secret, "r-1-step-0a1b-env");
+        assert!(is_secret_of(&secret, "r-1", "step"));
+        for (pod, container) in [("r-1", "step-2"), ("r-2", "step"), ("r", "1-step-0a1b")] {
+            assert!(!is_secret_of(&secret, pod, container), "{pod} {container}");
+        }
+        assert!(!is_secret_of("r-1-step-2-0a1b-env", "r-1", "step"));
     }
 
     #[test]

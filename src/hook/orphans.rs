@@ -6,15 +6,23 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
 
 use k8s_openapi::api::core::v1::{EphemeralContainer, Pod};
 
 use super::api::Api;
 use super::call::Call;
-use super::cleanup;
 use super::names;
 use super::settings::Settings;
+use super::{cleanup, fallback};
 use crate::contract::{Token, TokenDigest, env};
+
+/// From the mark of a container that began to its socket: init makes one after the other.
+const LISTENS: Duration = Duration::from_secs(2);
+/// Between two attempts.
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// Keeps the token until [`forget`]. Where it cannot be kept, a killed call leaves its containers
 /// to the end of the pod.
@@ -56,14 +64,38 @@ pub(super) async fn end(call: &Call<'_>) {
             call.console.debug(&format!("Secret {secret} is left to the end of the pod: {error}"));
         }
     }
-    let stops = left.containers.iter().map(|container| cleanup::stop(call, &token, container));
+    let stops = left.containers.iter().map(|container| end_one(call, &token, container));
     futures_util::future::join_all(stops).await;
+    for container in &left.kept {
+        // Its shell makes no mark, and looks for one before all else.
+        mark(call, container);
+        fallback::stop(call, container).await;
+    }
     forget(call.settings);
+}
+
+/// Ends a container, wherever it is on its way. One that has not begun finds the mark of one that
+/// ran, and ends at once. One that has begun listens, or is about to.
+async fn end_one(call: &Call<'_>, token: &Token, container: &str) {
+    if mark(call, container) {
+        return;
+    }
+    let until = Instant::now() + LISTENS;
+    while !cleanup::stop(call, token, container).await && Instant::now() < until {
+        sleep(AGAIN).await;
+    }
+}
+
+/// Leaves the mark of a container that ran; whether it was not there.
+fn mark(call: &Call<'_>, container: &str) -> bool {
+    let mark = call.settings.volume.done(container);
+    OpenOptions::new().write(true).create_new(true).mode(0o444).open(mark).is_ok()
 }
 
 struct Left {
     api: Api,
     containers: Vec<String>,
+    kept: Vec<String>,
     secrets: Vec<String>,
 }
 
@@ -72,23 +104,28 @@ async fn containers(call: &Call<'_>, token: &Token) -> Result<Left, super::api::
     let pod = api.pod().await?;
     let ours = |container: &&EphemeralContainer| is_ours(container, call.settings);
     let all: Vec<&EphemeralContainer> = of(&pod).filter(ours).collect();
-    let containers = all.iter().filter(|container| {
-        let digest = value(container, env::TOKEN_SHA256).and_then(|it| TokenDigest::parse(it).ok());
-        digest.is_some_and(|digest| digest.admits(token.expose()))
-    });
-    let containers = containers.map(|container| container.name.clone()).collect();
+    let (mut containers, mut kept) = (Vec::new(), Vec::new());
+    for container in &all {
+        match value(container, env::TOKEN_SHA256).map(TokenDigest::parse) {
+            Some(Ok(digest)) if digest.admits(token.expose()) => {
+                containers.push(container.name.clone());
+            }
+            // A job container in which init does not run, kept by a shell.
+            None if value(container, env::ROLE) == Some("job") => kept.push(container.name.clone()),
+            _ => {}
+        }
+    }
     // The hook's own are called after the pod and the container.
     let pod = call.settings.pod.as_deref().unwrap_or_default();
     let secrets = all.iter().flat_map(|container| {
-        let own = names::of_secret(pod, &container.name);
         let sources = container.env_from.iter().flatten();
         sources
             .filter_map(|source| source.secret_ref.as_ref())
             .map(|secret| secret.name.clone())
-            .filter(move |name| *name == own)
+            .filter(|name| names::is_secret_of(name, pod, &container.name))
     });
     let secrets = secrets.collect();
-    Ok(Left { api, containers, secrets })
+    Ok(Left { api, containers, kept, secrets })
 }
 
 fn of(pod: &Pod) -> impl Iterator<Item = &EphemeralContainer> {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use super::call::Call;
-use super::console::Console;
 use super::summary;
 use crate::contract::{End, Exit};
 
@@ -83,20 +82,15 @@ fn failed(code: u8) -> String {
     )
 }
 
-/// Leaves out what no process can be given, and says so.
-pub(super) fn passable(console: &Console, env: BTreeMap<String, String>) -> Vec<(String, String)> {
-    env.into_iter()
-        .filter(|(name, value)| {
-            let fits = is_name(name) && !value.contains('\0');
-            if !fits {
-                console.warning(&format!(
-                    "environment variable {:?} is left out: no process can be given it",
-                    super::console::quote(name)
-                ));
-            }
-            fits
-        })
-        .collect()
+/// Parts an environment into what a process can be given, and a warning for each of the rest.
+pub(super) fn passable(env: BTreeMap<String, String>) -> (Vec<(String, String)>, Vec<String>) {
+    let fits = |(name, value): &(String, String)| is_name(name) && !value.contains('\0');
+    let (passed, left): (Vec<_>, Vec<_>) = env.into_iter().partition(fits);
+    let warnings = left.into_iter().map(|(name, _)| {
+        let name = super::console::quote(&name);
+        format!("environment variable {name:?} is left out: no process can be given it")
+    });
+    (passed, warnings.collect())
 }
 
 fn is_name(name: &str) -> bool {
@@ -153,6 +147,8 @@ mod tests {
     fn what_no_process_can_be_given_is_left_out() {
         let env = [("A=B", "1"), ("", "2"), ("C", "x\0y"), ("D", "4")];
         let env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        assert_eq!(passable(&Console::new(), env), [("D".to_owned(), "4".to_owned())]);
+        let (passed, warnings) = passable(env);
+        assert_eq!(passed, [("D".to_owned(), "4".to_owned())]);
+        assert!(warnings.len() == 3 && warnings.iter().all(|it| it.contains("left out")));
     }
 }

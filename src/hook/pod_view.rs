@@ -1,9 +1,9 @@
 //! The runner's pod, as far as the hook has to know it.
 
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod, Volume};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodSpec, ResourceRequirements, Volume};
 
-/// Reasons to wait that no time heals.
-const HOPELESS: [&str; 2] = ["InvalidImageName", "ErrImageNeverPull"];
+/// The container that actions-runner-controller looks for.
+const RUNNER: &str = "runner";
 
 /// Reasons that are part of a normal start.
 const USUAL: [&str; 2] = ["ContainerCreating", "PodInitializing"];
@@ -16,6 +16,19 @@ pub(super) struct PodView {
     pub(super) containers: Vec<String>,
     volumes: Vec<PodVolume>,
     pub(super) has_pull_secrets: bool,
+    /// Of the runner's container: the one image that the node is known to have.
+    pub(super) runner_image: Option<String>,
+    /// Whether the kubelet limits the memory of all containers together.
+    pub(super) memory_is_limited: bool,
+    runners_mounts: Vec<RunnersMount>,
+}
+
+/// A volume in the runner's container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RunnersMount {
+    pub(super) volume: String,
+    path: String,
+    pub(super) read_only: bool,
 }
 
 /// A volume of the pod.
@@ -24,6 +37,8 @@ pub(super) struct PodVolume {
     name: String,
     /// Holds nothing secret and nothing of the node.
     pub(super) for_workflows: bool,
+    /// An emptyDir of medium Memory.
+    pub(super) is_memory: bool,
 }
 
 /// What the kubelet says of one ephemeral container.
@@ -32,7 +47,7 @@ pub(super) enum Progress {
     /// Nothing yet, or a normal start.
     Waiting,
     /// A start that does not succeed, with the kubelet's words.
-    Stuck { reason: String, message: String, hopeless: bool },
+    Stuck { reason: String, message: String },
     /// It runs.
     Running { id: String },
     /// It is over.
@@ -51,12 +66,24 @@ impl PodView {
         let volumes = spec.volumes.iter().flatten().map(|volume| PodVolume {
             name: volume.name.clone(),
             for_workflows: is_for_workflows(volume),
+            is_memory: volume
+                .empty_dir
+                .as_ref()
+                .is_some_and(|empty| empty.medium.as_deref() == Some("Memory")),
         });
         Self {
             uid: pod.metadata.uid.clone().unwrap_or_default(),
             containers: regular.chain(init).chain(ephemeral).cloned().collect(),
             volumes: volumes.collect(),
             has_pull_secrets: spec.image_pull_secrets.as_ref().is_some_and(|list| !list.is_empty()),
+            memory_is_limited: memory_is_limited(spec),
+            runners_mounts: runners_mounts(spec),
+            runner_image: spec
+                .containers
+                .iter()
+                .find(|container| container.name == RUNNER)
+                .or_else(|| spec.containers.first())
+                .and_then(|container| container.image.clone()),
         }
     }
 
@@ -64,6 +91,47 @@ impl PodView {
     pub(super) fn volume(&self, name: &str) -> Option<&PodVolume> {
         self.volumes.iter().find(|volume| volume.name == name)
     }
+
+    /// The volume in which a path of the runner's container lies, and the path in it.
+    pub(super) fn runners_mount_of<'a>(
+        &'a self,
+        path: &'a str,
+    ) -> Option<(&'a RunnersMount, &'a str)> {
+        let below = |mount: &'a RunnersMount| {
+            let rest = path.strip_prefix(mount.path.as_str())?;
+            (rest.is_empty() || rest.starts_with('/'))
+                .then(|| (mount, rest.trim_start_matches('/')))
+        };
+        self.runners_mounts.iter().filter_map(below).max_by_key(|(mount, _)| mount.path.len())
+    }
+}
+
+/// Whole volumes only: of one that the runner has a part of, a job could see the rest.
+fn runners_mounts(spec: &PodSpec) -> Vec<RunnersMount> {
+    let runner = spec.containers.iter().find(|container| container.name == RUNNER);
+    let mounts = runner.or(spec.containers.first()).into_iter();
+    let mounts = mounts.flat_map(|container| container.volume_mounts.iter().flatten());
+    mounts
+        .filter(|mount| mount.sub_path.is_none() && mount.sub_path_expr.is_none())
+        .map(|mount| RunnersMount {
+            volume: mount.name.clone(),
+            path: mount.mount_path.trim_end_matches('/').to_owned(),
+            read_only: mount.read_only.unwrap_or_default(),
+        })
+        .collect()
+}
+
+/// The kubelet sets the memory limit of a pod's cgroup if the pod has one of its own, or if every
+/// container and every init container has one (kubernetes v1.36.3, `ResourceConfigForPod`).
+fn memory_is_limited(spec: &PodSpec) -> bool {
+    let has = |resources: Option<&ResourceRequirements>| {
+        resources
+            .and_then(|resources| resources.limits.as_ref()?.get("memory"))
+            .is_some_and(|limit| limit.0 != "0")
+    };
+    let all = || spec.containers.iter().chain(spec.init_containers.iter().flatten());
+    has(spec.resources.as_ref())
+        || (all().next().is_some() && all().all(|container| has(container.resources.as_ref())))
 }
 
 fn is_for_workflows(volume: &Volume) -> bool {
@@ -103,9 +171,8 @@ impl Progress {
         if reason.is_empty() || USUAL.contains(&reason.as_str()) {
             return Self::Waiting;
         }
-        let hopeless = HOPELESS.contains(&reason.as_str());
         let message = waiting.and_then(|waiting| waiting.message.clone()).unwrap_or_default();
-        Self::Stuck { reason, message, hopeless }
+        Self::Stuck { reason, message }
     }
 }
 
@@ -134,12 +201,49 @@ mod tests {
         assert_eq!(running, Progress::Running { id: "containerd://ab".into() });
         let stuck =
             progress(&json!({"waiting": {"reason": "ErrImagePull", "message": "not found"}}));
-        assert!(matches!(stuck, Progress::Stuck { hopeless: false, .. }));
-        let never = progress(&json!({"waiting": {"reason": "ErrImageNeverPull"}}));
-        assert!(matches!(never, Progress::Stuck { hopeless: true, .. }));
+        let words = ("ErrImagePull".to_owned(), "not found".to_owned());
+        assert_eq!(stuck, Progress::Stuck { reason: words.0, message: words.1 });
         let ended = progress(&json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}}));
         assert!(matches!(ended, Progress::Ended { exit_code: 137, .. }));
         assert_eq!(Progress::of(&Pod::default(), "job"), Progress::Waiting);
+    }
+
+    #[test]
+    fn memory_is_limited_by_the_pod_or_by_every_container() {
+        let limited = json!({"limits": {"memory": "1Gi"}});
+        let open = json!({"limits": {"cpu": "1"}});
+        for (pod, init, runner, expected) in [
+            (json!(null), &limited, &limited, true),
+            (json!(null), &open, &limited, false),
+            (json!(null), &limited, &json!(null), false),
+            (limited.clone(), &open, &json!(null), true),
+            (open.clone(), &open, &limited, false),
+        ] {
+            let pod = json!({"spec": {
+                "resources": pod, "initContainers": [{"name": "i", "resources": init}],
+                "containers": [{"name": "runner", "resources": runner}],
+            }});
+            let view = PodView::of(&serde_json::from_value(pod.clone()).unwrap());
+            assert_eq!(view.memory_is_limited, expected, "{pod}");
+        }
+    }
+
+    #[test]
+    fn a_path_of_the_runner_lies_in_the_innermost_volume() {
+        let pod = json!({"spec": {"containers": [{"name": "other"}, {"name": "runner", "volumeMounts": [
+            {"name": "opt", "mountPath": "/opt/"},
+            {"name": "tools", "mountPath": "/opt/tools", "readOnly": true},
+            {"name": "part", "mountPath": "/part", "subPath": "x"},
+        ]}]}});
+        let view = PodView::of(&serde_json::from_value(pod).unwrap());
+        let of = |path| {
+            let (mount, below) = view.runners_mount_of(path)?;
+            Some((mount.volume.clone(), below.to_owned(), mount.read_only))
+        };
+        assert_eq!(of("/opt/tools/node"), Some(("tools".into(), "node".into(), true)));
+        assert_eq!(of("/opt/toolsy"), Some(("opt".into(), "toolsy".into(), false)));
+        assert_eq!(of("/opt"), Some(("opt".into(), String::new(), false)));
+        assert_eq!((of("/part"), of("/")), (None, None));
     }
 
     #[test]

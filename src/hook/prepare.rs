@@ -1,37 +1,34 @@
 //! `prepare_job`: the job container and all services, in one patch.
 
 mod health;
+mod listening;
+mod network;
+mod own_port;
+mod plan;
+mod probe;
+mod schedule;
 
-use std::collections::BTreeMap;
+use std::cell::OnceCell;
 use std::time::Instant as Clock;
 
+use k8s_openapi::api::core::v1::{EphemeralContainer, Pod};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::api::Api;
+use super::api::{self, Api};
 use super::call::{Call, Error};
 use super::fallback::{self, Kept};
 use super::launch::{self, News};
-use super::names::Names;
 use super::pod_view::PodView;
-use super::ports;
-use super::request::{Container, PrepareJob};
-use super::response::{Context, Response, Shown};
+use super::request::PrepareJob;
+use super::response::Response;
 use super::socket::Line;
-use super::spec::{Common, Planned, Role};
-use super::state::{Host, Job, Service, State};
+use super::spec::Planned;
 use super::template::Template;
-use super::{cleanup, enforced, journal, orphans, workspace};
-use crate::contract::{Forward, HostEntry, Record, Request, Token, Welcome};
-
-/// Where every container of a pod finds every other.
-const LOOPBACK: &str = "127.0.0.1";
-
-/// The containers of a job.
-struct Plan {
-    job: Option<Planned>,
-    services: Vec<Planned>,
-}
+use super::{cleanup, enforced, journal, orphans, secrets, service_keys, workspace};
+use crate::contract::{Record, Token, Welcome};
+use network::Network;
+use plan::Plan;
 
 /// The job container.
 enum Made {
@@ -39,6 +36,17 @@ enum Made {
     Ready(Welcome),
     /// It has none.
     Kept(Kept),
+}
+
+/// One preparation.
+struct Prepare<'a> {
+    call: &'a Call<'a>,
+    api: &'a Api,
+    plan: &'a Plan,
+    view: &'a PodView,
+    token: &'a Token,
+    /// A container for names and ports that was found to be needed later.
+    late: OnceCell<String>,
 }
 
 /// Prepares a job.
@@ -53,11 +61,19 @@ pub(super) async fn run(call: &Call<'_>, asked: &PrepareJob) -> Result<Response,
     let pod = api.pod().await?;
     let view = PodView::of(&pod);
     let token = super::call::new_token()?;
-    let plan = Plan::new(call, asked, &template, &view, &token)?;
+    let keys = service_keys::of(call.settings, &asked.services);
+    let plan = Plan::new(call, &asked.with_keys(keys), &template, &view, &token)?;
     plan.warn(call, &view);
+    plan.describe(call);
     let mut state = plan.state(token.clone());
     orphans::keep(call, &token);
-    let made = match start(call, &api, &plan, &view, &token).await {
+    let prepare =
+        Prepare { call, api: &api, plan: &plan, view: &view, token: &token, late: OnceCell::new() };
+    let made = prepare.start().await;
+    if let Some(name) = prepare.late.get() {
+        state.network = Some(name.clone());
+    }
+    let made = match made {
         Ok(made) => made,
         Err(error) => {
             // The runner keeps no state of a call that failed: nobody could do this later.
@@ -74,6 +90,19 @@ pub(super) async fn run(call: &Call<'_>, asked: &PrepareJob) -> Result<Response,
     Ok(plan.response(state, made.as_ref().map(Made::is_alpine)))
 }
 
+/// The containers that [`run`] asks for, and its warnings.
+pub(super) fn planned(
+    call: &Call<'_>,
+    asked: &PrepareJob,
+    template: &Template,
+    view: &PodView,
+    token: &Token,
+) -> Result<(Vec<EphemeralContainer>, Vec<String>), Error> {
+    let plan = Plan::new(call, asked, template, view, token)?;
+    let specs = plan.all().chain(&plan.network).map(|planned| planned.spec.clone()).collect();
+    Ok((specs, plan.warnings().map(str::to_owned).collect()))
+}
+
 // === impl Made ===
 
 impl Made {
@@ -85,222 +114,151 @@ impl Made {
     }
 }
 
-// === impl Plan ===
+// === impl Prepare ===
 
-impl Plan {
-    fn new(
-        call: &Call<'_>,
-        asked: &PrepareJob,
-        template: &Template,
-        view: &PodView,
-        token: &Token,
-    ) -> Result<Self, Error> {
-        let common =
-            Common { settings: call.settings, pod: view, token: token.digest(), uid: call.uid };
-        let mut names = Names::new(view.containers.clone());
-        let job = asked
-            .container
-            .as_ref()
-            .map(|asked| Planned::new(Role::Job, asked, |_| template.job(), &common, &mut names));
-        let job = job.transpose()?;
-        let service = |asked: &Container| {
-            let part = |known: &[String]| template.service(known.iter().map(String::as_str));
-            Planned::new(Role::Service, asked, part, &common, &mut names)
-        };
-        let services = asked.services.iter().map(service).collect::<Result<Vec<_>, _>>()?;
-        let plan = Self { job, services };
-        ports::check(plan.all().map(|planned| (planned.name(), planned.ports.as_slice())))?;
-        if plan.job.is_none()
-            && let Some(port) =
-                plan.all().flat_map(|planned| &planned.ports).find(|port| port.is_remapped())
-        {
-            return Err(Error::RemapWithoutJob { host: port.host, container: port.container });
+impl Prepare<'_> {
+    /// Asks for the containers and waits until each is as it should be.
+    async fn start(&self) -> Result<Option<Made>, Error> {
+        let Self { call, api, plan, .. } = *self;
+        let all: Vec<&Planned> = plan.all().collect();
+        if all.is_empty() {
+            return Ok(None);
         }
-        Ok(plan)
-    }
-
-    fn all(&self) -> impl Iterator<Item = &Planned> {
-        // The kubelet starts the containers one after the other, in the list's order.
-        self.job.iter().chain(&self.services)
-    }
-
-    fn warn(&self, call: &Call<'_>, view: &PodView) {
-        for planned in self.all() {
-            for warning in &planned.warnings {
-                call.console.warning(warning);
-            }
-            if let Some(registry) = &planned.registry
-                && !view.has_pull_secrets
-            {
-                call.console.debug(&format!(
-                    "the workflow's credentials for {registry} are not used: images are pulled with the pod's own pull secrets"
-                ));
+        for planned in &all {
+            call.share_masks(&planned.env);
+            if let Some(secret) = &planned.secret {
+                api.create_secret(secret, &self.view.uid, &planned.env).await?;
             }
         }
-    }
-
-    /// Names and addresses for `/etc/hosts`.
-    fn hosts(&self) -> Vec<Host> {
-        let names: Vec<String> =
-            self.services.iter().flat_map(|service| service.names.iter().cloned()).collect();
-        let mut by_address: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-        for (name, address) in self.all().flat_map(|planned| &planned.hosts) {
-            by_address.entry(address).or_default().push(name.clone());
-        }
-        let services = (!names.is_empty()).then(|| Host { address: LOOPBACK.to_owned(), names });
-        let added = by_address
-            .into_iter()
-            .map(|(address, names)| Host { address: address.to_owned(), names });
-        services.into_iter().chain(added).collect()
-    }
-
-    /// Ports that are not the containers' own.
-    fn forwards(&self) -> impl Iterator<Item = Forward> {
-        let ports = self.all().flat_map(|planned| &planned.ports);
-        ports.filter(|port| port.is_remapped()).map(|port| Forward {
-            listen: format!("0.0.0.0:{}", port.host),
-            to: format!("{LOOPBACK}:{}", port.container),
-        })
-    }
-
-    fn state(&self, token: Token) -> State {
-        let mut state = State::new(token);
-        state.job = self.job.as_ref().map(|job| Job {
-            container: job.name().to_owned(),
-            env: job.env.iter().cloned().collect(),
-            user: job.user.clone(),
-            working_directory: job.cwd.clone(),
-            by_exec: false,
+        let asked_ns = journal::now_ns();
+        let (sender, _) = watch::channel(self.add(&all, plan.network.as_ref()).await?);
+        let until = Instant::now() + call.settings.timeout;
+        let services = plan.services.iter().map(|service| {
+            health::healthy(call, api, service, self.token, News::new(&sender), until)
         });
-        state.services = self
-            .services
-            .iter()
-            .map(|service| Service {
-                container: service.name().to_owned(),
-                image: service.image.clone(),
-                has_init: service.has_init,
-                secret: service.secret.clone(),
-            })
-            .collect();
-        state.hosts = self.hosts();
-        state
-    }
-
-    fn response(&self, state: State, is_alpine: Option<bool>) -> Response {
-        let job = state.job.as_ref().map(|job| job.container.clone());
-        let shown = |planned: &Planned| Shown {
-            id: planned.name().to_owned(),
-            network: "pod".to_owned(),
-            ports: ports::shown(&planned.ports),
-        };
-        Response {
-            state: Some(state),
-            is_alpine,
-            context: Some(Context {
-                container: self
-                    .job
-                    .as_ref()
-                    .map(shown)
-                    .map(|shown| Shown { id: job.unwrap_or(shown.id), ..shown }),
-                services: self.services.iter().map(shown).collect(),
-            }),
-        }
-    }
-}
-
-/// Asks for the containers and waits until each is as it should be.
-async fn start(
-    call: &Call<'_>,
-    api: &Api,
-    plan: &Plan,
-    view: &PodView,
-    token: &Token,
-) -> Result<Option<Made>, Error> {
-    let all: Vec<&Planned> = plan.all().collect();
-    if all.is_empty() {
-        return Ok(None);
-    }
-    for planned in &all {
-        if let Some(secret) = &planned.secret {
-            api.create_secret(secret, &view.uid, &planned.env).await?;
-        }
-    }
-    let asked_ns = journal::now_ns();
-    let specs: Vec<_> = all.iter().map(|planned| &planned.spec).collect();
-    let pod = api.add(&specs).await?;
-    let (sender, _) = watch::channel(pod);
-    let until = Instant::now() + call.settings.timeout;
-    let services = plan.services.iter().map(|service| {
-        let news = News::new(&sender);
-        health::healthy(call, service, token, news, until)
-    });
-    let ready = async {
-        let services = futures_util::future::try_join_all(services);
-        // The job container's own part need not wait for the services.
-        let job = async {
-            let Some(job) = &plan.job else { return Ok(None) };
-            let waited = (until, call.settings.timeout);
-            let mut news = News::new(&sender);
-            let volume = &call.settings.volume;
-            let made = match news.ready(job, volume, token, waited, call.console).await {
-                Ok((mut line, welcome)) => {
-                    furnish(call, plan, job, &mut line).await?;
-                    Made::Ready(welcome)
-                }
-                Err(error) if error.is_of_init() => {
-                    if plan.forwards().next().is_some() {
-                        return Err(Error::RemapWithoutInit(job.image.clone()));
-                    }
-                    let hosts = plan.hosts();
-                    Made::Kept(fallback::launch(call, api, job, &hosts, &sender, &error).await?)
-                }
-                Err(error) => return Err(error.into()),
+        let ready = async {
+            let services = futures_util::future::try_join_all(services);
+            // The job container's own part need not wait for the services.
+            let job = self.job(&sender, until, asked_ns);
+            let network = async {
+                let Some(planned) = &plan.network else { return Ok(()) };
+                let network = self.network();
+                let ready = network.ready(planned, News::new(&sender), self.token, until).await;
+                ready.or_else(|error| network.without(error))
             };
-            call.record(&Record::HookLaunched {
-                at_ns: asked_ns,
-                container: job.name().to_owned(),
-                image: Record::text(&job.image),
-                running_at_ns: Some(journal::now_ns()),
-            });
-            Ok::<_, Error>(Some(made))
+            futures_util::future::try_join3(job, services, network).await.map(|(job, _, ())| job)
         };
-        futures_util::future::try_join(job, services).await.map(|(job, _)| job)
-    };
-    tokio::select! {
-        ready = ready => ready,
-        Err(error) = launch::follow(api, &sender) => Err(error.into()),
+        tokio::select! {
+            ready = ready => ready,
+            Err(error) = launch::follow(api, &sender) => Err(error.into()),
+        }
     }
-}
 
-/// What the job container's init has to do before the first step.
-async fn furnish(
-    call: &Call<'_>,
-    plan: &Plan,
-    job: &Planned,
-    line: &mut Line,
-) -> Result<(), Error> {
-    call.ask_links(line, job).await?;
-    let hosts: Vec<HostEntry> = plan
-        .hosts()
-        .into_iter()
-        .map(|host| HostEntry { address: host.address, names: host.names })
-        .collect();
-    if !hosts.is_empty()
-        && let Err(error) = call.ask(line, job.name(), &Request::Hosts(hosts)).await
-    {
-        call.console.warning(&format!(
-            "services can be reached at localhost, but not by name: {error}; ephemon-init needs to be root to write /etc/hosts"
-        ));
+    /// One patch. Where root may not be in the namespace, the hook's own container does with less:
+    /// it then forwards ports, and cannot write names.
+    async fn add(&self, all: &[&Planned], network: Option<&Planned>) -> Result<Pod, Error> {
+        let patch = async |network: Option<&Planned>| {
+            let specs: Vec<_> =
+                all.iter().copied().chain(network).map(|planned| &planned.spec).collect();
+            self.api.add(&specs).await
+        };
+        match (patch(network).await, network) {
+            (Err(refused @ api::Error::Refused { code: 403, .. }), Some(network)) => {
+                let less = network.restricted(self.call.uid);
+                patch(Some(&less)).await.map_err(|_| refused.into())
+            }
+            (answer, _) => Ok(answer?),
+        }
     }
-    let forwards: Vec<Forward> = plan.forwards().collect();
-    if !forwards.is_empty() {
-        call.ask(line, job.name(), &Request::Forward(forwards)).await?;
+
+    /// The job container, ready for its first step.
+    async fn job(
+        &self,
+        sender: &watch::Sender<Pod>,
+        until: Instant,
+        asked_ns: u64,
+    ) -> Result<Option<Made>, Error> {
+        let Self { call, api, plan, .. } = *self;
+        let Some(job) = &plan.job else { return Ok(None) };
+        let waited = (until, call.settings.timeout);
+        let mut news = News::new(sender);
+        let volume = &call.settings.volume;
+        let made = match news.ready(job, volume, self.token, waited, call.console).await {
+            Ok((mut line, welcome)) => {
+                call.ask_links(&mut line, job).await?;
+                let secrets: Vec<String> =
+                    plan.all().flat_map(|all| secrets::of(&all.env)).collect();
+                if !secrets.is_empty() {
+                    call.mask(&mut line, job.name(), secrets).await;
+                }
+                if plan.network.is_none() {
+                    self.hold(job, &mut line, &welcome, sender, until).await?;
+                }
+                self.enforced(job, &mut line).await;
+                Made::Ready(welcome)
+            }
+            Err(error) if error.is_of_init() => {
+                let hosts = plan.hosts();
+                let kept = fallback::launch(call, api, job, &hosts, sender, &error).await?;
+                if plan.network.is_none() && !plan.forwards().is_empty() {
+                    self.add_network(sender, until).await?;
+                }
+                Made::Kept(kept)
+            }
+            Err(error) => return Err(error.into()),
+        };
+        call.record(&Record::HookLaunched {
+            at_ns: asked_ns,
+            container: job.name().to_owned(),
+            image: Record::text(&job.image),
+            running_at_ns: Some(journal::now_ns()),
+        });
+        Ok(Some(made))
     }
-    if !job.limits.is_empty() && !enforced::holds(&job.limits, line).await {
-        call.console.warning(&format!(
-            "the limits {} of {} are not in force: run the ephemon agent with --enforce-limits on the nodes of the runners",
-            job.limits, job.image
-        ));
+
+    /// Names and ports: by the job's init where it is root, else by a container of the hook's own.
+    async fn hold(
+        &self,
+        job: &Planned,
+        line: &mut Line,
+        welcome: &Welcome,
+        sender: &watch::Sender<Pod>,
+        until: Instant,
+    ) -> Result<(), Error> {
+        let network = self.network();
+        if welcome.uid != 0 && !network.is_idle() {
+            match self.add_network(sender, until).await {
+                Err(error @ (Error::Api(_) | Error::Launch(_) | Error::NoNetwork { .. })) => {
+                    self.call
+                        .console
+                        .debug(&format!("names and ports are left to the job container: {error}"));
+                }
+                settled => return settled,
+            }
+        }
+        network.furnish(job.name(), line).await
     }
-    Ok(())
+
+    /// The hook's own container, after the others.
+    async fn add_network(&self, sender: &watch::Sender<Pod>, until: Instant) -> Result<(), Error> {
+        let planned = Plan::late_network(self.call, self.view, &sender.borrow(), self.token)?;
+        // Known before it is asked for, so that it is ended whatever becomes of the call.
+        self.late.get_or_init(|| planned.name().to_owned());
+        let pod = self.add(&[], Some(&planned)).await?;
+        sender.send_replace(pod);
+        self.network().ready(&planned, News::new(sender), self.token, until).await
+    }
+
+    fn network(&self) -> Network<'_> {
+        Network::new(self.call, self.plan)
+    }
+
+    async fn enforced(&self, job: &Planned, line: &mut Line) {
+        if !job.limits.is_empty() && !enforced::holds(&job.limits, line).await {
+            self.call.console.warning(&format!(
+                "the limits {} of {} are not in force: run the ephemon agent with --enforce-limits on the nodes of the runners",
+                job.limits, job.image
+            ));
+        }
+    }
 }

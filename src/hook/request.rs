@@ -3,13 +3,17 @@
 //! As actions/runner 2.336 writes it (`HookInput.cs`, `ContainerInfo.cs`), which differs from the
 //! examples that are shown in public. Fields may be null, empty or absent alike.
 
+mod fields;
+mod text;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::state::State;
+use fields::{Wrong, empty_is_none, null_is_default, one_or_many, read};
 
 /// Most bytes of a request that are read: the environment of a job and every step's is in it.
 pub(super) const MAX_BYTES: u64 = 32 * 1024 * 1024;
@@ -26,6 +30,7 @@ pub(super) struct Request {
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "a process has one")]
 pub(super) enum Command {
     PrepareJob(PrepareJob),
     RunScriptStep(ScriptStep),
@@ -47,6 +52,9 @@ pub(super) struct PrepareJob {
 #[derive(Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Container {
+    /// What the workflow calls a service. The runner does not send it.
+    #[serde(skip)]
+    pub(super) key: Option<String>,
     #[serde(deserialize_with = "empty_is_none")]
     pub(super) image: Option<String>,
     #[serde(deserialize_with = "empty_is_none")]
@@ -120,7 +128,6 @@ pub(super) struct ScriptStep {
 pub(super) enum Error {
     #[error("the runner's request on standard input is not JSON: line {line}, column {column}")]
     NotJson { line: usize, column: usize },
-    /// The text of serde names fields and kinds, never values of strings.
     #[error("the runner's request has no {0}")]
     Missing(&'static str),
     #[error(
@@ -128,13 +135,13 @@ pub(super) enum Error {
     )]
     Unknown(String),
     #[error(
-        "the {0} of the runner's request is not what it should be; does this runner speak an older or newer protocol?"
+        "the runner's request is not understood: {0}; does this runner speak an older or newer protocol?"
     )]
-    Malformed(&'static str),
+    Malformed(Wrong),
     #[error(
-        "the state of this job was written by another version of the hook; run the job anew, and change the hook only between jobs"
+        "the state of this job was written by another version of the hook ({0}); run the job again, and change the hook only between jobs"
     )]
-    State,
+    State(Wrong),
 }
 
 #[derive(Deserialize)]
@@ -155,35 +162,62 @@ struct Envelope {
 impl Request {
     /// Reads a request. No error holds a value of it: there are secrets among them.
     pub(super) fn parse(input: &[u8]) -> Result<Self, Error> {
-        let envelope: Envelope = serde_json::from_slice(input).map_err(|error| {
-            if error.is_data() {
-                Error::Malformed("envelope")
-            } else {
-                Error::NotJson { line: error.line(), column: error.column() }
-            }
-        })?;
+        let whole: Value = serde_json::from_slice(&text::repaired(input))
+            .map_err(|error| Error::NotJson { line: error.line(), column: error.column() })?;
+        let envelope: Envelope = read(&whole, fields::WHOLE).map_err(Error::Malformed)?;
         let name = envelope.command.ok_or(Error::Missing("command"))?;
         let command = match name.as_str() {
-            "prepare_job" => Command::PrepareJob(arguments(envelope.args, "prepare_job")?),
+            "prepare_job" => {
+                let job: PrepareJob = arguments(&envelope.args)?;
+                if job.container.is_none() && job.services.is_empty() {
+                    return Err(Error::Missing(
+                        "args.container and no args.services: there is nothing to prepare",
+                    ));
+                }
+                if envelope.response_file.is_none() {
+                    return Err(Error::Missing(
+                        "responseFile: the job's state cannot be handed over without it",
+                    ));
+                }
+                Command::PrepareJob(job)
+            }
             "run_script_step" => {
-                let step: ScriptStep = arguments(envelope.args, "run_script_step")?;
+                let step: ScriptStep = arguments(&envelope.args)?;
                 if step.entry_point.trim().is_empty() {
-                    return Err(Error::Missing("entryPoint for the script step"));
+                    return Err(Error::Missing("args.entryPoint for the script step"));
                 }
                 Command::RunScriptStep(step)
             }
-            "run_container_step" => {
-                Command::RunContainerStep(Box::new(arguments(envelope.args, "run_container_step")?))
-            }
+            "run_container_step" => Command::RunContainerStep(Box::new(arguments(&envelope.args)?)),
             "cleanup_job" => Command::CleanupJob,
-            other => return Err(Error::Unknown(other.chars().take(64).collect())),
+            other => return Err(Error::Unknown(super::console::quote(other))),
         };
         let state = match envelope.state {
             Value::Null => None,
             Value::Object(object) if object.is_empty() => None,
-            state => Some(serde_json::from_value(state).map_err(|_| Error::State)?),
+            state => Some(read(&state, "state").map_err(Error::State)?),
         };
         Ok(Self { command, response_file: envelope.response_file.map(PathBuf::from), state })
+    }
+}
+
+fn arguments<T: serde::de::DeserializeOwned + Default>(args: &Value) -> Result<T, Error> {
+    if args.is_null() {
+        return Ok(T::default());
+    }
+    read(args, "args").map_err(Error::Malformed)
+}
+
+// === impl PrepareJob ===
+
+impl PrepareJob {
+    /// The same with what the workflow calls the services; none where that is not known.
+    pub(super) fn with_keys(&self, keys: Vec<String>) -> Self {
+        let mut named = self.clone();
+        for (service, key) in named.services.iter_mut().zip(keys) {
+            service.key = Some(key);
+        }
+        named
     }
 }
 
@@ -224,128 +258,5 @@ fn env(variables: &BTreeMap<String, Option<String>>) -> Vec<(String, String)> {
         .collect()
 }
 
-fn arguments<T: DeserializeOwned + Default>(args: Value, what: &'static str) -> Result<T, Error> {
-    if args.is_null() {
-        return Ok(T::default());
-    }
-    serde_json::from_value(args).map_err(|_| Error::Malformed(what))
-}
-
-fn null_is_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
-    deserializer: D,
-) -> Result<T, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
-}
-
-fn empty_is_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    Ok(Option::<String>::deserialize(deserializer)?.filter(|text| !text.trim().is_empty()))
-}
-
-/// Runners before 2.294 sent one string.
-fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Either {
-        One(String),
-        Many(Vec<String>),
-    }
-    let paths = match Option::deserialize(deserializer)? {
-        None => Vec::new(),
-        Some(Either::One(path)) => vec![path],
-        Some(Either::Many(paths)) => paths,
-    };
-    Ok(paths.into_iter().filter(|path| !path.is_empty()).collect())
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    fn parse(value: &Value) -> Result<Request, Error> {
-        Request::parse(format!("{value}\n").as_bytes())
-    }
-
-    #[test]
-    fn null_empty_and_absent_fields_mean_the_same() {
-        let absent =
-            parse(&json!({"command": "prepare_job", "args": {"container": {"image": "a"}}}));
-        let null = parse(&json!({
-            "command": "prepare_job", "responseFile": null, "state": null,
-            "args": {"container": {
-                "image": "a", "dockerfile": null, "entryPointArgs": null, "entryPoint": null,
-                "workingDirectory": null, "createOptions": null, "registry": null,
-                "environmentVariables": null, "portMappings": null,
-                "systemMountVolumes": null, "userMountVolumes": null,
-            }, "services": null},
-        }));
-        let empty = parse(&json!({
-            "command": "prepare_job", "responseFile": "", "state": {},
-            "args": {"container": {
-                "image": "a", "dockerfile": "", "entryPointArgs": [], "entryPoint": "",
-                "workingDirectory": "", "createOptions": " ", "environmentVariables": {},
-                "portMappings": [], "systemMountVolumes": [], "userMountVolumes": [],
-            }, "services": []},
-        }));
-        let (absent, null, empty) = (absent.unwrap(), null.unwrap(), empty.unwrap());
-        assert_eq!(absent, null);
-        assert_eq!(absent, empty);
-    }
-
-    #[test]
-    fn a_script_step_keeps_its_pieces_and_its_path_order() {
-        let request = parse(&json!({
-            "command": "run_script_step", "responseFile": "/r.json",
-            "args": {
-                "entryPoint": "sh", "entryPointArgs": ["-e", "", "\"/a", "b\""],
-                "environmentVariables": {"A": "1", "B": null}, "prependPath": ["/first", "/second"],
-                "workingDirectory": "/__w/r/r",
-            },
-            "state": null,
-        }));
-        let Command::RunScriptStep(step) = request.unwrap().command else { panic!("a step") };
-        assert_eq!(step.entry_point_args, ["-e", "", "\"/a", "b\""]);
-        assert_eq!(step.prepend_path, ["/first", "/second"]);
-        assert_eq!(step.env(), [("A".into(), "1".into()), ("B".into(), String::new())]);
-    }
-
-    #[test]
-    fn an_old_runners_single_prepend_path_is_taken() {
-        let request = parse(&json!({
-            "command": "run_script_step", "args": {"entryPoint": "sh", "prependPath": "/one"},
-        }));
-        let Command::RunScriptStep(step) = request.unwrap().command else { panic!("a step") };
-        assert_eq!(step.prepend_path, ["/one"]);
-    }
-
-    #[test]
-    fn what_cannot_be_understood_is_said_without_repeating_it() {
-        let secret = "hunter2";
-        let wrong = parse(&json!({
-            "command": "run_script_step", "args": {"entryPoint": "sh", "environmentVariables": secret},
-        }));
-        assert!(!wrong.unwrap_err().to_string().contains(secret));
-        assert!(matches!(Request::parse(b"{"), Err(Error::NotJson { .. })));
-        assert!(matches!(Request::parse(b""), Err(Error::NotJson { .. })));
-        assert!(matches!(parse(&json!({})), Err(Error::Missing("command"))));
-        assert!(matches!(parse(&json!({"command": "dance"})), Err(Error::Unknown(_))));
-        let blank = json!({"command": "run_script_step", "args": {}});
-        assert!(matches!(parse(&blank), Err(Error::Missing(_))));
-        let state = json!({"command": "cleanup_job", "args": {}, "state": {"odd": 1}});
-        assert!(matches!(parse(&state), Err(Error::State)));
-    }
-
-    #[test]
-    fn cleanup_has_empty_arguments() {
-        let request = parse(&json!({"command": "cleanup_job", "args": {}, "state": null})).unwrap();
-        assert_eq!(request.command, Command::CleanupJob);
-    }
-
-    proptest! {
-        #[test]
-        fn no_input_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
-            drop(Request::parse(&bytes));
-        }
-    }
-}
+mod tests;

@@ -1,5 +1,5 @@
-//! `run_script_step`: a command line in the job container, over its init's socket. The API server
-//! is not asked for anything.
+//! `run_script_step`: a program in the job container, over its init's socket. No shell stands
+//! between: the program gets the environment as it came. The API server is not asked for anything.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::request::ScriptStep;
 use super::socket::Line;
 use super::state::State;
 use super::step::{self, Signals};
-use super::{demise, fallback, secrets, words, workspace};
+use super::{arguments, demise, fallback, secrets, words, workspace};
 use crate::contract::{Command, Run, StepKind};
 
 /// Runs a step.
@@ -24,6 +24,7 @@ pub(super) async fn run(
     let state = state.ok_or(Error::NotPrepared)?;
     let job = state.job.as_ref().ok_or(Error::NotPrepared)?;
     workspace::open_to_all(call.settings);
+    call.is_about(&job.container);
     if job.by_exec {
         return fallback::script_step(call, asked, state, job, signals).await;
     }
@@ -35,14 +36,17 @@ pub(super) async fn run(
     let (mut line, _) = demise::explained(call, &job.container, opened).await?;
     let mut env: BTreeMap<String, String> = job.env.clone();
     env.extend(asked.env());
-    let env: Vec<(String, String)> = outcome::passable(call.console, env);
+    let (env, left) = outcome::passable(env);
+    for warning in &left {
+        call.console.warning(warning);
+    }
     let masks = secrets::of(&env);
     if !masks.is_empty() {
         call.mask(&mut line, &job.container, masks).await;
     }
     let (env, traceparent) = call.in_trace(env);
     let run = Run {
-        command: Command::Line(words::join(Some(&asked.entry_point), &asked.entry_point_args)),
+        command: Command::Argv(argv(asked)),
         env,
         prepend_path: asked.prepend_path.clone(),
         cwd: asked.working_directory.clone().or_else(|| job.working_directory.clone()),
@@ -56,4 +60,10 @@ pub(super) async fn run(
     let exit = step::run(&mut line, run, call.console, signals).await.map_err(Error::from);
     let exit = demise::explained(call, &job.container, exit).await?;
     Ok(Outcome::of(call, &exit))
+}
+
+/// The program and its arguments. The runner splits the line at every blank; where an argument
+/// ends is decided by .NET's rules, as for `docker exec`.
+pub(super) fn argv(asked: &ScriptStep) -> Vec<String> {
+    arguments::split(&words::join(Some(&asked.entry_point), &asked.entry_point_args))
 }

@@ -55,6 +55,8 @@ pub(super) struct Settings {
     pub(super) work: Option<PathBuf>,
     /// `GITHUB_WORKSPACE`, by the runner's own path.
     pub(super) workspace: Option<PathBuf>,
+    /// Where the runner's own files are.
+    pub(super) root: PathBuf,
 }
 
 // === impl Settings ===
@@ -108,6 +110,7 @@ impl Settings {
             step_id: get("GITHUB_ACTION"),
             work,
             workspace: get("GITHUB_WORKSPACE").map(PathBuf::from),
+            root: PathBuf::from("/"),
         }
     }
 
@@ -115,6 +118,12 @@ impl Settings {
     pub(super) fn identity_of(&self, name: &str) -> Option<&str> {
         let mut known = self.identity.iter().filter(|(known, _)| *known == name);
         known.next().map(|(_, value)| value.as_str())
+    }
+
+    /// Whether the runner has something at an absolute path. What it may not look at is nothing that
+    /// a job could be given.
+    pub(super) fn has(&self, path: &str) -> bool {
+        self.root.join(path.trim_start_matches('/')).symlink_metadata().is_ok()
     }
 
     /// A path of the runner's `_work` as the job's containers see it.

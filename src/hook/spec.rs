@@ -4,16 +4,16 @@
 //! read: init gets those of jobs and steps over its socket; those of services, which live longer
 //! than any call of the hook, and of an image's own entrypoint go into a Secret.
 
+mod environment;
 mod error;
+mod mounts;
+mod network;
+mod process;
 mod security;
+mod wishes;
 
-use std::collections::BTreeMap;
+use k8s_openapi::api::core::v1::EphemeralContainer;
 
-use k8s_openapi::api::core::v1::{
-    EnvFromSource, EnvVar, EphemeralContainer, SecretEnvSource, VolumeMount,
-};
-
-use super::context::Context;
 use super::names::{self, Names};
 use super::options::{HealthOptions, Options, Pull};
 use super::pod_view::PodView;
@@ -21,9 +21,8 @@ use super::ports::Port;
 use super::request::Container;
 use super::settings::Settings;
 use super::template::Part;
-use super::volumes::{self, Mapped};
 use super::words;
-use crate::contract::{Limits, Link, TokenDigest, Volume, env, mount};
+use crate::contract::{Limits, Link, TokenDigest, Volume, mount};
 pub(super) use error::Error;
 
 /// What a container is for.
@@ -32,6 +31,8 @@ pub(super) enum Role {
     Job,
     Service,
     Step,
+    /// The hook's own, beside services: holds their names and forwards their ports.
+    Network,
 }
 
 /// What every container of a call has in common.
@@ -42,6 +43,8 @@ pub(super) struct Common<'a> {
     pub(super) token: TokenDigest,
     /// The hook's own user, whom init is to serve.
     pub(super) uid: u32,
+    /// Of the call that asks.
+    pub(super) call: &'a str,
 }
 
 /// One container, ready to be asked for.
@@ -62,6 +65,8 @@ pub(super) struct Planned {
     /// A user by name, whom init has to find in the image.
     pub(super) user: Option<String>,
     pub(super) links: Vec<Link>,
+    /// Directories that init makes before the links.
+    pub(super) directories: Vec<String>,
     pub(super) ports: Vec<Port>,
     /// Host names under which the others look for it.
     pub(super) names: Vec<String>,
@@ -80,7 +85,8 @@ impl Role {
     fn as_str(self) -> &'static str {
         match self {
             Self::Job => "job",
-            Self::Service => "service",
+            // For the agent it is one of the services.
+            Self::Service | Self::Network => "service",
             Self::Step => "step",
         }
     }
@@ -91,7 +97,7 @@ impl Role {
             (Self::Job, _) => &["work", "externals", "github", "ephemon", "ephemon-bin"],
             (Self::Step, true) => &["work", "github", "ephemon", "ephemon-bin"],
             (Self::Step, false) => &["work", "github"],
-            (Self::Service, true) => &["ephemon", "ephemon-bin"],
+            (Self::Service, true) | (Self::Network, _) => &["ephemon", "ephemon-bin"],
             (Self::Service, false) => &[],
         }
     }
@@ -112,23 +118,28 @@ impl Planned {
             return Err(Error::Dockerfile);
         }
         let image = asked.image.clone().ok_or(Error::NoImage(role.as_str()))?;
-        let options = Options::parse(asked.create_options.as_deref().unwrap_or_default())?;
+        let line = asked.create_options.as_deref().unwrap_or_default();
+        let options = Options::parse(line, &image)?;
+        let image = options.trailing.as_ref().map_or(image, |trailing| trailing.image.clone());
         options.limits.check()?;
         let stem = match role {
-            Role::Job | Role::Step => role.as_str(),
+            Role::Job | Role::Step | Role::Network => role.as_str(),
             Role::Service => names::of_image(&image),
         };
         let name = names.take(stem);
-        let known = known_as(role, stem, &name, &options);
+        let known = match role {
+            Role::Service => names::of_service(asked.key.as_deref(), stem, &name, &options.names),
+            _ => options.names.clone(),
+        };
         let part = part(&known);
-        let (main, args) = main_process(role, asked, &options, &part)?;
+        let (main, args) = process::main(role, asked, &options, &part);
         let has_init = role == Role::Job || main.is_some();
         let mut planned = Self {
             role,
             image: image.clone(),
             has_init,
             main,
-            env: merged_env(asked, &options),
+            env: environment::merged(asked, &options, &part),
             secret: None,
             cwd: options
                 .workdir
@@ -137,22 +148,17 @@ impl Planned {
                 .or_else(|| asked.working_directory.clone()),
             user: None,
             links: Vec::new(),
+            directories: Vec::new(),
             ports: Vec::new(),
             names: known.into_iter().filter(|name| names::is_host_name(name)).collect(),
-            hosts: options.hosts.clone(),
+            hosts: wishes::hosts(role, &options),
             health: options.health.clone(),
             limits: limits(&options, &part),
             registry: asked.registry.as_ref().map(|registry| {
                 if registry.server_url.is_empty() { "docker.io" } else { &registry.server_url }
                     .to_owned()
             }),
-            warnings: options
-                .left
-                .iter()
-                .map(|left| {
-                    format!("option {} of {image} is not carried out: {}", left.option, left.why)
-                })
-                .collect(),
+            warnings: wishes::warnings(role, has_init, &options, &image, common.pod),
             spec: EphemeralContainer { name, image: Some(image), ..EphemeralContainer::default() },
         };
         for text in asked.port_mappings.iter().chain(&options.publish) {
@@ -170,18 +176,7 @@ impl Planned {
         args: Option<Vec<String>>,
         common: &Common<'_>,
     ) -> Result<(), Error> {
-        let choice = security::User::parse(options.user.as_deref());
-        if let security::User::Named(name) = &choice {
-            if !self.has_init || self.role == Role::Service {
-                return Err(Error::UserByName { image: self.image.clone(), user: name.clone() });
-            }
-            self.user = Some(name.clone());
-        }
-        let privileged = options.privileged || !options.cap_add.is_empty();
-        if privileged && !common.settings.allow_privileged {
-            return Err(Error::Privileged(self.image.clone()));
-        }
-        self.spec.security_context = security::context(options, &choice, part.security_context);
+        self.secure(options, part.security_context, common.settings.allow_privileged)?;
         self.spec.image_pull_policy = part.image_pull_policy.or_else(|| {
             options.pull.map(|pull| {
                 match pull {
@@ -192,13 +187,16 @@ impl Planned {
                 .to_owned()
             })
         });
-        let mounts = self.mounts(asked, part.volume_mounts, common)?;
+        let mounts = self.mounts(asked, options, part.volume_mounts, common)?;
         self.spec.volume_mounts = (!mounts.is_empty()).then_some(mounts);
         let mut env_from = part.env_from;
         if self.has_init {
             let init = Volume::new(mount::EPHEMON).init();
             let mut command = vec![init.to_string_lossy().into_owned()];
+            let setup = wishes::setup(self.role, options).to_args();
+            command.extend(setup.iter().map(|word| words::literal(word)));
             if self.role == Role::Service {
+                command.extend(self.volume_args());
                 command.push("--".to_owned());
                 command.extend(self.main.iter().flatten().cloned());
             }
@@ -219,156 +217,6 @@ impl Planned {
     pub(super) fn name(&self) -> &str {
         &self.spec.name
     }
-
-    fn mounts(
-        &mut self,
-        asked: &Container,
-        operators: Vec<VolumeMount>,
-        common: &Common<'_>,
-    ) -> Result<Vec<VolumeMount>, Error> {
-        let own = self.role.volumes(self.has_init);
-        let missing: Vec<&str> =
-            own.iter().copied().filter(|name| common.pod.volume(name).is_none()).collect();
-        if !missing.is_empty() {
-            return Err(Error::MissingVolumes(missing.join(", ")));
-        }
-        let mut mounts: Vec<VolumeMount> =
-            own.iter().map(|name| volumes::own_mount(name)).collect();
-        for entry in &asked.user_mount_volumes {
-            let can_link = self.has_init && self.role != Role::Service;
-            match volumes::map(entry, common.pod, common.settings, can_link)? {
-                Mapped::Mount(mount) => mounts.push(mount),
-                Mapped::Link(link) => {
-                    if entry.read_only {
-                        self.warnings.push(format!(
-                            "{} can be written to: it is a link into the workspace",
-                            link.path
-                        ));
-                    }
-                    self.links.push(link);
-                }
-                Mapped::Nothing => {}
-            }
-        }
-        for mount in operators {
-            if common.pod.volume(&mount.name).is_none() {
-                return Err(Error::TemplateVolume(mount.name));
-            }
-            mounts.push(mount);
-        }
-        let mut paths = std::collections::BTreeSet::new();
-        match mounts.iter().find(|mount| !paths.insert(mount.mount_path.trim_end_matches('/'))) {
-            Some(twice) => Err(Error::MountedTwice(twice.mount_path.clone())),
-            None => Ok(mounts),
-        }
-    }
-
-    /// What may be read by anyone who may read pods.
-    fn plain_env(&self, operators: Vec<EnvVar>, common: &Common<'_>) -> Vec<EnvVar> {
-        let plain = |name: &str, value: String| EnvVar {
-            name: name.to_owned(),
-            value: Some(value),
-            value_from: None,
-        };
-        let mut env = vec![
-            plain("GITHUB_ACTIONS", "true".to_owned()),
-            plain("CI", "true".to_owned()),
-            plain(env::CONTAINER, self.spec.name.clone()),
-            plain(env::ROLE, self.role.as_str().to_owned()),
-        ];
-        if self.has_init {
-            env.push(plain(env::TOKEN_SHA256, common.token.to_string()));
-            env.push(plain(env::PEER_UID, common.uid.to_string()));
-        }
-        if !self.limits.is_empty() {
-            env.push(plain(env::LIMITS, self.limits.to_string()));
-        }
-        let identity = common.settings.identity.iter().cloned();
-        let context = Context::of(common.settings).container_env(&self.spec.name);
-        // The workflow's own trace context wins.
-        let context = context.into_iter().filter(|(name, _)| !has(&self.env, name));
-        for (name, value) in identity.chain(context) {
-            // Kubernetes expands $(NAME) in values.
-            env.push(plain(name, words::literal(&value)));
-        }
-        // Ours cannot be replaced: the agent goes by them.
-        env.extend(operators.into_iter().filter(|variable| !variable.name.starts_with("EPHEMON_")));
-        env
-    }
-
-    /// Plans a Secret for the environment, and where the container finds it.
-    pub(super) fn env_by_secret(&mut self, common: &Common<'_>) -> Option<EnvFromSource> {
-        self.env.retain(|(name, _)| {
-            let fits = !name.is_empty()
-                && name.len() <= 253
-                && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'));
-            if !fits {
-                self.warnings.push(format!(
-                    "{} gets no environment variable {name:?}: the name cannot be handed over without an entrypoint",
-                    self.image
-                ));
-            }
-            fits
-        });
-        if self.env.is_empty() {
-            return None;
-        }
-        let pod = common.settings.pod.as_deref().unwrap_or("runner");
-        let name = names::of_secret(pod, &self.spec.name);
-        self.secret = Some(name.clone());
-        Some(EnvFromSource {
-            secret_ref: Some(SecretEnvSource { name, optional: None }),
-            ..EnvFromSource::default()
-        })
-    }
-}
-
-/// Every name by which people may call it; the image's own first.
-fn known_as(role: Role, stem: &str, name: &str, options: &Options) -> Vec<String> {
-    let mut known = options.names.clone();
-    if role == Role::Service {
-        known.insert(0, stem.to_ascii_lowercase());
-        if !known.iter().any(|other| other == name) {
-            known.push(name.to_owned());
-        }
-    }
-    known
-}
-
-/// What init is to run, or the arguments for the image's own entrypoint.
-#[expect(clippy::type_complexity, reason = "one of two lists; both have a name at the only caller")]
-fn main_process(
-    role: Role,
-    asked: &Container,
-    options: &Options,
-    part: &Part,
-) -> Result<(Option<Vec<String>>, Option<Vec<String>>), Error> {
-    if role == Role::Job {
-        return Ok((None, None));
-    }
-    let args = words::split(&words::join(None, &asked.entry_point_args));
-    let args = args.map_err(|_| Error::Arguments(role.as_str()))?;
-    let given = asked.entry_point.as_ref().or(options.entrypoint.as_ref());
-    // A step's words go over init's socket, all others into the spec. The operator's are his own.
-    let in_spec = role == Role::Service || (part.command.is_none() && given.is_none());
-    let literal = |word: &String| if in_spec { words::literal(word) } else { word.clone() };
-    let args = part.args.clone().unwrap_or_else(|| args.iter().map(literal).collect());
-    let program = match (&part.command, given) {
-        (Some(command), _) => command.clone(),
-        (None, Some(entry_point)) => vec![literal(entry_point)],
-        (None, None) => return Ok((None, Some(args))),
-    };
-    Ok((Some(program.into_iter().chain(args).collect()), None))
-}
-
-fn merged_env(asked: &Container, options: &Options) -> Vec<(String, String)> {
-    let mut env: BTreeMap<String, String> = asked.env().into_iter().collect();
-    env.extend(options.env.iter().cloned());
-    env.into_iter().collect()
-}
-
-fn has(env: &[(String, String)], name: &str) -> bool {
-    env.iter().any(|(known, _)| known == name)
 }
 
 /// The workflow's limits, at most the operator's.

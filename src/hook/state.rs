@@ -21,6 +21,9 @@ pub(super) struct State {
     pub(super) job: Option<Job>,
     #[serde(default)]
     pub(super) services: Vec<Service>,
+    /// The hook's own container, where one holds names and ports.
+    #[serde(default, deserialize_with = "container_name_if_any")]
+    pub(super) network: Option<String>,
     /// Names that later containers are told as well.
     #[serde(default)]
     pub(super) hosts: Vec<Host>,
@@ -84,6 +87,7 @@ impl State {
             token: StoredToken(token),
             job: None,
             services: Vec::new(),
+            network: None,
             hosts: Vec::new(),
         }
     }
@@ -130,12 +134,21 @@ impl From<Version> for u32 {
 
 /// A name that can only be a container's: what is handed back may have been in others' hands.
 fn container_name<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let name = String::deserialize(deserializer)?;
+    checked(String::deserialize(deserializer)?)
+}
+
+fn container_name_if_any<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<String>, D::Error> {
+    Option::<String>::deserialize(deserializer)?.map(checked).transpose()
+}
+
+fn checked<E: serde::de::Error>(name: String) -> Result<String, E> {
     let is_label = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     if (1..=63).contains(&name.len()) && name.bytes().all(is_label) && name != "runner" {
         Ok(name)
     } else {
-        Err(serde::de::Error::custom("not a container of a job"))
+        Err(E::custom("not a container of a job"))
     }
 }
 
@@ -181,6 +194,10 @@ mod tests {
             let (container, env) = (name.to_owned(), BTreeMap::new());
             state.job =
                 Some(Job { container, env, user: None, working_directory: None, by_exec: false });
+            let json = serde_json::to_value(&state).unwrap();
+            assert_eq!(serde_json::from_value::<State>(json).is_ok(), name == "job", "{name}");
+            state.job = None;
+            state.network = Some(name.to_owned());
             let json = serde_json::to_value(&state).unwrap();
             assert_eq!(serde_json::from_value::<State>(json).is_ok(), name == "job", "{name}");
         }

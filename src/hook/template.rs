@@ -1,5 +1,6 @@
 //! The operator's extension template, in the format of the reference hook (its ADR 0134): a pod
-//! template whose containers `$job`, `$step` and `$SERVICE` say what to add to ours.
+//! template whose containers `$job`, `$step` and `$SERVICE` say what to add to ours, and `$*` what
+//! to add to the services that it does not name.
 //!
 //! What an ephemeral container can carry is honoured; the rest is a warning that names the place
 //! where it belongs.
@@ -16,6 +17,9 @@ use crate::contract::Limits;
 
 /// Most bytes of a template; a pod's whole spec may not be larger.
 const MAX_BYTES: u64 = 1024 * 1024;
+
+/// The part of services without one of their own; no image can be called so.
+const OTHER_SERVICES: &str = "*";
 
 /// What the operator wants added.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -49,6 +53,14 @@ pub(super) enum Error {
     TooLong(PathBuf),
     #[error("the hook's template {path} is not YAML: {why}")]
     NotYaml { path: PathBuf, why: String },
+    #[error(
+        "the hook's template {0} is empty; remove the setting that names it, or write spec.containers"
+    )]
+    Empty(PathBuf),
+    #[error(
+        "the hook's template {path} is not a pod template: {what}; write spec.containers with a list of containers"
+    )]
+    Shape { path: PathBuf, what: &'static str },
     #[error("the hook's template: {field} of container {container:?} is not what a pod has there")]
     Field { container: String, field: &'static str },
 }
@@ -68,6 +80,7 @@ impl Template {
             path: path.to_owned(),
             why: error.to_string().lines().next().unwrap_or_default().to_owned(),
         })?;
+        check_shape(path, &yaml)?;
         Self::of(&yaml)
     }
 
@@ -101,9 +114,10 @@ impl Template {
         self.parts.get("step").or_else(|| self.parts.get("job")).cloned().unwrap_or_default()
     }
 
-    /// What to add to a service, by any name it is known by.
+    /// What to add to a service: the part by any name it is known by, else that of all others.
     pub(super) fn service<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Part {
-        names.into_iter().find_map(|name| self.parts.get(name)).cloned().unwrap_or_default()
+        let own = names.into_iter().find_map(|name| self.parts.get(name));
+        own.or_else(|| self.parts.get(OTHER_SERVICES)).cloned().unwrap_or_default()
     }
 
     fn containers(&mut self, list: &Value) -> Result<(), Error> {
@@ -158,10 +172,17 @@ impl Template {
         }
         part.volume_mounts
             .retain(|mount| mount.sub_path.is_none() && mount.sub_path_expr.is_none());
-        if name == "$job" && (part.command.is_some() || part.args.is_some()) {
-            self.warn(
-                "command and args of container \"$job\" in the hook's template are not used: ephemon-init is the job container's first process".to_owned(),
-            );
+        // One program for all services would replace each one's own; that of `$job` would be every
+        // action's.
+        let why = match name {
+            "$job" => "ephemon-init is the job container's first process",
+            "$*" => "each service has its own",
+            _ => return Ok(part),
+        };
+        if part.command.take().is_some() | part.args.take().is_some() {
+            self.warn(format!(
+                "command and args of container {name:?} in the hook's template are not used: {why}"
+            ));
         }
         Ok(part)
     }
@@ -196,6 +217,30 @@ impl Template {
 
     fn warn(&mut self, sentence: String) {
         self.warnings.push(sentence);
+    }
+}
+
+/// A file that says nothing, or something else, is a mistake: what the operator meant would be lost.
+fn check_shape(path: &Path, yaml: &Value) -> Result<(), Error> {
+    let wrong = |what| Err(Error::Shape { path: path.to_owned(), what });
+    let root = match yaml {
+        Value::Null => return Err(Error::Empty(path.to_owned())),
+        Value::Object(root) if root.is_empty() => return Err(Error::Empty(path.to_owned())),
+        Value::Object(root) => root,
+        Value::String(_) => return wrong("it is one string"),
+        _ => return wrong("it is no mapping"),
+    };
+    let containers = match root.get("spec") {
+        None | Some(Value::Null) if root.contains_key("metadata") => return Ok(()),
+        None | Some(Value::Null) => return wrong("it has no spec"),
+        Some(Value::Object(spec)) => spec.get("containers"),
+        Some(_) => return wrong("its spec is no mapping"),
+    };
+    match containers {
+        None | Some(Value::Null) => Ok(()),
+        Some(Value::Array(list)) if list.iter().all(Value::is_object) => Ok(()),
+        Some(Value::Array(_)) => wrong("an entry of its spec.containers is no mapping"),
+        Some(_) => wrong("its spec.containers is no list"),
     }
 }
 
@@ -278,6 +323,54 @@ spec:
             assert!(warnings.contains(word), "{word} in {warnings}");
         }
         assert!(template.job().volume_mounts.is_empty());
+    }
+
+    #[test]
+    fn services_without_a_part_of_their_own_have_that_of_all_others() {
+        let template = template(
+            r#"
+spec:
+  containers:
+    - name: $*
+      imagePullPolicy: Always
+      command: [not, for, all]
+    - name: $redis
+      workingDir: /redis
+    - name: $job
+      args: ["not", "for", "actions"]
+      workingDir: /job
+"#,
+        )
+        .unwrap();
+        let other = template.service(["mysql"]);
+        assert_eq!(other.image_pull_policy.as_deref(), Some("Always"));
+        assert_eq!(other.command, None);
+        let redis = template.service(["cache", "redis"]);
+        assert_eq!((redis.working_dir.as_deref(), redis.image_pull_policy), (Some("/redis"), None));
+        // An action keeps its own entrypoint.
+        let step = template.step();
+        assert_eq!((step.args, step.working_dir.as_deref()), (None, Some("/job")));
+        assert_eq!(template.warnings.len(), 2, "{:?}", template.warnings);
+    }
+
+    #[test]
+    fn what_is_no_pod_template_is_an_error_that_says_so() {
+        for (text, words) in [
+            ("", "is empty"),
+            ("# nothing\n", "is empty"),
+            ("{}", "is empty"),
+            ("job", "one string"),
+            ("[]", "no mapping"),
+            ("5", "no mapping"),
+            ("containers: []", "no spec"),
+            ("spec: job", "spec is no mapping"),
+            ("spec: {containers: {name: $job}}", "no list"),
+            ("spec: {containers: [$job]}", "no mapping"),
+        ] {
+            let error = template(text).unwrap_err().to_string();
+            assert!(error.contains(words), "{text}: {error}");
+        }
+        assert!(template("metadata: {labels: {a: b}}").is_ok());
     }
 
     #[test]

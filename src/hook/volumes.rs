@@ -1,105 +1,307 @@
-//! `volumes:` of a workflow's containers: what can be mapped to the pod's volumes, and why the
-//! rest cannot.
+//! `volumes:` of a workflow's containers, as far as an ephemeral container can have them.
+//!
+//! The API forbids parts of volumes (`subPath`) in ephemeral containers (kubernetes v1.36.3,
+//! `validateEphemeralContainers`), and a container cannot mount anything itself. So a volume of the
+//! pod is mounted whole, and a directory of the workspace is a link that init makes, into the work
+//! volume or into its read-only twin.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use k8s_openapi::api::core::v1::VolumeMount;
 
 use super::pod_view::PodView;
-use super::request::Mount;
+use super::request::{Container, Mount};
 use super::settings::Settings;
-use crate::contract::{Link, mount};
+use super::workspace;
+use crate::contract::{Link, Present, mount};
+
+mod error;
+mod path;
+#[cfg(test)]
+mod tests;
+
+pub(super) use error::Error;
+use path::{absolute, is_below, is_reserved, relative};
 
 /// Names that the hook's own volumes have in the runner's pod.
 pub(super) const OWN: [&str; 5] = ["work", "externals", "github", "ephemon", "ephemon-bin"];
+/// An image volume with the runner's own image: optional, for `externals` that hold links only.
+pub(super) const RUNNER_IMAGE: &str = "runner-image";
+/// The node's shared memory, which every container of a pod has at the same path.
+const SHARED_MEMORY: &str = "/dev/shm";
 
-/// What a `volumes:` entry becomes.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Mapped {
-    /// A mount of one of the pod's volumes.
-    Mount(VolumeMount),
-    /// A link into the work volume.
-    Link(Link),
-    /// Nothing: the container's own file system serves.
-    Nothing,
+/// What the volumes of one container come to.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Volumes {
+    pub(super) mounts: Vec<VolumeMount>,
+    pub(super) links: Vec<Link>,
+    /// To be made where they are missing, before the links.
+    pub(super) directories: Vec<String>,
+    pub(super) warnings: Vec<String>,
 }
 
-/// An entry that cannot be had.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Error {
-    #[error("volume {0:?}: its target is not an absolute path")]
-    Target(String),
-    #[error("volume {0:?}: the job's containers have something of their own at that path")]
-    Reserved(String),
-    #[error(
-        "volume {0:?}: there is no Docker daemon in the runner's pod; build images with a tool that needs none, or add one to the runner's pod template"
-    )]
-    DockerSocket(String),
-    #[error(
-        "volume {entry:?}: the runner's pod has no volume {name:?}; declare it in the runner's pod template (an emptyDir, a persistent volume claim or an image)"
-    )]
-    Unknown { entry: String, name: String },
-    #[error("volume {0:?}: this volume of the runner's pod is not for workflows")]
-    Forbidden(String),
-    #[error(
-        "volume {0:?}: a path of the node cannot be mounted into the runner's pod; only paths below the workspace can, and volumes that the runner's pod template declares, by their name"
-    )]
-    HostPath(String),
-    #[error(
-        "volume {0:?}: a directory of the workspace can be mapped in job containers and in steps with an entrypoint only; use the path under /__w, or a volume of the runner's pod"
-    )]
-    NoInit(String),
+/// What there is to make volumes of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Means<'a> {
+    pub(super) pod: &'a PodView,
+    pub(super) settings: &'a Settings,
+    /// Whether init runs in the container, which alone can make links.
+    pub(super) has_init: bool,
+    /// Whether the container has the work volume and `/github` anyway; a service has not.
+    pub(super) has_work: bool,
 }
 
-/// Maps one entry.
-pub(super) fn map(
-    entry: &Mount,
+/// Where a path of the runner's container lies.
+enum Place<'a> {
+    /// In the work volume, by the job's path.
+    Work(String),
+    /// In a volume of the pod: its name, the path in it, and whether the runner may not write.
+    Volume { name: &'a str, below: &'a str, read_only: bool },
+    /// In the runner's own file system.
+    Nowhere,
+}
+
+/// Plans the volumes of a container.
+///
+/// # Errors
+///
+/// A volume that Docker has and that cannot be had here, where its absence would be felt.
+pub(super) fn plan(asked: &Container, means: Means<'_>) -> Result<Volumes, Error> {
+    let mut volumes = Volumes::default();
+    let mut targets = BTreeSet::new();
+    for entry in &asked.user_mount_volumes {
+        let target = absolute(&entry.target_volume_path)
+            .filter(|target| target != "/")
+            .ok_or_else(|| Error::Target(shown(entry)))?;
+        if !targets.insert(target.clone()) {
+            return Err(Error::Twice(target));
+        }
+        volumes.add(entry, &target, means)?;
+    }
+    for entry in &asked.system_mount_volumes {
+        if entry.target_volume_path == mount::TOOLS
+            && let Some(source) = entry.source_volume_path.as_deref().and_then(absolute)
+        {
+            volumes.tools(&source, means);
+        }
+    }
+    Ok(volumes)
+}
+
+/// Refuses a named volume of several containers that the pod does not have: each would get a
+/// directory of its own.
+pub(super) fn check_shared<'a>(
+    all: impl Iterator<Item = &'a Container>,
     pod: &PodView,
-    settings: &Settings,
-    can_link: bool,
-) -> Result<Mapped, Error> {
-    let shown =
-        entry.user_provided_value.clone().unwrap_or_else(|| entry.target_volume_path.clone());
-    let target = entry.target_volume_path.trim_end_matches('/');
-    let Some(source) = entry.source_volume_path.as_deref() else {
-        return Ok(Mapped::Nothing);
-    };
-    if source.ends_with("docker.sock") {
-        return Err(Error::DockerSocket(shown));
-    }
-    let absolute = target.starts_with('/') && !target.split('/').any(|part| part == "..");
-    if !absolute {
-        return Err(Error::Target(shown));
-    }
-    if is_reserved(target) {
-        return Err(Error::Reserved(shown));
-    }
-    if source.contains('/') {
-        let inside = settings.in_container(Path::new(source));
-        let seen = inside.ok_or_else(|| Error::HostPath(shown.clone()))?;
-        if seen == target {
-            return Ok(Mapped::Nothing);
+) -> Result<(), Error> {
+    let mut seen = BTreeSet::new();
+    for container in all {
+        let names: BTreeSet<&str> = container
+            .user_mount_volumes
+            .iter()
+            .filter_map(|entry| entry.source_volume_path.as_deref())
+            .filter(|source| is_name(source) && pod.volume(source).is_none())
+            .collect();
+        if let Some(twice) = names.into_iter().find(|name| !seen.insert(*name)) {
+            return Err(Error::Shared(twice.to_owned()));
         }
-        if target.starts_with(mount::WORK) {
-            return Err(Error::Reserved(shown));
-        }
-        if !can_link {
-            return Err(Error::NoInit(shown));
-        }
-        return Ok(Mapped::Link(Link { path: target.to_owned(), target: seen }));
     }
-    if OWN.contains(&source) {
-        return Err(Error::Forbidden(shown));
+    Ok(())
+}
+
+// === impl Volumes ===
+
+impl Volumes {
+    fn add(&mut self, entry: &Mount, target: &str, means: Means<'_>) -> Result<(), Error> {
+        let Some(source) = entry.source_volume_path.as_deref() else {
+            self.directory(target, means);
+            return Ok(());
+        };
+        if is_name(source) {
+            return self.named(entry, source, target, means);
+        }
+        let path = absolute(source).ok_or_else(|| Error::HostPath(shown(entry)))?;
+        match means.place(&path) {
+            Place::Work(seen) => self.workspace(entry, seen, target, means),
+            Place::Volume { name, below, read_only } => {
+                means.allowed(name, entry)?;
+                let read_only = read_only || entry.read_only;
+                if is_reserved(target) {
+                    return Err(Error::Reserved(shown(entry)));
+                }
+                if !below.is_empty() && !means.has_init {
+                    return Err(Error::NoInit(shown(entry)));
+                }
+                self.part(name, below, target, read_only);
+                Ok(())
+            }
+            Place::Nowhere if path == SHARED_MEMORY && target == SHARED_MEMORY => Ok(()),
+            Place::Nowhere if path.ends_with("/docker.sock") => {
+                self.warnings.push(format!(
+                    "volume {:?} is left out: there is no Docker daemon in the runner's pod; build images with a tool that needs none",
+                    shown(entry)
+                ));
+                Ok(())
+            }
+            Place::Nowhere if !is_below(&path, "/dev") && !means.settings.has(&path) => {
+                self.warnings.push(format!(
+                    "volume {:?} is a directory of the container's own: there is no {path} in the runner's container, so it begins empty",
+                    shown(entry)
+                ));
+                self.directory(target, means);
+                Ok(())
+            }
+            Place::Nowhere => Err(Error::HostPath(shown(entry))),
+        }
     }
-    match pod.volume(source) {
-        None => Err(Error::Unknown { entry: shown, name: source.to_owned() }),
-        Some(volume) if !volume.for_workflows => Err(Error::Forbidden(shown)),
-        Some(_) => Ok(Mapped::Mount(VolumeMount {
-            name: source.to_owned(),
-            mount_path: target.to_owned(),
-            read_only: entry.read_only.then_some(true),
-            ..VolumeMount::default()
-        })),
+
+    /// A volume of the pod, by its name. Nobody else can have filled one that the pod lacks.
+    fn named(
+        &mut self,
+        entry: &Mount,
+        name: &str,
+        target: &str,
+        means: Means<'_>,
+    ) -> Result<(), Error> {
+        if means.pod.volume(name).is_none() {
+            self.warnings.push(format!(
+                "volume {:?} is a directory of the container's own: the runner's pod has no volume {name:?}",
+                shown(entry)
+            ));
+            self.directory(target, means);
+            return Ok(());
+        }
+        means.allowed(name, entry)?;
+        if is_reserved(target) {
+            return Err(Error::Reserved(shown(entry)));
+        }
+        self.mounts.push(mounted(name, target, entry.read_only));
+        Ok(())
+    }
+
+    /// A directory of the work volume.
+    fn workspace(
+        &mut self,
+        entry: &Mount,
+        seen: String,
+        target: &str,
+        means: Means<'_>,
+    ) -> Result<(), Error> {
+        let is_path = seen == target;
+        let is_link = means.has_work
+            && workspace::links(means.settings)
+                .iter()
+                .any(|link| link.path == target && link.target == seen);
+        if is_path || is_link {
+            if !means.has_work {
+                self.mount_once("work", mount::WORK, false);
+            }
+            if entry.read_only {
+                self.warnings.push(format!("{target} can be written to: every job has it"));
+            }
+            return Ok(());
+        }
+        let is_reserved =
+            is_reserved(target) && (means.has_work || !is_below(target, mount::GITHUB));
+        // A link cannot stand in the place of a directory that it leads into.
+        if is_reserved || is_below(&seen, target) {
+            return Err(Error::Reserved(shown(entry)));
+        }
+        if !means.has_init {
+            return Err(Error::NoInit(shown(entry)));
+        }
+        if !means.has_work {
+            self.mount_once("work", mount::WORK, false);
+        }
+        let below = seen.strip_prefix(mount::WORK).unwrap_or_default().to_owned();
+        // Docker makes a source that is missing.
+        self.directories.push(seen.clone());
+        let leads_to = if entry.read_only {
+            self.mount_once("work", mount::WORK_READ_ONLY, true);
+            format!("{}{below}", mount::WORK_READ_ONLY)
+        } else if is_below(target, mount::WORK) {
+            // The runner sees that link too, by other paths.
+            relative(target, &seen)
+        } else {
+            seen
+        };
+        self.link(target, leads_to);
+        Ok(())
+    }
+
+    /// A volume of the pod, or a directory in one.
+    fn part(&mut self, name: &str, below: &str, target: &str, read_only: bool) {
+        if below.is_empty() {
+            self.mounts.push(mounted(name, target, read_only));
+            return;
+        }
+        let suffix = if read_only { "_ro" } else { "" };
+        let whole = format!("{}/{name}{suffix}", mount::VOLUMES);
+        self.mount_once(name, &whole, read_only);
+        self.link(target, format!("{whole}/{below}"));
+    }
+
+    /// The runner's tool cache. Nothing fails for want of it: a tool is fetched once more.
+    fn tools(&mut self, source: &str, means: Means<'_>) {
+        match means.place(source) {
+            Place::Work(seen) => self.link(mount::TOOLS, seen),
+            Place::Volume { name, below, read_only }
+                if means.pod.volume(name).is_some_and(|volume| volume.for_workflows) =>
+            {
+                self.part(name, below, mount::TOOLS, read_only);
+            }
+            Place::Volume { .. } | Place::Nowhere => {
+                self.warnings.push(format!(
+                    "the runner's tool cache {source} is in no volume of the pod that jobs may have, and {} begins empty",
+                    mount::TOOLS
+                ));
+                let own = format!("{}/_tool", mount::WORK);
+                self.directories.push(own.clone());
+                self.link(mount::TOOLS, own);
+            }
+        }
+    }
+
+    fn link(&mut self, path: &str, target: String) {
+        self.links.push(Link { path: path.to_owned(), target, present: Present::Replace });
+    }
+
+    fn mount_once(&mut self, name: &str, path: &str, read_only: bool) {
+        if !self.mounts.iter().any(|mount| mount.mount_path == path) {
+            self.mounts.push(mounted(name, path, read_only));
+        }
+    }
+
+    /// The container's own file system serves, as it holds what the image has there.
+    fn directory(&mut self, target: &str, means: Means<'_>) {
+        if means.has_init && !is_reserved(target) {
+            self.directories.push(target.to_owned());
+        }
+    }
+}
+
+// === impl Means ===
+
+impl<'a> Means<'a> {
+    fn place(self, path: &'a str) -> Place<'a> {
+        if let Some(seen) = self.settings.in_container(Path::new(path)) {
+            return Place::Work(seen);
+        }
+        match self.pod.runners_mount_of(path) {
+            Some((mount, below)) => {
+                Place::Volume { name: &mount.volume, below, read_only: mount.read_only }
+            }
+            None => Place::Nowhere,
+        }
+    }
+
+    fn allowed(self, name: &str, entry: &Mount) -> Result<(), Error> {
+        let is_own = OWN.contains(&name) || name == RUNNER_IMAGE;
+        match self.pod.volume(name) {
+            Some(volume) if volume.for_workflows && !is_own => Ok(()),
+            _ => Err(Error::Forbidden(shown(entry))),
+        }
     }
 }
 
@@ -110,81 +312,26 @@ pub(super) fn own_mount(volume: &str) -> VolumeMount {
         "externals" => mount::EXTERNALS,
         "github" => mount::GITHUB,
         "ephemon-bin" => mount::PROGRAMS,
+        RUNNER_IMAGE => mount::RUNNER_IMAGE,
         _ => mount::EPHEMON,
     };
+    mounted(volume, path, matches!(volume, "externals" | "ephemon-bin" | RUNNER_IMAGE))
+}
+
+fn mounted(name: &str, path: &str, read_only: bool) -> VolumeMount {
     VolumeMount {
-        name: volume.to_owned(),
+        name: name.to_owned(),
         mount_path: path.to_owned(),
-        read_only: matches!(volume, "externals" | "ephemon-bin").then_some(true),
+        read_only: read_only.then_some(true),
         ..VolumeMount::default()
     }
 }
 
-fn is_reserved(target: &str) -> bool {
-    let below = |root: &str| target == root || target.starts_with(&format!("{root}/"));
-    target.is_empty()
-        || target == mount::WORK
-        || [mount::EXTERNALS, mount::GITHUB, mount::EPHEMON, "/proc", "/sys", "/dev"]
-            .into_iter()
-            .any(below)
+/// Docker's rule: what has no slash and does not begin with a dot is the name of a volume.
+fn is_name(source: &str) -> bool {
+    !source.contains('/') && !source.starts_with(['.', '~'])
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn mapped(entry: &str, has_init: bool) -> Result<Mapped, Error> {
-        let pod = PodView::of(
-            &serde_json::from_value(json!({"spec": {"containers": [], "volumes": [
-                {"name": "cache", "emptyDir": {}},
-                {"name": "ephemon", "emptyDir": {}},
-                {"name": "kube-api-access-x", "projected": {}},
-                {"name": "node", "hostPath": {"path": "/"}},
-            ]}}))
-            .unwrap(),
-        );
-        let settings = Settings::from_env(|name| {
-            (name == "RUNNER_TEMP").then(|| "/home/runner/_work/_temp".to_owned())
-        });
-        let mut parts = entry.split(':');
-        let (first, second) = (parts.next().unwrap(), parts.next());
-        let mount = Mount {
-            user_provided_value: Some(entry.to_owned()),
-            source_volume_path: second.map(|_| first.to_owned()),
-            target_volume_path: second.unwrap_or(first).to_owned(),
-            read_only: parts.next() == Some("ro"),
-        };
-        map(&mount, &pod, &settings, has_init)
-    }
-
-    #[test]
-    fn a_volume_of_the_pod_is_mounted_by_its_name() {
-        let Ok(Mapped::Mount(mount)) = mapped("cache:/var/cache:ro", false) else { panic!() };
-        assert_eq!((mount.name.as_str(), mount.read_only), ("cache", Some(true)));
-        assert_eq!(mount.sub_path, None);
-    }
-
-    #[test]
-    fn a_directory_of_the_workspace_becomes_a_link() {
-        let link = Link { path: "/data".into(), target: "/__w/r/r/data".into() };
-        assert_eq!(mapped("/home/runner/_work/r/r/data:/data", true), Ok(Mapped::Link(link)));
-        assert!(matches!(mapped("/home/runner/_work/r:/d", false), Err(Error::NoInit(_))));
-        assert_eq!(mapped("/anonymous", false), Ok(Mapped::Nothing));
-    }
-
-    #[test]
-    fn secrets_node_paths_and_our_own_volumes_are_refused() {
-        assert!(matches!(mapped("kube-api-access-x:/t", true), Err(Error::Forbidden(_))));
-        assert!(matches!(mapped("node:/n", true), Err(Error::Forbidden(_))));
-        assert!(matches!(mapped("ephemon:/e", true), Err(Error::Forbidden(_))));
-        assert!(matches!(mapped("/etc:/host", true), Err(Error::HostPath(_))));
-        assert!(matches!(mapped("/home/runner/_work/../..:/host", true), Err(Error::HostPath(_))));
-        assert!(matches!(mapped("/var/run/docker.sock:/d", true), Err(Error::DockerSocket(_))));
-        assert!(matches!(mapped("nope:/x", true), Err(Error::Unknown { .. })));
-        assert!(matches!(mapped("cache:/__w", true), Err(Error::Reserved(_))));
-        assert!(matches!(mapped("cache:/github/home", true), Err(Error::Reserved(_))));
-        assert!(matches!(mapped("cache:relative", true), Err(Error::Target(_))));
-        assert!(matches!(mapped("cache:/a/../github", true), Err(Error::Target(_))));
-    }
+fn shown(entry: &Mount) -> String {
+    entry.user_provided_value.clone().unwrap_or_else(|| entry.target_volume_path.clone())
 }

@@ -1,52 +1,67 @@
 //! The runner's own files, made fit for containers that see them by other paths and as other
 //! users.
 
+mod permit;
+
 use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, fchmod, fstat, openat};
-
 use super::settings::Settings;
-use crate::contract::{Link, mount};
+use crate::contract::{Link, Present, mount};
+use permit::Held;
 
-/// Directories below `_temp` that actions write to, whoever they are.
-const SHARED: [&str; 3] = ["_github_home", "_github_workflow", "_runner_file_commands"];
+/// Directories below `_work` that steps write to, whoever they are. The runner makes them with mode
+/// 0755 for itself (actions/runner 2.336, `TempDirectoryManager.cs`, `JobRunner.cs`,
+/// `ContainerOperationProvider.cs`). Without the sticky bit: with it, kernels refuse even root the
+/// files and links of others there (`fs.protected_regular`, `fs.protected_symlinks`).
+const SHARED: [&str; 3] = ["_temp", "_temp/_github_home", "_tool"];
+/// The files of workflow commands, which the runner makes with mode 0644 for every step
+/// (actions/runner#3290).
+const COMMANDS: &str = "_temp/_runner_file_commands";
+/// Most files of commands that are looked at; the runner has half a dozen for each step that runs.
+const MAX_COMMANDS: usize = 4096;
 
-/// Lets every user of a container write to the files of workflow commands: the runner makes them
-/// with mode 0644 for itself (actions/runner#3290).
+/// How many pairs of names and values git finds in the environment.
+const GIT_CONFIG_COUNT: &str = "GIT_CONFIG_COUNT";
+
+/// Lets every user of a container write to workspace, `RUNNER_TEMP`, HOME, tool cache and the files
+/// of workflow commands. At every call: the runner and steps make some of them anew.
 pub(super) fn open_to_all(settings: &Settings) {
-    let Some(work) = &settings.work else { return };
-    for name in SHARED {
-        let directory = work.join("_temp").join(name);
-        let Ok(held) = open(CWD, &directory, OFlags::DIRECTORY) else { continue };
-        permit(&held, 0o777);
-        if name != "_runner_file_commands" {
-            continue;
+    let Some(root) = settings.work.as_deref().and_then(Held::root) else { return };
+    let workspace = settings.workspace.as_deref().zip(settings.work.as_deref());
+    let workspace = workspace.and_then(|(path, work)| path.strip_prefix(work).ok());
+    let shared = SHARED.iter().map(Path::new).chain(workspace).chain([Path::new(COMMANDS)]);
+    for directory in shared.filter(|path| *path != Path::new("")) {
+        if let Some(held) = root.directory(directory) {
+            held.permit(0o777);
         }
-        for entry in Dir::read_from(&held).into_iter().flatten().flatten() {
-            if let Ok(file) = open(&held, entry.file_name(), OFlags::NONBLOCK)
-                && fstat(&file).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_file())
-            {
-                permit(&file, 0o666);
-            }
-        }
+    }
+    let Some(commands) = root.directory(Path::new(COMMANDS)) else { return };
+    for file in commands.files(MAX_COMMANDS) {
+        file.permit(0o666);
     }
 }
 
-/// Opens no link: a job can put one in the place of a file, to files of the runner.
-fn open(at: impl AsFd, path: impl rustix::path::Arg, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    openat(at, path, flags, Mode::empty())
-}
-
-/// What is the runner's can be changed; what a container made as root is open or is its own
-/// business.
-fn permit(file: &OwnedFd, mode: u32) {
-    if fstat(file).is_ok_and(|stat| stat.st_mode & mode != mode) {
-        fchmod(file, Mode::from_raw_mode(mode)).ok();
-    }
+/// Lets git work in the workspace of a container action. What the action knows as
+/// `/github/workspace` is a link, git sees the directory behind it, and before 2.46 compares that
+/// with `safe.directory` by its letters. Added to what the step has of the kind (git-config(1),
+/// `GIT_CONFIG_COUNT`).
+pub(super) fn let_git_work(env: &mut Vec<(String, String)>, settings: &Settings) {
+    let workspace = settings.workspace.as_deref().and_then(|path| settings.in_container(path));
+    let Some(workspace) = workspace else { return };
+    let count = env.iter().find(|(name, _)| name == GIT_CONFIG_COUNT).map(|(_, count)| count);
+    let Ok(count) = count.map_or(Ok(0), |count| count.trim().parse::<u32>()) else {
+        // Git says what is wrong with it.
+        return;
+    };
+    let own = [
+        (format!("GIT_CONFIG_KEY_{count}"), "safe.directory".to_owned()),
+        (format!("GIT_CONFIG_VALUE_{count}"), workspace),
+        (GIT_CONFIG_COUNT.to_owned(), count.saturating_add(1).to_string()),
+    ];
+    env.retain(|(name, _)| own.iter().all(|(ours, _)| ours != name));
+    env.extend(own);
 }
 
 /// `/github/*`: links into the work volume, for there is no mounting of parts of a volume.
@@ -61,7 +76,7 @@ pub(super) fn links(settings: &Settings) -> Vec<Link> {
 }
 
 fn link(name: &str, target: String) -> Link {
-    Link { path: format!("{}/{name}", mount::GITHUB), target }
+    Link { path: format!("{}/{name}", mount::GITHUB), target, present: Present::Refuse }
 }
 
 /// Makes the links from the runner's own container, where the volume is mounted there too: for
@@ -84,22 +99,129 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn command_files_are_opened_to_all_and_links_are_left_alone() {
+    fn settings(work: &Path) -> Settings {
+        let work = work.to_str().unwrap().to_owned();
+        Settings::from_env(|name| match name {
+            "RUNNER_TEMP" => Some(format!("{work}/_temp")),
+            "GITHUB_WORKSPACE" => Some(format!("{work}/r/r")),
+            _ => None,
+        })
+    }
+
+    /// As the runner makes it: everything its own, 0755 and 0644.
+    fn work() -> tempfile::TempDir {
         let directory = tempfile::tempdir().unwrap();
-        let temp = directory.path().join("_temp");
-        let commands = temp.join("_runner_file_commands");
-        fs::create_dir_all(&commands).unwrap();
-        let (file, victim) = (commands.join("set_output_1"), directory.path().join("victim"));
-        for path in [&file, &victim] {
-            fs::write(path, "").unwrap();
-            fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+        for name in ["_temp/_github_home", "_temp/_github_workflow", COMMANDS, "_tool", "r/r"] {
+            fs::create_dir_all(directory.path().join(name)).unwrap();
         }
-        symlink(&victim, commands.join("set_env_1")).unwrap();
-        let temp = temp.to_str().unwrap().to_owned();
-        open_to_all(&Settings::from_env(|name| (name == "RUNNER_TEMP").then(|| temp.clone())));
-        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!((mode(&file), mode(&commands), mode(&victim)), (0o666, 0o777, 0o600));
+        fs::write(directory.path().join("_temp/step.sh"), "").unwrap();
+        directory
+    }
+
+    fn mode(path: impl AsRef<Path>) -> u32 {
+        fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    fn set_mode(path: impl AsRef<Path>, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn what_steps_write_to_is_opened_and_nothing_else() {
+        let work = work();
+        let at = |name: &str| work.path().join(name);
+        for name in ["r", "r/r", "_temp", "_temp/_github_workflow", "_tool"] {
+            set_mode(at(name), 0o755);
+        }
+        let commands = ["set_output_1", "set_env_1"].map(|name| at(COMMANDS).join(name));
+        for path in commands.iter().chain([&at("_temp/step.sh")]) {
+            fs::write(path, "").unwrap();
+            set_mode(path, 0o600);
+        }
+        open_to_all(&settings(work.path()));
+        for name in ["r/r", "_temp", "_temp/_github_home", COMMANDS, "_tool"] {
+            assert_eq!(mode(at(name)), 0o777, "{name}");
+        }
+        for name in ["r", "_temp/_github_workflow"] {
+            assert_eq!(mode(at(name)), 0o755, "{name}");
+        }
+        assert_eq!(commands.map(mode), [0o666, 0o666]);
+        assert_eq!(mode(at("_temp/step.sh")), 0o600);
+    }
+
+    /// What a job can put in the place of each directory, and in the place of a file of commands.
+    #[test]
+    fn links_of_a_job_lead_the_hook_nowhere() {
+        let runners = tempfile::tempdir().unwrap();
+        let (secret, file) = (runners.path().join("secret"), runners.path().join("file"));
+        fs::create_dir_all(secret.join("_github_home")).unwrap();
+        fs::create_dir_all(secret.join("_runner_file_commands")).unwrap();
+        fs::create_dir_all(secret.join("r")).unwrap();
+        fs::write(&file, "").unwrap();
+        let inner =
+            ["", "_github_home", "_runner_file_commands", "r"].map(|name| secret.join(name));
+        for place in ["_temp", "_temp/_github_home", COMMANDS, "_tool", "r", "r/r"] {
+            let work = work();
+            for path in &inner {
+                set_mode(path, 0o700);
+            }
+            set_mode(&file, 0o600);
+            fs::remove_dir_all(work.path().join(place)).unwrap();
+            symlink(&secret, work.path().join(place)).unwrap();
+            open_to_all(&settings(work.path()));
+            assert!(inner.iter().all(|path| mode(path) == 0o700), "{place}");
+        }
+        let work = work();
+        let commands = work.path().join(COMMANDS);
+        symlink(&file, commands.join("a_link")).unwrap();
+        fs::hard_link(&file, commands.join("a_second_name")).unwrap();
+        fs::create_dir(commands.join("a_directory")).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            commands.join("a_pipe"),
+            rustix::fs::FileType::Fifo,
+            0o600.into(),
+            0,
+        )
+        .unwrap();
+        for name in ["a_directory", "a_pipe"] {
+            set_mode(commands.join(name), 0o700);
+        }
+        open_to_all(&settings(work.path()));
+        assert_eq!(mode(&file), 0o600);
+        assert_eq!(["a_directory", "a_pipe"].map(|name| mode(commands.join(name))), [0o700; 2]);
+    }
+
+    #[test]
+    fn git_gets_one_pair_more_than_the_step_has() {
+        let settings = settings(Path::new("/home/runner/_work"));
+        let of = |given: &[(&str, &str)]| {
+            let mut env: Vec<(String, String)> =
+                given.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+            let_git_work(&mut env, &settings);
+            env.into_iter().collect::<std::collections::BTreeMap<_, _>>()
+        };
+        let plain = of(&[("A", "b")]);
+        assert_eq!((plain["GIT_CONFIG_COUNT"].as_str(), plain["A"].as_str()), ("1", "b"));
+        assert_eq!(plain["GIT_CONFIG_KEY_0"], "safe.directory");
+        assert_eq!(plain["GIT_CONFIG_VALUE_0"], "/__w/r/r");
+        let given = [
+            ("GIT_CONFIG_COUNT", "1"),
+            ("GIT_CONFIG_KEY_0", "a.b"),
+            ("GIT_CONFIG_VALUE_0", "c"),
+            ("GIT_CONFIG_KEY_1", "stale"),
+        ];
+        let more = of(&given);
+        assert_eq!(
+            (more["GIT_CONFIG_COUNT"].as_str(), more["GIT_CONFIG_VALUE_0"].as_str()),
+            ("2", "c")
+        );
+        assert_eq!((more["GIT_CONFIG_KEY_1"].as_str(), more.len()), ("safe.directory", 5));
+        let broken = of(&[("GIT_CONFIG_COUNT", "many")]);
+        assert_eq!((broken["GIT_CONFIG_COUNT"].as_str(), broken.len()), ("many", 1));
+        let mut env = Vec::new();
+        let_git_work(&mut env, &Settings::from_env(|_| None));
+        assert!(env.is_empty());
     }
 
     #[test]

@@ -9,7 +9,10 @@ use std::{
     process::{Command, ExitCode},
 };
 
-use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
+use nix::{
+    errno::Errno,
+    unistd::{Gid, Uid, setgid, setgroups, setuid},
+};
 
 use super::user::Identity;
 use crate::contract::ErrorCode;
@@ -34,18 +37,7 @@ pub(super) fn command(identity: &Identity, program: &Path, args: &[OsString]) ->
 pub(super) fn run(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let (code, text) = match (args.next().as_deref().and_then(parse), args.next()) {
         (Some(identity), Some(program)) => match change(&identity) {
-            Ok(()) => {
-                let mut command = Command::new(&program);
-                if let Some(name) = args.next() {
-                    command.arg0(name);
-                }
-                let error = command.args(args).exec();
-                let code = match error.raw_os_error() {
-                    Some(2) => ErrorCode::CommandNotFound,
-                    _ => ErrorCode::CommandNotExecutable,
-                };
-                (code, format!("cannot start {}: {error}", program.display()))
-            }
+            Ok(()) => execute(&program, args),
             Err(error) => {
                 (ErrorCode::User, format!("cannot become user {}: {error}", identity.uid))
             }
@@ -55,6 +47,28 @@ pub(super) fn run(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     // If standard error is closed there is nobody to tell.
     drop(writeln!(std::io::stderr(), "ephemon-init: {text}"));
     ExitCode::from(code.exit_code())
+}
+
+/// Becomes a program: `ARGV0 ARGUMENT...`. A shell reads a file that the kernel cannot execute, as
+/// `execvp` has it. Returns only when that failed.
+pub(super) fn execute(
+    program: &OsStr,
+    mut args: impl Iterator<Item = OsString>,
+) -> (ErrorCode, String) {
+    let mut command = Command::new(program);
+    if let Some(name) = args.next() {
+        command.arg0(name);
+    }
+    let args: Vec<OsString> = args.collect();
+    let mut error = command.args(&args).exec();
+    if error.raw_os_error() == Some(Errno::ENOEXEC as i32) {
+        error = Command::new("/bin/sh").arg0("sh").arg(program).args(&args).exec();
+    }
+    let code = match error.raw_os_error() {
+        Some(2) => ErrorCode::CommandNotFound,
+        _ => ErrorCode::CommandNotExecutable,
+    };
+    (code, format!("cannot start {}: {error}", program.display()))
 }
 
 fn change(identity: &Identity) -> nix::Result<()> {

@@ -11,10 +11,10 @@ use std::{
 };
 
 use super::{
-    become_user,
+    become_user, ulimits,
     user::{self, Identity},
 };
-use crate::contract::{Command, ErrorCode, Failure, Run, env};
+use crate::contract::{Command, ErrorCode, Failure, Run, Ulimit, env};
 
 /// `PATH` where neither the image nor the request has one: as container runtimes set it.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -31,6 +31,7 @@ pub(super) struct Prepared {
     identity: Option<Identity>,
     env: BTreeMap<OsString, OsString>,
     cwd: Option<PathBuf>,
+    limits: Vec<Ulimit>,
 }
 
 /// Whether the image has a shell.
@@ -38,8 +39,8 @@ pub(super) fn has_shell() -> bool {
     is_executable(Path::new(SHELL))
 }
 
-/// Prepares a step.
-pub(super) fn prepare(run: &Run) -> Result<Prepared, Failure> {
+/// Prepares a step that runs with these limits.
+pub(super) fn prepare(run: &Run, limits: &[Ulimit]) -> Result<Prepared, Failure> {
     let identity = match &run.user {
         Some(wanted) => Some(
             user::resolve(wanted, Path::new("/etc"))
@@ -65,8 +66,8 @@ pub(super) fn prepare(run: &Run) -> Result<Prepared, Failure> {
     let path = env.get(OsStr::new("PATH")).map_or(OsStr::new(DEFAULT_PATH), OsString::as_os_str);
     let program = find(name, path, cwd.as_deref())?;
     let args: Vec<OsString> = words.into_iter().map(OsString::from).collect();
-    let process = build(&program, &args, &env, cwd.as_deref(), identity.as_ref());
-    Ok(Prepared { process, program, args, identity, env, cwd })
+    let process = build(&program, &args, &env, cwd.as_deref(), identity.as_ref(), limits);
+    Ok(Prepared { process, program, args, identity, env, cwd, limits: limits.to_vec() })
 }
 
 // === impl Prepared ===
@@ -77,7 +78,8 @@ impl Prepared {
     pub(super) fn by_shell(&self) -> Process {
         let mut args = vec![OsString::from("sh"), self.program.clone().into_os_string()];
         args.extend(self.args.iter().skip(1).cloned());
-        build(Path::new(SHELL), &args, &self.env, self.cwd.as_deref(), self.identity.as_ref())
+        let (cwd, identity) = (self.cwd.as_deref(), self.identity.as_ref());
+        build(Path::new(SHELL), &args, &self.env, cwd, identity, &self.limits)
     }
 
     /// What it means that the process could not be started.
@@ -108,17 +110,23 @@ fn build(
     env: &BTreeMap<OsString, OsString>,
     cwd: Option<&Path>,
     identity: Option<&Identity>,
+    limits: &[Ulimit],
 ) -> Process {
+    let mut name = args.first().map(OsString::as_os_str);
     let mut process = if let Some(identity) = identity {
+        name = None;
         become_user::command(identity, program, args)
     } else {
         let mut process = Process::new(program);
-        if let Some(name) = args.first() {
+        if let Some(name) = name {
             process.arg0(name);
         }
         process.args(args.iter().skip(1));
         process
     };
+    if !limits.is_empty() {
+        process = ulimits::limited(limits, &process, name);
+    }
     process.env_clear().envs(env);
     if let Some(cwd) = cwd {
         process.current_dir(cwd);

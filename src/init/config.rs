@@ -1,9 +1,13 @@
 //! What init is told at its start: arguments and environment, read once.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use crate::contract::{self, TokenDigest, Volume, env, mount};
+use crate::contract::{self, Link, Present, Setup, SetupError, TokenDigest, Volume, env, mount};
 
+/// So long a container that a hook is to use waits for it. The hook connects as soon as there is a
+/// socket, and gives a container up that does not answer for 20 s (`launch::MUTE`): whoever has not
+/// come by then was killed.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Longest container name: a DNS label.
 const MAX_NAME_BYTES: usize = 63;
 
@@ -20,8 +24,19 @@ pub(super) struct Config {
     pub peer_uid: Option<u32>,
     /// The container's main command, if it is given here and not over the socket.
     pub command: Option<Vec<String>>,
+    /// Directories and links to make before the main command starts.
+    pub directories: Vec<String>,
+    /// See `directories`.
+    pub links: Vec<Link>,
     /// What the main command is.
     pub kind: contract::StepKind,
+    /// Whether the container is of no use without a hook that comes: a job's or a step's, and not
+    /// one that brings its own command.
+    pub awaits_hook: bool,
+    /// Whether it is there for one step, over when that is.
+    pub awaits_step: bool,
+    /// How long a hook is awaited.
+    pub patience: Duration,
     /// The hosts file.
     pub hosts: PathBuf,
     /// The mount of the container's cgroup.
@@ -29,6 +44,8 @@ pub(super) struct Config {
     /// Where the paths of links and files that are asked for begin; `/`, but for containers that
     /// have no root of their own.
     pub root: PathBuf,
+    /// What to set up before anything is started.
+    pub setup: Setup,
 }
 
 /// What is wrong with it.
@@ -36,12 +53,18 @@ pub(super) struct Config {
 pub(super) enum ConfigError {
     /// An unknown option.
     #[error(
-        "unknown option {0:?}; usage: ephemon-init [--hosts FILE] [--cgroup DIRECTORY] [--root DIRECTORY] [-- COMMAND ARGUMENT...]"
+        "unknown option {0:?}; usage: ephemon-init [--hosts FILE] [--cgroup DIRECTORY] [--root DIRECTORY] [--directory PATH]... [--link PATH TARGET]... [--patience MILLISECONDS] [--ulimit NAME=SOFT:HARD]... [--tmpfs PATH:OPTIONS]... [--shm-size BYTES] [--user USER] [-- COMMAND ARGUMENT...]"
     )]
     Option(String),
     /// An option without its value.
     #[error("{0} needs a value")]
     Value(&'static str),
+    /// An option whose value is no number.
+    #[error("{0} needs a number of milliseconds")]
+    Number(&'static str),
+    /// A value that makes no sense.
+    #[error("{0}: {1}")]
+    Setup(String, SetupError),
     /// An argument that is not UTF-8.
     #[error("argument {0:?} is not utf-8")]
     Text(OsString),
@@ -80,7 +103,8 @@ impl Config {
             Some(uid) => Some(uid.parse().map_err(|_| bad(env::PEER_UID, "not a number"))?),
             None => None,
         };
-        let kind = match variable(env::ROLE).as_deref() {
+        let role = variable(env::ROLE);
+        let kind = match role.as_deref() {
             Some("service") => contract::StepKind::Service,
             _ => contract::StepKind::Container,
         };
@@ -90,10 +114,16 @@ impl Config {
             token,
             peer_uid,
             command: None,
+            directories: Vec::new(),
+            links: Vec::new(),
             kind,
+            awaits_hook: matches!(role.as_deref(), Some("job" | "step")),
+            awaits_step: role.as_deref() == Some("step"),
+            patience: PATIENCE,
             hosts: PathBuf::from("/etc/hosts"),
             cgroup: PathBuf::from("/sys/fs/cgroup"),
             root: PathBuf::from("/"),
+            setup: Setup::default(),
         };
         config.read_args(args)?;
         Ok(config)
@@ -113,14 +143,42 @@ impl Config {
                 Some("--root") => {
                     self.root = args.next().ok_or(ConfigError::Value("--root"))?.into();
                 }
+                Some("--patience") => {
+                    let value = args.next().ok_or(ConfigError::Value("--patience"))?;
+                    let millis = value.to_str().and_then(|value| value.parse().ok());
+                    let millis = millis.ok_or(ConfigError::Number("--patience"))?;
+                    self.patience = Duration::from_millis(millis);
+                }
+                Some(name @ ("--ulimit" | "--tmpfs" | "--shm-size" | "--user")) => {
+                    let value = args.next().and_then(|value| value.into_string().ok());
+                    let value = value.ok_or(ConfigError::Value("an option of the setup"))?;
+                    let read = self.setup.read(name, &value);
+                    read.map_err(|error| ConfigError::Setup(name.to_owned(), error))?;
+                }
+                Some("--directory") => self.directories.push(text(&mut args, "--directory")?),
+                Some("--link") => {
+                    let path = text(&mut args, "--link")?;
+                    let target = text(&mut args, "--link")?;
+                    self.links.push(Link { path, target, present: Present::Replace });
+                }
                 _ => return Err(ConfigError::Option(arg.to_string_lossy().into_owned())),
             }
         }
         let command: Vec<String> =
             args.map(OsString::into_string).collect::<Result<_, _>>().map_err(ConfigError::Text)?;
         self.command = (!command.is_empty()).then_some(command);
+        self.awaits_hook &= self.command.is_none();
+        self.awaits_step &= self.command.is_none();
         Ok(())
     }
+}
+
+fn text(
+    args: &mut impl Iterator<Item = OsString>,
+    option: &'static str,
+) -> Result<String, ConfigError> {
+    let value = args.next().ok_or(ConfigError::Value(option))?;
+    value.into_string().map_err(ConfigError::Text)
 }
 
 #[cfg(test)]
@@ -146,6 +204,27 @@ mod tests {
         assert_eq!(config.command.expect("a command"), ["redis-server", "--port", "1"]);
         assert_eq!(config.hosts, PathBuf::from("/tmp/h"));
         assert!(read(&[], &variables()).expect("a configuration").command.is_none());
+        let config = read(&["--directory", "/d", "--link", "/a", "/b", "--", "x"], &variables());
+        let config = config.expect("a configuration");
+        assert_eq!((config.directories, config.links.len()), (vec!["/d".to_owned()], 1));
+        let half = read(&["--link", "/a"], &variables()).err();
+        assert_eq!(half, Some(ConfigError::Value("--link")));
+    }
+
+    #[test]
+    fn what_to_set_up_is_read_before_the_command() {
+        let setup = Setup {
+            ulimits: vec!["nofile=1:2".parse().expect("a limit")],
+            tmpfs: vec!["/run:size=1m".parse().expect("a mount")],
+            shm_bytes: Some(7),
+            user: Some("node".to_owned()),
+        };
+        let args = setup.to_args();
+        let mut args: Vec<&str> = args.iter().map(String::as_str).collect();
+        args.extend(["--", "x", "--user"]);
+        let config = read(&args, &variables()).expect("a configuration");
+        assert_eq!((config.setup, config.command.expect("a command").len()), (setup, 2));
+        assert!(read(&["--shm-size", "x"], &variables()).is_err());
     }
 
     #[test]
@@ -168,5 +247,21 @@ mod tests {
             Some(ConfigError::Option("serve".to_owned()))
         );
         assert_eq!(read(&["--hosts"], &variables()).err(), Some(ConfigError::Value("--hosts")));
+        assert_eq!(
+            read(&["--patience", "soon"], &variables()).err(),
+            Some(ConfigError::Number("--patience"))
+        );
+    }
+
+    #[test]
+    fn only_containers_without_a_purpose_of_their_own_await_a_hook() {
+        let awaits = |role: Option<&'static str>, args: &[&str]| {
+            let mut variables = variables();
+            variables.extend(role.map(|role| (env::ROLE, role)));
+            read(args, &variables).expect("a configuration").awaits_hook
+        };
+        assert!(awaits(Some("job"), &[]) && awaits(Some("step"), &["--patience", "5"]));
+        assert!(!awaits(Some("service"), &[]) && !awaits(None, &[]));
+        assert!(!awaits(Some("step"), &["--", "true"]));
     }
 }

@@ -1,4 +1,6 @@
-//! Links and small files that the hook wants in the container's file system.
+//! Links, directories and small files that the hook wants in the container's file system.
+
+mod mounts;
 
 use std::{
     fs, io,
@@ -9,38 +11,103 @@ use std::{
 
 use nix::errno::Errno;
 
-use crate::contract::{ErrorCode, Failure, Link, WriteFile};
+use self::mounts::Mounts;
+use crate::contract::{ErrorCode, Failure, Link, Present, WriteFile};
 
-/// Most links in one request.
+/// Most links, and most directories, in one request.
 const MAX_LINKS: usize = 64;
+/// Attempts at one link: the inits of other containers make theirs in the same volume.
+const ATTEMPTS: usize = 8;
 
-/// Makes the links below `root`. What is there and is not a link is left alone and refused.
+/// Makes the links below `root`, and the directories that they need.
+///
+/// # Errors
+///
+/// The first link that cannot be made; those before it are there.
 pub(super) fn link(links: &[Link], root: &Path) -> Result<(), Failure> {
-    if links.len() > MAX_LINKS {
-        return Err(Failure::new(ErrorCode::Busy, format!("more than {MAX_LINKS} links")));
-    }
+    few(links.len(), "links")?;
     links.iter().try_for_each(|link| {
-        link_one(&below(root, &link.path), Path::new(&link.target)).map_err(|error| {
-            let text = format!("cannot link {} to {}: {error}", link.path, link.target);
+        link_one(&below(root, &link.path), Path::new(&link.target), link.present).map_err(|why| {
+            let text = format!("cannot link {} to {}: {why}", link.path, link.target);
             Failure::new(ErrorCode::System, text)
         })
     })
 }
 
-fn link_one(path: &Path, target: &Path) -> io::Result<()> {
-    match symlink(target, path) {
-        Err(error) if error.raw_os_error() == Some(Errno::EEXIST as i32) => {
-            match fs::read_link(path) {
-                Ok(present) if present == target => Ok(()),
-                Ok(_) => {
-                    fs::remove_file(path)?;
-                    symlink(target, path)
-                }
-                Err(_) => Err(error),
-            }
-        }
-        other => other,
+/// Makes the directories below `root` where they are missing. One that cannot be made is left out:
+/// whatever needs it says so better.
+///
+/// # Errors
+///
+/// Too many directories.
+pub(super) fn make_directories(paths: &[String], root: &Path) -> Result<(), Failure> {
+    few(paths.len(), "directories")?;
+    for path in paths {
+        drop(fs::create_dir_all(below(root, path)));
     }
+    Ok(())
+}
+
+fn few(number: usize, what: &str) -> Result<(), Failure> {
+    if number > MAX_LINKS {
+        return Err(Failure::new(ErrorCode::Busy, format!("more than {MAX_LINKS} {what}")));
+    }
+    Ok(())
+}
+
+fn link_one(path: &Path, target: &Path, present: Present) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    let mut attempts = ATTEMPTS;
+    loop {
+        match symlink(target, path) {
+            Err(error) if error.raw_os_error() == Some(Errno::EEXIST as i32) && attempts > 0 => {
+                if fs::read_link(path).is_ok_and(|present| present == target) {
+                    return Ok(());
+                }
+                make_room(path, present)?;
+                attempts -= 1;
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Removes what is in the place of a link.
+fn make_room(path: &Path, present: Present) -> io::Result<()> {
+    let kind = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata.file_type(),
+        // Somebody else has.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if kind.is_symlink() {
+        return match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        };
+    }
+    if present == Present::Refuse {
+        return Err(io::Error::other("there is something else"));
+    }
+    let mounts = Mounts::read()?;
+    let real = fs::canonicalize(path)?;
+    if mounts.any_below(&real) {
+        return Err(io::Error::other("a volume is mounted there, or the image declares one"));
+    }
+    if kind.is_dir() {
+        // An empty directory hides nothing, wherever it is.
+        if fs::remove_dir(&real).is_ok() {
+            return Ok(());
+        }
+    }
+    if mounts.is_in_volume(&real) {
+        return Err(io::Error::other(
+            "what is there lies in a volume of the pod, and would be lost",
+        ));
+    }
+    if kind.is_dir() { fs::remove_dir_all(&real) } else { fs::remove_file(&real) }
 }
 
 /// Writes a file below `root`.
@@ -72,7 +139,11 @@ mod tests {
         let path = directory.path().join("home");
         let make = |target: &str| {
             link(
-                &[Link { path: path.display().to_string(), target: target.to_owned() }],
+                &[Link {
+                    path: path.display().to_string(),
+                    target: target.to_owned(),
+                    present: Present::Refuse,
+                }],
                 Path::new("/"),
             )
         };
@@ -84,6 +155,45 @@ mod tests {
         fs::write(&path, "mine").expect("a file");
         assert!(make("/a").is_err());
         assert_eq!(fs::read(&path).expect("a file"), b"mine");
+    }
+
+    #[test]
+    fn a_volume_stands_in_the_place_of_what_the_image_has() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (full, file, missing) = ("full", "file", "missing/parents/here");
+        fs::create_dir_all(directory.path().join("full/below")).expect("made");
+        fs::write(directory.path().join("full/below/x"), "").expect("a file");
+        fs::write(directory.path().join(file), "").expect("a file");
+        let precious = tempfile::tempdir().expect("a directory");
+        fs::write(precious.path().join("x"), "kept").expect("a file");
+        symlink(precious.path(), directory.path().join("full/away")).expect("a link");
+        let in_volume = Mounts::read().expect("mounts").is_in_volume(directory.path());
+        for path in [full, file, missing] {
+            let path = directory.path().join(path);
+            let link = Link {
+                path: path.display().to_string(),
+                target: "/__w/r".to_owned(),
+                present: Present::Replace,
+            };
+            let made = super::link(&[link], Path::new("/"));
+            if in_volume && path.exists() {
+                assert!(made.expect_err("refused").text.contains("volume of the pod"));
+            } else {
+                assert_eq!(made, Ok(()));
+                assert_eq!(fs::read_link(&path).expect("a link"), Path::new("/__w/r"));
+            }
+        }
+        assert_eq!(fs::read(precious.path().join("x")).expect("kept"), b"kept");
+    }
+
+    #[test]
+    fn what_cannot_be_made_is_left_out() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let paths = ["/proc/no".to_owned(), directory.path().join("a/b").display().to_string()];
+        assert_eq!(make_directories(&paths, Path::new("/")), Ok(()));
+        assert!(directory.path().join("a/b").is_dir());
+        let many = vec!["/tmp".to_owned(); MAX_LINKS + 1];
+        assert!(make_directories(&many, Path::new("/")).is_err());
     }
 
     #[test]

@@ -1,9 +1,11 @@
-//! Forwards TCP ports inside the pod: `ports: 8080:80` of a service is a listener on 8080 that
-//! connects to 80. Each direction is closed when its source is, the other goes on.
+//! Forwards ports inside the pod: `ports: 8080:80` of a service is a listener on 8080 that
+//! connects to 80. Each direction of a connection is closed when its source is, the other goes on.
+
+mod udp;
 
 use std::{
     io,
-    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -16,8 +18,8 @@ use super::STACK_BYTES;
 use crate::contract::{ErrorCode, Failure, Forward};
 
 /// Most forwarded ports of a container.
-const MAX_PORTS: usize = 64;
-/// Most connections at a time; one more is closed at once.
+const MAX_PORTS: usize = 256;
+/// Most connections, and clients of UDP ports, at a time; one more is closed at once.
 const MAX_CONNECTIONS: usize = 256;
 /// How long the target may take to accept.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,6 +36,13 @@ pub(super) struct Forwards {
 /// One of a limited number, given back when dropped.
 #[derive(Debug)]
 pub(super) struct Slot(Arc<AtomicUsize>);
+
+/// What waits for clients.
+#[derive(Debug)]
+enum Listener {
+    Tcp(TcpListener),
+    Udp(UdpSocket),
+}
 
 // === impl Slot ===
 
@@ -70,7 +79,15 @@ impl Forwards {
         let listeners = asked.iter().map(listen).collect::<Result<Vec<_>, _>>()?;
         for (listener, to) in listeners {
             let connections = Arc::clone(&self.connections);
-            spawn("forward", move || accept_forever(&listener, to, &connections))
+            let started = match listener {
+                Listener::Tcp(listener) => {
+                    spawn("forward", move || accept_forever(&listener, to, &connections))
+                }
+                Listener::Udp(socket) => {
+                    spawn("forward", move || udp::forward_forever(&socket, to, &connections))
+                }
+            };
+            started
                 .map_err(|error| Failure::new(ErrorCode::System, format!("no thread: {error}")))?;
         }
         self.ports.store(count, Ordering::Relaxed);
@@ -78,13 +95,13 @@ impl Forwards {
     }
 }
 
-fn listen(asked: &Forward) -> Result<(TcpListener, SocketAddr), Failure> {
+fn listen(asked: &Forward) -> Result<(Listener, SocketAddr), Failure> {
     let address = |text: &str| {
         text.parse::<SocketAddr>()
             .map_err(|_| Failure::new(ErrorCode::Protocol, format!("{text:?} is not ADDRESS:PORT")))
     };
     let (on, to) = (address(&asked.listen)?, address(&asked.to)?);
-    let listener = TcpListener::bind(on).map_err(|error| {
+    let listener = bind(on, asked.udp).map_err(|error| {
         let code = match error.raw_os_error() {
             Some(number) if number == nix::errno::Errno::EADDRINUSE as i32 => {
                 ErrorCode::AddressInUse
@@ -94,6 +111,23 @@ fn listen(asked: &Forward) -> Result<(TcpListener, SocketAddr), Failure> {
         Failure::new(code, format!("cannot listen on {on}: {error}"))
     })?;
     Ok((listener, to))
+}
+
+/// Listens. Any address is both families' where the pod has both: `localhost` is `::1` to many.
+fn bind(on: SocketAddr, udp: bool) -> io::Result<Listener> {
+    let one = |on: SocketAddr| {
+        if udp {
+            UdpSocket::bind(on).map(Listener::Udp)
+        } else {
+            TcpListener::bind(on).map(Listener::Tcp)
+        }
+    };
+    if on.ip() != IpAddr::V4(Ipv4Addr::UNSPECIFIED) {
+        return one(on);
+    }
+    let both = one(SocketAddr::from((Ipv6Addr::UNSPECIFIED, on.port())));
+    // What is wrong besides, the second try says as well.
+    both.or_else(|_| one(on))
 }
 
 fn accept_forever(listener: &TcpListener, to: SocketAddr, connections: &Arc<AtomicUsize>) {
@@ -154,7 +188,7 @@ mod tests {
         let free = TcpListener::bind("127.0.0.1:0").expect("a port");
         let listen = free.local_addr().expect("an address");
         drop(free);
-        let asked = Forward { listen: listen.to_string(), to: to.to_string() };
+        let asked = Forward { listen: listen.to_string(), to: to.to_string(), udp: false };
         Forwards::default().start(&[asked]).expect("started");
         listen
     }
@@ -191,9 +225,24 @@ mod tests {
     fn a_port_that_is_taken_is_said_to_be() {
         let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
         let listen = taken.local_addr().expect("an address").to_string();
-        let asked = Forward { listen, to: "127.0.0.1:1".to_owned() };
+        let asked = Forward { listen, to: "127.0.0.1:1".to_owned(), udp: false };
         let failure = Forwards::default().start(&[asked]).expect_err("a failure");
         assert_eq!(failure.code, ErrorCode::AddressInUse);
+    }
+
+    #[test]
+    fn any_address_is_that_of_both_families() {
+        let target = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let free = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = free.local_addr().expect("an address").port();
+        drop(free);
+        let to = target.local_addr().expect("an address").to_string();
+        let asked = Forward { listen: format!("0.0.0.0:{port}"), to, udp: false };
+        Forwards::default().start(&[asked]).expect("started");
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("connected");
+        if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
+            TcpStream::connect((Ipv6Addr::LOCALHOST, port)).expect("connected");
+        }
     }
 
     #[test]

@@ -103,14 +103,16 @@ fn execute(supervisor: &Supervisor, command: &Command, timeout: Duration) -> Res
         env: Vec::new(),
         prepend_path: Vec::new(),
         cwd: None,
-        user: None,
+        // As in Docker: the health command is the container's user's.
+        user: supervisor.config.setup.user.clone(),
         name: String::new(),
         kind: StepKind::Internal,
         id: None,
         traceparent: None,
         ends_container: false,
     };
-    let mut prepared = command::prepare(&run).map_err(|failure| failure.text)?;
+    let limits = &supervisor.config.setup.ulimits;
+    let mut prepared = command::prepare(&run, limits).map_err(|failure| failure.text)?;
     prepared.process.stdout(Stdio::piped()).stderr(Stdio::null());
     let process = supervisor.reaper.spawn(&mut prepared.process);
     let mut process = process.map_err(|error| prepared.failure(&error).text)?;

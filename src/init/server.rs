@@ -88,6 +88,13 @@ fn converse(supervisor: &Arc<Supervisor>, client: &mut Connection) -> Result<(),
         Err(failure) => return client.reply(&Reply::Error(failure)),
     }
     client.trust();
+    supervisor.meet();
+    let result = serve(supervisor, client);
+    supervisor.part();
+    result
+}
+
+fn serve(supervisor: &Arc<Supervisor>, client: &mut Connection) -> Result<(), Gone> {
     loop {
         match client.wait_request(None)? {
             Arrival::Request(request) => answer(supervisor, client, *request)?,
@@ -143,6 +150,7 @@ fn admit(supervisor: &Supervisor, client: &Connection, hello: &Hello) -> Result<
         alpine: is_alpine(Path::new("/etc")),
         shell: command::has_shell(),
         started_at_ns: supervisor.started_at_ns,
+        notes: supervisor.notes.clone(),
     })
 }
 
@@ -176,6 +184,9 @@ fn answer(
             done(replaced.map_err(|error| system(error.to_string())))
         }
         Request::Links(links) => done(files::link(&links, &supervisor.config.root)),
+        Request::Directories(paths) => {
+            done(files::make_directories(&paths, &supervisor.config.root))
+        }
         Request::WriteFile(file) => done(files::write(&file, &supervisor.config.root)),
         Request::Forward(asked) => done(supervisor.forwards.start(&asked)),
         Request::Status => Reply::Status(supervisor.status()),
@@ -188,6 +199,7 @@ fn answer_run(
     client: &mut Connection,
     run: &Run,
 ) -> Result<(), Gone> {
+    supervisor.learn_masks();
     let (reply, exit_code, begun) = match step::run(supervisor, run, Some(client)) {
         Ok((exit, begun)) => (Reply::Exit(exit), exit.end.exit_code(), Some(begun)),
         Err(failure) => {

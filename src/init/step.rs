@@ -65,7 +65,7 @@ pub(super) fn run<'a>(
     run: &Run,
     mut client: Option<&mut Connection>,
 ) -> Result<(Exit, Begun<'a>), Failure> {
-    let prepared = &mut command::prepare(run)?;
+    let prepared = &mut command::prepare(run, &supervisor.config.setup.ulimits)?;
     let before = supervisor.cgroup.read();
     let started = Instant::now();
     let (begun, process) = supervisor.start_step(&run.name, || {

@@ -25,7 +25,7 @@ use super::{
     forward::{Forwards, Slot},
     hosts::Hosts,
     journal::Journal,
-    poll,
+    others, poll,
     reaper::{Process, Reaper, signal_group},
 };
 use crate::{
@@ -37,6 +37,8 @@ use crate::{
 const KUBELET_GRACE: Duration = Duration::from_secs(25);
 /// After SIGKILL, so long for the hooks to be told.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// Exit code of a container that no hook made use of: as a shell has it for one that was ended.
+const EXIT_ABANDONED: u8 = 143;
 /// Most steps whose left-behind processes have their output read.
 const MAX_LEFT: usize = 32;
 
@@ -54,6 +56,8 @@ pub(super) struct Supervisor {
     pub uid: u32,
     pub gid: u32,
     pub started_at_ns: u64,
+    /// What of the setup is not as it was asked for.
+    pub notes: Vec<String>,
     started: Instant,
     steps: Mutex<Steps>,
     left: Arc<AtomicUsize>,
@@ -67,6 +71,8 @@ struct Steps {
     running: BTreeMap<u64, Step>,
     begun: u64,
     ended: u64,
+    /// A hook that knows the token came.
+    met: bool,
     stopping: Option<Stopping>,
 }
 
@@ -84,7 +90,7 @@ struct Step {
 struct Stopping {
     kill_at: Instant,
     killed: bool,
-    exit_code: u8,
+    exit_code: Option<u8>,
 }
 
 /// What wakes the main loop from outside.
@@ -142,7 +148,12 @@ impl Signals {
 // === impl Supervisor ===
 
 impl Supervisor {
-    pub(super) fn new(config: Config, log: ContainerLog, journal: Journal) -> io::Result<Self> {
+    pub(super) fn new(
+        config: Config,
+        log: ContainerLog,
+        journal: Journal,
+        notes: Vec<String>,
+    ) -> io::Result<Self> {
         let (wake_rx, wake_tx) = io::pipe()?;
         Ok(Self {
             reaper: Reaper::default(),
@@ -155,6 +166,7 @@ impl Supervisor {
             uid: Uid::effective().as_raw(),
             gid: Gid::effective().as_raw(),
             started_at_ns: now_ns(),
+            notes,
             started: Instant::now(),
             steps: Mutex::default(),
             left: Arc::default(),
@@ -187,14 +199,40 @@ impl Supervisor {
         Ok((Begun { supervisor: self, number }, process))
     }
 
+    /// Takes what other containers of the pod told to be masked.
+    pub(super) fn learn_masks(&self) {
+        let Config { volume, container, .. } = &self.config;
+        others::learn(&volume.masks(), &volume.container_masks(container), &self.masks);
+    }
+
     /// Room for the output of what a step left behind.
     pub(super) fn leave_behind(&self) -> Option<Slot> {
         Slot::take(&self.left, MAX_LEFT)
     }
 
-    /// Ends every step, then the container.
+    /// A hook that knows the token came.
+    pub(super) fn meet(&self) {
+        self.lock().met = true;
+    }
+
+    /// A hook went away. If it was to run the container's one step and did not, no other will.
+    pub(super) fn part(&self) {
+        let steps = self.lock();
+        let is_left = self.config.awaits_step && steps.begun == 0 && steps.stopping.is_none();
+        drop(steps);
+        if is_left {
+            self.log.note("the hook went away before it ran anything here; this container ends");
+            self.finish(EXIT_ABANDONED, Duration::ZERO);
+        }
+    }
+
+    /// Ends every step, then the container. One that was of no use is no success.
     pub(super) fn stop(&self, grace: Duration) {
-        self.begin_stop(grace, None);
+        let steps = self.lock();
+        let is_waste = (self.config.awaits_hook && !steps.met)
+            || (self.config.awaits_step && steps.begun == 0);
+        drop(steps);
+        self.begin_stop(grace, is_waste.then_some(EXIT_ABANDONED));
     }
 
     /// The container's own step ended: so does the container, with its exit code.
@@ -209,10 +247,10 @@ impl Supervisor {
             // The earliest end and the first exit code that was named hold.
             Some(earlier) => Stopping {
                 kill_at: earlier.kill_at.min(kill_at),
-                exit_code: exit_code.unwrap_or(earlier.exit_code),
+                exit_code: earlier.exit_code.or(exit_code),
                 ..earlier
             },
-            None => Stopping { kill_at, killed: false, exit_code: exit_code.unwrap_or(0) },
+            None => Stopping { kill_at, killed: false, exit_code },
         };
         steps.stopping = Some(stopping);
         for step in steps.running.values_mut() {
@@ -251,6 +289,9 @@ impl Supervisor {
         loop {
             // First, for what ended before we listened.
             self.reaper.reap();
+            if self.awaited_until().is_some_and(|until| until <= Instant::now()) {
+                self.give_up();
+            }
             if let Some(exit_code) = self.is_over() {
                 return exit_code;
             }
@@ -283,6 +324,21 @@ impl Supervisor {
         }
     }
 
+    /// Until when a hook is awaited, if it still is.
+    fn awaited_until(&self) -> Option<Instant> {
+        let steps = self.lock();
+        let is_awaited = self.config.awaits_hook && !steps.met && steps.stopping.is_none();
+        is_awaited.then(|| self.started + self.config.patience)
+    }
+
+    fn give_up(&self) {
+        self.log.note(&format!(
+            "no hook came within {} s: it was killed; this container ends",
+            self.config.patience.as_secs_f64()
+        ));
+        self.finish(EXIT_ABANDONED, Duration::ZERO);
+    }
+
     /// The exit code, once nothing is left to wait for.
     fn is_over(&self) -> Option<u8> {
         let mut steps = self.lock();
@@ -297,12 +353,13 @@ impl Supervisor {
             }
         }
         let patient = !stopping.killed || now < stopping.kill_at;
-        (steps.running.is_empty() || !patient).then_some(stopping.exit_code)
+        (steps.running.is_empty() || !patient).then_some(stopping.exit_code.unwrap_or(0))
     }
 
     fn patience(&self) -> Option<Duration> {
-        let stopping = self.lock().stopping?;
-        Some(stopping.kill_at.saturating_duration_since(Instant::now()))
+        let stopping = self.lock().stopping.map(|stopping| stopping.kill_at);
+        let until = stopping.or_else(|| self.awaited_until())?;
+        Some(until.saturating_duration_since(Instant::now()))
     }
 
     /// Watches the hosts file. Without a watch, names are put in once and not again.

@@ -125,6 +125,7 @@ impl Tee {
             // A value this long is not learned, but neither is it shown.
             partial.hidden = self.commands.peek(&partial.bytes) == Some(Name::AddMask);
             if partial.hidden {
+                self.masks.miss();
                 shown.extend_from_slice(ADD_MASK_SHOWN);
             }
         }
@@ -146,7 +147,7 @@ impl Tee {
             return false;
         }
         // Too many is remembered by the masks themselves: from then on lines are withheld.
-        self.masks.add([command.data().as_slice()]).ok();
+        self.masks.add(command.secrets().iter().map(Vec::as_slice)).ok();
         true
     }
 }
@@ -196,6 +197,12 @@ mod tests {
             all(&mut tee(&[]), &[text]),
             "::add-mask::***\nit is ***\n::add-mask::***\n*** ***\n"
         );
+    }
+
+    #[test]
+    fn a_value_told_without_escaping_is_masked_as_it_was_written() {
+        let text = b"::add-mask::p+w%25rd!x9\np+w%25rd!x9 p+w%rd!x9 p%2Bw%2525rd%21x9\n";
+        assert_eq!(all(&mut tee(&[]), &[text]), "::add-mask::***\n*** *** ***\n");
     }
 
     #[test]

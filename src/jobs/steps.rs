@@ -96,14 +96,15 @@ pub(super) fn steps(
 
 /// The first process of the kind that began in the call's time and has its name.
 fn by_time<'a>(call: &Call, kind: StepKind, open: &BTreeMap<&'a Place, &Ran>) -> Option<&'a Place> {
-    let fits = |ran: &Ran| {
+    let fits = |place: &Place, ran: &Ran| {
+        let same_container = call.container.as_deref().is_none_or(|told| *place.0 == *told);
         let same_kind = ran.kind.is_none_or(|other| other == kind);
         let same_name = ran.id.is_none() || ran.id == call.name;
         let in_time = ran.window().is_some_and(|window| call.window.holds(window.start.ns));
-        same_kind && same_name && in_time
+        same_container && same_kind && same_name && in_time
     };
     // The earliest, for the order of places is not that of time.
-    let fitting = open.iter().filter(|(_, ran)| fits(ran));
+    let fitting = open.iter().filter(|(place, ran)| fits(place, ran));
     fitting.min_by_key(|(place, ran)| (ran.started_ns, **place)).map(|(place, _)| *place)
 }
 
@@ -112,6 +113,11 @@ fn launched(call: &Call, written: &Written, containers: &[Container]) -> Option<
     if call.phase != Phase::RunContainerStep {
         return None;
     }
+    if let Some(told) = call.container.as_deref() {
+        let told = containers.iter().find(|one| one.role == Role::Step && *one.name == *told);
+        return told.map(|one| one.name.clone());
+    }
+    // Hooks of before did not say which.
     let asked = |one: &&Container| {
         let at = written.asked.get(&one.name).copied();
         one.role == Role::Step && at.is_some_and(|at| call.window.holds(at))

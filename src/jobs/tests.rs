@@ -8,6 +8,7 @@ mod torn;
 use super::*;
 use crate::contract::trace::RunKey;
 use crate::contract::{Phase as Call, StepKind};
+use crate::model::ContainerType;
 use story::{CPU_OF_JOB, Story, s};
 
 fn job(story: &Story) -> Job {
@@ -60,6 +61,25 @@ fn a_job_has_its_parts_with_their_times_ends_and_figures() {
     assert_eq!(container.outcome.result, JobResult::Success);
     assert_eq!(job.containers[2].window.start.ns, s(11), "one patch asks for all");
     assert_eq!(job.figures.cpu_ns, Some(CPU_OF_JOB + 500_000_000 + 100_000_000));
+}
+
+#[test]
+fn actions_at_one_time_are_each_in_the_container_that_their_call_names() {
+    let job = job(&Story::at_once());
+    let mut steps: Vec<_> =
+        job.steps.iter().map(|step| (&*step.name, step.container.as_deref())).collect();
+    steps.sort_unstable();
+    assert_eq!(steps, [("one", Some("step")), ("two", Some("step-2"))]);
+}
+
+#[test]
+fn a_step_container_that_no_hook_came_to_is_no_success() {
+    let mut story = Story::whole();
+    story.container("step-2", ContainerType::Ephemeral, Some("step"), (46, 57), 143, 5);
+    story.init("step-2", 46, (57, 143));
+    let job = job(&story);
+    let left = job.containers.iter().find(|one| &*one.name == "step-2").unwrap();
+    assert_eq!(left.outcome, Outcome::of_code(143));
 }
 
 #[test]

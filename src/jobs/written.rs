@@ -38,6 +38,8 @@ pub(super) struct Call {
     pub(super) at_ns: u64,
     pub(super) window: Window,
     pub(super) success: bool,
+    /// The container that it was about.
+    pub(super) container: Option<String>,
     pub(super) name: Option<String>,
     pub(super) traceparent: Option<String>,
     pub(super) exit_code: Option<u8>,
@@ -108,10 +110,10 @@ impl Written {
                 phase,
                 duration_ns,
                 success,
+                container,
                 name,
                 traceparent,
                 exit_code,
-                ..
             } => {
                 let told =
                     Window::new(stamp(*at_ns), Some(stamp(at_ns.saturating_add(*duration_ns))));
@@ -121,6 +123,7 @@ impl Written {
                     at_ns: *at_ns,
                     window,
                     success: *success,
+                    container: container.clone(),
                     name: name.as_deref().map(clean),
                     traceparent: traceparent.clone(),
                     exit_code: *exit_code,

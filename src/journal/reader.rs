@@ -14,7 +14,7 @@ use std::time::SystemTime;
 
 use super::Entry;
 use super::lines::Lines;
-use super::volume::Directory;
+use super::volume::{Directory, JOURNALS};
 use crate::contract::JOURNAL_MAX_BYTES;
 use crate::model::PodUid;
 use crate::node::NodeRoot;
@@ -27,7 +27,7 @@ const MAX_FILES: usize = 8192;
 /// Bytes read of one pod in one look: a pod that writes much waits for the next one.
 const MAX_LOOK_BYTES: usize = 256 * 1024;
 /// The volume's name in the pod's spec.
-const VOLUME: &str = "ephemon";
+pub(crate) const VOLUME: &str = "ephemon";
 
 /// Reads journals; blocking, and quick where nothing is new.
 #[derive(Debug)]
@@ -93,7 +93,7 @@ impl Reader {
         let open: usize = self.pods.values().map(|pod| pod.journals.len()).sum();
         let mut pod = self.pods.remove(uid).unwrap_or_default();
         pod.find(
-            || Directory::open(&self.node.empty_dir(&self.kubelet_root, uid, VOLUME)),
+            || Directory::open(&self.node.empty_dir(&self.kubelet_root, uid, VOLUME), JOURNALS),
             MAX_FILES.saturating_sub(open),
             &self.vitals,
         );

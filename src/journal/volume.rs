@@ -8,41 +8,42 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, open, openat, statat};
 
-/// The directory below the volume's root.
-const DIRECTORY: &str = "journal";
+/// The directory below the volume's root that has the journals.
+pub(crate) const JOURNALS: &str = "journal";
 /// What a journal's name ends in.
 const SUFFIX: &str = ".jsonl";
 /// Names looked at in one listing; a job may make as many files as it has inodes.
 const MAX_NAMES: usize = 4096;
 
-/// A pod's `journal` directory, kept open: it is read after it has lost its name, too.
+/// A directory of a pod's volume with a file for each container, kept open: it is read after it has
+/// lost its name, too.
 #[derive(Debug)]
-pub(super) struct Directory(OwnedFd);
+pub(crate) struct Directory(OwnedFd);
 
-/// A journal just opened.
+/// A file just opened.
 #[derive(Debug)]
-pub(super) struct Opened {
-    pub(super) file: File,
+pub(crate) struct Opened {
+    pub(crate) file: File,
 }
 
 // === impl Directory ===
 
 impl Directory {
-    /// Opens the directory below the volume's root, which only the kubelet can have made.
-    pub(super) fn open(volume: &Path) -> io::Result<Self> {
+    /// Opens the directory of this name below the volume's root, which only the kubelet can have made.
+    pub(crate) fn open(volume: &Path, name: &str) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let root = open(volume, flags, Mode::empty())?;
-        Ok(Self(openat(&root, DIRECTORY, flags, Mode::empty())?))
+        Ok(Self(openat(&root, name, flags, Mode::empty())?))
     }
 
     /// Changes when a name comes or goes: nanoseconds, as the file system has them.
-    pub(super) fn changed(&self) -> io::Result<(i64, u64)> {
+    pub(crate) fn changed(&self) -> io::Result<(i64, u64)> {
         let stat = fstat(&self.0)?;
         Ok((stat.st_mtime, stat.st_mtime_nsec))
     }
 
     /// Names of journals, without their suffix, sorted; others are passed over.
-    pub(super) fn names(&self) -> io::Result<Vec<String>> {
+    pub(crate) fn names(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in Dir::read_from(&self.0)?.take(MAX_NAMES) {
             let entry = entry?;
@@ -54,7 +55,7 @@ impl Directory {
     }
 
     /// Opens a journal of [`Self::names`].
-    pub(super) fn open_journal(&self, name: &str) -> io::Result<Opened> {
+    pub(crate) fn open_journal(&self, name: &str) -> io::Result<Opened> {
         let name = format!("{name}{SUFFIX}");
         // Looked at before it is opened: opening a device does things.
         let before = statat(&self.0, &name, AtFlags::SYMLINK_NOFOLLOW)?;
@@ -102,7 +103,7 @@ mod tests {
         for name in ["job.jsonl", "_hook.jsonl", "UPPER.jsonl", "a b.jsonl", ".jsonl", "job.txt"] {
             fs::write(journal.join(name), "{}\n").unwrap();
         }
-        let directory = Directory::open(volume.path()).unwrap();
+        let directory = Directory::open(volume.path(), JOURNALS).unwrap();
         let names = directory.names().unwrap();
         assert_eq!(names, ["_hook", "directory", "job", "link", "pipe", "zero"]);
         let opens = names.iter().filter(|name| directory.open_journal(name).is_ok());
@@ -114,6 +115,6 @@ mod tests {
         let volume = tempfile::tempdir().unwrap();
         let elsewhere = tempfile::tempdir().unwrap();
         symlink(elsewhere.path(), volume.path().join("journal")).unwrap();
-        assert!(Directory::open(volume.path()).is_err());
+        assert!(Directory::open(volume.path(), JOURNALS).is_err());
     }
 }

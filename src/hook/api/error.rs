@@ -45,6 +45,16 @@ impl Error {
         Self::Unreachable { verb, why: format!("no answer in {:.1} s", waited.as_secs_f64()) }
     }
 
+    /// Whether a container was asked for by a name that another has: of two calls that looked at
+    /// one time the later one loses (`existing ephemeral containers "…" may not be changed`).
+    pub(in crate::hook) fn is_name_taken(&self) -> bool {
+        let Self::Refused { code: 422, message, .. } = self else { return false };
+        let is_another = message.contains("existing ephemeral containers")
+            && message.contains("may not be changed");
+        let is_double = message.contains("].name: Duplicate value");
+        is_another || is_double
+    }
+
     /// Whether the same call may succeed a little later.
     pub(in crate::hook) fn may_pass(&self) -> bool {
         match self {
@@ -62,7 +72,7 @@ fn refusal(verb: &str, code: u16, pod: &str, namespace: &str, message: &str) -> 
     let advice = match code {
         401 => "; the runner's service account token is not valid",
         403 if verb.ends_with("/exec") => {
-            "; ephemon-init cannot run in this image, and the way around it needs the verbs `get` and `create` of `pods/exec` in the role of the runner's service account"
+            "; to run commands in containers without ephemon-init, the runner's service account needs the verbs `get` and `create` of `pods/exec` (deploy/hook/rbac-exec.yaml)"
         }
         403 if message.contains("violates PodSecurity") => {
             "; the namespace's Pod Security level is stricter than this container: give it a securityContext by the hook's template, or the namespace another level"
@@ -114,6 +124,28 @@ mod tests {
         }
         assert!(!refused(409, "create secrets").may_pass());
         assert!(Error::silent("get", Duration::from_secs(1)).may_pass());
+    }
+
+    #[test]
+    fn a_name_that_another_call_took_is_told_from_all_other_refusals() {
+        let refused = |message: &str| {
+            let (verb, message) = ("patch", message.to_owned());
+            Error::Refused {
+                verb,
+                code: 422,
+                pod: String::new(),
+                namespace: String::new(),
+                message,
+            }
+        };
+        // As Kubernetes 1.36 says it.
+        let taken = "Pod \"r\" is invalid: spec.ephemeralContainers: Forbidden: existing ephemeral containers \"step\" may not be changed @@ -2";
+        assert!(refused(taken).is_name_taken());
+        assert!(
+            refused("spec.ephemeralContainers[0].name: Duplicate value: \"runner\"")
+                .is_name_taken()
+        );
+        assert!(!refused("spec.ephemeralContainers[0].image: Required value").is_name_taken());
     }
 
     #[test]

@@ -1,61 +1,275 @@
-//! How Docker writes sizes and durations, and Kubernetes capabilities.
+//! How Docker's command line writes sizes, durations, numbers, CPUs and capabilities.
 
 use super::Error;
+use crate::contract::{Limits, LimitsError};
 
-/// A value that makes no sense.
+/// The shortest time of a health check (moby, `daemon/container.go`, `MinimumDuration`).
+const LEAST_SPAN_NS: i128 = 1_000_000;
+
+/// A value that Docker refuses, too.
 pub(super) fn wrong(option: &'static str, value: &str, wanted: &'static str) -> Error {
     Error::Value { option, value: value.chars().take(64).collect(), wanted }
 }
 
-/// Docker's memory grammar: powers of 1024, `512m`, `1g`, `2048kb`.
-pub(super) fn docker_bytes(text: &str) -> Option<u64> {
-    let text = text.trim().to_ascii_lowercase();
-    let text = text.strip_suffix("ib").or_else(|| text.strip_suffix('b')).unwrap_or(&text);
-    let (number, unit) = match text.chars().last()? {
-        'k' => (text.strip_suffix('k')?, 1_u64 << 10),
-        'm' => (text.strip_suffix('m')?, 1 << 20),
-        'g' => (text.strip_suffix('g')?, 1 << 30),
-        't' => (text.strip_suffix('t')?, 1 << 40),
-        _ => (text, 1),
-    };
-    number.parse::<u64>().ok()?.checked_mul(unit).filter(|bytes| *bytes > 0)
+/// A size in bytes as docker/go-units' `RAMInBytes` reads it: powers of 1024 whatever the unit,
+/// a fraction, and one blank before the unit.
+pub(super) fn bytes(option: &'static str, text: &str) -> Result<u64, Error> {
+    const WANTED: &str = "a size as 512m, 1.5g or 1GiB";
+    ram_in_bytes(text).ok_or_else(|| wrong(option, text, WANTED))
 }
 
-/// Go's grammar of durations, in milliseconds: `1m30s`, `500ms`, `1.5s`.
-pub(super) fn span(option: &'static str, text: &str) -> Result<u32, Error> {
-    let wrong = || wrong(option, text, "a duration as 30s, 500ms or 1m30s");
-    let mut rest = text;
-    let mut total = 0.0_f64;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
-        let (number, tail) = rest.split_at_checked(digits).ok_or_else(wrong)?;
-        let letters = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
-        let (unit, next) = tail.split_at_checked(letters).ok_or_else(wrong)?;
-        let millis = match unit {
-            "h" => 3_600_000.0,
-            "m" => 60_000.0,
-            "s" => 1000.0,
-            "ms" => 1.0,
-            "us" | "µs" => 0.001,
-            "ns" => 0.000_001,
-            _ => return Err(wrong()),
-        };
-        total += number.parse::<f64>().map_err(|_| wrong())? * millis;
-        rest = next;
-    }
-    if text.is_empty() || !total.is_finite() || total > f64::from(u32::MAX) {
-        return Err(wrong());
+fn ram_in_bytes(text: &str) -> Option<u64> {
+    let is_number = |c: char| c.is_ascii_digit() || c == '.' || c == ' ';
+    let (number, suffix) = text.split_at_checked(text.rfind(is_number)? + 1)?;
+    let number = number.strip_suffix(' ').unwrap_or(number);
+    // Rust reads words like `inf` as numbers, which end in no digit.
+    let number: f64 = number.parse().ok()?;
+    let unit: f64 = match suffix.to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        suffix => {
+            let (letter, rest) = suffix.split_at_checked(1)?;
+            let power = "kmgtp".find(letter).filter(|_| matches!(rest, "" | "b" | "ib"))?;
+            1024_f64.powi(i32::try_from(power).ok()? + 1)
+        }
+    };
+    let size = number * unit;
+    // 2^63: Docker counts in int64.
+    if !(0.0..9_223_372_036_854_775_808.0).contains(&size) {
+        return None;
     }
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "within 0 and u32::MAX, looked at just above"
+        reason = "within 0 and 2^63, looked at just above; Docker drops the fraction, too"
     )]
-    Ok(total.ceil() as u32)
+    Some(size as u64)
+}
+
+/// A time of a health check in milliseconds, by Go's `time.ParseDuration`: `0`, `1m30s`, `500ms`,
+/// `.5h`. None for 0, which is Docker's word for its own default.
+pub(super) fn span(option: &'static str, text: &str) -> Result<Option<u32>, Error> {
+    const WANTED: &str = "a duration as 30s, 500ms or 1m30s";
+    match nanoseconds(text) {
+        Some(0) => Ok(None),
+        // Who waits for more than 49 days waits for ever.
+        Some(ns) if ns >= LEAST_SPAN_NS => {
+            Ok(Some(u32::try_from((ns + 999_999) / 1_000_000).unwrap_or(u32::MAX)))
+        }
+        _ => Err(wrong(option, text, WANTED)),
+    }
+}
+
+fn nanoseconds(text: &str) -> Option<i128> {
+    let (negative, mut rest) = match text.strip_prefix(['-', '+']) {
+        Some(rest) => (text.starts_with('-'), rest),
+        None => (false, text),
+    };
+    if rest == "0" {
+        return Some(0);
+    }
+    if rest.is_empty() {
+        return None;
+    }
+    let mut total = 0_i128;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, tail) = rest.split_at_checked(digits)?;
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        let letters = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
+        let (unit, next) = tail.split_at_checked(letters)?;
+        let unit: i128 = match unit {
+            "h" => 3_600_000_000_000,
+            "m" => 60_000_000_000,
+            "s" => 1_000_000_000,
+            "ms" => 1_000_000,
+            "us" | "µs" | "μs" => 1000,
+            "ns" => 1,
+            _ => return None,
+        };
+        let digits = |text: &str| -> Option<i128> {
+            if text.is_empty() { Some(0) } else { text.parse().ok() }
+        };
+        if number.trim_start_matches('.').is_empty() || fraction.contains('.') {
+            return None;
+        }
+        let fraction = fraction.get(..18).unwrap_or(fraction);
+        let scale = 10_i128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
+        total = total
+            .checked_add(digits(whole)?.checked_mul(unit)?)?
+            .checked_add(digits(fraction)?.checked_mul(unit)? / scale)?;
+        rest = next;
+    }
+    // Go counts in int64.
+    i64::try_from(total).ok()?;
+    Some(if negative { -total } else { total })
+}
+
+/// A whole number as Go's `strconv.ParseInt` reads it with base 0.
+pub(super) fn number(option: &'static str, text: &str) -> Result<i64, Error> {
+    let (sign, digits) = match text.strip_prefix(['-', '+']) {
+        Some(digits) => (if text.starts_with('-') { "-" } else { "" }, digits),
+        None => ("", text),
+    };
+    let lower = digits.to_ascii_lowercase();
+    let (base, digits) = match lower.get(..2) {
+        Some("0x") => (16, lower.get(2..)),
+        Some("0o") => (8, lower.get(2..)),
+        Some("0b") => (2, lower.get(2..)),
+        Some(octal) if octal.starts_with('0') => (8, lower.get(1..)),
+        _ => (10, Some(lower.as_str())),
+    };
+    let digits = digits.filter(|digits| digits.starts_with(|c: char| c.is_ascii_alphanumeric()));
+    let parsed =
+        digits.and_then(|digits| i64::from_str_radix(&format!("{sign}{digits}"), base).ok());
+    parsed.ok_or_else(|| wrong(option, text, "a whole number"))
+}
+
+/// Thousandths of a CPU of `--cpus`: a decimal number or a fraction as `1/2` (docker/cli,
+/// `opts.ParseCPUs`). None for 0, Docker's word for no limit.
+pub(super) fn cpus(text: &str) -> Result<Option<u64>, Error> {
+    let wrong = || wrong("--cpus", text, "a number of CPUs as 1.5");
+    let read = |text: &str| {
+        // The grammar of limits has no 0, and units that Docker does not know.
+        let plain = text.bytes().all(|byte| byte.is_ascii_digit() || b".eE+-".contains(&byte));
+        match format!("cpus={text}").parse::<Limits>() {
+            Ok(limits) if plain => limits.cpu_millis,
+            Err(LimitsError::Value { .. }) if text.parse::<f64>() == Ok(0.0) => Some(0),
+            _ => None,
+        }
+    };
+    let text = text.strip_prefix('+').unwrap_or(text);
+    let millis = match text.split_once('/') {
+        None => read(text),
+        Some((above, below)) => {
+            let (above, below): (Option<u64>, Option<u64>) =
+                (above.parse().ok(), below.parse().ok());
+            above
+                .and_then(|above| above.checked_mul(1000))
+                .zip(below)
+                .and_then(|(above, below)| (below > 0).then(|| above.div_ceil(below)))
+        }
+    };
+    millis.map(|millis| (millis > 0).then_some(millis)).ok_or_else(wrong)
+}
+
+/// A switch's value as Go's `strconv.ParseBool` reads it.
+pub(super) fn switch(option: &'static str, text: Option<&str>) -> Result<bool, Error> {
+    match text {
+        None | Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
+        Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
+        Some(text) => Err(wrong(option, text, "true or false")),
+    }
 }
 
 /// Kubernetes has no prefix.
 pub(super) fn capability(name: &str) -> String {
     let name = name.to_ascii_uppercase();
     name.strip_prefix("CAP_").unwrap_or(&name).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn sizes_are_read_as_go_units_reads_them() {
+        for (text, size) in [
+            ("1.5g", 1_610_612_736),
+            ("512 m", 536_870_912),
+            ("512M", 536_870_912),
+            ("1gib", 1 << 30),
+            ("1GiB", 1 << 30),
+            ("1GB", 1 << 30),
+            ("2048kb", 2 << 20),
+            (".5k", 512),
+            ("5.", 5),
+            ("1e3", 1000),
+            ("1p", 1 << 50),
+            ("67108864", 64 << 20),
+            ("10b", 10),
+            ("1.9", 1),
+            ("0", 0),
+        ] {
+            assert_eq!(ram_in_bytes(text), Some(size), "{text}");
+        }
+        for bad in [
+            "",
+            "x",
+            "g",
+            "-1",
+            "1x",
+            "1bb",
+            "1kib2",
+            "512  m",
+            " 1",
+            "1.2.3",
+            "infg",
+            "inf ",
+            "9e",
+            "99999999p",
+            "1ki",
+        ] {
+            assert_eq!(ram_in_bytes(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn durations_are_read_as_go_reads_them() {
+        let ms = |text| span("--health-interval", text);
+        for (text, expected) in [
+            ("0", None),
+            ("0s", None),
+            ("-0", None),
+            ("1m30s", Some(90_000)),
+            ("500ms", Some(500)),
+            ("1.5s", Some(1500)),
+            (".5h", Some(1_800_000)),
+            ("+1s", Some(1000)),
+            ("1h0m0.25s", Some(3_600_250)),
+            ("1500us", Some(2)),
+            ("1500µs", Some(2)),
+            ("99999h", Some(u32::MAX)),
+        ] {
+            assert_eq!(ms(text), Ok(expected), "{text}");
+        }
+        for bad in ["", "5", "s", ".s", "1.2.3s", "1d", "-5s", "1 s", "999us", "9999999999h", "1s5"]
+        {
+            assert!(ms(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn numbers_and_cpus_are_read_as_go_reads_them() {
+        for (text, value) in
+            [("5", 5), ("-1", -1), ("0", 0), ("0x10", 16), ("010", 8), ("0b11", 3), ("+7", 7)]
+        {
+            assert_eq!(number("--pids-limit", text), Ok(value), "{text}");
+        }
+        for bad in ["", "1.5", "x", "--1", "0x", "08", "1 "] {
+            assert!(number("--pids-limit", bad).is_err(), "{bad}");
+        }
+        for (text, millis) in [
+            ("1.5", Some(1500)),
+            (".5", Some(500)),
+            ("2e0", Some(2000)),
+            ("1/2", Some(500)),
+            ("0", None),
+            ("0.0", None),
+            ("3", Some(3000)),
+        ] {
+            assert_eq!(cpus(text), Ok(millis), "{text}");
+        }
+        for bad in ["", "many", "-1", "500m", "1k", "1/0", "1/x", "1,cpus=2"] {
+            assert!(cpus(bad).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_them_panic(text in "[-+0-9.eExXbo a-zµ/]{0,24}|.{0,24}") {
+            drop((bytes("--memory", &text), span("--health-timeout", &text)));
+            drop((number("--pids-limit", &text), cpus(&text), switch("--init", Some(&text))));
+        }
+    }
 }

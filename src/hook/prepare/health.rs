@@ -1,30 +1,31 @@
 //! When a service can be used: by its own health command, else by a connection to its ports, else
 //! by the kubelet's word that it runs.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
-use super::super::call::{Call, Error};
-use super::super::launch::News;
-use super::super::pod_view::Progress;
-use super::super::ports::Protocol;
-use super::super::socket::Line;
-use super::super::spec::Planned;
-use crate::contract::{Command, Health, HealthReport, Probe, Reply, Request, Token};
+use super::listening;
+use super::probe::Prober;
+use super::schedule::{Probed, Schedule, Tally, Verdict};
+use crate::contract::Token;
+use crate::hook::api::Api;
+use crate::hook::call::{Call, Error};
+use crate::hook::console::quote;
+use crate::hook::launch::News;
+use crate::hook::log;
+use crate::hook::pod_view::Progress;
+use crate::hook::spec::Planned;
 
-/// Docker's defaults of `--health-*`.
-const INTERVAL_MS: u32 = 30_000;
-const TIMEOUT_MS: u32 = 30_000;
-const RETRIES: u32 = 3;
-/// Longest pause between probes: a service that is up is not waited for.
-const OFTEN_MS: u32 = 500;
 /// A service without a health command may take so long to listen before the job goes on.
 const LISTENS: Duration = Duration::from_secs(30);
-/// Pause between attempts to connect: the other end is in the same network.
-const TRY: Duration = Duration::from_millis(20);
+/// A service that declares nothing to wait for is watched so long: what cannot start ends at once,
+/// and the kubelet looks once a second.
+const SETTLE: Duration = Duration::from_millis(1_200);
+/// The kubelet looks once a second; on a busy node its word takes longer.
+const KUBELET: Duration = Duration::from_secs(15);
+/// What is said of a service that ended for want of an address.
+const IN_USE: &str = "; its log says that an address is in use: the containers of a job share one network, so two services cannot listen on one port; let one of them use another, by a variable of its image or by `command:`";
 
 /// Waits until a service can be used, or says why it cannot.
 #[tracing::instrument(skip_all, fields(
@@ -34,154 +35,191 @@ const TRY: Duration = Duration::from_millis(20);
 ))]
 pub(super) async fn healthy(
     call: &Call<'_>,
+    api: &Api,
     service: &Planned,
     token: &Token,
     mut news: News,
     until: Instant,
 ) -> Result<(), Error> {
-    let waited = call.settings.timeout;
-    let command = service.health.command.as_ref().filter(|_| !service.health.disabled);
+    let wait = Wait { call, api, service, until };
+    let mut line = None;
     if service.has_init {
         let volume = &call.settings.volume;
-        let ready = news.ready(service, volume, token, (until, waited), call.console);
-        let (mut line, welcome) = ready.await?;
-        if let Some(command) = command {
-            let command = probe(command, welcome.shell);
-            return ask(call, service, &mut line, command, until).await;
-        }
-    } else if command.is_some() {
-        call.console.warning(&format!(
-            "the health command of {} is not run: its own entrypoint is the container's first process; connections to its ports are tried instead (give --entrypoint to have the command run)",
-            service.image
-        ));
+        let waited = (until, call.settings.timeout);
+        line = Some(news.ready(service, volume, token, waited, call.console).await?);
     }
-    let ports: Vec<u16> = service
-        .ports
-        .iter()
-        .filter(|port| port.protocol == Protocol::Tcp)
-        .map(|port| port.container)
-        .collect();
+    let command = service.health.command.as_ref().filter(|_| !service.health.disabled);
+    let ports = listening::tcp(&service.ports);
+    if let Some(command) = command {
+        if !service.has_init
+            && let Progress::Ended { exit_code, .. } = wait.running(&mut news).await?
+        {
+            return Err(wait.over(exit_code, String::new()).await);
+        }
+        let prober = Prober::new(api, service.name(), command, line);
+        let settled = tokio::select! {
+            settled = wait.by_command(prober, &ports) => settled,
+            ended = wait.ended(&mut news) => Err(ended),
+        };
+        match settled {
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            // Its init is gone; the kubelet soon knows why.
+            Err(Error::Container { source, .. }) if source.is_early() => {
+                let over = timeout(KUBELET, wait.ended(&mut news)).await;
+                let name = service.name().to_owned();
+                return Err(over.unwrap_or(Error::Container { name, source }));
+            }
+            Err(error) => return Err(error),
+        }
+    }
     if ports.is_empty() {
-        return running(call, service, &mut news, until).await;
+        return wait.settle(&mut news).await;
     }
-    let patience = if command.is_some() { budget(service) } else { LISTENS };
-    let by = until.min(Instant::now() + patience);
-    tokio::select! {
-        biased;
-        () = listening(&ports) => Ok(()),
-        error = ends(call, service, &mut news, until) => match error {
-            Some(error) => Err(error),
-            None => Ok(()),
-        },
-        () = tokio::time::sleep_until(by) => {
-            running(call, service, &mut news, until).await?;
-            call.console.warning(&format!(
-                "{} does not listen on port {} after {} s; the job goes on",
-                service.image,
-                ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", "),
-                patience.as_secs(),
+    let patience =
+        if command.is_some() { Schedule::new(&service.health).budget() } else { LISTENS };
+    wait.by_ports(&mut news, &ports, patience).await
+}
+
+/// One service.
+struct Wait<'a> {
+    call: &'a Call<'a>,
+    api: &'a Api,
+    service: &'a Planned,
+    until: Instant,
+}
+
+// === impl Wait ===
+
+impl Wait<'_> {
+    /// Asks the health command until it is known how the service is; `false` where it cannot be
+    /// asked.
+    async fn by_command(&self, mut prober: Prober<'_>, ports: &[u16]) -> Result<bool, Error> {
+        let schedule = Schedule::new(&self.service.health);
+        let mut tally = Tally::new(&schedule);
+        let started = Instant::now();
+        loop {
+            let began = started.elapsed();
+            let probe = timeout_at(self.until, prober.probe(schedule.timeout)).await;
+            let result = match probe {
+                Ok(Ok(result)) => result,
+                Ok(Err(Error::Api(refused))) => {
+                    self.call.console.warning(&format!(
+                        "the health command of {} is not run: {refused}; {}",
+                        self.service.image,
+                        if ports.is_empty() {
+                            "the job goes on as soon as the service runs"
+                        } else {
+                            "connections to its ports are tried instead"
+                        }
+                    ));
+                    return Ok(false);
+                }
+                Ok(Err(error)) => return Err(error),
+                Err(_) => return Err(self.unhealthy("it took too long")),
+            };
+            let over = started.elapsed();
+            let listens = result.is_ok() && listening::any(ports).await;
+            let outcome = Probed { began, ended: over, succeeded: result.is_ok(), listens };
+            match tally.judge(outcome) {
+                Verdict::Healthy => return Ok(true),
+                Verdict::Unhealthy => {
+                    return Err(self.unhealthy(&result.err().unwrap_or_default()));
+                }
+                Verdict::Starting => sleep(schedule.pause(prober.often())).await,
+            }
+        }
+    }
+
+    fn unhealthy(&self, text: &str) -> Error {
+        Error::Unhealthy { image: self.service.image.clone(), text: quote(text) }
+    }
+
+    async fn by_ports(
+        &self,
+        news: &mut News,
+        ports: &[u16],
+        patience: Duration,
+    ) -> Result<(), Error> {
+        // An image may take longer to come than a service to listen.
+        let given_up = async {
+            self.running(news).await?;
+            tokio::select! {
+                error = self.ended(news) => Err(error),
+                () = sleep_until(self.until.min(Instant::now() + patience)) => Ok(ports.to_vec()),
+            }
+        };
+        let silent = tokio::select! {
+            biased;
+            silent = listening::most(ports) => silent,
+            silent = given_up => silent?,
+        };
+        if !silent.is_empty() {
+            let list: Vec<String> = silent.iter().map(u16::to_string).collect();
+            self.call.console.warning(&format!(
+                "{} does not listen on its declared port {}; the job goes on",
+                self.service.image,
+                list.join(", ")
             ));
-            Ok(())
+        }
+        Ok(())
+    }
+
+    /// Nothing is declared that could be waited for.
+    async fn settle(&self, news: &mut News) -> Result<(), Error> {
+        let ended = match self.running(news).await? {
+            Progress::Ended { exit_code, reason, .. } => Some((exit_code, reason)),
+            _ => timeout(SETTLE, self.end(news)).await.ok(),
+        };
+        match ended {
+            None => Ok(()),
+            Some((0, _)) => {
+                let image = &self.service.image;
+                self.call.console.warning(&format!("{image} has ended already, with exit code 0"));
+                Ok(())
+            }
+            Some((code, reason)) => Err(self.over(code, reason).await),
         }
     }
-}
 
-/// As Docker runs it: by the image's shell, the whole line. A step's line is run with `exec` in
-/// front, which would make `a && b` the answer of `a` alone.
-fn probe(command: &str, has_shell: bool) -> Command {
-    if has_shell {
-        Command::Argv(["/bin/sh", "-c", command].map(str::to_owned).to_vec())
-    } else {
-        Command::Line(command.to_owned())
-    }
-}
-
-/// Has init run the health command.
-async fn ask(
-    call: &Call<'_>,
-    service: &Planned,
-    line: &mut Line,
-    command: Command,
-    until: Instant,
-) -> Result<(), Error> {
-    let health = &service.health;
-    let interval = health.interval_ms.unwrap_or(INTERVAL_MS);
-    let budget = u32::try_from(budget(service).as_millis()).unwrap_or(u32::MAX);
-    let request = Request::Health(Health {
-        probe: Probe::Command(command),
-        interval_ms: interval.min(OFTEN_MS),
-        timeout_ms: health.timeout_ms.unwrap_or(TIMEOUT_MS),
-        // More often than asked for, but not given up any sooner.
-        retries: health.retries.unwrap_or(RETRIES).max(1),
-        start_period_ms: budget,
-    });
-    let unhealthy = |text: &str| Error::Unhealthy {
-        image: service.image.clone(),
-        text: super::super::console::quote(text),
-    };
-    match timeout_at(until, call.ask(line, service.name(), &request)).await {
-        Ok(Ok(Reply::Health(HealthReport { healthy: true, .. }))) => Ok(()),
-        Ok(Ok(Reply::Health(report))) => Err(unhealthy(&report.text)),
-        Ok(Ok(_)) => Err(unhealthy("the answer of ephemon-init is not understood")),
-        Ok(Err(error)) => Err(error),
-        Err(_) => Err(unhealthy("it took too long")),
-    }
-}
-
-/// All the time that the options give a service to become healthy.
-fn budget(service: &Planned) -> Duration {
-    let health = &service.health;
-    let interval = u64::from(health.interval_ms.unwrap_or(INTERVAL_MS));
-    let retries = u64::from(health.retries.unwrap_or(RETRIES).max(1));
-    let start = u64::from(health.start_period_ms.unwrap_or(0));
-    Duration::from_millis(start.saturating_add(interval.saturating_mul(retries)))
-}
-
-/// Until somebody accepts connections at each port.
-async fn listening(ports: &[u16]) {
-    for port in ports {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, *port));
-        while !matches!(timeout(LISTENS, TcpStream::connect(address)).await, Ok(Ok(_))) {
-            sleep(TRY).await;
+    async fn running(&self, news: &mut News) -> Result<Progress, Error> {
+        let (call, until) = (self.call, self.until);
+        match news.running(self.service, until, call.settings.timeout, call.console).await {
+            Err(crate::hook::launch::Error::Ended { code, reason, message, .. })
+                if !self.service.has_init =>
+            {
+                Err(self.over(code, format!("{reason}{message}")).await)
+            }
+            other => Ok(other?),
         }
     }
-}
 
-async fn running(
-    call: &Call<'_>,
-    service: &Planned,
-    news: &mut News,
-    until: Instant,
-) -> Result<(), Error> {
-    match news.running(service, until, call.settings.timeout, call.console).await? {
-        Progress::Ended { .. } => {
-            call.console.warning(&format!("{} has ended already, with exit code 0", service.image));
-            Ok(())
+    /// Until a service that runs is over.
+    async fn ended(&self, news: &mut News) -> Error {
+        let (code, reason) = self.end(news).await;
+        self.over(code, reason).await
+    }
+
+    /// The exit code, and the kubelet's reason in brackets.
+    async fn end(&self, news: &mut News) -> (i32, String) {
+        let over = news.until(self.service.name(), |progress| match progress {
+            Progress::Ended { exit_code, reason, .. } => Some((exit_code, reason)),
+            _ => None,
+        });
+        let (code, reason) = over.await;
+        let reason =
+            if reason.is_empty() { String::new() } else { format!(" ({})", quote(&reason)) };
+        (code, reason)
+    }
+
+    async fn over(&self, code: i32, reason: String) -> Error {
+        let in_use = log::says_address_in_use(self.api, self.service.name()).await;
+        Error::ServiceEnded {
+            image: self.service.image.clone(),
+            name: self.service.name().to_owned(),
+            code,
+            reason,
+            hint: if in_use { IN_USE } else { "" },
         }
-        _ => Ok(()),
     }
-}
-
-/// Until a service is over, or cannot start; none where it ended in peace.
-async fn ends(
-    call: &Call<'_>,
-    service: &Planned,
-    news: &mut News,
-    until: Instant,
-) -> Option<Error> {
-    if let Err(error) = running(call, service, news, until).await {
-        return Some(error);
-    }
-    let (image, name) = (service.image.clone(), service.name().to_owned());
-    news.until(service.name(), |progress| match progress {
-        Progress::Ended { exit_code: 0, .. } => Some(None),
-        Progress::Ended { exit_code, reason, .. } => Some(Some(Error::ServiceEnded {
-            image: image.clone(),
-            name: name.clone(),
-            code: exit_code,
-            reason: super::super::console::quote(&reason),
-        })),
-        _ => None,
-    })
-    .await
 }

@@ -18,16 +18,10 @@ pub(in crate::hook) enum Error {
     Ports(#[from] ports::Error),
     #[error(transparent)]
     Volumes(#[from] volumes::Error),
-    #[error("the arguments of the {0} container: a quote opens and never closes")]
-    Arguments(&'static str),
     #[error(
         "{image} is to run as user {user:?}, and a name can be looked up only in job containers and in steps with an entrypoint; use the user's number"
     )]
     UserByName { image: String, user: String },
-    #[error(
-        "{0} asks for privileges (--privileged or --cap-add), which this runner does not give; whoever runs it can allow them by EPHEMON_ALLOW_PRIVILEGED=true"
-    )]
-    Privileged(String),
     #[error(
         "the runner's pod lacks the volume(s) {0}, which the hook needs; add them to the runner's pod template as the README shows"
     )]

@@ -1,14 +1,21 @@
 //! Containers of the runner's requests, as the API server would get them.
 
+mod options;
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::EnvVar;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::contract::Token;
+use crate::contract::{Token, env};
+use crate::hook::volumes;
 
-fn pod() -> PodView {
+fn pod(more: &Value) -> PodView {
     let volume = |name: &str| json!({"name": name, "emptyDir": {}});
-    let volumes: Vec<Value> = volumes::OWN.iter().map(|name| volume(name)).collect();
+    let mut volumes: Vec<Value> = volumes::OWN.iter().map(|name| volume(name)).collect();
+    volumes.extend(more.as_array().cloned().unwrap_or_default());
     let pod = json!({
         "metadata": {"name": "r-1", "uid": "u"},
         "spec": {"containers": [{"name": "runner"}], "volumes": volumes},
@@ -25,9 +32,18 @@ fn settings() -> Settings {
 }
 
 fn plan_with(role: Role, asked: Value, part: Part) -> Result<Planned, Error> {
-    let (settings, pod) = (settings(), pod());
+    plan_of(&Value::Null, role, asked, part)
+}
+
+/// In a pod that has these volumes, too.
+fn plan_in(volumes: &Value, role: Role, asked: Value) -> Result<Planned, Error> {
+    plan_of(volumes, role, asked, Part::default())
+}
+
+fn plan_of(volumes: &Value, role: Role, asked: Value, part: Part) -> Result<Planned, Error> {
+    let (settings, pod) = (settings(), pod(volumes));
     let token = Token::from_random([1; 32]).digest();
-    let common = Common { settings: &settings, pod: &pod, token, uid: 1001 };
+    let common = Common { settings: &settings, pod: &pod, token, uid: 1001, call: "0a1b" };
     let mut names = Names::new(pod.containers.clone());
     let asked: Container = serde_json::from_value(asked).unwrap();
     Planned::new(role, &asked, |_| part, &common, &mut names)
@@ -78,7 +94,7 @@ fn a_service_with_its_own_entrypoint_gets_its_environment_by_a_secret() {
     assert!(!service.has_init);
     let spec = serde_json::to_value(&service.spec).unwrap();
     assert!(!spec.to_string().contains("hunter2"));
-    assert_eq!(spec["envFrom"], json!([{"secretRef": {"name": "r-1-postgres-env"}}]));
+    assert_eq!(spec["envFrom"], json!([{"secretRef": {"name": "r-1-postgres-0a1b-env"}}]));
     assert_eq!(spec["args"], json!(["-c", "a b"]));
     assert!(spec.get("command").is_none() && spec.get("volumeMounts").is_none());
     assert_eq!(service.names, ["postgres"]);
@@ -93,6 +109,59 @@ fn a_services_given_entrypoint_is_inits_own_child_and_outlives_the_call() {
     let command = json!(["/ephemon/bin/ephemon-init", "--", "redis-server", "--port", "7"]);
     assert_eq!((&spec["command"], &spec["workingDir"]), (&command, &json!("/d")));
     assert!(service.has_init && service.secret.is_some());
+}
+
+#[test]
+fn a_service_is_called_first_as_the_workflow_calls_it() {
+    let (settings, pod) = (settings(), pod(&json!([])));
+    let token = Token::from_random([1; 32]).digest();
+    let common = Common { settings: &settings, pod: &pod, token, uid: 1001, call: "c" };
+    let mut names = Names::new(["runner".to_owned(), "valkey".to_owned()]);
+    let asked = json!({"image": "valkey/valkey:8", "createOptions": "--name cache --name kv"});
+    let mut asked: Container = serde_json::from_value(asked).unwrap();
+    asked.key = Some("cache".to_owned());
+    let service =
+        Planned::new(Role::Service, &asked, |_| Part::default(), &common, &mut names).unwrap();
+    assert_eq!(service.names, ["cache", "valkey", "kv", "valkey-2"]);
+}
+
+#[test]
+fn the_hooks_own_container_is_init_in_the_runners_image_and_can_do_little() {
+    let (settings, mut pod) = (settings(), pod(&json!([])));
+    let token = Token::from_random([1; 32]).digest();
+    let network = |pod: &PodView| {
+        let common = Common { settings: &settings, pod, token, uid: 1001, call: "c" };
+        Planned::network(&common, &mut Names::new(pod.containers.clone()))
+    };
+    assert!(matches!(network(&pod), Err(Error::NoImage("runner"))));
+    pod.runner_image = Some("actions-runner:latest".to_owned());
+    let planned = network(&pod).unwrap();
+    let spec = serde_json::to_value(&planned.spec).unwrap();
+    assert_eq!(spec["command"], json!(["/ephemon/bin/ephemon-init"]));
+    assert_eq!(
+        (&spec["name"], &spec["imagePullPolicy"]),
+        (&json!("network"), &json!("IfNotPresent"))
+    );
+    let mounts = spec["volumeMounts"].as_array().unwrap();
+    let mounts: Vec<&str> = mounts.iter().map(|mount| mount["name"].as_str().unwrap()).collect();
+    assert_eq!(mounts, ["ephemon", "ephemon-bin"]);
+    let context = &spec["securityContext"];
+    assert_eq!(
+        (&context["runAsUser"], &context["readOnlyRootFilesystem"]),
+        (&json!(0), &json!(true))
+    );
+    // The admission policy forbids to add any.
+    assert!(context["capabilities"].get("add").is_none());
+    assert!(!context["capabilities"]["drop"].to_string().contains("NET_BIND_SERVICE"));
+    let uid = |uid: u32| {
+        let context = planned.restricted(uid).spec.security_context.unwrap();
+        (context.run_as_user, context.run_as_non_root)
+    };
+    assert_eq!((uid(1001), uid(0)), ((Some(1001), Some(true)), (Some(65_534), Some(true))));
+    let runner_image = pod.runner_image.take();
+    pod = PodView::default();
+    pod.runner_image = runner_image;
+    assert!(matches!(network(&pod), Err(Error::MissingVolumes(_))));
 }
 
 #[test]
@@ -135,11 +204,11 @@ fn what_cannot_be_had_is_an_error_with_advice() {
     let cases = [
         (json!({"image": null, "dockerfile": "/a/Dockerfile"}), "publish the image"),
         (json!({"image": ""}), "no image"),
-        (json!({"image": "a", "createOptions": "--privileged"}), "EPHEMON_ALLOW_PRIVILEGED"),
-        (json!({"image": "a", "createOptions": "--cap-add SYS_ADMIN"}), "EPHEMON_ALLOW_PRIVILEGED"),
+        (json!({"image": "a", "createOptions": "--memory 4m"}), "--memory"),
         (json!({"image": "a", "createOptions": "--user node"}), "number"),
         (json!({"image": "a", "portMappings": ["x"]}), "port mapping"),
-        (json!({"image": "a", "entryPointArgs": ["\"a"]}), "quote"),
+        (json!({"image": "a", "createOptions": "--add-host a:b"}), "--add-host"),
+        (json!({"image": "a", "createOptions": "--name 'a b'"}), "double quotes"),
     ];
     for (asked, advice) in cases {
         let error = plan(Role::Step, asked.clone()).unwrap_err().to_string();
@@ -151,7 +220,7 @@ fn what_cannot_be_had_is_an_error_with_advice() {
 fn a_pod_without_our_volumes_is_told_which_it_lacks() {
     let (settings, pod) = (settings(), PodView::default());
     let token = Token::from_random([1; 32]).digest();
-    let common = Common { settings: &settings, pod: &pod, token, uid: 0 };
+    let common = Common { settings: &settings, pod: &pod, token, uid: 0, call: "0a1b" };
     let asked: Container = serde_json::from_value(json!({"image": "a"})).unwrap();
     let planned =
         Planned::new(Role::Job, &asked, |_| Part::default(), &common, &mut Names::default());
@@ -195,4 +264,28 @@ proptest! {
         prop_assert!(!serde_json::to_string(&planned.spec).unwrap().contains(SECRET));
         prop_assert!(planned.warnings.iter().all(|warning| !warning.contains(SECRET)));
     }
+}
+
+#[test]
+fn the_environment_is_laid_as_docker_lays_it_and_the_operators_over_it() {
+    let operators =
+        EnvVar { name: "BOTH".into(), value: Some("operator".into()), value_from: None };
+    for role in [Role::Job, Role::Service, Role::Step] {
+        let part = Part { env: vec![operators.clone()], ..Part::default() };
+        let asked = json!({
+            "image": "a", "createOptions": "-e A=options -e B=options -e CI=options",
+            "environmentVariables": {"A": "env", "BOTH": "env", "GITHUB_ACTIONS": "no"},
+        });
+        let planned = plan_with(role, asked, part).unwrap();
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(planned.env, [pair("A", "env"), pair("B", "options")], "{role:?}");
+        let spec = env_of(&planned);
+        for (name, value) in [("BOTH", "operator"), ("CI", "true"), ("GITHUB_ACTIONS", "true")] {
+            assert_eq!(spec.get(name).map(String::as_str), Some(value), "{role:?} {name}");
+        }
+    }
+    let asked = json!({"image": "a", "environmentVariables": {"CI": "false"}});
+    let service = plan(Role::Service, asked).unwrap();
+    assert!(!env_of(&service).contains_key("CI"), "the Secret has it");
+    assert_eq!(service.env, [("CI".to_owned(), "false".to_owned())]);
 }

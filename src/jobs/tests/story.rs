@@ -83,6 +83,22 @@ impl Story {
         story
     }
 
+    /// Two container actions at one time, by their images' own entrypoints.
+    pub(crate) fn at_once() -> Self {
+        let mut story = Self::idle();
+        for (step, container) in [("two", "step-2"), ("one", "step")] {
+            story.container(container, ContainerType::Ephemeral, Some("step"), (42, 50), 0, 500);
+            story.launched(container, 41);
+            story.call(Phase::RunContainerStep, Some(step), (40, 55), 0);
+            if let Some(Evidence::Journal(heard)) = story.pieces.last_mut()
+                && let Record::HookPhase { container: told, .. } = &mut heard.record
+            {
+                *told = Some(container.to_owned());
+            }
+        }
+        story
+    }
+
     /// A pod with an ephemeral container of somebody's.
     pub(crate) fn debugged() -> Self {
         let mut story = Self::new();
@@ -105,7 +121,7 @@ impl Story {
         dossier
     }
 
-    fn container(
+    pub(crate) fn container(
         &mut self,
         name: &str,
         container_type: ContainerType,
@@ -187,7 +203,7 @@ impl Story {
         self.heard(HOOK, s(at + 5), record);
     }
 
-    fn init(&mut self, container: &str, started: u64, (ended, exit_code): (u64, u8)) {
+    pub(crate) fn init(&mut self, container: &str, started: u64, (ended, exit_code): (u64, u8)) {
         let record = Record::ContainerStarted {
             at_ns: s(started),
             container: container.to_owned(),

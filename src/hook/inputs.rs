@@ -1,0 +1,152 @@
+//! Arguments of an action, made whole again. The runner writes them as one line, tears
+//! that line at every blank, and trims each piece (actions/runner, `HookInput.cs`): several blanks
+//! and line breaks become one blank. What stood in an input of the action also stands in an
+//! `INPUT_…` variable, whole.
+
+use super::{arguments, words};
+
+/// What `with: args:` of a `docker://` step stands in.
+const ARGS: &str = "INPUT_ARGS";
+/// How the names of inputs begin.
+const INPUT: &str = "INPUT_";
+
+/// The words of a container's arguments. `env` is the request's own.
+pub(super) fn of(pieces: &[String], env: &[(String, String)]) -> Vec<String> {
+    let inputs = || env.iter().filter(|(name, _)| name.starts_with(INPUT));
+    let whole = inputs().find(|(name, line)| name == ARGS && tear(line) == *pieces);
+    if let Some((_, line)) = whole {
+        return arguments::split(line);
+    }
+    let torn = arguments::split(&words::join(None, pieces));
+    let lost: Vec<Input> = inputs().filter_map(|(_, value)| Input::of(value)).collect();
+    torn.into_iter().map(|word| restored(word, &lost)).collect()
+}
+
+/// An input that does not survive the tearing.
+struct Input {
+    torn: String,
+    /// As Docker mode passes it.
+    whole: String,
+}
+
+// === impl Input ===
+
+impl Input {
+    /// None where nothing is lost, or where the quotes in it make several words of it.
+    fn of(value: &str) -> Option<Self> {
+        if !value.contains(char::is_whitespace) {
+            return None;
+        }
+        let quoted = format!("\"{}\"", value.replace('"', "\\\""));
+        let [whole] = <[String; 1]>::try_from(arguments::split(&quoted)).ok()?;
+        let [torn] = <[String; 1]>::try_from(arguments::split(&tear(&quoted).join(" "))).ok()?;
+        (torn != whole).then_some(Self { torn, whole })
+    }
+}
+
+/// As the runner does it.
+fn tear(line: &str) -> Vec<&str> {
+    line.split(' ').map(str::trim).filter(|piece| !piece.is_empty()).collect()
+}
+
+/// The input that a word was, or that stands in it after `NAME=`. Where two inputs are the same but
+/// for blanks, nobody knows which it was.
+fn restored(word: String, lost: &[Input]) -> String {
+    let only = |text: &str| {
+        let mut fitting = lost.iter().filter(|input| input.torn == text);
+        let first = fitting.next()?;
+        fitting.all(|other| other.whole == first.whole).then(|| first.whole.clone())
+    };
+    if let Some(whole) = only(&word) {
+        return whole;
+    }
+    let after_name =
+        word.split_once('=').and_then(|(name, value)| Some(format!("{name}={}", only(value)?)));
+    after_name.unwrap_or(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// What the runner sends for the arguments of an action.
+    fn sent(arguments: &[&str]) -> Vec<String> {
+        let quoted = arguments.iter().map(|word| format!("\"{}\"", word.replace('"', "\\\"")));
+        let line = quoted.collect::<Vec<_>>().join(" ");
+        tear(&line).into_iter().map(str::to_owned).collect()
+    }
+
+    fn variable(name: &str, value: &str) -> (String, String) {
+        (name.to_owned(), value.to_owned())
+    }
+
+    #[test]
+    fn a_script_of_several_lines_is_the_input_that_it_was() {
+        let script = "for i in 1; do\n  echo a \\\n    b\n  echo c\ndone\n";
+        let pieces: Vec<String> = [
+            "\"-ce\"",
+            "\"for",
+            "i",
+            "in",
+            "1;",
+            "do",
+            "echo",
+            "a",
+            "\\",
+            "b",
+            "echo",
+            "c\ndone\n\"",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        assert_eq!(sent(&["-ce", script]), pieces);
+        let env = [variable("INPUT_RUN", script), variable("INPUT_OTHER", "a b")];
+        assert_eq!(of(&pieces, &env), ["-ce", script]);
+        assert_eq!(of(&pieces, &[])[1], "for i in 1; do echo a \\ b echo c\ndone\n");
+        // In Docker mode the quotes inside survive, too.
+        let quoted = "echo \"a\"\n  echo 'b'\n";
+        assert_eq!(of(&sent(&["-c", quoted]), &[variable("INPUT_X", quoted)]), ["-c", quoted]);
+        let flag = format!("--script={script}");
+        assert_eq!(of(&sent(&[&flag]), &[variable("INPUT_RUN", script)]), [flag]);
+    }
+
+    #[test]
+    fn a_line_of_a_docker_step_is_split_as_it_was_written() {
+        let line = "-c \"a   b\n  c\"  d\n";
+        let pieces: Vec<String> = tear(line).into_iter().map(str::to_owned).collect();
+        let env = [variable("INPUT_ARGS", line)];
+        assert_eq!(of(&pieces, &env), ["-c", "a   b\n  c", "d\n"]);
+        assert_eq!(of(&pieces, &[]), ["-c", "a b c", "d"]);
+    }
+
+    #[test]
+    fn nothing_is_guessed() {
+        let pieces = sent(&["a  b", "x"]);
+        let two = [variable("INPUT_A", "a  b"), variable("INPUT_B", "a\n b")];
+        assert_eq!(of(&pieces, &two), ["a b", "x"]);
+        let other = [variable("NOT_INPUT", "a  b"), variable("INPUT_ARGS", "a  b y")];
+        assert_eq!(of(&pieces, &other), ["a b", "x"]);
+        // A line break at an end stands inside the quotes, and is not lost.
+        assert_eq!(of(&sent(&["A=1"]), &[variable("INPUT_A", "1\n")]), ["A=1"]);
+    }
+
+    proptest! {
+        #[test]
+        fn every_input_comes_back_whole(
+            value in "[ a\"\n;x]{0,40}",
+            other in "[a-z]{1,5}",
+        ) {
+            let env = [variable("INPUT_V", &value)];
+            prop_assert_eq!(of(&sent(&[&other, &value]), &env), [other, value]);
+        }
+
+        #[test]
+        fn no_pieces_make_it_panic(
+            pieces in proptest::collection::vec(".{0,12}", 0..6),
+            value in ".{0,40}",
+        ) {
+            drop(of(&pieces, &[variable("INPUT_ARGS", &value), variable("INPUT_A", &value)]));
+        }
+    }
+}

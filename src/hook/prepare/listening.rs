@@ -1,0 +1,106 @@
+//! Whether services listen on the ports that they declare: by connecting, in the network that all
+//! containers of the pod share.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::hook::ports::{Port, Protocol};
+
+/// Pause between attempts to connect: the other end is in the same network.
+const PAUSE: Duration = Duration::from_millis(20);
+/// A full backlog answers late.
+const CONNECT: Duration = Duration::from_secs(1);
+/// Once a port listens, the others are given so long: images declare ports that nothing serves.
+const REST: Duration = Duration::from_secs(2);
+
+/// The TCP ports inside the container.
+pub(super) fn tcp(ports: &[Port]) -> Vec<u16> {
+    let tcp = ports.iter().filter(|port| port.protocol == Protocol::Tcp);
+    let mut ports: Vec<u16> = tcp.map(|port| port.container).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    ports
+}
+
+/// Whether any of the ports accepts a connection now.
+pub(super) async fn any(ports: &[u16]) -> bool {
+    for port in ports {
+        if accepts(*port).await {
+            return true;
+        }
+    }
+    false
+}
+
+/// Waits until each port accepts connections, or one has and [`REST`] is over; the ports that do
+/// not.
+pub(super) async fn most(ports: &[u16]) -> Vec<u16> {
+    let mut silent = ports.to_vec();
+    let mut until: Option<Instant> = None;
+    loop {
+        let mut left = Vec::new();
+        for port in &silent {
+            if !accepts(*port).await {
+                left.push(*port);
+            }
+        }
+        if left.len() < silent.len() && until.is_none() {
+            until = Some(Instant::now() + REST);
+        }
+        silent = left;
+        if silent.is_empty() || until.is_some_and(|until| Instant::now() >= until) {
+            return silent;
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+async fn accepts(port: u16) -> bool {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    matches!(timeout(CONNECT, TcpStream::connect(address)).await, Ok(Ok(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    fn port(listener: &TcpListener) -> u16 {
+        listener.local_addr().unwrap().port()
+    }
+
+    #[test]
+    fn only_tcp_is_waited_for() {
+        let ports = ["8080:80", "80", "53:53/udp", "90-91"].map(|text| Port::parse(text).unwrap());
+        assert_eq!(tcp(&ports.concat()), [80, 90, 91]);
+    }
+
+    #[tokio::test]
+    async fn a_port_without_a_listener_is_given_up_soon_after_another_listens() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let gone = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (open, closed) = (port(&listener), port(&gone));
+        drop(gone);
+        assert!(any(&[closed, open]).await && !any(&[closed]).await);
+        assert_eq!(most(&[open]).await, Vec::<u16>::new());
+        assert_eq!(most(&[closed, open]).await, [closed]);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_settled_before_a_port_listens() {
+        let gone = TcpListener::bind("127.0.0.1:0").unwrap();
+        let late = port(&gone);
+        drop(gone);
+        let listens = async {
+            sleep(Duration::from_millis(100)).await;
+            tokio::net::TcpListener::bind(("127.0.0.1", late)).await.unwrap()
+        };
+        let ports = [late];
+        let (silent, _listener) = tokio::join!(most(&ports), listens);
+        assert_eq!(silent, Vec::<u16>::new());
+    }
+}

@@ -1,0 +1,133 @@
+//! Names and forwarded ports of a job's services, held by an init that may.
+
+use tokio::time::Instant;
+
+use super::plan::{Plan, Wanted};
+use crate::contract::{ErrorCode, Forward, HostEntry, Request, Token};
+use crate::hook::call::{Call, Error};
+use crate::hook::launch::News;
+use crate::hook::ports::Protocol;
+use crate::hook::socket::{self, Line};
+use crate::hook::spec::Planned;
+
+/// Where every container of a pod finds every other.
+pub(super) const LOOPBACK: &str = "127.0.0.1";
+
+/// What is to be held.
+pub(super) struct Network<'a> {
+    call: &'a Call<'a>,
+    hosts: Vec<HostEntry>,
+    forwards: Vec<Wanted>,
+    /// Whether the steps run in a container of their own, where services have their own ports.
+    has_job: bool,
+}
+
+// === impl Network ===
+
+impl<'a> Network<'a> {
+    pub(super) fn new(call: &'a Call<'a>, plan: &Plan) -> Self {
+        let hosts = plan.hosts().into_iter();
+        Self {
+            call,
+            hosts: hosts
+                .map(|host| HostEntry { address: host.address, names: host.names })
+                .collect(),
+            forwards: plan.forwards(),
+            has_job: plan.job.is_some(),
+        }
+    }
+
+    /// Whether there is nothing to hold.
+    pub(super) fn is_idle(&self) -> bool {
+        self.hosts.is_empty() && self.forwards.is_empty()
+    }
+
+    /// Waits for the hook's own container and gives it all.
+    pub(super) async fn ready(
+        &self,
+        planned: &Planned,
+        mut news: News,
+        token: &Token,
+        until: Instant,
+    ) -> Result<(), Error> {
+        let (call, settings) = (self.call, self.call.settings);
+        let waited = (until, settings.timeout);
+        match news.ready(planned, &settings.volume, token, waited, call.console).await {
+            Ok((mut line, _)) => self.furnish(planned.name(), &mut line).await,
+            Err(error) if error.is_of_init() => {
+                let (image, why) = (planned.image.clone(), error.to_string());
+                Err(Error::NoNetwork { image, why })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Without anyone who could hold them: names are a convenience, ports are what steps use.
+    pub(super) fn without(&self, error: Error) -> Result<(), Error> {
+        if self.forwards.is_empty() {
+            self.no_names(&error.to_string());
+            return Ok(());
+        }
+        Err(error)
+    }
+
+    /// Has an init write the names and listen on the ports.
+    pub(super) async fn furnish(&self, container: &str, line: &mut Line) -> Result<(), Error> {
+        if !self.hosts.is_empty()
+            && let Err(error) =
+                self.call.ask(line, container, &Request::Hosts(self.hosts.clone())).await
+        {
+            self.no_names(&error.to_string());
+        }
+        for &wanted in &self.forwards {
+            let request = Request::Forward(vec![wanted.forward()]);
+            match line.ask(&request).await {
+                Ok(_) => {}
+                Err(socket::Error::Refused(failure)) => {
+                    let in_use = failure.code == ErrorCode::AddressInUse;
+                    self.refused(wanted, in_use, &failure.text)?;
+                }
+                Err(source) => {
+                    return Err(Error::Container { name: container.to_owned(), source });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A port that cannot be listened on. Steps in a job container can do without: a service's own
+    /// port is open to them. On one that is in use they would find another service.
+    fn refused(&self, wanted: Wanted, in_use: bool, why: &str) -> Result<(), Error> {
+        let port = wanted.port;
+        let why = crate::hook::console::quote(why);
+        let error = Error::Forward {
+            host: port.host,
+            container: port.container,
+            protocol: port.protocol,
+            why,
+        };
+        if wanted.of_job || (self.has_job && !in_use) {
+            self.call.console.warning(&error.to_string());
+            return Ok(());
+        }
+        Err(error)
+    }
+
+    fn no_names(&self, why: &str) {
+        self.call.console.warning(&format!(
+            "services can be reached at localhost, but not by name: {why}; only root can write /etc/hosts"
+        ));
+    }
+}
+
+// === impl Wanted ===
+
+impl Wanted {
+    fn forward(self) -> Forward {
+        Forward {
+            listen: format!("0.0.0.0:{}", self.port.host),
+            to: format!("{LOOPBACK}:{}", self.port.container),
+            udp: self.port.protocol == Protocol::Udp,
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Runs a service's health command once: by its init, else by `exec` through the API server.
+
+use std::time::Duration;
+
+use crate::contract::{Command, Health, HealthReport, Probe, Reply, Request, Welcome};
+use crate::hook::api::{self, Api};
+use crate::hook::call::Error;
+use crate::hook::exec;
+use crate::hook::socket::Line;
+
+/// Longest pause between probes: a service that is up is not waited for.
+const OFTEN: Duration = Duration::from_millis(500);
+/// The same where each probe goes through the API server.
+const OFTEN_BY_EXEC: Duration = Duration::from_secs(1);
+
+/// How a health command is run.
+pub(super) enum Prober<'a> {
+    Init { line: Box<Line>, container: &'a str, command: Command },
+    Exec { api: &'a Api, container: &'a str, command: &'a str },
+}
+
+// === impl Prober ===
+
+impl<'a> Prober<'a> {
+    pub(super) fn new(
+        api: &'a Api,
+        container: &'a str,
+        command: &'a str,
+        line: Option<(Line, Welcome)>,
+    ) -> Self {
+        match line {
+            Some((line, welcome)) => {
+                let command = by_init(command, welcome.shell);
+                Self::Init { line: Box::new(line), container, command }
+            }
+            None => Self::Exec { api, container, command },
+        }
+    }
+
+    /// Longest pause between two probes.
+    pub(super) fn often(&self) -> Duration {
+        match self {
+            Self::Init { .. } => OFTEN,
+            Self::Exec { .. } => OFTEN_BY_EXEC,
+        }
+    }
+
+    /// Runs it; a failure with what it printed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Api`] where the account may not run commands; others where the container is gone.
+    pub(super) async fn probe(&mut self, limit: Duration) -> Result<Result<(), String>, Error> {
+        match self {
+            Self::Init { line, container, command } => {
+                let request = Request::Health(once(command.clone(), limit));
+                let failed = |source| Error::Container { name: (*container).to_owned(), source };
+                match line.ask(&request).await.map_err(failed)? {
+                    Reply::Health(HealthReport { healthy: true, .. }) => Ok(Ok(())),
+                    Reply::Health(report) => Ok(Err(report.text)),
+                    _ => Ok(Err("the answer of ephemon-init is not understood".to_owned())),
+                }
+            }
+            Self::Exec { api, container, command } => {
+                match exec::probe(api, container, command, limit).await {
+                    Err(refused @ api::Error::Refused { code: 401 | 403, .. }) => {
+                        Err(refused.into())
+                    }
+                    Err(error) => Ok(Err(error.to_string())),
+                    Ok(result) => Ok(result),
+                }
+            }
+        }
+    }
+}
+
+fn once(command: Command, limit: Duration) -> Health {
+    Health {
+        probe: Probe::Command(command),
+        interval_ms: 0,
+        timeout_ms: u32::try_from(limit.as_millis()).unwrap_or(u32::MAX),
+        retries: 1,
+        start_period_ms: 0,
+    }
+}
+
+/// As Docker runs it: by the image's shell, the whole line. A step's line is run with `exec` in
+/// front, which would make `a && b` the answer of `a` alone.
+fn by_init(command: &str, has_shell: bool) -> Command {
+    if has_shell {
+        Command::Argv(["/bin/sh", "-c", command].map(str::to_owned).to_vec())
+    } else {
+        Command::Line(command.to_owned())
+    }
+}

@@ -1,0 +1,112 @@
+//! A container's environment: what may stand in the spec, what goes into a Secret, and whose word
+//! counts. Pure.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, SecretEnvSource};
+
+use super::{Common, Planned};
+use crate::contract::env;
+use crate::hook::context::Context;
+use crate::hook::names;
+use crate::hook::options::Options;
+use crate::hook::request::Container;
+use crate::hook::template::Part;
+use crate::hook::words;
+
+// === impl Planned ===
+
+impl Planned {
+    /// What may be read by anyone who may read pods.
+    pub(super) fn plain_env(&self, operators: Vec<EnvVar>, common: &Common<'_>) -> Vec<EnvVar> {
+        let plain = |name: &str, value: String| EnvVar {
+            name: name.to_owned(),
+            value: Some(value),
+            value_from: None,
+        };
+        let mut env = vec![
+            plain("GITHUB_ACTIONS", "true".to_owned()),
+            plain(env::CALL, common.call.to_owned()),
+            plain(env::CONTAINER, self.spec.name.clone()),
+            plain(env::ROLE, self.role.as_str().to_owned()),
+        ];
+        if !has(&self.env, "CI") {
+            env.push(plain("CI", "true".to_owned()));
+        }
+        if self.has_init {
+            env.push(plain(env::TOKEN_SHA256, common.token.to_string()));
+            env.push(plain(env::PEER_UID, common.uid.to_string()));
+        }
+        if !self.limits.is_empty() {
+            env.push(plain(env::LIMITS, self.limits.to_string()));
+        }
+        let identity = common.settings.identity.iter().cloned();
+        let context = Context::of(common.settings).container_env(&self.spec.name);
+        // The workflow's own trace context wins.
+        let context = context.into_iter().filter(|(name, _)| !has(&self.env, name));
+        for (name, value) in identity.chain(context) {
+            // Kubernetes expands $(NAME) in values.
+            env.push(plain(name, words::literal(&value)));
+        }
+        env.extend(operators.into_iter().filter(is_free));
+        env
+    }
+
+    /// Plans a Secret for the environment, and where the container finds it.
+    pub(in crate::hook) fn env_by_secret(&mut self, common: &Common<'_>) -> Option<EnvFromSource> {
+        self.env.retain(|(name, value)| {
+            // The API server's rule for a Secret's keys, and the kernel's for values.
+            let fits = !name.is_empty()
+                && name.len() <= 253
+                && name != "."
+                && !name.starts_with("..")
+                && !value.contains('\0')
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'));
+            if !fits {
+                self.warnings.push(format!(
+                    "{} gets no environment variable {:?}: it cannot be handed over without an entrypoint",
+                    self.image,
+                    crate::hook::console::quote(name)
+                ));
+            }
+            fits
+        });
+        if self.env.is_empty() {
+            return None;
+        }
+        let pod = common.settings.pod.as_deref().unwrap_or("runner");
+        let name = names::of_secret(pod, &self.spec.name, common.call);
+        self.secret = Some(name.clone());
+        Some(EnvFromSource {
+            secret_ref: Some(SecretEnvSource { name, optional: None }),
+            ..EnvFromSource::default()
+        })
+    }
+}
+
+/// The environment of a container, as the runner has Docker make it: `-e` of the options, `env:`
+/// over it, `GITHUB_ACTIONS=true` always, and `CI=true` unless `env:` has one. Over it lies what the
+/// operator's template says, for every kind of container: it stands in the spec, and is left out
+/// here.
+pub(super) fn merged(asked: &Container, options: &Options, part: &Part) -> Vec<(String, String)> {
+    let asked = asked.env();
+    let has_ci = has(&asked, "CI");
+    let mut env: BTreeMap<String, String> = options.env.iter().cloned().collect();
+    env.extend(asked);
+    env.retain(|name, _| {
+        let is_operators =
+            part.env.iter().any(|variable| is_free(variable) && variable.name == *name);
+        let is_given = name == "GITHUB_ACTIONS" || (name == "CI" && !has_ci);
+        !is_operators && !is_given
+    });
+    env.into_iter().collect()
+}
+
+/// Whether the operator may set it: the agent goes by ours.
+fn is_free(variable: &EnvVar) -> bool {
+    !variable.name.starts_with("EPHEMON_")
+}
+
+fn has(env: &[(String, String)], name: &str) -> bool {
+    env.iter().any(|(known, _)| known == name)
+}

@@ -1,0 +1,118 @@
+//! A container of the hook's own for jobs whose job container cannot hold the services' names and
+//! ports: there is none, its user may not, or init does not run in it.
+
+use k8s_openapi::api::core::v1::{
+    Capabilities, EphemeralContainer, SeccompProfile, SecurityContext,
+};
+
+use super::{Common, Error, Planned, Role};
+use crate::contract::{Limits, Volume, mount};
+use crate::hook::names::Names;
+use crate::hook::options::HealthOptions;
+use crate::hook::volumes::own_mount;
+
+/// The pod's name for it, where it is free.
+const NAME: &str = "network";
+
+/// Of a runtime's default capabilities all but `NET_BIND_SERVICE`: it listens and writes
+/// `/etc/hosts`, which is root's. Adding one to `drop: [ALL]` is what the admission policy forbids.
+const NOT_NEEDED: [&str; 12] = [
+    "AUDIT_WRITE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "MKNOD",
+    "NET_RAW",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SYS_CHROOT",
+];
+
+/// For a hook that is root itself.
+const NOBODY: i64 = 65_534;
+
+// === impl Planned ===
+
+impl Planned {
+    /// Plans it: init and nothing else, in the runner's image, which the node has already.
+    pub(in crate::hook) fn network(common: &Common<'_>, names: &mut Names) -> Result<Self, Error> {
+        let image = common.pod.runner_image.clone().ok_or(Error::NoImage("runner"))?;
+        let volumes = Role::Network.volumes(true);
+        let missing: Vec<&str> =
+            volumes.iter().copied().filter(|name| common.pod.volume(name).is_none()).collect();
+        if !missing.is_empty() {
+            return Err(Error::MissingVolumes(missing.join(", ")));
+        }
+        let mut planned = Self {
+            role: Role::Network,
+            spec: EphemeralContainer {
+                name: names.take(NAME),
+                image: Some(image.clone()),
+                // A tag that has moved since the runner started changes nothing for init.
+                image_pull_policy: Some("IfNotPresent".to_owned()),
+                command: Some(vec![
+                    Volume::new(mount::EPHEMON).init().to_string_lossy().into_owned(),
+                ]),
+                security_context: Some(security_context()),
+                volume_mounts: Some(volumes.iter().map(|name| own_mount(name)).collect()),
+                ..EphemeralContainer::default()
+            },
+            image,
+            has_init: true,
+            main: None,
+            env: Vec::new(),
+            secret: None,
+            cwd: None,
+            user: None,
+            links: Vec::new(),
+            directories: Vec::new(),
+            ports: Vec::new(),
+            names: Vec::new(),
+            hosts: Vec::new(),
+            health: HealthOptions::default(),
+            limits: Limits::default(),
+            registry: None,
+            warnings: Vec::new(),
+        };
+        planned.spec.env = Some(planned.plain_env(Vec::new(), common));
+        Ok(planned)
+    }
+
+    /// The same for a namespace whose Pod Security level is `restricted`: it forwards ports from
+    /// 1024 on.
+    pub(in crate::hook) fn restricted(&self, uid: u32) -> Self {
+        let uid = if uid == 0 { NOBODY } else { i64::from(uid) };
+        let mut restricted = self.clone();
+        restricted.spec.security_context = Some(SecurityContext {
+            run_as_user: Some(uid),
+            run_as_non_root: Some(true),
+            allow_privilege_escalation: Some(false),
+            read_only_root_filesystem: Some(true),
+            capabilities: Some(Capabilities { add: None, drop: Some(vec!["ALL".to_owned()]) }),
+            seccomp_profile: Some(SeccompProfile {
+                type_: "RuntimeDefault".to_owned(),
+                ..SeccompProfile::default()
+            }),
+            ..SecurityContext::default()
+        });
+        restricted
+    }
+}
+
+fn security_context() -> SecurityContext {
+    SecurityContext {
+        run_as_user: Some(0),
+        run_as_group: Some(0),
+        run_as_non_root: Some(false),
+        allow_privilege_escalation: Some(false),
+        read_only_root_filesystem: Some(true),
+        capabilities: Some(Capabilities {
+            add: None,
+            drop: Some(NOT_NEEDED.map(str::to_owned).to_vec()),
+        }),
+        ..SecurityContext::default()
+    }
+}

@@ -1,0 +1,187 @@
+//! Forwards datagrams: each client has a socket of its own towards the target, so that answers find
+//! their way back, until neither has sent anything for a while.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{ACCEPT_PAUSE, MAX_CONNECTIONS, Slot, spawn};
+
+/// A client that is silent for so long, and whose target is, is forgotten.
+const IDLE: Duration = Duration::from_mins(1);
+/// A datagram over IPv4 is not longer.
+const MAX_DATAGRAM_BYTES: usize = 65_535;
+
+/// Clients by their address.
+type Clients = Arc<Mutex<HashMap<SocketAddr, Arc<Client>>>>;
+
+/// One client.
+#[derive(Debug)]
+struct Client {
+    /// Connected to the target.
+    target: UdpSocket,
+    /// When it sent something last, in milliseconds after `began`.
+    sent_ms: AtomicU64,
+    began: Instant,
+}
+
+/// Forwards what arrives at a socket for as long as the container lives.
+pub(super) fn forward_forever(socket: &UdpSocket, to: SocketAddr, count: &Arc<AtomicUsize>) {
+    let clients = Clients::default();
+    let mut buffer = vec![0; MAX_DATAGRAM_BYTES];
+    loop {
+        let Ok((length, from)) = socket.recv_from(&mut buffer) else {
+            thread::sleep(ACCEPT_PAUSE);
+            continue;
+        };
+        let Some(client) = client(socket, from, to, &clients, count) else { continue };
+        client.touch();
+        // Datagrams may get lost; that nobody listens yet is no reason to end.
+        drop(client.target.send(buffer.get(..length).unwrap_or_default()));
+    }
+}
+
+/// The client of an address; a new one where there is room.
+fn client(
+    socket: &UdpSocket,
+    from: SocketAddr,
+    to: SocketAddr,
+    clients: &Clients,
+    count: &Arc<AtomicUsize>,
+) -> Option<Arc<Client>> {
+    let mut known = clients.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(client) = known.get(&from) {
+        return Some(Arc::clone(client));
+    }
+    let slot = Slot::take(count, MAX_CONNECTIONS)?;
+    let client = Arc::new(Client::connect(to).ok()?);
+    let back = socket.try_clone().ok()?;
+    let (answered, clients) = (Arc::clone(&client), Arc::clone(clients));
+    spawn("forward", move || {
+        answered.answer(&back, from);
+        clients.lock().unwrap_or_else(PoisonError::into_inner).remove(&from);
+        drop(slot);
+    })
+    .ok()?;
+    known.insert(from, Arc::clone(&client));
+    Some(client)
+}
+
+// === impl Client ===
+
+impl Client {
+    fn connect(to: SocketAddr) -> io::Result<Self> {
+        let any = match to.ip() {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        };
+        let target = UdpSocket::bind((any, 0))?;
+        target.connect(to)?;
+        target.set_read_timeout(Some(IDLE))?;
+        Ok(Self { target, sent_ms: AtomicU64::new(0), began: Instant::now() })
+    }
+
+    fn touch(&self) {
+        let millis = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.sent_ms.store(millis, Ordering::Relaxed);
+    }
+
+    fn is_idle(&self) -> bool {
+        let sent = Duration::from_millis(self.sent_ms.load(Ordering::Relaxed));
+        self.began.elapsed().saturating_sub(sent) >= IDLE
+    }
+
+    /// Sends the target's answers back until all is silent.
+    fn answer(&self, back: &UdpSocket, client: SocketAddr) {
+        let mut buffer = vec![0; MAX_DATAGRAM_BYTES];
+        loop {
+            match self.target.recv(&mut buffer) {
+                // As a lost datagram.
+                Ok(length) => {
+                    drop(back.send_to(buffer.get(..length).unwrap_or_default(), client));
+                }
+                // Nobody listens there, for now.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+                Err(_) if self.is_idle() => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => thread::sleep(ACCEPT_PAUSE),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::Forward;
+    use crate::init::forward::Forwards;
+
+    fn socket() -> (UdpSocket, SocketAddr) {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        socket.set_read_timeout(Some(Duration::from_secs(30))).expect("set");
+        let address = socket.local_addr().expect("an address");
+        (socket, address)
+    }
+
+    fn receive(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
+        let mut buffer = [0; 64];
+        let (length, from) = socket.recv_from(&mut buffer).expect("a datagram");
+        (buffer[..length].to_vec(), from)
+    }
+
+    #[test]
+    fn answers_go_to_the_client_that_asked() {
+        let (target, to) = socket();
+        let (free, listen) = socket();
+        drop(free);
+        let asked = Forward { listen: listen.to_string(), to: to.to_string(), udp: true };
+        Forwards::default().start(&[asked]).expect("started");
+        let (one, other) = (socket().0, socket().0);
+        one.send_to(b"one", listen).expect("sent");
+        let (question, first) = receive(&target);
+        assert_eq!(question, b"one");
+        other.send_to(b"other", listen).expect("sent");
+        let (question, second) = receive(&target);
+        assert_eq!(question, b"other");
+        target.send_to(b"to other", second).expect("sent");
+        target.send_to(b"to one", first).expect("sent");
+        assert_eq!(receive(&one), (b"to one".to_vec(), listen));
+        assert_eq!(receive(&other), (b"to other".to_vec(), listen));
+    }
+
+    #[test]
+    fn a_target_that_comes_later_is_reached() {
+        let (gone, to) = socket();
+        drop(gone);
+        let (free, listen) = socket();
+        drop(free);
+        let asked = Forward { listen: listen.to_string(), to: to.to_string(), udp: true };
+        Forwards::default().start(&[asked]).expect("started");
+        let client = socket().0;
+        client.send_to(b"lost", listen).expect("sent");
+        let target = loop {
+            // The port may be an ephemeral one of another test for a moment.
+            if let Ok(target) = UdpSocket::bind(to) {
+                break target;
+            }
+        };
+        target.set_read_timeout(Some(Duration::from_millis(50))).expect("set");
+        let mut buffer = [0; 64];
+        let from = loop {
+            client.send_to(b"again", listen).expect("sent");
+            if let Ok((_, from)) = target.recv_from(&mut buffer) {
+                break from;
+            }
+        };
+        target.send_to(b"here", from).expect("sent");
+        assert_eq!(receive(&client).0, b"here");
+    }
+}

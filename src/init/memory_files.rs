@@ -1,0 +1,125 @@
+//! `--tmpfs` and `--shm-size` of a container. A mount needs `CAP_SYS_ADMIN`, which few containers have:
+//! without it a directory of the container's own file system has to do, and is said to.
+
+use std::{fs, io, os::unix::fs::PermissionsExt, path::Path};
+
+use nix::{
+    errno::Errno,
+    mount::{MsFlags, mount},
+    sys::statvfs::statvfs,
+};
+
+use crate::contract::{Setup, Tmpfs};
+
+/// Where POSIX shared memory is.
+const SHM: &str = "/dev/shm";
+/// Who may write to such a directory: everybody, as in Docker's.
+const MODE: u32 = 0o1777;
+
+/// Mounts what can be mounted. One sentence for each thing that is not as it was asked for.
+/// `root` is where the container's paths begin: one that is not `/` has no mounts of its own, and what
+/// is mounted there is the machine's.
+pub(super) fn set_up(setup: &Setup, root: &Path) -> Vec<String> {
+    let directories = setup.tmpfs.iter().filter_map(|tmpfs| directory(tmpfs, root).err());
+    let shm = setup.shm_bytes.filter(|_| is_own(root));
+    directories.chain(shm.and_then(|bytes| shared_memory(bytes).err())).collect()
+}
+
+fn is_own(root: &Path) -> bool {
+    root == Path::new("/")
+}
+
+fn directory(tmpfs: &Tmpfs, root: &Path) -> Result<(), String> {
+    let path = root.join(tmpfs.path.trim_start_matches('/'));
+    let shown = &tmpfs.path;
+    make(&path)
+        .map_err(|error| format!("--tmpfs {shown}: the directory cannot be made: {error}"))?;
+    let (flags, data) = options(&tmpfs.options);
+    if !is_own(root) {
+        return Err(format!("--tmpfs {shown}: a directory on the disk is in its place"));
+    }
+    match mount(Some("tmpfs"), &path, Some("tmpfs"), flags, Some(data.as_str())) {
+        Ok(()) => Ok(()),
+        Err(Errno::EPERM | Errno::EACCES) => Err(format!(
+            "--tmpfs {shown}: a directory on the container's disk is in its place, for a mount needs CAP_SYS_ADMIN"
+        )),
+        Err(error) => Err(format!("--tmpfs {shown}: cannot be mounted: {error}")),
+    }
+}
+
+/// Makes a directory that everybody can write to, unless there is one.
+fn make(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(MODE))
+}
+
+/// Options of `mount(8)`, laid over those that Docker gives a tmpfs (moby, `daemon/volumes_unix.go`):
+/// flags, and what the file system itself reads.
+fn options(text: &str) -> (MsFlags, String) {
+    let mut flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    let mut data = Vec::new();
+    for option in text.split(',') {
+        match option {
+            "" | "rw" => {}
+            "ro" => flags |= MsFlags::MS_RDONLY,
+            "exec" => flags -= MsFlags::MS_NOEXEC,
+            "suid" => flags -= MsFlags::MS_NOSUID,
+            "dev" => flags -= MsFlags::MS_NODEV,
+            "noexec" => flags |= MsFlags::MS_NOEXEC,
+            "nosuid" => flags |= MsFlags::MS_NOSUID,
+            "nodev" => flags |= MsFlags::MS_NODEV,
+            "noatime" => flags |= MsFlags::MS_NOATIME,
+            other => data.push(other.to_owned()),
+        }
+    }
+    if !data.iter().any(|option| option.starts_with("mode=")) {
+        data.push(format!("mode={MODE:o}"));
+    }
+    (flags, data.join(","))
+}
+
+fn shared_memory(bytes: u64) -> Result<(), String> {
+    let size = statvfs(SHM).map(|stat| stat.fragment_size().saturating_mul(stat.blocks()));
+    let size = size.unwrap_or(0);
+    if size >= bytes {
+        return Ok(());
+    }
+    let flags = MsFlags::MS_REMOUNT | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    let data = format!("size={bytes}");
+    mount(None::<&str>, SHM, None::<&str>, flags, Some(data.as_str())).map_err(|_| {
+        format!(
+            "--shm-size {bytes}: {SHM} has {size} bytes, and ephemon-init may not make it larger; declare the volume `ephemon-shm`, an emptyDir of medium Memory, in the runner's pod template"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dockers_own_options_come_first() {
+        let usual = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+        assert_eq!(options(""), (usual, "mode=1777".to_owned()));
+        let (flags, data) = options("rw,exec,size=64m,mode=700,ro");
+        assert_eq!(flags, MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_RDONLY);
+        assert_eq!(data, "size=64m,mode=700");
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_made_is_said() {
+        let directory = tempfile::tempdir().expect("a directory");
+        fs::write(directory.path().join("file"), "").expect("a file");
+        let setup = Setup { tmpfs: vec!["/file/x".parse().expect("a path")], ..Setup::default() };
+        let notes = set_up(&setup, directory.path());
+        assert!(notes.len() == 1 && notes[0].contains("/file/x"), "{notes:?}");
+    }
+
+    #[test]
+    fn what_is_large_enough_is_left_alone() {
+        assert_eq!(shared_memory(1), Ok(()));
+    }
+}
