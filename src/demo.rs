@@ -6,6 +6,23 @@
 //! `runner` speaks the hook protocol to the real hook, and `workflow` is the job it plays. `run`
 //! plays that and `script`, and holds what `watcher` scraped (`shown`) against the kubelet's own
 //! books (`report`).
+//!
+//! # Differences from a real node
+//!
+//! A scenario of the tests is played on this node and on a real one, and what a client sees is
+//! compared. These differences stay:
+//!
+//! - Pods have no `managedFields`: nobody here applies server-side.
+//! - Admission adds neither a service account nor tolerations: there are no accounts.
+//! - Every list is whole: `limit` is not heeded.
+//! - A field of the wrong type is refused with the code and reason of a real server, not its words.
+//! - A command that `exec` cannot start ends with exit code 126.
+//! - The status tells neither the resources that the node granted nor the user of a container.
+//!
+//! Beyond what is compared: containers are processes of this machine, share its network and process
+//! ids, and see its files but for their volumes; image names stand for nothing but a place;
+//! containers are not run again; there are no probes and no volumes but `emptyDir`; logs are not
+//! rotated; an image that cannot be pulled is tried once.
 
 pub mod api;
 pub mod args;

@@ -13,6 +13,7 @@ mod access;
 mod dump;
 mod exec;
 mod log;
+mod parameters;
 mod patch;
 mod query;
 mod routes;

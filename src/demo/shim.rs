@@ -11,6 +11,7 @@ mod tree;
 
 use std::fs::File;
 use std::io::{self, BufRead, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
@@ -103,7 +104,7 @@ fn shepherd(order: &Order) -> Result<(), Box<dyn std::error::Error>> {
     set_child_subreaper(Pid::from_raw(1))?;
     order.place.make(&order.limits)?;
     let log = match &order.log {
-        Some(path) => File::options().create(true).append(true).open(path)?,
+        Some(path) => File::options().create(true).append(true).mode(0o640).open(path)?,
         None => File::options().write(true).open("/dev/null")?,
     };
     let log = Arc::new(Mutex::new(log));

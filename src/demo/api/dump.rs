@@ -124,6 +124,11 @@ const POD_SPEC: &[Field] = &[
 /// Unchanged lines shown on both sides of a change.
 const CONTEXT: usize = 3;
 
+/// Whether ephemeral containers have such a field at all.
+pub(super) fn is_known(field: &str) -> bool {
+    EPHEMERAL.iter().any(|(_, api, _)| *api == field)
+}
+
 /// An ephemeral container as the server sees it.
 pub(super) fn ephemeral_container(container: &Value) -> Vec<String> {
     let mut lines = Vec::new();

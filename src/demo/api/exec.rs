@@ -4,6 +4,7 @@
 //! (channels), `pkg/kubelet/.../remotecommand/httpstream.go` (the status at the end). When the
 //! client goes away the process runs on, as a real kubelet leaves it.
 
+use std::io;
 use std::process::Stdio;
 use std::sync::Arc;
 
@@ -62,20 +63,20 @@ pub(super) fn start<B: Default>(
 ) -> Result<Response<B>, Refusal> {
     let (protocol, accept) = handshake(request.headers())?;
     let runtime = runtime.filter(|runtime| runtime.is_running(key, container));
-    let runtime = runtime.ok_or_else(|| {
-        let message = format!("container not found (\"{container}\")");
-        Refusal::new(500, "InternalError", message)
-    })?;
+    // The kubelet's own word, which the API server hands on as it is.
+    let runtime = runtime
+        .ok_or_else(|| Refusal::plain(500, format!("container not found (\"{container}\")")))?;
     let command: Vec<String> = query.all("command").map(str::to_owned).collect();
-    if command.is_empty() {
-        return Err(Refusal::bad_request("you must specify at least 1 command for the container"));
-    }
     let wanted = Wanted {
         stdin: query.flag("stdin"),
         stdout: query.flag("stdout"),
         stderr: query.flag("stderr"),
     };
-    let process = runtime.exec(key, container, &command).map(tokio::process::Command::from);
+    let process = if command.is_empty() {
+        Err(io::Error::other(no_words()))
+    } else {
+        runtime.exec(key, container, &command).map(tokio::process::Command::from)
+    };
     let started = process.and_then(|mut process| {
         let pipe = |wanted: bool| if wanted { Stdio::piped() } else { Stdio::null() };
         process
@@ -89,9 +90,13 @@ pub(super) fn start<B: Default>(
         match started {
             Ok(child) => serve(upgrade, child).await,
             Err(error) => {
+                let why = format!(
+                    "Internal error occurred: error executing command in container: {error}"
+                );
                 let status = json!({
                     "metadata": {}, "status": "Failure", "reason": "InternalError", "code": 500,
-                    "message": format!("Internal error occurred: error executing command in container: {error}"),
+                    "message": format!("Internal error occurred: {why}"),
+                    "details": {"causes": [{"message": why}]},
                 });
                 fail(upgrade, &status).await;
             }
@@ -105,6 +110,14 @@ pub(super) fn start<B: Default>(
     headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
     Ok(response)
+}
+
+/// What runc says of a command without a word, as the runtime hands it on.
+fn no_words() -> String {
+    let id: String = (0..64).map(|_| fastrand::digit(16).to_ascii_lowercase()).collect();
+    format!(
+        "failed to exec in container: failed to start exec {id:?}: OCI runtime exec failed: exec failed: args must not be empty"
+    )
 }
 
 /// The subprotocol both speak, and the answer to the client's key.
@@ -210,7 +223,7 @@ fn ended(code: Option<i32>) -> Value {
             json!({
                 "metadata": {},
                 "status": "Failure",
-                "message": format!("command terminated with non-zero exit code: exit status {code}"),
+                "message": format!("command terminated with non-zero exit code: command terminated with exit code {code}"),
                 "reason": "NonZeroExitCode",
                 "details": {"causes": [{"reason": "ExitCode", "message": code.to_string()}]},
             })

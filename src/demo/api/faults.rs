@@ -60,6 +60,8 @@ struct Board {
     strikes: watch::Sender<u64>,
     last: Mutex<Strike>,
     rules: Mutex<Vec<Rule>>,
+    /// Counts requests, those that are not answered too.
+    requests: watch::Sender<u64>,
 }
 
 // === impl Faults ===
@@ -71,6 +73,7 @@ impl Default for Faults {
             strikes: watch::Sender::new(0),
             last: Mutex::new(Strike::Cut),
             rules: Mutex::default(),
+            requests: watch::Sender::new(0),
         }))
     }
 }
@@ -102,6 +105,21 @@ impl Faults {
     /// Ends every open watch with an `ERROR` event of status 410, as after a compaction.
     pub fn expire_watches(&self) {
         self.strike(Strike::Expire);
+    }
+
+    /// How many requests have come, whatever they met.
+    pub fn requests(&self) -> u64 {
+        *self.0.requests.borrow()
+    }
+
+    /// Waits until so many have come.
+    pub async fn until_requests(&self, count: u64) {
+        // The sender is this board's own, so it cannot be gone.
+        self.0.requests.subscribe().wait_for(|requests| *requests >= count).await.ok();
+    }
+
+    pub(super) fn count_request(&self) {
+        self.0.requests.send_modify(|requests| *requests = requests.saturating_add(1));
     }
 
     pub(super) fn subscribe(&self) -> watch::Receiver<Fault> {

@@ -2,8 +2,11 @@
 //!
 //! Source: kubernetes v1.36.2, `staging/src/k8s.io/cri-client/pkg/logs/logs.go` (`ReadLogs`): after
 //! the end of the file a follower looks every second whether the container still runs.
+//! `pkg/apis/core/validation/validation.go` (`ValidatePodLogOptions`), `pkg/kubelet/kubelet_pods.go`
+//! (`validateContainerLogStatus`): what is refused.
 
-use std::io;
+use std::collections::VecDeque;
+use std::io::{self, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,13 +15,13 @@ use futures_util::stream::{self, Stream};
 use hyper::body::{Bytes, Frame};
 use serde_json::Value;
 use tokio::fs::File;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncSeekExt, BufReader};
 use tokio::time::{Instant, sleep};
 
 use super::object::{items, text};
 use super::query::Query;
 use super::runtime::Runtime;
-use super::status::Refusal;
+use super::status::{FieldError, Refusal};
 use super::store::Key;
 
 /// Pause between looks at a file that may grow; stands for the real one's inotify.
@@ -34,6 +37,8 @@ struct Reader {
     record: Vec<u8>,
     follow: bool,
     timestamps: bool,
+    /// Bytes that may still be sent.
+    left: Option<u64>,
     runtime: Arc<dyn Runtime>,
     pod: Key,
     container: String,
@@ -49,12 +54,24 @@ pub(super) async fn open(
     runtime: Option<Arc<dyn Runtime>>,
 ) -> Result<impl Stream<Item = io::Result<Frame<Bytes>>> + Send + use<>, Refusal> {
     let container = container(pod, key, query)?;
+    if query.flag("previous") {
+        // Nothing is run again here.
+        return Err(Refusal::bad_request(format!(
+            "previous terminated container \"{container}\" in pod \"{}\" not found",
+            key.1
+        )));
+    }
     let log = runtime.as_ref().and_then(|runtime| runtime.log(key, &container));
     let (Some(runtime), Some(path)) = (runtime, log) else {
         return Err(waiting(pod, key, &container));
     };
-    let file = File::open(&path).await.map_err(|e| gone(&path, &e))?;
+    let mut file = File::open(&path).await.map_err(|e| gone(&path, &e))?;
+    if let Some(lines) = number(query, "tailLines") {
+        let begin = begin_of_tail(&path, lines).await.map_err(|e| gone(&path, &e))?;
+        file.seek(SeekFrom::Start(begin)).await.map_err(|e| gone(&path, &e))?;
+    }
     let reader = Reader {
+        left: number(query, "limitBytes"),
         file: BufReader::with_capacity(PIECE, file),
         record: Vec::new(),
         follow: query.flag("follow"),
@@ -71,27 +88,77 @@ pub(super) async fn open(
     }))
 }
 
-/// The container asked for; without a name, the only one there is.
-pub(super) fn container(pod: &Value, key: &Key, query: &Query) -> Result<String, Refusal> {
-    let lists = ["/spec/containers", "/spec/initContainers", "/spec/ephemeralContainers"];
-    let mut names = lists.iter().flat_map(|list| items(pod, list)).filter_map(|c| text(c, "/name"));
-    match query.get("container") {
-        Some(asked) if names.any(|name| name == asked) => Ok(asked.to_owned()),
-        Some(asked) => {
-            Err(Refusal::bad_request(format!("container {asked} is not valid for pod {}", key.1)))
+/// Refuses parameters that make no sense together or by themselves.
+pub(super) fn check(pod: &str, query: &Query) -> Result<(), Refusal> {
+    let at_least = |key: &str, least: i64, why: &str| {
+        let value = query.get(key)?.parse::<i64>().ok().filter(|value| *value < least)?;
+        let message = format!("Invalid value: {value}: {why}");
+        Some(FieldError { message, ..FieldError::invalid(key, "", "") })
+    };
+    let since = if query.get("sinceSeconds").is_some() && query.get("sinceTime").is_some() {
+        let why = "at most one of `sinceTime` or `sinceSeconds` may be specified";
+        Some(FieldError::forbidden("[]", why))
+    } else {
+        at_least("sinceSeconds", 1, "must be greater than 0")
+    };
+    let tail = at_least("tailLines", 0, "must be greater than or equal to 0");
+    let limit = at_least("limitBytes", 1, "must be greater than 0");
+    let errors: Vec<_> = [tail, limit, since].into_iter().flatten().collect();
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(Refusal::invalid_kind("PodLogOptions", pod, &errors))
+    }
+}
+
+fn number(query: &Query, key: &str) -> Option<u64> {
+    query.get(key)?.parse().ok()
+}
+
+/// Where the last records of a file begin, this many of them.
+async fn begin_of_tail(path: &Path, lines: u64) -> io::Result<u64> {
+    let mut file = BufReader::with_capacity(PIECE, File::open(path).await?);
+    // Beginnings of the last records, oldest first.
+    let mut begins = VecDeque::new();
+    let mut record = Vec::new();
+    let mut at = 0_u64;
+    loop {
+        record.clear();
+        let read = file.read_until(b'\n', &mut record).await?;
+        if read == 0 {
+            return Ok(begins.pop_front().unwrap_or(at));
         }
-        None => {
-            let all: Vec<_> = names.collect();
-            match all.as_slice() {
-                [only] => Ok((*only).to_owned()),
-                several => Err(Refusal::bad_request(format!(
-                    "a container name must be specified for pod {}, choose one of: [{}]",
-                    key.1,
-                    several.join(" ")
-                ))),
-            }
+        begins.push_back(at);
+        at = at.saturating_add(u64::try_from(read).unwrap_or(0));
+        while u64::try_from(begins.len()).unwrap_or(u64::MAX) > lines {
+            begins.pop_front();
         }
     }
+}
+
+/// The container asked for; without a name, the only one in the pod's `containers`.
+///
+/// Source: kubernetes v1.36.3, `pkg/registry/core/pod/strategy.go`.
+pub(super) fn container(pod: &Value, key: &Key, query: &Query) -> Result<String, Refusal> {
+    let lists = ["/spec/initContainers", "/spec/containers", "/spec/ephemeralContainers"];
+    let mut names = lists.iter().flat_map(|list| items(pod, list)).filter_map(|c| text(c, "/name"));
+    if let Some(asked) = query.get("container") {
+        return if names.any(|name| name == asked) {
+            Ok(asked.to_owned())
+        } else {
+            Err(Refusal::bad_request(format!("container {asked} is not valid for pod {}", key.1)))
+        };
+    }
+    let mut regular = items(pod, "/spec/containers").filter_map(|c| text(c, "/name"));
+    if let (Some(only), None) = (regular.next(), regular.next()) {
+        return Ok(only.to_owned());
+    }
+    let all: Vec<_> = names.collect();
+    Err(Refusal::bad_request(format!(
+        "a container name must be specified for pod {}, choose one of: [{}]",
+        key.1,
+        all.join(" ")
+    )))
 }
 
 fn waiting(pod: &Value, key: &Key, container: &str) -> Refusal {
@@ -100,15 +167,15 @@ fn waiting(pod: &Value, key: &Key, container: &str) -> Refusal {
     let status = statuses.find(|status| text(status, "/name") == Some(container));
     let reason = status.and_then(|status| text(status, "/state/waiting/reason"));
     let reason = reason.unwrap_or("ContainerCreating");
-    Refusal::bad_request(match reason {
-        "ErrImagePull" | "ImagePullBackOff" | "ErrImageNeverPull" => format!(
-            "container \"{container}\" in pod \"{}\" is waiting to start: trying and failing to pull image",
-            key.1
-        ),
-        reason => {
-            format!("container \"{container}\" in pod \"{}\" is waiting to start: {reason}", key.1)
-        }
-    })
+    let reason = match reason {
+        "ErrImagePull" => "image can't be pulled",
+        "ImagePullBackOff" => "trying and failing to pull image",
+        other => other,
+    };
+    Refusal::bad_request(format!(
+        "container \"{container}\" in pod \"{}\" is waiting to start: {reason}",
+        key.1
+    ))
 }
 
 fn gone(path: &Path, error: &io::Error) -> Refusal {
@@ -121,7 +188,19 @@ fn gone(path: &Path, error: &io::Error) -> Refusal {
 impl Reader {
     /// Some of the log; empty at its end.
     async fn next(&mut self) -> io::Result<Vec<u8>> {
+        let mut piece = self.piece().await?;
+        if let Some(left) = self.left {
+            piece.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+            self.left = Some(left.saturating_sub(u64::try_from(piece.len()).unwrap_or(left)));
+        }
+        Ok(piece)
+    }
+
+    async fn piece(&mut self) -> io::Result<Vec<u8>> {
         let mut piece = Vec::new();
+        if self.left == Some(0) {
+            return Ok(piece);
+        }
         loop {
             let read = self.file.read_until(b'\n', &mut self.record).await?;
             if self.record.ends_with(b"\n") {

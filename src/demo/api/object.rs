@@ -1,6 +1,9 @@
 //! Small readers of API objects, and what the server adds to a new pod. Pure but for the draw of
 //! its UID.
 
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
 use serde_json::{Map, Value, json};
 
 /// A text at a JSON pointer.
@@ -41,7 +44,7 @@ pub(in crate::demo) fn new_uid() -> String {
 }
 
 /// A time as the API writes it: whole seconds, UTC.
-pub(in crate::demo) fn time(at: std::time::SystemTime) -> String {
+pub(in crate::demo) fn time(at: SystemTime) -> String {
     let seconds = at.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     i64::try_from(seconds)
         .ok()
@@ -59,7 +62,7 @@ pub(super) fn complete_pod(pod: &mut Value, namespace: &str, node: &str) {
         metadata.insert("namespace".to_owned(), json!(namespace));
         metadata.insert("uid".to_owned(), json!(new_uid()));
         metadata.insert("generation".to_owned(), json!(1));
-        let now = time(std::time::SystemTime::now());
+        let now = time(SystemTime::now());
         metadata.insert("creationTimestamp".to_owned(), json!(now));
     }
     section(pod, "spec");
@@ -126,6 +129,34 @@ fn default(object: &mut Value, key: &str, value: Value) {
     if let Some(map) = object.as_object_mut() {
         map.entry(key.to_owned()).or_insert(value);
     }
+}
+
+/// The spec has changed once more.
+pub(super) fn raise_generation(pod: &mut Value) {
+    if let Some(metadata) = section(pod, "metadata") {
+        let generation = metadata.get("generation").and_then(Value::as_u64);
+        let next = generation.unwrap_or(0).saturating_add(1);
+        metadata.insert("generation".to_owned(), json!(next));
+    }
+}
+
+/// The pod as it is to end within this grace.
+pub(super) fn deleted(pod: &Value, grace: u64) -> Value {
+    let mut pod = pod.clone();
+    let end = SystemTime::now().checked_add(Duration::from_secs(grace));
+    if let (Some(metadata), Some(end)) = (section(&mut pod, "metadata"), end) {
+        metadata.insert("deletionTimestamp".to_owned(), json!(time(end)));
+        metadata.insert("deletionGracePeriodSeconds".to_owned(), json!(grace));
+    }
+    pod
+}
+
+/// The pod as it stands at a version.
+pub(super) fn stamped(mut pod: Value, version: u64) -> Arc<Value> {
+    if let Some(metadata) = section(&mut pod, "metadata") {
+        metadata.insert("resourceVersion".to_owned(), json!(version.to_string()));
+    }
+    Arc::new(pod)
 }
 
 #[cfg(test)]

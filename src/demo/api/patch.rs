@@ -4,6 +4,11 @@ use serde_json::{Map, Value};
 
 use super::status::Refusal;
 
+/// What the real server says of a JSON patch that cannot be applied.
+const REJECTED: &str = "the server rejected our request due to an error in our request";
+/// What it says of one that is no list.
+const NO_LIST: &str = "json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp";
+
 /// How a patch body is to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PatchKind {
@@ -32,7 +37,11 @@ impl PatchKind {
         match self {
             Self::Strategic => Ok(strategic(old, body)),
             Self::Merge => Ok(merge(old, body)),
-            Self::Json => json(old, body).map_err(|e| Refusal::new(422, "Invalid", e.to_string())),
+            Self::Json => json(old, body).map_err(|e| match e {
+                Error::Malformed(_) => Refusal::bad_request(e.to_string()),
+                // The real server keeps what went wrong to itself.
+                Error::Missing(_) | Error::Test(_) => Refusal::new(422, "Invalid", REJECTED),
+            }),
         }
     }
 }
@@ -41,10 +50,10 @@ impl PatchKind {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Error {
     /// Not a list of operations, or an operation without its parts.
-    #[error("cannot decode the JSON patch: {0}")]
+    #[error("error decoding patch: {0}")]
     Malformed(&'static str),
     /// The path is not there.
-    #[error("the server rejected our request due to an error in our request: no value at {0:?}")]
+    #[error("no value at {0:?}")]
     Missing(String),
     /// A `test` operation found something else.
     #[error("testing value {0:?} failed: test failed")]
@@ -122,7 +131,7 @@ pub(super) fn merge(original: &Value, patch: &Value) -> Value {
 
 /// JSON patch (RFC 6902): `add`, `remove`, `replace` and `test`.
 pub(super) fn json(original: &Value, patch: &Value) -> Result<Value, Error> {
-    let operations = patch.as_array().ok_or(Error::Malformed("not a list"))?;
+    let operations = patch.as_array().ok_or(Error::Malformed(NO_LIST))?;
     let mut document = original.clone();
     for operation in operations {
         let text = |key| operation.get(key).and_then(Value::as_str);

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::combinators::UnsyncBoxBody;
@@ -19,7 +20,7 @@ use super::selector::{FieldSelector, InvalidSelector, LabelSelector};
 use super::status::Refusal;
 use super::store::{Key, Store};
 use super::watch::{self, Beginning, Scope, Wish};
-use super::{Parts, exec, log};
+use super::{Parts, exec, log, parameters};
 
 /// The longest request body taken; a real server's limit.
 const MAX_BODY: usize = 3 * 1024 * 1024;
@@ -33,6 +34,7 @@ pub(super) struct Silence;
 
 /// Answers one request, or not, as the faults of the day have it.
 pub(super) async fn answer(request: Request<Incoming>, parts: Parts) -> Result<Answer, Silence> {
+    parts.faults.count_request();
     let fault = wait_while_hung(&parts.faults).await;
     let path = request.uri().path().to_owned();
     let words: Vec<_> = path.split('/').filter(|part| !part.is_empty()).collect();
@@ -71,6 +73,9 @@ pub(super) async fn answer(request: Request<Incoming>, parts: Parts) -> Result<A
         }
     };
     Ok(result.unwrap_or_else(|refusal| {
+        if refusal.plain {
+            return with_type(refusal.code, full(refusal.message), "text/plain");
+        }
         let mut response = json_answer(refusal.code, &refusal.to_status());
         if refusal.code == 429 {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry_after));
@@ -135,9 +140,16 @@ async fn route(
             let grace = grace.or_else(|| asked.get("gracePeriodSeconds").and_then(Value::as_u64));
             Ok(json_answer(200, &*store.delete(&key(namespace, name), grace)?))
         }
+        (
+            &Method::PUT,
+            ["api", "v1", "namespaces", namespace, "pods", name, "ephemeralcontainers"],
+        ) => {
+            let pod = body(request).await?;
+            Ok(json_answer(200, &*store.put_ephemeral(&key(namespace, name), pod)?))
+        }
         (&Method::PATCH, ["api", "v1", "namespaces", namespace, "pods", name, rest @ ..]) => {
             let kind = patch_kind(&request)?;
-            let change = body(request).await?;
+            let change = patch_body(request, kind).await?;
             let key = key(namespace, name);
             match rest {
                 [] => Ok(json_answer(200, &*store.patch(&key, kind, &change)?)),
@@ -149,6 +161,7 @@ async fn route(
         }
         (&Method::GET, ["api", "v1", "namespaces", namespace, "pods", name, "log"]) => {
             let key = key(namespace, name);
+            log::check(name, query)?;
             let stream = log::open(&*store.get(&key)?, &key, query, runtime.get()).await?;
             Ok(with_type(200, StreamBody::new(stream).boxed_unsync(), "text/plain"))
         }
@@ -161,26 +174,33 @@ async fn route(
             exec::start(request, &key, &container, query, runtime.get())
         }
         (_, ["api", "v1", "namespaces", namespace, "secrets", rest @ ..]) => {
-            let secrets = store.secrets();
-            match (&method, rest) {
-                (&Method::POST, []) => {
-                    let body = body(request).await?;
-                    Ok(json_answer(201, &secrets.create(namespace, body)?))
-                }
-                (&Method::GET, [name]) => {
-                    Ok(json_answer(200, &secrets.get(&key(namespace, name))?))
-                }
-                (&Method::DELETE, [name]) => {
-                    Ok(json_answer(200, &secrets.delete(&key(namespace, name))?))
-                }
-                _ => Err(unknown()),
-            }
+            secret(request, namespace, rest, &store).await
         }
         (&Method::GET, ["api", "v1", "namespaces", namespace, "events"]) => {
             let fields = query.get("fieldSelector").unwrap_or_default();
             let list = store.events().list(namespace, fields);
             Ok(json_answer(200, &list.map_err(|e| Refusal::bad_request(e.to_string()))?))
         }
+        _ => Err(unknown()),
+    }
+}
+
+/// What may be done with Secrets.
+async fn secret(
+    request: Request<Incoming>,
+    namespace: &str,
+    rest: &[&str],
+    store: &Store,
+) -> Result<Answer, Refusal> {
+    let secrets = store.secrets();
+    let key = |name: &str| -> Key { (namespace.to_owned(), name.to_owned()) };
+    match (&request.method().clone(), rest) {
+        (&Method::POST, []) => {
+            let body = body(request).await?;
+            Ok(json_answer(201, &secrets.create(namespace, body)?))
+        }
+        (&Method::GET, [name]) => Ok(json_answer(200, &secrets.get(&key(name))?)),
+        (&Method::DELETE, [name]) => Ok(json_answer(200, &secrets.delete(&key(name))?)),
         _ => Err(unknown()),
     }
 }
@@ -204,40 +224,36 @@ fn collection(
         fields: FieldSelector::parse(query.get("fieldSelector").unwrap_or_default())
             .map_err(invalid)?,
     };
-    let from = match query.get("resourceVersion") {
-        None => None,
-        Some(text) => Some(text.parse::<u64>().map_err(|_| {
-            Refusal::bad_request(format!(
-                "Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
-            ))
-        })?),
-    };
+    let from = parameters::version(query)?;
     if gone && let Some(version) = from.filter(|version| *version > 0) {
         return Err(Refusal::expired(version, version.saturating_add(1)));
     }
     if query.flag("watch") {
         let timeout = query.get("timeoutSeconds").and_then(|t| t.parse().ok());
-        let beginning = match from {
-            _ if query.flag("sendInitialEvents") => Beginning::StateThenBookmark,
+        let bookmarks = query.flag("allowWatchBookmarks");
+        // Without a version, initial events are as good as asked for.
+        let beginning = match from.filter(|_| !query.flag("sendInitialEvents")) {
+            None | Some(0) if bookmarks => Beginning::StateThenBookmark,
             None | Some(0) => Beginning::State,
             Some(version) => Beginning::After(version),
         };
-        let wish = Wish {
-            scope,
-            beginning,
-            bookmarks: query.flag("allowWatchBookmarks"),
-            timeout: timeout.map(Duration::from_secs),
-        };
+        let wish = Wish { scope, beginning, bookmarks, timeout: timeout.map(Duration::from_secs) };
         let body = StreamBody::new(watch::stream(store, faults, wish));
         return Ok(with_type(200, body.boxed_unsync(), "application/json"));
     }
     let (pods, version) = store.list();
     if let Some(asked) = from.filter(|asked| *asked > version) {
-        let message = format!("Too large resource version: {asked}, current: {version}");
-        return Err(Refusal::new(504, "Timeout", message));
+        return Err(Refusal::too_large(asked, version));
     }
     // Every list is whole: `limit` is a wish, and a server may answer with more.
-    let items: Vec<_> = pods.iter().filter(|pod| scope.covers(pod)).map(|pod| &**pod).collect();
+    let covered = pods.iter().filter(|pod| scope.covers(pod));
+    // The kind is the list's to tell.
+    let parts = ["metadata", "spec", "status"];
+    let item = |pod: &Arc<Value>| {
+        let part = |key: &str| Some((key.to_owned(), pod.get(key)?.clone()));
+        Value::Object(parts.into_iter().filter_map(part).collect())
+    };
+    let items: Vec<_> = covered.map(item).collect();
     let list = json!({
         "kind": "PodList",
         "apiVersion": "v1",
@@ -250,22 +266,36 @@ fn collection(
 fn patch_kind(request: &Request<Incoming>) -> Result<PatchKind, Refusal> {
     let header = request.headers().get(CONTENT_TYPE);
     let kind = header.and_then(|value| value.to_str().ok()).unwrap_or_default();
-    PatchKind::of(kind).ok_or_else(|| {
-        let message = format!(
-            "the body of the request was in an unknown format - accepted media types include: \
-             application/json-patch+json, application/merge-patch+json, \
-             application/strategic-merge-patch+json (got {kind:?})"
-        );
-        Refusal::new(415, "UnsupportedMediaType", message)
-    })
+    PatchKind::of(kind)
+        .ok_or_else(|| Refusal::new(415, "UnsupportedMediaType", "415: Unsupported Media Type"))
 }
 
-async fn body(request: Request<Incoming>) -> Result<Value, Refusal> {
+/// A patch, or why it is none, as the real server has it for each kind.
+async fn patch_body(request: Request<Incoming>, kind: PatchKind) -> Result<Value, Refusal> {
+    let bytes = bytes(request).await?;
+    let prefix = if kind == PatchKind::Strategic { "" } else { "error decoding patch: " };
+    let patch = serde_json::from_slice::<Value>(&bytes).map_err(|e| {
+        let why =
+            if e.is_eof() { "unexpected end of JSON input".to_owned() } else { e.to_string() };
+        Refusal::bad_request(format!("{prefix}{why}"))
+    })?;
+    if kind != PatchKind::Json && patch.is_array() {
+        let why = "json: cannot unmarshal array into Go value of type map[string]interface {}";
+        return Err(Refusal::bad_request(format!("{prefix}{why}")));
+    }
+    Ok(patch)
+}
+
+async fn bytes(request: Request<Incoming>) -> Result<Bytes, Refusal> {
     let body = Limited::new(request.into_body(), MAX_BODY).collect().await;
     let body = body.map_err(|e| {
         Refusal::new(413, "RequestEntityTooLarge", format!("request body cannot be read: {e}"))
     })?;
-    serde_json::from_slice(&body.to_bytes())
+    Ok(body.to_bytes())
+}
+
+async fn body(request: Request<Incoming>) -> Result<Value, Refusal> {
+    serde_json::from_slice(&bytes(request).await?)
         .map_err(|e| Refusal::bad_request(format!("error decoding the request body: {e}")))
 }
 

@@ -32,6 +32,15 @@ struct Term {
     wanted: bool,
 }
 
+/// What the real server expects after a label.
+const OPERATORS: &str = "in, notin, =, ==, !=, gt, lt";
+/// What it says of a label that begins or ends otherwise than with a letter or digit.
+const NAME_FORM: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and \
+    must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or \
+    '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
+/// How a label's name begins and ends.
+const EDGE: fn(char) -> bool = |c| c.is_ascii_alphanumeric();
+
 /// The fields a pod can be selected by, as far as they are of use here.
 const FIELDS: [(&str, &str); 4] = [
     ("metadata.name", "/metadata/name"),
@@ -73,7 +82,15 @@ impl Requirement {
             let name = name.trim();
             let valid = !name.is_empty()
                 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./".contains(&b));
-            valid.then(|| name.to_owned()).ok_or_else(invalid)
+            if !valid {
+                return Err(invalid());
+            }
+            if !name.starts_with(EDGE) || !name.ends_with(EDGE) {
+                return Err(InvalidSelector(format!(
+                    "unable to parse requirement: <nil>: Invalid value: {name:?}: {NAME_FORM}"
+                )));
+            }
+            Ok(name.to_owned())
         };
         if let Some(open) = text.strip_suffix(')') {
             let (head, list) = open.split_once('(').ok_or_else(invalid)?;
@@ -93,7 +110,13 @@ impl Requirement {
         } else if let Some(name) = text.strip_prefix('!') {
             Ok(Self::Missing(key(name)?))
         } else {
-            Ok(Self::Exists(key(text)?))
+            let mut words = text.split_whitespace().skip(1);
+            let found = match (words.next(), words.next()) {
+                (Some("in" | "notin"), Some(word)) => format!("'{word}' expected: '('"),
+                (Some(word), _) => format!("'{word}', expected: {OPERATORS}"),
+                (None, _) => return Ok(Self::Exists(key(text)?)),
+            };
+            Err(InvalidSelector(format!("unable to parse requirement: found {found}")))
         }
     }
 
@@ -228,9 +251,15 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_with_the_text_in_question() {
-        for bad in ["a b", "in (x)", "a in x)", "=b", "a~b"] {
+        for bad in ["in (x)", "a in x)", "=b", "a~b"] {
             let refusal = LabelSelector::parse(bad).unwrap_err();
             assert!(refusal.to_string().contains(bad), "{refusal}");
+        }
+        for (bad, why) in
+            [("a b", "found 'b', expected: in,"), ("a in b", "found 'b' expected: '('")]
+        {
+            let refusal = LabelSelector::parse(bad).unwrap_err();
+            assert!(refusal.to_string().contains(why), "{refusal}");
         }
         assert_eq!(
             FieldSelector::parse("spec.color=red").unwrap_err().to_string(),

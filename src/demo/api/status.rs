@@ -7,12 +7,14 @@ use serde_json::{Value, json};
 pub struct Refusal {
     /// The HTTP status.
     pub code: u16,
-    /// `reason`: `NotFound`, `Invalid`, `Expired`, …
+    /// `reason`: `NotFound`, `Invalid`, `Expired`, …; empty where the real server gives none.
     pub reason: &'static str,
     /// The sentence people see.
     pub message: String,
     /// `details`, where the real server gives them.
     pub details: Option<Value>,
+    /// Whether the sentence is all there is of the answer.
+    pub plain: bool,
 }
 
 /// One field that is not as it must be.
@@ -31,7 +33,12 @@ pub struct FieldError {
 impl Refusal {
     /// The server's general form.
     pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: None }
+        Self { code, reason, message: message.into(), details: None, plain: false }
+    }
+
+    /// A sentence without a `Status` around it: a kubelet's.
+    pub fn plain(code: u16, message: impl Into<String>) -> Self {
+        Self { plain: true, ..Self::new(code, "", message) }
     }
 
     /// No such pod.
@@ -50,6 +57,20 @@ impl Refusal {
         }
     }
 
+    /// Somebody else has changed the pod since the version that the write is of.
+    pub fn conflict(name: &str) -> Self {
+        let why = "the object has been modified; please apply your changes to the latest version \
+            and try again";
+        Self {
+            details: Some(json!({"name": name, "kind": "pods"})),
+            ..Self::new(
+                409,
+                "Conflict",
+                format!("Operation cannot be fulfilled on pods \"{name}\": {why}"),
+            )
+        }
+    }
+
     /// The request itself makes no sense.
     pub fn bad_request(message: impl Into<String>) -> Self {
         Self::new(400, "BadRequest", message)
@@ -60,8 +81,37 @@ impl Refusal {
         Self::new(410, "Expired", format!("too old resource version: {asked} ({oldest})"))
     }
 
+    /// The version asked for has not come yet.
+    pub fn too_large(asked: u64, newest: u64) -> Self {
+        let cause = json!({
+            "reason": "ResourceVersionTooLarge", "message": "Too large resource version",
+        });
+        let message = format!("Timeout: Too large resource version: {asked}, current: {newest}");
+        Self {
+            details: Some(json!({"causes": [cause], "retryAfterSeconds": 1})),
+            ..Self::new(504, "Timeout", message)
+        }
+    }
+
     /// Fields of a pod are not as they must be. One error stands alone, several in brackets.
     pub fn invalid(name: &str, errors: &[FieldError]) -> Self {
+        Self::invalid_kind("Pod", name, errors)
+    }
+
+    /// Parameters of a request are not as they must be; a group, but no name, is told.
+    pub fn invalid_options(kind: &str, errors: &[FieldError]) -> Self {
+        let mut refusal = Self::invalid_kind(kind, "", errors);
+        if let Some(details) = refusal.details.as_mut().and_then(Value::as_object_mut) {
+            details.remove("name");
+            details.insert("group".to_owned(), json!("meta.k8s.io"));
+        }
+        let message =
+            refusal.message.replacen(&format!("{kind} "), &format!("{kind}.meta.k8s.io "), 1);
+        Self { message, ..refusal }
+    }
+
+    /// The same of an object or of options of this kind.
+    pub fn invalid_kind(kind: &str, name: &str, errors: &[FieldError]) -> Self {
         let sentences: Vec<_> =
             errors.iter().map(|error| format!("{}: {}", error.field, error.message)).collect();
         let list = match sentences.as_slice() {
@@ -75,8 +125,8 @@ impl Refusal {
             })
             .collect();
         Self {
-            details: Some(json!({"name": name, "kind": "Pod", "causes": causes})),
-            ..Self::new(422, "Invalid", format!("Pod \"{name}\" is invalid: {list}"))
+            details: Some(json!({"name": name, "kind": kind, "causes": causes})),
+            ..Self::new(422, "Invalid", format!("{kind} \"{name}\" is invalid: {list}"))
         }
     }
 
@@ -88,9 +138,11 @@ impl Refusal {
             "metadata": {},
             "status": "Failure",
             "message": self.message,
-            "reason": self.reason,
             "code": self.code,
         });
+        if let Some(object) = status.as_object_mut().filter(|_| !self.reason.is_empty()) {
+            object.insert("reason".to_owned(), json!(self.reason));
+        }
         if let (Some(details), Some(object)) = (&self.details, status.as_object_mut()) {
             object.insert("details".to_owned(), details.clone());
         }
@@ -134,6 +186,16 @@ impl FieldError {
             field: field.into(),
             reason: "FieldValueInvalid",
             message: format!("Invalid value: {value:?}: {why}"),
+        }
+    }
+
+    /// The field's value is none of those that there are.
+    pub fn not_supported(field: impl Into<String>, value: &str, all: &[&str]) -> Self {
+        let all: Vec<_> = all.iter().map(|known| format!("{known:?}")).collect();
+        Self {
+            field: field.into(),
+            reason: "FieldValueNotSupported",
+            message: format!("Unsupported value: {value:?}: supported values: {}", all.join(", ")),
         }
     }
 

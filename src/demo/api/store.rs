@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::watch;
 
 use super::events::Events;
-use super::object::{complete_containers, complete_pod, section, text, time};
+use super::object::{
+    complete_containers, complete_pod, deleted, raise_generation, section, stamped, text,
+};
 use super::patch::PatchKind;
 use super::secrets::Secrets;
 use super::status::{FieldError, Refusal};
@@ -144,14 +145,42 @@ impl Store {
         kind: PatchKind,
         patch: &Value,
     ) -> Result<Arc<Value>, Refusal> {
+        self.update_ephemeral(key, |old| kind.apply(old, patch))
+    }
+
+    /// Takes `spec.ephemeralContainers` of a whole pod, and nothing else, as that subresource does.
+    pub fn put_ephemeral(&self, key: &Key, pod: Value) -> Result<Arc<Value>, Refusal> {
+        self.update_ephemeral(key, |_| Ok(pod))
+    }
+
+    fn update_ephemeral(
+        &self,
+        key: &Key,
+        change: impl FnOnce(&Value) -> Result<Value, Refusal>,
+    ) -> Result<Arc<Value>, Refusal> {
         let mut inner = self.lock();
         let old = inner.find(key)?;
-        let mut new = (*old).clone();
-        let patched = kind.apply(&old, patch)?;
-        let list = patched.pointer("/spec/ephemeralContainers").cloned();
-        if let Some(spec) = section(&mut new, "spec") {
-            spec.insert("ephemeralContainers".to_owned(), list.unwrap_or_else(|| json!([])));
+        let changed = change(&old)?;
+        let version = "/metadata/resourceVersion";
+        if text(&changed, version)
+            .is_some_and(|of| !of.is_empty() && Some(of) != text(&old, version))
+        {
+            return Err(Refusal::conflict(&key.1));
         }
+        validate::typed(&changed)?;
+        let mut new = (*old).clone();
+        let list = changed.pointer("/spec/ephemeralContainers").filter(|list| !list.is_null());
+        if let Some(spec) = section(&mut new, "spec") {
+            match list {
+                Some(list) => {
+                    spec.insert("ephemeralContainers".to_owned(), list.clone());
+                }
+                None => {
+                    spec.remove("ephemeralContainers");
+                }
+            }
+        }
+        validate::forget_unknown(&mut new);
         complete_containers(&mut new);
         let mut errors = validate::ephemeral_containers(&new);
         errors.extend(validate::ephemeral_update(&old, &new));
@@ -273,35 +302,10 @@ impl Inner {
     }
 }
 
-fn raise_generation(pod: &mut Value) {
-    if let Some(metadata) = section(pod, "metadata") {
-        let generation = metadata.get("generation").and_then(Value::as_u64);
-        let next = generation.unwrap_or(0).saturating_add(1);
-        metadata.insert("generation".to_owned(), json!(next));
-    }
-}
-
-/// The pod as it is to end within this grace.
-fn deleted(pod: &Value, grace: u64) -> Value {
-    let mut pod = pod.clone();
-    let end = SystemTime::now().checked_add(Duration::from_secs(grace));
-    if let (Some(metadata), Some(end)) = (section(&mut pod, "metadata"), end) {
-        metadata.insert("deletionTimestamp".to_owned(), json!(time(end)));
-        metadata.insert("deletionGracePeriodSeconds".to_owned(), json!(grace));
-    }
-    pod
-}
-
-fn stamped(mut pod: Value, version: u64) -> Arc<Value> {
-    if let Some(metadata) = section(&mut pod, "metadata") {
-        metadata.insert("resourceVersion".to_owned(), json!(version.to_string()));
-    }
-    Arc::new(pod)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::json;
 
     use super::*;
 

@@ -3,32 +3,26 @@
 //! Source: kubernetes v1.36.2, `pkg/apis/core/validation/validation.go`
 //! (`validateEphemeralContainers`, `ValidatePodEphemeralContainersUpdate`, `ValidatePodUpdate`).
 
-use serde_json::Value;
+use k8s_openapi::api::core::v1::EphemeralContainer;
+use serde_json::{Value, json};
 
 use super::dump;
 use super::object::{items, text};
-use super::status::FieldError;
+use super::status::{FieldError, Refusal};
 
-/// The fields an ephemeral container may carry.
-const ALLOWED: [&str; 17] = [
-    "name",
-    "image",
-    "command",
-    "args",
-    "workingDir",
-    "envFrom",
-    "env",
-    "volumeMounts",
-    "volumeDevices",
-    "terminationMessagePath",
-    "terminationMessagePolicy",
-    "imagePullPolicy",
-    "securityContext",
-    "stdin",
-    "stdinOnce",
-    "tty",
-    "targetContainerName",
+/// The fields that an ephemeral container may not carry; unknown ones never get here.
+const FORBIDDEN: [&str; 9] = [
+    "ports",
+    "resources",
+    "resizePolicy",
+    "restartPolicy",
+    "restartPolicyRules",
+    "livenessProbe",
+    "readinessProbe",
+    "startupProbe",
+    "lifecycle",
 ];
+const PULL_POLICIES: [&str; 3] = ["Always", "IfNotPresent", "Never"];
 
 const NOT_FOR_EPHEMERAL: &str = "cannot be set for an Ephemeral Container";
 const LABEL_FORM: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric \
@@ -39,6 +33,25 @@ const ONLY_THESE_CHANGE: &str = "pod updates may not change fields other than \
     `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,\
     `spec.tolerations` (only additions to existing tolerations),\
     `spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)\n";
+
+/// Refuses ephemeral containers whose fields have values of another kind.
+pub(super) fn typed(pod: &Value) -> Result<(), Refusal> {
+    let list = pod.pointer("/spec/ephemeralContainers").unwrap_or(&Value::Null);
+    serde_json::from_value::<Option<Vec<EphemeralContainer>>>(list.clone()).map(drop).map_err(|e| {
+        let message = format!(" \"\" is invalid: patch: Invalid value: {e}");
+        let cause = json!({"reason": "FieldValueInvalid", "field": "patch"});
+        let details = Some(json!({"causes": [cause]}));
+        Refusal { details, ..Refusal::new(422, "Invalid", message) }
+    })
+}
+
+/// Drops fields of ephemeral containers that the API does not have, as a server that only warns.
+pub(super) fn forget_unknown(pod: &mut Value) {
+    let list = pod.pointer_mut("/spec/ephemeralContainers").and_then(Value::as_array_mut);
+    for container in list.into_iter().flatten().filter_map(Value::as_object_mut) {
+        container.retain(|field, _| dump::is_known(field));
+    }
+}
 
 /// Errors of the pod as it would become.
 pub(super) fn ephemeral_containers(pod: &Value) -> Vec<FieldError> {
@@ -55,6 +68,17 @@ pub(super) fn ephemeral_containers(pod: &Value) -> Vec<FieldError> {
         if text(container, "/image").is_none_or(str::is_empty) {
             errors.push(FieldError::required(format!("{path}.image")));
         }
+        for (nth, variable) in items(container, "/env").enumerate() {
+            if text(variable, "/name").is_none_or(str::is_empty) {
+                errors.push(FieldError::required(format!("{path}.env[{nth}].name")));
+            }
+        }
+        if let Some(policy) = text(container, "/imagePullPolicy")
+            && !PULL_POLICIES.contains(&policy)
+        {
+            let field = format!("{path}.imagePullPolicy");
+            errors.push(FieldError::not_supported(field, policy, &PULL_POLICIES));
+        }
         mount_errors(&mut errors, &path, pod, container);
         if names.contains(&name) {
             errors.push(FieldError::duplicate(format!("{path}.name"), name));
@@ -67,7 +91,7 @@ pub(super) fn ephemeral_containers(pod: &Value) -> Vec<FieldError> {
             errors.push(FieldError::not_found(field, target));
         }
         for (field, value) in container.as_object().into_iter().flatten() {
-            if !ALLOWED.contains(&field.as_str()) && !is_zero(value) {
+            if FORBIDDEN.contains(&field.as_str()) && !is_zero(value) {
                 let field = format!("{path}.{field}");
                 errors.push(FieldError::forbidden(field, NOT_FOR_EPHEMERAL));
             }

@@ -180,8 +180,7 @@ impl Watch {
     }
 
     fn bookmark(&mut self, initial_events_end: bool) {
-        let mut metadata =
-            json!({"resourceVersion": self.version.to_string(), "creationTimestamp": null});
+        let mut metadata = json!({"resourceVersion": self.version.to_string()});
         if initial_events_end && let Some(map) = metadata.as_object_mut() {
             let end = json!({"k8s.io/initial-events-end": "true"});
             map.insert("annotations".to_owned(), end);

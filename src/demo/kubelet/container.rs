@@ -142,7 +142,7 @@ impl Container {
                     at: SystemTime::now(),
                     code: 128,
                     reason: "StartError",
-                    message: Some(format!("{RUNTIME}: {why}: unknown")),
+                    message: Some(format!("{RUNTIME}: {why}")),
                 });
             }
             (Word::Exited { code, at, oom_killed }, State::Running { .. }) => {

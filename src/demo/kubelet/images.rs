@@ -17,6 +17,8 @@ use crate::demo::api::object::text;
 const LOCAL: &str = "localhost/";
 /// Of these, the ones that are not on the node before their first use.
 const FAR: &str = "localhost/far/";
+/// The reason of a container whose image could not be pulled just now.
+pub(super) const PULL_FAILED: &str = "ErrImagePull";
 /// Size that is told of every image.
 const BYTES: u64 = 4_261_550;
 
@@ -60,20 +62,32 @@ pub(super) async fn provide(desk: &Desk, pod: &Value, container: &Value, kind: K
 /// Why a container's image cannot be had, in the kubelet's words.
 pub(super) fn trouble(container: &Value) -> Option<Waiting> {
     let image = text(container, "/image").unwrap_or_default();
-    if image.starts_with(LOCAL) {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "-._/:@".contains(c);
+    let (reason, message) = if !image.chars().all(is_part) {
+        let why = format!("couldn't parse image name {image:?}: invalid reference format");
+        ("InvalidImageName", format!("Failed to apply default image tag {image:?}: {why}"))
+    } else if image.starts_with(LOCAL) {
         return None;
-    }
-    let never = text(container, "/imagePullPolicy") == Some("Never");
-    Some(if never {
+    } else if text(container, "/imagePullPolicy") == Some("Never") {
         let message =
             format!("Container image \"{image}\" is not present with pull policy of Never");
-        Waiting { reason: "ErrImageNeverPull", message: Some(message) }
+        ("ErrImageNeverPull", message)
     } else {
         let message = format!(
             "failed to pull and unpack image \"{image}\": failed to resolve reference \"{image}\": {image}: not found"
         );
-        Waiting { reason: "ErrImagePull", message: Some(message) }
-    })
+        (PULL_FAILED, message)
+    };
+    Some(Waiting { reason, message: Some(message) })
+}
+
+/// A pull that failed is tried again later. Here it is not; what is said of it is the same.
+pub(super) fn back_off(waiting: &mut Waiting, image: &str) {
+    if waiting.reason == PULL_FAILED {
+        let why = waiting.message.take().unwrap_or_default();
+        waiting.reason = "ImagePullBackOff";
+        waiting.message = Some(format!("Back-off pulling image \"{image}\": {PULL_FAILED}: {why}"));
+    }
 }
 
 /// What the demo knows an image by: its name without place and tag.

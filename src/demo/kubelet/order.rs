@@ -49,6 +49,14 @@ impl Home<'_> {
         // `env` lies over `envFrom`.
         let own: Vec<String> = env.iter().map(|(name, _)| name.clone()).collect();
         env.extend(inherited.into_iter().filter(|(name, _)| !own.contains(name)));
+        for variable in items(container, "/env") {
+            if let Some(value) = self.value_of_key(variable)? {
+                let name = text(variable, "/name").unwrap_or_default();
+                env.iter_mut().filter(|(known, _)| known == name).for_each(|(_, old)| {
+                    old.clone_from(&value);
+                });
+            }
+        }
         let directory = settings.root.join("run/containers").join(id);
         fs::create_dir_all(&directory)?;
         let log = match kind {
@@ -128,6 +136,29 @@ impl Home<'_> {
         let path = directory.join("view.json");
         fs::write(&path, serde_json::to_vec(&view).map_err(io::Error::from)?)?;
         Ok(path)
+    }
+
+    /// The value of a variable that takes it from a Secret; none of any other.
+    fn value_of_key(&self, variable: &Value) -> Result<Option<String>, Trouble> {
+        let Some(source) = variable.pointer("/valueFrom/secretKeyRef") else {
+            return Ok(None);
+        };
+        let part = |pointer| text(source, pointer).unwrap_or_default();
+        let (name, key) = (part("/name"), part("/key"));
+        let secret = (self.key.0.clone(), name.to_owned());
+        let optional = source.get("optional").and_then(Value::as_bool) == Some(true);
+        let values = self.desk.store.secrets().values(&secret);
+        let is_there = values.is_some();
+        let value = values.into_iter().flatten().find(|(known, _)| known == key);
+        match value {
+            Some((_, value)) => Ok(Some(String::from_utf8_lossy(&value).into_owned())),
+            None if optional => Ok(None),
+            None if is_there => {
+                let space = &self.key.0;
+                Err(Trouble::Config(format!("couldn't find key {key} in Secret {space}/{name}")))
+            }
+            None => Err(Trouble::Config(format!("secret \"{name}\" not found"))),
+        }
     }
 
     /// Source: kubernetes v1.36.2, `kubelet_pods.go`, `makeEnvironmentVariables`.

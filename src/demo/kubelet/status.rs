@@ -5,6 +5,7 @@ use std::time::UNIX_EPOCH;
 
 use serde_json::{Map, Value, json};
 
+use super::Kind;
 use super::container::{State, Waiting};
 use crate::demo::api::object::{items, qos_class, text, time};
 
@@ -23,8 +24,6 @@ pub(super) struct View<'a> {
     /// Containers that wait, and why; others that are not seen are being created.
     pub(super) waiting: &'a BTreeMap<String, Waiting>,
     pub(super) sandbox_ready: bool,
-    /// Every init container has ended well.
-    pub(super) initialized: bool,
     /// When the kubelet first saw the pod.
     pub(super) start_time: &'a str,
     /// Now, as the API writes it.
@@ -38,9 +37,9 @@ pub(super) struct View<'a> {
 impl View<'_> {
     /// The whole `status` section.
     pub(super) fn status(&self) -> Value {
-        let regular = self.statuses("/spec/containers", true);
-        let ephemeral = self.statuses("/spec/ephemeralContainers", false);
-        let init = self.statuses("/spec/initContainers", false);
+        let regular = self.statuses("/spec/containers", Kind::Regular);
+        let ephemeral = self.statuses("/spec/ephemeralContainers", Kind::Ephemeral);
+        let init = self.statuses("/spec/initContainers", Kind::Init);
         let unready: Vec<_> = regular
             .iter()
             .filter(|status| status.get("ready") != Some(&json!(true)))
@@ -49,10 +48,13 @@ impl View<'_> {
         let mut status = Map::new();
         let mut set = |key: &str, value: Value| status.insert(key.to_owned(), value);
         set("observedGeneration", self.generation());
-        set("phase", json!(self.phase(&regular)));
-        set("conditions", self.conditions(&unready));
+        let phase = self.phase(&regular);
+        set("phase", json!(phase));
+        set("conditions", self.conditions(phase, &unready, &init));
         set("startTime", json!(self.start_time));
         set("qosClass", json!(qos_class(self.pod)));
+        set("hostIP", json!("127.0.0.1"));
+        set("hostIPs", json!([{"ip": "127.0.0.1"}]));
         if self.sandbox_ready {
             // Containers share the host's network here.
             set("podIP", json!("127.0.0.1"));
@@ -76,8 +78,7 @@ impl View<'_> {
     fn phase(&self, regular: &[Value]) -> &'static str {
         let has =
             |status: &&Value, state: &str| status.pointer(&format!("/state/{state}")).is_some();
-        let failed =
-            |status: &Value| status.pointer("/state/terminated/exitCode") != Some(&json!(0));
+        let failed = |status: &Value| !ended_well(status);
         if self.finished && regular.iter().all(|status| has(&status, "terminated")) {
             return if regular.iter().any(failed) { "Failed" } else { "Succeeded" };
         }
@@ -85,14 +86,14 @@ impl View<'_> {
     }
 
     /// By name, as a kubelet sorts them.
-    fn statuses(&self, list: &str, regular: bool) -> Vec<Value> {
+    fn statuses(&self, list: &str, kind: Kind) -> Vec<Value> {
         let mut all: Vec<_> =
-            items(self.pod, list).map(|container| self.container(container, regular)).collect();
+            items(self.pod, list).map(|container| self.container(container, kind)).collect();
         all.sort_by(|a, b| text(a, "/name").cmp(&text(b, "/name")));
         all
     }
 
-    fn container(&self, spec: &Value, regular: bool) -> Value {
+    fn container(&self, spec: &Value, kind: Kind) -> Value {
         let name = text(spec, "/name").unwrap_or_default();
         let image = text(spec, "/image").unwrap_or_default();
         let seen = self.seen.get(name).filter(|seen| seen.state != State::Created);
@@ -101,10 +102,18 @@ impl View<'_> {
         let mut set = |key: &str, value: Value| status.insert(key.to_owned(), value);
         set("name", json!(name));
         set("lastState", json!({}));
-        set("ready", json!(regular && running));
+        // An init container is ready once it has ended well; an ephemeral one never is.
+        let ready = match kind {
+            Kind::Regular => running,
+            Kind::Init => {
+                matches!(seen, Some(Seen { state: State::Ended(ended), .. }) if ended.code == 0)
+            }
+            Kind::Ephemeral | Kind::Sandbox => false,
+        };
+        set("ready", json!(ready));
         set("restartCount", json!(0));
         set("image", json!(image));
-        if regular {
+        if kind != Kind::Ephemeral {
             set("started", json!(running));
         }
         if let Some(mounts) = spec.get("volumeMounts") {
@@ -112,7 +121,8 @@ impl View<'_> {
         }
         let Some(seen) = seen else {
             let known = self.waiting.get(name);
-            let idle = if self.initialized { "ContainerCreating" } else { "PodInitializing" };
+            let has_init = items(self.pod, "/spec/initContainers").next().is_some();
+            let idle = if has_init { "PodInitializing" } else { "ContainerCreating" };
             let mut waiting = json!({"reason": known.map_or(idle, |waiting| waiting.reason)});
             if let Some(message) = known.and_then(|waiting| waiting.message.as_ref())
                 && let Some(waiting) = waiting.as_object_mut()
@@ -132,11 +142,12 @@ impl View<'_> {
     }
 
     /// Times of the last change are kept from the status before.
-    fn conditions(&self, unready: &[&str]) -> Value {
+    fn conditions(&self, phase: &str, unready: &[&str], init: &[Value]) -> Value {
         let ready = unready.is_empty() && !self.finished;
+        let initialized = init.iter().all(ended_well) || phase == "Succeeded";
         let kinds = [
-            ("PodReadyToStartContainers", self.sandbox_ready),
-            ("Initialized", self.initialized),
+            ("PodReadyToStartContainers", self.sandbox_ready && !self.finished),
+            ("Initialized", initialized),
             ("Ready", ready),
             ("ContainersReady", ready),
             ("PodScheduled", true),
@@ -153,25 +164,52 @@ impl View<'_> {
                 "lastProbeTime": null,
                 "lastTransitionTime": before.unwrap_or(self.now),
             });
-            if !holds
-                && kind.ends_with("Ready")
-                && let Some(condition) = condition.as_object_mut()
-            {
-                let (reason, message) = if self.finished {
-                    ("PodFailed", String::new())
-                } else {
-                    let names = unready.join(" ");
-                    let message = format!("containers with unready status: [{names}]");
-                    ("ContainersNotReady", message)
-                };
-                condition.insert("reason".to_owned(), json!(reason));
-                if !message.is_empty() {
-                    condition.insert("message".to_owned(), json!(message));
+            let (reason, message) = why(kind, holds, phase, unready, init);
+            for (key, value) in [("reason", reason.to_owned()), ("message", message)] {
+                if let Some(condition) = condition.as_object_mut()
+                    && !value.is_empty()
+                {
+                    condition.insert(key.to_owned(), json!(value));
                 }
             }
             condition
         };
         kinds.into_iter().map(condition).collect()
+    }
+}
+
+/// Whether a container's status says that it ended with 0.
+fn ended_well(status: &Value) -> bool {
+    status.pointer("/state/terminated/exitCode") == Some(&json!(0))
+}
+
+/// Reason and message of a condition; empty where it has none.
+///
+/// Source: kubernetes v1.36.3, `pkg/kubelet/status/generate.go`.
+fn why(
+    kind: &str,
+    holds: bool,
+    phase: &str,
+    unready: &[&str],
+    init: &[Value],
+) -> (&'static str, String) {
+    let named = |why: &str, names: &[&str]| format!("containers with {why}: [{}]", names.join(" "));
+    let is_readiness = kind.ends_with("Ready");
+    match (phase, holds) {
+        ("Succeeded", _) if is_readiness || kind == "Initialized" => {
+            ("PodCompleted", String::new())
+        }
+        ("Failed", false) if is_readiness => ("PodFailed", String::new()),
+        (_, false) if is_readiness => ("ContainersNotReady", named("unready status", unready)),
+        (_, false) if kind == "Initialized" => {
+            let incomplete: Vec<_> = init
+                .iter()
+                .filter(|status| !ended_well(status))
+                .filter_map(|status| text(status, "/name"))
+                .collect();
+            ("ContainersNotInitialized", named("incomplete status", &incomplete))
+        }
+        _ => ("", String::new()),
     }
 }
 
@@ -241,7 +279,6 @@ mod tests {
                 Waiting { reason: "ErrImageNeverPull", message: Some("not present".to_owned()) },
             )]),
             sandbox_ready: true,
-            initialized: true,
             start_time: "2026-11-23T12:19:10Z",
             now: "2026-11-23T12:19:11Z",
             finished,

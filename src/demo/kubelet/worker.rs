@@ -1,7 +1,8 @@
 //! One pod's life: sandbox, init containers, regular containers, ephemeral containers one after the
-//! other, status; `ending` is its end.
+//! other, status; `waiting` is why one does not start, `ending` is the pod's end.
 
 mod ending;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -42,7 +43,6 @@ pub(super) struct Worker {
     seen: BTreeMap<String, Seen>,
     waiting: BTreeMap<String, Waiting>,
     volumes: Volumes,
-    initialized: bool,
     start_time: String,
     finished: bool,
     last_end: Option<Instant>,
@@ -74,7 +74,6 @@ impl Worker {
             seen: BTreeMap::new(),
             waiting: BTreeMap::new(),
             volumes: Volumes::new(&desk.settings.root, &uid, desk.sight),
-            initialized: false,
             start_time: time(SystemTime::now()),
             finished: false,
             last_end: None,
@@ -147,7 +146,11 @@ impl Worker {
                 Some((name, word)) = self.words.1.recv() => self.hear(&name, &word),
                 _ = relist.tick() => {
                     self.relist();
-                    self.publish();
+                    // That the last container is over is told together with the pod's end.
+                    if self.finished || !self.is_all_over() {
+                        self.publish();
+                    }
+                    self.back_off();
                     dirty |= self.waiting.values().any(|waiting| waiting.reason == CONFIG_ERROR);
                 }
                 _ = stopped.wait_for(|stop| *stop) => return End::Stopped,
@@ -225,14 +228,6 @@ impl Worker {
         Ok(())
     }
 
-    fn wait(&mut self, name: &str, reason: &'static str, message: Option<String>) {
-        let waiting = Waiting { reason, message };
-        if self.waiting.insert(name.to_owned(), waiting).is_none() {
-            let (pod, container) = (self.key.1.clone(), name.to_owned());
-            self.desk.tell(Happening::Waiting { pod, container, reason });
-        }
-    }
-
     /// Runs the init containers one after the other; false when one failed.
     async fn initialize(&mut self, pod: &Value) -> Result<bool, Trouble> {
         for container in items(pod, "/spec/initContainers") {
@@ -242,6 +237,8 @@ impl Worker {
                 return Ok(false);
             }
             let mut stopped = self.stopped.clone();
+            let mut relist = interval(self.desk.settings.relist);
+            relist.reset();
             let code = loop {
                 if let Some(State::Ended(ended)) = self.state(&name) {
                     break ended.code;
@@ -250,6 +247,10 @@ impl Worker {
                     word = self.words.1.recv() => if let Some((name, word)) = word {
                         self.hear(&name, &word);
                     },
+                    _ = relist.tick() => {
+                        self.relist();
+                        self.publish();
+                    }
                     _ = stopped.wait_for(|stop| *stop) => return Ok(false),
                 }
             };
@@ -260,7 +261,6 @@ impl Worker {
                 return Ok(false);
             }
         }
-        self.initialized = true;
         Ok(true)
     }
 
@@ -342,7 +342,6 @@ impl Worker {
             seen: &self.seen,
             waiting: &self.waiting,
             sandbox_ready: self.containers.contains_key(SANDBOX),
-            initialized: self.initialized,
             start_time: &self.start_time,
             now: &time(SystemTime::now()),
             finished: self.finished,

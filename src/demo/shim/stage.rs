@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
 
-use rustix::io::{Errno, fcntl_dupfd_cloexec};
+use rustix::io::fcntl_dupfd_cloexec;
 
 use crate::demo::part;
 use crate::demo::view::View;
@@ -59,12 +59,12 @@ pub(in crate::demo) fn exec(arguments: &[String]) -> ExitCode {
         return ExitCode::from(START_ERROR);
     }
     let error = Command::new(program).args(arguments).stdin(Stdio::null()).exec();
-    let missing = error.raw_os_error() == Some(Errno::NOENT.raw_os_error());
     // In runc's words.
-    let why = match (missing, program.contains('/')) {
-        (true, true) => format!("stat {program}: no such file or directory"),
-        (true, false) => "executable file not found in $PATH".to_owned(),
-        (false, _) => error.to_string(),
+    let why = match (error.kind(), program.contains('/')) {
+        (io::ErrorKind::NotFound, true) => format!("stat {program}: no such file or directory"),
+        (io::ErrorKind::NotFound, false) => "executable file not found in $PATH".to_owned(),
+        (io::ErrorKind::PermissionDenied, _) => "permission denied".to_owned(),
+        _ => error.to_string(),
     };
     tell(Ok(pipe), &format!("error exec: {program:?}: {why}\n"));
     ExitCode::from(START_ERROR)

@@ -5,12 +5,19 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::{SANDBOX, Worker};
-use crate::demo::kubelet::container::Container;
+use crate::demo::kubelet::container::{Container, State};
 use crate::demo::kubelet::{Kind, logs};
 
 // === impl Worker ===
 
 impl Worker {
+    /// Whether no container of the pod runs and none of the regular ones will be run again.
+    pub(super) fn is_all_over(&self) -> bool {
+        let mut own = self.seen.iter().filter(|(name, _)| *name != SANDBOX);
+        own.all(|(_, seen)| matches!(seen.state, State::Ended(_)))
+            && self.pod().is_some_and(|pod| self.is_complete(&pod))
+    }
+
     /// Asks every container but the sandbox to end, insists after the grace, waits for all.
     pub(super) async fn end_containers(&mut self, grace: Duration) {
         let deadline = Instant::now() + grace;
