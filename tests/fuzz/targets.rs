@@ -41,7 +41,7 @@ pub(super) fn refiner(data: &[u8]) {
     let value = value.trim_ascii();
     let masks = JobMasks::new(Mode::Masked);
     masks.add([value]).expect("one value");
-    let options = Options { max_body_bytes: 200, original: true };
+    let options = Options { max_body_bytes: 200, original: true, ..Options::default() };
     let mut refiner = Refiner::new(masks, options);
     // As a carriage return within it makes lines of a value, its lines are looked for.
     let whole = value.len() >= 6 && !value.iter().any(|byte| b"\r*".contains(byte));

@@ -134,9 +134,10 @@ async fn a_log_is_followed_to_the_containers_end() {
     assert!(whole.ends_with("one line\n\r\n0\r\n\r\n"), "{whole:?}");
 
     let path = format!("{POD}/log?container=main&follow=true");
+    let before = api.faults().requests();
     let follow = ask(&api, "GET", &path, &Value::Null);
     let write = async {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        timeout(PATIENCE, api.faults().until_requests(before + 1)).await.unwrap();
         here.runs.store(false, Ordering::Relaxed);
         writeln!(log, "2026-01-01T00:00:01Z stderr F last").unwrap();
     };

@@ -1,13 +1,21 @@
-//! The hook and init where they are to work: called by a runner in its pod, in containers of
-//! containerd, with several images.
+//! Everything where it is to work, on a real node with no double in the path: the hook, called by a
+//! runner in its pod under the account, role and policies as shipped, with several images; the agent
+//! in its `DaemonSet`.
 
+mod agent;
+mod by_hand;
+mod components;
 mod failures;
 mod images;
+mod installed;
 mod kubelet;
 mod memory;
 mod neighbours;
+mod options;
+mod policies;
 mod runner;
 mod services;
 mod site;
 mod users;
+mod versions;
 mod volumes;

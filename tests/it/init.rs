@@ -4,8 +4,10 @@ mod ending;
 mod harness;
 mod output;
 mod records;
+mod setup;
 mod socket;
 mod surroundings;
+mod waiting;
 
 use std::fs;
 use std::path::Path;

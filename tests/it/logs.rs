@@ -1,9 +1,10 @@
 //! Containers' logs from the node's files to a collector, through the agent as a user starts it.
 
-mod backend;
+pub(crate) mod backend;
 mod containerd;
 mod faults;
 mod full_disk;
+mod masks;
 mod outage;
 mod real_collector;
 mod steps;

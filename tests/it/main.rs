@@ -13,6 +13,8 @@ mod api_streams;
 #[cfg(test)]
 mod api_watch;
 #[cfg(test)]
+mod cgroup_v2;
+#[cfg(test)]
 mod churn;
 #[cfg(test)]
 mod containers;
@@ -20,6 +22,8 @@ mod containers;
 mod dashboards;
 #[cfg(test)]
 mod demo;
+#[cfg(test)]
+mod embedded_against_real;
 #[cfg(test)]
 mod exposition;
 #[cfg(test)]
@@ -59,4 +63,4 @@ mod support;
 #[cfg(test)]
 mod tidy;
 #[cfg(test)]
-mod vm;
+mod workflows;

@@ -1,10 +1,22 @@
-# Runs inside the virtual machine: makes it a cgroup v2 host and runs a test binary.
+# Process 1 of the machine: makes it a cgroup v2 host and runs a test binary.
 # usage: vm.sh SHARE TEST-BINARY FILTER...
 # SHARE is a directory of the host; `booted`, `output` and `code` in it are the answer.
 set -u
+export PATH=/run/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
-# In front of the machine's own files: what is started often. Every page of a program on 9p is
-# fetched anew at every start.
+# The kernel's own file systems; of the host's only SHARE can be written to.
+mount_all() {
+    mount -t proc proc /proc
+    mount -t sysfs sysfs /sys
+    mountpoint -q /dev || mount -t devtmpfs devtmpfs /dev
+    mkdir -p /dev/pts /dev/shm
+    mount -t devpts devpts /dev/pts
+    mount -t tmpfs tmpfs /dev/shm
+    mount -t tmpfs tmpfs /run
+    mount -t hostfs -o "$1" hostfs "$1"
+}
+
+# In front of the machine's own files: what is started often.
 prepare() {
     mkdir -p /run/bin /run/it /run/user/0
     for program in containerd containerd-shim-runc-v2 ctr runc; do
@@ -14,7 +26,6 @@ prepare() {
 
 # Cgroup v2 on its mount point, with every controller for the groups below the root.
 mount_cgroups() {
-    umount -R /sys/fs/cgroup 2> /dev/null
     mount -t cgroup2 cgroup2 /sys/fs/cgroup
     for controller in $(cat /sys/fs/cgroup/cgroup.controllers); do
         echo "+$controller" > /sys/fs/cgroup/cgroup.subtree_control
@@ -24,12 +35,11 @@ mount_cgroups() {
 share=$1
 test=$2
 shift 2
+mount_all "$share"
 echo yes > "$share/booted"
-export PATH=/run/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export HOME=/root RUST_BACKTRACE=0 TMPDIR=/run/it
 export EPHEMON_IT_IN_VM=yes
 {
-    mountpoint -q /run || mount -t tmpfs tmpfs /run
     mount_cgroups
     ip link set lo up
     echo "Linux $(uname -r), $(cat /sys/fs/cgroup/cgroup.subtree_control)"
@@ -42,3 +52,5 @@ export EPHEMON_IT_IN_VM=yes
 sync
 echo "$code" > "$share/code.new"
 mv "$share/code.new" "$share/code"
+# The host ends the machine.
+exec sleep infinity

@@ -76,18 +76,22 @@ async fn a_watch_that_breaks_or_expires_is_taken_up_again() {
     while rig.pod.pid("job").is_none() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let pause = || tokio::time::sleep(Duration::from_millis(300));
-    rig.api.faults().drop_watches();
-    pause().await;
-    rig.api.faults().expire_watches();
-    pause().await;
-    rig.api.faults().set(Fault::Gone);
-    rig.api.faults().drop_watches();
-    pause().await;
-    rig.api.faults().set(Fault::Refuse(500));
-    rig.api.faults().drop_watches();
-    pause().await;
-    rig.api.faults().set(Fault::None);
+    let faults = rig.api.faults();
+    let cut = async |asked: u64| {
+        let before = faults.requests();
+        faults.drop_watches();
+        rig.until_asked(before, asked).await;
+    };
+    cut(1).await;
+    let before = faults.requests();
+    faults.expire_watches();
+    rig.until_asked(before, 1).await;
+    // The second time it asks, the first has been refused.
+    faults.set(Fault::Gone);
+    cut(2).await;
+    faults.set(Fault::Refuse(500));
+    cut(2).await;
+    faults.set(Fault::None);
     fs::write(rig.path("late"), "").unwrap();
     let called = prepare.finish().await;
     assert_eq!(called.code, 0, "{called:?}");

@@ -151,6 +151,14 @@ impl Pod {
         let mut command = words(container, "command");
         let state = match image {
             "missing" => waiting("ErrImagePull", "manifest unknown"),
+            "private" => waiting(
+                "ImagePullBackOff",
+                "Back-off pulling image: pull access denied, repository does not exist or may require authorization",
+            ),
+            "offline" => {
+                self.tries(name);
+                waiting("ErrImagePull", "dial tcp: lookup r.io: no such host")
+            }
             "never" => waiting("ErrImageNeverPull", "not present"),
             "broken" => start_error("no such file"),
             "foreign" if has_init => {
@@ -204,6 +212,16 @@ impl Pod {
         let reason = if code == 0 { "Completed" } else { "Error" };
         let state = json!({"terminated": {"exitCode": code, "reason": reason}});
         self.publish(name, &state, None, Vec::new());
+    }
+
+    /// Two tries to pull, as the kubelet tells of them.
+    fn tries(&self, name: &str) {
+        for reason in ["ErrImagePull", "ImagePullBackOff", "ErrImagePull", "ImagePullBackOff"] {
+            let state = json!({"waiting": {"reason": reason, "message": "no such host"}});
+            self.publish(name, &state, None, Vec::new());
+            // The kubelet's own pause is ten seconds: each is seen.
+            std::thread::sleep(std::time::Duration::from_millis(300));
+        }
     }
 
     fn root(&self, name: &str) -> PathBuf {

@@ -130,10 +130,14 @@ async fn the_role_grants_what_the_hook_asks_for_and_nothing_more() {
 async fn the_policy_lets_pass_what_the_hook_sends_from_its_own_pod_only() {
     let Some(rig) = Rig::start().await else { return };
     play(&rig).await;
+    // And the hook's own container, for services of a job without one.
+    let args = json!({"services": [{"image": "tool", "entryPointArgs": ["sleep", "1000"]}]});
+    let prepared = rig.call("prepare_job", &args, &Value::Null).await;
+    assert_eq!(prepared.code, 0, "{prepared:?}");
     let key = ("default".to_owned(), POD.to_owned());
     let object = (*rig.api.store().get(&key).unwrap()).clone();
     let uid = object["metadata"]["uid"].as_str().unwrap().to_owned();
-    assert!(object["spec"]["ephemeralContainers"].as_array().unwrap().len() == 3);
+    assert!(object["spec"]["ephemeralContainers"].as_array().unwrap().len() == 5);
     let mut old = object.clone();
     old["spec"].as_object_mut().unwrap().remove("ephemeralContainers");
     let policy = Policy::load("ephemon-runner-containers");
@@ -262,7 +266,9 @@ fn the_scale_sets_values_have_what_the_hook_needs() {
         let all = list.as_array().unwrap().iter();
         all.map(|item| item["name"].as_str().unwrap().to_owned()).collect()
     };
-    assert_eq!(names(&spec["volumes"]), ["work", "externals", "github", "ephemon", "ephemon-bin"]);
+    let volumes = ["work", "externals", "github", "ephemon", "ephemon-bin", "ephemon-shm"];
+    assert_eq!(names(&spec["volumes"]), volumes);
+    assert_eq!(spec["volumes"][5]["emptyDir"]["medium"], "Memory");
     let runner = &spec["containers"][0];
     assert_eq!(runner["name"], "runner");
     let mounts = runner["volumeMounts"].as_array().unwrap();
@@ -281,4 +287,12 @@ fn the_scale_sets_values_have_what_the_hook_needs() {
         assert!(env.iter().any(|known| known == name), "{name}");
     }
     assert_eq!(spec["serviceAccountName"], "ephemon-runner");
+    // Nothing is written to a workflow's page unless somebody asks for it.
+    assert!(!env.iter().any(|known| known == "EPHEMON_STEP_SUMMARY"));
+    // A kubelet limits a pod that has a limit, or whose containers all have one.
+    let containers = spec["containers"].as_array().unwrap().iter();
+    let inits = spec["initContainers"].as_array().unwrap().iter();
+    for limited in containers.chain(inits).chain([spec]) {
+        assert!(limited["resources"]["limits"]["memory"].is_string(), "{limited}");
+    }
 }

@@ -25,6 +25,8 @@ pub(super) struct Rig {
     pub(super) pod: Arc<Pod>,
     /// What the runner's own environment has beside the usual.
     pub(super) env: Vec<(String, String)>,
+    /// What the runner starts.
+    pub(super) hook: Vec<PathBuf>,
     kubelet: JoinHandle<()>,
 }
 
@@ -99,6 +101,8 @@ impl Rig {
         let pod = json!({
             "metadata": {"name": POD},
             "spec": {
+                // As the shipped values have it.
+                "resources": {"limits": {"memory": "8Gi"}},
                 "containers": [{"name": "runner", "image": "runner"}],
                 "volumes": volumes,
                 "nodeName": "node",
@@ -110,7 +114,15 @@ impl Rig {
         let pod = Pod::new(store, directory.path());
         api.attach(Arc::clone(&pod) as Arc<dyn Runtime>);
         let kubelet = tokio::spawn(Arc::clone(&pod).run());
-        Some(Self { api, directory, pod, env: Vec::new(), kubelet })
+        let hook = vec![PathBuf::from(env!("CARGO_BIN_EXE_ephemon-hook"))];
+        Some(Self { api, directory, pod, env: Vec::new(), hook, kubelet })
+    }
+
+    /// Waits until the API has been asked so often after `before`: with the second request the first
+    /// one has its answer.
+    pub(super) async fn until_asked(&self, before: u64, times: u64) {
+        let asked = self.api.faults().until_requests(before + times);
+        tokio::time::timeout(Duration::from_mins(1), asked).await.expect("the hook asks");
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -157,9 +169,15 @@ impl Rig {
         let request = json!({
             "command": command, "responseFile": response, "args": args, "state": state,
         });
+        self.begin_with(&format!("{request}\n"), response).await
+    }
+
+    /// Starts a call with any input. The answer is expected in `response`.
+    pub(super) async fn begin_with(&self, input: &str, response: PathBuf) -> Calling {
         let work = self.path("_work");
         let began = Instant::now();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_ephemon-hook"))
+        let mut child = Command::new(&self.hook[0])
+            .args(&self.hook[1..])
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
             .env("TMPDIR", self.runner_tmp())
@@ -183,7 +201,7 @@ impl Rig {
             .unwrap();
         let mut stdin = child.stdin.take().unwrap();
         // A hook that was killed reads no more.
-        drop(stdin.write_all(format!("{request}\n").as_bytes()).await);
+        drop(stdin.write_all(input.as_bytes()).await);
         Calling { child, response, began, read: Vec::new() }
     }
 
@@ -277,7 +295,10 @@ impl Calling {
             code: status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap(),
             stdout: String::from_utf8(stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
-            response: fs::read_to_string(self.response).unwrap(),
+            // A step may have put anything in its place.
+            response: Some(self.response)
+                .filter(|response| response.is_file())
+                .map_or_else(String::new, |response| fs::read_to_string(response).unwrap()),
             took: self.began.elapsed(),
         }
     }

@@ -24,9 +24,11 @@ async fn a_service_by_its_own_entrypoint_has_its_environment_from_a_secret() {
     });
     let prepared = rig.call("prepare_job", &job_with(&service), &Value::Null).await;
     assert_eq!(prepared.code, 0, "{prepared:?}");
-    assert_eq!(rig.api.store().secrets().names(), ["runner-1-postgres-env"]);
+    let secrets = rig.api.store().secrets().names();
+    let [secret] = &secrets[..] else { panic!("{secrets:?}") };
+    assert!(secret.starts_with("runner-1-postgres-") && secret.ends_with("-env"), "{secret}");
     let spec = rig.spec();
-    assert!(spec.contains("runner-1-postgres-env") && !spec.contains("hunter2"), "{spec}");
+    assert!(spec.contains(secret.as_str()) && !spec.contains("hunter2"), "{spec}");
     let state = prepared.json()["state"].clone();
     let cleaned = rig.call("cleanup_job", &json!({}), &state).await;
     assert_eq!(cleaned.code, 0, "{cleaned:?}");
@@ -94,7 +96,8 @@ async fn a_container_step_by_its_own_entrypoint_shows_its_log_as_it_grows() {
     });
     let mut call = rig.begin("run_container_step", &step, &state).await;
     call.read_until("begun hunter2-input\n").await;
-    assert_eq!(rig.api.store().secrets().names(), ["runner-1-step-env"]);
+    let secrets = rig.api.store().secrets().names();
+    assert!(secrets.len() == 1 && secrets[0].starts_with("runner-1-step-"), "{secrets:?}");
     fs::write(rig.path("_work/go"), "").unwrap();
     let step = call.finish().await;
     assert_eq!(step.code, 9, "{:.300}", step.stdout);
@@ -135,7 +138,7 @@ async fn volumes_of_the_workflow_and_the_operators_template_are_there() {
         "echo $FROM_TEMPLATE; cat /data/file; echo kept > /var/cache/x/file; cat /opt/cache/file";
     let step = rig.call("run_script_step", &rig.script(script), &state).await;
     assert_eq!(step.stdout, "given\nof the workspace\nkept\n", "{step:?}");
-    for source in ["token", "/etc", "no-such"] {
+    for source in ["token", "/etc"] {
         let container = json!({"image": "init", "userMountVolumes": [volume(source, "/x")]});
         let args = json!({"container": container});
         let refused = rig.call("prepare_job", &args, &Value::Null).await;

@@ -157,8 +157,9 @@ async fn a_hook_killed_before_it_asked_or_in_cleanup_does_no_harm() {
     let Some(rig) = Rig::start().await else { return };
     rig.api.faults().set(ephemon::demo::api::Fault::Hang);
     let args = json!({"container": {"image": "init"}});
+    let before = rig.api.faults().requests();
     let prepare = rig.begin("prepare_job", &args, &Value::Null).await;
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    rig.until_asked(before, 1).await;
     prepare.signal(Signal::KILL);
     assert_eq!(prepare.finish().await.code, 137);
     rig.api.faults().set(ephemon::demo::api::Fault::None);

@@ -20,7 +20,7 @@ fn a_whole_job_is_played_in_each_image_that_has_a_shell() {
 }
 
 /// Service, script steps, container step, cleanup.
-fn play(site: &Site, runner: &Runner, image: &str, is_alpine: bool) {
+pub(super) fn play(site: &Site, runner: &Runner, image: &str, is_alpine: bool) {
     let service = container(
         BUSYBOX,
         &json!({
@@ -92,7 +92,7 @@ fn an_image_without_a_shell_runs_what_is_in_it() {
 
     let mut step = runner.script_args("");
     step["entryPoint"] = json!("/app/busybox");
-    step["entryPointArgs"] = json!(["printf", "'%s|'", "\"a", "b\"", "c"]);
+    step["entryPointArgs"] = json!(["printf", "%s|", "\"a", "b\"", "c"]);
     let split = runner.call("run_script_step", &step, &state);
     assert_eq!((split.code, split.stdout.as_str()), (0, "a b|c|"), "{split:?}");
 

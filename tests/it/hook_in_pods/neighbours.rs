@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::runner::{Runner, container, job};
-use super::site::{NAMESPACE, Site, id_of};
+use super::site::{Site, id_of};
 use crate::support::parts::alone;
 use crate::support::verdict::{self, Truth};
 use crate::support::workflow_images::BUSYBOX;
@@ -40,7 +40,7 @@ fn two_jobs_at_once_never_see_each_other() {
 /// A job whose containers have the same names and ports as the other's.
 fn play(runner: &Runner) {
     let name = &runner.name;
-    let script = format!("'echo {name} > /srv/who; exec httpd -f -p 80 -h /srv'");
+    let script = format!("\"echo {name} > /srv/who; exec httpd -f -p 80 -h /srv\"");
     let service = container(
         BUSYBOX,
         &json!({
@@ -80,7 +80,7 @@ fn the_agent_shows_every_container_of_a_job_with_its_final_use() {
     let burn = "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done";
     assert_eq!(runner.script(&state, burn).code, 0);
     let mut action = container(BUSYBOX, &json!({"entryPoint": "sh"}));
-    action["entryPointArgs"] = json!(["-c", format!("'{burn}'")]);
+    action["entryPointArgs"] = json!(["-c", format!("\"{burn}\"")]);
     assert_eq!(runner.call("run_container_step", &action, &state).code, 0);
     let names = ["job", "busybox", "step"];
     let ids = names.map(|name| site.until_status("runner-1", name, id_of));
@@ -90,7 +90,7 @@ fn the_agent_shows_every_container_of_a_job_with_its_final_use() {
         .iter()
         .zip(&ids)
         .map(|(name, id)| Truth {
-            namespace: NAMESPACE.to_owned(),
+            namespace: site.namespace().to_owned(),
             pod: "runner-1".to_owned(),
             name: (*name).to_owned(),
             id: id.clone(),

@@ -3,31 +3,23 @@
 
 use std::fs;
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use super::site::{NAMESPACE, Site};
-use crate::support::cri_kubelet::volumes::PodDirectory;
+use super::site::Site;
 use crate::support::node::PodPlace;
-use crate::support::pod_network::listen_beside;
-use crate::support::process::kill;
-use crate::support::programs;
+use crate::support::process::{kill, until};
 
 /// Who the runner is.
 const UID: u32 = 1001;
-/// Where the pod finds its API server.
-const API: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 6443);
-/// Debian's.
-const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// Longest call.
 const PATIENCE: Duration = Duration::from_mins(2);
 /// What the runner has below its own directory.
@@ -41,14 +33,17 @@ pub(super) struct Runner {
     pub(super) pid: i32,
     pub(super) directory: PodDirectory,
     /// More variables for the hook.
-    pub(super) env: Vec<(&'static str, String)>,
+    pub(super) env: Vec<(String, String)>,
 }
+
+/// A pod's directory on the node: its emptyDir volumes and its hosts file.
+#[derive(Debug, Clone)]
+pub(super) struct PodDirectory(PathBuf);
 
 /// A call under way.
 pub(super) struct Calling {
     child: Child,
     response: PathBuf,
-    began: Instant,
 }
 
 /// What a call came to.
@@ -59,66 +54,39 @@ pub(super) struct Called {
     pub(super) stdout: String,
     pub(super) stderr: String,
     pub(super) response: String,
-    pub(super) took: Duration,
 }
 
 // === impl Runner ===
 
 impl Runner {
-    /// Puts in place what the runner's image and its init container would, and the way to the API.
+    /// Puts in place what the runner makes before its first call.
     pub(super) fn new(site: &Site, name: &str, uid: &str, pid: i32) -> Self {
-        let directory = PodDirectory::new(&site.node.root(), uid);
-        let place =
-            PodPlace { uid: uid.to_owned(), namespace: NAMESPACE.into(), name: name.into() };
-        let env = vec![
-            ("PATH", "/bin".to_owned()),
-            ("KUBECONFIG", "/ephemon/kubeconfig".to_owned()),
-            ("SSL_CERT_FILE", "/ephemon/ca.pem".to_owned()),
-            ("ACTIONS_RUNNER_POD_NAME", name.to_owned()),
-            ("ACTIONS_RUNNER_PREPARE_JOB_TIMEOUT_SECONDS", "60".to_owned()),
-            ("GITHUB_ACTION", "__run".to_owned()),
-            ("GITHUB_REPOSITORY", "o/r".to_owned()),
-            ("RUNNER_TEMP", format!("{WORK}/_temp")),
-            ("GITHUB_WORKSPACE", format!("{WORK}/r/r")),
-        ];
+        let directory = PodDirectory::new(&site.node.path("/var/lib/kubelet/pods"), uid);
+        let place = PodPlace {
+            uid: uid.to_owned(),
+            namespace: site.namespace().to_owned(),
+            name: name.to_owned(),
+        };
+        // What the kubelet gave the container is what the runner hands on.
+        let mut env = environment_of(pid);
+        env.extend([
+            ("ACTIONS_RUNNER_PREPARE_JOB_TIMEOUT_SECONDS".to_owned(), "60".to_owned()),
+            ("GITHUB_ACTION".to_owned(), "__run".to_owned()),
+            ("GITHUB_REPOSITORY".to_owned(), "o/r".to_owned()),
+            ("RUNNER_TEMP".to_owned(), format!("{WORK}/_temp")),
+            ("GITHUB_WORKSPACE".to_owned(), format!("{WORK}/r/r")),
+        ]);
         let runner = Self { name: name.to_owned(), place, pid, directory, env };
-        for made in
-            ["r/r", "_temp/_github_home", "_temp/_github_workflow", "_temp/_runner_file_commands"]
-        {
+        for made in [
+            "r/r",
+            "_tool",
+            "_temp/_github_home",
+            "_temp/_github_workflow",
+            "_temp/_runner_file_commands",
+        ] {
             runner.make_directory(&runner.work(made));
         }
-        let bin = runner.directory.volume("ephemon-bin");
-        runner.make_directory(&bin);
-        let programs = programs::built();
-        fs::copy(&programs.init, bin.join("ephemon-init")).unwrap();
-        fs::copy(&programs.hook, bin.join("ephemon-hook")).unwrap();
-        // A client looks for authorities even where the address has no use for them.
-        let authorities = fs::read(AUTHORITIES).expect("ca-certificates must be installed");
-        fs::write(runner.directory.volume("ephemon").join("ca.pem"), authorities).unwrap();
-        let kubeconfig = runner.directory.volume("ephemon").join("kubeconfig");
-        site.api.write_kubeconfig(&kubeconfig).unwrap();
-        let seen = fs::read_to_string(&kubeconfig).unwrap();
-        fs::write(&kubeconfig, seen.replace(&site.api.url(), &format!("http://{API}"))).unwrap();
-        chown(&kubeconfig, Some(UID), Some(UID)).unwrap();
-        runner.relay(site);
         runner
-    }
-
-    /// Connects the pod's network, which has no way out, with the API server.
-    fn relay(&self, site: &Site) {
-        let listener = listen_beside(self.pid, API);
-        listener.set_nonblocking(true).unwrap();
-        let server: SocketAddr = site.api.url().trim_start_matches("http://").parse().unwrap();
-        site.background.handle.spawn(async move {
-            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-            while let Ok((mut client, _)) = listener.accept().await {
-                tokio::spawn(async move {
-                    if let Ok(mut server) = tokio::net::TcpStream::connect(server).await {
-                        drop(tokio::io::copy_bidirectional(&mut client, &mut server).await);
-                    }
-                });
-            }
-        });
     }
 
     /// A path below the runner's work directory, on the node.
@@ -163,9 +131,8 @@ impl Runner {
         let request = json!({
             "command": command, "responseFile": format!("{WORK}/{name}"), "args": args, "state": state,
         });
-        let began = Instant::now();
         let mut child = Command::new("nsenter")
-            .args(["--target", &self.pid.to_string(), "--mount", "--net", "--uts"])
+            .args(["--target", &self.pid.to_string(), "--mount", "--net", "--uts", "--pid"])
             .args(["--setuid", &UID.to_string(), "--setgid", &UID.to_string()])
             .arg("/ephemon/bin/ephemon-hook")
             .env_clear()
@@ -178,7 +145,7 @@ impl Runner {
         let mut stdin = child.stdin.take().unwrap();
         // A hook that was killed reads no more.
         drop(stdin.write_all(format!("{request}\n").as_bytes()));
-        Calling { child, response: self.work(&name), began }
+        Calling { child, response: self.work(&name) }
     }
 
     /// A call from beginning to end.
@@ -243,12 +210,48 @@ pub(super) fn job(image: &str, options: &str) -> Value {
     container(image, &over)
 }
 
+/// The environment that a process was started with.
+fn environment_of(pid: i32) -> Vec<(String, String)> {
+    let bytes = fs::read(format!("/proc/{pid}/environ")).unwrap();
+    let entries = bytes.split(|byte| *byte == 0).filter_map(|entry| str::from_utf8(entry).ok());
+    entries
+        .filter_map(|entry| entry.split_once('='))
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect()
+}
+
+// === impl PodDirectory ===
+
+impl PodDirectory {
+    fn new(pods: &Path, uid: &str) -> Self {
+        Self(pods.join(uid))
+    }
+
+    /// An emptyDir volume.
+    pub(super) fn volume(&self, name: &str) -> PathBuf {
+        self.0.join("volumes/kubernetes.io~empty-dir").join(name)
+    }
+
+    /// The one file that is `/etc/hosts` in all containers.
+    pub(super) fn hosts(&self) -> PathBuf {
+        self.0.join("etc-hosts")
+    }
+}
+
 // === impl Calling ===
 
 impl Calling {
     /// A signal to the hook alone, as the runner sends it.
     pub(super) fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_raw(self.child.id().cast_signed()).unwrap(), signal).unwrap();
+        kill_process(Pid::from_raw(self.hook()).unwrap(), signal).unwrap();
+    }
+
+    /// The hook's process: `nsenter` waits for it outside the container's process namespace.
+    fn hook(&self) -> i32 {
+        let pid = self.child.id();
+        let children = format!("/proc/{pid}/task/{pid}/children");
+        let first = || fs::read_to_string(&children).ok()?.split_whitespace().next()?.parse().ok();
+        until(PATIENCE, first).expect("the hook runs")
     }
 
     pub(super) fn finish(self) -> Called {
@@ -267,7 +270,6 @@ impl Calling {
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
             response: fs::read_to_string(self.response).unwrap(),
-            took: self.began.elapsed(),
         }
     }
 }

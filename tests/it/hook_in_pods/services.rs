@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::runner::{Called, Runner, container, job};
-use super::site::{NAMESPACE, Site};
+use super::site::Site;
 use crate::support::parts::alone;
 use crate::support::workflow_images::BUSYBOX;
 
@@ -14,7 +14,7 @@ fn web(name: &str, ports: &str) -> Value {
     container(
         BUSYBOX,
         &json!({
-            "entryPoint": "sh", "entryPointArgs": ["-c", format!("'{script}'")],
+            "entryPoint": "sh", "entryPointArgs": ["-c", format!("\"{script}\"")],
             "portMappings": [ports], "createOptions": format!("--name {name}"),
         }),
     )
@@ -28,7 +28,7 @@ fn asking(addresses: &[&str]) -> String {
 }
 
 fn action(runner: &Runner, state: &Value, script: &str) -> Called {
-    let over = json!({"entryPoint": "sh", "entryPointArgs": ["-c", format!("'{script}'")]});
+    let over = json!({"entryPoint": "sh", "entryPointArgs": ["-c", format!("\"{script}\"")]});
     runner.call("run_container_step", &container(BUSYBOX, &over), state)
 }
 
@@ -61,11 +61,57 @@ fn services_are_found_by_name_from_every_container_whatever_starts_after() {
 }
 
 #[test]
+fn services_of_a_job_without_a_container_are_reached_at_low_ports_and_by_name() {
+    let _alone = alone();
+    let Some(site) = Site::start() else { return };
+    let runner = site.runner("runner-1");
+    let prepared = runner.prepare_called(&Value::Null, &[web("one", "80:8081"), web("two", "82")]);
+    assert_eq!(prepared.code, 0, "{prepared:?}");
+    assert!(!prepared.stdout.contains("::warning::"), "{prepared:?}");
+    let state = prepared.json()["state"].clone();
+    let everywhere = asking(&["localhost:80", "one", "one:8081", "two:82"]);
+    for round in 0..2 {
+        let step = action(&runner, &state, &everywhere);
+        assert_eq!(
+            (step.code, step.stdout.as_str()),
+            (0, "one\none\none\ntwo\n"),
+            "{round}: {step:?}"
+        );
+    }
+    assert_eq!(runner.call("cleanup_job", &json!({}), &state).code, 0);
+    assert_eq!(site.end_of("runner-1", "network"), (0, "Completed".to_owned()));
+}
+
+#[test]
+fn a_health_command_runs_by_exec_in_a_service_of_its_images_own_entrypoint() {
+    let _alone = alone();
+    let Some(site) = Site::start() else { return };
+    let runner = site.runner("runner-1");
+    let script = "\"sleep 1; echo ready > /srv/who; exec httpd -f -p 80 -h /srv\"";
+    let service = |options: &str| {
+        container(
+            BUSYBOX,
+            &json!({"entryPointArgs": ["sh", "-c", script], "createOptions": options}),
+        )
+    };
+    let options = "--health-cmd \"wget -qO- http://localhost/who || exit 1\" --health-interval 1s --health-retries 30";
+    let state = runner.prepare(&job(BUSYBOX, ""), &[service(options)]);
+    let step = runner.script(&state, &asking(&["busybox"]));
+    assert_eq!(step.stdout, "ready\n", "{step:?}");
+
+    let ill = site.runner("runner-2");
+    let options =
+        "--health-cmd \"echo not well; false\" --health-interval 100ms --health-retries 2";
+    let called = ill.prepare_called(&job(BUSYBOX, ""), &[service(options)]);
+    assert!(called.code == 1 && called.says("not well"), "{called:?}");
+}
+
+#[test]
 fn a_services_environment_is_a_secret_until_the_job_is_over() {
     let _alone = alone();
     let Some(site) = Site::start() else { return };
     let runner = site.runner("runner-1");
-    let script = "'echo $PASSWORD > /srv/who; echo started; exec httpd -f -p 80 -h /srv'";
+    let script = "\"echo $PASSWORD > /srv/who; echo started; exec httpd -f -p 80 -h /srv\"";
     // The image's own entrypoint is none, so that these words are its command.
     let service = container(
         BUSYBOX,
@@ -78,11 +124,11 @@ fn a_services_environment_is_a_secret_until_the_job_is_over() {
     let step = runner.script(&state, &asking(&["busybox"]));
     assert_eq!(step.stdout, "hunter2 $(HOME) $$\n", "{step:?}");
     assert!(!site.pod("runner-1").to_string().contains("hunter2"));
-    let secrets = || site.api.store().secrets().names();
+    let secrets = || site.secrets();
     assert_eq!(secrets().len(), 1);
     let cleaned = runner.call("cleanup_job", &json!({}), &state);
     assert!(cleaned.stdout.contains("started\n"), "the service's log is shown: {cleaned:?}");
-    assert_eq!(secrets(), Vec::<String>::new(), "none is left in {NAMESPACE}");
+    assert_eq!(secrets(), Vec::<String>::new(), "none is left");
 }
 
 #[test]
@@ -117,7 +163,7 @@ fn a_service_is_waited_for_until_its_own_command_says_it_is_healthy() {
     let runner = site.runner("runner-1");
     let mut slow = web("slow", "80");
     slow["entryPointArgs"] =
-        json!(["-c", "'httpd -p 80 -h /srv; sleep 1; echo ready > /srv/who; sleep 1000'"]);
+        json!(["-c", "\"httpd -p 80 -h /srv; sleep 1; echo ready > /srv/who; sleep 1000\""]);
     slow["createOptions"] = json!(
         "--name slow --health-cmd \"wget -qO- http://localhost/who\" --health-interval 1s --health-retries 30"
     );

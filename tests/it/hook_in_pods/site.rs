@@ -1,82 +1,29 @@
-//! A node with containerd, a kubelet and the API stand-in; runners' pods on it.
+//! A namespace of a real node for one scenario: account, role and policies as shipped, and runners'
+//! pods made of the values as shipped.
 
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use ephemon::demo::api::{ApiServer, Store};
 use serde_json::{Value, json};
-use tokio::runtime::{Builder, Handle};
-use tokio::sync::oneshot;
 
 use super::runner::Runner;
 use crate::support::agent::Agent;
-use crate::support::containerd::Containerd;
 use crate::support::cri::Cri;
-use crate::support::cri_kubelet::CriKubelet;
-use crate::support::node::Node;
-use crate::support::parts::{Part, all_there};
-use crate::support::process::until;
-use crate::support::workflow_images::{self, BUSYBOX};
+use crate::support::process::{output, until};
+use crate::support::real_node::{Kubectl, NODE, RealNode};
+use crate::support::workflow_images::{EPHEMON, RUNNER};
+use crate::support::{real_node_images, runner_template};
 
-const PARTS: [Part; 8] = [
-    Part::WritableCgroups,
-    Part::Program("bash"),
-    Part::Program("busybox"),
-    Part::Program("containerd"),
-    Part::Program("ctr"),
-    Part::Program("ip"),
-    Part::Program("nsenter"),
-    Part::Program("runc"),
-];
-
-/// The namespace of all pods.
-pub(super) const NAMESPACE: &str = "default";
-/// The node's name in the API.
-const NODE: &str = "node";
 /// Longest wait for anything of the rig's own.
 pub(super) const PATIENCE: Duration = Duration::from_mins(2);
-/// The volumes of a runner's pod, as the README has them, and one that its operator added.
-const VOLUMES: [&str; 6] = ["work", "externals", "github", "ephemon", "ephemon-bin", "cache"];
 
-/// Everything of one node. The parts go in this order.
+/// One scenario's part of the node; its pods go with it.
 pub(super) struct Site {
-    pub(super) kubelet: CriKubelet,
-    pub(super) containerd: Containerd,
-    pub(super) node: Arc<Node>,
-    pub(super) api: ApiServer,
-    pub(super) background: Background,
-}
-
-/// A thread for what serves while a scenario waits. It ends when dropped, and with it all that its
-/// tasks hold of the node.
-pub(super) struct Background {
-    pub(super) handle: Handle,
-    stop: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
-}
-
-// === impl Background ===
-
-impl Background {
-    fn start() -> Self {
-        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-        let handle = runtime.handle().clone();
-        let (stop, stopped) = oneshot::channel();
-        let thread = thread::spawn(move || {
-            // Whoever is to stop it lets go of the other end.
-            drop(runtime.block_on(stopped));
-        });
-        Self { handle, stop: Some((stop, thread)) }
-    }
-}
-
-impl Drop for Background {
-    fn drop(&mut self) {
-        if let Some((stop, thread)) = self.stop.take() {
-            drop(stop);
-            drop(thread.join());
-        }
-    }
+    pub(super) node: Arc<RealNode>,
+    namespace: String,
+    kubectl: Kubectl,
 }
 
 // === impl Site ===
@@ -84,71 +31,120 @@ impl Drop for Background {
 impl Site {
     /// None where the machine lacks a part; says so.
     pub(super) fn start() -> Option<Self> {
-        if !all_there(&PARTS) {
-            return None;
+        Some(Self::on(RealNode::shared()?))
+    }
+
+    /// The same on a node of other versions.
+    pub(super) fn on(node: Arc<RealNode>) -> Self {
+        real_node_images::import_once(&node);
+        let kubectl = node.kubectl();
+        let namespace = format!("runners-{:08x}", fastrand::u32(..));
+        kubectl.apply(
+            &json!({
+                "apiVersion": "v1", "kind": "Namespace",
+                "metadata": {"name": namespace, "labels": {"ephemon.dev/runners": "true"}},
+            })
+            .to_string(),
+        );
+        for file in ["", "rbac-exec.yaml", "rbac-events.yaml"] {
+            kubectl.apply(&shipped(&kubectl, file).replace("arc-runners", &namespace));
         }
-        let node = Arc::new(Node::new());
-        let containerd = Containerd::start(&node);
-        let images = node.scratch().join("images");
-        std::fs::create_dir(&images).unwrap();
-        containerd.import(&workflow_images::archive(&images));
-        let background = Background::start();
-        let store = Store::new(NODE, 1000);
-        let api = background.handle.block_on(ApiServer::start(store)).unwrap();
-        let kubelet = CriKubelet::start(&node, &containerd, &api);
-        Some(Self { kubelet, containerd, node, api, background })
+        Self { node, namespace, kubectl }
+    }
+
+    /// The namespace of its pods.
+    pub(super) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// A client with every right.
+    pub(super) fn kubectl(&self) -> &Kubectl {
+        &self.kubectl
+    }
+
+    /// Takes the namespace from those that the policies guard.
+    pub(super) fn unguard(&self) {
+        self.kubectl.run(&["label", "namespace", &self.namespace, "ephemon.dev/runners-"]);
     }
 
     /// A runner's pod, its runner container running.
     pub(super) fn runner(&self, name: &str) -> Runner {
-        self.runner_with(name, &json!({}))
+        self.runner_with(name, &json!({"requests": {"cpu": "10m"}}))
     }
 
     /// The same with these `resources` of the runner's container.
     pub(super) fn runner_with(&self, name: &str, resources: &Value) -> Runner {
-        let volume = |name: &str| json!({"name": name, "emptyDir": {}});
-        let mount = |name: &str, path: &str| json!({"name": name, "mountPath": path});
-        let pod = json!({
-            "metadata": {"name": name, "labels": {"actions-ephemeral-runner": "True"}},
-            "spec": {
-                "containers": [{
-                    "name": "runner", "image": BUSYBOX, "resources": resources,
-                    "command": ["sh", "-c", "trap exit TERM; while :; do sleep 1000 & wait; done"],
-                    "securityContext": {"runAsUser": 1001, "runAsGroup": 1001},
-                    "volumeMounts": [
-                        mount("work", "/home/runner/_work"),
-                        mount("externals", "/home/runner/externals"),
-                        mount("github", "/github"), mount("ephemon", "/ephemon"), mount("ephemon-bin", "/ephemon/bin"),
-                    ],
-                }],
-                "volumes": VOLUMES.map(volume),
-                "terminationGracePeriodSeconds": 60,
-            },
-        });
-        let made = self.api.store().create(NAMESPACE, pod).unwrap();
+        let mut spec = runner_template::spec("values.yaml", EPHEMON, RUNNER);
+        spec["nodeName"] = json!(NODE);
+        // The scale set's chart sets it (templates/autoscalingrunnerset.yaml); with another policy a
+        // kubelet shows a container that could not be started as waiting for ever.
+        spec["restartPolicy"] = json!("Never");
+        // The operator's own.
+        spec["volumes"].as_array_mut().unwrap().push(json!({"name": "cache", "emptyDir": {}}));
+        spec["containers"][0]["resources"] = resources.clone();
+        // The node has no room for many pods of the shipped size.
+        spec["resources"]["requests"] = json!({"cpu": "10m", "memory": "160Mi"});
+        if let Some(limit) = resources.pointer("/limits/memory") {
+            spec["resources"]["limits"]["memory"] = limit.clone();
+        }
+        for container in spec["initContainers"].as_array_mut().unwrap() {
+            container["resources"] = json!({"limits": {"memory": "64Mi"}});
+        }
+        self.kubectl.apply(
+            &json!({
+                "apiVersion": "v1", "kind": "Pod", "spec": spec,
+                "metadata": {
+                    "name": name, "namespace": self.namespace,
+                    "labels": {"actions-ephemeral-runner": "True"},
+                },
+            })
+            .to_string(),
+        );
         let id = self.until_status(name, "runner", |status| {
             status.pointer("/state/running")?;
             id_of(status)
         });
-        let pid = self.cri().container_pid(&id).unwrap();
-        Runner::new(self, name, made["metadata"]["uid"].as_str().unwrap(), pid)
+        let pid = self.host_pid_of(&id);
+        Runner::new(self, name, self.pod(name)["metadata"]["uid"].as_str().unwrap(), pid)
     }
 
-    /// An agent on the node, with these flags.
+    /// An agent in the node's namespaces, with these flags.
     pub(super) fn agent(&self, flags: &[&str]) -> Agent {
-        let kubeconfig = self.node.scratch().join("kubeconfig");
-        self.api.write_kubeconfig(&kubeconfig).unwrap();
-        Agent::start_with_api(&self.node, &kubeconfig, NODE, flags)
+        let mut command = self.node.inside(env!("CARGO_BIN_EXE_ephemon"));
+        command
+            .args(["agent", "--node-name", NODE, "--kubeconfig"])
+            .arg(self.kubectl.kubeconfig())
+            .args(flags);
+        Agent::launch_inside(&mut command, self.node.address())
     }
 
     /// A connection to the runtime.
     pub(super) fn cri(&self) -> Cri {
-        self.containerd.cri()
+        self.node.cri()
+    }
+
+    /// This machine's number of a container's first process.
+    pub(super) fn host_pid_of(&self, id: &str) -> i32 {
+        let pid = self.cri().container_pid(id).expect("the container runs");
+        self.node.host_pid(pid).expect("its process is there")
     }
 
     /// A pod as the API has it.
-    pub(super) fn pod(&self, name: &str) -> Arc<Value> {
-        self.api.store().get(&(NAMESPACE.to_owned(), name.to_owned())).unwrap()
+    pub(super) fn pod(&self, name: &str) -> Value {
+        self.kubectl.get(&self.namespace, "pod", name).unwrap_or(Value::Null)
+    }
+
+    /// Changes a pod in what means nothing, so that its kubelet looks at it.
+    pub(super) fn touch(&self, pod: &str) {
+        let touched = format!("ephemon.test/touched={:08x}", fastrand::u32(..));
+        let words = ["annotate", "--overwrite", "pod", pod, "-n", &self.namespace];
+        self.kubectl.run(&[&words[..], &[touched.as_str()]].concat());
+    }
+
+    /// The names of its Secrets.
+    pub(super) fn secrets(&self) -> Vec<String> {
+        let words = ["get", "secrets", "-n", &self.namespace, "-o", "name"];
+        self.kubectl.run(&words).lines().map(str::to_owned).collect()
     }
 
     /// What the API says of a container, if anything.
@@ -167,7 +163,7 @@ impl Site {
         mut satisfied: impl FnMut(&Value) -> Option<T>,
     ) -> T {
         until(PATIENCE, || satisfied(&self.status(pod, container)?)).unwrap_or_else(|| {
-            panic!("{container}: {:?}\n{}", self.status(pod, container), self.containerd.log())
+            panic!("{container}: {}\n{}", self.pod(pod)["status"], self.node.log("kubelet"))
         })
     }
 
@@ -181,11 +177,36 @@ impl Site {
 
     /// What a container has written, without the runtime's stamps.
     pub(super) fn log_of(&self, runner: &Runner, container: &str) -> String {
-        let path = self.node.pod_logs(&runner.place).join(container).join("0.log");
-        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let place = &runner.place;
+        let pod = format!("/var/log/pods/{}_{}_{}", place.namespace, place.name, place.uid);
+        // One file for each time that the kubelet started it.
+        let directory = self.node.path(&pod).join(container);
+        let files = (0..9).map(|attempt| directory.join(format!("{attempt}.log")));
+        let text: String = files.filter_map(|file| std::fs::read_to_string(file).ok()).collect();
         let lines = text.lines().filter_map(|line| line.splitn(4, ' ').nth(3));
         lines.fold(String::new(), |all, line| all + line + "\n")
     }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        // Pods first and at once; the rest of the namespace is nobody's business.
+        let pods =
+            ["delete", "pods", "--all", "-n", &self.namespace, "--grace-period=0", "--force"];
+        self.kubectl.command(&pods).output().ok();
+        let namespace = ["delete", "namespace", &self.namespace, "--wait=false"];
+        self.kubectl.command(&namespace).output().ok();
+    }
+}
+
+/// What `kubectl apply` is given of `deploy/hook`: a file, or the kustomization.
+fn shipped(kubectl: &Kubectl, file: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/hook");
+    if file.is_empty() {
+        let mut command: Command = kubectl.command(&["kustomize"]);
+        return output(command.arg(folder));
+    }
+    std::fs::read_to_string(folder.join(file)).unwrap()
 }
 
 /// The runtime's id of a container, once it has one.

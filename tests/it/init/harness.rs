@@ -18,7 +18,7 @@ use ephemon::contract::{
 /// The program under test.
 pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_ephemon-init");
 /// No test waits longer for anything.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How an init is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub(super) enum Start {
     Uid(u32),
     /// With a log that is a full pipe.
     LogUnread,
+    /// Awaiting a hook for a moment only.
+    Impatient,
 }
 
 /// A running init.
@@ -42,7 +44,7 @@ pub(super) struct Init {
 
 /// A hook's end of a connection.
 pub(super) struct Client {
-    stream: UnixStream,
+    pub(super) stream: UnixStream,
     frames: Frames,
 }
 
@@ -168,7 +170,9 @@ impl Init {
         let log = |name| File::create(root.join(name)).expect("a file");
         process
             .args(["--hosts".as_ref(), root.join("hosts").as_os_str()])
-            .arg("--")
+            .args(["--patience", if start == Start::Impatient { "2000" } else { "30000" }])
+            // More options of init may stand before the command.
+            .args(command.first().is_none_or(|word| !word.starts_with("--")).then_some("--"))
             .args(command)
             .env(env::CONTAINER, "job")
             .env(env::VOLUME, root)

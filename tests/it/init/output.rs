@@ -8,8 +8,9 @@ use std::time::Instant;
 
 use ephemon::contract::{Command, End, ErrorCode, Reply, Request, Run};
 
-use super::harness::{Client, Init, Start, shell};
+use super::harness::{Client, Init, PATIENCE, Start, shell};
 use super::{starts, wait_for};
+use crate::support::process::until;
 
 #[test]
 fn exit_codes_signals_and_both_outputs_are_exact() {
@@ -114,7 +115,8 @@ fn a_hook_that_reads_slowly_gets_everything() {
     let init = Init::start(Start::Plain, &[]);
     let mut client = init.client();
     client.send(&Request::Run(shell("head -c 3000000 /dev/zero; echo done >&2")));
-    std::thread::sleep(Duration::from_millis(600));
+    let waiting = || rustix::io::ioctl_fionread(&client.stream).unwrap();
+    until(PATIENCE, || (waiting() > 50_000).then_some(())).expect("init sends what it has");
     let step = client.finish();
     assert_eq!(step.stdout.len(), 3_000_000);
     assert_eq!(step.stderr, b"done\n");

@@ -6,7 +6,8 @@ use std::time::Duration;
 use std::time::Instant;
 
 use ephemon::contract::{
-    Command, End, ErrorCode, Exit, Forward, Health, HostEntry, Link, Probe, Reply, Request, Run,
+    Command, End, ErrorCode, Exit, Forward, Health, HostEntry, Link, Present, Probe, Reply,
+    Request, Run,
 };
 
 use super::harness::{self, Init, Start, shell};
@@ -34,13 +35,17 @@ fn links_and_ports_are_made() {
     let init = Init::start(Start::Plain, &[]);
     let mut client = init.client();
     let path = init.path("link");
-    let link = Link { path: path.display().to_string(), target: "/__w/_temp".to_owned() };
+    let link = Link {
+        path: path.display().to_string(),
+        target: "/__w/_temp".to_owned(),
+        present: Present::Refuse,
+    };
     assert_eq!(client.ask(&Request::Links(vec![link])), Reply::Done);
     assert_eq!(fs::read_link(&path).expect("a link"), Path::new("/__w/_temp"));
 
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let listen = taken.local_addr().expect("an address").to_string();
-    let forward = Forward { listen, to: "127.0.0.1:9".to_owned() };
+    let forward = Forward { listen, to: "127.0.0.1:9".to_owned(), udp: false };
     let reply = client.ask(&Request::Forward(vec![forward]));
     assert!(
         matches!(&reply, Reply::Error(failure) if failure.code == ErrorCode::AddressInUse),

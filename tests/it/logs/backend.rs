@@ -12,104 +12,111 @@ use crate::support::collector::{Collector, Mood, Wire};
 use crate::support::site::Site;
 
 /// A collector that any thread may ask.
-pub(super) struct Backend {
+pub(crate) struct Backend {
     collector: Collector,
     runtime: Runtime,
 }
 
 /// One log record.
 #[derive(Debug, Clone)]
-pub(super) struct LogLine {
-    pub(super) body: String,
+pub(crate) struct LogLine {
+    pub(crate) body: String,
     /// The body where it is no text.
-    pub(super) bytes: Vec<u8>,
-    pub(super) severity: i32,
-    pub(super) time_unix_nano: u64,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) severity: i32,
+    pub(crate) time_unix_nano: u64,
     /// The name, where it is an event and no line.
-    pub(super) event: String,
+    pub(crate) event: String,
     /// Both in hexadecimal.
-    pub(super) trace_id: String,
-    pub(super) span_id: String,
+    pub(crate) trace_id: String,
+    pub(crate) span_id: String,
     attributes: BTreeMap<String, String>,
     resource: BTreeMap<String, String>,
 }
 
 impl Backend {
-    pub(super) fn start(wire: Wire) -> Self {
+    pub(crate) fn start(wire: Wire) -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let collector = runtime.block_on(Collector::start(wire, None));
         Self { collector, runtime }
     }
 
+    /// The same on an address of this machine that a node reaches.
+    pub(crate) fn start_on(address: std::net::IpAddr, wire: Wire) -> Self {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let collector = runtime.block_on(Collector::start_on(address, wire));
+        Self { collector, runtime }
+    }
+
     /// Starts the agent on a site, without an API server, exporting to here.
-    pub(super) fn agent(&self, site: &Site, flags: &[&str]) -> Agent {
+    pub(crate) fn agent(&self, site: &Site, flags: &[&str]) -> Agent {
         site.agent_to((&self.endpoint(), self.protocol()), flags, &[])
     }
 
-    pub(super) fn endpoint(&self) -> String {
+    pub(crate) fn endpoint(&self) -> String {
         self.collector.endpoint()
     }
 
-    pub(super) fn protocol(&self) -> &'static str {
+    pub(crate) fn protocol(&self) -> &'static str {
         self.collector.protocol()
     }
 
     /// Everything is refused from now on, as by a proxy whose collector is away.
-    pub(super) fn refuse(&self) {
+    pub(crate) fn refuse(&self) {
         let (grpc, http) = (tonic::Code::Unavailable, 503);
         self.collector.be(Mood::Refuse { grpc, http, after: None });
     }
 
     /// How often a metric came.
-    pub(super) fn metrics(&self, name: &str) -> usize {
+    pub(crate) fn metrics(&self, name: &str) -> usize {
         let resources = self.collector.metrics().into_iter().flat_map(|it| it.resource_metrics);
         let scopes = resources.flat_map(|resource| resource.scope_metrics);
         scopes.flat_map(|scope| scope.metrics).filter(|metric| metric.name == name).count()
     }
 
-    pub(super) fn accept(&self) {
+    pub(crate) fn accept(&self) {
         self.be(Mood::Accept);
     }
 
     /// In this mood from now on.
-    pub(super) fn be(&self, mood: Mood) {
+    pub(crate) fn be(&self, mood: Mood) {
         self.collector.be(mood);
     }
 
     /// In these moods for the next requests, one each.
-    pub(super) fn be_next(&self, moods: impl IntoIterator<Item = Mood>) {
+    pub(crate) fn be_next(&self, moods: impl IntoIterator<Item = Mood>) {
         self.collector.be_next(moods);
     }
 
     /// Gone, with every connection and the requests on them.
-    pub(super) fn die(&mut self) {
+    pub(crate) fn die(&mut self) {
         self.runtime.block_on(self.collector.die());
     }
 
     /// There again, at the same address.
-    pub(super) fn revive(&mut self) {
+    pub(crate) fn revive(&mut self) {
         self.runtime.block_on(self.collector.revive());
     }
 
     /// Requests so far, refused ones among them.
-    pub(super) fn attempts(&self) -> usize {
+    pub(crate) fn attempts(&self) -> usize {
         self.collector.attempts()
     }
 
     /// Lines of containers that came, some perhaps more than once.
-    pub(super) fn lines(&self) -> Vec<LogLine> {
+    pub(crate) fn lines(&self) -> Vec<LogLine> {
         self.records().into_iter().filter(|line| line.event.is_empty()).collect()
     }
 
     /// Spans that came, by their ids.
-    pub(super) fn spans(&self) -> BTreeMap<String, Span> {
+    pub(crate) fn spans(&self) -> BTreeMap<String, Span> {
         let groups = self.collector.traces().into_iter().flat_map(|one| one.resource_spans);
         let spans = groups.flat_map(|group| group.scope_spans).flat_map(|scope| scope.spans);
         spans.map(|span| (hex(&span.span_id), span)).collect()
     }
 
     /// Everything that came.
-    pub(super) fn records(&self) -> Vec<LogLine> {
+    pub(crate) fn records(&self) -> Vec<LogLine> {
         let mut lines = Vec::new();
         for group in self.collector.logs().into_iter().flat_map(|request| request.resource_logs) {
             let resource = table(&group.resource.unwrap().attributes);
@@ -140,18 +147,18 @@ impl Backend {
 
 impl LogLine {
     /// An attribute of the record; empty where it has none of that name.
-    pub(super) fn attribute(&self, name: &str) -> String {
+    pub(crate) fn attribute(&self, name: &str) -> String {
         self.attributes.get(name).cloned().unwrap_or_default()
     }
 
     /// An attribute of the resource.
-    pub(super) fn resource(&self, name: &str) -> String {
+    pub(crate) fn resource(&self, name: &str) -> String {
         self.resource.get(name).cloned().unwrap_or_default()
     }
 }
 
 /// An attribute of a span; empty where it has none of that name.
-pub(super) fn attribute(span: &Span, name: &str) -> String {
+pub(crate) fn attribute(span: &Span, name: &str) -> String {
     table(&span.attributes).remove(name).unwrap_or_default()
 }
 

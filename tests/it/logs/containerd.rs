@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::thread;
-use std::time::Duration;
 
 use super::backend::{Backend, LogLine};
 use super::{PATIENCE, arrived};
@@ -80,7 +78,8 @@ fn no_line_is_lost_while_the_log_is_rotated_compressed_and_at_the_end_deleted() 
     let started = pod.run(&cri, &Spec::new("job", ["sh", "-c", &script]));
     let directory = node.pod_logs(&pod.place).join("job");
     for number in 0..4 {
-        thread::sleep(Duration::from_millis(50));
+        let written = || fs::metadata(directory.join("0.log")).is_ok_and(|log| log.len() > 0);
+        until(PATIENCE, || written().then_some(())).expect("the runtime writes");
         rotate(&directory, &cri, &started.id, number);
     }
     pod.open_gate();

@@ -34,18 +34,6 @@ impl Agent {
         Self::launch(&mut command, &node.root(), &node.kubepods())
     }
 
-    /// Starts it with an API server, as the node of this name.
-    pub(crate) fn start_with_api(
-        node: &Node,
-        kubeconfig: &Path,
-        name: &str,
-        flags: &[&str],
-    ) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ephemon"));
-        command.args(["agent", "--node-name", name, "--kubeconfig"]).arg(kubeconfig).args(flags);
-        Self::launch(&mut command, &node.root(), &node.kubepods())
-    }
-
     /// Starts an agent by a command that ends in its own flags, on the node with this root and this
     /// kubelet's tree, and waits until it is ready.
     pub(crate) fn launch(command: &mut Command, root: &Path, kubepods: &str) -> Self {
@@ -54,7 +42,17 @@ impl Agent {
             .arg(root)
             .args(["--kubepods", kubepods])
             .stderr(Stdio::piped());
-        let mut process = Running::start(command);
+        Self::ready(Running::start(command))
+    }
+
+    /// The same by a command that enters a real node's namespaces, on the node's address.
+    pub(crate) fn launch_inside(command: &mut Command, address: &str) -> Self {
+        command.args(["--listen", &format!("{address}:0")]).stderr(Stdio::piped());
+        Self::ready(Running::start_inside(command))
+    }
+
+    /// Waits until it is.
+    fn ready(mut process: Running) -> Self {
         let log = Arc::new(Mutex::new(String::new()));
         let lines = BufReader::new(process.take_stderr()).lines();
         let written = Arc::clone(&log);

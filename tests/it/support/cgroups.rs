@@ -104,20 +104,6 @@ impl Tree {
         }
     }
 
-    /// Limits a cgroup's memory, swap included, as the kubelet does a pod's.
-    pub(crate) fn limit_memory(&self, path: &str, bytes: i64) {
-        let files: &[&str] = if self.v2 {
-            &["memory.max"]
-        } else {
-            &["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"]
-        };
-        for directory in self.directories(path).filter(|at| at.join(files[0]).exists()) {
-            for file in files.iter().map(|name| directory.join(name)).filter(|file| file.exists()) {
-                fs::write(&file, bytes.to_string()).unwrap();
-            }
-        }
-    }
-
     /// Removes a cgroup, all hierarchies, waiting for processes that are still leaving.
     pub(crate) fn remove(&self, path: &str) {
         for directory in self.directories(path) {

@@ -6,7 +6,7 @@ mod http;
 pub(crate) mod pki;
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -100,13 +100,17 @@ struct Refusal {
 impl Collector {
     /// Listens on a port of its own; over TLS, with client certificates, where there is a `pki`.
     pub(crate) async fn start(wire: Wire, pki: Option<&Pki>) -> Self {
-        let mut collector = Self {
-            address: ([127, 0, 0, 1], 0).into(),
-            wire,
-            pki: pki.cloned(),
-            state: Arc::default(),
-            serving: None,
-        };
+        Self::begin(([127, 0, 0, 1], 0).into(), wire, pki).await
+    }
+
+    /// Listens on another address of this machine, without TLS.
+    pub(crate) async fn start_on(address: IpAddr, wire: Wire) -> Self {
+        Self::begin((address, 0).into(), wire, None).await
+    }
+
+    async fn begin(address: SocketAddr, wire: Wire, pki: Option<&Pki>) -> Self {
+        let state = Arc::default();
+        let mut collector = Self { address, wire, pki: pki.cloned(), state, serving: None };
         collector.revive().await;
         collector
     }
@@ -114,7 +118,10 @@ impl Collector {
     /// For `OTEL_EXPORTER_OTLP_ENDPOINT`.
     pub(crate) fn endpoint(&self) -> String {
         let scheme = if self.pki.is_some() { "https" } else { "http" };
-        format!("{scheme}://localhost:{}", self.address.port())
+        if self.address.ip().is_loopback() {
+            return format!("{scheme}://localhost:{}", self.address.port());
+        }
+        format!("{scheme}://{}", self.address)
     }
 
     /// For `OTEL_EXPORTER_OTLP_PROTOCOL`.

@@ -45,15 +45,8 @@ impl Containerd {
         );
     }
 
-    /// Ends it as an upgrade does: shims and containers go on.
-    pub(crate) fn stop(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            process.terminate(Duration::from_secs(20));
-        }
-    }
-
-    /// Starts it, again after [`Self::stop`], and waits for its answer.
-    pub(crate) fn begin(&mut self) {
+    /// Starts it and waits for its answer.
+    fn begin(&mut self) {
         let log = self.directory.join("log");
         let log = fs::File::options().create(true).append(true).open(log).unwrap();
         let mut command = Command::new(parts::program("containerd").unwrap());

@@ -14,8 +14,8 @@ use tonic_prost::ProstCodec;
 
 use super::cri_wire::{
     ContainerConfig, ContainerId, ContainerStatus, ContainerStatusRequest, ContainerStatusResponse,
-    CreateContainerRequest, Empty, ImageSpec, ImageStatusRequest, ImageStatusResponse,
-    PodSandboxConfig, RunPodSandboxRequest, RunPodSandboxResponse, SandboxId, StopContainerRequest,
+    CreateContainerRequest, Empty, PodSandboxConfig, RunPodSandboxRequest, RunPodSandboxResponse,
+    SandboxId, StopContainerRequest,
 };
 
 /// Longer than the kubelet's `--runtime-request-timeout` of two minutes: ten starts at once in
@@ -99,13 +99,6 @@ impl Cri {
         i32::try_from(info.get("pid")?.as_i64()?).ok().filter(|pid| *pid > 0)
     }
 
-    /// The id of an image that is here.
-    pub(crate) fn image(&self, name: &str) -> Result<Option<String>, Status> {
-        let request = ImageStatusRequest { image: Some(ImageSpec { image: name.to_owned() }) };
-        let response: ImageStatusResponse = self.call_service("Image", "ImageStatus", request)?;
-        Ok(response.image.map(|image| image.id))
-    }
-
     /// SIGTERM, then SIGKILL after `grace` seconds.
     pub(crate) fn stop_container(&self, id: &str, grace: i64) -> Result<(), Status> {
         let request = StopContainerRequest { container_id: id.to_owned(), timeout: grace };
@@ -142,15 +135,7 @@ impl Cri {
         Q: Message + 'static,
         A: Message + Default + 'static,
     {
-        self.call_service("Runtime", method, request)
-    }
-
-    fn call_service<Q, A>(&self, service: &str, method: &str, request: Q) -> Result<A, Status>
-    where
-        Q: Message + 'static,
-        A: Message + Default + 'static,
-    {
-        let path: PathAndQuery = format!("/runtime.v1.{service}Service/{method}").parse().unwrap();
+        let path: PathAndQuery = format!("/runtime.v1.RuntimeService/{method}").parse().unwrap();
         let mut client = tonic::client::Grpc::new(self.channel.clone());
         self.runtime.block_on(async {
             client.ready().await.map_err(|error| {

@@ -7,15 +7,11 @@ use std::collections::HashMap;
 
 use prost::Message;
 
-/// `NamespaceMode`: the pod's own, by a CNI plug-in where it is the network.
-pub(crate) const NAMESPACE_POD: i32 = 0;
 /// `NamespaceMode`.
 pub(crate) const NAMESPACE_CONTAINER: i32 = 1;
 /// `NamespaceMode`.
 pub(crate) const NAMESPACE_NODE: i32 = 2;
 
-/// `ContainerState`.
-pub(crate) const CONTAINER_RUNNING: i32 = 1;
 /// `ContainerState`.
 pub(crate) const CONTAINER_EXITED: i32 = 2;
 
@@ -263,22 +259,4 @@ pub(crate) struct ContainerStatus {
     pub(crate) reason: String,
     #[prost(string, tag = "11")]
     pub(crate) message: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct ImageStatusRequest {
-    #[prost(message, optional, tag = "1")]
-    pub(crate) image: Option<ImageSpec>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct ImageStatusResponse {
-    #[prost(message, optional, tag = "1")]
-    pub(crate) image: Option<Image>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct Image {
-    #[prost(string, tag = "1")]
-    pub(crate) id: String,
 }

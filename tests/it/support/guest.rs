@@ -1,6 +1,7 @@
 //! The program that runs inside the test containers, built once by plain rustc.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
@@ -11,7 +12,7 @@ use super::process::output;
 /// The static program of `guest/load.rs`.
 ///
 /// It is kept in Cargo's directory for tests, named after the source's length and time, so that a
-/// virtual machine which shares the host's files finds it built.
+/// machine which shares the host's files finds it built. Such files have whole seconds only.
 pub(crate) fn load() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(build).clone()
@@ -19,8 +20,8 @@ pub(crate) fn load() -> PathBuf {
 
 fn build() -> PathBuf {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/guest/load.rs");
-    let changed = fs::metadata(source).unwrap().modified().unwrap();
-    let stamp = changed.duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+    let source_file = fs::metadata(source).unwrap();
+    let stamp = format!("{}-{}", source_file.len(), source_file.mtime());
     let built = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("load-{stamp}"));
     if built.exists() && !parts::in_vm() {
         return built;

@@ -5,25 +5,28 @@
 
 use std::env;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Set by `guest/vm.sh` for the test binary that runs inside the virtual machine.
 pub(crate) const IN_VM: &str = "EPHEMON_IT_IN_VM";
 
 /// Something of the machine that a scenario needs.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) enum Part {
     /// User id 0 and a cgroup hierarchy that takes new groups.
     WritableCgroups,
     /// A program on the path.
     Program(&'static str),
-    /// Debian's full kernel below /boot; the cloud kernel has no 9p.
-    Kernel,
     /// Leave to make a mount namespace.
     MountNamespace,
     /// Leave to make a user namespace with a mount namespace in it.
     UserNamespace,
+    /// A file, and how to get it.
+    File(&'static str, &'static str),
+    /// What `tests/node/parts` builds, and the folder it is in.
+    Built(&'static str, PathBuf),
 }
 
 /// Whether every part is there.
@@ -31,7 +34,7 @@ pub(crate) enum Part {
 /// # Panics
 /// With `CI` set or inside the virtual machine, if one is not.
 pub(crate) fn all_there(parts: &[Part]) -> bool {
-    let missing: Vec<String> = parts.iter().filter_map(|part| part.missing()).collect();
+    let missing: Vec<String> = parts.iter().filter_map(Part::missing).collect();
     if missing.is_empty() {
         return true;
     }
@@ -46,57 +49,62 @@ pub(crate) fn in_vm() -> bool {
     env::var_os(IN_VM).is_some()
 }
 
-/// Held by scenarios that measure or fill the machine, so that they run one after the other.
-pub(crate) fn alone() -> MutexGuard<'static, ()> {
-    static MACHINE: Mutex<()> = Mutex::new(());
-    MACHINE.lock().unwrap_or_else(PoisonError::into_inner)
+/// Shared by scenarios that keep the machine busy, or one's own that measures it.
+static MACHINE: RwLock<()> = RwLock::new(());
+
+/// Held by a scenario that measures or fills the machine: no other of these runs meanwhile, and none
+/// that is [`beside_others`].
+pub(crate) fn alone() -> RwLockWriteGuard<'static, ()> {
+    MACHINE.write().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Where `.ci/run` puts what it builds, below the package.
-const TOOLS: &str = "target/tools";
+/// Held by a scenario that has a runtime of its own and measures nothing: several run at once.
+pub(crate) fn beside_others() -> RwLockReadGuard<'static, ()> {
+    MACHINE.read().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Where a program is. Debian keeps runc in /usr/sbin, which a user's path may lack.
 pub(crate) fn program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
         .chain(["/usr/sbin", "/sbin", "/usr/local/bin"].map(PathBuf::from))
-        .chain([Path::new(env!("CARGO_MANIFEST_DIR")).join(TOOLS)])
+        .chain(built())
         .map(|directory| directory.join(name))
         .find(|file| file.is_file())
 }
 
-/// The newest kernel image of `linux-image-amd64` whose modules are there too.
-pub(crate) fn kernel() -> Option<PathBuf> {
-    let mut kernels: Vec<PathBuf> = fs::read_dir("/boot")
-        .ok()?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            name.strip_prefix("vmlinuz-").is_some_and(|version| {
-                !version.contains("cloud") && Path::new("/lib/modules").join(version).is_dir()
-            })
-        })
-        .collect();
-    kernels.sort();
-    kernels.pop()
+/// Where `.ci/run` keeps what it builds: a folder for each version of a part, the last one first.
+fn built() -> Vec<PathBuf> {
+    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let cache = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")));
+    let entries = cache.and_then(|cache| fs::read_dir(cache.join("ephemon")).ok());
+    let mut folders: Vec<PathBuf> =
+        entries.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect();
+    // What is still being built has a hidden name.
+    folders.retain(|folder| folder.file_name().is_none_or(|name| name.as_bytes()[0] != b'.'));
+    folders.sort_by(|one, other| other.cmp(one));
+    folders
 }
 
 impl Part {
     /// What is missing, and how to get it.
-    fn missing(self) -> Option<String> {
-        match self {
+    fn missing(&self) -> Option<String> {
+        match *self {
             Self::WritableCgroups => super::cgroups::why_not_writable(),
             Self::Program(name) => program(name)
                 .is_none()
                 .then(|| format!("`{name}` is not installed (.ci/run gets what is needed)")),
-            Self::Kernel => kernel()
-                .is_none()
-                .then(|| "no kernel with modules (apt-get install linux-image-amd64)".to_owned()),
             Self::MountNamespace => (!unshares(&["--mount"])).then(|| {
                 "no mount namespace can be made here (root can, in most places)".to_owned()
             }),
             Self::UserNamespace => (!unshares(&["--user", "--mount"])).then(|| {
                 "no user namespace can be made here (sysctl user.max_user_namespaces)".to_owned()
+            }),
+            Self::File(path, how) => {
+                (!Path::new(path).exists()).then(|| format!("no {path} ({how})"))
+            }
+            Self::Built(what, ref folder) => (!folder.is_dir()).then(|| {
+                format!("{what}: {} is not there (tests/node/parts builds it)", folder.display())
             }),
         }
     }

@@ -1,17 +1,9 @@
 //! A network namespace of its own for each pod, with nothing but a loopback: a CNI plug-in of a few
-//! lines, and how to be inside from outside.
+//! lines.
 
-use std::fs::{self, File};
-use std::net::{SocketAddr, TcpListener};
-use std::os::fd::AsFd;
+use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use std::thread;
-
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-
-/// Every pod's address: each is alone in its network.
-pub(crate) const POD_ADDRESS: &str = "10.88.0.2";
 
 /// Speaks CNI 0.4.0. The runtime calls it once for the loopback and once for the network.
 const PLUGIN: &str = r#"#!/bin/sh
@@ -42,14 +34,4 @@ pub(crate) fn install(directory: &Path) {
         symlink("alone", bin.join("loopback")).unwrap();
     }
     fs::write(conf.join("10-pods.conflist"), NETWORK).unwrap();
-}
-
-/// A listener in the network of a process. A socket stays in the network it was made in.
-pub(crate) fn listen_beside(pid: i32, address: SocketAddr) -> TcpListener {
-    let network = File::open(format!("/proc/{pid}/ns/net")).unwrap();
-    let listening = thread::spawn(move || {
-        move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
-        TcpListener::bind(address).unwrap()
-    });
-    listening.join().unwrap()
 }

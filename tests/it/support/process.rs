@@ -14,6 +14,8 @@ use rustix::process::{Pid, Signal, kill_process};
 pub(crate) struct Running {
     child: Child,
     what: String,
+    /// Where the child only waits for another process, as `nsenter` does: that one.
+    within: Option<i32>,
 }
 
 impl Running {
@@ -24,12 +26,24 @@ impl Running {
             .stdin(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("{what} cannot be started: {error}"));
-        Self { child, what }
+        Self { child, what, within: None }
+    }
+
+    /// Starts what enters other process namespaces and so has a child of its own, which is the one
+    /// that is meant.
+    pub(crate) fn start_inside(command: &mut Command) -> Self {
+        let mut running = Self::start(command);
+        let pid = running.pid();
+        let children = format!("/proc/{pid}/task/{pid}/children");
+        running.within = until(Duration::from_secs(20), || {
+            fs::read_to_string(&children).ok()?.split_whitespace().next()?.parse().ok()
+        });
+        running
     }
 
     /// Its process id.
     pub(crate) fn pid(&self) -> i32 {
-        self.child.id().cast_signed()
+        self.within.unwrap_or_else(|| self.child.id().cast_signed())
     }
 
     /// Its standard error, if piped and not yet taken.
@@ -49,9 +63,7 @@ impl Running {
 
     /// SIGTERM; it may be gone already.
     pub(crate) fn signal_term(&self) {
-        if let Some(pid) = Pid::from_raw(self.pid()) {
-            kill_process(pid, Signal::TERM).unwrap_or_default();
-        }
+        terminate(self.pid());
     }
 
     /// SIGTERM, and how it ended.
@@ -67,6 +79,9 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        if let (Some(pid), Ok(None)) = (self.within, self.child.try_wait()) {
+            kill(pid);
+        }
         self.child.kill().unwrap_or_default();
         self.child.wait().ok();
     }
@@ -97,6 +112,13 @@ pub(crate) fn until<T>(limit: Duration, mut ask: impl FnMut() -> Option<T>) -> O
             return None;
         }
         thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// SIGTERM to one process; it may be gone already.
+pub(crate) fn terminate(pid: i32) {
+    if let Some(pid) = Pid::from_raw(pid) {
+        kill_process(pid, Signal::TERM).unwrap_or_default();
     }
 }
 

@@ -1,13 +1,13 @@
-//! A virtual machine with cgroup v2, in which this very test binary runs chosen scenarios.
+//! A machine with cgroup v2, in which this very test binary runs chosen scenarios.
 //!
-//! virtme-ng boots Debian's kernel on the host's own files (9p, read only), so containerd, runc
-//! and the built binaries are the same ones. Without a network: qemu's user network hangs here.
+//! Debian's user-mode-linux is a kernel as a process, with the host's own files as its root
+//! (hostfs, read only), so containerd, runc and the built binaries are the same ones. It computes at
+//! the host's speed without KVM, and has one processor and no PSI.
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -15,13 +15,13 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use super::process::until;
 use super::{guest, parts};
 
-/// A machine that has not come up by then never will: /dev/kvm can be there and not work.
-const KVM_BOOT: Duration = Duration::from_secs(25);
-/// Software emulation takes 13 s on an idle machine, minutes on one that compiles meanwhile.
-const EMULATED_BOOT: Duration = Duration::from_mins(10);
+/// The kernel as a program.
+pub(crate) const PROGRAM: &str = "linux.uml";
 
-/// Whether this host's KVM has failed to boot a machine: once is enough to know.
-static KVM_FAILED: AtomicBool = AtomicBool::new(false);
+/// It takes three seconds on an idle machine.
+const BOOT: Duration = Duration::from_mins(2);
+/// Its memory, which is a file of the host's.
+const MEMORY_MIB: u64 = 2048;
 
 /// What the tests in the machine said.
 #[derive(Debug)]
@@ -36,20 +36,14 @@ struct Machine(Child);
 
 /// Runs the tests whose names hold one of `filters` in a fresh machine.
 pub(crate) fn run(filters: &[&str], limit: Duration) -> Report {
-    // The machine has no compiler's patience: build here what it needs.
+    // Nobody compiles in the machine: build here what it needs.
     guest::load();
     let share =
         tempfile::Builder::new().prefix("vm-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let share = share.path();
-    let kvm = File::options().read(true).write(true).open("/dev/kvm").is_ok()
-        && !KVM_FAILED.load(Ordering::Relaxed);
-    let machine = kvm.then(|| boot(share, filters, true, KVM_BOOT)).flatten().or_else(|| {
-        KVM_FAILED.store(true, Ordering::Relaxed);
-        boot(share, filters, false, EMULATED_BOOT)
-    });
-    let Some(mut machine) = machine else {
+    let Some(mut machine) = boot(share, filters) else {
         let output = fs::read_to_string(share.join("console")).unwrap_or_default();
-        panic!("the virtual machine does not boot:\n{output}");
+        panic!("{PROGRAM} does not boot:\n{output}");
     };
     until(limit, || {
         let over = share.join("code").exists() || machine.0.try_wait().unwrap().is_some();
@@ -62,29 +56,28 @@ pub(crate) fn run(filters: &[&str], limit: Duration) -> Report {
 }
 
 /// A machine that has begun to run the script, if it gets that far in time.
-fn boot(share: &Path, words: &[&str], kvm: bool, limit: Duration) -> Option<Machine> {
+fn boot(share: &Path, words: &[&str]) -> Option<Machine> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/guest/vm.sh");
-    let test = std::env::current_exe().unwrap();
-    let line = format!("sh {script} {} {} {}", share.display(), test.display(), words.join(" "));
     let console = File::create(share.join("console")).unwrap();
-    // Even if this process is killed no machine stays behind.
+    // Each process in the machine is one of the host's. In a namespace of their own they end with
+    // the kernel, and the kernel with this process, even if it is killed.
     let mut command = Command::new("setpriv");
     command
-        .args(["--pdeathsig", "KILL"])
-        .arg(parts::program("virtme-run").unwrap())
-        .arg("--kimg")
-        .arg(parts::kernel().unwrap())
-        .args(["--mods", "auto", "--memory", "2G", "--cpus", "2", "--rwdir"])
-        .arg(share)
-        .args(["--script-sh", &line, "--qemu-bin"])
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/guest/qemu"))
-        .args((!kvm).then_some("--disable-kvm"))
+        .args(["--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child"])
+        .arg(parts::program(PROGRAM).unwrap())
+        .arg(format!("mem={MEMORY_MIB}M"))
+        .args(["root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", "quiet"])
+        .args(["con=null", "con0=null,fd:1", "init=/bin/sh", "--"])
+        .args([Path::new(script), share])
+        .arg(std::env::current_exe().unwrap())
+        .args(words)
+        .env("TMPDIR", memory())
         .stdin(Stdio::null())
         .stdout(console.try_clone().unwrap())
         .stderr(console)
         .process_group(0);
     let mut machine = Machine(command.spawn().unwrap());
-    until(limit, || {
+    until(BOOT, || {
         let up = share.join("booted").exists();
         (up || machine.0.try_wait().unwrap().is_some()).then_some(up)
     })
@@ -92,8 +85,15 @@ fn boot(share: &Path, words: &[&str], kvm: bool, limit: Duration) -> Option<Mach
     .then_some(machine)
 }
 
+/// Where the machine's memory lies: in the host's, unless that is as small as in Docker.
+fn memory() -> PathBuf {
+    let shared = Path::new("/dev/shm");
+    let fits = rustix::fs::statvfs(shared)
+        .is_ok_and(|found| found.f_bavail * found.f_frsize >= MEMORY_MIB << 20);
+    if fits { shared.to_owned() } else { PathBuf::from(env!("CARGO_TARGET_TMPDIR")) }
+}
+
 impl Drop for Machine {
-    /// virtme-run may have qemu as its child, so the whole group goes.
     fn drop(&mut self) {
         if let Some(group) = Pid::from_raw(self.0.id().cast_signed()) {
             kill_process_group(group, Signal::KILL).unwrap_or_default();

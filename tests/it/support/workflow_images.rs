@@ -1,5 +1,6 @@
 //! Images as workflows use them, made of this machine's own files: a small distribution, Alpine,
-//! glibc, no shell at all, one with an entrypoint of its own, one for another processor.
+//! glibc, no shell at all, one with an entrypoint of its own, one for another processor; and those
+//! of a runner and of ephemon itself.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -9,8 +10,8 @@ use std::process::Command;
 use serde_json::json;
 
 use super::image::{Image, pack_all};
-use super::parts;
 use super::process::output;
+use super::{parts, programs};
 
 /// Busybox, with users root and node (1000).
 pub(crate) const BUSYBOX: &str = "ephemon.test/busybox:1";
@@ -24,6 +25,11 @@ pub(crate) const BARE: &str = "ephemon.test/bare:1";
 pub(crate) const TOOL: &str = "ephemon.test/tool:1";
 /// Its programs are for another processor.
 pub(crate) const ALIEN: &str = "ephemon.test/alien:1";
+
+/// A runner: its user, 1001, its externals, its certificates, and a `run.sh` that only waits.
+pub(crate) const RUNNER: &str = "ephemon.test/runner:1";
+/// The three programs, as `deploy/Dockerfile` places them.
+pub(crate) const EPHEMON: &str = "ephemon.test/ephemon:1";
 
 /// What `TOOL` runs: says who and where it is, and ends with its first argument.
 const ENTRYPOINT: &str = "#!/bin/sh\n\
@@ -45,6 +51,14 @@ pub(crate) fn archive(scratch: &Path) -> PathBuf {
         image(BARE, bare(&scratch.join("bare")), json!({"Entrypoint": ["/app/busybox"]})),
         image(TOOL, with_entrypoint(&scratch.join("tool")), tool),
         image(ALIEN, alien(&scratch.join("alien")), json!({"Entrypoint": ["/bin/tool"]})),
+        image(RUNNER, runner(&scratch.join("runner")), json!({"Env": [path], "User": "1001:1001"})),
+        image(
+            EPHEMON,
+            ephemon(&scratch.join("ephemon")),
+            json!({
+                "Entrypoint": ["/ephemon"], "User": "65532:65532", "Env": ["MALLOC_ARENA_MAX=1"],
+            }),
+        ),
     ];
     pack_all(scratch, &images)
 }
@@ -53,7 +67,8 @@ fn busybox(root: &Path) -> PathBuf {
     write(
         root,
         "etc/passwd",
-        "root:x:0:0:root:/root:/bin/sh\nnode:x:1000:1000::/home/node:/bin/sh\n",
+        "root:x:0:0:root:/root:/bin/sh\nnode:x:1000:1000::/home/node:/bin/sh\n\
+         runner:x:1001:1001::/home/runner:/bin/sh\n",
     );
     write(root, "etc/group", "root:x:0:\nnode:x:1000:\n");
     write(root, "etc/os-release", "ID=small\n");
@@ -81,6 +96,44 @@ fn alpine(root: &Path) -> PathBuf {
     root.to_owned()
 }
 
+/// `run.sh` ends when asked to, once the call of the hook that is under way has ended.
+fn runner(root: &Path) -> PathBuf {
+    busybox(root);
+    write(root, "home/runner/externals/node20/bin/node", "");
+    write(
+        root,
+        "home/runner/run.sh",
+        "#!/bin/sh\nstop() { while pidof ephemon-hook > /dev/null; do sleep 0.05; done; exit; }\n\
+         trap stop TERM INT\nwhile :; do sleep 1000 & wait; done\n",
+    );
+    fs::set_permissions(root.join("home/runner/run.sh"), fs::Permissions::from_mode(0o755))
+        .unwrap();
+    let authorities = "etc/ssl/certs/ca-certificates.crt";
+    copy(&Path::new("/").join(authorities), &root.join(authorities));
+    root.to_owned()
+}
+
+/// The agent is the one of this build, with the libraries that it is linked to.
+fn ephemon(root: &Path) -> PathBuf {
+    let programs = programs::built();
+    copy(&programs.hook, &root.join("ephemon-hook"));
+    copy(&programs.init, &root.join("ephemon-init"));
+    let agent = Path::new(env!("CARGO_BIN_EXE_ephemon"));
+    copy(agent, &root.join("ephemon"));
+    copy_libraries(agent, root);
+    root.to_owned()
+}
+
+/// The dynamic loader and the libraries of a program.
+fn copy_libraries(program: &Path, root: &Path) {
+    // `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x...)`, and the loader without an arrow.
+    for word in output(Command::new("ldd").arg(program)).split_whitespace() {
+        if let Some(below) = word.strip_prefix('/') {
+            copy(Path::new(word), &root.join(below));
+        }
+    }
+}
+
 fn glibc(root: &Path) -> PathBuf {
     write(root, "etc/passwd", "root:x:0:0:root:/root:/bin/bash\n");
     write(root, "etc/os-release", "ID=debian\nVERSION_ID=\"12\"\n");
@@ -89,12 +142,7 @@ fn glibc(root: &Path) -> PathBuf {
     {
         let program = parts::program(program).unwrap();
         copy(&program, &root.join("bin").join(name));
-        // `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x...)`, and the loader without an arrow.
-        for word in output(Command::new("ldd").arg(&program)).split_whitespace() {
-            if let Some(below) = word.strip_prefix('/') {
-                copy(Path::new(word), &root.join(below));
-            }
-        }
+        copy_libraries(&program, root);
     }
     root.to_owned()
 }

@@ -1,0 +1,171 @@
+//! The installed agent beside real containers: exact readings, every line, and what goes on while
+//! it is replaced.
+
+use serde_json::{Value, json};
+
+use super::installed::Installed;
+use super::runner::{container, job};
+use super::site::{PATIENCE, Site};
+use crate::logs::backend::{Backend, attribute};
+use crate::support::collector::Wire;
+use crate::support::exposition::Ledger;
+use crate::support::parts::alone;
+use crate::support::process::until;
+use crate::support::workflow_images::BUSYBOX;
+
+/// Seconds of each container's life.
+const LIVES: [u64; 3] = [1, 5, 20];
+/// Lines that a container writes before its pod is deleted.
+const LINES: usize = 20_000;
+
+/// Uses the processor for so long, and ends with its own counter, in nanoseconds, as its last line.
+/// The paths are those of cgroup version 1, and of version 2 in microseconds.
+fn burn(seconds: u64) -> String {
+    format!(
+        "end=$(($(date +%s) + {seconds})); while [ $(date +%s) -lt $end ]; do :; done; \
+         cat /sys/fs/cgroup/cpuacct/cpuacct.usage 2> /dev/null || \
+         echo $(($(awk '/^usage_usec/ {{ print $2 }}' /sys/fs/cgroup/cpu.stat) * 1000))"
+    )
+}
+
+/// Adds an ephemeral container as an administrator does, outside the hook.
+fn debug(site: &Site, pod: &str, name: &str, script: &str) {
+    let words = ["debug", pod, "-n", site.namespace(), "-c", name, "--profile=general"];
+    let more = ["--image", BUSYBOX, "--attach=false", "--quiet", "--", "sh", "-c", script];
+    site.kubectl().run(&[&words[..], &more[..]].concat());
+}
+
+fn cpu_seconds(ledger: &Ledger, container: &str) -> Option<f64> {
+    ledger.sum("ephemon_container_cpu_usage_seconds_total", &[("container", container)])
+}
+
+#[test]
+fn captures_of_short_and_long_containers_agree_with_their_own_counters() {
+    let _alone = alone();
+    let Some(site) = Site::start() else { return };
+    let agent = Installed::apply(&site.node, "base", "");
+    let runner = site.runner("runner-1");
+    for seconds in LIVES {
+        debug(&site, &runner.name, &format!("burn-{seconds}"), &burn(seconds));
+    }
+    for seconds in LIVES {
+        let name = format!("burn-{seconds}");
+        assert_eq!(site.end_of(&runner.name, &name).0, 0);
+        let own = site.log_of(&runner, &name).trim().parse::<f64>().unwrap() / 1e9;
+        let shown = agent.scrape_until(|ledger| {
+            ledger.sum("ephemon_container_end_time_seconds", &[("container", &name)])?;
+            cpu_seconds(ledger, &name)
+        });
+        // The counter was read by a process that went on to print it and to end.
+        assert!(shown >= own && shown <= own * 1.01 + 0.03, "{name}: {shown} of {own} s");
+    }
+    let finals = agent.scrape_until(|ledger| {
+        ledger
+            .sum("ephemon_agent_finals_total", &[("quality", "exact")])
+            .filter(|all| *all >= 3.0)?;
+        ledger.sum("ephemon_agent_finals_total", &[("quality", "last_sample")])
+    });
+    assert!(finals.abs() < f64::EPSILON, "{finals} readings are only a last sample");
+}
+
+#[test]
+fn a_deleted_pods_last_line_is_exported() {
+    let _alone = alone();
+    let Some(site) = Site::start() else { return };
+    let collector = Backend::start_on(site.node.gateway(), Wire::Http);
+    let agent = Installed::apply(&site.node, "overlays/otlp", &collector.endpoint());
+    let runner = site.runner("runner-1");
+    let script =
+        format!("i=0; while [ $i -lt {LINES} ]; do i=$((i+1)); echo line $i; done; sleep 1000");
+    debug(&site, &runner.name, "writer", &script);
+    let last = format!("line {LINES}\n");
+    until(PATIENCE, || site.log_of(&runner, "writer").ends_with(&last).then_some(()))
+        .expect("the container writes all its lines");
+    let now =
+        ["delete", "pod", &runner.name, "-n", site.namespace(), "--grace-period=0", "--force"];
+    site.kubectl().run(&now);
+    let all = || {
+        let lines = collector.lines();
+        let own = lines.iter().filter(|line| line.resource("k8s.container.name") == "writer");
+        let bodies: std::collections::BTreeSet<String> =
+            own.map(|line| line.body.clone()).collect();
+        (bodies.len() == LINES).then_some(())
+    };
+    until(PATIENCE, all).unwrap_or_else(|| {
+        panic!("{} lines came of {LINES}:\n{}", collector.lines().len(), agent.log())
+    });
+}
+
+#[test]
+fn a_job_during_which_the_agent_is_replaced_is_whole_in_its_trace_and_logs() {
+    let _alone = alone();
+    let Some(site) = Site::start() else { return };
+    let collector = Backend::start_on(site.node.gateway(), Wire::Http);
+    let agent = Installed::apply(&site.node, "overlays/otlp", &collector.endpoint());
+    let mut runner = site.runner("runner-1");
+    for (name, value) in
+        [("GITHUB_RUN_ID", "14460881260"), ("GITHUB_RUN_ATTEMPT", "1"), ("GITHUB_JOB", "build")]
+    {
+        runner.env.push((name.to_owned(), value.to_owned()));
+    }
+    let web = json!({"entryPoint": "httpd", "entryPointArgs": ["-f", "-p", "80"], "portMappings": ["80"]});
+    let state = runner.prepare(&job(BUSYBOX, ""), &[container(BUSYBOX, &web)]);
+    let mut expected = Vec::new();
+    let mut step = |runner: &super::runner::Runner, number: usize| {
+        let called = runner.script(&state, &format!("echo step {number} says so"));
+        assert_eq!(called.code, 0, "{called:?}");
+        expected.push(format!("step {number} says so"));
+    };
+    (0..5).for_each(|number| step(&runner, number));
+    agent.replace();
+    (5..10).for_each(|number| step(&runner, number));
+    assert_eq!(runner.call("cleanup_job", &json!({}), &state).code, 0);
+    site.kubectl().run(&["delete", "pod", &runner.name, "-n", site.namespace()]);
+
+    let job_span = || {
+        let spans = collector.spans();
+        let steps = spans.values().filter(|span| span.name == "__run").count();
+        let job = spans
+            .values()
+            .find(|span| attribute(span, "ephemon.kind") == "job" || span.name == "build");
+        (steps >= 10 && job.is_some()).then_some(steps)
+    };
+    let steps = until(PATIENCE, job_span).unwrap_or_else(|| {
+        panic!("the trace is not whole: {:#?}\n{}", collector.spans(), agent.log())
+    });
+    assert_eq!(steps, 10, "each step once");
+    let traces: std::collections::BTreeSet<_> =
+        collector.spans().values().map(|span| span.trace_id.clone()).collect();
+    assert_eq!(traces.len(), 1, "{traces:?}");
+    let arrived = || {
+        let lines = collector.lines();
+        expected.iter().all(|text| lines.iter().any(|line| line.body == *text)).then_some(())
+    };
+    until(PATIENCE, arrived).unwrap_or_else(|| panic!("{:?}\n{}", collector.lines(), agent.log()));
+}
+
+#[test]
+fn limits_of_a_workflow_hold_by_the_installed_agent() {
+    let _alone = alone();
+    let Some(site) = Site::start() else { return };
+    let agent = Installed::apply(&site.node, "overlays/enforce-limits", "");
+    let runner = site.runner("runner-1");
+    let called =
+        runner.prepare_called(&job(BUSYBOX, "--memory 48m --cpus 0.5 --pids-limit 64"), &[]);
+    assert!(called.code == 0 && !called.stdout.contains("are not in force"), "{called:?}");
+    let state: Value = called.json()["state"].clone();
+    let read = "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/cpu/cpu.cfs_quota_us \
+        /sys/fs/cgroup/pids/pids.max 2> /dev/null || cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/cpu.max \
+        /sys/fs/cgroup/pids.max";
+    let step = runner.script(&state, read);
+    let seen: Vec<&str> = step.stdout.split_whitespace().collect();
+    assert_eq!(seen, ["50331648", "50000", "64"], "{step:?}");
+    let killed = runner.script(&state, "exec tail /dev/zero");
+    assert!(killed.code == 137 && killed.says("ran out of memory"), "{killed:?}");
+    agent.scrape_until(|ledger| {
+        ledger
+            .sum("ephemon_container_memory_limit_bytes", &[("container", "job")])
+            .filter(|limit| (limit - 50_331_648.0).abs() < 1.0)
+    });
+    assert_eq!(agent.complaints(), Vec::<String>::new());
+}

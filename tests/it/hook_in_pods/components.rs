@@ -1,0 +1,37 @@
+//! Every component of the kustomization is applied to a real cluster and does what it is for.
+
+use serde_json::json;
+
+use super::installed::Installed;
+use super::runner::job;
+use super::site::Site;
+use crate::support::parts::alone;
+use crate::support::workflow_images::BUSYBOX;
+
+#[test]
+fn each_overlay_runs_without_complaint_and_shows_a_job() {
+    let _alone = alone();
+    let Some(site) = Site::start() else { return };
+    // `openshift` and `prometheus-operator` bring objects whose definitions no plain cluster has.
+    for overlay in ["base", "overlays/cri-socket", "overlays/enforce-limits", "overlays/minimal"] {
+        let agent = Installed::apply(&site.node, overlay, "");
+        let name = overlay.replace('/', "-");
+        let runner = site.runner(&name);
+        let state = runner.prepare(&job(BUSYBOX, ""), &[]);
+        assert_eq!(runner.script(&state, "echo on").stdout, "on\n");
+        agent.scrape_until(|ledger| {
+            let labels =
+                [("pod", name.as_str()), ("container", "job"), ("container_type", "ephemeral")];
+            ledger.sum("ephemon_container_info", &labels)
+        });
+        assert_eq!(runner.call("cleanup_job", &json!({}), &state).code, 0);
+        agent.scrape_until(|ledger| {
+            ledger
+                .sum("ephemon_container_end_time_seconds", &[("pod", &name), ("container", "job")])
+        });
+        // The component says itself what it has to do without.
+        if overlay != "overlays/minimal" {
+            assert_eq!(agent.complaints(), Vec::<String>::new(), "{overlay}");
+        }
+    }
+}

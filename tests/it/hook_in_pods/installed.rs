@@ -1,0 +1,107 @@
+//! The agent as a cluster runs it: objects of `deploy/kustomize`, applied with `kubectl`.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::site::PATIENCE;
+use crate::support::agent::TEXT;
+use crate::support::exposition::Ledger;
+use crate::support::http::{self, Response};
+use crate::support::process::{output, until};
+use crate::support::real_node::{Kubectl, RealNode};
+use crate::support::real_node_images;
+use crate::support::workflow_images::EPHEMON;
+
+/// The namespace of the kustomization.
+const NAMESPACE: &str = "ephemon";
+/// The image that the base names.
+const IMAGE: &str = "image: ephemon:0.1.0";
+/// The endpoint that the component `otlp` names.
+const ENDPOINT: &str = "http://otel-collector.observability:4318";
+
+/// An installed agent; it is uninstalled when dropped.
+pub(super) struct Installed {
+    kubectl: Kubectl,
+    objects: String,
+}
+
+// === impl Installed ===
+
+impl Installed {
+    /// Applies an overlay, or the base, and waits until its pod is ready.
+    pub(super) fn apply(node: &RealNode, directory: &str, endpoint: &str) -> Self {
+        real_node_images::import_once(node);
+        let kubectl = node.kubectl();
+        let kustomize = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/kustomize");
+        let rendered = output(kubectl.command(&["kustomize"]).arg(kustomize.join(directory)));
+        assert!(rendered.contains(IMAGE), "{directory} must name the image as {IMAGE:?}");
+        let objects =
+            rendered.replace(IMAGE, &format!("image: {EPHEMON}")).replace(ENDPOINT, endpoint);
+        kubectl.apply(&objects);
+        let installed = Self { kubectl, objects };
+        installed.until_ready();
+        installed
+    }
+
+    /// Waits until every pod of the `DaemonSet` is ready and none of an older one is left.
+    pub(super) fn until_ready(&self) {
+        let words = ["rollout", "status", "daemonset/ephemon", "-n", NAMESPACE, "--timeout=120s"];
+        let done = self.kubectl.command(&words).output().unwrap();
+        assert!(done.status.success(), "{}\n{}", String::from_utf8_lossy(&done.stderr), self.log());
+    }
+
+    /// Replaces the pod as an upgrade does, and waits until the new one is ready.
+    pub(super) fn replace(&self) {
+        let before = self.pod()["metadata"]["uid"].clone();
+        self.kubectl.run(&["rollout", "restart", "daemonset/ephemon", "-n", NAMESPACE]);
+        self.until_ready();
+        assert_ne!(self.pod()["metadata"]["uid"], before);
+    }
+
+    /// The agent's pod.
+    pub(super) fn pod(&self) -> Value {
+        let words = ["get", "pods", "-n", NAMESPACE, "-o", "json"];
+        let all: Value = serde_json::from_str(&self.kubectl.run(&words)).unwrap();
+        let live = |pod: &&Value| pod["metadata"]["deletionTimestamp"].is_null();
+        all["items"].as_array().unwrap().iter().find(live).cloned().unwrap_or(Value::Null)
+    }
+
+    /// What the agent has logged.
+    pub(super) fn log(&self) -> String {
+        let words = ["logs", "daemonset/ephemon", "-n", NAMESPACE];
+        let done = self.kubectl.command(&words).output().unwrap();
+        String::from_utf8_lossy(&done.stdout).into_owned()
+    }
+
+    /// The messages of its log that are no information.
+    pub(super) fn complaints(&self) -> Vec<String> {
+        let lines = self.log();
+        let harmless = |line: &&str| line.contains("\"level\":\"INFO\"") || line.is_empty();
+        lines.lines().filter(|line| !harmless(line)).map(str::to_owned).collect()
+    }
+
+    /// One request to its pod's address.
+    pub(super) fn get(&self, path: &str) -> Option<Response> {
+        let address = self.pod()["status"]["podIP"].as_str()?.parse().ok()?;
+        http::get(SocketAddr::new(address, 9911), path, TEXT).ok()
+    }
+
+    /// Scrapes until all that has come satisfies.
+    pub(super) fn scrape_until<T>(&self, mut satisfied: impl FnMut(&Ledger) -> Option<T>) -> T {
+        let mut ledger = Ledger::default();
+        until(PATIENCE, || {
+            ledger.enter(&self.get("/metrics").filter(|answer| answer.status == 200)?.body);
+            satisfied(&ledger)
+        })
+        .unwrap_or_else(|| panic!("not in the metrics:\n{ledger:#?}\n{}", self.log()))
+    }
+}
+
+impl Drop for Installed {
+    fn drop(&mut self) {
+        let words = ["delete", "--ignore-not-found", "--wait=true", "--timeout=60s", "-f", "-"];
+        drop(self.kubectl.try_with(&words, &self.objects));
+    }
+}

@@ -1,0 +1,85 @@
+//! The client of a node's API, as its users have it.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+use super::super::process::output;
+
+/// `kubectl` with a configuration.
+#[derive(Debug, Clone)]
+pub(crate) struct Kubectl {
+    program: PathBuf,
+    kubeconfig: PathBuf,
+}
+
+// === impl Kubectl ===
+
+impl Kubectl {
+    pub(super) fn new(program: &Path, kubeconfig: &Path) -> Self {
+        Self { program: program.to_owned(), kubeconfig: kubeconfig.to_owned() }
+    }
+
+    /// The same client of the same API, as nobody: for a `--token` of its own.
+    pub(crate) fn without_user(&self) -> Self {
+        let kubeconfig = self.kubeconfig.with_extension("anonymous");
+        let text = std::fs::read_to_string(&self.kubeconfig).unwrap();
+        let lines = text.lines().filter(|line| !line.starts_with("users:"));
+        let text =
+            lines.fold(String::new(), |all, line| all + &line.replace(", user: admin", "") + "\n");
+        std::fs::write(&kubeconfig, text).unwrap();
+        Self { program: self.program.clone(), kubeconfig }
+    }
+
+    /// Where the configuration is.
+    pub(crate) fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// The command with these words.
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg("--kubeconfig").arg(&self.kubeconfig).args(words);
+        command
+    }
+
+    /// What it prints.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub(crate) fn run(&self, words: &[&str]) -> String {
+        output(&mut self.command(words))
+    }
+
+    /// How it ends when it is given this input.
+    pub(crate) fn try_with(&self, words: &[&str], input: &str) -> Output {
+        let mut child = self
+            .command(words)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // One that refuses at once reads nothing.
+        drop(child.stdin.take().unwrap().write_all(input.as_bytes()));
+        child.wait_with_output().unwrap()
+    }
+
+    /// Creates or changes what the text describes, in any number of documents.
+    ///
+    /// # Panics
+    /// If the API refuses.
+    pub(crate) fn apply(&self, text: &str) {
+        let done = self.try_with(&["apply", "-f", "-"], text);
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+
+    /// An object, if it is there.
+    pub(crate) fn get(&self, namespace: &str, kind: &str, name: &str) -> Option<Value> {
+        let words = ["get", kind, name, "-n", namespace, "-o", "json", "--ignore-not-found"];
+        let text = self.run(&words);
+        (!text.is_empty()).then(|| serde_json::from_str(&text).unwrap())
+    }
+}

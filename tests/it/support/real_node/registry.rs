@@ -1,0 +1,59 @@
+//! A registry in a node's network that has no image: it answers as a real one does, not found, or
+//! denied below `private/`. A runtime speaks plain HTTP to what is on its own loopback.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::thread;
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+/// Where it listens, in the node's network.
+pub(crate) const REGISTRY: &str = "127.0.0.1:5000";
+
+/// Starts it in the network of a process; it ends with the tests. A socket stays in the network it
+/// was made in.
+pub(super) fn serve_beside(pid: i32) {
+    let network = File::open(format!("/proc/{pid}/ns/net")).unwrap();
+    let listening = thread::spawn(move || {
+        move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+        TcpListener::bind(REGISTRY).unwrap()
+    });
+    let listener = listening.join().unwrap();
+    thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            thread::spawn(move || answer(client).unwrap_or_default());
+        }
+    });
+}
+
+/// The first byte of a TLS record that opens a connection (RFC 8446, section 5.1).
+const TLS_HANDSHAKE: u8 = 22;
+
+/// One request; the connection's end is the answer's.
+fn answer(mut client: TcpStream) -> std::io::Result<()> {
+    let mut first = [0];
+    client.peek(&mut first)?;
+    if first[0] == TLS_HANDSHAKE {
+        // The runtime tries TLS first, and plain HTTP once it is answered so.
+        let mut hello = [0; 4096];
+        let _length = client.read(&mut hello)?;
+        return client.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
+    }
+    let mut lines = BufReader::new(client.try_clone()?).lines();
+    let request = lines.next().transpose()?.unwrap_or_default();
+    while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
+    let (status, code) = if request.contains("/private/") {
+        ("403 Forbidden", "DENIED")
+    } else {
+        ("404 Not Found", "MANIFEST_UNKNOWN")
+    };
+    let body = format!(r#"{{"errors":[{{"code":"{code}","message":"{code}"}}]}}"#);
+    write!(
+        &client,
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{}",
+        body.len(),
+        if request.starts_with("HEAD") { "" } else { &body },
+    )
+}

@@ -1,0 +1,105 @@
+//! Which versions a node is made of. `tests/node/parts` builds them; their numbers stand there.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::super::parts::{Part, program};
+use super::SCRIPTS;
+
+/// A set of versions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Variant {
+    /// The newest Kubernetes and containerd.
+    Current,
+    /// The newest Kubernetes on Debian's containerd.
+    DebianRuntime,
+    /// The oldest Kubernetes that the documents claim, on the newest containerd.
+    OldestKubernetes,
+}
+
+// === impl Variant ===
+
+impl Variant {
+    /// For folders.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::DebianRuntime => "debian-runtime",
+            Self::OldestKubernetes => "oldest-kubernetes",
+        }
+    }
+
+    /// What the machine must have.
+    pub(super) fn parts(self) -> Vec<Part> {
+        let mut parts = vec![Part::WritableCgroups, Part::MountNamespace];
+        parts.extend(
+            ["bash", "busybox", "ip", "nsenter", "openssl", "runc", "unshare"].map(Part::Program),
+        );
+        parts.push(Part::File("/usr/lib/cni/ptp", "apt-get install containernetworking-plugins"));
+        let built = [("KUBERNETES", self.kubernetes()), ("ETCD", folder("etcd", "ETCD"))];
+        parts.extend(built.map(|(what, folder)| Part::Built(what, folder)));
+        match self.containerd() {
+            Some(folder) => parts.push(Part::Built("CONTAINERD", folder)),
+            None => parts.push(Part::Program("containerd")),
+        }
+        parts
+    }
+
+    /// What `tests/node/up` reads.
+    pub(super) fn environment(self) -> Vec<(&'static str, OsString)> {
+        vec![
+            ("EPHEMON_NODE_KUBERNETES", self.kubernetes().into()),
+            ("EPHEMON_NODE_ETCD", folder("etcd", "ETCD").into()),
+            (
+                "EPHEMON_NODE_CONTAINERD",
+                self.containerd().map_or_else(|| "debian".into(), PathBuf::into_os_string),
+            ),
+        ]
+    }
+
+    /// The folder of its Kubernetes.
+    pub(super) fn kubernetes(self) -> PathBuf {
+        let version =
+            if self == Self::OldestKubernetes { "OLDEST_KUBERNETES" } else { "KUBERNETES" };
+        folder("kubernetes", version)
+    }
+
+    /// The folder of its containerd, unless it is Debian's.
+    fn containerd(self) -> Option<PathBuf> {
+        (self != Self::DebianRuntime).then(|| folder("containerd", "CONTAINERD"))
+    }
+
+    /// A program of its runtime.
+    pub(super) fn program(self, name: &str) -> PathBuf {
+        let built = self.containerd().map(|folder| folder.join("bin").join(name));
+        built.or_else(|| program(name)).unwrap_or_else(|| name.into())
+    }
+
+    /// Where its programs are looked for.
+    pub(super) fn path(self) -> Vec<PathBuf> {
+        let usual = env::var_os("PATH").unwrap_or_default();
+        let mut path: Vec<PathBuf> = env::split_paths(&usual).collect();
+        path.extend(["/usr/sbin", "/sbin"].map(PathBuf::from));
+        if let Some(folder) = self.containerd() {
+            path.insert(0, folder.join("bin"));
+        }
+        path
+    }
+}
+
+/// The folder of a part, by the number that the script has for it.
+fn folder(part: &str, number: &str) -> PathBuf {
+    let script = fs::read_to_string(Path::new(SCRIPTS).join("parts")).unwrap();
+    let assigned = format!(" {number}=");
+    let version = script
+        .split_once(&assigned)
+        .and_then(|(_, rest)| rest.split_whitespace().next())
+        .unwrap_or_else(|| panic!("tests/node/parts has no {number}"));
+    let cache = env::var_os("XDG_CACHE_HOME").map_or_else(
+        || PathBuf::from(env::var_os("HOME").unwrap_or_default()).join(".cache"),
+        PathBuf::from,
+    );
+    cache.join("ephemon").join(format!("{part}-{version}"))
+}

@@ -1,0 +1,18 @@
+//! The images of workflows, of the runner and of ephemon, once for each node.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
+use super::real_node::RealNode;
+use super::workflow_images;
+
+/// Gives them to a node that has not got them yet.
+pub(crate) fn import_once(node: &RealNode) {
+    static DONE: Mutex<Option<HashSet<i32>>> = Mutex::new(None);
+    let mut done = DONE.lock().unwrap_or_else(PoisonError::into_inner);
+    if done.get_or_insert_default().insert(node.first()) {
+        let scratch = node.folder().join("workflow-images");
+        std::fs::create_dir(&scratch).unwrap();
+        node.import(&workflow_images::archive(&scratch));
+    }
+}
