@@ -14,8 +14,9 @@ use crate::hook::volumes::own_mount;
 /// The pod's name for it, where it is free.
 const NAME: &str = "network";
 
-/// Of a runtime's default capabilities all but `NET_BIND_SERVICE` and `SETUID`: it listens and writes
-/// `/etc/hosts`, which is root's. Adding one to `drop: [ALL]` is what the admission policy forbids.
+/// Of a runtime's default capabilities all but `NET_BIND_SERVICE` and `SETUID`: it listens, and
+/// writes `/etc/hosts`, which is root's. Adding one to `drop: [ALL]` is what the admission policy
+/// forbids.
 const NOT_NEEDED: [&str; 12] = [
     "AUDIT_WRITE",
     "CHOWN",
