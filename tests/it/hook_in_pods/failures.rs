@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::runner::{container, job};
 use super::site::{PATIENCE, Site, id_of};
-use crate::support::parts::alone;
+use crate::support::parts::{alone, beside_others};
 use crate::support::process::{kill, until};
 use crate::support::real_node::registry::REGISTRY;
 use crate::support::workflow_images::BUSYBOX;
@@ -16,7 +16,7 @@ const TIMEOUT: &str = "ACTIONS_RUNNER_PREPARE_JOB_TIMEOUT_SECONDS";
 
 #[test]
 fn images_and_commands_that_cannot_be_had_fail_with_their_reason() {
-    let _alone = alone();
+    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let mut runner = site.runner("runner-1");
     let never = runner.prepare_called(&job("ephemon.test/missing:1", "--pull never"), &[]);
@@ -68,7 +68,7 @@ fn images_and_commands_that_cannot_be_had_fail_with_their_reason() {
 
 #[test]
 fn a_container_that_dies_in_mid_step_is_named() {
-    let _alone = alone();
+    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let runner = site.runner("runner-1");
     let state = runner.prepare(&job(BUSYBOX, ""), &[]);
@@ -110,7 +110,7 @@ fn a_job_goes_on_while_the_runtime_is_restarted() {
 
 #[test]
 fn a_container_that_the_kubelet_runs_again_refuses() {
-    let _alone = alone();
+    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let runner = site.runner("runner-1");
     let action = container(
@@ -145,7 +145,7 @@ fn until_written(read: impl Fn() -> String) {
 
 #[test]
 fn a_cancelled_step_may_tidy_up_and_leaves_nothing_running() {
-    let _alone = alone();
+    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let runner = site.runner("runner-1");
     let state = runner.prepare(&job(BUSYBOX, ""), &[]);

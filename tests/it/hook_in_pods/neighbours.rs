@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::runner::{Runner, container, job};
 use super::site::{Site, id_of};
-use crate::support::parts::alone;
+use crate::support::parts::{alone, beside_others};
 use crate::support::verdict::{self, Truth};
 use crate::support::workflow_images::BUSYBOX;
 
@@ -17,7 +17,7 @@ const ROUNDS: usize = 5;
 
 #[test]
 fn two_jobs_at_once_never_see_each_other() {
-    let _alone = alone();
+    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let runners = [site.runner("runner-1"), site.runner("runner-2")];
     thread::scope(|scope| {

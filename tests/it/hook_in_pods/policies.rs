@@ -7,7 +7,7 @@ use kube::{Api, Client, Config};
 use serde_json::{Value, json};
 
 use super::site::{PATIENCE, Site};
-use crate::support::parts::alone;
+use crate::support::parts::beside_others;
 use crate::support::process::until;
 use crate::support::real_node::NODE;
 use crate::support::workflow_images::BUSYBOX;
@@ -77,7 +77,7 @@ fn with(more: &Value) -> Value {
 
 #[test]
 fn a_runner_adds_no_container_that_the_policy_forbids() {
-    let _alone = alone();
+    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let own = site.runner("runner-1");
     let _other = site.runner("runner-2");
@@ -132,7 +132,7 @@ fn a_runner_adds_no_container_that_the_policy_forbids() {
 
 #[test]
 fn a_runner_makes_and_removes_secrets_of_its_own_pod_only() {
-    let _alone = alone();
+    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let own = site.runner("runner-1");
     let account = Account::of(&site, &own.name);
@@ -171,7 +171,7 @@ fn a_runner_makes_and_removes_secrets_of_its_own_pod_only() {
 
 #[test]
 fn a_runner_runs_commands_in_the_job_containers_of_its_own_pod_only() {
-    let _alone = alone();
+    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let own = site.runner("runner-1");
     let other = site.runner("runner-2");
@@ -201,7 +201,7 @@ fn a_runner_runs_commands_in_the_job_containers_of_its_own_pod_only() {
 
 #[test]
 fn a_runner_does_nothing_else() {
-    let _alone = alone();
+    let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let own = site.runner("runner-1");
     let account = Account::of(&site, &own.name);

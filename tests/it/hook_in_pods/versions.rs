@@ -8,7 +8,7 @@ use serde_json::json;
 use super::images::play;
 use super::runner::job;
 use super::site::{PATIENCE, Site};
-use crate::support::parts::alone;
+use crate::support::parts::beside_others;
 use crate::support::process::until;
 use crate::support::real_node::{RealNode, Variant};
 use crate::support::workflow_images::{BUSYBOX, GLIBC};
@@ -25,7 +25,7 @@ fn a_whole_job_is_played_on_the_oldest_kubernetes() {
 
 /// Success, failure and cancellation; the node goes afterwards.
 fn story_on(variant: Variant) {
-    let _alone = alone();
+    let _beside = beside_others();
     let Some(node) = RealNode::start(variant) else { return };
     let site = Site::on(Arc::new(node));
     play(&site, &site.runner("runner-1"), BUSYBOX, false);
