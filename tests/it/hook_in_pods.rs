@@ -3,11 +3,13 @@
 //! in its `DaemonSet`.
 
 mod agent;
+mod at_once;
 mod by_hand;
 mod components;
 mod failures;
 mod images;
 mod installed;
+mod javascript;
 mod kubelet;
 mod memory;
 mod neighbours;

@@ -6,14 +6,21 @@ use super::installed::Installed;
 use super::runner::job;
 use super::site::Site;
 use crate::support::parts::alone;
+use crate::support::real_node::definitions;
 use crate::support::workflow_images::BUSYBOX;
 
 #[test]
 fn each_overlay_runs_without_complaint_and_shows_a_job() {
     let _alone = alone();
     let Some(site) = Site::start() else { return };
-    // `openshift` and `prometheus-operator` bring objects whose definitions no plain cluster has.
-    for overlay in ["base", "overlays/cri-socket", "overlays/enforce-limits", "overlays/minimal"] {
+    let Some(definitions) = definitions::texts() else { return };
+    for definition in definitions {
+        site.kubectl().apply(&definition);
+    }
+    site.kubectl().run(&["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"]);
+    let overlays = ["cri-socket", "enforce-limits", "minimal", "openshift", "prometheus-operator"];
+    let overlays = overlays.map(|name| format!("overlays/{name}"));
+    for overlay in ["base"].into_iter().chain(overlays.iter().map(String::as_str)) {
         let agent = Installed::apply(&site.node, overlay, "");
         let name = overlay.replace('/', "-");
         let runner = site.runner(&name);

@@ -24,6 +24,8 @@ const UID: u32 = 1001;
 const PATIENCE: Duration = Duration::from_mins(2);
 /// What the runner has below its own directory.
 const WORK: &str = "/home/runner/_work";
+/// Where the runner starts the hook.
+const WORKSPACE: &str = "/home/runner/_work/r/r";
 
 /// A runner's pod from inside.
 pub(super) struct Runner {
@@ -34,6 +36,8 @@ pub(super) struct Runner {
     pub(super) directory: PodDirectory,
     /// More variables for the hook.
     pub(super) env: Vec<(String, String)>,
+    /// What the runner starts: the hook itself, without Node.js.
+    pub(super) program: Vec<String>,
 }
 
 /// A pod's directory on the node: its emptyDir volumes and its hosts file.
@@ -74,9 +78,10 @@ impl Runner {
             ("GITHUB_ACTION".to_owned(), "__run".to_owned()),
             ("GITHUB_REPOSITORY".to_owned(), "o/r".to_owned()),
             ("RUNNER_TEMP".to_owned(), format!("{WORK}/_temp")),
-            ("GITHUB_WORKSPACE".to_owned(), format!("{WORK}/r/r")),
+            ("GITHUB_WORKSPACE".to_owned(), WORKSPACE.to_owned()),
         ]);
-        let runner = Self { name: name.to_owned(), place, pid, directory, env };
+        let program = vec!["/ephemon/bin/ephemon-hook".to_owned()];
+        let runner = Self { name: name.to_owned(), place, pid, directory, env, program };
         for made in [
             "r/r",
             "_tool",
@@ -124,6 +129,11 @@ impl Runner {
         }
     }
 
+    /// A file of the runner's container, as this machine sees it.
+    fn root(&self, path: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{path}", self.pid))
+    }
+
     /// Starts a call.
     pub(super) fn begin(&self, command: &str, args: &Value, state: &Value) -> Calling {
         let name = format!("_temp/{:016x}.json", fastrand::u64(..));
@@ -134,7 +144,8 @@ impl Runner {
         let mut child = Command::new("nsenter")
             .args(["--target", &self.pid.to_string(), "--mount", "--net", "--uts", "--pid"])
             .args(["--setuid", &UID.to_string(), "--setgid", &UID.to_string()])
-            .arg("/ephemon/bin/ephemon-hook")
+            .arg(format!("--wd={}", self.root(WORKSPACE).display()))
+            .args(&self.program)
             .env_clear()
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())

@@ -74,7 +74,18 @@ impl Site {
 
     /// The same with these `resources` of the runner's container.
     pub(super) fn runner_with(&self, name: &str, resources: &Value) -> Runner {
-        let mut spec = runner_template::spec("values.yaml", EPHEMON, RUNNER);
+        self.runner_by(name, resources, &["values.yaml"], RUNNER)
+    }
+
+    /// The same by these values files, with this image of the runner.
+    pub(super) fn runner_by(
+        &self,
+        name: &str,
+        resources: &Value,
+        values: &[&str],
+        image: &str,
+    ) -> Runner {
+        let mut spec = runner_template::spec(values, EPHEMON, image);
         spec["nodeName"] = json!(NODE);
         // The scale set's chart sets it (templates/autoscalingrunnerset.yaml); with another policy a
         // kubelet shows a container that could not be started as waiting for ever.

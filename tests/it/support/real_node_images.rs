@@ -6,6 +6,14 @@ use std::sync::{Mutex, PoisonError};
 use super::real_node::RealNode;
 use super::workflow_images;
 
+/// Gives a node the runner that has a Node.js.
+pub(crate) fn import_node(node: &RealNode) {
+    let scratch = node.folder().join("node-image");
+    std::fs::create_dir(&scratch).unwrap();
+    node.import(&workflow_images::node_archive(&scratch));
+    std::fs::remove_dir_all(&scratch).unwrap();
+}
+
 /// Gives them to a node that has not got them yet.
 pub(crate) fn import_once(node: &RealNode) {
     static DONE: Mutex<Option<HashSet<i32>>> = Mutex::new(None);

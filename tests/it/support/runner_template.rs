@@ -4,13 +4,28 @@ use std::path::Path;
 
 use serde_json::Value;
 
-/// The pod's spec of a values file, with these images in the place of ours and the runner's.
-pub(crate) fn spec(values: &str, ephemon: &str, runner: &str) -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/hook").join(values);
-    let text = std::fs::read_to_string(path)
-        .unwrap()
-        .replace("EPHEMON-IMAGE", ephemon)
-        .replace("ghcr.io/actions/actions-runner:latest", runner);
-    let values: Value = serde_saphyr::from_str(&text).unwrap();
-    values["template"]["spec"].clone()
+/// The pod's spec of values files, laid over each other as Helm does it: maps are merged, everything
+/// else is replaced. Our image and the runner's stand in the place of the shipped ones.
+pub(crate) fn spec(files: &[&str], ephemon: &str, runner: &str) -> Value {
+    let mut all = Value::Null;
+    for file in files {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/hook").join(file);
+        let text = std::fs::read_to_string(path)
+            .unwrap()
+            .replace("EPHEMON-IMAGE", ephemon)
+            .replace("ghcr.io/actions/actions-runner:latest", runner);
+        lay_over(&mut all, serde_saphyr::from_str(&text).unwrap());
+    }
+    all["template"]["spec"].take()
+}
+
+fn lay_over(below: &mut Value, above: Value) {
+    match (below, above) {
+        (Value::Object(below), Value::Object(above)) => {
+            for (key, value) in above {
+                lay_over(below.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (below, above) => *below = above,
+    }
 }

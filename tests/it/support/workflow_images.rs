@@ -28,6 +28,10 @@ pub(crate) const ALIEN: &str = "ephemon.test/alien:1";
 
 /// A runner: its user, 1001, its externals, its certificates, and a `run.sh` that only waits.
 pub(crate) const RUNNER: &str = "ephemon.test/runner:1";
+/// The same with this machine's Node.js as the runner's own.
+pub(crate) const NODE_RUNNER: &str = "ephemon.test/node-runner:1";
+/// The runner's own Node.js.
+pub(crate) const RUNNERS_NODE: &str = "/home/runner/externals/node20/bin/node";
 /// The three programs, as `deploy/Dockerfile` places them.
 pub(crate) const EPHEMON: &str = "ephemon.test/ephemon:1";
 
@@ -61,6 +65,16 @@ pub(crate) fn archive(scratch: &Path) -> PathBuf {
         ),
     ];
     pack_all(scratch, &images)
+}
+
+/// Writes [`NODE_RUNNER`] into an archive: a hundred megabytes, for the scenarios that need it.
+pub(crate) fn node_archive(scratch: &Path) -> PathBuf {
+    let root = runner(&scratch.join("node-runner"));
+    let node = parts::program("node").expect("Node.js must be installed");
+    copy(&node, &root.join(RUNNERS_NODE.trim_start_matches('/')));
+    copy_libraries(&node, &root);
+    let config = json!({"Env": ["PATH=/usr/local/bin:/bin"], "User": "1001:1001"});
+    pack_all(scratch, &[Image { name: NODE_RUNNER, files: root, config }])
 }
 
 fn busybox(root: &Path) -> PathBuf {
@@ -143,6 +157,10 @@ fn glibc(root: &Path) -> PathBuf {
         let program = parts::program(program).unwrap();
         copy(&program, &root.join("bin").join(name));
         copy_libraries(&program, root);
+    }
+    // The runner's Node.js, which comes by a volume, takes the image's libraries.
+    if let Some(node) = parts::program("node") {
+        copy_libraries(&node, root);
     }
     root.to_owned()
 }
