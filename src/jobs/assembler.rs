@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::evidence::{Evidence, Heard, Sighted};
-use super::job::{Job, LogCount};
+use super::job::{Job, LogCount, Proof};
 use super::memory::Memory;
 use super::runner;
 use crate::contract::trace::{SpanId, Traceparent};
@@ -313,8 +313,10 @@ fn ended(job: &Job, now_ns: u64) -> HashSet<SpanId> {
     };
     let phases = job.phases.iter().map(|phase| phase.span_id);
     let steps = job.steps.iter().filter(|step| {
-        // The kernel's figures of a container are read once a second or so.
-        past(step.window.end, if step.settled { 2 * SETTLING_NS } else { PATIENCE_NS })
+        // The kernel's figures of a container are read once a second or so, later on a busy node. A
+        // step that goes without them would go otherwise if it had to be sent again.
+        let settled = step.settled && step.proof != Proof::Unconfirmed;
+        past(step.window.end, if settled { 2 * SETTLING_NS } else { PATIENCE_NS })
     });
     let containers = job
         .containers

@@ -131,6 +131,31 @@ fn eagerly_each_span_is_sent_once_and_the_jobs_own_at_last() {
 }
 
 #[test]
+fn eagerly_a_step_waits_for_the_kernels_figures_but_not_for_ever() {
+    let options = Options { mode: TraceMode::Eager };
+    let story = Story::whole();
+    let mut whole = Assembler::new(options, Memory::default());
+    let job = follow(&mut whole, &story, 1..90).pop().unwrap().job;
+    let end = job.steps[0].window.end.unwrap().ns / s(1);
+    // From before its end on nothing is read of the kernel's, for so many seconds.
+    for (silent, proof) in [(6, Proof::Confirmed), (30, Proof::Unconfirmed)] {
+        let mut assembler = Assembler::new(options, Memory::default());
+        let mut all = follow(&mut assembler, &story, 1..end);
+        for second in end..end + silent {
+            for entry in news(&story, second, true).1 {
+                assembler.journal(entry, s(second));
+            }
+            all.extend(assembler.turn(s(second)).dispatches);
+        }
+        all.extend(follow(&mut assembler, &story, end + silent..90));
+        let first = job.steps[0].span_id;
+        let sent = all.iter().find(|dispatch| spans(dispatch).contains(&first)).unwrap();
+        let step = sent.job.steps.iter().find(|step| step.span_id == first).unwrap();
+        assert_eq!(step.proof, proof, "after {silent} s");
+    }
+}
+
+#[test]
 fn a_restart_at_any_second_sends_nothing_twice_and_nothing_less() {
     for mode in [TraceMode::Whole, TraceMode::Eager] {
         let options = Options { mode };
