@@ -10,6 +10,7 @@ mod failures;
 mod images;
 mod installed;
 mod javascript;
+mod kinds;
 mod kubelet;
 mod memory;
 mod neighbours;

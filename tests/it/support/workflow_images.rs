@@ -23,6 +23,9 @@ pub(crate) const GLIBC: &str = "ephemon.test/glibc:1";
 pub(crate) const BARE: &str = "ephemon.test/bare:1";
 /// Busybox, but with an entrypoint, arguments, variables, user and directory of its own.
 pub(crate) const TOOL: &str = "ephemon.test/tool:1";
+/// In the place of a database, by whose name it is known: shows the port that `PGPORT` tells it, and
+/// listens there.
+pub(crate) const POSTGRES: &str = "docker.io/library/postgres:0-for-tests";
 /// Its programs are for another processor.
 pub(crate) const ALIEN: &str = "ephemon.test/alien:1";
 
@@ -54,6 +57,11 @@ pub(crate) fn archive(scratch: &Path) -> PathBuf {
         image(GLIBC, glibc(&scratch.join("glibc")), plain()),
         image(BARE, bare(&scratch.join("bare")), json!({"Entrypoint": ["/app/busybox"]})),
         image(TOOL, with_entrypoint(&scratch.join("tool")), tool),
+        image(
+            POSTGRES,
+            postgres(&scratch.join("postgres")),
+            json!({"Entrypoint": ["/entry.sh"], "Env": [path]}),
+        ),
         image(ALIEN, alien(&scratch.join("alien")), json!({"Entrypoint": ["/bin/tool"]})),
         image(RUNNER, runner(&scratch.join("runner")), json!({"Env": [path], "User": "1001:1001"})),
         image(
@@ -114,14 +122,12 @@ fn alpine(root: &Path) -> PathBuf {
 fn runner(root: &Path) -> PathBuf {
     busybox(root);
     write(root, "home/runner/externals/node20/bin/node", "");
-    write(
+    write_program(
         root,
         "home/runner/run.sh",
         "#!/bin/sh\nstop() { while pidof ephemon-hook > /dev/null; do sleep 0.05; done; exit; }\n\
          trap stop TERM INT\nwhile :; do sleep 1000 & wait; done\n",
     );
-    fs::set_permissions(root.join("home/runner/run.sh"), fs::Permissions::from_mode(0o755))
-        .unwrap();
     let authorities = "etc/ssl/certs/ca-certificates.crt";
     copy(&Path::new("/").join(authorities), &root.join(authorities));
     root.to_owned()
@@ -172,8 +178,15 @@ fn bare(root: &Path) -> PathBuf {
 
 fn with_entrypoint(root: &Path) -> PathBuf {
     busybox(root);
-    write(root, "entry.sh", ENTRYPOINT);
-    fs::set_permissions(root.join("entry.sh"), fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(root, "entry.sh", ENTRYPOINT);
+    root.to_owned()
+}
+
+fn postgres(root: &Path) -> PathBuf {
+    busybox(root);
+    let script = "#!/bin/sh\nport=${PGPORT:-5432}\necho $port > /srv/port\n\
+        exec httpd -f -p $port -h /srv\n";
+    write_program(root, "entry.sh", script);
     root.to_owned()
 }
 
@@ -195,6 +208,11 @@ fn write(root: &Path, name: &str, text: &str) {
     let path = root.join(name);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, text).unwrap();
+}
+
+fn write_program(root: &Path, name: &str, text: &str) {
+    write(root, name, text);
+    fs::set_permissions(root.join(name), fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 fn copy(from: &Path, to: &Path) {
