@@ -10,6 +10,7 @@ mod failures;
 mod images;
 mod installed;
 mod javascript;
+mod killed;
 mod kinds;
 mod kubelet;
 mod memory;

@@ -1,0 +1,53 @@
+//! A hook that is killed, as the runner kills one that takes too long, leaves nothing running.
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use super::runner::{container, job};
+use super::site::{PATIENCE, Site};
+use crate::support::parts::beside_others;
+use crate::support::process::until;
+use crate::support::workflow_images::{BUSYBOX, TOOL};
+
+#[test]
+fn a_prepare_that_is_killed_before_its_containers_start_leaves_none_of_them() {
+    let _beside = beside_others();
+    let Some(site) = Site::start() else { return };
+    let runner = site.runner("runner-1");
+    let service = container(TOOL, &json!({"environmentVariables": {"TOOL": "of the service"}}));
+    let args = json!({"container": job(BUSYBOX, ""), "services": [service]});
+    let prepare = runner.begin("prepare_job", &args, &Value::Null);
+    until(PATIENCE, || {
+        let added = &site.pod("runner-1")["spec"]["ephemeralContainers"];
+        (!added.is_null()).then_some(())
+    })
+    .expect("the containers are added");
+    prepare.signal(Signal::KILL);
+    assert_eq!(prepare.finish().code, 137);
+
+    // The runner has no state of it.
+    let cleaned = runner.call("cleanup_job", &json!({}), &Value::Null);
+    assert_eq!(cleaned.code, 0, "{cleaned:?}");
+    // Asked to end while it ran, asked before init had met a hook, or started after the cleanup.
+    let ended = site.end_of("runner-1", "job").0;
+    assert!([0, 143, 125].contains(&ended), "{ended}: {}", site.log_of(&runner, "job"));
+    assert_eq!(site.secrets(), Vec::<String>::new());
+}
+
+#[test]
+fn a_container_step_ends_with_the_hook_that_is_killed() {
+    let _beside = beside_others();
+    let Some(site) = Site::start() else { return };
+    let runner = site.runner("runner-1");
+    let state = runner.prepare(&job(BUSYBOX, ""), &[]);
+    let script = "\"echo on > /github/workspace/begun; exec sleep 1000\"";
+    let action = container(BUSYBOX, &json!({"entryPoint": "sh", "entryPointArgs": ["-c", script]}));
+    let step = runner.begin("run_container_step", &action, &state);
+    until(PATIENCE, || (!runner.read("r/r/begun").is_empty()).then_some(())).expect("it runs");
+    step.signal(Signal::KILL);
+    assert_eq!(step.finish().code, 137);
+    assert_ne!(site.end_of("runner-1", "step").0, 0);
+    // The job goes on.
+    assert_eq!(runner.script(&state, "echo on").stdout, "on\n");
+    assert_eq!(runner.call("cleanup_job", &json!({}), &state).code, 0);
+}
