@@ -67,8 +67,14 @@ fn request() -> impl Strategy<Value = Request> {
     ];
     let probe = prop_oneof![command().prop_map(Probe::Command), text().prop_map(Probe::Tcp)];
     prop_oneof![
-        (any::<u16>(), text())
-            .prop_map(|(version, token)| Request::Hello(Hello { version, token })),
+        any::<(u16, SessionKey)>()
+            .prop_map(|(version, key)| Request::Hello(Hello { version, key })),
+        (any::<SessionKey>(), any::<SessionKey>()).prop_map(|(first, second)| {
+            let mut signature = [0; 64];
+            signature[..32].copy_from_slice(&first);
+            signature[32..].copy_from_slice(&second);
+            Request::Proof(Proof { signature })
+        }),
         run().prop_map(Request::Run),
         vec(text(), 0..4).prop_map(Request::Mask),
         (signal, option::of(n32())).prop_map(|(signal, kill_after_ms)| {
@@ -150,7 +156,7 @@ fn delta() -> impl Strategy<Value = CgroupDelta> {
 }
 
 fn reply() -> impl Strategy<Value = Reply> {
-    let welcome = (any::<u16>(), n32(), n32(), n32(), flag(), flag(), n64());
+    let welcome = (any::<u16>(), n32(), n32(), n32(), flag(), flag(), n64(), n64());
     let exit = (end(), flag(), flag(), n64(), n64(), n64(), process_usage(), delta());
     let step = (n64(), n32(), text(), n64());
     let status = (n64(), vec(step, 0..3), n64(), n32(), n64(), n64());
@@ -169,8 +175,18 @@ fn reply() -> impl Strategy<Value = Reply> {
     ];
     prop_oneof![
         (welcome, vec(text(), 0..3)).prop_map(|(welcome, notes)| {
-            let (version, pid, uid, gid, alpine, shell, started_at_ns) = welcome;
-            Reply::Welcome(Welcome { version, pid, uid, gid, alpine, shell, started_at_ns, notes })
+            let (version, pid, uid, gid, alpine, shell, started_at_ns, socket_inode) = welcome;
+            Reply::Welcome(Welcome {
+                version,
+                pid,
+                uid,
+                gid,
+                alpine,
+                shell,
+                started_at_ns,
+                socket_inode,
+                notes,
+            })
         }),
         (n32(), n64(), n64()).prop_map(|(pid, step, at_ns)| Reply::Started(Started {
             pid,
@@ -202,6 +218,7 @@ fn reply() -> impl Strategy<Value = Reply> {
                 })
             }
         ),
+        any::<SessionKey>().prop_map(Reply::Key),
         Just(Reply::Done),
         status.prop_map(
             |(uptime_ns, steps, steps_ended, masks, log_dropped_bytes, journal_dropped)| {
