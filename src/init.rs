@@ -45,7 +45,7 @@ use self::{
     journal::{Journal, make_shared_directory},
     supervisor::{Signals, Supervisor},
 };
-use crate::contract::{Command, Record, Run};
+use crate::contract::{Command, Record, Run, env::NOT_FOR_STEPS};
 use crate::mask::{environment, shared::SharedMasks};
 
 /// Stack of every thread: none goes deep.
@@ -132,6 +132,8 @@ fn serve(mut config: Config) -> Result<u8, Unable> {
     if main_step.is_some() {
         let env: Vec<_> = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            // Ours are in no output, and what is told here other containers can read.
+            .filter(|(name, _)| !NOT_FOR_STEPS.contains(&name.as_str()))
             .collect();
         let env = env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let secrets = environment::secrets(env);

@@ -54,8 +54,9 @@ pub struct Transcript(Vec<u8>);
 
 /// Seals what goes out and opens what comes in, each frame once and in order.
 pub struct Channel {
-    sealing: LessSafeKey,
-    opening: LessSafeKey,
+    /// Boxed: a key is half a kilobyte, and a channel stands in many futures.
+    sealing: Box<LessSafeKey>,
+    opening: Box<LessSafeKey>,
     sealed: u64,
     opened: u64,
 }
@@ -148,14 +149,14 @@ impl Transcript {
 // === impl Way ===
 
 impl Way {
-    fn key(self, keys: &Prk, transcript: &Transcript) -> LessSafeKey {
+    fn key(self, keys: &Prk, transcript: &Transcript) -> Box<LessSafeKey> {
         let label: &[u8] = match self {
             Self::FromHook => b"from hook",
             Self::FromInit => b"from init",
         };
         let info = [&transcript.0, label];
         let key = keys.expand(&info, &CHACHA20_POLY1305).map(UnboundKey::from);
-        LessSafeKey::new(key.expect("a key must not be longer than HKDF gives"))
+        Box::new(LessSafeKey::new(key.expect("a key must not be longer than HKDF gives")))
     }
 }
 

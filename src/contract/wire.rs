@@ -81,7 +81,7 @@ pub(super) fn frame(value: &impl Wire, limit: usize) -> Result<Vec<u8>, Malforme
     let bytes = body.len();
     let length = u32::try_from(bytes).ok().filter(|_| bytes <= limit);
     let length = length.ok_or(Malformed::TooLong { bytes, limit })?;
-    let mut frame = Vec::with_capacity(LENGTH_BYTES + bytes);
+    let mut frame = Vec::with_capacity(LENGTH_BYTES + bytes + super::session::SEAL_BYTES);
     length.put(&mut frame);
     frame.append(&mut body);
     Ok(frame)

@@ -18,8 +18,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 pub(super) fn open(path: &Path, how: &OpenOptions, mode: Option<u32>) -> io::Result<File> {
     let held = match (hold(path), mode) {
         (Err(error), Some(mode)) if error.kind() == io::ErrorKind::NotFound => {
-            let made = OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
-            match made {
+            match OpenOptions::new().write(true).create_new(true).mode(mode).open(path) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
                 _ => hold(path)?,
             }

@@ -83,7 +83,7 @@ impl Line {
         let stream = UnixStream::connect(&path).await.map_err(absent)?;
         let frames = Frames::new(MAX_REPLY_BYTES + SEAL_BYTES);
         let mut line = Self { stream, frames, channel: None, buffer: vec![0; READ] };
-        let proven = timeout(PROOF, line.prove(container, token)).await;
+        let proven = timeout(PROOF, Box::pin(line.prove(container, token))).await;
         let welcome = proven.map_err(|_| impostor("it does not prove who it is within 20 s"))?;
         let welcome = welcome.map_err(|unproven| match unproven {
             Unproven::Impostor(how) => impostor(how),

@@ -145,9 +145,8 @@ fn open(
     request: &Request,
 ) -> Result<Result<Transcript, Failure>, Gone> {
     let config = &supervisor.config;
-    let hello = match request {
-        Request::Hello(hello) => hello,
-        _ => return Ok(Err(Failure::new(ErrorCode::Protocol, "say hello first"))),
+    let Request::Hello(hello) = request else {
+        return Ok(Err(Failure::new(ErrorCode::Protocol, "say hello first")));
     };
     if hello.version != PROTOCOL_VERSION {
         let text = format!("you speak version {}, I speak {PROTOCOL_VERSION}", hello.version);

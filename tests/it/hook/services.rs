@@ -99,7 +99,9 @@ async fn a_container_step_by_its_own_entrypoint_shows_its_log_as_it_grows() {
     let mut call = rig.begin("run_container_step", &step, &state).await;
     call.read_until("begun hunter2-input\n").await;
     let secrets = rig.api.store().secrets().names();
-    assert!(secrets.len() == 1 && secrets[0].starts_with("runner-1-step-"), "{secrets:?}");
+    let uid = rig.pod_object()["metadata"]["uid"].as_str().unwrap().to_owned();
+    let begin = format!("ephemon-{uid}-step-");
+    assert!(secrets.len() == 1 && secrets[0].starts_with(&begin), "{secrets:?}");
     fs::write(rig.path("_work/go"), "").unwrap();
     let step = call.finish().await;
     assert_eq!(step.code, 9, "{:.300}", step.stdout);

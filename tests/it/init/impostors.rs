@@ -6,9 +6,9 @@ use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use ephemon::contract::{End, Request, Run, Stop};
+use ephemon::contract::{End, Request, Run, Stop, Volume, env};
 
-use super::harness::{Init, Start, shell};
+use super::harness::{self, Init, Start, shell};
 use crate::support::relay::Relay;
 
 const SECRET: &str = "ghs_only_for_this_step";
@@ -61,4 +61,30 @@ fn a_relay_that_changes_a_byte_of_a_request_ends_the_connection() {
     let mut client = init.client();
     client.send(&Request::Stop(Stop { grace_ms: 0 }));
     assert_eq!(init.wait(), 0);
+}
+
+/// Its environment is searched for secrets to mask, which are told where all containers may read.
+#[test]
+fn the_containers_key_is_given_to_nobody() {
+    let variables = [(env::ROLE, "service"), ("API_KEY", "of-the-service")];
+    let init = Init::start_with(Start::Plain, &variables, &["sh", "-c", "env; echo over"]);
+    assert_eq!(init.wait(), 0);
+    assert!(init.log("stdout").contains("over"));
+    // As masks are written: this value in hex, and no other.
+    let masks = fs::read_to_string(Volume::new(init.root()).container_masks("job")).unwrap();
+    let hex: String = b"of-the-service".iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(masks, format!("\"{hex}\"\n"));
+    let key = harness::token().container_key("job").expose();
+    let mut directories = vec![init.root().to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
+            if entry.file_type().unwrap().is_dir() {
+                directories.push(entry.path());
+            } else {
+                let text = fs::read(entry.path()).unwrap();
+                let within = text.windows(key.len()).any(|part| part == key.as_bytes());
+                assert!(!within, "{}", entry.path().display());
+            }
+        }
+    }
 }
