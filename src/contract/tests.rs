@@ -154,8 +154,15 @@ fn delta() -> impl Strategy<Value = CgroupDelta> {
     )
 }
 
+fn welcome() -> impl Strategy<Value = Welcome> {
+    let fields = (any::<u16>(), n32(), n32(), n32(), flag(), flag(), n64(), n64());
+    (fields, vec(text(), 0..3)).prop_map(|(fields, notes)| {
+        let (version, pid, uid, gid, alpine, shell, started_at_ns, socket_inode) = fields;
+        Welcome { version, pid, uid, gid, alpine, shell, started_at_ns, socket_inode, notes }
+    })
+}
+
 fn reply() -> impl Strategy<Value = Reply> {
-    let welcome = (any::<u16>(), n32(), n32(), n32(), flag(), flag(), n64(), n64());
     let exit = (end(), flag(), flag(), n64(), n64(), n64(), process_usage(), delta());
     let step = (n64(), n32(), text(), n64());
     let status = (n64(), vec(step, 0..3), n64(), n32(), n64(), n64());
@@ -173,20 +180,7 @@ fn reply() -> impl Strategy<Value = Reply> {
         Just(ErrorCode::System),
     ];
     prop_oneof![
-        (welcome, vec(text(), 0..3)).prop_map(|(welcome, notes)| {
-            let (version, pid, uid, gid, alpine, shell, started_at_ns, socket_inode) = welcome;
-            Reply::Welcome(Welcome {
-                version,
-                pid,
-                uid,
-                gid,
-                alpine,
-                shell,
-                started_at_ns,
-                socket_inode,
-                notes,
-            })
-        }),
+        welcome().prop_map(Reply::Welcome),
         (n32(), n64(), n64()).prop_map(|(pid, step, at_ns)| Reply::Started(Started {
             pid,
             step,

@@ -44,18 +44,18 @@ impl Client {
                 self.send(&Request::Proof(Proof { signature }));
                 welcome
             }
-            Err(refusal) => refusal,
+            Err(refusal) => *refusal,
         }
     }
 
     /// Agrees on keys, with whatever token; the proof that is to come next.
-    pub(super) fn agree(&mut self, token: &Token) -> Result<Signature, Option<Reply>> {
+    pub(super) fn agree(&mut self, token: &Token) -> Result<Signature, Box<Option<Reply>>> {
         let opening = Opening::new().expect("a key");
         let hello = Hello { version: PROTOCOL_VERSION, key: opening.public() };
         self.send(&Request::Hello(hello));
         let theirs = match self.receive() {
             Some(Reply::Key(key)) => key,
-            other => return Err(other),
+            other => return Err(Box::new(other)),
         };
         let (channel, signature) = opening.finish(token, "job", &theirs).expect("a channel");
         self.channel = Some(channel);
