@@ -3,10 +3,12 @@
 //! traces and spans.
 //!
 //! Types and their encodings only; nothing here opens a file or a socket. `ephemon-init` links this
-//! module and little else, so it depends on std, `serde` and `sha2`.
+//! module and little else, so it depends on std, `serde`, `sha2` and `ring`.
 //!
 //! A conversation over the socket: the hook connects and says [`Request::Hello`]; the init answers
-//! [`Reply::Welcome`] or [`Reply::Error`] and closes. Then requests follow, one at a time. Each has
+//! [`Reply::Key`], and all that follows is sealed (`session`): [`Reply::Welcome`], by which the hook
+//! knows the init, and [`Request::Proof`], by which the init knows the hook. Where something is
+//! wrong the init answers [`Reply::Error`] and closes. Then requests follow, one at a time. Each has
 //! exactly one final reply ([`Reply::is_final`]); a [`Request::Run`] has `Started`, any number of
 //! `Stdout` and `Stderr`, and `Exit` or `Error`. While it runs, the hook may send
 //! [`Request::Signal`], which has no reply, and closing the connection ends the step.
@@ -18,6 +20,7 @@ mod limits;
 mod quantity;
 mod reply;
 mod request;
+pub mod session;
 mod setup;
 #[cfg(test)]
 mod tests;
@@ -36,16 +39,17 @@ pub use reply::{
     ErrorCode, Exit, Failure, HealthReport, Reply, Started, Status, StepStatus, Welcome,
 };
 pub use request::{
-    Command, Forward, Health, Hello, HostEntry, Link, Present, Probe, Request, Run, Signal,
+    Command, Forward, Health, Hello, HostEntry, Link, Present, Probe, Proof, Request, Run, Signal,
     SignalStep, Stop, WriteFile,
 };
+pub use session::{SessionKey, Signature, Transcript};
 pub use setup::{Setup, SetupError, Tmpfs, Ulimit};
-pub use token::{Token, TokenDigest, TokenError};
+pub use token::{ContainerKey, HookKey, Token, TokenError};
 pub use usage::{CgroupDelta, ProcessUsage};
 pub use wire::{Chunk, Frames, MAX_HELLO_BYTES, MAX_REPLY_BYTES, MAX_REQUEST_BYTES, Malformed};
 
 /// The protocol's version. An init that speaks another one says so and closes.
-pub const PROTOCOL_VERSION: u16 = 2;
+pub const PROTOCOL_VERSION: u16 = 3;
 
 /// Most bytes of a step's output in one `Stdout` or `Stderr` frame.
 pub const MAX_CHUNK_BYTES: usize = 64 * 1024;

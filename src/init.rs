@@ -45,7 +45,7 @@ use self::{
     journal::{Journal, make_shared_directory},
     supervisor::{Signals, Supervisor},
 };
-use crate::contract::{Command, Record, Run};
+use crate::contract::{Command, Record, Run, env::NOT_FOR_STEPS};
 use crate::mask::{environment, shared::SharedMasks};
 
 /// Stack of every thread: none goes deep.
@@ -118,19 +118,22 @@ fn serve(mut config: Config) -> Result<u8, Unable> {
     nix::sys::prctl::set_dumpable(false).ok();
     let signals = Signals::register().map_err(system("take signals"))?;
     let socket = volume.socket(&config.container);
-    let listener = server::bind(&socket).map_err(failed("listen on", &socket))?;
+    let (listener, inode) = server::bind(&socket).map_err(failed("listen on", &socket))?;
     let notes = set_up(&mut config, &log);
     files::make_directories(&config.directories, &config.root)
         .and_then(|()| files::link(&config.links, &config.root))
         .map_err(|failure| Unable::Files(failure.text))?;
     let container = config.container.clone();
     let main_step = config.command.take().map(|argv| main_step(&config, argv));
-    let supervisor = Supervisor::new(config, log, journal, notes).map_err(system("make a pipe"))?;
+    let supervisor = Supervisor::new(config, log, journal, inode, notes);
+    let supervisor = supervisor.map_err(system("make a pipe"))?;
     let supervisor = Arc::new(supervisor);
     share_masks(&supervisor);
     if main_step.is_some() {
         let env: Vec<_> = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            // Ours are in no output, and what is told here other containers can read.
+            .filter(|(name, _)| !NOT_FOR_STEPS.contains(&name.as_str()))
             .collect();
         let env = env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let secrets = environment::secrets(env);

@@ -26,7 +26,7 @@
 //! - [`demo`]: the embedded node: an API stand-in, a kubelet stand-in, a runner with a workflow, a
 //!   script, a report.
 //! - [`contract`]: what hook, init and agent must agree on: environment, shared volume, socket
-//!   protocol, journal, limits, ids of traces.
+//!   protocol with its keys and proofs, journal, limits, ids of traces.
 //! - [`init`]: process 1 of the containers that the hook launches: runs steps, reaps, masks, serves
 //!   its socket.
 //! - [`hook`]: the GitHub Actions runner's container hook: requests, specs, launches, steps,

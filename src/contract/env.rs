@@ -1,8 +1,13 @@
 //! Names of environment variables. Those of a container stand in the pod's spec, where anyone who
-//! may read pods reads them: none may hold a secret.
+//! may read pods reads them: none may hold a secret of the job's. [`CONTAINER_KEY`] is of use only
+//! within the pod.
 
-/// SHA-256 of the job's socket token, 64 lower-case hex digits. Init refuses to serve without it.
-pub const TOKEN_SHA256: &str = "EPHEMON_TOKEN_SHA256";
+/// The public key of the job's hook, 64 lower-case hex digits: [`super::HookKey`]. Init serves
+/// nobody else, and does not start without it.
+pub const HOOK_KEY: &str = "EPHEMON_HOOK_KEY";
+/// The key by which the container's init proves itself, 64 lower-case hex digits:
+/// [`super::ContainerKey`]. Who has it and is in the pod can pose as this init towards the hook.
+pub const CONTAINER_KEY: &str = "EPHEMON_CONTAINER_KEY";
 /// The container's limits in the grammar of [`super::Limits`]; the agent enforces them.
 pub const LIMITS: &str = "EPHEMON_LIMITS";
 /// The container's own name: names its socket, its journal and its done marker.
@@ -15,7 +20,7 @@ pub const ROLE: &str = "EPHEMON_ROLE";
 /// Where the shared volume is mounted, where that is not [`super::mount::EPHEMON`].
 pub const VOLUME: &str = "EPHEMON_VOLUME";
 /// The hook's uid: init serves it, root and its own uid, and refuses all others. Without it only
-/// the token decides.
+/// the hook's proof decides.
 pub const PEER_UID: &str = "EPHEMON_PEER_UID";
 
 /// `owner/name` of the repository.
@@ -62,4 +67,4 @@ pub const JOB: [&str; 10] = [
 ];
 
 /// What init takes out of the environment of everything it runs.
-pub const NOT_FOR_STEPS: [&str; 5] = [TOKEN_SHA256, PEER_UID, VOLUME, CONTAINER, CALL];
+pub const NOT_FOR_STEPS: [&str; 6] = [HOOK_KEY, CONTAINER_KEY, PEER_UID, VOLUME, CONTAINER, CALL];

@@ -1,14 +1,16 @@
 //! What an init answers.
 
 use super::{
-    CgroupDelta, End, ProcessUsage,
+    CgroupDelta, End, ProcessUsage, SessionKey,
     wire::{self, Chunk, MAX_REPLY_BYTES, Malformed, wire_enum, wire_struct},
 };
 
 /// One reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// The token was right.
+    /// Init's key for this connection. All frames after this are sealed.
+    Key(SessionKey),
+    /// What the hook is to know of the container. That it opens proves init.
     Welcome(Welcome),
     /// The step's process runs.
     Started(Started),
@@ -45,6 +47,8 @@ pub struct Welcome {
     pub shell: bool,
     /// When init started, nanoseconds since 1970.
     pub started_at_ns: u64,
+    /// Inode of the socket that init made: one of another number in its place is another's.
+    pub socket_inode: u64,
     /// What of its [`super::Setup`] it could not do, and what it did instead: one sentence each.
     pub notes: Vec<String>,
 }
@@ -135,7 +139,7 @@ pub struct Failure {
 /// Kinds of failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorCode {
-    /// The token or the peer's uid is wrong.
+    /// The peer's proof or its uid is wrong.
     Unauthorized,
     /// The init speaks another version of the protocol.
     Version,
@@ -211,6 +215,7 @@ wire_enum!(Reply {
     Status = 6,
     Health = 7,
     Error = 8,
+    Key = 10,
 } units { Done = 9 });
 wire_enum!(ErrorCode {} units {
     Unauthorized = 1,
@@ -225,7 +230,7 @@ wire_enum!(ErrorCode {} units {
     AddressInUse = 10,
     System = 11,
 });
-wire_struct!(Welcome { version, pid, uid, gid, alpine, shell, started_at_ns, notes });
+wire_struct!(Welcome { version, pid, uid, gid, alpine, shell, started_at_ns, socket_inode, notes });
 wire_struct!(Started { pid, step, at_ns });
 wire_struct!(Exit {
     end,

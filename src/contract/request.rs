@@ -1,15 +1,18 @@
 //! What the hook asks of an init.
 
 use super::{
-    StepKind,
+    SessionKey, Signature, StepKind,
     wire::{self, Chunk, MAX_REQUEST_BYTES, Malformed, wire_enum, wire_struct},
 };
 
 /// One request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
-    /// First of every connection. Answered by `Welcome`.
+    /// First of every connection. Answered by `Key`; all frames after that are sealed, and the first
+    /// of them is `Welcome`.
     Hello(Hello),
+    /// First of the sealed ones: the hook's proof of itself. Not answered, unless it is none.
+    Proof(Proof),
     /// Runs a step. Answered by `Started`, output, `Exit`.
     Run(Run),
     /// More values to mask in what init writes to the container's log, each as a whole and line by
@@ -44,8 +47,15 @@ pub enum Request {
 pub struct Hello {
     /// [`super::PROTOCOL_VERSION`] of the caller.
     pub version: u16,
-    /// The token, whose SHA-256 the container was given.
-    pub token: String,
+    /// The caller's key for this connection.
+    pub key: SessionKey,
+}
+
+/// Who calls, proven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Proof {
+    /// By the key of [`super::env::HOOK_KEY`], of [`super::Transcript`].
+    pub signature: Signature,
 }
 
 /// A step to run. Its standard input is empty, its process group its own.
@@ -220,11 +230,13 @@ wire_enum!(Request {
     WriteFile = 9,
     Forward = 10,
     Directories = 12,
+    Proof = 13,
 } units { Status = 11 });
 wire_enum!(Command { Argv = 1, Line = 2 });
 wire_enum!(Probe { Command = 1, Tcp = 2 });
 wire_enum!(Signal {} units { Interrupt = 1, Terminate = 2, Kill = 3, Quit = 4, Hangup = 5 });
-wire_struct!(Hello { version, token });
+wire_struct!(Hello { version, key });
+wire_struct!(Proof { signature });
 wire_struct!(Run {
     command,
     env,

@@ -4,6 +4,8 @@ use proptest::{collection::vec, option, prelude::*};
 
 use super::*;
 
+mod records;
+
 fn text() -> impl Strategy<Value = String> {
     "\\PC{0,12}"
 }
@@ -67,8 +69,11 @@ fn request() -> impl Strategy<Value = Request> {
     ];
     let probe = prop_oneof![command().prop_map(Probe::Command), text().prop_map(Probe::Tcp)];
     prop_oneof![
-        (any::<u16>(), text())
-            .prop_map(|(version, token)| Request::Hello(Hello { version, token })),
+        any::<(u16, SessionKey)>()
+            .prop_map(|(version, key)| Request::Hello(Hello { version, key })),
+        vec(any::<u8>(), 64).prop_map(|bytes| {
+            Request::Proof(Proof { signature: bytes.try_into().expect("64 bytes") })
+        }),
         run().prop_map(Request::Run),
         vec(text(), 0..4).prop_map(Request::Mask),
         (signal, option::of(n32())).prop_map(|(signal, kill_after_ms)| {
@@ -149,8 +154,15 @@ fn delta() -> impl Strategy<Value = CgroupDelta> {
     )
 }
 
+fn welcome() -> impl Strategy<Value = Welcome> {
+    let fields = (any::<u16>(), n32(), n32(), n32(), flag(), flag(), n64(), n64());
+    (fields, vec(text(), 0..3)).prop_map(|(fields, notes)| {
+        let (version, pid, uid, gid, alpine, shell, started_at_ns, socket_inode) = fields;
+        Welcome { version, pid, uid, gid, alpine, shell, started_at_ns, socket_inode, notes }
+    })
+}
+
 fn reply() -> impl Strategy<Value = Reply> {
-    let welcome = (any::<u16>(), n32(), n32(), n32(), flag(), flag(), n64());
     let exit = (end(), flag(), flag(), n64(), n64(), n64(), process_usage(), delta());
     let step = (n64(), n32(), text(), n64());
     let status = (n64(), vec(step, 0..3), n64(), n32(), n64(), n64());
@@ -168,10 +180,7 @@ fn reply() -> impl Strategy<Value = Reply> {
         Just(ErrorCode::System),
     ];
     prop_oneof![
-        (welcome, vec(text(), 0..3)).prop_map(|(welcome, notes)| {
-            let (version, pid, uid, gid, alpine, shell, started_at_ns) = welcome;
-            Reply::Welcome(Welcome { version, pid, uid, gid, alpine, shell, started_at_ns, notes })
-        }),
+        welcome().prop_map(Reply::Welcome),
         (n32(), n64(), n64()).prop_map(|(pid, step, at_ns)| Reply::Started(Started {
             pid,
             step,
@@ -202,6 +211,7 @@ fn reply() -> impl Strategy<Value = Reply> {
                 })
             }
         ),
+        any::<SessionKey>().prop_map(Reply::Key),
         Just(Reply::Done),
         status.prop_map(
             |(uptime_ns, steps, steps_ended, masks, log_dropped_bytes, journal_dropped)| {
@@ -226,44 +236,6 @@ fn reply() -> impl Strategy<Value = Reply> {
             Reply::Health(HealthReport { healthy, probes, text })
         }),
         (code, text()).prop_map(|(code, text)| Reply::Error(Failure { code, text })),
-    ]
-}
-
-fn record() -> impl Strategy<Value = Record> {
-    prop_oneof![
-        (n64(), text(), n32(), n32()).prop_map(|(at_ns, container, pid, uid)| {
-            Record::ContainerStarted { at_ns, container, pid, uid }
-        }),
-        (n64(), n64(), text(), kind(), option::of(text()), option::of(text()), n32()).prop_map(
-            |(at_ns, step, name, kind, id, traceparent, pid)| {
-                Record::StepStarted { at_ns, step, name, kind, id, traceparent, pid }
-            }
-        ),
-        (n64(), n64(), n64(), end(), flag(), process_usage(), delta()).prop_map(
-            |(at_ns, step, duration_ns, end, cancelled, process, cgroup)| {
-                Record::StepEnded { at_ns, step, duration_ns, end, cancelled, process, cgroup }
-            }
-        ),
-        (n64(), any::<u8>(), n64()).prop_map(|(at_ns, exit_code, dropped)| {
-            Record::ContainerEnded { at_ns, exit_code, dropped }
-        }),
-        (n64(), n64(), flag(), option::of(text()), option::of(any::<u8>())).prop_map(
-            |(at_ns, duration_ns, success, name, exit_code)| Record::HookPhase {
-                at_ns,
-                phase: Phase::RunScriptStep,
-                duration_ns,
-                success,
-                container: name.clone(),
-                traceparent: None,
-                name,
-                exit_code,
-            }
-        ),
-        (n64(), text(), text(), option::of(n64())).prop_map(
-            |(at_ns, container, image, running_at_ns)| {
-                Record::HookLaunched { at_ns, container, image, running_at_ns }
-            }
-        ),
     ]
 }
 
@@ -320,13 +292,6 @@ proptest! {
         drop(Request::decode(&body));
         drop(Request::decode(&body[..at]));
     }
-
-    #[test]
-    fn records_come_out_as_they_went_in(record in record()) {
-        let line = record.to_line().expect("short");
-        prop_assert_eq!(line.iter().position(|byte| *byte == b'\n'), Some(line.len() - 1));
-        prop_assert_eq!(Record::from_line(&line), Some(record));
-    }
 }
 
 #[test]
@@ -360,26 +325,6 @@ fn a_request_too_long_to_be_taken_is_not_sent() {
 fn the_longest_chunk_of_output_fits_a_reply() {
     let reply = Reply::Stdout(Chunk(vec![0; MAX_CHUNK_BYTES]));
     assert!(reply.encode().is_ok());
-}
-
-#[test]
-fn records_read_by_their_names() {
-    let record = Record::StepEnded {
-        at_ns: 1,
-        step: 2,
-        duration_ns: 3,
-        end: End::Code(4),
-        cancelled: false,
-        process: ProcessUsage { user_us: 5, system_us: 6, max_rss_bytes: 7 },
-        cgroup: CgroupDelta { cpu_ns: Some(8), ..CgroupDelta::default() },
-    };
-    let line = String::from_utf8(record.to_line().expect("short")).expect("utf-8");
-    assert_eq!(
-        line,
-        "{\"record\":\"step_ended\",\"at_ns\":1,\"step\":2,\"duration_ns\":3,\"end\":{\"code\":4},\
-         \"cancelled\":false,\"process\":{\"user_us\":5,\"system_us\":6,\"max_rss_bytes\":7},\
-         \"cgroup\":{\"cpu_ns\":8}}\n"
-    );
 }
 
 #[test]

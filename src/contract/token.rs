@@ -1,30 +1,44 @@
-//! The job's socket token: the hook keeps it in its state, the pod's spec carries its digest.
+//! The job's token, which the hook keeps in its state and never sends, and the keys that follow from
+//! it. The pod's spec carries [`HookKey`] and, for each container, its [`ContainerKey`].
 
 use std::fmt;
 
-use sha2::{Digest, Sha256};
+use ring::{
+    hkdf::{HKDF_SHA256, Salt},
+    signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey},
+};
 
-/// Bytes of a token.
-const TOKEN_BYTES: usize = 32;
+/// Bytes of a token, and of every key.
+pub(super) const KEY_BYTES: usize = 32;
+/// Bytes of an Ed25519 signature.
+pub(super) const SIGNATURE_BYTES: usize = 64;
+/// So that a token used elsewhere would give other keys.
+const SALT: &[u8] = b"ephemon token";
 
-/// A secret that its holder shows to use a socket. `Debug` does not print it.
+/// The secret of one job: its holder may have programs run in the job's containers. `Debug` does
+/// not print it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
 
-/// SHA-256 of a token, safe to publish: the token is 256 random bits.
+/// The public half of the key (Ed25519) by which a hook proves itself to an init. Safe to publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TokenDigest([u8; TOKEN_BYTES]);
+pub struct HookKey([u8; KEY_BYTES]);
+
+/// The key by which one container's init proves itself to the hook. Its holder can pose as that
+/// init, and can ask nothing of it. `Debug` does not print it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ContainerKey([u8; KEY_BYTES]);
 
 /// A text that is not what it should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not {} hex digits", TOKEN_BYTES * 2)]
+#[error("not {} hex digits", KEY_BYTES * 2)]
 pub struct TokenError;
 
 // === impl Token ===
 
 impl Token {
     /// From 32 bytes of a cryptographic random source.
-    pub fn from_random(bytes: [u8; TOKEN_BYTES]) -> Self {
+    pub fn from_random(bytes: [u8; KEY_BYTES]) -> Self {
         Self(hex(&bytes))
     }
 
@@ -33,14 +47,41 @@ impl Token {
         unhex(text).map(|bytes| Self(hex(&bytes)))
     }
 
-    /// The secret itself, for [`super::Hello::token`] and the hook's state.
+    /// The secret itself, for the hook's state.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// What the container is given.
-    pub fn digest(&self) -> TokenDigest {
-        TokenDigest::of(&self.0)
+    /// What every container of the job is given.
+    pub fn hook_key(&self) -> HookKey {
+        let mut key = [0; KEY_BYTES];
+        key.copy_from_slice(self.pair().public_key().as_ref());
+        HookKey(key)
+    }
+
+    /// What one container of the job is given, and no other.
+    pub fn container_key(&self, container: &str) -> ContainerKey {
+        ContainerKey(self.derived(&[b"container key", container.as_bytes()]))
+    }
+
+    /// Signs what only a holder of the token may say.
+    pub(super) fn sign(&self, text: &[u8]) -> [u8; SIGNATURE_BYTES] {
+        let mut signature = [0; SIGNATURE_BYTES];
+        signature.copy_from_slice(self.pair().sign(text).as_ref());
+        signature
+    }
+
+    fn pair(&self) -> Ed25519KeyPair {
+        let seed = self.derived(&[b"hook key"]);
+        Ed25519KeyPair::from_seed_unchecked(&seed).expect("32 bytes must be a seed")
+    }
+
+    fn derived(&self, info: &[&[u8]]) -> [u8; KEY_BYTES] {
+        let mut key = [0; KEY_BYTES];
+        let from = Salt::new(HKDF_SHA256, SALT).extract(self.0.as_bytes());
+        let derived = from.expand(info, HKDF_SHA256).and_then(|derived| derived.fill(&mut key));
+        derived.expect("a key must be as long as its hash");
+        key
     }
 }
 
@@ -50,30 +91,51 @@ impl fmt::Debug for Token {
     }
 }
 
-// === impl TokenDigest ===
+// === impl HookKey ===
 
-impl TokenDigest {
-    /// Of whatever a peer shows as its token.
-    pub fn of(shown: &str) -> Self {
-        Self(Sha256::digest(shown.as_bytes()).into())
-    }
-
-    /// From [`super::env::TOKEN_SHA256`].
+impl HookKey {
+    /// From [`super::env::HOOK_KEY`].
     pub fn parse(text: &str) -> Result<Self, TokenError> {
         unhex(text).map(Self)
     }
 
-    /// Whether `shown` is the token, in a time that does not tell how much of it is right.
-    pub fn admits(&self, shown: &str) -> bool {
-        let shown = Self::of(shown);
-        let difference = self.0.iter().zip(shown.0.iter()).fold(0, |all, (a, b)| all | (a ^ b));
-        std::hint::black_box(difference) == 0
+    pub(super) fn as_bytes(&self) -> &[u8; KEY_BYTES] {
+        &self.0
+    }
+
+    /// Whether the holder of the token signed this text.
+    pub(super) fn has_signed(&self, text: &[u8], signature: &[u8; SIGNATURE_BYTES]) -> bool {
+        UnparsedPublicKey::new(&ED25519, &self.0).verify(text, signature).is_ok()
     }
 }
 
-impl fmt::Display for TokenDigest {
+impl fmt::Display for HookKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&hex(&self.0))
+    }
+}
+
+// === impl ContainerKey ===
+
+impl ContainerKey {
+    /// From [`super::env::CONTAINER_KEY`].
+    pub fn parse(text: &str) -> Result<Self, TokenError> {
+        unhex(text).map(Self)
+    }
+
+    /// The key itself, for the container's spec.
+    pub fn expose(&self) -> String {
+        hex(&self.0)
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8; KEY_BYTES] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ContainerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ContainerKey(..)")
     }
 }
 
@@ -85,11 +147,11 @@ fn hex(bytes: &[u8]) -> String {
         .collect()
 }
 
-fn unhex(text: &str) -> Result<[u8; TOKEN_BYTES], TokenError> {
+fn unhex(text: &str) -> Result<[u8; KEY_BYTES], TokenError> {
     let mut digits = text.chars().map(|digit| {
         digit.to_digit(16).and_then(|value| u8::try_from(value).ok()).ok_or(TokenError)
     });
-    let mut bytes = [0; TOKEN_BYTES];
+    let mut bytes = [0; KEY_BYTES];
     for byte in &mut bytes {
         let high = digits.next().ok_or(TokenError)??;
         let low = digits.next().ok_or(TokenError)??;
@@ -103,34 +165,55 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_digest_admits_its_token_and_no_other() {
+    fn keys_come_back_as_they_were_and_differ_by_job_and_container() {
+        let (token, other) = (Token::from_random([7; 32]), Token::from_random([8; 32]));
+        assert_eq!(HookKey::parse(&token.hook_key().to_string()), Ok(token.hook_key()));
+        let key = token.container_key("job");
+        assert_eq!(ContainerKey::parse(&key.expose()), Ok(key.clone()));
+        assert_ne!(token.hook_key(), other.hook_key());
+        assert_ne!(key, token.container_key("job-2"));
+        assert_ne!(key, other.container_key("job"));
+        assert_eq!(Token::parse(token.expose()), Ok(token));
+    }
+
+    /// As the standards have them (RFC 5869, RFC 8032), of the token's text.
+    #[test]
+    fn keys_are_hkdf_of_the_token_with_their_names() {
         let token = Token::from_random([7; 32]);
-        let digest = TokenDigest::parse(&token.digest().to_string()).expect("a digest");
-        assert!(digest.admits(token.expose()));
-        assert!(!digest.admits(Token::from_random([8; 32]).expose()));
-        assert!(!digest.admits(""));
-        assert!(!digest.admits(&digest.to_string()));
+        assert_eq!(
+            token.hook_key().to_string(),
+            "8b65a07a3b8831768a92e4a8ad5fb73393bf8882bc9603374546f29a9ee643d8"
+        );
+        assert_eq!(
+            token.container_key("job").expose(),
+            "7807e1fb7db722e90db333519b409881ddd0d59f50ac57d70df90fe1a938f2c9"
+        );
     }
 
     #[test]
-    fn the_digest_is_plain_sha256_of_the_text() {
-        assert_eq!(
-            TokenDigest::of("abc").to_string(),
-            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-        );
+    fn a_signature_is_of_one_text_by_one_token() {
+        let (token, other) = (Token::from_random([7; 32]), Token::from_random([8; 32]));
+        let signature = token.sign(b"text");
+        assert!(token.hook_key().has_signed(b"text", &signature));
+        assert!(!token.hook_key().has_signed(b"texts", &signature));
+        assert!(!other.hook_key().has_signed(b"text", &signature));
+        assert!(!token.hook_key().has_signed(b"text", &[0; SIGNATURE_BYTES]));
     }
 
     #[test]
     fn what_is_not_64_hex_digits_is_refused() {
         for text in ["", "ab", &"g".repeat(64), &"a".repeat(63), &"a".repeat(65), &"é".repeat(32)]
         {
-            assert_eq!(TokenDigest::parse(text), Err(TokenError), "{text}");
+            assert_eq!(HookKey::parse(text), Err(TokenError), "{text}");
+            assert_eq!(ContainerKey::parse(text), Err(TokenError), "{text}");
             assert_eq!(Token::parse(text), Err(TokenError), "{text}");
         }
     }
 
     #[test]
-    fn debug_output_does_not_show_the_token() {
-        assert_eq!(format!("{:?}", Token::from_random([1; 32])), "Token(..)");
+    fn debug_output_shows_no_secret() {
+        let token = Token::from_random([1; 32]);
+        assert_eq!(format!("{token:?}"), "Token(..)");
+        assert_eq!(format!("{:?}", token.container_key("job")), "ContainerKey(..)");
     }
 }

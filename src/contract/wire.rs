@@ -3,7 +3,7 @@
 //!
 //! Decoding never allocates more than the bytes that arrived and refuses what is left over.
 
-/// Most bytes of a first frame, before the peer has shown the token.
+/// Most bytes of a frame before the peer has proven who it is.
 pub const MAX_HELLO_BYTES: usize = 1024;
 /// Most bytes of a request: a step's whole environment (the kernel's own limit for it and the
 /// arguments is 2 MiB with the usual stack limit) or a small file.
@@ -14,7 +14,7 @@ pub const MAX_REPLY_BYTES: usize = 256 * 1024;
 /// A buffer that grew for a long frame goes back to this.
 const KEPT_BYTES: usize = 64 * 1024;
 /// Bytes of a frame's length.
-const LENGTH_BYTES: usize = 4;
+pub(super) const LENGTH_BYTES: usize = 4;
 
 /// What is wrong with a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +44,9 @@ pub enum Malformed {
     /// Text that is not UTF-8.
     #[error("text is not utf-8")]
     Text,
+    /// A sealed frame that is not the peer's, or not as it was sent, or not the next.
+    #[error("a frame's seal is broken")]
+    Seal,
 }
 
 /// A piece of output or of a file.
@@ -78,7 +81,7 @@ pub(super) fn frame(value: &impl Wire, limit: usize) -> Result<Vec<u8>, Malforme
     let bytes = body.len();
     let length = u32::try_from(bytes).ok().filter(|_| bytes <= limit);
     let length = length.ok_or(Malformed::TooLong { bytes, limit })?;
-    let mut frame = Vec::with_capacity(LENGTH_BYTES + bytes);
+    let mut frame = Vec::with_capacity(LENGTH_BYTES + bytes + super::session::SEAL_BYTES);
     length.put(&mut frame);
     frame.append(&mut body);
     Ok(frame)
@@ -187,6 +190,15 @@ impl Wire for bool {
             1 => Ok(true),
             tag => Err(Malformed::Tag { what: "bool", tag }),
         }
+    }
+}
+
+impl<const N: usize> Wire for [u8; N] {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self);
+    }
+    fn take(input: &mut Input<'_>) -> Result<Self, Malformed> {
+        input.array()
     }
 }
 

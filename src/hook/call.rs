@@ -103,6 +103,10 @@ impl Error {
                 "unsupported"
             }
             Self::Api(_) => "api",
+            Self::Container { source: socket::Error::Impostor { .. }, .. }
+            | Self::Launch(launch::Error::Socket {
+                source: socket::Error::Impostor { .. }, ..
+            }) => "impostor",
             Self::Launch(_) => "launch",
             Self::Container { .. } | Self::JobGone { .. } | Self::Demise { .. } => "container_gone",
             Self::Unhealthy { .. } | Self::ServiceEnded { .. } => "service",

@@ -9,7 +9,7 @@ use super::api::Api;
 use super::call::Call;
 use super::console::quote;
 use super::pod_view::Progress;
-use super::socket::Line;
+use super::socket::{self, Line};
 use super::state::{Service, State};
 use super::{fallback, log, orphans, pulls};
 use crate::contract::{Request, Stop, Token};
@@ -67,11 +67,18 @@ async fn services(call: &Call<'_>, api: &Api, services: &[Service]) {
     }
 }
 
-/// Tells a container's init to end it; whether it listened. One that does not is over already, or
-/// has not begun.
+/// Tells a container's init to end it; whether anybody listened. Where nobody does, the container is
+/// over already, or has not begun.
 pub(super) async fn stop(call: &Call<'_>, token: &Token, container: &str) -> bool {
-    let path = call.settings.volume.socket(container);
-    let Ok((mut line, _)) = Line::open(&path, token).await else { return false };
+    let mut line = match Line::open(&call.settings.volume, container, token).await {
+        Ok((line, _)) => line,
+        Err(error @ socket::Error::Impostor { .. }) => {
+            let left = format!("container {container} is left to the end of the pod: {error}");
+            call.console.warning(&left);
+            return true;
+        }
+        Err(_) => return false,
+    };
     if let Err(error) = line.ask(&Request::Stop(Stop { grace_ms: GRACE_MS })).await {
         call.console
             .debug(&format!("container {container} is left to the end of the pod: {error}"));

@@ -109,7 +109,7 @@ impl Action<'_> {
         let common = Common {
             settings: call.settings,
             pod: view,
-            token: self.token.digest(),
+            token: self.token,
             uid: call.uid,
             call: &call.id,
         };

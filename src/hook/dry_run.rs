@@ -68,13 +68,8 @@ fn step(
     view: &PodView,
     token: &Token,
 ) -> Result<(Vec<EphemeralContainer>, Vec<String>), call::Error> {
-    let common = Common {
-        settings: call.settings,
-        pod: view,
-        token: token.digest(),
-        uid: call.uid,
-        call: &call.id,
-    };
+    let common =
+        Common { settings: call.settings, pod: view, token, uid: call.uid, call: &call.id };
     let mut names = Names::new(view.containers.clone());
     let step = Planned::new(Role::Step, asked, |_| template.step(), &common, &mut names)?;
     Ok((vec![step.spec], step.warnings))

@@ -140,7 +140,7 @@ impl Planned {
         let mut plain = self.clone();
         plain.has_init = false;
         plain.spec.name = name;
-        let inits = [env::TOKEN_SHA256, env::PEER_UID];
+        let inits = [env::HOOK_KEY, env::CONTAINER_KEY, env::PEER_UID];
         if let Some(variables) = &mut plain.spec.env {
             variables.retain(|variable| !inits.contains(&variable.name.as_str()));
             for variable in variables.iter_mut().filter(|variable| variable.name == env::CONTAINER)

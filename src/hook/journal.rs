@@ -2,23 +2,18 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::plain_file;
 use crate::contract::{JOURNAL_MAX_BYTES, Record, Volume};
 
 /// Appends one record. The journal is a courtesy: a job does not fail for want of it.
 pub(super) fn append(volume: &Volume, record: &Record) -> io::Result<()> {
     let Some(mut line) = record.to_line() else { return Ok(()) };
-    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-    let mut file = OpenOptions::new()
-        .read(true)
-        .append(true)
-        .create(true)
-        .mode(0o644)
-        // Jobs can write to the volume: nothing else may be put in the file's place.
-        .custom_flags(flags.bits().cast_signed())
-        .open(volume.hook_journal())?;
+    let mut how = OpenOptions::new();
+    how.read(true).append(true);
+    let mut file = plain_file::open(&volume.hook_journal(), &how, Some(0o644))?;
     let written = file.metadata()?.len();
     let mut last = [b'\n'];
     if let Some(at) = written.checked_sub(1) {

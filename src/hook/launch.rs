@@ -50,7 +50,7 @@ pub(super) enum Error {
     )]
     Ended { image: String, name: String, code: i32, reason: String, message: String },
     #[error(
-        "{image} (container {name}) runs, and its ephemon-init does not answer after {seconds} s"
+        "{image} (container {name}) runs, and its ephemon-init does not answer after {seconds} s: it cannot run there, or another container of the pod has taken its socket"
     )]
     Mute { image: String, name: String, seconds: u64 },
     #[error("the container {name}: {source}")]
@@ -256,7 +256,6 @@ impl News {
         (until, waited): (Instant, Duration),
         console: &Console,
     ) -> Result<(Line, Welcome), Error> {
-        let path = volume.socket(planned.name());
         let failed = async {
             match self.running(planned, until, waited, console).await {
                 // It runs; the socket is what matters, for as long as it does.
@@ -280,7 +279,7 @@ impl News {
         };
         let (line, welcome) = tokio::select! {
             biased;
-            line = connected(&path, token) => line.map_err(|source| Error::Socket {
+            line = connected(volume, planned.name(), token) => line.map_err(|source| Error::Socket {
                 name: planned.name().to_owned(),
                 source,
             })?,
@@ -295,11 +294,15 @@ impl News {
 }
 
 /// Connects as soon as somebody listens.
-async fn connected(path: &Path, token: &Token) -> Result<(Line, Welcome), socket::Error> {
-    let mut arrivals = path.parent().and_then(arrivals);
+async fn connected(
+    volume: &Volume,
+    container: &str,
+    token: &Token,
+) -> Result<(Line, Welcome), socket::Error> {
+    let mut arrivals = arrivals(&volume.run());
     let mut buffer = vec![0; 4096];
     loop {
-        match Line::open(path, token).await {
+        match Line::open(volume, container, token).await {
             Err(error) if error.is_early() => {}
             settled => return settled,
         }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-/// How the names of the hook's Secrets end.
+/// How the names of the hook's Secrets begin.
+const SECRET_BEGIN: &str = "ephemon-";
+/// How they end.
 const SECRET_END: &str = "-env";
 /// Longest DNS label, less room for a number.
 const MAX_STEM: usize = 56;
@@ -87,22 +89,22 @@ pub(super) fn is_host_name(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(part)
 }
 
-/// The Secret with a container's environment. Calls at one time may each want a container of the
-/// same name, of which one gets it: no call writes into another's Secret.
-pub(super) fn of_secret(pod: &str, container: &str, call: &str) -> String {
-    format!("{}{call}{SECRET_END}", secret_stem(pod, container))
+/// The Secret with a container's environment. By the pod's UID policies tell it from those of other
+/// pods: a pod's name may be the beginning of another's. Calls at one time may each want a container
+/// of the same name, of which one gets it: no call writes into another's Secret.
+pub(super) fn of_secret(pod_uid: &str, container: &str, call: &str) -> String {
+    format!("{}{call}{SECRET_END}", secret_stem(pod_uid, container))
 }
 
 /// Whether a Secret is one that the hook made for a container.
-pub(super) fn is_secret_of(secret: &str, pod: &str, container: &str) -> bool {
-    let call = secret.strip_prefix(&secret_stem(pod, container));
+pub(super) fn is_secret_of(secret: &str, pod_uid: &str, container: &str) -> bool {
+    let call = secret.strip_prefix(&secret_stem(pod_uid, container));
     call.and_then(|call| call.strip_suffix(SECRET_END))
         .is_some_and(|call| !call.is_empty() && call.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-fn secret_stem(pod: &str, container: &str) -> String {
-    let pod: String = pod.chars().take(150).collect();
-    format!("{pod}-{container}-")
+fn secret_stem(pod_uid: &str, container: &str) -> String {
+    format!("{SECRET_BEGIN}{pod_uid}-{container}-")
 }
 
 #[cfg(test)]
@@ -121,13 +123,13 @@ mod tests {
 
     #[test]
     fn a_secret_is_its_containers_and_its_calls() {
-        let secret = of_secret("r-1", "step", "0a1b");
-        assert_eq!(secret, "r-1-step-0a1b-env");
-        assert!(is_secret_of(&secret, "r-1", "step"));
-        for (pod, container) in [("r-1", "step-2"), ("r-2", "step"), ("r", "1-step-0a1b")] {
+        let secret = of_secret("u-1", "step", "0a1b");
+        assert_eq!(secret, "ephemon-u-1-step-0a1b-env");
+        assert!(is_secret_of(&secret, "u-1", "step"));
+        for (pod, container) in [("u-1", "step-2"), ("u-2", "step"), ("u", "1-step-0a1b")] {
             assert!(!is_secret_of(&secret, pod, container), "{pod} {container}");
         }
-        assert!(!is_secret_of("r-1-step-2-0a1b-env", "r-1", "step"));
+        assert!(!is_secret_of("ephemon-u-1-step-2-0a1b-env", "u-1", "step"));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::call::Call;
 use super::names;
 use super::settings::Settings;
 use super::{cleanup, fallback};
-use crate::contract::{Token, TokenDigest, env};
+use crate::contract::{HookKey, Token, env};
 
 /// From the mark of a container that began to its socket: init makes one after the other.
 const LISTENS: Duration = Duration::from_secs(2);
@@ -105,9 +105,10 @@ async fn containers(call: &Call<'_>, token: &Token) -> Result<Left, super::api::
     let ours = |container: &&EphemeralContainer| is_ours(container, call.settings);
     let all: Vec<&EphemeralContainer> = of(&pod).filter(ours).collect();
     let (mut containers, mut kept) = (Vec::new(), Vec::new());
+    let key = token.hook_key();
     for container in &all {
-        match value(container, env::TOKEN_SHA256).map(TokenDigest::parse) {
-            Some(Ok(digest)) if digest.admits(token.expose()) => {
+        match value(container, env::HOOK_KEY).map(HookKey::parse) {
+            Some(Ok(known)) if known == key => {
                 containers.push(container.name.clone());
             }
             // A job container in which init does not run, kept by a shell.
@@ -116,13 +117,13 @@ async fn containers(call: &Call<'_>, token: &Token) -> Result<Left, super::api::
         }
     }
     // The hook's own are called after the pod and the container.
-    let pod = call.settings.pod.as_deref().unwrap_or_default();
+    let pod_uid = pod.metadata.uid.as_deref().unwrap_or_default();
     let secrets = all.iter().flat_map(|container| {
         let sources = container.env_from.iter().flatten();
         sources
             .filter_map(|source| source.secret_ref.as_ref())
             .map(|secret| secret.name.clone())
-            .filter(|name| names::is_secret_of(name, pod, &container.name))
+            .filter(|name| names::is_secret_of(name, pod_uid, &container.name))
     });
     let secrets = secrets.collect();
     Ok(Left { api, containers, kept, secrets })

@@ -2,6 +2,8 @@
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodSpec, ResourceRequirements, Volume};
 
+use super::volumes;
+
 /// The container that actions-runner-controller looks for.
 const RUNNER: &str = "runner";
 
@@ -115,7 +117,7 @@ fn runners_mounts(spec: &PodSpec) -> Vec<RunnersMount> {
         .filter(|mount| mount.sub_path.is_none() && mount.sub_path_expr.is_none())
         .map(|mount| RunnersMount {
             volume: mount.name.clone(),
-            path: mount.mount_path.trim_end_matches('/').to_owned(),
+            path: volumes::clean(&mount.mount_path).trim_end_matches('/').to_owned(),
             read_only: mount.read_only.unwrap_or_default(),
         })
         .collect()
@@ -234,6 +236,7 @@ mod tests {
             {"name": "opt", "mountPath": "/opt/"},
             {"name": "tools", "mountPath": "/opt/tools", "readOnly": true},
             {"name": "part", "mountPath": "/part", "subPath": "x"},
+            {"name": "cache", "mountPath": "/opt/./x/..//cache/", "readOnly": true},
         ]}]}});
         let view = PodView::of(&serde_json::from_value(pod).unwrap());
         let of = |path| {
@@ -244,6 +247,8 @@ mod tests {
         assert_eq!(of("/opt/toolsy"), Some(("opt".into(), "toolsy".into(), false)));
         assert_eq!(of("/opt"), Some(("opt".into(), String::new(), false)));
         assert_eq!((of("/part"), of("/")), (None, None));
+        // By whatever way the template writes it.
+        assert_eq!(of("/opt/cache/a"), Some(("cache".into(), "a".into(), true)));
     }
 
     #[test]

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
+use rustix::process::geteuid;
 use serde::Serialize;
 
+use super::plain_file;
 use super::state::State;
 
 /// An answer. Null fields are left out: the runner stumbles over some of them.
@@ -50,15 +52,13 @@ impl Response {
     /// which lies in a directory that the job's containers share.
     pub(super) fn write(&self, path: &Path) -> io::Result<()> {
         let json = serde_json::to_vec(self)?;
-        // A job can put anything in the file's place.
-        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .custom_flags(flags.bits().cast_signed())
-            .open(path)?;
+        let mut how = fs::OpenOptions::new();
+        how.write(true).truncate(true);
+        let mut file = plain_file::open(path, &how, Some(0o600))?;
+        // Its owner reads it whatever its mode, and may have it open: this has to be our own.
+        if file.metadata()?.uid() != geteuid().as_raw() {
+            return Err(io::Error::other("a file of another user has taken its place"));
+        }
         file.set_permissions(fs::Permissions::from_mode(0o600))?;
         file.write_all(&json)
     }
@@ -82,6 +82,26 @@ mod tests {
         let wanted =
             json!({"context": {"services": [{"id": "redis", "network": "pod", "ports": {}}]}});
         assert_eq!(serde_json::to_value(response).unwrap(), wanted);
+    }
+
+    /// The answer holds the job's token.
+    #[test]
+    fn what_a_job_put_in_the_files_place_gets_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::write(at("kept"), "").unwrap();
+        fs::hard_link(at("kept"), at("second-name")).unwrap();
+        fs::write(at("of-another"), "").unwrap();
+        let mut places = vec!["second-name"];
+        if geteuid().is_root() {
+            std::os::unix::fs::chown(at("of-another"), Some(1234), None).unwrap();
+            places.push("of-another");
+        }
+        for place in places {
+            let response = Response { is_alpine: Some(true), ..Response::default() };
+            assert!(response.write(&at(place)).is_err(), "{place}");
+            assert_eq!(fs::read_to_string(at(place)).unwrap(), "", "{place}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use tracing::Instrument as _;
 use super::call::{Call, Error};
 use super::outcome::{self, Outcome};
 use super::request::ScriptStep;
-use super::socket::Line;
+use super::socket::{self, Line};
 use super::state::State;
 use super::step::{self, Signals};
 use super::{arguments, demise, fallback, secrets, words, workspace};
@@ -28,9 +28,14 @@ pub(super) async fn run(
     if job.by_exec {
         return fallback::script_step(call, asked, state, job, signals).await;
     }
-    let path = call.settings.volume.socket(&job.container);
-    let gone = |source| Error::JobGone { name: job.container.clone(), source };
-    let connect = Line::open(&path, &state.token.0);
+    let gone = |source| {
+        let name = job.container.clone();
+        match source {
+            source @ socket::Error::Impostor { .. } => Error::Container { name, source },
+            source => Error::JobGone { name, source },
+        }
+    };
+    let connect = Line::open(&call.settings.volume, &job.container, &state.token.0);
     let connect = connect.instrument(tracing::info_span!("connect"));
     let opened = connect.await.map_err(gone);
     let (mut line, _) = demise::explained(call, &job.container, opened).await?;

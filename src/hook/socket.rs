@@ -1,24 +1,33 @@
 //! The hook's end of an init's socket.
 
+use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
+use tokio::time::timeout;
 
+use crate::contract::session::{Channel, Opening, SEAL_BYTES, SessionError};
 use crate::contract::{
-    Failure, Frames, Hello, MAX_REPLY_BYTES, Malformed, PROTOCOL_VERSION, Reply, Request, Token,
-    Welcome,
+    ErrorCode, Failure, Frames, Hello, MAX_REPLY_BYTES, Malformed, PROTOCOL_VERSION, Proof, Reply,
+    Request, SessionKey, Token, Volume, Welcome,
 };
 
 /// Bytes read at once.
 const READ: usize = 64 * 1024;
+/// For the proof of who listens, which an init gives at once, however busy its container is.
+const PROOF: Duration = Duration::from_secs(20);
 
-/// A connection to an init that knows us.
+/// A connection to an init that we know and that knows us.
 #[derive(Debug)]
 pub(super) struct Line {
     stream: UnixStream,
     frames: Frames,
+    /// Once there are keys.
+    channel: Option<Channel>,
     buffer: Vec<u8>,
 }
 
@@ -40,31 +49,95 @@ pub(super) enum Error {
     #[error("the container's ephemon-init answered with something else than was asked for")]
     Unexpected,
     #[error(
-        "the container's ephemon-init speaks version {theirs} of the protocol and this hook {PROTOCOL_VERSION}; install both from one release"
+        "the container's ephemon-init speaks another version of the protocol than {PROTOCOL_VERSION}, this hook's; install both from one release"
     )]
-    Version { theirs: u16 },
+    Version,
+    #[error(
+        "too many connections are open to the container's ephemon-init; a process of the pod may be holding them"
+    )]
+    Busy,
+    /// The socket's place is taken, or somebody stands between.
+    #[error(
+        "{path} is not the socket of the container's ephemon-init: {how}. Another container of the pod has taken its place; nothing of the job was sent there. Look for a hostile image among the job's services and actions"
+    )]
+    Impostor { path: PathBuf, how: &'static str },
+    #[error(transparent)]
+    Session(SessionError),
 }
 
 // === impl Line ===
 
 impl Line {
-    /// Connects and shows the token.
-    pub(super) async fn open(path: &Path, token: &Token) -> Result<(Self, Welcome), Error> {
-        let absent = |source| Error::Absent { path: path.to_owned(), source };
-        let stream = UnixStream::connect(path).await.map_err(absent)?;
-        let frames = Frames::new(MAX_REPLY_BYTES);
-        let mut line = Self { stream, frames, buffer: vec![0; READ] };
-        let hello = Hello { version: PROTOCOL_VERSION, token: token.expose().to_owned() };
-        match line.ask(&Request::Hello(hello)).await? {
-            Reply::Welcome(welcome) if welcome.version == PROTOCOL_VERSION => Ok((line, welcome)),
-            Reply::Welcome(welcome) => Err(Error::Version { theirs: welcome.version }),
-            _ => Err(Error::Unexpected),
+    /// Connects to a container's init; each proves to the other who it is. Before that nothing of
+    /// the job is sent.
+    pub(super) async fn open(
+        volume: &Volume,
+        container: &str,
+        token: &Token,
+    ) -> Result<(Self, Welcome), Error> {
+        let path = volume.socket(container);
+        let impostor = |how| Error::Impostor { path: path.clone(), how };
+        let absent = |source| Error::Absent { path: path.clone(), source };
+        // Before connecting, which whoever listens would see, and could put things right.
+        let inode = fs::symlink_metadata(&path).map_err(absent)?.ino();
+        let stream = UnixStream::connect(&path).await.map_err(absent)?;
+        let frames = Frames::new(MAX_REPLY_BYTES + SEAL_BYTES);
+        let mut line = Self { stream, frames, channel: None, buffer: vec![0; READ] };
+        let proven = timeout(PROOF, Box::pin(line.prove(container, token))).await;
+        let welcome = proven.map_err(|_| impostor("it does not prove who it is within 20 s"))?;
+        let welcome = welcome.map_err(|unproven| match unproven {
+            Unproven::Impostor(how) => impostor(how),
+            Unproven::Other(error) => error,
+        })?;
+        if welcome.socket_inode != inode {
+            return Err(impostor("somebody there passes on what is said"));
+        }
+        Ok((line, welcome))
+    }
+
+    async fn prove(&mut self, container: &str, token: &Token) -> Result<Welcome, Unproven> {
+        let opening = Opening::new().map_err(Error::Session)?;
+        let hello = Hello { version: PROTOCOL_VERSION, key: opening.public() };
+        self.send(&Request::Hello(hello)).await?;
+        let theirs = self.key().await?;
+        let finished = opening.finish(token, container, &theirs);
+        let (channel, signature) =
+            finished.map_err(|_| Unproven::Impostor("its key is none that an init makes"))?;
+        self.channel = Some(channel);
+        let welcome = match self.next().await {
+            Ok(Reply::Welcome(welcome)) => welcome,
+            Ok(Reply::Error(failure)) => return Err(Error::Refused(failure).into()),
+            Ok(_) => return Err(Error::Unexpected.into()),
+            Err(Error::Malformed(Malformed::Seal)) => {
+                return Err(Unproven::Impostor("it does not have this container's key"));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        self.send(&Request::Proof(Proof { signature })).await?;
+        Ok(welcome)
+    }
+
+    /// What is said without proof: a key, or a refusal, whose words may be anybody's.
+    async fn key(&mut self) -> Result<SessionKey, Unproven> {
+        match self.next().await {
+            Ok(Reply::Key(key)) => Ok(key),
+            Ok(Reply::Error(Failure { code: ErrorCode::Version, .. })) => {
+                Err(Error::Version.into())
+            }
+            Ok(Reply::Error(Failure { code: ErrorCode::Busy, .. })) => Err(Error::Busy.into()),
+            Ok(_) | Err(Error::Malformed(_)) => {
+                Err(Unproven::Impostor("it does not speak as an init does"))
+            }
+            Err(error) => Err(error.into()),
         }
     }
 
     /// Sends a request.
     pub(super) async fn send(&mut self, request: &Request) -> Result<(), Error> {
-        let frame = request.encode()?;
+        let mut frame = request.encode()?;
+        if let Some(channel) = &mut self.channel {
+            frame = channel.seal(frame)?;
+        }
         Ok(self.stream.write_all(&frame).await?)
     }
 
@@ -72,6 +145,10 @@ impl Line {
     pub(super) async fn next(&mut self) -> Result<Reply, Error> {
         loop {
             if let Some(body) = self.frames.next_frame()? {
+                let body = match &mut self.channel {
+                    Some(channel) => channel.open(body)?,
+                    None => body,
+                };
                 return Ok(Reply::decode(&body)?);
             }
             let count = self.stream.read(&mut self.buffer).await?;
@@ -89,6 +166,20 @@ impl Line {
             Reply::Error(failure) => Err(Error::Refused(failure)),
             reply => Ok(reply),
         }
+    }
+}
+
+/// Why nobody is known to be at the other end.
+enum Unproven {
+    Impostor(&'static str),
+    Other(Error),
+}
+
+// === impl Unproven ===
+
+impl From<Error> for Unproven {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
     }
 }
 

@@ -22,7 +22,7 @@ use super::request::Container;
 use super::settings::Settings;
 use super::template::Part;
 use super::words;
-use crate::contract::{Limits, Link, TokenDigest, Volume, mount};
+use crate::contract::{Limits, Link, Token, Volume, mount};
 pub(super) use error::Error;
 
 /// What a container is for.
@@ -40,7 +40,8 @@ pub(super) enum Role {
 pub(super) struct Common<'a> {
     pub(super) settings: &'a Settings,
     pub(super) pod: &'a PodView,
-    pub(super) token: TokenDigest,
+    /// Of which the spec gets keys.
+    pub(super) token: &'a Token,
     /// The hook's own user, whom init is to serve.
     pub(super) uid: u32,
     /// Of the call that asks.

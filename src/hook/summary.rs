@@ -2,17 +2,15 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use super::plain_file;
 use crate::contract::Exit;
 
 /// Appends a table to the step's summary file, which the runner reads when the step is over.
 pub(super) fn append(path: &Path, step: Option<&str>, exit: &Exit) -> io::Result<()> {
-    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-    let mut file =
-        OpenOptions::new().append(true).custom_flags(flags.bits().cast_signed()).open(path)?;
+    let mut file = plain_file::open(path, OpenOptions::new().append(true), None)?;
     file.write_all(table(step, exit).as_bytes())
 }
 

@@ -327,6 +327,12 @@ fn mounted(name: &str, path: &str, read_only: bool) -> VolumeMount {
     }
 }
 
+/// A path of the pod's spec or the operator's template in the form in which paths are compared. The
+/// API server takes any absolute one.
+pub(super) fn clean(path: &str) -> String {
+    absolute(path).unwrap_or_else(|| path.to_owned())
+}
+
 /// Docker's rule: what has no slash and does not begin with a dot is the name of a volume.
 fn is_name(source: &str) -> bool {
     !source.contains('/') && !source.starts_with(['.', '~'])

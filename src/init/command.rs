@@ -251,8 +251,8 @@ mod tests {
     }
 
     #[test]
-    fn the_request_lies_over_the_container_and_the_token_is_left_out() {
-        let own = [("PATH", "/bin"), ("A", "image"), (env::TOKEN_SHA256, "x"), ("B", "image")];
+    fn the_request_lies_over_the_container_and_the_keys_are_left_out() {
+        let own = [("PATH", "/bin"), ("A", "image"), (env::CONTAINER_KEY, "x"), ("B", "image")];
         let own = own.iter().map(|(a, b)| (OsString::from(a), OsString::from(b)));
         let all = environment(own, &run(&[("A", "step"), ("BAD=", "x"), ("", "x")], &["/a", "/b"]));
         let all: Vec<_> =

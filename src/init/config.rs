@@ -2,7 +2,9 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use crate::contract::{self, Link, Present, Setup, SetupError, TokenDigest, Volume, env, mount};
+use crate::contract::{
+    self, ContainerKey, HookKey, Link, Present, Setup, SetupError, TokenError, Volume, env, mount,
+};
 
 /// So long a container that a hook is to use waits for it. The hook connects as soon as there is a
 /// socket, and gives a container up that does not answer for 20 s (`launch::MUTE`): whoever has not
@@ -18,8 +20,10 @@ pub(super) struct Config {
     pub volume: Volume,
     /// The container's name.
     pub container: String,
-    /// What a peer must show.
-    pub token: TokenDigest,
+    /// What a peer must prove.
+    pub hook_key: HookKey,
+    /// What proves us.
+    pub container_key: ContainerKey,
     /// The only uid besides root and our own that may connect; any, when absent.
     pub peer_uid: Option<u32>,
     /// The container's main command, if it is given here and not over the socket.
@@ -96,9 +100,8 @@ impl Config {
         {
             return Err(bad(env::CONTAINER, "not a container's name"));
         }
-        let token = variable(env::TOKEN_SHA256).ok_or(bad(env::TOKEN_SHA256, "not set"))?;
-        let token =
-            TokenDigest::parse(&token).map_err(|_| bad(env::TOKEN_SHA256, "not 64 hex digits"))?;
+        let hook_key = key(&variable, env::HOOK_KEY, HookKey::parse)?;
+        let container_key = key(&variable, env::CONTAINER_KEY, ContainerKey::parse)?;
         let peer_uid = match variable(env::PEER_UID) {
             Some(uid) => Some(uid.parse().map_err(|_| bad(env::PEER_UID, "not a number"))?),
             None => None,
@@ -111,7 +114,8 @@ impl Config {
         let mut config = Self {
             volume: Volume::new(variable(env::VOLUME).unwrap_or_else(|| mount::EPHEMON.to_owned())),
             container,
-            token,
+            hook_key,
+            container_key,
             peer_uid,
             command: None,
             directories: Vec::new(),
@@ -173,6 +177,15 @@ impl Config {
     }
 }
 
+fn key<K>(
+    variable: impl Fn(&str) -> Option<String>,
+    name: &'static str,
+    parse: impl Fn(&str) -> Result<K, TokenError>,
+) -> Result<K, ConfigError> {
+    let text = variable(name).ok_or(ConfigError::Variable { name, what: "not set" })?;
+    parse(&text).map_err(|_| ConfigError::Variable { name, what: "not 64 hex digits" })
+}
+
 fn text(
     args: &mut impl Iterator<Item = OsString>,
     option: &'static str,
@@ -192,8 +205,8 @@ mod tests {
     }
 
     fn variables() -> Vec<(&'static str, &'static str)> {
-        let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        vec![(env::CONTAINER, "job"), (env::TOKEN_SHA256, digest)]
+        let key_text = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        vec![(env::CONTAINER, "job"), (env::HOOK_KEY, key_text), (env::CONTAINER_KEY, key_text)]
     }
 
     #[test]
@@ -233,7 +246,8 @@ mod tests {
             (env::CONTAINER, ""),
             (env::CONTAINER, "../x"),
             (env::CONTAINER, "A"),
-            (env::TOKEN_SHA256, "short"),
+            (env::HOOK_KEY, "short"),
+            (env::CONTAINER_KEY, "short"),
             (env::PEER_UID, "runner"),
         ] {
             let mut variables = variables();

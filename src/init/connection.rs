@@ -12,6 +12,7 @@ use std::{
 use nix::poll::PollFlags;
 
 use super::poll;
+use crate::contract::session::{Channel, SEAL_BYTES};
 use crate::contract::{Frames, MAX_HELLO_BYTES, MAX_REQUEST_BYTES, Reply, Request};
 
 /// Beyond so many bytes waiting to be sent, no more output is read from a step.
@@ -26,6 +27,8 @@ const READS: usize = 16;
 pub(super) struct Connection {
     stream: UnixStream,
     frames: Frames,
+    /// Once there are keys.
+    channel: Option<Channel>,
     outbound: Vec<u8>,
     sent: usize,
 }
@@ -48,16 +51,21 @@ pub(super) enum Arrival {
 // === impl Connection ===
 
 impl Connection {
-    /// Takes over a stream of a peer who has not shown a token yet.
+    /// Takes over a stream of a peer who has not proven anything yet.
     pub(super) fn new(stream: UnixStream) -> std::io::Result<Self> {
         stream.set_nonblocking(true)?;
         let frames = Frames::new(MAX_HELLO_BYTES);
-        Ok(Self { stream, frames, outbound: Vec::new(), sent: 0 })
+        Ok(Self { stream, frames, channel: None, outbound: Vec::new(), sent: 0 })
+    }
+
+    /// Seals and opens every frame from here on.
+    pub(super) fn seal(&mut self, channel: Channel) {
+        self.channel = Some(channel);
     }
 
     /// Takes longer frames from here on.
     pub(super) fn trust(&mut self) {
-        self.frames.set_limit(MAX_REQUEST_BYTES);
+        self.frames.set_limit(MAX_REQUEST_BYTES + SEAL_BYTES);
     }
 
     /// What to wait for: requests, and room to send if something waits.
@@ -73,7 +81,10 @@ impl Connection {
 
     /// Queues a reply and sends what can be sent at once.
     pub(super) fn queue(&mut self, reply: &Reply) -> Result<(), Gone> {
-        let frame = reply.encode().map_err(|_| Gone)?;
+        let mut frame = reply.encode().map_err(|_| Gone)?;
+        if let Some(channel) = &mut self.channel {
+            frame = channel.seal(frame).map_err(|_| Gone)?;
+        }
         self.outbound.extend_from_slice(&frame);
         self.send()
     }
@@ -131,10 +142,16 @@ impl Connection {
     /// The next request that has arrived whole.
     pub(super) fn next_request(&mut self) -> Arrival {
         match self.frames.next_frame() {
-            Ok(Some(body)) => match Request::decode(&body) {
-                Ok(request) => Arrival::Request(Box::new(request)),
-                Err(_) => Arrival::Nonsense,
-            },
+            Ok(Some(body)) => {
+                let body = match &mut self.channel {
+                    Some(channel) => channel.open(body),
+                    None => Ok(body),
+                };
+                match body.and_then(|body| Request::decode(&body)) {
+                    Ok(request) => Arrival::Request(Box::new(request)),
+                    Err(_) => Arrival::Nonsense,
+                }
+            }
             Ok(None) => Arrival::Nothing,
             Err(_) => Arrival::Nonsense,
         }
@@ -153,7 +170,12 @@ impl Connection {
                 return Ok(Arrival::Nothing);
             }
             poll::wait(&[Some((self.stream.as_fd(), PollFlags::POLLIN))], left);
-            self.receive()?;
+            let received = self.receive();
+            match self.next_request() {
+                Arrival::Nothing => received?,
+                // Said before the peer went.
+                arrival => return Ok(arrival),
+            }
         }
     }
 }

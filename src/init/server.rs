@@ -3,7 +3,7 @@
 use std::{
     fs, io,
     os::unix::{
-        fs::PermissionsExt,
+        fs::{MetadataExt, PermissionsExt},
         net::{UnixListener, UnixStream},
     },
     path::Path,
@@ -23,12 +23,13 @@ use super::{
     supervisor::Supervisor,
 };
 use crate::contract::{
-    ErrorCode, Failure, Hello, PROTOCOL_VERSION, Reply, Request, Run, Stop, Welcome,
+    ErrorCode, Failure, PROTOCOL_VERSION, Proof, Reply, Request, Run, Stop, Transcript, Welcome,
+    session,
 };
 
 /// Most connections at a time; one more hears that it is one too many.
 const MAX_CONNECTIONS: usize = 64;
-/// A peer that has not shown its token after so long is no hook.
+/// A peer that has not said the next word of its proof after so long is no hook.
 const HELLO_PATIENCE: Duration = Duration::from_secs(5);
 /// Pause when no connection can be accepted, for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -36,8 +37,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const LAST_GRACE: Duration = Duration::from_secs(2);
 
 /// Binds the socket beside its place, opens it to all users, and moves it there: whoever sees it can
-/// connect to it. The token decides who may speak.
-pub(super) fn bind(path: &Path) -> io::Result<UnixListener> {
+/// connect to it. The proof decides who may speak. The socket, and its inode's number.
+pub(super) fn bind(path: &Path) -> io::Result<(UnixListener, u64)> {
     let beside = path.with_extension("new");
     for stale in [&beside, path] {
         match fs::remove_file(stale) {
@@ -49,8 +50,9 @@ pub(super) fn bind(path: &Path) -> io::Result<UnixListener> {
     }
     let listener = UnixListener::bind(&beside)?;
     fs::set_permissions(&beside, fs::Permissions::from_mode(0o666))?;
+    let inode = fs::symlink_metadata(&beside)?.ino();
     fs::rename(&beside, path)?;
-    Ok(listener)
+    Ok((listener, inode))
 }
 
 /// Accepts connections until the process ends.
@@ -83,9 +85,8 @@ fn accept(stream: UnixStream, supervisor: &Arc<Supervisor>, connections: &Arc<At
 }
 
 fn converse(supervisor: &Arc<Supervisor>, client: &mut Connection) -> Result<(), Gone> {
-    match greet(supervisor, client)? {
-        Ok(welcome) => client.reply(&Reply::Welcome(welcome))?,
-        Err(failure) => return client.reply(&Reply::Error(failure)),
+    if let Err(failure) = greet(supervisor, client)? {
+        return client.reply(&Reply::Error(failure));
     }
     client.trust();
     supervisor.meet();
@@ -107,42 +108,76 @@ fn serve(supervisor: &Arc<Supervisor>, client: &mut Connection) -> Result<(), Go
     }
 }
 
-fn greet(
-    supervisor: &Supervisor,
-    client: &mut Connection,
-) -> Result<Result<Welcome, Failure>, Gone> {
-    let hello = match client.wait_request(Some(HELLO_PATIENCE))? {
-        Arrival::Request(request) => match *request {
-            Request::Hello(hello) => hello,
-            _ => return Ok(Err(Failure::new(ErrorCode::Protocol, "say hello first"))),
+/// Proves ourselves and has the peer prove itself. Until it has, it learns nothing but what a hook
+/// would of any container: not even that without the container's key.
+fn greet(supervisor: &Supervisor, client: &mut Connection) -> Result<Result<(), Failure>, Gone> {
+    let transcript = match client.wait_request(Some(HELLO_PATIENCE))? {
+        Arrival::Request(request) => match open(supervisor, client, &request)? {
+            Ok(transcript) => transcript,
+            Err(failure) => return Ok(Err(failure)),
         },
         Arrival::Nonsense => {
             return Ok(Err(Failure::new(ErrorCode::Protocol, "this frame is not a request")));
         }
         Arrival::Nothing => return Err(Gone),
     };
-    Ok(admit(supervisor, client, &hello))
+    if let Err(failure) = admit(supervisor, client) {
+        return Ok(Err(failure));
+    }
+    client.reply(&Reply::Welcome(welcome(supervisor)))?;
+    let hook = &supervisor.config.hook_key;
+    Ok(match client.wait_request(Some(HELLO_PATIENCE))? {
+        Arrival::Request(request) => match *request {
+            Request::Proof(Proof { signature }) if transcript.is_signed(hook, &signature) => Ok(()),
+            _ => Err(Failure::new(ErrorCode::Unauthorized, "this is not the job's hook")),
+        },
+        Arrival::Nonsense => {
+            Err(Failure::new(ErrorCode::Unauthorized, "the key is not this container's"))
+        }
+        Arrival::Nothing => return Err(Gone),
+    })
 }
 
-fn admit(supervisor: &Supervisor, client: &Connection, hello: &Hello) -> Result<Welcome, Failure> {
+/// Agrees on keys. All that is said after this is sealed.
+fn open(
+    supervisor: &Supervisor,
+    client: &mut Connection,
+    request: &Request,
+) -> Result<Result<Transcript, Failure>, Gone> {
     let config = &supervisor.config;
-    if let Some(allowed) = config.peer_uid {
-        let peer = getsockopt(&client.interest().0, PeerCredentials).map_err(|error| {
-            Failure::new(ErrorCode::Unauthorized, format!("cannot tell who you are: {error}"))
-        })?;
-        if ![allowed, supervisor.uid, 0].contains(&peer.uid()) {
-            let text = format!("uid {} may not use this socket", peer.uid());
-            return Err(Failure::new(ErrorCode::Unauthorized, text));
-        }
-    }
-    if !config.token.admits(&hello.token) {
-        return Err(Failure::new(ErrorCode::Unauthorized, "the token is not this container's"));
-    }
+    let Request::Hello(hello) = request else {
+        return Ok(Err(Failure::new(ErrorCode::Protocol, "say hello first")));
+    };
     if hello.version != PROTOCOL_VERSION {
         let text = format!("you speak version {}, I speak {PROTOCOL_VERSION}", hello.version);
-        return Err(Failure::new(ErrorCode::Version, text));
+        return Ok(Err(Failure::new(ErrorCode::Version, text)));
     }
-    Ok(Welcome {
+    let accepted =
+        session::accept(&config.hook_key, &config.container_key, &config.container, &hello.key);
+    match accepted {
+        Ok((key, channel, transcript)) => {
+            client.queue(&Reply::Key(key))?;
+            client.seal(channel);
+            Ok(Ok(transcript))
+        }
+        Err(error) => Ok(Err(Failure::new(ErrorCode::Protocol, error.to_string()))),
+    }
+}
+
+fn admit(supervisor: &Supervisor, client: &Connection) -> Result<(), Failure> {
+    let Some(allowed) = supervisor.config.peer_uid else { return Ok(()) };
+    let peer = getsockopt(&client.interest().0, PeerCredentials).map_err(|error| {
+        Failure::new(ErrorCode::Unauthorized, format!("cannot tell who you are: {error}"))
+    })?;
+    if [allowed, supervisor.uid, 0].contains(&peer.uid()) {
+        return Ok(());
+    }
+    let text = format!("uid {} may not use this socket", peer.uid());
+    Err(Failure::new(ErrorCode::Unauthorized, text))
+}
+
+fn welcome(supervisor: &Supervisor) -> Welcome {
+    Welcome {
         version: PROTOCOL_VERSION,
         pid: std::process::id(),
         uid: supervisor.uid,
@@ -150,8 +185,9 @@ fn admit(supervisor: &Supervisor, client: &Connection, hello: &Hello) -> Result<
         alpine: is_alpine(Path::new("/etc")),
         shell: command::has_shell(),
         started_at_ns: supervisor.started_at_ns,
+        socket_inode: supervisor.socket_inode,
         notes: supervisor.notes.clone(),
-    })
+    }
 }
 
 fn answer(
@@ -165,7 +201,9 @@ fn answer(
     };
     let system = |error: String| Failure::new(ErrorCode::System, error);
     let reply = match request {
-        Request::Hello(_) => Reply::Error(Failure::new(ErrorCode::Protocol, "we have met")),
+        Request::Hello(_) | Request::Proof(_) => {
+            Reply::Error(Failure::new(ErrorCode::Protocol, "we have met"))
+        }
         // The step ended before its signal came.
         Request::Signal(_) => return Ok(()),
         Request::Run(run) => return answer_run(supervisor, client, &run),

@@ -56,6 +56,8 @@ pub(super) struct Supervisor {
     pub uid: u32,
     pub gid: u32,
     pub started_at_ns: u64,
+    /// Of the socket that we made.
+    pub socket_inode: u64,
     /// What of the setup is not as it was asked for.
     pub notes: Vec<String>,
     started: Instant,
@@ -71,7 +73,7 @@ struct Steps {
     running: BTreeMap<u64, Step>,
     begun: u64,
     ended: u64,
-    /// A hook that knows the token came.
+    /// A hook that proved itself came.
     met: bool,
     stopping: Option<Stopping>,
 }
@@ -152,6 +154,7 @@ impl Supervisor {
         config: Config,
         log: ContainerLog,
         journal: Journal,
+        socket_inode: u64,
         notes: Vec<String>,
     ) -> io::Result<Self> {
         let (wake_rx, wake_tx) = io::pipe()?;
@@ -166,6 +169,7 @@ impl Supervisor {
             uid: Uid::effective().as_raw(),
             gid: Gid::effective().as_raw(),
             started_at_ns: now_ns(),
+            socket_inode,
             notes,
             started: Instant::now(),
             steps: Mutex::default(),
@@ -210,7 +214,7 @@ impl Supervisor {
         Slot::take(&self.left, MAX_LEFT)
     }
 
-    /// A hook that knows the token came.
+    /// A hook that proved itself came.
     pub(super) fn meet(&self) {
         self.lock().met = true;
     }

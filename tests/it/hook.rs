@@ -5,6 +5,7 @@ mod at_once;
 mod environment;
 mod fallback;
 mod health;
+mod impostors;
 mod jobs;
 mod killed;
 mod networks;

@@ -1,7 +1,9 @@
 //! The real `ephemon-init`, as process 1 of its own PID namespace (as root) and without one.
 
+mod client;
 mod ending;
 mod harness;
+mod impostors;
 mod output;
 mod records;
 mod setup;

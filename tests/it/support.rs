@@ -23,6 +23,7 @@ pub(crate) mod programs;
 pub(crate) mod prometheus;
 pub(crate) mod real_node;
 pub(crate) mod real_node_images;
+pub(crate) mod relay;
 pub(crate) mod runner_template;
 pub(crate) mod site;
 pub(crate) mod verdict;

@@ -52,13 +52,8 @@ impl Plan {
         let mut asked = asked.clone();
         let moves = own_port::apart(&mut asked);
         let asked = &asked;
-        let common = Common {
-            settings: call.settings,
-            pod: view,
-            token: token.digest(),
-            uid: call.uid,
-            call: &call.id,
-        };
+        let common =
+            Common { settings: call.settings, pod: view, token, uid: call.uid, call: &call.id };
         let all = asked.container.iter().chain(&asked.services);
         volumes::check_shared(all, view).map_err(crate::hook::spec::Error::from)?;
         let mut names = Names::new(view.containers.clone());
@@ -121,13 +116,8 @@ impl Plan {
         pod: &Pod,
         token: &Token,
     ) -> Result<Planned, Error> {
-        let common = Common {
-            settings: call.settings,
-            pod: view,
-            token: token.digest(),
-            uid: call.uid,
-            call: &call.id,
-        };
+        let common =
+            Common { settings: call.settings, pod: view, token, uid: call.uid, call: &call.id };
         let mut names = Names::new(PodView::of(pod).containers);
         Ok(Planned::network(&common, &mut names)?)
     }

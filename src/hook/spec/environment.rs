@@ -34,7 +34,9 @@ impl Planned {
             env.push(plain("CI", "true".to_owned()));
         }
         if self.has_init {
-            env.push(plain(env::TOKEN_SHA256, common.token.to_string()));
+            let key = common.token.container_key(&self.spec.name);
+            env.push(plain(env::HOOK_KEY, common.token.hook_key().to_string()));
+            env.push(plain(env::CONTAINER_KEY, key.expose()));
             env.push(plain(env::PEER_UID, common.uid.to_string()));
         }
         if !self.limits.is_empty() {
@@ -74,8 +76,7 @@ impl Planned {
         if self.env.is_empty() {
             return None;
         }
-        let pod = common.settings.pod.as_deref().unwrap_or("runner");
-        let name = names::of_secret(pod, &self.spec.name, common.call);
+        let name = names::of_secret(&common.pod.uid, &self.spec.name, common.call);
         self.secret = Some(name.clone());
         Some(EnvFromSource {
             secret_ref: Some(SecretEnvSource { name, optional: None }),

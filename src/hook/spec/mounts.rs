@@ -63,7 +63,7 @@ impl Planned {
         }
         mounts.extend(operators);
         let mut paths = BTreeSet::new();
-        match mounts.iter().find(|mount| !paths.insert(mount.mount_path.trim_end_matches('/'))) {
+        match mounts.iter().find(|mount| !paths.insert(volumes::clean(&mount.mount_path))) {
             Some(twice) => Err(Error::MountedTwice(twice.mount_path.clone())),
             None => Ok(mounts),
         }

@@ -42,8 +42,8 @@ fn plan_in(volumes: &Value, role: Role, asked: Value) -> Result<Planned, Error> 
 
 fn plan_of(volumes: &Value, role: Role, asked: Value, part: Part) -> Result<Planned, Error> {
     let (settings, pod) = (settings(), pod(volumes));
-    let token = Token::from_random([1; 32]).digest();
-    let common = Common { settings: &settings, pod: &pod, token, uid: 1001, call: "0a1b" };
+    let token = Token::from_random([1; 32]);
+    let common = Common { settings: &settings, pod: &pod, token: &token, uid: 1001, call: "0a1b" };
     let mut names = Names::new(pod.containers.clone());
     let asked: Container = serde_json::from_value(asked).unwrap();
     Planned::new(role, &asked, |_| part, &common, &mut names)
@@ -78,7 +78,9 @@ fn the_job_container_is_init_with_the_four_volumes() {
     assert_eq!(env.get(env::CONTAINER).map(String::as_str), Some("job"));
     assert_eq!(env.get(env::ROLE).map(String::as_str), Some("job"));
     assert_eq!(env.get(env::PEER_UID).map(String::as_str), Some("1001"));
-    assert_eq!(env.get(env::TOKEN_SHA256).map(String::len), Some(64));
+    let token = Token::from_random([1; 32]);
+    assert_eq!(env.get(env::HOOK_KEY), Some(&token.hook_key().to_string()));
+    assert_eq!(env.get(env::CONTAINER_KEY), Some(&token.container_key("job").expose()));
     // Not expanded by Kubernetes.
     assert_eq!(env.get(env::JOB_REPOSITORY).map(String::as_str), Some("o/$$(r)"));
 }
@@ -94,7 +96,7 @@ fn a_service_with_its_own_entrypoint_gets_its_environment_by_a_secret() {
     assert!(!service.has_init);
     let spec = serde_json::to_value(&service.spec).unwrap();
     assert!(!spec.to_string().contains("hunter2"));
-    assert_eq!(spec["envFrom"], json!([{"secretRef": {"name": "r-1-postgres-0a1b-env"}}]));
+    assert_eq!(spec["envFrom"], json!([{"secretRef": {"name": "ephemon-u-postgres-0a1b-env"}}]));
     assert_eq!(spec["args"], json!(["-c", "a b"]));
     assert!(spec.get("command").is_none() && spec.get("volumeMounts").is_none());
     assert_eq!(service.names, ["postgres"]);
@@ -114,8 +116,8 @@ fn a_services_given_entrypoint_is_inits_own_child_and_outlives_the_call() {
 #[test]
 fn a_service_is_called_first_as_the_workflow_calls_it() {
     let (settings, pod) = (settings(), pod(&json!([])));
-    let token = Token::from_random([1; 32]).digest();
-    let common = Common { settings: &settings, pod: &pod, token, uid: 1001, call: "c" };
+    let token = Token::from_random([1; 32]);
+    let common = Common { settings: &settings, pod: &pod, token: &token, uid: 1001, call: "c" };
     let mut names = Names::new(["runner".to_owned(), "valkey".to_owned()]);
     let asked = json!({"image": "valkey/valkey:8", "createOptions": "--name cache --name kv"});
     let mut asked: Container = serde_json::from_value(asked).unwrap();
@@ -128,9 +130,9 @@ fn a_service_is_called_first_as_the_workflow_calls_it() {
 #[test]
 fn the_hooks_own_container_is_init_in_the_runners_image_and_can_do_little() {
     let (settings, mut pod) = (settings(), pod(&json!([])));
-    let token = Token::from_random([1; 32]).digest();
+    let token = Token::from_random([1; 32]);
     let network = |pod: &PodView| {
-        let common = Common { settings: &settings, pod, token, uid: 1001, call: "c" };
+        let common = Common { settings: &settings, pod, token: &token, uid: 1001, call: "c" };
         Planned::network(&common, &mut Names::new(pod.containers.clone()))
     };
     assert!(matches!(network(&pod), Err(Error::NoImage("runner"))));
@@ -219,8 +221,8 @@ fn what_cannot_be_had_is_an_error_with_advice() {
 #[test]
 fn a_pod_without_our_volumes_is_told_which_it_lacks() {
     let (settings, pod) = (settings(), PodView::default());
-    let token = Token::from_random([1; 32]).digest();
-    let common = Common { settings: &settings, pod: &pod, token, uid: 0, call: "0a1b" };
+    let token = Token::from_random([1; 32]);
+    let common = Common { settings: &settings, pod: &pod, token: &token, uid: 0, call: "0a1b" };
     let asked: Container = serde_json::from_value(json!({"image": "a"})).unwrap();
     let planned =
         Planned::new(Role::Job, &asked, |_| Part::default(), &common, &mut Names::default());
@@ -288,4 +290,15 @@ fn the_environment_is_laid_as_docker_lays_it_and_the_operators_over_it() {
     let service = plan(Role::Service, asked).unwrap();
     assert!(!env_of(&service).contains_key("CI"), "the Secret has it");
     assert_eq!(service.env, [("CI".to_owned(), "false".to_owned())]);
+}
+
+#[test]
+fn one_place_by_two_spellings_is_one_place() {
+    for path in ["/ephemon/bin", "/ephemon/bin/", "//ephemon/./x/../bin"] {
+        let mount = json!({"name": "work", "mountPath": path});
+        let part =
+            Part { volume_mounts: vec![serde_json::from_value(mount).unwrap()], ..Part::default() };
+        let planned = plan_with(Role::Job, json!({"image": "a"}), part);
+        assert!(matches!(planned, Err(Error::MountedTwice(_))), "{path}");
+    }
 }

@@ -2,11 +2,11 @@
 //! silent collector does not cost every step the same again.
 
 use std::fs::{self, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use crate::contract::Volume;
+use crate::hook::plain_file;
 
 /// The wait of a call that knows nothing bad of the collector.
 const FULL: Duration = Duration::from_millis(250);
@@ -40,15 +40,9 @@ impl Patience {
             // It is asked properly again when the first mark is old.
             return;
         }
-        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-        let mark = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o644)
-            // Jobs can write to the volume: nothing else may be put in the file's place.
-            .custom_flags(flags.bits().cast_signed())
-            .open(&self.mark);
+        let mut how = OpenOptions::new();
+        how.write(true).truncate(true);
+        let mark = plain_file::open(&self.mark, &how, Some(0o644));
         // A mark that cannot be made costs the next call its full wait.
         drop(mark.and_then(|mark| mark.set_modified(SystemTime::now())));
     }

@@ -166,7 +166,8 @@ fn the_policy_refuses_what_a_job_must_not_have() {
                 "spec": {
                     "containers": [{"name": "runner"}],
                     "volumes": [
-                        {"name": "work", "emptyDir": {}}, {"name": "pull", "secret": {}},
+                        {"name": "work", "emptyDir": {}}, {"name": "ephemon-bin", "emptyDir": {}},
+                        {"name": "externals", "image": {}}, {"name": "pull", "secret": {}},
                         {"name": "kube-api-access-x", "projected": {}}, {"name": "h", "hostPath": {}},
                     ],
                     "ephemeralContainers": list,
@@ -185,12 +186,26 @@ fn the_policy_refuses_what_a_job_must_not_have() {
     };
     assert_eq!(refused(json!({"volumeMounts": [{"name": "work"}]})), "");
     assert!(refused(json!({"targetContainerName": "runner"})).contains("targetContainerName"));
-    for context in [
-        json!({"privileged": true}),
-        json!({"capabilities": {"add": ["SYS_ADMIN"]}}),
-        json!({"procMount": "Unmasked"}),
-    ] {
+    for context in [json!({"privileged": true}), json!({"capabilities": {"add": ["SYS_ADMIN"]}})] {
         assert!(refused(json!({"securityContext": context})).contains("privileged"), "{context}");
+    }
+    for context in [
+        json!({"procMount": "Unmasked"}),
+        json!({"seccompProfile": {"type": "Unconfined"}}),
+        json!({"appArmorProfile": {"type": "Unconfined"}}),
+        json!({"seLinuxOptions": {"type": "spc_t"}}),
+        json!({"windowsOptions": {"hostProcess": true}}),
+    ] {
+        assert!(refused(json!({"securityContext": context})).contains("unconfined"), "{context}");
+    }
+    let confined = json!({"seccompProfile": {"type": "RuntimeDefault"}, "procMount": "Default"});
+    assert_eq!(refused(json!({"securityContext": confined})), "");
+    for volume in ["ephemon-bin", "externals"] {
+        let mounted = |mount: Value| refused(json!({"volumeMounts": [mount]}));
+        assert_eq!(mounted(json!({"name": volume, "readOnly": true})), "");
+        for mount in [json!({"name": volume}), json!({"name": volume, "readOnly": false})] {
+            assert!(mounted(mount).contains("read only"), "{volume}");
+        }
     }
     assert_eq!(refused(json!({"securityContext": {"capabilities": {"drop": ["ALL"]}}})), "");
     for volume in ["pull", "kube-api-access-x", "h", "none"] {
@@ -198,8 +213,10 @@ fn the_policy_refuses_what_a_job_must_not_have() {
         assert!(mounted.contains("may mount"), "{volume}: {mounted}");
     }
     let from = |name: &str| json!({"envFrom": [{"secretRef": {"name": name}}]});
-    assert_eq!(refused(from("runner-1-job-env")), "");
-    assert!(refused(from("runner-10-job-env")).contains("Secrets"));
+    assert_eq!(refused(from("ephemon-u-job-env")), "");
+    for foreign in ["ephemon-u2-job-env", "ephemon-u", "runner-1-job-env", "database-password"] {
+        assert!(refused(from(foreign)).contains("Secrets"), "{foreign}");
+    }
     assert!(refused(json!({"envFrom": [{"configMapRef": {"name": "c"}}]})).contains("Secrets"));
     let value =
         json!({"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "runner-1-x"}}}]});
@@ -214,23 +231,24 @@ fn secrets_and_commands_are_held_to_the_runners_own_pod() {
         let request = request("CREATE", name, POD, "u");
         secrets.refuses(&Review { request, object: secret(name, pod), old: Value::Null }).is_none()
     };
-    assert!(made("runner-1-job-env", POD));
-    assert!(!made("runner-10-job-env", POD) && !made("runner-1-job-env", "runner-2"));
+    assert!(made("ephemon-u-job-env", POD));
+    assert!(!made("ephemon-u2-job-env", POD) && !made("ephemon-u-job-env", "runner-2"));
+    assert!(!made("runner-1-job-env", POD) && !made("runner-1-0-job-env", POD));
     // One of this type is filled with a token of any account of the namespace.
-    let mut token = secret("runner-1-x", POD);
+    let mut token = secret("ephemon-u-x", POD);
     token["type"] = json!("kubernetes.io/service-account-token");
     let review = |request, object| Review { request, object, old: Value::Null };
-    let asked = request("CREATE", "runner-1-x", POD, "u");
+    let asked = request("CREATE", "ephemon-u-x", POD, "u");
     assert!(secrets.refuses(&review(asked, token)).is_some());
-    let mut unbound = request("CREATE", "runner-1-job-env", POD, "u");
+    let mut unbound = request("CREATE", "ephemon-u-job-env", POD, "u");
     unbound["userInfo"].as_object_mut().unwrap().remove("extra");
-    assert!(secrets.refuses(&review(unbound, secret("runner-1-job-env", POD))).is_some());
+    assert!(secrets.refuses(&review(unbound, secret("ephemon-u-job-env", POD))).is_some());
     let gone = |name: &str| {
         let request = request("DELETE", name, POD, "u");
         let old = json!({"metadata": {"name": name, "labels": {"runner-pod": POD}}});
         secrets.refuses(&Review { request, object: Value::Null, old }).is_none()
     };
-    assert!(gone("runner-1-job-env") && !gone("database-password"));
+    assert!(gone("ephemon-u-job-env") && !gone("database-password") && !gone("runner-1-x"));
 
     let commands = Policy::load("ephemon-runner-exec");
     let exec = |pod: &str, container: &str| {

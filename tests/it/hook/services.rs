@@ -26,7 +26,9 @@ async fn a_service_by_its_own_entrypoint_has_its_environment_from_a_secret() {
     assert_eq!(prepared.code, 0, "{prepared:?}");
     let secrets = rig.api.store().secrets().names();
     let [secret] = &secrets[..] else { panic!("{secrets:?}") };
-    assert!(secret.starts_with("runner-1-postgres-") && secret.ends_with("-env"), "{secret}");
+    let uid = rig.pod_object()["metadata"]["uid"].as_str().unwrap().to_owned();
+    let begin = format!("ephemon-{uid}-postgres-");
+    assert!(secret.starts_with(&begin) && secret.ends_with("-env"), "{secret}");
     let spec = rig.spec();
     assert!(spec.contains(secret.as_str()) && !spec.contains("hunter2"), "{spec}");
     let state = prepared.json()["state"].clone();
@@ -97,7 +99,9 @@ async fn a_container_step_by_its_own_entrypoint_shows_its_log_as_it_grows() {
     let mut call = rig.begin("run_container_step", &step, &state).await;
     call.read_until("begun hunter2-input\n").await;
     let secrets = rig.api.store().secrets().names();
-    assert!(secrets.len() == 1 && secrets[0].starts_with("runner-1-step-"), "{secrets:?}");
+    let uid = rig.pod_object()["metadata"]["uid"].as_str().unwrap().to_owned();
+    let begin = format!("ephemon-{uid}-step-");
+    assert!(secrets.len() == 1 && secrets[0].starts_with(&begin), "{secrets:?}");
     fs::write(rig.path("_work/go"), "").unwrap();
     let step = call.finish().await;
     assert_eq!(step.code, 9, "{:.300}", step.stdout);

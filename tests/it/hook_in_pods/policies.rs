@@ -6,6 +6,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use serde_json::{Value, json};
 
+use super::runner::Runner;
 use super::site::{PATIENCE, Site};
 use crate::support::parts::beside_others;
 use crate::support::process::until;
@@ -80,7 +81,8 @@ fn a_runner_adds_no_container_that_the_policy_forbids() {
     let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let own = site.runner("runner-1");
-    let _other = site.runner("runner-2");
+    // Its name begins as the other's does.
+    let other = site.runner("runner-1-2");
     let account = Account::of(&site, &own.name);
     let plain = with(&json!({}));
     // A policy holds once the API server has read it.
@@ -91,8 +93,20 @@ fn a_runner_adds_no_container_that_the_policy_forbids() {
     let volumes = &site.pod(&own.name)["spec"]["volumes"];
     let token = volumes.as_array().unwrap().iter().find(|volume| volume["projected"].is_object());
     let token = token.expect("the kubelet's volume of the token")["name"].clone();
+    let mount = |name: &str, read_only: bool| json!({"volumeMounts": [{"name": name, "mountPath": "/t", "readOnly": read_only}]});
+    let context = |context: &Value| json!({"securityContext": context});
+    let of = |pod: &Runner, container: &str| json!({"secretRef": {"name": format!("ephemon-{}-{container}-0a-env", pod.place.uid)}});
+    let foreign = of(&other, "job");
+    for allowed in [
+        mount("ephemon-bin", true),
+        mount("work", false),
+        context(&json!({"seccompProfile": {"type": "RuntimeDefault"}})),
+        json!({"envFrom": [of(&own, "job")]}),
+    ] {
+        assert_eq!(account.adds(&own.name, &with(&allowed)), Ok(()), "{allowed}");
+    }
     let cases = [
-        ("own pod only", "runner-2", json!({})),
+        ("own pod only", "runner-1-2", json!({})),
         ("targetContainerName", "runner-1", json!({"targetContainerName": "runner"})),
         (
             "privileged or have capabilities added",
@@ -105,11 +119,18 @@ fn a_runner_adds_no_container_that_the_policy_forbids() {
             json!({"securityContext": {"capabilities": {"add": ["SYS_PTRACE"]}}}),
         ),
         ("may mount", "runner-1", json!({"volumeMounts": [{"name": token, "mountPath": "/t"}]})),
+        ("read only", "runner-1", mount("ephemon-bin", false)),
+        ("read only", "runner-1", mount("externals", false)),
+        ("unconfined", "runner-1", context(&json!({"seccompProfile": {"type": "Unconfined"}}))),
+        ("unconfined", "runner-1", context(&json!({"appArmorProfile": {"type": "Unconfined"}}))),
+        ("unconfined", "runner-1", context(&json!({"seLinuxOptions": {"type": "spc_t"}}))),
+        ("unconfined", "runner-1", context(&json!({"windowsOptions": {"runAsUserName": "x"}}))),
         (
             "Secrets of its own pod only",
             "runner-1",
-            json!({"envFrom": [{"secretRef": {"name": "runner-2-env"}}]}),
+            json!({"envFrom": [{"secretRef": {"name": "runner-1-2-env"}}]}),
         ),
+        ("Secrets of its own pod only", "runner-1", json!({"envFrom": [foreign]})),
         (
             "Secrets of its own pod only",
             "runner-1",
@@ -135,7 +156,10 @@ fn a_runner_makes_and_removes_secrets_of_its_own_pod_only() {
     let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let own = site.runner("runner-1");
+    let other = site.runner("runner-1-2");
     let account = Account::of(&site, &own.name);
+    let [named, foreign_name] =
+        [&own, &other].map(|pod| format!("ephemon-{}-job-0a-env", pod.place.uid));
     let secret = |name: &str, pod: &str, kind: &str| {
         json!({
             "apiVersion": "v1", "kind": "Secret", "type": kind,
@@ -147,26 +171,28 @@ fn a_runner_makes_and_removes_secrets_of_its_own_pod_only() {
         .to_string()
     };
     let create = ["create", "-f", "-"];
-    let foreign = secret("runner-2-env", "runner-2", "Opaque");
+    let foreign = secret(&foreign_name, "runner-1-2", "Opaque");
     until(PATIENCE, || account.runs(&create, &foreign).err()).expect("the policy holds");
     for (text, message) in [
-        (foreign, "of its own pod only"),
-        (secret("runner-1-env", "runner-2", "Opaque"), "of its own pod only"),
+        (foreign.clone(), "of its own pod only"),
+        (secret(&named, "runner-1-2", "Opaque"), "of its own pod only"),
+        (secret(&foreign_name, "runner-1", "Opaque"), "of its own pod only"),
+        (secret("runner-1-2-job-0a-env", "runner-1", "Opaque"), "of its own pod only"),
         (secret("other", "runner-1", "Opaque"), "of its own pod only"),
-        (
-            secret("runner-1-env", "runner-1", "kubernetes.io/service-account-token"),
-            "type Opaque only",
-        ),
+        (secret(&named, "runner-1", "kubernetes.io/service-account-token"), "type Opaque only"),
     ] {
         let refused = account.runs(&create, &text);
         assert!(refused.as_ref().is_err_and(|said| said.contains(message)), "{text}: {refused:?}");
     }
-    assert_eq!(account.runs(&create, &secret("runner-1-env", "runner-1", "Opaque")), Ok(()));
+    assert_eq!(account.runs(&create, &secret(&named, "runner-1", "Opaque")), Ok(()));
     // Made by somebody else, for somebody else.
     site.kubectl().run(&["create", "secret", "generic", "foreign", "-n", site.namespace()]);
     let removed = |name: &str| account.runs(&["delete", "secret", name], "");
     assert!(removed("foreign").is_err_and(|said| said.contains("of its own pod only")));
-    assert_eq!(removed("runner-1-env"), Ok(()));
+    let others = Account::of(&site, &other.name);
+    assert_eq!(others.runs(&create, &foreign), Ok(()));
+    assert!(removed(&foreign_name).is_err_and(|said| said.contains("of its own pod only")));
+    assert_eq!(removed(&named), Ok(()));
 }
 
 #[test]

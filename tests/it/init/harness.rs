@@ -1,8 +1,7 @@
-//! Starts inits in directories of their own, and a hook's end of the socket, blocking and plain.
+//! Starts inits in directories of their own.
 
 use std::{
     fs::{self, File},
-    io::{Read, Write},
     os::unix::{fs::MetadataExt, net::UnixStream, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command as Process, Stdio},
@@ -10,10 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ephemon::contract::{
-    Command, ErrorCode, Exit, Frames, Hello, MAX_REPLY_BYTES, PROTOCOL_VERSION, Record, Reply,
-    Request, Run, StepKind, Stop, Token, Volume, env,
-};
+use ephemon::contract::{Command, Record, Reply, Request, Run, StepKind, Stop, Token, Volume, env};
+
+pub(super) use super::client::Client;
 
 /// The program under test.
 pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_ephemon-init");
@@ -42,26 +40,8 @@ pub(super) struct Init {
     start: Start,
 }
 
-/// A hook's end of a connection.
-pub(super) struct Client {
-    pub(super) stream: UnixStream,
-    frames: Frames,
-}
-
-/// What a step said.
-#[derive(Debug, Default)]
-pub(super) struct Step {
-    pub(super) stdout: Vec<u8>,
-    pub(super) stderr: Vec<u8>,
-    exit: Option<Exit>,
-}
-
 pub(super) fn token() -> Token {
     Token::from_random([0x5a; 32])
-}
-
-pub(super) fn hello(version: u16, token: &str) -> Request {
-    Request::Hello(Hello { version, token: token.to_owned() })
 }
 
 /// A script step.
@@ -100,27 +80,20 @@ fn there(there: bool, what: &str) -> bool {
     there
 }
 
-/// Says hello with the right token as another uid, by a process of that uid: this test program
-/// itself cannot change back.
-pub(super) fn speak_as(uid: u32, init: &Init) -> Option<ErrorCode> {
-    let frame = hello(PROTOCOL_VERSION, token().expose()).encode().expect("short");
-    let script = "import socket,sys\ns=socket.socket(socket.AF_UNIX)\ns.connect(sys.argv[1])\n\
-                  s.sendall(bytes.fromhex(sys.argv[2]))\nsys.stdout.buffer.write(s.recv(65536))";
-    let hex = frame.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
-    let output = Process::new("python3")
-        .args(["-c", script])
-        .arg(init.socket())
-        .arg(hex)
-        .uid(uid)
-        .output()
-        .expect("python3 runs");
-    let mut frames = Frames::new(MAX_REPLY_BYTES);
-    frames.feed(&output.stdout);
-    let body = frames.next_frame().expect("a frame")?;
-    match Reply::decode(&body).expect("a reply") {
-        Reply::Error(failure) => Some(failure.code),
-        _ => None,
-    }
+/// A connection by a process of another uid, which passes on what is said: this test program itself
+/// cannot change back.
+pub(super) fn connect_as(uid: u32, init: &Init) -> Client {
+    let script = "import socket,sys,threading\na=socket.socket(socket.AF_UNIX)\n\
+                  a.connect(sys.argv[1])\nb=socket.socket(fileno=0)\n\
+                  def copy(a,b):\n while c:=a.recv(65536): b.sendall(c)\n \
+                  b.shutdown(socket.SHUT_WR)\n\
+                  threading.Thread(target=copy,args=(b,a),daemon=True).start()\ncopy(a,b)";
+    let (ours, its) = UnixStream::pair().expect("a pair");
+    let mut process = Process::new("python3");
+    process.args(["-c", script]).arg(init.socket()).uid(uid);
+    // It ends with the connection.
+    drop(process.stdin(std::os::fd::OwnedFd::from(its)).spawn().expect("python3 runs"));
+    Client::new(ours)
 }
 
 // === impl Init ===
@@ -176,7 +149,8 @@ impl Init {
             .args(command)
             .env(env::CONTAINER, "job")
             .env(env::VOLUME, root)
-            .env(env::TOKEN_SHA256, token().digest().to_string())
+            .env(env::HOOK_KEY, token().hook_key().to_string())
+            .env(env::CONTAINER_KEY, token().container_key("job").expose())
             .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stderr(log("stderr"));
@@ -201,16 +175,14 @@ impl Init {
 
     /// A connection that has said nothing yet.
     pub(super) fn connect(&self) -> Client {
-        let stream = UnixStream::connect(self.socket()).expect("connected");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        Client { stream, frames: Frames::new(MAX_REPLY_BYTES) }
+        Client::new(UnixStream::connect(self.socket()).expect("connected"))
     }
 
     /// A connection that was let in.
     pub(super) fn client(&self) -> Client {
         let mut client = self.connect();
-        let reply = client.ask(&hello(PROTOCOL_VERSION, token().expose()));
-        assert!(matches!(reply, Reply::Welcome(_)), "{reply:?}");
+        let reply = client.greet();
+        assert!(matches!(reply, Some(Reply::Welcome(_))), "{reply:?}");
         client
     }
 
@@ -219,8 +191,7 @@ impl Init {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let mut client = self.connect();
-            client.send(&hello(PROTOCOL_VERSION, token().expose()));
-            match client.receive() {
+            match client.greet() {
                 Some(Reply::Welcome(_)) => return client,
                 other => assert!(Instant::now() < deadline, "{other:?}"),
             }
@@ -310,90 +281,5 @@ impl Drop for Init {
         let child = self.child.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
         drop(child.kill());
         drop(child.wait());
-    }
-}
-
-// === impl Client ===
-
-impl Client {
-    pub(super) fn send(&mut self, request: &Request) {
-        self.send_bytes(&request.encode().expect("short"));
-    }
-
-    /// Sends anything; an init that has closed does not matter here.
-    pub(super) fn send_bytes(&mut self, bytes: &[u8]) {
-        drop(self.stream.write_all(bytes));
-    }
-
-    /// The next reply; none at the end.
-    pub(super) fn receive(&mut self) -> Option<Reply> {
-        let mut buffer = vec![0; 65536];
-        loop {
-            if let Some(body) = self.frames.next_frame().expect("a frame") {
-                return Some(Reply::decode(&body).expect("a reply"));
-            }
-            match self.stream.read(&mut buffer) {
-                Ok(0) => return None,
-                Ok(count) => self.frames.feed(&buffer[..count]),
-                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
-                Err(error) => panic!("no reply: {error}"),
-            }
-        }
-    }
-
-    pub(super) fn ask(&mut self, request: &Request) -> Reply {
-        self.send(request);
-        self.receive().expect("a reply")
-    }
-
-    /// Reads until the init closes.
-    pub(super) fn drain(&mut self) {
-        // A half frame is answered by nothing: say that no more comes.
-        drop(self.stream.shutdown(std::net::Shutdown::Write));
-        while self.receive().is_some() {}
-    }
-
-    pub(super) fn is_closed(&mut self) -> bool {
-        self.receive().is_none()
-    }
-
-    /// Runs a step to its end.
-    pub(super) fn run(&mut self, run: &Run) -> Step {
-        self.send(&Request::Run(run.clone()));
-        self.finish()
-    }
-
-    /// Reads a running step's replies to its end.
-    pub(super) fn finish(&mut self) -> Step {
-        self.read_step().unwrap_or_else(|| panic!("the connection closed before the step's end"))
-    }
-
-    /// Its exit, or none when the init closed first.
-    pub(super) fn finish_or_close(&mut self) -> Option<Exit> {
-        self.read_step().and_then(|step| step.exit)
-    }
-
-    fn read_step(&mut self) -> Option<Step> {
-        let mut step = Step::default();
-        loop {
-            match self.receive()? {
-                Reply::Started(started) => assert!(started.pid > 0),
-                Reply::Stdout(chunk) => step.stdout.extend(chunk.0),
-                Reply::Stderr(chunk) => step.stderr.extend(chunk.0),
-                Reply::Exit(exit) => {
-                    step.exit = Some(exit);
-                    return Some(step);
-                }
-                other => panic!("{other:?}"),
-            }
-        }
-    }
-}
-
-// === impl Step ===
-
-impl Step {
-    pub(super) fn exit(&self) -> &Exit {
-        self.exit.as_ref().expect("an end")
     }
 }

@@ -3,11 +3,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use ephemon::contract::{
-    Command, Health, HealthReport, PROTOCOL_VERSION, Probe, Reply, Request, Run,
-};
+use ephemon::contract::{Command, Health, HealthReport, Probe, Reply, Request, Run};
 
-use super::harness::{Client, Init, Start, can_be_pid_1, hello, is_root, shell, token};
+use super::harness::{Client, Init, Start, can_be_pid_1, is_root, shell};
 
 /// An init with these arguments, its socket there.
 fn start(start: Start, args: &[&str]) -> Init {
@@ -19,8 +17,8 @@ fn start(start: Start, args: &[&str]) -> Init {
 /// A connection, and what init says of its setup.
 fn greeted(init: &Init) -> (Client, Vec<String>) {
     let mut client = init.connect();
-    let reply = client.ask(&hello(PROTOCOL_VERSION, token().expose()));
-    let Reply::Welcome(welcome) = reply else { panic!("{reply:?}") };
+    let reply = client.greet();
+    let Some(Reply::Welcome(welcome)) = reply else { panic!("{reply:?}") };
     (client, welcome.notes)
 }
 

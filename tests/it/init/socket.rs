@@ -1,15 +1,18 @@
 //! Who may speak over the socket, and what becomes of those who should not.
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use ephemon::contract::{End, ErrorCode, Reply, Request, Stop};
+use ephemon::contract::{
+    End, ErrorCode, Hello, PROTOCOL_VERSION, Proof, Reply, Request, Stop, Token,
+};
 
 use super::harness::{self, Client, Init, Start, shell};
 
 #[test]
-fn a_wrong_token_or_version_or_order_is_refused() {
+fn a_wrong_proof_or_version_or_order_is_refused() {
     let init = Init::start(Start::Plain, &[]);
     let code = |mut client: Client, request: &Request| match client.ask(request) {
         Reply::Error(failure) => {
@@ -18,14 +21,45 @@ fn a_wrong_token_or_version_or_order_is_refused() {
         }
         other => panic!("{other:?}"),
     };
-    assert_eq!(code(init.connect(), &harness::hello(1, "wrong")), ErrorCode::Unauthorized);
-    assert_eq!(code(init.connect(), &harness::hello(1, "")), ErrorCode::Unauthorized);
-    assert_eq!(
-        code(init.connect(), &harness::hello(9, harness::token().expose())),
-        ErrorCode::Version
-    );
+    let hello = Request::Hello(Hello { version: 9, key: [9; 32] });
+    assert_eq!(code(init.connect(), &hello), ErrorCode::Version);
+    let hello = Request::Hello(Hello { version: PROTOCOL_VERSION, key: [0; 32] });
+    assert_eq!(code(init.connect(), &hello), ErrorCode::Protocol);
     assert_eq!(code(init.connect(), &Request::Run(shell("true"))), ErrorCode::Protocol);
     assert_eq!(code(init.connect(), &Request::Stop(Stop { grace_ms: 0 })), ErrorCode::Protocol);
+    // Of those who have the container's key, none is served but who can sign.
+    let made = init.path("made");
+    let run = Request::Run(shell(&format!("touch {}", made.display())));
+    for instead in [Request::Proof(Proof { signature: [7; 64] }), run] {
+        let mut client = init.connect();
+        client.agree(&harness::token()).expect("keys");
+        assert!(matches!(client.receive(), Some(Reply::Welcome(_))));
+        assert_eq!(code(client, &instead), ErrorCode::Unauthorized);
+    }
+    let mut earlier = init.connect();
+    let signature = earlier.agree(&harness::token()).expect("keys");
+    let mut client = init.connect();
+    client.agree(&harness::token()).expect("keys");
+    assert!(matches!(client.receive(), Some(Reply::Welcome(_))));
+    assert_eq!(code(client, &Request::Proof(Proof { signature })), ErrorCode::Unauthorized);
+    assert_eq!(init.client().run(&shell("exit 3")).exit().end, End::Code(3));
+    assert!(!made.exists());
+}
+
+/// One that knows another job's token can neither read what init says nor be understood.
+#[test]
+fn a_stranger_learns_nothing_and_is_not_understood() {
+    let init = Init::start(Start::Plain, &[]);
+    let (made, mut client) = (init.path("made"), init.connect());
+    let signature = client.agree(&Token::from_random([1; 32])).expect("keys");
+    client.send(&Request::Proof(Proof { signature }));
+    client.send(&Request::Run(shell(&format!("touch {}", made.display()))));
+    let mut heard = Vec::new();
+    // What comes after its key is sealed with one that a stranger does not have.
+    client.stream.read_to_end(&mut heard).ok();
+    assert!(!heard.windows(3).any(|bytes| bytes == b"job"), "{heard:?}");
+    assert_eq!(init.client().run(&shell("exit 3")).exit().end, End::Code(3));
+    assert!(!made.exists());
 }
 
 #[test]
@@ -37,7 +71,11 @@ fn a_uid_that_is_neither_the_hooks_nor_ours_is_refused() {
         return;
     }
     fs::set_permissions(init.root(), fs::Permissions::from_mode(0o755)).expect("a mode");
-    assert_eq!(harness::speak_as(54321, &init), Some(ErrorCode::Unauthorized));
+    let reply = harness::connect_as(54321, &init).greet();
+    assert!(
+        matches!(&reply, Some(Reply::Error(failure)) if failure.code == ErrorCode::Unauthorized),
+        "{reply:?}"
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use ephemon::contract::{Record, Reply, Request, Run, Stop, env};
 
-use super::harness::{Init, Start, shell};
+use super::harness::{self, Init, Start, shell};
 
 const JOB: [(&str, &str); 1] = [(env::ROLE, "job")];
 const STEP: [(&str, &str); 1] = [(env::ROLE, "step")];
@@ -30,9 +30,11 @@ fn a_container_that_a_hook_has_come_to_or_that_has_its_own_command_waits_for_no_
 }
 
 #[test]
-fn a_hook_that_shows_no_token_does_not_count() {
+fn a_hook_that_proves_nothing_does_not_count() {
     let init = Init::start(Start::Impatient, &JOB);
-    let _stranger = init.connect();
+    let _silent = init.connect();
+    let mut unproven = init.connect();
+    unproven.agree(&harness::token()).expect("keys");
     assert_eq!(init.wait(), 143);
 }
 
