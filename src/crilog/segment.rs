@@ -73,12 +73,12 @@ pub(super) enum Look {
 
 impl Source {
     /// Takes a file, compressed or not.
-    pub(super) fn new(file: File, packed: bool) -> io::Result<Self> {
+    pub(super) fn new(file: File, packed: bool) -> Self {
         if !packed {
-            return Ok(Self::Plain(file));
+            return Self::Plain(file);
         }
         let (decoder, window, window_at) = (None, Vec::new(), 0);
-        Ok(Self::Packed(Box::new(Unpacker { file, decoder, window, window_at, over: false })))
+        Self::Packed(Box::new(Unpacker { file, decoder, window, window_at, over: false }))
     }
 
     /// Lets go of what a compressed file takes of memory. Read on later, it is unpacked from its
@@ -168,7 +168,7 @@ impl Segment {
             dev: metadata.dev(),
             ino: metadata.ino(),
             head: None,
-            source: Some(Source::new(file, packed)?),
+            source: Some(Source::new(file, packed)),
             read: 0,
             size: if packed { 0 } else { metadata.len() },
             passed: false,

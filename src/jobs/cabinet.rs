@@ -230,7 +230,9 @@ mod tests {
     }
 
     fn add(cabinet: &mut Cabinet, pieces: &[Evidence]) {
-        pieces.iter().for_each(|piece| cabinet.add(&pod(), piece));
+        for piece in pieces {
+            cabinet.add(&pod(), piece);
+        }
     }
 
     fn filled(state: &Path) -> Vec<Evidence> {

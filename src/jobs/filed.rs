@@ -164,7 +164,7 @@ impl Entry {
 }
 
 fn fields(env: &JobEnv) -> [Option<String>; 12] {
-    env.texts().map(|field| field.map(|text| text.to_string()))
+    env.texts().map(|field| field.map(ToString::to_string))
 }
 
 fn env(fields: [Option<String>; 12]) -> Arc<JobEnv> {

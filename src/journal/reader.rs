@@ -86,7 +86,9 @@ impl Reader {
     pub fn look(&mut self, wanted: &[PodUid], mut tell: impl FnMut(Entry)) {
         let named: HashSet<_> = wanted.iter().collect();
         self.pods.retain(|uid, _| named.contains(uid));
-        wanted.iter().for_each(|uid| self.find(uid));
+        for uid in wanted {
+            self.find(uid);
+        }
         let first = self.next.take().and_then(|next| wanted.iter().position(|uid| *uid == next));
         let (before, after) = wanted.split_at(first.unwrap_or(0));
         let mut queue: VecDeque<_> =

@@ -149,7 +149,8 @@ impl PodView {
 impl JobView {
     /// Everything on the board, by names.
     pub fn all(board: &Shown) -> Vec<Self> {
-        let mut views: BTreeMap<Arc<Labels>, (Arc<Counts>, Vec<Arc<Job>>)> = BTreeMap::new();
+        type Counted = (Arc<Counts>, Vec<Arc<Job>>);
+        let mut views: BTreeMap<Arc<Labels>, Counted> = BTreeMap::new();
         for (labels, counts) in board.tally.sets() {
             views.insert(Arc::clone(labels), (Arc::clone(counts), Vec::new()));
         }
@@ -159,7 +160,7 @@ impl JobView {
             let labels = if views.contains_key(&own) { own } else { other };
             views.entry(Arc::new(labels)).or_default().1.push(Arc::clone(job));
         }
-        let view = |(labels, (counts, shown)): (Arc<Labels>, (Arc<Counts>, Vec<Arc<Job>>))| {
+        let view = |(labels, (counts, shown)): (Arc<Labels>, Counted)| {
             let mut spelled = String::with_capacity(128);
             push_label(&mut spelled, "namespace", &labels.namespace);
             push_label(&mut spelled, "repository", &labels.repository);

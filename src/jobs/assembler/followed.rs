@@ -11,6 +11,7 @@ use crate::jobs::job::{Job, Role};
 use crate::model::{ContainerType, PodRef};
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, in any combination")]
 pub(super) struct Followed {
     pub(super) dossier: Dossier,
     pub(super) there: bool,

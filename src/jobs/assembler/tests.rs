@@ -86,7 +86,9 @@ fn restarted(options: Options, before: &Assembler, learnt: Vec<Evidence>) -> Ass
     let mut after = Assembler::new(options, serde_json::from_str(&kept).unwrap());
     if after.is_under_way(&pod().uid) {
         after.recall(&pod());
-        learnt.into_iter().for_each(|piece| after.recall_piece(&pod().uid, piece));
+        for piece in learnt {
+            after.recall_piece(&pod().uid, piece);
+        }
     }
     after
 }

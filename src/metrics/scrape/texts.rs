@@ -11,10 +11,10 @@ pub(crate) const MAX_TEXT_BYTES: usize = 8 * 1024 * 1024;
 
 /// The texts nobody reads now. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Texts(Arc<Mutex<Shelf>>);
+pub(super) struct Texts(Arc<Mutex<Stock>>);
 
 #[derive(Debug, Default)]
-struct Shelf {
+struct Stock {
     spare: Vec<String>,
     /// Memory of those that are lent.
     lent: usize,
@@ -31,23 +31,23 @@ struct Lent {
 impl Texts {
     /// Whether those who read slowly have so many that no further one is to be begun.
     pub(super) fn is_full(&self) -> bool {
-        self.shelf().lent >= MAX_TEXT_BYTES
+        self.stock().lent >= MAX_TEXT_BYTES
     }
 
     /// An empty text, with room if one was there before.
     pub(super) fn take(&self) -> String {
-        self.shelf().spare.pop().unwrap_or_default()
+        self.stock().spare.pop().unwrap_or_default()
     }
 
     /// Lends a text out as the bytes it is, without a copy.
     pub(super) fn lend(&self, text: String) -> Bytes {
-        let mut shelf = self.shelf();
-        shelf.lent = shelf.lent.saturating_add(text.capacity());
-        drop(shelf);
+        let mut stock = self.stock();
+        stock.lent = stock.lent.saturating_add(text.capacity());
+        drop(stock);
         Bytes::from_owner(Lent { text, texts: self.clone() })
     }
 
-    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+    fn stock(&self) -> MutexGuard<'_, Stock> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -64,11 +64,11 @@ impl Drop for Lent {
     fn drop(&mut self) {
         let mut text = std::mem::take(&mut self.text);
         text.clear();
-        let mut shelf = self.texts.shelf();
-        shelf.lent = shelf.lent.saturating_sub(text.capacity());
-        let kept: usize = shelf.spare.iter().map(String::capacity).sum();
-        if shelf.spare.len() < SPARE && kept.saturating_add(text.capacity()) <= MAX_TEXT_BYTES / 2 {
-            shelf.spare.push(text);
+        let mut stock = self.texts.stock();
+        stock.lent = stock.lent.saturating_sub(text.capacity());
+        let kept: usize = stock.spare.iter().map(String::capacity).sum();
+        if stock.spare.len() < SPARE && kept.saturating_add(text.capacity()) <= MAX_TEXT_BYTES / 2 {
+            stock.spare.push(text);
         }
     }
 }
@@ -96,8 +96,8 @@ mod tests {
         let texts = Texts::default();
         let lent: Vec<_> = (0..9).map(|_| texts.lend("text".to_owned())).collect();
         drop(lent);
-        assert_eq!(texts.shelf().spare.len(), SPARE);
-        assert_eq!(texts.shelf().lent, 0);
+        assert_eq!(texts.stock().spare.len(), SPARE);
+        assert_eq!(texts.stock().lent, 0);
     }
 
     #[test]
@@ -112,7 +112,7 @@ mod tests {
         lent.pop();
         assert!(!texts.is_full());
         drop(lent);
-        let kept: usize = texts.shelf().spare.iter().map(String::capacity).sum();
+        let kept: usize = texts.stock().spare.iter().map(String::capacity).sum();
         assert!(kept <= MAX_TEXT_BYTES / 2, "{kept}");
     }
 }

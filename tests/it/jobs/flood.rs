@@ -52,7 +52,7 @@ fn written(text: &str, whole: bool) -> String {
 }
 
 /// Logs that never end their lines: so many pods, containers of each, and bytes of each line.
-const ENDLESS: (usize, usize, usize) = (12, 64, 128 * 1024);
+const ENDLESS: (usize, usize, usize) = (9, 64, 128 * 1024);
 
 /// A pod whose job has filled its journals: all of them but `job` are of containers that never were.
 fn hostile(node: &Node, number: usize) -> Pod {
