@@ -60,7 +60,7 @@ impl Node {
 
     /// Starts the agent, sending the logs of all containers, too.
     pub(super) fn agent_with_logs(&self, sink: &Sink) -> Agent {
-        let mut command = self.command(sink, &["--log-containers", "all"]);
+        let mut command = Self::command(sink, &["--log-containers", "all"]);
         command.env("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", sink.logs());
         Agent::launch(&mut command, self.root(), "kubepods")
     }
@@ -72,10 +72,10 @@ impl Node {
 
     /// The same, with flags.
     pub(super) fn agent_with(&self, sink: &Sink, flags: &[&str]) -> Agent {
-        Agent::launch(&mut self.command(sink, flags), self.root(), "kubepods")
+        Agent::launch(&mut Self::command(sink, flags), self.root(), "kubepods")
     }
 
-    fn command(&self, sink: &Sink, flags: &[&str]) -> Command {
+    fn command(sink: &Sink, flags: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ephemon"));
         command
             .args(["agent", "--no-api", "--node-name", "it"])
