@@ -2,6 +2,7 @@
 
 pub mod admin;
 mod args;
+pub mod budget;
 mod duration;
 mod export;
 mod feeders;

@@ -27,8 +27,11 @@ mod stamp;
 
 pub use books::{Books, ContainerLog, Loss};
 pub use checkpoint::Checkpoints;
+pub(crate) use checkpoint::MAX_LOGS;
 pub use follow::{AtRisk, Follower, Options, Turn, Woken};
+pub(crate) use follow::{MAX_HELD_BYTES, MAX_UNPACKED, UNPACKED_BYTES};
 pub use known::Choice;
+pub(crate) use known::{MAX_LEFT, MAX_LIVE};
 pub use line::Stream;
 pub use log::Line;
 pub use place::{LogId, LogRef, Position, Uid};

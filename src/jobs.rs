@@ -30,9 +30,12 @@ mod time;
 mod written;
 
 pub use assembler::{Assembler, Dispatch, MAX_JOBS, Options, Sight, TraceMode, Turn, Which};
+pub(crate) use assembler::{MAX_EVIDENCE_BYTES, MAX_PARTS_A_TURN};
 pub use board::{Board, Shown};
+pub(crate) use cabinet::MAX_OWED_BYTES;
 pub use cabinet::{Cabinet, CabinetError};
 pub use dossier::{Dossier, MAX_CONTAINERS, MAX_RECORDS};
+pub(crate) use dossier::{MAX_FACT_BYTES, MAX_RECORD_BYTES};
 pub use evidence::{Evidence, Heard, Reading, Sighted};
 pub use identity::Identity;
 pub use job::{

@@ -58,6 +58,11 @@ use crate::mask::job::Mode;
 use crate::node::NodeRoot;
 use crate::otlp::Outbox;
 use crate::vitals::Vitals;
+pub(crate) use learner::MAX_HELD_BYTES as MAX_LEARNED_LINES_BYTES;
+pub(crate) use ledger::{LOG_BYTES as LEDGER_LOG_BYTES, MAX_LOGS as MAX_LEDGER_LOGS};
+pub(crate) use pod_masks::MAX_BYTES as MAX_MASK_BYTES;
+pub(crate) use steps::{MAX_STEPS_IN_ALL, STEP_BYTES};
+
 use desk::{Common, Desks};
 use learner::Learner;
 use parcel::{Flights, Packing};

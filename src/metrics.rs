@@ -19,5 +19,6 @@ pub use family::{Family, Kind, Scope, Unit, families};
 pub use format::Format;
 pub use reference::reference_markdown;
 pub use retention::ScraperId;
+pub(crate) use scrape::MAX_TEXT_BYTES;
 pub use scrape::{Metrics, Options, Receipt, Scrape};
 pub use view::{Build, ContainerView, Identity, JobView, PodView, View};

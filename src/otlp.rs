@@ -43,6 +43,7 @@ pub use log_end::LogEnd;
 pub use outbox::Outbox;
 pub use payload::{Fate, LARGEST, Payload, Receipt};
 pub use record::Entry;
+pub(crate) use sender::QUEUE_BYTES;
 pub use sender::{Options, Sender};
 pub use source::{Job, Resource, Source};
 pub use store::KeepError;

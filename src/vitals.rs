@@ -2,6 +2,8 @@
 //!
 //! Label values are closed enums: free text goes to the log, never to a label.
 
+mod notices;
+
 use std::time::Duration;
 
 use prometheus::{
@@ -10,6 +12,8 @@ use prometheus::{
 
 use crate::crilog::Loss;
 use crate::model::Quality;
+
+pub use notices::Notices;
 
 /// How a container was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

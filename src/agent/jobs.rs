@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -20,10 +20,10 @@ use crate::jobs::{
 };
 use crate::journal;
 use crate::logs::{Ledger, RunnerLine};
-use crate::model::PodUid;
+use crate::model::{PodRef, PodUid};
 use crate::otlp::span::{self, Encoded};
 use crate::otlp::{Outbox, Payload};
-use crate::vitals::{Reason, Signal, Vitals};
+use crate::vitals::{Notices, Reason, Signal, Vitals};
 
 /// From one look to the next.
 const EVERY: Duration = Duration::from_millis(250);
@@ -61,7 +61,7 @@ struct Keeper {
     parts: Parts,
     assembler: Assembler,
     sighter: Sighter,
-    tally: Tally,
+    tally: Arc<Tally>,
     cabinet: Cabinet,
     /// Pods whose evidence may go once it is saved that their jobs were sent.
     sent: Vec<PodUid>,
@@ -72,6 +72,8 @@ struct Keeper {
     unsaved: bool,
     /// Likewise, of the cabinet.
     unkept: bool,
+    /// What was said of pods.
+    notices: Notices,
 }
 
 /// Keeps the jobs of the node, until dropped.
@@ -127,9 +129,11 @@ impl Keeper {
         let saved = Saved::load(&parts.state_dir);
         let mut assembler = Assembler::new(parts.options, saved.memory);
         let (mut cabinet, left) = Cabinet::open(&parts.state_dir);
-        for (pod, pieces) in left {
+        for pod in left {
             if assembler.is_under_way(&pod.uid) {
-                assembler.recall(&Arc::new(pod), pieces);
+                let pod = Arc::new(pod);
+                assembler.recall(&pod);
+                cabinet.recall(&pod.uid, |piece| assembler.recall_piece(&pod.uid, piece));
             } else {
                 cabinet.clear(&pod.uid);
             }
@@ -137,13 +141,14 @@ impl Keeper {
         let keeper = Self {
             assembler,
             sighter: Sighter::default(),
-            tally: saved.tally,
+            tally: Arc::new(saved.tally),
             cabinet,
             sent: Vec::new(),
             over: VecDeque::new(),
             ready_ns: None,
             unsaved: false,
             unkept: false,
+            notices: Notices::default(),
             parts,
         };
         keeper.show();
@@ -162,22 +167,16 @@ impl Keeper {
         for line in self.parts.runner.try_iter() {
             self.assembler.runner_line(&line.pod, line.at_ns, &line.text);
         }
-        let entries = self.parts.journals.look(&self.assembler.wanted());
+        let Self { assembler, cabinet, parts, .. } = self;
         // Not the turn's beginning: what was written since then would be taken for a lie.
-        let heard_ns = self::now_ns();
-        for entry in entries {
-            self.assembler.journal(entry, heard_ns);
-        }
-        let turn = self.assembler.turn(now_ns);
-        for _ in 0..turn.refused {
-            self.parts.vitals.dropped(Signal::Traces, Reason::Cap);
-        }
-        for (pod, pieces) in &turn.learnt {
-            self.cabinet.add(pod, pieces);
-        }
+        parts.journals.look(&assembler.wanted(), |entry| assembler.journal(entry, self::now_ns()));
+        assembler.learnt(|pod, piece| cabinet.add(pod, piece));
+        let turn = assembler.turn(now_ns);
+        parts.vitals.dropped_by(Signal::Traces, Reason::Cap, turn.refused);
+        self.say_left_out(&turn.left_out);
         let news = !turn.started.is_empty() || !turn.dispatches.is_empty();
         for job in &turn.started {
-            self.tally.started(job);
+            Arc::make_mut(&mut self.tally).started(job);
         }
         for dispatch in turn.dispatches {
             self.dispatch(dispatch);
@@ -227,6 +226,21 @@ impl Keeper {
         .collect()
     }
 
+    /// Counts what found no room of pods' evidence, and says whose it was.
+    fn say_left_out(&mut self, left_out: &[(Arc<PodRef>, u64)]) {
+        for (pod, pieces) in left_out {
+            self.parts.vitals.dropped_by(Signal::Journal, Reason::Cap, *pieces);
+            if let Some(unsaid) = self.notices.admit(&pod.uid, Instant::now()) {
+                let PodRef { namespace, name, .. } = &**pod;
+                tracing::warn!(
+                    %namespace, pod = %name, pieces, unsaid,
+                    "the pod's journals or spec say more of its job than is held of one: what it said \
+                     last is left out of its trace"
+                );
+            }
+        }
+    }
+
     fn dispatch(&mut self, dispatch: Dispatch) {
         let Dispatch { job, which, last } = dispatch;
         let trace_id = job.span.trace_id;
@@ -234,14 +248,14 @@ impl Keeper {
             tracing::info_span!("send job", k8s.pod.name = %job.pod.name, job.trace_id = %trace_id);
         let _entered = span.entered();
         if let Some((courier, options)) = &mut self.parts.traces {
-            for encoded in span::encoded(&job, &which, options) {
+            span::encode(&job, &which, options, |encoded| {
                 if !courier(encoded) {
                     tracing::warn!(pod = %job.pod.name, "spans of a job found no room");
                 }
-            }
+            });
         }
         if last {
-            self.tally.finished(&job);
+            Arc::make_mut(&mut self.tally).finished(&job);
             tracing::info!(
                 pod = %job.pod.name,
                 trace_id = %job.span.trace_id,
@@ -250,7 +264,7 @@ impl Keeper {
                 containers = job.containers.len(),
                 "a job is over"
             );
-            self.over.push_back(job);
+            self.over.push_back(Arc::new(job.outline()));
             if self.over.len() > MAX_SHOWN {
                 self.over.pop_front();
             }
@@ -260,12 +274,11 @@ impl Keeper {
     fn show(&self) {
         let living = self.assembler.living().cloned();
         let jobs = living.chain(self.over.iter().cloned()).collect();
-        self.parts.board.put(Shown { tally: Arc::new(self.tally.clone()), jobs });
+        self.parts.board.put(Shown { tally: Arc::clone(&self.tally), jobs });
     }
 
     fn save(&mut self) {
-        let saved = Saved::new(self.assembler.memory().clone(), self.tally.clone());
-        match saved.save(&self.parts.state_dir) {
+        match Saved::save(&self.parts.state_dir, self.assembler.memory(), &self.tally) {
             Ok(()) => self.unsaved = false,
             Err(error) => {
                 if !std::mem::replace(&mut self.unsaved, true) {

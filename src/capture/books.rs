@@ -52,7 +52,9 @@ pub struct Snapshot {
 }
 
 /// Most ends that wait for their follower; the oldest goes first.
-const MAX_ENDS: usize = 8192;
+pub(crate) const MAX_ENDS: usize = 2048;
+/// Memory of a record, bytes: with the figures of a few devices.
+pub(crate) const RECORD_BYTES: usize = 1536;
 
 /// What is over, as it was entered.
 #[derive(Debug, Clone)]

@@ -183,18 +183,72 @@ impl Record {
         (line.len() <= JOURNAL_RECORD_MAX_BYTES).then_some(line)
     }
 
-    /// Reads one line; anything that is not a record is none.
+    /// Reads one line; anything that is not a record is none. Texts longer than
+    /// [`JOURNAL_TEXT_MAX_CHARS`] are cut: a job writes its own journal, and what is read of it is
+    /// kept.
     pub fn from_line(line: &[u8]) -> Option<Self> {
         if line.len() > JOURNAL_RECORD_MAX_BYTES {
             return None;
         }
-        serde_json::from_slice(line).ok()
+        let mut record: Self = serde_json::from_slice(line).ok()?;
+        record.texts_mut().into_iter().flatten().for_each(cut);
+        Some(record)
+    }
+
+    /// Bytes of its texts.
+    pub fn text_bytes(&self) -> usize {
+        self.texts().into_iter().flatten().map(String::len).sum()
+    }
+
+    /// How many of its texts are there: each is an allocation of its own.
+    pub fn text_count(&self) -> usize {
+        self.texts().into_iter().flatten().count()
+    }
+
+    fn texts(&self) -> [Option<&String>; 3] {
+        match self {
+            Self::ContainerStarted { container, .. } | Self::ImagePulled { container, .. } => {
+                [Some(container), None, None]
+            }
+            Self::StepStarted { name, id, traceparent, .. } => {
+                [Some(name), id.as_ref(), traceparent.as_ref()]
+            }
+            Self::HookPhase { container, name, traceparent, .. } => {
+                [container.as_ref(), name.as_ref(), traceparent.as_ref()]
+            }
+            Self::HookLaunched { container, image, .. } => [Some(container), Some(image), None],
+            Self::StepEnded { .. } | Self::ContainerEnded { .. } => [None; 3],
+        }
+    }
+
+    fn texts_mut(&mut self) -> [Option<&mut String>; 3] {
+        match self {
+            Self::ContainerStarted { container, .. } | Self::ImagePulled { container, .. } => {
+                [Some(container), None, None]
+            }
+            Self::StepStarted { name, id, traceparent, .. } => {
+                [Some(name), id.as_mut(), traceparent.as_mut()]
+            }
+            Self::HookPhase { container, name, traceparent, .. } => {
+                [container.as_mut(), name.as_mut(), traceparent.as_mut()]
+            }
+            Self::HookLaunched { container, image, .. } => [Some(container), Some(image), None],
+            Self::StepEnded { .. } | Self::ContainerEnded { .. } => [None, None, None],
+        }
     }
 
     /// Cuts a text for a record.
     pub fn text(text: &str) -> String {
         text.chars().take(JOURNAL_TEXT_MAX_CHARS).collect()
     }
+}
+
+/// Cuts a text that was read, and keeps no more memory than it needs.
+fn cut(text: &mut String) {
+    if let Some((end, _)) = text.char_indices().nth(JOURNAL_TEXT_MAX_CHARS) {
+        text.truncate(end);
+    }
+    text.shrink_to_fit();
 }
 
 // === impl End ===

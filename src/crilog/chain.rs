@@ -236,7 +236,7 @@ impl Chain {
             return Some(held.number);
         }
         let file = candidate.file.as_ref()?.try_clone().ok()?;
-        let start = Source::new(file, candidate.packed).ok()?.start().unwrap_or_default();
+        let start = Source::new(file, candidate.packed).start().unwrap_or_default();
         for segment in self.segments.iter_mut().rev() {
             let same_inode = (segment.dev, segment.ino) == (dev, ino);
             if !candidate.packed && !same_inode {

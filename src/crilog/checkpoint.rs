@@ -4,14 +4,16 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer as _};
 use sha2::{Digest, Sha256};
 use tracing::warn;
 
 use super::head::Head;
+use super::known::MAX_LIVE;
 use super::place::{LogRef, Mark};
 use crate::discovery::logs::names::{is_label, is_pod_name};
 use crate::model::{PodRef, PodUid};
@@ -22,11 +24,12 @@ const FILE: &str = "logs.checkpoint";
 /// What the first line begins with; the number is the format's version.
 const MAGIC: &str = "ephemon-logs 1 ";
 
-/// Longest file that is read: 20 000 logs of some hundred bytes each, many times over.
-const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
+/// Longest file that is read: [`MAX_LOGS`] of some hundred bytes each, and half as many of those that
+/// are being read.
+const MAX_FILE_BYTES: u64 = 8 * 1024 * 1024;
 
-/// Most logs that are kept.
-pub(super) const MAX_LOGS: usize = 20_000;
+/// Most finished logs that are kept.
+pub(crate) const MAX_LOGS: usize = 4_096;
 
 /// How far every log is delivered. Made by [`super::Follower::checkpoints`].
 #[derive(Debug, Clone, Default)]
@@ -119,16 +122,47 @@ impl Checkpoints {
 
     /// Writes all of it: after a crash, the file is the old one or this one.
     pub fn save(&self, directory: &Path) -> io::Result<()> {
-        let rows: Vec<Row> = self.logs.iter().map(|(log, saved)| Row::new(log, saved)).collect();
-        let body = serde_json::to_vec(&rows)?;
-        let beside = directory.join(format!("{FILE}.new"));
-        let mut file = File::create(&beside)?;
-        file.write_all(format!("{MAGIC}{}\n", sum(&body)).as_bytes())?;
-        file.write_all(&body)?;
-        file.sync_all()?;
-        fs::rename(&beside, directory.join(FILE))?;
-        // The new name is only safe once its directory is.
-        File::open(directory)?.sync_all()
+        write(directory, self.logs.iter().map(|(log, saved)| (log, saved.clone())))
+    }
+}
+
+/// Writes how far logs are delivered, one after the other: all of them as text are more than is to be
+/// held at once.
+pub(super) fn write<'a>(
+    directory: &Path,
+    logs: impl Iterator<Item = (&'a LogRef, Saved)>,
+) -> io::Result<()> {
+    let beside = directory.join(format!("{FILE}.new"));
+    let mut file = BufWriter::new(File::create(&beside)?);
+    // The sum stands before what it is of: its place is kept.
+    file.write_all(format!("{MAGIC}{:64}\n", "").as_bytes())?;
+    let mut body = Summed { file, digest: Sha256::new() };
+    serde_json::Serializer::new(&mut body)
+        .collect_seq(logs.map(|(log, saved)| Row::new(log, saved)))?;
+    let Summed { file, digest } = body;
+    let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+    file.write_all_at(hexadecimal(&digest.finalize()).as_bytes(), MAGIC.len() as u64)?;
+    file.sync_all()?;
+    fs::rename(&beside, directory.join(FILE))?;
+    // The new name is only safe once its directory is.
+    File::open(directory)?.sync_all()
+}
+
+/// Sums what is written.
+struct Summed {
+    file: BufWriter<File>,
+    digest: Sha256,
+}
+
+impl Write for Summed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.digest.update(bytes.get(..written).unwrap_or_default());
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }
 
@@ -141,29 +175,30 @@ fn read(path: &Path) -> io::Result<Checkpoints> {
     let body = rest.get(1..).unwrap_or_default();
     let first = std::str::from_utf8(first).map_err(|_| invalid("the first line is no text"))?;
     let sum_there = first.strip_prefix(MAGIC).ok_or_else(|| invalid("another format"))?;
-    if sum_there != sum(body) {
+    if sum_there != hexadecimal(&Sha256::digest(body)) {
         return Err(invalid("the checksum does not fit; the file is damaged"));
     }
     let rows: Vec<Row> = serde_json::from_slice(body)?;
-    let logs = rows.into_iter().take(MAX_LOGS).filter_map(Row::taken).collect();
+    let logs =
+        rows.into_iter().take(MAX_LOGS.saturating_add(MAX_LIVE)).filter_map(Row::taken).collect();
     Ok(Checkpoints { logs })
 }
 
-fn sum(body: &[u8]) -> String {
-    Sha256::digest(body).iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+fn hexadecimal(sum: &[u8]) -> String {
+    sum.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 // === impl Row ===
 
 impl Row {
-    fn new(log: &LogRef, saved: &Saved) -> Self {
+    fn new(log: &LogRef, saved: Saved) -> Self {
         Self {
             namespace: log.pod.namespace.to_string(),
             pod: log.pod.name.to_string(),
             uid: log.pod.uid.to_string(),
             container: log.container.to_string(),
             attempt: log.attempt,
-            saved: saved.clone(),
+            saved,
         }
     }
 

@@ -3,10 +3,10 @@
 //! It is driven by one thread and does nothing by itself. When nobody asks for lines nothing is
 //! read: the kubelet's files are the buffer, and their descriptors are kept.
 
-use std::collections::VecDeque;
-use std::io::ErrorKind::NotFound;
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::io::{self, ErrorKind::NotFound};
 use std::os::fd::BorrowedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use tracing::warn;
 
 use super::births::Births;
 use super::books::ContainerLog;
-use super::checkpoint::Checkpoints;
+use super::checkpoint::{self, Checkpoints};
 use super::known::{Choice, Known};
 use super::log::{Line, Log, Rules};
 use super::place::{LogId, LogRef, Position};
@@ -25,11 +25,14 @@ use crate::model::PodUid;
 /// Read at once; a record that is longer is read in pieces.
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// Memory that all unfinished lines together may take before long lines are cut shorter.
-const MAX_HELD_BYTES: usize = 64 * 1024 * 1024;
+/// See [`Options::max_held_bytes`].
+pub(crate) const MAX_HELD_BYTES: usize = 4 * 1024 * 1024;
 
-/// What a line may then be.
-const TIGHT_LINE_BYTES: usize = 64 * 1024;
+/// Compressed files being read at once.
+pub(crate) const MAX_UNPACKED: usize = 2;
+
+/// Memory of one: the decoder's, and a window of two buffers.
+pub(crate) const UNPACKED_BYTES: usize = 3 * BUFFER_BYTES;
 
 /// How the follower reads.
 #[derive(Debug, Clone)]
@@ -38,6 +41,9 @@ pub struct Options {
     pub pods_dir: PathBuf,
     /// Longest line handed over whole; a longer one comes in parts.
     pub max_line_bytes: usize,
+    /// Memory that all unfinished lines together may take. Beyond it lines come in parts, first those
+    /// of the pod that has most.
+    pub max_held_bytes: usize,
     /// How often all directories are read anew while inotify works; it repairs what was missed.
     pub rescan: Duration,
     /// How often without inotify.
@@ -95,6 +101,8 @@ pub struct Follower {
     buffer: Vec<u8>,
     /// Where the next turn begins.
     cursor: LogId,
+    /// Whose compressed files are being read. The others' wait.
+    unpacking: BTreeSet<LogId>,
     rescan_at: Instant,
 }
 
@@ -106,6 +114,7 @@ impl Options {
         Self {
             pods_dir: pods_dir.into(),
             max_line_bytes: 1024 * 1024,
+            max_held_bytes: MAX_HELD_BYTES,
             rescan: Duration::from_secs(5),
             rescan_alone: Duration::from_secs(1),
             settle: Duration::from_secs(1),
@@ -127,6 +136,7 @@ impl Follower {
             known: Known::new(options.pods_dir.clone(), checkpoints),
             buffer: vec![0; BUFFER_BYTES],
             cursor: LogId(0),
+            unpacking: BTreeSet::new(),
             rescan_at: Instant::now(),
             options,
         }
@@ -190,7 +200,10 @@ impl Follower {
         self.hear();
         self.known.choose(choose);
         let now = Instant::now();
+        self.hold_lines(sink);
         let rules = self.rules();
+        let Self { known, unpacking, .. } = self;
+        unpacking.retain(|id| known.live.get_mut(id).is_some_and(|live| live.log.is_packed()));
         let wanted = |(id, live): (&LogId, &super::known::Live)| {
             (live.choice == Choice::Take && !live.log.drained).then_some(*id)
         };
@@ -198,6 +211,7 @@ impl Follower {
         let before = self.known.live.range(..self.cursor).filter_map(wanted);
         let mut queue: VecDeque<LogId> = after.chain(before).collect();
         let mut turn = Turn::default();
+        let mut waits = false;
         while let Some(id) = queue.pop_front() {
             if turn.read_bytes >= max_bytes {
                 self.cursor = id;
@@ -205,22 +219,59 @@ impl Follower {
                 break;
             }
             if let Some(live) = self.known.live.get_mut(&id) {
+                if live.log.is_packed() && !self.unpacking.contains(&id) {
+                    if self.unpacking.len() >= MAX_UNPACKED {
+                        waits = true;
+                        continue;
+                    }
+                    self.unpacking.insert(id);
+                }
                 let done = live.log.read(&mut self.buffer, &rules, now, sink);
                 turn.read_bytes += done.bytes;
                 turn.lines += done.lines;
                 if done.more {
                     queue.push_back(id);
+                } else if self.unpacking.remove(&id) {
+                    live.log.rest();
                 }
             }
         }
+        turn.more |= waits;
         turn
     }
 
     fn rules(&self) -> Rules {
         let Options { max_line_bytes, settle, orphaned, .. } = self.options;
-        let held = self.logs().map(Log::held).fold(0, usize::saturating_add);
-        let longest = if held > MAX_HELD_BYTES { TIGHT_LINE_BYTES } else { max_line_bytes };
-        Rules { max_line_bytes: longest.clamp(1, max_line_bytes.max(1)), settle, orphaned }
+        Rules { max_line_bytes: max_line_bytes.max(1), settle, orphaned }
+    }
+
+    /// Holds the bound for unfinished lines: of the pod that has most, the longest first.
+    fn hold_lines(&mut self, sink: &mut dyn FnMut(Line<'_>)) {
+        let mut all: usize = self.logs().map(Log::held).fold(0, usize::saturating_add);
+        if all <= self.options.max_held_bytes {
+            return;
+        }
+        let mut pods: HashMap<PodUid, (usize, BTreeSet<(usize, LogId)>)> = HashMap::new();
+        for (id, live) in self.known.live.iter().filter(|(_, live)| live.log.held() > 0) {
+            let held = live.log.held();
+            let (sum, logs) = pods.entry(live.log.name.pod.uid.clone()).or_default();
+            *sum = sum.saturating_add(held);
+            logs.insert((held, *id));
+        }
+        // Somewhat below the bound: this is not to be done at every turn.
+        while all > self.options.max_held_bytes / 4 * 3 {
+            let most = pods.values_mut().max_by_key(|(sum, _)| *sum);
+            let Some((sum, (held, id))) =
+                most.and_then(|(sum, logs)| Some((sum, logs.pop_last()?)))
+            else {
+                return;
+            };
+            *sum = sum.saturating_sub(held);
+            all = all.saturating_sub(held);
+            if let Some(live) = self.known.live.get_mut(&id) {
+                live.log.relieve(sink);
+            }
+        }
     }
 
     /// The container has exited: its logs are finished when they are read and quiet.
@@ -295,6 +346,11 @@ impl Follower {
     /// How far every log is delivered, to be saved.
     pub fn checkpoints(&self) -> Checkpoints {
         self.known.checkpoints()
+    }
+
+    /// Saves the same in `directory`, without a copy of it in memory.
+    pub fn save_checkpoints(&self, directory: &Path) -> io::Result<()> {
+        checkpoint::write(directory, self.known.saved())
     }
 
     fn logs(&self) -> impl Iterator<Item = &Log> {

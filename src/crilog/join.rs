@@ -56,8 +56,21 @@ struct Lane {
     time_unix_ns: Option<i64>,
     /// Bytes of files that it took.
     bytes: u64,
+    /// Where the record goes on that was read last, unless it was read to its end.
+    goes_on: Option<(Spot, u64)>,
     /// After a restart: what lies before is delivered already.
     from: Option<Begun>,
+}
+
+/// What follows what is handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// Another line.
+    Line,
+    /// The next part of the line, and where it begins, if that is known yet.
+    Part(Option<(Spot, u64)>),
+    /// Nothing: the output ended, or what followed is lost.
+    Nothing,
 }
 
 /// The streams of one log.
@@ -97,9 +110,23 @@ impl Joiner {
         self.lanes.iter().fold(0, |sum, lane| sum.saturating_add(lane.bytes))
     }
 
-    /// Bytes of memory in lines that are not whole yet.
+    /// Bytes of memory for lines that are not whole yet, with what is only kept allocated.
     pub(super) fn held(&self) -> usize {
-        self.lanes.iter().map(|lane| lane.held.len()).fold(0, usize::saturating_add)
+        self.lanes.iter().map(|lane| lane.held.capacity()).fold(0, usize::saturating_add)
+    }
+
+    /// Gives the memory back: hands over as a part what is held of a line that goes on. `after`: the
+    /// first record that is not looked at, or that is not looked at to its end.
+    pub(super) fn relieve(&mut self, after: Spot, tell: &mut impl FnMut(Joined<'_>)) {
+        for stream in Stream::ALL {
+            let lane = self.lane(stream);
+            if !lane.held.is_empty() {
+                // What begins with a record still to come is known by that one's place.
+                let next = Next::Part(lane.goes_on);
+                self.hand_over(stream, &[], after, next, tell);
+            }
+            self.lane(stream).held = Vec::new();
+        }
     }
 
     /// Whole lines handed over, by stream.
@@ -143,15 +170,17 @@ impl Joiner {
                 self.lane(stream).bytes += length(now) + mem::take(&mut overhead);
             }
             // The record is not done with: to read on is to read it again and skip.
-            let next = Some((at, piece.head));
+            let next = Next::Part(Some((at, piece.head)));
             let after = Spot { skip: 0, ..piece.at };
-            self.hand_over(stream, now, after, next, false, tell);
+            self.hand_over(stream, now, after, next, tell);
             rest = later;
         }
         let lane = self.lane(stream);
         lane.bytes += length(rest) + overhead;
+        at.skip = at.skip.saturating_add(length(rest));
+        lane.goes_on = (!piece.ends).then_some((at, piece.head));
         if piece.ends && piece.full {
-            self.hand_over(stream, rest, piece.after, None, false, tell);
+            self.hand_over(stream, rest, piece.after, Next::Line, tell);
         } else {
             lane.held.extend_from_slice(rest);
         }
@@ -161,8 +190,9 @@ impl Joiner {
     /// followed is lost.
     pub(super) fn flush(&mut self, after: Spot, tell: &mut impl FnMut(Joined<'_>)) {
         for stream in Stream::ALL {
-            if self.lane(stream).start.is_some() {
-                self.hand_over(stream, &[], after, None, true, tell);
+            let lane = self.lane(stream);
+            if lane.start.is_some() || lane.part > 0 {
+                self.hand_over(stream, &[], after, Next::Nothing, tell);
             }
         }
     }
@@ -227,8 +257,7 @@ impl Joiner {
         stream: Stream,
         text: &[u8],
         after: Spot,
-        next: Option<(Spot, u64)>,
-        unended: bool,
+        next: Next,
         tell: &mut impl FnMut(Joined<'_>),
     ) {
         let lane = self.lane(stream);
@@ -239,15 +268,18 @@ impl Joiner {
             kept.extend_from_slice(text);
             &kept
         };
-        let (start, head) = lane.start.unwrap_or_default();
+        // The end of a line of which no more came has no place of its own.
+        let (start, head) = lane.start.unwrap_or((after, 0));
         let part = lane.part;
         let time_unix_ns = lane.time_unix_ns;
-        lane.start = next;
-        lane.part = if next.is_some() { part.saturating_add(1) } else { 0 };
+        let (continues, unended) = (matches!(next, Next::Part(_)), next == Next::Nothing);
+        (lane.start, lane.part) = match next {
+            Next::Part(start) => (start, part.saturating_add(1)),
+            Next::Line | Next::Nothing => (None, 0),
+        };
         let bytes = mem::take(&mut lane.bytes);
         self.bytes = self.bytes.saturating_add(bytes);
         self.lines += 1;
-        let continues = next.is_some();
         if let Some(lines) = self.stream_lines.get_mut(stream as usize) {
             *lines += u64::from(!continues);
         }

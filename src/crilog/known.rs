@@ -16,8 +16,18 @@ use super::log::Log;
 use super::place::{LogId, LogRef};
 use crate::discovery::logs::names;
 
-/// Most logs read at once: 250 pods of ten containers, three times over.
-const MAX_LIVE: usize = 8_192;
+/// Most logs read at once: 160 pods of four containers that live. What is more waits on the disk until
+/// others are over.
+pub(crate) const MAX_LIVE: usize = 640;
+
+/// Most of them of one pod.
+const MAX_LIVE_OF_POD: usize = MAX_LIVE / 4;
+
+/// Most logs kept in mind of which nothing is to be read.
+pub(crate) const MAX_LEFT: usize = 8_192;
+
+/// Most finished logs of one pod that are kept in mind with how far they were delivered.
+const MAX_LOGS_OF_POD: usize = MAX_LOGS / 4;
 
 /// Most starts of one container whose logs are there; the kubelet keeps the last two.
 const MAX_ATTEMPTS: usize = 16;
@@ -126,8 +136,14 @@ impl Known {
             }
             return Some(*self.names.get(name)?);
         }
-        if self.live.len() >= MAX_LIVE {
+        let of_pod = || self.live.values().filter(|live| live.log.name.pod.uid == name.pod.uid);
+        if self.live.len() >= MAX_LIVE || of_pod().count() >= MAX_LIVE_OF_POD {
             self.warn_once(name, &"more logs than can be followed at once");
+            return None;
+        }
+        if self.left.len() >= MAX_LEFT {
+            // Nobody could say of it later that it was read.
+            self.warn_once(name, &"more logs on the node than can be kept in mind");
             return None;
         }
         let saved = self.resting.get(name);
@@ -197,9 +213,7 @@ impl Known {
             }
         }
         for id in leave {
-            if let Some(live) = self.remove(id)
-                && self.left.len() < MAX_LOGS
-            {
+            if let Some(live) = self.remove(id) {
                 self.left.insert((*live.log.name).clone());
             }
         }
@@ -234,20 +248,36 @@ impl Known {
             };
             reports.push(live.log.report());
             live.log.told_bytes = live.log.lost_bytes;
-            if !live.log.gone && self.resting.len() < MAX_LOGS {
-                self.resting.insert((*live.log.name).clone(), save(&live.log));
+            if !live.log.gone {
+                self.lay_down(&live.log);
             }
         }
         reports
     }
 
-    pub(super) fn checkpoints(&self) -> Checkpoints {
-        let mut logs = self.resting.clone();
-        let read = |live: &&Live| live.choice == Choice::Take || live.restored;
-        for live in self.live.values().filter(read).take(MAX_LOGS) {
-            logs.insert((*live.log.name).clone(), save(&live.log));
+    /// Keeps a finished log in mind. One of a pod that has very many is not read again by this agent,
+    /// and all of it by the next one.
+    fn lay_down(&mut self, log: &Log) {
+        let name = &*log.name;
+        let of_pod = || self.resting.keys().filter(|other| other.pod.uid == name.pod.uid);
+        if self.resting.len() < MAX_LOGS && of_pod().count() < MAX_LOGS_OF_POD {
+            self.resting.insert(name.clone(), save(log));
+        } else {
+            self.left.insert(name.clone());
         }
+    }
+
+    pub(super) fn checkpoints(&self) -> Checkpoints {
+        let logs = self.saved().map(|(name, saved)| (name.clone(), saved)).collect();
         Checkpoints { logs }
+    }
+
+    /// How far every log is delivered, one after the other.
+    pub(super) fn saved(&self) -> impl Iterator<Item = (&LogRef, Saved)> {
+        let read = |live: &&Live| live.choice == Choice::Take || live.restored;
+        let live = self.live.values().filter(read);
+        let resting = self.resting.iter().map(|(name, saved)| (name, saved.clone()));
+        resting.chain(live.map(|live| (&*live.log.name, save(&live.log))))
     }
 
     /// Looks at every file that waits to be read, and gives up the oldest of the deleted ones

@@ -153,6 +153,36 @@ impl Log {
         self.joiner.held()
     }
 
+    /// Gives that memory back: what is held is handed over in parts of lines.
+    pub(super) fn relieve(&mut self, sink: &mut dyn FnMut(Line<'_>)) {
+        let next = self.chain.next_number();
+        let read = self.chain.current().map(|(file, _)| file.spot());
+        let here = read.unwrap_or(Spot { file: next, ..Spot::default() });
+        let after = self.long.map_or(here, |long| Spot { skip: 0, ..long.at });
+        let Self { joiner, uids, name, id, .. } = self;
+        joiner.relieve(after, &mut |joined| sink(line_of(joined, name, *id, uids)));
+    }
+
+    /// Whether its next text is in a compressed file.
+    pub(super) fn is_packed(&mut self) -> bool {
+        self.chain.current().is_some_and(|(file, _)| file.packed())
+    }
+
+    /// Whether a compressed file of it takes memory now.
+    #[cfg(test)]
+    pub(super) fn unpacks(&self) -> bool {
+        self.chain.segments().filter_map(|file| file.source.as_ref()).any(|it| !it.is_resting())
+    }
+
+    /// Lets go of what a compressed file takes of memory.
+    pub(super) fn rest(&mut self) {
+        for file in self.chain.segments_mut() {
+            if let Some(source) = &mut file.source {
+                source.rest();
+            }
+        }
+    }
+
     /// Bytes in its files that are not acknowledged.
     pub(super) fn lag_bytes(&self) -> u64 {
         let books = self.books();

@@ -16,11 +16,12 @@ pub(super) enum Source {
     Packed(Box<Unpacker>),
 }
 
-/// Reads a `.gz` forward, a window at a time.
+/// Reads a `.gz` forward, a window at a time. What that takes of memory it has while it is being read
+/// only: see [`Source::rest`].
 #[derive(Debug)]
 pub(super) struct Unpacker {
     file: File,
-    decoder: MultiGzDecoder<File>,
+    decoder: Option<MultiGzDecoder<File>>,
     window: Vec<u8>,
     /// Where the window begins in the text.
     window_at: u64,
@@ -72,13 +73,30 @@ pub(super) enum Look {
 
 impl Source {
     /// Takes a file, compressed or not.
-    pub(super) fn new(file: File, packed: bool) -> io::Result<Self> {
+    pub(super) fn new(file: File, packed: bool) -> Self {
         if !packed {
-            return Ok(Self::Plain(file));
+            return Self::Plain(file);
         }
-        let decoder = MultiGzDecoder::new(file.try_clone()?);
-        let (window, window_at) = (Vec::new(), 0);
-        Ok(Self::Packed(Box::new(Unpacker { file, decoder, window, window_at, over: false })))
+        let (decoder, window, window_at) = (None, Vec::new(), 0);
+        Self::Packed(Box::new(Unpacker { file, decoder, window, window_at, over: false }))
+    }
+
+    /// Lets go of what a compressed file takes of memory. Read on later, it is unpacked from its
+    /// beginning.
+    pub(super) fn rest(&mut self) {
+        if let Self::Packed(unpacker) = self {
+            (unpacker.decoder, unpacker.window) = (None, Vec::new());
+            (unpacker.window_at, unpacker.over) = (0, false);
+        }
+    }
+
+    /// Whether it takes no memory.
+    #[cfg(test)]
+    pub(super) fn is_resting(&self) -> bool {
+        match self {
+            Self::Plain(_) => true,
+            Self::Packed(unpacker) => unpacker.decoder.is_none() && unpacker.window.capacity() == 0,
+        }
     }
 
     /// Fills `buffer` from `offset` on, less only at the end.
@@ -107,12 +125,15 @@ impl Source {
 
 impl Unpacker {
     fn read_at(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        if offset < self.window_at {
-            self.file.rewind()?;
-            self.decoder = MultiGzDecoder::new(self.file.try_clone()?);
-            (self.window_at, self.over) = (0, false);
-            self.window.clear();
-        }
+        let decoder = match &mut self.decoder {
+            Some(decoder) if offset >= self.window_at => decoder,
+            stale => {
+                self.file.rewind()?;
+                (self.window_at, self.over) = (0, false);
+                self.window.clear();
+                stale.insert(MultiGzDecoder::new(self.file.try_clone()?))
+            }
+        };
         loop {
             let passed = usize::try_from(offset - self.window_at).unwrap_or(usize::MAX);
             let passed = passed.min(self.window.len());
@@ -122,7 +143,7 @@ impl Unpacker {
                 break;
             }
             let wanted = buffer.len().saturating_sub(self.window.len()).max(HEAD_BYTES);
-            let taken = (&mut self.decoder).take(wanted as u64).read_to_end(&mut self.window)?;
+            let taken = decoder.by_ref().take(wanted as u64).read_to_end(&mut self.window)?;
             self.over = taken == 0;
         }
         if self.window_at != offset {
@@ -147,7 +168,7 @@ impl Segment {
             dev: metadata.dev(),
             ino: metadata.ino(),
             head: None,
-            source: Some(Source::new(file, packed)?),
+            source: Some(Source::new(file, packed)),
             read: 0,
             size: if packed { 0 } else { metadata.len() },
             passed: false,
@@ -204,6 +225,10 @@ impl Segment {
             && let Some(source) = &mut self.source
         {
             self.head = Head::of(&source.start()?);
+            if self.read == 0 {
+                // It may be long until it is its turn.
+                source.rest();
+            }
         }
         Ok(self.head)
     }

@@ -30,11 +30,12 @@ use trouble::{Trouble, Verb};
 
 pub use connect::Error;
 
-/// Pods asked for at once.
-const PAGE: u32 = 500;
+/// Pods asked for at once: few, for one may be as large as etcd takes (1.5 MiB), and a page is in
+/// memory as a whole.
+pub(crate) const PAGE: u32 = 4;
 
 /// Most pages of a list; a node does not run that many pods.
-const MAX_PAGES: usize = 20;
+const MAX_PAGES: usize = 500;
 
 /// A watch that lasted this many first pauses counts as a success: the pauses start over.
 const STEADY: u32 = 10;

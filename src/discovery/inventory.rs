@@ -24,8 +24,10 @@ use crate::vitals::{Reason, Signal, Vitals};
 
 pub use evidence::{Evidence, SpecEntry, Witness, Word};
 pub use facts::MAX_LOGS_PER_POD;
+pub(crate) use facts::{MAX_SPEC_BYTES_IN_ALL, SPEC_BYTES_FOR_SURE};
 pub use named::Named;
 pub use roll::{PodSight, RunSight};
+pub(crate) use state::CONTAINER_BYTES;
 pub use state::{MAX_CONTAINERS, MAX_PODS, MAX_UNBORN};
 pub use watched::{API_PATIENCE, DELETED_GRACE, STRANGER_GRACE};
 

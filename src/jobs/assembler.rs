@@ -10,7 +10,7 @@ use super::evidence::{Evidence, Heard, Sighted};
 use super::job::{Job, LogCount, Proof};
 use super::memory::Memory;
 use super::runner;
-use crate::contract::trace::{SpanId, Traceparent};
+use crate::contract::trace::SpanId;
 use crate::discovery::inventory::SpecEntry;
 use crate::journal::Entry;
 use crate::model::{PodRef, PodUid};
@@ -19,8 +19,13 @@ use followed::Followed;
 /// Most pods followed at once: a kubelet runs 110 unless told otherwise. One more is counted as
 /// dropped, and has no trace.
 pub const MAX_JOBS: usize = 1024;
-/// Most records of journals held for all pods together: some 30 MB.
-const MAX_RECORDS: usize = 65_536;
+/// Most memory of the evidence about all pods together, bytes. Beyond it the pod that has most gives
+/// up of its own: one that has less than an equal share keeps all.
+pub(crate) const MAX_EVIDENCE_BYTES: usize = 8 * 1024 * 1024;
+/// Given up at a time, so that the search for who has most is paid rarely.
+const SHED_BYTES: usize = 64 * 1024;
+/// Most parts of jobs in what one turn gives out; further jobs have their turn with the next.
+pub(crate) const MAX_PARTS_A_TURN: usize = 4096;
 /// From the end of a job until it is sent: the hook's last record and the runtime's word on exits
 /// come after the end.
 const SETTLING_NS: u64 = 1_000_000_000;
@@ -68,8 +73,8 @@ pub struct Turn {
     pub dispatches: Vec<Dispatch>,
     /// Pods for which there was no room.
     pub refused: u64,
-    /// What was learnt of jobs, so far as the node may not show it again.
-    pub learnt: Vec<(Arc<PodRef>, Vec<Evidence>)>,
+    /// Pods of whose evidence some found no room since the last turn, and how many pieces.
+    pub left_out: Vec<(Arc<PodRef>, u64)>,
     /// Pods that are done with.
     pub over: Vec<PodUid>,
 }
@@ -104,6 +109,8 @@ pub struct Assembler {
     pods: HashMap<PodUid, Followed>,
     refused: HashSet<PodUid>,
     newly_refused: u64,
+    /// Memory of all evidence.
+    bytes: usize,
 }
 
 // === impl Which ===
@@ -125,7 +132,7 @@ impl Assembler {
     /// Goes on from what an earlier agent remembered.
     pub fn new(options: Options, memory: Memory) -> Self {
         let (pods, refused) = (HashMap::new(), HashSet::new());
-        Self { options, memory, pods, refused, newly_refused: 0 }
+        Self { options, memory, pods, refused, newly_refused: 0, bytes: 0 }
     }
 
     /// What is to be saved after each turn that dispatched something.
@@ -138,11 +145,48 @@ impl Assembler {
         self.pods.keys().cloned().collect()
     }
 
-    /// Takes in what an earlier agent had learnt of a job under way. Whether its pod is still there
-    /// is for the sights to say.
-    pub fn recall(&mut self, pod: &Arc<PodRef>, pieces: Vec<Evidence>) {
+    /// An earlier agent has followed this pod, whose job is under way. Whether it is still there is
+    /// for the sights to say.
+    pub fn recall(&mut self, pod: &Arc<PodRef>) {
         let sent = self.memory.sent(&pod.uid);
-        self.pods.insert(pod.uid.clone(), Followed::recalled(pod, sent, pieces));
+        self.pods.insert(pod.uid.clone(), Followed::recalled(pod, sent));
+    }
+
+    /// Takes in a piece of what the earlier agent had learnt of it.
+    pub fn recall_piece(&mut self, pod: &PodUid, piece: Evidence) {
+        self.with(pod, |followed| followed.recall(piece));
+    }
+
+    /// Tells what was learnt of jobs since the last call, so far as the node may not show it again.
+    pub fn learnt(&mut self, mut tell: impl FnMut(&Arc<PodRef>, &Evidence)) {
+        for followed in self.pods.values_mut() {
+            for place in std::mem::take(&mut followed.news) {
+                if let Some(piece) = followed.dossier.piece(&place) {
+                    tell(followed.dossier.pod(), &piece);
+                }
+            }
+        }
+    }
+
+    /// Lets one pod take in evidence, and holds the bound for all.
+    fn with(&mut self, uid: &PodUid, take: impl FnOnce(&mut Followed)) {
+        let Some(followed) = self.pods.get_mut(uid) else { return };
+        let before = followed.dossier.bytes();
+        take(followed);
+        let after = followed.dossier.bytes();
+        self.bytes = self.bytes.saturating_sub(before).saturating_add(after);
+        while self.bytes > MAX_EVIDENCE_BYTES {
+            let largest = self.pods.values_mut().max_by_key(|one| one.dossier.bytes());
+            let Some(largest) = largest else { return };
+            let before = largest.dossier.bytes();
+            largest.dossier.shed(SHED_BYTES);
+            largest.changed = true;
+            let freed = before.saturating_sub(largest.dossier.bytes());
+            self.bytes = self.bytes.saturating_sub(freed);
+            if freed == 0 {
+                return;
+            }
+        }
     }
 
     /// Whether a pod's job was begun and not sent.
@@ -184,7 +228,11 @@ impl Assembler {
             let followed = Followed::new(&sight.pod, self.memory.sent(uid));
             self.pods.insert(uid.clone(), followed);
         }
-        let Some(followed) = self.pods.get_mut(uid) else { return };
+        let uid = uid.clone();
+        self.with(&uid, |followed| Self::enter(followed, sight, now_ns));
+    }
+
+    fn enter(followed: &mut Followed, sight: Sight, now_ns: u64) {
         followed.seen |= !sight.containers.is_empty();
         // Most looks show what the one before has shown: that costs a comparison and no copies.
         for entry in sight.spec {
@@ -207,14 +255,9 @@ impl Assembler {
 
     /// A record of a journal was read.
     pub fn journal(&mut self, entry: Entry, now_ns: u64) {
-        let held: usize = self.pods.values().map(|followed| followed.dossier.records()).sum();
-        let Some(followed) = self.pods.get_mut(&entry.pod) else { return };
-        if held >= MAX_RECORDS {
-            followed.dossier.leave_out();
-            return;
-        }
-        let Entry { file, at, record, .. } = entry;
-        followed.take(Evidence::Journal(Heard { file, at, heard_ns: now_ns, record }));
+        let Entry { pod, file, at, record } = entry;
+        let heard = Heard { file, at, heard_ns: now_ns, record };
+        self.with(&pod, |followed| followed.take(Evidence::Journal(heard)));
     }
 
     /// A line of the runner's log; most say nothing of a job.
@@ -233,13 +276,18 @@ impl Assembler {
         }
     }
 
-    /// The span that something in a container at that moment belongs to, as far as is known: the
-    /// step's, if one ran, else the container's.
-    pub fn span_of(&self, pod: &PodUid, container: &str, at_ns: u64) -> Option<Traceparent> {
-        self.pods.get(pod)?.job.as_ref()?.span_of(container, at_ns)
+    /// Memory of the evidence about one pod, and of all.
+    #[cfg(test)]
+    pub(super) fn evidence_bytes(&self, pod: &PodUid) -> usize {
+        self.pods.get(pod).map_or(0, |followed| followed.dossier.bytes())
     }
 
-    /// Jobs under way, as of their last review.
+    #[cfg(test)]
+    pub(super) fn all_bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Jobs under way, as of their last review, without their parts.
     pub fn living(&self) -> impl Iterator<Item = &Arc<Job>> {
         self.pods.values().filter_map(|followed| followed.job.as_ref())
     }
@@ -248,10 +296,11 @@ impl Assembler {
     pub fn turn(&mut self, now_ns: u64) -> Turn {
         let mut turn = Turn { refused: std::mem::take(&mut self.newly_refused), ..Turn::default() };
         let mut done = Vec::new();
+        let mut parts = 0_usize;
         for (uid, followed) in &mut self.pods {
-            if self.memory.is_met(uid) && !followed.news.is_empty() {
-                let news = std::mem::take(&mut followed.news);
-                turn.learnt.push((Arc::clone(followed.dossier.pod()), news));
+            let left_out = followed.newly_left_out();
+            if left_out > 0 {
+                turn.left_out.push((Arc::clone(followed.dossier.pod()), left_out));
             }
             // A clock that was set back must not put everything off.
             let due = now_ns.saturating_sub(followed.reviewed_ns) >= REVIEW_NS
@@ -261,7 +310,7 @@ impl Assembler {
             let news = followed.changed && (due || !begun);
             // Parts settle by time alone.
             let settling = self.options.mode == TraceMode::Eager && begun && due;
-            if !ripe && !news && !settling {
+            if parts >= MAX_PARTS_A_TURN || (!ripe && !news && !settling) {
                 continue;
             }
             followed.reviewed_ns = now_ns;
@@ -273,17 +322,20 @@ impl Assembler {
                 }
                 continue;
             };
-            followed.job = Some(Arc::clone(&job));
+            let outline = Arc::new(job.outline());
+            followed.job = Some(Arc::clone(&outline));
             if !ripe && followed.is_only_announced(&job) {
                 continue;
             }
             if !self.memory.is_met(uid) {
                 self.memory.meet(uid, now_ns);
-                turn.started.push(Arc::clone(&job));
+                followed.keep();
+                turn.started.push(outline);
             }
             if ripe {
                 let sent = std::mem::take(&mut followed.sent);
                 let which = if sent.is_empty() { Which::All } else { Which::Except(sent) };
+                parts = parts.saturating_add(job.parts());
                 turn.dispatches.push(Dispatch { job, which, last: true });
                 self.memory.finish(uid);
                 done.push(uid.clone());
@@ -292,6 +344,7 @@ impl Assembler {
                 let spans: HashSet<_> = over.difference(&followed.sent).copied().collect();
                 if !spans.is_empty() {
                     followed.sent.extend(&spans);
+                    parts = parts.saturating_add(job.parts());
                     self.memory.send(uid, spans.iter());
                     let which = Which::Only(spans);
                     turn.dispatches.push(Dispatch { job, which, last: false });
@@ -299,7 +352,8 @@ impl Assembler {
             }
         }
         for uid in &done {
-            self.pods.remove(uid);
+            let gone = self.pods.remove(uid).map_or(0, |followed| followed.dossier.bytes());
+            self.bytes = self.bytes.saturating_sub(gone);
         }
         turn.over = done;
         turn

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read as _};
+use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,6 +24,9 @@ const SUFFIX: &str = ".jsonl";
 const MAX_POD_BYTES: u64 = 4 * 1024 * 1024;
 /// Most that is kept of all pods together.
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Most that waits in memory for the disk, of all pods together.
+pub(crate) const MAX_OWED_BYTES: usize = 1024 * 1024;
 
 /// Evidence could not be kept.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +46,10 @@ pub struct Cabinet {
     drawers: HashMap<PodUid, Drawer>,
     /// In files and owed to them.
     bytes: u64,
+    /// Owed to them: in memory.
+    owed: usize,
+    /// The last attempt to write failed.
+    stuck: bool,
 }
 
 /// One pod's file.
@@ -59,20 +66,22 @@ struct Drawer {
 // === impl Cabinet ===
 
 impl Cabinet {
-    /// Opens the one in the state directory, with what an earlier agent left there.
-    pub fn open(state: &Path) -> (Self, Vec<(PodRef, Vec<Evidence>)>) {
-        let mut cabinet = Self { directory: state.join(NAME), drawers: HashMap::new(), bytes: 0 };
+    /// Opens the one in the state directory; whose evidence an earlier agent left there.
+    pub fn open(state: &Path) -> (Self, Vec<PodRef>) {
+        let directory = state.join(NAME);
+        let (drawers, stuck) = (HashMap::new(), false);
+        let mut cabinet = Self { directory, drawers, bytes: 0, owed: 0, stuck };
         let mut left = Vec::new();
         // Where there is no directory yet, nothing was left.
         for entry in fs::read_dir(&cabinet.directory).into_iter().flatten().flatten() {
             let name = entry.file_name();
             let uid = name.to_str().and_then(|name| name.strip_suffix(SUFFIX));
             let Some(uid) = uid.and_then(|uid| PodUid::parse(uid).ok()) else { continue };
-            match read(&entry.path()).ok().and_then(|text| understood(&text)) {
-                Some((pod, pieces, written)) if pod.uid == uid && left.len() < MAX_JOBS => {
+            match read(&entry.path(), |_| {}).ok().flatten() {
+                Some((pod, written)) if pod.uid == uid && left.len() < MAX_JOBS => {
                     cabinet.bytes = cabinet.bytes.saturating_add(written);
                     cabinet.drawers.insert(uid, Drawer { written, ..Drawer::default() });
-                    left.push((pod, pieces));
+                    left.push(pod);
                 }
                 _ => {
                     tracing::warn!("{} makes no sense and is removed", entry.path().display());
@@ -83,23 +92,43 @@ impl Cabinet {
         (cabinet, left)
     }
 
-    /// Takes pieces in; they are on their way with the next [`Cabinet::write`].
-    pub fn add(&mut self, pod: &Arc<PodRef>, pieces: &[Evidence]) {
-        let drawer = self.drawers.entry(pod.uid.clone()).or_insert_with(|| {
+    /// Tells what an earlier agent left of this pod, piece by piece: all of it at once may be more
+    /// than there is memory for.
+    pub fn recall(&self, uid: &PodUid, tell: impl FnMut(Evidence)) {
+        // It could be read when the cabinet was opened; what cannot be read now is not known.
+        if let Err(error) = read(&self.path(uid), tell) {
+            tracing::warn!("cannot read {}: {error}", self.path(uid).display());
+        }
+    }
+
+    /// Takes a piece in; it is on its way with the next [`Cabinet::write`], or at once where much
+    /// is owed to the disk already.
+    pub fn add(&mut self, pod: &Arc<PodRef>, piece: &Evidence) {
+        let Some(line) = Filed::of(piece).and_then(|filed| filed.to_line()) else { return };
+        if !self.drawers.contains_key(&pod.uid) {
             let owed = Filed::of_pod(pod).to_line().unwrap_or_default();
             self.bytes = self.bytes.saturating_add(owed.len() as u64);
-            Drawer { owed, ..Drawer::default() }
-        });
-        for line in pieces.iter().filter_map(|piece| Filed::of(piece)?.to_line()) {
-            let more = line.len() as u64;
-            let of_pod = drawer.written.saturating_add(drawer.owed.len() as u64);
-            let fits = |held: u64, most: u64| held.saturating_add(more) <= most;
-            if fits(of_pod, MAX_POD_BYTES) && fits(self.bytes, MAX_BYTES) {
-                self.bytes = self.bytes.saturating_add(more);
-                drawer.owed.extend_from_slice(&line);
-            } else if !std::mem::replace(&mut drawer.full, true) {
-                tracing::warn!(pod = %pod.name, "no more is kept on disk of what is known of a job");
-            }
+            self.owed = self.owed.saturating_add(owed.len());
+            self.drawers.insert(pod.uid.clone(), Drawer { owed, ..Drawer::default() });
+        }
+        if self.owed.saturating_add(line.len()) > MAX_OWED_BYTES && !self.stuck {
+            // Why it cannot is said by the next call.
+            drop(self.write());
+        }
+        let Some(drawer) = self.drawers.get_mut(&pod.uid) else { return };
+        let more = line.len() as u64;
+        let of_pod = drawer.written.saturating_add(drawer.owed.len() as u64);
+        let fits = |held: u64, most: u64| held.saturating_add(more) <= most;
+        let room = self.owed.saturating_add(line.len()) <= MAX_OWED_BYTES;
+        if room && fits(of_pod, MAX_POD_BYTES) && fits(self.bytes, MAX_BYTES) {
+            self.bytes = self.bytes.saturating_add(more);
+            self.owed = self.owed.saturating_add(line.len());
+            drawer.owed.extend_from_slice(&line);
+        } else if !std::mem::replace(&mut drawer.full, true) {
+            tracing::warn!(
+                namespace = %pod.namespace, pod = %pod.name,
+                "no more is kept on disk of what is known of a job"
+            );
         }
     }
 
@@ -108,10 +137,13 @@ impl Cabinet {
         let mut trouble = None;
         for (uid, drawer) in self.drawers.iter_mut().filter(|(_, it)| !it.owed.is_empty()) {
             let path = self.directory.join(format!("{uid}{SUFFIX}"));
-            if let Err(source) = drawer.write(&self.directory, &path) {
-                trouble = Some(CabinetError { path, source });
+            let owed = drawer.owed.len();
+            match drawer.write(&self.directory, &path) {
+                Ok(()) => self.owed = self.owed.saturating_sub(owed),
+                Err(source) => trouble = Some(CabinetError { path, source }),
             }
         }
+        self.stuck = trouble.is_some();
         trouble.map_or(Ok(()), Err)
     }
 
@@ -125,7 +157,12 @@ impl Cabinet {
         let Some(drawer) = self.drawers.remove(uid) else { return };
         let held = drawer.written.saturating_add(drawer.owed.len() as u64);
         self.bytes = self.bytes.saturating_sub(held);
-        remove(&self.directory.join(format!("{uid}{SUFFIX}")));
+        self.owed = self.owed.saturating_sub(drawer.owed.len());
+        remove(&self.path(uid));
+    }
+
+    fn path(&self, uid: &PodUid) -> PathBuf {
+        self.directory.join(format!("{uid}{SUFFIX}"))
     }
 }
 
@@ -145,20 +182,25 @@ impl Drawer {
     }
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    File::open(path)?.take(MAX_POD_BYTES).read_to_end(&mut text)?;
-    Ok(text)
-}
-
-/// Whose evidence a file has, all of it that makes sense, and how many bytes of whole lines there
-/// are: the last line may have been under way when the agent was killed.
-fn understood(text: &[u8]) -> Option<(PodRef, Vec<Evidence>, u64)> {
-    let whole = memchr::memrchr(b'\n', text).map_or(0, |last| last.saturating_add(1));
-    let lines = text.get(..whole)?.split(|byte| *byte == b'\n');
-    let mut filed = lines.filter_map(|line| serde_json::from_slice::<Filed>(line).ok());
-    let pod = filed.next()?.pod()?;
-    Some((pod, filed.filter_map(Filed::evidence).collect(), whole as u64))
+/// Reads a pod's file line by line: whose it is, how many bytes of whole lines there are, and what
+/// of them makes sense. The last line may have been under way when the agent was killed.
+fn read(path: &Path, mut tell: impl FnMut(Evidence)) -> io::Result<Option<(PodRef, u64)>> {
+    let mut file = BufReader::new(File::open(path)?.take(MAX_POD_BYTES));
+    let (mut pod, mut whole, mut line) = (None, 0_u64, Vec::new());
+    while file.read_until(b'\n', &mut line)? > 0 && line.ends_with(b"\n") {
+        whole = whole.saturating_add(line.len() as u64);
+        let filed = serde_json::from_slice::<Filed>(&line).ok();
+        if pod.is_some() {
+            filed.and_then(Filed::evidence).into_iter().for_each(&mut tell);
+        } else {
+            pod = filed.and_then(Filed::pod);
+            if pod.is_none() {
+                return Ok(None);
+            }
+        }
+        line.clear();
+    }
+    Ok(pod.map(|pod| (pod, whole)))
 }
 
 fn remove(path: &Path) {
@@ -175,13 +217,31 @@ mod tests {
     use super::*;
     use crate::jobs::tests::story::{Story, pod};
 
+    /// What an agent that is started now finds.
+    fn left(state: &Path) -> (Cabinet, Vec<(PodRef, Vec<Evidence>)>) {
+        let (cabinet, pods) = Cabinet::open(state);
+        let read = |pod: PodRef| {
+            let mut pieces = Vec::new();
+            cabinet.recall(&pod.uid, |piece| pieces.push(piece));
+            (pod, pieces)
+        };
+        let left = pods.into_iter().map(read).collect();
+        (cabinet, left)
+    }
+
+    fn add(cabinet: &mut Cabinet, pieces: &[Evidence]) {
+        for piece in pieces {
+            cabinet.add(&pod(), piece);
+        }
+    }
+
     fn filled(state: &Path) -> Vec<Evidence> {
         let pieces = Story::whole().pieces;
-        let (mut cabinet, left) = Cabinet::open(state);
-        assert_eq!(left, []);
+        let (mut cabinet, none) = Cabinet::open(state);
+        assert_eq!(none, []);
         let (some, rest) = pieces.split_at(7);
         for part in [some, rest] {
-            cabinet.add(&pod(), part);
+            add(&mut cabinet, part);
             cabinet.write().unwrap();
         }
         pieces
@@ -191,7 +251,7 @@ mod tests {
     fn what_is_put_in_is_there_for_the_next_agent_until_it_is_cleared() {
         let state = tempfile::tempdir().unwrap();
         let pieces = filled(state.path());
-        let (mut cabinet, left) = Cabinet::open(state.path());
+        let (mut cabinet, left) = left(state.path());
         assert_eq!(left, [((*pod()).clone(), pieces)]);
         cabinet.clear(&pod().uid);
         assert_eq!(cabinet.bytes, 0);
@@ -207,10 +267,10 @@ mod tests {
         let first = memchr::memchr(b'\n', &whole).unwrap() + 1;
         for length in first..whole.len() {
             fs::write(&path, &whole[..length]).unwrap();
-            let (mut cabinet, left) = Cabinet::open(state.path());
+            let (mut cabinet, left) = left(state.path());
             let lines = memchr::memchr_iter(b'\n', &whole[..length]).count() - 1;
             assert_eq!(left, [((*pod()).clone(), pieces[..lines].to_vec())], "{length}");
-            cabinet.add(&pod(), &pieces[lines..]);
+            add(&mut cabinet, &pieces[lines..]);
             cabinet.write().unwrap();
             assert_eq!(fs::read(&path).unwrap(), whole, "{length}");
         }
@@ -235,17 +295,35 @@ mod tests {
         fs::write(&blocked, "").unwrap();
         let (mut cabinet, _) = Cabinet::open(state.path());
         let pieces = Story::whole().pieces;
-        cabinet.add(&pod(), &pieces);
+        add(&mut cabinet, &pieces);
         let error = cabinet.write().unwrap_err().to_string();
         assert!(!cabinet.holds(&pod().uid));
         assert!(error.contains(&format!("{}{SUFFIX}", pod().uid)), "{error}");
         fs::remove_file(&blocked).unwrap();
         cabinet.write().unwrap();
         assert!(cabinet.holds(&pod().uid));
-        assert_eq!(Cabinet::open(state.path()).1, [((*pod()).clone(), pieces.clone())]);
+        assert_eq!(left(state.path()).1, [((*pod()).clone(), pieces.clone())]);
         for _ in 0..2000 {
-            cabinet.add(&pod(), &pieces);
+            add(&mut cabinet, &pieces);
         }
         assert!(cabinet.bytes <= MAX_POD_BYTES, "{}", cabinet.bytes);
+        cabinet.write().unwrap();
+        assert_eq!(cabinet.owed, 0);
+    }
+
+    #[test]
+    fn what_waits_for_a_disk_that_takes_nothing_is_bounded() {
+        let state = tempfile::tempdir().unwrap();
+        fs::write(state.path().join(NAME), "").unwrap();
+        let (mut cabinet, _) = Cabinet::open(state.path());
+        let pieces = Story::whole().pieces;
+        for _ in 0..2000 {
+            add(&mut cabinet, &pieces);
+        }
+        let owed: usize = cabinet.drawers.values().map(|drawer| drawer.owed.len()).sum();
+        assert!(cabinet.stuck && owed == cabinet.owed && owed <= MAX_OWED_BYTES, "{owed}");
+        assert!(cabinet.write().is_err());
+        cabinet.clear(&pod().uid);
+        assert_eq!((cabinet.owed, cabinet.bytes), (0, 0));
     }
 }

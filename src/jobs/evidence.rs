@@ -1,8 +1,11 @@
 //! What can be known of a job's pod, one piece at a time. Plain data; told in any order and any
 //! number of times, the same pieces make the same record.
 
+pub(super) mod weight;
+
 use std::sync::Arc;
 
+use super::dossier::Place;
 use super::job::{Figures, LogCount};
 use super::runner::Said;
 use crate::contract::Record;
@@ -91,14 +94,20 @@ pub struct Reading {
 // === impl Evidence ===
 
 impl Evidence {
-    /// Whether it is to outlive the agent: a living container is looked at again, and its log is
-    /// counted on.
-    pub(super) fn is_lasting(&self) -> bool {
-        match self {
-            Self::Container(sighted) => sighted.is_over(),
-            Self::Log { .. } => false,
-            Self::Spec(_) | Self::Journal(_) | Self::Runner { .. } | Self::Gone { .. } => true,
-        }
+    /// Its place in a dossier, if it is to outlive the agent: a living container is looked at again,
+    /// and its log is counted on.
+    pub(super) fn lasting_place(&self) -> Option<Place> {
+        Some(match self {
+            Self::Spec(entry) => Place::Spec(Arc::clone(&entry.name)),
+            Self::Container(sighted) => {
+                Place::Container(sighted.is_over().then(|| sighted.id.clone())?)
+            }
+            Self::Journal(heard) => Place::Journal(Arc::clone(&heard.file), heard.at),
+            Self::Runner { said: Said::Running { .. }, .. } => Place::Running,
+            Self::Runner { said: Said::Completed { .. }, .. } => Place::Completed,
+            Self::Gone { .. } => Place::Gone,
+            Self::Log { .. } => return None,
+        })
     }
 }
 

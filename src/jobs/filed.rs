@@ -164,12 +164,7 @@ impl Entry {
 }
 
 fn fields(env: &JobEnv) -> [Option<String>; 12] {
-    let JobEnv { repository, run_id, run_attempt, name, workflow, workflow_ref, .. } = env;
-    let JobEnv { sha, git_ref, event, runner, role, traceparent, .. } = env;
-    let job = [repository, run_id, run_attempt, name, workflow, workflow_ref];
-    let rest = [sha, git_ref, event, runner, role, traceparent];
-    let mut all = job.into_iter().chain(rest).map(|field| field.as_deref().map(str::to_owned));
-    std::array::from_fn(|_| all.next().flatten())
+    env.texts().map(|field| field.map(ToString::to_string))
 }
 
 fn env(fields: [Option<String>; 12]) -> Arc<JobEnv> {

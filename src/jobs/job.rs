@@ -358,6 +358,25 @@ impl Figures {
 // === impl Job ===
 
 impl Job {
+    /// The job itself, without its parts: what stays of one that is over, and is shown of one that
+    /// lives.
+    #[must_use]
+    pub fn outline(&self) -> Self {
+        Self {
+            identity: self.identity.clone(),
+            pod: Arc::clone(&self.pod),
+            phases: Vec::new(),
+            steps: Vec::new(),
+            containers: Vec::new(),
+            ..*self
+        }
+    }
+
+    /// How many parts it has.
+    pub fn parts(&self) -> usize {
+        self.phases.len().saturating_add(self.steps.len()).saturating_add(self.containers.len())
+    }
+
     /// The span that something in a container at that moment belongs to: the step's, if one ran,
     /// else the container's.
     pub fn span_of(&self, container: &str, at_ns: u64) -> Option<Traceparent> {

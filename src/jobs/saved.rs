@@ -1,7 +1,7 @@
 //! What outlives the agent, as one file of its state directory: replaced whole or not at all.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, BufWriter, Read as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -17,13 +17,21 @@ const MAX_BYTES: u64 = 32 * 1024 * 1024;
 const VERSION: u32 = 1;
 
 /// Who was counted and sent, and the counts: together, so that no job is counted twice.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 pub struct Saved {
     version: u32,
     /// Whose jobs were sent.
     pub memory: Memory,
     /// The counts.
     pub tally: Tally,
+}
+
+/// The same, as it is written.
+#[derive(Serialize)]
+struct Kept<'a> {
+    version: u32,
+    memory: &'a Memory,
+    tally: &'a Tally,
 }
 
 /// The state could not be kept.
@@ -40,11 +48,6 @@ pub struct SaveError {
 // === impl Saved ===
 
 impl Saved {
-    /// What is to be saved.
-    pub fn new(memory: Memory, tally: Tally) -> Self {
-        Self { version: VERSION, memory, tally }
-    }
-
     /// What an earlier agent left in the state directory; nothing where there is nothing, or
     /// nothing that can be read, which is said in the log.
     pub fn load(directory: &Path) -> Self {
@@ -60,18 +63,23 @@ impl Saved {
         }
     }
 
-    /// Saves it, whole or not at all.
-    pub fn save(&self, directory: &Path) -> Result<(), SaveError> {
+    /// Saves these, whole or not at all, without a second copy of them in memory.
+    pub fn save(directory: &Path, memory: &Memory, tally: &Tally) -> Result<(), SaveError> {
         let path = directory.join(NAME);
-        self.write(directory, &path).map_err(|source| SaveError { path, source })
+        let kept = Kept { version: VERSION, memory, tally };
+        kept.write(directory, &path).map_err(|source| SaveError { path, source })
     }
+}
 
+// === impl Kept ===
+
+impl Kept<'_> {
     fn write(&self, directory: &Path, path: &Path) -> io::Result<()> {
         fs::create_dir_all(directory)?;
         let new = path.with_extension("json.new");
-        let mut file = File::create(&new)?;
-        file.write_all(&serde_json::to_vec(self)?)?;
-        file.sync_data()?;
+        let mut file = BufWriter::new(File::create(&new)?);
+        serde_json::to_writer(&mut file, self)?;
+        file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_data()?;
         fs::rename(&new, path)
     }
 }
@@ -99,14 +107,15 @@ mod tests {
         assert_eq!(Saved::load(&state), Saved::default());
         let mut memory = Memory::default();
         memory.meet(&PodUid::parse("0e269fa4-f505-4963-9096-958063077203").unwrap(), 1);
-        let saved = Saved::new(memory, Tally::default());
-        saved.save(&state).unwrap();
+        let saved = Saved { version: VERSION, memory, tally: Tally::default() };
+        let save = |directory: &Path| Saved::save(directory, &saved.memory, &saved.tally);
+        save(&state).unwrap();
         assert_eq!(Saved::load(&state), saved);
         for spoilt in ["", "{}", "{\"version\":2,\"memory\":{\"pods\":{}},\"tally\":{}}"] {
             fs::write(state.join(NAME), spoilt).unwrap();
             assert_eq!(Saved::load(&state), Saved::default(), "{spoilt}");
         }
-        let error = saved.save(Path::new("/proc/ephemon")).unwrap_err().to_string();
+        let error = save(Path::new("/proc/ephemon")).unwrap_err().to_string();
         assert!(error.contains("/proc/ephemon/jobs.json"), "{error}");
     }
 }

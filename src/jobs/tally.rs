@@ -11,6 +11,13 @@ use crate::contract::trace::SpanId;
 
 /// Most sets of labels; further jobs are counted under [`OTHER`].
 pub const MAX_LABELS: usize = 500;
+/// Most of them that have one repository's name: who makes up names of jobs and workflows leaves the
+/// others theirs.
+const MAX_LABELS_OF_REPOSITORY: usize = MAX_LABELS / 4;
+/// A set of which no job was heard of for so long makes room for another, nanoseconds.
+const UNUSED_NS: u64 = 24 * 3600 * 1_000_000_000;
+/// Memory of one set, bytes: its names twice, five histograms with their exemplars.
+pub(crate) const SET_BYTES: usize = 16 * 1024;
 /// Every label's value where there are too many of them.
 pub const OTHER: &str = "other";
 
@@ -49,6 +56,8 @@ pub struct Labels {
 pub struct Counts {
     /// Since when, nanoseconds since 1970; 0 where an earlier agent did not write it down.
     pub since_ns: u64,
+    /// When a job of these names last began or ended, nanoseconds since 1970.
+    pub used_ns: u64,
     /// Jobs that began.
     pub started: u64,
     /// Jobs that are over, by result.
@@ -108,14 +117,17 @@ pub struct Exemplar {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tally {
     #[serde(default, with = "pairs")]
-    sets: BTreeMap<Labels, Counts>,
+    sets: Sets,
 }
+
+/// Shared with whoever shows them: what is counted anew is copied, and no other set.
+type Sets = BTreeMap<Arc<Labels>, Arc<Counts>>;
 
 // === impl Tally ===
 
 impl Tally {
     /// All sets of labels with their counts.
-    pub fn sets(&self) -> impl Iterator<Item = (&Labels, &Counts)> {
+    pub fn sets(&self) -> impl Iterator<Item = (&Arc<Labels>, &Arc<Counts>)> {
         self.sets.iter()
     }
 
@@ -178,15 +190,41 @@ impl Tally {
     }
 
     fn counts(&mut self, job: &Job) -> &mut Counts {
-        let labels = Labels::of(job);
-        let known = self.sets.contains_key(&labels);
-        let labels = if known || self.sets.len() < MAX_LABELS { labels } else { Labels::other() };
+        let labels = Arc::new(Labels::of(job));
         let since_ns = job.window.start.ns;
-        self.sets.entry(labels).or_insert_with(|| Counts { since_ns, ..Counts::default() })
+        let now_ns = job.window.end.map_or(since_ns, |end| end.ns);
+        let has_room = self.sets.contains_key(&labels) || self.make_room(&labels, now_ns);
+        let labels = if has_room { labels } else { Arc::new(Labels::other()) };
+        let new = || Arc::new(Counts { since_ns, ..Counts::default() });
+        let counts = Arc::make_mut(self.sets.entry(labels).or_insert_with(new));
+        counts.used_ns = counts.used_ns.max(now_ns);
+        counts
+    }
+
+    /// Whether there is room for a new set, if need be in place of one that is not used any more.
+    fn make_room(&mut self, labels: &Labels, now_ns: u64) -> bool {
+        let same = |other: &Labels| {
+            (&other.namespace, &other.repository) == (&labels.namespace, &labels.repository)
+        };
+        let other = Labels::other();
+        let of_all = self.sets.keys().filter(|one| ***one != other).count();
+        let of_repository = self.sets.keys().filter(|one| same(one)).count();
+        let crowded = of_repository >= MAX_LABELS_OF_REPOSITORY;
+        if of_all < MAX_LABELS && !crowded {
+            return true;
+        }
+        let unused = |counts: &Counts| now_ns.saturating_sub(counts.used_ns) >= UNUSED_NS;
+        let candidates = self
+            .sets
+            .iter()
+            .filter(|(one, counts)| ***one != other && (!crowded || same(one)) && unused(counts));
+        let oldest = candidates.min_by_key(|(_, counts)| counts.used_ns);
+        let oldest = oldest.map(|(labels, _)| Arc::clone(labels));
+        oldest.is_some_and(|oldest| self.sets.remove(&oldest).is_some())
     }
 
     /// The counts under these labels.
-    pub fn of(&self, labels: &Labels) -> Option<&Counts> {
+    pub fn of(&self, labels: &Labels) -> Option<&Arc<Counts>> {
         self.sets.get(labels)
     }
 }
@@ -245,24 +283,20 @@ impl Histogram {
 
 /// A map whose keys are no strings, as a list of pairs.
 mod pairs {
-    use std::collections::BTreeMap;
+    use std::sync::Arc;
 
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use serde::{Deserialize, Deserializer, Serializer};
 
-    use super::{Counts, Labels};
+    use super::{Counts, Labels, Sets};
 
-    pub(super) fn serialize<S: Serializer>(
-        sets: &BTreeMap<Labels, Counts>,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        sets.iter().collect::<Vec<_>>().serialize(to)
+    pub(super) fn serialize<S: Serializer>(sets: &Sets, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(sets.iter().map(|(labels, counts)| (&**labels, &**counts)))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<BTreeMap<Labels, Counts>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Sets, D::Error> {
         let pairs: Vec<(Labels, Counts)> = Vec::deserialize(from)?;
-        Ok(pairs.into_iter().take(super::MAX_LABELS + 1).collect())
+        let pairs = pairs.into_iter().take(super::MAX_LABELS + 1);
+        Ok(pairs.map(|(labels, counts)| (Arc::new(labels), Arc::new(counts))).collect())
     }
 }
 
@@ -298,11 +332,50 @@ mod tests {
         let mut job = Story::whole().dossier().job(Some(s(100))).unwrap();
         let mut tally = Tally::default();
         for n in 0..MAX_LABELS + 50 {
+            job.identity.repository = Some(format!("o/r-{}", n % 10).into());
             job.identity.job = Some(format!("job-{n}").into());
             tally.started(&job);
         }
         assert_eq!(tally.sets().count(), MAX_LABELS + 1);
-        let (_, other) = tally.sets().find(|(labels, _)| labels.job == OTHER).unwrap();
+        let other = tally.of(&Labels::other()).unwrap();
         assert_eq!(other.started, 50);
+    }
+
+    #[test]
+    fn made_up_names_of_one_repository_leave_the_others_their_sets() {
+        let mut job = Story::whole().dossier().job(Some(s(100))).unwrap();
+        let mut tally = Tally::default();
+        for n in 0..2 * MAX_LABELS {
+            job.identity.job = Some(format!("job-{n}").into());
+            tally.started(&job);
+        }
+        assert_eq!(tally.sets().count(), MAX_LABELS_OF_REPOSITORY + 1);
+        job.identity.repository = Some("o/another".into());
+        tally.started(&job);
+        assert_eq!(tally.of(&Labels::of(&job)).unwrap().started, 1);
+    }
+
+    #[test]
+    fn a_set_that_is_not_used_any_more_makes_room_and_one_that_is_does_not() {
+        let mut job = Story::whole().dossier().job(Some(s(100))).unwrap();
+        let mut tally = Tally::default();
+        let mut start = |job: &mut Job, n: usize, at_ns: u64| {
+            job.identity.job = Some(format!("job-{n}").into());
+            (job.window.start.ns, job.window.end) = (at_ns, None);
+            tally.started(job);
+            tally.clone()
+        };
+        for n in 0..MAX_LABELS_OF_REPOSITORY {
+            start(&mut job, n, s(100));
+        }
+        start(&mut job, 0, s(200));
+        let full = start(&mut job, 900, s(300));
+        assert!(full.of(&Labels::of(&job)).is_none(), "all were used a short time ago");
+        let later = start(&mut job, 901, s(100) + UNUSED_NS);
+        assert!(later.of(&Labels::of(&job)).is_some());
+        let of = |n: usize| Labels { job: format!("job-{n}"), ..Labels::of(&job) };
+        assert!(later.of(&of(0)).is_some(), "it was used later");
+        let kept = (1..MAX_LABELS_OF_REPOSITORY).filter(|n| later.of(&of(*n)).is_some());
+        assert_eq!(kept.count(), MAX_LABELS_OF_REPOSITORY - 2);
     }
 }

@@ -1,5 +1,7 @@
-//! From bytes as they come to records: whole lines only, the last one kept until its newline.
-//! Pure.
+//! From bytes as they come to records: whole lines only. Pure.
+//!
+//! Nothing of a line is kept until its newline is there: its bytes stand in the file and are read
+//! once more. Thousands of journals, each with half a record, then take no memory.
 
 use crate::contract::{JOURNAL_RECORD_MAX_BYTES, Record};
 
@@ -8,8 +10,6 @@ use crate::contract::{JOURNAL_RECORD_MAX_BYTES, Record};
 pub(super) struct Lines {
     /// Where the next byte to come stands in the file.
     offset: u64,
-    /// A line without its newline so far.
-    partial: Vec<u8>,
     /// The line under way is too long: its rest is passed over.
     overlong: bool,
 }
@@ -31,29 +31,26 @@ impl Lines {
         self.offset
     }
 
-    /// Takes the bytes that follow those before.
+    /// Takes the bytes that stand at [`Self::offset`], which moves behind what was made use of. The
+    /// beginning of a record is not: it is shown again with what follows.
     pub(super) fn take(&mut self, bytes: &[u8]) -> Found {
         let mut found = Found::default();
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            let began = self.offset.saturating_sub(self.partial.len() as u64);
-            self.offset = self.offset.saturating_add(piece.len() as u64);
             let whole = piece.ends_with(b"\n");
-            let fits = self.partial.len() + piece.len() <= JOURNAL_RECORD_MAX_BYTES;
+            let fits = piece.len() <= JOURNAL_RECORD_MAX_BYTES;
             if self.overlong || !fits {
                 // Counted once, where it began to be too long.
                 found.bad += u64::from(!self.overlong);
                 self.overlong = !whole;
-                self.partial.clear();
-                continue;
-            }
-            self.partial.extend_from_slice(piece);
-            if whole {
-                match Record::from_line(&self.partial) {
-                    Some(record) => found.records.push((began, record)),
+            } else if whole {
+                match Record::from_line(piece) {
+                    Some(record) => found.records.push((self.offset, record)),
                     None => found.bad += 1,
                 }
-                self.partial.clear();
+            } else {
+                break;
             }
+            self.offset = self.offset.saturating_add(piece.len() as u64);
         }
         found
     }
@@ -69,15 +66,20 @@ mod tests {
         Record::ContainerEnded { at_ns, exit_code: 0, dropped: 0 }
     }
 
+    /// What comes of a file that grows by so many bytes at a time.
     fn take_all(bytes: &[u8], size: usize) -> Found {
         let mut lines = Lines::default();
         let mut all = Found::default();
-        for chunk in bytes.chunks(size.max(1)) {
-            let found = lines.take(chunk);
+        let mut length = 0;
+        while length < bytes.len() {
+            length = length.saturating_add(size.max(1)).min(bytes.len());
+            let from = usize::try_from(lines.offset()).unwrap();
+            let found = lines.take(&bytes[from..length]);
             all.records.extend(found.records);
             all.bad += found.bad;
         }
-        assert_eq!(lines.offset(), bytes.len() as u64);
+        let left = bytes.len() - usize::try_from(lines.offset()).unwrap();
+        assert!(left <= JOURNAL_RECORD_MAX_BYTES, "{left}");
         all
     }
 
@@ -87,7 +89,7 @@ mod tests {
         let mut lines = Lines::default();
         let (head, tail) = line.split_at(5);
         assert_eq!(lines.take(head), Found::default());
-        assert_eq!(lines.take(tail).records, [(0, record(1))]);
+        assert_eq!(lines.take(&[head, tail].concat()).records, [(0, record(1))]);
         assert_eq!(lines.take(&line).records, [(line.len() as u64, record(1))]);
     }
 
@@ -98,7 +100,7 @@ mod tests {
         bytes.extend(vec![b'x'; 3 * JOURNAL_RECORD_MAX_BYTES]);
         bytes.push(b'\n');
         bytes.extend(&good);
-        for size in [1, 1000, 100_000] {
+        for size in [7, 1000, 100_000] {
             let found = take_all(&bytes, size);
             assert_eq!(found.bad, 4);
             let began = (bytes.len() - good.len()) as u64;

@@ -4,7 +4,7 @@
 //! nothing more where nothing was added. That needs no inotify limits, which jobs of other users
 //! could use up.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -23,9 +23,17 @@ use crate::vitals::{Reason, Signal, Vitals};
 /// Most journals of one pod: one a container, and a pod of 300 container steps is a rare one.
 pub const MAX_FILES_PER_POD: usize = 512;
 /// Most journals open at once; descriptors are few, and capture needs them more.
-const MAX_FILES: usize = 8192;
+pub(crate) const MAX_FILES: usize = 4096;
+/// Memory of one, bytes: its name, its place, and the tree's.
+pub(crate) const FILE_BYTES: usize = 256;
 /// Bytes read of one pod in one look: a pod that writes much waits for the next one.
 const MAX_LOOK_BYTES: usize = 256 * 1024;
+/// Bytes read of all pods in one look: what looks four times a second takes in so much, and no more.
+const MAX_LOOK_BYTES_IN_ALL: usize = 2 * 1024 * 1024;
+/// Bytes read of a pod before the next one has its turn.
+const TURN_BYTES: usize = 16 * 1024;
+/// Names of one pod that are no journals, remembered so that each is counted once.
+const MAX_REFUSED: usize = 64;
 /// The volume's name in the pod's spec.
 pub(crate) const VOLUME: &str = "ephemon";
 
@@ -37,6 +45,8 @@ pub struct Reader {
     vitals: Vitals,
     pods: HashMap<PodUid, Pod>,
     buffer: Vec<u8>,
+    /// Whose turn it was when a look had read enough: the next one begins there.
+    next: Option<PodUid>,
 }
 
 #[derive(Debug, Default)]
@@ -45,7 +55,9 @@ struct Pod {
     /// When the directory had last changed, as of the last listing.
     listed: Option<(i64, u64)>,
     journals: BTreeMap<Arc<str>, Journal>,
-    /// Names that are no journals, said once.
+    /// The journal that was read last when the pod's turn was over: the others come before it.
+    last: Option<Arc<str>>,
+    /// Names that are no journals, counted once.
     refused: HashSet<String>,
     crowded: bool,
 }
@@ -54,6 +66,8 @@ struct Pod {
 struct Journal {
     file: Option<File>,
     lines: Lines,
+    /// Up to where it was looked at: the beginning of a record may stand there.
+    seen: u64,
 }
 
 // === impl Reader ===
@@ -62,26 +76,42 @@ impl Reader {
     /// Reads below the node's root; `kubelet_root` as the node has it, usually `/var/lib/kubelet`.
     pub fn new(node: NodeRoot, kubelet_root: impl Into<PathBuf>, vitals: Vitals) -> Self {
         let kubelet_root = kubelet_root.into();
-        Self { node, kubelet_root, vitals, pods: HashMap::new(), buffer: vec![0; 16 * 1024] }
+        let (pods, buffer) = (HashMap::new(), vec![0; TURN_BYTES]);
+        Self { node, kubelet_root, vitals, pods, buffer, next: None }
     }
 
-    /// What was added to these pods' journals since the last look. A pod that is not named any
-    /// more is let go.
-    pub fn look(&mut self, wanted: &[PodUid]) -> Vec<Entry> {
+    /// Tells what was added to these pods' journals since the last look. A pod that is not named any
+    /// more is let go. Every pod has its turn before another has a second one, and what is too much
+    /// for one look waits for the next.
+    pub fn look(&mut self, wanted: &[PodUid], mut tell: impl FnMut(Entry)) {
         let named: HashSet<_> = wanted.iter().collect();
         self.pods.retain(|uid, _| named.contains(uid));
-        let mut entries = Vec::new();
         for uid in wanted {
-            self.read(uid, &mut entries);
+            self.find(uid);
         }
-        entries
+        let first = self.next.take().and_then(|next| wanted.iter().position(|uid| *uid == next));
+        let (before, after) = wanted.split_at(first.unwrap_or(0));
+        let mut queue: VecDeque<_> =
+            after.iter().chain(before).map(|uid| (uid, MAX_LOOK_BYTES)).collect();
+        let mut left = MAX_LOOK_BYTES_IN_ALL;
+        while let Some((uid, left_of_pod)) = queue.pop_front() {
+            if left == 0 {
+                self.next = Some(uid.clone());
+                break;
+            }
+            let read = self.read(uid, TURN_BYTES, &mut tell);
+            left = left.saturating_sub(read);
+            let left_of_pod = left_of_pod.saturating_sub(read);
+            if read >= TURN_BYTES && left_of_pod > 0 {
+                queue.push_back((uid, left_of_pod));
+            }
+        }
     }
 
-    /// What was added to this pod's journals since the last look at it; other pods' stay open.
-    pub fn look_at(&mut self, pod: &PodUid) -> Vec<Entry> {
-        let mut entries = Vec::new();
-        self.read(pod, &mut entries);
-        entries
+    /// Tells what was added to this pod's journals since the last look at it; other pods' stay open.
+    pub fn look_at(&mut self, pod: &PodUid, mut tell: impl FnMut(Entry)) {
+        self.find(pod);
+        self.read(pod, MAX_LOOK_BYTES, &mut tell);
     }
 
     /// Lets a pod go.
@@ -89,16 +119,21 @@ impl Reader {
         self.pods.remove(pod);
     }
 
-    fn read(&mut self, uid: &PodUid, entries: &mut Vec<Entry>) {
+    /// Opens what is new of a pod.
+    fn find(&mut self, uid: &PodUid) {
         let open: usize = self.pods.values().map(|pod| pod.journals.len()).sum();
-        let mut pod = self.pods.remove(uid).unwrap_or_default();
+        let pod = self.pods.entry(uid.clone()).or_default();
+        let room = MAX_FILES.saturating_sub(open).saturating_add(pod.journals.len());
         pod.find(
             || Directory::open(&self.node.empty_dir(&self.kubelet_root, uid, VOLUME), JOURNALS),
-            MAX_FILES.saturating_sub(open),
+            room,
             &self.vitals,
         );
-        pod.read(uid, &mut self.buffer, entries, &self.vitals);
-        self.pods.insert(uid.clone(), pod);
+    }
+
+    fn read(&mut self, uid: &PodUid, most: usize, tell: &mut impl FnMut(Entry)) -> usize {
+        let Some(pod) = self.pods.get_mut(uid) else { return 0 };
+        pod.read(uid, &mut self.buffer, most, tell, &self.vitals)
     }
 }
 
@@ -133,7 +168,8 @@ impl Pod {
             }
             match directory.open_journal(&name) {
                 Ok(opened) => {
-                    let journal = Journal { file: Some(opened.file), lines: Lines::default() };
+                    let journal =
+                        Journal { file: Some(opened.file), lines: Lines::default(), seen: 0 };
                     self.journals.insert(name.into(), journal);
                 }
                 // Removed again in between; a later listing shows it if it comes back.
@@ -141,7 +177,7 @@ impl Pod {
                 Err(error) => {
                     tracing::debug!(name, %error, "a journal is passed over");
                     vitals.dropped(Signal::Journal, Reason::Unreadable);
-                    if self.refused.len() < MAX_FILES_PER_POD {
+                    if self.refused.len() < MAX_REFUSED {
                         self.refused.insert(name);
                     }
                 }
@@ -149,23 +185,40 @@ impl Pod {
         }
     }
 
-    /// Reads what was added.
-    fn read(&mut self, uid: &PodUid, buffer: &mut [u8], entries: &mut Vec<Entry>, vitals: &Vitals) {
-        let mut left = MAX_LOOK_BYTES;
-        for (name, journal) in &mut self.journals {
-            while left > 0 {
-                let (read, bad) = journal.read(buffer, |at, record| {
-                    entries.push(Entry { pod: uid.clone(), file: name.clone(), at, record });
-                });
-                for _ in 0..bad {
-                    vitals.dropped(Signal::Journal, Reason::Unreadable);
-                }
-                left = left.saturating_sub(read);
-                if read == 0 {
-                    break;
+    /// Reads what was added, up to about so many bytes: how many it were.
+    fn read(
+        &mut self,
+        uid: &PodUid,
+        buffer: &mut [u8],
+        most: usize,
+        tell: &mut impl FnMut(Entry),
+        vitals: &Vitals,
+    ) -> usize {
+        let mut taken = 0_usize;
+        let last = self.last.take();
+        let comes_first = |name: &Arc<str>| last.as_ref().is_none_or(|last| name > last);
+        for first in [true, false] {
+            let some = self.journals.iter_mut().filter(|(name, _)| comes_first(name) == first);
+            for (name, journal) in some {
+                loop {
+                    if taken >= most {
+                        self.last = Some(Arc::clone(name));
+                        return taken;
+                    }
+                    let (read, bad) = journal.read(buffer, |at, record| {
+                        tell(Entry { pod: uid.clone(), file: Arc::clone(name), at, record });
+                    });
+                    if bad > 0 {
+                        vitals.dropped_by(Signal::Journal, Reason::Unreadable, bad);
+                    }
+                    if read == 0 {
+                        break;
+                    }
+                    taken = taken.saturating_add(read);
                 }
             }
         }
+        taken
     }
 }
 
@@ -181,12 +234,12 @@ impl Journal {
         let Some(file) = &self.file else { return (0, 0) };
         let offset = self.lines.offset();
         let length = file.metadata().map_or(0, |metadata| metadata.len());
-        if length < offset || offset >= JOURNAL_MAX_BYTES {
+        if length < self.seen || offset >= JOURNAL_MAX_BYTES {
             // Cut short by somebody, or as long as a journal can be: nothing more is taken of it.
             self.file = None;
             return (0, u64::from(length != offset));
         }
-        if length == offset {
+        if length == self.seen {
             return (0, 0);
         }
         match file.read_at(buffer, offset) {
@@ -195,6 +248,7 @@ impl Journal {
                 for (at, one) in found.records {
                     record(at, one);
                 }
+                self.seen = offset.saturating_add(count as u64);
                 (count, found.bad)
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => (0, 0),

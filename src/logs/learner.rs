@@ -19,6 +19,8 @@ use crate::model::PodUid;
 const TURN_BYTES: u64 = 1024 * 1024;
 /// A line longer than this holds more than the values that one pod may tell.
 const MAX_LINE_BYTES: usize = 512 * 1024;
+/// Memory of all unfinished lines.
+pub(crate) const MAX_HELD_BYTES: usize = 2 * 1024 * 1024;
 /// A pod is not held back longer: a log that grows faster than it is read has no end.
 const HOLD: Duration = Duration::from_secs(30);
 /// Pods that nobody can tell about for so long are let go of.
@@ -49,7 +51,8 @@ struct Pod {
 impl Learner {
     /// Reads from the beginning, but for the logs in `from`.
     pub(super) fn new(pods: &Path, from: Checkpoints, now: Instant) -> Self {
-        let options = Options { max_line_bytes: MAX_LINE_BYTES, ..Options::new(pods) };
+        let (max_line_bytes, max_held_bytes) = (MAX_LINE_BYTES, MAX_HELD_BYTES);
+        let options = Options { max_line_bytes, max_held_bytes, ..Options::new(pods) };
         Self(Some(Reading {
             follower: Follower::new(options, from),
             refiners: HashMap::new(),

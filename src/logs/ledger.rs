@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 use crate::crilog::{Books, ContainerLog};
 use crate::model::PodUid;
 
-/// Most logs kept: as many as ended containers are shown at most, and the living.
-const MAX_LOGS: usize = 20_000;
+/// Most logs kept: of as many ended containers as the manifests show, and the living, twice over.
+pub(crate) const MAX_LOGS: usize = 8_192;
+/// Memory of one, bytes.
+pub(crate) const LOG_BYTES: usize = 512;
 
 /// One container's log in figures.
 #[derive(Debug, Clone, PartialEq, Eq)]

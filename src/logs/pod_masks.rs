@@ -12,7 +12,7 @@ use crate::model::{PodRef, PodUid};
 
 /// Memory that all forms of all values of all pods may take together. One pod can have a third of
 /// it: its 256 KiB of values have encodings of about twenty times that in the worst case.
-const MAX_BYTES: usize = 16 * 1024 * 1024;
+pub(crate) const MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// How often it is looked which pods are gone.
 const LOOK: Duration = Duration::from_secs(10);

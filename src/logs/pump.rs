@@ -333,8 +333,7 @@ impl Pump {
         } else {
             told.save(&self.checkpoints).map(|()| self.told = Some(told))
         };
-        let checkpoints = self.follower.checkpoints();
-        match saved.and_then(|()| checkpoints.save(&self.checkpoints)) {
+        match saved.and_then(|()| self.follower.save_checkpoints(&self.checkpoints)) {
             Ok(()) => self.said.checkpoints = false,
             Err(error) => {
                 if !std::mem::replace(&mut self.said.checkpoints, true) {

@@ -5,6 +5,7 @@
 //! no span of another trace.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::contract::Record;
@@ -17,18 +18,24 @@ use crate::model::PodUid;
 const AT_LEAST: Duration = Duration::from_secs(1);
 /// Most steps remembered of one container; lines are seldom many steps late.
 const MAX_STEPS: usize = 256;
+/// Most steps remembered of all containers; beyond it the pod that has most forgets its oldest.
+pub(crate) const MAX_STEPS_IN_ALL: usize = 16_384;
+/// Memory of one, bytes, in a queue that has just grown.
+pub(crate) const STEP_BYTES: usize = 2 * size_of::<Begun>();
 
 /// The steps of all containers whose lines are read.
 pub(super) struct Steps {
     reader: Reader,
     pods: HashMap<PodUid, Pod>,
+    /// Steps of all of them.
+    held: usize,
 }
 
 /// The steps of one pod.
 #[derive(Debug)]
 struct Pod {
     /// By container.
-    begun: HashMap<String, VecDeque<Begun>>,
+    begun: HashMap<Arc<str>, VecDeque<Begun>>,
     looked: Instant,
     /// Everything that began before this moment of the wall clock is known; nanoseconds since 1970.
     seen_ns: u64,
@@ -45,7 +52,7 @@ struct Begun {
 
 impl Steps {
     pub(super) fn new(reader: Reader) -> Self {
-        Self { reader, pods: HashMap::new() }
+        Self { reader, pods: HashMap::new(), held: 0 }
     }
 
     /// The span of the step that ran, or had run last, in the log's container at that time; `None`
@@ -69,16 +76,37 @@ impl Steps {
             // Of a line that is of a time to come there would be no end of looks.
             if at_ns <= seen_ns || is_late || pod.seen_ns == 0 {
                 (pod.looked, pod.seen_ns) = (now, seen_ns);
-                pod.learn(self.reader.look_at(uid));
+                let before = pod.held();
+                self.reader.look_at(uid, |entry| pod.learn(entry));
+                self.held = self.held.saturating_sub(before).saturating_add(pod.held());
             }
         }
+        self.hold_bound();
+        let pod = self.pods.get(uid)?;
         let step = pod.begun.get(&*log.container)?.iter().rev().find(|step| step.at_ns <= at_ns)?;
         (step.span.trace_id == container.trace_id).then_some(step.span)
     }
 
+    fn hold_bound(&mut self) {
+        while self.held > MAX_STEPS_IN_ALL {
+            let Some(most) = self.pods.values_mut().max_by_key(|pod| pod.held()) else { return };
+            let Some(longest) = most.begun.values_mut().max_by_key(|steps| steps.len()) else {
+                return;
+            };
+            let oldest = longest.len().div_ceil(2);
+            longest.drain(..oldest);
+            longest.shrink_to_fit();
+            self.held = self.held.saturating_sub(oldest);
+            if oldest == 0 {
+                return;
+            }
+        }
+    }
+
     /// The pod's last log is done with.
     pub(super) fn forget(&mut self, pod: &PodUid) {
-        self.pods.remove(pod);
+        let gone = self.pods.remove(pod).map_or(0, |pod| pod.held());
+        self.held = self.held.saturating_sub(gone);
         self.reader.forget(pod);
     }
 }
@@ -90,21 +118,21 @@ impl Pod {
         Self { begun: HashMap::new(), looked: now, seen_ns: 0 }
     }
 
-    fn learn(&mut self, entries: Vec<journal::Entry>) {
-        for journal::Entry { file, record, .. } in entries {
-            let Record::StepStarted { at_ns, traceparent: Some(text), .. } = record else {
-                continue;
-            };
-            let Some(span) = Traceparent::parse(&text).filter(|it| it.span_id != SpanId([0; 8]))
-            else {
-                continue;
-            };
-            let steps = self.begun.entry((*file).to_owned()).or_default();
-            if steps.len() >= MAX_STEPS {
-                steps.pop_front();
-            }
-            steps.push_back(Begun { at_ns, span });
+    fn held(&self) -> usize {
+        self.begun.values().map(VecDeque::len).sum()
+    }
+
+    fn learn(&mut self, entry: journal::Entry) {
+        let journal::Entry { file, record, .. } = entry;
+        let Record::StepStarted { at_ns, traceparent: Some(text), .. } = record else { return };
+        let Some(span) = Traceparent::parse(&text).filter(|it| it.span_id != SpanId([0; 8])) else {
+            return;
+        };
+        let steps = self.begun.entry(file).or_default();
+        if steps.len() >= MAX_STEPS {
+            steps.pop_front();
         }
+        steps.push_back(Begun { at_ns, span });
     }
 }
 
@@ -135,6 +163,18 @@ mod tests {
         Traceparent { trace_id: TRACE, span_id: SpanId([id; 8]) }
     }
 
+    fn started(at_ns: u64, span: Traceparent) -> Record {
+        Record::StepStarted {
+            at_ns,
+            step: at_ns,
+            name: "__run".to_owned(),
+            kind: StepKind::Script,
+            id: None,
+            traceparent: Some(span.to_string()),
+            pid: 7,
+        }
+    }
+
     struct Rig {
         _root: TempDir,
         journal: PathBuf,
@@ -158,15 +198,7 @@ mod tests {
         }
 
         fn begins(&self, at_ns: u64, span: Traceparent) {
-            let record = Record::StepStarted {
-                at_ns,
-                step: at_ns,
-                name: "__run".to_owned(),
-                kind: StepKind::Script,
-                id: None,
-                traceparent: Some(span.to_string()),
-                pid: 7,
-            };
+            let record = started(at_ns, span);
             let path = self.journal.join("job.jsonl");
             let mut file = OpenOptions::new().append(true).create(true).open(path).unwrap();
             file.write_all(&record.to_line().unwrap()).unwrap();
@@ -191,6 +223,31 @@ mod tests {
         let container = "cache".into();
         rig.log = LogRef { container, ..rig.log.clone() };
         assert_eq!(rig.line(20, 21, 0), None, "another container");
+    }
+
+    #[test]
+    fn of_steps_without_end_the_last_ones_are_remembered() {
+        let mut rig = Rig::new();
+        let all = 2 * MAX_STEPS_IN_ALL as u64;
+        for file in 0..all / MAX_STEPS as u64 {
+            let steps = (1..=MAX_STEPS as u64).map(|at_ns| {
+                let (pod, file) = (rig.log.pod.uid.clone(), format!("c{file}").into());
+                journal::Entry { pod, file, at: at_ns, record: started(at_ns, span(2)) }
+            });
+            let pod = rig.log.pod.uid.clone();
+            let start = rig.start;
+            let pod = rig.steps.pods.entry(pod).or_insert_with(|| Pod::new(start));
+            let before = pod.held();
+            steps.for_each(|entry| pod.learn(entry));
+            rig.steps.held += pod.held() - before;
+            rig.steps.hold_bound();
+        }
+        let held = rig.steps.pods.values().map(Pod::held).sum::<usize>();
+        assert!(held == rig.steps.held && held <= MAX_STEPS_IN_ALL && held > 0, "{held}");
+        let kept = rig.steps.pods[&rig.log.pod.uid].begun.values();
+        assert!(kept.filter_map(|steps| steps.back()).all(|step| step.at_ns == MAX_STEPS as u64));
+        rig.steps.forget(&rig.log.pod.uid);
+        assert_eq!(rig.steps.held, 0);
     }
 
     #[test]

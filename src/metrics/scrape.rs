@@ -2,6 +2,8 @@
 
 mod texts;
 
+pub(crate) use texts::MAX_TEXT_BYTES;
+
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -97,7 +99,7 @@ impl Default for Options {
         Self {
             retain_ended: Duration::from_mins(5),
             max_ended: 10_000,
-            max_series: 100_000,
+            max_series: 50_000,
             node: NodeRoot::new("/"),
             build: Build::default(),
             logs: Ledger::default(),
@@ -153,6 +155,12 @@ impl Metrics {
         let mut text = shared.texts.take();
         let lines = render(&view, format, &mut text);
         Scrape { body: shared.texts.lend(text), lines, receipt }
+    }
+
+    /// Whether the texts of earlier scrapes, which are still being read, take all the memory there is
+    /// for them.
+    pub fn is_busy(&self) -> bool {
+        self.0.texts.is_full()
     }
 
     /// Forgets what is due. To be called every few seconds: without it, and with nobody scraping,

@@ -67,7 +67,7 @@ pub struct PodView {
 #[derive(Debug)]
 pub struct JobView {
     /// What was counted of them.
-    pub counts: Counts,
+    pub counts: Arc<Counts>,
     /// Those under way, and those that ended a short time ago.
     pub shown: Vec<Arc<Job>>,
     labels: String,
@@ -149,17 +149,18 @@ impl PodView {
 impl JobView {
     /// Everything on the board, by names.
     pub fn all(board: &Shown) -> Vec<Self> {
-        let mut views: BTreeMap<Labels, (Counts, Vec<Arc<Job>>)> = BTreeMap::new();
+        type Counted = (Arc<Counts>, Vec<Arc<Job>>);
+        let mut views: BTreeMap<Arc<Labels>, Counted> = BTreeMap::new();
         for (labels, counts) in board.tally.sets() {
-            views.insert(labels.clone(), (counts.clone(), Vec::new()));
+            views.insert(Arc::clone(labels), (Arc::clone(counts), Vec::new()));
         }
         for job in &board.jobs {
             // One that is counted under other names is shown under them.
             let (own, other) = (Labels::of(job), Labels::other());
             let labels = if views.contains_key(&own) { own } else { other };
-            views.entry(labels).or_default().1.push(Arc::clone(job));
+            views.entry(Arc::new(labels)).or_default().1.push(Arc::clone(job));
         }
-        let view = |(labels, (counts, shown)): (Labels, (Counts, Vec<Arc<Job>>))| {
+        let view = |(labels, (counts, shown)): (Arc<Labels>, Counted)| {
             let mut spelled = String::with_capacity(128);
             push_label(&mut spelled, "namespace", &labels.namespace);
             push_label(&mut spelled, "repository", &labels.repository);

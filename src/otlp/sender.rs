@@ -19,8 +19,9 @@ use crate::vitals::Vitals;
 use backoff::Backoff;
 use complaint::Complaint;
 
-/// The bound of the queue in memory, in bytes: a few requests of the usual size.
-const QUEUE_BYTES: usize = 4 << 20;
+/// The bound of the queue in memory, in bytes: a few requests of the usual size. One that is larger is
+/// taken where there is no other.
+pub(crate) const QUEUE_BYTES: usize = 2 << 20;
 /// How long the end waits for a collector.
 const DRAIN: Duration = Duration::from_secs(5);
 /// A spool that cannot be read is tried again at this interval.

@@ -25,8 +25,8 @@ const LOCAL: u32 = 0x101;
 /// As [`LOCAL`], with a parent of another process.
 const REMOTE: u32 = 0x301;
 
-/// Most spans of one request: with it, some 800 KB. Collectors take 4 MiB unless told otherwise.
-const MAX_SPANS: usize = 1000;
+/// Most spans of one request: with it, some 400 KB. Collectors take 4 MiB unless told otherwise.
+pub(crate) const MAX_SPANS: usize = 500;
 
 /// What a job's span hangs under.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -61,12 +61,19 @@ impl Options {
 
 /// The spans of a job that are chosen and over. None of them: no request.
 pub fn request(job: &Job, which: &Which, options: &Options) -> Option<ExportTraceServiceRequest> {
-    let mut trace = Trace { job, which, url: run_url(&job.identity, options), spans: Vec::new() };
+    let mut all = Vec::new();
+    trace(job, which, options, &mut |spans| all.extend(spans));
+    (!all.is_empty()).then(|| request_of(job, all, options))
+}
+
+fn trace(job: &Job, which: &Which, options: &Options, full: &mut dyn FnMut(Vec<Span>)) {
+    let url = run_url(&job.identity, options);
+    let mut trace = Trace { job, which, url, spans: Vec::new(), full };
     trace.all(options);
-    let spans = trace.spans;
-    if spans.is_empty() {
-        return None;
-    }
+    trace.hand_over();
+}
+
+fn request_of(job: &Job, spans: Vec<Span>, options: &Options) -> ExportTraceServiceRequest {
     let scope = InstrumentationScope {
         name: names::SCOPE.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -74,13 +81,13 @@ pub fn request(job: &Job, which: &Which, options: &Options) -> Option<ExportTrac
     };
     let schema_url = names::SCHEMA_URL.to_owned();
     let scope_spans = ScopeSpans { scope: Some(scope), spans, schema_url: schema_url.clone() };
-    Some(ExportTraceServiceRequest {
+    ExportTraceServiceRequest {
         resource_spans: vec![ResourceSpans {
             resource: Some(resource(job, options)),
             scope_spans: vec![scope_spans],
             schema_url,
         }],
-    })
+    }
 }
 
 /// Some spans, ready to be sent.
@@ -94,25 +101,18 @@ pub struct Encoded {
 
 /// The spans that are chosen and over, as one request, or as several where they are very many.
 pub fn encoded(job: &Job, which: &Which, options: &Options) -> Vec<Encoded> {
-    let Some(mut request) = request(job, which, options) else { return Vec::new() };
-    let Some(scope) =
-        request.resource_spans.first_mut().and_then(|resource| resource.scope_spans.first_mut())
-    else {
-        return Vec::new();
-    };
-    let mut all = std::mem::take(&mut scope.spans);
     let mut parts = Vec::new();
-    while !all.is_empty() {
-        let rest = all.split_off(all.len().min(MAX_SPANS));
-        let part = std::mem::replace(&mut all, rest);
-        let spans = part.len();
-        let scope = request.resource_spans.first_mut().and_then(|one| one.scope_spans.first_mut());
-        if let Some(scope) = scope {
-            scope.spans = part;
-        }
-        parts.push(Encoded { body: request.encode_to_vec(), spans });
-    }
+    encode(job, which, options, |part| parts.push(part));
     parts
+}
+
+/// The same, one request after the other: all of a large job's together are more than is to be held
+/// at once.
+pub fn encode(job: &Job, which: &Which, options: &Options, mut tell: impl FnMut(Encoded)) {
+    trace(job, which, options, &mut |part| {
+        let spans = part.len();
+        tell(Encoded { body: request_of(job, part, options).encode_to_vec(), spans });
+    });
 }
 
 /// How many spans a request has.
@@ -127,6 +127,8 @@ struct Trace<'a> {
     which: &'a Which,
     url: Option<String>,
     spans: Vec<Span>,
+    /// Takes as many as go into one request.
+    full: &'a mut dyn FnMut(Vec<Span>),
 }
 
 // === impl Trace ===
@@ -279,6 +281,15 @@ impl Trace<'_> {
             span.attributes = attributes.into_list();
             span.status = status(outcome);
             self.spans.push(span);
+            if self.spans.len() >= MAX_SPANS {
+                self.hand_over();
+            }
+        }
+    }
+
+    fn hand_over(&mut self) {
+        if !self.spans.is_empty() {
+            (self.full)(std::mem::take(&mut self.spans));
         }
     }
 }

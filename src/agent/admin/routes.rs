@@ -67,7 +67,8 @@ impl Site {
     }
 
     fn metrics<B>(&self, request: &Request<B>, peer: IpAddr, outbox: &Outbox) -> Response<Text> {
-        let Ok(slot) = Arc::clone(&self.scrapes).try_acquire_owned() else {
+        let slot = Arc::clone(&self.scrapes).try_acquire_owned();
+        let Some(slot) = slot.ok().filter(|_| !self.metrics.is_busy()) else {
             let busy = "too many scrapes are being read at once; try again in a moment\n";
             let mut refusal = plain(StatusCode::SERVICE_UNAVAILABLE, busy);
             refusal.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));

@@ -52,6 +52,22 @@ pub struct SpecEntry {
     pub job: Option<Arc<JobEnv>>,
 }
 
+impl SpecEntry {
+    /// What it takes of memory in a table that has just grown, bytes.
+    pub fn bytes(&self) -> usize {
+        /// Beside a text: an `Arc`'s counts, and the allocator's word and rounding.
+        const TEXT: usize = 32;
+        let length = |text: &Arc<str>| text.len() + TEXT;
+        let job = self.job.as_deref().map_or(0, |job| {
+            size_of_val(job) + TEXT + job.texts().into_iter().flatten().map(length).sum::<usize>()
+        });
+        2 * size_of::<(Arc<str>, Self)>()
+            + length(&self.name)
+            + self.image.as_ref().map_or(0, length)
+            + job
+    }
+}
+
 /// One thing a source found out. Told in any order, the same evidence gives the same answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Evidence {

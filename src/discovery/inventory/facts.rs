@@ -11,7 +11,14 @@ use super::{ContainerFacts, SpecEntry, Witness, Word};
 use crate::model::{ContainerId, Exit, PodRef, PodUid};
 
 /// Most logs held of one pod for matching by order. The oldest goes first.
-pub const MAX_LOGS_PER_POD: usize = 512;
+pub const MAX_LOGS_PER_POD: usize = 256;
+
+/// Most memory of one pod's spec, bytes.
+const MAX_SPEC_BYTES: usize = 512 * 1024;
+/// Most memory of all specs, but for what each pod may have for sure.
+pub(crate) const MAX_SPEC_BYTES_IN_ALL: usize = 4 * 1024 * 1024;
+/// So much of its spec is held of every pod, however many the others' take.
+pub(crate) const SPEC_BYTES_FOR_SURE: usize = 8 * 1024;
 
 /// A pod, by every witness's word.
 #[derive(Debug)]
@@ -25,6 +32,10 @@ pub(super) struct Pod {
     /// Counted up at every change that may change an answer about a container of this pod.
     pub(super) version: u64,
     pub(super) by_order: Option<Order>,
+    /// Memory of `spec`.
+    pub(super) spec_bytes: usize,
+    /// An entry of its spec found no room.
+    crowded: bool,
 }
 
 /// A container, by every witness's word.
@@ -38,9 +49,37 @@ pub(super) struct Container {
     pub(super) cgroup: Option<Arc<Path>>,
     pub(super) ended: bool,
     pub(super) sandbox: bool,
-    pub(super) words: BTreeMap<Witness, Word>,
+    pub(super) words: Words,
     /// The last answer and the version of the pod it was given for.
     pub(super) facts: Option<(u64, Arc<ContainerFacts>)>,
+}
+
+/// What each witness says, the best first. Three at most speak of most containers: a tree would be
+/// made for eleven, and there are thousands of containers.
+#[derive(Debug, Default)]
+pub(super) struct Words(Vec<(Witness, Word)>);
+
+// === impl Words ===
+
+impl Words {
+    pub(super) fn get(&self, by: Witness) -> Option<&Word> {
+        self.0.iter().find(|(witness, _)| *witness == by).map(|(_, word)| word)
+    }
+
+    pub(super) fn get_mut(&mut self, by: Witness) -> Option<&mut Word> {
+        self.0.iter_mut().find(|(witness, _)| *witness == by).map(|(_, word)| word)
+    }
+
+    /// Enters the first word of a witness.
+    pub(super) fn insert(&mut self, by: Witness, word: Word) {
+        let at = self.0.partition_point(|(witness, _)| *witness < by);
+        self.0.reserve_exact(1);
+        self.0.insert(at, (by, word));
+    }
+
+    pub(super) fn values(&self) -> impl Iterator<Item = &Word> {
+        self.0.iter().map(|(_, word)| word)
+    }
 }
 
 // === impl Pod ===
@@ -56,7 +95,25 @@ impl Pod {
             ids: HashSet::new(),
             version: 0,
             by_order: None,
+            spec_bytes: 0,
+            crowded: false,
         }
+    }
+
+    /// Takes an entry of its spec, where there is room for it: whether there was, or nobody need be
+    /// told again that there is none.
+    pub(super) fn enter(&mut self, entry: SpecEntry, of_all: usize) -> bool {
+        let bytes = entry.bytes();
+        let known = self.spec.get(&entry.name).map_or(0, SpecEntry::bytes);
+        let held = self.spec_bytes.saturating_sub(known).saturating_add(bytes);
+        let full =
+            of_all.saturating_add(bytes) > MAX_SPEC_BYTES_IN_ALL && held > SPEC_BYTES_FOR_SURE;
+        if known == 0 && (full || held > MAX_SPEC_BYTES) {
+            return std::mem::replace(&mut self.crowded, true);
+        }
+        self.spec_bytes = held;
+        self.spec.insert(entry.name.clone(), entry);
+        true
     }
 
     pub(super) fn touch(&mut self) {
@@ -98,13 +155,13 @@ impl Container {
     /// When it started by the best witness who says so: the runtime's word is to the nanosecond,
     /// the API's to the second.
     pub(super) fn started(&self, uid: &PodUid) -> Option<SystemTime> {
-        let by_runtime = self.words.get(&Witness::Cri).and_then(|word| word.started);
+        let by_runtime = self.words.get(Witness::Cri).and_then(|word| word.started);
         by_runtime.or_else(|| self.words(uid).find_map(|word| word.started))
     }
 
     /// When it ended, likewise.
     pub(super) fn finished(&self, uid: &PodUid) -> Option<SystemTime> {
-        let by_runtime = self.words.get(&Witness::Cri).and_then(|word| word.finished);
+        let by_runtime = self.words.get(Witness::Cri).and_then(|word| word.finished);
         by_runtime.or_else(|| self.words(uid).find_map(|word| word.finished))
     }
 

@@ -16,9 +16,12 @@ use super::watched::{DELETED_GRACE, Line, STRANGER_GRACE, Standing, judge};
 use super::{ContainerFacts, Evidence, Verdict, Witness, Word};
 use crate::model::{ContainerId, ContainerType, PodRef, PodUid};
 
-/// Most containers held: those the agent shows after their end (`--max-ended`, 10 000) and as many
-/// again. The oldest that is over goes first.
-pub const MAX_CONTAINERS: usize = 20_000;
+/// Most containers held: those the agent shows after their end (`--max-ended`, 10 000) and those that
+/// live. The oldest that is over goes first.
+pub const MAX_CONTAINERS: usize = 12_000;
+
+/// Memory of one, bytes: with three witnesses' words, in a table that has just grown.
+pub(crate) const CONTAINER_BYTES: usize = 832;
 
 /// Most containers held that the kernel never showed: words about containers from before the
 /// agent's start, or of pods that are none of ours.
@@ -37,6 +40,8 @@ pub(super) struct State {
     pub(super) pods: HashMap<PodUid, Pod>,
     pub(super) containers: HashMap<ContainerId, Container>,
     unborn: usize,
+    /// Memory of all specs, as of the last one that came.
+    spec_bytes: usize,
     next: u64,
     dropped: u64,
 }
@@ -56,6 +61,7 @@ impl State {
             pods: HashMap::new(),
             containers: HashMap::new(),
             unborn: 0,
+            spec_bytes: 0,
             next: 0,
             dropped: 0,
         }
@@ -107,13 +113,17 @@ impl State {
                 }
             }
             Evidence::Spec { pod, entries } => {
+                let of_all = self.spec_bytes;
                 let held = self.pod_mut(&pod, now);
                 // A container once in a spec stays known: pods are never edited down, and a
                 // deleted pod's containers are still shown.
+                let mut left_out = 0;
                 for entry in entries {
-                    held.spec.insert(entry.name.clone(), entry);
+                    left_out += u64::from(!held.enter(entry, of_all));
                 }
                 held.touch();
+                self.dropped += left_out;
+                self.spec_bytes = self.pods.values().map(|pod| pod.spec_bytes).sum();
             }
             Evidence::Container { id, word, by } => self.hear(&id, word, by, now),
             Evidence::Sandbox { id, pod } => {
@@ -134,7 +144,7 @@ impl State {
     fn hear(&mut self, id: &ContainerId, word: Word, by: Witness, now: Instant) {
         let container = self.container_mut(id);
         let told = word.pod.clone();
-        let changed = if let Some(known) = container.words.get_mut(&by) {
+        let changed = if let Some(known) = container.words.get_mut(by) {
             known.update(word)
         } else {
             container.words.insert(by, word);

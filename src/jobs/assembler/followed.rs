@@ -1,31 +1,36 @@
 //! One pod that is followed: what is known of it, and whether its job is over. No I/O.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::{PATIENCE_NS, SETTLING_NS};
 use crate::contract::trace::SpanId;
-use crate::jobs::dossier::Dossier;
+use crate::jobs::dossier::{Dossier, Place};
 use crate::jobs::evidence::{Evidence, Sighted};
 use crate::jobs::job::{Job, Role};
 use crate::model::{ContainerType, PodRef};
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, in any combination")]
 pub(super) struct Followed {
     pub(super) dossier: Dossier,
     pub(super) there: bool,
     /// Whether this agent has seen it live: another may have left its evidence.
     pub(super) seen: bool,
-    /// Evidence that is to be kept over a restart, and was not yet.
-    pub(super) news: Vec<Evidence>,
+    /// Where the evidence stands that is to be kept over a restart, and was not yet.
+    pub(super) news: BTreeSet<Place>,
+    /// Whether evidence is kept: the job was counted as started.
+    pub(super) kept: bool,
     /// Something was learnt since the last review.
     pub(super) changed: bool,
     pub(super) reviewed_ns: u64,
     /// When it was first found to be over.
     pub(super) over_ns: Option<u64>,
-    /// The job as of the last review.
+    /// The job as of the last review, without its parts.
     pub(super) job: Option<Arc<Job>>,
     pub(super) sent: HashSet<SpanId>,
+    /// Pieces that found no room, and were told of.
+    pub(super) told_left_out: u64,
 }
 
 // === impl Followed ===
@@ -36,34 +41,45 @@ impl Followed {
             dossier: Dossier::new(Arc::clone(pod)),
             there: true,
             seen: true,
-            news: Vec::new(),
+            news: BTreeSet::new(),
+            kept: false,
             changed: false,
             reviewed_ns: 0,
             over_ns: None,
             job: None,
             sent,
+            told_left_out: 0,
         }
     }
 
-    /// What an earlier agent had learnt; it is kept already.
-    pub(super) fn recalled(
-        pod: &Arc<PodRef>,
-        sent: HashSet<SpanId>,
-        pieces: Vec<Evidence>,
-    ) -> Self {
-        let mut followed = Self { seen: false, ..Self::new(pod, sent) };
-        for piece in pieces {
-            followed.changed |= followed.dossier.take(piece);
-        }
-        followed
+    /// Of a pod whose evidence an earlier agent has kept.
+    pub(super) fn recalled(pod: &Arc<PodRef>, sent: HashSet<SpanId>) -> Self {
+        Self { seen: false, kept: true, ..Self::new(pod, sent) }
+    }
+
+    /// Takes in what an earlier agent had learnt; it is kept already.
+    pub(super) fn recall(&mut self, piece: Evidence) {
+        self.changed |= self.dossier.take(piece);
     }
 
     pub(super) fn take(&mut self, evidence: Evidence) {
-        let lasting = evidence.is_lasting().then(|| evidence.clone());
+        let place = evidence.lasting_place().filter(|_| self.kept);
         if self.dossier.take(evidence) {
             self.changed = true;
-            self.news.extend(lasting);
+            self.news.extend(place);
         }
+    }
+
+    /// From now on evidence is kept, with all that there is already.
+    pub(super) fn keep(&mut self) {
+        self.kept = true;
+        self.news.extend(self.dossier.places());
+    }
+
+    /// Pieces that found no room since the last call.
+    pub(super) fn newly_left_out(&mut self) -> u64 {
+        let all = self.dossier.left_out();
+        all.saturating_sub(std::mem::replace(&mut self.told_left_out, all))
     }
 
     /// A container that the inventory holds no more was over and was shown for long enough: it ended

@@ -62,9 +62,9 @@ fn follow_learning(
             }
         }
         hear(assembler, story, second);
+        assembler.learnt(|_, piece| learnt.push(piece.clone()));
         let turn = assembler.turn(s(second));
         all.extend(turn.dispatches);
-        learnt.extend(turn.learnt.into_iter().flat_map(|(_, pieces)| pieces));
     }
     (all, learnt)
 }
@@ -85,7 +85,10 @@ fn restarted(options: Options, before: &Assembler, learnt: Vec<Evidence>) -> Ass
     let kept = serde_json::to_string(before.memory()).unwrap();
     let mut after = Assembler::new(options, serde_json::from_str(&kept).unwrap());
     if after.is_under_way(&pod().uid) {
-        after.recall(&pod(), learnt);
+        after.recall(&pod());
+        for piece in learnt {
+            after.recall_piece(&pod().uid, piece);
+        }
     }
     after
 }

@@ -48,10 +48,10 @@ impl<'a> Site<'a> {
         fs::write(self.path(cut), &text(self.story, cut)[..length]).unwrap();
         let mut reader = Reader::new(self.root(), KUBELET, self.vitals.clone());
         let mut dossier = Dossier::new(pod());
-        for entry in reader.look(&[pod().uid.clone()]) {
+        reader.look(&[pod().uid.clone()], |entry| {
             let (file, at, record) = (entry.file, entry.at, entry.record);
             dossier.take(Evidence::Journal(Heard { file, at, heard_ns: s(99), record }));
-        }
+        });
         for piece in &self.story.pieces {
             if !matches!(piece, Evidence::Journal(_)) {
                 dossier.take(piece.clone());

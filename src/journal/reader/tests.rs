@@ -24,7 +24,11 @@ impl Node {
     }
 
     fn volume(&self) -> PathBuf {
-        let volumes = format!("var/lib/kubelet/pods/{UID}/volumes/kubernetes.io~empty-dir");
+        self.volume_of(&self.uid)
+    }
+
+    fn volume_of(&self, uid: &PodUid) -> PathBuf {
+        let volumes = format!("var/lib/kubelet/pods/{uid}/volumes/kubernetes.io~empty-dir");
         self.root.path().join(volumes).join("ephemon")
     }
 
@@ -33,7 +37,13 @@ impl Node {
     }
 
     fn append(&self, name: &str, bytes: &[u8]) {
-        let path = self.journal().join(format!("{name}.jsonl"));
+        self.append_to(&self.uid, name, bytes);
+    }
+
+    fn append_to(&self, uid: &PodUid, name: &str, bytes: &[u8]) {
+        let journal = self.volume_of(uid).join("journal");
+        fs::create_dir_all(&journal).unwrap();
+        let path = journal.join(format!("{name}.jsonl"));
         let mut file = OpenOptions::new().append(true).create(true).open(path).unwrap();
         file.write_all(bytes).unwrap();
     }
@@ -42,6 +52,19 @@ impl Node {
         let node = NodeRoot::new(self.root.path());
         Reader::new(node, "/var/lib/kubelet", Vitals::new().unwrap())
     }
+}
+
+/// What a look at these pods comes to.
+fn look(reader: &mut Reader, wanted: &[PodUid]) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    reader.look(wanted, |entry| entries.push(entry));
+    entries
+}
+
+fn look_at(reader: &mut Reader, pod: &PodUid) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    reader.look_at(pod, |entry| entries.push(entry));
+    entries
 }
 
 fn line(at_ns: u64) -> Vec<u8> {
@@ -61,20 +84,20 @@ fn what_is_added_is_read_once_and_to_the_end_after_the_pods_deletion() {
     let node = Node::new();
     let mut reader = node.reader();
     let wanted = [node.uid.clone()];
-    assert_eq!(reader.look(&wanted), []);
+    assert_eq!(look(&mut reader, &wanted), []);
     node.append("job", &line(1));
     node.append("_hook", &line(2));
-    assert_eq!(times(&reader.look(&wanted)), [2, 1]);
+    assert_eq!(times(&look(&mut reader, &wanted)), [2, 1]);
     let record = line(3);
     node.append("job", &record[..4]);
-    assert_eq!(reader.look(&wanted), []);
+    assert_eq!(look(&mut reader, &wanted), []);
     let file = node.journal().join("job.jsonl");
     let mut held = OpenOptions::new().append(true).open(file).unwrap();
     fs::remove_dir_all(node.volume()).unwrap();
     held.write_all(&record[4..]).unwrap();
-    let last = reader.look(&wanted);
+    let last = look(&mut reader, &wanted);
     assert_eq!((times(&last), last[0].at), (vec![3], line(1).len() as u64));
-    assert_eq!(reader.look(&[]), []);
+    assert_eq!(look(&mut reader, &[]), []);
     assert!(reader.pods.is_empty());
 }
 
@@ -84,16 +107,16 @@ fn a_journal_that_is_cut_short_or_too_long_is_left_at_that() {
     let mut reader = node.reader();
     let wanted = [node.uid.clone()];
     node.append("job", &line(1));
-    assert_eq!(times(&reader.look(&wanted)), [1]);
+    assert_eq!(times(&look(&mut reader, &wanted)), [1]);
     fs::write(node.journal().join("job.jsonl"), b"").unwrap();
-    assert_eq!(reader.look(&wanted), []);
+    assert_eq!(look(&mut reader, &wanted), []);
     node.append("job", &[line(7), line(8), line(9)].concat());
-    assert_eq!(reader.look(&wanted), []);
+    assert_eq!(look(&mut reader, &wanted), []);
     let most = usize::try_from(JOURNAL_MAX_BYTES).unwrap() / line(1).len();
     node.append("loud", &line(1).repeat(2 * most));
     let mut read = 0;
     for _ in 0..100 {
-        read += reader.look(&wanted).len();
+        read += look(&mut reader, &wanted).len();
     }
     assert!(read > most / 2 && read <= most + 16 * 1024 / line(1).len() + 1, "{read}");
 }
@@ -105,7 +128,7 @@ fn a_pod_with_endless_files_gives_a_bounded_number_of_them() {
         node.append(&format!("c{n}"), &line(1));
     }
     let mut reader = node.reader();
-    assert_eq!(reader.look(std::slice::from_ref(&node.uid)).len(), MAX_FILES_PER_POD);
+    assert_eq!(look(&mut reader, std::slice::from_ref(&node.uid)).len(), MAX_FILES_PER_POD);
 }
 
 #[test]
@@ -113,7 +136,7 @@ fn one_pods_loud_journal_does_not_hold_up_anothers() {
     let node = Node::new();
     node.append("job", &line(1).repeat(10_000));
     let mut reader = node.reader();
-    let entries = reader.look(std::slice::from_ref(&node.uid));
+    let entries = look(&mut reader, std::slice::from_ref(&node.uid));
     let bytes = entries.len() * line(1).len();
     assert!(bytes <= MAX_LOOK_BYTES + 16 * 1024 && bytes > MAX_LOOK_BYTES / 2, "{bytes}");
 }
@@ -123,11 +146,71 @@ fn a_look_at_one_pod_lets_no_other_go() {
     let node = Node::new();
     let mut reader = node.reader();
     node.append("job", &line(1));
-    assert_eq!(times(&reader.look_at(&node.uid)), [1]);
+    assert_eq!(times(&look_at(&mut reader, &node.uid)), [1]);
     let other = PodUid::parse("0e269fa4-f505-4963-9096-958063077204").unwrap();
-    assert_eq!(reader.look_at(&other), []);
+    assert_eq!(look_at(&mut reader, &other), []);
     node.append("job", &line(2));
-    assert_eq!(times(&reader.look_at(&node.uid)), [2]);
+    assert_eq!(times(&look_at(&mut reader, &node.uid)), [2]);
     reader.forget(&node.uid);
-    assert_eq!(times(&reader.look_at(&node.uid)), [1, 2], "known anew");
+    assert_eq!(times(&look_at(&mut reader, &node.uid)), [1, 2], "known anew");
+}
+
+#[test]
+fn of_many_loud_pods_each_has_its_turn_and_a_quiet_one_its_own() {
+    let node = Node::new();
+    let pods: Vec<PodUid> = (0..40)
+        .map(|number| PodUid::parse(&format!("0e269fa4-f505-4963-9096-{number:012}")).unwrap())
+        .collect();
+    let (quiet, loud) = pods.split_last().unwrap();
+    let most = usize::try_from(JOURNAL_MAX_BYTES).unwrap();
+    let whole = line(1).repeat(most / line(1).len());
+    for pod in loud {
+        node.append_to(pod, "job", &whole);
+    }
+    let mut reader = node.reader();
+    let mut read = HashMap::new();
+    let mut looks = 0;
+    while read.values().sum::<usize>() < loud.len() * whole.len() {
+        node.append_to(quiet, "job", &line(2));
+        let entries = look(&mut reader, &pods);
+        let bytes = entries.len() * line(1).len();
+        assert!(bytes <= MAX_LOOK_BYTES_IN_ALL + TURN_BYTES, "{bytes}");
+        assert_eq!(entries.iter().filter(|entry| entry.pod == *quiet).count(), 1, "every time");
+        for entry in entries.iter().filter(|entry| entry.pod != *quiet) {
+            *read.entry(entry.pod.clone()).or_default() += line(1).len();
+        }
+        let (least, most) = (read.values().min().unwrap(), read.values().max().unwrap());
+        assert!(read.len() == loud.len() && most - least <= 2 * TURN_BYTES, "{least} {most}");
+        looks += 1;
+    }
+    assert!(looks > 2);
+}
+
+#[test]
+fn of_a_pods_journals_each_has_its_turn() {
+    let node = Node::new();
+    for name in ["a", "b", "c"] {
+        node.append(name, &line(1).repeat(20_000));
+    }
+    let mut reader = node.reader();
+    let entries = look(&mut reader, std::slice::from_ref(&node.uid));
+    for name in ["a", "b", "c"] {
+        let count = entries.iter().filter(|entry| &*entry.file == name).count();
+        assert!(count * line(1).len() > MAX_LOOK_BYTES / 4, "{name}: {count}");
+    }
+}
+
+#[test]
+fn half_a_record_is_read_when_the_rest_is_there() {
+    let node = Node::new();
+    let mut reader = node.reader();
+    let wanted = [node.uid.clone()];
+    let whole = [line(1), line(2)].concat();
+    let mut read = Vec::new();
+    for byte in whole.chunks(3) {
+        node.append("job", byte);
+        read.extend(times(&look(&mut reader, &wanted)));
+        assert_eq!(look(&mut reader, &wanted), [], "nothing twice");
+    }
+    assert_eq!(read, [1, 2]);
 }

@@ -6,10 +6,19 @@ use hyper::body::Bytes;
 
 /// Texts kept for the next scrapes: two, as Prometheus often comes in pairs.
 const SPARE: usize = 2;
+/// Most memory of the texts that are lent when another one is begun.
+pub(crate) const MAX_TEXT_BYTES: usize = 8 * 1024 * 1024;
 
 /// The texts nobody reads now. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Texts(Arc<Mutex<Vec<String>>>);
+pub(super) struct Texts(Arc<Mutex<Stock>>);
+
+#[derive(Debug, Default)]
+struct Stock {
+    spare: Vec<String>,
+    /// Memory of those that are lent.
+    lent: usize,
+}
 
 /// A text that comes back when the last reader is done.
 struct Lent {
@@ -20,17 +29,25 @@ struct Lent {
 // === impl Texts ===
 
 impl Texts {
+    /// Whether those who read slowly have so many that no further one is to be begun.
+    pub(super) fn is_full(&self) -> bool {
+        self.stock().lent >= MAX_TEXT_BYTES
+    }
+
     /// An empty text, with room if one was there before.
     pub(super) fn take(&self) -> String {
-        self.spare().pop().unwrap_or_default()
+        self.stock().spare.pop().unwrap_or_default()
     }
 
     /// Lends a text out as the bytes it is, without a copy.
     pub(super) fn lend(&self, text: String) -> Bytes {
+        let mut stock = self.stock();
+        stock.lent = stock.lent.saturating_add(text.capacity());
+        drop(stock);
         Bytes::from_owner(Lent { text, texts: self.clone() })
     }
 
-    fn spare(&self) -> MutexGuard<'_, Vec<String>> {
+    fn stock(&self) -> MutexGuard<'_, Stock> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -47,9 +64,11 @@ impl Drop for Lent {
     fn drop(&mut self) {
         let mut text = std::mem::take(&mut self.text);
         text.clear();
-        let mut spare = self.texts.spare();
-        if spare.len() < SPARE {
-            spare.push(text);
+        let mut stock = self.texts.stock();
+        stock.lent = stock.lent.saturating_sub(text.capacity());
+        let kept: usize = stock.spare.iter().map(String::capacity).sum();
+        if stock.spare.len() < SPARE && kept.saturating_add(text.capacity()) <= MAX_TEXT_BYTES / 2 {
+            stock.spare.push(text);
         }
     }
 }
@@ -77,6 +96,23 @@ mod tests {
         let texts = Texts::default();
         let lent: Vec<_> = (0..9).map(|_| texts.lend("text".to_owned())).collect();
         drop(lent);
-        assert_eq!(texts.spare().len(), SPARE);
+        assert_eq!(texts.stock().spare.len(), SPARE);
+        assert_eq!(texts.stock().lent, 0);
+    }
+
+    #[test]
+    fn texts_that_are_read_slowly_are_bounded_in_bytes() {
+        let texts = Texts::default();
+        let page = || "x".repeat(MAX_TEXT_BYTES / 4);
+        let mut lent = Vec::new();
+        while !texts.is_full() {
+            lent.push(texts.lend(page()));
+        }
+        assert_eq!(lent.len(), 4);
+        lent.pop();
+        assert!(!texts.is_full());
+        drop(lent);
+        let kept: usize = texts.stock().spare.iter().map(String::capacity).sum();
+        assert!(kept <= MAX_TEXT_BYTES / 2, "{kept}");
     }
 }

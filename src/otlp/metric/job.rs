@@ -3,6 +3,7 @@
 //! workflow's.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 
@@ -37,9 +38,9 @@ pub struct Jobs<'a> {
 /// All jobs of one name.
 #[derive(Debug, Clone)]
 pub(super) struct Series {
-    labels: Labels,
-    counts: Counts,
-    before: Option<Counts>,
+    labels: Arc<Labels>,
+    counts: Arc<Counts>,
+    before: Option<Arc<Counts>>,
     start_ns: u64,
     at_ns: u64,
 }
@@ -201,7 +202,7 @@ impl Jobs<'_> {
 
 impl Series {
     fn histogram(&self, of: fn(&Counts) -> &Histogram, bounds: &[f64], points: &mut Points) {
-        points.histogram(of(&self.counts), self.before.as_ref().map(of), bounds);
+        points.histogram(of(&self.counts), self.before.as_deref().map(of), bounds);
     }
 }
 
@@ -216,7 +217,7 @@ impl Subject for Series {
 
     /// The agent's is the resource, so that the job's name is each point's own.
     fn attributes(&self) -> Vec<KeyValue> {
-        let Labels { namespace, repository, workflow, job } = &self.labels;
+        let Labels { namespace, repository, workflow, job } = &*self.labels;
         let (owner, name) = repository.split_once('/').unwrap_or(("", repository));
         let all = [
             (K8S_NAMESPACE_NAME, namespace.as_str()),

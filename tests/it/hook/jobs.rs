@@ -73,9 +73,8 @@ async fn a_job_played_through_the_hook_is_one_record_with_the_ids_its_steps_were
     let mut assembler = Assembler::new(Options { mode: TraceMode::Whole }, Memory::default());
     let sights = Sighter::default().look(inventory.roll(), &Snapshot::default());
     assembler.sights(sights, true, now_ns());
-    for entry in Reader::new(node, "/var/lib/kubelet", vitals).look(&[uid]) {
-        assembler.journal(entry, now_ns());
-    }
+    Reader::new(node, "/var/lib/kubelet", vitals)
+        .look(&[uid], |entry| assembler.journal(entry, now_ns()));
     // The pod goes, and with it all that could still be waited for.
     assembler.sights(Vec::new(), true, now_ns());
     assert!(assembler.turn(now_ns()).dispatches.is_empty(), "late words are waited for");

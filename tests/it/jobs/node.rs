@@ -58,6 +58,13 @@ impl Node {
         pod
     }
 
+    /// Starts the agent, sending the logs of all containers, too.
+    pub(super) fn agent_with_logs(&self, sink: &Sink) -> Agent {
+        let mut command = Self::command(sink, &["--log-containers", "all"]);
+        command.env("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", sink.logs());
+        Agent::launch(&mut command, self.root(), "kubepods")
+    }
+
     /// Starts the agent, without an API server, sending traces to the sink.
     pub(super) fn agent(&self, sink: &Sink) -> Agent {
         self.agent_with(sink, &[])
@@ -65,6 +72,10 @@ impl Node {
 
     /// The same, with flags.
     pub(super) fn agent_with(&self, sink: &Sink, flags: &[&str]) -> Agent {
+        Agent::launch(&mut Self::command(sink, flags), self.root(), "kubepods")
+    }
+
+    fn command(sink: &Sink, flags: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ephemon"));
         command
             .args(["agent", "--no-api", "--node-name", "it"])
@@ -73,7 +84,7 @@ impl Node {
             .env("MALLOC_ARENA_MAX", "1")
             .env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", sink.endpoint())
             .env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
-        Agent::launch(&mut command, self.root(), "kubepods")
+        command
     }
 
     /// What the agent keeps of the pod's job for the case that it is killed.
@@ -134,6 +145,15 @@ impl Pod {
         for directory in [self.cgroup(), self.logs(), self.volumes()] {
             fs::remove_dir_all(directory).unwrap();
         }
+    }
+
+    /// Bytes at the end of a container's log.
+    pub(super) fn log(&self, container: &str, bytes: &[u8]) {
+        let directory = self.logs().join(container);
+        fs::create_dir_all(&directory).unwrap();
+        let path = directory.join("0.log");
+        let mut file = OpenOptions::new().append(true).create(true).open(path).unwrap();
+        file.write_all(bytes).unwrap();
     }
 
     /// Bytes at the end of a journal.

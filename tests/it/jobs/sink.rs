@@ -11,6 +11,8 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 
+const TRACES: &str = "/v1/traces";
+
 /// It ends with the tests' process.
 pub(super) struct Sink {
     address: SocketAddr,
@@ -28,10 +30,11 @@ impl Sink {
                 let Ok(mut stream) = stream else { return };
                 let all = Arc::clone(&all);
                 thread::spawn(move || {
-                    while let Some(body) = request(&mut stream) {
-                        all.lock()
-                            .unwrap()
-                            .push(ExportTraceServiceRequest::decode(&*body).unwrap());
+                    while let Some((path, body)) = request(&mut stream) {
+                        if path == TRACES {
+                            let request = ExportTraceServiceRequest::decode(&*body).unwrap();
+                            all.lock().unwrap().push(request);
+                        }
                         let answer = b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\n\
                                        content-length: 0\r\n\r\n";
                         // An agent that was killed does not hear it.
@@ -44,7 +47,12 @@ impl Sink {
     }
 
     pub(super) fn endpoint(&self) -> String {
-        format!("http://{}/v1/traces", self.address)
+        format!("http://{}{TRACES}", self.address)
+    }
+
+    /// Where logs are taken, and not looked at.
+    pub(super) fn logs(&self) -> String {
+        format!("http://{}/v1/logs", self.address)
     }
 
     pub(super) fn requests(&self) -> Vec<ExportTraceServiceRequest> {
@@ -83,8 +91,8 @@ pub(super) fn attributes(span: &Span) -> BTreeMap<&str, String> {
     pairs.collect()
 }
 
-/// The body of one request; none at the connection's end.
-fn request(stream: &mut TcpStream) -> Option<Vec<u8>> {
+/// Path and body of one request; none at the connection's end.
+fn request(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
@@ -95,5 +103,5 @@ fn request(stream: &mut TcpStream) -> Option<Vec<u8>> {
     let (_, length) = head.split_once("content-length: ").expect("a length");
     let mut body = vec![0; length.lines().next()?.trim().parse().ok()?];
     stream.read_exact(&mut body).ok()?;
-    Some(body)
+    Some((head.split(' ').nth(1)?.to_owned(), body))
 }

@@ -1,0 +1,39 @@
+//! What a piece of evidence takes of memory, bytes: an estimate that is rather too high, from the sizes
+//! of its values, its texts, and what allocator and trees add to them.
+
+use std::mem::size_of;
+use std::sync::Arc;
+
+use super::Sighted;
+use crate::contract::Record;
+use crate::discovery::inventory::SpecEntry;
+use crate::model::ContainerId;
+
+/// Of an allocation, beside its bytes: the allocator's word and rounding, and an `Arc`'s counts.
+const ALLOCATION: usize = 32;
+/// A tree's nodes are half full where keys come in order, and so is a map that has just grown.
+const SLACK: usize = 2;
+
+/// A journal's record in its tree, with its place.
+pub(in crate::jobs) fn record(record: &Record) -> usize {
+    let inline = SLACK * size_of::<((Arc<str>, u64), (u64, Record))>();
+    // The place is noted once more until it is on disk.
+    let noted = SLACK * size_of::<super::Place>();
+    inline + noted + record.text_bytes() + ALLOCATION * record.text_count()
+}
+
+/// An entry of the pod's spec. What it shares with the inventory is counted: it may outlive that.
+pub(in crate::jobs) fn spec(entry: &SpecEntry) -> usize {
+    entry.bytes() + SLACK * size_of::<super::Place>()
+}
+
+/// A container.
+pub(in crate::jobs) fn container(one: &Sighted) -> usize {
+    let inline = SLACK * (size_of::<(ContainerId, Sighted)>() + size_of::<super::Place>());
+    let reason = one.exit.as_ref().map(|exit| &exit.reason);
+    inline + ContainerId::LEN + ALLOCATION + texts(&[Some(&one.name), one.image.as_ref(), reason])
+}
+
+fn texts(texts: &[Option<&Arc<str>>]) -> usize {
+    texts.iter().flatten().map(|text| text.len() + ALLOCATION).sum()
+}
