@@ -131,3 +131,22 @@ fn a_look_at_one_pod_lets_no_other_go() {
     reader.forget(&node.uid);
     assert_eq!(times(&reader.look_at(&node.uid)), [1, 2], "known anew");
 }
+
+#[test]
+fn a_directory_with_a_time_of_the_future_is_not_listed_at_every_look() {
+    let node = Node::new();
+    node.append("job", &line(1));
+    let future = std::time::SystemTime::now() + std::time::Duration::from_hours(24);
+    fs::File::open(node.journal()).unwrap().set_modified(future).unwrap();
+    let mut reader = node.reader();
+    let wanted = [node.uid.clone()];
+    assert_eq!(times(&reader.look(&wanted)), [1]);
+    let start = std::time::Instant::now();
+    while reader.pods[&node.uid].listed.is_none() {
+        assert!(start.elapsed().as_secs() < 30, "it is listed at every look");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        assert_eq!(reader.look(&wanted), []);
+    }
+    node.append("late", &line(2));
+    assert_eq!(times(&reader.look(&wanted)), [2], "a name that comes is seen all the same");
+}

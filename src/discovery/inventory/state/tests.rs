@@ -261,7 +261,8 @@ fn who_was_none_of_ours_stays_so_while_the_api_is_away() {
     state.api_failing(after(10));
     assert_eq!(state.verdict(&uid(2), after(11)), Verdict::Open);
     assert_eq!(state.verdict(&uid(1), after(99)), Verdict::Unwanted);
-    assert_eq!(state.verdict(&uid(2), after(99)), Verdict::Wanted);
+    assert_eq!(state.verdict(&uid(2), after(99)), Verdict::Nameless);
+    assert_eq!(state.roll(after(99)), [], "no job of a stranger");
 }
 
 #[test]
