@@ -34,7 +34,8 @@ fn any_port() -> SocketAddr {
 /// Of an agent that has listened for longer than anything is kept.
 fn metrics(books: &Books, vitals: &Vitals) -> Metrics {
     let options = Options::default();
-    let options = Options { began: options.began - options.retain_ended, ..options };
+    let options =
+        Options { began: options.began.checked_sub(options.retain_ended).unwrap(), ..options };
     Metrics::new(books.clone(), Inventory::default(), vitals.clone(), options)
 }
 

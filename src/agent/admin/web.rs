@@ -86,10 +86,13 @@ pub(super) struct Rules {
 pub(super) struct Web {
     file: Option<PathBuf>,
     rules: watch::Sender<Arc<Rules>>,
-    seen: Vec<(PathBuf, Option<Stamp>)>,
+    seen: Seen,
     /// Why the files cannot be used as they are.
     trouble: Option<String>,
 }
+
+/// Files as they were before they were read; nothing for one that was not there.
+type Seen = Vec<(PathBuf, Option<Stamp>)>;
 
 /// What changes when a file does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,7 +149,7 @@ impl Web {
 }
 
 /// The rules, and which files they were made of. A file that changes meanwhile is read again later.
-fn load(file: &Path) -> Result<(Rules, Vec<(PathBuf, Option<Stamp>)>), WebError> {
+fn load(file: &Path) -> Result<(Rules, Seen), WebError> {
     let stamped = |path: &Path| (path.to_owned(), Stamp::of(path));
     let mut seen = vec![stamped(file)];
     let config = WebConfig::parse(file, &read(file, "the web configuration file")?)?;

@@ -136,8 +136,8 @@ fn a_look_at_one_pod_lets_no_other_go() {
 fn a_directory_with_a_time_of_the_future_is_not_listed_at_every_look() {
     let node = Node::new();
     node.append("job", &line(1));
-    let future = std::time::SystemTime::now() + std::time::Duration::from_hours(24);
-    fs::File::open(node.journal()).unwrap().set_modified(future).unwrap();
+    let future = SystemTime::now() + std::time::Duration::from_hours(24);
+    File::open(node.journal()).unwrap().set_modified(future).unwrap();
     let mut reader = node.reader();
     let wanted = [node.uid.clone()];
     assert_eq!(times(&reader.look(&wanted)), [1]);

@@ -40,7 +40,7 @@ impl Rig {
     /// The agent has listened for long.
     fn with(there: impl IntoIterator<Item = usize>) -> Self {
         let now = Instant::now();
-        Self::listening_since(now - LIMITS.retain, now, there)
+        Self::listening_since(now.checked_sub(LIMITS.retain).unwrap(), now, there)
     }
 
     fn listening_since(

@@ -50,7 +50,7 @@ fn metrics(books: &Books, options: Options) -> Metrics {
 /// Of an agent that has listened for longer than anything is kept.
 fn long_running() -> Options {
     let options = Options::default();
-    Options { began: options.began - options.retain_ended, ..options }
+    Options { began: options.began.checked_sub(options.retain_ended).unwrap(), ..options }
 }
 
 fn scraper() -> ScraperId {
