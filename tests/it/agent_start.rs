@@ -160,7 +160,7 @@ fn a_web_configuration_is_kept_to_and_one_that_makes_no_sense_is_named_with_its_
     assert_eq!(status.code(), Some(1));
     assert!(log.contains("web.yaml") && log.contains("basic_auth_user`"), "{log}");
 
-    // Of the password `secret`.
+    // A hash of cost 4.
     let hash = "$2y$04$UqsZyTbCf6BbLYsvLbmqY.Cjmo0WtWDNi/fQCWgNWg/vZrVcL7C4a";
     fs::write(&file, format!("basic_auth_users:\n  prometheus: {hash}\n")).unwrap();
     let mut agent = Started::on(node.path(), &flags);

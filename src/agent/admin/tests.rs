@@ -27,6 +27,13 @@ struct Server {
     task: JoinHandle<()>,
 }
 
+/// After this something is taken never to come.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+async fn soon<T>(what: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, what).await.expect("it never comes")
+}
+
 fn any_port() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }

@@ -7,14 +7,7 @@ use crate::vitals::Closed;
 /// So many peers hold on to the port at once.
 const CROWD: usize = 1000;
 
-/// After this something is taken never to come.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 const SCRAPE: &str = "GET /metrics HTTP/1.1\r\nHost: x\r\nUser-Agent: Prometheus/3.5.0\r\n\r\n";
-
-async fn soon<T>(what: impl Future<Output = T>) -> T {
-    timeout(PATIENCE, what).await.expect("it never comes")
-}
 
 async fn connect_from(server: &Server, last: u8) -> TcpStream {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();

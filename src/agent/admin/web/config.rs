@@ -169,7 +169,7 @@ impl std::fmt::Debug for Hash {
 mod tests {
     use super::*;
 
-    /// Of the password `secret`, cost 4.
+    /// A hash of cost 4.
     const HASH: &str = "$2y$04$UqsZyTbCf6BbLYsvLbmqY.Cjmo0WtWDNi/fQCWgNWg/vZrVcL7C4a";
 
     fn parse(text: &str) -> Result<WebConfig, String> {
