@@ -22,7 +22,9 @@
 //! - [`otlp`]: records as OTLP has them, a job as one trace, figures as metrics, the agent's own
 //!   spans, and their way to a collector: the standard variables, gRPC and HTTP, retries and splits,
 //!   the spool on the node's disk.
-//! - [`agent`]: arguments, wiring, supervision, HTTP; `budget` lists what may take how much memory.
+//! - [`agent`]: arguments, wiring, supervision, HTTP: whom its server has room for, how long it waits,
+//!   and what the web configuration file asks of clients. `budget` lists what may take how much
+//!   memory.
 //! - [`demo`]: the embedded node: an API stand-in, a kubelet stand-in, a runner with a workflow, a
 //!   script, a report.
 //! - [`contract`]: what hook, init and agent must agree on: environment, shared volume, socket

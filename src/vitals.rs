@@ -2,6 +2,7 @@
 //!
 //! Label values are closed enums: free text goes to the log, never to a label.
 
+mod closed;
 mod notices;
 
 use std::time::Duration;
@@ -13,6 +14,7 @@ use prometheus::{
 use crate::crilog::Loss;
 use crate::model::Quality;
 
+pub use closed::Closed;
 pub use notices::Notices;
 
 /// How a container was found.
@@ -119,6 +121,7 @@ pub struct Vitals {
     dropped: IntCounterVec,
     exported: IntCounterVec,
     limits: IntCounterVec,
+    closed: IntCounterVec,
     samples: IntCounter,
     spool: IntGaugeVec,
     log_lag: IntGauge,
@@ -234,6 +237,11 @@ impl Vitals {
                 "Limits that containers' specs ask for, by what came of them.",
                 &["result"],
             )?,
+            closed: counter(
+                "http_connections_closed_total",
+                "Connections to the agent's HTTP server that it closed before their peers were done.",
+                &["reason"],
+            )?,
             samples: IntCounter::new(
                 "ephemon_agent_samples_total",
                 "Periodic readings of a container's cgroup.",
@@ -268,6 +276,9 @@ impl Vitals {
         for result in Enforced::ALL {
             vitals.limits.with_label_values(&[result.as_str()]).inc_by(0);
         }
+        for why in Closed::ALL {
+            vitals.closed.with_label_values(&[why.as_str()]).inc_by(0);
+        }
         for loss in Loss::ALL {
             vitals.log_lost.with_label_values(&[loss.as_str()]).inc_by(0);
         }
@@ -276,6 +287,7 @@ impl Vitals {
         vitals.registry.register(Box::new(vitals.dropped.clone()))?;
         vitals.registry.register(Box::new(vitals.exported.clone()))?;
         vitals.registry.register(Box::new(vitals.limits.clone()))?;
+        vitals.registry.register(Box::new(vitals.closed.clone()))?;
         vitals.registry.register(Box::new(vitals.samples.clone()))?;
         vitals.registry.register(Box::new(vitals.spool.clone()))?;
         vitals.registry.register(Box::new(vitals.log_lag.clone()))?;
@@ -351,6 +363,16 @@ impl Vitals {
     /// The limits a container's spec asks for came to this.
     pub fn limits_enforced(&self, result: Enforced) {
         self.limits.with_label_values(&[result.as_str()]).inc();
+    }
+
+    /// A connection was closed before its peer was done.
+    pub fn connection_closed(&self, why: Closed) {
+        self.closed.with_label_values(&[why.as_str()]).inc();
+    }
+
+    /// How many connections were closed for this so far.
+    pub fn connections_closed_so_far(&self, why: Closed) -> u64 {
+        self.closed.with_label_values(&[why.as_str()]).get()
     }
 
     /// A container's files were read once.

@@ -1,53 +1,51 @@
 //! The agent's HTTP server: /metrics, /healthz, /readyz, and a word on what is where.
 //!
 //! A scrape counts as fetched when its last byte was handed to the kernel, see `wire`. No lock is
-//! held while a body is written.
+//! held while a body is written. `seats` has a place for every newcomer, `wire` waits for nobody
+//! for long, and `web` knows who may ask.
 
 mod body;
+mod conversation;
 mod routes;
+mod seats;
+mod web;
 mod wire;
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::io::Errno;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::readiness::Readiness;
 use crate::metrics::Metrics;
-use body::Outbox;
+use crate::vitals::Vitals;
+use conversation::{Conversation, Farewell};
 use routes::Site;
-use wire::Wire;
+use seats::Seats;
+use web::Web;
+pub use web::WebError;
+use wire::Patience;
 
-/// Connections served at once; further ones wait in the kernel's backlog.
-const MAX_CONNECTIONS: usize = 128;
-
-/// Time for the head of a request, and for a kept connection to make the next one: longer than
-/// the usual scrape intervals, so that a scraper need not connect anew each time.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
-
-/// Bytes of a request's head, and of an answer that hyper copies before it waits for the client.
-const MAX_HEAD: usize = 64 * 1024;
-
-/// Header lines of a request.
-const MAX_HEADERS: usize = 64;
+/// Memory of all open connections: a request's head, a TLS record each way, and the task of each.
+pub(super) const CONNECTIONS_BYTES: usize =
+    seats::MAX_CONNECTIONS * (conversation::MAX_HEAD + 2 * 16 * 1024 + 8 * 1024);
 
 /// Time for the open requests once the agent is told to end.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// How often ended containers are reviewed though nobody scrapes.
 const SWEEP: Duration = Duration::from_secs(5);
+
+/// How often the web configuration's files are looked at.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Pause after an accept that failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -87,6 +85,9 @@ pub struct Admin {
     address: SocketAddr,
     metrics: Metrics,
     readiness: Readiness,
+    vitals: Vitals,
+    web: Web,
+    patience: Patience,
 }
 
 // === impl BindError ===
@@ -110,11 +111,23 @@ impl Admin {
         listen: SocketAddr,
         metrics: Metrics,
         readiness: Readiness,
+        vitals: Vitals,
     ) -> Result<Self, BindError> {
         let failed = |source| BindError::new(listen, source);
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { listener, address, metrics, readiness })
+        let (web, patience) = (Web::default(), Patience::default());
+        Ok(Self { listener, address, metrics, readiness, vitals, web, patience })
+    }
+
+    /// Asks of clients what a web configuration file asks for, and reads it again when it changes.
+    pub fn with_web_config(self, file: &Path) -> Result<Self, WebError> {
+        Ok(Self { web: Web::open(file)?, ..self })
+    }
+
+    /// `http` or `https`, as it is now.
+    pub fn scheme(&self) -> &'static str {
+        if self.web.is_encrypted() { "https" } else { "http" }
     }
 
     /// The address that is listened on.
@@ -124,26 +137,38 @@ impl Admin {
 
     /// Serves until `shutdown` is ready, then gives open requests a few seconds to end. Sweeps
     /// `metrics` meanwhile.
-    pub async fn serve(self, shutdown: impl Future<Output = ()>) {
+    pub async fn serve(mut self, shutdown: impl Future<Output = ()>) {
         let site = Site::new(self.metrics.clone(), self.readiness);
-        let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let seats = Seats::new(self.vitals);
         // from serve --the agent ends--> connections
         let (ending_tx, ending_rx) = watch::channel(false);
         let mut connections = JoinSet::new();
-        let mut sweeps = interval(SWEEP);
+        let [mut sweeps, mut looks] = [SWEEP, LOOK].map(interval);
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut shutdown = pin!(shutdown);
         loop {
             tokio::select! {
                 () = &mut shutdown => break,
                 _ = sweeps.tick() => self.metrics.sweep(),
+                _ = looks.tick() => self.web.look(),
                 Some(_) = connections.join_next() => {}
-                (stream, peer, slot) = accept(&self.listener, &slots) => {
-                    let (site, ending) = (site.clone(), ending_rx.clone());
-                    connections.spawn(async move {
-                        converse(stream, peer, site, ending).await;
-                        drop(slot);
-                    });
+                (stream, peer) = accept(&self.listener) => {
+                    let seat = seats.take(peer.ip());
+                    let conversation = Conversation {
+                        peer,
+                        seat: seat.clone(),
+                        site: site.clone(),
+                        rules: self.web.rules(),
+                        ending: ending_rx.clone(),
+                        patience: self.patience,
+                    };
+                    let connection = seat.number();
+                    let farewell = Farewell { metrics: self.metrics.clone(), connection };
+                    seat.served_by(connections.spawn(async move {
+                        conversation.hold(stream).await;
+                        drop(farewell);
+                    }));
                 }
             }
         }
@@ -156,54 +181,16 @@ impl Admin {
     }
 }
 
-/// The next connection, once there is room for it.
-async fn accept(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-) -> (TcpStream, SocketAddr, Option<tokio::sync::OwnedSemaphorePermit>) {
-    // Nobody closes the semaphore; if somebody did, no bound would be better than no answer.
-    let slot = Arc::clone(slots).acquire_owned().await.ok();
+/// The next connection.
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => return (stream, peer, slot),
+            Ok(connection) => return connection,
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 sleep(ACCEPT_PAUSE).await;
             }
         }
-    }
-}
-
-/// Serves one connection to its end.
-async fn converse(
-    stream: TcpStream,
-    peer: SocketAddr,
-    site: Site,
-    mut ending: watch::Receiver<bool>,
-) {
-    let outbox = Outbox::default();
-    let wire = TokioIo::new(Wire::new(stream, outbox.clone()));
-    let service = service_fn(move |request| {
-        let answer = site.answer(&request, peer.ip(), &outbox);
-        std::future::ready(Ok::<_, Infallible>(answer))
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(MAX_HEAD)
-        .max_headers(MAX_HEADERS)
-        .serve_connection(wire, service);
-    let mut connection = pin!(connection);
-    let ended = async move { drop(ending.wait_for(|ending| *ending).await) };
-    let outcome = tokio::select! {
-        outcome = &mut connection => outcome,
-        () = ended => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = outcome {
-        tracing::debug!(%peer, %error, "connection ended early");
     }
 }
 

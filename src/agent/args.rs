@@ -84,6 +84,17 @@ pub struct Args {
     #[arg(long, env = "EPHEMON_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:9911")]
     pub listen: SocketAddr,
 
+    /// Ask for TLS, clients' certificates and passwords on /metrics as this file says: the web
+    /// configuration file of Prometheus and its exporters (`tls_server_config`, `basic_auth_users`).
+    /// /healthz and /readyz are answered to everybody. Read again when it or what it names changes
+    #[arg(
+        long,
+        visible_alias = "web.config.file",
+        env = "EPHEMON_WEB_CONFIG_FILE",
+        value_name = "FILE"
+    )]
+    pub web_config_file: Option<PathBuf>,
+
     /// Read a container's CPU time, memory and tasks this often once it has lived for half a minute,
     /// and all its figures every five seconds; before that all are read up to ten times a second
     #[arg(
@@ -106,8 +117,8 @@ pub struct Args {
     )]
     pub sample_budget: u8,
 
-    /// Show a finished container at most this long; it goes earlier once every scraper has fetched
-    /// it twice
+    /// Show a finished container at most this long; it goes earlier once every scraper that came within
+    /// this time has fetched it twice
     #[arg(
         long,
         env = "EPHEMON_RETAIN_ENDED",

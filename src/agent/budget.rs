@@ -4,6 +4,7 @@
 //! A bound is an estimate that is rather too high: sizes of values in tables that have just grown, with
 //! the allocator's part. What is over a bound is dropped, counted and said by the pool.
 
+use super::admin;
 use crate::capture::books;
 use crate::crilog;
 use crate::discovery::{api, inventory};
@@ -58,6 +59,7 @@ pub const POOLS: &[Pool] = &[
     always("open files of containers that live", LIVING * 4 * KIB),
     // Lent, one being rendered, and spare ones.
     always("texts of scrapes", 3 * metrics::MAX_TEXT_BYTES),
+    always("connections of scrapers", admin::CONNECTIONS_BYTES),
     // As text, and as the values it is read into.
     always("a page of the API server's list", 2 * api::PAGE as usize * OBJECT_BYTES),
     export("values to mask", logs::MAX_MASK_BYTES),

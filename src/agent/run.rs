@@ -10,7 +10,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
-use super::admin::{Admin, BindError};
+use super::admin::{Admin, BindError, WebError};
 use super::args::Args;
 use super::export::{Export, ExportError};
 use super::feeders::Feeders;
@@ -41,6 +41,9 @@ pub enum Error {
     /// The address.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The web configuration file.
+    #[error(transparent)]
+    Web(#[from] WebError),
     /// The API server is not configured.
     #[error(transparent)]
     Api(#[from] api::Error),
@@ -81,9 +84,9 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let node = NodeRoot::new(&args.node_root);
     let _lock = lock(&args, &node)?;
     let shared = Shared::new(&args)?;
-    let admin = Admin::bind(args.listen, shared.metrics(&args), shared.readiness.clone()).await?;
+    let admin = admin(&args, &shared).await?;
     let mut signals = Signals::new().map_err(Error::Signals)?;
-    let address = admin.local_addr();
+    let (scheme, address) = (admin.scheme(), admin.local_addr());
 
     let (stop_tx, mut stop_rx) = watch::channel(false);
     let state = shared.node.join(&args.state_dir);
@@ -108,7 +111,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
         // An error means that the sender is gone, and with it the agent.
         drop(stop_rx.wait_for(|stop| *stop).await);
     }));
-    tracing::info!("listening on http://{address}");
+    tracing::info!("listening on {scheme}://{address}");
 
     let mut feeders = Feeders { logs, metrics, own_spans };
     let ended = tokio::select! {
@@ -136,6 +139,16 @@ pub async fn run(args: Args) -> Result<(), Error> {
         () = signals.next() => {}
     }
     ended.map_or(Ok(()), Err)
+}
+
+/// The server, which listens from now on.
+async fn admin(args: &Args, shared: &Shared) -> Result<Admin, Error> {
+    let (metrics, readiness) = (shared.metrics(args), shared.readiness.clone());
+    let admin = Admin::bind(args.listen, metrics, readiness, shared.vitals.clone()).await?;
+    Ok(match &args.web_config_file {
+        Some(file) => admin.with_web_config(file)?,
+        None => admin,
+    })
 }
 
 /// The lock of the node. Where no state can be kept the agent runs all the same.

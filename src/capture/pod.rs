@@ -83,8 +83,12 @@ impl Pod {
         }
     }
 
-    /// Keeps the network file of the first process that lets itself be looked at. The pod's
-    /// processes share one network namespace; the node's own is left out.
+    /// Whether nobody's network file is kept yet, and one may be.
+    pub(crate) fn lacks_network(&self) -> bool {
+        matches!(self.network, Network::Untried)
+    }
+
+    /// Keeps the network file of a process of the sandbox; the node's own is left out.
     pub(crate) fn adopt_network(&mut self, pid: u32, proc: &Path) {
         if !matches!(self.network, Network::Untried) {
             return;

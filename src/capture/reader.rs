@@ -14,6 +14,7 @@ use rustix::io::Errno;
 
 mod closing;
 mod lifecycle;
+mod networks;
 mod selection;
 mod timing;
 
@@ -110,6 +111,8 @@ pub(super) struct Reader {
     pub(super) pods: HashMap<PodUid, Pod>,
     pub(super) timers: BTreeSet<(Instant, u64)>,
     pub(super) buffer: Vec<u8>,
+    /// Pods of which a container has processes now, to be looked at for their network.
+    pub(super) networks_due: Vec<PodUid>,
     tree: CgroupTree,
     pub(super) epoch: Instant,
     next_key: u64,
@@ -158,6 +161,7 @@ pub fn start(
         pods: HashMap::new(),
         timers: BTreeSet::new(),
         buffer: Vec::new(),
+        networks_due: Vec::new(),
         tree,
         epoch: Instant::now(),
         next_key: FIRST_KEY,
@@ -263,6 +267,7 @@ impl Reader {
             }
             self.timers.pop_first();
             self.on_timer(key, now);
+            self.adopt_networks();
             self.wait(now, wakes);
             for token in std::mem::take(&mut wakes.tokens) {
                 match token {
@@ -326,6 +331,7 @@ impl Reader {
                 }
             }
         }
+        self.adopt_networks();
     }
 
     fn report_trouble(&mut self) {

@@ -43,6 +43,10 @@ pub enum Verdict {
     Unwanted,
     /// The API server has not answered yet, or cannot have named the pod yet: capture, do not show.
     Open,
+    /// The API server is silent, and nobody has said that the pod is among those it lists for the
+    /// selector: its figures may be shown under its UID and its containers' ids; nothing else of it
+    /// may, no name, no log, no job.
+    Nameless,
 }
 
 /// What is known of one container beside its figures.
@@ -71,6 +75,8 @@ pub struct Limited {
     pub cgroup: Arc<Path>,
     /// When its cgroup was made.
     pub born: SystemTime,
+    /// The runtime or the API server says that its program was started.
+    pub started: bool,
     /// What it is to be limited to, or what is wrong with the text that says so.
     pub limits: Result<Limits, LimitsError>,
 }

@@ -178,6 +178,7 @@ mod tests {
             name: "job".into(),
             cgroup: Path::new("kubepods").into(),
             born: SystemTime::now(),
+            started: false,
             limits: Ok(Limits::default()),
         };
         Case::new(limited, now)

@@ -110,10 +110,14 @@ impl Enforcer {
         let ids: HashSet<&ContainerId> = limited.iter().map(|limited| &limited.id).collect();
         self.cases.retain(|id, _| ids.contains(id));
         for limited in limited {
-            let known = self.cases.get(&limited.id);
             // A better source may have told of another name since, and with it of other limits.
-            if known.is_none_or(|case| case.limited.limits != limited.limits) {
-                self.cases.insert(limited.id.clone(), Case::new(limited, now));
+            match self.cases.get_mut(&limited.id) {
+                Some(case) if case.limited.limits == limited.limits => {
+                    case.limited.started = limited.started;
+                }
+                _ => {
+                    self.cases.insert(limited.id.clone(), Case::new(limited, now));
+                }
             }
         }
     }
@@ -126,7 +130,7 @@ impl Enforcer {
         let files = LimitFiles::at(hierarchy, &case.limited.cgroup);
         if case.is_pending() {
             let inside = inside(&files.pids(), &self.node.proc());
-            if inside.is_starting(case.age(now)) {
+            if inside.is_starting(case.age(now), case.limited.started) {
                 return case.is_starting(now);
             }
         }

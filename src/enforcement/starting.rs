@@ -3,10 +3,15 @@
 //! A limit set while runc still works in the cgroup harms: its threads do not fit under a small
 //! `pids.max`, its memory not under a small `memory.max`, and the last thing it does is to set the
 //! limits it knows of, `cpu.max` to none (`procReady` in runc's `libcontainer/process_linux.go`).
+//!
+//! A job's process may take the runtime's name, so the name is believed only of a process that was
+//! not started from a file of the container, and only until somebody says that the container runs.
 
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
+
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 
 /// What is in the cgroup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,11 +39,12 @@ const RUNTIMES: [&str; 3] = ["runc", "crun", "youki"];
 const MAX_LOOKED_AT: usize = 64;
 
 impl Inside {
-    /// Whether to wait for the container's own program, after having waited for so long.
-    pub(super) fn is_starting(self, waited: Duration) -> bool {
+    /// Whether to wait for the container's own program, after having waited for so long. `started`:
+    /// the runtime or the API server says that it was started.
+    pub(super) fn is_starting(self, waited: Duration, started: bool) -> bool {
         match self {
             Self::Nothing => true,
-            Self::Runtime => waited < RUNTIME_PATIENCE,
+            Self::Runtime => !started && waited < RUNTIME_PATIENCE,
             Self::Unseen => waited < UNSEEN_PATIENCE,
             Self::Own => false,
         }
@@ -66,6 +72,9 @@ fn is_own(pid: u32, proc: &Path) -> bool {
         return false;
     };
     let comm = comm.trim_end_matches('\n');
+    if is_from_own_mounts(pid, proc) {
+        return true;
+    }
     if is_runtime(comm) {
         return false;
     }
@@ -75,6 +84,32 @@ fn is_own(pid: u32, proc: &Path) -> bool {
         return true;
     }
     fs::read_link(of("exe")).is_ok_and(|path| !is_runtimes_copy(&path))
+}
+
+/// Whether a process in a PID namespace of its own runs a file of a mount that it sees. The runtime's
+/// stages in that namespace run a file of the node, or one without a mount: when they unshared their
+/// mounts the file stayed behind, for it was open (`unshare(CLONE_NEWNS)` moves root and working
+/// directory alone). `false` where this cannot be told: before Linux 5.8, and without
+/// `CAP_SYS_PTRACE`.
+fn is_from_own_mounts(pid: u32, proc: &Path) -> bool {
+    let of = |name: &str| proc.join(pid.to_string()).join(name);
+    let inner = fs::read_to_string(of("status")).is_ok_and(|status| {
+        let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+        numbers.is_some_and(|numbers| numbers.split_whitespace().count() > 1)
+    });
+    if !inner {
+        return false;
+    }
+    let file = match statx(CWD, of("exe"), AtFlags::empty(), StatxFlags::MNT_ID) {
+        Ok(file) if StatxFlags::from_bits_retain(file.stx_mask).contains(StatxFlags::MNT_ID) => {
+            file
+        }
+        _ => return false,
+    };
+    let mount = file.stx_mnt_id.to_string();
+    fs::read_to_string(of("mountinfo")).is_ok_and(|mounts| {
+        mounts.lines().any(|line| line.split(' ').next() == Some(mount.as_str()))
+    })
 }
 
 /// Whether a program's file is the runtime's own, or the copy it makes of itself and starts: an
@@ -124,10 +159,50 @@ mod tests {
     #[test]
     fn nobody_passes_for_the_runtime_for_ever() {
         let long = Duration::from_mins(1);
-        assert!(Inside::Nothing.is_starting(long), "there is nothing to limit");
+        assert!(Inside::Nothing.is_starting(long, true), "there is nothing to limit");
         for waiting in [Inside::Runtime, Inside::Unseen] {
-            assert!(waiting.is_starting(Duration::ZERO) && !waiting.is_starting(long));
+            assert!(waiting.is_starting(Duration::ZERO, false));
+            assert!(!waiting.is_starting(long, false));
         }
-        assert!(!Inside::Own.is_starting(Duration::ZERO));
+        assert!(!Inside::Own.is_starting(Duration::ZERO, false));
+        let told = Inside::Runtime.is_starting(Duration::ZERO, true);
+        assert!(!told, "the runtime is done when the container runs");
+    }
+
+    /// The program `sleep` under the runtime's name, in namespaces of its own.
+    fn impostor(name: &Path) -> std::process::Child {
+        use std::process::{Command, Stdio};
+        let script = "cp \"$(command -v sleep)\" \"$0\" && echo ready && exec \"$0\" 600";
+        Command::new("unshare")
+            .args(["--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child"])
+            .args(["sh", "-c", script])
+            .arg(name)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    #[test]
+    fn a_jobs_process_that_is_called_runc_is_its_own() {
+        let home = tempfile::tempdir().unwrap();
+        for name in ["runc", "runc:[2:INIT]"] {
+            let mut parent = impostor(&home.path().join(name));
+            let proc = Path::new("/proc");
+            let children = proc.join(format!("{0}/task/{0}/children", parent.id()));
+            let start = std::time::Instant::now();
+            let named = loop {
+                let children = fs::read_to_string(&children).unwrap_or_default();
+                let child = children.split_whitespace().next().and_then(|pid| pid.parse().ok());
+                let comm = |pid: u32| fs::read_to_string(proc.join(format!("{pid}/comm")));
+                if let Some(pid) = child.filter(|pid| comm(*pid).is_ok_and(|it| is_runtime(&it))) {
+                    break pid;
+                }
+                assert!(start.elapsed() < Duration::from_secs(30), "it does not start");
+                std::thread::sleep(Duration::from_millis(5));
+            };
+            assert_eq!(inside(&[named], proc), Inside::Own, "{name}");
+            parent.kill().unwrap();
+            parent.wait().unwrap();
+        }
     }
 }

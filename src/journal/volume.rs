@@ -36,10 +36,11 @@ impl Directory {
         Ok(Self(openat(&root, name, flags, Mode::empty())?))
     }
 
-    /// Changes when a name comes or goes: nanoseconds, as the file system has them.
+    /// Changes when a name comes or goes: seconds and nanoseconds, as the kernel set them. Not
+    /// `st_mtime`, which whoever owns the directory may set to any time.
     pub(crate) fn changed(&self) -> io::Result<(i64, u64)> {
         let stat = fstat(&self.0)?;
-        Ok((stat.st_mtime, stat.st_mtime_nsec))
+        Ok((stat.st_ctime, stat.st_ctime_nsec))
     }
 
     /// Names of journals, without their suffix, sorted; others are passed over.

@@ -64,7 +64,7 @@ impl Containers {
                 Choice::Take
             }
             (Verdict::Unwanted, ..) | (_, _, Some(ContainerType::Sandbox)) => Choice::Leave,
-            (Verdict::Open, ..) => Choice::Unsure,
+            (Verdict::Open | Verdict::Nameless, ..) => Choice::Unsure,
             (Verdict::Wanted, Self::All, _)
             | (Verdict::Wanted, Self::Ephemeral, Some(ContainerType::Ephemeral)) => Choice::Take,
             (Verdict::Wanted, _, None | Some(ContainerType::Unknown)) => {
@@ -91,7 +91,20 @@ mod tests {
         assert_eq!(choose(Verdict::Wanted, Some(ContainerType::Sidecar)), Choice::Leave);
         assert_eq!(choose(Verdict::Wanted, None), Choice::Unsure);
         assert_eq!(choose(Verdict::Open, Some(ContainerType::Ephemeral)), Choice::Unsure);
+        assert_eq!(choose(Verdict::Nameless, Some(ContainerType::Ephemeral)), Choice::Unsure);
         assert_eq!(choose(Verdict::Unwanted, Some(ContainerType::Ephemeral)), Choice::Leave);
+    }
+
+    #[test]
+    fn no_log_of_a_pod_that_nobody_has_listed_is_taken() {
+        for containers in [Containers::Ephemeral, Containers::All, Containers::None] {
+            for name in ["runner", "web"] {
+                for kind in [None, Some(ContainerType::Unknown), Some(ContainerType::Container)] {
+                    let choice = containers.choose(Verdict::Nameless, name, kind, true);
+                    assert_ne!(choice, Choice::Take, "{containers:?} {name} {kind:?}");
+                }
+            }
+        }
     }
 
     #[test]

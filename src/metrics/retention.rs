@@ -1,5 +1,9 @@
-//! How long the series of ended containers stay: until every active scraper has fetched them
-//! twice (a rate needs two points), at most `--retain-ended`, at most `--max-ended` of them.
+//! How long the series of ended containers stay: until every scraper has fetched them twice (a rate
+//! needs two points), at most `--retain-ended`, at most `--max-ended` of them.
+//!
+//! A scraper that comes at least once in `--retain-ended` misses nothing that is kept so long,
+//! whoever else scrapes: nothing goes early before the agent has listened for as long, while
+//! somebody is waited for, or while there are more scrapers than can be remembered.
 //!
 //! Pure: the caller tells the time.
 
@@ -30,6 +34,8 @@ pub(super) struct Limits {
 #[derive(Debug)]
 pub(super) struct Retention {
     limits: Limits,
+    /// Since when scrapers could have come.
+    began: Instant,
     scrapers: Scrapers,
     kept: HashMap<ContainerId, Kept>,
 }
@@ -60,13 +66,19 @@ struct Kept {
 // === impl Retention ===
 
 impl Retention {
-    pub(super) fn new(limits: Limits) -> Self {
-        Self { limits, scrapers: Scrapers::new(limits.retain), kept: HashMap::new() }
+    /// Scrapers can come since `began`.
+    pub(super) fn new(limits: Limits, began: Instant) -> Self {
+        Self { limits, began, scrapers: Scrapers::new(limits.retain), kept: HashMap::new() }
     }
 
-    /// A scraper asks.
-    pub(super) fn arrive(&mut self, who: &ScraperId, now: Instant) -> ScraperKey {
+    /// A scraper asks. Nothing where it cannot be remembered: what it fetches does not count.
+    pub(super) fn arrive(&mut self, who: &ScraperId, now: Instant) -> Option<ScraperKey> {
         self.scrapers.arrive(who, now)
+    }
+
+    /// A connection is closed.
+    pub(super) fn hung_up(&mut self, connection: u64) {
+        self.scrapers.hung_up(connection);
     }
 
     /// A scraper has received these containers' series in full.
@@ -86,7 +98,10 @@ impl Retention {
     pub(super) fn review(&mut self, ended: &[EndedContainer], now: Instant) -> Vec<Departure> {
         let present: HashSet<_> = ended.iter().map(|container| &container.id).collect();
         self.kept.retain(|id, _| present.contains(id));
-        let active: Vec<_> = self.scrapers.active(now).collect();
+        let all_known = now.saturating_duration_since(self.began) >= self.limits.retain
+            && !self.scrapers.crowded(now);
+        let waited_for = all_known.then(|| self.scrapers.waited_for(now));
+        let steady = self.scrapers.steady(now);
 
         let mut departures = Vec::new();
         let mut staying = Vec::new();
@@ -95,7 +110,7 @@ impl Retention {
                 .kept
                 .entry(container.id.clone())
                 .or_insert(Kept { since: now, fetched: Vec::new() });
-            let lost = if kept.satisfies(&active) {
+            let due = if waited_for.as_ref().is_some_and(|all| kept.satisfies(all)) {
                 None
             } else if container.superseded {
                 Some(Reason::Superseded)
@@ -105,6 +120,7 @@ impl Retention {
                 staying.push(container);
                 continue;
             };
+            let lost = due.filter(|_| !kept.satisfies(&steady));
             departures.push(Departure { id: container.id.clone(), lost });
         }
 
@@ -128,11 +144,11 @@ impl Retention {
 // === impl Kept ===
 
 impl Kept {
-    /// Somebody has fetched it often enough, and nobody who still scrapes has not.
-    fn satisfies(&self, active: &[ScraperKey]) -> bool {
+    /// Somebody has fetched it often enough, and none of these has not.
+    fn satisfies(&self, scrapers: &[ScraperKey]) -> bool {
         let enough =
             |key: &ScraperKey| self.fetched.iter().any(|(by, times)| by == key && *times >= ENOUGH);
-        self.fetched.iter().any(|(_, times)| *times >= ENOUGH) && active.iter().all(enough)
+        self.fetched.iter().any(|(_, times)| *times >= ENOUGH) && scrapers.iter().all(enough)
     }
 }
 

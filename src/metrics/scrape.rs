@@ -24,7 +24,7 @@ use crate::capture::books::{Books, Snapshot};
 use crate::discovery::inventory::{Inventory, Verdict};
 use crate::jobs::Board;
 use crate::logs::Ledger;
-use crate::model::{ContainerId, PodUid};
+use crate::model::{ContainerId, ContainerType, PodUid};
 use crate::node::NodeRoot;
 use crate::vitals::{Reason, Signal, Vitals};
 
@@ -33,6 +33,8 @@ use crate::vitals::{Reason, Signal, Vitals};
 pub struct Options {
     /// Longest time an ended container's series stay.
     pub retain_ended: Duration,
+    /// Since when scrapers can come: for `retain_ended` from then on nothing goes early.
+    pub began: Instant,
     /// Most ended containers kept.
     pub max_ended: usize,
     /// Most series of containers in one scrape.
@@ -79,7 +81,8 @@ pub struct Scrape {
     pub body: Bytes,
     /// Sample lines in it.
     pub lines: usize,
-    /// To be confirmed when the text was written out; absent where nobody is to get it.
+    /// To be confirmed when the text was written out; absent where nobody is to get it, and for a
+    /// scraper too many.
     pub receipt: Option<Receipt>,
 }
 
@@ -98,6 +101,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             retain_ended: Duration::from_mins(5),
+            began: Instant::now(),
             max_ended: 10_000,
             max_series: 50_000,
             node: NodeRoot::new("/"),
@@ -117,8 +121,8 @@ impl Metrics {
         if let Err(error) = vitals.registry().register(process) {
             tracing::warn!(%error, "the process's own figures are not shown");
         }
-        let retention =
-            Retention::new(Limits { retain: options.retain_ended, count: options.max_ended });
+        let limits = Limits { retain: options.retain_ended, count: options.max_ended };
+        let retention = Retention::new(limits, options.began);
         let state = State {
             retention,
             roster: Roster::default(),
@@ -142,7 +146,7 @@ impl Metrics {
         let (view, receipt) = {
             let mut state = shared.state();
             let now = Moment::now();
-            let scraper = scraper.map(|who| state.retention.arrive(who, now.steady));
+            let scraper = scraper.and_then(|who| state.retention.arrive(who, now.steady));
             let cast = shared.settle(&mut state, now);
             let view = shared.view(&mut state, cast);
             let receipt = scraper.map(|scraper| Receipt {
@@ -161,6 +165,11 @@ impl Metrics {
     /// for them.
     pub fn is_busy(&self) -> bool {
         self.0.texts.is_full()
+    }
+
+    /// A scraper's connection is closed, see [`ScraperId::on`].
+    pub fn hung_up(&self, connection: u64) {
+        self.0.state().retention.hung_up(connection);
     }
 
     /// Forgets what is due. To be called every few seconds: without it, and with nobody scraping,
@@ -292,13 +301,15 @@ impl Shared {
 
     fn known(&self, pod: &PodUid, id: Option<&ContainerId>) -> Known {
         let verdict = self.inventory.verdict(pod);
-        if verdict != Verdict::Wanted {
-            return Known { verdict, pod: None, facts: None };
-        }
-        Known {
-            verdict,
-            pod: self.inventory.pod(pod),
-            facts: id.and_then(|id| self.inventory.container(pod, id)),
+        let facts = || id.and_then(|id| self.inventory.container(pod, id));
+        match verdict {
+            Verdict::Wanted => Known { verdict, pod: self.inventory.pod(pod), facts: facts() },
+            // A sandbox is not shown, whosesoever it is.
+            Verdict::Nameless => {
+                let sandbox = facts().filter(|it| it.container_type == ContainerType::Sandbox);
+                Known { verdict: Verdict::Wanted, pod: None, facts: sandbox }
+            }
+            Verdict::Unwanted | Verdict::Open => Known { verdict, pod: None, facts: None },
         }
     }
 

@@ -151,6 +151,25 @@ fn an_address_in_use_is_named() {
 }
 
 #[test]
+fn a_web_configuration_is_kept_to_and_one_that_makes_no_sense_is_named_with_its_key() {
+    let node = node();
+    let file = node.path().join("web.yaml");
+    fs::write(&file, "basic_auth_user:\n  prometheus: x\n").unwrap();
+    let flags = ["--no-api", "--web-config-file", file.to_str().unwrap()];
+    let (status, log) = Started::on(node.path(), &flags).end();
+    assert_eq!(status.code(), Some(1));
+    assert!(log.contains("web.yaml") && log.contains("basic_auth_user`"), "{log}");
+
+    // A hash of cost 4.
+    let hash = "$2y$04$UqsZyTbCf6BbLYsvLbmqY.Cjmo0WtWDNi/fQCWgNWg/vZrVcL7C4a";
+    fs::write(&file, format!("basic_auth_users:\n  prometheus: {hash}\n")).unwrap();
+    let mut agent = Started::on(node.path(), &flags);
+    let address = agent.address();
+    until(address, "/readyz", |status, _| status == 200);
+    until(address, "/metrics", |status, _| status == 401);
+}
+
+#[test]
 fn a_missing_cgroup_mount_is_said_and_the_agent_serves_on_unready() {
     let node = tempfile::tempdir().unwrap();
     let mut agent = Started::on(node.path(), &["--no-api"]);

@@ -8,6 +8,7 @@ mod masks;
 mod outage;
 mod real_collector;
 mod steps;
+mod strangers;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

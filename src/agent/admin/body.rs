@@ -2,24 +2,34 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use hyper::body::{Body, Bytes, Frame, SizeHint};
-use tokio::sync::OwnedSemaphorePermit;
 
+use super::seats::{ScrapeRoom, Seat};
 use crate::metrics::Receipt;
 
-/// Deliveries that hyper has taken but may not have written yet. One outbox a connection.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Outbox(Arc<Mutex<Vec<Delivery>>>);
+/// Answers that hyper has but may not have written yet. One outbox a connection.
+#[derive(Debug, Clone)]
+pub(super) struct Outbox {
+    seat: Seat,
+    pending: Arc<Mutex<Pending>>,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    /// An answer was made since the last flush.
+    answering: bool,
+    taken: Vec<Delivery>,
+}
 
 /// What hangs on a scrape's text until it is written out or given up.
 #[derive(Debug)]
 pub(super) struct Delivery {
     pub(super) receipt: Option<Receipt>,
     /// Room for the text in memory.
-    pub(super) slot: OwnedSemaphorePermit,
+    pub(super) room: ScrapeRoom,
 }
 
 /// A text in one frame. Its delivery goes to the outbox with the frame, or nowhere.
@@ -32,19 +42,46 @@ pub(super) struct Text {
 // === impl Outbox ===
 
 impl Outbox {
-    fn put(&self, delivery: Delivery) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(delivery);
+    pub(super) fn new(seat: Seat) -> Self {
+        Self { seat, pending: Arc::default() }
     }
 
-    /// Everything taken so far is with the kernel.
-    pub(super) fn confirm(&self) {
-        let taken = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        for Delivery { receipt, slot } in taken {
+    /// The connection's place.
+    pub(super) fn seat(&self) -> &Seat {
+        &self.seat
+    }
+
+    /// An answer is made and will be written.
+    pub(super) fn answers(&self) {
+        self.pending().answering = true;
+        self.seat.reads();
+    }
+
+    pub(super) fn is_answering(&self) -> bool {
+        self.pending().answering
+    }
+
+    fn put(&self, delivery: Delivery) {
+        self.pending().taken.push(delivery);
+    }
+
+    /// Everything made so far is with the kernel. Whether there was anything.
+    pub(super) fn confirm(&self) -> bool {
+        let Pending { answering, taken } = std::mem::take(&mut *self.pending());
+        for Delivery { receipt, room } in taken {
             if let Some(receipt) = receipt {
                 receipt.confirm();
             }
-            drop(slot);
+            drop(room);
         }
+        if answering {
+            self.seat.idles();
+        }
+        answering
+    }
+
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,19 +1,18 @@
-//! What is answered to which request.
+//! What is answered to which request, and to whom.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use hyper::header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, USER_AGENT};
+use hyper::header::{
+    ACCEPT, ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, USER_AGENT,
+    WWW_AUTHENTICATE,
+};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
-use tokio::sync::Semaphore;
 use tracing::field::Empty;
 
 use super::body::{Delivery, Outbox, Text};
+use super::web::{Rules, Verdict};
 use crate::agent::readiness::Readiness;
 use crate::metrics::{Format, Metrics, ScraperId};
-
-/// Scrapes whose texts may be in memory at once, for clients that read slowly.
-const MAX_SCRAPES: usize = 16;
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
@@ -31,24 +30,39 @@ const INDEX: &str = concat!(
 pub(super) struct Site {
     metrics: Metrics,
     readiness: Readiness,
-    scrapes: Arc<Semaphore>,
+}
+
+/// How a request came.
+#[derive(Debug, Clone)]
+pub(super) struct Channel {
+    /// What was in force when its connection was made.
+    pub(super) rules: Arc<Rules>,
+    /// Its connection is encrypted.
+    pub(super) encrypted: bool,
+    /// Its client has shown a certificate, which the client authority signed.
+    pub(super) verified: bool,
 }
 
 // === impl Site ===
 
 impl Site {
     pub(super) fn new(metrics: Metrics, readiness: Readiness) -> Self {
-        Self { metrics, readiness, scrapes: Arc::new(Semaphore::new(MAX_SCRAPES)) }
+        Self { metrics, readiness }
     }
 
-    pub(super) fn answer<B>(
+    pub(super) async fn answer<B>(
         &self,
         request: &Request<B>,
-        peer: IpAddr,
+        channel: &Channel,
         outbox: &Outbox,
     ) -> Response<Text> {
+        let path = request.uri().path();
+        let probe = matches!(path, "/healthz" | "/readyz");
+        if !probe && let Some(refusal) = channel.refuses(request.headers(), outbox).await {
+            return refusal;
+        }
         let read = matches!(*request.method(), Method::GET | Method::HEAD);
-        match request.uri().path() {
+        match path {
             "/" | "/metrics" | "/healthz" | "/readyz" if !read => {
                 let mut refusal =
                     plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n");
@@ -57,7 +71,7 @@ impl Site {
                 refusal
             }
             "/" => plain(StatusCode::OK, INDEX),
-            "/metrics" => self.metrics(request, peer, outbox),
+            "/metrics" => self.metrics(request, outbox),
             "/healthz" => plain(StatusCode::OK, "ok\n"),
             "/readyz" => self.ready(),
             _ => {
@@ -66,25 +80,23 @@ impl Site {
         }
     }
 
-    fn metrics<B>(&self, request: &Request<B>, peer: IpAddr, outbox: &Outbox) -> Response<Text> {
-        let slot = Arc::clone(&self.scrapes).try_acquire_owned();
-        let Some(slot) = slot.ok().filter(|_| !self.metrics.is_busy()) else {
-            let busy = "too many scrapes are being read at once; try again in a moment\n";
-            let mut refusal = plain(StatusCode::SERVICE_UNAVAILABLE, busy);
-            refusal.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-            return refusal;
+    fn metrics<B>(&self, request: &Request<B>, outbox: &Outbox) -> Response<Text> {
+        let seat = outbox.seat();
+        let Some(room) = seat.scrape().filter(|_| !self.metrics.is_busy()) else {
+            return busy("too many scrapes are being read at once; try again in a moment\n");
         };
         let headers = request.headers();
         let format = Format::negotiate(&accept(headers));
         // HEAD is no scrape: its body is never sent.
         let scraper = (request.method() == Method::GET).then(|| {
             let agent = headers.get(USER_AGENT).map(HeaderValue::as_bytes);
-            ScraperId::new(peer, &String::from_utf8_lossy(agent.unwrap_or_default()))
+            let agent = String::from_utf8_lossy(agent.unwrap_or_default());
+            ScraperId::new(seat.peer(), &agent).on(seat.number())
         });
         let span = tracing::info_span!("scrape", lines = Empty, bytes = Empty);
         let scrape = span.in_scope(|| self.metrics.scrape(format, scraper.as_ref()));
         span.record("lines", scrape.lines).record("bytes", scrape.body.len());
-        let delivery = Delivery { receipt: scrape.receipt, slot };
+        let delivery = Delivery { receipt: scrape.receipt, room };
         let body = Text::delivered(scrape.body, delivery, outbox);
         respond(StatusCode::OK, format.content_type(), body)
     }
@@ -102,11 +114,48 @@ impl Site {
     }
 }
 
+// === impl Channel ===
+
+impl Channel {
+    /// The answer to who may not ask this; nothing for who may.
+    async fn refuses(&self, headers: &HeaderMap, outbox: &Outbox) -> Option<Response<Text>> {
+        if let Some(tls) = &self.rules.tls {
+            if !self.encrypted {
+                let text = "this port speaks TLS: ask with https://; only probes are answered \
+                            without\n";
+                return Some(plain(StatusCode::BAD_REQUEST, text));
+            }
+            if tls.demands_client() && !self.verified {
+                let text = "a client certificate is needed here\n";
+                return Some(plain(StatusCode::FORBIDDEN, text));
+            }
+        }
+        let users = self.rules.users.as_ref()?;
+        match users.check(headers.get(AUTHORIZATION), outbox.seat().peer()).await {
+            Verdict::Known => None,
+            Verdict::Busy => Some(busy("another password of this address is being checked\n")),
+            Verdict::Unknown => {
+                let mut refusal =
+                    plain(StatusCode::UNAUTHORIZED, "a user and a password are needed here\n");
+                let scheme = HeaderValue::from_static("Basic realm=\"ephemon\"");
+                refusal.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+                Some(refusal)
+            }
+        }
+    }
+}
+
 /// The `Accept` lines as one; several lines mean the same as one with commas (RFC 9110 §5.3).
 fn accept(headers: &HeaderMap) -> String {
     let lines: Vec<_> =
         headers.get_all(ACCEPT).iter().filter_map(|line| line.to_str().ok()).collect();
     lines.join(",")
+}
+
+fn busy(text: &'static str) -> Response<Text> {
+    let mut refusal = plain(StatusCode::SERVICE_UNAVAILABLE, text);
+    refusal.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    refusal
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Response<Text> {
@@ -124,50 +173,83 @@ fn respond(status: StatusCode, kind: &'static str, body: Text) -> Response<Text>
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
+    use std::net::IpAddr;
     use std::pin::Pin;
 
     use hyper::body::Body;
 
     use super::*;
+    use crate::agent::admin::seats::{MAX_SCRAPES, Seats};
     use crate::capture::books::Books;
     use crate::discovery::inventory::Inventory;
     use crate::metrics::Options;
-    use crate::vitals::Vitals;
+    use crate::vitals::{Closed, Vitals};
 
-    fn site() -> Site {
-        let vitals = Vitals::new().unwrap();
-        let (books, inventory) = (Books::default(), Inventory::default());
-        let metrics = Metrics::new(books, inventory, vitals, Options::default());
-        Site::new(metrics, Readiness::default())
+    struct Rig {
+        site: Site,
+        vitals: Vitals,
+        seats: Seats,
     }
 
-    fn scrape(site: &Site, outbox: &Outbox) -> Response<Text> {
-        let request = Request::get("/metrics").body(()).unwrap();
-        site.answer(&request, IpAddr::from([127, 0, 0, 1]), outbox)
-    }
+    impl Rig {
+        fn new() -> Self {
+            let vitals = Vitals::new().unwrap();
+            let (books, inventory) = (Books::default(), Inventory::default());
+            let metrics = Metrics::new(books, inventory, vitals.clone(), Options::default());
+            let site = Site::new(metrics, Readiness::default());
+            Self { site, seats: Seats::new(vitals.clone()), vitals }
+        }
 
-    #[test]
-    fn texts_that_nobody_reads_are_bounded() {
-        let (site, outbox) = (site(), Outbox::default());
-        let mut unread: Vec<_> = (0..MAX_SCRAPES).map(|_| scrape(&site, &outbox)).collect();
-        assert!(unread.iter().all(|answer| answer.status() == StatusCode::OK));
-        let busy = scrape(&site, &outbox);
-        assert_eq!(busy.status(), StatusCode::SERVICE_UNAVAILABLE);
-        assert!(busy.headers().contains_key(RETRY_AFTER));
-        unread.pop();
-        assert_eq!(scrape(&site, &outbox).status(), StatusCode::OK);
+        fn outbox(&self, last: u8) -> Outbox {
+            Outbox::new(self.seats.take(IpAddr::from([127, 0, 0, last])))
+        }
+
+        async fn scrape(&self, outbox: &Outbox) -> Response<Text> {
+            let request = Request::get("/metrics").body(()).unwrap();
+            let channel = Channel { rules: Arc::default(), encrypted: false, verified: false };
+            self.site.answer(&request, &channel, outbox).await
+        }
+
+        fn cut(&self) -> u64 {
+            self.vitals.connections_closed_so_far(Closed::Room)
+        }
     }
 
     #[tokio::test]
-    async fn a_text_that_is_being_written_keeps_its_place_until_it_is_with_the_kernel() {
-        let (site, outbox) = (site(), Outbox::default());
+    async fn texts_that_nobody_reads_are_bounded_and_their_slowest_reader_makes_room() {
+        let rig = Rig::new();
+        let (slow, scraper) = (rig.outbox(1), rig.outbox(2));
+        let mut unread = Vec::new();
         for _ in 0..MAX_SCRAPES {
-            let mut body = scrape(&site, &outbox).into_body();
+            unread.push(rig.scrape(&slow).await);
+        }
+        assert!(unread.iter().all(|answer| answer.status() == StatusCode::OK));
+        assert_eq!(rig.cut(), 0);
+        assert_eq!(rig.scrape(&scraper).await.status(), StatusCode::OK);
+        assert_eq!(rig.cut(), 1);
+        let busy = rig.scrape(&slow).await;
+        assert_eq!(busy.status(), StatusCode::SERVICE_UNAVAILABLE, "it was cut");
+        assert!(busy.headers().contains_key(RETRY_AFTER));
+    }
+
+    #[tokio::test]
+    async fn a_text_that_is_being_written_keeps_its_room_until_it_is_with_the_kernel() {
+        let rig = Rig::new();
+        let (slow, scraper) = (rig.outbox(1), rig.outbox(2));
+        for _ in 0..MAX_SCRAPES {
+            let mut body = rig.scrape(&slow).await.into_body();
             let frame = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
             assert!(frame.is_some());
         }
-        assert_eq!(scrape(&site, &outbox).status(), StatusCode::SERVICE_UNAVAILABLE);
-        outbox.confirm();
-        assert_eq!(scrape(&site, &outbox).status(), StatusCode::OK);
+        slow.answers();
+        assert!(slow.confirm());
+        assert_eq!(rig.scrape(&scraper).await.status(), StatusCode::OK);
+        assert_eq!(rig.cut(), 0, "there was room");
+        for _ in 0..MAX_SCRAPES {
+            let mut body = rig.scrape(&slow).await.into_body();
+            assert!(poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await.is_some());
+        }
+        assert_eq!(rig.scrape(&scraper).await.status(), StatusCode::OK);
+        assert_eq!(rig.cut(), 1, "there was none");
     }
 }

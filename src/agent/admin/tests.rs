@@ -1,11 +1,15 @@
 //! The server over real sockets.
 
+mod crowd;
+mod web;
+
 use std::time::SystemTime;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::conversation::MAX_HEAD;
 use super::*;
 use crate::capture::books::{Books, Record};
 use crate::discovery::inventory::Inventory;
@@ -18,27 +22,64 @@ struct Server {
     books: Books,
     metrics: Metrics,
     readiness: Readiness,
+    vitals: Vitals,
     stop_tx: oneshot::Sender<()>,
     task: JoinHandle<()>,
+}
+
+/// After this something is taken never to come.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+async fn soon<T>(what: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, what).await.expect("it never comes")
 }
 
 fn any_port() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
-fn metrics(books: &Books) -> Metrics {
-    let vitals = Vitals::new().unwrap();
-    Metrics::new(books.clone(), Inventory::default(), vitals, Options::default())
+/// Of an agent that has listened for longer than anything is kept.
+fn metrics(books: &Books, vitals: &Vitals) -> Metrics {
+    let options = Options::default();
+    let options =
+        Options { began: options.began.checked_sub(options.retain_ended).unwrap(), ..options };
+    Metrics::new(books.clone(), Inventory::default(), vitals.clone(), options)
 }
 
 async fn server() -> Server {
+    server_with(|admin| admin).await
+}
+
+async fn server_with(settings: impl FnOnce(Admin) -> Admin) -> Server {
     let (books, readiness) = (Books::default(), Readiness::default());
-    let metrics = metrics(&books);
-    let admin = Admin::bind(any_port(), metrics.clone(), readiness.clone()).await.unwrap();
+    let vitals = Vitals::new().unwrap();
+    let metrics = metrics(&books, &vitals);
+    let admin = Admin::bind(any_port(), metrics.clone(), readiness.clone(), vitals.clone());
+    let admin = settings(admin.await.unwrap());
     let address = admin.local_addr();
     let (stop_tx, stop_rx) = oneshot::channel();
     let task = tokio::spawn(admin.serve(async { drop(stop_rx.await) }));
-    Server { address, books, metrics, readiness, stop_tx, task }
+    Server { address, books, metrics, readiness, vitals, stop_tx, task }
+}
+
+/// Sends a request on a connection and reads its answer, which must have a length, to the end.
+async fn ask_on<S>(stream: &mut S, request: &str) -> io::Result<String>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&answer);
+        let length = text.split("content-length: ").nth(1).and_then(|rest| rest.lines().next());
+        let body = text.split_once("\r\n\r\n").map(|(_, body)| body.len());
+        if body.is_some() && body == length.and_then(|length| length.parse().ok()) {
+            return Ok(text.into_owned());
+        }
+        if stream.read_buf(&mut answer).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
 }
 
 impl Server {
@@ -175,8 +216,9 @@ async fn shutdown_lets_an_open_connection_end_and_refuses_new_ones() {
 #[tokio::test]
 async fn an_address_in_use_is_told_with_what_to_do() {
     let server = server().await;
-    let metrics = metrics(&Books::default());
-    let again = Admin::bind(server.address, metrics, Readiness::default()).await;
+    let metrics = metrics(&Books::default(), &server.vitals);
+    let vitals = server.vitals.clone();
+    let again = Admin::bind(server.address, metrics, Readiness::default(), vitals).await;
     let error = again.unwrap_err();
     assert!(matches!(error, BindError::InUse(address) if address == server.address));
     assert!(error.to_string().contains("--listen"), "{error}");
@@ -185,7 +227,8 @@ async fn an_address_in_use_is_told_with_what_to_do() {
 #[tokio::test]
 async fn a_foreign_address_is_told_with_what_to_do() {
     let foreign = SocketAddr::from(([192, 0, 2, 1], 0));
-    let metrics = metrics(&Books::default());
-    let error = Admin::bind(foreign, metrics, Readiness::default()).await.unwrap_err();
+    let vitals = Vitals::new().unwrap();
+    let metrics = metrics(&Books::default(), &vitals);
+    let error = Admin::bind(foreign, metrics, Readiness::default(), vitals).await.unwrap_err();
     assert!(matches!(error, BindError::NotOurs(_)), "{error}");
 }

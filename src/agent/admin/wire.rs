@@ -1,5 +1,6 @@
 //! A client's connection that knows when hyper has handed everything to the kernel, and does not
-//! wait for ever for a client that stopped reading.
+//! wait for ever for a client: not for its first byte, not for the rest of a request, not for it to
+//! read.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -8,28 +9,108 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::body::Outbox;
+use crate::vitals::Closed;
 
-/// Time in which a client must read something of an answer that is under way.
-const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client is waited for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// From its connection to its first byte.
+    pub(super) first_byte: Duration,
+    /// From a request's first byte to the end of its head; also for a TLS handshake.
+    pub(super) head: Duration,
+    /// From an answer to the next request: longer than the usual scrape intervals, so that a
+    /// scraper need not connect anew each time.
+    pub(super) kept: Duration,
+    /// Until it reads something of an answer that is under way.
+    pub(super) stall: Duration,
+    /// Until it has read an answer to the end.
+    pub(super) answer: Duration,
+}
 
 /// hyper flushes the connection only when its own buffer is empty (hyper 1.12,
 /// `proto/h1/io.rs`, `Buffered::poll_flush`), so a flush confirms every body taken before it.
 #[derive(Debug)]
-pub(super) struct Wire {
-    stream: TcpStream,
+pub(super) struct Wire<S> {
+    stream: S,
     outbox: Outbox,
+    patience: Patience,
+    phase: Phase,
+    /// When the phase must be over.
+    due: Pin<Box<Sleep>>,
+    /// When a write that waits must have gone on.
     stalled: Option<Pin<Box<Sleep>>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Silent,
+    Head,
+    Answer,
+    Kept,
+}
+
+// === impl Patience ===
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            first_byte: Duration::from_secs(5),
+            head: Duration::from_secs(10),
+            kept: Duration::from_secs(75),
+            stall: Duration::from_secs(15),
+            answer: Duration::from_mins(1),
+        }
+    }
 }
 
 // === impl Wire ===
 
-impl Wire {
-    pub(super) fn new(stream: TcpStream, outbox: Outbox) -> Self {
-        Self { stream, outbox, stalled: None }
+impl<S> Wire<S> {
+    pub(super) fn new(stream: S, outbox: Outbox, patience: Patience) -> Self {
+        let due = Box::pin(sleep_until(Instant::now() + patience.first_byte));
+        Self { stream, outbox, patience, phase: Phase::Silent, due, stalled: None }
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        let Patience { first_byte, head, kept, answer, .. } = self.patience;
+        let time = match phase {
+            Phase::Silent => first_byte,
+            Phase::Head => head,
+            Phase::Answer => answer,
+            Phase::Kept => kept,
+        };
+        self.phase = phase;
+        self.due.as_mut().reset(Instant::now() + time);
+    }
+
+    /// An answer that was made begins to be written.
+    fn follow(&mut self) {
+        if self.phase != Phase::Answer && self.outbox.is_answering() {
+            self.enter(Phase::Answer);
+        }
+    }
+
+    /// An error once the phase has lasted too long.
+    fn overdue(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        ready!(self.due.as_mut().poll(cx));
+        let (why, text) = match self.phase {
+            Phase::Silent => (Some(Closed::Silent), "the client sent nothing"),
+            Phase::Head => (Some(Closed::SlowRequest), "the client did not end its request"),
+            Phase::Answer => (Some(Closed::SlowReader), "the client read too slowly"),
+            // As agreed: nobody is kept waiting by it.
+            Phase::Kept => (None, "the client asked nothing more"),
+        };
+        Poll::Ready(self.give_up(why, text))
+    }
+
+    fn give_up(&self, why: Option<Closed>, text: &'static str) -> io::Error {
+        if let Some(why) = why {
+            self.outbox.seat().closed(why);
+        }
+        io::Error::new(io::ErrorKind::TimedOut, text)
     }
 
     /// Lets a pending write wait for so long only.
@@ -42,29 +123,46 @@ impl Wire {
             self.stalled = None;
             return written;
         }
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(STALL_TIMEOUT)));
+        if let Poll::Ready(error) = self.overdue(cx) {
+            return Poll::Ready(Err(error));
+        }
+        let until = Instant::now() + self.patience.stall;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep_until(until)));
         ready!(stalled.as_mut().poll(cx));
-        let error = io::Error::new(io::ErrorKind::TimedOut, "the client stopped reading");
+        let error = self.give_up(Some(Closed::SlowReader), "the client stopped reading");
         Poll::Ready(Err(error))
     }
 }
 
-impl AsyncRead for Wire {
+impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let wire = &mut *self;
+        wire.follow();
+        let before = buf.filled().len();
+        match Pin::new(&mut wire.stream).poll_read(cx, buf) {
+            Poll::Ready(read) => {
+                let some = buf.filled().len() > before;
+                if some && matches!(wire.phase, Phase::Silent | Phase::Kept) {
+                    wire.enter(Phase::Head);
+                }
+                Poll::Ready(read)
+            }
+            Poll::Pending => wire.overdue(cx).map(Err),
+        }
     }
 }
 
-impl AsyncWrite for Wire {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.follow();
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.patient(written, cx)
     }
@@ -74,6 +172,7 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.follow();
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         self.patient(written, cx)
     }
@@ -83,9 +182,18 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-        self.outbox.confirm();
-        Poll::Ready(Ok(()))
+        let wire = &mut *self;
+        match Pin::new(&mut wire.stream).poll_flush(cx) {
+            // With TLS, bytes may wait below.
+            Poll::Pending => wire.overdue(cx).map(Err),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Ready(Ok(())) => {
+                if wire.outbox.confirm() {
+                    wire.enter(Phase::Kept);
+                }
+                Poll::Ready(Ok(()))
+            }
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

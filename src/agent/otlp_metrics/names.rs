@@ -52,7 +52,7 @@ impl Names {
     pub(super) fn container(&self, record: &Record, waited: Duration) -> Who {
         match self.inventory.verdict(&record.pod) {
             Verdict::Unwanted => return Who::Nobody,
-            Verdict::Open => return Who::NotYet,
+            Verdict::Open | Verdict::Nameless => return Who::NotYet,
             Verdict::Wanted => {}
         }
         let pod = self.inventory.pod(&record.pod);
@@ -82,7 +82,7 @@ impl Names {
     pub(super) fn pod(&self, record: &PodRecord, waited: Duration) -> Who {
         match self.inventory.verdict(&record.pod) {
             Verdict::Unwanted => return Who::Nobody,
-            Verdict::Open => return Who::NotYet,
+            Verdict::Open | Verdict::Nameless => return Who::NotYet,
             Verdict::Wanted => {}
         }
         let pod = self.inventory.pod(&record.pod);

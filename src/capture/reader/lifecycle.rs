@@ -97,9 +97,7 @@ impl Reader {
             let pids = container.pids(&mut self.buffer);
             container.alarm = Alarm::choose(&pids, &proc);
             if let Some(alarm) = &container.alarm {
-                if let Some(pod) = self.pods.get_mut(&container.pod) {
-                    pod.adopt_network(alarm.pid, &proc);
-                }
+                self.networks_due.push(container.pod.clone());
                 let flags = epoll::EventFlags::IN | epoll::EventFlags::ONESHOT;
                 let data = epoll::EventData::new_u64(key);
                 if let Err(error) = epoll::add(&self.epoll, alarm.fd.as_fd(), data, flags) {

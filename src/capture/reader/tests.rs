@@ -265,3 +265,66 @@ fn no_cgroup_mount_is_said_plainly() {
     let error = start(options, Books::default(), Inventory::default(), vitals).unwrap_err();
     assert!(error.to_string().contains("--node-root"), "{error}");
 }
+
+/// A process, and what `/proc` shows of its network.
+struct Process(std::process::Child);
+
+impl Process {
+    fn in_network(rig: &Rig, namespace: &str, interface: &str) -> Self {
+        let child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        rig.proc_shows(child.id(), namespace);
+        let dev = format!(
+            "Inter-|   Receive  |  Transmit\n face |bytes    packets errs drop fifo frame compressed \
+             multicast|bytes    packets errs drop fifo colls carrier compressed\n\
+             {interface}: 1296 16 0 0 0 0 0 0 2746 26 0 0 0 0 0 0\n"
+        );
+        let net = rig.node.path().join(format!("proc/{}/net", child.id()));
+        fs::create_dir_all(&net).unwrap();
+        fs::write(net.join("dev"), dev).unwrap();
+        Self(child)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.0.kill().unwrap_or_default();
+        self.0.wait().ok();
+    }
+}
+
+impl Rig {
+    fn proc_shows(&self, pid: u32, namespace: &str) {
+        let ns = self.node.path().join(format!("proc/{pid}/ns"));
+        fs::create_dir_all(&ns).unwrap();
+        std::os::unix::fs::symlink(format!("net:[{namespace}]"), ns.join("net")).unwrap();
+    }
+
+    /// A container that runs already, with this process, and was born at this second.
+    fn found_running(&self, digit: char, process: &Process, second: u64) {
+        self.container_uses(digit, 1_000, 1);
+        let path = self.pod().join(id(digit).as_str());
+        fs::write(path.join("cgroup.procs"), format!("{}\n", process.0.id())).unwrap();
+        let born = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000 + second);
+        fs::File::open(&path).unwrap().set_modified(born).unwrap();
+    }
+}
+
+#[test]
+fn network_figures_are_the_sandboxs_though_a_job_has_made_itself_another_network() {
+    // Whichever is found first.
+    for (sandbox, job) in [('a', 'b'), ('b', 'a')] {
+        let mut rig = Rig::new();
+        rig.pod_uses(0);
+        rig.proc_shows(1, "1");
+        let (pause, liar) =
+            (Process::in_network(&rig, "2", "eth0"), Process::in_network(&rig, "3", "lie0"));
+        rig.found_running(job, &liar, 1);
+        rig.found_running(sandbox, &pause, 0);
+        rig.start();
+        let net = until(|| {
+            let pods = rig.books.snapshot().pods;
+            pods.first().filter(|pod| !pod.net.is_empty()).map(|pod| pod.net.clone())
+        });
+        assert_eq!(net[0].interface, "eth0", "{net:?}");
+    }
+}

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::Verdict;
 
-/// How long a dead API server may keep everything open before the agent shows all it has.
+/// How long a dead API server may keep everything open before the figures that there are are shown,
+/// without names.
 pub const API_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long a deleted pod is wanted at least: its containers' last figures come after the API's
@@ -62,7 +63,7 @@ pub(super) fn judge(line: Line, standing: Standing, held: bool, now: Instant) ->
         (_, Standing::Deleted { at }) if held || !past(at, DELETED_GRACE) => Verdict::Wanted,
         (_, Standing::Deleted { .. } | Standing::Unwanted) => Verdict::Unwanted,
         (Line::Opening { since } | Line::Failing { since }, Standing::Stranger { .. }) => {
-            if past(since, API_PATIENCE) { Verdict::Wanted } else { Verdict::Open }
+            if past(since, API_PATIENCE) { Verdict::Nameless } else { Verdict::Open }
         }
         (Line::Live, Standing::Stranger { since }) => {
             if past(since, STRANGER_GRACE) {
@@ -89,7 +90,7 @@ mod tests {
         for (line, standing, held, second, expected) in [
             (Line::None, stranger, false, 0, Verdict::Wanted),
             (opening, stranger, false, 29, Verdict::Open),
-            (opening, stranger, false, 30, Verdict::Wanted),
+            (opening, stranger, false, 30, Verdict::Nameless),
             (Line::Live, Standing::Listed, false, 0, Verdict::Wanted),
             (Line::Live, stranger, true, 4, Verdict::Open),
             (Line::Live, stranger, true, 5, Verdict::Unwanted),
@@ -97,7 +98,7 @@ mod tests {
             (failing, Standing::Unwanted, true, 99, Verdict::Unwanted),
             (failing, Standing::Listed, false, 99, Verdict::Wanted),
             (failing, stranger, false, 29, Verdict::Open),
-            (failing, stranger, false, 30, Verdict::Wanted),
+            (failing, stranger, false, 30, Verdict::Nameless),
             (Line::Live, deleted, false, 59, Verdict::Wanted),
             (Line::Live, deleted, false, 60, Verdict::Unwanted),
             (Line::Live, deleted, true, 600, Verdict::Wanted),

@@ -214,3 +214,22 @@ fn half_a_record_is_read_when_the_rest_is_there() {
     }
     assert_eq!(read, [1, 2]);
 }
+
+#[test]
+fn a_directory_with_a_time_of_the_future_is_not_listed_at_every_look() {
+    let node = Node::new();
+    node.append("job", &line(1));
+    let future = SystemTime::now() + std::time::Duration::from_hours(24);
+    File::open(node.journal()).unwrap().set_modified(future).unwrap();
+    let mut reader = node.reader();
+    let wanted = [node.uid.clone()];
+    assert_eq!(times(&look(&mut reader, &wanted)), [1]);
+    let start = std::time::Instant::now();
+    while reader.pods[&node.uid].listed.is_none() {
+        assert!(start.elapsed().as_secs() < 30, "it is listed at every look");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        assert_eq!(look(&mut reader, &wanted), []);
+    }
+    node.append("late", &line(2));
+    assert_eq!(times(&look(&mut reader, &wanted)), [2], "a name that comes is seen all the same");
+}

@@ -44,6 +44,12 @@ static COUNTED: &[Family] = &[
         &["quality"],
     ),
     family(
+        "ephemon_agent_http_connections_closed_total",
+        "Connections to the agent's HTTP server that it closed before their peers were done.",
+        Counter,
+        &["reason"],
+    ),
+    family(
         "ephemon_agent_limits_total",
         "Limits that containers' specs ask for, by what came of them.",
         Counter,

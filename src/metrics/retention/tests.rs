@@ -37,10 +37,20 @@ struct Rig {
 }
 
 impl Rig {
+    /// The agent has listened for long.
     fn with(there: impl IntoIterator<Item = usize>) -> Self {
+        let now = Instant::now();
+        Self::listening_since(now.checked_sub(LIMITS.retain).unwrap(), now, there)
+    }
+
+    fn listening_since(
+        began: Instant,
+        now: Instant,
+        there: impl IntoIterator<Item = usize>,
+    ) -> Self {
         let mut rig = Self {
-            retention: Retention::new(LIMITS),
-            now: Instant::now(),
+            retention: Retention::new(LIMITS, began),
+            now,
             there: there.into_iter().map(ended).collect(),
         };
         assert_eq!(rig.review(), []);
@@ -60,10 +70,16 @@ impl Rig {
 
     /// A whole scrape: review, render, body written out.
     fn scrape(&mut self, name: &str) -> Vec<Departure> {
-        let key = self.retention.arrive(&scraper(name), self.now);
+        self.scrape_as(&scraper(name))
+    }
+
+    fn scrape_as(&mut self, who: &ScraperId) -> Vec<Departure> {
+        let key = self.retention.arrive(who, self.now);
         let departures = self.review();
         let shown: Vec<_> = self.there.iter().map(|container| container.id.clone()).collect();
-        self.retention.fetched(key, &shown);
+        if let Some(key) = key {
+            self.retention.fetched(key, &shown);
+        }
         departures
     }
 }
@@ -103,15 +119,95 @@ fn a_scrape_that_was_not_written_out_does_not_count() {
 }
 
 #[test]
-fn a_scraper_that_went_away_is_waited_for_no_longer_than_a_minute() {
+fn a_visitor_who_never_comes_back_is_waited_for_and_costs_no_loss() {
     let mut rig = Rig::with([1]);
     rig.scrape("curl");
-    for _ in 0..3 {
+    for _ in 0..19 {
         rig.wait(15);
         assert_eq!(rig.scrape("prometheus"), []);
     }
     rig.wait(15);
     assert_eq!(rig.scrape("prometheus"), [gone(1, None)]);
+}
+
+#[test]
+fn what_a_steady_scraper_has_not_fetched_is_lost_though_another_has() {
+    let mut rig = Rig::with([]);
+    for _ in 0..4 {
+        rig.scrape("slow");
+        rig.wait(200);
+    }
+    rig.scrape("slow");
+    rig.there = vec![ended(2)];
+    assert_eq!(rig.review(), []);
+    rig.wait(200);
+    rig.scrape("slow");
+    rig.scrape("stranger");
+    rig.scrape("stranger");
+    rig.wait(100);
+    assert_eq!(rig.review(), [gone(2, Some(Reason::Expired))]);
+}
+
+// --- strangers beside the real scraper
+
+#[test]
+fn a_stranger_who_is_first_after_a_start_takes_nothing_from_the_scraper_that_is_to_come() {
+    let now = Instant::now();
+    let mut rig = Rig::listening_since(now, now, [1]);
+    for _ in 0..8 {
+        assert_eq!(rig.scrape("stranger"), []);
+        rig.wait(30);
+    }
+    assert_eq!(rig.scrape("prometheus"), []);
+    assert!(!rig.there.is_empty(), "the real one has it once");
+}
+
+#[test]
+fn a_stranger_takes_nothing_from_a_scraper_whose_second_visit_is_minutes_away() {
+    let mut rig = Rig::with([]);
+    rig.scrape("prometheus");
+    rig.there = vec![ended(1)];
+    rig.review();
+    for _ in 0..8 {
+        rig.wait(30);
+        assert_eq!(rig.scrape("stranger"), []);
+    }
+}
+
+#[test]
+fn a_crowd_of_strangers_puts_no_scraper_out_of_mind() {
+    let mut rig = Rig::with([]);
+    for _ in 0..4 {
+        rig.scrape("prometheus");
+        rig.wait(15);
+    }
+    rig.there = vec![ended(1)];
+    rig.review();
+    for _ in 0..3 {
+        for n in 0..200 {
+            assert_eq!(rig.scrape(&format!("stranger {n}")), []);
+        }
+    }
+    assert_eq!(rig.there.len(), 1);
+    // Nor does it take anything from a scraper for which there is no room left.
+    let late = scraper("late");
+    assert_eq!(rig.scrape_as(&late), []);
+    rig.scrape("prometheus");
+    rig.scrape("prometheus");
+    rig.wait(299);
+    assert_eq!(rig.review(), []);
+}
+
+#[test]
+fn a_stranger_who_looks_like_the_scraper_takes_nothing_while_it_is_connected() {
+    let mut rig = Rig::with([1]);
+    let [real, alike] = [1, 2].map(|connection| scraper("Prometheus/3").on(connection));
+    rig.scrape_as(&real);
+    for _ in 0..5 {
+        assert_eq!(rig.scrape_as(&alike), []);
+    }
+    rig.scrape_as(&real);
+    assert_eq!(rig.review(), [gone(1, None)]);
 }
 
 #[test]
@@ -131,7 +227,7 @@ fn what_was_fetched_twice_by_one_that_left_is_not_lost() {
     rig.scrape("a");
     rig.scrape("a");
     assert_eq!(rig.review(), []);
-    rig.wait(60);
+    rig.wait(300);
     assert_eq!(rig.review(), [gone(1, None)]);
 }
 

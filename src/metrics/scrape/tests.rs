@@ -47,6 +47,12 @@ fn metrics(books: &Books, options: Options) -> Metrics {
     Metrics::new(books.clone(), Inventory::default(), vitals, options)
 }
 
+/// Of an agent that has listened for longer than anything is kept.
+fn long_running() -> Options {
+    let options = Options::default();
+    Options { began: options.began.checked_sub(options.retain_ended).unwrap(), ..options }
+}
+
 fn scraper() -> ScraperId {
     ScraperId::new(IpAddr::from([127, 0, 0, 1]), "Prometheus/2.42.0")
 }
@@ -71,7 +77,7 @@ fn an_ended_container_is_forgotten_after_two_scrapes_that_were_written_out() {
     let books = Books::default();
     enter(&books, 1, true);
     enter_pod(&books, true, 1);
-    let metrics = metrics(&books, Options::default());
+    let metrics = metrics(&books, long_running());
     for _ in 0..5 {
         drop(metrics.scrape(Format::Text, Some(&scraper())));
         metrics.scrape(Format::Text, None);
@@ -126,7 +132,7 @@ fn above_the_cap_of_series_the_ended_are_left_out_and_counted_once() {
         enter(&books, n, n != 3);
     }
     // info, start, cpu: three series; the ended have their end too.
-    let options = Options { max_series: 7, ..Options::default() };
+    let options = Options { max_series: 7, ..long_running() };
     let metrics = metrics(&books, options);
     let shown = |scrape: &Scrape| {
         let text = text(scrape);

@@ -41,6 +41,7 @@ impl State {
         if container.pod.as_ref() != Some(uid) {
             return None;
         }
+        let started = container.started(uid).is_some();
         let name = match container.name(uid) {
             Some(name) => name,
             // Order alone is believed where it leaves no choice: a limit is not a label, to be
@@ -50,7 +51,7 @@ impl State {
         let pod = self.pods.get(uid)?;
         let limits = pod.spec.get(&name)?.limits.clone()?;
         let pod = pod.refs.values().next()?.clone();
-        Some(Limited { id: id.clone(), pod, name, cgroup, born, limits })
+        Some(Limited { id: id.clone(), pod, name, cgroup, born, started, limits })
     }
 
     fn sole_name(&mut self, uid: &PodUid, id: &ContainerId) -> Option<Arc<str>> {

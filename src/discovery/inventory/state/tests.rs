@@ -261,7 +261,10 @@ fn who_was_none_of_ours_stays_so_while_the_api_is_away() {
     state.api_failing(after(10));
     assert_eq!(state.verdict(&uid(2), after(11)), Verdict::Open);
     assert_eq!(state.verdict(&uid(1), after(99)), Verdict::Unwanted);
-    assert_eq!(state.verdict(&uid(2), after(99)), Verdict::Wanted);
+    assert_eq!(state.verdict(&uid(2), after(99)), Verdict::Nameless);
+    let named = PodRef { namespace: "ci".into(), name: "stranger".into(), uid: uid(2) };
+    state.learn(Evidence::Pod { pod: named, by: Witness::LogDirectory }, after(99));
+    assert_eq!(state.roll(after(99)), [], "no job of a stranger");
 }
 
 #[test]
