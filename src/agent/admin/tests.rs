@@ -176,7 +176,7 @@ async fn a_container_that_was_read_to_the_end_twice_is_forgotten() {
 /// More text than the kernel takes for a client that does not read, so its end is never written.
 fn large() -> Usage {
     let io = |minor| IoUsage { minor, read_bytes: Some(1), ..IoUsage::default() };
-    Usage { io: (0..60_000).map(io).collect(), ..Usage::default() }
+    Usage { io: (0..45_000).map(io).collect(), ..Usage::default() }
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Definitions of resources that no plain cluster has: OpenShift's constraints, and the monitors of the
+//! Definitions of resources that no plain cluster has: `OpenShift`'s constraints, and the monitors of the
 //! Prometheus Operator. `tests/node/parts` gets them from their modules.
 
 use std::fs;
