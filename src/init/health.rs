@@ -129,13 +129,15 @@ fn execute(supervisor: &Supervisor, command: &Command, timeout: Duration) -> Res
     }
 }
 
-/// Reads the probe's output until it ended or its time is over; the beginning is kept.
+/// Reads the probe's output until it ended or its time is over; the beginning is kept. What it wrote
+/// before its end is read after it, too; what its own processes write then is not waited for.
 fn read_to_end(process: &mut Process, deadline: Instant) -> String {
     let mut output = Vec::new();
     let mut buffer = [0; 1024];
-    while process.outcome().is_none() {
+    loop {
+        let ended = process.outcome().is_some();
         let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
+        if (left.is_zero() && !ended) || (output.len() >= MAX_TEXT_BYTES && ended) {
             break;
         }
         let ready = poll::wait(
@@ -143,7 +145,7 @@ fn read_to_end(process: &mut Process, deadline: Instant) -> String {
                 process.stdout.as_ref().map(|out| (out.as_fd(), PollFlags::POLLIN)),
                 Some((process.ended_rx.as_fd(), PollFlags::POLLIN)),
             ],
-            Some(left),
+            Some(if ended { Duration::ZERO } else { left }),
         );
         if ready.first().is_some_and(|flags| !flags.is_empty()) {
             match process.stdout.as_mut().map(|out| out.read(&mut buffer)) {
@@ -153,6 +155,8 @@ fn read_to_end(process: &mut Process, deadline: Instant) -> String {
                 }
                 _ => process.stdout = None,
             }
+        } else if ended {
+            break;
         }
     }
     String::from_utf8_lossy(&output).trim().to_owned()
@@ -160,6 +164,9 @@ fn read_to_end(process: &mut Process, deadline: Instant) -> String {
 
 #[cfg(test)]
 mod tests {
+    use nix::sys::wait::{Id, WaitPidFlag, waitid};
+
+    use super::super::reaper::Reaper;
     use super::*;
 
     fn tally(retries: u32, start_period_ms: u64) -> Tally {
@@ -183,6 +190,22 @@ mod tests {
         let mut tally = tally(1, 5000);
         assert_eq!(tally.count(false, Duration::from_secs(4)), None);
         assert_eq!(tally.count(false, Duration::from_secs(5)), Some(false));
+    }
+
+    #[test]
+    fn what_a_probe_wrote_before_its_end_is_read_after_it() {
+        let reaper = Reaper::default();
+        // One that goes on holds the output open.
+        let line = "sleep 1000 & echo not yet; exit 4";
+        let mut probe = std::process::Command::new("sh");
+        let mut process = reaper.spawn(probe.args(["-c", line]).stdout(Stdio::piped())).unwrap();
+        let ended = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+        waitid(Id::Pid(process.pid), ended).unwrap();
+        reaper.reap_one(process.pid);
+        let text = read_to_end(&mut process, Instant::now());
+        process.signal(Signal::SIGKILL);
+        assert_eq!(text, "not yet");
+        assert_eq!(process.outcome().unwrap().end, End::Code(4));
     }
 
     #[test]

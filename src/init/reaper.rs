@@ -102,7 +102,8 @@ impl Reaper {
         }
     }
 
-    fn reap_one(&self, pid: Pid) {
+    /// Reaps one that has ended.
+    pub(super) fn reap_one(&self, pid: Pid) {
         let mut known = self.lock();
         match known.remove(&pid.as_raw()) {
             Some(entry) => entry.settle(),

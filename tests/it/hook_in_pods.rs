@@ -18,6 +18,7 @@ mod neighbours;
 mod options;
 mod policies;
 mod runner;
+mod secrets;
 mod services;
 mod site;
 mod users;

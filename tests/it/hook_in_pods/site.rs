@@ -121,11 +121,21 @@ impl Site {
 
     /// An agent in the node's namespaces, with these flags.
     pub(super) fn agent(&self, flags: &[&str]) -> Agent {
+        self.agent_with(flags, &[])
+    }
+
+    /// The same, exporting to a collector.
+    pub(super) fn agent_to(&self, endpoint: &str, flags: &[&str]) -> Agent {
+        self.agent_with(flags, &[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)])
+    }
+
+    fn agent_with(&self, flags: &[&str], env: &[(&str, &str)]) -> Agent {
         let mut command = self.node.inside(env!("CARGO_BIN_EXE_ephemon"));
         command
             .args(["agent", "--node-name", NODE, "--kubeconfig"])
             .arg(self.kubectl.kubeconfig())
-            .args(flags);
+            .args(flags)
+            .envs(env.iter().copied());
         Agent::launch_inside(&mut command, self.node.address())
     }
 

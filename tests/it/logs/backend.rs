@@ -67,6 +67,13 @@ impl Backend {
         self.collector.be(Mood::Refuse { grpc, http, after: None });
     }
 
+    /// All that came of every signal, as text.
+    pub(crate) fn everything(&self) -> String {
+        let bodies: String = self.records().into_iter().map(|record| record.body + "\n").collect();
+        let collector = &self.collector;
+        format!("{bodies}{:?}{:?}{:?}", collector.logs(), collector.traces(), collector.metrics())
+    }
+
     /// How often a metric came.
     pub(crate) fn metrics(&self, name: &str) -> usize {
         let resources = self.collector.metrics().into_iter().flat_map(|it| it.resource_metrics);
