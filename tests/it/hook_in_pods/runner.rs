@@ -24,7 +24,7 @@ const UID: u32 = 1001;
 const PATIENCE: Duration = Duration::from_mins(2);
 /// What the runner has below its own directory.
 const WORK: &str = "/home/runner/_work";
-/// Where the runner starts the hook.
+/// Where the job works.
 const WORKSPACE: &str = "/home/runner/_work/r/r";
 
 /// A runner's pod from inside.
@@ -144,7 +144,7 @@ impl Runner {
         let mut child = Command::new("nsenter")
             .args(["--target", &self.pid.to_string(), "--mount", "--net", "--uts", "--pid"])
             .args(["--setuid", &UID.to_string(), "--setgid", &UID.to_string()])
-            .arg(format!("--wd={}", self.root(WORKSPACE).display()))
+            .arg(format!("--wd={}", self.root(WORK).display()))
             .args(&self.program)
             .env_clear()
             .envs(self.env.iter().map(|(name, value)| (name, value)))
