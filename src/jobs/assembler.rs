@@ -298,6 +298,10 @@ impl Assembler {
         let mut done = Vec::new();
         let mut parts = 0_usize;
         for (uid, followed) in &mut self.pods {
+            // An earlier agent may have been killed when it had counted the job and kept nothing yet.
+            if !followed.kept && self.memory.is_met(uid) {
+                followed.keep();
+            }
             let left_out = followed.newly_left_out();
             if left_out > 0 {
                 turn.left_out.push((Arc::clone(followed.dossier.pod()), left_out));

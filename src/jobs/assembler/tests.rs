@@ -202,6 +202,19 @@ fn a_restart_at_any_second_costs_no_figure_of_a_container_that_was_over_before()
 }
 
 #[test]
+fn evidence_is_kept_of_a_job_that_an_earlier_agent_had_only_counted() {
+    let options = Options::default();
+    let mut first = Assembler::new(options, Memory::default());
+    follow(&mut first, &Story::whole(), 1..20);
+    // Killed before it kept anything.
+    let mut second = restarted(options, &first, Vec::new());
+    second.pods.clear();
+    let (_, learnt) = follow_learning(&mut second, &Story::whole(), 20..40);
+    let journals = |piece: &&Evidence| matches!(piece, Evidence::Journal(_));
+    assert!(learnt.iter().filter(journals).count() > 3, "{learnt:?}");
+}
+
+#[test]
 fn a_job_whose_pod_went_while_no_agent_ran_is_sent_with_what_was_known() {
     let options = Options::default();
     for restart in [35, 50, 62] {
