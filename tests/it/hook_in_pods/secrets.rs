@@ -51,7 +51,7 @@ impl Secrets {
     fn new() -> Self {
         let random = || format!("{:016x}{:04x}", fastrand::u64(..), fastrand::u16(..));
         let mut all: Vec<String> = WAYS.iter().map(|_| random()).collect();
-        all[6] = format!("ghp_{}{}", random(), &random()[..16]);
+        all[6] = format!("ghp_{}{:016x}", random(), fastrand::u64(..));
         Self(all)
     }
 
