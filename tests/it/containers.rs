@@ -56,7 +56,8 @@ fn ends_that_go_wrong_are_shown_like_any_other() {
             one_after_the_other(pod, cri, &Spec::load("after", "burn 100")),
             one_after_the_other(pod, cri, &missing),
         ];
-        assert_eq!(cri.container_status(&ran[0].id).unwrap().reason, "OOMKilled");
+        // Not the reason: a runtime that hears of the kill after the end says `Error`.
+        assert_eq!(cri.container_status(&ran[0].id).unwrap().exit_code, 137);
         assert!(!ran[2].runs, "a command that is not there cannot have started");
         ran
     });

@@ -121,8 +121,19 @@ impl Client {
         let words: String =
             command.iter().fold(String::new(), |all, word| all + "&command=" + word);
         let query = format!("container={container}&stdout=true{words}");
-        let request = Request::get(format!("{}/{pod}/exec?{query}", Self::pods()));
-        match self.inner.connect(request.body(Vec::new()).unwrap()).await {
+        let connect = || {
+            let request = Request::get(format!("{}/{pod}/exec?{query}", Self::pods()));
+            self.inner.connect(request.body(Vec::new()).unwrap())
+        };
+        let mut connection = connect().await;
+        // A server may close a connection that was kept, just as it is used again.
+        for _ in 0..3 {
+            if !matches!(connection, Err(kube::Error::Service(_))) {
+                break;
+            }
+            connection = connect().await;
+        }
+        match connection {
             Err(kube::Error::Api(status)) => {
                 format!("refused: {} {}: {}", status.code, status.reason, status.message)
             }
