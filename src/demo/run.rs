@@ -39,8 +39,8 @@ const TOGETHER: Duration = Duration::from_secs(8);
 const PATIENCE: Duration = Duration::from_mins(1);
 /// As often as an eager Prometheus.
 const SCRAPE: Duration = Duration::from_secs(1);
-/// Longest wait for the last series, line and span after the last container: the agent itself waits
-/// ten seconds for the runtime's last word on a job.
+/// Longest wait for one more series, line or span after the last container: the agent itself waits ten
+/// seconds for the runtime's last word on a job.
 const SETTLE: Duration = Duration::from_secs(15);
 /// Pause between rounds.
 const INTERMISSION: Duration = Duration::from_secs(3);
@@ -251,9 +251,11 @@ async fn scrape(watcher: &Watcher, shown: &mut Shown) -> WatcherError {
 // === impl Stage ===
 
 impl Stage<'_> {
-    /// Gives the agent a moment for the last series, lines and spans, then draws up the report.
+    /// Gives the agent a moment for the last series, lines and spans, and longer while some come, then
+    /// draws up the report.
     async fn settle(&self, shown: &mut Shown, played: Option<&Played>) -> Result<Report, Error> {
-        let deadline = Instant::now().checked_add(SETTLE);
+        let last = Instant::now().checked_add(PATIENCE);
+        let (mut deadline, mut before) = (Instant::now().checked_add(SETTLE), Vec::new());
         let (truths, runners) = (self.node.truth(), self.cast.runners());
         loop {
             shown.enter(&self.watcher.scrape().await?);
@@ -268,8 +270,14 @@ impl Stage<'_> {
             let (logs, jobs) = arrived.unzip();
             let report = Report::new(&truths, &runners, shown, spent, wall);
             let report = report.with_logs(logs).with_jobs(jobs);
-            if report.faults().is_empty() || deadline.is_none_or(|at| Instant::now() >= at) {
+            let faults = report.faults();
+            let is_past = |at: Option<Instant>| at.is_none_or(|at| Instant::now() >= at);
+            if faults.is_empty() || is_past(deadline) || is_past(last) {
                 return Ok(report);
+            }
+            if faults != before {
+                deadline = Instant::now().checked_add(SETTLE);
+                before = faults;
             }
             sleep(SCRAPE).await;
         }
