@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+/// The label that names a container.
+const CONTAINER: &str = "container";
+
 /// A series' name and labels.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Series {
@@ -13,8 +16,11 @@ pub(crate) struct Series {
 
 /// Several scrapes together: of each series the latest value. An ended container's series are
 /// shown for a few scrapes only, so one scrape is not the whole story.
+///
+/// Kept by the series' name and its `container`: a thousand containers are asked for one by one, and a
+/// look through all series for each of them would take minutes on a busy machine.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger(BTreeMap<Series, f64>);
+pub(crate) struct Ledger(BTreeMap<String, BTreeMap<String, BTreeMap<Series, f64>>>);
 
 impl Series {
     /// A label's value, empty where there is none.
@@ -31,21 +37,40 @@ impl Ledger {
     pub(crate) fn enter(&mut self, text: &str) {
         for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
             let (series, value) = parse(line).unwrap_or_else(|| panic!("not a sample: {line}"));
-            self.0.insert(series, value);
+            let named = self.0.entry(series.name.clone()).or_default();
+            let of_container = named.entry(series.label(CONTAINER).to_owned()).or_default();
+            of_container.insert(series, value);
         }
     }
 
     /// Every series of a name with its value.
-    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a Series, f64)> {
-        let named = self.0.iter().filter(move |(series, _)| series.name == name);
-        named.map(|(series, value)| (series, *value))
+    pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = (&Series, f64)> {
+        let named = self.0.get(name).into_iter().flat_map(BTreeMap::values);
+        named.flatten().map(|(series, value)| (series, *value))
+    }
+
+    /// Every series of a name that carries all these labels, with its value.
+    pub(crate) fn with<'a>(
+        &'a self,
+        name: &str,
+        labels: &'a [(&'a str, &'a str)],
+    ) -> impl Iterator<Item = (&'a Series, f64)> {
+        let container = labels.iter().find(|(key, _)| *key == CONTAINER);
+        let of_container = move |named: &'a BTreeMap<_, _>| -> Vec<&'a BTreeMap<Series, f64>> {
+            match container {
+                Some((_, container)) => named.get(*container).into_iter().collect(),
+                None => named.values().collect(),
+            }
+        };
+        let named = self.0.get(name).into_iter().flat_map(of_container).flatten();
+        named
+            .map(|(series, value)| (series, *value))
+            .filter(|(series, _)| labels.iter().all(|(key, value)| series.label(key) == *value))
     }
 
     /// The sum over the series of a name that carry all these labels; `None` where there is none.
     pub(crate) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
-        let fits = |series: &Series| labels.iter().all(|(key, value)| series.label(key) == *value);
-        let values = self.all(name).filter(|(series, _)| fits(series));
-        values.map(|(_, value)| value).reduce(|sum, value| sum + value)
+        self.with(name, labels).map(|(_, value)| value).reduce(|sum, value| sum + value)
     }
 }
 
@@ -92,4 +117,15 @@ fn a_sample_is_read_with_its_escapes() {
     assert_eq!(ledger.sum("a", &[("x", "1\"\n}")]), Some(2.5));
     assert_eq!(ledger.sum("a", &[]), Some(3.5));
     assert_eq!(ledger.sum("c", &[]), None);
+}
+
+#[test]
+fn series_are_found_by_their_container_and_without_it() {
+    let mut ledger = Ledger::default();
+    ledger.enter("a{container=\"one\",x=\"1\"} 1\na{container=\"one\",x=\"2\"} 2\na 4\n");
+    assert_eq!(ledger.sum("a", &[("container", "one")]), Some(3.0));
+    assert_eq!(ledger.sum("a", &[("container", "one"), ("x", "2")]), Some(2.0));
+    assert_eq!(ledger.sum("a", &[("container", "")]), Some(4.0));
+    assert_eq!(ledger.sum("a", &[]), Some(7.0));
+    assert_eq!(ledger.all("a").count(), 3);
 }
