@@ -17,8 +17,9 @@
 //! - [`metrics`]: one table of families; how long ended series are kept; the two text formats.
 //! - [`logs`]: what becomes of a line between a container's log and the record (masked, stripped,
 //!   read for commands), and the thread that brings lines from `crilog` to `otlp`.
-//! - [`mask`]: values and tokens that no log may show, and the search for them.
-//!   [`workflow_command`]: the runner's commands in output. Both are init's too.
+//! - [`mask`]: values and tokens that no log may show, and the search for them; its `shared` takes
+//!   values from init and hook to the agent, by files in the pod's volume. [`workflow_command`]: the
+//!   runner's commands in output. Both are init's too, but for `mask::patterns`.
 //! - [`otlp`]: records as OTLP has them, a job as one trace, figures as metrics, the agent's own
 //!   spans, and their way to a collector: the standard variables, gRPC and HTTP, retries and splits,
 //!   the spool on the node's disk.

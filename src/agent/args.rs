@@ -13,8 +13,8 @@ use super::log::LogArgs;
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_long_help = "\
 WHAT IT NEEDS
-  The host's /sys/fs/cgroup and /var/log below --node-root, read only, and the host's processes
-  (hostPID) to hear of a container's end at once. CAP_SYS_NICE for real-time priority, CAP_SYS_PTRACE
+  The host's /sys/fs/cgroup, /var/log, /proc and /var/lib/kubelet/pods below --node-root, read only,
+  and the host's processes (hostPID) to hear of a container's end at once. CAP_SYS_NICE for real-time priority, CAP_SYS_PTRACE
   for network figures. From the API: list and watch on pods. What is missing is said at the start, and
   the agent does what it can without.
 

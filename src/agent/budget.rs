@@ -109,10 +109,12 @@ mod tests {
     fn the_sum_of_all_pools_is_below_the_manifests_limits() {
         let base = include_str!("../../deploy/kustomize/base/daemonset.yaml");
         let otlp = include_str!("../../deploy/kustomize/components/otlp/kustomization.yaml");
-        let helm = include_str!("../../deploy/helm/ephemon/values.yaml");
-        for (manifest, limit_there) in [(base, LIMIT), (helm, LIMIT), (otlp, EXPORT_LIMIT)] {
+        let helm = include_str!("../../deploy/helm/ephemon/templates/daemonset.yaml");
+        for (manifest, limit_there) in [(base, LIMIT), (otlp, EXPORT_LIMIT)] {
             assert_eq!(limit(manifest), limit_there);
         }
+        let [with, without] = [EXPORT_LIMIT, LIMIT].map(|limit| format!("\"{}Mi\"", limit / MIB));
+        assert!(helm.contains(&format!("ternary {with} {without} $export")));
         assert!(base.contains(&format!("value: \"{ENDED}\"")));
         for (exports, limit) in [(false, LIMIT), (true, EXPORT_LIMIT)] {
             for pool in POOLS.iter().filter(|pool| exports || !pool.export) {

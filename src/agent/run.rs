@@ -81,6 +81,8 @@ impl Error {
 pub async fn run(args: Args) -> Result<(), Error> {
     let basket = args.export.own_traces.then(Basket::default);
     args.log.start(basket.as_ref())?;
+    // What it writes names repositories and holds what jobs said: nobody else is to read it.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let node = NodeRoot::new(&args.node_root);
     let _lock = lock(&args, &node)?;
     let shared = Shared::new(&args)?;

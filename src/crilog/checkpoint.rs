@@ -126,43 +126,72 @@ impl Checkpoints {
     }
 }
 
+/// What was written last: a node on which nothing happens writes nothing.
+#[derive(Debug, Default)]
+pub(super) struct Written(Option<String>);
+
+impl Written {
+    /// Writes how far logs are delivered, unless this is what was written last.
+    pub(super) fn renew<'a, Logs>(
+        &mut self,
+        directory: &Path,
+        logs: impl Fn() -> Logs,
+    ) -> io::Result<()>
+    where
+        Logs: Iterator<Item = (&'a LogRef, Saved)>,
+    {
+        let sum = summed(io::sink(), logs())?.1;
+        if self.0.as_ref() != Some(&sum) || !directory.join(FILE).exists() {
+            self.0 = None;
+            write(directory, logs())?;
+            self.0 = Some(sum);
+        }
+        Ok(())
+    }
+}
+
 /// Writes how far logs are delivered, one after the other: all of them as text are more than is to be
 /// held at once.
-pub(super) fn write<'a>(
-    directory: &Path,
-    logs: impl Iterator<Item = (&'a LogRef, Saved)>,
-) -> io::Result<()> {
+fn write<'a>(directory: &Path, logs: impl Iterator<Item = (&'a LogRef, Saved)>) -> io::Result<()> {
     let beside = directory.join(format!("{FILE}.new"));
     let mut file = BufWriter::new(File::create(&beside)?);
     // The sum stands before what it is of: its place is kept.
     file.write_all(format!("{MAGIC}{:64}\n", "").as_bytes())?;
-    let mut body = Summed { file, digest: Sha256::new() };
-    serde_json::Serializer::new(&mut body)
-        .collect_seq(logs.map(|(log, saved)| Row::new(log, saved)))?;
-    let Summed { file, digest } = body;
+    let (file, sum) = summed(file, logs)?;
     let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
-    file.write_all_at(hexadecimal(&digest.finalize()).as_bytes(), MAGIC.len() as u64)?;
+    file.write_all_at(sum.as_bytes(), MAGIC.len() as u64)?;
     file.sync_all()?;
     fs::rename(&beside, directory.join(FILE))?;
     // The new name is only safe once its directory is.
     File::open(directory)?.sync_all()
 }
 
+/// Writes the logs as JSON, and returns the sum of that.
+fn summed<'a, W: Write>(
+    to: W,
+    logs: impl Iterator<Item = (&'a LogRef, Saved)>,
+) -> io::Result<(W, String)> {
+    let mut body = Summed { to, digest: Sha256::new() };
+    serde_json::Serializer::new(&mut body)
+        .collect_seq(logs.map(|(log, saved)| Row::new(log, saved)))?;
+    Ok((body.to, hexadecimal(&body.digest.finalize())))
+}
+
 /// Sums what is written.
-struct Summed {
-    file: BufWriter<File>,
+struct Summed<W> {
+    to: W,
     digest: Sha256,
 }
 
-impl Write for Summed {
+impl<W: Write> Write for Summed<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
+        let written = self.to.write(bytes)?;
         self.digest.update(bytes.get(..written).unwrap_or_default());
         Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        self.to.flush()
     }
 }
 
@@ -239,6 +268,30 @@ mod tests {
             finished: false,
         };
         Checkpoints { logs: HashMap::from([(log, saved)]) }
+    }
+
+    #[test]
+    fn what_has_not_changed_is_not_written_again() {
+        use std::os::unix::fs::MetadataExt as _;
+
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(FILE);
+        let (mut written, mut all) = (Written::default(), one());
+        let mut renew = |all: &Checkpoints| {
+            let logs = || all.logs.iter().map(|(log, saved)| (log, saved.clone()));
+            written.renew(directory.path(), logs).unwrap();
+            assert_eq!(Checkpoints::load(directory.path()).logs, all.logs);
+            // Another file each time: it is written beside and renamed.
+            let open = File::open(&path).unwrap();
+            (open.metadata().unwrap().ino(), open)
+        };
+        let first = renew(&all);
+        assert_eq!(renew(&all).0, first.0);
+        all.logs.values_mut().for_each(|saved| saved.mark.lines += 1);
+        let second = renew(&all);
+        assert_ne!(second.0, first.0);
+        fs::remove_file(&path).unwrap();
+        assert_ne!(renew(&all).0, second.0, "somebody has removed it");
     }
 
     #[test]

@@ -104,6 +104,7 @@ pub struct Follower {
     /// Whose compressed files are being read. The others' wait.
     unpacking: BTreeSet<LogId>,
     rescan_at: Instant,
+    written: checkpoint::Written,
 }
 
 // === impl Options ===
@@ -138,6 +139,7 @@ impl Follower {
             cursor: LogId(0),
             unpacking: BTreeSet::new(),
             rescan_at: Instant::now(),
+            written: checkpoint::Written::default(),
             options,
         }
     }
@@ -348,9 +350,10 @@ impl Follower {
         self.known.checkpoints()
     }
 
-    /// Saves the same in `directory`, without a copy of it in memory.
-    pub fn save_checkpoints(&self, directory: &Path) -> io::Result<()> {
-        checkpoint::write(directory, self.known.saved())
+    /// Saves the same in `directory`, without a copy of it in memory, and only if it has changed.
+    pub fn save_checkpoints(&mut self, directory: &Path) -> io::Result<()> {
+        let Self { known, written, .. } = self;
+        written.renew(directory, || known.saved())
     }
 
     fn logs(&self) -> impl Iterator<Item = &Log> {

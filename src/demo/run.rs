@@ -42,6 +42,8 @@ const SCRAPE: Duration = Duration::from_secs(1);
 /// Longest wait for one more series, line or span after the last container: the agent itself waits ten
 /// seconds for the runtime's last word on a job.
 const SETTLE: Duration = Duration::from_secs(15);
+/// Longest wait for all of it, however much goes on.
+const SETTLE_AT_MOST: Duration = Duration::from_mins(5);
 /// Pause between rounds.
 const INTERMISSION: Duration = Duration::from_secs(3);
 
@@ -251,11 +253,11 @@ async fn scrape(watcher: &Watcher, shown: &mut Shown) -> WatcherError {
 // === impl Stage ===
 
 impl Stage<'_> {
-    /// Gives the agent a moment for the last series, lines and spans, and longer while some come, then
-    /// draws up the report.
+    /// Gives the agent a moment for the last series, lines and spans, and longer while some come or the
+    /// agent says that it has more to deliver, then draws up the report.
     async fn settle(&self, shown: &mut Shown, played: Option<&Played>) -> Result<Report, Error> {
-        let last = Instant::now().checked_add(PATIENCE);
-        let (mut deadline, mut before) = (Instant::now().checked_add(SETTLE), Vec::new());
+        let begin = Instant::now();
+        let (mut since, mut before) = (begin, (Vec::new(), 0));
         let (truths, runners) = (self.node.truth(), self.cast.runners());
         loop {
             shown.enter(&self.watcher.scrape().await?);
@@ -271,13 +273,14 @@ impl Stage<'_> {
             let report = Report::new(&truths, &runners, shown, spent, wall);
             let report = report.with_logs(logs).with_jobs(jobs);
             let faults = report.faults();
-            let is_past = |at: Option<Instant>| at.is_none_or(|at| Instant::now() >= at);
-            if faults.is_empty() || is_past(deadline) || is_past(last) {
-                return Ok(report);
+            let limit = if shown.lag_bytes > 0 { PATIENCE } else { SETTLE };
+            let state = (faults, shown.lag_bytes);
+            if state != before {
+                (since, before) = (Instant::now(), state);
             }
-            if faults != before {
-                deadline = Instant::now().checked_add(SETTLE);
-                before = faults;
+            let is_over = since.elapsed() >= limit || begin.elapsed() >= SETTLE_AT_MOST;
+            if before.0.is_empty() || is_over {
+                return Ok(report);
             }
             sleep(SCRAPE).await;
         }

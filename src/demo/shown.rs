@@ -13,6 +13,8 @@ pub(super) struct Shown {
     pub(super) containers: BTreeMap<Who, Series>,
     /// `ephemon_agent_finals_total` by quality, as last shown.
     pub(super) finals: BTreeMap<String, u64>,
+    /// `ephemon_agent_log_lag_bytes` as last shown: written by containers and not yet delivered.
+    pub(super) lag_bytes: u64,
 }
 
 /// One container, as last shown.
@@ -40,6 +42,10 @@ impl Shown {
             if sample.name == "ephemon_agent_finals_total" {
                 let quality = sample.labels.get("quality").cloned().unwrap_or_default();
                 self.finals.insert(quality, whole(sample.value));
+                continue;
+            }
+            if sample.name == "ephemon_agent_log_lag_bytes" {
+                self.lag_bytes = whole(sample.value);
                 continue;
             }
             let field: fn(&mut Series) -> &mut Option<f64> = match sample.name {

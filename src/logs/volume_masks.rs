@@ -78,7 +78,9 @@ impl VolumeMasks {
         }
         let Self { node, kubelet_root, pods } = self;
         let Some(pod) = pods.get_mut(uid) else { return };
-        let is_late = now.saturating_duration_since(pod.looked) >= AT_LEAST;
+        // Whoever masked a value that was told had it from here, or it is not to be had.
+        let is_due = masks.is_starred() && pod.directory.is_none();
+        let is_late = is_due || now.saturating_duration_since(pod.looked) >= AT_LEAST;
         if pod.lost || (at_ns < pod.seen_ns && !is_late) {
             return;
         }
@@ -93,7 +95,7 @@ impl VolumeMasks {
             let volume = node.empty_dir(kubelet_root, uid, VOLUME);
             match Directory::open(&volume, MASKS) {
                 Ok(directory) => pod.directory = Some(directory),
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) if error.kind() == ErrorKind::NotFound && !masks.is_starred() => {}
                 Err(error) => return pod.lose(uid, masks, &error),
             }
         }
@@ -121,7 +123,8 @@ impl Pod {
         tracing::warn!(
             pod = %uid,
             "not all values to mask that were told in the pod are known: its volume's directory \
-             `masks` cannot be read: {why}. Run `ephemon install` as root of the node's user namespace"
+             `masks` cannot be read: {why}. Mount the volume `ephemon` in every container of the job, \
+             and run `ephemon install` as root of the node's user namespace"
         );
     }
 
@@ -250,6 +253,22 @@ mod tests {
         assert_eq!(rig.line(2, 5), 1, "a line of before needs no look");
         assert_eq!(rig.line(6, 7), 3);
         assert!(rig.masks.is_proven());
+    }
+
+    #[test]
+    fn a_value_that_was_masked_where_it_was_told_is_known_from_the_volume_or_not_at_all() {
+        let stars = [b"***".as_slice()];
+        let mut with = Rig::new();
+        with.tell("job", "hunter2");
+        with.masks.add(stars).unwrap();
+        assert_eq!(with.line(1, 2), 1);
+        assert!(with.masks.is_proven());
+        let mut without = Rig::new();
+        without.line(1, 2);
+        without.masks.add(stars).unwrap();
+        assert!(without.masks.is_proven());
+        without.line(1, 2);
+        assert!(!without.masks.is_proven(), "also before a line that needs no look");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{
     str::FromStr,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
 
@@ -41,6 +41,8 @@ pub struct JobMasks {
     masks: Masks,
     /// How many values are known to have been told.
     expected: Arc<AtomicU32>,
+    /// A value was told that had been masked before it came to us.
+    starred: Arc<AtomicBool>,
 }
 
 // === impl Mode ===
@@ -78,7 +80,7 @@ impl JobMasks {
     /// No values yet.
     pub fn new(mode: Mode) -> Self {
         let masks = Masks::bounded(MAX_VALUES, MAX_VALUE_BYTES);
-        Self { mode, masks, expected: Arc::default() }
+        Self { mode, masks, expected: Arc::default(), starred: Arc::default() }
     }
 
     /// So many values were told before: while fewer are known, a text may have one in it.
@@ -89,6 +91,12 @@ impl JobMasks {
     /// There is a value that nobody can tell us: no text is proven any more.
     pub fn miss(&self) {
         self.expect(u32::MAX);
+    }
+
+    /// Whether a value was told as stars: somebody else, such as a container's init, knows it and has
+    /// masked it where it was told.
+    pub fn is_starred(&self) -> bool {
+        self.starred.load(Ordering::Relaxed)
     }
 
     /// Whether all values are known that are known to have been told.
@@ -110,8 +118,13 @@ impl JobMasks {
     /// text of the pod is shown any more.
     pub fn add<'a>(&self, values: impl IntoIterator<Item = &'a [u8]>) -> Result<(), TooMany> {
         // Stars are what init leaves of a value: no secret, and in half of all lines.
-        let stars = |value: &&[u8]| value.iter().all(|byte| STARS.contains(byte));
-        self.masks.add(values.into_iter().filter(|value| !stars(value)))
+        let is_told = |value: &&[u8]| {
+            if *value == STARS {
+                self.starred.store(true, Ordering::Relaxed);
+            }
+            !value.iter().all(|byte| STARS.contains(byte))
+        };
+        self.masks.add(values.into_iter().filter(is_told))
     }
 
     /// There is a value that could not be taken down: no text is shown any more.
@@ -162,6 +175,7 @@ mod tests {
         let masks = JobMasks::new(Mode::Masked);
         masks.clone().add([b"hunter2".as_slice(), b"***", b"*"]).expect("few");
         assert_eq!(masks.count(), 1);
+        assert!(masks.is_starred(), "a value that was masked before it came to us");
         let many: Vec<String> = (0..3000).map(|n| format!("value-{n}")).collect();
         assert!(masks.add(many.iter().map(String::as_bytes)).is_err());
         assert!(masks.overflowed());

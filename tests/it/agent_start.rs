@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -235,6 +236,19 @@ fn no_way_to_the_api_server_names_both_ways_and_how_to_do_without() {
     let (status, log) = Started::on(node.path(), &[]).end();
     assert_eq!(status.code(), Some(1));
     assert!(log.contains("--kubeconfig") && log.contains("--no-api"), "{log}");
+}
+
+#[test]
+fn files_in_the_state_directory_are_the_agents_alone() {
+    let node = node();
+    let mut agent = Started::on(node.path(), &["--no-api", "--state-dir", "/state"]);
+    agent.address();
+    let mut modes = fs::read_dir(node.path().join("state")).unwrap().map(|entry| {
+        let entry = entry.unwrap();
+        (entry.file_name(), entry.metadata().unwrap().permissions().mode() & 0o077)
+    });
+    assert!(modes.by_ref().any(|(name, mode)| name == "agent.lock" && mode == 0));
+    assert!(modes.all(|(_, mode)| mode == 0));
 }
 
 #[test]

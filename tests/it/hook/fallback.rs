@@ -84,7 +84,11 @@ async fn a_step_by_exec_can_be_cancelled_and_leaves_nothing() {
     step.signal(Signal::INT);
     let called = step.finish().await;
     assert!(called.stdout.contains("tidied"), "{called:?}");
-    assert!(called.code == 5 && called.stdout.contains("cancelled"), "{called:?}");
+    assert!(called.stdout.contains("cancelled"), "{called:?}");
+    // The step's own exit code, unless the machine is so busy that it comes after the time that the
+    // runner gives a cancelled step: the hook does not wait for longer.
+    let is_late = called.code == 130 && called.took > Duration::from_secs(8);
+    assert!(called.code == 5 || is_late, "{called:?}");
     let left = fs::read_to_string(rig.path("_work/left")).unwrap();
     let gone = async {
         let command = rig.pod.process("job-2", &left).join("cmdline");

@@ -133,7 +133,7 @@ fn a_job_during_which_the_agent_is_replaced_is_whole_in_its_trace_and_logs() {
     let steps = until(PATIENCE, job_span).unwrap_or_else(|| {
         panic!("the trace is not whole: {:#?}\n{}", collector.spans(), agent.log())
     });
-    assert_eq!(steps, 10, "each step once");
+    assert_eq!(steps, 10, "each step once: {:#?}\n{}", collector.spans(), agent.log());
     let traces: std::collections::BTreeSet<_> =
         collector.spans().values().map(|span| span.trace_id.clone()).collect();
     assert_eq!(traces.len(), 1, "{traces:?}");

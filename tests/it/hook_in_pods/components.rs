@@ -1,4 +1,5 @@
-//! Every component of the kustomization is applied to a real cluster and does what it is for.
+//! Every component of the kustomization but `web-config` is applied to a real cluster and does what it is
+//! for; `otlp` is in `agent`.
 
 use serde_json::json;
 
