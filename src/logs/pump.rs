@@ -19,12 +19,13 @@ use super::selection::{Containers, Purpose};
 use super::steps::Steps;
 use super::told::Told;
 use super::volume_masks::VolumeMasks;
-use crate::crilog::{Choice, Follower, Line, LogRef, Loss, Woken};
+use crate::crilog::{Choice, Follower, Line, LogRef, Loss, Slowed, Woken};
 use crate::discovery::inventory::Inventory;
+use crate::model::PodRef;
 use crate::otlp::{Entry, Fate, Outbox};
 use crate::vitals::{Reason, Signal, Vitals};
 
-/// Text read in one turn, shared by all logs in turn.
+/// Text read in one turn, by pods that share the thread's time.
 const TURN_BYTES: u64 = 256 * 1024;
 /// Pause while something is on its way, or at the last look there was something to read.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -321,8 +322,21 @@ impl Pump {
         }
         self.ledger.forget(self.retain, now);
         self.vitals.log_lag(self.follower.lag_bytes());
+        self.tell_slowed();
         self.desks.forget_gone(&self.pods, now);
         self.save_checkpoints();
+    }
+
+    fn tell_slowed(&mut self) {
+        let Slowed { waited, pods } = self.follower.slowed();
+        self.vitals.log_waited(waited);
+        for PodRef { namespace, name, .. } in pods {
+            tracing::warn!(
+                %namespace, pod = %name,
+                "reading and masking the pod's logs takes more than its share of the agent's time: they \
+                 come later, those of others do not. Said once"
+            );
+        }
     }
 
     fn save_checkpoints(&mut self) {
