@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::closing::{end_of, say_incomplete};
-use super::desk::{Desk, Desks};
+use super::desk::{Desk, Desks, job_key};
 use super::learner::Learner;
 use super::ledger::Ledger;
 use super::parcel::{Flights, Packing, Parcel};
@@ -168,8 +168,9 @@ impl Pump {
                 desk.say_withheld(line.log, why);
             }
             let span = desk.span.map(|own| {
-                let step = || steps.span(line.log, own, at, now, clock);
-                desk.has_steps.then(step).flatten().unwrap_or(own)
+                let job = desk.steps_of.as_deref().and_then(job_key);
+                let step = job.and_then(|job| steps.span(line.log, job, at, now, clock));
+                step.filter(|step| step.trace_id == own.trace_id).unwrap_or(own)
             });
             let entry = Entry {
                 time_unix_nano: time.unwrap_or_default(),
