@@ -49,7 +49,7 @@ pub use usage::{CgroupDelta, ProcessUsage};
 pub use wire::{Chunk, Frames, MAX_HELLO_BYTES, MAX_REPLY_BYTES, MAX_REQUEST_BYTES, Malformed};
 
 /// The protocol's version. An init that speaks another one says so and closes.
-pub const PROTOCOL_VERSION: u16 = 3;
+pub const PROTOCOL_VERSION: u16 = 4;
 
 /// Most bytes of a step's output in one `Stdout` or `Stderr` frame.
 pub const MAX_CHUNK_BYTES: usize = 64 * 1024;

@@ -4,7 +4,8 @@
 //!   rotation, compression, truncation, deletion and the agent's own restart.
 //! - `line`, `stamp` and `join` make lines of records; `log` brings both halves together and keeps
 //!   the `books`.
-//! - `known` holds all logs, `checkpoint` how far each is delivered, `follow` drives them.
+//! - `known` holds all logs, `checkpoint` how far each is delivered, `follow` drives them; `shares`
+//!   says whose turn it is.
 //!
 //! What is handed over counts as delivered when its [`Position`] is acknowledged; only then does
 //! the checkpoint move. A log is [`ContainerLog::complete`] when its container has ended, every byte
@@ -23,6 +24,7 @@ pub mod line;
 mod log;
 mod place;
 mod segment;
+mod shares;
 mod stamp;
 
 pub use books::{Books, ContainerLog, Loss};
@@ -35,3 +37,4 @@ pub(crate) use known::{MAX_LEFT, MAX_LIVE};
 pub use line::Stream;
 pub use log::Line;
 pub use place::{LogId, LogRef, Position, Uid};
+pub use shares::Slowed;

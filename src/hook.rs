@@ -26,7 +26,6 @@ mod names;
 mod options;
 mod orphans;
 mod outcome;
-mod plain_file;
 mod pod_view;
 mod ports;
 mod prepare;

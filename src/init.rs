@@ -217,7 +217,7 @@ fn main_step(config: &Config, argv: Vec<String>) -> Run {
         name: config.container.clone(),
         kind: config.kind,
         id: None,
-        traceparent: std::env::var(crate::contract::env::TRACEPARENT).ok(),
+        called_ns: None,
         ends_container: true,
     }
 }

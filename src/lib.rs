@@ -36,6 +36,7 @@
 //!   and the spans of its own calls.
 //! - [`install`]: the hook's programs into the pod's shared volume.
 //! - [`cli`]: the command line of `ephemon`, with its completions and manual pages.
+//! - [`plain_file`]: how hook and agent open files in directories that jobs can write to.
 //! - [`model`]: plain domain types. [`node`]: host paths below `--node-root`. [`vitals`]: what the
 //!   agent counts about itself, by closed enums.
 //!
@@ -103,5 +104,6 @@ pub mod metrics;
 pub mod model;
 pub mod node;
 pub mod otlp;
+pub mod plain_file;
 pub mod vitals;
 pub mod workflow_command;

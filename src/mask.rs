@@ -22,6 +22,10 @@ pub use self::matcher::{Exhausted, Matcher};
 const MAX_VALUES: usize = 4096;
 /// Most bytes of all values together, encodings not counted.
 const MAX_VALUE_BYTES: usize = 1024 * 1024;
+/// What the search for values in a line may cost, in about nanoseconds: so much for any line, and so
+/// much for a byte of it. Values that are each nearly the text cost more; such lines are not shown.
+const LINE_WORK: usize = 1024;
+const BYTE_WORK: usize = 20;
 /// What stands in a secret's place.
 pub const STARS: &[u8] = b"***";
 
@@ -33,6 +37,12 @@ pub struct TooMany {
     pub values: usize,
     /// Most bytes of them.
     pub bytes: usize,
+}
+
+/// What it may cost to search for values in a text of so many bytes: enough for thousands of values,
+/// short ones too, anywhere in it.
+pub fn work_for(bytes: usize) -> usize {
+    LINE_WORK.saturating_add(bytes.saturating_mul(BYTE_WORK))
 }
 
 /// A set of values to mask. Cheap to clone; every clone is the same set.
@@ -199,7 +209,11 @@ mod tests {
         let masks = Masks::default();
         masks.add(values.iter().map(|value| value.as_bytes())).expect("few");
         let mut out = Vec::new();
-        masks.matcher().expect("few").mask(text.as_bytes(), &mut out);
+        masks
+            .matcher()
+            .expect("few")
+            .mask(text.as_bytes(), usize::MAX, &mut out)
+            .expect("no limit");
         String::from_utf8(out).expect("utf-8")
     }
 
@@ -256,13 +270,42 @@ mod tests {
             let matcher = masks.matcher().expect("few");
             let once = || {
                 let begin = std::time::Instant::now();
-                matcher.mask(&text, &mut Vec::new());
+                matcher.mask(&text, work_for(text.len()), &mut Vec::new()).expect("cheap");
                 begin.elapsed()
             };
             (0..3).map(|_| once()).min().expect("three")
         };
         let (one, all) = (cost(&values[..1]), cost(&values));
         assert!(all < one * 20, "one value: {one:?}, 2000: {all:?}");
+    }
+
+    /// Told one by one, tens of thousands of values cost no more than as many steps: the search is never
+    /// built anew, nor copied while nobody looks at a text, and beyond the bound nothing is kept.
+    #[test]
+    fn a_value_more_is_added_to_what_is_there() {
+        let masks = Masks::default();
+        let place = || masks.matcher().map(|matcher| Arc::as_ptr(&matcher));
+        let first = place();
+        for n in 0..MAX_VALUES {
+            masks.add([format!("{n:04}").as_bytes()]).expect("few");
+            assert_eq!(place(), first, "copied for value {n}");
+        }
+        for n in MAX_VALUES..65_000 {
+            assert!(masks.add([format!("value-{n}").as_bytes()]).is_err());
+        }
+        assert_eq!((masks.count(), masks.bytes(), place()), (0, 0, None));
+    }
+
+    #[test]
+    fn what_would_cost_too_much_to_search_is_said() {
+        let values: Vec<Vec<u8>> =
+            (0..=255).map(|last| [&[b'a'; 200][..], &[last]].concat()).collect();
+        let masks = Masks::default();
+        masks.add(values.iter().map(Vec::as_slice)).expect("few");
+        let matcher = masks.matcher().expect("few");
+        let mask = |text: &[u8]| matcher.mask(text, work_for(text.len()), &mut Vec::new());
+        assert_eq!(mask(&[b'a'; 4000]), Err(Exhausted));
+        assert_eq!(mask(&b"an ordinary text, again and again. ".repeat(100)), Ok(()));
     }
 
     proptest! {

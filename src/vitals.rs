@@ -8,7 +8,8 @@ mod notices;
 use std::time::Duration;
 
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    Counter, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry,
 };
 
 use crate::crilog::Loss;
@@ -126,6 +127,7 @@ pub struct Vitals {
     spool: IntGaugeVec,
     log_lag: IntGauge,
     log_lost: IntCounterVec,
+    log_wait: Counter,
     sample_duration: Histogram,
 }
 
@@ -262,6 +264,10 @@ impl Vitals {
                 "Bytes of containers' logs that could not be read any more.",
                 &["reason"],
             )?,
+            log_wait: Counter::new(
+                "ephemon_agent_log_share_wait_seconds_total",
+                "Time that pods' logs waited because the pod had used its share of the log thread's time.",
+            )?,
             sample_duration: Histogram::with_opts(
                 HistogramOpts::new(
                     "ephemon_agent_sample_duration_seconds",
@@ -292,6 +298,7 @@ impl Vitals {
         vitals.registry.register(Box::new(vitals.spool.clone()))?;
         vitals.registry.register(Box::new(vitals.log_lag.clone()))?;
         vitals.registry.register(Box::new(vitals.log_lost.clone()))?;
+        vitals.registry.register(Box::new(vitals.log_wait.clone()))?;
         vitals.registry.register(Box::new(vitals.sample_duration.clone()))?;
         Ok(vitals)
     }
@@ -358,6 +365,11 @@ impl Vitals {
     /// So much of a container's log is gone undelivered.
     pub fn log_lost(&self, loss: Loss, bytes: u64) {
         self.log_lost.with_label_values(&[loss.as_str()]).inc_by(bytes);
+    }
+
+    /// Pods' logs waited so long for others: the pods had used their share of the thread's time.
+    pub fn log_waited(&self, waited: Duration) {
+        self.log_wait.inc_by(waited.as_secs_f64());
     }
 
     /// The limits a container's spec asks for came to this.

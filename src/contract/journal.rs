@@ -40,9 +40,10 @@ pub enum Record {
         /// `GITHUB_ACTION`.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         id: Option<String>,
-        /// W3C trace context of its span.
+        /// When the hook's call for it began: its span's id follows from that, see
+        /// [`super::trace::JobKey::step_span`].
         #[serde(skip_serializing_if = "Option::is_none", default)]
-        traceparent: Option<String>,
+        called_ns: Option<u64>,
         /// Its process id in init's namespace.
         pid: u32,
     },
@@ -88,7 +89,7 @@ pub enum Record {
         /// The step's name, if it was one.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         name: Option<String>,
-        /// Its W3C trace context.
+        /// Its W3C trace context, for people; the agent derives it.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         traceparent: Option<String>,
         /// Exit code of the step or container, if there was one.
@@ -210,9 +211,7 @@ impl Record {
             Self::ContainerStarted { container, .. } | Self::ImagePulled { container, .. } => {
                 [Some(container), None, None]
             }
-            Self::StepStarted { name, id, traceparent, .. } => {
-                [Some(name), id.as_ref(), traceparent.as_ref()]
-            }
+            Self::StepStarted { name, id, .. } => [Some(name), id.as_ref(), None],
             Self::HookPhase { container, name, traceparent, .. } => {
                 [container.as_ref(), name.as_ref(), traceparent.as_ref()]
             }
@@ -226,9 +225,7 @@ impl Record {
             Self::ContainerStarted { container, .. } | Self::ImagePulled { container, .. } => {
                 [Some(container), None, None]
             }
-            Self::StepStarted { name, id, traceparent, .. } => {
-                [Some(name), id.as_mut(), traceparent.as_mut()]
-            }
+            Self::StepStarted { name, id, .. } => [Some(name), id.as_mut(), None],
             Self::HookPhase { container, name, traceparent, .. } => {
                 [container.as_mut(), name.as_mut(), traceparent.as_mut()]
             }

@@ -77,8 +77,8 @@ pub struct Run {
     pub kind: StepKind,
     /// For the journal: the step's id, `GITHUB_ACTION`.
     pub id: Option<String>,
-    /// For the journal: the step's W3C trace context. Not set in its environment: see `env`.
-    pub traceparent: Option<String>,
+    /// For the journal: when the hook's call for it began, nanoseconds since 1970.
+    pub called_ns: Option<u64>,
     /// Whether the container ends with this step, with its exit code.
     pub ends_container: bool,
 }
@@ -246,7 +246,7 @@ wire_struct!(Run {
     name,
     kind,
     id,
-    traceparent,
+    called_ns,
     ends_container,
 });
 wire_struct!(SignalStep { signal, kill_after_ms });

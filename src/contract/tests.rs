@@ -37,24 +37,11 @@ fn kind() -> impl Strategy<Value = StepKind> {
 
 fn run() -> impl Strategy<Value = Run> {
     let texts =
-        (option::of(text()), option::of(text()), text(), option::of(text()), option::of(text()));
+        (option::of(text()), option::of(text()), text(), option::of(text()), option::of(n64()));
     let rest = (vec((text(), text()), 0..4), vec(text(), 0..3), kind(), any::<bool>());
     (command(), texts, rest).prop_map(
-        |(
-            command,
-            (cwd, user, name, id, traceparent),
-            (env, prepend_path, kind, ends_container),
-        )| Run {
-            command,
-            env,
-            prepend_path,
-            cwd,
-            user,
-            name,
-            kind,
-            id,
-            traceparent,
-            ends_container,
+        |(command, (cwd, user, name, id, called_ns), (env, prepend_path, kind, ends_container))| {
+            Run { command, env, prepend_path, cwd, user, name, kind, id, called_ns, ends_container }
         },
     )
 }

@@ -3,7 +3,9 @@
 //! It is driven by one thread and does nothing by itself. When nobody asks for lines nothing is
 //! read: the kubelet's files are the buffer, and their descriptors are kept.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+mod turn;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, ErrorKind::NotFound};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
@@ -20,6 +22,7 @@ use super::checkpoint::{self, Checkpoints};
 use super::known::{Choice, Known};
 use super::log::{Line, Log, Rules};
 use super::place::{LogId, LogRef, Position};
+use super::shares::{Shares, Slowed};
 use crate::model::PodUid;
 
 /// Read at once; a record that is longer is read in pieces.
@@ -99,10 +102,11 @@ pub struct Follower {
     births: Births,
     known: Known,
     buffer: Vec<u8>,
-    /// Where the next turn begins.
-    cursor: LogId,
+    shares: Shares,
+    /// How long the thread has worked: nanoseconds.
+    worked: fn() -> u64,
     /// Whose compressed files are being read. The others' wait.
-    unpacking: BTreeSet<LogId>,
+    unpacking: BTreeMap<LogId, PodUid>,
     rescan_at: Instant,
     written: checkpoint::Written,
 }
@@ -136,8 +140,9 @@ impl Follower {
             births: Births::new(options.pods_dir.clone(), options.use_inotify),
             known: Known::new(options.pods_dir.clone(), checkpoints),
             buffer: vec![0; BUFFER_BYTES],
-            cursor: LogId(0),
-            unpacking: BTreeSet::new(),
+            shares: Shares::default(),
+            worked: turn::thread_time,
+            unpacking: BTreeMap::new(),
             rescan_at: Instant::now(),
             written: checkpoint::Written::default(),
             options,
@@ -191,55 +196,15 @@ impl Follower {
         }
     }
 
-    /// Hands over lines, about `max_bytes` of them (at most a buffer of 256 KiB more), one buffer
-    /// of each log in turn: none waits for another's flood. A log's lines come in order.
-    pub fn turn(
-        &mut self,
-        choose: &mut dyn FnMut(&LogRef) -> Choice,
-        max_bytes: u64,
-        sink: &mut dyn FnMut(Line<'_>),
-    ) -> Turn {
-        self.hear();
-        self.known.choose(choose);
-        let now = Instant::now();
-        self.hold_lines(sink);
-        let rules = self.rules();
-        let Self { known, unpacking, .. } = self;
-        unpacking.retain(|id| known.live.get_mut(id).is_some_and(|live| live.log.is_packed()));
-        let wanted = |(id, live): (&LogId, &super::known::Live)| {
-            (live.choice == Choice::Take && !live.log.drained).then_some(*id)
-        };
-        let after = self.known.live.range(self.cursor..).filter_map(wanted);
-        let before = self.known.live.range(..self.cursor).filter_map(wanted);
-        let mut queue: VecDeque<LogId> = after.chain(before).collect();
-        let mut turn = Turn::default();
-        let mut waits = false;
-        while let Some(id) = queue.pop_front() {
-            if turn.read_bytes >= max_bytes {
-                self.cursor = id;
-                turn.more = true;
-                break;
-            }
-            if let Some(live) = self.known.live.get_mut(&id) {
-                if live.log.is_packed() && !self.unpacking.contains(&id) {
-                    if self.unpacking.len() >= MAX_UNPACKED {
-                        waits = true;
-                        continue;
-                    }
-                    self.unpacking.insert(id);
-                }
-                let done = live.log.read(&mut self.buffer, &rules, now, sink);
-                turn.read_bytes += done.bytes;
-                turn.lines += done.lines;
-                if done.more {
-                    queue.push_back(id);
-                } else if self.unpacking.remove(&id) {
-                    live.log.rest();
-                }
-            }
-        }
-        turn.more |= waits;
-        turn
+    /// Whether the pod may have more to read than the last turn has read.
+    pub fn is_unread(&self, pod: &PodUid) -> bool {
+        self.shares.is_unread(pod)
+    }
+
+    /// Pods that had to wait since the last call, because they had used their share of the thread's
+    /// time.
+    pub fn slowed(&mut self) -> Slowed {
+        self.shares.slowed()
     }
 
     fn rules(&self) -> Rules {
@@ -290,6 +255,11 @@ impl Follower {
         if let Some(live) = self.known.live.get_mut(&position.log) {
             live.log.ack(&position.mark);
         }
+    }
+
+    /// Nothing more is wanted of the pod's logs that are known: their files are closed.
+    pub fn leave(&mut self, pod: &PodUid) {
+        self.known.leave(pod);
     }
 
     /// Something of this log that was handed over is lost for good: it will not be complete.

@@ -1,5 +1,7 @@
 //! The logs this follower knows: those being read, those at rest, those nobody wants.
 
+mod aside;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,12 +11,13 @@ use tracing::warn;
 
 use super::births::Home;
 use super::books::{ContainerLog, Loss};
-use super::chain::{Chain, missing};
-use super::checkpoint::{Checkpoints, MAX_LOGS, Saved, SavedFile};
+use super::checkpoint::{Checkpoints, MAX_LOGS, Saved};
 use super::directory::Directory;
 use super::log::Log;
 use super::place::{LogId, LogRef};
 use crate::discovery::logs::names;
+use crate::model::PodUid;
+use aside::{restore, save};
 
 /// Most logs read at once: 160 pods of four containers that live. What is more waits on the disk until
 /// others are over.
@@ -71,6 +74,8 @@ pub(super) struct Known {
     /// Those of the last life that were not seen yet, and those that are finished.
     resting: HashMap<LogRef, Saved>,
     left: HashSet<LogRef>,
+    /// Most logs that one pod has open, while that is known.
+    crowd: Option<usize>,
     next: u64,
     warned: bool,
 }
@@ -85,6 +90,7 @@ impl Known {
             names: HashMap::new(),
             resting: checkpoints.logs,
             left: HashSet::new(),
+            crowd: None,
             next: 0,
             warned: false,
         }
@@ -136,8 +142,9 @@ impl Known {
             }
             return Some(*self.names.get(name)?);
         }
-        let of_pod = || self.live.values().filter(|live| live.log.name.pod.uid == name.pod.uid);
-        if self.live.len() >= MAX_LIVE || of_pod().count() >= MAX_LIVE_OF_POD {
+        let of_pod = self.live.values().filter(|live| live.log.name.pod.uid == name.pod.uid);
+        let of_pod = of_pod.count();
+        if of_pod >= MAX_LIVE_OF_POD || (self.live.len() >= MAX_LIVE && !self.make_room(of_pod)) {
             self.warn_once(name, &"more logs than can be followed at once");
             return None;
         }
@@ -166,6 +173,7 @@ impl Known {
     }
 
     fn add(&mut self, log: Log, choice: Choice, restored: bool, home: Home) {
+        self.crowd = None;
         let id = LogId(self.next);
         self.next = self.next.saturating_add(1);
         self.resting.remove(&*log.name);
@@ -212,14 +220,26 @@ impl Known {
                 }
             }
         }
-        for id in leave {
-            if let Some(live) = self.remove(id) {
+        self.leave_all(&leave);
+    }
+
+    /// Lets go of the logs of a pod; they are not opened again.
+    pub(super) fn leave(&mut self, pod: &PodUid) {
+        let live = self.live.iter().filter(|(_, live)| live.log.name.pod.uid == *pod);
+        let ids: Vec<LogId> = live.map(|(id, _)| *id).collect();
+        self.leave_all(&ids);
+    }
+
+    fn leave_all(&mut self, ids: &[LogId]) {
+        for id in ids {
+            if let Some(live) = self.remove(*id) {
                 self.left.insert((*live.log.name).clone());
             }
         }
     }
 
     fn remove(&mut self, id: LogId) -> Option<Live> {
+        self.crowd = None;
         let live = self.live.remove(&id)?;
         self.names.remove(&*live.log.name);
         Some(live)
@@ -339,47 +359,4 @@ fn unchanged(saved: &Saved, directory: &Directory, attempt: u32) -> bool {
     status.is_none_or(|(ino, size)| {
         saved.files.last().is_some_and(|file| (file.ino, file.size) == (ino, size))
     })
-}
-
-fn save(log: &Log) -> Saved {
-    let files = log.chain.segments().map(|file| SavedFile {
-        number: file.number,
-        dev: file.dev,
-        ino: file.ino,
-        head: file.head,
-        size: file.size,
-        passed: file.passed,
-        broken: file.broken,
-    });
-    Saved {
-        mark: log.acked(),
-        files: files.collect(),
-        lost_bytes: log.lost_bytes,
-        lost_unknown: log.lost_unknown,
-        told_bytes: log.told_bytes,
-        spoilt: log.spoilt,
-        finished: log.finished(),
-    }
-}
-
-fn restore(id: LogId, name: LogRef, saved: &Saved, now: Instant) -> Log {
-    let resume = saved.mark.resume();
-    let files = saved.files.iter().map(|file| {
-        let mut segment = missing(file.number, file.dev, file.ino, file.head, now);
-        segment.size = file.size;
-        (segment.sized, segment.broken) = (file.passed, file.broken);
-        // An empty file with a successor has nothing to read, and no first line to know it by: its
-        // inode may be another's by now.
-        let last = saved.files.last().is_some_and(|last| last.number == file.number);
-        let empty = file.head.is_none() && file.size == 0 && !last;
-        segment.passed = empty || file.number < resume.file;
-        if file.number == resume.file {
-            segment.read = resume.offset;
-        }
-        segment
-    });
-    let lost = Some((saved.lost_bytes, saved.lost_unknown));
-    let mut log = Log::resume(id, name, Chain::resume(files.collect()), saved.mark, lost);
-    (log.told_bytes, log.spoilt) = (saved.told_bytes, saved.spoilt);
-    log
 }

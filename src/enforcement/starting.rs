@@ -4,14 +4,18 @@
 //! `pids.max`, its memory not under a small `memory.max`, and the last thing it does is to set the
 //! limits it knows of, `cpu.max` to none (`procReady` in runc's `libcontainer/process_linux.go`).
 //!
-//! A job's process may take the runtime's name, so the name is believed only of a process that was
-//! not started from a file of the container, and only until somebody says that the container runs.
+//! A job's process may take the runtime's name, so the name is believed only of a process whose file
+//! is none of the container's, and was there before the container's first process: the runtime makes
+//! its copy of itself before it makes that (`ensure_cloned_binary` comes first in runc's
+//! `libcontainer/nsenter/nsexec.c`). And only for some seconds, until somebody says that the container
+//! runs.
 
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+use rustix::fs::{AtFlags, CWD, StatxFlags, StatxTimestamp, statx};
+use rustix::time::{ClockId, Timespec, clock_gettime};
 
 /// What is in the cgroup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,15 +32,21 @@ pub(super) enum Inside {
 
 /// What looks like the runtime for this long is none: a job may take any name. A node that starts
 /// a container more slowly than this has other troubles.
-const RUNTIME_PATIENCE: Duration = Duration::from_secs(30);
+const RUNTIME_PATIENCE: Duration = Duration::from_secs(10);
 /// What cannot be seen is the container's own after this time.
 const UNSEEN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Programs that make containers.
 const RUNTIMES: [&str; 3] = ["runc", "crun", "youki"];
 
-/// More processes than this are not looked at.
-const MAX_LOOKED_AT: usize = 64;
+/// The runtime has no more processes than this in a cgroup at a time: the last of runc's stages makes
+/// none, and the one that joins a container has three.
+const MAX_RUNTIME: usize = 8;
+
+/// Nanoseconds of a tick, in which the kernel tells when a process began (`USER_HZ`).
+const TICK_NS: i128 = 10_000_000;
+/// A file is newer than a process only if it is so by more than the ticks can hide.
+const MARGIN_NS: i128 = 2 * TICK_NS;
 
 impl Inside {
     /// Whether to wait for the container's own program, after having waited for so long. `started`:
@@ -56,25 +66,28 @@ pub(super) fn inside(pids: &[u32], proc: &Path) -> Inside {
     if pids.is_empty() {
         return Inside::Nothing;
     }
-    let mut seen = pids.iter().take(MAX_LOOKED_AT).filter(|pid| **pid != 0).peekable();
-    if seen.peek().is_none() {
-        Inside::Unseen
-    } else if seen.any(|pid| is_own(*pid, proc)) {
-        Inside::Own
-    } else {
-        Inside::Runtime
+    let seen: Vec<u32> = pids.iter().copied().filter(|pid| *pid != 0).collect();
+    if seen.is_empty() {
+        return Inside::Unseen;
     }
+    if seen.len() > MAX_RUNTIME {
+        return Inside::Own;
+    }
+    let inner: Vec<u32> = seen.iter().copied().filter(|pid| is_inner(*pid, proc)).collect();
+    let began = inner.iter().filter_map(|pid| began_ns(*pid, proc)).min();
+    let is_own = |pid: &u32| {
+        inner.contains(pid) && is_from_inside(*pid, began, proc) || is_called_otherwise(*pid, proc)
+    };
+    if seen.iter().any(is_own) { Inside::Own } else { Inside::Runtime }
 }
 
-fn is_own(pid: u32, proc: &Path) -> bool {
+/// Whether neither its name nor its file's is the runtime's.
+fn is_called_otherwise(pid: u32, proc: &Path) -> bool {
     let of = |name: &str| proc.join(pid.to_string()).join(name);
     let Ok(comm) = fs::read_to_string(of("comm")) else {
         return false;
     };
     let comm = comm.trim_end_matches('\n');
-    if is_from_own_mounts(pid, proc) {
-        return true;
-    }
     if is_runtime(comm) {
         return false;
     }
@@ -86,30 +99,51 @@ fn is_own(pid: u32, proc: &Path) -> bool {
     fs::read_link(of("exe")).is_ok_and(|path| !is_runtimes_copy(&path))
 }
 
-/// Whether a process in a PID namespace of its own runs a file of a mount that it sees. The runtime's
-/// stages in that namespace run a file of the node, or one without a mount: when they unshared their
-/// mounts the file stayed behind, for it was open (`unshare(CLONE_NEWNS)` moves root and working
-/// directory alone). `false` where this cannot be told: before Linux 5.8, and without
-/// `CAP_SYS_PTRACE`.
-fn is_from_own_mounts(pid: u32, proc: &Path) -> bool {
-    let of = |name: &str| proc.join(pid.to_string()).join(name);
-    let inner = fs::read_to_string(of("status")).is_ok_and(|status| {
+/// Whether a process is in a PID namespace of its own: the container's, not the node's.
+fn is_inner(pid: u32, proc: &Path) -> bool {
+    fs::read_to_string(proc.join(pid.to_string()).join("status")).is_ok_and(|status| {
         let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
         numbers.is_some_and(|numbers| numbers.split_whitespace().count() > 1)
-    });
-    if !inner {
-        return false;
-    }
-    let file = match statx(CWD, of("exe"), AtFlags::empty(), StatxFlags::MNT_ID) {
-        Ok(file) if StatxFlags::from_bits_retain(file.stx_mask).contains(StatxFlags::MNT_ID) => {
-            file
-        }
-        _ => return false,
-    };
-    let mount = file.stx_mnt_id.to_string();
-    fs::read_to_string(of("mountinfo")).is_ok_and(|mounts| {
-        mounts.lines().any(|line| line.split(' ').next() == Some(mount.as_str()))
     })
+}
+
+/// When a process began: nanoseconds since the node's start.
+fn began_ns(pid: u32, proc: &Path) -> Option<i128> {
+    let stat = fs::read_to_string(proc.join(pid.to_string()).join("stat")).ok()?;
+    // The name, in brackets, may hold anything; 20 fields lie between its end and this one.
+    let ticks: i128 = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
+    Some(ticks * TICK_NS)
+}
+
+/// Whether a process runs a file of the container: of a mount that it sees, or one that was made or
+/// written since the container's first process `began`. The runtime's stages run a file of the node, or
+/// a copy of it without a mount, made before: when they unshared their mounts the file stayed behind,
+/// for it was open (`unshare(CLONE_NEWNS)` moves root and working directory alone). `false` where this
+/// cannot be told: before Linux 5.8, and without `CAP_SYS_PTRACE`.
+fn is_from_inside(pid: u32, began: Option<i128>, proc: &Path) -> bool {
+    let of = |name: &str| proc.join(pid.to_string()).join(name);
+    let asked = StatxFlags::MNT_ID | StatxFlags::CTIME;
+    let Ok(file) = statx(CWD, of("exe"), AtFlags::empty(), asked) else { return false };
+    let told = StatxFlags::from_bits_retain(file.stx_mask);
+    if told.contains(StatxFlags::CTIME)
+        && began.is_some_and(|began| is_newer(file.stx_ctime, began))
+    {
+        return true;
+    }
+    let mount = file.stx_mnt_id.to_string();
+    told.contains(StatxFlags::MNT_ID)
+        && fs::read_to_string(of("mountinfo")).is_ok_and(|mounts| {
+            mounts.lines().any(|line| line.split(' ').next() == Some(mount.as_str()))
+        })
+}
+
+/// Whether a file was changed after something that began so many nanoseconds after the node's start.
+/// Nobody sets the time of a file's last change but the kernel.
+fn is_newer(changed: StatxTimestamp, began_ns: i128) -> bool {
+    let nanos = |time: Timespec| i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec);
+    let started = nanos(clock_gettime(ClockId::Realtime)) - nanos(clock_gettime(ClockId::Boottime));
+    let changed = i128::from(changed.tv_sec) * 1_000_000_000 + i128::from(changed.tv_nsec);
+    changed > started + began_ns + MARGIN_NS
 }
 
 /// Whether a program's file is the runtime's own, or the copy it makes of itself and starts: an
@@ -127,7 +161,11 @@ fn is_runtime(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::io::{Read, Write};
+    use std::os::fd::AsRawFd;
     use std::os::unix::fs::symlink;
+    use std::process::{Child, Command, Stdio};
 
     use super::*;
 
@@ -154,6 +192,7 @@ mod tests {
         assert_eq!(inside(&[0, 0]), Inside::Unseen);
         assert_eq!(inside(&[4]), Inside::Own);
         assert_eq!(inside(&[0, 1, 5]), Inside::Own, "runc may join a container that runs");
+        assert_eq!(inside(&[1; MAX_RUNTIME + 1]), Inside::Own, "runc has not as many processes");
     }
 
     #[test]
@@ -169,40 +208,86 @@ mod tests {
         assert!(!told, "the runtime is done when the container runs");
     }
 
-    /// The program `sleep` under the runtime's name, in namespaces of its own.
-    fn impostor(name: &Path) -> std::process::Child {
-        use std::process::{Command, Stdio};
-        let script = "cp \"$(command -v sleep)\" \"$0\" && echo ready && exec \"$0\" 600";
-        Command::new("unshare")
-            .args(["--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child"])
-            .args(["sh", "-c", script])
-            .arg(name)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap()
+    /// A process in namespaces of its own, by a shell's script that says "ready".
+    fn start(script: &str, argument: &Path, input: Stdio) -> Child {
+        let own = ["--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child"];
+        let mut shell = Command::new("unshare");
+        shell.args(own).args(["sh", "-c", script]).arg(argument);
+        shell.stdin(input).stdout(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// Its number, once its name, or its file's, is the runtime's.
+    fn pid_of_runtime(parent: &Child) -> u32 {
+        let proc = Path::new("/proc");
+        let children = proc.join(format!("{0}/task/{0}/children", parent.id()));
+        let is_named = |pid: u32| {
+            let of = |name: &str| proc.join(format!("{pid}/{name}"));
+            let comm = fs::read_to_string(of("comm")).unwrap_or_default();
+            let exe = fs::read_link(of("exe")).unwrap_or_default();
+            is_runtime(&comm) || is_runtimes_copy(&exe)
+        };
+        let start = std::time::Instant::now();
+        loop {
+            let children = fs::read_to_string(&children).unwrap_or_default();
+            let child = children.split_whitespace().next().and_then(|pid| pid.parse().ok());
+            if let Some(pid) = child.filter(|pid| is_named(*pid)) {
+                return pid;
+            }
+            assert!(start.elapsed() < Duration::from_secs(30), "it does not start");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn end(mut parent: Child) {
+        parent.kill().unwrap();
+        parent.wait().unwrap();
     }
 
     #[test]
     fn a_jobs_process_that_is_called_runc_is_its_own() {
         let home = tempfile::tempdir().unwrap();
         for name in ["runc", "runc:[2:INIT]"] {
-            let mut parent = impostor(&home.path().join(name));
-            let proc = Path::new("/proc");
-            let children = proc.join(format!("{0}/task/{0}/children", parent.id()));
-            let start = std::time::Instant::now();
-            let named = loop {
-                let children = fs::read_to_string(&children).unwrap_or_default();
-                let child = children.split_whitespace().next().and_then(|pid| pid.parse().ok());
-                let comm = |pid: u32| fs::read_to_string(proc.join(format!("{pid}/comm")));
-                if let Some(pid) = child.filter(|pid| comm(*pid).is_ok_and(|it| is_runtime(&it))) {
-                    break pid;
-                }
-                assert!(start.elapsed() < Duration::from_secs(30), "it does not start");
-                std::thread::sleep(Duration::from_millis(5));
-            };
-            assert_eq!(inside(&[named], proc), Inside::Own, "{name}");
-            parent.kill().unwrap();
-            parent.wait().unwrap();
+            let script = "cp \"$(command -v sleep)\" \"$0\" && exec \"$0\" 600";
+            let parent = start(script, &home.path().join(name), Stdio::null());
+            let pid = pid_of_runtime(&parent);
+            assert_eq!(inside(&[pid], Path::new("/proc")), Inside::Own, "{name}");
+            end(parent);
+        }
+    }
+
+    /// The program `sleep` in a file in memory that is called as runc calls its copy of itself, made
+    /// before the container's first process, as runc's is, or after, as a job's must be.
+    #[test]
+    fn a_file_in_memory_is_the_runtimes_only_if_it_was_there_before_the_container() {
+        let home = tempfile::tempdir().unwrap();
+        let sleep = ["/bin/sleep", "/usr/bin/sleep"].iter().find_map(|path| fs::read(path).ok());
+        let sleep = sleep.expect("the program `sleep`");
+        for early in [true, false] {
+            let flags = rustix::fs::MemfdFlags::empty();
+            let memory = rustix::fs::memfd_create("runc_cloned:/proc/self/exe", flags).unwrap();
+            let path = format!("/proc/self/fd/{}", memory.as_raw_fd());
+            let input = File::open(&path).unwrap();
+            let mut memory = Some(File::from(memory));
+            let mut fill = || memory.take().unwrap().write_all(&sleep).unwrap();
+            if early {
+                fill();
+            }
+            let go = home.path().join(format!("go-{early}"));
+            let script = "echo ready; until [ -e \"$0\" ]; do sleep 0.01; done; \
+                          exec /proc/self/fd/0 600";
+            let mut parent = start(script, &go, input.into());
+            let mut ready = [0; 5];
+            parent.stdout.take().unwrap().read_exact(&mut ready).unwrap();
+            if !early {
+                // Later than the process by more than the kernel's ticks: time passes by itself.
+                std::thread::sleep(Duration::from_millis(50));
+                fill();
+            }
+            File::create(&go).unwrap();
+            let pid = pid_of_runtime(&parent);
+            let wanted = if early { Inside::Runtime } else { Inside::Own };
+            assert_eq!(inside(&[pid], Path::new("/proc")), wanted, "made before: {early}");
+            end(parent);
         }
     }
 }

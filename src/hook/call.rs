@@ -132,12 +132,9 @@ impl Call<'_> {
         Context::of(self.settings)
     }
 
-    /// A step's environment with the trace context of its span, and that span. What the workflow
-    /// itself says of a trace context wins.
-    pub(super) fn in_trace(
-        &self,
-        mut env: Vec<(String, String)>,
-    ) -> (Vec<(String, String)>, Option<String>) {
+    /// A step's environment with the trace context of its span. What the workflow itself says of a
+    /// trace context wins.
+    pub(super) fn in_trace(&self, mut env: Vec<(String, String)>) -> Vec<(String, String)> {
         let context = self.context();
         let span = context.step(self.began_ns);
         for (name, value) in context.env(span) {
@@ -145,7 +142,7 @@ impl Call<'_> {
                 env.push((name.to_owned(), value));
             }
         }
-        (env, span.map(|span| span.to_string()))
+        env
     }
 
     /// One request to a container's init.

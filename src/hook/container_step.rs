@@ -223,7 +223,7 @@ async fn by_init(
     if !masks.is_empty() {
         call.mask(&mut line, planned.name(), masks).await;
     }
-    let (env, traceparent) = call.in_trace(planned.env.clone());
+    let env = call.in_trace(planned.env.clone());
     let run = Run {
         command: Command::Argv(planned.main.clone().unwrap_or_default()),
         env,
@@ -233,7 +233,7 @@ async fn by_init(
         name: call.settings.step_id.clone().unwrap_or_else(|| planned.name().to_owned()),
         kind: StepKind::Container,
         id: call.settings.step_id.clone(),
-        traceparent,
+        called_ns: Some(call.began_ns),
         ends_container: true,
     };
     let exit = step::run(&mut line, run, call.console, signals).await.map_err(Error::from);

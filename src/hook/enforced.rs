@@ -44,7 +44,7 @@ async fn look(line: &mut Line) -> Option<Limits> {
         name: "limits".to_owned(),
         kind: StepKind::Internal,
         id: None,
-        traceparent: None,
+        called_ns: None,
         ends_container: false,
     };
     line.send(&Request::Run(run)).await.ok()?;

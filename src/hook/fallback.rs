@@ -95,7 +95,7 @@ pub(super) async fn script_step(
     for warning in &left {
         call.console.warning(warning);
     }
-    let (env, _) = call.in_trace(env);
+    let env = call.in_trace(env);
     if !state.hosts.is_empty() {
         // The kubelet has written the file anew at every start of a container since.
         let hosts = exec::setup(&[], &[], &lines(&state.hosts));

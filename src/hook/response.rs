@@ -9,8 +9,8 @@ use std::path::Path;
 use rustix::process::geteuid;
 use serde::Serialize;
 
-use super::plain_file;
 use super::state::State;
+use crate::plain_file;
 
 /// An answer. Null fields are left out: the runner stumbles over some of them.
 #[derive(Debug, Default, PartialEq, Serialize)]

@@ -49,7 +49,7 @@ pub(super) async fn run(
     if !masks.is_empty() {
         call.mask(&mut line, &job.container, masks).await;
     }
-    let (env, traceparent) = call.in_trace(env);
+    let env = call.in_trace(env);
     let run = Run {
         command: Command::Argv(argv(asked)),
         env,
@@ -59,7 +59,7 @@ pub(super) async fn run(
         name: call.settings.step_id.clone().unwrap_or_else(|| "step".to_owned()),
         kind: StepKind::Script,
         id: call.settings.step_id.clone(),
-        traceparent,
+        called_ns: Some(call.began_ns),
         ends_container: false,
     };
     let exit = step::run(&mut line, run, call.console, signals).await.map_err(Error::from);

@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use super::plain_file;
 use crate::contract::Exit;
+use crate::plain_file;
 
 /// Appends a table to the step's summary file, which the runner reads when the step is over.
 pub(super) fn append(path: &Path, step: Option<&str>, exit: &Exit) -> io::Result<()> {

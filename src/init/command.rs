@@ -245,7 +245,7 @@ mod tests {
             name: String::new(),
             kind: StepKind::Script,
             id: None,
-            traceparent: None,
+            called_ns: None,
             ends_container: false,
         }
     }

@@ -108,7 +108,7 @@ fn execute(supervisor: &Supervisor, command: &Command, timeout: Duration) -> Res
         name: String::new(),
         kind: StepKind::Internal,
         id: None,
-        traceparent: None,
+        called_ns: None,
         ends_container: false,
     };
     let limits = &supervisor.config.setup.ulimits;

@@ -88,7 +88,7 @@ pub(super) fn run<'a>(
         name: Record::text(&run.name),
         kind: run.kind,
         id: run.id.as_deref().map(Record::text),
-        traceparent: run.traceparent.as_deref().map(Record::text),
+        called_ns: run.called_ns,
         pid,
     });
     let hello = Reply::Started(Started { pid, step: begun.number, at_ns: started_at_ns });

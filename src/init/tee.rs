@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::{
-    mask::{Masks, Matcher},
+    mask::{Masks, Matcher, work_for},
     workflow_command::{Commands, Name, Seen, may_be_command},
 };
 
@@ -14,6 +14,8 @@ const MAX_LINE_BYTES: usize = 64 * 1024;
 const ADD_MASK_SHOWN: &[u8] = b"::add-mask::***";
 /// What it has in place of a line that could not be masked.
 const WITHHELD: &[u8] = b"[ephemon-init] withheld: more values to mask than can be kept";
+/// What it has in place of a line, or a part of one, that costs too much to mask.
+const TOO_COSTLY: &[u8] = b"[ephemon-init] withheld: it takes too long to find the values to mask";
 
 /// Which of a step's two outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +114,13 @@ impl Tee {
         match matcher {
             _ if partial.hidden => {}
             _ if told => shown.extend_from_slice(ADD_MASK_SHOWN),
-            Some(matcher) => matcher.mask(line, shown),
+            Some(matcher) => {
+                let before = shown.len();
+                if matcher.mask(line, work_for(line.len()), shown).is_err() {
+                    shown.truncate(before);
+                    shown.extend_from_slice(TOO_COSTLY);
+                }
+            }
             None if line.is_empty() => {}
             None => shown.extend_from_slice(WITHHELD),
         }
@@ -136,8 +144,15 @@ impl Tee {
         };
         partial.continued = true;
         let cut = partial.bytes.len().saturating_sub(matcher.longest());
-        let stop = matcher.mask_until(&partial.bytes, cut, shown);
-        partial.bytes.drain(..stop);
+        let (before, work) = (shown.len(), work_for(partial.bytes.len()));
+        if let Ok(stop) = matcher.mask_until(&partial.bytes, cut, work, shown) {
+            partial.bytes.drain(..stop);
+        } else {
+            shown.truncate(before);
+            shown.extend_from_slice(TOO_COSTLY);
+            partial.hidden = true;
+            partial.bytes.clear();
+        }
     }
 
     /// Acts on a line that is a command; whether it tells a secret.
@@ -240,6 +255,18 @@ mod tests {
         line.resize(2 * MAX_LINE_BYTES, b'k');
         let shown = all(&mut tee(&[]), &[&line, b"kkk\nafter\n"]);
         assert_eq!(shown, "::add-mask::***\nafter\n");
+    }
+
+    #[test]
+    fn what_takes_too_long_to_mask_is_withheld_and_what_follows_is_not() {
+        let values: Vec<String> =
+            (b' '..=b'~').map(|last| "a".repeat(200) + &char::from(last).to_string()).collect();
+        let values: Vec<&str> = values.iter().map(String::as_str).collect();
+        let shown = all(&mut tee(&values), &["a".repeat(4000).as_bytes(), b"\nafter\n"]);
+        assert_eq!(shown.as_bytes(), [TOO_COSTLY, b"\nafter\n"].concat());
+        let endless = "a".repeat(3 * MAX_LINE_BYTES);
+        let shown = all(&mut tee(&values), &[endless.as_bytes(), b"\nafter\n"]);
+        assert_eq!(shown.as_bytes(), [TOO_COSTLY, b"\nafter\n"].concat());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::identity::Identity;
 use super::job::{Container, Fault, Figures, Outcome, Proof, Role, Step};
 use super::time::{Source, Stamp, Window};
 use super::written::{Call, Ran, Written};
-use crate::contract::trace::{SpanId, Traceparent};
+use crate::contract::trace::SpanId;
 use crate::contract::{Phase, StepKind};
 
 /// A step with the claims of the journal about what it used.
@@ -36,10 +36,14 @@ pub(super) fn steps(
     };
     let mut open: BTreeMap<&Place, &Ran> =
         written.steps.iter().filter(|(place, ran)| is_step(place, ran)).collect();
-    let mut by_context: HashMap<&str, Vec<&Place>> = HashMap::new();
+    // By what a call is told from others: the step's id, and when it began.
+    let mut by_call: HashMap<(&str, u64), Vec<&Place>> = HashMap::new();
     for (place, ran) in &open {
-        if let Some(context) = ran.traceparent.as_deref() {
-            by_context.entry(context).or_default().push(place);
+        if let Some(called_ns) = ran.called_ns {
+            by_call
+                .entry((ran.id.as_deref().unwrap_or_default(), called_ns))
+                .or_default()
+                .push(place);
         }
     }
     let mut all = Vec::new();
@@ -49,13 +53,14 @@ pub(super) fn steps(
             Phase::RunContainerStep => StepKind::Container,
             Phase::PrepareJob | Phase::CleanupJob => continue,
         };
-        let span_id = key.step_span(call.name.as_deref().unwrap_or_default(), call.at_ns).span_id;
+        let id = call.name.as_deref().unwrap_or_default();
+        let span_id = key.step_span(id, call.at_ns).span_id;
         // A record written twice is one step.
         if !taken.insert(span_id) {
             continue;
         }
-        let told = call.traceparent.as_deref().and_then(|context| by_context.get(context));
-        let place = told
+        let place = by_call
+            .get(&(id, call.at_ns))
             .and_then(|places| places.iter().copied().find(|place| open.contains_key(place)))
             .or_else(|| by_time(call, kind, &open));
         let ran = place.and_then(|place| open.remove(place));
@@ -66,10 +71,11 @@ pub(super) fn steps(
     }
     for ((container, number), ran) in open {
         let Some(window) = ran.window() else { continue };
-        let told = ran.traceparent.as_deref().and_then(Traceparent::parse);
-        let told = told.filter(|told| told.trace_id == key.run.trace_id()).map(|told| told.span_id);
+        // Derived, never told: a job writes what it likes to its journal.
+        let id = ran.id.as_deref().unwrap_or_default();
+        let called = ran.called_ns.map(|called_ns| key.step_span(id, called_ns).span_id);
         let own = || key.step_span(&format!("{container}/{number}"), window.start.ns).span_id;
-        let span_id = told.filter(|told| !taken.contains(told)).unwrap_or_else(own);
+        let span_id = called.filter(|called| !taken.contains(called)).unwrap_or_else(own);
         if taken.insert(span_id) {
             all.push(alone(container, ran, window, span_id, &known));
         }

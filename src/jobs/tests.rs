@@ -8,7 +8,7 @@ mod torn;
 
 use super::*;
 use crate::contract::trace::RunKey;
-use crate::contract::{Phase as Call, StepKind};
+use crate::contract::{Phase as Call, Record, StepKind};
 use crate::model::ContainerType;
 use story::{CPU_OF_JOB, Story, s};
 
@@ -175,7 +175,7 @@ fn a_job_of_more_than_three_hundred_steps_is_whole() {
 }
 
 #[test]
-fn steps_without_a_word_of_the_hook_are_known_by_their_trace_context() {
+fn steps_without_a_word_of_the_hook_are_known_by_when_they_were_called() {
     let mut story = Story::whole();
     story.forget_call("__run_2");
     let job = job(&story);
@@ -183,6 +183,28 @@ fn steps_without_a_word_of_the_hook_are_known_by_their_trace_context() {
     let context = job.identity.key().step_span("__run_2", s(30));
     assert_eq!(step.span_id, context.span_id);
     assert_eq!(step.outcome, Outcome::of_code(42));
+}
+
+/// What a job can write to its own journal: an id, and any time of a call.
+#[test]
+fn no_record_gives_a_step_the_id_of_something_else() {
+    let mut story = Story::whole();
+    story.forget_call("__run_2");
+    for piece in &mut story.pieces {
+        if let Evidence::Journal(heard) = piece
+            && let Record::StepStarted { name, id, called_ns, .. } = &mut heard.record
+            && name == "__run_2"
+        {
+            // Another step's.
+            (*id, *called_ns) = (Some("__run".to_owned()), Some(s(20)));
+        }
+    }
+    let job = job(&story);
+    let key = job.identity.key();
+    let [first, second, _] = &job.steps[..] else { panic!("{:?}", job.steps) };
+    assert_eq!(first.span_id, key.step_span("__run", s(20)).span_id);
+    assert_ne!(second.span_id, first.span_id);
+    assert_eq!(first.outcome.exit_code, Some(0), "it is the hook's call that counts");
 }
 
 /// As after an agent's restart: the kernel shows nothing of what was over before.

@@ -41,7 +41,6 @@ pub(super) struct Call {
     /// The container that it was about.
     pub(super) container: Option<String>,
     pub(super) name: Option<String>,
-    pub(super) traceparent: Option<String>,
     pub(super) exit_code: Option<u8>,
 }
 
@@ -68,7 +67,7 @@ pub(super) struct Ran {
     pub(super) name: String,
     pub(super) kind: Option<StepKind>,
     pub(super) id: Option<String>,
-    pub(super) traceparent: Option<String>,
+    pub(super) called_ns: Option<u64>,
     pub(super) ended: Option<Ended>,
 }
 
@@ -112,8 +111,8 @@ impl Written {
                 success,
                 container,
                 name,
-                traceparent,
                 exit_code,
+                ..
             } => {
                 let told =
                     Window::new(stamp(*at_ns), Some(stamp(at_ns.saturating_add(*duration_ns))));
@@ -125,7 +124,6 @@ impl Written {
                     success: *success,
                     container: container.clone(),
                     name: name.as_deref().map(clean),
-                    traceparent: traceparent.clone(),
                     exit_code: *exit_code,
                 });
             }
@@ -154,7 +152,7 @@ impl Written {
                 let init = self.inits.entry(file.clone()).or_default();
                 init.ended.get_or_insert((at, *exit_code));
             }
-            Record::StepStarted { at_ns, step, name, kind, id, traceparent, .. } => {
+            Record::StepStarted { at_ns, step, name, kind, id, called_ns, .. } => {
                 let at = self.possible(heard_ns).nearest(*at_ns);
                 let ran = self.steps.entry((file.clone(), *step)).or_default();
                 if ran.started_ns.is_none() {
@@ -162,7 +160,7 @@ impl Written {
                     ran.name = clean(name);
                     ran.kind = Some(*kind);
                     ran.id = id.as_deref().map(clean);
-                    ran.traceparent.clone_from(traceparent);
+                    ran.called_ns = *called_ns;
                 }
             }
             Record::StepEnded { at_ns, step, duration_ns, end, cancelled, process, cgroup } => {

@@ -1,12 +1,14 @@
 //! Opens journals in a volume that the job can write to, one name at a time from a kept directory:
-//! no link is followed, nothing but a regular file is opened.
+//! no link is followed, nothing but a regular file of the volume's own file system is opened.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, open, openat, statat};
+use rustix::fs::{Dir, Mode, OFlags, fstat, open, openat};
+
+use crate::plain_file;
 
 /// The directory below the volume's root that has the journals.
 pub(crate) const JOURNALS: &str = "journal";
@@ -33,7 +35,11 @@ impl Directory {
     pub(crate) fn open(volume: &Path, name: &str) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let root = open(volume, flags, Mode::empty())?;
-        Ok(Self(openat(&root, name, flags, Mode::empty())?))
+        let directory = openat(&root, name, flags, Mode::empty())?;
+        if fstat(&directory)?.st_dev != fstat(&root)?.st_dev {
+            return Err(io::Error::other("another file system is mounted in its place"));
+        }
+        Ok(Self(directory))
     }
 
     /// Changes when a name comes or goes: seconds and nanoseconds, as the kernel set them. Not
@@ -57,23 +63,8 @@ impl Directory {
 
     /// Opens a journal of [`Self::names`].
     pub(crate) fn open_journal(&self, name: &str) -> io::Result<Opened> {
-        let name = format!("{name}{SUFFIX}");
-        // Looked at before it is opened: opening a device does things.
-        let before = statat(&self.0, &name, AtFlags::SYMLINK_NOFOLLOW)?;
-        regular(&before)?;
-        let flags =
-            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = openat(&self.0, &name, flags, Mode::empty())?;
-        regular(&fstat(&file)?)?;
-        Ok(Opened { file: file.into() })
-    }
-}
-
-fn regular(stat: &Stat) -> io::Result<()> {
-    if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
-        Ok(())
-    } else {
-        Err(io::Error::other("not a regular file"))
+        let file = plain_file::read_at(&self.0, &format!("{name}{SUFFIX}"))?;
+        Ok(Opened { file })
     }
 }
 

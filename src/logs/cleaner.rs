@@ -6,22 +6,20 @@ use super::{Withheld, ansi};
 use crate::mask::{
     Matcher, merge,
     patterns::{self, Pem},
-    replace,
+    replace, work_for,
 };
 
 /// How far behind the end of a body is looked: a secret that begins in it is seen whole.
 pub(super) const LOOK_AHEAD: usize = 4096;
-/// What the search for values may cost: so much for any text, and so much a byte of it.
-const WORK: usize = 16 * 1024;
-const WORK_PER_BYTE: usize = 64;
-
 /// Cleans by what is known when it is made.
 pub(super) struct Cleaner<'a> {
     /// None in raw mode: nothing is masked.
-    pub matcher: Option<Arc<Matcher>>,
-    pub found: &'a mut Vec<Range<usize>>,
+    matcher: Option<Arc<Matcher>>,
+    found: &'a mut Vec<Range<usize>>,
     /// Parts masked so far.
     pub masked: u32,
+    /// What more the search for values may cost, however often the text is searched.
+    work: usize,
 }
 
 /// A text that may be shown.
@@ -34,7 +32,16 @@ pub(super) struct Clean<'a> {
 
 // === impl Cleaner ===
 
-impl Cleaner<'_> {
+impl<'a> Cleaner<'a> {
+    /// For a text of so many bytes.
+    pub(super) fn new(
+        matcher: Option<Arc<Matcher>>,
+        found: &'a mut Vec<Range<usize>>,
+        bytes: usize,
+    ) -> Self {
+        Self { matcher, found, masked: 0, work: work_for(bytes) }
+    }
+
     /// The text with values masked, before anything else is done to it: what a value is made of may
     /// be lost to that.
     pub(super) fn values<'t>(&mut self, text: &'t [u8]) -> Result<Cow<'t, [u8]>, Withheld> {
@@ -89,8 +96,7 @@ impl Cleaner<'_> {
         let Some(matcher) = self.matcher.as_deref().filter(|matcher| !matcher.is_empty()) else {
             return Ok(());
         };
-        let work = WORK.saturating_add(text.len().saturating_mul(WORK_PER_BYTE));
-        matcher.find(text, self.found, work).map_err(|_| Withheld::TooMuchWork)
+        matcher.find(text, self.found, &mut self.work).map_err(|_| Withheld::TooMuchWork)
     }
 
     /// The text to `cut`, or to the end of a secret that spans it, with stars for what was found.

@@ -12,11 +12,11 @@ use super::ration::{Meter, Ration};
 use super::refine::{self, Refiner};
 use super::selection::{Containers, Purpose};
 use super::told::Told;
-use crate::contract::trace::Traceparent;
+use crate::contract::trace::{JobKey, RunKey, Traceparent};
 use crate::crilog::LogRef;
 use crate::discovery::inventory::{Inventory, Named};
 use crate::mask::job::{JobMasks, Mode};
-use crate::model::{PodRef, PodUid};
+use crate::model::{JobEnv, PodRef, PodUid};
 use crate::otlp::{Job, Resource, Source};
 
 /// Where the kubelet keeps logs, by the node's own word.
@@ -57,8 +57,8 @@ pub(super) struct Desk {
     pub(super) resource: Arc<Resource>,
     /// The container's own span.
     pub(super) span: Option<Traceparent>,
-    /// Whether steps run in the container, each with a span of its own.
-    pub(super) has_steps: bool,
+    /// The job whose steps run in the container, each with a span of its own.
+    pub(super) steps_of: Option<Arc<JobEnv>>,
     /// What its lines are for.
     pub(super) purpose: Purpose,
     named: Option<Named>,
@@ -180,7 +180,7 @@ impl Desk {
             meter: Meter::new(common.ration, now),
             resource: Arc::new(Resource::new(&source(common, log, named.as_ref()))),
             span: span(named.as_ref()),
-            has_steps: has_steps(named.as_ref()),
+            steps_of: steps_of(named.as_ref()),
             purpose: common.containers.purpose(&log.container, container_type),
             named,
             looked_up: now,
@@ -199,7 +199,7 @@ impl Desk {
         if self.named.as_ref().map(living) != Some(living(&named)) {
             self.resource = Arc::new(Resource::new(&source(common, log, Some(&named))));
             self.span = span(Some(&named));
-            self.has_steps = has_steps(Some(&named));
+            self.steps_of = steps_of(Some(&named));
         }
         self.named = Some(named);
     }
@@ -227,7 +227,17 @@ fn span(named: Option<&Named>) -> Option<Traceparent> {
     Traceparent::parse(job.traceparent.as_deref()?)
 }
 
-fn has_steps(named: Option<&Named>) -> bool {
-    let role = named.and_then(|named| named.job.as_deref()?.role.as_deref());
-    role == Some("job")
+fn steps_of(named: Option<&Named>) -> Option<Arc<JobEnv>> {
+    let job = named?.job.as_ref()?;
+    (job.role.as_deref() == Some("job")).then(|| Arc::clone(job))
+}
+
+/// What the ids of the job's spans are derived from, by the container's spec.
+pub(super) fn job_key(job: &JobEnv) -> Option<JobKey<'_>> {
+    let (run_id, run_attempt) = (job.run_id.as_deref()?, job.run_attempt.as_deref()?);
+    Some(JobKey {
+        run: RunKey { run_id, run_attempt },
+        job: job.name.as_deref().unwrap_or_default(),
+        runner: job.runner.as_deref().unwrap_or_default(),
+    })
 }

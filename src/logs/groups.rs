@@ -6,6 +6,8 @@ use std::sync::Arc;
 const MAX_DEPTH: usize = 8;
 /// Most bytes of a title.
 const MAX_TITLE_BYTES: usize = 256;
+/// Most bytes of all of them.
+pub(super) const MAX_BYTES: usize = MAX_DEPTH * MAX_TITLE_BYTES;
 
 /// The open groups. Titles come masked.
 #[derive(Debug, Default)]

@@ -128,6 +128,7 @@ impl Reading {
             refiner.learn(line.stream.into(), line.text, line.part, line.continues);
         };
         let more = follower.turn(&mut choose, TURN_BYTES, &mut sink).more;
+        // One pod does not wait for what another has written.
         pending.retain(|uid, pod| {
             let held = pod.chosen.map(|chosen| now.saturating_duration_since(chosen));
             match held {
@@ -137,11 +138,17 @@ impl Reading {
                         "the logs that the pod had written before the agent's start are not read to \
                          their end within {HOLD:?}; its lines are handed over from here on"
                     );
+                    follower.leave(uid);
                     false
                 }
-                _ => more || undecided.contains(uid),
+                _ if follower.is_unread(uid) || undecided.contains(uid) => true,
+                _ => {
+                    follower.leave(uid);
+                    false
+                }
             }
         });
+        refiners.retain(|log, _| pending.contains_key(&log.pod.uid));
         more
     }
 

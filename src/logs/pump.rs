@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::closing::{end_of, say_incomplete};
-use super::desk::{Desk, Desks};
+use super::desk::{Desk, Desks, job_key};
 use super::learner::Learner;
 use super::ledger::Ledger;
 use super::parcel::{Flights, Packing, Parcel};
@@ -19,12 +19,13 @@ use super::selection::{Containers, Purpose};
 use super::steps::Steps;
 use super::told::Told;
 use super::volume_masks::VolumeMasks;
-use crate::crilog::{Choice, Follower, Line, LogRef, Loss, Woken};
+use crate::crilog::{Choice, Follower, Line, LogRef, Loss, Slowed, Woken};
 use crate::discovery::inventory::Inventory;
+use crate::model::PodRef;
 use crate::otlp::{Entry, Fate, Outbox};
 use crate::vitals::{Reason, Signal, Vitals};
 
-/// Text read in one turn, shared by all logs in turn.
+/// Text read in one turn, by pods that share the thread's time.
 const TURN_BYTES: u64 = 256 * 1024;
 /// Pause while something is on its way, or at the last look there was something to read.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -167,8 +168,9 @@ impl Pump {
                 desk.say_withheld(line.log, why);
             }
             let span = desk.span.map(|own| {
-                let step = || steps.span(line.log, own, at, now, clock);
-                desk.has_steps.then(step).flatten().unwrap_or(own)
+                let job = desk.steps_of.as_deref().and_then(job_key);
+                let step = job.and_then(|job| steps.span(line.log, job, at, now, clock));
+                step.filter(|step| step.trace_id == own.trace_id).unwrap_or(own)
             });
             let entry = Entry {
                 time_unix_nano: time.unwrap_or_default(),
@@ -321,8 +323,21 @@ impl Pump {
         }
         self.ledger.forget(self.retain, now);
         self.vitals.log_lag(self.follower.lag_bytes());
+        self.tell_slowed();
         self.desks.forget_gone(&self.pods, now);
         self.save_checkpoints();
+    }
+
+    fn tell_slowed(&mut self) {
+        let Slowed { waited, pods } = self.follower.slowed();
+        self.vitals.log_waited(waited);
+        for PodRef { namespace, name, .. } in pods {
+            tracing::warn!(
+                %namespace, pod = %name,
+                "reading and masking the pod's logs takes more than its share of the agent's time: they \
+                 come later, those of others do not. Said once"
+            );
+        }
     }
 
     fn save_checkpoints(&mut self) {

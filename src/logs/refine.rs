@@ -13,7 +13,7 @@ use super::{
     cleaner::{Cleaner, LOOK_AHEAD, strip},
     describe::describe,
     draft::Draft,
-    groups::Groups,
+    groups::{self, Groups},
 };
 use crate::{
     mask::{
@@ -200,7 +200,7 @@ impl Refiner {
         command: Option<Command<'_>>,
     ) -> Result<Record<'a>, Withheld> {
         let matcher = self.matcher()?;
-        let mut cleaner = Cleaner { matcher, found: &mut self.found, masked: 0 };
+        let mut cleaner = Cleaner::new(matcher, &mut self.found, draft.text.len());
         let escapes = ansi::has_escape(&draft.text);
         let mut rewritten = false;
         if escapes || command.is_some() {
@@ -271,7 +271,7 @@ impl Refiner {
         }
         let matcher = self.matcher()?;
         let lane = lane(&mut self.lanes, stream);
-        let mut cleaner = Cleaner { matcher, found: &mut self.found, masked: 0 };
+        let mut cleaner = Cleaner::new(matcher, &mut self.found, joined.len());
         let cut = joined.len().saturating_sub(if continues { LOOK_AHEAD } else { 0 });
         let clean = cleaner.all(&joined, cut, &mut lane.pem)?;
         // Once more without colours, if there are any: values may have had some inside.
@@ -305,8 +305,8 @@ impl Refiner {
         }
         if matcher.forms() != self.groups_masked_by {
             self.groups_masked_by = matcher.forms();
-            let mut cleaner =
-                Cleaner { matcher: Some(Arc::clone(&matcher)), found: &mut self.found, masked: 0 };
+            let (matcher, found) = (Some(Arc::clone(&matcher)), &mut self.found);
+            let mut cleaner = Cleaner::new(matcher, found, groups::MAX_BYTES);
             self.groups.mask(|title| cleaner.aside(title).unwrap_or_default());
         }
         Ok(Some(matcher))

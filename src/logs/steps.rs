@@ -1,15 +1,15 @@
 //! Which step a line of a job's container belongs to, by the journal that init keeps there.
 //!
 //! The journal is read when a line is newer than the last look at it: init writes of a step's
-//! beginning before the step can write a line. What the journal says is the job's word: it may name
-//! no span of another trace.
+//! beginning before the step can write a line. What the journal says is the job's word, so the ids of
+//! spans are derived from it, not taken: nothing there names the span of anything but a step.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::contract::Record;
-use crate::contract::trace::{SpanId, Traceparent};
+use crate::contract::trace::{JobKey, Traceparent};
 use crate::crilog::LogRef;
 use crate::journal::{self, Reader};
 use crate::model::PodUid;
@@ -56,11 +56,11 @@ impl Steps {
     }
 
     /// The span of the step that ran, or had run last, in the log's container at that time; `None`
-    /// where none had begun. `container`: the container's own span. `clock`: the wall clock's time.
+    /// where none had begun. `job`: whose container it is. `clock`: the wall clock's time.
     pub(super) fn span(
         &mut self,
         log: &LogRef,
-        container: Traceparent,
+        job: JobKey<'_>,
         at_ns: u64,
         now: Instant,
         clock: impl FnOnce() -> u64,
@@ -77,14 +77,14 @@ impl Steps {
             if at_ns <= seen_ns || is_late || pod.seen_ns == 0 {
                 (pod.looked, pod.seen_ns) = (now, seen_ns);
                 let before = pod.held();
-                self.reader.look_at(uid, |entry| pod.learn(entry));
+                self.reader.look_at(uid, |entry| pod.learn(entry, job));
                 self.held = self.held.saturating_sub(before).saturating_add(pod.held());
             }
         }
         self.hold_bound();
         let pod = self.pods.get(uid)?;
         let step = pod.begun.get(&*log.container)?.iter().rev().find(|step| step.at_ns <= at_ns)?;
-        (step.span.trace_id == container.trace_id).then_some(step.span)
+        Some(step.span)
     }
 
     fn hold_bound(&mut self) {
@@ -122,12 +122,12 @@ impl Pod {
         self.begun.values().map(VecDeque::len).sum()
     }
 
-    fn learn(&mut self, entry: journal::Entry) {
+    fn learn(&mut self, entry: journal::Entry, job: JobKey<'_>) {
         let journal::Entry { file, record, .. } = entry;
-        let Record::StepStarted { at_ns, traceparent: Some(text), .. } = record else { return };
-        let Some(span) = Traceparent::parse(&text).filter(|it| it.span_id != SpanId([0; 8])) else {
+        let Record::StepStarted { at_ns, id, called_ns: Some(called_ns), .. } = record else {
             return;
         };
+        let span = job.step_span(id.as_deref().unwrap_or_default(), called_ns);
         let steps = self.begun.entry(file).or_default();
         if steps.len() >= MAX_STEPS {
             steps.pop_front();
@@ -152,25 +152,27 @@ mod tests {
 
     use super::*;
     use crate::contract::StepKind;
-    use crate::contract::trace::TraceId;
+    use crate::contract::trace::RunKey;
     use crate::model::PodRef;
     use crate::node::NodeRoot;
     use crate::vitals::Vitals;
 
-    const TRACE: TraceId = TraceId([7; 16]);
+    const JOB: JobKey<'_> =
+        JobKey { run: RunKey { run_id: "1", run_attempt: "1" }, job: "test", runner: "r" };
 
-    fn span(id: u8) -> Traceparent {
-        Traceparent { trace_id: TRACE, span_id: SpanId([id; 8]) }
+    /// Of the step that was called then.
+    fn span(called_ns: u64) -> Traceparent {
+        JOB.step_span("__run", called_ns)
     }
 
-    fn started(at_ns: u64, span: Traceparent) -> Record {
+    fn started(at_ns: u64, called_ns: u64) -> Record {
         Record::StepStarted {
             at_ns,
             step: at_ns,
             name: "__run".to_owned(),
             kind: StepKind::Script,
-            id: None,
-            traceparent: Some(span.to_string()),
+            id: Some("__run".to_owned()),
+            called_ns: Some(called_ns),
             pid: 7,
         }
     }
@@ -197,8 +199,8 @@ mod tests {
             Self { _root: root, journal, log, steps, start: Instant::now() }
         }
 
-        fn begins(&self, at_ns: u64, span: Traceparent) {
-            let record = started(at_ns, span);
+        fn begins(&self, at_ns: u64, called_ns: u64) {
+            let record = started(at_ns, called_ns);
             let path = self.journal.join("job.jsonl");
             let mut file = OpenOptions::new().append(true).create(true).open(path).unwrap();
             file.write_all(&record.to_line().unwrap()).unwrap();
@@ -207,7 +209,7 @@ mod tests {
         /// The span of a line of `at_ns`, read when the clock shows `clock_ns`, `ms` after the start.
         fn line(&mut self, at_ns: u64, clock_ns: u64, ms: u64) -> Option<Traceparent> {
             let now = self.start + Duration::from_millis(ms);
-            self.steps.span(&self.log, span(1), at_ns, now, || clock_ns)
+            self.steps.span(&self.log, JOB, at_ns, now, || clock_ns)
         }
     }
 
@@ -215,9 +217,9 @@ mod tests {
     fn a_step_that_begins_right_after_a_look_has_its_first_line() {
         let mut rig = Rig::new();
         assert_eq!(rig.line(5, 6, 0), None, "before any step");
-        rig.begins(10, span(2));
+        rig.begins(10, 2);
         assert_eq!(rig.line(11, 12, 0), Some(span(2)));
-        rig.begins(13, span(3));
+        rig.begins(13, 3);
         assert_eq!(rig.line(14, 15, 0), Some(span(3)), "in the same turn");
         assert_eq!(rig.line(12, 16, 0), Some(span(2)), "one that is late");
         let container = "cache".into();
@@ -232,13 +234,13 @@ mod tests {
         for file in 0..all / MAX_STEPS as u64 {
             let steps = (1..=MAX_STEPS as u64).map(|at_ns| {
                 let (pod, file) = (rig.log.pod.uid.clone(), format!("c{file}").into());
-                journal::Entry { pod, file, at: at_ns, record: started(at_ns, span(2)) }
+                journal::Entry { pod, file, at: at_ns, record: started(at_ns, 2) }
             });
             let pod = rig.log.pod.uid.clone();
             let start = rig.start;
             let pod = rig.steps.pods.entry(pod).or_insert_with(|| Pod::new(start));
             let before = pod.held();
-            steps.for_each(|entry| pod.learn(entry));
+            steps.for_each(|entry| pod.learn(entry, JOB));
             rig.steps.held += pod.held() - before;
             rig.steps.hold_bound();
         }
@@ -251,10 +253,17 @@ mod tests {
     }
 
     #[test]
-    fn a_span_of_another_trace_is_nobodys() {
+    fn a_span_that_the_journal_names_is_not_believed() {
         let mut rig = Rig::new();
-        rig.begins(10, Traceparent { trace_id: TraceId([8; 16]), ..span(2) });
-        assert_eq!(rig.line(11, 12, 0), None);
+        let told = JOB.container_span("job");
+        let line = format!(
+            "{{\"record\":\"step_started\",\"at_ns\":10,\"step\":1,\"name\":\"x\",\"kind\":\"script\",\
+             \"pid\":7,\"traceparent\":\"{told}\"}}\n"
+        );
+        fs::write(rig.journal.join("job.jsonl"), line).unwrap();
+        assert_eq!(rig.line(11, 12, 0), None, "nobody called it");
+        rig.begins(13, 9);
+        assert_eq!(rig.line(14, 15, 0), Some(span(9)));
     }
 
     #[test]
@@ -262,11 +271,11 @@ mod tests {
         let mut rig = Rig::new();
         assert_eq!(rig.line(1000, 1001, 0), None);
         // Set back: lines are older than the last look.
-        rig.begins(10, span(2));
+        rig.begins(10, 2);
         assert_eq!(rig.line(11, 12, 1), None);
         assert_eq!(rig.line(12, 13, 1000), Some(span(2)));
         // Lines of a time to come are no reason for a look each.
-        rig.begins(14, span(3));
+        rig.begins(14, 3);
         assert_eq!(rig.line(5000, 15, 1001), Some(span(2)));
         assert_eq!(rig.line(5000, 16, 2000), Some(span(3)));
     }

@@ -12,6 +12,11 @@ use std::{
 };
 
 use super::STARS;
+use hash::Keyed;
+use sorted::Sorted;
+
+mod hash;
+mod sorted;
 
 /// A longer form is kept as parts of this length. Where all of it stands the parts touch and become
 /// one match; a comparison never costs more than this, whatever a job calls a secret.
@@ -27,35 +32,32 @@ const FIRST: u32 = 0x9e37_79b1;
 const FURTHER: u32 = 0x85eb_ca77;
 const BRIEF: u32 = 0xc2b2_ae3d;
 /// Bytes that keeping one form takes beside its own: pointer, allocation, and its share of a map.
-const FORM_BYTES: usize = 64;
-/// What looking up one position costs beside the bytes compared, in compared bytes.
-const LOOKUP_COST: usize = 16;
+const FORM_BYTES: usize = 96;
+/// What looking up one position costs beside what [`Sorted::longest`] counts, in nanoseconds.
+const LOOKUP_COST: usize = 12;
 
 /// The text made the search cost more than it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the text costs too much to search for values to mask")]
 pub struct Exhausted;
 
-/// The bytes of a form of fewer than [`GRAM`], and in the last place how many there are.
-type Short = [u8; GRAM];
-
 /// All forms of all values.
 #[derive(Clone, Default)]
 pub struct Matcher {
-    /// Forms of [`GRAM`] bytes and more, by their first ones; those of the same in order.
-    forms: HashMap<[u8; GRAM], Vec<Box<[u8]>>>,
+    /// Forms of [`GRAM`] bytes and more, by their first ones.
+    forms: HashMap<u32, Sorted, Keyed>,
     /// How many these are.
     count: usize,
     /// Bit by hash of a form's first [`GRAM`] bytes; empty while there are no forms.
     table: Box<[u64]>,
     /// The same of as many bytes further on; of a form that has no such, of the first ones anew.
     second: Box<[u64]>,
-    /// Forms of fewer bytes.
-    shorts: HashSet<Short>,
+    /// Forms of fewer bytes, as [`short`] packs them.
+    shorts: HashSet<u32, Keyed>,
     /// Bit by hash of each of them; empty while there are none.
     short_table: Box<[u64]>,
-    /// Which lengths they have.
-    short_lengths: [bool; GRAM],
+    /// Which lengths they have, the longest first.
+    short_lengths: Vec<usize>,
     longest: usize,
     bytes: usize,
 }
@@ -78,28 +80,28 @@ impl Matcher {
         }
     }
 
-    fn add_short(&mut self, short: Short, length: usize) {
+    fn add_short(&mut self, short: u32, length: usize) {
         if !self.shorts.insert(short) {
             return;
         }
         self.bytes += FORM_BYTES;
         set(&mut self.short_table, place(short, BRIEF));
-        if let Some(known) = self.short_lengths.get_mut(length) {
-            *known = true;
+        if !self.short_lengths.contains(&length) {
+            self.short_lengths.push(length);
+            self.short_lengths.sort_unstable_by(|a, b| b.cmp(a));
         }
     }
 
     fn add_part(&mut self, part: &[u8]) {
-        let Some(gram) = part.first_chunk() else { return };
-        let alike = self.forms.entry(*gram).or_default();
-        let Err(at) = alike.binary_search_by(|form| (**form).cmp(part)) else { return };
-        alike.insert(at, part.into());
+        let Some(gram) = gram(part) else { return };
+        if !self.forms.entry(gram).or_default().insert(part) {
+            return;
+        }
         self.count += 1;
         self.bytes += part.len() + FORM_BYTES;
-        set(&mut self.table, place(*gram, FIRST));
-        let further = part.get(SHIFT..).and_then(|rest| rest.first_chunk());
-        let place = further.map_or_else(|| place(*gram, BRIEF), |gram| place(*gram, FURTHER));
-        set(&mut self.second, place);
+        set(&mut self.table, place(gram, FIRST));
+        let further = part.get(SHIFT..).and_then(self::gram);
+        set(&mut self.second, further.map_or_else(|| place(gram, BRIEF), |it| place(it, FURTHER)));
     }
 
     /// No form at all.
@@ -123,36 +125,51 @@ impl Matcher {
     }
 
     /// Copies `text` to `out` with every match replaced; matches that overlap or touch become one.
-    pub fn mask(&self, text: &[u8], out: &mut Vec<u8>) {
-        self.mask_until(text, text.len(), out);
+    /// `work` is what the search may cost, in about nanoseconds.
+    ///
+    /// # Errors
+    /// It would cost more. What is in `out` is masked, and not all of the text.
+    pub fn mask(&self, text: &[u8], work: usize, out: &mut Vec<u8>) -> Result<(), Exhausted> {
+        self.mask_until(text, text.len(), work, out).map(drop)
     }
 
     /// Like [`Matcher::mask`] for matches that begin before `cut`. Returns where it stopped: at the
     /// cut, or behind the match that spans it.
-    pub fn mask_until(&self, text: &[u8], cut: usize, out: &mut Vec<u8>) -> usize {
+    ///
+    /// # Errors
+    /// As [`Matcher::mask`].
+    pub fn mask_until(
+        &self,
+        text: &[u8],
+        cut: usize,
+        mut work: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<usize, Exhausted> {
         let mut at = 0;
-        let mut work = usize::MAX;
         while at < cut {
-            let Ok(Some(found)) = self.next(text, at, cut, &mut work) else { break };
+            let Some(found) = self.next(text, at, cut, &mut work)? else { break };
             out.extend_from_slice(text.get(at..found.start).unwrap_or_default());
             out.extend_from_slice(STARS);
             at = found.end;
         }
         let stop = at.max(cut).min(text.len());
         out.extend_from_slice(text.get(at..stop).unwrap_or_default());
-        stop
+        Ok(stop)
     }
 
     /// Adds to `found` where matches are; each is whole: nothing overlaps or touches it. Gives up
-    /// when it has cost `work`, in about a nanosecond a unit.
+    /// when `work`, in about nanoseconds, is used up.
+    ///
+    /// # Errors
+    /// It would cost more.
     pub fn find(
         &self,
         text: &[u8],
         found: &mut Vec<Range<usize>>,
-        mut work: usize,
+        work: &mut usize,
     ) -> Result<(), Exhausted> {
         let mut at = 0;
-        while let Some(range) = self.next(text, at, text.len(), &mut work)? {
+        while let Some(range) = self.next(text, at, text.len(), work)? {
             at = range.end;
             found.push(range);
         }
@@ -169,9 +186,9 @@ impl Matcher {
     ) -> Result<Option<Range<usize>>, Exhausted> {
         let mut at = from;
         loop {
-            match self.candidate(text, at) {
-                Some(next) if next < cut => at = next,
-                _ => return Ok(None),
+            match self.candidate(text, at, cut) {
+                Some(next) => at = next,
+                None => return Ok(None),
             }
             let Some(mut end) = self.match_end(text, at, work)? else {
                 at += 1;
@@ -179,7 +196,7 @@ impl Matcher {
             };
             let start = at;
             // A longer match may begin inside this one, or at its end.
-            while let Some(next) = self.candidate(text, at + 1).filter(|next| *next <= end) {
+            while let Some(next) = self.candidate(text, at + 1, end + 1) {
                 at = next;
                 if let Some(further) = self.match_end(text, at, work)? {
                     end = end.max(further);
@@ -189,47 +206,47 @@ impl Matcher {
         }
     }
 
-    /// The first position from `from` on where a match may begin.
-    fn candidate(&self, text: &[u8], from: usize) -> Option<usize> {
-        let rest = text.get(from..)?;
+    /// The first position from `from` on, and before `until`, where a match may begin.
+    fn candidate(&self, text: &[u8], from: usize, until: usize) -> Option<usize> {
+        let until = until.min(text.len());
+        let whole = text.get(from..(until + GRAM - 1).min(text.len()))?;
         let found = if self.shorts.is_empty() {
-            let mut at = 0;
-            loop {
-                let rest = rest.get(at..)?;
-                at += rest.windows(GRAM).position(|gram| self.may_begin(gram))?;
-                if self.may_go_on(text.get(from + at..)?) {
-                    break Some(at);
-                }
-                at += 1;
-            }
+            let may = |at: usize, bytes: &[u8]| {
+                self.may_begin(bytes) && self.may_go_on(text.get(from + at..).unwrap_or_default())
+            };
+            whole.windows(GRAM).enumerate().position(|(at, bytes)| may(at, bytes))
         } else {
-            (0..rest.len()).position(|at| {
-                let rest = rest.get(at..).unwrap_or_default();
-                self.may_be_short(rest)
-                    || rest.get(..GRAM).is_some_and(|gram| self.may_begin(gram))
-                        && self.may_go_on(rest)
+            let may = |at: usize, bytes: &[u8]| {
+                self.may_be_short(bytes)
+                    || self.may_begin(bytes)
+                        && self.may_go_on(text.get(from + at..).unwrap_or_default())
+            };
+            let found = whole.windows(GRAM).enumerate().position(|(at, bytes)| may(at, bytes));
+            // At the text's end there are not as many bytes.
+            let tail = (whole.len() + 1).saturating_sub(GRAM)..until.saturating_sub(from);
+            found.or_else(|| {
+                let rest = |at: usize| whole.get(at..).unwrap_or_default();
+                tail.into_iter().find(|at| self.may_be_short(rest(*at)))
             })
         };
         found.map(|at| from + at)
     }
 
     fn may_be_short(&self, rest: &[u8]) -> bool {
-        self.short_lengths.iter().enumerate().any(|(length, known)| {
-            let short = known.then(|| short(rest, length)).flatten();
-            short.is_some_and(|short| is_set(&self.short_table, place(short, BRIEF)))
+        self.short_lengths.iter().any(|length| {
+            short(rest, *length).is_some_and(|short| is_set(&self.short_table, place(short, BRIEF)))
         })
     }
 
-    fn may_begin(&self, gram: &[u8]) -> bool {
-        let Some(gram) = gram.first_chunk() else { return false };
-        is_set(&self.table, place(*gram, FIRST))
+    fn may_begin(&self, bytes: &[u8]) -> bool {
+        gram(bytes).is_some_and(|gram| is_set(&self.table, place(gram, FIRST)))
     }
 
     /// Whether what may begin a form may also go on as one.
     fn may_go_on(&self, rest: &[u8]) -> bool {
-        let further = rest.get(SHIFT..).and_then(|rest| rest.first_chunk());
-        further.is_some_and(|gram| is_set(&self.second, place(*gram, FURTHER)))
-            || rest.first_chunk().is_some_and(|gram| is_set(&self.second, place(*gram, BRIEF)))
+        let further = rest.get(SHIFT..).and_then(gram);
+        further.is_some_and(|gram| is_set(&self.second, place(gram, FURTHER)))
+            || gram(rest).is_some_and(|gram| is_set(&self.second, place(gram, BRIEF)))
     }
 
     /// The end of the longest match at `at`.
@@ -241,48 +258,40 @@ impl Matcher {
     ) -> Result<Option<usize>, Exhausted> {
         let rest = text.get(at..).unwrap_or_default();
         let rest = rest.get(..LONGEST).unwrap_or(rest);
-        let first = rest.first_chunk().filter(|gram| is_set(&self.table, place(**gram, FIRST)));
-        let alike = first.and_then(|gram| self.forms.get(gram)).map_or(&[][..], Vec::as_slice);
-        let mut key = rest;
-        while key.len() >= GRAM {
-            // What is a beginning of the key stands before it, and longer ones after shorter ones.
-            let before = alike.partition_point(|form| **form <= *key);
-            let Some(form) = before.checked_sub(1).and_then(|last| alike.get(last)) else { break };
-            let common = form.iter().zip(rest).take_while(|(a, b)| a == b).count();
-            *work = work.checked_sub(common + LOOKUP_COST).ok_or(Exhausted)?;
-            if common == form.len() {
-                return Ok(Some(at + common));
-            }
-            key = rest.get(..common).unwrap_or_default();
+        *work = work.checked_sub(LOOKUP_COST).ok_or(Exhausted)?;
+        if self.may_begin(rest)
+            && let Some(alike) = gram(rest).and_then(|gram| self.forms.get(&gram))
+            && let Some(length) = alike.longest(rest, work)?
+        {
+            return Ok(Some(at + length));
         }
-        for length in (1..GRAM).rev() {
-            if self.short_lengths.get(length).is_some_and(|known| *known)
-                && short(rest, length).is_some_and(|short| self.shorts.contains(&short))
-            {
-                return Ok(Some(at + length));
-            }
-        }
-        Ok(None)
+        let is_known = |length: &&usize| {
+            short(rest, **length).is_some_and(|short| self.shorts.contains(&short))
+        };
+        Ok(self.short_lengths.iter().find(is_known).map(|length| at + length))
     }
 }
 
-/// The first bytes of `text` as a form of so many; none where there are not as many, or it is no
-/// short form.
-fn short(text: &[u8], length: usize) -> Option<Short> {
-    let bytes = text.get(..length).filter(|bytes| (1..GRAM).contains(&bytes.len()))?;
-    let mut short = [0; GRAM];
-    for (to, from) in short.iter_mut().zip(bytes) {
-        *to = *from;
-    }
-    if let Some(last) = short.last_mut() {
-        *last = u8::try_from(length).unwrap_or(0);
-    }
-    Some(short)
+/// The first [`GRAM`] bytes.
+fn gram(bytes: &[u8]) -> Option<u32> {
+    bytes.first_chunk().map(|gram| u32::from_le_bytes(*gram))
+}
+
+/// The first bytes of `text` as a form of so many, and how many they are; none where there are not as
+/// many, or it is no short form.
+fn short(text: &[u8], length: usize) -> Option<u32> {
+    let [one, two, three] = match (length, text) {
+        (1, [one, ..]) => [*one, 0, 0],
+        (2, [one, two, ..]) => [*one, *two, 0],
+        (3, [one, two, three, ..]) => [*one, *two, *three],
+        _ => return None,
+    };
+    Some(u32::from_le_bytes([one, two, three, u8::try_from(length).unwrap_or(0)]))
 }
 
 /// Word and bit of a table for some bytes of a form.
-fn place(gram: [u8; GRAM], multiplier: u32) -> (usize, u64) {
-    let hash = u32::from_le_bytes(gram).wrapping_mul(multiplier) >> (32 - TABLE_BITS);
+fn place(gram: u32, multiplier: u32) -> (usize, u64) {
+    let hash = gram.wrapping_mul(multiplier) >> (32 - TABLE_BITS);
     (usize::try_from(hash >> 6).unwrap_or(0), 1 << (hash & 63))
 }
 

@@ -100,7 +100,7 @@ fn evidence() -> Vec<Evidence> {
             name: name.clone(),
             kind: StepKind::Script,
             id: Some(name.clone()),
-            traceparent: context.clone(),
+            called_ns: Some(start),
             pid: 7,
         };
         let ended = Record::StepEnded {

@@ -1,6 +1,7 @@
 //! Jobs through the real agent, on a node of plain files: counted once, sent once, whatever is
 //! killed, however long they are and however many.
 
+mod crowd;
 mod flood;
 mod kills;
 mod many;

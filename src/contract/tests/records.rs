@@ -10,9 +10,9 @@ fn record() -> impl Strategy<Value = Record> {
         (n64(), text(), n32(), n32()).prop_map(|(at_ns, container, pid, uid)| {
             Record::ContainerStarted { at_ns, container, pid, uid }
         }),
-        (n64(), n64(), text(), kind(), option::of(text()), option::of(text()), n32()).prop_map(
-            |(at_ns, step, name, kind, id, traceparent, pid)| {
-                Record::StepStarted { at_ns, step, name, kind, id, traceparent, pid }
+        (n64(), n64(), text(), kind(), option::of(text()), option::of(n64()), n32()).prop_map(
+            |(at_ns, step, name, kind, id, called_ns, pid)| {
+                Record::StepStarted { at_ns, step, name, kind, id, called_ns, pid }
             }
         ),
         (n64(), n64(), n64(), end(), flag(), process_usage(), delta()).prop_map(

@@ -11,6 +11,7 @@ pub(super) const UID: &str = "0e269fa4-f505-4963-9096-958063077203";
 
 mod bounds;
 mod model;
+mod shares;
 
 /// A node's log directory with a follower on it.
 pub(super) struct Node {
@@ -114,7 +115,10 @@ fn follower(root: &Path, use_inotify: bool, checkpoints: Checkpoints) -> Followe
         use_inotify,
         ..Options::new(root.join("pods"))
     };
-    Follower::new(options, checkpoints)
+    let mut follower = Follower::new(options, checkpoints);
+    // How long a turn takes is no part of these scenarios.
+    follower.worked = || 0;
+    follower
 }
 
 pub(super) fn full(text: &str) -> String {

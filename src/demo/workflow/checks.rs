@@ -68,7 +68,7 @@ mod tests {
             name: String::new(),
             kind: StepKind::Script,
             id: None,
-            traceparent: None,
+            called_ns: None,
             pid: 2,
         };
         let ended = |at_ns, step, duration_ns| Record::StepEnded {

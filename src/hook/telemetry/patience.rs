@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use crate::contract::Volume;
-use crate::hook::plain_file;
+use crate::plain_file;
 
 /// The wait of a call that knows nothing bad of the collector.
 const FULL: Duration = Duration::from_millis(250);

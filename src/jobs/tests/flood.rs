@@ -20,7 +20,7 @@ fn largest(number: u64) -> Record {
         name: text(),
         kind: StepKind::Script,
         id: Some(text()),
-        traceparent: Some(text()),
+        called_ns: Some(s(19)),
         pid: 1,
     }
 }
@@ -38,8 +38,8 @@ fn other_pod(number: usize) -> Arc<PodRef> {
 fn a_record_that_is_read_is_no_longer_than_one_that_init_writes() {
     let Record::StepStarted { at_ns, step, kind, pid, .. } = largest(1) else { panic!() };
     let name = "x".repeat(7_000);
-    let (id, traceparent) = (None, None);
-    let line = Record::StepStarted { at_ns, step, name, kind, id, traceparent, pid }.to_line();
+    let (id, called_ns) = (None, None);
+    let line = Record::StepStarted { at_ns, step, name, kind, id, called_ns, pid }.to_line();
     let read = Record::from_line(&line.unwrap()).unwrap();
     assert_eq!(read.text_bytes(), JOURNAL_TEXT_MAX_CHARS);
     let read = Record::from_line(&largest(1).to_line().unwrap()).unwrap();

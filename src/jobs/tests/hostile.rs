@@ -63,14 +63,14 @@ fn record() -> impl Strategy<Value = Record> {
     let kind =
         prop_oneof![Just(StepKind::Script), Just(StepKind::Container), Just(StepKind::Service),];
     prop_oneof![
-        (moment(), 0_u64..4, text(), kind, context()).prop_map(
-            |(at_ns, step, name, kind, traceparent)| Record::StepStarted {
+        (moment(), 0_u64..4, text(), kind, proptest::option::of(moment())).prop_map(
+            |(at_ns, step, name, kind, called_ns)| Record::StepStarted {
                 at_ns,
                 step,
                 id: Some(name.clone()),
                 name,
                 kind,
-                traceparent,
+                called_ns,
                 pid: 1,
             }
         ),

@@ -241,7 +241,7 @@ impl Story {
             name: name.to_owned(),
             kind,
             id: Some(name.to_owned()),
-            traceparent: Some(key().step_span(name, s(start)).to_string()),
+            called_ns: Some(s(start)),
             pid: 7,
         };
         self.heard(container, s(start + 1), record);

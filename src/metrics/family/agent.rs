@@ -68,6 +68,12 @@ static COUNTED: &[Family] = &[
         &["reason"],
     ),
     family(
+        "ephemon_agent_log_share_wait_seconds_total",
+        "Time that pods' logs waited because the pod had used its share of the log thread's time.",
+        Counter,
+        &[],
+    ),
+    family(
         "ephemon_agent_otlp_requests_total",
         "Requests to a collector, by what came of them.",
         Counter,

@@ -55,7 +55,7 @@ pub(super) fn shell(script: &str) -> Run {
         name: "a step".to_owned(),
         kind: StepKind::Script,
         id: None,
-        traceparent: None,
+        called_ns: None,
         ends_container: false,
     }
 }

@@ -34,11 +34,10 @@ fn a_log_that_nobody_reads_does_not_stop_a_step() {
 #[test]
 fn the_journal_tells_what_ran_and_what_it_used() {
     let init = Init::start(Start::Plain, &[]);
-    let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned();
     let run = Run {
         name: "Build it".to_owned(),
         id: Some("build".to_owned()),
-        traceparent: Some(traceparent.clone()),
+        called_ns: Some(4711),
         ..shell("i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; exit 2")
     };
     let exit = *init.client().run(&run).exit();
@@ -50,15 +49,14 @@ fn the_journal_tells_what_ran_and_what_it_used() {
         panic!("{journal:?}")
     };
     assert!(matches!(started, Record::ContainerStarted { container, .. } if container == "job"));
-    let Record::StepStarted { step: 1, name, kind, id, traceparent: carried, .. } = step_started
-    else {
+    let Record::StepStarted { step: 1, name, kind, id, called_ns, .. } = step_started else {
         panic!("{step_started:?}")
     };
     assert_eq!(
         (name.as_str(), *kind, id.as_deref()),
         ("Build it", StepKind::Script, Some("build"))
     );
-    assert_eq!(carried.as_ref(), Some(&traceparent));
+    assert_eq!(*called_ns, Some(4711));
     assert_eq!(
         *step_ended,
         Record::StepEnded {

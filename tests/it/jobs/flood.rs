@@ -20,10 +20,10 @@ const RECORDS: usize = 128;
 /// `resources.limits.memory` of the manifests.
 const LIMIT: u64 = ephemon::agent::budget::LIMIT as u64;
 /// The same with a collector.
-const EXPORT_LIMIT: u64 = ephemon::agent::budget::EXPORT_LIMIT as u64;
+pub(super) const EXPORT_LIMIT: u64 = ephemon::agent::budget::EXPORT_LIMIT as u64;
 
 /// The highest resident set of the agent so far.
-fn peak(agent: &Agent) -> u64 {
+pub(super) fn peak(agent: &Agent) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", agent.pid())).unwrap();
     let line =
         status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a kernel's word");
@@ -46,7 +46,7 @@ fn until_dropped(agent: &Agent) {
 }
 
 /// Part of a line, or a whole one, as the runtime writes it.
-fn written(text: &str, whole: bool) -> String {
+pub(super) fn written(text: &str, whole: bool) -> String {
     let tag = if whole { 'F' } else { 'P' };
     format!("2026-11-28T10:00:00.000000000Z stdout {tag} {text}\n")
 }
@@ -63,7 +63,7 @@ fn hostile(node: &Node, number: usize) -> Pod {
         name: "x".repeat(7_900),
         kind: StepKind::Script,
         id: None,
-        traceparent: None,
+        called_ns: None,
         pid: 1,
     };
     let line = started.to_line().unwrap();

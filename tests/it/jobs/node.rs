@@ -196,7 +196,7 @@ impl Pod {
             name: name.to_owned(),
             kind,
             id: Some(name.to_owned()),
-            traceparent: None,
+            called_ns: None,
             pid: 7,
         };
         self.record(container, &started);

@@ -163,7 +163,7 @@ impl JobPod {
             name: name.clone(),
             kind,
             id: Some(name),
-            traceparent: call.span().map(|span| span.to_string()),
+            called_ns: Some(call.began_ns),
             pid: 7,
         };
         self.write(container, &record);

@@ -1,0 +1,231 @@
+//! Forms that begin alike, in order. What is asked is the longest of them that a text begins with: by
+//! one bisection, since each form knows which of its beginnings are forms, too.
+
+use super::Exhausted;
+
+/// Lengths of beginnings, 1 to 256, a bit each.
+type Lengths = [u64; 4];
+
+/// The eight bytes that follow those in common, zeros where there are not as many. Of heads that
+/// differ the order is that of the whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Head(u64);
+
+/// What a step of the bisection costs, and one that compares all of a form: nanoseconds.
+const STEP_COST: usize = 8;
+const COMPARE_COST: usize = 24;
+/// Bytes that all forms here have in common.
+const GRAM: usize = super::GRAM;
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Sorted(Vec<Form>);
+
+#[derive(Clone)]
+struct Form {
+    /// What decides most comparisons without a look at the bytes.
+    head: Head,
+    bytes: Box<[u8]>,
+    /// Which of its beginnings are forms; none of most.
+    beginnings: Option<Box<Lengths>>,
+}
+
+// === impl Sorted ===
+
+impl Sorted {
+    /// Adds a form of 256 bytes at most. Whether it is new.
+    pub(super) fn insert(&mut self, bytes: &[u8]) -> bool {
+        let head = Head::of(bytes);
+        let order = |form: &Form| form.head.cmp(&head).then_with(|| (*form.bytes).cmp(bytes));
+        let Err(at) = self.0.binary_search_by(order) else { return false };
+        let mut form = Form { head, bytes: bytes.into(), beginnings: None };
+        // What begins both this one and a later one begins the one before it, too.
+        if let Some(before) = at.checked_sub(1).and_then(|before| self.0.get(before)) {
+            let common = common(&before.bytes, bytes);
+            for length in (1..=common).filter(|length| before.has_beginning(*length)) {
+                form.add_beginning(length);
+            }
+            if common == before.bytes.len() {
+                form.add_beginning(common);
+            }
+        }
+        let later = self.0.iter_mut().skip(at);
+        later.take_while(|later| later.bytes.starts_with(bytes)).for_each(|later| {
+            later.add_beginning(bytes.len());
+        });
+        self.0.insert(at, form);
+        true
+    }
+
+    /// How long the longest form is that the text begins with. Takes what that costs from `work`.
+    pub(super) fn longest(
+        &self,
+        text: &[u8],
+        work: &mut usize,
+    ) -> Result<Option<usize>, Exhausted> {
+        let head = Head::of(text);
+        // Such a form stands before the text, and begins the last one that does.
+        let (mut from, mut to) = (0, self.0.len());
+        while from < to {
+            let middle = from.midpoint(to);
+            let Some(form) = self.0.get(middle) else { break };
+            let equal = form.head == head;
+            let cost = if equal { COMPARE_COST } else { STEP_COST };
+            *work = work.checked_sub(cost).ok_or(Exhausted)?;
+            let is_after = if equal { *form.bytes > *text } else { form.head > head };
+            (from, to) = if is_after { (from, middle) } else { (middle + 1, to) };
+        }
+        let last = from.checked_sub(1).and_then(|last| self.0.get(last));
+        let Some(form) = last else { return Ok(None) };
+        let length = form.bytes.len();
+        let common = match form.head.common(head) {
+            Some(same) => (GRAM + same).min(length).min(text.len()),
+            None if length <= GRAM + 8 && length <= text.len() => length,
+            None => common(&form.bytes, text),
+        };
+        if common == length {
+            return Ok(Some(common));
+        }
+        Ok(form.longest_beginning(common))
+    }
+}
+
+// === impl Head ===
+
+impl Head {
+    fn of(bytes: &[u8]) -> Self {
+        let rest = bytes.get(GRAM..).unwrap_or_default();
+        let head = rest.first_chunk().copied().unwrap_or_else(|| {
+            let mut head = [0; 8];
+            head.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+            head
+        });
+        Self(u64::from_be_bytes(head))
+    }
+
+    /// How many of the first bytes are the same; none where all are.
+    fn common(self, other: Self) -> Option<usize> {
+        let differ = self.0 ^ other.0;
+        (differ != 0).then(|| usize::try_from(differ.leading_zeros() / 8).unwrap_or(0))
+    }
+}
+
+// === impl Form ===
+
+impl Form {
+    fn has_beginning(&self, length: usize) -> bool {
+        let (word, bit) = place(length);
+        let lengths = self.beginnings.as_deref();
+        lengths.and_then(|lengths| lengths.get(word)).is_some_and(|word| word & bit != 0)
+    }
+
+    fn add_beginning(&mut self, length: usize) {
+        let (word, bit) = place(length);
+        let lengths = self.beginnings.get_or_insert_default();
+        if let Some(word) = lengths.get_mut(word) {
+            *word |= bit;
+        }
+    }
+
+    /// The longest of its beginnings that is a form, of at most so many bytes.
+    fn longest_beginning(&self, most: usize) -> Option<usize> {
+        let lengths = self.beginnings.as_deref()?;
+        let (last, bit) = place(most.max(1));
+        for (at, word) in lengths.iter().enumerate().take(last + 1).rev() {
+            // All that are not longer.
+            let word = if at == last { word & (bit | (bit - 1)) } else { *word };
+            if let (Some(highest), true) = (word.checked_ilog2(), most > 0) {
+                return Some(at * 64 + usize::try_from(highest).unwrap_or(0) + 1);
+            }
+        }
+        None
+    }
+}
+
+/// Only how long it is.
+impl std::fmt::Debug for Form {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Form").field("bytes", &self.bytes.len()).finish_non_exhaustive()
+    }
+}
+
+/// Word and bit for a length from 1 on.
+fn place(length: usize) -> (usize, u64) {
+    let at = length.saturating_sub(1);
+    (at / 64, 1 << (at % 64))
+}
+
+/// How many of their first bytes are the same.
+fn common(a: &[u8], b: &[u8]) -> usize {
+    let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
+    let ((a_words, _), (b_words, _)) = (a.as_chunks(), b.as_chunks());
+    let mut same = 0;
+    for (a, b) in a_words.iter().zip(b_words) {
+        let differ = word(a) ^ word(b);
+        if differ != 0 {
+            return same + usize::try_from(differ.trailing_zeros() / 8).unwrap_or(0);
+        }
+        same += 8;
+    }
+    let (a, b) = (a.get(same..).unwrap_or_default(), b.get(same..).unwrap_or_default());
+    same + a.iter().zip(b).take(8).take_while(|(a, b)| a == b).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_longest_that_begins_a_text_is_found_in_whatever_order_they_came(
+            forms in proptest::collection::vec("[a\\x00]{0,12}", 1..20), text in "[a\\x00]{0,16}",
+        ) {
+            let mut sorted = Sorted::default();
+            let (forms, text) = (forms.iter().map(|it| format!("same{it}")).collect::<Vec<_>>(), format!("same{text}"));
+            for (at, form) in forms.iter().enumerate() {
+                let is_new = !forms[..at].contains(form);
+                prop_assert_eq!(sorted.insert(form.as_bytes()), is_new);
+            }
+            let wanted = forms.iter().filter(|form| text.starts_with(*form)).map(String::len).max();
+            prop_assert_eq!(sorted.longest(text.as_bytes(), &mut usize::MAX.clone()), Ok(wanted));
+        }
+
+        #[test]
+        fn bytes_are_the_same_until_they_differ(
+            same in "[ab]{0,40}", a in "[ab]{0,20}", b in "[ab]{0,20}",
+        ) {
+            let (a, b) = (same.clone() + &a, same + &b);
+            let wanted = a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
+            prop_assert_eq!(common(a.as_bytes(), b.as_bytes()), wanted);
+        }
+    }
+
+    #[test]
+    fn beginnings_of_every_length_are_found() {
+        let long = [b'a'; 256];
+        let mut sorted = Sorted::default();
+        for length in (4..=256).filter(|length| length % 63 != 0) {
+            sorted.insert(&long[..length]);
+        }
+        for length in 4..=256 {
+            let text = [&long[..length], b"b"].concat();
+            let wanted = (4..=length).rev().find(|length| length % 63 != 0);
+            assert_eq!(sorted.longest(&text, &mut usize::MAX.clone()), Ok(wanted), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_search_ends_when_it_has_cost_enough() {
+        let mut sorted = Sorted::default();
+        (0..=255).for_each(|last| {
+            sorted.insert(&[b'a', b'b', b'c', b'd', last]);
+        });
+        let mut work = 1000;
+        assert_eq!(sorted.longest(b"abcde", &mut work), Ok(Some(5)));
+        let once = 1000 - work;
+        assert!(once > 0 && once < 100, "{once}");
+        let mut work = once - 1;
+        assert_eq!(sorted.longest(b"abcde", &mut work), Err(Exhausted));
+    }
+}
