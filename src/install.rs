@@ -100,6 +100,12 @@ fn install(from: &Path, volume: &Volume) -> Result<(), Error> {
         let permissions = Permissions::from_mode(mode);
         fs::set_permissions(&directory, permissions).map_err(failed("open", &directory))?;
     }
+    // Else a container could put directories of its own in the place of these. Where the volume is not
+    // ours to change, the agent notices it for the values to mask.
+    if let Ok(root) = fs::metadata(volume.root()) {
+        let mode = root.permissions().mode() & !0o022;
+        fs::set_permissions(volume.root(), Permissions::from_mode(mode)).ok();
+    }
     for name in PROGRAMS {
         let path = from.join(name);
         let mut program = File::open(&path).map_err(|source| Error::Neighbour { path, source })?;
@@ -181,6 +187,7 @@ mod tests {
         }
         assert_eq!((mode(&volume.run()), mode(&volume.journal())), (0o1777, 0o1777));
         assert_eq!(mode(&volume.masks()), 0o3753);
+        assert_eq!(mode(volume.root()) & 0o022, 0, "nobody puts others in their place");
         assert_eq!(fs::read(volume.init()).unwrap(), b"ephemon-init");
     }
 

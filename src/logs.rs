@@ -54,7 +54,7 @@ pub use settings::Settings;
 use crate::crilog::{Checkpoints, Follower, Options};
 use crate::discovery::inventory::Inventory;
 use crate::journal::Reader;
-use crate::mask::job::Mode;
+use crate::mask::job::{Mode, ToldValues};
 use crate::node::NodeRoot;
 use crate::otlp::Outbox;
 use crate::vitals::Vitals;
@@ -115,7 +115,7 @@ pub fn start(
     let stopped = Arc::clone(&stop);
     thread::Builder::new().name("ephemon-logs".into()).spawn(move || {
         let checkpoints = load(&directory);
-        let told = Told::load(&directory);
+        let told = Told::load(&directory, checkpoints.pods());
         let pump = Pump {
             learner: learner(&pods, &checkpoints, &told, settings.mode),
             follower: Follower::new(Options::new(&pods), checkpoints),
@@ -160,7 +160,7 @@ fn learner(pods: &Path, checkpoints: &Checkpoints, told: &Told, mode: Mode) -> L
         return Learner::idle();
     }
     let mut from = checkpoints.clone();
-    from.retain(|pod| told.of(pod) == Some(0));
+    from.retain(|pod| told.of(pod).is_some_and(ToldValues::is_empty));
     Learner::new(pods, from, Instant::now())
 }
 

@@ -22,6 +22,8 @@ pub use self::matcher::{Exhausted, Matcher};
 const MAX_VALUES: usize = 4096;
 /// Most bytes of all values together, encodings not counted.
 const MAX_VALUE_BYTES: usize = 1024 * 1024;
+/// Most memory that all forms of these take: what is in lines and has quotes and the like has many.
+const MAX_FORMS_BYTES: usize = 24 * 1024 * 1024;
 /// What the search for values in a line may cost, in about nanoseconds: so much for any line, and so
 /// much for a byte of it. Values that are each nearly the text cost more; such lines are not shown.
 const LINE_WORK: usize = 1024;
@@ -31,12 +33,14 @@ pub const STARS: &[u8] = b"***";
 
 /// More values than are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("more than {values} values or {bytes} bytes to mask")]
+#[error("more than {values} values or {bytes} bytes to mask, or {forms_bytes} with encodings")]
 pub struct TooMany {
     /// Most values that are kept.
     pub values: usize,
     /// Most bytes of them.
     pub bytes: usize,
+    /// Most bytes that all their forms take in memory.
+    pub forms_bytes: usize,
 }
 
 /// What it may cost to search for values in a text of so many bytes: enough for thousands of values,
@@ -64,9 +68,9 @@ struct Set {
 // === impl Masks ===
 
 impl Masks {
-    /// An empty set that takes so many values, and so many bytes of them.
-    pub fn bounded(values: usize, bytes: usize) -> Self {
-        let set = Set { limit: TooMany { values, bytes }, ..Set::default() };
+    /// An empty set that takes no more than this.
+    pub fn bounded(limit: TooMany) -> Self {
+        let set = Set { limit, ..Set::default() };
         Self(Arc::new(Mutex::new(set)))
     }
 
@@ -102,6 +106,9 @@ impl Masks {
             let matcher = Arc::make_mut(&mut set.matcher);
             for form in encode::forms(value) {
                 matcher.add(&form);
+            }
+            if set.matcher.bytes() > set.limit.forms_bytes {
+                set.overflowed = true;
             }
         }
         if set.overflowed {
@@ -158,7 +165,11 @@ impl Default for Set {
         Self {
             values: HashSet::new(),
             bytes: 0,
-            limit: TooMany { values: MAX_VALUES, bytes: MAX_VALUE_BYTES },
+            limit: TooMany {
+                values: MAX_VALUES,
+                bytes: MAX_VALUE_BYTES,
+                forms_bytes: MAX_FORMS_BYTES,
+            },
             overflowed: false,
             matcher: Arc::default(),
             listener: None,
@@ -243,8 +254,15 @@ mod tests {
         let values: Vec<String> = (0..=MAX_VALUES).map(|n| format!("value-{n}")).collect();
         assert!(masks.add(values.iter().map(String::as_bytes)).is_err());
         assert!(masks.matcher().is_none());
-        let masks = Masks::bounded(10, 8);
-        assert_eq!(masks.add([b"123456789".as_slice()]), Err(TooMany { values: 10, bytes: 8 }));
+        let limit = TooMany { values: 10, bytes: 8, forms_bytes: 100_000 };
+        let masks = Masks::bounded(limit);
+        assert_eq!(masks.add([b"123456789".as_slice()]), Err(limit));
+        assert!(masks.matcher().is_none());
+        let masks = Masks::bounded(TooMany { bytes: 100_000, forms_bytes: 10_000, ..limit });
+        let lines = "abcd\"'\\&<\n".repeat(100);
+        assert!(masks.add([lines.as_bytes()]).is_ok(), "lines that are alike are one form");
+        let lines: String = (0..100).map(|n| format!("{n}abcd\"'\\&<\n")).collect();
+        assert!(masks.add([lines.as_bytes()]).is_err());
         assert!(masks.matcher().is_none());
     }
 

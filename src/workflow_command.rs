@@ -223,8 +223,10 @@ impl Commands {
         if command.name == Name::StopCommands {
             let word = command.data();
             let word = word.trim_ascii();
-            // The runner refuses no word, and one that is itself a command's name.
-            if word.is_empty() || Name::of(word).is_some() {
+            // The runner refuses no word, and one that is itself a command's name. One that is longer
+            // than any in use is not kept: commands hold on, and what is told is masked.
+            let is_kept = (1..=MAX_WORD_BYTES).contains(&word.len());
+            if !is_kept || Name::of(word).is_some() {
                 return Seen::Plain;
             }
             self.stopped_until = Some(word.to_vec());
@@ -245,6 +247,9 @@ impl fmt::Debug for Commands {
         f.debug_struct("Commands").field("stopped", &stopped).finish()
     }
 }
+
+/// Longest word that ends `stop-commands`; a log keeps one for as long as it lives.
+const MAX_WORD_BYTES: usize = 256;
 
 /// Whether a line is worth a look: most are not.
 pub fn may_be_command(line: &[u8]) -> bool {
@@ -360,6 +365,8 @@ mod tests {
         assert_eq!(commands.see(b"::W0RD::"), Seen::Resumed);
         assert_eq!(names(commands.see(b"::add-mask::x")), Some(Name::AddMask));
         assert_eq!(commands.see(b"::stop-commands::"), Seen::Plain);
+        let long = [b"::stop-commands::".as_slice(), &[b'x'; 257]].concat();
+        assert_eq!(commands.see(&long), Seen::Plain);
         assert_eq!(commands.see(b"::stop-commands::add-mask"), Seen::Plain);
         assert_eq!(names(commands.see(b"::add-mask::x")), Some(Name::AddMask));
     }

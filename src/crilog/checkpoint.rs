@@ -98,6 +98,11 @@ impl Checkpoints {
         self.logs.is_empty()
     }
 
+    /// The pods of the logs, each once or more often.
+    pub fn pods(&self) -> impl Iterator<Item = PodUid> {
+        self.logs.keys().map(|log| log.pod.uid.clone())
+    }
+
     /// Keeps the logs of some pods only.
     pub fn retain(&mut self, keep: impl Fn(&PodUid) -> bool) {
         self.logs.retain(|log, _| keep(&log.pod.uid));

@@ -11,6 +11,7 @@
 //! runs.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Read};
 use std::path::Path;
 use std::time::Duration;
 
@@ -42,6 +43,9 @@ const RUNTIMES: [&str; 3] = ["runc", "crun", "youki"];
 /// The runtime has no more processes than this in a cgroup at a time: the last of runc's stages makes
 /// none, and the one that joins a container has three.
 const MAX_RUNTIME: usize = 8;
+
+/// Most bytes read of a process's mounts: ten thousand mounts.
+const MAX_MOUNTINFO_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Nanoseconds of a tick, in which the kernel tells when a process began (`USER_HZ`).
 const TICK_NS: i128 = 10_000_000;
@@ -132,9 +136,16 @@ fn is_from_inside(pid: u32, began: Option<i128>, proc: &Path) -> bool {
     }
     let mount = file.stx_mnt_id.to_string();
     told.contains(StatxFlags::MNT_ID)
-        && fs::read_to_string(of("mountinfo")).is_ok_and(|mounts| {
-            mounts.lines().any(|line| line.split(' ').next() == Some(mount.as_str()))
-        })
+        && fs::File::open(of("mountinfo")).is_ok_and(|mounts| has_mount(mounts, &mount))
+}
+
+/// Whether a process sees the mount of this id. A job decides how many it sees, and how long their paths
+/// are: they are read one by one, and no more of them than a node has.
+fn has_mount(mountinfo: impl Read, id: &str) -> bool {
+    let lines = BufReader::new(mountinfo.take(MAX_MOUNTINFO_BYTES)).split(b'\n');
+    lines
+        .map_while(Result::ok)
+        .any(|line| line.split(|byte| *byte == b' ').next() == Some(id.as_bytes()))
 }
 
 /// Whether a file was changed after something that began so many nanoseconds after the node's start.

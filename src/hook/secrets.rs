@@ -18,8 +18,30 @@ pub(super) fn share(volume: &Volume, values: &[String]) -> io::Result<()> {
         return Ok(());
     }
     let shared = SharedMasks::open(&volume.hook_masks())?;
+    // Every action has the job's tokens: told anew each time they would fill the file.
+    let mut told = shared.values()?;
     for value in values {
-        shared.tell(Some(value.as_bytes()));
+        if told.insert(value.clone().into_bytes()) {
+            shared.tell(Some(value.as_bytes()));
+        }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_told_once_however_many_actions_have_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let volume = Volume::new(directory.path());
+        let length = || std::fs::metadata(volume.hook_masks()).unwrap().len();
+        share(&volume, &["hunter2".to_owned()]).unwrap();
+        let first = length();
+        share(&volume, &["hunter2".to_owned()]).unwrap();
+        assert_eq!(length(), first);
+        share(&volume, &["hunter2".to_owned(), "opensesame".to_owned()]).unwrap();
+        assert!(length() > first);
+    }
 }

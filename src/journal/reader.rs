@@ -156,7 +156,10 @@ impl Pod {
         // changes nothing.
         let settled = i64::try_from(now_s()).is_ok_and(|now| now.saturating_sub(changed.0) > 1);
         self.listed = settled.then_some(changed);
-        for name in names {
+        if names.cut && !std::mem::replace(&mut self.crowded, true) {
+            vitals.dropped(Signal::Journal, Reason::Cap);
+        }
+        for name in names.all {
             if self.journals.contains_key(name.as_str()) || self.refused.contains(&name) {
                 continue;
             }

@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{Dir, Mode, OFlags, fstat, open, openat};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, fstat, open, openat, statat};
 
 use crate::plain_file;
 
@@ -20,7 +20,20 @@ const MAX_NAMES: usize = 4096;
 /// A directory of a pod's volume with a file for each container, kept open: it is read after it has
 /// lost its name, too.
 #[derive(Debug)]
-pub(crate) struct Directory(OwnedFd);
+pub(crate) struct Directory {
+    root: OwnedFd,
+    name: String,
+    directory: OwnedFd,
+}
+
+/// What a listing has.
+#[derive(Debug)]
+pub(crate) struct Names {
+    /// Without their suffix, sorted.
+    pub(crate) all: Vec<String>,
+    /// There are more entries than are looked at.
+    pub(crate) cut: bool,
+}
 
 /// A file just opened.
 #[derive(Debug)]
@@ -39,31 +52,43 @@ impl Directory {
         if fstat(&directory)?.st_dev != fstat(&root)?.st_dev {
             return Err(io::Error::other("another file system is mounted in its place"));
         }
-        Ok(Self(directory))
+        Ok(Self { root, name: name.to_owned(), directory })
     }
 
     /// Changes when a name comes or goes: seconds and nanoseconds, as the kernel set them. Not
     /// `st_mtime`, which whoever owns the directory may set to any time.
     pub(crate) fn changed(&self) -> io::Result<(i64, u64)> {
-        let stat = fstat(&self.0)?;
+        let stat = fstat(&self.directory)?;
         Ok((stat.st_ctime, stat.st_ctime_nsec))
     }
 
-    /// Names of journals, without their suffix, sorted; others are passed over.
-    pub(crate) fn names(&self) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in Dir::read_from(&self.0)?.take(MAX_NAMES) {
+    /// Whether the directory has no name any more, or another one than it was opened by.
+    pub(crate) fn is_removed(&self) -> io::Result<bool> {
+        let Self { root, name, directory } = self;
+        let now = statat(root, name, AtFlags::SYMLINK_NOFOLLOW);
+        let own = fstat(directory)?;
+        Ok(now.map_or(true, |now| (now.st_dev, now.st_ino) != (own.st_dev, own.st_ino)))
+    }
+
+    /// Names of journals; others are passed over.
+    pub(crate) fn names(&self) -> io::Result<Names> {
+        let (mut all, mut cut) = (Vec::new(), false);
+        for (count, entry) in Dir::read_from(&self.directory)?.enumerate() {
+            if count >= MAX_NAMES {
+                cut = true;
+                break;
+            }
             let entry = entry?;
             let name = entry.file_name().to_str().ok().and_then(|name| name.strip_suffix(SUFFIX));
-            names.extend(name.filter(|name| is_journal(name)).map(str::to_owned));
+            all.extend(name.filter(|name| is_journal(name)).map(str::to_owned));
         }
-        names.sort_unstable();
-        Ok(names)
+        all.sort_unstable();
+        Ok(Names { all, cut })
     }
 
     /// Opens a journal of [`Self::names`].
     pub(crate) fn open_journal(&self, name: &str) -> io::Result<Opened> {
-        let file = plain_file::read_at(&self.0, &format!("{name}{SUFFIX}"))?;
+        let file = plain_file::read_at(&self.directory, &format!("{name}{SUFFIX}"))?;
         Ok(Opened { file })
     }
 }
@@ -96,7 +121,7 @@ mod tests {
             fs::write(journal.join(name), "{}\n").unwrap();
         }
         let directory = Directory::open(volume.path(), JOURNALS).unwrap();
-        let names = directory.names().unwrap();
+        let names = directory.names().unwrap().all;
         assert_eq!(names, ["_hook", "directory", "job", "link", "pipe", "zero"]);
         let opens = names.iter().filter(|name| directory.open_journal(name).is_ok());
         assert_eq!(opens.collect::<Vec<_>>(), ["_hook", "job"]);

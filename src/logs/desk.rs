@@ -82,7 +82,7 @@ impl Desks {
         Refiner::new(self.masks.of(pod), self.common.refine)
     }
 
-    /// How many values each pod told.
+    /// Which values each pod told.
     pub(super) fn told(&self) -> Told {
         self.masks.told()
     }

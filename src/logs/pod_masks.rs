@@ -10,8 +10,8 @@ use crate::discovery::logs::names;
 use crate::mask::job::{JobMasks, Mode};
 use crate::model::{PodRef, PodUid};
 
-/// Memory that all forms of all values of all pods may take together. One pod can have a third of
-/// it: its 256 KiB of values have encodings of about twenty times that in the worst case.
+/// Memory that all forms of all values of all pods may take together; one pod can have a third of it
+/// ([`MAX_FORMS_BYTES`](crate::mask::job::MAX_FORMS_BYTES)).
 pub(crate) const MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// How often it is looked which pods are gone.
@@ -46,7 +46,9 @@ impl PodMasks {
         let Self { mode, pods, before, .. } = self;
         let entry = pods.entry(pod.uid.clone()).or_insert_with(|| {
             let masks = JobMasks::new(*mode);
-            masks.expect(before.of(&pod.uid).unwrap_or(0));
+            if let Some(before) = before.of(&pod.uid) {
+                masks.expect(before);
+            }
             Pod { name: pod.clone(), masks }
         });
         entry.masks.clone()
@@ -86,7 +88,7 @@ impl PodMasks {
         given_up
     }
 
-    /// How many values each pod told, to be saved: also of pods that nobody has asked for yet.
+    /// Which values each pod told, to be saved: also of pods that nobody has asked for yet.
     pub(super) fn told(&self) -> Told {
         let mut told = self.before.clone();
         told.extend(self.pods.iter().map(|(uid, pod)| (uid.clone(), pod.masks.told())));
@@ -107,10 +109,19 @@ fn pods_in(logs: &Path) -> Option<HashSet<PodUid>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mask::job::ToldValues;
 
     fn pod(number: u32) -> PodRef {
         let uid = PodUid::parse(&format!("0e269fa4-f505-4963-9096-{number:012}")).unwrap();
         PodRef { namespace: "ci".into(), name: format!("r{number}").into(), uid }
+    }
+
+    /// So many values, told before.
+    fn told(values: usize) -> ToldValues {
+        let masks = JobMasks::new(Mode::Masked);
+        let values: Vec<String> = (0..values).map(|n| format!("value-{n}")).collect();
+        masks.add(values.iter().map(String::as_bytes)).unwrap();
+        masks.told()
     }
 
     fn tell(masks: &mut PodMasks, pod: &PodRef, values: usize) {
@@ -121,7 +132,7 @@ mod tests {
     #[test]
     fn masks_live_as_long_as_the_pods_logs_are_there() {
         let logs = tempfile::tempdir().unwrap();
-        let before = [(pod(2).uid, 3), (pod(3).uid, 4)].into_iter().collect();
+        let before = [(pod(2).uid, told(3)), (pod(3).uid, told(4))].into_iter().collect();
         let mut masks = PodMasks::new(Mode::Masked, before);
         tell(&mut masks, &pod(1), 1);
         let directory = |number| logs.path().join(format!("ci_r{number}_{}", pod(number).uid));
@@ -134,11 +145,11 @@ mod tests {
             masks.forget_gone(logs, |_| open, now);
         };
         forget(&mut masks, &logs.path().join("not there"), false);
-        assert_eq!(masks.told().of(&pod(2).uid), Some(3), "nobody can tell who is gone");
+        assert_eq!(masks.told().of(&pod(2).uid), Some(&told(3)), "nobody can tell who is gone");
         forget(&mut masks, logs.path(), false);
         assert_eq!(masks.of(&pod(1)).count(), 1, "no log is open, but the pod is there");
         assert_eq!(masks.told().of(&pod(2).uid), None);
-        assert_eq!(masks.told().of(&pod(3).uid), Some(4), "nobody has asked for it yet");
+        assert_eq!(masks.told().of(&pod(3).uid), Some(&told(4)), "nobody has asked for it yet");
         std::fs::remove_dir(directory(1)).unwrap();
         forget(&mut masks, logs.path(), true);
         assert_eq!(masks.of(&pod(1)).count(), 1, "a log of it is open");
@@ -161,13 +172,13 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_that_told_more_before_the_start_is_not_proven_until_as_much_is_known() {
-        let before = [(pod(1).uid, 2), (pod(2).uid, 0)].into_iter().collect();
+    fn a_pod_is_not_proven_until_all_is_known_that_it_had_told() {
+        let before = [(pod(1).uid, told(2)), (pod(2).uid, told(0))].into_iter().collect();
         let mut masks = PodMasks::new(Mode::Masked, before);
-        tell(&mut masks, &pod(1), 1);
-        assert!(!masks.of(&pod(1)).is_proven());
+        masks.of(&pod(1)).add(["other-1".as_bytes(), b"other-2", b"value-0"]).unwrap();
+        assert!(!masks.of(&pod(1)).is_proven(), "others count for nothing");
         assert!(masks.of(&pod(2)).is_proven() && masks.of(&pod(3)).is_proven());
-        tell(&mut masks, &pod(1), 2);
+        masks.of(&pod(1)).add([b"value-1".as_slice()]).unwrap();
         assert!(masks.of(&pod(1)).is_proven());
     }
 }

@@ -153,7 +153,12 @@ impl Pump {
             let stream = Stream::from(line.stream);
             let clock = || nanos(SystemTime::now());
             let (uid, at) = (&line.log.pod.uid, time.unwrap_or(observed));
-            shared.look(uid, desk.refiner.masks(), at, now, clock);
+            let masks = desk.refiner.masks().clone();
+            // A pod may tell as much at once as all pods may have together.
+            if shared.look(uid, &masks, at, now, clock) {
+                desks.hold_bound();
+            }
+            let desk = desks.of(line.log, now);
             // Also of a line that is held back: it may tell a secret.
             let refined = desk.refiner.part(stream, line.text, line.part, line.continues);
             if let Some(reason) = desk.meter.held_back(now) {

@@ -24,6 +24,9 @@ use crate::{
     workflow_command::{self, Command, Commands, Name, Seen},
 };
 
+/// Places of matches in a line, 16 bytes each, for which there is room until the next.
+const KEPT_FOUND: usize = 64;
+
 /// What a record has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
@@ -115,6 +118,9 @@ impl Refiner {
         self.tally.withheld += u64::from(record.withheld.is_some());
         self.tally.truncated_lines += u64::from(record.truncated_bytes > 0);
         self.tally.truncated_bytes += record.truncated_bytes;
+        // A log lives long, and few of its lines have many.
+        self.found.clear();
+        self.found.shrink_to(KEPT_FOUND);
         Refined::Record(record)
     }
 

@@ -1,5 +1,5 @@
-//! How many values each pod told, kept over a restart: the agent started anew reads them again from
-//! the logs, and knows by this whether it found them all. The values themselves are never written.
+//! Which values each pod told, kept over a restart: the agent started anew reads them again from the
+//! logs, and knows by this whether it found them all. The values themselves are never written.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -7,23 +7,24 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use crate::mask::job::ToldValues;
 use crate::model::PodUid;
 
 /// The file's name in the agent's directory.
 const FILE: &str = "masks.told";
-/// Longest file that is read: many times the pods of any node.
+/// Longest file that is read: many times what pods tell, and less than what they may.
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
-/// The number of values by pod; `u32::MAX` of a pod that told more than are kept.
+/// The values by pod.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Told(HashMap<PodUid, u32>);
+pub(super) struct Told(HashMap<PodUid, ToldValues>);
 
 // === impl Told ===
 
 impl Told {
-    /// How many values the pod told; `None` of a pod that was not known.
-    pub(super) fn of(&self, pod: &PodUid) -> Option<u32> {
-        self.0.get(pod).copied()
+    /// Which values the pod told; `None` of a pod that was not known.
+    pub(super) fn of(&self, pod: &PodUid) -> Option<&ToldValues> {
+        self.0.get(pod)
     }
 
     /// Keeps some pods only.
@@ -31,8 +32,9 @@ impl Told {
         self.0.retain(|pod, _| keep(pod));
     }
 
-    /// Reads what [`Told::save`] wrote. What makes no sense is said and taken for nothing.
-    pub(super) fn load(directory: &Path) -> Self {
+    /// Reads what [`Told::save`] wrote. Where it makes no sense nobody knows what was told in the pods
+    /// whose logs an agent had read, and that is said.
+    pub(super) fn load(directory: &Path, read_before: impl Iterator<Item = PodUid>) -> Self {
         let path = directory.join(FILE);
         match read(&path) {
             Ok(told) => told,
@@ -40,9 +42,10 @@ impl Told {
             Err(error) => {
                 tracing::warn!(
                     path = %path.display(), %error,
-                    "cannot read how many values to mask each pod had told"
+                    "cannot read which values to mask each pod had told: all that pods told before this \
+                     start counts as not known"
                 );
-                Self::default()
+                read_before.map(|pod| (pod, ToldValues::lost())).collect()
             }
         }
     }
@@ -53,8 +56,8 @@ impl Told {
     /// # Errors
     /// Where the directory cannot be written.
     pub(super) fn save(&self, directory: &Path) -> io::Result<()> {
-        let rows: HashMap<&str, u32> =
-            self.0.iter().map(|(uid, count)| (uid.as_str(), *count)).collect();
+        let rows: HashMap<&str, &ToldValues> =
+            self.0.iter().map(|(uid, values)| (uid.as_str(), values)).collect();
         let beside = directory.join(format!("{FILE}.new"));
         let mut options = OpenOptions::new();
         let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
@@ -64,14 +67,14 @@ impl Told {
     }
 }
 
-impl FromIterator<(PodUid, u32)> for Told {
-    fn from_iter<I: IntoIterator<Item = (PodUid, u32)>>(rows: I) -> Self {
+impl FromIterator<(PodUid, ToldValues)> for Told {
+    fn from_iter<I: IntoIterator<Item = (PodUid, ToldValues)>>(rows: I) -> Self {
         Self(rows.into_iter().collect())
     }
 }
 
-impl Extend<(PodUid, u32)> for Told {
-    fn extend<I: IntoIterator<Item = (PodUid, u32)>>(&mut self, rows: I) {
+impl Extend<(PodUid, ToldValues)> for Told {
+    fn extend<I: IntoIterator<Item = (PodUid, ToldValues)>>(&mut self, rows: I) {
         self.0.extend(rows);
     }
 }
@@ -79,9 +82,9 @@ impl Extend<(PodUid, u32)> for Told {
 fn read(path: &Path) -> io::Result<Told> {
     let mut text = Vec::new();
     File::open(path)?.take(MAX_FILE_BYTES).read_to_end(&mut text)?;
-    let rows: HashMap<String, u32> = serde_json::from_slice(&text)?;
-    let uids = rows.into_iter().filter_map(|(uid, count)| Some((PodUid::parse(&uid).ok()?, count)));
-    Ok(uids.collect())
+    let rows: HashMap<String, ToldValues> = serde_json::from_slice(&text)?;
+    let pods = rows.into_iter().filter_map(|(uid, told)| Some((PodUid::parse(&uid).ok()?, told)));
+    Ok(pods.collect())
 }
 
 #[cfg(test)]
@@ -89,18 +92,22 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::mask::job::{JobMasks, Mode};
 
     #[test]
-    fn counts_come_back_and_nobody_else_may_read_them() {
+    fn what_was_told_comes_back_and_nobody_else_may_read_it() {
         let directory = tempfile::tempdir().unwrap();
-        assert_eq!(Told::load(directory.path()), Told::default());
         let uid = PodUid::parse("0e269fa4-f505-4963-9096-958063077203").unwrap();
-        let told: Told = [(uid.clone(), 7)].into_iter().collect();
+        let load = || Told::load(directory.path(), [uid.clone()].into_iter());
+        assert_eq!(load(), Told::default());
+        let masks = JobMasks::new(Mode::Masked);
+        masks.add([b"hunter2".as_slice()]).unwrap();
+        let told: Told = [(uid.clone(), masks.told())].into_iter().collect();
         told.save(directory.path()).unwrap();
-        assert_eq!(Told::load(directory.path()).of(&uid), Some(7));
+        assert_eq!(load().of(&uid), Some(&masks.told()));
         let path = directory.path().join(FILE);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         fs::write(&path, "{").unwrap();
-        assert_eq!(Told::load(directory.path()), Told::default());
+        assert_eq!(load().of(&uid), Some(&ToldValues::lost()), "it may have told any");
     }
 }

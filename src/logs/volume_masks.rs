@@ -20,6 +20,8 @@ const MASKS: &str = "masks";
 const AT_LEAST: Duration = Duration::from_secs(1);
 /// Most files of one pod, one a container; beyond it a value counts as lost.
 const MAX_FILES: usize = 512;
+/// Most bytes of all of them: several times what the values that a pod may tell are there.
+const MAX_BYTES: u64 = 4 * 1024 * 1024;
 /// Read at once.
 const BUFFER_BYTES: usize = 64 * 1024;
 
@@ -47,9 +49,11 @@ struct Pod {
 #[derive(Debug)]
 struct Tail {
     file: File,
+    /// Behind the last whole line that was read. What follows is not kept: a job decides how much of a
+    /// line without an end stands in how many files.
     offset: u64,
-    /// A line without its end so far.
-    partial: Vec<u8>,
+    /// How long it was when it was read last.
+    length: u64,
 }
 
 // === impl VolumeMasks ===
@@ -61,7 +65,7 @@ impl VolumeMasks {
     }
 
     /// Adds to `masks` what was told in the pod before a line of this time. `clock`: the wall
-    /// clock's time.
+    /// clock's time. Whether there was something new.
     pub(super) fn look(
         &mut self,
         uid: &PodUid,
@@ -69,39 +73,33 @@ impl VolumeMasks {
         at_ns: u64,
         now: Instant,
         clock: impl FnOnce() -> u64,
-    ) {
+    ) -> bool {
         if masks.mode() != Mode::Masked {
-            return;
+            return false;
         }
         if !self.pods.contains_key(uid) {
             self.pods.insert(uid.clone(), Pod::new(now));
         }
         let Self { node, kubelet_root, pods } = self;
-        let Some(pod) = pods.get_mut(uid) else { return };
+        let Some(pod) = pods.get_mut(uid) else { return false };
         // Whoever masked a value that was told had it from here, or it is not to be had.
         let is_due = masks.is_starred() && pod.directory.is_none();
         let is_late = is_due || now.saturating_duration_since(pod.looked) >= AT_LEAST;
         if pod.lost || (at_ns < pod.seen_ns && !is_late) {
-            return;
+            return false;
         }
         let seen_ns = clock();
         // Of a line that is of a time to come there would be no end of looks.
         if at_ns > seen_ns && !is_late && pod.seen_ns != 0 {
-            return;
+            return false;
         }
         (pod.looked, pod.seen_ns) = (now, seen_ns);
-        if pod.directory.is_none() {
-            // Not there before the first container that tells one, and none of pods without a hook.
-            let volume = node.empty_dir(kubelet_root, uid, VOLUME);
-            match Directory::open(&volume, MASKS) {
-                Ok(directory) => pod.directory = Some(directory),
-                Err(error) if error.kind() == ErrorKind::NotFound && !masks.is_starred() => {}
-                Err(error) => return pod.lose(uid, masks, &error),
-            }
-        }
-        if let Err(error) = pod.read(masks) {
+        let before = masks.bytes();
+        let volume = || node.empty_dir(kubelet_root, uid, VOLUME);
+        if let Err(error) = pod.open(volume, masks).and_then(|()| pod.read(masks)) {
             pod.lose(uid, masks, &error);
         }
+        masks.bytes() > before
     }
 
     /// The pod's last log is done with.
@@ -117,8 +115,21 @@ impl Pod {
         Self { directory: None, files: HashMap::new(), looked: now, seen_ns: 0, lost: false }
     }
 
+    /// Opens the directory where that is not done.
+    fn open(&mut self, volume: impl FnOnce() -> PathBuf, masks: &JobMasks) -> io::Result<()> {
+        if self.directory.is_none() {
+            // Not there before the first container that tells one, and none of pods without a hook.
+            match Directory::open(&volume(), MASKS) {
+                Ok(directory) => self.directory = Some(directory),
+                Err(error) if error.kind() == ErrorKind::NotFound && !masks.is_starred() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     fn lose(&mut self, uid: &PodUid, masks: &JobMasks, why: &io::Error) {
-        self.lost = true;
+        (self.lost, self.directory, self.files) = (true, None, HashMap::new());
         masks.miss();
         tracing::warn!(
             pod = %uid,
@@ -131,7 +142,14 @@ impl Pod {
     /// Reads what was added; an error says why a value is not known.
     fn read(&mut self, masks: &JobMasks) -> io::Result<()> {
         let Some(directory) = &self.directory else { return Ok(()) };
-        for name in directory.names()? {
+        if directory.is_removed()? {
+            return Err(io::Error::other("something else has taken its place"));
+        }
+        let names = directory.names()?;
+        if names.cut {
+            return Err(io::Error::other("there are too many names in it"));
+        }
+        for name in names.all {
             if self.files.contains_key(&name) {
                 continue;
             }
@@ -140,14 +158,22 @@ impl Pod {
             }
             match directory.open_journal(&name) {
                 Ok(opened) => {
-                    let tail = Tail { file: opened.file, offset: 0, partial: Vec::new() };
+                    let tail = Tail { file: opened.file, offset: 0, length: 0 };
                     self.files.insert(name, tail);
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
         }
-        self.files.values_mut().try_for_each(|tail| tail.read(masks))
+        let mut bytes: u64 = 0;
+        for tail in self.files.values_mut() {
+            bytes = bytes.saturating_add(tail.file.metadata()?.len());
+            if bytes > MAX_BYTES {
+                return Err(io::Error::other("its files are too long"));
+            }
+            tail.read(masks)?;
+        }
+        Ok(())
     }
 }
 
@@ -155,45 +181,51 @@ impl Pod {
 
 impl Tail {
     fn read(&mut self, masks: &JobMasks) -> io::Result<()> {
-        if self.file.metadata()?.len() == self.offset {
+        let length = self.file.metadata()?.len();
+        if length < self.length {
+            return Err(io::Error::other("one of its files was cut short"));
+        }
+        if length == self.length {
             return Ok(());
         }
+        if length > MAX_FILE_BYTES {
+            return Err(io::Error::other("a file of them is too long"));
+        }
+        self.length = length;
+        let mut text = Vec::new();
+        let mut at = self.offset;
         let mut buffer = vec![0; BUFFER_BYTES];
-        while !masks.overflowed() {
-            let count = match self.file.read_at(&mut buffer, self.offset) {
+        while at < length && !masks.overflowed() {
+            let count = match self.file.read_at(&mut buffer, at) {
                 Ok(0) => break,
                 Ok(count) => count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             };
-            self.offset = self.offset.saturating_add(count as u64);
-            if self.offset > MAX_FILE_BYTES {
-                return Err(io::Error::other("a file of them is too long"));
-            }
-            self.take(buffer.get(..count).unwrap_or_default(), masks)?;
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, bytes: &[u8], masks: &JobMasks) -> io::Result<()> {
-        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            self.partial.extend_from_slice(piece);
-            if self.partial.len() > MAX_LINE_BYTES {
+            at = at.saturating_add(count as u64);
+            text.extend_from_slice(buffer.get(..count).unwrap_or_default());
+            let whole = memchr::memrchr(b'\n', &text).map_or(0, |end| end + 1);
+            text.drain(..whole)
+                .as_slice()
+                .split(|byte| *byte == b'\n')
+                .try_for_each(|line| take(line, masks))?;
+            self.offset = self.offset.saturating_add(whole as u64);
+            if text.len() > MAX_LINE_BYTES {
                 return Err(io::Error::other("a value is too long"));
             }
-            let Some(line) = self.partial.strip_suffix(b"\n") else { continue };
-            match parse(line) {
-                // Too many is remembered by the masks themselves.
-                Some(Told::Value(value)) => drop(masks.add([value.as_slice()])),
-                Some(Told::Lost) => {
-                    return Err(io::Error::other("one of them could not be written"));
-                }
-                None => {}
-            }
-            self.partial.clear();
         }
         Ok(())
     }
+}
+
+fn take(line: &[u8], masks: &JobMasks) -> io::Result<()> {
+    match parse(line) {
+        // Too many is remembered by the masks themselves.
+        Some(Told::Value(value)) => drop(masks.add([value.as_slice()])),
+        Some(Told::Lost) => return Err(io::Error::other("one of them could not be written")),
+        None => {}
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -2,13 +2,17 @@
 //! the output of all.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     str::FromStr,
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
     },
 };
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::{Masks, Matcher, STARS, TooMany};
 
@@ -16,6 +20,8 @@ use super::{Masks, Matcher, STARS, TooMany};
 const MAX_VALUES: usize = 2048;
 /// Most bytes of them.
 const MAX_VALUE_BYTES: usize = 256 * 1024;
+/// Most memory of their forms, of one pod.
+pub(crate) const MAX_FORMS_BYTES: usize = 5 * 1024 * 1024;
 
 /// What may be sent of a container's output.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -39,10 +45,65 @@ pub struct InvalidMode(String);
 pub struct JobMasks {
     mode: Mode,
     masks: Masks,
-    /// How many values are known to have been told.
-    expected: Arc<AtomicU32>,
+    told: Arc<Mutex<State>>,
+    /// Of `told`, for every line.
+    unproven: Arc<AtomicBool>,
     /// A value was told that had been masked before it came to us.
     starred: Arc<AtomicBool>,
+}
+
+/// Which values a pod told, where they themselves must not be written: four bytes of the SHA-256 of
+/// each, enough to know a value again and of no use without it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToldValues {
+    values: BTreeSet<u32>,
+    /// There was one more that nobody can tell, or more than are kept.
+    lost: bool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    known: BTreeSet<u32>,
+    /// Told before, and not known again.
+    missing: BTreeSet<u32>,
+    lost: bool,
+}
+
+// === impl ToldValues ===
+
+impl ToldValues {
+    /// Of a pod of which nothing is known any more.
+    pub fn lost() -> Self {
+        Self { lost: true, ..Self::default() }
+    }
+
+    /// Whether there was none.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty() && !self.lost
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn hear(&mut self, value: Option<&[u8]>) {
+        match value.map(known_again) {
+            Some(value) => {
+                self.missing.remove(&value);
+                self.known.insert(value);
+            }
+            None => self.lost = true,
+        }
+    }
+
+    fn is_proven(&self) -> bool {
+        self.missing.is_empty() && !self.lost
+    }
+}
+
+fn known_again(value: &[u8]) -> u32 {
+    let sum = Sha256::digest(value);
+    sum.first_chunk().map_or(0, |first| u32::from_be_bytes(*first))
 }
 
 // === impl Mode ===
@@ -79,18 +140,35 @@ impl FromStr for Mode {
 impl JobMasks {
     /// No values yet.
     pub fn new(mode: Mode) -> Self {
-        let masks = Masks::bounded(MAX_VALUES, MAX_VALUE_BYTES);
-        Self { mode, masks, expected: Arc::default(), starred: Arc::default() }
+        let masks = Masks::bounded(TooMany {
+            values: MAX_VALUES,
+            bytes: MAX_VALUE_BYTES,
+            forms_bytes: MAX_FORMS_BYTES,
+        });
+        let new = Self {
+            mode,
+            masks,
+            told: Arc::default(),
+            unproven: Arc::default(),
+            starred: Arc::default(),
+        };
+        let (told, unproven) = (Arc::clone(&new.told), Arc::clone(&new.unproven));
+        new.masks.listen(move |value| change(&told, &unproven, |state| state.hear(value)));
+        new
     }
 
-    /// So many values were told before: while fewer are known, a text may have one in it.
-    pub fn expect(&self, values: u32) {
-        self.expected.store(values, Ordering::Relaxed);
+    /// These were told before: while one of them is not known, a text may have it in it. A value that
+    /// was not told then stands for none of them.
+    pub fn expect(&self, before: &ToldValues) {
+        change(&self.told, &self.unproven, |state| {
+            state.lost |= before.lost;
+            state.missing.extend(before.values.difference(&state.known));
+        });
     }
 
     /// There is a value that nobody can tell us: no text is proven any more.
     pub fn miss(&self) {
-        self.expect(u32::MAX);
+        change(&self.told, &self.unproven, |state| state.lost = true);
     }
 
     /// Whether a value was told as stars: somebody else, such as a container's init, knows it and has
@@ -101,17 +179,16 @@ impl JobMasks {
 
     /// Whether all values are known that are known to have been told.
     pub fn is_proven(&self) -> bool {
-        let expected = self.expected.load(Ordering::Relaxed);
-        expected == 0 || self.known() >= expected
+        !self.unproven.load(Ordering::Relaxed)
     }
 
-    /// How many values were told; `u32::MAX` for more than are kept.
-    pub fn told(&self) -> u32 {
-        self.known().max(self.expected.load(Ordering::Relaxed))
-    }
-
-    fn known(&self) -> u32 {
-        if self.overflowed() { u32::MAX } else { u32::try_from(self.count()).unwrap_or(u32::MAX) }
+    /// Which values were told so far.
+    pub fn told(&self) -> ToldValues {
+        let state = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        ToldValues {
+            values: state.known.union(&state.missing).copied().collect(),
+            lost: state.lost,
+        }
     }
 
     /// Adds values, whole and by lines, in all the runner's encodings. When there are too many, no
@@ -157,9 +234,48 @@ impl JobMasks {
     }
 }
 
+fn change(told: &Mutex<State>, unproven: &AtomicBool, how: impl FnOnce(&mut State)) {
+    let mut state = told.lock().unwrap_or_else(PoisonError::into_inner);
+    how(&mut state);
+    unproven.store(!state.is_proven(), Ordering::Relaxed);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_new_value_does_not_stand_for_one_that_was_told_before() {
+        let told = |values: &[&str]| {
+            let masks = JobMasks::new(Mode::Masked);
+            masks.add(values.iter().map(|value| value.as_bytes())).expect("few");
+            masks
+        };
+        let before = told(&["lost", "kept"]).told();
+        let after = told(&["kept", "new"]);
+        after.expect(&before);
+        assert!(!after.is_proven());
+        after.add([b"newer".as_slice()]).expect("few");
+        assert!(!after.is_proven());
+        let again = told(&[]);
+        again.expect(&after.told());
+        again.add([b"new".as_slice(), b"newer", b"kept", b"lost"]).expect("few");
+        assert!(again.is_proven(), "all are known again");
+        again.miss();
+        assert!(!again.is_proven() && !again.told().is_empty());
+    }
+
+    #[test]
+    fn which_values_were_told_is_written_without_them() {
+        let masks = JobMasks::new(Mode::Masked);
+        assert!(masks.told().is_empty());
+        masks.add([b"hunter2".as_slice()]).expect("few");
+        let text = serde_json::to_string(&masks.told()).expect("JSON");
+        assert_eq!(text, r#"{"values":[4117942096],"lost":false}"#);
+        assert_eq!(serde_json::from_str::<ToldValues>(&text).expect("JSON"), masks.told());
+        masks.give_up();
+        assert!(!masks.is_proven());
+    }
 
     #[test]
     fn a_mode_is_read_as_it_is_written() {

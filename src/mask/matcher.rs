@@ -36,6 +36,9 @@ const FORM_BYTES: usize = 96;
 /// What looking up one position costs beside what [`Sorted::longest`] counts, in nanoseconds.
 const LOOKUP_COST: usize = 12;
 
+/// Most matches in a text: they are held until it is written anew, and 16 bytes each.
+const MAX_FOUND: usize = 64 * 1024;
+
 /// The text made the search cost more than it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the text costs too much to search for values to mask")]
@@ -158,7 +161,7 @@ impl Matcher {
     }
 
     /// Adds to `found` where matches are; each is whole: nothing overlaps or touches it. Gives up
-    /// when `work`, in about nanoseconds, is used up.
+    /// when `work`, in about nanoseconds, is used up, or there are more than can be held.
     ///
     /// # Errors
     /// It would cost more.
@@ -170,6 +173,9 @@ impl Matcher {
     ) -> Result<(), Exhausted> {
         let mut at = 0;
         while let Some(range) = self.next(text, at, text.len(), work)? {
+            if found.len() >= MAX_FOUND {
+                return Err(Exhausted);
+            }
             at = range.end;
             found.push(range);
         }

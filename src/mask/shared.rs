@@ -7,14 +7,18 @@
 //! `CAP_DAC_OVERRIDE`, and the job.
 
 use std::{
+    collections::HashSet,
     fs::{self, File, OpenOptions},
+    hash::{BuildHasher as _, RandomState},
     io::{self, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
-    path::Path,
+    os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt},
+    path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
 
-use rustix::fs::OFlags;
+use rustix::process::geteuid;
+
+use crate::plain_file;
 
 /// Mode of the directory: everybody may make a file and nobody but root may list them.
 pub const DIRECTORY_MODE: u32 = 0o3753;
@@ -51,28 +55,40 @@ struct State {
 // === impl SharedMasks ===
 
 impl SharedMasks {
-    /// Opens the file for appending. Neither a link nor a pipe that stands there is followed. The
-    /// directory is made where it is missing.
+    /// Opens the file for appending. What another user made there, or what others may read, is left
+    /// alone: the values then go to a file beside it, whose name nobody can foresee. The directory is
+    /// made where it is missing.
     ///
     /// # Errors
-    /// Where the directory is not writable, or something else has the name.
+    /// Where the directory is not writable.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let mut options = OpenOptions::new();
-        options.append(true).create(true).mode(FILE_MODE).custom_flags(flags.bits().cast_signed());
-        let file = match options.open(path) {
+        match open_own(path) {
+            Ok(file) => Self::of(file),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 make_directory(path.parent().unwrap_or(path))?;
-                options.open(path)?
+                Self::of(open_own(path)?)
             }
-            opened => opened?,
-        };
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
-            return Err(io::Error::other("not a regular file"));
+            Err(_) => Self::of(open_own(&beside(path))?),
         }
-        let bytes = metadata.len();
+    }
+
+    fn of(file: File) -> io::Result<Self> {
+        let bytes = file.metadata()?.len();
         Ok(Self(Mutex::new(State { file, bytes, lost: false })))
+    }
+
+    /// The values that are in the file.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn values(&self) -> io::Result<HashSet<Vec<u8>>> {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut text = vec![0; usize::try_from(state.bytes.min(MAX_FILE_BYTES)).unwrap_or(0)];
+        state.file.read_exact_at(&mut text, 0)?;
+        let told = text.split(|byte| *byte == b'\n').filter_map(parse);
+        Ok(told
+            .filter_map(|told| if let Told::Value(value) = told { Some(value) } else { None })
+            .collect())
     }
 
     /// Adds a value; `None`: one that cannot be written. Where there is no room that is said
@@ -98,6 +114,26 @@ impl SharedMasks {
             drop(state.file.write_all(&[b"\n", LOST].concat()));
         }
     }
+}
+
+/// Opens a file that this user has made, of one name, and that only the agent and this user may read.
+fn open_own(path: &Path) -> io::Result<File> {
+    let file = plain_file::open(path, OpenOptions::new().read(true).append(true), Some(FILE_MODE))?;
+    let metadata = file.metadata()?;
+    if metadata.uid() != geteuid().as_raw() || metadata.mode() & 0o007 != 0 {
+        return Err(io::Error::other("another user has made it, or all may read it"));
+    }
+    Ok(file)
+}
+
+/// A name beside it that nobody can foresee, and that the agent reads: a DNS label before the suffix.
+fn beside(path: &Path) -> PathBuf {
+    let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+    let name = name.trim_start_matches('_');
+    let name = name.get(..46.min(name.len())).unwrap_or_default();
+    // Keyed by the system's random numbers.
+    let random = RandomState::new().hash_one(std::process::id());
+    path.with_file_name(format!("{name}-{random:016x}.jsonl"))
 }
 
 /// Makes the directory as `ephemon install` does, who runs as root. Made by another user its files
@@ -186,6 +222,35 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("job.jsonl");
         std::os::unix::fs::symlink("/dev/null", &path).unwrap();
-        assert!(SharedMasks::open(&path).is_err());
+        SharedMasks::open(&path).unwrap().tell(Some(b"hunter2"));
+        assert!(path.is_symlink(), "what stood there is left alone");
+    }
+
+    #[test]
+    fn a_name_that_another_has_taken_holds_no_value_and_the_agent_reads_it_all_the_same() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("_hook.jsonl");
+        fs::write(&path, "").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+        SharedMasks::open(&path).unwrap().tell(Some(b"hunter2"));
+        assert_eq!(fs::read(&path).unwrap(), b"");
+        let others = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path());
+        let [other] = &others.filter(|other| *other != path).collect::<Vec<_>>()[..] else {
+            panic!("one file beside it")
+        };
+        assert_eq!(told(other), [Told::Value(b"hunter2".to_vec())]);
+        let name = other.file_name().unwrap().to_str().unwrap();
+        assert!(name.starts_with("hook-") && name.len() < 63, "{name}");
+    }
+
+    #[test]
+    fn what_is_in_the_file_is_known() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("job.jsonl");
+        SharedMasks::open(&path).unwrap().tell(Some(b"hunter2"));
+        assert_eq!(
+            SharedMasks::open(&path).unwrap().values().unwrap(),
+            HashSet::from([b"hunter2".to_vec()])
+        );
     }
 }

@@ -17,8 +17,13 @@ const COMPARE_COST: usize = 24;
 /// Bytes that all forms here have in common.
 const GRAM: usize = super::GRAM;
 
+/// In blocks, so that one more moves few of the others: a job decides how many begin alike, and in which
+/// order they come. No block is empty.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Sorted(Vec<Form>);
+pub(super) struct Sorted(Vec<Vec<Form>>);
+
+/// Most forms of a block; few in tests, which have several blocks then.
+const BLOCK: usize = if cfg!(test) { 4 } else { 256 };
 
 #[derive(Clone)]
 struct Form {
@@ -36,10 +41,14 @@ impl Sorted {
     pub(super) fn insert(&mut self, bytes: &[u8]) -> bool {
         let head = Head::of(bytes);
         let order = |form: &Form| form.head.cmp(&head).then_with(|| (*form.bytes).cmp(bytes));
-        let Err(at) = self.0.binary_search_by(order) else { return false };
+        let is_later = |block: &Vec<Form>| block.first().is_some_and(|form| order(form).is_gt());
+        let block = self.0.partition_point(|block| !is_later(block)).saturating_sub(1);
+        let within = self.0.get(block).map_or(&[][..], Vec::as_slice);
+        let Err(at) = within.binary_search_by(order) else { return false };
         let mut form = Form { head, bytes: bytes.into(), beginnings: None };
-        // What begins both this one and a later one begins the one before it, too.
-        if let Some(before) = at.checked_sub(1).and_then(|before| self.0.get(before)) {
+        // What begins both this one and a later one begins the one before it, too. Only before the first
+        // block of all there is nothing before a block's first place.
+        if let Some(before) = at.checked_sub(1).and_then(|before| within.get(before)) {
             let common = common(&before.bytes, bytes);
             for length in (1..=common).filter(|length| before.has_beginning(*length)) {
                 form.add_beginning(length);
@@ -48,11 +57,19 @@ impl Sorted {
                 form.add_beginning(common);
             }
         }
-        let later = self.0.iter_mut().skip(at);
+        let later = self.0.iter_mut().skip(block).flatten().skip(at);
         later.take_while(|later| later.bytes.starts_with(bytes)).for_each(|later| {
             later.add_beginning(bytes.len());
         });
-        self.0.insert(at, form);
+        let Some(within) = self.0.get_mut(block) else {
+            self.0.push(vec![form]);
+            return true;
+        };
+        within.insert(at, form);
+        if within.len() > BLOCK {
+            let half = within.split_off(BLOCK / 2);
+            self.0.insert(block + 1, half);
+        }
         true
     }
 
@@ -63,18 +80,19 @@ impl Sorted {
         work: &mut usize,
     ) -> Result<Option<usize>, Exhausted> {
         let head = Head::of(text);
-        // Such a form stands before the text, and begins the last one that does.
-        let (mut from, mut to) = (0, self.0.len());
-        while from < to {
-            let middle = from.midpoint(to);
-            let Some(form) = self.0.get(middle) else { break };
+        let mut is_after = |form: &Form| {
             let equal = form.head == head;
             let cost = if equal { COMPARE_COST } else { STEP_COST };
             *work = work.checked_sub(cost).ok_or(Exhausted)?;
-            let is_after = if equal { *form.bytes > *text } else { form.head > head };
-            (from, to) = if is_after { (from, middle) } else { (middle + 1, to) };
-        }
-        let last = from.checked_sub(1).and_then(|last| self.0.get(last));
+            Ok(if equal { *form.bytes > *text } else { form.head > head })
+        };
+        // Such a form stands before the text, and begins the last one that does.
+        let block = bisect(&self.0, |block| block.first(), &mut is_after)?;
+        let Some(block) = block.checked_sub(1).and_then(|block| self.0.get(block)) else {
+            return Ok(None);
+        };
+        let at = bisect(block, |form| Some(form), &mut is_after)?;
+        let last = at.checked_sub(1).and_then(|last| block.get(last));
         let Some(form) = last else { return Ok(None) };
         let length = form.bytes.len();
         let common = match form.head.common(head) {
@@ -87,6 +105,21 @@ impl Sorted {
         }
         Ok(form.longest_beginning(common))
     }
+}
+
+/// How many of the items, which are in order, are not after what is looked for.
+fn bisect<T>(
+    items: &[T],
+    form: impl Fn(&T) -> Option<&Form>,
+    is_after: &mut impl FnMut(&Form) -> Result<bool, Exhausted>,
+) -> Result<usize, Exhausted> {
+    let (mut from, mut to) = (0, items.len());
+    while from < to {
+        let middle = from.midpoint(to);
+        let Some(form) = items.get(middle).and_then(&form) else { break };
+        (from, to) = if is_after(form)? { (from, middle) } else { (middle + 1, to) };
+    }
+    Ok(from)
 }
 
 // === impl Head ===
