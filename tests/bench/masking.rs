@@ -150,7 +150,7 @@ fn nearly_tokens(_: usize) -> Vec<u8> {
 /// Words of so many of the first letters, one after the other.
 fn dense(most: usize, letters: usize, length: u32) -> Vec<Vec<u8>> {
     let word = |n: usize| {
-        let letter = |place| b'a' + (n / letters.pow(place) % letters) as u8;
+        let letter = |place| b'a' + u8::try_from(n / letters.pow(place) % letters).unwrap_or(0);
         (0..length).map(letter).collect()
     };
     (0..most.min(letters.pow(length))).map(word).collect()
