@@ -193,6 +193,8 @@ fn the_policy_refuses_what_a_job_must_not_have() {
         json!({"procMount": "Unmasked"}),
         json!({"seccompProfile": {"type": "Unconfined"}}),
         json!({"appArmorProfile": {"type": "Unconfined"}}),
+        json!({"seccompProfile": {"type": "Localhost", "localhostProfile": "any.json"}}),
+        json!({"appArmorProfile": {"type": "Localhost", "localhostProfile": "chrome"}}),
         json!({"seLinuxOptions": {"type": "spc_t"}}),
         json!({"windowsOptions": {"hostProcess": true}}),
     ] {

@@ -123,6 +123,11 @@ fn a_runner_adds_no_container_that_the_policy_forbids() {
         ("read only", "runner-1", mount("externals", false)),
         ("unconfined", "runner-1", context(&json!({"seccompProfile": {"type": "Unconfined"}}))),
         ("unconfined", "runner-1", context(&json!({"appArmorProfile": {"type": "Unconfined"}}))),
+        (
+            "unconfined",
+            "runner-1",
+            context(&json!({"appArmorProfile": {"type": "Localhost", "localhostProfile": "chrome"}})),
+        ),
         ("unconfined", "runner-1", context(&json!({"seLinuxOptions": {"type": "spc_t"}}))),
         ("unconfined", "runner-1", context(&json!({"windowsOptions": {"runAsUserName": "x"}}))),
         (
