@@ -14,6 +14,7 @@ use std::sync::Arc;
 use crate::contract::Record;
 use crate::model::PodUid;
 
+pub use lines::{Found, Lines};
 pub(crate) use reader::{FILE_BYTES, MAX_FILES, VOLUME};
 pub use reader::{MAX_FILES_PER_POD, Reader};
 pub(crate) use volume::Directory;

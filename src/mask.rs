@@ -259,10 +259,8 @@ mod tests {
         assert_eq!(masks.add([b"123456789".as_slice()]), Err(limit));
         assert!(masks.matcher().is_none());
         let masks = Masks::bounded(TooMany { bytes: 100_000, forms_bytes: 10_000, ..limit });
-        let lines = "abcd\"'\\&<\n".repeat(100);
-        assert!(masks.add([lines.as_bytes()]).is_ok(), "lines that are alike are one form");
-        let lines: String = (0..100).map(|n| format!("{n}abcd\"'\\&<\n")).collect();
-        assert!(masks.add([lines.as_bytes()]).is_err());
+        let lines: Vec<String> = (0..100).map(|n| format!("{n}abcd\"'\\&<")).collect();
+        assert!(masks.add([lines.join("\n").as_bytes()]).is_err());
         assert!(masks.matcher().is_none());
     }
 

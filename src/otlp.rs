@@ -38,7 +38,7 @@ mod wire;
 use crate::vitals;
 
 pub use batch::Batch;
-pub use destination::{ConnectError, Destination};
+pub use destination::{Answer, ConnectError, Destination};
 pub use log_end::LogEnd;
 pub use outbox::Outbox;
 pub use payload::{Fate, LARGEST, Payload, Receipt};

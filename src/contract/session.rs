@@ -59,6 +59,8 @@ pub struct Channel {
     opening: Box<LessSafeKey>,
     sealed: u64,
     opened: u64,
+    /// A frame did not open: none after it does, whatever place it has.
+    lost: bool,
 }
 
 /// Which way a key is for.
@@ -165,7 +167,7 @@ impl Way {
 impl Channel {
     fn new(keys: &Prk, transcript: &Transcript, out: Way, back: Way) -> Self {
         let (sealing, opening) = (out.key(keys, transcript), back.key(keys, transcript));
-        Self { sealing, opening, sealed: 0, opened: 0 }
+        Self { sealing, opening, sealed: 0, opened: 0, lost: false }
     }
 
     /// Seals a whole frame, its length in front.
@@ -185,9 +187,15 @@ impl Channel {
 
     /// Opens a frame's contents, as [`super::Frames`] yields them. After an error the stream is lost.
     pub fn open(&mut self, mut body: Vec<u8>) -> Result<Vec<u8>, Malformed> {
+        if self.lost {
+            return Err(Malformed::Seal);
+        }
         let nonce = counted(&mut self.opened);
-        let opened = self.opening.open_in_place(nonce, Aad::empty(), &mut body);
-        let bytes = opened.map_err(|_| Malformed::Seal)?.len();
+        let Ok(opened) = self.opening.open_in_place(nonce, Aad::empty(), &mut body) else {
+            self.lost = true;
+            return Err(Malformed::Seal);
+        };
+        let bytes = opened.len();
         body.truncate(bytes);
         Ok(body)
     }
@@ -295,6 +303,14 @@ mod tests {
         hook.seal(frame(b"lost")).unwrap();
         let next = hook.seal(frame(b"next")).unwrap()[4..].to_vec();
         assert_eq!(init.open(next), Err(Malformed::Seal), "one is missing");
+        // One that is put in the place of another does not make up for it.
+        let (mut hook, mut init, _) = ends(&token(), "job");
+        let first = hook.seal(frame(b"first")).unwrap()[4..].to_vec();
+        hook.seal(frame(b"replaced")).unwrap();
+        let third = hook.seal(frame(b"third")).unwrap()[4..].to_vec();
+        assert!(init.open(first.clone()).is_ok());
+        assert_eq!(init.open(first), Err(Malformed::Seal), "in another's place");
+        assert_eq!(init.open(third), Err(Malformed::Seal), "after that");
         assert_eq!(init.open(second), Err(Malformed::Seal));
     }
 

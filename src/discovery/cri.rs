@@ -113,7 +113,7 @@ async fn round(client: &Client, inventory: &Inventory) -> Result<bool, Error> {
 }
 
 /// What two lists tell, and which containers have ended.
-fn read(
+pub fn read(
     sandboxes: wire::ListPodSandboxResponse,
     containers: wire::ListContainersResponse,
 ) -> (Vec<Evidence>, Vec<ContainerId>) {
@@ -155,7 +155,8 @@ fn read(
     (evidence, exited)
 }
 
-fn explain(id: &ContainerId, answer: wire::ContainerStatusResponse) -> Option<Evidence> {
+/// How a container ended; none while it has not.
+pub fn explain(id: &ContainerId, answer: wire::ContainerStatusResponse) -> Option<Evidence> {
     let status = answer.status?;
     if status.state != wire::CONTAINER_EXITED {
         return None;

@@ -7,7 +7,7 @@ use crate::contract::{JOURNAL_RECORD_MAX_BYTES, Record};
 
 /// What has been read of one journal.
 #[derive(Debug, Default)]
-pub(super) struct Lines {
+pub struct Lines {
     /// Where the next byte to come stands in the file.
     offset: u64,
     /// The line under way is too long: its rest is passed over.
@@ -16,24 +16,24 @@ pub(super) struct Lines {
 
 /// What some bytes came to.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Found {
+pub struct Found {
     /// Records and where each line began.
-    pub(super) records: Vec<(u64, Record)>,
+    pub records: Vec<(u64, Record)>,
     /// Lines that are none.
-    pub(super) bad: u64,
+    pub bad: u64,
 }
 
 // === impl Lines ===
 
 impl Lines {
     /// Where to read on.
-    pub(super) fn offset(&self) -> u64 {
+    pub fn offset(&self) -> u64 {
         self.offset
     }
 
     /// Takes the bytes that stand at [`Self::offset`], which moves behind what was made use of. The
     /// beginning of a record is not: it is shown again with what follows.
-    pub(super) fn take(&mut self, bytes: &[u8]) -> Found {
+    pub fn take(&mut self, bytes: &[u8]) -> Found {
         let mut found = Found::default();
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             let whole = piece.ends_with(b"\n");

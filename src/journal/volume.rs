@@ -23,7 +23,7 @@ const MAX_NAMES: usize = 4096;
 pub(crate) struct Directory {
     root: OwnedFd,
     name: String,
-    directory: OwnedFd,
+    open: OwnedFd,
 }
 
 /// What a listing has.
@@ -52,28 +52,28 @@ impl Directory {
         if fstat(&directory)?.st_dev != fstat(&root)?.st_dev {
             return Err(io::Error::other("another file system is mounted in its place"));
         }
-        Ok(Self { root, name: name.to_owned(), directory })
+        Ok(Self { root, name: name.to_owned(), open: directory })
     }
 
     /// Changes when a name comes or goes: seconds and nanoseconds, as the kernel set them. Not
     /// `st_mtime`, which whoever owns the directory may set to any time.
     pub(crate) fn changed(&self) -> io::Result<(i64, u64)> {
-        let stat = fstat(&self.directory)?;
+        let stat = fstat(&self.open)?;
         Ok((stat.st_ctime, stat.st_ctime_nsec))
     }
 
     /// Whether the directory has no name any more, or another one than it was opened by.
     pub(crate) fn is_removed(&self) -> io::Result<bool> {
-        let Self { root, name, directory } = self;
+        let Self { root, name, open } = self;
         let now = statat(root, name, AtFlags::SYMLINK_NOFOLLOW);
-        let own = fstat(directory)?;
+        let own = fstat(open)?;
         Ok(now.map_or(true, |now| (now.st_dev, now.st_ino) != (own.st_dev, own.st_ino)))
     }
 
     /// Names of journals; others are passed over.
     pub(crate) fn names(&self) -> io::Result<Names> {
         let (mut all, mut cut) = (Vec::new(), false);
-        for (count, entry) in Dir::read_from(&self.directory)?.enumerate() {
+        for (count, entry) in Dir::read_from(&self.open)?.enumerate() {
             if count >= MAX_NAMES {
                 cut = true;
                 break;
@@ -88,7 +88,7 @@ impl Directory {
 
     /// Opens a journal of [`Self::names`].
     pub(crate) fn open_journal(&self, name: &str) -> io::Result<Opened> {
-        let file = plain_file::read_at(&self.directory, &format!("{name}{SUFFIX}"))?;
+        let file = plain_file::read_at(&self.open, &format!("{name}{SUFFIX}"))?;
         Ok(Opened { file })
     }
 }

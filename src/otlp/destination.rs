@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use super::Signal;
 use super::config::{Protocol, Target};
-pub(super) use answer::Answer;
+pub use answer::Answer;
 use grpc::Grpc;
 use http::Http;
 use lines::Lines;

@@ -1,102 +1,57 @@
-//! What must hold of any input at all, for the fuzzer and for the tests.
-#![allow(dead_code, reason = "each target is a program of its own")]
+//! What must hold of any bytes at all, by who sends them: for the fuzzer and for the tests.
 
-use ephemon::{
-    crilog::line,
-    logs::{
-        Refined, Stream,
-        refine::{Options, Refiner},
-    },
-    mask::{
-        Masks,
-        job::{JobMasks, Mode},
-        merge,
-        patterns::{Pem, find},
-        replace,
-    },
-};
+mod collector;
+mod commands;
+mod hook;
+mod init;
+mod journal;
+mod logs;
+mod masks;
+mod pods;
+mod runtime;
 
-/// The first line of `data` is a value, the rest is text.
-pub(super) fn masker(data: &[u8]) {
-    let (value, text) = split(data);
-    let masks = Masks::default();
-    masks.add([value]).expect("one value");
-    let matcher = masks.matcher().expect("one value");
-    let (mut by_values, mut again) = (Vec::new(), Vec::new());
-    matcher.mask(text, usize::MAX, &mut by_values).expect("no limit");
-    // A value with stars in it may be made by masking: nobody has such secrets.
-    if !value.contains(&b'*') {
-        let value = value.trim_ascii();
-        assert!(value.is_empty() || !contains(&by_values, value), "the value is still there");
-        matcher.mask(&by_values, usize::MAX, &mut again).expect("no limit");
-        assert_eq!(by_values, again, "masked twice");
-    }
-    let once = by_looks(text);
-    assert_eq!(by_looks(&once), once, "masked twice by looks");
-}
+/// A target: its name, and what is done to an input. It panics where a promise is broken.
+pub(crate) type Target = (&'static str, fn(&[u8]));
 
-/// The first line of `data` is told to be a secret; the others follow it, on both streams.
-pub(super) fn refiner(data: &[u8]) {
-    let (value, text) = split(data);
-    let value = value.trim_ascii();
-    let masks = JobMasks::new(Mode::Masked);
-    masks.add([value]).expect("one value");
-    let options = Options { max_body_bytes: 200, original: true, ..Options::default() };
-    let mut refiner = Refiner::new(masks, options);
-    // As a carriage return within it makes lines of a value, its lines are looked for.
-    let whole = value.len() >= 6 && !value.iter().any(|byte| b"\r*".contains(byte));
-    for (at, line) in text.split(|byte| *byte == b'\n').enumerate() {
-        let stream = if at % 2 == 0 { Stream::Stdout } else { Stream::Stderr };
-        let outcome = if line.len() > 100 {
-            let (first, second) = line.split_at(50);
-            check(&refiner.part(stream, first, 0, true), value, whole);
-            refiner.part(stream, second, 1, false)
-        } else {
-            refiner.line(stream, line)
-        };
-        check(&outcome, value, whole);
-    }
-}
+/// All of them. The name is also that of its directory of seeds.
+pub(crate) const ALL: [Target; 12] = [
+    // From a container's log.
+    ("line", logs::line),
+    ("follower", logs::follower),
+    ("masker", masks::masker),
+    ("refiner", masks::refiner),
+    ("commands", commands::commands),
+    // From the pod's shared volume.
+    ("journal", journal::journal),
+    // Between hook and init.
+    ("wire", init::wire),
+    ("session", init::session),
+    // From the runner.
+    ("request", hook::request),
+    // From the API server, the kubelet's names, the kernel.
+    ("pod", pods::pod),
+    // From the container runtime.
+    ("runtime", runtime::runtime),
+    // From a collector.
+    ("collector", collector::collector),
+];
 
-/// Records as a file has them: whatever they are, their bytes are kept.
-pub(super) fn line(data: &[u8]) {
-    for raw in data.split(|byte| *byte == b'\n') {
-        match line::parse(raw) {
-            Ok(record) => assert!(record.text.len() <= raw.len(), "a text out of nowhere"),
-            Err(malformed) => assert_eq!(malformed.0, raw, "what makes no sense is kept"),
-        }
-    }
-}
-
-fn check(refined: &Refined<'_>, value: &[u8], whole: bool) {
-    let Refined::Record(record) = refined else { return };
-    let place = record.place.as_deref().cloned().unwrap_or_default();
-    let texts = [
-        Some(record.body.as_ref()),
-        record.original.as_deref(),
-        record.group.as_deref().map(str::as_bytes),
-        place.file.as_deref().map(str::as_bytes),
-        place.title.as_deref().map(str::as_bytes),
-    ];
-    // What stands in a text's place has words of its own.
-    let shown = whole && record.withheld.is_none();
-    for text in texts.into_iter().flatten().filter(|_| shown) {
-        assert!(!contains(text, value), "the value is still there");
-    }
-}
-
-fn by_looks(text: &[u8]) -> Vec<u8> {
-    let (mut found, mut out) = (Vec::new(), Vec::new());
-    find(text, &mut Pem::default(), &mut found);
-    merge(&mut found);
-    replace(text, &found, &mut out);
-    out
-}
-
+/// The first line, and the rest.
 fn split(data: &[u8]) -> (&[u8], &[u8]) {
     let end = data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len());
     let (value, rest) = data.split_at(end);
     (value, rest.get(1..).unwrap_or_default())
+}
+
+/// Pieces by their own lengths, of two bytes each; the last is what is left.
+fn pieces(mut data: &[u8]) -> Vec<&[u8]> {
+    let mut pieces = Vec::new();
+    while let Some((length, rest)) = data.split_first_chunk() {
+        let (piece, rest) = rest.split_at(usize::from(u16::from_le_bytes(*length)).min(rest.len()));
+        pieces.push(piece);
+        data = rest;
+    }
+    pieces
 }
 
 fn contains(text: &[u8], value: &[u8]) -> bool {

@@ -1,6 +1,12 @@
-//! The fuzzer's targets on generated input, so that they are run by every toolchain.
+//! The fuzzer's targets on their seeds and on generated input, so that they are run wherever the tests
+//! are.
+
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
+use proptest::sample::Index;
+use proptest::test_runner::{Config, TestRunner};
 
 #[path = "../fuzz/targets.rs"]
 mod targets;
@@ -45,15 +51,78 @@ fn input() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// A target by its name.
+fn run(name: &str, data: &[u8]) {
+    let target = targets::ALL.into_iter().find(|(known, _)| *known == name);
+    target.unwrap_or_else(|| panic!("there is no target {name}")).1(data);
+}
+
+/// The seeds of a target: examples, and what the fuzzer has found.
+fn seeds(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/seeds").join(name);
+    let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths.map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+}
+
+/// A seed of a target with some bytes changed, left out, or taken from another place.
+fn changed(name: &'static str) -> impl Strategy<Value = Vec<u8>> {
+    let seeds: Vec<Vec<u8>> = seeds(name).into_iter().map(|(_, seed)| seed).collect();
+    let change = (any::<Index>(), any::<Index>(), 0..24_usize, any::<u8>(), 0..4_u8);
+    (proptest::sample::select(seeds), proptest::collection::vec(change, 0..6)).prop_map(
+        |(mut seed, changes)| {
+            for (at, from, length, byte, kind) in changes {
+                if seed.is_empty() {
+                    seed.push(byte);
+                }
+                let (at, from) = (at.index(seed.len()), from.index(seed.len()));
+                let piece = seed[from..(from + length).min(seed.len())].to_vec();
+                let end = (at + length).min(seed.len());
+                match kind {
+                    0 => seed[at] = byte,
+                    1 => drop(seed.splice(at..at, piece)),
+                    2 => drop(seed.splice(at..end, piece)),
+                    _ => drop(seed.drain(at..end)),
+                }
+            }
+            seed
+        },
+    )
+}
+
+#[test]
+fn every_seed_holds_what_its_target_promises() {
+    for (name, target) in targets::ALL {
+        let seeds = seeds(name);
+        assert!(!seeds.is_empty(), "{name} has no seeds");
+        for (path, seed) in seeds {
+            println!("{}", path.display());
+            target(&seed);
+        }
+    }
+}
+
+#[test]
+fn changed_seeds_hold_what_their_targets_promise() {
+    for (name, target) in targets::ALL {
+        let mut runner = TestRunner::new(Config { cases: 512, ..Config::default() });
+        let outcome = runner.run(&changed(name), |data| {
+            target(&data);
+            Ok(())
+        });
+        outcome.unwrap_or_else(|failure| panic!("{name}: {failure}"));
+    }
+}
+
 proptest! {
     #[test]
     fn the_masker_holds_what_it_promises(data in input()) {
-        targets::masker(&data);
+        run("masker", &data);
     }
 
     #[test]
     fn the_refiner_holds_what_it_promises(data in input()) {
-        targets::refiner(&data);
+        run("refiner", &data);
     }
 
     #[test]
@@ -61,7 +130,7 @@ proptest! {
         stamp in "[0-9TZ:.+-]{0,35}", tag in "[PF:x]{0,4}", text in input(), raw in input(),
     ) {
         let record = [format!("{stamp} stdout {tag} ").as_bytes(), &text].concat();
-        targets::line(&record);
-        targets::line(&raw);
+        run("line", &record);
+        run("line", &raw);
     }
 }

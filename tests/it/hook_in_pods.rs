@@ -4,10 +4,13 @@
 
 mod agent;
 mod at_once;
+mod attacks;
 mod by_hand;
 mod components;
 mod failures;
+mod hostile;
 mod images;
+mod impostors;
 mod installed;
 mod javascript;
 mod killed;

@@ -196,9 +196,7 @@ fn files(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();
-        if path.ends_with("fuzz/target") {
-            // The fuzzer's own build.
-        } else if path.is_dir() {
+        if path.is_dir() {
             found.extend(files(&path));
         } else {
             found.push(path);

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use hyper::header::{HeaderName, HeaderValue};
 use hyper::{HeaderMap, StatusCode, header};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
 use prost::Message as _;
@@ -11,23 +12,70 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use super::{Censor, causes};
+use crate::otlp::config::Headers;
 
 /// What came of one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::otlp) enum Answer {
+pub enum Answer {
     /// Taken, but for so many items.
-    Accepted { rejected: u64, remark: Option<String> },
+    Accepted {
+        /// How many were not taken.
+        rejected: u64,
+        /// What the collector says of it, cut and cleaned.
+        remark: Option<String>,
+    },
     /// Not now.
-    Retry { after: Option<Duration>, reason: String },
+    Retry {
+        /// When it wants to be asked again.
+        after: Option<Duration>,
+        /// Why, cut and cleaned.
+        reason: String,
+    },
     /// Not in one piece.
-    TooLarge { reason: String },
+    TooLarge {
+        /// Why, cut and cleaned.
+        reason: String,
+    },
     /// Never.
-    Refused { reason: String },
+    Refused {
+        /// Why, cut and cleaned.
+        reason: String,
+    },
 }
 
 // === impl Answer ===
 
 impl Answer {
+    /// Of an answer by HTTP to a request with these headers, whose values are not repeated. Headers
+    /// that HTTP does not allow are left out; none where the status is no number of HTTP's.
+    pub fn by_http(
+        status: u16,
+        headers: &[(&str, &[u8])],
+        body: &[u8],
+        now: jiff::Timestamp,
+        sent: &Headers,
+    ) -> Option<Self> {
+        let pair = |(name, value): &(&str, &[u8])| {
+            let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+            Some((name, HeaderValue::from_bytes(value).ok()?))
+        };
+        let headers: HeaderMap = headers.iter().filter_map(pair).collect();
+        let status = StatusCode::from_u16(status).ok()?;
+        Some(Self::of_http(status, &headers, body, now, &Censor::of(sent)))
+    }
+
+    /// Of a status of gRPC, or of the body of an answer with code 0.
+    pub fn by_grpc(code: i32, message: &str, details: &[u8], sent: &Headers) -> Self {
+        let censor = Censor::of(sent);
+        match Code::from_i32(code) {
+            Code::Ok => Self::accepted(details, &censor),
+            code => {
+                let details = details.to_vec().into();
+                Self::of_status(&Status::with_details(code, message, details), &censor)
+            }
+        }
+    }
+
     /// Of the body of an answer that says yes. The three signals' answers differ in names only.
     pub(super) fn accepted(body: &[u8], censor: &Censor) -> Self {
         // What cannot be read was taken all the same: the status said so.

@@ -32,11 +32,35 @@ pub(super) struct Installed {
 impl Installed {
     /// Applies an overlay, or the base, and waits until its pod is ready.
     pub(super) fn apply(node: &RealNode, directory: &str, endpoint: &str) -> Self {
+        let kustomize = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/kustomize");
+        Self::rendered(node, &kustomize.join(directory), endpoint)
+    }
+
+    /// Applies the base with several components, as an overlay of one's own does.
+    pub(super) fn with(node: &RealNode, components: &[&str], endpoint: &str) -> Self {
+        let overlay = node.folder().join(format!("overlay-{:08x}", fastrand::u32(..)));
+        std::fs::create_dir(&overlay).unwrap();
+        // Paths must be relative: up to the root, and down.
+        let up = "../".repeat(overlay.components().count() - 1);
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/kustomize");
+        let shipped = format!("{up}{}", shipped.strip_prefix("/").unwrap().display());
+        let components = components
+            .iter()
+            .map(|name| format!("{shipped}/components/{name}"))
+            .collect::<Vec<_>>();
+        let kustomization = serde_json::json!({
+            "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
+            "resources": [format!("{shipped}/base")], "components": components,
+        });
+        std::fs::write(overlay.join("kustomization.yaml"), kustomization.to_string()).unwrap();
+        Self::rendered(node, &overlay, endpoint)
+    }
+
+    fn rendered(node: &RealNode, directory: &Path, endpoint: &str) -> Self {
         real_node_images::import_once(node);
         let kubectl = node.kubectl();
-        let kustomize = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/kustomize");
-        let rendered = output(kubectl.command(&["kustomize"]).arg(kustomize.join(directory)));
-        assert!(rendered.contains(IMAGE), "{directory} must name the image as {IMAGE:?}");
+        let rendered = output(kubectl.command(&["kustomize"]).arg(directory));
+        assert!(rendered.contains(IMAGE), "{directory:?} must name the image as {IMAGE:?}");
         let objects =
             rendered.replace(IMAGE, &format!("image: {EPHEMON}")).replace(ENDPOINT, endpoint);
         kubectl.apply(&objects);

@@ -126,7 +126,9 @@ fn a_runner_adds_no_container_that_the_policy_forbids() {
         (
             "unconfined",
             "runner-1",
-            context(&json!({"appArmorProfile": {"type": "Localhost", "localhostProfile": "chrome"}})),
+            context(
+                &json!({"appArmorProfile": {"type": "Localhost", "localhostProfile": "chrome"}}),
+            ),
         ),
         ("unconfined", "runner-1", context(&json!({"seLinuxOptions": {"type": "spc_t"}}))),
         ("unconfined", "runner-1", context(&json!({"windowsOptions": {"runAsUserName": "x"}}))),

@@ -6,8 +6,13 @@ use std::sync::{Mutex, PoisonError};
 use super::real_node::RealNode;
 use super::workflow_images;
 
-/// Gives a node the runner that has a Node.js.
+/// Gives the runner that has a Node.js to a node that has not got it yet.
 pub(crate) fn import_node(node: &RealNode) {
+    static DONE: Mutex<Option<HashSet<i32>>> = Mutex::new(None);
+    let mut done = DONE.lock().unwrap_or_else(PoisonError::into_inner);
+    if !done.get_or_insert_default().insert(node.first()) {
+        return;
+    }
     let scratch = node.folder().join("node-image");
     std::fs::create_dir(&scratch).unwrap();
     node.import(&workflow_images::node_archive(&scratch));
