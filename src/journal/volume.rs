@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, fstat, open, openat, statat};
+use rustix::io::Errno;
 
 use crate::plain_file;
 
@@ -62,15 +63,21 @@ impl Directory {
         Ok((stat.st_ctime, stat.st_ctime_nsec))
     }
 
-    /// Whether the directory has no name any more, or another one than it was opened by.
-    pub(crate) fn is_removed(&self) -> io::Result<bool> {
+    /// Whether something else has the name that the directory was opened by. Nothing has it once the
+    /// kubelet has removed the volume.
+    pub(crate) fn is_replaced(&self) -> io::Result<bool> {
         let Self { root, name, open } = self;
-        let now = statat(root, name, AtFlags::SYMLINK_NOFOLLOW);
-        let own = fstat(open)?;
-        Ok(now.map_or(true, |now| (now.st_dev, now.st_ino) != (own.st_dev, own.st_ino)))
+        match statat(root, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(now) => {
+                let own = fstat(open)?;
+                Ok((now.st_dev, now.st_ino) != (own.st_dev, own.st_ino))
+            }
+            Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
-    /// Names of journals; others are passed over.
+    /// Names of journals; others are passed over. None of a directory that is removed.
     pub(crate) fn names(&self) -> io::Result<Names> {
         let (mut all, mut cut) = (Vec::new(), false);
         for (count, entry) in Dir::read_from(&self.open)?.enumerate() {
@@ -78,7 +85,10 @@ impl Directory {
                 cut = true;
                 break;
             }
-            let entry = entry?;
+            let entry = match entry {
+                Err(Errno::NOENT) => break,
+                entry => entry?,
+            };
             let name = entry.file_name().to_str().ok().and_then(|name| name.strip_suffix(SUFFIX));
             all.extend(name.filter(|name| is_journal(name)).map(str::to_owned));
         }

@@ -142,7 +142,7 @@ impl Pod {
     /// Reads what was added; an error says why a value is not known.
     fn read(&mut self, masks: &JobMasks) -> io::Result<()> {
         let Some(directory) = &self.directory else { return Ok(()) };
-        if directory.is_removed()? {
+        if directory.is_replaced()? {
             return Err(io::Error::other("something else has taken its place"));
         }
         let names = directory.names()?;
@@ -335,11 +335,56 @@ mod tests {
             fs::create_dir(&rig.directory).unwrap();
             SharedMasks::open(&rig.directory.join("job.jsonl")).unwrap().tell(None);
         };
-        let faults: [fn(&Rig); 4] = [garbage, link, endless, lost];
+        // Lines without an end in many files: nothing of them is kept.
+        let unended = |rig: &Rig| {
+            fs::create_dir(&rig.directory).unwrap();
+            for number in 0..20 {
+                let file = File::create(rig.directory.join(format!("a{number}.jsonl"))).unwrap();
+                file.set_len(700 * 1024).unwrap();
+            }
+        };
+        let crowded = |rig: &Rig| {
+            fs::create_dir(&rig.directory).unwrap();
+            for number in 0..5000 {
+                File::create(rig.directory.join(format!("{number}.junk"))).unwrap();
+            }
+        };
+        let faults: [fn(&Rig); 6] = [garbage, link, endless, lost, unended, crowded];
         for (at, fault) in faults.into_iter().enumerate() {
             let mut rig = Rig::new();
             fault(&rig);
             rig.line(1, 2);
+            assert!(!rig.masks.is_proven(), "{at}");
+            let pod = rig.volume.pods.get(&rig.uid).unwrap();
+            assert!(pod.files.is_empty() && pod.directory.is_none(), "{at}: nothing stays open");
+        }
+    }
+
+    #[test]
+    fn lines_that_come_after_the_kubelet_has_removed_the_volume_are_masked_by_what_was_told() {
+        let mut rig = Rig::new();
+        rig.tell("job", "hunter2");
+        assert_eq!(rig.line(1, 2), 1);
+        fs::remove_dir_all(rig.directory.parent().unwrap()).unwrap();
+        assert_eq!(rig.line(3, 4), 1);
+        assert!(rig.masks.is_proven());
+    }
+
+    #[test]
+    fn what_was_read_and_is_no_longer_there_may_hide_what_comes_after_it() {
+        let cut = |rig: &Rig| fs::write(rig.directory.join("job.jsonl"), "").unwrap();
+        let moved = |rig: &Rig| {
+            fs::rename(&rig.directory, rig.directory.with_extension("old")).unwrap();
+            fs::create_dir(&rig.directory).unwrap();
+        };
+        let faults: [fn(&Rig); 2] = [cut, moved];
+        for (at, fault) in faults.into_iter().enumerate() {
+            let mut rig = Rig::new();
+            rig.tell("job", "hunter2");
+            assert_eq!(rig.line(1, 2), 1);
+            assert!(rig.masks.is_proven());
+            fault(&rig);
+            rig.line(3, 4);
             assert!(!rig.masks.is_proven(), "{at}");
         }
     }

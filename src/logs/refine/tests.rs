@@ -294,3 +294,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_line_with_more_to_mask_than_can_be_held_is_withheld_alone() {
+    let mut refiner = refiner(Mode::Masked, &["a"]);
+    let withheld = |refined: Refined<'_>| match refined {
+        Refined::Record(record) => record.withheld,
+        Refined::Suppressed(why) => panic!("{why:?}"),
+    };
+    assert_eq!(withheld(refiner.line(OUT, &b"ab".repeat(100_000))), Some(Withheld::TooMuchWork));
+    assert_eq!(withheld(refiner.line(OUT, &b"ab".repeat(1000))), None);
+    assert!(refiner.found.capacity() <= KEPT_FOUND, "room for one line is not kept for the next");
+}
