@@ -9,7 +9,7 @@ use crate::capture::books;
 use crate::crilog;
 use crate::discovery::{api, inventory};
 use crate::jobs::{self, tally};
-use crate::{journal, logs, metrics, otlp};
+use crate::{journal, logs, mask, metrics, otlp};
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -63,8 +63,11 @@ pub const POOLS: &[Pool] = &[
     // As text, and as the values it is read into.
     always("a page of the API server's list", 2 * api::PAGE as usize * OBJECT_BYTES),
     export("values to mask", logs::MAX_MASK_BYTES),
-    // Encoded anew with each value that is told.
-    export("values to mask of one pod, being encoded", logs::MAX_MASK_BYTES / 3),
+    // Before the bound for all is looked at, and copied while a line is being masked.
+    export("values to mask of one pod, being told", 2 * mask::job::MAX_FORMS_BYTES),
+    // Of each form there are more than a hundred bytes; a checksum takes sixteen, three times.
+    export("checksums of values to mask", logs::MAX_MASK_BYTES / 100 * 48),
+    export("a file of values to mask being read", 2 * mask::shared::MAX_LINE_BYTES),
     export("unfinished lines", crilog::MAX_HELD_BYTES + logs::MAX_LEARNED_LINES_BYTES),
     // One of the longest lines, read, masked and stripped.
     export("a line being refined", 6 * MIB),
