@@ -108,12 +108,14 @@ impl JobPod {
         let container = self.pod.start(name);
         let status = json!({"running": {"startedAt": now()}});
         self.status("ephemeralContainerStatuses", name, &container.id, &status);
-        let started =
-            Record::ContainerStarted { at_ns: now_ns(), container: name.into(), pid: 1, uid: 0 };
-        self.write(name, &started);
         let label = format!("container=\"{name}\"");
         until(PATIENCE, || agent.get("/metrics", TEXT).body.contains(&label).then_some(()))
             .unwrap_or_else(|| panic!("{name} must be seen:\n{}", agent.log()));
+        // A runtime takes tens of milliseconds from a cgroup to a program in it. Without them the agent
+        // could hear of the cgroup after init's first word, and there would be no time to make it in.
+        let started =
+            Record::ContainerStarted { at_ns: now_ns(), container: name.into(), pid: 1, uid: 0 };
+        self.write(name, &started);
         container
     }
 
