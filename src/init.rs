@@ -223,7 +223,7 @@ fn main_step(config: &Config, argv: Vec<String>) -> Run {
 }
 
 fn run_main_step(supervisor: &Arc<Supervisor>, run: &Run) {
-    supervisor.learn_masks();
+    supervisor.others.learn(&supervisor.masks);
     match step::run(supervisor, run, None) {
         Ok((exit, begun)) => {
             supervisor.finish(exit.end.exit_code(), Duration::ZERO);

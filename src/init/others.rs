@@ -1,15 +1,20 @@
-//! Values that were told in other containers of the pod, taken before a step begins. Their files are
-//! root's to read: an init of another user masks by what it was told itself.
+//! Values that were told in other containers of the pod, taken before a step begins and while its output
+//! comes. Their files are root's to read: an init of another user masks by what it was told itself.
 
 use std::{
+    collections::HashMap,
+    ffi::OsString,
     fs::{self, File, OpenOptions},
     io::{self, Read},
     os::unix::fs::OpenOptionsExt,
-    path::Path,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use nix::fcntl::OFlag;
 
+use super::config::Config;
 use crate::mask::{
     Masks,
     shared::{MAX_FILE_BYTES, Told, parse},
@@ -17,25 +22,72 @@ use crate::mask::{
 
 /// Most files looked at: one a container.
 const MAX_FILES: usize = 512;
+/// While output comes they are looked at no more often.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Adds to `masks` what lies in the directory, but for the file `own`.
-pub(super) fn learn(directory: &Path, own: &Path, masks: &Masks) {
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten().take(MAX_FILES) {
-        let path = entry.path();
-        if path == own {
-            continue;
+/// What was told in others.
+#[derive(Debug)]
+pub(super) struct Others {
+    directory: PathBuf,
+    /// The file of this container.
+    own: PathBuf,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// How long each file was when it was read.
+    lengths: HashMap<OsString, u64>,
+    looked: Option<Instant>,
+}
+
+// === impl Others ===
+
+impl Others {
+    /// Of the container's pod.
+    pub(super) fn of(config: &Config) -> Self {
+        let own = config.volume.container_masks(&config.container);
+        Self { directory: config.volume.masks(), own, seen: Mutex::default() }
+    }
+
+    /// Adds to `masks` what is new, unless somebody looked a moment ago: a service runs for as long as
+    /// the job, which tells values meanwhile.
+    pub(super) fn learn_again(&self, masks: &Masks) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.looked.is_none_or(|looked| looked.elapsed() >= LOOK_INTERVAL) {
+            self.look(&mut seen, masks);
         }
-        // What cannot be read is another user's: the agent knows it.
-        let Ok(text) = read(&path) else { continue };
-        let values: Vec<Vec<u8>> = text
-            .split(|byte| *byte == b'\n')
-            .filter_map(|line| match parse(line) {
-                Some(Told::Value(value)) => Some(value),
-                Some(Told::Lost) | None => None,
-            })
-            .collect();
-        // Too many is remembered by the masks themselves.
-        masks.add(values.iter().map(Vec::as_slice)).ok();
+    }
+
+    /// Adds to `masks` what is new.
+    pub(super) fn learn(&self, masks: &Masks) {
+        self.look(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner), masks);
+    }
+
+    fn look(&self, seen: &mut Seen, masks: &Masks) {
+        seen.looked = Some(Instant::now());
+        for entry in fs::read_dir(&self.directory).into_iter().flatten().flatten().take(MAX_FILES) {
+            let path = entry.path();
+            let length = entry.metadata().map_or(0, |file| file.len());
+            if path == self.own || seen.lengths.insert(entry.file_name(), length) == Some(length) {
+                continue;
+            }
+            // What cannot be read is another user's: the agent knows it.
+            let Ok(text) = read(&path) else { continue };
+            let values: Vec<Vec<u8>> = text
+                .split(|byte| *byte == b'\n')
+                .filter_map(|line| match parse(line) {
+                    Some(Told::Value(value)) => Some(value),
+                    Some(Told::Lost) | None => None,
+                })
+                .collect();
+            // Too many is remembered by the masks themselves.
+            masks.add(values.iter().map(Vec::as_slice)).ok();
+        }
+        // A job may make and remove as many as it likes.
+        if seen.lengths.len() > 2 * MAX_FILES {
+            seen.lengths.clear();
+        }
     }
 }
 
@@ -64,10 +116,21 @@ mod tests {
         std::os::unix::fs::symlink("/dev/zero", file("zero")).expect("a link");
         fs::write(file("bad"), "garbage\n").expect("a file");
         let masks = Masks::default();
-        learn(directory.path(), &file("step"), &masks);
-        let mut shown = Vec::new();
-        let matcher = masks.matcher().expect("few");
-        matcher.mask(b"hunter2 own", usize::MAX, &mut shown).expect("no limit");
-        assert_eq!(shown, b"*** own");
+        let others = Others {
+            directory: directory.path().to_owned(),
+            own: file("step"),
+            seen: Mutex::default(),
+        };
+        let shown = |masks: &Masks| {
+            let mut shown = Vec::new();
+            let matcher = masks.matcher().expect("few");
+            matcher.mask(b"hunter2 own later", usize::MAX, &mut shown).expect("no limit");
+            String::from_utf8(shown).expect("ASCII")
+        };
+        others.learn(&masks);
+        assert_eq!(shown(&masks), "*** own later");
+        SharedMasks::open(&file("job")).expect("a file").tell(Some(b"later"));
+        others.learn(&masks);
+        assert_eq!(shown(&masks), "*** own ***");
     }
 }

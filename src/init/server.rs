@@ -237,7 +237,7 @@ fn answer_run(
     client: &mut Connection,
     run: &Run,
 ) -> Result<(), Gone> {
-    supervisor.learn_masks();
+    supervisor.others.learn(&supervisor.masks);
     let (reply, exit_code, begun) = match step::run(supervisor, run, Some(client)) {
         Ok((exit, begun)) => (Reply::Exit(exit), exit.end.exit_code(), Some(begun)),
         Err(failure) => {

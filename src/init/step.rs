@@ -250,6 +250,7 @@ impl Running<'_> {
             Ok(count) if count > 0 => {
                 self.quiet_since = Instant::now();
                 let bytes = self.buffer.get(..count).unwrap_or_default();
+                self.supervisor.others.learn_again(&self.supervisor.masks);
                 self.supervisor.log.write(stream, self.tee.feed(stream, bytes));
                 let chunk = Chunk(bytes.to_vec());
                 let reply = match stream {
@@ -317,7 +318,7 @@ impl Running<'_> {
 /// goes to the container's log.
 fn keep_open(supervisor: &Arc<Supervisor>, process: Process, mut tee: Tee) {
     let Some(slot) = supervisor.leave_behind() else { return };
-    let log = supervisor.log.clone();
+    let supervisor = Arc::clone(supervisor);
     let started = thread::Builder::new()
         .name("left".to_owned())
         .stack_size(super::STACK_BYTES)
@@ -333,11 +334,13 @@ fn keep_open(supervisor: &Arc<Supervisor>, process: Process, mut tee: Tee) {
                     None,
                 );
                 let is_ready = |at: usize| ready.get(at).is_some_and(|flags| !flags.is_empty());
+                supervisor.others.learn_again(&supervisor.masks);
+                let log = &supervisor.log;
                 if is_ready(0) {
-                    pass_on(&mut stdout, Stream::Out, &mut buffer, &mut tee, &log);
+                    pass_on(&mut stdout, Stream::Out, &mut buffer, &mut tee, log);
                 }
                 if is_ready(1) {
-                    pass_on(&mut stderr, Stream::Err, &mut buffer, &mut tee, &log);
+                    pass_on(&mut stderr, Stream::Err, &mut buffer, &mut tee, log);
                 }
             }
             drop(slot);

@@ -25,7 +25,8 @@ use super::{
     forward::{Forwards, Slot},
     hosts::Hosts,
     journal::Journal,
-    others, poll,
+    others::Others,
+    poll,
     reaper::{Process, Reaper, signal_group},
 };
 use crate::{
@@ -48,6 +49,7 @@ pub(super) struct Supervisor {
     pub config: Config,
     pub reaper: Reaper,
     pub masks: Masks,
+    pub others: Others,
     pub log: ContainerLog,
     pub journal: Journal,
     pub hosts: Hosts,
@@ -161,6 +163,7 @@ impl Supervisor {
         Ok(Self {
             reaper: Reaper::default(),
             masks: Masks::default(),
+            others: Others::of(&config),
             log,
             journal,
             hosts: Hosts::new(config.hosts.clone()),
@@ -201,12 +204,6 @@ impl Supervisor {
         };
         steps.running.insert(number, step);
         Ok((Begun { supervisor: self, number }, process))
-    }
-
-    /// Takes what other containers of the pod told to be masked.
-    pub(super) fn learn_masks(&self) {
-        let Config { volume, container, .. } = &self.config;
-        others::learn(&volume.masks(), &volume.container_masks(container), &self.masks);
     }
 
     /// Room for the output of what a step left behind.

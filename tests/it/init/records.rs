@@ -1,6 +1,9 @@
 //! What is left of a step: the masked log and the journal.
 
-use ephemon::contract::{End, Record, Reply, Request, Run, StepKind};
+use std::{fs, thread};
+
+use ephemon::contract::{End, Record, Reply, Request, Run, StepKind, Volume};
+use ephemon::mask::shared::SharedMasks;
 
 use super::harness::{Init, Start, shell};
 
@@ -17,6 +20,27 @@ fn the_hook_gets_the_raw_output_and_the_log_a_masked_one() {
     init.stop();
     assert_eq!(init.log("stdout"), "a *** b\n::add-mask::***\n***\n*** by all steps\n");
     assert_eq!(init.log("stderr"), "***\n");
+}
+
+#[test]
+fn a_step_that_runs_masks_what_is_told_in_another_container_meanwhile() {
+    let init = Init::start(Start::Plain, &[]);
+    let go = init.path("go");
+    let script = format!(
+        "echo begun; until [ -e {} ]; do sleep 0.05; done; sleep 0.2; echo told-elsewhere",
+        go.display()
+    );
+    let other = Volume::new(init.root()).container_masks("other");
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            init.wait_for_log("stdout", "begun");
+            SharedMasks::open(&other).unwrap().tell(Some(b"told-elsewhere"));
+            fs::write(&go, "").unwrap();
+        });
+        assert_eq!(init.client().run(&shell(&script)).stdout, b"begun\ntold-elsewhere\n");
+    });
+    init.stop();
+    assert_eq!(init.log("stdout"), "begun\n***\n");
 }
 
 #[test]
