@@ -36,7 +36,7 @@
 //!   and the spans of its own calls.
 //! - [`install`]: the hook's programs into the pod's shared volume.
 //! - [`cli`]: the command line of `ephemon`, with its completions and manual pages.
-//! - [`plain_file`]: how hook and agent open files in directories that jobs can write to.
+//! - [`plain_file`]: how hook, init and agent open files in directories that jobs can write to.
 //! - [`model`]: plain domain types. [`node`]: host paths below `--node-root`. [`vitals`]: what the
 //!   agent counts about itself, by closed enums.
 //!

@@ -3,22 +3,20 @@
 
 use std::{
     collections::HashMap,
-    ffi::OsString,
-    fs::{self, File, OpenOptions},
+    ffi::{OsStr, OsString},
+    fs::{self, File},
     io::{self, Read},
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use nix::fcntl::OFlag;
-
 use super::config::Config;
 use crate::mask::{
     Masks,
-    shared::{MAX_FILE_BYTES, Told, parse},
+    shared::{MAX_FILE_BYTES, values},
 };
+use crate::plain_file;
 
 /// Most files looked at: one a container.
 const MAX_FILES: usize = 512;
@@ -73,14 +71,8 @@ impl Others {
                 continue;
             }
             // What cannot be read is another user's: the agent knows it.
-            let Ok(text) = read(&path) else { continue };
-            let values: Vec<Vec<u8>> = text
-                .split(|byte| *byte == b'\n')
-                .filter_map(|line| match parse(line) {
-                    Some(Told::Value(value)) => Some(value),
-                    Some(Told::Lost) | None => None,
-                })
-                .collect();
+            let Ok(text) = read(&self.directory, &entry.file_name()) else { continue };
+            let values: Vec<Vec<u8>> = values(&text).collect();
             // Too many is remembered by the masks themselves.
             masks.add(values.iter().map(Vec::as_slice)).ok();
         }
@@ -91,14 +83,12 @@ impl Others {
     }
 }
 
-/// A regular file's text: jobs can put anything there.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let file: File = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?;
+/// A plain file's text: jobs can put anything there.
+fn read(directory: &Path, name: &OsStr) -> io::Result<Vec<u8>> {
+    let name = name.to_str().ok_or(io::ErrorKind::InvalidFilename)?;
     let mut text = Vec::new();
-    if file.metadata()?.is_file() {
-        file.take(MAX_FILE_BYTES).read_to_end(&mut text)?;
-    }
+    let file = plain_file::read_at(File::open(directory)?, name)?;
+    file.take(MAX_FILE_BYTES).read_to_end(&mut text)?;
     Ok(text)
 }
 

@@ -1,9 +1,9 @@
 //! What logs on the node told before the agent was started: read once from their beginning, before
 //! any line of their pod is handed over.
 //!
-//! Masks are not in the agent's state directory. An agent that is started anew goes on behind the lines that told
-//! them, and logs of one pod are then read in any order. So a second follower reads all logs that
-//! are there at the start, rotated and compressed files included, and takes nothing but masks.
+//! Masks are not in the agent's state directory. An agent that is started anew goes on behind the
+//! lines that told them, and logs of one pod are then read in any order. So a second follower reads all
+//! logs that are there at the start, rotated and compressed files included, and takes nothing but masks.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;

@@ -142,7 +142,7 @@ impl Pump {
         };
         let observed = nanos(SystemTime::now());
         let mut sink = |line: Line<'_>| {
-            let desk = desks.of(line.log, now);
+            let mut desk = desks.of(line.log, now);
             let time = line.time_unix_ns.and_then(|time| u64::try_from(time).ok());
             if desk.purpose != Purpose::Exported {
                 runner.hear(&line.log.pod.uid, time.unwrap_or(observed), line.text, vitals);
@@ -153,12 +153,11 @@ impl Pump {
             let stream = Stream::from(line.stream);
             let clock = || nanos(SystemTime::now());
             let (uid, at) = (&line.log.pod.uid, time.unwrap_or(observed));
-            let masks = desk.refiner.masks().clone();
             // A pod may tell as much at once as all pods may have together.
-            if shared.look(uid, &masks, at, now, clock) {
+            if shared.look(uid, desk.refiner.masks(), at, now, clock) {
                 desks.hold_bound();
+                desk = desks.of(line.log, now);
             }
-            let desk = desks.of(line.log, now);
             // Also of a line that is held back: it may tell a secret.
             let refined = desk.refiner.part(stream, line.text, line.part, line.continues);
             if let Some(reason) = desk.meter.held_back(now) {

@@ -88,12 +88,18 @@ impl ToldValues {
 impl State {
     fn hear(&mut self, value: Option<&[u8]>) {
         match value.map(known_again) {
+            Some(_) if self.lost => {}
             Some(value) => {
                 self.missing.remove(&value);
                 self.known.insert(value);
             }
-            None => self.lost = true,
+            None => self.lose(),
         }
+    }
+
+    /// One more value is not known, and never will be: which others there were no longer matters.
+    fn lose(&mut self) {
+        *self = Self { lost: true, ..Self::default() };
     }
 
     fn is_proven(&self) -> bool {
@@ -161,14 +167,17 @@ impl JobMasks {
     /// was not told then stands for none of them.
     pub fn expect(&self, before: &ToldValues) {
         change(&self.told, &self.unproven, |state| {
-            state.lost |= before.lost;
-            state.missing.extend(before.values.difference(&state.known));
+            if before.lost {
+                state.lose();
+            } else if !state.lost {
+                state.missing.extend(before.values.difference(&state.known));
+            }
         });
     }
 
     /// There is a value that nobody can tell us: no text is proven any more.
     pub fn miss(&self) {
-        change(&self.told, &self.unproven, |state| state.lost = true);
+        change(&self.told, &self.unproven, State::lose);
     }
 
     /// Whether a value was told as stars: somebody else, such as a container's init, knows it and has
@@ -262,7 +271,9 @@ mod tests {
         again.add([b"new".as_slice(), b"newer", b"kept", b"lost"]).expect("few");
         assert!(again.is_proven(), "all are known again");
         again.miss();
-        assert!(!again.is_proven() && !again.told().is_empty());
+        again.add([b"newest".as_slice()]).expect("few");
+        assert!(!again.is_proven());
+        assert_eq!(again.told(), ToldValues::lost(), "nothing more is kept of it");
     }
 
     #[test]

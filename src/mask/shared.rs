@@ -85,10 +85,7 @@ impl SharedMasks {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut text = vec![0; usize::try_from(state.bytes.min(MAX_FILE_BYTES)).unwrap_or(0)];
         state.file.read_exact_at(&mut text, 0)?;
-        let told = text.split(|byte| *byte == b'\n').filter_map(parse);
-        Ok(told
-            .filter_map(|told| if let Told::Value(value) = told { Some(value) } else { None })
-            .collect())
+        Ok(values(&text).collect())
     }
 
     /// Adds a value; `None`: one that cannot be written. Where there is no room that is said
@@ -152,6 +149,15 @@ fn to_line(value: &[u8]) -> Vec<u8> {
     let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
     let digits = value.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
     [b'"'].into_iter().chain(digits).chain(*b"\"\n").collect()
+}
+
+/// The values that a text tells; what is lost, or makes no sense, is passed over.
+pub fn values(text: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    let told = text.split(|byte| *byte == b'\n').filter_map(parse);
+    told.filter_map(|told| match told {
+        Told::Value(value) => Some(value),
+        Told::Lost => None,
+    })
 }
 
 /// Reads a line, without its newline; none of an empty one. What makes no sense is a value lost.
