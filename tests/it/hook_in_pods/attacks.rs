@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use ephemon::contract::{Record, StepKind};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 
 use super::site::{PATIENCE, Site};
+use crate::support::full_journal::{JOURNALS, full_journal};
 use crate::support::process::{output, until};
 use crate::support::real_node::NODE;
 use crate::support::workflow_images::BUSYBOX;
@@ -22,9 +22,6 @@ use crate::support::workflow_images::BUSYBOX;
 const PEERS: usize = 1000;
 /// Pods with full journals.
 pub(super) const FLOODS: usize = 5;
-/// Journals of each, and records of each journal: 4096 records of 8 KiB.
-pub(super) const JOURNALS: usize = 32;
-pub(super) const RECORDS: usize = 128;
 /// Containers that come and go in one pod.
 pub(super) const BRIEF: usize = 40;
 
@@ -98,25 +95,9 @@ impl<'a> Hostile<'a> {
     }
 }
 
-/// As many records as fit a journal, at a time of the future.
-fn full_journal() -> Vec<u8> {
-    let started = Record::StepStarted {
-        at_ns: u64::MAX / 2,
-        step: 1,
-        name: "x".repeat(7_900),
-        kind: StepKind::Script,
-        id: None,
-        called_ns: None,
-        pid: 1,
-    };
-    let line = started.to_line().unwrap();
-    assert!(line.len() * RECORDS <= 1024 * 1024);
-    line.repeat(RECORDS)
-}
-
 /// Journals up to every bound, times of the future, and no files in files' places.
 pub(super) fn flood_journals(pod: &Hostile<'_>) {
-    let full = full_journal();
+    let full = full_journal(u64::MAX / 2);
     for number in 0..JOURNALS {
         fs::write(pod.journal(&format!("c{number}.jsonl")), &full).unwrap();
     }

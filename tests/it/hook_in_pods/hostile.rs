@@ -10,15 +10,14 @@ use std::thread;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use serde_json::json;
 
-use super::attacks::{
-    BRIEF, FLOODS, Hostile, JOURNALS, RECORDS, crowd, flood_journals, flood_logs,
-};
+use super::attacks::{BRIEF, FLOODS, Hostile, crowd, flood_journals, flood_logs};
 use super::installed::Installed;
 use super::runner::{Runner, container, job};
 use super::site::{PATIENCE, Site, id_of};
 use crate::logs::backend::Backend;
 use crate::support::collector::Wire;
 use crate::support::exposition::Ledger;
+use crate::support::full_journal::{JOURNALS, RECORDS};
 use crate::support::parts::alone;
 use crate::support::process::until;
 use crate::support::workflow_images::BUSYBOX;

@@ -2,21 +2,18 @@
 
 use std::fs;
 
-use ephemon::contract::{Phase, Record, StepKind};
+use ephemon::contract::{Phase, StepKind};
 
 use super::node::{Node, Pod, now_ns};
 use super::sink::{Sink, attributes};
 use super::{PATIENCE, counted, until_counted};
 use crate::support::agent::{Agent, TEXT};
+use crate::support::full_journal::{JOURNALS, RECORDS, full_journal};
 use crate::support::parts::alone;
 use crate::support::process::until;
 
 /// Hostile pods.
 const PODS: usize = 5;
-/// Journals of each: 1 MiB is read of one.
-const JOURNALS: usize = 32;
-/// Records of each journal: 8 KiB is read of one.
-const RECORDS: usize = 128;
 /// `resources.limits.memory` of the manifests.
 const LIMIT: u64 = ephemon::agent::budget::LIMIT as u64;
 /// The same with a collector.
@@ -57,19 +54,9 @@ const ENDLESS: (usize, usize, usize) = (9, 64, 128 * 1024);
 /// A pod whose job has filled its journals: all of them but `job` are of containers that never were.
 fn hostile(node: &Node, number: usize) -> Pod {
     let pod = node.pod(number);
-    let started = Record::StepStarted {
-        at_ns: now_ns(),
-        step: 1,
-        name: "x".repeat(7_900),
-        kind: StepKind::Script,
-        id: None,
-        called_ns: None,
-        pid: 1,
-    };
-    let line = started.to_line().unwrap();
-    assert!(line.len() * RECORDS <= 1024 * 1024);
+    let full = full_journal(now_ns());
     for journal in 0..JOURNALS {
-        pod.write(&format!("c{journal}"), &line.repeat(RECORDS));
+        pod.write(&format!("c{journal}"), &full);
     }
     pod.start("job");
     pod.init_started("job");
