@@ -68,7 +68,9 @@ fn churn(linger: Range<u64>) {
     let ledger = verdict::settle(&agent, &truths, Duration::from_mins(1));
     eprintln!("{count} containers in {:?}: {}", start.elapsed(), verdict::finals(&ledger));
     verdict::check(&agent, &ledger, &truths);
-    assert_eq!(verdict::quality(&ledger, "last_sample"), 0, "{}", verdict::finals(&ledger));
+    // A pod that is read while one of its containers goes has no residual to give.
+    let unknown = verdict::quality(&ledger, "last_sample");
+    assert!(unknown <= truths.len() / 100, "{}", verdict::finals(&ledger));
     // All of them on an idle machine, as the benchmark `node` shows. A busy one takes the processor from
     // the agent for as long as a cgroup lives on, and what it says then is held to the pods' sums.
     assert!(verdict::quality(&ledger, "exact") > 0, "{}", verdict::finals(&ledger));

@@ -52,10 +52,15 @@ pub(crate) fn settle(agent: &Agent, truths: &[Truth], limit: Duration) -> Ledger
 /// agent calls it exact. What it calls a residual may hold some of what others of the pod used
 /// meanwhile: the figures of a pod together are within 1 %, or [`slack`] for each container.
 ///
+/// Of a hundred containers one may be off by [`TICK`] and still be called exact: where the processor
+/// is taken from a process in its last steps, these are charged when it runs again, and if another
+/// container of the pod ends meanwhile it is that one's residual. The pod's sum holds all the same.
+///
 /// # Panics
 /// With a list of all that is wrong.
 pub(crate) fn check(agent: &Agent, ledger: &Ledger, truths: &[Truth]) {
     let mut wrong = String::new();
+    let mut late = Vec::new();
     let mut pods: BTreeMap<(&str, &str), Sum> = BTreeMap::new();
     for truth in truths {
         let labels = truth.labels();
@@ -80,9 +85,14 @@ pub(crate) fn check(agent: &Agent, ledger: &Ledger, truths: &[Truth]) {
         };
         let pod = pods.entry((&truth.namespace, &truth.pod)).or_default();
         *pod = Sum { known: pod.known + known, shown: pod.shown + shown, of: pod.of + 1 };
-        if exact && (shown - known).abs() > (known / 100.0).max(slack()) {
-            writeln!(wrong, "{}/{}: CPU {shown} s, is {known} s", truth.pod, truth.name).unwrap();
+        let off = (shown - known).abs();
+        if exact && off > (known / 100.0).max(slack()) {
+            let line = format!("{}/{}: CPU {shown} s, is {known} s", truth.pod, truth.name);
+            if off > TICK { writeln!(wrong, "{line}").unwrap() } else { late.push(line) }
         }
+    }
+    if late.len() > truths.len() / 100 {
+        writeln!(wrong, "{}", late.join("\n")).unwrap();
     }
     for ((namespace, pod), Sum { known, shown, of }) in pods {
         if (shown - known).abs() > (known / 100.0).max(slack() * f64::from(of)) {
@@ -92,6 +102,9 @@ pub(crate) fn check(agent: &Agent, ledger: &Ledger, truths: &[Truth]) {
     }
     assert!(wrong.is_empty(), "{wrong}\nfinals: {}\n{}", finals(ledger), agent.log());
 }
+
+/// A tick of the scheduler at 100 Hz, in seconds.
+const TICK: f64 = 0.010;
 
 /// CPU seconds of a pod's containers.
 #[derive(Default)]
