@@ -18,6 +18,8 @@ use std::path::Path;
 use std::pin::pin;
 use std::time::Duration;
 
+use ephemon_metrics::Metrics;
+use ephemon_vitals::Vitals;
 use rustix::io::Errno;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -25,8 +27,6 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::readiness::Readiness;
-use crate::metrics::Metrics;
-use crate::vitals::Vitals;
 use conversation::{Conversation, Farewell};
 use routes::Site;
 use seats::Seats;

@@ -4,12 +4,17 @@
 //! A bound is an estimate that is rather too high: sizes of values in tables that have just grown, with
 //! the allocator's part. What is over a bound is dropped, counted and said by the pool.
 
+use ephemon_capture::books;
+use ephemon_crilog as crilog;
+use ephemon_discovery::{api, inventory};
+use ephemon_jobs as jobs;
+use ephemon_jobs::tally;
+
 use super::admin;
-use crate::capture::books;
-use crate::crilog;
-use crate::discovery::{api, inventory};
-use crate::jobs::{self, tally};
-use crate::{journal, logs, mask, metrics, otlp};
+use {
+    ephemon_journal as journal, ephemon_logs as logs, ephemon_mask as mask,
+    ephemon_metrics as metrics, ephemon_otlp as otlp,
+};
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -79,8 +84,8 @@ pub const POOLS: &[Pool] = &[
     export("logs read to the end", 2 * (crilog::MAX_LOGS * KIB + crilog::MAX_LEFT * 128)),
     export("figures of logs", logs::MAX_LEDGER_LOGS * logs::LEDGER_LOG_BYTES),
     export("steps that lines belong to", logs::MAX_STEPS_IN_ALL * logs::STEP_BYTES),
-    export("requests that wait", 3 * otlp::QUEUE_BYTES + 2 * otlp::LARGEST),
-    export("requests on their way", 2 * otlp::LARGEST),
+    export("requests that wait", 3 * ephemon_export::QUEUE_BYTES + 2 * ephemon_export::LARGEST),
+    export("requests on their way", 2 * ephemon_export::LARGEST),
 ];
 
 /// The sum of the bounds.

@@ -4,16 +4,19 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ephemon_export::config;
+use ephemon_export::config::{Config, Exporter};
+use ephemon_export::spool;
+use ephemon_export::spool::Spool;
+use ephemon_export::{ConnectError, Destination, Outbox, Sender, Signal};
+use ephemon_logs::Containers;
+use ephemon_mask::job::Mode;
+use ephemon_refine::Unproven;
+use ephemon_vitals::Vitals;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::duration::parse_positive;
-use crate::logs::{Containers, Unproven};
-use crate::mask::job::Mode;
-use crate::otlp::config::{self, Config, Exporter};
-use crate::otlp::spool::{self, Spool};
-use crate::otlp::{self, ConnectError, Destination, Outbox, Sender, Signal};
-use crate::vitals::Vitals;
 
 /// Where the spools are, below the agent's own directory.
 const SPOOL: &str = "spool";
@@ -202,7 +205,7 @@ impl Export {
                 (destination, spool(signal, args, state))
             }
         };
-        let options = otlp::Options::default();
+        let options = ephemon_export::Options::default();
         let (outbox, sender) = Sender::new(destination, spool, options, vitals.clone());
         let mut stop = stop.clone();
         self.senders.spawn(sender.run(async move {

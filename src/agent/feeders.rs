@@ -1,9 +1,10 @@
 //! What feeds the senders: logs, metrics, the agent's own spans. It ends before they do.
 
+use ephemon_logs::Logs;
+use ephemon_otlp::own::Delivery;
+
 use super::otlp_metrics::Wheel;
 use super::run::Error;
-use crate::logs::Logs;
-use crate::otlp::own::Delivery;
 
 /// Those that are there.
 pub(super) struct Feeders {

@@ -8,22 +8,24 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant, SystemTime};
 
+use ephemon_capture::books::Books;
+use ephemon_discovery::inventory::Inventory;
+use ephemon_export::{Outbox, Payload};
+use ephemon_jobs as jobs;
+use ephemon_jobs::tally::Tally;
+use ephemon_jobs::{
+    Assembler, Board, Cabinet, Dispatch, Job, LogCount, Saved, Shown, Sight, Sighter,
+};
+use ephemon_journal as journal;
+use ephemon_logs::{Ledger, RunnerLine};
+use ephemon_model::{PodRef, PodUid};
+use ephemon_otlp::span;
+use ephemon_otlp::span::Encoded;
+use ephemon_vitals::{Notices, Reason, Signal, Vitals};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::args::{Args, TraceMode, TraceParent};
 use super::readiness::Readiness;
-use crate::capture::books::Books;
-use crate::discovery::inventory::Inventory;
-use crate::jobs::tally::Tally;
-use crate::jobs::{
-    self, Assembler, Board, Cabinet, Dispatch, Job, LogCount, Saved, Shown, Sight, Sighter,
-};
-use crate::journal;
-use crate::logs::{Ledger, RunnerLine};
-use crate::model::{PodRef, PodUid};
-use crate::otlp::span::{self, Encoded};
-use crate::otlp::{Outbox, Payload};
-use crate::vitals::{Notices, Reason, Signal, Vitals};
 
 /// From one look to the next.
 const EVERY: Duration = Duration::from_millis(250);

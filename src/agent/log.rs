@@ -2,13 +2,13 @@
 
 use std::io::IsTerminal as _;
 
+use ephemon_export::Basket;
+use ephemon_otlp::own;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::{FilterExt as _, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, fmt, registry};
-
-use crate::otlp::own::{self, Basket};
 
 /// Flags of the log.
 #[derive(Debug, Clone, clap::Args)]

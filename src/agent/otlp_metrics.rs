@@ -10,17 +10,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use ephemon_capture::books::{Books, End, PodRecord, Record};
+use ephemon_export::Outbox;
+use ephemon_jobs::Board;
+use ephemon_jobs::tally::Tally;
+use ephemon_model::PodUid;
+use ephemon_otlp::metric::{Container, Jobs, Owner, Pod, Requests};
+use ephemon_vitals::{Reason, Signal, Vitals};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval_at, sleep};
 
-use crate::capture::books::{Books, End, PodRecord, Record};
-use crate::jobs::Board;
-use crate::jobs::tally::Tally;
-use crate::model::PodUid;
-use crate::otlp::Outbox;
-use crate::otlp::metric::{Container, Jobs, Owner, Pod, Requests};
-use crate::vitals::{Reason, Signal, Vitals};
 use finals::Finals;
 pub(super) use names::Names;
 use names::Who;

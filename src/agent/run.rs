@@ -5,6 +5,13 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ephemon_capture as capture;
+use ephemon_capture::CaptureHandle;
+use ephemon_discovery::{api, cri, logs as log_directories};
+use ephemon_enforcement as enforcement;
+use ephemon_export::Basket;
+use ephemon_logs::RunnerLog;
+use ephemon_model::node::NodeRoot;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
@@ -19,12 +26,6 @@ use super::lock::{LockError, NodeLock};
 use super::log::LogError;
 use super::readiness::Condition;
 use super::shared::{Shared, node_name};
-use crate::capture::{self, CaptureHandle};
-use crate::discovery::{api, cri, logs as log_directories};
-use crate::enforcement;
-use crate::logs::RunnerLog;
-use crate::node::NodeRoot;
-use crate::otlp::own::Basket;
 
 /// A node without a cgroup mount is looked at again at this interval.
 const CAPTURE_RETRY: Duration = Duration::from_secs(10);

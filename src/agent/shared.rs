@@ -4,24 +4,29 @@ use std::io;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
+use ephemon_capture as capture;
+use ephemon_capture::books::Books;
+use ephemon_discovery::inventory::Inventory;
+use ephemon_export::Basket;
+use ephemon_export::{Outbox, Signal};
+use ephemon_jobs::Board;
+use ephemon_journal as journal;
+use ephemon_logs as logs;
+use ephemon_logs::{Containers, Ledger, Logs, RunnerLine, RunnerLog};
+use ephemon_mask::job::Mode;
+use ephemon_metrics as metrics;
+use ephemon_metrics::Metrics;
+use ephemon_model::node::NodeRoot;
+use ephemon_otlp::metric::Owner;
+use ephemon_otlp::own::Delivery;
+use ephemon_otlp::span;
+use ephemon_vitals::Vitals;
+
 use super::args::Args;
 use super::export::Export;
 use super::otlp_metrics::{self, Names, Wheel};
 use super::readiness::Readiness;
 use super::{jobs, limits};
-use crate::capture;
-use crate::capture::books::Books;
-use crate::discovery::inventory::Inventory;
-use crate::jobs::Board;
-use crate::journal;
-use crate::logs::{self, Containers, Ledger, Logs, RunnerLine, RunnerLog};
-use crate::mask::job::Mode;
-use crate::metrics::{self, Metrics};
-use crate::node::NodeRoot;
-use crate::otlp::metric::Owner;
-use crate::otlp::own::{Basket, Delivery};
-use crate::otlp::{Outbox, Signal, span};
-use crate::vitals::Vitals;
 
 /// A container's log is settled a moment after its figures.
 const LEDGER_GRACE: Duration = Duration::from_mins(1);

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{IoUsage, Usage};
+use ephemon_model::{IoUsage, Usage};
 
 /// Counters in a fixed order, so that sums and differences are one loop.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

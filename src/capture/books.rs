@@ -7,9 +7,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use ephemon_model::{ContainerId, Ended, NetUsage, PodUid, Usage};
 use tokio::sync::Notify;
-
-use crate::model::{ContainerId, Ended, NetUsage, PodUid, Usage};
 
 /// One container's figures as last read.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,9 +51,9 @@ pub struct Snapshot {
 }
 
 /// Most ends that wait for their follower; the oldest goes first.
-pub(crate) const MAX_ENDS: usize = 2048;
+pub const MAX_ENDS: usize = 2048;
 /// Memory of a record, bytes: with the figures of a few devices.
-pub(crate) const RECORD_BYTES: usize = 1536;
+pub const RECORD_BYTES: usize = 1536;
 
 /// What is over, as it was entered.
 #[derive(Debug, Clone)]
@@ -169,8 +168,9 @@ impl Pages {
 
 #[cfg(test)]
 mod tests {
+    use ephemon_model::Quality;
+
     use super::*;
-    use crate::model::Quality;
 
     fn record(number: usize, over: bool) -> Record {
         let ended = Ended { at: SystemTime::UNIX_EPOCH, quality: Quality::Exact };

@@ -3,8 +3,9 @@
 //! `pod = baseline + Σ settled + Σ living`. Whatever is left over was used by containers whose
 //! final reading was missed, and is given to them.
 
+use ephemon_model::Quality;
+
 use super::additive::Additive;
-use crate::model::Quality;
 
 /// A ratio of errors means nothing below this much CPU time: 0.1 s.
 const RATIO_FROM_NS: u64 = 100_000_000;
@@ -102,8 +103,9 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
+    use ephemon_model::Usage;
+
     use super::*;
-    use crate::model::Usage;
 
     fn cpu(ns: u64) -> Additive {
         let mut usage = Usage::default();

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use ephemon_cgroup::{Files, Gone, Hierarchy};
+use ephemon_model::{ContainerId, Ended, PodUid, Quality, Usage};
+
 use super::alarm::Alarm;
 use super::books::Record;
-use crate::cgroup::{Files, Gone, Hierarchy};
-use crate::model::{ContainerId, Ended, PodUid, Quality, Usage};
 
 /// Limits change rarely; they are read at this interval and at the end.
 const LIMITS_EVERY: Duration = Duration::from_secs(10);
@@ -345,6 +346,6 @@ mod tests {
         assert_eq!(reading, Reading::Read(0));
         // Gauges are those of the living.
         assert_eq!(steady.figures(), [Some(1), Some(1), Some(7), Some(1)]);
-        assert_eq!(steady.living.usage.pids.limit, Some(crate::model::Limit::At(7)));
+        assert_eq!(steady.living.usage.pids.limit, Some(ephemon_model::Limit::At(7)));
     }
 }

@@ -4,14 +4,14 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
+use ephemon_cgroup::{Files, Hierarchy};
+use ephemon_model::{ContainerId, NetUsage, PodUid, Usage};
 use procfs::FromBufRead as _;
 use procfs::net::InterfaceDeviceStatus;
 
 use super::additive::Additive;
 use super::books::PodRecord;
 use super::ledger::Ledger;
-use crate::cgroup::{Files, Hierarchy};
-use crate::model::{ContainerId, NetUsage, PodUid, Usage};
 
 /// More than `/proc/PID/net/dev` prints for several hundred interfaces.
 const NET_DEV_BYTES: usize = 64 * 1024;

@@ -18,16 +18,17 @@ mod networks;
 mod selection;
 mod timing;
 
+use ephemon_cgroup::{Detected, Hierarchy, NoHierarchy};
+use ephemon_discovery::cgroups::{CgroupEvent, CgroupTree};
+use ephemon_discovery::inventory::Inventory;
+use ephemon_model::node::NodeRoot;
+use ephemon_model::{ContainerId, PodUid};
+use ephemon_vitals::{Reason, Signal, Source, Vitals};
+
 use super::books::Books;
 use super::cadence::{Budget, Cadence};
 use super::living::Living;
 use super::pod::Pod;
-use crate::cgroup::{Detected, Hierarchy, NoHierarchy};
-use crate::discovery::cgroups::{CgroupEvent, CgroupTree};
-use crate::discovery::inventory::Inventory;
-use crate::model::{ContainerId, PodUid};
-use crate::node::NodeRoot;
-use crate::vitals::{Reason, Signal, Source, Vitals};
 
 /// The tree is walked at this interval though every event was told.
 const WALK_EVERY: Duration = Duration::from_secs(5);

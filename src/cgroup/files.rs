@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use ephemon_model::Usage;
+
 use super::hierarchy::Hierarchy;
 use super::kept::Trouble;
 use super::{v1, v2};
-use crate::model::Usage;
 
 /// The kept files of one cgroup.
 #[derive(Debug)]

@@ -4,8 +4,9 @@
 //! Parsers take what they understand and leave the rest: an unknown key is a newer kernel, a line
 //! that makes no sense yields nothing for that line alone. They never panic and never guess 0.
 
+use ephemon_model::{Limit, Pressure};
+
 use super::limits::Quota;
-use crate::model::{Limit, Pressure};
 
 /// From this value on, a version 1 limit means "none": the kernel prints `PAGE_COUNTER_MAX` pages,
 /// 2^63 less a page.

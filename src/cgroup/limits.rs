@@ -4,10 +4,11 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use ephemon_model::Limit;
+
 use super::files::Gone;
 use super::hierarchy::Hierarchy;
 use super::{v1, v2};
-use crate::model::Limit;
 
 /// Groups below a group are looked into so deep.
 const MAX_DEPTH: u8 = 3;
@@ -178,7 +179,7 @@ mod tests {
     use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
     use super::*;
-    use crate::cgroup::Controller;
+    use crate::Controller;
 
     /// The agent's own case: root, but bound by the modes of files.
     fn without_dac_override<T: Send>(run: impl FnOnce() -> T + Send) -> T {

@@ -6,7 +6,7 @@
 //! `kubelet.slice`) every name carries that slice's name in front.
 //! Source: kubernetes v1.36.2, `pkg/kubelet/cm/{pod_container_manager,cgroup_manager}_linux.go`.
 
-use crate::model::{ContainerId, PodUid};
+use ephemon_model::{ContainerId, PodUid};
 
 /// Directory names of the kubepods root, relative to the hierarchy's root, as found in the field:
 /// a plain kubelet with either driver, and kind's and k3d's nested ones.

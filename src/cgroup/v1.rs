@@ -5,10 +5,11 @@ pub(super) mod limits;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use ephemon_model::{CpuUsage, Faults, IoUsage, MemoryUsage, Usage};
+
 use super::format::{cfs_quota, device, flat_keyed, flat_value, limit, single, v1_limit};
 use super::hierarchy::Controller;
 use super::kept::{Kept, Trouble};
-use crate::model::{CpuUsage, Faults, IoUsage, MemoryUsage, Usage};
 
 /// `USER_HZ`, the tick of `cpuacct.stat`: 10 ms on every Linux ABI.
 const NS_PER_TICK: u64 = 10_000_000;

@@ -4,9 +4,10 @@ pub(super) mod limits;
 
 use std::path::Path;
 
+use ephemon_model::{CpuUsage, Faults, IoUsage, MemoryEvents, MemoryUsage, Usage};
+
 use super::format::{cpu_max, device, flat_keyed, flat_value, limit, pressure, single};
 use super::kept::{Kept, Trouble};
-use crate::model::{CpuUsage, Faults, IoUsage, MemoryEvents, MemoryUsage, Usage};
 
 /// The files of one cgroup, in the order in which a final reading takes them: the figures that a
 /// later one cannot make up for come first.

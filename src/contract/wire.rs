@@ -278,14 +278,14 @@ fn put_count(count: usize, out: &mut Vec<u8>) {
 /// Encodes a struct field by field, in the order given.
 macro_rules! wire_struct {
     ($name:ident { $($field:ident),* $(,)? }) => {
-        impl $crate::contract::wire::Wire for $name {
+        impl $crate::wire::Wire for $name {
             fn put(&self, out: &mut Vec<u8>) {
-                $($crate::contract::wire::Wire::put(&self.$field, out);)*
+                $($crate::wire::Wire::put(&self.$field, out);)*
             }
             fn take(
-                input: &mut $crate::contract::wire::Input<'_>,
-            ) -> Result<Self, $crate::contract::wire::Malformed> {
-                Ok(Self { $($field: $crate::contract::wire::Wire::take(input)?),* })
+                input: &mut $crate::wire::Input<'_>,
+            ) -> Result<Self, $crate::wire::Malformed> {
+                Ok(Self { $($field: $crate::wire::Wire::take(input)?),* })
             }
         }
     };
@@ -294,23 +294,23 @@ macro_rules! wire_struct {
 /// Encodes an enum as a tag byte and, for the first list, the variant's one field.
 macro_rules! wire_enum {
     ($name:ident { $($variant:ident = $tag:literal),* $(,)? } $(units { $($unit:ident = $unit_tag:literal),* $(,)? })?) => {
-        impl $crate::contract::wire::Wire for $name {
+        impl $crate::wire::Wire for $name {
             fn put(&self, out: &mut Vec<u8>) {
                 match self {
                     $(Self::$variant(value) => {
                         out.push($tag);
-                        $crate::contract::wire::Wire::put(value, out);
+                        $crate::wire::Wire::put(value, out);
                     })*
                     $($(Self::$unit => out.push($unit_tag),)*)?
                 }
             }
             fn take(
-                input: &mut $crate::contract::wire::Input<'_>,
-            ) -> Result<Self, $crate::contract::wire::Malformed> {
-                match <u8 as $crate::contract::wire::Wire>::take(input)? {
-                    $($tag => Ok(Self::$variant($crate::contract::wire::Wire::take(input)?)),)*
+                input: &mut $crate::wire::Input<'_>,
+            ) -> Result<Self, $crate::wire::Malformed> {
+                match <u8 as $crate::wire::Wire>::take(input)? {
+                    $($tag => Ok(Self::$variant($crate::wire::Wire::take(input)?)),)*
                     $($($unit_tag => Ok(Self::$unit),)*)?
-                    tag => Err($crate::contract::wire::Malformed::Tag {
+                    tag => Err($crate::wire::Malformed::Tag {
                         what: stringify!($name),
                         tag,
                     }),

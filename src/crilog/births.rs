@@ -6,12 +6,12 @@ use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ephemon_discovery::logs::alarm::{Alarm, Alarms};
+use ephemon_discovery::logs::names;
+use ephemon_model::PodRef;
 use tracing::{info, warn};
 
 use super::directory::{Directory, Entry};
-use crate::discovery::logs::alarm::{Alarm, Alarms};
-use crate::discovery::logs::names;
-use crate::model::PodRef;
 
 /// A container's log directory.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

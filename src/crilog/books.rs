@@ -4,21 +4,6 @@ use std::sync::Arc;
 
 use super::place::LogRef;
 
-/// Why bytes of a log can no longer be delivered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Loss {
-    /// The file was cut short before it was read.
-    Truncated,
-    /// The file was rotated away and deleted while the agent was down.
-    Rotated,
-    /// The pod was deleted while the agent was down.
-    Removed,
-    /// More deleted files were held than the bound allows; the oldest was given up.
-    Cap,
-    /// The file could not be read, or its compressed form is broken.
-    Unreadable,
-}
-
 /// The figures of one log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Books {
@@ -30,11 +15,11 @@ pub struct Books {
     pub lines: u64,
     /// Those acknowledged.
     pub delivered_lines: u64,
-    /// Whole lines handed over since this agent started, by [`super::Stream`].
+    /// Whole lines handed over since this agent started, by [`ephemon_model::LogStream`].
     pub stream_lines: [u64; 3],
-    /// Bytes of their text, by [`super::Stream`].
+    /// Bytes of their text, by [`ephemon_model::LogStream`].
     pub stream_bytes: [u64; 3],
-    /// Bytes that are known to be lost, by [`Loss::ALL`].
+    /// Bytes that are known to be lost, by [`ephemon_model::LogLoss::ALL`].
     pub lost_bytes: [u64; 5],
     /// More may be lost than `lost_bytes` says: nobody saw how long the file had become.
     pub lost_unknown: bool,
@@ -54,25 +39,6 @@ pub struct ContainerLog {
     pub ended: bool,
     /// Proven: it ended, every byte that was in its files is delivered, none was lost.
     pub complete: bool,
-}
-
-// === impl Loss ===
-
-impl Loss {
-    /// Every reason, in the order of [`Books::lost_bytes`].
-    pub const ALL: [Self; 5] =
-        [Self::Truncated, Self::Rotated, Self::Removed, Self::Cap, Self::Unreadable];
-
-    /// The value of the `reason` label.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Truncated => "truncated",
-            Self::Rotated => "rotated",
-            Self::Removed => "removed",
-            Self::Cap => "cap",
-            Self::Unreadable => "unreadable",
-        }
-    }
 }
 
 // === impl Books ===

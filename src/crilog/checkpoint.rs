@@ -8,6 +8,8 @@ use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
+use ephemon_discovery::logs::names::{is_label, is_pod_name};
+use ephemon_model::{PodRef, PodUid};
 use serde::{Deserialize, Serialize, Serializer as _};
 use sha2::{Digest, Sha256};
 use tracing::warn;
@@ -15,8 +17,6 @@ use tracing::warn;
 use super::head::Head;
 use super::known::MAX_LIVE;
 use super::place::{LogRef, Mark};
-use crate::discovery::logs::names::{is_label, is_pod_name};
-use crate::model::{PodRef, PodUid};
 
 /// The file's name in its directory.
 const FILE: &str = "logs.checkpoint";
@@ -29,7 +29,7 @@ const MAGIC: &str = "ephemon-logs 1 ";
 const MAX_FILE_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Most finished logs that are kept.
-pub(crate) const MAX_LOGS: usize = 4_096;
+pub const MAX_LOGS: usize = 4_096;
 
 /// How far every log is delivered. Made by [`super::Follower::checkpoints`].
 #[derive(Debug, Clone, Default)]

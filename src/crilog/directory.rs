@@ -9,10 +9,10 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use ephemon_discovery::logs::names;
+use ephemon_discovery::logs::names::RotatedLog;
 use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
-
-use crate::discovery::logs::names::{self, RotatedLog};
 
 /// Most names taken from one directory; what lies beyond is not the kubelet's doing.
 const MAX_ENTRIES: usize = 20_000;

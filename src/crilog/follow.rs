@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ephemon_model::PodUid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use tracing::warn;
@@ -23,19 +24,18 @@ use super::known::{Choice, Known};
 use super::log::{Line, Log, Rules};
 use super::place::{LogId, LogRef, Position};
 use super::shares::{Shares, Slowed};
-use crate::model::PodUid;
 
 /// Read at once; a record that is longer is read in pieces.
 const BUFFER_BYTES: usize = 256 * 1024;
 
 /// See [`Options::max_held_bytes`].
-pub(crate) const MAX_HELD_BYTES: usize = 4 * 1024 * 1024;
+pub const MAX_HELD_BYTES: usize = 4 * 1024 * 1024;
 
 /// Compressed files being read at once.
-pub(crate) const MAX_UNPACKED: usize = 2;
+pub const MAX_UNPACKED: usize = 2;
 
 /// Memory of one: the decoder's, and a window of two buffers.
-pub(crate) const UNPACKED_BYTES: usize = 3 * BUFFER_BYTES;
+pub const UNPACKED_BYTES: usize = 3 * BUFFER_BYTES;
 
 /// How the follower reads.
 #[derive(Debug, Clone)]

@@ -6,7 +6,8 @@
 
 use std::mem;
 
-use super::line::Stream;
+use ephemon_model::LogStream;
+
 use super::place::{Begun, Mark, Spot};
 
 /// What a held line may keep allocated once it is handed over.
@@ -15,7 +16,7 @@ const KEPT_CAPACITY: usize = 64 * 1024;
 /// A record, or as much of a long one as was read.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Piece<'a> {
-    pub(super) stream: Stream,
+    pub(super) stream: LogStream,
     pub(super) time_unix_ns: Option<i64>,
     pub(super) text: &'a [u8],
     /// The line ends with this record.
@@ -35,7 +36,7 @@ pub(super) struct Piece<'a> {
 /// A line, or a part of one.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Joined<'a> {
-    pub(super) stream: Stream,
+    pub(super) stream: LogStream,
     pub(super) time_unix_ns: Option<i64>,
     pub(super) text: &'a [u8],
     pub(super) part: u32,
@@ -118,7 +119,7 @@ impl Joiner {
     /// Gives the memory back: hands over as a part what is held of a line that goes on. `after`: the
     /// first record that is not looked at, or that is not looked at to its end.
     pub(super) fn relieve(&mut self, after: Spot, tell: &mut impl FnMut(Joined<'_>)) {
-        for stream in Stream::ALL {
+        for stream in LogStream::ALL {
             let lane = self.lane(stream);
             if !lane.held.is_empty() {
                 // What begins with a record still to come is known by that one's place.
@@ -189,7 +190,7 @@ impl Joiner {
     /// Hands over what is held though no more of it comes: the container's output ended, or what
     /// followed is lost.
     pub(super) fn flush(&mut self, after: Spot, tell: &mut impl FnMut(Joined<'_>)) {
-        for stream in Stream::ALL {
+        for stream in LogStream::ALL {
             let lane = self.lane(stream);
             if lane.start.is_some() || lane.part > 0 {
                 self.hand_over(stream, &[], after, Next::Nothing, tell);
@@ -218,12 +219,12 @@ impl Joiner {
         Mark { lines: self.lines, bytes: self.bytes, after, begun }
     }
 
-    fn lane(&mut self, stream: Stream) -> &mut Lane {
+    fn lane(&mut self, stream: LogStream) -> &mut Lane {
         let [stdout, stderr, unknown] = &mut self.lanes;
         match stream {
-            Stream::Stdout => stdout,
-            Stream::Stderr => stderr,
-            Stream::Unknown => unknown,
+            LogStream::Stdout => stdout,
+            LogStream::Stderr => stderr,
+            LogStream::Unknown => unknown,
         }
     }
 
@@ -254,7 +255,7 @@ impl Joiner {
     #[inline]
     fn hand_over(
         &mut self,
-        stream: Stream,
+        stream: LogStream,
         text: &[u8],
         after: Spot,
         next: Next,

@@ -7,27 +7,28 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use ephemon_discovery::logs::names;
+use ephemon_model::PodUid;
 use tracing::warn;
 
 use super::births::Home;
-use super::books::{ContainerLog, Loss};
+use super::books::ContainerLog;
 use super::checkpoint::{Checkpoints, MAX_LOGS, Saved};
 use super::directory::Directory;
 use super::log::Log;
 use super::place::{LogId, LogRef};
-use crate::discovery::logs::names;
-use crate::model::PodUid;
 use aside::{restore, save};
+use ephemon_model::LogLoss;
 
 /// Most logs read at once: 160 pods of four containers that live. What is more waits on the disk until
 /// others are over.
-pub(crate) const MAX_LIVE: usize = 640;
+pub const MAX_LIVE: usize = 640;
 
 /// Most of them of one pod.
 const MAX_LIVE_OF_POD: usize = MAX_LIVE / 4;
 
 /// Most logs kept in mind of which nothing is to be read.
-pub(crate) const MAX_LEFT: usize = 8_192;
+pub const MAX_LEFT: usize = 8_192;
 
 /// Most finished logs of one pod that are kept in mind with how far they were delivered.
 const MAX_LOGS_OF_POD: usize = MAX_LOGS / 4;
@@ -167,7 +168,7 @@ impl Known {
             self.warn_once(name, &error);
             return None;
         }
-        log.give_up_missing(Loss::Rotated);
+        log.give_up_missing(LogLoss::Rotated);
         self.add(log, Choice::Unsure, restored, home.clone());
         Some(id)
     }
@@ -203,7 +204,7 @@ impl Known {
             };
             let home = home_of(&name);
             let mut log = restore(LogId(self.next), name, &saved, now);
-            log.give_up_missing(Loss::Removed);
+            log.give_up_missing(LogLoss::Removed);
             log.gone = true;
             self.add(log, Choice::Take, true, home);
         }

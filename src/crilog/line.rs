@@ -6,21 +6,11 @@
 
 use std::borrow::Cow;
 
+use ephemon_model::LogStream;
 use memchr::memchr;
 use serde::Deserialize;
 
 use super::stamp;
-
-/// Which of a container's two outputs a line came by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Stream {
-    /// Standard output.
-    Stdout,
-    /// Standard error.
-    Stderr,
-    /// The record is malformed and does not say.
-    Unknown,
-}
 
 /// A record, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +18,7 @@ pub struct Record<'a> {
     /// When the runtime completed or cut the line, in nanoseconds since 1970.
     pub time_unix_ns: i64,
     /// The output it came by.
-    pub stream: Stream,
+    pub stream: LogStream,
     /// Whether the line ends here (`F`) or goes on in the stream's next record (`P`).
     pub full: bool,
     /// The text, without the newline.
@@ -60,8 +50,8 @@ fn cri(raw: &[u8]) -> Option<Record<'_>> {
     let (time, rest) = word(raw)?;
     let (stream, rest) = word(rest)?;
     let stream = match stream {
-        b"stdout" => Stream::Stdout,
-        b"stderr" => Stream::Stderr,
+        b"stdout" => LogStream::Stdout,
+        b"stderr" => LogStream::Stderr,
         _ => return None,
     };
     // Nothing after the tags, not even the blank: an empty line, as no runtime writes it.
@@ -80,8 +70,8 @@ fn docker(raw: &[u8]) -> Option<Record<'_>> {
     raw.starts_with(b"{").then_some(())?;
     let record: DockerRecord<'_> = serde_json::from_slice(raw).ok()?;
     let stream = match &*record.stream {
-        "stdout" => Stream::Stdout,
-        "stderr" => Stream::Stderr,
+        "stdout" => LogStream::Stdout,
+        "stderr" => LogStream::Stderr,
         _ => return None,
     };
     let time_unix_ns = stamp::unix_ns(record.time.as_bytes())?;
@@ -105,29 +95,13 @@ fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((text.get(..at)?, text.get(at.saturating_add(1)..)?))
 }
 
-// === impl Stream ===
-
-impl Stream {
-    /// Every stream, in the order of the figures in [`super::Books`].
-    pub const ALL: [Self; 3] = [Self::Stdout, Self::Stderr, Self::Unknown];
-
-    /// The value of `log.iostream` and of the `stream` label.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Stdout => "stdout",
-            Self::Stderr => "stderr",
-            Self::Unknown => "unknown",
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
-    fn record(raw: &str) -> (Stream, bool, String) {
+    fn record(raw: &str) -> (LogStream, bool, String) {
         let record = parse(raw.as_bytes()).unwrap();
         (record.stream, record.full, String::from_utf8(record.text.into_owned()).unwrap())
     }
@@ -135,15 +109,18 @@ mod tests {
     #[test]
     fn records_of_a_runtime_are_taken_apart() {
         let cases = [
-            ("2026-11-23T12:16:41.1Z stdout F job started", (Stream::Stdout, true, "job started")),
+            (
+                "2026-11-23T12:16:41.1Z stdout F job started",
+                (LogStream::Stdout, true, "job started"),
+            ),
             (
                 "2026-11-23T12:16:41Z stderr P  two  blanks ",
-                (Stream::Stderr, false, " two  blanks "),
+                (LogStream::Stderr, false, " two  blanks "),
             ),
-            ("2026-11-23T12:16:41+02:00 stdout F:x:y tagged", (Stream::Stdout, true, "tagged")),
-            ("2026-11-23T12:16:41Z stdout F ", (Stream::Stdout, true, "")),
-            ("2026-11-23T12:16:41Z stdout F", (Stream::Stdout, true, "")),
-            ("2026-11-23T12:16:41Z stdout F 10%\r20%\r", (Stream::Stdout, true, "10%\r20%\r")),
+            ("2026-11-23T12:16:41+02:00 stdout F:x:y tagged", (LogStream::Stdout, true, "tagged")),
+            ("2026-11-23T12:16:41Z stdout F ", (LogStream::Stdout, true, "")),
+            ("2026-11-23T12:16:41Z stdout F", (LogStream::Stdout, true, "")),
+            ("2026-11-23T12:16:41Z stdout F 10%\r20%\r", (LogStream::Stdout, true, "10%\r20%\r")),
         ];
         for (raw, (stream, full, text)) in cases {
             assert_eq!(record(raw), (stream, full, text.to_owned()), "{raw}");
@@ -153,9 +130,9 @@ mod tests {
     #[test]
     fn records_of_docker_are_taken_apart() {
         let raw = r#"{"log":"a \"b\"\n","stream":"stderr","time":"2026-11-23T12:16:41.5Z"}"#;
-        assert_eq!(record(raw), (Stream::Stderr, true, "a \"b\"".to_owned()));
+        assert_eq!(record(raw), (LogStream::Stderr, true, "a \"b\"".to_owned()));
         let raw = r#"{"log":"half","stream":"stdout","time":"2026-11-23T12:16:41.5Z","attrs":{}}"#;
-        assert_eq!(record(raw), (Stream::Stdout, false, "half".to_owned()));
+        assert_eq!(record(raw), (LogStream::Stdout, false, "half".to_owned()));
     }
 
     #[test]
@@ -194,7 +171,7 @@ mod tests {
             stderr: bool,
         ) {
             let (stream, name) =
-                if stderr { (Stream::Stderr, "stderr") } else { (Stream::Stdout, "stdout") };
+                if stderr { (LogStream::Stderr, "stderr") } else { (LogStream::Stdout, "stdout") };
             let tag = if full { "F" } else { "P" };
             let mut raw = format!("2026-11-23T12:16:41.5Z {name} {tag} ").into_bytes();
             raw.extend(&text);

@@ -5,10 +5,12 @@ mod read;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::books::{Books, ContainerLog, Loss};
+use ephemon_model::LogLoss;
+use ephemon_model::LogStream;
+
+use super::books::{Books, ContainerLog};
 use super::chain::Chain;
 use super::join::{Joined, Joiner};
-use super::line::Stream;
 use super::place::{LogId, LogRef, Mark, Position, Spot, Uid, Uids};
 use super::segment::Segment;
 
@@ -18,7 +20,7 @@ pub struct Line<'a> {
     /// Whose.
     pub log: &'a Arc<LogRef>,
     /// The output it came by.
-    pub stream: Stream,
+    pub stream: LogStream,
     /// Nanoseconds since 1970, as the runtime stamped the record that ended it; none if malformed.
     pub time_unix_ns: Option<i64>,
     /// Its bytes without the newline, exactly as written; not always UTF-8.
@@ -52,7 +54,7 @@ pub(super) struct Rules {
 /// A record that is longer than the buffer, being read.
 #[derive(Debug, Clone, Copy)]
 struct Long {
-    stream: Stream,
+    stream: LogStream,
     time_unix_ns: Option<i64>,
     full: bool,
     at: Spot,
@@ -223,7 +225,7 @@ impl Log {
     }
 
     /// After the directory was read: files of the checkpoint that are nowhere are lost.
-    pub(super) fn give_up_missing(&mut self, why: Loss) {
+    pub(super) fn give_up_missing(&mut self, why: LogLoss) {
         let mut lost = 0_u64;
         let mut unknown = false;
         for file in self.chain.segments_mut() {
@@ -251,14 +253,14 @@ impl Log {
             let packed = file.packed();
             file.give_up();
             self.long = None;
-            self.lose(Loss::Cap, lost, packed);
+            self.lose(LogLoss::Cap, lost, packed);
             // A deleted file is its container's last, unless another is there already.
             self.gone |= self.chain.current().is_none();
         }
     }
 
-    pub(super) fn lose(&mut self, why: Loss, bytes: u64, unknown: bool) {
-        let at = Loss::ALL.iter().position(|reason| *reason == why);
+    pub(super) fn lose(&mut self, why: LogLoss, bytes: u64, unknown: bool) {
+        let at = LogLoss::ALL.iter().position(|reason| *reason == why);
         if let Some(lost) = at.and_then(|at| self.lost_bytes.get_mut(at)) {
             *lost = lost.saturating_add(bytes);
         }
@@ -283,7 +285,7 @@ fn line_of<'a>(joined: Joined<'a>, log: &'a Arc<LogRef>, id: LogId, uids: &Uids)
         time_unix_ns,
         text,
         unended,
-        malformed: stream == Stream::Unknown,
+        malformed: stream == LogStream::Unknown,
         part,
         continues,
         uid: uids.of(head, stream, start),

@@ -5,11 +5,10 @@ use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ephemon_model::LogStream;
+use ephemon_model::PodRef;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-
-use super::line::Stream;
-use crate::model::PodRef;
 
 /// The log of one start of one container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,7 +150,7 @@ impl Uids {
     }
 
     /// `head` stands for the file's first line.
-    pub(super) fn of(&self, head: u64, stream: Stream, at: Spot) -> Uid {
+    pub(super) fn of(&self, head: u64, stream: LogStream, at: Spot) -> Uid {
         let [first, second] = self.seed;
         // Each step can be undone, so two offsets of one file never share an id.
         let high = mix(first ^ mix(head) ^ at.offset);
@@ -172,8 +171,9 @@ fn mix(number: u64) -> u64 {
 mod tests {
     use std::collections::HashSet;
 
+    use ephemon_model::PodUid;
+
     use super::*;
-    use crate::model::PodUid;
 
     fn log(container: &str, attempt: u32) -> LogRef {
         let uid = PodUid::parse("0e269fa4-f505-4963-9096-958063077203").unwrap();
@@ -187,7 +187,7 @@ mod tests {
             let mut ids = Vec::new();
             for log in [log("job", 0), log("job", 1), log("step", 0)] {
                 for (head, stream) in
-                    [(1, Stream::Stdout), (1, Stream::Stderr), (2, Stream::Stdout)]
+                    [(1, LogStream::Stdout), (1, LogStream::Stderr), (2, LogStream::Stdout)]
                 {
                     for (offset, skip) in [(0, 0), (0, 1), (1, 0), (100, 0)] {
                         ids.push(Uids::new(&log).of(head, stream, Spot { file: 7, offset, skip }));
@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn an_id_does_not_depend_on_how_many_files_were_seen_before() {
         let uids = Uids::new(&log("job", 0));
-        let at = |file| uids.of(9, Stream::Stdout, Spot { file, offset: 5, skip: 0 });
+        let at = |file| uids.of(9, LogStream::Stdout, Spot { file, offset: 5, skip: 0 });
         assert_eq!(at(0), at(3));
         assert_eq!(at(0).to_string().len(), 32);
     }

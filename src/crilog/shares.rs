@@ -7,8 +7,9 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
+use ephemon_model::{PodRef, PodUid};
+
 use super::place::LogId;
-use crate::model::{PodRef, PodUid};
 
 /// A pod that has waited for so long in all, because its share was used up, is named.
 const NAMED: Duration = Duration::from_secs(10);

@@ -6,7 +6,7 @@
 
 pub mod events;
 mod faults;
-pub(in crate::demo) mod object;
+pub(crate) mod object;
 pub mod store;
 
 mod access;

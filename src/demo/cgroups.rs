@@ -3,10 +3,10 @@
 //! Tried in that order and said in one line. Everything lives below `ephemon-demo-PID/kubepods`,
 //! out of the way of a real node on the same machine.
 
-pub(in crate::demo) mod place;
+pub(crate) mod place;
 
 mod kernel;
-pub(in crate::demo) mod leftover;
+pub(crate) mod leftover;
 mod scratch;
 mod v1;
 mod v2;
@@ -15,7 +15,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use place::{Figures, Limits, Place};
-pub(in crate::demo) use scratch::{Counters, Keeper};
+pub(crate) use scratch::{Counters, Keeper};
 
 /// First part of the parent cgroup's name; the demo's process id follows.
 const PREFIX: &str = "ephemon-demo-";

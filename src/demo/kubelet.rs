@@ -38,7 +38,7 @@ const HAPPENINGS: usize = 1_024;
 /// How the kubelet runs its pods.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The `ephemon` program, which the helpers are parts of.
+    /// The `ephemon-demo` program, which the helpers are parts of; `ephemon` is beside it.
     pub binary: PathBuf,
     /// The node's root directory.
     pub root: PathBuf,
@@ -135,7 +135,7 @@ pub struct Kubelet {
 
 /// What all workers share.
 #[derive(Debug)]
-pub(in crate::demo) struct Desk {
+pub(crate) struct Desk {
     settings: Settings,
     store: Store,
     cgroups: Arc<Cgroups>,

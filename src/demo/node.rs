@@ -22,7 +22,7 @@ const PREFIX: &str = "ephemon-node-";
 /// How to set up a node.
 #[derive(Debug, Clone)]
 pub struct NodeOptions {
-    /// The `ephemon` program; the node's helpers are parts of it.
+    /// The `ephemon-demo` program: the node's helpers are parts of it, and `ephemon` is beside it.
     pub binary: PathBuf,
     /// Which cgroups to use.
     pub cgroups: Choice,

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -30,6 +30,8 @@ const ENDPOINTS: [&str; 3] = [
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
     "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
 ];
+/// The agent's program, which is beside this one, as those of the hook are.
+const AGENT: &str = "ephemon";
 /// Where the agent serves while the demo keeps going.
 const PORT: u16 = 9911;
 /// When several containers end at once, after the pods run.
@@ -69,6 +71,9 @@ pub enum Error {
     /// This program's own path is not known.
     #[error("cannot find this program's own file: {0}")]
     Binary(std::io::Error),
+    /// There is no agent to watch.
+    #[error("{} is not there: the demo needs it beside itself, and `cargo build` makes both", .0.display())]
+    NoAgent(PathBuf),
     /// Signals cannot be heard.
     #[error("cannot listen for signals: {0}")]
     Signals(std::io::Error),
@@ -87,13 +92,17 @@ pub enum Error {
 pub async fn run(args: Args) -> Result<ExitCode, Error> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
-    let binary = std::env::current_exe().map_err(Error::Binary)?;
-    let mut options = NodeOptions::new(&binary);
+    let own = std::env::current_exe().map_err(Error::Binary)?;
+    let agent = own.with_file_name(AGENT);
+    if !agent.is_file() {
+        return Err(Error::NoAgent(agent));
+    }
+    let mut options = NodeOptions::new(&own);
     options.cgroups = args.cgroups;
     options.sight = args.mounts;
     let node = Node::start(options).await?;
     let outcome = tokio::select! {
-        outcome = play(&args, &node, &binary) => outcome,
+        outcome = play(&args, &node, &own) => outcome,
         // As a shell counts: 128 and the signal.
         _ = interrupt.recv() => Ok(ExitCode::from(130)),
         _ = terminate.recv() => Ok(ExitCode::from(143)),
@@ -102,7 +111,7 @@ pub async fn run(args: Args) -> Result<ExitCode, Error> {
     outcome
 }
 
-async fn play(args: &Args, node: &Node, binary: &Path) -> Result<ExitCode, Error> {
+async fn play(args: &Args, node: &Node, own: &Path) -> Result<ExitCode, Error> {
     let progress = Progress::start(node);
     if !node.cgroups().enforces_memory() {
         progress
@@ -127,14 +136,15 @@ async fn play(args: &Args, node: &Node, binary: &Path) -> Result<ExitCode, Error
         None => Some(Sink::start(workflow::SECRET).await.map_err(Error::Sink)?),
     };
     let endpoint = sink.as_ref().map(Sink::endpoint);
-    let mut watcher = Watcher::start(binary, node, listen, endpoint.as_deref()).await?;
+    let mut watcher =
+        Watcher::start(&own.with_file_name(AGENT), node, listen, endpoint.as_deref()).await?;
     progress.say(&format!("agent: http://{}", watcher.address()));
     if !args.once {
         progress.say(&where_to_look(watcher.address()));
         loop {
             let cast = Cast::new();
             tokio::select! {
-                played = round(node, &cast, args.play, binary, &progress) => drop(played?),
+                played = round(node, &cast, args.play, own, &progress) => drop(played?),
                 () = watcher.ended() => return Err(watcher.silent("ended").into()),
             }
             sleep(INTERMISSION).await;
@@ -144,7 +154,7 @@ async fn play(args: &Args, node: &Node, binary: &Path) -> Result<ExitCode, Error
     let mut shown = Shown::default();
     let cast = Cast::new();
     let played = tokio::select! {
-        played = round(node, &cast, args.play, binary, &progress) => played?,
+        played = round(node, &cast, args.play, own, &progress) => played?,
         failed = scrape(&watcher, &mut shown) => return Err(failed.into()),
     };
     let stage = Stage { node, cast: &cast, watcher: &watcher, sink: sink.as_ref(), begin };
@@ -168,7 +178,7 @@ async fn round(
     node: &Node,
     cast: &Cast,
     play: Play,
-    binary: &Path,
+    own: &Path,
     progress: &Progress,
 ) -> Result<Option<Played>, Error> {
     let mut events = node.happenings();
@@ -184,9 +194,7 @@ async fn round(
     hear(&mut events, count, started, "waiting for the pods to start").await?;
     let played = match play {
         Play::Script => None,
-        Play::All | Play::Workflow => {
-            Some(workflow::play(node, &cast.hook, binary, progress).await?)
-        }
+        Play::All | Play::Workflow => Some(workflow::play(node, &cast.hook, own, progress).await?),
     };
     if play != Play::Workflow {
         scenes(node, cast).await?;

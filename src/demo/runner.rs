@@ -27,7 +27,7 @@ pub(super) use words::Conclusion;
 /// Where the runner keeps its work, in its own container.
 const WORK: &str = "/home/runner/_work";
 /// Where jobs see it.
-const JOB_WORK: &str = crate::contract::mount::WORK;
+const JOB_WORK: &str = ephemon_contract::mount::WORK;
 /// The runner's own directory, which no job sees, and its volume.
 const DIAG: &str = "diag";
 const DIAG_PATH: &str = "/home/runner/_diag";

@@ -4,7 +4,7 @@
 //! It takes an `Order` and then single words on standard input, and tells what happens on standard
 //! output. When standard input closes, the node is gone and so is the container.
 
-pub(in crate::demo) mod stage;
+pub(crate) mod stage;
 
 mod crilog;
 mod tree;

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use ephemon_model::PodUid;
 use futures_util::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams, WatchEvent, WatchParams};
@@ -25,14 +26,13 @@ use super::inventory::Inventory;
 use super::pace::Backoff;
 use super::pod_view::{Oddity, PodView};
 use super::text::clean;
-use crate::model::PodUid;
 use trouble::{Trouble, Verb};
 
 pub use connect::Error;
 
 /// Pods asked for at once: few, for one may be as large as etcd takes (1.5 MiB), and a page is in
 /// memory as a whole.
-pub(crate) const PAGE: u32 = 4;
+pub const PAGE: u32 = 4;
 
 /// Most pages of a list; a node does not run that many pods.
 const MAX_PAGES: usize = 500;

@@ -10,10 +10,10 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
+use ephemon_cgroup::name;
+use ephemon_cgroup::name::Below;
+use ephemon_model::{ContainerId, PodUid};
 use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
-
-use crate::cgroup::name::{self, Below};
-use crate::model::{ContainerId, PodUid};
 
 /// Bytes for one read of events: some 800 of them.
 const EVENT_BUFFER_BYTES: usize = 64 * 1024;

@@ -12,11 +12,11 @@ use std::convert::Infallible;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use ephemon_model::{ContainerId, Exit, PodRef, PodUid};
 use tracing::{debug, info, warn};
 
 use super::inventory::{Evidence, Inventory, Witness, Word};
 use super::pace::{Backoff, jittered};
-use crate::model::{ContainerId, Exit, PodRef, PodUid};
 
 pub use client::{Client, Error};
 

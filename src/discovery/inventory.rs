@@ -16,18 +16,17 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
+use ephemon_contract::{Limits, LimitsError};
+use ephemon_model::{ContainerId, ContainerType, Exit, PodRef, PodUid};
+use ephemon_vitals::{Reason, Signal, Vitals};
 use tokio::sync::Notify;
-
-use crate::contract::{Limits, LimitsError};
-use crate::model::{ContainerId, ContainerType, Exit, PodRef, PodUid};
-use crate::vitals::{Reason, Signal, Vitals};
 
 pub use evidence::{Evidence, SpecEntry, Witness, Word};
 pub use facts::MAX_LOGS_PER_POD;
-pub(crate) use facts::{MAX_SPEC_BYTES_IN_ALL, SPEC_BYTES_FOR_SURE};
+pub use facts::{MAX_SPEC_BYTES_IN_ALL, SPEC_BYTES_FOR_SURE};
 pub use named::Named;
 pub use roll::{PodSight, RunSight};
-pub(crate) use state::CONTAINER_BYTES;
+pub use state::CONTAINER_BYTES;
 pub use state::{MAX_CONTAINERS, MAX_PODS, MAX_UNBORN};
 pub use watched::{API_PATIENCE, DELETED_GRACE, STRANGER_GRACE};
 

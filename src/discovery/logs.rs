@@ -4,7 +4,7 @@
 //! Directories only: nothing here opens a log. inotify tells at once, a rescan repairs what it
 //! missed and serves alone where inotify cannot be had.
 
-pub(crate) mod alarm;
+pub mod alarm;
 mod follower;
 pub mod names;
 
@@ -13,13 +13,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ephemon_model::node::NodeRoot;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
 use tracing::warn;
 
 use super::inventory::Inventory;
 use super::pace::jittered;
-use crate::node::NodeRoot;
 use follower::Follower;
 
 /// How often everything is read anew while inotify works.

@@ -8,8 +8,9 @@ mod parse;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use ephemon_model::{ContainerId, Exit, PodRef};
+
 use super::inventory::{Evidence, SpecEntry, Witness, Word};
-use crate::model::{ContainerId, Exit, PodRef};
 
 /// A pod, slimmed.
 #[derive(Debug, Clone, PartialEq, Eq)]

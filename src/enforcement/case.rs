@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::discovery::inventory::Limited;
+use ephemon_discovery::inventory::Limited;
 
 /// While the runtime makes the container its cgroup is looked at this often.
 const LOOK_STARTING: Duration = Duration::from_millis(2);
@@ -166,9 +166,10 @@ mod tests {
     use std::sync::Arc;
     use std::time::SystemTime;
 
+    use ephemon_contract::Limits;
+    use ephemon_model::{ContainerId, PodRef, PodUid};
+
     use super::*;
-    use crate::contract::Limits;
-    use crate::model::{ContainerId, PodRef, PodUid};
 
     fn case(now: Instant) -> Case {
         let uid = PodUid::parse("0e269fa4-f505-4963-9096-958063077203").unwrap();

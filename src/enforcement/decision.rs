@@ -2,9 +2,9 @@
 //!
 //! A limit is only ever made tighter, never loosened.
 
-use crate::cgroup::{InForce, Quota, Setting};
-use crate::contract::Limits;
-use crate::model::Limit;
+use ephemon_cgroup::{InForce, Quota, Setting};
+use ephemon_contract::Limits;
+use ephemon_model::Limit;
 
 /// The kernel's least quota (`min_cfs_quota_period` in kernel/sched/core.c).
 const LEAST_QUOTA_US: u64 = 1000;

@@ -6,17 +6,18 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use ephemon_cgroup::name::KUBEPODS_ROOTS;
+use ephemon_cgroup::{Hierarchy, LimitFiles, Refused};
+use ephemon_contract::Limits;
+use ephemon_discovery::inventory::{Inventory, Limited};
+use ephemon_model::ContainerId;
+use ephemon_model::node::NodeRoot;
+use ephemon_vitals::{Enforced, Vitals};
 use rustix::io::Errno;
 
 use super::case::{Again, Case};
 use super::decision::decide;
 use super::starting::inside;
-use crate::cgroup::{Hierarchy, LimitFiles, Refused, name::KUBEPODS_ROOTS};
-use crate::contract::Limits;
-use crate::discovery::inventory::{Inventory, Limited};
-use crate::model::ContainerId;
-use crate::node::NodeRoot;
-use crate::vitals::{Enforced, Vitals};
 
 /// Everything is looked at this often though nothing was heard.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);

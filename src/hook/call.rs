@@ -5,13 +5,14 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
 
+use ephemon_contract::{Record, Reply, Request, Signal, Token, mount};
+
 use super::console::Console;
 use super::context::Context;
 use super::settings::Settings;
 use super::socket::{self, Line};
 use super::spec::Planned;
 use super::{api, journal, launch, ports, request, secrets, spec, step, template, workspace};
-use crate::contract::{Record, Reply, Request, Signal, Token, mount};
 
 /// One call.
 #[derive(Debug)]

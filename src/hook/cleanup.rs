@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use ephemon_contract::{Request, Stop, Token};
 use tokio::time::timeout;
 
 use super::api::Api;
@@ -12,7 +13,6 @@ use super::pod_view::Progress;
 use super::socket::{self, Line};
 use super::state::{Service, State};
 use super::{fallback, log, orphans, pulls};
-use crate::contract::{Request, Stop, Token};
 
 /// From SIGTERM to SIGKILL for what still runs in a container.
 const GRACE_MS: u32 = 2_000;

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
+use ephemon_contract::{Command, Record, Run, StepKind, Token};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
@@ -18,7 +19,6 @@ use super::state::State;
 use super::step::{self, Signals};
 use super::template::Template;
 use super::{demise, journal, log, secrets, words, workspace};
-use crate::contract::{Command, Record, Run, StepKind, Token};
 
 /// So often a name may be taken by another step at the last moment: more than can run at one time.
 const MOST_LOST: u32 = 64;

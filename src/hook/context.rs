@@ -1,9 +1,10 @@
 //! Trace context for what the hook starts: which span each container and step is to hang its own
 //! under. Known as soon as the run is, whether or not anything is exported.
 
+use ephemon_contract::env;
+use ephemon_contract::trace::{JobKey, RunKey, Traceparent};
+
 use super::settings::Settings;
-use crate::contract::env;
-use crate::contract::trace::{JobKey, RunKey, Traceparent};
 
 /// Longest `TRACESTATE` or `BAGGAGE` that is passed on: what W3C asks of everyone to take.
 const LONGEST: usize = 8192;

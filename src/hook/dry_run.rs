@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::error::Error;
 use std::path::Path;
 
+use ephemon_contract::Token;
 use k8s_openapi::api::core::v1::{EphemeralContainer, Pod};
 
 use super::call::{self, Call};
@@ -16,7 +17,6 @@ use super::request::{Command, Container, Request};
 use super::settings::Settings;
 use super::spec::{Common, Planned, Role};
 use super::template::Template;
-use crate::contract::Token;
 
 /// What a request adds to the runner's pod, and what is said of it.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -5,8 +5,9 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use ephemon_contract::{Command, Limits, Reply, Request, Run, StepKind, Volume, mount};
+
 use super::socket::Line;
-use crate::contract::{Command, Limits, Reply, Request, Run, StepKind, Volume, mount};
 
 /// The argument by which this program shows the limits it is under.
 pub(super) const ARGUMENT: &str = "--limits";

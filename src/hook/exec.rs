@@ -13,6 +13,7 @@ mod script;
 use std::pin::Pin;
 use std::time::Duration;
 
+use ephemon_contract::Signal;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use kube::api::AttachedProcess;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, SimplexStream};
@@ -21,7 +22,6 @@ use tokio::time::{Instant, timeout};
 use super::api::{self, Api};
 use super::call::{Call, Error};
 use super::step::{self, Signals};
-use crate::contract::Signal;
 pub(super) use script::{Step, line, setup};
 
 /// Bytes read at once.

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use ephemon_contract::{Volume, env, mount};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -21,7 +22,6 @@ use super::spec::Planned;
 use super::state::{Host, Job, State};
 use super::step::Signals;
 use super::{launch, script_step, workspace};
-use crate::contract::{Volume, env, mount};
 
 /// Keeps a container alive until it is told to end: `tail -f /dev/null` as process 1 would not
 /// hear SIGTERM, and hold the pod up for its whole grace period.

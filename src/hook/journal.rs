@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::contract::{JOURNAL_MAX_BYTES, Record, Volume};
-use crate::plain_file;
+use ephemon_contract::plain_file;
+use ephemon_contract::{JOURNAL_MAX_BYTES, Record, Volume};
 
 /// Appends one record. The journal is a courtesy: a job does not fail for want of it.
 pub(super) fn append(volume: &Volume, record: &Record) -> io::Result<()> {

@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
+use ephemon_contract::{Token, Volume, Welcome};
 use futures_util::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::WatchEvent;
@@ -20,7 +21,6 @@ use super::console::{Console, quote, quote_most};
 use super::pod_view::Progress;
 use super::socket::{self, Line};
 use super::spec::Planned;
-use crate::contract::{Token, Volume, Welcome};
 
 /// A look at the socket without a word from inotify: some file systems give none.
 const LOOK: Duration = Duration::from_millis(50);

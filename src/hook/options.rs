@@ -8,8 +8,9 @@ mod publish;
 mod value;
 mod volume;
 
+use ephemon_contract::{Limits, Tmpfs, Ulimit};
+
 use super::request::Mount;
-use crate::contract::{Limits, Tmpfs, Ulimit};
 
 /// What was asked for and can be had.
 #[derive(Debug, Clone, Default, PartialEq)]

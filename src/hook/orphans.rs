@@ -8,6 +8,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ephemon_contract::{HookKey, Token, env};
 use tokio::time::{Instant, sleep};
 
 use k8s_openapi::api::core::v1::{EphemeralContainer, Pod};
@@ -17,7 +18,6 @@ use super::call::Call;
 use super::names;
 use super::settings::Settings;
 use super::{cleanup, fallback};
-use crate::contract::{HookKey, Token, env};
 
 /// From the mark of a container that began to its socket: init makes one after the other.
 const LISTENS: Duration = Duration::from_secs(2);

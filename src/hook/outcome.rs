@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use ephemon_contract::{End, Exit};
+
 use super::call::Call;
 use super::summary;
-use crate::contract::{End, Exit};
 
 /// A step's end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,8 +100,9 @@ fn is_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use ephemon_contract::{CgroupDelta, ProcessUsage};
+
     use super::*;
-    use crate::contract::{CgroupDelta, ProcessUsage};
 
     fn exit(end: End, cancelled: bool, oom_kills: Option<u64>) -> Exit {
         Exit {

@@ -11,6 +11,7 @@ mod schedule;
 use std::cell::OnceCell;
 use std::time::Instant as Clock;
 
+use ephemon_contract::{Record, Token, Welcome};
 use k8s_openapi::api::core::v1::{EphemeralContainer, Pod};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -26,7 +27,6 @@ use super::socket::Line;
 use super::spec::Planned;
 use super::template::Template;
 use super::{cleanup, enforced, journal, orphans, secrets, service_keys, workspace};
-use crate::contract::{Record, Token, Welcome};
 use network::Network;
 use plan::Plan;
 

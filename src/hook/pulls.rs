@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use ephemon_contract::Record;
 use k8s_openapi::api::core::v1::Event;
 use kube::core::Duration as GoDuration;
 use tokio::time::timeout;
@@ -10,7 +11,6 @@ use tokio::time::timeout;
 use super::api::Api;
 use super::call::Call;
 use super::journal;
-use crate::contract::Record;
 
 /// Longest wait for the list; the job's end waits for it.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -6,11 +6,11 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
+use ephemon_contract::plain_file;
 use rustix::process::geteuid;
 use serde::Serialize;
 
 use super::state::State;
-use crate::plain_file;
 
 /// An answer. Null fields are left out: the runner stumbles over some of them.
 #[derive(Debug, Default, PartialEq, Serialize)]

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use ephemon_contract::{Command, Run, StepKind};
 use tracing::Instrument as _;
 
 use super::call::{Call, Error};
@@ -12,7 +13,6 @@ use super::socket::{self, Line};
 use super::state::State;
 use super::step::{self, Signals};
 use super::{arguments, demise, fallback, secrets, words, workspace};
-use crate::contract::{Command, Run, StepKind};
 
 /// Runs a step.
 pub(super) async fn run(

@@ -3,9 +3,9 @@
 
 use std::io;
 
-use crate::contract::Volume;
-use crate::mask::environment;
-use crate::mask::shared::SharedMasks;
+use ephemon_contract::Volume;
+use ephemon_mask::environment;
+use ephemon_mask::shared::SharedMasks;
 
 /// Values of variables that are secrets.
 pub(super) fn of(env: &[(String, String)]) -> Vec<String> {

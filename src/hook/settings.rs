@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::contract::{Volume, env, mount};
+use ephemon_contract::{Volume, env, mount};
 
 /// Default of `ACTIONS_RUNNER_PREPARE_JOB_TIMEOUT_SECONDS`, as the reference hook has it.
 const PREPARE_TIMEOUT: Duration = Duration::from_mins(10);

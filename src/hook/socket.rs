@@ -6,15 +6,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
-use tokio::time::timeout;
-
-use crate::contract::session::{Channel, Opening, SEAL_BYTES, SessionError};
-use crate::contract::{
+use ephemon_contract::session::{Channel, Opening, SEAL_BYTES, SessionError};
+use ephemon_contract::{
     ErrorCode, Failure, Frames, Hello, MAX_REPLY_BYTES, Malformed, PROTOCOL_VERSION, Proof, Reply,
     Request, SessionKey, Token, Volume, Welcome,
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::time::timeout;
 
 /// Bytes read at once.
 const READ: usize = 64 * 1024;

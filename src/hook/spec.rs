@@ -12,6 +12,7 @@ mod process;
 mod security;
 mod wishes;
 
+use ephemon_contract::{Limits, Link, Token, Volume, mount};
 use k8s_openapi::api::core::v1::EphemeralContainer;
 
 use super::names::{self, Names};
@@ -22,7 +23,6 @@ use super::request::Container;
 use super::settings::Settings;
 use super::template::Part;
 use super::words;
-use crate::contract::{Limits, Link, Token, Volume, mount};
 pub(super) use error::Error;
 
 /// What a container is for.

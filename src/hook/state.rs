@@ -4,9 +4,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use ephemon_contract::Token;
 use serde::{Deserialize, Serialize};
-
-use crate::contract::Token;
 
 /// The layout of [`State`]; another one is refused.
 const VERSION: u32 = 1;

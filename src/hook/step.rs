@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use ephemon_contract::{Exit, Failure, Reply, Request, Run, Signal, SignalStep};
 use tokio::signal::unix::{Signal as Listener, SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 use tracing::field::Empty;
@@ -10,7 +11,6 @@ use tracing::{Span, instrument};
 
 use super::console::Console;
 use super::socket::{self, Line};
-use crate::contract::{Exit, Failure, Reply, Request, Run, Signal, SignalStep};
 
 /// The runner sends SIGTERM 7.5 s after SIGINT and SIGKILL 2.5 s after that
 /// (actions/runner, `ProcessInvoker.cs`). All is to be over before.

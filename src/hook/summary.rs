@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use crate::contract::Exit;
-use crate::plain_file;
+use ephemon_contract::Exit;
+use ephemon_contract::plain_file;
 
 /// Appends a table to the step's summary file, which the runner reads when the step is over.
 pub(super) fn append(path: &Path, step: Option<&str>, exit: &Exit) -> io::Result<()> {
@@ -65,8 +65,9 @@ fn bytes(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use ephemon_contract::{CgroupDelta, End, ProcessUsage};
+
     use super::*;
-    use crate::contract::{CgroupDelta, End, ProcessUsage};
 
     #[test]
     fn only_known_figures_are_shown() {

@@ -12,6 +12,8 @@ mod resource;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ephemon_contract::trace::Traceparent;
+use ephemon_export::Basket;
 use opentelemetry::trace::{
     SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState, TracerProvider as _,
 };
@@ -29,15 +31,13 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use super::console::Console;
 use super::outcome::Outcome;
 use super::settings::Settings;
-use crate::contract::trace::Traceparent;
-use crate::otlp::own::Basket;
 use exporter::Exporter;
 use patience::Patience;
 
 /// From one delivery to the next while the step works.
 const EVERY: Duration = Duration::from_millis(200);
 /// Whose spans are taken: those of libraries tell of addresses and paths.
-const OURS: &str = "ephemon::hook";
+const OURS: &str = "ephemon_hook";
 
 /// An export under way.
 #[derive(Debug)]

@@ -9,11 +9,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ephemon_contract::Limits;
 use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, SecurityContext, VolumeMount};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-
-use crate::contract::Limits;
 
 /// Most bytes of a template; a pod's whole spec may not be larger.
 const MAX_BYTES: u64 = 1024 * 1024;

@@ -8,13 +8,13 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use ephemon_contract::{Link, Present, mount};
 use k8s_openapi::api::core::v1::VolumeMount;
 
 use super::pod_view::PodView;
 use super::request::{Container, Mount};
 use super::settings::Settings;
 use super::workspace;
-use crate::contract::{Link, Present, mount};
 
 mod error;
 mod path;

@@ -7,8 +7,9 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use ephemon_contract::{Link, Present, mount};
+
 use super::settings::Settings;
-use crate::contract::{Link, Present, mount};
 use permit::Held;
 
 /// Directories below `_work` that steps write to, whoever they are. The runner makes them with mode

@@ -9,13 +9,13 @@ use std::{
     process::{Command, ExitCode},
 };
 
+use ephemon_contract::ErrorCode;
 use nix::{
     errno::Errno,
     unistd::{Gid, Uid, setgid, setgroups, setuid},
 };
 
 use super::user::Identity;
-use crate::contract::ErrorCode;
 
 /// First argument of the process in between.
 pub(super) const ARGUMENT: &str = "--become";

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::contract::CgroupDelta;
+use ephemon_contract::CgroupDelta;
 
 /// Longest kernel file that is looked at.
 const MAX_FILE_BYTES: u64 = 64 * 1024;

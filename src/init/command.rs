@@ -10,11 +10,12 @@ use std::{
     process::Command as Process,
 };
 
+use ephemon_contract::{Command, ErrorCode, Failure, Run, Ulimit, env};
+
 use super::{
     become_user, ulimits,
     user::{self, Identity},
 };
-use crate::contract::{Command, ErrorCode, Failure, Run, Ulimit, env};
 
 /// `PATH` where neither the image nor the request has one: as container runtimes set it.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -232,8 +233,9 @@ fn is_executable(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use ephemon_contract::StepKind;
+
     use super::*;
-    use crate::contract::StepKind;
 
     fn run(env: &[(&str, &str)], prepend: &[&str]) -> Run {
         Run {

@@ -2,8 +2,9 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use crate::contract::{
-    self, ContainerKey, HookKey, Link, Present, Setup, SetupError, TokenError, Volume, env, mount,
+use ephemon_contract as contract;
+use ephemon_contract::{
+    ContainerKey, HookKey, Link, Present, Setup, SetupError, TokenError, Volume, env, mount,
 };
 
 /// So long a container that a hook is to use waits for it. The hook connects as soon as there is a

@@ -9,11 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ephemon_contract::session::{Channel, SEAL_BYTES};
+use ephemon_contract::{Frames, MAX_HELLO_BYTES, MAX_REQUEST_BYTES, Reply, Request};
 use nix::poll::PollFlags;
 
 use super::poll;
-use crate::contract::session::{Channel, SEAL_BYTES};
-use crate::contract::{Frames, MAX_HELLO_BYTES, MAX_REQUEST_BYTES, Reply, Request};
 
 /// Beyond so many bytes waiting to be sent, no more output is read from a step.
 const HIGH_WATER_BYTES: usize = 32 * 1024;

@@ -9,10 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ephemon_contract::{ErrorCode, Failure, Link, Present, WriteFile};
 use nix::errno::Errno;
 
 use self::mounts::Mounts;
-use crate::contract::{ErrorCode, Failure, Link, Present, WriteFile};
 
 /// Most links, and most directories, in one request.
 const MAX_LINKS: usize = 64;
@@ -130,8 +130,9 @@ fn below(root: &Path, path: &str) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use ephemon_contract::Chunk;
+
     use super::*;
-    use crate::contract::Chunk;
 
     #[test]
     fn a_wrong_link_is_replaced_and_a_file_is_not() {

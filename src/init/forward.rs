@@ -14,8 +14,9 @@ use std::{
     time::Duration,
 };
 
+use ephemon_contract::{ErrorCode, Failure, Forward};
+
 use super::STACK_BYTES;
-use crate::contract::{ErrorCode, Failure, Forward};
 
 /// Most forwarded ports of a container.
 const MAX_PORTS: usize = 256;

@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ephemon_contract::{Command, End, Health, HealthReport, Probe, Run, StepKind};
 use nix::{poll::PollFlags, sys::signal::Signal};
 
 use super::{
@@ -18,7 +19,6 @@ use super::{
     reaper::Process,
     supervisor::Supervisor,
 };
-use crate::contract::{Command, End, Health, HealthReport, Probe, Run, StepKind};
 
 /// Most bytes of a probe's output that are reported.
 const MAX_TEXT_BYTES: usize = 4096;

@@ -9,7 +9,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use crate::contract::HostEntry;
+use ephemon_contract::HostEntry;
 
 /// What marks a line as ours.
 const MARK: &str = "# ephemon";

@@ -9,9 +9,8 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use ephemon_contract::{JOURNAL_MAX_BYTES, Record};
 use nix::fcntl::OFlag;
-
-use crate::contract::{JOURNAL_MAX_BYTES, Record};
 
 /// An open journal, or what is left of one that could not be opened: a count.
 #[derive(Debug)]

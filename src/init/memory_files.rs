@@ -3,13 +3,12 @@
 
 use std::{fs, io, os::unix::fs::PermissionsExt, path::Path};
 
+use ephemon_contract::{Setup, Tmpfs};
 use nix::{
     errno::Errno,
     mount::{MsFlags, mount},
     sys::statvfs::statvfs,
 };
-
-use crate::contract::{Setup, Tmpfs};
 
 /// Where POSIX shared memory is.
 const SHM: &str = "/dev/shm";

@@ -11,12 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ephemon_contract::plain_file;
+use ephemon_mask::Masks;
+use ephemon_mask::shared::{MAX_FILE_BYTES, values};
+
 use super::config::Config;
-use crate::mask::{
-    Masks,
-    shared::{MAX_FILE_BYTES, values},
-};
-use crate::plain_file;
 
 /// Most files looked at: one a container.
 const MAX_FILES: usize = 512;
@@ -94,8 +93,9 @@ fn read(directory: &Path, name: &OsStr) -> io::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use ephemon_mask::shared::SharedMasks;
+
     use super::*;
-    use crate::mask::shared::SharedMasks;
 
     #[test]
     fn what_other_containers_told_is_masked_here() {

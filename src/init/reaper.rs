@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ephemon_contract::{End, ProcessUsage};
 use nix::{
     errno::Errno,
     sys::{
@@ -23,7 +24,6 @@ use nix::{
 use wait4::Wait4;
 
 use super::clock::now_ns;
-use crate::contract::{End, ProcessUsage};
 
 /// The children that someone waits for.
 #[derive(Debug, Default)]

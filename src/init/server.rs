@@ -12,6 +12,10 @@ use std::{
     time::Duration,
 };
 
+use ephemon_contract::{
+    ErrorCode, Failure, PROTOCOL_VERSION, Proof, Reply, Request, Run, Stop, Transcript, Welcome,
+    session,
+};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
 use super::{
@@ -21,10 +25,6 @@ use super::{
     forward::Slot,
     health, step,
     supervisor::Supervisor,
-};
-use crate::contract::{
-    ErrorCode, Failure, PROTOCOL_VERSION, Proof, Reply, Request, Run, Stop, Transcript, Welcome,
-    session,
 };
 
 /// Most connections at a time; one more hears that it is one too many.

@@ -10,6 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ephemon_contract as contract;
+use ephemon_contract::{
+    Chunk, DEFAULT_ESCALATION_MS, Exit, Failure, MAX_CHUNK_BYTES, Record, Reply, Request, Run,
+    SignalStep, Started,
+};
 use nix::{
     fcntl::{FcntlArg, OFlag, fcntl},
     poll::PollFlags,
@@ -24,10 +29,6 @@ use super::{
     reaper::{Outcome, Process},
     supervisor::{Begun, Supervisor},
     tee::{Stream, Tee},
-};
-use crate::contract::{
-    self, Chunk, DEFAULT_ESCALATION_MS, Exit, Failure, MAX_CHUNK_BYTES, Record, Reply, Request,
-    Run, SignalStep, Started,
 };
 
 /// After the main process ended: its output is over when nothing came for so long, though a process

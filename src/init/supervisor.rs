@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ephemon_contract::{ErrorCode, Failure, Status, StepStatus};
+use ephemon_mask::Masks;
 use nix::{
     poll::PollFlags,
     sys::{
@@ -28,10 +30,6 @@ use super::{
     others::Others,
     poll,
     reaper::{Process, Reaper, signal_group},
-};
-use crate::{
-    contract::{ErrorCode, Failure, Status, StepStatus},
-    mask::Masks,
 };
 
 /// From SIGTERM to SIGKILL when the kubelet ends the container: it waits 30 s by default.
@@ -198,7 +196,7 @@ impl Supervisor {
         let number = steps.begun;
         let step = Step {
             group: process.pid,
-            name: crate::contract::Record::text(name),
+            name: ephemon_contract::Record::text(name),
             started_at_ns: now_ns(),
             stopped: false,
         };

@@ -3,10 +3,8 @@
 
 use std::sync::Arc;
 
-use crate::{
-    mask::{Masks, Matcher, work_for},
-    workflow_command::{Commands, Name, Seen, may_be_command},
-};
+use ephemon_mask::workflow_command::{Commands, Name, Seen, may_be_command};
+use ephemon_mask::{Masks, Matcher, work_for};
 
 /// A line longer than this is masked and passed on in parts.
 const MAX_LINE_BYTES: usize = 64 * 1024;

@@ -8,10 +8,10 @@ use std::{
     process::{Command, ExitCode},
 };
 
+use ephemon_contract::{ErrorCode, Ulimit};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::become_user;
-use crate::contract::{ErrorCode, Ulimit};
 
 /// First argument of the process in between.
 pub(super) const ARGUMENT: &str = "--limited";

@@ -1,11 +1,12 @@
 //! What the journals claim that steps used, held against what the kernel counted for their
 //! containers. No step has used more than its container, nor all of them together. Pure.
 
+use ephemon_contract::StepKind;
+use ephemon_model::Quality;
+
 use super::job::{Container, Fault, Figures, JobResult, Outcome, Proof};
 use super::steps::Claimed;
 use super::written::Ran;
-use crate::contract::StepKind;
-use crate::model::Quality;
 
 /// Clocks of the kernel and of processes differ by this much and a hundredth, and nobody lied.
 const TOLERANCE_NS: u64 = 10_000_000;

@@ -4,6 +4,9 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use ephemon_contract::Phase as Call;
+use ephemon_contract::trace::SpanId;
+
 use super::assay::assay;
 use super::containers::containers;
 use super::dossier::Dossier;
@@ -15,8 +18,6 @@ use super::runner::Said;
 use super::steps::{Claimed, close, steps};
 use super::time::{Source, Stamp, Window};
 use super::written::Written;
-use crate::contract::Phase as Call;
-use crate::contract::trace::SpanId;
 
 /// The container that ARC runs the runner in. A pod that has it and nothing of a job is idle.
 const RUNNER_CONTAINER: &str = "runner";

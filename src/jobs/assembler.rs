@@ -6,14 +6,15 @@ mod followed;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use ephemon_contract::trace::SpanId;
+use ephemon_discovery::inventory::SpecEntry;
+use ephemon_journal::Entry;
+use ephemon_model::{PodRef, PodUid};
+
 use super::evidence::{Evidence, Heard, Sighted};
 use super::job::{Job, LogCount, Proof};
 use super::memory::Memory;
 use super::runner;
-use crate::contract::trace::SpanId;
-use crate::discovery::inventory::SpecEntry;
-use crate::journal::Entry;
-use crate::model::{PodRef, PodUid};
 use followed::Followed;
 
 /// Most pods followed at once: a kubelet runs 110 unless told otherwise. One more is counted as
@@ -21,11 +22,11 @@ use followed::Followed;
 pub const MAX_JOBS: usize = 1024;
 /// Most memory of the evidence about all pods together, bytes. Beyond it the pod that has most gives
 /// up of its own: one that has less than an equal share keeps all.
-pub(crate) const MAX_EVIDENCE_BYTES: usize = 8 * 1024 * 1024;
+pub const MAX_EVIDENCE_BYTES: usize = 8 * 1024 * 1024;
 /// Given up at a time, so that the search for who has most is paid rarely.
 const SHED_BYTES: usize = 64 * 1024;
 /// Most parts of jobs in what one turn gives out; further jobs have their turn with the next.
-pub(crate) const MAX_PARTS_A_TURN: usize = 4096;
+pub const MAX_PARTS_A_TURN: usize = 4096;
 /// From the end of a job until it is sent: the hook's last record and the runtime's word on exits
 /// come after the end.
 const SETTLING_NS: u64 = 1_000_000_000;

@@ -11,10 +11,11 @@ use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ephemon_model::{PodRef, PodUid};
+
 use super::assembler::MAX_JOBS;
 use super::evidence::Evidence;
 use super::filed::Filed;
-use crate::model::{PodRef, PodUid};
 
 /// The directory's name below the state directory.
 const NAME: &str = "jobs";
@@ -26,7 +27,7 @@ const MAX_POD_BYTES: u64 = 4 * 1024 * 1024;
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Most that waits in memory for the disk, of all pods together.
-pub(crate) const MAX_OWED_BYTES: usize = 1024 * 1024;
+pub const MAX_OWED_BYTES: usize = 1024 * 1024;
 
 /// Evidence could not be kept.
 #[derive(Debug, thiserror::Error)]
@@ -215,7 +216,7 @@ fn remove(path: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jobs::tests::story::{Story, pod};
+    use crate::story::{Story, pod};
 
     /// What an agent that is started now finds.
     fn left(state: &Path) -> (Cabinet, Vec<(PodRef, Vec<Evidence>)>) {

@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ephemon_contract::Phase;
+use ephemon_discovery::inventory::SpecEntry;
+use ephemon_model::ContainerType;
+
 use super::dossier::Dossier;
 use super::evidence::Sighted;
 use super::identity::Identity;
 use super::job::{Container, Fault, Figures, Outcome, Proof, Pull, Role};
 use super::time::{Source, Stamp, Window};
 use super::written::{Init, Pulled, Written, stamp};
-use crate::contract::Phase;
-use crate::discovery::inventory::SpecEntry;
-use crate::model::ContainerType;
 
 /// Reasons of runtimes for a container that could not be started.
 const NOT_STARTED: [&str; 4] =
@@ -108,7 +109,7 @@ impl Part<'_> {
         &self,
         run: Option<&Sighted>,
         dossier: &Dossier,
-        span_id: crate::contract::trace::SpanId,
+        span_id: ephemon_contract::trace::SpanId,
     ) -> Option<Container> {
         let life = self.life(run, dossier)?;
         let window = self.window(&life);

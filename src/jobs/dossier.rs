@@ -9,22 +9,23 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use ephemon_contract::{Phase, Record};
+use ephemon_discovery::inventory::SpecEntry;
+use ephemon_journal::HOOK;
+use ephemon_model::{ContainerId, PodRef};
+
 use super::evidence::{Evidence, Heard, Sighted, weight};
 use super::job::LogCount;
 use super::runner::Said;
-use crate::contract::{Phase, Record};
-use crate::discovery::inventory::SpecEntry;
-use crate::journal::HOOK;
-use crate::model::{ContainerId, PodRef};
 
 /// Most records of journals held of one pod, however small they are.
 pub const MAX_RECORDS: usize = 4096;
 /// Most containers held of one pod, and most entries of its spec.
 pub const MAX_CONTAINERS: usize = 1024;
 /// Most memory of one pod's records, bytes: some 900 steps.
-pub(crate) const MAX_RECORD_BYTES: usize = 3 * 512 * 1024;
+pub const MAX_RECORD_BYTES: usize = 3 * 512 * 1024;
 /// Most memory of one pod's containers and spec, bytes.
-pub(crate) const MAX_FACT_BYTES: usize = 768 * 1024;
+pub const MAX_FACT_BYTES: usize = 768 * 1024;
 
 /// The evidence about one pod.
 #[derive(Debug, Clone)]

@@ -5,12 +5,13 @@ pub(super) mod weight;
 
 use std::sync::Arc;
 
+use ephemon_contract::Record;
+use ephemon_discovery::inventory::SpecEntry;
+use ephemon_model::{ContainerId, ContainerType, Exit, Quality};
+
 use super::dossier::Place;
 use super::job::{Figures, LogCount};
 use super::runner::Said;
-use crate::contract::Record;
-use crate::discovery::inventory::SpecEntry;
-use crate::model::{ContainerId, ContainerType, Exit, Quality};
 
 /// One piece.
 #[derive(Debug, Clone, PartialEq)]

@@ -5,14 +5,14 @@
 
 use std::sync::Arc;
 
+use ephemon_contract::Record;
+use ephemon_discovery::inventory::SpecEntry;
+use ephemon_model::{ContainerId, ContainerType, Exit, JobEnv, PodRef, PodUid, Quality};
 use serde::{Deserialize, Serialize};
 
 use super::evidence::{Evidence, Heard, Reading, Sighted};
 use super::job::{Figures, JobResult};
 use super::runner::Said;
-use crate::contract::Record;
-use crate::discovery::inventory::SpecEntry;
-use crate::model::{ContainerId, ContainerType, Exit, JobEnv, PodRef, PodUid, Quality};
 
 /// One line.
 #[derive(Debug, Serialize, Deserialize)]
@@ -236,7 +236,7 @@ fn container_type(text: &str) -> ContainerType {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jobs::tests::story::{Story, pod, s};
+    use crate::story::{Story, pod, s};
 
     #[test]
     fn every_piece_but_counts_of_logs_comes_back_as_it_was() {

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::contract::trace::{JobKey, RunKey};
-use crate::model::{JobEnv, PodRef};
+use ephemon_contract::trace::{JobKey, RunKey};
+use ephemon_model::{JobEnv, PodRef};
 
 /// Which job.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,8 +94,9 @@ impl Identity {
 
 #[cfg(test)]
 mod tests {
+    use ephemon_model::PodUid;
+
     use super::*;
-    use crate::model::PodUid;
 
     fn pod() -> PodRef {
         let uid = PodUid::parse("0e269fa4-f505-4963-9096-958063077203").unwrap();

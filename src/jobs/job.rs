@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use ephemon_contract::trace::{SpanId, Traceparent};
+use ephemon_contract::{Phase as Call, StepKind};
+use ephemon_model::{ContainerId, ContainerType, PodRef, Quality};
 use serde::{Deserialize, Serialize};
 
 use super::identity::Identity;
 use super::time::Window;
-use crate::contract::trace::{SpanId, Traceparent};
-use crate::contract::{Phase as Call, StepKind};
-use crate::model::{ContainerId, ContainerType, PodRef, Quality};
 
 /// One job.
 #[derive(Debug, Clone, PartialEq)]

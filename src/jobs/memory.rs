@@ -3,10 +3,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use ephemon_contract::trace::SpanId;
+use ephemon_model::PodUid;
 use serde::{Deserialize, Serialize};
-
-use crate::contract::trace::SpanId;
-use crate::model::PodUid;
 
 /// Most pods remembered; the one that was met first goes first. A kubelet runs 110 at a time, and
 /// the API forgets a deleted pod within the minute.

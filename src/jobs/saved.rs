@@ -97,8 +97,9 @@ fn read(path: &Path) -> io::Result<Saved> {
 
 #[cfg(test)]
 mod tests {
+    use ephemon_model::PodUid;
+
     use super::*;
-    use crate::model::PodUid;
 
     #[test]
     fn what_is_saved_is_loaded_and_what_is_spoilt_is_left() {

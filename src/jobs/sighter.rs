@@ -5,12 +5,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use ephemon_capture::books::{Record, Snapshot};
+use ephemon_discovery::inventory::{PodSight, RunSight};
+use ephemon_model::{ContainerId, PodUid, Usage};
+
 use super::assembler::Sight;
 use super::evidence::{Reading, Sighted};
 use super::job::Figures;
-use crate::capture::books::{Record, Snapshot};
-use crate::discovery::inventory::{PodSight, RunSight};
-use crate::model::{ContainerId, PodUid, Usage};
 
 /// Looks at the node again and again; remembers how much memory each container has held for how
 /// long.
@@ -103,7 +104,7 @@ fn has_life(run: &RunSight) -> bool {
 
 /// What a job's record has of a cgroup's figures.
 pub(super) fn figures(usage: &Usage) -> Figures {
-    let sum = |of: fn(&crate::model::IoUsage) -> Option<u64>| {
+    let sum = |of: fn(&ephemon_model::IoUsage) -> Option<u64>| {
         let counted = usage.io.iter().filter_map(of);
         counted
             .fold(None, |sum: Option<u64>, one| Some(sum.unwrap_or_default().saturating_add(one)))
@@ -128,8 +129,9 @@ pub(super) fn ns(at: SystemTime) -> Option<u64> {
 mod tests {
     use std::time::Duration;
 
+    use ephemon_model::{ContainerType, Ended, PodRef, Quality};
+
     use super::*;
-    use crate::model::{ContainerType, Ended, PodRef, Quality};
 
     fn record(second: u64, bytes: u64) -> Record {
         let at = |second| UNIX_EPOCH + Duration::from_secs(second);

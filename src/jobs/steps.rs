@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use ephemon_contract::trace::SpanId;
+use ephemon_contract::{Phase, StepKind};
+
 use super::identity::Identity;
 use super::job::{Container, Fault, Figures, Outcome, Proof, Role, Step};
 use super::time::{Source, Stamp, Window};
 use super::written::{Call, Ran, Written};
-use crate::contract::trace::SpanId;
-use crate::contract::{Phase, StepKind};
 
 /// A step with the claims of the journal about what it used.
 #[derive(Debug)]

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ephemon_contract::trace::SpanId;
 use serde::{Deserialize, Serialize};
 
 use super::job::{Job, JobResult, Role};
-use crate::contract::trace::SpanId;
 
 /// Most sets of labels; further jobs are counted under [`OTHER`].
 pub const MAX_LABELS: usize = 500;
@@ -17,7 +17,7 @@ const MAX_LABELS_OF_REPOSITORY: usize = MAX_LABELS / 4;
 /// A set of which no job was heard of for so long makes room for another, nanoseconds.
 const UNUSED_NS: u64 = 24 * 3600 * 1_000_000_000;
 /// Memory of one set, bytes: its names twice, five histograms with their exemplars.
-pub(crate) const SET_BYTES: usize = 16 * 1024;
+pub const SET_BYTES: usize = 16 * 1024;
 /// Every label's value where there are too many of them.
 pub const OTHER: &str = "other";
 
@@ -303,7 +303,7 @@ mod pairs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jobs::tests::story::{Story, s};
+    use crate::story::{Story, s};
 
     #[test]
     fn a_job_is_counted_with_its_parts_and_an_exemplar_that_leads_to_it() {

@@ -3,14 +3,14 @@
 mod flood;
 mod hostile;
 mod orders;
-pub(crate) mod story;
 mod torn;
 
+use ephemon_contract::trace::RunKey;
+use ephemon_contract::{Phase as Call, Record, StepKind};
+use ephemon_model::ContainerType;
+
 use super::*;
-use crate::contract::trace::RunKey;
-use crate::contract::{Phase as Call, Record, StepKind};
-use crate::model::ContainerType;
-use story::{CPU_OF_JOB, Story, s};
+use crate::story::{CPU_OF_JOB, Story, s};
 
 fn job(story: &Story) -> Job {
     story.dossier().job(Some(s(100))).expect("a job")
@@ -43,7 +43,7 @@ fn a_job_has_its_parts_with_their_times_ends_and_figures() {
     assert_eq!(first.span_id, context.span_id);
     assert_eq!(lint.container.as_deref(), Some("step"));
     assert_eq!(lint.figures.cpu_ns, Some(500_000_000));
-    assert_eq!(lint.proof, Proof::Kernel(crate::model::Quality::Exact));
+    assert_eq!(lint.proof, Proof::Kernel(ephemon_model::Quality::Exact));
 
     let roles: Vec<_> = job.containers.iter().map(|one| (&*one.name, one.role)).collect();
     let wanted = [

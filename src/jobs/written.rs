@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ephemon_contract::{CgroupDelta, End, Phase, ProcessUsage, Record, StepKind};
+use ephemon_journal::HOOK;
+
 use super::dossier::Dossier;
 use super::time::{Source, Stamp, Window};
-use crate::contract::{CgroupDelta, End, Phase, ProcessUsage, Record, StepKind};
-use crate::journal::HOOK;
 
 /// The longest a job may take (GitHub's limit for self-hosted runners), where nobody but the journal
 /// says when the pod began; nanoseconds.
@@ -218,5 +219,5 @@ pub(super) fn stamp(ns: u64) -> Stamp {
 /// A text that may go into an attribute.
 fn clean(text: &str) -> String {
     let shown = text.chars().filter(|letter| !letter.is_control());
-    shown.take(crate::contract::JOURNAL_TEXT_MAX_CHARS).collect()
+    shown.take(ephemon_contract::JOURNAL_TEXT_MAX_CHARS).collect()
 }

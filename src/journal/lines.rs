@@ -3,7 +3,7 @@
 //! Nothing of a line is kept until its newline is there: its bytes stand in the file and are read
 //! once more. Thousands of journals, each with half a record, then take no memory.
 
-use crate::contract::{JOURNAL_RECORD_MAX_BYTES, Record};
+use ephemon_contract::{JOURNAL_RECORD_MAX_BYTES, Record};
 
 /// What has been read of one journal.
 #[derive(Debug, Default)]

@@ -12,20 +12,21 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use ephemon_contract::JOURNAL_MAX_BYTES;
+use ephemon_model::PodUid;
+use ephemon_model::node::NodeRoot;
+use ephemon_vitals::{Reason, Signal, Vitals};
+
 use super::Entry;
 use super::lines::Lines;
 use super::volume::{Directory, JOURNALS};
-use crate::contract::JOURNAL_MAX_BYTES;
-use crate::model::PodUid;
-use crate::node::NodeRoot;
-use crate::vitals::{Reason, Signal, Vitals};
 
 /// Most journals of one pod: one a container, and a pod of 300 container steps is a rare one.
 pub const MAX_FILES_PER_POD: usize = 512;
 /// Most journals open at once; descriptors are few, and capture needs them more.
-pub(crate) const MAX_FILES: usize = 4096;
+pub const MAX_FILES: usize = 4096;
 /// Memory of one, bytes: its name, its place, and the tree's.
-pub(crate) const FILE_BYTES: usize = 256;
+pub const FILE_BYTES: usize = 256;
 /// Bytes read of one pod in one look: a pod that writes much waits for the next one.
 const MAX_LOOK_BYTES: usize = 256 * 1024;
 /// Bytes read of all pods in one look: what looks four times a second takes in so much, and no more.
@@ -35,7 +36,7 @@ const TURN_BYTES: usize = 16 * 1024;
 /// Names of one pod that are no journals, remembered so that each is counted once.
 const MAX_REFUSED: usize = 64;
 /// The volume's name in the pod's spec.
-pub(crate) const VOLUME: &str = "ephemon";
+pub const VOLUME: &str = "ephemon";
 
 /// Reads journals; blocking, and quick where nothing is new.
 #[derive(Debug)]
@@ -232,7 +233,7 @@ impl Journal {
     fn read(
         &mut self,
         buffer: &mut [u8],
-        mut record: impl FnMut(u64, crate::contract::Record),
+        mut record: impl FnMut(u64, ephemon_contract::Record),
     ) -> (usize, u64) {
         let Some(file) = &self.file else { return (0, 0) };
         let offset = self.lines.offset();

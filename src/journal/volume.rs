@@ -6,10 +6,9 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use ephemon_contract::plain_file;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, fstat, open, openat, statat};
 use rustix::io::Errno;
-
-use crate::plain_file;
 
 /// The directory below the volume's root that has the journals.
 pub(crate) const JOURNALS: &str = "journal";
@@ -21,7 +20,7 @@ const MAX_NAMES: usize = 4096;
 /// A directory of a pod's volume with a file for each container, kept open: it is read after it has
 /// lost its name, too.
 #[derive(Debug)]
-pub(crate) struct Directory {
+pub struct Directory {
     root: OwnedFd,
     name: String,
     open: OwnedFd,
@@ -29,24 +28,24 @@ pub(crate) struct Directory {
 
 /// What a listing has.
 #[derive(Debug)]
-pub(crate) struct Names {
+pub struct Names {
     /// Without their suffix, sorted.
-    pub(crate) all: Vec<String>,
+    pub all: Vec<String>,
     /// There are more entries than are looked at.
-    pub(crate) cut: bool,
+    pub cut: bool,
 }
 
 /// A file just opened.
 #[derive(Debug)]
-pub(crate) struct Opened {
-    pub(crate) file: File,
+pub struct Opened {
+    pub file: File,
 }
 
 // === impl Directory ===
 
 impl Directory {
     /// Opens the directory of this name below the volume's root, which only the kubelet can have made.
-    pub(crate) fn open(volume: &Path, name: &str) -> io::Result<Self> {
+    pub fn open(volume: &Path, name: &str) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let root = open(volume, flags, Mode::empty())?;
         let directory = openat(&root, name, flags, Mode::empty())?;
@@ -65,7 +64,7 @@ impl Directory {
 
     /// Whether something else has the name that the directory was opened by. Nothing has it once the
     /// kubelet has removed the volume.
-    pub(crate) fn is_replaced(&self) -> io::Result<bool> {
+    pub fn is_replaced(&self) -> io::Result<bool> {
         let Self { root, name, open } = self;
         match statat(root, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(now) => {
@@ -78,7 +77,7 @@ impl Directory {
     }
 
     /// Names of journals; others are passed over. None of a directory that is removed.
-    pub(crate) fn names(&self) -> io::Result<Names> {
+    pub fn names(&self) -> io::Result<Names> {
         let (mut all, mut cut) = (Vec::new(), false);
         for (count, entry) in Dir::read_from(&self.open)?.enumerate() {
             if count >= MAX_NAMES {
@@ -97,7 +96,7 @@ impl Directory {
     }
 
     /// Opens a journal of [`Self::names`].
-    pub(crate) fn open_journal(&self, name: &str) -> io::Result<Opened> {
+    pub fn open_journal(&self, name: &str) -> io::Result<Opened> {
         let file = plain_file::read_at(&self.open, &format!("{name}{SUFFIX}"))?;
         Ok(Opened { file })
     }

@@ -2,12 +2,12 @@
 
 use std::time::SystemTime;
 
+use ephemon_contract::trace::Traceparent;
+use ephemon_crilog::{ContainerLog, LogRef};
+use ephemon_otlp::LogEnd;
 use sha2::{Digest, Sha256};
 
 use super::pump::nanos;
-use crate::contract::trace::Traceparent;
-use crate::crilog::{ContainerLog, LogRef};
-use crate::otlp::LogEnd;
 
 pub(super) fn say_incomplete(finished: &ContainerLog) {
     let LogRef { pod, container, .. } = &*finished.log;

@@ -6,18 +6,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Withheld;
+use ephemon_contract::trace::{JobKey, RunKey, Traceparent};
+use ephemon_crilog::LogRef;
+use ephemon_discovery::inventory::{Inventory, Named};
+use ephemon_mask::job::{JobMasks, Mode};
+use ephemon_model::{JobEnv, PodRef, PodUid};
+use ephemon_otlp::{Job, Resource, Source};
+
 use super::pod_masks::PodMasks;
 use super::ration::{Meter, Ration};
-use super::refine::{self, Refiner};
 use super::selection::{Containers, Purpose};
 use super::told::Told;
-use crate::contract::trace::{JobKey, RunKey, Traceparent};
-use crate::crilog::LogRef;
-use crate::discovery::inventory::{Inventory, Named};
-use crate::mask::job::{JobMasks, Mode};
-use crate::model::{JobEnv, PodRef, PodUid};
-use crate::otlp::{Job, Resource, Source};
+use ephemon_refine::{self as refine, Refiner, Withheld};
 
 /// Where the kubelet keeps logs, by the node's own word.
 const PODS: &str = "/var/log/pods";

@@ -10,17 +10,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ephemon_crilog as crilog;
+use ephemon_crilog::{Checkpoints, Choice, Follower, LogRef, Options};
+use ephemon_model::PodUid;
+
 use super::desk::Desks;
-use super::refine::Refiner;
-use crate::crilog::{self, Checkpoints, Choice, Follower, LogRef, Options};
-use crate::model::PodUid;
+use ephemon_refine::Refiner;
 
 /// Text read in one turn.
 const TURN_BYTES: u64 = 1024 * 1024;
 /// A line longer than this holds more than the values that one pod may tell.
 const MAX_LINE_BYTES: usize = 512 * 1024;
 /// Memory of all unfinished lines.
-pub(crate) const MAX_HELD_BYTES: usize = 2 * 1024 * 1024;
+pub const MAX_HELD_BYTES: usize = 2 * 1024 * 1024;
 /// A pod is not held back longer: a log that grows faster than it is read has no end.
 const HOLD: Duration = Duration::from_secs(30);
 /// Pods that nobody can tell about for so long are let go of.
@@ -125,7 +127,7 @@ impl Reading {
             let refiner = refiners
                 .entry(Arc::clone(line.log))
                 .or_insert_with(|| desks.learner(&line.log.pod));
-            refiner.learn(line.stream.into(), line.text, line.part, line.continues);
+            refiner.learn(line.stream, line.text, line.part, line.continues);
         };
         let more = follower.turn(&mut choose, TURN_BYTES, &mut sink).more;
         // One pod does not wait for what another has written.

@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::crilog::{Books, ContainerLog};
-use crate::model::PodUid;
+use ephemon_crilog::{Books, ContainerLog};
+use ephemon_model::PodUid;
 
 /// Most logs kept: of as many ended containers as the manifests show, and the living, twice over.
-pub(crate) const MAX_LOGS: usize = 8_192;
+pub const MAX_LOGS: usize = 8_192;
 /// Memory of one, bytes.
-pub(crate) const LOG_BYTES: usize = 512;
+pub const LOG_BYTES: usize = 512;
 
 /// One container's log in figures.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::crilog::{LogId, Position};
-use crate::otlp::{Batch, Entry, Fate, LogEnd, Payload, Receipt, Resource};
+use ephemon_crilog::{LogId, Position};
+use ephemon_export::{Fate, Payload, Receipt};
+use ephemon_otlp::{Batch, Entry, LogEnd, Resource};
 
 /// A parcel is handed over at this size, encoded: collectors take 4 MiB over gRPC by default.
 const FULL_BYTES: usize = 512 * 1024;

@@ -5,14 +5,15 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use ephemon_discovery::logs::names;
+use ephemon_mask::job::{JobMasks, Mode};
+use ephemon_model::{PodRef, PodUid};
+
 use super::told::Told;
-use crate::discovery::logs::names;
-use crate::mask::job::{JobMasks, Mode};
-use crate::model::{PodRef, PodUid};
 
 /// Memory that all forms of all values of all pods may take together; one pod can have a third of it
-/// ([`MAX_FORMS_BYTES`](crate::mask::job::MAX_FORMS_BYTES)).
-pub(crate) const MAX_BYTES: usize = 16 * 1024 * 1024;
+/// ([`MAX_FORMS_BYTES`](ephemon_mask::job::MAX_FORMS_BYTES)).
+pub const MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// How often it is looked which pods are gone.
 const LOOK: Duration = Duration::from_secs(10);
@@ -108,8 +109,9 @@ fn pods_in(logs: &Path) -> Option<HashSet<PodUid>> {
 
 #[cfg(test)]
 mod tests {
+    use ephemon_mask::job::ToldValues;
+
     use super::*;
-    use crate::mask::job::ToldValues;
 
     fn pod(number: u32) -> PodRef {
         let uid = PodUid::parse(&format!("0e269fa4-f505-4963-9096-{number:012}")).unwrap();

@@ -8,22 +8,25 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use ephemon_crilog::{Choice, Follower, Line, LogRef, Slowed, Woken};
+use ephemon_discovery::inventory::Inventory;
+use ephemon_export::{Fate, Outbox};
+use ephemon_model::LogLoss;
+use ephemon_model::PodRef;
+use ephemon_otlp::Entry;
+use ephemon_refine::Refined;
+use ephemon_vitals::{Reason, Signal, Vitals};
+
 use super::closing::{end_of, say_incomplete};
 use super::desk::{Desk, Desks, job_key};
 use super::learner::Learner;
 use super::ledger::Ledger;
 use super::parcel::{Flights, Packing, Parcel};
-use super::refined::{Refined, Stream};
 use super::runner_log::RunnerLog;
 use super::selection::{Containers, Purpose};
 use super::steps::Steps;
 use super::told::Told;
 use super::volume_masks::VolumeMasks;
-use crate::crilog::{Choice, Follower, Line, LogRef, Loss, Slowed, Woken};
-use crate::discovery::inventory::Inventory;
-use crate::model::PodRef;
-use crate::otlp::{Entry, Fate, Outbox};
-use crate::vitals::{Reason, Signal, Vitals};
 
 /// Text read in one turn, by pods that share the thread's time.
 const TURN_BYTES: u64 = 256 * 1024;
@@ -150,7 +153,7 @@ impl Pump {
             if desk.purpose == Purpose::Heard {
                 return packing.passed(line.position, now);
             }
-            let stream = Stream::from(line.stream);
+            let stream = line.stream;
             let clock = || nanos(SystemTime::now());
             let (uid, at) = (&line.log.pod.uid, time.unwrap_or(observed));
             // A pod may tell as much at once as all pods may have together.
@@ -299,7 +302,7 @@ impl Pump {
                 self.close(&finished.log);
                 continue;
             }
-            for (loss, bytes) in Loss::ALL.into_iter().zip(finished.newly_lost_bytes) {
+            for (loss, bytes) in LogLoss::ALL.into_iter().zip(finished.newly_lost_bytes) {
                 self.vitals.log_lost(loss, bytes);
             }
             if !finished.complete {

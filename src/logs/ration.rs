@@ -4,7 +4,7 @@
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use crate::vitals::Reason;
+use ephemon_vitals::Reason;
 
 /// A container may be ahead of its rate by so much: a burst at the start is the usual shape.
 const BURST: Duration = Duration::from_secs(5);

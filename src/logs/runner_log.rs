@@ -2,10 +2,9 @@
 
 use std::sync::mpsc::{self, Receiver, SyncSender};
 
+use ephemon_model::PodUid;
+use ephemon_vitals::{Reason, Signal, Vitals};
 use memchr::memmem;
-
-use crate::model::PodUid;
-use crate::vitals::{Reason, Signal, Vitals};
 
 /// Most lines that wait to be heard; a runner writes two a job.
 const MAX_WAITING: usize = 1024;

@@ -1,8 +1,8 @@
 //! Which containers' logs are taken. Pure: what is known of the container is handed in.
 
-use crate::crilog::Choice;
-use crate::discovery::inventory::Verdict;
-use crate::model::ContainerType;
+use ephemon_crilog::Choice;
+use ephemon_discovery::inventory::Verdict;
+use ephemon_model::ContainerType;
 
 /// Of a wanted pod, whose logs are exported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Unproven;
+use ephemon_mask::job::Mode;
+
 use super::ration::Ration;
 use super::selection::Containers;
-use crate::mask::job::Mode;
+use ephemon_refine::Unproven;
 
 /// Settings of the log export.
 #[derive(Debug, Clone)]

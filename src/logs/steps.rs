@@ -8,20 +8,21 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::contract::Record;
-use crate::contract::trace::{JobKey, Traceparent};
-use crate::crilog::LogRef;
-use crate::journal::{self, Reader};
-use crate::model::PodUid;
+use ephemon_contract::Record;
+use ephemon_contract::trace::{JobKey, Traceparent};
+use ephemon_crilog::LogRef;
+use ephemon_journal as journal;
+use ephemon_journal::Reader;
+use ephemon_model::PodUid;
 
 /// A journal is looked at after this time, whatever the lines' own times are: clocks are set.
 const AT_LEAST: Duration = Duration::from_secs(1);
 /// Most steps remembered of one container; lines are seldom many steps late.
 const MAX_STEPS: usize = 256;
 /// Most steps remembered of all containers; beyond it the pod that has most forgets its oldest.
-pub(crate) const MAX_STEPS_IN_ALL: usize = 16_384;
+pub const MAX_STEPS_IN_ALL: usize = 16_384;
 /// Memory of one, bytes, in a queue that has just grown.
-pub(crate) const STEP_BYTES: usize = 2 * size_of::<Begun>();
+pub const STEP_BYTES: usize = 2 * size_of::<Begun>();
 
 /// The steps of all containers whose lines are read.
 pub(super) struct Steps {
@@ -148,14 +149,14 @@ mod tests {
     use std::io::Write as _;
     use std::path::{Path, PathBuf};
 
+    use ephemon_contract::StepKind;
+    use ephemon_contract::trace::RunKey;
+    use ephemon_model::PodRef;
+    use ephemon_model::node::NodeRoot;
+    use ephemon_vitals::Vitals;
     use tempfile::TempDir;
 
     use super::*;
-    use crate::contract::StepKind;
-    use crate::contract::trace::RunKey;
-    use crate::model::PodRef;
-    use crate::node::NodeRoot;
-    use crate::vitals::Vitals;
 
     const JOB: JobKey<'_> =
         JobKey { run: RunKey { run_id: "1", run_attempt: "1" }, job: "test", runner: "r" };

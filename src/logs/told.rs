@@ -7,8 +7,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use crate::mask::job::ToldValues;
-use crate::model::PodUid;
+use ephemon_mask::job::ToldValues;
+use ephemon_model::PodUid;
 
 /// The file's name in the agent's directory.
 const FILE: &str = "masks.told";
@@ -91,8 +91,9 @@ fn read(path: &Path) -> io::Result<Told> {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
+    use ephemon_mask::job::{JobMasks, Mode};
+
     use super::*;
-    use crate::mask::job::{JobMasks, Mode};
 
     #[test]
     fn what_was_told_comes_back_and_nobody_else_may_read_it() {

@@ -8,11 +8,11 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::journal::{Directory, VOLUME};
-use crate::mask::job::{JobMasks, Mode};
-use crate::mask::shared::{MAX_FILE_BYTES, MAX_LINE_BYTES, Told, parse};
-use crate::model::PodUid;
-use crate::node::NodeRoot;
+use ephemon_journal::{Directory, VOLUME};
+use ephemon_mask::job::{JobMasks, Mode};
+use ephemon_mask::shared::{MAX_FILE_BYTES, MAX_LINE_BYTES, Told, parse};
+use ephemon_model::PodUid;
+use ephemon_model::node::NodeRoot;
 
 /// The directory below the volume's root.
 const MASKS: &str = "masks";
@@ -234,10 +234,10 @@ mod tests {
     use std::io::Write;
     use std::path::Path;
 
+    use ephemon_mask::shared::SharedMasks;
     use tempfile::TempDir;
 
     use super::*;
-    use crate::mask::shared::SharedMasks;
 
     struct Rig {
         _root: TempDir,

@@ -21,7 +21,7 @@ const MAX_VALUES: usize = 2048;
 /// Most bytes of them.
 const MAX_VALUE_BYTES: usize = 256 * 1024;
 /// Most memory of their forms, of one pod.
-pub(crate) const MAX_FORMS_BYTES: usize = 5 * 1024 * 1024;
+pub const MAX_FORMS_BYTES: usize = 5 * 1024 * 1024;
 
 /// What may be sent of a container's output.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -238,7 +238,8 @@ impl JobMasks {
         self.masks.matcher().is_none()
     }
 
-    pub(crate) fn matcher(&self) -> Option<Arc<Matcher>> {
+    /// What to search with now; none where there were more values than are kept.
+    pub fn matcher(&self) -> Option<Arc<Matcher>> {
         self.masks.matcher()
     }
 }

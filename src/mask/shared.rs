@@ -16,9 +16,8 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use ephemon_contract::plain_file;
 use rustix::process::geteuid;
-
-use crate::plain_file;
 
 /// Mode of the directory: everybody may make a file and nobody but root may list them.
 pub const DIRECTORY_MODE: u32 = 0o3753;

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::Read;
 use std::sync::Arc;
 
-use crate::node::NodeRoot;
+use ephemon_model::node::NodeRoot;
 
 /// Devices a node may have before further ones go by number only.
 const MAX_DEVICES: usize = 4096;

@@ -15,8 +15,8 @@ pub(super) use scrapers::{ScraperKey, Scrapers};
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::model::ContainerId;
-use crate::vitals::Reason;
+use ephemon_model::ContainerId;
+use ephemon_vitals::Reason;
 
 /// Fetches after which a scraper has what it needs.
 const ENOUGH: u8 = 2;

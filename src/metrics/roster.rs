@@ -7,10 +7,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use ephemon_capture::books::{PodRecord, Record, Snapshot};
+use ephemon_discovery::inventory::{ContainerFacts, Verdict};
+use ephemon_model::{ContainerId, ContainerType, PodRef, PodUid};
+
 use super::view::Identity;
-use crate::capture::books::{PodRecord, Record, Snapshot};
-use crate::discovery::inventory::{ContainerFacts, Verdict};
-use crate::model::{ContainerId, ContainerType, PodRef, PodUid};
 
 /// How long a name is waited for: from the birth of a container that lives on, from the end of one
 /// that does not. The API's word takes up to a second, the log directory's milliseconds.

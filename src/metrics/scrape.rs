@@ -2,13 +2,20 @@
 
 mod texts;
 
-pub(crate) use texts::MAX_TEXT_BYTES;
+pub use texts::MAX_TEXT_BYTES;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use ephemon_capture::books::{Books, Snapshot};
+use ephemon_discovery::inventory::{Inventory, Verdict};
+use ephemon_jobs::Board;
+use ephemon_logs::Ledger;
+use ephemon_model::node::NodeRoot;
+use ephemon_model::{ContainerId, ContainerType, PodUid};
+use ephemon_vitals::{Reason, Signal, Vitals};
 use hyper::body::Bytes;
 use prometheus::process_collector::ProcessCollector;
 
@@ -20,13 +27,6 @@ use super::format::Format;
 use super::retention::{EndedContainer, Limits, Retention, ScraperId, ScraperKey};
 use super::roster::{Cast, Known, Moment, Roster, Shown, ShownPod};
 use super::view::{Build, ContainerView, JobView, PodView, View};
-use crate::capture::books::{Books, Snapshot};
-use crate::discovery::inventory::{Inventory, Verdict};
-use crate::jobs::Board;
-use crate::logs::Ledger;
-use crate::model::{ContainerId, ContainerType, PodUid};
-use crate::node::NodeRoot;
-use crate::vitals::{Reason, Signal, Vitals};
 
 /// The bounds of what is shown, and where the node's files are.
 #[derive(Debug, Clone)]

@@ -4,16 +4,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ephemon_capture::books::{PodRecord, Record};
+use ephemon_discovery::inventory::ContainerFacts;
+use ephemon_jobs::tally::{Counts, Labels};
+use ephemon_jobs::{Job, Shown};
+use ephemon_logs::Account;
+use ephemon_model::{ContainerType, Exit, Usage};
 use prometheus::proto::MetricFamily;
 
 use super::devices::DeviceNames;
 use super::exposition::push_label;
-use crate::capture::books::{PodRecord, Record};
-use crate::discovery::inventory::ContainerFacts;
-use crate::jobs::tally::{Counts, Labels};
-use crate::jobs::{Job, Shown};
-use crate::logs::Account;
-use crate::model::{ContainerType, Exit, Usage};
 
 /// Everything one exposition shows.
 #[derive(Debug, Default)]

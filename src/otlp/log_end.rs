@@ -1,11 +1,12 @@
 //! The event that closes a container's log: how much of it came through.
 
+use ephemon_contract::trace::Traceparent;
+use ephemon_model::LogStream;
+
 use super::names;
 use super::record::{hex, put_span};
 use super::source::{RECORD_ATTRIBUTES, Resource};
 use super::wire::{self, Value};
-use crate::contract::trace::Traceparent;
-use crate::logs::Stream;
 
 /// What became of a log. Sent after its last line; an event (`event_name`), not a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +33,7 @@ impl LogEnd {
     /// Writes the fields of a `LogRecord`.
     pub(super) fn put(&self, out: &mut Vec<u8>, resource: &Resource) {
         wire::fixed64(out, 1, self.observed_unix_nano);
-        out.extend_from_slice(resource.common(Stream::Unknown));
+        out.extend_from_slice(resource.common(LogStream::Unknown));
         let mut digits = [0; 32];
         let mut put = |name: &str, value| wire::attribute(out, RECORD_ATTRIBUTES, name, value);
         let int = |figure: u64| Value::Int(i64::try_from(figure).unwrap_or(i64::MAX));

@@ -1,10 +1,10 @@
 //! The agent's own spans: what `tracing` tells of its work, gathered in a [`Basket`] and sent with the
 //! spans of jobs. Of libraries none is taken, and none that comes of an export.
 
-mod basket;
-
 use std::time::Duration;
 
+use ephemon_export::{Basket, OWN_TARGETS, Outbox, Payload};
+use ephemon_vitals::{Reason, Signal, Vitals};
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
@@ -21,9 +21,6 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::metric::Owner;
 use super::names::SCHEMA_URL;
-use super::{OWN_TARGETS, Outbox, Payload};
-use crate::vitals::{Reason, Signal, Vitals};
-pub use basket::Basket;
 
 /// From one delivery to the next.
 const EVERY: Duration = Duration::from_secs(1);
@@ -138,11 +135,11 @@ fn request(spans: Vec<SpanData>, owner: &Owner) -> ExportTraceServiceRequest {
 mod tests {
     use std::io;
 
+    use ephemon_export::{Destination, Options, Sender};
     use tracing::subscriber::with_default;
     use tracing_subscriber::layer::SubscriberExt as _;
 
     use super::*;
-    use crate::otlp::{Destination, Options, Sender};
 
     fn names(basket: &Basket) -> Vec<String> {
         basket.take().0.into_iter().map(|span| span.name.into_owned()).collect()
@@ -161,12 +158,12 @@ mod tests {
     fn spans_of_our_work_are_taken_and_none_that_comes_of_an_export() {
         let basket = Basket::default();
         with_default(tracing_subscriber::registry().with(layer(&basket)), || {
-            let made = spans!("ephemon::otlp" "h2" "hyper" "hyper_util" "rustls" "tonic" "tower");
+            let made = spans!("ephemon_export" "h2" "hyper" "hyper_util" "rustls" "tonic" "tower");
             assert_eq!(made, *OWN_TARGETS, "each of them is tried");
             tracing::info_span!(target: "kube_client", "a library's").in_scope(|| {});
-            tracing::debug_span!(target: "ephemon::agent", "too much").in_scope(|| {});
+            tracing::debug_span!(target: "ephemon_agent", "too much").in_scope(|| {});
             assert_eq!(names(&basket), [""; 0]);
-            tracing::info_span!(target: "ephemon::agent::run", "ours").in_scope(|| {});
+            tracing::info_span!(target: "ephemon_agent::run", "ours").in_scope(|| {});
         });
         assert_eq!(names(&basket), ["ours"]);
     }
@@ -174,7 +171,7 @@ mod tests {
     #[test]
     fn what_finds_no_room_is_counted_and_costs_the_jobs_nothing() {
         let vitals = Vitals::new().unwrap();
-        let traces = crate::otlp::Signal::Traces;
+        let traces = ephemon_export::Signal::Traces;
         let destination = Destination::writer(traces, Box::new(io::sink()));
         let options = Options { queue_bytes: 1000, ..Options::default() };
         let (outbox, _sender) = Sender::new(destination, None, options, vitals.clone());
@@ -189,7 +186,7 @@ mod tests {
         let mut work = |spans: usize| {
             with_default(tracing_subscriber::registry().with(layer(&basket)), || {
                 (0..spans).for_each(|_| {
-                    tracing::info_span!(target: "ephemon::agent", "work").in_scope(|| {});
+                    tracing::info_span!(target: "ephemon_agent", "work").in_scope(|| {});
                 });
             });
             courier.hand_over();

@@ -1,13 +1,13 @@
 //! A refined line as a `LogRecord`.
 
+use ephemon_contract::trace::Traceparent;
+use ephemon_model::LogStream;
+use ephemon_refine::{Place, Record};
+
 use super::{
     names,
     source::{RECORD_ATTRIBUTES, Resource},
     wire::{self, Value},
-};
-use crate::{
-    contract::trace::Traceparent,
-    logs::{Place, Record, Stream},
 };
 
 /// A refined line and what is known of it beside.
@@ -18,7 +18,7 @@ pub struct Entry<'a> {
     /// When it was read.
     pub observed_unix_nano: u64,
     /// Where it was written to.
-    pub stream: Stream,
+    pub stream: LogStream,
     /// The same whenever this line is sent.
     pub uid: u128,
     /// The span it belongs to.

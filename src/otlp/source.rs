@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
+use ephemon_model::LogStream;
+use ephemon_model::{ContainerId, ContainerType, JobEnv, PodRef};
+
 use super::{
     names,
     wire::{self, Value},
-};
-use crate::{
-    logs::Stream,
-    model::{ContainerId, ContainerType, JobEnv, PodRef},
 };
 
 /// What is known of a container whose log is sent.
@@ -122,7 +121,7 @@ impl Resource {
         if let Some(image) = source.image.as_deref() {
             put_image(image, &mut message);
         }
-        let common = |stream: Option<Stream>| {
+        let common = |stream: Option<LogStream>| {
             let mut out = Vec::new();
             let mut put = |name, value| {
                 wire::attribute(&mut out, RECORD_ATTRIBUTES, name, Value::Text(value));
@@ -135,18 +134,18 @@ impl Resource {
         };
         Self {
             message,
-            stdout: common(Some(Stream::Stdout)),
-            stderr: common(Some(Stream::Stderr)),
+            stdout: common(Some(LogStream::Stdout)),
+            stderr: common(Some(LogStream::Stderr)),
             unknown: common(None),
         }
     }
 
     /// What every record of the stream has.
-    pub(super) fn common(&self, stream: Stream) -> &[u8] {
+    pub(super) fn common(&self, stream: LogStream) -> &[u8] {
         match stream {
-            Stream::Stdout => &self.stdout,
-            Stream::Stderr => &self.stderr,
-            Stream::Unknown => &self.unknown,
+            LogStream::Stdout => &self.stdout,
+            LogStream::Stderr => &self.stderr,
+            LogStream::Unknown => &self.unknown,
         }
     }
 }

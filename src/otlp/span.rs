@@ -7,6 +7,9 @@
 mod attributes;
 mod names;
 
+use ephemon_contract::Phase;
+use ephemon_contract::trace::{RunKey, SpanId};
+use ephemon_jobs::{Container, Job, JobResult, Outcome, Role, Step, Which, Window};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::trace::v1::span::{Event, Link, SpanKind};
@@ -15,9 +18,6 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 
 use prost::Message as _;
 
-use crate::contract::Phase;
-use crate::contract::trace::{RunKey, SpanId};
-use crate::jobs::{Container, Job, JobResult, Outcome, Role, Step, Which, Window};
 use attributes::{Attributes, resource, run_url};
 
 /// The W3C flag of what is sampled, and that it is known whether the parent is another process's.
@@ -26,7 +26,7 @@ const LOCAL: u32 = 0x101;
 const REMOTE: u32 = 0x301;
 
 /// Most spans of one request: with it, some 400 KB. Collectors take 4 MiB unless told otherwise.
-pub(crate) const MAX_SPANS: usize = 500;
+pub const MAX_SPANS: usize = 500;
 
 /// What a job's span hangs under.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -248,7 +248,7 @@ impl Trace<'_> {
             let id = key.stage_span(&container.name, stage).span_id;
             let mut part = *window;
             part.start.ns = from;
-            part.end = Some(crate::jobs::Stamp { ns: to.max(from), ..end });
+            part.end = Some(ephemon_jobs::Stamp { ns: to.max(from), ..end });
             let span = self.span(stage, id, container.span_id, &part);
             let mut attributes = Attributes::default();
             attributes.text(names::K8S_CONTAINER, Some(&*container.name));

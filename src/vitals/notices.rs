@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::model::PodUid;
+use ephemon_model::PodUid;
 
 /// A pod is named again after this time.
 const AGAIN: Duration = Duration::from_mins(10);

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use ephemon::crilog::{Checkpoints, Choice, Follower, Options};
+use ephemon_crilog::{Checkpoints, Choice, Follower, Options};
 
 const FILE_BYTES: usize = 200 * 1024 * 1024;
 const BUDGET_MB_S: f64 = 200.0;

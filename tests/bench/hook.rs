@@ -15,19 +15,29 @@
 )]
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use ephemon::demo::api::PatchKind;
+use ephemon_demo::api::PatchKind;
 use serde_json::{Value, json};
 
 #[path = "../it/hook/pod.rs"]
 mod pod;
 #[path = "../it/hook/rig.rs"]
 mod rig;
+#[path = "../it/support"]
+mod support {
+    pub(crate) mod cgroups;
+    pub(crate) mod parts;
+    pub(crate) mod process;
+    pub(crate) mod programs;
+}
 
 use pod::{NAMESPACE, POD};
 use rig::Rig;
+
+use crate::support::programs;
 
 const STARTS: usize = 200;
 const STEPS: usize = 150;
@@ -46,13 +56,13 @@ async fn main() {
     loud(&rig, &state).await;
     memory(&rig, &format!("after {} MB of output", LOUD / 1_000_000));
     jobs(&rig).await;
-    let size = fs::metadata(env!("CARGO_BIN_EXE_ephemon-init")).unwrap().len();
+    let size = fs::metadata(programs::init()).unwrap().len();
     println!("init: {:.2} MiB on disk", size as f64 / (1024.0 * 1024.0));
 }
 
 /// From nothing to the first line, and the same of a program that does nothing.
 fn starts() {
-    let start = |program: &str, argument: &str| {
+    let start = |program: &Path, argument: &str| {
         let took = (0..STARTS).map(|_| {
             let began = Instant::now();
             let status =
@@ -62,7 +72,7 @@ fn starts() {
         });
         median(took.collect())
     };
-    let (hook, plain) = (start(env!("CARGO_BIN_EXE_ephemon-hook"), "--version"), start("true", ""));
+    let (hook, plain) = (start(programs::hook(), "--version"), start(Path::new("true"), ""));
     println!("start: hook {} ms, `true` {} ms (budget 5 ms)", ms(hook), ms(plain));
 }
 

@@ -9,12 +9,12 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
-use ephemon::contract::trace::{JobKey, RunKey};
-use ephemon::contract::{CgroupDelta, End, Phase, ProcessUsage, Record, StepKind};
-use ephemon::discovery::inventory::SpecEntry;
-use ephemon::jobs::{Dossier, Evidence, Figures, Heard, Job, Reading, Sighted, Which};
-use ephemon::model::{ContainerId, ContainerType, Exit, JobEnv, PodRef, PodUid, Quality};
-use ephemon::otlp::span;
+use ephemon_contract::trace::{JobKey, RunKey};
+use ephemon_contract::{CgroupDelta, End, Phase, ProcessUsage, Record, StepKind};
+use ephemon_discovery::inventory::SpecEntry;
+use ephemon_jobs::{Dossier, Evidence, Figures, Heard, Job, Reading, Sighted, Which};
+use ephemon_model::{ContainerId, ContainerType, Exit, JobEnv, PodRef, PodUid, Quality};
+use ephemon_otlp::span;
 
 /// Steps of one job: a long one.
 const STEPS: u64 = 300;

@@ -4,15 +4,12 @@
 use std::{hint::black_box, sync::Arc};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use ephemon::{
-    logs::{
-        Refined, Stream,
-        refine::{Options, Refiner},
-    },
-    mask::job::{JobMasks, Mode},
-    model::{ContainerType, PodRef, PodUid},
-    otlp::{Batch, Entry, Resource, Source},
-};
+use ephemon_mask::job::{JobMasks, Mode};
+use ephemon_model::LogStream;
+use ephemon_model::{ContainerType, PodRef, PodUid};
+use ephemon_otlp::{Batch, Entry, Resource, Source};
+use ephemon_refine::Refined;
+use ephemon_refine::{Options, Refiner};
 
 const LINES: usize = 5000;
 /// A batch goes out when it is this long.
@@ -31,7 +28,7 @@ fn benches(criterion: &mut Criterion) {
             let mut refiner = Refiner::new(masks.clone(), Options::default());
             bencher.iter(|| {
                 for line in &lines {
-                    black_box(refiner.line(Stream::Stdout, black_box(line.as_bytes())));
+                    black_box(refiner.line(LogStream::Stdout, black_box(line.as_bytes())));
                 }
             });
         });
@@ -41,13 +38,13 @@ fn benches(criterion: &mut Criterion) {
             bencher.iter(|| {
                 for (at, line) in lines.iter().enumerate() {
                     let line = black_box(line.as_bytes());
-                    let Refined::Record(record) = refiner.line(Stream::Stdout, line) else {
+                    let Refined::Record(record) = refiner.line(LogStream::Stdout, line) else {
                         continue;
                     };
                     let entry = Entry {
                         time_unix_nano: 1_764_000_000_000_000_000 + at as u64,
                         observed_unix_nano: 1_764_000_000_000_000_001,
-                        stream: Stream::Stdout,
+                        stream: LogStream::Stdout,
                         uid: at as u128,
                         span: None,
                         record: &record,

@@ -13,12 +13,11 @@
 
 use std::time::Duration;
 
-use ephemon::logs::{
-    Refined, Stream,
-    refine::{Options, Refiner},
-};
-use ephemon::mask::job::{JobMasks, Mode};
-use ephemon::mask::{Masks, work_for};
+use ephemon_mask::job::{JobMasks, Mode};
+use ephemon_mask::{Masks, work_for};
+use ephemon_model::LogStream;
+use ephemon_refine::Refined;
+use ephemon_refine::{Options, Refiner};
 use rustix::time::{ClockId, clock_gettime};
 
 /// Bytes of text of each kind.
@@ -72,7 +71,7 @@ fn agent(values: &[Vec<u8>], text: &[u8]) -> (f64, usize) {
     let took = best(|| {
         withheld = 0;
         for line in text.chunks(200) {
-            if let Refined::Record(record) = refiner.line(Stream::Stdout, line) {
+            if let Refined::Record(record) = refiner.line(LogStream::Stdout, line) {
                 withheld += usize::from(record.withheld.is_some());
             }
         }

@@ -1,7 +1,7 @@
 //! The whole agent on a busy node: what it finds, how exact it is, what it costs.
 //!
-//! `cargo bench --bench node` (needs root). Takes five minutes: 1000 containers of 50 ms at twenty
-//! a second, then twice 110 that live for a minute and a half, idle and at work.
+//! `cargo bench --bench node` (needs root). Takes seven minutes: 1000 containers of 50 ms at twenty
+//! a second, then twice 110 that live for a minute and a half, idle and at work, then three idle ones.
 
 #![expect(
     clippy::print_stdout,
@@ -44,7 +44,8 @@ fn main() {
     for pod in &pods {
         node.cgroups().make(&pod.cgroup());
     }
-    // `cargo bench --bench node -- cost` runs that part alone; `capture` and `busy` are the others.
+    // `cargo bench --bench node -- cost` runs that part alone; `capture`, `busy` and `rest` are the
+    // others.
     let wanted = |part: &str| {
         let mut named = std::env::args().skip(1).filter(|word| !word.starts_with('-')).peekable();
         named.peek().is_none() || named.any(|word| word == part)
@@ -56,13 +57,18 @@ fn main() {
     }
     if wanted("cost") {
         let agent = Agent::start(&node, &[]);
-        cost(&node, &pods, &agent, "idle", &format!("sleep {LONG_MS}"));
+        cost(&node, &pods, &agent, LONG, "idle", &format!("sleep {LONG_MS}"));
         agent.stop();
     }
     if wanted("busy") {
         let agent = Agent::start(&node, &[]);
         let words = "burn 1 sleep 250 ".repeat(LONG_MS as usize / 251);
-        cost(&node, &pods, &agent, "at work four times a second", words.trim_end());
+        cost(&node, &pods, &agent, LONG, "at work four times a second", words.trim_end());
+        agent.stop();
+    }
+    if wanted("rest") {
+        let agent = Agent::start(&node, &[]);
+        cost(&node, &pods, &agent, 3, "idle", &format!("sleep {LONG_MS}"));
         agent.stop();
     }
     for pod in &pods {
@@ -107,10 +113,10 @@ fn off_by_us(ledger: &Ledger, ran: &Ran) -> f64 {
     (shown.expect("checked before") - known).abs() * 1e6
 }
 
-/// 110 containers that live long enough to be sampled once a second.
-fn cost(node: &Node, pods: &[PodPlace], agent: &Agent, what: &str, words: &str) {
+/// So many containers that live long enough to be sampled once a second.
+fn cost(node: &Node, pods: &[PodPlace], agent: &Agent, count: u32, what: &str, words: &str) {
     thread::scope(|scope| {
-        for number in 0..LONG {
+        for number in 0..count {
             let pod = &pods[number as usize % PODS];
             scope.spawn(move || {
                 let name = format!("service-{number:03}");
@@ -119,12 +125,14 @@ fn cost(node: &Node, pods: &[PodPlace], agent: &Agent, what: &str, words: &str) 
         }
         // Past the first half minute the steady interval holds.
         thread::sleep(Duration::from_secs(40));
-        let before = cpu_seconds(node);
+        let (before, work) = (cpu_seconds(node), Work::of(node));
         thread::sleep(Duration::from_mins(1));
         let cpu = cpu_seconds(node) - before;
+        let work = Work::of(node).since(&work);
         let after = scrape(agent);
-        println!("cost: {LONG} containers at 1 Hz, {what}");
-        println!("  CPU {:.2} % of a core (budget 0.5)", cpu / 60.0 * 100.0);
+        println!("cost: {count} containers at 1 Hz, {what}");
+        println!("  CPU {:.2} % of a core", cpu / 60.0 * 100.0);
+        println!("  each second: {work}");
         let rss = figure(&after, "process_resident_memory_bytes");
         println!("  memory {:.1} MB RSS (budget 25)", rss / 1e6);
         let mut times: Vec<Duration> = (0..50)
@@ -142,12 +150,59 @@ fn cost(node: &Node, pods: &[PodPlace], agent: &Agent, what: &str, words: &str) 
     });
 }
 
-/// CPU time of the agent, whose lock holds its process number: finer than the whole seconds of its
+/// What the agent has done so far, by the kernel's books.
+#[derive(Default)]
+struct Work {
+    wakeups: u64,
+    reads: u64,
+    writes: u64,
+    written_bytes: u64,
+}
+
+impl Work {
+    fn of(node: &Node) -> Self {
+        let pid = pid(node);
+        let figure = |path: String, name: &str| -> u64 {
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            let line = text.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|line| line.trim().parse().ok()).unwrap_or(0)
+        };
+        let io = |name: &str| figure(format!("/proc/{pid}/io"), name);
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+        let wakeups = tasks.map(|task| {
+            figure(task.path().join("status").display().to_string(), "voluntary_ctxt_switches:")
+        });
+        Self {
+            wakeups: wakeups.sum(),
+            reads: io("syscr:"),
+            writes: io("syscw:"),
+            written_bytes: io("write_bytes:"),
+        }
+    }
+
+    /// A line of the rates over a minute.
+    fn since(&self, before: &Self) -> String {
+        let rate = |now: u64, before: u64| (now - before) as f64 / 60.0;
+        format!(
+            "{:.1} wakeups, {:.1} reads, {:.1} writes, {:.0} bytes to the disk",
+            rate(self.wakeups, before.wakeups),
+            rate(self.reads, before.reads),
+            rate(self.writes, before.writes),
+            rate(self.written_bytes, before.written_bytes),
+        )
+    }
+}
+
+/// The agent's process number, which its lock holds.
+fn pid(node: &Node) -> String {
+    let lock = node.root().join("var/lib/ephemon/agent.lock");
+    std::fs::read_to_string(lock).unwrap().trim().to_owned()
+}
+
+/// CPU time of the agent: finer than the whole seconds of its
 /// own process metrics.
 fn cpu_seconds(node: &Node) -> f64 {
-    let lock = node.root().join("var/lib/ephemon/agent.lock");
-    let pid = std::fs::read_to_string(lock).unwrap();
-    let tasks = std::fs::read_dir(format!("/proc/{}/task", pid.trim())).unwrap();
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", pid(node))).unwrap();
     let nanoseconds = |task: std::fs::DirEntry| {
         let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
         text.split(' ').next()?.parse::<u64>().ok()

@@ -15,10 +15,10 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
 
-use ephemon::otlp::config::{Config, Exporter};
-use ephemon::otlp::spool::{Limits, Spool};
-use ephemon::otlp::{Destination, Fate, Options, Payload, Sender, Signal};
-use ephemon::vitals::Vitals;
+use ephemon_export::config::{Config, Exporter};
+use ephemon_export::spool::{Limits, Spool};
+use ephemon_export::{Destination, Fate, Options, Payload, Sender, Signal};
+use ephemon_vitals::Vitals;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::AnyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;

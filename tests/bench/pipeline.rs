@@ -7,7 +7,12 @@
     clippy::print_stdout,
     clippy::expect_used,
     clippy::string_slice,
-    reason = "a program that prints figures"
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    dead_code,
+    reason = "a program that prints figures, on the test rig, of which it uses a part"
 )]
 
 use std::fs::{self, File, OpenOptions};
@@ -22,6 +27,16 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+use crate::support::programs;
+
+#[path = "../it/support"]
+mod support {
+    pub(crate) mod cgroups;
+    pub(crate) mod parts;
+    pub(crate) mod process;
+    pub(crate) mod programs;
+}
 
 const UID: &str = "0e269fa4-f505-4963-9096-958063077203";
 /// Bytes of a line's text.
@@ -148,7 +163,7 @@ struct Agent {
 
 impl Agent {
     fn start(node: &Node, collector: SocketAddr) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_ephemon"))
+        let mut child = Command::new(programs::ephemon())
             .args(["agent", "--no-api", "--node-name", "bench", "--listen", "127.0.0.1:0"])
             .args(["--kubepods", "kubepods", "--node-root"])
             .arg(node.root())

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use ephemon::cgroup::{Detected, Files, Hierarchy};
-use ephemon::model::Usage;
+use ephemon_cgroup::{Detected, Files, Hierarchy};
+use ephemon_model::Usage;
 
 const CONTAINERS: usize = 110;
 const ROUNDS: usize = 200;

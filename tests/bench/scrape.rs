@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use ephemon::capture::books::{Books, PodRecord, Record};
-use ephemon::discovery::inventory::Inventory;
-use ephemon::metrics::{ContainerView, Format, Identity, Metrics, Options, PodView, View, render};
-use ephemon::model::{
+use ephemon_capture::books::{Books, PodRecord, Record};
+use ephemon_discovery::inventory::Inventory;
+use ephemon_metrics::{ContainerView, Format, Identity, Metrics, Options, PodView, View, render};
+use ephemon_model::{
     ContainerId, ContainerType, CpuUsage, Faults, IoUsage, Limit, MemoryEvents, MemoryUsage,
     NetUsage, PidsUsage, PodUid, Pressure, PressureUsage, Usage,
 };
-use ephemon::vitals::Vitals;
+use ephemon_vitals::Vitals;
 
 const SERIES: usize = 6000;
 

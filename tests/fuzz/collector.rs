@@ -2,8 +2,8 @@
 
 use std::sync::LazyLock;
 
-use ephemon::otlp::Answer;
-use ephemon::otlp::config::{Config, Exporter, Headers};
+use ephemon_export::Answer;
+use ephemon_export::config::{Config, Exporter, Headers};
 
 use super::split;
 

@@ -1,10 +1,12 @@
 //! What jobs say in lines: commands, values that other containers tell, the runner's own sentences,
 //! secrets in environments.
 
-use ephemon::jobs::runner::{self, Said};
-use ephemon::mask::environment;
-use ephemon::mask::shared::{self, Told};
-use ephemon::workflow_command::{Commands, Name, Seen, may_be_command, parse};
+use ephemon_jobs::runner;
+use ephemon_jobs::runner::Said;
+use ephemon_mask::environment;
+use ephemon_mask::shared;
+use ephemon_mask::shared::Told;
+use ephemon_mask::workflow_command::{Commands, Name, Seen, may_be_command, parse};
 
 /// Longest name of a job that is kept, in characters.
 const LONGEST_NAME: usize = 256;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use ephemon::hook::dry_run;
+use ephemon_hook::dry_run;
 use k8s_openapi::api::core::v1::{EphemeralContainer, Pod};
 use serde_json::json;
 

@@ -2,8 +2,8 @@
 
 use std::sync::LazyLock;
 
-use ephemon::contract::session::{Opening, SessionError, accept};
-use ephemon::contract::{
+use ephemon_contract::session::{Opening, SessionError, accept};
+use ephemon_contract::{
     Frames, MAX_HELLO_BYTES, MAX_REPLY_BYTES, MAX_REQUEST_BYTES, Malformed, Reply, Request, Token,
 };
 

@@ -3,12 +3,12 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use ephemon::contract::{JOURNAL_RECORD_MAX_BYTES, JOURNAL_TEXT_MAX_CHARS, Record};
-use ephemon::discovery::inventory::SpecEntry;
-use ephemon::jobs::{Dossier, Evidence, Figures, Heard, Job, Reading, Sighted, Which};
-use ephemon::journal::{Found, HOOK, Lines};
-use ephemon::model::{ContainerId, ContainerType, JobEnv, PodRef, PodUid, Quality};
-use ephemon::otlp::span;
+use ephemon_contract::{JOURNAL_RECORD_MAX_BYTES, JOURNAL_TEXT_MAX_CHARS, Record};
+use ephemon_discovery::inventory::SpecEntry;
+use ephemon_jobs::{Dossier, Evidence, Figures, Heard, Job, Reading, Sighted, Which};
+use ephemon_journal::{Found, HOOK, Lines};
+use ephemon_model::{ContainerId, ContainerType, JobEnv, PodRef, PodUid, Quality};
+use ephemon_otlp::span;
 
 /// What the kernel counted for the job's container.
 const CPU_NS: u64 = 4_000_000_000;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use ephemon::crilog::{Checkpoints, Choice, Follower, Options, line};
+use ephemon_crilog::{Checkpoints, Choice, Follower, Options, line};
 
 /// Longest line that the follower hands over whole here.
 const LONGEST: usize = 64;

@@ -1,18 +1,11 @@
 //! Values that no log may show.
 
-use ephemon::{
-    logs::{
-        Refined, Stream,
-        refine::{Options, Refiner},
-    },
-    mask::{
-        Masks,
-        job::{JobMasks, Mode},
-        merge,
-        patterns::{Pem, find},
-        replace,
-    },
-};
+use ephemon_mask::job::{JobMasks, Mode};
+use ephemon_mask::patterns::{Pem, find};
+use ephemon_mask::{Masks, merge, replace};
+use ephemon_model::LogStream;
+use ephemon_refine::Refined;
+use ephemon_refine::{Options, Refiner};
 
 use super::{contains, split};
 
@@ -46,7 +39,7 @@ pub(super) fn refiner(data: &[u8]) {
     // As a carriage return within it makes lines of a value, its lines are looked for.
     let whole = value.len() >= 6 && !value.iter().any(|byte| b"\r*".contains(byte));
     for (at, line) in text.split(|byte| *byte == b'\n').enumerate() {
-        let stream = if at % 2 == 0 { Stream::Stdout } else { Stream::Stderr };
+        let stream = if at % 2 == 0 { LogStream::Stdout } else { LogStream::Stderr };
         let outcome = if line.len() > 100 {
             let (first, second) = line.split_at(50);
             check(&refiner.part(stream, first, 0, true), value, whole);

@@ -1,13 +1,13 @@
 //! Pods as the API server has them, and texts in their specs, the kubelet's names and the kernel's
 //! files.
 
-use ephemon::cgroup::{format, name};
-use ephemon::contract::trace::Traceparent;
-use ephemon::contract::{Limits, Setup, Tmpfs, Ulimit};
-use ephemon::discovery::inventory::Evidence;
-use ephemon::discovery::logs::names;
-use ephemon::discovery::pod_view::PodView;
-use ephemon::model::{Limit, Pressure};
+use ephemon_cgroup::{format, name};
+use ephemon_contract::trace::Traceparent;
+use ephemon_contract::{Limits, Setup, Tmpfs, Ulimit};
+use ephemon_discovery::inventory::Evidence;
+use ephemon_discovery::logs::names;
+use ephemon_discovery::pod_view::PodView;
+use ephemon_model::{Limit, Pressure};
 use k8s_openapi::api::core::v1::Pod;
 
 /// Longest text that is kept of a status' reason or of an image's name.

@@ -1,9 +1,9 @@
 //! A container runtime's answers.
 
-use ephemon::discovery::cri::{explain, read, wire};
-use ephemon::discovery::inventory::Evidence;
-use ephemon::discovery::logs::names::is_label;
-use ephemon::model::ContainerId;
+use ephemon_discovery::cri::{explain, read, wire};
+use ephemon_discovery::inventory::Evidence;
+use ephemon_discovery::logs::names::is_label;
+use ephemon_model::ContainerId;
 use prost::Message;
 
 use super::pieces;

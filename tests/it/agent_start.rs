@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::support::http;
+use crate::support::programs;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 const UID: &str = "0e269fa4-f505-4963-9096-958063077203";
@@ -38,7 +39,7 @@ struct Started {
 
 impl Started {
     fn on(node: &Path, flags: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_ephemon"))
+        let mut child = Command::new(programs::ephemon())
             .args(["agent", "--listen", "127.0.0.1:0", "--node-name", "it", "--node-root"])
             .arg(node)
             .args(flags)
@@ -141,7 +142,7 @@ fn an_address_in_use_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let node = node();
-    let output = Command::new(env!("CARGO_BIN_EXE_ephemon"))
+    let output = Command::new(programs::ephemon())
         .args(["agent", "--no-api", "--listen", &address, "--node-root"])
         .arg(node.path())
         .output()
@@ -199,7 +200,7 @@ fn kubeconfig(node: &Path) -> PathBuf {
 #[test]
 fn the_kubeconfig_of_kubectl_is_taken_where_no_other_is_given() {
     let node = node();
-    let output = Command::new(env!("CARGO_BIN_EXE_ephemon"))
+    let output = Command::new(programs::ephemon())
         .args(["agent", "--listen", "127.0.0.1:0", "--node-root"])
         .arg(node.path())
         .env("KUBECONFIG", node.path().join("no-such-file"))

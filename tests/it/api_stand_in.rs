@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use ephemon::demo::api::{ApiServer, Fault, Store};
+use ephemon_demo::api::{ApiServer, Fault, Store};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
@@ -22,7 +22,7 @@ const JSON_PATCH: &str = "application/json-patch+json";
 const RUNNER: &str = "/api/v1/namespaces/default/pods/arc-runner-set-x7k2p-runner-9qz4m";
 
 fn recorded(name: &str) -> String {
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/fixtures/kubernetes-1.36");
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("it/fixtures/kubernetes-1.36");
     fs::read_to_string(fixtures.join(name)).unwrap()
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ephemon::demo::api::{Answer, ApiServer, Rule, Runtime, Store};
+use ephemon_demo::api::{Answer, ApiServer, Rule, Runtime, Store};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

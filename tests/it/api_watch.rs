@@ -8,9 +8,9 @@ mod script;
 use std::path::Path;
 use std::time::Duration;
 
-use ephemon::discovery::api::Watch;
-use ephemon::discovery::inventory::Verdict;
-use ephemon::model::{ContainerId, ContainerType, PodUid};
+use ephemon_discovery::api::Watch;
+use ephemon_discovery::inventory::Verdict;
+use ephemon_model::{ContainerId, ContainerType, PodUid};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;

@@ -10,12 +10,13 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use ephemon::metrics::{Kind, families};
+use ephemon_metrics::{Kind, families};
 use serde_json::Value;
 
 use crate::support::http;
 use crate::support::parts::{self, Part, all_there};
 use crate::support::process::{self, Running, until};
+use crate::support::programs;
 use crate::support::prometheus::Prometheus;
 
 /// The demo plays for half a minute; on a busy machine for longer.
@@ -29,7 +30,7 @@ struct Query {
 }
 
 fn home() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("dashboards")
+    parts::repository().join("dashboards")
 }
 
 fn files(below: &str, ending: &str) -> Vec<PathBuf> {
@@ -168,8 +169,7 @@ fn promtool_accepts_the_rules_and_their_tests_hold() {
 
 #[test]
 fn every_alert_is_tested_and_explained() {
-    let read =
-        |path: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let read = |path: &str| fs::read_to_string(parts::repository().join(path)).unwrap();
     let (tests, guide) = (read("dashboards/rules/tests.yaml"), read("deploy/README.md"));
     let alerts = read("dashboards/rules/alerts.yaml");
     let names = alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: "));
@@ -192,7 +192,7 @@ fn every_panel_has_something_to_show() {
     }
     let scratch = tempfile::tempdir().unwrap();
     let agent = SocketAddr::from(([127, 0, 0, 1], http::free_port()));
-    let mut demo = Command::new(env!("CARGO_BIN_EXE_ephemon"));
+    let mut demo = Command::new(programs::ephemon());
     demo.args(["demo", "--listen", &agent.to_string()]);
     let log = fs::File::create(scratch.path().join("demo.log")).unwrap();
     let mut demo = Running::start(demo.stdout(Stdio::null()).stderr(log));
@@ -233,7 +233,7 @@ fn filled(expression: &str, namespace: &str, target: SocketAddr) -> String {
 
 /// Serves the golden exposition until the process ends.
 fn golden_page() -> SocketAddr {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/golden/metrics.prom");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("it/golden/metrics.prom");
     let page = fs::read_to_string(path).unwrap();
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let address = listener.local_addr().unwrap();

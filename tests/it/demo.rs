@@ -10,10 +10,11 @@ use serde_json::Value;
 
 use crate::support::parts::{self, Part};
 use crate::support::process::until;
+use crate::support::programs;
 
 /// Plays once; the report.
 fn play(more: &[&str]) -> Value {
-    let mut demo = Command::new(env!("CARGO_BIN_EXE_ephemon"));
+    let mut demo = Command::new(programs::ephemon());
     demo.args(["demo", "--once", "--report", "json"]).args(more);
     let output = demo.output().unwrap();
     let words = String::from_utf8_lossy(&output.stderr);
@@ -84,8 +85,9 @@ fn assert_trace(report: &Value) {
     // The job, its two calls, its steps, and six containers with the stages of four.
     assert!(job["spans"].as_u64().unwrap() > 24, "{job}");
     assert_eq!(job["pulls"], 1, "{job}");
-    let loud = traced.iter().find(|step| step["name"] == "much_output").unwrap();
-    assert!(loud["memory_peak_bytes"].as_f64().unwrap() > 0.0, "{loud}");
+    // Which step raises its container's peak is not the same in every run.
+    let peak = |step: &Value| step["memory_peak_bytes"].as_f64().is_some_and(|bytes| bytes > 0.0);
+    assert!(traced.iter().any(peak), "{job}");
 }
 
 #[test]
@@ -119,7 +121,7 @@ fn the_workflow_is_played_in_a_user_namespace() {
 fn the_runners_container_says_all_that_was_written_before_its_end() {
     let directory = tempfile::tempdir().unwrap();
     let pipe = directory.path().join("says");
-    let mut repeat = Command::new(env!("CARGO_BIN_EXE_ephemon"));
+    let mut repeat = Command::new(programs::demo());
     repeat.args(["demo-part", "workload", "repeat"]).arg(&pipe).stdout(Stdio::piped());
     let repeat = repeat.spawn().unwrap();
     let pid = Pid::from_child(&repeat);

@@ -2,7 +2,7 @@
 //! and a reader of the node's files see, and the two recordings are compared line by line.
 //!
 //! A difference is mended in the embedded node, or it stands in `permitted::PERMITTED` and in the
-//! documentation of `ephemon::demo`. One that appears fails the test, and so does one that has gone.
+//! documentation of `ephemon_demo`. One that appears fails the test, and so does one that has gone.
 
 mod answers;
 mod client;
@@ -60,12 +60,12 @@ fn what_a_client_sees_is_the_same_on_both_nodes() {
 
 #[test]
 fn every_permitted_difference_is_named_in_the_documentation() {
-    let text = include_str!("../../src/demo.rs");
+    let text = include_str!("../../src/demo/lib.rs");
     let documentation: Vec<&str> =
         text.lines().filter_map(|line| line.strip_prefix("//!")).map(str::trim).collect();
     let documentation = documentation.join(" ");
     for permitted in &PERMITTED {
         let named = documentation.contains(permitted.why);
-        assert!(named, "src/demo.rs does not say for {}: {}", permitted.line, permitted.why);
+        assert!(named, "src/demo/lib.rs does not say for {}: {}", permitted.line, permitted.why);
     }
 }

@@ -10,18 +10,19 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::support::parts::{Part, all_there};
-use ephemon::capture::books::{PodRecord, Record};
-use ephemon::crilog::Books;
-use ephemon::discovery::inventory::ContainerFacts;
-use ephemon::logs::Account;
-use ephemon::metrics::{
+use ephemon_capture::books::{PodRecord, Record};
+use ephemon_crilog::Books;
+use ephemon_discovery::inventory::ContainerFacts;
+use ephemon_logs::Account;
+use ephemon_metrics::{
     Build, ContainerView, DeviceNames, Format, Identity, PodView, View, families, render,
 };
-use ephemon::model::{
+use ephemon_model::{
     ContainerId, ContainerType, CpuUsage, Ended, Exit, Faults, IoUsage, Limit, MemoryEvents,
     MemoryUsage, NetUsage, PidsUsage, PodUid, Pressure, PressureUsage, Quality, Usage,
 };
+
+use crate::support::parts::{Part, all_there};
 use prometheus::{Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
 
 #[test]
@@ -67,7 +68,7 @@ fn promtool_has_nothing_to_say() {
 }
 
 fn check(format: Format, name: &str) {
-    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests/it/golden", name].iter().collect();
+    let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "it/golden", name].iter().collect();
     let rendered = rendered(format);
     if std::env::var("EPHEMON_GOLDEN").is_ok_and(|act| act == "write") {
         std::fs::write(&path, &rendered).unwrap();

@@ -22,7 +22,7 @@ mod traces;
 use std::fs;
 use std::time::Duration;
 
-use ephemon::demo::api::Fault;
+use ephemon_demo::api::Fault;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 

@@ -15,7 +15,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ephemon::contract::{Request, Signal, SignalStep};
+use ephemon_contract::{Request, Signal, SignalStep};
 
 use self::harness::Start;
 

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-const EPHEMON: &str = env!("CARGO_BIN_EXE_ephemon");
+use crate::support::programs;
 
 /// Installs into a fresh tmpfs with these mount options; none where nothing can be mounted.
 fn into_tmpfs(options: &str) -> Option<Output> {
@@ -18,7 +18,10 @@ fn into_tmpfs(options: &str) -> Option<Output> {
     let directory = tempfile::tempdir().unwrap();
     let script = "mount -t tmpfs -o \"$1\" tmpfs \"$2\" && exec \"$3\" install \"$2\"";
     let mut process = Command::new("unshare");
-    process.args(["-m", "sh", "-c", script, "sh", options]).arg(directory.path()).arg(EPHEMON);
+    process
+        .args(["-m", "sh", "-c", script, "sh", options])
+        .arg(directory.path())
+        .arg(programs::ephemon());
     Some(process.output().unwrap())
 }
 
@@ -27,7 +30,7 @@ fn the_programs_run_from_where_they_were_put() {
     let directory = tempfile::tempdir().unwrap();
     for _ in 0..2 {
         // No environment at all, as in an image of nothing.
-        let output = Command::new(EPHEMON)
+        let output = Command::new(programs::ephemon())
             .env_clear()
             .arg("install")
             .arg(directory.path())

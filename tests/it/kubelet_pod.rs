@@ -5,12 +5,13 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ephemon::demo::cgroups::Choice;
-use ephemon::demo::{Happening, Node, NodeOptions, Sight};
+use ephemon_demo::cgroups::Choice;
+use ephemon_demo::{Happening, Node, NodeOptions, Sight};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::support::parts::{self, Part};
+use crate::support::programs;
 
 /// Nothing here takes longer unless it hangs.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -21,7 +22,7 @@ async fn node(sight: Sight) -> Node {
         sight: Some(sight),
         relist: Duration::from_millis(100),
         log_removal: Duration::from_millis(100),
-        ..NodeOptions::new(env!("CARGO_BIN_EXE_ephemon"))
+        ..NodeOptions::new(programs::demo())
     };
     Node::start(options).await.unwrap()
 }

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
-use ephemon::demo::cgroups::Choice;
-use ephemon::demo::{Happening, Kind, Node, NodeOptions, Truth};
+use ephemon_demo::cgroups::Choice;
+use ephemon_demo::{Happening, Kind, Node, NodeOptions, Truth};
 use serde_json::{Value, json};
 use tokio::sync::broadcast::Receiver;
 use tokio::time::timeout;
+
+use crate::support::programs;
 
 /// Nothing here takes longer unless it hangs.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -18,7 +20,7 @@ async fn node(choice: Choice) -> Option<Node> {
         cgroups: choice,
         relist: Duration::from_millis(100),
         log_removal: Duration::from_millis(100),
-        ..NodeOptions::new(env!("CARGO_BIN_EXE_ephemon"))
+        ..NodeOptions::new(programs::demo())
     };
     match Node::start(options).await {
         Ok(node) => Some(node),
@@ -267,6 +269,8 @@ async fn wait_for_status(node: &Node, container: &str, state: &str) -> Value {
                 .as_array()
                 .and_then(|all| all.iter().find(|status| status["name"] == container))
                 .and_then(|status| status["state"].get(state).cloned());
+            // Every container waits so at first.
+            let found = found.filter(|state| state["reason"] != "ContainerCreating");
             if let Some(found) = found {
                 return found;
             }

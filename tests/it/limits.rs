@@ -3,11 +3,12 @@
 mod rig;
 mod runtime;
 
-use ephemon::cgroup::{InForce, Setting};
-use ephemon::model::Limit;
+use ephemon_cgroup::{InForce, Setting};
+use ephemon_model::Limit;
 use serde_json::json;
 
 use crate::support::process::{kill, until};
+use crate::support::programs;
 use rig::{PATIENCE, Rig, Wanted, all_shown, results, shown};
 
 const SELECTED: &str = "actions-ephemeral-runner";
@@ -144,9 +145,9 @@ fn an_agent_that_was_killed_takes_up_its_limits_again_and_keeps_them_in_force() 
 fn a_container_that_uses_more_than_its_new_limit_is_waited_for_or_killed() {
     let Some(rig) = Rig::start() else { return };
     rig.pod("r1", &json!({SELECTED: "True"}), &json!({}));
-    let ephemon = env!("CARGO_BIN_EXE_ephemon");
+    let demo = programs::demo().display();
     let time = if rig.is_v2() { "1000s" } else { "20s" };
-    let hold = format!("exec {ephemon} demo-part workload hold 64 {time} + sleep 1000s");
+    let hold = format!("exec {demo} demo-part workload hold 64 {time} + sleep 1000s");
     rig.add("r1", &[("holder", "memory=16Mi", &hold)]);
     rig.go();
     until(PATIENCE, || (rig.memory("r1", "holder")? > 60 << 20).then_some(()))

@@ -16,6 +16,7 @@ use std::time::Duration;
 use crate::support::agent::{Agent, TEXT};
 use crate::support::collector::Wire;
 use crate::support::process::until;
+use crate::support::programs;
 use crate::support::site::Site;
 use backend::{Backend, LogLine};
 
@@ -121,7 +122,7 @@ fn without_a_collector_lines_go_to_standard_output_where_that_is_asked_for() {
     let mut job = pod.start("job");
     job.say("hello \"world\"");
     job.end();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_ephemon"))
+    let mut child = Command::new(programs::ephemon())
         .args(["agent", "--no-api", "--node-name", "it", "--logs-to", "stdout"])
         .args(["--listen", "127.0.0.1:0", "--kubepods", "kubepods", "--node-root"])
         .arg(site.root())

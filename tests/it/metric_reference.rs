@@ -1,7 +1,7 @@
 //! The README's tables of metrics are those in code.
 
-use ephemon::metrics::{Scope, families, reference_markdown};
-use ephemon::otlp::metric;
+use ephemon_metrics::{Scope, families, reference_markdown};
+use ephemon_otlp::metric;
 
 #[test]
 fn the_readme_lists_the_families_as_the_code_does() {
@@ -17,7 +17,7 @@ fn the_readme_lists_the_metrics_by_otlp_as_the_code_does() {
 /// # Panics
 /// If the README says something else between these marks.
 fn between(begin: &str, end: &str, expected: &str) {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
     let readme = std::fs::read_to_string(path).unwrap_or_default();
     let section = readme
         .split_once(begin)

@@ -6,8 +6,8 @@ mod secure;
 
 use std::time::Duration;
 
-use ephemon::otlp::{Fate, Signal};
-use ephemon::vitals::{Exported, Reason};
+use ephemon_export::{Fate, Signal};
+use ephemon_vitals::{Exported, Reason};
 use tonic::Code;
 
 use crate::support::collector::{Collector, Mood, Wire};

@@ -17,6 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::support::agent::{Agent, TEXT};
 use crate::support::collector::{Collector, Mood, Wire};
 use crate::support::process::until;
+use crate::support::programs;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 const UID: &str = "0e269fa4-f505-4963-9096-958063077203";
@@ -104,7 +105,7 @@ impl Node {
     }
 
     fn agent(&self, backend: &Backend, interval: &str, more: &[&str]) -> Agent {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ephemon"));
+        let mut command = Command::new(programs::ephemon());
         command
             .args(["agent", "--no-api", "--node-name", "it", "--logs", "off", "--otlp-metrics"])
             .args(more)

@@ -12,6 +12,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::support::agent::{Agent, TEXT};
 use crate::support::collector::{Collector, Mood, Wire};
 use crate::support::process::until;
+use crate::support::programs;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -33,7 +34,7 @@ impl Site {
     }
 
     fn agent(&self, flags: &[&str]) -> Agent {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ephemon"));
+        let mut command = Command::new(programs::ephemon());
         command
             .args(["agent", "--no-api", "--node-name", "it", "--own-traces"])
             .args(flags)

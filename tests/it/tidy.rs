@@ -1,8 +1,11 @@
-//! The source tree's own rules: which room may name what, and how files look.
+//! The source tree's own rules, as far as Cargo does not keep them: which rooms may list what, and how
+//! files look.
 
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use crate::support::parts;
 
 /// The longest a source file may be; long before it, look for the second noun.
 const LONGEST: usize = 400;
@@ -14,79 +17,73 @@ struct Source {
     text: String,
 }
 
+/// A room and what its manifest lists.
+struct Room {
+    name: String,
+    /// As Cargo has them, with `-`; what only its tests use is not among them.
+    dependencies: Vec<String>,
+}
+
 #[test]
 fn only_discovery_and_the_hook_speak_to_the_api_server() {
-    let rooms = ["src/discovery", "src/hook"];
-    assert_named_only_in(&["kube", "kube_client", "kube_runtime"], &rooms);
+    assert_listed_only_by("kube", &["discovery", "hook"]);
 }
 
 #[test]
 fn only_the_exporters_and_the_runtime_socket_speak_grpc() {
-    let exporters = ["src/otlp", "src/hook/telemetry"];
-    assert_named_only_in(
-        &["tonic", "tonic_prost"],
-        &[exporters.as_slice(), &["src/discovery/cri"]].concat(),
-    );
-    let crates =
-        ["", "_http", "_otlp", "_proto", "_sdk"].map(|part| format!("opentelemetry{part}"));
-    let crates: Vec<&str> = crates.iter().map(String::as_str).collect();
+    assert_listed_only_by("tonic", &["discovery", "export"]);
     // The demo's collector reads for itself what the exporters wrote.
-    let readers = [exporters.as_slice(), &["src/demo/sink"]].concat();
-    assert_named_only_in(&[crates.as_slice(), &["tracing_opentelemetry"]].concat(), &readers);
+    for name in ["", "-http", "-otlp", "-proto", "_sdk"].map(|part| format!("opentelemetry{part}"))
+    {
+        assert_listed_only_by(&name, &["export", "otlp", "hook", "demo"]);
+    }
+    assert_listed_only_by("tracing-opentelemetry", &["otlp", "hook"]);
 }
 
-/// `rustix` is allowed beside std for positioned reads on kept descriptors.
+/// `rustix` and `procfs` are allowed beside std for reads that std does not have.
 #[test]
 fn the_model_and_the_kernel_formats_need_std_only() {
-    let mut crates: Vec<String> = dependencies();
-    crates.retain(|name| name != "rustix");
-    check(|source, wrong| {
-        let pure = ["src/model", "src/cgroup"].iter().any(|room| in_room(&source.path, room))
-            && !source.path.ends_with("/tests.rs");
-        for name in crates.iter().filter(|name| pure && names(&source.text, name)) {
-            writeln!(wrong, "{}: names `{name}`", source.path).unwrap();
-        }
-    });
+    for room in rooms().iter().filter(|room| ["model", "cgroup"].contains(&&*room.name)) {
+        let allowed = ["ephemon-model", "rustix", "procfs", "thiserror"];
+        let other = room.dependencies.iter().find(|name| !allowed.contains(&&***name));
+        assert_eq!(other, None, "of src/{}", room.name);
+    }
 }
 
 #[test]
-fn agent_hook_init_and_demo_never_name_each_others_insides() {
-    let rooms = ["agent", "hook", "init", "demo"];
-    check(|source, wrong| {
-        let Some(own) = rooms.iter().find(|room| in_room(&source.path, &format!("src/{room}")))
-        else {
-            return;
-        };
-        for other in rooms.iter().filter(|room| room != &own) {
-            let inside = code(&source.text).any(|line| {
-                line.contains(&format!("crate::{other}::"))
-                    || line.contains(&format!("ephemon::{other}::"))
-                    || line.contains(&format!("use crate::{other};"))
-            });
-            if inside {
-                writeln!(wrong, "{}: names crate::{other}", source.path).unwrap();
-            }
-        }
-    });
+fn the_programs_do_not_depend_on_each_other() {
+    let programs = ["agent", "init", "hook", "demo"].map(|name| format!("ephemon-{name}"));
+    for room in rooms() {
+        let other = room.dependencies.iter().find(|name| programs.contains(name));
+        assert_eq!(other, None, "of src/{}", room.name);
+    }
+}
+
+/// What the hook launches in every container of a job has no runtime, no TLS and no API client.
+#[test]
+fn init_is_small() {
+    let init = rooms().into_iter().find(|room| room.name == "init").unwrap();
+    for heavy in ["tokio", "hyper", "kube", "rustls", "tracing", "clap"] {
+        assert!(!init.dependencies.iter().any(|name| name == heavy), "{heavy}");
+    }
 }
 
 /// What is there, then what it used and what it may use, then what is shown.
 #[test]
 fn capture_and_enforcement_stand_side_by_side_between_discovery_and_metrics() {
     let later = [
-        ("discovery", &["capture", "enforcement", "metrics", "agent"][..]),
-        ("capture", &["enforcement", "metrics", "agent"]),
-        ("enforcement", &["capture", "metrics", "agent"]),
+        ("discovery", &["capture", "enforcement", "metrics"][..]),
+        ("capture", &["enforcement", "metrics"]),
+        ("enforcement", &["capture", "metrics"]),
     ];
-    check(|source, wrong| {
-        for (room, others) in later {
-            for other in others.iter().filter(|_| in_room(&source.path, &format!("src/{room}"))) {
-                if code(&source.text).any(|line| line.contains(&format!("crate::{other}"))) {
-                    writeln!(wrong, "{}: names crate::{other}", source.path).unwrap();
-                }
-            }
+    let rooms = rooms();
+    for (name, others) in later {
+        let room = rooms.iter().find(|room| room.name == name).unwrap();
+        for other in others {
+            let other = format!("ephemon-{other}");
+            assert!(!room.dependencies.contains(&other), "src/{name} lists {other}");
         }
-    });
+    }
 }
 
 #[test]
@@ -124,15 +121,36 @@ fn no_file_is_named_mod_or_is_too_long() {
 }
 
 #[test]
-fn the_code_map_names_every_room() {
-    let lib = fs::read_to_string(package().join("src/lib.rs")).unwrap();
-    let map: String = lib.lines().filter(|line| line.starts_with("//!")).collect();
-    let rooms = lib.lines().filter_map(|line| {
-        let declared = line.strip_prefix("pub mod ").or_else(|| line.strip_prefix("mod "));
-        declared?.strip_suffix(';')
-    });
-    let missing: Vec<&str> = rooms.filter(|room| !has_word(&map, room)).collect();
-    assert!(missing.is_empty(), "src/lib.rs does not say what lives in {missing:?}");
+fn the_code_map_names_every_room_and_what_it_depends_on() {
+    let map = fs::read_to_string(package().join("src/README.md")).unwrap();
+    // Nearly every crate of the agent uses these; the map says so once.
+    let common = ["ephemon-model", "ephemon-vitals"];
+    let mut wrong = String::new();
+    for room in rooms() {
+        let Some(row) = map.lines().find(|line| line.starts_with(&format!("| `{}` |", room.name)))
+        else {
+            writeln!(wrong, "{}: has no row", room.name).unwrap();
+            continue;
+        };
+        let said = row.trim_end_matches([' ', '|']).rsplit(" | ").next().unwrap_or_default();
+        if said == "all above" {
+            continue;
+        }
+        let own = room.dependencies.iter().filter_map(|name| {
+            (!common.contains(&&**name)).then(|| name.strip_prefix("ephemon-")).flatten()
+        });
+        let missing: Vec<&str> =
+            own.clone().filter(|name| !said.contains(&format!("`{name}`"))).collect();
+        let named = said.split('`').skip(1).step_by(2);
+        let extra: Vec<&str> = named
+            .filter(|name| !own.clone().any(|own| own == *name))
+            .filter(|name| !common.contains(&&*format!("ephemon-{name}")))
+            .collect();
+        if !missing.is_empty() || !extra.is_empty() {
+            writeln!(wrong, "{}: does not say {missing:?}, says {extra:?}", room.name).unwrap();
+        }
+    }
+    assert!(wrong.is_empty(), "src/README.md:\n{wrong}");
 }
 
 /// By its own name or by that of a directory above it: trees are read whole.
@@ -152,16 +170,14 @@ fn every_fixture_and_golden_file_is_read_by_some_test() {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
-fn assert_named_only_in(crates: &[&str], rooms: &[&str]) {
-    check(|source, wrong| {
-        if !source.path.starts_with("src/") || rooms.iter().any(|room| in_room(&source.path, room))
-        {
-            return;
-        }
-        for name in crates.iter().filter(|name| names(&source.text, name)) {
-            writeln!(wrong, "{}: names `{name}`", source.path).unwrap();
-        }
-    });
+fn assert_listed_only_by(name: &str, allowed: &[&str]) {
+    let found: Vec<Room> = rooms()
+        .into_iter()
+        .filter(|room| room.dependencies.iter().any(|listed| listed == name))
+        .collect();
+    assert!(!found.is_empty(), "no room lists {name}");
+    let other = found.iter().map(|room| &*room.name).find(|room| !allowed.contains(room));
+    assert_eq!(other, None, "lists {name}");
 }
 
 /// Looks at every source file.
@@ -179,7 +195,7 @@ fn check(rule: impl Fn(&Source, &mut String)) {
 }
 
 fn package() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    parts::repository()
 }
 
 fn sources() -> Vec<Source> {
@@ -211,27 +227,21 @@ fn in_room(path: &str, room: &str) -> bool {
     path.strip_prefix(room).is_some_and(|rest| rest.starts_with(['/', '.']))
 }
 
-/// The names that code calls the dependencies by.
-fn dependencies() -> Vec<String> {
-    let manifest = fs::read_to_string(package().join("Cargo.toml")).unwrap();
-    let (_, after) = manifest.split_once("\n[dependencies]\n").unwrap();
-    let section = after.split("\n[").next().unwrap_or_default();
-    let names = section.lines().filter_map(|line| line.split_once(" = "));
-    names.map(|(name, _)| name.trim().replace('-', "_")).collect()
-}
-
-/// Whether code, not a comment, names a crate: by a path or by `use`.
-fn names(text: &str, name: &str) -> bool {
-    code(text).any(|line| {
-        line.match_indices(name).any(|(at, _)| {
-            let before = line.get(..at).unwrap_or_default();
-            let after = line.get(at + name.len()..).unwrap_or_default();
-            let own_word =
-                !before.ends_with(|last: char| last.is_alphanumeric() || "_:.".contains(last));
-            let whole = !after.starts_with(|next: char| next.is_alphanumeric() || next == '_');
-            own_word && whole && (after.starts_with("::") || before.trim_end().ends_with("use"))
-        })
-    })
+/// Every directory of `src` with a manifest.
+fn rooms() -> Vec<Room> {
+    let mut rooms = Vec::new();
+    for entry in fs::read_dir(package().join("src")).unwrap() {
+        let directory = entry.unwrap().path();
+        let Ok(manifest) = fs::read_to_string(directory.join("Cargo.toml")) else { continue };
+        let (_, after) = manifest.split_once("\n[dependencies]\n").unwrap_or_default();
+        let section = after.split("\n[").next().unwrap_or_default();
+        let names = section.lines().filter_map(|line| line.split_once(['.', ' ']));
+        let dependencies = names.map(|(name, _)| name.to_owned()).collect();
+        let name = directory.file_name().unwrap().to_string_lossy().into_owned();
+        rooms.push(Room { name, dependencies });
+    }
+    assert!(rooms.len() > 10, "there must be rooms to look at");
+    rooms
 }
 
 /// The lines that are shipped: neither comments nor the tests at the file's foot.
@@ -239,15 +249,4 @@ fn code(text: &str) -> impl Iterator<Item = &str> {
     text.lines()
         .take_while(|line| *line != "#[cfg(test)]")
         .filter(|line| !line.trim_start().starts_with("//"))
-}
-
-fn has_word(text: &str, word: &str) -> bool {
-    text.split(|letter: char| !letter.is_alphanumeric() && letter != '_').any(|one| one == word)
-}
-
-#[test]
-fn a_crate_is_named_by_paths_and_uses_only() {
-    assert!(names("use kube::Api;", "kube") && names("    let a = kube::Api;", "kube"));
-    assert!(names("pub use kube;", "kube") && !names("// kube::Api", "kube"));
-    assert!(!names("use crate::kube::Api;", "kube") && !names("let kubelet::X = 1;", "kube"));
 }

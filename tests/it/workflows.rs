@@ -13,7 +13,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-use ephemon::hook::dry_run;
+use ephemon_hook::dry_run;
 use k8s_openapi::api::core::v1::Pod;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -123,7 +123,7 @@ fn comparable(mut request: Value) -> Value {
 /// What was recorded of the runner, told as sections: the translation above is the runner's own.
 #[test]
 fn sections_become_what_the_runner_sends() {
-    let requests = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/workflows/requests");
+    let requests = concat!(env!("CARGO_MANIFEST_DIR"), "/it/workflows/requests");
     let sections = sections();
     let cases = sections.iter().filter_map(|section| {
         section.source.strip_prefix("case ").map(|case| (case, section.requests()))

@@ -5,10 +5,10 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
+use ephemon_metrics::Receipt;
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 
 use super::seats::{ScrapeRoom, Seat};
-use crate::metrics::Receipt;
 
 /// Answers that hyper has but may not have written yet. One outbox a connection.
 #[derive(Debug, Clone)]

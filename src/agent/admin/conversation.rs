@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 
+use ephemon_metrics::Metrics;
+use ephemon_vitals::Closed;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -20,8 +22,6 @@ use super::routes::{Channel, Site};
 use super::seats::Seat;
 use super::web::{Rules, Tls};
 use super::wire::{Patience, Wire};
-use crate::metrics::Metrics;
-use crate::vitals::Closed;
 
 /// Bytes of a request's head, and of an answer that hyper copies before it waits for the client.
 pub(super) const MAX_HEAD: usize = 16 * 1024;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ephemon_metrics::{Format, Metrics, ScraperId};
 use hyper::header::{
     ACCEPT, ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, USER_AGENT,
     WWW_AUTHENTICATE,
@@ -11,8 +12,7 @@ use tracing::field::Empty;
 
 use super::body::{Delivery, Outbox, Text};
 use super::web::{Rules, Verdict};
-use crate::agent::readiness::Readiness;
-use crate::metrics::{Format, Metrics, ScraperId};
+use crate::readiness::Readiness;
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
@@ -176,14 +176,14 @@ mod tests {
     use std::net::IpAddr;
     use std::pin::Pin;
 
+    use ephemon_capture::books::Books;
+    use ephemon_discovery::inventory::Inventory;
+    use ephemon_metrics::Options;
+    use ephemon_vitals::{Closed, Vitals};
     use hyper::body::Body;
 
     use super::*;
-    use crate::agent::admin::seats::{MAX_SCRAPES, Seats};
-    use crate::capture::books::Books;
-    use crate::discovery::inventory::Inventory;
-    use crate::metrics::Options;
-    use crate::vitals::{Closed, Vitals};
+    use crate::admin::seats::{MAX_SCRAPES, Seats};
 
     struct Rig {
         site: Site,

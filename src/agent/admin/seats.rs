@@ -12,9 +12,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use ephemon_vitals::{Closed, Vitals};
 use tokio::task::AbortHandle;
-
-use crate::vitals::{Closed, Vitals};
 
 /// Connections at once.
 pub(super) const MAX_CONNECTIONS: usize = 128;

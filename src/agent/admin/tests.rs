@@ -5,17 +5,17 @@ mod web;
 
 use std::time::SystemTime;
 
+use ephemon_capture::books::{Books, Record};
+use ephemon_discovery::inventory::Inventory;
+use ephemon_metrics::Options;
+use ephemon_model::{ContainerId, Ended, IoUsage, PodUid, Quality, Usage};
+use ephemon_vitals::Vitals;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::conversation::MAX_HEAD;
 use super::*;
-use crate::capture::books::{Books, Record};
-use crate::discovery::inventory::Inventory;
-use crate::metrics::Options;
-use crate::model::{ContainerId, Ended, IoUsage, PodUid, Quality, Usage};
-use crate::vitals::Vitals;
 
 struct Server {
     address: SocketAddr,

@@ -8,11 +8,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use ephemon_vitals::Closed;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::body::Outbox;
-use crate::vitals::Closed;
 
 /// How long a client is waited for.
 #[derive(Debug, Clone, Copy)]

@@ -6,7 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use crate::model::ContainerId;
+use ephemon_model::ContainerId;
 
 /// The file's name.
 const NAME: &str = "otlp-finals";

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::capture::books::{PodRecord, Record};
-use crate::discovery::inventory::{Inventory, Verdict};
-use crate::model::{ContainerType, Exit, PodRef, PodUid};
-use crate::otlp::metric::Owner;
-use crate::otlp::{Job, Source};
+use ephemon_capture::books::{PodRecord, Record};
+use ephemon_discovery::inventory::{Inventory, Verdict};
+use ephemon_model::{ContainerType, Exit, PodRef, PodUid};
+use ephemon_otlp::metric::Owner;
+use ephemon_otlp::{Job, Source};
 
 /// How long a name is waited for; then it goes by its id. The API's word takes up to a second, the
 /// log directory's milliseconds.
@@ -29,14 +29,14 @@ pub(super) enum Who {
 
 /// Asks the inventory.
 #[derive(Debug, Clone)]
-pub(in crate::agent) struct Names {
-    pub(in crate::agent) inventory: Inventory,
+pub(crate) struct Names {
+    pub(crate) inventory: Inventory,
     /// The node's name.
-    pub(in crate::agent) node: Arc<str>,
+    pub(crate) node: Arc<str>,
     /// Whether there is somebody who tells containers' types.
-    pub(in crate::agent) typed: bool,
+    pub(crate) typed: bool,
     /// Attributes of every resource, by the operator's word.
-    pub(in crate::agent) attributes: Arc<[(String, String)]>,
+    pub(crate) attributes: Arc<[(String, String)]>,
 }
 
 // === impl Names ===
@@ -123,10 +123,11 @@ impl Names {
 mod tests {
     use std::time::SystemTime;
 
+    use ephemon_discovery::inventory::{Evidence, SpecEntry, Witness, Word};
+    use ephemon_model::{ContainerId, JobEnv, Usage};
+    use ephemon_vitals::Vitals;
+
     use super::*;
-    use crate::discovery::inventory::{Evidence, SpecEntry, Witness, Word};
-    use crate::model::{ContainerId, JobEnv, Usage};
-    use crate::vitals::Vitals;
 
     fn uid() -> PodUid {
         PodUid::parse("0e269fa4-f505-4963-9096-958063077203").unwrap()

@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use ephemon_capture::books::End;
+use ephemon_model::PodUid;
+
 use super::names::{Known, Who};
-use crate::capture::books::End;
-use crate::model::PodUid;
 
 /// Most ends that wait at once.
 const MAX: usize = 4096;
@@ -74,9 +75,10 @@ impl Waiting {
 mod tests {
     use std::sync::Arc;
 
+    use ephemon_capture::books::PodRecord;
+    use ephemon_otlp::metric::Owner;
+
     use super::*;
-    use crate::capture::books::PodRecord;
-    use crate::otlp::metric::Owner;
 
     fn end(number: usize) -> End {
         let pod = PodUid::parse(&format!("{number:032x}")).unwrap();

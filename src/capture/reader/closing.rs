@@ -2,12 +2,13 @@
 
 use std::time::Instant;
 
+use ephemon_model::{ContainerId, Ended, PodUid, Quality};
+
 use super::Reader;
 use super::lifecycle::ended_unseen;
-use crate::capture::additive::Additive;
-use crate::capture::ledger::Ledger;
-use crate::capture::living::{Living, Phase};
-use crate::model::{ContainerId, Ended, PodUid, Quality};
+use crate::additive::Additive;
+use crate::ledger::Ledger;
+use crate::living::{Living, Phase};
 
 /// A final that the pod's counters mend by more than this, or by more than a hundredth of itself, is
 /// `residual` and not `exact`: 1 ms.

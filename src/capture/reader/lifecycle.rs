@@ -3,20 +3,21 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use ephemon_cgroup::Gone;
+use ephemon_discovery::inventory::Verdict;
+use ephemon_model::{ContainerId, Ended, PodUid, Quality};
+use ephemon_vitals::{Reason, Signal, Source};
 use rustix::event::epoll;
 use std::os::fd::AsFd as _;
 
 use super::Reader;
-use crate::capture::additive::Additive;
-use crate::capture::alarm::{self, Alarm};
-use crate::capture::books::Record;
-use crate::capture::cadence::OVER_AFTER;
-use crate::capture::living::{Living, Phase, Reading};
-use crate::capture::pod::Pod;
-use crate::cgroup::Gone;
-use crate::discovery::inventory::Verdict;
-use crate::model::{ContainerId, Ended, PodUid, Quality};
-use crate::vitals::{Reason, Signal, Source};
+use crate::additive::Additive;
+use crate::alarm;
+use crate::alarm::Alarm;
+use crate::books::Record;
+use crate::cadence::OVER_AFTER;
+use crate::living::{Living, Phase, Reading};
+use crate::pod::Pod;
 
 /// The sandbox's process is `runc` first; its name is looked at for this long.
 const SANDBOX_TOLD: Duration = Duration::from_mins(1);

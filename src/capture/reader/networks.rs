@@ -1,7 +1,8 @@
 //! Whose network file stands for a pod's: its sandbox's.
 
+use ephemon_model::PodUid;
+
 use super::Reader;
-use crate::model::PodUid;
 
 impl Reader {
     /// Takes the network of pods that have none yet. Called when all births of a walk are known: a

@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use ephemon_discovery::inventory::Verdict;
+use ephemon_model::PodUid;
+use ephemon_vitals::{Reason, Signal};
+
 use super::Reader;
-use crate::capture::ledger::Ledger;
-use crate::discovery::inventory::Verdict;
-use crate::model::PodUid;
-use crate::vitals::{Reason, Signal};
+use crate::ledger::Ledger;
 
 /// A pod that the API does not list is captured this long all the same: the list may be behind.
 const UNWANTED_AFTER: Duration = Duration::from_secs(10);

@@ -4,9 +4,10 @@
 use std::fs;
 use std::os::unix::fs::FileExt as _;
 
+use ephemon_model::Quality;
+
 use super::*;
-use crate::capture::books::Record;
-use crate::model::Quality;
+use crate::books::Record;
 
 const UID: &str = "0e269fa4-f505-4963-9096-958063077203";
 const PATIENCE: Duration = Duration::from_secs(10);

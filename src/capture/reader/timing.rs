@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::Reader;
-use crate::capture::cadence::Cadence;
-use crate::capture::living::Phase;
+use crate::cadence::Cadence;
+use crate::living::Phase;
 
 /// A sleeping container's pod is asked about at this interval.
 const ASLEEP_EVERY: Duration = Duration::from_secs(5);

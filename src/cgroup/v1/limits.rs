@@ -5,15 +5,16 @@
 
 use std::path::{Path, PathBuf};
 
+use ephemon_model::Limit;
+
 use super::Directories;
-use crate::cgroup::Controller;
-use crate::cgroup::files::Gone;
-use crate::cgroup::format::{cfs, limit, v1_limit};
-use crate::cgroup::limits::{InForce, Quota, Refused, Setting, write, write_if_there};
-use crate::model::Limit;
+use crate::Controller;
+use crate::files::Gone;
+use crate::format::{cfs, limit, v1_limit};
+use crate::limits::{InForce, Quota, Refused, Setting, write, write_if_there};
 
 /// What is in force.
-pub(in crate::cgroup) fn read(directories: &Directories) -> Result<InForce, Gone> {
+pub(crate) fn read(directories: &Directories) -> Result<InForce, Gone> {
     if !directories.values().any(|directory| directory.is_dir()) {
         return Err(Gone);
     }
@@ -47,7 +48,7 @@ fn beside((memory, both): (Limit<u64>, Limit<u64>)) -> Limit<u64> {
 }
 
 /// Every file that [`set`] writes.
-pub(in crate::cgroup) fn files(directories: &Directories) -> Vec<PathBuf> {
+pub(crate) fn files(directories: &Directories) -> Vec<PathBuf> {
     let files = [
         (Controller::Cpu, "cpu.cfs_quota_us"),
         (Controller::Memory, "memory.limit_in_bytes"),
@@ -59,7 +60,7 @@ pub(in crate::cgroup) fn files(directories: &Directories) -> Vec<PathBuf> {
 }
 
 /// Sets one limit.
-pub(in crate::cgroup) fn set(directories: &Directories, setting: Setting) -> Result<(), Refused> {
+pub(crate) fn set(directories: &Directories, setting: Setting) -> Result<(), Refused> {
     let file = |controller: Controller, name: &str| {
         directories.get(&controller).map(|directory| directory.join(name)).unwrap_or_default()
     };

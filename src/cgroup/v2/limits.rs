@@ -4,12 +4,12 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::cgroup::files::Gone;
-use crate::cgroup::format::{cpu_quota, limit};
-use crate::cgroup::limits::{InForce, Refused, Setting, write, write_if_there};
+use crate::files::Gone;
+use crate::format::{cpu_quota, limit};
+use crate::limits::{InForce, Refused, Setting, write, write_if_there};
 
 /// What is in force.
-pub(in crate::cgroup) fn read(directory: &Path) -> Result<InForce, Gone> {
+pub(crate) fn read(directory: &Path) -> Result<InForce, Gone> {
     if !directory.is_dir() {
         return Err(Gone);
     }
@@ -24,13 +24,13 @@ pub(in crate::cgroup) fn read(directory: &Path) -> Result<InForce, Gone> {
 }
 
 /// Every file that [`set`] writes.
-pub(in crate::cgroup) fn files(directory: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(directory: &Path) -> Vec<PathBuf> {
     let names = ["cpu.max", "memory.max", "memory.swap.max", "pids.max"];
     names.map(|name| directory.join(name)).into()
 }
 
 /// Sets one limit.
-pub(in crate::cgroup) fn set(directory: &Path, setting: Setting) -> Result<(), Refused> {
+pub(crate) fn set(directory: &Path, setting: Setting) -> Result<(), Refused> {
     match setting {
         Setting::Cpu { quota_us, period_us } => {
             write(directory.join("cpu.max"), &format!("{quota_us} {period_us}"))
@@ -46,9 +46,10 @@ pub(in crate::cgroup) fn set(directory: &Path, setting: Setting) -> Result<(), R
 
 #[cfg(test)]
 mod tests {
+    use ephemon_model::Limit;
+
     use super::*;
-    use crate::cgroup::limits::Quota;
-    use crate::model::Limit;
+    use crate::limits::Quota;
 
     #[test]
     fn limits_are_set_where_the_kernel_has_them_and_read_back() {

@@ -210,7 +210,8 @@ fn a_log_is_complete_when_it_ended_and_all_is_acknowledged() {
 
 #[test]
 fn a_recorded_log_is_read_as_its_container_wrote_it() {
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/fixtures/kubernetes-1.36");
+    let fixtures =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/it/fixtures/kubernetes-1.36");
     let mut node = Node::new(true);
     for container in ["partial", "step-1"] {
         let log = fixtures.join("pod-logs").join(container).join("0.log");

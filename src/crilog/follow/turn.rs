@@ -3,13 +3,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
+use ephemon_model::{PodRef, PodUid};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::{Follower, MAX_UNPACKED, Turn};
-use crate::crilog::known::Choice;
-use crate::crilog::log::{Line, Rules};
-use crate::crilog::place::{LogId, LogRef};
-use crate::model::{PodRef, PodUid};
+use crate::known::Choice;
+use crate::log::{Line, Rules};
+use crate::place::{LogId, LogRef};
 
 /// A turn takes no more of the thread's time than this and a buffer of one log: nanoseconds.
 const TURN_NS: u64 = 20_000_000;

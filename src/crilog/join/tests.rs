@@ -13,7 +13,7 @@ struct Written {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Told {
-    stream: Stream,
+    stream: LogStream,
     text: Vec<u8>,
     part: u32,
     continues: bool,
@@ -43,7 +43,7 @@ fn run_relieved(
     let mut given = 0_usize;
     let mut all = Vec::new();
     for (at, record) in (0_u64..).zip(records) {
-        let stream = if record.stderr { Stream::Stderr } else { Stream::Stdout };
+        let stream = if record.stderr { LogStream::Stderr } else { LogStream::Stdout };
         let spot = Spot { file: 0, offset: at * 1000, skip: 0 };
         let after = Spot { offset: (at + 1) * 1000, ..spot };
         let pieces: Vec<&[u8]> = match record.text.len() {
@@ -82,7 +82,7 @@ fn written(stderr: bool, full: bool, text: &str) -> Written {
     Written { stderr, full, text: text.into() }
 }
 
-fn texts(told: &[Told]) -> Vec<(Stream, String, bool)> {
+fn texts(told: &[Told]) -> Vec<(LogStream, String, bool)> {
     let text = |told: &Told| String::from_utf8(told.text.clone()).unwrap();
     told.iter().map(|told| (told.stream, text(told), told.unended)).collect()
 }
@@ -99,9 +99,9 @@ fn the_streams_pieces_mingle_and_are_joined_each_for_itself() {
     assert_eq!(
         texts(&run(&mut Joiner::default(), &records, 100, 100)),
         [
-            (Stream::Stdout, "out1out2".to_owned(), false),
-            (Stream::Stderr, "err1err2".to_owned(), false),
-            (Stream::Stdout, "rest".to_owned(), true),
+            (LogStream::Stdout, "out1out2".to_owned(), false),
+            (LogStream::Stderr, "err1err2".to_owned(), false),
+            (LogStream::Stdout, "rest".to_owned(), true),
         ]
     );
 }
@@ -131,9 +131,9 @@ fn records() -> impl Strategy<Value = Vec<Written>> {
 }
 
 /// The lines of each stream, whatever parts they came in.
-fn lines(told: &[Told]) -> Vec<(Stream, Vec<u8>)> {
+fn lines(told: &[Told]) -> Vec<(LogStream, Vec<u8>)> {
     let mut lines = Vec::new();
-    for stream in Stream::ALL {
+    for stream in LogStream::ALL {
         let mut line = Vec::new();
         for one in told.iter().filter(|one| one.stream == stream) {
             line.extend_from_slice(&one.text);
@@ -164,7 +164,7 @@ proptest! {
                 let texts = told.iter().filter(|one| one.stream == stream);
                 texts.flat_map(|one| one.text.clone()).collect()
             };
-            for stream in Stream::ALL {
+            for stream in LogStream::ALL {
                 let mut all = bytes(&relieved[..=at], stream);
                 all.extend(bytes(&rest, stream));
                 prop_assert_eq!(all, bytes(&whole, stream));
@@ -180,7 +180,7 @@ proptest! {
     ) {
         let mut joiner = Joiner::default();
         let all = run(&mut joiner, &records, limit, cut);
-        for (stderr, stream) in [(false, Stream::Stdout), (true, Stream::Stderr)] {
+        for (stderr, stream) in [(false, LogStream::Stdout), (true, LogStream::Stderr)] {
             let of = |told: &&Told| told.stream == stream;
             let got: Vec<u8> = all.iter().filter(of).flat_map(|told| told.text.clone()).collect();
             let expected: Vec<u8> =

@@ -4,12 +4,13 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::time::Instant;
 
+use ephemon_model::PodUid;
+
 use super::{Choice, Known};
-use crate::crilog::chain::{Chain, missing};
-use crate::crilog::checkpoint::{MAX_LOGS, Saved, SavedFile};
-use crate::crilog::log::Log;
-use crate::crilog::place::{LogId, LogRef};
-use crate::model::PodUid;
+use crate::chain::{Chain, missing};
+use crate::checkpoint::{MAX_LOGS, Saved, SavedFile};
+use crate::log::Log;
+use crate::place::{LogId, LogRef};
 
 // === impl Known ===
 

@@ -3,22 +3,25 @@
 use std::io;
 use std::time::Instant;
 
+use ephemon_model::LogLoss;
+use ephemon_model::LogStream;
 use memchr::memchr;
 use tracing::warn;
 
 use super::{Done, Line, Log, Long, Rules, line_of};
-use crate::crilog::books::Loss;
-use crate::crilog::head::Head;
-use crate::crilog::join::{Joined, Piece};
-use crate::crilog::line::{self, Malformed, Record, Stream};
-use crate::crilog::place::{LogRef, Spot};
-use crate::crilog::segment::{Look, Segment};
+
+use crate::head::Head;
+use crate::join::{Joined, Piece};
+use crate::line;
+use crate::line::{Malformed, Record};
+use crate::place::{LogRef, Spot};
+use crate::segment::{Look, Segment};
 
 // === impl Log ===
 
 impl Log {
     /// Reads a buffer's worth of the current file, or goes over to the next.
-    pub(in crate::crilog) fn read(
+    pub(crate) fn read(
         &mut self,
         buffer: &mut [u8],
         rules: &Rules,
@@ -55,11 +58,11 @@ impl Log {
         };
         match file.look(now)? {
             Look::Whole => {}
-            Look::Shrunk(lost) => self.lose(Loss::Truncated, lost, true),
+            Look::Shrunk(lost) => self.lose(LogLoss::Truncated, lost, true),
             Look::Truncated(lost) => {
                 let end = file.spot();
                 self.long = None;
-                self.lose(Loss::Truncated, lost, true);
+                self.lose(LogLoss::Truncated, lost, true);
                 self.flush(end, sink);
                 self.chain.renew_current(now);
                 return Ok(over);
@@ -193,7 +196,7 @@ impl Log {
                     }
                     Err(Malformed(raw)) => {
                         text = raw;
-                        (Stream::Unknown, None, true)
+                        (LogStream::Unknown, None, true)
                     }
                 };
                 let overhead = (raw.len() - text.len().min(raw.len())) as u64 + newline;
@@ -271,7 +274,7 @@ impl Log {
         };
         let (lost, end) = (file.unread(), file.spot());
         file.give_up();
-        self.lose(Loss::Unreadable, lost, true);
+        self.lose(LogLoss::Unreadable, lost, true);
         self.flush(end, sink);
     }
 }

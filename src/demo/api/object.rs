@@ -7,29 +7,23 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Map, Value, json};
 
 /// A text at a JSON pointer.
-pub(in crate::demo) fn text<'a>(object: &'a Value, pointer: &str) -> Option<&'a str> {
+pub(crate) fn text<'a>(object: &'a Value, pointer: &str) -> Option<&'a str> {
     object.pointer(pointer).and_then(Value::as_str)
 }
 
 /// The items of a list at a JSON pointer; none where it is missing.
-pub(in crate::demo) fn items<'a>(
-    object: &'a Value,
-    pointer: &str,
-) -> impl Iterator<Item = &'a Value> {
+pub(crate) fn items<'a>(object: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> {
     object.pointer(pointer).and_then(Value::as_array).into_iter().flatten()
 }
 
 /// The object at a key, made when missing; `None` where something else stands there.
-pub(in crate::demo) fn section<'a>(
-    object: &'a mut Value,
-    key: &str,
-) -> Option<&'a mut Map<String, Value>> {
+pub(crate) fn section<'a>(object: &'a mut Value, key: &str) -> Option<&'a mut Map<String, Value>> {
     let map = object.as_object_mut()?;
     map.entry(key.to_owned()).or_insert_with(|| json!({})).as_object_mut()
 }
 
 /// A random UID of the form the API server gives (version 4).
-pub(in crate::demo) fn new_uid() -> String {
+pub(crate) fn new_uid() -> String {
     let hex: String = (0..32).map(|_| fastrand::digit(16).to_ascii_lowercase()).collect();
     let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
     format!(
@@ -44,7 +38,7 @@ pub(in crate::demo) fn new_uid() -> String {
 }
 
 /// A time as the API writes it: whole seconds, UTC.
-pub(in crate::demo) fn time(at: SystemTime) -> String {
+pub(crate) fn time(at: SystemTime) -> String {
     let seconds = at.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     i64::try_from(seconds)
         .ok()
@@ -104,7 +98,7 @@ pub(super) fn complete_containers(pod: &mut Value) {
 /// The pod's quality of service, by the requests and limits of its containers.
 ///
 /// Source: kubernetes v1.36.2, `pkg/apis/core/v1/helper/qos/qos.go`, `ComputePodQOS`.
-pub(in crate::demo) fn qos_class(pod: &Value) -> &'static str {
+pub(crate) fn qos_class(pod: &Value) -> &'static str {
     let has = |container: &Value, kind: &str, resource: &str| {
         text(container, &format!("/resources/{kind}/{resource}")).is_some()
     };
@@ -161,8 +155,9 @@ pub(super) fn stamped(mut pod: Value, version: u64) -> Arc<Value> {
 
 #[cfg(test)]
 mod tests {
+    use ephemon_model::PodUid;
+
     use super::*;
-    use crate::model::PodUid;
 
     #[test]
     fn a_new_uid_is_one_by_the_apis_form() {

@@ -30,7 +30,7 @@ pub(super) fn sweep() {
 
 /// Whether a name is `PREFIX` and the id of a process that does not exist any more, with or
 /// without more after it.
-pub(in crate::demo) fn is_dead(prefix: &str, name: &str) -> bool {
+pub(crate) fn is_dead(prefix: &str, name: &str) -> bool {
     name.strip_prefix(prefix)
         .and_then(|rest| rest.split('-').next())
         .and_then(|pid| pid.parse::<u32>().ok())

@@ -28,23 +28,23 @@ pub(super) struct Tree {
 
 /// What one container, or all of a pod, used. Counters are since birth.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::demo) struct Counters {
-    pub(in crate::demo) user_usec: u64,
-    pub(in crate::demo) system_usec: u64,
-    pub(in crate::demo) anon_bytes: u64,
-    pub(in crate::demo) file_bytes: u64,
-    pub(in crate::demo) memory_peak_bytes: u64,
-    pub(in crate::demo) minor_faults: u64,
-    pub(in crate::demo) major_faults: u64,
-    pub(in crate::demo) read_bytes: u64,
-    pub(in crate::demo) write_bytes: u64,
-    pub(in crate::demo) pids: u64,
-    pub(in crate::demo) pids_peak: u64,
+pub(crate) struct Counters {
+    pub(crate) user_usec: u64,
+    pub(crate) system_usec: u64,
+    pub(crate) anon_bytes: u64,
+    pub(crate) file_bytes: u64,
+    pub(crate) memory_peak_bytes: u64,
+    pub(crate) minor_faults: u64,
+    pub(crate) major_faults: u64,
+    pub(crate) read_bytes: u64,
+    pub(crate) write_bytes: u64,
+    pub(crate) pids: u64,
+    pub(crate) pids_peak: u64,
 }
 
 /// Writes one container's files.
 #[derive(Debug)]
-pub(in crate::demo) struct Keeper {
+pub(crate) struct Keeper {
     dir: PathBuf,
     ledger: PathBuf,
     device: String,
@@ -117,7 +117,7 @@ pub(super) fn remove(dir: &Path) -> Result<(), Error> {
 // === impl Keeper ===
 
 impl Keeper {
-    pub(in crate::demo) fn new(dir: &Path, ledger: &Path) -> Self {
+    pub(crate) fn new(dir: &Path, ledger: &Path) -> Self {
         use std::os::unix::fs::MetadataExt;
         let device = fs::metadata(dir).map_or(0, |metadata| metadata.dev());
         let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
@@ -125,7 +125,7 @@ impl Keeper {
     }
 
     /// Enters new figures: the pod's sums, then the container's own, then whether it is populated.
-    pub(in crate::demo) fn enter(&self, own: &Counters, procs: &str) -> io::Result<()> {
+    pub(crate) fn enter(&self, own: &Counters, procs: &str) -> io::Result<()> {
         let pod_dir = self.dir.parent().unwrap_or(&self.dir);
         let id = self.dir.file_name().unwrap_or_default();
         let populated = !procs.is_empty();

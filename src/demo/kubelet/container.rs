@@ -11,10 +11,10 @@ use tokio::sync::mpsc;
 
 use super::runtime::Known;
 use super::{Kind, Truth};
-use crate::demo::api::store::Key;
-use crate::demo::cgroups::Place;
-use crate::demo::part;
-use crate::demo::shim::{Account, Order, Word};
+use crate::api::store::Key;
+use crate::cgroups::Place;
+use crate::part;
+use crate::shim::{Account, Order, Word};
 
 /// How containerd and runc begin the sentence on a command that cannot be run, as recorded.
 const RUNTIME: &str = "failed to create containerd task: failed to create shim task: OCI runtime \

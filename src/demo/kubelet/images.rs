@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::container::Waiting;
 use super::{Desk, Kind};
-use crate::demo::api::object::text;
+use crate::api::object::text;
 
 /// Images that can be had; others cannot.
 const LOCAL: &str = "localhost/";

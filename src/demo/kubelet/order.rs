@@ -6,16 +6,16 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ephemon_contract::{env, mount};
 use serde_json::Value;
 
 use super::volumes::Volumes;
 use super::{Desk, Kind, logs, spec};
-use crate::contract::{env, mount};
-use crate::demo::api::object::{items, text};
-use crate::demo::api::store::Key;
-use crate::demo::cgroups::{Limits, Place};
-use crate::demo::shim::Order;
-use crate::demo::view::{Mount, Sight, View};
+use crate::api::object::{items, text};
+use crate::api::store::Key;
+use crate::cgroups::{Limits, Place};
+use crate::shim::Order;
+use crate::view::{Mount, Sight, View};
 
 /// A pod as its containers' orders need it.
 #[derive(Debug)]
@@ -214,7 +214,7 @@ fn lead_init(view: &View, command: &mut Vec<String>, env: &mut Vec<(String, Stri
 /// Puts the node's paths in the place of mount paths.
 fn replace<'a>(mounts: &[Mount], words: impl Iterator<Item = &'a mut String>) {
     for word in words {
-        if let Some(path) = crate::demo::view::on_node(mounts, word) {
+        if let Some(path) = crate::view::on_node(mounts, word) {
             *word = path.to_string_lossy().into_owned();
         }
     }

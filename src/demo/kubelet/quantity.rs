@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use crate::demo::api::object::text;
-use crate::demo::cgroups::Limits;
+use crate::api::object::text;
+use crate::cgroups::Limits;
 
 /// Suffixes of bytes.
 const BYTES: [(&str, u64); 8] = [

@@ -8,11 +8,11 @@ use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{Desk, spec};
-use crate::demo::api::Runtime;
-use crate::demo::api::object::{items, text};
-use crate::demo::api::store::Key;
-use crate::demo::part;
-use crate::demo::shim::stage::NO_VIEW;
+use crate::api::Runtime;
+use crate::api::object::{items, text};
+use crate::api::store::Key;
+use crate::part;
+use crate::shim::stage::NO_VIEW;
 
 /// Containers by pod and name, as the runtime knows them.
 #[derive(Debug, Default)]

@@ -6,9 +6,9 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{images, quantity};
-use crate::demo::api::object::{items, text};
-use crate::demo::cgroups::Limits;
-use crate::demo::{part, workload};
+use crate::api::object::{items, text};
+use crate::cgroups::Limits;
+use crate::{part, workload};
 
 /// The pod's own limits: `spec.resources`, or the sum of its containers' where each has one.
 ///
@@ -40,7 +40,8 @@ pub(super) fn container_limits(pod: &Value, spec: &Value) -> Limits {
 }
 
 /// The words to run: the spec's, or the image's own entrypoint with the spec's arguments. The
-/// demo's programs are this program again, and a container without words is a pause.
+/// demo's programs are this program again, `ephemon` is the one beside it, and a container without
+/// words is a pause.
 pub(super) fn command(binary: &Path, spec: &Value) -> Vec<String> {
     let list = |pointer: &str| -> Vec<String> {
         items(spec, pointer).filter_map(Value::as_str).map(str::to_owned).collect()
@@ -60,7 +61,8 @@ pub(super) fn command(binary: &Path, spec: &Value) -> Vec<String> {
             command
         }
         Some((first, rest)) if first == "ephemon" => {
-            let mut command = vec![this()];
+            let agent = binary.with_file_name(first);
+            let mut command = vec![agent.to_string_lossy().into_owned()];
             command.extend_from_slice(rest);
             command
         }
@@ -108,7 +110,7 @@ mod tests {
         assert_eq!(greeter(json!({"args": ["hi"]})), "/b demo-part workload say 1 hi");
         assert_eq!(greeter(json!({"command": ["sh"], "args": ["-c"]})), "sh -c");
         assert_eq!(words(json!({"image": "localhost/x:1"})), "/b demo-part pause");
-        assert_eq!(words(json!({"command": ["ephemon", "install", "/e"]})), "/b install /e");
+        assert_eq!(words(json!({"command": ["ephemon", "install", "/e"]})), "/ephemon install /e");
     }
 
     #[test]

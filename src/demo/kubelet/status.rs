@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::Kind;
 use super::container::{State, Waiting};
-use crate::demo::api::object::{items, qos_class, text, time};
+use crate::api::object::{items, qos_class, text, time};
 
 /// What the last look at the runtime showed of one container.
 #[derive(Debug, Clone, PartialEq)]

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::demo::api::object::{items, text};
-use crate::demo::view::{Mount, Sight};
+use crate::api::object::{items, text};
+use crate::view::{Mount, Sight};
 
 /// The pod's directory on the node.
 #[derive(Debug, Clone)]

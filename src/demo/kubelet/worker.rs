@@ -18,10 +18,10 @@ use super::order::{Home, Trouble};
 use super::status::{Seen, View};
 use super::volumes::Volumes;
 use super::{Desk, Happening, Kind, images, logs, spec};
-use crate::demo::api::object::{items, text, time};
-use crate::demo::api::store::Key;
-use crate::demo::cgroups::{Error, Place, Qos};
-use crate::demo::shim::Word;
+use crate::api::object::{items, text, time};
+use crate::api::store::Key;
+use crate::cgroups::{Error, Place, Qos};
+use crate::shim::Word;
 
 /// The sandbox's name, which no container can have.
 const SANDBOX: &str = "POD";

@@ -11,9 +11,9 @@ use std::fmt;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::demo::kubelet::{Kind, Truth};
-use crate::demo::sink::{Node, Seen, Who, hex};
-use crate::demo::workflow::JobTruth;
+use crate::kubelet::{Kind, Truth};
+use crate::sink::{Node, Seen, Who, hex};
+use crate::workflow::JobTruth;
 
 /// `cicd.pipeline.task.run.result`.
 const RESULT: &str = "cicd.pipeline.task.run.result";
@@ -29,7 +29,7 @@ const POD: &str = "k8s.pod.name";
 /// What came of the jobs: in JSON, the workflow's alone.
 #[derive(Debug, Clone, Serialize)]
 #[serde(transparent)]
-pub(in crate::demo) struct Jobs {
+pub(crate) struct Jobs {
     of_workflow: Vec<Job>,
     /// Jobs of pods in which no workflow was played: each pod with ephemeral containers is one.
     #[serde(skip)]
@@ -69,7 +69,7 @@ struct Step {
 impl Jobs {
     /// Holds what came against what was played. `pods` are the selected ones; `played`: the workflow,
     /// where it was.
-    pub(in crate::demo) fn new(
+    pub(crate) fn new(
         truths: &[Truth],
         pods: &[&str],
         played: Option<&JobTruth>,

@@ -5,12 +5,12 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::demo::kubelet::{Kind, Truth};
-use crate::demo::sink::{Seen, Who};
+use crate::kubelet::{Kind, Truth};
+use crate::sink::{Seen, Who};
 
 /// What came of the containers' logs.
 #[derive(Debug, Clone, Serialize)]
-pub(in crate::demo) struct Logs {
+pub(crate) struct Logs {
     /// By the stand-in, which wrote them.
     lines_written: u64,
     /// Different records at the collector.
@@ -35,7 +35,7 @@ struct Wrong {
 
 impl Logs {
     /// Holds what came against what was written. `pods` are the selected ones.
-    pub(in crate::demo) fn new(truths: &[Truth], pods: &[&str], seen: &Seen) -> Self {
+    pub(crate) fn new(truths: &[Truth], pods: &[&str], seen: &Seen) -> Self {
         let exported = |truth: &Truth| {
             let who: Who = (truth.namespace.clone(), truth.pod.clone(), truth.container.clone());
             seen.records.get(&who).copied().unwrap_or(0)

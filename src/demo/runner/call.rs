@@ -20,7 +20,7 @@ const KEPT: usize = 32 * 1024 * 1024;
 
 /// A call under way.
 #[derive(Debug)]
-pub(in crate::demo) struct Calling {
+pub(crate) struct Calling {
     child: Child,
     response: PathBuf,
     output: PathBuf,
@@ -30,15 +30,15 @@ pub(in crate::demo) struct Calling {
 
 /// What a call came to.
 #[derive(Debug)]
-pub(in crate::demo) struct Called {
-    pub(in crate::demo) code: i32,
-    pub(in crate::demo) stdout: Vec<u8>,
-    pub(in crate::demo) stderr: Vec<u8>,
-    pub(in crate::demo) response: Value,
+pub(crate) struct Called {
+    pub(crate) code: i32,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
+    pub(crate) response: Value,
     /// `name=value` lines that the step wrote to its output file.
-    pub(in crate::demo) outputs: String,
-    pub(in crate::demo) took: Duration,
-    pub(in crate::demo) began_at: SystemTime,
+    pub(crate) outputs: String,
+    pub(crate) took: Duration,
+    pub(crate) began_at: SystemTime,
 }
 
 /// What a step's two processes are given.
@@ -56,7 +56,7 @@ struct Surroundings {
 
 impl Runner<'_> {
     /// `prepare_job`; what the hook wants to remember is kept.
-    pub(in crate::demo) async fn prepare(
+    pub(crate) async fn prepare(
         &mut self,
         job: &Container,
         services: &[Container],
@@ -76,7 +76,7 @@ impl Runner<'_> {
     }
 
     /// Starts a `run:` step.
-    pub(in crate::demo) async fn script(&self, id: &str, script: &Script) -> io::Result<Calling> {
+    pub(crate) async fn script(&self, id: &str, script: &Script) -> io::Result<Calling> {
         let name = format!("_temp/{:016x}.sh", fastrand::u64(..));
         fs::write(self.work.join(&name), &script.text)?;
         let around = self.surroundings(&script.env, &self.job_workspace())?;
@@ -91,7 +91,7 @@ impl Runner<'_> {
     }
 
     /// A container action from beginning to end.
-    pub(in crate::demo) async fn action(&self, id: &str, action: &Action) -> io::Result<Called> {
+    pub(crate) async fn action(&self, id: &str, action: &Action) -> io::Result<Called> {
         let workspace = if self.own_work == self.job_work {
             self.job_workspace()
         } else {
@@ -105,7 +105,7 @@ impl Runner<'_> {
     }
 
     /// `cleanup_job`.
-    pub(in crate::demo) async fn cleanup(&self) -> io::Result<Called> {
+    pub(crate) async fn cleanup(&self) -> io::Result<Called> {
         self.begin("cleanup_job", "", &json!({}), &Surroundings::default()).await?.finish().await
     }
 
@@ -198,7 +198,7 @@ impl Runner<'_> {
 
 impl Calling {
     /// As the runner cancels: SIGINT, to the hook alone.
-    pub(in crate::demo) fn interrupt(&self) {
+    pub(crate) fn interrupt(&self) {
         let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
         if let Some(pid) = pid {
             // One that is over needs no signal.
@@ -207,7 +207,7 @@ impl Calling {
     }
 
     /// Waits for its end.
-    pub(in crate::demo) async fn finish(mut self) -> io::Result<Called> {
+    pub(crate) async fn finish(mut self) -> io::Result<Called> {
         let (out, err) = (self.child.stdout.take(), self.child.stderr.take());
         let (stdout, stderr, status) = tokio::join!(collect(out), collect(err), self.child.wait());
         let status = status?;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 const MEMORY: &str = "1Gi";
 
 /// A pod with the hook.
-pub(in crate::demo) fn pod(name: &str) -> Value {
+pub(crate) fn pod(name: &str) -> Value {
     let volume = |name: &str| json!({"name": name, "emptyDir": {}});
     let mount = |name: &str, path: &str| json!({"name": name, "mountPath": path});
     let programs = json!({"name": "ephemon-bin", "mountPath": "/ephemon/bin", "readOnly": true});

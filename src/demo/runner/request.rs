@@ -9,29 +9,29 @@ use serde_json::{Value, json};
 
 /// A job or service container.
 #[derive(Debug, Clone, Default)]
-pub(in crate::demo) struct Container {
-    pub(in crate::demo) image: String,
-    pub(in crate::demo) entry_point_args: Vec<String>,
-    pub(in crate::demo) options: Option<String>,
-    pub(in crate::demo) env: Vec<(String, String)>,
-    pub(in crate::demo) ports: Vec<String>,
+pub(crate) struct Container {
+    pub(crate) image: String,
+    pub(crate) entry_point_args: Vec<String>,
+    pub(crate) options: Option<String>,
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) ports: Vec<String>,
 }
 
 /// A `run:` step.
 #[derive(Debug, Clone, Default)]
-pub(in crate::demo) struct Script {
-    pub(in crate::demo) text: String,
-    pub(in crate::demo) env: Vec<(String, String)>,
+pub(crate) struct Script {
+    pub(crate) text: String,
+    pub(crate) env: Vec<(String, String)>,
 }
 
 /// A container action.
 #[derive(Debug, Clone, Default)]
-pub(in crate::demo) struct Action {
-    pub(in crate::demo) image: String,
-    pub(in crate::demo) entry_point: Option<String>,
+pub(crate) struct Action {
+    pub(crate) image: String,
+    pub(crate) entry_point: Option<String>,
     /// As they stand in the workflow: the runner puts quotes around each.
-    pub(in crate::demo) args: Vec<String>,
-    pub(in crate::demo) env: Vec<(String, String)>,
+    pub(crate) args: Vec<String>,
+    pub(crate) env: Vec<(String, String)>,
 }
 
 // === impl Container ===

@@ -20,7 +20,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// How a job ended, in the runner's words.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(in crate::demo) enum Conclusion {
+pub(crate) enum Conclusion {
     #[default]
     Succeeded,
     Failed,
@@ -30,16 +30,12 @@ pub(in crate::demo) enum Conclusion {
 
 impl Runner<'_> {
     /// It has taken up a job.
-    pub(in crate::demo) async fn say_running(&self, job: &str) -> io::Result<()> {
+    pub(crate) async fn say_running(&self, job: &str) -> io::Result<()> {
         self.say(&format!("Running job: {job}")).await
     }
 
     /// The job is over.
-    pub(in crate::demo) async fn say_completed(
-        &self,
-        job: &str,
-        conclusion: Conclusion,
-    ) -> io::Result<()> {
+    pub(crate) async fn say_completed(&self, job: &str, conclusion: Conclusion) -> io::Result<()> {
         self.say(&format!("Job {job} completed with result: {conclusion}")).await
     }
 
@@ -64,7 +60,7 @@ impl Runner<'_> {
 
 impl Conclusion {
     /// In the words of the semantic conventions.
-    pub(in crate::demo) fn result(self) -> &'static str {
+    pub(crate) fn result(self) -> &'static str {
         match self {
             Self::Succeeded => "success",
             Self::Failed => "failure",

@@ -10,20 +10,20 @@ use std::process::{Command, ExitCode, Stdio};
 
 use rustix::io::fcntl_dupfd_cloexec;
 
-use crate::demo::part;
-use crate::demo::view::View;
+use crate::part;
+use crate::view::View;
 
 /// Exit code of a container whose command cannot be run: runc's, as the kubelet shows it.
 pub(super) const START_ERROR: u8 = 128;
 /// Exit code of an exec that cannot be done, as a shell has it.
 const EXEC_ERROR: u8 = 126;
 /// Stands for the view of a container that sees what everybody sees.
-pub(in crate::demo) const NO_VIEW: &str = "-";
+pub(crate) const NO_VIEW: &str = "-";
 
 /// Enters the cgroups whose `cgroup.procs` stand before `--`, starts the next step, and is gone.
 ///
 /// Standard input is the pipe on which the shim hears how it went.
-pub(in crate::demo) fn enter(arguments: &[String]) -> ExitCode {
+pub(crate) fn enter(arguments: &[String]) -> ExitCode {
     let (entrances, command) = match arguments.iter().position(|part| part == "--") {
         Some(at) => arguments.split_at(at),
         None => (arguments, [].as_slice()),
@@ -44,7 +44,7 @@ pub(in crate::demo) fn enter(arguments: &[String]) -> ExitCode {
 
 /// Takes the view whose file is named first, if one is, and becomes the command after it. The pipe
 /// closes by itself when that works.
-pub(in crate::demo) fn exec(arguments: &[String]) -> ExitCode {
+pub(crate) fn exec(arguments: &[String]) -> ExitCode {
     let Some((view, [program, arguments @ ..])) = arguments.split_first() else {
         return report("error no command specified\n");
     };
@@ -71,7 +71,7 @@ pub(in crate::demo) fn exec(arguments: &[String]) -> ExitCode {
 }
 
 /// Joins a running container and becomes a command in it: `VIEW PID ENTRANCE… -- COMMAND…`.
-pub(in crate::demo) fn join(arguments: &[String]) -> ExitCode {
+pub(crate) fn join(arguments: &[String]) -> ExitCode {
     let at = arguments.iter().position(|part| part == "--");
     let (before, after) = arguments.split_at(at.unwrap_or(arguments.len()));
     let ([view, pid, entrances @ ..], [_, program, rest @ ..]) = (before, after) else {

@@ -12,8 +12,8 @@ use nix::sys::time::TimeValLike;
 use procfs::process::Process;
 use rustix::process::Pid;
 
-use crate::demo::cgroups::place::Place;
-use crate::demo::cgroups::{Counters, Keeper};
+use crate::cgroups::place::Place;
+use crate::cgroups::{Counters, Keeper};
 
 /// Pause between looks at a young container.
 const EAGER: Duration = Duration::from_millis(20);

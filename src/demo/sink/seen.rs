@@ -2,7 +2,7 @@
 //! spans as trees. Pure.
 
 #[cfg(test)]
-pub(in crate::demo) mod samples;
+pub(crate) mod samples;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
@@ -15,23 +15,23 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span};
 
 /// Namespace, pod, container.
-pub(in crate::demo) type Who = (String, String, String);
+pub(crate) type Who = (String, String, String);
 
 /// Most spans kept: more than any demo makes.
 const MAX_SPANS: usize = 10_000;
 
 /// Everything that came.
 #[derive(Debug, Default)]
-pub(in crate::demo) struct Seen {
+pub(crate) struct Seen {
     /// Different records, by container. A record that came twice counts once: that is what its
     /// `log.record.uid` is for.
-    pub(in crate::demo) records: BTreeMap<Who, u64>,
+    pub(crate) records: BTreeMap<Who, u64>,
     /// Records in which a secret stood.
-    pub(in crate::demo) leaks: u64,
+    pub(crate) leaks: u64,
     /// Records that came again.
-    pub(in crate::demo) repeated: u64,
+    pub(crate) repeated: u64,
     /// Spans that came again.
-    pub(in crate::demo) spans_repeated: u64,
+    pub(crate) spans_repeated: u64,
     secret: &'static [u8],
     uids: HashSet<String>,
     /// Different records by container and the trace they name, in hexadecimal.
@@ -42,29 +42,29 @@ pub(in crate::demo) struct Seen {
 
 /// A span and those under it, in order of their beginning.
 #[derive(Debug, Clone, PartialEq)]
-pub(in crate::demo) struct Node {
+pub(crate) struct Node {
     /// Its name.
-    pub(in crate::demo) name: String,
+    pub(crate) name: String,
     /// Hexadecimal.
-    pub(in crate::demo) trace_id: String,
+    pub(crate) trace_id: String,
     /// When it began, nanoseconds since 1970.
-    pub(in crate::demo) start_ns: u64,
+    pub(crate) start_ns: u64,
     /// When it ended.
-    pub(in crate::demo) end_ns: u64,
+    pub(crate) end_ns: u64,
     /// Whether its status is an error.
-    pub(in crate::demo) failed: bool,
+    pub(crate) failed: bool,
     /// Its attributes as text.
-    pub(in crate::demo) attributes: BTreeMap<String, String>,
+    pub(crate) attributes: BTreeMap<String, String>,
     /// Those of its resource.
-    pub(in crate::demo) resource: Arc<BTreeMap<String, String>>,
+    pub(crate) resource: Arc<BTreeMap<String, String>>,
     /// Spans whose parent it is.
-    pub(in crate::demo) children: Vec<Node>,
+    pub(crate) children: Vec<Node>,
 }
 
 // === impl Seen ===
 
 impl Seen {
-    pub(in crate::demo) fn new(secret: &'static str) -> Self {
+    pub(crate) fn new(secret: &'static str) -> Self {
         Self { secret: secret.as_bytes(), ..Self::default() }
     }
 
@@ -118,14 +118,14 @@ impl Seen {
     }
 
     /// How many of a container's records name this trace, and how many there are.
-    pub(in crate::demo) fn records_of(&self, who: &Who, trace_id: &str) -> (u64, u64) {
+    pub(crate) fn records_of(&self, who: &Who, trace_id: &str) -> (u64, u64) {
         let traced = self.traced.get(who).and_then(|traces| traces.get(trace_id));
         let all = self.records.get(who);
         (traced.copied().unwrap_or(0), all.copied().unwrap_or(0))
     }
 
     /// The spans whose parent did not come, each with all that is under it.
-    pub(in crate::demo) fn trees(&self) -> Vec<Node> {
+    pub(crate) fn trees(&self) -> Vec<Node> {
         let ids = self.spans.iter().map(|(_, span)| span.span_id.as_slice());
         let known: HashSet<&[u8]> = ids.collect();
         let mut roots: Vec<Node> = self
@@ -163,18 +163,18 @@ impl Seen {
 
 impl Node {
     /// How long it took, in seconds.
-    pub(in crate::demo) fn seconds(&self) -> f64 {
+    pub(crate) fn seconds(&self) -> f64 {
         self.end_ns.saturating_sub(self.start_ns) as f64 / 1e9
     }
 
     /// An attribute's figure, where it is one.
-    pub(in crate::demo) fn figure(&self, key: &str) -> Option<f64> {
+    pub(crate) fn figure(&self, key: &str) -> Option<f64> {
         self.attributes.get(key)?.parse().ok()
     }
 }
 
 /// Two digits a byte.
-pub(in crate::demo) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         // A string takes whatever is written to it.
         write!(text, "{byte:02x}").ok();

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::contract::{Record, Volume};
+use ephemon_contract::{Record, Volume};
 
 /// Every record of a pod's journals.
 pub(super) fn records(volume: &Path) -> Vec<Record> {
@@ -57,8 +57,9 @@ fn since_1970(at: SystemTime) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use ephemon_contract::{CgroupDelta, End, ProcessUsage, StepKind};
+
     use super::*;
-    use crate::contract::{CgroupDelta, End, ProcessUsage, StepKind};
 
     #[test]
     fn a_steps_own_time_is_that_of_the_first_step_since_the_call_began() {

@@ -12,14 +12,14 @@ use super::checks::{asked_at, median, own_time, records};
 use super::{
     CANCEL_AFTER, DISPLAY_NAME, Job, JobTruth, NOT_ENFORCED, Planned, Played, SECRET, Step, What,
 };
-use crate::demo::kubelet::Happening;
-use crate::demo::progress::Progress;
-use crate::demo::runner::{Called, Conclusion, Runner};
-use crate::demo::{Node, Sight};
+use crate::kubelet::Happening;
+use crate::progress::Progress;
+use crate::runner::{Called, Conclusion, Runner};
+use crate::{Node, Sight};
 
 /// Plays the job on a runner whose pod runs. An error is the demo's own; what goes wrong with the
 /// hook is in the answer.
-pub(in crate::demo) async fn play(
+pub(crate) async fn play(
     node: &Node,
     pod: &str,
     tool: &Path,

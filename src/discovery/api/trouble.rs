@@ -5,7 +5,7 @@ use std::io;
 
 use rustix::io::Errno;
 
-use crate::discovery::text::clean;
+use crate::text::clean;
 
 /// What the API server would not do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

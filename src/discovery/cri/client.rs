@@ -13,7 +13,7 @@ use tonic_prost::ProstCodec;
 use tower::service_fn;
 
 use super::wire::RUNTIME_SERVICE;
-use crate::discovery::text::clean;
+use crate::text::clean;
 
 /// Longest answer taken, as the kubelet has it.
 ///

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::contract::{Limits, LimitsError};
-use crate::model::{ContainerId, ContainerType, Exit, JobEnv, PodRef, PodUid};
+use ephemon_contract::{Limits, LimitsError};
+use ephemon_model::{ContainerId, ContainerType, Exit, JobEnv, PodRef, PodUid};
 
 /// Who says so, the most believed first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -5,10 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use ephemon_model::{ContainerId, Exit, PodRef, PodUid};
+
 use super::order::{Log, Order};
 use super::watched::Standing;
 use super::{ContainerFacts, SpecEntry, Witness, Word};
-use crate::model::{ContainerId, Exit, PodRef, PodUid};
 
 /// Most logs held of one pod for matching by order. The oldest goes first.
 pub const MAX_LOGS_PER_POD: usize = 256;
@@ -16,9 +17,9 @@ pub const MAX_LOGS_PER_POD: usize = 256;
 /// Most memory of one pod's spec, bytes.
 const MAX_SPEC_BYTES: usize = 512 * 1024;
 /// Most memory of all specs, but for what each pod may have for sure.
-pub(crate) const MAX_SPEC_BYTES_IN_ALL: usize = 4 * 1024 * 1024;
+pub const MAX_SPEC_BYTES_IN_ALL: usize = 4 * 1024 * 1024;
 /// So much of its spec is held of every pod, however many the others' take.
-pub(crate) const SPEC_BYTES_FOR_SURE: usize = 8 * 1024;
+pub const SPEC_BYTES_FOR_SURE: usize = 8 * 1024;
 
 /// A pod, by every witness's word.
 #[derive(Debug)]

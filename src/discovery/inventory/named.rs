@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use ephemon_model::{ContainerId, ContainerType, JobEnv, PodUid};
+
 use super::state::State;
-use crate::model::{ContainerId, ContainerType, JobEnv, PodUid};
 
 /// What is known of a container that is asked for by its name; of several starts the newest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +75,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
-    use crate::discovery::inventory::{Evidence, SpecEntry, Witness, Word};
+    use crate::inventory::{Evidence, SpecEntry, Witness, Word};
 
     #[test]
     fn of_several_starts_the_newest_is_told_and_a_spec_alone_is_enough() {

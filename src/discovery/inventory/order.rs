@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::model::ContainerId;
+use ephemon_model::ContainerId;
 
 /// A log older than this when the cgroup was born is not its own: the kubelet gives a runtime two
 /// minutes for a call (`--runtime-request-timeout`).

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use ephemon_model::{ContainerId, ContainerType, Exit, PodRef, PodUid};
+
 use super::state::State;
 use super::watched::{Line, Standing};
 use super::{SpecEntry, Verdict};
-use crate::model::{ContainerId, ContainerType, Exit, PodRef, PodUid};
 
 /// A pod as it is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,7 +92,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::discovery::inventory::{Evidence, Witness, Word};
+    use crate::inventory::{Evidence, Witness, Word};
 
     #[test]
     fn the_roll_has_named_containers_with_the_runtimes_times_before_the_apis() {

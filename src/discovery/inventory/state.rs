@@ -10,18 +10,19 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use ephemon_model::{ContainerId, ContainerType, PodRef, PodUid};
+
 use super::facts::{Container, Pod};
 use super::order::{Birth, Found, Order};
 use super::watched::{DELETED_GRACE, Line, STRANGER_GRACE, Standing, judge};
 use super::{ContainerFacts, Evidence, Verdict, Witness, Word};
-use crate::model::{ContainerId, ContainerType, PodRef, PodUid};
 
 /// Most containers held: those the agent shows after their end (`--max-ended`, 10 000) and those that
 /// live. The oldest that is over goes first.
 pub const MAX_CONTAINERS: usize = 12_000;
 
 /// Memory of one, bytes: with three witnesses' words, in a table that has just grown.
-pub(crate) const CONTAINER_BYTES: usize = 832;
+pub const CONTAINER_BYTES: usize = 832;
 
 /// Most containers held that the kernel never showed: words about containers from before the
 /// agent's start, or of pods that are none of ours.

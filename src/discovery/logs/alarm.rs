@@ -22,7 +22,7 @@ const MAX_BUFFERS: usize = 64;
 
 /// What happened to a watched directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Alarm<P> {
+pub enum Alarm<P> {
     /// This name is new in it.
     New(P, String),
     /// It is gone.
@@ -33,7 +33,7 @@ pub(crate) enum Alarm<P> {
 
 /// Watches directories, each known by its place `P`.
 #[derive(Debug)]
-pub(crate) struct Alarms<P> {
+pub struct Alarms<P> {
     inotify: Option<Inotify>,
     places: HashMap<WatchDescriptor, P>,
     warned: bool,
@@ -42,7 +42,9 @@ pub(crate) struct Alarms<P> {
 // === impl Alarms ===
 
 impl<P: Clone + Eq + Hash> Alarms<P> {
-    pub(crate) fn new() -> Self {
+    /// Takes an inotify instance; where there is none left, nothing is ever told, and the log says so.
+    #[expect(clippy::new_without_default, reason = "it warns")]
+    pub fn new() -> Self {
         let inotify = Inotify::init()
             .inspect_err(|error| {
                 if error.raw_os_error().map(Errno::from_raw_os_error) == Some(Errno::MFILE) {
@@ -58,13 +60,14 @@ impl<P: Clone + Eq + Hash> Alarms<P> {
         Self { inotify, places: HashMap::new(), warned: false }
     }
 
-    pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+    /// What becomes readable with an event.
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.inotify.as_ref().map(AsFd::as_fd)
     }
 
     /// Watches a directory; to do so again is no harm. A directory that is not there is no error:
     /// the rescan comes back to it.
-    pub(crate) fn watch(&mut self, directory: &Path, place: P) {
+    pub fn watch(&mut self, directory: &Path, place: P) {
         let Some(inotify) = &self.inotify else {
             return;
         };
@@ -93,7 +96,7 @@ impl<P: Clone + Eq + Hash> Alarms<P> {
     }
 
     /// Everything that happened since the last call, up to a bound.
-    pub(crate) fn take(&mut self) -> Vec<Alarm<P>> {
+    pub fn take(&mut self) -> Vec<Alarm<P>> {
         let mut alarms = Vec::new();
         let Some(inotify) = &mut self.inotify else {
             return alarms;

@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use ephemon_model::node::NodeRoot;
+use ephemon_model::{ContainerId, PodRef, PodUid};
 use tracing::{debug, info, warn};
 
 use super::alarm::{Alarm, Alarms};
 use super::names;
-use crate::discovery::inventory::{Evidence, Inventory, Witness, Word};
-use crate::model::{ContainerId, PodRef, PodUid};
-use crate::node::NodeRoot;
+use crate::inventory::{Evidence, Inventory, Witness, Word};
 
 /// Most names taken from one directory; what lies beyond is not the kubelet's doing.
 const MAX_ENTRIES: usize = 20_000;
@@ -234,8 +234,9 @@ mod tests {
     use std::os::unix::fs::symlink;
     use std::time::Duration;
 
+    use ephemon_model::ContainerType;
+
     use super::*;
-    use crate::model::ContainerType;
 
     const UID: &str = "0e269fa4-f505-4963-9096-958063077203";
 

@@ -5,7 +5,7 @@
 //!
 //! Source: kubernetes v1.36.2, `pkg/kubelet/kuberuntime/{helpers,legacy}.go`.
 
-use crate::model::{ContainerId, PodRef, PodUid};
+use ephemon_model::{ContainerId, PodRef, PodUid};
 
 /// Longest DNS subdomain, which is what a pod's name may be.
 const MAX_POD_NAME: usize = 253;

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
+use ephemon_contract::env;
+use ephemon_model::JobEnv;
 use k8s_openapi::api::core::v1::EphemeralContainer;
-
-use crate::contract::env;
-use crate::model::JobEnv;
 
 /// Longest text taken of a job's identity: the run id and the repository are far shorter, a branch's
 /// name may be long.

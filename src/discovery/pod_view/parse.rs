@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::logs::names::{is_label, is_pod_name};
+use ephemon_contract::{Limits, LimitsError, env};
+use ephemon_model::{ContainerId, ContainerType, Exit, PodRef, PodUid};
 use k8s_openapi::api::core::v1::{
     ContainerStateTerminated, ContainerStatus, EphemeralContainer, Pod,
 };
@@ -10,10 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::job::job;
 use super::{Oddity, PodView, Run};
-use crate::contract::{Limits, LimitsError, env};
-use crate::discovery::inventory::SpecEntry;
-use crate::discovery::logs::names::{is_label, is_pod_name};
-use crate::model::{ContainerId, ContainerType, Exit, PodRef, PodUid};
+use crate::inventory::SpecEntry;
 
 /// A static pod's mirror: its cgroups and logs carry the value of this, not the mirror's UID.
 ///

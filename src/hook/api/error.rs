@@ -3,11 +3,11 @@
 use std::error::Error as StdError;
 use std::time::Duration;
 
-use crate::hook::console::quote;
+use crate::console::quote;
 
 /// A call that failed. No text holds a token or a body that was sent.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::hook) enum Error {
+pub(crate) enum Error {
     #[error(
         "the hook does not know the runner's pod; set ACTIONS_RUNNER_POD_NAME from metadata.name in the runner's pod template"
     )]
@@ -47,7 +47,7 @@ impl Error {
 
     /// Whether a container was asked for by a name that another has: of two calls that looked at
     /// one time the later one loses (`existing ephemeral containers "…" may not be changed`).
-    pub(in crate::hook) fn is_name_taken(&self) -> bool {
+    pub(crate) fn is_name_taken(&self) -> bool {
         let Self::Refused { code: 422, message, .. } = self else { return false };
         let is_another = message.contains("existing ephemeral containers")
             && message.contains("may not be changed");
@@ -56,7 +56,7 @@ impl Error {
     }
 
     /// Whether the same call may succeed a little later.
-    pub(in crate::hook) fn may_pass(&self) -> bool {
+    pub(crate) fn may_pass(&self) -> bool {
         match self {
             Self::Refused { verb, code, .. } => {
                 matches!(code, 408 | 429 | 500..=599) || (*code == 409 && *verb != "create secrets")

@@ -15,7 +15,7 @@ const LONGEST_ASKED: Duration = Duration::from_secs(30);
 /// Growing pauses, each between half and the whole of its length: hooks that failed together do
 /// not come back together.
 #[derive(Debug)]
-pub(in crate::hook) struct Pauses(Duration);
+pub(crate) struct Pauses(Duration);
 
 // === impl Pauses ===
 
@@ -27,7 +27,7 @@ impl Default for Pauses {
 
 impl Pauses {
     /// The next pause, at least what the server asked for.
-    pub(in crate::hook) fn next(&mut self, asked: Option<Duration>) -> Duration {
+    pub(crate) fn next(&mut self, asked: Option<Duration>) -> Duration {
         let own = self.0.mul_f64(0.5 + fastrand::f64() / 2.0);
         self.0 = (self.0 * 2).min(LONGEST);
         match asked {

@@ -5,14 +5,14 @@ const MARK: &str = "EPHEMON_EXEC_STEP";
 
 /// A step for a shell.
 #[derive(Debug)]
-pub(in crate::hook) struct Step<'a> {
+pub(crate) struct Step<'a> {
     /// Tells this step's processes from all others.
-    pub(in crate::hook) mark: String,
-    pub(in crate::hook) env: &'a [(String, String)],
-    pub(in crate::hook) prepend_path: &'a [String],
-    pub(in crate::hook) cwd: Option<&'a str>,
+    pub(crate) mark: String,
+    pub(crate) env: &'a [(String, String)],
+    pub(crate) prepend_path: &'a [String],
+    pub(crate) cwd: Option<&'a str>,
     /// As a shell reads it, one command: see [`line()`].
-    pub(in crate::hook) line: &'a str,
+    pub(crate) line: &'a str,
 }
 
 // === impl Step ===
@@ -20,7 +20,7 @@ pub(in crate::hook) struct Step<'a> {
 impl Step<'_> {
     /// The whole step. The last part is read to its end before it begins, for it takes the
     /// shell's input away from it.
-    pub(in crate::hook) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         // Found before the step's own PATH counts, and kept where no environment sees it.
         let mut lines = vec!["set -- \"$(command -v env)\"".to_owned()];
         lines.push(format!("export {MARK}={}", shell_quote(&self.mark)));
@@ -52,7 +52,7 @@ impl Step<'_> {
     }
 
     /// Signals every process that has the step's mark.
-    pub(in crate::hook) fn kill_text(&self, signal: &str) -> String {
+    pub(crate) fn kill_text(&self, signal: &str) -> String {
         let mark = shell_quote(&format!("{MARK}={}", self.mark));
         format!(
             "for p in /proc/[0-9]*; do grep -qs {mark} \"$p/environ\" && kill -{signal} \"${{p#/proc/}}\"; done 2>/dev/null; :\n"
@@ -62,7 +62,7 @@ impl Step<'_> {
 
 /// What a container without an init is furnished with: links, and names in `/etc/hosts` where they
 /// can be written. Prints whether the image is Alpine.
-pub(in crate::hook) fn setup(
+pub(crate) fn setup(
     directories: &[String],
     links: &[(String, String)],
     hosts: &[(String, String)],
@@ -85,7 +85,7 @@ pub(in crate::hook) fn setup(
 }
 
 /// A command that a shell of its own runs, to its end and with one stream for all it prints.
-pub(in crate::hook) fn whole(command: &str) -> String {
+pub(crate) fn whole(command: &str) -> String {
     format!("sh -c {} 2>&1", shell_quote(command))
 }
 
@@ -95,7 +95,7 @@ fn shell_quote(text: &str) -> String {
 }
 
 /// A program and its arguments, as they are, for a shell or for `env`.
-pub(in crate::hook) fn line(argv: &[String]) -> String {
+pub(crate) fn line(argv: &[String]) -> String {
     // `env` would take a program with `=` in its name for one more variable.
     let has_sign = argv.first().is_some_and(|program| program.contains('='));
     let by_shell = has_sign.then_some("sh -c 'exec \"$0\" \"$@\"'");

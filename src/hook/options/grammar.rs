@@ -1,7 +1,8 @@
 //! How Docker's command line writes sizes, durations, numbers, CPUs and capabilities.
 
+use ephemon_contract::{Limits, LimitsError};
+
 use super::Error;
-use crate::contract::{Limits, LimitsError};
 
 /// The shortest time of a health check (moby, `daemon/container.go`, `MinimumDuration`).
 const LEAST_SPAN_NS: i128 = 1_000_000;

@@ -5,7 +5,7 @@ use std::iter::Peekable;
 
 use super::flag::Flag;
 use super::{Error, Options, Trailing};
-use crate::hook::arguments;
+use crate::arguments;
 
 const UNKNOWN: &str = "the hook does not know it";
 const STRAY: &str = "it belongs to no option; put a value with blanks in double quotes";

@@ -1,8 +1,9 @@
 //! `--volume` and `--mount` as entries of `volumes:` (docker/cli, `internal/volumespec` and
 //! `opts/mount.go`).
 
-use crate::contract::Tmpfs;
-use crate::hook::request::Mount;
+use ephemon_contract::Tmpfs;
+
+use crate::request::Mount;
 
 /// What such an option asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,19 +3,19 @@
 
 use std::time::Duration;
 
+use ephemon_contract::Token;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::listening;
 use super::probe::Prober;
 use super::schedule::{Probed, Schedule, Tally, Verdict};
-use crate::contract::Token;
-use crate::hook::api::Api;
-use crate::hook::call::{Call, Error};
-use crate::hook::console::quote;
-use crate::hook::launch::News;
-use crate::hook::log;
-use crate::hook::pod_view::Progress;
-use crate::hook::spec::Planned;
+use crate::api::Api;
+use crate::call::{Call, Error};
+use crate::console::quote;
+use crate::launch::News;
+use crate::log;
+use crate::pod_view::Progress;
+use crate::spec::Planned;
 
 /// A service without a health command may take so long to listen before the job goes on.
 const LISTENS: Duration = Duration::from_secs(30);
@@ -185,7 +185,7 @@ impl Wait<'_> {
     async fn running(&self, news: &mut News) -> Result<Progress, Error> {
         let (call, until) = (self.call, self.until);
         match news.running(self.service, until, call.settings.timeout, call.console).await {
-            Err(crate::hook::launch::Error::Ended { code, reason, message, .. })
+            Err(crate::launch::Error::Ended { code, reason, message, .. })
                 if !self.service.has_init =>
             {
                 Err(self.over(code, format!("{reason}{message}")).await)

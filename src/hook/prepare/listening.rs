@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::hook::ports::{Port, Protocol};
+use crate::ports::{Port, Protocol};
 
 /// Pause between attempts to connect: the other end is in the same network.
 const PAUSE: Duration = Duration::from_millis(20);

@@ -1,14 +1,15 @@
 //! Names and forwarded ports of a job's services, held by an init that may.
 
+use ephemon_contract::{ErrorCode, Forward, HostEntry, Request, Token};
 use tokio::time::Instant;
 
 use super::plan::{Plan, Wanted};
-use crate::contract::{ErrorCode, Forward, HostEntry, Request, Token};
-use crate::hook::call::{Call, Error};
-use crate::hook::launch::News;
-use crate::hook::ports::Protocol;
-use crate::hook::socket::{self, Line};
-use crate::hook::spec::Planned;
+use crate::call::{Call, Error};
+use crate::launch::News;
+use crate::ports::Protocol;
+use crate::socket;
+use crate::socket::Line;
+use crate::spec::Planned;
 
 /// Where every container of a pod finds every other.
 pub(super) const LOOPBACK: &str = "127.0.0.1";
@@ -99,7 +100,7 @@ impl<'a> Network<'a> {
     /// port is open to them. On one that is in use they would find another service.
     fn refused(&self, wanted: Wanted, in_use: bool, why: &str) -> Result<(), Error> {
         let port = wanted.port;
-        let why = crate::hook::console::quote(why);
+        let why = crate::console::quote(why);
         let error = Error::Forward {
             host: port.host,
             container: port.container,

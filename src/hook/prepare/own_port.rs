@@ -6,9 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::hook::ports::Port;
-use crate::hook::request::{Container, PrepareJob};
-use crate::hook::response::Shown;
+use crate::ports::Port;
+use crate::request::{Container, PrepareJob};
+use crate::response::Shown;
 
 /// Images that can be told their port.
 struct Family {

@@ -2,21 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ephemon_contract::Token;
 use k8s_openapi::api::core::v1::Pod;
 
 use super::network::LOOPBACK;
 use super::own_port::{self, Move};
-use crate::contract::Token;
-use crate::hook::call::{Call, Error};
-use crate::hook::names::Names;
-use crate::hook::pod_view::PodView;
-use crate::hook::ports::{self, Owner, Port};
-use crate::hook::request::{Container, PrepareJob};
-use crate::hook::response::{Context, Response, Shown};
-use crate::hook::spec::{Common, Planned, Role};
-use crate::hook::state::{Host, Job, Service, State};
-use crate::hook::template::Template;
-use crate::hook::volumes;
+use crate::call::{Call, Error};
+use crate::names::Names;
+use crate::pod_view::PodView;
+use crate::ports;
+use crate::ports::{Owner, Port};
+use crate::request::{Container, PrepareJob};
+use crate::response::{Context, Response, Shown};
+use crate::spec::{Common, Planned, Role};
+use crate::state::{Host, Job, Service, State};
+use crate::template::Template;
+use crate::volumes;
 
 /// The containers of a job.
 pub(super) struct Plan {
@@ -55,7 +56,7 @@ impl Plan {
         let common =
             Common { settings: call.settings, pod: view, token, uid: call.uid, call: &call.id };
         let all = asked.container.iter().chain(&asked.services);
-        volumes::check_shared(all, view).map_err(crate::hook::spec::Error::from)?;
+        volumes::check_shared(all, view).map_err(crate::spec::Error::from)?;
         let mut names = Names::new(view.containers.clone());
         let job = asked
             .container

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use crate::contract::{Command, Health, HealthReport, Probe, Reply, Request, Welcome};
-use crate::hook::api::{self, Api};
-use crate::hook::call::Error;
-use crate::hook::exec;
-use crate::hook::socket::Line;
+use ephemon_contract::{Command, Health, HealthReport, Probe, Reply, Request, Welcome};
+
+use crate::api;
+use crate::api::Api;
+use crate::call::Error;
+use crate::exec;
+use crate::socket::Line;
 
 /// Longest pause between probes: a service that is up is not waited for.
 const OFTEN: Duration = Duration::from_millis(500);

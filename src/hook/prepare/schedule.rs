@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use crate::hook::options::HealthOptions;
+use crate::options::HealthOptions;
 
 /// Docker's defaults of `--health-*`; 0 means them too.
 const INTERVAL: Duration = Duration::from_secs(30);

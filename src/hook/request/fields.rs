@@ -8,14 +8,14 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_path_to_error::{Path, Segment};
 
-use crate::hook::console::quote;
+use crate::console::quote;
 
 /// The request itself, whose fields have no name in front of their own.
 pub(super) const WHOLE: &str = "the request";
 
 /// A field of another type than it must have. Holds names and types, never a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::hook) struct Wrong {
+pub(crate) struct Wrong {
     /// From the request's root, as `args.services[0].image`.
     path: String,
     found: &'static str,

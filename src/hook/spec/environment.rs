@@ -3,16 +3,16 @@
 
 use std::collections::BTreeMap;
 
+use ephemon_contract::env;
 use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, SecretEnvSource};
 
 use super::{Common, Planned};
-use crate::contract::env;
-use crate::hook::context::Context;
-use crate::hook::names;
-use crate::hook::options::Options;
-use crate::hook::request::Container;
-use crate::hook::template::Part;
-use crate::hook::words;
+use crate::context::Context;
+use crate::names;
+use crate::options::Options;
+use crate::request::Container;
+use crate::template::Part;
+use crate::words;
 
 // === impl Planned ===
 
@@ -55,7 +55,7 @@ impl Planned {
     }
 
     /// Plans a Secret for the environment, and where the container finds it.
-    pub(in crate::hook) fn env_by_secret(&mut self, common: &Common<'_>) -> Option<EnvFromSource> {
+    pub(crate) fn env_by_secret(&mut self, common: &Common<'_>) -> Option<EnvFromSource> {
         self.env.retain(|(name, value)| {
             // The API server's rule for a Secret's keys, and the kernel's for values.
             let fits = !name.is_empty()
@@ -68,7 +68,7 @@ impl Planned {
                 self.warnings.push(format!(
                     "{} gets no environment variable {:?}: it cannot be handed over without an entrypoint",
                     self.image,
-                    crate::hook::console::quote(name)
+                    crate::console::quote(name)
                 ));
             }
             fits

@@ -1,11 +1,12 @@
 //! Why a container cannot be had, with what to do about it.
 
-use crate::contract::Senseless;
-use crate::hook::{options, ports, volumes};
+use ephemon_contract::Senseless;
+
+use crate::{options, ports, volumes};
 
 /// A container that cannot be had.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::hook) enum Error {
+pub(crate) enum Error {
     #[error(
         "an action that brings a Dockerfile cannot run here: nothing in the runner's pod builds images; publish the image and refer to it as docker://IMAGE in the action"
     )]

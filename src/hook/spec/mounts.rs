@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::VolumeMount;
 
 use super::{Common, Error, Planned, Role, wishes};
-use crate::hook::options::Options;
-use crate::hook::request::Container;
-use crate::hook::volumes::{self, Means};
-use crate::hook::words;
+use crate::options::Options;
+use crate::request::Container;
+use crate::volumes;
+use crate::volumes::Means;
+use crate::words;
 
 // === impl Planned ===
 

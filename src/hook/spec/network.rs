@@ -1,15 +1,15 @@
 //! A container of the hook's own for jobs whose job container cannot hold the services' names and
 //! ports: there is none, its user may not, or init does not run in it.
 
+use ephemon_contract::{Limits, Volume, mount};
 use k8s_openapi::api::core::v1::{
     Capabilities, EphemeralContainer, SeccompProfile, SecurityContext,
 };
 
 use super::{Common, Error, Planned, Role};
-use crate::contract::{Limits, Volume, mount};
-use crate::hook::names::Names;
-use crate::hook::options::HealthOptions;
-use crate::hook::volumes::own_mount;
+use crate::names::Names;
+use crate::options::HealthOptions;
+use crate::volumes::own_mount;
 
 /// The pod's name for it, where it is free.
 const NAME: &str = "network";
@@ -39,7 +39,7 @@ const NOBODY: i64 = 65_534;
 
 impl Planned {
     /// Plans it: init and nothing else, in the runner's image, which the node has already.
-    pub(in crate::hook) fn network(common: &Common<'_>, names: &mut Names) -> Result<Self, Error> {
+    pub(crate) fn network(common: &Common<'_>, names: &mut Names) -> Result<Self, Error> {
         let image = common.pod.runner_image.clone().ok_or(Error::NoImage("runner"))?;
         let volumes = Role::Network.volumes(true);
         let missing: Vec<&str> =
@@ -84,7 +84,7 @@ impl Planned {
 
     /// The same for a namespace whose Pod Security level is `restricted`: it forwards ports from
     /// 1024 on.
-    pub(in crate::hook) fn restricted(&self, uid: u32) -> Self {
+    pub(crate) fn restricted(&self, uid: u32) -> Self {
         let uid = if uid == 0 { NOBODY } else { i64::from(uid) };
         let mut restricted = self.clone();
         restricted.spec.security_context = Some(SecurityContext {

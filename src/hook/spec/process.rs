@@ -1,10 +1,10 @@
 //! What runs in a container.
 
 use super::Role;
-use crate::hook::options::Options;
-use crate::hook::request::Container;
-use crate::hook::template::Part;
-use crate::hook::{inputs, words};
+use crate::options::Options;
+use crate::request::Container;
+use crate::template::Part;
+use crate::{inputs, words};
 
 /// What init is to run, or the arguments for the image's own entrypoint.
 pub(super) fn main(

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{AppArmorProfile, Capabilities, SeccompProfile, 
 use serde_json::Value;
 
 use super::{Error, Planned, Role};
-use crate::hook::options::{Options, Security};
+use crate::options::{Options, Security};
 
 /// Every capability.
 const ALL: &str = "ALL";

@@ -4,13 +4,13 @@ mod options;
 
 use std::collections::BTreeMap;
 
+use ephemon_contract::{Token, env};
 use k8s_openapi::api::core::v1::EnvVar;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::contract::{Token, env};
-use crate::hook::volumes;
+use crate::volumes;
 
 fn pod(more: &Value) -> PodView {
     let volume = |name: &str| json!({"name": name, "emptyDir": {}});

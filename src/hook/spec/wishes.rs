@@ -1,12 +1,12 @@
 //! Options that init, or a volume of the pod, carries out; and what is said of those that neither
 //! can.
 
+use ephemon_contract::Setup;
 use k8s_openapi::api::core::v1::VolumeMount;
 
 use super::{Role, security};
-use crate::contract::Setup;
-use crate::hook::options::Options;
-use crate::hook::pod_view::PodView;
+use crate::options::Options;
+use crate::pod_view::PodView;
 
 /// A volume of the runner's pod for `/dev/shm`: an emptyDir of medium Memory.
 pub(super) const SHM_VOLUME: &str = "ephemon-shm";
@@ -36,7 +36,7 @@ pub(super) fn setup(role: Role, options: &Options) -> Setup {
 pub(super) fn hosts(role: Role, options: &Options) -> Vec<(String, String)> {
     let mut hosts = options.hosts.clone();
     if role == Role::Job {
-        let own = options.names.iter().filter(|name| crate::hook::names::is_host_name(name));
+        let own = options.names.iter().filter(|name| crate::names::is_host_name(name));
         hosts.extend(own.map(|name| (name.clone(), LOOPBACK.to_owned())));
     }
     hosts

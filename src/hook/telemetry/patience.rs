@@ -5,8 +5,8 @@ use std::fs::{self, OpenOptions};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use crate::contract::Volume;
-use crate::plain_file;
+use ephemon_contract::Volume;
+use ephemon_contract::plain_file;
 
 /// The wait of a call that knows nothing bad of the collector.
 const FULL: Duration = Duration::from_millis(250);

@@ -1,10 +1,10 @@
 //! Whose spans these are: the job on this pod, by the semantic conventions (1.44).
 
+use ephemon_contract::env;
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;
 
-use crate::contract::env;
-use crate::hook::settings::Settings;
+use crate::settings::Settings;
 
 /// The resource of one job's hook. What `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME` say is
 /// laid over it.

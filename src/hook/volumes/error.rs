@@ -2,7 +2,7 @@
 
 /// A volume that cannot be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(in crate::hook) enum Error {
+pub(crate) enum Error {
     #[error("volume {0:?}: its target is not an absolute path below the root directory")]
     Target(String),
     #[error("two volumes have the target {0}; give one of them another path")]

@@ -1,6 +1,6 @@
 //! Paths of volumes, brought into one form before they are compared.
 
-use crate::contract::mount;
+use ephemon_contract::mount;
 
 /// An absolute path without `.`, `..`, empty parts and a slash at the end, as Docker cleans it; none
 /// if it is relative or has what no mount path may have (a colon, a control character).

@@ -120,9 +120,10 @@ impl Client {
 
 #[cfg(test)]
 mod tests {
+    use ephemon_contract::Forward;
+
     use super::*;
-    use crate::contract::Forward;
-    use crate::init::forward::Forwards;
+    use crate::forward::Forwards;
 
     fn socket() -> (UdpSocket, SocketAddr) {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");

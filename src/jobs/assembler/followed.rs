@@ -3,12 +3,13 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
+use ephemon_contract::trace::SpanId;
+use ephemon_model::{ContainerType, PodRef};
+
 use super::{PATIENCE_NS, SETTLING_NS};
-use crate::contract::trace::SpanId;
-use crate::jobs::dossier::{Dossier, Place};
-use crate::jobs::evidence::{Evidence, Sighted};
-use crate::jobs::job::{Job, Role};
-use crate::model::{ContainerType, PodRef};
+use crate::dossier::{Dossier, Place};
+use crate::evidence::{Evidence, Sighted};
+use crate::job::{Job, Role};
 
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, in any combination")]

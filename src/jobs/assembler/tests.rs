@@ -1,10 +1,11 @@
 //! A story told second by second: what goes out, when, and that nothing goes twice.
 
+use ephemon_model::PodRef;
+
 use super::*;
-use crate::jobs::Evidence;
-use crate::jobs::Judge;
-use crate::jobs::tests::story::{Story, pod, s};
-use crate::model::PodRef;
+use crate::Evidence;
+use crate::Judge;
+use crate::story::{Story, pod, s};
 
 /// What a node shows of a story at a second.
 fn news(story: &Story, second: u64, there: bool) -> (Sight, Vec<Entry>) {
@@ -234,7 +235,7 @@ fn a_job_whose_pod_went_while_no_agent_ran_is_sent_with_what_was_known() {
         let [only] = &sent[..] else { panic!("{} dispatches, restart at {restart}", sent.len()) };
         assert!(only.last);
         let steps: Vec<_> = only.job.steps.iter().map(|step| step.outcome).collect();
-        let failed = crate::jobs::Outcome::of_code(42);
+        let failed = crate::Outcome::of_code(42);
         assert!(steps.contains(&failed), "restart at {restart}: {steps:?}");
         assert_eq!(only.job.identity.name(), "test");
         assert!(second.memory().is_done(&pod().uid) && second.pods.is_empty());
@@ -305,7 +306,7 @@ fn a_pod_that_is_gone_takes_its_unfinished_job_along() {
     let [only] = &all[..] else { panic!("{} dispatches", all.len()) };
     let lost = only.job.containers.iter().filter(|one| &*one.name == "job");
     let faults: Vec<_> = lost.map(|one| one.outcome.fault).collect();
-    assert_eq!(faults, [Some(crate::jobs::Fault::Lost)]);
+    assert_eq!(faults, [Some(crate::Fault::Lost)]);
     assert!(only.job.window.end.is_some());
 }
 

@@ -4,10 +4,11 @@
 use std::mem::size_of;
 use std::sync::Arc;
 
+use ephemon_contract::Record;
+use ephemon_discovery::inventory::SpecEntry;
+use ephemon_model::ContainerId;
+
 use super::Sighted;
-use crate::contract::Record;
-use crate::discovery::inventory::SpecEntry;
-use crate::model::ContainerId;
 
 /// Of an allocation, beside its bytes: the allocator's word and rounding, and an `Arc`'s counts.
 const ALLOCATION: usize = 32;
@@ -15,7 +16,7 @@ const ALLOCATION: usize = 32;
 const SLACK: usize = 2;
 
 /// A journal's record in its tree, with its place.
-pub(in crate::jobs) fn record(record: &Record) -> usize {
+pub(crate) fn record(record: &Record) -> usize {
     let inline = SLACK * size_of::<((Arc<str>, u64), (u64, Record))>();
     // The place is noted once more until it is on disk.
     let noted = SLACK * size_of::<super::Place>();
@@ -23,12 +24,12 @@ pub(in crate::jobs) fn record(record: &Record) -> usize {
 }
 
 /// An entry of the pod's spec. What it shares with the inventory is counted: it may outlive that.
-pub(in crate::jobs) fn spec(entry: &SpecEntry) -> usize {
+pub(crate) fn spec(entry: &SpecEntry) -> usize {
     entry.bytes() + SLACK * size_of::<super::Place>()
 }
 
 /// A container.
-pub(in crate::jobs) fn container(one: &Sighted) -> usize {
+pub(crate) fn container(one: &Sighted) -> usize {
     let inline = SLACK * (size_of::<(ContainerId, Sighted)>() + size_of::<super::Place>());
     let reason = one.exit.as_ref().map(|exit| &exit.reason);
     inline + ContainerId::LEN + ALLOCATION + texts(&[Some(&one.name), one.image.as_ref(), reason])

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use super::story::{Story, pod, s};
-use crate::contract::{JOURNAL_TEXT_MAX_CHARS, Record, StepKind};
-use crate::discovery::inventory::SpecEntry;
-use crate::jobs::assembler::MAX_EVIDENCE_BYTES;
-use crate::jobs::dossier::{MAX_FACT_BYTES, MAX_RECORD_BYTES};
-use crate::jobs::{Assembler, Dossier, Evidence, Heard, MAX_RECORDS, Memory, Options, Sight};
-use crate::journal::Entry;
-use crate::model::{ContainerType, PodRef, PodUid};
+use ephemon_contract::{JOURNAL_TEXT_MAX_CHARS, Record, StepKind};
+use ephemon_discovery::inventory::SpecEntry;
+use ephemon_journal::Entry;
+use ephemon_model::{ContainerType, PodRef, PodUid};
+
+use crate::assembler::MAX_EVIDENCE_BYTES;
+use crate::dossier::{MAX_FACT_BYTES, MAX_RECORD_BYTES};
+use crate::story::{Story, pod, s};
+use crate::{Assembler, Dossier, Evidence, Heard, MAX_RECORDS, Memory, Options, Sight};
 
 /// As large as one can be once it was read.
 fn largest(number: u64) -> Record {

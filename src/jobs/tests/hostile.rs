@@ -1,11 +1,11 @@
 //! Journals that lie: about everything, in every field.
 
+use ephemon_contract::{CgroupDelta, End, Phase, ProcessUsage, Record, StepKind};
+use ephemon_journal::HOOK;
 use proptest::prelude::*;
 
-use super::story::{CPU_OF_JOB, Story, s};
-use crate::contract::{CgroupDelta, End, Phase, ProcessUsage, Record, StepKind};
-use crate::jobs::{Job, Proof, Window};
-use crate::journal::HOOK;
+use crate::story::{CPU_OF_JOB, Story, s};
+use crate::{Job, Proof, Window};
 
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![
@@ -29,8 +29,8 @@ fn context() -> impl Strategy<Value = Option<String>> {
         // To pass for the job itself.
         Just(Some(job.span.to_string())),
         any::<([u8; 8],)>().prop_map(move |(id,)| {
-            let span_id = crate::contract::trace::SpanId(id);
-            Some(crate::contract::trace::Traceparent { span_id, ..job.span }.to_string())
+            let span_id = ephemon_contract::trace::SpanId(id);
+            Some(ephemon_contract::trace::Traceparent { span_id, ..job.span }.to_string())
         }),
     ]
 }

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::story::{Story, pod, s};
-use crate::jobs::{Dossier, Evidence};
+use crate::story::{Story, pod, s};
+use crate::{Dossier, Evidence};
 
 /// What a container looked like at several times of its life.
 fn glimpses(story: &Story) -> Vec<Evidence> {

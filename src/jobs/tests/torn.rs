@@ -4,12 +4,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::story::{Story, pod, s};
-use crate::contract::Phase as Call;
-use crate::jobs::{Dossier, Evidence, Fault, Heard, Job, JobResult};
-use crate::journal::{HOOK, Reader};
-use crate::node::NodeRoot;
-use crate::vitals::Vitals;
+use ephemon_contract::Phase as Call;
+use ephemon_journal::{HOOK, Reader};
+use ephemon_model::node::NodeRoot;
+use ephemon_vitals::Vitals;
+
+use crate::story::{Story, pod, s};
+use crate::{Dossier, Evidence, Fault, Heard, Job, JobResult};
 
 const KUBELET: &str = "/var/lib/kubelet";
 

@@ -4,10 +4,10 @@ use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::PathBuf;
 
+use ephemon_contract::Record;
 use tempfile::TempDir;
 
 use super::*;
-use crate::contract::Record;
 
 const UID: &str = "0e269fa4-f505-4963-9096-958063077203";
 

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::{super::merge, *};
-use crate::mask::replace;
+use crate::replace;
 
 fn masked(pem: &mut Pem, text: &[u8]) -> String {
     let (mut found, mut out) = (Vec::new(), Vec::new());

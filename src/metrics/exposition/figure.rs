@@ -3,11 +3,11 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::metrics::format::Format;
+use crate::format::Format;
 
 /// A sample's value.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(in crate::metrics) enum Figure {
+pub(crate) enum Figure {
     /// A count or a number of bytes.
     Count(u64),
     /// An exit code.
@@ -26,7 +26,7 @@ pub(in crate::metrics) enum Figure {
 
 impl Figure {
     /// A moment, as seconds since the Unix epoch; none for a clock set before it.
-    pub(in crate::metrics) fn unix(at: SystemTime) -> Option<Self> {
+    pub(crate) fn unix(at: SystemTime) -> Option<Self> {
         let since = at.duration_since(UNIX_EPOCH).ok()?;
         u64::try_from(since.as_nanos()).ok().map(Self::Nanos)
     }

@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
+use ephemon_jobs::tally::{Exemplar, Histogram};
+
 use super::figure::{Figure, bound};
-use crate::jobs::tally::{Exemplar, Histogram};
-use crate::metrics::devices::DeviceNames;
-use crate::metrics::family::{Kind, Unit};
-use crate::metrics::format::Format;
+use crate::devices::DeviceNames;
+use crate::family::{Kind, Unit};
+use crate::format::Format;
 
 /// Bytes of a label's value that are shown. Names of the API have at most 253; an image or a reason
 /// may be as long as whoever wrote the pod likes.
@@ -23,7 +24,7 @@ enum Sink<'a> {
 }
 
 /// The family being written, and the series' labels so far.
-pub(in crate::metrics) struct Points<'a> {
+pub(crate) struct Points<'a> {
     sink: Sink<'a>,
     format: Format,
     name: String,
@@ -34,7 +35,7 @@ pub(in crate::metrics) struct Points<'a> {
 }
 
 /// Appends `name="value"`, with a comma if it is not the first.
-pub(in crate::metrics) fn push_label(labels: &mut String, name: &str, value: &str) {
+pub(crate) fn push_label(labels: &mut String, name: &str, value: &str) {
     if !labels.is_empty() {
         labels.push(',');
     }
@@ -117,16 +118,12 @@ impl<'a> Points<'a> {
     }
 
     /// A sample with the shared labels only; an absent figure is no sample.
-    pub(in crate::metrics) fn put(&mut self, figure: Option<Figure>) {
+    pub(crate) fn put(&mut self, figure: Option<Figure>) {
         self.put_with(&[], figure);
     }
 
     /// A sample with further labels.
-    pub(in crate::metrics) fn put_with(
-        &mut self,
-        further: &[(&str, &str)],
-        figure: Option<Figure>,
-    ) {
+    pub(crate) fn put_with(&mut self, further: &[(&str, &str)], figure: Option<Figure>) {
         self.sample("", further, figure);
     }
 
@@ -141,7 +138,7 @@ impl<'a> Points<'a> {
     }
 
     /// A whole histogram; in OpenMetrics each bucket with its exemplar.
-    pub(in crate::metrics) fn histogram(&mut self, histogram: &Histogram, bounds: &[f64]) {
+    pub(crate) fn histogram(&mut self, histogram: &Histogram, bounds: &[f64]) {
         let mut count = 0_u64;
         // An earlier agent may have had other bounds, and one without observations has no buckets.
         for at in 0..=bounds.len() {
@@ -204,7 +201,7 @@ impl<'a> Points<'a> {
     }
 
     /// The value of the `device` label.
-    pub(in crate::metrics) fn device(&self, major: u32, minor: u32) -> Cow<'a, str> {
+    pub(crate) fn device(&self, major: u32, minor: u32) -> Cow<'a, str> {
         match &self.sink {
             Sink::Text { devices, .. } => {
                 let devices: &'a DeviceNames = devices;

@@ -4,7 +4,7 @@ use prometheus::proto::{Histogram, Metric, MetricFamily, MetricType};
 
 use super::figure::{Figure, bound};
 use super::points::{Points, push_label};
-use crate::metrics::family::Kind;
+use crate::family::Kind;
 
 /// One gathered family. Summaries and untyped families are passed over: the crate makes none.
 pub(super) fn family(points: &mut Points<'_>, family: &MetricFamily) {

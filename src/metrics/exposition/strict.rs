@@ -3,22 +3,22 @@
 
 use std::collections::BTreeMap;
 
-use crate::metrics::format::Format;
+use crate::format::Format;
 
 /// A family as read.
 #[derive(Debug, Default, PartialEq)]
-pub(in crate::metrics) struct Read {
-    pub(in crate::metrics) kind: String,
-    pub(in crate::metrics) help: String,
-    pub(in crate::metrics) unit: Option<String>,
+pub(crate) struct Read {
+    pub(crate) kind: String,
+    pub(crate) help: String,
+    pub(crate) unit: Option<String>,
     /// By sample name and labels.
-    pub(in crate::metrics) samples: BTreeMap<(String, Labels), String>,
+    pub(crate) samples: BTreeMap<(String, Labels), String>,
 }
 
-pub(in crate::metrics) type Labels = BTreeMap<String, String>;
+pub(crate) type Labels = BTreeMap<String, String>;
 
 /// Reads a whole exposition, or panics with what is wrong.
-pub(in crate::metrics) fn read(text: &str, format: Format) -> BTreeMap<String, Read> {
+pub(crate) fn read(text: &str, format: Format) -> BTreeMap<String, Read> {
     let text = text.strip_suffix('\n').expect("the last line must end");
     let mut lines: Vec<_> = text.split('\n').collect();
     if format == Format::OpenMetrics {

@@ -3,19 +3,19 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use ephemon_capture::books::{PodRecord, Record};
+use ephemon_discovery::inventory::ContainerFacts;
+use ephemon_model::{
+    ContainerId, ContainerType, Ended, Exit, IoUsage, Limit, NetUsage, PodUid, Quality, Usage,
+};
 use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry};
 use proptest::prelude::*;
 
 use super::strict::{Labels, Read, read};
 use super::*;
-use crate::capture::books::{PodRecord, Record};
-use crate::discovery::inventory::ContainerFacts;
-use crate::metrics::devices::DeviceNames;
-use crate::metrics::family::job as family_job;
-use crate::metrics::view::{Identity, JobView, PodView};
-use crate::model::{
-    ContainerId, ContainerType, Ended, Exit, IoUsage, Limit, NetUsage, PodUid, Quality, Usage,
-};
+use crate::devices::DeviceNames;
+use crate::family::job as family_job;
+use crate::view::{Identity, JobView, PodView};
 
 const BOTH: [Format; 2] = [Format::Text, Format::OpenMetrics];
 
@@ -282,8 +282,9 @@ proptest! {
 
 #[test]
 fn jobs_are_shown_by_name_with_exemplars_in_openmetrics_only() {
-    use crate::jobs::tally::Tally;
-    use crate::jobs::{JobResult, Shown, tests::story};
+    use ephemon_jobs::story;
+    use ephemon_jobs::tally::Tally;
+    use ephemon_jobs::{JobResult, Shown};
     let job = Arc::new(story::Story::whole().dossier().job(Some(story::s(100))).unwrap());
     let mut tally = Tally::default();
     tally.started(&job);

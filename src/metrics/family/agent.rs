@@ -1,14 +1,14 @@
 //! The families of the agent itself: two read from the view, the others counted by
-//! [`Vitals`](crate::vitals::Vitals) and the process collector, listed here for the reference.
+//! [`Vitals`](ephemon_vitals::Vitals) and the process collector, listed here for the reference.
 
 use super::{Family, Kind, Row, Scope};
-use crate::metrics::exposition::Figure;
-use crate::metrics::view::{Build, PodView};
+use crate::exposition::Figure;
+use crate::view::{Build, PodView};
 
 use Kind::{Counter, Gauge, Histogram, Info};
 
 /// Which ephemon this is.
-pub(in crate::metrics) static BUILD: Row<Build> = Row::many(
+pub(crate) static BUILD: Row<Build> = Row::many(
     family(
         "ephemon_agent_build_info",
         "Version of the running agent, and the revision it was built from where known.",
@@ -23,7 +23,7 @@ pub(in crate::metrics) static BUILD: Row<Build> = Row::many(
 );
 
 /// The agent's own accounting, checked against the kernel's.
-pub(in crate::metrics) static ACCOUNTING: Row<PodView> = Row::one(
+pub(crate) static ACCOUNTING: Row<PodView> = Row::one(
     family(
         "ephemon_agent_accounting_error_ratio",
         "How far the sum of a pod's containers is from the pod's own CPU counter.",
@@ -136,12 +136,12 @@ mod tests {
     use std::collections::BTreeMap;
     use std::time::Duration;
 
+    use ephemon_model::Quality;
+    use ephemon_vitals::{Enforced, Exported, Reason, Signal, Source, Vitals};
     use prometheus::process_collector::ProcessCollector;
     use prometheus::proto::MetricType;
 
     use super::*;
-    use crate::model::Quality;
-    use crate::vitals::{Enforced, Exported, Reason, Signal, Source, Vitals};
 
     #[test]
     fn the_registry_and_the_table_agree_on_every_family() {

@@ -1,15 +1,17 @@
 //! The families of containers. One row a family; adding one is adding a row.
 
+use ephemon_crilog::Books;
+use ephemon_model::LogLoss;
+use ephemon_model::{Limit, Pressure};
+
 use super::{Family, Kind, Row, Scope};
-use crate::crilog::{Books, Loss};
-use crate::metrics::exposition::{Figure, Points};
-use crate::metrics::view::ContainerView;
-use crate::model::{Limit, Pressure};
+use crate::exposition::{Figure, Points};
+use crate::view::ContainerView;
 
 use Kind::{Counter, Gauge, Info};
 
 /// The rows, in the order of the exposition.
-pub(in crate::metrics) static ROWS: &[Row<ContainerView>] = &[
+pub(crate) static ROWS: &[Row<ContainerView>] = &[
     labelled(
         "ephemon_container_info",
         "A container's id and image; `quality` and `exit_reason` once it is over.",
@@ -199,7 +201,7 @@ pub(in crate::metrics) static ROWS: &[Row<ContainerView>] = &[
         &["reason"],
         |c, p| {
             let Some(log) = c.log() else { return };
-            for (loss, bytes) in Loss::ALL.into_iter().zip(log.books.lost_bytes) {
+            for (loss, bytes) in LogLoss::ALL.into_iter().zip(log.books.lost_bytes) {
                 let lost = (bytes > 0).then_some(bytes);
                 p.put_with(&[("reason", loss.as_str())], count(lost));
             }

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use ephemon_jobs::JobResult;
+use ephemon_jobs::tally::{Counts, DURATION_BOUNDS, Histogram, MEMORY_BOUNDS, START_BOUNDS};
+use ephemon_model::ContainerType;
+
 use super::{Family, Kind, Row, Scope};
-use crate::jobs::JobResult;
-use crate::jobs::tally::{Counts, DURATION_BOUNDS, Histogram, MEMORY_BOUNDS, START_BOUNDS};
-use crate::metrics::exposition::{Figure, Points};
-use crate::metrics::view::JobView;
-use crate::model::ContainerType;
+use crate::exposition::{Figure, Points};
+use crate::view::JobView;
 
 /// The rows, in the order of the exposition.
-pub(in crate::metrics) static ROWS: &[Row<JobView>] = &[
+pub(crate) static ROWS: &[Row<JobView>] = &[
     row(
         "ephemon_job_info",
         "A job that is under way or ended a short time ago.",

@@ -1,16 +1,17 @@
 //! The families of pods: the network namespace its containers share.
 
+use ephemon_model::NetUsage;
+
 use super::{Family, Kind, Row, Scope};
-use crate::metrics::exposition::{Figure, Points};
-use crate::metrics::view::PodView;
-use crate::model::NetUsage;
+use crate::exposition::{Figure, Points};
+use crate::view::PodView;
 
 /// Interfaces of one pod that are shown. A privileged container can make as many as it likes; the
 /// pod's own is among the first.
-pub(in crate::metrics) const MAX_INTERFACES: usize = 32;
+pub(crate) const MAX_INTERFACES: usize = 32;
 
 /// The rows, in the order of the exposition.
-pub(in crate::metrics) static ROWS: &[Row<PodView>] = &[
+pub(crate) static ROWS: &[Row<PodView>] = &[
     row(
         "ephemon_pod_network_receive_bytes_total",
         "Bytes received by the pod's interface.",

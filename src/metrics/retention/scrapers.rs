@@ -31,11 +31,11 @@ pub struct ScraperId {
 
 /// A scraper that was seen; never given twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::metrics) struct ScraperKey(u64);
+pub(crate) struct ScraperKey(u64);
 
 /// The scrapers seen lately. Never more than [`MAX_SCRAPERS`].
 #[derive(Debug)]
-pub(in crate::metrics) struct Scrapers {
+pub(crate) struct Scrapers {
     longest: Duration,
     seen: Vec<Scraper>,
     next: u64,

@@ -1,8 +1,9 @@
 //! Who is shown under which name.
 
+use ephemon_capture::books::PodRecord;
+use ephemon_model::{Ended, Quality, Usage};
+
 use super::*;
-use crate::capture::books::PodRecord;
-use crate::model::{Ended, Quality, Usage};
 
 const UID: &str = "0e269fa4-f505-4963-9096-958063077203";
 

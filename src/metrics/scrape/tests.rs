@@ -2,10 +2,11 @@
 
 use std::net::IpAddr;
 
+use ephemon_capture::books::{PodRecord, Record};
+use ephemon_model::{Ended, NetUsage, Quality, Usage};
+
 use super::*;
-use crate::capture::books::{PodRecord, Record};
-use crate::metrics::exposition::strict::read;
-use crate::model::{Ended, NetUsage, Quality, Usage};
+use crate::exposition::strict::read;
 
 const UID: &str = "0e269fa4-f505-4963-9096-958063077203";
 

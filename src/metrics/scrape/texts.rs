@@ -7,7 +7,7 @@ use hyper::body::Bytes;
 /// Texts kept for the next scrapes: two, as Prometheus often comes in pairs.
 const SPARE: usize = 2;
 /// Most memory of the texts that are lent when another one is begun.
-pub(crate) const MAX_TEXT_BYTES: usize = 8 * 1024 * 1024;
+pub const MAX_TEXT_BYTES: usize = 8 * 1024 * 1024;
 
 /// The texts nobody reads now. Cheap to clone.
 #[derive(Debug, Clone, Default)]

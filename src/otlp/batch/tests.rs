@@ -1,5 +1,11 @@
 //! What is written here is what the published messages read.
 
+use ephemon_contract::trace::{JobKey, RunKey};
+use ephemon_mask::job::{JobMasks, Mode};
+use ephemon_model::LogStream;
+use ephemon_model::{ContainerId, ContainerType, PodRef, PodUid};
+use ephemon_refine::{Options, Refiner};
+use ephemon_refine::{Record, Refined};
 use opentelemetry_proto::tonic::{
     collector::logs::v1::ExportLogsServiceRequest,
     common::v1::{AnyValue, KeyValue, any_value},
@@ -9,16 +15,7 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::*;
-use crate::{
-    contract::trace::{JobKey, RunKey},
-    logs::{
-        Record, Refined, Stream,
-        refine::{Options, Refiner},
-    },
-    mask::job::{JobMasks, Mode},
-    model::{ContainerId, ContainerType, PodRef, PodUid},
-    otlp::{Job, Source},
-};
+use crate::{Job, Source};
 
 fn source() -> Source {
     Source {
@@ -53,7 +50,7 @@ fn entry<'a>(record: &'a Record<'a>) -> Entry<'a> {
     Entry {
         time_unix_nano: 5,
         observed_unix_nano: 6,
-        stream: Stream::Stderr,
+        stream: LogStream::Stderr,
         uid: 0xab,
         span: None,
         record,
@@ -62,7 +59,7 @@ fn entry<'a>(record: &'a Record<'a>) -> Entry<'a> {
 
 fn refine(text: &[u8]) -> Record<'_> {
     let mut refiner = Refiner::new(JobMasks::new(Mode::Masked), Options::default());
-    match refiner.line(Stream::Stdout, text) {
+    match refiner.line(LogStream::Stdout, text) {
         Refined::Record(record) => record,
         Refined::Suppressed(_) => panic!("not sent"),
     }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use ephemon_capture::books::Record;
+use ephemon_model::{Exit, IoUsage, Limit, Pressure, Usage};
+
 use super::instrument::{Instrument, Kind, Row, Scope};
 use super::names;
 use super::owner::Owner;
 use super::points::{Figure, Points, Subject, number, text};
-use crate::capture::books::Record;
-use crate::model::{Exit, IoUsage, Limit, Pressure, Usage};
-use crate::otlp::names::{
+use crate::names::{
     CPU_MODE, DISK_IO_DIRECTION, MEMORY_EVENT, PRESSURE_KIND, PRESSURE_RESOURCE, PROCESS_EXIT_CODE,
     SYSTEM_PAGING_FAULT_TYPE, USAGE_QUALITY,
 };

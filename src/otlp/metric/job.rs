@@ -5,15 +5,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ephemon_jobs::tally::{
+    Counts, DURATION_BOUNDS, Histogram, Labels, MEMORY_BOUNDS, START_BOUNDS, Tally,
+};
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 
 use super::instrument::{Instrument, Kind, Row, Scope};
 use super::names;
 use super::points::{Figure, Points, Subject, text};
-use crate::jobs::tally::{
-    Counts, DURATION_BOUNDS, Histogram, Labels, MEMORY_BOUNDS, START_BOUNDS, Tally,
-};
-use crate::otlp::names::{
+use crate::names::{
     CICD_PIPELINE_NAME, CICD_PIPELINE_TASK_NAME, CICD_PIPELINE_TASK_RUN_RESULT, CONTAINER_TYPE,
     DISK_IO_DIRECTION, K8S_NAMESPACE_NAME, VCS_OWNER_NAME, VCS_REPOSITORY_NAME,
 };

@@ -4,15 +4,16 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message as _;
 
 use super::points::text;
-use crate::otlp::names::{K8S_NODE_NAME, SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_VERSION};
-use crate::otlp::source::{self, Source};
+use crate::names::{K8S_NODE_NAME, SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_VERSION};
+use crate::source;
+use crate::source::Source;
 
 /// What the agent is called where it sends of itself.
 const AGENT: &str = "ephemon-agent";
 
 /// A resource.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Owner(pub(in crate::otlp) Resource);
+pub struct Owner(pub(crate) Resource);
 
 // === impl Owner ===
 

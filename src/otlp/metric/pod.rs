@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use ephemon_capture::books::PodRecord;
+use ephemon_model::NetUsage;
+
 use super::container::ns;
 use super::instrument::{Instrument, Kind, Row, Scope};
 use super::names;
 use super::owner::Owner;
 use super::points::{Figure, Points, Subject};
-use crate::capture::books::PodRecord;
-use crate::model::NetUsage;
-use crate::otlp::names::{NETWORK_INTERFACE_NAME, NETWORK_IO_DIRECTION};
+use crate::names::{NETWORK_INTERFACE_NAME, NETWORK_IO_DIRECTION};
 
 /// Most interfaces of one pod that have points; a job with the right to can make any number.
 const MAX_INTERFACES: usize = 32;

@@ -1,5 +1,6 @@
 //! Points under way, gathered into metrics.
 
+use ephemon_jobs::tally;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
@@ -10,7 +11,6 @@ use opentelemetry_proto::tonic::metrics::v1::{
 };
 
 use super::instrument::{Instrument, Kind};
-use crate::jobs::tally;
 
 /// What points are about.
 pub(super) trait Subject {

@@ -1,5 +1,6 @@
 //! Points of many resources, cut into requests of a size that collectors take.
 
+use ephemon_export::Payload;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::metrics::v1::{ResourceMetrics, ScopeMetrics};
@@ -7,8 +8,7 @@ use opentelemetry_proto::tonic::metrics::v1::{ResourceMetrics, ScopeMetrics};
 use super::instrument::Row;
 use super::points::{Points, Subject};
 use super::{Container, Jobs, Owner, Pod, container, job, pod};
-use crate::otlp::Payload;
-use crate::otlp::names::SCHEMA_URL;
+use crate::names::SCHEMA_URL;
 
 /// A request with so many points is closed: some 400 KB. Collectors take 4 MiB unless told
 /// otherwise.
@@ -60,7 +60,7 @@ impl Requests {
             return;
         }
         let scope = InstrumentationScope {
-            name: env!("CARGO_PKG_NAME").to_owned(),
+            name: "ephemon".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             ..InstrumentationScope::default()
         };

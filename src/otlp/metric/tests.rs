@@ -6,6 +6,14 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use ephemon_capture::books::{PodRecord, Record};
+use ephemon_export::Payload;
+use ephemon_jobs::story::{Story, s};
+use ephemon_jobs::tally::Tally;
+use ephemon_model::{
+    ContainerId, ContainerType, Ended, Exit, IoUsage, Limit, NetUsage, PodRef, PodUid, Pressure,
+    Quality, Usage,
+};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -15,14 +23,7 @@ use opentelemetry_proto::tonic::metrics::v1::{NumberDataPoint, ResourceMetrics};
 use prost::Message as _;
 
 use super::*;
-use crate::capture::books::{PodRecord, Record};
-use crate::jobs::tally::Tally;
-use crate::jobs::tests::story::{Story, s};
-use crate::model::{
-    ContainerId, ContainerType, Ended, Exit, IoUsage, Limit, NetUsage, PodRef, PodUid, Pressure,
-    Quality, Usage,
-};
-use crate::otlp::{Job, Payload, Source};
+use crate::{Job, Source};
 
 fn at(second: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(second)
@@ -188,7 +189,7 @@ fn points_are_those_of_the_recording() {
     let all = decoded(requests.into_payloads());
     assert_eq!(all.len(), 1);
     let shown: String = all[0].resource_metrics.iter().map(shown).collect();
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/golden/otlp-metrics.txt");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/it/golden/otlp-metrics.txt");
     if std::env::var_os("EPHEMON_GOLDEN").is_some_and(|what| what == "write") {
         std::fs::write(path, &shown).unwrap();
     }

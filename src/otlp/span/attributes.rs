@@ -1,15 +1,15 @@
 //! Attributes of spans and of the job's resource. Pure.
 
+use ephemon_contract::StepKind;
+use ephemon_contract::trace::SpanId;
+use ephemon_jobs::{Container, Fault, Figures, Identity, Job, Outcome, Proof, Step, Window};
+use ephemon_model::ContainerId;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 
 use super::Options;
 use super::names;
-use crate::contract::StepKind;
-use crate::contract::trace::SpanId;
-use crate::jobs::{Container, Fault, Figures, Identity, Job, Outcome, Proof, Step, Window};
-use crate::model::ContainerId;
 
 /// Attributes under way; what is not known is left out.
 #[derive(Debug, Default)]

@@ -1,7 +1,7 @@
 //! Names of attributes and events on spans: those that logs have, too, by the semantic conventions,
 //! and what the conventions have no name for, in a namespace of our own.
 
-pub(super) use crate::otlp::names::{
+pub(super) use crate::names::{
     CICD_PIPELINE_NAME as PIPELINE_NAME, CICD_PIPELINE_RUN_ID as PIPELINE_RUN_ID,
     CICD_PIPELINE_RUN_URL_FULL as PIPELINE_RUN_URL, CICD_PIPELINE_TASK_NAME as TASK_NAME,
     CICD_PIPELINE_TASK_RUN_ID as TASK_RUN_ID, CICD_PIPELINE_TASK_RUN_RESULT as TASK_RUN_RESULT,

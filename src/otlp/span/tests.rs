@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
+use ephemon_jobs::story::{Story, s};
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use serde_json::{Map, Value, json};
 
 use super::*;
-use crate::jobs::tests::story::{Story, s};
 
 fn job() -> Job {
     let mut story = Story::whole();
@@ -85,7 +85,7 @@ fn a_jobs_trace_is_as_recorded() {
     // The package's version is no part of the recording.
     request.resource_spans[0].scope_spans[0].scope = None;
     let text = serde_json::to_string_pretty(&shown(&request)).unwrap() + "\n";
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/golden/job-trace.json");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/it/golden/job-trace.json");
     if std::env::var("EPHEMON_GOLDEN").is_ok_and(|act| act == "write") {
         std::fs::write(path, &text).unwrap();
     }

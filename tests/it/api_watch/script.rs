@@ -1,9 +1,9 @@
 //! The server of these tests: it answers by a script, and anything else asked of it fails the test.
 
-use ephemon::discovery::api::{Options, Patience, Watch};
-use ephemon::discovery::inventory::{Inventory, Verdict};
-use ephemon::model::PodUid;
-use ephemon::vitals::Vitals;
+use ephemon_discovery::api::{Options, Patience, Watch};
+use ephemon_discovery::inventory::{Inventory, Verdict};
+use ephemon_model::PodUid;
+use ephemon_vitals::Vitals;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::fmt::Write as _;

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use ephemon::demo::{Node as DemoNode, NodeOptions};
+use ephemon_demo::{Node as DemoNode, NodeOptions};
 
 use crate::support::image::WORK;
+use crate::support::programs;
 use crate::support::real_node::{NODE, RealNode};
 
 /// A node whose API a client reaches and whose files this process reads.
@@ -34,7 +35,7 @@ pub(super) struct Real(pub(super) Arc<RealNode>);
 
 impl Embedded {
     pub(super) async fn start() -> Self {
-        let options = NodeOptions::new(env!("CARGO_BIN_EXE_ephemon"));
+        let options = NodeOptions::new(programs::demo());
         Self(DemoNode::start(options).await.unwrap())
     }
 

@@ -6,7 +6,7 @@ const TYPES: &str = "A field of the wrong type is refused with the code and reas
 const STATUS: &str =
     "The status tells neither the resources that the node granted nor the user of a container.";
 
-/// Each as it is on both nodes, with the sentence of `src/demo.rs` that names it.
+/// Each as it is on both nodes, with the sentence of `src/demo/lib.rs` that names it.
 pub(super) const PERMITTED: [Permitted; 9] = [
     Permitted {
         line: "pod: keys of metadata",

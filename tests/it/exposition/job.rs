@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use ephemon::contract::{Phase, Record};
-use ephemon::discovery::inventory::SpecEntry;
-use ephemon::jobs::tally::Tally;
-use ephemon::jobs::{Dossier, Evidence, Figures, Heard, Job, Reading, Shown, Sighted};
-use ephemon::journal::HOOK;
-use ephemon::metrics::JobView;
-use ephemon::model::{ContainerId, ContainerType, Exit, JobEnv, PodRef, PodUid, Quality};
+use ephemon_contract::{Phase, Record};
+use ephemon_discovery::inventory::SpecEntry;
+use ephemon_jobs::tally::Tally;
+use ephemon_jobs::{Dossier, Evidence, Figures, Heard, Job, Reading, Shown, Sighted};
+use ephemon_journal::HOOK;
+use ephemon_metrics::JobView;
+use ephemon_model::{ContainerId, ContainerType, Exit, JobEnv, PodRef, PodUid, Quality};
 
 const CONTAINER: &str = "job";
 

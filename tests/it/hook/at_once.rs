@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use ephemon::contract::{Phase, Record};
+use ephemon_contract::{Phase, Record};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 

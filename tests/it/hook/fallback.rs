@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use ephemon::demo::api::{Answer, Rule};
+use ephemon_demo::api::{Answer, Rule};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 
-use ephemon::contract::{Frames, MAX_REQUEST_BYTES, Reply};
+use ephemon_contract::{Frames, MAX_REQUEST_BYTES, Reply};
 use serde_json::{Value, json};
 
 use super::rig::{Called, Rig};

@@ -6,19 +6,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ephemon::capture::books::Snapshot;
-use ephemon::contract::trace::{JobKey, RunKey};
-use ephemon::discovery::inventory::Inventory;
-use ephemon::discovery::pod_view::PodView;
-use ephemon::jobs::{
+use ephemon_capture::books::Snapshot;
+use ephemon_contract::trace::{JobKey, RunKey};
+use ephemon_discovery::inventory::Inventory;
+use ephemon_discovery::pod_view::PodView;
+use ephemon_jobs::{
     Assembler, Dispatch, JobResult, Memory, Options, Outcome, Proof, Role, Sighter, TraceMode,
     Which,
 };
-use ephemon::journal::Reader;
-use ephemon::model::PodUid;
-use ephemon::node::NodeRoot;
-use ephemon::otlp::span;
-use ephemon::vitals::Vitals;
+use ephemon_journal::Reader;
+use ephemon_model::PodUid;
+use ephemon_model::node::NodeRoot;
+use ephemon_otlp::span;
+use ephemon_vitals::Vitals;
 use serde_json::Value;
 
 use super::rig::Rig;

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
-use ephemon::demo::api::{Answer, Rule};
+use ephemon_demo::api::{Answer, Rule};
 use serde_json::{Value, json};
 
 use super::rig::{Called, Rig};

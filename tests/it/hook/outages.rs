@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use ephemon::demo::api::{Answer, Fault, Rule};
+use ephemon_demo::api::{Answer, Fault, Rule};
 use serde_json::{Value, json};
 
 use super::rig::Rig;

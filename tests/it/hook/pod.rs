@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
-use ephemon::demo::api::{Runtime, Store};
+use ephemon_demo::api::{Runtime, Store};
 use serde_json::{Value, json};
 
 pub(super) const POD: &str = "runner-1";

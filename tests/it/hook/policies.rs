@@ -2,17 +2,17 @@
 //! makes, the admission policies against the patches that it really sends.
 
 use std::fs;
-use std::path::Path;
 
 use cel::{Context, Program, Value as Cel};
 use serde_json::{Value, json};
 
 use super::pod::POD;
 use super::rig::Rig;
+use crate::support::parts;
 
 /// The documents of a file in `deploy/hook`.
 fn documents(name: &str) -> Vec<Value> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/hook").join(name);
+    let path = parts::repository().join("deploy/hook").join(name);
     let text = fs::read_to_string(path).unwrap();
     text.split("\n---\n").map(|part| serde_saphyr::from_str(part).unwrap()).collect()
 }

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ephemon::demo::api::{ApiServer, Runtime, Store};
+use ephemon_demo::api::{ApiServer, Runtime, Store};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -17,6 +17,7 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
 use super::pod::{NAMESPACE, POD, Pod};
+use crate::support::programs;
 
 /// Everything of one pod.
 pub(super) struct Rig {
@@ -84,10 +85,9 @@ impl Rig {
         }
         fs::write(at("summary"), "").unwrap();
         fs::write(at("hosts"), "127.0.0.1 localhost\n").unwrap();
-        for (program, name) in [
-            (env!("CARGO_BIN_EXE_ephemon-init"), "ephemon-init"),
-            (env!("CARGO_BIN_EXE_ephemon-hook"), "ephemon-hook"),
-        ] {
+        for (program, name) in
+            [(programs::init(), "ephemon-init"), (programs::hook(), "ephemon-hook")]
+        {
             fs::copy(program, at("ephemon-bin").join(name)).unwrap();
         }
         let store = Store::new("node", 1000);
@@ -114,7 +114,7 @@ impl Rig {
         let pod = Pod::new(store, directory.path());
         api.attach(Arc::clone(&pod) as Arc<dyn Runtime>);
         let kubelet = tokio::spawn(Arc::clone(&pod).run());
-        let hook = vec![PathBuf::from(env!("CARGO_BIN_EXE_ephemon-hook"))];
+        let hook = vec![programs::hook().to_owned()];
         Some(Self { api, directory, pod, env: Vec::new(), hook, kubelet })
     }
 

@@ -15,7 +15,7 @@ use tokio::process::{Child, Command};
 use super::rig::Rig;
 use super::wait_for;
 
-const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy");
+const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy");
 
 /// The runner brings its own; here it is the machine's.
 fn node() -> Option<PathBuf> {

@@ -155,14 +155,14 @@ async fn the_token_of_a_job_is_kept_beside_only_until_the_runner_has_it() {
 #[tokio::test]
 async fn a_hook_killed_before_it_asked_or_in_cleanup_does_no_harm() {
     let Some(rig) = Rig::start().await else { return };
-    rig.api.faults().set(ephemon::demo::api::Fault::Hang);
+    rig.api.faults().set(ephemon_demo::api::Fault::Hang);
     let args = json!({"container": {"image": "init"}});
     let before = rig.api.faults().requests();
     let prepare = rig.begin("prepare_job", &args, &Value::Null).await;
     rig.until_asked(before, 1).await;
     prepare.signal(Signal::KILL);
     assert_eq!(prepare.finish().await.code, 137);
-    rig.api.faults().set(ephemon::demo::api::Fault::None);
+    rig.api.faults().set(ephemon_demo::api::Fault::None);
     assert!(!rig.spec().contains("ephemeralContainers"), "{}", rig.spec());
     let state = rig.prepared().await;
     let cleanup = rig.begin("cleanup_job", &json!({}), &state).await;

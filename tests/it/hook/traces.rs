@@ -4,7 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use ephemon::contract::trace::{JobKey, RunKey, SpanId, TraceId, Traceparent};
+use ephemon_contract::trace::{JobKey, RunKey, SpanId, TraceId, Traceparent};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;

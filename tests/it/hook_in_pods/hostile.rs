@@ -213,7 +213,7 @@ fn assert_alive(site: &Site, agent: &Installed) {
         assert!(log.contains(&format!("\"{name}\"")), "{name}: {complaints:#?}");
     }
     assert!(!complaints.iter().any(|line| line.contains("honest")), "{complaints:#?}");
-    assert!(peak(site, agent) < ephemon::agent::budget::EXPORT_LIMIT as u64);
+    assert!(peak(site, agent) < ephemon_agent::budget::EXPORT_LIMIT as u64);
 }
 
 /// The most memory of the agent's process so far, bytes, by the kernel.

@@ -9,6 +9,7 @@ use super::site::PATIENCE;
 use crate::support::agent::TEXT;
 use crate::support::exposition::Ledger;
 use crate::support::http::{self, Response};
+use crate::support::parts;
 use crate::support::process::{output, until};
 use crate::support::real_node::{Kubectl, RealNode};
 use crate::support::real_node_images;
@@ -32,7 +33,7 @@ pub(super) struct Installed {
 impl Installed {
     /// Applies an overlay, or the base, and waits until its pod is ready.
     pub(super) fn apply(node: &RealNode, directory: &str, endpoint: &str) -> Self {
-        let kustomize = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/kustomize");
+        let kustomize = parts::repository().join("deploy/kustomize");
         Self::rendered(node, &kustomize.join(directory), endpoint)
     }
 
@@ -42,7 +43,7 @@ impl Installed {
         std::fs::create_dir(&overlay).unwrap();
         // Paths must be relative: up to the root, and down.
         let up = "../".repeat(overlay.components().count() - 1);
-        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/kustomize");
+        let shipped = parts::repository().join("deploy/kustomize");
         let shipped = format!("{up}{}", shipped.strip_prefix("/").unwrap().display());
         let components = components
             .iter()

@@ -1,7 +1,6 @@
 //! A namespace of a real node for one scenario: account, role and policies as shipped, and runners'
 //! pods made of the values as shipped.
 
-use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +10,9 @@ use serde_json::{Value, json};
 use super::runner::Runner;
 use crate::support::agent::Agent;
 use crate::support::cri::Cri;
+use crate::support::parts;
 use crate::support::process::{output, until};
+use crate::support::programs;
 use crate::support::real_node::{Kubectl, NODE, RealNode};
 use crate::support::workflow_images::{EPHEMON, RUNNER};
 use crate::support::{real_node_images, runner_template};
@@ -130,7 +131,7 @@ impl Site {
     }
 
     fn agent_with(&self, flags: &[&str], env: &[(&str, &str)]) -> Agent {
-        let mut command = self.node.inside(env!("CARGO_BIN_EXE_ephemon"));
+        let mut command = self.node.inside(programs::ephemon());
         command
             .args(["agent", "--node-name", NODE, "--kubeconfig"])
             .arg(self.kubectl.kubeconfig())
@@ -222,7 +223,7 @@ impl Drop for Site {
 
 /// What `kubectl apply` is given of `deploy/hook`: a file, or the kustomization.
 fn shipped(kubectl: &Kubectl, file: &str) -> String {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/hook");
+    let folder = parts::repository().join("deploy/hook");
     if file.is_empty() {
         let mut command: Command = kubectl.command(&["kustomize"]);
         return output(command.arg(folder));

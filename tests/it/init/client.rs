@@ -5,8 +5,8 @@ use std::{
     os::unix::net::UnixStream,
 };
 
-use ephemon::contract::session::{Channel, Opening, SEAL_BYTES};
-use ephemon::contract::{
+use ephemon_contract::session::{Channel, Opening, SEAL_BYTES};
+use ephemon_contract::{
     Exit, Frames, Hello, MAX_REPLY_BYTES, PROTOCOL_VERSION, Proof, Reply, Request, Run, Signature,
     Token,
 };

@@ -2,10 +2,11 @@
 
 use std::fs;
 
-use ephemon::contract::{Command, End, Record, Reply, Request, Run, Signal, Stop};
+use ephemon_contract::{Command, End, Record, Reply, Request, Run, Signal, Stop};
 
-use super::harness::{self, Init, Start, shell};
+use super::harness::{Init, Start, shell};
 use super::{signal, starts, wait_for, wait_until_dead};
+use crate::support::programs;
 
 #[test]
 fn a_signal_reaches_the_whole_group_and_the_step_may_tidy_up() {
@@ -184,7 +185,7 @@ fn a_container_that_ran_does_not_run_again() {
 #[test]
 fn what_init_is_not_told_is_named_in_one_line() {
     let output =
-        std::process::Command::new(harness::PROGRAM).env_clear().output().expect("it runs");
+        std::process::Command::new(programs::init()).env_clear().output().expect("it runs");
     assert_eq!(output.status.code(), Some(125));
     let text = String::from_utf8(output.stderr).expect("utf-8");
     assert_eq!(

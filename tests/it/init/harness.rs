@@ -9,12 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ephemon::contract::{Command, Record, Reply, Request, Run, StepKind, Stop, Token, Volume, env};
+use ephemon_contract::{Command, Record, Reply, Request, Run, StepKind, Stop, Token, Volume, env};
+
+use crate::support::programs;
 
 pub(super) use super::client::Client;
 
-/// The program under test.
-pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_ephemon-init");
 /// No test waits longer for anything.
 pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -121,12 +121,13 @@ impl Init {
     }
 
     fn process(root: &Path, start: Start, env: &[(&str, &str)], command: &[&str]) -> Process {
-        let mut program = PathBuf::from(PROGRAM);
+        let mut program = programs::init().to_owned();
         if let Start::Uid(_) = start {
             // A program in a directory that others may not enter cannot be started by them. Copied by
             // another process: a file that this one writes may be open in a child of another test.
             program = root.join("ephemon-init");
-            let copied = Process::new("cp").arg(PROGRAM).arg(&program).status().expect("cp runs");
+            let copied =
+                Process::new("cp").arg(programs::init()).arg(&program).status().expect("cp runs");
             assert!(copied.success());
         }
         let mut process = match start {

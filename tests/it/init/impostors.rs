@@ -6,7 +6,7 @@ use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use ephemon::contract::{End, Request, Run, Stop, Volume, env};
+use ephemon_contract::{End, Request, Run, Stop, Volume, env};
 
 use super::harness::{self, Init, Start, shell};
 use crate::support::relay::Relay;

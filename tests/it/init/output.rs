@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 use std::time::Instant;
 
-use ephemon::contract::{Command, End, ErrorCode, Reply, Request, Run};
+use ephemon_contract::{Command, End, ErrorCode, Reply, Request, Run};
 
 use super::harness::{Client, Init, PATIENCE, Start, shell};
 use super::{starts, wait_for};

@@ -2,8 +2,8 @@
 
 use std::{fs, thread};
 
-use ephemon::contract::{End, Record, Reply, Request, Run, StepKind, Volume};
-use ephemon::mask::shared::SharedMasks;
+use ephemon_contract::{End, Record, Reply, Request, Run, StepKind, Volume};
+use ephemon_mask::shared::SharedMasks;
 
 use super::harness::{Init, Start, shell};
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use ephemon::contract::{Command, Health, HealthReport, Probe, Reply, Request, Run};
+use ephemon_contract::{Command, Health, HealthReport, Probe, Reply, Request, Run};
 
 use super::harness::{Client, Init, Start, can_be_pid_1, is_root, shell};
 

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use ephemon::contract::{
+use ephemon_contract::{
     End, ErrorCode, Hello, PROTOCOL_VERSION, Proof, Reply, Request, Stop, Token,
 };
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 use std::time::Instant;
 
-use ephemon::contract::{
+use ephemon_contract::{
     Command, End, ErrorCode, Exit, Forward, Health, HostEntry, Link, Present, Probe, Reply,
     Request, Run,
 };

@@ -1,6 +1,6 @@
 //! Containers whose hook was killed: they end by themselves, and not with success.
 
-use ephemon::contract::{Record, Reply, Request, Run, Stop, env};
+use ephemon_contract::{Record, Reply, Request, Run, Stop, env};
 
 use super::harness::{self, Init, Start, shell};
 

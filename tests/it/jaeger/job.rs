@@ -1,7 +1,7 @@
 //! The job of these scenarios: a job container, a service, two script steps of which one fails, a
 //! container step that the OOM killer ends; and the spans that must come of it.
 
-use ephemon::contract::{CgroupDelta, End, Phase, Record};
+use ephemon_contract::{CgroupDelta, End, Phase, Record};
 
 use crate::support::agent::Agent;
 use crate::support::job_pod::{Call, HOOK, JOB, JobPod, now_ns};

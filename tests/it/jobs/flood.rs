@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use ephemon::contract::{Phase, StepKind};
+use ephemon_contract::{Phase, StepKind};
 
 use super::node::{Node, Pod, now_ns};
 use super::sink::{Sink, attributes};
@@ -15,9 +15,9 @@ use crate::support::process::until;
 /// Hostile pods.
 const PODS: usize = 5;
 /// `resources.limits.memory` of the manifests.
-const LIMIT: u64 = ephemon::agent::budget::LIMIT as u64;
+const LIMIT: u64 = ephemon_agent::budget::LIMIT as u64;
 /// The same with a collector.
-pub(super) const EXPORT_LIMIT: u64 = ephemon::agent::budget::EXPORT_LIMIT as u64;
+pub(super) const EXPORT_LIMIT: u64 = ephemon_agent::budget::EXPORT_LIMIT as u64;
 
 /// The highest resident set of the agent so far.
 pub(super) fn peak(agent: &Agent) -> u64 {

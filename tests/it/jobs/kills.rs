@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::thread;
 
-use ephemon::contract::{Phase, StepKind};
+use ephemon_contract::{Phase, StepKind};
 use opentelemetry_proto::tonic::trace::v1::Span;
 
 use super::node::{CPU_SECONDS, Node, Pod, now_ns};
@@ -265,7 +265,7 @@ fn jobs_whose_hook_was_killed_have_traces_with_the_results_that_are_known() {
         pod.init_started("job");
     }
     let [in_prepare, silent, lost, torn] = &pods[..] else { panic!("four pods") };
-    let half = |pod: &Pod, record: &ephemon::contract::Record| {
+    let half = |pod: &Pod, record: &ephemon_contract::Record| {
         let line = record.to_line().unwrap();
         pod.write("_hook", &line[..line.len() / 2]);
     };

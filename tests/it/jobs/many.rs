@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Instant;
 
-use ephemon::contract::{Phase, StepKind};
+use ephemon_contract::{Phase, StepKind};
 
 use super::node::{Node, Pod, now_ns};
 use super::sink::Sink;

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ephemon::contract::{CgroupDelta, End, Phase, ProcessUsage, Record, StepKind};
+use ephemon_contract::{CgroupDelta, End, Phase, ProcessUsage, Record, StepKind};
 use tempfile::TempDir;
 
 use super::sink::Sink;
 use crate::support::agent::Agent;
+use crate::support::programs;
 
 /// What the kernel counts for each container, seconds of CPU time.
 pub(super) const CPU_SECONDS: f64 = 1.5;
@@ -76,7 +77,7 @@ impl Node {
     }
 
     fn command(sink: &Sink, flags: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ephemon"));
+        let mut command = Command::new(programs::ephemon());
         command
             .args(["agent", "--no-api", "--node-name", "it"])
             .args(flags)

@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use ephemon::contract::{Phase, StepKind};
+use ephemon_contract::{Phase, StepKind};
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::{HistogramDataPoint, Metric};
 use tokio::runtime::Builder;
@@ -13,6 +13,7 @@ use super::node::{Node, now_ns};
 use crate::support::agent::Agent;
 use crate::support::collector::{Collector, Wire};
 use crate::support::process::until;
+use crate::support::programs;
 
 fn metrics(collector: &Collector, name: &str) -> Vec<Metric> {
     let requests = collector.metrics().into_iter();
@@ -35,7 +36,7 @@ fn a_jobs_end_pushes_its_histogram_with_an_exemplar_of_the_jobs_own_trace() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let collector = runtime.block_on(Collector::start(Wire::Http, None));
     let node = Node::new();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ephemon"));
+    let mut command = Command::new(programs::ephemon());
     command
         .args(["agent", "--no-api", "--node-name", "it", "--logs", "off", "--otlp-metrics"])
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint())

@@ -1,6 +1,6 @@
 //! A job of 300 steps is one trace.
 
-use ephemon::contract::{Phase, StepKind};
+use ephemon_contract::{Phase, StepKind};
 
 use super::node::{Node, now_ns};
 use super::sink::Sink;

@@ -6,16 +6,17 @@ use std::process::Command;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use ephemon::cgroup::{Files, Hierarchy, InForce, LimitFiles, Setting};
-use ephemon::demo::cgroups::Choice;
-use ephemon::demo::{Node, NodeOptions};
-use ephemon::model::Usage;
+use ephemon_cgroup::{Files, Hierarchy, InForce, LimitFiles, Setting};
+use ephemon_demo::cgroups::Choice;
+use ephemon_demo::{Node, NodeOptions};
+use ephemon_model::Usage;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::support::agent::{Agent, TEXT};
 use crate::support::exposition::Ledger;
 use crate::support::process::until;
+use crate::support::programs;
 
 /// Nothing here takes longer unless it hangs; a virtual machine is slow.
 pub(super) const PATIENCE: Duration = Duration::from_mins(2);
@@ -41,7 +42,7 @@ impl Rig {
                 let options = NodeOptions {
                     cgroups: Choice::Auto,
                     relist: Duration::from_millis(100),
-                    ..NodeOptions::new(env!("CARGO_BIN_EXE_ephemon"))
+                    ..NodeOptions::new(programs::demo())
                 };
                 node_tx.send(Node::start(options).await.unwrap()).unwrap();
                 if let Ok(node) = stop_rx.await {
@@ -72,14 +73,14 @@ impl Rig {
 
     /// The agent, started by the words of `before` where it is not to be started plainly.
     pub(super) fn agent(&self, before: &[&str]) -> Agent {
-        let ephemon = env!("CARGO_BIN_EXE_ephemon");
+        let ephemon = programs::ephemon().to_str().unwrap();
         let words: Vec<&str> = before.iter().copied().chain([ephemon, "agent"]).collect();
         let mut command = Command::new(words[0]);
         command
             .args(&words[1..])
             .args(["--enforce-limits", "--node-name", self.node().name(), "--kubeconfig"])
             .arg(self.node().kubeconfig())
-            .args(["--log", "info,ephemon::enforcement=debug"]);
+            .args(["--log", "info,ephemon_enforcement=debug"]);
         Agent::launch(&mut command, self.node().root(), &self.node().kubepods())
     }
 

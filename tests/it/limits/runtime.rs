@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use ephemon::cgroup::{Hierarchy, LimitFiles};
-use ephemon::demo::api::{PatchKind, Store};
+use ephemon_cgroup::{Hierarchy, LimitFiles};
+use ephemon_demo::api::{PatchKind, Store};
 use serde_json::json;
 
 use super::{PATIENCE, limits, results};
@@ -15,6 +15,7 @@ use crate::support::kubelet::{Pod, Spec};
 use crate::support::node::{Node, PodPlace};
 use crate::support::parts::{Part, all_there, alone};
 use crate::support::process::until;
+use crate::support::programs;
 
 const PARTS: [Part; 5] = [
     Part::WritableCgroups,
@@ -48,11 +49,11 @@ fn limits_hold_after_the_runtime_is_done_and_do_not_keep_it_from_its_work() {
     let _api = Api::serve(store.clone(), &kubeconfig);
     let containerd = Containerd::start(&node);
     let cri = containerd.cri();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ephemon"));
+    let mut command = Command::new(programs::ephemon());
     command
         .args(["agent", "--enforce-limits", "--node-name", "it", "--kubeconfig"])
         .arg(&kubeconfig)
-        .args(["--log", "info,ephemon::enforcement=debug"]);
+        .args(["--log", "info,ephemon_enforcement=debug"]);
     let agent = Agent::launch(&mut command, &node.root(), &node.kubepods());
 
     let pod = Pod::start(&node, &cri, place.clone());

@@ -15,6 +15,7 @@ use crate::support::kubelet::{Pod, Spec};
 use crate::support::node::{Node, PodPlace};
 use crate::support::parts::{Part, all_there, alone};
 use crate::support::process::{output, until};
+use crate::support::programs;
 
 const PARTS: [Part; 5] = [
     Part::WritableCgroups,
@@ -29,7 +30,7 @@ const LINES: usize = 30_000;
 const LAST: usize = 25_000;
 
 fn agent(node: &Node, backend: &Backend) -> Agent {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ephemon"));
+    let mut command = Command::new(programs::ephemon());
     command
         .args(["agent", "--no-api", "--node-name", "it"])
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", backend.endpoint())

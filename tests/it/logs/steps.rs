@@ -4,7 +4,7 @@
 use std::thread;
 use std::time::Duration;
 
-use ephemon::contract::{CgroupDelta, End, Phase};
+use ephemon_contract::{CgroupDelta, End, Phase};
 
 use super::PATIENCE;
 use super::backend::{Backend, LogLine, attribute};

@@ -10,6 +10,7 @@ use super::PATIENCE;
 use crate::support::agent::TEXT;
 use crate::support::http;
 use crate::support::process::{Running, until};
+use crate::support::programs;
 use crate::support::site::Site;
 
 const SECRET: &str = "what only the stranger's owner may read";
@@ -24,7 +25,7 @@ struct Agent {
 impl Agent {
     fn start(site: &Site, name: &str, flags: &[&str]) -> Self {
         let [output, said] = ["out", "err"].map(|end| site.root().join(format!("{name}.{end}")));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ephemon"));
+        let mut command = Command::new(programs::ephemon());
         command
             .args(["agent", "--node-name", "it", "--listen", "127.0.0.1:0"])
             .args(["--log-containers", "all", "--logs-to", "stdout", "--kubepods", "kubepods"])

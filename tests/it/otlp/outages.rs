@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use ephemon::otlp::{Fate, Signal};
-use ephemon::vitals::Reason;
+use ephemon_export::{Fate, Signal};
+use ephemon_vitals::Reason;
 use tokio::task::JoinSet;
 
 use super::BOTH;

@@ -4,10 +4,11 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ephemon::otlp::config::{Config, Exporter, Target};
-use ephemon::otlp::spool::{Limits, Spool};
-use ephemon::otlp::{Destination, Fate, Options, Outbox, Payload, Sender, Signal};
-use ephemon::vitals::{self, Exported, Reason, Vitals};
+use ephemon_export::config::{Config, Exporter, Target};
+use ephemon_export::spool::{Limits, Spool};
+use ephemon_export::{Destination, Fate, Options, Outbox, Payload, Sender, Signal};
+use ephemon_vitals as vitals;
+use ephemon_vitals::{Exported, Reason, Vitals};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;

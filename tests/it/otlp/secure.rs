@@ -1,8 +1,8 @@
 //! The way over TLS, with an authority and client certificates of its own.
 
-use ephemon::otlp::config::{Config, Exporter};
-use ephemon::otlp::{Destination, Fate, Signal};
-use ephemon::vitals::Exported;
+use ephemon_export::config::{Config, Exporter};
+use ephemon_export::{Destination, Fate, Signal};
+use ephemon_vitals::Exported;
 
 use super::BOTH;
 use super::rig::{Line, numbers, payload};

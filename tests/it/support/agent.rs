@@ -12,6 +12,7 @@ use super::exposition::Ledger;
 use super::http::{self, Response};
 use super::node::Node;
 use super::process::{Running, until};
+use super::programs;
 
 /// The text format's media type, as a plain scraper asks for it.
 pub(crate) const TEXT: &str = "text/plain;version=0.0.4";
@@ -29,7 +30,7 @@ pub(crate) struct Agent {
 impl Agent {
     /// Starts `ephemon agent` on a node, without an API server, and waits until it is ready.
     pub(crate) fn start(node: &Node, flags: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ephemon"));
+        let mut command = Command::new(programs::ephemon());
         command.args(["agent", "--no-api", "--node-name", "it"]).args(flags);
         Self::launch(&mut command, &node.root(), &node.kubepods())
     }

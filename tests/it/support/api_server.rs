@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::thread;
 
-use ephemon::demo::api::{ApiServer, Store};
+use ephemon_demo::api::{ApiServer, Store};
 use tokio::sync::oneshot;
 
 /// Runs until it is dropped.

@@ -1,6 +1,6 @@
 //! Journals filled to every bound, as a hostile job writes them.
 
-use ephemon::contract::{Record, StepKind};
+use ephemon_contract::{Record, StepKind};
 
 /// Journals of a pod that are read, besides the hook's own.
 pub(crate) const JOURNALS: usize = 32;

@@ -19,7 +19,7 @@ pub(crate) fn load() -> PathBuf {
 }
 
 fn build() -> PathBuf {
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/guest/load.rs");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/it/guest/load.rs");
     let source_file = fs::metadata(source).unwrap();
     let stamp = format!("{}-{}", source_file.len(), source_file.mtime());
     let built = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("load-{stamp}"));

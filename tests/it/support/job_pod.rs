@@ -8,14 +8,15 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ephemon::contract::trace::{JobKey, RunKey, Traceparent};
-use ephemon::contract::{CgroupDelta, End, Phase, ProcessUsage, Record, StepKind};
-use ephemon::demo::api::{PatchKind, Store};
+use ephemon_contract::trace::{JobKey, RunKey, Traceparent};
+use ephemon_contract::{CgroupDelta, End, Phase, ProcessUsage, Record, StepKind};
+use ephemon_demo::api::{PatchKind, Store};
 use serde_json::{Value, json};
 
 use super::agent::{Agent, TEXT};
 use super::api_server::Api;
 use super::process::until;
+use super::programs;
 use super::site::{Container, Pod, Site};
 
 /// The pod's namespace and name, and the node's.
@@ -74,7 +75,7 @@ impl JobPod {
 
     /// Starts the agent with these variables.
     pub(crate) fn agent(&self, variables: &[(&str, &str)]) -> Agent {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ephemon"));
+        let mut command = Command::new(programs::ephemon());
         command
             .args(["agent", "--node-name", NODE, "--kubeconfig"])
             .arg(self.root.join("kubeconfig"))

@@ -1,8 +1,11 @@
-//! The programs of the `ephemon` volume, linked statically as they are shipped: most images have no
-//! library that they could use.
+//! The programs that the tests run, built with the tests: as Cargo links them, and those of the
+//! `ephemon` volume statically, too, as they are shipped: most images have no library that they
+//! could use.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -22,90 +25,149 @@ pub(crate) struct Programs {
     pub(crate) hook: PathBuf,
 }
 
-/// Where Cargo has put what this test binary is made of.
+/// What Cargo says it has built, or found built.
 struct Build {
-    /// `target/debug`: the programs as Cargo links them.
-    finished: PathBuf,
+    /// The crates' libraries and the programs, by their names in Cargo.
+    libraries: BTreeMap<String, PathBuf>,
+    programs: BTreeMap<String, PathBuf>,
     /// `deps` of the build directory, this test binary among them.
     dependencies: PathBuf,
 }
 
-/// Links them, once; what lies in `static` beside Cargo's own programs is linked anew only after a
-/// change.
+/// `ephemon`, as Cargo links it.
+pub(crate) fn ephemon() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| linked("ephemon"))
+}
+
+/// `ephemon-demo`, which is the embedded node's helper, too.
+pub(crate) fn demo() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| linked("ephemon-demo"))
+}
+
+/// `ephemon-hook`, as Cargo links it.
+pub(crate) fn hook() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| linked("ephemon-hook"))
+}
+
+/// `ephemon-init`, as Cargo links it.
+pub(crate) fn init() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| linked("ephemon-init"))
+}
+
+/// Links them, once; what lies in `static` is linked anew only after a change.
 ///
 /// Only the last step differs from Cargo's: every library is the one that the tests are linked
 /// with, so that nothing is compiled a second time.
 pub(crate) fn built() -> &'static Programs {
     static BUILT: OnceLock<Programs> = OnceLock::new();
     BUILT.get_or_init(|| {
-        let build = Build::of_this_test();
-        let directory = build.finished.join("static");
+        let directory = links().join("static");
         let at = |name: &str| directory.join(name);
         // A virtual machine has the host's files, and the host has built them.
         if !parts::in_vm() {
             fs::create_dir_all(&directory).unwrap();
-            let library = build.library();
-            for name in ["ephemon-init", "ephemon-hook"] {
-                build.link(name, &library, &at(name));
+            for room in ["init", "hook"] {
+                Build::of_this_test().link(room, &at(&format!("ephemon-{room}")));
             }
         }
         Programs { init: at("ephemon-init"), hook: at("ephemon-hook") }
     })
 }
 
+/// Where links to the programs lie, for tests in a virtual machine: it has no Cargo.
+fn links() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("programs").join(profile())
+}
+
+/// The profile that this program was built by: Cargo names the directory after it.
+fn profile() -> String {
+    let own = env::current_exe().unwrap();
+    let directory = own.ancestors().nth(2).and_then(Path::file_name).unwrap();
+    match directory.to_str().unwrap() {
+        "debug" => "dev".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+fn linked(name: &str) -> PathBuf {
+    let link = links().join(name);
+    if parts::in_vm() {
+        return fs::read_link(&link).unwrap();
+    }
+    let program = Build::of_this_test().programs.get(name).expect("Cargo must name the program");
+    fs::create_dir_all(links()).unwrap();
+    let partial = link.with_extension(std::process::id().to_string());
+    symlink(program, &partial).unwrap();
+    fs::rename(&partial, &link).unwrap();
+    program.clone()
+}
+
 // === impl Build ===
 
 impl Build {
-    fn of_this_test() -> Self {
-        let test = env::current_exe().unwrap();
-        let finished = Path::new(env!("CARGO_BIN_EXE_ephemon-init")).parent().unwrap();
-        Self { finished: finished.to_owned(), dependencies: test.parent().unwrap().to_owned() }
+    /// Built with all that this test was built with, so that no dependency is compiled again. Where
+    /// everything is built, Cargo only names it.
+    fn of_this_test() -> &'static Self {
+        static BUILD: OnceLock<Build> = OnceLock::new();
+        BUILD.get_or_init(|| {
+            let test = env::current_exe().unwrap();
+            let dependencies = test.parent().unwrap().to_owned();
+            let directory = dependencies.ancestors().nth(2).unwrap();
+            let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+            // What Cargo tells a test, and what CI sets for one: some build scripts look at it, and
+            // all that depends on them would be built again.
+            let told = |name: &str| {
+                let prefixes = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
+                prefixes.iter().any(|prefix| name.starts_with(prefix)) || name == "RUSTC_BOOTSTRAP"
+            };
+            for (name, _) in env::vars_os() {
+                if name.to_str().is_some_and(told) {
+                    cargo.env_remove(name);
+                }
+            }
+            // A target that may use what only tests depend on: without one, features differ.
+            let beside =
+                if cfg!(debug_assertions) { ["--test", "it"] } else { ["--bench", "scrape"] };
+            cargo
+                .current_dir(parts::repository())
+                .args(["build", "--quiet", "--locked", "--workspace", "--bins"])
+                .args(beside)
+                .args(["--message-format=json", "--profile", &profile()])
+                .arg("--config")
+                .arg(format!("build.build-dir={:?}", directory.display().to_string()));
+            Self::read(&output(&mut cargo), dependencies)
+        })
     }
 
-    /// The library `ephemon` as this test has it. Cargo alone knows its file's name, and says it
-    /// without building anything, for it has just built this test.
-    fn library(&self) -> PathBuf {
-        let build = self.dependencies.ancestors().nth(2).unwrap();
-        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        // What Cargo tells a test, and what CI sets for one: some build scripts look at it, and all
-        // that depends on them would be built again.
-        let told = |name: &str| {
-            let prefixes = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
-            prefixes.iter().any(|prefix| name.starts_with(prefix)) || name == "RUSTC_BOOTSTRAP"
-        };
-        for (name, _) in env::vars_os() {
-            if name.to_str().is_some_and(told) {
-                cargo.env_remove(name);
+    fn read(messages: &str, dependencies: PathBuf) -> Self {
+        let (mut libraries, mut programs) = (BTreeMap::new(), BTreeMap::new());
+        let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        for message in messages.filter(|message| message["reason"] == "compiler-artifact") {
+            let target = &message["target"];
+            let Some(name) = target["name"].as_str() else { continue };
+            let files = message["filenames"].as_array().into_iter().flatten();
+            let library = files
+                .filter_map(Value::as_str)
+                .find(|file| Path::new(file).extension().is_some_and(|it| it == "rlib"));
+            if target["kind"][0] == "bin" {
+                let program = message["executable"].as_str().expect("a program has a file");
+                programs.insert(name.to_owned(), program.into());
+            } else if let (Some(library), "lib") =
+                (library, target["kind"][0].as_str().unwrap_or_default())
+            {
+                libraries.insert(name.to_owned(), library.into());
             }
         }
-        let messages = output(
-            cargo
-                .current_dir(env!("CARGO_MANIFEST_DIR"))
-                .args(["build", "--quiet", "--locked", "--test", "it", "--message-format=json"])
-                .args((!cfg!(debug_assertions)).then_some("--release"))
-                .arg("--target-dir")
-                .arg(self.finished.parent().unwrap())
-                .arg("--config")
-                .arg(format!("build.build-dir={:?}", build.display().to_string())),
-        );
-        let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let is_library = |message: &Value| {
-            message["reason"] == "compiler-artifact"
-                && message["target"]["name"] == env!("CARGO_PKG_NAME")
-                && message["target"]["kind"][0] == "lib"
-        };
-        let message = messages.into_iter().find(is_library).expect("Cargo must name the library");
-        let files = message["filenames"].as_array().unwrap();
-        let file = files
-            .iter()
-            .filter_map(Value::as_str)
-            .find(|name| Path::new(name).extension().is_some_and(|it| it == "rlib"));
-        PathBuf::from(file.expect("the library has an rlib"))
+        Self { libraries, programs, dependencies }
     }
 
-    fn link(&self, name: &str, library: &Path, built: &Path) {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bin").join(name);
-        let source = source.with_extension("rs");
+    fn link(&self, room: &str, built: &Path) {
+        let library = &self.libraries[&format!("ephemon_{room}")];
+        let source = parts::repository().join("src").join(room).join("main.rs");
         if [library, &source].iter().all(|of| changed(of) < changed(built)) {
             return;
         }
@@ -113,10 +175,10 @@ impl Build {
         output(
             Command::new("rustc")
                 .args(["--edition=2024", "--crate-type=bin", "--crate-name"])
-                .arg(name.replace('-', "_"))
+                .arg(format!("ephemon_{room}_program"))
                 // A debugger's tables are nine tenths of a file that each container maps.
                 .args(["-Ctarget-feature=+crt-static", "-Cstrip=symbols", "--extern"])
-                .arg(format!("ephemon={}", library.display()))
+                .arg(format!("ephemon_{room}={}", library.display()))
                 .arg("-L")
                 .arg(format!("dependency={}", self.dependencies.display()))
                 .arg("-o")

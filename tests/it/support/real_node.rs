@@ -23,7 +23,7 @@ use super::process::{Running, kill, output, until};
 use super::{image, parts};
 
 /// The scripts beside this package.
-const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/node");
+const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/node");
 /// The node's name in the API.
 pub(crate) const NODE: &str = "node1";
 /// Longest wait for a part of the node.

@@ -1,15 +1,15 @@
 //! The runner's pod template as `deploy/hook` ships it.
 
-use std::path::Path;
-
 use serde_json::Value;
+
+use super::parts;
 
 /// The pod's spec of values files, laid over each other as Helm does it: maps are merged, everything
 /// else is replaced. Our image and the runner's stand in the place of the shipped ones.
 pub(crate) fn spec(files: &[&str], ephemon: &str, runner: &str) -> Value {
     let mut all = Value::Null;
     for file in files {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/hook").join(file);
+        let path = parts::repository().join("deploy/hook").join(file);
         let text = std::fs::read_to_string(path)
             .unwrap()
             .replace("EPHEMON-IMAGE", ephemon)

@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use tempfile::TempDir;
 
 use super::agent::Agent;
+use super::programs;
 
 /// Where the agent keeps its state, below the node's root.
 const STATE: &str = "var/lib/ephemon";
@@ -77,7 +78,7 @@ impl Site {
         flags: &[&str],
         more: &[(&str, &str)],
     ) -> Agent {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ephemon"));
+        let mut command = Command::new(programs::ephemon());
         command
             .args(["agent", "--no-api", "--node-name", "it"])
             .args(flags)
@@ -99,7 +100,7 @@ impl Site {
         let script = "mount -t tmpfs -o size=$1 none \"$2\" && shift 2 && exec \"$@\"";
         let mut command = Command::new("unshare");
         command.args(["--mount", "sh", "-c", script, "sh", size]).arg(state);
-        command.args([env!("CARGO_BIN_EXE_ephemon"), "agent", "--no-api", "--node-name", "it"]);
+        command.arg(programs::ephemon()).args(["agent", "--no-api", "--node-name", "it"]);
         command
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
             .env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol);

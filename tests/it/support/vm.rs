@@ -13,7 +13,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::process::until;
-use super::{guest, parts};
+use super::{guest, parts, programs};
 
 /// The kernel as a program.
 pub(crate) const PROGRAM: &str = "linux.uml";
@@ -38,6 +38,7 @@ struct Machine(Child);
 pub(crate) fn run(filters: &[&str], limit: Duration) -> Report {
     // Nobody compiles in the machine: build here what it needs.
     guest::load();
+    programs::ephemon();
     let share =
         tempfile::Builder::new().prefix("vm-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let share = share.path();
@@ -57,7 +58,7 @@ pub(crate) fn run(filters: &[&str], limit: Duration) -> Report {
 
 /// A machine that has begun to run the script, if it gets that far in time.
 fn boot(share: &Path, words: &[&str]) -> Option<Machine> {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/guest/vm.sh");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/it/guest/vm.sh");
     let console = File::create(share.join("console")).unwrap();
     // Each process in the machine is one of the host's. In a namespace of their own they end with
     // the kernel, and the kernel with this process, even if it is killed.

@@ -138,7 +138,7 @@ fn ephemon(root: &Path) -> PathBuf {
     let programs = programs::built();
     copy(&programs.hook, &root.join("ephemon-hook"));
     copy(&programs.init, &root.join("ephemon-init"));
-    let agent = Path::new(env!("CARGO_BIN_EXE_ephemon"));
+    let agent = programs::ephemon();
     copy(agent, &root.join("ephemon"));
     copy_libraries(agent, root);
     root.to_owned()

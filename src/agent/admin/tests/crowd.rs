@@ -1,8 +1,9 @@
 //! Peers that hold on, are slow, or scrape what is not for them.
 
+use ephemon_vitals::Closed;
+
 use super::*;
-use crate::agent::admin::seats::{MAX_CONNECTIONS, MAX_PER_PEER};
-use crate::vitals::Closed;
+use crate::admin::seats::{MAX_CONNECTIONS, MAX_PER_PEER};
 
 /// So many peers hold on to the port at once.
 const CROWD: usize = 1000;

@@ -15,7 +15,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::*;
-use crate::agent::admin::web::Web;
+use crate::admin::web::Web;
 
 const METRICS: &str = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
 const HEALTHZ: &str = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -217,7 +217,7 @@ async fn a_silent_peer_of_a_port_with_tls_is_hung_up_on_before_and_in_its_handsh
         peer.write_all(sent).await.unwrap();
         assert_eq!(soon(peer.read(&mut [0])).await.unwrap_or_default(), 0);
     }
-    for why in [crate::vitals::Closed::Silent, crate::vitals::Closed::SlowRequest] {
+    for why in [ephemon_vitals::Closed::Silent, ephemon_vitals::Closed::SlowRequest] {
         assert_eq!(server.vitals.connections_closed_so_far(why), 1, "{why:?}");
     }
 }

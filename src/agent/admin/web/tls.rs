@@ -17,7 +17,7 @@ const MAX_BUFFERED: usize = 16 * 1024;
 
 /// How connections are encrypted.
 #[derive(Clone)]
-pub(in crate::agent::admin) struct Tls {
+pub(in crate::admin) struct Tls {
     config: Arc<ServerConfig>,
     demands_client: bool,
 }
@@ -65,17 +65,17 @@ impl Tls {
     }
 
     /// Whether requests need a client's certificate.
-    pub(in crate::agent::admin) fn demands_client(&self) -> bool {
+    pub(in crate::admin) fn demands_client(&self) -> bool {
         self.demands_client
     }
 
     /// Makes encrypted streams of plain ones.
-    pub(in crate::agent::admin) fn acceptor(&self) -> TlsAcceptor {
+    pub(in crate::admin) fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(Arc::clone(&self.config))
     }
 
     /// The bound of what waits in a connection.
-    pub(in crate::agent::admin) fn bound(connection: &mut rustls::ServerConnection) {
+    pub(in crate::admin) fn bound(connection: &mut rustls::ServerConnection) {
         connection.set_buffer_limit(Some(MAX_BUFFERED));
     }
 }

@@ -23,7 +23,7 @@ const REST: u32 = 9;
 
 /// Users and their passwords' hashes.
 #[derive(Debug)]
-pub(in crate::agent::admin) struct Users {
+pub(in crate::admin) struct Users {
     hashes: BTreeMap<String, Hash>,
     desk: Arc<Semaphore>,
     state: Mutex<State>,
@@ -31,7 +31,7 @@ pub(in crate::agent::admin) struct Users {
 
 /// What came of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::agent::admin) enum Verdict {
+pub(in crate::admin) enum Verdict {
     /// One of the users.
     Known,
     /// Not one of them, or nobody.
@@ -62,7 +62,7 @@ impl Users {
     }
 
     /// Whose request this is, by its `Authorization`.
-    pub(in crate::agent::admin) async fn check(
+    pub(in crate::admin) async fn check(
         &self,
         authorization: Option<&HeaderValue>,
         peer: IpAddr,

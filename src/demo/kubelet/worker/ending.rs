@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::{SANDBOX, Worker};
-use crate::demo::kubelet::container::{Container, State};
-use crate::demo::kubelet::{Kind, logs};
+use crate::kubelet::container::{Container, State};
+use crate::kubelet::{Kind, logs};
 
 // === impl Worker ===
 

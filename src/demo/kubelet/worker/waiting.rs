@@ -1,9 +1,9 @@
 //! Containers that do not start, and what the kubelet says of them as time goes by.
 
 use super::Worker;
-use crate::demo::api::object::{items, text};
-use crate::demo::kubelet::container::Waiting;
-use crate::demo::kubelet::{Happening, images};
+use crate::api::object::{items, text};
+use crate::kubelet::container::Waiting;
+use crate::kubelet::{Happening, images};
 
 // === impl Worker ===
 

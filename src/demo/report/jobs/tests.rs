@@ -3,8 +3,9 @@
 use std::time::UNIX_EPOCH;
 
 use super::*;
-use crate::demo::kubelet::Account;
-use crate::demo::sink::samples::{self, Span, pairs};
+use crate::kubelet::Account;
+use crate::sink::samples;
+use crate::sink::samples::{Span, pairs};
 
 /// Of run 14460881260, attempt 13, by the receiver's own function.
 const TRACE: &str = "731ec8a47fd7450f753a812a4a8aa5a0";

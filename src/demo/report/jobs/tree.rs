@@ -4,7 +4,7 @@
 use std::fmt;
 
 use super::{CPU, Job, MEMORY, result};
-use crate::demo::sink::Node;
+use crate::sink::Node;
 
 /// Letters of the widest name shown; longer ones push their line to the right.
 const MAX_NAME: usize = 48;

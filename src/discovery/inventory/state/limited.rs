@@ -4,20 +4,21 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use ephemon_model::{ContainerId, PodUid};
+
 use super::{Found, State};
-use crate::discovery::inventory::{Limited, Verdict};
-use crate::model::{ContainerId, PodUid};
+use crate::inventory::{Limited, Verdict};
 
 impl State {
     /// A container's cgroup stands at this path below the hierarchy's root.
-    pub(in crate::discovery::inventory) fn stands_at(&mut self, id: &ContainerId, cgroup: &Path) {
+    pub(in crate::inventory) fn stands_at(&mut self, id: &ContainerId, cgroup: &Path) {
         if let Some(container) = self.containers.get_mut(id).filter(|container| !container.ended) {
             container.cgroup = Some(cgroup.into());
         }
     }
 
     /// Living containers of wanted pods whose spec says what they are to be limited to.
-    pub(in crate::discovery::inventory) fn limited(&mut self, now: Instant) -> Vec<Limited> {
+    pub(in crate::inventory) fn limited(&mut self, now: Instant) -> Vec<Limited> {
         let pods = self.pods.iter();
         let uids: Vec<PodUid> = pods
             .filter(|(_, pod)| pod.spec.values().any(|entry| entry.limits.is_some()))

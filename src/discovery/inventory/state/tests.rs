@@ -4,11 +4,11 @@ mod sandbox;
 
 use std::time::Duration;
 
+use ephemon_model::Exit;
 use proptest::prelude::*;
 
 use super::super::{MAX_LOGS_PER_POD, SpecEntry};
 use super::*;
-use crate::model::Exit;
 
 fn uid(n: u32) -> PodUid {
     PodUid::parse(&format!("{n:08x}-f505-4963-9096-958063077203")).unwrap()

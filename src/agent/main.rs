@@ -1,0 +1,9 @@
+//! `ephemon`: the node agent, and the way to the demo.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    ephemon_agent::cli::Cli::parse().run()
+}

@@ -1,7 +1,0 @@
-//! `ephemon-hook`: the GitHub Actions runner's container hook.
-
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    ephemon::hook::main()
-}

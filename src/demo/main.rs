@@ -1,0 +1,8 @@
+//! `ephemon-demo`: the demo, and the embedded node's helper processes.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // The helpers run in containers whose CPU time is counted: they come before all else.
+    ephemon_demo::part::run(std::env::args_os()).unwrap_or_else(ephemon_demo::main)
+}

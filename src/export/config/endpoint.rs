@@ -1,0 +1,60 @@
+//! From what an endpoint variable says to where requests go.
+
+use hyper::Uri;
+use hyper::http::uri::{Authority, PathAndQuery, Scheme};
+
+use super::{Error, Protocol, Variable};
+use crate::Signal;
+
+const HTTP_FORM: &str = "a URL like `http://collector:4318` or `https://collector:4318`, without a \
+                         user or password in it";
+const GRPC_FORM: &str = "a URL like `http://collector:4317` or `https://collector:4317`, without a \
+                         user or password in it";
+
+/// A general endpoint gets the signal's path; that of a signal is taken as it is.
+pub(super) fn of_http(said: &Variable, signal: Signal) -> Result<Uri, Error> {
+    let uri = parse(said, &said.value, HTTP_FORM)?;
+    if said.own {
+        return Ok(uri);
+    }
+    let base = uri.path().trim_end_matches('/');
+    let path = match uri.query() {
+        Some(query) => format!("{base}/{}?{query}", signal.http_path()),
+        None => format!("{base}/{}", signal.http_path()),
+    };
+    let mut parts = uri.into_parts();
+    parts.path_and_query = Some(PathAndQuery::try_from(path).map_err(|_| said.not(HTTP_FORM))?);
+    Uri::from_parts(parts).map_err(|_| said.not(HTTP_FORM))
+}
+
+/// The scheme says whether TLS is spoken; without one, `insecure` does. A path has no meaning.
+pub(super) fn of_grpc(said: &Variable, insecure: bool) -> Result<Uri, Error> {
+    let scheme = match (said.value.contains("://"), insecure) {
+        (true, _) => "",
+        (false, true) => "http://",
+        (false, false) => "https://",
+    };
+    let uri = parse(said, &format!("{scheme}{}", said.value), GRPC_FORM)?;
+    let mut parts = uri.into_parts();
+    parts.path_and_query = Some(PathAndQuery::from_static("/"));
+    Uri::from_parts(parts).map_err(|_| said.not(GRPC_FORM))
+}
+
+/// The specification's default.
+pub(super) fn local(protocol: Protocol, signal: Signal) -> Uri {
+    match (protocol, signal) {
+        (Protocol::Grpc, _) => Uri::from_static("http://localhost:4317/"),
+        (_, Signal::Logs) => Uri::from_static("http://localhost:4318/v1/logs"),
+        (_, Signal::Traces) => Uri::from_static("http://localhost:4318/v1/traces"),
+        (_, Signal::Metrics) => Uri::from_static("http://localhost:4318/v1/metrics"),
+    }
+}
+
+fn parse(said: &Variable, text: &str, form: &'static str) -> Result<Uri, Error> {
+    let uri: Uri = text.parse().map_err(|_| said.not(form))?;
+    let web = [Some(&Scheme::HTTP), Some(&Scheme::HTTPS)].contains(&uri.scheme());
+    let host = uri.host().is_some_and(|host| !host.is_empty());
+    let user =
+        uri.authority().is_some_and(|authority: &Authority| authority.as_str().contains('@'));
+    if web && host && !user { Ok(uri) } else { Err(said.not(form)) }
+}

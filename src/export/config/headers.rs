@@ -1,0 +1,78 @@
+//! Headers that go with each request. They carry keys and tokens: only names are ever shown.
+
+use hyper::header::{HeaderName, HeaderValue};
+
+use super::{Error, Variable, pairs};
+
+/// Headers of the transport itself: saying them twice breaks the request.
+const RESERVED: [&str; 9] = [
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "grpc-timeout",
+    "host",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+];
+/// Shorter words are no secrets, and common in a collector's answer.
+const SHORTEST_SECRET: usize = 6;
+
+/// Names and values, the latter never shown.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Headers(Vec<(HeaderName, HeaderValue)>);
+
+// === impl Headers ===
+
+impl std::fmt::Debug for Headers {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_list().entries(self.0.iter().map(|(name, _)| name.as_str())).finish()
+    }
+}
+
+impl Headers {
+    pub(super) fn parse(said: &Variable) -> Result<Self, Error> {
+        let pairs = pairs::parse(&said.name, &said.value)?;
+        let mut headers = Vec::new();
+        for (index, (key, value)) in pairs.into_iter().enumerate() {
+            let wrong = |trouble| Error::Pair {
+                variable: said.name.clone(),
+                entry: index.saturating_add(1),
+                trouble,
+            };
+            let name = HeaderName::from_bytes(key.to_ascii_lowercase().as_bytes())
+                .map_err(|_| wrong("has a key that no header can have"))?;
+            // gRPC reads the values of names that end so as base64.
+            if RESERVED.contains(&name.as_str()) || name.as_str().ends_with("-bin") {
+                return Err(wrong("has a key that is not free to be set"));
+            }
+            if !value.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t')) {
+                return Err(wrong("has a value that no header can have"));
+            }
+            let mut value = HeaderValue::from_str(&value)
+                .map_err(|_| wrong("has a value that no header can have"))?;
+            value.set_sensitive(true);
+            headers.push((name, value));
+        }
+        Ok(Self(headers))
+    }
+
+    /// Names and values.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+        self.0.iter().map(|(name, value)| (name, value))
+    }
+
+    /// What must not be seen where a collector repeats what it was sent: each value, and each of
+    /// its words.
+    pub(crate) fn secrets(&self) -> Vec<String> {
+        let values = self.0.iter().filter_map(|(_, value)| value.to_str().ok());
+        let words = values.flat_map(|value| std::iter::once(value).chain(value.split(' ')));
+        let mut secrets: Vec<String> =
+            words.filter(|word| word.len() >= SHORTEST_SECRET).map(str::to_owned).collect();
+        // The longest first: what is left of a value must not show the rest.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        secrets.dedup();
+        secrets
+    }
+}

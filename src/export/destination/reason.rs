@@ -1,0 +1,67 @@
+//! What a collector says of itself, made fit for our log: short, on one line, and without the
+//! headers that it was sent.
+
+use crate::config::Headers;
+
+/// The most of a collector's words that is repeated.
+const LONGEST: usize = 300;
+/// The most that is searched for secrets.
+const SEARCHED: usize = 4096;
+
+/// Takes out of a text what must not be seen.
+#[derive(Clone, Default)]
+pub(super) struct Censor(Vec<String>);
+
+// === impl Censor ===
+
+impl std::fmt::Debug for Censor {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Censor({})", self.0.len())
+    }
+}
+
+impl Censor {
+    pub(super) fn of(headers: &Headers) -> Self {
+        Self(headers.secrets())
+    }
+
+    /// One short line, without any value of a header.
+    pub(super) fn clean(&self, said: &str) -> String {
+        let mut text: String = said.chars().take(SEARCHED).collect();
+        let capped = text.len() < said.len();
+        for secret in &self.0 {
+            if text.contains(secret.as_str()) {
+                text = text.replace(secret.as_str(), "***");
+            }
+        }
+        if capped {
+            // Where it was cut off, the beginning of a secret may stand.
+            let part = self.0.iter().map(String::len).max().unwrap_or(0);
+            text = text.chars().take(text.chars().count().saturating_sub(part)).collect();
+        }
+        let whole = text.chars().count() <= LONGEST;
+        let line = text.chars().take(LONGEST);
+        let mut line: String =
+            line.map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+        if !whole {
+            line.push('…');
+        }
+        line.trim_end().to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_collectors_words_are_short_on_one_line_and_without_our_headers() {
+        let censor = Censor(vec!["Bearer hunter2".into(), "hunter2".into()]);
+        let said = "bad token Bearer hunter2 (hunter2)\r\n\u{1b}[31mred";
+        assert_eq!(censor.clean(said), "bad token *** (***)   [31mred");
+        let long = format!("{}hunter2", "x".repeat(LONGEST - 3));
+        let cleaned = censor.clean(&long);
+        assert!(!cleaned.contains("hun") && cleaned.chars().count() <= LONGEST + 1, "{cleaned}");
+        assert_eq!(censor.clean(&"é".repeat(5000)).chars().count(), LONGEST + 1);
+    }
+}

@@ -1,0 +1,129 @@
+//! Certificates: whom to trust, and who we are.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+use tonic::transport::{Certificate, ClientTlsConfig, Identity};
+
+use crate::config::Tls;
+
+/// The way to a collector cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file cannot be read.
+    #[error("cannot read {path}, which OTEL_EXPORTER_OTLP_{variable} names: {source}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The end of the variable's name.
+        variable: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file holds something else.
+    #[error("{path}, which OTEL_EXPORTER_OTLP_{variable} names, holds no {wanted} in PEM format")]
+    NotPem {
+        /// The file.
+        path: PathBuf,
+        /// The end of the variable's name.
+        variable: &'static str,
+        /// What it should hold.
+        wanted: &'static str,
+    },
+    /// Certificate and key do not fit, or are of a kind that is not supported.
+    #[error("cannot use the client certificate: {0}")]
+    Client(#[source] rustls::Error),
+    /// The gRPC library refuses the settings.
+    #[error("cannot set up gRPC: {0}")]
+    Grpc(#[from] tonic::transport::Error),
+    /// TLS cannot be set up at all.
+    #[error("cannot set up TLS: {0}")]
+    Tls(#[source] rustls::Error),
+}
+
+/// The files' contents.
+struct Material {
+    trusted: Option<Vec<u8>>,
+    client: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+/// For the HTTP client.
+pub(super) fn for_http(tls: &Tls) -> Result<ClientConfig, Error> {
+    let Material { trusted, client } = Material::read(tls)?;
+    let roots = match trusted {
+        Some(pem) => roots_of(&pem),
+        None => system_roots(),
+    };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(Error::Tls)?
+        .with_root_certificates(roots);
+    let Some((certificate, key)) = client else { return Ok(builder.with_no_client_auth()) };
+    let chain = CertificateDer::pem_slice_iter(&certificate).flatten().collect();
+    let key = PrivateKeyDer::from_pem_slice(&key);
+    let key = key.map_err(|_| Error::Client(rustls::Error::General("no key".into())))?;
+    builder.with_client_auth_cert(chain, key).map_err(Error::Client)
+}
+
+/// For the gRPC client.
+pub(super) fn for_grpc(tls: &Tls) -> Result<ClientTlsConfig, Error> {
+    let Material { trusted, client } = Material::read(tls)?;
+    let config = match trusted {
+        Some(pem) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)),
+        None => ClientTlsConfig::new().with_native_roots(),
+    };
+    Ok(match client {
+        Some((certificate, key)) => config.identity(Identity::from_pem(certificate, key)),
+        None => config,
+    })
+}
+
+// === impl Material ===
+
+impl Material {
+    /// Reads the files and makes sure that they hold what they should.
+    fn read(tls: &Tls) -> Result<Self, Error> {
+        let certificates = |path: &Path, variable| {
+            let pem = read(path, variable)?;
+            let any = CertificateDer::pem_slice_iter(&pem).flatten().next().is_some();
+            any.then_some(pem).ok_or_else(|| not_pem(path, variable, "certificate"))
+        };
+        let trusted = tls.certificate.as_deref();
+        let trusted = trusted.map(|path| certificates(path, "CERTIFICATE")).transpose()?;
+        let client = tls.client.as_ref().map(|(certificate, key)| {
+            let certificate = certificates(certificate, "CLIENT_CERTIFICATE")?;
+            let pem = read(key, "CLIENT_KEY")?;
+            PrivateKeyDer::from_pem_slice(&pem)
+                .map_err(|_| not_pem(key, "CLIENT_KEY", "private key"))?;
+            Ok::<_, Error>((certificate, pem))
+        });
+        Ok(Self { trusted, client: client.transpose()? })
+    }
+}
+
+fn read(path: &Path, variable: &'static str) -> Result<Vec<u8>, Error> {
+    let unreadable = |source| Error::Unreadable { path: path.to_owned(), variable, source };
+    std::fs::read(path).map_err(unreadable)
+}
+
+fn not_pem(path: &Path, variable: &'static str, wanted: &'static str) -> Error {
+    Error::NotPem { path: path.to_owned(), variable, wanted }
+}
+
+fn roots_of(pem: &[u8]) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(CertificateDer::pem_slice_iter(pem).flatten());
+    roots
+}
+
+/// `SSL_CERT_FILE` and `SSL_CERT_DIR` are heard here.
+fn system_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    roots.add_parsable_certificates(found.certs);
+    roots
+}

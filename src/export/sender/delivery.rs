@@ -1,0 +1,122 @@
+//! One payload until its fate is known: repeated, split, dropped and counted.
+
+use std::sync::atomic::Ordering;
+
+use ephemon_vitals::{Exported, Reason};
+
+use super::Sender;
+use crate::destination::Answer;
+use crate::payload::{Fate, Payload};
+use crate::split;
+
+// === impl Sender ===
+
+impl Sender {
+    /// Stays with it until the collector has it or never will. `None`: the sender is to end, it
+    /// fails, and the spool can take the payload.
+    pub(super) async fn deliver(&mut self, payload: Payload) -> Option<Fate> {
+        let mut closing = self.shared.closing.subscribe();
+        // Halves, the first of them on top: together no larger than the payload.
+        let mut pieces = vec![payload];
+        let mut taken = false;
+        let mut lost = None;
+        while let Some(piece) = pieces.pop() {
+            match self.destination.attempt(&piece.body).await {
+                Answer::Accepted { rejected, remark } => {
+                    self.recovered();
+                    self.accepted(&piece, rejected, remark.as_deref());
+                    taken |= rejected < piece.items.max(1);
+                    if rejected > 0 {
+                        lost.get_or_insert(Reason::Refused);
+                    }
+                }
+                Answer::Retry { after, reason } => {
+                    self.count(Exported::Retried);
+                    self.shared.failing.store(true, Ordering::Relaxed);
+                    let wait = self.backoff.next(after, fastrand::f64());
+                    self.complain(
+                        &format!("will be sent again in {} ms", wait.as_millis()),
+                        &reason,
+                    );
+                    pieces.push(piece);
+                    let already = *closing.borrow();
+                    tokio::select! {
+                        () = tokio::time::sleep(wait) => {}
+                        // An error means that the sender is gone, which this is a part of.
+                        changed = closing.wait_for(|closing| *closing), if !already => {
+                            drop(changed);
+                        }
+                    }
+                    if *closing.borrow() && self.has_store() {
+                        return None;
+                    }
+                }
+                Answer::TooLarge { reason } => {
+                    self.recovered();
+                    if let Some((first, second)) = split::halves(self.shared.signal, &piece) {
+                        self.count(Exported::Split);
+                        pieces.push(second);
+                        pieces.push(first);
+                    } else {
+                        self.give_up(&piece, Reason::TooLarge, &reason);
+                        lost.get_or_insert(Reason::TooLarge);
+                    }
+                }
+                Answer::Refused { reason } => {
+                    self.recovered();
+                    self.give_up(&piece, Reason::Refused, &reason);
+                    lost.get_or_insert(Reason::Refused);
+                }
+            }
+        }
+        Some(match lost {
+            None => Fate::Acknowledged,
+            Some(_) if taken => Fate::Partly,
+            Some(reason) => Fate::Dropped(reason),
+        })
+    }
+
+    pub(super) fn is_failing(&self) -> bool {
+        self.shared.failing.load(Ordering::Relaxed)
+    }
+
+    fn accepted(&mut self, piece: &Payload, rejected: u64, remark: Option<&str>) {
+        // A collector that rejects more than it was sent is mistaken.
+        let rejected = rejected.min(piece.items);
+        if rejected == 0 {
+            self.count(Exported::Accepted);
+        } else {
+            self.count(Exported::Partial);
+            let signal = self.shared.signal.into();
+            self.shared.vitals.dropped_by(signal, Reason::Refused, rejected);
+        }
+        if rejected > 0 || remark.is_some() {
+            let what = format!("was taken but for {rejected} of its {} items", piece.items);
+            self.complain(&what, remark.unwrap_or("no reason given"));
+        }
+    }
+
+    fn give_up(&mut self, piece: &Payload, reason: Reason, why: &str) {
+        self.count(Exported::Refused);
+        self.shared.vitals.dropped_by(self.shared.signal.into(), reason, piece.items);
+        self.complain(&format!("is dropped, {} items", piece.items), why);
+    }
+
+    /// The collector answers.
+    fn recovered(&mut self) {
+        self.backoff.reset();
+        if self.shared.failing.swap(false, Ordering::Relaxed) {
+            let signal = self.shared.signal.as_str();
+            tracing::info!("{} takes {signal} again", self.destination.shown());
+        }
+    }
+
+    fn complain(&mut self, what: &str, why: &str) {
+        let (signal, to) = (self.shared.signal.as_str(), self.destination.shown());
+        self.complaint.say(&format!("a request of {signal} to {to} {what}: {why}"));
+    }
+
+    fn count(&self, result: Exported) {
+        self.shared.vitals.exported(self.shared.signal.into(), result);
+    }
+}

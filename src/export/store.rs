@@ -1,0 +1,167 @@
+//! The spool of a signal as several threads use it, with its losses counted.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use ephemon_vitals::{Reason, Vitals};
+
+use super::Signal;
+use super::payload::{LARGEST, Payload};
+use super::spool::{self, Spool};
+
+/// Why a payload could not be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum KeepError {
+    /// There is no directory to keep it in.
+    #[error("there is no spool to keep it in: give the agent a --state-dir it can write to")]
+    NoSpool,
+    /// It does not fit.
+    #[error("a request of {bytes} bytes is larger than the {cap} that the spool takes")]
+    TooLarge {
+        /// Its size.
+        bytes: u64,
+        /// The most that one may have.
+        cap: u64,
+    },
+    /// The directory could not be written.
+    #[error(transparent)]
+    Spool(#[from] spool::Error),
+}
+
+/// A payload out of the spool.
+#[derive(Debug)]
+pub(super) struct Stored {
+    pub(super) sequence: u64,
+    pub(super) payload: Payload,
+}
+
+/// Stands for no sequence.
+const NONE: u64 = u64::MAX;
+
+/// A shared spool. Methods wait for the disk, but for [`Store::next_sequence`] and [`Store::head`].
+#[derive(Debug, Clone)]
+pub(super) struct Store {
+    spool: Arc<Mutex<Spool>>,
+    marks: Arc<Marks>,
+    signal: Signal,
+    vitals: Vitals,
+}
+
+/// What can be known of the spool without waiting for whoever waits for the disk.
+#[derive(Debug)]
+struct Marks {
+    next: AtomicU64,
+    /// Or [`NONE`].
+    head: AtomicU64,
+}
+
+// === impl Store ===
+
+impl Store {
+    pub(super) fn new(spool: Spool, signal: Signal, vitals: Vitals) -> Self {
+        let marks = Marks { next: AtomicU64::new(0), head: AtomicU64::new(NONE) };
+        let (spool, marks) = (Arc::new(Mutex::new(spool)), Arc::new(marks));
+        let store = Self { spool, marks, signal, vitals };
+        store.count(&mut store.lock());
+        store
+    }
+
+    /// Everything in the spool with a smaller sequence came before now.
+    pub(super) fn next_sequence(&self) -> u64 {
+        self.marks.next.load(Ordering::Acquire)
+    }
+
+    /// The sequence of the oldest record that is not acknowledged.
+    pub(super) fn head(&self) -> Option<u64> {
+        let head = self.marks.head.load(Ordering::Acquire);
+        (head != NONE).then_some(head)
+    }
+
+    /// Appends a payload; durable when this returns.
+    pub(super) fn keep(&self, payload: &Payload) -> Result<(), KeepError> {
+        self.append(payload)?;
+        Ok(self.sync()?)
+    }
+
+    /// Appends a payload, durable once [`Store::sync`] has returned.
+    pub(super) fn append(&self, payload: &Payload) -> Result<(), KeepError> {
+        let mut spool = self.lock();
+        let bytes = payload.body.len() as u64;
+        let cap = spool.largest().min(LARGEST as u64);
+        if bytes > cap {
+            return Err(KeepError::TooLarge { bytes, cap });
+        }
+        let (kind, now) = (self.signal.kind(), SystemTime::now());
+        let appended = spool.append(kind, payload.items, &payload.body, now);
+        self.count(&mut spool);
+        appended?;
+        Ok(())
+    }
+
+    /// Waits until everything appended is on the disk.
+    pub(super) fn sync(&self) -> Result<(), spool::Error> {
+        self.lock().sync()
+    }
+
+    /// The oldest record that is not acknowledged.
+    pub(super) fn read(&self) -> Result<Option<Stored>, spool::Error> {
+        let mut spool = self.lock();
+        let read = loop {
+            match spool.read(SystemTime::now()) {
+                Ok(Some(record)) if record.kind == self.signal.kind() => {
+                    let payload = Payload { body: Bytes::from(record.body), items: record.items };
+                    break Ok(Some(Stored { sequence: record.sequence, payload }));
+                }
+                // Another signal's: someone has moved directories about.
+                Ok(Some(record)) => {
+                    let (signal, reason) = (self.signal.into(), Reason::SpoolCorrupt);
+                    self.vitals.dropped_by(signal, reason, record.items);
+                    if let Err(error) = spool.acknowledge(record.sequence) {
+                        break Err(error);
+                    }
+                }
+                Ok(None) => break Ok(None),
+                Err(error) => break Err(error),
+            }
+        };
+        self.count(&mut spool);
+        read
+    }
+
+    /// The record is delivered or given up.
+    pub(super) fn acknowledge(&self, sequence: u64) -> Result<(), spool::Error> {
+        let mut spool = self.lock();
+        let acknowledged = spool.acknowledge(sequence);
+        self.count(&mut spool);
+        acknowledged
+    }
+
+    /// Writes down what is known, before the process ends.
+    pub(super) fn flush(&self) -> Result<(), spool::Error> {
+        self.lock().flush()
+    }
+
+    /// Makes known what was done to the spool.
+    fn count(&self, spool: &mut Spool) {
+        self.marks.next.store(spool.next_sequence(), Ordering::Release);
+        self.marks.head.store(spool.head().unwrap_or(NONE), Ordering::Release);
+        let signal = self.signal.as_str();
+        for loss in spool.take_losses() {
+            self.vitals.dropped_by(self.signal.into(), loss.reason, loss.items);
+            tracing::warn!(
+                signal,
+                reason = loss.reason.as_str(),
+                items = loss.items,
+                bytes = loss.bytes,
+                "the spool gave up what it held"
+            );
+        }
+        self.vitals.spooled(self.signal.into(), spool.bytes());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Spool> {
+        self.spool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

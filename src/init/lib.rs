@@ -1,0 +1,244 @@
+//! `ephemon-init`: process 1 of the ephemeral containers that the hook launches.
+//!
+//! `supervisor` holds what all share and the main loop; `server` and `connection` speak to the hook;
+//! `command` and `reaper` start and end processes; `step` moves one step's output; `tee` and
+//! `container_log` make the container's log; `journal` tells the agent;
+//! `others` has what other containers told to be masked. Threads, no runtime: one
+//! for each connection, and bounded numbers of everything.
+
+mod become_user;
+mod cgroup;
+mod clock;
+mod command;
+mod config;
+mod connection;
+mod container_log;
+mod files;
+mod forward;
+mod health;
+mod hosts;
+mod journal;
+mod memory_files;
+mod others;
+mod poll;
+mod reaper;
+mod server;
+mod step;
+mod supervisor;
+mod tee;
+mod ulimits;
+mod user;
+
+use std::{
+    fs::OpenOptions,
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    process::ExitCode,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use ephemon_contract::env::NOT_FOR_STEPS;
+use ephemon_contract::{Command, Record, Run};
+use ephemon_mask::environment;
+use ephemon_mask::shared::SharedMasks;
+
+use self::{
+    config::Config,
+    container_log::ContainerLog,
+    journal::{Journal, make_shared_directory},
+    supervisor::{Signals, Supervisor},
+};
+
+/// Stack of every thread: none goes deep.
+const STACK_BYTES: usize = 256 * 1024;
+/// Exit code of an init that cannot serve, as container runtimes use it for their own failures.
+const EXIT_UNABLE: u8 = 125;
+/// For the rest of the log, at the end.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Why init cannot serve.
+#[derive(Debug, thiserror::Error)]
+enum Unable {
+    #[error(transparent)]
+    Config(#[from] config::ConfigError),
+    #[error(
+        "{container} ran before, and an ephemeral container runs once; or its job was over before it could begin"
+    )]
+    RanBefore { container: String },
+    #[error("cannot {act} {path}: {source}; is the volume mounted and writable?")]
+    Volume { act: &'static str, path: String, source: io::Error },
+    #[error("cannot {act}: {source}")]
+    System { act: &'static str, source: io::Error },
+    #[error("a volume of the workflow: {0}")]
+    Files(String),
+}
+
+/// The program. Returns when the container is to end.
+pub fn main() -> ExitCode {
+    let mut args = std::env::args_os();
+    args.next();
+    let mut args = args.peekable();
+    if args.next_if(|arg| arg == become_user::ARGUMENT).is_some() {
+        return become_user::run(args);
+    }
+    if args.next_if(|arg| arg == ulimits::ARGUMENT).is_some() {
+        return ulimits::run(args);
+    }
+    let config = Config::read(args, |name| std::env::var(name).ok());
+    match config.map_err(Unable::from).and_then(serve) {
+        Ok(code) => ExitCode::from(code),
+        Err(unable) => {
+            // If standard error is closed there is nobody to tell.
+            drop(writeln!(io::stderr(), "ephemon-init: {unable}"));
+            ExitCode::from(EXIT_UNABLE)
+        }
+    }
+}
+
+fn serve(mut config: Config) -> Result<u8, Unable> {
+    let volume = config.volume.clone();
+    let failed = |act, path: &std::path::Path| {
+        let path = path.display().to_string();
+        move |source| Unable::Volume { act, path, source }
+    };
+    let system = |act| move |source| Unable::System { act, source };
+    for directory in [volume.run(), volume.journal()] {
+        make_shared_directory(&directory).map_err(failed("make", &directory))?;
+    }
+    mark_done(&config)?;
+    let log = ContainerLog::start().map_err(system("start a thread"))?;
+    let journal_path = volume.container_journal(&config.container);
+    let journal = Journal::open(&journal_path).unwrap_or_else(|error| {
+        log.note(&format!("no journal: cannot open {}: {error}", journal_path.display()));
+        Journal::none()
+    });
+    if std::process::id() != 1 && nix::sys::prctl::set_child_subreaper(true).is_err() {
+        log.note("not process 1 and no subreaper: orphans go elsewhere");
+    }
+    // A step of our own uid must not read what hooks tell us out of our memory.
+    nix::sys::prctl::set_dumpable(false).ok();
+    let signals = Signals::register().map_err(system("take signals"))?;
+    let socket = volume.socket(&config.container);
+    let (listener, inode) = server::bind(&socket).map_err(failed("listen on", &socket))?;
+    let notes = set_up(&mut config, &log);
+    files::make_directories(&config.directories, &config.root)
+        .and_then(|()| files::link(&config.links, &config.root))
+        .map_err(|failure| Unable::Files(failure.text))?;
+    let container = config.container.clone();
+    let main_step = config.command.take().map(|argv| main_step(&config, argv));
+    let supervisor = Supervisor::new(config, log, journal, inode, notes);
+    let supervisor = supervisor.map_err(system("make a pipe"))?;
+    let supervisor = Arc::new(supervisor);
+    share_masks(&supervisor);
+    if main_step.is_some() {
+        let env: Vec<_> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            // Ours are in no output, and what is told here other containers can read.
+            .filter(|(name, _)| !NOT_FOR_STEPS.contains(&name.as_str()))
+            .collect();
+        let env = env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let secrets = environment::secrets(env);
+        // Too many is remembered by the masks themselves.
+        supervisor.masks.add(secrets.iter().map(String::as_bytes)).ok();
+    }
+    supervisor.journal.append(&Record::ContainerStarted {
+        at_ns: supervisor.started_at_ns,
+        container,
+        pid: std::process::id(),
+        uid: supervisor.uid,
+    });
+    let shared = Arc::clone(&supervisor);
+    spawn("accept", move || server::accept_forever(&listener, &shared))
+        .map_err(system("start a thread"))?;
+    if let Some(run) = main_step {
+        let shared = Arc::clone(&supervisor);
+        spawn("main", move || run_main_step(&shared, &run)).map_err(system("start a thread"))?;
+    }
+    let exit_code = supervisor.supervise(&signals);
+    supervisor.journal.append(&Record::ContainerEnded {
+        at_ns: clock::now_ns(),
+        exit_code,
+        dropped: supervisor.journal.dropped(),
+    });
+    // Gone with the volume at the latest.
+    drop(std::fs::remove_file(&socket));
+    supervisor.log.flush(FLUSH_PATIENCE);
+    Ok(exit_code)
+}
+
+/// Has the agent hear of each value to mask.
+fn share_masks(supervisor: &Supervisor) {
+    let config = &supervisor.config;
+    let path = config.volume.container_masks(&config.container);
+    match SharedMasks::open(&path) {
+        Ok(shared) => supervisor.masks.listen(move |value| shared.tell(value)),
+        Err(error) => supervisor.log.note(&format!(
+            "the agent does not hear of values to mask: cannot open {}: {error}",
+            path.display()
+        )),
+    }
+}
+
+/// Leaves the mark that this container ran, or finds it. Made at the start, for a container that is
+/// killed leaves nothing at its end.
+fn mark_done(config: &Config) -> Result<(), Unable> {
+    let path = config.volume.done(&config.container);
+    match OpenOptions::new().write(true).create_new(true).mode(0o444).open(&path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.raw_os_error() == Some(nix::errno::Errno::EEXIST as i32) => {
+            Err(Unable::RanBefore { container: config.container.clone() })
+        }
+        Err(source) => {
+            Err(Unable::Volume { act: "write", path: path.display().to_string(), source })
+        }
+    }
+}
+
+/// Does what can be done of the setup, and keeps what can be set of the limits. What was done
+/// otherwise than asked for is for the hook, and for the container's log.
+fn set_up(config: &mut Config, log: &ContainerLog) -> Vec<String> {
+    let mut notes = memory_files::set_up(&config.setup, &config.root);
+    let (ulimits, limited) = ulimits::settle(&config.setup.ulimits);
+    config.setup.ulimits = ulimits;
+    notes.extend(limited);
+    for note in &notes {
+        log.note(note);
+    }
+    notes
+}
+
+/// The command that the container was given, as a step.
+fn main_step(config: &Config, argv: Vec<String>) -> Run {
+    Run {
+        command: Command::Argv(argv),
+        env: Vec::new(),
+        prepend_path: Vec::new(),
+        cwd: None,
+        user: config.setup.user.clone(),
+        name: config.container.clone(),
+        kind: config.kind,
+        id: None,
+        called_ns: None,
+        ends_container: true,
+    }
+}
+
+fn run_main_step(supervisor: &Arc<Supervisor>, run: &Run) {
+    supervisor.others.learn(&supervisor.masks);
+    match step::run(supervisor, run, None) {
+        Ok((exit, begun)) => {
+            supervisor.finish(exit.end.exit_code(), Duration::ZERO);
+            drop(begun);
+        }
+        Err(failure) => {
+            supervisor.log.note(&failure.text);
+            supervisor.finish(failure.code.exit_code(), Duration::ZERO);
+        }
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    thread::Builder::new().name(name.to_owned()).stack_size(STACK_BYTES).spawn(work).map(drop)
+}

@@ -1,0 +1,171 @@
+//! Containers' logs, from the node's files to the collector.
+//!
+//! `crilog` follows the files; here a `desk` for each log has its lines refined (`ephemon_refine`: masks,
+//! commands, colours), `steps` tells whose they are, `runner_log` listens to the runner's own,
+//! `ration` holds back what the operator wants held back, a `parcel` takes the records, and the
+//! `pump`, a thread of its own, drives it all: it reads only what can be handed over, and calls a log
+//! delivered as far as the collector, or the spool, has it. The `ledger` shows others what became of
+//! each log.
+//!
+//! Masks are a pod's and live as long as it: `pod_masks` keeps them within bounds, `volume_masks`
+//! reads what init and hook tell, the `learner` reads them anew after a start of the agent, and `told`
+//! says how many there were.
+
+mod closing;
+mod desk;
+mod learner;
+mod ledger;
+mod parcel;
+mod pod_masks;
+mod pump;
+mod ration;
+mod runner_log;
+mod selection;
+mod settings;
+mod steps;
+mod told;
+mod volume_masks;
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
+
+use rustix::event::{EventfdFlags, eventfd};
+use tokio::sync::oneshot;
+
+pub use ledger::{Account, Ledger};
+pub use runner_log::{RunnerLine, RunnerLog};
+pub use selection::Containers;
+pub use settings::Settings;
+
+use ephemon_crilog::{Checkpoints, Follower, Options};
+use ephemon_discovery::inventory::Inventory;
+use ephemon_export::Outbox;
+use ephemon_journal::Reader;
+use ephemon_mask::job::{Mode, ToldValues};
+use ephemon_model::node::NodeRoot;
+use ephemon_vitals::Vitals;
+pub use learner::MAX_HELD_BYTES as MAX_LEARNED_LINES_BYTES;
+pub use ledger::{LOG_BYTES as LEDGER_LOG_BYTES, MAX_LOGS as MAX_LEDGER_LOGS};
+pub use pod_masks::MAX_BYTES as MAX_MASK_BYTES;
+pub use steps::{MAX_STEPS_IN_ALL, STEP_BYTES};
+
+use desk::{Common, Desks};
+use learner::Learner;
+use parcel::{Flights, Packing};
+use pump::{Pump, Said};
+use steps::Steps;
+use told::Told;
+use volume_masks::VolumeMasks;
+
+/// The running thread.
+#[derive(Debug)]
+pub struct Logs {
+    stop: Arc<OwnedFd>,
+    /// Resolves when the thread is over.
+    over: oneshot::Receiver<()>,
+}
+
+/// Starts to follow the logs of this node's wanted pods.
+///
+/// # Errors
+/// Where the kernel gives no descriptor or no thread.
+pub fn start(
+    node: &NodeRoot,
+    settings: Settings,
+    inventory: Inventory,
+    outbox: Outbox,
+    ledger: Ledger,
+    runner: RunnerLog,
+    vitals: Vitals,
+) -> io::Result<Logs> {
+    let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+    let directory = node.join(&settings.state_dir);
+    let steps = Steps::new(Reader::new(node.clone(), &settings.kubelet_root, vitals.clone()));
+    let shared = VolumeMasks::new(node.clone(), &settings.kubelet_root);
+    let common = Common {
+        inventory: inventory.clone(),
+        containers: settings.containers,
+        mode: settings.mode,
+        refine: ephemon_refine::Options {
+            original: settings.original,
+            unproven: settings.unproven,
+            ..ephemon_refine::Options::default()
+        },
+        ration: settings.ration(),
+        node: settings.node,
+        service_name: settings.service_name,
+        attributes: settings.attributes,
+    };
+    let pods = node.pod_logs();
+    let (over_tx, over) = oneshot::channel();
+    let stopped = Arc::clone(&stop);
+    thread::Builder::new().name("ephemon-logs".into()).spawn(move || {
+        let checkpoints = load(&directory);
+        let told = Told::load(&directory, checkpoints.pods());
+        let pump = Pump {
+            learner: learner(&pods, &checkpoints, &told, settings.mode),
+            follower: Follower::new(Options::new(&pods), checkpoints),
+            desks: Desks::new(common, told),
+            inventory,
+            containers: settings.containers,
+            typed: settings.typed,
+            steps,
+            shared,
+            runner,
+            outbox,
+            ledger,
+            retain: settings.retain,
+            checkpoints: directory,
+            pods,
+            told: None,
+            vitals,
+            packing: Packing::default(),
+            flights: Flights::default(),
+            waiting: None,
+            said: Said::default(),
+        };
+        pump.run(&stopped);
+        // Nobody may be waiting any more.
+        over_tx.send(()).ok();
+    })?;
+    Ok(Logs { stop, over })
+}
+
+fn load(directory: &Path) -> Checkpoints {
+    // Where nothing can be kept the agent runs all the same, as it does without its lock.
+    if let Err(error) = std::fs::create_dir_all(directory) {
+        tracing::debug!(directory = %directory.display(), %error, "no directory for checkpoints");
+    }
+    Checkpoints::load(directory)
+}
+
+/// What reads the logs that are there already. Of a pod that had told nothing, only what was not
+/// delivered: the rest of it is known to tell nothing.
+fn learner(pods: &Path, checkpoints: &Checkpoints, told: &Told, mode: Mode) -> Learner {
+    if mode != Mode::Masked {
+        return Learner::idle();
+    }
+    let mut from = checkpoints.clone();
+    from.retain(|pod| told.of(pod).is_some_and(ToldValues::is_empty));
+    Learner::new(pods, from, Instant::now())
+}
+
+// === impl Logs ===
+
+impl Logs {
+    /// Ends the thread: what is read is handed over and waited for, for some seconds.
+    pub fn stop(&self) {
+        // The counter cannot be full: this is its only writer.
+        rustix::io::write(self.stop.as_fd(), &1_u64.to_ne_bytes()).ok();
+    }
+
+    /// Resolves when the thread is over, for whatever reason.
+    pub async fn over(&mut self) {
+        // An error is the end, too: the thread panicked.
+        drop((&mut self.over).await);
+    }
+}

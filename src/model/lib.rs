@@ -1,0 +1,21 @@
+//! Plain domain types every room speaks: pods, containers, what they used. No I/O, std only.
+
+mod container;
+mod ended;
+mod job;
+mod log_loss;
+mod log_stream;
+pub mod node;
+mod pod;
+mod usage;
+
+pub use container::{ContainerId, ContainerType, InvalidContainerId};
+pub use ended::{Ended, Exit, Quality};
+pub use job::JobEnv;
+pub use log_loss::LogLoss;
+pub use log_stream::LogStream;
+pub use pod::{InvalidPodUid, PodRef, PodUid};
+pub use usage::{
+    CpuUsage, Faults, IoUsage, Limit, MemoryEvents, MemoryUsage, NetUsage, PidsUsage, Pressure,
+    PressureUsage, Usage,
+};

@@ -1,0 +1,35 @@
+//! Why a part of a log is lost.
+
+/// Why bytes of a log can no longer be delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LogLoss {
+    /// The file was cut short before it was read.
+    Truncated,
+    /// The file was rotated away and deleted while the agent was down.
+    Rotated,
+    /// The pod was deleted while the agent was down.
+    Removed,
+    /// More deleted files were held than the bound allows; the oldest was given up.
+    Cap,
+    /// The file could not be read, or its compressed form is broken.
+    Unreadable,
+}
+
+// === impl LogLoss ===
+
+impl LogLoss {
+    /// Every reason, in the order of the figures of a log.
+    pub const ALL: [Self; 5] =
+        [Self::Truncated, Self::Rotated, Self::Removed, Self::Cap, Self::Unreadable];
+
+    /// The value of the `reason` label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Truncated => "truncated",
+            Self::Rotated => "rotated",
+            Self::Removed => "removed",
+            Self::Cap => "cap",
+            Self::Unreadable => "unreadable",
+        }
+    }
+}
