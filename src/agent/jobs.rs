@@ -1,12 +1,14 @@
-//! Turns the jobs' wheel: looks at node and journals four times a second, sends what is due, counts,
-//! shows, and saves what must outlive the agent.
+//! Turns the jobs' wheel: looks at node and journals, sends what is due, counts, shows, and saves what
+//! must outlive the agent.
+
+mod pace;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use ephemon_capture::books::Books;
 use ephemon_discovery::inventory::Inventory;
@@ -22,13 +24,12 @@ use ephemon_model::{PodRef, PodUid};
 use ephemon_otlp::span;
 use ephemon_otlp::span::Encoded;
 use ephemon_vitals::{Notices, Reason, Signal, Vitals};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{sleep, timeout};
 
 use super::args::{Args, TraceMode, TraceParent};
 use super::readiness::Readiness;
+use pace::{BUSY_INTERVAL, Pace};
 
-/// From one look to the next.
-const EVERY: Duration = Duration::from_millis(250);
 /// A job that is over is shown for so long, nanoseconds; its counts stay.
 const SHOWN_NS: u64 = 300_000_000_000;
 /// From the agent's being ready until all of the node was looked at for certain, nanoseconds: log
@@ -80,20 +81,29 @@ struct Keeper {
 
 /// Keeps the jobs of the node, until dropped.
 pub(super) async fn keep(parts: Parts) -> Infallible {
+    let inventory = parts.inventory.clone();
     let mut keeper = Box::new(Keeper::new(parts));
-    let mut ticks = interval(EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut pace = Pace::new(Instant::now());
     loop {
-        ticks.tick().await;
         // Reads files of a disk that may be slow, and never at the cost of the other tasks.
         let turn = tokio::task::spawn_blocking(move || {
-            keeper.turn(now_ns());
-            keeper
+            let is_eventful = keeper.turn(now_ns());
+            (keeper, is_eventful)
         });
-        keeper = match turn.await {
-            Ok(keeper) => keeper,
+        let is_eventful;
+        (keeper, is_eventful) = match turn.await {
+            Ok(done) => done,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
+        if is_eventful {
+            pace.event(Instant::now());
+        }
+        sleep(BUSY_INTERVAL).await;
+        if let Some(rest) = pace.rest(Instant::now())
+            && timeout(rest, inventory.lives()).await.is_ok()
+        {
+            pace.event(Instant::now());
+        }
     }
 }
 
@@ -157,7 +167,8 @@ impl Keeper {
         keeper
     }
 
-    fn turn(&mut self, now_ns: u64) {
+    /// Whether something happened, or is about to: then the next turn is to come soon.
+    fn turn(&mut self, now_ns: u64) -> bool {
         let roll = self.parts.inventory.roll();
         let sights = self.sighter.look(roll, &self.parts.books.snapshot());
         let counts = self.log_counts(&sights);
@@ -166,12 +177,17 @@ impl Keeper {
         for (pod, container, count) in counts {
             self.assembler.logs(&pod, &container, count);
         }
+        let mut is_eventful = false;
         for line in self.parts.runner.try_iter() {
+            is_eventful = true;
             self.assembler.runner_line(&line.pod, line.at_ns, &line.text);
         }
         let Self { assembler, cabinet, parts, .. } = self;
         // Not the turn's beginning: what was written since then would be taken for a lie.
-        parts.journals.look(&assembler.wanted(), |entry| assembler.journal(entry, self::now_ns()));
+        parts.journals.look(&assembler.wanted(), |entry| {
+            is_eventful = true;
+            assembler.journal(entry, self::now_ns());
+        });
         assembler.learnt(|pod, piece| cabinet.add(pod, piece));
         let turn = assembler.turn(now_ns);
         parts.vitals.dropped_by(Signal::Traces, Reason::Cap, turn.refused);
@@ -197,6 +213,7 @@ impl Keeper {
             self.show();
         }
         self.keep_evidence();
+        is_eventful || news || self.unsaved || self.assembler.is_waiting()
     }
 
     /// Whether a pod that was not seen is not there.

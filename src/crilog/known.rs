@@ -1,6 +1,7 @@
 //! The logs this follower knows: those being read, those at rest, those nobody wants.
 
 mod aside;
+mod live;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ use super::log::Log;
 use super::place::{LogId, LogRef};
 use aside::{restore, save};
 use ephemon_model::LogLoss;
+use live::Live;
 
 /// Most logs read at once: 160 pods of four containers that live. What is more waits on the disk until
 /// others are over.
@@ -45,16 +47,6 @@ pub enum Choice {
     Leave,
     /// It cannot say yet: files are opened and kept, no line is handed over.
     Unsure,
-}
-
-/// A log being read, or held for a decision.
-#[derive(Debug)]
-pub(super) struct Live {
-    pub(super) log: Log,
-    pub(super) choice: Choice,
-    /// It was read before the agent was started anew.
-    restored: bool,
-    home: Home,
 }
 
 /// A deleted file that waits to be read.
@@ -136,8 +128,10 @@ impl Known {
         }
         let attempt = name.attempt;
         if let Some(id) = self.names.get(name) {
-            let met =
-                self.live.get_mut(id).map(|live| live.log.chain.meet(directory, attempt, now));
+            let met = self.live.get_mut(id).map(|live| {
+                live.may_grow(now);
+                live.log.chain.meet(directory, attempt, now)
+            });
             if let Some(Err(error)) = met {
                 self.warn_once(name, &error);
             }
@@ -179,7 +173,7 @@ impl Known {
         self.next = self.next.saturating_add(1);
         self.resting.remove(&*log.name);
         self.names.insert((*log.name).clone(), id);
-        self.live.insert(id, Live { log, choice, restored, home });
+        self.live.insert(id, Live::new(log, choice, restored, home, Instant::now()));
     }
 
     /// After a rescan: what is not there any more is finished with what is held of it.
@@ -216,6 +210,7 @@ impl Known {
         for (id, live) in &mut self.live {
             if live.choice == Choice::Unsure {
                 live.choice = choose(&live.log.name);
+                live.may_grow(Instant::now());
                 if live.choice == Choice::Leave {
                     leave.push(*id);
                 }

@@ -90,6 +90,7 @@ struct Shared {
     vitals: Option<Vitals>,
     questions: Notify,
     news: Notify,
+    lives: Notify,
 }
 
 // === impl Inventory ===
@@ -112,6 +113,7 @@ impl Inventory {
             vitals: Some(vitals),
             questions: Notify::new(),
             news: Notify::new(),
+            lives: Notify::new(),
         }))
     }
 
@@ -128,6 +130,7 @@ impl Inventory {
     pub fn born(&self, pod: &PodUid, id: &ContainerId, at: SystemTime) {
         self.change(|state| state.born(pod, id, at, Instant::now()));
         self.0.questions.notify_one();
+        self.0.lives.notify_one();
     }
 
     /// A container's cgroup stands at this path below the hierarchy's root.
@@ -140,6 +143,7 @@ impl Inventory {
     pub fn ended(&self, id: &ContainerId) {
         self.change(|state| state.ended(id));
         self.0.questions.notify_one();
+        self.0.lives.notify_one();
     }
 
     /// The container is its pod's sandbox.
@@ -192,6 +196,7 @@ impl Inventory {
     /// The API server no longer lists this pod.
     pub fn unlisted(&self, uid: &PodUid) {
         self.change(|state| state.unlisted(uid, Instant::now()));
+        self.0.lives.notify_one();
     }
 
     /// The API server's list is complete: these pods (each told before by [`Self::listed`]) and
@@ -220,6 +225,12 @@ impl Inventory {
     /// may have something to say. For one caller, the CRI source.
     pub async fn questions(&self) {
         self.0.questions.notified().await;
+    }
+
+    /// Resolves when a container was born or ended, or a pod is no longer listed, since the last call.
+    /// For one caller, the jobs.
+    pub async fn lives(&self) {
+        self.0.lives.notified().await;
     }
 
     /// Of `ids`, those whose end is not explained by anyone and still of interest.

@@ -146,6 +146,13 @@ impl Assembler {
         self.pods.keys().cloned().collect()
     }
 
+    /// Whether a job is about to be sent, or parts of one: by time alone.
+    pub fn is_waiting(&self) -> bool {
+        let is_eager = self.options.mode == TraceMode::Eager;
+        let waits = |pod: &Followed| pod.closing() || (is_eager && pod.job.is_some());
+        self.pods.values().any(waits)
+    }
+
     /// An earlier agent has followed this pod, whose job is under way. Whether it is still there is
     /// for the sights to say.
     pub fn recall(&mut self, pod: &Arc<PodRef>) {

@@ -34,6 +34,9 @@ const TURN_BYTES: u64 = 256 * 1024;
 const PAUSE: Duration = Duration::from_millis(50);
 /// Pause while nothing happens; a birth ends it.
 const IDLE: Duration = Duration::from_millis(200);
+/// Pause when nothing has happened for [`CALM_AFTER`].
+const CALM: Duration = Duration::from_secs(1);
+const CALM_AFTER: Duration = Duration::from_secs(5);
 /// How often checkpoints are written, and figures renewed.
 const BOOKKEEPING: Duration = Duration::from_secs(1);
 /// How long the last parcels are waited for when the agent ends.
@@ -85,6 +88,7 @@ impl Pump {
         use std::os::fd::AsFd;
         let mut keep_books = Instant::now();
         let mut pause = Duration::ZERO;
+        let mut last_event = Instant::now();
         loop {
             let woken = self.follower.wait(pause, Some(stop.as_fd()));
             let now = Instant::now();
@@ -92,6 +96,9 @@ impl Pump {
                 return self.farewell();
             }
             let more = self.turn(now);
+            if more || woken == Woken::News || self.is_busy() {
+                last_event = now;
+            }
             if now >= keep_books {
                 keep_books = now + BOOKKEEPING;
                 self.keep_books(now);
@@ -99,7 +106,8 @@ impl Pump {
             pause = match (more, self.is_busy()) {
                 (true, _) => Duration::ZERO,
                 (false, true) => PAUSE,
-                (false, false) => IDLE,
+                (false, false) if now < last_event + CALM_AFTER => IDLE,
+                (false, false) => CALM,
             };
         }
     }

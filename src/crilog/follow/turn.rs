@@ -36,7 +36,7 @@ impl Follower {
         let rules = self.rules();
         let Self { known, unpacking, .. } = self;
         unpacking.retain(|id, _| known.live.get_mut(id).is_some_and(|live| live.log.is_packed()));
-        let mut queues = self.queues();
+        let mut queues = self.queues(now);
         let mut turn = Turn::default();
         let begun = (self.worked)();
         let mut before = begun;
@@ -63,11 +63,11 @@ impl Follower {
     }
 
     /// The logs that may have something to read, by pod, first those whose turn it is.
-    fn queues(&mut self) -> HashMap<PodUid, VecDeque<LogId>> {
+    fn queues(&mut self, now: Instant) -> HashMap<PodUid, VecDeque<LogId>> {
         let mut queues: HashMap<PodUid, VecDeque<LogId>> = HashMap::new();
         let mut pods: Vec<&PodRef> = Vec::new();
-        for (id, live) in &self.known.live {
-            if live.choice == Choice::Take && !live.log.drained {
+        for (id, live) in &mut self.known.live {
+            if live.choice == Choice::Take && !live.log.drained && live.is_due(now) {
                 let pod = &live.log.name.pod;
                 let Some(logs) = queues.get_mut(&pod.uid) else {
                     pods.push(pod);
@@ -110,6 +110,7 @@ impl Follower {
                 self.unpacking.insert(id, uid.clone());
             }
             let done = live.log.read(&mut self.buffer, rules, now, sink);
+            live.looked(now, done.bytes > 0 || done.more);
             turn.read_bytes += done.bytes;
             turn.lines += done.lines;
             if done.more {

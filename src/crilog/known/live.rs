@@ -1,0 +1,106 @@
+//! A log that is being read: what is wanted of it, and when its files are to be looked at.
+
+use std::time::{Duration, Instant};
+
+use super::Choice;
+use crate::births::Home;
+use crate::log::Log;
+
+/// A log that has not grown for so long is looked at rarely.
+const QUIET_AFTER: Duration = Duration::from_secs(5);
+/// How often, then.
+const QUIET_INTERVAL: Duration = Duration::from_millis(900);
+
+/// A log being read, or held for a decision.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) log: Log,
+    pub(crate) choice: Choice,
+    /// It was read before the agent was started anew.
+    pub(super) restored: bool,
+    pub(super) home: Home,
+    /// When it grew last, or might have: another file of it came, or somebody wanted it.
+    grew: Instant,
+    looked: Instant,
+}
+
+// === impl Live ===
+
+impl Live {
+    pub(super) fn new(log: Log, choice: Choice, restored: bool, home: Home, now: Instant) -> Self {
+        Self { log, choice, restored, home, grew: now, looked: now }
+    }
+
+    /// Another file of it came, or somebody wants it now.
+    pub(super) fn may_grow(&mut self, now: Instant) {
+        self.grew = now;
+    }
+
+    /// Whether its files are to be looked at now. Of one that ends every look counts: it is over when
+    /// it was quiet for long enough.
+    pub(crate) fn is_due(&mut self, now: Instant) -> bool {
+        let is_quiet = now.saturating_duration_since(self.grew) >= QUIET_AFTER;
+        let is_looked_at = now.saturating_duration_since(self.looked) < QUIET_INTERVAL;
+        let is_ending = self.log.ended || self.log.gone;
+        !(is_quiet && is_looked_at) || is_ending || self.log.is_packed()
+    }
+
+    /// It was looked at, and had something or nothing to read.
+    pub(crate) fn looked(&mut self, now: Instant, has_grown: bool) {
+        self.looked = now;
+        if has_grown {
+            self.grew = now;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use ephemon_model::{PodRef, PodUid};
+
+    use super::*;
+    use crate::place::{LogId, LogRef};
+
+    fn live(now: Instant) -> Live {
+        let uid = PodUid::parse("0e269fa4-f505-4963-9096-958063077203").unwrap();
+        let pod = PodRef { namespace: "ci".into(), name: "runner-1".into(), uid };
+        let home = Home { pod: Arc::new(pod.clone()), container: "job".into() };
+        let name = LogRef { pod, container: "job".into(), attempt: 0 };
+        assert!(home.open(Path::new("/nowhere")).is_err());
+        Live::new(Log::new(LogId(0), name), Choice::Take, false, home, now)
+    }
+
+    #[test]
+    fn a_quiet_log_is_looked_at_rarely_until_it_grows() {
+        let start = Instant::now();
+        let mut log = live(start);
+        let soon = start + QUIET_AFTER / 2;
+        log.looked(soon, false);
+        assert!(log.is_due(soon), "it has not been quiet for long");
+        let quiet = start + QUIET_AFTER;
+        log.looked(quiet, false);
+        assert!(!log.is_due(quiet + QUIET_INTERVAL / 2));
+        assert!(log.is_due(quiet + QUIET_INTERVAL));
+        log.looked(quiet, true);
+        assert!(log.is_due(quiet));
+    }
+
+    #[test]
+    fn a_log_that_ends_or_has_another_file_is_looked_at_at_once() {
+        let start = Instant::now();
+        let quiet = start + QUIET_AFTER;
+        let looked = || {
+            let mut log = live(start);
+            log.looked(quiet, false);
+            assert!(!log.is_due(quiet));
+            log
+        };
+        let (mut ended, mut gone, mut rotated) = (looked(), looked(), looked());
+        (ended.log.ended, gone.log.gone) = (true, true);
+        rotated.may_grow(quiet);
+        assert!(ended.is_due(quiet) && gone.is_due(quiet) && rotated.is_due(quiet));
+    }
+}
