@@ -8,7 +8,7 @@ use ephemon_export::config;
 use ephemon_export::config::{Config, Exporter};
 use ephemon_export::spool;
 use ephemon_export::spool::Spool;
-use ephemon_export::{ConnectError, Destination, Outbox, Sender, Signal};
+use ephemon_export::{Destination, Outbox, Sender, Signal};
 use ephemon_logs::Containers;
 use ephemon_mask::job::Mode;
 use ephemon_refine::Unproven;
@@ -105,36 +105,6 @@ pub enum Place {
     Stdout,
 }
 
-/// Why nothing can be sent.
-#[derive(Debug, thiserror::Error)]
-pub enum ExportError {
-    /// A variable makes no sense.
-    #[error(transparent)]
-    Config(#[from] config::Error),
-    /// Metrics have nowhere to go.
-    #[error(
-        "--otlp-metrics needs to know where to: set OTEL_EXPORTER_OTLP_ENDPOINT or \
-         OTEL_EXPORTER_OTLP_METRICS_ENDPOINT, or OTEL_METRICS_EXPORTER=otlp for a collector on \
-         localhost"
-    )]
-    NoMetricsEndpoint,
-    /// The agent's own spans have nowhere to go.
-    #[error(
-        "--own-traces needs to know where to: set OTEL_EXPORTER_OTLP_ENDPOINT or \
-         OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, or OTEL_TRACES_EXPORTER=otlp for a collector on \
-         localhost"
-    )]
-    NoTracesEndpoint,
-    /// Certificates, or the address.
-    #[error("cannot export {signal}: {source}")]
-    Transport {
-        /// `logs`, `traces`, `metrics`.
-        signal: &'static str,
-        /// Why.
-        source: ConnectError,
-    },
-}
-
 /// The senders of the agent, and what goes into them.
 #[derive(Debug, Default)]
 pub(super) struct Export {
@@ -157,33 +127,37 @@ impl Export {
         state: &Path,
         stop: &watch::Receiver<bool>,
         vitals: &Vitals,
-    ) -> Result<Self, ExportError> {
+    ) -> Self {
         let lookup = |name: &str| std::env::var(name).ok();
-        let config = Config::from_env(lookup)?;
-        let attributes = config::resource_from_env(lookup)?;
-        let interval = config::metric_interval(lookup)?;
+        let (config, ignored) = Config::from_env(lookup);
+        let (attributes, ignored_too) = config::resource_from_env(lookup);
+        let mut ignored = [ignored, ignored_too].concat();
+        let mut interval = Duration::ZERO;
+        if args.otlp_metrics {
+            let (said, ignored_of_it) = config::metric_interval(lookup);
+            ignored.extend(ignored_of_it);
+            interval = said;
+        }
+        for ignored in ignored {
+            tracing::warn!("{ignored}");
+        }
         let mut export = Self { interval, attributes, ..Self::default() };
         let logs = match (args.logs, args.logs_to) {
             (Mode::Off, _) => Exporter::Off,
             (_, Place::Stdout) => Exporter::Console,
             (_, Place::Otlp) => config.logs,
         };
-        export.logs = export.sender(Signal::Logs, &logs, args, state, stop, vitals)?;
+        export.logs = export.sender(Signal::Logs, &logs, args, state, stop, vitals);
         if args.own_traces && config.traces == Exporter::Off {
-            if !config::is_turned_off(Signal::Traces, lookup) {
-                return Err(ExportError::NoTracesEndpoint);
-            }
-            tracing::warn!(
-                "no spans are exported, though --own-traces asks for them: OTEL_SDK_DISABLED or \
-                 OTEL_TRACES_EXPORTER says so"
-            );
+            say_why_off(Signal::Traces, "spans", "--own-traces", lookup);
         }
-        export.traces = export.sender(Signal::Traces, &config.traces, args, state, stop, vitals)?;
+        export.traces = export.sender(Signal::Traces, &config.traces, args, state, stop, vitals);
         if args.otlp_metrics {
-            let metrics = metrics(config.metrics, lookup)?;
-            export.metrics = export.sender(Signal::Metrics, &metrics, args, state, stop, vitals)?;
+            say_of_metrics(&config.metrics, lookup);
+            export.metrics =
+                export.sender(Signal::Metrics, &config.metrics, args, state, stop, vitals);
         }
-        Ok(export)
+        export
     }
 
     fn sender(
@@ -194,14 +168,20 @@ impl Export {
         state: &Path,
         stop: &watch::Receiver<bool>,
         vitals: &Vitals,
-    ) -> Result<Option<Outbox>, ExportError> {
+    ) -> Option<Outbox> {
         let (destination, spool) = match exporter {
-            Exporter::Off => return Ok(None),
+            Exporter::Off => return None,
             Exporter::Console => (Destination::stdout(signal), None),
             Exporter::Otlp(target) => {
-                let destination = Destination::connect(signal, target)
-                    .map_err(|source| ExportError::Transport { signal: signal.as_str(), source })?;
+                let destination = Destination::collector(signal, target);
                 tracing::info!("{} go to {}", signal.as_str(), target.shown());
+                if let Some(trouble) = destination.trouble() {
+                    tracing::warn!(
+                        "{} cannot be sent as it is, and wait: {trouble}; it is tried again with each \
+                         request",
+                        signal.as_str()
+                    );
+                }
                 (destination, spool(signal, args, state))
             }
         };
@@ -212,7 +192,7 @@ impl Export {
             // An error means that the agent is gone.
             drop(stop.wait_for(|stop| *stop).await);
         }));
-        Ok(Some(outbox))
+        Some(outbox)
     }
 
     /// Waits until one of the senders ends, which none may before it is told to.
@@ -228,26 +208,39 @@ impl Export {
     }
 }
 
-/// Where metrics go that were asked for.
-fn metrics(
-    said: Exporter,
-    lookup: impl Fn(&str) -> Option<String> + Copy,
-) -> Result<Exporter, ExportError> {
-    if said == Exporter::Off {
-        if !config::is_turned_off(Signal::Metrics, lookup) {
-            return Err(ExportError::NoMetricsEndpoint);
-        }
-        tracing::warn!(
-            "no metrics are exported, though --otlp-metrics asks for them: OTEL_SDK_DISABLED or \
-             OTEL_METRICS_EXPORTER says so"
-        );
+/// Says what there is to say of metrics that were asked for.
+fn say_of_metrics(said: &Exporter, lookup: impl Fn(&str) -> Option<String> + Copy) {
+    if *said == Exporter::Off {
+        say_why_off(Signal::Metrics, "metrics", "--otlp-metrics", lookup);
     } else if config::wants_delta(lookup) {
         tracing::warn!(
             "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE is not heard: metrics are cumulative; \
              the OpenTelemetry Collector's cumulativetodelta processor makes others of them"
         );
     }
-    Ok(said)
+}
+
+/// What was asked for by a flag and has nowhere to go is no reason to end: figures and limits have
+/// nothing to do with it.
+fn say_why_off(
+    signal: Signal,
+    what: &str,
+    flag: &str,
+    lookup: impl Fn(&str) -> Option<String> + Copy,
+) {
+    let name = signal.as_str().to_uppercase();
+    if config::is_turned_off(signal, lookup) {
+        tracing::warn!(
+            "no {what} are exported, though {flag} asks for them: OTEL_SDK_DISABLED or \
+             OTEL_{name}_EXPORTER says so"
+        );
+    } else {
+        tracing::error!(
+            "no {what} are exported, though {flag} asks for them, for want of an endpoint: set \
+             OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_{name}_ENDPOINT, or \
+             OTEL_{name}_EXPORTER=otlp for a collector on localhost"
+        );
+    }
 }
 
 /// The signal's spool. Where there can be none the agent sends all the same, and says so.

@@ -18,6 +18,6 @@ mod run;
 mod shared;
 
 pub use args::Args;
-pub use export::{ExportArgs, ExportError, Place};
+pub use export::{ExportArgs, Place};
 pub use log::{LogArgs, LogFormat};
 pub use run::{Error, run};

@@ -19,7 +19,7 @@ use tracing::Instrument as _;
 
 use super::admin::{Admin, BindError, WebError};
 use super::args::Args;
-use super::export::{Export, ExportError};
+use super::export::Export;
 use super::feeders::Feeders;
 use super::jobs;
 use super::lock::{LockError, NodeLock};
@@ -51,9 +51,6 @@ pub enum Error {
     /// The agent's own metrics clash.
     #[error("cannot register the agent's own metrics: {0}")]
     Vitals(#[from] prometheus::Error),
-    /// What is to be sent, or where.
-    #[error(transparent)]
-    Export(#[from] ExportError),
     /// The thread that follows logs.
     #[error("cannot follow logs: {0}")]
     Logs(#[source] std::io::Error),
@@ -93,7 +90,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
 
     let (stop_tx, mut stop_rx) = watch::channel(false);
     let state = shared.node.join(&args.state_dir);
-    let mut export = Export::start(&args.export, &state, &stop_rx, &shared.vitals)?;
+    let mut export = Export::start(&args.export, &state, &stop_rx, &shared.vitals);
     let own_spans = shared.own_spans(&args, &export, basket);
     let mut parts = Parts::default();
     watch_names(&args, &shared, &mut parts).await?;

@@ -54,6 +54,8 @@ pub(super) struct Segment {
     pub(super) cut_to: Option<u64>,
     /// When it last grew.
     pub(super) grew: Instant,
+    /// The time of its last change, by the kernel: seconds and nanoseconds; none before the first look.
+    pub(super) changed: Option<(i64, i64)>,
     /// It ends with part of a record; looked at again only when it has grown.
     pub(super) stuck_at: Option<u64>,
 }
@@ -65,7 +67,7 @@ pub(super) enum Look {
     Whole,
     /// Its end was cut off before it was read: this many bytes.
     Shrunk(u64),
-    /// It was written anew from the beginning: this many bytes, at least, were never read.
+    /// It was emptied and written anew: this many bytes, at least, were never read.
     Truncated(u64),
 }
 
@@ -177,6 +179,7 @@ impl Segment {
             unlinked_since: (metadata.nlink() == 0).then_some(now),
             cut_to: None,
             grew: now,
+            changed: None,
             stuck_at: None,
         })
     }
@@ -206,12 +209,20 @@ impl Segment {
             self.unlinked_since.get_or_insert(now);
         }
         let size = metadata.len();
+        let changed = (metadata.ctime(), metadata.ctime_nsec());
+        let is_changed = self.changed.replace(changed).is_some_and(|before| before != changed);
         let shortest = size.min(self.cut_to.take().unwrap_or(size));
         if shortest < self.size {
             let lost = self.size.saturating_sub(shortest.max(self.read));
             let same = shortest >= self.read && self.still_begins_so();
             (self.size, self.grew, self.stuck_at) = (size, now, None);
             return Ok(if same { Look::Shrunk(lost) } else { Look::Truncated(lost) });
+        }
+        // Emptied and written anew, it may be as long as before, or longer: it begins with another line.
+        if is_changed && self.read > 0 && !self.still_begins_so() {
+            let lost = self.unread();
+            (self.size, self.grew, self.stuck_at) = (size, now, None);
+            return Ok(Look::Truncated(lost));
         }
         if size > self.size {
             (self.size, self.grew, self.stuck_at) = (size, now, None);

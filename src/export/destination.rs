@@ -1,6 +1,7 @@
 //! One attempt to bring a request to where it goes, and what came of it.
 
 mod answer;
+mod collector;
 mod grpc;
 mod http;
 mod lines;
@@ -13,13 +14,12 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Signal;
-use super::config::{Protocol, Target};
+use super::config::Target;
 pub use answer::Answer;
-use grpc::Grpc;
-use http::Http;
+use collector::Collector;
 use lines::Lines;
 use reason::Censor;
-pub use tls::Error as ConnectError;
+use tls::Error as ConnectError;
 
 /// Where the requests of one signal go.
 #[derive(Debug)]
@@ -31,22 +31,26 @@ pub struct Destination {
 
 #[derive(Debug)]
 enum Way {
-    Grpc(Box<Grpc>),
-    Http(Box<Http>),
+    Collector(Box<Collector>),
     Lines(Lines),
 }
 
 // === impl Destination ===
 
 impl Destination {
-    /// A collector. Reads the certificates; connects when there is something to send. Needs a
-    /// runtime.
-    pub fn connect(signal: Signal, target: &Target) -> Result<Self, ConnectError> {
-        let way = match target.protocol {
-            Protocol::Grpc => Way::Grpc(Box::new(Grpc::new(signal, target)?)),
-            Protocol::HttpProtobuf => Way::Http(Box::new(Http::new(target)?)),
-        };
-        Ok(Self { signal, way, shown: target.shown() })
+    /// A collector. Connects when there is something to send, and reads certificates again when their
+    /// files change. Needs a runtime.
+    pub fn collector(signal: Signal, target: &Target) -> Self {
+        let way = Way::Collector(Box::new(Collector::new(signal, target.clone())));
+        Self { signal, way, shown: target.shown() }
+    }
+
+    /// Why nothing can be sent as things are: a file of certificates, say. What is sent waits.
+    pub fn trouble(&self) -> Option<&str> {
+        match &self.way {
+            Way::Collector(collector) => collector.trouble(),
+            Way::Lines(_) => None,
+        }
     }
 
     /// Standard output, as lines of JSON.
@@ -68,8 +72,7 @@ impl Destination {
     /// Sends one request, once.
     pub(super) async fn attempt(&mut self, body: &Bytes) -> Answer {
         match &mut self.way {
-            Way::Grpc(grpc) => grpc.attempt(body).await,
-            Way::Http(http) => http.attempt(body).await,
+            Way::Collector(collector) => collector.attempt(body).await,
             Way::Lines(lines) => lines.attempt(body).await,
         }
     }

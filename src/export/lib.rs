@@ -26,7 +26,7 @@ mod store;
 use ephemon_vitals as vitals;
 
 pub use basket::Basket;
-pub use destination::{Answer, ConnectError, Destination};
+pub use destination::{Answer, Destination};
 pub use outbox::Outbox;
 pub use payload::{Fate, LARGEST, Payload, Receipt};
 pub use sender::QUEUE_BYTES;

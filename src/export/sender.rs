@@ -18,7 +18,7 @@ use super::payload::Fate;
 use super::spool::{self, Spool};
 use super::store::{Store, Stored};
 use backoff::Backoff;
-use complaint::Complaint;
+use complaint::{Complaint, Kind};
 
 /// The bound of the queue in memory, in bytes: a few requests of the usual size. One that is larger is
 /// taken where there is no other.
@@ -118,7 +118,8 @@ impl Sender {
                 Next::Queued => self.send_queued().await,
                 Next::Stored => {
                     if let Err(error) = self.send_stored().await {
-                        self.complaint.say(&format!("{error}: what is in the spool waits"));
+                        self.complaint
+                            .say(Kind::Spool, &format!("{error}: what is in the spool waits"));
                         tokio::select! {
                             () = tokio::time::sleep(SPOOL_RETRY) => {}
                             _ = closing.changed() => {}
@@ -158,7 +159,8 @@ impl Sender {
         }
         // A cursor that cannot be written now is written later: what waits goes out all the same.
         if let Err(error) = blocking(store, move |store| store.acknowledge(sequence)).await {
-            self.complaint.say(&format!("{error}: a restart would send some requests again"));
+            self.complaint
+                .say(Kind::Spool, &format!("{error}: a restart would send some requests again"));
         }
         Ok(())
     }

@@ -150,8 +150,9 @@ impl Resource {
     }
 }
 
-/// Whether an attribute says what the agent itself knows.
-fn is_ours(name: &str) -> bool {
+/// Whether an attribute says what the agent itself knows of a pod, a container or a job: what an operator
+/// says of the agent's own pod is not true of those.
+pub(super) fn is_ours(name: &str) -> bool {
     name == names::SERVICE_NAME
         || [
             "k8s.namespace.",

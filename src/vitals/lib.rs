@@ -88,6 +88,8 @@ pub enum Exported {
     Partial,
     /// Not taken now; sent again.
     Retried,
+    /// Not taken with the credentials that were sent; sent again.
+    Denied,
     /// Too large; sent again in halves.
     Split,
     /// Not taken, and never will be.
@@ -199,8 +201,8 @@ impl Reason {
 
 impl Exported {
     /// Every outcome.
-    pub const ALL: [Self; 5] =
-        [Self::Accepted, Self::Partial, Self::Retried, Self::Split, Self::Refused];
+    pub const ALL: [Self; 6] =
+        [Self::Accepted, Self::Partial, Self::Retried, Self::Denied, Self::Split, Self::Refused];
 
     /// The value of the `result` label.
     pub fn as_str(self) -> &'static str {
@@ -208,6 +210,7 @@ impl Exported {
             Self::Accepted => "accepted",
             Self::Partial => "partial",
             Self::Retried => "retried",
+            Self::Denied => "denied",
             Self::Split => "split",
             Self::Refused => "refused",
         }

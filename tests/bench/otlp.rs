@@ -82,7 +82,7 @@ fn spool(what: &str, body: usize, records: usize, synced: bool) {
 /// As many requests as go in three seconds, with a full queue all the time.
 async fn send(wire: Wire, gzip: &str, what: &str, records: u64) {
     let collector = Collector::start(wire, None).await;
-    let config = Config::from_env(|name| {
+    let (config, _) = Config::from_env(|name| {
         Some(match name.strip_prefix("OTEL_EXPORTER_OTLP_")? {
             "ENDPOINT" => collector.endpoint(),
             "PROTOCOL" => collector.protocol().to_owned(),
@@ -90,8 +90,8 @@ async fn send(wire: Wire, gzip: &str, what: &str, records: u64) {
             _ => return None,
         })
     });
-    let Exporter::Otlp(target) = config.unwrap().logs else { panic!("no endpoint") };
-    let destination = Destination::connect(Signal::Logs, &target).unwrap();
+    let Exporter::Otlp(target) = config.logs else { panic!("no endpoint") };
+    let destination = Destination::collector(Signal::Logs, &target);
     let vitals = Vitals::new().unwrap();
     let (outbox, sender) = Sender::new(destination, None, Options::default(), vitals);
     let run = tokio::spawn(sender.run(std::future::pending()));

@@ -13,13 +13,13 @@ const SECRET: &str = "hunter2-is-the-secret";
 const LONGEST: usize = 301;
 
 static SENT: LazyLock<Headers> = LazyLock::new(|| {
-    let config = Config::from_env(|name| match name {
+    let (config, _) = Config::from_env(|name| match name {
         "OTEL_EXPORTER_OTLP_ENDPOINT" => Some("http://collector:4318".to_owned()),
         "OTEL_EXPORTER_OTLP_HEADERS" => Some(format!("authorization=Bearer%20{SECRET}")),
         _ => None,
     });
-    match config.map(|config| config.logs) {
-        Ok(Exporter::Otlp(target)) => target.headers,
+    match config.logs {
+        Exporter::Otlp(target) => target.headers,
         other => panic!("no collector: {other:?}"),
     }
 });
@@ -58,9 +58,10 @@ fn repeated(text: &[u8]) -> Vec<u8> {
 fn checked(answer: &Answer) {
     let words = match answer {
         Answer::Accepted { remark, .. } => remark.as_deref().unwrap_or_default(),
-        Answer::Retry { reason, .. } | Answer::TooLarge { reason } | Answer::Refused { reason } => {
-            reason
-        }
+        Answer::Retry { reason, .. }
+        | Answer::Denied { reason }
+        | Answer::TooLarge { reason }
+        | Answer::Refused { reason } => reason,
     };
     assert!(words.chars().count() <= LONGEST, "{words}");
     assert!(!words.chars().any(char::is_control), "{words:?}");

@@ -39,11 +39,16 @@ struct Started {
 
 impl Started {
     fn on(node: &Path, flags: &[&str]) -> Self {
+        Self::with(node, flags, &[])
+    }
+
+    fn with(node: &Path, flags: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut child = Command::new(programs::ephemon())
             .args(["agent", "--listen", "127.0.0.1:0", "--node-name", "it", "--node-root"])
             .arg(node)
             .args(flags)
             .env_remove("KUBECONFIG")
+            .envs(variables.iter().copied())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -169,6 +174,44 @@ fn a_web_configuration_is_kept_to_and_one_that_makes_no_sense_is_named_with_its_
     let address = agent.address();
     until(address, "/readyz", |status, _| status == 200);
     until(address, "/metrics", |status, _| status == 401);
+}
+
+#[test]
+fn a_setting_of_telemetry_that_makes_no_sense_is_warned_of_and_the_agent_runs() {
+    let general = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1");
+    for wrong in [
+        ("OTEL_TRACES_EXPORTER", "zipkin"),
+        ("OTEL_SDK_DISABLED", "0"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "60s"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "team=ci,oops"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
+        ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "collector:4317"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization Bearer x"),
+        ("OTEL_EXPORTER_OTLP_INSECURE", "1"),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca.pem"),
+    ] {
+        let node = node();
+        let variables = [general, wrong];
+        let mut agent = Started::with(node.path(), &["--no-api", "--otlp-metrics"], &variables);
+        agent.says(wrong.0.trim_start_matches("OTEL_EXPORTER_OTLP_"));
+        let address = agent.address();
+        until(address, "/readyz", |status, _| status == 200);
+    }
+    // Values of the specification are no mistake, and a flag that cannot be followed no end.
+    for fine in [("OTEL_METRICS_EXPORTER", "prometheus"), ("OTEL_LOGS_EXPORTER", "OTLP,console")] {
+        let node = node();
+        let mut agent = Started::with(node.path(), &["--no-api"], &[fine]);
+        let address = agent.address();
+        until(address, "/readyz", |status, _| status == 200);
+        assert!(!agent.seen.contains("ignored"), "{}", agent.seen);
+    }
+    let node = node();
+    let mut agent = Started::on(node.path(), &["--no-api", "--otlp-metrics", "--own-traces"]);
+    agent.says("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT");
+    let address = agent.address();
+    until(address, "/readyz", |status, _| status == 200);
 }
 
 #[test]

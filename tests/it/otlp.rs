@@ -81,6 +81,21 @@ async fn what_a_collector_will_never_take_is_dropped_and_counted() {
 }
 
 #[tokio::test]
+async fn what_is_denied_for_want_of_valid_credentials_waits_for_them() {
+    for wire in BOTH {
+        for (grpc, http) in [(Code::Unauthenticated, 401), (Code::PermissionDenied, 403)] {
+            let collector = Collector::start(wire, None).await;
+            let denied = Mood::Refuse { grpc, http, after: None };
+            collector.be_next([denied.clone(), denied]);
+            let line = Line::to(&collector).start(Signal::Logs);
+            assert_eq!(line.give(payload(1..4)).await, Fate::Acknowledged);
+            assert_eq!((numbers(&collector), line.dropped(Reason::Refused)), (vec![1, 2, 3], 0));
+            assert_eq!((line.exported(Exported::Denied), line.exported(Exported::Retried)), (2, 0));
+        }
+    }
+}
+
+#[tokio::test]
 async fn items_that_a_collector_rejects_are_counted_and_not_sent_again() {
     for wire in BOTH {
         let collector = Collector::start(wire, None).await;

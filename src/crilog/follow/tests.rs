@@ -9,6 +9,7 @@ use super::*;
 
 pub(super) const UID: &str = "0e269fa4-f505-4963-9096-958063077203";
 
+mod anew;
 mod bounds;
 mod model;
 mod shares;

@@ -3,7 +3,7 @@
 use hyper::Uri;
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 
-use super::{Error, Protocol, Variable};
+use super::{Ignored, Protocol, Variable};
 use crate::Signal;
 
 const HTTP_FORM: &str = "a URL like `http://collector:4318` or `https://collector:4318`, without a \
@@ -12,7 +12,7 @@ const GRPC_FORM: &str = "a URL like `http://collector:4317` or `https://collecto
                          user or password in it";
 
 /// A general endpoint gets the signal's path; that of a signal is taken as it is.
-pub(super) fn of_http(said: &Variable, signal: Signal) -> Result<Uri, Error> {
+pub(super) fn of_http(said: &Variable, signal: Signal) -> Result<Uri, Ignored> {
     let uri = parse(said, &said.value, HTTP_FORM)?;
     if said.own {
         return Ok(uri);
@@ -28,7 +28,7 @@ pub(super) fn of_http(said: &Variable, signal: Signal) -> Result<Uri, Error> {
 }
 
 /// The scheme says whether TLS is spoken; without one, `insecure` does. A path has no meaning.
-pub(super) fn of_grpc(said: &Variable, insecure: bool) -> Result<Uri, Error> {
+pub(super) fn of_grpc(said: &Variable, insecure: bool) -> Result<Uri, Ignored> {
     let scheme = match (said.value.contains("://"), insecure) {
         (true, _) => "",
         (false, true) => "http://",
@@ -50,7 +50,7 @@ pub(super) fn local(protocol: Protocol, signal: Signal) -> Uri {
     }
 }
 
-fn parse(said: &Variable, text: &str, form: &'static str) -> Result<Uri, Error> {
+fn parse(said: &Variable, text: &str, form: &'static str) -> Result<Uri, Ignored> {
     let uri: Uri = text.parse().map_err(|_| said.not(form))?;
     let web = [Some(&Scheme::HTTP), Some(&Scheme::HTTPS)].contains(&uri.scheme());
     let host = uri.host().is_some_and(|host| !host.is_empty());

@@ -1,10 +1,10 @@
-//! What can be wrong with a variable. No value is quoted: it may hold a secret.
+//! What can be wrong with a variable, which is then ignored. No value is quoted: it may hold a secret.
 
-/// A variable that makes no sense.
+/// A variable, or an entry of one, that makes no sense.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
+pub enum Ignored {
     /// Its value is none of those that are allowed.
-    #[error("{variable} must be {allowed}")]
+    #[error("{variable} is ignored: it must be {allowed}")]
     NotAllowed {
         /// The variable.
         variable: String,
@@ -13,7 +13,7 @@ pub enum Error {
     },
     /// One of its pairs makes no sense.
     #[error(
-        "{variable}: entry {entry} {trouble}; it must be `key=value,key=value`, in values `%2C` for a comma"
+        "{variable}: entry {entry} is ignored, since it {trouble}; it must be `key=value,key=value`, in values `%2C` for a comma"
     )]
     Pair {
         /// The variable.
@@ -24,7 +24,7 @@ pub enum Error {
         trouble: &'static str,
     },
     /// It needs another one.
-    #[error("{variable} is set, but {other} is not: a client certificate needs its key")]
+    #[error("{variable} is ignored: {other} is not set, and a client certificate needs its key")]
     Alone {
         /// The variable.
         variable: String,

@@ -2,7 +2,7 @@
 
 use hyper::header::{HeaderName, HeaderValue};
 
-use super::{Error, Variable, pairs};
+use super::{Ignored, Variable, pairs};
 
 /// Headers of the transport itself: saying them twice breaks the request.
 const RESERVED: [&str; 9] = [
@@ -32,30 +32,17 @@ impl std::fmt::Debug for Headers {
 }
 
 impl Headers {
-    pub(super) fn parse(said: &Variable) -> Result<Self, Error> {
-        let pairs = pairs::parse(&said.name, &said.value)?;
-        let mut headers = Vec::new();
-        for (index, (key, value)) in pairs.into_iter().enumerate() {
-            let wrong = |trouble| Error::Pair {
-                variable: said.name.clone(),
-                entry: index.saturating_add(1),
-                trouble,
-            };
-            let name = HeaderName::from_bytes(key.to_ascii_lowercase().as_bytes())
-                .map_err(|_| wrong("has a key that no header can have"))?;
-            // gRPC reads the values of names that end so as base64.
-            if RESERVED.contains(&name.as_str()) || name.as_str().ends_with("-bin") {
-                return Err(wrong("has a key that is not free to be set"));
+    /// What can be sent of the list, and what is wrong with the rest.
+    pub(super) fn parse(said: &Variable) -> (Self, Vec<Ignored>) {
+        let (mut headers, mut ignored) = (Vec::new(), Vec::new());
+        for (entry, pair) in pairs::each(&said.name, &said.value) {
+            let wrong = |trouble| Ignored::Pair { variable: said.name.clone(), entry, trouble };
+            match pair.and_then(|(key, value)| header(&key, &value).map_err(wrong)) {
+                Ok(header) => headers.push(header),
+                Err(error) => ignored.push(error),
             }
-            if !value.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t')) {
-                return Err(wrong("has a value that no header can have"));
-            }
-            let mut value = HeaderValue::from_str(&value)
-                .map_err(|_| wrong("has a value that no header can have"))?;
-            value.set_sensitive(true);
-            headers.push((name, value));
         }
-        Ok(Self(headers))
+        (Self(headers), ignored)
     }
 
     /// Names and values.
@@ -75,4 +62,21 @@ impl Headers {
         secrets.dedup();
         secrets
     }
+}
+
+/// A header of this name and value; else what is wrong.
+fn header(key: &str, value: &str) -> Result<(HeaderName, HeaderValue), &'static str> {
+    let name = HeaderName::from_bytes(key.to_ascii_lowercase().as_bytes())
+        .map_err(|_| "has a key that no header can have")?;
+    // gRPC reads the values of names that end so as base64.
+    if RESERVED.contains(&name.as_str()) || name.as_str().ends_with("-bin") {
+        return Err("has a key that is not free to be set");
+    }
+    let impossible = "has a value that no header can have";
+    if !value.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t')) {
+        return Err(impossible);
+    }
+    let mut value = HeaderValue::from_str(value).map_err(|_| impossible)?;
+    value.set_sensitive(true);
+    Ok((name, value))
 }

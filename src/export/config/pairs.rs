@@ -2,29 +2,28 @@
 
 use percent_encoding::percent_decode_str;
 
-use super::Error;
+use super::Ignored;
 
-/// Parses the whole list, or nothing of it.
-pub(super) fn parse(variable: &str, text: &str) -> Result<Vec<(String, String)>, Error> {
-    let mut pairs = Vec::new();
-    for (index, pair) in text.split(',').enumerate() {
-        if pair.trim().is_empty() {
-            continue;
-        }
-        let wrong = |trouble| Error::Pair {
-            variable: variable.to_owned(),
-            entry: index.saturating_add(1),
-            trouble,
-        };
-        let (key, value) = pair.split_once('=').ok_or_else(|| wrong("has no `=`"))?;
-        let key = decode(key).ok_or_else(|| wrong("is not UTF-8"))?;
-        let value = decode(value).ok_or_else(|| wrong("is not UTF-8"))?;
-        if key.is_empty() {
-            return Err(wrong("has no key"));
-        }
-        pairs.push((key, value));
-    }
-    Ok(pairs)
+/// Parses the whole list, or nothing of it: what the specification demands of resource attributes.
+pub(super) fn parse(variable: &str, text: &str) -> Result<Vec<(String, String)>, Ignored> {
+    each(variable, text).map(|(_, pair)| pair).collect()
+}
+
+/// Parses each entry for itself, with its number, from 1.
+pub(super) fn each<'a>(
+    variable: &'a str,
+    text: &'a str,
+) -> impl Iterator<Item = (usize, Result<(String, String), Ignored>)> + 'a {
+    let entries = text.split(',').zip(1_usize..).filter(|(entry, _)| !entry.trim().is_empty());
+    entries.map(move |(entry, number)| (number, pair(variable, number, entry)))
+}
+
+fn pair(variable: &str, entry: usize, text: &str) -> Result<(String, String), Ignored> {
+    let wrong = |trouble| Ignored::Pair { variable: variable.to_owned(), entry, trouble };
+    let (key, value) = text.split_once('=').ok_or_else(|| wrong("has no `=`"))?;
+    let key = decode(key).ok_or_else(|| wrong("is not UTF-8"))?;
+    let value = decode(value).ok_or_else(|| wrong("is not UTF-8"))?;
+    if key.is_empty() { Err(wrong("has no key")) } else { Ok((key, value)) }
 }
 
 fn decode(text: &str) -> Option<String> {

@@ -4,7 +4,14 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn config(variables: &[(&str, &str)]) -> Result<Config, Error> {
+fn config(variables: &[(&str, &str)]) -> Config {
+    let (config, ignored) = lenient(variables);
+    assert_eq!(ignored, [], "{variables:?}");
+    config
+}
+
+/// With what of them is ignored.
+fn lenient(variables: &[(&str, &str)]) -> (Config, Vec<Ignored>) {
     Config::from_env(|name| {
         let found = variables.iter().find(|(key, _)| *key == name);
         found.map(|(_, value)| (*value).to_owned())
@@ -12,7 +19,7 @@ fn config(variables: &[(&str, &str)]) -> Result<Config, Error> {
 }
 
 fn logs(variables: &[(&str, &str)]) -> Box<Target> {
-    match config(variables).unwrap().logs {
+    match config(variables).logs {
         Exporter::Otlp(target) => target,
         other => panic!("{other:?}"),
     }
@@ -21,13 +28,13 @@ fn logs(variables: &[(&str, &str)]) -> Box<Target> {
 #[test]
 fn without_an_endpoint_every_signal_is_off() {
     let off = Config { logs: Exporter::Off, traces: Exporter::Off, metrics: Exporter::Off };
-    assert_eq!(config(&[]).unwrap(), off);
-    assert_eq!(config(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "  ")]).unwrap(), off);
+    assert_eq!(config(&[]), off);
+    assert_eq!(config(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "  ")]), off);
     let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318");
-    assert_eq!(config(&[endpoint, ("OTEL_SDK_DISABLED", "TRUE")]).unwrap(), off);
-    let mixed = config(&[endpoint, ("OTEL_TRACES_EXPORTER", "none")]).unwrap();
+    assert_eq!(config(&[endpoint, ("OTEL_SDK_DISABLED", "TRUE")]), off);
+    let mixed = config(&[endpoint, ("OTEL_TRACES_EXPORTER", "none")]);
     assert_eq!((&mixed.traces, matches!(mixed.logs, Exporter::Otlp(_))), (&Exporter::Off, true));
-    let console = config(&[endpoint, ("OTEL_LOGS_EXPORTER", "console")]).unwrap();
+    let console = config(&[endpoint, ("OTEL_LOGS_EXPORTER", "console")]);
     assert_eq!(console.of(Signal::Logs), &Exporter::Console);
 }
 
@@ -99,28 +106,84 @@ fn the_variable_of_a_signal_goes_before_the_general_one() {
 }
 
 #[test]
-fn what_makes_no_sense_is_named_with_what_is_allowed() {
+fn what_makes_no_sense_is_ignored_and_named_with_what_is_allowed() {
+    let general = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c");
+    let usual = logs(&[general]);
     for (name, value, said) in [
         ("PROTOCOL", "http/json", "must be `grpc` or `http/protobuf`"),
         ("TIMEOUT", "10s", "whole number of milliseconds"),
         ("TIMEOUT", "0", "above 0"),
         ("COMPRESSION", "zstd", "`gzip` or `none`"),
-        ("ENDPOINT", "collector:4318", "http://collector:4318"),
-        ("ENDPOINT", "http://user:hunter2@c", "without a user"),
-        ("ENDPOINT", "unix:///run/otel", "http://collector:4318"),
+        ("INSECURE", "1", "`true` or `false`"),
         ("CLIENT_KEY", "/key", "CLIENT_CERTIFICATE is not"),
-        ("HEADERS", "a=1,hunter2", "entry 2 has no `=`"),
+        ("HEADERS", "hunter2", "entry 1 is ignored, since it has no `=`"),
         ("HEADERS", "a=hunter2%0Ab", "no header can have"),
         ("HEADERS", "a b=hunter2", "entry 1"),
         ("HEADERS", "content-type=hunter2", "not free"),
     ] {
         for signal in ["", "LOGS_"] {
             let name = format!("OTEL_EXPORTER_OTLP_{signal}{name}");
-            let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c");
-            let error = config(&[(name.as_str(), value), endpoint]).unwrap_err().to_string();
-            assert!(error.contains(&name) && error.contains(said), "{error}");
-            assert!(!error.contains("hunter2"), "{error}");
+            let (config, ignored) = lenient(&[(name.as_str(), value), general]);
+            assert_eq!(config.logs, Exporter::Otlp(usual.clone()), "{name}={value}");
+            let [ignored] = &ignored[..] else { panic!("{name}: {ignored:?}") };
+            let ignored = ignored.to_string();
+            assert!(ignored.contains(&name) && ignored.contains(said), "{ignored}");
+            assert!(!ignored.contains("hunter2"), "{ignored}");
         }
+    }
+}
+
+#[test]
+fn an_endpoint_that_makes_no_sense_leaves_the_general_one_or_none() {
+    let general = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c");
+    for wrong in ["collector:4318", "http://user:hunter2@c", "unix:///run/otel"] {
+        let (config, ignored) = lenient(&[("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", wrong), general]);
+        assert_eq!(config.logs, Exporter::Otlp(logs(&[general])));
+        let [ignored] = &ignored[..] else { panic!("{ignored:?}") };
+        let ignored = ignored.to_string();
+        assert!(ignored.contains("http://collector:4318") && !ignored.contains("hunter2"));
+        let (config, ignored) = lenient(&[(general.0, wrong)]);
+        assert_eq!((config.logs, ignored.len()), (Exporter::Off, 1), "of all signals one warning");
+    }
+}
+
+#[test]
+fn the_rest_of_a_list_of_headers_is_sent() {
+    let (config, ignored) = lenient(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "a=1,authorization Bearer x,b=2"),
+    ]);
+    let Exporter::Otlp(target) = config.logs else { panic!() };
+    let names: Vec<_> = target.headers.iter().map(|(name, _)| name.as_str().to_owned()).collect();
+    assert_eq!((names, ignored.len()), (vec!["a".to_owned(), "b".to_owned()], 1));
+}
+
+#[test]
+fn words_are_read_in_any_case_and_exporters_as_a_list() {
+    let general = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4317");
+    let words =
+        [("OTEL_EXPORTER_OTLP_PROTOCOL", "GRPC"), ("OTEL_EXPORTER_OTLP_COMPRESSION", "GZIP")];
+    let target = logs(&[general, words[0], words[1]]);
+    assert_eq!((target.protocol, target.gzip), (Protocol::Grpc, true));
+    for (said, meant) in [
+        ("OTLP", logs(&[general]).into()),
+        ("otlp, console", logs(&[general]).into()),
+        ("Console", Exporter::Console),
+        ("NONE", Exporter::Off),
+        ("prometheus", Exporter::Off),
+    ] {
+        assert_eq!(config(&[general, ("OTEL_LOGS_EXPORTER", said)]).logs, meant, "{said}");
+    }
+    // One that nobody knows is one that is not set.
+    let (zipkin, ignored) = lenient(&[general, ("OTEL_LOGS_EXPORTER", "zipkin")]);
+    assert_eq!((zipkin.logs, ignored.len()), (logs(&[general]).into(), 1));
+    let (disabled, ignored) = lenient(&[general, ("OTEL_SDK_DISABLED", "0")]);
+    assert_eq!((disabled.logs, ignored.len()), (logs(&[general]).into(), 1));
+}
+
+impl From<Box<Target>> for Exporter {
+    fn from(target: Box<Target>) -> Self {
+        Self::Otlp(target)
     }
 }
 
@@ -144,11 +207,16 @@ fn resource_attributes_are_decoded_and_the_service_name_goes_before() {
         })
     };
     let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
-    let both = get("service.name=a, team=c%2Ci=x,", "b").unwrap();
-    assert_eq!(both, [pair("team", "c,i=x"), pair("service.name", "b")]);
-    assert_eq!(get("service.name=a", "").unwrap(), [pair("service.name", "a")]);
-    assert!(get("a=1,b", "").unwrap_err().to_string().contains("entry 2"));
-    assert!(get("a=%ff", "").is_err());
+    let (both, ignored) = get("service.name=a, team=c%2Ci=x,", "b");
+    assert_eq!(
+        (&both[..], &ignored[..]),
+        (&[pair("team", "c,i=x"), pair("service.name", "b")][..], &[][..])
+    );
+    assert_eq!(get("service.name=a", "").0, [pair("service.name", "a")]);
+    let (attributes, ignored) = get("a=1,b", "c");
+    assert_eq!(attributes, [pair("service.name", "c")]);
+    assert!(ignored[0].to_string().contains("entry 2"));
+    assert_eq!(get("a=%ff", "").1.len(), 1);
 }
 
 proptest! {
@@ -174,15 +242,17 @@ fn metrics_have_an_interval_and_words_of_their_own() {
         move |asked: &str| (asked == name).then(|| value.to_owned())
     };
     let interval = |value| metric_interval(said("OTEL_METRIC_EXPORT_INTERVAL", value));
-    assert_eq!(interval(""), Ok(Duration::from_mins(1)));
-    assert_eq!(interval("250"), Ok(Duration::from_millis(250)));
+    assert_eq!(interval(""), (Duration::from_mins(1), vec![]));
+    assert_eq!(interval("250"), (Duration::from_millis(250), vec![]));
     for wrong in ["0", "99", "-1", "1s", "1.5"] {
-        let error = interval(wrong).unwrap_err().to_string();
-        assert!(error.starts_with("OTEL_METRIC_EXPORT_INTERVAL must be"), "{error}");
+        let (usual, ignored) = interval(wrong);
+        assert_eq!((usual, ignored.len()), (Duration::from_mins(1), 1), "{wrong}");
+        assert!(ignored[0].to_string().starts_with("OTEL_METRIC_EXPORT_INTERVAL is ignored"));
     }
     let off = |name, value| is_turned_off(Signal::Metrics, said(name, value));
     assert!(off("OTEL_METRICS_EXPORTER", "none") && off("OTEL_SDK_DISABLED", "true"));
-    assert!(!off("OTEL_METRICS_EXPORTER", "otlp") && !off("OTEL_LOGS_EXPORTER", "none"));
+    assert!(off("OTEL_METRICS_EXPORTER", "Prometheus"));
+    assert!(!off("OTEL_METRICS_EXPORTER", "otlp,none") && !off("OTEL_LOGS_EXPORTER", "none"));
     let preference = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
     assert!(wants_delta(said(preference, "delta")) && !wants_delta(said(preference, "Cumulative")));
 }

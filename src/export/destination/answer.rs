@@ -31,6 +31,11 @@ pub enum Answer {
         /// Why, cut and cleaned.
         reason: String,
     },
+    /// Not with these credentials. They may be renewed: it is tried again, as after an outage.
+    Denied {
+        /// Why, cut and cleaned.
+        reason: String,
+    },
     /// Not in one piece.
     TooLarge {
         /// Why, cut and cleaned.
@@ -97,6 +102,7 @@ impl Answer {
                 Self::TooLarge { reason }
             }
             Code::ResourceExhausted if wish.is_none() => Self::Refused { reason },
+            Code::Unauthenticated | Code::PermissionDenied => Self::Denied { reason },
             Code::Cancelled
             | Code::DeadlineExceeded
             | Code::ResourceExhausted
@@ -120,6 +126,7 @@ impl Answer {
         }
         let reason = censor.clean(&format!("HTTP {status}: {}", message_of(headers, body)));
         match status.as_u16() {
+            401 | 403 => Self::Denied { reason },
             413 => Self::TooLarge { reason },
             429 | 502 | 503 | 504 => Self::Retry { after: wish_of(headers, now), reason },
             _ => Self::Refused { reason },
@@ -175,18 +182,23 @@ mod tests {
         match answer {
             Answer::Accepted { .. } => ("accepted", None),
             Answer::Retry { after, .. } => ("retry", after.map(|after| after.as_secs())),
+            Answer::Denied { .. } => ("denied", None),
             Answer::TooLarge { .. } => ("too large", None),
             Answer::Refused { .. } => ("refused", None),
         }
     }
 
     #[test]
-    fn grpc_codes_mean_what_the_specification_says() {
+    fn grpc_codes_mean_what_the_specification_says_but_for_credentials() {
         let of = |status: &Status| kind(&Answer::of_status(status, &Censor::default()));
         for code in (1..=16).map(Code::from_i32) {
             use Code::{Aborted, Cancelled, DataLoss, DeadlineExceeded, OutOfRange, Unavailable};
             let retried = [Cancelled, DeadlineExceeded, Aborted, OutOfRange, Unavailable, DataLoss];
-            let meant = if retried.contains(&code) { "retry" } else { "refused" };
+            let meant = match code {
+                _ if retried.contains(&code) => "retry",
+                Code::Unauthenticated | Code::PermissionDenied => "denied",
+                _ => "refused",
+            };
             assert_eq!(of(&Status::new(code, "no")), (meant, None), "{code:?}");
         }
         let info = ErrorDetails::with_retry_info(Some(Duration::from_secs(7)));
@@ -205,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn http_statuses_mean_what_the_specification_says() {
+    fn http_statuses_mean_what_the_specification_says_but_for_credentials() {
         let now = jiff::fmt::rfc2822::parse("Wed, 21 Oct 2026 07:28:00 GMT").unwrap().timestamp();
         let of = |status: u16, after: Option<&str>| {
             let mut headers = HeaderMap::new();
@@ -225,7 +237,10 @@ mod tests {
             assert_eq!(of(status, Some("soon")), ("retry", None));
         }
         assert_eq!(of(413, None), ("too large", None));
-        for status in [301, 400, 401, 403, 404, 408, 500, 501] {
+        for status in [401, 403] {
+            assert_eq!(of(status, None), ("denied", None), "{status}");
+        }
+        for status in [301, 400, 404, 408, 500, 501] {
             assert_eq!(of(status, None), ("refused", None), "{status}");
         }
     }

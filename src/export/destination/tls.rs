@@ -12,7 +12,7 @@ use crate::config::Tls;
 
 /// The way to a collector cannot be made.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(super) enum Error {
     /// A file cannot be read.
     #[error("cannot read {path}, which OTEL_EXPORTER_OTLP_{variable} names: {source}")]
     Unreadable {

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use ephemon_vitals::{Exported, Reason};
 
 use super::Sender;
+use super::complaint::Kind;
 use crate::destination::Answer;
 use crate::payload::{Fate, Payload};
 use crate::split;
@@ -15,7 +16,7 @@ impl Sender {
     /// Stays with it until the collector has it or never will. `None`: the sender is to end, it
     /// fails, and the spool can take the payload.
     pub(super) async fn deliver(&mut self, payload: Payload) -> Option<Fate> {
-        let mut closing = self.shared.closing.subscribe();
+        let closing = self.shared.closing.subscribe();
         // Halves, the first of them on top: together no larger than the payload.
         let mut pieces = vec![payload];
         let mut taken = false;
@@ -30,23 +31,9 @@ impl Sender {
                         lost.get_or_insert(Reason::Refused);
                     }
                 }
-                Answer::Retry { after, reason } => {
-                    self.count(Exported::Retried);
-                    self.shared.failing.store(true, Ordering::Relaxed);
-                    let wait = self.backoff.next(after, fastrand::f64());
-                    self.complain(
-                        &format!("will be sent again in {} ms", wait.as_millis()),
-                        &reason,
-                    );
+                answer @ (Answer::Retry { .. } | Answer::Denied { .. }) => {
+                    self.put_off(answer).await;
                     pieces.push(piece);
-                    let already = *closing.borrow();
-                    tokio::select! {
-                        () = tokio::time::sleep(wait) => {}
-                        // An error means that the sender is gone, which this is a part of.
-                        changed = closing.wait_for(|closing| *closing), if !already => {
-                            drop(changed);
-                        }
-                    }
                     if *closing.borrow() && self.has_store() {
                         return None;
                     }
@@ -76,6 +63,30 @@ impl Sender {
         })
     }
 
+    /// Waits until the next attempt, or until the sender is to close.
+    async fn put_off(&mut self, answer: Answer) {
+        self.shared.failing.store(true, Ordering::Relaxed);
+        let (result, kind, after, reason) = match answer {
+            Answer::Denied { reason } => (Exported::Denied, Kind::Denied, None, reason),
+            Answer::Retry { after, reason } => (Exported::Retried, Kind::Retried, after, reason),
+            _ => return,
+        };
+        self.count(result);
+        let wait = self.backoff.next(after, fastrand::f64());
+        let what = match kind {
+            Kind::Denied => "is denied with the credentials that were sent, and will be",
+            _ => "will be",
+        };
+        self.complain(kind, &format!("{what} sent again in {} ms", wait.as_millis()), &reason);
+        let mut closing = self.shared.closing.subscribe();
+        let already = *closing.borrow();
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            // An error means that the sender is gone, which this is a part of.
+            changed = closing.wait_for(|closing| *closing), if !already => drop(changed),
+        }
+    }
+
     pub(super) fn is_failing(&self) -> bool {
         self.shared.failing.load(Ordering::Relaxed)
     }
@@ -92,14 +103,15 @@ impl Sender {
         }
         if rejected > 0 || remark.is_some() {
             let what = format!("was taken but for {rejected} of its {} items", piece.items);
-            self.complain(&what, remark.unwrap_or("no reason given"));
+            self.complain(Kind::Partial, &what, remark.unwrap_or("no reason given"));
         }
     }
 
     fn give_up(&mut self, piece: &Payload, reason: Reason, why: &str) {
         self.count(Exported::Refused);
         self.shared.vitals.dropped_by(self.shared.signal.into(), reason, piece.items);
-        self.complain(&format!("is dropped, {} items", piece.items), why);
+        let kind = if reason == Reason::TooLarge { Kind::TooLarge } else { Kind::Refused };
+        self.complain(kind, &format!("is dropped, {} items", piece.items), why);
     }
 
     /// The collector answers.
@@ -111,9 +123,9 @@ impl Sender {
         }
     }
 
-    fn complain(&mut self, what: &str, why: &str) {
+    fn complain(&mut self, kind: Kind, what: &str, why: &str) {
         let (signal, to) = (self.shared.signal.as_str(), self.destination.shown());
-        self.complaint.say(&format!("a request of {signal} to {to} {what}: {why}"));
+        self.complaint.say(kind, &format!("a request of {signal} to {to} {what}: {why}"));
     }
 
     fn count(&self, result: Exported) {

@@ -10,6 +10,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 
 use super::Options;
 use super::names;
+use crate::source::is_ours;
 
 /// Attributes under way; what is not known is left out.
 #[derive(Debug, Default)]
@@ -142,7 +143,8 @@ pub(super) fn resource(job: &Job, options: &Options) -> Resource {
     let kind = branch.map(|_| "branch").or(tag.map(|_| "tag"));
     attributes.text(names::VCS_REF_TYPE, kind);
     attributes.text(names::VCS_REF_REVISION, identity.sha.as_deref());
-    for (key, value) in &options.resource {
+    let said = options.resource.iter();
+    for (key, value) in said.filter(|(key, _)| key == names::SERVICE_NAME || !is_ours(key)) {
         attributes.0.retain(|known| known.key != *key);
         attributes.text(key, Some(value.as_str()));
     }

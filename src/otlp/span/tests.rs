@@ -165,3 +165,21 @@ fn a_job_of_very_many_steps_goes_in_several_requests() {
     assert!(spans > 1200, "{spans}");
     assert!(parts.iter().all(|part| part.body.len() < 2 * 1024 * 1024));
 }
+
+/// Manifests name the agent's own pod so, for programs that send spans of their own.
+#[test]
+fn what_an_operator_says_of_the_agents_own_pod_is_not_said_of_a_jobs() {
+    let said = [
+        ("k8s.pod.name", "ephemon-agent-x1"),
+        ("k8s.namespace.name", "monitoring"),
+        ("k8s.node.name", "elsewhere"),
+        ("container.id", "abc"),
+        ("service.name", "ours"),
+        ("team", "ci"),
+    ];
+    let resource = said.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
+    let request = request(&job(), &Which::All, &Options { resource, ..options() }).unwrap();
+    let shown = attributes(&request.resource_spans[0].resource.as_ref().unwrap().attributes);
+    let meant = json!(["runner-1", "ci", "worker-1", null, "ours", "ci"]);
+    assert_eq!(Value::from_iter(said.map(|(key, _)| shown[key].clone())), meant);
+}

@@ -72,18 +72,19 @@ impl Line {
     }
 
     fn target(&self, signal: Signal) -> Box<Target> {
-        let config = Config::from_env(|name| {
+        let (config, ignored) = Config::from_env(|name| {
             let found = self.variables.iter().rev().find(|(key, _)| key == name);
             found.map(|(_, value)| value.clone())
         });
-        match config.unwrap().of(signal) {
+        assert_eq!(ignored, []);
+        match config.of(signal) {
             Exporter::Otlp(target) => target.clone(),
             other => panic!("{other:?}"),
         }
     }
 
     pub(super) fn start(&self, signal: Signal) -> Running {
-        let destination = Destination::connect(signal, &self.target(signal)).unwrap();
+        let destination = Destination::collector(signal, &self.target(signal));
         let limits = Limits { bytes: 64 << 20, age: Duration::from_hours(1) };
         let spool = self.spool.as_ref().map(|home| Spool::open(home, limits).unwrap());
         let vitals = Vitals::new().unwrap();

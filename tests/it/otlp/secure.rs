@@ -53,6 +53,34 @@ async fn nothing_is_told_to_a_collector_that_is_not_trusted_or_does_not_trust_us
 }
 
 #[tokio::test]
+async fn certificates_that_are_renewed_are_used_without_a_restart() {
+    let (old, new) = (Pki::new(), Pki::new());
+    for wire in BOTH {
+        let home = tempfile::tempdir().unwrap();
+        let files = old.write(home.path());
+        let collector = Collector::start(wire, Some(&new)).await;
+        let line = Line::to(&collector)
+            .set("CERTIFICATE", files.authority.to_str().unwrap())
+            .set("CLIENT_CERTIFICATE", files.certificate.to_str().unwrap())
+            .set("CLIENT_KEY", files.key.to_str().unwrap())
+            .start(Signal::Logs);
+        let receipt = line.outbox.offer(payload(1..3)).unwrap();
+        while line.exported(Exported::Retried) == 0 {
+            tokio::task::yield_now().await;
+        }
+        // Half of a renewal is none: what was there goes on, and is told.
+        std::fs::write(&files.key, "").unwrap();
+        let before = line.exported(Exported::Retried);
+        while line.exported(Exported::Retried) == before {
+            tokio::task::yield_now().await;
+        }
+        new.write(home.path());
+        assert_eq!(receipt.await, Fate::Acknowledged, "{wire:?}");
+        assert_eq!(numbers(&collector), [1, 2]);
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_is_not_what_its_variable_says_is_named() {
     let (pki, home) = (Pki::new(), tempfile::tempdir().unwrap());
     let files = pki.write(home.path());
@@ -63,7 +91,7 @@ async fn a_file_that_is_not_what_its_variable_says_is_named() {
         ("CLIENT_KEY", &files.authority, "holds no private key"),
     ] {
         for protocol in ["grpc", "http/protobuf"] {
-            let config = Config::from_env(|variable| {
+            let (config, _) = Config::from_env(|variable| {
                 let value = match variable.strip_prefix("OTEL_EXPORTER_OTLP_")? {
                     "ENDPOINT" => "https://localhost:1",
                     "PROTOCOL" => protocol,
@@ -74,8 +102,9 @@ async fn a_file_that_is_not_what_its_variable_says_is_named() {
                 };
                 Some(value.to_owned())
             });
-            let Exporter::Otlp(target) = config.unwrap().logs else { panic!("off") };
-            let error = Destination::connect(Signal::Logs, &target).unwrap_err().to_string();
+            let Exporter::Otlp(target) = config.logs else { panic!("off") };
+            let destination = Destination::collector(Signal::Logs, &target);
+            let error = destination.trouble().unwrap();
             assert!(error.contains(said) && error.contains(name), "{error}");
             assert!(error.contains(path.to_str().unwrap()), "{error}");
         }

@@ -94,16 +94,23 @@ fn profile() -> String {
 }
 
 fn linked(name: &str) -> PathBuf {
-    let link = links().join(name);
     if parts::in_vm() {
-        return fs::read_link(&link).unwrap();
+        return fs::read_link(links().join(name)).unwrap();
     }
-    let program = Build::of_this_test().programs.get(name).expect("Cargo must name the program");
+    let program = Build::of_this_test().programs.get(name);
+    program.expect("Cargo must name the program").clone()
+}
+
+/// Makes sure that a virtual machine finds them all.
+pub(crate) fn for_a_machine() {
     fs::create_dir_all(links()).unwrap();
-    let partial = link.with_extension(std::process::id().to_string());
-    symlink(program, &partial).unwrap();
-    fs::rename(&partial, &link).unwrap();
-    program.clone()
+    for (name, program) in &Build::of_this_test().programs {
+        let link = links().join(name);
+        let partial = link.with_extension(std::process::id().to_string());
+        symlink(program, &partial).unwrap();
+        fs::rename(&partial, &link).unwrap();
+    }
+    built();
 }
 
 // === impl Build ===

@@ -38,7 +38,7 @@ struct Machine(Child);
 pub(crate) fn run(filters: &[&str], limit: Duration) -> Report {
     // Nobody compiles in the machine: build here what it needs.
     guest::load();
-    programs::ephemon();
+    programs::for_a_machine();
     let share =
         tempfile::Builder::new().prefix("vm-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let share = share.path();

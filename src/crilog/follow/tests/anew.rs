@@ -1,0 +1,76 @@
+//! Logs that somebody empties and writes anew in the same file, as `copytruncate` does.
+
+use super::*;
+
+fn lines(word: &str, count: usize) -> String {
+    let line = |n| format!("2026-11-23T12:30:{n:02}.000000001Z stdout F {word} {n}\n");
+    (0..count).map(line).collect()
+}
+
+/// The same file, with other contents.
+fn rewrite(node: &Node, text: &str) {
+    let path = node.path("job").join("0.log");
+    let before = fs::metadata(&path).unwrap();
+    // The kernel's clock ticks in milliseconds: until it does, nothing tells the two apart.
+    until_later(&path, &before, || fs::write(&path, text).unwrap());
+}
+
+fn until_later(path: &Path, before: &fs::Metadata, mut act: impl FnMut()) {
+    use std::os::unix::fs::MetadataExt as _;
+    loop {
+        act();
+        let now = fs::metadata(path).unwrap();
+        if (now.ctime(), now.ctime_nsec()) != (before.ctime(), before.ctime_nsec()) {
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_log_written_anew_is_read_from_its_beginning_however_long_it_is() {
+    // Shorter than before, as long, and longer.
+    for count in [1, 3, 20] {
+        let mut node = Node::new(true);
+        node.read();
+        node.write("job", "0.log", lines("old", 3));
+        node.read();
+        node.ack_all();
+        let new = lines("new", count);
+        rewrite(&node, &new);
+        node.read();
+        let texts: Vec<String> = (0..count).map(|n| format!("new {n}")).collect();
+        assert_eq!(node.texts()[3..], texts, "{count}");
+        assert!(node.told.iter().all(|told| !told.malformed), "{count}");
+        node.end("job");
+        node.read();
+        node.ack_all();
+        // What was written between the last look and the emptying, nobody knows.
+        let [log] = node.follower.finished().try_into().unwrap();
+        assert!(!log.complete && log.books.lost_unknown, "{count}: {log:?}");
+    }
+}
+
+#[test]
+fn a_log_that_grows_or_whose_owner_changes_is_the_same_log() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut node = Node::new(true);
+    node.read();
+    node.write("job", "0.log", lines("one", 2));
+    node.read();
+    let path = node.path("job").join("0.log");
+    let before = fs::metadata(&path).unwrap();
+    let mut mode = 0o600;
+    until_later(&path, &before, || {
+        mode ^= 0o040;
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    });
+    node.read();
+    node.write("job", "0.log", full("two"));
+    node.read();
+    assert_eq!(node.texts(), ["one 0", "one 1", "two"]);
+    node.end("job");
+    node.read();
+    node.ack_all();
+    let [log] = node.follower.finished().try_into().unwrap();
+    assert!(log.complete, "{log:?}");
+}

@@ -1,0 +1,93 @@
+//! The way to a collector, made anew when its certificates are: operators that renew them replace the
+//! files at the same paths, and the kubelet does so with those of a Secret.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use super::grpc::Grpc;
+use super::http::Http;
+use super::{Answer, ConnectError};
+use crate::Signal;
+use crate::config::{Protocol, Target, Tls};
+
+/// By which protocol, with the certificates that were there when it was made.
+#[derive(Debug)]
+enum Way {
+    Grpc(Box<Grpc>),
+    Http(Box<Http>),
+}
+
+/// What tells that a file is another one, or has other contents: device, inode, length, time of the
+/// last change. `None` where there is none.
+type Stamp = Option<(u64, u64, u64, i64, i64)>;
+
+/// A collector.
+#[derive(Debug)]
+pub(super) struct Collector {
+    signal: Signal,
+    target: Target,
+    way: Result<Way, String>,
+    /// Of the files, when they were read last.
+    stamps: Vec<Stamp>,
+}
+
+// === impl Collector ===
+
+impl Collector {
+    pub(super) fn new(signal: Signal, target: Target) -> Self {
+        let stamps = stamps(&target.tls);
+        let way = way(signal, &target);
+        Self { signal, target, way, stamps }
+    }
+
+    /// Why there is no way to it.
+    pub(super) fn trouble(&self) -> Option<&str> {
+        self.way.as_ref().err().map(String::as_str)
+    }
+
+    pub(super) async fn attempt(&mut self, body: &Bytes) -> Answer {
+        self.renew();
+        match &mut self.way {
+            Ok(Way::Grpc(grpc)) => grpc.attempt(body).await,
+            Ok(Way::Http(http)) => http.attempt(body).await,
+            Err(reason) => Answer::Retry { after: None, reason: reason.clone() },
+        }
+    }
+
+    /// Reads the files where they have changed. Where these are no use, as while they are being
+    /// replaced, the way there was stays.
+    fn renew(&mut self) {
+        let now = stamps(&self.target.tls);
+        if now == self.stamps {
+            return;
+        }
+        self.stamps = now;
+        match (way(self.signal, &self.target), &self.way) {
+            (Err(reason), Ok(_)) => {
+                let signal = self.signal.as_str();
+                tracing::warn!("certificates for {signal} have changed and are not used: {reason}");
+            }
+            (way, _) => self.way = way,
+        }
+    }
+}
+
+fn way(signal: Signal, target: &Target) -> Result<Way, String> {
+    let way = match target.protocol {
+        Protocol::Grpc => Grpc::new(signal, target).map(|grpc| Way::Grpc(Box::new(grpc))),
+        Protocol::HttpProtobuf => Http::new(target).map(|http| Way::Http(Box::new(http))),
+    };
+    way.map_err(|error: ConnectError| error.to_string())
+}
+
+fn stamps(tls: &Tls) -> Vec<Stamp> {
+    let client = tls.client.iter().flat_map(|(certificate, key)| [certificate, key]);
+    tls.certificate.iter().chain(client).map(PathBuf::as_path).map(stamp).collect()
+}
+
+fn stamp(path: &Path) -> Stamp {
+    let file = std::fs::metadata(path).ok()?;
+    Some((file.dev(), file.ino(), file.len(), file.ctime(), file.ctime_nsec()))
+}
