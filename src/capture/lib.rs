@@ -1,7 +1,7 @@
 //! From cgroup files to figures with a quality.
 //!
 //! `reader` is the one thread that owns every kept file: it hears of births and deaths
-//! (`discovery::cgroups`), samples by `cadence`, is told of ends by an `alarm`, and enters what it
+//! (`ephemon_discovery::cgroups`), samples by `cadence`, is told of ends by an `alarm`, and enters what it
 //! read into the [`books`]. A `living` container becomes a record with an end; what its final
 //! reading missed is found in its `pod`'s `ledger`, where the `additive` figures must balance.
 

@@ -3,8 +3,8 @@
 //! traces and spans.
 //!
 //! Types and their encodings; nothing here opens a file or a socket but [`plain_file`], the rule by
-//! which all three open files in directories that jobs can write to. `ephemon-init` links this crate
-//! and little else, so it depends on std, `serde`, `sha2`, `ring` and `rustix`.
+//! which all three open files in directories that jobs can write to. `ephemon-init` links this crate,
+//! so it depends on little: `bytes`, `ring`, `rustix`, `serde`, `serde_json`, `sha2`, `thiserror`.
 //!
 //! A conversation over the socket: the hook connects and says [`Request::Hello`]; the init answers
 //! [`Reply::Key`], and all that follows is sealed (`session`): [`Reply::Welcome`], by which the hook

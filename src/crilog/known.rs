@@ -20,7 +20,7 @@ use super::log::Log;
 use super::place::{LogId, LogRef};
 use aside::{restore, save};
 use ephemon_model::LogLoss;
-use live::Live;
+pub(super) use live::Live;
 
 /// Most logs read at once: 160 pods of four containers that live. What is more waits on the disk until
 /// others are over.
@@ -128,10 +128,7 @@ impl Known {
         }
         let attempt = name.attempt;
         if let Some(id) = self.names.get(name) {
-            let met = self.live.get_mut(id).map(|live| {
-                live.may_grow(now);
-                live.log.chain.meet(directory, attempt, now)
-            });
+            let met = self.live.get_mut(id).map(|live| live.meet(directory, attempt, now));
             if let Some(Err(error)) = met {
                 self.warn_once(name, &error);
             }

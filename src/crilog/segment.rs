@@ -214,12 +214,12 @@ impl Segment {
         let shortest = size.min(self.cut_to.take().unwrap_or(size));
         if shortest < self.size {
             let lost = self.size.saturating_sub(shortest.max(self.read));
-            let same = shortest >= self.read && self.still_begins_so();
+            let same = shortest >= self.read && self.still_begins_so()?;
             (self.size, self.grew, self.stuck_at) = (size, now, None);
             return Ok(if same { Look::Shrunk(lost) } else { Look::Truncated(lost) });
         }
         // Emptied and written anew, it may be as long as before, or longer: it begins with another line.
-        if is_changed && self.read > 0 && !self.still_begins_so() {
+        if is_changed && self.read > 0 && !self.still_begins_so()? {
             let lost = self.unread();
             (self.size, self.grew, self.stuck_at) = (size, now, None);
             return Ok(Look::Truncated(lost));
@@ -255,14 +255,19 @@ impl Segment {
             if metadata.len() < self.size {
                 self.cut_to = Some(self.cut_to.map_or(metadata.len(), |to| to.min(metadata.len())));
             } else if metadata.len() > self.size && self.cut_to.is_none() {
-                (self.size, self.grew, self.stuck_at) = (metadata.len(), now, None);
+                if self.read > 0 && self.still_begins_so().is_ok_and(|same| !same) {
+                    // Another file's length says nothing of how much is unread of this one.
+                    self.cut_to = Some(0);
+                } else {
+                    (self.size, self.grew, self.stuck_at) = (metadata.len(), now, None);
+                }
             }
         }
     }
 
-    fn still_begins_so(&mut self) -> bool {
-        let start = self.source.as_mut().and_then(|source| source.start().ok());
-        self.head.is_none_or(|head| start.is_some_and(|start| head.matches(&start)))
+    fn still_begins_so(&mut self) -> io::Result<bool> {
+        let (Some(head), Some(source)) = (self.head, self.source.as_mut()) else { return Ok(true) };
+        Ok(head.matches(&source.start()?))
     }
 
     /// Nothing more of it is to be read; the file is let go.

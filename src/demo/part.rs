@@ -1,5 +1,5 @@
-//! The hidden subcommand behind which the embedded node's helper processes run: the same binary
-//! again, so that the demo needs no other program on the machine.
+//! The hidden subcommand behind which the embedded node's helper processes run: `ephemon-demo` again,
+//! so that they need no other program on the machine.
 
 use std::ffi::OsString;
 use std::io::Read;

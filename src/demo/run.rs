@@ -72,7 +72,7 @@ pub enum Error {
     #[error("cannot find this program's own file: {0}")]
     Binary(std::io::Error),
     /// There is no agent to watch.
-    #[error("{} is not there: the demo needs it beside itself, and `cargo build` makes both", .0.display())]
+    #[error("{} is not there: the demo needs it, ephemon-hook and ephemon-init beside itself; `cargo build` makes all of them", .0.display())]
     NoAgent(PathBuf),
     /// Signals cannot be heard.
     #[error("cannot listen for signals: {0}")]

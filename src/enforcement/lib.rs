@@ -1,7 +1,7 @@
 //! Limits of ephemeral containers, which the API cannot set: `EPHEMON_LIMITS` of the spec becomes
 //! the kernel's own limits of the container's cgroup (`--enforce-limits`).
 //!
-//! `discovery::inventory` ties the spec to the cgroup. `starting` tells when the runtime is done
+//! `ephemon_discovery::inventory` ties the spec to the cgroup. `starting` tells when the runtime is done
 //! with it; `decision` what is to be set; `case` when to look again; the `enforcer` does it.
 
 mod case;

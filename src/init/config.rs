@@ -8,7 +8,7 @@ use ephemon_contract::{
 };
 
 /// So long a container that a hook is to use waits for it. The hook connects as soon as there is a
-/// socket, and gives a container up that does not answer for 20 s (`launch::MUTE`): whoever has not
+/// socket, and gives a container up that does not answer for 20 s (`MUTE` in the hook's `launch`): whoever has not
 /// come by then was killed.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Longest container name: a DNS label.

@@ -15,6 +15,7 @@ mod closing;
 mod desk;
 mod learner;
 mod ledger;
+mod pace;
 mod parcel;
 mod pod_masks;
 mod pump;

@@ -21,6 +21,7 @@ use super::closing::{end_of, say_incomplete};
 use super::desk::{Desk, Desks, job_key};
 use super::learner::Learner;
 use super::ledger::Ledger;
+use super::pace::{BUSY_PAUSE, Pace};
 use super::parcel::{Flights, Packing, Parcel};
 use super::runner_log::RunnerLog;
 use super::selection::{Containers, Purpose};
@@ -30,13 +31,6 @@ use super::volume_masks::VolumeMasks;
 
 /// Text read in one turn, by pods that share the thread's time.
 const TURN_BYTES: u64 = 256 * 1024;
-/// Pause while something is on its way, or at the last look there was something to read.
-const PAUSE: Duration = Duration::from_millis(50);
-/// Pause while nothing happens; a birth ends it.
-const IDLE: Duration = Duration::from_millis(200);
-/// Pause when nothing has happened for [`CALM_AFTER`].
-const CALM: Duration = Duration::from_secs(1);
-const CALM_AFTER: Duration = Duration::from_secs(5);
 /// How often checkpoints are written, and figures renewed.
 const BOOKKEEPING: Duration = Duration::from_secs(1);
 /// How long the last parcels are waited for when the agent ends.
@@ -88,7 +82,7 @@ impl Pump {
         use std::os::fd::AsFd;
         let mut keep_books = Instant::now();
         let mut pause = Duration::ZERO;
-        let mut last_event = Instant::now();
+        let mut pace = Pace::new(Instant::now());
         loop {
             let woken = self.follower.wait(pause, Some(stop.as_fd()));
             let now = Instant::now();
@@ -96,19 +90,11 @@ impl Pump {
                 return self.farewell();
             }
             let more = self.turn(now);
-            if more || woken == Woken::News || self.is_busy() {
-                last_event = now;
-            }
             if now >= keep_books {
                 keep_books = now + BOOKKEEPING;
                 self.keep_books(now);
             }
-            pause = match (more, self.is_busy()) {
-                (true, _) => Duration::ZERO,
-                (false, true) => PAUSE,
-                (false, false) if now < last_event + CALM_AFTER => IDLE,
-                (false, false) => CALM,
-            };
+            pause = pace.pause(more, self.is_busy(), woken == Woken::News, now);
         }
     }
 
@@ -391,7 +377,7 @@ impl Pump {
                 }
                 break;
             }
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(BUSY_PAUSE);
         }
         self.save_checkpoints();
     }

@@ -1,7 +1,6 @@
 //! The values that must not stand in a log, and the search for them: init's, before a step's output
-//! is written, and the agent's, before a line is sent. Values, their encodings, the search and what an
-//! [`environment`] holds need std only, so that init stays small; [`shared`] takes values from init and
-//! hook to the agent; [`patterns`] is the agent's.
+//! is written, and the agent's, before a line is sent. [`shared`] takes values from
+//! init and hook to the agent; [`patterns`] is the agent's, and not linked into init.
 
 mod encode;
 pub mod environment;

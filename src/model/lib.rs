@@ -1,4 +1,4 @@
-//! Plain domain types every room speaks: pods, containers, what they used. No I/O, std only.
+//! Plain domain types that most crates of the agent use: pods, containers, what they used. No I/O, std only.
 
 mod container;
 mod ended;

@@ -162,6 +162,7 @@ pub(super) fn is_ours(name: &str) -> bool {
             "container.",
             "cicd.",
             "vcs.",
+            "github.",
         ]
         .iter()
         .any(|prefix| name.starts_with(prefix))

@@ -1,4 +1,4 @@
-//! What the agent counts about itself. Any room counts here; `metrics` shows it.
+//! What the agent counts about itself. Any crate counts here; `metrics` shows it.
 //!
 //! Label values are closed enums: free text goes to the log, never to a label.
 

@@ -96,6 +96,27 @@ async fn what_is_denied_for_want_of_valid_credentials_waits_for_them() {
 }
 
 #[tokio::test]
+async fn one_request_that_is_denied_where_others_are_taken_holds_up_nothing() {
+    for wire in BOTH {
+        let collector = Collector::start(wire, None).await;
+        let denied = Mood::Refuse { grpc: Code::PermissionDenied, http: 403, after: None };
+        // Denied again while the credentials are denied, too; taken is then the request without items.
+        collector.be_next(vec![denied; 5].into_iter().chain([busy(None)]));
+        let line = Line::to(&collector).start(Signal::Logs);
+        let waits = line.outbox.offer(payload(1..4)).unwrap();
+        let next = line.outbox.offer(payload(4..5)).unwrap();
+        assert_eq!((waits.await, next.await), (Fate::Acknowledged, Fate::Acknowledged));
+        let denied = Mood::Refuse { grpc: Code::PermissionDenied, http: 403, after: None };
+        collector.be_next(vec![denied; 3]);
+        let refused = line.outbox.offer(payload(5..8)).unwrap();
+        let next = line.outbox.offer(payload(8..9)).unwrap();
+        assert_eq!(refused.await, Fate::Dropped(Reason::Refused));
+        assert_eq!((next.await, line.dropped(Reason::Refused)), (Fate::Acknowledged, 3));
+        assert_eq!(numbers(&collector), [1, 2, 3, 4, 8]);
+    }
+}
+
+#[tokio::test]
 async fn items_that_a_collector_rejects_are_counted_and_not_sent_again() {
     for wire in BOTH {
         let collector = Collector::start(wire, None).await;

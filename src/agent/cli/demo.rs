@@ -28,7 +28,7 @@ pub(super) enum Error {
     /// It cannot be started.
     #[error(
         "cannot run {}: {source}. The demo is a program of its own beside this one: \
-         `cargo build --release` makes both, and images have the agent alone",
+         `cargo build --release` makes both; images and release archives do not have it",
         path.display()
     )]
     Start {

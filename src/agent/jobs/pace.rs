@@ -46,7 +46,7 @@ mod tests {
         let mut pace = Pace::new(start);
         assert_eq!(pace.rest(start + CALM_AFTER / 2), None);
         let calm = start + CALM_AFTER;
-        assert_eq!(pace.rest(calm), Some(CALM_INTERVAL - BUSY_INTERVAL));
+        assert_eq!(pace.rest(calm), Some(CALM_INTERVAL.saturating_sub(BUSY_INTERVAL)));
         pace.event(calm);
         assert_eq!(pace.rest(calm), None);
         assert!(pace.rest(calm + CALM_AFTER).is_some());

@@ -12,6 +12,7 @@ pub(super) const UID: &str = "0e269fa4-f505-4963-9096-958063077203";
 mod anew;
 mod bounds;
 mod model;
+mod quiet;
 mod shares;
 
 /// A node's log directory with a follower on it.

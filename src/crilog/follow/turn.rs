@@ -1,13 +1,13 @@
 //! One turn of reading: whose log is read next, and for how long.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Instant;
 
 use ephemon_model::{PodRef, PodUid};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::{Follower, MAX_UNPACKED, Turn};
-use crate::known::Choice;
+use crate::known::{Choice, Live};
 use crate::log::{Line, Rules};
 use crate::place::{LogId, LogRef};
 
@@ -66,8 +66,19 @@ impl Follower {
     fn queues(&mut self, now: Instant) -> HashMap<PodUid, VecDeque<LogId>> {
         let mut queues: HashMap<PodUid, VecDeque<LogId>> = HashMap::new();
         let mut pods: Vec<&PodRef> = Vec::new();
-        for (id, live) in &mut self.known.live {
-            if live.choice == Choice::Take && !live.log.drained && live.is_due(now) {
+        // A pod's logs are looked at together: what one of them tells to mask counts for the others.
+        let mut due: HashSet<PodUid> = HashSet::new();
+        for live in self.known.live.values_mut() {
+            let uid = &live.log.name.pod.uid;
+            if is_open(live) && !due.contains(uid) {
+                let uid = uid.clone();
+                if live.is_due(now) {
+                    due.insert(uid);
+                }
+            }
+        }
+        for (id, live) in &self.known.live {
+            if is_open(live) && due.contains(&live.log.name.pod.uid) {
                 let pod = &live.log.name.pod;
                 let Some(logs) = queues.get_mut(&pod.uid) else {
                     pods.push(pod);
@@ -123,6 +134,10 @@ impl Follower {
         }
         waits
     }
+}
+
+fn is_open(live: &Live) -> bool {
+    live.choice == Choice::Take && !live.log.drained
 }
 
 /// CPU time of the calling thread: what others do on the core meanwhile is not counted.

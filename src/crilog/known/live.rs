@@ -1,9 +1,11 @@
 //! A log that is being read: what is wanted of it, and when its files are to be looked at.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use super::Choice;
 use crate::births::Home;
+use crate::directory::Directory;
 use crate::log::Log;
 
 /// A log that has not grown for so long is looked at rarely.
@@ -31,7 +33,26 @@ impl Live {
         Self { log, choice, restored, home, grew: now, looked: now }
     }
 
-    /// Another file of it came, or somebody wants it now.
+    /// Looks for files of it that are new. A rescan, which shows the same ones, is no event.
+    pub(super) fn meet(
+        &mut self,
+        directory: &Directory,
+        attempt: u32,
+        now: Instant,
+    ) -> io::Result<()> {
+        let files = |log: &Log| {
+            let open = log.chain.segments().filter(|file| file.source.is_some()).count();
+            (log.chain.next_number(), open)
+        };
+        let before = files(&self.log);
+        let met = self.log.chain.meet(directory, attempt, now);
+        if files(&self.log) != before {
+            self.grew = now;
+        }
+        met
+    }
+
+    /// Somebody wants it now.
     pub(super) fn may_grow(&mut self, now: Instant) {
         self.grew = now;
     }
@@ -43,6 +64,12 @@ impl Live {
         let is_looked_at = now.saturating_duration_since(self.looked) < QUIET_INTERVAL;
         let is_ending = self.log.ended || self.log.gone;
         !(is_quiet && is_looked_at) || is_ending || self.log.is_packed()
+    }
+
+    /// As if it had been quiet since `grew`.
+    #[cfg(test)]
+    pub(crate) fn pretend(&mut self, grew: Instant, looked: Instant) {
+        (self.grew, self.looked) = (grew, looked);
     }
 
     /// It was looked at, and had something or nothing to read.

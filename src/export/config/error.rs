@@ -23,6 +23,18 @@ pub enum Ignored {
         /// What is wrong.
         trouble: &'static str,
     },
+    /// One of its pairs makes no sense, and so nothing of it is taken.
+    #[error(
+        "{variable} is ignored as a whole, since entry {entry} {trouble}; it must be `key=value,key=value`, in values `%2C` for a comma"
+    )]
+    List {
+        /// The variable.
+        variable: String,
+        /// Which, from 1.
+        entry: usize,
+        /// What is wrong.
+        trouble: &'static str,
+    },
     /// It needs another one.
     #[error("{variable} is ignored: {other} is not set, and a client certificate needs its key")]
     Alone {

@@ -6,7 +6,27 @@ use super::Ignored;
 
 /// Parses the whole list, or nothing of it: what the specification demands of resource attributes.
 pub(super) fn parse(variable: &str, text: &str) -> Result<Vec<(String, String)>, Ignored> {
-    each(variable, text).map(|(_, pair)| pair).collect()
+    let whole = |entry, trouble| Ignored::List { variable: variable.to_owned(), entry, trouble };
+    let mut pairs = Vec::new();
+    for (number, pair) in each(variable, text) {
+        pairs.push(pair.map_err(|wrong| match wrong {
+            Ignored::Pair { entry, trouble, .. } => whole(entry, trouble),
+            other => other,
+        })?);
+        let entry = text.split(',').nth(number.saturating_sub(1)).unwrap_or_default();
+        if !is_encoded(entry) {
+            return Err(whole(number, "has a `%` that is not followed by two hexadecimal digits"));
+        }
+    }
+    Ok(pairs)
+}
+
+/// Whether each `%` begins an encoded byte.
+fn is_encoded(text: &str) -> bool {
+    text.split('%').skip(1).all(|after| {
+        let digits = after.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    })
 }
 
 /// Parses each entry for itself, with its number, from 1.

@@ -148,6 +148,27 @@ fn an_endpoint_that_makes_no_sense_leaves_the_general_one_or_none() {
 }
 
 #[test]
+fn a_signals_variable_that_makes_no_sense_leaves_the_general_one() {
+    let general = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4317"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "250"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20x"),
+    ];
+    let own = [
+        ("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "http/json"),
+        ("OTEL_EXPORTER_OTLP_LOGS_TIMEOUT", "soon"),
+        ("OTEL_EXPORTER_OTLP_LOGS_COMPRESSION", "zstd"),
+        ("OTEL_EXPORTER_OTLP_LOGS_HEADERS", "authorization Bearer y"),
+    ];
+    let (config, ignored) = lenient(&[general.as_slice(), &own].concat());
+    assert_eq!((config.logs, ignored.len()), (logs(&general).into(), own.len()));
+    let endless = ("OTEL_EXPORTER_OTLP_TIMEOUT", "9223372036854775807");
+    assert_eq!(logs(&[general[0], endless]).timeout, LONGEST_TIMEOUT);
+}
+
+#[test]
 fn the_rest_of_a_list_of_headers_is_sent() {
     let (config, ignored) = lenient(&[
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c"),
@@ -170,10 +191,13 @@ fn words_are_read_in_any_case_and_exporters_as_a_list() {
         ("otlp, console", logs(&[general]).into()),
         ("Console", Exporter::Console),
         ("NONE", Exporter::Off),
-        ("prometheus", Exporter::Off),
     ] {
         assert_eq!(config(&[general, ("OTEL_LOGS_EXPORTER", said)]).logs, meant, "{said}");
     }
+    let served = config(&[general, ("OTEL_METRICS_EXPORTER", "prometheus")]);
+    assert_eq!(served.metrics, Exporter::Off);
+    let (mistaken, ignored) = lenient(&[general, ("OTEL_LOGS_EXPORTER", "prometheus")]);
+    assert_eq!((mistaken.logs, ignored.len()), (logs(&[general]).into(), 1));
     // One that nobody knows is one that is not set.
     let (zipkin, ignored) = lenient(&[general, ("OTEL_LOGS_EXPORTER", "zipkin")]);
     assert_eq!((zipkin.logs, ignored.len()), (logs(&[general]).into(), 1));
@@ -215,8 +239,12 @@ fn resource_attributes_are_decoded_and_the_service_name_goes_before() {
     assert_eq!(get("service.name=a", "").0, [pair("service.name", "a")]);
     let (attributes, ignored) = get("a=1,b", "c");
     assert_eq!(attributes, [pair("service.name", "c")]);
-    assert!(ignored[0].to_string().contains("entry 2"));
-    assert_eq!(get("a=%ff", "").1.len(), 1);
+    let said = ignored[0].to_string();
+    assert!(said.contains("as a whole") && said.contains("entry 2"), "{said}");
+    for wrong in ["a=%ff", "a=100%", "a=%zz,b=1"] {
+        assert_eq!((get(wrong, "").0.len(), get(wrong, "").1.len()), (0, 1), "{wrong}");
+    }
+    assert_eq!(get("a=1,b=2,a=3", "").0, [pair("b", "2"), pair("a", "3")]);
 }
 
 proptest! {

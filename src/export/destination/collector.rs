@@ -29,17 +29,23 @@ pub(super) struct Collector {
     signal: Signal,
     target: Target,
     way: Result<Way, String>,
-    /// Of the files, when they were read last.
+    /// Of the files by which the way was made.
     stamps: Vec<Stamp>,
+    /// Of files that are no use, and of which that was said.
+    useless: Option<Vec<Stamp>>,
 }
 
 // === impl Collector ===
 
 impl Collector {
-    pub(super) fn new(signal: Signal, target: Target) -> Self {
+    pub(super) fn new(signal: Signal, mut target: Target) -> Self {
+        if target.endpoint.scheme_str() != Some("https") {
+            // No TLS is spoken: its files are no matter.
+            target.tls = Tls::default();
+        }
         let stamps = stamps(&target.tls);
         let way = way(signal, &target);
-        Self { signal, target, way, stamps }
+        Self { signal, target, way, stamps, useless: None }
     }
 
     /// Why there is no way to it.
@@ -56,20 +62,24 @@ impl Collector {
         }
     }
 
-    /// Reads the files where they have changed. Where these are no use, as while they are being
-    /// replaced, the way there was stays.
+    /// Makes the way anew where there is none, or where the files have changed. While these are no use,
+    /// as while they are being replaced, the way there was stays, and they are read again each time.
     fn renew(&mut self) {
         let now = stamps(&self.target.tls);
-        if now == self.stamps {
+        if self.way.is_ok() && now == self.stamps {
             return;
         }
-        self.stamps = now;
-        match (way(self.signal, &self.target), &self.way) {
-            (Err(reason), Ok(_)) => {
-                let signal = self.signal.as_str();
-                tracing::warn!("certificates for {signal} have changed and are not used: {reason}");
+        match way(self.signal, &self.target) {
+            Err(reason) if self.way.is_ok() => {
+                if self.useless.as_ref() != Some(&now) {
+                    let signal = self.signal.as_str();
+                    tracing::warn!(
+                        "certificates for {signal} have changed and are not used: {reason}"
+                    );
+                }
+                self.useless = Some(now);
             }
-            (way, _) => self.way = way,
+            way => (self.way, self.stamps, self.useless) = (way, now, None),
         }
     }
 }

@@ -56,7 +56,7 @@ impl Grpc {
             headers: MetadataMap::from_headers(headers.collect()),
             timeout: target.timeout,
             gzip: target.gzip,
-            censor: Censor::of(&target.headers),
+            censor: Censor::of_target(target),
         })
     }
 

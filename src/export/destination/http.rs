@@ -35,7 +35,8 @@ pub(super) struct Http {
 
 impl Http {
     pub(super) fn new(target: &Target) -> Result<Self, ConnectError> {
-        let config = tls::for_http(&target.tls)?;
+        let is_secure = target.endpoint.scheme_str() == Some("https");
+        let config = tls::for_http(is_secure.then_some(&target.tls))?;
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -58,7 +59,7 @@ impl Http {
             headers,
             timeout: target.timeout,
             gzip: target.gzip,
-            censor: Censor::of(&target.headers),
+            censor: Censor::of_target(target),
         })
     }
 

@@ -1,10 +1,14 @@
 //! What a collector says of itself, made fit for our log: short, on one line, and without the
 //! headers that it was sent.
 
-use crate::config::Headers;
+use percent_encoding::percent_decode_str;
+
+use crate::config::{Headers, Target};
 
 /// The most of a collector's words that is repeated.
 const LONGEST: usize = 300;
+/// Shorter words of a query are no secrets, and common in a collector's answer.
+const SHORTEST_SECRET: usize = 6;
 /// The most that is searched for secrets.
 const SEARCHED: usize = 4096;
 
@@ -23,6 +27,22 @@ impl std::fmt::Debug for Censor {
 impl Censor {
     pub(super) fn of(headers: &Headers) -> Self {
         Self(headers.secrets())
+    }
+
+    /// Of the headers and of what is in the endpoint's query, which may hold a key.
+    pub(super) fn of_target(target: &Target) -> Self {
+        let mut secrets = target.headers.secrets();
+        let query = target.endpoint.query().unwrap_or_default();
+        for pair in std::iter::once(query).chain(query.split('&')) {
+            let value = pair.split_once('=').map_or(pair, |(_, value)| value);
+            let decoded = percent_decode_str(value).decode_utf8_lossy().into_owned();
+            secrets.extend([pair.to_owned(), value.to_owned(), decoded]);
+        }
+        secrets.retain(|secret| secret.len() >= SHORTEST_SECRET);
+        // The longest first: what is left of a value must not show the rest.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        secrets.dedup();
+        Self(secrets)
     }
 
     /// One short line, without any value of a header.

@@ -39,6 +39,12 @@ pub(super) enum Error {
     /// The gRPC library refuses the settings.
     #[error("cannot set up gRPC: {0}")]
     Grpc(#[from] tonic::transport::Error),
+    /// There is nobody to trust.
+    #[error(
+        "no certificate to trust can be used: those of the system are missing, or \
+         OTEL_EXPORTER_OTLP_CERTIFICATE names a file of damaged ones"
+    )]
+    NoRoots,
     /// TLS cannot be set up at all.
     #[error("cannot set up TLS: {0}")]
     Tls(#[source] rustls::Error),
@@ -50,12 +56,14 @@ struct Material {
     client: Option<(Vec<u8>, Vec<u8>)>,
 }
 
-/// For the HTTP client.
-pub(super) fn for_http(tls: &Tls) -> Result<ClientConfig, Error> {
-    let Material { trusted, client } = Material::read(tls)?;
-    let roots = match trusted {
-        Some(pem) => roots_of(&pem),
-        None => system_roots(),
+/// For the HTTP client; `None` where it speaks no TLS.
+pub(super) fn for_http(tls: Option<&Tls>) -> Result<ClientConfig, Error> {
+    let Material { trusted, client } = Material::read(tls.unwrap_or(&Tls::default()))?;
+    let roots = match (tls, trusted) {
+        (None, _) => RootCertStore::empty(),
+        (_, Some(pem)) => roots_of(CertificateDer::pem_slice_iter(&pem).flatten())?,
+        // `SSL_CERT_FILE` and `SSL_CERT_DIR` are heard here.
+        (_, None) => roots_of(rustls_native_certs::load_native_certs().certs)?,
     };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
@@ -114,16 +122,10 @@ fn not_pem(path: &Path, variable: &'static str, wanted: &'static str) -> Error {
     Error::NotPem { path: path.to_owned(), variable, wanted }
 }
 
-fn roots_of(pem: &[u8]) -> RootCertStore {
+fn roots_of(
+    certificates: impl IntoIterator<Item = CertificateDer<'static>>,
+) -> Result<RootCertStore, Error> {
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(CertificateDer::pem_slice_iter(pem).flatten());
-    roots
-}
-
-/// `SSL_CERT_FILE` and `SSL_CERT_DIR` are heard here.
-fn system_roots() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    roots.add_parsable_certificates(found.certs);
-    roots
+    roots.add_parsable_certificates(certificates);
+    if roots.is_empty() { Err(Error::NoRoots) } else { Ok(roots) }
 }

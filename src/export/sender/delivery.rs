@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
 use ephemon_vitals::{Exported, Reason};
 
 use super::Sender;
@@ -9,6 +10,9 @@ use super::complaint::Kind;
 use crate::destination::Answer;
 use crate::payload::{Fate, Payload};
 use crate::split;
+
+/// After so many denials of a request in a row, and again after as many.
+const DENIALS_BEFORE_PROBE: u32 = 3;
 
 // === impl Sender ===
 
@@ -21,6 +25,7 @@ impl Sender {
         let mut pieces = vec![payload];
         let mut taken = false;
         let mut lost = None;
+        let mut denials = 0_u32;
         while let Some(piece) = pieces.pop() {
             match self.destination.attempt(&piece.body).await {
                 Answer::Accepted { rejected, remark } => {
@@ -30,6 +35,11 @@ impl Sender {
                     if rejected > 0 {
                         lost.get_or_insert(Reason::Refused);
                     }
+                }
+                Answer::Denied { reason } if self.denies_only_this(&mut denials).await => {
+                    self.recovered();
+                    self.give_up(&piece, Reason::Refused, &reason);
+                    lost.get_or_insert(Reason::Refused);
                 }
                 answer @ (Answer::Retry { .. } | Answer::Denied { .. }) => {
                     self.put_off(answer).await;
@@ -61,6 +71,17 @@ impl Sender {
             Some(_) if taken => Fate::Partly,
             Some(reason) => Fate::Dropped(reason),
         })
+    }
+
+    /// Counts a denial. Of several in a row it is asked whether the credentials are at fault, or this one
+    /// request, as where a firewall dislikes what is in it: a request with nothing in it is sent. One that
+    /// is taken says that the credentials are good, and nothing behind the denied one is to wait for it.
+    async fn denies_only_this(&mut self, denials: &mut u32) -> bool {
+        *denials = denials.saturating_add(1);
+        if !denials.is_multiple_of(DENIALS_BEFORE_PROBE) {
+            return false;
+        }
+        matches!(self.destination.attempt(&Bytes::new()).await, Answer::Accepted { .. })
     }
 
     /// Waits until the next attempt, or until the sender is to close.

@@ -123,7 +123,7 @@ fn a_job_during_which_the_agent_is_replaced_is_whole_in_its_trace_and_logs() {
     site.kubectl().run(&["delete", "pod", &runner.name, "-n", site.namespace()]);
 
     let job_span = || {
-        let spans = collector.spans();
+        let spans = collector.spans_of(site.namespace());
         let steps = spans.values().filter(|span| span.name == "__run").count();
         let job = spans
             .values()
@@ -131,11 +131,21 @@ fn a_job_during_which_the_agent_is_replaced_is_whole_in_its_trace_and_logs() {
         (steps >= 10 && job.is_some()).then_some(steps)
     };
     let steps = until(PATIENCE, job_span).unwrap_or_else(|| {
-        panic!("the trace is not whole: {:#?}\n{}", collector.spans(), agent.log())
+        panic!(
+            "the trace is not whole: {:#?}\n{}",
+            collector.spans_of(site.namespace()),
+            agent.log()
+        )
     });
-    assert_eq!(steps, 10, "each step once: {:#?}\n{}", collector.spans(), agent.log());
+    assert_eq!(
+        steps,
+        10,
+        "each step once: {:#?}\n{}",
+        collector.spans_of(site.namespace()),
+        agent.log()
+    );
     let traces: std::collections::BTreeSet<_> =
-        collector.spans().values().map(|span| span.trace_id.clone()).collect();
+        collector.spans_of(site.namespace()).values().map(|span| span.trace_id.clone()).collect();
     assert_eq!(traces.len(), 1, "{traces:?}");
     let arrived = || {
         let lines = collector.lines();

@@ -79,7 +79,7 @@ fn the_installed_agent_survives_all_attacks_at_once_and_a_job_beside_them_is_exa
             (limit < 65.0 * 1024.0 * 1024.0).then_some(())
         });
         every_line_came(&collector, &agent);
-        one_trace_came(&collector, &agent);
+        one_trace_came(&site, &collector, &agent);
         until_played(&collector, &agent);
         own
     });
@@ -175,16 +175,17 @@ fn every_line_came(collector: &Backend, agent: &Installed) {
 }
 
 /// The job's spans, all of them, each below another of the same trace.
-fn one_trace_came(collector: &Backend, agent: &Installed) {
+fn one_trace_came(site: &Site, collector: &Backend, agent: &Installed) {
     let whole = || {
-        let spans = collector.spans();
+        let spans = collector.spans_of(site.namespace());
         let trace = spans.values().find(|span| span.name == "honest")?.trace_id.clone();
         let own: Vec<Span> = spans.into_values().filter(|span| span.trace_id == trace).collect();
         let steps = own.iter().filter(|span| span.name == "__run").count();
         (steps > STEPS).then_some(own)
     };
     let spans = until(PATIENCE, whole).unwrap_or_else(|| {
-        let names: Vec<String> = collector.spans().into_values().map(|span| span.name).collect();
+        let names: Vec<String> =
+            collector.spans_of(site.namespace()).into_values().map(|span| span.name).collect();
         panic!("the trace is not whole: {names:?}\n{}", agent.log())
     });
     let count = |name: &str| spans.iter().filter(|span| span.name == name).count();

@@ -122,6 +122,20 @@ impl Backend {
         spans.map(|span| (hex(&span.span_id), span)).collect()
     }
 
+    /// Spans of pods of this namespace: on a node that scenarios share, pods of an earlier one may still
+    /// be there, and the agent tells of them, too.
+    pub(crate) fn spans_of(&self, namespace: &str) -> BTreeMap<String, Span> {
+        let groups = self.collector.traces().into_iter().flat_map(|one| one.resource_spans);
+        let own = groups.filter(|group| {
+            let resource = group.resource.as_ref().map(|resource| table(&resource.attributes));
+            resource.is_some_and(|table| {
+                table.get("k8s.namespace.name").is_some_and(|name| name == namespace)
+            })
+        });
+        let spans = own.flat_map(|group| group.scope_spans).flat_map(|scope| scope.spans);
+        spans.map(|span| (hex(&span.span_id), span)).collect()
+    }
+
     /// Everything that came.
     pub(crate) fn records(&self) -> Vec<LogLine> {
         let mut lines = Vec::new();

@@ -83,14 +83,17 @@ fn links() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("programs").join(profile())
 }
 
-/// The profile that this program was built by: Cargo names the directory after it.
+/// The profile to build by, as this program was: Cargo names the directory after it. What is optimised
+/// is a benchmark.
 fn profile() -> String {
     let own = env::current_exe().unwrap();
     let directory = own.ancestors().nth(2).and_then(Path::file_name).unwrap();
-    match directory.to_str().unwrap() {
-        "debug" => "dev".to_owned(),
-        other => other.to_owned(),
-    }
+    let name = match directory.to_str().unwrap() {
+        "debug" => "dev",
+        "release" => "bench",
+        other => other,
+    };
+    name.to_owned()
 }
 
 fn linked(name: &str) -> PathBuf {
@@ -123,7 +126,13 @@ impl Build {
         BUILD.get_or_init(|| {
             let test = env::current_exe().unwrap();
             let dependencies = test.parent().unwrap().to_owned();
-            let directory = dependencies.ancestors().nth(2).unwrap();
+            let mut directory = dependencies.ancestors().nth(2).unwrap();
+            // Of a build with `--target` there is a directory more, which has its name.
+            let target = directory.file_name().and_then(|name| name.to_str());
+            let target = target.filter(|name| name.contains("-linux-")).map(str::to_owned);
+            if target.is_some() {
+                directory = directory.parent().unwrap();
+            }
             let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
             // What Cargo tells a test, and what CI sets for one: some build scripts look at it, and
             // all that depends on them would be built again.
@@ -143,6 +152,7 @@ impl Build {
                 .current_dir(parts::repository())
                 .args(["build", "--quiet", "--locked", "--workspace", "--bins"])
                 .args(beside)
+                .args(target.iter().flat_map(|target| ["--target", target]))
                 .args(["--message-format=json", "--profile", &profile()])
                 .arg("--config")
                 .arg(format!("build.build-dir={:?}", directory.display().to_string()));

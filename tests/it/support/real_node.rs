@@ -22,7 +22,7 @@ use super::cri::Cri;
 use super::process::{Running, kill, output, until};
 use super::{image, parts};
 
-/// The scripts beside this package.
+/// The scripts of the node, in this package.
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/node");
 /// The node's name in the API.
 pub(crate) const NODE: &str = "node1";

@@ -86,22 +86,25 @@ pub(crate) fn check(agent: &Agent, ledger: &Ledger, truths: &[Truth]) {
         let pod = pods.entry((&truth.namespace, &truth.pod)).or_default();
         *pod = Sum { known: pod.known + known, shown: pod.shown + shown, of: pod.of + 1 };
         let off = (shown - known).abs();
-        if exact && off > (known / 100.0).max(slack()) {
+        if exact && off > (known / 100.0).max(slack()) + ROUNDING {
             let line = format!("{}/{}: CPU {shown} s, is {known} s", truth.pod, truth.name);
-            if off > TICK { writeln!(wrong, "{line}").unwrap() } else { late.push(line) }
+            if off > TICK + ROUNDING { writeln!(wrong, "{line}").unwrap() } else { late.push(line) }
         }
     }
     if late.len() > truths.len() / 100 {
         writeln!(wrong, "{}", late.join("\n")).unwrap();
     }
     for ((namespace, pod), Sum { known, shown, of }) in pods {
-        if (shown - known).abs() > (known / 100.0).max(slack() * f64::from(of)) {
+        if (shown - known).abs() > (known / 100.0).max(slack() * f64::from(of)) + ROUNDING {
             writeln!(wrong, "{namespace}/{pod}: CPU {shown} s of {of} containers, is {known} s")
                 .unwrap();
         }
     }
     assert!(wrong.is_empty(), "{wrong}\nfinals: {}\n{}", finals(ledger), agent.log());
 }
+
+/// What is lost of a difference of figures that are decimal fractions: in seconds.
+pub(crate) const ROUNDING: f64 = 1e-6;
 
 /// A tick of the scheduler at 100 Hz, in seconds.
 const TICK: f64 = 0.010;

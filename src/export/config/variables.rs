@@ -1,0 +1,213 @@
+//! The variables as they are read, and what is wrong with them.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hyper::Uri;
+
+use super::{
+    Exporter, Headers, Ignored, LONGEST_TIMEOUT, Protocol, TIMEOUT, Target, Tls, endpoint,
+};
+use crate::Signal;
+
+/// The variables, by the one way of reading them, and what was wrong with those that were read.
+pub(super) struct Variables<F> {
+    lookup: F,
+    ignored: RefCell<Vec<Ignored>>,
+}
+
+/// A variable that is set.
+pub(super) struct Variable {
+    pub(super) name: String,
+    pub(super) value: String,
+    /// Whether it is the one of a signal.
+    pub(super) own: bool,
+}
+
+// === impl Variables ===
+
+impl<F: Fn(&str) -> Option<String>> Variables<F> {
+    pub(super) fn new(lookup: F) -> Self {
+        Self { lookup, ignored: RefCell::default() }
+    }
+
+    /// What was wrong so far, each once.
+    pub(super) fn ignored(self) -> Vec<Ignored> {
+        let mut ignored = self.ignored.into_inner();
+        let mut seen = Vec::new();
+        ignored.retain(|one| {
+            let is_new = !seen.contains(one);
+            seen.push(one.clone());
+            is_new
+        });
+        ignored
+    }
+
+    /// What a variable says, unless it makes no sense.
+    pub(super) fn taken<T>(&self, said: Result<T, Ignored>) -> Option<T> {
+        said.map_err(|ignored| self.ignored.borrow_mut().push(ignored)).ok()
+    }
+
+    pub(super) fn exporter(&self, signal: Signal) -> Exporter {
+        let chosen = self.get(&format!("OTEL_{}_EXPORTER", signal.in_variables()));
+        let mut asked = false;
+        if let Some(chosen) = chosen {
+            let words = chosen.words();
+            let has = |word: &str| words.iter().any(|one| one == word);
+            // What is offered at the agent's own port asks for nothing here.
+            let is_served = signal == Signal::Metrics && has("prometheus");
+            let known = |word: &String| match &**word {
+                "otlp" | "console" | "none" => true,
+                word => word == "prometheus" && is_served,
+            };
+            if !words.iter().all(known) {
+                self.taken::<()>(Err(chosen.not("`otlp`, `console` or `none`")));
+            }
+            match () {
+                () if has("otlp") => asked = true,
+                () if has("console") => return Exporter::Console,
+                () if has("none") || is_served => return Exporter::Off,
+                () => {}
+            }
+        }
+        let protocol = self.protocol(signal);
+        let endpoint = match self.endpoint(signal, protocol) {
+            Some(endpoint) => endpoint,
+            None if asked => endpoint::local(protocol, signal),
+            None => return Exporter::Off,
+        };
+        Exporter::Otlp(Box::new(Target {
+            protocol,
+            endpoint,
+            headers: self.headers(signal),
+            timeout: self.timeout(signal),
+            gzip: self.gzip(signal),
+            tls: self.tls(signal),
+        }))
+    }
+
+    /// What the signal's own variable says, or where that makes no sense the general one.
+    fn said<T>(
+        &self,
+        signal: Signal,
+        what: &str,
+        read: impl Fn(&Variable) -> Result<T, Ignored>,
+    ) -> Option<T> {
+        let both = [self.own(signal, what), self.general(what)];
+        both.into_iter().flatten().find_map(|said| self.taken(read(&said)))
+    }
+
+    fn endpoint(&self, signal: Signal, protocol: Protocol) -> Option<Uri> {
+        let insecure = self.said(signal, "INSECURE", Variable::boolean).unwrap_or(false);
+        self.said(signal, "ENDPOINT", |said| match protocol {
+            Protocol::Grpc => endpoint::of_grpc(said, insecure),
+            Protocol::HttpProtobuf => endpoint::of_http(said, signal),
+        })
+    }
+
+    fn protocol(&self, signal: Signal) -> Protocol {
+        let said =
+            self.said(signal, "PROTOCOL", |said| match said.value.to_ascii_lowercase().as_str() {
+                "grpc" => Ok(Protocol::Grpc),
+                "http/protobuf" => Ok(Protocol::HttpProtobuf),
+                _ => Err(said.not("`grpc` or `http/protobuf`")),
+            });
+        said.unwrap_or(Protocol::HttpProtobuf)
+    }
+
+    /// What can be sent of the signal's own list, or where that is nothing, of the general one.
+    fn headers(&self, signal: Signal) -> Headers {
+        let both = [self.own(signal, "HEADERS"), self.general("HEADERS")];
+        let usable = both.into_iter().flatten().find_map(|said| {
+            let (headers, wrong) = Headers::parse(&said);
+            self.ignored.borrow_mut().extend(wrong);
+            (headers != Headers::default()).then_some(headers)
+        });
+        usable.unwrap_or_default()
+    }
+
+    fn timeout(&self, signal: Signal) -> Duration {
+        let said = self.said(signal, "TIMEOUT", |said| match said.value.parse() {
+            Ok(0) | Err(_) => Err(said.not("a whole number of milliseconds above 0")),
+            Ok(milliseconds) => Ok(Duration::from_millis(milliseconds)),
+        });
+        said.unwrap_or(TIMEOUT).min(LONGEST_TIMEOUT)
+    }
+
+    fn gzip(&self, signal: Signal) -> bool {
+        let said = self.said(signal, "COMPRESSION", |said| {
+            match said.value.to_ascii_lowercase().as_str() {
+                "gzip" => Ok(true),
+                "none" => Ok(false),
+                _ => Err(said.not("`gzip` or `none`")),
+            }
+        });
+        said.unwrap_or(false)
+    }
+
+    fn tls(&self, signal: Signal) -> Tls {
+        let path = |said: &Variable| PathBuf::from(&said.value);
+        let certificate = self.of(signal, "CERTIFICATE");
+        let client = (self.of(signal, "CLIENT_CERTIFICATE"), self.of(signal, "CLIENT_KEY"));
+        let client = match client {
+            (None, None) => None,
+            (Some(certificate), Some(key)) => Some((path(&certificate), path(&key))),
+            (Some(alone), None) => self.taken(Err(alone.lacks("CLIENT_KEY"))),
+            (None, Some(alone)) => self.taken(Err(alone.lacks("CLIENT_CERTIFICATE"))),
+        };
+        Tls { certificate: certificate.as_ref().map(path), client }
+    }
+
+    /// The variable of the signal, else the general one.
+    fn of(&self, signal: Signal, what: &str) -> Option<Variable> {
+        self.own(signal, what).or_else(|| self.general(what))
+    }
+
+    fn own(&self, signal: Signal, what: &str) -> Option<Variable> {
+        let own = self.get(&format!("OTEL_EXPORTER_OTLP_{}_{what}", signal.in_variables()));
+        own.map(|found| Variable { own: true, ..found })
+    }
+
+    fn general(&self, what: &str) -> Option<Variable> {
+        self.get(&format!("OTEL_EXPORTER_OTLP_{what}"))
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<Variable> {
+        let value = (self.lookup)(name)?;
+        let value = value.trim();
+        let found = Variable { name: name.to_owned(), value: value.to_owned(), own: false };
+        (!value.is_empty()).then_some(found)
+    }
+
+    pub(super) fn is_true(&self, name: &str) -> bool {
+        self.get(name).and_then(|said| self.taken(said.boolean())).unwrap_or(false)
+    }
+}
+
+// === impl Variable ===
+
+impl Variable {
+    /// Of a list, in lower case.
+    pub(super) fn words(&self) -> Vec<String> {
+        let words = self.value.split(',').map(|word| word.trim().to_ascii_lowercase());
+        words.filter(|word| !word.is_empty()).collect()
+    }
+
+    fn boolean(&self) -> Result<bool, Ignored> {
+        match () {
+            () if self.value.eq_ignore_ascii_case("true") => Ok(true),
+            () if self.value.eq_ignore_ascii_case("false") => Ok(false),
+            () => Err(self.not("`true` or `false`")),
+        }
+    }
+
+    pub(super) fn not(&self, allowed: &'static str) -> Ignored {
+        Ignored::NotAllowed { variable: self.name.clone(), allowed }
+    }
+
+    pub(super) fn lacks(&self, what: &str) -> Ignored {
+        let prefix = self.name.split("CLIENT_").next().unwrap_or_default();
+        Ignored::Alone { variable: self.name.clone(), other: format!("{prefix}{what}") }
+    }
+}
