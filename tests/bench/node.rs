@@ -22,12 +22,18 @@ mod it {
     pub(crate) mod support;
 }
 
+#[path = "rig"]
+mod rig {
+    pub(crate) mod used;
+}
+
 use it::support::agent::{Agent, TEXT};
 use it::support::exposition::Ledger;
 use it::support::launcher::{self, Ran};
 use it::support::node::{Node, PodPlace};
 use it::support::parts::{Part, all_there};
 use it::support::verdict::{self, Truth};
+use rig::used;
 
 const SHORT: u32 = 1000;
 const LONG: u32 = 110;
@@ -199,16 +205,9 @@ fn pid(node: &Node) -> String {
     std::fs::read_to_string(lock).unwrap().trim().to_owned()
 }
 
-/// CPU time of the agent: finer than the whole seconds of its
-/// own process metrics.
+/// CPU time of the agent: finer than the whole seconds of its own process metrics.
 fn cpu_seconds(node: &Node) -> f64 {
-    let tasks = std::fs::read_dir(format!("/proc/{}/task", pid(node))).unwrap();
-    let nanoseconds = |task: std::fs::DirEntry| {
-        let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
-        text.split(' ').next()?.parse::<u64>().ok()
-    };
-    let sum: u64 = tasks.flatten().filter_map(nanoseconds).sum();
-    Duration::from_nanos(sum).as_secs_f64()
+    used::scheduled_seconds(pid(node).parse().unwrap())
 }
 
 fn ms(duration: Duration) -> f64 {

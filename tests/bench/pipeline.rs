@@ -15,19 +15,15 @@
     reason = "a program that prints figures, on the test rig, of which it uses a part"
 )]
 
-use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
-
+use crate::rig::plain_node::{PlainNode, TEXT};
+use crate::rig::sink::{Answers, Sink};
+use crate::rig::used;
 use crate::support::programs;
 
 #[path = "../it/support"]
@@ -38,9 +34,13 @@ mod support {
     pub(crate) mod programs;
 }
 
-const UID: &str = "0e269fa4-f505-4963-9096-958063077203";
-/// Bytes of a line's text.
-const TEXT: usize = 100;
+#[path = "rig"]
+mod rig {
+    pub(crate) mod plain_node;
+    pub(crate) mod sink;
+    pub(crate) mod used;
+}
+
 /// Text written for the throughput, and while the collector is silent.
 const MUCH: usize = 400 << 20;
 
@@ -57,14 +57,14 @@ fn main() {
 
 /// Everything is in the file before the agent starts.
 fn throughput() {
-    let node = Node::new();
+    let node = PlainNode::new();
     let lines = MUCH / TEXT;
     node.write(lines);
-    let sink = Sink::start(false);
+    let sink = Sink::start(Answers::AtOnce);
     let agent = Agent::start(&node, sink.address);
     let begin = Instant::now();
     agent.wait_for_lines(lines);
-    let (wall, cpu) = (begin.elapsed().as_secs_f64(), agent.cpu_seconds());
+    let (wall, cpu) = (begin.elapsed().as_secs_f64(), used::cpu_seconds(agent.pid()));
     let megabytes = MUCH as f64 / 1e6;
     println!(
         "{lines} lines of {TEXT} bytes: {:.0} MB/s, {:.0} MB for each second of CPU time",
@@ -75,28 +75,28 @@ fn throughput() {
 
 /// A megabyte a second, in ten parts.
 fn steady() {
-    let node = Node::new();
-    let sink = Sink::start(false);
+    let node = PlainNode::new();
+    let sink = Sink::start(Answers::AtOnce);
     let agent = Agent::start(&node, sink.address);
     node.write(1);
     agent.wait_for_lines(1);
-    let (begin, before) = (Instant::now(), agent.cpu_seconds());
+    let (begin, before) = (Instant::now(), used::cpu_seconds(agent.pid()));
     for part in 1..=200_u32 {
         node.write(1_000_000 / TEXT / 10);
         thread::sleep((begin + Duration::from_millis(100) * part) - Instant::now());
     }
-    let used = (agent.cpu_seconds() - before) / begin.elapsed().as_secs_f64();
+    let used = (used::cpu_seconds(agent.pid()) - before) / begin.elapsed().as_secs_f64();
     println!("1 MB/s for 20 s: {:.2} % of a core", used * 100.0);
 }
 
 /// The collector takes connections and never answers.
 fn silent() {
-    let node = Node::new();
-    let sink = Sink::start(true);
+    let node = PlainNode::new();
+    let sink = Sink::start(Answers::Never);
     let agent = Agent::start(&node, sink.address);
     node.write(1000);
     thread::sleep(Duration::from_secs(3));
-    let before = agent.rss();
+    let before = used::resident_bytes(agent.pid());
     for _ in 0..10 {
         node.write(MUCH / TEXT / 10);
         thread::sleep(Duration::from_millis(500));
@@ -105,54 +105,9 @@ fn silent() {
     println!(
         "a silent collector and {} MB written: {:.1} MB resident, {:.1} before",
         MUCH >> 20,
-        agent.rss() as f64 / 1e6,
+        used::resident_bytes(agent.pid()) as f64 / 1e6,
         before as f64 / 1e6
     );
-}
-
-/// A node of plain files with one container.
-struct Node(TempDir);
-
-impl Node {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let at = |path: &str| directory.path().join(path);
-        let id = "a".repeat(64);
-        let cgroup = at(&format!("sys/fs/cgroup/kubepods/burstable/pod{UID}/{id}"));
-        for path in ["var/log/containers", "proc", &format!("var/log/pods/ci_r_{UID}/job")] {
-            fs::create_dir_all(at(path)).expect("a node");
-        }
-        fs::create_dir_all(&cgroup).expect("a cgroup");
-        fs::write(at("sys/fs/cgroup/cgroup.controllers"), "cpu\n").expect("a hierarchy");
-        fs::write(cgroup.join("cpu.stat"), "usage_usec 1\n").expect("a cgroup");
-        fs::write(cgroup.join("cgroup.events"), "populated 1\n").expect("a cgroup");
-        let link = at(&format!("var/log/containers/r_ci_job-{id}.log"));
-        let node = Self(directory);
-        File::create(node.log()).expect("a log");
-        symlink(node.log(), link).expect("a link");
-        node
-    }
-
-    fn root(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn log(&self) -> PathBuf {
-        self.root().join(format!("var/log/pods/ci_r_{UID}/job/0.log"))
-    }
-
-    fn write(&self, lines: usize) {
-        let text =
-            "a line of a compiler about a file and what it thinks of it, and how long it took; "
-                .repeat(2);
-        let record = format!("2026-11-25T12:00:00.123456789Z stdout F {}\n", &text[..TEXT]);
-        let mut log = OpenOptions::new().append(true).open(self.log()).expect("the log");
-        let block = record.repeat(1000.min(lines));
-        for _ in 0..lines / 1000 {
-            log.write_all(block.as_bytes()).expect("room for the log");
-        }
-        log.write_all(record.repeat(lines % 1000).as_bytes()).expect("room for the log");
-    }
 }
 
 /// The agent as a process; killed when dropped.
@@ -162,7 +117,7 @@ struct Agent {
 }
 
 impl Agent {
-    fn start(node: &Node, collector: SocketAddr) -> Self {
+    fn start(node: &PlainNode, collector: SocketAddr) -> Self {
         let mut child = Command::new(programs::ephemon())
             .args(["agent", "--no-api", "--node-name", "bench", "--listen", "127.0.0.1:0"])
             .args(["--kubepods", "kubepods", "--node-root"])
@@ -197,18 +152,8 @@ impl Agent {
         line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0.0)
     }
 
-    fn stat(&self) -> procfs::process::Stat {
-        let pid = i32::try_from(self.child.id()).expect("a pid");
-        procfs::process::Process::new(pid).and_then(|process| process.stat()).expect("its stat")
-    }
-
-    fn cpu_seconds(&self) -> f64 {
-        let stat = self.stat();
-        (stat.utime + stat.stime) as f64 / procfs::ticks_per_second() as f64
-    }
-
-    fn rss(&self) -> u64 {
-        self.stat().rss * procfs::page_size()
+    fn pid(&self) -> i32 {
+        self.child.id().cast_signed()
     }
 }
 
@@ -216,61 +161,5 @@ impl Drop for Agent {
     fn drop(&mut self) {
         self.child.kill().ok();
         self.child.wait().ok();
-    }
-}
-
-/// Takes every request, or none.
-struct Sink {
-    address: SocketAddr,
-    over: Arc<AtomicBool>,
-}
-
-impl Sink {
-    fn start(silent: bool) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let over = Arc::new(AtomicBool::new(false));
-        let ended = Arc::clone(&over);
-        thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                if ended.load(Ordering::Relaxed) {
-                    return;
-                }
-                thread::spawn(move || serve(stream, silent));
-            }
-        });
-        Self { address, over }
-    }
-}
-
-impl Drop for Sink {
-    fn drop(&mut self) {
-        self.over.store(true, Ordering::Relaxed);
-        TcpStream::connect(self.address).ok();
-    }
-}
-
-fn serve(stream: TcpStream, silent: bool) -> Option<()> {
-    let mut reader = BufReader::new(stream.try_clone().ok()?);
-    let mut writer = stream;
-    loop {
-        let mut length = 0;
-        loop {
-            let mut line = String::new();
-            if reader.read_line(&mut line).ok()? == 0 {
-                return None;
-            }
-            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                length = value.trim().parse().ok()?;
-            }
-            if line == "\r\n" {
-                break;
-            }
-        }
-        std::io::copy(&mut reader.by_ref().take(length), &mut std::io::sink()).ok()?;
-        if silent {
-            thread::sleep(Duration::from_mins(10));
-        }
-        writer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").ok()?;
     }
 }

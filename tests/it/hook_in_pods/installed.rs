@@ -61,7 +61,11 @@ impl Installed {
         real_node_images::import_once(node);
         let kubectl = node.kubectl();
         let rendered = output(kubectl.command(&["kustomize"]).arg(directory));
-        assert!(rendered.contains(IMAGE), "{directory:?} must name the image as {IMAGE:?}");
+        assert!(
+            rendered.contains(IMAGE),
+            "{} must name the image as {IMAGE:?}",
+            directory.display()
+        );
         let objects =
             rendered.replace(IMAGE, &format!("image: {EPHEMON}")).replace(ENDPOINT, endpoint);
         kubectl.apply(&objects);
