@@ -15,6 +15,8 @@ use crate::support::programs;
 
 /// Made by its own builder, from Go modules: see `.ci/run`.
 const COLLECTOR: &str = "otelcol-ephemon";
+/// What the program says, below the node's root.
+const LOG: &str = "said.log";
 /// Text in the file.
 const BYTES: usize = 200 << 20;
 
@@ -58,7 +60,12 @@ fn run(start: fn(&Path, &Sink, &str) -> Running, compression: &str) -> Cost {
     let begin = Instant::now();
     let mut program = start(node.root(), &sink, compression);
     while sink.records() < lines {
-        assert!(program.ended().is_none(), "it ended with {} of {lines} lines", sink.records());
+        assert!(
+            program.ended().is_none(),
+            "it ended with {} of {lines} lines:\n{}",
+            sink.records(),
+            std::fs::read_to_string(node.root().join(LOG)).unwrap_or_default()
+        );
         thread::sleep(Duration::from_millis(20));
     }
     Cost {
@@ -76,7 +83,7 @@ fn agent(root: &Path, sink: &Sink, compression: &str) -> Running {
         .arg(root)
         .env("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", format!("http://{}/v1/logs", sink.address))
         .env("OTEL_EXPORTER_OTLP_COMPRESSION", compression)
-        .stderr(File::create(root.join("agent.log")).unwrap());
+        .stderr(File::create(root.join(LOG)).unwrap());
     Running::start(&mut command)
 }
 
@@ -108,5 +115,5 @@ service:
     std::fs::write(&file, configuration).unwrap();
     let mut command = Command::new(program(COLLECTOR).unwrap());
     command.arg("--config").arg(file).stdout(Stdio::null());
-    Running::start(command.stderr(File::create(root.join("collector.log")).unwrap()))
+    Running::start(command.stderr(File::create(root.join(LOG)).unwrap()))
 }
