@@ -1,4 +1,4 @@
-"""The tools that deploy/check and dashboards/check need: fetched once into the user's cache folder, at
+"""The tools that deploy/check, deploy/generate and dashboards/check need: fetched once into the user's cache folder, at
 pinned versions, by Go's module proxy, PyPI and npm."""
 import functools
 import json
@@ -16,6 +16,7 @@ TOOLS = CACHE / "ephemon/deploy-tools"
 GO = {
     "kustomize": "sigs.k8s.io/kustomize/kustomize/v5@v5.7.1",
     "helm": "helm.sh/helm/v4/cmd/helm@v4.3.1",
+    "helm-docs": "github.com/norwoodj/helm-docs/cmd/helm-docs@v1.14.2",
     "actionlint": "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12",
 }
 PIP = {

@@ -245,6 +245,17 @@ fn secrets_and_commands_are_held_to_the_runners_own_pod() {
     let mut unbound = request("CREATE", "ephemon-u-job-env", POD, "u");
     unbound["userInfo"].as_object_mut().unwrap().remove("extra");
     assert!(secrets.refuses(&review(unbound, secret("ephemon-u-job-env", POD))).is_some());
+    // Any account that is a runner's by its name, as Kustomize's prefixes leave it, and no other one.
+    let meant = |namespace: &str, account: &str| {
+        let mut request = request("CREATE", "database-password", POD, "u");
+        request["namespace"] = json!(namespace);
+        request["userInfo"]["username"] =
+            json!(format!("system:serviceaccount:{namespace}:{account}"));
+        let object = secret("database-password", POD);
+        secrets.refuses(&Review { request, object, old: Value::Null }).is_some()
+    };
+    assert!(meant("ci", "ephemon-runner") && meant("ci", "pre-ephemon-runner-suf"));
+    assert!(!meant("ci", "external-secrets") && !meant("ephemon-runners", "external-secrets"));
     let gone = |name: &str| {
         let request = request("DELETE", name, POD, "u");
         let old = json!({"metadata": {"name": name, "labels": {"runner-pod": POD}}});
