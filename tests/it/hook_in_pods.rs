@@ -6,6 +6,7 @@ mod agent;
 mod at_once;
 mod attacks;
 mod by_hand;
+mod chart;
 mod components;
 mod failures;
 mod hostile;

@@ -1,5 +1,5 @@
-//! Every component of the kustomization but `web-config` is applied to a real cluster and does what it is
-//! for; `otlp` is in `agent`.
+//! Every component of the kustomization is applied to a real cluster and does what it is for, but
+//! `web-config`, and `rules` and `dashboards`, which are nothing of the agent's; `otlp` is in `agent`.
 
 use serde_json::json;
 

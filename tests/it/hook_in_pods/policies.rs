@@ -14,7 +14,7 @@ use crate::support::real_node::NODE;
 use crate::support::workflow_images::BUSYBOX;
 
 /// The account of a runner, with the token of one of its pods.
-struct Account<'a> {
+pub(super) struct Account<'a> {
     site: &'a Site,
     token: String,
 }
@@ -22,7 +22,7 @@ struct Account<'a> {
 // === impl Account ===
 
 impl<'a> Account<'a> {
-    fn of(site: &'a Site, pod: &str) -> Self {
+    pub(super) fn of(site: &'a Site, pod: &str) -> Self {
         let bound = ["--bound-object-kind", "Pod", "--bound-object-name", pod];
         let words = ["create", "token", "ephemon-runner", "-n", site.namespace()];
         let token = site.kubectl().run(&[&words[..], &bound[..]].concat());
@@ -30,7 +30,7 @@ impl<'a> Account<'a> {
     }
 
     /// Adds an ephemeral container; the API server's refusal, if it refuses.
-    fn adds(&self, pod: &str, container: &Value) -> Result<(), String> {
+    pub(super) fn adds(&self, pod: &str, container: &Value) -> Result<(), String> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let patch = json!({"spec": {"ephemeralContainers": [container]}});
         runtime.block_on(async {
@@ -68,7 +68,7 @@ impl<'a> Account<'a> {
 }
 
 /// A job's container with something more.
-fn with(more: &Value) -> Value {
+pub(super) fn with(more: &Value) -> Value {
     let mut container = json!({"name": "tried", "image": BUSYBOX});
     for (key, value) in more.as_object().unwrap() {
         container[key] = value.clone();
