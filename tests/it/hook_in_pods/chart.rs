@@ -49,14 +49,15 @@ impl<'a> Chart<'a> {
         let mut command = Command::new(&self.helm);
         command.args(words).arg(release).arg(parts::repository().join("deploy/helm/ephemon"));
         command.args(["--namespace", namespace, "--kubeconfig"]).arg(self.kubectl.kubeconfig());
+        // A tag of digits is a number to `--set`, and refused.
         for value in [
             format!("image.repository={},image.tag={}", image.0, image.1),
             format!("tests.image.registry=,tests.image.repository={}", test.0),
             format!("tests.image.tag={}", test.1),
-        ]
-        .iter()
-        .chain(values)
-        {
+        ] {
+            command.args(["--set-string", &value]);
+        }
+        for value in values {
             command.args(["--set", value]);
         }
         output(&mut command)
