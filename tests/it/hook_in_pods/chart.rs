@@ -64,8 +64,8 @@ impl<'a> Chart<'a> {
     }
 
     fn install(&self, release: &str, namespace: &str, values: &[String]) -> Installed<'_> {
-        // The rig's other scenarios have the policies from deploy/hook.
-        let words = ["install", "--take-ownership", "--wait", "--timeout", "120s"];
+        // The site has applied the policies of deploy/hook by kubectl, as somebody who comes from there.
+        let words = ["install", "--take-ownership", "--force-conflicts", "--wait"];
         self.run(&words, release, namespace, values);
         let (release, namespace) = (release.to_owned(), namespace.to_owned());
         Installed { chart: self, release, namespace, gone: false }
@@ -198,7 +198,7 @@ fn the_chart_installs_upgrades_and_leaves_the_namespaces_of_others_guarded() {
     }
 
     let before = agent.pod()["metadata"]["uid"].clone();
-    let words = ["upgrade", "--wait", "--timeout", "120s"];
+    let words = ["upgrade", "--wait"];
     let upgraded = [&values[..], &["agent.log=debug".to_owned()]].concat();
     chart.run(&words, "ephemon", NAMESPACE, &upgraded);
     until(PATIENCE, || (agent.pod()["metadata"]["uid"] != before).then_some(()))
