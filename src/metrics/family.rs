@@ -1,7 +1,7 @@
 //! What a metric family is, and the list of all of them.
 //!
 //! The rows in `family/` are the one source of names, help, kinds and labels: the exposition reads
-//! its figures through them, the README's reference is printed from them.
+//! its figures through them, the reference in `deploy/docs/metrics.md` is printed from them.
 
 pub(super) mod agent;
 pub(super) mod container;

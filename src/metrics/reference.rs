@@ -1,8 +1,8 @@
-//! The table of families as Markdown, for the README.
+//! The table of families as Markdown, for `deploy/docs/metrics.md`.
 
 use super::family::{Family, Scope, families};
 
-/// The reference between the README's `<!-- metrics:begin -->` and `<!-- metrics:end -->`.
+/// The reference between that page's `<!-- metrics:begin -->` and `<!-- metrics:end -->`.
 pub fn reference_markdown() -> String {
     let sections = [
         section(Scope::Container, "Containers"),

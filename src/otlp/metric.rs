@@ -2,8 +2,8 @@
 //! as `ExportMetricsServiceRequest`s. Pure.
 //!
 //! The rows in `container`, `pod` and `job` are the one table: a test holds the names of those that
-//! OpenTelemetry's conventions have to the conventions' own list, the README's reference is printed
-//! from them. Sums are cumulative, from the container's start or from when a job of the name was
+//! OpenTelemetry's conventions have to the conventions' own list, the reference in `deploy/docs/metrics.md` is
+//! printed from them. Sums are cumulative, from the container's start or from when a job of the name was
 //! first counted.
 
 mod container;

@@ -1,7 +1,7 @@
 //! What one reading of one container costs: files kept open against files opened anew.
 //!
 //! `cargo bench --bench sampling`. Needs a cgroup it may make groups in (root, or a delegated one).
-//! Budget: ≤ 35 µs a container-sample (README, "What it costs").
+//! Budget: ≤ 35 µs a container-sample (`deploy/docs/performance.md`).
 
 #![expect(clippy::print_stdout, reason = "a program that prints figures")]
 

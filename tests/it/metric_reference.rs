@@ -1,34 +1,36 @@
-//! The README's tables of metrics are those in code.
+//! The tables of metrics in the documents are those in code, and so is what is counted from them.
 
-use ephemon_metrics::{Scope, families, reference_markdown};
+use std::collections::BTreeMap;
+
+use ephemon_metrics::{Kind, Scope, families, reference_markdown};
 use ephemon_otlp::metric;
 
 #[test]
-fn the_readme_lists_the_families_as_the_code_does() {
+fn the_documents_list_the_families_as_the_code_does() {
     between("<!-- metrics:begin -->", "<!-- metrics:end -->", &reference_markdown());
 }
 
 #[test]
-fn the_readme_lists_the_metrics_by_otlp_as_the_code_does() {
+fn the_documents_list_the_metrics_by_otlp_as_the_code_does() {
     let (begin, end) = ("<!-- otlp-metrics:begin -->", "<!-- otlp-metrics:end -->");
     between(begin, end, &metric::reference_markdown());
 }
 
 /// # Panics
-/// If the README says something else between these marks.
+/// If the page says something else between these marks.
 fn between(begin: &str, end: &str, expected: &str) {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
-    let readme = std::fs::read_to_string(path).unwrap_or_default();
-    let section = readme
+    let page = page("metrics.md");
+    let section = page
         .split_once(begin)
         .and_then(|(_, rest)| rest.split_once(end))
-        .map(|(section, _)| section);
-    let Some(section) = section else {
-        assert!(std::env::var_os("CI").is_none(), "README.md must have {begin} and {end}");
-        println!("skipped: README.md has no {begin} and {end}");
-        return;
-    };
+        .map(|(section, _)| section)
+        .unwrap_or_else(|| panic!("deploy/docs/metrics.md must have {begin} and {end}"));
     assert_eq!(section.trim(), expected.trim(), "put this between the marks:\n{expected}");
+}
+
+fn page(name: &str) -> String {
+    let path = format!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/docs/{}"), name);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 #[test]
@@ -47,4 +49,61 @@ fn the_reference_has_a_line_for_every_family() {
     for label in Scope::Container.labels() {
         assert!(reference.contains(&format!("`{label}`")));
     }
+}
+
+/// Series of one family at most: of which every thing has some, and of which there are so many for
+/// each device, interface or type.
+type Series = (u64, u64);
+
+#[test]
+fn the_cardinality_page_adds_up() {
+    let page = page("cardinality.md");
+    let scopes = [
+        (Scope::Container, "## Per container\n", "containers", "D"),
+        (Scope::Pod, "## Per pod\n", "pods", "I"),
+        (Scope::Job, "## Per label set of jobs\n", "jobs", "T"),
+    ];
+    for (scope, heading, things, factor) in scopes {
+        let (_, section) = page.split_once(heading).unwrap_or_else(|| panic!("{heading}"));
+        let section = section.split("\n## ").next().unwrap_or_default();
+        let mut rows = rows(section, factor);
+        let (mut single, mut sum) = (0, (0, 0));
+        for family in families().filter(|family| family.scope == scope) {
+            // Counted by itself: a series for each job that is shown.
+            if family.name == "ephemon_job_info" {
+                continue;
+            }
+            let several = !family.labels.is_empty() || family.kind == Kind::Histogram;
+            match rows.remove(family.name) {
+                Some(series) => sum = (sum.0 + series.0, sum.1 + series.1),
+                None if several => panic!("{heading}: {} has no row", family.name),
+                None => (single, sum.0) = (single + 1, sum.0 + 1),
+            }
+        }
+        assert!(rows.is_empty(), "{heading}: there is no {rows:?}");
+        let said = format!(
+            "The other {single} families of {things} have one series each. Sum: {} + {} × {factor}.",
+            sum.0, sum.1
+        );
+        assert!(section.contains(&said), "{heading}: must say: {said}");
+        let part = match sum {
+            (0, many) => format!("{many} × {factor}"),
+            (some, many) => format!("({some} + {many} × {factor})"),
+        };
+        assert!(page.contains(&part), "the formula must have {part}");
+    }
+}
+
+/// Families and their series, as a section's table says: a number, or one times the factor.
+fn rows(section: &str, factor: &str) -> BTreeMap<String, Series> {
+    let mut rows = BTreeMap::new();
+    for row in section.lines().filter_map(|line| line.strip_prefix("| `")) {
+        let (name, series) = row.trim_end_matches(" |").split_once("` | ").expect(row);
+        let series = match series.split_once(" × ") {
+            Some((many, by)) if by == factor => (0, many.parse().expect(row)),
+            _ => (series.parse().expect(row), 0),
+        };
+        rows.insert(name.to_owned(), series);
+    }
+    rows
 }

@@ -13,7 +13,7 @@ pub(crate) enum Error {
     )]
     NoPodName,
     #[error(
-        "there is no way to the API server: {0}; give the runner's pod a service account with the role that the README shows"
+        "there is no way to the API server: {0}; give the runner's pod a service account with the role in deploy/hook/rbac.yaml"
     )]
     Config(String),
     #[error("{}", refusal(.verb, *.code, .pod, .namespace, .message))]
@@ -80,7 +80,7 @@ fn refusal(verb: &str, code: u16, pod: &str, namespace: &str, message: &str) -> 
         403 if message.contains("denied request") => {
             "; the role allows it, a policy of the cluster does not"
         }
-        403 => "; give the runner's service account the role that the README shows",
+        403 => "; give the runner's service account the role in deploy/hook/rbac.yaml",
         404 => {
             "; do ACTIONS_RUNNER_POD_NAME and ACTIONS_RUNNER_KUBERNETES_NAMESPACE name the runner's own pod?"
         }

@@ -24,7 +24,7 @@ pub(crate) enum Error {
     )]
     UserByName { image: String, user: String },
     #[error(
-        "the runner's pod lacks the volume(s) {0}, which the hook needs; add them to the runner's pod template as the README shows"
+        "the runner's pod lacks the volume(s) {0}, which the hook needs; add them to the runner's pod template as deploy/hook/values.yaml has them"
     )]
     MissingVolumes(String),
     #[error(

@@ -1,8 +1,8 @@
-//! The table of metrics as Markdown, for the README.
+//! The table of metrics as Markdown, for `deploy/docs/metrics.md`.
 
 use super::instrument::{Instrument, Scope, instruments};
 
-/// The reference between the README's `<!-- otlp-metrics:begin -->` and `<!-- otlp-metrics:end -->`.
+/// The reference between that page's `<!-- otlp-metrics:begin -->` and `<!-- otlp-metrics:end -->`.
 pub fn reference_markdown() -> String {
     let sections = [
         section(Scope::Container, "Containers, by OTLP"),
