@@ -13,30 +13,30 @@ use super::log::LogArgs;
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_long_help = "\
 WHAT IT NEEDS
-  The host's /sys/fs/cgroup, /var/log, /proc and /var/lib/kubelet/pods below --node-root, read only,
-  and the host's processes (hostPID) to hear of a container's end at once. CAP_SYS_NICE for real-time priority, CAP_SYS_PTRACE
-  for network figures. From the API: list and watch on pods. What is missing is said at the start, and
-  the agent does what it can without.
+  The host's /sys/fs/cgroup, /var/log, /proc and /var/lib/kubelet/pods below --node-root, read only;
+  the host's processes (hostPID) for immediate exit detection; CAP_SYS_NICE for real-time priority;
+  CAP_SYS_PTRACE for network values. From the API: list and watch on pods. Missing permissions are
+  logged at startup; only the affected features are disabled.
 
 LIMITS
-  The API takes no limits for ephemeral containers. A container with the environment variable
-  EPHEMON_LIMITS=cpus=1.5,memory=512Mi,pids=100 (each may be left out; ephemon's container hook sets
-  it) gets them from --enforce-limits, within milliseconds of its start, in its own cgroup. A limit
-  that is tighter already stays. It needs the host's /sys/fs/cgroup read-write, and root.
+  The API accepts no limits for ephemeral containers. --enforce-limits sets those that a container's
+  environment variable EPHEMON_LIMITS=cpus=1.5,memory=512Mi,pids=100 asks for (each part is optional;
+  ephemon's container hook sets it), in the container's own cgroup, within milliseconds of its start.
+  A tighter limit stays. It needs root and the host's /sys/fs/cgroup read-write.
 
 LOGS
   With OTEL_EXPORTER_OTLP_ENDPOINT (or OTEL_EXPORTER_OTLP_LOGS_ENDPOINT) every line of the pods'
-  ephemeral containers goes there, at least once, secrets masked; all standard variables for headers,
-  certificates, compression and timeouts are heard. Without one no log is read, unless
-  --logs-to stdout asks for them; where traces are exported all the same, the runner's own log is
-  listened to for its job's name and result (--logs off: not even that). What the collector does not take in time waits in the kubelet's
-  files, and where those are removed on the node's disk (--spool-mib).
+  ephemeral containers is sent there, at least once, with secrets masked. All standard variables for
+  headers, certificates, compression and timeouts are supported. Without an endpoint no log is read,
+  except with --logs-to stdout; if only traces are exported, the runner's own log is read for the
+  job's name and result (--logs off: not even that). Lines that the collector does not accept in time
+  wait in the kubelet's files, and if those are removed on the node's disk (--spool-mib).
 
-METRICS BY OTLP
-  Prometheus fetches /metrics; with --otlp-metrics the same figures also go to the collector, under the
-  names of OpenTelemetry's conventions: living containers every OTEL_METRIC_EXPORT_INTERVAL
-  milliseconds (60000), a container's finals and a job's histograms, with exemplars, at their ends.
-  An endpoint must be set; OTEL_EXPORTER_OTLP_METRICS_ENDPOINT goes before the general one.
+METRICS OVER OTLP
+  Prometheus fetches /metrics. --otlp-metrics also sends the values to the collector, under the names
+  of OpenTelemetry's conventions: running containers every OTEL_METRIC_EXPORT_INTERVAL milliseconds
+  (60000), a container's final values and a job's histograms, with exemplars, at their ends. An
+  endpoint must be set; OTEL_EXPORTER_OTLP_METRICS_ENDPOINT has precedence over the general one.
 
 EXAMPLES
   Watch this machine's kubelet, without an API server:
@@ -61,8 +61,8 @@ pub struct Args {
     #[arg(long, env = "EPHEMON_KUBECONFIG", value_name = "FILE", conflicts_with = "no_api")]
     pub kubeconfig: Option<PathBuf>,
 
-    /// Do without the API server: every pod of the node is shown, named by its log directories;
-    /// container types, images and exit codes are then missing
+    /// Work without the API server: every pod of the node is shown, named by its log directories;
+    /// container types, images and exit codes are missing
     #[arg(long, env = "EPHEMON_NO_API")]
     pub no_api: bool,
 
@@ -84,9 +84,9 @@ pub struct Args {
     #[arg(long, env = "EPHEMON_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:9911")]
     pub listen: SocketAddr,
 
-    /// Ask for TLS, clients' certificates and passwords on /metrics as this file says: the web
+    /// Require TLS, client certificates and passwords on /metrics as this file says: the web
     /// configuration file of Prometheus and its exporters (`tls_server_config`, `basic_auth_users`).
-    /// /healthz and /readyz are answered to everybody. Read again when it or what it names changes
+    /// /healthz and /readyz stay open. Read again when it, or a file that it names, changes
     #[arg(
         long,
         visible_alias = "web.config.file",
@@ -96,7 +96,7 @@ pub struct Args {
     pub web_config_file: Option<PathBuf>,
 
     /// Read a container's CPU time, memory and tasks this often once it has lived for half a minute,
-    /// and all its figures every five seconds; before that all are read up to ten times a second
+    /// and all its values every five seconds; before that all are read up to ten times a second
     #[arg(
         long,
         env = "EPHEMON_SAMPLE_INTERVAL",
@@ -106,8 +106,8 @@ pub struct Args {
     )]
     pub sample_interval: Duration,
 
-    /// CPU time that sampling may take, in hundredths of one CPU; beyond it samples come later.
-    /// Final readings are not held up
+    /// CPU time that sampling may use, in hundredths of one CPU; beyond it samples are delayed.
+    /// Final readings are not delayed
     #[arg(
         long,
         env = "EPHEMON_SAMPLE_BUDGET",
@@ -117,8 +117,8 @@ pub struct Args {
     )]
     pub sample_budget: u8,
 
-    /// Show a finished container at most this long; it goes earlier once every scraper that came within
-    /// this time has fetched it twice
+    /// Show an ended container at most this long; it is dropped earlier once every scraper that came
+    /// within this time has fetched it twice
     #[arg(
         long,
         env = "EPHEMON_RETAIN_ENDED",
@@ -128,7 +128,7 @@ pub struct Args {
     )]
     pub retain_ended: Duration,
 
-    /// Show at most this many finished containers; the oldest go first and are counted
+    /// Show at most this many ended containers; the oldest are dropped first and counted
     #[arg(
         long,
         env = "EPHEMON_MAX_ENDED",
@@ -165,9 +165,8 @@ pub struct Args {
     #[arg(long, env = "EPHEMON_TRACE_MODE", value_name = "MODE", default_value = "whole")]
     pub trace_mode: TraceMode,
 
-    /// Where the agent keeps its lock (one agent a node), the counts of jobs, what is known
-    /// of those under way, how far logs were delivered, and what waits for the collector; below
-    /// --node-root
+    /// Directory for the agent's lock (one agent per node), counts of jobs, records of running jobs,
+    /// positions in logs, and data that waits for the collector; below --node-root
     #[arg(long, env = "EPHEMON_STATE_DIR", value_name = "DIR", default_value = "/var/lib/ephemon")]
     pub state_dir: PathBuf,
 

@@ -132,6 +132,13 @@ fn every_alert_has_a_runbook_and_no_runbook_is_of_another() {
         })
         .collect();
     assert_eq!(sections, alerts);
+    for rule in rules.split("- alert: ").skip(1) {
+        let name = rule.lines().next().unwrap();
+        let severity = rule.split_once("severity: ").unwrap().1.split(' ').next().unwrap();
+        let (_, section) = runbooks.split_once(&format!("</a>{name}\n")).unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        assert!(section.contains(&format!("Severity: {severity}.")), "{name} is {severity}");
+    }
 }
 
 #[test]
