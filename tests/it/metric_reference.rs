@@ -1,6 +1,6 @@
 //! The tables of metrics in the documents are those in code, and so is what is counted from them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ephemon_metrics::{Kind, Scope, families, reference_markdown};
 use ephemon_otlp::metric;
@@ -20,11 +20,9 @@ fn the_documents_list_the_metrics_by_otlp_as_the_code_does() {
 /// If the page says something else between these marks.
 fn between(begin: &str, end: &str, expected: &str) {
     let page = page("metrics.md");
-    let section = page
-        .split_once(begin)
-        .and_then(|(_, rest)| rest.split_once(end))
-        .map(|(section, _)| section)
-        .unwrap_or_else(|| panic!("deploy/docs/metrics.md must have {begin} and {end}"));
+    let section = page.split_once(begin).and_then(|(_, rest)| rest.split_once(end));
+    let (section, _) =
+        section.unwrap_or_else(|| panic!("deploy/docs/metrics.md must have {begin} and {end}"));
     assert_eq!(section.trim(), expected.trim(), "put this between the marks:\n{expected}");
 }
 
@@ -106,4 +104,26 @@ fn rows(section: &str, factor: &str) -> BTreeMap<String, Series> {
         rows.insert(name.to_owned(), series);
     }
     rows
+}
+
+#[test]
+fn every_metric_that_a_document_names_exists() {
+    let known: BTreeSet<&str> = families().map(|family| family.name).collect();
+    let (mut seen, mut wrong) = (0, BTreeSet::new());
+    let below = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/docs");
+    for entry in std::fs::read_dir(below).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+        // What ends in `_` stands for several.
+        for name in words.filter(|name| name.starts_with("ephemon_") && !name.ends_with('_')) {
+            let ends = ["_bucket", "_sum", "_count"].map(|end| name.strip_suffix(end));
+            let stem = ends.into_iter().flatten().find(|stem| known.contains(stem));
+            if !known.contains(stem.unwrap_or(name)) {
+                wrong.insert(format!("{}: {name}", path.display()));
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 100 && wrong.is_empty(), "{seen} names, not known: {wrong:#?}");
 }

@@ -6,7 +6,7 @@ mod page;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use super::{files, repository, sources};
 use page::Page;
@@ -29,8 +29,8 @@ fn pages() -> Vec<Page> {
     let below = ["src", "dashboards", "deploy", "tests", ".github"];
     let below = below.into_iter().flat_map(|top| files(&repository().join(top)));
     let all = top.filter(|path| path.is_file()).chain(below);
-    let pages: Vec<Page> =
-        all.filter(|path| path.extension().is_some_and(|it| it == "md")).map(Page::read).collect();
+    let is_document = |path: &PathBuf| path.extension().is_some_and(|it| it == "md");
+    let pages: Vec<Page> = all.filter(is_document).map(|path| Page::read(&path)).collect();
     assert!(pages.len() > 10, "there must be documents to look at");
     pages
 }
@@ -113,7 +113,7 @@ fn named_pages() -> Vec<(String, String)> {
 }
 
 /// These rules themselves.
-fn own() -> std::path::PathBuf {
+fn own() -> PathBuf {
     repository().join("tests/it/tidy")
 }
 

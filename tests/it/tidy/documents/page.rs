@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 
 use super::repository;
 
@@ -19,8 +19,8 @@ pub(super) struct Page {
 // === impl Page ===
 
 impl Page {
-    pub(super) fn read(path: PathBuf) -> Self {
-        let text = fs::read_to_string(&path).unwrap();
+    pub(super) fn read(path: &Path) -> Self {
+        let text = fs::read_to_string(path).unwrap();
         let path = path.strip_prefix(repository()).unwrap().to_string_lossy().into_owned();
         Self { path, text }
     }
