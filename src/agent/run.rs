@@ -94,7 +94,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let own_spans = shared.own_spans(&args, &export, basket);
     let mut parts = Parts::default();
     watch_names(&args, &shared, &mut parts).await?;
-    let (runner_tx, runner_rx) = RunnerLog::new();
+    let (runner_tx, runner_rx) = RunnerLog::new(shared.inventory.feed().clone());
     let logs = shared.logs(&args, &mut export, runner_tx).map_err(Error::Logs)?;
     if args.enforce_limits {
         let Shared { node, inventory, vitals, .. } = shared.clone();

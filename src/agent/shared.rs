@@ -56,7 +56,7 @@ impl Shared {
         Ok(Self {
             node: NodeRoot::new(&args.node_root),
             vitals,
-            books: Books::default(),
+            books: Books::publishing_to(inventory.feed().clone()),
             inventory,
             ledger: Ledger::default(),
             board: Board::default(),

@@ -39,6 +39,14 @@ pub(crate) struct Container {
     files: Option<Files>,
     limits_at: Option<Instant>,
     whole_at: Option<Instant>,
+    held: Option<Held>,
+}
+
+/// Memory over time: each reading holds until the next one.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    since: SystemTime,
+    bytes: u64,
 }
 
 /// What reading a container's files came to.
@@ -66,6 +74,7 @@ impl Container {
             files: None,
             limits_at: None,
             whole_at: None,
+            held: None,
         }
     }
 
@@ -102,9 +111,16 @@ impl Container {
     pub(crate) fn sample(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Reading {
         let age = now.duration_since(self.life.created_at());
         let whole = |at| now.duration_since(at) < WHOLE_INTERVAL;
-        if age < STEADY_AFTER || !self.whole_at.is_some_and(whole) {
-            return self.read(now, buffer);
-        }
+        let reading = if age < STEADY_AFTER || !self.whole_at.is_some_and(whole) {
+            self.read(now, buffer)
+        } else {
+            self.read_moving(buffer)
+        };
+        self.add_up_memory();
+        reading
+    }
+
+    fn read_moving(&mut self, buffer: &mut Vec<u8>) -> Reading {
         let Some(files) = &mut self.files else {
             return Reading::Gone;
         };
@@ -113,6 +129,20 @@ impl Container {
         };
         self.read_at = SystemTime::now();
         Reading::Read(unreadable)
+    }
+
+    /// Adds up memory over time as of the last reading.
+    fn add_up_memory(&mut self) {
+        let memory = &mut self.usage.memory;
+        let Some(bytes) = memory.usage_bytes else { return };
+        // Before the first reading it held at most that; half is as good a guess as any.
+        let before = self.held.unwrap_or(Held { since: self.life.created(), bytes: bytes / 2 });
+        let byte_ms = memory.byte_ms.get_or_insert_default();
+        if let Ok(held_for) = self.read_at.duration_since(before.since) {
+            let ms = u64::try_from(held_for.as_nanos() / 1_000_000).unwrap_or(u64::MAX);
+            *byte_ms = byte_ms.saturating_add(before.bytes.saturating_mul(ms));
+            self.held = Some(Held { since: self.read_at, bytes });
+        }
     }
 
     /// A reading in full.
@@ -153,6 +183,7 @@ impl Container {
             read.swap_bytes = memory.swap_bytes;
             self.usage.pids.current = pids;
         }
+        self.add_up_memory();
         reading
     }
 
@@ -277,6 +308,24 @@ mod tests {
         steady.sample(SECOND);
         assert_eq!(steady.sample(SECOND), [Some(4); 4], "five seconds later all is read");
         assert_eq!(steady.container.usage.cpu.usage_ns, Some(1000));
+    }
+
+    #[test]
+    fn memory_is_held_from_reading_to_reading() {
+        let mut steady = Steady::new();
+        let mut read = |second, bytes| {
+            let container = &mut steady.container;
+            container.read_at = container.life.created() + Duration::from_secs(second);
+            container.usage.memory.usage_bytes = Some(bytes);
+            container.add_up_memory();
+            container.usage.memory.byte_ms
+        };
+        // 1 s of 50, 1 s of 100, 2 s of 200.
+        assert_eq!(read(1, 100), Some(50_000));
+        assert_eq!(read(2, 200), Some(150_000));
+        assert_eq!(read(2, 200), Some(150_000));
+        assert_eq!(read(1, 200), Some(150_000), "a clock set back");
+        assert_eq!(read(4, 0), Some(550_000));
     }
 
     #[test]
