@@ -104,7 +104,7 @@ pub(super) async fn keep(parts: Parts) -> Infallible {
             pace.event(Instant::now());
         }
         sleep(BUSY_INTERVAL).await;
-        if let Some(rest) = pace.rest(Instant::now(), true)
+        if let Some(rest) = pace.rest(Instant::now(), keeper.polls())
             && timeout(rest, changes.changed()).await.is_ok()
         {
             pace.event(Instant::now());
@@ -217,6 +217,10 @@ impl Keeper {
     /// Looks at the pods that have changed or have something due, now and then at all of them: whether
     /// a pod is wanted changes by time alone, too.
     fn look(&mut self, changed: Changed, now_ns: u64) {
+        match &changed {
+            Changed::All => self.parts.journals.all_changed(),
+            Changed::Pods(pods) => self.parts.journals.changed(pods.iter()),
+        }
         let all = self.has_looked_round(now_ns);
         let (looked_ns, had_all) = self.whole_look;
         // A clock that was set back must not put it off.
@@ -225,6 +229,7 @@ impl Keeper {
             Changed::Pods(pods) if !is_due && all == had_all => pods,
             _ => {
                 self.whole_look = (now_ns, all);
+                self.parts.journals.all_changed();
                 let roll = self.parts.inventory.roll();
                 let sights = sights(roll, &self.parts.books.snapshot());
                 let counts = self.log_counts(&sights);
@@ -249,6 +254,12 @@ impl Keeper {
         for (pod, container, count) in counts {
             self.assembler.logs(&pod, &container, count);
         }
+    }
+
+    /// Whether there is something that no change tells of: journals that may grow, a job that is not
+    /// shown for ever, a start that is not over.
+    fn polls(&self) -> bool {
+        self.parts.journals.has_open() || !self.over.is_empty() || !self.whole_look.1
     }
 
     /// Whether a pod that was not seen is not there.
