@@ -85,11 +85,11 @@ struct Keeper {
 
 /// Keeps the jobs of the node, until dropped.
 pub(super) async fn keep(parts: Parts) -> Infallible {
-    let mut changes = parts.inventory.feed().follow();
+    let mut feed = parts.inventory.feed().follow();
     let mut keeper = Box::new(Keeper::new(parts));
     let mut pace = Pace::new(Instant::now());
     loop {
-        let changed = changes.take();
+        let changed = feed.take();
         // Reads files of a disk that may be slow, and never at the cost of the other tasks.
         let turn = tokio::task::spawn_blocking(move || {
             let is_eventful = keeper.turn(changed, now_ns());
@@ -105,7 +105,7 @@ pub(super) async fn keep(parts: Parts) -> Infallible {
         }
         sleep(BUSY_INTERVAL).await;
         if let Some(rest) = pace.rest(Instant::now(), keeper.polls())
-            && timeout(rest, changes.changed()).await.is_ok()
+            && timeout(rest, feed.changed()).await.is_ok()
         {
             pace.event(Instant::now());
         }

@@ -100,7 +100,7 @@ impl Wheel {
 
 async fn turn(mut keeper: Box<Keeper>, mut stop_rx: oneshot::Receiver<()>) {
     let (books, board) = (keeper.parts.books.clone(), keeper.parts.board.clone());
-    let mut changes = keeper.parts.names.inventory.feed().follow();
+    let mut feed = keeper.parts.names.inventory.feed().follow();
     let mut ask_again = tokio::time::Instant::now();
     let every = keeper.parts.interval;
     let mut ticks = interval_at(tokio::time::Instant::now() + every, every);
@@ -116,14 +116,14 @@ async fn turn(mut keeper: Box<Keeper>, mut stop_rx: oneshot::Receiver<()>) {
                 (Turn::News, false)
             }
             () = board.news() => (Turn::News, false),
-            () = changes.changed(), if asks => {
+            () = feed.changed(), if asks => {
                 sleep(MOMENT).await;
                 (Turn::News, false)
             }
             () = sleep_until(ask_again), if asks => (Turn::News, false),
         };
         let now = tokio::time::Instant::now();
-        let mut changed = changes.take();
+        let mut changed = feed.take();
         if now >= ask_again {
             (changed, ask_again) = (Changed::All, now + ASK_AGAIN_INTERVAL);
         }

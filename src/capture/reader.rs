@@ -182,7 +182,8 @@ impl Reader {
                 let wait =
                     if self.tree.is_whole() { WALK_INTERVAL } else { EVENTLESS_WALK_INTERVAL };
                 next_walk = Instant::now() + wait;
-                walked_tx.send_replace(true);
+                // Nobody is to be woken by a walk that is not the first.
+                walked_tx.send_if_modified(|walked| !std::mem::replace(walked, true));
             }
             if now >= next_balance {
                 self.driver.balance_all();

@@ -106,9 +106,8 @@ impl Follower {
     /// What has changed since the last call; everything at the first.
     pub fn take(&mut self) -> Changed {
         let changes = self.feed.changes();
-        let changed = self.seen.map_or(Changed::All, |seen| changes.since(seen));
-        self.seen = Some(changes.version);
-        changed
+        let seen = self.seen.replace(changes.version);
+        seen.map_or(Changed::All, |seen| changes.since(seen))
     }
 
     /// Resolves when there is something to [`Self::take`], at once where there is already.

@@ -66,6 +66,7 @@ impl Reader {
     }
 
     /// Another reader of the same journals, to which all of them is new.
+    #[must_use]
     pub fn another(&self) -> Self {
         let mut shared = self.shared();
         let number = shared.readers;

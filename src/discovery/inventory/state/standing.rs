@@ -84,12 +84,11 @@ impl State {
             && pod.standing != Standing::Listed
             && pod.ids.is_empty()
         {
-            match pod.standing {
-                Standing::Deleted { .. } => self.drop_done_pods(now),
-                _ => {
-                    self.pods.remove(uid);
-                    self.touch(uid);
-                }
+            if let Standing::Deleted { .. } = pod.standing {
+                self.drop_done_pods(now);
+            } else {
+                self.pods.remove(uid);
+                self.touch(uid);
             }
         }
     }
