@@ -6,7 +6,7 @@
 
 use ephemon_capture::books;
 use ephemon_crilog as crilog;
-use ephemon_discovery::{api, inventory};
+use ephemon_discovery::{api, feed, inventory};
 use ephemon_jobs as jobs;
 use ephemon_jobs::tally;
 
@@ -52,8 +52,9 @@ pub const POOLS: &[Pool] = &[
     always("a job being put together", 3 * (jobs::MAX_RECORD_BYTES + jobs::MAX_FACT_BYTES)),
     always("jobs being sent", jobs::MAX_PARTS_A_TURN * 512 + otlp::span::MAX_SPANS * 6 * KIB),
     always("evidence that waits for the disk", jobs::MAX_OWED_BYTES),
-    always("open journals", 2 * journal::MAX_FILES * journal::FILE_BYTES),
+    always("open journals", journal::MAX_FILES * journal::FILE_BYTES),
     always("counts of jobs by their names", (tally::MAX_LABELS + 1) * tally::SET_BYTES),
+    always("changes of pods", feed::FEED_BYTES),
     always("containers by name", inventory::MAX_CONTAINERS * inventory::CONTAINER_BYTES),
     always(
         "specs of pods",

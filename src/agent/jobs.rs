@@ -1,5 +1,5 @@
-//! Turns the jobs' wheel: looks at node and journals, sends what is due, counts, shows, and saves what
-//! must outlive the agent.
+//! Turns the jobs' wheel: looks at pods that have changed or have something due, and at journals; sends
+//! what is due, counts, shows, and saves what must outlive the agent.
 
 mod pace;
 
@@ -11,12 +11,13 @@ use std::sync::mpsc::Receiver;
 use std::time::{Instant, SystemTime};
 
 use ephemon_capture::books::Books;
+use ephemon_discovery::feed::Changed;
 use ephemon_discovery::inventory::Inventory;
 use ephemon_export::{Outbox, Payload};
 use ephemon_jobs as jobs;
 use ephemon_jobs::tally::Tally;
 use ephemon_jobs::{
-    Assembler, Board, Cabinet, Dispatch, Job, LogCount, Saved, Shown, Sight, Sighter,
+    Assembler, Board, Cabinet, Dispatch, Job, LogCount, Saved, Shown, Sight, sights,
 };
 use ephemon_journal as journal;
 use ephemon_logs::{Ledger, RunnerLine};
@@ -35,6 +36,8 @@ const SHOWN_NS: u64 = 300_000_000_000;
 /// From the agent's being ready until all of the node was looked at for certain, nanoseconds: log
 /// directories, which may be all there is of a pod, are no condition of its being ready.
 const LOOKED_ROUND_NS: u64 = 5_000_000_000;
+/// All pods are looked at this often at least, nanoseconds, though nothing has changed.
+const WHOLE_LOOK_NS: u64 = 30_000_000_000;
 /// Most jobs that are over and shown.
 const MAX_SHOWN: usize = 256;
 
@@ -63,7 +66,6 @@ pub(super) struct Parts {
 struct Keeper {
     parts: Parts,
     assembler: Assembler,
-    sighter: Sighter,
     tally: Arc<Tally>,
     cabinet: Cabinet,
     /// Pods whose evidence may go once it is saved that their jobs were sent.
@@ -71,6 +73,8 @@ struct Keeper {
     over: VecDeque<Arc<Job>>,
     /// Since when nothing is missing.
     ready_ns: Option<u64>,
+    /// When all pods were looked at last, and whether all of the node was there to be seen then.
+    whole_look: (u64, bool),
     /// Said once until it works again.
     unsaved: bool,
     /// Likewise, of the cabinet.
@@ -81,13 +85,14 @@ struct Keeper {
 
 /// Keeps the jobs of the node, until dropped.
 pub(super) async fn keep(parts: Parts) -> Infallible {
-    let inventory = parts.inventory.clone();
+    let mut feed = parts.inventory.feed().follow();
     let mut keeper = Box::new(Keeper::new(parts));
     let mut pace = Pace::new(Instant::now());
     loop {
+        let changed = feed.take();
         // Reads files of a disk that may be slow, and never at the cost of the other tasks.
         let turn = tokio::task::spawn_blocking(move || {
-            let is_eventful = keeper.turn(now_ns());
+            let is_eventful = keeper.turn(changed, now_ns());
             (keeper, is_eventful)
         });
         let is_eventful;
@@ -99,8 +104,8 @@ pub(super) async fn keep(parts: Parts) -> Infallible {
             pace.event(Instant::now());
         }
         sleep(BUSY_INTERVAL).await;
-        if let Some(rest) = pace.rest(Instant::now())
-            && timeout(rest, inventory.lives()).await.is_ok()
+        if let Some(rest) = pace.rest(Instant::now(), keeper.polls())
+            && timeout(rest, feed.changed()).await.is_ok()
         {
             pace.event(Instant::now());
         }
@@ -152,12 +157,12 @@ impl Keeper {
         }
         let keeper = Self {
             assembler,
-            sighter: Sighter::default(),
             tally: Arc::new(saved.tally),
             cabinet,
             sent: Vec::new(),
             over: VecDeque::new(),
             ready_ns: None,
+            whole_look: (0, false),
             unsaved: false,
             unkept: false,
             notices: Notices::default(),
@@ -168,16 +173,9 @@ impl Keeper {
     }
 
     /// Whether something happened, or is about to: then the next turn is to come soon.
-    fn turn(&mut self, now_ns: u64) -> bool {
-        let roll = self.parts.inventory.roll();
-        let sights = self.sighter.look(roll, &self.parts.books.snapshot());
-        let counts = self.log_counts(&sights);
-        let all = self.has_looked_round(now_ns);
-        self.assembler.sights(sights, all, now_ns);
-        for (pod, container, count) in counts {
-            self.assembler.logs(&pod, &container, count);
-        }
-        let mut is_eventful = false;
+    fn turn(&mut self, changed: Changed, now_ns: u64) -> bool {
+        let mut is_eventful = !changed.is_empty();
+        self.look(changed, now_ns);
         for line in self.parts.runner.try_iter() {
             is_eventful = true;
             self.assembler.runner_line(&line.pod, line.at_ns, &line.text);
@@ -214,6 +212,54 @@ impl Keeper {
         }
         self.keep_evidence();
         is_eventful || news || self.unsaved || self.assembler.is_waiting()
+    }
+
+    /// Looks at the pods that have changed or have something due, now and then at all of them: whether
+    /// a pod is wanted changes by time alone, too.
+    fn look(&mut self, changed: Changed, now_ns: u64) {
+        match &changed {
+            Changed::All => self.parts.journals.all_changed(),
+            Changed::Pods(pods) => self.parts.journals.changed(pods.iter()),
+        }
+        let all = self.has_looked_round(now_ns);
+        let (looked_ns, had_all) = self.whole_look;
+        // A clock that was set back must not put it off.
+        let is_due = now_ns.saturating_sub(looked_ns) >= WHOLE_LOOK_NS || now_ns < looked_ns;
+        let mut pods = match changed {
+            Changed::Pods(pods) if !is_due && all == had_all => pods,
+            _ => {
+                self.whole_look = (now_ns, all);
+                self.parts.journals.all_changed();
+                let roll = self.parts.inventory.roll();
+                let sights = sights(roll, &self.parts.books.snapshot());
+                let counts = self.log_counts(&sights);
+                self.assembler.sights(sights, all, now_ns);
+                return self.count_logs(counts);
+            }
+        };
+        pods.extend(self.assembler.due().cloned());
+        if pods.is_empty() {
+            return;
+        }
+        let roll = self.parts.inventory.roll_of(&pods);
+        let containers = roll.iter().flat_map(|pod| &pod.runs).map(|run| &run.id);
+        let snapshot = self.parts.books.select(containers, pods.iter());
+        let sights = sights(roll, &snapshot);
+        let counts = self.log_counts(&sights);
+        self.assembler.sights_of(&pods, sights, now_ns);
+        self.count_logs(counts);
+    }
+
+    fn count_logs(&mut self, counts: Vec<(PodUid, Arc<str>, LogCount)>) {
+        for (pod, container, count) in counts {
+            self.assembler.logs(&pod, &container, count);
+        }
+    }
+
+    /// Whether there is something that no change tells of: journals that may grow, a job that is not
+    /// shown for ever, a start that is not over.
+    fn polls(&self) -> bool {
+        self.parts.journals.has_open() || !self.over.is_empty() || !self.whole_look.1
     }
 
     /// Whether a pod that was not seen is not there.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ephemon_capture::books::{Books, End, PodRecord, Record};
+use ephemon_discovery::feed::Changed;
 use ephemon_export::Outbox;
 use ephemon_jobs::Board;
 use ephemon_jobs::tally::Tally;
@@ -19,7 +20,7 @@ use ephemon_otlp::metric::{Container, Jobs, Owner, Pod, Requests};
 use ephemon_vitals::{Reason, Signal, Vitals};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::{MissedTickBehavior, interval_at, sleep};
+use tokio::time::{MissedTickBehavior, interval_at, sleep, sleep_until};
 
 use finals::Finals;
 pub(super) use names::Names;
@@ -28,8 +29,9 @@ use waiting::Waiting;
 
 /// Ends of the same moment go together: so long is waited for more of them.
 const MOMENT: Duration = Duration::from_millis(50);
-/// How often a name is asked for that is not known yet.
-const ASK_AGAIN: Duration = Duration::from_millis(250);
+/// How often a name that is not known is asked for though nothing has changed: some waiting ends by
+/// time alone.
+const ASK_AGAIN_INTERVAL: Duration = Duration::from_secs(1);
 /// Most pods whose beginning is remembered.
 const MAX_PODS: usize = 4096;
 
@@ -98,6 +100,8 @@ impl Wheel {
 
 async fn turn(mut keeper: Box<Keeper>, mut stop_rx: oneshot::Receiver<()>) {
     let (books, board) = (keeper.parts.books.clone(), keeper.parts.board.clone());
+    let mut feed = keeper.parts.names.inventory.feed().follow();
+    let mut ask_again = tokio::time::Instant::now();
     let every = keeper.parts.interval;
     let mut ticks = interval_at(tokio::time::Instant::now() + every, every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -112,11 +116,20 @@ async fn turn(mut keeper: Box<Keeper>, mut stop_rx: oneshot::Receiver<()>) {
                 (Turn::News, false)
             }
             () = board.news() => (Turn::News, false),
-            () = sleep(ASK_AGAIN), if asks => (Turn::News, false),
+            () = feed.changed(), if asks => {
+                sleep(MOMENT).await;
+                (Turn::News, false)
+            }
+            () = sleep_until(ask_again), if asks => (Turn::News, false),
         };
+        let now = tokio::time::Instant::now();
+        let mut changed = feed.take();
+        if now >= ask_again {
+            (changed, ask_again) = (Changed::All, now + ASK_AGAIN_INTERVAL);
+        }
         // Finals go by way of a disk that may be slow, and never at the cost of the other tasks.
         let turned = tokio::task::spawn_blocking(move || {
-            keeper.turn(about);
+            keeper.turn(about, &changed);
             keeper
         });
         keeper = match turned.await {
@@ -146,16 +159,16 @@ impl Keeper {
         }
     }
 
-    fn turn(&mut self, about: Turn) {
-        self.ends();
+    fn turn(&mut self, about: Turn, changed: &Changed) {
+        self.ends(changed);
         self.jobs(about);
         if about == Turn::Everything {
             self.living();
         }
     }
 
-    /// What is over and has a name, each once.
-    fn ends(&mut self) {
+    /// What is over and has a name, each once. `changed`: pods about which more may be known.
+    fn ends(&mut self, changed: &Changed) {
         let (ends, lost) = self.parts.books.take_ends();
         let now = Instant::now();
         let mut refused = lost;
@@ -172,7 +185,7 @@ impl Keeper {
         let mut requests = Requests::default();
         let mut sent = HashSet::new();
         let names = &self.parts.names;
-        let settled = self.waiting.settle(now, |end, waited| match end {
+        let settled = self.waiting.settle(now, changed, |end, waited| match end {
             End::Container(record) => names.container(record, waited),
             End::Pod(record) => names.pod(record, waited),
         });

@@ -94,14 +94,16 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let own_spans = shared.own_spans(&args, &export, basket);
     let mut parts = Parts::default();
     watch_names(&args, &shared, &mut parts).await?;
-    let (runner_tx, runner_rx) = RunnerLog::new();
-    let logs = shared.logs(&args, &mut export, runner_tx).map_err(Error::Logs)?;
+    let (runner_tx, runner_rx) = RunnerLog::new(shared.inventory.feed().clone());
+    let journals = shared.journals(&args);
+    let logs = shared.logs(&args, &mut export, runner_tx, journals.another());
+    let logs = logs.map_err(Error::Logs)?;
     if args.enforce_limits {
         let Shared { node, inventory, vitals, .. } = shared.clone();
         let enforce = enforcement::run(node, args.kubepods.clone(), inventory, vitals);
         parts.spawn("the enforcement of limits", enforce);
     }
-    let jobs = shared.jobs(&args, &mut export, runner_rx);
+    let jobs = shared.jobs(&args, &mut export, runner_rx, journals);
     parts.spawn("the keeping of jobs", jobs::keep(jobs));
     let metrics = shared.otlp_metrics(&args, &mut export);
     let walked = shared.readiness.condition("the first walk of the cgroup tree");

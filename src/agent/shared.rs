@@ -56,7 +56,7 @@ impl Shared {
         Ok(Self {
             node: NodeRoot::new(&args.node_root),
             vitals,
-            books: Books::default(),
+            books: Books::publishing_to(inventory.feed().clone()),
             inventory,
             ledger: Ledger::default(),
             board: Board::default(),
@@ -76,6 +76,11 @@ impl Shared {
         Metrics::new(self.books.clone(), self.inventory.clone(), self.vitals.clone(), options)
     }
 
+    /// Reads the journals of all pods, for jobs and logs.
+    pub(super) fn journals(&self, args: &Args) -> journal::Reader {
+        journal::Reader::new(self.node.clone(), &args.kubelet_root, self.vitals.clone())
+    }
+
     /// Starts to follow logs, where they have somewhere to go. Where only spans have, the runner's
     /// own is listened to: it has the last word on its job.
     pub(super) fn logs(
@@ -83,6 +88,7 @@ impl Shared {
         args: &Args,
         export: &mut Export,
         runner: RunnerLog,
+        journals: journal::Reader,
     ) -> io::Result<Option<Logs>> {
         let mut settings = log_settings(args, export);
         let Self { node, inventory, ledger, vitals, .. } = self.clone();
@@ -94,7 +100,8 @@ impl Shared {
             }
             None => return Ok(None),
         };
-        logs::start(&node, settings, inventory, outbox, ledger, runner, vitals).map(Some)
+        let parts = logs::Parts { inventory, outbox, ledger, runner, journals, vitals };
+        logs::start(&node, settings, parts).map(Some)
     }
 
     pub(super) fn jobs(
@@ -102,6 +109,7 @@ impl Shared {
         args: &Args,
         export: &mut Export,
         runner: Receiver<RunnerLine>,
+        journals: journal::Reader,
     ) -> jobs::Parts {
         let Self { node, inventory, books, ledger, board, vitals, readiness } = self.clone();
         let traces = export.traces.take().map(|outbox| {
@@ -114,7 +122,7 @@ impl Shared {
             books,
             ledger,
             runner,
-            journals: journal::Reader::new(node.clone(), &args.kubelet_root, vitals.clone()),
+            journals,
             board,
             vitals,
             readiness,

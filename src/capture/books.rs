@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use ephemon_discovery::feed::Feed;
 use ephemon_model::{ContainerId, Ended, NetUsage, PodUid, Usage};
 use tokio::sync::Notify;
 
@@ -73,6 +74,8 @@ struct Shared {
     pages: Mutex<Pages>,
     /// Something is over.
     news: Notify,
+    /// Pods of which a container is new, or something is over.
+    feed: Feed,
 }
 
 #[derive(Debug, Default)]
@@ -88,15 +91,26 @@ struct Pages {
 // === impl Books ===
 
 impl Books {
+    /// Books that publish births and ends to this feed. Later readings of a living container are no
+    /// change: who needs them looks.
+    pub fn publishing_to(feed: Feed) -> Self {
+        Self(Arc::new(Shared { feed, ..Shared::default() }))
+    }
+
     /// Enters a container's figures in place of the earlier ones.
     pub fn enter(&self, record: Record) {
         let record = Arc::new(record);
         let mut pages = self.pages();
+        let before = pages.containers.insert(record.id.clone(), Arc::clone(&record));
+        let is_living = before.is_some_and(|before| before.ended.is_none());
         if record.ended.is_some() {
             pages.note(End::Container(Arc::clone(&record)));
             self.0.news.notify_one();
+        } else if is_living {
+            return;
         }
-        pages.containers.insert(record.id.clone(), record);
+        drop(pages);
+        self.0.feed.publish(&record.pod);
     }
 
     /// Enters a pod's figures in place of the earlier ones.
@@ -107,7 +121,11 @@ impl Books {
             pages.note(End::Pod(Arc::clone(&record)));
             self.0.news.notify_one();
         }
-        pages.pods.insert(record.pod.clone(), record);
+        pages.pods.insert(record.pod.clone(), Arc::clone(&record));
+        drop(pages);
+        if record.gone {
+            self.0.feed.publish(&record.pod);
+        }
     }
 
     /// From now on every end is kept for [`Self::take_ends`], whoever forgets the container
@@ -136,6 +154,19 @@ impl Books {
     /// Forgets a pod.
     pub fn forget_pod(&self, uid: &PodUid) {
         self.pages().pods.remove(uid);
+    }
+
+    /// What there is of these containers and pods as it is now.
+    pub fn select<'a>(
+        &self,
+        containers: impl Iterator<Item = &'a ContainerId>,
+        pods: impl Iterator<Item = &'a PodUid>,
+    ) -> Snapshot {
+        let pages = self.pages();
+        Snapshot {
+            containers: containers.filter_map(|id| pages.containers.get(id)).cloned().collect(),
+            pods: pods.filter_map(|uid| pages.pods.get(uid)).cloned().collect(),
+        }
     }
 
     /// Everything as it is now.
@@ -197,6 +228,33 @@ mod tests {
         assert_eq!((ends.len(), lost), (1, 0));
         assert!(matches!(&ends[0], End::Container(over) if **over == record(2, true)));
         assert!(books.take_ends().0.is_empty());
+    }
+
+    #[test]
+    fn births_and_ends_are_changes_of_the_pod_and_samples_are_not() {
+        let feed = Feed::default();
+        let books = Books::publishing_to(feed.clone());
+        let mut follower = feed.follow();
+        follower.take();
+        let mut is_changed = |act: &dyn Fn()| {
+            act();
+            !follower.take().is_empty()
+        };
+        assert!(is_changed(&|| books.enter(record(1, false))));
+        assert!(!is_changed(&|| books.enter(record(1, false))));
+        assert!(is_changed(&|| books.enter(record(1, true))));
+        assert!(is_changed(&|| books.enter(record(1, false))), "it has come back");
+        let pod = |gone| PodRecord {
+            pod: record(1, false).pod,
+            net: Vec::new(),
+            accounting_error: None,
+            gone,
+        };
+        assert!(!is_changed(&|| books.enter_pod(pod(false))));
+        assert!(is_changed(&|| books.enter_pod(pod(true))));
+        let (known, other) = (record(1, false).id, record(2, false).id);
+        let some = books.select([&known, &other].into_iter(), [&pod(true).pod].into_iter());
+        assert_eq!((some.containers.len(), some.pods.len()), (1, 1));
     }
 
     #[test]

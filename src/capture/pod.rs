@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use ephemon_cgroup::{Files, Hierarchy};
-use ephemon_model::{ContainerId, NetUsage, PodUid, Usage};
+use ephemon_model::{NetUsage, PodUid, Usage};
 use procfs::FromBufRead as _;
 use procfs::net::InterfaceDeviceStatus;
 
@@ -21,7 +21,6 @@ const NET_DEV_BYTES: usize = 64 * 1024;
 pub(crate) struct Pod {
     pub(crate) uid: PodUid,
     pub(crate) ledger: Ledger,
-    pub(crate) containers: Vec<ContainerId>,
     files: Files,
     usage: Usage,
     network: Network,
@@ -46,7 +45,6 @@ impl Pod {
         Self {
             uid,
             ledger: if from_birth { Ledger::from_birth() } else { Ledger::from_now() },
-            containers: Vec::new(),
             files: Files::open(hierarchy, path),
             usage: Usage::default(),
             network: Network::Untried,
@@ -81,11 +79,6 @@ impl Pod {
             accounting_error: self.accounting_error,
             gone,
         }
-    }
-
-    /// Whether nobody's network file is kept yet, and one may be.
-    pub(crate) fn lacks_network(&self) -> bool {
-        matches!(self.network, Network::Untried)
     }
 
     /// Keeps the network file of a process of the sandbox; the node's own is left out.

@@ -1,41 +1,43 @@
-//! The capture thread: hears of births, changes and deaths, samples between them, reads finals
-//! first of all. One thread owns every kept file, so nothing here is locked.
+//! The capture thread: waits for what the kernel reports and for timers, and hands each event to the
+//! `driver`, exits first of all.
 
-use std::collections::{BTreeSet, HashMap};
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 
-mod closing;
-mod lifecycle;
-mod networks;
-mod selection;
-mod timing;
+mod accounting;
+mod driver;
+mod held;
+mod poller;
+mod reports;
 
 use ephemon_cgroup::{Detected, Hierarchy, NoHierarchy};
 use ephemon_discovery::cgroups::{CgroupEvent, CgroupTree};
 use ephemon_discovery::inventory::Inventory;
 use ephemon_model::node::NodeRoot;
-use ephemon_model::{ContainerId, PodUid};
 use ephemon_vitals::{Reason, Signal, Source, Vitals};
 
 use super::books::Books;
 use super::cadence::{Budget, Cadence};
-use super::living::Living;
-use super::pod::Pod;
+use super::life::Event;
+use super::population::Population;
+use driver::Driver;
+use held::Held;
+use poller::{Poller, Wakes};
+use reports::Reports;
 
-/// The tree is walked at this interval though every event was told.
-const WALK_EVERY: Duration = Duration::from_secs(5);
+/// The tree is walked at this interval though every event was reported.
+const WALK_INTERVAL: Duration = Duration::from_secs(5);
 /// And at this one where inotify is not whole.
-const WALK_WITHOUT_EVENTS: Duration = Duration::from_millis(200);
-/// A pod's books are balanced at this interval, and at every death in it.
-const BALANCE_EVERY: Duration = Duration::from_secs(5);
+const EVENTLESS_WALK_INTERVAL: Duration = Duration::from_millis(200);
+/// A pod's accounting is balanced at this interval, and at every container's end in it.
+const BALANCE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Token of the tree's inotify instance.
 const TREE: u64 = 0;
@@ -43,9 +45,6 @@ const TREE: u64 = 0;
 const WAKE: u64 = 1;
 /// The first token of a container.
 const FIRST_KEY: u64 = 2;
-
-/// Wakes that are read at once.
-const EPOLL_BATCH: usize = 256;
 
 /// What capture is told.
 #[derive(Debug, Clone)]
@@ -90,33 +89,10 @@ pub struct CaptureHandle {
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
-/// What the kernel woke the thread for.
-#[derive(Default)]
-struct Wakes {
-    tokens: Vec<u64>,
-    events: Vec<epoll::Event>,
-}
-
-/// Runs: the thread's whole state. Births, deaths and readings are in `reader/lifecycle.rs`.
-pub(super) struct Reader {
-    pub(super) options: Options,
-    pub(super) hierarchy: Hierarchy,
-    pub(super) books: Books,
-    pub(super) inventory: Inventory,
-    pub(super) vitals: Vitals,
-    pub(super) cadence: Cadence,
-    pub(super) budget: Budget,
-    pub(super) epoll: OwnedFd,
-    pub(super) living: HashMap<u64, Living>,
-    pub(super) keys: HashMap<ContainerId, u64>,
-    pub(super) pods: HashMap<PodUid, Pod>,
-    pub(super) timers: BTreeSet<(Instant, u64)>,
-    pub(super) buffer: Vec<u8>,
-    /// Pods of which a container has processes now, to be looked at for their network.
-    pub(super) networks_due: Vec<PodUid>,
+/// The thread's whole state.
+struct Reader {
+    driver: Driver,
     tree: CgroupTree,
-    pub(super) epoch: Instant,
-    next_key: u64,
     started: bool,
 }
 
@@ -132,42 +108,29 @@ pub fn start(
     let hierarchy = Hierarchy::detect(&options.node.cgroup())?;
     tracing::info!("reading {}", Detected(&hierarchy));
     let failed = |what| move |source| StartError::Descriptor { what, source };
-    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(failed("epoll instance"))?;
+    let poller = Poller::new().map_err(failed("epoll instance"))?;
     let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
     let wake = Arc::new(eventfd(0, flags).map_err(failed("eventfd"))?);
     let (walked_tx, walked) = tokio::sync::watch::channel(false);
     let stop = Arc::new(AtomicBool::new(false));
 
     let root = hierarchy.watched_root().map(ToOwned::to_owned).unwrap_or_default();
-    let tree = CgroupTree::new(root, options.kubepods.clone(), hierarchy.has_events());
-    let watch = |fd: std::os::fd::BorrowedFd<'_>, token| {
-        epoll::add(&epoll, fd, epoll::EventData::new_u64(token), epoll::EventFlags::IN)
-            .map_err(failed("epoll entry"))
-    };
-    watch(wake.as_fd(), WAKE)?;
+    let tree = CgroupTree::new(root, options.kubepods, hierarchy.has_events());
+    poller.add(&*wake, WAKE).map_err(failed("epoll entry"))?;
     if let Some(fd) = tree.as_fd() {
-        watch(fd, TREE)?;
+        poller.add(fd, TREE).map_err(failed("epoll entry"))?;
     }
-    let mut reader = Reader {
+    let driver = Driver {
+        held: Held::new(hierarchy, Population::new(options.max_containers, FIRST_KEY)),
+        reports: Reports { books, inventory, vitals },
+        poller,
         cadence: Cadence { steady: options.sample_interval },
         budget: Budget::new(options.sample_budget),
-        options,
-        hierarchy,
-        books,
-        inventory,
-        vitals,
-        epoll,
-        living: HashMap::new(),
-        keys: HashMap::new(),
-        pods: HashMap::new(),
-        timers: BTreeSet::new(),
-        buffer: Vec::new(),
-        networks_due: Vec::new(),
-        tree,
         epoch: Instant::now(),
-        next_key: FIRST_KEY,
-        started: false,
+        proc: options.node.proc(),
+        networks_due: Vec::new(),
     };
+    let mut reader = Reader { driver, tree, started: false };
     let thread = std::thread::Builder::new()
         .name("ephemon-capture".into())
         .spawn({
@@ -212,27 +175,24 @@ impl Reader {
         let mut filled = Instant::now();
         while !stop.load(Ordering::Relaxed) {
             let now = Instant::now();
-            self.budget.fill(now.duration_since(filled));
+            self.driver.budget.fill(now.duration_since(filled));
             filled = now;
             if now >= next_walk {
                 self.walk();
-                let pause = if self.tree.is_whole() { WALK_EVERY } else { WALK_WITHOUT_EVENTS };
-                next_walk = Instant::now() + pause;
-                walked_tx.send_replace(true);
+                let wait =
+                    if self.tree.is_whole() { WALK_INTERVAL } else { EVENTLESS_WALK_INTERVAL };
+                next_walk = Instant::now() + wait;
+                // Nobody is to be woken by a walk that is not the first.
+                walked_tx.send_if_modified(|walked| !std::mem::replace(walked, true));
             }
             if now >= next_balance {
-                self.balance_all();
-                next_balance = Instant::now() + BALANCE_EVERY;
+                self.driver.balance_all();
+                next_balance = Instant::now() + BALANCE_INTERVAL;
             }
-            let until = self.timers.first().map_or(next_walk, |(due, _)| (*due).min(next_walk));
-            self.wait(until.min(next_balance), &mut wakes);
-            for token in std::mem::take(&mut wakes.tokens) {
-                match token {
-                    TREE => self.hear(),
-                    WAKE => {}
-                    key => self.rung(key),
-                }
-            }
+            let due = self.driver.held.population.next_due();
+            let until = due.map_or(next_walk, |due| due.min(next_walk)).min(next_balance);
+            self.wait(until, &mut wakes);
+            self.read_events(&mut wakes);
             self.run_due(&mut wakes);
         }
         // What is known at the end is shown until the process goes; nothing is settled by leaving.
@@ -241,47 +201,42 @@ impl Reader {
     /// Waits until something happens or the time has come.
     fn wait(&self, until: Instant, wakes: &mut Wakes) {
         let left = until.saturating_duration_since(Instant::now());
-        let timeout = Timespec::try_from(left).ok();
-        wakes.events.clear();
-        wakes.events.reserve(EPOLL_BATCH);
-        let spare = rustix::buffer::spare_capacity(&mut wakes.events);
-        match epoll::wait(&self.epoll, spare, timeout.as_ref()) {
-            Ok(_) => wakes.tokens.extend(wakes.events.iter().map(|event| event.data.u64())),
-            Err(Errno::INTR) => {}
-            Err(error) => {
-                tracing::error!(%error, "cannot wait for events; looking at the tree instead");
-                std::thread::sleep(left.min(WALK_WITHOUT_EVENTS));
-            }
+        if let Err(error) = self.driver.poller.wait(left, wakes) {
+            tracing::error!(%error, "cannot wait for events; looking at the tree instead");
+            std::thread::sleep(left.min(EVENTLESS_WALK_INTERVAL));
         }
     }
 
-    /// Runs what is due. Deaths do not wait behind samples: between any two containers the
-    /// kernel is asked for news.
+    /// Handles what the kernel has reported; whether the thread was woken to be stopped.
+    fn read_events(&mut self, wakes: &mut Wakes) -> bool {
+        let mut woken = false;
+        for token in wakes.tokens.drain(..) {
+            match token {
+                TREE => self.read_tree(),
+                WAKE => woken = true,
+                key => self.driver.exit_watch_fired(key),
+            }
+        }
+        woken
+    }
+
+    /// Runs what is due. Ends do not wait behind samples: between any two containers the kernel is
+    /// asked for events.
     fn run_due(&mut self, wakes: &mut Wakes) {
         loop {
             let now = Instant::now();
-            let Some((due, key)) = self.timers.first().copied() else {
-                return;
-            };
-            if due > now {
-                return;
-            }
-            self.timers.pop_first();
-            self.on_timer(key, now);
-            self.adopt_networks();
+            let Some(key) = self.driver.held.population.pop_due(now) else { return };
+            self.driver.on(key, Event::Due, now);
+            self.driver.adopt_networks();
             self.wait(now, wakes);
-            for token in std::mem::take(&mut wakes.tokens) {
-                match token {
-                    TREE => self.hear(),
-                    WAKE => return,
-                    key => self.rung(key),
-                }
+            if self.read_events(wakes) {
+                return;
             }
         }
     }
 
     /// Reads the tree's events.
-    fn hear(&mut self) {
+    fn read_tree(&mut self) {
         let mut events = Vec::new();
         self.tree.read(&mut events);
         self.apply(events, if self.started { Source::Inotify } else { Source::Startup });
@@ -292,7 +247,7 @@ impl Reader {
     /// credit for them.
     fn walk(&mut self) {
         if self.started {
-            self.hear();
+            self.read_tree();
         }
         let mut events = Vec::new();
         self.tree.walk(&mut events);
@@ -307,21 +262,17 @@ impl Reader {
     fn apply(&mut self, events: Vec<CgroupEvent>, source: Source) {
         for event in events {
             match event {
-                CgroupEvent::PodBorn(uid, path) => self.pod_born(uid, &path, source),
-                CgroupEvent::Born(id, pod, path) => {
-                    let key = self.next_key;
-                    self.next_key += 1;
-                    self.born(key, id, &pod, path, source);
-                }
+                CgroupEvent::PodBorn(uid, path) => self.driver.pod_created(uid, &path, source),
+                CgroupEvent::Born(id, pod, path) => self.driver.created(&id, &pod, &path, source),
                 CgroupEvent::Changed(id) => {
-                    if let Some(key) = self.keys.get(&id).copied() {
-                        self.look(key, Instant::now());
+                    if let Some(key) = self.driver.held.population.key(&id) {
+                        self.driver.on(key, Event::Changed, Instant::now());
                     }
                 }
-                CgroupEvent::Died(id) => self.died(&id),
-                CgroupEvent::PodDied(uid) => self.pod_died(&uid),
+                CgroupEvent::Died(id) => self.driver.removed(&id),
+                CgroupEvent::PodDied(uid) => self.driver.pod_removed(&uid),
                 CgroupEvent::Overflow => {
-                    self.vitals.dropped(Signal::Events, Reason::Overflow);
+                    self.driver.reports.vitals.dropped(Signal::Events, Reason::Overflow);
                     tracing::warn!(
                         "the kernel's inotify queue overflowed; walking the tree \
                          (sysctl fs.inotify.max_queued_events makes it longer)"
@@ -332,29 +283,13 @@ impl Reader {
                 }
             }
         }
-        self.adopt_networks();
+        self.driver.adopt_networks();
     }
 
     fn report_trouble(&mut self) {
         for trouble in self.tree.take_trouble() {
             tracing::warn!("{trouble}");
         }
-    }
-
-    /// Sets a container's one timer.
-    pub(super) fn set_timer(&mut self, key: u64, due: Instant) {
-        if let Some(container) = self.living.get_mut(&key) {
-            self.timers.remove(&(container.due, key));
-            container.due = due;
-            self.timers.insert((due, key));
-        }
-    }
-
-    /// When a directory was made, as far as the file system tells.
-    pub(super) fn made(&self, path: &std::path::Path) -> SystemTime {
-        let root = self.hierarchy.watched_root().unwrap_or(std::path::Path::new("/"));
-        let metadata = std::fs::metadata(root.join(path));
-        metadata.and_then(|metadata| metadata.modified()).unwrap_or_else(|_| SystemTime::now())
     }
 }
 

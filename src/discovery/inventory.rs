@@ -30,7 +30,8 @@ pub use state::CONTAINER_BYTES;
 pub use state::{MAX_CONTAINERS, MAX_PODS, MAX_UNBORN};
 pub use watched::{API_PATIENCE, DELETED_GRACE, STRANGER_GRACE};
 
-use state::State;
+use crate::feed::Feed;
+use state::{State, Touched};
 use watched::Line;
 
 /// Whether a pod's containers are to be captured and shown.
@@ -90,7 +91,7 @@ struct Shared {
     vitals: Option<Vitals>,
     questions: Notify,
     news: Notify,
-    lives: Notify,
+    feed: Feed,
 }
 
 // === impl Inventory ===
@@ -113,7 +114,7 @@ impl Inventory {
             vitals: Some(vitals),
             questions: Notify::new(),
             news: Notify::new(),
-            lives: Notify::new(),
+            feed: Feed::default(),
         }))
     }
 
@@ -130,7 +131,6 @@ impl Inventory {
     pub fn born(&self, pod: &PodUid, id: &ContainerId, at: SystemTime) {
         self.change(|state| state.born(pod, id, at, Instant::now()));
         self.0.questions.notify_one();
-        self.0.lives.notify_one();
     }
 
     /// A container's cgroup stands at this path below the hierarchy's root.
@@ -143,7 +143,6 @@ impl Inventory {
     pub fn ended(&self, id: &ContainerId) {
         self.change(|state| state.ended(id));
         self.0.questions.notify_one();
-        self.0.lives.notify_one();
     }
 
     /// The container is its pod's sandbox.
@@ -196,7 +195,6 @@ impl Inventory {
     /// The API server no longer lists this pod.
     pub fn unlisted(&self, uid: &PodUid) {
         self.change(|state| state.unlisted(uid, Instant::now()));
-        self.0.lives.notify_one();
     }
 
     /// The API server's list is complete: these pods (each told before by [`Self::listed`]) and
@@ -227,10 +225,10 @@ impl Inventory {
         self.0.questions.notified().await;
     }
 
-    /// Resolves when a container was born or ended, or a pod is no longer listed, since the last call.
-    /// For one caller, the jobs.
-    pub async fn lives(&self) {
-        self.0.lives.notified().await;
+    /// What says which pods have changed: whatever an answer about a pod may depend on, but for what
+    /// changes by time alone (see [`Verdict`]).
+    pub fn feed(&self) -> &Feed {
+        &self.0.feed
     }
 
     /// Of `ids`, those whose end is not explained by anyone and still of interest.
@@ -255,11 +253,21 @@ impl Inventory {
         self.change(|state| state.roll(Instant::now()))
     }
 
+    /// Those of these pods that are wanted, likewise.
+    pub fn roll_of(&self, pods: &HashSet<PodUid>) -> Vec<PodSight> {
+        self.change(|state| state.roll_of(pods, Instant::now()))
+    }
+
     fn change<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state();
         let answer = act(&mut state);
         let dropped = state.take_dropped();
+        let touched = state.take_touched();
         drop(state);
+        match touched {
+            Touched::Pods(pods) => pods.iter().for_each(|pod| self.0.feed.publish(pod)),
+            Touched::All => self.0.feed.publish_all(),
+        }
         if let Some(vitals) = &self.0.vitals {
             for _ in 0..dropped {
                 vitals.dropped(Signal::Events, Reason::Cap);

@@ -46,7 +46,7 @@ pub use job::{
 };
 pub use memory::Memory;
 pub use saved::{SaveError, Saved};
-pub use sighter::Sighter;
+pub use sighter::sights;
 pub use time::{Source, Stamp, Window};
 
 #[cfg(test)]

@@ -13,86 +13,48 @@ use super::assembler::Sight;
 use super::evidence::{Reading, Sighted};
 use super::job::Figures;
 
-/// Looks at the node again and again; remembers how much memory each container has held for how
-/// long.
-#[derive(Debug, Default)]
-pub struct Sighter {
-    held: HashMap<ContainerId, Held>,
+/// Pods of the inventory with what capture has read of their containers.
+pub fn sights(roll: Vec<PodSight>, snapshot: &Snapshot) -> Vec<Sight> {
+    let records: HashMap<&ContainerId, &Arc<Record>> =
+        snapshot.containers.iter().map(|record| (&record.id, record)).collect();
+    let gone: HashSet<&PodUid> =
+        snapshot.pods.iter().filter(|pod| pod.gone).map(|pod| &pod.pod).collect();
+    let sight = |PodSight { pod, listed, spec, runs }| {
+        let there = listed && !gone.contains(&pod.uid);
+        let containers = runs
+            .into_iter()
+            .filter_map(|run: RunSight| {
+                let record = records.get(&run.id).filter(|record| record.pod == pod.uid);
+                let known = record.is_some() || has_life(&run);
+                known.then(|| sighted(run, record.map(|record| &***record)))
+            })
+            .collect();
+        Sight { pod, there, spec, containers }
+    };
+    roll.into_iter().map(sight).collect()
 }
 
-/// Memory over time: each reading holds until the next one.
-#[derive(Debug, Clone, Copy)]
-struct Held {
-    read_ns: u64,
-    bytes: u64,
-    byte_ms: u64,
-}
-
-// === impl Sighter ===
-
-impl Sighter {
-    /// All pods as they are now.
-    pub fn look(&mut self, roll: Vec<PodSight>, snapshot: &Snapshot) -> Vec<Sight> {
-        let records: HashMap<&ContainerId, &Arc<Record>> =
-            snapshot.containers.iter().map(|record| (&record.id, record)).collect();
-        let gone: HashSet<&PodUid> =
-            snapshot.pods.iter().filter(|pod| pod.gone).map(|pod| &pod.pod).collect();
-        self.held.retain(|id, _| records.contains_key(id));
-        let mut sights = Vec::with_capacity(roll.len());
-        for PodSight { pod, listed, spec, runs } in roll {
-            let there = listed && !gone.contains(&pod.uid);
-            let containers = runs
-                .into_iter()
-                .filter_map(|run| {
-                    let record = records.get(&run.id).filter(|record| record.pod == pod.uid);
-                    let known = record.is_some() || has_life(&run);
-                    known.then(|| self.sighted(run, record.map(|record| &***record)))
-                })
-                .collect();
-            sights.push(Sight { pod, there, spec, containers });
-        }
-        sights
-    }
-
-    fn sighted(&mut self, run: RunSight, record: Option<&Record>) -> Sighted {
-        let RunSight { id, name, container_type, image, born, exit, started, finished, .. } = run;
-        let ended = record.and_then(|record| record.ended.as_ref());
-        let reading = record.and_then(|record| {
-            let at_ns = ns(record.read_at)?;
-            let byte_ms = self.held(record, at_ns);
-            let memory_byte_ms = record.usage.memory.usage_bytes.map(|_| byte_ms);
-            let figures = Figures { memory_byte_ms, ..figures(&record.usage) };
-            Some(Reading { at_ns, figures, quality: ended.map(|ended| ended.quality) })
-        });
-        Sighted {
-            name,
-            container_type,
-            image,
-            born_ns: record.map(|record| record.born).or(born).and_then(ns),
-            ended_ns: ended.and_then(|ended| ns(ended.at)),
-            started_ns: started.and_then(ns),
-            finished_ns: finished.and_then(ns),
-            exit,
-            reading,
-            id,
-        }
-    }
-
-    fn held(&mut self, record: &Record, read_ns: u64) -> u64 {
-        let bytes = record.usage.memory.usage_bytes.unwrap_or_default();
-        let born = ns(record.born).unwrap_or(read_ns);
-        let held = self.held.entry(record.id.clone()).or_insert(Held {
-            // Before the first reading it held at most that; half is as good a guess as any.
-            read_ns: born.min(read_ns),
-            bytes: bytes / 2,
-            byte_ms: 0,
-        });
-        if read_ns > held.read_ns {
-            let ms = (read_ns - held.read_ns) / 1_000_000;
-            held.byte_ms = held.byte_ms.saturating_add(held.bytes.saturating_mul(ms));
-            *held = Held { read_ns, bytes, byte_ms: held.byte_ms };
-        }
-        held.byte_ms
+fn sighted(run: RunSight, record: Option<&Record>) -> Sighted {
+    let RunSight { id, name, container_type, image, born, exit, started, finished, .. } = run;
+    let ended = record.and_then(|record| record.ended.as_ref());
+    let reading = record.and_then(|record| {
+        Some(Reading {
+            at_ns: ns(record.read_at)?,
+            figures: figures(&record.usage),
+            quality: ended.map(|ended| ended.quality),
+        })
+    });
+    Sighted {
+        name,
+        container_type,
+        image,
+        born_ns: record.map(|record| record.born).or(born).and_then(ns),
+        ended_ns: ended.and_then(|ended| ns(ended.at)),
+        started_ns: started.and_then(ns),
+        finished_ns: finished.and_then(ns),
+        exit,
+        reading,
+        id,
     }
 }
 
@@ -113,7 +75,7 @@ pub(super) fn figures(usage: &Usage) -> Figures {
         cpu_ns: usage.cpu.usage_ns,
         throttled_ns: usage.cpu.throttled_ns,
         memory_peak_bytes: usage.memory.peak_bytes,
-        memory_byte_ms: None,
+        memory_byte_ms: usage.memory.byte_ms,
         oom_kills: usage.memory.events.oom_kill,
         read_bytes: sum(|io| io.read_bytes),
         written_bytes: sum(|io| io.write_bytes),
@@ -133,10 +95,10 @@ mod tests {
 
     use super::*;
 
-    fn record(second: u64, bytes: u64) -> Record {
+    fn record(second: u64, byte_ms: u64) -> Record {
         let at = |second| UNIX_EPOCH + Duration::from_secs(second);
         let mut usage = Usage::default();
-        usage.memory.usage_bytes = Some(bytes);
+        usage.memory.byte_ms = Some(byte_ms);
         usage.cpu.usage_ns = Some(7);
         Record {
             id: ContainerId::parse(&"a".repeat(64)).unwrap(),
@@ -149,11 +111,9 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_held_from_reading_to_reading_and_finals_carry_their_quality() {
-        let mut sighter = Sighter::default();
-        let mut last = None;
-        for (second, bytes) in [(11, 100), (12, 200), (12, 200), (14, 0)] {
-            let record = record(second, bytes);
+    fn a_container_has_its_figures_and_finals_carry_their_quality() {
+        for (second, quality) in [(12, None), (14, Some(Quality::Exact))] {
+            let record = record(second, 550_000);
             let uid = record.pod.clone();
             let run = RunSight {
                 id: record.id.clone(),
@@ -169,18 +129,16 @@ mod tests {
             let pod = Arc::new(PodRef { namespace: "ci".into(), name: "r".into(), uid });
             let roll = vec![PodSight { pod, listed: true, spec: Vec::new(), runs: vec![run] }];
             let containers = vec![Arc::new(record)];
-            let sights = sighter.look(roll, &Snapshot { containers, pods: Vec::new() });
+            let sights = sights(roll, &Snapshot { containers, pods: Vec::new() });
             assert!(sights[0].there);
-            last = sights[0].containers.first().cloned();
+            let one = &sights[0].containers[0];
+            let reading = one.reading.unwrap();
+            assert_eq!(reading.figures.memory_byte_ms, Some(550_000));
+            assert_eq!((reading.quality, reading.figures.cpu_ns), (quality, Some(7)));
+            assert_eq!(one.born_ns, Some(10_000_000_000));
+            assert_eq!(one.ended_ns, quality.map(|_| 14_000_000_000));
         }
-        let last = last.unwrap();
-        let reading = last.reading.unwrap();
-        // 1 s of 50, 1 s of 100, 2 s of 200.
-        assert_eq!(reading.figures.memory_byte_ms, Some(550_000));
-        assert_eq!((reading.quality, reading.figures.cpu_ns), (Some(Quality::Exact), Some(7)));
-        assert_eq!((last.born_ns, last.ended_ns), (Some(10_000_000_000), Some(14_000_000_000)));
-        let sights = sighter.look(Vec::new(), &Snapshot::default());
-        assert!(sights.is_empty() && sighter.held.is_empty());
+        assert!(sights(Vec::new(), &Snapshot::default()).is_empty());
     }
 
     #[test]
@@ -202,7 +160,7 @@ mod tests {
         for (run, count) in [(run, 0), (living, 1)] {
             let pod = Arc::clone(&pod);
             let roll = vec![PodSight { pod, listed: true, spec: Vec::new(), runs: vec![run] }];
-            let sights = Sighter::default().look(roll, &Snapshot::default());
+            let sights = sights(roll, &Snapshot::default());
             assert_eq!(sights[0].containers.len(), count);
         }
     }

@@ -2,10 +2,12 @@
 //!
 //! Whatever the job can write to is there: links, pipes, endless lines, a million files. `volume`
 //! opens nothing but regular files right below the volume's own directory; `lines` makes records of
-//! bytes as they come; `reader` keeps what is open, within bounds, and reads on when a file has lost
-//! its name. A journal is only ever evidence about its own pod.
+//! bytes as they come; a `file` is one that is open, a `pod` has several; the `reader` keeps what is
+//! open, within bounds, for all who read, and reads on when a file has lost its name. A journal is only ever evidence about its own pod.
 
+mod file;
 mod lines;
+mod pod;
 mod reader;
 mod volume;
 

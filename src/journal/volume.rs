@@ -17,6 +17,10 @@ const SUFFIX: &str = ".jsonl";
 /// Names looked at in one listing; a job may make as many files as it has inodes.
 const MAX_NAMES: usize = 4096;
 
+/// A pod's volume, which only the kubelet can have made, kept open.
+#[derive(Debug)]
+pub(crate) struct Volume(OwnedFd);
+
 /// A directory of a pod's volume with a file for each container, kept open: it is read after it has
 /// lost its name, too.
 #[derive(Debug)]
@@ -41,25 +45,45 @@ pub struct Opened {
     pub file: File,
 }
 
+/// How a directory of a volume is opened.
+const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+// === impl Volume ===
+
+impl Volume {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self(open(path, DIRECTORY, Mode::empty())?))
+    }
+
+    /// The directory of this name below its root.
+    pub(crate) fn directory(&self, name: &str) -> io::Result<Directory> {
+        let Self(root) = self;
+        let directory = openat(root, name, DIRECTORY, Mode::empty())?;
+        if fstat(&directory)?.st_dev != fstat(root)?.st_dev {
+            return Err(io::Error::other("another file system is mounted in its place"));
+        }
+        Ok(Directory { root: root.try_clone()?, name: name.to_owned(), open: directory })
+    }
+
+    /// Changes when a name comes or goes at its root, as [`Directory::changed`] does.
+    pub(crate) fn changed(&self) -> io::Result<(i64, u64)> {
+        changed(&self.0)
+    }
+}
+
 // === impl Directory ===
 
 impl Directory {
     /// Opens the directory of this name below the volume's root, which only the kubelet can have made.
     pub fn open(volume: &Path, name: &str) -> io::Result<Self> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let root = open(volume, flags, Mode::empty())?;
-        let directory = openat(&root, name, flags, Mode::empty())?;
-        if fstat(&directory)?.st_dev != fstat(&root)?.st_dev {
-            return Err(io::Error::other("another file system is mounted in its place"));
-        }
-        Ok(Self { root, name: name.to_owned(), open: directory })
+        Volume::open(volume)?.directory(name)
     }
 
     /// Changes when a name comes or goes: seconds and nanoseconds, as the kernel set them. Not
     /// `st_mtime`, which whoever owns the directory may set to any time.
     pub(crate) fn changed(&self) -> io::Result<(i64, u64)> {
-        let stat = fstat(&self.open)?;
-        Ok((stat.st_ctime, stat.st_ctime_nsec))
+        changed(&self.open)
     }
 
     /// Whether something else has the name that the directory was opened by. Nothing has it once the
@@ -100,6 +124,11 @@ impl Directory {
         let file = plain_file::read_at(&self.open, &format!("{name}{SUFFIX}"))?;
         Ok(Opened { file })
     }
+}
+
+fn changed(directory: &OwnedFd) -> io::Result<(i64, u64)> {
+    let stat = fstat(directory)?;
+    Ok((stat.st_ctime, stat.st_ctime_nsec))
 }
 
 /// A container's name, which is a DNS label, or the hook's own.

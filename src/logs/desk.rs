@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use ephemon_contract::trace::{JobKey, RunKey, Traceparent};
 use ephemon_crilog::LogRef;
+use ephemon_discovery::feed;
 use ephemon_discovery::inventory::{Inventory, Named};
 use ephemon_mask::job::{JobMasks, Mode};
 use ephemon_model::{JobEnv, PodRef, PodUid};
@@ -21,9 +22,9 @@ use ephemon_refine::{self as refine, Refiner, Withheld};
 
 /// Where the kubelet keeps logs, by the node's own word.
 const PODS: &str = "/var/log/pods";
-/// How often a container is looked up again: its image and its job may be told after its first
-/// line.
-const LOOK_UP: Duration = Duration::from_millis(250);
+/// The end of a container is not believed of a log that was made just now: a container that is started
+/// again has its name a moment after its log.
+const END_GRACE: Duration = Duration::from_millis(250);
 
 /// What all desks have in common.
 #[derive(Debug, Clone)]
@@ -47,6 +48,9 @@ pub(super) struct Desks {
     common: Common,
     all: HashMap<Arc<LogRef>, Desk>,
     masks: PodMasks,
+    /// Pods whose containers are to be looked up again: a container's image and its job may be told
+    /// after its first line.
+    changes: feed::Follower,
 }
 
 /// One container's.
@@ -62,7 +66,7 @@ pub(super) struct Desk {
     /// What its lines are for.
     pub(super) purpose: Purpose,
     named: Option<Named>,
-    looked_up: Instant,
+    made: Instant,
     end_told: bool,
     /// It was said that its text is withheld.
     said_withheld: bool,
@@ -74,7 +78,8 @@ impl Desks {
     /// `before`: what pods had told before the agent was started anew.
     pub(super) fn new(common: Common, before: Told) -> Self {
         let masks = PodMasks::new(common.mode, before);
-        Self { common, all: HashMap::new(), masks }
+        let changes = common.inventory.feed().follow();
+        Self { common, all: HashMap::new(), masks, changes }
     }
 
     /// What takes masks for the pod from a log that is not at a desk.
@@ -90,24 +95,22 @@ impl Desks {
     /// The log's desk, made where there is none yet.
     pub(super) fn of(&mut self, log: &Arc<LogRef>, now: Instant) -> &mut Desk {
         let Self { common, all, masks, .. } = self;
-        let desk = all
-            .entry(Arc::clone(log))
-            .or_insert_with(|| Desk::new(common, log, masks.of(&log.pod), now));
-        if now.saturating_duration_since(desk.looked_up) >= LOOK_UP {
-            desk.look_up(common, log, now);
-        }
-        desk
+        all.entry(Arc::clone(log))
+            .or_insert_with(|| Desk::new(common, log, masks.of(&log.pod), now))
     }
 
-    /// Logs whose container is over, each told once.
-    pub(super) fn ends(&mut self, now: Instant) -> Vec<Arc<LogRef>> {
+    /// Looks up again the containers of pods that have changed. Returns logs whose container is over,
+    /// each once.
+    pub(super) fn refresh(&mut self, now: Instant) -> Vec<Arc<LogRef>> {
+        let changed = self.changes.take();
         let mut over = Vec::new();
         for (log, desk) in &mut self.all {
-            if desk.end_told || now.saturating_duration_since(desk.looked_up) < LOOK_UP {
-                continue;
+            if changed.has(&log.pod.uid) {
+                desk.look_up(&self.common, log);
             }
-            desk.look_up(&self.common, log, now);
-            if desk.named.as_ref().is_some_and(|named| named.ended) {
+            let is_over = desk.named.as_ref().is_some_and(|named| named.ended);
+            let is_new = now.saturating_duration_since(desk.made) < END_GRACE;
+            if is_over && !is_new && !desk.end_told {
                 desk.end_told = true;
                 over.push(Arc::clone(log));
             }
@@ -183,15 +186,14 @@ impl Desk {
             steps_of: steps_of(named.as_ref()),
             purpose: common.containers.purpose(&log.container, container_type),
             named,
-            looked_up: now,
+            made: now,
             end_told: false,
             said_withheld: false,
         }
     }
 
     /// Asks again who the container is. What is forgotten meanwhile is not unsaid.
-    fn look_up(&mut self, common: &Common, log: &LogRef, now: Instant) {
-        self.looked_up = now;
+    fn look_up(&mut self, common: &Common, log: &LogRef) {
         let Some(named) = common.inventory.named(&log.pod.uid, &log.container) else {
             return;
         };

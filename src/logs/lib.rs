@@ -70,22 +70,32 @@ pub struct Logs {
     over: oneshot::Receiver<()>,
 }
 
+/// What the thread works with.
+#[derive(Debug)]
+pub struct Parts {
+    /// Who is on the node.
+    pub inventory: Inventory,
+    /// Where records go.
+    pub outbox: Outbox,
+    /// What became of each log.
+    pub ledger: Ledger,
+    /// Who wants to hear what runners say.
+    pub runner: RunnerLog,
+    /// What says which steps ran when.
+    pub journals: Reader,
+    /// Where drops are counted.
+    pub vitals: Vitals,
+}
+
 /// Starts to follow the logs of this node's wanted pods.
 ///
 /// # Errors
 /// Where the kernel gives no descriptor or no thread.
-pub fn start(
-    node: &NodeRoot,
-    settings: Settings,
-    inventory: Inventory,
-    outbox: Outbox,
-    ledger: Ledger,
-    runner: RunnerLog,
-    vitals: Vitals,
-) -> io::Result<Logs> {
+pub fn start(node: &NodeRoot, settings: Settings, parts: Parts) -> io::Result<Logs> {
+    let Parts { inventory, outbox, ledger, runner, journals, vitals } = parts;
     let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
     let directory = node.join(&settings.state_dir);
-    let steps = Steps::new(Reader::new(node.clone(), &settings.kubelet_root, vitals.clone()));
+    let steps = Steps::new(journals);
     let shared = VolumeMasks::new(node.clone(), &settings.kubelet_root);
     let common = Common {
         inventory: inventory.clone(),

@@ -105,7 +105,7 @@ impl Pump {
     /// Whether there is more to read at once.
     fn turn(&mut self, now: Instant) -> bool {
         self.land();
-        for log in self.desks.ends(now) {
+        for log in self.desks.refresh(now) {
             self.follower.ended(&log.pod.uid, &log.container);
         }
         self.rescue();

@@ -2,6 +2,7 @@
 
 use std::sync::mpsc::{self, Receiver, SyncSender};
 
+use ephemon_discovery::feed::Feed;
 use ephemon_model::PodUid;
 use ephemon_vitals::{Reason, Signal, Vitals};
 use memchr::memmem;
@@ -24,17 +25,20 @@ pub struct RunnerLine {
     pub text: String,
 }
 
-/// Where such lines go.
+/// Where such lines go. That one has come is published as a change of its pod.
 #[derive(Debug, Clone)]
-pub struct RunnerLog(SyncSender<RunnerLine>);
+pub struct RunnerLog {
+    lines_tx: SyncSender<RunnerLine>,
+    feed: Feed,
+}
 
 // === impl RunnerLog ===
 
 impl RunnerLog {
     /// A log, and the end that hears it.
-    pub fn new() -> (Self, Receiver<RunnerLine>) {
+    pub fn new(feed: Feed) -> (Self, Receiver<RunnerLine>) {
         let (lines_tx, lines_rx) = mpsc::sync_channel(MAX_WAITING);
-        (Self(lines_tx), lines_rx)
+        (Self { lines_tx, feed }, lines_rx)
     }
 
     /// Passes a line on if it may be about a job.
@@ -43,8 +47,9 @@ impl RunnerLog {
             return;
         }
         let text = String::from_utf8_lossy(line).into_owned();
-        if self.0.try_send(RunnerLine { pod: pod.clone(), at_ns, text }).is_err() {
-            vitals.dropped(Signal::Events, Reason::Cap);
+        match self.lines_tx.try_send(RunnerLine { pod: pod.clone(), at_ns, text }) {
+            Ok(()) => self.feed.publish(pod),
+            Err(_) => vitals.dropped(Signal::Events, Reason::Cap),
         }
     }
 }
@@ -57,12 +62,17 @@ mod tests {
     fn lines_about_jobs_are_passed_on_and_a_full_queue_is_counted() {
         let pod = PodUid::parse("0e269fa4-f505-4963-9096-958063077203").unwrap();
         let vitals = Vitals::new().unwrap();
-        let (log, lines) = RunnerLog::new();
+        let feed = Feed::default();
+        let mut changes = feed.follow();
+        changes.take();
+        let (log, lines) = RunnerLog::new(feed.clone());
         log.hear(&pod, 1, b"Listening for Jobs", &vitals);
+        assert!(changes.take().is_empty());
         let said = b"2026-11-23 12:19:10Z: Running job: build";
         for at in 0..=MAX_WAITING {
             log.hear(&pod, at as u64, said, &vitals);
         }
+        assert!(changes.take().has(&pod));
         assert_eq!(lines.try_iter().count(), MAX_WAITING);
         assert_eq!(vitals.dropped_so_far(Signal::Events, Reason::Cap), 1);
     }

@@ -58,6 +58,9 @@ pub struct MemoryUsage {
     pub swap_bytes: Option<u64>,
     /// Highest usage since birth (v2 needs Linux ≥ 5.19).
     pub peak_bytes: Option<u64>,
+    /// Usage over time since birth, byte · milliseconds: each reading holds until the next one. No file
+    /// of the kernel's; whoever reads again and again adds it up.
+    pub byte_ms: Option<u64>,
     /// The limit at this level.
     pub limit_bytes: Option<Limit<u64>>,
     /// Counts of memory events.

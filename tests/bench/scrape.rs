@@ -137,6 +137,7 @@ fn usage(n: u64) -> Usage {
             cache_bytes: count,
             swap_bytes: count,
             peak_bytes: count,
+            byte_ms: None,
             limit_bytes: Some(Limit::At(1 << 30)),
             events: MemoryEvents {
                 low: count,

@@ -191,6 +191,7 @@ fn full() -> Usage {
             cache_bytes: Some(16_777_216),
             swap_bytes: Some(0),
             peak_bytes: Some(134_217_728),
+            byte_ms: None,
             limit_bytes: Some(Limit::At(134_217_728)),
             events: MemoryEvents {
                 low: Some(0),

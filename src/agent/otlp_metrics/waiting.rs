@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use ephemon_capture::books::End;
+use ephemon_discovery::feed::Changed;
 use ephemon_model::PodUid;
 
 use super::names::{Known, Who};
@@ -16,7 +17,15 @@ const PATIENCE: Duration = Duration::from_mins(5);
 
 /// A bounded queue.
 #[derive(Debug, Default)]
-pub(super) struct Waiting(VecDeque<(End, Instant)>);
+pub(super) struct Waiting(VecDeque<One>);
+
+#[derive(Debug)]
+struct One {
+    end: End,
+    since: Instant,
+    /// Its name was asked for once.
+    asked: bool,
+}
 
 /// What came of a look at all of them.
 #[derive(Debug, Default)]
@@ -34,7 +43,7 @@ impl Waiting {
     pub(super) fn push(&mut self, end: End, now: Instant) -> bool {
         let room = self.0.len() < MAX;
         if room {
-            self.0.push_back((end, now));
+            self.0.push_back(One { end, since: now, asked: false });
         }
         room
     }
@@ -44,30 +53,39 @@ impl Waiting {
     }
 
     pub(super) fn has_pod(&self, uid: &PodUid) -> bool {
-        self.0.iter().any(|(end, _)| match end {
-            End::Container(record) => record.pod == *uid,
-            End::Pod(record) => record.pod == *uid,
-        })
+        self.0.iter().any(|one| pod_of(&one.end) == uid)
     }
 
-    /// Takes out whoever has a name by now, in order, and whoever needs none. `who` is told for how
-    /// long it has waited.
+    /// Takes out whoever has a name by now, in order, and whoever needs none. Asked for are those that
+    /// are new and those of pods that have changed. `who` is told for how long it has waited.
     pub(super) fn settle(
         &mut self,
         now: Instant,
+        changed: &Changed,
         mut who: impl FnMut(&End, Duration) -> Who,
     ) -> Settled {
         let mut settled = Settled::default();
-        for (end, since) in std::mem::take(&mut self.0) {
-            let waited = now.saturating_duration_since(since);
-            match who(&end, waited) {
-                Who::Known(owner, exit) => settled.known.push((end, (owner, exit))),
+        for one in std::mem::take(&mut self.0) {
+            if one.asked && !changed.has(pod_of(&one.end)) {
+                self.0.push_back(one);
+                continue;
+            }
+            let waited = now.saturating_duration_since(one.since);
+            match who(&one.end, waited) {
+                Who::Known(owner, exit) => settled.known.push((one.end, (owner, exit))),
                 Who::Nobody => {}
                 Who::NotYet if waited >= PATIENCE => settled.expired += 1,
-                Who::NotYet => self.0.push_back((end, since)),
+                Who::NotYet => self.0.push_back(One { asked: true, ..one }),
             }
         }
         settled
+    }
+}
+
+fn pod_of(end: &End) -> &PodUid {
+    match end {
+        End::Container(record) => &record.pod,
+        End::Pod(record) => &record.pod,
     }
 }
 
@@ -94,10 +112,10 @@ mod tests {
         let start = Instant::now();
         let mut waiting = Waiting::default();
         assert!(waiting.push(end(1), start));
-        assert!(waiting.settle(start, |_, _| Who::NotYet).known.is_empty());
+        assert!(waiting.settle(start, &Changed::All, |_, _| Who::NotYet).known.is_empty());
         assert!(!waiting.is_empty());
         let later = start + Duration::from_secs(3);
-        let settled = waiting.settle(later, |_, waited| {
+        let settled = waiting.settle(later, &Changed::All, |_, waited| {
             assert_eq!(waited, Duration::from_secs(3));
             known()
         });
@@ -105,10 +123,10 @@ mod tests {
         assert!(waiting.is_empty());
 
         waiting.push(end(2), later);
-        waiting.settle(later, |_, _| Who::Nobody);
+        waiting.settle(later, &Changed::All, |_, _| Who::Nobody);
         assert!(waiting.is_empty(), "one of nobody's pods is let go");
         waiting.push(end(3), later);
-        assert_eq!(waiting.settle(later + PATIENCE, |_, _| Who::NotYet).expired, 1);
+        assert_eq!(waiting.settle(later + PATIENCE, &Changed::All, |_, _| Who::NotYet).expired, 1);
         assert!(waiting.is_empty());
     }
 
@@ -118,6 +136,26 @@ mod tests {
         let mut waiting = Waiting::default();
         assert!((0..MAX).all(|number| waiting.push(end(number), now)));
         assert!(!waiting.push(end(MAX), now));
-        assert_eq!(waiting.settle(now, |_, _| known()).known.len(), MAX);
+        assert_eq!(waiting.settle(now, &Changed::All, |_, _| known()).known.len(), MAX);
+    }
+
+    #[test]
+    fn whoever_was_asked_for_is_asked_for_again_when_its_pod_has_changed() {
+        let now = Instant::now();
+        let mut waiting = Waiting::default();
+        waiting.push(end(1), now);
+        let pods = |pods: Vec<PodUid>| Changed::Pods(pods.into_iter().collect());
+        let mut asked = |changed: &Changed| {
+            let mut count = 0;
+            waiting.settle(now, changed, |_, _| {
+                count += 1;
+                Who::NotYet
+            });
+            count
+        };
+        assert_eq!(asked(&pods(Vec::new())), 1, "it is new");
+        assert_eq!(asked(&pods(Vec::new())), 0);
+        assert_eq!(asked(&pods(vec![pod_of(&end(1)).clone()])), 1);
+        assert_eq!(asked(&Changed::All), 1);
     }
 }

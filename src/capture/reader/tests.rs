@@ -3,11 +3,13 @@
 
 use std::fs;
 use std::os::unix::fs::FileExt as _;
+use std::time::SystemTime;
 
-use ephemon_model::Quality;
+use ephemon_model::{ContainerId, Quality};
 
 use super::*;
 use crate::books::Record;
+use crate::population::Admission;
 
 const UID: &str = "0e269fa4-f505-4963-9096-958063077203";
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -198,6 +200,45 @@ fn a_group_that_stays_empty_is_over_and_one_that_fills_again_is_not() {
     rig.container_uses('a', 9_000, 0);
     let record = rig.ended('a');
     assert_eq!(record.usage.cpu.usage_ns, Some(9_000_000));
+}
+
+#[test]
+fn a_group_that_is_renamed_away_is_gone_and_one_of_the_same_id_begins_anew() {
+    let mut rig = Rig::new();
+    rig.pod_uses(0);
+    rig.start();
+    rig.container_uses('a', 1_000, 1);
+    until(|| rig.record('a'));
+    let (path, away) = (rig.pod().join(id('a').as_str()), rig.node.path().join("away"));
+    rig.pod_uses(1_000);
+    fs::rename(&path, &away).unwrap();
+    rig.ended('a');
+    fs::rename(&away, &path).unwrap();
+    until(|| rig.record('a').filter(|record| record.ended.is_none()));
+    rig.container_uses('a', 5_000, 0);
+    let record = rig.ended('a');
+    assert_eq!(record.usage.cpu.usage_ns, Some(5_000_000));
+}
+
+#[test]
+fn of_a_pod_that_is_gone_first_the_last_sample_stands() {
+    let rig = Rig::new();
+    rig.pod_uses(300_000);
+    rig.container_uses('a', 1_000, 1);
+    let root = rig.node.path().join("sys/fs/cgroup");
+    let path = rig.pod().join(id('a').as_str());
+    let path = path.strip_prefix(&root).unwrap().to_owned();
+    let mut held = Held::new(Hierarchy::V2 { root }, Population::new(1, FIRST_KEY));
+    let pod = ephemon_model::PodUid::parse(UID).unwrap();
+    let now = Instant::now();
+    let admitted = held.admit(&id('a'), &pod, &path, SystemTime::now(), now);
+    assert_eq!(admitted, Admission::Admitted(FIRST_KEY));
+    let mut container = held.remove(&id('a')).unwrap();
+    container.sample(now, &mut Vec::new());
+    let closed = held.close_missed(container);
+    let over: Vec<_> = closed.finals.iter().map(|over| over.quality).collect();
+    assert_eq!(over, [Quality::LastSample]);
+    assert_eq!(closed.finals[0].record.usage.cpu.usage_ns, Some(1_000_000));
 }
 
 #[test]

@@ -122,10 +122,11 @@ impl Pod {
         self.by_order = None;
     }
 
-    pub(super) fn log(&mut self, container: Arc<str>, attempt: u32, made: SystemTime) {
+    /// Takes in a log's name: whether it tells anything new.
+    pub(super) fn log(&mut self, container: Arc<str>, attempt: u32, made: SystemTime) -> bool {
         let same = |log: &&mut Log| log.container == container && log.attempt == attempt;
         match self.logs.iter_mut().find(same) {
-            Some(log) if log.made <= made => return,
+            Some(log) if log.made <= made => return false,
             // A directory is made before its file; the earlier of the two counts. A file made
             // anew under the same name is a rotation, no start.
             Some(log) => log.made = made,
@@ -138,6 +139,7 @@ impl Pod {
             }
         }
         self.touch();
+        true
     }
 }
 

@@ -1,5 +1,6 @@
 //! The roll: every wanted pod, with its spec and its containers by all witnesses' words.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -50,9 +51,18 @@ impl State {
     /// Every wanted pod that has a name.
     pub(super) fn roll(&mut self, now: Instant) -> Vec<PodSight> {
         let uids: Vec<PodUid> = self.pods.keys().cloned().collect();
-        let wanted: Vec<PodUid> =
-            uids.into_iter().filter(|uid| self.verdict(uid, now) == Verdict::Wanted).collect();
-        wanted.iter().filter_map(|uid| self.sight(uid)).collect()
+        uids.iter().filter_map(|uid| self.wanted_sight(uid, now)).collect()
+    }
+
+    /// Those of these pods that are wanted and have a name.
+    pub(super) fn roll_of(&mut self, pods: &HashSet<PodUid>, now: Instant) -> Vec<PodSight> {
+        pods.iter().filter_map(|uid| self.wanted_sight(uid, now)).collect()
+    }
+
+    fn wanted_sight(&mut self, uid: &PodUid, now: Instant) -> Option<PodSight> {
+        // A pod that is not held is not made one by being asked about.
+        self.pods.get(uid)?;
+        (self.verdict(uid, now) == Verdict::Wanted).then(|| self.sight(uid))?
     }
 
     fn sight(&mut self, uid: &PodUid) -> Option<PodSight> {

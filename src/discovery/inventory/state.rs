@@ -5,8 +5,10 @@
 
 mod bounds;
 mod limited;
+mod standing;
+mod touched;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -14,8 +16,9 @@ use ephemon_model::{ContainerId, ContainerType, PodRef, PodUid};
 
 use super::facts::{Container, Pod};
 use super::order::{Birth, Found, Order};
-use super::watched::{DELETED_GRACE, Line, STRANGER_GRACE, Standing, judge};
+use super::watched::{Line, Standing, judge};
 use super::{ContainerFacts, Evidence, Verdict, Witness, Word};
+pub(super) use touched::Touched;
 
 /// Most containers held: those the agent shows after their end (`--max-ended`, 10 000) and those that
 /// live. The oldest that is over goes first.
@@ -45,6 +48,7 @@ pub(super) struct State {
     spec_bytes: usize,
     next: u64,
     dropped: u64,
+    touched: Touched,
 }
 
 // === impl State ===
@@ -65,6 +69,7 @@ impl State {
             spec_bytes: 0,
             next: 0,
             dropped: 0,
+            touched: Touched::Pods(Vec::new()),
         }
     }
 
@@ -99,9 +104,14 @@ impl State {
     }
 
     pub(super) fn ended(&mut self, id: &ContainerId) {
-        if let Some(container) = self.containers.get_mut(id) {
+        if let Some(container) = self.containers.get_mut(id)
+            && !container.ended
+        {
             container.ended = true;
             container.cgroup = None;
+            if let Some(uid) = container.pod.clone() {
+                self.touch(&uid);
+            }
         }
     }
 
@@ -110,7 +120,9 @@ impl State {
             Evidence::Pod { pod, by } => {
                 let held = self.pod_mut(&pod.uid, now);
                 if held.refs.get(&by).is_none_or(|known| **known != pod) {
+                    let uid = pod.uid.clone();
                     held.refs.insert(by, Arc::new(pod));
+                    self.touch(&uid);
                 }
             }
             Evidence::Spec { pod, entries } => {
@@ -118,11 +130,18 @@ impl State {
                 let held = self.pod_mut(&pod, now);
                 // A container once in a spec stays known: pods are never edited down, and a
                 // deleted pod's containers are still shown.
-                let mut left_out = 0;
+                let (mut left_out, mut is_news) = (0, false);
                 for entry in entries {
-                    left_out += u64::from(!held.enter(entry, of_all));
+                    if held.spec.get(&entry.name) != Some(&entry) {
+                        is_news = true;
+                        left_out += u64::from(!held.enter(entry, of_all));
+                    }
+                }
+                if !is_news {
+                    return;
                 }
                 held.touch();
+                self.touch(&pod);
                 self.dropped += left_out;
                 self.spec_bytes = self.pods.values().map(|pod| pod.spec_bytes).sum();
             }
@@ -131,13 +150,16 @@ impl State {
                 let container = self.container_mut(&id);
                 container.sandbox = true;
                 container.facts = None;
+                // `join` says of its pod that it has changed.
                 if let Some(uid) = container.pod.clone().or(pod) {
                     self.join(&uid, &id, now);
                 }
                 self.trim_containers();
             }
             Evidence::Log { pod, container, attempt, made } => {
-                self.pod_mut(&pod, now).log(container, attempt, made);
+                if self.pod_mut(&pod, now).log(container, attempt, made) {
+                    self.touch(&pod);
+                }
             }
         }
     }
@@ -254,6 +276,7 @@ impl State {
         let Some(pod) = self.pods.get_mut(uid) else {
             return;
         };
+        self.touched.add(uid);
         let ids: Vec<_> = pod.ids.drain().collect();
         if pod.standing == Standing::Listed {
             pod.logs.clear();
@@ -266,82 +289,17 @@ impl State {
         }
     }
 
-    pub(super) fn listed(&mut self, uid: &PodUid, now: Instant) {
-        self.pod_mut(uid, now).standing = Standing::Listed;
-    }
-
-    pub(super) fn unlisted(&mut self, uid: &PodUid, now: Instant) {
-        if let Some(pod) = self.pods.get_mut(uid)
-            && pod.standing == Standing::Listed
-        {
-            pod.standing = Standing::Deleted { at: now };
-        }
-        self.drop_done_pods(now);
-    }
-
-    pub(super) fn list_complete(&mut self, uids: &HashSet<PodUid>, asked: Instant, now: Instant) {
-        for (uid, pod) in &mut self.pods {
-            match pod.standing {
-                Standing::Listed if !uids.contains(uid) => {
-                    pod.standing = Standing::Deleted { at: now };
-                }
-                Standing::Stranger { since } if since <= asked => {
-                    pod.standing = Standing::Unwanted;
-                }
-                _ => {}
-            }
-        }
-        self.line = Line::Live;
-        self.drop_done_pods(now);
-    }
-
-    pub(super) fn api_live(&mut self) {
-        if matches!(self.line, Line::Failing { .. }) {
-            self.line = Line::Live;
-        }
-    }
-
-    pub(super) fn api_failing(&mut self, now: Instant) {
-        if self.line != Line::Live {
-            return;
-        }
-        // Who has been judged by a living line stays judged.
-        for pod in self.pods.values_mut() {
-            if let Standing::Stranger { since } = pod.standing
-                && now.saturating_duration_since(since) >= STRANGER_GRACE
-            {
-                pod.standing = Standing::Unwanted;
-            }
-        }
-        self.line = Line::Failing { since: now };
-    }
-
-    pub(super) fn log_directory_gone(&mut self, uid: &PodUid, now: Instant) {
-        if let Some(pod) = self.pods.get(uid)
-            && pod.standing != Standing::Listed
-            && pod.ids.is_empty()
-        {
-            match pod.standing {
-                Standing::Deleted { .. } => self.drop_done_pods(now),
-                _ => {
-                    self.pods.remove(uid);
-                }
-            }
-        }
-    }
-
     pub(super) fn take_dropped(&mut self) -> u64 {
         std::mem::take(&mut self.dropped)
     }
 
-    /// Deleted pods that nobody can ask about any more.
-    fn drop_done_pods(&mut self, now: Instant) {
-        self.pods.retain(|_, pod| match pod.standing {
-            Standing::Deleted { at } => {
-                !pod.ids.is_empty() || now.saturating_duration_since(at) < DELETED_GRACE
-            }
-            _ => true,
-        });
+    /// What was touched since the last call.
+    pub(super) fn take_touched(&mut self) -> Touched {
+        std::mem::replace(&mut self.touched, Touched::Pods(Vec::new()))
+    }
+
+    fn touch(&mut self, uid: &PodUid) {
+        self.touched.add(uid);
     }
 
     fn pod_mut(&mut self, uid: &PodUid, now: Instant) -> &mut Pod {
@@ -366,6 +324,7 @@ impl State {
         let pod = self.pod_mut(uid, now);
         pod.ids.insert(id.clone());
         pod.touch();
+        self.touch(uid);
     }
 
     fn part(&mut self, uid: &PodUid, id: &ContainerId) {
@@ -373,6 +332,7 @@ impl State {
             && pod.ids.remove(id)
         {
             pod.touch();
+            self.touch(uid);
         }
     }
 }

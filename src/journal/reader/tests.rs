@@ -1,10 +1,11 @@
 //! Journals of a pod as a kubelet lays them out.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
-use ephemon_contract::Record;
+use ephemon_contract::{JOURNAL_MAX_BYTES, Record};
 use tempfile::TempDir;
 
 use super::*;
@@ -49,8 +50,11 @@ impl Node {
     }
 
     fn reader(&self) -> Reader {
-        let node = NodeRoot::new(self.root.path());
-        Reader::new(node, "/var/lib/kubelet", Vitals::new().unwrap())
+        self.reader_counting(Vitals::new().unwrap())
+    }
+
+    fn reader_counting(&self, vitals: Vitals) -> Reader {
+        Reader::new(NodeRoot::new(self.root.path()), "/var/lib/kubelet", vitals)
     }
 }
 
@@ -98,7 +102,7 @@ fn what_is_added_is_read_once_and_to_the_end_after_the_pods_deletion() {
     let last = look(&mut reader, &wanted);
     assert_eq!((times(&last), last[0].at), (vec![3], line(1).len() as u64));
     assert_eq!(look(&mut reader, &[]), []);
-    assert!(reader.pods.is_empty());
+    assert!(reader.shared().pods.is_empty());
 }
 
 #[test]
@@ -225,11 +229,58 @@ fn a_directory_with_a_time_of_the_future_is_not_listed_at_every_look() {
     let wanted = [node.uid.clone()];
     assert_eq!(times(&look(&mut reader, &wanted)), [1]);
     let start = std::time::Instant::now();
-    while reader.pods[&node.uid].listed.is_none() {
+    while reader.shared().pods[&node.uid].listed.is_none() {
         assert!(start.elapsed().as_secs() < 30, "it is listed at every look");
         std::thread::sleep(std::time::Duration::from_millis(20));
         assert_eq!(look(&mut reader, &wanted), []);
     }
     node.append("late", &line(2));
     assert_eq!(times(&look(&mut reader, &wanted)), [2], "a name that comes is seen all the same");
+}
+
+#[test]
+fn two_readers_read_all_each_at_its_own_pace_and_what_is_no_record_is_counted_once() {
+    let node = Node::new();
+    let vitals = Vitals::new().unwrap();
+    let mut jobs = node.reader_counting(vitals.clone());
+    let mut steps = jobs.another();
+    let wanted = [node.uid.clone()];
+    node.append("job", &[line(1), b"nonsense\n".to_vec(), line(2)].concat());
+    assert_eq!(times(&look(&mut jobs, &wanted)), [1, 2]);
+    node.append("job", b"more nonsense\n");
+    assert_eq!(times(&look_at(&mut steps, &node.uid)), [1, 2]);
+    node.append("job", &line(3));
+    assert_eq!(times(&look_at(&mut steps, &node.uid)), [3]);
+    assert_eq!(times(&look(&mut jobs, &wanted)), [3]);
+    let bad =
+        vitals.dropped_so_far(ephemon_vitals::Signal::Journal, ephemon_vitals::Reason::Unreadable);
+    assert_eq!(bad, 2);
+    // One lets go: the other reads on, and who comes back begins anew.
+    assert_eq!(look(&mut jobs, &[]), []);
+    node.append("job", &line(4));
+    assert_eq!(times(&look_at(&mut steps, &node.uid)), [4]);
+    assert_eq!(times(&look(&mut jobs, &wanted)), [1, 2, 3, 4]);
+    steps.forget(&node.uid);
+    assert_eq!(look(&mut jobs, &wanted), []);
+    look(&mut jobs, &[]);
+    assert!(jobs.shared().pods.is_empty());
+}
+
+#[test]
+fn a_pod_without_the_hooks_volume_is_looked_for_when_it_has_changed() {
+    let node = Node::new();
+    fs::remove_dir_all(node.volume()).unwrap();
+    let mut reader = node.reader();
+    let wanted = [node.uid.clone()];
+    look(&mut reader, &wanted);
+    assert!(!reader.has_open());
+    fs::create_dir_all(node.volume()).unwrap();
+    look(&mut reader, &wanted);
+    assert!(!reader.has_open(), "nothing has said that it has changed");
+    reader.changed(wanted.iter());
+    look(&mut reader, &wanted);
+    assert!(reader.has_open());
+    // Journals that come later are seen by the volume's own change.
+    node.append("job", &line(1));
+    assert_eq!(times(&look(&mut reader, &wanted)), [1]);
 }

@@ -11,8 +11,7 @@ use ephemon_contract::trace::{JobKey, RunKey};
 use ephemon_discovery::inventory::Inventory;
 use ephemon_discovery::pod_view::PodView;
 use ephemon_jobs::{
-    Assembler, Dispatch, JobResult, Memory, Options, Outcome, Proof, Role, Sighter, TraceMode,
-    Which,
+    Assembler, Dispatch, JobResult, Memory, Options, Outcome, Proof, Role, TraceMode, Which,
 };
 use ephemon_journal::Reader;
 use ephemon_model::PodUid;
@@ -71,7 +70,7 @@ async fn a_job_played_through_the_hook_is_one_record_with_the_ids_its_steps_were
         inventory.learn(evidence);
     }
     let mut assembler = Assembler::new(Options { mode: TraceMode::Whole }, Memory::default());
-    let sights = Sighter::default().look(inventory.roll(), &Snapshot::default());
+    let sights = ephemon_jobs::sights(inventory.roll(), &Snapshot::default());
     assembler.sights(sights, true, now_ns());
     Reader::new(node, "/var/lib/kubelet", vitals)
         .look(&[uid], |entry| assembler.journal(entry, now_ns()));

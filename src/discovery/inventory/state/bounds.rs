@@ -42,6 +42,7 @@ impl State {
         for (_, uid) in uids.into_iter().take(MAX_PODS / 16) {
             if let Some(pod) = self.pods.remove(&uid) {
                 self.dropped += 1;
+                self.touch(&uid);
                 for id in &pod.ids {
                     self.forget(id);
                 }

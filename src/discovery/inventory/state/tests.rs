@@ -1,7 +1,9 @@
 //! The inventory's answers: precedence, order of evidence, verdicts, bounds.
 
 mod sandbox;
+mod touched;
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use ephemon_model::Exit;

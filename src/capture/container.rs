@@ -1,74 +1,52 @@
-//! One container while its cgroup is there: its kept files, its figures so far, where it stands.
+//! One container's kept files while its cgroup is there, and what was read from them.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use ephemon_cgroup::{Files, Gone, Hierarchy};
-use ephemon_model::{ContainerId, Ended, PodUid, Quality, Usage};
+use ephemon_cgroup::{Files, Hierarchy};
+use ephemon_model::{ContainerId, Ended, PodUid, Usage};
 
-use super::alarm::Alarm;
 use super::books::Record;
+use super::exit_watch::ExitWatch;
+use super::life::Life;
 
 /// Limits change rarely; they are read at this interval and at the end.
-const LIMITS_EVERY: Duration = Duration::from_secs(10);
+const LIMITS_INTERVAL: Duration = Duration::from_secs(10);
 /// And at this one while the container is young: they are set shortly after its start.
-const LIMITS_YOUNG: Duration = Duration::from_secs(1);
+const YOUNG_LIMITS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A container that has lived for so long is read in full at the interval below, and in between
 /// only what moves from second to second: the kernel keeps its counters and peaks for us.
 const STEADY_AFTER: Duration = Duration::from_secs(30);
 /// How often a steady container is read in full: five seconds, less what the common grid of wakes
 /// takes off.
-const WHOLE_EVERY: Duration = Duration::from_millis(4500);
+const WHOLE_INTERVAL: Duration = Duration::from_millis(4500);
 
 /// The runtime makes one controller's directory after another; files that were absent are tried
 /// again for this long.
-const STILL_OPENING: Duration = Duration::from_secs(2);
-
-/// Where a container stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// Its cgroup is there; no process has been seen in it.
-    Fresh,
-    /// A process is in it.
-    Running,
-    /// Its last process is gone, and its files have been read since.
-    Empty {
-        /// On the monotonic clock.
-        since: Instant,
-        /// On the wall clock.
-        at: SystemTime,
-        /// Readings since.
-        rechecks: usize,
-        /// Whether it was shown as ended.
-        told: bool,
-    },
-}
+const OPENING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A container's cgroup and what was read from it.
 #[derive(Debug)]
-pub(crate) struct Living {
+pub(crate) struct Container {
     pub(crate) id: ContainerId,
     pub(crate) pod: PodUid,
     pub(crate) path: PathBuf,
-    pub(crate) born: SystemTime,
-    pub(crate) born_at: Instant,
-    pub(crate) phase: Phase,
+    pub(crate) life: Life,
     pub(crate) usage: Usage,
-    pub(crate) read_at: SystemTime,
-    pub(crate) sampled_at: Instant,
-    pub(crate) alarm: Option<Alarm>,
-    /// When the last alarm rang: the group is about to be empty, or has another process.
-    pub(crate) rung_at: Option<Instant>,
-    /// Found to be the sandbox.
-    pub(crate) sandbox: bool,
-    /// When its pod was last asked about.
-    pub(crate) judged_at: Instant,
-    /// When the timer is set for, to find the entry again.
-    pub(crate) due: Instant,
+    pub(crate) exit_watch: Option<ExitWatch>,
+    read_at: SystemTime,
     files: Option<Files>,
     limits_at: Option<Instant>,
     whole_at: Option<Instant>,
+    held: Option<Held>,
+}
+
+/// Memory over time: each reading holds until the next one.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    since: SystemTime,
+    bytes: u64,
 }
 
 /// What reading a container's files came to.
@@ -80,40 +58,28 @@ pub(crate) enum Reading {
     Gone,
 }
 
-// === impl Living ===
+// === impl Container ===
 
-impl Living {
+impl Container {
     /// A container whose cgroup was just seen; nothing is opened yet.
-    pub(crate) fn new(
-        id: ContainerId,
-        pod: PodUid,
-        path: PathBuf,
-        born: SystemTime,
-        now: Instant,
-    ) -> Self {
+    pub(crate) fn new(id: ContainerId, pod: PodUid, path: PathBuf, life: Life) -> Self {
         Self {
             id,
             pod,
             path,
-            born,
-            born_at: now,
-            phase: Phase::Fresh,
+            read_at: life.created(),
+            life,
             usage: Usage::default(),
-            read_at: born,
-            sampled_at: now,
-            alarm: None,
-            rung_at: None,
-            sandbox: false,
-            judged_at: now,
-            due: now,
+            exit_watch: None,
             files: None,
             limits_at: None,
             whole_at: None,
+            held: None,
         }
     }
 
     /// Opens the files.
-    pub(crate) fn wake(&mut self, hierarchy: &Hierarchy) {
+    pub(crate) fn open(&mut self, hierarchy: &Hierarchy) {
         if self.files.is_none() {
             self.files = Some(Files::open(hierarchy, &self.path));
         }
@@ -124,21 +90,16 @@ impl Living {
         self.files.as_ref().is_some_and(Files::is_open)
     }
 
-    /// Closes the files: its pod is not wanted.
-    pub(crate) fn sleep(&mut self) {
+    /// Closes the files.
+    pub(crate) fn close(&mut self) {
         self.files = None;
-        self.alarm = None;
-        self.phase = Phase::Fresh;
+        self.exit_watch = None;
     }
 
-    /// Whether its files are closed.
-    pub(crate) fn asleep(&self) -> bool {
-        self.files.is_none()
-    }
-
-    /// Whether a process is in it, as the kernel says now.
-    pub(crate) fn populated(&mut self, buffer: &mut Vec<u8>) -> Result<Option<bool>, Gone> {
-        self.files.as_mut().map_or(Ok(None), |files| files.populated(buffer))
+    /// Whether a process is in it, as the kernel says now; `None` where it does not say.
+    pub(crate) fn populated(&mut self, buffer: &mut Vec<u8>) -> Option<bool> {
+        // Its removal is on the way; nothing can be read before it.
+        self.files.as_mut()?.populated(buffer).unwrap_or(None)
     }
 
     /// Its processes.
@@ -148,19 +109,40 @@ impl Living {
 
     /// A periodic reading: in full, or of what moves.
     pub(crate) fn sample(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Reading {
-        let age = now.duration_since(self.born_at);
-        let whole = |at| now.duration_since(at) < WHOLE_EVERY;
-        if age < STEADY_AFTER || !self.whole_at.is_some_and(whole) {
-            return self.read(now, buffer);
-        }
+        let age = now.duration_since(self.life.created_at());
+        let whole = |at| now.duration_since(at) < WHOLE_INTERVAL;
+        let reading = if age < STEADY_AFTER || !self.whole_at.is_some_and(whole) {
+            self.read(now, buffer)
+        } else {
+            self.read_moving(buffer)
+        };
+        self.add_up_memory();
+        reading
+    }
+
+    fn read_moving(&mut self, buffer: &mut Vec<u8>) -> Reading {
         let Some(files) = &mut self.files else {
             return Reading::Gone;
         };
         let Ok(unreadable) = files.read_moving(&mut self.usage, buffer) else {
             return Reading::Gone;
         };
-        (self.read_at, self.sampled_at) = (SystemTime::now(), now);
+        self.read_at = SystemTime::now();
         Reading::Read(unreadable)
+    }
+
+    /// Adds up memory over time as of the last reading.
+    fn add_up_memory(&mut self) {
+        let memory = &mut self.usage.memory;
+        let Some(bytes) = memory.usage_bytes else { return };
+        // Before the first reading it held at most that; half is as good a guess as any.
+        let before = self.held.unwrap_or(Held { since: self.life.created(), bytes: bytes / 2 });
+        let byte_ms = memory.byte_ms.get_or_insert_default();
+        if let Ok(held_for) = self.read_at.duration_since(before.since) {
+            let ms = u64::try_from(held_for.as_nanos() / 1_000_000).unwrap_or(u64::MAX);
+            *byte_ms = byte_ms.saturating_add(before.bytes.saturating_mul(ms));
+            self.held = Some(Held { since: self.read_at, bytes });
+        }
     }
 
     /// A reading in full.
@@ -168,16 +150,16 @@ impl Living {
         let Some(files) = &mut self.files else {
             return Reading::Gone;
         };
-        if now.duration_since(self.born_at) < STILL_OPENING {
+        if now.duration_since(self.life.created_at()) < OPENING_TIMEOUT {
             files.reopen();
         }
         let Ok(unreadable) = files.read(&mut self.usage, buffer) else {
             return Reading::Gone;
         };
-        (self.read_at, self.sampled_at) = (SystemTime::now(), now);
+        self.read_at = SystemTime::now();
         self.whole_at = Some(now);
-        let young = now.duration_since(self.born_at) < LIMITS_EVERY;
-        let every = if young { LIMITS_YOUNG } else { LIMITS_EVERY };
+        let young = now.duration_since(self.life.created_at()) < LIMITS_INTERVAL;
+        let every = if young { YOUNG_LIMITS_INTERVAL } else { LIMITS_INTERVAL };
         if self.limits_at.is_none_or(|at| now.duration_since(at) >= every) {
             files.read_limits(&mut self.usage);
             self.limits_at = Some(now);
@@ -201,6 +183,7 @@ impl Living {
             read.swap_bytes = memory.swap_bytes;
             self.usage.pids.current = pids;
         }
+        self.add_up_memory();
         reading
     }
 
@@ -232,21 +215,10 @@ impl Living {
         Record {
             id: self.id.clone(),
             pod: self.pod.clone(),
-            born: self.born,
+            born: self.life.created(),
             read_at: self.read_at,
             usage: self.usage.clone(),
             ended,
-        }
-    }
-
-    /// Its end, if its last process was seen gone and its files were read since.
-    pub(crate) fn exact_end(&self) -> Option<Ended> {
-        match self.phase {
-            // A clock set back must not end a container before its birth.
-            Phase::Empty { at, .. } => {
-                Some(Ended { at: at.max(self.born), quality: Quality::Exact })
-            }
-            Phase::Fresh | Phase::Running => None,
         }
     }
 }
@@ -273,7 +245,7 @@ mod tests {
     /// A container's files as plain ones, and the container, steady since a minute.
     struct Steady {
         root: tempfile::TempDir,
-        living: Living,
+        container: Container,
         now: Instant,
         cpu_us: u64,
     }
@@ -284,12 +256,13 @@ mod tests {
             let now = Instant::now();
             let id = ContainerId::parse(&"a".repeat(64)).unwrap();
             let pod = PodUid::parse("0e269fa4-f505-4963-9096-958063077203").unwrap();
-            let living = Living::new(id, pod, PathBuf::from("c"), SystemTime::now(), now);
+            let life = Life::new(SystemTime::now(), now);
+            let container = Container::new(id, pod, PathBuf::from("c"), life);
             let now = now + STEADY_AFTER;
             std::fs::create_dir(root.path().join("c")).unwrap();
-            let mut steady = Self { root, living, now, cpu_us: 0 };
+            let mut steady = Self { root, container, now, cpu_us: 0 };
             steady.put(1);
-            steady.living.wake(&Hierarchy::V2 { root: steady.root.path().to_owned() });
+            steady.container.open(&Hierarchy::V2 { root: steady.root.path().to_owned() });
             steady
         }
 
@@ -308,13 +281,13 @@ mod tests {
         /// Samples, so much later.
         fn sample(&mut self, later: Duration) -> [Option<u64>; 4] {
             self.now += later;
-            assert_eq!(self.living.sample(self.now, &mut Vec::new()), Reading::Read(0));
+            assert_eq!(self.container.sample(self.now, &mut Vec::new()), Reading::Read(0));
             self.figures()
         }
 
         /// Memory, working set, peak, tasks.
         fn figures(&self) -> [Option<u64>; 4] {
-            let Usage { memory, pids, .. } = &self.living.usage;
+            let Usage { memory, pids, .. } = &self.container.usage;
             [memory.usage_bytes, memory.working_set_bytes, memory.peak_bytes, pids.current]
         }
     }
@@ -334,7 +307,25 @@ mod tests {
         steady.sample(SECOND);
         steady.sample(SECOND);
         assert_eq!(steady.sample(SECOND), [Some(4); 4], "five seconds later all is read");
-        assert_eq!(steady.living.usage.cpu.usage_ns, Some(1000));
+        assert_eq!(steady.container.usage.cpu.usage_ns, Some(1000));
+    }
+
+    #[test]
+    fn memory_is_held_from_reading_to_reading() {
+        let mut steady = Steady::new();
+        let mut read = |second, bytes| {
+            let container = &mut steady.container;
+            container.read_at = container.life.created() + Duration::from_secs(second);
+            container.usage.memory.usage_bytes = Some(bytes);
+            container.add_up_memory();
+            container.usage.memory.byte_ms
+        };
+        // 1 s of 50, 1 s of 100, 2 s of 200.
+        assert_eq!(read(1, 100), Some(50_000));
+        assert_eq!(read(2, 200), Some(150_000));
+        assert_eq!(read(2, 200), Some(150_000));
+        assert_eq!(read(1, 200), Some(150_000), "a clock set back");
+        assert_eq!(read(4, 0), Some(550_000));
     }
 
     #[test]
@@ -342,10 +333,10 @@ mod tests {
         let mut steady = Steady::new();
         steady.sample(SECOND);
         steady.put(7);
-        let reading = steady.living.read_final(steady.now + SECOND, &mut Vec::new());
+        let reading = steady.container.read_final(steady.now + SECOND, &mut Vec::new());
         assert_eq!(reading, Reading::Read(0));
         // Gauges are those of the living.
         assert_eq!(steady.figures(), [Some(1), Some(1), Some(7), Some(1)]);
-        assert_eq!(steady.living.usage.pids.limit, Some(ephemon_model::Limit::At(7)));
+        assert_eq!(steady.container.usage.pids.limit, Some(ephemon_model::Limit::At(7)));
     }
 }

@@ -1,9 +1,9 @@
-//! A container's end told by a process: the pidfd of its init.
+//! Watches a container's process for its exit: the pidfd of its init.
 //!
-//! Version 2 tells emptiness itself, but the kernel holds such notes back for 10 ms after the last
-//! one (`CGROUP_FILE_NOTIFY_MIN_INTV`); version 1 tells nothing. A pidfd is readable the moment the
-//! process is gone. The first process of a group is runc's own stage and ends at once, so whoever
-//! holds an alarm looks at the group when it rings and takes the next process if there is one.
+//! Version 2 reports emptiness itself, but the kernel holds such notes back for 10 ms after the last
+//! one (`CGROUP_FILE_NOTIFY_MIN_INTV`); version 1 reports nothing. A pidfd is readable the moment the
+//! process is gone. The first process of a group is runc's own stage and ends at once, so the
+//! group is looked at when a watch fires, and the next process is watched if there is one.
 
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -12,9 +12,9 @@ use std::path::Path;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-/// A process to wait for.
+/// A process that is watched.
 #[derive(Debug)]
-pub(crate) struct Alarm {
+pub(crate) struct ExitWatch {
     /// Readable when the process has ended.
     pub(crate) fd: OwnedFd,
     /// The process.
@@ -24,9 +24,9 @@ pub(crate) struct Alarm {
 /// More processes than this are not looked at in search of the init: a fork bomb's list is long.
 const MAX_LOOKED_AT: usize = 64;
 
-// === impl Alarm ===
+// === impl ExitWatch ===
 
-impl Alarm {
+impl ExitWatch {
     /// Takes the container's init out of the group's processes, or, where none is one (no PID
     /// namespace of its own, or still runc), the last listed.
     pub(crate) fn choose(pids: &[u32], proc: &Path) -> Option<Self> {
@@ -79,15 +79,18 @@ mod tests {
     }
 
     #[test]
-    fn an_alarm_rings_when_its_process_ends_and_the_dead_are_not_chosen() {
+    fn a_watch_fires_when_its_process_ends_and_the_dead_are_not_chosen() {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-        let alarm = Alarm::choose(&[child.id()], Path::new("/proc")).unwrap();
-        assert_eq!(alarm.pid, child.id());
+        let watch = ExitWatch::choose(&[child.id()], Path::new("/proc")).unwrap();
+        assert_eq!(watch.pid, child.id());
         child.kill().unwrap();
-        let mut fds = [PollFd::new(&alarm.fd, PollFlags::IN)];
+        let mut fds = [PollFd::new(&watch.fd, PollFlags::IN)];
         assert_eq!(poll(&mut fds, None), Ok(1));
-        assert!(Alarm::choose(&[child.id()], Path::new("/proc")).is_none(), "ended, not reaped");
+        assert!(
+            ExitWatch::choose(&[child.id()], Path::new("/proc")).is_none(),
+            "ended, not reaped"
+        );
         child.wait().unwrap();
-        assert!(Alarm::choose(&[child.id(), 0], Path::new("/proc")).is_none());
+        assert!(ExitWatch::choose(&[child.id(), 0], Path::new("/proc")).is_none());
     }
 }

@@ -1,0 +1,224 @@
+//! A pod's accounting: what missed finals are made up from, and how far off the sums are.
+
+use std::collections::HashMap;
+use std::time::{Instant, SystemTime};
+
+use ephemon_model::{Ended, PodUid, Quality};
+
+use super::held::Held;
+use crate::additive::Additive;
+use crate::books::{PodRecord, Record};
+use crate::container::Container;
+use crate::ledger::Ledger;
+use crate::life::Phase;
+use crate::pod::Pod;
+
+/// A final that the pod's counters mend by more than this, or by more than a hundredth of itself, is
+/// `residual` and not `exact`: 1 ms.
+const EXACT_WITHIN_NS: u64 = 1_000_000;
+
+/// A container that is over, as it is to be reported.
+pub(super) struct Final {
+    pub(super) record: Record,
+    pub(super) quality: Quality,
+    pub(super) sandbox: bool,
+}
+
+/// What came of closing or balancing a pod's accounting.
+#[derive(Default)]
+pub(super) struct Closed {
+    pub(super) finals: Vec<Final>,
+    pub(super) pod: Option<PodRecord>,
+}
+
+impl Held {
+    /// A container is gone whose final was read while it was empty. A process is charged for its
+    /// last steps after it has left its group, so the final reading may have come too early: what
+    /// the pod has and nobody accounts for is this container's.
+    pub(super) fn close_exact(&mut self, mut container: Container, mut ended: Ended) -> Final {
+        if let (Some(left_ns), Some(read_ns)) =
+            (self.cpu_left_over(&container), container.usage.cpu.usage_ns)
+        {
+            container.usage.cpu.usage_ns = Some(read_ns.saturating_add(left_ns));
+            if left_ns > EXACT_WITHIN_NS.max(read_ns / 100) {
+                ended.quality = Quality::Residual;
+            }
+        }
+        settle(&mut self.pods, &container, ended)
+    }
+
+    /// Enters the end of a container that is still held into its pod's accounting.
+    pub(super) fn settle(&mut self, key: u64, ended: Ended) -> Option<Final> {
+        Some(settle(&mut self.pods, self.containers.get(&key)?, ended))
+    }
+
+    /// Takes a container's end back: it has a process again.
+    pub(super) fn unsettle(&mut self, key: u64) {
+        let Some(container) = self.containers.get(&key) else { return };
+        if let Some(pod) = self.pods.get_mut(&container.pod) {
+            pod.ledger.unsettle(&Additive::of(&container.usage));
+        }
+    }
+
+    /// CPU time of the pod that is neither this container's nor any other's. `None` where it cannot
+    /// be told, or where another is gone whose own closing will look.
+    fn cpu_left_over(&mut self, container: &Container) -> Option<u64> {
+        let pod = self.pods.get_mut(&container.pod)?;
+        let own_ns = pod.read_cpu_ns(&mut self.buffer)?;
+        let settled_ns = pod.ledger.known_cpu_ns()?.checked_add(container.usage.cpu.usage_ns?)?;
+        let living_ns = self.living_cpu_ns(&container.pod)?;
+        Some(own_ns.saturating_sub(settled_ns.checked_add(living_ns)?))
+    }
+
+    /// Σ CPU time of the pod's containers that are not settled, read now.
+    fn living_cpu_ns(&mut self, uid: &PodUid) -> Option<u64> {
+        let mut sum_ns = 0_u64;
+        for key in self.population.children(uid) {
+            let container = self.containers.get_mut(key)?;
+            if container.life.is_reported() {
+                continue;
+            }
+            let read = container.read_cpu(&mut self.buffer);
+            if !read && container.life.exact_end().is_none() {
+                return None;
+            }
+            sum_ns = sum_ns.checked_add(container.usage.cpu.usage_ns.unwrap_or(0))?;
+        }
+        Some(sum_ns)
+    }
+
+    /// A container is gone whose final reading was missed: the pod's own counters tell what it
+    /// used. Others found gone by the same look are closed with it.
+    pub(super) fn close_missed(&mut self, container: Container) -> Closed {
+        let uid = container.pod.clone();
+        let mut missed = vec![container];
+        let Some((own, living)) = self.read_pod(&uid, &mut missed) else {
+            return Closed { finals: self.settle_missed(missed, None), pod: None };
+        };
+        let mut known = living.clone();
+        for container in &missed {
+            known.add(&Additive::of(&container.usage));
+        }
+        let residual = self.pods.get(&uid).and_then(|pod| pod.ledger.residual(&own, &known));
+        let finals = self.settle_missed(missed, residual);
+        let own_ns = own.cpu_ns();
+        let pod = self.pods.get_mut(&uid).zip(own_ns);
+        let pod = pod.map(|(pod, own_ns)| pod.balance(own_ns, living.cpu_ns().unwrap_or(0)));
+        Closed { finals, pod }
+    }
+
+    /// Reads the pod, then its living containers: the parent first, so that version 2 gathers the
+    /// whole subtree's counters once, and CPU time before all else, since it moves on. Containers
+    /// found gone without a final are moved to `missed`.
+    fn read_pod(
+        &mut self,
+        uid: &PodUid,
+        missed: &mut Vec<Container>,
+    ) -> Option<(Additive, Additive)> {
+        let pod = self.pods.get_mut(uid)?;
+        let own = pod.read(&mut self.buffer)?;
+        let mut living = Additive::default();
+        let (mut running, mut gone) = (Vec::new(), Vec::new());
+        let mut closed = false;
+        for key in self.population.children(uid) {
+            let Some(container) = self.containers.get_mut(key) else {
+                continue;
+            };
+            match container.life.phase() {
+                // Already in the books.
+                Phase::Empty { reported: true, .. } => {}
+                Phase::Empty { .. } => {
+                    // Gone or not, its figures are as good as final.
+                    container.read_cpu(&mut self.buffer);
+                    living.add(&Additive::of(&container.usage));
+                }
+                Phase::Closed => {
+                    closed = true;
+                    break;
+                }
+                Phase::Fresh | Phase::Running if container.read_cpu(&mut self.buffer) => {
+                    running.push(*key);
+                }
+                Phase::Fresh | Phase::Running => gone.push(container.id.clone()),
+            }
+        }
+        missed.extend(gone.iter().filter_map(|id| self.remove(id)));
+        if closed {
+            return None;
+        }
+        for key in running {
+            if let Some(container) = self.containers.get_mut(&key) {
+                container.read_others(&mut self.buffer);
+                living.add(&Additive::of(&container.usage));
+            }
+        }
+        Some((own, living))
+    }
+
+    /// Settles those whose final was missed, with their share of what was left over.
+    fn settle_missed(&mut self, missed: Vec<Container>, residual: Option<Additive>) -> Vec<Final> {
+        let now = Instant::now();
+        let waits: Vec<u64> = missed
+            .iter()
+            .map(|container| {
+                let waited = now.duration_since(container.life.sampled_at()).as_nanos();
+                u64::try_from(waited).unwrap_or(u64::MAX)
+            })
+            .collect();
+        let shares = residual.map(|residual| Ledger::divide(&residual, &waits));
+        let mut shares = shares.into_iter().flatten();
+        let settled = missed.into_iter().map(|mut container| {
+            let quality = shares.next().map_or(Quality::LastSample, |share| {
+                share.figures.add_to(&mut container.usage);
+                share.quality
+            });
+            // Its last process was not seen going.
+            let at = SystemTime::now().max(container.life.created());
+            settle(&mut self.pods, &container, Ended { at, quality })
+        });
+        settled.collect()
+    }
+
+    /// Balances a pod's accounting: CPU time alone, once its baseline is set.
+    pub(super) fn balance(&mut self, uid: &PodUid) -> Closed {
+        if self.pods.get(uid).is_some_and(|pod| pod.ledger.is_open()) {
+            Closed { finals: Vec::new(), pod: self.balance_cpu(uid) }
+        } else {
+            self.open_accounting(uid)
+        }
+    }
+
+    fn balance_cpu(&mut self, uid: &PodUid) -> Option<PodRecord> {
+        let own_ns = self.pods.get_mut(uid)?.read_cpu_ns(&mut self.buffer)?;
+        let living_ns = self.living_cpu_ns(uid)?;
+        Some(self.pods.get_mut(uid)?.balance(own_ns, living_ns))
+    }
+
+    /// Sets the baseline of a pod that was found running.
+    fn open_accounting(&mut self, uid: &PodUid) -> Closed {
+        let mut missed = Vec::new();
+        let mut closed = Closed::default();
+        if let Some((own, living)) = self.read_pod(uid, &mut missed)
+            && let Some(pod) = self.pods.get_mut(uid)
+        {
+            pod.ledger.open(&own, &living);
+            closed.pod = Some(pod.record(false));
+        }
+        for container in missed {
+            let Closed { finals, pod } = self.close_missed(container);
+            closed.finals.extend(finals);
+            closed.pod = pod.or(closed.pod);
+        }
+        closed
+    }
+}
+
+/// Enters a container's end into its pod's accounting.
+fn settle(pods: &mut HashMap<PodUid, Pod>, container: &Container, ended: Ended) -> Final {
+    if let Some(pod) = pods.get_mut(&container.pod) {
+        pod.ledger.settle(&Additive::of(&container.usage));
+    }
+    let quality = ended.quality;
+    let record = container.record(Some(ended));
+    Final { record, quality, sandbox: container.life.is_sandbox() }
+}

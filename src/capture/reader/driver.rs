@@ -1,0 +1,260 @@
+//! Performs what a container's life asks for, and hands the results back to it.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use ephemon_model::{ContainerId, PodUid};
+use ephemon_vitals::{Reason, Signal, Source};
+
+use super::held::Held;
+use super::poller::Poller;
+use super::reports::Reports;
+use crate::cadence::{Budget, Cadence};
+use crate::container::Reading;
+use crate::exit_watch::ExitWatch;
+use crate::ledger::Ledger;
+use crate::life::{Action, Event, Pace};
+use crate::pod::Pod;
+use crate::population::Admission;
+
+/// The longest tick of a kernel's clock (`CONFIG_HZ=100`).
+const TICK: Duration = Duration::from_millis(10);
+/// An event is at most this old when it is read: a group's own time that is older is not believed, for
+/// a process in it may have set it.
+const LATEST_EVENT: Duration = Duration::from_mins(1);
+
+/// Does the work for one event at a time.
+pub(super) struct Driver {
+    pub(super) held: Held,
+    pub(super) reports: Reports,
+    pub(super) poller: Poller,
+    pub(super) cadence: Cadence,
+    pub(super) budget: Budget,
+    pub(super) epoch: Instant,
+    /// `/proc` of the node.
+    pub(super) proc: PathBuf,
+    /// Pods of which a container has processes now, to be looked at for their network.
+    pub(super) networks_due: Vec<PodUid>,
+}
+
+// === impl Driver ===
+
+impl Driver {
+    /// Hands an event to a container's life, and does what it asks for until it waits.
+    pub(super) fn on(&mut self, key: u64, event: Event, now: Instant) {
+        let mut event = Some(event);
+        while let Some(happened) = event {
+            let pace = self.pace();
+            let Some(container) = self.held.containers.get_mut(&key) else { return };
+            let action = container.life.on(happened, now, &pace);
+            event = self.perform(key, action, now);
+        }
+    }
+
+    fn pace(&self) -> Pace {
+        Pace {
+            cadence: self.cadence,
+            credit_wait: self.budget.wait(),
+            has_events: self.held.hierarchy.has_events(),
+            epoch: self.epoch,
+        }
+    }
+
+    /// Performs an action: what came of it, or nothing where the container waits or is done with.
+    fn perform(&mut self, key: u64, action: Action, now: Instant) -> Option<Event> {
+        let Self { held, reports, .. } = self;
+        let container = held.containers.get_mut(&key)?;
+        let event = match action {
+            Action::Look => Event::Looked(container.populated(&mut held.buffer)),
+            Action::Sample => self.sample(key, now)?,
+            Action::WatchExit => self.watch_exit(key)?,
+            Action::ReadCpu => {
+                container.read_cpu(&mut held.buffer);
+                Event::CpuRead(container.usage.cpu.usage_ns)
+            }
+            Action::ReadFinal => match container.read_final(now, &mut held.buffer) {
+                Reading::Gone => Event::FinalRead(None),
+                Reading::Read(_) => {
+                    container.exit_watch = None;
+                    Event::FinalRead(Some(SystemTime::now()))
+                }
+            },
+            Action::AskVerdict => Event::Verdict(reports.is_wanted(&container.pod)),
+            Action::AskSandbox => Event::IsSandbox(held.is_sandbox(key, &self.proc)),
+            Action::AskNested => Event::Nested(container.nested_processes(&held.hierarchy)),
+            Action::Unsettle => {
+                held.unsettle(key);
+                Event::Unsettled
+            }
+            Action::Show => {
+                reports.show(container);
+                Event::Done
+            }
+            Action::HideSandbox => {
+                reports.hide_sandbox(container);
+                Event::Done
+            }
+            Action::ReportEnd(ended) => {
+                reports.ended(held.settle(key, ended)?);
+                Event::Done
+            }
+            Action::Close => {
+                container.close();
+                reports.unselected(container);
+                Event::Done
+            }
+            Action::OpenPod => {
+                let uid = container.pod.clone();
+                self.open_pod(&uid, now);
+                Event::Done
+            }
+            Action::Wait(until) => {
+                held.population.set_timer(key, until);
+                return None;
+            }
+            // Of a container that is held no more: see `removed`.
+            Action::SettleExact(_) | Action::SettleMissed | Action::Forget => return None,
+        };
+        Some(event)
+    }
+
+    fn sample(&mut self, key: u64, now: Instant) -> Option<Event> {
+        let container = self.held.containers.get_mut(&key)?;
+        let reading = container.sample(now, &mut self.held.buffer);
+        let took = now.elapsed();
+        self.budget.spend(took);
+        self.reports.vitals.sampled(took);
+        let Reading::Read(unreadable) = reading else {
+            return Some(Event::Sampled(false));
+        };
+        for _ in 0..unreadable {
+            self.reports.vitals.dropped(Signal::Metrics, Reason::Unreadable);
+        }
+        Some(Event::Sampled(true))
+    }
+
+    fn watch_exit(&mut self, key: u64) -> Option<Event> {
+        let container = self.held.containers.get_mut(&key)?;
+        let pids = container.pids(&mut self.held.buffer);
+        container.exit_watch = ExitWatch::choose(&pids, &self.proc).filter(|watch| {
+            let added = self.poller.add_once(&watch.fd, key);
+            if let Err(error) = &added {
+                tracing::debug!(%error, "a process cannot be watched");
+            }
+            added.is_ok()
+        });
+        let is_watched = container.exit_watch.is_some();
+        if is_watched {
+            self.networks_due.push(container.pod.clone());
+        }
+        Some(Event::ExitWatched(is_watched))
+    }
+
+    /// A pod that was not wanted is: its accounting starts anew.
+    fn open_pod(&mut self, uid: &PodUid, now: Instant) {
+        if let Some(pod) = self.held.pods.get_mut(uid) {
+            pod.ledger = Ledger::from_now();
+        }
+        for key in self.held.population.children(uid).to_vec() {
+            if let Some(container) = self.held.containers.get_mut(&key) {
+                container.open(&self.held.hierarchy);
+            }
+            self.on(key, Event::Opened, now);
+        }
+    }
+
+    /// The exit watch of a container has fired.
+    pub(super) fn exit_watch_fired(&mut self, key: u64) {
+        let now = Instant::now();
+        if let Some(container) = self.held.containers.get_mut(&key) {
+            container.exit_watch = None;
+        }
+        self.on(key, Event::ExitWatchFired, now);
+    }
+
+    pub(super) fn pod_created(&mut self, uid: PodUid, path: &Path, source: Source) {
+        let from_birth = source == Source::Inotify;
+        let pod = Pod::new(uid.clone(), path, &self.held.hierarchy, from_birth);
+        self.held.pods.insert(uid, pod);
+    }
+
+    pub(super) fn created(&mut self, id: &ContainerId, pod: &PodUid, path: &Path, source: Source) {
+        let now = Instant::now();
+        let made = self.held.made(path);
+        let created = match source {
+            Source::Inotify => creation_time(made, SystemTime::now()),
+            Source::Startup | Source::Rescan | Source::Residual => made,
+        };
+        let mut admission = self.held.admit(id, pod, path, created, now);
+        if admission == Admission::Known {
+            self.removed(id);
+            admission = self.held.admit(id, pod, path, created, now);
+        }
+        let Admission::Admitted(key) = admission else {
+            self.reports.vitals.dropped(Signal::Metrics, Reason::Cap);
+            return;
+        };
+        if let Some(container) = self.held.containers.get(&key) {
+            self.reports.created(container, created, source);
+        }
+        self.on(key, Event::Opened, now);
+    }
+
+    /// A container's directory is gone.
+    pub(super) fn removed(&mut self, id: &ContainerId) {
+        let Some(mut container) = self.held.remove(id) else { return };
+        self.reports.inventory.ended(id);
+        match container.life.on(Event::Removed, Instant::now(), &self.pace()) {
+            Action::SettleExact(ended) => {
+                let over = self.held.close_exact(container, ended);
+                self.reports.ended(over);
+            }
+            Action::SettleMissed => {
+                let closed = self.held.close_missed(container);
+                self.reports.closed(closed);
+            }
+            _ => {}
+        }
+    }
+
+    /// A pod's directory is gone, and with it those of its containers.
+    pub(super) fn pod_removed(&mut self, uid: &PodUid) {
+        let Some(pod) = self.held.pods.remove(uid) else { return };
+        let children = self.held.population.children(uid).iter();
+        let ids: Vec<_> =
+            children.filter_map(|key| self.held.population.id(*key)).cloned().collect();
+        for id in ids {
+            self.removed(&id);
+        }
+        self.reports.books.enter_pod(pod.record(true));
+    }
+
+    /// Balances every pod's accounting.
+    pub(super) fn balance_all(&mut self) {
+        let uids: Vec<PodUid> = self.held.pods.keys().cloned().collect();
+        for uid in uids {
+            let closed = self.held.balance(&uid);
+            self.reports.closed(closed);
+        }
+    }
+
+    /// Takes the network of pods that have none yet.
+    pub(super) fn adopt_networks(&mut self) {
+        for uid in std::mem::take(&mut self.networks_due) {
+            self.held.adopt_network(&uid, &self.proc);
+        }
+    }
+}
+
+/// When a group was made whose event was just read. On a busy node the event waits to be read while
+/// the container's processes already work; the kernel keeps a group's time from when somebody first
+/// looked it up, which is the runtime. That time is of the last tick: of an event that did not wait
+/// for one, now is truer.
+///
+/// Source: Linux, `fs/kernfs/inode.c`, `kernfs_init_inode`.
+fn creation_time(made: SystemTime, now: SystemTime) -> SystemTime {
+    match now.duration_since(made) {
+        Ok(age) if (TICK..=LATEST_EVENT).contains(&age) => made,
+        _ => now,
+    }
+}

@@ -1,0 +1,87 @@
+//! What is held of the node: containers and pods with their kept files.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::{Instant, SystemTime};
+
+use ephemon_cgroup::Hierarchy;
+use ephemon_model::{ContainerId, PodUid};
+
+use crate::container::Container;
+use crate::exit_watch;
+use crate::life::Life;
+use crate::pod::Pod;
+use crate::population::{Admission, Population};
+
+/// Containers and pods. One thread owns every kept file, so nothing here is locked.
+pub(super) struct Held {
+    pub(super) hierarchy: Hierarchy,
+    pub(super) population: Population,
+    pub(super) containers: HashMap<u64, Container>,
+    pub(super) pods: HashMap<PodUid, Pod>,
+    pub(super) buffer: Vec<u8>,
+}
+
+// === impl Held ===
+
+impl Held {
+    pub(super) fn new(hierarchy: Hierarchy, population: Population) -> Self {
+        let (containers, pods) = (HashMap::new(), HashMap::new());
+        Self { hierarchy, population, containers, pods, buffer: Vec::new() }
+    }
+
+    /// Takes in a container and opens its files.
+    pub(super) fn admit(
+        &mut self,
+        id: &ContainerId,
+        pod: &PodUid,
+        path: &Path,
+        created: SystemTime,
+        now: Instant,
+    ) -> Admission {
+        let admission = self.population.admit(id, pod, created);
+        if let Admission::Admitted(key) = admission {
+            let life = Life::new(created, now);
+            let mut container = Container::new(id.clone(), pod.clone(), path.to_owned(), life);
+            container.open(&self.hierarchy);
+            self.containers.insert(key, container);
+        }
+        admission
+    }
+
+    /// Lets a container go.
+    pub(super) fn remove(&mut self, id: &ContainerId) -> Option<Container> {
+        let key = self.population.remove(id)?;
+        self.containers.remove(&key)
+    }
+
+    /// When a directory was made, as far as the file system tells.
+    pub(super) fn made(&self, path: &Path) -> SystemTime {
+        let root = self.hierarchy.watched_root().unwrap_or(Path::new("/"));
+        let metadata = std::fs::metadata(root.join(path));
+        metadata.and_then(|metadata| metadata.modified()).unwrap_or_else(|_| SystemTime::now())
+    }
+
+    /// Whether a container is its pod's sandbox: the pod's first whose process is called `pause`. Only
+    /// the first: a job that takes the name hides nothing.
+    pub(super) fn is_sandbox(&mut self, key: u64, proc: &Path) -> bool {
+        let Some(container) = self.containers.get_mut(&key) else { return false };
+        if self.population.eldest(&container.pod) != Some(key) {
+            return false;
+        }
+        let pids = container.pids(&mut self.buffer);
+        pids.first().and_then(|pid| exit_watch::comm(*pid, proc)).as_deref() == Some("pause")
+    }
+
+    /// Keeps the sandbox's network file for a pod that has none yet. To be called when all births of a
+    /// walk are known: a job's process may be in a network namespace that it made itself, with any
+    /// figures, and a container of it may be found before the sandbox is.
+    pub(super) fn adopt_network(&mut self, uid: &PodUid, proc: &Path) {
+        // The sandbox is the eldest: it is there before all others and outlives them.
+        let sandbox = self.population.eldest(uid).and_then(|key| self.containers.get(&key));
+        let process = sandbox.and_then(|container| container.exit_watch.as_ref());
+        if let (Some(process), Some(pod)) = (process, self.pods.get_mut(uid)) {
+            pod.adopt_network(process.pid, proc);
+        }
+    }
+}

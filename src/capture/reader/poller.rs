@@ -1,0 +1,54 @@
+//! The epoll instance of the capture thread.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::event::{Timespec, epoll};
+use rustix::io::Errno;
+
+/// Events that are read at once.
+const BATCH: usize = 256;
+
+/// Waits for descriptors, each known by a token.
+#[derive(Debug)]
+pub(super) struct Poller(OwnedFd);
+
+/// What the kernel has reported. A thread's own: the kernel's events may hold pointers.
+#[derive(Default)]
+pub(super) struct Wakes {
+    events: Vec<epoll::Event>,
+    pub(super) tokens: Vec<u64>,
+}
+
+// === impl Poller ===
+
+impl Poller {
+    pub(super) fn new() -> Result<Self, Errno> {
+        epoll::create(epoll::CreateFlags::CLOEXEC).map(Self)
+    }
+
+    /// Reports the descriptor whenever it can be read.
+    pub(super) fn add(&self, fd: impl AsFd, token: u64) -> Result<(), Errno> {
+        epoll::add(&self.0, fd, epoll::EventData::new_u64(token), epoll::EventFlags::IN)
+    }
+
+    /// Reports the descriptor once.
+    pub(super) fn add_once(&self, fd: impl AsFd, token: u64) -> Result<(), Errno> {
+        let flags = epoll::EventFlags::IN | epoll::EventFlags::ONESHOT;
+        epoll::add(&self.0, fd, epoll::EventData::new_u64(token), flags)
+    }
+
+    /// Waits until a descriptor can be read or the time is over.
+    pub(super) fn wait(&self, timeout: Duration, wakes: &mut Wakes) -> Result<(), Errno> {
+        let timeout = Timespec::try_from(timeout).ok();
+        wakes.events.clear();
+        wakes.events.reserve(BATCH);
+        let spare = rustix::buffer::spare_capacity(&mut wakes.events);
+        match epoll::wait(&self.0, spare, timeout.as_ref()) {
+            Ok(_) => wakes.tokens.extend(wakes.events.iter().map(|event| event.data.u64())),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,108 @@
+//! Where pods stand in the API server's list, and whether that can be heard.
+
+use std::collections::HashSet;
+use std::time::Instant;
+
+use ephemon_model::PodUid;
+
+use super::{State, Touched};
+use crate::inventory::watched::{DELETED_GRACE, Line, STRANGER_GRACE, Standing};
+
+impl State {
+    pub(in crate::inventory) fn listed(&mut self, uid: &PodUid, now: Instant) {
+        let pod = self.pod_mut(uid, now);
+        if pod.standing != Standing::Listed {
+            pod.standing = Standing::Listed;
+            self.touch(uid);
+        }
+    }
+
+    pub(in crate::inventory) fn unlisted(&mut self, uid: &PodUid, now: Instant) {
+        if let Some(pod) = self.pods.get_mut(uid)
+            && pod.standing == Standing::Listed
+        {
+            pod.standing = Standing::Deleted { at: now };
+            self.touch(uid);
+        }
+        self.drop_done_pods(now);
+    }
+
+    pub(in crate::inventory) fn list_complete(
+        &mut self,
+        uids: &HashSet<PodUid>,
+        asked: Instant,
+        now: Instant,
+    ) {
+        for (uid, pod) in &mut self.pods {
+            match pod.standing {
+                Standing::Listed if !uids.contains(uid) => {
+                    pod.standing = Standing::Deleted { at: now };
+                    self.touched.add(uid);
+                }
+                Standing::Stranger { since } if since <= asked => {
+                    pod.standing = Standing::Unwanted;
+                    self.touched.add(uid);
+                }
+                _ => {}
+            }
+        }
+        self.set_line(Line::Live);
+        self.drop_done_pods(now);
+    }
+
+    fn set_line(&mut self, line: Line) {
+        if self.line != line {
+            self.line = line;
+            // Whether a pod is wanted depends on it.
+            self.touched = Touched::All;
+        }
+    }
+
+    pub(in crate::inventory) fn api_live(&mut self) {
+        if matches!(self.line, Line::Failing { .. }) {
+            self.set_line(Line::Live);
+        }
+    }
+
+    pub(in crate::inventory) fn api_failing(&mut self, now: Instant) {
+        if self.line != Line::Live {
+            return;
+        }
+        // Who has been judged by a living line stays judged.
+        for pod in self.pods.values_mut() {
+            if let Standing::Stranger { since } = pod.standing
+                && now.saturating_duration_since(since) >= STRANGER_GRACE
+            {
+                pod.standing = Standing::Unwanted;
+            }
+        }
+        self.set_line(Line::Failing { since: now });
+    }
+
+    pub(in crate::inventory) fn log_directory_gone(&mut self, uid: &PodUid, now: Instant) {
+        if let Some(pod) = self.pods.get(uid)
+            && pod.standing != Standing::Listed
+            && pod.ids.is_empty()
+        {
+            if let Standing::Deleted { .. } = pod.standing {
+                self.drop_done_pods(now);
+            } else {
+                self.pods.remove(uid);
+                self.touch(uid);
+            }
+        }
+    }
+
+    /// Deleted pods that nobody can ask about any more.
+    fn drop_done_pods(&mut self, now: Instant) {
+        let Self { pods, touched, .. } = self;
+        pods.retain(|uid, pod| {
+            let Standing::Deleted { at } = pod.standing else { return true };
+            let is_kept = !pod.ids.is_empty() || now.saturating_duration_since(at) < DELETED_GRACE;
+            if !is_kept {
+                touched.add(uid);
+            }
+            is_kept
+        });
+    }
+}

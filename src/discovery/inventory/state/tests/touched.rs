@@ -1,0 +1,61 @@
+//! What an act on the state concerns: its pod where an answer may change, and nobody where it is told
+//! what is known already.
+
+use super::*;
+
+/// Whom an act concerned: these pods, each once, or everybody.
+fn touched(state: &mut State, act: impl FnOnce(&mut State)) -> Option<Vec<PodUid>> {
+    act(state);
+    match state.take_touched() {
+        Touched::All => None,
+        Touched::Pods(mut pods) => {
+            pods.sort();
+            pods.dedup();
+            Some(pods)
+        }
+    }
+}
+
+#[test]
+fn every_kind_of_evidence_concerns_its_pod_once() {
+    let now = Instant::now();
+    let mut state = state([]);
+    state.take_touched();
+    let sandbox = Evidence::Sandbox { id: id(3), pod: Some(uid(2)) };
+    for evidence in [
+        named(1, "runner", Witness::Api),
+        spec(1, "job", ContainerType::Ephemeral),
+        log(1, "job", 10),
+        told(1, Witness::Cri, word(None, "job")),
+        told(9, Witness::Api, word(Some(1), "late")),
+    ] {
+        let first = touched(&mut state, |state| state.learn(evidence.clone(), now));
+        assert_eq!(first, Some(vec![uid(1)]), "{evidence:?}");
+        let again = touched(&mut state, |state| state.learn(evidence.clone(), now));
+        assert_eq!(again, Some(Vec::new()), "{evidence:?}");
+    }
+    assert_eq!(touched(&mut state, |state| state.learn(sandbox, now)), Some(vec![uid(2)]));
+    assert_eq!(touched(&mut state, |state| state.ended(&id(1))), Some(vec![uid(1)]));
+    assert_eq!(touched(&mut state, |state| state.ended(&id(1))), Some(Vec::new()));
+    assert_eq!(touched(&mut state, |state| state.forget(&id(1))), Some(vec![uid(1)]));
+    let born = |state: &mut State| state.born(&uid(2), &id(2), at(30), now);
+    assert_eq!(touched(&mut state, born), Some(vec![uid(1), uid(2)]), "both its pods");
+    assert_eq!(touched(&mut state, |state| state.forget_pod(&uid(2))), Some(vec![uid(2)]));
+}
+
+#[test]
+fn what_the_list_says_concerns_the_pod_and_whether_it_can_be_heard_everybody() {
+    let now = Instant::now();
+    let mut state = State::new(Line::Opening { since: now });
+    let listed = |state: &mut State| state.listed(&uid(1), now);
+    assert_eq!(touched(&mut state, listed), Some(vec![uid(1)]));
+    assert_eq!(touched(&mut state, listed), Some(Vec::new()));
+    let all = HashSet::from([uid(1)]);
+    let complete = |state: &mut State| state.list_complete(&all, now, now);
+    assert_eq!(touched(&mut state, complete), None);
+    assert_eq!(touched(&mut state, complete), Some(Vec::new()));
+    assert_eq!(touched(&mut state, |state| state.api_failing(now)), None);
+    assert_eq!(touched(&mut state, |state| state.api_failing(now)), Some(Vec::new()));
+    assert_eq!(touched(&mut state, State::api_live), None);
+    assert_eq!(touched(&mut state, |state| state.unlisted(&uid(1), now)), Some(vec![uid(1)]));
+}

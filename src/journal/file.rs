@@ -1,0 +1,102 @@
+//! One open journal, and how far each reader has read it.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use ephemon_contract::{JOURNAL_MAX_BYTES, Record};
+
+use super::lines::Lines;
+
+/// A journal that is open.
+#[derive(Debug)]
+pub(super) struct Journal {
+    file: File,
+    /// By the readers' numbers.
+    places: Vec<Place>,
+    /// Up to where lines that are no records were counted, by whoever read them first.
+    counted: u64,
+    /// That it ends before its end was counted.
+    cut: bool,
+}
+
+/// How far a reader has read.
+#[derive(Debug, Default)]
+struct Place {
+    lines: Lines,
+    /// Up to where it was looked at: the beginning of a record may stand there.
+    seen: u64,
+    /// Nothing more is taken of it.
+    over: bool,
+}
+
+// === impl Journal ===
+
+impl Journal {
+    pub(super) fn new(file: File) -> Self {
+        Self { file, places: Vec::new(), counted: 0, cut: false }
+    }
+
+    /// A reader begins anew.
+    pub(super) fn rewind(&mut self, reader: usize) {
+        if let Some(place) = self.places.get_mut(reader) {
+            *place = Place::default();
+        }
+    }
+
+    /// Reads one buffer's worth for a reader: bytes read, and how many lines of them made no sense that
+    /// no other reader has counted.
+    pub(super) fn read(
+        &mut self,
+        reader: usize,
+        buffer: &mut [u8],
+        mut record: impl FnMut(u64, Record),
+    ) -> (usize, u64) {
+        let Self { file, places, counted, cut } = self;
+        let Some(place) = place_of(places, reader) else { return (0, 0) };
+        if place.over {
+            return (0, 0);
+        }
+        let offset = place.lines.offset();
+        let length = file.metadata().map_or(0, |metadata| metadata.len());
+        if length < place.seen || offset >= JOURNAL_MAX_BYTES {
+            // Cut short by somebody, or as long as a journal can be: nothing more is taken of it.
+            place.over = true;
+            let is_news = length != offset && !std::mem::replace(cut, true);
+            return (0, u64::from(is_news));
+        }
+        if length == place.seen {
+            return (0, 0);
+        }
+        // Never across the place up to which lines are counted.
+        let ahead = counted.checked_sub(offset).filter(|ahead| *ahead > 0);
+        let ahead = ahead.and_then(|ahead| usize::try_from(ahead).ok());
+        let size = ahead.unwrap_or(buffer.len()).min(buffer.len());
+        let Some(buffer) = buffer.get_mut(..size) else { return (0, 0) };
+        match file.read_at(buffer, offset) {
+            Ok(count) => {
+                let found = place.lines.take(buffer.get(..count).unwrap_or_default());
+                for (at, one) in found.records {
+                    record(at, one);
+                }
+                place.seen = offset.saturating_add(count as u64);
+                *counted = (*counted).max(place.lines.offset());
+                (count, if ahead.is_none() { found.bad } else { 0 })
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => (0, 0),
+            Err(_) => {
+                place.over = true;
+                (0, u64::from(!std::mem::replace(cut, true)))
+            }
+        }
+    }
+}
+
+/// A reader's place, made where there is none yet. There are few readers, and thousands of journals.
+fn place_of(places: &mut Vec<Place>, reader: usize) -> Option<&mut Place> {
+    if places.len() <= reader {
+        places.reserve_exact((reader + 1).saturating_sub(places.len()));
+        places.resize_with(reader + 1, Place::default);
+    }
+    places.get_mut(reader)
+}

@@ -1,0 +1,191 @@
+//! The journals of one pod: whether it has any, which are open, how far each reader has read.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use ephemon_contract::Record;
+use ephemon_vitals::{Reason, Signal, Vitals};
+
+use super::file::Journal;
+use super::volume::{Directory, JOURNALS, Volume};
+
+/// Names of one pod that are no journals, remembered so that each is counted once.
+const MAX_REFUSED: usize = 64;
+
+/// When a directory had last changed.
+type Changed = (i64, u64);
+
+/// One pod's.
+#[derive(Debug, Default)]
+pub(super) struct Pod {
+    place: Place,
+    /// When the directory had last changed, as of the last listing.
+    pub(super) listed: Option<Changed>,
+    journals: BTreeMap<Arc<str>, Journal>,
+    /// The readers it is wanted by, each with the journal that was read last when the pod's turn was
+    /// over: the others come before it.
+    wanted: BTreeMap<usize, Option<Arc<str>>>,
+    /// Names that are no journals, counted once.
+    refused: HashSet<String>,
+    crowded: bool,
+}
+
+/// Where the journals are.
+#[derive(Debug, Default)]
+enum Place {
+    /// Not looked for since the pod has changed.
+    #[default]
+    Unknown,
+    /// There is no volume of the hook.
+    None,
+    /// The volume, and when its root had last changed without journals in it.
+    Volume(Volume, Option<Changed>),
+    /// The directory of journals.
+    Directory(Directory),
+}
+
+// === impl Pod ===
+
+impl Pod {
+    /// Journals that are known.
+    pub(super) fn files(&self) -> usize {
+        self.journals.len()
+    }
+
+    /// A reader wants it.
+    pub(super) fn want(&mut self, reader: usize) {
+        self.wanted.entry(reader).or_default();
+    }
+
+    pub(super) fn is_wanted_by(&self, reader: usize) -> bool {
+        self.wanted.contains_key(&reader)
+    }
+
+    /// A reader wants it no more, and begins anew if it wants it again: whether another does.
+    pub(super) fn let_go(&mut self, reader: usize) -> bool {
+        if self.wanted.remove(&reader).is_some() {
+            self.journals.values_mut().for_each(|journal| journal.rewind(reader));
+        }
+        !self.wanted.is_empty()
+    }
+
+    /// The volume may be there though it was not.
+    pub(super) fn ask_again(&mut self) {
+        if matches!(self.place, Place::None) {
+            self.place = Place::Unknown;
+        }
+    }
+
+    /// Whether there is a volume of the hook.
+    pub(super) fn has_volume(&self) -> bool {
+        matches!(self.place, Place::Volume(..) | Place::Directory(_))
+    }
+
+    /// Opens journals that are new, as long as there is room for so many.
+    pub(super) fn find(&mut self, volume: impl Fn() -> PathBuf, room: usize, vitals: &Vitals) {
+        self.place.look(volume);
+        let Place::Directory(directory) = &self.place else { return };
+        let Ok(changed) = directory.changed() else { return };
+        if self.listed == Some(changed) {
+            return;
+        }
+        let Ok(names) = directory.names() else { return };
+        self.listed = settled(changed);
+        if names.cut && !std::mem::replace(&mut self.crowded, true) {
+            vitals.dropped(Signal::Journal, Reason::Cap);
+        }
+        for name in names.all {
+            if self.journals.contains_key(name.as_str()) || self.refused.contains(&name) {
+                continue;
+            }
+            if self.journals.len() >= room {
+                if !std::mem::replace(&mut self.crowded, true) {
+                    vitals.dropped(Signal::Journal, Reason::Cap);
+                }
+                break;
+            }
+            match directory.open_journal(&name) {
+                Ok(opened) => {
+                    self.journals.insert(name.into(), Journal::new(opened.file));
+                }
+                // Removed again in between; a later listing shows it if it comes back.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    tracing::debug!(name, %error, "a journal is passed over");
+                    vitals.dropped(Signal::Journal, Reason::Unreadable);
+                    if self.refused.len() < MAX_REFUSED {
+                        self.refused.insert(name);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads what was added for a reader, up to about so many bytes: how many it were.
+    pub(super) fn read(
+        &mut self,
+        reader: usize,
+        buffer: &mut [u8],
+        most: usize,
+        vitals: &Vitals,
+        mut tell: impl FnMut(&Arc<str>, u64, Record),
+    ) -> usize {
+        let mut taken = 0_usize;
+        let last = self.wanted.get_mut(&reader).and_then(Option::take);
+        let comes_first = |name: &Arc<str>| last.as_ref().is_none_or(|last| name > last);
+        for first in [true, false] {
+            let some = self.journals.iter_mut().filter(|(name, _)| comes_first(name) == first);
+            for (name, journal) in some {
+                loop {
+                    if taken >= most {
+                        self.wanted.insert(reader, Some(Arc::clone(name)));
+                        return taken;
+                    }
+                    let (read, bad) =
+                        journal.read(reader, buffer, |at, record| tell(name, at, record));
+                    if bad > 0 {
+                        vitals.dropped_by(Signal::Journal, Reason::Unreadable, bad);
+                    }
+                    if read == 0 {
+                        break;
+                    }
+                    taken = taken.saturating_add(read);
+                }
+            }
+        }
+        taken
+    }
+}
+
+// === impl Place ===
+
+impl Place {
+    /// Looks for the directory where it was not found yet and may be there by now.
+    fn look(&mut self, volume: impl Fn() -> PathBuf) {
+        if matches!(self, Self::Unknown) {
+            *self = Volume::open(&volume()).map_or(Self::None, |volume| Self::Volume(volume, None));
+        }
+        if let Self::Volume(volume, looked) = self {
+            // Not there before the first container that writes one: the volume's root changes then.
+            let changed = volume.changed().ok();
+            if looked.is_some() && *looked == changed {
+                return;
+            }
+            match volume.directory(JOURNALS) {
+                Ok(directory) => *self = Self::Directory(directory),
+                Err(_) => *looked = changed.and_then(settled),
+            }
+        }
+    }
+}
+
+/// A change to be remembered as looked at. A file system's clock ticks in milliseconds: what comes
+/// within a tick of a look changes nothing.
+fn settled(changed: Changed) -> Option<Changed> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let now_s = i64::try_from(now.as_secs()).ok()?;
+    (now_s.saturating_sub(changed.0) > 1).then_some(changed)
+}
