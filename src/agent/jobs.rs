@@ -8,8 +8,9 @@ use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
+use ephemon_base::{Idle, clock, warning::Outage};
 use ephemon_capture::books::Books;
 use ephemon_discovery::inventory::Inventory;
 use ephemon_export::{Outbox, Payload};
@@ -28,7 +29,7 @@ use tokio::time::{sleep, timeout};
 
 use super::args::{Args, TraceMode, TraceParent};
 use super::readiness::Readiness;
-use pace::{BUSY_INTERVAL, Pace};
+use pace::BUSY_INTERVAL;
 
 /// A job that is over is shown for so long, nanoseconds; its counts stay.
 const SHOWN_NS: u64 = 300_000_000_000;
@@ -71,10 +72,10 @@ struct Keeper {
     over: VecDeque<Arc<Job>>,
     /// Since when nothing is missing.
     ready_ns: Option<u64>,
-    /// Said once until it works again.
-    unsaved: bool,
-    /// Likewise, of the cabinet.
-    unkept: bool,
+    /// What must outlive the agent is not on the disk.
+    unsaved: Outage,
+    /// Nor is the evidence of jobs.
+    unkept: Outage,
     /// What was said of pods.
     notices: Notices,
 }
@@ -83,11 +84,11 @@ struct Keeper {
 pub(super) async fn keep(parts: Parts) -> Infallible {
     let inventory = parts.inventory.clone();
     let mut keeper = Box::new(Keeper::new(parts));
-    let mut pace = Pace::new(Instant::now());
+    let mut idle = Idle::new(Instant::now());
     loop {
         // Reads files of a disk that may be slow, and never at the cost of the other tasks.
         let turn = tokio::task::spawn_blocking(move || {
-            let is_eventful = keeper.turn(now_ns());
+            let is_eventful = keeper.turn(clock::now_ns());
             (keeper, is_eventful)
         });
         let is_eventful;
@@ -96,13 +97,13 @@ pub(super) async fn keep(parts: Parts) -> Infallible {
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
         if is_eventful {
-            pace.event(Instant::now());
+            idle.event(Instant::now());
         }
         sleep(BUSY_INTERVAL).await;
-        if let Some(rest) = pace.rest(Instant::now())
+        if let Some(rest) = pace::rest(&idle, Instant::now())
             && timeout(rest, inventory.lives()).await.is_ok()
         {
-            pace.event(Instant::now());
+            idle.event(Instant::now());
         }
     }
 }
@@ -158,8 +159,8 @@ impl Keeper {
             sent: Vec::new(),
             over: VecDeque::new(),
             ready_ns: None,
-            unsaved: false,
-            unkept: false,
+            unsaved: Outage::default(),
+            unkept: Outage::default(),
             notices: Notices::default(),
             parts,
         };
@@ -186,7 +187,7 @@ impl Keeper {
         // Not the turn's beginning: what was written since then would be taken for a lie.
         parts.journals.look(&assembler.wanted(), |entry| {
             is_eventful = true;
-            assembler.journal(entry, self::now_ns());
+            assembler.journal(entry, clock::now_ns());
         });
         assembler.learnt(|pod, piece| cabinet.add(pod, piece));
         let turn = assembler.turn(now_ns);
@@ -200,7 +201,7 @@ impl Keeper {
             self.dispatch(dispatch);
         }
         self.sent.extend(turn.over);
-        if news || self.unsaved {
+        if news || self.unsaved.is_on() {
             self.save();
         }
         let shown = self.over.len();
@@ -213,7 +214,7 @@ impl Keeper {
             self.show();
         }
         self.keep_evidence();
-        is_eventful || news || self.unsaved || self.assembler.is_waiting()
+        is_eventful || news || self.unsaved.is_on() || self.assembler.is_waiting()
     }
 
     /// Whether a pod that was not seen is not there.
@@ -298,9 +299,9 @@ impl Keeper {
 
     fn save(&mut self) {
         match Saved::save(&self.parts.state_dir, self.assembler.memory(), &self.tally) {
-            Ok(()) => self.unsaved = false,
+            Ok(()) => drop(self.unsaved.end()),
             Err(error) => {
-                if !std::mem::replace(&mut self.unsaved, true) {
+                if self.unsaved.begins() {
                     tracing::warn!("{error}");
                 }
             }
@@ -311,24 +312,19 @@ impl Keeper {
     fn keep_evidence(&mut self) {
         let Self { sent, cabinet, unsaved, .. } = self;
         sent.retain(|uid| {
-            let needed = *unsaved && cabinet.holds(uid);
+            let needed = unsaved.is_on() && cabinet.holds(uid);
             if !needed {
                 cabinet.clear(uid);
             }
             needed
         });
         match self.cabinet.write() {
-            Ok(()) => self.unkept = false,
+            Ok(()) => drop(self.unkept.end()),
             Err(error) => {
-                if !std::mem::replace(&mut self.unkept, true) {
+                if self.unkept.begins() {
                     tracing::warn!("{error}");
                 }
             }
         }
     }
-}
-
-fn now_ns() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }

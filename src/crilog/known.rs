@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use ephemon_base::warning::Outage;
 use ephemon_discovery::logs::names;
 use ephemon_model::PodUid;
 use tracing::warn;
@@ -70,7 +71,7 @@ pub(super) struct Known {
     /// Most logs that one pod has open, while that is known.
     crowd: Option<usize>,
     next: u64,
-    warned: bool,
+    unopened: Outage,
 }
 
 // === impl Known ===
@@ -85,7 +86,7 @@ impl Known {
             left: HashSet::new(),
             crowd: None,
             next: 0,
-            warned: false,
+            unopened: Outage::default(),
         }
     }
 
@@ -333,7 +334,7 @@ impl Known {
     }
 
     fn warn_once(&mut self, log: &LogRef, error: &dyn std::fmt::Display) {
-        if !std::mem::replace(&mut self.warned, true) {
+        if self.unopened.begins() {
             warn!(
                 pod = %log.pod.uid, container = %log.container, %error,
                 "cannot open a log yet; trying again every few seconds. Said once"

@@ -7,8 +7,9 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
+use ephemon_base::clock::unix_time;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -110,7 +111,7 @@ fn burn(amount: Duration, percent: u32) {
 /// Burns until the clock shows this many milliseconds since 1970: several end at once.
 fn burn_until(millis: u64) {
     let until = Duration::from_millis(millis);
-    while SystemTime::now().duration_since(UNIX_EPOCH).is_ok_and(|now| now < until) {
+    while unix_time(SystemTime::now()).is_some_and(|now| now < until) {
         spin();
     }
 }

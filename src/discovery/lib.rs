@@ -9,6 +9,5 @@ pub mod cgroups;
 pub mod cri;
 pub mod inventory;
 pub mod logs;
-mod pace;
 pub mod pod_view;
 mod text;

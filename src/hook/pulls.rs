@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use ephemon_base::clock::nanos;
 use ephemon_contract::Record;
 use k8s_openapi::api::core::v1::Event;
 use kube::core::Duration as GoDuration;
@@ -55,7 +56,7 @@ fn record(event: &Event) -> Option<Record> {
     Some(Record::ImagePulled {
         at_ns: u64::try_from(at).ok()?,
         container: Record::text(container),
-        duration_ns: journal::nanos(took),
+        duration_ns: nanos(took),
         bytes,
     })
 }

@@ -8,7 +8,6 @@
 
 mod become_user;
 mod cgroup;
-mod clock;
 mod command;
 mod config;
 mod connection;
@@ -39,6 +38,7 @@ use std::{
     time::Duration,
 };
 
+use ephemon_base::clock::now_ns;
 use ephemon_contract::env::NOT_FOR_STEPS;
 use ephemon_contract::{Command, Record, Run};
 use ephemon_mask::environment;
@@ -158,7 +158,7 @@ fn serve(mut config: Config) -> Result<u8, Unable> {
     }
     let exit_code = supervisor.supervise(&signals);
     supervisor.journal.append(&Record::ContainerEnded {
-        at_ns: clock::now_ns(),
+        at_ns: now_ns(),
         exit_code,
         dropped: supervisor.journal.dropped(),
     });

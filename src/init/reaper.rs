@@ -7,11 +7,12 @@ use std::{
     io::{self, PipeReader, PipeWriter},
     os::unix::process::{CommandExt, ExitStatusExt},
     process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     thread,
     time::{Duration, Instant},
 };
 
+use ephemon_base::{clock::now_ns, lock};
 use ephemon_contract::{End, ProcessUsage};
 use nix::{
     errno::Errno,
@@ -22,8 +23,6 @@ use nix::{
     unistd::Pid,
 };
 use wait4::Wait4;
-
-use super::clock::now_ns;
 
 /// The children that someone waits for.
 #[derive(Debug, Default)]
@@ -131,7 +130,7 @@ impl Reaper {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<i32, Known>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 
@@ -159,7 +158,7 @@ impl Known {
                 at_ns: now_ns(),
             },
         };
-        *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+        *lock(&self.slot) = Some(outcome);
         drop(self.ended_tx);
     }
 }
@@ -169,7 +168,7 @@ impl Known {
 impl Process {
     /// How it ended, if it has.
     pub(super) fn outcome(&self) -> Option<Outcome> {
-        *self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.slot)
     }
 
     /// Signals its group. A group that is gone needs none.

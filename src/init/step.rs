@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ephemon_base::clock::{nanos, now_ns};
 use ephemon_contract as contract;
 use ephemon_contract::{
     Chunk, DEFAULT_ESCALATION_MS, Exit, Failure, MAX_CHUNK_BYTES, Record, Reply, Request, Run,
@@ -22,7 +23,6 @@ use nix::{
 };
 
 use super::{
-    clock::nanos,
     command,
     connection::{Arrival, Connection},
     poll,
@@ -81,7 +81,7 @@ pub(super) fn run<'a>(
             Ok(process) => Ok(process),
         }
     })?;
-    let started_at_ns = super::clock::now_ns();
+    let started_at_ns = now_ns();
     let pid = process.pid.as_raw().unsigned_abs();
     supervisor.journal.append(&Record::StepStarted {
         at_ns: started_at_ns,

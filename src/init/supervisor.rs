@@ -4,10 +4,14 @@ use std::{
     collections::BTreeMap,
     io::{self, PipeReader, PipeWriter, Read, Write},
     os::{fd::AsFd, unix::net::UnixStream},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
+    sync::{Arc, Mutex, MutexGuard, atomic::AtomicUsize},
     time::{Duration, Instant},
 };
 
+use ephemon_base::{
+    clock::{nanos, now_ns},
+    lock,
+};
 use ephemon_contract::{ErrorCode, Failure, Status, StepStatus};
 use ephemon_mask::Masks;
 use nix::{
@@ -21,7 +25,6 @@ use nix::{
 
 use super::{
     cgroup::Cgroup,
-    clock::{nanos, now_ns},
     config::Config,
     container_log::ContainerLog,
     forward::{Forwards, Slot},
@@ -381,7 +384,7 @@ impl Supervisor {
     }
 
     fn lock(&self) -> MutexGuard<'_, Steps> {
-        self.steps.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.steps)
     }
 }
 

@@ -10,8 +10,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
 
+use ephemon_base::clock::now_ns;
 use ephemon_contract::JOURNAL_MAX_BYTES;
 use ephemon_model::PodUid;
 use ephemon_model::node::NodeRoot;
@@ -155,7 +155,8 @@ impl Pod {
         let Ok(names) = directory.names() else { return };
         // A file system's clock ticks in milliseconds: what comes within a tick of the listing
         // changes nothing.
-        let settled = i64::try_from(now_s()).is_ok_and(|now| now.saturating_sub(changed.0) > 1);
+        let settled = i64::try_from(now_ns() / 1_000_000_000)
+            .is_ok_and(|now| now.saturating_sub(changed.0) > 1);
         self.listed = settled.then_some(changed);
         if names.cut && !std::mem::replace(&mut self.crowded, true) {
             vitals.dropped(Signal::Journal, Reason::Cap);
@@ -262,11 +263,6 @@ impl Journal {
             }
         }
     }
-}
-
-/// Seconds since 1970.
-fn now_s() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 #[cfg(test)]

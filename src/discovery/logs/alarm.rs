@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
+use ephemon_base::warning::Outage;
 use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
 use rustix::io::Errno;
 use tracing::warn;
@@ -36,7 +37,7 @@ pub enum Alarm<P> {
 pub struct Alarms<P> {
     inotify: Option<Inotify>,
     places: HashMap<WatchDescriptor, P>,
-    warned: bool,
+    unwatched: Outage,
 }
 
 // === impl Alarms ===
@@ -57,7 +58,7 @@ impl<P: Clone + Eq + Hash> Alarms<P> {
                 }
             })
             .ok();
-        Self { inotify, places: HashMap::new(), warned: false }
+        Self { inotify, places: HashMap::new(), unwatched: Outage::default() }
     }
 
     /// What becomes readable with an event.
@@ -131,8 +132,7 @@ impl<P: Clone + Eq + Hash> Alarms<P> {
     }
 
     fn warn_once(&mut self, directory: &Path, what: &str) {
-        if !self.warned {
-            self.warned = true;
+        if self.unwatched.begins() {
             warn!(directory = %directory.display(), "{what}; the rescan finds what is missed");
         }
     }
