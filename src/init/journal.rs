@@ -11,7 +11,7 @@ use std::{
 
 use ephemon_base::lock;
 use ephemon_contract::{JOURNAL_MAX_BYTES, Record};
-use nix::fcntl::OFlag;
+use rustix::fs::OFlags;
 
 /// An open journal, or what is left of one that could not be opened: a count.
 #[derive(Debug)]
@@ -35,7 +35,10 @@ impl Journal {
             .append(true)
             .create(true)
             .mode(0o644)
-            .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).bits())
+            .custom_flags(
+                i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC).bits())
+                    .unwrap_or(0),
+            )
             .open(path)?;
         let metadata = file.metadata()?;
         if !metadata.file_type().is_file() {

@@ -16,17 +16,14 @@ use ephemon_base::{clock::now_ns, lock};
 use ephemon_contract::{End, ProcessUsage};
 use nix::{
     errno::Errno,
-    sys::{
-        signal::{Signal, killpg},
-        wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid},
-    },
-    unistd::Pid,
+    sys::wait::{Id, WaitPidFlag, WaitStatus, waitid},
 };
+use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, waitpid};
 use wait4::Wait4;
 
 /// The children that someone waits for.
 #[derive(Debug, Default)]
-pub(super) struct Reaper(Mutex<HashMap<i32, Known>>);
+pub(super) struct Reaper(Mutex<HashMap<Pid, Known>>);
 
 #[derive(Debug)]
 struct Known {
@@ -75,8 +72,9 @@ impl Reaper {
         let mut child = command.stdin(Stdio::null()).process_group(0).spawn()?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let raw = i32::try_from(child.id()).map_err(io::Error::other)?;
-        known.insert(raw, Known { child, slot: Arc::clone(&slot), ended_tx });
-        Ok(Process { pid: Pid::from_raw(raw), stdout, stderr, ended_rx, slot })
+        let pid = Pid::from_raw(raw).ok_or(io::ErrorKind::Other)?;
+        known.insert(pid, Known { child, slot: Arc::clone(&slot), ended_tx });
+        Ok(Process { pid, stdout, stderr, ended_rx, slot })
     }
 
     /// Reaps all that have ended. Called for every SIGCHLD.
@@ -87,7 +85,8 @@ impl Reaper {
             match waitid(Id::All, flags) {
                 Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return,
                 Ok(status) => {
-                    let Some(pid) = status.pid() else { return };
+                    let pid = status.pid().and_then(|pid| Pid::from_raw(pid.as_raw()));
+                    let Some(pid) = pid else { return };
                     self.reap_one(pid);
                 }
                 Err(Errno::EINTR) => {}
@@ -104,11 +103,11 @@ impl Reaper {
     /// Reaps one that has ended.
     pub(super) fn reap_one(&self, pid: Pid) {
         let mut known = self.lock();
-        match known.remove(&pid.as_raw()) {
+        match known.remove(&pid) {
             Some(entry) => entry.settle(),
             // An orphan: nobody wants to know how it ended.
             None => {
-                waitpid(pid, Some(WaitPidFlag::WNOHANG)).ok();
+                waitpid(Some(pid), WaitOptions::NOHANG).ok();
             }
         }
     }
@@ -117,19 +116,19 @@ impl Reaper {
     fn reap_unnamed(&self) -> bool {
         let Ok(entries) = fs::read_dir("/proc") else { return false };
         let me = std::process::id().to_string();
-        let dead: Vec<i32> = entries
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-            .filter(|pid: &i32| {
+        let dead: Vec<Pid> = entries
+            .filter_map(|entry| Pid::from_raw(entry.ok()?.file_name().to_str()?.parse().ok()?))
+            .filter(|pid| {
                 fs::read(format!("/proc/{pid}/stat")).is_ok_and(|stat| is_dead_child(&stat, &me))
             })
             .collect();
         for pid in &dead {
-            self.reap_one(Pid::from_raw(*pid));
+            self.reap_one(*pid);
         }
         !dead.is_empty()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<i32, Known>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Pid, Known>> {
         lock(&self.0)
     }
 }
@@ -181,7 +180,7 @@ impl Process {
     pub(super) fn end_group(&self, patience: Duration) {
         let deadline = Instant::now() + patience;
         // EPERM: what is left became someone else.
-        while killpg(self.pid, Signal::SIGKILL).is_ok() && Instant::now() < deadline {
+        while kill_process_group(self.pid, Signal::KILL).is_ok() && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(1));
         }
     }
@@ -190,7 +189,7 @@ impl Process {
 /// Signals a process group; one that is gone needs none.
 pub(super) fn signal_group(group: Pid, signal: Signal) {
     // ESRCH: it ended meanwhile. EPERM: its processes became someone else, and only they can end it.
-    killpg(group, signal).ok();
+    kill_process_group(group, signal).ok();
 }
 
 fn end_of(status: ExitStatus) -> End {
