@@ -15,17 +15,13 @@ use tracing::warn;
 
 use super::births::Home;
 use super::books::ContainerLog;
-use super::checkpoint::{Checkpoints, MAX_LOGS, Saved};
+use super::checkpoint::{Checkpoints, MAX_LIVE, MAX_LOGS, Saved};
 use super::directory::Directory;
 use super::log::Log;
 use super::place::{LogId, LogRef};
 use aside::{restore, save};
 use ephemon_model::LogLoss;
 pub(super) use live::Live;
-
-/// Most logs read at once: 160 pods of four containers that live. What is more waits on the disk until
-/// others are over.
-pub const MAX_LIVE: usize = 640;
 
 /// Most of them of one pod.
 const MAX_LIVE_OF_POD: usize = MAX_LIVE / 4;

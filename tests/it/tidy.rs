@@ -1,6 +1,8 @@
 //! The source tree's own rules, as far as Cargo does not keep them: which rooms may list what, and how
 //! files look.
 
+mod cycles;
+
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
