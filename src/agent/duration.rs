@@ -1,21 +1,13 @@
-//! Durations on the command line: `250ms`, `1s`, `5m`, `2h`.
+//! Durations on the command line: `250ms`, `0.5s`, `5m`, `1h30m`.
 
 use std::time::Duration;
 
-/// Reads a number and a unit; fractions are allowed (`0.5s`).
+use ephemon_base::duration;
+
+/// Reads numbers with their units.
 pub(super) fn parse(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let seconds = match unit {
-        "ms" => 0.001,
-        "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        _ => return Err("expected a number and a unit: 250ms, 1s, 5m, 2h".into()),
-    };
-    let number: f64 = number.parse().map_err(|_| "expected a number before the unit")?;
-    let duration = Duration::try_from_secs_f64(number * seconds);
-    duration.map_err(|_| "longer than a duration can be".into())
+    duration::parse(text)
+        .ok_or_else(|| "expected numbers with their units: 250ms, 0.5s, 5m, 1h30m".into())
 }
 
 /// As [`parse`], and longer than nothing.
@@ -37,6 +29,7 @@ mod tests {
         assert_eq!(parse("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(parse("0.5s"), Ok(Duration::from_millis(500)));
         assert_eq!(parse("5m"), Ok(Duration::from_mins(5)));
+        assert_eq!(parse("1h30m"), Ok(Duration::from_mins(90)));
         assert!(parse("5").is_err());
         assert!(parse("s").is_err());
         assert!(parse("-1s").is_err());

@@ -8,8 +8,9 @@ use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
+use ephemon_base::{Idle, clock, warning::Outage};
 use ephemon_capture::books::Books;
 use ephemon_discovery::feed::Changed;
 use ephemon_discovery::inventory::Inventory;
@@ -29,7 +30,7 @@ use tokio::time::{sleep, timeout};
 
 use super::args::{Args, TraceMode, TraceParent};
 use super::readiness::Readiness;
-use pace::{BUSY_INTERVAL, Pace};
+use pace::BUSY_INTERVAL;
 
 /// A job that is over is shown for so long, nanoseconds; its counts stay.
 const SHOWN_NS: u64 = 300_000_000_000;
@@ -75,10 +76,10 @@ struct Keeper {
     ready_ns: Option<u64>,
     /// When all pods were looked at last, and whether all of the node was there to be seen then.
     whole_look: (u64, bool),
-    /// Said once until it works again.
-    unsaved: bool,
-    /// Likewise, of the cabinet.
-    unkept: bool,
+    /// What must outlive the agent is not on the disk.
+    unsaved: Outage,
+    /// Nor is the evidence of jobs.
+    unkept: Outage,
     /// What was said of pods.
     notices: Notices,
 }
@@ -87,12 +88,12 @@ struct Keeper {
 pub(super) async fn keep(parts: Parts) -> Infallible {
     let mut feed = parts.inventory.feed().follow();
     let mut keeper = Box::new(Keeper::new(parts));
-    let mut pace = Pace::new(Instant::now());
+    let mut idle = Idle::new(Instant::now());
     loop {
         let changed = feed.take();
         // Reads files of a disk that may be slow, and never at the cost of the other tasks.
         let turn = tokio::task::spawn_blocking(move || {
-            let is_eventful = keeper.turn(changed, now_ns());
+            let is_eventful = keeper.turn(changed, clock::now_ns());
             (keeper, is_eventful)
         });
         let is_eventful;
@@ -101,13 +102,13 @@ pub(super) async fn keep(parts: Parts) -> Infallible {
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
         if is_eventful {
-            pace.event(Instant::now());
+            idle.event(Instant::now());
         }
         sleep(BUSY_INTERVAL).await;
-        if let Some(rest) = pace.rest(Instant::now(), keeper.polls())
+        if let Some(rest) = pace::rest(&idle, Instant::now(), keeper.polls())
             && timeout(rest, feed.changed()).await.is_ok()
         {
-            pace.event(Instant::now());
+            idle.event(Instant::now());
         }
     }
 }
@@ -163,8 +164,8 @@ impl Keeper {
             over: VecDeque::new(),
             ready_ns: None,
             whole_look: (0, false),
-            unsaved: false,
-            unkept: false,
+            unsaved: Outage::default(),
+            unkept: Outage::default(),
             notices: Notices::default(),
             parts,
         };
@@ -184,7 +185,7 @@ impl Keeper {
         // Not the turn's beginning: what was written since then would be taken for a lie.
         parts.journals.look(&assembler.wanted(), |entry| {
             is_eventful = true;
-            assembler.journal(entry, self::now_ns());
+            assembler.journal(entry, clock::now_ns());
         });
         assembler.learnt(|pod, piece| cabinet.add(pod, piece));
         let turn = assembler.turn(now_ns);
@@ -198,7 +199,7 @@ impl Keeper {
             self.dispatch(dispatch);
         }
         self.sent.extend(turn.over);
-        if news || self.unsaved {
+        if news || self.unsaved.is_on() {
             self.save();
         }
         let shown = self.over.len();
@@ -211,7 +212,7 @@ impl Keeper {
             self.show();
         }
         self.keep_evidence();
-        is_eventful || news || self.unsaved || self.assembler.is_waiting()
+        is_eventful || news || self.unsaved.is_on() || self.assembler.is_waiting()
     }
 
     /// Looks at the pods that have changed or have something due, now and then at all of them: whether
@@ -344,9 +345,9 @@ impl Keeper {
 
     fn save(&mut self) {
         match Saved::save(&self.parts.state_dir, self.assembler.memory(), &self.tally) {
-            Ok(()) => self.unsaved = false,
+            Ok(()) => drop(self.unsaved.end()),
             Err(error) => {
-                if !std::mem::replace(&mut self.unsaved, true) {
+                if self.unsaved.begins() {
                     tracing::warn!("{error}");
                 }
             }
@@ -357,24 +358,19 @@ impl Keeper {
     fn keep_evidence(&mut self) {
         let Self { sent, cabinet, unsaved, .. } = self;
         sent.retain(|uid| {
-            let needed = *unsaved && cabinet.holds(uid);
+            let needed = unsaved.is_on() && cabinet.holds(uid);
             if !needed {
                 cabinet.clear(uid);
             }
             needed
         });
         match self.cabinet.write() {
-            Ok(()) => self.unkept = false,
+            Ok(()) => drop(self.unkept.end()),
             Err(error) => {
-                if !std::mem::replace(&mut self.unkept, true) {
+                if self.unkept.begins() {
                     tracing::warn!("{error}");
                 }
             }
         }
     }
-}
-
-fn now_ns() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -8,8 +8,9 @@ mod waiting;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
+use ephemon_base::clock::now_ns;
 use ephemon_capture::books::{Books, End, PodRecord, Record};
 use ephemon_discovery::feed::Changed;
 use ephemon_export::Outbox;
@@ -275,9 +276,4 @@ fn container((owner, exit): names::Known, record: Arc<Record>) -> Container {
 fn pod((owner, _): names::Known, record: Arc<PodRecord>, since: Option<SystemTime>) -> Pod {
     let at = SystemTime::now();
     Pod { owner, record, since: since.unwrap_or(at), at }
-}
-
-fn now_ns() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -1,7 +1,9 @@
 //! Readiness: named conditions, each held by whoever is to meet it.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use ephemon_base::lock;
 
 /// What is still missing. Ready when nothing is. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -31,7 +33,7 @@ impl Readiness {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<(u64, &'static str)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -4,9 +4,10 @@
 //! so that a slow scrape cannot hold up a final reading.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
+use ephemon_base::lock;
 use ephemon_discovery::feed::Feed;
 use ephemon_model::{ContainerId, Ended, NetUsage, PodUid, Usage};
 use tokio::sync::Notify;
@@ -180,7 +181,7 @@ impl Books {
 
     /// A panic elsewhere leaves whole records behind, so a poisoned lock is still good.
     fn pages(&self) -> MutexGuard<'_, Pages> {
-        self.0.pages.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.pages)
     }
 }
 

@@ -6,11 +6,18 @@
 
 use ephemon_model::{Limit, Pressure};
 
-use super::limits::Quota;
-
 /// From this value on, a version 1 limit means "none": the kernel prints `PAGE_COUNTER_MAX` pages,
 /// 2^63 less a page.
 const V1_UNLIMITED_BYTES: u64 = 1 << 62;
+
+/// CPU time a group may take of each period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// Microseconds of CPU time.
+    pub quota_us: Limit<u64>,
+    /// Microseconds.
+    pub period_us: u64,
+}
 
 /// A file of one number: `memory.current`.
 pub fn single(text: &str) -> Option<u64> {

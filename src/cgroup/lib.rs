@@ -15,6 +15,7 @@ pub mod v1;
 pub mod v2;
 
 pub use files::{Files, Gone};
+pub use format::Quota;
 pub use hierarchy::{Controller, Detected, Hierarchy, NoHierarchy};
 pub use kept::Trouble;
-pub use limits::{InForce, LimitFiles, Quota, Refused, Setting};
+pub use limits::{InForce, LimitFiles, Refused, Setting};

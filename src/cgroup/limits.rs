@@ -7,20 +7,12 @@ use std::path::{Path, PathBuf};
 use ephemon_model::Limit;
 
 use super::files::Gone;
+use super::format::Quota;
 use super::hierarchy::Hierarchy;
 use super::{v1, v2};
 
 /// Groups below a group are looked into so deep.
 const MAX_DEPTH: u8 = 3;
-
-/// CPU time a group may take of each period.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Quota {
-    /// Microseconds of CPU time.
-    pub quota_us: Limit<u64>,
-    /// Microseconds.
-    pub period_us: u64,
-}
 
 /// The limits of one cgroup as the kernel shows them. Each is absent where its controller is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

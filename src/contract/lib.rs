@@ -10,7 +10,7 @@
 //! [`Reply::Key`], and all that follows is sealed (`session`): [`Reply::Welcome`], by which the hook
 //! knows the init, and [`Request::Proof`], by which the init knows the hook. Where something is
 //! wrong the init answers [`Reply::Error`] and closes. Then requests follow, one at a time. Each has
-//! exactly one final reply ([`Reply::is_final`]); a [`Request::Run`] has `Started`, any number of
+//! exactly one final reply; a [`Request::Run`] has `Started`, any number of
 //! `Stdout` and `Stderr`, and `Exit` or `Error`. While it runs, the hook may send
 //! [`Request::Signal`], which has no reply, and closing the connection ends the step.
 

@@ -166,11 +166,6 @@ pub enum ErrorCode {
 // === impl Reply ===
 
 impl Reply {
-    /// Whether nothing more follows to the request.
-    pub fn is_final(&self) -> bool {
-        !matches!(self, Self::Started(_) | Self::Stdout(_) | Self::Stderr(_))
-    }
-
     /// The whole frame; refused when over [`MAX_REPLY_BYTES`].
     pub fn encode(&self) -> Result<Vec<u8>, Malformed> {
         wire::frame(self, MAX_REPLY_BYTES)

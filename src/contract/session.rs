@@ -19,10 +19,9 @@ use ring::{
 };
 
 use super::token::{ContainerKey, HookKey, KEY_BYTES, SIGNATURE_BYTES, Token};
+pub use super::wire::SEAL_BYTES;
 use super::wire::{LENGTH_BYTES, Malformed};
 
-/// Bytes that sealing adds to a frame.
-pub const SEAL_BYTES: usize = 16;
 /// Names this use of the keys, and its version.
 const PROTOCOL: &[u8] = b"ephemon socket 3";
 

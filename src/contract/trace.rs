@@ -60,26 +60,6 @@ impl RunKey<'_> {
     pub fn span_id(self) -> SpanId {
         span_id(&format!("{}{}s", self.run_id, self.run_attempt))
     }
-
-    /// A job's span as the receiver had it before version 0.151.0, by the job's display name.
-    pub fn receiver_job_span_id(self, display_name: &str) -> SpanId {
-        span_id(&format!("{}{}{display_name}", self.run_id, self.run_attempt))
-    }
-
-    /// A step's span as the receiver had it before version 0.151.0.
-    pub fn receiver_step_span_id(self, job: &str, step: &str, number: u64) -> SpanId {
-        span_id(&format!("{}{}{job}{step}{number}", self.run_id, self.run_attempt))
-    }
-}
-
-/// A job's span as the receiver has it since version 0.151.0, by `job.check_run_id`.
-pub fn receiver_job_span_id(check_run_id: &str) -> SpanId {
-    span_id(&format!("{check_run_id}-j"))
-}
-
-/// A step's span as the receiver has it since version 0.151.0, by the step's display name.
-pub fn receiver_step_span_id(check_run_id: &str, step: &str) -> SpanId {
-    span_id(&format!("{check_run_id}-{step}-s"))
 }
 
 // === impl JobKey ===
@@ -203,19 +183,6 @@ mod tests {
     fn ids_of_the_run_are_the_receivers() {
         assert_eq!(RUN.trace_id().to_string(), "731ec8a47fd7450f753a812a4a8aa5a0");
         assert_eq!(RUN.span_id().to_string(), "aba151af7cfbcf0f");
-        assert_eq!(RUN.receiver_job_span_id("test (1.23)").to_string(), "e68a36b3514c8634");
-        let step = RUN.receiver_step_span_id("test (1.23)", "Set up job", 1);
-        assert_eq!(step.to_string(), "103b52e85d34ae1c");
-        let queue = RUN.receiver_step_span_id("test (1.23)", "queue-test (1.23)", 1);
-        assert_eq!(queue.to_string(), "d328504edfc4f5dc");
-    }
-
-    /// Computed from the receiver's source at version 0.151.0.
-    #[test]
-    fn ids_by_the_check_run_are_the_receivers() {
-        assert_eq!(receiver_job_span_id("40685651258").to_string(), "2b09b38c69b64a9c");
-        let step = receiver_step_span_id("40685651258", "Set up job");
-        assert_eq!(step.to_string(), "d592338e114eb265");
     }
 
     #[test]

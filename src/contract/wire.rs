@@ -15,6 +15,8 @@ pub const MAX_REPLY_BYTES: usize = 256 * 1024;
 const KEPT_BYTES: usize = 64 * 1024;
 /// Bytes of a frame's length.
 pub(super) const LENGTH_BYTES: usize = 4;
+/// Bytes that sealing adds to a frame.
+pub const SEAL_BYTES: usize = 16;
 
 /// What is wrong with a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -81,7 +83,7 @@ pub(super) fn frame(value: &impl Wire, limit: usize) -> Result<Vec<u8>, Malforme
     let bytes = body.len();
     let length = u32::try_from(bytes).ok().filter(|_| bytes <= limit);
     let length = length.ok_or(Malformed::TooLong { bytes, limit })?;
-    let mut frame = Vec::with_capacity(LENGTH_BYTES + bytes + super::session::SEAL_BYTES);
+    let mut frame = Vec::with_capacity(LENGTH_BYTES + bytes + SEAL_BYTES);
     length.put(&mut frame);
     frame.append(&mut body);
     Ok(frame)
@@ -135,11 +137,6 @@ impl Frames {
             self.start += LENGTH_BYTES + bytes;
         }
         Ok(frame)
-    }
-
-    /// Whether part of a frame has arrived.
-    pub fn is_mid_frame(&self) -> bool {
-        self.start < self.buffer.len()
     }
 }
 

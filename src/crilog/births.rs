@@ -6,6 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ephemon_base::warning::Outage;
 use ephemon_discovery::logs::alarm::{Alarm, Alarms};
 use ephemon_discovery::logs::names;
 use ephemon_model::PodRef;
@@ -42,7 +43,7 @@ pub(super) struct News {
 pub(super) struct Births {
     pods: PathBuf,
     alarms: Option<Alarms<Place>>,
-    warned: bool,
+    unreadable: Outage,
 }
 
 // === impl Home ===
@@ -62,7 +63,7 @@ fn pod_directory(pod: &PodRef) -> String {
 
 impl Births {
     pub(super) fn new(pods: PathBuf, use_inotify: bool) -> Self {
-        Self { pods, alarms: use_inotify.then(Alarms::new), warned: false }
+        Self { pods, alarms: use_inotify.then(Alarms::new), unreadable: Outage::default() }
     }
 
     /// Readable when there is news.
@@ -114,7 +115,7 @@ impl Births {
         let listed = Directory::pods(&self.pods).and_then(|pods| Ok((pods.entries()?, pods)));
         let (entries, pods) = match listed {
             Ok(listed) => {
-                self.warned = false;
+                self.unreadable.end();
                 listed
             }
             Err(error) => {
@@ -164,7 +165,7 @@ impl Births {
     }
 
     fn say_unreadable(&mut self, error: &io::Error) {
-        if std::mem::replace(&mut self.warned, true) {
+        if !self.unreadable.begins() {
             return;
         }
         let directory = self.pods.display();

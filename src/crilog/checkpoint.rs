@@ -15,7 +15,6 @@ use sha2::{Digest, Sha256};
 use tracing::warn;
 
 use super::head::Head;
-use super::known::MAX_LIVE;
 use super::place::{LogRef, Mark};
 
 /// The file's name in its directory.
@@ -30,6 +29,9 @@ const MAX_FILE_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Most finished logs that are kept.
 pub const MAX_LOGS: usize = 4_096;
+/// Most logs read at once: 160 pods of four containers that live. What is more waits on the disk until
+/// others are over.
+pub const MAX_LIVE: usize = 640;
 
 /// How far every log is delivered. Made by [`super::Follower::checkpoints`].
 #[derive(Debug, Clone, Default)]

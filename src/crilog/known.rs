@@ -8,23 +8,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use ephemon_base::warning::Outage;
 use ephemon_discovery::logs::names;
 use ephemon_model::PodUid;
 use tracing::warn;
 
 use super::births::Home;
 use super::books::ContainerLog;
-use super::checkpoint::{Checkpoints, MAX_LOGS, Saved};
+use super::checkpoint::{Checkpoints, MAX_LIVE, MAX_LOGS, Saved};
 use super::directory::Directory;
 use super::log::Log;
 use super::place::{LogId, LogRef};
 use aside::{restore, save};
 use ephemon_model::LogLoss;
 pub(super) use live::Live;
-
-/// Most logs read at once: 160 pods of four containers that live. What is more waits on the disk until
-/// others are over.
-pub const MAX_LIVE: usize = 640;
 
 /// Most of them of one pod.
 const MAX_LIVE_OF_POD: usize = MAX_LIVE / 4;
@@ -70,7 +67,7 @@ pub(super) struct Known {
     /// Most logs that one pod has open, while that is known.
     crowd: Option<usize>,
     next: u64,
-    warned: bool,
+    unopened: Outage,
 }
 
 // === impl Known ===
@@ -85,7 +82,7 @@ impl Known {
             left: HashSet::new(),
             crowd: None,
             next: 0,
-            warned: false,
+            unopened: Outage::default(),
         }
     }
 
@@ -333,7 +330,7 @@ impl Known {
     }
 
     fn warn_once(&mut self, log: &LogRef, error: &dyn std::fmt::Display) {
-        if !std::mem::replace(&mut self.warned, true) {
+        if self.unopened.begins() {
             warn!(
                 pod = %log.pod.uid, container = %log.container, %error,
                 "cannot open a log yet; trying again every few seconds. Said once"

@@ -29,11 +29,11 @@ mod stamp;
 
 pub use books::{Books, ContainerLog};
 pub use checkpoint::Checkpoints;
-pub use checkpoint::MAX_LOGS;
+pub use checkpoint::{MAX_LIVE, MAX_LOGS};
 pub use follow::{AtRisk, Follower, Options, Turn, Woken};
 pub use follow::{MAX_HELD_BYTES, MAX_UNPACKED, UNPACKED_BYTES};
 pub use known::Choice;
-pub use known::{MAX_LEFT, MAX_LIVE};
+pub use known::MAX_LEFT;
 pub use log::Line;
 pub use place::{LogId, LogRef, Position, Uid};
 pub use shares::Slowed;

@@ -110,11 +110,6 @@ impl Position {
     pub fn log(&self) -> LogId {
         self.log
     }
-
-    /// Counts the log's lines: of two positions of a log, the larger is the later.
-    pub fn serial(&self) -> u64 {
-        self.mark.lines
-    }
 }
 
 // === impl Mark ===

@@ -17,9 +17,10 @@ mod worker;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
+use ephemon_base::lock;
 use tokio::sync::{broadcast, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -208,7 +209,7 @@ impl Desk {
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Truth>> {
-        self.truths.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.truths)
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use ephemon_base::clock::unix_ns;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
@@ -212,8 +213,7 @@ async fn scenes(node: &Node, cast: &Cast) -> Result<(), Error> {
     let mut events = node.happenings();
     let begin = Instant::now();
     let together = SystemTime::now().checked_add(TOGETHER).unwrap_or(UNIX_EPOCH);
-    let together = together.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-    let together = u64::try_from(together).unwrap_or(u64::MAX);
+    let together = unix_ns(together) / 1_000_000;
     let scenes = cast.scenes(together, node.cgroups().enforces_memory());
     let ends = scenes.iter().map(|scene| scene.ends).sum();
     for scene in scenes {

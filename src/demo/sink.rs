@@ -7,9 +7,10 @@ mod seen;
 use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use ephemon_base::lock;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::CONTENT_TYPE;
@@ -61,7 +62,7 @@ impl Sink {
 
     /// What has come so far.
     pub(super) fn seen<T>(&self, look: impl FnOnce(&Seen) -> T) -> T {
-        look(&self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+        look(&lock(&self.seen))
     }
 }
 
@@ -107,7 +108,7 @@ async fn answer(
 }
 
 fn take(path: &str, body: &[u8], seen: &Mutex<Seen>) -> StatusCode {
-    let seen = || seen.lock().unwrap_or_else(PoisonError::into_inner);
+    let seen = || lock(seen);
     match path {
         "/v1/logs" => match ExportLogsServiceRequest::decode(body) {
             Ok(request) => seen().logs(request.resource_logs),

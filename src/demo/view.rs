@@ -5,15 +5,21 @@
 //! Where it does not (a plain container), paths are replaced in the container's words instead, and
 //! the demo says so.
 
+use std::env::set_current_dir;
 use std::fs;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Component, Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, setns, unshare};
-use nix::unistd::{chdir, chroot, getegid, geteuid};
+use nix::sched::{CloneFlags, unshare};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, mount, mount_bind, mount_bind_recursive, mount_change,
+    mount_remount,
+};
+use rustix::process::{chroot, getegid, geteuid};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde::{Deserialize, Serialize};
 
 use super::part;
@@ -90,7 +96,7 @@ impl Sight {
             Self::Textual => Ok(()),
             Self::Namespace => Ok(unshare(CloneFlags::CLONE_NEWNS)?),
             Self::UserNamespace => {
-                let (uid, gid) = (geteuid(), getegid());
+                let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
                 unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS)?;
                 fs::write("/proc/self/setgroups", "deny")?;
                 fs::write("/proc/self/uid_map", format!("{uid} {uid} 1"))?;
@@ -114,21 +120,20 @@ impl View {
             return self.work();
         }
         self.sight.unshare()?;
-        attach(None, Path::new("/"), MsFlags::MS_REC | MsFlags::MS_PRIVATE)?;
-        mount(Some("tmpfs"), &self.root, Some("tmpfs"), MsFlags::empty(), None::<&str>)?;
+        mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)?;
+        mount("tmpfs", &self.root, "tmpfs", MountFlags::empty(), None)?;
         self.furnish()?;
         for volume in &self.mounts {
             let target = self.below(&volume.target);
             fs::create_dir_all(&target)?;
-            attach(Some(&volume.source), &target, MsFlags::MS_BIND)?;
+            mount_bind(&volume.source, &target)?;
             if volume.read_only {
-                let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
                 // A user namespace may not drop the flags of what it was given.
-                drop(attach(None, &target, flags));
+                mount_remount(&target, MountFlags::BIND | MountFlags::RDONLY, "").ok();
             }
         }
         // A machine without the file has nothing to cover.
-        drop(attach(Some(&self.hosts), &self.root.join("etc/hosts"), MsFlags::MS_BIND));
+        mount_bind(&self.hosts, self.root.join("etc/hosts")).ok();
         chroot(&self.root)?;
         self.work()
     }
@@ -136,13 +141,15 @@ impl View {
     /// Joins the view of a container that runs.
     pub(super) fn join(&self, pid: i32) -> io::Result<()> {
         let open = |kind: &str| fs::File::open(format!("/proc/{pid}/ns/{kind}"));
+        let join =
+            |namespace: &fs::File, kind| move_into_link_name_space(namespace.as_fd(), Some(kind));
         match self.sight {
             Sight::Textual => return self.work(),
-            Sight::Namespace => setns(open("mnt")?, CloneFlags::CLONE_NEWNS)?,
+            Sight::Namespace => join(&open("mnt")?, LinkNameSpaceType::Mount)?,
             Sight::UserNamespace => {
                 let mounts = open("mnt")?;
-                setns(open("user")?, CloneFlags::CLONE_NEWUSER)?;
-                setns(mounts, CloneFlags::CLONE_NEWNS)?;
+                join(&open("user")?, LinkNameSpaceType::User)?;
+                join(&mounts, LinkNameSpaceType::Mount)?;
             }
         }
         chroot(&self.root)?;
@@ -151,11 +158,11 @@ impl View {
 
     fn work(&self) -> io::Result<()> {
         let Some(directory) = &self.working_directory else {
-            return if self.sight == Sight::Textual { Ok(()) } else { Ok(chdir("/")?) };
+            return if self.sight == Sight::Textual { Ok(()) } else { set_current_dir("/") };
         };
         // As runc does.
         drop(fs::create_dir_all(directory));
-        Ok(chdir(directory)?)
+        set_current_dir(directory)
     }
 
     /// This machine's own files, but for what the volumes stand in.
@@ -176,7 +183,7 @@ impl View {
             } else if kind.is_dir() {
                 fs::create_dir(&target)?;
                 // What may not be shown is left empty.
-                drop(attach(Some(&entry.path()), &target, MsFlags::MS_BIND | MsFlags::MS_REC));
+                mount_bind_recursive(entry.path(), &target).ok();
             }
         }
         let system = self.root.join("sys/fs/cgroup");
@@ -187,7 +194,7 @@ impl View {
                 None => system.clone(),
             };
             fs::create_dir_all(&target)?;
-            attach(Some(directory), &target, MsFlags::MS_BIND)?;
+            mount_bind(directory, &target)?;
         }
         Ok(())
     }
@@ -231,10 +238,6 @@ pub(super) fn check(arguments: &[String]) -> bool {
 fn first(path: &Path) -> &str {
     let mut parts = path.components().filter(|part| matches!(part, Component::Normal(_)));
     parts.next().and_then(|part| part.as_os_str().to_str()).unwrap_or_default()
-}
-
-fn attach(source: Option<&Path>, target: &Path, flags: MsFlags) -> io::Result<()> {
-    Ok(mount(source, target, None::<&str>, flags, None::<&str>)?)
 }
 
 #[cfg(test)]

@@ -7,8 +7,9 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
+use ephemon_base::{clock::unix_time, duration};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -48,11 +49,11 @@ pub(super) fn run(arguments: &[String]) -> ExitCode {
 /// `None` when the words make no sense.
 fn act(words: &[&str]) -> Option<io::Result<u8>> {
     match words {
-        ["burn", time] => burn(duration(time)?, 100),
-        ["burn", time, percent] => burn(duration(time)?, percent.parse().ok()?),
+        ["burn", time] => burn(duration::parse(time)?, 100),
+        ["burn", time, percent] => burn(duration::parse(time)?, percent.parse().ok()?),
         ["burn-until", millis] => burn_until(millis.parse().ok()?),
-        ["sleep", time] => thread::sleep(duration(time)?),
-        ["hold", mib, time] => hold(mib.parse().ok()?, duration(time)?),
+        ["sleep", time] => thread::sleep(duration::parse(time)?),
+        ["hold", mib, time] => hold(mib.parse().ok()?, duration::parse(time)?),
         ["eat", mib] => hold(mib.parse().ok()?, Duration::ZERO),
         _ => return act_or_fail(words),
     }
@@ -69,24 +70,11 @@ fn act_or_fail(words: &[&str]) -> Option<io::Result<u8>> {
         ["fetch", host, port] => fetch(host, port.parse().ok()?).map(done),
         ["io", mib] => write_and_read(mib.parse().ok()?).map(done),
         ["processes", count, time] => processes(count.parse().ok()?, time).map(done),
-        ["threads", count, time] => threads(count.parse().ok()?, duration(time)?).map(done),
+        ["threads", count, time] => threads(count.parse().ok()?, duration::parse(time)?).map(done),
         ["say", lines, text @ ..] => say(lines.parse().ok()?, &text.join(" ")).map(done),
         ["exit", code] => Ok(code.parse().ok()?),
         _ => return None,
     })
-}
-
-/// `30ms`, `1.5s`, `2m`.
-pub(super) fn duration(text: &str) -> Option<Duration> {
-    let (number, unit) = if let Some(number) = text.strip_suffix("ms") {
-        (number, 0.001)
-    } else if let Some(number) = text.strip_suffix('s') {
-        (number, 1.0)
-    } else {
-        (text.strip_suffix('m')?, 60.0)
-    };
-    let seconds: f64 = number.parse().ok()?;
-    Duration::try_from_secs_f64(seconds * unit).ok()
 }
 
 /// Uses this much CPU time, at this share of a CPU.
@@ -110,7 +98,7 @@ fn burn(amount: Duration, percent: u32) {
 /// Burns until the clock shows this many milliseconds since 1970: several end at once.
 fn burn_until(millis: u64) {
     let until = Duration::from_millis(millis);
-    while SystemTime::now().duration_since(UNIX_EPOCH).is_ok_and(|now| now < until) {
+    while unix_time(SystemTime::now()).is_some_and(|now| now < until) {
         spin();
     }
 }
@@ -238,16 +226,6 @@ fn complain(text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_are_read_with_their_unit() {
-        assert_eq!(duration("30ms"), Some(Duration::from_millis(30)));
-        assert_eq!(duration("1.5s"), Some(Duration::from_millis(1500)));
-        assert_eq!(duration("2m"), Some(Duration::from_mins(2)));
-        for bad in ["", "5", "-1s", "xs", "1e400s"] {
-            assert_eq!(duration(bad), None, "{bad}");
-        }
-    }
 
     #[test]
     fn words_that_make_no_sense_are_no_work() {

@@ -14,6 +14,8 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use ephemon_base::Backoff;
+use ephemon_base::warning::Outage;
 use ephemon_model::PodUid;
 use futures_util::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
@@ -23,7 +25,6 @@ use tracing::field::Empty;
 use tracing::{Instrument as _, debug, info, info_span, warn};
 
 use super::inventory::Inventory;
-use super::pace::Backoff;
 use super::pod_view::{Oddity, PodView};
 use super::text::clean;
 use trouble::{Trouble, Verb};
@@ -86,7 +87,7 @@ struct Follow<'a> {
     inventory: &'a Inventory,
     backoff: Backoff,
     /// What was last said of the trouble we are in.
-    said: Option<(Verb, String)>,
+    said: Outage<(Verb, String)>,
     oddities: HashSet<Oddity>,
 }
 
@@ -125,7 +126,7 @@ impl Watch {
             watch: &self,
             inventory: &inventory,
             backoff: Backoff::new(patience.first_pause, patience.longest_pause),
-            said: None,
+            said: Outage::default(),
             oddities: HashSet::new(),
         };
         let mut listed = Some(listed);
@@ -284,13 +285,13 @@ impl Follow<'_> {
     /// A list is complete; what was said of watching still holds.
     fn well(&mut self, pods: usize) {
         debug!(url = %self.watch.url, pods, "listed pods");
-        if matches!(self.said, Some((Verb::List, _))) {
+        if matches!(self.said.current(), Some((Verb::List, _))) {
             self.recovered();
         }
     }
 
     fn recovered(&mut self) {
-        if self.said.take().is_some() {
+        if self.said.end() {
             info!(url = %self.watch.url, "the API server answers again");
         }
     }
@@ -300,21 +301,19 @@ impl Follow<'_> {
         // Deaf until the list is there: no pod is judged by what we cannot have heard.
         self.inventory.api_failing();
         debug!("{why}; listing anew");
-        tokio::time::sleep(self.backoff.pause()).await;
+        tokio::time::sleep(self.backoff.next_pause(fastrand::f64())).await;
     }
 
     /// Says what is wrong, once for each trouble, and waits.
     async fn pause(&mut self, verb: Verb, trouble: &Trouble) {
         self.inventory.api_failing();
         let sentence = trouble.sentence(verb, &self.watch.url);
-        let said = Some((verb, sentence.clone()));
-        if self.said == said {
-            debug!("{sentence}");
-        } else {
+        if self.said.is_news((verb, sentence.clone())) {
             warn!("{sentence}; trying again");
-            self.said = said;
+        } else {
+            debug!("{sentence}");
         }
-        tokio::time::sleep(self.backoff.pause()).await;
+        tokio::time::sleep(self.backoff.next_pause(fastrand::f64())).await;
     }
 }
 

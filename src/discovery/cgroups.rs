@@ -5,21 +5,19 @@
 //! first-hand.
 
 use std::collections::{HashMap, HashSet};
-use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use ephemon_cgroup::name;
 use ephemon_cgroup::name::Below;
 use ephemon_model::{ContainerId, PodUid};
-use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+use rustix::io::Errno;
 
 /// Bytes for one read of events: some 800 of them.
 const EVENT_BUFFER_BYTES: usize = 64 * 1024;
-
-/// `ENOSPC` from `inotify_add_watch`: the user's watches are used up.
-const ENOSPC: i32 = 28;
 
 /// Something that happened in the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,12 +61,13 @@ pub enum WatchTrouble {
 pub struct CgroupTree {
     root: PathBuf,
     kubepods: Option<PathBuf>,
-    inotify: Option<Inotify>,
-    watches: HashMap<WatchDescriptor, Watched>,
-    by_container: HashMap<ContainerId, (PodUid, Option<WatchDescriptor>)>,
+    inotify: Option<OwnedFd>,
+    /// By watch descriptor. The kernel gives none out again.
+    watches: HashMap<i32, Watched>,
+    by_container: HashMap<ContainerId, (PodUid, Option<i32>)>,
     pods: HashMap<PodUid, PathBuf>,
     watch_events_files: bool,
-    buffer: Vec<u8>,
+    buffer: Vec<MaybeUninit<u8>>,
     trouble: Vec<WatchTrouble>,
     out_of_watches: bool,
 }
@@ -90,10 +89,10 @@ impl CgroupTree {
     /// relative to it; else the known places are tried at every walk until one is there.
     pub fn new(root: PathBuf, kubepods: Option<PathBuf>, watch_events_files: bool) -> Self {
         let mut trouble = Vec::new();
-        let inotify = match Inotify::init() {
+        let inotify = match inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK) {
             Ok(inotify) => Some(inotify),
             Err(error) => {
-                trouble.push(WatchTrouble::NoInstance(error));
+                trouble.push(WatchTrouble::NoInstance(error.into()));
                 None
             }
         };
@@ -105,7 +104,7 @@ impl CgroupTree {
             by_container: HashMap::new(),
             pods: HashMap::new(),
             watch_events_files,
-            buffer: vec![0; EVENT_BUFFER_BYTES],
+            buffer: vec![MaybeUninit::uninit(); EVENT_BUFFER_BYTES],
             trouble,
             out_of_watches: false,
         }
@@ -137,47 +136,48 @@ impl CgroupTree {
 
     /// Reads the events that are there; never blocks.
     pub fn read(&mut self, events: &mut Vec<CgroupEvent>) {
-        // The crate lends events from the buffer, and handling them needs the whole of `self`.
-        let mut buffer = std::mem::take(&mut self.buffer);
-        while let Some(inotify) = &mut self.inotify {
-            let Ok(read) = inotify.read_events(&mut buffer) else {
-                break;
-            };
-            let batch: Vec<_> =
-                read.map(|event| (event.wd, event.mask, event.name.map(OsStr::to_owned))).collect();
+        let mut batch = Vec::new();
+        while let Some(inotify) = &self.inotify {
+            // A buffer at a time: handling what it lends needs the whole of `self`.
+            let mut reader = inotify::Reader::new(inotify, &mut self.buffer);
+            while let Ok(event) = reader.next() {
+                let name = event.file_name().and_then(|name| name.to_str().ok());
+                batch.push((event.wd(), event.events(), name.map(str::to_owned)));
+                if reader.is_buffer_empty() {
+                    break;
+                }
+            }
             if batch.is_empty() {
                 break;
             }
-            for (watch, mask, name) in batch {
-                self.take(&watch, mask, name.as_deref(), events);
+            for (watch, mask, name) in batch.drain(..) {
+                self.take(watch, mask, name.as_deref(), events);
             }
         }
-        self.buffer = buffer;
     }
 
     fn take(
         &mut self,
-        watch: &WatchDescriptor,
-        mask: EventMask,
-        name: Option<&OsStr>,
+        watch: i32,
+        mask: ReadFlags,
+        name: Option<&str>,
         events: &mut Vec<CgroupEvent>,
     ) {
-        if mask.contains(EventMask::Q_OVERFLOW) {
+        if mask.contains(ReadFlags::QUEUE_OVERFLOW) {
             events.push(CgroupEvent::Overflow);
             return;
         }
-        if mask.contains(EventMask::IGNORED) {
-            self.watches.remove(watch);
+        if mask.contains(ReadFlags::IGNORED) {
+            self.watches.remove(&watch);
             return;
         }
-        let Some(watched) = self.watches.get(watch).cloned() else {
+        let Some(watched) = self.watches.get(&watch).cloned() else {
             return;
         };
-        let name = name.and_then(OsStr::to_str);
         match (watched, name) {
             (Watched::Events(id), _) => events.push(CgroupEvent::Changed(id)),
             (Watched::Pods(path), Some(name)) => {
-                if mask.intersects(EventMask::CREATE | EventMask::MOVED_TO) {
+                if mask.intersects(ReadFlags::CREATE | ReadFlags::MOVED_TO) {
                     self.adopt_below_kubepods(&path, name, events);
                 } else if let Some(Below::Pod(uid)) = name::below_kubepods(name) {
                     self.bury_pod(&uid, events);
@@ -187,7 +187,7 @@ impl CgroupTree {
                 let Some(id) = name::container(name) else {
                     return;
                 };
-                if mask.intersects(EventMask::CREATE | EventMask::MOVED_TO) {
+                if mask.intersects(ReadFlags::CREATE | ReadFlags::MOVED_TO) {
                     self.adopt_container(&uid, &path, name, id, events);
                 } else {
                     self.bury(&id, events);
@@ -294,9 +294,9 @@ impl CgroupTree {
         let path = pod.join(name);
         let mut watch = None;
         if self.watch_events_files {
-            watch = self.watch(&path.join("cgroup.events"), WatchMask::MODIFY);
+            watch = self.watch(&path.join("cgroup.events"), WatchFlags::MODIFY);
             if let Some(watch) = &watch {
-                self.watches.insert(watch.clone(), Watched::Events(id.clone()));
+                self.watches.insert(*watch, Watched::Events(id.clone()));
             }
         }
         self.by_container.insert(id.clone(), (uid.clone(), watch));
@@ -328,7 +328,7 @@ impl CgroupTree {
             self.bury(&id, events);
         }
         let watch = self.watches.iter().find_map(|(watch, watched)| match watched {
-            Watched::Pod(pod, _) if pod == uid => Some(watch.clone()),
+            Watched::Pod(pod, _) if pod == uid => Some(*watch),
             _ => None,
         });
         if let Some(watch) = watch {
@@ -340,18 +340,18 @@ impl CgroupTree {
     /// Sets a directory's watch. Setting one again returns the same descriptor, so a walk repairs a
     /// watch that was refused before.
     fn watch_once(&mut self, at: &Path, watched: impl FnOnce() -> Watched) {
-        let mask = WatchMask::CREATE | WatchMask::DELETE | WatchMask::MOVE | WatchMask::ONLYDIR;
+        let mask = WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::MOVE | WatchFlags::ONLYDIR;
         if let Some(watch) = self.watch(at, mask) {
             self.watches.entry(watch).or_insert_with(watched);
         }
     }
 
-    fn watch(&mut self, at: &Path, mask: WatchMask) -> Option<WatchDescriptor> {
+    fn watch(&mut self, at: &Path, mask: WatchFlags) -> Option<i32> {
         let path = self.root.join(at);
-        match self.inotify.as_ref()?.watches().add(&path, mask) {
+        match inotify::add_watch(self.inotify.as_ref()?, &path, mask) {
             Ok(watch) => Some(watch),
             Err(error) => {
-                if error.raw_os_error() == Some(ENOSPC) && !self.out_of_watches {
+                if error == Errno::NOSPC && !self.out_of_watches {
                     self.out_of_watches = true;
                     self.trouble.push(WatchTrouble::NoWatch { path });
                 }
@@ -362,10 +362,10 @@ impl CgroupTree {
 
     /// Version 2 does not tell on the file itself that the group went (before Linux 7.1), and a
     /// watch left behind would pin it. One that the kernel removed already is no matter.
-    fn unwatch(&mut self, watch: WatchDescriptor) {
+    fn unwatch(&mut self, watch: i32) {
         self.watches.remove(&watch);
         if let Some(inotify) = &self.inotify
-            && let Err(error) = inotify.watches().remove(watch)
+            && let Err(error) = inotify::remove_watch(inotify, watch)
         {
             tracing::trace!(%error, "watch was gone before it was removed");
         }

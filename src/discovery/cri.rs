@@ -12,11 +12,14 @@ use std::convert::Infallible;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use ephemon_base::Backoff;
+use ephemon_base::backoff::jittered;
+use ephemon_base::clock::at_unix_ns;
+use ephemon_base::warning::Outage;
 use ephemon_model::{ContainerId, Exit, PodRef, PodUid};
 use tracing::{debug, info, warn};
 
 use super::inventory::{Evidence, Inventory, Witness, Word};
-use super::pace::{Backoff, jittered};
 
 pub use client::{Client, Error};
 
@@ -50,31 +53,34 @@ pub async fn watch(socket: PathBuf, inventory: Inventory) -> Infallible {
 /// As [`watch`], by a client of the caller's.
 pub async fn watch_by(client: Client, inventory: Inventory) -> Infallible {
     let mut backoff = Backoff::new(Duration::from_secs(1), LONGEST_PAUSE);
-    let mut said: Option<String> = None;
+    let mut outage = Outage::default();
     let mut wait = PERIOD;
     loop {
         match round(&client, &inventory).await {
             Ok(complete) => {
                 backoff.reset();
-                if said.take().is_some() {
+                if outage.end() {
                     info!(socket = %client.socket().display(), "the runtime answers again");
                 }
                 tokio::time::sleep(GAP).await;
                 if complete {
-                    let asked =
-                        tokio::time::timeout(jittered(wait), inventory.questions()).await.is_ok();
+                    let asked = tokio::time::timeout(
+                        jittered(wait, fastrand::f64()),
+                        inventory.questions(),
+                    )
+                    .await
+                    .is_ok();
                     wait = if asked { FOLLOW_UP } else { PERIOD };
                 }
             }
             Err(error) => {
                 let sentence = error.to_string();
-                if said.as_ref() == Some(&sentence) {
-                    debug!("{sentence}");
-                } else {
+                if outage.is_news(sentence.clone()) {
                     warn!("{sentence}. Going on without the runtime; trying again");
-                    said = Some(sentence);
+                } else {
+                    debug!("{sentence}");
                 }
-                tokio::time::sleep(backoff.pause()).await;
+                tokio::time::sleep(backoff.next_pause(fastrand::f64())).await;
             }
         }
     }
@@ -182,7 +188,7 @@ pub fn explain(id: &ContainerId, answer: wire::ContainerStatusResponse) -> Optio
 /// Nanoseconds since 1970, as the runtime tells times; 0 is none.
 fn moment(ns: i64) -> Option<SystemTime> {
     let ns = u64::try_from(ns).ok().filter(|ns| *ns > 0)?;
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_nanos(ns))
+    at_unix_ns(ns)
 }
 
 fn pod(metadata: wire::PodSandboxMetadata) -> Option<PodRef> {

@@ -6,8 +6,9 @@
 //! comes meanwhile is shown again: nothing is missed, and at worst something is looked at twice.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use ephemon_base::lock;
 use ephemon_model::PodUid;
 use tokio::sync::watch;
 
@@ -96,7 +97,7 @@ impl Feed {
 
     /// A panic elsewhere leaves a whole set behind, so a poisoned lock is still good.
     fn changes(&self) -> MutexGuard<'_, Changes> {
-        self.0.changes.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.changes)
     }
 }
 

@@ -13,9 +13,10 @@ mod watched;
 
 use std::collections::HashSet;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Instant, SystemTime};
 
+use ephemon_base::lock;
 use ephemon_contract::{Limits, LimitsError};
 use ephemon_model::{ContainerId, ContainerType, Exit, PodRef, PodUid};
 use ephemon_vitals::{Reason, Signal, Vitals};
@@ -278,6 +279,6 @@ impl Inventory {
 
     /// A panic elsewhere leaves whole facts behind, so a poisoned lock is still good.
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.state)
     }
 }

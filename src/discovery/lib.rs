@@ -11,6 +11,5 @@ pub mod cri;
 pub mod feed;
 pub mod inventory;
 pub mod logs;
-mod pace;
 pub mod pod_view;
 mod text;

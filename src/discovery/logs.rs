@@ -13,13 +13,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ephemon_base::backoff::jittered;
 use ephemon_model::node::NodeRoot;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
 use tracing::warn;
 
 use super::inventory::Inventory;
-use super::pace::jittered;
 use follower::Follower;
 
 /// How often everything is read anew while inotify works.
@@ -61,7 +61,8 @@ fn read(node: &NodeRoot, inventory: Inventory, stop: &OwnedFd) {
         let complete = follower.turn(due);
         if due {
             let alone = follower.descriptor().is_none() || !complete;
-            rescan_at = now + jittered(if alone { RESCAN_ALONE } else { RESCAN });
+            let period = if alone { RESCAN_ALONE } else { RESCAN };
+            rescan_at = now + jittered(period, fastrand::f64());
         }
         let mut fds = vec![PollFd::new(stop, PollFlags::IN)];
         fds.extend(follower.descriptor().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));

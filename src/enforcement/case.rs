@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use ephemon_base::Backoff;
 use ephemon_discovery::inventory::Limited;
 
 /// While the runtime makes the container its cgroup is looked at this often.
@@ -18,7 +19,7 @@ const YOUNG_LOOKS_MS: [u64; 8] = [5, 10, 20, 50, 100, 300, 500, 1000];
 const LOOK_SETTLED: Duration = Duration::from_secs(5);
 
 /// The first pause after the kernel found the cgroup busy; it doubles each time.
-const BUSY_PAUSE: Duration = Duration::from_millis(100);
+const BUSY_FIRST: Duration = Duration::from_millis(200);
 /// The longest.
 const BUSY_LONGEST: Duration = Duration::from_secs(5);
 /// How often a busy cgroup is tried: half a minute in all.
@@ -35,7 +36,7 @@ pub(super) struct Case {
     /// When to look next; `None` where there is nothing left to do.
     next: Option<Instant>,
     stage: Stage,
-    busy: u32,
+    busy: Backoff,
     restored: u32,
 }
 
@@ -66,7 +67,14 @@ pub(super) enum Again {
 
 impl Case {
     pub(super) fn new(limited: Limited, now: Instant) -> Self {
-        Self { limited, since: now, next: Some(now), stage: Stage::Pending, busy: 0, restored: 0 }
+        Self {
+            limited,
+            since: now,
+            next: Some(now),
+            stage: Stage::Pending,
+            busy: Backoff::new(BUSY_FIRST, BUSY_LONGEST),
+            restored: 0,
+        }
     }
 
     pub(super) fn next(&self) -> Option<Instant> {
@@ -95,7 +103,7 @@ impl Case {
 
     /// The limits are in force, and nothing had to be set.
     pub(super) fn holds(&mut self, now: Instant) {
-        self.busy = 0;
+        self.busy.reset();
         let looks = match self.stage {
             Stage::Pending => 0,
             Stage::Young(looks) => looks + 1,
@@ -106,7 +114,7 @@ impl Case {
 
     /// The limits were set.
     pub(super) fn set(&mut self, now: Instant) -> Again {
-        self.busy = 0;
+        self.busy.reset();
         match self.stage {
             Stage::Pending => {
                 self.later(0, now);
@@ -130,14 +138,15 @@ impl Case {
 
     /// The kernel cannot take back enough memory now. `None`: tried often enough.
     pub(super) fn is_busy(&mut self, now: Instant) -> Option<u32> {
-        self.busy += 1;
-        if self.busy >= BUSY_TRIES {
+        // Whole pauses: nothing else sets this cgroup's limits at the same time.
+        let pause = self.busy.next_pause(1.0);
+        let tries = self.busy.failures();
+        if tries >= BUSY_TRIES {
             self.give_up();
             return None;
         }
-        let pause = BUSY_PAUSE.saturating_mul(1 << self.busy.min(8)).min(BUSY_LONGEST);
         self.next = Some(now + pause);
-        Some(self.busy)
+        Some(tries)
     }
 
     /// The cgroup is gone, and its end not yet heard of.

@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use ephemon_base::warning::Outage;
 use ephemon_cgroup::name::KUBEPODS_ROOTS;
 use ephemon_cgroup::{Hierarchy, LimitFiles, Refused};
 use ephemon_contract::Limits;
@@ -35,7 +36,7 @@ pub(super) struct Enforcer {
     /// It is known whether limits can be set.
     checked: bool,
     cases: HashMap<ContainerId, Case>,
-    said_unwritable: bool,
+    unwritable: Outage,
 }
 
 // === impl Enforcer ===
@@ -55,7 +56,7 @@ impl Enforcer {
             kubepods,
             checked: false,
             cases: HashMap::new(),
-            said_unwritable: false,
+            unwritable: Outage::default(),
         }
     }
 
@@ -250,7 +251,7 @@ impl Enforcer {
     }
 
     fn say_unwritable(&mut self, refused: &Refused) {
-        if !std::mem::replace(&mut self.said_unwritable, true) {
+        if self.unwritable.begins() {
             tracing::error!(
                 "--enforce-limits cannot set limits: {}: {}; mount the host's /sys/fs/cgroup without \
                  readOnly in the agent's DaemonSet and run it as root, or leave the flag out (said \

@@ -1,10 +1,11 @@
 //! The spool of a signal as several threads use it, with its losses counted.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use ephemon_base::lock;
 use ephemon_vitals::{Reason, Vitals};
 
 use super::Signal;
@@ -162,6 +163,6 @@ impl Store {
     }
 
     fn lock(&self) -> MutexGuard<'_, Spool> {
-        self.spool.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.spool)
     }
 }

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
+use ephemon_base::clock::now_ns;
 use ephemon_contract::{Command, Record, Run, StepKind, Token};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
@@ -18,7 +19,7 @@ use super::spec::{Common, Planned, Role};
 use super::state::State;
 use super::step::{self, Signals};
 use super::template::Template;
-use super::{demise, journal, log, secrets, words, workspace};
+use super::{demise, log, secrets, words, workspace};
 
 /// So often a name may be taken by another step at the last moment: more than can run at one time.
 const MOST_LOST: u32 = 64;
@@ -136,7 +137,7 @@ impl Action<'_> {
             signals.or(api.create_secret(secret, pod_uid, &planned.env)).await?;
         }
         call.is_about(planned.name());
-        let asked_ns = journal::now_ns();
+        let asked_ns = now_ns();
         let result = started(call, api, planned, self.token, signals).await;
         if !matches!(&result, Err(Error::Api(error)) if error.is_name_taken()) {
             call.record(&Record::HookLaunched {

@@ -3,7 +3,6 @@
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ephemon_contract::plain_file;
 use ephemon_contract::{JOURNAL_MAX_BYTES, Record, Volume};
@@ -28,17 +27,6 @@ pub(super) fn append(volume: &Volume, record: &Record) -> io::Result<()> {
         return Ok(());
     }
     file.write_all(&line)
-}
-
-/// Now, in nanoseconds since 1970.
-pub(super) fn now_ns() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    nanos(since)
-}
-
-/// A duration in nanoseconds.
-pub(super) fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 mod pull;
 
 use std::fmt;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use ephemon_contract::{Token, Volume, Welcome};
 use futures_util::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::WatchEvent;
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
@@ -300,7 +302,6 @@ async fn connected(
     token: &Token,
 ) -> Result<(Line, Welcome), socket::Error> {
     let mut arrivals = arrivals(&volume.run());
-    let mut buffer = vec![0; 4096];
     loop {
         match Line::open(volume, container, token).await {
             Err(error) if error.is_early() => {}
@@ -312,7 +313,7 @@ async fn connected(
                 () = sleep(LOOK) => {}
                 ready = watched.readable_mut() => if let Ok(mut guard) = ready {
                     // What came does not matter: something did.
-                    drop(guard.get_inner_mut().read_events(&mut buffer));
+                    rustix::io::read(guard.get_inner(), &mut [0; 4096]).ok();
                     guard.clear_ready();
                 },
             },
@@ -321,11 +322,10 @@ async fn connected(
 }
 
 /// Tells when something appears in a directory.
-fn arrivals(directory: &Path) -> Option<AsyncFd<inotify::Inotify>> {
-    let inotify = inotify::Inotify::init().ok()?;
-    let mask = inotify::WatchMask::MOVED_TO | inotify::WatchMask::CREATE;
+fn arrivals(directory: &Path) -> Option<AsyncFd<OwnedFd>> {
+    let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok()?;
     // Where no watch is to be had, looking has to do.
-    inotify.watches().add(directory, mask).ok()?;
+    inotify::add_watch(&inotify, directory, WatchFlags::MOVED_TO | WatchFlags::CREATE).ok()?;
     watched(inotify)
 }
 
@@ -333,7 +333,7 @@ fn arrivals(directory: &Path) -> Option<AsyncFd<inotify::Inotify>> {
     deprecated,
     reason = "the new way is unsafe code, for descriptors that may change; an inotify owns its own and keeps it"
 )]
-fn watched(inotify: inotify::Inotify) -> Option<AsyncFd<inotify::Inotify>> {
+fn watched(inotify: OwnedFd) -> Option<AsyncFd<OwnedFd>> {
     AsyncFd::new(inotify).ok()
 }
 

@@ -53,6 +53,7 @@ use std::io::{self, Read};
 use std::process::ExitCode;
 use std::time::Instant;
 
+use ephemon_base::clock::{nanos, now_ns};
 use ephemon_contract::{Phase, Record};
 use tracing::Instrument as _;
 
@@ -90,7 +91,7 @@ pub fn main() -> ExitCode {
         settings: &settings,
         console: &console,
         uid,
-        began_ns: journal::now_ns(),
+        began_ns: now_ns(),
         id: format!("{:016x}", fastrand::u64(..)),
         container: RefCell::default(),
     };
@@ -145,7 +146,7 @@ async fn answer(call: &Call<'_>) -> u8 {
     call.record(&Record::HookPhase {
         at_ns: call.began_ns,
         phase,
-        duration_ns: journal::nanos(began.elapsed()),
+        duration_ns: nanos(began.elapsed()),
         success: outcome.code == 0,
         container: call.container.take(),
         name: step_id.map(Record::text),

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodSpec, ResourceRequirements, Volume};
 
-use super::volumes;
+use super::volumes::path;
 
 /// The container that actions-runner-controller looks for.
 const RUNNER: &str = "runner";
@@ -117,7 +117,7 @@ fn runners_mounts(spec: &PodSpec) -> Vec<RunnersMount> {
         .filter(|mount| mount.sub_path.is_none() && mount.sub_path_expr.is_none())
         .map(|mount| RunnersMount {
             volume: mount.name.clone(),
-            path: volumes::clean(&mount.mount_path).trim_end_matches('/').to_owned(),
+            path: path::clean(&mount.mount_path).trim_end_matches('/').to_owned(),
             read_only: mount.read_only.unwrap_or_default(),
         })
         .collect()

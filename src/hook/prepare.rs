@@ -11,6 +11,7 @@ mod schedule;
 use std::cell::OnceCell;
 use std::time::Instant as Clock;
 
+use ephemon_base::clock::now_ns;
 use ephemon_contract::{Record, Token, Welcome};
 use k8s_openapi::api::core::v1::{EphemeralContainer, Pod};
 use tokio::sync::watch;
@@ -26,7 +27,7 @@ use super::response::Response;
 use super::socket::Line;
 use super::spec::Planned;
 use super::template::Template;
-use super::{cleanup, enforced, journal, orphans, secrets, service_keys, workspace};
+use super::{cleanup, enforced, orphans, secrets, service_keys, workspace};
 use network::Network;
 use plan::Plan;
 
@@ -130,7 +131,7 @@ impl Prepare<'_> {
                 api.create_secret(secret, &self.view.uid, &planned.env).await?;
             }
         }
-        let asked_ns = journal::now_ns();
+        let asked_ns = now_ns();
         let (sender, _) = watch::channel(self.add(&all, plan.network.as_ref()).await?);
         let until = Instant::now() + call.settings.timeout;
         let services = plan.services.iter().map(|service| {
@@ -211,7 +212,7 @@ impl Prepare<'_> {
             at_ns: asked_ns,
             container: job.name().to_owned(),
             image: Record::text(&job.image),
-            running_at_ns: Some(journal::now_ns()),
+            running_at_ns: Some(now_ns()),
         });
         Ok(Some(made))
     }

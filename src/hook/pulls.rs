@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
+use ephemon_base::{clock::nanos, duration};
 use ephemon_contract::Record;
 use k8s_openapi::api::core::v1::Event;
-use kube::core::Duration as GoDuration;
 use tokio::time::timeout;
 
 use super::api::Api;
@@ -16,9 +16,6 @@ use super::journal;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How the events are told apart from those of the pod's other containers.
 const PLACE: &str = "spec.ephemeralContainers{";
-
-/// Most bytes of a duration: so many digits are never too much.
-const LONGEST: usize = 16;
 
 /// A pull, by the kubelet's word.
 #[derive(Debug, PartialEq, Eq)]
@@ -55,7 +52,7 @@ fn record(event: &Event) -> Option<Record> {
     Some(Record::ImagePulled {
         at_ns: u64::try_from(at).ok()?,
         container: Record::text(container),
-        duration_ns: journal::nanos(took),
+        duration_ns: nanos(took),
         bytes,
     })
 }
@@ -71,17 +68,10 @@ impl Pull {
         let (_, told) =
             message.strip_prefix("Successfully pulled image \"")?.split_once("\" in ")?;
         let (took, rest) = told.split_once(' ').unwrap_or((told, ""));
-        let took: GoDuration = Some(took).filter(|took| is_plain(took))?.parse().ok()?;
+        let took = duration::parse(took)?;
         let size = rest.split_once("Image size: ").and_then(|(_, size)| size.split(' ').next());
-        Some(Self { took: took.into(), bytes: size.and_then(|size| size.parse().ok()) })
+        Some(Self { took, bytes: size.and_then(|size| size.parse().ok()) })
     }
-}
-
-/// Whether a text can be given to the parser of Go's durations, which does not survive a sign within
-/// or a number beyond its range.
-fn is_plain(took: &str) -> bool {
-    let plain = |letter: char| letter.is_ascii_digit() || ".hmsunµ".contains(letter);
-    !took.is_empty() && took.len() <= LONGEST && took.chars().all(plain)
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use super::settings::Settings;
 use super::workspace;
 
 mod error;
-mod path;
+pub(super) mod path;
 #[cfg(test)]
 mod tests;
 
@@ -325,12 +325,6 @@ fn mounted(name: &str, path: &str, read_only: bool) -> VolumeMount {
         read_only: read_only.then_some(true),
         ..VolumeMount::default()
     }
-}
-
-/// A path of the pod's spec or the operator's template in the form in which paths are compared. The
-/// API server takes any absolute one.
-pub(super) fn clean(path: &str) -> String {
-    absolute(path).unwrap_or_else(|| path.to_owned())
 }
 
 /// Docker's rule: what has no slash and does not begin with a dot is the name of a volume.

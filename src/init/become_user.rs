@@ -10,9 +10,10 @@ use std::{
 };
 
 use ephemon_contract::ErrorCode;
-use nix::{
-    errno::Errno,
-    unistd::{Gid, Uid, setgid, setgroups, setuid},
+use rustix::{
+    io::Errno,
+    process::{Gid, Uid, geteuid},
+    thread::{set_thread_gid, set_thread_groups, set_thread_uid},
 };
 
 use super::user::Identity;
@@ -61,7 +62,7 @@ pub(super) fn execute(
     }
     let args: Vec<OsString> = args.collect();
     let mut error = command.args(&args).exec();
-    if error.raw_os_error() == Some(Errno::ENOEXEC as i32) {
+    if error.raw_os_error() == Some(Errno::NOEXEC.raw_os_error()) {
         error = Command::new("/bin/sh").arg0("sh").arg(program).args(&args).exec();
     }
     let code = match error.raw_os_error() {
@@ -71,13 +72,14 @@ pub(super) fn execute(
     (code, format!("cannot start {}: {error}", program.display()))
 }
 
-fn change(identity: &Identity) -> nix::Result<()> {
+/// Of the calling thread: there is no other, and what it executes has its user.
+fn change(identity: &Identity) -> rustix::io::Result<()> {
     let groups: Vec<Gid> = identity.groups.iter().copied().map(Gid::from_raw).collect();
-    if Uid::effective().is_root() {
-        setgroups(&groups)?;
+    if geteuid().is_root() {
+        set_thread_groups(&groups)?;
     }
-    setgid(Gid::from_raw(identity.gid))?;
-    setuid(Uid::from_raw(identity.uid))
+    set_thread_gid(Gid::from_raw(identity.gid))?;
+    set_thread_uid(Uid::from_raw(identity.uid))
 }
 
 fn parse(text: &OsStr) -> Option<Identity> {

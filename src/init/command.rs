@@ -98,11 +98,11 @@ impl Prepared {
 
 /// Numbers of the errors that `exec` explains itself with.
 mod libc_code {
-    use nix::errno::Errno;
+    use rustix::io::Errno;
 
-    pub(super) const EACCES: i32 = Errno::EACCES as i32;
-    pub(super) const ENOENT: i32 = Errno::ENOENT as i32;
-    pub(super) const ENOEXEC: i32 = Errno::ENOEXEC as i32;
+    pub(super) const EACCES: i32 = Errno::ACCESS.raw_os_error();
+    pub(super) const ENOENT: i32 = Errno::NOENT.raw_os_error();
+    pub(super) const ENOEXEC: i32 = Errno::NOEXEC.raw_os_error();
 }
 
 fn build(

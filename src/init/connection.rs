@@ -11,7 +11,7 @@ use std::{
 
 use ephemon_contract::session::{Channel, SEAL_BYTES};
 use ephemon_contract::{Frames, MAX_HELLO_BYTES, MAX_REQUEST_BYTES, Reply, Request};
-use nix::poll::PollFlags;
+use rustix::event::PollFlags;
 
 use super::poll;
 
@@ -70,8 +70,8 @@ impl Connection {
 
     /// What to wait for: requests, and room to send if something waits.
     pub(super) fn interest(&self) -> (BorrowedFd<'_>, PollFlags) {
-        let send = if self.outbound.is_empty() { PollFlags::empty() } else { PollFlags::POLLOUT };
-        (self.stream.as_fd(), PollFlags::POLLIN | send)
+        let send = if self.outbound.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
+        (self.stream.as_fd(), PollFlags::IN | send)
     }
 
     /// Whether the peer is slow: no output should be queued now.
@@ -115,8 +115,8 @@ impl Connection {
     pub(super) fn reply(&mut self, reply: &Reply) -> Result<(), Gone> {
         self.queue(reply)?;
         while !self.outbound.is_empty() {
-            let ready = poll::wait(&[Some((self.stream.as_fd(), PollFlags::POLLOUT))], None);
-            if ready.iter().any(|flags| flags.intersects(PollFlags::POLLERR | PollFlags::POLLHUP)) {
+            let ready = poll::wait(&[Some((self.stream.as_fd(), PollFlags::OUT))], None);
+            if ready.iter().any(|flags| flags.intersects(PollFlags::ERR | PollFlags::HUP)) {
                 return Err(Gone);
             }
             self.send()?;
@@ -169,7 +169,7 @@ impl Connection {
             if left.is_some_and(|left| left.is_zero()) {
                 return Ok(Arrival::Nothing);
             }
-            poll::wait(&[Some((self.stream.as_fd(), PollFlags::POLLIN))], left);
+            poll::wait(&[Some((self.stream.as_fd(), PollFlags::IN))], left);
             let received = self.receive();
             match self.next_request() {
                 Arrival::Nothing => received?,

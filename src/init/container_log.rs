@@ -4,10 +4,12 @@
 use std::{
     collections::VecDeque,
     io::Write,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard},
     thread,
     time::{Duration, Instant},
 };
+
+use ephemon_base::{lock, wait};
 
 use super::tee::Stream;
 
@@ -108,7 +110,7 @@ impl ContainerLog {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.state)
     }
 
     fn write_forever(&self) {
@@ -119,7 +121,7 @@ impl ContainerLog {
                 if let Some(piece) = state.waiting.pop_front() {
                     break piece;
                 }
-                state = self.0.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = wait(&self.0.filled, state);
             };
             state.waiting_bytes = state.waiting_bytes.saturating_sub(bytes.len());
             state.writing = true;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use ephemon_contract::{ErrorCode, Failure, Link, Present, WriteFile};
-use nix::errno::Errno;
+use rustix::io::Errno;
 
 use self::mounts::Mounts;
 
@@ -62,7 +62,9 @@ fn link_one(path: &Path, target: &Path, present: Present) -> io::Result<()> {
     let mut attempts = ATTEMPTS;
     loop {
         match symlink(target, path) {
-            Err(error) if error.raw_os_error() == Some(Errno::EEXIST as i32) && attempts > 0 => {
+            Err(error)
+                if error.raw_os_error() == Some(Errno::EXIST.raw_os_error()) && attempts > 0 =>
+            {
                 if fs::read_link(path).is_ok_and(|present| present == target) {
                     return Ok(());
                 }

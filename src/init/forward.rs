@@ -104,7 +104,7 @@ fn listen(asked: &Forward) -> Result<(Listener, SocketAddr), Failure> {
     let (on, to) = (address(&asked.listen)?, address(&asked.to)?);
     let listener = bind(on, asked.udp).map_err(|error| {
         let code = match error.raw_os_error() {
-            Some(number) if number == nix::errno::Errno::EADDRINUSE as i32 => {
+            Some(number) if number == rustix::io::Errno::ADDRINUSE.raw_os_error() => {
                 ErrorCode::AddressInUse
             }
             _ => ErrorCode::System,

@@ -10,7 +10,7 @@ use std::{
 };
 
 use ephemon_contract::{Command, End, Health, HealthReport, Probe, Run, StepKind};
-use nix::{poll::PollFlags, sys::signal::Signal};
+use rustix::{event::PollFlags, process::Signal};
 
 use super::{
     command,
@@ -123,7 +123,7 @@ fn execute(supervisor: &Supervisor, command: &Command, timeout: Duration) -> Res
         Some(End::Code(code)) => Err(format!("exit code {code}: {output}")),
         Some(End::Signal(number)) => Err(format!("ended by signal {number}: {output}")),
         None => {
-            process.signal(Signal::SIGKILL);
+            process.signal(Signal::KILL);
             Err(format!("no answer within {timeout:?}: {output}"))
         }
     }
@@ -142,8 +142,8 @@ fn read_to_end(process: &mut Process, deadline: Instant) -> String {
         }
         let ready = poll::wait(
             &[
-                process.stdout.as_ref().map(|out| (out.as_fd(), PollFlags::POLLIN)),
-                Some((process.ended_rx.as_fd(), PollFlags::POLLIN)),
+                process.stdout.as_ref().map(|out| (out.as_fd(), PollFlags::IN)),
+                Some((process.ended_rx.as_fd(), PollFlags::IN)),
             ],
             Some(if ended { Duration::ZERO } else { left }),
         );
@@ -164,7 +164,7 @@ fn read_to_end(process: &mut Process, deadline: Instant) -> String {
 
 #[cfg(test)]
 mod tests {
-    use nix::sys::wait::{Id, WaitPidFlag, waitid};
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
 
     use super::super::reaper::Reaper;
     use super::*;
@@ -199,11 +199,11 @@ mod tests {
         let line = "sleep 1000 & echo not yet; exit 4";
         let mut probe = std::process::Command::new("sh");
         let mut process = reaper.spawn(probe.args(["-c", line]).stdout(Stdio::piped())).unwrap();
-        let ended = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
-        waitid(Id::Pid(process.pid), ended).unwrap();
+        let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(process.pid), ended).unwrap();
         reaper.reap_one(process.pid);
         let text = read_to_end(&mut process, Instant::now());
-        process.signal(Signal::SIGKILL);
+        process.signal(Signal::KILL);
         assert_eq!(text, "not yet");
         assert_eq!(process.outcome().unwrap().end, End::Code(4));
     }

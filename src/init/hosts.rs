@@ -6,9 +6,10 @@ use std::{
     collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
 };
 
+use ephemon_base::lock;
 use ephemon_contract::HostEntry;
 
 /// What marks a line as ours.
@@ -63,7 +64,7 @@ impl Hosts {
             return Err(HostsError::TooMany);
         }
         let wanted = entries.iter().map(line).collect::<Result<BTreeSet<_>, _>>()?;
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = lock(&self.lines);
         let before = std::mem::replace(&mut *lines, wanted);
         let gone = before.difference(&lines).cloned().collect();
         self.write(&gone, &lines)
@@ -71,7 +72,7 @@ impl Hosts {
 
     /// Puts back what the kubelet removed.
     pub(super) fn reapply(&self) -> Result<(), HostsError> {
-        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = lock(&self.lines);
         if lines.is_empty() { Ok(()) } else { self.write(&BTreeSet::new(), &lines) }
     }
 

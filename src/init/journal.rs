@@ -6,11 +6,12 @@ use std::{
     io::Write,
     os::unix::fs::OpenOptionsExt,
     path::Path,
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
 };
 
+use ephemon_base::lock;
 use ephemon_contract::{JOURNAL_MAX_BYTES, Record};
-use nix::fcntl::OFlag;
+use rustix::fs::OFlags;
 
 /// An open journal, or what is left of one that could not be opened: a count.
 #[derive(Debug)]
@@ -34,7 +35,10 @@ impl Journal {
             .append(true)
             .create(true)
             .mode(0o644)
-            .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).bits())
+            .custom_flags(
+                i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC).bits())
+                    .unwrap_or(0),
+            )
             .open(path)?;
         let metadata = file.metadata()?;
         if !metadata.file_type().is_file() {
@@ -55,7 +59,7 @@ impl Journal {
 
     /// Appends a record, in one write, or counts it.
     pub(super) fn append(&self, record: &Record) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.0);
         let fits = |line: &Vec<u8>| state.bytes + line.len() as u64 <= JOURNAL_MAX_BYTES;
         let mut line = record.to_line().filter(fits);
         if let Some(line) = line.as_mut().filter(|_| state.torn) {
@@ -75,7 +79,7 @@ impl Journal {
 
     /// Records that could not be written.
     pub(super) fn dropped(&self) -> u64 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).dropped
+        lock(&self.0).dropped
     }
 }
 

@@ -8,7 +8,6 @@
 
 mod become_user;
 mod cgroup;
-mod clock;
 mod command;
 mod config;
 mod connection;
@@ -39,10 +38,12 @@ use std::{
     time::Duration,
 };
 
+use ephemon_base::clock::now_ns;
 use ephemon_contract::env::NOT_FOR_STEPS;
 use ephemon_contract::{Command, Record, Run};
 use ephemon_mask::environment;
 use ephemon_mask::shared::SharedMasks;
+use rustix::process::{DumpableBehavior, getpid, set_child_subreaper, set_dumpable_behavior};
 
 use self::{
     config::Config,
@@ -114,11 +115,11 @@ fn serve(mut config: Config) -> Result<u8, Unable> {
         log.note(&format!("no journal: cannot open {}: {error}", journal_path.display()));
         Journal::none()
     });
-    if std::process::id() != 1 && nix::sys::prctl::set_child_subreaper(true).is_err() {
+    if std::process::id() != 1 && set_child_subreaper(Some(getpid())).is_err() {
         log.note("not process 1 and no subreaper: orphans go elsewhere");
     }
     // A step of our own uid must not read what hooks tell us out of our memory.
-    nix::sys::prctl::set_dumpable(false).ok();
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).ok();
     let signals = Signals::register().map_err(system("take signals"))?;
     let socket = volume.socket(&config.container);
     let (listener, inode) = server::bind(&socket).map_err(failed("listen on", &socket))?;
@@ -158,7 +159,7 @@ fn serve(mut config: Config) -> Result<u8, Unable> {
     }
     let exit_code = supervisor.supervise(&signals);
     supervisor.journal.append(&Record::ContainerEnded {
-        at_ns: clock::now_ns(),
+        at_ns: now_ns(),
         exit_code,
         dropped: supervisor.journal.dropped(),
     });
@@ -187,7 +188,7 @@ fn mark_done(config: &Config) -> Result<(), Unable> {
     let path = config.volume.done(&config.container);
     match OpenOptions::new().write(true).create_new(true).mode(0o444).open(&path) {
         Ok(_) => Ok(()),
-        Err(error) if error.raw_os_error() == Some(nix::errno::Errno::EEXIST as i32) => {
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::EXIST.raw_os_error()) => {
             Err(Unable::RanBefore { container: config.container.clone() })
         }
         Err(source) => {

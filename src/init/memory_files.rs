@@ -1,13 +1,13 @@
 //! `--tmpfs` and `--shm-size` of a container. A mount needs `CAP_SYS_ADMIN`, which few containers have:
 //! without it a directory of the container's own file system has to do, and is said to.
 
-use std::{fs, io, os::unix::fs::PermissionsExt, path::Path};
+use std::{ffi::CString, fs, io, os::unix::fs::PermissionsExt, path::Path};
 
 use ephemon_contract::{Setup, Tmpfs};
-use nix::{
-    errno::Errno,
-    mount::{MsFlags, mount},
-    sys::statvfs::statvfs,
+use rustix::{
+    fs::statvfs,
+    io::Errno,
+    mount::{MountFlags, mount, mount_remount},
 };
 
 /// Where POSIX shared memory is.
@@ -37,9 +37,12 @@ fn directory(tmpfs: &Tmpfs, root: &Path) -> Result<(), String> {
     if !is_own(root) {
         return Err(format!("--tmpfs {shown}: a directory on the disk is in its place"));
     }
-    match mount(Some("tmpfs"), &path, Some("tmpfs"), flags, Some(data.as_str())) {
+    let mounted = CString::new(data)
+        .map_err(|_| Errno::INVAL)
+        .and_then(|data| mount("tmpfs", &path, "tmpfs", flags, data.as_c_str()));
+    match mounted {
         Ok(()) => Ok(()),
-        Err(Errno::EPERM | Errno::EACCES) => Err(format!(
+        Err(Errno::PERM | Errno::ACCESS) => Err(format!(
             "--tmpfs {shown}: a directory on the container's disk is in its place, for a mount needs CAP_SYS_ADMIN"
         )),
         Err(error) => Err(format!("--tmpfs {shown}: cannot be mounted: {error}")),
@@ -57,20 +60,20 @@ fn make(path: &Path) -> io::Result<()> {
 
 /// Options of `mount(8)`, laid over those that Docker gives a tmpfs (moby, `daemon/volumes_unix.go`):
 /// flags, and what the file system itself reads.
-fn options(text: &str) -> (MsFlags, String) {
-    let mut flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+fn options(text: &str) -> (MountFlags, String) {
+    let mut flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     let mut data = Vec::new();
     for option in text.split(',') {
         match option {
             "" | "rw" => {}
-            "ro" => flags |= MsFlags::MS_RDONLY,
-            "exec" => flags -= MsFlags::MS_NOEXEC,
-            "suid" => flags -= MsFlags::MS_NOSUID,
-            "dev" => flags -= MsFlags::MS_NODEV,
-            "noexec" => flags |= MsFlags::MS_NOEXEC,
-            "nosuid" => flags |= MsFlags::MS_NOSUID,
-            "nodev" => flags |= MsFlags::MS_NODEV,
-            "noatime" => flags |= MsFlags::MS_NOATIME,
+            "ro" => flags |= MountFlags::RDONLY,
+            "exec" => flags -= MountFlags::NOEXEC,
+            "suid" => flags -= MountFlags::NOSUID,
+            "dev" => flags -= MountFlags::NODEV,
+            "noexec" => flags |= MountFlags::NOEXEC,
+            "nosuid" => flags |= MountFlags::NOSUID,
+            "nodev" => flags |= MountFlags::NODEV,
+            "noatime" => flags |= MountFlags::NOATIME,
             other => data.push(other.to_owned()),
         }
     }
@@ -81,14 +84,14 @@ fn options(text: &str) -> (MsFlags, String) {
 }
 
 fn shared_memory(bytes: u64) -> Result<(), String> {
-    let size = statvfs(SHM).map(|stat| stat.fragment_size().saturating_mul(stat.blocks()));
+    let size = statvfs(SHM).map(|stat| stat.f_frsize.saturating_mul(stat.f_blocks));
     let size = size.unwrap_or(0);
     if size >= bytes {
         return Ok(());
     }
-    let flags = MsFlags::MS_REMOUNT | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     let data = format!("size={bytes}");
-    mount(None::<&str>, SHM, None::<&str>, flags, Some(data.as_str())).map_err(|_| {
+    mount_remount(SHM, flags, data).map_err(|_| {
         format!(
             "--shm-size {bytes}: {SHM} has {size} bytes, and ephemon-init may not make it larger; declare the volume `ephemon-shm`, an emptyDir of medium Memory, in the runner's pod template"
         )
@@ -101,10 +104,10 @@ mod tests {
 
     #[test]
     fn dockers_own_options_come_first() {
-        let usual = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+        let usual = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
         assert_eq!(options(""), (usual, "mode=1777".to_owned()));
         let (flags, data) = options("rw,exec,size=64m,mode=700,ro");
-        assert_eq!(flags, MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_RDONLY);
+        assert_eq!(flags, MountFlags::NOSUID | MountFlags::NODEV | MountFlags::RDONLY);
         assert_eq!(data, "size=64m,mode=700");
     }
 

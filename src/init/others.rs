@@ -7,10 +7,11 @@ use std::{
     fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
+use ephemon_base::lock;
 use ephemon_contract::plain_file;
 use ephemon_mask::Masks;
 use ephemon_mask::shared::{MAX_FILE_BYTES, values};
@@ -50,7 +51,7 @@ impl Others {
     /// Adds to `masks` what is new, unless somebody looked a moment ago: a service runs for as long as
     /// the job, which tells values meanwhile.
     pub(super) fn learn_again(&self, masks: &Masks) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = lock(&self.seen);
         if seen.looked.is_none_or(|looked| looked.elapsed() >= LOOK_INTERVAL) {
             self.look(&mut seen, masks);
         }
@@ -58,7 +59,7 @@ impl Others {
 
     /// Adds to `masks` what is new.
     pub(super) fn learn(&self, masks: &Masks) {
-        self.look(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner), masks);
+        self.look(&mut lock(&self.seen), masks);
     }
 
     fn look(&self, seen: &mut Seen, masks: &Masks) {

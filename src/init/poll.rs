@@ -2,7 +2,7 @@
 
 use std::{os::fd::BorrowedFd, time::Duration};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout};
+use rustix::event::{PollFd, PollFlags, Timespec};
 
 /// Waits until one of them is ready, `patience` at most, and says how each is, in order. What is
 /// not of interest is never ready. An interrupted wait is a short one.
@@ -11,18 +11,12 @@ pub(super) fn wait(
     patience: Option<Duration>,
 ) -> Vec<PollFlags> {
     let mut polled: Vec<PollFd<'_>> =
-        fds.iter().flatten().map(|(fd, flags)| PollFd::new(*fd, *flags)).collect();
-    let timeout = match patience {
-        None => PollTimeout::NONE,
-        // Rounded up, or a wait of less than a millisecond would spin.
-        Some(patience) => {
-            let millis = patience.as_micros().div_ceil(1000);
-            PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)
-        }
-    };
+        fds.iter().flatten().map(|(fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
+    // Longer than the kernel can wait is for ever.
+    let timeout = patience.and_then(|patience| Timespec::try_from(patience).ok());
     // EINTR is a wait without a result. Nothing else can go wrong with descriptors we hold.
-    let ready = nix::poll::poll(&mut polled, timeout).is_ok_and(|count| count > 0);
-    let mut flags = polled.iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty()));
+    let ready = rustix::event::poll(&mut polled, timeout.as_ref()).is_ok_and(|count| count > 0);
+    let mut flags = polled.iter().map(PollFd::revents);
     fds.iter()
         .map(|fd| match fd {
             Some(_) => flags.next().filter(|_| ready).unwrap_or(PollFlags::empty()),

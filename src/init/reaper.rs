@@ -7,27 +7,23 @@ use std::{
     io::{self, PipeReader, PipeWriter},
     os::unix::process::{CommandExt, ExitStatusExt},
     process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     thread,
     time::{Duration, Instant},
 };
 
+use ephemon_base::{clock::now_ns, lock};
 use ephemon_contract::{End, ProcessUsage};
 use nix::{
     errno::Errno,
-    sys::{
-        signal::{Signal, killpg},
-        wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid},
-    },
-    unistd::Pid,
+    sys::wait::{Id, WaitPidFlag, WaitStatus, waitid},
 };
+use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, waitpid};
 use wait4::Wait4;
-
-use super::clock::now_ns;
 
 /// The children that someone waits for.
 #[derive(Debug, Default)]
-pub(super) struct Reaper(Mutex<HashMap<i32, Known>>);
+pub(super) struct Reaper(Mutex<HashMap<Pid, Known>>);
 
 #[derive(Debug)]
 struct Known {
@@ -76,8 +72,9 @@ impl Reaper {
         let mut child = command.stdin(Stdio::null()).process_group(0).spawn()?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let raw = i32::try_from(child.id()).map_err(io::Error::other)?;
-        known.insert(raw, Known { child, slot: Arc::clone(&slot), ended_tx });
-        Ok(Process { pid: Pid::from_raw(raw), stdout, stderr, ended_rx, slot })
+        let pid = Pid::from_raw(raw).ok_or(io::ErrorKind::Other)?;
+        known.insert(pid, Known { child, slot: Arc::clone(&slot), ended_tx });
+        Ok(Process { pid, stdout, stderr, ended_rx, slot })
     }
 
     /// Reaps all that have ended. Called for every SIGCHLD.
@@ -88,7 +85,8 @@ impl Reaper {
             match waitid(Id::All, flags) {
                 Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return,
                 Ok(status) => {
-                    let Some(pid) = status.pid() else { return };
+                    let pid = status.pid().and_then(|pid| Pid::from_raw(pid.as_raw()));
+                    let Some(pid) = pid else { return };
                     self.reap_one(pid);
                 }
                 Err(Errno::EINTR) => {}
@@ -105,11 +103,11 @@ impl Reaper {
     /// Reaps one that has ended.
     pub(super) fn reap_one(&self, pid: Pid) {
         let mut known = self.lock();
-        match known.remove(&pid.as_raw()) {
+        match known.remove(&pid) {
             Some(entry) => entry.settle(),
             // An orphan: nobody wants to know how it ended.
             None => {
-                waitpid(pid, Some(WaitPidFlag::WNOHANG)).ok();
+                waitpid(Some(pid), WaitOptions::NOHANG).ok();
             }
         }
     }
@@ -118,20 +116,20 @@ impl Reaper {
     fn reap_unnamed(&self) -> bool {
         let Ok(entries) = fs::read_dir("/proc") else { return false };
         let me = std::process::id().to_string();
-        let dead: Vec<i32> = entries
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-            .filter(|pid: &i32| {
+        let dead: Vec<Pid> = entries
+            .filter_map(|entry| Pid::from_raw(entry.ok()?.file_name().to_str()?.parse().ok()?))
+            .filter(|pid| {
                 fs::read(format!("/proc/{pid}/stat")).is_ok_and(|stat| is_dead_child(&stat, &me))
             })
             .collect();
         for pid in &dead {
-            self.reap_one(Pid::from_raw(*pid));
+            self.reap_one(*pid);
         }
         !dead.is_empty()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<i32, Known>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<Pid, Known>> {
+        lock(&self.0)
     }
 }
 
@@ -159,7 +157,7 @@ impl Known {
                 at_ns: now_ns(),
             },
         };
-        *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+        *lock(&self.slot) = Some(outcome);
         drop(self.ended_tx);
     }
 }
@@ -169,7 +167,7 @@ impl Known {
 impl Process {
     /// How it ended, if it has.
     pub(super) fn outcome(&self) -> Option<Outcome> {
-        *self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.slot)
     }
 
     /// Signals its group. A group that is gone needs none.
@@ -182,7 +180,7 @@ impl Process {
     pub(super) fn end_group(&self, patience: Duration) {
         let deadline = Instant::now() + patience;
         // EPERM: what is left became someone else.
-        while killpg(self.pid, Signal::SIGKILL).is_ok() && Instant::now() < deadline {
+        while kill_process_group(self.pid, Signal::KILL).is_ok() && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(1));
         }
     }
@@ -191,7 +189,7 @@ impl Process {
 /// Signals a process group; one that is gone needs none.
 pub(super) fn signal_group(group: Pid, signal: Signal) {
     // ESRCH: it ended meanwhile. EPERM: its processes became someone else, and only they can end it.
-    killpg(group, signal).ok();
+    kill_process_group(group, signal).ok();
 }
 
 fn end_of(status: ExitStatus) -> End {

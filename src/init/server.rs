@@ -16,7 +16,7 @@ use ephemon_contract::{
     ErrorCode, Failure, PROTOCOL_VERSION, Proof, Reply, Request, Run, Stop, Transcript, Welcome,
     session,
 };
-use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use rustix::{io::Errno, net::sockopt::socket_peercred};
 
 use super::{
     STACK_BYTES, command,
@@ -42,7 +42,7 @@ pub(super) fn bind(path: &Path) -> io::Result<(UnixListener, u64)> {
     let beside = path.with_extension("new");
     for stale in [&beside, path] {
         match fs::remove_file(stale) {
-            Err(error) if error.raw_os_error() != Some(nix::errno::Errno::ENOENT as i32) => {
+            Err(error) if error.raw_os_error() != Some(Errno::NOENT.raw_os_error()) => {
                 return Err(error);
             }
             _ => {}
@@ -166,13 +166,14 @@ fn open(
 
 fn admit(supervisor: &Supervisor, client: &Connection) -> Result<(), Failure> {
     let Some(allowed) = supervisor.config.peer_uid else { return Ok(()) };
-    let peer = getsockopt(&client.interest().0, PeerCredentials).map_err(|error| {
+    let peer = socket_peercred(client.interest().0).map_err(|error| {
         Failure::new(ErrorCode::Unauthorized, format!("cannot tell who you are: {error}"))
     })?;
-    if [allowed, supervisor.uid, 0].contains(&peer.uid()) {
+    let uid = peer.uid.as_raw();
+    if [allowed, supervisor.uid, 0].contains(&uid) {
         return Ok(());
     }
-    let text = format!("uid {} may not use this socket", peer.uid());
+    let text = format!("uid {uid} may not use this socket");
     Err(Failure::new(ErrorCode::Unauthorized, text))
 }
 

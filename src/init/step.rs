@@ -10,19 +10,20 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ephemon_base::clock::{nanos, now_ns};
 use ephemon_contract as contract;
 use ephemon_contract::{
     Chunk, DEFAULT_ESCALATION_MS, Exit, Failure, MAX_CHUNK_BYTES, Record, Reply, Request, Run,
     SignalStep, Started,
 };
-use nix::{
-    fcntl::{FcntlArg, OFlag, fcntl},
-    poll::PollFlags,
-    sys::signal::Signal,
+use rustix::{
+    event::PollFlags,
+    fs::{OFlags, fcntl_setfl},
+    io::Errno,
+    process::Signal,
 };
 
 use super::{
-    clock::nanos,
     command,
     connection::{Arrival, Connection},
     poll,
@@ -74,15 +75,15 @@ pub(super) fn run<'a>(
             supervisor.reaper.spawn(process.stdout(Stdio::piped()).stderr(Stdio::piped()))
         };
         match pipe(&mut prepared.process) {
-            Err(error) if error.raw_os_error() == Some(nix::errno::Errno::ENOEXEC as i32) => {
+            Err(error) if error.raw_os_error() == Some(Errno::NOEXEC.raw_os_error()) => {
                 pipe(&mut prepared.by_shell()).map_err(|_| prepared.failure(&error))
             }
             Err(error) => Err(prepared.failure(&error)),
             Ok(process) => Ok(process),
         }
     })?;
-    let started_at_ns = super::clock::now_ns();
-    let pid = process.pid.as_raw().unsigned_abs();
+    let started_at_ns = now_ns();
+    let pid = process.pid.as_raw_nonzero().get().unsigned_abs();
     supervisor.journal.append(&Record::StepStarted {
         at_ns: started_at_ns,
         step: begun.number,
@@ -154,13 +155,13 @@ impl Running<'_> {
             }
             let patience = self.patience(outcome.as_ref());
             let reading = !self.client.as_ref().is_some_and(|client| client.is_full());
-            let read = |fd| reading.then_some((fd, PollFlags::POLLIN));
+            let read = |fd| reading.then_some((fd, PollFlags::IN));
             let ready = poll::wait(
                 &[
                     self.process.stdout.as_ref().and_then(|out| read(out.as_fd())),
                     self.process.stderr.as_ref().and_then(|err| read(err.as_fd())),
                     // At its end it is readable for ever.
-                    outcome.is_none().then(|| (self.process.ended_rx.as_fd(), PollFlags::POLLIN)),
+                    outcome.is_none().then(|| (self.process.ended_rx.as_fd(), PollFlags::IN)),
                     self.client.as_ref().map(|client| client.interest()),
                 ],
                 patience,
@@ -182,7 +183,7 @@ impl Running<'_> {
             }
             if self.kill_at.is_some_and(|at| at <= Instant::now()) {
                 self.kill_at = None;
-                self.process.signal(Signal::SIGKILL);
+                self.process.signal(Signal::KILL);
             }
         }
     }
@@ -236,7 +237,7 @@ impl Running<'_> {
         ];
         for pipe in pipes.into_iter().flatten() {
             // Cannot fail on a pipe; if it did, a read would follow readiness and not block.
-            fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).ok();
+            fcntl_setfl(pipe, OFlags::NONBLOCK).ok();
         }
     }
 
@@ -305,7 +306,7 @@ impl Running<'_> {
     fn client_is_gone(&mut self) {
         self.client = None;
         self.cancelled = true;
-        self.process.signal(Signal::SIGTERM);
+        self.process.signal(Signal::TERM);
         self.kill_after(ORPHANED);
     }
 
@@ -329,8 +330,8 @@ fn keep_open(supervisor: &Arc<Supervisor>, process: Process, mut tee: Tee) {
             while stdout.is_some() || stderr.is_some() {
                 let ready = poll::wait(
                     &[
-                        stdout.as_ref().map(|out| (out.as_fd(), PollFlags::POLLIN)),
-                        stderr.as_ref().map(|err| (err.as_fd(), PollFlags::POLLIN)),
+                        stdout.as_ref().map(|out| (out.as_fd(), PollFlags::IN)),
+                        stderr.as_ref().map(|err| (err.as_fd(), PollFlags::IN)),
                     ],
                     None,
                 );
@@ -373,10 +374,10 @@ fn pass_on<R: Read>(
 
 fn signal_of(signal: contract::Signal) -> Signal {
     match signal {
-        contract::Signal::Interrupt => Signal::SIGINT,
-        contract::Signal::Terminate => Signal::SIGTERM,
-        contract::Signal::Kill => Signal::SIGKILL,
-        contract::Signal::Quit => Signal::SIGQUIT,
-        contract::Signal::Hangup => Signal::SIGHUP,
+        contract::Signal::Interrupt => Signal::INT,
+        contract::Signal::Terminate => Signal::TERM,
+        contract::Signal::Kill => Signal::KILL,
+        contract::Signal::Quit => Signal::QUIT,
+        contract::Signal::Hangup => Signal::HUP,
     }
 }

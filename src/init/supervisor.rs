@@ -3,25 +3,29 @@
 use std::{
     collections::BTreeMap,
     io::{self, PipeReader, PipeWriter, Read, Write},
-    os::{fd::AsFd, unix::net::UnixStream},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
+    mem::MaybeUninit,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+    sync::{Arc, Mutex, MutexGuard, atomic::AtomicUsize},
     time::{Duration, Instant},
 };
 
+use ephemon_base::{
+    clock::{nanos, now_ns},
+    lock,
+};
 use ephemon_contract::{ErrorCode, Failure, Status, StepStatus};
 use ephemon_mask::Masks;
-use nix::{
-    poll::PollFlags,
-    sys::{
-        inotify::{AddWatchFlags, InitFlags, Inotify},
-        signal::Signal,
-    },
-    unistd::{Gid, Pid, Uid},
+use rustix::{
+    event::PollFlags,
+    fs::inotify::{self, CreateFlags, WatchFlags},
+    process::{Pid, Signal, getegid, geteuid},
 };
 
 use super::{
     cgroup::Cgroup,
-    clock::{nanos, now_ns},
     config::Config,
     container_log::ContainerLog,
     forward::{Forwards, Slot},
@@ -137,10 +141,10 @@ impl Signals {
     pub(super) fn register() -> io::Result<Self> {
         let (child, child_tx) = UnixStream::pair()?;
         let (stop, stop_tx) = UnixStream::pair()?;
-        let raw = |signal: Signal| signal as i32;
-        signal_hook::low_level::pipe::register(raw(Signal::SIGCHLD), child_tx)?;
-        signal_hook::low_level::pipe::register(raw(Signal::SIGTERM), stop_tx.try_clone()?)?;
-        signal_hook::low_level::pipe::register(raw(Signal::SIGINT), stop_tx)?;
+        let raw = |signal: Signal| signal.as_raw();
+        signal_hook::low_level::pipe::register(raw(Signal::CHILD), child_tx)?;
+        signal_hook::low_level::pipe::register(raw(Signal::TERM), stop_tx.try_clone()?)?;
+        signal_hook::low_level::pipe::register(raw(Signal::INT), stop_tx)?;
         child.set_nonblocking(true)?;
         stop.set_nonblocking(true)?;
         Ok(Self { child, stop })
@@ -167,8 +171,8 @@ impl Supervisor {
             hosts: Hosts::new(config.hosts.clone()),
             forwards: Forwards::default(),
             cgroup: Cgroup::new(config.cgroup.clone()),
-            uid: Uid::effective().as_raw(),
-            gid: Gid::effective().as_raw(),
+            uid: geteuid().as_raw(),
+            gid: getegid().as_raw(),
             started_at_ns: now_ns(),
             socket_inode,
             notes,
@@ -254,7 +258,7 @@ impl Supervisor {
         steps.stopping = Some(stopping);
         for step in steps.running.values_mut() {
             step.stopped = true;
-            signal_group(step.group, Signal::SIGTERM);
+            signal_group(step.group, Signal::TERM);
         }
         drop(steps);
         self.wake();
@@ -270,7 +274,7 @@ impl Supervisor {
                 .iter()
                 .map(|(number, step)| StepStatus {
                     step: *number,
-                    pid: step.group.as_raw().unsigned_abs(),
+                    pid: step.group.as_raw_nonzero().get().unsigned_abs(),
                     name: step.name.clone(),
                     started_at_ns: step.started_at_ns,
                 })
@@ -294,7 +298,7 @@ impl Supervisor {
             if let Some(exit_code) = self.is_over() {
                 return exit_code;
             }
-            let read = |fd| Some((fd, PollFlags::POLLIN));
+            let read = |fd| Some((fd, PollFlags::IN));
             let ready = poll::wait(
                 &[
                     read(signals.child.as_fd()),
@@ -348,7 +352,7 @@ impl Supervisor {
             stopping.kill_at = now + LAST_WORDS;
             steps.stopping = Some(stopping);
             for step in steps.running.values() {
-                signal_group(step.group, Signal::SIGKILL);
+                signal_group(step.group, Signal::KILL);
             }
         }
         let patient = !stopping.killed || now < stopping.kill_at;
@@ -362,14 +366,16 @@ impl Supervisor {
     }
 
     /// Watches the hosts file. Without a watch, names are put in once and not again.
-    fn watch_hosts(&self) -> Option<Inotify> {
-        let watch = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok()?;
-        watch.add_watch(self.hosts.path(), AddWatchFlags::IN_CLOSE_WRITE).ok()?;
+    fn watch_hosts(&self) -> Option<OwnedFd> {
+        let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok()?;
+        inotify::add_watch(&watch, self.hosts.path(), WatchFlags::CLOSE_WRITE).ok()?;
         Some(watch)
     }
 
-    fn hosts_changed(&self, watch: &Inotify) {
-        while watch.read_events().is_ok() {}
+    fn hosts_changed(&self, watch: &OwnedFd) {
+        let mut buffer = [MaybeUninit::uninit(); 1024];
+        let mut events = inotify::Reader::new(watch, &mut buffer);
+        while events.next().is_ok() {}
         if let Err(error) = self.hosts.reapply() {
             self.log.note(&error.to_string());
         }
@@ -381,7 +387,7 @@ impl Supervisor {
     }
 
     fn lock(&self) -> MutexGuard<'_, Steps> {
-        self.steps.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.steps)
     }
 }
 

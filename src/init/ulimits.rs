@@ -9,7 +9,7 @@ use std::{
 };
 
 use ephemon_contract::{ErrorCode, Ulimit};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::become_user;
 
@@ -32,8 +32,8 @@ pub(super) fn settle(asked: &[Ulimit]) -> (Vec<Ulimit>, Vec<String>) {
     let bounds = Bounds::of_this_process();
     let mut notes = Vec::new();
     let possible = asked.iter().filter_map(|limit| {
-        let hard = resource(&limit.name).and_then(|resource| getrlimit(resource).ok())?.1;
-        let (possible, note) = bounds.fit(limit, hard);
+        let hard = getrlimit(resource(&limit.name)?).maximum;
+        let (possible, note) = bounds.fit(limit, number(hard));
         notes.extend(note);
         Some(possible)
     });
@@ -73,33 +73,33 @@ fn parse(text: &OsStr) -> Option<Vec<Ulimit>> {
     text.to_str()?.split(',').map(|limit| limit.parse().ok()).collect()
 }
 
-fn set(limit: &Ulimit) -> nix::Result<()> {
+fn set(limit: &Ulimit) -> rustix::io::Result<()> {
     let Some(resource) = resource(&limit.name) else { return Ok(()) };
-    setrlimit(resource, number(limit.soft), number(limit.hard))
+    setrlimit(resource, Rlimit { current: limit.soft, maximum: limit.hard })
 }
 
-/// `RLIM_INFINITY` for none.
+/// None is more than any other.
 fn number(limit: Option<u64>) -> u64 {
     limit.unwrap_or(u64::MAX)
 }
 
 fn resource(name: &str) -> Option<Resource> {
     Some(match name {
-        "core" => Resource::RLIMIT_CORE,
-        "cpu" => Resource::RLIMIT_CPU,
-        "data" => Resource::RLIMIT_DATA,
-        "fsize" => Resource::RLIMIT_FSIZE,
-        "locks" => Resource::RLIMIT_LOCKS,
-        "memlock" => Resource::RLIMIT_MEMLOCK,
-        "msgqueue" => Resource::RLIMIT_MSGQUEUE,
-        "nice" => Resource::RLIMIT_NICE,
-        "nofile" => Resource::RLIMIT_NOFILE,
-        "nproc" => Resource::RLIMIT_NPROC,
-        "rss" => Resource::RLIMIT_RSS,
-        "rtprio" => Resource::RLIMIT_RTPRIO,
-        "rttime" => Resource::RLIMIT_RTTIME,
-        "sigpending" => Resource::RLIMIT_SIGPENDING,
-        "stack" => Resource::RLIMIT_STACK,
+        "core" => Resource::Core,
+        "cpu" => Resource::Cpu,
+        "data" => Resource::Data,
+        "fsize" => Resource::Fsize,
+        "locks" => Resource::Locks,
+        "memlock" => Resource::Memlock,
+        "msgqueue" => Resource::Msgqueue,
+        "nice" => Resource::Nice,
+        "nofile" => Resource::Nofile,
+        "nproc" => Resource::Nproc,
+        "rss" => Resource::Rss,
+        "rtprio" => Resource::Rtprio,
+        "rttime" => Resource::Rttime,
+        "sigpending" => Resource::Sigpending,
+        "stack" => Resource::Stack,
         _ => return None,
     })
 }

@@ -1,7 +1,8 @@
 //! Where the counts and the jobs under way are shown to whoever asks, while the keeper goes on.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
+use ephemon_base::lock;
 use tokio::sync::Notify;
 
 use super::job::Job;
@@ -31,13 +32,13 @@ pub struct Shown {
 impl Board {
     /// Puts up what is to be seen from now on.
     pub fn put(&self, shown: Shown) {
-        *self.0.shown.lock().unwrap_or_else(PoisonError::into_inner) = shown;
+        *lock(&self.0.shown) = shown;
         self.0.news.notify_one();
     }
 
     /// What is to be seen.
     pub fn shown(&self) -> Shown {
-        self.0.shown.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.0.shown).clone()
     }
 
     /// Resolves when something else was put up since the last call. For one caller.

@@ -14,7 +14,7 @@ use ephemon_discovery::inventory::SpecEntry;
 use ephemon_journal::HOOK;
 use ephemon_model::{ContainerId, PodRef};
 
-use super::evidence::{Evidence, Heard, Sighted, weight};
+use super::evidence::{Evidence, Heard, Place, Sighted, weight};
 use super::job::LogCount;
 use super::runner::Said;
 
@@ -49,17 +49,6 @@ pub struct Dossier {
     fact_bytes: usize,
     /// No container and no entry of the spec is taken that is not there already.
     closed: bool,
-}
-
-/// A piece's place in the dossier.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Place {
-    Spec(Arc<str>),
-    Container(ContainerId),
-    Journal(Arc<str>, u64),
-    Running,
-    Completed,
-    Gone,
 }
 
 // === impl Dossier ===

@@ -9,7 +9,6 @@ use ephemon_contract::Record;
 use ephemon_discovery::inventory::SpecEntry;
 use ephemon_model::{ContainerId, ContainerType, Exit, Quality};
 
-use super::dossier::Place;
 use super::job::{Figures, LogCount};
 use super::runner::Said;
 
@@ -90,6 +89,17 @@ pub struct Reading {
     pub figures: Figures,
     /// How sure they are, once they are final.
     pub quality: Option<Quality>,
+}
+
+/// A piece's place in the dossier.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Place {
+    Spec(Arc<str>),
+    Container(ContainerId),
+    Journal(Arc<str>, u64),
+    Running,
+    Completed,
+    Gone,
 }
 
 // === impl Evidence ===

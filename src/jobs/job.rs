@@ -376,16 +376,4 @@ impl Job {
     pub fn parts(&self) -> usize {
         self.phases.len().saturating_add(self.steps.len()).saturating_add(self.containers.len())
     }
-
-    /// The span that something in a container at that moment belongs to: the step's, if one ran,
-    /// else the container's.
-    pub fn span_of(&self, container: &str, at_ns: u64) -> Option<Traceparent> {
-        let in_container =
-            |step: &&Step| step.container.as_deref() == Some(container) && step.window.holds(at_ns);
-        // Of two that touch, the later one.
-        let step = self.steps.iter().rev().find(in_container).map(|step| step.span_id);
-        let own = || self.containers.iter().rev().find(|one| &*one.name == container);
-        let span_id = step.or_else(|| own().map(|one| one.span_id))?;
-        Some(Traceparent { trace_id: self.span.trace_id, span_id })
-    }
 }

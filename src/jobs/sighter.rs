@@ -3,8 +3,9 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
+use ephemon_base::clock::{nanos, unix_time};
 use ephemon_capture::books::{Record, Snapshot};
 use ephemon_discovery::inventory::{PodSight, RunSight};
 use ephemon_model::{ContainerId, PodUid, Usage};
@@ -82,14 +83,14 @@ pub(super) fn figures(usage: &Usage) -> Figures {
     }
 }
 
-/// Nanoseconds since 1970; none of a clock set before.
-pub(super) fn ns(at: SystemTime) -> Option<u64> {
-    u64::try_from(at.duration_since(UNIX_EPOCH).ok()?.as_nanos()).ok()
+/// Nanoseconds since 1970; `None` of a clock set before.
+fn ns(at: SystemTime) -> Option<u64> {
+    unix_time(at).map(nanos)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, UNIX_EPOCH};
 
     use ephemon_model::{ContainerType, Ended, PodRef, Quality};
 

@@ -9,8 +9,9 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use ephemon_base::lock;
 use ephemon_model::PodUid;
 use ephemon_model::node::NodeRoot;
 use ephemon_vitals::Vitals;
@@ -142,7 +143,7 @@ impl Reader {
 
     /// A panic elsewhere leaves whole pods behind, so a poisoned lock is still good.
     fn shared(&self) -> MutexGuard<'_, Shared> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.shared)
     }
 }
 

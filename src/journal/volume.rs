@@ -153,8 +153,8 @@ mod tests {
         symlink("../secret", journal.join("link.jsonl")).unwrap();
         symlink("/dev/zero", journal.join("zero.jsonl")).unwrap();
         fs::create_dir(journal.join("directory.jsonl")).unwrap();
-        let pipe = nix::unistd::mkfifo(&journal.join("pipe.jsonl"), nix::sys::stat::Mode::S_IRWXU);
-        pipe.unwrap();
+        let (kind, mode) = (rustix::fs::FileType::Fifo, Mode::RWXU);
+        rustix::fs::mknodat(rustix::fs::CWD, journal.join("pipe.jsonl"), kind, mode, 0).unwrap();
         for name in ["job.jsonl", "_hook.jsonl", "UPPER.jsonl", "a b.jsonl", ".jsonl", "job.txt"] {
             fs::write(journal.join(name), "{}\n").unwrap();
         }

@@ -1,13 +1,10 @@
 //! What is said of a log that is over.
 
-use std::time::SystemTime;
-
+use ephemon_base::clock::now_ns;
 use ephemon_contract::trace::Traceparent;
 use ephemon_crilog::{ContainerLog, LogRef};
 use ephemon_otlp::LogEnd;
 use sha2::{Digest, Sha256};
-
-use super::pump::nanos;
 
 pub(super) fn say_incomplete(finished: &ContainerLog) {
     let LogRef { pod, container, .. } = &*finished.log;
@@ -25,7 +22,7 @@ pub(super) fn end_of(finished: &ContainerLog, span: Option<Traceparent>) -> LogE
     let hash = Sha256::digest(text.as_bytes());
     let uid = hash.iter().take(16).fold(0, |uid, byte| (uid << 8) | u128::from(*byte));
     LogEnd {
-        observed_unix_nano: nanos(SystemTime::now()),
+        observed_unix_nano: now_ns(),
         uid,
         span,
         lines: finished.books.lines,

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ephemon_base::warning::Outage;
 use ephemon_contract::trace::{JobKey, RunKey, Traceparent};
 use ephemon_crilog::LogRef;
 use ephemon_discovery::feed;
@@ -69,7 +70,7 @@ pub(super) struct Desk {
     made: Instant,
     end_told: bool,
     /// It was said that its text is withheld.
-    said_withheld: bool,
+    withheld: Outage,
 }
 
 // === impl Desks ===
@@ -156,7 +157,7 @@ impl Desks {
 impl Desk {
     /// Says once that the container's text is withheld.
     pub(super) fn say_withheld(&mut self, log: &LogRef, why: Withheld) {
-        if why == Withheld::TooMuchWork || std::mem::replace(&mut self.said_withheld, true) {
+        if why == Withheld::TooMuchWork || !self.withheld.begins() {
             return;
         }
         let LogRef { pod, container, .. } = log;
@@ -188,7 +189,7 @@ impl Desk {
             named,
             made: now,
             end_told: false,
-            said_withheld: false,
+            withheld: Outage::default(),
         }
     }
 

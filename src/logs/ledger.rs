@@ -2,9 +2,10 @@
 //! delivered, lost, and whether all of it came through.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use ephemon_base::lock;
 use ephemon_crilog::{Books, ContainerLog};
 use ephemon_model::PodUid;
 
@@ -68,6 +69,6 @@ impl Ledger {
 
     /// A panic elsewhere leaves whole entries behind.
     fn entries(&self) -> MutexGuard<'_, HashMap<Key, Entry>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }

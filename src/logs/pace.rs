@@ -2,25 +2,24 @@
 
 use std::time::{Duration, Instant};
 
+use ephemon_base::Idle;
+use ephemon_base::idle::IDLE_INTERVAL;
+
 /// While something is on its way to the collector.
 pub(super) const BUSY_PAUSE: Duration = Duration::from_millis(50);
-/// When nothing is; a new log ends it.
-const IDLE_PAUSE: Duration = Duration::from_millis(200);
-/// When nothing has been for [`CALM_AFTER`]: the longest that the first line after a silence waits.
-const CALM_PAUSE: Duration = Duration::from_secs(1);
-const CALM_AFTER: Duration = Duration::from_secs(5);
+/// When nothing is; a new log ends it. Once the thread is idle the first line after a silence waits
+/// [`IDLE_INTERVAL`] at most.
+const QUIET_PAUSE: Duration = Duration::from_millis(200);
 
 /// Remembers when something happened last.
 #[derive(Debug)]
-pub(super) struct Pace {
-    last_event: Instant,
-}
+pub(super) struct Pace(Idle);
 
 // === impl Pace ===
 
 impl Pace {
     pub(super) fn new(now: Instant) -> Self {
-        Self { last_event: now }
+        Self(Idle::new(now))
     }
 
     /// After a turn: whether there is `more` to read at once, whether the thread `is_busy` with what is
@@ -33,19 +32,21 @@ impl Pace {
         now: Instant,
     ) -> Duration {
         if more || is_busy || is_news {
-            self.last_event = now;
+            self.0.event(now);
         }
         match (more, is_busy) {
             (true, _) => Duration::ZERO,
             (false, true) => BUSY_PAUSE,
-            _ if now.saturating_duration_since(self.last_event) < CALM_AFTER => IDLE_PAUSE,
-            _ => CALM_PAUSE,
+            _ if self.0.is_idle(now) => IDLE_INTERVAL,
+            _ => QUIET_PAUSE,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use ephemon_base::idle::IDLE_AFTER;
+
     use super::*;
 
     #[test]
@@ -54,10 +55,10 @@ mod tests {
         let mut pace = Pace::new(start);
         assert_eq!(pace.pause(true, true, false, start), Duration::ZERO);
         assert_eq!(pace.pause(false, true, false, start), BUSY_PAUSE);
-        assert_eq!(pace.pause(false, false, false, start + CALM_AFTER / 2), IDLE_PAUSE);
-        let calm = start + CALM_AFTER;
-        assert_eq!(pace.pause(false, false, false, calm), CALM_PAUSE);
-        assert_eq!(pace.pause(false, false, true, calm), IDLE_PAUSE);
-        assert_eq!(pace.pause(false, false, false, calm + CALM_AFTER), CALM_PAUSE);
+        assert_eq!(pace.pause(false, false, false, start + IDLE_AFTER / 2), QUIET_PAUSE);
+        let calm = start + IDLE_AFTER;
+        assert_eq!(pace.pause(false, false, false, calm), IDLE_INTERVAL);
+        assert_eq!(pace.pause(false, false, true, calm), QUIET_PAUSE);
+        assert_eq!(pace.pause(false, false, false, calm + IDLE_AFTER), IDLE_INTERVAL);
     }
 }

@@ -6,8 +6,9 @@
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
+use ephemon_base::{clock::now_ns, warning::Outage};
 use ephemon_crilog::{Choice, Follower, Line, LogRef, Slowed, Woken};
 use ephemon_discovery::inventory::Inventory;
 use ephemon_export::{Fate, Outbox};
@@ -70,8 +71,8 @@ pub(super) struct Pump {
 /// Troubles that are told once.
 #[derive(Debug, Default)]
 pub(super) struct Said {
-    checkpoints: bool,
-    spool: bool,
+    checkpoints: Outage,
+    spool: Outage,
 }
 
 // === impl Pump ===
@@ -137,7 +138,7 @@ impl Pump {
             Choice::Take if learner.holds(&log.pod.uid) => Choice::Unsure,
             choice => choice,
         };
-        let observed = nanos(SystemTime::now());
+        let observed = now_ns();
         let mut sink = |line: Line<'_>| {
             let mut desk = desks.of(line.log, now);
             let time = line.time_unix_ns.and_then(|time| u64::try_from(time).ok());
@@ -148,7 +149,7 @@ impl Pump {
                 return packing.passed(line.position, now);
             }
             let stream = line.stream;
-            let clock = || nanos(SystemTime::now());
+            let clock = now_ns;
             let (uid, at) = (&line.log.pod.uid, time.unwrap_or(observed));
             // A pod may tell as much at once as all pods may have together.
             if shared.look(uid, desk.refiner.masks(), at, now, clock) {
@@ -249,11 +250,11 @@ impl Pump {
     fn keep(&mut self, parcel: &Parcel) -> bool {
         match self.outbox.keep(&parcel.payload) {
             Ok(()) => {
-                self.said.spool = false;
+                self.said.spool.end();
                 true
             }
             Err(error) => {
-                if !std::mem::replace(&mut self.said.spool, true) {
+                if self.said.spool.begins() {
                     tracing::error!(
                         "logs whose files are removed cannot be kept until the collector takes them: \
                          {error}"
@@ -350,9 +351,9 @@ impl Pump {
             told.save(&self.checkpoints).map(|()| self.told = Some(told))
         };
         match saved.and_then(|()| self.follower.save_checkpoints(&self.checkpoints)) {
-            Ok(()) => self.said.checkpoints = false,
+            Ok(()) => drop(self.said.checkpoints.end()),
             Err(error) => {
-                if !std::mem::replace(&mut self.said.checkpoints, true) {
+                if self.said.checkpoints.begins() {
                     tracing::warn!(
                         "cannot write down how far logs were delivered, so that an agent started anew \
                          sends some again: {}: {error}",
@@ -381,9 +382,4 @@ impl Pump {
         }
         self.save_checkpoints();
     }
-}
-
-pub(super) fn nanos(at: SystemTime) -> u64 {
-    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }

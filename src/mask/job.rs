@@ -6,11 +6,12 @@ use std::{
     fmt,
     str::FromStr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
 };
 
+use ephemon_base::lock;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -193,7 +194,7 @@ impl JobMasks {
 
     /// Which values were told so far.
     pub fn told(&self) -> ToldValues {
-        let state = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = lock(&self.told);
         ToldValues {
             values: state.known.union(&state.missing).copied().collect(),
             lost: state.lost,
@@ -245,7 +246,7 @@ impl JobMasks {
 }
 
 fn change(told: &Mutex<State>, unproven: &AtomicBool, how: impl FnOnce(&mut State)) {
-    let mut state = told.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut state = lock(told);
     how(&mut state);
     unproven.store(!state.is_proven(), Ordering::Relaxed);
 }

@@ -13,8 +13,10 @@ pub mod workflow_command;
 use std::{
     collections::HashSet,
     ops::Range,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
+
+use ephemon_base::lock;
 
 pub use self::matcher::{Exhausted, Matcher};
 
@@ -76,18 +78,18 @@ impl Masks {
 
     /// Has somebody hear of each new value, before anything is masked by it.
     pub fn listen(&self, listener: impl Fn(Option<&[u8]>) + Send + 'static) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).listener = Some(Box::new(listener));
+        lock(&self.0).listener = Some(Box::new(listener));
     }
 
     /// There is a value that is not taken down, and its text is not shown here: others must know.
     pub fn miss(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).say(None);
+        lock(&self.0).say(None);
     }
 
     /// Adds values. Beyond the limit nothing more is kept, and [`Masks::matcher`] says so: what
     /// cannot be masked must not be written.
     pub fn add<'a>(&self, values: impl IntoIterator<Item = &'a [u8]>) -> Result<(), TooMany> {
-        let mut set = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut set = lock(&self.0);
         for value in values {
             if set.overflowed {
                 break;
@@ -121,23 +123,23 @@ impl Masks {
     /// As if there had been too many: there is a value that nobody could take down. What is kept is
     /// let go of: it is not searched for any more.
     pub fn give_up(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).give_up();
+        lock(&self.0).give_up();
     }
 
     /// What to search with now; none when there were more values than could be kept.
     pub fn matcher(&self) -> Option<Arc<Matcher>> {
-        let set = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let set = lock(&self.0);
         (!set.overflowed).then(|| Arc::clone(&set.matcher))
     }
 
     /// About how many bytes of memory all forms of all values take.
     pub fn bytes(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).matcher.bytes()
+        lock(&self.0).matcher.bytes()
     }
 
     /// How many values there are.
     pub fn count(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).values.len()
+        lock(&self.0).values.len()
     }
 }
 

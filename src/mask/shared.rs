@@ -13,9 +13,10 @@ use std::{
     io::{self, Write},
     os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt},
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
 };
 
+use ephemon_base::lock;
 use ephemon_contract::plain_file;
 use rustix::process::geteuid;
 
@@ -81,7 +82,7 @@ impl SharedMasks {
     /// # Errors
     /// Where it cannot be read.
     pub fn values(&self) -> io::Result<HashSet<Vec<u8>>> {
-        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = lock(&self.0);
         let mut text = vec![0; usize::try_from(state.bytes.min(MAX_FILE_BYTES)).unwrap_or(0)];
         state.file.read_exact_at(&mut text, 0)?;
         Ok(values(&text).collect())
@@ -90,7 +91,7 @@ impl SharedMasks {
     /// Adds a value; `None`: one that cannot be written. Where there is no room that is said
     /// instead, and the agent shows no text of the pod any more.
     pub fn tell(&self, value: Option<&[u8]>) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.0);
         if state.lost {
             return;
         }

@@ -6,9 +6,10 @@ pub use texts::MAX_TEXT_BYTES;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
+use ephemon_base::lock;
 use ephemon_capture::books::{Books, Snapshot};
 use ephemon_discovery::inventory::{Inventory, Verdict};
 use ephemon_jobs::Board;
@@ -315,7 +316,7 @@ impl Shared {
 
     /// A panic elsewhere leaves the state whole, at worst with a scrape uncounted.
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -9,9 +9,10 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
+use ephemon_base::lock;
 use ephemon_vitals::{Closed, Vitals};
 use tokio::task::AbortHandle;
 
@@ -114,7 +115,7 @@ impl Seats {
 
     /// A panic elsewhere leaves whole entries.
     fn taken(&self) -> MutexGuard<'_, Taken> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.taken)
     }
 }
 

@@ -6,6 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use ephemon_base::warning::Outage;
 use ephemon_model::ContainerId;
 
 /// The file's name.
@@ -23,8 +24,7 @@ pub(super) struct Finals {
     path: PathBuf,
     /// Lines in the file.
     lines: usize,
-    /// Said once until it works again.
-    unsaved: bool,
+    unsaved: Outage,
 }
 
 // === impl Finals ===
@@ -33,8 +33,13 @@ impl Finals {
     /// What an earlier agent left in the state directory. What is no id there is let go.
     pub(super) fn open(state: &Path) -> Self {
         let path = state.join(NAME);
-        let mut finals =
-            Self { ids: HashSet::new(), order: VecDeque::new(), path, lines: 0, unsaved: false };
+        let mut finals = Self {
+            ids: HashSet::new(),
+            order: VecDeque::new(),
+            path,
+            lines: 0,
+            unsaved: Outage::default(),
+        };
         let text = read(&finals.path).unwrap_or_default();
         for id in text.lines().filter_map(|line| ContainerId::parse(line).ok()) {
             finals.remember(id);
@@ -62,9 +67,9 @@ impl Finals {
             self.remember(id);
         }
         match self.save(&text, count) {
-            Ok(()) => self.unsaved = false,
+            Ok(()) => drop(self.unsaved.end()),
             Err(error) => {
-                if !std::mem::replace(&mut self.unsaved, true) {
+                if self.unsaved.begins() {
                     let path = self.path.display();
                     tracing::warn!(
                         "cannot save whose finals were sent to {path}: {error}; after a restart some \
@@ -155,6 +160,6 @@ mod tests {
     fn a_directory_that_takes_nothing_costs_nothing_but_a_word() {
         let mut finals = Finals::open(Path::new("/proc/ephemon"));
         finals.enter(vec![id(1)]);
-        assert!(finals.has(&id(1)) && finals.unsaved);
+        assert!(finals.has(&id(1)) && finals.unsaved.is_on());
     }
 }

@@ -10,8 +10,8 @@ use ephemon_model::Limit;
 use super::Directories;
 use crate::Controller;
 use crate::files::Gone;
-use crate::format::{cfs, limit, v1_limit};
-use crate::limits::{InForce, Quota, Refused, Setting, write, write_if_there};
+use crate::format::{Quota, cfs, limit, v1_limit};
+use crate::limits::{InForce, Refused, Setting, write, write_if_there};
 
 /// What is in force.
 pub(crate) fn read(directories: &Directories) -> Result<InForce, Gone> {

@@ -49,7 +49,7 @@ mod tests {
     use ephemon_model::Limit;
 
     use super::*;
-    use crate::limits::Quota;
+    use crate::format::Quota;
 
     #[test]
     fn limits_are_set_where_the_kernel_has_them_and_read_back() {

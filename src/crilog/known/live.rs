@@ -3,15 +3,17 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use ephemon_base::Idle;
+use ephemon_base::idle::IDLE_INTERVAL;
+
 use super::Choice;
 use crate::births::Home;
 use crate::directory::Directory;
 use crate::log::Log;
 
-/// A log that has not grown for so long is looked at rarely.
-const QUIET_AFTER: Duration = Duration::from_secs(5);
-/// How often, then.
-const QUIET_INTERVAL: Duration = Duration::from_millis(900);
+/// From one look to the next at a log that is idle. A little less than between two rounds of a thread
+/// that is idle itself, so that each of its rounds looks.
+const IDLE_LOOK_INTERVAL: Duration = IDLE_INTERVAL.saturating_sub(Duration::from_millis(100));
 
 /// A log being read, or held for a decision.
 #[derive(Debug)]
@@ -22,7 +24,7 @@ pub(crate) struct Live {
     pub(super) restored: bool,
     pub(super) home: Home,
     /// When it grew last, or might have: another file of it came, or somebody wanted it.
-    grew: Instant,
+    grew: Idle,
     looked: Instant,
 }
 
@@ -30,7 +32,7 @@ pub(crate) struct Live {
 
 impl Live {
     pub(super) fn new(log: Log, choice: Choice, restored: bool, home: Home, now: Instant) -> Self {
-        Self { log, choice, restored, home, grew: now, looked: now }
+        Self { log, choice, restored, home, grew: Idle::new(now), looked: now }
     }
 
     /// Looks for files of it that are new. A rescan, which shows the same ones, is no event.
@@ -47,36 +49,36 @@ impl Live {
         let before = files(&self.log);
         let met = self.log.chain.meet(directory, attempt, now);
         if files(&self.log) != before {
-            self.grew = now;
+            self.grew.event(now);
         }
         met
     }
 
     /// Somebody wants it now.
     pub(super) fn may_grow(&mut self, now: Instant) {
-        self.grew = now;
+        self.grew.event(now);
     }
 
     /// Whether its files are to be looked at now. Of one that ends every look counts: it is over when
     /// it was quiet for long enough.
     pub(crate) fn is_due(&mut self, now: Instant) -> bool {
-        let is_quiet = now.saturating_duration_since(self.grew) >= QUIET_AFTER;
-        let is_looked_at = now.saturating_duration_since(self.looked) < QUIET_INTERVAL;
+        let is_idle = self.grew.is_idle(now);
+        let is_looked_at = now.saturating_duration_since(self.looked) < IDLE_LOOK_INTERVAL;
         let is_ending = self.log.ended || self.log.gone;
-        !(is_quiet && is_looked_at) || is_ending || self.log.is_packed()
+        !(is_idle && is_looked_at) || is_ending || self.log.is_packed()
     }
 
     /// As if it had been quiet since `grew`.
     #[cfg(test)]
     pub(crate) fn pretend(&mut self, grew: Instant, looked: Instant) {
-        (self.grew, self.looked) = (grew, looked);
+        (self.grew, self.looked) = (Idle::new(grew), looked);
     }
 
     /// It was looked at, and had something or nothing to read.
     pub(crate) fn looked(&mut self, now: Instant, has_grown: bool) {
         self.looked = now;
         if has_grown {
-            self.grew = now;
+            self.grew.event(now);
         }
     }
 }
@@ -86,6 +88,7 @@ mod tests {
     use std::path::Path;
     use std::sync::Arc;
 
+    use ephemon_base::idle::IDLE_AFTER;
     use ephemon_model::{PodRef, PodUid};
 
     use super::*;
@@ -104,13 +107,13 @@ mod tests {
     fn a_quiet_log_is_looked_at_rarely_until_it_grows() {
         let start = Instant::now();
         let mut log = live(start);
-        let soon = start + QUIET_AFTER / 2;
+        let soon = start + IDLE_AFTER / 2;
         log.looked(soon, false);
         assert!(log.is_due(soon), "it has not been quiet for long");
-        let quiet = start + QUIET_AFTER;
+        let quiet = start + IDLE_AFTER;
         log.looked(quiet, false);
-        assert!(!log.is_due(quiet + QUIET_INTERVAL / 2));
-        assert!(log.is_due(quiet + QUIET_INTERVAL));
+        assert!(!log.is_due(quiet + IDLE_LOOK_INTERVAL / 2));
+        assert!(log.is_due(quiet + IDLE_LOOK_INTERVAL));
         log.looked(quiet, true);
         assert!(log.is_due(quiet));
     }
@@ -118,7 +121,7 @@ mod tests {
     #[test]
     fn a_log_that_ends_or_has_another_file_is_looked_at_at_once() {
         let start = Instant::now();
-        let quiet = start + QUIET_AFTER;
+        let quiet = start + IDLE_AFTER;
         let looked = || {
             let mut log = live(start);
             log.looked(quiet, false);

@@ -4,9 +4,10 @@
 //! `staging/src/k8s.io/client-go/tools/record/event.go` (what a recorder fills in).
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
+use ephemon_base::lock;
 use serde_json::{Value, json};
 
 use super::object::{new_uid, text, time};
@@ -84,7 +85,7 @@ impl Events {
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Value>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

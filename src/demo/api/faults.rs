@@ -1,7 +1,8 @@
 //! How the stand-in misbehaves on demand.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
+use ephemon_base::lock;
 use tokio::sync::watch;
 
 /// What is wrong with the server.
@@ -86,12 +87,12 @@ impl Faults {
 
     /// Adds a rule; the oldest that is about a request and not used up holds.
     pub fn add(&self, rule: Rule) {
-        self.0.rules.lock().unwrap_or_else(PoisonError::into_inner).push(rule);
+        lock(&self.0.rules).push(rule);
     }
 
     /// What a request meets, if a rule is about it; uses the rule once.
     pub(super) fn meet(&self, asked: &str) -> Option<Answer> {
-        let mut rules = self.0.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rules = lock(&self.0.rules);
         let rule = rules.iter_mut().find(|rule| rule.asked == asked && rule.times > 0)?;
         rule.times = rule.times.saturating_sub(1);
         Some(rule.answer)
@@ -131,11 +132,11 @@ impl Faults {
     }
 
     pub(super) fn last_strike(&self) -> Strike {
-        *self.0.last.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.0.last)
     }
 
     fn strike(&self, strike: Strike) {
-        *self.0.last.lock().unwrap_or_else(PoisonError::into_inner) = strike;
+        *lock(&self.0.last) = strike;
         self.0.strikes.send_modify(|count| *count = count.wrapping_add(1));
     }
 }

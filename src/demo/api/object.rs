@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use ephemon_base::clock::unix_time;
 use serde_json::{Map, Value, json};
 
 /// A text at a JSON pointer.
@@ -39,7 +40,7 @@ pub(crate) fn new_uid() -> String {
 
 /// A time as the API writes it: whole seconds, UTC.
 pub(crate) fn time(at: SystemTime) -> String {
-    let seconds = at.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let seconds = unix_time(at).map_or(0, |since| since.as_secs());
     i64::try_from(seconds)
         .ok()
         .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())

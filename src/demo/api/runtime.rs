@@ -4,7 +4,9 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex};
+
+use ephemon_base::lock;
 
 use super::store::Key;
 
@@ -24,16 +26,16 @@ pub trait Runtime: fmt::Debug + Send + Sync {
 
 /// The node's kubelet, once there is one. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Attached(Arc<RwLock<Option<Arc<dyn Runtime>>>>);
+pub(super) struct Attached(Arc<Mutex<Option<Arc<dyn Runtime>>>>);
 
 // === impl Attached ===
 
 impl Attached {
     pub(super) fn set(&self, runtime: Arc<dyn Runtime>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(runtime);
+        *lock(&self.0) = Some(runtime);
     }
 
     pub(super) fn get(&self) -> Option<Arc<dyn Runtime>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.0).clone()
     }
 }

@@ -1,8 +1,9 @@
 //! Secrets: made, read, removed, and gone with the pod that owns them.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use ephemon_base::lock;
 use serde_json::{Value, json};
 
 use super::object::{items, new_uid, section, text, time};
@@ -122,7 +123,7 @@ impl Secrets {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Value>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -1,8 +1,9 @@
 //! The pods, their resource versions, and a bounded history of changes for watches.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use ephemon_base::lock;
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -289,7 +290,7 @@ impl Store {
 
     /// Nothing in here is left half done by a panic, so a poisoned lock is still good.
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner)
     }
 }
 

@@ -3,9 +3,10 @@
 //! Source: kubernetes v1.36.2, `pkg/kubelet/images/image_manager.go`.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
+use ephemon_base::lock;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -32,7 +33,7 @@ impl Images {
     /// Whether the container's image has to be pulled, which makes it be there from now on.
     fn must_pull(&self, container: &Value) -> bool {
         let image = text(container, "/image").unwrap_or_default();
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = lock(&self.0);
         image.starts_with(FAR) && held.insert(image.to_owned())
     }
 }

@@ -5,7 +5,9 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
+
+use ephemon_base::lock;
 
 /// The longest piece of a line in one record.
 const MAX_PIECE: usize = 16 * 1024;
@@ -112,7 +114,7 @@ fn format_record(out: &mut Vec<u8>, stream: Stream, tag: Tag, text: &[u8]) {
 }
 
 fn flush(log: &Mutex<File>, out: &mut Vec<u8>) {
-    let mut file = log.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut file = lock(log);
     // A full disk costs the log, never the container.
     drop(file.write_all(out));
     out.clear();

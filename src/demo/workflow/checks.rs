@@ -3,8 +3,9 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
+use ephemon_base::clock::{at_unix_ns, unix_ns};
 use ephemon_contract::{Record, Volume};
 
 /// Every record of a pod's journals.
@@ -20,7 +21,7 @@ pub(super) fn records(volume: &Path) -> Vec<Record> {
 
 /// How long a script step's own process took that began in a call: the first since then.
 pub(super) fn own_time(records: &[Record], began: SystemTime) -> Option<Duration> {
-    let began = since_1970(began);
+    let began = unix_ns(began);
     let started = records.iter().filter_map(|record| match record {
         Record::StepStarted { at_ns, step, .. } if *at_ns >= began => Some((*at_ns, *step)),
         _ => None,
@@ -39,7 +40,7 @@ pub(super) fn own_time(records: &[Record], began: SystemTime) -> Option<Duration
 /// When the hook asked for the job container.
 pub(super) fn asked_at(records: &[Record]) -> Option<SystemTime> {
     records.iter().find_map(|record| match record {
-        Record::HookLaunched { at_ns, .. } => UNIX_EPOCH.checked_add(Duration::from_nanos(*at_ns)),
+        Record::HookLaunched { at_ns, .. } => at_unix_ns(*at_ns),
         _ => None,
     })
 }
@@ -50,13 +51,10 @@ pub(super) fn median(mut all: Vec<f64>) -> f64 {
     all.get(all.len() / 2).copied().unwrap_or(0.0)
 }
 
-fn since_1970(at: SystemTime) -> u64 {
-    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use ephemon_contract::{CgroupDelta, End, ProcessUsage, StepKind};
 
     use super::*;

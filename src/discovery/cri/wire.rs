@@ -9,25 +9,6 @@ pub const RUNTIME_SERVICE: &str = "runtime.v1.RuntimeService";
 /// `ContainerState.CONTAINER_EXITED`.
 pub const CONTAINER_EXITED: i32 = 2;
 
-/// `VersionRequest`.
-#[derive(Clone, PartialEq, Eq, prost::Message)]
-pub struct VersionRequest {
-    /// The kubelet's version of the interface; empty is taken.
-    #[prost(string, tag = "1")]
-    pub version: String,
-}
-
-/// `VersionResponse`.
-#[derive(Clone, PartialEq, Eq, prost::Message)]
-pub struct VersionResponse {
-    /// The runtime's name: `containerd`, `cri-o`.
-    #[prost(string, tag = "2")]
-    pub runtime_name: String,
-    /// The runtime's version.
-    #[prost(string, tag = "3")]
-    pub runtime_version: String,
-}
-
 /// `ListPodSandboxRequest`, without a filter.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 pub struct ListPodSandboxRequest {}

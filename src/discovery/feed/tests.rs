@@ -194,7 +194,9 @@ fn readers_in_other_threads_see_what_many_publish_at_once() {
     };
     let readers = [read(), read()];
     std::thread::scope(|scope| {
-        readers.map(|reader| scope.spawn(reader));
+        for reader in readers {
+            scope.spawn(reader);
+        }
         for publisher in 0..PUBLISHERS {
             let feed = feed.clone();
             let own = publisher * EACH..(publisher + 1) * EACH;

@@ -3,11 +3,12 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask};
+use ephemon_base::warning::Outage;
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
 use tracing::warn;
 
@@ -34,9 +35,10 @@ pub enum Alarm<P> {
 /// Watches directories, each known by its place `P`.
 #[derive(Debug)]
 pub struct Alarms<P> {
-    inotify: Option<Inotify>,
-    places: HashMap<WatchDescriptor, P>,
-    warned: bool,
+    inotify: Option<OwnedFd>,
+    /// By watch descriptor. The kernel gives none out again.
+    places: HashMap<i32, P>,
+    unwatched: Outage,
 }
 
 // === impl Alarms ===
@@ -45,9 +47,9 @@ impl<P: Clone + Eq + Hash> Alarms<P> {
     /// Takes an inotify instance; where there is none left, nothing is ever told, and the log says so.
     #[expect(clippy::new_without_default, reason = "it warns")]
     pub fn new() -> Self {
-        let inotify = Inotify::init()
+        let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)
             .inspect_err(|error| {
-                if error.raw_os_error().map(Errno::from_raw_os_error) == Some(Errno::MFILE) {
+                if *error == Errno::MFILE {
                     warn!(
                         "no inotify instance left for log directories; rescanning only. Raise \
                          sysctl fs.inotify.max_user_instances, or the limit of open files"
@@ -57,7 +59,7 @@ impl<P: Clone + Eq + Hash> Alarms<P> {
                 }
             })
             .ok();
-        Self { inotify, places: HashMap::new(), warned: false }
+        Self { inotify, places: HashMap::new(), unwatched: Outage::default() }
     }
 
     /// What becomes readable with an event.
@@ -75,54 +77,58 @@ impl<P: Clone + Eq + Hash> Alarms<P> {
             self.warn_once(directory, "too many log directories to watch them all");
             return;
         }
-        let mask = WatchMask::CREATE
-            | WatchMask::MOVED_TO
-            | WatchMask::DELETE_SELF
-            | WatchMask::ONLYDIR
-            | WatchMask::DONT_FOLLOW;
-        match inotify.watches().add(directory, mask) {
+        let events = WatchFlags::CREATE
+            | WatchFlags::MOVED_TO
+            | WatchFlags::DELETE_SELF
+            | WatchFlags::ONLYDIR
+            | WatchFlags::DONT_FOLLOW;
+        match inotify::add_watch(inotify, directory, events) {
             Ok(descriptor) => {
                 self.places.insert(descriptor, place);
             }
-            Err(error) => match error.raw_os_error().map(Errno::from_raw_os_error) {
-                Some(Errno::NOENT | Errno::NOTDIR) => {}
-                Some(Errno::NOSPC) => self.warn_once(
-                    directory,
-                    "no inotify watch left; raise sysctl fs.inotify.max_user_watches",
-                ),
-                _ => self.warn_once(directory, &format!("cannot watch it: {error}")),
-            },
+            Err(Errno::NOENT | Errno::NOTDIR) => {}
+            Err(Errno::NOSPC) => self.warn_once(
+                directory,
+                "no inotify watch left; raise sysctl fs.inotify.max_user_watches",
+            ),
+            Err(error) => self.warn_once(directory, &format!("cannot watch it: {error}")),
         }
     }
 
     /// Everything that happened since the last call, up to a bound.
     pub fn take(&mut self) -> Vec<Alarm<P>> {
         let mut alarms = Vec::new();
-        let Some(inotify) = &mut self.inotify else {
+        let Some(inotify) = &self.inotify else {
             return alarms;
         };
-        let mut buffer = vec![0; BUFFER];
-        for _ in 0..MAX_BUFFERS {
-            let events = match inotify.read_events(&mut buffer) {
-                Ok(events) => events,
+        let mut buffer = vec![MaybeUninit::uninit(); BUFFER];
+        let mut reader = inotify::Reader::new(inotify, &mut buffer);
+        let mut buffers = 0;
+        loop {
+            if reader.is_buffer_empty() {
+                if buffers == MAX_BUFFERS {
+                    break;
+                }
+                buffers += 1;
+            }
+            let event = match reader.next() {
+                Ok(event) => event,
                 Err(error) => {
-                    if error.kind() != io::ErrorKind::WouldBlock {
+                    if error != Errno::WOULDBLOCK {
                         warn!(%error, "cannot read inotify events of log directories");
                         alarms.push(Alarm::Lost);
                     }
                     return alarms;
                 }
             };
-            for event in events {
-                if event.mask.contains(EventMask::Q_OVERFLOW) {
-                    alarms.push(Alarm::Lost);
-                } else if event.mask.contains(EventMask::IGNORED) {
-                    alarms.extend(self.places.remove(&event.wd).map(Alarm::Gone));
-                } else if let Some(place) = self.places.get(&event.wd)
-                    && let Some(name) = event.name.and_then(|name| name.to_str())
-                {
-                    alarms.push(Alarm::New(place.clone(), name.to_owned()));
-                }
+            if event.events().contains(ReadFlags::QUEUE_OVERFLOW) {
+                alarms.push(Alarm::Lost);
+            } else if event.events().contains(ReadFlags::IGNORED) {
+                alarms.extend(self.places.remove(&event.wd()).map(Alarm::Gone));
+            } else if let Some(place) = self.places.get(&event.wd())
+                && let Some(name) = event.file_name().and_then(|name| name.to_str().ok())
+            {
+                alarms.push(Alarm::New(place.clone(), name.to_owned()));
             }
         }
         // More is waiting than one turn takes, and the descriptor will not wake us for it.
@@ -131,8 +137,7 @@ impl<P: Clone + Eq + Hash> Alarms<P> {
     }
 
     fn warn_once(&mut self, directory: &Path, what: &str) {
-        if !self.warned {
-            self.warned = true;
+        if self.unwatched.begins() {
             warn!(directory = %directory.display(), "{what}; the rescan finds what is missed");
         }
     }

@@ -1,4 +1,5 @@
-//! How long to wait before the next attempt.
+//! How long to wait before the next attempt: longer after each failure, and as long as the collector
+//! asks for.
 
 use std::time::Duration;
 
@@ -10,24 +11,26 @@ const LONGEST: Duration = Duration::from_secs(30);
 const LONGEST_WISH: Duration = Duration::from_mins(5);
 
 /// Doubles with each failure, and never ends.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Backoff {
-    failures: u32,
-}
+#[derive(Debug, Clone)]
+pub(super) struct Backoff(ephemon_base::Backoff);
 
 // === impl Backoff ===
 
+impl Default for Backoff {
+    fn default() -> Self {
+        Self(ephemon_base::Backoff::new(FIRST, LONGEST))
+    }
+}
+
 impl Backoff {
     pub(super) fn reset(&mut self) {
-        self.failures = 0;
+        self.0.reset();
     }
 
     /// The wait after one more failure. `jitter` is between 0 and 1: agents of many nodes do not
     /// come back in step.
     pub(super) fn next(&mut self, wish: Option<Duration>, jitter: f64) -> Duration {
-        let doubled = FIRST.saturating_mul(1 << self.failures.min(16)).min(LONGEST);
-        self.failures = self.failures.saturating_add(1);
-        let own = doubled.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0);
+        let own = self.0.next_pause(jitter);
         // Never earlier than asked for.
         let wish = wish.unwrap_or_default().min(LONGEST_WISH);
         let wish = wish.saturating_add(wish.mul_f64(jitter.clamp(0.0, 1.0) / 10.0));

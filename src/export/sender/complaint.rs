@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ephemon_base::warning::Throttle;
 use tokio::time::Instant;
 
 /// Between two sentences of a kind.
@@ -27,40 +28,19 @@ pub(super) enum Kind {
 
 /// When something of each kind was last said, and what was left out since.
 #[derive(Debug, Default)]
-pub(super) struct Complaint([Said; 6]);
-
-#[derive(Debug, Default)]
-struct Said {
-    last: Option<Instant>,
-    silent: u64,
-}
+pub(super) struct Complaint([Throttle; 6]);
 
 // === impl Complaint ===
 
 impl Complaint {
     /// Says it, unless something of its kind was said less than a minute ago.
     pub(super) fn say(&mut self, kind: Kind, sentence: &str) {
-        let Some(said) = self.0.get_mut(kind as usize) else { return };
-        if said.is_due(Instant::now()) {
-            match std::mem::take(&mut said.silent) {
-                0 => tracing::warn!("{sentence}"),
-                more => tracing::warn!("{sentence} ({more} more like this in between)"),
-            }
+        let Some(throttle) = self.0.get_mut(kind as usize) else { return };
+        match throttle.admit(INTERVAL, Instant::now().into_std()) {
+            None => {}
+            Some(0) => tracing::warn!("{sentence}"),
+            Some(more) => tracing::warn!("{sentence} ({more} more like this in between)"),
         }
-    }
-}
-
-// === impl Said ===
-
-impl Said {
-    fn is_due(&mut self, now: Instant) -> bool {
-        let due = self.last.is_none_or(|last| now.duration_since(last) >= INTERVAL);
-        if due {
-            self.last = Some(now);
-        } else {
-            self.silent = self.silent.saturating_add(1);
-        }
-        due
     }
 }
 
@@ -69,25 +49,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_sentence_a_minute_is_said_and_the_others_are_counted() {
-        let mut said = Said::default();
-        let start = Instant::now();
-        assert!(said.is_due(start));
-        assert!(!said.is_due(start + INTERVAL / 2));
-        assert!(!said.is_due(start + INTERVAL - Duration::from_nanos(1)));
-        assert_eq!(said.silent, 2);
-        assert!(said.is_due(start + INTERVAL));
-    }
-
-    #[test]
     fn every_kind_has_a_minute_of_its_own() {
         let mut complaint = Complaint::default();
         complaint.say(Kind::Retried, "not now");
         complaint.say(Kind::Retried, "not now");
         complaint.say(Kind::Spool, "the spool");
         complaint.say(Kind::Refused, "never");
-        let silent = |kind: Kind| complaint.0[kind as usize].silent;
-        assert_eq!([Kind::Retried, Kind::Refused, Kind::Spool].map(silent), [1, 0, 0]);
-        assert!(complaint.0[Kind::Denied as usize].last.is_none());
+        let now = Instant::now().into_std() + INTERVAL;
+        let silent = [Kind::Retried, Kind::Refused, Kind::Spool, Kind::Denied]
+            .map(|kind| complaint.0[kind as usize].admit(INTERVAL, now));
+        assert_eq!(silent, [Some(1), Some(0), Some(0), Some(0)]);
     }
 }

@@ -1,8 +1,9 @@
 //! Queue, spool and sender together, with a writer for a collector.
 
 use std::io::Write;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
+use ephemon_base::lock;
 use ephemon_vitals as vitals;
 use ephemon_vitals::Reason;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
@@ -26,7 +27,7 @@ impl Write for Page {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         let leave = self.runtime.block_on(self.leave.acquire());
         leave.map_err(std::io::Error::other)?.forget();
-        self.text.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        lock(&self.text).extend_from_slice(bytes);
         Ok(bytes.len())
     }
 

@@ -4,7 +4,9 @@
 //! part of it: bodies are what pods wrote, and no pod can put something in there that is taken for a
 //! record when the search for the next one passes over it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
+
+use ephemon_base::clock::unix_time;
 
 /// Size of what a segment begins with.
 pub(super) const PREAMBLE: usize = 16;
@@ -114,7 +116,7 @@ pub(super) fn salt_of(bytes: &[u8]) -> Option<u64> {
 
 /// Since 1970.
 pub(super) fn milliseconds(at: SystemTime) -> u64 {
-    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = unix_time(at).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ephemon_base::Backoff;
 use hyper::HeaderMap;
 use hyper::header::RETRY_AFTER;
 
@@ -12,24 +13,22 @@ const LONGEST: Duration = Duration::from_secs(5);
 /// The longest pause that a server can ask for.
 const LONGEST_ASKED: Duration = Duration::from_secs(30);
 
-/// Growing pauses, each between half and the whole of its length: hooks that failed together do
-/// not come back together.
+/// Growing pauses: hooks that failed together do not come back together.
 #[derive(Debug)]
-pub(crate) struct Pauses(Duration);
+pub(crate) struct Pauses(Backoff);
 
 // === impl Pauses ===
 
 impl Default for Pauses {
     fn default() -> Self {
-        Self(FIRST)
+        Self(Backoff::new(FIRST, LONGEST))
     }
 }
 
 impl Pauses {
     /// The next pause, at least what the server asked for.
     pub(crate) fn next(&mut self, asked: Option<Duration>) -> Duration {
-        let own = self.0.mul_f64(0.5 + fastrand::f64() / 2.0);
-        self.0 = (self.0 * 2).min(LONGEST);
+        let own = self.0.next_pause(fastrand::f64());
         match asked {
             // A little more, not at the very moment.
             Some(asked) => asked.min(LONGEST_ASKED) + own.min(FIRST),

@@ -1,11 +1,12 @@
 //! How Docker's command line writes sizes, durations, numbers, CPUs and capabilities.
 
+use ephemon_base::duration;
 use ephemon_contract::{Limits, LimitsError};
 
 use super::Error;
 
 /// The shortest time of a health check (moby, `daemon/container.go`, `MinimumDuration`).
-const LEAST_SPAN_NS: i128 = 1_000_000;
+const LEAST_SPAN_NS: i64 = 1_000_000;
 
 /// A value that Docker refuses, too.
 pub(super) fn wrong(option: &'static str, value: &str, wanted: &'static str) -> Error {
@@ -50,59 +51,14 @@ fn ram_in_bytes(text: &str) -> Option<u64> {
 /// `.5h`. None for 0, which is Docker's word for its own default.
 pub(super) fn span(option: &'static str, text: &str) -> Result<Option<u32>, Error> {
     const WANTED: &str = "a duration as 30s, 500ms or 1m30s";
-    match nanoseconds(text) {
+    match duration::nanoseconds(text) {
         Some(0) => Ok(None),
         // Who waits for more than 49 days waits for ever.
         Some(ns) if ns >= LEAST_SPAN_NS => {
-            Ok(Some(u32::try_from((ns + 999_999) / 1_000_000).unwrap_or(u32::MAX)))
+            Ok(Some(u32::try_from(ns.unsigned_abs().div_ceil(1_000_000)).unwrap_or(u32::MAX)))
         }
         _ => Err(wrong(option, text, WANTED)),
     }
-}
-
-fn nanoseconds(text: &str) -> Option<i128> {
-    let (negative, mut rest) = match text.strip_prefix(['-', '+']) {
-        Some(rest) => (text.starts_with('-'), rest),
-        None => (false, text),
-    };
-    if rest == "0" {
-        return Some(0);
-    }
-    if rest.is_empty() {
-        return None;
-    }
-    let mut total = 0_i128;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (number, tail) = rest.split_at_checked(digits)?;
-        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-        let letters = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
-        let (unit, next) = tail.split_at_checked(letters)?;
-        let unit: i128 = match unit {
-            "h" => 3_600_000_000_000,
-            "m" => 60_000_000_000,
-            "s" => 1_000_000_000,
-            "ms" => 1_000_000,
-            "us" | "µs" | "μs" => 1000,
-            "ns" => 1,
-            _ => return None,
-        };
-        let digits = |text: &str| -> Option<i128> {
-            if text.is_empty() { Some(0) } else { text.parse().ok() }
-        };
-        if number.trim_start_matches('.').is_empty() || fraction.contains('.') {
-            return None;
-        }
-        let fraction = fraction.get(..18).unwrap_or(fraction);
-        let scale = 10_i128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
-        total = total
-            .checked_add(digits(whole)?.checked_mul(unit)?)?
-            .checked_add(digits(fraction)?.checked_mul(unit)? / scale)?;
-        rest = next;
-    }
-    // Go counts in int64.
-    i64::try_from(total).ok()?;
-    Some(if negative { -total } else { total })
 }
 
 /// A whole number as Go's `strconv.ParseInt` reads it with base 0.

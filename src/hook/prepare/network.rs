@@ -3,16 +3,13 @@
 use ephemon_contract::{ErrorCode, Forward, HostEntry, Request, Token};
 use tokio::time::Instant;
 
-use super::plan::{Plan, Wanted};
+use super::plan::{LOOPBACK, Plan, Wanted};
 use crate::call::{Call, Error};
 use crate::launch::News;
 use crate::ports::Protocol;
 use crate::socket;
 use crate::socket::Line;
 use crate::spec::Planned;
-
-/// Where every container of a pod finds every other.
-pub(super) const LOOPBACK: &str = "127.0.0.1";
 
 /// What is to be held.
 pub(super) struct Network<'a> {

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use ephemon_contract::Token;
 use k8s_openapi::api::core::v1::Pod;
 
-use super::network::LOOPBACK;
 use super::own_port::{self, Move};
 use crate::call::{Call, Error};
 use crate::names::Names;
@@ -18,6 +17,9 @@ use crate::spec::{Common, Planned, Role};
 use crate::state::{Host, Job, Service, State};
 use crate::template::Template;
 use crate::volumes;
+
+/// Where every container of a pod finds every other.
+pub(super) const LOOPBACK: &str = "127.0.0.1";
 
 /// The containers of a job.
 pub(super) struct Plan {

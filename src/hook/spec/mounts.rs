@@ -64,7 +64,7 @@ impl Planned {
         }
         mounts.extend(operators);
         let mut paths = BTreeSet::new();
-        match mounts.iter().find(|mount| !paths.insert(volumes::clean(&mount.mount_path))) {
+        match mounts.iter().find(|mount| !paths.insert(volumes::path::clean(&mount.mount_path))) {
             Some(twice) => Err(Error::MountedTwice(twice.mount_path.clone())),
             None => Ok(mounts),
         }

@@ -52,6 +52,12 @@ pub(super) fn relative(link: &str, target: &str) -> String {
     if way.is_empty() { ".".to_owned() } else { way.join("/") }
 }
 
+/// A path of the pod's spec or the operator's template in the form in which paths are compared. The
+/// API server takes any absolute one.
+pub(crate) fn clean(path: &str) -> String {
+    absolute(path).unwrap_or_else(|| path.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

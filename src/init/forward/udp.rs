@@ -6,12 +6,14 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     thread,
     time::{Duration, Instant},
 };
+
+use ephemon_base::lock;
 
 use super::{ACCEPT_PAUSE, MAX_CONNECTIONS, Slot, spawn};
 
@@ -57,7 +59,7 @@ fn client(
     clients: &Clients,
     count: &Arc<AtomicUsize>,
 ) -> Option<Arc<Client>> {
-    let mut known = clients.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut known = lock(clients);
     if let Some(client) = known.get(&from) {
         return Some(Arc::clone(client));
     }
@@ -67,7 +69,7 @@ fn client(
     let (answered, clients) = (Arc::clone(&client), Arc::clone(clients));
     spawn("forward", move || {
         answered.answer(&back, from);
-        clients.lock().unwrap_or_else(PoisonError::into_inner).remove(&from);
+        lock(&clients).remove(&from);
         drop(slot);
     })
     .ok()?;

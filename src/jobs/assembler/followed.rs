@@ -7,8 +7,8 @@ use ephemon_contract::trace::SpanId;
 use ephemon_model::{ContainerType, PodRef};
 
 use super::{PATIENCE_NS, SETTLING_NS};
-use crate::dossier::{Dossier, Place};
-use crate::evidence::{Evidence, Sighted};
+use crate::dossier::Dossier;
+use crate::evidence::{Evidence, Place, Sighted};
 use crate::job::{Job, Role};
 
 #[derive(Debug)]

@@ -3,7 +3,6 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::time::SystemTime;
 
 use ephemon_contract::{JOURNAL_MAX_BYTES, Record};
 use tempfile::TempDir;
@@ -223,7 +222,7 @@ fn half_a_record_is_read_when_the_rest_is_there() {
 fn a_directory_with_a_time_of_the_future_is_not_listed_at_every_look() {
     let node = Node::new();
     node.append("job", &line(1));
-    let future = SystemTime::now() + std::time::Duration::from_hours(24);
+    let future = std::time::SystemTime::now() + std::time::Duration::from_hours(24);
     File::open(node.journal()).unwrap().set_modified(future).unwrap();
     let mut reader = node.reader();
     let wanted = [node.uid.clone()];

@@ -1,7 +1,9 @@
 //! One value as text. Whole numbers of nanoseconds and microseconds become exact decimals of
 //! seconds, never by way of a float.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
+
+use ephemon_base::clock::{nanos, unix_time};
 
 use crate::format::Format;
 
@@ -27,8 +29,7 @@ pub(crate) enum Figure {
 impl Figure {
     /// A moment, as seconds since the Unix epoch; none for a clock set before it.
     pub(crate) fn unix(at: SystemTime) -> Option<Self> {
-        let since = at.duration_since(UNIX_EPOCH).ok()?;
-        u64::try_from(since.as_nanos()).ok().map(Self::Nanos)
+        unix_time(at).map(|since| Self::Nanos(nanos(since)))
     }
 
     pub(super) fn push(self, out: &mut String) {
@@ -117,7 +118,7 @@ fn push_digits(out: &mut String, mut number: u64, width: usize) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, UNIX_EPOCH};
 
     use proptest::prelude::*;
 

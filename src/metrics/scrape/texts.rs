@@ -1,7 +1,8 @@
 //! Texts that are written into again: a scrape of a megabyte costs no fresh pages each time.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use ephemon_base::lock;
 use hyper::body::Bytes;
 
 /// Texts kept for the next scrapes: two, as Prometheus often comes in pairs.
@@ -48,7 +49,7 @@ impl Texts {
     }
 
     fn stock(&self) -> MutexGuard<'_, Stock> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -1,8 +1,8 @@
 //! The metrics of containers. One row a metric; adding one is adding a row.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
+use ephemon_base::clock::unix_ns;
 use ephemon_capture::books::Record;
 use ephemon_model::{Exit, IoUsage, Limit, Pressure, Usage};
 
@@ -223,13 +223,13 @@ impl Container {
 
 impl Subject for Container {
     fn start_ns(&self) -> u64 {
-        ns(self.record.born)
+        unix_ns(self.record.born)
     }
 
     /// A final is of the container's end, whenever it was settled.
     fn at_ns(&self) -> u64 {
         let at = self.record.ended.as_ref().map_or(self.record.read_at, |ended| ended.at);
-        ns(at).max(self.start_ns())
+        unix_ns(at).max(self.start_ns())
     }
 }
 
@@ -287,10 +287,4 @@ fn limit(figure: Option<Limit<u64>>) -> Option<u64> {
         Limit::Unlimited => None,
         Limit::At(limit) => Some(limit),
     }
-}
-
-/// Nanoseconds since 1970; 0 of a clock set before.
-pub(super) fn ns(at: SystemTime) -> u64 {
-    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }

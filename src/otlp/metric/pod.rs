@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use ephemon_base::clock::unix_ns;
 use ephemon_capture::books::PodRecord;
 use ephemon_model::NetUsage;
 
-use super::container::ns;
 use super::instrument::{Instrument, Kind, Row, Scope};
 use super::names;
 use super::owner::Owner;
@@ -72,11 +72,11 @@ const fn row(
 
 impl Subject for Pod {
     fn start_ns(&self) -> u64 {
-        ns(self.since)
+        unix_ns(self.since)
     }
 
     fn at_ns(&self) -> u64 {
-        ns(self.at).max(self.start_ns())
+        unix_ns(self.at).max(self.start_ns())
     }
 }
 

@@ -4,8 +4,9 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use ephemon_base::clock::now_ns;
 use ephemon_capture::books::Snapshot;
 use ephemon_contract::trace::{JobKey, RunKey};
 use ephemon_discovery::inventory::Inventory;
@@ -22,10 +23,6 @@ use serde_json::Value;
 
 use super::rig::Rig;
 use crate::support::process::until;
-
-fn now_ns() -> u64 {
-    u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos()).unwrap()
-}
 
 /// The rig's volumes where a kubelet has them.
 fn node_of(rig: &Rig, uid: &str, root: &Path) -> NodeRoot {

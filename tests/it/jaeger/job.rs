@@ -1,10 +1,11 @@
 //! The job of these scenarios: a job container, a service, two script steps of which one fails, a
 //! container step that the OOM killer ends; and the spans that must come of it.
 
+use ephemon_base::clock::now_ns;
 use ephemon_contract::{CgroupDelta, End, Phase, Record};
 
 use crate::support::agent::Agent;
-use crate::support::job_pod::{Call, HOOK, JOB, JobPod, now_ns};
+use crate::support::job_pod::{Call, HOOK, JOB, JobPod};
 
 /// The job's name as people see it.
 pub(super) const DISPLAY_NAME: &str = "Build and test";

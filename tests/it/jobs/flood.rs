@@ -2,9 +2,10 @@
 
 use std::fs;
 
+use ephemon_base::clock::now_ns;
 use ephemon_contract::{Phase, StepKind};
 
-use super::node::{Node, Pod, now_ns};
+use super::node::{Node, Pod};
 use super::sink::{Sink, attributes};
 use super::{PATIENCE, counted, until_counted};
 use crate::support::agent::{Agent, TEXT};

@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::thread;
 
+use ephemon_base::clock::now_ns;
 use ephemon_contract::{Phase, StepKind};
 use opentelemetry_proto::tonic::trace::v1::Span;
 
-use super::node::{CPU_SECONDS, Node, Pod, now_ns};
+use super::node::{CPU_SECONDS, Node, Pod};
 use super::sink::{Sink, attributes};
 use super::{PATIENCE, counted, until_counted};
 use crate::support::agent::{Agent, OPEN_METRICS};

@@ -3,9 +3,10 @@
 use std::fs;
 use std::time::Instant;
 
+use ephemon_base::clock::now_ns;
 use ephemon_contract::{Phase, StepKind};
 
-use super::node::{Node, Pod, now_ns};
+use super::node::{Node, Pod};
 use super::sink::Sink;
 use super::{PATIENCE, counted, until_counted};
 use crate::support::agent::{Agent, TEXT};

@@ -5,8 +5,8 @@ use std::io::Write as _;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use ephemon_base::clock::now_ns;
 use ephemon_contract::{CgroupDelta, End, Phase, ProcessUsage, Record, StepKind};
 use tempfile::TempDir;
 
@@ -25,12 +25,6 @@ pub(super) struct Pod {
     root: PathBuf,
     uid: String,
     name: String,
-}
-
-/// Now, in nanoseconds since 1970.
-pub(super) fn now_ns() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    u64::try_from(since.as_nanos()).unwrap()
 }
 
 // === impl Node ===

@@ -3,13 +3,14 @@
 
 use std::process::Command;
 
+use ephemon_base::clock::now_ns;
 use ephemon_contract::{Phase, StepKind};
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::{HistogramDataPoint, Metric};
 use tokio::runtime::Builder;
 
 use super::PATIENCE;
-use super::node::{Node, now_ns};
+use super::node::Node;
 use crate::support::agent::Agent;
 use crate::support::collector::{Collector, Wire};
 use crate::support::process::until;

@@ -1,8 +1,9 @@
 //! A job of 300 steps is one trace.
 
+use ephemon_base::clock::now_ns;
 use ephemon_contract::{Phase, StepKind};
 
-use super::node::{Node, now_ns};
+use super::node::Node;
 use super::sink::Sink;
 use super::{PATIENCE, until_counted};
 use crate::support::process::until;

@@ -4,9 +4,11 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
+
+use ephemon_base::lock;
 
 use super::exposition::Ledger;
 use super::http::{self, Response};
@@ -59,7 +61,7 @@ impl Agent {
         let written = Arc::clone(&log);
         thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
-                let mut log = written.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut log = lock(&written);
                 log.push_str(&line);
                 log.push('\n');
             }
@@ -117,7 +119,7 @@ impl Agent {
 }
 
 fn text(log: &Mutex<String>) -> String {
-    log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    lock(log).clone()
 }
 
 fn bound(log: &str) -> Option<SocketAddr> {

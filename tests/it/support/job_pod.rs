@@ -6,8 +6,9 @@ use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use ephemon_base::clock::now_ns;
 use ephemon_contract::trace::{JobKey, RunKey, Traceparent};
 use ephemon_contract::{CgroupDelta, End, Phase, ProcessUsage, Record, StepKind};
 use ephemon_demo::api::{PatchKind, Store};
@@ -224,11 +225,6 @@ impl Call {
     pub(crate) fn span(&self) -> Option<Traceparent> {
         self.name.map(|name| JOB.step_span(name, self.began_ns))
     }
-}
-
-/// Nanoseconds since 1970.
-pub(crate) fn now_ns() -> u64 {
-    u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos()).unwrap()
 }
 
 /// As the API has it: whole seconds.

@@ -12,8 +12,10 @@ use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
+
+use ephemon_base::lock;
 
 pub(crate) use kubectl::Kubectl;
 pub(crate) use variant::Variant;
@@ -180,7 +182,7 @@ impl RealNode {
 
     /// Ends the runtime as an upgrade does: shims and containers go on.
     pub(crate) fn stop_containerd(&self) {
-        let restarted = self.restarted.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let restarted = lock(&self.restarted).take();
         if let Some(mut runtime) = restarted {
             runtime.terminate(PATIENCE);
             return;
@@ -208,7 +210,7 @@ impl RealNode {
                 .stdout(log.try_clone().unwrap())
                 .stderr(log),
         );
-        *self.restarted.lock().unwrap_or_else(PoisonError::into_inner) = Some(running);
+        *lock(&self.restarted) = Some(running);
         let cri = self.cri();
         until(PATIENCE, || cri.version().ok()).expect("containerd answers again");
     }

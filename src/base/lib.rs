@@ -1,0 +1,13 @@
+//! What each program needs and std does not have: Unix time, durations as text, locks without poison,
+//! backoff, the pace of an idle loop, and warnings that do not repeat. Std only, and no domain types.
+
+pub mod backoff;
+pub mod clock;
+pub mod duration;
+pub mod idle;
+mod lock;
+pub mod warning;
+
+pub use backoff::Backoff;
+pub use idle::Idle;
+pub use lock::{lock, wait};
