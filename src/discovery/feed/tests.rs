@@ -60,8 +60,8 @@ fn run(operations: &[Operation], limit: usize) {
     let feed = Feed::new(limit);
     let mut follower = feed.follow();
     let mut model = Model { all: true, ..Model::default() };
-    let wakes = Arc::new(Wakes::default());
-    let waker = Waker::from(Arc::clone(&wakes));
+    let counter = Arc::new(Wakes::default());
+    let waker = Waker::from(Arc::clone(&counter));
     let mut rest = operations.iter();
     let publish = |model: &mut Model, operation: Operation| match operation {
         Operation::Publish(number) => {
@@ -87,7 +87,7 @@ fn run(operations: &[Operation], limit: usize) {
             Operation::Wait => {
                 let mut changed = pin!(follower.changed());
                 let mut context = Context::from_waker(&waker);
-                let before = wakes.0.load(Ordering::SeqCst);
+                let before = counter.0.load(Ordering::SeqCst);
                 if changed.as_mut().poll(&mut context) == Poll::Ready(()) {
                     assert!(model.has_news(), "woken for nothing after {operations:?}");
                     continue;
@@ -97,7 +97,7 @@ fn run(operations: &[Operation], limit: usize) {
                 for operation in rest.by_ref().copied() {
                     publish(&mut model, operation);
                     if model.has_news() {
-                        let woken = wakes.0.load(Ordering::SeqCst);
+                        let woken = counter.0.load(Ordering::SeqCst);
                         assert!(woken > before, "not woken after {operations:?}");
                         assert_eq!(changed.as_mut().poll(&mut context), Poll::Ready(()));
                         break;
@@ -118,8 +118,8 @@ fn run(operations: &[Operation], limit: usize) {
 #[test]
 fn in_every_order_of_six_operations_no_wakeup_is_lost_and_nothing_is_missed() {
     use Operation::{GiveUp, Publish, PublishAll, Take, Wait};
-    let all = [Publish(1), Publish(2), PublishAll, Wait, GiveUp, Take];
     const LENGTH: u32 = 6;
+    let all = [Publish(1), Publish(2), PublishAll, Wait, GiveUp, Take];
     for number in 0..all.len().pow(LENGTH) {
         let operations: Vec<_> =
             (0..LENGTH).map(|place| all[number / all.len().pow(place) % all.len()]).collect();
@@ -165,7 +165,8 @@ fn a_slow_reader_sees_each_pod_once_and_readers_do_not_disturb_each_other() {
 fn beyond_the_bound_whoever_is_behind_looks_at_all() {
     let feed = Feed::default();
     let (mut behind, mut near) = (feed.follow(), feed.follow());
-    (behind.take(), near.take());
+    behind.take();
+    near.take();
     feed.publish(&pod(MAX_PODS));
     near.take();
     (0..MAX_PODS).for_each(|number| feed.publish(&pod(number)));
