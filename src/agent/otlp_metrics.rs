@@ -22,8 +22,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval_at, sleep};
 
 use finals::Finals;
+use names::Answer;
 pub(super) use names::Names;
-use names::Who;
 use waiting::Waiting;
 
 /// Ends of the same moment go together: so long is waited for more of them.
@@ -228,14 +228,14 @@ impl Keeper {
                 continue;
             }
             let waited = SystemTime::now().duration_since(record.born).unwrap_or_default();
-            if let Who::Known(owner, exit) = self.parts.names.container(record, waited) {
-                requests.container(&container((owner, exit), Arc::clone(record)));
+            if let Answer::Known(known) = self.parts.names.container(record, waited) {
+                requests.container(&container(known, Arc::clone(record)));
             }
         }
         for record in snapshot.pods.iter().filter(|record| !record.gone) {
             let since = self.pods.get(&record.pod).copied();
-            if let Who::Known(owner, exit) = self.parts.names.pod(record, Duration::ZERO) {
-                requests.pod(&pod((owner, exit), Arc::clone(record), since));
+            if let Answer::Known(known) = self.parts.names.pod(record, Duration::ZERO) {
+                requests.pod(&pod(known, Arc::clone(record), since));
             }
         }
         for payload in requests.into_payloads() {

@@ -113,7 +113,6 @@ pub fn start(
             desks: Desks::new(common, told),
             inventory,
             containers: settings.containers,
-            typed: settings.typed,
             steps,
             shared,
             runner,

@@ -10,11 +10,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use ephemon_capture::books::{Books, Snapshot};
-use ephemon_discovery::inventory::{Inventory, Verdict};
+use ephemon_discovery::identity::Known;
+use ephemon_discovery::inventory::Inventory;
 use ephemon_jobs::Board;
 use ephemon_logs::Ledger;
 use ephemon_model::node::NodeRoot;
-use ephemon_model::{ContainerId, ContainerType, PodUid};
+use ephemon_model::{ContainerId, PodUid};
 use ephemon_vitals::{Reason, Signal, Vitals};
 use hyper::body::Bytes;
 use prometheus::process_collector::ProcessCollector;
@@ -25,7 +26,7 @@ use super::exposition::{render, weigh};
 use super::family::pod::MAX_INTERFACES;
 use super::format::Format;
 use super::retention::{EndedContainer, Limits, Retention, ScraperId, ScraperKey};
-use super::roster::{Cast, Known, Moment, Roster, Shown, ShownPod};
+use super::roster::{Cast, Moment, Roster, Shown, ShownPod};
 use super::view::{Build, ContainerView, JobView, PodView, View};
 
 /// The bounds of what is shown, and where the node's files are.
@@ -186,7 +187,8 @@ impl Shared {
     /// Casts, reviews, and forgets what is due.
     fn settle(&self, state: &mut State, now: Moment) -> Cast {
         let mut snapshot = self.books.snapshot();
-        let mut cast = state.roster.cast(&snapshot, |pod, id| self.known(pod, id), now);
+        let mut cast =
+            state.roster.cast(&snapshot, |pod, id| Known::of(&self.inventory, pod, id), now);
         let ended: Vec<_> = snapshot
             .containers
             .iter()
@@ -236,7 +238,7 @@ impl Shared {
             .into_iter()
             .map(|Shown { identity, record, facts }| {
                 let log = self.options.logs.account(&record.pod, &identity.container);
-                ContainerView::new(&identity, record, facts).with_log(log)
+                ContainerView::new(&identity, record, Some(facts)).with_log(log)
             })
             .collect();
         let numbers = containers
@@ -297,20 +299,6 @@ impl Shared {
             }
         }
         containers
-    }
-
-    fn known(&self, pod: &PodUid, id: Option<&ContainerId>) -> Known {
-        let verdict = self.inventory.verdict(pod);
-        let facts = || id.and_then(|id| self.inventory.container(pod, id));
-        match verdict {
-            Verdict::Wanted => Known { verdict, pod: self.inventory.pod(pod), facts: facts() },
-            // A sandbox is not shown, whosesoever it is.
-            Verdict::Nameless => {
-                let sandbox = facts().filter(|it| it.container_type == ContainerType::Sandbox);
-                Known { verdict: Verdict::Wanted, pod: None, facts: sandbox }
-            }
-            Verdict::Unwanted | Verdict::Open => Known { verdict, pod: None, facts: None },
-        }
     }
 
     /// A panic elsewhere leaves the state whole, at worst with a scrape uncounted.

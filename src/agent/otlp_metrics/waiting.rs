@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ephemon_capture::books::End;
 use ephemon_model::PodUid;
 
-use super::names::{Known, Who};
+use super::names::{Answer, Known};
 
 /// Most ends that wait at once.
 const MAX: usize = 4096;
@@ -55,16 +55,16 @@ impl Waiting {
     pub(super) fn settle(
         &mut self,
         now: Instant,
-        mut who: impl FnMut(&End, Duration) -> Who,
+        mut who: impl FnMut(&End, Duration) -> Answer,
     ) -> Settled {
         let mut settled = Settled::default();
         for (end, since) in std::mem::take(&mut self.0) {
             let waited = now.saturating_duration_since(since);
             match who(&end, waited) {
-                Who::Known(owner, exit) => settled.known.push((end, (owner, exit))),
-                Who::Nobody => {}
-                Who::NotYet if waited >= PATIENCE => settled.expired += 1,
-                Who::NotYet => self.0.push_back((end, since)),
+                Answer::Known(known) => settled.known.push((end, known)),
+                Answer::Nobody => {}
+                Answer::NotYet if waited >= PATIENCE => settled.expired += 1,
+                Answer::NotYet => self.0.push_back((end, since)),
             }
         }
         settled
@@ -85,8 +85,8 @@ mod tests {
         End::Pod(Arc::new(PodRecord { pod, net: Vec::new(), accounting_error: None, gone: true }))
     }
 
-    fn known() -> Who {
-        Who::Known(Arc::new(Owner::default()), None)
+    fn known() -> Answer {
+        Answer::Known((Arc::new(Owner::default()), None))
     }
 
     #[test]
@@ -94,7 +94,7 @@ mod tests {
         let start = Instant::now();
         let mut waiting = Waiting::default();
         assert!(waiting.push(end(1), start));
-        assert!(waiting.settle(start, |_, _| Who::NotYet).known.is_empty());
+        assert!(waiting.settle(start, |_, _| Answer::NotYet).known.is_empty());
         assert!(!waiting.is_empty());
         let later = start + Duration::from_secs(3);
         let settled = waiting.settle(later, |_, waited| {
@@ -105,10 +105,10 @@ mod tests {
         assert!(waiting.is_empty());
 
         waiting.push(end(2), later);
-        waiting.settle(later, |_, _| Who::Nobody);
+        waiting.settle(later, |_, _| Answer::Nobody);
         assert!(waiting.is_empty(), "one of nobody's pods is let go");
         waiting.push(end(3), later);
-        assert_eq!(waiting.settle(later + PATIENCE, |_, _| Who::NotYet).expired, 1);
+        assert_eq!(waiting.settle(later + PATIENCE, |_, _| Answer::NotYet).expired, 1);
         assert!(waiting.is_empty());
     }
 
