@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ephemon_capture::books::{Books, End, PodRecord, Record};
+use ephemon_catalogue as catalogue;
 use ephemon_export::Outbox;
 use ephemon_jobs::Board;
 use ephemon_jobs::tally::Tally;
@@ -255,8 +256,8 @@ impl Keeper {
     }
 }
 
-fn container((owner, exit): names::Known, record: Arc<Record>) -> Container {
-    Container { owner, record, exit }
+fn container((owner, facts): names::Known, record: Arc<Record>) -> Container {
+    Container { owner, container: catalogue::Container { record, facts, log: None } }
 }
 
 fn pod((owner, _): names::Known, record: Arc<PodRecord>, since: Option<SystemTime>) -> Pod {

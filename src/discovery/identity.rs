@@ -117,7 +117,7 @@ impl Known {
             Answer::Nobody => return Answer::Nobody,
         };
         let container_type = self.container.as_ref().map(|facts| facts.container_type);
-        // No matter whose it is.
+        // Never shown, whatever is known of its pod.
         if container_type == Some(ContainerType::Sandbox) {
             return Answer::Nobody;
         }

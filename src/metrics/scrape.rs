@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use ephemon_capture::books::{Books, Snapshot};
+use ephemon_catalogue::Build;
+use ephemon_catalogue::pod::MAX_INTERFACES;
 use ephemon_discovery::identity::Known;
 use ephemon_discovery::inventory::Inventory;
 use ephemon_jobs::Board;
@@ -23,11 +25,10 @@ use prometheus::process_collector::ProcessCollector;
 use self::texts::Texts;
 use super::devices::Devices;
 use super::exposition::{render, weigh};
-use super::family::pod::MAX_INTERFACES;
 use super::format::Format;
 use super::retention::{EndedContainer, Limits, Retention, ScraperId, ScraperKey};
 use super::roster::{Cast, Moment, Roster, Shown, ShownPod};
-use super::view::{Build, ContainerView, JobView, PodView, View};
+use super::view::{ContainerView, JobView, PodView, View};
 
 /// The bounds of what is shown, and where the node's files are.
 #[derive(Debug, Clone)]
@@ -241,9 +242,9 @@ impl Shared {
                 ContainerView::new(&identity, record, Some(facts)).with_log(log)
             })
             .collect();
-        let numbers = containers
-            .iter()
-            .flat_map(|shown| shown.record.usage.io.iter().map(|io| (io.major, io.minor)));
+        let numbers = containers.iter().flat_map(|shown| {
+            shown.container.record.usage.io.iter().map(|io| (io.major, io.minor))
+        });
         let devices = state.devices.names(numbers);
         let containers = self.within_cap(state, containers);
         let mut pods = Vec::with_capacity(cast.pods.len());
@@ -271,15 +272,18 @@ impl Shared {
         state: &mut State,
         mut containers: Vec<ContainerView>,
     ) -> Vec<ContainerView> {
-        let weights: HashMap<_, _> =
-            containers.iter().map(|shown| (shown.record.id.clone(), weigh(shown))).collect();
+        let weights: HashMap<_, _> = containers
+            .iter()
+            .map(|shown| (shown.container.record.id.clone(), weigh(&shown.container)))
+            .collect();
         let all: usize = weights.values().sum();
         if all <= self.options.max_series {
             return containers;
         }
         let mut order: Vec<_> = containers
             .iter()
-            .map(|shown| (shown.record.ended.is_some(), shown.record.born, &shown.record.id))
+            .map(|shown| &shown.container.record)
+            .map(|record| (record.ended.is_some(), record.born, &record.id))
             .collect();
         order.sort();
         let mut left = self.options.max_series;
@@ -292,7 +296,7 @@ impl Shared {
                 }
             }
         }
-        containers.retain(|shown| !out.contains(&shown.record.id));
+        containers.retain(|shown| !out.contains(&shown.container.record.id));
         for id in out {
             if state.overflowed.insert(id) {
                 self.vitals.dropped(Signal::Metrics, Reason::Cap);
@@ -320,9 +324,10 @@ impl View {
     fn ended(&self) -> Vec<ContainerId> {
         self.containers
             .iter()
-            .filter(|shown| shown.record.ended.is_some())
-            .filter(|shown| shown.log().is_none_or(|log| log.complete.is_some()))
-            .map(|shown| shown.record.id.clone())
+            .map(|shown| &shown.container)
+            .filter(|container| container.record.ended.is_some())
+            .filter(|container| container.log.as_ref().is_none_or(|log| log.complete.is_some()))
+            .map(|container| container.record.id.clone())
             .collect()
     }
 }

@@ -1,17 +1,16 @@
 //! The README's tables of metrics are those in code.
 
-use ephemon_metrics::{Scope, families, reference_markdown};
-use ephemon_otlp::metric;
+use ephemon_catalogue::{Scope, families, families_markdown, instruments_markdown};
 
 #[test]
 fn the_readme_lists_the_families_as_the_code_does() {
-    between("<!-- metrics:begin -->", "<!-- metrics:end -->", &reference_markdown());
+    between("<!-- metrics:begin -->", "<!-- metrics:end -->", &families_markdown());
 }
 
 #[test]
 fn the_readme_lists_the_metrics_by_otlp_as_the_code_does() {
     let (begin, end) = ("<!-- otlp-metrics:begin -->", "<!-- otlp-metrics:end -->");
-    between(begin, end, &metric::reference_markdown());
+    between(begin, end, &instruments_markdown());
 }
 
 /// # Panics
@@ -33,7 +32,7 @@ fn between(begin: &str, end: &str, expected: &str) {
 
 #[test]
 fn the_reference_has_a_line_for_every_family() {
-    let reference = reference_markdown();
+    let reference = families_markdown();
     for family in families() {
         let line = reference
             .lines()

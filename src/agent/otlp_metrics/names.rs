@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use ephemon_capture::books::{PodRecord, Record};
 use ephemon_discovery::identity::{self, ContainerIdentity, Terms};
-use ephemon_discovery::inventory::Inventory;
-use ephemon_model::{Exit, PodRef, PodUid};
+use ephemon_discovery::inventory::{ContainerFacts, Inventory};
+use ephemon_model::{PodRef, PodUid};
 use ephemon_otlp::metric::Owner;
 use ephemon_otlp::{Job, Source};
 
 /// What is known is to be all that will be: a resource that changes begins its points anew.
 const TERMS: Terms = Terms { typed: true, nameless: false };
 
-/// Whose points they are, and how it ended where that is known.
-pub(super) type Known = (Arc<Owner>, Option<Exit>);
+/// Whose points they are, and what is known of a container.
+pub(super) type Known = (Arc<Owner>, Option<Arc<ContainerFacts>>);
 
 /// Who it is.
 pub(super) type Answer = identity::Answer<Known>;
@@ -50,7 +50,7 @@ impl Names {
                 job: self.job(&record.pod, &facts.name),
                 ..self.source(&pod)
             };
-            (Arc::new(Owner::of(&source)), facts.exit.clone())
+            (Arc::new(Owner::of(&source)), Some(facts))
         })
     }
 
