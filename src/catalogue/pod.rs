@@ -90,10 +90,11 @@ impl Traffic {
 
     const fn part(&self, help: &'static str, value: &'static str) -> Metric {
         let attribute = NETWORK_IO_DIRECTION;
-        Metric::counter(self.unit, help)
-            .instrument(self.instrument)
-            .labels(INTERFACE)
-            .part(Part { description: self.description, attribute, value })
+        Metric::counter(self.unit, help).instrument(self.instrument).labels(INTERFACE).part(Part {
+            description: self.description,
+            attribute,
+            value,
+        })
     }
 }
 

@@ -1,10 +1,10 @@
-//! The table as Markdown, for the README.
+//! The table as Markdown, for the documents.
 
 use super::family::{Family, families};
 use super::instrument::{Instrument, instruments};
 use super::row::Scope;
 
-/// What stands between the README's `<!-- metrics:begin -->` and `<!-- metrics:end -->`.
+/// The families: what stands between `<!-- metrics:begin -->` and `<!-- metrics:end -->`.
 pub fn families_markdown() -> String {
     let section = |scope: Scope, title: &str| {
         let shared = match scope.labels() {
@@ -27,7 +27,8 @@ pub fn families_markdown() -> String {
     sections.join("\n")
 }
 
-/// What stands between the README's `<!-- otlp-metrics:begin -->` and `<!-- otlp-metrics:end -->`.
+/// The instruments: what stands between `<!-- otlp-metrics:begin -->` and
+/// `<!-- otlp-metrics:end -->`.
 pub fn instruments_markdown() -> String {
     let section = |scope: Scope, title: &str| {
         let instruments = instruments().filter(|one| one.scope == scope);

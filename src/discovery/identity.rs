@@ -105,7 +105,7 @@ impl Known {
     /// Who the container is. `waited`: for how long its name was waited for; called only where
     /// something is missing.
     pub fn container(
-        &self,
+        self,
         pod: &PodUid,
         id: &ContainerId,
         terms: Terms,
@@ -121,22 +121,23 @@ impl Known {
         if container_type == Some(ContainerType::Sandbox) {
             return Answer::Nobody;
         }
-        let reference = self.pod.as_ref().filter(|_| named);
-        let facts = self.container.as_ref().filter(|_| named);
-        let typed = !self.needs_type(terms) || container_type != Some(ContainerType::Unknown);
+        let typed =
+            !(terms.typed && self.has_api) || container_type != Some(ContainerType::Unknown);
+        let reference = self.pod.filter(|_| named);
+        let facts = self.container.filter(|_| named);
         let whole = reference.is_some() && facts.is_some() && typed;
         if !whole && waited() < NAME_GRACE {
             return Answer::NotYet;
         }
         Answer::Known(ContainerIdentity {
-            pod: reference.map_or_else(|| unnamed_pod(pod), Arc::clone),
-            facts: facts.map_or_else(|| unnamed_container(id), Arc::clone),
+            pod: reference.unwrap_or_else(|| unnamed_pod(pod)),
+            facts: facts.unwrap_or_else(|| unnamed_container(id)),
         })
     }
 
     /// Who the pod is. `waited` as of a container.
     pub fn pod(
-        &self,
+        self,
         pod: &PodUid,
         terms: Terms,
         waited: impl FnOnce() -> Duration,
@@ -146,15 +147,11 @@ impl Known {
             Answer::NotYet => return Answer::NotYet,
             Answer::Nobody => return Answer::Nobody,
         };
-        match self.pod.as_ref().filter(|_| named) {
-            Some(reference) => Answer::Known(Arc::clone(reference)),
+        match self.pod.filter(|_| named) {
+            Some(reference) => Answer::Known(reference),
             None if waited() < NAME_GRACE => Answer::NotYet,
             None => Answer::Known(unnamed_pod(pod)),
         }
-    }
-
-    fn needs_type(&self, terms: Terms) -> bool {
-        terms.typed && self.has_api
     }
 }
 
@@ -244,7 +241,7 @@ mod tests {
 
     /// `POD/CONTAINER`, or the answer without one.
     fn container(known: &Known, terms: Terms, waited: Duration) -> String {
-        match known.container(&uid(), &id(), terms, || waited) {
+        match known.clone().container(&uid(), &id(), terms, || waited) {
             Answer::Known(who) => format!("{}/{}", who.pod.name, who.facts.name),
             Answer::NotYet => "not yet".to_owned(),
             Answer::Nobody => "nobody".to_owned(),
@@ -256,7 +253,7 @@ mod tests {
         let ephemeral = Some(ContainerType::Ephemeral);
         let unknown = Some(ContainerType::Unknown);
         let by_id = format!("{}/aaaaaaaaaaaa", uid().as_str());
-        let before = NAME_GRACE - Duration::from_millis(1);
+        let before = NAME_GRACE.checked_sub(Duration::from_millis(1)).unwrap();
         for (named, facts, terms, early, late) in [
             (true, ephemeral, SHOWN, "runner-1/job", "runner-1/job"),
             (true, ephemeral, SENT, "runner-1/job", "runner-1/job"),
@@ -302,7 +299,7 @@ mod tests {
     fn how_long_was_waited_is_asked_only_where_something_is_missing() {
         let whole = known(Verdict::Wanted, true, Some(ContainerType::Ephemeral));
         let never = || -> Duration { unreachable!("nothing is missing") };
-        assert!(matches!(whole.container(&uid(), &id(), SENT, never), Answer::Known(_)));
+        assert!(matches!(whole.clone().container(&uid(), &id(), SENT, never), Answer::Known(_)));
         assert!(matches!(whole.pod(&uid(), SENT, never), Answer::Known(_)));
     }
 

@@ -33,7 +33,7 @@ pub(super) struct Lines<'a> {
     labels: String,
     /// The last device's label, escaped: several samples of one device follow each other.
     device: Option<((u32, u32), String)>,
-    lines: usize,
+    count: usize,
     /// Where the family's header begins, and lines before it.
     opened: (usize, usize),
 }
@@ -69,7 +69,7 @@ impl<'a> Lines<'a> {
             further: &[],
             labels: String::new(),
             device: None,
-            lines: 0,
+            count: 0,
             opened: (0, 0),
         }
     }
@@ -80,7 +80,7 @@ impl<'a> Lines<'a> {
 
     /// Sample lines so far.
     pub(super) fn count(&self) -> usize {
-        self.lines
+        self.count
     }
 
     /// Begins a family; `further`: labels that its row yields.
@@ -100,7 +100,7 @@ impl<'a> Lines<'a> {
         let Sink::Text { out, .. } = &mut self.sink else {
             return;
         };
-        self.opened = (out.len(), self.lines);
+        self.opened = (out.len(), self.count);
         header(out, "HELP", stem);
         push_escaped(out, help, self.format == Format::OpenMetrics);
         out.push('\n');
@@ -122,9 +122,9 @@ impl<'a> Lines<'a> {
 
     /// Ends the family; one without a series leaves no trace.
     pub(super) fn close(&mut self) {
-        let (start, lines) = self.opened;
+        let (start, count) = self.opened;
         if let Sink::Text { out, .. } = &mut self.sink
-            && lines == self.lines
+            && count == self.count
         {
             out.truncate(start);
         }
@@ -178,7 +178,7 @@ impl<'a> Lines<'a> {
         let Some(value) = value else {
             return;
         };
-        self.lines += 1;
+        self.count += 1;
         let Sink::Text { out, devices } = &mut self.sink else {
             return;
         };
@@ -191,7 +191,7 @@ impl<'a> Lines<'a> {
             before = ',';
         }
         for (name, value) in further {
-            if value == LabelValue::Absent {
+            if matches!(value, LabelValue::Absent) {
                 continue;
             }
             out.push(before);
@@ -253,7 +253,13 @@ fn device<'d>(
     if text.is_empty() || *known != number {
         *known = number;
         text.clear();
-        push_escaped(text, clip(&devices.label(number.0, number.1)), true);
+        if let Some(name) = devices.name(number.0, number.1) {
+            push_escaped(text, clip(name), true);
+        } else {
+            value::push(text, Value::Count(number.0.into()));
+            text.push(':');
+            value::push(text, Value::Count(number.1.into()));
+        }
     }
     text
 }

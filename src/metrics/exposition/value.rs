@@ -85,8 +85,9 @@ fn push_digits(out: &mut String, mut number: u64, width: usize) {
         number /= 10;
         used += 1;
     }
+    // Letter by letter: as a text they would be looked through for what is no UTF-8.
     let text = digits.get(digits.len() - used..).unwrap_or_default();
-    out.push_str(str::from_utf8(text).unwrap_or_default());
+    out.extend(text.iter().copied().map(char::from));
 }
 
 #[cfg(test)]
