@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ephemon_base::clock::now_ns;
 use ephemon_capture::books::{Books, End, PodRecord, Record};
+use ephemon_catalogue as catalogue;
 use ephemon_discovery::feed::Changed;
 use ephemon_export::Outbox;
 use ephemon_jobs::Board;
@@ -24,8 +25,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval_at, sleep, sleep_until};
 
 use finals::Finals;
+use names::Answer;
 pub(super) use names::Names;
-use names::Who;
 use waiting::Waiting;
 
 /// Ends of the same moment go together: so long is waited for more of them.
@@ -242,14 +243,14 @@ impl Keeper {
                 continue;
             }
             let waited = SystemTime::now().duration_since(record.born).unwrap_or_default();
-            if let Who::Known(owner, exit) = self.parts.names.container(record, waited) {
-                requests.container(&container((owner, exit), Arc::clone(record)));
+            if let Answer::Known(known) = self.parts.names.container(record, waited) {
+                requests.container(&container(known, Arc::clone(record)));
             }
         }
         for record in snapshot.pods.iter().filter(|record| !record.gone) {
             let since = self.pods.get(&record.pod).copied();
-            if let Who::Known(owner, exit) = self.parts.names.pod(record, Duration::ZERO) {
-                requests.pod(&pod((owner, exit), Arc::clone(record), since));
+            if let Answer::Known(known) = self.parts.names.pod(record, Duration::ZERO) {
+                requests.pod(&pod(known, Arc::clone(record), since));
             }
         }
         for payload in requests.into_payloads() {
@@ -269,8 +270,8 @@ impl Keeper {
     }
 }
 
-fn container((owner, exit): names::Known, record: Arc<Record>) -> Container {
-    Container { owner, record, exit }
+fn container((owner, facts): names::Known, record: Arc<Record>) -> Container {
+    Container { owner, container: catalogue::Container { record, facts, log: None } }
 }
 
 fn pod((owner, _): names::Known, record: Arc<PodRecord>, since: Option<SystemTime>) -> Pod {

@@ -140,7 +140,6 @@ impl Shared {
         let names = Names {
             inventory,
             node: node_name(args).into(),
-            typed: !args.no_api,
             attributes: export.attributes.clone().into(),
         };
         let parts =
@@ -193,7 +192,6 @@ fn log_settings(args: &Args, export: &Export) -> logs::Settings {
         rate: flags.log_rate_limit,
         one_of: flags.log_sample,
         node: node_name(args).into(),
-        typed: !args.no_api,
         service_name: of("service.name").map(|(_, name)| name.as_str().into()),
         attributes: export.attributes.clone().into(),
         kubelet_root: args.kubelet_root.clone(),

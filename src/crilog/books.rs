@@ -41,6 +41,15 @@ pub struct ContainerLog {
     pub complete: bool,
 }
 
+/// What others are shown of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Its figures.
+    pub books: Books,
+    /// `Some` once the log is over: whether every byte of it was delivered.
+    pub complete: Option<bool>,
+}
+
 // === impl Books ===
 
 impl Books {

@@ -27,7 +27,7 @@ mod segment;
 mod shares;
 mod stamp;
 
-pub use books::{Books, ContainerLog};
+pub use books::{Account, Books, ContainerLog};
 pub use checkpoint::Checkpoints;
 pub use checkpoint::{MAX_LIVE, MAX_LOGS};
 pub use follow::{AtRisk, Follower, Options, Turn, Woken};

@@ -89,6 +89,7 @@ pub struct Inventory(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
+    has_api: bool,
     vitals: Option<Vitals>,
     questions: Notify,
     news: Notify,
@@ -111,12 +112,18 @@ impl Inventory {
 
     fn new(line: Line, vitals: Vitals) -> Self {
         Self(Arc::new(Shared {
+            has_api: line != Line::None,
             state: Mutex::new(State::new(line)),
             vitals: Some(vitals),
             questions: Notify::new(),
             news: Notify::new(),
             feed: Feed::default(),
         }))
+    }
+
+    /// Whether there is an API server, which tells containers' places in their pods' specs.
+    pub fn has_api(&self) -> bool {
+        self.0.has_api
     }
 
     /// Whether this pod's containers are wanted.

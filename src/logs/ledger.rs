@@ -6,22 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use ephemon_base::lock;
-use ephemon_crilog::{Books, ContainerLog};
+use ephemon_crilog::{Account, ContainerLog};
 use ephemon_model::PodUid;
 
 /// Most logs kept: of as many ended containers as the manifests show, and the living, twice over.
 pub const MAX_LOGS: usize = 8_192;
 /// Memory of one, bytes.
 pub const LOG_BYTES: usize = 512;
-
-/// One container's log in figures.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Account {
-    /// The follower's books.
-    pub books: Books,
-    /// `Some` once the log is over: whether every byte of it was delivered.
-    pub complete: Option<bool>,
-}
 
 /// Pod and container; of several starts the last.
 type Key = (PodUid, Arc<str>);

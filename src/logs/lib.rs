@@ -37,7 +37,7 @@ use std::time::Instant;
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::oneshot;
 
-pub use ledger::{Account, Ledger};
+pub use ledger::Ledger;
 pub use runner_log::{RunnerLine, RunnerLog};
 pub use selection::Containers;
 pub use settings::Settings;
@@ -123,7 +123,6 @@ pub fn start(node: &NodeRoot, settings: Settings, parts: Parts) -> io::Result<Lo
             desks: Desks::new(common, told),
             inventory,
             containers: settings.containers,
-            typed: settings.typed,
             steps,
             shared,
             runner,

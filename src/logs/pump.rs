@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use ephemon_base::{clock::now_ns, warning::Outage};
 use ephemon_crilog::{Choice, Follower, Line, LogRef, Slowed, Woken};
+use ephemon_discovery::identity::KnownLog;
 use ephemon_discovery::inventory::Inventory;
 use ephemon_export::{Fate, Outbox};
 use ephemon_model::LogLoss;
@@ -45,8 +46,6 @@ pub(super) struct Pump {
     pub(super) desks: Desks,
     pub(super) inventory: Inventory,
     pub(super) containers: Containers,
-    /// Whether an API server tells containers' types.
-    pub(super) typed: bool,
     pub(super) steps: Steps,
     pub(super) shared: VolumeMasks,
     /// Who wants to hear what runners say.
@@ -120,13 +119,12 @@ impl Pump {
     }
 
     fn read(&mut self, now: Instant) -> bool {
-        let Self { follower, desks, packing, inventory, containers, typed, vitals, .. } = self;
+        let Self { follower, desks, packing, inventory, containers, vitals, .. } = self;
         let (steps, shared, runner) = (&mut self.steps, &mut self.shared, &self.runner);
         let choice = |log: &LogRef| -> (Choice, Purpose) {
-            let verdict = inventory.verdict(&log.pod.uid);
-            let known = inventory.type_of(&log.pod.uid, &log.container);
-            let purpose = containers.purpose(&log.container, known);
-            (containers.choose(verdict, &log.container, known, *typed), purpose)
+            let known = KnownLog::of(inventory, &log.pod.uid, &log.container);
+            let purpose = containers.purpose(&log.container, known.container_type);
+            (containers.choose(&log.container, known), purpose)
         };
         let mut learn = |log: &LogRef| match choice(log) {
             (Choice::Take, Purpose::Heard) => Choice::Leave,

@@ -1,7 +1,7 @@
 //! Which containers' logs are taken. Pure: what is known of the container is handed in.
 
 use ephemon_crilog::Choice;
-use ephemon_discovery::inventory::Verdict;
+use ephemon_discovery::identity::{Answer, KnownLog, Terms};
 use ephemon_model::ContainerType;
 
 /// Of a wanted pod, whose logs are exported.
@@ -46,46 +46,47 @@ impl Containers {
         }
     }
 
-    /// What to do with a log of a pod of this verdict, and of a container of this name and type. No
-    /// type: no source has told of the container yet; `typed`: one will, since there is an API server.
-    pub(super) fn choose(
-        self,
-        verdict: Verdict,
-        name: &str,
-        container_type: Option<ContainerType>,
-        typed: bool,
-    ) -> Choice {
-        match (verdict, self, container_type) {
-            (_, Self::None, _) if name != RUNNER => Choice::Leave,
-            // Listened to: it says how its job is called and how it ended.
-            (Verdict::Wanted, Self::Ephemeral | Self::None, Some(ContainerType::Container))
-                if name == RUNNER =>
-            {
-                Choice::Take
-            }
-            (Verdict::Unwanted, ..) | (_, _, Some(ContainerType::Sandbox)) => Choice::Leave,
-            (Verdict::Open | Verdict::Nameless, ..) => Choice::Unsure,
-            (Verdict::Wanted, Self::All, _)
-            | (Verdict::Wanted, Self::Ephemeral, Some(ContainerType::Ephemeral)) => Choice::Take,
-            (Verdict::Wanted, _, None | Some(ContainerType::Unknown)) => {
-                if typed {
-                    Choice::Unsure
-                } else {
-                    Choice::Take
-                }
-            }
-            (Verdict::Wanted, Self::Ephemeral | Self::None, Some(_)) => Choice::Leave,
+    /// What to do with the log of a container of this name.
+    pub(super) fn choose(self, name: &str, known: KnownLog) -> Choice {
+        if self == Self::None && name != RUNNER {
+            return Choice::Leave;
         }
+        let container_type = match known.container_type(self.terms()) {
+            Answer::Known(container_type) => container_type,
+            Answer::NotYet => return Choice::Unsure,
+            Answer::Nobody => return Choice::Leave,
+        };
+        match (self, container_type) {
+            // Listened to: it says how its job is called and how it ended.
+            (_, ContainerType::Container) if name == RUNNER => Choice::Take,
+            // Of an unknown type where nobody tells of any.
+            (Self::All, _)
+            | (Self::Ephemeral, ContainerType::Ephemeral)
+            | (_, ContainerType::Unknown) => Choice::Take,
+            (Self::Ephemeral | Self::None, _) => Choice::Leave,
+        }
+    }
+
+    /// Where all are taken their types do not matter.
+    fn terms(self) -> Terms {
+        Terms { typed: self != Self::All, nameless: false }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use ephemon_discovery::inventory::Verdict;
+
     use super::*;
+
+    fn known(verdict: Verdict, container_type: Option<ContainerType>, has_api: bool) -> KnownLog {
+        KnownLog { verdict, has_api, container_type }
+    }
 
     #[test]
     fn the_logs_of_wanted_pods_ephemeral_containers_are_taken_and_no_others() {
-        let choose = |verdict, kind| Containers::Ephemeral.choose(verdict, "job", kind, true);
+        let choose =
+            |verdict, kind| Containers::Ephemeral.choose("job", known(verdict, kind, true));
         assert_eq!(choose(Verdict::Wanted, Some(ContainerType::Ephemeral)), Choice::Take);
         assert_eq!(choose(Verdict::Wanted, Some(ContainerType::Container)), Choice::Leave);
         assert_eq!(choose(Verdict::Wanted, Some(ContainerType::Sidecar)), Choice::Leave);
@@ -100,7 +101,7 @@ mod tests {
         for containers in [Containers::Ephemeral, Containers::All, Containers::None] {
             for name in ["runner", "web"] {
                 for kind in [None, Some(ContainerType::Unknown), Some(ContainerType::Container)] {
-                    let choice = containers.choose(Verdict::Nameless, name, kind, true);
+                    let choice = containers.choose(name, known(Verdict::Nameless, kind, true));
                     assert_ne!(choice, Choice::Take, "{containers:?} {name} {kind:?}");
                 }
             }
@@ -109,11 +110,12 @@ mod tests {
 
     #[test]
     fn where_nobody_tells_of_types_every_container_is_taken() {
-        let choose = |kind| Containers::Ephemeral.choose(Verdict::Wanted, "job", kind, false);
+        let choose =
+            |kind| Containers::Ephemeral.choose("job", known(Verdict::Wanted, kind, false));
         assert_eq!(choose(None), Choice::Take);
         assert_eq!(choose(Some(ContainerType::Unknown)), Choice::Take);
         let container = Some(ContainerType::Container);
-        let all = Containers::All.choose(Verdict::Wanted, "web", container, true);
+        let all = Containers::All.choose("web", known(Verdict::Wanted, container, true));
         assert_eq!(all, Choice::Take);
         assert_eq!(Containers::All.purpose("web", container), Purpose::Exported);
     }
@@ -121,7 +123,7 @@ mod tests {
     #[test]
     fn where_nobody_takes_logs_the_runners_own_is_listened_to_and_no_other_is_read() {
         let choose =
-            |name, kind, typed| Containers::None.choose(Verdict::Wanted, name, kind, typed);
+            |name, kind, typed| Containers::None.choose(name, known(Verdict::Wanted, kind, typed));
         let container = Some(ContainerType::Container);
         assert_eq!(choose("runner", container, true), Choice::Take);
         assert_eq!(choose("runner", None, true), Choice::Unsure);
@@ -137,7 +139,8 @@ mod tests {
     #[test]
     fn the_runners_own_log_is_listened_to_and_exported_where_all_are_or_nobody_knows_its_type() {
         let container = Some(ContainerType::Container);
-        let choice = Containers::Ephemeral.choose(Verdict::Wanted, "runner", container, true);
+        let choice =
+            Containers::Ephemeral.choose("runner", known(Verdict::Wanted, container, true));
         assert_eq!(choice, Choice::Take);
         let purpose = |of: Containers, name, kind| of.purpose(name, kind);
         assert_eq!(purpose(Containers::Ephemeral, "runner", container), Purpose::Heard);

@@ -28,8 +28,6 @@ pub struct Settings {
     pub one_of: Option<NonZeroU32>,
     /// The node's name.
     pub node: Arc<str>,
-    /// Whether an API server tells of containers' types.
-    pub typed: bool,
     /// `service.name` of every record, where the operator gives one.
     pub service_name: Option<Arc<str>>,
     /// Further attributes of every resource.

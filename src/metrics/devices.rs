@@ -1,6 +1,5 @@
 //! Names of block devices: `MAJ:MIN` is what cgroups count by, `nvme0n1` what people know.
 
-use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Read;
@@ -49,12 +48,9 @@ impl DeviceNames {
         Self(Arc::new(known))
     }
 
-    /// The value of the `device` label.
-    pub(super) fn label(&self, major: u32, minor: u32) -> Cow<'_, str> {
-        match self.0.get(&(major, minor)) {
-            Some(Some(name)) => Cow::Borrowed(name),
-            _ => Cow::Owned(format!("{major}:{minor}")),
-        }
+    /// The device's name; none where its number is all that is known.
+    pub(super) fn name(&self, major: u32, minor: u32) -> Option<&str> {
+        self.0.get(&(major, minor))?.as_deref()
     }
 }
 
@@ -118,9 +114,9 @@ mod tests {
         ]);
         let mut devices = Devices::new(NodeRoot::new(root.path()));
         let names = devices.names([(259, 0), (8, 0), (8, 16), (8, 32), (8, 48)]);
-        assert_eq!(names.label(259, 0), "nvme0n1");
+        assert_eq!(names.name(259, 0), Some("nvme0n1"));
         for minor in [0, 16, 32, 48] {
-            assert_eq!(names.label(8, minor), format!("8:{minor}"));
+            assert_eq!(names.name(8, minor), None);
         }
     }
 
@@ -128,7 +124,7 @@ mod tests {
     fn a_device_is_read_once_and_a_name_is_given_once() {
         let root = node_with(&[("8:0", b"DEVNAME=sda\n")]);
         let mut devices = Devices::new(NodeRoot::new(root.path()));
-        assert_eq!(devices.names([(8, 0)]).label(8, 0), "sda");
+        assert_eq!(devices.names([(8, 0)]).name(8, 0), Some("sda"));
 
         let uevent = root.path().join("sys/dev/block/8:0/uevent");
         fs::write(uevent, "DEVNAME=sdz\n").unwrap();
@@ -136,16 +132,16 @@ mod tests {
         fs::create_dir_all(&other).unwrap();
         fs::write(other.join("uevent"), "DEVNAME=sda\n").unwrap();
         let names = devices.names([(8, 0), (8, 16)]);
-        assert_eq!(names.label(8, 0), "sda");
-        assert_eq!(names.label(8, 16), "8:16");
+        assert_eq!(names.name(8, 0), Some("sda"));
+        assert_eq!(names.name(8, 16), None);
     }
 
     #[test]
     fn a_name_that_two_numbers_claim_is_given_to_neither() {
         let names = [((8, 0), "sda"), ((8, 16), "sda"), ((8, 32), "sdc")];
         let names = DeviceNames::new(names.map(|(number, name)| (number, name.to_owned())));
-        assert_eq!(names.label(8, 0), "8:0");
-        assert_eq!(names.label(8, 16), "8:16");
-        assert_eq!(names.label(8, 32), "sdc");
+        assert_eq!(names.name(8, 0), None);
+        assert_eq!(names.name(8, 16), None);
+        assert_eq!(names.name(8, 32), Some("sdc"));
     }
 }

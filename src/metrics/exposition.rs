@@ -4,39 +4,40 @@
 //! a family stand together, an absent figure is an absent series, and no line has a timestamp:
 //! Prometheus marks a series stale at once only if it chose the time itself.
 
-mod figure;
-mod points;
+mod lines;
 mod registry;
 #[cfg(test)]
 pub(super) mod strict;
+mod value;
 
-pub(super) use figure::Figure;
-pub(super) use points::{Points, push_label};
+use ephemon_catalogue::{Container, Row, agent, container, job, pod};
 
-use super::family::{Family, Kind, Row, agent, container, job, pod};
+pub(super) use lines::push_label;
+
+use self::lines::Lines;
 use super::format::Format;
-use super::view::{ContainerView, View};
+use super::view::View;
 
 /// Appends the view's text to `out` and says how many sample lines that was.
 pub fn render(view: &View, format: Format, out: &mut String) -> usize {
-    let mut points = Points::new(out, format, &view.devices);
+    let mut lines = Lines::new(out, format, &view.devices);
     for row in container::ROWS {
-        let of = view.containers.iter().map(|shown| (shown.labels(), shown));
-        family(&mut points, row, of);
+        let of = view.containers.iter().map(|shown| (shown.labels(), &shown.container));
+        family(&mut lines, row, of);
     }
     for row in pod::ROWS {
-        family(&mut points, row, view.pods.iter().map(|shown| (shown.labels(), shown)));
+        family(&mut lines, row, view.pods.iter().map(|shown| (shown.labels(), &*shown.record)));
     }
     for row in job::ROWS {
-        family(&mut points, row, view.jobs.iter().map(|shown| (shown.labels(), shown)));
+        family(&mut lines, row, view.jobs.iter().map(|shown| (shown.labels(), &shown.series)));
     }
-    family(&mut points, &agent::BUILD, [("", &view.build)]);
-    let pods = view.pods.iter().map(|shown| (shown.labels(), shown));
-    family(&mut points, &agent::ACCOUNTING, pods);
+    family(&mut lines, &agent::BUILD, [("", &view.build)]);
+    let pods = view.pods.iter().map(|shown| (shown.labels(), &*shown.record));
+    family(&mut lines, &agent::ACCOUNTING, pods);
     for counted in &view.agent {
-        registry::family(&mut points, counted);
+        registry::family(&mut lines, counted);
     }
-    let lines = points.lines();
+    let lines = lines.count();
     if format == Format::OpenMetrics {
         out.push_str("# EOF\n");
     }
@@ -44,32 +45,29 @@ pub fn render(view: &View, format: Format, out: &mut String) -> usize {
 }
 
 /// How many sample lines this container makes.
-pub(super) fn weigh(container: &ContainerView) -> usize {
-    let mut points = Points::counting();
-    for row in container::ROWS {
-        row.write(container, &mut points);
+pub(super) fn weigh(container: &Container) -> usize {
+    let mut lines = Lines::counting();
+    for row in container::ROWS.iter().filter(|row| row.metric.family.is_some()) {
+        lines.row(row, container);
     }
-    points.lines()
+    lines.count()
 }
 
-/// One family with all its series; nothing at all where no series has a figure.
+/// One family with all its series; nothing at all where no series has a value, or where the row is
+/// for OTLP alone.
 fn family<'a, T: 'a>(
-    points: &mut Points<'_>,
+    lines: &mut Lines<'_>,
     row: &Row<T>,
     shown: impl IntoIterator<Item = (&'a str, &'a T)>,
 ) {
-    let Family { name, help, kind, .. } = row.family;
-    let kind = match (kind, points.format()) {
-        // The text format has no such type.
-        (Kind::Info, Format::Text) => Kind::Gauge,
-        (kind, _) => kind,
-    };
-    points.open(name, help, kind);
+    let metric = row.metric;
+    let Some(name) = metric.family else { return };
+    lines.open(name, metric.help, metric.kind, metric.labels);
     for (labels, of) in shown {
-        points.about(labels);
-        row.write(of, points);
+        lines.about(labels);
+        lines.row(row, of);
     }
-    points.close();
+    lines.close();
 }
 
 #[cfg(test)]

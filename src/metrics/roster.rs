@@ -1,29 +1,21 @@
 //! Who is shown, and under which labels. Pure: what the sources know comes in by a function.
 //!
-//! A container no source has named yet is held back for [`GRACE`] and then goes by the first digits
-//! of its id; one name is shown for one container only, the newest.
+//! Who a container is says `ephemon_discovery::identity`; one name is shown for one container only,
+//! the newest.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use ephemon_capture::books::{PodRecord, Record, Snapshot};
-use ephemon_discovery::inventory::{ContainerFacts, Verdict};
-use ephemon_model::{ContainerId, ContainerType, PodRef, PodUid};
+use ephemon_discovery::identity::{Answer, ContainerIdentity, Known, NAME_GRACE, Terms};
+use ephemon_discovery::inventory::ContainerFacts;
+use ephemon_model::{ContainerId, PodUid};
 
 use super::view::Identity;
 
-/// How long a name is waited for: from the birth of a container that lives on, from the end of one
-/// that does not. The API's word takes up to a second, the log directory's milliseconds.
-const GRACE: Duration = Duration::from_secs(5);
-
-/// What the sources know about one container.
-#[derive(Debug, Clone)]
-pub(super) struct Known {
-    pub(super) verdict: Verdict,
-    pub(super) pod: Option<Arc<PodRef>>,
-    pub(super) facts: Option<Arc<ContainerFacts>>,
-}
+/// A container is shown as soon as it has a name: what else is told of it later are other labels.
+const TERMS: Terms = Terms { typed: false, nameless: true };
 
 /// This moment on both clocks.
 #[derive(Debug, Clone, Copy)]
@@ -37,7 +29,7 @@ pub(super) struct Moment {
 pub(super) struct Shown {
     pub(super) identity: Identity,
     pub(super) record: Arc<Record>,
-    pub(super) facts: Option<Arc<ContainerFacts>>,
+    pub(super) facts: Arc<ContainerFacts>,
 }
 
 /// One pod to show.
@@ -92,19 +84,22 @@ impl Roster {
         let mut inhabited = HashSet::new();
         for record in &snapshot.containers {
             let known = known(&record.pod, Some(&record.id));
-            let kind = known.facts.as_ref().map(|facts| facts.container_type);
-            if known.verdict != Verdict::Wanted || kind == Some(ContainerType::Sandbox) {
-                continue;
-            }
-            if known.pod.is_none() || known.facts.is_none() {
-                let wait = self.wait(record, now);
+            let mut since = None;
+            let answer = known.container(&record.pod, &record.id, TERMS, || {
+                let met = self.met(record, now);
+                since = Some(met);
+                waited(record, met, now)
+            });
+            if let Some(met) = since {
+                let wait = match (&answer, met) {
+                    (Answer::NotYet, Some(met)) => Wait::Since(met, record.ended.is_some()),
+                    _ => Wait::Over,
+                };
                 waits.insert(record.id.clone(), wait);
-                if matches!(wait, Wait::Since(..)) {
-                    continue;
-                }
             }
+            let Answer::Known(who) = answer else { continue };
             inhabited.insert(record.pod.clone());
-            let shown = Shown::new(record, known);
+            let shown = Shown::new(record, who);
             let Identity { namespace, pod, container, .. } = &shown.identity;
             let key = (namespace.clone(), pod.clone(), container.clone());
             let older = match newest.remove(&key) {
@@ -128,20 +123,23 @@ impl Roster {
         cast
     }
 
-    /// How the wait for this container's name stands.
-    fn wait(&self, record: &Record, now: Moment) -> Wait {
-        let ended = record.ended.is_some();
-        let met = match self.nameless.get(&record.id) {
-            Some(Wait::Over) => return Wait::Over,
-            Some(Wait::Since(met, before)) if *before == ended => *met,
-            _ => now.steady,
-        };
-        let from = record.ended.as_ref().map_or(record.born, |ended| ended.at);
-        // The wall clock may have been set back since: then the steady one has the word.
-        let by_wall = now.wall.duration_since(from).unwrap_or_default();
-        let by_steady = now.steady.saturating_duration_since(met);
-        if by_wall.max(by_steady) >= GRACE { Wait::Over } else { Wait::Since(met, ended) }
+    /// When the wait for this container's name began by the steady clock; none once it is over.
+    fn met(&self, record: &Record, now: Moment) -> Option<Instant> {
+        match self.nameless.get(&record.id) {
+            Some(Wait::Over) => None,
+            Some(Wait::Since(met, ended)) if *ended == record.ended.is_some() => Some(*met),
+            _ => Some(now.steady),
+        }
     }
+}
+
+/// For how long this container's name was waited for: since its end, or its birth while it lives.
+fn waited(record: &Record, met: Option<Instant>, now: Moment) -> Duration {
+    let Some(met) = met else { return Duration::MAX };
+    let from = record.ended.as_ref().map_or(record.born, |ended| ended.at);
+    // The wall clock may have been set back since: then the steady one has the word.
+    let by_wall = now.wall.duration_since(from).unwrap_or_default();
+    by_wall.max(now.steady.saturating_duration_since(met))
 }
 
 /// A pod is shown if it is wanted and has a name, or a container that is shown.
@@ -152,12 +150,11 @@ fn pods(
 ) -> Vec<ShownPod> {
     let mut newest: HashMap<(Arc<str>, Arc<str>), ShownPod> = HashMap::new();
     for record in &snapshot.pods {
-        let known = known(&record.pod, None);
-        let named = known.pod.is_some() || inhabited.contains(&record.pod);
-        if known.verdict != Verdict::Wanted || !named {
-            continue;
-        }
-        let (namespace, name) = spell(&record.pod, known.pod.as_deref());
+        let is_inhabited = inhabited.contains(&record.pod);
+        let waited = || if is_inhabited { NAME_GRACE } else { Duration::ZERO };
+        let answer = known(&record.pod, None).pod(&record.pod, TERMS, waited);
+        let Answer::Known(pod) = answer else { continue };
+        let (namespace, name) = (pod.namespace.clone(), pod.name.clone());
         let key = (namespace.clone(), name.clone());
         // A pod made anew under its name: the one that still runs, and the same one every time.
         let rank = |record: &PodRecord| (!record.gone, record.pod.clone());
@@ -171,27 +168,17 @@ fn pods(
     pods
 }
 
-fn spell(uid: &PodUid, pod: Option<&PodRef>) -> (Arc<str>, Arc<str>) {
-    match pod {
-        Some(pod) => (pod.namespace.clone(), pod.name.clone()),
-        None => ("".into(), uid.as_str().into()),
-    }
-}
-
 // === impl Shown ===
 
 impl Shown {
-    fn new(record: &Arc<Record>, known: Known) -> Self {
-        let (namespace, pod) = spell(&record.pod, known.pod.as_deref());
-        let (container, container_type) = match &known.facts {
-            Some(facts) => (facts.name.clone(), facts.container_type),
-            None => (record.id.short().into(), ContainerType::Unknown),
+    fn new(record: &Arc<Record>, ContainerIdentity { pod, facts }: ContainerIdentity) -> Self {
+        let identity = Identity {
+            namespace: pod.namespace.clone(),
+            pod: pod.name.clone(),
+            container: facts.name.clone(),
+            container_type: facts.container_type,
         };
-        Self {
-            identity: Identity { namespace, pod, container, container_type },
-            record: Arc::clone(record),
-            facts: known.facts,
-        }
+        Self { identity, record: Arc::clone(record), facts }
     }
 
     fn is_newer_than(&self, other: &Self) -> bool {

@@ -11,11 +11,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ephemon_base::lock;
 use ephemon_capture::books::{Books, Snapshot};
-use ephemon_discovery::inventory::{Inventory, Verdict};
+use ephemon_catalogue::Build;
+use ephemon_catalogue::pod::MAX_INTERFACES;
+use ephemon_discovery::identity::Known;
+use ephemon_discovery::inventory::Inventory;
 use ephemon_jobs::Board;
 use ephemon_logs::Ledger;
 use ephemon_model::node::NodeRoot;
-use ephemon_model::{ContainerId, ContainerType, PodUid};
+use ephemon_model::{ContainerId, PodUid};
 use ephemon_vitals::{Reason, Signal, Vitals};
 use hyper::body::Bytes;
 use prometheus::process_collector::ProcessCollector;
@@ -23,11 +26,10 @@ use prometheus::process_collector::ProcessCollector;
 use self::texts::Texts;
 use super::devices::Devices;
 use super::exposition::{render, weigh};
-use super::family::pod::MAX_INTERFACES;
 use super::format::Format;
 use super::retention::{EndedContainer, Limits, Retention, ScraperId, ScraperKey};
-use super::roster::{Cast, Known, Moment, Roster, Shown, ShownPod};
-use super::view::{Build, ContainerView, JobView, PodView, View};
+use super::roster::{Cast, Moment, Roster, Shown, ShownPod};
+use super::view::{ContainerView, JobView, PodView, View};
 
 /// The bounds of what is shown, and where the node's files are.
 #[derive(Debug, Clone)]
@@ -187,7 +189,8 @@ impl Shared {
     /// Casts, reviews, and forgets what is due.
     fn settle(&self, state: &mut State, now: Moment) -> Cast {
         let mut snapshot = self.books.snapshot();
-        let mut cast = state.roster.cast(&snapshot, |pod, id| self.known(pod, id), now);
+        let mut cast =
+            state.roster.cast(&snapshot, |pod, id| Known::of(&self.inventory, pod, id), now);
         let ended: Vec<_> = snapshot
             .containers
             .iter()
@@ -237,12 +240,12 @@ impl Shared {
             .into_iter()
             .map(|Shown { identity, record, facts }| {
                 let log = self.options.logs.account(&record.pod, &identity.container);
-                ContainerView::new(&identity, record, facts).with_log(log)
+                ContainerView::new(&identity, record, Some(facts)).with_log(log)
             })
             .collect();
-        let numbers = containers
-            .iter()
-            .flat_map(|shown| shown.record.usage.io.iter().map(|io| (io.major, io.minor)));
+        let numbers = containers.iter().flat_map(|shown| {
+            shown.container.record.usage.io.iter().map(|io| (io.major, io.minor))
+        });
         let devices = state.devices.names(numbers);
         let containers = self.within_cap(state, containers);
         let mut pods = Vec::with_capacity(cast.pods.len());
@@ -270,15 +273,18 @@ impl Shared {
         state: &mut State,
         mut containers: Vec<ContainerView>,
     ) -> Vec<ContainerView> {
-        let weights: HashMap<_, _> =
-            containers.iter().map(|shown| (shown.record.id.clone(), weigh(shown))).collect();
+        let weights: HashMap<_, _> = containers
+            .iter()
+            .map(|shown| (shown.container.record.id.clone(), weigh(&shown.container)))
+            .collect();
         let all: usize = weights.values().sum();
         if all <= self.options.max_series {
             return containers;
         }
         let mut order: Vec<_> = containers
             .iter()
-            .map(|shown| (shown.record.ended.is_some(), shown.record.born, &shown.record.id))
+            .map(|shown| &shown.container.record)
+            .map(|record| (record.ended.is_some(), record.born, &record.id))
             .collect();
         order.sort();
         let mut left = self.options.max_series;
@@ -291,27 +297,13 @@ impl Shared {
                 }
             }
         }
-        containers.retain(|shown| !out.contains(&shown.record.id));
+        containers.retain(|shown| !out.contains(&shown.container.record.id));
         for id in out {
             if state.overflowed.insert(id) {
                 self.vitals.dropped(Signal::Metrics, Reason::Cap);
             }
         }
         containers
-    }
-
-    fn known(&self, pod: &PodUid, id: Option<&ContainerId>) -> Known {
-        let verdict = self.inventory.verdict(pod);
-        let facts = || id.and_then(|id| self.inventory.container(pod, id));
-        match verdict {
-            Verdict::Wanted => Known { verdict, pod: self.inventory.pod(pod), facts: facts() },
-            // A sandbox is not shown, whosesoever it is.
-            Verdict::Nameless => {
-                let sandbox = facts().filter(|it| it.container_type == ContainerType::Sandbox);
-                Known { verdict: Verdict::Wanted, pod: None, facts: sandbox }
-            }
-            Verdict::Unwanted | Verdict::Open => Known { verdict, pod: None, facts: None },
-        }
     }
 
     /// A panic elsewhere leaves the state whole, at worst with a scrape uncounted.
@@ -333,9 +325,10 @@ impl View {
     fn ended(&self) -> Vec<ContainerId> {
         self.containers
             .iter()
-            .filter(|shown| shown.record.ended.is_some())
-            .filter(|shown| shown.log().is_none_or(|log| log.complete.is_some()))
-            .map(|shown| shown.record.id.clone())
+            .map(|shown| &shown.container)
+            .filter(|container| container.record.ended.is_some())
+            .filter(|container| container.log.as_ref().is_none_or(|log| log.complete.is_some()))
+            .map(|container| container.record.id.clone())
             .collect()
     }
 }

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ephemon_capture::books::{PodRecord, Record};
+use ephemon_catalogue::{Build, Container, JobSeries};
+use ephemon_crilog::Account;
 use ephemon_discovery::inventory::ContainerFacts;
-use ephemon_jobs::tally::{Counts, Labels};
-use ephemon_jobs::{Job, Shown};
-use ephemon_logs::Account;
-use ephemon_model::{ContainerType, Exit, Usage};
+use ephemon_jobs::Shown;
+use ephemon_jobs::tally::Labels;
+use ephemon_model::ContainerType;
 use prometheus::proto::MetricFamily;
 
 use super::devices::DeviceNames;
@@ -48,11 +49,9 @@ pub struct Identity {
 /// One container as shown.
 #[derive(Debug)]
 pub struct ContainerView {
-    /// The figures.
-    pub record: Arc<Record>,
+    /// What is known of it.
+    pub container: Container,
     labels: String,
-    facts: Option<Arc<ContainerFacts>>,
-    log: Option<Arc<Account>>,
 }
 
 /// One pod as shown.
@@ -66,20 +65,9 @@ pub struct PodView {
 /// All jobs of one name.
 #[derive(Debug)]
 pub struct JobView {
-    /// What was counted of them.
-    pub counts: Arc<Counts>,
-    /// Those under way, and those that ended a short time ago.
-    pub shown: Vec<Arc<Job>>,
+    /// Their counts.
+    pub series: JobSeries,
     labels: String,
-}
-
-/// Which ephemon this is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Build {
-    /// The package's version.
-    pub version: &'static str,
-    /// The source revision, where the build was told.
-    pub revision: Option<&'static str>,
 }
 
 // === impl ContainerView ===
@@ -96,35 +84,18 @@ impl ContainerView {
         push_label(&mut labels, "pod", &identity.pod);
         push_label(&mut labels, "container", &identity.container);
         push_label(&mut labels, "container_type", identity.container_type.as_str());
-        Self { record, labels, facts, log: None }
+        Self { container: Container { record, facts, log: None }, labels }
     }
 
     /// The same, with what became of its log.
     #[must_use]
-    pub fn with_log(self, log: Option<Arc<Account>>) -> Self {
-        Self { log, ..self }
-    }
-
-    pub(super) fn log(&self) -> Option<&Account> {
-        self.log.as_deref()
+    pub fn with_log(mut self, log: Option<Arc<Account>>) -> Self {
+        self.container.log = log;
+        self
     }
 
     pub(super) fn labels(&self) -> &str {
         &self.labels
-    }
-
-    pub(super) fn usage(&self) -> &Usage {
-        &self.record.usage
-    }
-
-    pub(super) fn image(&self) -> Option<&str> {
-        self.facts.as_ref()?.image.as_deref()
-    }
-
-    /// How it ended; never told of one that lives.
-    pub(super) fn exit(&self) -> Option<&Exit> {
-        self.record.ended.as_ref()?;
-        self.facts.as_ref()?.exit.as_ref()
     }
 }
 
@@ -149,38 +120,29 @@ impl PodView {
 impl JobView {
     /// Everything on the board, by names.
     pub fn all(board: &Shown) -> Vec<Self> {
-        type Counted = (Arc<Counts>, Vec<Arc<Job>>);
-        let mut views: BTreeMap<Arc<Labels>, Counted> = BTreeMap::new();
+        let mut views: BTreeMap<Arc<Labels>, JobSeries> = BTreeMap::new();
         for (labels, counts) in board.tally.sets() {
-            views.insert(Arc::clone(labels), (Arc::clone(counts), Vec::new()));
+            let series = JobSeries { counts: Arc::clone(counts), shown: Vec::new() };
+            views.insert(Arc::clone(labels), series);
         }
         for job in &board.jobs {
             // One that is counted under other names is shown under them.
             let (own, other) = (Labels::of(job), Labels::other());
             let labels = if views.contains_key(&own) { own } else { other };
-            views.entry(Arc::new(labels)).or_default().1.push(Arc::clone(job));
+            views.entry(Arc::new(labels)).or_default().shown.push(Arc::clone(job));
         }
-        let view = |(labels, (counts, shown)): (Arc<Labels>, Counted)| {
+        let view = |(labels, series): (Arc<Labels>, JobSeries)| {
             let mut spelled = String::with_capacity(128);
             push_label(&mut spelled, "namespace", &labels.namespace);
             push_label(&mut spelled, "repository", &labels.repository);
             push_label(&mut spelled, "workflow", &labels.workflow);
             push_label(&mut spelled, "job", &labels.job);
-            Self { counts, shown, labels: spelled }
+            Self { series, labels: spelled }
         };
         views.into_iter().map(view).collect()
     }
 
     pub(super) fn labels(&self) -> &str {
         &self.labels
-    }
-}
-
-// === impl Build ===
-
-impl Default for Build {
-    /// This build; whoever compiles tells the revision through `EPHEMON_REVISION`.
-    fn default() -> Self {
-        Self { version: env!("CARGO_PKG_VERSION"), revision: option_env!("EPHEMON_REVISION") }
     }
 }

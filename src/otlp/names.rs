@@ -1,6 +1,11 @@
 //! Names of attributes: OpenTelemetry's, by its semantic conventions, and where these have none, our
 //! own. A test holds the first to the conventions' own list.
 
+/// Those that points of metrics have too.
+pub use ephemon_catalogue::names::{
+    CICD_PIPELINE_TASK_RUN_RESULT, CONTAINER_TYPE, PROCESS_EXIT_CODE, USAGE_QUALITY,
+};
+
 /// The conventions' version that the names are of.
 pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.42.0";
 
@@ -49,14 +54,10 @@ names! {
     CICD_PIPELINE_TASK_NAME = "cicd.pipeline.task.name";
     /// One run of a job or step.
     CICD_PIPELINE_TASK_RUN_ID = "cicd.pipeline.task.run.id";
-    /// How it ended.
-    CICD_PIPELINE_TASK_RUN_RESULT = "cicd.pipeline.task.run.result";
     /// Where it is shown.
     CICD_PIPELINE_TASK_RUN_URL_FULL = "cicd.pipeline.task.run.url.full";
     /// What kind of failure.
     ERROR_TYPE = "error.type";
-    /// How a process ended.
-    PROCESS_EXIT_CODE = "process.exit.code";
     /// The runner.
     CICD_WORKER_ID = "cicd.worker.id";
     /// The runner.
@@ -93,28 +94,8 @@ names! {
     SERVICE_INSTANCE_ID = "service.instance.id";
     /// Its version.
     SERVICE_VERSION = "service.version";
-    /// `user` or `system`.
-    CPU_MODE = "cpu.mode";
-    /// `read` or `write`.
-    DISK_IO_DIRECTION = "disk.io.direction";
-    /// `receive` or `transmit`.
-    NETWORK_IO_DIRECTION = "network.io.direction";
-    /// The interface.
-    NETWORK_INTERFACE_NAME = "network.interface.name";
-    /// `minor` or `major`.
-    SYSTEM_PAGING_FAULT_TYPE = "system.paging.fault.type";
 }
 
-/// Which list of the pod's spec the container stands in.
-pub const CONTAINER_TYPE: &str = "ephemon.container.type";
-/// How far the figures are proven.
-pub const USAGE_QUALITY: &str = "ephemon.usage.quality";
-/// The kernel's name of a memory event.
-pub const MEMORY_EVENT: &str = "ephemon.memory.event";
-/// `cpu`, `memory` or `io`.
-pub const PRESSURE_RESOURCE: &str = "ephemon.pressure.resource";
-/// `waiting` or `stalled`.
-pub const PRESSURE_KIND: &str = "ephemon.pressure.kind";
 /// Which attempt of the run.
 pub const GITHUB_RUN_ATTEMPT: &str = "github.run.attempt";
 /// The open groups.

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use ephemon_metrics::{Kind, families};
+use ephemon_catalogue::{Kind, families};
 use serde_json::Value;
 
 use crate::support::http;

@@ -11,12 +11,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use ephemon_capture::books::{PodRecord, Record};
-use ephemon_crilog::Books;
+use ephemon_catalogue::{Build, families};
+use ephemon_crilog::{Account, Books};
 use ephemon_discovery::inventory::ContainerFacts;
-use ephemon_logs::Account;
-use ephemon_metrics::{
-    Build, ContainerView, DeviceNames, Format, Identity, PodView, View, families, render,
-};
+use ephemon_metrics::{ContainerView, DeviceNames, Format, Identity, PodView, View, render};
 use ephemon_model::{
     ContainerId, ContainerType, CpuUsage, Ended, Exit, Faults, IoUsage, Limit, MemoryEvents,
     MemoryUsage, NetUsage, PidsUsage, PodUid, Pressure, PressureUsage, Quality, Usage,

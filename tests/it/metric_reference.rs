@@ -2,18 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ephemon_metrics::{Kind, Scope, families, reference_markdown};
-use ephemon_otlp::metric;
+use ephemon_catalogue::{Kind, Scope, families, families_markdown, instruments_markdown};
 
 #[test]
 fn the_documents_list_the_families_as_the_code_does() {
-    between("<!-- metrics:begin -->", "<!-- metrics:end -->", &reference_markdown());
+    between("<!-- metrics:begin -->", "<!-- metrics:end -->", &families_markdown());
 }
 
 #[test]
 fn the_documents_list_the_metrics_by_otlp_as_the_code_does() {
     let (begin, end) = ("<!-- otlp-metrics:begin -->", "<!-- otlp-metrics:end -->");
-    between(begin, end, &metric::reference_markdown());
+    between(begin, end, &instruments_markdown());
 }
 
 /// # Panics
@@ -33,7 +32,7 @@ fn page(name: &str) -> String {
 
 #[test]
 fn the_reference_has_a_line_for_every_family() {
-    let reference = reference_markdown();
+    let reference = families_markdown();
     for family in families() {
         let line = reference
             .lines()

@@ -75,9 +75,13 @@ fn init_is_small() {
 #[test]
 fn capture_and_enforcement_stand_side_by_side_between_discovery_and_metrics() {
     let later = [
-        ("discovery", &["capture", "enforcement", "metrics"][..]),
-        ("capture", &["enforcement", "metrics"]),
-        ("enforcement", &["capture", "metrics"]),
+        ("discovery", &["capture", "enforcement", "catalogue", "metrics"][..]),
+        ("capture", &["enforcement", "catalogue", "metrics"]),
+        ("enforcement", &["capture", "catalogue", "metrics"]),
+        // One table for two writers that do not know each other.
+        ("catalogue", &["otlp", "metrics"]),
+        ("otlp", &["metrics"]),
+        ("metrics", &["otlp"]),
     ];
     let rooms = rooms();
     for (name, others) in later {

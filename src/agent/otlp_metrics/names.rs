@@ -1,31 +1,23 @@
-//! Who a container or a pod is, for its points: what the inventory knows, as a resource.
+//! Who a container or a pod is, for its points: `ephemon_discovery::identity`'s answer as a resource.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use ephemon_capture::books::{PodRecord, Record};
-use ephemon_discovery::inventory::{Inventory, Verdict};
-use ephemon_model::{ContainerType, Exit, PodRef, PodUid};
+use ephemon_discovery::identity::{self, ContainerIdentity, Terms};
+use ephemon_discovery::inventory::{ContainerFacts, Inventory};
+use ephemon_model::{PodRef, PodUid};
 use ephemon_otlp::metric::Owner;
 use ephemon_otlp::{Job, Source};
 
-/// How long a name is waited for; then it goes by its id. The API's word takes up to a second, the
-/// log directory's milliseconds.
-const GRACE: Duration = Duration::from_secs(5);
+/// What is known is to be all that will be: a resource that changes begins its points anew.
+const TERMS: Terms = Terms { typed: true, nameless: false };
 
-/// Whose points they are, and how it ended where that is known.
-pub(super) type Known = (Arc<Owner>, Option<Exit>);
+/// Whose points they are, and what is known of a container.
+pub(super) type Known = (Arc<Owner>, Option<Arc<ContainerFacts>>);
 
-/// What is known.
-#[derive(Debug, Clone)]
-pub(super) enum Who {
-    /// Whose points they are, and how it ended where that is known.
-    Known(Arc<Owner>, Option<Exit>),
-    /// Nobody has said it yet.
-    NotYet,
-    /// None of the pods that are shown, or a sandbox.
-    Nobody,
-}
+/// Who it is.
+pub(super) type Answer = identity::Answer<Known>;
 
 /// Asks the inventory.
 #[derive(Debug, Clone)]
@@ -33,8 +25,6 @@ pub(crate) struct Names {
     pub(crate) inventory: Inventory,
     /// The node's name.
     pub(crate) node: Arc<str>,
-    /// Whether there is somebody who tells containers' types.
-    pub(crate) typed: bool,
     /// Attributes of every resource, by the operator's word.
     pub(crate) attributes: Arc<[(String, String)]>,
 }
@@ -47,60 +37,34 @@ impl Names {
         Owner::agent(&self.node, &self.attributes)
     }
 
-    /// A container for whose name was waited so long. What is known of it is to be all that will
-    /// be: a resource that changes begins its points anew.
-    pub(super) fn container(&self, record: &Record, waited: Duration) -> Who {
-        match self.inventory.verdict(&record.pod) {
-            Verdict::Unwanted => return Who::Nobody,
-            Verdict::Open | Verdict::Nameless => return Who::NotYet,
-            Verdict::Wanted => {}
-        }
-        let pod = self.inventory.pod(&record.pod);
-        let facts = self.inventory.container(&record.pod, &record.id);
-        let kind = facts.as_ref().map(|facts| facts.container_type);
-        if kind == Some(ContainerType::Sandbox) {
-            return Who::Nobody;
-        }
-        let typed = kind.is_some_and(|kind| !self.typed || kind != ContainerType::Unknown);
-        if (pod.is_none() || !typed) && waited < GRACE {
-            return Who::NotYet;
-        }
-        let name = facts.as_ref().map(|facts| facts.name.clone());
-        let source = Source {
-            container: name.unwrap_or_else(|| record.id.short().into()),
-            container_id: Some(record.id.clone()),
-            container_type: kind.or(Some(ContainerType::Unknown)),
-            image: facts.as_ref().and_then(|facts| facts.image.clone()),
-            job: facts.as_ref().and_then(|facts| self.job(&record.pod, &facts.name)),
-            ..self.source(&record.pod, pod.as_deref())
-        };
-        let exit = facts.and_then(|facts| facts.exit.clone());
-        Who::Known(Arc::new(Owner::of(&source)), exit)
+    /// A container for whose name was waited so long.
+    pub(super) fn container(&self, record: &Record, waited: Duration) -> Answer {
+        let known = identity::Known::of(&self.inventory, &record.pod, Some(&record.id));
+        let answer = known.container(&record.pod, &record.id, TERMS, || waited);
+        answer.map(|ContainerIdentity { pod, facts }| {
+            let source = Source {
+                container: facts.name.clone(),
+                container_id: Some(record.id.clone()),
+                container_type: Some(facts.container_type),
+                image: facts.image.clone(),
+                job: self.job(&record.pod, &facts.name),
+                ..self.source(&pod)
+            };
+            (Arc::new(Owner::of(&source)), Some(facts))
+        })
     }
 
     /// A pod, likewise.
-    pub(super) fn pod(&self, record: &PodRecord, waited: Duration) -> Who {
-        match self.inventory.verdict(&record.pod) {
-            Verdict::Unwanted => return Who::Nobody,
-            Verdict::Open | Verdict::Nameless => return Who::NotYet,
-            Verdict::Wanted => {}
-        }
-        let pod = self.inventory.pod(&record.pod);
-        if pod.is_none() && waited < GRACE {
-            return Who::NotYet;
-        }
-        Who::Known(Arc::new(Owner::of(&self.source(&record.pod, pod.as_deref()))), None)
+    pub(super) fn pod(&self, record: &PodRecord, waited: Duration) -> Answer {
+        let known = identity::Known::of(&self.inventory, &record.pod, None);
+        let answer = known.pod(&record.pod, TERMS, || waited);
+        answer.map(|pod| (Arc::new(Owner::of(&self.source(&pod))), None))
     }
 
-    fn source(&self, uid: &PodUid, pod: Option<&PodRef>) -> Source {
-        let pod = pod.cloned().unwrap_or_else(|| PodRef {
-            namespace: "".into(),
-            name: uid.as_str().into(),
-            uid: uid.clone(),
-        });
+    fn source(&self, pod: &PodRef) -> Source {
         let said = self.attributes.iter().find(|(key, _)| key == "service.name");
         Source {
-            pod,
+            pod: pod.clone(),
             container: "".into(),
             log_file_path: "".into(),
             container_id: None,
@@ -123,8 +87,9 @@ impl Names {
 mod tests {
     use std::time::SystemTime;
 
+    use ephemon_discovery::identity::NAME_GRACE;
     use ephemon_discovery::inventory::{Evidence, SpecEntry, Witness, Word};
-    use ephemon_model::{ContainerId, JobEnv, Usage};
+    use ephemon_model::{ContainerId, ContainerType, JobEnv, Usage};
     use ephemon_vitals::Vitals;
 
     use super::*;
@@ -144,16 +109,23 @@ mod tests {
         }
     }
 
-    fn names(inventory: &Inventory, typed: bool) -> Names {
+    fn names(inventory: &Inventory) -> Names {
         let attributes = Arc::new([("team".to_owned(), "ci".to_owned())]);
-        Names { inventory: inventory.clone(), node: "it".into(), typed, attributes }
+        Names { inventory: inventory.clone(), node: "it".into(), attributes }
+    }
+
+    /// Its API server lists the pod and will tell of its containers.
+    fn with_api() -> Inventory {
+        let inventory = Inventory::with_api(Vitals::new().unwrap());
+        inventory.listed(&uid());
+        inventory
     }
 
     /// The resource as text; nothing while it is not to be had.
-    fn known(who: &Who) -> Option<String> {
-        match who {
-            Who::Known(owner, _) => Some(format!("{owner:?}")),
-            Who::NotYet | Who::Nobody => None,
+    fn known(answer: &Answer) -> Option<String> {
+        match answer {
+            Answer::Known((owner, _)) => Some(format!("{owner:?}")),
+            Answer::NotYet | Answer::Nobody => None,
         }
     }
 
@@ -169,16 +141,19 @@ mod tests {
 
     #[test]
     fn a_resource_is_made_when_all_of_it_is_known_or_nobody_tells_for_too_long() {
-        let inventory = Inventory::default();
-        inventory.born(&uid(), &record().id, SystemTime::UNIX_EPOCH);
-        let (typed, untyped) = (names(&inventory, true), names(&inventory, false));
+        let (without_api, with_api) = (Inventory::default(), with_api());
+        let (untyped, typed) = (names(&without_api), names(&with_api));
         let now = Duration::ZERO;
+        without_api.born(&uid(), &record().id, SystemTime::UNIX_EPOCH);
         assert!(known(&untyped.container(&record(), now)).is_none());
-        let late = known(&untyped.container(&record(), GRACE)).unwrap();
+        let late = known(&untyped.container(&record(), NAME_GRACE)).unwrap();
         assert!(late.contains("\"aaaaaaaaaaaa\"") && late.contains(uid().as_str()), "{late}");
 
-        name_pod(&inventory);
-        name_container(&inventory);
+        with_api.born(&uid(), &record().id, SystemTime::UNIX_EPOCH);
+        for inventory in [&without_api, &with_api] {
+            name_pod(inventory);
+            name_container(inventory);
+        }
         assert!(known(&untyped.container(&record(), now)).unwrap().contains("\"job\""));
         assert!(known(&typed.container(&record(), now)).is_none(), "the spec is still to come");
         let job = JobEnv { workflow: Some("CI".into()), ..JobEnv::default() };
@@ -189,7 +164,7 @@ mod tests {
             limits: None,
             job: Some(Arc::new(job)),
         };
-        inventory.learn(Evidence::Spec { pod: uid(), entries: vec![entry] });
+        with_api.learn(Evidence::Spec { pod: uid(), entries: vec![entry] });
         let whole = known(&typed.container(&record(), now)).unwrap();
         for word in ["\"ephemeral\"", "\"CI\"", "\"22\"", "\"team\"", "\"ci.runner-1.job\""] {
             assert!(whole.contains(word), "{word}: {whole}");
@@ -202,15 +177,15 @@ mod tests {
         name_pod(&inventory);
         inventory.born(&uid(), &record().id, SystemTime::UNIX_EPOCH);
         inventory.is_sandbox(&record().id);
-        let who = names(&inventory, false).container(&record(), GRACE);
-        assert!(matches!(who, Who::Nobody), "{who:?}");
+        let answer = names(&inventory).container(&record(), NAME_GRACE);
+        assert!(matches!(answer, Answer::Nobody), "{answer:?}");
         let pod = PodRecord { pod: uid(), net: Vec::new(), accounting_error: None, gone: true };
-        let owner = known(&names(&inventory, false).pod(&pod, Duration::ZERO)).unwrap();
+        let owner = known(&names(&inventory).pod(&pod, Duration::ZERO)).unwrap();
         assert!(owner.contains("\"ci.runner-1\"") && !owner.contains("container"), "{owner}");
 
         let silent = Inventory::with_api(Vitals::new().unwrap());
         silent.born(&uid(), &record().id, SystemTime::UNIX_EPOCH);
-        let who = names(&silent, true).container(&record(), GRACE);
-        assert!(matches!(who, Who::NotYet), "the API has not said whose it is: {who:?}");
+        let answer = names(&silent).container(&record(), NAME_GRACE);
+        assert!(matches!(answer, Answer::NotYet), "the API has not said whose it is: {answer:?}");
     }
 }

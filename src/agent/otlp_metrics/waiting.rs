@@ -7,7 +7,7 @@ use ephemon_capture::books::End;
 use ephemon_discovery::feed::Changed;
 use ephemon_model::PodUid;
 
-use super::names::{Known, Who};
+use super::names::{Answer, Known};
 
 /// Most ends that wait at once.
 const MAX: usize = 4096;
@@ -62,7 +62,7 @@ impl Waiting {
         &mut self,
         now: Instant,
         changed: &Changed,
-        mut who: impl FnMut(&End, Duration) -> Who,
+        mut who: impl FnMut(&End, Duration) -> Answer,
     ) -> Settled {
         let mut settled = Settled::default();
         for one in std::mem::take(&mut self.0) {
@@ -72,10 +72,10 @@ impl Waiting {
             }
             let waited = now.saturating_duration_since(one.since);
             match who(&one.end, waited) {
-                Who::Known(owner, exit) => settled.known.push((one.end, (owner, exit))),
-                Who::Nobody => {}
-                Who::NotYet if waited >= PATIENCE => settled.expired += 1,
-                Who::NotYet => self.0.push_back(One { asked: true, ..one }),
+                Answer::Known(known) => settled.known.push((one.end, known)),
+                Answer::Nobody => {}
+                Answer::NotYet if waited >= PATIENCE => settled.expired += 1,
+                Answer::NotYet => self.0.push_back(One { asked: true, ..one }),
             }
         }
         settled
@@ -103,8 +103,8 @@ mod tests {
         End::Pod(Arc::new(PodRecord { pod, net: Vec::new(), accounting_error: None, gone: true }))
     }
 
-    fn known() -> Who {
-        Who::Known(Arc::new(Owner::default()), None)
+    fn known() -> Answer {
+        Answer::Known((Arc::new(Owner::default()), None))
     }
 
     #[test]
@@ -112,7 +112,7 @@ mod tests {
         let start = Instant::now();
         let mut waiting = Waiting::default();
         assert!(waiting.push(end(1), start));
-        assert!(waiting.settle(start, &Changed::All, |_, _| Who::NotYet).known.is_empty());
+        assert!(waiting.settle(start, &Changed::All, |_, _| Answer::NotYet).known.is_empty());
         assert!(!waiting.is_empty());
         let later = start + Duration::from_secs(3);
         let settled = waiting.settle(later, &Changed::All, |_, waited| {
@@ -123,10 +123,13 @@ mod tests {
         assert!(waiting.is_empty());
 
         waiting.push(end(2), later);
-        waiting.settle(later, &Changed::All, |_, _| Who::Nobody);
+        waiting.settle(later, &Changed::All, |_, _| Answer::Nobody);
         assert!(waiting.is_empty(), "one of nobody's pods is let go");
         waiting.push(end(3), later);
-        assert_eq!(waiting.settle(later + PATIENCE, &Changed::All, |_, _| Who::NotYet).expired, 1);
+        assert_eq!(
+            waiting.settle(later + PATIENCE, &Changed::All, |_, _| Answer::NotYet).expired,
+            1
+        );
         assert!(waiting.is_empty());
     }
 
@@ -149,7 +152,7 @@ mod tests {
             let mut count = 0;
             waiting.settle(now, changed, |_, _| {
                 count += 1;
-                Who::NotYet
+                Answer::NotYet
             });
             count
         };

@@ -1,46 +1,50 @@
 //! The families the `prometheus` crate gathers, in both formats.
 
+use ephemon_catalogue::{Kind, Value};
 use prometheus::proto::{Histogram, Metric, MetricFamily, MetricType};
 
-use super::figure::{Figure, bound};
-use super::points::{Points, push_label};
-use crate::family::Kind;
+use super::lines::{Lines, push_label};
+use super::value::bound;
 
 /// One gathered family. Summaries and untyped families are passed over: the crate makes none.
-pub(super) fn family(points: &mut Points<'_>, family: &MetricFamily) {
+pub(super) fn family(lines: &mut Lines<'_>, family: &MetricFamily) {
     let kind = match family.get_field_type() {
         MetricType::COUNTER => Kind::Counter,
         MetricType::GAUGE => Kind::Gauge,
         MetricType::HISTOGRAM => Kind::Histogram,
         MetricType::SUMMARY | MetricType::UNTYPED => return,
     };
-    points.open(family.name(), family.help(), kind);
+    lines.open(family.name(), family.help(), kind, &[]);
     for metric in family.get_metric() {
-        points.about(&labels(metric));
+        lines.about(&labels(metric));
         match kind {
-            Kind::Counter => points.put(Some(Figure::Float(metric.get_counter().get_value()))),
-            Kind::Histogram => histogram(points, metric.get_histogram()),
-            Kind::Gauge | Kind::Info => {
-                points.put(Some(Figure::Float(metric.get_gauge().get_value())));
+            Kind::Counter => {
+                let value = Value::Float(metric.get_counter().get_value());
+                lines.sample("", None, Some(value));
+            }
+            Kind::Histogram => histogram(lines, metric.get_histogram()),
+            Kind::Gauge | Kind::UpDownCounter | Kind::Info => {
+                let value = Value::Float(metric.get_gauge().get_value());
+                lines.sample("", None, Some(value));
             }
         }
     }
-    points.close();
+    lines.close();
 }
 
-fn histogram(points: &mut Points<'_>, histogram: &Histogram) {
-    let format = points.format();
+fn histogram(lines: &mut Lines<'_>, histogram: &Histogram) {
+    let format = lines.format();
     for bucket in histogram.get_bucket() {
         if bucket.upper_bound().is_finite() {
-            let count = Some(Figure::Count(bucket.cumulative_count()));
+            let count = Some(Value::Count(bucket.cumulative_count()));
             let le = bound(bucket.upper_bound(), format);
-            points.sample("_bucket", &[("le", &le)], count);
+            lines.sample("_bucket", Some(&le), count);
         }
     }
-    let count = Some(Figure::Count(histogram.get_sample_count()));
-    points.sample("_bucket", &[("le", "+Inf")], count);
-    points.sample("_sum", &[], Some(Figure::Float(histogram.get_sample_sum())));
-    points.sample("_count", &[], count);
+    let count = Some(Value::Count(histogram.get_sample_count()));
+    lines.sample("_bucket", Some("+Inf"), count);
+    lines.sample("_sum", None, Some(Value::Float(histogram.get_sample_sum())));
+    lines.sample("_count", None, count);
 }
 
 fn labels(metric: &Metric) -> String {

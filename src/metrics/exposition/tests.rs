@@ -14,8 +14,7 @@ use proptest::prelude::*;
 use super::strict::{Labels, Read, read};
 use super::*;
 use crate::devices::DeviceNames;
-use crate::family::job as family_job;
-use crate::view::{Identity, JobView, PodView};
+use crate::view::{ContainerView, Identity, JobView, PodView};
 
 const BOTH: [Format; 2] = [Format::Text, Format::OpenMetrics];
 
@@ -269,7 +268,7 @@ proptest! {
                 })
                 .collect();
             prop_assert_eq!(&read, &names);
-            let weighed: usize = view.containers.iter().map(weigh).sum();
+            let weighed: usize = view.containers.iter().map(|shown| weigh(&shown.container)).sum();
             let written: usize = families
                 .iter()
                 .filter(|(name, _)| name.starts_with("ephemon_container"))
@@ -285,16 +284,16 @@ fn jobs_are_shown_by_name_with_exemplars_in_openmetrics_only() {
     use ephemon_jobs::story;
     use ephemon_jobs::tally::Tally;
     use ephemon_jobs::{JobResult, Shown};
-    let job = Arc::new(story::Story::whole().dossier().job(Some(story::s(100))).unwrap());
+    let shown_job = Arc::new(story::Story::whole().dossier().job(Some(story::s(100))).unwrap());
     let mut tally = Tally::default();
-    tally.started(&job);
-    tally.finished(&job);
-    let board = Shown { tally: Arc::new(tally), jobs: vec![Arc::clone(&job)] };
+    tally.started(&shown_job);
+    tally.finished(&shown_job);
+    let board = Shown { tally: Arc::new(tally), jobs: vec![Arc::clone(&shown_job)] };
     for format in [Format::Text, Format::OpenMetrics] {
         let view = View { jobs: JobView::all(&board), ..View::default() };
         let mut text = String::new();
         render(&view, format, &mut text);
-        let exemplar = format!(" # {{trace_id=\"{}\",span_id=", job.span.trace_id);
+        let exemplar = format!(" # {{trace_id=\"{}\",span_id=", shown_job.span.trace_id);
         assert_eq!(text.contains(&exemplar), format == Format::OpenMetrics, "{text}");
         let families = shown(&view, format);
         let stem = if format == Format::Text { "_total" } else { "" };
@@ -308,7 +307,7 @@ fn jobs_are_shown_by_name_with_exemplars_in_openmetrics_only() {
         assert_eq!(families["ephemon_job_duration_seconds"].kind, "histogram");
         let names: Vec<_> =
             families.keys().filter(|name| name.starts_with("ephemon_job")).collect();
-        let rows = family_job::ROWS.len();
+        let rows = job::ROWS.len();
         assert_eq!(names.len(), rows, "{names:?}");
     }
 }

@@ -1,7 +1,8 @@
 //! Who is shown under which name.
 
 use ephemon_capture::books::PodRecord;
-use ephemon_model::{Ended, Quality, Usage};
+use ephemon_discovery::inventory::Verdict;
+use ephemon_model::{ContainerType, Ended, PodRef, Quality, Usage};
 
 use super::*;
 
@@ -49,13 +50,14 @@ fn facts(name: &str, container_type: ContainerType) -> Arc<ContainerFacts> {
 fn named(verdict: Verdict, container: Option<Arc<ContainerFacts>>) -> Known {
     Known {
         verdict,
+        has_api: true,
         pod: Some(Arc::new(PodRef { namespace: "arc".into(), name: "runner".into(), uid: uid() })),
-        facts: container,
+        container,
     }
 }
 
 fn nothing() -> Known {
-    Known { verdict: Verdict::Wanted, pod: None, facts: None }
+    Known { verdict: Verdict::Wanted, has_api: true, pod: None, container: None }
 }
 
 struct Clock {

@@ -1,7 +1,10 @@
 //! Points under way, gathered into metrics.
 
+use ephemon_catalogue::{
+    Instrument, InstrumentRows, Kind, LabelValue, Metric as RowMetric, Points, Read, Row, Value,
+};
 use ephemon_jobs::tally;
-use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value as Number;
@@ -10,10 +13,17 @@ use opentelemetry_proto::tonic::metrics::v1::{
     NumberDataPoint, Sum, exemplar,
 };
 
-use super::instrument::{Instrument, Kind};
-
 /// What points are about.
 pub(super) trait Subject {
+    /// What rows of the catalogue read.
+    type Read: 'static;
+
+    /// Their source.
+    fn read(&self) -> &Self::Read;
+    /// The same as it was last sent: exemplars from then are not sent again.
+    fn before(&self) -> Option<&Self::Read> {
+        None
+    }
     /// Since when sums count, nanoseconds since 1970.
     fn start_ns(&self) -> u64;
     /// When the figures were read.
@@ -24,72 +34,50 @@ pub(super) trait Subject {
     }
 }
 
-/// A point's value.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Figure {
-    /// A count or a number of bytes.
-    Count(u64),
-    /// Thousandths, sent as whole ones.
-    Millis(u64),
-    /// Microseconds, sent as seconds.
-    Micros(u64),
-    /// Nanoseconds, sent as seconds.
-    Nanos(u64),
-}
-
 /// Metrics of one resource under way.
 #[derive(Debug, Default)]
-pub(super) struct Points {
+pub(super) struct DataPoints {
     start_ns: u64,
     at_ns: u64,
     common: Vec<KeyValue>,
+    /// The row whose points come.
+    row: Option<RowMetric>,
     numbers: Vec<NumberDataPoint>,
     histograms: Vec<HistogramDataPoint>,
     metrics: Vec<Metric>,
     count: usize,
 }
 
-// === impl Points ===
+// === impl DataPoints ===
 
-impl Points {
-    /// The points to come are about this.
-    pub(super) fn of(&mut self, subject: &impl Subject) {
-        self.start_ns = subject.start_ns();
-        self.at_ns = subject.at_ns();
-        self.common = subject.attributes();
+impl DataPoints {
+    /// What all of these have of this instrument.
+    pub(super) fn add<S: Subject>(&mut self, rows: &InstrumentRows<S::Read>, all: &[S]) {
+        for subject in all {
+            self.start_ns = subject.start_ns();
+            self.at_ns = subject.at_ns();
+            self.common = subject.attributes();
+            for row in &rows.rows {
+                self.row(row, subject);
+            }
+        }
+        self.close(&rows.instrument);
     }
 
-    /// One point, where there is a figure.
-    pub(super) fn put(&mut self, figure: Option<Figure>) {
-        self.put_with(&[], figure);
-    }
-
-    /// One point with attributes of its own.
-    pub(super) fn put_with(&mut self, attributes: &[(&str, &str)], figure: Option<Figure>) {
-        self.put_all(attributes.iter().map(|(key, value)| text(key, value)), figure);
-    }
-
-    /// The same, of any kind of attributes.
-    pub(super) fn put_all(
-        &mut self,
-        attributes: impl IntoIterator<Item = KeyValue>,
-        figure: Option<Figure>,
-    ) {
-        let Some(figure) = figure else { return };
-        let mut all = self.common.clone();
-        all.extend(attributes);
-        self.numbers.push(NumberDataPoint {
-            attributes: all,
-            start_time_unix_nano: self.start_ns,
-            time_unix_nano: self.at_ns,
-            value: Some(figure.number()),
-            ..NumberDataPoint::default()
-        });
+    fn row<S: Subject>(&mut self, row: &Row<S::Read>, subject: &S) {
+        self.row = Some(row.metric);
+        match row.read {
+            Read::One(read) => self.put(&[], read(subject.read())),
+            Read::Many(read) => read(subject.read(), self),
+            Read::Histogram(read, bounds) => {
+                self.histogram(read(subject.read()), subject.before().map(read), bounds);
+            }
+        }
     }
 
     /// A histogram as it is, with those exemplars that it did not have `before`. None of one that has
     /// never seen anything.
-    pub(super) fn histogram(
+    fn histogram(
         &mut self,
         now: &tally::Histogram,
         before: Option<&tally::Histogram>,
@@ -120,7 +108,7 @@ impl Points {
     }
 
     /// What came since the last call are the points of this metric.
-    pub(super) fn close(&mut self, instrument: &Instrument) {
+    fn close(&mut self, instrument: &Instrument) {
         let mut data_points = std::mem::take(&mut self.numbers);
         let histograms = std::mem::take(&mut self.histograms);
         let points = data_points.len() + histograms.len();
@@ -135,7 +123,8 @@ impl Points {
         let data = match instrument.kind {
             Kind::Counter => sum(data_points, true),
             Kind::UpDownCounter => sum(data_points, false),
-            Kind::Gauge => {
+            // No row of OTLP is an info.
+            Kind::Gauge | Kind::Info => {
                 // What was measured now has no beginning.
                 for point in &mut data_points {
                     point.start_time_unix_nano = 0;
@@ -161,30 +150,54 @@ impl Points {
     }
 }
 
-// === impl Figure ===
-
-impl Figure {
-    fn number(self) -> Number {
-        match self {
-            Self::Count(count) => Number::AsInt(i64::try_from(count).unwrap_or(i64::MAX)),
-            Self::Millis(millis) => Number::AsDouble(millis as f64 / 1e3),
-            Self::Micros(micros) => Number::AsDouble(micros as f64 / 1e6),
-            Self::Nanos(nanos) => Number::AsDouble(nanos as f64 / 1e9),
+impl Points for DataPoints {
+    fn put(&mut self, labels: &[LabelValue<'_>], value: Option<Value>) {
+        let Some(value) = value else { return };
+        let mut attributes = self.common.clone();
+        if let Some(RowMetric { labels: names, part, .. }) = self.row {
+            let own = names.iter().zip(labels);
+            attributes.extend(own.filter_map(|(name, value)| attribute(name.attribute?, *value)));
+            attributes.extend(part.map(|part| text(part.attribute, part.value)));
         }
+        self.numbers.push(NumberDataPoint {
+            attributes,
+            start_time_unix_nano: self.start_ns,
+            time_unix_nano: self.at_ns,
+            value: Some(number(value)),
+            ..NumberDataPoint::default()
+        });
+    }
+
+    fn unseen(&mut self, _: &[LabelValue<'_>]) {}
+}
+
+fn number(value: Value) -> Number {
+    match value {
+        Value::Count(count) => Number::AsInt(i64::try_from(count).unwrap_or(i64::MAX)),
+        Value::Code(code) => Number::AsInt(code.into()),
+        Value::Millis(millis) => Number::AsDouble(millis as f64 / 1e3),
+        Value::Micros(micros) => Number::AsDouble(micros as f64 / 1e6),
+        Value::Nanos(nanos) => Number::AsDouble(nanos as f64 / 1e9),
+        Value::Float(float) => Number::AsDouble(float),
     }
 }
 
-/// An attribute.
+/// None of an absent label.
+fn attribute(key: &str, value: LabelValue<'_>) -> Option<KeyValue> {
+    match value {
+        LabelValue::Text(value) => Some(text(key, value)),
+        LabelValue::Integer(value) => Some(key_value(key, Any::IntValue(value))),
+        LabelValue::Device { major, minor } => Some(text(key, &format!("{major}:{minor}"))),
+        LabelValue::Absent => None,
+    }
+}
+
+/// An attribute that is a text.
 pub(super) fn text(key: &str, value: &str) -> KeyValue {
-    attribute(key, Value::StringValue(value.to_owned()))
+    key_value(key, Any::StringValue(value.to_owned()))
 }
 
-/// An attribute that is a number.
-pub(super) fn number(key: &str, value: i64) -> KeyValue {
-    attribute(key, Value::IntValue(value))
-}
-
-fn attribute(key: &str, value: Value) -> KeyValue {
+fn key_value(key: &str, value: Any) -> KeyValue {
     let value = Some(AnyValue { value: Some(value) });
     KeyValue { key: key.to_owned(), value, ..KeyValue::default() }
 }

@@ -1,13 +1,13 @@
 //! Points of many resources, cut into requests of a size that collectors take.
 
+use ephemon_catalogue::{InstrumentRows, container_instruments, job_instruments, pod_instruments};
 use ephemon_export::Payload;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::metrics::v1::{ResourceMetrics, ScopeMetrics};
 
-use super::instrument::Row;
-use super::points::{Points, Subject};
-use super::{Container, Jobs, Owner, Pod, container, job, pod};
+use super::points::{DataPoints, Subject};
+use super::{Container, Jobs, Owner, Pod};
 use crate::names::SCHEMA_URL;
 
 /// A request with so many points is closed: some 400 KB. Collectors take 4 MiB unless told
@@ -29,18 +29,18 @@ pub struct Requests {
 impl Requests {
     /// A container's points.
     pub fn container(&mut self, container: &Container) {
-        self.add(&container.owner, container::ROWS, std::slice::from_ref(container));
+        self.add(&container.owner, container_instruments(), std::slice::from_ref(container));
     }
 
     /// A pod's.
     pub fn pod(&mut self, pod: &Pod) {
-        self.add(&pod.owner, pod::ROWS, std::slice::from_ref(pod));
+        self.add(&pod.owner, pod_instruments(), std::slice::from_ref(pod));
     }
 
     /// Those of jobs, as the agent has counted them.
     pub fn jobs(&mut self, agent: &Owner, jobs: &Jobs<'_>) {
         for some in jobs.series().chunks(JOBS_AT_ONCE) {
-            self.add(agent, job::ROWS, some);
+            self.add(agent, job_instruments(), some);
         }
     }
 
@@ -50,10 +50,15 @@ impl Requests {
         self.done
     }
 
-    fn add<T: Subject>(&mut self, owner: &Owner, rows: &[Row<T>], all: &[T]) {
-        let mut points = Points::default();
-        for row in rows {
-            row.write(all, &mut points);
+    fn add<S: Subject>(
+        &mut self,
+        owner: &Owner,
+        instruments: &[InstrumentRows<S::Read>],
+        all: &[S],
+    ) {
+        let mut points = DataPoints::default();
+        for rows in instruments {
+            points.add(rows, all);
         }
         let (metrics, count) = points.into_metrics();
         if count == 0 {

@@ -1,12 +1,13 @@
 //! The requests of a container, a pod and a job, held against a recording. `EPHEMON_GOLDEN=write`
 //! writes it anew.
 
-use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ephemon_capture::books::{PodRecord, Record};
+use ephemon_catalogue as catalogue;
+use ephemon_discovery::inventory::ContainerFacts;
 use ephemon_export::Payload;
 use ephemon_jobs::story::{Story, s};
 use ephemon_jobs::tally::Tally;
@@ -85,8 +86,20 @@ fn container(ended: bool) -> Container {
         usage: usage(),
         ended: ended.then(|| Ended { at: at(13), quality: Quality::Residual }),
     };
-    let exit = ended.then(|| Exit { code: 137, reason: "OOMKilled".into() });
-    Container { owner: Arc::new(Owner::of(&source)), record: Arc::new(record), exit }
+    let facts = ContainerFacts {
+        name: "job".into(),
+        container_type: ContainerType::Ephemeral,
+        image: None,
+        exit: ended.then(|| Exit { code: 137, reason: "OOMKilled".into() }),
+    };
+    Container {
+        owner: Arc::new(Owner::of(&source)),
+        container: catalogue::Container {
+            record: Arc::new(record),
+            facts: Some(Arc::new(facts)),
+            log: None,
+        },
+    }
 }
 
 fn pod() -> Pod {
@@ -265,19 +278,4 @@ fn many_containers_are_cut_into_several_requests_and_no_point_is_lost() {
     assert!(payloads.len() > 1);
     assert_eq!(payloads.iter().map(|payload| payload.items).sum::<u64>(), 500 * each);
     assert!(payloads.iter().all(|payload| payload.body.len() < 2 << 20));
-}
-
-#[test]
-fn names_follow_one_form_and_none_stands_twice() {
-    let mut names = HashSet::new();
-    for one in instruments() {
-        let name = one.name;
-        assert!(names.insert(name), "{name} stands twice");
-        let own = name.starts_with("ephemon.");
-        assert!(own || name.starts_with("container.") || name.starts_with("k8s."), "{name}");
-        let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-        assert!(name.bytes().all(|byte| letters(byte) || b"._".contains(&byte)), "{name}");
-        assert!(one.description.ends_with('.'), "the description of {name} is a sentence");
-        assert!(!one.unit.is_empty(), "{name}");
-    }
 }

@@ -1,63 +1,36 @@
 //! One value as text. Whole numbers of nanoseconds and microseconds become exact decimals of
 //! seconds, never by way of a float.
 
-use std::time::SystemTime;
-
-use ephemon_base::clock::{nanos, unix_time};
+use ephemon_catalogue::Value;
 
 use crate::format::Format;
 
-/// A sample's value.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Figure {
-    /// A count or a number of bytes.
-    Count(u64),
-    /// An exit code.
-    Code(i32),
-    /// Thousandths, shown as whole ones.
-    Millis(u64),
-    /// Nanoseconds, shown as seconds.
-    Nanos(u64),
-    /// Microseconds, shown as seconds.
-    Micros(u64),
-    /// A ratio, or what a library counted in floats.
-    Float(f64),
-}
-
-// === impl Figure ===
-
-impl Figure {
-    /// A moment, as seconds since the Unix epoch; none for a clock set before it.
-    pub(crate) fn unix(at: SystemTime) -> Option<Self> {
-        unix_time(at).map(|since| Self::Nanos(nanos(since)))
-    }
-
-    pub(super) fn push(self, out: &mut String) {
-        match self {
-            Self::Count(count) => push_digits(out, count, 1),
-            Self::Code(code) => {
-                if code < 0 {
-                    out.push('-');
-                }
-                push_digits(out, u64::from(code.unsigned_abs()), 1);
+/// Appends a sample's value.
+pub(super) fn push(out: &mut String, value: Value) {
+    match value {
+        Value::Count(count) => push_digits(out, count, 1),
+        Value::Code(code) => {
+            if code < 0 {
+                out.push('-');
             }
-            Self::Millis(millis) => {
-                push_digits(out, millis / 1000, 1);
-                out.push('.');
-                push_digits(out, millis % 1000, 3);
-            }
-            Self::Nanos(nanos) => {
-                push_digits(out, nanos / 1_000_000_000, 1);
-                out.push('.');
-                push_digits(out, nanos % 1_000_000_000, 9);
-            }
-            Self::Micros(micros) => {
-                push_digits(out, micros / 1_000_000, 1);
-                out.push('.');
-                push_digits(out, micros % 1_000_000, 6);
-            }
-            Self::Float(float) => push_float(out, float),
+            push_digits(out, u64::from(code.unsigned_abs()), 1);
         }
+        Value::Millis(millis) => {
+            push_digits(out, millis / 1000, 1);
+            out.push('.');
+            push_digits(out, millis % 1000, 3);
+        }
+        Value::Nanos(nanos) => {
+            push_digits(out, nanos / 1_000_000_000, 1);
+            out.push('.');
+            push_digits(out, nanos % 1_000_000_000, 9);
+        }
+        Value::Micros(micros) => {
+            push_digits(out, micros / 1_000_000, 1);
+            out.push('.');
+            push_digits(out, micros % 1_000_000, 6);
+        }
+        Value::Float(float) => push_float(out, float),
     }
 }
 
@@ -112,8 +85,9 @@ fn push_digits(out: &mut String, mut number: u64, width: usize) {
         number /= 10;
         used += 1;
     }
+    // Letter by letter: as a text they would be looked through for what is no UTF-8.
     let text = digits.get(digits.len() - used..).unwrap_or_default();
-    out.push_str(str::from_utf8(text).unwrap_or_default());
+    out.extend(text.iter().copied().map(char::from));
 }
 
 #[cfg(test)]
@@ -124,33 +98,32 @@ mod tests {
 
     use super::*;
 
-    fn text(figure: Figure) -> String {
+    fn text(value: Value) -> String {
         let mut out = String::new();
-        figure.push(&mut out);
+        push(&mut out, value);
         out
     }
 
     #[test]
     fn nanoseconds_are_exact_to_the_last_digit() {
-        assert_eq!(text(Figure::Nanos(1_234_567_890)), "1.234567890");
-        assert_eq!(text(Figure::Nanos(7)), "0.000000007");
-        assert_eq!(text(Figure::Nanos(u64::MAX)), "18446744073.709551615");
-        assert_eq!(text(Figure::Micros(1_500_000)), "1.500000");
-        assert_eq!(text(Figure::Millis(250)), "0.250");
+        assert_eq!(text(Value::Nanos(1_234_567_890)), "1.234567890");
+        assert_eq!(text(Value::Nanos(7)), "0.000000007");
+        assert_eq!(text(Value::Nanos(u64::MAX)), "18446744073.709551615");
+        assert_eq!(text(Value::Micros(1_500_000)), "1.500000");
+        assert_eq!(text(Value::Millis(250)), "0.250");
     }
 
     #[test]
-    fn a_moment_before_the_epoch_is_no_figure() {
-        assert_eq!(Figure::unix(UNIX_EPOCH - Duration::from_secs(1)), None);
+    fn a_moment_is_exact_to_the_nanosecond() {
         let at = UNIX_EPOCH + Duration::new(1_790_000_000, 42);
-        assert_eq!(Figure::unix(at).map(text).unwrap(), "1790000000.000000042");
+        assert_eq!(Value::unix(at).map(text).unwrap(), "1790000000.000000042");
     }
 
     #[test]
     fn odd_floats_have_their_words() {
-        assert_eq!(text(Figure::Float(f64::NAN)), "NaN");
-        assert_eq!(text(Figure::Float(f64::INFINITY)), "+Inf");
-        assert_eq!(text(Figure::Float(f64::NEG_INFINITY)), "-Inf");
+        assert_eq!(text(Value::Float(f64::NAN)), "NaN");
+        assert_eq!(text(Value::Float(f64::INFINITY)), "+Inf");
+        assert_eq!(text(Value::Float(f64::NEG_INFINITY)), "-Inf");
     }
 
     #[test]
@@ -174,13 +147,13 @@ mod tests {
     proptest! {
         #[test]
         fn whole_numbers_read_back(count: u64, code: i32) {
-            prop_assert_eq!(text(Figure::Count(count)), count.to_string());
-            prop_assert_eq!(text(Figure::Code(code)), code.to_string());
+            prop_assert_eq!(text(Value::Count(count)), count.to_string());
+            prop_assert_eq!(text(Value::Code(code)), code.to_string());
         }
 
         #[test]
         fn seconds_read_back_as_the_nanoseconds_they_were(nanos: u64) {
-            let text = text(Figure::Nanos(nanos));
+            let text = text(Value::Nanos(nanos));
             let (whole, fraction) = text.split_once('.').unwrap();
             prop_assert_eq!(fraction.len(), 9);
             prop_assert_eq!(format!("{whole}{fraction}").parse::<u64>().unwrap(), nanos);

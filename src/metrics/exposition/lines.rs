@@ -1,12 +1,12 @@
 //! Writes the lines of one family after another into one text.
 
-use std::borrow::Cow;
+use std::iter;
 
+use ephemon_catalogue::{Kind, Label, LabelValue, Points, Read, Row, Unit, Value};
 use ephemon_jobs::tally::{Exemplar, Histogram};
 
-use super::figure::{Figure, bound};
+use super::value::{self, bound};
 use crate::devices::DeviceNames;
-use crate::family::{Kind, Unit};
 use crate::format::Format;
 
 /// Bytes of a label's value that are shown. Names of the API have at most 253; an image or a reason
@@ -24,12 +24,16 @@ enum Sink<'a> {
 }
 
 /// The family being written, and the series' labels so far.
-pub(crate) struct Points<'a> {
+pub(super) struct Lines<'a> {
     sink: Sink<'a>,
     format: Format,
     name: String,
+    /// Labels that the family's row yields.
+    further: &'static [Label],
     labels: String,
-    lines: usize,
+    /// The last device's label, escaped: several samples of one device follow each other.
+    device: Option<((u32, u32), String)>,
+    count: usize,
     /// Where the family's header begins, and lines before it.
     opened: (usize, usize),
 }
@@ -45,9 +49,9 @@ pub(crate) fn push_label(labels: &mut String, name: &str, value: &str) {
     labels.push('"');
 }
 
-// === impl Points ===
+// === impl Lines ===
 
-impl<'a> Points<'a> {
+impl<'a> Lines<'a> {
     pub(super) fn new(out: &'a mut String, format: Format, devices: &'a DeviceNames) -> Self {
         Self::over(Sink::Text { out, devices }, format)
     }
@@ -58,19 +62,30 @@ impl<'a> Points<'a> {
     }
 
     fn over(sink: Sink<'a>, format: Format) -> Self {
-        Self { sink, format, name: String::new(), labels: String::new(), lines: 0, opened: (0, 0) }
+        Self {
+            sink,
+            format,
+            name: String::new(),
+            further: &[],
+            labels: String::new(),
+            device: None,
+            count: 0,
+            opened: (0, 0),
+        }
     }
 
     pub(super) fn format(&self) -> Format {
         self.format
     }
 
-    pub(super) fn lines(&self) -> usize {
-        self.lines
+    /// Sample lines so far.
+    pub(super) fn count(&self) -> usize {
+        self.count
     }
 
-    /// Begins a family.
-    pub(super) fn open(&mut self, name: &str, help: &str, kind: Kind) {
+    /// Begins a family; `further`: labels that its row yields.
+    pub(super) fn open(&mut self, name: &str, help: &str, kind: Kind, further: &'static [Label]) {
+        self.further = further;
         let total = kind == Kind::Counter && self.format == Format::OpenMetrics;
         let stem = match (self.format, kind) {
             (Format::OpenMetrics, Kind::Counter) => name.strip_suffix("_total").unwrap_or(name),
@@ -85,12 +100,16 @@ impl<'a> Points<'a> {
         let Sink::Text { out, .. } = &mut self.sink else {
             return;
         };
-        self.opened = (out.len(), self.lines);
+        self.opened = (out.len(), self.count);
         header(out, "HELP", stem);
         push_escaped(out, help, self.format == Format::OpenMetrics);
         out.push('\n');
         header(out, "TYPE", stem);
-        out.push_str(kind.as_str());
+        out.push_str(match (kind, self.format) {
+            // The text format has no such type.
+            (Kind::Info, Format::Text) => Kind::Gauge.as_prometheus(),
+            (kind, _) => kind.as_prometheus(),
+        });
         out.push('\n');
         if self.format == Format::OpenMetrics
             && let Some(unit) = Unit::of(stem)
@@ -103,9 +122,9 @@ impl<'a> Points<'a> {
 
     /// Ends the family; one without a series leaves no trace.
     pub(super) fn close(&mut self) {
-        let (start, lines) = self.opened;
+        let (start, count) = self.opened;
         if let Sink::Text { out, .. } = &mut self.sink
-            && lines == self.lines
+            && count == self.count
         {
             out.truncate(start);
         }
@@ -117,99 +136,132 @@ impl<'a> Points<'a> {
         self.labels.push_str(labels);
     }
 
-    /// A sample with the shared labels only; an absent figure is no sample.
-    pub(crate) fn put(&mut self, figure: Option<Figure>) {
-        self.put_with(&[], figure);
+    /// What `of` has of a row's family.
+    pub(super) fn row<T>(&mut self, row: &Row<T>, of: &T) {
+        match row.read {
+            Read::One(read) => self.sample("", None, read(of)),
+            Read::Many(read) => read(of, self),
+            Read::Histogram(read, bounds) => self.histogram(read(of), bounds),
+        }
     }
 
-    /// A sample with further labels.
-    pub(crate) fn put_with(&mut self, further: &[(&str, &str)], figure: Option<Figure>) {
-        self.sample("", further, figure);
-    }
-
-    /// A sample of a histogram: its names end in `_bucket`, `_sum`, `_count`.
-    pub(super) fn sample(
-        &mut self,
-        suffix: &str,
-        further: &[(&str, &str)],
-        figure: Option<Figure>,
-    ) {
-        self.line(suffix, further, figure, None);
+    /// A sample with the shared labels only; one of a histogram has a name that ends in `_bucket`,
+    /// `_sum` or `_count`, and a bucket its bound.
+    pub(super) fn sample(&mut self, suffix: &str, le: Option<&str>, value: Option<Value>) {
+        self.line(suffix, bucket(le), value, None);
     }
 
     /// A whole histogram; in OpenMetrics each bucket with its exemplar.
-    pub(crate) fn histogram(&mut self, histogram: &Histogram, bounds: &[f64]) {
+    fn histogram(&mut self, histogram: &Histogram, bounds: &[f64]) {
         let mut count = 0_u64;
-        // An earlier agent may have had other bounds, and one without observations has no buckets.
+        // An earlier agent may have had other bounds, and one without observations has no buckets: it
+        // is shown all the same, for the reason that `Points::unseen` gives.
         for at in 0..=bounds.len() {
             let observed = histogram.buckets.get(at).copied().unwrap_or_default();
             count = count.saturating_add(observed);
             let le = bounds.get(at).map_or_else(|| "+Inf".to_owned(), |le| bound(*le, self.format));
             let exemplar = histogram.exemplars.get(at).and_then(Option::as_ref);
             let exemplar = exemplar.filter(|_| self.format == Format::OpenMetrics);
-            self.line("_bucket", &[("le", &le)], Some(Figure::Count(count)), exemplar);
+            self.line("_bucket", bucket(Some(&le)), Some(Value::Count(count)), exemplar);
         }
-        self.sample("_sum", &[], Some(Figure::Float(histogram.sum)));
-        self.sample("_count", &[], Some(Figure::Count(count)));
+        self.sample("_sum", None, Some(Value::Float(histogram.sum)));
+        self.sample("_count", None, Some(Value::Count(count)));
     }
 
-    fn line(
+    fn line<'v>(
         &mut self,
         suffix: &str,
-        further: &[(&str, &str)],
-        figure: Option<Figure>,
+        further: impl IntoIterator<Item = (&'v str, LabelValue<'v>)>,
+        value: Option<Value>,
         exemplar: Option<&Exemplar>,
     ) {
-        let Some(figure) = figure else {
+        let Some(value) = value else {
             return;
         };
-        self.lines += 1;
-        let Sink::Text { out, .. } = &mut self.sink else {
+        self.count += 1;
+        let Sink::Text { out, devices } = &mut self.sink else {
             return;
         };
         out.push_str(&self.name);
         out.push_str(suffix);
-        if !self.labels.is_empty() || !further.is_empty() {
-            out.push('{');
+        let mut before = '{';
+        if !self.labels.is_empty() {
+            out.push(before);
             out.push_str(&self.labels);
-            let mut first = self.labels.is_empty();
-            for (name, value) in further {
-                if !first {
-                    out.push(',');
-                }
-                first = false;
-                out.push_str(name);
-                out.push_str("=\"");
-                push_escaped(out, clip(value), true);
-                out.push('"');
+            before = ',';
+        }
+        for (name, value) in further {
+            if matches!(value, LabelValue::Absent) {
+                continue;
             }
+            out.push(before);
+            before = ',';
+            out.push_str(name);
+            out.push_str("=\"");
+            match value {
+                LabelValue::Text(text) => push_escaped(out, clip(text), true),
+                LabelValue::Integer(number) => out.push_str(&number.to_string()),
+                LabelValue::Device { major, minor } => {
+                    out.push_str(device(&mut self.device, devices, (major, minor)));
+                }
+                LabelValue::Absent => {}
+            }
+            out.push('"');
+        }
+        if before == ',' {
             out.push('}');
         }
         out.push(' ');
-        figure.push(out);
+        value::push(out, value);
         if let Some(Exemplar { trace_id, span_id, value, at_ns }) = exemplar {
             out.push_str(" # {trace_id=\"");
             push_escaped(out, clip(trace_id), true);
             out.push_str("\",span_id=\"");
             push_escaped(out, clip(span_id), true);
             out.push_str("\"} ");
-            Figure::Float(*value).push(out);
+            value::push(out, Value::Float(*value));
             out.push(' ');
-            Figure::Nanos(*at_ns).push(out);
+            value::push(out, Value::Nanos(*at_ns));
         }
         out.push('\n');
     }
+}
 
-    /// The value of the `device` label.
-    pub(crate) fn device(&self, major: u32, minor: u32) -> Cow<'a, str> {
-        match &self.sink {
-            Sink::Text { devices, .. } => {
-                let devices: &'a DeviceNames = devices;
-                devices.label(major, minor)
-            }
-            Sink::Nowhere => Cow::Borrowed(""),
+impl Points for Lines<'_> {
+    fn put(&mut self, labels: &[LabelValue<'_>], value: Option<Value>) {
+        let names = self.further.iter().zip(labels);
+        let further = names.filter_map(|(name, value)| Some((name.label?, *value)));
+        self.line("", further, value, None);
+    }
+
+    fn unseen(&mut self, labels: &[LabelValue<'_>]) {
+        self.put(labels, Some(Value::Count(0)));
+    }
+}
+
+fn bucket(le: Option<&str>) -> impl Iterator<Item = (&str, LabelValue<'_>)> {
+    iter::once(le).flatten().map(|le| ("le", LabelValue::Text(le)))
+}
+
+/// The value of the `device` label, spelled again where it is not the last one's.
+fn device<'d>(
+    last: &'d mut Option<((u32, u32), String)>,
+    devices: &DeviceNames,
+    number: (u32, u32),
+) -> &'d str {
+    let (known, text) = last.get_or_insert_with(|| (number, String::new()));
+    if text.is_empty() || *known != number {
+        *known = number;
+        text.clear();
+        if let Some(name) = devices.name(number.0, number.1) {
+            push_escaped(text, clip(name), true);
+        } else {
+            value::push(text, Value::Count(number.0.into()));
+            text.push(':');
+            value::push(text, Value::Count(number.1.into()));
         }
     }
+    text
 }
 
 fn header(out: &mut String, word: &str, name: &str) {
