@@ -51,7 +51,7 @@ pub(super) static ROWS: &[Row<Container>] = &[
         p.put(count(c.usage().memory.rss_bytes));
     }),
     row(
-        names::CONTAINER_MEMORY_PAGING_FAULTS,
+        names::CONTAINER_PAGING_FAULTS,
         "Page faults: minor ones needed no I/O, major ones did.",
         Counter,
         "{fault}",
