@@ -24,6 +24,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use super::rig::{Called, Rig};
+use crate::support::collector::pki::Pki;
 use crate::support::collector::{Collector, Wire};
 use crate::support::proxy::{COLLECTOR, Manner, Proxy};
 
@@ -213,6 +214,26 @@ async fn spans_go_through_a_proxy_and_with_the_headers_that_were_set() {
         let traces = collector.traces();
         let resource = traces.iter().flat_map(|request| &request.resource_spans).next().unwrap();
         assert!(resource.schema_url.starts_with("https://opentelemetry.io/schemas/"));
+    }
+}
+
+#[tokio::test]
+async fn spans_go_over_tls_with_the_certificates_that_the_variables_name() {
+    let Some(mut rig) = Rig::start().await else { return };
+    let (pki, home) = (Pki::new(), rig.path("certificates"));
+    fs::create_dir(&home).unwrap();
+    let files = pki.write(&home);
+    for wire in [Wire::Http, Wire::Grpc] {
+        let collector = Collector::start(wire, Some(&pki)).await;
+        rig.env.clear();
+        rig.set("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint());
+        rig.set("OTEL_EXPORTER_OTLP_PROTOCOL", collector.protocol());
+        rig.set("OTEL_EXPORTER_OTLP_CERTIFICATE", files.authority.to_str().unwrap());
+        rig.set("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", files.certificate.to_str().unwrap());
+        rig.set("OTEL_EXPORTER_OTLP_CLIENT_KEY", files.key.to_str().unwrap());
+        let step = play(&rig).await;
+        assert_eq!(step.code, 42, "{step:?}");
+        assert!(!collector.traces().is_empty(), "{wire:?}: {step:?}");
     }
 }
 
