@@ -4,13 +4,13 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ephemon_export::config;
-use ephemon_export::config::{Config, Exporter};
 use ephemon_export::spool;
 use ephemon_export::spool::Spool;
-use ephemon_export::{Destination, Outbox, Sender, Signal};
+use ephemon_export::{Destination, Outbox, Sender};
 use ephemon_logs::Containers;
 use ephemon_mask::job::Mode;
+use ephemon_otel::Signal;
+use ephemon_otel::config::{self, Config, Exporter};
 use ephemon_refine::Unproven;
 use ephemon_vitals::Vitals;
 use tokio::sync::watch;

@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal as _;
 
-use ephemon_export::Basket;
+use ephemon_otel::Basket;
 use ephemon_otlp::own;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::{FilterExt as _, filter_fn};

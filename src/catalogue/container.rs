@@ -128,7 +128,7 @@ pub static ROWS: &[Row<Container>] = &[
     .many(memory_events),
     Metric::counter("{fault}", "Page faults: minor ones needed no I/O, major ones did.")
         .family("ephemon_container_memory_page_faults_total")
-        .instrument(names::CONTAINER_MEMORY_PAGING_FAULTS)
+        .instrument(names::CONTAINER_PAGING_FAULTS)
         .labels(&[Label::both("type", SYSTEM_PAGING_FAULT_TYPE)])
         .many(|c, points| {
             let faults = &c.usage().memory.faults;

@@ -6,20 +6,18 @@ mod grpc;
 mod http;
 mod lines;
 mod reason;
-mod tls;
 
 use std::io::Write;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ephemon_otel::Signal;
+use ephemon_otel::config::Target;
 
-use super::Signal;
-use super::config::Target;
 pub use answer::Answer;
 use collector::Collector;
 use lines::Lines;
 use reason::Censor;
-use tls::Error as ConnectError;
 
 /// Where the requests of one signal go.
 #[derive(Debug)]
@@ -82,21 +80,4 @@ impl Destination {
 fn too_slow(timeout: Duration) -> Answer {
     let reason = format!("no answer within {} ms", timeout.as_millis());
     Answer::Retry { after: None, reason }
-}
-
-/// The error with its causes: what is on top says only that it did not work.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut said = error.to_string();
-    let mut cause = error.source();
-    // Deep enough for every chain there is, and an end all the same.
-    for _ in 0..8 {
-        let Some(error) = cause else { break };
-        let words = error.to_string();
-        if !said.contains(&words) {
-            said.push_str(": ");
-            said.push_str(&words);
-        }
-        cause = error.source();
-    }
-    said
 }

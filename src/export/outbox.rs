@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use ephemon_base::lock;
+use ephemon_otel::Signal;
 use ephemon_vitals::{Reason, Vitals};
 use tokio::sync::{Notify, oneshot, watch};
 
-use super::Signal;
 use super::payload::{Fate, LARGEST, Payload, Receipt};
 use super::store::{KeepError, Store};
 
@@ -67,7 +67,11 @@ impl Outbox {
     pub fn offer(&self, payload: Payload) -> Result<Receipt, Payload> {
         let shared = &self.shared;
         if payload.body.len() > LARGEST {
-            shared.vitals.dropped_by(shared.signal.into(), Reason::TooLarge, payload.items);
+            shared.vitals.dropped_by(
+                crate::counted(shared.signal),
+                Reason::TooLarge,
+                payload.items,
+            );
             return Ok(Receipt::settled(Fate::Dropped(Reason::TooLarge)));
         }
         let mut queue = shared.lock();
@@ -110,7 +114,7 @@ impl Outbox {
         match self.offer(payload) {
             Ok(_) => true,
             Err(payload) => {
-                shared.vitals.dropped_by(shared.signal.into(), Reason::Cap, payload.items);
+                shared.vitals.dropped_by(crate::counted(shared.signal), Reason::Cap, payload.items);
                 false
             }
         }
@@ -187,7 +191,7 @@ impl Shared {
     pub(super) fn drop_all(&self, all: Vec<Queued>) {
         for queued in all {
             let items = queued.payload.items;
-            self.vitals.dropped_by(self.signal.into(), Reason::Shutdown, items);
+            self.vitals.dropped_by(crate::counted(self.signal), Reason::Shutdown, items);
             queued.settle(Fate::Dropped(Reason::Shutdown));
         }
     }

@@ -75,7 +75,7 @@ impl Sender {
         vitals: Vitals,
     ) -> (Outbox, Self) {
         let signal = destination.signal;
-        vitals.will_export(signal.into());
+        vitals.will_export(crate::counted(signal));
         let store = spool.map(|spool| Store::new(spool, signal, vitals.clone()));
         let shared = Arc::new(Shared::new(signal, store, options.queue_bytes, vitals));
         let sender = Self {

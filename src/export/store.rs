@@ -6,9 +6,9 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use ephemon_base::lock;
+use ephemon_otel::Signal;
 use ephemon_vitals::{Reason, Vitals};
 
-use super::Signal;
 use super::payload::{LARGEST, Payload};
 use super::spool::{self, Spool};
 
@@ -94,7 +94,7 @@ impl Store {
         if bytes > cap {
             return Err(KeepError::TooLarge { bytes, cap });
         }
-        let (kind, now) = (self.signal.kind(), SystemTime::now());
+        let (kind, now) = (kind(self.signal), SystemTime::now());
         let appended = spool.append(kind, payload.items, &payload.body, now);
         self.count(&mut spool);
         appended?;
@@ -111,13 +111,13 @@ impl Store {
         let mut spool = self.lock();
         let read = loop {
             match spool.read(SystemTime::now()) {
-                Ok(Some(record)) if record.kind == self.signal.kind() => {
+                Ok(Some(record)) if record.kind == kind(self.signal) => {
                     let payload = Payload { body: Bytes::from(record.body), items: record.items };
                     break Ok(Some(Stored { sequence: record.sequence, payload }));
                 }
                 // Another signal's: someone has moved directories about.
                 Ok(Some(record)) => {
-                    let (signal, reason) = (self.signal.into(), Reason::SpoolCorrupt);
+                    let (signal, reason) = (crate::counted(self.signal), Reason::SpoolCorrupt);
                     self.vitals.dropped_by(signal, reason, record.items);
                     if let Err(error) = spool.acknowledge(record.sequence) {
                         break Err(error);
@@ -150,7 +150,7 @@ impl Store {
         self.marks.head.store(spool.head().unwrap_or(NONE), Ordering::Release);
         let signal = self.signal.as_str();
         for loss in spool.take_losses() {
-            self.vitals.dropped_by(self.signal.into(), loss.reason, loss.items);
+            self.vitals.dropped_by(crate::counted(self.signal), loss.reason, loss.items);
             tracing::warn!(
                 signal,
                 reason = loss.reason.as_str(),
@@ -159,10 +159,19 @@ impl Store {
                 "the spool gave up what it held"
             );
         }
-        self.vitals.spooled(self.signal.into(), spool.bytes());
+        self.vitals.spooled(crate::counted(self.signal), spool.bytes());
     }
 
     fn lock(&self) -> MutexGuard<'_, Spool> {
         lock(&self.spool)
+    }
+}
+
+/// How a record in the spool says what it is.
+fn kind(signal: Signal) -> u8 {
+    match signal {
+        Signal::Logs => 1,
+        Signal::Traces => 2,
+        Signal::Metrics => 3,
     }
 }

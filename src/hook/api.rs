@@ -327,6 +327,14 @@ async fn config() -> Result<Config, Error> {
         let next = Kubeconfig::read_from(file).map_err(|error| Error::config(&error))?;
         merged = merged.merge(next).map_err(|error| Error::config(&error))?;
     }
+    let clusters = merged.clusters.iter().filter_map(|named| named.cluster.as_ref());
+    let has_proxy = clusters.into_iter().any(|cluster| cluster.proxy_url.is_some());
     let options = KubeConfigOptions::default();
-    Config::from_custom_kubeconfig(merged, &options).await.map_err(|error| Error::config(&error))
+    let config = Config::from_custom_kubeconfig(merged, &options).await;
+    let mut config = config.map_err(|error| Error::config(&error))?;
+    if !has_proxy {
+        // kube has HTTPS_PROXY here, which it then refuses: the API server is reached directly.
+        config.proxy_url = None;
+    }
+    Ok(config)
 }

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ephemon_contract::{Volume, env, mount};
+use ephemon_otel::Signal;
+use ephemon_otel::config::{self, Exporter, Ignored};
 
 /// Default of `ACTIONS_RUNNER_PREPARE_JOB_TIMEOUT_SECONDS`, as the reference hook has it.
 const PREPARE_TIMEOUT: Duration = Duration::from_mins(10);
@@ -44,9 +46,8 @@ pub(super) struct Settings {
     /// `TRACESTATE` and `BAGGAGE` of the hook itself, for what it starts.
     pub(super) trace_state: Option<String>,
     pub(super) baggage: Option<String>,
-    /// Whether spans are exported: `OTEL_EXPORTER_OTLP_ENDPOINT` or its like for traces is set,
-    /// and neither `OTEL_SDK_DISABLED` nor `OTEL_TRACES_EXPORTER=none`.
-    pub(super) traces: bool,
+    /// The standard `OTEL_*` variables.
+    pub(super) telemetry: TelemetrySettings,
     /// `GITHUB_SERVER_URL`.
     pub(super) server_url: Option<String>,
     /// `GITHUB_ACTION`: the step's id.
@@ -57,6 +58,28 @@ pub(super) struct Settings {
     pub(super) workspace: Option<PathBuf>,
     /// Where the runner's own files are.
     pub(super) root: PathBuf,
+}
+
+/// What the standard `OTEL_*` variables say of the hook's spans.
+#[derive(Debug, Clone)]
+pub(super) struct TelemetrySettings {
+    /// Where they go.
+    pub(super) traces: Exporter,
+    /// What is said of whose they are.
+    pub(super) resource: Vec<(String, String)>,
+    /// Values that are not valid.
+    pub(super) ignored: Vec<Ignored>,
+}
+
+// === impl TelemetrySettings ===
+
+impl TelemetrySettings {
+    fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Self {
+        let (traces, mut ignored) = config::exporter(Signal::Traces, &lookup);
+        let (resource, ignored_too) = config::resource_from_env(&lookup);
+        ignored.extend(ignored_too);
+        Self { traces, resource, ignored }
+    }
 }
 
 // === impl Settings ===
@@ -101,11 +124,7 @@ impl Settings {
             identity,
             trace_state: get(env::TRACESTATE),
             baggage: get(env::BAGGAGE),
-            traces: (get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT").is_some()
-                || get("OTEL_EXPORTER_OTLP_ENDPOINT").is_some())
-                && !get("OTEL_SDK_DISABLED")
-                    .is_some_and(|value| value.eq_ignore_ascii_case("true"))
-                && get("OTEL_TRACES_EXPORTER").is_none_or(|value| value != "none"),
+            telemetry: TelemetrySettings::from_env(&lookup),
             server_url: get("GITHUB_SERVER_URL"),
             step_id: get("GITHUB_ACTION"),
             work,
@@ -176,11 +195,13 @@ mod tests {
     #[test]
     fn spans_are_exported_only_where_asked_for() {
         let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318");
-        assert!(!settings(&[]).traces);
-        assert!(settings(&[endpoint]).traces);
-        assert!(settings(&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://c/v1/traces")]).traces);
-        assert!(!settings(&[endpoint, ("OTEL_SDK_DISABLED", "true")]).traces);
-        assert!(!settings(&[endpoint, ("OTEL_TRACES_EXPORTER", "none")]).traces);
+        let exports = |pairs: &[(&str, &str)]| settings(pairs).telemetry.traces != Exporter::Off;
+        assert!(!exports(&[]));
+        assert!(exports(&[endpoint]));
+        assert!(exports(&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://c/v1/traces")]));
+        assert!(!exports(&[("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://c/v1/logs")]));
+        assert!(!exports(&[endpoint, ("OTEL_SDK_DISABLED", "true")]));
+        assert!(!exports(&[endpoint, ("OTEL_TRACES_EXPORTER", "none")]));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use ephemon_contract::{Exit, Failure, Reply, Request, Run, Signal, SignalStep};
+use ephemon_otel::conventions::attribute::{PROCESS_EXIT_CODE, PROCESS_PID};
 use tokio::signal::unix::{Signal as Listener, SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 use tracing::field::Empty;
@@ -110,10 +111,10 @@ pub(super) async fn run(
                 Reply::Stdout(chunk) => console.stdout(&chunk.0).map_err(Error::Unread)?,
                 Reply::Stderr(chunk) => console.stderr(&chunk.0).map_err(Error::Unread)?,
                 Reply::Started(started) => {
-                    Span::current().record("process.pid", started.pid);
+                    Span::current().record(PROCESS_PID, started.pid);
                 }
                 Reply::Exit(exit) => {
-                    Span::current().record("process.exit.code", exit.end.exit_code());
+                    Span::current().record(PROCESS_EXIT_CODE, exit.end.exit_code());
                     return Ok(exit);
                 }
                 Reply::Error(failure) => return Err(Error::NotRun(failure)),

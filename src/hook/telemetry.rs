@@ -1,5 +1,5 @@
-//! The hook's own spans, exported over OTLP where `OTEL_EXPORTER_OTLP_ENDPOINT` or
-//! `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` says where to; else nothing here is touched.
+//! The hook's own spans, made by the SDK and exported over OTLP where the standard variables say where
+//! to; else nothing here is touched.
 //!
 //! Bounded in time: spans that have ended are sent while the step works, and what is left at the
 //! end is waited for a quarter of a second at most, less where the collector was silent before
@@ -13,7 +13,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ephemon_contract::trace::Traceparent;
-use ephemon_export::Basket;
+use ephemon_otel::conventions::SCHEMA_URL;
+use ephemon_otel::conventions::attribute::{
+    CICD_PIPELINE_TASK_NAME, CICD_PIPELINE_TASK_RUN_RESULT, ERROR_TYPE, PROCESS_EXIT_CODE,
+};
+use ephemon_otel::{Basket, config};
+use opentelemetry::InstrumentationScope;
 use opentelemetry::trace::{
     SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState, TracerProvider as _,
 };
@@ -62,11 +67,19 @@ struct Delivered {
 impl Telemetry {
     /// Begins to collect spans, if the environment asks for it. Needs the runtime.
     pub(super) fn start(settings: &Settings, console: &Console) -> Option<Self> {
-        if !settings.traces {
-            return None;
+        for ignored in &settings.telemetry.ignored {
+            say(console, &ignored.to_string());
         }
+        let target = match &settings.telemetry.traces {
+            config::Exporter::Off => return None,
+            config::Exporter::Console => {
+                say(console, "no spans are exported: the hook's output is the job's log");
+                return None;
+            }
+            config::Exporter::Otlp(target) => target,
+        };
         let resource = resource::of(settings);
-        let exporter = match Exporter::from_env(&resource) {
+        let exporter = match Exporter::new(target, &resource) {
             Ok(exporter) => exporter,
             Err(error) => {
                 say(console, &format!("no spans are exported: {error}"));
@@ -78,8 +91,12 @@ impl Telemetry {
             .with_span_processor(basket.clone())
             .with_resource(resource)
             .build();
+        let scope = InstrumentationScope::builder("ephemon-hook")
+            .with_version(env!("CARGO_PKG_VERSION"))
+            .with_schema_url(SCHEMA_URL)
+            .build();
         let layer = tracing_opentelemetry::layer()
-            .with_tracer(provider.tracer("ephemon-hook"))
+            .with_tracer(provider.tracer_with_scope(scope))
             .with_location(false)
             .with_threads(false)
             .with_target(false)
@@ -124,10 +141,10 @@ pub(super) fn call_span(
         "call",
         otel.name = command,
         otel.status_code = Empty,
-        cicd.pipeline.task.name = step.unwrap_or(command),
-        cicd.pipeline.task.run.result = Empty,
-        process.exit.code = Empty,
-        "error.type" = Empty,
+        { CICD_PIPELINE_TASK_NAME } = step.unwrap_or(command),
+        { CICD_PIPELINE_TASK_RUN_RESULT } = Empty,
+        { PROCESS_EXIT_CODE } = Empty,
+        { ERROR_TYPE } = Empty,
     );
     if let Some(Traceparent { trace_id, span_id }) = under {
         let remote = SpanContext::new(
@@ -151,10 +168,10 @@ pub(super) fn end_call(span: &Span, outcome: &Outcome, error: Option<&'static st
         (_, None) => ("failure", Some("exit_code")),
         (_, kind) => ("error", kind),
     };
-    span.record("cicd.pipeline.task.run.result", result);
-    span.record("process.exit.code", outcome.code);
+    span.record(CICD_PIPELINE_TASK_RUN_RESULT, result);
+    span.record(PROCESS_EXIT_CODE, outcome.code);
     if let Some(kind) = kind {
-        span.record("error.type", kind);
+        span.record(ERROR_TYPE, kind);
         span.record("otel.status_code", "error");
     }
 }

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use ephemon_export::{Basket, OWN_TARGETS, Outbox, Payload};
+use ephemon_export::{OWN_TARGETS, Outbox, Payload};
+use ephemon_otel::Basket;
 use ephemon_vitals::{Reason, Signal, Vitals};
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -158,7 +159,7 @@ mod tests {
     fn spans_of_our_work_are_taken_and_none_that_comes_of_an_export() {
         let basket = Basket::default();
         with_default(tracing_subscriber::registry().with(layer(&basket)), || {
-            let made = spans!("ephemon_export" "h2" "hyper" "hyper_util" "rustls" "tonic" "tower");
+            let made = spans!("ephemon_export" "ephemon_otel" "h2" "hyper" "hyper_util" "rustls" "tonic" "tower");
             assert_eq!(made, *OWN_TARGETS, "each of them is tried");
             tracing::info_span!(target: "kube_client", "a library's").in_scope(|| {});
             tracing::debug_span!(target: "ephemon_agent", "too much").in_scope(|| {});
@@ -171,7 +172,7 @@ mod tests {
     #[test]
     fn what_finds_no_room_is_counted_and_costs_the_jobs_nothing() {
         let vitals = Vitals::new().unwrap();
-        let traces = ephemon_export::Signal::Traces;
+        let traces = ephemon_otel::Signal::Traces;
         let destination = Destination::writer(traces, Box::new(io::sink()));
         let options = Options { queue_bytes: 1000, ..Options::default() };
         let (outbox, _sender) = Sender::new(destination, None, options, vitals.clone());

@@ -15,9 +15,10 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
 
-use ephemon_export::config::{Config, Exporter};
 use ephemon_export::spool::{Limits, Spool};
-use ephemon_export::{Destination, Fate, Options, Payload, Sender, Signal};
+use ephemon_export::{Destination, Fate, Options, Payload, Sender};
+use ephemon_otel::Signal;
+use ephemon_otel::config::{Config, Exporter};
 use ephemon_vitals::Vitals;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::AnyValue;

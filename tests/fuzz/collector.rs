@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use ephemon_export::Answer;
-use ephemon_export::config::{Config, Exporter, Headers};
+use ephemon_otel::config::{Config, Exporter, Headers};
 
 use super::split;
 

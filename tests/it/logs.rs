@@ -6,6 +6,7 @@ mod faults;
 mod full_disk;
 mod masks;
 mod outage;
+mod proxies;
 mod real_collector;
 mod steps;
 mod strangers;

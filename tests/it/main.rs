@@ -19,6 +19,8 @@ mod churn;
 #[cfg(test)]
 mod containers;
 #[cfg(test)]
+mod conventions;
+#[cfg(test)]
 mod dashboards;
 #[cfg(test)]
 mod demo;

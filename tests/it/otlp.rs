@@ -1,12 +1,14 @@
 //! Requests on their way to a collector that refuses, stalls, takes half, dies and comes back.
 
 mod outages;
+mod proxies;
 mod rig;
 mod secure;
 
 use std::time::Duration;
 
-use ephemon_export::{Fate, Signal};
+use ephemon_export::Fate;
+use ephemon_otel::Signal;
 use ephemon_vitals::{Exported, Reason};
 use tonic::Code;
 

@@ -22,6 +22,7 @@ pub(crate) mod pod_network;
 pub(crate) mod process;
 pub(crate) mod programs;
 pub(crate) mod prometheus;
+pub(crate) mod proxy;
 pub(crate) mod real_node;
 pub(crate) mod real_node_images;
 pub(crate) mod relay;

@@ -34,13 +34,38 @@ fn only_discovery_and_the_hook_speak_to_the_api_server() {
 
 #[test]
 fn only_the_exporters_and_the_runtime_socket_speak_grpc() {
-    assert_listed_only_by("tonic", &["discovery", "export"]);
+    assert_listed_only_by("tonic", &["discovery", "otel", "export"]);
     // The demo's collector reads for itself what the exporters wrote.
     for name in ["", "-http", "-otlp", "-proto", "_sdk"].map(|part| format!("opentelemetry{part}"))
     {
-        assert_listed_only_by(&name, &["export", "otlp", "hook", "demo"]);
+        assert_listed_only_by(&name, &["otel", "export", "otlp", "hook", "demo"]);
     }
     assert_listed_only_by("tracing-opentelemetry", &["otlp", "hook"]);
+}
+
+/// TLS and proxies on the way to a collector are set up once, for agent and hook; the agent's own port
+/// is the only other that speaks TLS.
+#[test]
+fn connections_to_collectors_are_made_in_one_room() {
+    assert_listed_only_by("hyper-rustls", &["otel"]);
+    assert_listed_only_by("rustls", &["otel", "agent"]);
+}
+
+/// The variables are read once, too, but for the names in sentences.
+#[test]
+fn only_one_room_reads_the_variables_of_opentelemetry() {
+    check(|source, wrong| {
+        let is_elsewhere = source.path.starts_with("src/") && !in_room(&source.path, "src/otel");
+        let reads = |line: &str| {
+            ["var(\"", "var_os(\"", "get(\"", "lookup(\""].iter().any(|read| {
+                line.contains(&format!("{read}OTEL_"))
+                    || line.contains(&format!("{read}HTTP_PROXY"))
+            })
+        };
+        if is_elsewhere && code(&source.text).any(reads) {
+            writeln!(wrong, "{}: reads a variable of OpenTelemetry's", source.path).unwrap();
+        }
+    });
 }
 
 /// `rustix` and `procfs` are allowed beside std for reads that std does not have.

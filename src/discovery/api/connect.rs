@@ -75,7 +75,14 @@ async fn from_files(path: &PathBuf) -> Result<Config, KubeconfigError> {
     for file in std::env::split_paths(path).filter(|file| !file.as_os_str().is_empty()) {
         merged = merged.merge(Kubeconfig::read_from(file)?)?;
     }
-    Config::from_custom_kubeconfig(merged, &KubeConfigOptions::default()).await
+    let clusters = merged.clusters.iter().filter_map(|named| named.cluster.as_ref());
+    let has_proxy = clusters.into_iter().any(|cluster| cluster.proxy_url.is_some());
+    let mut config = Config::from_custom_kubeconfig(merged, &KubeConfigOptions::default()).await?;
+    if !has_proxy {
+        // kube has HTTPS_PROXY here, which it then refuses: the API server is reached directly.
+        config.proxy_url = None;
+    }
+    Ok(config)
 }
 
 /// Scheme, host and port: user names and passwords have no place in a log.

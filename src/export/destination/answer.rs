@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use ephemon_otel::causes;
+use ephemon_otel::config::Headers;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{HeaderMap, StatusCode, header};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
@@ -11,8 +13,7 @@ use prost::Message as _;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use super::{Censor, causes};
-use crate::config::Headers;
+use super::Censor;
 
 /// What came of one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,7 +127,8 @@ impl Answer {
         }
         let reason = censor.clean(&format!("HTTP {status}: {}", message_of(headers, body)));
         match status.as_u16() {
-            401 | 403 => Self::Denied { reason },
+            // 407 is a proxy's.
+            401 | 403 | 407 => Self::Denied { reason },
             413 => Self::TooLarge { reason },
             429 | 502 | 503 | 504 => Self::Retry { after: wish_of(headers, now), reason },
             _ => Self::Refused { reason },

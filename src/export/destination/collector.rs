@@ -5,12 +5,12 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use ephemon_otel::config::{Protocol, Target, Tls};
+use ephemon_otel::{SetupError, Signal};
 
+use super::Answer;
 use super::grpc::Grpc;
 use super::http::Http;
-use super::{Answer, ConnectError};
-use crate::Signal;
-use crate::config::{Protocol, Target, Tls};
 
 /// By which protocol, with the certificates that were there when it was made.
 #[derive(Debug)]
@@ -89,7 +89,7 @@ fn way(signal: Signal, target: &Target) -> Result<Way, String> {
         Protocol::Grpc => Grpc::new(signal, target).map(|grpc| Way::Grpc(Box::new(grpc))),
         Protocol::HttpProtobuf => Http::new(target).map(|http| Way::Http(Box::new(http))),
     };
-    way.map_err(|error: ConnectError| error.to_string())
+    way.map_err(|error: SetupError| error.to_string())
 }
 
 fn stamps(tls: &Tls) -> Vec<Stamp> {

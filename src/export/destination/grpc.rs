@@ -3,30 +3,27 @@
 use std::time::Duration;
 
 use bytes::{Buf as _, BufMut as _, Bytes};
+use ephemon_otel::config::Target;
+use ephemon_otel::{GrpcDialer, Metadata, SetupError, Signal, causes};
 use hyper::http::uri::PathAndQuery;
 use tonic::client;
 use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
-use tonic::metadata::MetadataMap;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Request, Status};
 
-use super::{Answer, Censor, ConnectError, causes, tls, too_slow};
-use crate::Signal;
-use crate::config::Target;
+use super::{Answer, Censor, too_slow};
 
 /// The most that is read of an answer, in bytes. Far above what any collector says: a longer answer
 /// would pass for one that says that the request is too large.
 const LARGEST_ANSWER: usize = 1 << 20;
-/// While a call is open, a peer that is gone is noticed by this.
-const PING: Duration = Duration::from_secs(20);
 
 /// The way to a collector's gRPC port.
 #[derive(Debug)]
 pub(super) struct Grpc {
-    endpoint: Endpoint,
+    dialer: GrpcDialer,
     channel: Channel,
     path: PathAndQuery,
-    headers: MetadataMap,
+    metadata: Metadata,
     timeout: Duration,
     gzip: bool,
     censor: Censor,
@@ -39,21 +36,13 @@ struct Raw;
 // === impl Grpc ===
 
 impl Grpc {
-    pub(super) fn new(signal: Signal, target: &Target) -> Result<Self, ConnectError> {
-        let mut endpoint = Endpoint::new(target.endpoint.to_string())?
-            .user_agent(concat!("ephemon/", env!("CARGO_PKG_VERSION")))?
-            .connect_timeout(target.timeout)
-            .http2_keep_alive_interval(PING)
-            .keep_alive_timeout(target.timeout);
-        if target.endpoint.scheme_str() == Some("https") {
-            endpoint = endpoint.tls_config(tls::for_grpc(&target.tls)?)?;
-        }
-        let headers = target.headers.iter().map(|(name, value)| (name.clone(), value.clone()));
+    pub(super) fn new(signal: Signal, target: &Target) -> Result<Self, SetupError> {
+        let dialer = GrpcDialer::new(target)?;
         Ok(Self {
-            channel: endpoint.connect_lazy(),
-            endpoint,
+            channel: dialer.channel(),
+            dialer,
             path: PathAndQuery::from_static(signal.grpc_path()),
-            headers: MetadataMap::from_headers(headers.collect()),
+            metadata: Metadata::of(target),
             timeout: target.timeout,
             gzip: target.gzip,
             censor: Censor::of_target(target),
@@ -63,7 +52,7 @@ impl Grpc {
     pub(super) async fn attempt(&mut self, body: &Bytes) -> Answer {
         let Ok(called) = tokio::time::timeout(self.timeout, self.call(body.clone())).await else {
             // The connection may be the trouble: the next attempt has one of its own.
-            self.channel = self.endpoint.connect_lazy();
+            self.channel = self.dialer.channel();
             return too_slow(self.timeout);
         };
         match called {
@@ -82,7 +71,7 @@ impl Grpc {
         client = client.accept_compressed(CompressionEncoding::Gzip);
         client.ready().await.map_err(|error| Status::unavailable(causes(&error)))?;
         let mut request = Request::new(body);
-        *request.metadata_mut() = self.headers.clone();
+        *request.metadata_mut() = self.metadata.to_map();
         request.set_timeout(self.timeout);
         Ok(client.unary(request, self.path.clone(), Raw).await?.into_inner())
     }

@@ -7,6 +7,7 @@ use std::io::Write;
 use std::sync::mpsc;
 
 use bytes::Bytes;
+use ephemon_otel::Signal;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -15,7 +16,6 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::Answer;
-use crate::Signal;
 
 /// A request to write, and whom to tell.
 type Job = (Bytes, oneshot::Sender<Result<(), String>>);

@@ -1,9 +1,9 @@
 //! What a collector says of itself, made fit for our log: short, on one line, and without the
 //! headers that it was sent.
 
+use ephemon_otel::Proxy;
+use ephemon_otel::config::{Headers, Target};
 use percent_encoding::percent_decode_str;
-
-use crate::config::{Headers, Target};
 
 /// The most of a collector's words that is repeated.
 const LONGEST: usize = 300;
@@ -29,7 +29,8 @@ impl Censor {
         Self(headers.secrets())
     }
 
-    /// Of the headers and of what is in the endpoint's query, which may hold a key.
+    /// Of the headers, of what is in the endpoint's query, which may hold a key, and of the proxy's
+    /// password.
     pub(super) fn of_target(target: &Target) -> Self {
         let mut secrets = target.headers.secrets();
         let query = target.endpoint.query().unwrap_or_default();
@@ -38,6 +39,8 @@ impl Censor {
             let decoded = percent_decode_str(value).decode_utf8_lossy().into_owned();
             secrets.extend([pair.to_owned(), value.to_owned(), decoded]);
         }
+        let of_proxy = target.proxy.iter().flat_map(Proxy::secrets).map(str::to_owned);
+        secrets.extend(of_proxy);
         secrets.retain(|secret| secret.len() >= SHORTEST_SECRET);
         // The longest first: what is left of a value must not show the rest.
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));

@@ -119,7 +119,7 @@ impl Sender {
             self.count(Exported::Accepted);
         } else {
             self.count(Exported::Partial);
-            let signal = self.shared.signal.into();
+            let signal = crate::counted(self.shared.signal);
             self.shared.vitals.dropped_by(signal, Reason::Refused, rejected);
         }
         if rejected > 0 || remark.is_some() {
@@ -130,7 +130,7 @@ impl Sender {
 
     fn give_up(&mut self, piece: &Payload, reason: Reason, why: &str) {
         self.count(Exported::Refused);
-        self.shared.vitals.dropped_by(self.shared.signal.into(), reason, piece.items);
+        self.shared.vitals.dropped_by(crate::counted(self.shared.signal), reason, piece.items);
         let kind = if reason == Reason::TooLarge { Kind::TooLarge } else { Kind::Refused };
         self.complain(kind, &format!("is dropped, {} items", piece.items), why);
     }
@@ -150,6 +150,6 @@ impl Sender {
     }
 
     fn count(&self, result: Exported) {
-        self.shared.vitals.exported(self.shared.signal.into(), result);
+        self.shared.vitals.exported(crate::counted(self.shared.signal), result);
     }
 }

@@ -1,78 +1,113 @@
-//! The way to the collector, as the standard environment variables describe it.
+//! The SDK's exporter on the connections that agent and hook share: what the environment says is read
+//! once, by `ephemon_otel`, and what the SDK would read of it for itself is not heard.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hyper_rustls::HttpsConnectorBuilder;
-use opentelemetry_http::hyper::HyperClient;
-use opentelemetry_otlp::tonic_types::transport::ClientTlsConfig;
+use async_trait::async_trait;
+use bytes::Bytes;
+use ephemon_otel::config::{Protocol, Target};
+use ephemon_otel::{GrpcDialer, HttpClient, Metadata};
+use hyper::{Request, Response};
+use opentelemetry_http::HttpError;
 use opentelemetry_otlp::{
-    OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_PROTOCOL, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT,
-    OTEL_EXPORTER_OTLP_TRACES_PROTOCOL, RetryPolicy, SpanExporter, WithHttpConfig as _,
-    WithTonicConfig as _,
+    Compression, Protocol as Encoding, RetryPolicy, SpanExporter, WithExportConfig as _,
+    WithHttpConfig as _, WithTonicConfig as _,
 };
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
+use tokio::time::timeout;
 
-/// Longest wait for one answer; the end of the call comes first.
-const ANSWER: Duration = Duration::from_secs(10);
-
-/// Sends spans by gRPC or by HTTP with protobuf. Endpoint, headers, timeout and compression are
-/// the crate's to read from the environment; trust in certificates is the system's, or that of
-/// `SSL_CERT_FILE`.
+/// Sends spans by gRPC or by HTTP with protobuf.
 #[derive(Debug)]
-pub(super) struct Exporter(SpanExporter);
+pub(super) struct Exporter {
+    spans: SpanExporter,
+    trouble: Trouble,
+}
+
+/// Why the last request by HTTP came to nothing: the SDK says no more than that it did.
+#[derive(Debug, Clone, Default)]
+struct Trouble(Arc<Mutex<Option<String>>>);
+
+/// A collector's HTTP port, as the SDK takes it.
+#[derive(Debug)]
+struct Port {
+    client: HttpClient,
+    timeout: Duration,
+    trouble: Trouble,
+}
 
 // === impl Exporter ===
 
 impl Exporter {
-    pub(super) fn from_env(resource: &Resource) -> Result<Self, String> {
-        let protocol = env([OTEL_EXPORTER_OTLP_TRACES_PROTOCOL, OTEL_EXPORTER_OTLP_PROTOCOL]);
-        let built = match protocol.as_deref() {
-            Some("grpc") => {
-                let builder =
-                    SpanExporter::builder().with_tonic().with_retry_policy(RetryPolicy::disabled());
-                if is_https() {
-                    builder.with_tls_config(ClientTlsConfig::new().with_enabled_roots()).build()
+    /// Certificates are read; nothing is connected. Needs the runtime.
+    pub(super) fn new(target: &Target, resource: &Resource) -> Result<Self, String> {
+        let trouble = Trouble::default();
+        let built = match target.protocol {
+            Protocol::Grpc => {
+                let dialer = GrpcDialer::new(target).map_err(|error| error.to_string())?;
+                let builder = SpanExporter::builder()
+                    .with_tonic()
+                    .with_channel(dialer.channel())
+                    .with_interceptor(Metadata::of(target))
+                    .with_timeout(target.timeout)
+                    .with_retry_policy(RetryPolicy::disabled());
+                if target.gzip {
+                    builder.with_compression(Compression::Gzip).build()
                 } else {
                     builder.build()
                 }
             }
-            None | Some("http/protobuf") => {
-                let builder =
-                    SpanExporter::builder().with_http().with_retry_policy(RetryPolicy::disabled());
-                if is_https() {
-                    let connector = HttpsConnectorBuilder::new()
-                        .with_native_roots()
-                        .map_err(|error| format!("no certificates to trust: {error}"))?
-                        .https_only()
-                        .enable_http1()
-                        .build();
-                    builder.with_http_client(HyperClient::new(connector, ANSWER, None)).build()
-                } else {
-                    builder.build()
-                }
-            }
-            Some(_) => {
-                return Err(format!("{OTEL_EXPORTER_OTLP_PROTOCOL} must be grpc or http/protobuf"));
+            Protocol::HttpProtobuf => {
+                let client = HttpClient::new(target).map_err(|error| error.to_string())?;
+                let port = Port { client, timeout: target.timeout, trouble: trouble.clone() };
+                SpanExporter::builder()
+                    .with_http()
+                    .with_protocol(Encoding::HttpBinary)
+                    .with_endpoint(target.endpoint.to_string())
+                    .with_timeout(target.timeout)
+                    .with_retry_policy(RetryPolicy::disabled())
+                    .with_http_client(port)
+                    .build()
             }
         };
-        let mut exporter = built.map_err(|error| error.to_string())?;
-        exporter.set_resource(resource);
-        Ok(Self(exporter))
+        let mut spans = built.map_err(|error| error.to_string())?;
+        spans.set_resource(resource);
+        Ok(Self { spans, trouble })
     }
 
     /// One delivery, not repeated: a step waits for no collector.
     pub(super) async fn send(&self, spans: Vec<SpanData>) -> Result<(), String> {
-        self.0.export(spans).await.map_err(|error| error.to_string())
+        let sent = self.spans.export(spans).await;
+        sent.map_err(|error| self.trouble.take().unwrap_or_else(|| error.to_string()))
     }
 }
 
-/// The first of the variables that says something.
-fn env<const N: usize>(names: [&str; N]) -> Option<String> {
-    names.into_iter().filter_map(|name| std::env::var(name).ok()).find(|value| !value.is_empty())
+// === impl Trouble ===
+
+impl Trouble {
+    fn set(&self, said: &str) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(said.to_owned());
+    }
+
+    fn take(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
-fn is_https() -> bool {
-    let endpoint = env([OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, OTEL_EXPORTER_OTLP_ENDPOINT]);
-    endpoint.is_some_and(|endpoint| endpoint.to_ascii_lowercase().starts_with("https:"))
+// === impl Port ===
+
+#[async_trait]
+impl opentelemetry_http::HttpClient for Port {
+    /// Takes of the SDK's request the body alone: address and headers are the configuration's.
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let sent = match timeout(self.timeout, self.client.post(request.into_body())).await {
+            Ok(sent) => sent,
+            Err(_) => Err(format!("no answer within {} ms", self.timeout.as_millis())),
+        };
+        sent.map_err(|why| {
+            self.trouble.set(&why);
+            why.into()
+        })
+    }
 }

@@ -1,25 +1,31 @@
-//! Whose spans these are: the job on this pod, by the semantic conventions (1.44).
+//! Whose spans these are: the job on this pod, by the semantic conventions.
 
 use ephemon_contract::env;
+use ephemon_otel::conventions::SCHEMA_URL;
+use ephemon_otel::conventions::attribute::{
+    CICD_PIPELINE_NAME, CICD_PIPELINE_RUN_ID, CICD_PIPELINE_RUN_URL_FULL, CICD_WORKER_ID,
+    CICD_WORKER_NAME, K8S_NAMESPACE_NAME, K8S_POD_NAME, SERVICE_NAME, SERVICE_VERSION,
+    VCS_OWNER_NAME, VCS_PROVIDER_NAME, VCS_REF_HEAD_NAME, VCS_REF_HEAD_REVISION, VCS_REF_HEAD_TYPE,
+    VCS_REPOSITORY_NAME, VCS_REPOSITORY_URL_FULL,
+};
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::resource::{ResourceDetector as _, TelemetryResourceDetector};
 
 use crate::settings::Settings;
 
 /// The resource of one job's hook. What `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME` say is
 /// laid over it.
 pub(super) fn of(settings: &Settings) -> Resource {
-    let detectors = Resource::builder().build();
-    let named = detectors.get(&"service.name".into()).map(|name| name.to_string());
-    let named = named.filter(|name| !name.starts_with("unknown_service"));
-    let mut attributes = attributes(settings);
-    attributes.push(KeyValue::new("service.name", named.unwrap_or("ephemon-hook".to_owned())));
-    let said = detectors.iter().filter(|(key, _)| key.as_str() != "service.name");
-    attributes.extend(said.map(|(key, value)| KeyValue::new(key.clone(), value.clone())));
-    Resource::builder_empty().with_attributes(attributes).build()
+    let sdk = TelemetryResourceDetector.detect();
+    let sdk = sdk.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
+    let said = settings.telemetry.resource.iter();
+    let said = said.map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
+    let attributes = sdk.chain(attributes(settings)).chain(said);
+    Resource::builder_empty().with_schema_url(attributes, SCHEMA_URL).build()
 }
 
-fn attributes(settings: &Settings) -> Vec<KeyValue> {
+fn attributes(settings: &Settings) -> impl Iterator<Item = KeyValue> {
     let get = |name| settings.identity_of(name);
     let text = |value: Option<&str>| value.map(str::to_owned);
     let repository = get(env::JOB_REPOSITORY);
@@ -38,25 +44,25 @@ fn attributes(settings: &Settings) -> Vec<KeyValue> {
     let tag = reference.and_then(|name| name.strip_prefix("refs/tags/"));
     let kind = branch.map(|_| "branch").or(tag.map(|_| "tag"));
     [
-        ("service.version", text(Some(env!("CARGO_PKG_VERSION")))),
-        ("k8s.namespace.name", text(settings.namespace.as_deref())),
-        ("k8s.pod.name", text(settings.pod.as_deref())),
-        ("cicd.pipeline.name", text(get(env::JOB_WORKFLOW))),
-        ("cicd.pipeline.run.id", text(get(env::JOB_RUN_ID))),
-        ("cicd.pipeline.run.url.full", run_url),
-        ("cicd.worker.id", text(get(env::JOB_RUNNER))),
-        ("cicd.worker.name", text(get(env::JOB_RUNNER))),
-        ("vcs.provider.name", repository.map(|_| "github".to_owned())),
-        ("vcs.owner.name", text(owner)),
-        ("vcs.repository.name", text(name)),
-        ("vcs.repository.url.full", repository_url),
-        ("vcs.ref.head.name", text(branch.or(tag).or(reference))),
-        ("vcs.ref.head.type", text(kind)),
-        ("vcs.ref.head.revision", text(get(env::JOB_SHA))),
+        (SERVICE_NAME, text(Some("ephemon-hook"))),
+        (SERVICE_VERSION, text(Some(env!("CARGO_PKG_VERSION")))),
+        (K8S_NAMESPACE_NAME, text(settings.namespace.as_deref())),
+        (K8S_POD_NAME, text(settings.pod.as_deref())),
+        (CICD_PIPELINE_NAME, text(get(env::JOB_WORKFLOW))),
+        (CICD_PIPELINE_RUN_ID, text(get(env::JOB_RUN_ID))),
+        (CICD_PIPELINE_RUN_URL_FULL, run_url),
+        (CICD_WORKER_ID, text(get(env::JOB_RUNNER))),
+        (CICD_WORKER_NAME, text(get(env::JOB_RUNNER))),
+        (VCS_PROVIDER_NAME, repository.map(|_| "github".to_owned())),
+        (VCS_OWNER_NAME, text(owner)),
+        (VCS_REPOSITORY_NAME, text(name)),
+        (VCS_REPOSITORY_URL_FULL, repository_url),
+        (VCS_REF_HEAD_NAME, text(branch.or(tag).or(reference))),
+        (VCS_REF_HEAD_TYPE, text(kind)),
+        (VCS_REF_HEAD_REVISION, text(get(env::JOB_SHA))),
     ]
     .into_iter()
     .filter_map(|(key, value)| Some(KeyValue::new(key, value?)))
-    .collect()
 }
 
 #[cfg(test)]
@@ -73,6 +79,7 @@ mod tests {
                 "GITHUB_REF" => "refs/heads/a/b",
                 "GITHUB_TOKEN" => "ghs_secret",
                 "ACTIONS_RUNNER_POD_NAME" => "runner-1",
+                "OTEL_RESOURCE_ATTRIBUTES" => "team=c%2Ci,vcs.owner.name=o",
                 _ => return None,
             };
             Some(value.to_owned())
@@ -86,6 +93,9 @@ mod tests {
             ("vcs.repository.name", "r"),
             ("vcs.ref.head.name", "a/b"),
             ("vcs.ref.head.type", "branch"),
+            ("service.name", "ephemon-hook"),
+            ("team", "c,i"),
+            ("telemetry.sdk.language", "rust"),
         ];
         for (name, value) in wanted {
             assert_eq!(get(name).as_deref(), Some(value), "{name}");

@@ -24,6 +24,9 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use super::rig::{Called, Rig};
+use crate::support::collector::pki::Pki;
+use crate::support::collector::{Collector, Wire};
+use crate::support::proxy::{COLLECTOR, Manner, Proxy};
 
 /// What a collector was sent.
 type Received = Arc<Mutex<Vec<ExportTraceServiceRequest>>>;
@@ -181,6 +184,81 @@ async fn spans_go_by_grpc_too() {
     play(&rig).await;
     let all = spans(&received);
     assert!(all.iter().any(|span| span.name == "run_script_step"), "{all:?}");
+}
+
+#[tokio::test]
+async fn spans_go_through_a_proxy_and_with_the_headers_that_were_set() {
+    let Some(mut rig) = Rig::start().await else { return };
+    for wire in [Wire::Http, Wire::Grpc] {
+        let collector = Collector::start(wire, None).await;
+        let proxy = Proxy::start(Manner { wants: Some("ci:hunter2"), ..Manner::default() });
+        rig.env.clear();
+        let endpoint = collector.endpoint().replace("localhost", COLLECTOR);
+        rig.set("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint);
+        rig.set("OTEL_EXPORTER_OTLP_PROTOCOL", collector.protocol());
+        rig.set("OTEL_EXPORTER_OTLP_COMPRESSION", "GZIP");
+        rig.set("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20x,content-type=odd");
+        // The API server has no proxy by these.
+        rig.set("HTTP_PROXY", &proxy.url("ci:hunter2@"));
+        rig.set("HTTPS_PROXY", &proxy.url("ci:hunter2@"));
+        let step = play(&rig).await;
+        assert_eq!(step.code, 42, "{step:?}");
+        assert!(!proxy.asked().is_empty());
+        let headers = collector.headers();
+        assert!(!headers.is_empty(), "{step:?}");
+        for headers in headers {
+            assert_eq!(headers["authorization"], "Bearer x");
+            assert_eq!(headers.get_all("authorization").iter().count(), 1);
+            assert!(!headers.contains_key("proxy-authorization"));
+        }
+        let traces = collector.traces();
+        let resource = traces.iter().flat_map(|request| &request.resource_spans).next().unwrap();
+        assert!(resource.schema_url.starts_with("https://opentelemetry.io/schemas/"));
+    }
+}
+
+#[tokio::test]
+async fn spans_go_over_tls_with_the_certificates_that_the_variables_name() {
+    let Some(mut rig) = Rig::start().await else { return };
+    let (pki, home) = (Pki::new(), rig.path("certificates"));
+    fs::create_dir(&home).unwrap();
+    let files = pki.write(&home);
+    for wire in [Wire::Http, Wire::Grpc] {
+        let collector = Collector::start(wire, Some(&pki)).await;
+        rig.env.clear();
+        rig.set("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint());
+        rig.set("OTEL_EXPORTER_OTLP_PROTOCOL", collector.protocol());
+        rig.set("OTEL_EXPORTER_OTLP_CERTIFICATE", files.authority.to_str().unwrap());
+        rig.set("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", files.certificate.to_str().unwrap());
+        rig.set("OTEL_EXPORTER_OTLP_CLIENT_KEY", files.key.to_str().unwrap());
+        let step = play(&rig).await;
+        assert_eq!(step.code, 42, "{step:?}");
+        assert!(!collector.traces().is_empty(), "{wire:?}: {step:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_way_to_the_collector_lacks_is_told_where_the_workflow_is_debugged() {
+    let Some(mut rig) = Rig::start().await else { return };
+    let proxy = Proxy::start(Manner { wants: Some("ci:hunter2"), ..Manner::default() });
+    let state = rig.prepared().await;
+    for (protocol, said) in [
+        ("grpc", format!("the proxy {} of ALL_PROXY wants a user", proxy.url(""))),
+        ("http/protobuf", "status code: 407".to_owned()),
+    ] {
+        rig.env.clear();
+        rig.set("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{COLLECTOR}:4318"));
+        rig.set("OTEL_EXPORTER_OTLP_PROTOCOL", protocol);
+        rig.set("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd");
+        rig.set("ALL_PROXY", &proxy.url("ci:hunter3@"));
+        let step = rig.call("run_script_step", &rig.script("echo on"), &state).await;
+        assert_eq!(step.code, 0, "{step:?}");
+        let debug = step.stdout.lines().filter(|line| line.starts_with("::debug::"));
+        let debug: Vec<&str> = debug.collect();
+        let has = |said: &str| debug.iter().any(|line| line.contains(said));
+        assert!(has(&said) && has("OTEL_EXPORTER_OTLP_COMPRESSION is ignored"), "{debug:?}");
+        assert!(!has("hunter"), "{debug:?}");
+    }
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use super::{PATIENCE, arrived};
 use crate::support::collector::Wire;
 use crate::support::parts::{Part, all_there, program};
 use crate::support::process::{Running, until};
+use crate::support::proxy::{COLLECTOR as BEHIND, Manner, Proxy};
 use crate::support::site::Site;
 
 /// Made by its own builder, from Go modules: see `.ci/run`.
@@ -35,7 +36,8 @@ service:
 }
 
 #[test]
-fn a_real_collector_takes_lines_and_figures_by_both_protocols_compressed_or_not() {
+fn a_real_collector_takes_lines_and_figures_by_both_protocols_compressed_or_not_and_through_a_proxy()
+ {
     if !all_there(&[Part::Program(COLLECTOR)]) {
         return;
     }
@@ -58,18 +60,21 @@ fn a_real_collector_takes_lines_and_figures_by_both_protocols_compressed_or_not(
 
     let pod = site.pod(1);
     let mut job = pod.start("job");
+    let proxy = Proxy::start(Manner { wants: Some("ci:hunter2"), ..Manner::default() });
     let ways = [
-        ("grpc", grpc, "gzip"),
-        ("grpc", grpc, "none"),
-        ("http/protobuf", http, "gzip"),
-        ("http/protobuf", http, "none"),
+        ("grpc", grpc, "gzip", "127.0.0.1"),
+        ("grpc", grpc, "none", BEHIND),
+        ("http/protobuf", http, "gzip", BEHIND),
+        ("http/protobuf", http, "none", "127.0.0.1"),
     ];
-    for (way, (protocol, port, compression)) in ways.into_iter().enumerate() {
-        let endpoint = format!("http://127.0.0.1:{port}");
+    for (way, (protocol, port, compression, host)) in ways.into_iter().enumerate() {
+        let endpoint = format!("http://{host}:{port}");
         let more = [
             ("OTEL_EXPORTER_OTLP_COMPRESSION", compression),
             ("OTEL_METRIC_EXPORT_INTERVAL", "200"),
+            ("HTTP_PROXY", &proxy.url("ci:hunter2@")),
         ];
+        let asked = proxy.asked().len();
         let before = backend.metrics("container.cpu.time");
         let agent = site.agent_to((&endpoint, protocol), &["--otlp-metrics"], &more);
         (0..500).for_each(|number| job.say(&format!("way {way}, line {number}")));
@@ -80,6 +85,7 @@ fn a_real_collector_takes_lines_and_figures_by_both_protocols_compressed_or_not(
         let more = || (backend.metrics("container.cpu.time") > before).then_some(());
         until(PATIENCE, more).unwrap_or_else(|| panic!("no figures by {protocol}:\n{}", said()));
         agent.stop();
+        assert_eq!(proxy.asked().len() > asked, host == BEHIND, "{:?}", proxy.asked());
     }
     assert!(collector.ended().is_none(), "{}", said());
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use ephemon_export::{Fate, Signal};
+use ephemon_export::Fate;
+use ephemon_otel::Signal;
 use ephemon_vitals::Reason;
 use tokio::task::JoinSet;
 

@@ -4,9 +4,10 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ephemon_export::config::{Config, Exporter, Target};
 use ephemon_export::spool::{Limits, Spool};
-use ephemon_export::{Destination, Fate, Options, Outbox, Payload, Sender, Signal};
+use ephemon_export::{Destination, Fate, Options, Outbox, Payload, Sender};
+use ephemon_otel::Signal;
+use ephemon_otel::config::{Config, Exporter, Target};
 use ephemon_vitals as vitals;
 use ephemon_vitals::{Exported, Reason, Vitals};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
@@ -51,8 +52,13 @@ impl Line {
     }
 
     /// Sets `OTEL_EXPORTER_OTLP_…`.
-    pub(super) fn set(mut self, name: &str, value: &str) -> Self {
-        self.variables.push((format!("OTEL_EXPORTER_OTLP_{name}"), value.to_owned()));
+    pub(super) fn set(self, name: &str, value: &str) -> Self {
+        self.env(&format!("OTEL_EXPORTER_OTLP_{name}"), value)
+    }
+
+    /// Sets any other variable.
+    pub(super) fn env(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -124,7 +130,11 @@ impl Running {
     }
 
     fn as_counted(&self) -> vitals::Signal {
-        self.signal.into()
+        match self.signal {
+            Signal::Logs => vitals::Signal::Logs,
+            Signal::Traces => vitals::Signal::Traces,
+            Signal::Metrics => vitals::Signal::Metrics,
+        }
     }
 }
 

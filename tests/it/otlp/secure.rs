@@ -1,7 +1,8 @@
 //! The way over TLS, with an authority and client certificates of its own.
 
-use ephemon_export::config::{Config, Exporter};
-use ephemon_export::{Destination, Fate, Signal};
+use ephemon_export::{Destination, Fate};
+use ephemon_otel::Signal;
+use ephemon_otel::config::{Config, Exporter};
 use ephemon_vitals::Exported;
 
 use super::BOTH;

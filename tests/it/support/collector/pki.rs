@@ -9,6 +9,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 
+/// A name that the collector's certificate has beside `localhost`.
+pub(crate) const BEHIND_A_PROXY: &str = "collector.test";
+
 /// All in PEM format.
 #[derive(Debug, Clone)]
 pub(crate) struct Pki {
@@ -43,13 +46,15 @@ impl Pki {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let pair = |name: &str| {
+        let pair = |names: &[&str]| {
             let key = KeyPair::generate().unwrap();
-            let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+            let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+            let params = CertificateParams::new(names).unwrap();
             let certificate = params.signed_by(&key, &authority).unwrap().pem();
             Pair { certificate, key: key.serialize_pem() }
         };
-        let (server, client) = (pair("localhost"), pair("agent"));
+        let (server, client) =
+            (pair(&["localhost", BEHIND_A_PROXY, "127.0.0.1"]), pair(&["agent"]));
         Self { authority: authority.pem(), server, client }
     }
 
@@ -65,6 +70,21 @@ impl Pki {
             certificate: write("client.pem", &self.client.certificate),
             key: write("client.key", &self.client.key),
         }
+    }
+
+    /// The same certificate for all comers.
+    pub(crate) fn public_config(&self) -> ServerConfig {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let certificate = CertificateDer::from_pem_slice(self.server.certificate.as_bytes());
+        ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![certificate.unwrap()],
+                PrivateKeyDer::from_pem_slice(self.server.key.as_bytes()).unwrap(),
+            )
+            .unwrap()
     }
 
     /// Asks for client certificates of this authority.

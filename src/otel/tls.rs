@@ -6,13 +6,12 @@ use std::sync::Arc;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
-use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
-use crate::config::Tls;
+pub(crate) use super::config::Tls as Files;
 
 /// The way to a collector cannot be made.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub enum Error {
     /// A file cannot be read.
     #[error("cannot read {path}, which OTEL_EXPORTER_OTLP_{variable} names: {source}")]
     Unreadable {
@@ -56,10 +55,10 @@ struct Material {
     client: Option<(Vec<u8>, Vec<u8>)>,
 }
 
-/// For the HTTP client; `None` where it speaks no TLS.
-pub(super) fn for_http(tls: Option<&Tls>) -> Result<ClientConfig, Error> {
-    let Material { trusted, client } = Material::read(tls.unwrap_or(&Tls::default()))?;
-    let roots = match (tls, trusted) {
+/// By the files that are named, or else by the system's certificates; `None` where no TLS is spoken.
+pub(super) fn client_config(files: Option<&Files>) -> Result<ClientConfig, Error> {
+    let Material { trusted, client } = Material::read(files.unwrap_or(&Files::default()))?;
+    let roots = match (files, trusted) {
         (None, _) => RootCertStore::empty(),
         (_, Some(pem)) => roots_of(CertificateDer::pem_slice_iter(&pem).flatten())?,
         // `SSL_CERT_FILE` and `SSL_CERT_DIR` are heard here.
@@ -77,24 +76,11 @@ pub(super) fn for_http(tls: Option<&Tls>) -> Result<ClientConfig, Error> {
     builder.with_client_auth_cert(chain, key).map_err(Error::Client)
 }
 
-/// For the gRPC client.
-pub(super) fn for_grpc(tls: &Tls) -> Result<ClientTlsConfig, Error> {
-    let Material { trusted, client } = Material::read(tls)?;
-    let config = match trusted {
-        Some(pem) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)),
-        None => ClientTlsConfig::new().with_native_roots(),
-    };
-    Ok(match client {
-        Some((certificate, key)) => config.identity(Identity::from_pem(certificate, key)),
-        None => config,
-    })
-}
-
 // === impl Material ===
 
 impl Material {
     /// Reads the files and makes sure that they hold what they should.
-    fn read(tls: &Tls) -> Result<Self, Error> {
+    fn read(tls: &Files) -> Result<Self, Error> {
         let certificates = |path: &Path, variable| {
             let pem = read(path, variable)?;
             let any = CertificateDer::pem_slice_iter(&pem).flatten().next().is_some();

@@ -247,6 +247,51 @@ fn resource_attributes_are_decoded_and_the_service_name_goes_before() {
     assert_eq!(get("a=1,b=2,a=3", "").0, [pair("b", "2"), pair("a", "3")]);
 }
 
+#[test]
+fn the_proxy_is_that_of_the_endpoints_scheme_and_no_proxy_comes_first() {
+    let [http, https, all] = ["http://p1:1", "http://p2:2", "http://p3:3"];
+    let proxies = [("HTTP_PROXY", http), ("HTTPS_PROXY", https), ("ALL_PROXY", all)];
+    let shown = |endpoint: &str, more: &[(&str, &str)]| {
+        let target = logs(&[&[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)], more].concat());
+        target.proxy.as_ref().map(Proxy::shown)
+    };
+    let grpc = ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
+    assert_eq!(shown("http://c", &proxies).as_deref(), Some(http));
+    assert_eq!(shown("https://c", &proxies).as_deref(), Some(https));
+    assert_eq!(shown("http://c", &[&proxies[..], &[grpc]].concat()).as_deref(), Some(https));
+    assert_eq!(shown("http://c", &[proxies[0], grpc]).as_deref(), Some(http));
+    assert_eq!(shown("http://c", &proxies[1..]).as_deref(), Some(all));
+    assert_eq!(shown("https://c", &[proxies[0]]), None);
+    assert_eq!(shown("http://localhost", &proxies), None);
+    assert_eq!(
+        shown("http://c", &[("http_proxy", all), ("HTTP_PROXY", http)]).as_deref(),
+        Some(http)
+    );
+    assert_eq!(
+        shown("http://c", &[("http_proxy", all), ("HTTP_PROXY", " ")]).as_deref(),
+        Some(all)
+    );
+    assert_eq!(shown("http://a.c", &[proxies[0], ("no_proxy", "c")]), None);
+    assert_eq!(
+        logs(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c"), proxies[0]]).shown(),
+        "http://c/v1/logs through http://p1:1"
+    );
+}
+
+#[test]
+fn a_proxy_that_makes_no_sense_is_ignored_and_its_password_is_not_shown() {
+    let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c");
+    for wrong in ["socks5://u:hunter2@p:1", "http://u:hunter2@p@q:1", "http://p:hunter2"] {
+        let all = ("ALL_PROXY", "http://u:hunter2@p");
+        let (config, ignored) = lenient(&[endpoint, ("HTTP_PROXY", wrong), all]);
+        let Exporter::Otlp(target) = &config.logs else { panic!("{config:?}") };
+        assert_eq!(target.proxy.as_ref().map(Proxy::shown).as_deref(), Some("http://p"));
+        let [ignored] = &ignored[..] else { panic!("{ignored:?}") };
+        let said = format!("{ignored} {target:?} {}", target.shown());
+        assert!(said.contains("HTTP_PROXY is ignored") && !said.contains("hunter2"), "{said}");
+    }
+}
+
 proptest! {
     #[test]
     fn no_value_breaks_the_parsers(
@@ -261,6 +306,10 @@ proptest! {
         };
         drop(Config::from_env(lookup));
         drop(resource_from_env(|_| Some(values[0].clone())));
+        let endpoint = "OTEL_EXPORTER_OTLP_ENDPOINT";
+        drop(Config::from_env(|name| {
+            Some(if name == endpoint { "http://c".into() } else { values[1].clone() })
+        }));
     }
 }
 

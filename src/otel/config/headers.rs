@@ -45,14 +45,14 @@ impl Headers {
         (Self(headers), ignored)
     }
 
-    /// Names and values.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+    /// Names and values, the latter marked as sensitive.
+    pub fn iter(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
         self.0.iter().map(|(name, value)| (name, value))
     }
 
     /// What must not be seen where a collector repeats what it was sent: each value, and each of
     /// its words.
-    pub(crate) fn secrets(&self) -> Vec<String> {
+    pub fn secrets(&self) -> Vec<String> {
         let values = self.0.iter().filter_map(|(_, value)| value.to_str().ok());
         let words = values.flat_map(|value| std::iter::once(value).chain(value.split(' ')));
         let mut secrets: Vec<String> =

@@ -1,4 +1,5 @@
-//! Where to and how, by the standard `OTEL_*` variables: pure, over a lookup.
+//! Where to and how, by the standard `OTEL_*` variables and those that name proxies: pure, over a
+//! lookup.
 //!
 //! A variable of one signal goes before the general one; an empty one is one that is not set. A
 //! signal without an endpoint is off, unless `OTEL_LOGS_EXPORTER=otlp` and its like ask for the
@@ -21,7 +22,7 @@ use std::time::Duration;
 
 use hyper::Uri;
 
-use super::Signal;
+use super::{Proxy, Signal};
 pub use error::Ignored;
 pub use headers::Headers;
 use variables::{Variable, Variables};
@@ -72,6 +73,9 @@ pub struct Target {
     pub gzip: bool,
     /// What to trust, and who we are.
     pub tls: Tls,
+    /// What stands in between: `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, unless `NO_PROXY` names the
+    /// collector. gRPC goes through a tunnel always, as HTTP does where it speaks TLS.
+    pub proxy: Option<Proxy>,
 }
 
 /// How requests are carried.
@@ -99,11 +103,7 @@ impl Config {
     /// names of variables.
     pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> (Self, Vec<Ignored>) {
         let variables = Variables::new(lookup);
-        let [logs, traces, metrics] = if variables.is_true("OTEL_SDK_DISABLED") {
-            [Exporter::Off, Exporter::Off, Exporter::Off]
-        } else {
-            Signal::ALL.map(|signal| variables.exporter(signal))
-        };
+        let [logs, traces, metrics] = Signal::ALL.map(|signal| variables.exporter(signal));
         (Self { logs, traces, metrics }, variables.ignored())
     }
 
@@ -115,6 +115,15 @@ impl Config {
             Signal::Metrics => &self.metrics,
         }
     }
+}
+
+/// The same of one signal.
+pub fn exporter(
+    signal: Signal,
+    lookup: impl Fn(&str) -> Option<String>,
+) -> (Exporter, Vec<Ignored>) {
+    let variables = Variables::new(lookup);
+    (variables.exporter(signal), variables.ignored())
 }
 
 /// Attributes that the operator gives every resource: `OTEL_RESOURCE_ATTRIBUTES`, of which nothing is
@@ -183,18 +192,23 @@ impl std::fmt::Debug for Target {
             .field("timeout", &self.timeout)
             .field("gzip", &self.gzip)
             .field("tls", &self.tls)
+            .field("proxy", &self.proxy)
             .finish()
     }
 }
 
 impl Target {
-    /// The endpoint, fit for a log.
+    /// The endpoint, and the proxy before it, fit for a log.
     pub fn shown(&self) -> String {
         let scheme = self.endpoint.scheme_str().unwrap_or_default();
         let authority = self.endpoint.authority().map_or("", |authority| authority.as_str());
-        match self.protocol {
-            Protocol::Grpc => format!("{scheme}://{authority}"),
-            Protocol::HttpProtobuf => format!("{scheme}://{authority}{}", self.endpoint.path()),
+        let path = match self.protocol {
+            Protocol::Grpc => "",
+            Protocol::HttpProtobuf => self.endpoint.path(),
+        };
+        match &self.proxy {
+            Some(proxy) => format!("{scheme}://{authority}{path} through {}", proxy.shown()),
+            None => format!("{scheme}://{authority}{path}"),
         }
     }
 }

@@ -10,6 +10,7 @@ use super::{
     Exporter, Headers, Ignored, LONGEST_TIMEOUT, Protocol, TIMEOUT, Target, Tls, endpoint,
 };
 use crate::Signal;
+use crate::proxy::{Proxy, is_proxied};
 
 /// The variables, by the one way of reading them, and what was wrong with those that were read.
 pub(super) struct Variables<F> {
@@ -50,6 +51,9 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
     }
 
     pub(super) fn exporter(&self, signal: Signal) -> Exporter {
+        if self.is_true("OTEL_SDK_DISABLED") {
+            return Exporter::Off;
+        }
         let chosen = self.get(&format!("OTEL_{}_EXPORTER", signal.in_variables()));
         let mut asked = false;
         if let Some(chosen) = chosen {
@@ -79,6 +83,7 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
         };
         Exporter::Otlp(Box::new(Target {
             protocol,
+            proxy: self.proxy(protocol, &endpoint),
             endpoint,
             headers: self.headers(signal),
             timeout: self.timeout(signal),
@@ -157,6 +162,31 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
             (None, Some(alone)) => self.taken(Err(alone.lacks("CLIENT_CERTIFICATE"))),
         };
         Tls { certificate: certificate.as_ref().map(path), client }
+    }
+
+    /// The first of the variables that hold for this endpoint, as curl reads them, and for gRPC
+    /// without TLS as its own libraries do.
+    fn proxy(&self, protocol: Protocol, endpoint: &Uri) -> Option<Proxy> {
+        let names = match (endpoint.scheme_str(), protocol) {
+            (Some("https"), _) => &["HTTPS_PROXY", "ALL_PROXY"][..],
+            (_, Protocol::Grpc) => &["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"],
+            (_, Protocol::HttpProtobuf) => &["HTTP_PROXY", "ALL_PROXY"],
+        };
+        let no_proxy = self.in_any_case("NO_PROXY");
+        if !is_proxied(endpoint, no_proxy.as_ref().map_or("", |said| &said.value)) {
+            return None;
+        }
+        names.iter().filter_map(|name| self.in_any_case(name)).find_map(|said| {
+            let proxy = Proxy::parse(&said.name, &said.value);
+            let form = "the URL of an HTTP proxy, like `http://proxy:3128` or \
+                        `http://user:password@proxy:3128`, in which `%40` stands for a `@`";
+            self.taken(proxy.ok_or_else(|| said.not(form)))
+        })
+    }
+
+    /// Of the variables that are not OpenTelemetry's: in capital letters, or else in small ones.
+    fn in_any_case(&self, name: &str) -> Option<Variable> {
+        self.get(name).or_else(|| self.get(&name.to_ascii_lowercase()))
     }
 
     /// The variable of the signal, else the general one.

@@ -1,0 +1,191 @@
+//! Names of attributes, and of events.
+
+macro_rules! names {
+    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
+        $($(#[$doc])* pub const $name: &str = $text;)*
+
+        #[cfg(test)]
+        #[test]
+        fn names_are_those_of_the_conventions() {
+            use opentelemetry_semantic_conventions::attribute;
+            $(assert_eq!($name, attribute::$name, stringify!($name));)*
+        }
+    };
+}
+
+names! {
+    /// Who sends.
+    SERVICE_NAME = "service.name";
+    /// The pod's namespace.
+    K8S_NAMESPACE_NAME = "k8s.namespace.name";
+    /// The pod.
+    K8S_POD_NAME = "k8s.pod.name";
+    /// The pod's UID.
+    K8S_POD_UID = "k8s.pod.uid";
+    /// The container's name in the pod.
+    K8S_CONTAINER_NAME = "k8s.container.name";
+    /// The node.
+    K8S_NODE_NAME = "k8s.node.name";
+    /// The runtime's id.
+    CONTAINER_ID = "container.id";
+    /// The image without tag and digest.
+    CONTAINER_IMAGE_NAME = "container.image.name";
+    /// Its tags, a list.
+    CONTAINER_IMAGE_TAGS = "container.image.tags";
+    /// Its digests with the repository, a list.
+    CONTAINER_IMAGE_REPO_DIGESTS = "container.image.repo_digests";
+    /// The workflow.
+    CICD_PIPELINE_NAME = "cicd.pipeline.name";
+    /// The run's id.
+    CICD_PIPELINE_RUN_ID = "cicd.pipeline.run.id";
+    /// Where the run is shown.
+    CICD_PIPELINE_RUN_URL_FULL = "cicd.pipeline.run.url.full";
+    /// The job.
+    CICD_PIPELINE_TASK_NAME = "cicd.pipeline.task.name";
+    /// One run of a job or step.
+    CICD_PIPELINE_TASK_RUN_ID = "cicd.pipeline.task.run.id";
+    /// How it ended.
+    CICD_PIPELINE_TASK_RUN_RESULT = "cicd.pipeline.task.run.result";
+    /// Where it is shown.
+    CICD_PIPELINE_TASK_RUN_URL_FULL = "cicd.pipeline.task.run.url.full";
+    /// What kind of failure.
+    ERROR_TYPE = "error.type";
+    /// How a process ended.
+    PROCESS_EXIT_CODE = "process.exit.code";
+    /// The process in its own namespace.
+    PROCESS_PID = "process.pid";
+    /// The runner.
+    CICD_WORKER_ID = "cicd.worker.id";
+    /// The runner.
+    CICD_WORKER_NAME = "cicd.worker.name";
+    /// Where the repository is shown.
+    VCS_REPOSITORY_URL_FULL = "vcs.repository.url.full";
+    /// The repository without its owner.
+    VCS_REPOSITORY_NAME = "vcs.repository.name";
+    /// The owner.
+    VCS_OWNER_NAME = "vcs.owner.name";
+    /// Who hosts it.
+    VCS_PROVIDER_NAME = "vcs.provider.name";
+    /// Branch or tag, without `refs/heads/`.
+    VCS_REF_HEAD_NAME = "vcs.ref.head.name";
+    /// The commit.
+    VCS_REF_HEAD_REVISION = "vcs.ref.head.revision";
+    /// `branch` or `tag`.
+    VCS_REF_HEAD_TYPE = "vcs.ref.head.type";
+    /// `stdout` or `stderr`.
+    LOG_IOSTREAM = "log.iostream";
+    /// The log on the node.
+    LOG_FILE_PATH = "log.file.path";
+    /// The same for a line that is sent again.
+    LOG_RECORD_UID = "log.record.uid";
+    /// The line as it was written.
+    LOG_RECORD_ORIGINAL = "log.record.original";
+    /// Of an annotation.
+    CODE_FILE_PATH = "code.file.path";
+    /// Of an annotation.
+    CODE_LINE_NUMBER = "code.line.number";
+    /// Of an annotation.
+    CODE_COLUMN_NUMBER = "code.column.number";
+    /// Which of the services of one name.
+    SERVICE_INSTANCE_ID = "service.instance.id";
+    /// Its version.
+    SERVICE_VERSION = "service.version";
+    /// `user` or `system`.
+    CPU_MODE = "cpu.mode";
+    /// `read` or `write`.
+    DISK_IO_DIRECTION = "disk.io.direction";
+    /// `receive` or `transmit`.
+    NETWORK_IO_DIRECTION = "network.io.direction";
+    /// The interface.
+    NETWORK_INTERFACE_NAME = "network.interface.name";
+    /// `minor` or `major`.
+    SYSTEM_PAGING_FAULT_TYPE = "system.paging.fault.type";
+}
+
+/// Which list of the pod's spec the container stands in.
+pub const CONTAINER_TYPE: &str = "ephemon.container.type";
+/// How far the figures are proven.
+pub const USAGE_QUALITY: &str = "ephemon.usage.quality";
+/// The kernel's name of a memory event.
+pub const MEMORY_EVENT: &str = "ephemon.memory.event";
+/// `cpu`, `memory` or `io`.
+pub const PRESSURE_RESOURCE: &str = "ephemon.pressure.resource";
+/// `waiting` or `stalled`.
+pub const PRESSURE_KIND: &str = "ephemon.pressure.kind";
+/// Which attempt of the run.
+pub const GITHUB_RUN_ATTEMPT: &str = "github.run.attempt";
+/// The open groups.
+pub const GITHUB_LOG_GROUP: &str = "github.log.group";
+/// The workflow command that the line is.
+pub const GITHUB_LOG_COMMAND: &str = "github.log.command";
+/// An annotation's title.
+pub const GITHUB_LOG_TITLE: &str = "github.log.title";
+/// The last line an annotation is about.
+pub const GITHUB_LOG_END_LINE: &str = "github.log.end_line";
+/// The last column.
+pub const GITHUB_LOG_END_COLUMN: &str = "github.log.end_column";
+/// Bytes that the body lacks.
+pub const LOG_RECORD_TRUNCATED_BYTES: &str = "log.record.truncated_bytes";
+/// How many parts of the line are masked.
+pub const LOG_MASKED: &str = "ephemon.log.masked";
+/// The body is only a word in place of the text.
+pub const LOG_WITHHELD: &str = "ephemon.log.withheld";
+/// Values to mask were told that the agent does not know any more.
+pub const LOG_UNPROVEN: &str = "ephemon.log.unproven";
+/// Name of the event that closes a container's log.
+pub const LOG_END: &str = "ephemon.log.end";
+/// On it: lines handed over.
+pub const LOG_LINES: &str = "ephemon.log.lines";
+/// On it: bytes seen in the log's files.
+pub const LOG_BYTES: &str = "ephemon.log.bytes";
+/// On it: bytes known to be lost.
+pub const LOG_LOST_BYTES: &str = "ephemon.log.lost_bytes";
+/// On it: whether every byte was delivered.
+pub const LOG_COMPLETE: &str = "ephemon.log.complete";
+
+/// `github.event_name`.
+pub const GITHUB_EVENT_NAME: &str = "github.event.name";
+/// `github.workflow_ref`.
+pub const GITHUB_WORKFLOW_REF: &str = "github.workflow.ref";
+/// Whose word the job's result is: `runner` or `parts`.
+pub const RESULT_SOURCE: &str = "ephemon.result.source";
+/// Parts of the job that found no room in its record.
+pub const LEFT_OUT: &str = "ephemon.left_out";
+/// `script` or `container`.
+pub const STEP_KIND: &str = "ephemon.step.kind";
+/// `job`, `service`, `step`, `runner`, `other`.
+pub const CONTAINER_ROLE: &str = "ephemon.container.role";
+/// CPU time.
+pub const CPU_SECONDS: &str = "ephemon.cpu.seconds";
+/// Time throttled by a CPU quota.
+pub const THROTTLED_SECONDS: &str = "ephemon.cpu.throttled.seconds";
+/// Highest memory use.
+pub const MEMORY_PEAK: &str = "ephemon.memory.peak.bytes";
+/// Highest resident set of one process.
+pub const MEMORY_MAX_RSS: &str = "ephemon.memory.max_rss.bytes";
+/// Memory in use over time.
+pub const MEMORY_BYTE_SECONDS: &str = "ephemon.memory.byte_seconds";
+/// Processes that the OOM killer ended.
+pub const OOM_KILLS: &str = "ephemon.oom.kills";
+/// Bytes read from block devices.
+pub const IO_READ: &str = "ephemon.io.read.bytes";
+/// Bytes written to block devices.
+pub const IO_WRITE: &str = "ephemon.io.write.bytes";
+/// Present and true where a moment was moved because it made no sense.
+pub const TIME_SKEWED: &str = "ephemon.time.skewed";
+/// Who told the beginning: `kernel`, `runtime`, `journal`, `runner`, `derived`.
+pub const START_SOURCE: &str = "ephemon.time.start.source";
+/// Who told the end.
+pub const END_SOURCE: &str = "ephemon.time.end.source";
+
+/// Size of a pulled image.
+pub const IMAGE_BYTES: &str = "ephemon.image.bytes";
+
+/// Event: the image is on the node; where no pull was told of, the container's cgroup is made.
+pub const EVENT_IMAGE_READY: &str = "ephemon.container.image.ready";
+/// Event: the container's own program runs.
+pub const EVENT_STARTED: &str = "ephemon.container.started";
+/// Event: the OOM killer ended processes.
+pub const EVENT_OOM_KILL: &str = "ephemon.oom_kill";
+/// Event: the container is over.
+pub const EVENT_EXITED: &str = "ephemon.container.exited";
