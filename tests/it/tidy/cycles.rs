@@ -10,6 +10,7 @@ use super::{Source, sources};
 const KNOWN: &[&str] = &[
     "agent: feeders, run",
     "demo: cgroups/place, cgroups/scratch, cgroups/v2",
+    "metrics: exposition, family, family/agent, family/container, family/job, family/pod, view",
     "otlp: metric/container, metric/instrument, metric/job, metric/owner, metric/pod, metric/points",
 ];
 
