@@ -32,6 +32,7 @@ pub mod node;
 pub mod part;
 
 mod cli;
+mod helper;
 mod progress;
 mod report;
 mod run;

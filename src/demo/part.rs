@@ -5,10 +5,8 @@ use std::ffi::OsString;
 use std::io::Read;
 use std::process::ExitCode;
 
+use super::helper::NAME;
 use super::{shim, view, workload};
-
-/// The hidden subcommand.
-pub const NAME: &str = "demo-part";
 
 /// Runs a helper when the arguments (with the program's own name in front) ask for one.
 ///

@@ -26,7 +26,7 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process, set_child_subreape
 use serde::{Deserialize, Serialize};
 
 use super::cgroups::place::{Figures, Limits, Place};
-use super::part;
+use super::helper;
 use crilog::Stream;
 
 /// What to run.
@@ -111,7 +111,7 @@ fn shepherd(order: &Order) -> Result<(), Box<dyn std::error::Error>> {
     let keeper = tree::Keeping::start(&order.place);
     let (from_stage, to_shim) = pipe_with(PipeFlags::CLOEXEC)?;
     let mut child = Command::new("/proc/self/exe")
-        .args([part::NAME, "enter"])
+        .args([helper::NAME, "enter"])
         .args(order.place.entrances())
         .arg("--")
         .arg(order.view.as_deref().unwrap_or(Path::new(stage::NO_VIEW)))

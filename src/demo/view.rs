@@ -22,7 +22,7 @@ use rustix::process::{chroot, getegid, geteuid};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde::{Deserialize, Serialize};
 
-use super::part;
+use super::helper;
 
 /// How a container comes to see its volumes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -67,7 +67,7 @@ impl Sight {
     pub(super) fn detect(binary: &Path, root: &Path) -> Self {
         let works = |kind: Self| {
             let mut check = Command::new(binary);
-            check.args([part::NAME, "see", kind.as_str()]).arg(root);
+            check.args([helper::NAME, "see", kind.as_str()]).arg(root);
             check.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
             check.status().is_ok_and(|status| status.success())
         };

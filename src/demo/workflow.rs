@@ -136,7 +136,7 @@ impl Job {
             env: vec![password.clone()],
             ports: vec![format!("{mapped}:{port}")],
         };
-        let tool = format!("'{tool}' {} workload", super::part::NAME);
+        let tool = format!("'{tool}' {} workload", super::helper::NAME);
         let script = |text: String| {
             What::Script(Script { text, env: vec![("API_TOKEN".to_owned(), SECRET.to_owned())] })
         };

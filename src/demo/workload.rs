@@ -13,7 +13,7 @@ use ephemon_base::{clock::unix_time, duration};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::part;
+use super::helper;
 
 /// The command's name in a pod's spec; the kubelet stand-in knows it.
 pub(super) const NAME: &str = "ephemon-workload";
@@ -190,7 +190,7 @@ fn write_and_read(mib: usize) -> io::Result<()> {
 fn processes(count: usize, time: &str) -> io::Result<()> {
     let child = || {
         Command::new("/proc/self/exe")
-            .args([part::NAME, "workload", "sleep", time])
+            .args([helper::NAME, "workload", "sleep", time])
             .stdin(Stdio::null())
             .spawn()
     };

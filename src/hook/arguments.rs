@@ -2,6 +2,15 @@
 //! of `docker create`, `docker run` and `docker exec` of it. No shell is asked, so nothing is
 //! expanded. Pure.
 
+use super::request::ScriptStep;
+use super::words;
+
+/// The program and its arguments. The runner splits the line at every blank; where an argument
+/// ends is decided by .NET's rules, as for `docker exec`.
+pub(super) fn of_script(asked: &ScriptStep) -> Vec<String> {
+    split(&words::join(Some(&asked.entry_point), &asked.entry_point_args))
+}
+
 /// Splits by the rules of .NET's `ProcessStartInfo.Arguments`: blanks and tabs separate; double
 /// quotes hold together and `""` inside them is one quote; a backslash is itself unless double
 /// quotes follow it. A single quote is a letter, and a quote that never closes reaches to the end.

@@ -12,6 +12,7 @@ use super::context::Context;
 use super::settings::Settings;
 use super::socket::{self, Line};
 use super::spec::Planned;
+use super::step::Signals;
 use super::{api, journal, launch, ports, request, secrets, spec, step, template, workspace};
 
 /// One call.
@@ -208,4 +209,22 @@ pub(super) fn new_token() -> Result<Token, Error> {
         .and_then(|mut source| source.read_exact(&mut bytes))
         .map_err(Error::Random)?;
     Ok(Token::from_random(bytes))
+}
+
+// === impl Signals ===
+
+impl Signals {
+    /// Does what comes before the step's own process: a signal ends it at once.
+    pub(super) async fn or<T, E>(
+        &mut self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Error>
+    where
+        Error: From<E>,
+    {
+        tokio::select! {
+            result = work => Ok(result?),
+            signal = self.next() => Err(Error::Cancelled(signal)),
+        }
+    }
 }

@@ -3,19 +3,15 @@
 
 use std::time::Duration;
 
-use ephemon_contract::{Request, Stop, Token};
 use tokio::time::timeout;
 
 use super::api::Api;
 use super::call::Call;
 use super::console::quote;
 use super::pod_view::Progress;
-use super::socket::{self, Line};
 use super::state::{Service, State};
-use super::{fallback, log, orphans, pulls};
+use super::{fallback, log, orphans, pulls, stop};
 
-/// From SIGTERM to SIGKILL for what still runs in a container.
-const GRACE_MS: u32 = 2_000;
 /// All that the API server is asked for together may take so long: of a cancelled job, the runner
 /// waits 45 s for all that is left to do (actions/runner, `JobDispatcher.cs`).
 const API_PART: Duration = Duration::from_secs(20);
@@ -29,7 +25,7 @@ pub(super) async fn run(call: &Call<'_>, state: Option<&State>) {
     let services = services.map(|service| service.container.as_str());
     let job = state.job.iter().filter(|job| !job.by_exec).map(|job| job.container.as_str());
     let own = services.chain(job).chain(state.network.as_deref());
-    let stops = own.map(|container| stop(call, &state.token.0, container));
+    let stops = own.map(|container| stop::stop(call, &state.token.0, container));
     // Whatever the API server does, the containers end: the runner waits for so long and no longer.
     let asks = timeout(API_PART, by_api(call, state));
     if futures_util::join!(futures_util::future::join_all(stops), asks).1.is_err() {
@@ -65,25 +61,6 @@ async fn services(call: &Call<'_>, api: &Api, services: &[Service]) {
             call.console.debug(&left);
         }
     }
-}
-
-/// Tells a container's init to end it; whether anybody listened. Where nobody does, the container is
-/// over already, or has not begun.
-pub(super) async fn stop(call: &Call<'_>, token: &Token, container: &str) -> bool {
-    let mut line = match Line::open(&call.settings.volume, container, token).await {
-        Ok((line, _)) => line,
-        Err(error @ socket::Error::Impostor { .. }) => {
-            let left = format!("container {container} is left to the end of the pod: {error}");
-            call.console.warning(&left);
-            return true;
-        }
-        Err(_) => return false,
-    };
-    if let Err(error) = line.ask(&Request::Stop(Stop { grace_ms: GRACE_MS })).await {
-        call.console
-            .debug(&format!("container {container} is left to the end of the pod: {error}"));
-    }
-    true
 }
 
 /// Names the services that failed while the job ran: steps only saw that nobody answered. Those

@@ -21,7 +21,7 @@ use super::request::ScriptStep;
 use super::spec::Planned;
 use super::state::{Host, Job, State};
 use super::step::Signals;
-use super::{launch, script_step, workspace};
+use super::{arguments, launch, workspace};
 
 /// Keeps a container alive until it is told to end: `tail -f /dev/null` as process 1 would not
 /// hear SIGTERM, and hold the pod up for its whole grace period.
@@ -103,7 +103,7 @@ pub(super) async fn script_step(
             call.console.debug(&format!("names of services cannot be written: {error}"));
         }
     }
-    let line = exec::line(&script_step::argv(asked));
+    let line = exec::line(&arguments::of_script(asked));
     let cwd = asked.working_directory.as_deref().or(job.working_directory.as_deref());
     let step = Step {
         mark: format!("{:016x}", fastrand::u64(..)),

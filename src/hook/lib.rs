@@ -41,6 +41,7 @@ mod spec;
 mod starter;
 mod state;
 mod step;
+mod stop;
 mod summary;
 mod telemetry;
 mod template;

@@ -17,7 +17,7 @@ use super::api::Api;
 use super::call::Call;
 use super::names;
 use super::settings::Settings;
-use super::{cleanup, fallback};
+use super::{fallback, stop};
 
 /// From the mark of a container that began to its socket: init makes one after the other.
 const LISTENS: Duration = Duration::from_secs(2);
@@ -81,7 +81,7 @@ async fn end_one(call: &Call<'_>, token: &Token, container: &str) {
         return;
     }
     let until = Instant::now() + LISTENS;
-    while !cleanup::stop(call, token, container).await && Instant::now() < until {
+    while !stop::stop(call, token, container).await && Instant::now() < until {
         sleep(AGAIN).await;
     }
 }

@@ -12,7 +12,7 @@ use super::request::ScriptStep;
 use super::socket::{self, Line};
 use super::state::State;
 use super::step::{self, Signals};
-use super::{arguments, demise, fallback, secrets, words, workspace};
+use super::{arguments, demise, fallback, secrets, workspace};
 
 /// Runs a step.
 pub(super) async fn run(
@@ -51,7 +51,7 @@ pub(super) async fn run(
     }
     let env = call.in_trace(env);
     let run = Run {
-        command: Command::Argv(argv(asked)),
+        command: Command::Argv(arguments::of_script(asked)),
         env,
         prepend_path: asked.prepend_path.clone(),
         cwd: asked.working_directory.clone().or_else(|| job.working_directory.clone()),
@@ -65,10 +65,4 @@ pub(super) async fn run(
     let exit = step::run(&mut line, run, call.console, signals).await.map_err(Error::from);
     let exit = demise::explained(call, &job.container, exit).await?;
     Ok(Outcome::of(call, &exit))
-}
-
-/// The program and its arguments. The runner splits the line at every blank; where an argument
-/// ends is decided by .NET's rules, as for `docker exec`.
-pub(super) fn argv(asked: &ScriptStep) -> Vec<String> {
-    arguments::split(&words::join(Some(&asked.entry_point), &asked.entry_point_args))
 }

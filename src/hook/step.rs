@@ -63,20 +63,6 @@ impl Signals {
         }
     }
 
-    /// Does what comes before the step's own process: a signal ends it at once.
-    pub(super) async fn or<T, E>(
-        &mut self,
-        work: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, super::call::Error>
-    where
-        super::call::Error: From<E>,
-    {
-        tokio::select! {
-            result = work => Ok(result?),
-            signal = self.next() => Err(super::call::Error::Cancelled(signal)),
-        }
-    }
-
     /// Waits for a signal, and then until the runner is about to kill the hook: whatever a call waits
     /// for by then, an API server that does not answer for one, is not worth it.
     pub(super) async fn overdue(mut self) -> Signal {

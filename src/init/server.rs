@@ -16,7 +16,8 @@ use ephemon_contract::{
     ErrorCode, Failure, PROTOCOL_VERSION, Proof, Reply, Request, Run, Stop, Transcript, Welcome,
     session,
 };
-use rustix::{io::Errno, net::sockopt::socket_peercred};
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use rustix::io::Errno;
 
 use super::{
     STACK_BYTES, command,
@@ -166,10 +167,11 @@ fn open(
 
 fn admit(supervisor: &Supervisor, client: &Connection) -> Result<(), Failure> {
     let Some(allowed) = supervisor.config.peer_uid else { return Ok(()) };
-    let peer = socket_peercred(client.interest().0).map_err(|error| {
+    // Not by `rustix`, which takes the process id 0 of a peer in another container for an error.
+    let peer = getsockopt(&client.interest().0, PeerCredentials).map_err(|error| {
         Failure::new(ErrorCode::Unauthorized, format!("cannot tell who you are: {error}"))
     })?;
-    let uid = peer.uid.as_raw();
+    let uid = peer.uid();
     if [allowed, supervisor.uid, 0].contains(&uid) {
         return Ok(());
     }

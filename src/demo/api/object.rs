@@ -7,6 +7,9 @@ use std::time::{Duration, SystemTime};
 use ephemon_base::clock::unix_time;
 use serde_json::{Map, Value, json};
 
+/// Namespace and name.
+pub type Key = (String, String);
+
 /// A text at a JSON pointer.
 pub(crate) fn text<'a>(object: &'a Value, pointer: &str) -> Option<&'a str> {
     object.pointer(pointer).and_then(Value::as_str)

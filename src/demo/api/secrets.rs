@@ -6,9 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use ephemon_base::lock;
 use serde_json::{Value, json};
 
-use super::object::{items, new_uid, section, text, time};
+use super::object::{Key, items, new_uid, section, text, time};
 use super::status::Refusal;
-use super::store::Key;
 
 /// Most bytes of one Secret's data.
 ///

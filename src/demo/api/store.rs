@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use super::events::Events;
+pub use super::object::Key;
 use super::object::{
     complete_containers, complete_pod, deleted, raise_generation, section, stamped, text,
 };
@@ -15,9 +16,6 @@ use super::patch::PatchKind;
 use super::secrets::Secrets;
 use super::status::{FieldError, Refusal};
 use super::validate;
-
-/// Namespace and name.
-pub type Key = (String, String);
 
 /// The version the first change gets; a real server's never starts at 1 either.
 const FIRST_VERSION: u64 = 700;

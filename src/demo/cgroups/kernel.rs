@@ -123,7 +123,7 @@ pub(super) fn remove_tree(dir: &Path) {
 /// so only trying tells.
 pub(super) fn can_enter(binary: &Path, dir: &Path) -> bool {
     let child = Command::new(binary)
-        .args([crate::part::NAME, "wait"])
+        .args([crate::helper::NAME, "wait"])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

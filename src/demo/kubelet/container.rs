@@ -13,7 +13,7 @@ use super::runtime::Known;
 use super::{Kind, Truth};
 use crate::api::store::Key;
 use crate::cgroups::Place;
-use crate::part;
+use crate::helper;
 use crate::shim::{Account, Order, Word};
 
 /// How containerd and runc begin the sentence on a command that cannot be run, as recorded.
@@ -22,13 +22,6 @@ const RUNTIME: &str = "failed to create containerd task: failed to create shim t
 
 /// A word of a shim, with the name of its container.
 pub(super) type Told = (String, Word);
-
-/// Why a container is not there, and what the kubelet says about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Waiting {
-    pub(super) reason: &'static str,
-    pub(super) message: Option<String>,
-}
 
 /// A running or ended container.
 #[derive(Debug)]
@@ -82,7 +75,7 @@ impl Container {
         words: mpsc::Sender<Told>,
     ) -> io::Result<Self> {
         let mut child = Command::new(binary)
-            .args([part::NAME, "shim"])
+            .args([helper::NAME, "shim"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

@@ -10,7 +10,6 @@ use ephemon_base::lock;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::container::Waiting;
 use super::{Desk, Kind};
 use crate::api::object::text;
 
@@ -22,6 +21,13 @@ const FAR: &str = "localhost/far/";
 pub(super) const PULL_FAILED: &str = "ErrImagePull";
 /// Size that is told of every image.
 const BYTES: u64 = 4_261_550;
+
+/// Why a container is not there, and what the kubelet says about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Waiting {
+    pub(super) reason: &'static str,
+    pub(super) message: Option<String>,
+}
 
 /// The images that were pulled.
 #[derive(Debug, Default)]

@@ -13,7 +13,7 @@ use super::{Desk, spec};
 use crate::api::Runtime;
 use crate::api::object::{items, text};
 use crate::api::store::Key;
-use crate::part;
+use crate::helper;
 use crate::shim::stage::NO_VIEW;
 
 /// Containers by pod and name, as the runtime knows them.
@@ -73,7 +73,7 @@ impl Runtime for Desk {
         let spec = specs.find(|spec| text(spec, "/name") == Some(container)).ok_or_else(missing)?;
         let mut process = Command::new(&self.settings.binary);
         process
-            .args([part::NAME, "join"])
+            .args([helper::NAME, "join"])
             .arg(known.view.unwrap_or_else(|| NO_VIEW.into()))
             .arg(pid.to_string())
             .args(known.entrances)

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{images, quantity};
 use crate::api::object::{items, text};
 use crate::cgroups::Limits;
-use crate::{part, workload};
+use crate::{helper, workload};
 
 /// The pod's own limits: `spec.resources`, or the sum of its containers' where each has one.
 ///
@@ -52,7 +52,7 @@ pub(super) fn command(binary: &Path, spec: &Value) -> Vec<String> {
     }
     words.extend(list("/args"));
     let this = || binary.to_string_lossy().into_owned();
-    let helper = |kind: &str| vec![this(), part::NAME.to_owned(), kind.to_owned()];
+    let helper = |kind: &str| vec![this(), helper::NAME.to_owned(), kind.to_owned()];
     match words.split_first() {
         None => helper("pause"),
         Some((first, rest)) if first == workload::NAME => {

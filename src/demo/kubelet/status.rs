@@ -6,7 +6,8 @@ use std::time::UNIX_EPOCH;
 use serde_json::{Map, Value, json};
 
 use super::Kind;
-use super::container::{State, Waiting};
+use super::container::State;
+use super::images::Waiting;
 use crate::api::object::{items, qos_class, text, time};
 
 /// What the last look at the runtime showed of one container.

@@ -13,7 +13,8 @@ use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::container::{Container, State, Told, Waiting, new_id};
+use super::container::{Container, State, Told, new_id};
+use super::images::Waiting;
 use super::order::{Home, Trouble};
 use super::status::{Seen, View};
 use super::volumes::Volumes;

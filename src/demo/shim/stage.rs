@@ -10,7 +10,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use rustix::io::fcntl_dupfd_cloexec;
 
-use crate::part;
+use crate::helper;
 use crate::view::View;
 
 /// Exit code of a container whose command cannot be run: runc's, as the kubelet shows it.
@@ -32,7 +32,7 @@ pub(crate) fn enter(arguments: &[String]) -> ExitCode {
         return report(&format!("error {why}\n"));
     }
     let next = Command::new("/proc/self/exe")
-        .args([part::NAME, "exec"])
+        .args([helper::NAME, "exec"])
         .args(command.iter().skip(1))
         .process_group(0)
         .spawn();

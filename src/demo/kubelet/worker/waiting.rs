@@ -2,7 +2,7 @@
 
 use super::Worker;
 use crate::api::object::{items, text};
-use crate::kubelet::container::Waiting;
+use crate::kubelet::images::Waiting;
 use crate::kubelet::{Happening, images};
 
 // === impl Worker ===
