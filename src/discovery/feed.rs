@@ -13,7 +13,7 @@ use ephemon_model::PodUid;
 use tokio::sync::watch;
 
 /// Most pods held; more than the inventory has.
-const MAX_PODS: usize = 4096;
+const MAX_PODS: usize = 2048;
 /// Memory of one, bytes: two tables that have just grown, and the UID's text.
 pub const CHANGE_BYTES: usize = 256;
 /// Memory of all, bytes.
