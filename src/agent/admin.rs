@@ -19,7 +19,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use ephemon_metrics::Metrics;
-use ephemon_vitals::Vitals;
+use ephemon_self_metrics::SelfMetrics;
 use rustix::io::Errno;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -39,16 +39,16 @@ pub(super) const CONNECTIONS_BYTES: usize =
     seats::MAX_CONNECTIONS * (conversation::MAX_HEAD + 2 * 16 * 1024 + 8 * 1024);
 
 /// Time for the open requests once the agent is told to end.
-const DRAIN: Duration = Duration::from_secs(5);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often ended containers are reviewed though nobody scrapes.
-const SWEEP: Duration = Duration::from_secs(5);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How often the web configuration's files are looked at.
-const LOOK: Duration = Duration::from_secs(1);
+const LIMITS_LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Pause after an accept that failed for want of descriptors or memory.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_millis(200);
 
 /// The address could not be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -85,7 +85,7 @@ pub struct Admin {
     address: SocketAddr,
     metrics: Metrics,
     readiness: Readiness,
-    vitals: Vitals,
+    self_metrics: SelfMetrics,
     web: Web,
     patience: Patience,
 }
@@ -111,13 +111,13 @@ impl Admin {
         listen: SocketAddr,
         metrics: Metrics,
         readiness: Readiness,
-        vitals: Vitals,
+        self_metrics: SelfMetrics,
     ) -> Result<Self, BindError> {
         let failed = |source| BindError::new(listen, source);
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let (web, patience) = (Web::default(), Patience::default());
-        Ok(Self { listener, address, metrics, readiness, vitals, web, patience })
+        Ok(Self { listener, address, metrics, readiness, self_metrics, web, patience })
     }
 
     /// Asks of clients what a web configuration file asks for, and reads it again when it changes.
@@ -139,11 +139,11 @@ impl Admin {
     /// `metrics` meanwhile.
     pub async fn serve(mut self, shutdown: impl Future<Output = ()>) {
         let site = Site::new(self.metrics.clone(), self.readiness);
-        let seats = Seats::new(self.vitals);
+        let seats = Seats::new(self.self_metrics);
         // from serve --the agent ends--> connections
         let (ending_tx, ending_rx) = watch::channel(false);
         let mut connections = JoinSet::new();
-        let [mut sweeps, mut looks] = [SWEEP, LOOK].map(interval);
+        let [mut sweeps, mut looks] = [SWEEP_INTERVAL, LIMITS_LOOK_INTERVAL].map(interval);
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut shutdown = pin!(shutdown);
@@ -174,7 +174,8 @@ impl Admin {
         }
         drop(self.listener);
         ending_tx.send_replace(true);
-        let drained = timeout(DRAIN, async { while connections.join_next().await.is_some() {} });
+        let drained =
+            timeout(DRAIN_TIMEOUT, async { while connections.join_next().await.is_some() {} });
         if drained.await.is_err() {
             tracing::warn!(open = connections.len(), "connections cut at the end");
         }
@@ -188,7 +189,7 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
             Ok(connection) => return connection,
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
-                sleep(ACCEPT_PAUSE).await;
+                sleep(ACCEPT_RETRY_INTERVAL).await;
             }
         }
     }

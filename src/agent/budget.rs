@@ -4,7 +4,7 @@
 //! A bound is an estimate that is rather too high: sizes of values in tables that have just grown, with
 //! the allocator's part. What is over a bound is dropped, counted and said by the pool.
 
-use ephemon_capture::books;
+use ephemon_capture::readings;
 use ephemon_crilog as crilog;
 use ephemon_discovery::{api, feed, inventory};
 use ephemon_jobs as jobs;
@@ -61,13 +61,13 @@ pub const POOLS: &[Pool] = &[
         inventory::MAX_SPEC_BYTES_IN_ALL + PODS * inventory::SPEC_BYTES_FOR_SURE,
     ),
     always("log directories of pods", PODS * inventory::MAX_LOGS_PER_POD * 64),
-    always("figures of containers", (LIVING + ENDED + books::MAX_ENDS) * books::RECORD_BYTES),
+    always("figures of containers", (LIVING + ENDED + readings::MAX_ENDS) * readings::RECORD_BYTES),
     always("open files of containers that live", LIVING * 4 * KIB),
     // Lent, one being rendered, and spare ones.
     always("texts of scrapes", 3 * metrics::MAX_TEXT_BYTES),
     always("connections of scrapers", admin::CONNECTIONS_BYTES),
     // As text, and as the values it is read into.
-    always("a page of the API server's list", 2 * api::PAGE as usize * OBJECT_BYTES),
+    always("a page of the API server's list", 2 * api::LIST_PAGE_LIMIT as usize * OBJECT_BYTES),
     export("values to mask", logs::MAX_MASK_BYTES),
     // Before the bound for all is looked at, and copied while a line is being masked.
     export("values to mask of one pod, being told", 2 * mask::job::MAX_FORMS_BYTES),
@@ -76,7 +76,7 @@ pub const POOLS: &[Pool] = &[
     export("a file of values to mask being read", 2 * mask::shared::MAX_LINE_BYTES),
     export("unfinished lines", crilog::MAX_HELD_BYTES + logs::MAX_LEARNED_LINES_BYTES),
     // One of the longest lines, read, masked and stripped.
-    export("a line being refined", 6 * MIB),
+    export("a line being sanitized", 6 * MIB),
     export("compressed logs", 2 * crilog::MAX_UNPACKED * crilog::UNPACKED_BYTES),
     // Each with the ends of three lines, which a secret may go on from.
     export("logs being read", crilog::MAX_LIVE * 16 * KIB),
@@ -85,8 +85,11 @@ pub const POOLS: &[Pool] = &[
     export("logs read to the end", 2 * (crilog::MAX_LOGS * KIB + crilog::MAX_LEFT * 128)),
     export("figures of logs", logs::MAX_LEDGER_LOGS * logs::LEDGER_LOG_BYTES),
     export("steps that lines belong to", logs::MAX_STEPS_IN_ALL * logs::STEP_BYTES),
-    export("requests that wait", 3 * ephemon_export::QUEUE_BYTES + 2 * ephemon_export::LARGEST),
-    export("requests on their way", 2 * ephemon_export::LARGEST),
+    export(
+        "requests that wait",
+        3 * ephemon_export::QUEUE_BYTES + 2 * ephemon_export::PAYLOAD_BYTES_MAX,
+    ),
+    export("requests on their way", 2 * ephemon_export::PAYLOAD_BYTES_MAX),
 ];
 
 /// The sum of the bounds.

@@ -11,8 +11,8 @@ use ephemon_logs::Containers;
 use ephemon_mask::job::Mode;
 use ephemon_otel::Signal;
 use ephemon_otel::config::{self, Config, Exporter};
-use ephemon_refine::Unproven;
-use ephemon_vitals::Vitals;
+use ephemon_sanitize::Unproven;
+use ephemon_self_metrics::SelfMetrics;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -126,7 +126,7 @@ impl Export {
         args: &ExportArgs,
         state: &Path,
         stop: &watch::Receiver<bool>,
-        vitals: &Vitals,
+        self_metrics: &SelfMetrics,
     ) -> Self {
         let lookup = |name: &str| std::env::var(name).ok();
         let (config, ignored) = Config::from_env(lookup);
@@ -147,15 +147,16 @@ impl Export {
             (_, Place::Stdout) => Exporter::Console,
             (_, Place::Otlp) => config.logs,
         };
-        export.logs = export.sender(Signal::Logs, &logs, args, state, stop, vitals);
+        export.logs = export.sender(Signal::Logs, &logs, args, state, stop, self_metrics);
         if args.own_traces && config.traces == Exporter::Off {
             say_why_off(Signal::Traces, "spans", "--own-traces", lookup);
         }
-        export.traces = export.sender(Signal::Traces, &config.traces, args, state, stop, vitals);
+        export.traces =
+            export.sender(Signal::Traces, &config.traces, args, state, stop, self_metrics);
         if args.otlp_metrics {
             say_of_metrics(&config.metrics, lookup);
             export.metrics =
-                export.sender(Signal::Metrics, &config.metrics, args, state, stop, vitals);
+                export.sender(Signal::Metrics, &config.metrics, args, state, stop, self_metrics);
         }
         export
     }
@@ -167,7 +168,7 @@ impl Export {
         args: &ExportArgs,
         state: &Path,
         stop: &watch::Receiver<bool>,
-        vitals: &Vitals,
+        self_metrics: &SelfMetrics,
     ) -> Option<Outbox> {
         let (destination, spool) = match exporter {
             Exporter::Off => return None,
@@ -186,7 +187,7 @@ impl Export {
             }
         };
         let options = ephemon_export::Options::default();
-        let (outbox, sender) = Sender::new(destination, spool, options, vitals.clone());
+        let (outbox, sender) = Sender::new(destination, spool, options, self_metrics.clone());
         let mut stop = stop.clone();
         self.senders.spawn(sender.run(async move {
             // An error means that the agent is gone.

@@ -3,8 +3,8 @@
 use ephemon_logs::Logs;
 use ephemon_otlp::own::Delivery;
 
+use super::error::Error;
 use super::otlp_metrics::Wheel;
-use super::run::Error;
 
 /// Those that are there.
 pub(super) struct Feeders {

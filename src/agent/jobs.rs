@@ -11,21 +11,22 @@ use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
 use ephemon_base::{Idle, clock, warning::Outage};
-use ephemon_capture::books::Books;
+use ephemon_capture::readings::Readings;
 use ephemon_discovery::feed::Changed;
 use ephemon_discovery::inventory::Inventory;
 use ephemon_export::{Outbox, Payload};
 use ephemon_jobs as jobs;
 use ephemon_jobs::tally::Tally;
 use ephemon_jobs::{
-    Assembler, Board, Cabinet, Dispatch, Job, LogCount, Saved, Shown, Sight, sights,
+    Assembler, Dispatch, EvidenceStore, Job, JobsView, LogCount, PodSnapshot, Saved, Shown,
+    snapshots,
 };
 use ephemon_journal as journal;
 use ephemon_logs::{Ledger, RunnerLine};
 use ephemon_model::{PodRef, PodUid};
 use ephemon_otlp::span;
 use ephemon_otlp::span::Encoded;
-use ephemon_vitals::{Notices, Reason, Signal, Vitals};
+use ephemon_self_metrics::{Notices, Reason, SelfMetrics, Signal};
 use tokio::time::{sleep, timeout};
 
 use super::args::{Args, TraceMode, TraceParent};
@@ -43,32 +44,32 @@ const WHOLE_LOOK_NS: u64 = 30_000_000_000;
 const MAX_SHOWN: usize = 256;
 
 /// Takes encoded spans on; whether it did.
-pub(super) type Courier = Box<dyn FnMut(Encoded) -> bool + Send>;
+pub(super) type SpanSender = Box<dyn FnMut(Encoded) -> bool + Send>;
 
 /// What the wheel needs.
 pub(super) struct Parts {
     pub(super) inventory: Inventory,
-    pub(super) books: Books,
+    pub(super) readings: Readings,
     /// What became of containers' logs.
     pub(super) ledger: Ledger,
     /// What runners say of their jobs.
     pub(super) runner: Receiver<RunnerLine>,
     pub(super) journals: journal::Reader,
-    pub(super) board: Board,
-    pub(super) vitals: Vitals,
+    pub(super) jobs_view: JobsView,
+    pub(super) self_metrics: SelfMetrics,
     pub(super) readiness: Readiness,
     /// The state directory.
     pub(super) state_dir: PathBuf,
     pub(super) options: jobs::Options,
     /// Where spans go, and how they look; `None` where nobody wants them.
-    pub(super) traces: Option<(Courier, span::Options)>,
+    pub(super) traces: Option<(SpanSender, span::Options)>,
 }
 
-struct Keeper {
+struct JobTracker {
     parts: Parts,
     assembler: Assembler,
     tally: Arc<Tally>,
-    cabinet: Cabinet,
+    evidence_store: EvidenceStore,
     /// Pods whose evidence may go once it is saved that their jobs were sent.
     sent: Vec<PodUid>,
     over: VecDeque<Arc<Job>>,
@@ -87,7 +88,7 @@ struct Keeper {
 /// Keeps the jobs of the node, until dropped.
 pub(super) async fn keep(parts: Parts) -> Infallible {
     let mut feed = parts.inventory.feed().follow();
-    let mut keeper = Box::new(Keeper::new(parts));
+    let mut keeper = Box::new(JobTracker::new(parts));
     let mut idle = Idle::new(Instant::now());
     loop {
         let changed = feed.take();
@@ -133,33 +134,33 @@ pub(super) fn looks(args: &Args, node_name: String) -> span::Options {
 
 /// Takes spans to the collector: by way of the spool, so that what is counted as sent outlives the
 /// agent.
-pub(super) fn courier(outbox: Outbox) -> Courier {
+pub(super) fn span_sender(outbox: Outbox) -> SpanSender {
     Box::new(move |Encoded { body, spans }| {
         let items = u64::try_from(spans).unwrap_or(u64::MAX);
         outbox.post(Payload { body: body.into(), items })
     })
 }
 
-// === impl Keeper ===
+// === impl JobTracker ===
 
-impl Keeper {
+impl JobTracker {
     fn new(parts: Parts) -> Self {
         let saved = Saved::load(&parts.state_dir);
         let mut assembler = Assembler::new(parts.options, saved.memory);
-        let (mut cabinet, left) = Cabinet::open(&parts.state_dir);
+        let (mut evidence_store, left) = EvidenceStore::open(&parts.state_dir);
         for pod in left {
             if assembler.is_under_way(&pod.uid) {
                 let pod = Arc::new(pod);
                 assembler.recall(&pod);
-                cabinet.recall(&pod.uid, |piece| assembler.recall_piece(&pod.uid, piece));
+                evidence_store.recall(&pod.uid, |piece| assembler.recall_piece(&pod.uid, piece));
             } else {
-                cabinet.clear(&pod.uid);
+                evidence_store.clear(&pod.uid);
             }
         }
         let keeper = Self {
             assembler,
             tally: Arc::new(saved.tally),
-            cabinet,
+            evidence_store,
             sent: Vec::new(),
             over: VecDeque::new(),
             ready_ns: None,
@@ -181,15 +182,15 @@ impl Keeper {
             is_eventful = true;
             self.assembler.runner_line(&line.pod, line.at_ns, &line.text);
         }
-        let Self { assembler, cabinet, parts, .. } = self;
+        let Self { assembler, evidence_store, parts, .. } = self;
         // Not the turn's beginning: what was written since then would be taken for a lie.
         parts.journals.look(&assembler.wanted(), |entry| {
             is_eventful = true;
             assembler.journal(entry, clock::now_ns());
         });
-        assembler.learnt(|pod, piece| cabinet.add(pod, piece));
+        assembler.learnt(|pod, piece| evidence_store.add(pod, piece));
         let turn = assembler.turn(now_ns);
-        parts.vitals.dropped_by(Signal::Traces, Reason::Cap, turn.refused);
+        parts.self_metrics.dropped_by(Signal::Traces, Reason::Cap, turn.refused);
         self.say_left_out(&turn.left_out);
         let news = !turn.started.is_empty() || !turn.dispatches.is_empty();
         for job in &turn.started {
@@ -231,10 +232,10 @@ impl Keeper {
             _ => {
                 self.whole_look = (now_ns, all);
                 self.parts.journals.all_changed();
-                let roll = self.parts.inventory.roll();
-                let sights = sights(roll, &self.parts.books.snapshot());
-                let counts = self.log_counts(&sights);
-                self.assembler.sights(sights, all, now_ns);
+                let listed = self.parts.inventory.snapshot();
+                let snapshots = snapshots(listed, &self.parts.readings.snapshot());
+                let counts = self.log_counts(&snapshots);
+                self.assembler.snapshots(snapshots, all, now_ns);
                 return self.count_logs(counts);
             }
         };
@@ -242,12 +243,12 @@ impl Keeper {
         if pods.is_empty() {
             return;
         }
-        let roll = self.parts.inventory.roll_of(&pods);
-        let containers = roll.iter().flat_map(|pod| &pod.runs).map(|run| &run.id);
-        let snapshot = self.parts.books.select(containers, pods.iter());
-        let sights = sights(roll, &snapshot);
-        let counts = self.log_counts(&sights);
-        self.assembler.sights_of(&pods, sights, now_ns);
+        let listed = self.parts.inventory.snapshot_of(&pods);
+        let containers = listed.iter().flat_map(|pod| &pod.runs).map(|run| &run.id);
+        let snapshot = self.parts.readings.select(containers, pods.iter());
+        let snapshots = snapshots(listed, &snapshot);
+        let counts = self.log_counts(&snapshots);
+        self.assembler.snapshots_of(&pods, snapshots, now_ns);
         self.count_logs(counts);
     }
 
@@ -273,20 +274,20 @@ impl Keeper {
     }
 
     /// How much of their logs came through, of containers whose logs are followed.
-    fn log_counts(&self, sights: &[Sight]) -> Vec<(PodUid, Arc<str>, LogCount)> {
-        let names = |sight: &Sight| {
-            let uid = sight.pod.uid.clone();
-            sight
+    fn log_counts(&self, snapshots: &[PodSnapshot]) -> Vec<(PodUid, Arc<str>, LogCount)> {
+        let names = |snapshot: &PodSnapshot| {
+            let uid = snapshot.pod.uid.clone();
+            snapshot
                 .spec
                 .iter()
                 .map(move |entry| (uid.clone(), entry.name.clone()))
                 .collect::<Vec<_>>()
         };
-        let all = sights.iter().flat_map(names);
+        let all = snapshots.iter().flat_map(names);
         all.filter_map(|(pod, container)| {
-            let books = self.parts.ledger.account(&pod, &container)?.books;
-            let bytes = books.stream_bytes.iter().sum();
-            let count = LogCount { lines: books.lines, bytes };
+            let accounting = self.parts.ledger.account(&pod, &container)?.accounting;
+            let bytes = accounting.stream_bytes.iter().sum();
+            let count = LogCount { lines: accounting.lines, bytes };
             Some((pod, container, count))
         })
         .collect()
@@ -295,7 +296,7 @@ impl Keeper {
     /// Counts what found no room of pods' evidence, and says whose it was.
     fn say_left_out(&mut self, left_out: &[(Arc<PodRef>, u64)]) {
         for (pod, pieces) in left_out {
-            self.parts.vitals.dropped_by(Signal::Journal, Reason::Cap, *pieces);
+            self.parts.self_metrics.dropped_by(Signal::Journal, Reason::Cap, *pieces);
             if let Some(unsaid) = self.notices.admit(&pod.uid, Instant::now()) {
                 let PodRef { namespace, name, .. } = &**pod;
                 tracing::warn!(
@@ -313,9 +314,9 @@ impl Keeper {
         let span =
             tracing::info_span!("send job", k8s.pod.name = %job.pod.name, job.trace_id = %trace_id);
         let _entered = span.entered();
-        if let Some((courier, options)) = &mut self.parts.traces {
+        if let Some((span_sender, options)) = &mut self.parts.traces {
             span::encode(&job, &which, options, |encoded| {
-                if !courier(encoded) {
+                if !span_sender(encoded) {
                     tracing::warn!(pod = %job.pod.name, "spans of a job found no room");
                 }
             });
@@ -340,7 +341,7 @@ impl Keeper {
     fn show(&self) {
         let living = self.assembler.living().cloned();
         let jobs = living.chain(self.over.iter().cloned()).collect();
-        self.parts.board.put(Shown { tally: Arc::clone(&self.tally), jobs });
+        self.parts.jobs_view.put(Shown { tally: Arc::clone(&self.tally), jobs });
     }
 
     fn save(&mut self) {
@@ -356,15 +357,15 @@ impl Keeper {
 
     /// After the saving: what is not saved as sent is to be sent by the next agent.
     fn keep_evidence(&mut self) {
-        let Self { sent, cabinet, unsaved, .. } = self;
+        let Self { sent, evidence_store, unsaved, .. } = self;
         sent.retain(|uid| {
-            let needed = unsaved.is_on() && cabinet.holds(uid);
+            let needed = unsaved.is_on() && evidence_store.holds(uid);
             if !needed {
-                cabinet.clear(uid);
+                evidence_store.clear(uid);
             }
             needed
         });
-        match self.cabinet.write() {
+        match self.evidence_store.write() {
             Ok(()) => drop(self.unkept.end()),
             Err(error) => {
                 if self.unkept.begins() {

@@ -5,6 +5,7 @@ mod args;
 pub mod budget;
 pub mod cli;
 mod duration;
+mod error;
 mod export;
 mod feeders;
 mod install;
@@ -18,6 +19,7 @@ mod run;
 mod shared;
 
 pub use args::Args;
+pub use error::Error;
 pub use export::{ExportArgs, Place};
 pub use log::{LogArgs, LogFormat};
-pub use run::{Error, run};
+pub use run::run;

@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal as _;
 
-use ephemon_otel::Basket;
+use ephemon_otel::SpanBuffer;
 use ephemon_otlp::own;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::{FilterExt as _, filter_fn};
@@ -51,9 +51,9 @@ pub enum LogError {
 }
 
 impl LogArgs {
-    /// Starts the log, and the gathering of spans where there is a basket for them. A log that was
+    /// Starts the log, and the gathering of spans where there is a span_buffer for them. A log that was
     /// started before stays: tests share one process.
-    pub(super) fn start(&self, spans: Option<&Basket>) -> Result<(), LogError> {
+    pub(super) fn start(&self, spans: Option<&SpanBuffer>) -> Result<(), LogError> {
         let filter = EnvFilter::try_new(&self.filter)
             .map_err(|source| LogError::Filter { filter: self.filter.clone(), source })?;
         // Spans are there to be exported: in the log they would stand before every line.
@@ -68,7 +68,7 @@ impl LogArgs {
         };
         let log = registry().with(log.with_filter(filter.and(lines)));
         let started = match spans {
-            Some(basket) => log.with(own::layer(basket)).try_init(),
+            Some(span_buffer) => log.with(own::layer(span_buffer)).try_init(),
             None => log.try_init(),
         };
         if let Err(error) = started {

@@ -11,15 +11,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use ephemon_base::clock::now_ns;
-use ephemon_capture::books::{Books, End, PodRecord, Record};
+use ephemon_capture::readings::{End, PodRecord, Readings, Record};
 use ephemon_catalogue as catalogue;
 use ephemon_discovery::feed::Changed;
 use ephemon_export::Outbox;
-use ephemon_jobs::Board;
+use ephemon_jobs::JobsView;
 use ephemon_jobs::tally::Tally;
 use ephemon_model::PodUid;
 use ephemon_otlp::metric::{Container, Jobs, Owner, Pod, Requests};
-use ephemon_vitals::{Reason, Signal, Vitals};
+use ephemon_self_metrics::{Reason, SelfMetrics, Signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval_at, sleep, sleep_until};
@@ -30,7 +30,7 @@ pub(super) use names::Names;
 use waiting::Waiting;
 
 /// Ends of the same moment go together: so long is waited for more of them.
-const MOMENT: Duration = Duration::from_millis(50);
+const GATHER_INTERVAL: Duration = Duration::from_millis(50);
 /// How often a name that is not known is asked for though nothing has changed: some waiting ends by
 /// time alone.
 const ASK_AGAIN_INTERVAL: Duration = Duration::from_secs(1);
@@ -39,9 +39,9 @@ const MAX_PODS: usize = 4096;
 
 /// What the wheel needs.
 pub(super) struct Parts {
-    pub(super) books: Books,
-    pub(super) board: Board,
-    pub(super) vitals: Vitals,
+    pub(super) readings: Readings,
+    pub(super) jobs_view: JobsView,
+    pub(super) self_metrics: SelfMetrics,
     pub(super) outbox: Outbox,
     pub(super) names: Names,
     /// From one export of the living to the next.
@@ -63,12 +63,12 @@ enum Turn {
     Everything,
 }
 
-struct Keeper {
+struct JobTracker {
     parts: Parts,
     agent: Owner,
     finals: Finals,
     waiting: Waiting,
-    /// When each pod's first container was born.
+    /// When each pod's first container was created.
     pods: HashMap<PodUid, SystemTime>,
     /// Jobs' counts as they were last sent.
     sent: Arc<Tally>,
@@ -80,8 +80,8 @@ struct Keeper {
 impl Wheel {
     /// Begins to follow ends, and turns until told to stop. `state`: the agent's own directory.
     pub(super) fn start(parts: Parts, state: &Path) -> Self {
-        parts.books.follow_ends();
-        let keeper = Box::new(Keeper::new(parts, state));
+        parts.readings.follow_ends();
+        let keeper = Box::new(JobTracker::new(parts, state));
         let (stop_tx, stop_rx) = oneshot::channel();
         Self { stop_tx: Some(stop_tx), turning: tokio::spawn(turn(keeper, stop_rx)) }
     }
@@ -100,8 +100,8 @@ impl Wheel {
     }
 }
 
-async fn turn(mut keeper: Box<Keeper>, mut stop_rx: oneshot::Receiver<()>) {
-    let (books, board) = (keeper.parts.books.clone(), keeper.parts.board.clone());
+async fn turn(mut keeper: Box<JobTracker>, mut stop_rx: oneshot::Receiver<()>) {
+    let (readings, jobs_view) = (keeper.parts.readings.clone(), keeper.parts.jobs_view.clone());
     let mut feed = keeper.parts.names.inventory.feed().follow();
     let mut ask_again = tokio::time::Instant::now();
     let every = keeper.parts.interval;
@@ -113,13 +113,13 @@ async fn turn(mut keeper: Box<Keeper>, mut stop_rx: oneshot::Receiver<()>) {
             biased;
             _ = &mut stop_rx => (Turn::Everything, true),
             _ = ticks.tick() => (Turn::Everything, false),
-            () = books.ended() => {
-                sleep(MOMENT).await;
+            () = readings.ended() => {
+                sleep(GATHER_INTERVAL).await;
                 (Turn::News, false)
             }
-            () = board.news() => (Turn::News, false),
+            () = jobs_view.news() => (Turn::News, false),
             () = feed.changed(), if asks => {
-                sleep(MOMENT).await;
+                sleep(GATHER_INTERVAL).await;
                 (Turn::News, false)
             }
             () = sleep_until(ask_again), if asks => (Turn::News, false),
@@ -146,9 +146,9 @@ async fn turn(mut keeper: Box<Keeper>, mut stop_rx: oneshot::Receiver<()>) {
     }
 }
 
-// === impl Keeper ===
+// === impl JobTracker ===
 
-impl Keeper {
+impl JobTracker {
     fn new(parts: Parts, state: &Path) -> Self {
         Self {
             agent: parts.names.agent(),
@@ -171,7 +171,7 @@ impl Keeper {
 
     /// What is over and has a name, each once. `changed`: pods about which more may be known.
     fn ends(&mut self, changed: &Changed) {
-        let (ends, lost) = self.parts.books.take_ends();
+        let (ends, lost) = self.parts.readings.take_ends();
         let now = Instant::now();
         let mut refused = lost;
         for end in ends {
@@ -183,7 +183,7 @@ impl Keeper {
             }
             refused += u64::from(!self.waiting.push(end, now));
         }
-        self.parts.vitals.dropped_by(Signal::Metrics, Reason::Cap, refused);
+        self.parts.self_metrics.dropped_by(Signal::Metrics, Reason::Cap, refused);
         let mut requests = Requests::default();
         let mut sent = HashSet::new();
         let names = &self.parts.names;
@@ -204,7 +204,7 @@ impl Keeper {
                 }
             }
         }
-        self.parts.vitals.dropped_by(Signal::Metrics, Reason::Expired, settled.expired);
+        self.parts.self_metrics.dropped_by(Signal::Metrics, Reason::Expired, settled.expired);
         for payload in requests.into_payloads() {
             self.parts.outbox.post(payload);
         }
@@ -213,7 +213,7 @@ impl Keeper {
     }
 
     fn jobs(&mut self, about: Turn) {
-        let tally = self.parts.board.shown().tally;
+        let tally = self.parts.jobs_view.shown().tally;
         let only_new = about == Turn::News;
         if only_new && Arc::ptr_eq(&tally, &self.sent) {
             return;
@@ -235,14 +235,14 @@ impl Keeper {
 
     /// Those that live and have a name.
     fn living(&mut self) {
-        let snapshot = self.parts.books.snapshot();
+        let snapshot = self.parts.readings.snapshot();
         let mut requests = Requests::default();
         for record in &snapshot.containers {
             self.meet(record);
             if record.ended.is_some() || self.finals.has(&record.id) {
                 continue;
             }
-            let waited = SystemTime::now().duration_since(record.born).unwrap_or_default();
+            let waited = SystemTime::now().duration_since(record.created).unwrap_or_default();
             if let Answer::Known(known) = self.parts.names.container(record, waited) {
                 requests.container(&container(known, Arc::clone(record)));
             }
@@ -263,9 +263,9 @@ impl Keeper {
     /// Remembers when the container's pod began.
     fn meet(&mut self, record: &Record) {
         if let Some(since) = self.pods.get_mut(&record.pod) {
-            *since = record.born.min(*since);
+            *since = record.created.min(*since);
         } else if self.pods.len() < MAX_PODS {
-            self.pods.insert(record.pod.clone(), record.born);
+            self.pods.insert(record.pod.clone(), record.created);
         }
     }
 }

@@ -11,74 +11,29 @@ use ephemon_discovery::{api, cri, logs as log_directories};
 use ephemon_enforcement as enforcement;
 use ephemon_logs::RunnerLog;
 use ephemon_model::node::NodeRoot;
-use ephemon_otel::Basket;
+use ephemon_otel::SpanBuffer;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
-use super::admin::{Admin, BindError, WebError};
+use super::admin::Admin;
 use super::args::Args;
+use super::error::Error;
 use super::export::Export;
 use super::feeders::Feeders;
 use super::jobs;
 use super::lock::{LockError, NodeLock};
-use super::log::LogError;
 use super::readiness::Condition;
 use super::shared::{Shared, node_name};
 
 /// A node without a cgroup mount is looked at again at this interval.
-const CAPTURE_RETRY: Duration = Duration::from_secs(10);
-
-/// Why the agent ended, or did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The log.
-    #[error(transparent)]
-    Log(#[from] LogError),
-    /// Another agent watches this node.
-    #[error(transparent)]
-    Lock(#[from] LockError),
-    /// The address.
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    /// The web configuration file.
-    #[error(transparent)]
-    Web(#[from] WebError),
-    /// The API server is not configured.
-    #[error(transparent)]
-    Api(#[from] api::Error),
-    /// The agent's own metrics clash.
-    #[error("cannot register the agent's own metrics: {0}")]
-    Vitals(#[from] prometheus::Error),
-    /// The thread that follows logs.
-    #[error("cannot follow logs: {0}")]
-    Logs(#[source] std::io::Error),
-    /// Signals cannot be heard.
-    #[error("cannot listen for signals: {0}")]
-    Signals(#[source] std::io::Error),
-    /// A part that runs for ever has ended.
-    #[error("{part} ended unexpectedly{why}; please report this with the log above")]
-    PartEnded {
-        /// Which part.
-        part: &'static str,
-        /// `: reason`, where there is one.
-        why: String,
-    },
-}
-
-// === impl Error ===
-
-impl Error {
-    pub(super) fn ended(part: &'static str) -> Self {
-        Self::PartEnded { part, why: String::new() }
-    }
-}
+const CAPTURE_RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Runs the agent until it is told to end, or a part of it fails.
 pub async fn run(args: Args) -> Result<(), Error> {
-    let basket = args.export.own_traces.then(Basket::default);
-    args.log.start(basket.as_ref())?;
+    let span_buffer = args.export.own_traces.then(SpanBuffer::default);
+    args.log.start(span_buffer.as_ref())?;
     // What it writes names repositories and holds what jobs said: nobody else is to read it.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let node = NodeRoot::new(&args.node_root);
@@ -90,8 +45,8 @@ pub async fn run(args: Args) -> Result<(), Error> {
 
     let (stop_tx, mut stop_rx) = watch::channel(false);
     let state = shared.node.join(&args.state_dir);
-    let mut export = Export::start(&args.export, &state, &stop_rx, &shared.vitals);
-    let own_spans = shared.own_spans(&args, &export, basket);
+    let mut export = Export::start(&args.export, &state, &stop_rx, &shared.self_metrics);
+    let own_spans = shared.own_spans(&args, &export, span_buffer);
     let mut parts = Parts::default();
     watch_names(&args, &shared, &mut parts).await?;
     let (runner_tx, runner_rx) = RunnerLog::new(shared.inventory.feed().clone());
@@ -99,8 +54,8 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let logs = shared.logs(&args, &mut export, runner_tx, journals.another());
     let logs = logs.map_err(Error::Logs)?;
     if args.enforce_limits {
-        let Shared { node, inventory, vitals, .. } = shared.clone();
-        let enforce = enforcement::run(node, args.kubepods.clone(), inventory, vitals);
+        let Shared { node, inventory, self_metrics, .. } = shared.clone();
+        let enforce = enforcement::run(node, args.kubepods.clone(), inventory, self_metrics);
         parts.spawn("the enforcement of limits", enforce);
     }
     let jobs = shared.jobs(&args, &mut export, runner_rx, journals);
@@ -146,7 +101,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
 /// The server, which listens from now on.
 async fn admin(args: &Args, shared: &Shared) -> Result<Admin, Error> {
     let (metrics, readiness) = (shared.metrics(args), shared.readiness.clone());
-    let admin = Admin::bind(args.listen, metrics, readiness, shared.vitals.clone()).await?;
+    let admin = Admin::bind(args.listen, metrics, readiness, shared.self_metrics.clone()).await?;
     Ok(match &args.web_config_file {
         Some(file) => admin.with_web_config(file)?,
         None => admin,
@@ -215,15 +170,15 @@ async fn supervise_capture(
 ) -> Infallible {
     let walk = async {
         let capture: CaptureHandle = loop {
-            let Shared { books, inventory, vitals, .. } = shared.clone();
-            match capture::start(options.clone(), books, inventory, vitals) {
+            let Shared { readings, inventory, self_metrics, .. } = shared.clone();
+            match capture::start(options.clone(), readings, inventory, self_metrics) {
                 Ok(capture) => break capture,
                 Err(error) => {
-                    let seconds = CAPTURE_RETRY.as_secs();
+                    let seconds = CAPTURE_RETRY_INTERVAL.as_secs();
                     tracing::error!(
                         "no figures of containers: {error}; trying again in {seconds} s"
                     );
-                    tokio::time::sleep(CAPTURE_RETRY).await;
+                    tokio::time::sleep(CAPTURE_RETRY_INTERVAL).await;
                 }
             }
         };

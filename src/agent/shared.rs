@@ -5,10 +5,10 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use ephemon_capture as capture;
-use ephemon_capture::books::Books;
+use ephemon_capture::readings::Readings;
 use ephemon_discovery::inventory::Inventory;
 use ephemon_export::Outbox;
-use ephemon_jobs::Board;
+use ephemon_jobs::JobsView;
 use ephemon_journal as journal;
 use ephemon_logs as logs;
 use ephemon_logs::{Containers, Ledger, Logs, RunnerLine, RunnerLog};
@@ -16,11 +16,11 @@ use ephemon_mask::job::Mode;
 use ephemon_metrics as metrics;
 use ephemon_metrics::Metrics;
 use ephemon_model::node::NodeRoot;
-use ephemon_otel::{Basket, Signal};
+use ephemon_otel::{Signal, SpanBuffer};
 use ephemon_otlp::metric::Owner;
 use ephemon_otlp::own::Delivery;
 use ephemon_otlp::span;
-use ephemon_vitals::Vitals;
+use ephemon_self_metrics::SelfMetrics;
 
 use super::args::Args;
 use super::export::Export;
@@ -29,17 +29,17 @@ use super::readiness::Readiness;
 use super::{jobs, limits};
 
 /// A container's log is settled a moment after its figures.
-const LEDGER_GRACE: Duration = Duration::from_mins(1);
+const LEDGER_RETENTION: Duration = Duration::from_mins(1);
 
 /// Handles that any part may hold; every clone is the same.
 #[derive(Debug, Clone)]
 pub(super) struct Shared {
     pub(super) node: NodeRoot,
-    pub(super) vitals: Vitals,
-    pub(super) books: Books,
+    pub(super) self_metrics: SelfMetrics,
+    pub(super) readings: Readings,
     pub(super) inventory: Inventory,
     pub(super) ledger: Ledger,
-    pub(super) board: Board,
+    pub(super) jobs_view: JobsView,
     pub(super) readiness: Readiness,
 }
 
@@ -47,19 +47,19 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(args: &Args) -> Result<Self, prometheus::Error> {
-        let vitals = Vitals::new()?;
+        let self_metrics = SelfMetrics::new()?;
         let inventory = if args.no_api {
-            Inventory::without_api(vitals.clone())
+            Inventory::without_api(self_metrics.clone())
         } else {
-            Inventory::with_api(vitals.clone())
+            Inventory::with_api(self_metrics.clone())
         };
         Ok(Self {
             node: NodeRoot::new(&args.node_root),
-            vitals,
-            books: Books::publishing_to(inventory.feed().clone()),
+            self_metrics,
+            readings: Readings::publishing_to(inventory.feed().clone()),
             inventory,
             ledger: Ledger::default(),
-            board: Board::default(),
+            jobs_view: JobsView::default(),
             readiness: Readiness::default(),
         })
     }
@@ -70,15 +70,20 @@ impl Shared {
             max_ended: usize::try_from(args.max_ended).unwrap_or(usize::MAX),
             node: self.node.clone(),
             logs: self.ledger.clone(),
-            jobs: self.board.clone(),
+            jobs: self.jobs_view.clone(),
             ..metrics::Options::default()
         };
-        Metrics::new(self.books.clone(), self.inventory.clone(), self.vitals.clone(), options)
+        Metrics::new(
+            self.readings.clone(),
+            self.inventory.clone(),
+            self.self_metrics.clone(),
+            options,
+        )
     }
 
     /// Reads the journals of all pods, for jobs and logs.
     pub(super) fn journals(&self, args: &Args) -> journal::Reader {
-        journal::Reader::new(self.node.clone(), &args.kubelet_root, self.vitals.clone())
+        journal::Reader::new(self.node.clone(), &args.kubelet_root, self.self_metrics.clone())
     }
 
     /// Starts to follow logs, where they have somewhere to go. Where only spans have, the runner's
@@ -91,16 +96,16 @@ impl Shared {
         journals: journal::Reader,
     ) -> io::Result<Option<Logs>> {
         let mut settings = log_settings(args, export);
-        let Self { node, inventory, ledger, vitals, .. } = self.clone();
+        let Self { node, inventory, ledger, self_metrics, .. } = self.clone();
         let outbox = match export.logs.take() {
             Some(outbox) => outbox,
             None if export.traces.is_some() && args.export.logs != Mode::Off => {
                 settings.containers = Containers::None;
-                Outbox::nowhere(Signal::Logs, vitals.clone())
+                Outbox::nowhere(Signal::Logs, self_metrics.clone())
             }
             None => return Ok(None),
         };
-        let parts = logs::Parts { inventory, outbox, ledger, runner, journals, vitals };
+        let parts = logs::Parts { inventory, outbox, ledger, runner, journals, self_metrics };
         logs::start(&node, settings, parts).map(Some)
     }
 
@@ -111,20 +116,21 @@ impl Shared {
         runner: Receiver<RunnerLine>,
         journals: journal::Reader,
     ) -> jobs::Parts {
-        let Self { node, inventory, books, ledger, board, vitals, readiness } = self.clone();
+        let Self { node, inventory, readings, ledger, jobs_view, self_metrics, readiness } =
+            self.clone();
         let traces = export.traces.take().map(|outbox| {
             let looks = jobs::looks(args, node_name(args));
             let looks = span::Options { resource: export.attributes.clone(), ..looks };
-            (jobs::courier(outbox), looks)
+            (jobs::span_sender(outbox), looks)
         });
         jobs::Parts {
             inventory,
-            books,
+            readings,
             ledger,
             runner,
             journals,
-            board,
-            vitals,
+            jobs_view,
+            self_metrics,
             readiness,
             state_dir: node.join(&args.state_dir),
             options: jobs::options(args),
@@ -136,14 +142,20 @@ impl Shared {
     /// to be heard of.
     pub(super) fn otlp_metrics(&self, args: &Args, export: &mut Export) -> Option<Wheel> {
         let outbox = export.metrics.take()?;
-        let Self { inventory, books, board, vitals, .. } = self.clone();
+        let Self { inventory, readings, jobs_view, self_metrics, .. } = self.clone();
         let names = Names {
             inventory,
             node: node_name(args).into(),
             attributes: export.attributes.clone().into(),
         };
-        let parts =
-            otlp_metrics::Parts { books, board, vitals, outbox, names, interval: export.interval };
+        let parts = otlp_metrics::Parts {
+            readings,
+            jobs_view,
+            self_metrics,
+            outbox,
+            names,
+            interval: export.interval,
+        };
         Some(Wheel::start(parts, &self.node.join(&args.state_dir)))
     }
 
@@ -153,11 +165,11 @@ impl Shared {
         &self,
         args: &Args,
         export: &Export,
-        basket: Option<Basket>,
+        span_buffer: Option<SpanBuffer>,
     ) -> Option<Delivery> {
-        let (basket, outbox) = (basket?, export.traces.clone()?);
+        let (span_buffer, outbox) = (span_buffer?, export.traces.clone()?);
         let agent = Owner::agent(&node_name(args), &export.attributes);
-        Some(Delivery::start(basket, outbox, agent, self.vitals.clone()))
+        Some(Delivery::start(span_buffer, outbox, agent, self.self_metrics.clone()))
     }
 
     pub(super) fn capture(&self, args: &Args) -> capture::Options {
@@ -197,6 +209,6 @@ fn log_settings(args: &Args, export: &Export) -> logs::Settings {
         kubelet_root: args.kubelet_root.clone(),
         state_dir: args.state_dir.clone(),
         // As long as the container's figures may be shown, and a little.
-        retain: args.retain_ended.saturating_add(LEDGER_GRACE),
+        retain: args.retain_ended.saturating_add(LEDGER_RETENTION),
     }
 }

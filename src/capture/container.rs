@@ -6,9 +6,9 @@ use std::time::{Duration, Instant, SystemTime};
 use ephemon_cgroup::{Files, Hierarchy};
 use ephemon_model::{ContainerId, Ended, PodUid, Usage};
 
-use super::books::Record;
 use super::exit_watch::ExitWatch;
 use super::life::Life;
+use super::readings::Record;
 
 /// Limits change rarely; they are read at this interval and at the end.
 const LIMITS_INTERVAL: Duration = Duration::from_secs(10);
@@ -187,7 +187,7 @@ impl Container {
         reading
     }
 
-    /// The CPU total alone, for the pod's books. False: the cgroup is gone.
+    /// The CPU total alone, for the pod's readings. False: the cgroup is gone.
     pub(crate) fn read_cpu(&mut self, buffer: &mut Vec<u8>) -> bool {
         self.files.as_mut().is_some_and(|files| files.read_cpu(&mut self.usage, buffer).is_ok())
     }
@@ -215,7 +215,7 @@ impl Container {
         Record {
             id: self.id.clone(),
             pod: self.pod.clone(),
-            born: self.life.created(),
+            created: self.life.created(),
             read_at: self.read_at,
             usage: self.usage.clone(),
             ended,

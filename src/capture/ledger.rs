@@ -1,4 +1,4 @@
-//! A pod's books: its own counters against those of its containers. Pure.
+//! A pod's readings: its own counters against those of its containers. Pure.
 //!
 //! `pod = baseline + Σ settled + Σ living`. Whatever is left over was used by containers whose
 //! final reading was missed, and is given to them.
@@ -10,7 +10,7 @@ use super::additive::Additive;
 /// A ratio of errors means nothing below this much CPU time: 0.1 s.
 const RATIO_FROM_NS: u64 = 100_000_000;
 
-/// One pod's books.
+/// One pod's readings.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Ledger {
     /// What the pod had used before the agent watched it, by containers it never saw.
@@ -31,12 +31,12 @@ pub(crate) struct Share {
 // === impl Ledger ===
 
 impl Ledger {
-    /// Books of a pod seen from its birth: nothing was used before.
+    /// Readings of a pod seen from its birth: nothing was used before.
     pub(crate) fn from_birth() -> Self {
         Self { baseline: Some(Additive::default()), settled: Additive::default() }
     }
 
-    /// Books of a pod found running; the first balance sets the baseline.
+    /// Readings of a pod found running; the first balance sets the baseline.
     pub(crate) fn from_now() -> Self {
         Self::default()
     }
@@ -66,14 +66,14 @@ impl Ledger {
     }
 
     /// CPU time that is accounted for beside the living: baseline and finals, in nanoseconds.
-    /// `None` before the books are open.
+    /// `None` before the readings are open.
     pub(crate) fn known_cpu_ns(&self) -> Option<u64> {
         let baseline = self.baseline.as_ref()?.cpu_ns().unwrap_or(0);
         baseline.checked_add(self.settled.cpu_ns().unwrap_or(0))
     }
 
     /// What the pod used that no final and no living container accounts for. `None` before the
-    /// books are open.
+    /// readings are open.
     pub(crate) fn residual(&self, pod: &Additive, living: &Additive) -> Option<Additive> {
         let mut known = self.baseline.clone()?;
         known.add(&self.settled);

@@ -4,11 +4,10 @@
 //! (`ephemon_discovery::cgroups`, exit watches) and for timers, and hands each event to a container's
 //! `life`: a pure state machine that says what is to be done. The reader's `driver` does that, with the
 //! kept files of `container` and `pod`, and hands the result back. `population` knows who is there and
-//! whose timer is due, `cadence` how often to sample. What is read goes into the [`books`]; what a final
+//! whose timer is due, `cadence` how often to sample. What is read goes into the [`readings`]; what a final
 //! reading missed is found in the pod's `ledger`, where the `additive` figures must balance.
 
 mod additive;
-pub mod books;
 mod cadence;
 mod container;
 mod exit_watch;
@@ -18,5 +17,6 @@ mod pod;
 mod population;
 mod priority;
 mod reader;
+pub mod readings;
 
 pub use reader::{CaptureHandle, Options, StartError, start};

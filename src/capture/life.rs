@@ -46,7 +46,7 @@ pub(crate) enum Phase {
         at: SystemTime,
         /// Readings since.
         rechecks: usize,
-        /// Its end is in the books.
+        /// Its end is in the readings.
         reported: bool,
     },
     /// Its pod is not wanted: none of its files is open.
@@ -165,7 +165,7 @@ impl Life {
         self.phase == Phase::Closed
     }
 
-    /// Whether its end is in the books though its directory is there.
+    /// Whether its end is in the readings though its directory is there.
     pub(crate) fn is_reported(&self) -> bool {
         matches!(self.phase, Phase::Empty { reported: true, .. })
     }

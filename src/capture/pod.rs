@@ -1,4 +1,4 @@
-//! One pod while its cgroup is there: its own counters, its books, its network.
+//! One pod while its cgroup is there: its own counters, its readings, its network.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
@@ -10,8 +10,8 @@ use procfs::FromBufRead as _;
 use procfs::net::InterfaceDeviceStatus;
 
 use super::additive::Additive;
-use super::books::PodRecord;
 use super::ledger::Ledger;
+use super::readings::PodRecord;
 
 /// More than `/proc/PID/net/dev` prints for several hundred interfaces.
 const NET_DEV_BYTES: usize = 64 * 1024;

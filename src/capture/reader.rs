@@ -21,12 +21,12 @@ use ephemon_cgroup::{Detected, Hierarchy, NoHierarchy};
 use ephemon_discovery::cgroups::{CgroupEvent, CgroupTree};
 use ephemon_discovery::inventory::Inventory;
 use ephemon_model::node::NodeRoot;
-use ephemon_vitals::{Reason, Signal, Source, Vitals};
+use ephemon_self_metrics::{Reason, SelfMetrics, Signal, Source};
 
-use super::books::Books;
 use super::cadence::{Budget, Cadence};
 use super::life::Event;
 use super::population::Population;
+use super::readings::Readings;
 use driver::Driver;
 use held::Held;
 use poller::{Poller, Wakes};
@@ -101,9 +101,9 @@ struct Reader {
 /// Starts the capture thread.
 pub fn start(
     options: Options,
-    books: Books,
+    readings: Readings,
     inventory: Inventory,
-    vitals: Vitals,
+    self_metrics: SelfMetrics,
 ) -> Result<CaptureHandle, StartError> {
     let hierarchy = Hierarchy::detect(&options.node.cgroup())?;
     tracing::info!("reading {}", Detected(&hierarchy));
@@ -122,7 +122,7 @@ pub fn start(
     }
     let driver = Driver {
         held: Held::new(hierarchy, Population::new(options.max_containers, FIRST_KEY)),
-        reports: Reports { books, inventory, vitals },
+        reports: Reports { readings, inventory, self_metrics },
         poller,
         cadence: Cadence { steady: options.sample_interval },
         budget: Budget::new(options.sample_budget),
@@ -262,17 +262,19 @@ impl Reader {
     fn apply(&mut self, events: Vec<CgroupEvent>, source: Source) {
         for event in events {
             match event {
-                CgroupEvent::PodBorn(uid, path) => self.driver.pod_created(uid, &path, source),
-                CgroupEvent::Born(id, pod, path) => self.driver.created(&id, &pod, &path, source),
+                CgroupEvent::PodCreated(uid, path) => self.driver.pod_created(uid, &path, source),
+                CgroupEvent::Created(id, pod, path) => {
+                    self.driver.created(&id, &pod, &path, source)
+                }
                 CgroupEvent::Changed(id) => {
                     if let Some(key) = self.driver.held.population.key(&id) {
                         self.driver.on(key, Event::Changed, Instant::now());
                     }
                 }
-                CgroupEvent::Died(id) => self.driver.removed(&id),
-                CgroupEvent::PodDied(uid) => self.driver.pod_removed(&uid),
+                CgroupEvent::Removed(id) => self.driver.removed(&id),
+                CgroupEvent::PodRemoved(uid) => self.driver.pod_removed(&uid),
                 CgroupEvent::Overflow => {
-                    self.driver.reports.vitals.dropped(Signal::Events, Reason::Overflow);
+                    self.driver.reports.self_metrics.dropped(Signal::Events, Reason::Overflow);
                     tracing::warn!(
                         "the kernel's inotify queue overflowed; walking the tree \
                          (sysctl fs.inotify.max_queued_events makes it longer)"

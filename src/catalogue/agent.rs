@@ -1,7 +1,7 @@
-//! The metrics of the agent itself: two with rows, the others counted by `ephemon_vitals` and by the
+//! The metrics of the agent itself: two with rows, the others counted by `ephemon_self_metrics` and by the
 //! process collector of the `prometheus` crate, and listed here for the reference. None goes by OTLP.
 
-use ephemon_capture::books::PodRecord;
+use ephemon_capture::readings::PodRecord;
 
 use super::row::{Label, Metric, Row};
 use super::value::{LabelValue, Value};
@@ -103,7 +103,7 @@ mod tests {
     use std::time::Duration;
 
     use ephemon_model::Quality;
-    use ephemon_vitals::{Enforced, Exported, Reason, Signal, Source, Vitals};
+    use ephemon_self_metrics::{Enforced, Exported, Reason, SelfMetrics, Signal, Source};
     use prometheus::process_collector::ProcessCollector;
     use prometheus::proto::MetricType;
 
@@ -112,18 +112,18 @@ mod tests {
 
     #[test]
     fn the_registry_and_the_table_agree_on_every_family() {
-        let vitals = Vitals::new().unwrap();
-        vitals.final_settled(Quality::Exact);
-        vitals.discovered(Source::Inotify);
-        vitals.dropped(Signal::Metrics, Reason::Cap);
-        vitals.exported(Signal::Logs, Exported::Accepted);
-        vitals.spooled(Signal::Logs, 0);
-        vitals.limits_enforced(Enforced::Applied);
-        vitals.sampled(Duration::from_micros(10));
+        let self_metrics = SelfMetrics::new().unwrap();
+        self_metrics.final_settled(Quality::Exact);
+        self_metrics.discovered(Source::Inotify);
+        self_metrics.dropped(Signal::Metrics, Reason::Cap);
+        self_metrics.exported(Signal::Logs, Exported::Accepted);
+        self_metrics.spooled(Signal::Logs, 0);
+        self_metrics.limits_enforced(Enforced::Applied);
+        self_metrics.sampled(Duration::from_micros(10));
         let process = Box::new(ProcessCollector::for_self());
-        vitals.registry().register(process).unwrap();
+        self_metrics.registry().register(process).unwrap();
 
-        let counted: BTreeMap<_, _> = vitals
+        let counted: BTreeMap<_, _> = self_metrics
             .registry()
             .gather()
             .iter()

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use ephemon_base::clock::unix_ns;
-use ephemon_capture::books::Record;
-use ephemon_crilog::{Account, Books};
+use ephemon_capture::readings::Record;
+use ephemon_crilog::{Account, Accounting};
 use ephemon_discovery::inventory::ContainerFacts;
 use ephemon_model::{Exit, IoUsage, Limit, LogLoss, Pressure, Usage};
 
@@ -42,7 +42,7 @@ pub static ROWS: &[Row<Container>] = &[
     // In OTLP each point has the times.
     Metric::gauge("s", "When the container's cgroup was made, since the Unix epoch.")
         .family("ephemon_container_start_time_seconds")
-        .one(|c| Value::unix(c.record.born)),
+        .one(|c| Value::unix(c.record.created)),
     Metric::gauge("s", "When the container's last process was seen gone, since the Unix epoch.")
         .family("ephemon_container_end_time_seconds")
         .one(|c| c.record.ended.as_ref().and_then(|ended| Value::unix(ended.at))),
@@ -195,20 +195,20 @@ pub static ROWS: &[Row<Container>] = &[
     Metric::counter("{line}", "Lines read of the container's log, where logs are exported.")
         .family("ephemon_container_log_lines_total")
         .labels(&[Label::prometheus("stream")])
-        .many(|c, points| streams(c, points, |books| &books.stream_lines)),
+        .many(|c, points| streams(c, points, |accounting| &accounting.stream_lines)),
     Metric::counter("By", "Bytes of text in these lines.")
         .family("ephemon_container_log_bytes_total")
         .labels(&[Label::prometheus("stream")])
-        .many(|c, points| streams(c, points, |books| &books.stream_bytes)),
+        .many(|c, points| streams(c, points, |accounting| &accounting.stream_bytes)),
     Metric::counter("{line}", "Lines that the collector, or the spool on the node, has taken.")
         .family("ephemon_container_log_delivered_lines_total")
-        .one(|c| count(c.log().map(|log| log.books.delivered_lines))),
+        .one(|c| count(c.log().map(|log| log.accounting.delivered_lines))),
     Metric::counter("By", "Bytes of the container's log that could not be read any more.")
         .family("ephemon_container_log_lost_bytes_total")
         .labels(&[Label::prometheus("reason")])
         .many(|c, points| {
             let Some(log) = c.log() else { return };
-            for (loss, bytes) in LogLoss::ALL.into_iter().zip(log.books.lost_bytes) {
+            for (loss, bytes) in LogLoss::ALL.into_iter().zip(log.accounting.lost_bytes) {
                 let lost = (bytes > 0).then_some(bytes);
                 points.put(&[loss.as_str().into()], count(lost));
             }
@@ -243,7 +243,7 @@ const fn pressure_part(value: &'static str) -> Part {
 impl Container {
     /// When its cgroup was made, nanoseconds since 1970; 0 by a clock set before.
     pub fn born_ns(&self) -> u64 {
-        unix_ns(self.record.born)
+        unix_ns(self.record.created)
     }
 
     /// When its figures were read, nanoseconds since 1970, and not before its birth. Finals are of
@@ -328,9 +328,9 @@ fn sum(container: &Container, of: fn(&IoUsage) -> Option<u64>) -> Option<Value> 
 }
 
 /// A record that makes no sense belongs to neither stream.
-fn streams(container: &Container, points: &mut dyn Points, of: fn(&Books) -> &[u64; 3]) {
+fn streams(container: &Container, points: &mut dyn Points, of: fn(&Accounting) -> &[u64; 3]) {
     let Some(log) = container.log() else { return };
-    for (stream, figure) in ["stdout", "stderr", "unknown"].into_iter().zip(of(&log.books)) {
+    for (stream, figure) in ["stdout", "stderr", "unknown"].into_iter().zip(of(&log.accounting)) {
         let shown = (stream != "unknown" || *figure > 0).then_some(*figure);
         points.put(&[stream.into()], count(shown));
     }

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use ephemon_capture::books::PodRecord;
+use ephemon_capture::readings::PodRecord;
 
 use super::container::{self, Container};
 use super::job::{self, JobSeries};

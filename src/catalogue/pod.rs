@@ -1,6 +1,6 @@
 //! The metrics of pods: the network namespace their containers share.
 
-use ephemon_capture::books::PodRecord;
+use ephemon_capture::readings::PodRecord;
 use ephemon_model::NetUsage;
 
 use super::names::{self, NETWORK_INTERFACE_NAME, NETWORK_IO_DIRECTION};

@@ -15,11 +15,11 @@ const LEAST_MEMORY_BYTES: u64 = 6 << 20;
 /// From here on the kernel takes a limit of memory for none.
 const MOST_MEMORY_BYTES: u64 = (1 << 62) - 1;
 /// The least CPU: the kernel's least quota, 1 ms, in the usual period of 100 ms.
-const LEAST_CPU_MILLIS: u64 = 10;
+const CPU_MILLIS_MIN: u64 = 10;
 /// The most CPU, in thousandths: more CPUs than Linux can be built for (`NR_CPUS` 8192).
-const MOST_CPU_MILLIS: u64 = 8192 * 1000;
+const CPU_MILLIS_MAX: u64 = 8192 * 1000;
 /// The most tasks a 64-bit Linux can have (`PID_MAX_LIMIT`).
-const MOST_PIDS: u64 = 4 << 20;
+const PIDS_MAX: u64 = 4 << 20;
 
 /// Limits that would stop a container from running, or limit nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -80,9 +80,9 @@ impl Limits {
             };
             Err(Senseless { key, value: format!("{value}{unit}"), what })
         };
-        within("cpus", self.cpu_millis, LEAST_CPU_MILLIS, MOST_CPU_MILLIS, "m")?;
+        within("cpus", self.cpu_millis, CPU_MILLIS_MIN, CPU_MILLIS_MAX, "m")?;
         within("memory", self.memory_bytes, LEAST_MEMORY_BYTES, MOST_MEMORY_BYTES, "")?;
-        within("pids", self.pids, 1, MOST_PIDS, "")
+        within("pids", self.pids, 1, PIDS_MAX, "")
     }
 
     /// Whether nothing is limited.

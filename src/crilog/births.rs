@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ephemon_base::warning::Outage;
-use ephemon_discovery::logs::alarm::{Alarm, Alarms};
+use ephemon_discovery::logs::directory_watch::{DirectoryEvent, DirectoryWatch};
 use ephemon_discovery::logs::names;
 use ephemon_model::PodRef;
 use tracing::{info, warn};
@@ -42,7 +42,7 @@ pub(super) struct News {
 #[derive(Debug)]
 pub(super) struct Births {
     pods: PathBuf,
-    alarms: Option<Alarms<Place>>,
+    watch: Option<DirectoryWatch<Place>>,
     unreadable: Outage,
 }
 
@@ -63,35 +63,35 @@ fn pod_directory(pod: &PodRef) -> String {
 
 impl Births {
     pub(super) fn new(pods: PathBuf, use_inotify: bool) -> Self {
-        Self { pods, alarms: use_inotify.then(Alarms::new), unreadable: Outage::default() }
+        Self { pods, watch: use_inotify.then(DirectoryWatch::new), unreadable: Outage::default() }
     }
 
     /// Readable when there is news.
     pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.alarms.as_ref()?.descriptor()
+        self.watch.as_ref()?.descriptor()
     }
 
     /// What is new since the last call, or everything.
     pub(super) fn take(&mut self, mut rescan: bool) -> News {
         let mut news = News::default();
-        let alarms = self.alarms.as_mut().map(Alarms::take).unwrap_or_default();
-        for alarm in alarms {
-            match alarm {
-                Alarm::Lost => rescan = true,
-                Alarm::Gone(_) => {}
-                Alarm::New(Place::Pods, name) => {
+        let watch = self.watch.as_mut().map(DirectoryWatch::take).unwrap_or_default();
+        for event in watch {
+            match event {
+                DirectoryEvent::Lost => rescan = true,
+                DirectoryEvent::Gone(_) => {}
+                DirectoryEvent::New(Place::Pods, name) => {
                     if let Ok(pods) = Directory::pods(&self.pods) {
                         self.pod(&pods, &name, &mut news.homes);
                     }
                 }
-                Alarm::New(Place::Pod(pod), name) => {
+                DirectoryEvent::New(Place::Pod(pod), name) => {
                     let entered = Directory::pods(&self.pods)
                         .and_then(|pods| pods.enter(&pod_directory(&pod)));
                     if let Ok(directory) = entered {
                         self.container(&directory, &pod, &name, &mut news.homes);
                     }
                 }
-                Alarm::New(Place::Container(home), name) => {
+                DirectoryEvent::New(Place::Container(home), name) => {
                     let log = names::log_file(&name).is_some();
                     if log || names::rotated_log(&name).is_some() {
                         news.homes.insert(home);
@@ -109,8 +109,8 @@ impl Births {
     fn rescan(&mut self) -> Option<HashSet<Home>> {
         // Watched before read: what is made in between is seen twice, not never. Where the
         // directory is a link, what it leads to is watched.
-        if let (Some(alarms), Ok(path)) = (&mut self.alarms, self.pods.canonicalize()) {
-            alarms.watch(&path, Place::Pods);
+        if let (Some(watch), Ok(path)) = (&mut self.watch, self.pods.canonicalize()) {
+            watch.watch(&path, Place::Pods);
         }
         let listed = Directory::pods(&self.pods).and_then(|pods| Ok((pods.entries()?, pods)));
         let (entries, pods) = match listed {
@@ -138,8 +138,8 @@ impl Births {
         let Ok(directory) = pods.enter(name) else {
             return;
         };
-        if let Some(alarms) = &mut self.alarms {
-            alarms.watch(&self.pods.join(name), Place::Pod(pod.clone()));
+        if let Some(watch) = &mut self.watch {
+            watch.watch(&self.pods.join(name), Place::Pod(pod.clone()));
         }
         for Entry { name, .. } in directory.entries().unwrap_or_default() {
             self.container(&directory, &pod, &name, homes);
@@ -157,9 +157,9 @@ impl Births {
             return;
         }
         let home = Home { pod: pod.clone(), container: name.into() };
-        if let Some(alarms) = &mut self.alarms {
+        if let Some(watch) = &mut self.watch {
             let path = self.pods.join(pod_directory(pod)).join(name);
-            alarms.watch(&path, Place::Container(home.clone()));
+            watch.watch(&path, Place::Container(home.clone()));
         }
         homes.insert(home);
     }

@@ -15,10 +15,10 @@ use super::head::Head;
 use super::segment::{Segment, Source};
 
 /// How often a directory is read again because the kubelet was at work in it.
-const TRIES: usize = 4;
+const OPEN_ATTEMPTS: usize = 4;
 
 /// Files kept in mind after they were read, to know their compressed forms: the kubelet keeps five.
-const REMEMBERED: usize = 8;
+const REMEMBERED_FILES_LIMIT: usize = 8;
 
 /// Most rotated files of one log that are looked at; `containerLogMaxFiles` is 5 by default.
 const MAX_ROTATED: usize = 256;
@@ -87,7 +87,7 @@ impl Chain {
 
     /// Lets files be forgotten that lie before the one numbered `needed`.
     pub(super) fn prune(&mut self, needed: u32) {
-        while self.segments.len() > REMEMBERED
+        while self.segments.len() > REMEMBERED_FILES_LIMIT
             && self.segments.front().is_some_and(|front| front.passed && front.number < needed)
         {
             self.segments.pop_front();
@@ -139,7 +139,7 @@ impl Chain {
         now: Instant,
     ) -> io::Result<()> {
         let live = format!("{attempt}.log");
-        for _ in 0..TRIES {
+        for _ in 0..OPEN_ATTEMPTS {
             let file = match directory.file(&live) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => None,
                 other => other?,
@@ -157,7 +157,7 @@ impl Chain {
             }
             return self.take(candidates, now);
         }
-        // The next alarm or rescan comes back to it.
+        // The next event or rescan comes back to it.
         Ok(())
     }
 

@@ -17,8 +17,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use tracing::warn;
 
+use super::accounting::ContainerLog;
 use super::births::Births;
-use super::books::ContainerLog;
 use super::checkpoint::{self, Checkpoints};
 use super::known::{Choice, Known};
 use super::log::{Line, Log, Rules};
@@ -276,7 +276,7 @@ impl Follower {
     }
 
     /// The figures of the logs being read, as of now.
-    pub fn books(&self) -> impl Iterator<Item = ContainerLog> {
+    pub fn accounting(&self) -> impl Iterator<Item = ContainerLog> {
         let taken = self.known.live.values().filter(|live| live.choice == Choice::Take);
         taken.map(|live| live.log.report())
     }

@@ -13,8 +13,8 @@ use ephemon_discovery::logs::names;
 use ephemon_model::PodUid;
 use tracing::warn;
 
+use super::accounting::ContainerLog;
 use super::births::Home;
-use super::books::ContainerLog;
 use super::checkpoint::{Checkpoints, MAX_LIVE, MAX_LOGS, Saved};
 use super::directory::Directory;
 use super::log::Log;

@@ -3,7 +3,7 @@
 //! - `births` and `directory` find and open the files; `segment` and `chain` keep them through
 //!   rotation, compression, truncation, deletion and the agent's own restart.
 //! - `line`, `stamp` and `join` make lines of records; `log` brings both halves together and keeps
-//!   the `books`.
+//!   the `accounting`.
 //! - `known` holds all logs, `checkpoint` how far each is delivered, `follow` drives them; `shares`
 //!   says whose turn it is.
 //!
@@ -11,8 +11,8 @@
 //! the checkpoint move. A log is [`ContainerLog::complete`] when its container has ended, every byte
 //! that was in its files is delivered, and none is known or suspected to be lost.
 
+mod accounting;
 mod births;
-mod books;
 mod chain;
 mod checkpoint;
 mod directory;
@@ -27,7 +27,7 @@ mod segment;
 mod shares;
 mod stamp;
 
-pub use books::{Account, Books, ContainerLog};
+pub use accounting::{Account, Accounting, ContainerLog};
 pub use checkpoint::Checkpoints;
 pub use checkpoint::{MAX_LIVE, MAX_LOGS};
 pub use follow::{AtRisk, Follower, Options, Turn, Woken};

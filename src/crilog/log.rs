@@ -1,4 +1,4 @@
-//! One container's log, followed: from its files to lines, with its books.
+//! One container's log, followed: from its files to lines, with its accounting.
 
 mod read;
 
@@ -8,7 +8,7 @@ use std::time::Duration;
 use ephemon_model::LogLoss;
 use ephemon_model::LogStream;
 
-use super::books::{Books, ContainerLog};
+use super::accounting::{Accounting, ContainerLog};
 use super::chain::Chain;
 use super::join::{Joined, Joiner};
 use super::place::{LogId, LogRef, Mark, Position, Spot, Uid, Uids};
@@ -187,16 +187,18 @@ impl Log {
 
     /// Bytes in its files that are not acknowledged.
     pub(super) fn lag_bytes(&self) -> u64 {
-        let books = self.books();
-        books.seen_bytes.saturating_sub(books.delivered_bytes + books.all_lost_bytes())
+        let accounting = self.accounting();
+        accounting
+            .seen_bytes
+            .saturating_sub(accounting.delivered_bytes + accounting.all_lost_bytes())
     }
 
     /// Its figures as of now.
-    pub(super) fn books(&self) -> Books {
+    pub(super) fn accounting(&self) -> Accounting {
         let unread = self.chain.segments().fold(0_u64, |sum, file| sum + file.unread());
         let handed_over = self.joiner.bytes();
         let finished = self.finished();
-        let mut books = Books {
+        let mut accounting = Accounting {
             seen_bytes: handed_over + self.joiner.held_file_bytes() + unread,
             delivered_bytes: if finished { handed_over } else { self.acked.bytes },
             lines: self.joiner.lines(),
@@ -206,14 +208,15 @@ impl Log {
             lost_bytes: self.lost_bytes,
             lost_unknown: self.lost_unknown,
         };
-        books.seen_bytes = books.seen_bytes.saturating_add(books.all_lost_bytes());
-        books
+        accounting.seen_bytes = accounting.seen_bytes.saturating_add(accounting.all_lost_bytes());
+        accounting
     }
 
     /// Its figures, and whether they are final.
     pub(super) fn report(&self) -> ContainerLog {
-        let books = self.books();
-        let proven = books.seen_bytes == books.delivered_bytes && !books.lost_unknown;
+        let accounting = self.accounting();
+        let proven =
+            accounting.seen_bytes == accounting.delivered_bytes && !accounting.lost_unknown;
         let ended = self.finished();
         let complete = ended && proven && !self.spoilt;
         let told = |at: usize| self.told_bytes.get(at).copied().unwrap_or_default();
@@ -221,7 +224,7 @@ impl Log {
         for (at, lost) in newly_lost_bytes.iter_mut().enumerate() {
             *lost = lost.saturating_sub(told(at));
         }
-        ContainerLog { log: self.name.clone(), books, newly_lost_bytes, ended, complete }
+        ContainerLog { log: self.name.clone(), accounting, newly_lost_bytes, ended, complete }
     }
 
     /// After the directory was read: files of the checkpoint that are nowhere are lost.

@@ -12,7 +12,7 @@ use ephemon_model::{PodRef, PodUid};
 use super::place::LogId;
 
 /// A pod that has waited for so long in all, because its share was used up, is named.
-const NAMED: Duration = Duration::from_secs(10);
+const NAME_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Pods that had to wait because they had used their share.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -85,7 +85,7 @@ impl Shares {
             let waited = now.saturating_duration_since(since);
             share.waited = share.waited.saturating_add(waited);
             self.slowed.waited = self.slowed.waited.saturating_add(waited);
-            if share.waited >= NAMED && !std::mem::replace(&mut share.named, true) {
+            if share.waited >= NAME_INTERVAL && !std::mem::replace(&mut share.named, true) {
                 self.slowed.pods.push(share.pod.clone());
             }
         }

@@ -87,7 +87,7 @@ impl NodeOptions {
             cgroups: Choice::Auto,
             name: "demo-node".to_owned(),
             parent: None,
-            history: store::HISTORY,
+            history: store::HISTORY_LIMIT,
             linger: (Duration::from_millis(35), Duration::from_millis(60)),
             relist: Duration::from_secs(1),
             log_removal: Duration::from_millis(1600),

@@ -39,9 +39,9 @@ const PORT: u16 = 9911;
 const TOGETHER: Duration = Duration::from_secs(8);
 /// Longest time in which nothing at all happens while something is waited for: three times the
 /// script's longest container.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 /// As often as an eager Prometheus.
-const SCRAPE: Duration = Duration::from_secs(1);
+const SCRAPE_INTERVAL: Duration = Duration::from_secs(1);
 /// Longest wait for one more series, line or span after the last container: the agent itself waits ten
 /// seconds for the runtime's last word on a job.
 const SETTLE: Duration = Duration::from_secs(15);
@@ -85,7 +85,7 @@ pub enum Error {
     #[error("cannot play the workflow: {0}")]
     Workflow(#[from] std::io::Error),
     /// Something did not happen.
-    #[error("{0}: nothing has happened for {PATIENCE:?}; is this machine very busy?")]
+    #[error("{0}: nothing has happened for {TIMEOUT:?}; is this machine very busy?")]
     Late(&'static str),
 }
 
@@ -237,7 +237,7 @@ async fn hear(
 ) -> Result<(), Error> {
     let mut heard = 0_usize;
     while heard < count {
-        match timeout(PATIENCE, events.recv()).await {
+        match timeout(TIMEOUT, events.recv()).await {
             Ok(Ok(happening)) if wanted(&happening) => heard = heard.saturating_add(1),
             Ok(Ok(_) | Err(RecvError::Lagged(_))) => {}
             Ok(Err(RecvError::Closed)) | Err(_) => return Err(Error::Late(what)),
@@ -248,7 +248,7 @@ async fn hear(
 
 /// Scrapes as Prometheus does; returns only when the agent does not answer.
 async fn scrape(watcher: &Watcher, shown: &mut Shown) -> WatcherError {
-    let mut due = interval(SCRAPE);
+    let mut due = interval(SCRAPE_INTERVAL);
     loop {
         due.tick().await;
         match watcher.scrape().await {
@@ -281,7 +281,7 @@ impl Stage<'_> {
             let report = Report::new(&truths, &runners, shown, spent, wall);
             let report = report.with_logs(logs).with_jobs(jobs);
             let faults = report.faults();
-            let limit = if shown.lag_bytes > 0 { PATIENCE } else { SETTLE };
+            let limit = if shown.lag_bytes > 0 { TIMEOUT } else { SETTLE };
             let state = (faults, shown.lag_bytes);
             if state != before {
                 (since, before) = (Instant::now(), state);
@@ -290,7 +290,7 @@ impl Stage<'_> {
             if before.0.is_empty() || is_over {
                 return Ok(report);
             }
-            sleep(SCRAPE).await;
+            sleep(SCRAPE_INTERVAL).await;
         }
     }
 }

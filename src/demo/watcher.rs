@@ -24,13 +24,13 @@ use tokio::time::{sleep, timeout};
 use super::Node;
 
 /// The agent's last lines, for the sentence that says why it ended.
-const LAST_LINES: usize = 20;
+const LAST_LINES_LIMIT: usize = 20;
 /// The longest answer taken.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
 /// How long the agent may take to listen, to be ready, to answer, to end.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 /// Pause between looks at something that is not there yet.
-const PAUSE: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The running agent.
 #[derive(Debug)]
@@ -133,10 +133,10 @@ impl Watcher {
         let mut watcher = Self { child, address, log };
         let ready = async {
             while !matches!(watcher.get("/readyz").await, Ok((200, _))) {
-                sleep(PAUSE).await;
+                sleep(POLL_INTERVAL).await;
             }
         };
-        let is_ready = timeout(PATIENCE, ready).await.is_ok();
+        let is_ready = timeout(TIMEOUT, ready).await.is_ok();
         if is_ready {
             Ok(watcher)
         } else {
@@ -189,7 +189,7 @@ impl Watcher {
         if let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) {
             rustix::process::kill_process(pid, rustix::process::Signal::TERM).ok();
         }
-        if timeout(PATIENCE, self.child.wait()).await.is_err() {
+        if timeout(TIMEOUT, self.child.wait()).await.is_err() {
             drop(self.child.kill().await);
         }
     }
@@ -212,7 +212,7 @@ impl Watcher {
             connection.abort();
             Ok((code, String::from_utf8_lossy(&body.to_bytes()).into_owned()))
         };
-        timeout(PATIENCE, fetch).await?
+        timeout(TIMEOUT, fetch).await?
     }
 }
 
@@ -221,7 +221,7 @@ impl Watcher {
 impl Log {
     fn push(&self, line: String) {
         let mut lines = lock(&self.0);
-        if lines.len() >= LAST_LINES {
+        if lines.len() >= LAST_LINES_LIMIT {
             lines.pop_front();
         }
         lines.push_back(line);
@@ -250,10 +250,10 @@ async fn listening(
         address = told => address.ok_or_else(|| silent("does not listen")),
         _ = child.wait() => {
             // Its last lines are on their way.
-            sleep(PAUSE).await;
+            sleep(POLL_INTERVAL).await;
             Err(silent("ended"))
         }
-        () = sleep(PATIENCE) => Err(silent("does not listen")),
+        () = sleep(TIMEOUT) => Err(silent("does not listen")),
     }
 }
 

@@ -33,13 +33,13 @@ pub use connect::Error;
 
 /// Pods asked for at once: few, for one may be as large as etcd takes (1.5 MiB), and a page is in
 /// memory as a whole.
-pub const PAGE: u32 = 4;
+pub const LIST_PAGE_LIMIT: u32 = 4;
 
 /// Most pages of a list; a node does not run that many pods.
 const MAX_PAGES: usize = 500;
 
 /// A watch that lasted this many first pauses counts as a success: the pauses start over.
-const STEADY: u32 = 10;
+const STEADY_AFTER: u32 = 10;
 
 /// Where the API server is and which pods to watch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -178,7 +178,7 @@ impl Follow<'_> {
         let mut params = ListParams {
             label_selector: self.watch.labels(),
             field_selector: Some(self.watch.fields()),
-            limit: Some(PAGE),
+            limit: Some(LIST_PAGE_LIMIT),
             ..ListParams::default()
         };
         let mut uids = HashSet::new();
@@ -193,7 +193,9 @@ impl Follow<'_> {
                 return Ok(version);
             }
         }
-        Err(Trouble::Broken(format!("the list has more than {MAX_PAGES} pages of {PAGE} pods")))
+        Err(Trouble::Broken(format!(
+            "the list has more than {MAX_PAGES} pages of {LIST_PAGE_LIMIT} pods"
+        )))
     }
 
     /// Watches from `version` for as long as the server lets us; returns when a new list is due.
@@ -214,7 +216,7 @@ impl Follow<'_> {
                 Err(trouble) => Some(trouble),
             };
             let lasted = opened.elapsed();
-            if lasted >= patience.first_pause * STEADY {
+            if lasted >= patience.first_pause * STEADY_AFTER {
                 self.backoff.reset();
             }
             match trouble {

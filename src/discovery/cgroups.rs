@@ -23,15 +23,15 @@ const EVENT_BUFFER_BYTES: usize = 64 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CgroupEvent {
     /// A pod's directory is there, at this path below the watched root.
-    PodBorn(PodUid, PathBuf),
+    PodCreated(PodUid, PathBuf),
     /// A container's directory is there, at this path below the watched root.
-    Born(ContainerId, PodUid, PathBuf),
+    Created(ContainerId, PodUid, PathBuf),
     /// A container's `cgroup.events` changed.
     Changed(ContainerId),
     /// A container's directory is gone.
-    Died(ContainerId),
+    Removed(ContainerId),
     /// A pod's directory is gone.
-    PodDied(PodUid),
+    PodRemoved(PodUid),
     /// The kernel dropped events: only a walk tells now.
     Overflow,
 }
@@ -217,7 +217,7 @@ impl CgroupTree {
             self.bury_pod(&uid, events);
         }
         let found = events.get(before..).unwrap_or_default();
-        found.iter().filter(|event| matches!(event, CgroupEvent::Born(..))).count()
+        found.iter().filter(|event| matches!(event, CgroupEvent::Created(..))).count()
     }
 
     fn walk_pods(
@@ -276,7 +276,7 @@ impl CgroupTree {
     fn adopt_pod(&mut self, uid: &PodUid, path: &Path, events: &mut Vec<CgroupEvent>) {
         self.watch_once(path, || Watched::Pod(uid.clone(), path.to_owned()));
         if self.pods.insert(uid.clone(), path.to_owned()).is_none() {
-            events.push(CgroupEvent::PodBorn(uid.clone(), path.to_owned()));
+            events.push(CgroupEvent::PodCreated(uid.clone(), path.to_owned()));
         }
     }
 
@@ -300,7 +300,7 @@ impl CgroupTree {
             }
         }
         self.by_container.insert(id.clone(), (uid.clone(), watch));
-        events.push(CgroupEvent::Born(id, uid.clone(), path));
+        events.push(CgroupEvent::Created(id, uid.clone(), path));
     }
 
     fn bury(&mut self, id: &ContainerId, events: &mut Vec<CgroupEvent>) {
@@ -310,7 +310,7 @@ impl CgroupTree {
         if let Some(watch) = watch {
             self.unwatch(watch);
         }
-        events.push(CgroupEvent::Died(id.clone()));
+        events.push(CgroupEvent::Removed(id.clone()));
     }
 
     fn bury_pod(&mut self, uid: &PodUid, events: &mut Vec<CgroupEvent>) {
@@ -334,7 +334,7 @@ impl CgroupTree {
         if let Some(watch) = watch {
             self.unwatch(watch);
         }
-        events.push(CgroupEvent::PodDied(uid.clone()));
+        events.push(CgroupEvent::PodRemoved(uid.clone()));
     }
 
     /// Sets a directory's watch. Setting one again returns the same descriptor, so a walk repairs a

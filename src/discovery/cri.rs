@@ -1,7 +1,7 @@
 //! The container runtime's word, over its CRI socket: names by id, sandboxes, exit codes.
 //!
 //! Optional and read only: three calls that list and look, never one that acts. Asks when a
-//! container was born or ended, and once in a while; a runtime that is slow, hanging or away costs
+//! container was created or ended, and once in a while; a runtime that is slow, hanging or away costs
 //! nobody anything but the names it would have given.
 
 mod client;
@@ -19,25 +19,25 @@ use ephemon_base::warning::Outage;
 use ephemon_model::{ContainerId, Exit, PodRef, PodUid};
 use tracing::{debug, info, warn};
 
-use super::inventory::{Evidence, Inventory, Witness, Word};
+use super::inventory::{Evidence, EvidenceSource, Inventory, Observation};
 
 pub use client::{Client, Error};
 
 /// How often the runtime is asked though nothing happened.
-const PERIOD: Duration = Duration::from_secs(15);
+const LIST_INTERVAL: Duration = Duration::from_secs(15);
 
 /// How soon after something happened the runtime is asked once more: a cgroup is empty a little
 /// before the runtime knows the exit code.
-const FOLLOW_UP: Duration = Duration::from_secs(1);
+const FOLLOW_UP_DELAY: Duration = Duration::from_secs(1);
 
 /// Shortest time between two rounds, however much happens.
-const GAP: Duration = Duration::from_millis(500);
+const LIST_INTERVAL_MIN: Duration = Duration::from_millis(500);
 
 /// Longest wait for an answer.
-const LIMIT: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The longest pause after failures.
-const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+const RETRY_INTERVAL_MAX: Duration = Duration::from_mins(1);
 
 /// Most ended containers looked at in one round; the rest waits for the next.
 const MAX_STATUSES: usize = 64;
@@ -47,14 +47,14 @@ const MAX_REASON: usize = 256;
 
 /// Tells `inventory` what the runtime at `socket` says, for ever.
 pub async fn watch(socket: PathBuf, inventory: Inventory) -> Infallible {
-    watch_by(Client::new(socket, LIMIT), inventory).await
+    watch_by(Client::new(socket, ANSWER_TIMEOUT), inventory).await
 }
 
 /// As [`watch`], by a client of the caller's.
 pub async fn watch_by(client: Client, inventory: Inventory) -> Infallible {
-    let mut backoff = Backoff::new(Duration::from_secs(1), LONGEST_PAUSE);
+    let mut backoff = Backoff::new(Duration::from_secs(1), RETRY_INTERVAL_MAX);
     let mut outage = Outage::default();
-    let mut wait = PERIOD;
+    let mut wait = LIST_INTERVAL;
     loop {
         match round(&client, &inventory).await {
             Ok(complete) => {
@@ -62,7 +62,7 @@ pub async fn watch_by(client: Client, inventory: Inventory) -> Infallible {
                 if outage.end() {
                     info!(socket = %client.socket().display(), "the runtime answers again");
                 }
-                tokio::time::sleep(GAP).await;
+                tokio::time::sleep(LIST_INTERVAL_MIN).await;
                 if complete {
                     let asked = tokio::time::timeout(
                         jittered(wait, fastrand::f64()),
@@ -70,7 +70,7 @@ pub async fn watch_by(client: Client, inventory: Inventory) -> Infallible {
                     )
                     .await
                     .is_ok();
-                    wait = if asked { FOLLOW_UP } else { PERIOD };
+                    wait = if asked { FOLLOW_UP_DELAY } else { LIST_INTERVAL };
                 }
             }
             Err(error) => {
@@ -123,7 +123,7 @@ pub fn read(
     sandboxes: wire::ListPodSandboxResponse,
     containers: wire::ListContainersResponse,
 ) -> (Vec<Evidence>, Vec<ContainerId>) {
-    let by = Witness::Cri;
+    let by = EvidenceSource::Cri;
     let mut evidence = Vec::new();
     let mut pods: HashMap<String, PodUid> = HashMap::new();
     for sandbox in sandboxes.items {
@@ -148,7 +148,7 @@ pub fn read(
         if container.state == wire::CONTAINER_EXITED {
             exited.push(id.clone());
         }
-        let word = Word {
+        let word = Observation {
             pod: pods.get(&container.pod_sandbox_id).cloned(),
             name: metadata.name.into(),
             image: container.image.and_then(image),
@@ -170,7 +170,7 @@ pub fn explain(id: &ContainerId, answer: wire::ContainerStatusResponse) -> Optio
     let name = status.metadata?.name;
     super::logs::names::is_label(&name).then(|| Evidence::Container {
         id: id.clone(),
-        word: Word {
+        word: Observation {
             pod: None,
             name: name.into(),
             image: status.image.and_then(image),
@@ -181,7 +181,7 @@ pub fn explain(id: &ContainerId, answer: wire::ContainerStatusResponse) -> Optio
             started: moment(status.started_at),
             finished: moment(status.finished_at),
         },
-        by: Witness::Cri,
+        by: EvidenceSource::Cri,
     })
 }
 
@@ -288,7 +288,7 @@ mod tests {
         let (inventory, exited) = told(vec![container(3, "job", wire::CONTAINER_EXITED)]);
         let uid = PodUid::parse(UID).unwrap();
         let ended = exited.first().unwrap();
-        inventory.born(&uid, ended, SystemTime::now());
+        inventory.created(&uid, ended, SystemTime::now());
         assert_eq!(inventory.unexplained(exited.clone()), exited);
         let status = wire::ContainerStatus {
             metadata: container(3, "job", 2).metadata,
@@ -309,7 +309,7 @@ mod tests {
     #[tokio::test]
     async fn a_missing_socket_is_named_with_what_to_check() {
         let directory = tempfile::tempdir().unwrap();
-        let client = Client::new(directory.path().join("no.sock"), LIMIT);
+        let client = Client::new(directory.path().join("no.sock"), ANSWER_TIMEOUT);
         let error = round(&client, &Inventory::default()).await.unwrap_err();
         let text = error.to_string();
         assert!(matches!(error, Error::Connect { .. }), "{error:?}");

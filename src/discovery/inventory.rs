@@ -7,7 +7,7 @@ mod evidence;
 mod facts;
 mod named;
 mod order;
-mod roll;
+mod snapshot;
 mod state;
 mod watched;
 
@@ -19,17 +19,17 @@ use std::time::{Instant, SystemTime};
 use ephemon_base::lock;
 use ephemon_contract::{Limits, LimitsError};
 use ephemon_model::{ContainerId, ContainerType, Exit, PodRef, PodUid};
-use ephemon_vitals::{Reason, Signal, Vitals};
+use ephemon_self_metrics::{Reason, SelfMetrics, Signal};
 use tokio::sync::Notify;
 
-pub use evidence::{Evidence, SpecEntry, Witness, Word};
+pub use evidence::{Evidence, EvidenceSource, Observation, SpecEntry};
 pub use facts::MAX_LOGS_PER_POD;
 pub use facts::{MAX_SPEC_BYTES_IN_ALL, SPEC_BYTES_FOR_SURE};
 pub use named::Named;
-pub use roll::{PodSight, RunSight};
+pub use snapshot::{ListedContainer, ListedPod};
 pub use state::CONTAINER_BYTES;
 pub use state::{MAX_CONTAINERS, MAX_PODS, MAX_UNBORN};
-pub use watched::{API_PATIENCE, DELETED_GRACE, STRANGER_GRACE};
+pub use watched::{API_TIMEOUT, DELETED_RETENTION, UNLISTED_TIMEOUT};
 
 use crate::feed::Feed;
 use state::{State, Touched};
@@ -75,7 +75,7 @@ pub struct Limited {
     /// Its cgroup, below the hierarchy's root.
     pub cgroup: Arc<Path>,
     /// When its cgroup was made.
-    pub born: SystemTime,
+    pub created: SystemTime,
     /// The runtime or the API server says that its program was started.
     pub started: bool,
     /// What it is to be limited to, or what is wrong with the text that says so.
@@ -90,7 +90,7 @@ pub struct Inventory(Arc<Shared>);
 struct Shared {
     state: Mutex<State>,
     has_api: bool,
-    vitals: Option<Vitals>,
+    self_metrics: Option<SelfMetrics>,
     questions: Notify,
     news: Notify,
     feed: Feed,
@@ -100,21 +100,21 @@ struct Shared {
 
 impl Inventory {
     /// An inventory without an API server (`--no-api`): every pod is wanted.
-    pub fn without_api(vitals: Vitals) -> Self {
-        Self::new(Line::None, vitals)
+    pub fn without_api(self_metrics: SelfMetrics) -> Self {
+        Self::new(Line::None, self_metrics)
     }
 
     /// An inventory whose pods are those the API server lists; open until it does.
-    pub fn with_api(vitals: Vitals) -> Self {
+    pub fn with_api(self_metrics: SelfMetrics) -> Self {
         let since = Instant::now();
-        Self::new(Line::Opening { since }, vitals)
+        Self::new(Line::Connecting { since }, self_metrics)
     }
 
-    fn new(line: Line, vitals: Vitals) -> Self {
+    fn new(line: Line, self_metrics: SelfMetrics) -> Self {
         Self(Arc::new(Shared {
             has_api: line != Line::None,
             state: Mutex::new(State::new(line)),
-            vitals: Some(vitals),
+            self_metrics: Some(self_metrics),
             questions: Notify::new(),
             news: Notify::new(),
             feed: Feed::default(),
@@ -134,10 +134,10 @@ impl Inventory {
         self.change(|state| state.verdict(uid, Instant::now()))
     }
 
-    /// A container's cgroup was born; called by `capture` the moment it is seen, so that log
+    /// A container's cgroup was created; called by `capture` the moment it is seen, so that log
     /// directories made just before can be matched to it where no better source gives the name.
-    pub fn born(&self, pod: &PodUid, id: &ContainerId, at: SystemTime) {
-        self.change(|state| state.born(pod, id, at, Instant::now()));
+    pub fn created(&self, pod: &PodUid, id: &ContainerId, at: SystemTime) {
+        self.change(|state| state.created(pod, id, at, Instant::now()));
         self.0.questions.notify_one();
     }
 
@@ -227,7 +227,7 @@ impl Inventory {
         self.change(|state| state.log_directory_gone(uid, Instant::now()));
     }
 
-    /// Resolves when a container was born or ended since the last call: a source that can be asked
+    /// Resolves when a container was created or ended since the last call: a source that can be asked
     /// may have something to say. For one caller, the CRI source.
     pub async fn questions(&self) {
         self.0.questions.notified().await;
@@ -257,13 +257,13 @@ impl Inventory {
     }
 
     /// Every wanted pod with all that is known of its containers, save their figures.
-    pub fn roll(&self) -> Vec<PodSight> {
-        self.change(|state| state.roll(Instant::now()))
+    pub fn snapshot(&self) -> Vec<ListedPod> {
+        self.change(|state| state.snapshot(Instant::now()))
     }
 
     /// Those of these pods that are wanted, likewise.
-    pub fn roll_of(&self, pods: &HashSet<PodUid>) -> Vec<PodSight> {
-        self.change(|state| state.roll_of(pods, Instant::now()))
+    pub fn snapshot_of(&self, pods: &HashSet<PodUid>) -> Vec<ListedPod> {
+        self.change(|state| state.snapshot_of(pods, Instant::now()))
     }
 
     fn change<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
@@ -276,9 +276,9 @@ impl Inventory {
             Touched::Pods(pods) => pods.iter().for_each(|pod| self.0.feed.publish(pod)),
             Touched::All => self.0.feed.publish_all(),
         }
-        if let Some(vitals) = &self.0.vitals {
+        if let Some(self_metrics) = &self.0.self_metrics {
             for _ in 0..dropped {
-                vitals.dropped(Signal::Events, Reason::Cap);
+                self_metrics.dropped(Signal::Events, Reason::Cap);
             }
         }
         answer

@@ -4,7 +4,7 @@
 //! Directories only: nothing here opens a log. inotify tells at once, a rescan repairs what it
 //! missed and serves alone where inotify cannot be had.
 
-pub mod alarm;
+pub mod directory_watch;
 mod follower;
 pub mod names;
 
@@ -23,10 +23,10 @@ use super::inventory::Inventory;
 use follower::Follower;
 
 /// How often everything is read anew while inotify works.
-const RESCAN: Duration = Duration::from_secs(10);
+const RESCAN_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How often everything is read anew while inotify does not, or a directory is not there yet.
-const RESCAN_ALONE: Duration = Duration::from_secs(2);
+const RESCAN_INTERVAL_WITHOUT_EVENTS: Duration = Duration::from_secs(2);
 
 /// Ends the reading thread when dropped.
 struct Stop(Arc<OwnedFd>);
@@ -48,7 +48,7 @@ pub async fn watch(node: NodeRoot, inventory: Inventory) -> Infallible {
             }
             Err(error) => warn!(%error, "cannot read log directories yet; trying again"),
         }
-        tokio::time::sleep(RESCAN_ALONE).await;
+        tokio::time::sleep(RESCAN_INTERVAL_WITHOUT_EVENTS).await;
     }
 }
 
@@ -61,7 +61,7 @@ fn read(node: &NodeRoot, inventory: Inventory, stop: &OwnedFd) {
         let complete = follower.turn(due);
         if due {
             let alone = follower.descriptor().is_none() || !complete;
-            let period = if alone { RESCAN_ALONE } else { RESCAN };
+            let period = if alone { RESCAN_INTERVAL_WITHOUT_EVENTS } else { RESCAN_INTERVAL };
             rescan_at = now + jittered(period, fastrand::f64());
         }
         let mut fds = vec![PollFd::new(stop, PollFlags::IN)];
@@ -71,7 +71,7 @@ fn read(node: &NodeRoot, inventory: Inventory, stop: &OwnedFd) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => {
                 warn!(%error, "cannot wait for inotify; rescanning only");
-                std::thread::sleep(RESCAN_ALONE);
+                std::thread::sleep(RESCAN_INTERVAL_WITHOUT_EVENTS);
             }
         }
         if fds.first().is_some_and(|stop| !stop.revents().is_empty()) {

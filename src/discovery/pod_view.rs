@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use ephemon_model::{ContainerId, Exit, PodRef};
 
-use super::inventory::{Evidence, SpecEntry, Witness, Word};
+use super::inventory::{Evidence, EvidenceSource, Observation, SpecEntry};
 
 /// A pod, slimmed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub enum Oddity {
 impl PodView {
     /// What the inventory learns from it.
     pub fn evidence(self) -> Vec<Evidence> {
-        let by = Witness::Api;
+        let by = EvidenceSource::Api;
         let uid = self.pod.uid.clone();
         let mut evidence = vec![
             Evidence::Pod { pod: self.pod, by },
@@ -66,7 +66,7 @@ impl PodView {
         ];
         evidence.extend(self.runs.into_iter().map(|run| Evidence::Container {
             id: run.id,
-            word: Word {
+            word: Observation {
                 pod: Some(uid.clone()),
                 name: run.name,
                 image: None,

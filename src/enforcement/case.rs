@@ -7,26 +7,26 @@ use ephemon_base::Backoff;
 use ephemon_discovery::inventory::Limited;
 
 /// While the runtime makes the container its cgroup is looked at this often.
-const LOOK_STARTING: Duration = Duration::from_millis(2);
+const STARTING_LOOK_INTERVAL: Duration = Duration::from_millis(2);
 /// After this time less often: nothing may ever run in it.
-const STARTING_LONG: Duration = Duration::from_secs(2);
+const SLOW_START_AFTER: Duration = Duration::from_secs(2);
 /// How often then.
-const LOOK_STARTING_LONG: Duration = Duration::from_millis(50);
+const SLOW_START_LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Looks after the limits were first in force: a runtime that was not done yet sets its own.
 const YOUNG_LOOKS_MS: [u64; 8] = [5, 10, 20, 50, 100, 300, 500, 1000];
 /// And from then on.
-const LOOK_SETTLED: Duration = Duration::from_secs(5);
+const SETTLED_LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The first pause after the kernel found the cgroup busy; it doubles each time.
 const BUSY_FIRST: Duration = Duration::from_millis(200);
 /// The longest.
-const BUSY_LONGEST: Duration = Duration::from_secs(5);
+const BUSY_RETRY_INTERVAL_MAX: Duration = Duration::from_secs(5);
 /// How often a busy cgroup is tried: half a minute in all.
-const BUSY_TRIES: u32 = 10;
+const BUSY_RETRY_LIMIT: u32 = 10;
 
 /// How often limits are set again that something else undid: it will not give way.
-const MOST_RESTORED: u32 = 10;
+const RESTORE_LIMIT: u32 = 10;
 
 /// A container and where its limits stand.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ impl Case {
             since: now,
             next: Some(now),
             stage: Stage::Pending,
-            busy: Backoff::new(BUSY_FIRST, BUSY_LONGEST),
+            busy: Backoff::new(BUSY_FIRST, BUSY_RETRY_INTERVAL_MAX),
             restored: 0,
         }
     }
@@ -97,7 +97,11 @@ impl Case {
 
     /// No process of the container's own runs in it yet.
     pub(super) fn is_starting(&mut self, now: Instant) {
-        let pause = if self.age(now) < STARTING_LONG { LOOK_STARTING } else { LOOK_STARTING_LONG };
+        let pause = if self.age(now) < SLOW_START_AFTER {
+            STARTING_LOOK_INTERVAL
+        } else {
+            SLOW_START_LOOK_INTERVAL
+        };
         self.next = Some(now + pause);
     }
 
@@ -124,7 +128,7 @@ impl Case {
                 self.later(looks + 1, now);
                 Again::Young
             }
-            Stage::Settled if self.restored < MOST_RESTORED => {
+            Stage::Settled if self.restored < RESTORE_LIMIT => {
                 self.restored += 1;
                 self.later(YOUNG_LOOKS_MS.len(), now);
                 Again::Restored
@@ -141,7 +145,7 @@ impl Case {
         // Whole pauses: nothing else sets this cgroup's limits at the same time.
         let pause = self.busy.next_pause(1.0);
         let tries = self.busy.failures();
-        if tries >= BUSY_TRIES {
+        if tries >= BUSY_RETRY_LIMIT {
             self.give_up();
             return None;
         }
@@ -151,7 +155,7 @@ impl Case {
 
     /// The cgroup is gone, and its end not yet heard of.
     pub(super) fn is_gone(&mut self, now: Instant) {
-        self.next = Some(now + LOOK_SETTLED);
+        self.next = Some(now + SETTLED_LOOK_INTERVAL);
     }
 
     /// Nothing more is tried.
@@ -162,7 +166,7 @@ impl Case {
     fn later(&mut self, looks: usize, now: Instant) {
         let (stage, pause) = match YOUNG_LOOKS_MS.get(looks) {
             Some(millis) => (Stage::Young(looks), Duration::from_millis(*millis)),
-            None => (Stage::Settled, LOOK_SETTLED),
+            None => (Stage::Settled, SETTLED_LOOK_INTERVAL),
         };
         self.stage = stage;
         self.next = Some(now + pause);
@@ -187,7 +191,7 @@ mod tests {
             pod: Arc::new(PodRef { namespace: "ci".into(), name: "runner".into(), uid }),
             name: "job".into(),
             cgroup: Path::new("kubepods").into(),
-            born: SystemTime::now(),
+            created: SystemTime::now(),
             started: false,
             limits: Ok(Limits::default()),
         };
@@ -214,7 +218,7 @@ mod tests {
         for _ in 0..100 {
             let before = now;
             step(&case, &mut now);
-            assert_eq!(now - before, LOOK_SETTLED);
+            assert_eq!(now - before, SETTLED_LOOK_INTERVAL);
             case.holds(now);
         }
     }
@@ -243,7 +247,7 @@ mod tests {
             }
             step(&case, &mut now);
         }
-        assert_eq!((restored, case.next()), (MOST_RESTORED, None));
+        assert_eq!((restored, case.next()), (RESTORE_LIMIT, None));
     }
 
     #[test]

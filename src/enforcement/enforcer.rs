@@ -13,7 +13,7 @@ use ephemon_contract::Limits;
 use ephemon_discovery::inventory::{Inventory, Limited};
 use ephemon_model::ContainerId;
 use ephemon_model::node::NodeRoot;
-use ephemon_vitals::{Enforced, Vitals};
+use ephemon_self_metrics::{Enforced, SelfMetrics};
 use rustix::io::Errno;
 
 use super::case::{Again, Case};
@@ -21,14 +21,14 @@ use super::decision::decide;
 use super::starting::inside;
 
 /// Everything is looked at this often though nothing was heard.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// The state of the enforcement.
 #[derive(Debug)]
 pub(super) struct Enforcer {
     node: NodeRoot,
     inventory: Inventory,
-    vitals: Vitals,
+    self_metrics: SelfMetrics,
     /// `None` until the node has a cgroup mount; capture says that it has none.
     hierarchy: Option<Hierarchy>,
     /// Where the kubelet's tree is, below the hierarchy's root, if the operator says.
@@ -46,12 +46,12 @@ impl Enforcer {
         node: NodeRoot,
         kubepods: Option<PathBuf>,
         inventory: Inventory,
-        vitals: Vitals,
+        self_metrics: SelfMetrics,
     ) -> Self {
         Self {
             node,
             inventory,
-            vitals,
+            self_metrics,
             hierarchy: None,
             kubepods,
             checked: false,
@@ -64,7 +64,7 @@ impl Enforcer {
     pub(super) fn pass(&mut self) -> Instant {
         let now = Instant::now();
         let Some(hierarchy) = self.hierarchy() else {
-            return now + LONGEST_PAUSE;
+            return now + PAUSE_MAX;
         };
         self.check(&hierarchy);
         self.follow(now);
@@ -74,7 +74,7 @@ impl Enforcer {
         }
         self.cases = cases;
         let next = self.cases.values().filter_map(Case::next).min();
-        next.unwrap_or(now + LONGEST_PAUSE).min(now + LONGEST_PAUSE)
+        next.unwrap_or(now + PAUSE_MAX).min(now + PAUSE_MAX)
     }
 
     fn hierarchy(&mut self) -> Option<Hierarchy> {
@@ -163,11 +163,11 @@ impl Enforcer {
 
     fn say_set(&self, case: &mut Case, asked: &Limits, now: Instant) {
         let again = case.set(now);
-        let Limited { pod, name, born, .. } = &case.limited;
+        let Limited { pod, name, created, .. } = &case.limited;
         let (namespace, pod) = (&pod.namespace, &pod.name);
         match again {
             Again::First => {
-                let after_ms = born.elapsed().unwrap_or_default().as_secs_f64() * 1e3;
+                let after_ms = created.elapsed().unwrap_or_default().as_secs_f64() * 1e3;
                 let named_ms = case.age(Instant::now()).as_secs_f64() * 1e3;
                 tracing::debug!(
                     %namespace, %pod, container = %name, limits = %asked, after_ms, named_ms,
@@ -263,7 +263,7 @@ impl Enforcer {
     }
 
     fn count(&self, result: Enforced) {
-        self.vitals.limits_enforced(result);
+        self.self_metrics.limits_enforced(result);
     }
 }
 

@@ -15,13 +15,13 @@ use std::time::Duration;
 
 use ephemon_discovery::inventory::Inventory;
 use ephemon_model::node::NodeRoot;
-use ephemon_vitals::Vitals;
+use ephemon_self_metrics::SelfMetrics;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use enforcer::Enforcer;
 
 /// News come in bursts; those of so short a time are looked at together.
-const GATHER: Duration = Duration::from_millis(1);
+const BATCH_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Enforces limits for ever.
 ///
@@ -36,9 +36,9 @@ pub async fn run(
     node: NodeRoot,
     kubepods: Option<PathBuf>,
     inventory: Inventory,
-    vitals: Vitals,
+    self_metrics: SelfMetrics,
 ) -> Infallible {
-    let mut enforcer = Enforcer::new(node, kubepods, inventory.clone(), vitals);
+    let mut enforcer = Enforcer::new(node, kubepods, inventory.clone(), self_metrics);
     loop {
         let pass = tokio::task::spawn_blocking(move || {
             let next = enforcer.pass();
@@ -53,7 +53,7 @@ pub async fn run(
         };
         tokio::select! {
             () = sleep_until(Instant::from_std(next)) => {}
-            () = inventory.news() => sleep(GATHER).await,
+            () = inventory.news() => sleep(BATCH_INTERVAL).await,
         }
     }
 }

@@ -33,9 +33,9 @@ pub(super) enum Inside {
 
 /// What looks like the runtime for this long is none: a job may take any name. A node that starts
 /// a container more slowly than this has other troubles.
-const RUNTIME_PATIENCE: Duration = Duration::from_secs(10);
+const RUNTIME_TIMEOUT: Duration = Duration::from_secs(10);
 /// What cannot be seen is the container's own after this time.
-const UNSEEN_PATIENCE: Duration = Duration::from_secs(1);
+const UNSEEN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Programs that make containers.
 const RUNTIMES: [&str; 3] = ["runc", "crun", "youki"];
@@ -58,8 +58,8 @@ impl Inside {
     pub(super) fn is_starting(self, waited: Duration, started: bool) -> bool {
         match self {
             Self::Nothing => true,
-            Self::Runtime => !started && waited < RUNTIME_PATIENCE,
-            Self::Unseen => waited < UNSEEN_PATIENCE,
+            Self::Runtime => !started && waited < RUNTIME_TIMEOUT,
+            Self::Unseen => waited < UNSEEN_TIMEOUT,
             Self::Own => false,
         }
     }

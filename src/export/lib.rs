@@ -22,11 +22,11 @@ mod split;
 mod store;
 
 use ephemon_otel::Signal;
-use ephemon_vitals as vitals;
+use ephemon_self_metrics as self_metrics;
 
 pub use destination::{Answer, Destination};
 pub use outbox::Outbox;
-pub use payload::{Fate, LARGEST, Payload, Receipt};
+pub use payload::{Fate, PAYLOAD_BYTES_MAX, Payload, Receipt};
 pub use sender::QUEUE_BYTES;
 pub use sender::{Options, Sender};
 pub use store::KeepError;
@@ -38,10 +38,10 @@ pub const OWN_TARGETS: &[&str] =
     &["ephemon_export", "ephemon_otel", "h2", "hyper", "hyper_util", "rustls", "tonic", "tower"];
 
 /// The signal by the name that the agent's counters have for it.
-fn counted(signal: Signal) -> vitals::Signal {
+fn counted(signal: Signal) -> self_metrics::Signal {
     match signal {
-        Signal::Logs => vitals::Signal::Logs,
-        Signal::Traces => vitals::Signal::Traces,
-        Signal::Metrics => vitals::Signal::Metrics,
+        Signal::Logs => self_metrics::Signal::Logs,
+        Signal::Traces => self_metrics::Signal::Traces,
+        Signal::Metrics => self_metrics::Signal::Metrics,
     }
 }

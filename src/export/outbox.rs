@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use ephemon_base::lock;
 use ephemon_otel::Signal;
-use ephemon_vitals::{Reason, Vitals};
+use ephemon_self_metrics::{Reason, SelfMetrics};
 use tokio::sync::{Notify, oneshot, watch};
 
-use super::payload::{Fate, LARGEST, Payload, Receipt};
+use super::payload::{Fate, PAYLOAD_BYTES_MAX, Payload, Receipt};
 use super::store::{KeepError, Store};
 
 /// Where requests of one signal go in. Cheap to clone, and usable from any thread.
@@ -22,7 +22,7 @@ pub struct Outbox {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) signal: Signal,
-    pub(super) vitals: Vitals,
+    pub(super) self_metrics: SelfMetrics,
     pub(super) store: Option<Store>,
     /// Wakes the sender: there is something to do.
     pub(super) wake: Notify,
@@ -58,16 +58,16 @@ impl Outbox {
     }
 
     /// An outbox that nobody empties, for who reads logs and has none to send.
-    pub fn nowhere(signal: Signal, vitals: Vitals) -> Self {
-        Self::new(Arc::new(Shared::new(signal, None, 0, vitals)))
+    pub fn nowhere(signal: Signal, self_metrics: SelfMetrics) -> Self {
+        Self::new(Arc::new(Shared::new(signal, None, 0, self_metrics)))
     }
 
     /// Puts a payload into the queue. When the queue is full, or the sender is coming to its end,
     /// the payload comes back.
     pub fn offer(&self, payload: Payload) -> Result<Receipt, Payload> {
         let shared = &self.shared;
-        if payload.body.len() > LARGEST {
-            shared.vitals.dropped_by(
+        if payload.body.len() > PAYLOAD_BYTES_MAX {
+            shared.self_metrics.dropped_by(
                 crate::counted(shared.signal),
                 Reason::TooLarge,
                 payload.items,
@@ -114,7 +114,11 @@ impl Outbox {
         match self.offer(payload) {
             Ok(_) => true,
             Err(payload) => {
-                shared.vitals.dropped_by(crate::counted(shared.signal), Reason::Cap, payload.items);
+                shared.self_metrics.dropped_by(
+                    crate::counted(shared.signal),
+                    Reason::Cap,
+                    payload.items,
+                );
                 false
             }
         }
@@ -140,10 +144,15 @@ impl Outbox {
 // === impl Shared ===
 
 impl Shared {
-    pub(super) fn new(signal: Signal, store: Option<Store>, bound: usize, vitals: Vitals) -> Self {
+    pub(super) fn new(
+        signal: Signal,
+        store: Option<Store>,
+        bound: usize,
+        self_metrics: SelfMetrics,
+    ) -> Self {
         Self {
             signal,
-            vitals,
+            self_metrics,
             store,
             wake: Notify::new(),
             closing: watch::Sender::new(false),
@@ -191,7 +200,7 @@ impl Shared {
     pub(super) fn drop_all(&self, all: Vec<Queued>) {
         for queued in all {
             let items = queued.payload.items;
-            self.vitals.dropped_by(crate::counted(self.signal), Reason::Shutdown, items);
+            self.self_metrics.dropped_by(crate::counted(self.signal), Reason::Shutdown, items);
             queued.settle(Fate::Dropped(Reason::Shutdown));
         }
     }

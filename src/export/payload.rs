@@ -4,13 +4,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use ephemon_vitals::Reason;
+use ephemon_self_metrics::Reason;
 use tokio::sync::oneshot;
 
 /// Largest request that is taken, in bytes: one with the longest line, twice where its original is
 /// wanted, is smaller. Collectors commonly take 4 MiB over gRPC and 20 MiB over HTTP; what is larger
 /// than a collector takes is split.
-pub const LARGEST: usize = 4 << 20;
+pub const PAYLOAD_BYTES_MAX: usize = 4 << 20;
 
 /// One encoded `ExportLogsServiceRequest`, `ExportTraceServiceRequest` or
 /// `ExportMetricsServiceRequest`. Cheap to clone.

@@ -10,7 +10,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ephemon_vitals::Vitals;
+use ephemon_self_metrics::SelfMetrics;
 
 use super::destination::Destination;
 use super::outbox::{Outbox, Queued, Shared};
@@ -24,9 +24,9 @@ use complaint::{Complaint, Kind};
 /// taken where there is no other.
 pub const QUEUE_BYTES: usize = 2 << 20;
 /// How long the end waits for a collector.
-const DRAIN: Duration = Duration::from_secs(5);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// A spool that cannot be read is tried again at this interval.
-const SPOOL_RETRY: Duration = Duration::from_secs(10);
+const SPOOL_RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How much is held, and for how long at the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +60,7 @@ enum Next {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { queue_bytes: QUEUE_BYTES, drain: DRAIN }
+        Self { queue_bytes: QUEUE_BYTES, drain: DRAIN_TIMEOUT }
     }
 }
 
@@ -72,12 +72,12 @@ impl Sender {
         destination: Destination,
         spool: Option<Spool>,
         options: Options,
-        vitals: Vitals,
+        self_metrics: SelfMetrics,
     ) -> (Outbox, Self) {
         let signal = destination.signal;
-        vitals.will_export(crate::counted(signal));
-        let store = spool.map(|spool| Store::new(spool, signal, vitals.clone()));
-        let shared = Arc::new(Shared::new(signal, store, options.queue_bytes, vitals));
+        self_metrics.will_export(crate::counted(signal));
+        let store = spool.map(|spool| Store::new(spool, signal, self_metrics.clone()));
+        let shared = Arc::new(Shared::new(signal, store, options.queue_bytes, self_metrics));
         let sender = Self {
             shared: Arc::clone(&shared),
             destination,
@@ -121,7 +121,7 @@ impl Sender {
                         self.complaint
                             .say(Kind::Spool, &format!("{error}: what is in the spool waits"));
                         tokio::select! {
-                            () = tokio::time::sleep(SPOOL_RETRY) => {}
+                            () = tokio::time::sleep(SPOOL_RETRY_INTERVAL) => {}
                             _ = closing.changed() => {}
                         }
                     }

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use cursor::Cursor;
-use ephemon_vitals::Reason;
+use ephemon_self_metrics::Reason;
 use error::Act;
 pub use error::Error;
 use frame::Header;
@@ -28,11 +28,11 @@ use segment::{Found, Scanned, Segment};
 use writer::Writer;
 
 /// Of a cap, so much is one segment, and so much is lost at once when the spool is full.
-const SEGMENTS: u64 = 8;
+const SEGMENT_COUNT: u64 = 8;
 /// However large the cap, a segment ends at this size.
-const LARGEST_SEGMENT: u64 = 8 << 20;
+const SEGMENT_BYTES_MAX: u64 = 8 << 20;
 /// However small the cap, a segment may become this large.
-const SMALLEST_SEGMENT: u64 = 64 << 10;
+const SEGMENT_BYTES_MIN: u64 = 64 << 10;
 
 /// How much may wait, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -271,7 +271,9 @@ impl Spool {
 
     /// Largest body that can be appended.
     pub fn largest(&self) -> u64 {
-        self.limits.bytes.saturating_sub(frame::size(0).saturating_add(frame::PREAMBLE as u64))
+        self.limits
+            .bytes
+            .saturating_sub(frame::size(0).saturating_add(frame::PREAMBLE_BYTES as u64))
     }
 
     /// What was lost since this was last asked.
@@ -280,7 +282,7 @@ impl Spool {
     }
 
     fn segment_size(&self) -> u64 {
-        (self.limits.bytes / SEGMENTS).clamp(SMALLEST_SEGMENT, LARGEST_SEGMENT)
+        (self.limits.bytes / SEGMENT_COUNT).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX)
     }
 
     /// Ends the last segment and begins the next one, or goes on with what a former process left.
@@ -303,7 +305,7 @@ impl Spool {
 
     /// Drops the oldest until this much fits.
     fn make_room(&mut self, size: u64) {
-        let size = size.saturating_add(frame::PREAMBLE as u64);
+        let size = size.saturating_add(frame::PREAMBLE_BYTES as u64);
         while self.bytes().saturating_add(size) > self.limits.bytes && !self.segments.is_empty() {
             self.drop_first(Reason::SpoolFull);
         }
@@ -340,7 +342,7 @@ impl Spool {
     }
 
     fn enter_first(&mut self) {
-        self.position = frame::PREAMBLE as u64;
+        self.position = frame::PREAMBLE_BYTES as u64;
     }
 
     /// This record is behind us.

@@ -7,9 +7,9 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use ephemon_base::lock;
 use ephemon_otel::Signal;
-use ephemon_vitals::{Reason, Vitals};
+use ephemon_self_metrics::{Reason, SelfMetrics};
 
-use super::payload::{LARGEST, Payload};
+use super::payload::{PAYLOAD_BYTES_MAX, Payload};
 use super::spool::{self, Spool};
 
 /// Why a payload could not be kept.
@@ -47,7 +47,7 @@ pub(super) struct Store {
     spool: Arc<Mutex<Spool>>,
     marks: Arc<Marks>,
     signal: Signal,
-    vitals: Vitals,
+    self_metrics: SelfMetrics,
 }
 
 /// What can be known of the spool without waiting for whoever waits for the disk.
@@ -61,10 +61,10 @@ struct Marks {
 // === impl Store ===
 
 impl Store {
-    pub(super) fn new(spool: Spool, signal: Signal, vitals: Vitals) -> Self {
+    pub(super) fn new(spool: Spool, signal: Signal, self_metrics: SelfMetrics) -> Self {
         let marks = Marks { next: AtomicU64::new(0), head: AtomicU64::new(NONE) };
         let (spool, marks) = (Arc::new(Mutex::new(spool)), Arc::new(marks));
-        let store = Self { spool, marks, signal, vitals };
+        let store = Self { spool, marks, signal, self_metrics };
         store.count(&mut store.lock());
         store
     }
@@ -90,7 +90,7 @@ impl Store {
     pub(super) fn append(&self, payload: &Payload) -> Result<(), KeepError> {
         let mut spool = self.lock();
         let bytes = payload.body.len() as u64;
-        let cap = spool.largest().min(LARGEST as u64);
+        let cap = spool.largest().min(PAYLOAD_BYTES_MAX as u64);
         if bytes > cap {
             return Err(KeepError::TooLarge { bytes, cap });
         }
@@ -118,7 +118,7 @@ impl Store {
                 // Another signal's: someone has moved directories about.
                 Ok(Some(record)) => {
                     let (signal, reason) = (crate::counted(self.signal), Reason::SpoolCorrupt);
-                    self.vitals.dropped_by(signal, reason, record.items);
+                    self.self_metrics.dropped_by(signal, reason, record.items);
                     if let Err(error) = spool.acknowledge(record.sequence) {
                         break Err(error);
                     }
@@ -150,7 +150,7 @@ impl Store {
         self.marks.head.store(spool.head().unwrap_or(NONE), Ordering::Release);
         let signal = self.signal.as_str();
         for loss in spool.take_losses() {
-            self.vitals.dropped_by(crate::counted(self.signal), loss.reason, loss.items);
+            self.self_metrics.dropped_by(crate::counted(self.signal), loss.reason, loss.items);
             tracing::warn!(
                 signal,
                 reason = loss.reason.as_str(),
@@ -159,7 +159,7 @@ impl Store {
                 "the spool gave up what it held"
             );
         }
-        self.vitals.spooled(crate::counted(self.signal), spool.bytes());
+        self.self_metrics.spooled(crate::counted(self.signal), spool.bytes());
     }
 
     fn lock(&self) -> MutexGuard<'_, Spool> {

@@ -30,20 +30,20 @@ pub(super) use error::Error;
 use pause::Pauses;
 
 /// Longest wait for a connection.
-const CONNECT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest wait for one answer.
-const ANSWER: Duration = Duration::from_secs(15);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a call is repeated at most.
-const PATIENCE: Duration = Duration::from_mins(1);
+const RETRY_TIMEOUT: Duration = Duration::from_mins(1);
 /// Most bytes of an answer; an object in etcd has at most 1.5 MiB.
 const MAX_ANSWER: usize = 8 * 1024 * 1024;
 /// The server is asked to end each watch after this, so that a silent one is noticed.
-const WATCH: Duration = Duration::from_mins(1);
+const WATCH_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Most events asked for: a pod has one for each of its containers.
-const MOST_EVENTS: u32 = 500;
+const EVENTS_LIMIT: u32 = 500;
 /// Most bytes of a command's stream that wait.
-const STREAM: usize = 64 * 1024;
+const STREAM_BYTES: usize = 64 * 1024;
 
 /// A request in the form that kube's builders give.
 type Built = Result<hyper::Request<Vec<u8>>, kube::core::request::Error>;
@@ -66,9 +66,9 @@ impl Api {
     pub(super) async fn new(settings: &Settings) -> Result<Self, Error> {
         let pod = settings.pod.clone().ok_or(Error::NoPodName)?;
         let mut config = config().await?;
-        config.connect_timeout = Some(CONNECT);
+        config.connect_timeout = Some(CONNECT_TIMEOUT);
         // The watch is the longest; every other call has its own limit.
-        config.read_timeout = Some(WATCH + ANSWER);
+        config.read_timeout = Some(WATCH_TIMEOUT + ANSWER_TIMEOUT);
         // Ours honour Retry-After, and know what may be repeated.
         config.default_retry = false;
         let namespace =
@@ -76,7 +76,7 @@ impl Api {
         let mut silent = Box::new(config.clone());
         silent.read_timeout = None;
         let client = Client::try_from(config).map_err(|error| Error::config(&error))?;
-        Ok(Self { client, silent, namespace, pod, patience: PATIENCE.min(settings.timeout) })
+        Ok(Self { client, silent, namespace, pod, patience: RETRY_TIMEOUT.min(settings.timeout) })
     }
 
     /// The runner's pod.
@@ -88,7 +88,7 @@ impl Api {
     /// What the kubelet tells of the pod's images once they are there.
     pub(super) async fn pulled_events(&self) -> Result<Vec<Event>, Error> {
         let fields = format!("involvedObject.name={},reason=Pulled", self.pod);
-        let params = ListParams::default().fields(&fields).limit(MOST_EVENTS);
+        let params = ListParams::default().fields(&fields).limit(EVENTS_LIMIT);
         let url = Event::url_path(&(), Some(&self.namespace));
         let request = || kube::core::Request::new(url.clone()).list(&params);
         let list: ObjectList<Event> = self.call("list events", request).await?;
@@ -113,13 +113,13 @@ impl Api {
         &self,
         version: &str,
     ) -> Result<impl Stream<Item = Result<WatchEvent<Pod>, kube::Error>> + use<>, Error> {
-        let seconds = u32::try_from(WATCH.as_secs()).unwrap_or(60);
+        let seconds = u32::try_from(WATCH_TIMEOUT.as_secs()).unwrap_or(60);
         let params =
             WatchParams::default().fields(&format!("metadata.name={}", self.pod)).timeout(seconds);
         let request = self.pods().watch(&params, version).map_err(|error| Error::built(&error))?;
         let verb = "watch pods";
-        let answer = timeout(ANSWER, self.client.request_events::<Pod>(request)).await;
-        let silent = |_| Error::silent(verb, ANSWER);
+        let answer = timeout(ANSWER_TIMEOUT, self.client.request_events::<Pod>(request)).await;
+        let silent = |_| Error::silent(verb, ANSWER_TIMEOUT);
         answer.map_err(silent)?.map_err(|error| self.error(verb, &error))
     }
 
@@ -211,9 +211,9 @@ impl Api {
             .container(container)
             .stdin(true)
             .stderr(true)
-            .max_stdout_buf_size(STREAM)
-            .max_stderr_buf_size(STREAM)
-            .max_stdin_buf_size(STREAM);
+            .max_stdout_buf_size(STREAM_BYTES)
+            .max_stderr_buf_size(STREAM_BYTES)
+            .max_stdin_buf_size(STREAM_BYTES);
         let nothing = || Ok(hyper::Request::new(Vec::new()));
         self.repeat(verb, nothing, async |_| {
             let process = pods.exec(&self.pod, command.iter().copied(), &params).await;
@@ -275,7 +275,7 @@ impl Api {
         let (span, mut again) = (Span::current(), 0_u64);
         loop {
             let request = request().map_err(|error| Error::built(&error))?;
-            let left = until.saturating_duration_since(Instant::now()).min(ANSWER);
+            let left = until.saturating_duration_since(Instant::now()).min(ANSWER_TIMEOUT);
             let answer = timeout(left.max(Duration::from_millis(1)), ask(request));
             let (error, after) = match answer.await {
                 Ok(Ok(value)) => return Ok(value),

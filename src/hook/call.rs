@@ -68,7 +68,7 @@ pub(super) enum Error {
     )]
     JobGone { name: String, source: socket::Error },
     #[error("container {name} ended while it was needed, with exit code {code}{why}")]
-    Demise { name: String, code: i32, why: String },
+    UnexpectedExit { name: String, code: i32, why: String },
     #[error(transparent)]
     Step(#[from] step::Error),
     #[error("nothing can be run in container {name}: {why}")]
@@ -110,7 +110,9 @@ impl Error {
                 source: socket::Error::Impostor { .. }, ..
             }) => "impostor",
             Self::Launch(_) => "launch",
-            Self::Container { .. } | Self::JobGone { .. } | Self::Demise { .. } => "container_gone",
+            Self::Container { .. } | Self::JobGone { .. } | Self::UnexpectedExit { .. } => {
+                "container_gone"
+            }
             Self::Unhealthy { .. } | Self::ServiceEnded { .. } => "service",
             Self::NotPrepared => "not_prepared",
             Self::Exec { .. } | Self::ExecCut(_) => "exec",

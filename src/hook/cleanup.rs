@@ -10,24 +10,24 @@ use super::call::Call;
 use super::console::quote;
 use super::pod_view::Progress;
 use super::state::{Service, State};
-use super::{fallback, log, orphans, pulls, stop};
+use super::{fallback, leftovers, log, pulls, stop};
 
 /// All that the API server is asked for together may take so long: of a cancelled job, the runner
 /// waits 45 s for all that is left to do (actions/runner, `JobDispatcher.cs`).
-const API_PART: Duration = Duration::from_secs(20);
+const API_TIMEOUT: Duration = Duration::from_secs(20);
 /// Most bytes of a service's log that are shown.
-const MOST_LOG: u64 = 1024 * 1024;
+const LOG_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Cleans up after a job. One that has no state was never prepared, or the hook was killed at it.
 pub(super) async fn run(call: &Call<'_>, state: Option<&State>) {
-    let Some(state) = state else { return orphans::end(call).await };
+    let Some(state) = state else { return leftovers::end(call).await };
     let services = state.services.iter().filter(|service| service.has_init);
     let services = services.map(|service| service.container.as_str());
     let job = state.job.iter().filter(|job| !job.by_exec).map(|job| job.container.as_str());
     let own = services.chain(job).chain(state.network.as_deref());
     let stops = own.map(|container| stop::stop(call, &state.token.0, container));
     // Whatever the API server does, the containers end: the runner waits for so long and no longer.
-    let asks = timeout(API_PART, by_api(call, state));
+    let asks = timeout(API_TIMEOUT, by_api(call, state));
     if futures_util::join!(futures_util::future::join_all(stops), asks).1.is_err() {
         call.console.warning("the API server is slow; the rest is left to the end of the pod");
     }
@@ -92,7 +92,7 @@ async fn show(call: &Call<'_>, api: &Api, service: &Service) {
     // What a service writes is no command to the runner.
     let word = format!("ephemon-{:016x}", fastrand::u64(..));
     call.console.line(&format!("::stop-commands::{word}"));
-    match log::beginning(call, api, &service.container, MOST_LOG).await {
+    match log::beginning(call, api, &service.container, LOG_BYTES_MAX).await {
         Ok(false) => {}
         Ok(true) => call.console.line("(the log goes on; this is its first MiB)"),
         Err(error) => call.console.line(&format!("(it cannot be read: {error})")),

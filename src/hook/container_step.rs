@@ -19,12 +19,12 @@ use super::spec::{Common, Planned, Role};
 use super::state::State;
 use super::step::{self, Signals};
 use super::template::Template;
-use super::{demise, log, secrets, words, workspace};
+use super::{log, secrets, unexpected_exit, words, workspace};
 
 /// So often a name may be taken by another step at the last moment: more than can run at one time.
-const MOST_LOST: u32 = 64;
+const LOST_LIMIT: u32 = 64;
 /// The rest of a log is waited for so long once its container is over.
-const LOG_END: Duration = Duration::from_secs(5);
+const LOG_END_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs a container action.
 pub(super) async fn run(
@@ -76,7 +76,7 @@ impl Action<'_> {
                 self.say(&planned, &warnings, cause);
             }
             match self.launched(&planned, signals, &view.uid).await {
-                Err(Error::Api(error)) if error.is_name_taken() && lost < MOST_LOST => {
+                Err(Error::Api(error)) if error.is_name_taken() && lost < LOST_LIMIT => {
                     lost += 1;
                     let name = planned.name();
                     self.call.console.debug(&format!("another step took the name {name} first"));
@@ -238,7 +238,7 @@ async fn by_init(
         ends_container: true,
     };
     let exit = step::run(&mut line, run, call.console, signals).await.map_err(Error::from);
-    let exit = demise::explained(call, planned.name(), exit).await?;
+    let exit = unexpected_exit::explained(call, planned.name(), exit).await?;
     Ok(Outcome::of(call, &exit))
 }
 
@@ -288,7 +288,7 @@ async fn by_kubelet(
         }
     };
     over.set(true);
-    if !shown && timeout(LOG_END, log).await.is_err() {
+    if !shown && timeout(LOG_END_TIMEOUT, log).await.is_err() {
         call.console.warning(&format!("the end of container {name}'s log did not come"));
     }
     Ok(Outcome::of_code(code, &reason, &message))

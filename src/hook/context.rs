@@ -7,7 +7,7 @@ use ephemon_contract::trace::{JobKey, RunKey, Traceparent};
 use super::settings::Settings;
 
 /// Longest `TRACESTATE` or `BAGGAGE` that is passed on: what W3C asks of everyone to take.
-const LONGEST: usize = 8192;
+const VALUE_BYTES_MAX: usize = 8192;
 
 /// The job's trace.
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +62,7 @@ impl<'a> Context<'a> {
 }
 
 fn is_passable(value: &str) -> bool {
-    value.len() <= LONGEST && value.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+    value.len() <= VALUE_BYTES_MAX && value.bytes().all(|byte| (b' '..=b'~').contains(&byte))
 }
 
 #[cfg(test)]

@@ -25,13 +25,13 @@ use super::step::{self, Signals};
 pub(super) use script::{Step, line, setup};
 
 /// Bytes read at once.
-const READ: usize = 32 * 1024;
+const READ_BYTES: usize = 32 * 1024;
 /// After the status, or the end of the connection, so long for what is on its way.
-const REST: Duration = Duration::from_millis(500);
+const REST_TIMEOUT: Duration = Duration::from_millis(500);
 /// Most bytes of a health command's output that are kept.
-const PROBE_TEXT: usize = 4096;
+const PROBE_TEXT_BYTES_MAX: usize = 4096;
 /// For a small thing done in a container.
-const SMALL: Duration = Duration::from_secs(30);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How a process ended, by the status that the kubelet sent last.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,7 +98,7 @@ pub(super) async fn run(
                 }
                 killed = true;
                 kill(call, api, container, asked, "KILL").await;
-                let last = Instant::now() + step::LAST_WORD;
+                let last = Instant::now() + step::LAST_OUTPUT_TIMEOUT;
                 cancelled = cancelled.map(|(signal, _)| (signal, last));
             }
         }
@@ -128,7 +128,7 @@ pub(super) async fn ask(api: &Api, container: &str, script: &str) -> Result<Stri
         let mut text = Vec::new();
         let end = loop {
             match streams.next().await {
-                Event::Out(bytes) if text.len() < READ => text.extend_from_slice(bytes),
+                Event::Out(bytes) if text.len() < READ_BYTES => text.extend_from_slice(bytes),
                 Event::Out(_) | Event::Err(_) => {}
                 Event::End(end) => break end,
             }
@@ -140,7 +140,9 @@ pub(super) async fn ask(api: &Api, container: &str, script: &str) -> Result<Stri
             End::Unknown => Err(Error::ExecCut(container.to_owned())),
         }
     };
-    timeout(SMALL, work).await.unwrap_or_else(|_| Err(failed("it takes too long".to_owned())))
+    timeout(PROBE_TIMEOUT, work)
+        .await
+        .unwrap_or_else(|_| Err(failed("it takes too long".to_owned())))
 }
 
 /// Runs a health command: nothing where its exit code is 0, else what it came to. As Docker does
@@ -162,7 +164,7 @@ pub(super) async fn probe(
         loop {
             match streams.next().await {
                 Event::Out(bytes) => {
-                    let room = PROBE_TEXT.saturating_sub(text.len()).min(bytes.len());
+                    let room = PROBE_TEXT_BYTES_MAX.saturating_sub(text.len()).min(bytes.len());
                     text.extend_from_slice(bytes.get(..room).unwrap_or_default());
                 }
                 Event::Err(_) => {}
@@ -236,7 +238,7 @@ impl Streams {
             if over && let Some(end) = &self.ended {
                 return Event::End(end.clone());
             }
-            let quiet = self.ended.is_some().then(|| self.last + REST);
+            let quiet = self.ended.is_some().then(|| self.last + REST_TIMEOUT);
             let (is_out, count) = tokio::select! {
                 biased;
                 count = self.out.read() => (true, count),
@@ -268,7 +270,7 @@ impl Streams {
 
 impl Stream {
     fn of(pipe: Option<ReadHalf<SimplexStream>>) -> Self {
-        Self { pipe, buffer: vec![0; READ] }
+        Self { pipe, buffer: vec![0; READ_BYTES] }
     }
 
     /// Some bytes; 0 at the end.

@@ -25,18 +25,18 @@ use super::socket::{self, Line};
 use super::spec::Planned;
 
 /// A look at the socket without a word from inotify: some file systems give none.
-const LOOK: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// A container that the kubelet has long seen run, and whose init does not answer, has none.
-const MUTE: Duration = Duration::from_secs(20);
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(20);
 /// A container that does not start is mentioned after so long, and every so often.
-const FIRST_MENTION: Duration = Duration::from_secs(5);
-const NEXT_MENTION: Duration = Duration::from_secs(15);
+const FIRST_PROGRESS_AFTER: Duration = Duration::from_secs(5);
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(15);
 /// The kubelet's words on an image name it several times before they say what is wrong.
-const MOST_CHARS: usize = 1200;
+const MESSAGE_CHARS_MAX: usize = 1200;
 /// For a container of which no reason is known.
 const SILENT: &str = "the kubelet has not started it yet";
 /// Pause after a watch that broke.
-const AGAIN: Duration = Duration::from_millis(500);
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Why a container does not run.
 #[derive(Debug, thiserror::Error)]
@@ -109,7 +109,7 @@ pub(super) async fn follow(api: &Api, news: &watch::Sender<Pod>) -> Result<(), E
             Err(_) => fresh = true,
         }
         if fresh {
-            sleep(AGAIN.mul_f64(0.5 + fastrand::f64())).await;
+            sleep(RETRY_INTERVAL.mul_f64(0.5 + fastrand::f64())).await;
             let pod = api.pod().await?;
             version = pod.metadata.resource_version.clone().unwrap_or_default();
             news.send_replace(pod);
@@ -205,7 +205,7 @@ impl News {
         console: &Console,
     ) -> Result<Progress, Error> {
         let (mut pulls, start) = (pull::Pulls::default(), Instant::now());
-        let mut mention = start + FIRST_MENTION;
+        let mut mention = start + FIRST_PROGRESS_AFTER;
         let mut last = (String::new(), String::new());
         let name = planned.name();
         loop {
@@ -236,7 +236,7 @@ impl News {
                     return Err(Error::TimedOut { delay, seconds: waited.as_secs() });
                 }
                 () = sleep_until(mention) => {
-                    mention = Instant::now() + NEXT_MENTION;
+                    mention = Instant::now() + PROGRESS_INTERVAL;
                     console.line(&mentioned(planned, &last.0, start.elapsed()));
                 }
             }
@@ -268,7 +268,7 @@ impl News {
                         }
                         _ => None,
                     });
-                    let patience = MUTE.min(waited / 2);
+                    let patience = SILENCE_TIMEOUT.min(waited / 2);
                     let mute_at = until.min(Instant::now() + patience);
                     timeout_at(mute_at, gone).await.unwrap_or_else(|_| Error::Mute {
                         image: planned.image.clone(),
@@ -308,9 +308,9 @@ async fn connected(
             settled => return settled,
         }
         match &mut arrivals {
-            None => sleep(LOOK).await,
+            None => sleep(POLL_INTERVAL).await,
             Some(watched) => tokio::select! {
-                () = sleep(LOOK) => {}
+                () = sleep(POLL_INTERVAL) => {}
                 ready = watched.readable_mut() => if let Ok(mut guard) = ready {
                     // What came does not matter: something did.
                     rustix::io::read(guard.get_inner(), &mut [0; 4096]).ok();
@@ -356,7 +356,7 @@ fn after_colon(message: &str) -> String {
     if message.trim().is_empty() {
         String::new()
     } else {
-        format!(": {}", quote_most(message, MOST_CHARS))
+        format!(": {}", quote_most(message, MESSAGE_CHARS_MAX))
     }
 }
 

@@ -13,7 +13,6 @@ mod cleanup;
 mod console;
 mod container_step;
 mod context;
-mod demise;
 mod dry_run;
 mod enforced;
 mod exec;
@@ -21,10 +20,10 @@ mod fallback;
 mod inputs;
 mod journal;
 mod launch;
+mod leftovers;
 mod log;
 mod names;
 mod options;
-mod orphans;
 mod outcome;
 mod pod_view;
 mod ports;
@@ -45,6 +44,7 @@ mod stop;
 mod summary;
 mod telemetry;
 mod template;
+mod unexpected_exit;
 mod volumes;
 mod words;
 mod workspace;
@@ -195,7 +195,7 @@ async fn perform(call: &Call<'_>, request: &Request) -> Result<Outcome, Error> {
     let written = response.write(path);
     if matches!(request.command, Command::PrepareJob(_)) {
         written.map_err(|source| Error::Response { path: path.clone(), source })?;
-        orphans::forget(call.settings);
+        leftovers::forget(call.settings);
     } else if let Err(error) = written {
         // The runner reads no answer but that of `prepare_job`, and a step may have emptied the
         // directory: how the step ended is what counts.
@@ -219,7 +219,7 @@ fn code_of(error: &Error) -> u8 {
         Error::Cancelled(signal) | Error::Step(step::Error::TimedOut(signal)) => {
             step::cancelled_code(*signal)
         }
-        Error::Demise { code, .. } => demise::passed(*code),
+        Error::UnexpectedExit { code, .. } => unexpected_exit::passed(*code),
         Error::Step(step::Error::NotRun(failure)) => failure.code.exit_code(),
         _ => 1,
     }

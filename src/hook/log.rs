@@ -11,15 +11,15 @@ use super::api::Api;
 use super::call::Call;
 
 /// Bytes read at once.
-const READ: usize = 64 * 1024;
+const READ_BYTES: usize = 64 * 1024;
 /// A log that ended while its container runs is asked for again after so long: the kubelet ends it
 /// a moment before the API server hears of the container's end.
-const AGAIN: Duration = Duration::from_secs(2);
+const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 /// Most bytes of a log that are searched, and the time for it.
-const MOST_SEARCHED: u64 = 1024 * 1024;
-const SEARCH: Duration = Duration::from_secs(5);
+const SEARCHED_BYTES_MAX: u64 = 1024 * 1024;
+const SEARCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause after a log that broke off.
-const BROKEN: Duration = Duration::from_millis(300);
+const BROKEN_RETRY_INTERVAL: Duration = Duration::from_millis(300);
 
 /// Shows a container's log as it grows, until its end once `over` is set. One that breaks off is
 /// taken up where it was.
@@ -46,13 +46,13 @@ pub(super) async fn follow(call: &Call<'_>, api: &Api, container: &str, over: &C
             }
         };
         if broken {
-            sleep(BROKEN).await;
+            sleep(BROKEN_RETRY_INTERVAL).await;
             continue;
         }
         if was_over || over.get() {
             return;
         }
-        sleep(AGAIN).await;
+        sleep(RETRY_INTERVAL).await;
         if over.get() {
             return;
         }
@@ -78,10 +78,10 @@ pub(super) async fn says_address_in_use(api: &Api, container: &str) -> bool {
     let read = async {
         let mut bytes = Vec::new();
         let log = api.log(container, false).await.ok()?;
-        std::pin::pin!(log).take(MOST_SEARCHED).read_to_end(&mut bytes).await.ok()?;
+        std::pin::pin!(log).take(SEARCHED_BYTES_MAX).read_to_end(&mut bytes).await.ok()?;
         Some(tells_address_in_use(&String::from_utf8_lossy(&bytes)))
     };
-    timeout(SEARCH, read).await.ok().flatten().unwrap_or(false)
+    timeout(SEARCH_TIMEOUT, read).await.ok().flatten().unwrap_or(false)
 }
 
 /// In the words of `strerror`, Go, Java and Node.
@@ -108,9 +108,10 @@ async fn show(
     most: u64,
     shown: &mut u64,
 ) -> Shown {
-    let mut buffer = vec![0; READ];
+    let mut buffer = vec![0; READ_BYTES];
     while *shown < most {
-        let room = usize::try_from(most.saturating_sub(*shown)).unwrap_or(READ).min(READ);
+        let room =
+            usize::try_from(most.saturating_sub(*shown)).unwrap_or(READ_BYTES).min(READ_BYTES);
         let Some(buffer) = buffer.get_mut(..room) else { break };
         let bytes = match log.read(buffer).await {
             Ok(0) => break,
@@ -128,9 +129,9 @@ async fn show(
 /// Reads over what was shown before; whether it was all there.
 async fn skip(log: &mut (impl AsyncRead + Unpin), bytes: u64) -> bool {
     let mut left = bytes;
-    let mut buffer = vec![0; READ];
+    let mut buffer = vec![0; READ_BYTES];
     while left > 0 {
-        let room = usize::try_from(left).unwrap_or(READ).min(READ);
+        let room = usize::try_from(left).unwrap_or(READ_BYTES).min(READ_BYTES);
         let Some(buffer) = buffer.get_mut(..room) else { return false };
         match log.read(buffer).await {
             // Rotated away: what is left of the log is what there is.

@@ -27,7 +27,7 @@ use super::response::Response;
 use super::socket::Line;
 use super::spec::Planned;
 use super::template::Template;
-use super::{cleanup, enforced, orphans, secrets, service_keys, workspace};
+use super::{cleanup, enforced, leftovers, secrets, service_keys, workspace};
 use network::Network;
 use plan::Plan;
 
@@ -67,7 +67,7 @@ pub(super) async fn run(call: &Call<'_>, asked: &PrepareJob) -> Result<Response,
     plan.warn(call, &view);
     plan.describe(call);
     let mut state = plan.state(token.clone());
-    orphans::keep(call, &token);
+    leftovers::keep(call, &token);
     let prepare =
         Prepare { call, api: &api, plan: &plan, view: &view, token: &token, late: OnceCell::new() };
     let made = prepare.start().await;
@@ -79,7 +79,7 @@ pub(super) async fn run(call: &Call<'_>, asked: &PrepareJob) -> Result<Response,
         Err(error) => {
             // The runner keeps no state of a call that failed: nobody could do this later.
             cleanup::run(call, Some(&state)).await;
-            orphans::forget(call.settings);
+            leftovers::forget(call.settings);
             return Err(error);
         }
     };

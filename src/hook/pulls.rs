@@ -13,7 +13,7 @@ use super::call::Call;
 use super::journal;
 
 /// Longest wait for the list; the job's end waits for it.
-const PATIENCE: Duration = Duration::from_secs(2);
+const EVENTS_TIMEOUT: Duration = Duration::from_secs(2);
 /// How the events are told apart from those of the pod's other containers.
 const PLACE: &str = "spec.ephemeralContainers{";
 
@@ -26,7 +26,7 @@ struct Pull {
 
 /// Writes the pulls of the pod's ephemeral containers to the journal.
 pub(super) async fn note(call: &Call<'_>, api: &Api) {
-    match timeout(PATIENCE, api.pulled_events()).await {
+    match timeout(EVENTS_TIMEOUT, api.pulled_events()).await {
         Ok(Ok(events)) => {
             for record in events.iter().filter_map(record) {
                 // Without a journal there is nobody to tell.

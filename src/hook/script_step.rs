@@ -12,7 +12,7 @@ use super::request::ScriptStep;
 use super::socket::{self, Line};
 use super::state::State;
 use super::step::{self, Signals};
-use super::{arguments, demise, fallback, secrets, workspace};
+use super::{arguments, fallback, secrets, unexpected_exit, workspace};
 
 /// Runs a step.
 pub(super) async fn run(
@@ -38,7 +38,7 @@ pub(super) async fn run(
     let connect = Line::open(&call.settings.volume, &job.container, &state.token.0);
     let connect = connect.instrument(tracing::info_span!("connect"));
     let opened = connect.await.map_err(gone);
-    let (mut line, _) = demise::explained(call, &job.container, opened).await?;
+    let (mut line, _) = unexpected_exit::explained(call, &job.container, opened).await?;
     let mut env: BTreeMap<String, String> = job.env.clone();
     env.extend(asked.env());
     let (env, left) = outcome::passable(env);
@@ -63,6 +63,6 @@ pub(super) async fn run(
         ends_container: false,
     };
     let exit = step::run(&mut line, run, call.console, signals).await.map_err(Error::from);
-    let exit = demise::explained(call, &job.container, exit).await?;
+    let exit = unexpected_exit::explained(call, &job.container, exit).await?;
     Ok(Outcome::of(call, &exit))
 }

@@ -16,9 +16,9 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 /// Bytes read at once.
-const READ: usize = 64 * 1024;
+const READ_BYTES: usize = 64 * 1024;
 /// For the proof of who listens, which an init gives at once, however busy its container is.
-const PROOF: Duration = Duration::from_secs(20);
+const PROOF_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A connection to an init that we know and that knows us.
 #[derive(Debug)]
@@ -81,8 +81,8 @@ impl Line {
         let inode = fs::symlink_metadata(&path).map_err(absent)?.ino();
         let stream = UnixStream::connect(&path).await.map_err(absent)?;
         let frames = Frames::new(MAX_REPLY_BYTES + SEAL_BYTES);
-        let mut line = Self { stream, frames, channel: None, buffer: vec![0; READ] };
-        let proven = timeout(PROOF, Box::pin(line.prove(container, token))).await;
+        let mut line = Self { stream, frames, channel: None, buffer: vec![0; READ_BYTES] };
+        let proven = timeout(PROOF_TIMEOUT, Box::pin(line.prove(container, token))).await;
         let welcome = proven.map_err(|_| impostor("it does not prove who it is within 20 s"))?;
         let welcome = welcome.map_err(|unproven| match unproven {
             Unproven::Impostor(how) => impostor(how),

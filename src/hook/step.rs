@@ -19,9 +19,9 @@ const KILL_AFTER_INTERRUPT: Duration = Duration::from_millis(8_500);
 /// After SIGTERM.
 const KILL_AFTER_TERMINATE: Duration = Duration::from_millis(1_200);
 /// From the kill to the word that it is over.
-pub(super) const LAST_WORD: Duration = Duration::from_millis(700);
+pub(super) const LAST_OUTPUT_TIMEOUT: Duration = Duration::from_millis(700);
 /// And from there to the end of a call that waits for something else than its step.
-const LAST: Duration = Duration::from_millis(100);
+const LAST_READ_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Requests to stop, from the runner.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ impl Signals {
             let until = asked.map(|(_, at)| at);
             tokio::select! {
                 signal = self.next() => {
-                    let by = Instant::now() + kill_after(signal) + LAST_WORD + LAST;
+                    let by = Instant::now() + kill_after(signal) + LAST_OUTPUT_TIMEOUT + LAST_READ_TIMEOUT;
                     asked = Some((signal, until.map_or(by, |earlier| earlier.min(by))));
                 }
                 () = at(until) => return asked.map_or(Signal::Terminate, |(signal, _)| signal),
@@ -108,7 +108,7 @@ pub(super) async fn run(
             },
             signal = signals.next() => {
                 let kill_after = kill_after(signal);
-                let deadline = Instant::now() + kill_after + LAST_WORD;
+                let deadline = Instant::now() + kill_after + LAST_OUTPUT_TIMEOUT;
                 let deadline = give_up.map_or(deadline, |earlier| earlier.min(deadline));
                 asked = Some((signal, deadline));
                 let kill_after_ms = u32::try_from(kill_after.as_millis()).ok();

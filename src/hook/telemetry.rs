@@ -17,7 +17,7 @@ use ephemon_otel::conventions::SCHEMA_URL;
 use ephemon_otel::conventions::attribute::{
     CICD_PIPELINE_TASK_NAME, CICD_PIPELINE_TASK_RUN_RESULT, ERROR_TYPE, PROCESS_EXIT_CODE,
 };
-use ephemon_otel::{Basket, config};
+use ephemon_otel::{SpanBuffer, config};
 use opentelemetry::InstrumentationScope;
 use opentelemetry::trace::{
     SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState, TracerProvider as _,
@@ -86,9 +86,9 @@ impl Telemetry {
                 return None;
             }
         };
-        let basket = Basket::default();
+        let span_buffer = SpanBuffer::default();
         let provider = SdkTracerProvider::builder()
-            .with_span_processor(basket.clone())
+            .with_span_processor(span_buffer.clone())
             .with_resource(resource)
             .build();
         let scope = InstrumentationScope::builder("ephemon-hook")
@@ -105,7 +105,7 @@ impl Telemetry {
         // Only a second set-up in one process could fail, and there is none.
         tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer)).ok()?;
         let last = Arc::new(Notify::new());
-        let courier = tokio::spawn(deliver(exporter, basket, Arc::clone(&last)));
+        let courier = tokio::spawn(deliver(exporter, span_buffer, Arc::clone(&last)));
         Some(Self { last, courier, patience: Patience::of(&settings.volume) })
     }
 
@@ -177,7 +177,7 @@ pub(super) fn end_call(span: &Span, outcome: &Outcome, error: Option<&'static st
 }
 
 /// Delivers until told to end, and then once more.
-async fn deliver(exporter: Exporter, basket: Basket, last: Arc<Notify>) -> Delivered {
+async fn deliver(exporter: Exporter, span_buffer: SpanBuffer, last: Arc<Notify>) -> Delivered {
     let mut delivered = Delivered::default();
     loop {
         let ending = tokio::select! {
@@ -185,7 +185,7 @@ async fn deliver(exporter: Exporter, basket: Basket, last: Arc<Notify>) -> Deliv
             () = last.notified() => true,
             () = sleep(EVERY) => false,
         };
-        let (spans, dropped) = basket.take();
+        let (spans, dropped) = span_buffer.take();
         delivered.dropped = dropped;
         if !spans.is_empty()
             && let Err(error) = exporter.send(spans).await

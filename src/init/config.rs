@@ -10,7 +10,7 @@ use ephemon_contract::{
 /// So long a container that a hook is to use waits for it. The hook connects as soon as there is a
 /// socket, and gives a container up that does not answer for 20 s (`MUTE` in the hook's `launch`): whoever has not
 /// come by then was killed.
-const PATIENCE: Duration = Duration::from_secs(30);
+const CONFIG_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest container name: a DNS label.
 const MAX_NAME_BYTES: usize = 63;
 
@@ -124,7 +124,7 @@ impl Config {
             kind,
             awaits_hook: matches!(role.as_deref(), Some("job" | "step")),
             awaits_step: role.as_deref() == Some("step"),
-            patience: PATIENCE,
+            patience: CONFIG_TIMEOUT,
             hosts: PathBuf::from("/etc/hosts"),
             cgroup: PathBuf::from("/sys/fs/cgroup"),
             root: PathBuf::from("/"),

@@ -20,7 +20,7 @@ const HIGH_WATER_BYTES: usize = 32 * 1024;
 /// Bytes read from the socket at a time.
 const READ_BYTES: usize = 16 * 1024;
 /// Reads in a row before the rest of the step has its turn.
-const READS: usize = 16;
+const READS_PER_TURN: usize = 16;
 
 /// A connection.
 #[derive(Debug)]
@@ -127,7 +127,7 @@ impl Connection {
     /// Reads what arrived, without waiting.
     pub(super) fn receive(&mut self) -> Result<(), Gone> {
         let mut buffer = [0; READ_BYTES];
-        for _ in 0..READS {
+        for _ in 0..READS_PER_TURN {
             match self.stream.read(&mut buffer) {
                 Ok(0) => return Err(Gone),
                 Ok(count) => self.frames.feed(buffer.get(..count).unwrap_or_default()),

@@ -16,7 +16,7 @@ use super::tee::Stream;
 /// Most bytes that wait to be written.
 const MAX_WAITING_BYTES: usize = 64 * 1024;
 /// A writer that makes no progress so long stands still: what comes is dropped until it moves.
-const STALL: Duration = Duration::from_secs(1);
+const STALL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The log. Cheap to clone; every clone writes to the same.
 #[derive(Debug, Clone)]
@@ -55,13 +55,13 @@ impl ContainerLog {
         Ok(log)
     }
 
-    /// Queues bytes; waits while the queue is full, [`STALL`] at most.
+    /// Queues bytes; waits while the queue is full, [`STALL_TIMEOUT`] at most.
     pub(super) fn write(&self, stream: Stream, bytes: Vec<u8>) {
         if bytes.is_empty() {
             return;
         }
         let mut state = self.lock();
-        let deadline = Instant::now() + STALL;
+        let deadline = Instant::now() + STALL_TIMEOUT;
         while state.waiting_bytes >= MAX_WAITING_BYTES && !state.stalled {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {

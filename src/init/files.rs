@@ -17,7 +17,7 @@ use self::mounts::Mounts;
 /// Most links, and most directories, in one request.
 const MAX_LINKS: usize = 64;
 /// Attempts at one link: the inits of other containers make theirs in the same volume.
-const ATTEMPTS: usize = 8;
+const CREATE_ATTEMPTS: usize = 8;
 
 /// Makes the links below `root`, and the directories that they need.
 ///
@@ -59,7 +59,7 @@ fn link_one(path: &Path, target: &Path, present: Present) -> io::Result<()> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
     }
-    let mut attempts = ATTEMPTS;
+    let mut attempts = CREATE_ATTEMPTS;
     loop {
         match symlink(target, path) {
             Err(error)

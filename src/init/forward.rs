@@ -25,7 +25,7 @@ const MAX_CONNECTIONS: usize = 256;
 /// How long the target may take to accept.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause when no connection can be accepted, for want of descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The container's forwarders.
 #[derive(Debug, Default)]
@@ -143,7 +143,7 @@ fn accept_forever(listener: &TcpListener, to: SocketAddr, connections: &Arc<Atom
                     }));
                 }
             }
-            Err(_) => thread::sleep(ACCEPT_PAUSE),
+            Err(_) => thread::sleep(ACCEPT_RETRY_INTERVAL),
         }
     }
 }

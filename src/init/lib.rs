@@ -57,7 +57,7 @@ const STACK_BYTES: usize = 256 * 1024;
 /// Exit code of an init that cannot serve, as container runtimes use it for their own failures.
 const EXIT_UNABLE: u8 = 125;
 /// For the rest of the log, at the end.
-const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why init cannot serve.
 #[derive(Debug, thiserror::Error)]
@@ -165,7 +165,7 @@ fn serve(mut config: Config) -> Result<u8, Unable> {
     });
     // Gone with the volume at the latest.
     drop(std::fs::remove_file(&socket));
-    supervisor.log.flush(FLUSH_PATIENCE);
+    supervisor.log.flush(FLUSH_TIMEOUT);
     Ok(exit_code)
 }
 

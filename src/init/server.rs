@@ -31,11 +31,11 @@ use super::{
 /// Most connections at a time; one more hears that it is one too many.
 const MAX_CONNECTIONS: usize = 64;
 /// A peer that has not said the next word of its proof after so long is no hook.
-const HELLO_PATIENCE: Duration = Duration::from_secs(5);
+const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause when no connection can be accepted, for want of descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 /// How long what a finished container still runs may take to end.
-const LAST_GRACE: Duration = Duration::from_secs(2);
+const LAST_CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Binds the socket beside its place, opens it to all users, and moves it there: whoever sees it can
 /// connect to it. The proof decides who may speak. The socket, and its inode's number.
@@ -62,7 +62,7 @@ pub(super) fn accept_forever(listener: &UnixListener, supervisor: &Arc<Superviso
     loop {
         match listener.accept() {
             Ok((stream, _)) => accept(stream, supervisor, &connections),
-            Err(_) => thread::sleep(ACCEPT_PAUSE),
+            Err(_) => thread::sleep(ACCEPT_RETRY_INTERVAL),
         }
     }
 }
@@ -112,7 +112,7 @@ fn serve(supervisor: &Arc<Supervisor>, client: &mut Connection) -> Result<(), Go
 /// Proves ourselves and has the peer prove itself. Until it has, it learns nothing but what a hook
 /// would of any container: not even that without the container's key.
 fn greet(supervisor: &Supervisor, client: &mut Connection) -> Result<Result<(), Failure>, Gone> {
-    let transcript = match client.wait_request(Some(HELLO_PATIENCE))? {
+    let transcript = match client.wait_request(Some(HELLO_TIMEOUT))? {
         Arrival::Request(request) => match open(supervisor, client, &request)? {
             Ok(transcript) => transcript,
             Err(failure) => return Ok(Err(failure)),
@@ -127,7 +127,7 @@ fn greet(supervisor: &Supervisor, client: &mut Connection) -> Result<Result<(), 
     }
     client.reply(&Reply::Welcome(welcome(supervisor)))?;
     let hook = &supervisor.config.hook_key;
-    Ok(match client.wait_request(Some(HELLO_PATIENCE))? {
+    Ok(match client.wait_request(Some(HELLO_TIMEOUT))? {
         Arrival::Request(request) => match *request {
             Request::Proof(Proof { signature }) if transcript.is_signed(hook, &signature) => Ok(()),
             _ => Err(Failure::new(ErrorCode::Unauthorized, "this is not the job's hook")),
@@ -250,7 +250,7 @@ fn answer_run(
     };
     let told = client.reply(&reply);
     if run.ends_container {
-        supervisor.finish(exit_code, LAST_GRACE);
+        supervisor.finish(exit_code, LAST_CONNECTION_TIMEOUT);
     }
     drop(begun);
     told

@@ -34,13 +34,13 @@ use super::{
 
 /// After the main process ended: its output is over when nothing came for so long, though a process
 /// it left behind holds it open. What the main process wrote is in the pipe and always read.
-const QUIET: Duration = Duration::from_millis(200);
+const QUIET_TIMEOUT: Duration = Duration::from_millis(200);
 /// And however much comes, so long after its end.
-const LINGER: Duration = Duration::from_secs(2);
+const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 /// From SIGTERM to SIGKILL when the hook is gone.
-const ORPHANED: Duration = Duration::from_secs(2);
+const ORPHAN_TIMEOUT: Duration = Duration::from_secs(2);
 /// After SIGKILL, so long for a group's processes to be gone: one may wait for a disk.
-const GONE: Duration = Duration::from_millis(500);
+const GONE_TIMEOUT: Duration = Duration::from_millis(500);
 /// Bytes of output moved at a time. A quarter of what a pipe holds: each piece is copied four times
 /// on its way, and init has two megabytes.
 const READ_BYTES: usize = MAX_CHUNK_BYTES / 4;
@@ -198,15 +198,17 @@ impl Running<'_> {
             return None;
         }
         let now = Instant::now();
-        let quiet = now.saturating_duration_since(self.quiet_since.max(outcome.at)) >= QUIET;
+        let quiet =
+            now.saturating_duration_since(self.quiet_since.max(outcome.at)) >= QUIET_TIMEOUT;
         let blocked = self.client.as_ref().is_some_and(|client| client.is_full());
-        let long = now.saturating_duration_since(outcome.at) >= LINGER && !blocked;
+        let long = now.saturating_duration_since(outcome.at) >= LINGER_TIMEOUT && !blocked;
         ((quiet && self.drained) || long).then_some(true)
     }
 
     fn patience(&self, outcome: Option<&Outcome>) -> Option<Duration> {
-        let over = outcome
-            .map(|outcome| (self.quiet_since.max(outcome.at) + QUIET).min(outcome.at + LINGER));
+        let over = outcome.map(|outcome| {
+            (self.quiet_since.max(outcome.at) + QUIET_TIMEOUT).min(outcome.at + LINGER_TIMEOUT)
+        });
         let until = match (self.kill_at, over) {
             (Some(kill), _) => Some(kill),
             (None, over) => over,
@@ -220,7 +222,7 @@ impl Running<'_> {
     fn finish(&mut self, left_open: bool) {
         if self.cancelled {
             // Nothing of a cancelled step stays behind.
-            self.process.end_group(GONE);
+            self.process.end_group(GONE_TIMEOUT);
         }
         for stream in [Stream::Out, Stream::Err] {
             if !left_open {
@@ -307,7 +309,7 @@ impl Running<'_> {
         self.client = None;
         self.cancelled = true;
         self.process.signal(Signal::TERM);
-        self.kill_after(ORPHANED);
+        self.kill_after(ORPHAN_TIMEOUT);
     }
 
     fn kill_after(&mut self, patience: Duration) {

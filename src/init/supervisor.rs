@@ -37,9 +37,9 @@ use super::{
 };
 
 /// From SIGTERM to SIGKILL when the kubelet ends the container: it waits 30 s by default.
-const KUBELET_GRACE: Duration = Duration::from_secs(25);
+const KUBELET_TIMEOUT: Duration = Duration::from_secs(25);
 /// After SIGKILL, so long for the hooks to be told.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+const LAST_OUTPUT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Exit code of a container that no hook made use of: as a shell has it for one that was ended.
 const EXIT_ABANDONED: u8 = 143;
 /// Most steps whose left-behind processes have their output read.
@@ -314,7 +314,7 @@ impl Supervisor {
             }
             if is_ready(1) {
                 empty(&signals.stop);
-                self.stop(KUBELET_GRACE);
+                self.stop(KUBELET_TIMEOUT);
             }
             if is_ready(2) {
                 empty(&self.wake_rx);
@@ -349,7 +349,7 @@ impl Supervisor {
         let now = Instant::now();
         if !stopping.killed && stopping.kill_at <= now {
             stopping.killed = true;
-            stopping.kill_at = now + LAST_WORDS;
+            stopping.kill_at = now + LAST_OUTPUT_TIMEOUT;
             steps.stopping = Some(stopping);
             for step in steps.running.values() {
                 signal_group(step.group, Signal::KILL);

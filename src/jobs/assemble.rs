@@ -1,4 +1,4 @@
-//! From a dossier to a job's record. Pure: the same evidence, the same record, in whatever order it
+//! From a job_evidence to a job's record. Pure: the same evidence, the same record, in whatever order it
 //! came.
 
 use std::collections::{BTreeMap, HashSet};
@@ -7,13 +7,13 @@ use std::sync::Arc;
 use ephemon_contract::Phase as Call;
 use ephemon_contract::trace::SpanId;
 
-use super::assay::assay;
 use super::containers::containers;
-use super::dossier::Dossier;
 use super::identity::Identity;
 use super::job::{
-    Container, Fault, Figures, Job, JobResult, Judge, Outcome, Phase, Proof, Role, Step,
+    Container, Fault, Figures, Job, JobResult, Outcome, Phase, Proof, ResultSource, Role, Step,
 };
+use super::job_evidence::JobEvidence;
+use super::reconcile::reconcile;
 use super::runner::Said;
 use super::steps::{Claimed, close, steps};
 use super::time::{Source, Stamp, Window};
@@ -22,7 +22,7 @@ use super::written::Written;
 /// The container that ARC runs the runner in. A pod that has it and nothing of a job is idle.
 const RUNNER_CONTAINER: &str = "runner";
 
-impl Dossier {
+impl JobEvidence {
     /// The job as it stands. `closed_ns`: when it was found to be over; what has no end of its own
     /// then ends with the rest, or at that moment. None where nothing is known that is of a job.
     pub fn job(&self, closed_ns: Option<u64>) -> Option<Job> {
@@ -96,7 +96,7 @@ impl Dossier {
             let Some(container) = container else { continue };
             let sighted = container.id.as_ref().and_then(|id| self.containers.get(id));
             let read_ns = sighted.and_then(|one| one.reading).map(|reading| reading.at_ns);
-            assay(container, read_ns, &mut steps);
+            reconcile(container, read_ns, &mut steps);
         }
     }
 
@@ -126,7 +126,7 @@ impl Dossier {
         phases: &[Phase],
         steps: &[Step],
         containers: &[Container],
-    ) -> (Outcome, Judge) {
+    ) -> (Outcome, ResultSource) {
         let parts = || {
             let phases = phases.iter().map(|phase| phase.outcome);
             let steps = steps.iter().map(|step| step.outcome);
@@ -146,7 +146,7 @@ impl Dossier {
                 (JobResult::Failure, Some(error)) => Outcome { exit_code: None, ..error },
                 _ => Outcome { result, fault, exit_code: None },
             };
-            return (outcome, Judge::Runner);
+            return (outcome, ResultSource::Runner);
         }
         let worst = [JobResult::Error, JobResult::Cancellation, JobResult::Failure]
             .into_iter()
@@ -156,7 +156,7 @@ impl Dossier {
             fault: fault(result),
             exit_code: None,
         });
-        (outcome, Judge::Parts)
+        (outcome, ResultSource::Parts)
     }
 }
 
@@ -181,13 +181,13 @@ fn latest(
     phases: &[Phase],
     steps: &[Step],
     containers: &[Container],
-    dossier: &Dossier,
+    job_evidence: &JobEvidence,
 ) -> Option<u64> {
     let own = containers.iter().filter(|one| one.role != Role::Runner).map(|one| one.window);
     let phases = phases.iter().map(|phase| phase.window);
     let all = phases.chain(steps.iter().map(|step| step.window)).chain(own);
     let ends = all.filter_map(|window| window.end).map(|end| end.ns);
-    ends.chain(dossier.completed.as_ref().map(|(at, _)| *at)).max()
+    ends.chain(job_evidence.completed.as_ref().map(|(at, _)| *at)).max()
 }
 
 /// Ends what has no end of its own.

@@ -2,7 +2,7 @@
 //! complete enough to be sent, and which of its spans. No I/O; time is handed in.
 
 mod followed;
-mod sights;
+mod snapshots;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -55,7 +55,7 @@ pub struct Options {
 
 /// A pod as node and API know it now.
 #[derive(Debug, Clone)]
-pub struct Sight {
+pub struct PodSnapshot {
     /// The pod.
     pub pod: Arc<PodRef>,
     /// Whether it is there: neither deleted nor its cgroup gone.
@@ -155,7 +155,7 @@ impl Assembler {
     }
 
     /// An earlier agent has followed this pod, whose job is under way. Whether it is still there is
-    /// for the sights to say.
+    /// for the snapshots to say.
     pub fn recall(&mut self, pod: &Arc<PodRef>) {
         let sent = self.memory.sent(&pod.uid);
         self.pods.insert(pod.uid.clone(), Followed::recalled(pod, sent));
@@ -170,8 +170,8 @@ impl Assembler {
     pub fn learnt(&mut self, mut tell: impl FnMut(&Arc<PodRef>, &Evidence)) {
         for followed in self.pods.values_mut() {
             for place in std::mem::take(&mut followed.news) {
-                if let Some(piece) = followed.dossier.piece(&place) {
-                    tell(followed.dossier.pod(), &piece);
+                if let Some(piece) = followed.job_evidence.piece(&place) {
+                    tell(followed.job_evidence.pod(), &piece);
                 }
             }
         }
@@ -180,17 +180,17 @@ impl Assembler {
     /// Lets one pod take in evidence, and holds the bound for all.
     fn with(&mut self, uid: &PodUid, take: impl FnOnce(&mut Followed)) {
         let Some(followed) = self.pods.get_mut(uid) else { return };
-        let before = followed.dossier.bytes();
+        let before = followed.job_evidence.bytes();
         take(followed);
-        let after = followed.dossier.bytes();
+        let after = followed.job_evidence.bytes();
         self.bytes = self.bytes.saturating_sub(before).saturating_add(after);
         while self.bytes > MAX_EVIDENCE_BYTES {
-            let largest = self.pods.values_mut().max_by_key(|one| one.dossier.bytes());
+            let largest = self.pods.values_mut().max_by_key(|one| one.job_evidence.bytes());
             let Some(largest) = largest else { return };
-            let before = largest.dossier.bytes();
-            largest.dossier.shed(SHED_BYTES);
+            let before = largest.job_evidence.bytes();
+            largest.job_evidence.shed(SHED_BYTES);
             largest.changed = true;
-            let freed = before.saturating_sub(largest.dossier.bytes());
+            let freed = before.saturating_sub(largest.job_evidence.bytes());
             self.bytes = self.bytes.saturating_sub(freed);
             if freed == 0 {
                 return;
@@ -229,7 +229,7 @@ impl Assembler {
     /// Memory of the evidence about one pod, and of all.
     #[cfg(test)]
     pub(super) fn evidence_bytes(&self, pod: &PodUid) -> usize {
-        self.pods.get(pod).map_or(0, |followed| followed.dossier.bytes())
+        self.pods.get(pod).map_or(0, |followed| followed.job_evidence.bytes())
     }
 
     #[cfg(test)]
@@ -254,7 +254,7 @@ impl Assembler {
             }
             let left_out = followed.newly_left_out();
             if left_out > 0 {
-                turn.left_out.push((Arc::clone(followed.dossier.pod()), left_out));
+                turn.left_out.push((Arc::clone(followed.job_evidence.pod()), left_out));
             }
             // A clock that was set back must not put everything off.
             let due = now_ns.saturating_sub(followed.reviewed_ns) >= REVIEW_NS
@@ -270,7 +270,7 @@ impl Assembler {
             followed.reviewed_ns = now_ns;
             followed.changed = false;
             let closed = ripe.then(|| followed.over_ns.unwrap_or(now_ns));
-            let Some(job) = followed.dossier.job(closed).map(Arc::new) else {
+            let Some(job) = followed.job_evidence.job(closed).map(Arc::new) else {
                 if ripe {
                     done.push(uid.clone());
                 }
@@ -306,7 +306,7 @@ impl Assembler {
             }
         }
         for uid in &done {
-            let gone = self.pods.remove(uid).map_or(0, |followed| followed.dossier.bytes());
+            let gone = self.pods.remove(uid).map_or(0, |followed| followed.job_evidence.bytes());
             self.bytes = self.bytes.saturating_sub(gone);
         }
         turn.over = done;

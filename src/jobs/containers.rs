@@ -7,10 +7,10 @@ use ephemon_contract::Phase;
 use ephemon_discovery::inventory::SpecEntry;
 use ephemon_model::ContainerType;
 
-use super::dossier::Dossier;
 use super::evidence::Sighted;
 use super::identity::Identity;
 use super::job::{Container, Fault, Figures, Outcome, Proof, Pull, Role};
+use super::job_evidence::JobEvidence;
 use super::time::{Source, Stamp, Window};
 use super::written::{Init, Pulled, Written, stamp};
 
@@ -25,18 +25,18 @@ const STOPPED: [i32; 3] = [0, 137, 143];
 /// All of them, by their beginnings. What is none by the kernel's, the runtime's or its own init's
 /// word is left out.
 pub(super) fn containers(
-    dossier: &Dossier,
+    job_evidence: &JobEvidence,
     written: &Written,
     identity: &Identity,
 ) -> Vec<Container> {
     let mut by_name: BTreeMap<Arc<str>, Vec<&Sighted>> = BTreeMap::new();
-    for sighted in dossier.containers.values() {
+    for sighted in job_evidence.containers.values() {
         if sighted.container_type != ContainerType::Sandbox {
             by_name.entry(sighted.name.clone()).or_default().push(sighted);
         }
     }
     // Those that only spec and journal tell of: they were over before the agent began.
-    for (name, entry) in &dossier.spec {
+    for (name, entry) in &job_evidence.spec {
         if entry.container_type == ContainerType::Ephemeral {
             by_name.entry(name.clone()).or_default();
         }
@@ -50,7 +50,7 @@ pub(super) fn containers(
     let stopping = written.call(Phase::CleanupJob).map(|call| call.window.start.ns);
     let mut all = Vec::new();
     for (name, mut runs) in by_name {
-        let entry = dossier.spec.get(&name);
+        let entry = job_evidence.spec.get(&name);
         let init = written.inits.get(&name).copied();
         runs.sort_by_key(|run| (run.born_ns.or(run.started_ns), run.id.clone()));
         let last = runs.pop();
@@ -59,12 +59,12 @@ pub(super) fn containers(
         let pulled = written.pulled.get(&name).copied();
         let part = Part { name, entry, init, role, asked, pulled, stopping };
         let key = identity.key();
-        let latest = part.container(last, dossier, key.container_span(&part.name).span_id);
+        let latest = part.container(last, job_evidence, key.container_span(&part.name).span_id);
         for run in runs {
             // A container of the pod's own that was started again: the earlier runs.
             let span = key.stage_span(&part.name, run.id.as_str()).span_id;
             let earlier = Part { init: None, asked: None, pulled: None, ..part.clone() };
-            all.extend(earlier.container(Some(run), dossier, span));
+            all.extend(earlier.container(Some(run), job_evidence, span));
         }
         all.extend(latest);
     }
@@ -108,10 +108,10 @@ impl Part<'_> {
     fn container(
         &self,
         run: Option<&Sighted>,
-        dossier: &Dossier,
+        job_evidence: &JobEvidence,
         span_id: ephemon_contract::trace::SpanId,
     ) -> Option<Container> {
-        let life = self.life(run, dossier)?;
+        let life = self.life(run, job_evidence)?;
         let window = self.window(&life);
         let reading = run.and_then(|run| run.reading);
         let figures = reading.map(|reading| reading.figures).unwrap_or_default();
@@ -149,13 +149,13 @@ impl Part<'_> {
             outcome: self.outcome(run, figures, window.end),
             figures,
             proof,
-            log: dossier.logs.get(&self.name).copied(),
+            log: job_evidence.logs.get(&self.name).copied(),
             settled: final_seen && exit.is_some(),
         })
     }
 
     /// From the cgroup's birth to its end, by the best word for each.
-    fn life(&self, run: Option<&Sighted>, dossier: &Dossier) -> Option<Window> {
+    fn life(&self, run: Option<&Sighted>, job_evidence: &JobEvidence) -> Option<Window> {
         let by = |ns: Option<u64>, source| ns.map(|ns| Stamp { ns, source });
         let init = self.init.unwrap_or_default();
         let start = by(run.and_then(|run| run.born_ns), Source::Kernel)
@@ -167,7 +167,7 @@ impl Part<'_> {
                 // Believed where nobody else can tell: it was over before the agent began.
                 by(init.ended.map(|(at, _)| at).filter(|_| run.is_none()), Source::Journal)
             })
-            .or_else(|| by(dossier.gone_ns, Source::Derived));
+            .or_else(|| by(job_evidence.gone_ns, Source::Derived));
         Some(Window::new(start, end))
     }
 

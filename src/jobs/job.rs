@@ -24,7 +24,7 @@ pub struct Job {
     /// How it ended.
     pub outcome: Outcome,
     /// Who said so.
-    pub judged_by: Judge,
+    pub judged_by: ResultSource,
     /// `prepare_job` and `cleanup_job`.
     pub phases: Vec<Phase>,
     /// Its steps, by their beginnings.
@@ -229,7 +229,7 @@ pub enum Fault {
 
 /// Whose word a job's result is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Judge {
+pub enum ResultSource {
     /// The runner's own log.
     Runner,
     /// Its steps and containers: the runner may have let one of them fail.
@@ -262,7 +262,7 @@ impl Outcome {
     }
 }
 
-// === impl JobResult, Fault, Role, Judge, Proof ===
+// === impl JobResult, Fault, Role, ResultSource, Proof ===
 
 impl JobResult {
     /// Every result.
@@ -309,7 +309,7 @@ impl Role {
     }
 }
 
-impl Judge {
+impl ResultSource {
     /// For an attribute.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -10,7 +10,7 @@ use ephemon_discovery::inventory::SpecEntry;
 use ephemon_journal::HOOK;
 use ephemon_model::{ContainerId, ContainerType, Exit, JobEnv, PodRef, PodUid, Quality};
 
-use crate::{Dossier, Evidence, Figures, Heard, Reading, Sighted, runner};
+use crate::{Evidence, Figures, Heard, JobEvidence, Reading, Sighted, runner};
 
 /// What the kernel counted for the job's container.
 pub const CPU_OF_JOB: u64 = 4_000_000_000;
@@ -117,12 +117,12 @@ impl Story {
         story
     }
 
-    pub fn dossier(&self) -> Dossier {
-        let mut dossier = Dossier::new(pod());
+    pub fn job_evidence(&self) -> JobEvidence {
+        let mut job_evidence = JobEvidence::new(pod());
         for piece in &self.pieces {
-            dossier.take(piece.clone());
+            job_evidence.take(piece.clone());
         }
-        dossier
+        job_evidence
     }
 
     pub fn container(
@@ -130,7 +130,7 @@ impl Story {
         name: &str,
         container_type: ContainerType,
         role: Option<&str>,
-        (born, ended): (u64, u64),
+        (created, ended): (u64, u64),
         code: i32,
         cpu_ms: u64,
     ) {
@@ -156,9 +156,9 @@ impl Story {
             name: name.into(),
             container_type,
             image,
-            born_ns: Some(s(born)),
+            born_ns: Some(s(created)),
             ended_ns: Some(s(ended)),
-            started_ns: Some(s(born)),
+            started_ns: Some(s(created)),
             finished_ns: Some(s(ended)),
             exit: Some(Exit { code, reason: "Completed".into() }),
             reading: Some(Reading { at_ns: s(ended), figures, quality: Some(Quality::Exact) }),
@@ -376,7 +376,7 @@ impl Story {
         let now = s(second);
         self.pieces.retain(|piece| match piece {
             Evidence::Journal(heard) => heard.heard_ns <= now,
-            Evidence::Container(sighted) => sighted.born_ns.is_none_or(|born| born <= now),
+            Evidence::Container(sighted) => sighted.born_ns.is_none_or(|created| created <= now),
             Evidence::Runner { at_ns, .. } => *at_ns <= now,
             _ => true,
         });

@@ -172,13 +172,13 @@ impl Tally {
                 let exemplar = seen(one.span_id, bytes as f64, at_ns);
                 counts.memory_peak_bytes.observe(MEMORY_BOUNDS, exemplar);
             }
-            let Some(born) = one.born_ns else { continue };
-            if let Some(started) = one.started_ns.filter(|started| *started >= born) {
-                let exemplar = seen(one.span_id, seconds(started - born), at_ns);
+            let Some(created) = one.born_ns else { continue };
+            if let Some(started) = one.started_ns.filter(|started| *started >= created) {
+                let exemplar = seen(one.span_id, seconds(started - created), at_ns);
                 counts.container_start_seconds.observe(START_BOUNDS, exemplar);
             }
-            if one.window.start.ns < born {
-                let exemplar = seen(one.span_id, seconds(born - one.window.start.ns), at_ns);
+            if one.window.start.ns < created {
+                let exemplar = seen(one.span_id, seconds(created - one.window.start.ns), at_ns);
                 counts.container_wait_seconds.observe(START_BOUNDS, exemplar);
             }
             if let Some(pull) = one.pull {
@@ -307,7 +307,7 @@ mod tests {
 
     #[test]
     fn a_job_is_counted_with_its_parts_and_an_exemplar_that_leads_to_it() {
-        let job = Story::whole().dossier().job(Some(s(100))).unwrap();
+        let job = Story::whole().job_evidence().job(Some(s(100))).unwrap();
         let mut tally = Tally::default();
         tally.started(&job);
         tally.finished(&job);
@@ -329,7 +329,7 @@ mod tests {
 
     #[test]
     fn too_many_labels_are_counted_as_other() {
-        let mut job = Story::whole().dossier().job(Some(s(100))).unwrap();
+        let mut job = Story::whole().job_evidence().job(Some(s(100))).unwrap();
         let mut tally = Tally::default();
         for n in 0..MAX_LABELS + 50 {
             job.identity.repository = Some(format!("o/r-{}", n % 10).into());
@@ -343,7 +343,7 @@ mod tests {
 
     #[test]
     fn made_up_names_of_one_repository_leave_the_others_their_sets() {
-        let mut job = Story::whole().dossier().job(Some(s(100))).unwrap();
+        let mut job = Story::whole().job_evidence().job(Some(s(100))).unwrap();
         let mut tally = Tally::default();
         for n in 0..2 * MAX_LABELS {
             job.identity.job = Some(format!("job-{n}").into());
@@ -357,7 +357,7 @@ mod tests {
 
     #[test]
     fn a_set_that_is_not_used_any_more_makes_room_and_one_that_is_does_not() {
-        let mut job = Story::whole().dossier().job(Some(s(100))).unwrap();
+        let mut job = Story::whole().job_evidence().job(Some(s(100))).unwrap();
         let mut tally = Tally::default();
         let mut start = |job: &mut Job, n: usize, at_ns: u64| {
             job.identity.job = Some(format!("job-{n}").into());

@@ -13,14 +13,14 @@ use super::*;
 use crate::story::{CPU_OF_JOB, Story, s};
 
 fn job(story: &Story) -> Job {
-    story.dossier().job(Some(s(100))).expect("a job")
+    story.job_evidence().job(Some(s(100))).expect("a job")
 }
 
 #[test]
 fn a_job_has_its_parts_with_their_times_ends_and_figures() {
     let job = job(&Story::whole());
     assert_eq!(job.span.trace_id.to_string(), "731ec8a47fd7450f753a812a4a8aa5a0");
-    assert_eq!((job.identity.name(), job.judged_by), ("test", Judge::Parts));
+    assert_eq!((job.identity.name(), job.judged_by), ("test", ResultSource::Parts));
     assert_eq!(job.outcome.result, JobResult::Failure);
     assert_eq!((job.window.start.ns, job.window.end.unwrap().ns), (s(10), s(61)));
     let calls: Vec<_> = job.phases.iter().map(|phase| phase.call).collect();
@@ -89,7 +89,7 @@ fn the_runners_word_on_a_job_goes_before_that_of_its_parts() {
     story.runner(9, "Running job: test (1.23)");
     story.runner(62, "Job test (1.23) completed with result: Succeeded");
     let job = job(&story);
-    assert_eq!((job.outcome, job.judged_by), (Outcome::SUCCESS, Judge::Runner));
+    assert_eq!((job.outcome, job.judged_by), (Outcome::SUCCESS, ResultSource::Runner));
     assert_eq!(job.identity.name(), "test (1.23)");
     assert_eq!((job.window.start.ns, job.window.end.unwrap().ns), (s(9), s(62)));
 }
@@ -149,14 +149,14 @@ fn without_the_hook_the_pod_is_the_job_and_its_ephemeral_containers_are_steps() 
 
 #[test]
 fn a_runner_that_waits_for_a_job_is_none() {
-    assert_eq!(Story::idle().dossier().job(Some(s(100))), None);
+    assert_eq!(Story::idle().job_evidence().job(Some(s(100))), None);
 }
 
 #[test]
 fn a_job_that_goes_on_has_no_end() {
     let mut story = Story::whole();
     story.until(25);
-    let job = story.dossier().job(None).unwrap();
+    let job = story.job_evidence().job(None).unwrap();
     assert_eq!(job.window.end, None);
     let open = job.steps.iter().find(|step| step.window.end.is_none());
     assert_eq!(open.map(|step| &*step.name), None);

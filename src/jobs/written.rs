@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ephemon_contract::{CgroupDelta, End, Phase, ProcessUsage, Record, StepKind};
 use ephemon_journal::HOOK;
 
-use super::dossier::Dossier;
+use super::job_evidence::JobEvidence;
 use super::time::{Source, Stamp, Window};
 
 /// The longest a job may take (GitHub's limit for self-hosted runners), where nobody but the journal
@@ -89,9 +89,9 @@ pub(super) struct Ended {
 impl Written {
     /// Sorts a pod's records. Hook and init each have their files, and nobody speaks for another;
     /// of two records about one thing the first written counts.
-    pub(super) fn of(dossier: &Dossier) -> Self {
-        let mut written = Self { floor_ns: dossier.first_ns(), ..Self::default() };
-        for ((file, _), (heard_ns, record)) in &dossier.journal {
+    pub(super) fn of(job_evidence: &JobEvidence) -> Self {
+        let mut written = Self { floor_ns: job_evidence.first_ns(), ..Self::default() };
+        for ((file, _), (heard_ns, record)) in &job_evidence.journal {
             if &**file == HOOK {
                 written.hook(*heard_ns, record);
             } else {

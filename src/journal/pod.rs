@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use ephemon_contract::Record;
-use ephemon_vitals::{Reason, Signal, Vitals};
+use ephemon_self_metrics::{Reason, SelfMetrics, Signal};
 
 use super::file::Journal;
 use super::volume::{Directory, JOURNALS, Volume};
@@ -85,7 +85,12 @@ impl Pod {
     }
 
     /// Opens journals that are new, as long as there is room for so many.
-    pub(super) fn find(&mut self, volume: impl Fn() -> PathBuf, room: usize, vitals: &Vitals) {
+    pub(super) fn find(
+        &mut self,
+        volume: impl Fn() -> PathBuf,
+        room: usize,
+        self_metrics: &SelfMetrics,
+    ) {
         self.place.look(volume);
         let Place::Directory(directory) = &self.place else { return };
         let Ok(changed) = directory.changed() else { return };
@@ -95,7 +100,7 @@ impl Pod {
         let Ok(names) = directory.names() else { return };
         self.listed = settled(changed);
         if names.cut && !std::mem::replace(&mut self.crowded, true) {
-            vitals.dropped(Signal::Journal, Reason::Cap);
+            self_metrics.dropped(Signal::Journal, Reason::Cap);
         }
         for name in names.all {
             if self.journals.contains_key(name.as_str()) || self.refused.contains(&name) {
@@ -103,7 +108,7 @@ impl Pod {
             }
             if self.journals.len() >= room {
                 if !std::mem::replace(&mut self.crowded, true) {
-                    vitals.dropped(Signal::Journal, Reason::Cap);
+                    self_metrics.dropped(Signal::Journal, Reason::Cap);
                 }
                 break;
             }
@@ -115,7 +120,7 @@ impl Pod {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {
                     tracing::debug!(name, %error, "a journal is passed over");
-                    vitals.dropped(Signal::Journal, Reason::Unreadable);
+                    self_metrics.dropped(Signal::Journal, Reason::Unreadable);
                     if self.refused.len() < MAX_REFUSED {
                         self.refused.insert(name);
                     }
@@ -130,7 +135,7 @@ impl Pod {
         reader: usize,
         buffer: &mut [u8],
         most: usize,
-        vitals: &Vitals,
+        self_metrics: &SelfMetrics,
         mut tell: impl FnMut(&Arc<str>, u64, Record),
     ) -> usize {
         let mut taken = 0_usize;
@@ -147,7 +152,7 @@ impl Pod {
                     let (read, bad) =
                         journal.read(reader, buffer, |at, record| tell(name, at, record));
                     if bad > 0 {
-                        vitals.dropped_by(Signal::Journal, Reason::Unreadable, bad);
+                        self_metrics.dropped_by(Signal::Journal, Reason::Unreadable, bad);
                     }
                     if read == 0 {
                         break;

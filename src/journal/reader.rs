@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use ephemon_base::lock;
 use ephemon_model::PodUid;
 use ephemon_model::node::NodeRoot;
-use ephemon_vitals::Vitals;
+use ephemon_self_metrics::SelfMetrics;
 
 use super::Entry;
 use super::pod::Pod;
@@ -49,7 +49,7 @@ pub struct Reader {
 struct Shared {
     node: NodeRoot,
     kubelet_root: PathBuf,
-    vitals: Vitals,
+    self_metrics: SelfMetrics,
     readers: usize,
     pods: HashMap<PodUid, Pod>,
     buffer: Vec<u8>,
@@ -59,10 +59,14 @@ struct Shared {
 
 impl Reader {
     /// Reads below the node's root; `kubelet_root` as the node has it, usually `/var/lib/kubelet`.
-    pub fn new(node: NodeRoot, kubelet_root: impl Into<PathBuf>, vitals: Vitals) -> Self {
+    pub fn new(
+        node: NodeRoot,
+        kubelet_root: impl Into<PathBuf>,
+        self_metrics: SelfMetrics,
+    ) -> Self {
         let kubelet_root = kubelet_root.into();
         let (pods, buffer) = (HashMap::new(), vec![0; TURN_BYTES]);
-        let shared = Shared { node, kubelet_root, vitals, readers: 1, pods, buffer };
+        let shared = Shared { node, kubelet_root, self_metrics, readers: 1, pods, buffer };
         Self { shared: Arc::new(Mutex::new(shared)), number: 0, next: None }
     }
 
@@ -166,7 +170,7 @@ impl Shared {
         let room = MAX_FILES.saturating_sub(open).saturating_add(pod.files());
         let Self { node, kubelet_root, .. } = self;
         let path = || node.empty_dir(kubelet_root, uid, VOLUME);
-        pod.find(path, room.min(MAX_FILES_PER_POD), &self.vitals);
+        pod.find(path, room.min(MAX_FILES_PER_POD), &self.self_metrics);
     }
 
     fn read(
@@ -177,7 +181,7 @@ impl Shared {
         tell: &mut impl FnMut(Entry),
     ) -> usize {
         let Some(pod) = self.pods.get_mut(uid) else { return 0 };
-        pod.read(reader, &mut self.buffer, most, &self.vitals, |file, at, record| {
+        pod.read(reader, &mut self.buffer, most, &self.self_metrics, |file, at, record| {
             tell(Entry { pod: uid.clone(), file: Arc::clone(file), at, record });
         })
     }

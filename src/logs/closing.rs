@@ -10,7 +10,7 @@ pub(super) fn say_incomplete(finished: &ContainerLog) {
     let LogRef { pod, container, .. } = &*finished.log;
     tracing::warn!(
         namespace = %pod.namespace, pod = %pod.name, container = %container,
-        lost_bytes = finished.books.all_lost_bytes(),
+        lost_bytes = finished.accounting.all_lost_bytes(),
         "the container's log did not come through whole"
     );
 }
@@ -25,9 +25,9 @@ pub(super) fn end_of(finished: &ContainerLog, span: Option<Traceparent>) -> LogE
         observed_unix_nano: now_ns(),
         uid,
         span,
-        lines: finished.books.lines,
-        bytes: finished.books.seen_bytes,
-        lost_bytes: finished.books.all_lost_bytes(),
+        lines: finished.accounting.lines,
+        bytes: finished.accounting.seen_bytes,
+        lost_bytes: finished.accounting.all_lost_bytes(),
         complete: finished.complete,
     }
 }

@@ -14,8 +14,8 @@ use ephemon_crilog as crilog;
 use ephemon_crilog::{Checkpoints, Choice, Follower, LogRef, Options};
 use ephemon_model::PodUid;
 
-use super::desk::Desks;
-use ephemon_refine::Refiner;
+use super::pipeline::LogPipelines;
+use ephemon_sanitize::Sanitizer;
 
 /// Text read in one turn.
 const TURN_BYTES: u64 = 1024 * 1024;
@@ -24,9 +24,9 @@ const MAX_LINE_BYTES: usize = 512 * 1024;
 /// Memory of all unfinished lines.
 pub const MAX_HELD_BYTES: usize = 2 * 1024 * 1024;
 /// A pod is not held back longer: a log that grows faster than it is read has no end.
-const HOLD: Duration = Duration::from_secs(30);
+const HOLD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pods that nobody can tell about for so long are let go of.
-const UNDECIDED: Duration = Duration::from_mins(2);
+const UNDECIDED_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Reads the logs that were there at the start.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub(super) struct Learner(Option<Reading>);
 #[derive(Debug)]
 struct Reading {
     follower: Follower,
-    refiners: HashMap<Arc<LogRef>, Refiner>,
+    refiners: HashMap<Arc<LogRef>, Sanitizer>,
     /// Pods that are not read yet; none until the first turn has seen who is there.
     pending: Option<HashMap<PodUid, Pod>>,
     since: Instant,
@@ -72,11 +72,11 @@ impl Learner {
     pub(super) fn turn(
         &mut self,
         choose: &mut dyn FnMut(&LogRef) -> Choice,
-        desks: &mut Desks,
+        pipelines: &mut LogPipelines,
         now: Instant,
     ) -> bool {
         let Some(reading) = &mut self.0 else { return false };
-        let more = reading.turn(choose, desks, now);
+        let more = reading.turn(choose, pipelines, now);
         if reading.is_over(now) {
             self.0 = None;
             return false;
@@ -97,7 +97,7 @@ impl Reading {
     fn turn(
         &mut self,
         choose: &mut dyn FnMut(&LogRef) -> Choice,
-        desks: &mut Desks,
+        pipelines: &mut LogPipelines,
         now: Instant,
     ) -> bool {
         let Self { follower, refiners, pending, .. } = self;
@@ -124,21 +124,21 @@ impl Reading {
             choice
         };
         let mut sink = |line: crilog::Line<'_>| {
-            let refiner = refiners
+            let sanitizer = refiners
                 .entry(Arc::clone(line.log))
-                .or_insert_with(|| desks.learner(&line.log.pod));
-            refiner.learn(line.stream, line.text, line.part, line.continues);
+                .or_insert_with(|| pipelines.learner(&line.log.pod));
+            sanitizer.learn(line.stream, line.text, line.part, line.continues);
         };
         let more = follower.turn(&mut choose, TURN_BYTES, &mut sink).more;
         // One pod does not wait for what another has written.
         pending.retain(|uid, pod| {
             let held = pod.chosen.map(|chosen| now.saturating_duration_since(chosen));
             match held {
-                Some(held) if held >= HOLD => {
+                Some(held) if held >= HOLD_TIMEOUT => {
                     tracing::warn!(
                         pod = %uid,
                         "the logs that the pod had written before the agent's start are not read to \
-                         their end within {HOLD:?}; its lines are handed over from here on"
+                         their end within {HOLD_TIMEOUT:?}; its lines are handed over from here on"
                     );
                     follower.leave(uid);
                     false
@@ -156,6 +156,6 @@ impl Reading {
 
     fn is_over(&self, now: Instant) -> bool {
         self.pending.as_ref().is_some_and(HashMap::is_empty)
-            || now.saturating_duration_since(self.since) >= UNDECIDED
+            || now.saturating_duration_since(self.since) >= UNDECIDED_TIMEOUT
     }
 }

@@ -37,14 +37,14 @@ impl Ledger {
     }
 
     pub(super) fn enter(&self, log: ContainerLog, now: Instant) {
-        let ContainerLog { log, ended, complete, books, .. } = log;
+        let ContainerLog { log, ended, complete, accounting, .. } = log;
         let key = (log.pod.uid.clone(), log.container.clone());
         let mut entries = self.entries();
         if entries.len() >= MAX_LOGS && !entries.contains_key(&key) {
             return;
         }
         let over = ended.then_some(now);
-        let account = Account { complete: ended.then_some(complete), books };
+        let account = Account { complete: ended.then_some(complete), accounting };
         let entry = Entry { attempt: log.attempt, account: Arc::new(account), over };
         let known = entries.get(&key);
         if known.is_none_or(|known| known.attempt <= entry.attempt) {

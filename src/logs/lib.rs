@@ -1,8 +1,8 @@
 //! Containers' logs, from the node's files to the collector.
 //!
-//! `crilog` follows the files; here a `desk` for each log has its lines refined (`ephemon_refine`: masks,
+//! `crilog` follows the files; here a `pipeline` for each log has its lines sanitized (`ephemon_sanitize`: masks,
 //! commands, colours), `steps` tells whose they are, `runner_log` listens to the runner's own,
-//! `ration` holds back what the operator wants held back, a `parcel` takes the records, and the
+//! `ration` holds back what the operator wants held back, a `in_flight` takes the records, and the
 //! `pump`, a thread of its own, drives it all: it reads only what can be handed over, and calls a log
 //! delivered as far as the collector, or the spool, has it. The `ledger` shows others what became of
 //! each log.
@@ -12,11 +12,11 @@
 //! says how many there were.
 
 mod closing;
-mod desk;
+mod in_flight;
 mod learner;
 mod ledger;
 mod pace;
-mod parcel;
+mod pipeline;
 mod pod_masks;
 mod pump;
 mod ration;
@@ -48,15 +48,15 @@ use ephemon_export::Outbox;
 use ephemon_journal::Reader;
 use ephemon_mask::job::{Mode, ToldValues};
 use ephemon_model::node::NodeRoot;
-use ephemon_vitals::Vitals;
+use ephemon_self_metrics::SelfMetrics;
 pub use learner::MAX_HELD_BYTES as MAX_LEARNED_LINES_BYTES;
 pub use ledger::{LOG_BYTES as LEDGER_LOG_BYTES, MAX_LOGS as MAX_LEDGER_LOGS};
 pub use pod_masks::MAX_BYTES as MAX_MASK_BYTES;
 pub use steps::{MAX_STEPS_IN_ALL, STEP_BYTES};
 
-use desk::{Common, Desks};
+use in_flight::{BatchBuilder, InFlight};
 use learner::Learner;
-use parcel::{Flights, Packing};
+use pipeline::{Common, LogPipelines};
 use pump::{Pump, Said};
 use steps::Steps;
 use told::Told;
@@ -84,7 +84,7 @@ pub struct Parts {
     /// What says which steps ran when.
     pub journals: Reader,
     /// Where drops are counted.
-    pub vitals: Vitals,
+    pub self_metrics: SelfMetrics,
 }
 
 /// Starts to follow the logs of this node's wanted pods.
@@ -92,7 +92,7 @@ pub struct Parts {
 /// # Errors
 /// Where the kernel gives no descriptor or no thread.
 pub fn start(node: &NodeRoot, settings: Settings, parts: Parts) -> io::Result<Logs> {
-    let Parts { inventory, outbox, ledger, runner, journals, vitals } = parts;
+    let Parts { inventory, outbox, ledger, runner, journals, self_metrics } = parts;
     let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
     let directory = node.join(&settings.state_dir);
     let steps = Steps::new(journals);
@@ -101,10 +101,10 @@ pub fn start(node: &NodeRoot, settings: Settings, parts: Parts) -> io::Result<Lo
         inventory: inventory.clone(),
         containers: settings.containers,
         mode: settings.mode,
-        refine: ephemon_refine::Options {
+        sanitize: ephemon_sanitize::Options {
             original: settings.original,
             unproven: settings.unproven,
-            ..ephemon_refine::Options::default()
+            ..ephemon_sanitize::Options::default()
         },
         ration: settings.ration(),
         node: settings.node,
@@ -120,7 +120,7 @@ pub fn start(node: &NodeRoot, settings: Settings, parts: Parts) -> io::Result<Lo
         let pump = Pump {
             learner: learner(&pods, &checkpoints, &told, settings.mode),
             follower: Follower::new(Options::new(&pods), checkpoints),
-            desks: Desks::new(common, told),
+            pipelines: LogPipelines::new(common, told),
             inventory,
             containers: settings.containers,
             steps,
@@ -132,9 +132,9 @@ pub fn start(node: &NodeRoot, settings: Settings, parts: Parts) -> io::Result<Lo
             checkpoints: directory,
             pods,
             told: None,
-            vitals,
-            packing: Packing::default(),
-            flights: Flights::default(),
+            self_metrics,
+            builder: BatchBuilder::default(),
+            in_flight: InFlight::default(),
             waiting: None,
             said: Said::default(),
         };

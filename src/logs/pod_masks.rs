@@ -16,7 +16,7 @@ use super::told::Told;
 pub const MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// How often it is looked which pods are gone.
-const LOOK: Duration = Duration::from_secs(10);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The masks of all pods.
 #[derive(Debug)]
@@ -63,7 +63,8 @@ impl PodMasks {
         open: impl Fn(&PodUid) -> bool,
         now: Instant,
     ) {
-        if self.looked.is_some_and(|looked| now.saturating_duration_since(looked) < LOOK) {
+        if self.looked.is_some_and(|looked| now.saturating_duration_since(looked) < SWEEP_INTERVAL)
+        {
             return;
         }
         self.looked = Some(now);
@@ -143,7 +144,7 @@ mod tests {
         }
         let mut now = Instant::now();
         let mut forget = |masks: &mut PodMasks, logs: &Path, open: bool| {
-            now += LOOK;
+            now += SWEEP_INTERVAL;
             masks.forget_gone(logs, |_| open, now);
         };
         forget(&mut masks, &logs.path().join("not there"), false);

@@ -16,15 +16,15 @@ use ephemon_export::{Fate, Outbox};
 use ephemon_model::LogLoss;
 use ephemon_model::PodRef;
 use ephemon_otlp::Entry;
-use ephemon_refine::Refined;
-use ephemon_vitals::{Reason, Signal, Vitals};
+use ephemon_sanitize::Sanitized;
+use ephemon_self_metrics::{Reason, SelfMetrics, Signal};
 
 use super::closing::{end_of, say_incomplete};
-use super::desk::{Desk, Desks, job_key};
+use super::in_flight::{BatchBuilder, InFlight, LogBatch};
 use super::learner::Learner;
 use super::ledger::Ledger;
 use super::pace::{BUSY_PAUSE, Pace};
-use super::parcel::{Flights, Packing, Parcel};
+use super::pipeline::{LogPipeline, LogPipelines, job_key};
 use super::runner_log::RunnerLog;
 use super::selection::{Containers, Purpose};
 use super::steps::Steps;
@@ -34,16 +34,16 @@ use super::volume_masks::VolumeMasks;
 /// Text read in one turn, by pods that share the thread's time.
 const TURN_BYTES: u64 = 256 * 1024;
 /// How often checkpoints are written, and figures renewed.
-const BOOKKEEPING: Duration = Duration::from_secs(1);
-/// How long the last parcels are waited for when the agent ends.
-const FAREWELL: Duration = Duration::from_secs(5);
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
+/// How long the last batches are waited for when the agent ends.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the pump works with.
 #[derive(Debug)]
 pub(super) struct Pump {
     pub(super) follower: Follower,
     pub(super) learner: Learner,
-    pub(super) desks: Desks,
+    pub(super) pipelines: LogPipelines,
     pub(super) inventory: Inventory,
     pub(super) containers: Containers,
     pub(super) steps: Steps,
@@ -59,11 +59,11 @@ pub(super) struct Pump {
     pub(super) pods: PathBuf,
     /// What was saved last of what pods told.
     pub(super) told: Option<Told>,
-    pub(super) vitals: Vitals,
-    pub(super) packing: Packing,
-    pub(super) flights: Flights,
-    /// A parcel that nobody takes now.
-    pub(super) waiting: Option<Parcel>,
+    pub(super) self_metrics: SelfMetrics,
+    pub(super) builder: BatchBuilder,
+    pub(super) in_flight: InFlight,
+    /// A batch that nobody takes now.
+    pub(super) waiting: Option<LogBatch>,
     pub(super) said: Said,
 }
 
@@ -91,7 +91,7 @@ impl Pump {
             }
             let more = self.turn(now);
             if now >= keep_books {
-                keep_books = now + BOOKKEEPING;
+                keep_books = now + CHECKPOINT_INTERVAL;
                 self.keep_books(now);
             }
             pause = pace.pause(more, self.is_busy(), woken == Woken::News, now);
@@ -99,19 +99,19 @@ impl Pump {
     }
 
     fn is_busy(&self) -> bool {
-        !self.flights.is_empty() || self.waiting.is_some() || self.packing.is_ripening()
+        !self.in_flight.is_empty() || self.waiting.is_some() || self.builder.is_ripening()
     }
 
     /// Whether there is more to read at once.
     fn turn(&mut self, now: Instant) -> bool {
         self.land();
-        for log in self.desks.refresh(now) {
+        for log in self.pipelines.refresh(now) {
             self.follower.ended(&log.pod.uid, &log.container);
         }
         self.rescue();
         self.place_waiting();
         let more = self.waiting.is_none() && self.read(now);
-        if self.packing.is_ripe(now) || self.packing.is_full() {
+        if self.builder.is_ripe(now) || self.builder.is_full() {
             self.hand_over();
         }
         self.close_finished(now);
@@ -119,7 +119,7 @@ impl Pump {
     }
 
     fn read(&mut self, now: Instant) -> bool {
-        let Self { follower, desks, packing, inventory, containers, vitals, .. } = self;
+        let Self { follower, pipelines, builder, inventory, containers, self_metrics, .. } = self;
         let (steps, shared, runner) = (&mut self.steps, &mut self.shared, &self.runner);
         let choice = |log: &LogRef| -> (Choice, Purpose) {
             let known = KnownLog::of(inventory, &log.pod.uid, &log.container);
@@ -130,7 +130,7 @@ impl Pump {
             (Choice::Take, Purpose::Heard) => Choice::Leave,
             (choice, _) => choice,
         };
-        let learning = self.learner.turn(&mut learn, desks, now);
+        let learning = self.learner.turn(&mut learn, pipelines, now);
         let learner = &self.learner;
         let mut choose = |log: &LogRef| match choice(log).0 {
             Choice::Take if learner.holds(&log.pod.uid) => Choice::Unsure,
@@ -138,37 +138,37 @@ impl Pump {
         };
         let observed = now_ns();
         let mut sink = |line: Line<'_>| {
-            let mut desk = desks.of(line.log, now);
+            let mut pipeline = pipelines.of(line.log, now);
             let time = line.time_unix_ns.and_then(|time| u64::try_from(time).ok());
-            if desk.purpose != Purpose::Exported {
-                runner.hear(&line.log.pod.uid, time.unwrap_or(observed), line.text, vitals);
+            if pipeline.purpose != Purpose::Exported {
+                runner.hear(&line.log.pod.uid, time.unwrap_or(observed), line.text, self_metrics);
             }
-            if desk.purpose == Purpose::Heard {
-                return packing.passed(line.position, now);
+            if pipeline.purpose == Purpose::Heard {
+                return builder.passed(line.position, now);
             }
             let stream = line.stream;
             let clock = now_ns;
             let (uid, at) = (&line.log.pod.uid, time.unwrap_or(observed));
             // A pod may tell as much at once as all pods may have together.
-            if shared.look(uid, desk.refiner.masks(), at, now, clock) {
-                desks.hold_bound();
-                desk = desks.of(line.log, now);
+            if shared.look(uid, pipeline.sanitizer.masks(), at, now, clock) {
+                pipelines.hold_bound();
+                pipeline = pipelines.of(line.log, now);
             }
             // Also of a line that is held back: it may tell a secret.
-            let refined = desk.refiner.part(stream, line.text, line.part, line.continues);
-            if let Some(reason) = desk.meter.held_back(now) {
-                vitals.dropped(Signal::Logs, reason);
-                return packing.passed(line.position, now);
+            let sanitized = pipeline.sanitizer.part(stream, line.text, line.part, line.continues);
+            if let Some(reason) = pipeline.meter.held_back(now) {
+                self_metrics.dropped(Signal::Logs, reason);
+                return builder.passed(line.position, now);
             }
-            let Refined::Record(record) = refined else {
-                return packing.passed(line.position, now);
+            let Sanitized::Record(record) = sanitized else {
+                return builder.passed(line.position, now);
             };
             if let Some(why) = record.withheld {
-                vitals.dropped(Signal::Logs, Reason::Withheld);
-                desk.say_withheld(line.log, why);
+                self_metrics.dropped(Signal::Logs, Reason::Withheld);
+                pipeline.say_withheld(line.log, why);
             }
-            let span = desk.span.map(|own| {
-                let job = desk.steps_of.as_deref().and_then(job_key);
+            let span = pipeline.span.map(|own| {
+                let job = pipeline.steps_of.as_deref().and_then(job_key);
                 let step = job.and_then(|job| steps.span(line.log, job, at, now, clock));
                 step.filter(|step| step.trace_id == own.trace_id).unwrap_or(own)
             });
@@ -180,37 +180,37 @@ impl Pump {
                 span,
                 record: &record,
             };
-            packing.add(&desk.resource, &entry, line.position, now);
+            builder.add(&pipeline.resource, &entry, line.position, now);
         };
         let more = follower.turn(&mut choose, TURN_BYTES, &mut sink).more;
-        desks.hold_bound();
+        pipelines.hold_bound();
         more || learning
     }
 
     /// Hands over what is packed. What nobody takes waits, and reading with it.
     fn hand_over(&mut self) {
-        if let Some(parcel) = self.packing.seal() {
-            self.place(parcel);
+        if let Some(batch) = self.builder.seal() {
+            self.place(batch);
         }
     }
 
     fn place_waiting(&mut self) {
-        if let Some(parcel) = self.waiting.take() {
-            self.place(parcel);
+        if let Some(batch) = self.waiting.take() {
+            self.place(batch);
         }
     }
 
-    fn place(&mut self, parcel: Parcel) {
-        if parcel.payload.items == 0 {
+    fn place(&mut self, batch: LogBatch) {
+        if batch.payload.items == 0 {
             // Nothing to send; what it says is true once all before it is delivered.
-            if let Some(parcel) = self.flights.defer(parcel) {
-                self.delivered(&parcel);
+            if let Some(batch) = self.in_flight.defer(batch) {
+                self.delivered(&batch);
             }
             return;
         }
-        match self.outbox.offer(parcel.payload.clone()) {
-            Ok(receipt) => self.flights.add(parcel, receipt),
-            Err(_) => self.waiting = Some(parcel),
+        match self.outbox.offer(batch.payload.clone()) {
+            Ok(receipt) => self.in_flight.add(batch, receipt),
+            Err(_) => self.waiting = Some(batch),
         }
     }
 
@@ -229,24 +229,24 @@ impl Pump {
 
     /// Everything on its way into the spool.
     fn spool(&mut self) {
-        for flight in self.flights.recall() {
-            if self.keep(flight.parcel()) {
-                self.delivered(flight.parcel());
+        for sent in self.in_flight.recall() {
+            if self.keep(sent.batch()) {
+                self.delivered(sent.batch());
             } else {
-                flight.go_on(&mut self.flights);
+                sent.go_on(&mut self.in_flight);
             }
         }
-        if let Some(parcel) = self.waiting.take() {
-            if self.keep(&parcel) {
-                self.delivered(&parcel);
+        if let Some(batch) = self.waiting.take() {
+            if self.keep(&batch) {
+                self.delivered(&batch);
             } else {
-                self.waiting = Some(parcel);
+                self.waiting = Some(batch);
             }
         }
     }
 
-    fn keep(&mut self, parcel: &Parcel) -> bool {
-        match self.outbox.keep(&parcel.payload) {
+    fn keep(&mut self, batch: &LogBatch) -> bool {
+        match self.outbox.keep(&batch.payload) {
             Ok(()) => {
                 self.said.spool.end();
                 true
@@ -263,22 +263,22 @@ impl Pump {
         }
     }
 
-    /// What has come of parcels on their way.
+    /// What has come of batches on their way.
     fn land(&mut self) {
-        for landed in self.flights.landed() {
-            if let Fate::Dropped(_) | Fate::Partly = landed.fate {
+        for answered in self.in_flight.answered() {
+            if let Fate::Dropped(_) | Fate::Partly = answered.fate {
                 // Counted where it was dropped; trying again would change nothing. Whose records a
                 // collector left out of a request it does not say.
-                for position in &landed.parcel.upto {
+                for position in &answered.batch.upto {
                     self.follower.spoil(position.log());
                 }
             }
-            self.delivered(&landed.parcel);
+            self.delivered(&answered.batch);
         }
     }
 
-    fn delivered(&mut self, parcel: &Parcel) {
-        for position in &parcel.upto {
+    fn delivered(&mut self, batch: &LogBatch) {
+        for position in &batch.upto {
             self.follower.ack(position);
         }
     }
@@ -291,46 +291,46 @@ impl Pump {
     /// losses are counted once, by what is new of them.
     fn close_finished(&mut self, now: Instant) {
         for finished in self.follower.finished() {
-            if self.desks.listens(&finished.log) {
+            if self.pipelines.listens(&finished.log) {
                 self.close(&finished.log);
                 continue;
             }
             for (loss, bytes) in LogLoss::ALL.into_iter().zip(finished.newly_lost_bytes) {
-                self.vitals.log_lost(loss, bytes);
+                self.self_metrics.log_lost(loss, bytes);
             }
             if !finished.complete {
                 say_incomplete(&finished);
             }
-            if let Some(desk) = self.close(&finished.log) {
-                self.packing.close(&desk.resource, &end_of(&finished, desk.span), now);
+            if let Some(pipeline) = self.close(&finished.log) {
+                self.builder.close(&pipeline.resource, &end_of(&finished, pipeline.span), now);
             }
             self.ledger.enter(finished, now);
         }
     }
 
-    fn close(&mut self, log: &LogRef) -> Option<Desk> {
-        let desk = self.desks.close(log);
-        if !self.desks.knows(&log.pod.uid) {
+    fn close(&mut self, log: &LogRef) -> Option<LogPipeline> {
+        let pipeline = self.pipelines.close(log);
+        if !self.pipelines.knows(&log.pod.uid) {
             self.steps.forget(&log.pod.uid);
             self.shared.forget(&log.pod.uid);
         }
-        desk
+        pipeline
     }
 
     fn keep_books(&mut self, now: Instant) {
-        for log in self.follower.books().filter(|log| !self.desks.listens(&log.log)) {
+        for log in self.follower.accounting().filter(|log| !self.pipelines.listens(&log.log)) {
             self.ledger.enter(log, now);
         }
         self.ledger.forget(self.retain, now);
-        self.vitals.log_lag(self.follower.lag_bytes());
+        self.self_metrics.log_lag(self.follower.lag_bytes());
         self.tell_slowed();
-        self.desks.forget_gone(&self.pods, now);
+        self.pipelines.forget_gone(&self.pods, now);
         self.save_checkpoints();
     }
 
     fn tell_slowed(&mut self) {
         let Slowed { waited, pods } = self.follower.slowed();
-        self.vitals.log_waited(waited);
+        self.self_metrics.log_waited(waited);
         for PodRef { namespace, name, .. } in pods {
             tracing::warn!(
                 %namespace, pod = %name,
@@ -342,7 +342,7 @@ impl Pump {
 
     fn save_checkpoints(&mut self) {
         // What was told first: no line is behind a checkpoint whose masks are not counted.
-        let told = self.desks.told();
+        let told = self.pipelines.told();
         let saved = if self.told.as_ref() == Some(&told) {
             Ok(())
         } else {
@@ -366,8 +366,8 @@ impl Pump {
     /// down how far it came. What comes no further is read again by the next agent.
     fn farewell(mut self) {
         self.hand_over();
-        let deadline = Instant::now() + FAREWELL;
-        while !self.flights.is_empty() || self.waiting.is_some() {
+        let deadline = Instant::now() + SHUTDOWN_TIMEOUT;
+        while !self.in_flight.is_empty() || self.waiting.is_some() {
             self.land();
             self.place_waiting();
             if self.outbox.is_failing() || Instant::now() >= deadline {

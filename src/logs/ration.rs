@@ -4,10 +4,10 @@
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use ephemon_vitals::Reason;
+use ephemon_self_metrics::Reason;
 
 /// A container may be ahead of its rate by so much: a burst at the start is the usual shape.
-const BURST: Duration = Duration::from_secs(5);
+const BURST_WINDOW: Duration = Duration::from_secs(5);
 
 /// What of a container's lines is let through.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub(super) struct Meter {
 impl Meter {
     pub(super) fn new(ration: Ration, now: Instant) -> Self {
         let rate = ration.rate.map_or(0, NonZeroU32::get);
-        Self { ration, lines: 0, credit: f64::from(rate) * BURST.as_secs_f64(), filled: now }
+        Self { ration, lines: 0, credit: f64::from(rate) * BURST_WINDOW.as_secs_f64(), filled: now }
     }
 
     /// Whether the next line is held back, and why.
@@ -47,7 +47,7 @@ impl Meter {
         let rate = f64::from(self.ration.rate?.get());
         let passed = now.saturating_duration_since(self.filled).as_secs_f64();
         self.filled = now;
-        self.credit = (self.credit + passed * rate).min(rate * BURST.as_secs_f64());
+        self.credit = (self.credit + passed * rate).min(rate * BURST_WINDOW.as_secs_f64());
         if self.credit < 1.0 {
             return Some(Reason::RateLimited);
         }

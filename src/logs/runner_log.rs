@@ -4,7 +4,7 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 
 use ephemon_discovery::feed::Feed;
 use ephemon_model::PodUid;
-use ephemon_vitals::{Reason, Signal, Vitals};
+use ephemon_self_metrics::{Reason, SelfMetrics, Signal};
 use memchr::memmem;
 
 /// Most lines that wait to be heard; a runner writes two a job.
@@ -42,14 +42,14 @@ impl RunnerLog {
     }
 
     /// Passes a line on if it may be about a job.
-    pub(super) fn hear(&self, pod: &PodUid, at_ns: u64, line: &[u8], vitals: &Vitals) {
+    pub(super) fn hear(&self, pod: &PodUid, at_ns: u64, line: &[u8], self_metrics: &SelfMetrics) {
         if line.len() > MAX_LINE || MARKS.iter().all(|mark| memmem::find(line, mark).is_none()) {
             return;
         }
         let text = String::from_utf8_lossy(line).into_owned();
         match self.lines_tx.try_send(RunnerLine { pod: pod.clone(), at_ns, text }) {
             Ok(()) => self.feed.publish(pod),
-            Err(_) => vitals.dropped(Signal::Events, Reason::Cap),
+            Err(_) => self_metrics.dropped(Signal::Events, Reason::Cap),
         }
     }
 }
@@ -61,19 +61,19 @@ mod tests {
     #[test]
     fn lines_about_jobs_are_passed_on_and_a_full_queue_is_counted() {
         let pod = PodUid::parse("0e269fa4-f505-4963-9096-958063077203").unwrap();
-        let vitals = Vitals::new().unwrap();
+        let self_metrics = SelfMetrics::new().unwrap();
         let feed = Feed::default();
         let mut changes = feed.follow();
         changes.take();
         let (log, lines) = RunnerLog::new(feed.clone());
-        log.hear(&pod, 1, b"Listening for Jobs", &vitals);
+        log.hear(&pod, 1, b"Listening for Jobs", &self_metrics);
         assert!(changes.take().is_empty());
         let said = b"2026-11-23 12:19:10Z: Running job: build";
         for at in 0..=MAX_WAITING {
-            log.hear(&pod, at as u64, said, &vitals);
+            log.hear(&pod, at as u64, said, &self_metrics);
         }
         assert!(changes.take().has(&pod));
         assert_eq!(lines.try_iter().count(), MAX_WAITING);
-        assert_eq!(vitals.dropped_so_far(Signal::Events, Reason::Cap), 1);
+        assert_eq!(self_metrics.dropped_so_far(Signal::Events, Reason::Cap), 1);
     }
 }

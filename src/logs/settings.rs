@@ -9,7 +9,7 @@ use ephemon_mask::job::Mode;
 
 use super::ration::Ration;
 use super::selection::Containers;
-use ephemon_refine::Unproven;
+use ephemon_sanitize::Unproven;
 
 /// Settings of the log export.
 #[derive(Debug, Clone)]

@@ -16,7 +16,7 @@ use ephemon_journal::Reader;
 use ephemon_model::PodUid;
 
 /// A journal is looked at after this time, whatever the lines' own times are: clocks are set.
-const AT_LEAST: Duration = Duration::from_secs(1);
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Most steps remembered of one container; lines are seldom many steps late.
 const MAX_STEPS: usize = 256;
 /// Most steps remembered of all containers; beyond it the pod that has most forgets its oldest.
@@ -71,7 +71,7 @@ impl Steps {
             self.pods.insert(uid.clone(), Pod::new(now));
         }
         let pod = self.pods.get_mut(uid)?;
-        let is_late = now.saturating_duration_since(pod.looked) >= AT_LEAST;
+        let is_late = now.saturating_duration_since(pod.looked) >= LOOK_INTERVAL;
         if at_ns >= pod.seen_ns || is_late {
             let seen_ns = clock();
             // Of a line that is of a time to come there would be no end of looks.
@@ -153,7 +153,7 @@ mod tests {
     use ephemon_contract::trace::RunKey;
     use ephemon_model::PodRef;
     use ephemon_model::node::NodeRoot;
-    use ephemon_vitals::Vitals;
+    use ephemon_self_metrics::SelfMetrics;
     use tempfile::TempDir;
 
     use super::*;
@@ -196,7 +196,7 @@ mod tests {
             fs::create_dir_all(&journal).unwrap();
             let pod = PodRef { namespace: "ci".into(), name: "r".into(), uid };
             let log = LogRef { pod, container: "job".into(), attempt: 0 };
-            let steps = Steps::new(Reader::new(node, kubelet, Vitals::new().unwrap()));
+            let steps = Steps::new(Reader::new(node, kubelet, SelfMetrics::new().unwrap()));
             Self { _root: root, journal, log, steps, start: Instant::now() }
         }
 

@@ -17,7 +17,7 @@ use ephemon_model::node::NodeRoot;
 /// The directory below the volume's root.
 const MASKS: &str = "masks";
 /// They are looked at after this time, whatever the lines' own times are: clocks are set.
-const AT_LEAST: Duration = Duration::from_secs(1);
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Most files of one pod, one a container; beyond it a value counts as lost.
 const MAX_FILES: usize = 512;
 /// Most bytes of all of them: several times what the values that a pod may tell are there.
@@ -84,7 +84,7 @@ impl VolumeMasks {
         let Some(pod) = pods.get_mut(uid) else { return false };
         // Whoever masked a value that was told had it from here, or it is not to be had.
         let is_due = masks.is_starred() && pod.directory.is_none();
-        let is_late = is_due || now.saturating_duration_since(pod.looked) >= AT_LEAST;
+        let is_late = is_due || now.saturating_duration_since(pod.looked) >= LOOK_INTERVAL;
         if pod.lost || (at_ns < pod.seen_ns && !is_late) {
             return false;
         }

@@ -78,11 +78,11 @@ const TOKENS: [&str; 14] = [
 const PARTS: [&str; 6] =
     ["password", "pwd", "accountkey", "sharedaccesskey", "sharedaccesssignature", "sharedsecret"];
 /// Shorter values would mask half of every line.
-const MIN_CHARS: usize = 6;
+const SECRET_CHARS_MIN: usize = 6;
 /// Shorter values are no token.
 const MIN_TOKEN_CHARS: usize = 16;
 /// Most values of one environment.
-const MOST: usize = 512;
+const VARIABLES_LIMIT: usize = 512;
 
 /// The secrets among these variables. A value of several lines is told by its lines, since a log
 /// has no other, and as JSON writes it.
@@ -94,8 +94,8 @@ pub fn secrets<'a>(env: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<Str
         } else {
             by_form(value, &mut secrets);
         }
-        if secrets.len() >= MOST {
-            secrets.truncate(MOST);
+        if secrets.len() >= VARIABLES_LIMIT {
+            secrets.truncate(VARIABLES_LIMIT);
             break;
         }
     }
@@ -178,7 +178,7 @@ fn tell(value: &str, secrets: &mut Vec<String>) {
 }
 
 fn is_long(text: &str) -> bool {
-    text.chars().count() >= MIN_CHARS
+    text.chars().count() >= SECRET_CHARS_MIN
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ mod sorted;
 
 /// A longer form is kept as parts of this length. Where all of it stands the parts touch and become
 /// one match; a comparison never costs more than this, whatever a job calls a secret.
-const LONGEST: usize = 256;
+const PREFIX_BYTES_MAX: usize = 256;
 /// A form of at least this length is found by a table of hashed beginnings.
 const GRAM: usize = 4;
 /// Bits of the table's index: 16 KiB, which stays in a core's first cache.
@@ -72,12 +72,12 @@ impl Matcher {
         if form.is_empty() {
             return;
         }
-        self.longest = self.longest.max(form.len().min(LONGEST));
+        self.longest = self.longest.max(form.len().min(PREFIX_BYTES_MAX));
         if let Some(short) = short(form, form.len()) {
             self.add_short(short, form.len());
         } else {
-            let last = form.get(form.len().saturating_sub(LONGEST)..).unwrap_or_default();
-            for part in form.chunks_exact(LONGEST).chain([last]) {
+            let last = form.get(form.len().saturating_sub(PREFIX_BYTES_MAX)..).unwrap_or_default();
+            for part in form.chunks_exact(PREFIX_BYTES_MAX).chain([last]) {
                 self.add_part(part);
             }
         }
@@ -263,7 +263,7 @@ impl Matcher {
         work: &mut usize,
     ) -> Result<Option<usize>, Exhausted> {
         let rest = text.get(at..).unwrap_or_default();
-        let rest = rest.get(..LONGEST).unwrap_or(rest);
+        let rest = rest.get(..PREFIX_BYTES_MAX).unwrap_or(rest);
         *work = work.checked_sub(LOOKUP_COST).ok_or(Exhausted)?;
         if self.may_begin(rest)
             && let Some(alike) = gram(rest).and_then(|gram| self.forms.get(&gram))

@@ -12,8 +12,6 @@ mod value;
 
 use ephemon_catalogue::{Container, Row, agent, container, job, pod};
 
-pub(super) use lines::push_label;
-
 use self::lines::Lines;
 use super::format::Format;
 use super::view::View;

@@ -6,6 +6,7 @@
 mod devices;
 mod exposition;
 mod format;
+mod label;
 mod retention;
 mod roster;
 mod scrape;

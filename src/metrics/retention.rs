@@ -16,7 +16,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant, SystemTime};
 
 use ephemon_model::ContainerId;
-use ephemon_vitals::Reason;
+use ephemon_self_metrics::Reason;
 
 /// Fetches after which a scraper has what it needs.
 const ENOUGH: u8 = 2;

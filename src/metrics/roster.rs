@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use ephemon_capture::books::{PodRecord, Record, Snapshot};
+use ephemon_capture::readings::{PodRecord, Record, Snapshot};
 use ephemon_discovery::identity::{Answer, ContainerIdentity, Known, NAME_GRACE, Terms};
 use ephemon_discovery::inventory::ContainerFacts;
 use ephemon_model::{ContainerId, PodUid};
@@ -136,7 +136,7 @@ impl Roster {
 /// For how long this container's name was waited for: since its end, or its birth while it lives.
 fn waited(record: &Record, met: Option<Instant>, now: Moment) -> Duration {
     let Some(met) = met else { return Duration::MAX };
-    let from = record.ended.as_ref().map_or(record.born, |ended| ended.at);
+    let from = record.ended.as_ref().map_or(record.created, |ended| ended.at);
     // The wall clock may have been set back since: then the steady one has the word.
     let by_wall = now.wall.duration_since(from).unwrap_or_default();
     by_wall.max(now.steady.saturating_duration_since(met))
@@ -182,7 +182,7 @@ impl Shown {
     }
 
     fn is_newer_than(&self, other: &Self) -> bool {
-        (self.record.born, &self.record.id) > (other.record.born, &other.record.id)
+        (self.record.created, &self.record.id) > (other.record.created, &other.record.id)
     }
 }
 

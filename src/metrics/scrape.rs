@@ -10,16 +10,16 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
 use ephemon_base::lock;
-use ephemon_capture::books::{Books, Snapshot};
+use ephemon_capture::readings::{Readings, Snapshot};
 use ephemon_catalogue::Build;
 use ephemon_catalogue::pod::MAX_INTERFACES;
 use ephemon_discovery::identity::Known;
 use ephemon_discovery::inventory::Inventory;
-use ephemon_jobs::Board;
+use ephemon_jobs::JobsView;
 use ephemon_logs::Ledger;
 use ephemon_model::node::NodeRoot;
 use ephemon_model::{ContainerId, PodUid};
-use ephemon_vitals::{Reason, Signal, Vitals};
+use ephemon_self_metrics::{Reason, SelfMetrics, Signal};
 use hyper::body::Bytes;
 use prometheus::process_collector::ProcessCollector;
 
@@ -49,7 +49,7 @@ pub struct Options {
     /// What became of containers' logs.
     pub logs: Ledger,
     /// Where jobs are counted.
-    pub jobs: Board,
+    pub jobs: JobsView,
 }
 
 /// Serves scrapes. Cheap to clone.
@@ -58,9 +58,9 @@ pub struct Metrics(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    books: Books,
+    readings: Readings,
     inventory: Inventory,
-    vitals: Vitals,
+    self_metrics: SelfMetrics,
     options: Options,
     state: Mutex<State>,
     texts: Texts,
@@ -110,7 +110,7 @@ impl Default for Options {
             node: NodeRoot::new("/"),
             build: Build::default(),
             logs: Ledger::default(),
-            jobs: Board::default(),
+            jobs: JobsView::default(),
         }
     }
 }
@@ -118,10 +118,15 @@ impl Default for Options {
 // === impl Metrics ===
 
 impl Metrics {
-    /// Shows what the others have; adds the process's own figures to the registry of `vitals`.
-    pub fn new(books: Books, inventory: Inventory, vitals: Vitals, options: Options) -> Self {
+    /// Shows what the others have; adds the process's own figures to the registry of `self_metrics`.
+    pub fn new(
+        readings: Readings,
+        inventory: Inventory,
+        self_metrics: SelfMetrics,
+        options: Options,
+    ) -> Self {
         let process = Box::new(ProcessCollector::for_self());
-        if let Err(error) = vitals.registry().register(process) {
+        if let Err(error) = self_metrics.registry().register(process) {
             tracing::warn!(%error, "the process's own figures are not shown");
         }
         let limits = Limits { retain: options.retain_ended, count: options.max_ended };
@@ -134,9 +139,9 @@ impl Metrics {
             crowded: HashSet::new(),
         };
         Self(Arc::new(Shared {
-            books,
+            readings,
             inventory,
-            vitals,
+            self_metrics,
             options,
             state: Mutex::new(state),
             texts: Texts::default(),
@@ -188,7 +193,7 @@ impl Metrics {
 impl Shared {
     /// Casts, reviews, and forgets what is due.
     fn settle(&self, state: &mut State, now: Moment) -> Cast {
-        let mut snapshot = self.books.snapshot();
+        let mut snapshot = self.readings.snapshot();
         let mut cast =
             state.roster.cast(&snapshot, |pod, id| Known::of(&self.inventory, pod, id), now);
         let ended: Vec<_> = snapshot
@@ -205,11 +210,11 @@ impl Shared {
         let departures = state.retention.review(&ended, now.steady);
         let mut gone = HashSet::new();
         for departure in departures {
-            self.books.forget(&departure.id);
+            self.readings.forget(&departure.id);
             self.inventory.forget(&departure.id);
             let counted = state.overflowed.remove(&departure.id);
             if let Some(reason) = departure.lost.filter(|_| !counted) {
-                self.vitals.dropped(Signal::Metrics, reason);
+                self.self_metrics.dropped(Signal::Metrics, reason);
             }
             gone.insert(departure.id);
         }
@@ -228,7 +233,7 @@ impl Shared {
         let inhabited: HashSet<_> = snapshot.containers.iter().map(|record| &record.pod).collect();
         for record in &snapshot.pods {
             if record.gone && !inhabited.contains(&record.pod) {
-                self.books.forget_pod(&record.pod);
+                self.readings.forget_pod(&record.pod);
                 self.inventory.forget_pod(&record.pod);
             }
         }
@@ -252,7 +257,7 @@ impl Shared {
         for ShownPod { namespace, name, record } in cast.pods {
             let crowded = record.net.len() > MAX_INTERFACES;
             if crowded && state.crowded.insert(record.pod.clone()) {
-                self.vitals.dropped(Signal::Metrics, Reason::Cap);
+                self.self_metrics.dropped(Signal::Metrics, Reason::Cap);
             }
             pods.push(PodView::new(&namespace, &name, record));
         }
@@ -260,7 +265,7 @@ impl Shared {
             containers,
             pods,
             jobs: JobView::all(&self.options.jobs.shown()),
-            agent: self.vitals.registry().gather(),
+            agent: self.self_metrics.registry().gather(),
             build: self.options.build,
             devices,
         }
@@ -284,7 +289,7 @@ impl Shared {
         let mut order: Vec<_> = containers
             .iter()
             .map(|shown| &shown.container.record)
-            .map(|record| (record.ended.is_some(), record.born, &record.id))
+            .map(|record| (record.ended.is_some(), record.created, &record.id))
             .collect();
         order.sort();
         let mut left = self.options.max_series;
@@ -300,7 +305,7 @@ impl Shared {
         containers.retain(|shown| !out.contains(&shown.container.record.id));
         for id in out {
             if state.overflowed.insert(id) {
-                self.vitals.dropped(Signal::Metrics, Reason::Cap);
+                self.self_metrics.dropped(Signal::Metrics, Reason::Cap);
             }
         }
         containers

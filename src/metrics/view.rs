@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ephemon_capture::books::{PodRecord, Record};
+use ephemon_capture::readings::{PodRecord, Record};
 use ephemon_catalogue::{Build, Container, JobSeries};
 use ephemon_crilog::Account;
 use ephemon_discovery::inventory::ContainerFacts;
@@ -14,7 +14,7 @@ use ephemon_model::ContainerType;
 use prometheus::proto::MetricFamily;
 
 use super::devices::DeviceNames;
-use super::exposition::push_label;
+use super::label::push_label;
 
 /// Everything one exposition shows.
 #[derive(Debug, Default)]
@@ -118,14 +118,14 @@ impl PodView {
 // === impl JobView ===
 
 impl JobView {
-    /// Everything on the board, by names.
-    pub fn all(board: &Shown) -> Vec<Self> {
+    /// Everything on the jobs_view, by names.
+    pub fn all(jobs_view: &Shown) -> Vec<Self> {
         let mut views: BTreeMap<Arc<Labels>, JobSeries> = BTreeMap::new();
-        for (labels, counts) in board.tally.sets() {
+        for (labels, counts) in jobs_view.tally.sets() {
             let series = JobSeries { counts: Arc::clone(counts), shown: Vec::new() };
             views.insert(Arc::clone(labels), series);
         }
-        for job in &board.jobs {
+        for job in &jobs_view.jobs {
             // One that is counted under other names is shown under them.
             let (own, other) = (Labels::of(job), Labels::other());
             let labels = if views.contains_key(&own) { own } else { other };

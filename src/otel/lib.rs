@@ -3,27 +3,27 @@
 //! - [`config`]: the one reader of the standard `OTEL_*` variables, and of those that name proxies.
 //! - [`conventions`]: the names of attributes and metrics, and the version that they are of.
 //! - [`HttpClient`], [`GrpcDialer`]: a collector's two ports, by the one set-up of TLS and proxies.
-//! - [`Basket`]: spans of a program's own work, which the SDK ends and a program sends.
+//! - [`SpanBuffer`]: spans of a program's own work, which the SDK ends and a program sends.
 
 pub mod config;
 pub mod conventions;
 
-mod basket;
 mod connection;
 mod grpc;
 mod http;
 mod proxy;
 mod signal;
+mod span_buffer;
 mod tls;
 mod tunnel;
 
 use std::error::Error;
 
-pub use basket::Basket;
 pub use grpc::{GrpcDialer, Metadata};
 pub use http::HttpClient;
 pub use proxy::Proxy;
 pub use signal::Signal;
+pub use span_buffer::SpanBuffer;
 pub use tls::Error as SetupError;
 
 /// Who sends, for the collector's and the proxy's logs.

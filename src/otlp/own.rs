@@ -1,11 +1,11 @@
-//! The agent's own spans: what `tracing` tells of its work, gathered in a [`Basket`] and sent with the
+//! The agent's own spans: what `tracing` tells of its work, gathered in a [`SpanBuffer`] and sent with the
 //! spans of jobs. Of libraries none is taken, and none that comes of an export.
 
 use std::time::Duration;
 
 use ephemon_export::{OWN_TARGETS, Outbox, Payload};
-use ephemon_otel::Basket;
-use ephemon_vitals::{Reason, Signal, Vitals};
+use ephemon_otel::SpanBuffer;
+use ephemon_self_metrics::{Reason, SelfMetrics, Signal};
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
@@ -24,35 +24,35 @@ use super::metric::Owner;
 use super::names::SCHEMA_URL;
 
 /// From one delivery to the next.
-const EVERY: Duration = Duration::from_secs(1);
+const EXPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// A queue fuller than this has no room for them: it is the jobs'.
 const FULL: f64 = 0.25;
 /// The instrumentation scope.
 const SCOPE: &str = "ephemon-agent";
 
-/// The way from a basket to the collector.
+/// The way from a span_buffer to the collector.
 #[derive(Debug)]
 pub struct Delivery {
     stop_tx: oneshot::Sender<()>,
-    courier: JoinHandle<()>,
+    span_sender: JoinHandle<()>,
 }
 
-struct Courier {
-    basket: Basket,
+struct SpanSender {
+    span_buffer: SpanBuffer,
     outbox: Outbox,
     owner: Owner,
-    vitals: Vitals,
-    /// Of what had no room in the basket, this much is counted.
+    self_metrics: SelfMetrics,
+    /// Of what had no room in the span_buffer, this much is counted.
     counted: u64,
 }
 
-/// Puts the spans of our own work into the basket.
-pub fn layer<S>(basket: &Basket) -> impl Layer<S> + Send + Sync
+/// Puts the spans of our own work into the span_buffer.
+pub fn layer<S>(span_buffer: &SpanBuffer) -> impl Layer<S> + Send + Sync
 where
     S: tracing::Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
 {
     let provider = SdkTracerProvider::builder()
-        .with_span_processor(basket.clone())
+        .with_span_processor(span_buffer.clone())
         .with_resource(Resource::builder_empty().build())
         .build();
     let exports = OWN_TARGETS.iter().map(|target| (*target, LevelFilter::OFF));
@@ -68,30 +68,35 @@ where
 // === impl Delivery ===
 
 impl Delivery {
-    /// Begins to deliver what is put into the basket, as the spans of `owner`.
-    pub fn start(basket: Basket, outbox: Outbox, owner: Owner, vitals: Vitals) -> Self {
-        let courier = Courier { basket, outbox, owner, vitals, counted: 0 };
+    /// Begins to deliver what is put into the span_buffer, as the spans of `owner`.
+    pub fn start(
+        span_buffer: SpanBuffer,
+        outbox: Outbox,
+        owner: Owner,
+        self_metrics: SelfMetrics,
+    ) -> Self {
+        let span_sender = SpanSender { span_buffer, outbox, owner, self_metrics, counted: 0 };
         let (stop_tx, stop_rx) = oneshot::channel();
-        Self { stop_tx, courier: tokio::spawn(courier.run(stop_rx)) }
+        Self { stop_tx, span_sender: tokio::spawn(span_sender.run(stop_rx)) }
     }
 
     /// Hands over what is left.
     pub async fn finish(self) {
         drop(self.stop_tx);
-        if let Err(error) = self.courier.await {
+        if let Err(error) = self.span_sender.await {
             tracing::warn!("the agent's own spans were not exported: {error}");
         }
     }
 }
 
-// === impl Courier ===
+// === impl SpanSender ===
 
-impl Courier {
+impl SpanSender {
     async fn run(mut self, mut stop_rx: oneshot::Receiver<()>) {
         loop {
             let last = tokio::select! {
                 _ = &mut stop_rx => true,
-                () = sleep(EVERY) => false,
+                () = sleep(EXPORT_INTERVAL) => false,
             };
             self.hand_over();
             if last {
@@ -101,16 +106,16 @@ impl Courier {
     }
 
     fn hand_over(&mut self) {
-        let (spans, dropped) = self.basket.take();
+        let (spans, dropped) = self.span_buffer.take();
         let new = dropped.saturating_sub(self.counted);
-        self.vitals.dropped_by(Signal::Traces, Reason::Cap, new);
+        self.self_metrics.dropped_by(Signal::Traces, Reason::Cap, new);
         self.counted = dropped;
         if spans.is_empty() {
             return;
         }
         let items = u64::try_from(spans.len()).unwrap_or(u64::MAX);
         if self.outbox.pressure() > FULL {
-            self.vitals.dropped_by(Signal::Traces, Reason::Cap, items);
+            self.self_metrics.dropped_by(Signal::Traces, Reason::Cap, items);
             return;
         }
         let payload = Payload::of(&request(spans, &self.owner), items);
@@ -142,8 +147,8 @@ mod tests {
 
     use super::*;
 
-    fn names(basket: &Basket) -> Vec<String> {
-        basket.take().0.into_iter().map(|span| span.name.into_owned()).collect()
+    fn names(span_buffer: &SpanBuffer) -> Vec<String> {
+        span_buffer.take().0.into_iter().map(|span| span.name.into_owned()).collect()
     }
 
     /// A span of each of these targets and of one below each.
@@ -157,45 +162,45 @@ mod tests {
 
     #[test]
     fn spans_of_our_work_are_taken_and_none_that_comes_of_an_export() {
-        let basket = Basket::default();
-        with_default(tracing_subscriber::registry().with(layer(&basket)), || {
+        let span_buffer = SpanBuffer::default();
+        with_default(tracing_subscriber::registry().with(layer(&span_buffer)), || {
             let made = spans!("ephemon_export" "ephemon_otel" "h2" "hyper" "hyper_util" "rustls" "tonic" "tower");
             assert_eq!(made, *OWN_TARGETS, "each of them is tried");
             tracing::info_span!(target: "kube_client", "a library's").in_scope(|| {});
             tracing::debug_span!(target: "ephemon_agent", "too much").in_scope(|| {});
-            assert_eq!(names(&basket), [""; 0]);
+            assert_eq!(names(&span_buffer), [""; 0]);
             tracing::info_span!(target: "ephemon_agent::run", "ours").in_scope(|| {});
         });
-        assert_eq!(names(&basket), ["ours"]);
+        assert_eq!(names(&span_buffer), ["ours"]);
     }
 
     #[test]
     fn what_finds_no_room_is_counted_and_costs_the_jobs_nothing() {
-        let vitals = Vitals::new().unwrap();
+        let self_metrics = SelfMetrics::new().unwrap();
         let traces = ephemon_otel::Signal::Traces;
         let destination = Destination::writer(traces, Box::new(io::sink()));
         let options = Options { queue_bytes: 1000, ..Options::default() };
-        let (outbox, _sender) = Sender::new(destination, None, options, vitals.clone());
-        let basket = Basket::default();
-        let mut courier = Courier {
-            basket: basket.clone(),
+        let (outbox, _sender) = Sender::new(destination, None, options, self_metrics.clone());
+        let span_buffer = SpanBuffer::default();
+        let mut span_sender = SpanSender {
+            span_buffer: span_buffer.clone(),
             outbox: outbox.clone(),
             owner: Owner::agent("it", &[]),
-            vitals: vitals.clone(),
+            self_metrics: self_metrics.clone(),
             counted: 0,
         };
         let mut work = |spans: usize| {
-            with_default(tracing_subscriber::registry().with(layer(&basket)), || {
+            with_default(tracing_subscriber::registry().with(layer(&span_buffer)), || {
                 (0..spans).for_each(|_| {
                     tracing::info_span!(target: "ephemon_agent", "work").in_scope(|| {});
                 });
             });
-            courier.hand_over();
-            vitals.dropped_so_far(Signal::Traces, Reason::Cap)
+            span_sender.hand_over();
+            self_metrics.dropped_so_far(Signal::Traces, Reason::Cap)
         };
         assert_eq!(work(1), 0);
         assert!(outbox.pressure() > FULL, "nobody empties the queue");
         assert_eq!(work(3), 3);
-        assert_eq!(work(Basket::MOST + 5), 3 + 5 + u64::try_from(Basket::MOST).unwrap());
+        assert_eq!(work(SpanBuffer::MOST + 5), 3 + 5 + u64::try_from(SpanBuffer::MOST).unwrap());
     }
 }

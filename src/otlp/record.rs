@@ -1,8 +1,8 @@
-//! A refined line as a `LogRecord`.
+//! A sanitized line as a `LogRecord`.
 
 use ephemon_contract::trace::Traceparent;
 use ephemon_model::LogStream;
-use ephemon_refine::{Place, Record};
+use ephemon_sanitize::{Place, Record};
 
 use super::{
     names,
@@ -10,7 +10,7 @@ use super::{
     wire::{self, Value},
 };
 
-/// A refined line and what is known of it beside.
+/// A sanitized line and what is known of it beside.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry<'a> {
     /// When it was written, by the runtime's stamp, in nanoseconds since 1970; 0 if unknown.

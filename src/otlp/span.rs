@@ -231,16 +231,17 @@ impl Trace<'_> {
     fn stages(&mut self, container: &Container, window: &Window) {
         // The runner's own are older than the job, and outlive it.
         let Some(end) = window.end.filter(|_| container.role != Role::Runner) else { return };
-        let born = container.born_ns.map(|ns| window.nearest(ns));
+        let created = container.born_ns.map(|ns| window.nearest(ns));
         let started = container.started_ns.map(|ns| window.nearest(ns));
-        let asked = Some(window.start.ns).filter(|asked| born.is_some_and(|born| *asked < born));
+        let asked =
+            Some(window.start.ns).filter(|asked| created.is_some_and(|created| *asked < created));
         let pull = container.pull.map(|pull| (pull.start_ns, pull.end_ns));
         let pull = pull.map(|(from, to)| (window.nearest(from), window.nearest(to)));
         let stages = [
-            ("wait", asked.zip(pull.map(|(from, _)| from).or(born))),
+            ("wait", asked.zip(pull.map(|(from, _)| from).or(created))),
             ("pull", pull),
-            ("create", born.zip(started)),
-            ("run", started.or(born).map(|from| (from, end.ns))),
+            ("create", created.zip(started)),
+            ("run", started.or(created).map(|from| (from, end.ns))),
         ];
         let key = self.job.identity.key();
         for (stage, times) in stages {

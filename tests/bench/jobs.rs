@@ -12,7 +12,7 @@ use std::time::Instant;
 use ephemon_contract::trace::{JobKey, RunKey};
 use ephemon_contract::{CgroupDelta, End, Phase, ProcessUsage, Record, StepKind};
 use ephemon_discovery::inventory::SpecEntry;
-use ephemon_jobs::{Dossier, Evidence, Figures, Heard, Job, Reading, Sighted, Which};
+use ephemon_jobs::{Evidence, Figures, Heard, Job, JobEvidence, Reading, Sighted, Which};
 use ephemon_model::{ContainerId, ContainerType, Exit, JobEnv, PodRef, PodUid, Quality};
 use ephemon_otlp::span;
 
@@ -26,8 +26,8 @@ const SECOND: u64 = 1_000_000_000;
 
 fn main() {
     let evidence = evidence();
-    let dossier = dossier(&evidence);
-    let job = dossier.job(Some(1000 * SECOND)).expect("a job");
+    let job_evidence = job_evidence(&evidence);
+    let job = job_evidence.job(Some(1000 * SECOND)).expect("a job");
     let options = span::Options::default();
     let spans: usize =
         span::encoded(&job, &Which::All, &options).iter().map(|part| part.spans).sum();
@@ -36,7 +36,7 @@ fn main() {
 
     let began = Instant::now();
     for _ in 0..rounds {
-        black_box(dossier.job(Some(1000 * SECOND)));
+        black_box(job_evidence.job(Some(1000 * SECOND)));
     }
     say("assemble", began, rounds * spans);
     let began = Instant::now();
@@ -49,11 +49,11 @@ fn main() {
     println!("encoded: {} bytes a span", bytes / (rounds * spans));
 
     let before = resident_bytes();
-    let living: Vec<(Dossier, Option<Job>)> = (0..LIVING)
+    let living: Vec<(JobEvidence, Option<Job>)> = (0..LIVING)
         .map(|_| {
-            let dossier = self::dossier(&evidence);
-            let job = dossier.job(None);
-            (dossier, job)
+            let job_evidence = self::job_evidence(&evidence);
+            let job = job_evidence.job(None);
+            (job_evidence, job)
         })
         .collect();
     let grown = resident_bytes().saturating_sub(before);
@@ -73,14 +73,14 @@ fn resident_bytes() -> u64 {
     pages * procfs::page_size()
 }
 
-fn dossier(evidence: &[Evidence]) -> Dossier {
+fn job_evidence(evidence: &[Evidence]) -> JobEvidence {
     let uid = PodUid::parse("0e269fa4-f505-4963-9096-958063077203").expect("a UID");
     let pod = PodRef { namespace: "ci".into(), name: "runner-1".into(), uid };
-    let mut dossier = Dossier::new(Arc::new(pod));
+    let mut job_evidence = JobEvidence::new(Arc::new(pod));
     for piece in evidence {
-        dossier.take(piece.clone());
+        job_evidence.take(piece.clone());
     }
-    dossier
+    job_evidence
 }
 
 fn evidence() -> Vec<Evidence> {

@@ -8,8 +8,8 @@ use ephemon_mask::job::{JobMasks, Mode};
 use ephemon_model::LogStream;
 use ephemon_model::{ContainerType, PodRef, PodUid};
 use ephemon_otlp::{Batch, Entry, Resource, Source};
-use ephemon_refine::Refined;
-use ephemon_refine::{Options, Refiner};
+use ephemon_sanitize::Sanitized;
+use ephemon_sanitize::{Options, Sanitizer};
 
 const LINES: usize = 5000;
 /// A batch goes out when it is this long.
@@ -25,20 +25,20 @@ fn benches(criterion: &mut Criterion) {
     for values in [0, 20, 500] {
         let masks = masks(values);
         group.bench_function(BenchmarkId::new("refine", format!("{values}_values")), |bencher| {
-            let mut refiner = Refiner::new(masks.clone(), Options::default());
+            let mut sanitizer = Sanitizer::new(masks.clone(), Options::default());
             bencher.iter(|| {
                 for line in &lines {
-                    black_box(refiner.line(LogStream::Stdout, black_box(line.as_bytes())));
+                    black_box(sanitizer.line(LogStream::Stdout, black_box(line.as_bytes())));
                 }
             });
         });
         group.bench_function(BenchmarkId::new("batch", format!("{values}_values")), |bencher| {
-            let mut refiner = Refiner::new(masks.clone(), Options::default());
+            let mut sanitizer = Sanitizer::new(masks.clone(), Options::default());
             let mut batch = Batch::new();
             bencher.iter(|| {
                 for (at, line) in lines.iter().enumerate() {
                     let line = black_box(line.as_bytes());
-                    let Refined::Record(record) = refiner.line(LogStream::Stdout, line) else {
+                    let Sanitized::Record(record) = sanitizer.line(LogStream::Stdout, line) else {
                         continue;
                     };
                     let entry = Entry {

@@ -16,8 +16,8 @@ use std::time::Duration;
 use ephemon_mask::job::{JobMasks, Mode};
 use ephemon_mask::{Masks, work_for};
 use ephemon_model::LogStream;
-use ephemon_refine::Refined;
-use ephemon_refine::{Options, Refiner};
+use ephemon_sanitize::Sanitized;
+use ephemon_sanitize::{Options, Sanitizer};
 use rustix::time::{ClockId, clock_gettime};
 
 /// Bytes of text of each kind.
@@ -62,16 +62,16 @@ fn main() {
     told_one_by_one();
 }
 
-/// Lines of 200 bytes through a refiner: MB/s, and how many were withheld.
+/// Lines of 200 bytes through a sanitizer: MB/s, and how many were withheld.
 fn agent(values: &[Vec<u8>], text: &[u8]) -> (f64, usize) {
     let masks = JobMasks::new(Mode::Masked);
     masks.add(values.iter().map(Vec::as_slice)).expect("no more than are kept");
-    let mut refiner = Refiner::new(masks, Options::default());
+    let mut sanitizer = Sanitizer::new(masks, Options::default());
     let mut withheld = 0;
     let took = best(|| {
         withheld = 0;
         for line in text.chunks(200) {
-            if let Refined::Record(record) = refiner.line(LogStream::Stdout, line) {
+            if let Sanitized::Record(record) = sanitizer.line(LogStream::Stdout, line) {
                 withheld += usize::from(record.withheld.is_some());
             }
         }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use ephemon_capture::books::{Books, PodRecord, Record};
+use ephemon_capture::readings::{PodRecord, Readings, Record};
 use ephemon_discovery::inventory::Inventory;
 use ephemon_metrics::{ContainerView, Format, Identity, Metrics, Options, PodView, View, render};
 use ephemon_model::{
     ContainerId, ContainerType, CpuUsage, Faults, IoUsage, Limit, MemoryEvents, MemoryUsage,
     NetUsage, PidsUsage, PodUid, Pressure, PressureUsage, Usage,
 };
-use ephemon_vitals::Vitals;
+use ephemon_self_metrics::SelfMetrics;
 
 const SERIES: usize = 6000;
 
@@ -31,7 +31,7 @@ fn benches(criterion: &mut Criterion) {
             });
         });
     }
-    // All of it: books and inventory joined, retention reviewed, registry gathered, rendered.
+    // All of it: readings and inventory joined, retention reviewed, registry gathered, rendered.
     let metrics = metrics();
     let lines = metrics.scrape(Format::Text, None).lines;
     assert!(lines >= SERIES);
@@ -45,12 +45,12 @@ fn benches(criterion: &mut Criterion) {
 fn records() -> impl Iterator<Item = Record> {
     // With two devices and no end.
     let a_container = 44;
-    let born = SystemTime::now() - Duration::from_mins(10);
+    let created = SystemTime::now() - Duration::from_mins(10);
     (0..=SERIES / a_container).map(move |n| Record {
         id: ContainerId::parse(&format!("{n:012x}{:052x}", 0)).expect("an id"),
         pod: PodUid::parse(&format!("0e269fa4-f505-4963-9096-{:012x}", n / 4)).expect("a UID"),
-        born,
-        read_at: born,
+        created,
+        read_at: created,
         usage: usage(n as u64),
         ended: None,
     })
@@ -94,16 +94,16 @@ fn view() -> View {
 }
 
 fn metrics() -> Metrics {
-    let books = Books::default();
+    let readings = Readings::default();
     let records: Vec<_> = records().collect();
     for pod in pods(&records) {
-        books.enter_pod(pod);
+        readings.enter_pod(pod);
     }
     for record in records {
-        books.enter(record);
+        readings.enter(record);
     }
-    let vitals = Vitals::new().expect("families are registered once");
-    Metrics::new(books, Inventory::default(), vitals, Options::default())
+    let self_metrics = SelfMetrics::new().expect("families are registered once");
+    Metrics::new(readings, Inventory::default(), self_metrics, Options::default())
 }
 
 fn usage(n: u64) -> Usage {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ephemon_contract::{JOURNAL_RECORD_MAX_BYTES, JOURNAL_TEXT_MAX_CHARS, Record};
 use ephemon_discovery::inventory::SpecEntry;
-use ephemon_jobs::{Dossier, Evidence, Figures, Heard, Job, Reading, Sighted, Which};
+use ephemon_jobs::{Evidence, Figures, Heard, Job, JobEvidence, Reading, Sighted, Which};
 use ephemon_journal::{Found, HOOK, Lines};
 use ephemon_model::{ContainerId, ContainerType, JobEnv, PodRef, PodUid, Quality};
 use ephemon_otlp::span;
@@ -24,19 +24,19 @@ pub(super) fn journal(data: &[u8]) {
         Some((job, rest)) => (job, rest.get(3..).unwrap_or_default()),
         None => (data, &[][..]),
     };
-    let mut dossier = Dossier::new(pod());
-    dossier.take(Evidence::Spec(spec()));
-    dossier.take(Evidence::Container(Box::new(sighted())));
+    let mut job_evidence = JobEvidence::new(pod());
+    job_evidence.take(Evidence::Spec(spec()));
+    job_evidence.take(Evidence::Container(Box::new(sighted())));
     for (file, text) in [("job", job), (HOOK, hook)] {
         let found = read(text);
         for (at, record) in found.records {
             kept(&record);
             let file = Arc::from(file);
-            dossier.take(Evidence::Journal(Heard { file, at, heard_ns: ENDED_NS, record }));
+            job_evidence.take(Evidence::Journal(Heard { file, at, heard_ns: ENDED_NS, record }));
         }
     }
-    dossier.take(Evidence::Gone { at_ns: GONE_NS });
-    let job = dossier.job(Some(GONE_NS)).expect("a job");
+    job_evidence.take(Evidence::Gone { at_ns: GONE_NS });
+    let job = job_evidence.job(Some(GONE_NS)).expect("a job");
     holds(&job);
 }
 

@@ -4,8 +4,8 @@ use ephemon_mask::job::{JobMasks, Mode};
 use ephemon_mask::patterns::{Pem, find};
 use ephemon_mask::{Masks, merge, replace};
 use ephemon_model::LogStream;
-use ephemon_refine::Refined;
-use ephemon_refine::{Options, Refiner};
+use ephemon_sanitize::Sanitized;
+use ephemon_sanitize::{Options, Sanitizer};
 
 use super::{contains, split};
 
@@ -29,30 +29,30 @@ pub(super) fn masker(data: &[u8]) {
 }
 
 /// The first line of `data` is told to be a secret; the others follow it, on both streams.
-pub(super) fn refiner(data: &[u8]) {
+pub(super) fn sanitizer(data: &[u8]) {
     let (value, text) = split(data);
     let value = value.trim_ascii();
     let masks = JobMasks::new(Mode::Masked);
     masks.add([value]).expect("one value");
     let options = Options { max_body_bytes: 200, original: true, ..Options::default() };
-    let mut refiner = Refiner::new(masks, options);
+    let mut sanitizer = Sanitizer::new(masks, options);
     // As a carriage return within it makes lines of a value, its lines are looked for.
     let whole = value.len() >= 6 && !value.iter().any(|byte| b"\r*".contains(byte));
     for (at, line) in text.split(|byte| *byte == b'\n').enumerate() {
         let stream = if at % 2 == 0 { LogStream::Stdout } else { LogStream::Stderr };
         let outcome = if line.len() > 100 {
             let (first, second) = line.split_at(50);
-            check(&refiner.part(stream, first, 0, true), value, whole);
-            refiner.part(stream, second, 1, false)
+            check(&sanitizer.part(stream, first, 0, true), value, whole);
+            sanitizer.part(stream, second, 1, false)
         } else {
-            refiner.line(stream, line)
+            sanitizer.line(stream, line)
         };
         check(&outcome, value, whole);
     }
 }
 
-fn check(refined: &Refined<'_>, value: &[u8], whole: bool) {
-    let Refined::Record(record) = refined else { return };
+fn check(sanitized: &Sanitized<'_>, value: &[u8], whole: bool) {
+    let Sanitized::Record(record) = sanitized else { return };
     let place = record.place.as_deref().cloned().unwrap_or_default();
     let texts = [
         Some(record.body.as_ref()),

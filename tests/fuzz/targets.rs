@@ -19,7 +19,7 @@ pub(crate) const ALL: [Target; 12] = [
     ("line", logs::line),
     ("follower", logs::follower),
     ("masker", masks::masker),
-    ("refiner", masks::refiner),
+    ("sanitizer", masks::sanitizer),
     ("commands", commands::commands),
     // From the pod's shared volume.
     ("journal", journal::journal),

@@ -14,7 +14,7 @@ use crate::support::kubelet::{Pod, Spec, Started};
 use crate::support::node::{Node, PodPlace};
 use crate::support::parts::{Part, all_there, alone};
 use crate::support::verdict::{self, Truth};
-use crate::support::witness::Witness;
+use crate::support::witness::EvidenceSource;
 
 const PARTS: [Part; 5] = [
     Part::WritableCgroups,
@@ -110,7 +110,7 @@ fn scenario(flags: &[&str], life: impl FnOnce(&Pod<'_>, &Cri) -> Vec<Started>) {
     }
     let agent = Agent::start(&node, &flags);
     let pod = Pod::start(&node, &cri, PodPlace::new("ci", "runner-0"));
-    let witness = Witness::of(&node, &pod.place);
+    let witness = EvidenceSource::of(&node, &pod.place);
     let place = pod.place.clone();
     let sandbox = pod.sandbox.clone();
 

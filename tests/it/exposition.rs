@@ -10,9 +10,9 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use ephemon_capture::books::{PodRecord, Record};
+use ephemon_capture::readings::{PodRecord, Record};
 use ephemon_catalogue::{Build, families};
-use ephemon_crilog::{Account, Books};
+use ephemon_crilog::{Account, Accounting};
 use ephemon_discovery::inventory::ContainerFacts;
 use ephemon_metrics::{ContainerView, DeviceNames, Format, Identity, PodView, View, render};
 use ephemon_model::{
@@ -106,8 +106,8 @@ fn identity(pod: &str, container: &str, container_type: ContainerType) -> Identi
 fn view() -> View {
     let record = |digit: char, usage: Usage, ended: Option<Ended>| {
         let id = ContainerId::parse(&digit.to_string().repeat(64)).unwrap();
-        let (born, read_at) = (at(0, 5), at(1, 0));
-        Arc::new(Record { id, pod: uid(), born, read_at, usage, ended })
+        let (created, read_at) = (at(0, 5), at(1, 0));
+        Arc::new(Record { id, pod: uid(), created, read_at, usage, ended })
     };
     let facts = |name: &str, image: &str, exit| {
         let container_type = ContainerType::Ephemeral;
@@ -157,7 +157,7 @@ fn view() -> View {
 
 /// A log that was rotated before it was read.
 fn log() -> Account {
-    let books = Books {
+    let accounting = Accounting {
         seen_bytes: 5000,
         delivered_bytes: 4000,
         lines: 40,
@@ -167,7 +167,7 @@ fn log() -> Account {
         lost_bytes: [0, 1000, 0, 0, 0],
         lost_unknown: false,
     };
-    Account { books, complete: Some(false) }
+    Account { accounting, complete: Some(false) }
 }
 
 fn full() -> Usage {

@@ -122,7 +122,7 @@ proptest! {
 
     #[test]
     fn the_refiner_holds_what_it_promises(data in input()) {
-        run("refiner", &data);
+        run("sanitizer", &data);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ephemon_export::Fate;
 use ephemon_otel::Signal;
-use ephemon_vitals::{Exported, Reason};
+use ephemon_self_metrics::{Exported, Reason};
 use tonic::Code;
 
 use crate::support::collector::{Collector, Mood, Wire};

@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use ephemon_metrics::Metrics;
-use ephemon_vitals::Closed;
+use ephemon_self_metrics::Closed;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;

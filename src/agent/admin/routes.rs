@@ -176,10 +176,10 @@ mod tests {
     use std::net::IpAddr;
     use std::pin::Pin;
 
-    use ephemon_capture::books::Books;
+    use ephemon_capture::readings::Readings;
     use ephemon_discovery::inventory::Inventory;
     use ephemon_metrics::Options;
-    use ephemon_vitals::{Closed, Vitals};
+    use ephemon_self_metrics::{Closed, SelfMetrics};
     use hyper::body::Body;
 
     use super::*;
@@ -187,17 +187,18 @@ mod tests {
 
     struct Rig {
         site: Site,
-        vitals: Vitals,
+        self_metrics: SelfMetrics,
         seats: Seats,
     }
 
     impl Rig {
         fn new() -> Self {
-            let vitals = Vitals::new().unwrap();
-            let (books, inventory) = (Books::default(), Inventory::default());
-            let metrics = Metrics::new(books, inventory, vitals.clone(), Options::default());
+            let self_metrics = SelfMetrics::new().unwrap();
+            let (readings, inventory) = (Readings::default(), Inventory::default());
+            let metrics =
+                Metrics::new(readings, inventory, self_metrics.clone(), Options::default());
             let site = Site::new(metrics, Readiness::default());
-            Self { site, seats: Seats::new(vitals.clone()), vitals }
+            Self { site, seats: Seats::new(self_metrics.clone()), self_metrics }
         }
 
         fn outbox(&self, last: u8) -> Outbox {
@@ -211,7 +212,7 @@ mod tests {
         }
 
         fn cut(&self) -> u64 {
-            self.vitals.connections_closed_so_far(Closed::Room)
+            self.self_metrics.connections_closed_so_far(Closed::Room)
         }
     }
 

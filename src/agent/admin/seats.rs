@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use ephemon_base::lock;
-use ephemon_vitals::{Closed, Vitals};
+use ephemon_self_metrics::{Closed, SelfMetrics};
 use tokio::task::AbortHandle;
 
 /// Connections at once.
@@ -29,7 +29,7 @@ pub(super) const MAX_SCRAPES: usize = 16;
 #[derive(Debug, Clone)]
 pub(super) struct Seats {
     taken: Arc<Mutex<Taken>>,
-    vitals: Vitals,
+    self_metrics: SelfMetrics,
 }
 
 /// One connection's place; given back when the last clone is dropped. Cheap to clone.
@@ -79,8 +79,8 @@ enum Doing {
 // === impl Seats ===
 
 impl Seats {
-    pub(super) fn new(vitals: Vitals) -> Self {
-        Self { taken: Arc::default(), vitals }
+    pub(super) fn new(self_metrics: SelfMetrics) -> Self {
+        Self { taken: Arc::default(), self_metrics }
     }
 
     /// A place for a connection. Who must go for it is cut.
@@ -100,7 +100,7 @@ impl Seats {
 
     /// Counts a connection that is closed before its peer was done.
     pub(super) fn closed(&self, why: Closed) {
-        self.vitals.connection_closed(why);
+        self.self_metrics.connection_closed(why);
     }
 
     fn cut(&self, sitter: Option<Sitter>) {
@@ -238,7 +238,7 @@ mod tests {
     use super::*;
 
     fn seats() -> Seats {
-        Seats::new(Vitals::new().unwrap())
+        Seats::new(SelfMetrics::new().unwrap())
     }
 
     fn peer(n: usize) -> IpAddr {
@@ -255,7 +255,7 @@ mod tests {
         let held: Vec<_> = (0..1000).map(|n| seats.take(peer(n % 300))).collect();
         assert_eq!(seats.taken().seats.len(), MAX_CONNECTIONS);
         assert!(there(&seats, held.last().unwrap()));
-        assert_eq!(seats.vitals.connections_closed_so_far(Closed::Room), 1000 - 128);
+        assert_eq!(seats.self_metrics.connections_closed_so_far(Closed::Room), 1000 - 128);
         drop(held);
         assert_eq!(seats.taken().seats.len(), 0);
     }

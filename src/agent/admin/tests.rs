@@ -5,11 +5,11 @@ mod web;
 
 use std::time::SystemTime;
 
-use ephemon_capture::books::{Books, Record};
+use ephemon_capture::readings::{Readings, Record};
 use ephemon_discovery::inventory::Inventory;
 use ephemon_metrics::Options;
 use ephemon_model::{ContainerId, Ended, IoUsage, PodUid, Quality, Usage};
-use ephemon_vitals::Vitals;
+use ephemon_self_metrics::SelfMetrics;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -19,10 +19,10 @@ use super::*;
 
 struct Server {
     address: SocketAddr,
-    books: Books,
+    readings: Readings,
     metrics: Metrics,
     readiness: Readiness,
-    vitals: Vitals,
+    self_metrics: SelfMetrics,
     stop_tx: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
@@ -39,11 +39,11 @@ fn any_port() -> SocketAddr {
 }
 
 /// Of an agent that has listened for longer than anything is kept.
-fn metrics(books: &Books, vitals: &Vitals) -> Metrics {
+fn metrics(readings: &Readings, self_metrics: &SelfMetrics) -> Metrics {
     let options = Options::default();
     let options =
         Options { began: options.began.checked_sub(options.retain_ended).unwrap(), ..options };
-    Metrics::new(books.clone(), Inventory::default(), vitals.clone(), options)
+    Metrics::new(readings.clone(), Inventory::default(), self_metrics.clone(), options)
 }
 
 async fn server() -> Server {
@@ -51,15 +51,15 @@ async fn server() -> Server {
 }
 
 async fn server_with(settings: impl FnOnce(Admin) -> Admin) -> Server {
-    let (books, readiness) = (Books::default(), Readiness::default());
-    let vitals = Vitals::new().unwrap();
-    let metrics = metrics(&books, &vitals);
-    let admin = Admin::bind(any_port(), metrics.clone(), readiness.clone(), vitals.clone());
+    let (readings, readiness) = (Readings::default(), Readiness::default());
+    let self_metrics = SelfMetrics::new().unwrap();
+    let metrics = metrics(&readings, &self_metrics);
+    let admin = Admin::bind(any_port(), metrics.clone(), readiness.clone(), self_metrics.clone());
     let admin = settings(admin.await.unwrap());
     let address = admin.local_addr();
     let (stop_tx, stop_rx) = oneshot::channel();
     let task = tokio::spawn(admin.serve(async { drop(stop_rx.await) }));
-    Server { address, books, metrics, readiness, vitals, stop_tx, task }
+    Server { address, readings, metrics, readiness, self_metrics, stop_tx, task }
 }
 
 /// Sends a request on a connection and reads its answer, which must have a length, to the end.
@@ -98,10 +98,10 @@ impl Server {
 
     fn enter_ended(&self, usage: Usage) {
         let at = SystemTime::now() - Duration::from_mins(1);
-        self.books.enter(Record {
+        self.readings.enter(Record {
             id: ContainerId::parse(&"a0".repeat(32)).unwrap(),
             pod: PodUid::parse("0e269fa4-f505-4963-9096-958063077203").unwrap(),
-            born: at,
+            created: at,
             read_at: at,
             usage,
             ended: Some(Ended { at, quality: Quality::Exact }),
@@ -165,12 +165,12 @@ async fn a_container_that_was_read_to_the_end_twice_is_forgotten() {
         server.ask(head).await;
     }
     for _ in 0..2 {
-        assert_eq!(server.books.snapshot().containers.len(), 1);
+        assert_eq!(server.readings.snapshot().containers.len(), 1);
         let answer = server.get("/metrics", "").await;
         assert!(answer.contains("container=\"a0a0a0a0a0a0\""), "{answer}");
     }
     server.metrics.sweep();
-    assert_eq!(server.books.snapshot().containers.len(), 0);
+    assert_eq!(server.readings.snapshot().containers.len(), 0);
 }
 
 /// More text than the kernel takes for a client that does not read, so its end is never written.
@@ -195,7 +195,7 @@ async fn a_client_that_hangs_up_early_has_fetched_nothing() {
     drop(server.stop_tx);
     server.task.await.unwrap();
     server.metrics.sweep();
-    assert_eq!(server.books.snapshot().containers.len(), 1);
+    assert_eq!(server.readings.snapshot().containers.len(), 1);
 }
 
 #[tokio::test]
@@ -216,9 +216,9 @@ async fn shutdown_lets_an_open_connection_end_and_refuses_new_ones() {
 #[tokio::test]
 async fn an_address_in_use_is_told_with_what_to_do() {
     let server = server().await;
-    let metrics = metrics(&Books::default(), &server.vitals);
-    let vitals = server.vitals.clone();
-    let again = Admin::bind(server.address, metrics, Readiness::default(), vitals).await;
+    let metrics = metrics(&Readings::default(), &server.self_metrics);
+    let self_metrics = server.self_metrics.clone();
+    let again = Admin::bind(server.address, metrics, Readiness::default(), self_metrics).await;
     let error = again.unwrap_err();
     assert!(matches!(error, BindError::InUse(address) if address == server.address));
     assert!(error.to_string().contains("--listen"), "{error}");
@@ -227,8 +227,9 @@ async fn an_address_in_use_is_told_with_what_to_do() {
 #[tokio::test]
 async fn a_foreign_address_is_told_with_what_to_do() {
     let foreign = SocketAddr::from(([192, 0, 2, 1], 0));
-    let vitals = Vitals::new().unwrap();
-    let metrics = metrics(&Books::default(), &vitals);
-    let error = Admin::bind(foreign, metrics, Readiness::default(), vitals).await.unwrap_err();
+    let self_metrics = SelfMetrics::new().unwrap();
+    let metrics = metrics(&Readings::default(), &self_metrics);
+    let error =
+        Admin::bind(foreign, metrics, Readiness::default(), self_metrics).await.unwrap_err();
     assert!(matches!(error, BindError::NotOurs(_)), "{error}");
 }

@@ -12,7 +12,7 @@ use ephemon_model::ContainerId;
 /// The file's name.
 const NAME: &str = "otlp-finals";
 /// Most containers remembered; by then the oldest have no cgroup any more.
-const MAX: usize = 8192;
+const SENT_LIMIT: usize = 8192;
 /// Bytes of an id and the end of its line.
 const LINE: usize = ContainerId::LEN + 1;
 
@@ -85,7 +85,7 @@ impl Finals {
             return;
         }
         self.order.push_back(id);
-        if self.order.len() > MAX
+        if self.order.len() > SENT_LIMIT
             && let Some(oldest) = self.order.pop_front()
         {
             self.ids.remove(&oldest);
@@ -94,7 +94,7 @@ impl Finals {
 
     /// Adds lines to the file, or writes it anew when it has become long.
     fn save(&mut self, text: &str, count: usize) -> io::Result<()> {
-        if self.lines.saturating_add(count) <= 2 * MAX {
+        if self.lines.saturating_add(count) <= 2 * SENT_LIMIT {
             OpenOptions::new().append(true).open(&self.path)?.write_all(text.as_bytes())?;
             self.lines += count;
             return Ok(());
@@ -114,7 +114,7 @@ impl Finals {
 /// A file of ours is no longer than this.
 fn read(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
-    let most = u64::try_from(4 * MAX * LINE).unwrap_or(u64::MAX);
+    let most = u64::try_from(4 * SENT_LIMIT * LINE).unwrap_or(u64::MAX);
     File::open(path)?.take(most).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
@@ -148,12 +148,12 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let mut finals = Finals::open(state.path());
         for number in 0..4 {
-            finals.enter((0..MAX).map(|one| id(number * MAX + one)).collect());
+            finals.enter((0..SENT_LIMIT).map(|one| id(number * SENT_LIMIT + one)).collect());
         }
-        assert!(!finals.has(&id(0)) && finals.has(&id(4 * MAX - 1)));
-        assert_eq!((finals.ids.len(), finals.order.len()), (MAX, MAX));
+        assert!(!finals.has(&id(0)) && finals.has(&id(4 * SENT_LIMIT - 1)));
+        assert_eq!((finals.ids.len(), finals.order.len()), (SENT_LIMIT, SENT_LIMIT));
         let lines = fs::read_to_string(state.path().join(NAME)).unwrap().lines().count();
-        assert!(lines <= 2 * MAX, "{lines}");
+        assert!(lines <= 2 * SENT_LIMIT, "{lines}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ephemon_capture::books::{PodRecord, Record};
+use ephemon_capture::readings::{PodRecord, Record};
 use ephemon_discovery::identity::{self, ContainerIdentity, Terms};
 use ephemon_discovery::inventory::{ContainerFacts, Inventory};
 use ephemon_model::{PodRef, PodUid};
@@ -88,9 +88,9 @@ mod tests {
     use std::time::SystemTime;
 
     use ephemon_discovery::identity::NAME_GRACE;
-    use ephemon_discovery::inventory::{Evidence, SpecEntry, Witness, Word};
+    use ephemon_discovery::inventory::{Evidence, EvidenceSource, Observation, SpecEntry};
     use ephemon_model::{ContainerId, ContainerType, JobEnv, Usage};
-    use ephemon_vitals::Vitals;
+    use ephemon_self_metrics::SelfMetrics;
 
     use super::*;
 
@@ -102,7 +102,7 @@ mod tests {
         Record {
             id: ContainerId::parse(&"a".repeat(64)).unwrap(),
             pod: uid(),
-            born: SystemTime::UNIX_EPOCH,
+            created: SystemTime::UNIX_EPOCH,
             read_at: SystemTime::UNIX_EPOCH,
             usage: Usage::default(),
             ended: None,
@@ -116,7 +116,7 @@ mod tests {
 
     /// Its API server lists the pod and will tell of its containers.
     fn with_api() -> Inventory {
-        let inventory = Inventory::with_api(Vitals::new().unwrap());
+        let inventory = Inventory::with_api(SelfMetrics::new().unwrap());
         inventory.listed(&uid());
         inventory
     }
@@ -131,12 +131,12 @@ mod tests {
 
     fn name_pod(inventory: &Inventory) {
         let pod = PodRef { namespace: "ci".into(), name: "runner-1".into(), uid: uid() };
-        inventory.learn(Evidence::Pod { pod, by: Witness::Api });
+        inventory.learn(Evidence::Pod { pod, by: EvidenceSource::Api });
     }
 
     fn name_container(inventory: &Inventory) {
-        let word = Word { pod: Some(uid()), name: "job".into(), ..Word::default() };
-        inventory.learn(Evidence::Container { id: record().id, word, by: Witness::Link });
+        let word = Observation { pod: Some(uid()), name: "job".into(), ..Observation::default() };
+        inventory.learn(Evidence::Container { id: record().id, word, by: EvidenceSource::Link });
     }
 
     #[test]
@@ -144,12 +144,12 @@ mod tests {
         let (without_api, with_api) = (Inventory::default(), with_api());
         let (untyped, typed) = (names(&without_api), names(&with_api));
         let now = Duration::ZERO;
-        without_api.born(&uid(), &record().id, SystemTime::UNIX_EPOCH);
+        without_api.created(&uid(), &record().id, SystemTime::UNIX_EPOCH);
         assert!(known(&untyped.container(&record(), now)).is_none());
         let late = known(&untyped.container(&record(), NAME_GRACE)).unwrap();
         assert!(late.contains("\"aaaaaaaaaaaa\"") && late.contains(uid().as_str()), "{late}");
 
-        with_api.born(&uid(), &record().id, SystemTime::UNIX_EPOCH);
+        with_api.created(&uid(), &record().id, SystemTime::UNIX_EPOCH);
         for inventory in [&without_api, &with_api] {
             name_pod(inventory);
             name_container(inventory);
@@ -175,7 +175,7 @@ mod tests {
     fn sandboxes_and_pods_that_may_be_nobodys_have_no_points() {
         let inventory = Inventory::default();
         name_pod(&inventory);
-        inventory.born(&uid(), &record().id, SystemTime::UNIX_EPOCH);
+        inventory.created(&uid(), &record().id, SystemTime::UNIX_EPOCH);
         inventory.is_sandbox(&record().id);
         let answer = names(&inventory).container(&record(), NAME_GRACE);
         assert!(matches!(answer, Answer::Nobody), "{answer:?}");
@@ -183,8 +183,8 @@ mod tests {
         let owner = known(&names(&inventory).pod(&pod, Duration::ZERO)).unwrap();
         assert!(owner.contains("\"ci.runner-1\"") && !owner.contains("container"), "{owner}");
 
-        let silent = Inventory::with_api(Vitals::new().unwrap());
-        silent.born(&uid(), &record().id, SystemTime::UNIX_EPOCH);
+        let silent = Inventory::with_api(SelfMetrics::new().unwrap());
+        silent.created(&uid(), &record().id, SystemTime::UNIX_EPOCH);
         let answer = names(&silent).container(&record(), NAME_GRACE);
         assert!(matches!(answer, Answer::NotYet), "the API has not said whose it is: {answer:?}");
     }

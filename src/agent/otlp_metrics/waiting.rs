@@ -3,17 +3,17 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use ephemon_capture::books::End;
+use ephemon_capture::readings::End;
 use ephemon_discovery::feed::Changed;
 use ephemon_model::PodUid;
 
 use super::names::{Answer, Known};
 
 /// Most ends that wait at once.
-const MAX: usize = 4096;
+const WAITING_LIMIT: usize = 4096;
 /// Whoever has no name by now is given up: the API server is away and nobody can tell whether the
 /// pod is one of those to be shown.
-const PATIENCE: Duration = Duration::from_mins(5);
+const WAITING_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// A bounded queue.
 #[derive(Debug, Default)]
@@ -41,7 +41,7 @@ pub(super) struct Settled {
 impl Waiting {
     /// Takes one more; whether there was room for it.
     pub(super) fn push(&mut self, end: End, now: Instant) -> bool {
-        let room = self.0.len() < MAX;
+        let room = self.0.len() < WAITING_LIMIT;
         if room {
             self.0.push_back(One { end, since: now, asked: false });
         }
@@ -74,7 +74,7 @@ impl Waiting {
             match who(&one.end, waited) {
                 Answer::Known(known) => settled.known.push((one.end, known)),
                 Answer::Nobody => {}
-                Answer::NotYet if waited >= PATIENCE => settled.expired += 1,
+                Answer::NotYet if waited >= WAITING_TIMEOUT => settled.expired += 1,
                 Answer::NotYet => self.0.push_back(One { asked: true, ..one }),
             }
         }
@@ -93,7 +93,7 @@ fn pod_of(end: &End) -> &PodUid {
 mod tests {
     use std::sync::Arc;
 
-    use ephemon_capture::books::PodRecord;
+    use ephemon_capture::readings::PodRecord;
     use ephemon_otlp::metric::Owner;
 
     use super::*;
@@ -127,7 +127,7 @@ mod tests {
         assert!(waiting.is_empty(), "one of nobody's pods is let go");
         waiting.push(end(3), later);
         assert_eq!(
-            waiting.settle(later + PATIENCE, &Changed::All, |_, _| Answer::NotYet).expired,
+            waiting.settle(later + WAITING_TIMEOUT, &Changed::All, |_, _| Answer::NotYet).expired,
             1
         );
         assert!(waiting.is_empty());
@@ -137,9 +137,9 @@ mod tests {
     fn only_so_many_wait() {
         let now = Instant::now();
         let mut waiting = Waiting::default();
-        assert!((0..MAX).all(|number| waiting.push(end(number), now)));
-        assert!(!waiting.push(end(MAX), now));
-        assert_eq!(waiting.settle(now, &Changed::All, |_, _| known()).known.len(), MAX);
+        assert!((0..WAITING_LIMIT).all(|number| waiting.push(end(number), now)));
+        assert!(!waiting.push(end(WAITING_LIMIT), now));
+        assert_eq!(waiting.settle(now, &Changed::All, |_, _| known()).known.len(), WAITING_LIMIT);
     }
 
     #[test]

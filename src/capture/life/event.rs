@@ -59,13 +59,13 @@ pub(crate) enum Action {
     Sample,
     /// See whether it is the pod's sandbox.
     AskSandbox,
-    /// It is the sandbox: keep its values out of the books.
+    /// It is the sandbox: keep its values out of the readings.
     HideSandbox,
-    /// Enter its values into the books.
+    /// Enter its values into the readings.
     Show,
     /// See whether groups below it have processes.
     AskNested,
-    /// It is over though its directory is there: enter its end into the books.
+    /// It is over though its directory is there: enter its end into the readings.
     ReportEnd(Ended),
     /// Its pod is not wanted: close its files and forget its values.
     Close,

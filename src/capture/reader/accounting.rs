@@ -7,11 +7,11 @@ use ephemon_model::{Ended, PodUid, Quality};
 
 use super::held::Held;
 use crate::additive::Additive;
-use crate::books::{PodRecord, Record};
 use crate::container::Container;
 use crate::ledger::Ledger;
 use crate::life::Phase;
 use crate::pod::Pod;
+use crate::readings::{PodRecord, Record};
 
 /// A final that the pod's counters mend by more than this, or by more than a hundredth of itself, is
 /// `residual` and not `exact`: 1 ms.
@@ -125,7 +125,7 @@ impl Held {
                 continue;
             };
             match container.life.phase() {
-                // Already in the books.
+                // Already in the readings.
                 Phase::Empty { reported: true, .. } => {}
                 Phase::Empty { .. } => {
                     // Gone or not, its figures are as good as final.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use ephemon_model::{ContainerId, PodUid};
-use ephemon_vitals::{Reason, Signal, Source};
+use ephemon_self_metrics::{Reason, Signal, Source};
 
 use super::held::Held;
 use super::poller::Poller;
@@ -123,12 +123,12 @@ impl Driver {
         let reading = container.sample(now, &mut self.held.buffer);
         let took = now.elapsed();
         self.budget.spend(took);
-        self.reports.vitals.sampled(took);
+        self.reports.self_metrics.sampled(took);
         let Reading::Read(unreadable) = reading else {
             return Some(Event::Sampled(false));
         };
         for _ in 0..unreadable {
-            self.reports.vitals.dropped(Signal::Metrics, Reason::Unreadable);
+            self.reports.self_metrics.dropped(Signal::Metrics, Reason::Unreadable);
         }
         Some(Event::Sampled(true))
     }
@@ -191,7 +191,7 @@ impl Driver {
             admission = self.held.admit(id, pod, path, created, now);
         }
         let Admission::Admitted(key) = admission else {
-            self.reports.vitals.dropped(Signal::Metrics, Reason::Cap);
+            self.reports.self_metrics.dropped(Signal::Metrics, Reason::Cap);
             return;
         };
         if let Some(container) = self.held.containers.get(&key) {
@@ -226,7 +226,7 @@ impl Driver {
         for id in ids {
             self.removed(&id);
         }
-        self.reports.books.enter_pod(pod.record(true));
+        self.reports.readings.enter_pod(pod.record(true));
     }
 
     /// Balances every pod's accounting.

@@ -1,19 +1,19 @@
-//! Whom capture reports to: the books, the inventory, the agent's counters of itself.
+//! Whom capture reports to: the readings, the inventory, the agent's counters of itself.
 
 use std::time::SystemTime;
 
 use ephemon_discovery::inventory::{Inventory, Verdict};
 use ephemon_model::{PodUid, Quality};
-use ephemon_vitals::{Reason, Signal, Source, Vitals};
+use ephemon_self_metrics::{Reason, SelfMetrics, Signal, Source};
 
 use super::accounting::{Closed, Final};
-use crate::books::{Books, Record};
 use crate::container::Container;
+use crate::readings::{Readings, Record};
 
 pub(super) struct Reports {
-    pub(super) books: Books,
+    pub(super) readings: Readings,
     pub(super) inventory: Inventory,
-    pub(super) vitals: Vitals,
+    pub(super) self_metrics: SelfMetrics,
 }
 
 // === impl Reports ===
@@ -22,8 +22,8 @@ impl Reports {
     /// A container's cgroup was seen for the first time.
     pub(super) fn created(&self, container: &Container, at: SystemTime, source: Source) {
         let source = if container.is_open() { source } else { Source::Residual };
-        self.vitals.discovered(source);
-        self.inventory.born(&container.pod, &container.id, at);
+        self.self_metrics.discovered(source);
+        self.inventory.created(&container.pod, &container.id, at);
         self.inventory.stands_at(&container.id, &container.path);
     }
 
@@ -34,20 +34,20 @@ impl Reports {
 
     /// A container's values, unless they are the sandbox's.
     pub(super) fn show(&self, container: &Container) {
-        self.books.enter(container.record(None));
+        self.readings.enter(container.record(None));
     }
 
     /// It was found to be the sandbox.
     pub(super) fn hide_sandbox(&self, container: &Container) {
         self.inventory.is_sandbox(&container.id);
-        self.books.forget(&container.id);
+        self.readings.forget(&container.id);
     }
 
     /// Its pod is not wanted: nothing of it is shown.
     pub(super) fn unselected(&self, container: &Container) {
-        self.vitals.dropped(Signal::Metrics, Reason::Unselected);
-        self.books.forget(&container.id);
-        self.books.forget_pod(&container.pod);
+        self.self_metrics.dropped(Signal::Metrics, Reason::Unselected);
+        self.readings.forget(&container.id);
+        self.readings.forget_pod(&container.pod);
     }
 
     /// A container is over, its directory there or not.
@@ -58,14 +58,14 @@ impl Reports {
         if self.is_wanted(&record.pod) {
             self.settled(record, quality);
         } else {
-            self.vitals.dropped(Signal::Metrics, Reason::Unselected);
-            self.books.forget(&record.id);
+            self.self_metrics.dropped(Signal::Metrics, Reason::Unselected);
+            self.readings.forget(&record.id);
         }
     }
 
     fn settled(&self, record: Record, quality: Quality) {
-        self.vitals.final_settled(quality);
-        self.books.enter(record);
+        self.self_metrics.final_settled(quality);
+        self.readings.enter(record);
     }
 
     /// A pod's accounting was closed or balanced. Every container in it is gone from the node.
@@ -75,7 +75,7 @@ impl Reports {
             self.ended(over);
         }
         if let Some(pod) = pod {
-            self.books.enter_pod(pod);
+            self.readings.enter_pod(pod);
         }
     }
 }

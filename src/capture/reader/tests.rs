@@ -8,16 +8,16 @@ use std::time::SystemTime;
 use ephemon_model::{ContainerId, Quality};
 
 use super::*;
-use crate::books::Record;
 use crate::population::Admission;
+use crate::readings::Record;
 
 const UID: &str = "0e269fa4-f505-4963-9096-958063077203";
 const PATIENCE: Duration = Duration::from_secs(10);
 
 struct Rig {
     node: tempfile::TempDir,
-    books: Books,
-    vitals: Vitals,
+    readings: Readings,
+    self_metrics: SelfMetrics,
     capture: Option<CaptureHandle>,
 }
 
@@ -31,7 +31,12 @@ impl Rig {
         let kubepods = node.path().join("sys/fs/cgroup/kubepods/burstable");
         fs::create_dir_all(kubepods).unwrap();
         fs::write(node.path().join("sys/fs/cgroup/cgroup.controllers"), "cpu memory\n").unwrap();
-        Self { node, books: Books::default(), vitals: Vitals::new().unwrap(), capture: None }
+        Self {
+            node,
+            readings: Readings::default(),
+            self_metrics: SelfMetrics::new().unwrap(),
+            capture: None,
+        }
     }
 
     fn start(&mut self) {
@@ -43,7 +48,8 @@ impl Rig {
             max_containers: 3,
         };
         let inventory = Inventory::default();
-        let capture = start(options, self.books.clone(), inventory, self.vitals.clone()).unwrap();
+        let capture =
+            start(options, self.readings.clone(), inventory, self.self_metrics.clone()).unwrap();
         until(|| capture.walked().borrow().then_some(()));
         self.capture = Some(capture);
     }
@@ -87,7 +93,7 @@ impl Rig {
     }
 
     fn record(&self, digit: char) -> Option<Arc<Record>> {
-        self.books.snapshot().containers.into_iter().find(|record| record.id == id(digit))
+        self.readings.snapshot().containers.into_iter().find(|record| record.id == id(digit))
     }
 
     fn ended(&self, digit: char) -> Arc<Record> {
@@ -180,7 +186,7 @@ fn what_ran_before_the_agent_is_nobodys() {
     rig.container_uses('a', 1_000_000, 1);
     rig.start();
     until(|| rig.record('a'));
-    until(|| (!rig.books.snapshot().pods.is_empty()).then_some(()));
+    until(|| (!rig.readings.snapshot().pods.is_empty()).then_some(()));
     rig.pod_uses(5_500_000);
     rig.remove('a');
     assert_eq!(rig.ended('a').usage.cpu.usage_ns, Some(1_500_000_000));
@@ -272,9 +278,9 @@ fn a_birth_is_as_old_as_its_group_however_late_it_is_heard_of() {
         fs::File::open(&path).unwrap().set_modified(made).unwrap();
         fs::rename(path, rig.pod().join(id(digit).as_str())).unwrap();
     }
-    assert_eq!(until(|| rig.record('a')).born, late);
-    let born = until(|| rig.record('b')).born;
-    assert!(born > late, "a time that no event waits for is not believed: {born:?}");
+    assert_eq!(until(|| rig.record('a')).created, late);
+    let created = until(|| rig.record('b')).created;
+    assert!(created > late, "a time that no event waits for is not believed: {created:?}");
 }
 
 #[test]
@@ -285,8 +291,8 @@ fn beyond_the_cap_containers_are_counted_as_dropped() {
         rig.container_uses(digit, 1_000, 1);
     }
     rig.start();
-    until(|| (rig.books.snapshot().containers.len() == 3).then_some(()));
-    let families = rig.vitals.registry().gather();
+    until(|| (rig.readings.snapshot().containers.len() == 3).then_some(()));
+    let families = rig.self_metrics.registry().gather();
     let dropped = families.iter().find(|family| family.name() == "ephemon_agent_dropped_total");
     let counted: f64 =
         dropped.unwrap().get_metric().iter().map(|metric| metric.get_counter().get_value()).sum();
@@ -303,8 +309,9 @@ fn no_cgroup_mount_is_said_plainly() {
         sample_budget: 1.0,
         max_containers: 3,
     };
-    let vitals = Vitals::new().unwrap();
-    let error = start(options, Books::default(), Inventory::default(), vitals).unwrap_err();
+    let self_metrics = SelfMetrics::new().unwrap();
+    let error =
+        start(options, Readings::default(), Inventory::default(), self_metrics).unwrap_err();
     assert!(error.to_string().contains("--node-root"), "{error}");
 }
 
@@ -341,13 +348,13 @@ impl Rig {
         std::os::unix::fs::symlink(format!("net:[{namespace}]"), ns.join("net")).unwrap();
     }
 
-    /// A container that runs already, with this process, and was born at this second.
+    /// A container that runs already, with this process, and was created at this second.
     fn found_running(&self, digit: char, process: &Process, second: u64) {
         self.container_uses(digit, 1_000, 1);
         let path = self.pod().join(id(digit).as_str());
         fs::write(path.join("cgroup.procs"), format!("{}\n", process.0.id())).unwrap();
-        let born = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000 + second);
-        fs::File::open(&path).unwrap().set_modified(born).unwrap();
+        let created = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000 + second);
+        fs::File::open(&path).unwrap().set_modified(created).unwrap();
     }
 }
 
@@ -364,7 +371,7 @@ fn network_figures_are_the_sandboxs_though_a_job_has_made_itself_another_network
         rig.found_running(sandbox, &pause, 0);
         rig.start();
         let net = until(|| {
-            let pods = rig.books.snapshot().pods;
+            let pods = rig.readings.snapshot().pods;
             pods.first().filter(|pod| !pod.net.is_empty()).map(|pod| pod.net.clone())
         });
         assert_eq!(net[0].interface, "eth0", "{net:?}");

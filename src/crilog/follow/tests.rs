@@ -144,9 +144,9 @@ fn a_log_that_goes_on_after_its_end_ends_again_and_its_losses_are_new_once() {
     node.read();
     node.ack_all();
     let [first] = node.follower.finished().try_into().unwrap();
-    let lost = first.books.all_lost_bytes();
+    let lost = first.accounting.all_lost_bytes();
     assert!(lost > 0 && !first.complete, "{first:?}");
-    assert_eq!(first.newly_lost_bytes, first.books.lost_bytes);
+    assert_eq!(first.newly_lost_bytes, first.accounting.lost_bytes);
     assert!(node.follower.finished().is_empty());
 
     for restart in [false, true] {
@@ -162,8 +162,8 @@ fn a_log_that_goes_on_after_its_end_ends_again_and_its_losses_are_new_once() {
         node.ack_all();
         let [again] = node.follower.finished().try_into().unwrap();
         assert_eq!(again.newly_lost_bytes, [0; 5], "told before");
-        assert_eq!(again.books.all_lost_bytes(), lost, "and still lost");
-        assert_eq!(again.books.lines, node.told.len() as u64, "of the whole log");
+        assert_eq!(again.accounting.all_lost_bytes(), lost, "and still lost");
+        assert_eq!(again.accounting.lines, node.told.len() as u64, "of the whole log");
         assert!(!again.complete);
     }
 }
@@ -202,8 +202,11 @@ fn a_log_is_complete_when_it_ended_and_all_is_acknowledged() {
     node.ack_all();
     let [log] = node.follower.finished().try_into().unwrap();
     assert!(log.complete, "{log:?}");
-    assert_eq!(log.books.seen_bytes, fs::metadata(node.path("job").join("0.log")).unwrap().len());
-    assert_eq!((log.books.delivered_lines, node.follower.lag_bytes()), (2, 0));
+    assert_eq!(
+        log.accounting.seen_bytes,
+        fs::metadata(node.path("job").join("0.log")).unwrap().len()
+    );
+    assert_eq!((log.accounting.delivered_lines, node.follower.lag_bytes()), (2, 0));
     // It stays where it is until its pod goes, and is not read twice, by the next agent either.
     node.restart();
     node.read();
@@ -261,7 +264,8 @@ fn what_lies_in_deleted_files_beyond_the_bound_is_given_up_and_counted() {
     node.read();
     node.ack_all();
     assert_eq!(node.texts(), ["two"]);
-    let lost: u64 = node.follower.finished().iter().map(|log| log.books.all_lost_bytes()).sum();
+    let lost: u64 =
+        node.follower.finished().iter().map(|log| log.accounting.all_lost_bytes()).sum();
     assert_eq!(lost, full("one").len() as u64);
 }
 
@@ -349,8 +353,8 @@ fn a_log_removed_while_the_agent_was_down_is_reported_as_incomplete() {
     node.follower = follower(&state, true, Checkpoints::load(&state));
     node.read();
     let [log] = node.follower.finished().try_into().unwrap();
-    assert!(!log.complete && log.books.lost_unknown);
-    assert_eq!(log.books.all_lost_bytes(), full("two").len() as u64);
+    assert!(!log.complete && log.accounting.lost_unknown);
+    assert_eq!(log.accounting.all_lost_bytes(), full("two").len() as u64);
 }
 
 #[test]

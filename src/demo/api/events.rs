@@ -14,7 +14,7 @@ use super::object::{new_uid, text, time};
 use super::selector::{FieldSelector, InvalidSelector};
 
 /// Most events kept; a real server forgets them after an hour.
-const MOST: usize = 1_000;
+const EVENTS_LIMIT: usize = 1_000;
 /// Fields that events can be selected by, as far as anybody here does.
 const FIELDS: &[(&str, &str)] = &[
     ("involvedObject.kind", "/involvedObject/kind"),
@@ -66,7 +66,7 @@ impl Events {
             "eventTime": null,
         });
         let mut all = self.lock();
-        if all.len() >= MOST {
+        if all.len() >= EVENTS_LIMIT {
             all.pop_front();
         }
         all.push_back(event);

@@ -25,7 +25,7 @@ use super::status::{FieldError, Refusal};
 use super::store::Key;
 
 /// Pause between looks at a file that may grow; stands for the real one's inotify.
-const LOOK: Duration = Duration::from_millis(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// How often a follower asks whether the container still runs.
 const ASK: Duration = Duration::from_secs(1);
 /// Most bytes sent in one piece.
@@ -227,7 +227,7 @@ impl Reader {
             self.over = !self.runtime.is_running(&self.pod, &self.container);
             return true;
         }
-        sleep(LOOK).await;
+        sleep(POLL_INTERVAL).await;
         true
     }
 }

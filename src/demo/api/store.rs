@@ -21,7 +21,7 @@ use super::validate;
 const FIRST_VERSION: u64 = 700;
 
 /// Changes held for watches that resume, unless told otherwise.
-pub const HISTORY: usize = 1000;
+pub const HISTORY_LIMIT: usize = 1000;
 
 /// Shared, cheap to clone.
 #[derive(Debug, Clone)]
@@ -333,7 +333,7 @@ mod tests {
 
     #[test]
     fn only_a_change_of_the_spec_raises_the_generation() {
-        let store = Store::new("node1", HISTORY);
+        let store = Store::new("node1", HISTORY_LIMIT);
         store.create("default", pod("a")).unwrap();
         let labelled = json!({"metadata": {"labels": {"x": "y"}}});
         let after = store.patch(&key("a"), PatchKind::Merge, &labelled).unwrap();
@@ -345,7 +345,7 @@ mod tests {
 
     #[test]
     fn a_change_that_changes_nothing_makes_no_version() {
-        let store = Store::new("node1", HISTORY);
+        let store = Store::new("node1", HISTORY_LIMIT);
         store.create("default", pod("a")).unwrap();
         let (_, before) = store.list();
         store.patch(&key("a"), PatchKind::Merge, &json!({})).unwrap();
@@ -355,7 +355,7 @@ mod tests {
     proptest! {
         #[test]
         fn replaying_the_history_gives_the_list(steps in prop::collection::vec((0..4_u8, any::<bool>()), 0..40)) {
-            let store = Store::new("node1", HISTORY);
+            let store = Store::new("node1", HISTORY_LIMIT);
             let (_, start) = store.list();
             for (name, remove) in steps {
                 let name = format!("p{name}");

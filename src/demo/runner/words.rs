@@ -14,9 +14,9 @@ use tokio::time::sleep;
 use super::Runner;
 
 /// How long the runner's container may take to open its end of the pipe.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 /// From one try to the next.
-const PAUSE: Duration = Duration::from_millis(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// How a job ended, in the runner's words.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -49,8 +49,8 @@ impl Runner<'_> {
             let pipe = OpenOptions::new().write(true).custom_flags(flags).open(&self.pipe);
             match pipe {
                 Ok(mut pipe) => return pipe.write_all(line.as_bytes()),
-                Err(error) if start.elapsed() > PATIENCE => return Err(error),
-                Err(_) => sleep(PAUSE).await,
+                Err(error) if start.elapsed() > TIMEOUT => return Err(error),
+                Err(_) => sleep(POLL_INTERVAL).await,
             }
         }
     }

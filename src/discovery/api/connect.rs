@@ -10,7 +10,7 @@ use thiserror::Error;
 use super::Options;
 
 /// Longest wait for a connection.
-const CONNECT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The API server cannot be asked: the configuration is missing or wrong.
 #[derive(Debug, Error)]
@@ -55,12 +55,12 @@ pub(super) async fn client(options: &Options) -> Result<(Client, String), Error>
         None => Config::incluster()
             .map_err(|source| Error::NotInCluster { source: Box::new(source) })?,
     };
-    config.connect_timeout = Some(CONNECT);
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
     // kube's own retries would hide a failing server from us.
     config.default_retry = false;
     // The last resort below our own limits, which are shorter.
     let patience = options.patience;
-    config.read_timeout = Some(patience.event.max(patience.answer) + CONNECT);
+    config.read_timeout = Some(patience.event.max(patience.answer) + CONNECT_TIMEOUT);
     config.reset_reader_on_write = true;
     let url = address(&config);
     match Client::try_from(config) {

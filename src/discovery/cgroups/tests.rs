@@ -46,9 +46,9 @@ impl Rig {
         events
     }
 
-    fn born(digit: char) -> CgroupEvent {
+    fn created(digit: char) -> CgroupEvent {
         let path = Path::new("kubepods/burstable").join(format!("pod{UID}"));
-        CgroupEvent::Born(id(digit), PodUid::parse(UID).unwrap(), path.join(id(digit).as_str()))
+        CgroupEvent::Created(id(digit), PodUid::parse(UID).unwrap(), path.join(id(digit).as_str()))
     }
 }
 
@@ -58,10 +58,10 @@ fn a_tree_made_after_the_start_is_found_by_the_walk_then_by_events() {
     assert_eq!(rig.walk(), []);
     rig.make('a');
     let found = rig.walk();
-    assert!(found.contains(&Rig::born('a')), "{found:?}");
+    assert!(found.contains(&Rig::created('a')), "{found:?}");
     rig.read();
     rig.make('b');
-    assert!(rig.read().contains(&Rig::born('b')));
+    assert!(rig.read().contains(&Rig::created('b')));
     assert_eq!(rig.walk(), [], "a walk tells nothing twice");
 }
 
@@ -75,7 +75,7 @@ fn a_change_of_the_events_file_and_a_death_are_told() {
     std::fs::write(events, "populated 1\n").unwrap();
     assert!(rig.read().contains(&CgroupEvent::Changed(id('a'))));
     rig.remove('a');
-    assert!(rig.read().contains(&CgroupEvent::Died(id('a'))));
+    assert!(rig.read().contains(&CgroupEvent::Removed(id('a'))));
     assert_eq!(rig.walk(), []);
 }
 
@@ -87,8 +87,8 @@ fn a_container_gone_before_its_birth_was_read_is_told_of_all_the_same() {
     rig.make('b');
     rig.remove('b');
     let events = rig.read();
-    assert!(events.contains(&Rig::born('b')), "{events:?}");
-    assert!(events.contains(&CgroupEvent::Died(id('b'))), "{events:?}");
+    assert!(events.contains(&Rig::created('b')), "{events:?}");
+    assert!(events.contains(&CgroupEvent::Removed(id('b'))), "{events:?}");
 }
 
 #[test]
@@ -99,10 +99,10 @@ fn a_pods_end_is_the_end_of_all_in_it() {
     rig.walk();
     std::fs::remove_dir_all(rig.pod()).unwrap();
     let events = rig.read();
-    let pod = CgroupEvent::PodDied(PodUid::parse(UID).unwrap());
+    let pod = CgroupEvent::PodRemoved(PodUid::parse(UID).unwrap());
     assert_eq!(events.iter().filter(|event| **event == pod).count(), 1, "{events:?}");
     for digit in ['a', 'b'] {
-        let died = CgroupEvent::Died(id(digit));
+        let died = CgroupEvent::Removed(id(digit));
         assert_eq!(events.iter().filter(|event| **event == died).count(), 1, "{events:?}");
     }
 }
@@ -117,7 +117,7 @@ fn a_walk_repairs_what_no_event_told() {
     rig.make('b');
     rig.remove('a');
     let events = rig.walk();
-    assert_eq!(events, [Rig::born('b'), CgroupEvent::Died(id('a'))]);
+    assert_eq!(events, [Rig::created('b'), CgroupEvent::Removed(id('a'))]);
 }
 
 #[test]
@@ -146,10 +146,16 @@ fn ten_thousand_groups_are_each_told_once() {
         }
     }
     let found = rig.walk();
-    assert_eq!(found.iter().filter(|event| matches!(event, CgroupEvent::Born(..))).count(), 10_000);
+    assert_eq!(
+        found.iter().filter(|event| matches!(event, CgroupEvent::Created(..))).count(),
+        10_000
+    );
     assert_eq!(rig.walk(), []);
     std::fs::remove_dir_all(&burstable).unwrap();
     let mut told = rig.read();
     told.extend(rig.walk());
-    assert_eq!(told.iter().filter(|event| matches!(event, CgroupEvent::Died(_))).count(), 10_000);
+    assert_eq!(
+        told.iter().filter(|event| matches!(event, CgroupEvent::Removed(_))).count(),
+        10_000
+    );
 }

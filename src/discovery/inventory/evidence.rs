@@ -8,7 +8,7 @@ use ephemon_model::{ContainerId, ContainerType, Exit, JobEnv, PodRef, PodUid};
 
 /// Who says so, the most believed first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Witness {
+pub enum EvidenceSource {
     /// The API server: a pod's spec and status.
     Api,
     /// The container runtime.
@@ -21,7 +21,7 @@ pub enum Witness {
 
 /// What one witness says of one container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Word {
+pub struct Observation {
     /// The pod it says the container is of, if it says; the kernel has the last word on that.
     pub pod: Option<PodUid>,
     /// The container's name.
@@ -76,7 +76,7 @@ pub enum Evidence {
         /// The pod.
         pod: PodRef,
         /// Who says so.
-        by: Witness,
+        by: EvidenceSource,
     },
     /// A pod's containers as its spec has them.
     Spec {
@@ -90,9 +90,9 @@ pub enum Evidence {
         /// The container.
         id: ContainerId,
         /// What is said.
-        word: Word,
+        word: Observation,
         /// Who says so.
-        by: Witness,
+        by: EvidenceSource,
     },
     /// The container is its pod's sandbox.
     Sandbox {

@@ -9,7 +9,7 @@ use ephemon_model::{ContainerId, Exit, PodRef, PodUid};
 
 use super::order::{Log, Order};
 use super::watched::Standing;
-use super::{ContainerFacts, SpecEntry, Witness, Word};
+use super::{ContainerFacts, EvidenceSource, Observation, SpecEntry};
 
 /// Most logs held of one pod for matching by order. The oldest goes first.
 pub const MAX_LOGS_PER_POD: usize = 256;
@@ -26,7 +26,7 @@ pub const SPEC_BYTES_FOR_SURE: usize = 8 * 1024;
 pub(super) struct Pod {
     pub(super) seq: u64,
     pub(super) standing: Standing,
-    pub(super) refs: BTreeMap<Witness, Arc<PodRef>>,
+    pub(super) refs: BTreeMap<EvidenceSource, Arc<PodRef>>,
     pub(super) spec: HashMap<Arc<str>, SpecEntry>,
     pub(super) logs: Vec<Log>,
     pub(super) ids: HashSet<ContainerId>,
@@ -45,7 +45,7 @@ pub(super) struct Container {
     pub(super) seq: u64,
     /// The pod by the kernel's word.
     pub(super) pod: Option<PodUid>,
-    pub(super) born: Option<SystemTime>,
+    pub(super) created: Option<SystemTime>,
     /// Where its cgroup is, below the hierarchy's root, while it lives.
     pub(super) cgroup: Option<Arc<Path>>,
     pub(super) ended: bool,
@@ -58,27 +58,27 @@ pub(super) struct Container {
 /// What each witness says, the best first. Three at most speak of most containers: a tree would be
 /// made for eleven, and there are thousands of containers.
 #[derive(Debug, Default)]
-pub(super) struct Words(Vec<(Witness, Word)>);
+pub(super) struct Words(Vec<(EvidenceSource, Observation)>);
 
 // === impl Words ===
 
 impl Words {
-    pub(super) fn get(&self, by: Witness) -> Option<&Word> {
+    pub(super) fn get(&self, by: EvidenceSource) -> Option<&Observation> {
         self.0.iter().find(|(witness, _)| *witness == by).map(|(_, word)| word)
     }
 
-    pub(super) fn get_mut(&mut self, by: Witness) -> Option<&mut Word> {
+    pub(super) fn get_mut(&mut self, by: EvidenceSource) -> Option<&mut Observation> {
         self.0.iter_mut().find(|(witness, _)| *witness == by).map(|(_, word)| word)
     }
 
     /// Enters the first word of a witness.
-    pub(super) fn insert(&mut self, by: Witness, word: Word) {
+    pub(super) fn insert(&mut self, by: EvidenceSource, word: Observation) {
         let at = self.0.partition_point(|(witness, _)| *witness < by);
         self.0.reserve_exact(1);
         self.0.insert(at, (by, word));
     }
 
-    pub(super) fn values(&self) -> impl Iterator<Item = &Word> {
+    pub(super) fn values(&self) -> impl Iterator<Item = &Observation> {
         self.0.iter().map(|(_, word)| word)
     }
 }
@@ -89,7 +89,7 @@ impl Pod {
     pub(super) fn new(seq: u64, now: Instant) -> Self {
         Self {
             seq,
-            standing: Standing::Stranger { since: now },
+            standing: Standing::Unlisted { since: now },
             refs: BTreeMap::new(),
             spec: HashMap::new(),
             logs: Vec::new(),
@@ -147,7 +147,7 @@ impl Pod {
 
 impl Container {
     /// What is said of this container by those who do not place it in another pod, best first.
-    pub(super) fn words<'a>(&'a self, uid: &'a PodUid) -> impl Iterator<Item = &'a Word> {
+    pub(super) fn words<'a>(&'a self, uid: &'a PodUid) -> impl Iterator<Item = &'a Observation> {
         self.words.values().filter(move |word| word.pod.as_ref().is_none_or(|pod| pod == uid))
     }
 
@@ -158,13 +158,13 @@ impl Container {
     /// When it started by the best witness who says so: the runtime's word is to the nanosecond,
     /// the API's to the second.
     pub(super) fn started(&self, uid: &PodUid) -> Option<SystemTime> {
-        let by_runtime = self.words.get(Witness::Cri).and_then(|word| word.started);
+        let by_runtime = self.words.get(EvidenceSource::Cri).and_then(|word| word.started);
         by_runtime.or_else(|| self.words(uid).find_map(|word| word.started))
     }
 
     /// When it ended, likewise.
     pub(super) fn finished(&self, uid: &PodUid) -> Option<SystemTime> {
-        let by_runtime = self.words.get(Witness::Cri).and_then(|word| word.finished);
+        let by_runtime = self.words.get(EvidenceSource::Cri).and_then(|word| word.finished);
         by_runtime.or_else(|| self.words(uid).find_map(|word| word.finished))
     }
 
@@ -173,9 +173,9 @@ impl Container {
     }
 }
 
-// === impl Word ===
+// === impl Observation ===
 
-impl Word {
+impl Observation {
     /// Takes in a later word of the same witness; what it leaves out still holds.
     pub(super) fn update(&mut self, later: Self) -> bool {
         let merged = Self {

@@ -22,7 +22,7 @@ pub struct Named {
     pub ended: bool,
 }
 
-/// When it was born, if known, and which was seen first.
+/// When it was created, if known, and which was seen first.
 type Rank = (Option<SystemTime>, u64);
 
 // === impl State ===
@@ -39,7 +39,7 @@ impl State {
                 continue;
             };
             let Some(container) = self.containers.get(&id) else { continue };
-            let rank = (container.born, container.seq);
+            let rank = (container.created, container.seq);
             if newest.as_ref().is_none_or(|(best, ..): &(Rank, _, _, _)| *best < rank) {
                 newest = Some((rank, id, facts, container.ended));
             }
@@ -75,7 +75,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
-    use crate::inventory::{Evidence, SpecEntry, Witness, Word};
+    use crate::inventory::{Evidence, EvidenceSource, Observation, SpecEntry};
 
     #[test]
     fn of_several_starts_the_newest_is_told_and_a_spec_alone_is_enough() {
@@ -95,9 +95,9 @@ mod tests {
         assert_eq!(state.type_of(&uid, "job"), Some(ContainerType::Ephemeral));
         let ids = ["a", "b"].map(|digit| ContainerId::parse(&digit.repeat(64)).unwrap());
         for (second, id) in ids.iter().enumerate() {
-            let born = SystemTime::UNIX_EPOCH + Duration::from_secs(second as u64);
-            state.born(&uid, id, born, now);
-            let word = Word {
+            let created = SystemTime::UNIX_EPOCH + Duration::from_secs(second as u64);
+            state.created(&uid, id, created, now);
+            let word = Observation {
                 pod: Some(uid.clone()),
                 name: "job".into(),
                 image: None,
@@ -105,7 +105,7 @@ mod tests {
                 started: None,
                 finished: None,
             };
-            state.learn(Evidence::Container { id: id.clone(), word, by: Witness::Cri }, now);
+            state.learn(Evidence::Container { id: id.clone(), word, by: EvidenceSource::Cri }, now);
         }
         state.ended(&ids[0]);
         let named = state.named(&uid, "job").unwrap();

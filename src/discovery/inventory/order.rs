@@ -14,9 +14,9 @@ use std::time::{Duration, SystemTime};
 
 use ephemon_model::ContainerId;
 
-/// A log older than this when the cgroup was born is not its own: the kubelet gives a runtime two
+/// A log older than this when the cgroup was created is not its own: the kubelet gives a runtime two
 /// minutes for a call (`--runtime-request-timeout`).
-const LONGEST_START: Duration = Duration::from_mins(2);
+const START_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// A container of the pod, as far as order is concerned.
 #[derive(Debug, Clone)]
@@ -106,19 +106,19 @@ fn names(births: Vec<Birth>, logs: &[Log]) -> HashMap<ContainerId, Found> {
     found
 }
 
-/// Takes the youngest fitting log made before `born` out of `free`, which is sorted by age.
+/// Takes the youngest fitting log made before `created` out of `free`, which is sorted by age.
 fn claim<'a>(
     free: &mut Vec<&'a Log>,
-    born: SystemTime,
+    created: SystemTime,
     fits: impl Fn(&Log) -> bool,
 ) -> Option<&'a Log> {
-    let at = free.iter().rposition(|log| could_be(log, born) && fits(log))?;
+    let at = free.iter().rposition(|log| could_be(log, created) && fits(log))?;
     Some(free.remove(at))
 }
 
 /// Whether a log was made so shortly before a birth that it may be the newborn's.
-fn could_be(log: &Log, born: SystemTime) -> bool {
-    born.duration_since(log.made).is_ok_and(|age| age <= LONGEST_START)
+fn could_be(log: &Log, created: SystemTime) -> bool {
+    created.duration_since(log.made).is_ok_and(|age| age <= START_TIMEOUT)
 }
 
 #[cfg(test)]
@@ -170,10 +170,10 @@ mod tests {
     fn only_the_first_can_be_the_sandbox_and_only_before_all_logs() {
         let job = birth(2, 11, None);
         let logs = [log("job", 0, 10), log("step-1", 0, 20)];
-        let born = |second| [birth(1, second, None), job.clone()];
-        assert_eq!(sandbox(&born(5), &logs), Some(id(1)));
-        assert_eq!(sandbox(&born(10), &logs), None, "a log of the same moment may be its own");
-        assert_eq!(sandbox(&born(5), &[]), None, "without logs nothing is told");
+        let created = |second| [birth(1, second, None), job.clone()];
+        assert_eq!(sandbox(&created(5), &logs), Some(id(1)));
+        assert_eq!(sandbox(&created(10), &logs), None, "a log of the same moment may be its own");
+        assert_eq!(sandbox(&created(5), &[]), None, "without logs nothing is told");
         assert_eq!(sandbox(&[birth(1, 5, Some("job")), job.clone()], &logs), None);
         assert_eq!(sandbox(&[job], &logs), None);
     }

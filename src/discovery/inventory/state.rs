@@ -17,7 +17,7 @@ use ephemon_model::{ContainerId, ContainerType, PodRef, PodUid};
 use super::facts::{Container, Pod};
 use super::order::{Birth, Found, Order};
 use super::watched::{Line, Standing, judge};
-use super::{ContainerFacts, Evidence, Verdict, Witness, Word};
+use super::{ContainerFacts, Evidence, EvidenceSource, Observation, Verdict};
 pub(super) use touched::Touched;
 
 /// Most containers held: those the agent shows after their end (`--max-ended`, 10 000) and those that
@@ -84,15 +84,15 @@ impl State {
         let held = pod
             .ids
             .iter()
-            .any(|id| self.containers.get(id).is_some_and(|container| container.born.is_some()));
+            .any(|id| self.containers.get(id).is_some_and(|container| container.created.is_some()));
         judge(self.line, pod.standing, held, now)
     }
 
-    pub(super) fn born(&mut self, uid: &PodUid, id: &ContainerId, at: SystemTime, now: Instant) {
+    pub(super) fn created(&mut self, uid: &PodUid, id: &ContainerId, at: SystemTime, now: Instant) {
         let container = self.container_mut(id);
-        let first = container.born.is_none();
+        let first = container.created.is_none();
         let elsewhere = container.pod.replace(uid.clone());
-        container.born = Some(at);
+        container.created = Some(at);
         if first {
             self.unborn = self.unborn.saturating_sub(1);
         }
@@ -164,7 +164,7 @@ impl State {
         }
     }
 
-    fn hear(&mut self, id: &ContainerId, word: Word, by: Witness, now: Instant) {
+    fn hear(&mut self, id: &ContainerId, word: Observation, by: EvidenceSource, now: Instant) {
         let container = self.container_mut(id);
         let told = word.pod.clone();
         let changed = if let Some(known) = container.words.get_mut(by) {
@@ -242,7 +242,7 @@ impl State {
                 let named = container.name(uid);
                 (named.is_some() || !container.sandbox).then_some(Birth {
                     id: id.clone(),
-                    at: container.born?,
+                    at: container.created?,
                     named,
                 })
             });
@@ -253,7 +253,7 @@ impl State {
 
     pub(super) fn is_unexplained(&self, id: &ContainerId) -> bool {
         self.containers.get(id).is_some_and(|container| {
-            container.born.is_some()
+            container.created.is_some()
                 && !container.sandbox
                 && container.words.values().all(|word| word.exit.is_none())
         })
@@ -261,7 +261,7 @@ impl State {
 
     pub(super) fn forget(&mut self, id: &ContainerId) {
         if let Some(container) = self.containers.remove(id) {
-            if container.born.is_none() {
+            if container.created.is_none() {
                 self.unborn = self.unborn.saturating_sub(1);
             }
             let told = container.words.values().filter_map(|word| word.pod.clone());

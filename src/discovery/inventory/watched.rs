@@ -6,15 +6,15 @@ use super::Verdict;
 
 /// How long a dead API server may keep everything open before the figures that there are are shown,
 /// without names.
-pub const API_PATIENCE: Duration = Duration::from_secs(30);
+pub const API_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a deleted pod is wanted at least: its containers' last figures come after the API's
 /// word.
-pub const DELETED_GRACE: Duration = Duration::from_mins(1);
+pub const DELETED_RETENTION: Duration = Duration::from_mins(1);
 
 /// How long a pod may be on the node before it is in our watch: the kubelet hears of it by a watch
 /// of its own, which may be quicker than ours.
-pub const STRANGER_GRACE: Duration = Duration::from_secs(5);
+pub const UNLISTED_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Our line to the API server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub(super) enum Line {
     /// There is to be none (`--no-api`).
     None,
     /// The first list has not come yet.
-    Opening {
+    Connecting {
         /// Since when we wait.
         since: Instant,
     },
@@ -39,7 +39,7 @@ pub(super) enum Line {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
     /// Not in the list, so far.
-    Stranger {
+    Unlisted {
         /// When the node first showed it.
         since: Instant,
     },
@@ -60,13 +60,13 @@ pub(super) fn judge(line: Line, standing: Standing, held: bool, now: Instant) ->
         |since: Instant, patience: Duration| now.saturating_duration_since(since) >= patience;
     match (line, standing) {
         (Line::None, _) | (_, Standing::Listed) => Verdict::Wanted,
-        (_, Standing::Deleted { at }) if held || !past(at, DELETED_GRACE) => Verdict::Wanted,
+        (_, Standing::Deleted { at }) if held || !past(at, DELETED_RETENTION) => Verdict::Wanted,
         (_, Standing::Deleted { .. } | Standing::Unwanted) => Verdict::Unwanted,
-        (Line::Opening { since } | Line::Failing { since }, Standing::Stranger { .. }) => {
-            if past(since, API_PATIENCE) { Verdict::Nameless } else { Verdict::Open }
+        (Line::Connecting { since } | Line::Failing { since }, Standing::Unlisted { .. }) => {
+            if past(since, API_TIMEOUT) { Verdict::Nameless } else { Verdict::Open }
         }
-        (Line::Live, Standing::Stranger { since }) => {
-            if past(since, STRANGER_GRACE) {
+        (Line::Live, Standing::Unlisted { since }) => {
+            if past(since, UNLISTED_TIMEOUT) {
                 Verdict::Unwanted
             } else {
                 Verdict::Open
@@ -83,9 +83,9 @@ mod tests {
     fn every_line_and_standing_has_its_verdict() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let opening = Line::Opening { since: start };
+        let opening = Line::Connecting { since: start };
         let failing = Line::Failing { since: start };
-        let stranger = Standing::Stranger { since: start };
+        let stranger = Standing::Unlisted { since: start };
         let deleted = Standing::Deleted { at: start };
         for (line, standing, held, second, expected) in [
             (Line::None, stranger, false, 0, Verdict::Wanted),

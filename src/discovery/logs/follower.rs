@@ -1,4 +1,4 @@
-//! Reads log directories and tells the inventory, by inotify's alarms and in full.
+//! Reads log directories and tells the inventory, by inotify's watch and in full.
 
 use std::collections::HashSet;
 use std::fs::{self, Metadata};
@@ -12,9 +12,9 @@ use ephemon_model::node::NodeRoot;
 use ephemon_model::{ContainerId, PodRef, PodUid};
 use tracing::{debug, info, warn};
 
-use super::alarm::{Alarm, Alarms};
+use super::directory_watch::{DirectoryEvent, DirectoryWatch};
 use super::names;
-use crate::inventory::{Evidence, Inventory, Witness, Word};
+use crate::inventory::{Evidence, EvidenceSource, Inventory, Observation};
 
 /// Most names taken from one directory; what lies beyond is not the kubelet's doing.
 const MAX_ENTRIES: usize = 20_000;
@@ -37,7 +37,7 @@ pub(super) struct Follower {
     pods: PathBuf,
     links: PathBuf,
     inventory: Inventory,
-    alarms: Alarms<Place>,
+    watch: DirectoryWatch<Place>,
     /// Links told already, as of the last rescan and what came since.
     known_links: HashSet<ContainerId>,
     warned: HashSet<PathBuf>,
@@ -51,28 +51,32 @@ impl Follower {
             pods: node.pod_logs(),
             links: node.container_logs(),
             inventory,
-            alarms: Alarms::new(),
+            watch: DirectoryWatch::new(),
             known_links: HashSet::new(),
             warned: HashSet::new(),
         }
     }
 
     pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.alarms.descriptor()
+        self.watch.descriptor()
     }
 
     /// Takes what inotify told, and reads everything anew if `rescan` or if events were lost.
     /// Returns whether both directories are there.
     pub(super) fn turn(&mut self, mut rescan: bool) -> bool {
-        for alarm in self.alarms.take() {
-            match alarm {
-                Alarm::Lost => rescan = true,
-                Alarm::Gone(Place::Pod(pod, _)) => self.inventory.log_directory_gone(&pod.uid),
-                Alarm::Gone(_) => {}
-                Alarm::New(Place::Pods, name) => self.read_pod(&name),
-                Alarm::New(Place::Links, name) => self.read_link(&name),
-                Alarm::New(Place::Pod(pod, path), name) => self.read_container(&pod, &path, &name),
-                Alarm::New(Place::Container(uid, container, path), name) => {
+        for event in self.watch.take() {
+            match event {
+                DirectoryEvent::Lost => rescan = true,
+                DirectoryEvent::Gone(Place::Pod(pod, _)) => {
+                    self.inventory.log_directory_gone(&pod.uid)
+                }
+                DirectoryEvent::Gone(_) => {}
+                DirectoryEvent::New(Place::Pods, name) => self.read_pod(&name),
+                DirectoryEvent::New(Place::Links, name) => self.read_link(&name),
+                DirectoryEvent::New(Place::Pod(pod, path), name) => {
+                    self.read_container(&pod, &path, &name)
+                }
+                DirectoryEvent::New(Place::Container(uid, container, path), name) => {
                     if let Some(attempt) = names::log_file(&name) {
                         self.tell_log(&uid, &container, attempt, &path, &path.join(&name));
                     }
@@ -85,12 +89,12 @@ impl Follower {
     fn rescan(&mut self) -> bool {
         let (pods, links) = (self.pods.clone(), self.links.clone());
         // Watched before read: what is made in between is seen twice, not never.
-        self.alarms.watch(&pods, Place::Pods);
+        self.watch.watch(&pods, Place::Pods);
         let names = self.list(&pods);
         for name in names.iter().flatten() {
             self.read_pod(name);
         }
-        self.alarms.watch(&links, Place::Links);
+        self.watch.watch(&links, Place::Links);
         let link_names = self.list(&links);
         let mut present = HashSet::new();
         for name in link_names.iter().flatten() {
@@ -107,9 +111,9 @@ impl Follower {
             return;
         };
         let path = self.pods.join(name);
-        self.inventory.learn(Evidence::Pod { pod: pod.clone(), by: Witness::LogDirectory });
+        self.inventory.learn(Evidence::Pod { pod: pod.clone(), by: EvidenceSource::LogDirectory });
         let pod = Arc::new(pod);
-        self.alarms.watch(&path, Place::Pod(pod.clone(), path.clone()));
+        self.watch.watch(&path, Place::Pod(pod.clone(), path.clone()));
         for container in self.list(&path).iter().flatten() {
             self.read_container(&pod, &path, container);
         }
@@ -122,7 +126,7 @@ impl Follower {
         }
         let container: Arc<str> = name.into();
         let place = Place::Container(pod.uid.clone(), container.clone(), path.clone());
-        self.alarms.watch(&path, place);
+        self.watch.watch(&path, place);
         let files = self.list(&path).unwrap_or_default();
         let mut attempts = files.iter().filter_map(|file| names::log_file(file));
         let Some(first) = attempts.next() else {
@@ -150,13 +154,13 @@ impl Follower {
             .filter(|pod| *pod.namespace == *link.namespace && *pod.name == *link.pod);
         let uid = pod.as_ref().map(|pod| pod.uid.clone());
         if let Some(pod) = pod {
-            let by = Witness::Link;
+            let by = EvidenceSource::Link;
             self.inventory.learn(Evidence::Pod { pod, by });
         }
         self.inventory.learn(Evidence::Container {
             id: link.id,
-            word: Word { pod: uid, name: link.container.into(), ..Word::default() },
-            by: Witness::Link,
+            word: Observation { pod: uid, name: link.container.into(), ..Observation::default() },
+            by: EvidenceSource::Link,
         });
     }
 
@@ -223,10 +227,10 @@ fn is_directory(path: &Path) -> bool {
 /// When a log was made. Where the file system keeps no time of birth, the directory's last change
 /// stands in: it changes when a log is made in it, and not when the log is written.
 fn made(directory: &Path, of: &Path) -> Option<SystemTime> {
-    let born = fs::symlink_metadata(of).and_then(|metadata| metadata.created());
+    let created = fs::symlink_metadata(of).and_then(|metadata| metadata.created());
     let changed =
         || fs::symlink_metadata(directory).and_then(|metadata: Metadata| metadata.modified());
-    born.or_else(|_| changed()).ok()
+    created.or_else(|_| changed()).ok()
 }
 
 #[cfg(test)]
@@ -287,7 +291,7 @@ mod tests {
         fn born_soon(&self, n: u8) -> ContainerId {
             let id = ContainerId::parse(&format!("{n:064x}")).unwrap();
             let at = SystemTime::now() + Duration::from_secs(1);
-            self.inventory.born(&self.pod, &id, at);
+            self.inventory.created(&self.pod, &id, at);
             id
         }
     }

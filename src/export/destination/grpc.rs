@@ -15,7 +15,7 @@ use super::{Answer, Censor, too_slow};
 
 /// The most that is read of an answer, in bytes. Far above what any collector says: a longer answer
 /// would pass for one that says that the request is too large.
-const LARGEST_ANSWER: usize = 1 << 20;
+const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 /// The way to a collector's gRPC port.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl Grpc {
 
     async fn call(&self, body: Bytes) -> Result<Bytes, Status> {
         let mut client =
-            client::Grpc::new(self.channel.clone()).max_decoding_message_size(LARGEST_ANSWER);
+            client::Grpc::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES_MAX);
         if self.gzip {
             client = client.send_compressed(CompressionEncoding::Gzip);
         }

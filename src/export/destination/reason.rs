@@ -6,11 +6,11 @@ use ephemon_otel::config::{Headers, Target};
 use percent_encoding::percent_decode_str;
 
 /// The most of a collector's words that is repeated.
-const LONGEST: usize = 300;
+const REASON_BYTES_MAX: usize = 300;
 /// Shorter words of a query are no secrets, and common in a collector's answer.
-const SHORTEST_SECRET: usize = 6;
+const SECRET_BYTES_MIN: usize = 6;
 /// The most that is searched for secrets.
-const SEARCHED: usize = 4096;
+const SEARCHED_BYTES_MAX: usize = 4096;
 
 /// Takes out of a text what must not be seen.
 #[derive(Clone, Default)]
@@ -41,7 +41,7 @@ impl Censor {
         }
         let of_proxy = target.proxy.iter().flat_map(Proxy::secrets).map(str::to_owned);
         secrets.extend(of_proxy);
-        secrets.retain(|secret| secret.len() >= SHORTEST_SECRET);
+        secrets.retain(|secret| secret.len() >= SECRET_BYTES_MIN);
         // The longest first: what is left of a value must not show the rest.
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         secrets.dedup();
@@ -50,7 +50,7 @@ impl Censor {
 
     /// One short line, without any value of a header.
     pub(super) fn clean(&self, said: &str) -> String {
-        let mut text: String = said.chars().take(SEARCHED).collect();
+        let mut text: String = said.chars().take(SEARCHED_BYTES_MAX).collect();
         let capped = text.len() < said.len();
         for secret in &self.0 {
             if text.contains(secret.as_str()) {
@@ -62,8 +62,8 @@ impl Censor {
             let part = self.0.iter().map(String::len).max().unwrap_or(0);
             text = text.chars().take(text.chars().count().saturating_sub(part)).collect();
         }
-        let whole = text.chars().count() <= LONGEST;
-        let line = text.chars().take(LONGEST);
+        let whole = text.chars().count() <= REASON_BYTES_MAX;
+        let line = text.chars().take(REASON_BYTES_MAX);
         let mut line: String =
             line.map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
         if !whole {
@@ -82,9 +82,12 @@ mod tests {
         let censor = Censor(vec!["Bearer hunter2".into(), "hunter2".into()]);
         let said = "bad token Bearer hunter2 (hunter2)\r\n\u{1b}[31mred";
         assert_eq!(censor.clean(said), "bad token *** (***)   [31mred");
-        let long = format!("{}hunter2", "x".repeat(LONGEST - 3));
+        let long = format!("{}hunter2", "x".repeat(REASON_BYTES_MAX - 3));
         let cleaned = censor.clean(&long);
-        assert!(!cleaned.contains("hun") && cleaned.chars().count() <= LONGEST + 1, "{cleaned}");
-        assert_eq!(censor.clean(&"é".repeat(5000)).chars().count(), LONGEST + 1);
+        assert!(
+            !cleaned.contains("hun") && cleaned.chars().count() <= REASON_BYTES_MAX + 1,
+            "{cleaned}"
+        );
+        assert_eq!(censor.clean(&"é".repeat(5000)).chars().count(), REASON_BYTES_MAX + 1);
     }
 }

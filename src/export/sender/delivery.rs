@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use ephemon_vitals::{Exported, Reason};
+use ephemon_self_metrics::{Exported, Reason};
 
 use super::Sender;
 use super::complaint::Kind;
@@ -120,7 +120,7 @@ impl Sender {
         } else {
             self.count(Exported::Partial);
             let signal = crate::counted(self.shared.signal);
-            self.shared.vitals.dropped_by(signal, Reason::Refused, rejected);
+            self.shared.self_metrics.dropped_by(signal, Reason::Refused, rejected);
         }
         if rejected > 0 || remark.is_some() {
             let what = format!("was taken but for {rejected} of its {} items", piece.items);
@@ -130,7 +130,11 @@ impl Sender {
 
     fn give_up(&mut self, piece: &Payload, reason: Reason, why: &str) {
         self.count(Exported::Refused);
-        self.shared.vitals.dropped_by(crate::counted(self.shared.signal), reason, piece.items);
+        self.shared.self_metrics.dropped_by(
+            crate::counted(self.shared.signal),
+            reason,
+            piece.items,
+        );
         let kind = if reason == Reason::TooLarge { Kind::TooLarge } else { Kind::Refused };
         self.complain(kind, &format!("is dropped, {} items", piece.items), why);
     }
@@ -150,6 +154,6 @@ impl Sender {
     }
 
     fn count(&self, result: Exported) {
-        self.shared.vitals.exported(crate::counted(self.shared.signal), result);
+        self.shared.self_metrics.exported(crate::counted(self.shared.signal), result);
     }
 }

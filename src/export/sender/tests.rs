@@ -4,8 +4,8 @@ use std::io::Write;
 use std::sync::Mutex;
 
 use ephemon_base::lock;
-use ephemon_vitals as vitals;
-use ephemon_vitals::Reason;
+use ephemon_self_metrics as self_metrics;
+use ephemon_self_metrics::Reason;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::logs::v1::ResourceLogs;
 use tokio::runtime::Handle;
@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::spool::Limits;
-use crate::{KeepError, LARGEST, Payload, Signal};
+use crate::{KeepError, PAYLOAD_BYTES_MAX, Payload, Signal};
 
 /// What was written, line by line; each write needs leave.
 #[derive(Clone)]
@@ -66,11 +66,11 @@ fn spool(home: &std::path::Path) -> Spool {
     Spool::open(home, Limits { bytes: 1 << 20, age: Duration::from_hours(1) }).unwrap()
 }
 
-fn sender(page: &Page, spool: Option<Spool>, bound: usize) -> (Outbox, Sender, Vitals) {
-    let vitals = Vitals::new().unwrap();
+fn sender(page: &Page, spool: Option<Spool>, bound: usize) -> (Outbox, Sender, SelfMetrics) {
+    let self_metrics = SelfMetrics::new().unwrap();
     let destination = Destination::writer(Signal::Logs, Box::new(page.clone()));
-    let (outbox, sender) = Sender::new(destination, spool, options(bound), vitals.clone());
-    (outbox, sender, vitals)
+    let (outbox, sender) = Sender::new(destination, spool, options(bound), self_metrics.clone());
+    (outbox, sender, self_metrics)
 }
 
 #[tokio::test]
@@ -96,20 +96,20 @@ async fn offered_and_kept_payloads_go_out_in_the_order_of_their_arrival() {
 async fn the_queue_has_a_bound_and_what_has_no_room_comes_back() {
     let page = Page::new(0);
     let size = payload(0).body.len();
-    let (outbox, sender, vitals) = sender(&page, None, size * 2);
+    let (outbox, sender, self_metrics) = sender(&page, None, size * 2);
     let mut first = outbox.offer(payload(0)).unwrap();
     drop(outbox.offer(payload(1)).unwrap());
     assert!((outbox.pressure() - 1.0).abs() < 1e-9);
     assert_eq!(outbox.offer(payload(2)).unwrap_err(), payload(2));
     assert_eq!(first.try_fate(), None);
-    let huge = Payload { body: vec![0; LARGEST + 1].into(), items: 7 };
+    let huge = Payload { body: vec![0; PAYLOAD_BYTES_MAX + 1].into(), items: 7 };
     let fate = outbox.offer(huge).unwrap().try_fate();
     assert_eq!(fate, Some(Fate::Dropped(Reason::TooLarge)));
-    assert_eq!(vitals.dropped_so_far(vitals::Signal::Logs, Reason::TooLarge), 7);
+    assert_eq!(self_metrics.dropped_so_far(self_metrics::Signal::Logs, Reason::TooLarge), 7);
     assert!(matches!(outbox.keep(&payload(0)), Err(KeepError::NoSpool)));
     drop(sender);
     assert_eq!(first.try_fate(), Some(Fate::Dropped(Reason::Shutdown)));
-    assert_eq!(vitals.dropped_so_far(vitals::Signal::Logs, Reason::Shutdown), 2);
+    assert_eq!(self_metrics.dropped_so_far(self_metrics::Signal::Logs, Reason::Shutdown), 2);
     assert!(outbox.offer(payload(3)).is_err());
 }
 
@@ -164,7 +164,7 @@ async fn what_the_spool_cannot_take_at_the_end_is_dropped_alone() {
     let home = tempfile::tempdir().unwrap();
     let page = Page::new(0);
     let small = Spool::open(home.path(), Limits { bytes: 4096, age: Duration::from_hours(1) });
-    let (outbox, sender, vitals) = sender(&page, Some(small.unwrap()), 1 << 20);
+    let (outbox, sender, self_metrics) = sender(&page, Some(small.unwrap()), 1 << 20);
     let huge = Payload { body: vec![0; 5000].into(), items: 3 };
     let receipts = [payload(0), huge, payload(1)].map(|payload| outbox.offer(payload).unwrap());
     let run = tokio::spawn(sender.run(std::future::ready(())));
@@ -173,7 +173,7 @@ async fn what_the_spool_cannot_take_at_the_end_is_dropped_alone() {
         fates.push(receipt.await);
     }
     assert_eq!(fates, [Fate::Spooled, Fate::Dropped(Reason::Shutdown), Fate::Spooled]);
-    assert_eq!(vitals.dropped_so_far(vitals::Signal::Logs, Reason::Shutdown), 3);
+    assert_eq!(self_metrics.dropped_so_far(self_metrics::Signal::Logs, Reason::Shutdown), 3);
     run.await.unwrap();
     page.leave.close();
 }

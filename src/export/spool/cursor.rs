@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::error::{Act, Error};
 
 /// Acknowledgements are written down at this interval: a crash sends again what came in between.
-const EVERY: Duration = Duration::from_secs(1);
+const WRITE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The cursor, and when it was last written.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ impl Cursor {
     /// Moves on, and writes it down if `now` or if it is time.
     pub(super) fn advance(&mut self, sequence: u64, now: bool) -> Result<(), Error> {
         self.sequence = self.sequence.max(sequence);
-        let due = now || self.at.is_none_or(|at| at.elapsed() >= EVERY);
+        let due = now || self.at.is_none_or(|at| at.elapsed() >= WRITE_INTERVAL);
         if self.written == self.sequence || !due {
             return Ok(());
         }

@@ -9,9 +9,9 @@ use std::time::SystemTime;
 use ephemon_base::clock::unix_time;
 
 /// Size of what a segment begins with.
-pub(super) const PREAMBLE: usize = 16;
+pub(super) const PREAMBLE_BYTES: usize = 16;
 /// Size of a record's header.
-pub(super) const HEADER: usize = 40;
+pub(super) const HEADER_BYTES: usize = 40;
 /// What a segment begins with: name and version of the format.
 const FORMAT: [u8; 4] = *b"EPS1";
 /// What a record begins with.
@@ -45,15 +45,15 @@ impl Header {
 
     /// Of header and body.
     pub(super) fn size(&self) -> u64 {
-        u64::from(self.length).saturating_add(HEADER as u64)
+        u64::from(self.length).saturating_add(HEADER_BYTES as u64)
     }
 
     pub(super) fn fits(&self, body: &[u8]) -> bool {
         crc32c::crc32c(body) == self.body_crc
     }
 
-    pub(super) fn encode(&self, salt: u64) -> [u8; HEADER] {
-        let mut encoded = Vec::with_capacity(HEADER);
+    pub(super) fn encode(&self, salt: u64) -> [u8; HEADER_BYTES] {
+        let mut encoded = Vec::with_capacity(HEADER_BYTES);
         encoded.extend_from_slice(&MARK);
         encoded.extend_from_slice(&[0; 4]);
         encoded.extend_from_slice(&self.length.to_le_bytes());
@@ -62,7 +62,7 @@ impl Header {
         encoded.extend_from_slice(&self.at_ms.to_le_bytes());
         encoded.extend_from_slice(&self.body_crc.to_le_bytes());
         encoded.extend_from_slice(&[self.kind, 0, 0, 0]);
-        let mut whole = [0; HEADER];
+        let mut whole = [0; HEADER_BYTES];
         whole.copy_from_slice(&encoded);
         let crc = checksum(&whole, salt).to_le_bytes();
         if let Some(place) = whole.get_mut(4..8) {
@@ -73,7 +73,7 @@ impl Header {
 
     /// `None` where there is no header.
     pub(super) fn decode(bytes: &[u8], salt: u64) -> Option<Self> {
-        let bytes: &[u8; HEADER] = bytes.get(..HEADER)?.try_into().ok()?;
+        let bytes: &[u8; HEADER_BYTES] = bytes.get(..HEADER_BYTES)?.try_into().ok()?;
         let marked = bytes.starts_with(&MARK);
         let crc = u32::from_le_bytes(part(bytes, 4)?);
         if !marked || crc != checksum(bytes, salt) {
@@ -92,12 +92,12 @@ impl Header {
 
 /// Size in a segment of a record with a body of this length.
 pub(super) fn size(body: usize) -> u64 {
-    (body as u64).saturating_add(HEADER as u64)
+    (body as u64).saturating_add(HEADER_BYTES as u64)
 }
 
 /// What a segment begins with.
-pub(super) fn preamble(salt: u64) -> [u8; PREAMBLE] {
-    let mut encoded = [0; PREAMBLE];
+pub(super) fn preamble(salt: u64) -> [u8; PREAMBLE_BYTES] {
+    let mut encoded = [0; PREAMBLE_BYTES];
     let crc = crc32c::crc32c(&salt.to_le_bytes()).to_le_bytes();
     let parts = FORMAT.into_iter().chain(crc).chain(salt.to_le_bytes());
     for (place, byte) in encoded.iter_mut().zip(parts) {
@@ -121,7 +121,7 @@ pub(super) fn milliseconds(at: SystemTime) -> u64 {
 }
 
 /// Of all but the mark and the checksum itself.
-fn checksum(header: &[u8; HEADER], salt: u64) -> u32 {
+fn checksum(header: &[u8; HEADER_BYTES], salt: u64) -> u32 {
     let rest = header.get(8..).unwrap_or_default();
     crc32c::crc32c_append(crc32c::crc32c(&salt.to_le_bytes()), rest)
 }

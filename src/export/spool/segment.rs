@@ -6,13 +6,13 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::error::{Act, Error};
-use super::frame::{self, HEADER, Header, MARK, PREAMBLE};
+use super::frame::{self, HEADER_BYTES, Header, MARK, PREAMBLE_BYTES};
 use super::writer::Writer;
 
 /// How segments are named, after their first sequence.
 const SUFFIX: &str = ".spool";
 /// How much is read at once when the next record has to be searched for.
-const WINDOW: usize = 64 << 10;
+const READ_WINDOW_BYTES: usize = 64 << 10;
 
 /// A segment file and what is known of it.
 #[derive(Debug)]
@@ -70,17 +70,17 @@ impl Segment {
         let wrong = |source| Error::new(Act::Read, path, source);
         let file = OpenOptions::new().read(true).write(true).open(path).map_err(wrong)?;
         let size = file.metadata().map_err(wrong)?.len();
-        let mut start = [0; PREAMBLE];
+        let mut start = [0; PREAMBLE_BYTES];
         let read = read_at(&file, 0, &mut start).map_err(wrong)?;
         let Some(salt) = frame::salt_of(start.get(..read).unwrap_or_default()) else {
             // The preamble is on the disk before the first record is written: a file that is no
             // longer than one never had any, whatever a crash while it was made left in it.
-            let never = size <= PREAMBLE as u64;
+            let never = size <= PREAMBLE_BYTES as u64;
             return Ok(if never { Scanned::Done } else { Scanned::Damaged(size) });
         };
         let mut segment = Self::empty(file, path, salt, first);
         segment.length = size;
-        let mut at = PREAMBLE as u64;
+        let mut at = PREAMBLE_BYTES as u64;
         let mut waits = false;
         while let Found::Record { at: found, header } = segment.find(at)? {
             let end = found.saturating_add(header.size());
@@ -106,7 +106,7 @@ impl Segment {
     }
 
     fn empty(file: File, path: &Path, salt: u64, first: u64) -> Self {
-        let length = PREAMBLE as u64;
+        let length = PREAMBLE_BYTES as u64;
         Self {
             path: path.to_owned(),
             file,
@@ -136,7 +136,8 @@ impl Segment {
             drop(std::fs::remove_file(&path));
             return Err(wrong(source));
         }
-        let writer = Writer::new(file.try_clone().map_err(wrong)?, &path, salt, PREAMBLE as u64);
+        let writer =
+            Writer::new(file.try_clone().map_err(wrong)?, &path, salt, PREAMBLE_BYTES as u64);
         let segment = Self::empty(file, &path, salt, first);
         Ok((segment, writer))
     }
@@ -168,11 +169,11 @@ impl Segment {
 
     /// The next whole record at this place or after it.
     pub(super) fn find(&self, from: u64) -> Result<Found, Error> {
-        let mut header = [0; HEADER];
+        let mut header = [0; HEADER_BYTES];
         let mut at = from;
         loop {
             let read = self.read(at, &mut header)?;
-            if read < HEADER {
+            if read < HEADER_BYTES {
                 return Ok(Found::End);
             }
             if let Some(header) = Header::decode(&header, self.salt)
@@ -191,7 +192,7 @@ impl Segment {
     pub(super) fn body(&self, at: u64, header: &Header) -> Result<Option<Vec<u8>>, Error> {
         // `find` has held the length against the file's size.
         let mut body = vec![0; header.length as usize];
-        let read = self.read(at.saturating_add(HEADER as u64), &mut body)?;
+        let read = self.read(at.saturating_add(HEADER_BYTES as u64), &mut body)?;
         Ok((read == body.len() && header.fits(&body)).then_some(body))
     }
 
@@ -242,7 +243,7 @@ impl Segment {
 
     /// Where the next record may begin.
     fn search(&self, from: u64) -> Result<Option<u64>, Error> {
-        let mut window = vec![0; WINDOW];
+        let mut window = vec![0; READ_WINDOW_BYTES];
         let mut at = from;
         loop {
             let read = self.read(at, &mut window)?;
@@ -250,10 +251,10 @@ impl Segment {
             if let Some(found) = seen.windows(MARK.len()).position(|bytes| bytes == MARK) {
                 return Ok(Some(at.saturating_add(found as u64)));
             }
-            if read < WINDOW {
+            if read < READ_WINDOW_BYTES {
                 return Ok(None);
             }
-            at = at.saturating_add((WINDOW - MARK.len()) as u64);
+            at = at.saturating_add((READ_WINDOW_BYTES - MARK.len()) as u64);
         }
     }
 

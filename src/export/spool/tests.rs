@@ -92,7 +92,7 @@ impl Model {
         let Some(last) = segments(self.home.path()).pop() else { return };
         let length = last.metadata().unwrap().len();
         // The preamble is always on the disk: without it, damage could not be told from a crash.
-        let preamble = frame::PREAMBLE as u64;
+        let preamble = frame::PREAMBLE_BYTES as u64;
         let safe = if self.synced_file.0 == last { self.synced_file.1 } else { preamble };
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of it")]
         let left = safe + ((length - safe) as f64 * kept) as u64;
@@ -291,7 +291,7 @@ fn a_body_that_looks_like_a_record_is_never_taken_for_one() {
     drop(spool);
     let file = segments(home.path()).remove(0);
     let mut bytes = fs::read(&file).unwrap();
-    bytes[frame::PREAMBLE + 9] ^= 1;
+    bytes[frame::PREAMBLE_BYTES + 9] ^= 1;
     fs::write(&file, bytes).unwrap();
     let mut spool = open(home.path(), ROOMY);
     let read = drain(&mut spool);
@@ -304,7 +304,7 @@ fn a_crash_while_a_segment_was_made_is_no_loss_and_a_damaged_beginning_is() {
     let home = tempfile::tempdir().unwrap();
     let next = |sequence: u64| home.path().join(format!("{sequence:020}.spool"));
     // What file systems leave of a file whose size is on the disk and whose content is not.
-    for length in [0, 7, frame::PREAMBLE] {
+    for length in [0, 7, frame::PREAMBLE_BYTES] {
         fs::write(next(0), vec![0; length]).unwrap();
         let mut spool = open(home.path(), ROOMY);
         assert_eq!(spool.take_losses(), [], "{length} zeros");

@@ -5,10 +5,10 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use super::error::{Act, Error};
-use super::frame::{HEADER, Header};
+use super::frame::{HEADER_BYTES, Header};
 
 /// So much may be appended before it is written through to the disk, whoever asks.
-const UNSYNCED: u64 = 4 << 20;
+const UNSYNCED_BYTES_MAX: u64 = 4 << 20;
 
 /// The open end of a segment.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl Writer {
 
     /// Appends one record. On an error the file ends where it ended before.
     pub(super) fn append(&mut self, header: &Header, body: &[u8]) -> Result<(), Error> {
-        let after = self.length.saturating_add(HEADER as u64);
+        let after = self.length.saturating_add(HEADER_BYTES as u64);
         // The body first: a header is never on the disk without what it speaks of, unless the
         // machine died, and then the body's checksum tells.
         let written = self
@@ -51,7 +51,7 @@ impl Writer {
 
     /// Whether so much was appended that it is time to write it through.
     pub(super) fn is_due(&self) -> bool {
-        self.length.saturating_sub(self.synced) > UNSYNCED
+        self.length.saturating_sub(self.synced) > UNSYNCED_BYTES_MAX
     }
 
     /// Waits until everything appended is on the disk.

@@ -2,7 +2,7 @@
 
 /// So many tries are waited for where another may help, as in Docker mode (actions/runner,
 /// `ContainerOperationProvider.cs`).
-const TRIES: u32 = 3;
+const PULL_ATTEMPTS: u32 = 3;
 
 /// Reasons that the kubelet gives after a try to pull has failed, and before the next one.
 ///
@@ -148,7 +148,7 @@ impl Pulls {
             self.tries = self.tries.saturating_add(1);
         }
         self.failed = failed;
-        cause != Cause::Other || self.tries >= TRIES
+        cause != Cause::Other || self.tries >= PULL_ATTEMPTS
     }
 
     /// The next try is under way.

@@ -18,12 +18,12 @@ use crate::pod_view::Progress;
 use crate::spec::Planned;
 
 /// A service without a health command may take so long to listen before the job goes on.
-const LISTENS: Duration = Duration::from_secs(30);
+const LISTEN_TIMEOUT: Duration = Duration::from_secs(30);
 /// A service that declares nothing to wait for is watched so long: what cannot start ends at once,
 /// and the kubelet looks once a second.
-const SETTLE: Duration = Duration::from_millis(1_200);
+const SETTLE_TIME: Duration = Duration::from_millis(1_200);
 /// The kubelet looks once a second; on a busy node its word takes longer.
-const KUBELET: Duration = Duration::from_secs(15);
+const KUBELET_TIMEOUT: Duration = Duration::from_secs(15);
 /// What is said of a service that ended for want of an address.
 const IN_USE: &str = "; its log says that an address is in use: the containers of a job share one network, so two services cannot listen on one port; let one of them use another, by a variable of its image or by `command:`";
 
@@ -66,7 +66,7 @@ pub(super) async fn healthy(
             Ok(false) => {}
             // Its init is gone; the kubelet soon knows why.
             Err(Error::Container { source, .. }) if source.is_early() => {
-                let over = timeout(KUBELET, wait.ended(&mut news)).await;
+                let over = timeout(KUBELET_TIMEOUT, wait.ended(&mut news)).await;
                 let name = service.name().to_owned();
                 return Err(over.unwrap_or(Error::Container { name, source }));
             }
@@ -77,7 +77,7 @@ pub(super) async fn healthy(
         return wait.settle(&mut news).await;
     }
     let patience =
-        if command.is_some() { Schedule::new(&service.health).budget() } else { LISTENS };
+        if command.is_some() { Schedule::new(&service.health).budget() } else { LISTEN_TIMEOUT };
     wait.by_ports(&mut news, &ports, patience).await
 }
 
@@ -169,7 +169,7 @@ impl Wait<'_> {
     async fn settle(&self, news: &mut News) -> Result<(), Error> {
         let ended = match self.running(news).await? {
             Progress::Ended { exit_code, reason, .. } => Some((exit_code, reason)),
-            _ => timeout(SETTLE, self.end(news)).await.ok(),
+            _ => timeout(SETTLE_TIME, self.end(news)).await.ok(),
         };
         match ended {
             None => Ok(()),

@@ -10,11 +10,11 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::ports::{Port, Protocol};
 
 /// Pause between attempts to connect: the other end is in the same network.
-const PAUSE: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// A full backlog answers late.
-const CONNECT: Duration = Duration::from_secs(1);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Once a port listens, the others are given so long: images declare ports that nothing serves.
-const REST: Duration = Duration::from_secs(2);
+const REST_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The TCP ports inside the container.
 pub(super) fn tcp(ports: &[Port]) -> Vec<u16> {
@@ -35,7 +35,7 @@ pub(super) async fn any(ports: &[u16]) -> bool {
     false
 }
 
-/// Waits until each port accepts connections, or one has and [`REST`] is over; the ports that do
+/// Waits until each port accepts connections, or one has and [`REST_TIMEOUT`] is over; the ports that do
 /// not.
 pub(super) async fn most(ports: &[u16]) -> Vec<u16> {
     let mut silent = ports.to_vec();
@@ -48,19 +48,19 @@ pub(super) async fn most(ports: &[u16]) -> Vec<u16> {
             }
         }
         if left.len() < silent.len() && until.is_none() {
-            until = Some(Instant::now() + REST);
+            until = Some(Instant::now() + REST_TIMEOUT);
         }
         silent = left;
         if silent.is_empty() || until.is_some_and(|until| Instant::now() >= until) {
             return silent;
         }
-        sleep(PAUSE).await;
+        sleep(POLL_INTERVAL).await;
     }
 }
 
 async fn accepts(port: u16) -> bool {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    matches!(timeout(CONNECT, TcpStream::connect(address)).await, Ok(Ok(_)))
+    matches!(timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await, Ok(Ok(_)))
 }
 
 #[cfg(test)]

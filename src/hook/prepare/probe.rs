@@ -11,9 +11,9 @@ use crate::exec;
 use crate::socket::Line;
 
 /// Longest pause between probes: a service that is up is not waited for.
-const OFTEN: Duration = Duration::from_millis(500);
+const PROBE_INTERVAL: Duration = Duration::from_millis(500);
 /// The same where each probe goes through the API server.
-const OFTEN_BY_EXEC: Duration = Duration::from_secs(1);
+const EXEC_PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How a health command is run.
 pub(super) enum Prober<'a> {
@@ -42,8 +42,8 @@ impl<'a> Prober<'a> {
     /// Longest pause between two probes.
     pub(super) fn often(&self) -> Duration {
         match self {
-            Self::Init { .. } => OFTEN,
-            Self::Exec { .. } => OFTEN_BY_EXEC,
+            Self::Init { .. } => PROBE_INTERVAL,
+            Self::Exec { .. } => EXEC_PROBE_INTERVAL,
         }
     }
 

@@ -17,7 +17,7 @@ const RETRIES: u32 = 3;
 /// Docker's interval within the start period.
 const START_INTERVAL: Duration = Duration::from_secs(5);
 /// A success counts by itself after so long at the latest: setting up takes databases less.
-const CONFIRMED_AT_LATEST: Duration = Duration::from_secs(10);
+const CONFIRMATION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the options say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,7 +88,7 @@ impl Schedule {
     /// When a success needs nothing that confirms it.
     fn counts_from(&self) -> Duration {
         let first = if self.start_period.is_zero() { self.interval } else { START_INTERVAL };
-        first.min(CONFIRMED_AT_LATEST)
+        first.min(CONFIRMATION_TIMEOUT)
     }
 }
 

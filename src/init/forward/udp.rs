@@ -15,10 +15,10 @@ use std::{
 
 use ephemon_base::lock;
 
-use super::{ACCEPT_PAUSE, MAX_CONNECTIONS, Slot, spawn};
+use super::{ACCEPT_RETRY_INTERVAL, MAX_CONNECTIONS, Slot, spawn};
 
 /// A client that is silent for so long, and whose target is, is forgotten.
-const IDLE: Duration = Duration::from_mins(1);
+const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 /// A datagram over IPv4 is not longer.
 const MAX_DATAGRAM_BYTES: usize = 65_535;
 
@@ -41,7 +41,7 @@ pub(super) fn forward_forever(socket: &UdpSocket, to: SocketAddr, count: &Arc<At
     let mut buffer = vec![0; MAX_DATAGRAM_BYTES];
     loop {
         let Ok((length, from)) = socket.recv_from(&mut buffer) else {
-            thread::sleep(ACCEPT_PAUSE);
+            thread::sleep(ACCEPT_RETRY_INTERVAL);
             continue;
         };
         let Some(client) = client(socket, from, to, &clients, count) else { continue };
@@ -87,7 +87,7 @@ impl Client {
         };
         let target = UdpSocket::bind((any, 0))?;
         target.connect(to)?;
-        target.set_read_timeout(Some(IDLE))?;
+        target.set_read_timeout(Some(IDLE_TIMEOUT))?;
         Ok(Self { target, sent_ms: AtomicU64::new(0), began: Instant::now() })
     }
 
@@ -98,7 +98,7 @@ impl Client {
 
     fn is_idle(&self) -> bool {
         let sent = Duration::from_millis(self.sent_ms.load(Ordering::Relaxed));
-        self.began.elapsed().saturating_sub(sent) >= IDLE
+        self.began.elapsed().saturating_sub(sent) >= IDLE_TIMEOUT
     }
 
     /// Sends the target's answers back until all is silent.
@@ -114,7 +114,7 @@ impl Client {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
                 Err(_) if self.is_idle() => return,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => thread::sleep(ACCEPT_PAUSE),
+                Err(_) => thread::sleep(ACCEPT_RETRY_INTERVAL),
             }
         }
     }

@@ -7,14 +7,14 @@ use ephemon_contract::trace::SpanId;
 use ephemon_model::{ContainerType, PodRef};
 
 use super::{PATIENCE_NS, SETTLING_NS};
-use crate::dossier::Dossier;
 use crate::evidence::{Evidence, Place, Sighted};
 use crate::job::{Job, Role};
+use crate::job_evidence::JobEvidence;
 
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, in any combination")]
 pub(super) struct Followed {
-    pub(super) dossier: Dossier,
+    pub(super) job_evidence: JobEvidence,
     pub(super) there: bool,
     /// Whether this agent has seen it live: another may have left its evidence.
     pub(super) seen: bool,
@@ -39,7 +39,7 @@ pub(super) struct Followed {
 impl Followed {
     pub(super) fn new(pod: &Arc<PodRef>, sent: HashSet<SpanId>) -> Self {
         Self {
-            dossier: Dossier::new(Arc::clone(pod)),
+            job_evidence: JobEvidence::new(Arc::clone(pod)),
             there: true,
             seen: true,
             news: BTreeSet::new(),
@@ -60,12 +60,12 @@ impl Followed {
 
     /// Takes in what an earlier agent had learnt; it is kept already.
     pub(super) fn recall(&mut self, piece: Evidence) {
-        self.changed |= self.dossier.take(piece);
+        self.changed |= self.job_evidence.take(piece);
     }
 
     pub(super) fn take(&mut self, evidence: Evidence) {
         let place = evidence.lasting_place().filter(|_| self.kept);
-        if self.dossier.take(evidence) {
+        if self.job_evidence.take(evidence) {
             self.changed = true;
             self.news.extend(place);
         }
@@ -74,12 +74,12 @@ impl Followed {
     /// From now on evidence is kept, with all that there is already.
     pub(super) fn keep(&mut self) {
         self.kept = true;
-        self.news.extend(self.dossier.places());
+        self.news.extend(self.job_evidence.places());
     }
 
     /// Pieces that found no room since the last call.
     pub(super) fn newly_left_out(&mut self) -> u64 {
-        let all = self.dossier.left_out();
+        let all = self.job_evidence.left_out();
         all.saturating_sub(std::mem::replace(&mut self.told_left_out, all))
     }
 
@@ -87,7 +87,7 @@ impl Followed {
     /// between two looks.
     pub(super) fn forgotten(&mut self, known: &[Sighted], now_ns: u64) {
         let known: HashSet<_> = known.iter().map(|one| &one.id).collect();
-        let lost = self.dossier.containers.values().filter(|one| {
+        let lost = self.job_evidence.containers.values().filter(|one| {
             let open = one.ended_ns.is_none() && one.finished_ns.is_none();
             open && !known.contains(&one.id)
         });
@@ -100,27 +100,28 @@ impl Followed {
 
     /// Whether nobody but the runner has spoken of the job: which it is its containers will say.
     pub(super) fn is_only_announced(&self, job: &Job) -> bool {
-        self.dossier.running.is_some() && job.containers.iter().all(|one| one.role == Role::Runner)
+        self.job_evidence.running.is_some()
+            && job.containers.iter().all(|one| one.role == Role::Runner)
     }
 
     /// Whether something says that the job is at its end.
     pub(super) fn closing(&self) -> bool {
-        let dossier = &self.dossier;
+        let job_evidence = &self.job_evidence;
         !self.there
-            || dossier.gone_ns.is_some()
-            || dossier.completed.is_some()
+            || job_evidence.gone_ns.is_some()
+            || job_evidence.completed.is_some()
             || self.runner_ended()
-            || dossier.cleaned
+            || job_evidence.cleaned
     }
 
     /// Whether the pod's own containers are over.
     fn runner_ended(&self) -> bool {
         let own = |one: &Sighted| one.container_type == ContainerType::Container;
-        self.dossier.containers.values().any(own) && self.all_ended(own)
+        self.job_evidence.containers.values().any(own) && self.all_ended(own)
     }
 
     pub(super) fn all_ended(&self, which: impl Fn(&Sighted) -> bool) -> bool {
-        self.dossier.containers.values().filter(|one| which(one)).all(Sighted::is_over)
+        self.job_evidence.containers.values().filter(|one| which(one)).all(Sighted::is_over)
     }
 
     /// Whether the job is over and all that can be known of it has had time to come.
@@ -128,7 +129,7 @@ impl Followed {
         let own = |one: &Sighted| {
             matches!(one.container_type, ContainerType::Ephemeral | ContainerType::Unknown)
         };
-        let gone = self.dossier.gone_ns.is_some();
+        let gone = self.job_evidence.gone_ns.is_some();
         if !self.seen && !gone {
             // Whether its containers live is not known yet.
             return false;
@@ -140,12 +141,12 @@ impl Followed {
         }
         let over_ns = *self.over_ns.get_or_insert(now_ns);
         let waited = now_ns.saturating_sub(over_ns);
-        let settled = self.dossier.containers.values().filter(|one| own(one)).all(|one| {
+        let settled = self.job_evidence.containers.values().filter(|one| own(one)).all(|one| {
             let last = one.reading.is_some_and(|reading| reading.quality.is_some());
             last && one.exit.is_some()
         });
         // A runner that has said what it runs says how that ended, too, once all of it is reported.
-        let told = self.dossier.running.is_none() || self.dossier.completed.is_some();
+        let told = self.job_evidence.running.is_none() || self.job_evidence.completed.is_some();
         (settled && told && waited >= SETTLING_NS) || waited >= PATIENCE_NS
     }
 }

@@ -4,26 +4,26 @@ use ephemon_model::PodRef;
 
 use super::*;
 use crate::Evidence;
-use crate::Judge;
+use crate::ResultSource;
 use crate::story::{Story, pod, s};
 
 /// What a node shows of a story at a second.
-fn news(story: &Story, second: u64, there: bool) -> (Sight, Vec<Entry>) {
+fn news(story: &Story, second: u64, there: bool) -> (PodSnapshot, Vec<Entry>) {
     let mut known = story.clone();
     known.until(second);
-    let mut sight = Sight { pod: pod(), there, spec: Vec::new(), containers: Vec::new() };
+    let mut snapshot = PodSnapshot { pod: pod(), there, spec: Vec::new(), containers: Vec::new() };
     let mut entries = Vec::new();
     for piece in known.pieces {
         match piece {
-            Evidence::Spec(entry) => sight.spec.push(entry),
-            Evidence::Container(sighted) => sight.containers.push(*sighted),
+            Evidence::Spec(entry) => snapshot.spec.push(entry),
+            Evidence::Container(sighted) => snapshot.containers.push(*sighted),
             Evidence::Journal(Heard { file, at, record, .. }) => {
                 entries.push(Entry { pod: pod().uid.clone(), file, at, record });
             }
             _ => {}
         }
     }
-    (sight, entries)
+    (snapshot, entries)
 }
 
 /// What the runner has said by then.
@@ -55,8 +55,8 @@ fn follow_learning(
     let (mut all, mut learnt) = (Vec::new(), Vec::new());
     let mut read = HashSet::new();
     for second in seconds {
-        let (sight, entries) = news(story, second, true);
-        assembler.sights(vec![sight], true, s(second));
+        let (snapshot, entries) = news(story, second, true);
+        assembler.snapshots(vec![snapshot], true, s(second));
         for entry in entries {
             if read.insert((entry.file.clone(), entry.at)) {
                 assembler.journal(entry, s(second));
@@ -225,7 +225,7 @@ fn a_job_whose_pod_went_while_no_agent_ran_is_sent_with_what_was_known() {
         let mut second = restarted(options, &first, learnt);
         let mut sent = Vec::new();
         for second_of in 100..130 {
-            second.sights(Vec::new(), second_of >= 110, s(second_of));
+            second.snapshots(Vec::new(), second_of >= 110, s(second_of));
             let turn = second.turn(s(second_of));
             assert!(turn.dispatches.is_empty() || second_of > 110, "before all was looked at");
             assert_eq!(turn.started.len(), 0);
@@ -247,8 +247,8 @@ fn a_job_begins_once() {
     let mut assembler = Assembler::new(Options::default(), Memory::default());
     let mut started = 0;
     for second in 1..20 {
-        let (sight, _) = news(&Story::whole(), second, true);
-        assembler.sights(vec![sight], true, s(second));
+        let (snapshot, _) = news(&Story::whole(), second, true);
+        assembler.snapshots(vec![snapshot], true, s(second));
         started += assembler.turn(s(second)).started.len();
     }
     assert_eq!(started, 1);
@@ -262,12 +262,13 @@ fn a_job_that_its_runner_announces_begins_when_its_containers_say_which_it_is() 
         let mut assembler = Assembler::new(Options { mode }, Memory::default());
         let mut started = Vec::new();
         for second in 1..20 {
-            let (sight, _) = news(&story, second, true);
+            let (snapshot, _) = news(&story, second, true);
             // A container that is not there yet does not stand in the spec yet.
-            let there: HashSet<_> = sight.containers.iter().map(|one| one.name.clone()).collect();
-            let spec = sight.spec.into_iter().filter(|entry| there.contains(&entry.name));
-            let sight = Sight { spec: spec.collect(), ..sight };
-            assembler.sights(vec![sight], true, s(second));
+            let there: HashSet<_> =
+                snapshot.containers.iter().map(|one| one.name.clone()).collect();
+            let spec = snapshot.spec.into_iter().filter(|entry| there.contains(&entry.name));
+            let snapshot = PodSnapshot { spec: spec.collect(), ..snapshot };
+            assembler.snapshots(vec![snapshot], true, s(second));
             hear(&mut assembler, &story, second);
             let turn = assembler.turn(s(second));
             let named = |job: &Job| job.identity.run.is_some();
@@ -281,7 +282,7 @@ fn a_job_that_its_runner_announces_begins_when_its_containers_say_which_it_is() 
 
 #[test]
 fn the_runners_word_on_how_it_ended_is_waited_for_but_not_for_ever() {
-    for (said, judge) in [(Some(68), Judge::Runner), (None, Judge::Parts)] {
+    for (said, judge) in [(Some(68), ResultSource::Runner), (None, ResultSource::Parts)] {
         let mut story = Story::whole();
         story.runner(9, "Running job: Build");
         if let Some(at) = said {
@@ -300,7 +301,7 @@ fn a_pod_that_is_gone_takes_its_unfinished_job_along() {
     follow(&mut assembler, &Story::whole(), 1..35);
     let mut all = Vec::new();
     for second in 35..50 {
-        assembler.sights(Vec::new(), true, s(second));
+        assembler.snapshots(Vec::new(), true, s(second));
         all.extend(assembler.turn(s(second)).dispatches);
     }
     let [only] = &all[..] else { panic!("{} dispatches", all.len()) };
@@ -320,14 +321,14 @@ fn an_idle_runner_is_no_job_and_leaves_nothing() {
 #[test]
 fn there_is_room_for_so_many_pods_and_the_rest_is_counted_once() {
     let mut assembler = Assembler::new(Options::default(), Memory::default());
-    let sight = |n: usize| {
+    let snapshot = |n: usize| {
         let uid = PodUid::parse(&format!("0e269fa4-f505-4963-9096-{n:012}")).unwrap();
         let pod = PodRef { namespace: "ci".into(), name: format!("r{n}").into(), uid };
-        Sight { pod: Arc::new(pod), there: true, spec: Vec::new(), containers: Vec::new() }
+        PodSnapshot { pod: Arc::new(pod), there: true, spec: Vec::new(), containers: Vec::new() }
     };
     let mut refused = 0;
     for second in 1..4 {
-        assembler.sights((0..MAX_JOBS + 7).map(sight).collect(), true, s(second));
+        assembler.snapshots((0..MAX_JOBS + 7).map(snapshot).collect(), true, s(second));
         refused += assembler.turn(s(second)).refused;
     }
     assert_eq!((refused, assembler.pods.len()), (7, MAX_JOBS));

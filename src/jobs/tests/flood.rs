@@ -8,9 +8,9 @@ use ephemon_journal::Entry;
 use ephemon_model::{ContainerType, PodRef, PodUid};
 
 use crate::assembler::MAX_EVIDENCE_BYTES;
-use crate::dossier::{MAX_FACT_BYTES, MAX_RECORD_BYTES};
+use crate::job_evidence::{MAX_FACT_BYTES, MAX_RECORD_BYTES};
 use crate::story::{Story, pod, s};
-use crate::{Assembler, Dossier, Evidence, Heard, MAX_RECORDS, Memory, Options, Sight};
+use crate::{Assembler, Evidence, Heard, JobEvidence, MAX_RECORDS, Memory, Options, PodSnapshot};
 
 /// As large as one can be once it was read.
 fn largest(number: u64) -> Record {
@@ -49,19 +49,23 @@ fn a_record_that_is_read_is_no_longer_than_one_that_init_writes() {
 
 #[test]
 fn a_flood_in_one_journal_leaves_the_pods_others_and_its_figures_as_they_are() {
-    let quiet = Story::whole().dossier().job(Some(s(100))).unwrap();
+    let quiet = Story::whole().job_evidence().job(Some(s(100))).unwrap();
     for early in [false, true] {
-        let mut dossier = Dossier::new(pod());
+        let mut job_evidence = JobEvidence::new(pod());
         let mut flood = (0..2 * MAX_RECORDS as u64).map(|at| heard("evil", at, largest(at)));
         if early {
-            flood.by_ref().for_each(|piece| _ = dossier.take(piece));
+            flood.by_ref().for_each(|piece| _ = job_evidence.take(piece));
         }
         for piece in Story::whole().pieces {
-            dossier.take(piece);
+            job_evidence.take(piece);
         }
-        flood.for_each(|piece| _ = dossier.take(piece));
-        assert!(dossier.bytes() <= MAX_RECORD_BYTES + MAX_FACT_BYTES, "{}", dossier.bytes());
-        let mut job = dossier.job(Some(s(100))).unwrap();
+        flood.for_each(|piece| _ = job_evidence.take(piece));
+        assert!(
+            job_evidence.bytes() <= MAX_RECORD_BYTES + MAX_FACT_BYTES,
+            "{}",
+            job_evidence.bytes()
+        );
+        let mut job = job_evidence.job(Some(s(100))).unwrap();
         assert!(job.left_out > 2 * MAX_RECORDS as u64 - 1000, "{}", job.left_out);
         job.left_out = 0;
         assert_eq!(job, quiet, "early: {early}");
@@ -70,9 +74,9 @@ fn a_flood_in_one_journal_leaves_the_pods_others_and_its_figures_as_they_are() {
 
 #[test]
 fn specs_without_end_are_bounded_in_bytes() {
-    let mut dossier = Dossier::new(pod());
+    let mut job_evidence = JobEvidence::new(pod());
     for number in 0..5000 {
-        dossier.take(Evidence::Spec(SpecEntry {
+        job_evidence.take(Evidence::Spec(SpecEntry {
             name: format!("c{number}").into(),
             container_type: ContainerType::Ephemeral,
             image: Some("i".repeat(1024).into()),
@@ -80,8 +84,8 @@ fn specs_without_end_are_bounded_in_bytes() {
             job: None,
         }));
     }
-    assert!(dossier.bytes() <= MAX_FACT_BYTES, "{}", dossier.bytes());
-    assert_eq!(dossier.left_out(), 1, "they are shown again and again, and counted once");
+    assert!(job_evidence.bytes() <= MAX_FACT_BYTES, "{}", job_evidence.bytes());
+    assert_eq!(job_evidence.left_out(), 1, "they are shown again and again, and counted once");
 }
 
 /// An assembler, and its evidence about a pod.
@@ -93,13 +97,13 @@ fn held(assembler: &Assembler, pod: &PodUid) -> usize {
 fn beyond_the_bound_for_all_the_largest_pods_give_up_their_own() {
     let mut assembler = Assembler::new(Options::default(), Memory::default());
     let pods: Vec<_> = (0..20).map(other_pod).collect();
-    let sight = |pod: &Arc<PodRef>| Sight {
+    let snapshot = |pod: &Arc<PodRef>| PodSnapshot {
         pod: Arc::clone(pod),
         there: true,
         spec: Vec::new(),
         containers: Vec::new(),
     };
-    assembler.sights(pods.iter().map(sight).collect(), true, s(1));
+    assembler.snapshots(pods.iter().map(snapshot).collect(), true, s(1));
     let (small, large) = pods.split_last().unwrap();
     let tell = |assembler: &mut Assembler, pod: &PodRef, records: u64| {
         for at in 0..records {
@@ -122,7 +126,7 @@ fn beyond_the_bound_for_all_the_largest_pods_give_up_their_own() {
     assert!(turn.left_out.iter().all(|(pod, count)| pod.uid != small.uid && *count > 1000));
     assert_eq!(assembler.turn(s(32)).left_out, [], "told once");
     // Nothing is held of pods that are gone.
-    assembler.sights(Vec::new(), true, s(33));
+    assembler.snapshots(Vec::new(), true, s(33));
     for second in [33, 50, 51] {
         assembler.turn(s(second));
     }

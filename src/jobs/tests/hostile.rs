@@ -22,7 +22,7 @@ fn moment() -> impl Strategy<Value = u64> {
 }
 
 fn context() -> impl Strategy<Value = Option<String>> {
-    let job = Story::whole().dossier().job(None).unwrap();
+    let job = Story::whole().job_evidence().job(None).unwrap();
     prop_oneof![
         Just(None),
         Just(Some("nonsense".to_owned())),
@@ -162,7 +162,7 @@ proptest! {
         for (file, record) in lies {
             story.heard(file, s(90), record);
         }
-        check(&story.dossier().job(Some(s(100))).unwrap());
+        check(&story.job_evidence().job(Some(s(100))).unwrap());
     }
 }
 
@@ -170,7 +170,7 @@ proptest! {
 fn a_claim_beyond_the_kernels_count_is_cut_down_and_flagged() {
     let mut story = Story::whole();
     story.claim("__run", |cgroup| cgroup.cpu_ns = Some(u64::MAX));
-    let job = story.dossier().job(Some(s(100))).unwrap();
+    let job = story.job_evidence().job(Some(s(100))).unwrap();
     let cpu: Vec<_> = job.steps[..2].iter().map(|step| step.figures.cpu_ns.unwrap()).collect();
     assert!(cpu.iter().sum::<u64>() <= CPU_OF_JOB);
     assert_eq!(job.steps[0].proof, Proof::Clamped);

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use crate::story::{Story, pod, s};
-use crate::{Dossier, Evidence};
+use crate::{Evidence, JobEvidence};
 
 /// What a container looked like at several times of its life.
 fn glimpses(story: &Story) -> Vec<Evidence> {
@@ -26,17 +26,17 @@ proptest! {
         story.runner(9, "Running job: test (1.23)");
         story.runner(62, "Job test (1.23) completed with result: Failed");
         story.pieces.push(Evidence::Gone { at_ns: s(80) });
-        let wanted = story.dossier().job(Some(s(100)));
+        let wanted = story.job_evidence().job(Some(s(100)));
         let mut pieces = story.pieces.clone();
         pieces.extend(glimpses(&story));
         if twice {
             pieces.extend(story.pieces.clone());
         }
         fastrand::Rng::with_seed(seed).shuffle(&mut pieces);
-        let mut dossier = Dossier::new(pod());
+        let mut job_evidence = JobEvidence::new(pod());
         for piece in pieces {
-            dossier.take(piece);
+            job_evidence.take(piece);
         }
-        prop_assert_eq!(dossier.job(Some(s(100))), wanted);
+        prop_assert_eq!(job_evidence.job(Some(s(100))), wanted);
     }
 }

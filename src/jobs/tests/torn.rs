@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use ephemon_contract::Phase as Call;
 use ephemon_journal::{HOOK, Reader};
 use ephemon_model::node::NodeRoot;
-use ephemon_vitals::Vitals;
+use ephemon_self_metrics::SelfMetrics;
 
 use crate::story::{Story, pod, s};
-use crate::{Dossier, Evidence, Fault, Heard, Job, JobResult};
+use crate::{Evidence, Fault, Heard, Job, JobEvidence, JobResult};
 
 const KUBELET: &str = "/var/lib/kubelet";
 
@@ -18,13 +18,13 @@ const KUBELET: &str = "/var/lib/kubelet";
 struct Site<'a> {
     story: &'a Story,
     node: tempfile::TempDir,
-    vitals: Vitals,
+    self_metrics: SelfMetrics,
 }
 
 impl<'a> Site<'a> {
     fn new(story: &'a Story) -> Self {
-        let (node, vitals) = (tempfile::tempdir().unwrap(), Vitals::new().unwrap());
-        let site = Self { story, node, vitals };
+        let (node, self_metrics) = (tempfile::tempdir().unwrap(), SelfMetrics::new().unwrap());
+        let site = Self { story, node, self_metrics };
         fs::create_dir_all(site.journals()).unwrap();
         for file in [HOOK, "job", "step"] {
             fs::write(site.path(file), text(story, file)).unwrap();
@@ -47,18 +47,18 @@ impl<'a> Site<'a> {
     /// The job as it is known with one journal cut short.
     fn read(&self, cut: &str, length: usize) -> Job {
         fs::write(self.path(cut), &text(self.story, cut)[..length]).unwrap();
-        let mut reader = Reader::new(self.root(), KUBELET, self.vitals.clone());
-        let mut dossier = Dossier::new(pod());
+        let mut reader = Reader::new(self.root(), KUBELET, self.self_metrics.clone());
+        let mut job_evidence = JobEvidence::new(pod());
         reader.look(&[pod().uid.clone()], |entry| {
             let (file, at, record) = (entry.file, entry.at, entry.record);
-            dossier.take(Evidence::Journal(Heard { file, at, heard_ns: s(99), record }));
+            job_evidence.take(Evidence::Journal(Heard { file, at, heard_ns: s(99), record }));
         });
         for piece in &self.story.pieces {
             if !matches!(piece, Evidence::Journal(_)) {
-                dossier.take(piece.clone());
+                job_evidence.take(piece.clone());
             }
         }
-        dossier.job(Some(s(100))).expect("a job")
+        job_evidence.job(Some(s(100))).expect("a job")
     }
 }
 
@@ -115,7 +115,7 @@ fn a_step_whose_hook_and_init_were_both_killed_is_lost() {
     let mut story = Story::whole();
     story.forget_call("__run_2");
     story.forget_end_of("__run_2");
-    let job = story.dossier().job(Some(s(100))).unwrap();
+    let job = story.job_evidence().job(Some(s(100))).unwrap();
     let step = job.steps.iter().find(|step| &*step.name == "__run_2").unwrap();
     assert_eq!(step.outcome.fault, Some(Fault::Lost));
     assert_eq!(job.outcome.result, JobResult::Error);

@@ -49,11 +49,11 @@ impl Node {
     }
 
     fn reader(&self) -> Reader {
-        self.reader_counting(Vitals::new().unwrap())
+        self.reader_counting(SelfMetrics::new().unwrap())
     }
 
-    fn reader_counting(&self, vitals: Vitals) -> Reader {
-        Reader::new(NodeRoot::new(self.root.path()), "/var/lib/kubelet", vitals)
+    fn reader_counting(&self, self_metrics: SelfMetrics) -> Reader {
+        Reader::new(NodeRoot::new(self.root.path()), "/var/lib/kubelet", self_metrics)
     }
 }
 
@@ -240,8 +240,8 @@ fn a_directory_with_a_time_of_the_future_is_not_listed_at_every_look() {
 #[test]
 fn two_readers_read_all_each_at_its_own_pace_and_what_is_no_record_is_counted_once() {
     let node = Node::new();
-    let vitals = Vitals::new().unwrap();
-    let mut jobs = node.reader_counting(vitals.clone());
+    let self_metrics = SelfMetrics::new().unwrap();
+    let mut jobs = node.reader_counting(self_metrics.clone());
     let mut steps = jobs.another();
     let wanted = [node.uid.clone()];
     node.append("job", &[line(1), b"nonsense\n".to_vec(), line(2)].concat());
@@ -251,8 +251,10 @@ fn two_readers_read_all_each_at_its_own_pace_and_what_is_no_record_is_counted_on
     node.append("job", &line(3));
     assert_eq!(times(&look_at(&mut steps, &node.uid)), [3]);
     assert_eq!(times(&look(&mut jobs, &wanted)), [3]);
-    let bad =
-        vitals.dropped_so_far(ephemon_vitals::Signal::Journal, ephemon_vitals::Reason::Unreadable);
+    let bad = self_metrics.dropped_so_far(
+        ephemon_self_metrics::Signal::Journal,
+        ephemon_self_metrics::Reason::Unreadable,
+    );
     assert_eq!(bad, 2);
     // One lets go: the other reads on, and who comes back begins anew.
     assert_eq!(look(&mut jobs, &[]), []);

@@ -7,7 +7,7 @@ pub(super) const PRIVATE_KEY: &str = "PRIVATE KEY";
 /// Most lines of a key: 16384 bits of RSA are 200.
 const MAX_LINES: u32 = 256;
 /// The longest a marker's text before [`PRIVATE_KEY`] is: `BEGIN OPENSSH `, `END ENCRYPTED `.
-const LONGEST_LABEL: usize = 32;
+const LABEL_BYTES_MAX: usize = 32;
 /// So many characters of base64 in a row are a part of the key, whatever stands around them.
 const KEY_RUN: usize = 24;
 
@@ -27,7 +27,7 @@ pub struct Pem {
 impl Pem {
     /// `PRIVATE KEY` stands at `mark`: a marker, if the rest of one is around it.
     pub(super) fn marker(&mut self, text: &[u8], mark: Range<usize>) {
-        let from = mark.start.saturating_sub(LONGEST_LABEL);
+        let from = mark.start.saturating_sub(LABEL_BYTES_MAX);
         let head = text.get(from..mark.start).unwrap_or_default();
         let label =
             |byte: &u8| !(byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b' ');

@@ -34,9 +34,9 @@ pub(super) enum Rule {
 }
 
 /// A password of a URL is looked for over so many bytes.
-const LONGEST_USERINFO: usize = 1024;
+const USERINFO_BYTES_MAX: usize = 1024;
 /// What may stand between a name and its value: `": "`, `=`, `=> '`.
-const LONGEST_GAP: usize = 8;
+const GAP_BYTES_MAX: usize = 8;
 
 // === impl Rule ===
 
@@ -99,7 +99,7 @@ fn aws_secret(text: &[u8], from: usize) -> (usize, Option<Range<usize>>) {
     let base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/".contains(&byte);
     let gap = run(text, from, |byte| b" \t\"'\\:=>".contains(&byte));
     let stop = run(text, gap, base64);
-    let fits = gap > from && gap <= from + LONGEST_GAP && stop == gap + 40;
+    let fits = gap > from && gap <= from + GAP_BYTES_MAX && stop == gap + 40;
     (stop, fits.then_some(gap..stop))
 }
 
@@ -119,7 +119,7 @@ fn jwt(text: &[u8], start: usize) -> (usize, Option<Range<usize>>) {
 
 fn userinfo(text: &[u8], from: usize) -> (usize, Option<Range<usize>>) {
     let inside = |byte: u8| !b"/?#@\"'<>`\\".contains(&byte) && byte > b' ';
-    let window = text.get(..from.saturating_add(LONGEST_USERINFO)).unwrap_or(text);
+    let window = text.get(..from.saturating_add(USERINFO_BYTES_MAX)).unwrap_or(text);
     let mut stop = run(window, from, inside);
     if after(window, stop) != Some(b'@') {
         return (stop, None);
@@ -143,7 +143,7 @@ fn authorization(text: &[u8], from: usize) -> (usize, Option<Range<usize>>) {
     let known = [b"bearer".as_slice(), b"basic", b"token"];
     let start = run(text, scheme, |byte| byte == b' ');
     if gap == from
-        || gap > from + LONGEST_GAP
+        || gap > from + GAP_BYTES_MAX
         || start == scheme
         || !known.iter().any(|known| word.eq_ignore_ascii_case(known))
     {

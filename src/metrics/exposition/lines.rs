@@ -8,10 +8,7 @@ use ephemon_jobs::tally::{Exemplar, Histogram};
 use super::value::{self, bound};
 use crate::devices::DeviceNames;
 use crate::format::Format;
-
-/// Bytes of a label's value that are shown. Names of the API have at most 253; an image or a reason
-/// may be as long as whoever wrote the pod likes.
-const MAX_LABEL_VALUE: usize = 1024;
+use crate::label::{clip, push_escaped};
 
 /// Where the lines go.
 enum Sink<'a> {
@@ -36,17 +33,6 @@ pub(super) struct Lines<'a> {
     count: usize,
     /// Where the family's header begins, and lines before it.
     opened: (usize, usize),
-}
-
-/// Appends `name="value"`, with a comma if it is not the first.
-pub(crate) fn push_label(labels: &mut String, name: &str, value: &str) {
-    if !labels.is_empty() {
-        labels.push(',');
-    }
-    labels.push_str(name);
-    labels.push_str("=\"");
-    push_escaped(labels, clip(value), true);
-    labels.push('"');
 }
 
 // === impl Lines ===
@@ -130,7 +116,7 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// The labels that the following samples share, as [`push_label`] spells them.
+    /// The labels that the following samples share, as `push_label` spells them.
     pub(super) fn about(&mut self, labels: &str) {
         self.labels.clear();
         self.labels.push_str(labels);
@@ -270,49 +256,4 @@ fn header(out: &mut String, word: &str, name: &str) {
     out.push(' ');
     out.push_str(name);
     out.push(' ');
-}
-
-/// Backslash and newline everywhere, the quote in label values and in OpenMetrics' help.
-fn push_escaped(out: &mut String, text: &str, quotes: bool) {
-    let special = |byte: &u8| matches!(byte, b'\\' | b'\n') || (quotes && *byte == b'"');
-    if !text.as_bytes().iter().any(special) {
-        out.push_str(text);
-        return;
-    }
-    for letter in text.chars() {
-        match letter {
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '"' if quotes => out.push_str("\\\""),
-            _ => out.push(letter),
-        }
-    }
-}
-
-/// The longest beginning that is short enough and ends between letters.
-fn clip(value: &str) -> &str {
-    if value.len() <= MAX_LABEL_VALUE {
-        return value;
-    }
-    value.get(..value.floor_char_boundary(MAX_LABEL_VALUE)).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_endless_value_is_cut_between_letters() {
-        let long = "é".repeat(MAX_LABEL_VALUE);
-        let cut = clip(&long);
-        assert!(cut.len() <= MAX_LABEL_VALUE && cut.len() > MAX_LABEL_VALUE - 2);
-        assert!(long.starts_with(cut));
-    }
-
-    #[test]
-    fn quotes_are_left_alone_in_the_text_formats_help() {
-        let mut out = String::new();
-        push_escaped(&mut out, "a \"b\" \\ c\nd", false);
-        assert_eq!(out, "a \"b\" \\\\ c\\nd");
-    }
 }

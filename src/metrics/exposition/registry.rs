@@ -3,8 +3,9 @@
 use ephemon_catalogue::{Kind, Value};
 use prometheus::proto::{Histogram, Metric, MetricFamily, MetricType};
 
-use super::lines::{Lines, push_label};
+use super::lines::Lines;
 use super::value::bound;
+use crate::label::push_label;
 
 /// One gathered family. Summaries and untyped families are passed over: the crate makes none.
 pub(super) fn family(lines: &mut Lines<'_>, family: &MetricFamily) {

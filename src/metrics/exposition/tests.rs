@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use ephemon_capture::books::{PodRecord, Record};
+use ephemon_capture::readings::{PodRecord, Record};
 use ephemon_discovery::inventory::ContainerFacts;
 use ephemon_model::{
     ContainerId, ContainerType, Ended, Exit, IoUsage, Limit, NetUsage, PodUid, Quality, Usage,
@@ -35,7 +35,7 @@ fn record(usage: Usage) -> Arc<Record> {
     Arc::new(Record {
         id: ContainerId::parse(&"a0".repeat(32)).unwrap(),
         pod: uid(),
-        born: SystemTime::UNIX_EPOCH + Duration::new(1_790_000_000, 5),
+        created: SystemTime::UNIX_EPOCH + Duration::new(1_790_000_000, 5),
         read_at: SystemTime::UNIX_EPOCH,
         usage,
         ended: None,
@@ -284,13 +284,14 @@ fn jobs_are_shown_by_name_with_exemplars_in_openmetrics_only() {
     use ephemon_jobs::story;
     use ephemon_jobs::tally::Tally;
     use ephemon_jobs::{JobResult, Shown};
-    let shown_job = Arc::new(story::Story::whole().dossier().job(Some(story::s(100))).unwrap());
+    let shown_job =
+        Arc::new(story::Story::whole().job_evidence().job(Some(story::s(100))).unwrap());
     let mut tally = Tally::default();
     tally.started(&shown_job);
     tally.finished(&shown_job);
-    let board = Shown { tally: Arc::new(tally), jobs: vec![Arc::clone(&shown_job)] };
+    let jobs_view = Shown { tally: Arc::new(tally), jobs: vec![Arc::clone(&shown_job)] };
     for format in [Format::Text, Format::OpenMetrics] {
-        let view = View { jobs: JobView::all(&board), ..View::default() };
+        let view = View { jobs: JobView::all(&jobs_view), ..View::default() };
         let mut text = String::new();
         render(&view, format, &mut text);
         let exemplar = format!(" # {{trace_id=\"{}\",span_id=", shown_job.span.trace_id);

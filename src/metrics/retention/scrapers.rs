@@ -14,10 +14,10 @@ const MAX_SCRAPERS: usize = 64;
 const MAX_AGENT: usize = 128;
 
 /// Intervals a scraper may miss before it is taken to have stopped.
-const MISSES: u32 = 3;
+const MISSED_SCRAPES_LIMIT: u32 = 3;
 
 /// The shortest silence after which a scraper is taken to have stopped.
-const MIN_ACTIVE: Duration = Duration::from_mins(1);
+const ACTIVE_MIN: Duration = Duration::from_mins(1);
 
 /// What tells one scraper from another: its address without the port, its `User-Agent`, and, while
 /// it is open, the connection: a second client with the same address and agent is a second scraper
@@ -161,7 +161,8 @@ impl Scraper {
     fn steady(&self, now: Instant, longest: Duration) -> bool {
         let known: Option<Vec<_>> = self.intervals.iter().copied().collect();
         known.and_then(|intervals| intervals.into_iter().max()).is_some_and(|interval| {
-            self.silent(now) < interval.saturating_mul(MISSES).max(MIN_ACTIVE).min(longest)
+            self.silent(now)
+                < interval.saturating_mul(MISSED_SCRAPES_LIMIT).max(ACTIVE_MIN).min(longest)
         })
     }
 }

@@ -269,7 +269,7 @@ proptest! {
         acts in prop::collection::vec((0_u8..5, 0_u64..40), 1..120),
     ) {
         let mut rig = Rig::with([]);
-        let (mut next, mut born) = (0, Vec::new());
+        let (mut next, mut created) = (0, Vec::new());
         let mut fetches = HashMap::<(ContainerId, u8), u32>::new();
         let mut departed = HashSet::new();
         for (act, seconds) in acts {
@@ -283,7 +283,7 @@ proptest! {
                 }
                 2 => {
                     rig.there.push(ended(next));
-                    born.push(rig.now);
+                    created.push(rig.now);
                     next += 1;
                     rig.review()
                 }
@@ -299,7 +299,7 @@ proptest! {
             }
             for container in &rig.there {
                 let n = usize::from_str_radix(container.id.as_str(), 16).unwrap();
-                prop_assert!(rig.now - born[n] < LIMITS.retain);
+                prop_assert!(rig.now - created[n] < LIMITS.retain);
             }
         }
         prop_assert_eq!(departed.len() + rig.there.len(), next);

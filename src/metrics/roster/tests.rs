@@ -1,6 +1,6 @@
 //! Who is shown under which name.
 
-use ephemon_capture::books::PodRecord;
+use ephemon_capture::readings::PodRecord;
 use ephemon_discovery::inventory::Verdict;
 use ephemon_model::{ContainerType, Ended, PodRef, Quality, Usage};
 
@@ -20,12 +20,12 @@ fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000 + seconds)
 }
 
-fn container(n: u64, born: u64, ended: Option<u64>) -> Arc<Record> {
+fn container(n: u64, created: u64, ended: Option<u64>) -> Arc<Record> {
     Arc::new(Record {
         id: id(n),
         pod: uid(),
-        born: at(born),
-        read_at: at(born),
+        created: at(created),
+        read_at: at(created),
         usage: Usage::default(),
         ended: ended.map(|seconds| Ended { at: at(seconds), quality: Quality::Exact }),
     })

@@ -1,8 +1,8 @@
-//! Books in, text out, and what is forgotten on the way.
+//! Readings in, text out, and what is forgotten on the way.
 
 use std::net::IpAddr;
 
-use ephemon_capture::books::{PodRecord, Record};
+use ephemon_capture::readings::{PodRecord, Record};
 use ephemon_model::{Ended, NetUsage, Quality, Usage};
 
 use super::*;
@@ -19,23 +19,23 @@ fn id(n: u64) -> ContainerId {
 }
 
 /// A container that was over long enough ago not to be waited for.
-fn enter(books: &Books, n: u64, ended: bool) {
+fn enter(readings: &Readings, n: u64, ended: bool) {
     let at = SystemTime::now() - Duration::from_mins(1) + Duration::from_millis(n);
     let mut usage = Usage::default();
     usage.cpu.usage_ns = Some(n);
-    books.enter(Record {
+    readings.enter(Record {
         id: id(n),
         pod: uid(),
-        born: at,
+        created: at,
         read_at: at,
         usage,
         ended: ended.then_some(Ended { at, quality: Quality::Exact }),
     });
 }
 
-fn enter_pod(books: &Books, gone: bool, interfaces: usize) {
+fn enter_pod(readings: &Readings, gone: bool, interfaces: usize) {
     let net = |n| NetUsage { interface: format!("eth{n}"), ..NetUsage::default() };
-    books.enter_pod(PodRecord {
+    readings.enter_pod(PodRecord {
         pod: uid(),
         net: (0..interfaces).map(net).collect(),
         accounting_error: Some(0.0),
@@ -43,9 +43,9 @@ fn enter_pod(books: &Books, gone: bool, interfaces: usize) {
     });
 }
 
-fn metrics(books: &Books, options: Options) -> Metrics {
-    let vitals = Vitals::new().unwrap();
-    Metrics::new(books.clone(), Inventory::default(), vitals, options)
+fn metrics(readings: &Readings, options: Options) -> Metrics {
+    let self_metrics = SelfMetrics::new().unwrap();
+    Metrics::new(readings.clone(), Inventory::default(), self_metrics, options)
 }
 
 /// Of an agent that has listened for longer than anything is kept.
@@ -75,33 +75,33 @@ fn dropped(text: &str, reason: &str) -> Option<String> {
 
 #[test]
 fn an_ended_container_is_forgotten_after_two_scrapes_that_were_written_out() {
-    let books = Books::default();
-    enter(&books, 1, true);
-    enter_pod(&books, true, 1);
-    let metrics = metrics(&books, long_running());
+    let readings = Readings::default();
+    enter(&readings, 1, true);
+    enter_pod(&readings, true, 1);
+    let metrics = metrics(&readings, long_running());
     for _ in 0..5 {
         drop(metrics.scrape(Format::Text, Some(&scraper())));
         metrics.scrape(Format::Text, None);
     }
-    assert_eq!(books.snapshot().containers.len(), 1, "nothing was confirmed");
+    assert_eq!(readings.snapshot().containers.len(), 1, "nothing was confirmed");
     for _ in 0..2 {
         let scrape = metrics.scrape(Format::Text, Some(&scraper()));
         assert!(text(&scrape).contains("container=\"000000000001\""));
         scrape.receipt.unwrap().confirm();
     }
     metrics.sweep();
-    assert_eq!(books.snapshot().containers.len(), 0);
-    assert_eq!(books.snapshot().pods.len(), 0, "its pod goes with it");
+    assert_eq!(readings.snapshot().containers.len(), 0);
+    assert_eq!(readings.snapshot().pods.len(), 0, "its pod goes with it");
     let scrape = metrics.scrape(Format::Text, Some(&scraper()));
     assert_eq!(dropped(&text(&scrape), "expired"), None);
 }
 
 #[test]
 fn a_living_container_and_its_pod_stay_however_often_they_are_fetched() {
-    let books = Books::default();
-    enter(&books, 1, false);
-    enter_pod(&books, false, 1);
-    let metrics = metrics(&books, Options::default());
+    let readings = Readings::default();
+    enter(&readings, 1, false);
+    enter_pod(&readings, false, 1);
+    let metrics = metrics(&readings, Options::default());
     for _ in 0..5 {
         let scrape = metrics.scrape(Format::OpenMetrics, Some(&scraper()));
         let families = read(&text(&scrape), Format::OpenMetrics);
@@ -115,26 +115,26 @@ fn a_living_container_and_its_pod_stay_however_often_they_are_fetched() {
 
 #[test]
 fn what_expires_unfetched_is_counted_once() {
-    let books = Books::default();
-    enter(&books, 1, true);
+    let readings = Readings::default();
+    enter(&readings, 1, true);
     let options = Options { retain_ended: Duration::ZERO, ..Options::default() };
-    let metrics = metrics(&books, options);
+    let metrics = metrics(&readings, options);
     metrics.sweep();
     metrics.sweep();
-    assert_eq!(books.snapshot().containers.len(), 0);
+    assert_eq!(readings.snapshot().containers.len(), 0);
     let scrape = metrics.scrape(Format::Text, None);
     assert_eq!(dropped(&text(&scrape), "expired").as_deref(), Some("1"));
 }
 
 #[test]
 fn above_the_cap_of_series_the_ended_are_left_out_and_counted_once() {
-    let books = Books::default();
+    let readings = Readings::default();
     for n in 1..=3 {
-        enter(&books, n, n != 3);
+        enter(&readings, n, n != 3);
     }
     // info, start, cpu: three series; the ended have their end too.
     let options = Options { max_series: 7, ..long_running() };
-    let metrics = metrics(&books, options);
+    let metrics = metrics(&readings, options);
     let shown = |scrape: &Scrape| {
         let text = text(scrape);
         [1, 2, 3].map(|n: u64| text.contains(&format!("container=\"{n:012x}\"")))
@@ -147,15 +147,15 @@ fn above_the_cap_of_series_the_ended_are_left_out_and_counted_once() {
     let scrape = metrics.scrape(Format::Text, Some(&scraper()));
     assert_eq!(shown(&scrape), [false, true, true], "there is room now");
     assert_eq!(dropped(&text(&scrape), "cap").as_deref(), Some("1"));
-    assert_eq!(books.snapshot().containers.len(), 2, "what was not shown was not fetched");
+    assert_eq!(readings.snapshot().containers.len(), 2, "what was not shown was not fetched");
 }
 
 #[test]
 fn a_crowd_of_interfaces_is_cut_and_counted_once() {
-    let books = Books::default();
-    enter(&books, 1, false);
-    enter_pod(&books, false, MAX_INTERFACES + 1);
-    let metrics = metrics(&books, Options::default());
+    let readings = Readings::default();
+    enter(&readings, 1, false);
+    enter_pod(&readings, false, MAX_INTERFACES + 1);
+    let metrics = metrics(&readings, Options::default());
     for _ in 0..3 {
         metrics.scrape(Format::Text, None);
     }

@@ -4,8 +4,8 @@ use ephemon_contract::trace::{JobKey, RunKey};
 use ephemon_mask::job::{JobMasks, Mode};
 use ephemon_model::LogStream;
 use ephemon_model::{ContainerId, ContainerType, PodRef, PodUid};
-use ephemon_refine::{Options, Refiner};
-use ephemon_refine::{Record, Refined};
+use ephemon_sanitize::{Options, Sanitizer};
+use ephemon_sanitize::{Record, Sanitized};
 use opentelemetry_proto::tonic::{
     collector::logs::v1::ExportLogsServiceRequest,
     common::v1::{AnyValue, KeyValue, any_value},
@@ -58,10 +58,10 @@ fn entry<'a>(record: &'a Record<'a>) -> Entry<'a> {
 }
 
 fn refine(text: &[u8]) -> Record<'_> {
-    let mut refiner = Refiner::new(JobMasks::new(Mode::Masked), Options::default());
-    match refiner.line(LogStream::Stdout, text) {
-        Refined::Record(record) => record,
-        Refined::Suppressed(_) => panic!("not sent"),
+    let mut sanitizer = Sanitizer::new(JobMasks::new(Mode::Masked), Options::default());
+    match sanitizer.line(LogStream::Stdout, text) {
+        Sanitized::Record(record) => record,
+        Sanitized::Suppressed(_) => panic!("not sent"),
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use ephemon_base::clock::unix_ns;
-use ephemon_capture::books::PodRecord;
+use ephemon_capture::readings::PodRecord;
 
 use super::owner::Owner;
 use super::points::Subject;

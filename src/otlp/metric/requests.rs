@@ -12,7 +12,7 @@ use crate::names::SCHEMA_URL;
 
 /// A request with so many points is closed: some 400 KB. Collectors take 4 MiB unless told
 /// otherwise.
-const ENOUGH: usize = 2000;
+const REQUEST_POINTS: usize = 2000;
 /// Names of jobs under one resource: some hundreds of points.
 const JOBS_AT_ONCE: usize = 16;
 
@@ -80,7 +80,7 @@ impl Requests {
             schema_url,
         });
         self.points += count;
-        if self.points >= ENOUGH {
+        if self.points >= REQUEST_POINTS {
             self.cut();
         }
     }

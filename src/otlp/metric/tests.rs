@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ephemon_capture::books::{PodRecord, Record};
+use ephemon_capture::readings::{PodRecord, Record};
 use ephemon_catalogue as catalogue;
 use ephemon_discovery::inventory::ContainerFacts;
 use ephemon_export::Payload;
@@ -81,7 +81,7 @@ fn container(ended: bool) -> Container {
     let record = Record {
         id,
         pod: pod_ref().uid,
-        born: at(10),
+        created: at(10),
         read_at: at(12),
         usage: usage(),
         ended: ended.then(|| Ended { at: at(13), quality: Quality::Residual }),
@@ -116,7 +116,7 @@ fn pod() -> Pod {
 }
 
 fn tally() -> Tally {
-    let job = Story::whole().dossier().job(Some(s(100))).unwrap();
+    let job = Story::whole().job_evidence().job(Some(s(100))).unwrap();
     let mut tally = Tally::default();
     tally.started(&job);
     tally.finished(&job);
@@ -250,7 +250,7 @@ fn only_new_counts_and_exemplars_are_sent_when_a_job_ends() {
     requests.jobs(&agent(), &Jobs { before: Some(&before), only_new: true, ..jobs(&now) });
     assert!(requests.into_payloads().is_empty(), "nothing is new");
 
-    let mut job = Story::whole().dossier().job(Some(s(100))).unwrap();
+    let mut job = Story::whole().job_evidence().job(Some(s(100))).unwrap();
     job.identity.job = Some("another".into());
     now.started(&job);
     let mut requests = Requests::default();

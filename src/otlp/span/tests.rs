@@ -14,7 +14,7 @@ fn job() -> Job {
     story.runner(9, "Running job: test (1.23)");
     story.runner(62, "Job test (1.23) completed with result: Failed");
     story.kill("job", 1, Some("__run_2"));
-    story.dossier().job(Some(s(100))).unwrap()
+    story.job_evidence().job(Some(s(100))).unwrap()
 }
 
 fn options() -> Options {
@@ -147,7 +147,7 @@ fn what_goes_ahead_and_the_rest_are_all_and_what_is_under_way_is_left_out() {
     assert_eq!(spans(&job, &Which::Except(ahead), &options()).len(), all - 6);
     let mut story = Story::whole();
     story.until(25);
-    let living = story.dossier().job(None).unwrap();
+    let living = story.job_evidence().job(None).unwrap();
     let names: Vec<_> = spans(&living, &Which::All, &options());
     assert!(names.iter().all(|span| span.name != "job" && span.name != "test"));
     assert_eq!(request(&living, &Which::Only(std::collections::HashSet::new()), &options()), None);
@@ -157,7 +157,7 @@ fn what_goes_ahead_and_the_rest_are_all_and_what_is_under_way_is_left_out() {
 fn a_job_of_very_many_steps_goes_in_several_requests() {
     let mut story = Story::whole();
     story.many_steps(1200);
-    let job = story.dossier().job(Some(s(100))).unwrap();
+    let job = story.job_evidence().job(Some(s(100))).unwrap();
     let parts = encoded(&job, &Which::All, &options());
     assert!(parts.len() > 1 && parts.iter().all(|part| part.spans <= MAX_SPANS));
     let decoded = parts.iter().map(|part| ExportTraceServiceRequest::decode(&*part.body).unwrap());

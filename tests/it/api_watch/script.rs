@@ -3,7 +3,7 @@
 use ephemon_discovery::api::{Options, Patience, Watch};
 use ephemon_discovery::inventory::{Inventory, Verdict};
 use ephemon_model::PodUid;
-use ephemon_vitals::Vitals;
+use ephemon_self_metrics::SelfMetrics;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -107,7 +107,7 @@ impl Rig {
         let kubeconfig = kubeconfig(url);
         let watch = Watch::connect(options(kubeconfig.path())).await.unwrap();
         assert!(watch.url().starts_with("http"));
-        let inventory = Inventory::with_api(Vitals::new().unwrap());
+        let inventory = Inventory::with_api(SelfMetrics::new().unwrap());
         let (listed_tx, listed) = oneshot::channel();
         let asked = Asked { left: script.into_iter().collect(), ..Asked::default() };
         let told = inventory.clone();

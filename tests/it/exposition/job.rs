@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ephemon_contract::{Phase, Record};
 use ephemon_discovery::inventory::SpecEntry;
 use ephemon_jobs::tally::Tally;
-use ephemon_jobs::{Dossier, Evidence, Figures, Heard, Job, Reading, Shown, Sighted};
+use ephemon_jobs::{Evidence, Figures, Heard, Job, JobEvidence, Reading, Shown, Sighted};
 use ephemon_journal::HOOK;
 use ephemon_metrics::JobView;
 use ephemon_model::{ContainerId, ContainerType, Exit, JobEnv, PodRef, PodUid, Quality};
@@ -24,7 +24,7 @@ pub(super) fn views() -> Vec<JobView> {
 
 /// A container waited four seconds for its image and a fifth of one for init; its only step failed.
 fn over() -> Job {
-    let mut dossier = dossier("runner-1");
+    let mut job_evidence = job_evidence("runner-1");
     let pieces = [
         Evidence::Spec(spec(Some(env()))),
         Evidence::Container(Box::new(runner())),
@@ -68,22 +68,22 @@ fn over() -> Job {
         heard(HOOK, 2, call(Phase::RunScriptStep, ms(10_000), 30_000)),
     ];
     for piece in pieces {
-        dossier.take(piece);
+        job_evidence.take(piece);
     }
-    dossier.job(Some(ms(95_000))).unwrap()
+    job_evidence.job(Some(ms(95_000))).unwrap()
 }
 
 fn living() -> Job {
-    let mut dossier = dossier("debugged");
-    dossier.take(Evidence::Spec(spec(None)));
-    dossier.take(Evidence::Container(Box::new(sighted(ms(2000), None))));
-    dossier.job(None).unwrap()
+    let mut job_evidence = job_evidence("debugged");
+    job_evidence.take(Evidence::Spec(spec(None)));
+    job_evidence.take(Evidence::Container(Box::new(sighted(ms(2000), None))));
+    job_evidence.job(None).unwrap()
 }
 
-fn dossier(name: &str) -> Dossier {
+fn job_evidence(name: &str) -> JobEvidence {
     let uid = PodUid::parse("0e269fa4-f505-4963-9096-958063077203").unwrap();
     let (namespace, name) = ("arc-runners".into(), name.into());
-    Dossier::new(Arc::new(PodRef { namespace, name, uid }))
+    JobEvidence::new(Arc::new(PodRef { namespace, name, uid }))
 }
 
 fn spec(job: Option<JobEnv>) -> SpecEntry {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ephemon_base::clock::now_ns;
-use ephemon_capture::books::Snapshot;
+use ephemon_capture::readings::Snapshot;
 use ephemon_contract::trace::{JobKey, RunKey};
 use ephemon_discovery::inventory::Inventory;
 use ephemon_discovery::pod_view::PodView;
@@ -18,7 +18,7 @@ use ephemon_journal::Reader;
 use ephemon_model::PodUid;
 use ephemon_model::node::NodeRoot;
 use ephemon_otlp::span;
-use ephemon_vitals::Vitals;
+use ephemon_self_metrics::SelfMetrics;
 use serde_json::Value;
 
 use super::rig::Rig;
@@ -61,18 +61,18 @@ async fn a_job_played_through_the_hook_is_one_record_with_the_ids_its_steps_were
     let uid: PodUid = view.pod.uid.clone();
     let root = tempfile::tempdir().unwrap();
     let node = node_of(&rig, uid.as_str(), root.path());
-    let vitals = Vitals::new().unwrap();
-    let inventory = Inventory::without_api(vitals.clone());
+    let self_metrics = SelfMetrics::new().unwrap();
+    let inventory = Inventory::without_api(self_metrics.clone());
     for evidence in view.evidence() {
         inventory.learn(evidence);
     }
     let mut assembler = Assembler::new(Options { mode: TraceMode::Whole }, Memory::default());
-    let sights = ephemon_jobs::sights(inventory.roll(), &Snapshot::default());
-    assembler.sights(sights, true, now_ns());
-    Reader::new(node, "/var/lib/kubelet", vitals)
+    let snapshots = ephemon_jobs::snapshots(inventory.snapshot(), &Snapshot::default());
+    assembler.snapshots(snapshots, true, now_ns());
+    Reader::new(node, "/var/lib/kubelet", self_metrics)
         .look(&[uid], |entry| assembler.journal(entry, now_ns()));
     // The pod goes, and with it all that could still be waited for.
-    assembler.sights(Vec::new(), true, now_ns());
+    assembler.snapshots(Vec::new(), true, now_ns());
     assert!(assembler.turn(now_ns()).dispatches.is_empty(), "late words are waited for");
     let mut dispatches = assembler.turn(now_ns() + 60_000_000_000).dispatches;
     let Some(Dispatch { job, which: Which::All, last: true }) = dispatches.pop() else { panic!() };

@@ -113,7 +113,7 @@ impl Pod {
         format!("{name:0<40}{}", self.uid.split_at(12).1.replace('-', "0"))
     }
 
-    /// A container is born, as the kubelet and the runtime make one: its log, its cgroup with all
+    /// A container is created, as the kubelet and the runtime make one: its log, its cgroup with all
     /// its files at once, the link with its id.
     pub(super) fn start(&self, container: &str) {
         let directory = self.logs().join(container);

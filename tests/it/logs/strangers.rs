@@ -84,7 +84,7 @@ fn while_the_api_server_is_silent_no_strangers_log_goes_out_and_nothing_names_it
         (named || page.contains(&format!("container_id=\"{id}\""))).then_some(page)
     };
     until(PATIENCE, || shows(&web.id)).expect("its figures are shown all the same");
-    // One that is born now is shown seconds later: time enough for the first one's log.
+    // One that is created now is shown seconds later: time enough for the first one's log.
     let mut late = pod.start("late");
     late.say(SECRET);
     let page = until(PATIENCE, || shows(&late.id)).expect("the second one's figures");

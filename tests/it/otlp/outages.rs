@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ephemon_export::Fate;
 use ephemon_otel::Signal;
-use ephemon_vitals::Reason;
+use ephemon_self_metrics::Reason;
 use tokio::task::JoinSet;
 
 use super::BOTH;

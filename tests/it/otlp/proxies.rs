@@ -2,7 +2,7 @@
 
 use ephemon_export::Fate;
 use ephemon_otel::Signal;
-use ephemon_vitals::Exported;
+use ephemon_self_metrics::Exported;
 
 use super::BOTH;
 use super::rig::{Line, numbers, payload};

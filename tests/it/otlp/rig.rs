@@ -8,8 +8,8 @@ use ephemon_export::spool::{Limits, Spool};
 use ephemon_export::{Destination, Fate, Options, Outbox, Payload, Sender};
 use ephemon_otel::Signal;
 use ephemon_otel::config::{Config, Exporter, Target};
-use ephemon_vitals as vitals;
-use ephemon_vitals::{Exported, Reason, Vitals};
+use ephemon_self_metrics as self_metrics;
+use ephemon_self_metrics::{Exported, Reason, SelfMetrics};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -37,7 +37,7 @@ pub(super) struct Line {
 pub(super) struct Running {
     pub(super) outbox: Outbox,
     signal: Signal,
-    vitals: Vitals,
+    self_metrics: SelfMetrics,
     stop_tx: oneshot::Sender<()>,
     run: JoinHandle<()>,
 }
@@ -93,11 +93,11 @@ impl Line {
         let destination = Destination::collector(signal, &self.target(signal));
         let limits = Limits { bytes: 64 << 20, age: Duration::from_hours(1) };
         let spool = self.spool.as_ref().map(|home| Spool::open(home, limits).unwrap());
-        let vitals = Vitals::new().unwrap();
-        let (outbox, sender) = Sender::new(destination, spool, self.options, vitals.clone());
+        let self_metrics = SelfMetrics::new().unwrap();
+        let (outbox, sender) = Sender::new(destination, spool, self.options, self_metrics.clone());
         let (stop_tx, stop_rx) = oneshot::channel();
         let run = tokio::spawn(sender.run(async { drop(stop_rx.await) }));
-        Running { outbox, signal, vitals, stop_tx, run }
+        Running { outbox, signal, self_metrics, stop_tx, run }
     }
 }
 
@@ -122,18 +122,18 @@ impl Running {
     }
 
     pub(super) fn dropped(&self, reason: Reason) -> u64 {
-        self.vitals.dropped_so_far(self.as_counted(), reason)
+        self.self_metrics.dropped_so_far(self.as_counted(), reason)
     }
 
     pub(super) fn exported(&self, result: Exported) -> u64 {
-        self.vitals.exported_so_far(self.as_counted(), result)
+        self.self_metrics.exported_so_far(self.as_counted(), result)
     }
 
-    fn as_counted(&self) -> vitals::Signal {
+    fn as_counted(&self) -> self_metrics::Signal {
         match self.signal {
-            Signal::Logs => vitals::Signal::Logs,
-            Signal::Traces => vitals::Signal::Traces,
-            Signal::Metrics => vitals::Signal::Metrics,
+            Signal::Logs => self_metrics::Signal::Logs,
+            Signal::Traces => self_metrics::Signal::Traces,
+            Signal::Metrics => self_metrics::Signal::Metrics,
         }
     }
 }

@@ -3,7 +3,7 @@
 use ephemon_export::{Destination, Fate};
 use ephemon_otel::Signal;
 use ephemon_otel::config::{Config, Exporter};
-use ephemon_vitals::Exported;
+use ephemon_self_metrics::Exported;
 
 use super::BOTH;
 use super::rig::{Line, numbers, payload};

@@ -17,7 +17,7 @@ use super::process::until;
 
 /// Watches one pod until it is asked.
 #[derive(Debug)]
-pub(crate) struct Witness {
+pub(crate) struct EvidenceSource {
     directory: PathBuf,
     stop: Arc<AtomicBool>,
     thread: JoinHandle<HashMap<String, Seen>>,
@@ -39,7 +39,7 @@ struct Watched {
     gone: bool,
 }
 
-impl Witness {
+impl EvidenceSource {
     /// Begins to watch every container's cgroup below the pod's.
     pub(crate) fn of(node: &Node, pod: &PodPlace) -> Self {
         let directory = node.cgroups().cpu_directory(&pod.cgroup());

@@ -1,6 +1,6 @@
 //! Peers that hold on, are slow, or scrape what is not for them.
 
-use ephemon_vitals::Closed;
+use ephemon_self_metrics::Closed;
 
 use super::*;
 use crate::admin::seats::{MAX_CONNECTIONS, MAX_PER_PEER};
@@ -31,7 +31,7 @@ async fn probes_are_answered_while_a_thousand_silent_peers_of_one_address_hold_o
         crowd.push(TcpStream::connect(server.address).await.unwrap());
     }
     probes_are_answered(&server).await;
-    let cut = server.vitals.connections_closed_so_far(Closed::Room);
+    let cut = server.self_metrics.connections_closed_so_far(Closed::Room);
     assert!(cut >= (CROWD - MAX_PER_PEER) as u64, "{cut}");
 }
 
@@ -55,7 +55,7 @@ async fn probes_and_the_scraper_are_answered_while_slow_peers_of_many_addresses_
     probes_are_answered(&server).await;
     let again = soon(ask_on(&mut scraper, SCRAPE)).await;
     assert!(again.unwrap().starts_with("HTTP/1.1 200 "));
-    let cut = server.vitals.connections_closed_so_far(Closed::Room);
+    let cut = server.self_metrics.connections_closed_so_far(Closed::Room);
     assert!(cut >= (CROWD - MAX_CONNECTIONS) as u64, "{cut}");
 }
 
@@ -77,7 +77,7 @@ async fn a_peer_that_sends_nothing_is_hung_up_on() {
     let server = with_patience(Patience { first_byte: SHORT, ..PATIENT }).await;
     let mut peer = TcpStream::connect(server.address).await.unwrap();
     assert_eq!(soon(peer.read(&mut [0])).await.unwrap(), 0);
-    assert_eq!(server.vitals.connections_closed_so_far(Closed::Silent), 1);
+    assert_eq!(server.self_metrics.connections_closed_so_far(Closed::Silent), 1);
 }
 
 #[tokio::test]
@@ -97,7 +97,7 @@ async fn a_request_that_never_ends_is_hung_up_on_though_it_goes_on() {
         }
     })
     .await;
-    assert_eq!(server.vitals.connections_closed_so_far(Closed::SlowRequest), 1);
+    assert_eq!(server.self_metrics.connections_closed_so_far(Closed::SlowRequest), 1);
 }
 
 #[tokio::test]
@@ -107,7 +107,7 @@ async fn a_connection_that_is_kept_is_let_go_without_a_word() {
     ask_on(&mut peer, SCRAPE).await.unwrap();
     assert_eq!(soon(peer.read(&mut [0])).await.unwrap(), 0);
     for why in Closed::ALL {
-        assert_eq!(server.vitals.connections_closed_so_far(why), 0, "{why:?}");
+        assert_eq!(server.self_metrics.connections_closed_so_far(why), 0, "{why:?}");
     }
 }
 
@@ -122,7 +122,7 @@ async fn an_answer_that_is_not_read_or_read_too_slowly_is_given_up() {
         peer.write_all(SCRAPE.as_bytes()).await.unwrap();
         let mut looks = interval(SHORT / 10);
         soon(async {
-            while server.vitals.connections_closed_so_far(Closed::SlowReader) == 0 {
+            while server.self_metrics.connections_closed_so_far(Closed::SlowReader) == 0 {
                 looks.tick().await;
                 if patience.answer == SHORT {
                     peer.read_exact(&mut [0; 16]).await.map(drop).unwrap_or_default();
@@ -130,7 +130,7 @@ async fn an_answer_that_is_not_read_or_read_too_slowly_is_given_up() {
             }
         })
         .await;
-        assert_eq!(server.books.snapshot().containers.len(), 1);
+        assert_eq!(server.readings.snapshot().containers.len(), 1);
     }
 }
 
@@ -168,7 +168,7 @@ async fn a_scraper_that_comes_back_on_another_connection_is_the_same() {
         assert_eq!(scraper.read(&mut [0]).await.unwrap(), 0);
     }
     // The server's tasks end after their sockets.
-    while !server.books.snapshot().containers.is_empty() {
+    while !server.readings.snapshot().containers.is_empty() {
         server.metrics.sweep();
         tokio::task::yield_now().await;
     }

@@ -217,8 +217,8 @@ async fn a_silent_peer_of_a_port_with_tls_is_hung_up_on_before_and_in_its_handsh
         peer.write_all(sent).await.unwrap();
         assert_eq!(soon(peer.read(&mut [0])).await.unwrap_or_default(), 0);
     }
-    for why in [ephemon_vitals::Closed::Silent, ephemon_vitals::Closed::SlowRequest] {
-        assert_eq!(server.vitals.connections_closed_so_far(why), 1, "{why:?}");
+    for why in [ephemon_self_metrics::Closed::Silent, ephemon_self_metrics::Closed::SlowRequest] {
+        assert_eq!(server.self_metrics.connections_closed_so_far(why), 1, "{why:?}");
     }
 }
 

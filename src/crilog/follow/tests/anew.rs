@@ -46,7 +46,7 @@ fn a_log_written_anew_is_read_from_its_beginning_however_long_it_is() {
         node.ack_all();
         // What was written between the last look and the emptying, nobody knows.
         let [log] = node.follower.finished().try_into().unwrap();
-        assert!(!log.complete && log.books.lost_unknown, "{count}: {log:?}");
+        assert!(!log.complete && log.accounting.lost_unknown, "{count}: {log:?}");
     }
 }
 

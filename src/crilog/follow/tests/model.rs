@@ -219,7 +219,7 @@ impl World {
             return Ok(());
         }
         prop_assert!(log.complete || model.unprovable, "{log:?}");
-        prop_assert_eq!(log.books.all_lost_bytes(), 0);
+        prop_assert_eq!(log.accounting.all_lost_bytes(), 0);
         let open = model.open.iter().filter(|rest| !rest.is_empty());
         let written: Vec<_> = model.lines.iter().chain(open).collect();
         for line in &written {

@@ -6,11 +6,11 @@ impl State {
     /// Makes room for a sixteenth of the bound at a time, so that the search is paid rarely.
     pub(super) fn trim_containers(&mut self) {
         if self.unborn > MAX_UNBORN {
-            self.drop_oldest(MAX_UNBORN / 16, |container| container.born.is_none().then_some(0));
+            self.drop_oldest(MAX_UNBORN / 16, |container| container.created.is_none().then_some(0));
         }
         if self.containers.len() > MAX_CONTAINERS {
             self.drop_oldest(MAX_CONTAINERS / 16, |container| {
-                let lives = container.born.is_some() && !container.ended;
+                let lives = container.created.is_some() && !container.ended;
                 Some(u8::from(lives))
             });
         }

@@ -38,7 +38,7 @@ impl State {
 
     fn limited_container(&mut self, uid: &PodUid, id: &ContainerId) -> Option<Limited> {
         let container = self.containers.get(id)?;
-        let (cgroup, born) = (container.cgroup.clone()?, container.born?);
+        let (cgroup, created) = (container.cgroup.clone()?, container.created?);
         if container.pod.as_ref() != Some(uid) {
             return None;
         }
@@ -52,7 +52,7 @@ impl State {
         let pod = self.pods.get(uid)?;
         let limits = pod.spec.get(&name)?.limits.clone()?;
         let pod = pod.refs.values().next()?.clone();
-        Some(Limited { id: id.clone(), pod, name, cgroup, born, started, limits })
+        Some(Limited { id: id.clone(), pod, name, cgroup, created, started, limits })
     }
 
     fn sole_name(&mut self, uid: &PodUid, id: &ContainerId) -> Option<Arc<str>> {

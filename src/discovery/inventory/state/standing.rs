@@ -6,7 +6,7 @@ use std::time::Instant;
 use ephemon_model::PodUid;
 
 use super::{State, Touched};
-use crate::inventory::watched::{DELETED_GRACE, Line, STRANGER_GRACE, Standing};
+use crate::inventory::watched::{DELETED_RETENTION, Line, Standing, UNLISTED_TIMEOUT};
 
 impl State {
     pub(in crate::inventory) fn listed(&mut self, uid: &PodUid, now: Instant) {
@@ -39,7 +39,7 @@ impl State {
                     pod.standing = Standing::Deleted { at: now };
                     self.touched.add(uid);
                 }
-                Standing::Stranger { since } if since <= asked => {
+                Standing::Unlisted { since } if since <= asked => {
                     pod.standing = Standing::Unwanted;
                     self.touched.add(uid);
                 }
@@ -70,8 +70,8 @@ impl State {
         }
         // Who has been judged by a living line stays judged.
         for pod in self.pods.values_mut() {
-            if let Standing::Stranger { since } = pod.standing
-                && now.saturating_duration_since(since) >= STRANGER_GRACE
+            if let Standing::Unlisted { since } = pod.standing
+                && now.saturating_duration_since(since) >= UNLISTED_TIMEOUT
             {
                 pod.standing = Standing::Unwanted;
             }
@@ -98,7 +98,8 @@ impl State {
         let Self { pods, touched, .. } = self;
         pods.retain(|uid, pod| {
             let Standing::Deleted { at } = pod.standing else { return true };
-            let is_kept = !pod.ids.is_empty() || now.saturating_duration_since(at) < DELETED_GRACE;
+            let is_kept =
+                !pod.ids.is_empty() || now.saturating_duration_since(at) < DELETED_RETENTION;
             if !is_kept {
                 touched.add(uid);
             }

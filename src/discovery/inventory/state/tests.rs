@@ -24,11 +24,11 @@ fn at(second: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(second)
 }
 
-fn word(pod: Option<u32>, name: &str) -> Word {
-    Word { pod: pod.map(uid), name: name.into(), ..Word::default() }
+fn word(pod: Option<u32>, name: &str) -> Observation {
+    Observation { pod: pod.map(uid), name: name.into(), ..Observation::default() }
 }
 
-fn told(n: u32, by: Witness, word: Word) -> Evidence {
+fn told(n: u32, by: EvidenceSource, word: Observation) -> Evidence {
     let id = id(n);
     Evidence::Container { id, word, by }
 }
@@ -50,17 +50,17 @@ fn spec(pod: u32, name: &str, container_type: ContainerType) -> Evidence {
     }
 }
 
-fn named(pod: u32, name: &str, by: Witness) -> Evidence {
+fn named(pod: u32, name: &str, by: EvidenceSource) -> Evidence {
     let pod = PodRef { namespace: "ns".into(), name: name.into(), uid: uid(pod) };
     Evidence::Pod { pod, by }
 }
 
-/// A state told all of `evidence`, with containers 1 and 2 of pod 1 born at seconds 11 and 21.
+/// A state told all of `evidence`, with containers 1 and 2 of pod 1 created at seconds 11 and 21.
 fn state(evidence: impl IntoIterator<Item = Evidence>) -> State {
     let now = Instant::now();
     let mut state = State::default();
-    state.born(&uid(1), &id(1), at(11), now);
-    state.born(&uid(1), &id(2), at(21), now);
+    state.created(&uid(1), &id(1), at(11), now);
+    state.created(&uid(1), &id(2), at(21), now);
     for evidence in evidence {
         state.learn(evidence, now);
     }
@@ -76,13 +76,15 @@ fn name(state: &mut State, n: u32) -> Option<String> {
 fn a_better_witness_corrects_a_worse_one() {
     let mut state = state([log(1, "by-order", 10)]);
     assert_eq!(name(&mut state, 1).unwrap(), "by-order");
-    for (by, expected) in
-        [(Witness::Link, "by-link"), (Witness::Cri, "by-cri"), (Witness::Api, "by-api")]
-    {
+    for (by, expected) in [
+        (EvidenceSource::Link, "by-link"),
+        (EvidenceSource::Cri, "by-cri"),
+        (EvidenceSource::Api, "by-api"),
+    ] {
         state.learn(told(1, by, word(None, expected)), Instant::now());
         assert_eq!(name(&mut state, 1).unwrap(), expected);
     }
-    state.learn(told(1, Witness::Cri, word(None, "late")), Instant::now());
+    state.learn(told(1, EvidenceSource::Cri, word(None, "late")), Instant::now());
     assert_eq!(name(&mut state, 1).unwrap(), "by-api");
 }
 
@@ -102,8 +104,8 @@ fn names_to_limit(state: &mut State) -> Vec<String> {
 #[test]
 fn a_container_is_to_be_limited_once_its_spec_its_name_and_its_cgroup_are_known() {
     use proptest::sample::subsequence;
-    let pod = || named(1, "runner", Witness::LogDirectory);
-    let all = [pod(), limited(1, "job"), told(1, Witness::Link, word(Some(1), "job"))];
+    let pod = || named(1, "runner", EvidenceSource::LogDirectory);
+    let all = [pod(), limited(1, "job"), told(1, EvidenceSource::Link, word(Some(1), "job"))];
     proptest!(|(known in subsequence(all.to_vec(), 0..=3), stands in any::<bool>())| {
         let mut state = state(known.clone());
         if stands {
@@ -118,30 +120,31 @@ fn a_container_is_to_be_limited_once_its_spec_its_name_and_its_cgroup_are_known(
 
 #[test]
 fn order_names_a_container_to_be_limited_only_where_it_leaves_no_choice() {
-    let known = [named(1, "runner", Witness::LogDirectory), limited(1, "job"), log(1, "job", 20)];
+    let known =
+        [named(1, "runner", EvidenceSource::LogDirectory), limited(1, "job"), log(1, "job", 20)];
     let mut state = state(known);
     state.stands_at(&id(2), "kubepods/pod/2".as_ref());
     assert_eq!(names_to_limit(&mut state), ["job"]);
     state.learn(log(1, "other", 10), Instant::now());
     assert_eq!(name(&mut state, 2).unwrap(), "job", "good enough for a label");
-    state.learn(told(1, Witness::Link, word(None, "other")), Instant::now());
+    state.learn(told(1, EvidenceSource::Link, word(None, "other")), Instant::now());
     assert_eq!(names_to_limit(&mut state), ["job"], "the other log has an owner");
     state.learn(log(1, "third", 19), Instant::now());
     assert_eq!(names_to_limit(&mut state), [""; 0]);
-    state.learn(told(2, Witness::Cri, word(None, "job")), Instant::now());
+    state.learn(told(2, EvidenceSource::Cri, word(None, "job")), Instant::now());
     assert_eq!(names_to_limit(&mut state), ["job"]);
 }
 
 #[test]
 fn limits_of_a_pod_that_is_not_listed_are_not_taken() {
     let now = Instant::now();
-    let mut state = State::new(Line::Opening { since: now });
-    state.born(&uid(1), &id(1), at(11), now);
+    let mut state = State::new(Line::Connecting { since: now });
+    state.created(&uid(1), &id(1), at(11), now);
     state.stands_at(&id(1), "kubepods/pod/1".as_ref());
     let known = [
-        named(1, "runner", Witness::Api),
+        named(1, "runner", EvidenceSource::Api),
         limited(1, "job"),
-        told(1, Witness::Api, word(Some(1), "job")),
+        told(1, EvidenceSource::Api, word(Some(1), "job")),
     ];
     for evidence in known {
         state.learn(evidence, now);
@@ -154,7 +157,7 @@ fn limits_of_a_pod_that_is_not_listed_are_not_taken() {
 #[test]
 fn type_and_image_come_from_the_spec_by_name() {
     let mut state = state([
-        told(1, Witness::Cri, word(Some(1), "job")),
+        told(1, EvidenceSource::Cri, word(Some(1), "job")),
         spec(1, "job", ContainerType::Ephemeral),
     ]);
     assert_eq!(
@@ -170,14 +173,14 @@ fn type_and_image_come_from_the_spec_by_name() {
 
 #[test]
 fn without_a_spec_the_type_is_unknown() {
-    let mut state = state([told(1, Witness::Link, word(None, "job"))]);
+    let mut state = state([told(1, EvidenceSource::Link, word(None, "job"))]);
     let facts = state.container(&uid(1), &id(1)).unwrap();
     assert_eq!(facts.container_type, ContainerType::Unknown);
 }
 
 #[test]
 fn the_kernel_says_which_pod_a_container_is_of() {
-    let mut state = state([told(1, Witness::Api, word(Some(7), "stolen"))]);
+    let mut state = state([told(1, EvidenceSource::Api, word(Some(7), "stolen"))]);
     assert_eq!(state.container(&uid(1), &id(1)), None);
     assert_eq!(state.container(&uid(7), &id(1)), None);
 }
@@ -186,8 +189,10 @@ fn the_kernel_says_which_pod_a_container_is_of() {
 fn an_exit_once_told_stays_told() {
     let mut ended = word(Some(1), "job");
     ended.exit = Some(Exit { code: 137, reason: "OOMKilled".into() });
-    let mut state =
-        state([told(1, Witness::Api, ended.clone()), told(1, Witness::Api, word(Some(1), "job"))]);
+    let mut state = state([
+        told(1, EvidenceSource::Api, ended.clone()),
+        told(1, EvidenceSource::Api, word(Some(1), "job")),
+    ]);
     assert_eq!(state.container(&uid(1), &id(1)).unwrap().exit, ended.exit);
     assert!(!state.is_unexplained(&id(1)));
     assert!(state.is_unexplained(&id(2)));
@@ -196,8 +201,8 @@ fn an_exit_once_told_stays_told() {
 #[test]
 fn what_is_forgotten_is_gone_and_the_rest_stays() {
     let mut state = state([
-        told(1, Witness::Link, word(None, "one")),
-        told(2, Witness::Link, word(None, "two")),
+        told(1, EvidenceSource::Link, word(None, "one")),
+        told(2, EvidenceSource::Link, word(None, "two")),
     ]);
     state.forget(&id(1));
     assert_eq!(name(&mut state, 1), None);
@@ -210,9 +215,9 @@ fn what_is_forgotten_is_gone_and_the_rest_stays() {
 #[test]
 fn a_pod_is_named_by_the_best_witness() {
     let state = state([
-        named(1, "from-directory", Witness::LogDirectory),
-        named(1, "from-api", Witness::Api),
-        named(1, "from-cri", Witness::Cri),
+        named(1, "from-directory", EvidenceSource::LogDirectory),
+        named(1, "from-api", EvidenceSource::Api),
+        named(1, "from-cri", EvidenceSource::Cri),
     ]);
     assert_eq!(&*state.pod(&uid(1)).unwrap().name, "from-api");
     assert_eq!(state.pod(&uid(2)), None);
@@ -222,9 +227,9 @@ fn a_pod_is_named_by_the_best_witness() {
 fn pods_missing_from_a_new_list_were_deleted_and_stay_wanted_for_their_last_figures() {
     let start = Instant::now();
     let after = |seconds| start + Duration::from_secs(seconds);
-    let mut state = State::new(Line::Opening { since: start });
-    state.born(&uid(1), &id(1), at(1), start);
-    state.born(&uid(3), &id(3), at(1), start);
+    let mut state = State::new(Line::Connecting { since: start });
+    state.created(&uid(1), &id(1), at(1), start);
+    state.created(&uid(3), &id(3), at(1), start);
     assert_eq!(state.verdict(&uid(1), after(1)), Verdict::Open);
     for pod in [1, 2] {
         state.listed(&uid(pod), after(2));
@@ -245,7 +250,7 @@ fn pods_missing_from_a_new_list_were_deleted_and_stay_wanted_for_their_last_figu
 fn a_pod_seen_before_the_watch_tells_of_it_is_open_first() {
     let start = Instant::now();
     let after = |seconds| start + Duration::from_secs(seconds);
-    let mut state = State::new(Line::Opening { since: start });
+    let mut state = State::new(Line::Connecting { since: start });
     state.list_complete(&HashSet::new(), start, start);
     assert_eq!(state.verdict(&uid(1), after(10)), Verdict::Open);
     assert_eq!(state.verdict(&uid(1), after(15)), Verdict::Unwanted);
@@ -257,7 +262,7 @@ fn a_pod_seen_before_the_watch_tells_of_it_is_open_first() {
 fn who_was_none_of_ours_stays_so_while_the_api_is_away() {
     let start = Instant::now();
     let after = |seconds| start + Duration::from_secs(seconds);
-    let mut state = State::new(Line::Opening { since: start });
+    let mut state = State::new(Line::Connecting { since: start });
     state.list_complete(&HashSet::new(), start, start);
     assert_eq!(state.verdict(&uid(1), after(1)), Verdict::Open);
     state.api_failing(after(10));
@@ -265,18 +270,18 @@ fn who_was_none_of_ours_stays_so_while_the_api_is_away() {
     assert_eq!(state.verdict(&uid(1), after(99)), Verdict::Unwanted);
     assert_eq!(state.verdict(&uid(2), after(99)), Verdict::Nameless);
     let named = PodRef { namespace: "ci".into(), name: "stranger".into(), uid: uid(2) };
-    state.learn(Evidence::Pod { pod: named, by: Witness::LogDirectory }, after(99));
-    assert_eq!(state.roll(after(99)), [], "no job of a stranger");
+    state.learn(Evidence::Pod { pod: named, by: EvidenceSource::LogDirectory }, after(99));
+    assert_eq!(state.snapshot(after(99)), [], "no job of a stranger");
 }
 
 #[test]
 fn containers_are_bounded_and_the_living_go_last() {
     let now = Instant::now();
     let mut state = State::default();
-    state.born(&uid(1), &id(0), at(0), now);
+    state.created(&uid(1), &id(0), at(0), now);
     let count = u32::try_from(MAX_CONTAINERS).unwrap() + 500;
     for n in 1..count {
-        state.born(&uid(n % 50), &id(n), at(u64::from(n)), now);
+        state.created(&uid(n % 50), &id(n), at(u64::from(n)), now);
         state.ended(&id(n));
         assert!(state.containers.len() <= MAX_CONTAINERS);
     }
@@ -292,18 +297,18 @@ fn words_about_containers_the_kernel_never_showed_are_bounded() {
     let now = Instant::now();
     let mut state = state([]);
     for n in 10..6000 {
-        state.learn(told(n, Witness::Cri, word(Some(n % 50), "x")), now);
+        state.learn(told(n, EvidenceSource::Cri, word(Some(n % 50), "x")), now);
     }
     assert!(state.containers.len() <= MAX_UNBORN + 2);
     assert_eq!(state.unborn + 2, state.containers.len());
-    assert!(state.containers.contains_key(&id(1)), "was born");
+    assert!(state.containers.contains_key(&id(1)), "was created");
     assert!(state.take_dropped() > 0);
 }
 
 #[test]
 fn pods_and_logs_are_bounded_and_listed_pods_go_last() {
     let now = Instant::now();
-    let mut state = State::new(Line::Opening { since: now });
+    let mut state = State::new(Line::Connecting { since: now });
     state.listed(&uid(0), now);
     for n in 1..5000 {
         state.verdict(&uid(n), now);
@@ -319,7 +324,7 @@ fn pods_and_logs_are_bounded_and_listed_pods_go_last() {
 #[test]
 fn deleted_pods_do_not_pile_up() {
     let start = Instant::now();
-    let mut state = State::new(Line::Opening { since: start });
+    let mut state = State::new(Line::Connecting { since: start });
     for n in 0..1000 {
         let now = start + Duration::from_secs(u64::from(n));
         state.listed(&uid(n), now);
@@ -328,15 +333,15 @@ fn deleted_pods_do_not_pile_up() {
     assert!(state.pods.len() <= 61, "{}", state.pods.len());
 }
 
-fn witness() -> impl Strategy<Value = Witness> {
-    prop_oneof![Just(Witness::Api), Just(Witness::Cri), Just(Witness::Link)]
+fn witness() -> impl Strategy<Value = EvidenceSource> {
+    prop_oneof![Just(EvidenceSource::Api), Just(EvidenceSource::Cri), Just(EvidenceSource::Link)]
 }
 
 /// Evidence in which no witness contradicts itself: a name is a function of witness and id.
 fn consistent() -> impl Strategy<Value = Evidence> {
     prop_oneof![
         (1..6u32, witness(), any::<bool>()).prop_map(|(n, by, with_pod)| {
-            let pod = (with_pod || by == Witness::Api).then_some(1);
+            let pod = (with_pod || by == EvidenceSource::Api).then_some(1);
             told(n, by, word(pod, &format!("{by:?}-{n}")))
         }),
         (1..6u32, 5..40u64).prop_map(|(n, second)| log(1, &format!("log-{n}"), second)),
@@ -359,7 +364,7 @@ fn answers(events: &[Event], peek: bool) -> Vec<Option<ContainerFacts>> {
     let mut state = State::default();
     for event in events {
         match event.clone() {
-            Event::Born(n, second) => state.born(&uid(1), &id(n), at(second), now),
+            Event::Born(n, second) => state.created(&uid(1), &id(n), at(second), now),
             Event::Told(evidence) => state.learn(evidence, now),
         }
         if peek {
@@ -386,7 +391,7 @@ proptest! {
 
     #[test]
     fn hostile_names_are_carried_as_they_are(name in any::<String>()) {
-        let mut state = state([told(1, Witness::Api, word(Some(1), &name))]);
+        let mut state = state([told(1, EvidenceSource::Api, word(Some(1), &name))]);
         prop_assert_eq!(&*state.container(&uid(1), &id(1)).unwrap().name, name.as_str());
     }
 }

@@ -19,7 +19,7 @@ fn a_container_that_was_there_before_all_logs_is_the_sandbox_until_somebody_name
     let facts = state.container(&uid(1), &id(1)).unwrap();
     assert_eq!((&*facts.name, facts.container_type), (SANDBOX_NAME, ContainerType::Sandbox));
     assert_eq!(name(&mut state, 2).unwrap(), "job");
-    state.learn(told(1, Witness::Api, word(Some(1), "early")), Instant::now());
+    state.learn(told(1, EvidenceSource::Api, word(Some(1), "early")), Instant::now());
     let facts = state.container(&uid(1), &id(1)).unwrap();
     assert_eq!((&*facts.name, facts.container_type), ("early", ContainerType::Unknown));
 }

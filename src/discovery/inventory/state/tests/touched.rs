@@ -23,11 +23,11 @@ fn every_kind_of_evidence_concerns_its_pod_once() {
     state.take_touched();
     let sandbox = Evidence::Sandbox { id: id(3), pod: Some(uid(2)) };
     for evidence in [
-        named(1, "runner", Witness::Api),
+        named(1, "runner", EvidenceSource::Api),
         spec(1, "job", ContainerType::Ephemeral),
         log(1, "job", 10),
-        told(1, Witness::Cri, word(None, "job")),
-        told(9, Witness::Api, word(Some(1), "late")),
+        told(1, EvidenceSource::Cri, word(None, "job")),
+        told(9, EvidenceSource::Api, word(Some(1), "late")),
     ] {
         let first = touched(&mut state, |state| state.learn(evidence.clone(), now));
         assert_eq!(first, Some(vec![uid(1)]), "{evidence:?}");
@@ -38,15 +38,15 @@ fn every_kind_of_evidence_concerns_its_pod_once() {
     assert_eq!(touched(&mut state, |state| state.ended(&id(1))), Some(vec![uid(1)]));
     assert_eq!(touched(&mut state, |state| state.ended(&id(1))), Some(Vec::new()));
     assert_eq!(touched(&mut state, |state| state.forget(&id(1))), Some(vec![uid(1)]));
-    let born = |state: &mut State| state.born(&uid(2), &id(2), at(30), now);
-    assert_eq!(touched(&mut state, born), Some(vec![uid(1), uid(2)]), "both its pods");
+    let created = |state: &mut State| state.created(&uid(2), &id(2), at(30), now);
+    assert_eq!(touched(&mut state, created), Some(vec![uid(1), uid(2)]), "both its pods");
     assert_eq!(touched(&mut state, |state| state.forget_pod(&uid(2))), Some(vec![uid(2)]));
 }
 
 #[test]
 fn what_the_list_says_concerns_the_pod_and_whether_it_can_be_heard_everybody() {
     let now = Instant::now();
-    let mut state = State::new(Line::Opening { since: now });
+    let mut state = State::new(Line::Connecting { since: now });
     let listed = |state: &mut State| state.listed(&uid(1), now);
     assert_eq!(touched(&mut state, listed), Some(vec![uid(1)]));
     assert_eq!(touched(&mut state, listed), Some(Vec::new()));

@@ -1,0 +1,270 @@
+//! What capture has read, shared with whoever shows it.
+//!
+//! Records are replaced, never changed: a reader takes the `Arc`s and lets go of the lock at once,
+//! so that a slow scrape cannot hold up a final reading.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::SystemTime;
+
+use ephemon_base::lock;
+use ephemon_discovery::feed::Feed;
+use ephemon_model::{ContainerId, Ended, NetUsage, PodUid, Usage};
+use tokio::sync::Notify;
+
+/// One container's figures as last read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// The runtime's id.
+    pub id: ContainerId,
+    /// The pod it belongs to.
+    pub pod: PodUid,
+    /// When its cgroup was made.
+    pub created: SystemTime,
+    /// When `usage` was read.
+    pub read_at: SystemTime,
+    /// The figures.
+    pub usage: Usage,
+    /// Set once, when the container is over and its figures are settled.
+    pub ended: Option<Ended>,
+}
+
+/// What is known of a pod's cgroup and network namespace.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PodRecord {
+    /// The pod.
+    pub pod: PodUid,
+    /// Its interfaces; empty where no process of the pod could be looked at.
+    pub net: Vec<NetUsage>,
+    /// |pod's own CPU counter − Σ its containers| ÷ pod's own counter, since the agent has watched.
+    /// Absent until the pod has used enough for a ratio to mean something.
+    pub accounting_error: Option<f64>,
+    /// Whether the pod's cgroup is gone.
+    pub gone: bool,
+}
+
+/// Everything at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// Containers, living and ended, in no order.
+    pub containers: Vec<Arc<Record>>,
+    /// Pods.
+    pub pods: Vec<Arc<PodRecord>>,
+}
+
+/// Most ends that wait for their follower; the oldest goes first.
+pub const MAX_ENDS: usize = 2048;
+/// Memory of a record, bytes: with the figures of a few devices.
+pub const RECORD_BYTES: usize = 1536;
+
+/// What is over, as it was entered.
+#[derive(Debug, Clone)]
+pub enum End {
+    /// A container, with its finals.
+    Container(Arc<Record>),
+    /// A pod whose cgroup is gone.
+    Pod(Arc<PodRecord>),
+}
+
+/// Shared, cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Readings(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    pages: Mutex<Pages>,
+    /// Something is over.
+    news: Notify,
+    /// Pods of which a container is new, or something is over.
+    feed: Feed,
+}
+
+#[derive(Debug, Default)]
+struct Pages {
+    containers: HashMap<ContainerId, Arc<Record>>,
+    pods: HashMap<PodUid, Arc<PodRecord>>,
+    /// Ends since they were last taken; `None` while nobody follows them.
+    ends: Option<VecDeque<End>>,
+    /// How many of them found no room.
+    lost: u64,
+}
+
+// === impl Readings ===
+
+impl Readings {
+    /// Readings that publish births and ends to this feed. Later readings of a living container are no
+    /// change: who needs them looks.
+    pub fn publishing_to(feed: Feed) -> Self {
+        Self(Arc::new(Shared { feed, ..Shared::default() }))
+    }
+
+    /// Enters a container's figures in place of the earlier ones.
+    pub fn enter(&self, record: Record) {
+        let record = Arc::new(record);
+        let mut pages = self.pages();
+        let before = pages.containers.insert(record.id.clone(), Arc::clone(&record));
+        let is_living = before.is_some_and(|before| before.ended.is_none());
+        if record.ended.is_some() {
+            pages.note(End::Container(Arc::clone(&record)));
+            self.0.news.notify_one();
+        } else if is_living {
+            return;
+        }
+        drop(pages);
+        self.0.feed.publish(&record.pod);
+    }
+
+    /// Enters a pod's figures in place of the earlier ones.
+    pub fn enter_pod(&self, record: PodRecord) {
+        let record = Arc::new(record);
+        let mut pages = self.pages();
+        if record.gone {
+            pages.note(End::Pod(Arc::clone(&record)));
+            self.0.news.notify_one();
+        }
+        pages.pods.insert(record.pod.clone(), Arc::clone(&record));
+        drop(pages);
+        if record.gone {
+            self.0.feed.publish(&record.pod);
+        }
+    }
+
+    /// From now on every end is kept for [`Self::take_ends`], whoever forgets the container
+    /// meanwhile.
+    pub fn follow_ends(&self) {
+        self.pages().ends.get_or_insert_default();
+    }
+
+    /// The ends since the last call, in order, and how many found no room. For one caller.
+    pub fn take_ends(&self) -> (Vec<End>, u64) {
+        let mut pages = self.pages();
+        let ends = pages.ends.as_mut().map(std::mem::take).unwrap_or_default();
+        (ends.into(), std::mem::take(&mut pages.lost))
+    }
+
+    /// Resolves when something was over since the last call. For one caller.
+    pub async fn ended(&self) {
+        self.0.news.notified().await;
+    }
+
+    /// Forgets a container: it was shown often enough, or is none of ours.
+    pub fn forget(&self, id: &ContainerId) {
+        self.pages().containers.remove(id);
+    }
+
+    /// Forgets a pod.
+    pub fn forget_pod(&self, uid: &PodUid) {
+        self.pages().pods.remove(uid);
+    }
+
+    /// What there is of these containers and pods as it is now.
+    pub fn select<'a>(
+        &self,
+        containers: impl Iterator<Item = &'a ContainerId>,
+        pods: impl Iterator<Item = &'a PodUid>,
+    ) -> Snapshot {
+        let pages = self.pages();
+        Snapshot {
+            containers: containers.filter_map(|id| pages.containers.get(id)).cloned().collect(),
+            pods: pods.filter_map(|uid| pages.pods.get(uid)).cloned().collect(),
+        }
+    }
+
+    /// Everything as it is now.
+    pub fn snapshot(&self) -> Snapshot {
+        let pages = self.pages();
+        Snapshot {
+            containers: pages.containers.values().cloned().collect(),
+            pods: pages.pods.values().cloned().collect(),
+        }
+    }
+
+    /// A panic elsewhere leaves whole records behind, so a poisoned lock is still good.
+    fn pages(&self) -> MutexGuard<'_, Pages> {
+        lock(&self.0.pages)
+    }
+}
+
+// === impl Pages ===
+
+impl Pages {
+    fn note(&mut self, end: End) {
+        let Some(ends) = &mut self.ends else { return };
+        if ends.len() >= MAX_ENDS {
+            ends.pop_front();
+            self.lost = self.lost.saturating_add(1);
+        }
+        ends.push_back(end);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ephemon_model::Quality;
+
+    use super::*;
+
+    fn record(number: usize, over: bool) -> Record {
+        let ended = Ended { at: SystemTime::UNIX_EPOCH, quality: Quality::Exact };
+        Record {
+            id: ContainerId::parse(&format!("{number:064x}")).unwrap(),
+            pod: PodUid::parse("0e269fa4-f505-4963-9096-958063077203").unwrap(),
+            created: SystemTime::UNIX_EPOCH,
+            read_at: SystemTime::UNIX_EPOCH,
+            usage: Usage::default(),
+            ended: over.then_some(ended),
+        }
+    }
+
+    #[test]
+    fn an_end_reaches_its_follower_though_the_container_is_forgotten_before() {
+        let readings = Readings::default();
+        readings.enter(record(1, true));
+        assert!(readings.take_ends().0.is_empty(), "nobody follows yet");
+        readings.follow_ends();
+        readings.enter(record(2, false));
+        readings.enter(record(2, true));
+        readings.forget(&record(2, true).id);
+        let (ends, lost) = readings.take_ends();
+        assert_eq!((ends.len(), lost), (1, 0));
+        assert!(matches!(&ends[0], End::Container(over) if **over == record(2, true)));
+        assert!(readings.take_ends().0.is_empty());
+    }
+
+    #[test]
+    fn births_and_ends_are_changes_of_the_pod_and_samples_are_not() {
+        let feed = Feed::default();
+        let readings = Readings::publishing_to(feed.clone());
+        let mut follower = feed.follow();
+        follower.take();
+        let mut is_changed = |act: &dyn Fn()| {
+            act();
+            !follower.take().is_empty()
+        };
+        assert!(is_changed(&|| readings.enter(record(1, false))));
+        assert!(!is_changed(&|| readings.enter(record(1, false))));
+        assert!(is_changed(&|| readings.enter(record(1, true))));
+        assert!(is_changed(&|| readings.enter(record(1, false))), "it has come back");
+        let pod = |gone| PodRecord {
+            pod: record(1, false).pod,
+            net: Vec::new(),
+            accounting_error: None,
+            gone,
+        };
+        assert!(!is_changed(&|| readings.enter_pod(pod(false))));
+        assert!(is_changed(&|| readings.enter_pod(pod(true))));
+        let (known, other) = (record(1, false).id, record(2, false).id);
+        let some = readings.select([&known, &other].into_iter(), [&pod(true).pod].into_iter());
+        assert_eq!((some.containers.len(), some.pods.len()), (1, 1));
+    }
+
+    #[test]
+    fn ends_that_nobody_takes_are_bounded_and_counted() {
+        let readings = Readings::default();
+        readings.follow_ends();
+        (0..MAX_ENDS + 3).for_each(|number| readings.enter(record(number, true)));
+        let (ends, lost) = readings.take_ends();
+        assert_eq!((ends.len(), lost), (MAX_ENDS, 3));
+        assert!(matches!(&ends[0], End::Container(first) if **first == record(3, true)));
+    }
+}

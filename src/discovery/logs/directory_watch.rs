@@ -1,0 +1,144 @@
+//! inotify on directories, with its limits: says which setting is too low and lets the rescan
+//! serve alone.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use ephemon_base::warning::Outage;
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+use rustix::io::Errno;
+use tracing::warn;
+
+/// Most directories watched at once: 250 pods of ten containers and as many again.
+const MAX_WATCHES: usize = 8_192;
+
+/// Bytes of events taken from the kernel at once; an event is at most 272 bytes.
+const BUFFER: usize = 16 * 1024;
+
+/// Buffers taken in one turn, so that a storm of events cannot hold up the rescan.
+const MAX_BUFFERS: usize = 64;
+
+/// What happened to a watched directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DirectoryEvent<P> {
+    /// This name is new in it.
+    New(P, String),
+    /// It is gone.
+    Gone(P),
+    /// Events were lost.
+    Lost,
+}
+
+/// Watches directories, each known by its place `P`.
+#[derive(Debug)]
+pub struct DirectoryWatch<P> {
+    inotify: Option<OwnedFd>,
+    /// By watch descriptor. The kernel gives none out again.
+    places: HashMap<i32, P>,
+    unwatched: Outage,
+}
+
+// === impl DirectoryWatch ===
+
+impl<P: Clone + Eq + Hash> DirectoryWatch<P> {
+    /// Takes an inotify instance; where there is none left, nothing is ever told, and the log says so.
+    #[expect(clippy::new_without_default, reason = "it warns")]
+    pub fn new() -> Self {
+        let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)
+            .inspect_err(|error| {
+                if *error == Errno::MFILE {
+                    warn!(
+                        "no inotify instance left for log directories; rescanning only. Raise \
+                         sysctl fs.inotify.max_user_instances, or the limit of open files"
+                    );
+                } else {
+                    warn!(%error, "inotify cannot be had for log directories; rescanning only");
+                }
+            })
+            .ok();
+        Self { inotify, places: HashMap::new(), unwatched: Outage::default() }
+    }
+
+    /// What becomes readable with an event.
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.inotify.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Watches a directory; to do so again is no harm. A directory that is not there is no error:
+    /// the rescan comes back to it.
+    pub fn watch(&mut self, directory: &Path, place: P) {
+        let Some(inotify) = &self.inotify else {
+            return;
+        };
+        if self.places.len() >= MAX_WATCHES {
+            self.warn_once(directory, "too many log directories to watch them all");
+            return;
+        }
+        let events = WatchFlags::CREATE
+            | WatchFlags::MOVED_TO
+            | WatchFlags::DELETE_SELF
+            | WatchFlags::ONLYDIR
+            | WatchFlags::DONT_FOLLOW;
+        match inotify::add_watch(inotify, directory, events) {
+            Ok(descriptor) => {
+                self.places.insert(descriptor, place);
+            }
+            Err(Errno::NOENT | Errno::NOTDIR) => {}
+            Err(Errno::NOSPC) => self.warn_once(
+                directory,
+                "no inotify watch left; raise sysctl fs.inotify.max_user_watches",
+            ),
+            Err(error) => self.warn_once(directory, &format!("cannot watch it: {error}")),
+        }
+    }
+
+    /// Everything that happened since the last call, up to a bound.
+    pub fn take(&mut self) -> Vec<DirectoryEvent<P>> {
+        let mut watch = Vec::new();
+        let Some(inotify) = &self.inotify else {
+            return watch;
+        };
+        let mut buffer = vec![MaybeUninit::uninit(); BUFFER];
+        let mut reader = inotify::Reader::new(inotify, &mut buffer);
+        let mut buffers = 0;
+        loop {
+            if reader.is_buffer_empty() {
+                if buffers == MAX_BUFFERS {
+                    break;
+                }
+                buffers += 1;
+            }
+            let event = match reader.next() {
+                Ok(event) => event,
+                Err(error) => {
+                    if error != Errno::WOULDBLOCK {
+                        warn!(%error, "cannot read inotify events of log directories");
+                        watch.push(DirectoryEvent::Lost);
+                    }
+                    return watch;
+                }
+            };
+            if event.events().contains(ReadFlags::QUEUE_OVERFLOW) {
+                watch.push(DirectoryEvent::Lost);
+            } else if event.events().contains(ReadFlags::IGNORED) {
+                watch.extend(self.places.remove(&event.wd()).map(DirectoryEvent::Gone));
+            } else if let Some(place) = self.places.get(&event.wd())
+                && let Some(name) = event.file_name().and_then(|name| name.to_str().ok())
+            {
+                watch.push(DirectoryEvent::New(place.clone(), name.to_owned()));
+            }
+        }
+        // More is waiting than one turn takes, and the descriptor will not wake us for it.
+        watch.push(DirectoryEvent::Lost);
+        watch
+    }
+
+    fn warn_once(&mut self, directory: &Path, what: &str) {
+        if self.unwatched.begins() {
+            warn!(directory = %directory.display(), "{what}; the rescan finds what is missed");
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! All evidence about one pod, merged as it comes, within bounds. Pure.
+//!
+//! Every piece has a place of its own (a container's id, a record's file and offset), and two words
+//! about one thing are weighed by an order that does not know who came first.
+//!
+//! What is held has a bound in bytes. Records of journals are the job's own word: at the bound the
+//! journal that has most loses its last ones, so that a flood in one leaves the others as they are.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use ephemon_contract::{Phase, Record};
+use ephemon_discovery::inventory::SpecEntry;
+use ephemon_journal::HOOK;
+use ephemon_model::{ContainerId, PodRef};
+
+use super::evidence::{Evidence, Heard, Place, Sighted, weight};
+use super::job::LogCount;
+use super::runner::Said;
+
+/// Most records of journals held of one pod, however small they are.
+pub const MAX_RECORDS: usize = 4096;
+/// Most containers held of one pod, and most entries of its spec.
+pub const MAX_CONTAINERS: usize = 1024;
+/// Most memory of one pod's records, bytes: some 900 steps.
+pub const MAX_RECORD_BYTES: usize = 3 * 512 * 1024;
+/// Most memory of one pod's containers and spec, bytes.
+pub const MAX_FACT_BYTES: usize = 768 * 1024;
+
+/// The evidence about one pod.
+#[derive(Debug, Clone)]
+pub struct JobEvidence {
+    pub(super) pod: Arc<PodRef>,
+    pub(super) spec: BTreeMap<Arc<str>, SpecEntry>,
+    pub(super) containers: HashMap<ContainerId, Sighted>,
+    /// By file and place: the order in which they were written.
+    pub(super) journal: BTreeMap<(Arc<str>, u64), (u64, Record)>,
+    pub(super) logs: BTreeMap<Arc<str>, LogCount>,
+    /// The first that began, and the last that was over.
+    pub(super) running: Option<(u64, Arc<str>)>,
+    pub(super) completed: Option<(u64, Said)>,
+    pub(super) gone_ns: Option<u64>,
+    /// The hook has said that its last call is over.
+    pub(super) cleaned: bool,
+    pub(super) left_out: u64,
+    /// Memory of each journal's records.
+    files: BTreeMap<Arc<str>, usize>,
+    record_bytes: usize,
+    fact_bytes: usize,
+    /// No container and no entry of the spec is taken that is not there already.
+    closed: bool,
+}
+
+// === impl JobEvidence ===
+
+impl JobEvidence {
+    /// Of a pod of which nothing else is known.
+    pub fn new(pod: Arc<PodRef>) -> Self {
+        Self {
+            pod,
+            spec: BTreeMap::new(),
+            containers: HashMap::new(),
+            journal: BTreeMap::new(),
+            logs: BTreeMap::new(),
+            running: None,
+            completed: None,
+            gone_ns: None,
+            cleaned: false,
+            left_out: 0,
+            files: BTreeMap::new(),
+            record_bytes: 0,
+            fact_bytes: 0,
+            closed: false,
+        }
+    }
+
+    /// Takes in a piece of evidence; whether it told anything new.
+    pub fn take(&mut self, evidence: Evidence) -> bool {
+        match evidence {
+            Evidence::Spec(entry) => self.spec(entry),
+            Evidence::Container(sighted) => self.sighted(*sighted),
+            Evidence::Journal(heard) => self.heard(heard),
+            Evidence::Runner { at_ns, said } => self.runner(at_ns, said),
+            Evidence::Log { container, count } => {
+                if self.logs.len() >= MAX_CONTAINERS && !self.logs.contains_key(&container) {
+                    return false;
+                }
+                let known = self.logs.entry(container).or_insert(LogCount { lines: 0, bytes: 0 });
+                let changed = count > *known;
+                *known = count.max(*known);
+                changed
+            }
+            Evidence::Gone { at_ns } => {
+                let first = self.gone_ns.map_or(at_ns, |known| known.min(at_ns));
+                self.gone_ns.replace(first) != Some(first)
+            }
+        }
+    }
+
+    /// Whose it is.
+    pub fn pod(&self) -> &Arc<PodRef> {
+        &self.pod
+    }
+
+    /// Memory of what is held, bytes.
+    pub fn bytes(&self) -> usize {
+        self.record_bytes.saturating_add(self.fact_bytes)
+    }
+
+    /// Pieces that found no room so far.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
+    /// Gives up about so many bytes: records first, then what the spec lists last. Nothing new of the
+    /// latter is taken from then on.
+    pub fn shed(&mut self, bytes: usize) {
+        let until = self.bytes().saturating_sub(bytes);
+        while self.bytes() > until && self.shed_record() {}
+        while self.bytes() > until {
+            let Some((_, entry)) = self.spec.pop_last() else { break };
+            self.fact_bytes = self.fact_bytes.saturating_sub(weight::spec(&entry));
+            self.left_out += 1;
+            self.closed = true;
+        }
+        while self.bytes() > until {
+            let Some(id) = self.containers.keys().next().cloned() else { break };
+            if let Some(one) = self.containers.remove(&id) {
+                self.fact_bytes = self.fact_bytes.saturating_sub(weight::container(&one));
+            }
+            self.left_out += 1;
+            self.closed = true;
+        }
+    }
+
+    /// The last record of the journal that has most of them, by bytes.
+    fn shed_record(&mut self) -> bool {
+        let largest = self.files.iter().max_by_key(|(_, bytes)| **bytes);
+        let Some(file) = largest.map(|(file, _)| Arc::clone(file)) else { return false };
+        let range = (Arc::clone(&file), 0)..=(Arc::clone(&file), u64::MAX);
+        let last = self.journal.range(range).next_back().map(|(key, _)| key.clone());
+        let record = last.and_then(|key| self.journal.remove(&key));
+        let freed = record.map_or(0, |(_, record)| weight::record(&record));
+        self.record_bytes = self.record_bytes.saturating_sub(freed);
+        let left = self.files.get_mut(&file).map_or(0, |bytes| {
+            *bytes = bytes.saturating_sub(freed);
+            *bytes
+        });
+        if left == 0 {
+            self.files.remove(&file);
+        }
+        self.left_out += 1;
+        true
+    }
+
+    /// Places of all that is to outlive the agent.
+    pub(super) fn places(&self) -> impl Iterator<Item = Place> {
+        let spec = self.spec.keys().cloned().map(Place::Spec);
+        let over = self.containers.values().filter(|one| one.is_over());
+        let journal = self.journal.keys().map(|(file, at)| Place::Journal(Arc::clone(file), *at));
+        let others = [
+            self.running.as_ref().map(|_| Place::Running),
+            self.completed.as_ref().map(|_| Place::Completed),
+            self.gone_ns.map(|_| Place::Gone),
+        ];
+        spec.chain(over.map(|one| Place::Container(one.id.clone())))
+            .chain(journal)
+            .chain(others.into_iter().flatten())
+    }
+
+    /// What is held at a place; nothing where it was given up meanwhile.
+    pub(super) fn piece(&self, place: &Place) -> Option<Evidence> {
+        Some(match place {
+            Place::Spec(name) => Evidence::Spec(self.spec.get(name)?.clone()),
+            Place::Container(id) => Evidence::Container(Box::new(self.containers.get(id)?.clone())),
+            Place::Journal(file, at) => {
+                let (heard_ns, record) = self.journal.get(&(Arc::clone(file), *at))?.clone();
+                Evidence::Journal(Heard { file: Arc::clone(file), at: *at, heard_ns, record })
+            }
+            Place::Running => {
+                let (at_ns, name) = self.running.clone()?;
+                Evidence::Runner { at_ns, said: Said::Running { name } }
+            }
+            Place::Completed => {
+                let (at_ns, said) = self.completed.clone()?;
+                Evidence::Runner { at_ns, said }
+            }
+            Place::Gone => Evidence::Gone { at_ns: self.gone_ns? },
+        })
+    }
+
+    /// When the pod's first container began, by kernel or runtime.
+    pub(super) fn first_ns(&self) -> Option<u64> {
+        self.containers.values().filter_map(|one| one.born_ns.or(one.started_ns)).min()
+    }
+
+    fn spec(&mut self, entry: SpecEntry) -> bool {
+        let bytes = weight::spec(&entry);
+        let room = self.spec.len() < MAX_CONTAINERS && self.has_room(bytes);
+        match self.spec.get_mut(&entry.name) {
+            Some(known) => {
+                // An entry never changes in the API; this decides for the fuller one.
+                let fuller =
+                    entry.job > known.job || (entry.job == known.job && entry.image > known.image);
+                if fuller {
+                    self.fact_bytes = self.fact_bytes.saturating_sub(weight::spec(known));
+                    self.fact_bytes = self.fact_bytes.saturating_add(bytes);
+                    *known = entry;
+                }
+                fuller
+            }
+            None if room => {
+                self.fact_bytes = self.fact_bytes.saturating_add(bytes);
+                self.spec.insert(entry.name.clone(), entry);
+                true
+            }
+            None => self.close(),
+        }
+    }
+
+    fn sighted(&mut self, sighted: Sighted) -> bool {
+        let bytes = weight::container(&sighted);
+        let room = self.containers.len() < MAX_CONTAINERS && self.has_room(bytes);
+        match self.containers.get_mut(&sighted.id) {
+            Some(known) => {
+                let before = known.clone();
+                known.merge(sighted);
+                self.fact_bytes = self.fact_bytes.saturating_sub(weight::container(&before));
+                self.fact_bytes = self.fact_bytes.saturating_add(weight::container(known));
+                before != *known
+            }
+            None if room => {
+                self.fact_bytes = self.fact_bytes.saturating_add(bytes);
+                self.containers.insert(sighted.id.clone(), sighted);
+                true
+            }
+            None => self.close(),
+        }
+    }
+
+    /// Whether so much of containers and spec may come.
+    fn has_room(&self, bytes: usize) -> bool {
+        !self.closed && self.fact_bytes.saturating_add(bytes) <= MAX_FACT_BYTES
+    }
+
+    /// A container or an entry found no room. It is shown again at every look, and counted once.
+    fn close(&mut self) -> bool {
+        self.left_out += u64::from(!std::mem::replace(&mut self.closed, true));
+        false
+    }
+
+    fn heard(&mut self, heard: Heard) -> bool {
+        let Heard { file, at, heard_ns, record } = heard;
+        let key = (file, at);
+        if let Some((known_ns, _)) = self.journal.get_mut(&key) {
+            *known_ns = heard_ns.min(*known_ns);
+            return false;
+        }
+        let bytes = weight::record(&record);
+        while self.journal.len() >= MAX_RECORDS
+            || self.record_bytes.saturating_add(bytes) > MAX_RECORD_BYTES
+        {
+            let own = self.files.get(&key.0).copied().unwrap_or_default();
+            let largest = self.files.values().copied().max().unwrap_or_default();
+            if largest <= own.saturating_add(bytes) {
+                self.left_out += 1;
+                return false;
+            }
+            self.shed_record();
+        }
+        self.cleaned |=
+            &*key.0 == HOOK && matches!(record, Record::HookPhase { phase: Phase::CleanupJob, .. });
+        self.record_bytes = self.record_bytes.saturating_add(bytes);
+        let of_file = self.files.entry(Arc::clone(&key.0)).or_default();
+        *of_file = of_file.saturating_add(bytes);
+        self.journal.insert(key, (heard_ns, record));
+        true
+    }
+
+    fn runner(&mut self, at_ns: u64, said: Said) -> bool {
+        match said {
+            Said::Running { name } => {
+                let first = self.running.take();
+                let told = (at_ns, name);
+                let known = first.clone().map_or(told.clone(), |known| known.min(told));
+                self.running = Some(known);
+                self.running != first
+            }
+            completed @ Said::Completed { .. } => {
+                let last = self.completed.take();
+                self.completed = last.clone().max(Some((at_ns, completed)));
+                self.completed != last
+            }
+        }
+    }
+}

@@ -1,0 +1,396 @@
+//! What the agent counts about itself. Any crate counts here; `metrics` shows it.
+//!
+//! Label values are closed enums: free text goes to the log, never to a label.
+
+mod closed;
+mod notices;
+
+use std::time::Duration;
+
+use ephemon_model::{LogLoss, Quality};
+use prometheus::{
+    Counter, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry,
+};
+
+pub use closed::Closed;
+pub use notices::Notices;
+
+/// How a container was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// An inotify event of its cgroup's parent.
+    Inotify,
+    /// The first walk of the tree: it ran before the agent did.
+    Startup,
+    /// A later walk: the event was lost or could not be had.
+    Rescan,
+    /// Only the pod's counters show that it lived.
+    Residual,
+}
+
+/// What kind of data a drop concerns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// Figures of containers.
+    Metrics,
+    /// Births and deaths.
+    Events,
+    /// Log records, on their way to a collector.
+    Logs,
+    /// What hook and init write for the agent.
+    Journal,
+    /// Jobs and their spans, on their way to a collector.
+    Traces,
+}
+
+/// Why something was dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// Its pod does not match the selector.
+    Unselected,
+    /// A cap on how many are held at once.
+    Cap,
+    /// Held for `--retain-ended` and not fetched often enough.
+    Expired,
+    /// A newer container has the same labels.
+    Superseded,
+    /// The kernel's inotify queue overflowed.
+    Overflow,
+    /// A kernel file could not be read or made no sense.
+    Unreadable,
+    /// The spool is at its cap: the oldest made room.
+    SpoolFull,
+    /// Longer in the spool than it may be.
+    SpoolExpired,
+    /// The spool's file is damaged there.
+    SpoolCorrupt,
+    /// The collector will not have it.
+    Refused,
+    /// One item larger than what the collector, or the spool, takes.
+    TooLarge,
+    /// The agent ended before it was delivered.
+    Shutdown,
+    /// More lines than `--log-rate-limit` lets through.
+    RateLimited,
+    /// Not among those that `--log-sample` picks.
+    Sampled,
+    /// The record is sent without its text: what is to be masked in it is not known.
+    Withheld,
+}
+
+/// What came of a request to a collector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exported {
+    /// Taken whole.
+    Accepted,
+    /// Taken but for some of its items.
+    Partial,
+    /// Not taken now; sent again.
+    Retried,
+    /// Not taken with the credentials that were sent; sent again.
+    Denied,
+    /// Too large; sent again in halves.
+    Split,
+    /// Not taken, and never will be.
+    Refused,
+}
+
+/// What came of the limits a container's spec asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Enforced {
+    /// Set.
+    Applied,
+    /// In force already: the agent set them before it was started anew.
+    Already,
+    /// Something tighter was in force already and stays.
+    Tighter,
+    /// The text makes no sense; nothing was set.
+    Invalid,
+    /// The kernel did not take them, or has no such limit.
+    Failed,
+    /// Something else had undone them; set again.
+    Restored,
+}
+
+/// The agent's own counters. Cheap to clone; every clone counts into the same figures.
+#[derive(Debug, Clone)]
+pub struct SelfMetrics {
+    registry: Registry,
+    finals: IntCounterVec,
+    discovered: IntCounterVec,
+    dropped: IntCounterVec,
+    exported: IntCounterVec,
+    limits: IntCounterVec,
+    closed: IntCounterVec,
+    samples: IntCounter,
+    spool: IntGaugeVec,
+    log_lag: IntGauge,
+    log_lost: IntCounterVec,
+    log_wait: Counter,
+    sample_duration: Histogram,
+}
+
+// === impl Source, Signal, Enforced, Reason, Exported ===
+
+impl Source {
+    /// The value of the `source` label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Inotify => "inotify",
+            Self::Startup => "startup",
+            Self::Rescan => "rescan",
+            Self::Residual => "residual",
+        }
+    }
+}
+
+impl Signal {
+    /// The value of the `signal` label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Metrics => "metrics",
+            Self::Events => "events",
+            Self::Logs => "logs",
+            Self::Journal => "journal",
+            Self::Traces => "traces",
+        }
+    }
+}
+
+impl Enforced {
+    /// Every outcome.
+    pub const ALL: [Self; 6] =
+        [Self::Applied, Self::Already, Self::Tighter, Self::Invalid, Self::Failed, Self::Restored];
+
+    /// The value of the `result` label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Already => "already",
+            Self::Tighter => "tighter",
+            Self::Invalid => "invalid",
+            Self::Failed => "failed",
+            Self::Restored => "restored",
+        }
+    }
+}
+
+impl Reason {
+    /// The value of the `reason` label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unselected => "unselected",
+            Self::Cap => "cap",
+            Self::Expired => "expired",
+            Self::Superseded => "superseded",
+            Self::Overflow => "overflow",
+            Self::Unreadable => "unreadable",
+            Self::SpoolFull => "spool_full",
+            Self::SpoolExpired => "spool_expired",
+            Self::SpoolCorrupt => "spool_corrupt",
+            Self::Refused => "refused",
+            Self::TooLarge => "too_large",
+            Self::Shutdown => "shutdown",
+            Self::RateLimited => "rate_limited",
+            Self::Sampled => "sampled",
+            Self::Withheld => "withheld",
+        }
+    }
+}
+
+impl Exported {
+    /// Every outcome.
+    pub const ALL: [Self; 6] =
+        [Self::Accepted, Self::Partial, Self::Retried, Self::Denied, Self::Split, Self::Refused];
+
+    /// The value of the `result` label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Partial => "partial",
+            Self::Retried => "retried",
+            Self::Denied => "denied",
+            Self::Split => "split",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+// === impl SelfMetrics ===
+
+impl SelfMetrics {
+    /// Registers every family, with a process collector where `/proc` is there.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let counter = |name, help, labels: &[&str]| {
+            IntCounterVec::new(Opts::new(name, help).namespace("ephemon_agent"), labels)
+        };
+        let self_metrics = Self {
+            registry: Registry::new(),
+            finals: counter("finals_total", "Final readings of ended containers.", &["quality"])?,
+            discovered: counter("discovered_total", "Containers found.", &["source"])?,
+            dropped: counter("dropped_total", "Data given up.", &["signal", "reason"])?,
+            exported: counter(
+                "otlp_requests_total",
+                "Requests to a collector, by what came of them.",
+                &["signal", "result"],
+            )?,
+            limits: counter(
+                "limits_total",
+                "Limits that containers' specs ask for, by what came of them.",
+                &["result"],
+            )?,
+            closed: counter(
+                "http_connections_closed_total",
+                "Connections to the agent's HTTP server that it closed before their peers were done.",
+                &["reason"],
+            )?,
+            samples: IntCounter::new(
+                "ephemon_agent_samples_total",
+                "Periodic readings of a container's cgroup.",
+            )?,
+            spool: IntGaugeVec::new(
+                Opts::new(
+                    "ephemon_agent_spool_bytes",
+                    "Size of what waits on the node's disk for a collector.",
+                ),
+                &["signal"],
+            )?,
+            log_lag: IntGauge::new(
+                "ephemon_agent_log_lag_bytes",
+                "Bytes of containers' logs that are written and not yet delivered.",
+            )?,
+            log_lost: counter(
+                "log_lost_bytes_total",
+                "Bytes of containers' logs that could not be read any more.",
+                &["reason"],
+            )?,
+            log_wait: Counter::new(
+                "ephemon_agent_log_share_wait_seconds_total",
+                "Time that pods' logs waited because the pod had used its share of the log thread's time.",
+            )?,
+            sample_duration: Histogram::with_opts(
+                HistogramOpts::new(
+                    "ephemon_agent_sample_duration_seconds",
+                    "Time to read one container's cgroup files.",
+                )
+                .buckets(vec![5e-6, 1e-5, 2e-5, 3.5e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 1e-2]),
+            )?,
+        };
+        for quality in Quality::ALL {
+            self_metrics.finals.with_label_values(&[quality.as_str()]).inc_by(0);
+        }
+        for result in Enforced::ALL {
+            self_metrics.limits.with_label_values(&[result.as_str()]).inc_by(0);
+        }
+        for why in Closed::ALL {
+            self_metrics.closed.with_label_values(&[why.as_str()]).inc_by(0);
+        }
+        for loss in LogLoss::ALL {
+            self_metrics.log_lost.with_label_values(&[loss.as_str()]).inc_by(0);
+        }
+        self_metrics.registry.register(Box::new(self_metrics.finals.clone()))?;
+        self_metrics.registry.register(Box::new(self_metrics.discovered.clone()))?;
+        self_metrics.registry.register(Box::new(self_metrics.dropped.clone()))?;
+        self_metrics.registry.register(Box::new(self_metrics.exported.clone()))?;
+        self_metrics.registry.register(Box::new(self_metrics.limits.clone()))?;
+        self_metrics.registry.register(Box::new(self_metrics.closed.clone()))?;
+        self_metrics.registry.register(Box::new(self_metrics.samples.clone()))?;
+        self_metrics.registry.register(Box::new(self_metrics.spool.clone()))?;
+        self_metrics.registry.register(Box::new(self_metrics.log_lag.clone()))?;
+        self_metrics.registry.register(Box::new(self_metrics.log_lost.clone()))?;
+        self_metrics.registry.register(Box::new(self_metrics.log_wait.clone()))?;
+        self_metrics.registry.register(Box::new(self_metrics.sample_duration.clone()))?;
+        Ok(self_metrics)
+    }
+
+    /// The registry, for `metrics` to render.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// A container's final figures are settled.
+    pub fn final_settled(&self, quality: Quality) {
+        self.finals.with_label_values(&[quality.as_str()]).inc();
+    }
+
+    /// A container was found.
+    pub fn discovered(&self, source: Source) {
+        self.discovered.with_label_values(&[source.as_str()]).inc();
+    }
+
+    /// Data was given up.
+    pub fn dropped(&self, signal: Signal, reason: Reason) {
+        self.dropped_by(signal, reason, 1);
+    }
+
+    /// So many items were given up: log records, spans, points.
+    pub fn dropped_by(&self, signal: Signal, reason: Reason, items: u64) {
+        self.dropped.with_label_values(&[signal.as_str(), reason.as_str()]).inc_by(items);
+    }
+
+    /// How many items were given up so far.
+    pub fn dropped_so_far(&self, signal: Signal, reason: Reason) -> u64 {
+        self.dropped.with_label_values(&[signal.as_str(), reason.as_str()]).get()
+    }
+
+    /// Requests of this signal will be counted: the counts begin at 0, not with the first one.
+    pub fn will_export(&self, signal: Signal) {
+        for result in Exported::ALL {
+            self.exported.with_label_values(&[signal.as_str(), result.as_str()]).inc_by(0);
+        }
+    }
+
+    /// A request to a collector came to this.
+    pub fn exported(&self, signal: Signal, result: Exported) {
+        self.exported.with_label_values(&[signal.as_str(), result.as_str()]).inc();
+    }
+
+    /// How many requests to a collector came to this so far.
+    pub fn exported_so_far(&self, signal: Signal, result: Exported) -> u64 {
+        self.exported.with_label_values(&[signal.as_str(), result.as_str()]).get()
+    }
+
+    /// So much waits on the disk.
+    pub fn spooled(&self, signal: Signal, bytes: u64) {
+        self.spool
+            .with_label_values(&[signal.as_str()])
+            .set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// So much of containers' logs is not delivered yet.
+    pub fn log_lag(&self, bytes: u64) {
+        self.log_lag.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// So much of a container's log is gone undelivered.
+    pub fn log_lost(&self, loss: LogLoss, bytes: u64) {
+        self.log_lost.with_label_values(&[loss.as_str()]).inc_by(bytes);
+    }
+
+    /// Pods' logs waited so long for others: the pods had used their share of the thread's time.
+    pub fn log_waited(&self, waited: Duration) {
+        self.log_wait.inc_by(waited.as_secs_f64());
+    }
+
+    /// The limits a container's spec asks for came to this.
+    pub fn limits_enforced(&self, result: Enforced) {
+        self.limits.with_label_values(&[result.as_str()]).inc();
+    }
+
+    /// A connection was closed before its peer was done.
+    pub fn connection_closed(&self, why: Closed) {
+        self.closed.with_label_values(&[why.as_str()]).inc();
+    }
+
+    /// How many connections were closed for this so far.
+    pub fn connections_closed_so_far(&self, why: Closed) -> u64 {
+        self.closed.with_label_values(&[why.as_str()]).get()
+    }
+
+    /// A container's files were read once.
+    pub fn sampled(&self, took: Duration) {
+        self.samples.inc();
+        self.sample_duration.observe(took.as_secs_f64());
+    }
+}
