@@ -104,7 +104,6 @@ mod tests {
 
     use ephemon_model::Quality;
     use ephemon_self_metrics::{Enforced, Exported, Reason, SelfMetrics, Signal, Source};
-    use prometheus::process_collector::ProcessCollector;
     use prometheus::proto::MetricType;
 
     use super::super::row::Kind;
@@ -120,8 +119,7 @@ mod tests {
         self_metrics.spooled(Signal::Logs, 0);
         self_metrics.limits_enforced(Enforced::Applied);
         self_metrics.sampled(Duration::from_micros(10));
-        let process = Box::new(ProcessCollector::for_self());
-        self_metrics.registry().register(process).unwrap();
+        self_metrics.count_process().unwrap();
 
         let counted: BTreeMap<_, _> = self_metrics
             .registry()

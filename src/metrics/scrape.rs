@@ -21,7 +21,6 @@ use ephemon_model::node::NodeRoot;
 use ephemon_model::{ContainerId, PodUid};
 use ephemon_self_metrics::{Reason, SelfMetrics, Signal};
 use hyper::body::Bytes;
-use prometheus::process_collector::ProcessCollector;
 
 use self::texts::Texts;
 use super::devices::Devices;
@@ -125,9 +124,8 @@ impl Metrics {
         self_metrics: SelfMetrics,
         options: Options,
     ) -> Self {
-        let process = Box::new(ProcessCollector::for_self());
-        if let Err(error) = self_metrics.registry().register(process) {
-            tracing::warn!(%error, "the process's own figures are not shown");
+        if let Err(error) = self_metrics.count_process() {
+            tracing::warn!(%error, "the process's own values are not shown");
         }
         let limits = Limits { retain: options.retain_ended, count: options.max_ended };
         let retention = Retention::new(limits, options.began);

@@ -4,6 +4,7 @@
 
 mod closed;
 mod notices;
+mod process;
 
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use prometheus::{
 
 pub use closed::Closed;
 pub use notices::Notices;
+use process::ProcessCollector;
 
 /// How a container was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -220,7 +222,15 @@ impl Exported {
 // === impl SelfMetrics ===
 
 impl SelfMetrics {
-    /// Registers every family, with a process collector where `/proc` is there.
+    /// Adds the values of the process itself, read at each scrape.
+    ///
+    /// # Errors
+    /// If they are there already.
+    pub fn count_process(&self) -> Result<(), prometheus::Error> {
+        self.registry.register(Box::new(ProcessCollector::new()?))
+    }
+
+    /// Registers every family but those of the process.
     pub fn new() -> Result<Self, prometheus::Error> {
         let counter = |name, help, labels: &[&str]| {
             IntCounterVec::new(Opts::new(name, help).namespace("ephemon_agent"), labels)

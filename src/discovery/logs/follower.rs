@@ -68,13 +68,13 @@ impl Follower {
             match event {
                 DirectoryEvent::Lost => rescan = true,
                 DirectoryEvent::Gone(Place::Pod(pod, _)) => {
-                    self.inventory.log_directory_gone(&pod.uid)
+                    self.inventory.log_directory_gone(&pod.uid);
                 }
                 DirectoryEvent::Gone(_) => {}
                 DirectoryEvent::New(Place::Pods, name) => self.read_pod(&name),
                 DirectoryEvent::New(Place::Links, name) => self.read_link(&name),
                 DirectoryEvent::New(Place::Pod(pod, path), name) => {
-                    self.read_container(&pod, &path, &name)
+                    self.read_container(&pod, &path, &name);
                 }
                 DirectoryEvent::New(Place::Container(uid, container, path), name) => {
                     if let Some(attempt) = names::log_file(&name) {
