@@ -51,7 +51,7 @@ pub enum LogError {
 }
 
 impl LogArgs {
-    /// Starts the log, and the gathering of spans where there is a span_buffer for them. A log that was
+    /// Starts the log, and the gathering of spans where there is a span buffer for them. A log that was
     /// started before stays: tests share one process.
     pub(super) fn start(&self, spans: Option<&SpanBuffer>) -> Result<(), LogError> {
         let filter = EnvFilter::try_new(&self.filter)

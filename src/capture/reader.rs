@@ -264,7 +264,7 @@ impl Reader {
             match event {
                 CgroupEvent::PodCreated(uid, path) => self.driver.pod_created(uid, &path, source),
                 CgroupEvent::Created(id, pod, path) => {
-                    self.driver.created(&id, &pod, &path, source)
+                    self.driver.created(&id, &pod, &path, source);
                 }
                 CgroupEvent::Changed(id) => {
                     if let Some(key) = self.driver.held.population.key(&id) {

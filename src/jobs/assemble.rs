@@ -1,5 +1,5 @@
-//! From a job_evidence to a job's record. Pure: the same evidence, the same record, in whatever order it
-//! came.
+//! From a pod's evidence to its job's record. Pure: the same evidence gives the same record, in
+//! whatever order it came.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;

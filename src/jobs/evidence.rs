@@ -91,7 +91,7 @@ pub struct Reading {
     pub quality: Option<Quality>,
 }
 
-/// A piece's place in the job_evidence.
+/// A piece's place in the evidence.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Place {
     Spec(Arc<str>),
@@ -105,7 +105,7 @@ pub(super) enum Place {
 // === impl Evidence ===
 
 impl Evidence {
-    /// Its place in a job_evidence, if it is to outlive the agent: a living container is looked at again,
+    /// Its place in the evidence, if it is to outlive the agent: a living container is looked at again,
     /// and its log is counted on.
     pub(super) fn lasting_place(&self) -> Option<Place> {
         Some(match self {

@@ -96,7 +96,7 @@ impl EvidenceStore {
     /// Tells what an earlier agent left of this pod, piece by piece: all of it at once may be more
     /// than there is memory for.
     pub fn recall(&self, uid: &PodUid, tell: impl FnMut(Evidence)) {
-        // It could be read when the evidence_store was opened; what cannot be read now is not known.
+        // It could be read when the evidence store was opened; what cannot be read now is not known.
         if let Err(error) = read(&self.path(uid), tell) {
             tracing::warn!("cannot read {}: {error}", self.path(uid).display());
         }

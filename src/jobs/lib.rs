@@ -1,13 +1,13 @@
 //! From evidence to one record per job.
 //!
-//! A `job_evidence` holds what node, API, journals and the runner's log say of one pod, in any order;
+//! `job_evidence` holds what node, API, journals and the runner's log say of one pod, in any order;
 //! `assemble` makes a [`Job`] of it: `written` is what the journals say, `containers` and `steps`
-//! give each part its time and its end, `reconcile` holds the journals' figures against the kernel's.
+//! give each part its time and its end, `reconcile` holds the journals' values against the kernel's.
 //! All of that is pure. The [`Assembler`] follows many pods over time and says when a job, or a part
-//! of one, is to be sent; what must outlive the agent is its [`Memory`]. `snapshot_joiner` joins inventory
-//! and capture for it, `tally` counts jobs for the metrics, the `jobs_view` shows the counts, and `saved`
-//! keeps both on disk. The `evidence_store` keeps the evidence of jobs under way there, `stored_evidence` line by line,
-//! for an agent that is started anew.
+//! of one, is to be sent; what must outlive the agent is its [`Memory`]. `snapshot_joiner` joins
+//! inventory and capture for it, `tally` counts jobs for the metrics, `jobs_view` shows the counts, and
+//! `saved` keeps both on disk. `evidence_store` keeps the evidence of jobs under way there, each piece
+//! as a line of `stored_evidence`, for an agent that starts again.
 
 mod assemble;
 mod assembler;

@@ -1,4 +1,4 @@
-//! Evidence as a line of text and back: what the evidence_store keeps of it. Pure.
+//! Evidence as a line of text and back: what the evidence store keeps of it. Pure.
 //!
 //! Nothing here is sent to anybody: another version of the agent may find it, and leaves what it does
 //! not understand.

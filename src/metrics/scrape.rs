@@ -117,7 +117,7 @@ impl Default for Options {
 // === impl Metrics ===
 
 impl Metrics {
-    /// Shows what the others have; adds the process's own figures to the registry of `self_metrics`.
+    /// Shows what the others have; adds the process's own figures to the registry of self-metrics.
     pub fn new(
         readings: Readings,
         inventory: Inventory,

@@ -118,7 +118,7 @@ impl PodView {
 // === impl JobView ===
 
 impl JobView {
-    /// Everything on the jobs_view, by names.
+    /// Every series of jobs, by names.
     pub fn all(jobs_view: &Shown) -> Vec<Self> {
         let mut views: BTreeMap<Arc<Labels>, JobSeries> = BTreeMap::new();
         for (labels, counts) in jobs_view.tally.sets() {

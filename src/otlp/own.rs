@@ -30,7 +30,7 @@ const FULL: f64 = 0.25;
 /// The instrumentation scope.
 const SCOPE: &str = "ephemon-agent";
 
-/// The way from a span_buffer to the collector.
+/// The way from a span buffer to the collector.
 #[derive(Debug)]
 pub struct Delivery {
     stop_tx: oneshot::Sender<()>,
@@ -42,11 +42,11 @@ struct SpanSender {
     outbox: Outbox,
     owner: Owner,
     self_metrics: SelfMetrics,
-    /// Of what had no room in the span_buffer, this much is counted.
+    /// Of what had no room in the span buffer, this much is counted.
     counted: u64,
 }
 
-/// Puts the spans of our own work into the span_buffer.
+/// Puts the spans of our own work into the span buffer.
 pub fn layer<S>(span_buffer: &SpanBuffer) -> impl Layer<S> + Send + Sync
 where
     S: tracing::Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
@@ -68,7 +68,7 @@ where
 // === impl Delivery ===
 
 impl Delivery {
-    /// Begins to deliver what is put into the span_buffer, as the spans of `owner`.
+    /// Begins to deliver what is put into the span buffer, as the spans of `owner`.
     pub fn start(
         span_buffer: SpanBuffer,
         outbox: Outbox,

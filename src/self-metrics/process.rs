@@ -138,8 +138,8 @@ mod tests {
     fn values(collector: &ProcessCollector) -> std::collections::BTreeMap<String, f64> {
         let value = |family: &MetricFamily| {
             let metric = &family.get_metric()[0];
-            let gauge = metric.get_gauge().value();
-            (family.name().to_owned(), gauge.max(metric.get_counter().value()))
+            let gauge = metric.get_gauge().get_value();
+            (family.name().to_owned(), gauge.max(metric.get_counter().get_value()))
         };
         collector.collect().iter().map(value).collect()
     }
