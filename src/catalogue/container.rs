@@ -281,17 +281,15 @@ fn info(container: &Container, points: &mut dyn Points) {
     points.put(&labels, Some(Value::Count(1)));
 }
 
-/// By mode where the kernel tells: what was not used in user mode was used in the kernel, so that
-/// the two are the whole of it, exact as it is.
+/// By mode where the kernel tells, as it tells: a difference of two of its counters, which are read and
+/// rounded apart, could go back.
 fn cpu_time(container: &Container, points: &mut dyn Points) {
     let cpu = &container.usage().cpu;
-    let in_kernel = cpu.usage_ns.zip(cpu.user_ns).and_then(|(all, user)| all.checked_sub(user));
-    match in_kernel {
-        Some(system) => {
-            points.put(&["user".into()], nanos(cpu.user_ns));
-            points.put(&["system".into()], Some(Value::Nanos(system)));
-        }
-        None => points.put(&[LabelValue::Absent], nanos(cpu.usage_ns)),
+    if cpu.user_ns.is_some() && cpu.system_ns.is_some() {
+        points.put(&["user".into()], nanos(cpu.user_ns));
+        points.put(&["system".into()], nanos(cpu.system_ns));
+    } else {
+        points.put(&[LabelValue::Absent], nanos(cpu.usage_ns));
     }
 }
 

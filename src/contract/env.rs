@@ -41,6 +41,8 @@ pub const JOB_SHA: &str = "EPHEMON_JOB_SHA";
 pub const JOB_REF: &str = "EPHEMON_JOB_REF";
 /// `github.event_name`.
 pub const JOB_EVENT: &str = "EPHEMON_JOB_EVENT";
+/// `github.server_url`, where the run is shown: `https://github.com`, or the server of one's own.
+pub const JOB_SERVER_URL: &str = "EPHEMON_JOB_SERVER_URL";
 /// `RUNNER_NAME`.
 pub const JOB_RUNNER: &str = "EPHEMON_JOB_RUNNER";
 
@@ -53,7 +55,7 @@ pub const BAGGAGE: &str = "BAGGAGE";
 
 /// All names that say which job a container belongs to. The agent reads these, [`CONTAINER`],
 /// [`ROLE`], [`LIMITS`] and [`TRACEPARENT`] from the spec and no other.
-pub const JOB: [&str; 10] = [
+pub const JOB: [&str; 11] = [
     JOB_REPOSITORY,
     JOB_RUN_ID,
     JOB_RUN_ATTEMPT,
@@ -64,6 +66,7 @@ pub const JOB: [&str; 10] = [
     JOB_REF,
     JOB_EVENT,
     JOB_RUNNER,
+    JOB_SERVER_URL,
 ];
 
 /// What init takes out of the environment of everything it runs.

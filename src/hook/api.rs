@@ -317,6 +317,25 @@ impl Api {
     }
 }
 
+/// Has the API server reached directly: kube asks HTTPS_PROXY where a cluster has no proxy of its own, and
+/// then refuses it. Refused, with the cluster's name, is a proxy that the kubeconfig itself demands.
+fn without_proxy(kubeconfig: &mut Kubeconfig) -> Result<(), String> {
+    let meant = kubeconfig.current_context.as_ref();
+    let contexts = kubeconfig.contexts.iter().filter(|named| Some(&named.name) == meant);
+    let meant =
+        contexts.filter_map(|named| named.context.as_ref()).map(|of| of.cluster.clone()).next();
+    for named in &mut kubeconfig.clusters {
+        let Some(cluster) = named.cluster.as_mut() else { continue };
+        let is_meant = Some(&named.name) == meant.as_ref();
+        if is_meant && cluster.proxy_url.as_ref().is_some_and(|url| !url.is_empty()) {
+            return Err(named.name.clone());
+        }
+        // Something that is no secret, so that the environment is not asked.
+        cluster.proxy_url = Some("http://unused.invalid".to_owned());
+    }
+    Ok(())
+}
+
 /// `KUBECONFIG`, else the pod's own account.
 async fn config() -> Result<Config, Error> {
     let Some(files) = std::env::var_os("KUBECONFIG").filter(|files| !files.is_empty()) else {
@@ -327,14 +346,15 @@ async fn config() -> Result<Config, Error> {
         let next = Kubeconfig::read_from(file).map_err(|error| Error::config(&error))?;
         merged = merged.merge(next).map_err(|error| Error::config(&error))?;
     }
-    let clusters = merged.clusters.iter().filter_map(|named| named.cluster.as_ref());
-    let has_proxy = clusters.into_iter().any(|cluster| cluster.proxy_url.is_some());
+    without_proxy(&mut merged).map_err(|cluster| {
+        Error::Config(format!(
+            "the kubeconfig has a `proxy-url` for the cluster {cluster}; the API server is reached \
+             directly only"
+        ))
+    })?;
     let options = KubeConfigOptions::default();
     let config = Config::from_custom_kubeconfig(merged, &options).await;
     let mut config = config.map_err(|error| Error::config(&error))?;
-    if !has_proxy {
-        // kube has HTTPS_PROXY here, which it then refuses: the API server is reached directly.
-        config.proxy_url = None;
-    }
+    config.proxy_url = None;
     Ok(config)
 }

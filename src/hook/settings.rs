@@ -11,7 +11,7 @@ use ephemon_otel::config::{self, Exporter, Ignored};
 const PREPARE_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// GitHub's names and ours for what may stand in the pod's spec.
-const IDENTITY: [(&str, &str); 10] = [
+const IDENTITY: [(&str, &str); 11] = [
     ("GITHUB_REPOSITORY", env::JOB_REPOSITORY),
     ("GITHUB_RUN_ID", env::JOB_RUN_ID),
     ("GITHUB_RUN_ATTEMPT", env::JOB_RUN_ATTEMPT),
@@ -22,6 +22,7 @@ const IDENTITY: [(&str, &str); 10] = [
     ("GITHUB_REF", env::JOB_REF),
     ("GITHUB_EVENT_NAME", env::JOB_EVENT),
     ("RUNNER_NAME", env::JOB_RUNNER),
+    ("GITHUB_SERVER_URL", env::JOB_SERVER_URL),
 ];
 
 /// All settings of one call.

@@ -26,6 +26,8 @@ pub struct Identity {
     pub event: Option<Arc<str>>,
     /// The runner's name.
     pub runner: Option<Arc<str>>,
+    /// Where the run is shown, without a slash at its end.
+    pub server_url: Option<Arc<str>>,
     /// Its run and attempt, where they are known; else the pod is the job.
     pub run: Option<(Arc<str>, Arc<str>)>,
     /// The pod's UID: what ids are derived from where no run is known.
@@ -56,6 +58,7 @@ impl Identity {
             git_ref: first(|env| env.git_ref.as_ref()),
             event: first(|env| env.event.as_ref()),
             runner: first(|env| env.runner.as_ref()),
+            server_url: first(|env| env.server_url.as_ref()),
             run,
             pod_uid: pod.uid.as_str().into(),
             pod_name: pod.name.clone(),

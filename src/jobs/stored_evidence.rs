@@ -51,8 +51,9 @@ pub(super) struct Entry {
     name: String,
     container_type: String,
     image: Option<String>,
-    /// In the order of [`JobEnv`]'s fields.
-    env: Option<[Option<String>; 12]>,
+    /// In the order of [`JobEnv`]'s fields. Fields that are missing at the end came later than the agent
+    /// that wrote them.
+    env: Option<Vec<Option<String>>>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -163,11 +164,11 @@ impl Entry {
     }
 }
 
-fn fields(env: &JobEnv) -> [Option<String>; 12] {
-    env.texts().map(|field| field.map(ToString::to_string))
+fn fields(env: &JobEnv) -> Vec<Option<String>> {
+    env.texts().into_iter().map(|field| field.map(ToString::to_string)).collect()
 }
 
-fn env(fields: [Option<String>; 12]) -> Arc<JobEnv> {
+fn env(fields: Vec<Option<String>>) -> Arc<JobEnv> {
     let mut fields = fields.into_iter().map(|field| field.map(Arc::from));
     let mut next = || fields.next().flatten();
     Arc::new(JobEnv {
@@ -183,6 +184,7 @@ fn env(fields: [Option<String>; 12]) -> Arc<JobEnv> {
         runner: next(),
         role: next(),
         traceparent: next(),
+        server_url: next(),
     })
 }
 
@@ -252,5 +254,13 @@ mod tests {
         let line = StoredEvidence::of_pod(&pod()).to_line().unwrap();
         let back: StoredEvidence = serde_json::from_slice(&line).unwrap();
         assert_eq!(back.pod().as_ref(), Some(&*pod()));
+    }
+
+    #[test]
+    fn what_an_agent_wrote_before_servers_were_told_is_read() {
+        let mut written = fields(&JobEnv { run_id: Some("7".into()), ..JobEnv::default() });
+        written.truncate(12);
+        let env = env(written);
+        assert_eq!((env.run_id.as_deref(), env.server_url.as_deref()), (Some("7"), None));
     }
 }

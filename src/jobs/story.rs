@@ -50,6 +50,7 @@ fn env(role: &str) -> Arc<JobEnv> {
         runner: text("runner-1"),
         role: text(role),
         traceparent: None,
+        server_url: text("https://github.com"),
     })
 }
 

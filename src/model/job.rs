@@ -30,15 +30,17 @@ pub struct JobEnv {
     pub role: Option<Arc<str>>,
     /// W3C trace context of the container's span.
     pub traceparent: Option<Arc<str>>,
+    /// `github.server_url`, without a slash at its end.
+    pub server_url: Option<Arc<str>>,
 }
 
 impl JobEnv {
     /// All of its texts, in the order of the fields.
-    pub fn texts(&self) -> [Option<&Arc<str>>; 12] {
+    pub fn texts(&self) -> [Option<&Arc<str>>; 13] {
         let Self { repository, run_id, run_attempt, name, workflow, workflow_ref, .. } = self;
-        let Self { sha, git_ref, event, runner, role, traceparent, .. } = self;
+        let Self { sha, git_ref, event, runner, role, traceparent, server_url, .. } = self;
         let job = [repository, run_id, run_attempt, name, workflow, workflow_ref];
-        let rest = [sha, git_ref, event, runner, role, traceparent];
+        let rest = [sha, git_ref, event, runner, role, traceparent, server_url];
         let mut all = job.into_iter().chain(rest);
         std::array::from_fn(|_| all.next().and_then(Option::as_ref))
     }

@@ -23,7 +23,7 @@ type Connecting<Done> = Pin<Box<dyn Future<Output = Result<Done, BoxError>> + Se
 
 /// Connects to one collector, whatever it is asked for: tonic is shown an address without TLS, which it
 /// must leave to us.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Connector {
     collector: Uri,
     secure: HttpsConnector<Route>,
@@ -57,6 +57,14 @@ trait Io: Read + Write + Send + Unpin {}
 impl<Any: Read + Write + Send + Unpin> Io for Any {}
 
 // === impl Connector ===
+
+/// Without the endpoint's query, which may hold a key.
+impl fmt::Debug for Connector {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let authority = self.collector.authority().map_or("", |authority| authority.as_str());
+        write!(formatter, "Connector({authority})")
+    }
+}
 
 impl Connector {
     pub(crate) fn new(target: &Target) -> Result<Self, SetupError> {

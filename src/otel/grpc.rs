@@ -36,6 +36,8 @@ impl GrpcDialer {
             .origin(target.endpoint.clone())
             .user_agent(USER_AGENT)?
             .connect_timeout(target.timeout)
+            // The SDK sets none where it is given a channel.
+            .timeout(target.timeout)
             .http2_keep_alive_interval(PING)
             .keep_alive_timeout(target.timeout);
         Ok(Self { endpoint, connector: Connector::new(target)? })

@@ -20,7 +20,6 @@ use super::{SetupError, USER_AGENT, causes};
 const LARGEST_ANSWER: usize = 64 << 10;
 
 /// The way to a collector's HTTP port.
-#[derive(Debug)]
 pub struct HttpClient {
     client: Client<Connector, Full<Bytes>>,
     endpoint: Uri,
@@ -29,6 +28,14 @@ pub struct HttpClient {
 }
 
 // === impl HttpClient ===
+
+/// Without the endpoint's query, which may hold a key.
+impl std::fmt::Debug for HttpClient {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let authority = self.endpoint.authority().map_or("", |authority| authority.as_str());
+        write!(formatter, "HttpClient({authority}{})", self.endpoint.path())
+    }
+}
 
 impl HttpClient {
     /// Connects when there is something to send; certificates are read now.

@@ -1,7 +1,8 @@
 //! Which proxy stands between us and a collector, by the usual variables: pure.
 //!
-//! `NO_PROXY` is read as curl and Go read it: names with all names below them, addresses, networks
-//! (`10.0.0.0/8`), `*` for all, and any of the first two with a port. A collector on this host has no
+//! `NO_PROXY` is read as curl reads it: names with all names below them (`.example.com` is
+//! `example.com`, too), addresses, networks (`10.0.0.0/8`), `*` for all, and any of the first two with a
+//! port. A collector on this host has no
 //! proxy, as in Go.
 
 use std::net::IpAddr;
@@ -82,14 +83,17 @@ impl Proxy {
     }
 }
 
-/// The password of a proxy's URL, as it is and decoded.
+/// The password of a proxy's URL, as it is and decoded; where there is none, the user: a token.
 fn secrets(value: &str) -> Vec<String> {
     let after_scheme = value.split_once("://").map_or(value, |(_, after)| after);
-    let user_info = after_scheme.rsplit_once('@').map(|(user_info, _)| user_info);
-    let password = user_info.and_then(|user_info| user_info.split_once(':'));
-    let Some((_, password)) = password else { return Vec::new() };
-    let decoded = percent_decode_str(password).decode_utf8_lossy().into_owned();
-    vec![password.to_owned(), decoded]
+    let Some((user_info, _)) = after_scheme.rsplit_once('@') else { return Vec::new() };
+    let (user, password) = user_info.split_once(':').unwrap_or((user_info, ""));
+    let secret = if password.is_empty() { user } else { password };
+    if secret.is_empty() {
+        return Vec::new();
+    }
+    let decoded = percent_decode_str(secret).decode_utf8_lossy().into_owned();
+    vec![secret.to_owned(), decoded]
 }
 
 /// Whether requests to this endpoint go through a proxy, where there is one.
@@ -104,6 +108,10 @@ pub(crate) fn is_proxied(endpoint: &Uri, no_proxy: &str) -> bool {
         .split(|letter: char| letter == ',' || letter.is_whitespace())
         .filter_map(|entry| of_port(entry, port))
         .collect();
+    // The matcher knows it for names only.
+    if exempt.contains(&"*") {
+        return false;
+    }
     let target = Uri::builder()
         .scheme("http")
         .authority(host)
@@ -155,7 +163,10 @@ mod tests {
         }
         assert!(direct("http://example.com", "a.org, example.com"));
         assert!(direct("http://example.com", "a.org example.com"));
-        assert!(direct("http://anything", "*"));
+        for endpoint in ["http://anything", "http://10.1.2.3:4318", "https://[fd00::1]:4317"] {
+            assert!(direct(endpoint, "*"), "{endpoint}");
+            assert!(direct(endpoint, "a.org,*"), "{endpoint}");
+        }
         assert!(!direct("http://example.com", ""));
         assert!(!direct("http://example.com", " , ,"));
     }
@@ -215,6 +226,15 @@ mod tests {
             let secrets: Vec<_> = proxy.secrets().collect();
             let known: &[&str] = &["hunter%402", "hunter@2", "dXNlcjpodW50ZXJAMg=="];
             assert_eq!(secrets, if has_user { known } else { &[] });
+        }
+    }
+
+    #[test]
+    fn a_user_without_a_password_is_a_secret() {
+        for value in ["http://t%30ken@proxy:3128", "http://t%30ken:@proxy:3128"] {
+            let proxy = Proxy::parse("HTTP_PROXY", value).unwrap();
+            let secrets: Vec<_> = proxy.secrets().collect();
+            assert!(secrets.starts_with(&["t%30ken", "t0ken"]), "{secrets:?}");
         }
     }
 

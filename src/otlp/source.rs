@@ -88,7 +88,7 @@ impl Job {
             sha: env.sha.clone(),
             git_ref: env.git_ref.clone(),
             runner: env.runner.clone(),
-            ..Self::default()
+            server_url: env.server_url.clone(),
         }
     }
 }
@@ -198,7 +198,7 @@ fn put_job(job: &Job, put: &mut impl FnMut(&str, Option<&str>)) {
         put(names::VCS_REF_HEAD_TYPE, kind);
     }
     let Some(repository) = job.repository.as_deref() else { return };
-    let server = job.server_url.as_deref().unwrap_or("https://github.com").trim_end_matches('/');
+    let server = job.server_url.as_deref().unwrap_or(names::GITHUB);
     let url = format!("{server}/{repository}");
     put(names::VCS_PROVIDER_NAME, Some("github"));
     put(names::VCS_REPOSITORY_URL_FULL, Some(&url));

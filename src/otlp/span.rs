@@ -45,18 +45,8 @@ pub struct Options {
     pub parent: Parent,
     /// The node's name in the API.
     pub node_name: Option<String>,
-    /// Where GitHub is, without a slash at the end; `https://github.com` where it is not said.
-    pub server_url: Option<String>,
     /// Attributes of the resource that go over ours.
     pub resource: Vec<(String, String)>,
-}
-
-// === impl Options ===
-
-impl Options {
-    fn server(&self) -> &str {
-        self.server_url.as_deref().unwrap_or("https://github.com").trim_end_matches('/')
-    }
 }
 
 /// The spans of a job that are chosen and over. None of them: no request.
@@ -67,7 +57,7 @@ pub fn request(job: &Job, which: &Which, options: &Options) -> Option<ExportTrac
 }
 
 fn trace(job: &Job, which: &Which, options: &Options, full: &mut dyn FnMut(Vec<Span>)) {
-    let url = run_url(&job.identity, options);
+    let url = run_url(&job.identity);
     let mut trace = Trace { job, which, url, spans: Vec::new(), full };
     trace.all(options);
     trace.hand_over();

@@ -15,19 +15,18 @@ pub(super) struct ProcessCollector {
     max_fds: Gauge,
     virtual_bytes: Gauge,
     resident_bytes: Gauge,
+    /// Since 1970, seconds, to the kernel's tick; read once: by `/proc/stat` it would move with the clock.
     start_time: Gauge,
     threads: Gauge,
 }
 
-/// All but the CPU time, read at one moment.
+/// All but the CPU time and the start, read at one moment.
 struct Reading {
     open_fds: Option<usize>,
     /// None where there is no limit.
     max_fds: Option<u64>,
     virtual_bytes: u64,
     resident_bytes: u64,
-    /// Since 1970, seconds, to the kernel's tick.
-    start_time: Option<f64>,
     threads: i64,
 }
 
@@ -40,6 +39,11 @@ impl ProcessCollector {
     /// None but those of a name that the crate refuses, which would be a mistake here.
     pub(super) fn new() -> prometheus::Result<Self> {
         let gauge = |name: &str, help: &str| Gauge::with_opts(Opts::new(name, help));
+        let start_time = gauge(
+            "process_start_time_seconds",
+            "Start time of the process since unix epoch in seconds.",
+        )?;
+        start_time.set(started().unwrap_or_default());
         Ok(Self {
             cpu: Counter::with_opts(Opts::new(
                 "process_cpu_seconds_total",
@@ -52,10 +56,7 @@ impl ProcessCollector {
                 "process_resident_memory_bytes",
                 "Resident memory size in bytes.",
             )?,
-            start_time: gauge(
-                "process_start_time_seconds",
-                "Start time of the process since unix epoch in seconds.",
-            )?,
+            start_time,
             threads: gauge("process_threads", "Number of OS threads in the process.")?,
         })
     }
@@ -88,7 +89,7 @@ impl Collector for ProcessCollector {
             reading.max_fds.map(|count| count as f64),
             Some(reading.virtual_bytes as f64),
             Some(reading.resident_bytes as f64),
-            reading.start_time,
+            Some(self.start_time.get()).filter(|seconds| *seconds > 0.0),
             Some(reading.threads as f64),
         ];
         for (gauge, value) in self.gauges().into_iter().zip(values) {
@@ -107,6 +108,13 @@ fn cpu_seconds() -> f64 {
     used.tv_sec as f64 + used.tv_nsec as f64 / 1e9
 }
 
+/// When the process began, seconds since 1970.
+fn started() -> Option<f64> {
+    let stat = Process::myself().and_then(|process| process.stat()).ok()?;
+    let since_boot = stat.starttime as f64 / procfs::ticks_per_second() as f64;
+    Some(procfs::boot_time_secs().ok()? as f64 + since_boot)
+}
+
 // === impl Reading ===
 
 impl Reading {
@@ -119,13 +127,11 @@ impl Reading {
             LimitValue::Value(most) => Some(most),
             LimitValue::Unlimited => None,
         });
-        let since_boot = stat.starttime as f64 / procfs::ticks_per_second() as f64;
         Some(Self {
             open_fds: process.fd_count().ok(),
             max_fds,
             virtual_bytes: stat.vsize,
             resident_bytes: stat.rss.saturating_mul(procfs::page_size()),
-            start_time: procfs::boot_time_secs().ok().map(|boot| boot as f64 + since_boot),
             threads: stat.num_threads,
         })
     }

@@ -29,6 +29,10 @@ pub(super) fn job(container: &EphemeralContainer) -> Option<Arc<JobEnv>> {
             env::JOB_RUNNER => &mut job.runner,
             env::ROLE => &mut job.role,
             env::TRACEPARENT => &mut job.traceparent,
+            env::JOB_SERVER_URL => {
+                job.server_url = server_url(&value);
+                continue;
+            }
             _ => continue,
         };
         *place = Some(value);
@@ -36,9 +40,43 @@ pub(super) fn job(container: &EphemeralContainer) -> Option<Arc<JobEnv>> {
     (job != JobEnv::default()).then(|| Arc::new(job))
 }
 
+/// Where a server is: `https://HOST[:PORT][/PATH]` without a slash at its end. None of what has another
+/// scheme, credentials, a query or no host: links are made of it.
+fn server_url(value: &str) -> Option<Arc<str>> {
+    let (scheme, rest) = value.split_once("://")?;
+    let host = rest.split('/').next()?;
+    let is_plain = |letter: char| letter.is_ascii_graphic() && !"?#@\\\"<>".contains(letter);
+    let is_url =
+        matches!(scheme, "https" | "http") && !host.is_empty() && rest.chars().all(is_plain);
+    is_url.then(|| value.trim_end_matches('/').into())
+}
+
 /// Cut to what a label or an attribute can bear, without control characters.
 fn job_text(value: &str) -> Option<Arc<str>> {
     let value: String =
         value.chars().filter(|letter| !letter.is_control()).take(JOB_TEXT).collect();
     (!value.is_empty()).then(|| value.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_where_links_can_lead() {
+        for (said, url) in [
+            ("https://github.com", Some("https://github.com")),
+            ("https://ghe.example.org:8443/", Some("https://ghe.example.org:8443")),
+            ("http://ghe/github", Some("http://ghe/github")),
+            ("javascript://x", None),
+            ("https://", None),
+            ("https:///x", None),
+            ("https://user:password@ghe.example.org", None),
+            ("https://ghe.example.org/?next=", None),
+            ("https://ghe example.org", None),
+            ("ghe.example.org", None),
+        ] {
+            assert_eq!(server_url(said).as_deref(), url, "{said}");
+        }
+    }
 }

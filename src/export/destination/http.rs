@@ -14,6 +14,8 @@ pub(super) struct Http {
     client: HttpClient,
     timeout: Duration,
     censor: Censor,
+    /// A proxy passes requests on, so that an answer may be its own.
+    is_passed_on: bool,
 }
 
 // === impl Http ===
@@ -21,7 +23,13 @@ pub(super) struct Http {
 impl Http {
     pub(super) fn new(target: &Target) -> Result<Self, SetupError> {
         let client = HttpClient::new(target)?;
-        Ok(Self { client, timeout: target.timeout, censor: Censor::of_target(target) })
+        let is_passed_on = target.proxy.is_some() && target.endpoint.scheme_str() != Some("https");
+        Ok(Self {
+            client,
+            timeout: target.timeout,
+            censor: Censor::of_target(target),
+            is_passed_on,
+        })
     }
 
     pub(super) async fn attempt(&mut self, body: &Bytes) -> Answer {
@@ -31,7 +39,17 @@ impl Http {
             Ok(Ok(answer)) => {
                 let (parts, body) = answer.into_parts();
                 let now = jiff::Timestamp::now();
-                Answer::of_http(parts.status, &parts.headers, &body, now, &self.censor)
+                let answer =
+                    Answer::of_http(parts.status, &parts.headers, &body, now, &self.censor);
+                match answer {
+                    // Some proxies say 500 of a collector that they cannot reach.
+                    Answer::Refused { reason }
+                        if self.is_passed_on && parts.status.is_server_error() =>
+                    {
+                        Answer::Retry { after: None, reason }
+                    }
+                    answer => answer,
+                }
             }
         }
     }

@@ -39,9 +39,10 @@ impl Censor {
             let decoded = percent_decode_str(value).decode_utf8_lossy().into_owned();
             secrets.extend([pair.to_owned(), value.to_owned(), decoded]);
         }
+        secrets.retain(|secret| secret.len() >= SECRET_BYTES_MIN);
+        // However short: it is known to be one.
         let of_proxy = target.proxy.iter().flat_map(Proxy::secrets).map(str::to_owned);
         secrets.extend(of_proxy);
-        secrets.retain(|secret| secret.len() >= SECRET_BYTES_MIN);
         // The longest first: what is left of a value must not show the rest.
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         secrets.dedup();

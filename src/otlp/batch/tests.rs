@@ -41,7 +41,7 @@ fn source() -> Source {
             sha: Some("c0ffee".into()),
             git_ref: Some("refs/heads/main".into()),
             runner: Some("r-1".into()),
-            server_url: None,
+            server_url: Some("https://ghe.example.org".into()),
         }),
     }
 }
@@ -112,9 +112,9 @@ fn a_resource_says_whose_the_records_are() {
         cicd.pipeline.name=CI cicd.pipeline.run.id=7 github.run.attempt=2 \
         cicd.pipeline.task.name=build cicd.worker.name=r-1 vcs.ref.head.revision=c0ffee \
         vcs.ref.head.name=main vcs.ref.head.type=branch vcs.provider.name=github \
-        vcs.repository.url.full=https://github.com/octo/My_Repo vcs.owner.name=octo \
+        vcs.repository.url.full=https://ghe.example.org/octo/My_Repo vcs.owner.name=octo \
         vcs.repository.name=My_Repo \
-        cicd.pipeline.run.url.full=https://github.com/octo/My_Repo/actions/runs/7/attempts/2 \
+        cicd.pipeline.run.url.full=https://ghe.example.org/octo/My_Repo/actions/runs/7/attempts/2 \
         container.image.name=reg:5000/a/b container.image.tags=[v1] \
         container.image.repo_digests=[reg:5000/a/b@sha256:00]";
     let found = texts(&logs.resource.expect("a resource").attributes).join(" ");

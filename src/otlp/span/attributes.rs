@@ -125,7 +125,7 @@ pub(super) fn resource(job: &Job, options: &Options) -> Resource {
     attributes.text(names::K8S_POD_UID, Some(job.pod.uid.as_str()));
     attributes.text(names::PIPELINE_NAME, identity.workflow.as_deref());
     attributes.text(names::PIPELINE_RUN_ID, identity.run.as_ref().map(|(run, _)| &**run));
-    attributes.text(names::PIPELINE_RUN_URL, run_url(identity, options));
+    attributes.text(names::PIPELINE_RUN_URL, run_url(identity));
     attributes.text(names::RUN_ATTEMPT, identity.run.as_ref().map(|(_, attempt)| &**attempt));
     attributes.text(names::WORKFLOW_REF, identity.workflow_ref.as_deref());
     attributes.text(names::EVENT_NAME, identity.event.as_deref());
@@ -134,7 +134,7 @@ pub(super) fn resource(job: &Job, options: &Options) -> Resource {
     attributes.text(names::VCS_PROVIDER, repository.map(|_| "github"));
     attributes.text(names::VCS_OWNER, owner);
     attributes.text(names::VCS_REPOSITORY, name);
-    let url = repository.map(|repository| format!("{}/{repository}", options.server()));
+    let url = repository.map(|repository| format!("{}/{repository}", server(identity)));
     attributes.text(names::VCS_REPOSITORY_URL, url);
     let reference = identity.git_ref.as_deref();
     let branch = reference.and_then(|name| name.strip_prefix("refs/heads/"));
@@ -151,10 +151,15 @@ pub(super) fn resource(job: &Job, options: &Options) -> Resource {
     Resource { attributes: attributes.into_list(), ..Resource::default() }
 }
 
+/// Where the run is shown.
+fn server(identity: &Identity) -> &str {
+    identity.server_url.as_deref().unwrap_or(crate::names::GITHUB)
+}
+
 /// The run's page.
-pub(super) fn run_url(identity: &Identity, options: &Options) -> Option<String> {
+pub(super) fn run_url(identity: &Identity) -> Option<String> {
     let (repository, (run, _)) = identity.repository.as_deref().zip(identity.run.as_ref())?;
-    Some(format!("{}/{repository}/actions/runs/{run}", options.server()))
+    Some(format!("{}/{repository}/actions/runs/{run}", server(identity)))
 }
 
 /// An image's name and its tag; a digest is neither.

@@ -183,3 +183,22 @@ fn what_an_operator_says_of_the_agents_own_pod_is_not_said_of_a_jobs() {
     let meant = json!(["runner-1", "ci", "worker-1", null, "ours", "ci"]);
     assert_eq!(Value::from_iter(said.map(|(key, _)| shown[key].clone())), meant);
 }
+
+#[test]
+fn links_lead_to_the_runs_own_server() {
+    let mut job = job();
+    for (server, url) in [
+        (Some("https://ghe.example.org"), "https://ghe.example.org/o/r"),
+        (None, "https://github.com/o/r"),
+    ] {
+        job.identity.server_url = server.map(Into::into);
+        let request = request(&job, &Which::All, &options()).unwrap();
+        let resource = attributes(&request.resource_spans[0].resource.as_ref().unwrap().attributes);
+        assert_eq!(resource["vcs.repository.url.full"], url);
+        let run = format!("{url}/actions/runs/14460881260");
+        assert_eq!(resource["cicd.pipeline.run.url.full"], run);
+        let task = spans(&job, &Which::All, &options())[0].clone();
+        let task = attributes(&task.attributes);
+        assert!(task["cicd.pipeline.task.run.url.full"].as_str().unwrap().starts_with(&run));
+    }
+}

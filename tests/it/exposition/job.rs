@@ -111,6 +111,7 @@ fn env() -> JobEnv {
         runner: text("runner-1"),
         role: text("job"),
         traceparent: None,
+        server_url: None,
     }
 }
 

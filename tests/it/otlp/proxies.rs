@@ -32,12 +32,12 @@ async fn requests_go_through_the_proxy_in_the_clear_and_over_tls() {
     for wire in BOTH {
         for pki in [None, Some(&pki)] {
             let collector = Collector::start(wire, pki).await;
-            let proxy = Proxy::start(Manner::default());
+            let proxy = Proxy::start(Manner { wants: Some("ci:hunter@2"), ..Manner::default() });
             let variable = if pki.is_some() { "HTTPS_PROXY" } else { "HTTP_PROXY" };
             let mut line = Line::to(&collector)
                 .set("ENDPOINT", &behind(&collector))
                 .set("HEADERS", "authorization=Bearer%20x")
-                .env(variable, &proxy.url(""));
+                .env(variable, &proxy.url("ci:hunter%402@"));
             if pki.is_some() {
                 line = line
                     .set("CERTIFICATE", files.authority.to_str().unwrap())
@@ -51,6 +51,8 @@ async fn requests_go_through_the_proxy_in_the_clear_and_over_tls() {
             assert_eq!(proxy.asked()[0], question(&collector, wire, pki.is_some()));
             let headers = collector.headers();
             assert!(headers.iter().all(|headers| headers["authorization"] == "Bearer x"));
+            // Inside a tunnel nobody but us would take it away.
+            assert!(headers.iter().all(|headers| !headers.contains_key("proxy-authorization")));
         }
     }
 }
@@ -78,6 +80,10 @@ async fn a_proxy_that_refuses_is_an_outage() {
         for (manner, http) in [
             (Manner { wants: Some("ci:x"), ..Manner::default() }, Exported::Denied),
             (Manner { refuses: Some("503 Not Now"), ..Manner::default() }, Exported::Retried),
+            (
+                Manner { refuses: Some("500 Unable to connect"), ..Manner::default() },
+                Exported::Retried,
+            ),
         ] {
             let proxy = Proxy::start(manner);
             let line = Line::to(&collector)
