@@ -95,10 +95,11 @@ pub(super) async fn keep(parts: Parts) -> Infallible {
         // Reads files of a disk that may be slow, and never at the cost of the other tasks.
         let turn = tokio::task::spawn_blocking(move || {
             let is_eventful = keeper.turn(changed, clock::now_ns());
-            (keeper, is_eventful)
+            let polls = keeper.polls();
+            (keeper, is_eventful, polls)
         });
-        let is_eventful;
-        (keeper, is_eventful) = match turn.await {
+        let (is_eventful, polls);
+        (keeper, is_eventful, polls) = match turn.await {
             Ok(done) => done,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
@@ -106,7 +107,7 @@ pub(super) async fn keep(parts: Parts) -> Infallible {
             idle.event(Instant::now());
         }
         sleep(BUSY_INTERVAL).await;
-        if let Some(rest) = pace::rest(&idle, Instant::now(), keeper.polls())
+        if let Some(rest) = pace::rest(&idle, Instant::now(), polls)
             && timeout(rest, feed.changed()).await.is_ok()
         {
             idle.event(Instant::now());

@@ -126,7 +126,8 @@ async fn turn(mut keeper: Box<JobTracker>, mut stop_rx: oneshot::Receiver<()>) {
         };
         let now = tokio::time::Instant::now();
         let mut changed = feed.take();
-        if now >= ask_again {
+        // Whatever waits is asked for a last time, too: its grace may be over.
+        if last || now >= ask_again {
             (changed, ask_again) = (Changed::All, now + ASK_AGAIN_INTERVAL);
         }
         // Finals go by way of a disk that may be slow, and never at the cost of the other tasks.

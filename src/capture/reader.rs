@@ -268,7 +268,7 @@ impl Reader {
                 }
                 CgroupEvent::Changed(id) => {
                     if let Some(key) = self.driver.held.population.key(&id) {
-                        self.driver.on(key, Event::Changed, Instant::now());
+                        self.driver.changed(key, Instant::now());
                     }
                 }
                 CgroupEvent::Removed(id) => self.driver.removed(&id),

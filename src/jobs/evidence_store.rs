@@ -35,7 +35,7 @@ pub const MAX_OWED_BYTES: usize = 1024 * 1024;
     "cannot keep what is known of jobs under way in {path}: {source}; after a restart their traces \
      lack figures of containers that ended before"
 )]
-pub struct CabinetError {
+pub struct EvidenceStoreError {
     path: PathBuf,
     source: io::Error,
 }
@@ -44,7 +44,7 @@ pub struct CabinetError {
 #[derive(Debug)]
 pub struct EvidenceStore {
     directory: PathBuf,
-    drawers: HashMap<PodUid, PodFile>,
+    pod_files: HashMap<PodUid, PodFile>,
     /// In files and owed to them.
     bytes: u64,
     /// Owed to them: in memory.
@@ -70,8 +70,8 @@ impl EvidenceStore {
     /// Opens the one in the state directory; whose evidence an earlier agent left there.
     pub fn open(state: &Path) -> (Self, Vec<PodRef>) {
         let directory = state.join(NAME);
-        let (drawers, stuck) = (HashMap::new(), false);
-        let mut evidence_store = Self { directory, drawers, bytes: 0, owed: 0, stuck };
+        let (pod_files, stuck) = (HashMap::new(), false);
+        let mut evidence_store = Self { directory, pod_files, bytes: 0, owed: 0, stuck };
         let mut left = Vec::new();
         // Where there is no directory yet, nothing was left.
         for entry in fs::read_dir(&evidence_store.directory).into_iter().flatten().flatten() {
@@ -81,7 +81,7 @@ impl EvidenceStore {
             match read(&entry.path(), |_| {}).ok().flatten() {
                 Some((pod, written)) if pod.uid == uid && left.len() < MAX_JOBS => {
                     evidence_store.bytes = evidence_store.bytes.saturating_add(written);
-                    evidence_store.drawers.insert(uid, PodFile { written, ..PodFile::default() });
+                    evidence_store.pod_files.insert(uid, PodFile { written, ..PodFile::default() });
                     left.push(pod);
                 }
                 _ => {
@@ -110,17 +110,17 @@ impl EvidenceStore {
         else {
             return;
         };
-        if !self.drawers.contains_key(&pod.uid) {
+        if !self.pod_files.contains_key(&pod.uid) {
             let owed = StoredEvidence::of_pod(pod).to_line().unwrap_or_default();
             self.bytes = self.bytes.saturating_add(owed.len() as u64);
             self.owed = self.owed.saturating_add(owed.len());
-            self.drawers.insert(pod.uid.clone(), PodFile { owed, ..PodFile::default() });
+            self.pod_files.insert(pod.uid.clone(), PodFile { owed, ..PodFile::default() });
         }
         if self.owed.saturating_add(line.len()) > MAX_OWED_BYTES && !self.stuck {
             // Why it cannot is said by the next call.
             drop(self.write());
         }
-        let Some(pod_file) = self.drawers.get_mut(&pod.uid) else { return };
+        let Some(pod_file) = self.pod_files.get_mut(&pod.uid) else { return };
         let more = line.len() as u64;
         let of_pod = pod_file.written.saturating_add(pod_file.owed.len() as u64);
         let fits = |held: u64, most: u64| held.saturating_add(more) <= most;
@@ -138,14 +138,14 @@ impl EvidenceStore {
     }
 
     /// Writes what was taken in. What cannot be written now is tried again with the next call.
-    pub fn write(&mut self) -> Result<(), CabinetError> {
+    pub fn write(&mut self) -> Result<(), EvidenceStoreError> {
         let mut trouble = None;
-        for (uid, pod_file) in self.drawers.iter_mut().filter(|(_, it)| !it.owed.is_empty()) {
+        for (uid, pod_file) in self.pod_files.iter_mut().filter(|(_, it)| !it.owed.is_empty()) {
             let path = self.directory.join(format!("{uid}{SUFFIX}"));
             let owed = pod_file.owed.len();
             match pod_file.write(&self.directory, &path) {
                 Ok(()) => self.owed = self.owed.saturating_sub(owed),
-                Err(source) => trouble = Some(CabinetError { path, source }),
+                Err(source) => trouble = Some(EvidenceStoreError { path, source }),
             }
         }
         self.stuck = trouble.is_some();
@@ -154,12 +154,12 @@ impl EvidenceStore {
 
     /// Whether anything of the pod is on disk.
     pub fn holds(&self, uid: &PodUid) -> bool {
-        self.drawers.get(uid).is_some_and(|pod_file| pod_file.written > 0)
+        self.pod_files.get(uid).is_some_and(|pod_file| pod_file.written > 0)
     }
 
     /// The pod's job was sent: nothing of it is needed any more.
     pub fn clear(&mut self, uid: &PodUid) {
-        let Some(pod_file) = self.drawers.remove(uid) else { return };
+        let Some(pod_file) = self.pod_files.remove(uid) else { return };
         let held = pod_file.written.saturating_add(pod_file.owed.len() as u64);
         self.bytes = self.bytes.saturating_sub(held);
         self.owed = self.owed.saturating_sub(pod_file.owed.len());
@@ -325,7 +325,8 @@ mod tests {
         for _ in 0..2000 {
             add(&mut evidence_store, &pieces);
         }
-        let owed: usize = evidence_store.drawers.values().map(|pod_file| pod_file.owed.len()).sum();
+        let owed: usize =
+            evidence_store.pod_files.values().map(|pod_file| pod_file.owed.len()).sum();
         assert!(
             evidence_store.stuck && owed == evidence_store.owed && owed <= MAX_OWED_BYTES,
             "{owed}"

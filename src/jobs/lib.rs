@@ -35,7 +35,7 @@ pub use assembler::{Assembler, Dispatch, MAX_JOBS, Options, PodSnapshot, TraceMo
 pub use assembler::{MAX_EVIDENCE_BYTES, MAX_PARTS_A_TURN};
 pub use evidence::{Evidence, Heard, Reading, Sighted};
 pub use evidence_store::MAX_OWED_BYTES;
-pub use evidence_store::{CabinetError, EvidenceStore};
+pub use evidence_store::{EvidenceStore, EvidenceStoreError};
 pub use identity::Identity;
 pub use job::{
     Container, Fault, Figures, Job, JobResult, LogCount, Outcome, Phase, Proof, Pull, ResultSource,

@@ -171,7 +171,12 @@ impl Place {
     /// Looks for the directory where it was not found yet and may be there by now.
     fn look(&mut self, volume: impl Fn() -> PathBuf) {
         if matches!(self, Self::Unknown) {
-            *self = Volume::open(&volume()).map_or(Self::None, |volume| Self::Volume(volume, None));
+            match Volume::open(&volume()) {
+                Ok(volume) => *self = Self::Volume(volume, None),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => *self = Self::None,
+                // No word on whether it is there: the next look asks again.
+                Err(_) => {}
+            }
         }
         if let Self::Volume(volume, looked) = self {
             // Not there before the first container that writes one: the volume's root changes then.

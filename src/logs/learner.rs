@@ -35,7 +35,7 @@ pub(super) struct Learner(Option<Reading>);
 #[derive(Debug)]
 struct Reading {
     follower: Follower,
-    refiners: HashMap<Arc<LogRef>, Sanitizer>,
+    sanitizers: HashMap<Arc<LogRef>, Sanitizer>,
     /// Pods that are not read yet; none until the first turn has seen who is there.
     pending: Option<HashMap<PodUid, Pod>>,
     since: Instant,
@@ -57,7 +57,7 @@ impl Learner {
         let options = Options { max_line_bytes, max_held_bytes, ..Options::new(pods) };
         Self(Some(Reading {
             follower: Follower::new(options, from),
-            refiners: HashMap::new(),
+            sanitizers: HashMap::new(),
             pending: None,
             since: now,
         }))
@@ -100,7 +100,7 @@ impl Reading {
         pipelines: &mut LogPipelines,
         now: Instant,
     ) -> bool {
-        let Self { follower, refiners, pending, .. } = self;
+        let Self { follower, sanitizers, pending, .. } = self;
         let first = pending.is_none();
         let pending = pending.get_or_insert_default();
         let mut undecided = HashSet::new();
@@ -124,7 +124,7 @@ impl Reading {
             choice
         };
         let mut sink = |line: crilog::Line<'_>| {
-            let sanitizer = refiners
+            let sanitizer = sanitizers
                 .entry(Arc::clone(line.log))
                 .or_insert_with(|| pipelines.learner(&line.log.pod));
             sanitizer.learn(line.stream, line.text, line.part, line.continues);
@@ -150,7 +150,7 @@ impl Reading {
                 }
             }
         });
-        refiners.retain(|log, _| pending.contains_key(&log.pod.uid));
+        sanitizers.retain(|log, _| pending.contains_key(&log.pod.uid));
         more
     }
 

@@ -1,4 +1,4 @@
-//! The thread between the log files and the collector: reads what there is room for, refines and
+//! The thread between the log files and the collector: reads what there is room for, sanitizes and
 //! packs it, hands it over, and calls delivered what was acknowledged.
 //!
 //! While the collector takes nothing, nothing is read: the kubelet's files are the first buffer, and

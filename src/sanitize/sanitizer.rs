@@ -1,4 +1,4 @@
-//! Refines a container's lines, one after the other: workflow commands are read and acted on,
+//! Sanitizes a container's lines, one after the other: workflow commands are read and acted on,
 //! secrets masked, colours stripped. Order matters: what a line teaches counts for the next.
 
 mod returns;

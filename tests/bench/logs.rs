@@ -24,7 +24,7 @@ fn benches(criterion: &mut Criterion) {
     group.sample_size(20);
     for values in [0, 20, 500] {
         let masks = masks(values);
-        group.bench_function(BenchmarkId::new("refine", format!("{values}_values")), |bencher| {
+        group.bench_function(BenchmarkId::new("sanitize", format!("{values}_values")), |bencher| {
             let mut sanitizer = Sanitizer::new(masks.clone(), Options::default());
             bencher.iter(|| {
                 for line in &lines {

@@ -51,6 +51,15 @@ impl Driver {
         }
     }
 
+    /// A group's events have changed. Of a closed container nothing is read, and when it is asked about
+    /// again stays: changes that never cease must not put that off.
+    pub(super) fn changed(&mut self, key: u64, now: Instant) {
+        let container = self.held.containers.get(&key);
+        if container.is_some_and(|container| !container.life.is_closed()) {
+            self.on(key, Event::Changed, now);
+        }
+    }
+
     fn pace(&self) -> Pace {
         Pace {
             cadence: self.cadence,

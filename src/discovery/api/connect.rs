@@ -94,7 +94,7 @@ async fn from_files(path: &PathBuf) -> Result<Config, Error> {
     Ok(config)
 }
 
-/// Has the API server reached directly: kube asks HTTPS_PROXY where a cluster has no proxy of its own, and
+/// Has the API server reached directly: kube asks `HTTPS_PROXY` where a cluster has no proxy of its own, and
 /// then refuses it. Refused, with the cluster's name, is a proxy that the kubeconfig itself demands.
 fn without_proxy(kubeconfig: &mut Kubeconfig) -> Result<(), String> {
     let meant = kubeconfig.current_context.as_ref();

@@ -93,6 +93,8 @@ impl State {
         let first = container.created.is_none();
         let elsewhere = container.pod.replace(uid.clone());
         container.created = Some(at);
+        // An id that was gone and is there again.
+        container.ended = false;
         if first {
             self.unborn = self.unborn.saturating_sub(1);
         }
@@ -148,7 +150,14 @@ impl State {
             Evidence::Container { id, word, by } => self.hear(&id, word, by, now),
             Evidence::Sandbox { id, pod } => {
                 let container = self.container_mut(&id);
-                container.sandbox = true;
+                let is_known = std::mem::replace(&mut container.sandbox, true);
+                let uid = container.pod.clone().or_else(|| pod.clone());
+                let is_joined = uid
+                    .is_none_or(|uid| self.pods.get(&uid).is_some_and(|pod| pod.ids.contains(&id)));
+                if is_known && is_joined {
+                    return;
+                }
+                let container = self.container_mut(&id);
                 container.facts = None;
                 // `join` says of its pod that it has changed.
                 if let Some(uid) = container.pod.clone().or(pod) {

@@ -60,7 +60,11 @@ impl Assembler {
         let is_due = move |followed: &Followed| {
             followed.closing() || followed.changed || (is_eager && followed.job.is_some())
         };
-        self.pods.iter().filter(move |(_, followed)| is_due(followed)).map(|(uid, _)| uid)
+        let due =
+            self.pods.iter().filter(move |(_, followed)| is_due(followed)).map(|(uid, _)| uid);
+        // There is room again for those that were refused.
+        let room = if self.pods.len() < MAX_JOBS { usize::MAX } else { 0 };
+        due.chain(self.refused.iter().take(room))
     }
 
     fn snapshot(&mut self, snapshot: PodSnapshot, now_ns: u64) {

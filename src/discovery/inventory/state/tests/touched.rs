@@ -34,13 +34,29 @@ fn every_kind_of_evidence_concerns_its_pod_once() {
         let again = touched(&mut state, |state| state.learn(evidence.clone(), now));
         assert_eq!(again, Some(Vec::new()), "{evidence:?}");
     }
+    let again = sandbox.clone();
     assert_eq!(touched(&mut state, |state| state.learn(sandbox, now)), Some(vec![uid(2)]));
+    assert_eq!(touched(&mut state, |state| state.learn(again, now)), Some(Vec::new()));
     assert_eq!(touched(&mut state, |state| state.ended(&id(1))), Some(vec![uid(1)]));
     assert_eq!(touched(&mut state, |state| state.ended(&id(1))), Some(Vec::new()));
     assert_eq!(touched(&mut state, |state| state.forget(&id(1))), Some(vec![uid(1)]));
     let created = |state: &mut State| state.created(&uid(2), &id(2), at(30), now);
     assert_eq!(touched(&mut state, created), Some(vec![uid(1), uid(2)]), "both its pods");
     assert_eq!(touched(&mut state, |state| state.forget_pod(&uid(2))), Some(vec![uid(2)]));
+}
+
+#[test]
+fn an_id_that_comes_back_lives_and_ends_again() {
+    let now = Instant::now();
+    let mut state = state([]);
+    let created = |state: &mut State| state.created(&uid(1), &id(1), at(30), now);
+    created(&mut state);
+    state.ended(&id(1));
+    assert!(state.containers[&id(1)].ended);
+    created(&mut state);
+    assert!(!state.containers[&id(1)].ended, "it is there again");
+    state.take_touched();
+    assert_eq!(touched(&mut state, |state| state.ended(&id(1))), Some(vec![uid(1)]));
 }
 
 #[test]
