@@ -54,7 +54,7 @@ pub struct Options {
 }
 
 /// A pod as node and API know it now.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PodSnapshot {
     /// The pod.
     pub pod: Arc<PodRef>,

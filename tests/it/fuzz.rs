@@ -121,7 +121,7 @@ proptest! {
     }
 
     #[test]
-    fn the_refiner_holds_what_it_promises(data in input()) {
+    fn the_sanitizer_holds_what_it_promises(data in input()) {
         run("sanitizer", &data);
     }
 

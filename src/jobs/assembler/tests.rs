@@ -1,5 +1,7 @@
 //! A story told second by second: what goes out, when, and that nothing goes twice.
 
+use std::collections::BTreeSet;
+
 use ephemon_model::PodRef;
 
 use super::*;
@@ -70,6 +72,33 @@ fn follow_learning(
     (all, learnt)
 }
 
+/// The same, shown only what has changed or is due, as an agent shows it. What is read of a container
+/// that lives is no change.
+fn follow_changes(
+    assembler: &mut Assembler,
+    story: &Story,
+    seconds: std::ops::Range<u64>,
+) -> Vec<Dispatch> {
+    let (mut all, mut read, mut shown) = (Vec::new(), HashSet::new(), None);
+    let pods = HashSet::from([pod().uid.clone()]);
+    for second in seconds {
+        let (snapshot, entries) = news(story, second, true);
+        let mut bare = snapshot.clone();
+        bare.containers.iter_mut().for_each(|container| container.reading = None);
+        if shown.replace(bare.clone()).as_ref() != Some(&bare) || assembler.due().next().is_some() {
+            assembler.snapshots_of(&pods, vec![snapshot], s(second));
+        }
+        for entry in entries {
+            if read.insert((entry.file.clone(), entry.at)) {
+                assembler.journal(entry, s(second));
+            }
+        }
+        hear(assembler, story, second);
+        all.extend(assembler.turn(s(second)).dispatches);
+    }
+    all
+}
+
 /// What is there to be seen of a story for an agent that began at a second: no container that was
 /// over by then.
 fn since(story: &Story, second: u64) -> Story {
@@ -101,6 +130,28 @@ fn spans(dispatch: &Dispatch) -> HashSet<SpanId> {
     let phases = job.phases.iter().map(|phase| phase.span_id);
     let all = steps.chain(containers).chain(phases).chain([job.span.span_id]);
     all.filter(|span| dispatch.which.has(*span)).collect()
+}
+
+#[test]
+fn who_is_shown_changes_only_sends_what_one_does_who_is_shown_all() {
+    let mut killed = Story::whole();
+    killed.kill("job", 1, Some("__run_2"));
+    let stories = [Story::whole(), killed, Story::at_once(), Story::debugged(), Story::idle()];
+    for (number, story) in stories.into_iter().enumerate() {
+        for mode in [TraceMode::Whole, TraceMode::Eager] {
+            let new = || Assembler::new(Options { mode }, Memory::default());
+            // What is sent early has the figures of the last look, which differ.
+            let sent = |all: Vec<Dispatch>| -> Vec<(BTreeSet<String>, Option<String>)> {
+                let whole =
+                    |one: &Dispatch| (mode == TraceMode::Whole).then(|| format!("{:?}", one.job));
+                let ids = |one: &Dispatch| spans(one).iter().map(|id| format!("{id:?}")).collect();
+                all.iter().map(|one| (ids(one), whole(one))).collect()
+            };
+            let all = sent(follow(&mut new(), &story, 1..80));
+            let changes = sent(follow_changes(&mut new(), &story, 1..80));
+            assert_eq!(changes, all, "story {number}, {mode:?}");
+        }
+    }
 }
 
 #[test]
