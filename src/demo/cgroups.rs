@@ -166,8 +166,11 @@ impl Cgroups {
         };
         match &self.tree {
             Tree::V1(tree) => tree.place(&relative),
-            Tree::V2(tree) => tree.place(&relative),
-            Tree::Scratch(tree) => tree.place(&relative),
+            Tree::V2(tree) => Place::V2 { dir: tree.directory(&relative) },
+            Tree::Scratch(tree) => {
+                let (dir, ledger) = tree.directories(&relative);
+                Place::Scratch { dir, ledger }
+            }
         }
     }
 

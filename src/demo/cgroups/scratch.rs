@@ -13,7 +13,6 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::kernel::failed;
-use super::place::Place;
 use super::{Error, Qos};
 
 /// What the kernel's root directory lists.
@@ -73,9 +72,10 @@ impl Tree {
         &self.root
     }
 
-    pub(super) fn place(&self, relative: &str) -> Place {
+    /// A group's directory, and where its pod's containers note what they used.
+    pub(super) fn directories(&self, relative: &str) -> (PathBuf, PathBuf) {
         let pod = relative.rsplit('/').next().unwrap_or(relative);
-        Place::Scratch { dir: self.root.join(relative), ledger: self.ledgers.join(pod) }
+        (self.root.join(relative), self.ledgers.join(pod))
     }
 
     pub(super) fn close(&self) {
@@ -250,6 +250,7 @@ fn rewrite(path: &Path, text: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cgroups::Place;
 
     fn used(usec: u64) -> Counters {
         Counters { user_usec: usec, anon_bytes: 4096, pids: 1, ..Counters::default() }
@@ -259,7 +260,8 @@ mod tests {
     fn a_pod_is_the_sum_of_its_containers_and_keeps_what_the_dead_used() {
         let at = tempfile::tempdir().unwrap();
         let tree = Tree::open(at.path(), "base").unwrap();
-        let pod = tree.place("base/kubepods/pod1");
+        let (dir, ledger) = tree.directories("base/kubepods/pod1");
+        let pod = Place::Scratch { dir, ledger };
         pod.make_pod(&super::super::Limits::default()).unwrap();
         let keeper = |id: &str| {
             let place = pod.child(id);

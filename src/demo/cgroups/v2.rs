@@ -4,7 +4,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::kernel::{self, can_enter, failed, make, mounts, remove_tree, write};
-use super::place::Place;
 use super::{Error, Qos};
 
 /// Controllers enabled where they can be.
@@ -81,8 +80,8 @@ impl Tree {
         &self.base
     }
 
-    pub(super) fn place(&self, relative: &str) -> Place {
-        Place::V2 { dir: self.mount.join(relative) }
+    pub(super) fn directory(&self, relative: &str) -> PathBuf {
+        self.mount.join(relative)
     }
 
     pub(super) fn close(&self) {
