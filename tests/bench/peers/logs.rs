@@ -31,6 +31,8 @@ pub(crate) fn measure() {
     if !all_there(&[Part::Program(COLLECTOR)]) {
         return;
     }
+    // It may have to be built first.
+    programs::ephemon();
     println!("logs: {} MB in lines of {TEXT} bytes, OTLP over HTTP", BYTES / 1_000_000);
     println!("| | compression | MB for each second of CPU time | MB/s | peak memory |");
     println!("|---|---|---|---|---|");
