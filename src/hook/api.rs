@@ -1,10 +1,12 @@
-//! The API server, as far as the hook needs it: the runner's own pod and Secrets for its
-//! containers. Every call is bounded in time and repeated where repeating can help.
+//! The hook's client for the API server: the runner's own pod, and Secrets for its containers.
+//! Every call has a time limit, and is retried where a retry can help.
 
 mod error;
 mod pause;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::Stream;
@@ -17,7 +19,6 @@ use kube::api::{
     Patch, PatchParams, PostParams, WatchEvent, WatchParams,
 };
 use kube::client::Body;
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::Status;
 use kube::{Client, Config, Resource};
 use serde::de::DeserializeOwned;
@@ -31,28 +32,30 @@ use pause::Pauses;
 
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest wait for one answer.
+/// Longest wait for one response.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long a call is repeated at most.
+/// How long a call is retried at most.
 const RETRY_TIMEOUT: Duration = Duration::from_mins(1);
-/// Most bytes of an answer; an object in etcd has at most 1.5 MiB.
+/// Most bytes of a response; an object in etcd has at most 1.5 MiB.
 const MAX_ANSWER: usize = 8 * 1024 * 1024;
-/// The server is asked to end each watch after this, so that a silent one is noticed.
+/// The server is asked to end each watch after this time, so that a watch without events can be
+/// told from a server that does not respond.
 const WATCH_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Most events asked for: a pod has one for each of its containers.
+/// Most events that are listed: a pod has one for each of its containers.
 const EVENTS_LIMIT: u32 = 500;
-/// Most bytes of a command's stream that wait.
+/// Most bytes that are buffered for each stream of a command.
 const STREAM_BYTES: usize = 64 * 1024;
 
-/// A request in the form that kube's builders give.
+/// A request as kube's builders return it.
 type Built = Result<hyper::Request<Vec<u8>>, kube::core::request::Error>;
 
-/// A way to the API server.
+/// A client for the API server.
 #[derive(Clone)]
 pub(super) struct Api {
     client: Client,
-    /// For what says nothing for a long time; a client of it is made where it is needed.
+    /// Configuration of clients without a read timeout, for streams that may be idle for a long
+    /// time.
     silent: Box<Config>,
     namespace: String,
     pod: String,
@@ -62,30 +65,30 @@ pub(super) struct Api {
 // === impl Api ===
 
 impl Api {
-    /// Makes a client; nothing is asked yet.
+    /// Creates a client; does not connect yet.
     pub(super) async fn new(settings: &Settings) -> Result<Self, Error> {
         let pod = settings.pod.clone().ok_or(Error::NoPodName)?;
-        let mut config = config().await?;
+        let mut config = config(std::env::var_os("KUBECONFIG")).await?;
         config.connect_timeout = Some(CONNECT_TIMEOUT);
-        // The watch is the longest; every other call has its own limit.
+        // Longer than the longest call, a watch; every other call has its own limit.
         config.read_timeout = Some(WATCH_TIMEOUT + ANSWER_TIMEOUT);
-        // Ours honour Retry-After, and know what may be repeated.
+        // The hook's own retries honour Retry-After, and know which calls can be repeated.
         config.default_retry = false;
         let namespace =
             settings.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let mut silent = Box::new(config.clone());
         silent.read_timeout = None;
-        let client = Client::try_from(config).map_err(|error| Error::config(&error))?;
+        let client = Client::try_from(config).map_err(|error| Error::no_client(&error))?;
         Ok(Self { client, silent, namespace, pod, patience: RETRY_TIMEOUT.min(settings.timeout) })
     }
 
-    /// The runner's pod.
+    /// Gets the runner's pod.
     pub(super) async fn pod(&self) -> Result<Pod, Error> {
         let request = || self.pods().get(&self.pod, &GetParams::default());
         self.call("get pods", request).await
     }
 
-    /// What the kubelet tells of the pod's images once they are there.
+    /// Lists the kubelet's events about images that were pulled for the pod.
     pub(super) async fn pulled_events(&self) -> Result<Vec<Event>, Error> {
         let fields = format!("involvedObject.name={},reason=Pulled", self.pod);
         let params = ListParams::default().fields(&fields).limit(EVENTS_LIMIT);
@@ -96,7 +99,7 @@ impl Api {
     }
 
     /// Adds containers to the runner's pod, all or none. A strategic merge patch needs no resource
-    /// version and does not quarrel with the kubelet; sent twice it has the effect of once.
+    /// version, so it does not conflict with the kubelet's updates, and repeating it is safe.
     pub(super) async fn add(&self, containers: &[&EphemeralContainer]) -> Result<Pod, Error> {
         let patch = serde_json::json!({"spec": {"ephemeralContainers": containers}});
         let params = PatchParams::default();
@@ -107,7 +110,7 @@ impl Api {
         self.call("patch pods/ephemeralcontainers", request).await
     }
 
-    /// Changes of the runner's pod after `version`.
+    /// Watches the runner's pod for changes after `version`.
     #[instrument(skip_all, fields(otel.name = "watch pods", otel.kind = "client"))]
     pub(super) async fn watch(
         &self,
@@ -123,7 +126,7 @@ impl Api {
         answer.map_err(silent)?.map_err(|error| self.error(verb, &error))
     }
 
-    /// A Secret for one container, gone with the pod.
+    /// Creates a Secret for one container. It is deleted with the pod.
     pub(super) async fn create_secret(
         &self,
         name: &str,
@@ -144,7 +147,7 @@ impl Api {
         let secret = Secret {
             metadata: ObjectMeta {
                 name: Some(name.to_owned()),
-                // ARC removes what has this label when the runner is gone.
+                // ARC deletes Secrets with this label when the runner is deleted.
                 labels: Some([("runner-pod".to_owned(), self.pod.clone())].into()),
                 owner_references: Some(vec![owner]),
                 ..ObjectMeta::default()
@@ -158,8 +161,9 @@ impl Api {
         let params = PostParams::default();
         let request = || kube::core::Request::new(url.clone()).create(&params, body.clone());
         match self.call::<Secret>("create secrets", request).await {
-            // An earlier try arrived after all, or a call before this one failed between its Secret
-            // and its container. What is in it is not known: it is made anew.
+            // Either an earlier attempt succeeded after all, or an earlier call failed between
+            // creating its Secret and its container. The content is unknown, so the Secret is
+            // created again.
             Err(Error::Refused { code: 409, .. }) => {
                 self.delete_secret(name).await?;
                 self.call::<Secret>("create secrets", request).await.map(drop)
@@ -168,7 +172,7 @@ impl Api {
         }
     }
 
-    /// Removes a Secret; one that is gone is removed.
+    /// Deletes a Secret; one that does not exist is not an error.
     pub(super) async fn delete_secret(&self, name: &str) -> Result<(), Error> {
         let url = Secret::url_path(&(), Some(&self.namespace));
         let params = DeleteParams::default();
@@ -179,7 +183,7 @@ impl Api {
         }
     }
 
-    /// A container's log, to its end or as it grows.
+    /// A container's log up to now, or, with `follow`, as it grows.
     pub(super) async fn log(
         &self,
         container: &str,
@@ -189,7 +193,7 @@ impl Api {
             LogParams { container: Some(container.to_owned()), follow, ..LogParams::default() };
         let verb = "get pods/log";
         let request = || self.pods().logs(&self.pod, &params);
-        // A container may be silent for as long as it likes.
+        // A container may write nothing for any length of time.
         let client = if follow { self.patient()? } else { self.client.clone() };
         self.repeat(verb, request, async |request| {
             let answer = client.request_stream(request).await;
@@ -198,8 +202,8 @@ impl Api {
         .await
     }
 
-    /// Starts a command in a container, with all its streams. Repeated only until it has started;
-    /// one that a lost answer has started gets no input and ends.
+    /// Starts a command in a container, with all its streams. Retried only until it has started; if
+    /// a response is lost after the start, that command gets no input and ends.
     pub(super) async fn exec(
         &self,
         container: &str,
@@ -222,9 +226,9 @@ impl Api {
         .await
     }
 
-    /// A client that waits for ever.
+    /// A client without a read timeout.
     fn patient(&self) -> Result<Client, Error> {
-        Client::try_from(Config::clone(&self.silent)).map_err(|error| Error::config(&error))
+        Client::try_from(Config::clone(&self.silent)).map_err(|error| Error::no_client(&error))
     }
 
     fn pods(&self) -> kube::core::Request {
@@ -256,7 +260,7 @@ impl Api {
         self.repeat(verb, request, async |request| self.once(verb, request).await).await
     }
 
-    /// Asks until there is an answer that repeating would not change.
+    /// Sends a request until the response is final, or [`RETRY_TIMEOUT`] has passed.
     #[instrument(skip_all, fields(
         otel.name = verb,
         otel.kind = "client",
@@ -310,51 +314,52 @@ impl Api {
             return serde_json::from_slice(&body).map_err(not_understood);
         }
         let status: Status = serde_json::from_slice(&body).unwrap_or_else(|_| {
-            // A proxy's page, not the API server's word.
+            // A page of a proxy instead of a `Status` of the API server.
             Status::failure(&String::from_utf8_lossy(&body), "")
         });
         Err((self.refused(verb, code.as_u16(), &status), after))
     }
 }
 
-/// Has the API server reached directly: kube asks `HTTPS_PROXY` where a cluster has no proxy of its own, and
-/// then refuses it. Refused, with the cluster's name, is a proxy that the kubeconfig itself demands.
-fn without_proxy(kubeconfig: &mut Kubeconfig) -> Result<(), String> {
-    let meant = kubeconfig.current_context.as_ref();
-    let contexts = kubeconfig.contexts.iter().filter(|named| Some(&named.name) == meant);
-    let meant =
-        contexts.filter_map(|named| named.context.as_ref()).map(|of| of.cluster.clone()).next();
-    for named in &mut kubeconfig.clusters {
-        let Some(cluster) = named.cluster.as_mut() else { continue };
-        let is_meant = Some(&named.name) == meant.as_ref();
-        if is_meant && cluster.proxy_url.as_ref().is_some_and(|url| !url.is_empty()) {
-            return Err(named.name.clone());
-        }
-        // Something that is no secret, so that the environment is not asked.
-        cluster.proxy_url = Some("http://unused.invalid".to_owned());
-    }
-    Ok(())
+/// The files that `KUBECONFIG` lists, or else the pod's service account.
+async fn config(kubeconfig: Option<OsString>) -> Result<Config, Error> {
+    let files = kubeconfig.filter(|files| !files.is_empty()).map(PathBuf::from);
+    ephemon_kube_config::load(files.as_deref()).await.map_err(|error| Error::not_configured(&error))
 }
 
-/// `KUBECONFIG`, else the pod's own account.
-async fn config() -> Result<Config, Error> {
-    let Some(files) = std::env::var_os("KUBECONFIG").filter(|files| !files.is_empty()) else {
-        return Config::incluster().map_err(|error| Error::config(&error));
-    };
-    let mut merged = Kubeconfig::default();
-    for file in std::env::split_paths(&files).filter(|file| !file.as_os_str().is_empty()) {
-        let next = Kubeconfig::read_from(file).map_err(|error| Error::config(&error))?;
-        merged = merged.merge(next).map_err(|error| Error::config(&error))?;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_kubeconfig_with_a_proxy_is_an_error_that_says_what_to_do() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let path = directory.path().join("config");
+        let text = |proxy: &str| {
+            format!(
+                "clusters: [{{name: c, cluster: {{server: 'https://h.example.org'{proxy}}}}}]\n\
+                 contexts: [{{name: x, context: {{cluster: c, user: u, namespace: arc}}}}]\n\
+                 current-context: x\nusers: [{{name: u, user: {{token: t}}}}]\n"
+            )
+        };
+        let files = Some(path.clone().into_os_string());
+        std::fs::write(&path, text("")).unwrap();
+        let config = config(files.clone()).await.unwrap();
+        assert_eq!((&*config.default_namespace, config.proxy_url), ("arc", None));
+
+        std::fs::write(&path, text(", proxy-url: 'http://u:secret@p:3128'")).unwrap();
+        let Err(error) = super::config(files).await else { panic!("a proxy was accepted") };
+        let message = error.to_string();
+        assert!(message.contains("`proxy-url` for the cluster c"), "{message}");
+        assert!(message.contains("remove") && !message.contains("secret"), "{message}");
     }
-    without_proxy(&mut merged).map_err(|cluster| {
-        Error::Config(format!(
-            "the kubeconfig has a `proxy-url` for the cluster {cluster}; the API server is reached \
-             directly only"
-        ))
-    })?;
-    let options = KubeConfigOptions::default();
-    let config = Config::from_custom_kubeconfig(merged, &options).await;
-    let mut config = config.map_err(|error| Error::config(&error))?;
-    config.proxy_url = None;
-    Ok(config)
+
+    #[tokio::test]
+    async fn without_a_kubeconfig_the_service_account_is_used() {
+        for none in [None, Some(OsString::new())] {
+            // Tests do not run in a pod.
+            let Err(error) = config(none).await else { return };
+            assert!(error.to_string().contains("deploy/hook/rbac.yaml"), "{error}");
+        }
+    }
 }

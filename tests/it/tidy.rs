@@ -29,7 +29,7 @@ struct Room {
 
 #[test]
 fn only_discovery_and_the_hook_speak_to_the_api_server() {
-    assert_listed_only_by("kube", &["discovery", "hook"]);
+    assert_listed_only_by("kube", &["kube-config", "discovery", "hook"]);
 }
 
 #[test]

@@ -1,9 +1,7 @@
-//! A client for the API server, from a kubeconfig or from the pod's own service account.
+//! A client for the API server, with this agent's time limits.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 use thiserror::Error;
 
@@ -12,44 +10,17 @@ use super::Options;
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The API server cannot be asked: the configuration is missing or wrong.
+/// No client for the API server can be made: the configuration is missing or wrong.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// No `--kubeconfig`, and not in a pod.
+    /// The configuration is missing or wrong.
     #[error(
-        "no way to the API server: this is not a pod with a service account ({source}) and no \
-         kubeconfig is given; give --kubeconfig FILE (or KUBECONFIG), run in a pod with a service \
-         account, or go without by --no-api"
+        "no access to the API server: {0}; set --kubeconfig FILE or KUBECONFIG, run in a pod with a \
+         service account, or disable the API with --no-api"
     )]
-    NotInCluster {
-        /// What is missing.
-        source: Box<InClusterError>,
-    },
-    /// The kubeconfig cannot be used.
-    #[error(
-        "cannot use kubeconfig {}: {source}; check the file, or go without the API by --no-api",
-        path.display()
-    )]
-    Kubeconfig {
-        /// The file, or files divided by `:`.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: Box<KubeconfigError>,
-    },
-    /// The kubeconfig demands a proxy.
-    #[error(
-        "kubeconfig {} has a `proxy-url` for the cluster {cluster}, and ephemon reaches the API server \
-         directly only; take it out, or go without the API by --no-api",
-        path.display()
-    )]
-    Proxy {
-        /// The file, or files divided by `:`.
-        path: PathBuf,
-        /// The cluster's name in it.
-        cluster: String,
-    },
-    /// The configuration is there and no client can be made of it.
-    #[error("cannot make a client for the API server at {url}: {source}")]
+    Config(#[from] ephemon_kube_config::Error),
+    /// The configuration is valid, but no client can be created from it.
+    #[error("cannot create a client for the API server at {url}: {source}")]
     Client {
         /// The server's address.
         url: String,
@@ -58,17 +29,13 @@ pub enum Error {
     },
 }
 
-/// A client and the server's address, without anything secret.
+/// A client, and the server's address without credentials.
 pub(super) async fn client(options: &Options) -> Result<(Client, String), Error> {
-    let mut config = match &options.kubeconfig {
-        Some(path) => from_files(path).await?,
-        None => Config::incluster()
-            .map_err(|source| Error::NotInCluster { source: Box::new(source) })?,
-    };
+    let mut config = ephemon_kube_config::load(options.kubeconfig.as_deref()).await?;
     config.connect_timeout = Some(CONNECT_TIMEOUT);
-    // kube's own retries would hide a failing server from us.
+    // The watch loop counts and logs each failure; kube's own retries would hide them.
     config.default_retry = false;
-    // The last resort below our own limits, which are shorter.
+    // A safeguard only: the watch loop has shorter limits of its own.
     let patience = options.patience;
     config.read_timeout = Some(patience.event.max(patience.answer) + CONNECT_TIMEOUT);
     config.reset_reader_on_write = true;
@@ -79,41 +46,7 @@ pub(super) async fn client(options: &Options) -> Result<(Client, String), Error>
     }
 }
 
-/// `KUBECONFIG` may name several files; the first word on a subject counts.
-async fn from_files(path: &PathBuf) -> Result<Config, Error> {
-    let failed = |source| Error::Kubeconfig { path: path.clone(), source: Box::new(source) };
-    let mut merged = Kubeconfig::default();
-    for file in std::env::split_paths(path).filter(|file| !file.as_os_str().is_empty()) {
-        let next = Kubeconfig::read_from(file).map_err(failed)?;
-        merged = merged.merge(next).map_err(failed)?;
-    }
-    without_proxy(&mut merged).map_err(|cluster| Error::Proxy { path: path.clone(), cluster })?;
-    let config = Config::from_custom_kubeconfig(merged, &KubeConfigOptions::default()).await;
-    let mut config = config.map_err(failed)?;
-    config.proxy_url = None;
-    Ok(config)
-}
-
-/// Has the API server reached directly: kube asks `HTTPS_PROXY` where a cluster has no proxy of its own, and
-/// then refuses it. Refused, with the cluster's name, is a proxy that the kubeconfig itself demands.
-fn without_proxy(kubeconfig: &mut Kubeconfig) -> Result<(), String> {
-    let meant = kubeconfig.current_context.as_ref();
-    let contexts = kubeconfig.contexts.iter().filter(|named| Some(&named.name) == meant);
-    let meant =
-        contexts.filter_map(|named| named.context.as_ref()).map(|of| of.cluster.clone()).next();
-    for named in &mut kubeconfig.clusters {
-        let Some(cluster) = named.cluster.as_mut() else { continue };
-        let is_meant = Some(&named.name) == meant.as_ref();
-        if is_meant && cluster.proxy_url.as_ref().is_some_and(|url| !url.is_empty()) {
-            return Err(named.name.clone());
-        }
-        // Something that is no secret, so that the environment is not asked.
-        cluster.proxy_url = Some("http://unused.invalid".to_owned());
-    }
-    Ok(())
-}
-
-/// Scheme, host and port: user names and passwords have no place in a log.
+/// Scheme, host and port; user name and password must not appear in a log.
 fn address(config: &Config) -> String {
     let url = &config.cluster_url;
     let scheme = url.scheme_str().unwrap_or("https");
@@ -126,39 +59,51 @@ fn address(config: &Config) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use super::super::Patience;
     use super::*;
 
-    /// Clusters `a` and `b`; `a` is meant.
-    fn kubeconfig(a: Option<&str>, b: Option<&str>) -> Kubeconfig {
-        let cluster = |name: &str, proxy: Option<&str>| {
-            serde_json::json!({
-                "name": name,
-                "cluster": {"server": "https://api.example.org", "proxy-url": proxy},
-            })
-        };
-        serde_json::from_value(serde_json::json!({
-            "clusters": [cluster("a", a), cluster("b", b)],
-            "contexts": [{"name": "meant", "context": {"cluster": "a", "user": "u"}}],
-            "current-context": "meant",
-        }))
-        .unwrap()
+    fn options(kubeconfig: &std::path::Path) -> Options {
+        let second = Duration::from_secs(1);
+        Options {
+            kubeconfig: Some(kubeconfig.to_owned()),
+            node_name: "n".to_owned(),
+            pod_selector: String::new(),
+            patience: Patience {
+                answer: second,
+                event: second,
+                whole_watch: second,
+                first_pause: second,
+                longest_pause: second,
+            },
+        }
     }
 
-    #[test]
-    fn only_the_proxy_of_the_cluster_that_is_meant_is_refused_and_none_is_asked_of_the_environment()
-    {
-        for (a, b) in [(None, None), (Some(""), None), (None, Some("http://u:secret@p:3128"))] {
-            let mut kubeconfig = kubeconfig(a, b);
-            assert_eq!(without_proxy(&mut kubeconfig), Ok(()), "{a:?} {b:?}");
-            for named in kubeconfig.clusters {
-                let url = named.cluster.unwrap().proxy_url;
-                assert_eq!(url.as_deref(), Some("http://unused.invalid"));
-            }
-        }
-        let mut kubeconfig = kubeconfig(Some("http://u:secret@p:3128"), None);
-        let refused = without_proxy(&mut kubeconfig).unwrap_err();
-        assert_eq!(refused, "a");
-        let error = Error::Proxy { path: "/etc/kubeconfig".into(), cluster: refused };
-        assert!(!error.to_string().contains("secret"), "{error}");
+    async fn client_of(cluster: &str) -> Result<(Client, String), Error> {
+        let directory = tempfile::TempDir::new().unwrap();
+        let path = directory.path().join("config");
+        let text = format!(
+            "clusters: [{{name: c, cluster: {{{cluster}}}}}]\n\
+             contexts: [{{name: x, context: {{cluster: c, user: u}}}}]\n\
+             current-context: x\nusers: [{{name: u, user: {{token: t}}}}]\n"
+        );
+        fs::write(&path, text).unwrap();
+        client(&options(&path)).await
+    }
+
+    #[tokio::test]
+    async fn the_address_that_is_logged_has_no_credentials() {
+        let (_, url) = client_of("server: 'https://u:secret@h.example.org:6443'").await.unwrap();
+        assert_eq!(url, "https://h.example.org:6443");
+    }
+
+    #[tokio::test]
+    async fn a_proxy_in_the_kubeconfig_is_an_error_that_says_what_to_do() {
+        let cluster = "server: 'https://h.example.org', proxy-url: 'http://u:secret@p:3128'";
+        let Err(error) = client_of(cluster).await else { panic!("a client with a proxy") };
+        let message = error.to_string();
+        assert!(message.contains("`proxy-url` for the cluster c"), "{message}");
+        assert!(message.contains("--no-api") && !message.contains("secret"), "{message}");
     }
 }

@@ -1,36 +1,47 @@
-//! Why the API server could not help, and what to do about it.
+//! Errors of calls to the API server, with the remedy.
 
 use std::error::Error as StdError;
 use std::time::Duration;
 
 use crate::console::quote;
 
-/// A call that failed. No text holds a token or a body that was sent.
+/// A call that failed. No message contains a token or a body that was sent.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error(
-        "the hook does not know the runner's pod; set ACTIONS_RUNNER_POD_NAME from metadata.name in the runner's pod template"
+        "the name of the runner's pod is unknown; set ACTIONS_RUNNER_POD_NAME from metadata.name in the runner's pod template"
     )]
     NoPodName,
-    #[error(
-        "there is no way to the API server: {0}; give the runner's pod a service account with the role in deploy/hook/rbac.yaml"
-    )]
-    Config(String),
+    /// No usable kubeconfig or service account.
+    #[error("no access to the API server: {why}{advice}")]
+    Config { why: String, advice: &'static str },
     #[error("{}", refusal(.verb, *.code, .pod, .namespace, .message))]
     Refused { verb: &'static str, code: u16, pod: String, namespace: String, message: String },
-    #[error("the API server cannot be reached to {verb}: {why}")]
+    #[error("cannot reach the API server to {verb}: {why}")]
     Unreachable { verb: &'static str, why: String },
-    #[error("the API server's answer to {verb} is not understood")]
+    #[error("cannot decode the API server's response to {verb}")]
     NotUnderstood { verb: &'static str },
-    #[error("the request to the API server could not be written")]
+    #[error("cannot encode the request to the API server")]
     NotSent,
 }
 
 // === impl Error ===
 
 impl Error {
-    pub(super) fn config(error: &(dyn StdError + 'static)) -> Self {
-        Self::Config(chain(error))
+    pub(super) fn not_configured(error: &ephemon_kube_config::Error) -> Self {
+        let advice = match error {
+            ephemon_kube_config::Error::NotInCluster { .. } => {
+                "; give the runner's pod a service account with the role in deploy/hook/rbac.yaml"
+            }
+            ephemon_kube_config::Error::Kubeconfig { .. } => "; check the variable KUBECONFIG",
+            // The error itself says what to remove.
+            ephemon_kube_config::Error::Proxy { .. } => "",
+        };
+        Self::Config { why: chain(error), advice }
+    }
+
+    pub(super) fn no_client(error: &(dyn StdError + 'static)) -> Self {
+        Self::Config { why: chain(error), advice: "" }
     }
 
     pub(super) fn built(_error: &kube::core::request::Error) -> Self {
@@ -45,8 +56,8 @@ impl Error {
         Self::Unreachable { verb, why: format!("no answer in {:.1} s", waited.as_secs_f64()) }
     }
 
-    /// Whether a container was asked for by a name that another has: of two calls that looked at
-    /// one time the later one loses (`existing ephemeral containers "…" may not be changed`).
+    /// Whether the container's name is already used by another container: if two calls choose the
+    /// same name, the later one fails (`existing ephemeral containers "…" may not be changed`).
     pub(crate) fn is_name_taken(&self) -> bool {
         let Self::Refused { code: 422, message, .. } = self else { return false };
         let is_another = message.contains("existing ephemeral containers")
@@ -55,19 +66,21 @@ impl Error {
         is_another || is_double
     }
 
-    /// Whether the same call may succeed a little later.
+    /// Whether a retry of the call may succeed.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
             Self::Refused { verb, code, .. } => {
                 matches!(code, 408 | 429 | 500..=599) || (*code == 409 && *verb != "create secrets")
             }
             Self::Unreachable { .. } => true,
-            Self::NoPodName | Self::Config(_) | Self::NotUnderstood { .. } | Self::NotSent => false,
+            Self::NoPodName | Self::Config { .. } | Self::NotUnderstood { .. } | Self::NotSent => {
+                false
+            }
         }
     }
 }
 
-/// What happened, then what to do.
+/// The error and its remedy.
 fn refusal(verb: &str, code: u16, pod: &str, namespace: &str, message: &str) -> String {
     let advice = match code {
         401 => "; the runner's service account token is not valid",
@@ -75,16 +88,16 @@ fn refusal(verb: &str, code: u16, pod: &str, namespace: &str, message: &str) -> 
             "; to run commands in containers without ephemon-init, the runner's service account needs the verbs `get` and `create` of `pods/exec` (deploy/hook/rbac-exec.yaml)"
         }
         403 if message.contains("violates PodSecurity") => {
-            "; the namespace's Pod Security level is stricter than this container: give it a securityContext by the hook's template, or the namespace another level"
+            "; the namespace's Pod Security level is stricter than this container: set a securityContext in the hook's template, or change the namespace's level"
         }
         403 if message.contains("denied request") => {
-            "; the role allows it, a policy of the cluster does not"
+            "; the role allows it, but a policy of the cluster denies it"
         }
         403 => "; give the runner's service account the role in deploy/hook/rbac.yaml",
         404 => {
-            "; do ACTIONS_RUNNER_POD_NAME and ACTIONS_RUNNER_KUBERNETES_NAMESPACE name the runner's own pod?"
+            "; check that ACTIONS_RUNNER_POD_NAME and ACTIONS_RUNNER_KUBERNETES_NAMESPACE name the runner's own pod"
         }
-        409 | 429 | 500..=599 => "; it was asked several times",
+        409 | 429 | 500..=599 => "; retries did not help",
         _ => "",
     };
     format!(
@@ -92,7 +105,7 @@ fn refusal(verb: &str, code: u16, pod: &str, namespace: &str, message: &str) -> 
     )
 }
 
-/// An error with its causes, outermost first, none said twice.
+/// An error with its causes, outermost first, without repetitions.
 fn chain(error: &(dyn StdError + 'static)) -> String {
     let mut texts: Vec<String> = Vec::new();
     let mut next = Some(error);
@@ -138,7 +151,7 @@ mod tests {
                 message,
             }
         };
-        // As Kubernetes 1.36 says it.
+        // As Kubernetes 1.36 reports it.
         let taken = "Pod \"r\" is invalid: spec.ephemeralContainers: Forbidden: existing ephemeral containers \"step\" may not be changed @@ -2";
         assert!(refused(taken).is_name_taken());
         assert!(
@@ -154,7 +167,7 @@ mod tests {
         assert!(refused(404, "get pods").to_string().contains("ACTIONS_RUNNER_POD_NAME"));
         let denied = |message: &str| refusal("patch", 403, "r-1", "ns", message);
         let policy = "pods \"r-1\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no";
-        assert!(denied(policy).ends_with("a policy of the cluster does not"));
+        assert!(denied(policy).ends_with("a policy of the cluster denies it"));
         let level = "pods \"r-1\" is forbidden: violates PodSecurity \"restricted:latest\": runAsNonRoot != true";
         assert!(denied(level).contains("Pod Security level"));
     }
