@@ -1,8 +1,8 @@
-//! The agent's HTTP server: /metrics, /healthz, /readyz, and a word on what is where.
+//! The agent's HTTP server: `/metrics`, `/healthz`, `/readyz`, and an index page.
 //!
 //! A scrape counts as fetched when its last byte was handed to the kernel, see `wire`. No lock is
-//! held while a body is written. `seats` has a place for every newcomer, `wire` waits for nobody
-//! for long, and `web` knows who may ask.
+//! held while a body is written. `seats` limits connections, `wire` sets their time limits, and
+//! `web` decides which requests are allowed.
 
 mod body;
 mod conversation;
@@ -34,51 +34,52 @@ use web::Web;
 pub use web::WebError;
 use wire::Patience;
 
-/// Memory of all open connections: a request's head, a TLS record each way, and the task of each.
+/// Memory of all open connections, in bytes: for each the head of a request, a TLS record in each
+/// direction, and its task.
 pub(super) const CONNECTIONS_BYTES: usize =
     seats::MAX_CONNECTIONS * (conversation::MAX_HEAD + 2 * 16 * 1024 + 8 * 1024);
 
-/// Time for the open requests once the agent is told to end.
+/// Time that open requests have to finish after the agent is asked to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often ended containers are reviewed though nobody scrapes.
+/// How often ended containers are checked for expiry, even without scrapes.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How often the web configuration's files are looked at.
+/// How often the web configuration's files are checked for changes.
 const LIMITS_LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Pause after an accept that failed for want of descriptors or memory.
+/// Pause after an accept that failed because descriptors or memory ran out.
 const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_millis(200);
 
-/// The address could not be listened on.
+/// Why the server cannot listen on the address.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// Somebody else listens there.
+    /// The address is in use.
     #[error(
-        "another ephemon agent or another program listens on {0}; \
-         end it, or choose another address with --listen"
+        "another ephemon agent or another program listens on {0}; stop it, or choose another \
+         address with --listen"
     )]
     InUse(SocketAddr),
-    /// A privileged port.
+    /// The port is privileged.
     #[error(
         "no permission to listen on {0}: ports below 1024 need CAP_NET_BIND_SERVICE; \
          choose a higher one with --listen"
     )]
     Denied(SocketAddr),
-    /// None of this host's addresses.
-    #[error("{0} is no address of this host or pod; choose one that is with --listen")]
+    /// The address is not one of this host's.
+    #[error("{0} is not an address of this host or pod; choose another with --listen")]
     NotOurs(SocketAddr),
-    /// Anything else.
+    /// Any other error.
     #[error("cannot listen on {address}")]
     Other {
-        /// Where.
+        /// The address.
         address: SocketAddr,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
 }
 
-/// A server that listens already and serves when told to.
+/// A server that already listens, and serves once [`Admin::serve`] is called.
 #[derive(Debug)]
 pub struct Admin {
     listener: TcpListener,
@@ -106,7 +107,7 @@ impl BindError {
 // === impl Admin ===
 
 impl Admin {
-    /// Listens on an address; port 0 takes any that is free.
+    /// Listens on an address; with port 0 the kernel chooses a free port.
     pub async fn bind(
         listen: SocketAddr,
         metrics: Metrics,
@@ -120,27 +121,27 @@ impl Admin {
         Ok(Self { listener, address, metrics, readiness, self_metrics, web, patience })
     }
 
-    /// Asks of clients what a web configuration file asks for, and reads it again when it changes.
+    /// Applies a web configuration file, and reloads it when it changes.
     pub fn with_web_config(self, file: &Path) -> Result<Self, WebError> {
         Ok(Self { web: Web::open(file)?, ..self })
     }
 
-    /// `http` or `https`, as it is now.
+    /// `http` or `https`, according to the present web configuration.
     pub fn scheme(&self) -> &'static str {
         if self.web.is_encrypted() { "https" } else { "http" }
     }
 
-    /// The address that is listened on.
+    /// The address that the server listens on.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// Serves until `shutdown` is ready, then gives open requests a few seconds to end. Sweeps
-    /// `metrics` meanwhile.
+    /// Serves until `shutdown` is ready, then gives open requests [`DRAIN_TIMEOUT`] to finish.
+    /// Meanwhile removes expired containers from `metrics`.
     pub async fn serve(mut self, shutdown: impl Future<Output = ()>) {
         let site = Site::new(self.metrics.clone(), self.readiness);
         let seats = Seats::new(self.self_metrics);
-        // from serve --the agent ends--> connections
+        // from serve --the agent stops--> connections
         let (ending_tx, ending_rx) = watch::channel(false);
         let mut connections = JoinSet::new();
         let [mut sweeps, mut looks] = [SWEEP_INTERVAL, LIMITS_LOOK_INTERVAL].map(interval);
@@ -177,12 +178,12 @@ impl Admin {
         let drained =
             timeout(DRAIN_TIMEOUT, async { while connections.join_next().await.is_some() {} });
         if drained.await.is_err() {
-            tracing::warn!(open = connections.len(), "connections cut at the end");
+            tracing::warn!(open = connections.len(), "open connections closed at shutdown");
         }
     }
 }
 
-/// The next connection.
+/// Accepts the next connection, and retries after errors.
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {

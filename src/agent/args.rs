@@ -1,5 +1,5 @@
-//! The agent's command line. Parsing does nothing; every flag has an environment variable, since a
-//! `DaemonSet`'s manifest is the configuration file.
+//! The agent's command line. Parsing does nothing else. Every flag has an environment variable,
+//! because the manifest of a `DaemonSet` is the configuration file.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -179,20 +179,20 @@ pub struct Args {
     pub log: LogArgs,
 }
 
-/// What a job's span hangs under.
+/// The parent of a job's root span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum TraceParent {
-    /// Nothing.
+    /// No parent.
     None,
-    /// The run's span.
+    /// The span of the workflow run.
     GithubRun,
 }
 
 /// When spans are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum TraceMode {
-    /// All of a job's at its end.
+    /// All spans of a job together, at its end.
     Whole,
-    /// Each as it ends.
+    /// Each span when it ends.
     Eager,
 }

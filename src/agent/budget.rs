@@ -1,8 +1,9 @@
-//! Where the agent's memory may go: every pool that pods, jobs, logs, the API server and scrapers can
-//! fill, with its bound in bytes. The pools hold the bounds; a test holds their sum to the manifests'.
+//! The agent's memory budget: every pool that pods, jobs, logs, the API server and scrapers can
+//! fill, with its bound in bytes. The pools enforce the bounds; a test compares their sum with the
+//! memory limits in the manifests.
 //!
-//! A bound is an estimate that is rather too high: sizes of values in tables that have just grown, with
-//! the allocator's part. What is over a bound is dropped, counted and said by the pool.
+//! A bound is an upper estimate: the size of the values in tables that have just grown, with the
+//! allocator's overhead. What exceeds a bound is dropped, counted and logged by the pool.
 
 use ephemon_capture::readings;
 use ephemon_crilog as crilog;
@@ -19,41 +20,41 @@ use {
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
-/// `resources.limits.memory` of the manifests without a collector.
+/// `resources.limits.memory` of the manifests without a collector, in bytes.
 pub const LIMIT: usize = 128 * MIB;
-/// The same where logs, traces or metrics go to a collector.
+/// The same with logs, traces or metrics exported to a collector.
 pub const EXPORT_LIMIT: usize = 224 * MIB;
-/// Pods of a node for which there is room. A kubelet runs 110 unless it is told otherwise.
+/// Pods of a node that the budget is made for. A kubelet runs at most 110 by default.
 const PODS: usize = 250;
-/// Containers that live on a node with so many pods.
+/// Running containers on a node with so many pods.
 const LIVING: usize = 4 * PODS;
 /// `EPHEMON_MAX_ENDED` in the manifests.
 const ENDED: usize = 2000;
-/// Largest object that etcd takes as it is shipped.
+/// Largest object that etcd accepts by default, in bytes.
 const OBJECT_BYTES: usize = 3 * MIB / 2;
 
-/// A pool.
+/// A part of the agent's memory.
 #[derive(Debug, Clone, Copy)]
 pub struct Pool {
-    /// What is in it.
+    /// Its content.
     pub name: &'static str,
-    /// The most it takes.
+    /// Its bound in bytes.
     pub bytes: usize,
-    /// Whether it is filled only where something goes to a collector.
+    /// Whether it is used only if something is exported to a collector.
     pub export: bool,
 }
 
-/// All of them.
+/// All pools.
 pub const POOLS: &[Pool] = &[
-    // Measured with 110 containers and nothing else: 12 MB, of which 4 are pages of the program.
+    // Measured with 110 containers and nothing else: 12 MB, of which 4 MB are pages of the program.
     always("the program, its threads, its libraries", 16 * MIB),
-    always("evidence of jobs under way", jobs::MAX_EVIDENCE_BYTES),
-    // Its records sorted, its parts, and those parts once more as spans: one job at a time.
-    always("a job being put together", 3 * (jobs::MAX_RECORD_BYTES + jobs::MAX_FACT_BYTES)),
+    always("evidence of running jobs", jobs::MAX_EVIDENCE_BYTES),
+    // The sorted records of one job, its phases and steps, and their spans.
+    always("a job being assembled", 3 * (jobs::MAX_RECORD_BYTES + jobs::MAX_FACT_BYTES)),
     always("jobs being sent", jobs::MAX_PARTS_A_TURN * 512 + otlp::span::MAX_SPANS * 6 * KIB),
-    always("evidence that waits for the disk", jobs::MAX_OWED_BYTES),
+    always("evidence waiting to be written", jobs::MAX_OWED_BYTES),
     always("open journals", journal::MAX_FILES * journal::FILE_BYTES),
-    always("counts of jobs by their names", (tally::MAX_LABELS + 1) * tally::SET_BYTES),
+    always("counts of jobs by name", (tally::MAX_LABELS + 1) * tally::SET_BYTES),
     always("changes of pods", feed::FEED_BYTES),
     always("containers by name", inventory::MAX_CONTAINERS * inventory::CONTAINER_BYTES),
     always(
@@ -61,38 +62,40 @@ pub const POOLS: &[Pool] = &[
         inventory::MAX_SPEC_BYTES_IN_ALL + PODS * inventory::SPEC_BYTES_FOR_SURE,
     ),
     always("log directories of pods", PODS * inventory::MAX_LOGS_PER_POD * 64),
-    always("figures of containers", (LIVING + ENDED + readings::MAX_ENDS) * readings::RECORD_BYTES),
-    always("open files of containers that live", LIVING * 4 * KIB),
-    // Lent, one being rendered, and spare ones.
-    always("texts of scrapes", 3 * metrics::MAX_TEXT_BYTES),
+    always("values of containers", (LIVING + ENDED + readings::MAX_ENDS) * readings::RECORD_BYTES),
+    always("open files of running containers", LIVING * 4 * KIB),
+    // Responses that are being sent, one that is being rendered, and spare buffers.
+    always("responses to scrapes", 3 * metrics::MAX_TEXT_BYTES),
     always("connections of scrapers", admin::CONNECTIONS_BYTES),
-    // As text, and as the values it is read into.
+    // The page as text, and the objects parsed from it.
     always("a page of the API server's list", 2 * api::LIST_PAGE_LIMIT as usize * OBJECT_BYTES),
     export("values to mask", logs::MAX_MASK_BYTES),
-    // Before the bound for all is looked at, and copied while a line is being masked.
-    export("values to mask of one pod, being told", 2 * mask::job::MAX_FORMS_BYTES),
-    // Of each form there are more than a hundred bytes; a checksum takes sixteen, three times.
+    // Held before the bound for all pods is checked, and copied while a line is masked.
+    export("values to mask of one pod, being received", 2 * mask::job::MAX_FORMS_BYTES),
+    // Each form has more than a hundred bytes; a checksum has sixteen, stored three times.
     export("checksums of values to mask", logs::MAX_MASK_BYTES / 100 * 48),
     export("a file of values to mask being read", 2 * mask::shared::MAX_LINE_BYTES),
     export("unfinished lines", crilog::MAX_HELD_BYTES + logs::MAX_LEARNED_LINES_BYTES),
-    // One of the longest lines, read, masked and stripped.
+    // One line of the maximum length: as read, masked, and without colours.
     export("a line being sanitized", 6 * MIB),
     export("compressed logs", 2 * crilog::MAX_UNPACKED * crilog::UNPACKED_BYTES),
-    // Each with the ends of three lines, which a secret may go on from.
+    // Each with the ends of three lines, in which a secret may begin that continues in the next
+    // line.
     export("logs being read", crilog::MAX_LIVE * 16 * KIB),
-    // Without what is sent: read from their beginning for what they told before the agent's start.
+    // Their lines are not sent: they are read from the beginning for the masks that were registered
+    // before the agent's start.
     export("logs being read for values to mask", crilog::MAX_LIVE * 8 * KIB),
-    export("logs read to the end", 2 * (crilog::MAX_LOGS * KIB + crilog::MAX_LEFT * 128)),
-    export("figures of logs", logs::MAX_LEDGER_LOGS * logs::LEDGER_LOG_BYTES),
+    export("logs read to their end", 2 * (crilog::MAX_LOGS * KIB + crilog::MAX_LEFT * 128)),
+    export("counts of logs", logs::MAX_LEDGER_LOGS * logs::LEDGER_LOG_BYTES),
     export("steps that lines belong to", logs::MAX_STEPS_IN_ALL * logs::STEP_BYTES),
     export(
-        "requests that wait",
+        "queued requests",
         3 * ephemon_export::QUEUE_BYTES + 2 * ephemon_export::PAYLOAD_BYTES_MAX,
     ),
-    export("requests on their way", 2 * ephemon_export::PAYLOAD_BYTES_MAX),
+    export("requests in flight", 2 * ephemon_export::PAYLOAD_BYTES_MAX),
 ];
 
-/// The sum of the bounds.
+/// The sum of the bounds in bytes.
 pub fn sum(exports: bool) -> usize {
     POOLS.iter().filter(|pool| exports || !pool.export).map(|pool| pool.bytes).sum()
 }
@@ -109,11 +112,11 @@ const fn export(name: &'static str, bytes: usize) -> Pool {
 mod tests {
     use super::*;
 
-    /// The limit in a manifest.
+    /// The memory limit in a manifest, in bytes.
     fn limit(manifest: &str) -> usize {
         let amounts = manifest.split("memory: ").skip(1);
         let mebibytes = amounts.filter_map(|rest| rest.split_once("Mi")?.0.parse::<usize>().ok());
-        // The other one is what is requested.
+        // The smaller value is the request.
         mebibytes.max().expect("a limit in MiB") * MIB
     }
 

@@ -27,8 +27,8 @@ enum Command {
 }
 
 impl Cli {
-    /// Runs what the command line asks for and returns the process's exit code. Errors go to
-    /// standard error as one sentence.
+    /// Runs the command and returns the process's exit code. Errors go to standard error as one
+    /// sentence.
     pub fn run(self) -> ExitCode {
         let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime,
@@ -60,13 +60,13 @@ fn shown(printed: Result<(), pages::Error>) -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the one line of a command that is done")]
+#[expect(clippy::print_stdout, reason = "the one line of output of a command")]
 fn said(what: &str) -> ExitCode {
     println!("ephemon: {what}");
     ExitCode::SUCCESS
 }
 
-#[expect(clippy::print_stderr, reason = "the program's last word, with or without a log")]
+#[expect(clippy::print_stderr, reason = "the program's last message, with or without a log")]
 fn failed(why: &str) -> ExitCode {
     eprintln!("ephemon: {why}");
     ExitCode::FAILURE

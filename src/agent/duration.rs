@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use ephemon_base::duration;
 
-/// Reads numbers with their units.
+/// Parses numbers with their units.
 pub(super) fn parse(text: &str) -> Result<Duration, String> {
     duration::parse(text)
         .ok_or_else(|| "expected numbers with their units: 250ms, 0.5s, 5m, 1h30m".into())
 }
 
-/// As [`parse`], and longer than nothing.
+/// Like [`parse`], but zero is an error.
 pub(super) fn parse_positive(text: &str) -> Result<Duration, String> {
     match parse(text)? {
         Duration::ZERO => Err("must be more than zero".into()),

@@ -1,4 +1,4 @@
-//! What the agent sends and where: the flags, and the senders they make.
+//! What the agent exports and where to: the flags, and the exporters that they configure.
 
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -18,10 +18,10 @@ use tokio::task::JoinSet;
 
 use super::duration::parse_positive;
 
-/// Where the spools are, below the agent's own directory.
+/// Directory of the spools, below the agent's state directory.
 const SPOOL: &str = "spool";
 
-/// The flags about logs and their delivery.
+/// Flags for logs and their export.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ExportArgs {
     /// What is done about secrets in logs. `masked`: values that jobs told of by `::add-mask::` and
@@ -96,7 +96,7 @@ pub struct ExportArgs {
     pub spool_age: Duration,
 }
 
-/// Where logs go.
+/// Destination of logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Place {
     /// To the collector that the standard variables name.
@@ -105,13 +105,13 @@ pub enum Place {
     Stdout,
 }
 
-/// The senders of the agent, and what goes into them.
+/// The agent's exporters, and the queues that feed them.
 #[derive(Debug, Default)]
 pub(super) struct Export {
     pub(super) logs: Option<Outbox>,
     pub(super) traces: Option<Outbox>,
     pub(super) metrics: Option<Outbox>,
-    /// From one export of the living's metrics to the next.
+    /// Interval between exports of the metrics of running containers.
     pub(super) interval: Duration,
     /// `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME`.
     pub(super) attributes: Vec<(String, String)>,
@@ -121,7 +121,8 @@ pub(super) struct Export {
 // === impl Export ===
 
 impl Export {
-    /// Starts a sender for each signal that has somewhere to go. `state`: the agent's own directory.
+    /// Starts an exporter for each signal that has a destination. `state`: the agent's state
+    /// directory.
     pub(super) fn start(
         args: &ExportArgs,
         state: &Path,
@@ -178,8 +179,8 @@ impl Export {
                 tracing::info!("{} go to {}", signal.as_str(), target.shown());
                 if let Some(trouble) = destination.trouble() {
                     tracing::warn!(
-                        "{} cannot be sent as it is, and wait: {trouble}; it is tried again with each \
-                         request",
+                        "{} cannot be sent with the present configuration, and wait: {trouble}; \
+                         each request tries again",
                         signal.as_str()
                     );
                 }
@@ -190,39 +191,40 @@ impl Export {
         let (outbox, sender) = Sender::new(destination, spool, options, self_metrics.clone());
         let mut stop = stop.clone();
         self.senders.spawn(sender.run(async move {
-            // An error means that the agent is gone.
+            // An error means that the sending half was dropped, as it is when the agent stops.
             drop(stop.wait_for(|stop| *stop).await);
         }));
         Some(outbox)
     }
 
-    /// Waits until one of the senders ends, which none may before it is told to.
+    /// Waits until one of the exporters ends, which none does before it is asked to.
     pub(super) async fn ended(&mut self) {
         if self.senders.join_next().await.is_none() {
             std::future::pending::<()>().await;
         }
     }
 
-    /// Waits until all are done.
+    /// Waits until all exporters have ended.
     pub(super) async fn done(mut self) {
         while self.senders.join_next().await.is_some() {}
     }
 }
 
-/// Says what there is to say of metrics that were asked for.
+/// Logs where metrics go, and which settings for them are ignored.
 fn say_of_metrics(said: &Exporter, lookup: impl Fn(&str) -> Option<String> + Copy) {
     if *said == Exporter::Off {
         say_why_off(Signal::Metrics, "metrics", "--otlp-metrics", lookup);
     } else if config::wants_delta(lookup) {
         tracing::warn!(
-            "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE is not heard: metrics are cumulative; \
-             the OpenTelemetry Collector's cumulativetodelta processor makes others of them"
+            "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE is ignored: metrics are \
+             cumulative; to convert them, use the OpenTelemetry Collector's cumulativetodelta \
+             processor"
         );
     }
 }
 
-/// What was asked for by a flag and has nowhere to go is no reason to end: figures and limits have
-/// nothing to do with it.
+/// A flag whose export has no destination does not stop the agent: metrics on /metrics and limits
+/// do not depend on it.
 fn say_why_off(
     signal: Signal,
     what: &str,
@@ -232,19 +234,19 @@ fn say_why_off(
     let name = signal.as_str().to_uppercase();
     if config::is_turned_off(signal, lookup) {
         tracing::warn!(
-            "no {what} are exported, though {flag} asks for them: OTEL_SDK_DISABLED or \
-             OTEL_{name}_EXPORTER says so"
+            "{flag} is set, but no {what} are exported: OTEL_SDK_DISABLED or \
+             OTEL_{name}_EXPORTER disables them"
         );
     } else {
         tracing::error!(
-            "no {what} are exported, though {flag} asks for them, for want of an endpoint: set \
+            "{flag} is set, but no {what} are exported, because no endpoint is set: set \
              OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_{name}_ENDPOINT, or \
              OTEL_{name}_EXPORTER=otlp for a collector on localhost"
         );
     }
 }
 
-/// The signal's spool. Where there can be none the agent sends all the same, and says so.
+/// The signal's spool. Without one the agent logs why and exports all the same.
 fn spool(signal: Signal, args: &ExportArgs, state: &Path) -> Option<Spool> {
     if args.spool_mib == 0 {
         return None;
@@ -256,8 +258,8 @@ fn spool(signal: Signal, args: &ExportArgs, state: &Path) -> Option<Spool> {
         Ok(spool) => Some(spool),
         Err(error) => {
             tracing::warn!(
-                "{} cannot be kept on disk while the collector is away: {error}; make --state-dir \
-                 writable, or set --spool-mib 0 to do without",
+                "{} cannot be stored on disk while the collector is unavailable: {error}; make \
+                 --state-dir writable, or set --spool-mib 0 to disable the spool",
                 signal.as_str()
             );
             None

@@ -1,4 +1,5 @@
-//! What feeds the senders: logs, metrics, the agent's own spans. It ends before they do.
+//! The tasks that feed the exporters: logs, metrics, the agent's own spans. They end before the
+//! exporters do.
 
 use ephemon_logs::Logs;
 use ephemon_otlp::own::Delivery;
@@ -6,7 +7,7 @@ use ephemon_otlp::own::Delivery;
 use super::error::Error;
 use super::otlp_metrics::Wheel;
 
-/// Those that are there.
+/// The tasks that run.
 pub(super) struct Feeders {
     pub(super) logs: Option<Logs>,
     pub(super) metrics: Option<Wheel>,
@@ -16,7 +17,7 @@ pub(super) struct Feeders {
 // === impl Feeders ===
 
 impl Feeders {
-    /// Waits until one of them ends, which none may before it is told to.
+    /// Waits until one of them ends, which none does before it is asked to.
     pub(super) async fn ended(&mut self) -> Error {
         let Self { logs, metrics, .. } = self;
         let followed = async {
@@ -32,12 +33,12 @@ impl Feeders {
             }
         };
         tokio::select! {
-            () = followed => Error::ended("the following of logs"),
-            () = turned => Error::ended("the export of metrics"),
+            () = followed => Error::ended("the log follower"),
+            () = turned => Error::ended("the metrics exporter"),
         }
     }
 
-    /// Lets each hand over what it has.
+    /// Lets each pass on what it holds, and ends it.
     pub(super) async fn stop(self) {
         if let Some(mut logs) = self.logs {
             logs.stop();

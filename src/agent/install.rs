@@ -1,6 +1,6 @@
-//! `ephemon install DIRECTORY`: puts the programs of the hook into the volume that the runner and
-//! its containers share. Runs as an init container of the runner's pod, in an image of nothing but
-//! these programs: it needs no shell, and copies what lies beside it.
+//! `ephemon install DIRECTORY`: copies the hook's programs into the volume that the runner and its
+//! containers share. Runs as an init container of the runner's pod, in an image that contains only
+//! these programs, so it needs no shell and copies the files of its own directory.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
@@ -11,19 +11,20 @@ use ephemon_contract::Volume;
 use ephemon_mask::shared::DIRECTORY_MODE;
 use rustix::process::getegid;
 
-/// The programs that lie beside this one.
+/// The programs in the same directory as this one.
 const PROGRAMS: [&str; 2] = ["ephemon-hook", "ephemon-init"];
-/// What the runner is told to start, for it takes no program without an interpreter: the first one,
-/// or the last where Node.js cannot be used. Between them what Node.js looks for beside a script,
-/// and above it where there is none: in directories that jobs can write to.
+/// What the runner is configured to start, because it accepts only scripts with an interpreter: the
+/// first one, or the last one where Node.js cannot be used. The second is what Node.js looks for
+/// beside a script; if it were missing, Node.js would search the directories above, to which jobs
+/// can write.
 const SCRIPTS: [(&str, &[u8]); 3] = [
     ("hook.js", include_bytes!("../../deploy/hook.js")),
     ("package.json", include_bytes!("../../deploy/hook.package.json")),
     ("hook.sh", include_bytes!("../../deploy/hook.sh")),
 ];
-/// Of programs: for every user of every container.
+/// Mode of programs: every user of every container can run them.
 const RUNNABLE: u32 = 0o755;
-/// Of directories that every container writes to.
+/// Mode of directories to which every container writes.
 const SHARED: u32 = 0o1777;
 
 /// Install the hook's programs into the volume that a runner shares with its containers
@@ -37,32 +38,30 @@ pub(crate) struct Args {
 /// Why the programs are not installed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// We do not know where we are.
+    /// This program's own path is unknown.
     #[error("cannot find this program's own file: {0}; is /proc mounted?")]
     Unknown(io::Error),
-    /// A program that should be beside this one.
+    /// A program that should be in the same directory is missing or unreadable.
     #[error(
-        "{path} cannot be read: {source}; the programs ephemon, ephemon-hook and ephemon-init belong into one directory of the image"
+        "cannot read {path}: {source}; the programs ephemon, ephemon-hook and ephemon-init must be in one directory of the image"
     )]
     Neighbour {
-        /// Where it should be.
+        /// Its expected path.
         path: PathBuf,
-        /// Why not.
         source: io::Error,
     },
-    /// The directory does not take it.
+    /// A file or directory in the volume cannot be written.
     #[error("cannot {act} {path}: {source}{}", advice(.source))]
     Volume {
-        /// What failed.
+        /// The action that failed.
         act: &'static str,
-        /// Where.
+        /// The path.
         path: PathBuf,
-        /// Why.
         source: io::Error,
     },
 }
 
-/// Installs, and says what is where.
+/// Installs the programs, and returns a sentence that says where they are.
 pub(crate) fn run(args: &Args) -> Result<String, Error> {
     let own = std::env::current_exe().map_err(Error::Unknown)?;
     let volume = Volume::new(&args.directory);
@@ -76,8 +75,8 @@ pub(crate) fn run(args: &Args) -> Result<String, Error> {
     ))
 }
 
-/// From the directory of the programs into the volume. Done twice it has the effect of once; a
-/// program that runs already is replaced by rename and runs on.
+/// Copies the programs from their directory into the volume. Safe to repeat: a program that is
+/// already running is replaced by a rename, and the running process keeps the old file.
 fn install(from: &Path, volume: &Volume) -> Result<(), Error> {
     let failed = |act, path: &Path| {
         let path = path.to_owned();
@@ -89,18 +88,19 @@ fn install(from: &Path, volume: &Volume) -> Result<(), Error> {
         (volume.journal(), SHARED),
         (volume.masks(), DIRECTORY_MODE),
     ] {
-        fs::create_dir_all(&directory).map_err(failed("make", &directory))?;
+        fs::create_dir_all(&directory).map_err(failed("create", &directory))?;
         if directory == volume.masks() {
-            // Of a volume with an fsGroup it would have that one. Its own group is not always
-            // another's to give: then the agent says that it cannot read.
+            // In a volume with an fsGroup the directory would have that group. If changing the
+            // group is not permitted, the agent logs that it cannot read the directory.
             chown(&directory, None, Some(getegid().as_raw())).ok();
         }
-        // By a second call: the first is subject to the umask.
+        // In a second call, because the umask applies to the first.
         let permissions = Permissions::from_mode(mode);
-        fs::set_permissions(&directory, permissions).map_err(failed("open", &directory))?;
+        fs::set_permissions(&directory, permissions)
+            .map_err(failed("change the mode of", &directory))?;
     }
-    // Else a container could put directories of its own in the place of these. Where the volume is not
-    // ours to change, the agent notices it for the values to mask.
+    // Otherwise a container could replace these directories by its own. If the volume's root cannot
+    // be changed, the agent detects it when it reads values to mask.
     if let Ok(root) = fs::metadata(volume.root()) {
         let mode = root.permissions().mode() & !0o022;
         fs::set_permissions(volume.root(), Permissions::from_mode(mode)).ok();
@@ -113,12 +113,12 @@ fn install(from: &Path, volume: &Volume) -> Result<(), Error> {
     for (name, mut text) in SCRIPTS {
         put(&volume.bin().join(name), &mut text)?;
     }
-    // So that the names outlive a node that fails, as the contents do.
+    // The directory entries must survive a node failure, too, as the file contents do.
     let bin = volume.bin();
     File::open(&bin).and_then(|bin| bin.sync_all()).map_err(failed("write", &bin))
 }
 
-/// Writes a file beside its place and moves it there: nobody ever sees half of it.
+/// Writes a temporary file and renames it, so that no process ever sees a partial file.
 fn put(path: &Path, from: &mut impl io::Read) -> Result<(), Error> {
     let beside = path.with_extension("new");
     let failed = |source| Error::Volume { act: "write", path: path.to_owned(), source };
@@ -132,7 +132,7 @@ fn put(path: &Path, from: &mut impl io::Read) -> Result<(), Error> {
         fs::rename(&beside, path)
     })();
     written.map_err(|error| {
-        // What is half there only takes room.
+        // A partial file only takes up space.
         drop(remove(&beside));
         failed(error)
     })
@@ -145,10 +145,10 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// What to do about the usual causes.
+/// The remedy for common causes.
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::ReadOnlyFilesystem => "; mount the volume `ephemon` there, not read only",
+        io::ErrorKind::ReadOnlyFilesystem => "; mount the volume `ephemon` there as writable",
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "; the programs need 32 MiB: raise the sizeLimit of the volume `ephemon`"
         }
@@ -210,10 +210,13 @@ mod tests {
         let (from, to) = (programs(), tempfile::tempdir().unwrap());
         fs::remove_file(from.path().join("ephemon-init")).unwrap();
         let error = install(from.path(), &Volume::new(to.path())).unwrap_err().to_string();
-        assert!(error.contains("ephemon-init cannot be read"), "{error}");
+        assert!(error.contains("cannot read") && error.contains("ephemon-init: "), "{error}");
         let file = to.path().join("file");
         fs::write(&file, "").unwrap();
         let error = install(from.path(), &Volume::new(&file)).unwrap_err().to_string();
-        assert!(error.contains("cannot make") && error.contains("where the volume is"), "{error}");
+        assert!(
+            error.contains("cannot create") && error.contains("where the volume is"),
+            "{error}"
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! Turns the jobs' wheel: looks at pods that have changed or have something due, and at journals; sends
-//! what is due, counts, shows, and saves what must outlive the agent.
+//! The job tracker's task: checks journals, and pods that have changed or are due; sends finished
+//! spans, updates the counts and the list of jobs, and saves the state that must survive a restart.
 
 mod pace;
 
@@ -33,35 +33,35 @@ use super::args::{Args, TraceMode, TraceParent};
 use super::readiness::Readiness;
 use pace::BUSY_INTERVAL;
 
-/// A job that is over is shown for so long, nanoseconds; its counts stay.
+/// How long an ended job is listed, in nanoseconds; its counts stay.
 const SHOWN_NS: u64 = 300_000_000_000;
-/// From the agent's being ready until all of the node was looked at for certain, nanoseconds: log
-/// directories, which may be all there is of a pod, are no condition of its being ready.
+/// How long after the agent became ready all pods of the node are assumed to be known, in
+/// nanoseconds. Readiness does not wait for log directories, which may be the only source for a
+/// pod.
 const LOOKED_ROUND_NS: u64 = 5_000_000_000;
-/// All pods are looked at this often at least, nanoseconds, though nothing has changed.
+/// Longest time between checks of all pods, in nanoseconds, even if nothing has changed.
 const WHOLE_LOOK_NS: u64 = 30_000_000_000;
-/// Most jobs that are over and shown.
+/// Most ended jobs that are listed.
 const MAX_SHOWN: usize = 256;
 
-/// Takes encoded spans on; whether it did.
+/// Passes encoded spans on; returns whether they were accepted.
 pub(super) type SpanSender = Box<dyn FnMut(Encoded) -> bool + Send>;
 
-/// What the wheel needs.
+/// What the job tracker uses.
 pub(super) struct Parts {
     pub(super) inventory: Inventory,
     pub(super) readings: Readings,
-    /// What became of containers' logs.
+    /// How much of containers' logs was delivered.
     pub(super) ledger: Ledger,
-    /// What runners say of their jobs.
+    /// Lines of runners about their jobs.
     pub(super) runner: Receiver<RunnerLine>,
     pub(super) journals: journal::Reader,
     pub(super) jobs_view: JobsView,
     pub(super) self_metrics: SelfMetrics,
     pub(super) readiness: Readiness,
-    /// The state directory.
     pub(super) state_dir: PathBuf,
     pub(super) options: jobs::Options,
-    /// Where spans go, and how they look; `None` where nobody wants them.
+    /// Where spans go, and how they are built; `None` if they are not exported.
     pub(super) traces: Option<(SpanSender, span::Options)>,
 }
 
@@ -70,29 +70,29 @@ struct JobTracker {
     assembler: Assembler,
     tally: Arc<Tally>,
     evidence_store: EvidenceStore,
-    /// Pods whose evidence may go once it is saved that their jobs were sent.
+    /// Pods whose evidence can be removed once it is saved that their jobs were sent.
     sent: Vec<PodUid>,
     over: VecDeque<Arc<Job>>,
-    /// Since when nothing is missing.
+    /// Since when the agent is ready.
     ready_ns: Option<u64>,
-    /// When all pods were looked at last, and whether all of the node was there to be seen then.
+    /// When all pods were last checked, and whether all pods of the node were known then.
     whole_look: (u64, bool),
-    /// What must outlive the agent is not on the disk.
+    /// The state could not be saved.
     unsaved: Outage,
-    /// Nor is the evidence of jobs.
+    /// The evidence of jobs could not be saved.
     unkept: Outage,
-    /// What was said of pods.
+    /// Which pods were already mentioned in the log.
     notices: Notices,
 }
 
-/// Keeps the jobs of the node, until dropped.
+/// Tracks the jobs of the node until it is dropped.
 pub(super) async fn keep(parts: Parts) -> Infallible {
     let mut feed = parts.inventory.feed().follow();
     let mut keeper = Box::new(JobTracker::new(parts));
     let mut idle = Idle::new(Instant::now());
     loop {
         let changed = feed.take();
-        // Reads files of a disk that may be slow, and never at the cost of the other tasks.
+        // Reads files, which can be slow, so it must not block other tasks.
         let turn = tokio::task::spawn_blocking(move || {
             let is_eventful = keeper.turn(changed, clock::now_ns());
             let polls = keeper.polls();
@@ -115,7 +115,7 @@ pub(super) async fn keep(parts: Parts) -> Infallible {
     }
 }
 
-/// How jobs are followed.
+/// How jobs are assembled.
 pub(super) fn options(args: &Args) -> jobs::Options {
     let mode = match args.trace_mode {
         TraceMode::Whole => jobs::TraceMode::Whole,
@@ -124,7 +124,7 @@ pub(super) fn options(args: &Args) -> jobs::Options {
     jobs::Options { mode }
 }
 
-/// How a job's spans look.
+/// How a job's spans are built.
 pub(super) fn looks(args: &Args, node_name: String) -> span::Options {
     let parent = match args.trace_parent {
         TraceParent::None => span::Parent::None,
@@ -133,8 +133,8 @@ pub(super) fn looks(args: &Args, node_name: String) -> span::Options {
     span::Options { parent, node_name: Some(node_name), ..span::Options::default() }
 }
 
-/// Takes spans to the collector: by way of the spool, so that what is counted as sent outlives the
-/// agent.
+/// Sends spans to the collector through the spool, so that spans that count as sent survive a
+/// restart of the agent.
 pub(super) fn span_sender(outbox: Outbox) -> SpanSender {
     Box::new(move |Encoded { body, spans }| {
         let items = u64::try_from(spans).unwrap_or(u64::MAX);
@@ -175,7 +175,7 @@ impl JobTracker {
         keeper
     }
 
-    /// Whether something happened, or is about to: then the next turn is to come soon.
+    /// Returns whether something happened or is about to, so that the next turn should come soon.
     fn turn(&mut self, changed: Changed, now_ns: u64) -> bool {
         let mut is_eventful = !changed.is_empty();
         self.look(changed, now_ns);
@@ -184,7 +184,8 @@ impl JobTracker {
             self.assembler.runner_line(&line.pod, line.at_ns, &line.text);
         }
         let Self { assembler, evidence_store, parts, .. } = self;
-        // Not the turn's beginning: what was written since then would be taken for a lie.
+        // The present time, not that of the turn's start: records written since then would be
+        // rejected as dated in the future.
         parts.journals.look(&assembler.wanted(), |entry| {
             is_eventful = true;
             assembler.journal(entry, clock::now_ns());
@@ -209,7 +210,7 @@ impl JobTracker {
             let end = job.window.end.map_or(now_ns, |end| end.ns);
             now_ns.saturating_sub(end) < SHOWN_NS
         });
-        // After the saving: a count that a scraper has seen does not go back after a restart.
+        // After saving, because a count that a scraper has seen must not decrease after a restart.
         if news || shown != self.over.len() {
             self.show();
         }
@@ -217,8 +218,8 @@ impl JobTracker {
         is_eventful || news || self.unsaved.is_on() || self.assembler.is_waiting()
     }
 
-    /// Looks at the pods that have changed or have something due, now and then at all of them: whether
-    /// a pod is wanted changes by time alone, too.
+    /// Checks the pods that have changed or are due, and at intervals all of them, because whether
+    /// a pod is wanted also changes with time.
     fn look(&mut self, changed: Changed, now_ns: u64) {
         match &changed {
             Changed::All => self.parts.journals.all_changed(),
@@ -226,7 +227,7 @@ impl JobTracker {
         }
         let all = self.has_looked_round(now_ns);
         let (looked_ns, had_all) = self.whole_look;
-        // A clock that was set back must not put it off.
+        // If the clock was set back, the check is due as well.
         let is_due = now_ns.saturating_sub(looked_ns) >= WHOLE_LOOK_NS || now_ns < looked_ns;
         let mut pods = match changed {
             Changed::Pods(pods) if !is_due && all == had_all => pods,
@@ -259,13 +260,13 @@ impl JobTracker {
         }
     }
 
-    /// Whether there is something that no change tells of: journals that may grow, a job that is not
-    /// shown for ever, a start that is not over.
+    /// Whether something can happen without a change event: a journal can grow, a listed job can
+    /// expire, or startup is not complete.
     fn polls(&self) -> bool {
         self.parts.journals.has_open() || !self.over.is_empty() || !self.whole_look.1
     }
 
-    /// Whether a pod that was not seen is not there.
+    /// Whether a pod that is not known does not exist.
     fn has_looked_round(&mut self, now_ns: u64) -> bool {
         if !self.parts.readiness.missing().is_empty() {
             return false;
@@ -274,7 +275,7 @@ impl JobTracker {
         now_ns.saturating_sub(since) >= LOOKED_ROUND_NS
     }
 
-    /// How much of their logs came through, of containers whose logs are followed.
+    /// How many log lines were delivered, for containers whose logs are followed.
     fn log_counts(&self, snapshots: &[PodSnapshot]) -> Vec<(PodUid, Arc<str>, LogCount)> {
         let names = |snapshot: &PodSnapshot| {
             let uid = snapshot.pod.uid.clone();
@@ -294,7 +295,7 @@ impl JobTracker {
         .collect()
     }
 
-    /// Counts what found no room of pods' evidence, and says whose it was.
+    /// Counts and logs evidence of pods that was dropped because it exceeded a limit.
     fn say_left_out(&mut self, left_out: &[(Arc<PodRef>, u64)]) {
         for (pod, pieces) in left_out {
             self.parts.self_metrics.dropped_by(Signal::Journal, Reason::Cap, *pieces);
@@ -302,8 +303,8 @@ impl JobTracker {
                 let PodRef { namespace, name, .. } = &**pod;
                 tracing::warn!(
                     %namespace, pod = %name, pieces, unsaid,
-                    "the pod's journals or spec say more of its job than is held of one: what it said \
-                     last is left out of its trace"
+                    "the pod's journals and spec exceed the limit for one job: the last events \
+                     are missing from its trace"
                 );
             }
         }
@@ -318,7 +319,7 @@ impl JobTracker {
         if let Some((span_sender, options)) = &mut self.parts.traces {
             span::encode(&job, &which, options, |encoded| {
                 if !span_sender(encoded) {
-                    tracing::warn!(pod = %job.pod.name, "spans of a job found no room");
+                    tracing::warn!(pod = %job.pod.name, "spans of a job are dropped: the queue is full");
                 }
             });
         }
@@ -330,7 +331,7 @@ impl JobTracker {
                 result = job.outcome.result.as_str(),
                 steps = job.steps.len(),
                 containers = job.containers.len(),
-                "a job is over"
+                "job ended"
             );
             self.over.push_back(Arc::new(job.outline()));
             if self.over.len() > MAX_SHOWN {
@@ -356,7 +357,7 @@ impl JobTracker {
         }
     }
 
-    /// After the saving: what is not saved as sent is to be sent by the next agent.
+    /// After saving: what is not saved as sent must be sent again after a restart.
     fn keep_evidence(&mut self) {
         let Self { sent, evidence_store, unsaved, .. } = self;
         sent.retain(|uid| {

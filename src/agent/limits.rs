@@ -2,14 +2,14 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Files kept for one container, its share of its pod's included.
+/// Files kept open for one container, including its share of its pod's files.
 const FILES_A_CONTAINER: u64 = 16;
 /// Files for everything else: sockets, watches, libraries.
 const FILES_BESIDE: u64 = 256;
 /// More containers than any node runs; beyond it the kernel's memory for kept files is the limit.
 const MOST_CONTAINERS: u64 = 16_384;
 
-/// Raises the soft limit on open files to the hard one, and returns how many containers may be
+/// Raises the soft limit on open files to the hard limit, and returns how many containers can be
 /// captured at once within it.
 pub(super) fn raise_open_files() -> usize {
     let limit = getrlimit(Resource::Nofile);

@@ -1,41 +1,41 @@
-//! One agent a node: a lock on a file in the state directory, which the kernel lets go of when the
-//! process ends, however it ends.
+//! One agent per node: a lock on a file in the state directory. The kernel releases it when the
+//! process ends for any reason.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
-/// Held for the process's life.
+/// Held while the process runs.
 #[derive(Debug)]
 pub(super) struct NodeLock(#[expect(dead_code, reason = "held, not read")] File);
 
-/// The lock was not to be had.
+/// Why the lock is not held.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Another agent has it.
+    /// Another agent holds it.
     #[error(
-        "another ephemon agent{} watches this node: it holds {path}; stop it first, or give this \
-         one another --state-dir",
+        "another ephemon agent{} runs on this node: it holds the lock {path}; stop it first, or \
+         set another --state-dir for this one",
         holder.as_ref().map(|pid| format!(" (process {pid})")).unwrap_or_default()
     )]
     Held {
-        /// The lock's file.
+        /// The lock file.
         path: PathBuf,
-        /// The other's process number, as it wrote it.
+        /// The process id that the other agent wrote.
         holder: Option<u32>,
     },
     /// The state directory cannot be written.
     #[error("cannot lock {path}: {source}")]
     Unwritable {
-        /// The lock's file.
+        /// The lock file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 }
 
 impl NodeLock {
-    /// Takes the lock in `directory`, which is made if it is not there.
+    /// Takes the lock in `directory`, which is created if necessary.
     pub(super) fn take(directory: &Path) -> Result<Self, LockError> {
         let path = directory.join("agent.lock");
         let unwritable = |source| LockError::Unwritable { path: path.clone(), source };

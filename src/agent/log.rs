@@ -28,35 +28,37 @@ pub struct LogArgs {
     pub filter: String,
 }
 
-/// A form of the log.
+/// A log format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
-    /// Lines to read.
+    /// Lines for people.
     Human,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// The filter makes no sense, or there is a log already.
+/// The log cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The filter makes no sense.
-    #[error("--log {filter:?} is no log filter ({source}); try info, debug or info,kube=warn")]
+    /// The filter is not valid.
+    #[error(
+        "--log {filter:?} is not a log filter ({source}); use for example info, debug or info,kube=warn"
+    )]
     Filter {
-        /// As it was given.
+        /// The filter as given.
         filter: String,
-        /// What is wrong.
+        /// The cause.
         source: tracing_subscriber::filter::ParseError,
     },
 }
 
 impl LogArgs {
-    /// Starts the log, and the gathering of spans where there is a span buffer for them. A log that was
-    /// started before stays: tests share one process.
+    /// Starts the log, and collects spans if there is a span buffer. A log that is already running
+    /// is kept, because tests share one process.
     pub(super) fn start(&self, spans: Option<&SpanBuffer>) -> Result<(), LogError> {
         let filter = EnvFilter::try_new(&self.filter)
             .map_err(|source| LogError::Filter { filter: self.filter.clone(), source })?;
-        // Spans are there to be exported: in the log they would stand before every line.
+        // Spans are only exported. In the log they would precede every line.
         let lines = filter_fn(|it| !it.is_span()).with_max_level_hint(LevelFilter::TRACE);
         let log = fmt::layer().with_writer(std::io::stderr);
         let log = match self.format {
@@ -72,7 +74,7 @@ impl LogArgs {
             None => log.try_init(),
         };
         if let Err(error) = started {
-            tracing::debug!("the log was started before: {error}");
+            tracing::debug!("the log is already initialized: {error}");
         }
         Ok(())
     }

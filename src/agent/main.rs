@@ -1,4 +1,4 @@
-//! `ephemon`: the node agent, and the way to the demo.
+//! `ephemon`: the node agent, and the entry to the demo.
 
 use std::process::ExitCode;
 

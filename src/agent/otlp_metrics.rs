@@ -1,5 +1,6 @@
-//! Turns the wheel of metrics by OTLP: finals as soon as a container is over and has a name, jobs'
-//! counts as they change, the living at every interval.
+//! The task that exports metrics over OTLP: final readings as soon as a container has ended and its
+//! name is known, counts of jobs when they change, and the values of running containers at each
+//! interval.
 
 mod finals;
 mod names;
@@ -29,37 +30,37 @@ use names::Answer;
 pub(super) use names::Names;
 use waiting::Waiting;
 
-/// Ends of the same moment go together: so long is waited for more of them.
+/// Ends that happen within this time of the first are sent together.
 const GATHER_INTERVAL: Duration = Duration::from_millis(50);
-/// How often a name that is not known is asked for though nothing has changed: some waiting ends by
+/// How often an unknown name is looked up again without a change event, because some waits end by
 /// time alone.
 const ASK_AGAIN_INTERVAL: Duration = Duration::from_secs(1);
-/// Most pods whose beginning is remembered.
+/// Most pods whose start time is remembered.
 const MAX_PODS: usize = 4096;
 
-/// What the wheel needs.
+/// What the task uses.
 pub(super) struct Parts {
     pub(super) readings: Readings,
     pub(super) jobs_view: JobsView,
     pub(super) self_metrics: SelfMetrics,
     pub(super) outbox: Outbox,
     pub(super) names: Names,
-    /// From one export of the living to the next.
+    /// Interval between exports of running containers.
     pub(super) interval: Duration,
 }
 
-/// The wheel, turning.
+/// A handle to the running task.
 pub(super) struct Wheel {
     stop_tx: Option<oneshot::Sender<()>>,
     turning: JoinHandle<()>,
 }
 
-/// What a turn is about.
+/// What a turn exports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Turn {
-    /// What is new: ends, and jobs whose counts have changed.
+    /// New values only: ended containers, and jobs whose counts have changed.
     News,
-    /// All there is.
+    /// All values.
     Everything,
 }
 
@@ -68,9 +69,9 @@ struct JobTracker {
     agent: Owner,
     finals: Finals,
     waiting: Waiting,
-    /// When each pod's first container was created.
+    /// When the first container of each pod was created.
     pods: HashMap<PodUid, SystemTime>,
-    /// Jobs' counts as they were last sent.
+    /// Counts of jobs as last sent.
     sent: Arc<Tally>,
     started_ns: u64,
 }
@@ -78,7 +79,8 @@ struct JobTracker {
 // === impl Wheel ===
 
 impl Wheel {
-    /// Begins to follow ends, and turns until told to stop. `state`: the agent's own directory.
+    /// Subscribes to ends of containers and starts the task, which runs until [`Self::stop`].
+    /// `state`: the agent's state directory.
     pub(super) fn start(parts: Parts, state: &Path) -> Self {
         parts.readings.follow_ends();
         let keeper = Box::new(JobTracker::new(parts, state));
@@ -86,14 +88,14 @@ impl Wheel {
         Self { stop_tx: Some(stop_tx), turning: tokio::spawn(turn(keeper, stop_rx)) }
     }
 
-    /// Resolves when it turns no more, which before [`Self::stop`] only a panic brings about.
+    /// Resolves when the task has ended, which before [`Self::stop`] happens only by a panic.
     pub(super) async fn over(&mut self) {
         if let Err(error) = (&mut self.turning).await {
-            tracing::error!("metrics are exported no more: {error}");
+            tracing::error!("metrics are no longer exported: {error}");
         }
     }
 
-    /// Sends all there is once more, and ends.
+    /// Exports all values once more, and ends the task.
     pub(super) async fn stop(mut self) {
         drop(self.stop_tx.take());
         self.over().await;
@@ -126,11 +128,11 @@ async fn turn(mut keeper: Box<JobTracker>, mut stop_rx: oneshot::Receiver<()>) {
         };
         let now = tokio::time::Instant::now();
         let mut changed = feed.take();
-        // Whatever waits is asked for a last time, too: its grace may be over.
+        // At the end each waiting container is looked up once more: its grace period may be over.
         if last || now >= ask_again {
             (changed, ask_again) = (Changed::All, now + ASK_AGAIN_INTERVAL);
         }
-        // Finals go by way of a disk that may be slow, and never at the cost of the other tasks.
+        // Sending final readings writes files, which can be slow, so it must not block other tasks.
         let turned = tokio::task::spawn_blocking(move || {
             keeper.turn(about, &changed);
             keeper
@@ -138,7 +140,7 @@ async fn turn(mut keeper: Box<JobTracker>, mut stop_rx: oneshot::Receiver<()>) {
         keeper = match turned.await {
             Ok(keeper) => keeper,
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            // The runtime is going down.
+            // The runtime is shutting down.
             Err(_) => return,
         };
         if last {
@@ -170,7 +172,8 @@ impl JobTracker {
         }
     }
 
-    /// What is over and has a name, each once. `changed`: pods about which more may be known.
+    /// Sends the final reading of each ended container whose name is known, once. `changed`: pods
+    /// about which more may be known.
     fn ends(&mut self, changed: &Changed) {
         let (ends, lost) = self.parts.readings.take_ends();
         let now = Instant::now();
@@ -209,7 +212,7 @@ impl JobTracker {
         for payload in requests.into_payloads() {
             self.parts.outbox.post(payload);
         }
-        // Written down when they are on their way: sent twice is better than never.
+        // Recorded after they were queued: sending one twice is better than losing it.
         self.finals.enter(sent.into_iter().collect());
     }
 
@@ -234,7 +237,7 @@ impl JobTracker {
         self.sent = tally;
     }
 
-    /// Those that live and have a name.
+    /// Sends the values of running containers whose names are known.
     fn living(&mut self) {
         let snapshot = self.parts.readings.snapshot();
         let mut requests = Requests::default();
@@ -261,7 +264,7 @@ impl JobTracker {
         self.pods.retain(|uid, _| there.contains(&uid) || self.waiting.has_pod(uid));
     }
 
-    /// Remembers when the container's pod began.
+    /// Remembers when the container's pod started.
     fn meet(&mut self, record: &Record) {
         if let Some(since) = self.pods.get_mut(&record.pod) {
             *since = record.created.min(*since);

@@ -1,16 +1,16 @@
-//! Readiness: named conditions, each held by whoever is to meet it.
+//! Readiness: named conditions, each held by the part that must meet it.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use ephemon_base::lock;
 
-/// What is still missing. Ready when nothing is. Cheap to clone.
+/// The conditions that are not met yet. The agent is ready when there are none. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Readiness(Arc<Mutex<Vec<(u64, &'static str)>>>);
 
-/// One condition, missing until it is met or dropped.
-#[must_use = "a condition that is dropped is met"]
+/// One condition; it counts as met when [`Condition::met`] is called or it is dropped.
+#[must_use = "dropping a condition marks it as met"]
 pub struct Condition {
     readiness: Readiness,
     key: u64,
@@ -19,7 +19,7 @@ pub struct Condition {
 // === impl Readiness ===
 
 impl Readiness {
-    /// Adds a condition; `what` is what `/readyz` lists while it is missing.
+    /// Adds a condition; `/readyz` lists `what` until it is met.
     pub fn condition(&self, what: &'static str) -> Condition {
         let mut missing = self.lock();
         let key = missing.last().map_or(0, |(key, _)| key + 1);
@@ -27,7 +27,7 @@ impl Readiness {
         Condition { readiness: self.clone(), key }
     }
 
-    /// What is missing, in the order it was added.
+    /// The conditions that are not met, in the order in which they were added.
     pub fn missing(&self) -> Vec<&'static str> {
         self.lock().iter().map(|(_, what)| *what).collect()
     }
@@ -40,7 +40,7 @@ impl Readiness {
 // === impl Condition ===
 
 impl Condition {
-    /// The condition is met.
+    /// Marks the condition as met.
     pub fn met(self) {
         drop(self);
     }

@@ -1,4 +1,5 @@
-//! Wiring and supervision: makes the parts, joins them, and ends when one of them does.
+//! Wiring and supervision: creates the parts, connects them, and stops the agent when one of them
+//! ends.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -27,14 +28,14 @@ use super::lock::{LockError, NodeLock};
 use super::readiness::Condition;
 use super::shared::{Shared, node_name};
 
-/// A node without a cgroup mount is looked at again at this interval.
+/// How often a node without a cgroup mount is checked again.
 const CAPTURE_RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Runs the agent until it is told to end, or a part of it fails.
+/// Runs the agent until a signal stops it or a part of it fails.
 pub async fn run(args: Args) -> Result<(), Error> {
     let span_buffer = args.export.own_traces.then(SpanBuffer::default);
     args.log.start(span_buffer.as_ref())?;
-    // What it writes names repositories and holds what jobs said: nobody else is to read it.
+    // Its files contain names of repositories and data of jobs, so only this user may read them.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let node = NodeRoot::new(&args.node_root);
     let _lock = lock(&args, &node)?;
@@ -56,16 +57,16 @@ pub async fn run(args: Args) -> Result<(), Error> {
     if args.enforce_limits {
         let Shared { node, inventory, self_metrics, .. } = shared.clone();
         let enforce = enforcement::run(node, args.kubepods.clone(), inventory, self_metrics);
-        parts.spawn("the enforcement of limits", enforce);
+        parts.spawn("the limit enforcer", enforce);
     }
     let jobs = shared.jobs(&args, &mut export, runner_rx, journals);
-    parts.spawn("the keeping of jobs", jobs::keep(jobs));
+    parts.spawn("the job tracker", jobs::keep(jobs));
     let metrics = shared.otlp_metrics(&args, &mut export);
     let walked = shared.readiness.condition("the first walk of the cgroup tree");
     parts.spawn("capture", supervise_capture(shared.capture(&args), shared, walked));
 
     let server = tokio::spawn(admin.serve(async move {
-        // An error means that the sender is gone, and with it the agent.
+        // An error means that the sending half, and with it the agent, is gone.
         drop(stop_rx.wait_for(|stop| *stop).await);
     }));
     tracing::info!("listening on {scheme}://{address}");
@@ -74,20 +75,20 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let ended = tokio::select! {
         () = signals.next() => None,
         error = parts.ended() => Some(error),
-        () = export.ended() => Some(Error::ended("a sender")),
+        () = export.ended() => Some(Error::ended("an exporter")),
         error = feeders.ended() => Some(error),
     };
     if ended.is_none() {
-        tracing::info!("asked to end: finishing open requests; ask again to end at once");
+        tracing::info!("shutting down: draining requests; signal again to exit now");
     }
     let farewell = async {
-        // First what feeds the senders, then the senders.
+        // First the tasks that feed the exporters, then the exporters.
         if ended.is_none() {
             feeders.stop().await;
         }
         stop_tx.send_replace(true);
         if let Err(error) = server.await {
-            tracing::error!(%error, "the server did not end well");
+            tracing::error!(%error, "the HTTP server failed during shutdown");
         }
         export.done().await;
     };
@@ -98,7 +99,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
     ended.map_or(Ok(()), Err)
 }
 
-/// The server, which listens from now on.
+/// Binds the server's address.
 async fn admin(args: &Args, shared: &Shared) -> Result<Admin, Error> {
     let (metrics, readiness) = (shared.metrics(args), shared.readiness.clone());
     let admin = Admin::bind(args.listen, metrics, readiness, shared.self_metrics.clone()).await?;
@@ -108,33 +109,30 @@ async fn admin(args: &Args, shared: &Shared) -> Result<Admin, Error> {
     })
 }
 
-/// The lock of the node. Where no state can be kept the agent runs all the same.
+/// Takes the node's lock. If the state directory cannot be written, the agent runs without it.
 fn lock(args: &Args, node: &NodeRoot) -> Result<Option<NodeLock>, Error> {
     match NodeLock::take(&node.join(&args.state_dir)) {
         Ok(lock) => Ok(Some(lock)),
         Err(held @ LockError::Held { .. }) => Err(held.into()),
         Err(error @ LockError::Unwritable { .. }) => {
-            tracing::warn!("{error}: a second agent on this node will not be noticed");
+            tracing::warn!("{error}: a second agent on this node will not be detected");
             Ok(None)
         }
     }
 }
 
-/// Starts whatever gives containers their names.
+/// Starts the sources of container names.
 async fn watch_names(args: &Args, shared: &Shared, parts: &mut Parts) -> Result<(), Error> {
     let Shared { node, inventory, readiness, .. } = shared;
-    parts.spawn(
-        "the watch of log directories",
-        log_directories::watch(node.clone(), inventory.clone()),
-    );
+    parts.spawn("the log directory watch", log_directories::watch(node.clone(), inventory.clone()));
     if let Some(socket) = &args.cri_socket {
         let socket = node.join(socket);
-        parts.spawn("the watch of the runtime", cri::watch(socket, inventory.clone()));
+        parts.spawn("the runtime watch", cri::watch(socket, inventory.clone()));
     }
     if args.no_api {
         tracing::info!(
-            "without an API server: every pod of the node is shown, named by its log directories; \
-             container types, images and exit codes are missing"
+            "without an API server: every pod of the node is reported, with names from the log \
+             directories; container types, images and exit codes are missing"
         );
         return Ok(());
     }
@@ -145,24 +143,24 @@ async fn watch_names(args: &Args, shared: &Shared, parts: &mut Parts) -> Result<
         patience: api::Patience::default(),
     };
     let watch = api::Watch::connect(options).await?;
-    tracing::info!("asking {} for this node's pods", watch.url());
+    tracing::info!("watching this node's pods at {}", watch.url());
     let condition = readiness.condition("the API server's first list of pods");
     let (listed_tx, listed_rx) = oneshot::channel();
     tokio::spawn(async move {
-        // Dropped unsent, the watch is gone, and supervision says so.
+        // If the watch ended without sending, supervision reports it.
         drop(listed_rx.await);
         condition.met();
     });
-    parts.spawn("the watch of pods", watch.run(inventory.clone(), listed_tx));
+    parts.spawn("the pod watch", watch.run(inventory.clone(), listed_tx));
     Ok(())
 }
 
-/// Where kubectl would look, if whoever starts the agent says so.
+/// `KUBECONFIG`, as kubectl uses it.
 fn kubeconfig_of_kubectl() -> Option<PathBuf> {
     std::env::var_os("KUBECONFIG").filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
-/// Starts capture, again and again until the node has a cgroup mount, and stays with it.
+/// Starts capture, retrying until the node has a cgroup mount, and waits for its end.
 async fn supervise_capture(
     options: capture::Options,
     shared: Shared,
@@ -176,7 +174,7 @@ async fn supervise_capture(
                 Err(error) => {
                     let seconds = CAPTURE_RETRY_INTERVAL.as_secs();
                     tracing::error!(
-                        "no figures of containers: {error}; trying again in {seconds} s"
+                        "cannot read the cgroup tree, so no container is reported: {error}; retrying in {seconds} s"
                     );
                     tokio::time::sleep(CAPTURE_RETRY_INTERVAL).await;
                 }
@@ -189,19 +187,19 @@ async fn supervise_capture(
         (capture, first_walk)
     };
     let (capture, mut first_walk) = walk.instrument(tracing::info_span!("first walk")).await;
-    // An error means that the thread is gone, which only a panic brings about.
+    // An error means that the thread has ended, which happens only by a panic.
     while first_walk.changed().await.is_ok() {}
     panic_of(capture)
 }
 
-/// Ends this task with the thread's panic, so that supervision names it.
-#[expect(clippy::panic, reason = "hands the capture thread's panic on to supervision")]
+/// Ends this task with the panic of the thread, so that supervision reports it.
+#[expect(clippy::panic, reason = "passes the capture thread's panic to the supervisor")]
 fn panic_of(capture: CaptureHandle) -> Infallible {
     drop(capture);
-    panic!("the capture thread is gone")
+    panic!("the capture thread has ended")
 }
 
-/// The parts that run for ever.
+/// The parts that run for the life of the agent.
 #[derive(Default)]
 struct Parts {
     tasks: JoinSet<Infallible>,
@@ -218,7 +216,7 @@ impl Parts {
         self.names.push((handle.id(), name));
     }
 
-    /// Waits until one of them ends, which none may.
+    /// Waits until one of them ends, which is always an error.
     async fn ended(&mut self) -> Error {
         let Some(joined) = self.tasks.join_next_with_id().await else {
             return std::future::pending().await;
@@ -235,7 +233,7 @@ impl Parts {
     }
 }
 
-/// The signals that end the agent.
+/// The signals that stop the agent.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,

@@ -1,4 +1,4 @@
-//! What the agent's parts have in common, and what each is made of.
+//! The handles that the agent's parts share, and how each part is constructed.
 
 use std::io;
 use std::sync::mpsc::Receiver;
@@ -28,10 +28,10 @@ use super::otlp_metrics::{self, Names, Wheel};
 use super::readiness::Readiness;
 use super::{jobs, limits};
 
-/// A container's log is settled a moment after its figures.
+/// How much longer a container's log counts are kept than its metrics.
 const LEDGER_RETENTION: Duration = Duration::from_mins(1);
 
-/// Handles that any part may hold; every clone is the same.
+/// Handles for any part; all clones share the same data.
 #[derive(Debug, Clone)]
 pub(super) struct Shared {
     pub(super) node: NodeRoot,
@@ -81,13 +81,13 @@ impl Shared {
         )
     }
 
-    /// Reads the journals of all pods, for jobs and logs.
+    /// A reader of the journals of all pods, for jobs and logs.
     pub(super) fn journals(&self, args: &Args) -> journal::Reader {
         journal::Reader::new(self.node.clone(), &args.kubelet_root, self.self_metrics.clone())
     }
 
-    /// Starts to follow logs, where they have somewhere to go. Where only spans have, the runner's
-    /// own is listened to: it has the last word on its job.
+    /// Starts to follow logs if they have a destination. If only spans have one, the runner's own
+    /// log is followed, because it reports the result of the job.
     pub(super) fn logs(
         &self,
         args: &Args,
@@ -138,8 +138,8 @@ impl Shared {
         }
     }
 
-    /// Starts to export metrics by OTLP, where that is asked for. Before capture, whose every end is
-    /// to be heard of.
+    /// Starts to export metrics over OTLP if it is enabled. Must be called before capture starts,
+    /// so that no container's end is missed.
     pub(super) fn otlp_metrics(&self, args: &Args, export: &mut Export) -> Option<Wheel> {
         let outbox = export.metrics.take()?;
         let Self { inventory, readings, jobs_view, self_metrics, .. } = self.clone();
@@ -159,8 +159,8 @@ impl Shared {
         Some(Wheel::start(parts, &self.node.join(&args.state_dir)))
     }
 
-    /// Starts to deliver the agent's own spans, where they are gathered and have somewhere to go. To
-    /// be called before jobs take the outbox.
+    /// Starts to export the agent's own spans if they are collected and have a destination. Must be
+    /// called before jobs take the outbox.
     pub(super) fn own_spans(
         &self,
         args: &Args,
@@ -188,7 +188,7 @@ pub(super) fn node_name(args: &Args) -> String {
     args.node_name.clone().unwrap_or_else(host_name)
 }
 
-/// What the kubelet calls the node unless it is told otherwise.
+/// The host name, which is the kubelet's default for the node's name.
 fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().to_lowercase()
 }
@@ -208,7 +208,7 @@ fn log_settings(args: &Args, export: &Export) -> logs::Settings {
         attributes: export.attributes.clone().into(),
         kubelet_root: args.kubelet_root.clone(),
         state_dir: args.state_dir.clone(),
-        // As long as the container's figures may be shown, and a little.
+        // As long as the container's metrics may be shown, plus a margin.
         retain: args.retain_ended.saturating_add(LEDGER_RETENTION),
     }
 }

@@ -33,19 +33,21 @@ enum Held {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 enum Why {
     /// The capability is missing.
-    #[error("the process has no CAP_SYS_NICE. Grant it for more exact finals on a busy node")]
+    #[error(
+        "the process has no CAP_SYS_NICE. Grant it for more exact final readings on a busy node"
+    )]
     Capability,
     /// The capability holds in the pod's own user namespace only.
     #[error(
-        "CAP_SYS_NICE of a user namespace does not count. Run the agent with hostUsers: true for \
-         more exact finals on a busy node"
+        "CAP_SYS_NICE in a user namespace has no effect. Run the agent with hostUsers: true for \
+         more exact final readings on a busy node"
     )]
     UserNamespace,
     /// A task group without real-time runtime.
     #[error(
-        "CAP_SYS_NICE is granted, and the kernel still refuses. With CONFIG_RT_GROUP_SCHED a cgroup \
+        "CAP_SYS_NICE is granted, but the kernel still refuses. With CONFIG_RT_GROUP_SCHED a cgroup \
          needs real-time runtime of its own (cpu.rt_runtime_us of cgroup v1), which container \
-         runtimes do not give. Boot the node with rt_group_sched=0 (Linux 6.16 or newer) for \
+         runtimes do not set. Boot the node with rt_group_sched=0 (Linux 6.16 or newer) for \
          real-time priority"
     )]
     RealTimeGroup,

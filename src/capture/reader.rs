@@ -68,7 +68,7 @@ pub enum StartError {
     #[error(transparent)]
     NoHierarchy(#[from] NoHierarchy),
     /// The kernel refused what the thread waits on.
-    #[error("cannot make the capture thread's {what}: {source}")]
+    #[error("cannot create the capture thread's {what}: {source}")]
     Descriptor {
         /// Which.
         what: &'static str,
@@ -202,7 +202,7 @@ impl Reader {
     fn wait(&self, until: Instant, wakes: &mut Wakes) {
         let left = until.saturating_duration_since(Instant::now());
         if let Err(error) = self.driver.poller.wait(left, wakes) {
-            tracing::error!(%error, "cannot wait for events; looking at the tree instead");
+            tracing::error!(%error, "cannot wait for events; walking the cgroup tree instead");
             std::thread::sleep(left.min(EVENTLESS_WALK_INTERVAL));
         }
     }
@@ -252,7 +252,7 @@ impl Reader {
         let mut events = Vec::new();
         self.tree.walk(&mut events);
         if !events.is_empty() && self.started {
-            tracing::debug!(count = events.len(), "a walk found what no event had told");
+            tracing::debug!(count = events.len(), "a walk found containers without an event");
         }
         self.apply(events, if self.started { Source::Rescan } else { Source::Startup });
         self.started = true;
@@ -277,7 +277,7 @@ impl Reader {
                     self.driver.reports.self_metrics.dropped(Signal::Events, Reason::Overflow);
                     tracing::warn!(
                         "the kernel's inotify queue overflowed; walking the tree \
-                         (sysctl fs.inotify.max_queued_events makes it longer)"
+                         (raise sysctl fs.inotify.max_queued_events)"
                     );
                     let mut found = Vec::new();
                     self.tree.walk(&mut found);

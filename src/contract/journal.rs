@@ -1,22 +1,23 @@
-//! Records of the journal: JSON, one a line, appended by init and hook, read by the agent on the
-//! host. What the job controls can write there too: the reader takes nothing on trust.
+//! Records of the journal: one JSON object per line, appended by init and hook, read by the agent
+//! on the node. Processes of the job can write to it, too, so the reader validates everything.
 
 use serde::{Deserialize, Serialize};
 
 use super::{CgroupDelta, ProcessUsage, wire::wire_enum};
 
-/// Most bytes of a journal file: what would go beyond is dropped and counted.
+/// Most bytes of a journal file; records beyond it are dropped and counted.
 pub const JOURNAL_MAX_BYTES: u64 = 1024 * 1024;
-/// Most bytes of one record, newline included: a longer line is not one.
+/// Most bytes of one record, newline included; a longer line is not a record.
 pub const JOURNAL_RECORD_MAX_BYTES: usize = 8 * 1024;
-/// Most characters of a text in a record; longer ones are cut.
+/// Most characters of a text in a record; longer ones are truncated.
 pub const JOURNAL_TEXT_MAX_CHARS: usize = 256;
 
-/// One record. Times are nanoseconds since 1970, durations are by a clock that nobody sets.
+/// One record. Times are in nanoseconds since 1970, durations are measured with the monotonic
+/// clock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "snake_case")]
 pub enum Record {
-    /// Init: the container's first.
+    /// Init: the first record of the container.
     ContainerStarted {
         /// When.
         at_ns: u64,
@@ -40,7 +41,7 @@ pub enum Record {
         /// `GITHUB_ACTION`.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         id: Option<String>,
-        /// When the hook's call for it began: its span's id follows from that, see
+        /// When the hook's call for it began; the id of its span follows from that, see
         /// [`super::trace::JobKey::step_span`].
         #[serde(skip_serializing_if = "Option::is_none", default)]
         called_ns: Option<u64>,
@@ -64,7 +65,7 @@ pub enum Record {
         /// What the container's cgroup counted meanwhile.
         cgroup: CgroupDelta,
     },
-    /// Init: the container's last.
+    /// Init: the last record of the container.
     ContainerEnded {
         /// When.
         at_ns: u64,
@@ -77,46 +78,46 @@ pub enum Record {
     HookPhase {
         /// When it began.
         at_ns: u64,
-        /// Which.
+        /// The command.
         phase: Phase,
         /// How long it took.
         duration_ns: u64,
         /// Whether it succeeded.
         success: bool,
-        /// The container it was about, if one.
+        /// The container that it used, if any.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         container: Option<String>,
-        /// The step's name, if it was one.
+        /// The step's id, if it ran a step.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         name: Option<String>,
-        /// Its W3C trace context, for people; the agent derives it.
+        /// Its W3C trace context, for people; the agent derives it itself.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         traceparent: Option<String>,
         /// Exit code of the step or container, if there was one.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         exit_code: Option<u8>,
     },
-    /// Hook: a container of its was asked for and ran.
+    /// Hook: a container that it requested has started.
     HookLaunched {
         /// When the patch was sent.
         at_ns: u64,
         /// The container's name.
         container: String,
-        /// Its image as asked for.
+        /// Its image as requested.
         image: String,
-        /// When it was seen to run, if it was.
+        /// When it was first seen running, if it was.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         running_at_ns: Option<u64>,
     },
-    /// Hook: the kubelet pulled the image of a container of its.
+    /// Hook: the kubelet pulled the image of one of its containers.
     ImagePulled {
-        /// When the kubelet said so: a whole second, cut off.
+        /// When the kubelet reported it, rounded down to a full second.
         at_ns: u64,
         /// The container's name.
         container: String,
-        /// How long the pull took, without the wait for other pulls.
+        /// How long the pull took, without waiting for other pulls.
         duration_ns: u64,
-        /// The image's size, where it was told.
+        /// The image's size, if reported.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         bytes: Option<u64>,
     },
@@ -128,7 +129,7 @@ pub enum Record {
 pub enum End {
     /// By itself, with this code.
     Code(u8),
-    /// By a signal of this number.
+    /// By the signal with this number.
     Signal(u8),
 }
 
@@ -142,11 +143,11 @@ pub enum StepKind {
     Container,
     /// A service's main process.
     Service,
-    /// Something the hook needed.
+    /// A command that the hook needed.
     Internal,
 }
 
-/// The hook's commands, as the runner names them.
+/// The hook's commands, with the runner's names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
@@ -163,7 +164,7 @@ pub enum Phase {
 // === impl Phase ===
 
 impl Phase {
-    /// As the runner names it.
+    /// The runner's name for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::PrepareJob => "prepare_job",
@@ -177,16 +178,15 @@ impl Phase {
 // === impl Record ===
 
 impl Record {
-    /// One line with its newline, or nothing when it is over [`JOURNAL_RECORD_MAX_BYTES`].
+    /// One line with its newline, or `None` if it is longer than [`JOURNAL_RECORD_MAX_BYTES`].
     pub fn to_line(&self) -> Option<Vec<u8>> {
         let mut line = serde_json::to_vec(self).ok()?;
         line.push(b'\n');
         (line.len() <= JOURNAL_RECORD_MAX_BYTES).then_some(line)
     }
 
-    /// Reads one line; anything that is not a record is none. Texts longer than
-    /// [`JOURNAL_TEXT_MAX_CHARS`] are cut: a job writes its own journal, and what is read of it is
-    /// kept.
+    /// Parses one line; `None` if it is not a record. Texts longer than [`JOURNAL_TEXT_MAX_CHARS`]
+    /// are truncated, because a job can write to its journal, and the agent keeps what it reads.
     pub fn from_line(line: &[u8]) -> Option<Self> {
         if line.len() > JOURNAL_RECORD_MAX_BYTES {
             return None;
@@ -196,12 +196,12 @@ impl Record {
         Some(record)
     }
 
-    /// Bytes of its texts.
+    /// Total length of its texts in bytes.
     pub fn text_bytes(&self) -> usize {
         self.texts().into_iter().flatten().map(String::len).sum()
     }
 
-    /// How many of its texts are there: each is an allocation of its own.
+    /// Number of its texts; each is a separate allocation.
     pub fn text_count(&self) -> usize {
         self.texts().into_iter().flatten().count()
     }
@@ -234,13 +234,13 @@ impl Record {
         }
     }
 
-    /// Cuts a text for a record.
+    /// Truncates a text for a record.
     pub fn text(text: &str) -> String {
         text.chars().take(JOURNAL_TEXT_MAX_CHARS).collect()
     }
 }
 
-/// Cuts a text that was read, and keeps no more memory than it needs.
+/// Truncates a text that was read, and releases unused memory.
 fn cut(text: &mut String) {
     if let Some((end, _)) = text.char_indices().nth(JOURNAL_TEXT_MAX_CHARS) {
         text.truncate(end);
@@ -251,7 +251,7 @@ fn cut(text: &mut String) {
 // === impl End ===
 
 impl End {
-    /// The exit code that a shell and the container runtimes give: 128 and the signal's number.
+    /// The exit code that shells and container runtimes return: for a signal, 128 plus its number.
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Code(code) => code,

@@ -1,33 +1,33 @@
-//! Where things are in the volumes that the runner's pod shares with its ephemeral containers.
+//! Paths in the volumes that the runner's pod shares with its ephemeral containers.
 
 use std::path::{Path, PathBuf};
 
 /// Mount paths inside job, service and step containers.
 pub mod mount {
-    /// Volume `ephemon`: sockets, journal. Same path in the runner container.
+    /// Volume `ephemon`: sockets, journals. The same path in the runner's container.
     pub const EPHEMON: &str = "/ephemon";
-    /// Volume `ephemon-bin`: the programs, read only for everybody but who installs them. A job that
-    /// could write there would be the hook at its next call.
+    /// Volume `ephemon-bin`: the programs, read-only except for the container that installs them. A
+    /// job that could write there could replace the hook.
     pub const PROGRAMS: &str = "/ephemon/bin";
     /// Volume `work`: the runner's `_work`.
     pub const WORK: &str = "/__w";
-    /// The same volume once more, read only: what the targets of `:ro` links lead to.
+    /// The same volume, read-only: the target of `:ro` links.
     pub const WORK_READ_ONLY: &str = "/__w_ro";
-    /// Where volumes are of which a container is to see a part only: `/__v/NAME`.
+    /// Mount paths of volumes of which a container is to see only a part: `/__v/NAME`.
     pub const VOLUMES: &str = "/__v";
-    /// The runner's tool cache, where that is not below its work directory
-    /// (actions/runner, `ContainerInfo.cs`).
+    /// The runner's tool cache, if it is not below its work directory (actions/runner,
+    /// `ContainerInfo.cs`).
     pub const TOOLS: &str = "/__t";
-    /// An image volume with the runner's own image, where the pod has one: the links in
-    /// [`EXTERNALS`] lead there.
+    /// An image volume with the runner's own image, if the pod has one; the links in [`EXTERNALS`]
+    /// lead there.
     pub const RUNNER_IMAGE: &str = "/__runner";
-    /// Volume `externals`: the runner's node builds, read only.
+    /// Volume `externals`: the runner's builds of Node.js, read-only.
     pub const EXTERNALS: &str = "/__e";
     /// Volume `github`: links into [`WORK`], see [`GITHUB_LINKS`].
     pub const GITHUB: &str = "/github";
 
-    /// Names below [`GITHUB`] and where below [`WORK`] each leads. `/github/workspace` differs by
-    /// job (`/__w/REPOSITORY/REPOSITORY`); the hook adds it.
+    /// Names below [`GITHUB`], and their targets below [`WORK`]. `/github/workspace` differs for
+    /// each job (`/__w/REPOSITORY/REPOSITORY`); the hook adds it.
     pub const GITHUB_LINKS: [(&str, &str); 4] = [
         ("home", "_temp/_github_home"),
         ("workflow", "_temp/_github_workflow"),
@@ -36,7 +36,7 @@ pub mod mount {
     ];
 }
 
-/// The `ephemon` volume, wherever the caller has it mounted.
+/// The `ephemon` volume at the caller's mount path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Volume(PathBuf);
 
@@ -48,7 +48,7 @@ impl Volume {
         Self(root.into())
     }
 
-    /// Where it is mounted.
+    /// The mount path.
     pub fn root(&self) -> &Path {
         &self.0
     }
@@ -63,26 +63,27 @@ impl Volume {
         self.bin().join("ephemon-init")
     }
 
-    /// Sockets and done markers: `run/`, writable by all (mode 1777), as `journal/` is: containers
-    /// run as any user. Init makes both where they are missing. A socket appears by rename when it can be connected to, so
-    /// a watch on this directory tells when a container is ready.
+    /// Sockets and done markers: `run/`, writable for all users (mode 1777), as is `journal/`,
+    /// because containers run as any user. Init creates both if they are missing. A socket is
+    /// renamed into place once it accepts connections, so a watch on this directory shows when a
+    /// container is ready.
     pub fn run(&self) -> PathBuf {
         self.0.join("run")
     }
 
-    /// Journals, one file a container and one of the hook: `journal/`.
+    /// Journals, one file per container and one of the hook: `journal/`.
     pub fn journal(&self) -> PathBuf {
         self.0.join("journal")
     }
 
-    /// The socket of one container's init. Container names are DNS labels (≤ 63 characters), so
-    /// the path keeps within the 107 bytes of `sun_path` at the usual mount.
+    /// The socket of one container's init. Container names are DNS labels (≤ 63 characters), so at
+    /// the usual mount path it fits the 107 bytes of `sun_path`.
     pub fn socket(&self, container: &str) -> PathBuf {
         self.run().join(format!("{container}.sock"))
     }
 
-    /// The done marker: the container ran and must not run again. The kubelet starts an ephemeral
-    /// container anew when its dead predecessor was removed from the runtime (kubernetes#124176).
+    /// The done marker: the container has run and must not run again. The kubelet starts an
+    /// ephemeral container again if the ended one was removed from the runtime (kubernetes#124176).
     pub fn done(&self, container: &str) -> PathBuf {
         self.run().join(format!("{container}.done"))
     }
@@ -92,18 +93,18 @@ impl Volume {
         self.journal().join(format!("{container}.jsonl"))
     }
 
-    /// Values to mask that were told in one container, one file a container and one of the hook:
-    /// `masks/`, which everybody may write to and only root may read.
+    /// Values to mask that were registered in a container, one file per container and one of the
+    /// hook: `masks/`, which all users can write to and only root can read.
     pub fn masks(&self) -> PathBuf {
         self.0.join("masks")
     }
 
-    /// The values told in one container, written by its init.
+    /// The values that were registered in one container, written by its init.
     pub fn container_masks(&self, container: &str) -> PathBuf {
         self.masks().join(format!("{container}.jsonl"))
     }
 
-    /// The values that the hook knows of.
+    /// The values that the hook registered.
     pub fn hook_masks(&self) -> PathBuf {
         self.masks().join("_hook.jsonl")
     }

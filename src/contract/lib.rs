@@ -1,18 +1,18 @@
-//! What the hook, the init and the agent must agree on, in one place: environment names, the shared
-//! volume's layout, the socket protocol, the journal's records, the grammar of limits, the ids of
-//! traces and spans.
+//! The contract between hook, init and agent: environment variables, layout of the shared volume,
+//! socket protocol, records of the journal, grammar of limits, ids of traces and spans.
 //!
-//! Types and their encodings; nothing here opens a file or a socket but [`plain_file`], the rule by
-//! which all three open files in directories that jobs can write to. `ephemon-init` links this crate,
-//! so it depends on little: `bytes`, `ring`, `rustix`, `serde`, `serde_json`, `sha2`, `thiserror`.
+//! Types and their encodings. Nothing here opens files or sockets, except [`plain_file`], with
+//! which all three open files in directories that jobs can write to. `ephemon-init` links this
+//! crate, so it has few dependencies: `bytes`, `ring`, `rustix`, `serde`, `serde_json`, `sha2`,
+//! `thiserror`.
 //!
-//! A conversation over the socket: the hook connects and says [`Request::Hello`]; the init answers
-//! [`Reply::Key`], and all that follows is sealed (`session`): [`Reply::Welcome`], by which the hook
-//! knows the init, and [`Request::Proof`], by which the init knows the hook. Where something is
-//! wrong the init answers [`Reply::Error`] and closes. Then requests follow, one at a time. Each has
-//! exactly one final reply; a [`Request::Run`] has `Started`, any number of
-//! `Stdout` and `Stderr`, and `Exit` or `Error`. While it runs, the hook may send
-//! [`Request::Signal`], which has no reply, and closing the connection ends the step.
+//! A conversation over the socket: the hook connects and sends [`Request::Hello`]; init answers
+//! [`Reply::Key`], and everything after that is encrypted (`session`): [`Reply::Welcome`], which
+//! proves init's identity, and [`Request::Proof`], which proves the hook's. On an error init
+//! answers [`Reply::Error`] and closes. Then requests follow, one at a time. Each has exactly one
+//! final reply; a [`Request::Run`] has `Started`, any number of `Stdout` and `Stderr`, and `Exit`
+//! or `Error`. While it runs, the hook may send [`Request::Signal`], which has no reply, and
+//! closing the connection ends the step.
 
 pub mod env;
 mod journal;
@@ -50,12 +50,12 @@ pub use token::{ContainerKey, HookKey, Token, TokenError};
 pub use usage::{CgroupDelta, ProcessUsage};
 pub use wire::{Chunk, Frames, MAX_HELLO_BYTES, MAX_REPLY_BYTES, MAX_REQUEST_BYTES, Malformed};
 
-/// The protocol's version. An init that speaks another one says so and closes.
+/// The protocol's version. An init with another version reports that and closes.
 pub const PROTOCOL_VERSION: u16 = 4;
 
 /// Most bytes of a step's output in one `Stdout` or `Stderr` frame.
 pub const MAX_CHUNK_BYTES: usize = 64 * 1024;
 
-/// From the first signal to SIGKILL, where the hook names no other time: the runner waits 7.5 s
-/// after SIGINT before it sends the hook SIGTERM (actions/runner, `ProcessInvoker.cs`).
+/// Time between the first signal and SIGKILL, unless the hook sets another: the runner sends the
+/// hook SIGTERM 7.5 s after SIGINT (actions/runner, `ProcessInvoker.cs`).
 pub const DEFAULT_ESCALATION_MS: u32 = 7_500;

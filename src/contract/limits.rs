@@ -1,27 +1,27 @@
 //! The grammar of `EPHEMON_LIMITS`: `cpus=1.5,memory=512Mi,pids=100`, each at most once, in any
-//! order. CPUs and memory as quantities of Kubernetes; memory in bytes.
+//! order. CPUs and memory are Kubernetes quantities; memory is in bytes.
 
 use std::{fmt, str::FromStr};
 
 use super::quantity::scaled;
 
-/// Longest text that is looked at.
+/// Longest text that is parsed, in bytes.
 const MAX_TEXT_BYTES: usize = 256;
 
-/// The least memory a container is limited to: what the runtime's own stage needs to start it, and
-/// Docker's least (`linuxMinMemory` in moby, `daemon/daemon_unix.go`). Version 2 may kill at once what
-/// is limited to so little, since what the runtime used is still charged.
+/// The smallest memory limit: what the runtime needs to start the container, and Docker's minimum
+/// (`linuxMinMemory` in moby, `daemon/daemon_unix.go`). With cgroup v2 a container with so little
+/// may be killed at once, because memory that the runtime used is still charged.
 const LEAST_MEMORY_BYTES: u64 = 6 << 20;
-/// From here on the kernel takes a limit of memory for none.
+/// The kernel treats a memory limit from here on as no limit.
 const MOST_MEMORY_BYTES: u64 = (1 << 62) - 1;
-/// The least CPU: the kernel's least quota, 1 ms, in the usual period of 100 ms.
+/// The smallest CPU limit: the kernel's smallest quota, 1 ms, in the default period of 100 ms.
 const CPU_MILLIS_MIN: u64 = 10;
-/// The most CPU, in thousandths: more CPUs than Linux can be built for (`NR_CPUS` 8192).
+/// The largest CPU limit, in thousandths: more CPUs than Linux can be built for (`NR_CPUS` 8192).
 const CPU_MILLIS_MAX: u64 = 8192 * 1000;
-/// The most tasks a 64-bit Linux can have (`PID_MAX_LIMIT`).
+/// The largest number of tasks on 64-bit Linux (`PID_MAX_LIMIT`).
 const PIDS_MAX: u64 = 4 << 20;
 
-/// Limits that would stop a container from running, or limit nothing.
+/// A limit with which no container could run, or which limits nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{key}={value} is {what}")]
 pub struct Senseless {
@@ -30,7 +30,7 @@ pub struct Senseless {
     what: &'static str,
 }
 
-/// Limits of one container. An absent one is no limit; none can be 0.
+/// Limits of one container. `None` is no limit; no limit is 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Limits {
     /// Thousandths of a CPU.
@@ -41,20 +41,20 @@ pub struct Limits {
     pub pids: Option<u64>,
 }
 
-/// What is wrong with a text of limits.
+/// Why a text is not a valid list of limits.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LimitsError {
-    /// Over 256 bytes.
-    #[error("limits are over 256 bytes long")]
+    /// It is longer than 256 bytes.
+    #[error("the limits are longer than 256 bytes")]
     TooLong,
-    /// Not `KEY=VALUE`, or a key that is not known.
-    #[error("{0:?} is not a limit; use cpus=, memory= or pids=")]
+    /// A part is not `KEY=VALUE`, or the key is not known.
+    #[error("{0:?} is not a known limit; use cpus=, memory= or pids=")]
     Unknown(String),
-    /// The same key again.
-    #[error("{0} is limited twice")]
+    /// A key is given twice.
+    #[error("{0} is set twice")]
     Twice(&'static str),
-    /// A value that makes no sense for its key.
-    #[error("{value:?} is not a limit of {key}")]
+    /// A value is not valid for its key.
+    #[error("{value:?} is not a valid value of {key}")]
     Value {
         /// The key.
         key: &'static str,
@@ -66,15 +66,14 @@ pub enum LimitsError {
 // === impl Limits ===
 
 impl Limits {
-    /// Whether they make sense for any container: one that is too small would keep it from
-    /// running, one that is too large limits nothing.
+    /// Checks that a container can run with these limits, and that each limits something.
     pub fn check(&self) -> Result<(), Senseless> {
         let within = |key, value: Option<u64>, least, most, unit: &str| {
             let value = value.unwrap_or(least);
             let what = if value < least {
-                "less than a container can run with"
+                "less than a container needs to run"
             } else if value > most {
-                "more than any node has"
+                "more than any node can provide"
             } else {
                 return Ok(());
             };
@@ -85,7 +84,7 @@ impl Limits {
         within("pids", self.pids, 1, PIDS_MAX, "")
     }
 
-    /// Whether nothing is limited.
+    /// Whether there are no limits.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }

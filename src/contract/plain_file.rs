@@ -1,6 +1,6 @@
-//! Plain files in directories that jobs can write to. A job can put a link, a second name, a pipe or
-//! a device in the place of any of them, also between two looks: so a place is held first without
-//! being opened (`O_PATH`), looked at, and what was looked at is what is opened.
+//! Opens regular files in directories that jobs can write to. A job can replace any of them by a
+//! link, another hard link, a pipe or a device at any time. So the file is first opened with
+//! `O_PATH`, which has no side effects, then checked, and then exactly the checked file is opened.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -10,11 +10,11 @@ use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, openat};
 
-/// Opens a plain file of one name; makes one of this mode where there is nothing, if given.
+/// Opens a regular file with only one name; if there is none and `mode` is given, creates it.
 ///
 /// # Errors
 ///
-/// Something else has the name, or the file cannot be opened so.
+/// Another kind of file is there, or the file cannot be opened.
 pub fn open(path: &Path, how: &OpenOptions, mode: Option<u32>) -> io::Result<File> {
     let held = match (hold(CWD, path), mode) {
         (Err(error), Some(mode)) if error.kind() == io::ErrorKind::NotFound => {
@@ -31,12 +31,12 @@ pub fn open(path: &Path, how: &OpenOptions, mode: Option<u32>) -> io::Result<Fil
     reopen(&held, how)
 }
 
-/// Opens a plain file of a directory for reading. It may have several names, but all in the
-/// directory's own file system.
+/// Opens a regular file of a directory for reading. It may have several hard links, but must be in
+/// the directory's own file system.
 ///
 /// # Errors
 ///
-/// Something else has the name, or the file cannot be opened.
+/// Another kind of file is there, or the file cannot be opened.
 pub fn read_at(directory: impl AsFd, name: &str) -> io::Result<File> {
     let home = stat(&directory)?;
     let held = hold(&directory, Path::new(name))?;
@@ -52,7 +52,7 @@ fn hold(directory: impl AsFd, path: &Path) -> io::Result<OwnedFd> {
     Ok(openat(directory, path, flags, Mode::empty())?)
 }
 
-/// The kernel leads from there to this very file, under whatever name it is now (proc(5)).
+/// The kernel resolves this to exactly this file, whatever its name is now (proc(5)).
 fn reopen(held: &OwnedFd, how: &OpenOptions) -> io::Result<File> {
     how.open(format!("/proc/self/fd/{}", held.as_raw_fd()))
 }
@@ -66,7 +66,7 @@ fn is_plain(stat: &Stat) -> bool {
 }
 
 fn not_plain() -> io::Error {
-    io::Error::other("something else than a plain file has taken its place")
+    io::Error::other("it is not a regular file")
 }
 
 #[cfg(test)]
@@ -100,7 +100,7 @@ mod tests {
         fs::create_dir(at("directory")).unwrap();
         let fifo = FileType::Fifo;
         rustix::fs::mknodat(CWD, at("pipe"), fifo, 0o600.into(), 0).unwrap();
-        // With a reader, a pipe can be opened for writing.
+        // With a reader, a pipe can be opened for writing without blocking.
         let nonblock = OFlags::NONBLOCK.bits().cast_signed();
         let reader = OpenOptions::new().read(true).custom_flags(nonblock).open(at("pipe"));
         let mut how = OpenOptions::new();
@@ -115,7 +115,7 @@ mod tests {
         assert_eq!(reader.unwrap().read(&mut heard).unwrap(), 0, "{heard:?}");
     }
 
-    /// Whoever waits for a pipe's other end waits for ever, and a device does things when it is opened.
+    /// Opening a pipe can block forever, and opening a device can have side effects.
     #[test]
     fn nothing_but_a_file_is_opened_for_reading_and_nobody_waits() {
         let directory = tempfile::tempdir().unwrap();
@@ -128,7 +128,7 @@ mod tests {
             |name, kind, device| rustix::fs::mknodat(CWD, at(name), kind, 0o600.into(), device);
         make("pipe", FileType::Fifo, 0).unwrap();
         make("socket", FileType::Socket, 0).unwrap();
-        // The terminal; only root may make it.
+        // A terminal; only root can create it.
         let device = make("device", FileType::CharacterDevice, rustix::fs::makedev(5, 0)).is_ok();
         let home = File::open(directory.path()).unwrap();
         for name in ["file", "name"] {
@@ -140,7 +140,7 @@ mod tests {
         for name in others.into_iter().chain(device.then_some("device")) {
             assert!(read_at(&home, name).is_err(), "{name}");
         }
-        // Another file system below the directory, as a mount would show.
+        // Another file system below the directory, like a mount.
         let proc = File::open("/").unwrap();
         assert!(read_at(&proc, "proc/self/status").is_err());
         assert!(read_at(&proc, "proc/version").is_err());

@@ -1,12 +1,12 @@
-//! Quantities as Kubernetes writes them: a decimal number with a suffix of powers of 1000
-//! (`n u m k M G T P E`) or of 1024 (`Ki Mi Gi Ti Pi Ei`), or with an exponent (`1e9`), as
-//! `ParseQuantity` of apimachinery reads them. Without a sign: no limit is negative.
+//! Parses Kubernetes quantities: a decimal number with a suffix for powers of 1000 (`n u m k M G T
+//! P E`) or of 1024 (`Ki Mi Gi Ti Pi Ei`), or with an exponent (`1e9`), as `ParseQuantity` of
+//! apimachinery does. Without a sign, because no limit is negative.
 
-/// Most digits that are looked at: more than any figure has that is meant.
+/// Most digits that are parsed: more than any meaningful value has.
 const MAX_DIGITS: usize = 30;
 
-/// How often `1 / scale` goes into the quantity, rounded up as Kubernetes rounds: 1000 for
-/// thousandths. None for what is no quantity, or one that no `u64` holds.
+/// The quantity in units of `1 / scale`, rounded up as Kubernetes does: 1000 for thousandths.
+/// `None` for text that is not a quantity, or a value that does not fit into `u64`.
 pub(super) fn scaled(text: &str, scale: u64) -> Option<u64> {
     let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, suffix) = text.split_at_checked(split)?;
@@ -27,7 +27,7 @@ pub(super) fn scaled(text: &str, scale: u64) -> Option<u64> {
     let value = match (exponent < 0, power) {
         _ if value == 0 => 0,
         (false, power) => value.checked_mul(power?)?,
-        // Less than any unit of the result, and still not nothing.
+        // Less than one unit, but not zero.
         (true, None) => 1,
         (true, Some(power)) => value.div_ceil(power),
     };

@@ -1,4 +1,4 @@
-//! What an init answers.
+//! Replies of an init.
 
 use super::{
     CgroupDelta, End, ProcessUsage, SessionKey,
@@ -8,29 +8,30 @@ use super::{
 /// One reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// Init's key for this connection. All frames after this are sealed.
+    /// Init's key for this connection. All frames after this are encrypted.
     Key(SessionKey),
-    /// What the hook is to know of the container. That it opens proves init.
+    /// What the hook needs to know about the container. That it can be decrypted proves init's
+    /// identity.
     Welcome(Welcome),
-    /// The step's process runs.
+    /// The step's process has started.
     Started(Started),
-    /// Bytes of its standard output, as they came.
+    /// Bytes of its standard output, unchanged.
     Stdout(Chunk),
-    /// Bytes of its standard error, as they came.
+    /// Bytes of its standard error, unchanged.
     Stderr(Chunk),
-    /// It ended. All of its output came before this.
+    /// It has ended. All of its output was sent before this.
     Exit(Exit),
     /// The request is done.
     Done,
-    /// How init is.
+    /// The status of init.
     Status(Status),
-    /// What became of a health check.
+    /// The result of a health check.
     Health(HealthReport),
-    /// The request was refused or failed.
+    /// The request was rejected or failed.
     Error(Failure),
 }
 
-/// The container as its init sees it.
+/// The container as seen by its init.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Welcome {
     /// [`super::PROTOCOL_VERSION`] of the init.
@@ -47,9 +48,11 @@ pub struct Welcome {
     pub shell: bool,
     /// When init started, nanoseconds since 1970.
     pub started_at_ns: u64,
-    /// Inode of the socket that init made: one of another number in its place is another's.
+    /// Inode number of the socket that init created; a socket with another number was created by
+    /// another process.
     pub socket_inode: u64,
-    /// What of its [`super::Setup`] it could not do, and what it did instead: one sentence each.
+    /// Parts of its [`super::Setup`] that it could not apply, and what it did instead: one sentence
+    /// each.
     pub notes: Vec<String>,
 }
 
@@ -69,16 +72,16 @@ pub struct Started {
 pub struct Exit {
     /// How it ended.
     pub end: End,
-    /// Whether init ended it: asked to by a signal request, by a stop, or for want of a hook.
+    /// Whether init ended it: on a signal request, on a stop, or because the hook disconnected.
     pub cancelled: bool,
-    /// Whether a process it left behind still holds its output open: what that process writes
-    /// from now on goes to the container's log only.
+    /// Whether a process that it left behind still holds its output open. Later output of that
+    /// process goes to the container's log only.
     pub left_open: bool,
     /// Nanoseconds since 1970.
     pub started_at_ns: u64,
     /// Nanoseconds since 1970.
     pub ended_at_ns: u64,
-    /// By a clock that nobody sets, nanoseconds.
+    /// By the monotonic clock, nanoseconds.
     pub duration_ns: u64,
     /// What its processes used.
     pub process: ProcessUsage,
@@ -86,24 +89,24 @@ pub struct Exit {
     pub cgroup: CgroupDelta,
 }
 
-/// How init is.
+/// The status of init.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Status {
-    /// Since its start, nanoseconds.
+    /// Time since its start, nanoseconds.
     pub uptime_ns: u64,
-    /// Steps that run.
+    /// Running steps.
     pub steps: Vec<StepStatus>,
-    /// Steps that ended.
+    /// Number of steps that have ended.
     pub steps_ended: u64,
-    /// Values that are masked, encodings not counted.
+    /// Number of masked values, without encodings.
     pub masks: u32,
-    /// Bytes that could not be written to the container's log because its reader stood still.
+    /// Bytes that could not be written to the container's log because its reader did not keep up.
     pub log_dropped_bytes: u64,
     /// Journal records that could not be written.
     pub journal_dropped: u64,
 }
 
-/// A step that runs.
+/// A running step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StepStatus {
     /// Its number in the journal.
@@ -116,34 +119,34 @@ pub struct StepStatus {
     pub started_at_ns: u64,
 }
 
-/// What became of a health check.
+/// The result of a health check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HealthReport {
     /// Whether the last probe succeeded.
     pub healthy: bool,
-    /// How many probes there were.
+    /// Number of probes.
     pub probes: u32,
-    /// The last failure in a line; empty when there was none.
+    /// The last failure in one line; empty if there was none.
     pub text: String,
 }
 
 /// Why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// What kind.
+    /// The kind.
     pub code: ErrorCode,
-    /// For people: one line, no secret.
+    /// A message in one line, without secrets.
     pub text: String,
 }
 
 /// Kinds of failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorCode {
-    /// The peer's proof or its uid is wrong.
+    /// The peer's proof or its uid is not accepted.
     Unauthorized,
-    /// The init speaks another version of the protocol.
+    /// The init uses another version of the protocol.
     Version,
-    /// The frame makes no sense, or not at this place.
+    /// The frame is not valid, or not allowed at this point.
     Protocol,
     /// There is no such program.
     CommandNotFound,
@@ -151,27 +154,27 @@ pub enum ErrorCode {
     CommandNotExecutable,
     /// The working directory cannot be entered.
     WorkingDirectory,
-    /// The user is not known here, or init may not become it.
+    /// The user does not exist here, or init may not change to it.
     User,
     /// A limit of init is reached: steps, connections, masks, forwards.
     Busy,
     /// The container is ending.
     Stopping,
-    /// The address to listen on is taken.
+    /// The address to listen on is in use.
     AddressInUse,
-    /// The operating system refused something else.
+    /// Another error of the operating system.
     System,
 }
 
 // === impl Reply ===
 
 impl Reply {
-    /// The whole frame; refused when over [`MAX_REPLY_BYTES`].
+    /// The whole frame; an error if it is longer than [`MAX_REPLY_BYTES`].
     pub fn encode(&self) -> Result<Vec<u8>, Malformed> {
         wire::frame(self, MAX_REPLY_BYTES)
     }
 
-    /// From a frame's contents, as [`super::Frames`] yields them.
+    /// From a frame's contents, as [`super::Frames`] returns them.
     pub fn decode(body: &[u8]) -> Result<Self, Malformed> {
         wire::value(body)
     }
@@ -180,7 +183,7 @@ impl Reply {
 // === impl Failure ===
 
 impl Failure {
-    /// A failure of this kind, told by this sentence.
+    /// A failure of this kind with this message.
     pub fn new(code: ErrorCode, text: impl Into<String>) -> Self {
         Self { code, text: text.into() }
     }
@@ -189,7 +192,7 @@ impl Failure {
 // === impl ErrorCode ===
 
 impl ErrorCode {
-    /// The exit code that a shell would have given, for a step that could not start.
+    /// The exit code that a shell would return for a step that could not start.
     pub fn exit_code(self) -> u8 {
         match self {
             Self::CommandNotFound => 127,

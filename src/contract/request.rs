@@ -1,4 +1,4 @@
-//! What the hook asks of an init.
+//! Requests of the hook to an init.
 
 use super::{
     SessionKey, Signature, StepKind,
@@ -8,103 +8,104 @@ use super::{
 /// One request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
-    /// First of every connection. Answered by `Key`; all frames after that are sealed, and the first
-    /// of them is `Welcome`.
+    /// The first of every connection. Answered by `Key`; all frames after that are encrypted, and
+    /// the first of them is `Welcome`.
     Hello(Hello),
-    /// First of the sealed ones: the hook's proof of itself. Not answered, unless it is none.
+    /// The first encrypted request: the proof of the hook's identity. Not answered, unless it is
+    /// invalid.
     Proof(Proof),
     /// Runs a step. Answered by `Started`, output, `Exit`.
     Run(Run),
-    /// More values to mask in what init writes to the container's log, each as a whole and line by
-    /// line, with the runner's encodings. Answered by `Done`.
+    /// Adds values to mask in the container's log, each as a whole and line by line, with the
+    /// runner's encodings. Answered by `Done`.
     Mask(Vec<String>),
-    /// Signals the step that runs on this connection. Not answered; without a step, nothing.
+    /// Sends a signal to the step that runs on this connection. Not answered; ignored without a
+    /// step.
     Signal(SignalStep),
     /// Ends every step and the container. Answered by `Done`, then the connection closes.
     Stop(Stop),
-    /// Probes until it succeeds or has failed often enough. Answered by `Health`.
+    /// Probes until a probe succeeds or too many have failed. Answered by `Health`.
     Health(Health),
-    /// Replaces the names that init keeps in `/etc/hosts`, now and whenever the kubelet has
-    /// rewritten the file. Answered by `Done`.
+    /// Replaces the names that init keeps in `/etc/hosts`, now and whenever the kubelet rewrites
+    /// the file. Answered by `Done`.
     Hosts(Vec<HostEntry>),
-    /// Makes symbolic links, with the directories that they need; a wrong link is replaced. Answered
-    /// by `Done`.
+    /// Creates symbolic links, and the directories that they need; a link with another target is
+    /// replaced. Answered by `Done`.
     Links(Vec<Link>),
-    /// Writes a small file of the container's file system. Answered by `Done`.
+    /// Writes a small file in the container's file system. Answered by `Done`.
     WriteFile(WriteFile),
     /// Forwards TCP connections and UDP datagrams until the container ends. Answered by `Done`;
     /// all or none.
     Forward(Vec<Forward>),
-    /// Makes directories where there are none, parents included. What cannot be made is left out: an
-    /// image without that directory, or a user who may not. Answered by `Done`.
+    /// Creates missing directories, with their parents. Directories that cannot be created are
+    /// skipped, for example if the user lacks the permission. Answered by `Done`.
     Directories(Vec<String>),
-    /// Asks how init is. Answered by `Status`.
+    /// Asks for init's status. Answered by `Status`.
     Status,
 }
 
-/// Who calls.
+/// The client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hello {
-    /// [`super::PROTOCOL_VERSION`] of the caller.
+    /// [`super::PROTOCOL_VERSION`] of the client.
     pub version: u16,
-    /// The caller's key for this connection.
+    /// The client's key for this connection.
     pub key: SessionKey,
 }
 
-/// Who calls, proven.
+/// The proof of the client's identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Proof {
-    /// By the key of [`super::env::HOOK_KEY`], of [`super::Transcript`].
+    /// Made with the key of [`super::env::HOOK_KEY`] for the [`super::Transcript`].
     pub signature: Signature,
 }
 
-/// A step to run. Its standard input is empty, its process group its own.
+/// A step to run, with empty standard input and its own process group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
     /// What to run.
     pub command: Command,
-    /// Laid over the container's environment (without [`super::env::NOT_FOR_STEPS`]).
+    /// Overrides the container's environment (without [`super::env::NOT_FOR_STEPS`]).
     pub env: Vec<(String, String)>,
-    /// Put in front of `PATH`, first entry first.
+    /// Prepended to `PATH`, the first entry first.
     pub prepend_path: Vec<String>,
     /// Working directory; the container's own when absent.
     pub cwd: Option<String>,
-    /// `USER[:GROUP]` by name or number, as `docker exec --user`; init's own when absent.
+    /// `USER[:GROUP]` by name or number, as for `docker exec --user`; init's own when absent.
     pub user: Option<String>,
-    /// For the journal: what the step is called there.
+    /// The step's name in the journal.
     pub name: String,
-    /// For the journal: what kind of step it is.
+    /// The step's kind in the journal.
     pub kind: StepKind,
-    /// For the journal: the step's id, `GITHUB_ACTION`.
+    /// The step's id in the journal, `GITHUB_ACTION`.
     pub id: Option<String>,
-    /// For the journal: when the hook's call for it began, nanoseconds since 1970.
+    /// When the hook's call for it began, for the journal, nanoseconds since 1970.
     pub called_ns: Option<u64>,
     /// Whether the container ends with this step, with its exit code.
     pub ends_container: bool,
 }
 
-/// What to run: programs without a slash are searched in the step's `PATH`.
+/// A command. Programs without a slash are looked up in the step's `PATH`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// These arguments as they are, the program first.
+    /// These arguments unchanged, the program first.
     Argv(Vec<String>),
-    /// A line for a POSIX shell: `sh` of the container runs it, a single command with `exec` in
-    /// front, so that the program takes the shell's place. Without a shell it is split by a shell's quoting rules,
-    /// and nothing is expanded.
+    /// A line for a POSIX shell: the container's `sh` runs it, a single command with `exec` in
+    /// front, so that the program replaces the shell. Without a shell it is split by a shell's
+    /// quoting rules, and nothing is expanded.
     Line(String),
 }
 
 /// A signal to a step's process group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SignalStep {
-    /// Which.
     pub signal: Signal,
-    /// SIGKILL to the group after so long ([`super::DEFAULT_ESCALATION_MS`] when absent), unless an
-    /// earlier request set an earlier time.
+    /// Time until SIGKILL to the group, in milliseconds ([`super::DEFAULT_ESCALATION_MS`] when
+    /// absent), unless an earlier request set an earlier time.
     pub kill_after_ms: Option<u32>,
 }
 
-/// Signals that can be asked for.
+/// Signals that can be requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
     /// SIGINT.
@@ -122,31 +123,31 @@ pub enum Signal {
 /// The end of the container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stop {
-    /// From SIGTERM to SIGKILL for what still runs.
+    /// Time between SIGTERM and SIGKILL for running processes, in milliseconds.
     pub grace_ms: u32,
 }
 
-/// A health check, as Docker's `--health-*`.
+/// A health check, like Docker's `--health-*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
-    /// How to ask.
+    /// The probe.
     pub probe: Probe,
-    /// Between the end of one probe and the start of the next.
+    /// Time between the end of one probe and the start of the next.
     pub interval_ms: u32,
     /// A probe that takes longer has failed.
     pub timeout_ms: u32,
-    /// So many failures in a row, and it is unhealthy.
+    /// Number of consecutive failures after which it is unhealthy.
     pub retries: u32,
-    /// Failures do not count so long after the first probe.
+    /// For how long after the first probe failures do not count.
     pub start_period_ms: u32,
 }
 
-/// How to ask for health.
+/// How health is checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Probe {
-    /// Exit code 0 is healthy.
+    /// Exit code 0 means healthy.
     Command(Command),
-    /// A TCP connection to `HOST:PORT` that is accepted is healthy. Numbers only.
+    /// An accepted TCP connection to `HOST:PORT` means healthy. Numbers only.
     Tcp(String),
 }
 
@@ -162,30 +163,30 @@ pub struct HostEntry {
 /// A symbolic link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
-    /// Where it is to be, absolute.
+    /// Its absolute path.
     pub path: String,
-    /// Where it leads.
+    /// Its target.
     pub target: String,
-    /// What to do about a file or directory that is there.
+    /// What to do about an existing file or directory.
     pub present: Present,
 }
 
-/// What to do about a file or directory at the place of a link.
+/// What to do about a file or directory at the path of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Present {
-    /// The link is refused.
+    /// The link is an error.
     Refuse,
-    /// It is removed, with all that is in it: a volume hides what the image has at its target, and
-    /// nobody else sees the container's own file system.
+    /// It is removed with its content: a volume would hide what the image has there, too, and no
+    /// other container sees this container's own file system.
     Replace,
 }
 
 /// A file to write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WriteFile {
-    /// Where, absolute. Its directory must exist.
+    /// Its absolute path. The directory must exist.
     pub path: String,
-    /// All it will hold.
+    /// The complete content.
     pub content: Chunk,
     /// Permission bits of a new file.
     pub mode: u32,
@@ -205,12 +206,12 @@ pub struct Forward {
 // === impl Request ===
 
 impl Request {
-    /// The whole frame; refused when over [`MAX_REQUEST_BYTES`].
+    /// The whole frame; an error if it is longer than [`MAX_REQUEST_BYTES`].
     pub fn encode(&self) -> Result<Vec<u8>, Malformed> {
         wire::frame(self, MAX_REQUEST_BYTES)
     }
 
-    /// From a frame's contents, as [`super::Frames`] yields them.
+    /// From a frame's contents, as [`super::Frames`] returns them.
     pub fn decode(body: &[u8]) -> Result<Self, Malformed> {
         wire::value(body)
     }

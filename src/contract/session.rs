@@ -1,13 +1,13 @@
-//! Who is at each end of a socket, proven both ways, and the encryption of what is said there: any
-//! container of the pod can take a socket's place or stand between. Without I/O.
+//! Mutual authentication of the two ends of a socket, and encryption of their messages, because any
+//! container of the pod can replace a socket or relay its connections. Without I/O.
 //!
-//! Both ends make a key for this session alone (X25519). The session's two keys follow (HKDF with
-//! SHA-256) from what the two agree on, from the container's own key, and from all that both ends
-//! take for true; every frame after that is sealed (ChaCha20-Poly1305) with a counter. So a first
-//! sealed frame that opens proves init: only this container's spec has its key. The hook's first
-//! one carries its signature (Ed25519) of the same truths, which proves the hook: the public key
-//! for it is in the spec. As `KNpsk0` of the Noise protocol framework, with a signature in the place
-//! of the static key.
+//! Both ends generate a key for this session only (X25519). From the shared secret, the container's
+//! own key, and the values on which both ends must agree, the session's two keys are derived (HKDF
+//! with SHA-256); every frame after that is encrypted (ChaCha20-Poly1305) with a counter. So the
+//! first frame that can be decrypted proves init's identity: only this container's spec has its
+//! key. The hook's first frame contains its signature (Ed25519) of the same values, which proves
+//! the hook's identity: the public key for it is in the spec. This corresponds to `KNpsk0` of the
+//! Noise protocol framework, with a signature in place of the static key.
 
 use std::fmt;
 
@@ -22,22 +22,22 @@ use super::token::{ContainerKey, HookKey, KEY_BYTES, SIGNATURE_BYTES, Token};
 pub use super::wire::SEAL_BYTES;
 use super::wire::{LENGTH_BYTES, Malformed};
 
-/// Names this use of the keys, and its version.
+/// Identifies this use of the keys, and its version.
 const PROTOCOL: &[u8] = b"ephemon socket 3";
 
 /// One end's public key for one session.
 pub type SessionKey = [u8; KEY_BYTES];
-/// The hook's proof.
+/// The hook's proof of identity.
 pub type Signature = [u8; SIGNATURE_BYTES];
 
 /// Why there is no session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SessionError {
-    /// The operating system gives no random numbers.
-    #[error("the system gives no random numbers for a session's key")]
+    /// The operating system provides no random numbers.
+    #[error("the system provides no random numbers for a session key")]
     Random,
-    /// What the peer sent is no public key.
-    #[error("what was sent is no public key")]
+    /// The peer's public key is not valid.
+    #[error("the peer's public key is not valid")]
     Key,
 }
 
@@ -47,29 +47,29 @@ pub struct Opening {
     public: SessionKey,
 }
 
-/// All that both ends of a session take for true. The hook signs it.
+/// The values on which both ends of a session must agree. The hook signs them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transcript(Vec<u8>);
 
-/// Seals what goes out and opens what comes in, each frame once and in order.
+/// Encrypts outgoing and decrypts incoming frames, each once and in order.
 pub struct Channel {
-    /// Boxed: a key is half a kilobyte, and a channel stands in many futures.
+    /// Boxed because a key has half a kilobyte, and many futures contain a channel.
     sealing: Box<LessSafeKey>,
     opening: Box<LessSafeKey>,
     sealed: u64,
     opened: u64,
-    /// A frame did not open: none after it does, whatever place it has.
+    /// A frame could not be decrypted, so no later frame is accepted.
     lost: bool,
 }
 
-/// Which way a key is for.
+/// The direction of a key.
 #[derive(Debug, Clone, Copy)]
 enum Way {
     FromHook,
     FromInit,
 }
 
-/// Init's end: answers a hook's key with its own. Who asked is not known yet.
+/// Init's end: answers a hook's key with its own. The client is not authenticated yet.
 pub fn accept(
     hook: &HookKey,
     key: &ContainerKey,
@@ -97,7 +97,7 @@ fn agreed(
 // === impl Opening ===
 
 impl Opening {
-    /// A new key for a new session.
+    /// Generates a key for a new session.
     pub fn new() -> Result<Self, SessionError> {
         let private = EphemeralPrivateKey::generate(&X25519, &SystemRandom::new())
             .map_err(|_| SessionError::Random)?;
@@ -106,13 +106,13 @@ impl Opening {
         Ok(Self { private, public })
     }
 
-    /// What init is shown.
+    /// The public key to send to init.
     pub fn public(&self) -> SessionKey {
         self.public
     }
 
-    /// With init's answer: the channel, and the proof that is to be the first sealed frame. Whether
-    /// the answer was init's is known when the first frame of it opens.
+    /// Processes init's answer: returns the channel, and the proof to be sent in the first
+    /// encrypted frame. Init is authenticated once its first frame can be decrypted.
     pub fn finish(
         self,
         token: &Token,
@@ -135,13 +135,13 @@ impl fmt::Debug for Opening {
 // === impl Transcript ===
 
 impl Transcript {
-    /// Every part has its own length, but for the name, which is last.
+    /// Every part has a fixed length, except the name, which is last.
     fn new(hook: &HookKey, container: &str, hooks: &SessionKey, inits: &SessionKey) -> Self {
         let parts = [PROTOCOL, hook.as_bytes(), hooks, inits, container.as_bytes()];
         Self(parts.concat())
     }
 
-    /// Whether the hook whose key the container was given stands at the other end.
+    /// Whether the signature was made with the key of the hook that created the container.
     pub fn is_signed(&self, hook: &HookKey, signature: &Signature) -> bool {
         hook.has_signed(&self.0, signature)
     }
@@ -157,7 +157,7 @@ impl Way {
         };
         let info = [&transcript.0, label];
         let key = keys.expand(&info, &CHACHA20_POLY1305).map(UnboundKey::from);
-        Box::new(LessSafeKey::new(key.expect("a key must not be longer than HKDF gives")))
+        Box::new(LessSafeKey::new(key.expect("a key must not be longer than the output of HKDF")))
     }
 }
 
@@ -169,7 +169,7 @@ impl Channel {
         Self { sealing, opening, sealed: 0, opened: 0, lost: false }
     }
 
-    /// Seals a whole frame, its length in front.
+    /// Encrypts a whole frame, which begins with its length.
     pub fn seal(&mut self, mut frame: Vec<u8>) -> Result<Vec<u8>, Malformed> {
         let body = frame.get_mut(LENGTH_BYTES..).ok_or(Malformed::Short)?;
         let bytes = body.len() + SEAL_BYTES;
@@ -184,7 +184,8 @@ impl Channel {
         Ok(frame)
     }
 
-    /// Opens a frame's contents, as [`super::Frames`] yields them. After an error the stream is lost.
+    /// Decrypts a frame's contents, as [`super::Frames`] returns them. After an error the stream
+    /// cannot be used any more.
     pub fn open(&mut self, mut body: Vec<u8>) -> Result<Vec<u8>, Malformed> {
         if self.lost {
             return Err(Malformed::Seal);
@@ -206,7 +207,7 @@ impl fmt::Debug for Channel {
     }
 }
 
-/// The next number, which no frame under the same key has: both keys are this session's alone.
+/// The next nonce; it is unique because both keys are used for this session only.
 fn counted(count: &mut u64) -> Nonce {
     let mut nonce = [0; NONCE_LEN];
     if let Some(place) = nonce.last_chunk_mut() {
@@ -226,7 +227,7 @@ mod tests {
         Token::from_random([7; 32])
     }
 
-    /// Both ends, of which init has `theirs` in its spec and is called `called`.
+    /// Both ends; init has the key of `theirs` in its spec and is named `called`.
     fn ends(theirs: &Token, called: &str) -> (Channel, Channel, bool) {
         let opening = Opening::new().unwrap();
         let (hook, key) = (theirs.hook_key(), theirs.container_key(called));
@@ -263,7 +264,7 @@ mod tests {
         }
     }
 
-    /// Who reads the pod's spec has the container's key, and not what signs.
+    /// A process that reads the pod's spec has the container's key, but not the signing key.
     #[test]
     fn the_containers_key_alone_is_no_leave_to_ask() {
         let (hook, key) = (token().hook_key(), token().container_key("job"));
@@ -277,7 +278,7 @@ mod tests {
         assert!(init.open(sealed[4..].to_vec()).is_ok(), "the key is this container's");
         let forged = Token::from_random([8; 32]).sign(&seen.0);
         assert!(!transcript.is_signed(&hook, &forged));
-        // Nor does a signature of another session do.
+        // A signature of another session is not accepted either.
         let earlier = Transcript::new(&hook, "job", &Opening::new().unwrap().public(), &answer);
         assert!(!transcript.is_signed(&hook, &token().sign(&earlier.0)));
     }
@@ -302,7 +303,7 @@ mod tests {
         hook.seal(frame(b"lost")).unwrap();
         let next = hook.seal(frame(b"next")).unwrap()[4..].to_vec();
         assert_eq!(init.open(next), Err(Malformed::Seal), "one is missing");
-        // One that is put in the place of another does not make up for it.
+        // A later frame that replaces it is not accepted either.
         let (mut hook, mut init, _) = ends(&token(), "job");
         let first = hook.seal(frame(b"first")).unwrap()[4..].to_vec();
         hook.seal(frame(b"replaced")).unwrap();

@@ -1,10 +1,10 @@
-//! What init sets up before it starts anything, as arguments of its own in the container's spec.
-//! Nothing in it is secret: anyone who may read pods reads it.
+//! What init sets up before it starts any process, as its arguments in the container's spec.
+//! Nothing in it is secret, because everyone with read access to pods can read it.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Names of limits, as Docker has them (docker/go-units, `ulimit.go`).
+/// Names of limits, as in Docker (docker/go-units, `ulimit.go`).
 const ULIMITS: [&str; 15] = [
     "core",
     "cpu",
@@ -23,14 +23,14 @@ const ULIMITS: [&str; 15] = [
     "stack",
 ];
 
-/// What to set up.
+/// The setup.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Setup {
     /// Limits of every process that init starts.
     pub ulimits: Vec<Ulimit>,
-    /// Directories in memory.
+    /// Directories in memory (`tmpfs`).
     pub tmpfs: Vec<Tmpfs>,
-    /// The least size of `/dev/shm`, bytes.
+    /// The minimum size of `/dev/shm`, bytes.
     pub shm_bytes: Option<u64>,
     /// `USER[:GROUP]` of the container's own command and of its health command; init's own user
     /// when absent.
@@ -40,24 +40,24 @@ pub struct Setup {
 /// A resource limit of `setrlimit(2)`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ulimit {
-    /// `nofile` and its like.
+    /// Its name, such as `nofile`.
     pub name: String,
-    /// None is unlimited.
+    /// `None` is unlimited.
     pub soft: Option<u64>,
-    /// None is unlimited.
+    /// `None` is unlimited.
     pub hard: Option<u64>,
 }
 
 /// A `tmpfs` to mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tmpfs {
-    /// Where, absolute.
+    /// Its absolute path.
     pub path: String,
-    /// Options of `mount(8)`, with commas; empty for Docker's.
+    /// Options of `mount(8)`, separated by commas; empty for Docker's defaults.
     pub options: String,
 }
 
-/// A value that is not what Docker takes.
+/// A value that Docker would reject, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("use {0}")]
 pub struct SetupError(pub &'static str);
@@ -65,7 +65,7 @@ pub struct SetupError(pub &'static str);
 // === impl Setup ===
 
 impl Setup {
-    /// As arguments.
+    /// Converts it to arguments.
     pub fn to_args(&self) -> Vec<String> {
         let ulimits = self.ulimits.iter().map(|limit| ["--ulimit".to_owned(), limit.to_string()]);
         let tmpfs = self.tmpfs.iter().map(|mount| ["--tmpfs".to_owned(), mount.to_string()]);
@@ -74,7 +74,7 @@ impl Setup {
         ulimits.chain(tmpfs).chain(shm).chain(user).flatten().collect()
     }
 
-    /// Reads one of them. Whether `name` is one is the answer.
+    /// Parses one argument; returns whether `name` is one of this setup.
     pub fn read(&mut self, name: &str, value: &str) -> Result<bool, SetupError> {
         match name {
             "--ulimit" => self.ulimits.push(value.parse()?),
@@ -95,7 +95,7 @@ impl FromStr for Ulimit {
     type Err = SetupError;
 
     fn from_str(text: &str) -> Result<Self, SetupError> {
-        let wanted = SetupError("NAME=SOFT[:HARD] with -1 for unlimited, as nofile=1024:4096");
+        let wanted = SetupError("NAME=SOFT[:HARD] with -1 for unlimited, such as nofile=1024:4096");
         let (name, limits) = text.split_once('=').ok_or(wanted)?;
         let (soft, hard) = limits.split_once(':').unwrap_or((limits, limits));
         let number = |text: &str| match text.parse::<i64>() {

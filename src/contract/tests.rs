@@ -1,4 +1,5 @@
-//! Every message comes out as it went in, however the stream is cut; nothing hostile gets through.
+//! Every message is decoded as it was encoded, however the stream is split, and invalid input is
+//! rejected.
 
 use proptest::{collection::vec, option, prelude::*};
 
@@ -226,7 +227,7 @@ fn reply() -> impl Strategy<Value = Reply> {
     ]
 }
 
-/// Feeds the stream in pieces of `cut` bytes and takes every frame.
+/// Feeds the stream in pieces of `cut` bytes and returns all frames.
 fn frames(stream: &[u8], cut: usize, limit: usize) -> Result<Vec<Vec<u8>>, Malformed> {
     let mut frames = Frames::new(limit);
     let mut taken = Vec::new();

@@ -1,5 +1,5 @@
-//! The job's token, which the hook keeps in its state and never sends, and the keys that follow from
-//! it. The pod's spec carries [`HookKey`] and, for each container, its [`ContainerKey`].
+//! The job's token, which the hook keeps in its state and never sends, and the keys derived from
+//! it. The pod's spec contains the [`HookKey`] and, for each container, its [`ContainerKey`].
 
 use std::fmt;
 
@@ -12,24 +12,25 @@ use ring::{
 pub(super) const KEY_BYTES: usize = 32;
 /// Bytes of an Ed25519 signature.
 pub(super) const SIGNATURE_BYTES: usize = 64;
-/// So that a token used elsewhere would give other keys.
+/// Makes keys differ from those that another use of the token would derive.
 const SALT: &[u8] = b"ephemon token";
 
-/// The secret of one job: its holder may have programs run in the job's containers. `Debug` does
-/// not print it.
+/// The secret of one job: who has it can run programs in the job's containers. `Debug` does not
+/// print it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
 
-/// The public half of the key (Ed25519) by which a hook proves itself to an init. Safe to publish.
+/// The public half of the key (Ed25519) with which a hook proves its identity to an init. Safe to
+/// publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HookKey([u8; KEY_BYTES]);
 
-/// The key by which one container's init proves itself to the hook. Its holder can pose as that
-/// init, and can ask nothing of it. `Debug` does not print it.
+/// The key with which one container's init proves its identity to the hook. Who has it can pose as
+/// that init, but cannot send it requests. `Debug` does not print it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ContainerKey([u8; KEY_BYTES]);
 
-/// A text that is not what it should be.
+/// Text that is not a valid token or key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not {} hex digits", KEY_BYTES * 2)]
 pub struct TokenError;
@@ -42,7 +43,7 @@ impl Token {
         Self(hex(&bytes))
     }
 
-    /// From the text that [`Token::expose`] gave.
+    /// Parses the text that [`Token::expose`] returned.
     pub fn parse(text: &str) -> Result<Self, TokenError> {
         unhex(text).map(|bytes| Self(hex(&bytes)))
     }
@@ -52,19 +53,19 @@ impl Token {
         &self.0
     }
 
-    /// What every container of the job is given.
+    /// The key for all containers of the job.
     pub fn hook_key(&self) -> HookKey {
         let mut key = [0; KEY_BYTES];
         key.copy_from_slice(self.pair().public_key().as_ref());
         HookKey(key)
     }
 
-    /// What one container of the job is given, and no other.
+    /// The key for one container of the job only.
     pub fn container_key(&self, container: &str) -> ContainerKey {
         ContainerKey(self.derived(&[b"container key", container.as_bytes()]))
     }
 
-    /// Signs what only a holder of the token may say.
+    /// Signs text as the holder of the token.
     pub(super) fn sign(&self, text: &[u8]) -> [u8; SIGNATURE_BYTES] {
         let mut signature = [0; SIGNATURE_BYTES];
         signature.copy_from_slice(self.pair().sign(text).as_ref());
@@ -94,7 +95,7 @@ impl fmt::Debug for Token {
 // === impl HookKey ===
 
 impl HookKey {
-    /// From [`super::env::HOOK_KEY`].
+    /// Parses the value of [`super::env::HOOK_KEY`].
     pub fn parse(text: &str) -> Result<Self, TokenError> {
         unhex(text).map(Self)
     }
@@ -103,7 +104,7 @@ impl HookKey {
         &self.0
     }
 
-    /// Whether the holder of the token signed this text.
+    /// Whether the signature of this text was made with the token.
     pub(super) fn has_signed(&self, text: &[u8], signature: &[u8; SIGNATURE_BYTES]) -> bool {
         UnparsedPublicKey::new(&ED25519, &self.0).verify(text, signature).is_ok()
     }
@@ -118,7 +119,7 @@ impl fmt::Display for HookKey {
 // === impl ContainerKey ===
 
 impl ContainerKey {
-    /// From [`super::env::CONTAINER_KEY`].
+    /// Parses the value of [`super::env::CONTAINER_KEY`].
     pub fn parse(text: &str) -> Result<Self, TokenError> {
         unhex(text).map(Self)
     }
@@ -176,7 +177,7 @@ mod tests {
         assert_eq!(Token::parse(token.expose()), Ok(token));
     }
 
-    /// As the standards have them (RFC 5869, RFC 8032), of the token's text.
+    /// As the standards define them (RFC 5869, RFC 8032), from the token's text.
     #[test]
     fn keys_are_hkdf_of_the_token_with_their_names() {
         let token = Token::from_random([7; 32]);

@@ -1,16 +1,16 @@
-//! Ids of traces and spans, derived from what is known of a job, so that hook and agent come to the
-//! same ones without a word between them, and stand in the trace that the OpenTelemetry
-//! Collector's GitHub receiver makes of the run. Pure.
+//! Ids of traces and spans, derived from the identity of a job, so that hook and agent use the same
+//! ids without communicating, and their spans join the trace that the OpenTelemetry Collector's
+//! GitHub receiver creates for the run. Pure.
 //!
-//! An id is a part of SHA-256 over a text. Those of the receiver are its own (collector-contrib,
-//! `receiver/githubreceiver/trace_event_handling.go`); ours are over the lines of a text of four
-//! to seven, which none of the receiver's can be.
+//! An id is a part of the SHA-256 of a text. The receiver has its own texts (collector-contrib,
+//! `receiver/githubreceiver/trace_event_handling.go`); ours have four to seven lines, which no text
+//! of the receiver has.
 
 use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-/// One attempt of a workflow's run.
+/// One attempt of a workflow run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunKey<'a> {
     /// `github.run_id`.
@@ -19,8 +19,9 @@ pub struct RunKey<'a> {
     pub run_attempt: &'a str,
 }
 
-/// One job of an attempt. The job's key alone would not do: all of a matrix have the same. A
-/// runner that takes jobs for ephemeral containers takes one.
+/// One job of an attempt. The job's key alone is not sufficient, because all jobs of a matrix have
+/// the same; the runner's name is added, because a runner with ephemeral containers runs only one
+/// job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JobKey<'a> {
     /// Its run.
@@ -51,12 +52,12 @@ pub struct Traceparent {
 // === impl RunKey ===
 
 impl RunKey<'_> {
-    /// The run's trace, as the receiver has it.
+    /// The trace id of the run, as the receiver derives it.
     pub fn trace_id(self) -> TraceId {
         TraceId(part(&format!("{}{}t", self.run_id, self.run_attempt), 0))
     }
 
-    /// The run's own span, as the receiver has it.
+    /// The span id of the run, as the receiver derives it.
     pub fn span_id(self) -> SpanId {
         span_id(&format!("{}{}s", self.run_id, self.run_attempt))
     }
@@ -65,13 +66,14 @@ impl RunKey<'_> {
 // === impl JobKey ===
 
 impl JobKey<'_> {
-    /// The job's span: ours, for the receiver's needs what only GitHub's API tells.
+    /// The job's span. Its id is our own, because the receiver's is derived from values that only
+    /// GitHub's API returns.
     pub fn span(self) -> Traceparent {
         self.derived(&["job"])
     }
 
-    /// A step's span. `began_ns`, when the hook's call for it began, tells apart steps with one id
-    /// (`GITHUB_ACTION`), as an action's main and post steps have.
+    /// A step's span. `began_ns`, the start of the hook's call, distinguishes steps with the same
+    /// id (`GITHUB_ACTION`), such as the main and the post step of an action.
     pub fn step_span(self, step_id: &str, began_ns: u64) -> Traceparent {
         self.derived(&["step", step_id, &began_ns.to_string()])
     }
@@ -81,12 +83,12 @@ impl JobKey<'_> {
         self.derived(&["container", container])
     }
 
-    /// The span of one of the hook's calls that is no step: `prepare`, `cleanup`.
+    /// The span of a call of the hook that runs no step: `prepare`, `cleanup`.
     pub fn phase_span(self, phase: &str) -> Traceparent {
         self.derived(&["phase", phase])
     }
 
-    /// The span of a part of a container's life: `wait`, `create`, `run`.
+    /// The span of a phase of a container: `wait`, `create`, `run`.
     pub fn stage_span(self, container: &str, stage: &str) -> Traceparent {
         self.derived(&["stage", container, stage])
     }
@@ -101,7 +103,7 @@ impl JobKey<'_> {
 // === impl Traceparent ===
 
 impl Traceparent {
-    /// From what [`fmt::Display`] gave; version 00 only.
+    /// Parses the output of [`fmt::Display`]; version 00 only.
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('-');
         let (version, trace, span, flags) =
@@ -144,12 +146,12 @@ impl fmt::Debug for SpanId {
     }
 }
 
-/// Bytes 8 to 15 of the hash: the receiver takes the same.
+/// Bytes 8 to 15 of the hash, as in the receiver.
 fn span_id(text: &str) -> SpanId {
     SpanId(part(text, 8))
 }
 
-/// So many bytes of the hash, from the one at `start`.
+/// `N` bytes of the hash, beginning at `start`.
 fn part<const N: usize>(text: &str, start: usize) -> [u8; N] {
     let hash = Sha256::digest(text.as_bytes());
     let mut part = [0; N];

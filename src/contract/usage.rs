@@ -1,11 +1,11 @@
-//! What a step used: figures of `wait4` and differences of the container's own cgroup.
+//! What a step used: values of `wait4`, and differences of the counters of the container's cgroup.
 
 use serde::{Deserialize, Serialize};
 
 use super::wire::wire_struct;
 
-/// The kernel's figures for a process that ended and those of its descendants it had waited for
-/// (`wait4(2)`). A daemon left behind is not in them; [`CgroupDelta`] has it.
+/// The kernel's values for a process that ended, including descendants that it had waited for
+/// (`wait4(2)`). They do not include a daemon that was left behind; [`CgroupDelta`] does.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessUsage {
     /// CPU time in user mode, microseconds.
@@ -16,8 +16,8 @@ pub struct ProcessUsage {
     pub max_rss_bytes: u64,
 }
 
-/// What the container's cgroup counted between a step's start and end. Steps that ran at the same
-/// time share the figures. An absent kernel file is an absent figure.
+/// What the container's cgroup counted between a step's start and end. Steps that run at the same
+/// time share the values. A value is `None` if its kernel file does not exist.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CgroupDelta {
     /// CPU time, nanoseconds.
@@ -29,13 +29,14 @@ pub struct CgroupDelta {
     /// Memory in use at the step's end, bytes.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub memory_bytes: Option<u64>,
-    /// Highest memory use of the container so far, bytes: of the step only if it rose in it.
+    /// Highest memory use of the container so far, bytes; it is the step's only if it rose during
+    /// the step.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub memory_peak_bytes: Option<u64>,
-    /// Whether the container's highest memory use rose in this step.
+    /// Whether the container's highest memory use rose during this step.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub memory_peak_rose: Option<bool>,
-    /// Processes that the OOM killer ended.
+    /// Processes that the OOM killer killed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub oom_kills: Option<u64>,
     /// Bytes read from block devices.

@@ -1,35 +1,36 @@
-//! Frames and the encoding of values in them: a length (u32, little endian, of what follows), then
-//! one value. Integers are little endian, text and lists carry a u32 count, an option one byte.
+//! Frames, and the encoding of values in them: the length of what follows (u32, little endian),
+//! then one value. Integers are little endian, text and lists begin with a u32 count, an option
+//! with one byte.
 //!
-//! Decoding never allocates more than the bytes that arrived and refuses what is left over.
+//! Decoding never allocates more than the bytes that arrived, and rejects trailing bytes.
 
-/// Most bytes of a frame before the peer has proven who it is.
+/// Most bytes of a frame before the peer is authenticated.
 pub const MAX_HELLO_BYTES: usize = 1024;
-/// Most bytes of a request: a step's whole environment (the kernel's own limit for it and the
-/// arguments is 2 MiB with the usual stack limit) or a small file.
+/// Most bytes of a request: the environment of a step (the kernel's own limit for environment and
+/// arguments is 2 MiB with the default stack limit), or a small file.
 pub const MAX_REQUEST_BYTES: usize = 4 * 1024 * 1024;
 /// Most bytes of a reply: a chunk of output, or a list of steps.
 pub const MAX_REPLY_BYTES: usize = 256 * 1024;
 
-/// A buffer that grew for a long frame goes back to this.
+/// A buffer that grew for a long frame is shrunk to this size.
 const KEPT_BYTES: usize = 64 * 1024;
 /// Bytes of a frame's length.
 pub(super) const LENGTH_BYTES: usize = 4;
-/// Bytes that sealing adds to a frame.
+/// Bytes that encryption adds to a frame.
 pub const SEAL_BYTES: usize = 16;
 
-/// What is wrong with a frame.
+/// Why a frame is not valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
-    /// Longer than the receiver takes.
+    /// It is longer than the receiver accepts.
     #[error("frame of {bytes} bytes is over the limit of {limit}")]
     TooLong {
         /// Its length.
         bytes: usize,
-        /// What is taken.
+        /// The limit.
         limit: usize,
     },
-    /// The frame ends inside a value.
+    /// It ends inside a value.
     #[error("frame ends inside a value")]
     Short,
     /// Bytes follow the value.
@@ -38,7 +39,7 @@ pub enum Malformed {
     /// A tag that this version does not know.
     #[error("unknown {what} {tag}")]
     Tag {
-        /// Of which type.
+        /// The type.
         what: &'static str,
         /// The tag.
         tag: u8,
@@ -46,8 +47,8 @@ pub enum Malformed {
     /// Text that is not UTF-8.
     #[error("text is not utf-8")]
     Text,
-    /// A sealed frame that is not the peer's, or not as it was sent, or not the next.
-    #[error("a frame's seal is broken")]
+    /// An encrypted frame that was not sent by the peer, was changed, or is out of order.
+    #[error("a frame cannot be authenticated")]
     Seal,
 }
 
@@ -55,28 +56,28 @@ pub enum Malformed {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Chunk(pub Vec<u8>);
 
-/// Cuts a stream of bytes into frames, without I/O: [`Frames::feed`] what arrived, take what
-/// [`Frames::next_frame`] yields.
+/// Splits a stream of bytes into frames, without I/O: [`Frames::feed`] takes what arrived,
+/// [`Frames::next_frame`] returns complete frames.
 #[derive(Debug)]
 pub struct Frames {
     buffer: Vec<u8>,
-    /// Where in the buffer the next frame begins.
+    /// Start of the next frame in the buffer.
     start: usize,
     limit: usize,
 }
 
-/// A value that can stand in a frame.
+/// A value that a frame can contain.
 pub(super) trait Wire: Sized {
     /// Appends the value.
     fn put(&self, out: &mut Vec<u8>);
-    /// Takes the value from the front.
+    /// Decodes the value from the front.
     fn take(input: &mut Input<'_>) -> Result<Self, Malformed>;
 }
 
-/// What is left of a frame.
+/// The rest of a frame.
 pub(super) struct Input<'a>(&'a [u8]);
 
-/// Encodes a value as a whole frame, refused when longer than `limit`.
+/// Encodes a value as a whole frame; an error if it is longer than `limit`.
 pub(super) fn frame(value: &impl Wire, limit: usize) -> Result<Vec<u8>, Malformed> {
     let mut body = Vec::new();
     value.put(&mut body);
@@ -102,12 +103,12 @@ pub(super) fn value<T: Wire>(body: &[u8]) -> Result<T, Malformed> {
 // === impl Frames ===
 
 impl Frames {
-    /// Takes frames of at most `limit` bytes.
+    /// Accepts frames of at most `limit` bytes.
     pub fn new(limit: usize) -> Self {
         Self { buffer: Vec::new(), start: 0, limit }
     }
 
-    /// Changes the limit for the frames to come.
+    /// Changes the limit for later frames.
     pub fn set_limit(&mut self, limit: usize) {
         self.limit = limit;
     }
@@ -122,7 +123,8 @@ impl Frames {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next whole frame's contents, if it has arrived. After an error the stream is lost.
+    /// The contents of the next complete frame, if it has arrived. After an error the stream cannot
+    /// be used any more.
     pub fn next_frame(&mut self) -> Result<Option<Vec<u8>>, Malformed> {
         let pending = self.buffer.get(self.start..).unwrap_or_default();
         let Some((length, rest)) = pending.split_first_chunk::<LENGTH_BYTES>() else {
@@ -240,8 +242,9 @@ impl<T: Wire> Wire for Vec<T> {
         }
     }
     fn take(input: &mut Input<'_>) -> Result<Self, Malformed> {
-        // The count is the peer's word: nothing is reserved by it, and the items themselves must
-        // be in the frame. Every item has at least one byte, so the list cannot outgrow it.
+        // The count comes from the peer, so it reserves no memory, and the items themselves must be
+        // in the frame. Every item has at least one byte, so the list cannot be longer than the
+        // frame.
         let count = input.count()?;
         let mut items = Self::new();
         for _ in 0..count {
@@ -266,13 +269,13 @@ fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(bytes);
 }
 
-/// A count over `u32::MAX` cannot be sent: the frame would be over every limit, so it is refused as
+/// A count over `u32::MAX` cannot be encoded: such a frame exceeds every limit, and is rejected as
 /// too long after this.
 fn put_count(count: usize, out: &mut Vec<u8>) {
     u32::try_from(count).unwrap_or(u32::MAX).put(out);
 }
 
-/// Encodes a struct field by field, in the order given.
+/// Encodes a struct field by field, in the given order.
 macro_rules! wire_struct {
     ($name:ident { $($field:ident),* $(,)? }) => {
         impl $crate::wire::Wire for $name {
@@ -288,7 +291,7 @@ macro_rules! wire_struct {
     };
 }
 
-/// Encodes an enum as a tag byte and, for the first list, the variant's one field.
+/// Encodes an enum as a tag byte and, for the variants in the first list, their one field.
 macro_rules! wire_enum {
     ($name:ident { $($variant:ident = $tag:literal),* $(,)? } $(units { $($unit:ident = $unit_tag:literal),* $(,)? })?) => {
         impl $crate::wire::Wire for $name {

@@ -16,7 +16,7 @@ WHAT IT DOES
   follows. Nothing is left behind, and a kubelet on the same machine is not touched.
 
 EXAMPLES
-  Play once, check the agent against the stand-in's own books, about 30 seconds:
+  Play once, check the agent against the stand-in's own records, about 30 seconds:
       ephemon demo --once
   The workflow alone, about 6 seconds:
       ephemon demo --once --play workflow

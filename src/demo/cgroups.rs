@@ -38,7 +38,7 @@ pub enum Choice {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The hierarchy is not mounted.
-    #[error("no cgroup {0} hierarchy is mounted that counts CPU time")]
+    #[error("no cgroup {0} hierarchy with a CPU time counter is mounted")]
     NotMounted(&'static str),
     /// A directory or file could not be made or written.
     #[error("cannot {act} {}: {source}", path.display())]
@@ -51,7 +51,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A process could not be moved into a cgroup that could be made.
-    #[error("cgroups can be made below {} but no process moved into them", .0.display())]
+    #[error("cgroups can be created below {}, but processes cannot be moved into them", .0.display())]
     NoEntry(PathBuf),
 }
 
@@ -119,8 +119,8 @@ impl Cgroups {
             Tree::V1(tree) => format!("cgroups: real, version 1 ({})", tree.controllers()),
             Tree::V2(tree) => format!("cgroups: real, version 2 ({})", tree.controllers()),
             Tree::Scratch(_) => {
-                let scratch = "cgroups: a scratch tree of the kernel's files, kept from /proc and \
-                    wait4; nothing enforces limits";
+                let scratch = "cgroups: a scratch tree of the kernel's files, written from /proc \
+                    and wait4; nothing enforces limits";
                 match &self.refused {
                     Some(why) => format!("{scratch} ({why})"),
                     None => scratch.to_owned(),

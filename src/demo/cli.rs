@@ -23,7 +23,7 @@ pub fn main() -> ExitCode {
     runtime.block_on(run(args)).unwrap_or_else(|error| failed(&error.to_string()))
 }
 
-#[expect(clippy::print_stderr, reason = "the program's last word, with or without a log")]
+#[expect(clippy::print_stderr, reason = "the program's last message, with or without a log")]
 fn failed(why: &str) -> ExitCode {
     eprintln!("ephemon: {why}");
     ExitCode::FAILURE

@@ -62,7 +62,7 @@ pub struct Node {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No cgroups, and no scratch tree either.
-    #[error("no place for containers: {0}")]
+    #[error("cannot create cgroups for containers: {0}")]
     Cgroups(#[from] cgroups::Error),
     /// The root directory or the API server could not be made.
     #[error("cannot set up the node's {what}: {source}")]

@@ -37,7 +37,7 @@ impl Progress {
     }
 
     /// A line of the demo itself.
-    #[expect(clippy::unused_self, reason = "whoever holds it is the one to print")]
+    #[expect(clippy::unused_self, reason = "the holder of the guard prints")]
     pub(super) fn say(&self, text: &str) {
         say(text);
     }

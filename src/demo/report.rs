@@ -156,20 +156,20 @@ impl Report {
         }
         for missed in c.details.iter().filter(|detail| !detail.ended_shown) {
             faults.push(format!(
-                "the agent never showed the end of {} in {}",
+                "the agent did not report the end of {} in {}",
                 missed.container, missed.pod
             ));
         }
         let estimates = c.final_residual_shared.saturating_add(c.final_last_sample);
         if estimates > 0 {
             faults.push(format!(
-                "{estimates} finals are worse than residual ({} residual_shared, {} last_sample)",
+                "{estimates} final readings have a quality worse than residual ({} residual_shared, {} last_sample)",
                 c.final_residual_shared, c.final_last_sample
             ));
         }
         for wrong in c.details.iter().filter(|detail| detail.cpu_error_ratio > CPU_ERROR_MAX) {
             faults.push(format!(
-                "{} in {} used {:.6} s of CPU time, the agent shows {}",
+                "{} in {} used {:.6} s of CPU time, the agent reports {}",
                 wrong.container,
                 wrong.pod,
                 wrong.cpu_seconds_true,
@@ -178,7 +178,7 @@ impl Report {
         }
         if c.unselected_shown > 0 {
             faults.push(format!(
-                "{} containers are shown that no selector asked for",
+                "the agent reports {} containers that its selector does not match",
                 c.unselected_shown
             ));
         }
@@ -217,7 +217,7 @@ impl fmt::Display for Report {
         writeln!(f, "launched {}, captured {}", c.launched, c.captured)?;
         writeln!(
             f,
-            "finals   {} exact, {} residual, {} residual shared, {} last sample",
+            "final    {} exact, {} residual, {} residual shared, {} last sample",
             c.final_exact, c.final_residual, c.final_residual_shared, c.final_last_sample
         )?;
         writeln!(f, "error    {:.3} % of CPU time at most", c.cpu_error_ratio_max * 100.0)?;
@@ -325,11 +325,11 @@ mod tests {
             assert!(faults.iter().any(|fault| fault.contains(what)), "{faults:?}");
         };
         says(&[], "", "nothing to check");
-        says(&[truth("c", 1000)], "", "never showed the end of c");
+        says(&[truth("c", 1000)], "", "did not report the end of c");
         says(&[truth("c", 1000)], &page("p", "c", 1.02, "exact"), "used 1.000000 s");
         says(&[truth("c", 30)], &page("p", "c", 0.032, "exact"), "used 0.030000 s");
         says(&[truth("c", 1)], &page("p", "c", 0.001, "last_sample"), "worse than residual");
-        says(&[truth("c", 1)], &page("other", "x", 0.001, "exact"), "no selector asked for");
+        says(&[truth("c", 1)], &page("other", "x", 0.001, "exact"), "its selector does not match");
     }
 
     #[test]

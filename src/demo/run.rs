@@ -73,7 +73,7 @@ pub enum Error {
     #[error("cannot find this program's own file: {0}")]
     Binary(std::io::Error),
     /// There is no agent to watch.
-    #[error("{} is not there: the demo needs it, ephemon-hook and ephemon-init beside itself; `cargo build` makes all of them", .0.display())]
+    #[error("{} is not there: the demo needs it, ephemon-hook and ephemon-init beside itself; `cargo build` builds all of them", .0.display())]
     NoAgent(PathBuf),
     /// Signals cannot be heard.
     #[error("cannot listen for signals: {0}")]
@@ -116,11 +116,11 @@ async fn play(args: &Args, node: &Node, own: &Path) -> Result<ExitCode, Error> {
     let progress = Progress::start(node);
     if !node.cgroups().enforces_memory() {
         progress
-            .say("the script goes without its out-of-memory kill: nothing here enforces a limit");
+            .say("the script runs without its out-of-memory kill: nothing here enforces limits");
     }
     if node.sight() == Sight::Textual {
         progress.say(
-            "containers have no file system of their own: no mount namespace can be made here, paths are mapped in their words",
+            "containers have no file system of their own, because mount namespaces cannot be created here: paths in their arguments are mapped",
         );
     }
     let port = if args.once { 0 } else { PORT };
@@ -129,7 +129,7 @@ async fn play(args: &Args, node: &Node, own: &Path) -> Result<ExitCode, Error> {
     let sink = match theirs {
         Some(theirs) => {
             progress.say(&format!(
-                "logs and traces go to {}; the report says nothing of them",
+                "logs and traces go to {}; the report does not cover them",
                 theirs.display()
             ));
             None
@@ -204,7 +204,7 @@ async fn round(
         node.delete_pod("default", pod, None)?;
     }
     let gone = |happening: &Happening| matches!(happening, Happening::Gone { .. });
-    hear(&mut events, count, gone, "waiting for the pods to go").await?;
+    hear(&mut events, count, gone, "waiting for the pods to be deleted").await?;
     Ok(played)
 }
 
@@ -298,11 +298,11 @@ impl Stage<'_> {
 fn where_to_look(address: SocketAddr) -> String {
     format!(
         "
-The agent serves what it sees. Look with
+The agent serves its metrics. Fetch them with
 
     curl -s http://{address}/metrics | grep '^ephemon_container_cpu_usage'
 
-or let a Prometheus look, with this in its prometheus.yml:
+or with Prometheus and this in its prometheus.yml:
 
     scrape_configs:
       - job_name: ephemon

@@ -54,7 +54,7 @@ pub enum WatcherError {
     #[error("cannot start the agent: {0}")]
     Start(io::Error),
     /// It ended, or it does not listen or is not ready in time; its last lines.
-    #[error("the agent {what}; its last words:\n{log}")]
+    #[error("the agent {what}; the end of its log:\n{log}")]
     Silent {
         /// `ended`, `does not listen`, `is not ready`.
         what: &'static str,

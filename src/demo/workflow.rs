@@ -212,7 +212,7 @@ impl Check {
                 let nth = |line: &str| line.strip_prefix(LOUD_TEXT)?.trim_start().parse().ok();
                 let whole = said.lines().map(nth).eq((1..=LOUD_LINES).map(Some));
                 let lines = said.lines().count();
-                (!whole).then(|| format!("wrote {LOUD_LINES} lines, and {lines} came through"))
+                (!whole).then(|| format!("wrote {LOUD_LINES} lines, but {lines} arrived"))
             }
         }
     }

@@ -221,9 +221,11 @@ impl Follow<'_> {
             }
             match trouble {
                 None if lasted >= patience.whole_watch => {}
-                None => return self.wait("the watch was cut").await,
+                None => return self.wait("the watch was interrupted").await,
                 Some(Trouble::Gone) => {
-                    return self.wait("the API server's history is too short").await;
+                    return self
+                        .wait("the API server no longer has the changes since the last event")
+                        .await;
                 }
                 Some(trouble) => return self.pause(Verb::Watch, &trouble).await,
             }
@@ -272,7 +274,7 @@ impl Follow<'_> {
         for oddity in oddities {
             if self.oddities.insert(oddity) {
                 let name = pod.metadata.name.as_deref().unwrap_or_default();
-                warn!(pod = %clean(name), "{} (said once)", oddity.as_str());
+                warn!(pod = %clean(name), "{} (logged once)", oddity.as_str());
             }
         }
         let view = view?;
@@ -302,7 +304,7 @@ impl Follow<'_> {
     async fn wait(&mut self, why: &str) {
         // Deaf until the list is there: no pod is judged by what we cannot have heard.
         self.inventory.api_failing();
-        debug!("{why}; listing anew");
+        debug!("{why}; listing again");
         tokio::time::sleep(self.backoff.next_pause(fastrand::f64())).await;
     }
 
@@ -311,7 +313,7 @@ impl Follow<'_> {
         self.inventory.api_failing();
         let sentence = trouble.sentence(verb, &self.watch.url);
         if self.said.is_news((verb, sentence.clone())) {
-            warn!("{sentence}; trying again");
+            warn!("{sentence}; retrying");
         } else {
             debug!("{sentence}");
         }

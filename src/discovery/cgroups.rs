@@ -41,14 +41,14 @@ pub enum CgroupEvent {
 pub enum WatchTrouble {
     /// No inotify instance could be had.
     #[error(
-        "no inotify instance: {0}; raise sysctl fs.inotify.max_user_instances \
+        "cannot create an inotify instance: {0}; raise sysctl fs.inotify.max_user_instances \
          (until then new containers are found by walking the tree)"
     )]
     NoInstance(#[source] io::Error),
     /// No more watches.
     #[error(
-        "no inotify watch left for {path}; raise sysctl fs.inotify.max_user_watches \
-         (until then what happens there is found by walking the tree)"
+        "no inotify watch left for {path}; raise sysctl fs.inotify.max_user_watches (until then \
+         changes there are found by walking the tree)"
     )]
     NoWatch {
         /// The directory or file.
@@ -367,7 +367,7 @@ impl CgroupTree {
         if let Some(inotify) = &self.inotify
             && let Err(error) = inotify::remove_watch(inotify, watch)
         {
-            tracing::trace!(%error, "watch was gone before it was removed");
+            tracing::trace!(%error, "the watch was already removed");
         }
     }
 }

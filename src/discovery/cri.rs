@@ -76,7 +76,7 @@ pub async fn watch_by(client: Client, inventory: Inventory) -> Infallible {
             Err(error) => {
                 let sentence = error.to_string();
                 if outage.is_news(sentence.clone()) {
-                    warn!("{sentence}. Going on without the runtime; trying again");
+                    warn!("{sentence}. Continuing without the runtime; retrying");
                 } else {
                     debug!("{sentence}");
                 }

@@ -43,10 +43,10 @@ pub async fn watch(node: NodeRoot, inventory: Inventory) -> Infallible {
                 let (node, inventory) = (node.clone(), inventory.clone());
                 let reading = tokio::task::spawn_blocking(move || read(&node, inventory, &stopped));
                 if let Err(error) = reading.await {
-                    warn!(%error, "reading log directories failed; starting over");
+                    warn!(%error, "cannot read log directories; rescanning all");
                 }
             }
-            Err(error) => warn!(%error, "cannot read log directories yet; trying again"),
+            Err(error) => warn!(%error, "cannot read log directories; retrying"),
         }
         tokio::time::sleep(RESCAN_INTERVAL_WITHOUT_EVENTS).await;
     }
@@ -70,7 +70,7 @@ fn read(node: &NodeRoot, inventory: Inventory, stop: &OwnedFd) {
         match poll(&mut fds, Timespec::try_from(wait).ok().as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => {
-                warn!(%error, "cannot wait for inotify; rescanning only");
+                warn!(%error, "cannot wait for inotify events; using periodic scans only");
                 std::thread::sleep(RESCAN_INTERVAL_WITHOUT_EVENTS);
             }
         }

@@ -86,14 +86,11 @@ impl Oddity {
     /// For the log.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Uid => "a pod's UID makes no sense; the pod is passed over",
-            Self::Name => "a pod's name or namespace makes no sense; the pod is passed over",
-            Self::ContainerName => {
-                "a container's name makes no sense; the container is passed over"
-            }
+            Self::Uid => "a pod has an invalid UID; the pod is ignored",
+            Self::Name => "a pod has an invalid name or namespace; the pod is ignored",
+            Self::ContainerName => "a container has an invalid name; the container is ignored",
             Self::ContainerId => {
-                "a container's id is not a runtime's (RUNTIME://64 digits); its status is passed \
-                 over"
+                "a container's id is not of the form RUNTIME://64 digits; its status is ignored"
             }
         }
     }

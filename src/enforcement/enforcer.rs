@@ -141,7 +141,7 @@ impl Enforcer {
         };
         let decision = decide(&asked, &found);
         if let (true, Some(missing)) = (case.is_pending(), decision.missing.first()) {
-            let why = format!("this node's cgroups have no controller `{missing}` for it");
+            let why = format!("the cgroup controller `{missing}` is not available on this node");
             self.fail(case, &why);
         }
         for setting in &decision.settings {
@@ -181,15 +181,15 @@ impl Enforcer {
             Again::Restored => {
                 tracing::warn!(
                     %namespace, %pod, container = %name, limits = %asked,
-                    "something else undid the limits; they are set again"
+                    "another process removed the limits; they are set again"
                 );
                 self.count(Enforced::Restored);
             }
             Again::TooOften => {
                 tracing::warn!(
                     %namespace, %pod, container = %name, limits = %asked,
-                    "something else keeps undoing the limits; they are not set again. Find out what \
-                     writes to the container's cgroup"
+                    "another process keeps removing the limits; they are not set again. Check \
+                     what writes to the container's cgroup"
                 );
                 self.count(Enforced::Failed);
             }
@@ -203,16 +203,17 @@ impl Enforcer {
             ErrorKind::NotFound => case.is_gone(now),
             ErrorKind::ResourceBusy => match case.is_busy(now) {
                 None => {
-                    let why =
-                        format!("{path}: it uses more memory, and the kernel can take none back");
+                    let why = format!(
+                        "{path}: the container uses more memory than the limit, and the kernel cannot reclaim enough"
+                    );
                     self.fail(case, &why);
                 }
                 Some(1) => {
                     let Limited { pod, name, .. } = &case.limited;
                     tracing::warn!(
                         namespace = %pod.namespace, pod = %pod.name, container = %name,
-                        "{path}: the container uses more memory than its limit; trying again for \
-                         half a minute"
+                        "{path}: the container uses more memory than its limit; retrying for 30 \
+                         seconds"
                     );
                 }
                 Some(_) => {}
@@ -254,8 +255,8 @@ impl Enforcer {
         if self.unwritable.begins() {
             tracing::error!(
                 "--enforce-limits cannot set limits: {}: {}; mount the host's /sys/fs/cgroup without \
-                 readOnly in the agent's DaemonSet and run it as root, or leave the flag out (said \
-                 once; ephemon_agent_limits_total{{result=\"failed\"}} counts on)",
+                 readOnly in the agent's DaemonSet and run it as root, or remove the flag (logged \
+                 once; ephemon_agent_limits_total{{result=\"failed\"}} counts further failures)",
                 refused.path.display(),
                 refused.source
             );

@@ -1,19 +1,19 @@
-//! The words of a line, as the runner means them: it hands .NET one line, and .NET makes the arguments
-//! of `docker create`, `docker run` and `docker exec` of it. No shell is asked, so nothing is
-//! expanded. Pure.
+//! Splits a command line as the runner does: it passes one line to .NET, which splits it into the
+//! arguments of `docker create`, `docker run` and `docker exec`. No shell is involved, so nothing
+//! is expanded. Pure.
 
 use super::request::ScriptStep;
 use super::words;
 
-/// The program and its arguments. The runner splits the line at every blank; where an argument
-/// ends is decided by .NET's rules, as for `docker exec`.
+/// The program and its arguments. The runner splits the line at every space; .NET's rules then
+/// determine where an argument ends, as for `docker exec`.
 pub(super) fn of_script(asked: &ScriptStep) -> Vec<String> {
     split(&words::join(Some(&asked.entry_point), &asked.entry_point_args))
 }
 
-/// Splits by the rules of .NET's `ProcessStartInfo.Arguments`: blanks and tabs separate; double
-/// quotes hold together and `""` inside them is one quote; a backslash is itself unless double
-/// quotes follow it. A single quote is a letter, and a quote that never closes reaches to the end.
+/// Splits by the rules of .NET's `ProcessStartInfo.Arguments`: spaces and tabs separate arguments;
+/// double quotes group, and `""` inside them is one quote; a backslash is literal unless double
+/// quotes follow it. A single quote is literal, and a quote that is not closed extends to the end.
 pub(super) fn split(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
@@ -32,7 +32,7 @@ pub(super) fn split(line: &str) -> Vec<String> {
                     text.extend(std::iter::repeat_n('\\', count));
                     continue;
                 }
-                // Of each two one is left; an odd one makes the quote a letter.
+                // Each pair of backslashes becomes one; an odd one makes the quote literal.
                 text.extend(std::iter::repeat_n('\\', count / 2));
                 if count % 2 == 1 {
                     text.extend(rest.next());
@@ -81,7 +81,7 @@ mod tests {
     }
 
     proptest! {
-        /// As the runner quotes a path: `"` becomes `\"`, and quotes stand around it.
+        /// The runner quotes a path like this: `"` becomes `\"`, and quotes are added around it.
         #[test]
         fn what_the_runner_quotes_comes_back(words in proptest::collection::vec("[^\\\\]{0,12}", 0..6)) {
             let quoted: Vec<String> =

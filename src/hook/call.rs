@@ -1,4 +1,4 @@
-//! What every call of the hook has at hand, and every way in which one fails.
+//! What every call of the hook uses, and every error with which a call can fail.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -15,25 +15,25 @@ use super::spec::Planned;
 use super::step::Signals;
 use super::{api, journal, launch, ports, request, secrets, spec, step, template, workspace};
 
-/// One call.
+/// One call of the hook.
 #[derive(Debug)]
 pub(super) struct Call<'a> {
     pub(super) settings: &'a Settings,
     pub(super) console: &'a Console,
-    /// Our own user.
+    /// The hook's user id.
     pub(super) uid: u32,
-    /// When the call began, in nanoseconds since 1970.
+    /// Start of the call, in nanoseconds since 1970.
     pub(super) began_ns: u64,
-    /// Random: calls at one time are never taken for each other.
+    /// Random, so that concurrent calls can be told apart.
     pub(super) id: String,
-    /// The container that the call is about, once it is known.
+    /// The container that the call uses, once it is known.
     pub(super) container: RefCell<Option<String>>,
 }
 
-/// Why a call failed; a sentence for the author of the workflow or the operator.
+/// Why a call failed, as a sentence for the author of the workflow or the operator.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    #[error("the runner's request cannot be read: {0}")]
+    #[error("cannot read the runner's request from standard input: {0}")]
     Input(io::Error),
     #[error(transparent)]
     Request(#[from] request::Error),
@@ -44,7 +44,7 @@ pub(super) enum Error {
     #[error(transparent)]
     Ports(#[from] ports::Error),
     #[error(
-        "port {host}/{protocol} cannot be forwarded to port {container} of the service: {why}; connect to port {container}, or give the service another port in `ports:`"
+        "cannot forward port {host}/{protocol} to port {container} of the service: {why}; connect to port {container}, or map another port in `ports:`"
     )]
     Forward { host: u16, container: u16, protocol: ports::Protocol, why: String },
     #[error(transparent)]
@@ -60,34 +60,34 @@ pub(super) enum Error {
     )]
     ServiceEnded { image: String, name: String, code: i32, reason: String, hint: &'static str },
     #[error(
-        "the job was not prepared: the runner handed over no state; look at the step \"Initialize containers\""
+        "the job is not prepared: the runner passed no state; check the output of the step \"Initialize containers\""
     )]
     NotPrepared,
     #[error(
-        "the job container {name} is gone ({source}); it was ended, or ran out of memory: look at the steps before"
+        "the job container {name} is gone ({source}); it was killed or ran out of memory; check the output of the steps before this one"
     )]
     JobGone { name: String, source: socket::Error },
-    #[error("container {name} ended while it was needed, with exit code {code}{why}")]
+    #[error("container {name} exited unexpectedly with exit code {code}{why}")]
     UnexpectedExit { name: String, code: i32, why: String },
     #[error(transparent)]
     Step(#[from] step::Error),
-    #[error("nothing can be run in container {name}: {why}")]
+    #[error("cannot run commands in container {name}: {why}")]
     Exec { name: String, why: String },
     #[error(
-        "the connection to container {0} closed before it was known how the command ended; that counts as a failure"
+        "the connection to container {0} closed before the command's exit code arrived; the command counts as failed"
     )]
     ExecCut(String),
     #[error(
-        "ports cannot be forwarded: ephemon-init does not run in {image} ({why}); connect to the services' own ports"
+        "cannot forward ports: ephemon-init does not run in {image} ({why}); connect to the services' own ports"
     )]
     NoNetwork { image: String, why: String },
-    #[error("no random numbers are to be had from /dev/urandom: {0}")]
+    #[error("cannot read /dev/urandom: {0}")]
     Random(io::Error),
     #[error(
-        "the answer for the runner cannot be written to {path}: {source}; without it the runner knows nothing of the job's containers"
+        "cannot write the response file {path}: {source}; without it the runner has no record of the job's containers"
     )]
     Response { path: PathBuf, source: io::Error },
-    #[error("signals cannot be listened to: {0}")]
+    #[error("cannot listen for signals: {0}")]
     Signals(io::Error),
     #[error("the call was cancelled")]
     Cancelled(Signal),
@@ -96,7 +96,7 @@ pub(super) enum Error {
 // === impl Error ===
 
 impl Error {
-    /// What kind of failure, in a word of few, for `error.type`.
+    /// The kind of failure, as the value of `error.type`.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Input(_) | Self::Request(_) => "request",
@@ -126,18 +126,18 @@ impl Error {
 // === impl Call ===
 
 impl Call<'_> {
-    /// Says which container the call is about; the last one counts.
+    /// Sets the container that the call uses; the last one is recorded.
     pub(super) fn is_about(&self, container: &str) {
         self.container.replace(Some(container.to_owned()));
     }
 
-    /// The job's trace context.
+    /// The trace context of the job.
     pub(super) fn context(&self) -> Context<'_> {
         Context::of(self.settings)
     }
 
-    /// A step's environment with the trace context of its span. What the workflow itself says of a
-    /// trace context wins.
+    /// A step's environment with the trace context of its span. Variables that the workflow itself
+    /// sets take precedence.
     pub(super) fn in_trace(&self, mut env: Vec<(String, String)>) -> Vec<(String, String)> {
         let context = self.context();
         let span = context.step(self.began_ns);
@@ -149,7 +149,7 @@ impl Call<'_> {
         env
     }
 
-    /// One request to a container's init.
+    /// Sends one request to a container's init.
     pub(super) async fn ask(
         &self,
         line: &mut Line,
@@ -160,7 +160,7 @@ impl Call<'_> {
         line.ask(request).await.map_err(failed)
     }
 
-    /// What a container needs of init: `/github/*` and the workflow's volumes.
+    /// Asks init to create what a container needs: `/github/*` and the workflow's volumes.
     pub(super) async fn ask_links(&self, line: &mut Line, planned: &Planned) -> Result<(), Error> {
         if !planned.directories.is_empty() {
             let directories = Request::Directories(planned.directories.clone());
@@ -173,38 +173,40 @@ impl Call<'_> {
         if !tools.is_empty()
             && let Err(error) = self.ask(line, planned.name(), &Request::Links(tools)).await
         {
-            // Actions fetch what they do not find.
+            // Actions download tools that they do not find.
             self.console.warning(&format!("the job has no tool cache: {error}"));
         }
         Ok(())
     }
 
-    /// Has values masked in the container's own log. Where there are too many, init withholds that
-    /// log; the step goes on.
+    /// Asks init to mask values in the container's own log. If there are too many, init withholds
+    /// that log, and the step continues.
     pub(super) async fn mask(&self, line: &mut Line, container: &str, values: Vec<String>) {
         if let Err(error) = self.ask(line, container, &Request::Mask(values)).await {
             self.console.warning(&format!("the log of the container is withheld: {error}"));
         }
     }
 
-    /// Has the agent mask the secrets of an environment in the logs of all containers.
+    /// Passes the secrets of an environment to the agent, which masks them in the logs of all
+    /// containers.
     pub(super) fn share_masks(&self, env: &[(String, String)]) {
         if let Err(error) = secrets::share(&self.settings.volume, &secrets::of(env)) {
             self.console.warning(&format!(
-                "the node's agent does not hear of secrets in the environment: {error}"
+                "cannot pass the secrets of the environment to the node's agent for masking: {error}"
             ));
         }
     }
 
-    /// Tells the agent; nobody else minds when it cannot be told.
+    /// Writes a record for the agent. A failure is only a debug message, because the job does not
+    /// depend on it.
     pub(super) fn record(&self, record: &Record) {
         if let Err(error) = journal::append(&self.settings.volume, record) {
-            self.console.debug(&format!("the journal cannot be written: {error}"));
+            self.console.debug(&format!("cannot write the journal: {error}"));
         }
     }
 }
 
-/// A token for one job.
+/// Creates a token for one job.
 pub(super) fn new_token() -> Result<Token, Error> {
     let mut bytes = [0; 32];
     File::open("/dev/urandom")
@@ -216,7 +218,7 @@ pub(super) fn new_token() -> Result<Token, Error> {
 // === impl Signals ===
 
 impl Signals {
-    /// Does what comes before the step's own process: a signal ends it at once.
+    /// Does work that precedes the step's own process; a signal ends it at once.
     pub(super) async fn or<T, E>(
         &mut self,
         work: impl Future<Output = Result<T, E>>,

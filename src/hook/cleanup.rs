@@ -1,5 +1,5 @@
-//! `cleanup_job`: the services' logs, and the end of every container that can be told to end.
-//! Nothing here fails a job: the runner's pod ends soon, and everything in it.
+//! `cleanup_job`: shows the services' logs, and stops every container that can be stopped. Errors
+//! here do not fail the job, because the runner's pod, with everything in it, ends soon.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use super::pod_view::Progress;
 use super::state::{Service, State};
 use super::{fallback, leftovers, log, pulls, stop};
 
-/// All that the API server is asked for together may take so long: of a cancelled job, the runner
-/// waits 45 s for all that is left to do (actions/runner, `JobDispatcher.cs`).
+/// Time limit for all calls to the API server together: after a cancellation the runner waits at
+/// most 45 s for everything that remains (actions/runner, `JobDispatcher.cs`).
 const API_TIMEOUT: Duration = Duration::from_secs(20);
 /// Most bytes of a service's log that are shown.
 const LOG_BYTES_MAX: u64 = 1024 * 1024;
 
-/// Cleans up after a job. One that has no state was never prepared, or the hook was killed at it.
+/// Cleans up after a job. A job without state was never prepared, or its `prepare_job` was killed.
 pub(super) async fn run(call: &Call<'_>, state: Option<&State>) {
     let Some(state) = state else { return leftovers::end(call).await };
     let services = state.services.iter().filter(|service| service.has_init);
@@ -26,15 +26,18 @@ pub(super) async fn run(call: &Call<'_>, state: Option<&State>) {
     let job = state.job.iter().filter(|job| !job.by_exec).map(|job| job.container.as_str());
     let own = services.chain(job).chain(state.network.as_deref());
     let stops = own.map(|container| stop::stop(call, &state.token.0, container));
-    // Whatever the API server does, the containers end: the runner waits for so long and no longer.
+    // The containers are stopped even if the API server does not respond in time, because the
+    // runner does not wait longer.
     let asks = timeout(API_TIMEOUT, by_api(call, state));
     if futures_util::join!(futures_util::future::join_all(stops), asks).1.is_err() {
-        call.console.warning("the API server is slow; the rest is left to the end of the pod");
+        call.console.warning(
+            "cleanup is incomplete: the API server is slow; the rest is removed with the pod",
+        );
     }
 }
 
-/// The services' logs, their Secrets, what is to be told of images, and a job container without
-/// init.
+/// What needs the API server: the services' logs and Secrets, records of image pulls, and a job
+/// container without init.
 async fn by_api(call: &Call<'_>, state: &State) {
     if let Some(job) = state.job.as_ref().filter(|job| job.by_exec) {
         fallback::stop(call, &job.container).await;
@@ -45,7 +48,7 @@ async fn by_api(call: &Call<'_>, state: &State) {
         }
         Err(error) if state.services.is_empty() => call.console.debug(&error.to_string()),
         Err(error) => {
-            call.console.warning(&format!("the services' logs cannot be shown: {error}"));
+            call.console.warning(&format!("cannot show the services' logs: {error}"));
         }
     }
 }
@@ -57,14 +60,15 @@ async fn services(call: &Call<'_>, api: &Api, services: &[Service]) {
     say_ended(call, api, services).await;
     for secret in services.iter().filter_map(|service| service.secret.as_ref()) {
         if let Err(error) = api.delete_secret(secret).await {
-            let left = format!("Secret {secret} is left to the end of the pod: {error}");
+            let left =
+                format!("cannot delete Secret {secret}, which is removed with the pod: {error}");
             call.console.debug(&left);
         }
     }
 }
 
-/// Names the services that failed while the job ran: steps only saw that nobody answered. Those
-/// with an init may have been ended by us.
+/// Reports the services that failed while the job ran: steps only saw refused connections. A
+/// service with an init may have been stopped by the hook itself.
 async fn say_ended(call: &Call<'_>, api: &Api, services: &[Service]) {
     let mut own = services.iter().filter(|service| !service.has_init).peekable();
     if own.peek().is_none() {
@@ -89,13 +93,13 @@ async fn say_ended(call: &Call<'_>, api: &Api, services: &[Service]) {
 
 async fn show(call: &Call<'_>, api: &Api, service: &Service) {
     call.console.group(&format!("Log of service {} ({})", service.container, service.image));
-    // What a service writes is no command to the runner.
+    // The output of a service must not be interpreted as workflow commands.
     let word = format!("ephemon-{:016x}", fastrand::u64(..));
     call.console.line(&format!("::stop-commands::{word}"));
     match log::beginning(call, api, &service.container, LOG_BYTES_MAX).await {
         Ok(false) => {}
-        Ok(true) => call.console.line("(the log goes on; this is its first MiB)"),
-        Err(error) => call.console.line(&format!("(it cannot be read: {error})")),
+        Ok(true) => call.console.line("(truncated: only the first MiB of the log is shown)"),
+        Err(error) => call.console.line(&format!("(cannot read the log: {error})")),
     }
     call.console.line(&format!("::{word}::"));
     call.console.end_group();

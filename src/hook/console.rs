@@ -1,12 +1,12 @@
-//! What the hook prints. The runner shows it line by line and obeys workflow commands in it.
+//! The hook's output. The runner shows it line by line and executes workflow commands in it.
 
 use std::cell::Cell;
 use std::io::{self, Write};
 
-/// Standard output and error, shared by a step's output and the hook's own sentences.
+/// Standard output and error, shared by a step's output and the hook's own messages.
 #[derive(Debug)]
 pub(super) struct Console {
-    /// Whether a line of standard output is unfinished.
+    /// Whether the last line of standard output is incomplete.
     mid_line: Cell<bool>,
 }
 
@@ -17,7 +17,7 @@ impl Console {
         Self { mid_line: Cell::new(false) }
     }
 
-    /// A step's bytes, as they came.
+    /// Writes a step's output unchanged.
     pub(super) fn stdout(&self, bytes: &[u8]) -> io::Result<()> {
         if let Some(last) = bytes.last() {
             self.mid_line.set(*last != b'\n');
@@ -27,62 +27,63 @@ impl Console {
         out.flush()
     }
 
-    /// A step's bytes, as they came.
+    /// Writes a step's error output unchanged.
     #[expect(clippy::unused_self, reason = "beside `stdout`, so that all output goes through here")]
     pub(super) fn stderr(&self, bytes: &[u8]) -> io::Result<()> {
         io::stderr().lock().write_all(bytes)
     }
 
-    /// A plain line.
+    /// Writes a plain line.
     pub(super) fn line(&self, text: &str) {
         let start = if self.mid_line.get() { "\n" } else { "" };
-        // Where nobody reads, nobody misses it; the exit code says what matters.
+        // If the output is closed, nothing can be shown; the exit code still reports the result.
         drop(self.stdout(format!("{start}{text}\n").as_bytes()));
     }
 
-    /// Shown in red, and on the run's page.
+    /// An error: shown in red, and on the page of the run.
     pub(super) fn error(&self, sentence: &str) {
         self.line(&format!("::error::{}", escape(sentence)));
     }
 
-    /// Shown in yellow, and on the run's page.
+    /// A warning: shown in yellow, and on the page of the run.
     pub(super) fn warning(&self, sentence: &str) {
         self.line(&format!("::warning::{}", escape(sentence)));
     }
 
-    /// Shown on the run's page.
+    /// A notice: shown on the page of the run.
     pub(super) fn notice(&self, sentence: &str) {
         self.line(&format!("::notice::{}", escape(sentence)));
     }
 
-    /// Shown where the workflow is debugged.
+    /// A debug message: shown if debug logging of the workflow is enabled.
     pub(super) fn debug(&self, sentence: &str) {
         self.line(&format!("::debug::{}", escape(sentence)));
     }
 
-    /// Begins a fold.
+    /// Begins a collapsible group of lines.
     pub(super) fn group(&self, title: &str) {
         self.line(&format!("::group::{}", escape(title)));
     }
 
-    /// Ends it.
+    /// Ends the group.
     pub(super) fn end_group(&self) {
         self.line("::endgroup::");
     }
 }
 
-/// The runner's encoding of a command's data (`ActionCommand.cs`).
+/// Encodes data for a workflow command (actions/runner, `ActionCommand.cs`).
 fn escape(text: &str) -> String {
     text.trim_end().replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
-/// Text of others in a sentence of ours: one line, bounded, nothing that steers a terminal.
+/// Makes text from other sources safe for a message: one line, limited in length, without control
+/// characters.
 pub(super) fn quote(text: &str) -> String {
     const MOST_CHARS: usize = 400;
     quote_most(text, MOST_CHARS)
 }
 
-/// The same with another bound, in characters.
+/// The same with another limit, in characters.
 pub(super) fn quote_most(text: &str, most: usize) -> String {
     let mut chars = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c });
     let mut quoted: String = chars.by_ref().take(most).collect();

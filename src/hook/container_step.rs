@@ -1,4 +1,4 @@
-//! `run_container_step`: a container action, in a new ephemeral container of its own.
+//! `run_container_step`: a container action, in a new ephemeral container.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -21,9 +21,10 @@ use super::step::{self, Signals};
 use super::template::Template;
 use super::{log, secrets, unexpected_exit, words, workspace};
 
-/// So often a name may be taken by another step at the last moment: more than can run at one time.
+/// How often a name may be taken by a concurrent step before the call gives up: more than the
+/// number of steps that can run at once.
 const LOST_LIMIT: u32 = 64;
-/// The rest of a log is waited for so long once its container is over.
+/// How long to wait for the rest of a log after its container has ended.
 const LOG_END_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs a container action.
@@ -36,7 +37,7 @@ pub(super) async fn run(
     let template = Template::load(call.settings.template.as_deref())?;
     workspace::open_to_all(call.settings);
     let api = Api::new(call.settings).await?;
-    // Without a job container there is no state, and nobody else needs the token.
+    // Without a job container there is no state, and no other call needs the token.
     let token = match state {
         Some(state) => state.token.0.clone(),
         None => super::call::new_token()?,
@@ -48,7 +49,7 @@ pub(super) async fn run(
     }
 }
 
-/// A container action that is to run.
+/// A container action.
 struct Action<'a> {
     call: &'a Call<'a>,
     api: &'a Api,
@@ -60,9 +61,8 @@ struct Action<'a> {
 // === impl Action ===
 
 impl Action<'_> {
-    /// Runs it, without init where there is a cause for that. Steps may run at one time, each by a
-    /// call of its own, and of those that take one name the API server refuses all but the first:
-    /// whoever is late looks again and takes another.
+    /// Runs the action, without init if `cause` is given. Concurrent steps may choose the same
+    /// name; the API server then accepts only the first, and the other calls choose a new name.
     async fn run(
         &self,
         cause: Option<&launch::Error>,
@@ -79,7 +79,9 @@ impl Action<'_> {
                 Err(Error::Api(error)) if error.is_name_taken() && lost < LOST_LIMIT => {
                     lost += 1;
                     let name = planned.name();
-                    self.call.console.debug(&format!("another step took the name {name} first"));
+                    self.call
+                        .console
+                        .debug(&format!("the name {name} is already used by another step"));
                 }
                 result => return result,
             }
@@ -94,13 +96,14 @@ impl Action<'_> {
                 }
             }
             Some(cause) => self.call.console.notice(&format!(
-                "ephemon-init does not run in {}; its command runs without it, and without resource figures ({cause})",
+                "ephemon-init does not run in {}; its command runs without it, and its resource usage is not reported ({cause})",
                 planned.image
             )),
         }
     }
 
-    /// The container, by a name that is free, and what has to be left out of its environment.
+    /// The container, with an unused name, and warnings about variables that its environment cannot
+    /// have.
     fn planned(
         &self,
         view: &PodView,
@@ -150,13 +153,15 @@ impl Action<'_> {
         if let Some(secret) = &planned.secret
             && let Err(error) = api.delete_secret(secret).await
         {
-            call.console.debug(&format!("Secret {secret} is left to the end of the pod: {error}"));
+            call.console.debug(&format!(
+                "cannot delete Secret {secret}, which is removed with the pod: {error}"
+            ));
         }
         result
     }
 }
 
-/// The same container with its command as its first process and its environment in a Secret.
+/// The same container with its command as the first process and its environment in a Secret.
 fn without_init(planned: &Planned, common: &Common<'_>) -> Result<Planned, Error> {
     if let Some(user) = &planned.user {
         let (image, user) = (planned.image.clone(), user.clone());
@@ -203,7 +208,7 @@ async fn started(
     }
 }
 
-/// Init waits for its command, shows its output and tells how it ended.
+/// Runs the action by init, which shows its output and reports how it ended.
 async fn by_init(
     call: &Call<'_>,
     planned: &Planned,
@@ -242,7 +247,8 @@ async fn by_init(
     Ok(Outcome::of(call, &exit))
 }
 
-/// The image's own entrypoint: its log by the API server, its exit code from the kubelet.
+/// Runs the image's own entrypoint: the log comes from the API server, the exit code from the
+/// kubelet.
 async fn by_kubelet(
     call: &Call<'_>,
     api: &Api,
@@ -250,7 +256,7 @@ async fn by_kubelet(
     news: &mut News,
     signals: &mut Signals,
 ) -> Result<Outcome, Error> {
-    // A fold without content: one line in the log, and no note on the run's page.
+    // A group without content is one line in the log, without an annotation on the page of the run.
     call.console.group(&format!(
         "{} runs without ephemon-init: its output comes from the kubelet's log, through the API server",
         planned.image
@@ -259,7 +265,7 @@ async fn by_kubelet(
     let waited = call.settings.timeout;
     let until = Instant::now() + waited;
     let name = planned.name().to_owned();
-    // Any end will do here: it is the step's own.
+    // Any exit code is valid here: it is the step's own.
     tokio::select! {
         begun = news.begun(planned, until, waited, call.console) => drop(begun?),
         signal = signals.next() => return Err(Error::Cancelled(signal)),
@@ -281,7 +287,7 @@ async fn by_kubelet(
             end = &mut ended => break end,
             signal = signals.next() => {
                 call.console.warning(&format!(
-                    "container {name} cannot be told to stop, it has no ephemon-init; it is left to the end of the pod"
+                    "cannot stop container {name}, which runs without ephemon-init; it runs until the pod ends"
                 ));
                 return Err(Error::Cancelled(signal));
             }
@@ -289,7 +295,8 @@ async fn by_kubelet(
     };
     over.set(true);
     if !shown && timeout(LOG_END_TIMEOUT, log).await.is_err() {
-        call.console.warning(&format!("the end of container {name}'s log did not come"));
+        call.console
+            .warning(&format!("timed out waiting for the end of the log of container {name}"));
     }
     Ok(Outcome::of_code(code, &reason, &message))
 }

@@ -1,12 +1,13 @@
-//! Trace context for what the hook starts: which span each container and step is to hang its own
-//! under. Known as soon as the run is, whether or not anything is exported.
+//! Trace context for what the hook starts: the parent span of each container and step. Known as
+//! soon as the run is known, whether or not anything is exported.
 
 use ephemon_contract::env;
 use ephemon_contract::trace::{JobKey, RunKey, Traceparent};
 
 use super::settings::Settings;
 
-/// Longest `TRACESTATE` or `BAGGAGE` that is passed on: what W3C asks of everyone to take.
+/// Longest `TRACESTATE` or `BAGGAGE` that is passed on, in bytes: the W3C requires that at least
+/// this length is accepted.
 const VALUE_BYTES_MAX: usize = 8192;
 
 /// The job's trace.
@@ -19,7 +20,7 @@ pub(super) struct Context<'a> {
 // === impl Context ===
 
 impl<'a> Context<'a> {
-    /// Of the job that the settings name; empty where they name no run.
+    /// The context of the job that the settings describe; empty if they describe no run.
     pub(super) fn of(settings: &'a Settings) -> Self {
         let get = |name| settings.identity_of(name);
         let job = || {
@@ -37,7 +38,7 @@ impl<'a> Context<'a> {
         self.job.map(JobKey::span)
     }
 
-    /// The span of the step that a call began with.
+    /// The span of the step that a call at this time runs.
     pub(super) fn step(&self, began_ns: u64) -> Option<Traceparent> {
         let id = self.settings.step_id.as_deref().unwrap_or_default();
         self.job.map(|job| job.step_span(id, began_ns))
@@ -48,7 +49,7 @@ impl<'a> Context<'a> {
         self.env(self.job.map(|job| job.container_span(name)))
     }
 
-    /// The environment of whatever hangs under a span.
+    /// The environment for children of a span.
     pub(super) fn env(&self, span: Option<Traceparent>) -> Vec<(&'static str, String)> {
         let Some(span) = span else { return Vec::new() };
         let passed_on =

@@ -1,5 +1,5 @@
-//! What a request comes to, with nobody asked for it: the decisions of a call without the API
-//! server, so that requests can be judged by the hundred.
+//! Plans a request without the API server: the containers and warnings that a call would produce,
+//! so that many requests can be checked quickly.
 
 use std::cell::RefCell;
 use std::error::Error;
@@ -18,21 +18,21 @@ use super::settings::Settings;
 use super::spec::{Common, Planned, Role};
 use super::template::Template;
 
-/// What a request adds to the runner's pod, and what is said of it.
+/// The containers that a request adds to the runner's pod, and the warnings.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct DryRun {
     /// The containers of the patch, in its order.
     pub containers: Vec<EphemeralContainer>,
-    /// Sentences for the workflow's author.
+    /// Warnings for the author of the workflow.
     pub warnings: Vec<String>,
 }
 
-/// Plans a request of the runner for a pod. `variable` is the hook's environment, and below `root`
-/// are the files of the runner's container.
+/// Plans a request of the runner for a pod. `variable` looks up the hook's environment, and the
+/// files of the runner's container are below `root`.
 ///
 /// # Errors
 ///
-/// Those of the call that come before the first question to the API server.
+/// The errors of the call that can occur before it connects to the API server.
 pub fn dry_run(
     request: &[u8],
     pod: &Pod,

@@ -1,5 +1,6 @@
-//! Whether the kernel knows a container's limits. The API cannot set them; the agent does, where
-//! it runs. This program itself, run in the container, reads them from the container's own cgroup.
+//! Checks whether a container's limits are in force. The API cannot set them; the agent sets them
+//! where it runs. The hook's own program runs in the container and reads the limits from the
+//! container's cgroup.
 
 use std::fs;
 use std::path::Path;
@@ -9,20 +10,20 @@ use ephemon_contract::{Command, Limits, Reply, Request, Run, StepKind, Volume, m
 
 use super::socket::Line;
 
-/// The argument by which this program shows the limits it is under.
+/// The argument with which this program prints the limits that apply to it.
 pub(super) const ARGUMENT: &str = "--limits";
-/// Pauses between looks. An agent sets the limits some milliseconds after the container's start,
-/// before this program can look; on a busy node, or where its watch of pods is behind the kubelet's,
-/// it takes as much longer. Where nobody enforces, looking costs the job all of this once: two and a
-/// half seconds, of which those that services need to start are not felt.
+/// Pauses between checks. An agent sets the limits some milliseconds after the container's start,
+/// before this program can check; on a busy node, or if its watch of pods is behind the kubelet's,
+/// it takes longer. Without an agent the checks delay the job once by their sum, two and a half
+/// seconds, part of which passes while services start.
 const PAUSES_MS: [u64; 8] = [10, 20, 40, 80, 160, 320, 640, 1280];
 
-/// The limits this process is under, in the grammar of `EPHEMON_LIMITS`.
+/// The limits that apply to this process, in the grammar of `EPHEMON_LIMITS`.
 pub(super) fn shown() -> String {
     of(Path::new("/sys/fs/cgroup")).to_string()
 }
 
-/// Whether every limit that was asked for is in force in the container behind the line.
+/// Whether every requested limit is in force in the container.
 pub(super) async fn holds(asked: &Limits, line: &mut Line) -> bool {
     let mut pauses = PAUSES_MS.into_iter().map(Duration::from_millis);
     loop {
@@ -60,7 +61,7 @@ async fn look(line: &mut Line) -> Option<Limits> {
     }
 }
 
-/// Whether what is in force is as tight as what was asked for.
+/// Whether the limits in force are at least as strict as the requested ones.
 fn covers(found: &Limits, asked: &Limits) -> bool {
     let tight = |found: Option<u64>, asked: Option<u64>| match (found, asked) {
         (_, None) => true,
@@ -72,7 +73,7 @@ fn covers(found: &Limits, asked: &Limits) -> bool {
         && tight(found.pids, asked.pids)
 }
 
-/// From a cgroup of either version, mounted as containers have it.
+/// Reads the limits from a cgroup of version 1 or 2, mounted as in containers.
 fn of(root: &Path) -> Limits {
     let number = |name: &str| -> Option<u64> {
         fs::read_to_string(root.join(name)).ok()?.trim().parse().ok().filter(|value| *value > 0)

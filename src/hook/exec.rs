@@ -1,12 +1,12 @@
-//! Steps by `exec` through the API server, where `ephemon-init` cannot run: a shell of the image
-//! reads what to do from its standard input, so that no value stands in a request or a process's
-//! arguments. There is one exception, for want of another way: variables whose names no shell
-//! exports (`INPUT_NODE-VERSION`), or that a shell keeps for itself (`PWD`), go to the program by
-//! the image's `env`, and stand in that process's arguments until it has become the program. The
-//! reference hook gives every variable that way, and writes them into a file of the workspace first.
+//! Steps by `exec` through the API server, for images in which `ephemon-init` cannot run. A shell
+//! of the image reads the step from its standard input, so that no value is in a request or in a
+//! process's arguments. There is one exception: variables whose names a shell cannot export
+//! (`INPUT_NODE-VERSION`), or that it uses itself (`PWD`), are set by the image's `env`, and are in
+//! the arguments of that process until it executes the program. The reference hook passes every
+//! variable that way, and writes them into a file of the workspace first.
 //!
-//! Weaker than a step by init: the stream goes through API server and kubelet, no resource use is
-//! known, and when the hook is killed the step runs on until `cleanup_job`.
+//! Limitations compared with a step by init: the output passes through API server and kubelet, no
+//! resource usage is known, and if the hook is killed the step runs on until `cleanup_job`.
 
 mod script;
 
@@ -24,33 +24,33 @@ use super::call::{Call, Error};
 use super::step::{self, Signals};
 pub(super) use script::{Step, line, setup};
 
-/// Bytes read at once.
+/// Most bytes of one read.
 const READ_BYTES: usize = 32 * 1024;
-/// After the status, or the end of the connection, so long for what is on its way.
+/// How long to wait for remaining output after the status arrived or the connection closed.
 const REST_TIMEOUT: Duration = Duration::from_millis(500);
 /// Most bytes of a health command's output that are kept.
 const PROBE_TEXT_BYTES_MAX: usize = 4096;
-/// For a small thing done in a container.
+/// Time limit for a short command in a container.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How a process ended, by the status that the kubelet sent last.
+/// How a process ended, according to the kubelet's last status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum End {
     Code(i32),
-    /// It did not run, in the kubelet's words.
+    /// It did not run; the kubelet's message.
     Not(String),
-    /// The connection closed before a status came.
+    /// The connection closed before a status arrived.
     Unknown,
 }
 
-/// What a process in a container says.
+/// The output streams of a process in a container.
 struct Streams {
     out: Stream,
     err: Stream,
     status: Pin<Box<dyn Future<Output = End> + Send>>,
-    /// Once the status came, or cannot come any more.
+    /// Set once the status has arrived or can no longer arrive.
     ended: Option<End>,
-    /// When something was heard last.
+    /// When data arrived last.
     last: Instant,
 }
 
@@ -59,15 +59,15 @@ struct Stream {
     buffer: Vec<u8>,
 }
 
-/// Something that was heard.
+/// Data or the end of the streams.
 enum Event<'a> {
     Out(&'a [u8]),
     Err(&'a [u8]),
-    /// All is said.
+    /// The process has ended and its output is complete.
     End(End),
 }
 
-/// Runs a step and shows its output; its exit code, and whether it was cancelled.
+/// Runs a step and shows its output. Returns its exit code, and whether it was cancelled.
 pub(super) async fn run(
     call: &Call<'_>,
     api: &Api,
@@ -104,7 +104,7 @@ pub(super) async fn run(
         }
     };
     if let Some((signal, _)) = cancelled {
-        // Nothing of a cancelled step stays behind.
+        // No process of a cancelled step may continue to run.
         kill(call, api, container, asked, "KILL").await;
         let code = match end {
             End::Code(code) => u8::try_from(code).unwrap_or(1),
@@ -119,7 +119,7 @@ pub(super) async fn run(
     }
 }
 
-/// Has a shell of the container do something small; what it printed.
+/// Runs a short script in a container's shell and returns its output.
 pub(super) async fn ask(api: &Api, container: &str, script: &str) -> Result<String, Error> {
     let failed = |why: String| Error::Exec { name: container.to_owned(), why };
     let work = async {
@@ -140,13 +140,11 @@ pub(super) async fn ask(api: &Api, container: &str, script: &str) -> Result<Stri
             End::Unknown => Err(Error::ExecCut(container.to_owned())),
         }
     };
-    timeout(PROBE_TIMEOUT, work)
-        .await
-        .unwrap_or_else(|_| Err(failed("it takes too long".to_owned())))
+    timeout(PROBE_TIMEOUT, work).await.unwrap_or_else(|_| Err(failed("it timed out".to_owned())))
 }
 
-/// Runs a health command: nothing where its exit code is 0, else what it came to. As Docker does
-/// (moby, `daemon/health.go`), the limit begins with the process, and a process that passes it is
+/// Runs a health command: `Ok` if its exit code is 0, else its output. As with Docker (moby,
+/// `daemon/health.go`), the time limit begins with the process, and a process that exceeds it is
 /// killed.
 pub(super) async fn probe(
     api: &Api,
@@ -180,18 +178,18 @@ pub(super) async fn probe(
         Some(End::Not(why)) => Err(why),
         Some(End::Unknown) => Err("the connection closed before the command ended".to_owned()),
         None => {
-            // One that cannot be killed ends with its container.
+            // A process that cannot be killed ends with its container.
             drop(ask(api, container, &step.kill_text("KILL")).await);
             Err(format!("no answer within {limit:?}: {text}"))
         }
     })
 }
 
-/// Starts a shell and gives it what to do.
+/// Starts a shell and writes the script to its standard input.
 async fn feed(api: &Api, container: &str, script: &str) -> Result<AttachedProcess, api::Error> {
     let mut process = api.exec(container, &["sh"]).await?;
     if let Some(mut stdin) = process.stdin() {
-        // A shell that reads no more has ended, and says so by its status.
+        // If the shell does not read, it has ended, and its status reports it.
         drop(stdin.write_all(script.as_bytes()).await);
         drop(stdin.shutdown().await);
     }
@@ -200,7 +198,7 @@ async fn feed(api: &Api, container: &str, script: &str) -> Result<AttachedProces
 
 async fn kill(call: &Call<'_>, api: &Api, container: &str, asked: &Step<'_>, signal: &str) {
     if let Err(error) = ask(api, container, &asked.kill_text(signal)).await {
-        call.console.debug(&format!("SIG{signal} cannot be sent: {error}"));
+        call.console.debug(&format!("cannot send SIG{signal}: {error}"));
     }
 }
 
@@ -230,8 +228,8 @@ impl Streams {
         }
     }
 
-    /// The next thing that happens. A connection that broke leaves the streams open for ever, so
-    /// that the status, or its absence, says when they are over.
+    /// Waits for the next event. If the connection breaks, the streams stay open, so the status, or
+    /// its absence, decides when they have ended.
     async fn next(&mut self) -> Event<'_> {
         loop {
             let over = self.out.pipe.is_none() && self.err.pipe.is_none();
@@ -273,7 +271,7 @@ impl Stream {
         Self { pipe, buffer: vec![0; READ_BYTES] }
     }
 
-    /// Some bytes; 0 at the end.
+    /// Reads some bytes; 0 at the end.
     async fn read(&mut self) -> usize {
         match &mut self.pipe {
             Some(pipe) => pipe.read(&mut self.buffer).await.unwrap_or(0),
@@ -282,7 +280,7 @@ impl Stream {
     }
 }
 
-/// What the last message says. The exit code stands in the causes, and only where it is not 0.
+/// The result in the kubelet's last message. It contains the exit code only if that is not 0.
 fn of_status(status: Option<&Status>) -> End {
     let Some(status) = status else { return End::Unknown };
     if status.status.as_deref() == Some("Success") {
@@ -291,7 +289,7 @@ fn of_status(status: Option<&Status>) -> End {
     let causes = status.details.iter().flat_map(|details| details.causes.iter().flatten());
     let mut codes = causes.filter(|cause| cause.reason.as_deref() == Some("ExitCode"));
     match codes.next().and_then(|cause| cause.message.as_deref()?.parse().ok()) {
-        // A failure with code 0 is none that was heard of.
+        // A failure with exit code 0 is not valid.
         Some(code) if code != 0 => End::Code(code),
         _ => {
             End::Not(super::console::quote(status.message.as_deref().unwrap_or("no reason given")))

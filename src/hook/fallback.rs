@@ -1,6 +1,6 @@
-//! Where `ephemon-init` cannot run (an image of another architecture, a volume that is mounted
-//! `noexec`): the same container once more, kept alive by its own shell, and steps by `exec`.
-//! An ephemeral container cannot be changed, so the first one stays where it is, dead.
+//! The fallback if `ephemon-init` cannot run (an image of another architecture, a volume that is
+//! mounted `noexec`): the container is created again, kept running by its own shell, and steps run
+//! by `exec`. Ephemeral containers cannot be changed, so the first one remains in the pod, ended.
 
 use std::collections::BTreeMap;
 
@@ -23,25 +23,25 @@ use super::state::{Host, Job, State};
 use super::step::Signals;
 use super::{arguments, launch, workspace};
 
-/// Keeps a container alive until it is told to end: `tail -f /dev/null` as process 1 would not
-/// hear SIGTERM, and hold the pod up for its whole grace period.
-/// Its job may be over before it begins: then it finds the mark of a container that ran.
+/// Keeps a container running until it gets a signal: `tail -f /dev/null` as process 1 would ignore
+/// SIGTERM and delay the pod's end by the whole grace period. If the job ended before this
+/// container started, it finds the marker file and exits at once.
 const KEEP_ALIVE: &str =
     "[ ! -e \"$0\" ] || exit 125; trap 'exit 0' TERM INT; while :; do sleep 86400 & wait $!; done";
 
-/// Ends that shell, and nothing else: where a pod shares its process namespace, process 1 is not
-/// the container's, and to end it would be to end the pod.
+/// Ends that shell and nothing else: if the pod shares its process namespace, process 1 belongs to
+/// the pod, and must not be killed.
 const END: &str =
     "case \"$(cat /proc/1/cmdline)\" in *'sleep 86400'*) kill -TERM 1;; *) exit 1;; esac\n";
 
-/// What became of a job container without an init.
+/// A job container without init.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Kept {
     pub(super) container: String,
     pub(super) is_alpine: bool,
 }
 
-/// Starts the job container anew, without its init, and says so.
+/// Creates the job container again, without init, and logs the reason.
 pub(super) async fn launch(
     call: &Call<'_>,
     api: &Api,
@@ -55,12 +55,12 @@ pub(super) async fn launch(
         return Err(super::spec::Error::UserByName { image, user }.into());
     }
     call.console.notice(&format!(
-        "ephemon-init does not run in {}; its steps go through the API server instead, slower and without resource figures ({cause})",
+        "ephemon-init does not run in {}; its steps run through the API server, which is slower, and their resource usage is not reported ({cause})",
         job.image
     ));
     if job.spec.command.as_ref().is_some_and(|command| command.len() > 1) {
         call.console.warning(&format!(
-            "--ulimit, --tmpfs and --shm-size of {} are not carried out: that needs ephemon-init",
+            "--ulimit, --tmpfs and --shm-size of {} are ignored: they need ephemon-init",
             job.image
         ));
     }
@@ -97,10 +97,11 @@ pub(super) async fn script_step(
     }
     let env = call.in_trace(env);
     if !state.hosts.is_empty() {
-        // The kubelet has written the file anew at every start of a container since.
+        // The kubelet has rewritten the file at every later start of a container.
         let hosts = exec::setup(&[], &[], &lines(&state.hosts));
         if let Err(error) = exec::ask(&api, &job.container, &hosts).await {
-            call.console.debug(&format!("names of services cannot be written: {error}"));
+            call.console
+                .debug(&format!("cannot write the names of services to /etc/hosts: {error}"));
         }
     }
     let line = exec::line(&arguments::of_script(asked));
@@ -116,15 +117,16 @@ pub(super) async fn script_step(
     Ok(Outcome::of_exec(code, cancelled))
 }
 
-/// Ends such a container.
+/// Stops such a container.
 pub(super) async fn stop(call: &Call<'_>, container: &str) {
     let ended = match Api::new(call.settings).await {
-        // The shell that keeps it alive hears SIGTERM; the answer may die with it.
+        // The shell that keeps it running exits on SIGTERM, and the connection may close before the
+        // response arrives.
         Ok(api) => exec::ask(&api, container, END).await.map(drop),
         Err(error) => Err(error.into()),
     };
     if let Err(error) = ended {
-        call.console.debug(&format!("container {container} may be left to the end: {error}"));
+        call.console.debug(&format!("container {container} may run until the pod ends: {error}"));
     }
 }
 
@@ -135,7 +137,7 @@ fn lines(hosts: &[Host]) -> Vec<(String, String)> {
 // === impl Planned ===
 
 impl Planned {
-    /// The same container by another name and without what init needs.
+    /// The same container with another name and without what init needs.
     pub(super) fn without_init(&self, name: String) -> Self {
         let mut plain = self.clone();
         plain.has_init = false;

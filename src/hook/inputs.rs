@@ -1,16 +1,15 @@
-//! Arguments of an action, made whole again. The runner writes them as one line, tears
-//! that line at every blank, and trims each piece (actions/runner, `HookInput.cs`): several blanks
-//! and line breaks become one blank. What stood in an input of the action also stands in an
-//! `INPUT_…` variable, whole.
+//! Restores the arguments of an action. The runner writes them as one line, splits that line at
+//! every space, and trims each piece (actions/runner, `HookInput.cs`), so that several spaces and
+//! line breaks become one space. The original value of an input is also in an `INPUT_…` variable.
 
 use super::{arguments, words};
 
-/// What `with: args:` of a `docker://` step stands in.
+/// The variable of `with: args:` of a `docker://` step.
 const ARGS: &str = "INPUT_ARGS";
-/// How the names of inputs begin.
+/// Prefix of the variables of inputs.
 const INPUT: &str = "INPUT_";
 
-/// The words of a container's arguments. `env` is the request's own.
+/// The arguments of a container. `env` is the environment of the request.
 pub(super) fn of(pieces: &[String], env: &[(String, String)]) -> Vec<String> {
     let inputs = || env.iter().filter(|(name, _)| name.starts_with(INPUT));
     let whole = inputs().find(|(name, line)| name == ARGS && tear(line) == *pieces);
@@ -22,17 +21,17 @@ pub(super) fn of(pieces: &[String], env: &[(String, String)]) -> Vec<String> {
     torn.into_iter().map(|word| restored(word, &lost)).collect()
 }
 
-/// An input that does not survive the tearing.
+/// An input that the splitting changes.
 struct Input {
     torn: String,
-    /// As Docker mode passes it.
+    /// The value as Docker mode passes it.
     whole: String,
 }
 
 // === impl Input ===
 
 impl Input {
-    /// None where nothing is lost, or where the quotes in it make several words of it.
+    /// `None` if nothing is lost, or if quotes in it divide it into several arguments.
     fn of(value: &str) -> Option<Self> {
         if !value.contains(char::is_whitespace) {
             return None;
@@ -44,13 +43,13 @@ impl Input {
     }
 }
 
-/// As the runner does it.
+/// Splits a line as the runner does.
 fn tear(line: &str) -> Vec<&str> {
     line.split(' ').map(str::trim).filter(|piece| !piece.is_empty()).collect()
 }
 
-/// The input that a word was, or that stands in it after `NAME=`. Where two inputs are the same but
-/// for blanks, nobody knows which it was.
+/// Replaces an argument, or the part after `NAME=`, by the input it came from. If two inputs differ
+/// only in spaces, it is unknown which one it was, and the argument is not changed.
 fn restored(word: String, lost: &[Input]) -> String {
     let only = |text: &str| {
         let mut fitting = lost.iter().filter(|input| input.torn == text);
@@ -70,7 +69,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// What the runner sends for the arguments of an action.
+    /// The pieces that the runner sends for the arguments of an action.
     fn sent(arguments: &[&str]) -> Vec<String> {
         let quoted = arguments.iter().map(|word| format!("\"{}\"", word.replace('"', "\\\"")));
         let line = quoted.collect::<Vec<_>>().join(" ");
@@ -104,7 +103,7 @@ mod tests {
         let env = [variable("INPUT_RUN", script), variable("INPUT_OTHER", "a b")];
         assert_eq!(of(&pieces, &env), ["-ce", script]);
         assert_eq!(of(&pieces, &[])[1], "for i in 1; do echo a \\ b echo c\ndone\n");
-        // In Docker mode the quotes inside survive, too.
+        // In Docker mode the inner quotes are preserved, too.
         let quoted = "echo \"a\"\n  echo 'b'\n";
         assert_eq!(of(&sent(&["-c", quoted]), &[variable("INPUT_X", quoted)]), ["-c", quoted]);
         let flag = format!("--script={script}");
@@ -127,7 +126,7 @@ mod tests {
         assert_eq!(of(&pieces, &two), ["a b", "x"]);
         let other = [variable("NOT_INPUT", "a  b"), variable("INPUT_ARGS", "a  b y")];
         assert_eq!(of(&pieces, &other), ["a b", "x"]);
-        // A line break at an end stands inside the quotes, and is not lost.
+        // A line break at an end is inside the quotes, and is not lost.
         assert_eq!(of(&sent(&["A=1"]), &[variable("INPUT_A", "1\n")]), ["A=1"]);
     }
 

@@ -1,4 +1,4 @@
-//! The hook's own journal in the shared volume: how long its calls took, for the agent.
+//! The hook's own journal in the shared volume, with the durations of its calls for the agent.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use ephemon_contract::plain_file;
 use ephemon_contract::{JOURNAL_MAX_BYTES, Record, Volume};
 
-/// Appends one record. The journal is a courtesy: a job does not fail for want of it.
+/// Appends one record. A job does not fail if the journal cannot be written.
 pub(super) fn append(volume: &Volume, record: &Record) -> io::Result<()> {
     let Some(mut line) = record.to_line() else { return Ok(()) };
     let mut how = OpenOptions::new();
@@ -18,7 +18,8 @@ pub(super) fn append(volume: &Volume, record: &Record) -> io::Result<()> {
     if let Some(at) = written.checked_sub(1) {
         file.read_at(&mut last, at)?;
     }
-    // A call that was killed, or had no room, may have left half a record: it spoils no other.
+    // A call that was killed, or found no space, may have left an incomplete record, which must not
+    // damage the next one.
     if last != [b'\n'] {
         line.insert(0, b'\n');
     }

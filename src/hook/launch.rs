@@ -1,5 +1,5 @@
-//! From a plan to running containers: one patch, then what the kubelet and the inits say, until
-//! each runs or has failed. Nothing is polled.
+//! Starts planned containers: one patch, then events of the kubelet and connections to the inits,
+//! until each container runs or has failed. Based on events, not on polling.
 
 mod pull;
 
@@ -24,18 +24,20 @@ use super::pod_view::Progress;
 use super::socket::{self, Line};
 use super::spec::Planned;
 
-/// A look at the socket without a word from inotify: some file systems give none.
+/// How often to check for the socket without an inotify event, because some file systems send none.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
-/// A container that the kubelet has long seen run, and whose init does not answer, has none.
+/// If the kubelet reports a container as running for this long and its init does not answer, init
+/// does not run.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(20);
-/// A container that does not start is mentioned after so long, and every so often.
+/// How long a container may take to start before its progress is logged, and how often after that.
 const FIRST_PROGRESS_AFTER: Duration = Duration::from_secs(5);
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(15);
-/// The kubelet's words on an image name it several times before they say what is wrong.
+/// Most characters of the kubelet's message about an image: it repeats the image's name before the
+/// reason.
 const MESSAGE_CHARS_MAX: usize = 1200;
-/// For a container of which no reason is known.
+/// The reason if none is known.
 const SILENT: &str = "the kubelet has not started it yet";
-/// Pause after a watch that broke.
+/// Pause after a watch that failed.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Why a container does not run.
@@ -48,38 +50,38 @@ pub(super) enum Error {
     #[error("{delay} did not start within {seconds} s: {}{}{}", .delay.reason, .delay.message, .delay.hint)]
     TimedOut { delay: Box<Delay>, seconds: u64 },
     #[error(
-        "{image} (container {name}) ended while it started, with exit code {code}{reason}{message}"
+        "{image} (container {name}) exited while it started, with exit code {code}{reason}{message}"
     )]
     Ended { image: String, name: String, code: i32, reason: String, message: String },
     #[error(
-        "{image} (container {name}) runs, and its ephemon-init does not answer after {seconds} s: it cannot run there, or another container of the pod has taken its socket"
+        "{image} (container {name}) runs, but its ephemon-init did not answer within {seconds} s: it cannot run in this image, or another container of the pod has replaced its socket"
     )]
     Mute { image: String, name: String, seconds: u64 },
-    #[error("the container {name}: {source}")]
+    #[error("container {name}: {source}")]
     Socket { name: String, source: socket::Error },
     #[error("the runner's pod was deleted")]
     PodGone,
 }
 
-/// A container that keeps others waiting.
+/// A container that delays the start.
 #[derive(Debug)]
 pub(super) struct Delay {
     image: String,
     name: String,
     reason: String,
-    /// Empty, or with a colon in front.
+    /// Empty, or begins with a colon.
     message: String,
-    /// Empty, or with a semicolon in front.
+    /// Empty, or begins with a semicolon.
     hint: String,
 }
 
-/// What is known of the pod, as it changes.
+/// The pod's present state, and its changes.
 #[derive(Debug)]
 pub(super) struct News {
     pod: watch::Receiver<Pod>,
 }
 
-/// Follows the pod for as long as it is awaited; never ends but by an error.
+/// Watches the pod while it is polled; ends only with an error.
 pub(super) async fn follow(api: &Api, news: &watch::Sender<Pod>) -> Result<(), Error> {
     let mut version = news.borrow().metadata.resource_version.clone().unwrap_or_default();
     loop {
@@ -97,7 +99,8 @@ pub(super) async fn follow(api: &Api, news: &watch::Sender<Pod>) -> Result<(), E
                             version = bookmark.metadata.resource_version;
                         }
                         Ok(WatchEvent::Deleted(_)) => return Err(Error::PodGone),
-                        // The version is too old, or the line broke: ask anew.
+                        // The resource version is too old, or the connection broke: get the pod
+                        // again.
                         Ok(WatchEvent::Error(_)) | Err(_) => {
                             fresh = true;
                             break;
@@ -120,9 +123,9 @@ pub(super) async fn follow(api: &Api, news: &watch::Sender<Pod>) -> Result<(), E
 // === impl Error ===
 
 impl Error {
-    /// Whether an init that cannot run in its container would look like this.
+    /// Whether this can be caused by an init that cannot run in the container.
     pub(super) fn is_of_init(&self) -> bool {
-        // Codes that runtimes and kernel give for a program that cannot be started.
+        // Exit codes of runtimes and the kernel for a program that cannot be started.
         matches!(self, Self::Ended { code: 126..=128, .. } | Self::Mute { .. })
     }
 }
@@ -150,12 +153,12 @@ impl fmt::Display for Delay {
 // === impl News ===
 
 impl News {
-    /// What the sender says from now on.
+    /// The changes that the sender publishes from now on.
     pub(super) fn new(sender: &watch::Sender<Pod>) -> Self {
         Self { pod: sender.subscribe() }
     }
 
-    /// Waits until what the kubelet says of a container satisfies.
+    /// Waits until the kubelet's status of a container meets a condition.
     pub(super) async fn until<T>(
         &mut self,
         container: &str,
@@ -167,13 +170,13 @@ impl News {
                 return found;
             }
             if self.pod.changed().await.is_err() {
-                // The follower has ended with an error, which its awaiter sees.
+                // The watch has ended with an error, which the caller gets from `follow`.
                 std::future::pending::<()>().await;
             }
         }
     }
 
-    /// Waits until the kubelet says that a container runs, or has ended by itself with success.
+    /// Waits until the kubelet reports a container as running, or as ended with exit code 0.
     pub(super) async fn running(
         &mut self,
         planned: &Planned,
@@ -191,7 +194,7 @@ impl News {
         }
     }
 
-    /// Waits until the kubelet says that a container runs, or has ended in whatever way.
+    /// Waits until the kubelet reports a container as running or ended.
     #[instrument(skip_all, fields(
         otel.name = "wait until it runs",
         k8s.container.name = planned.name(),
@@ -227,7 +230,7 @@ impl News {
             }
             tokio::select! {
                 changed = self.pod.changed() => if changed.is_err() {
-                    // The follower has ended with an error, which its awaiter sees.
+                    // The watch has ended with an error, which the caller gets from `follow`.
                     std::future::pending::<()>().await;
                 },
                 () = sleep_until(until) => {
@@ -243,8 +246,8 @@ impl News {
         }
     }
 
-    /// Waits until a container's init can be talked to: by its socket, which is there a second
-    /// before the API server hears of it.
+    /// Waits until a container's init can be used. Its socket exists about a second before the API
+    /// server knows that the container runs.
     #[instrument(skip_all, fields(
         otel.name = "wait for init",
         k8s.container.name = planned.name(),
@@ -260,7 +263,7 @@ impl News {
     ) -> Result<(Line, Welcome), Error> {
         let failed = async {
             match self.running(planned, until, waited, console).await {
-                // It runs; the socket is what matters, for as long as it does.
+                // It runs; wait for the socket while it does.
                 Ok(_) => {
                     let gone = self.until(planned.name(), |progress| match progress {
                         Progress::Ended { exit_code, reason, message } => {
@@ -287,7 +290,7 @@ impl News {
             })?,
             error = failed => return Err(error),
         };
-        // Only the container knows what of its options can be carried out there.
+        // Which options are possible is known only in the container.
         for note in &welcome.notes {
             console.warning(&format!("{}: {}", planned.image, quote(note)));
         }
@@ -295,7 +298,7 @@ impl News {
     }
 }
 
-/// Connects as soon as somebody listens.
+/// Connects as soon as the socket is ready.
 async fn connected(
     volume: &Volume,
     container: &str,
@@ -312,7 +315,7 @@ async fn connected(
             Some(watched) => tokio::select! {
                 () = sleep(POLL_INTERVAL) => {}
                 ready = watched.readable_mut() => if let Ok(mut guard) = ready {
-                    // What came does not matter: something did.
+                    // Only the fact that there was an event counts, not its content.
                     rustix::io::read(guard.get_inner(), &mut [0; 4096]).ok();
                     guard.clear_ready();
                 },
@@ -321,17 +324,17 @@ async fn connected(
     }
 }
 
-/// Tells when something appears in a directory.
+/// Reports new entries in a directory.
 fn arrivals(directory: &Path) -> Option<AsyncFd<OwnedFd>> {
     let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok()?;
-    // Where no watch is to be had, looking has to do.
+    // If no watch can be created, polling has to suffice.
     inotify::add_watch(&inotify, directory, WatchFlags::MOVED_TO | WatchFlags::CREATE).ok()?;
     watched(inotify)
 }
 
 #[expect(
     deprecated,
-    reason = "the new way is unsafe code, for descriptors that may change; an inotify owns its own and keeps it"
+    reason = "its replacement is unsafe code, because a descriptor may be closed meanwhile; the inotify instance owns this one"
 )]
 fn watched(inotify: OwnedFd) -> Option<AsyncFd<OwnedFd>> {
     AsyncFd::new(inotify).ok()
@@ -360,14 +363,14 @@ fn after_colon(message: &str) -> String {
     }
 }
 
-/// What to do about an image that cannot be had.
+/// The remedy for an image that cannot be pulled.
 fn hint(planned: &Planned, reason: &str, message: &str) -> String {
     let cause = pull::Cause::of(reason, message);
     let advice = |cause: pull::Cause| cause.advice(&planned.image, planned.registry.as_deref());
     cause.map(advice).unwrap_or_default()
 }
 
-/// What is being waited for.
+/// The progress message.
 fn mentioned(planned: &Planned, reason: &str, waited: Duration) -> String {
     let what = match reason {
         "" => "the kubelet pulls the image, or starts the container",

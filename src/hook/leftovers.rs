@@ -1,6 +1,6 @@
-//! Containers of a `prepare_job` that was killed: the runner has no state of it, so its
-//! `cleanup_job` gets none. The token is kept meanwhile in a file that only the runner's own
-//! container has, and that is gone as soon as the runner has the state.
+//! Removes containers that a killed `prepare_job` left: the runner has no state for it, so its
+//! `cleanup_job` gets none. Meanwhile the token is kept in a file that only the runner's own
+//! container can access, and that is removed as soon as the runner has the state.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
@@ -19,13 +19,14 @@ use super::names;
 use super::settings::Settings;
 use super::{fallback, stop};
 
-/// From the mark of a container that began to its socket: init makes one after the other.
+/// Longest time between the marker of a started container and its socket; init creates one after
+/// the other.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(2);
-/// Between two attempts.
+/// Pause between two attempts.
 const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Keeps the token until [`forget`]. Where it cannot be kept, a killed call leaves its containers
-/// to the end of the pod.
+/// Stores the token until [`forget`]. If it cannot be stored, the containers of a killed call run
+/// until the pod ends.
 pub(super) fn keep(call: &Call<'_>, token: &Token) {
     let Some(path) = path(call.settings) else { return };
     let kept = fs::remove_file(&path).or_else(|error| match error.kind() {
@@ -38,44 +39,47 @@ pub(super) fn keep(call: &Call<'_>, token: &Token) {
     });
     if let Err(error) = kept {
         call.console.debug(&format!(
-            "the job's token cannot be kept beside: {error}; were this call killed, its containers would be left to the end of the pod"
+            "cannot save the job's token: {error}; if this call is killed, its containers run until the pod ends"
         ));
     }
 }
 
-/// The runner has the state, or the job is over.
+/// Removes the token once the runner has the state, or the job has ended.
 pub(super) fn forget(settings: &Settings) {
-    // What is not there is forgotten; what cannot be removed is of no use to anyone else.
+    // The file may not exist; and if it cannot be removed, no other user can read it.
     drop(path(settings).map(fs::remove_file));
 }
 
-/// Ends what a killed `prepare_job` left.
+/// Stops what a killed `prepare_job` left.
 pub(super) async fn end(call: &Call<'_>) {
     let Some(token) = kept(call.settings) else { return };
     let left = match containers(call, &token).await {
         Ok(left) => left,
         Err(error) => {
-            call.console.debug(&format!("what the call before left is not known: {error}"));
+            call.console
+                .debug(&format!("cannot look for containers that an earlier call left: {error}"));
             return;
         }
     };
     for secret in left.secrets {
         if let Err(error) = left.api.delete_secret(&secret).await {
-            call.console.debug(&format!("Secret {secret} is left to the end of the pod: {error}"));
+            call.console.debug(&format!(
+                "cannot delete Secret {secret}, which is removed with the pod: {error}"
+            ));
         }
     }
     let stops = left.containers.iter().map(|container| end_one(call, &token, container));
     futures_util::future::join_all(stops).await;
     for container in &left.kept {
-        // Its shell makes no mark, and looks for one before all else.
+        // Its shell creates no marker, but checks for one before anything else.
         mark(call, container);
         fallback::stop(call, container).await;
     }
     forget(call.settings);
 }
 
-/// Ends a container, wherever it is on its way. One that has not begun finds the mark of one that
-/// ran, and ends at once. One that has begun listens, or is about to.
+/// Stops a container in any phase of its start. One that has not started finds the marker of a
+/// container that ran, and exits at once. One that has started listens on its socket, or will soon.
 async fn end_one(call: &Call<'_>, token: &Token, container: &str) {
     if mark(call, container) {
         return;
@@ -86,7 +90,7 @@ async fn end_one(call: &Call<'_>, token: &Token, container: &str) {
     }
 }
 
-/// Leaves the mark of a container that ran; whether it was not there.
+/// Creates the marker of a container that ran; returns whether it did not exist before.
 fn mark(call: &Call<'_>, container: &str) -> bool {
     let mark = call.settings.volume.done(container);
     OpenOptions::new().write(true).create_new(true).mode(0o444).open(mark).is_ok()
@@ -111,12 +115,12 @@ async fn containers(call: &Call<'_>, token: &Token) -> Result<Left, super::api::
             Some(Ok(known)) if known == key => {
                 containers.push(container.name.clone());
             }
-            // A job container in which init does not run, kept by a shell.
+            // A job container without init, kept running by a shell.
             None if value(container, env::ROLE) == Some("job") => kept.push(container.name.clone()),
             _ => {}
         }
     }
-    // The hook's own are called after the pod and the container.
+    // The hook's own Secrets are named after the pod and the container.
     let pod_uid = pod.metadata.uid.as_deref().unwrap_or_default();
     let secrets = all.iter().flat_map(|container| {
         let sources = container.env_from.iter().flatten();
@@ -133,7 +137,7 @@ fn of(pod: &Pod) -> impl Iterator<Item = &EphemeralContainer> {
     pod.spec.iter().flat_map(|spec| spec.ephemeral_containers.iter().flatten())
 }
 
-/// Whether the container is of this run and attempt.
+/// Whether the container belongs to this run and attempt.
 fn is_ours(container: &EphemeralContainer, settings: &Settings) -> bool {
     [env::JOB_RUN_ID, env::JOB_RUN_ATTEMPT]
         .into_iter()
@@ -146,7 +150,7 @@ fn value<'a>(container: &'a EphemeralContainer, name: &str) -> Option<&'a str> {
     found.next()?.value.as_deref()
 }
 
-/// A file of ours, or none.
+/// Reads the token if the file belongs to this user.
 fn kept(settings: &Settings) -> Option<Token> {
     let file = OpenOptions::new()
         .read(true)
@@ -160,7 +164,8 @@ fn kept(settings: &Settings) -> Option<Token> {
     Token::parse(&text).ok()
 }
 
-/// In the runner's own `/tmp`, which no job container shares; none for a pod without a name.
+/// A path in the runner's own `/tmp`, which no job container shares; `None` for a pod without a
+/// name.
 fn path(settings: &Settings) -> Option<PathBuf> {
     let pod = settings.pod.as_deref().filter(|pod| !pod.contains('/'))?;
     Some(std::env::temp_dir().join(format!(".ephemon-{pod}")))

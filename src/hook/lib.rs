@@ -1,10 +1,10 @@
 //! The GitHub Actions runner's container hook: job, service and step containers as ephemeral
 //! containers of the runner's own pod.
 //!
-//! One process a call: the request comes on standard input, the answer goes into a file, the exit
-//! code is the step's. `request`, `options`, `ports`, `names`, `template`, `volumes` and `spec`
-//! are pure; `api` alone speaks to the API server and `socket` alone to an init. A script step
-//! uses the socket only, unless init cannot run in its image (`fallback`).
+//! One process per call: the request comes on standard input, the response is written to a file,
+//! and the exit code is the step's. `request`, `options`, `ports`, `names`, `template`, `volumes`
+//! and `spec` are pure; only `api` connects to the API server, and only `socket` to an init. A
+//! script step uses the socket only, unless init cannot run in its image (`fallback`).
 
 mod api;
 mod arguments;
@@ -68,7 +68,7 @@ use settings::Settings;
 use step::Signals;
 use telemetry::Telemetry;
 
-/// Answers the one request on standard input.
+/// Handles the request on standard input.
 pub fn main() -> ExitCode {
     let console = Console::new();
     match std::env::args_os().nth(1).as_deref().and_then(std::ffi::OsStr::to_str) {
@@ -111,7 +111,7 @@ pub fn main() -> ExitCode {
         }
         code
     });
-    // A name that is still being looked up is not waited for.
+    // Does not wait for a DNS lookup that is still running.
     runtime.shutdown_background();
     ExitCode::from(code)
 }
@@ -197,14 +197,15 @@ async fn perform(call: &Call<'_>, request: &Request) -> Result<Outcome, Error> {
         written.map_err(|source| Error::Response { path: path.clone(), source })?;
         leftovers::forget(call.settings);
     } else if let Err(error) = written {
-        // The runner reads no answer but that of `prepare_job`, and a step may have emptied the
-        // directory: how the step ended is what counts.
-        call.console.debug(&format!("the answer cannot be written: {error}"));
+        // The runner reads only the response of `prepare_job`, and a step may have emptied the
+        // directory, so the step's own result counts.
+        call.console.debug(&format!("cannot write the response file: {error}"));
     }
     Ok(outcome)
 }
 
-/// A step's call, over before the runner kills the hook, wherever the signal found it.
+/// Ends a step's call before the runner kills the hook, whatever it waits for when the signal
+/// arrives.
 async fn in_time(step: impl Future<Output = Result<Outcome, Error>>) -> Result<Outcome, Error> {
     let overdue = Signals::listen().map_err(Error::Signals)?.overdue();
     tokio::select! {

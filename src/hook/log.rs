@@ -1,5 +1,4 @@
-//! Logs of containers without an init, through the API server: what the kubelet kept of their
-//! output.
+//! Logs of containers without init, through the API server.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -10,19 +9,19 @@ use tokio::time::{sleep, timeout};
 use super::api::Api;
 use super::call::Call;
 
-/// Bytes read at once.
+/// Most bytes of one read.
 const READ_BYTES: usize = 64 * 1024;
-/// A log that ended while its container runs is asked for again after so long: the kubelet ends it
-/// a moment before the API server hears of the container's end.
+/// Pause before a log that ended while its container still runs is requested again: the kubelet
+/// ends the log shortly before the API server knows that the container has ended.
 const RETRY_INTERVAL: Duration = Duration::from_secs(2);
-/// Most bytes of a log that are searched, and the time for it.
+/// Most bytes of a log that are searched, and the time limit for it.
 const SEARCHED_BYTES_MAX: u64 = 1024 * 1024;
 const SEARCH_TIMEOUT: Duration = Duration::from_secs(5);
-/// Pause after a log that broke off.
+/// Pause after a connection broke.
 const BROKEN_RETRY_INTERVAL: Duration = Duration::from_millis(300);
 
-/// Shows a container's log as it grows, until its end once `over` is set. One that breaks off is
-/// taken up where it was.
+/// Shows a container's log as it grows, until its end once `over` is set. After a broken connection
+/// it continues where it stopped.
 pub(super) async fn follow(call: &Call<'_>, api: &Api, container: &str, over: &Cell<bool>) {
     let mut shown = 0_u64;
     loop {
@@ -41,7 +40,7 @@ pub(super) async fn follow(call: &Call<'_>, api: &Api, container: &str, over: &C
                 }
             }
             Err(error) => {
-                call.console.warning(&format!("the container's output cannot be shown: {error}"));
+                call.console.warning(&format!("cannot show the container's output: {error}"));
                 return;
             }
         };
@@ -59,7 +58,7 @@ pub(super) async fn follow(call: &Call<'_>, api: &Api, container: &str, over: &C
     }
 }
 
-/// Shows the beginning of a container's log; whether it goes on.
+/// Shows the beginning of a container's log; returns whether there is more.
 pub(super) async fn beginning(
     call: &Call<'_>,
     api: &Api,
@@ -72,8 +71,8 @@ pub(super) async fn beginning(
     Ok(shown >= most)
 }
 
-/// Whether a container's log says that an address was in use. A courtesy: without the log the
-/// answer is no.
+/// Whether a container's log reports that an address was in use. Only for a hint: without the log
+/// the result is false.
 pub(super) async fn says_address_in_use(api: &Api, container: &str) -> bool {
     let read = async {
         let mut bytes = Vec::new();
@@ -84,7 +83,7 @@ pub(super) async fn says_address_in_use(api: &Api, container: &str) -> bool {
     timeout(SEARCH_TIMEOUT, read).await.ok().flatten().unwrap_or(false)
 }
 
-/// In the words of `strerror`, Go, Java and Node.
+/// The messages of `strerror`, Go, Java and Node.
 fn tells_address_in_use(log: &str) -> bool {
     let log = log.to_ascii_lowercase();
     ["address already in use", "address in use", "eaddrinuse", "errno: 98"]
@@ -92,13 +91,13 @@ fn tells_address_in_use(log: &str) -> bool {
         .any(|words| log.contains(words))
 }
 
-/// How far a log was shown.
+/// How much of a log was shown.
 enum Shown {
-    /// To its end, or to the limit.
+    /// All of it, or up to the limit.
     All,
     /// The connection broke.
     BrokenOff,
-    /// The runner reads no more.
+    /// The runner has closed the hook's output.
     ToNobody,
 }
 
@@ -126,7 +125,7 @@ async fn show(
     Shown::All
 }
 
-/// Reads over what was shown before; whether it was all there.
+/// Skips what was shown before; returns whether all of it was there.
 async fn skip(log: &mut (impl AsyncRead + Unpin), bytes: u64) -> bool {
     let mut left = bytes;
     let mut buffer = vec![0; READ_BYTES];
@@ -134,7 +133,7 @@ async fn skip(log: &mut (impl AsyncRead + Unpin), bytes: u64) -> bool {
         let room = usize::try_from(left).unwrap_or(READ_BYTES).min(READ_BYTES);
         let Some(buffer) = buffer.get_mut(..room) else { return false };
         match log.read(buffer).await {
-            // Rotated away: what is left of the log is what there is.
+            // The log was rotated: only the rest exists.
             Ok(0) => return true,
             Ok(count) => left = left.saturating_sub(u64::try_from(count).unwrap_or(u64::MAX)),
             Err(_) => return false,

@@ -1,31 +1,32 @@
-//! Names of containers: DNS labels, unique in the pod, never used again.
+//! Names of containers: DNS labels, unique in the pod, never used twice.
 
 use std::collections::BTreeSet;
 
-/// How the names of the hook's Secrets begin.
+/// Prefix of the names of the hook's Secrets.
 const SECRET_BEGIN: &str = "ephemon-";
-/// How they end.
+/// Their suffix.
 const SECRET_END: &str = "-env";
-/// Longest DNS label, less room for a number.
+/// Length of the longest DNS label, less room for a number.
 const MAX_STEM: usize = 56;
 
-/// Names that are taken in a pod: an ephemeral container cannot be removed, so its name is spent.
+/// The names in use in a pod. An ephemeral container cannot be removed, so its name cannot be used
+/// again.
 #[derive(Debug, Default)]
 pub(super) struct Names(BTreeSet<String>);
 
 // === impl Names ===
 
 impl Names {
-    /// All names of the pod's containers of every kind.
+    /// The names of all containers of the pod, of every kind.
     pub(super) fn new(taken: impl IntoIterator<Item = String>) -> Self {
         Self(taken.into_iter().collect())
     }
 
-    /// The first of `stem`, `stem-2`, `stem-3`, … that is free; it is taken from now on.
+    /// Takes the first unused name of `stem`, `stem-2`, `stem-3`, ….
     pub(super) fn take(&mut self, stem: &str) -> String {
         let stem = label(stem);
         let numbered = (2_u64..).map(|number| format!("{stem}-{number}"));
-        // The numbers do not end before the names that are taken do.
+        // There are more numbers than names in use.
         let free = std::iter::once(stem.clone())
             .chain(numbered)
             .find(|name| !self.0.contains(name))
@@ -35,15 +36,15 @@ impl Names {
     }
 }
 
-/// The last part of an image's path without tag and digest: what people call the service.
+/// The last part of an image's path without tag and digest, which people use as the service's name.
 pub(super) fn of_image(image: &str) -> &str {
     let image = image.split_once('@').map_or(image, |(name, _)| name);
     let last = image.rsplit_once('/').map_or(image, |(_, last)| last);
     last.split_once(':').map_or(last, |(name, _)| name)
 }
 
-/// Every name by which people may call a service: the workflow's own, the image's, those that its
-/// options give, and the pod's.
+/// Every name under which other containers may look up a service: the workflow's name, the image's,
+/// those from its options, and the container's.
 pub(super) fn of_service(
     key: Option<&str>,
     stem: &str,
@@ -60,7 +61,7 @@ pub(super) fn of_service(
     known
 }
 
-/// A DNS label close to `text`.
+/// A valid DNS label derived from `text`.
 pub(super) fn label(text: &str) -> String {
     let mut label = String::new();
     for c in text.chars().map(|c| c.to_ascii_lowercase()) {
@@ -77,7 +78,7 @@ pub(super) fn label(text: &str) -> String {
     if label.is_empty() { "container".to_owned() } else { label.to_owned() }
 }
 
-/// Whether others can look for it: a host name of RFC 1123.
+/// Whether it can be looked up: a host name according to RFC 1123.
 pub(super) fn is_host_name(text: &str) -> bool {
     let part = |part: &str| {
         let inside = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
@@ -89,14 +90,15 @@ pub(super) fn is_host_name(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(part)
 }
 
-/// The Secret with a container's environment. By the pod's UID policies tell it from those of other
-/// pods: a pod's name may be the beginning of another's. Calls at one time may each want a container
-/// of the same name, of which one gets it: no call writes into another's Secret.
+/// Name of the Secret with a container's environment. It contains the pod's UID, because policies
+/// must tell it from Secrets of other pods, and a pod's name can be a prefix of another's. It
+/// contains the call's id, because concurrent calls may plan a container of the same name, and no
+/// call may write another's Secret.
 pub(super) fn of_secret(pod_uid: &str, container: &str, call: &str) -> String {
     format!("{}{call}{SECRET_END}", secret_stem(pod_uid, container))
 }
 
-/// Whether a Secret is one that the hook made for a container.
+/// Whether a Secret was created by the hook for this container.
 pub(super) fn is_secret_of(secret: &str, pod_uid: &str, container: &str) -> bool {
     let call = secret.strip_prefix(&secret_stem(pod_uid, container));
     call.and_then(|call| call.strip_suffix(SECRET_END))

@@ -1,5 +1,5 @@
-//! `options:` of a container, in the grammar of `docker create`: the part that an ephemeral
-//! container or its init can have. What they cannot have is named, never silently lost.
+//! `options:` of a container, in the grammar of `docker create`, as far as an ephemeral container
+//! or its init supports them. Unsupported options are reported, never ignored silently.
 
 mod flag;
 mod grammar;
@@ -12,12 +12,12 @@ use ephemon_contract::{Limits, Tmpfs, Ulimit};
 
 use super::request::Mount;
 
-/// What was asked for and can be had.
+/// The supported options of a container.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Options {
     pub(super) user: Option<String>,
     pub(super) workdir: Option<String>,
-    /// Empty where the image's own is to be left out.
+    /// Empty to remove the image's own entrypoint.
     pub(super) entrypoint: Option<String>,
     /// `NAME=VALUE`.
     pub(super) env: Vec<(String, String)>,
@@ -29,7 +29,7 @@ pub(super) struct Options {
     pub(super) security: Security,
     pub(super) read_only: bool,
     pub(super) pull: Option<Pull>,
-    /// `--name`, `--hostname`, `--network-alias`: names under which others look for it.
+    /// `--name`, `--hostname`, `--network-alias`: names under which other containers look it up.
     pub(super) names: Vec<String>,
     /// `--add-host` and `--link`: name and address.
     pub(super) hosts: Vec<(String, String)>,
@@ -44,9 +44,9 @@ pub(super) struct Options {
     pub(super) init: bool,
     /// `--cpu-quota` and `--cpu-period`, microseconds.
     cpu_quota: (i64, i64),
-    /// An image, and what stands after it.
+    /// An image, and the words after it.
     pub(super) trailing: Option<Trailing>,
-    /// Options that are not carried out, and why.
+    /// Options that are ignored, and why.
     pub(super) left: Vec<Left>,
 }
 
@@ -61,12 +61,12 @@ pub(super) struct HealthOptions {
     pub(super) disabled: bool,
 }
 
-/// How large `/dev/shm` is to be.
+/// The size of `/dev/shm`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct SharedMemory {
     /// `--shm-size`.
     pub(super) bytes: Option<u64>,
-    /// `--ipc=host`: as large as the machine's.
+    /// `--ipc=host`: as large as the node's.
     pub(super) is_hosts: bool,
 }
 
@@ -86,35 +86,35 @@ pub(super) enum Pull {
     Never,
 }
 
-/// The container's image in the middle of its options. Docker takes what follows it for the
-/// command, and so it was used before workflows had `command:`.
+/// An image within the options. Docker uses what follows it as the command, and workflows used it
+/// like that before `command:` existed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Trailing {
     pub(super) image: String,
     pub(super) command: Vec<String>,
 }
 
-/// An option that is not carried out.
+/// An option that is ignored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Left {
-    /// Its name only: a value may be a secret.
+    /// Only its name, because a value may be a secret.
     pub(super) option: String,
     pub(super) why: &'static str,
 }
 
-/// Options that make no sense. Docker refuses the same.
+/// Options that are not valid. Docker rejects the same.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Error {
-    #[error("the container's option {0} wants a value")]
+    #[error("the container's option {0} needs a value")]
     NoValue(String),
     #[error("the container's option {option} cannot be {value:?}; use {wanted}")]
     Value { option: &'static str, value: String, wanted: &'static str },
     #[error(
-        "the container's options: word {0} belongs to no option, and a value before it has a single quote; quote values with blanks by double quotes, a single quote is a letter there"
+        "the container's options: word {0} belongs to no option, and a value before it contains a single quote; use double quotes for values with spaces, because single quotes are taken literally"
     )]
     SingleQuote(usize),
     #[error(
-        "the container's options: word {0} belongs to no option, and Docker takes it for the image instead of `image:`; put a value with blanks in double quotes, or name the image in `image:`"
+        "the container's options: word {0} belongs to no option, and Docker would take it as the image instead of `image:`; use double quotes for values with spaces, or set the image in `image:`"
     )]
     OtherImage(usize),
 }
@@ -122,7 +122,7 @@ pub(super) enum Error {
 // === impl Options ===
 
 impl Options {
-    /// Reads the options of a container of this image.
+    /// Parses the options of a container with this image.
     pub(super) fn parse(line: &str, image: &str) -> Result<Self, Error> {
         let mut options = line::read(line, image)?;
         value::settle(&mut options);

@@ -1,4 +1,4 @@
-//! How a call ended: its exit code, and the sentence before the runner's own.
+//! The result of a call: its exit code, and a message before the runner's own.
 
 use std::collections::BTreeMap;
 
@@ -7,30 +7,30 @@ use ephemon_contract::{End, Exit};
 use super::call::Call;
 use super::summary;
 
-/// A step's end.
+/// The result of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Outcome {
     pub(super) code: u8,
-    /// What to say where it is no success.
+    /// The message, if the step was not successful.
     pub(super) sentence: Option<String>,
-    /// Whether the runner, or the end of the container, asked for it.
+    /// Whether the step was cancelled by the runner, or by the end of the container.
     pub(super) cancelled: bool,
 }
 
 // === impl Outcome ===
 
 impl Outcome {
-    /// Of a process that init ran.
+    /// The result of a process that init ran.
     pub(super) fn of(call: &Call<'_>, exit: &Exit) -> Self {
         if let Some(path) = &call.settings.summary
             && let Err(error) = summary::append(path, call.settings.step_id.as_deref(), exit)
         {
-            call.console.debug(&format!("the step's summary cannot be written: {error}"));
+            call.console.debug(&format!("cannot write the step's summary: {error}"));
         }
         Self { code: exit.end.exit_code(), sentence: sentence(exit), cancelled: exit.cancelled }
     }
 
-    /// Of a process that `exec` ran.
+    /// The result of a process that `exec` ran.
     pub(super) fn of_exec(code: u8, cancelled: bool) -> Self {
         let sentence = match (code, cancelled) {
             (_, true) => Some("the step was cancelled".to_owned()),
@@ -40,18 +40,18 @@ impl Outcome {
         Self { code, sentence, cancelled }
     }
 
-    /// Of a container, by the kubelet's word.
+    /// The result of a container according to the kubelet.
     pub(super) fn of_code(code: i32, reason: &str, message: &str) -> Self {
-        // A code over 255 cannot be passed on, and must not become a success.
+        // A code above 255 cannot be passed on, and must not become a success.
         let passed = u8::try_from(code).unwrap_or(1);
         let sentence = match (code, reason) {
             (0, _) => None,
             (code, "OOMKilled") => Some(format!(
-                "the container ran out of memory and was killed (exit code {code}); give it more, or let it use less"
+                "the container ran out of memory and was killed (exit code {code}); raise its memory limit or reduce its use"
             )),
-            // The runtime's own word; no process ever ran that could have said more.
+            // The runtime's message; there is no other, because no process ran.
             (code, "StartError") => Some(format!(
-                "the container's command cannot be started (exit code {code}): {}",
+                "cannot start the container's command (exit code {code}): {}",
                 super::console::quote(message)
             )),
             (code, reason) => Some(format!("the container ended with exit code {code} ({reason})")),
@@ -66,30 +66,33 @@ fn sentence(exit: &Exit) -> Option<String> {
         End::Code(0) => None,
         _ if exit.cancelled => Some("the step was cancelled".to_owned()),
         End::Signal(9) if oom => Some(
-            "the step ran out of memory and was killed; give the container more, or let it use less"
+            "the step ran out of memory and was killed; raise the container's memory limit or reduce the step's use"
                 .to_owned(),
         ),
         End::Code(code) if oom => Some(format!(
-            "a process of the step was killed for want of memory, and the step ended with exit code {code}"
+            "a process of the step was killed because memory ran out, and the step ended with exit code {code}"
         )),
-        End::Signal(number) => Some(format!("the step was ended by signal {number}")),
+        End::Signal(number) => Some(format!("the step was killed by signal {number}")),
         End::Code(code) => Some(failed(code)),
     }
 }
 
 fn failed(code: u8) -> String {
     format!(
-        "the step failed: its command ended with exit code {code} (what the runner says below about a container implementation and its administrator is its way to say this)"
+        "the step failed: its command ended with exit code {code} (the runner's message below about the custom container implementation means the same)"
     )
 }
 
-/// Parts an environment into what a process can be given, and a warning for each of the rest.
+/// Divides an environment into variables that a process can have, and a warning for each of the
+/// others.
 pub(super) fn passable(env: BTreeMap<String, String>) -> (Vec<(String, String)>, Vec<String>) {
     let fits = |(name, value): &(String, String)| is_name(name) && !value.contains('\0');
     let (passed, left): (Vec<_>, Vec<_>) = env.into_iter().partition(fits);
     let warnings = left.into_iter().map(|(name, _)| {
         let name = super::console::quote(&name);
-        format!("environment variable {name:?} is left out: no process can be given it")
+        format!(
+            "environment variable {name:?} is ignored: its name or value is not valid for a process"
+        )
     });
     (passed, warnings.collect())
 }
@@ -124,7 +127,7 @@ mod tests {
         assert!(said(End::Code(3), false, None).contains("exit code 3"));
         assert!(said(End::Signal(9), false, Some(1)).contains("out of memory"));
         assert!(said(End::Signal(9), false, Some(0)).contains("signal 9"));
-        assert!(said(End::Code(1), false, Some(2)).contains("want of memory"));
+        assert!(said(End::Code(1), false, Some(2)).contains("because memory ran out"));
         assert!(said(End::Signal(15), true, None).contains("cancelled"));
     }
 
@@ -151,6 +154,6 @@ mod tests {
         let env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let (passed, warnings) = passable(env);
         assert_eq!(passed, [("D".to_owned(), "4".to_owned())]);
-        assert!(warnings.len() == 3 && warnings.iter().all(|it| it.contains("left out")));
+        assert!(warnings.len() == 3 && warnings.iter().all(|it| it.contains("is ignored")));
     }
 }

@@ -1,31 +1,31 @@
-//! The runner's pod, as far as the hook has to know it.
+//! The parts of the runner's pod that the hook uses.
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodSpec, ResourceRequirements, Volume};
 
 use super::volumes::path;
 
-/// The container that actions-runner-controller looks for.
+/// The name that actions-runner-controller gives the runner's container.
 const RUNNER: &str = "runner";
 
-/// Reasons that are part of a normal start.
+/// Waiting reasons that are part of a normal start.
 const USUAL: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 
-/// What the pod is made of.
+/// The parts of the pod.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct PodView {
     pub(super) uid: String,
-    /// Of containers of every kind.
+    /// The names of containers of every kind.
     pub(super) containers: Vec<String>,
     volumes: Vec<PodVolume>,
     pub(super) has_pull_secrets: bool,
-    /// Of the runner's container: the one image that the node is known to have.
+    /// The image of the runner's container, the only one that is certain to be on the node.
     pub(super) runner_image: Option<String>,
     /// Whether the kubelet limits the memory of all containers together.
     pub(super) memory_is_limited: bool,
     runners_mounts: Vec<RunnersMount>,
 }
 
-/// A volume in the runner's container.
+/// A volume mount of the runner's container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RunnersMount {
     pub(super) volume: String,
@@ -37,29 +37,29 @@ pub(super) struct RunnersMount {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PodVolume {
     name: String,
-    /// Holds nothing secret and nothing of the node.
+    /// Contains neither secrets nor files of the node.
     pub(super) for_workflows: bool,
     /// An emptyDir of medium Memory.
     pub(super) is_memory: bool,
 }
 
-/// What the kubelet says of one ephemeral container.
+/// The kubelet's status of one ephemeral container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Progress {
-    /// Nothing yet, or a normal start.
+    /// No status yet, or a normal start.
     Waiting,
-    /// A start that does not succeed, with the kubelet's words.
+    /// A start that fails, with the kubelet's message.
     Stuck { reason: String, message: String },
-    /// It runs.
+    /// It is running.
     Running { id: String },
-    /// It is over.
+    /// It has ended.
     Ended { exit_code: i32, reason: String, message: String },
 }
 
 // === impl PodView ===
 
 impl PodView {
-    /// Of a pod as the API shows it.
+    /// Reads a pod of the API.
     pub(super) fn of(pod: &Pod) -> Self {
         let Some(spec) = &pod.spec else { return Self::default() };
         let regular = spec.containers.iter().map(|container| &container.name);
@@ -89,12 +89,12 @@ impl PodView {
         }
     }
 
-    /// A volume by its name.
+    /// The volume with this name.
     pub(super) fn volume(&self, name: &str) -> Option<&PodVolume> {
         self.volumes.iter().find(|volume| volume.name == name)
     }
 
-    /// The volume in which a path of the runner's container lies, and the path in it.
+    /// The volume that contains a path of the runner's container, and the path in it.
     pub(super) fn runners_mount_of<'a>(
         &'a self,
         path: &'a str,
@@ -108,7 +108,7 @@ impl PodView {
     }
 }
 
-/// Whole volumes only: of one that the runner has a part of, a job could see the rest.
+/// Whole volumes only: if the runner mounts a part of one, a job could see the rest.
 fn runners_mounts(spec: &PodSpec) -> Vec<RunnersMount> {
     let runner = spec.containers.iter().find(|container| container.name == RUNNER);
     let mounts = runner.or(spec.containers.first()).into_iter();
@@ -146,7 +146,7 @@ fn is_for_workflows(volume: &Volume) -> bool {
 // === impl Progress ===
 
 impl Progress {
-    /// How far the container of this name is.
+    /// The status of the container with this name.
     pub(super) fn of(pod: &Pod, container: &str) -> Self {
         let statuses = pod
             .status
@@ -247,7 +247,7 @@ mod tests {
         assert_eq!(of("/opt/toolsy"), Some(("opt".into(), "toolsy".into(), false)));
         assert_eq!(of("/opt"), Some(("opt".into(), String::new(), false)));
         assert_eq!((of("/part"), of("/")), (None, None));
-        // By whatever way the template writes it.
+        // In whatever form the template has the path.
         assert_eq!(of("/opt/cache/a"), Some(("cache".into(), "a".into(), true)));
     }
 

@@ -1,4 +1,4 @@
-//! Ports of a job's containers. They share one network, so that two cannot have the same.
+//! Ports of a job's containers. They share one network, so two containers cannot use the same port.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -8,9 +8,9 @@ use std::ops::RangeInclusive;
 /// One `ports:` entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Port {
-    /// Where others are to find it; the container's own where nothing else is said.
+    /// The port at which other containers expect it; by default the container's own.
     pub(super) host: u16,
-    /// Where the program listens.
+    /// The port that the program listens on.
     pub(super) container: u16,
     pub(super) protocol: Protocol,
 }
@@ -22,16 +22,16 @@ pub(super) enum Protocol {
     Udp,
 }
 
-/// Whose ports they are.
+/// The container of some ports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Owner<'a> {
-    /// What it is called in a message.
+    /// Its name in messages.
     pub(super) name: &'a str,
-    /// Steps start what listens in the job container; it may never do so.
+    /// Whether it is the job container, in which a step may or may not listen.
     pub(super) is_job: bool,
 }
 
-/// Ports that cannot be had.
+/// Ports that are not valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Error {
     #[error(
@@ -39,7 +39,7 @@ pub(super) enum Error {
     )]
     Malformed(String),
     #[error(
-        "{0:?} is not a port mapping: there is nothing in front of the colon; write CONTAINER or HOST:CONTAINER"
+        "{0:?} is not a port mapping: the part before the colon is empty; write CONTAINER or HOST:CONTAINER"
     )]
     NoHost(String),
     #[error("{text:?} is not a port mapping: {address:?} is not an IP address")]
@@ -47,7 +47,7 @@ pub(super) enum Error {
     #[error("{0:?} is not a port mapping: the two ranges differ in length")]
     Lengths(String),
     #[error(
-        "port {port}/{protocol} is wanted by both {first} and {second}: the containers of a job share one network, so only one can listen on it; let one of them use another port inside its container, by a variable of its image (PGPORT of postgres, MYSQL_TCP_PORT of mysql and mariadb) or by `command:`"
+        "port {port}/{protocol} is used by both {first} and {second}: the containers of a job share one network, so only one of them can listen on it; change the port of one of them inside its container, with a variable of its image (PGPORT of postgres, MYSQL_TCP_PORT of mysql and mariadb) or with `command:`"
     )]
     Clash { port: u16, protocol: Protocol, first: String, second: String },
 }
@@ -57,8 +57,8 @@ pub(super) enum Error {
 impl Port {
     /// Reads `8080:80/tcp`, `127.0.0.1:8080:80`, `6379`, and ranges.
     ///
-    /// Source: docker/go-connections, `nat.ParsePortSpec`; without a host port Docker picks one,
-    /// which here is the container's own.
+    /// Source: docker/go-connections, `nat.ParsePortSpec`. Without a host port Docker chooses one;
+    /// here it is the container's own.
     pub(super) fn parse(text: &str) -> Result<Vec<Self>, Error> {
         let shown = || text.chars().take(64).collect::<String>();
         let malformed = || Error::Malformed(shown());
@@ -78,7 +78,7 @@ impl Port {
             Some(Err("") | Ok(("", ""))) => return Err(Error::NoHost(shown())),
             Some(Err(host)) => host,
             Some(Ok((address, host))) => {
-                // It cannot narrow what one network shares.
+                // The address cannot restrict access, because all containers share one network.
                 let plain = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
                 let address = plain.unwrap_or(address);
                 if !address.is_empty() && address.parse::<IpAddr>().is_err() {
@@ -92,7 +92,7 @@ impl Port {
             if host.is_empty() { container.clone() } else { range(host).ok_or_else(malformed)? };
         let host = match (host.len(), container.len()) {
             (hosts, containers) if hosts == containers => host,
-            // Docker takes any free one of them.
+            // Docker chooses any free port of the range.
             (_, 1) if host.contains(container.start()) => container.clone(),
             (_, 1) => *host.start()..=*host.start(),
             _ => return Err(Error::Lengths(shown())),
@@ -101,7 +101,7 @@ impl Port {
         Ok(pairs.map(|(host, container)| Self { host, container, protocol }).collect())
     }
 
-    /// Whether it has to be forwarded.
+    /// Whether it must be forwarded.
     pub(super) fn is_remapped(self) -> bool {
         self.host != self.container
     }
@@ -110,15 +110,15 @@ impl Port {
         self.protocol == Protocol::Udp
     }
 
-    /// All numbers that it takes in the shared network.
+    /// All ports that it uses in the shared network.
     fn numbers(self) -> impl Iterator<Item = (u16, Protocol)> {
         let host = self.is_remapped().then_some((self.host, self.protocol));
         [(self.container, self.protocol)].into_iter().chain(host)
     }
 }
 
-/// Refuses ports that two services want. Returns the ports of the job container that a service has,
-/// one sentence each.
+/// Fails if two services use the same port. Returns a sentence for each port of the job container
+/// that a service uses.
 pub(super) fn check<'a>(
     owners: impl IntoIterator<Item = (Owner<'a>, &'a [Port])>,
 ) -> Result<Vec<String>, Error> {
@@ -145,9 +145,9 @@ pub(super) fn check<'a>(
     Ok(warnings)
 }
 
-/// `job.services.NAME.ports`: container port to the port to connect to. As in Docker mode the key
-/// has no protocol (actions/runner, `DockerUtil.ParseDockerPort`); where TCP and UDP have one
-/// number, TCP counts.
+/// `job.services.NAME.ports`: maps the container port to the port to connect to. As in Docker mode
+/// the key has no protocol (actions/runner, `DockerUtil.ParseDockerPort`); if TCP and UDP use the
+/// same number, the TCP port is used.
 pub(super) fn shown(ports: &[Port]) -> BTreeMap<String, String> {
     let mut shown = BTreeMap::new();
     for protocol in [Protocol::Udp, Protocol::Tcp] {
@@ -159,7 +159,7 @@ pub(super) fn shown(ports: &[Port]) -> BTreeMap<String, String> {
 
 fn range(text: &str) -> Option<RangeInclusive<u16>> {
     let number = |text: &str| {
-        // A sign is none of a port.
+        // A sign is not valid in a port.
         let digits = text.bytes().all(|byte| byte.is_ascii_digit());
         text.parse::<u16>().ok().filter(|number| digits && *number > 0)
     };

@@ -1,4 +1,4 @@
-//! `prepare_job`: the job container and all services, in one patch.
+//! `prepare_job`: creates the job container and all services in one patch.
 
 mod health;
 mod listening;
@@ -31,22 +31,22 @@ use super::{cleanup, enforced, leftovers, secrets, service_keys, workspace};
 use network::Network;
 use plan::Plan;
 
-/// The job container.
+/// The job container after its start.
 enum Made {
-    /// Its init answers.
+    /// Its init is ready.
     Ready(Welcome),
-    /// It has none.
+    /// It runs without init.
     Kept(Kept),
 }
 
-/// One preparation.
+/// One `prepare_job`.
 struct Prepare<'a> {
     call: &'a Call<'a>,
     api: &'a Api,
     plan: &'a Plan,
     view: &'a PodView,
     token: &'a Token,
-    /// A container for names and ports that was found to be needed later.
+    /// Name of a container for names and ports whose need was found during the start.
     late: OnceCell<String>,
 }
 
@@ -77,7 +77,7 @@ pub(super) async fn run(call: &Call<'_>, asked: &PrepareJob) -> Result<Response,
     let made = match made {
         Ok(made) => made,
         Err(error) => {
-            // The runner keeps no state of a call that failed: nobody could do this later.
+            // The runner keeps no state of a call that failed, so this cannot be done later.
             cleanup::run(call, Some(&state)).await;
             leftovers::forget(call.settings);
             return Err(error);
@@ -91,7 +91,7 @@ pub(super) async fn run(call: &Call<'_>, asked: &PrepareJob) -> Result<Response,
     Ok(plan.response(state, made.as_ref().map(Made::is_alpine)))
 }
 
-/// The containers that [`run`] asks for, and its warnings.
+/// The containers that [`run`] creates, and its warnings.
 pub(super) fn planned(
     call: &Call<'_>,
     asked: &PrepareJob,
@@ -118,7 +118,7 @@ impl Made {
 // === impl Prepare ===
 
 impl Prepare<'_> {
-    /// Asks for the containers and waits until each is as it should be.
+    /// Creates the containers and waits until each is ready.
     async fn start(&self) -> Result<Option<Made>, Error> {
         let Self { call, api, plan, .. } = *self;
         let all: Vec<&Planned> = plan.all().collect();
@@ -139,7 +139,7 @@ impl Prepare<'_> {
         });
         let ready = async {
             let services = futures_util::future::try_join_all(services);
-            // The job container's own part need not wait for the services.
+            // The preparation of the job container does not wait for the services.
             let job = self.job(&sender, until, asked_ns);
             let network = async {
                 let Some(planned) = &plan.network else { return Ok(()) };
@@ -155,8 +155,8 @@ impl Prepare<'_> {
         }
     }
 
-    /// One patch. Where root may not be in the namespace, the hook's own container does with less:
-    /// it then forwards ports, and cannot write names.
+    /// Creates the containers in one patch. If the namespace does not allow root, the hook's own
+    /// container is created with fewer rights: then it forwards ports, but cannot write names.
     async fn add(&self, all: &[&Planned], network: Option<&Planned>) -> Result<Pod, Error> {
         let patch = async |network: Option<&Planned>| {
             let specs: Vec<_> =
@@ -172,7 +172,7 @@ impl Prepare<'_> {
         }
     }
 
-    /// The job container, ready for its first step.
+    /// Makes the job container ready for its first step.
     async fn job(
         &self,
         sender: &watch::Sender<Pod>,
@@ -217,7 +217,8 @@ impl Prepare<'_> {
         Ok(Some(made))
     }
 
-    /// Names and ports: by the job's init where it is root, else by a container of the hook's own.
+    /// Provides names and ports: with the job's init if it is root, otherwise with a container of
+    /// the hook's own.
     async fn hold(
         &self,
         job: &Planned,
@@ -232,7 +233,7 @@ impl Prepare<'_> {
                 Err(error @ (Error::Api(_) | Error::Launch(_) | Error::NoNetwork { .. })) => {
                     self.call
                         .console
-                        .debug(&format!("names and ports are left to the job container: {error}"));
+                        .debug(&format!("the container `network` is not available, so the job container serves names and ports: {error}"));
                 }
                 settled => return settled,
             }
@@ -240,10 +241,10 @@ impl Prepare<'_> {
         network.furnish(job.name(), line).await
     }
 
-    /// The hook's own container, after the others.
+    /// Adds the hook's own container after the others.
     async fn add_network(&self, sender: &watch::Sender<Pod>, until: Instant) -> Result<(), Error> {
         let planned = Plan::late_network(self.call, self.view, &sender.borrow(), self.token)?;
-        // Known before it is asked for, so that it is ended whatever becomes of the call.
+        // Recorded before the request, so that it is stopped even if the call fails.
         self.late.get_or_init(|| planned.name().to_owned());
         let pod = self.add(&[], Some(&planned)).await?;
         sender.send_replace(pod);

@@ -1,5 +1,6 @@
-//! How long the kubelet took to pull the images of the job's containers: by its events, for the
-//! agent, which is told of no pulls. A courtesy: without leave to list events nothing is written.
+//! Records how long the kubelet took to pull the images of the job's containers, from its events,
+//! because the agent does not watch events. Optional: without permission to list events nothing is
+//! recorded.
 
 use std::time::Duration;
 
@@ -12,12 +13,12 @@ use super::api::Api;
 use super::call::Call;
 use super::journal;
 
-/// Longest wait for the list; the job's end waits for it.
+/// Longest wait for the list, which delays the end of the job.
 const EVENTS_TIMEOUT: Duration = Duration::from_secs(2);
-/// How the events are told apart from those of the pod's other containers.
+/// Identifies events of ephemeral containers among those of the pod's other containers.
 const PLACE: &str = "spec.ephemeralContainers{";
 
-/// A pull, by the kubelet's word.
+/// A pull as the kubelet's event reports it.
 #[derive(Debug, PartialEq, Eq)]
 struct Pull {
     took: Duration,
@@ -29,16 +30,17 @@ pub(super) async fn note(call: &Call<'_>, api: &Api) {
     match timeout(EVENTS_TIMEOUT, api.pulled_events()).await {
         Ok(Ok(events)) => {
             for record in events.iter().filter_map(record) {
-                // Without a journal there is nobody to tell.
+                // Without a journal no agent reads the records.
                 drop(journal::append(&call.settings.volume, &record));
             }
         }
         Ok(Err(error)) => {
-            let why = format!("the agent is not told how long images were pulled: {error}");
+            let why = format!("the durations of image pulls are not reported: {error}");
             call.console.debug(&why);
         }
         Err(_) => {
-            call.console.debug("the API server is too slow to tell of the images' pulls");
+            call.console
+                .debug("the durations of image pulls are not reported: the API server is too slow");
         }
     }
 }
@@ -60,7 +62,7 @@ fn record(event: &Event) -> Option<Record> {
 // === impl Pull ===
 
 impl Pull {
-    /// Nothing where the image was on the node.
+    /// Returns `None` if the image was already on the node.
     ///
     /// Source: kubernetes v1.36.2, `pkg/kubelet/images/image_manager.go`: `Successfully pulled image
     /// "node:22" in 1.234s (2.345s including waiting). Image size: 4261550 bytes.`

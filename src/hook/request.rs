@@ -1,7 +1,7 @@
-//! What the runner says on standard input: one JSON document, camel case, nulls included.
+//! The runner's request on standard input: one JSON document, camel case, with nulls.
 //!
 //! As actions/runner 2.336 writes it (`HookInput.cs`, `ContainerInfo.cs`), which differs from the
-//! examples that are shown in public. Fields may be null, empty or absent alike.
+//! published examples. Fields may be null, empty or absent, with the same meaning.
 
 mod fields;
 mod text;
@@ -15,20 +15,20 @@ use serde_json::Value;
 use super::state::State;
 use fields::{Wrong, empty_is_none, null_is_default, one_or_many, read};
 
-/// Most bytes of a request that are read: the environment of a job and every step's is in it.
+/// Most bytes of a request that are read; it contains the environment of a job or a step.
 pub(super) const MAX_BYTES: u64 = 32 * 1024 * 1024;
 
 /// One call of the hook.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Request {
     pub(super) command: Command,
-    /// A file the runner has made, empty; absent in calls that want no answer.
+    /// An empty file that the runner created for the response; absent in calls without response.
     pub(super) response_file: Option<PathBuf>,
-    /// What an earlier answer said to keep.
+    /// The state from the response of an earlier call.
     pub(super) state: Option<State>,
 }
 
-/// What to do.
+/// The command of a request.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "a process has one")]
 pub(super) enum Command {
@@ -42,7 +42,7 @@ pub(super) enum Command {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct PrepareJob {
-    /// Absent in a job of services only.
+    /// Absent in a job with services only.
     pub(super) container: Option<Container>,
     #[serde(deserialize_with = "null_is_default")]
     pub(super) services: Vec<Container>,
@@ -52,14 +52,14 @@ pub(super) struct PrepareJob {
 #[derive(Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Container {
-    /// What the workflow calls a service. The runner does not send it.
+    /// The service's name in the workflow. The runner does not send it.
     #[serde(skip)]
     pub(super) key: Option<String>,
     #[serde(deserialize_with = "empty_is_none")]
     pub(super) image: Option<String>,
     #[serde(deserialize_with = "empty_is_none")]
     pub(super) dockerfile: Option<String>,
-    /// Split at every blank by the runner: quotes arrive as they were written.
+    /// Split at every space by the runner, with the quotes as written.
     #[serde(deserialize_with = "null_is_default")]
     pub(super) entry_point_args: Vec<String>,
     #[serde(deserialize_with = "empty_is_none")]
@@ -79,13 +79,13 @@ pub(super) struct Container {
     pub(super) user_mount_volumes: Vec<Mount>,
 }
 
-/// A volume of `volumes:` or one the runner adds itself.
+/// A volume of `volumes:`, or one that the runner adds itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Mount {
     #[serde(deserialize_with = "empty_is_none")]
     pub(super) user_provided_value: Option<String>,
-    /// On the runner's side; none where only a target was given.
+    /// The path on the runner's side; `None` if only a target was given.
     #[serde(deserialize_with = "empty_is_none")]
     pub(super) source_volume_path: Option<String>,
     #[serde(deserialize_with = "null_is_default")]
@@ -94,7 +94,7 @@ pub(super) struct Mount {
     pub(super) read_only: bool,
 }
 
-/// Where an image comes from and who may have it. The password is not even read.
+/// The registry of an image and the user name for it. The password is not read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Registry {
@@ -111,19 +111,19 @@ pub(super) struct Registry {
 pub(super) struct ScriptStep {
     #[serde(deserialize_with = "null_is_default")]
     pub(super) entry_point: String,
-    /// Split at every blank by the runner, empty pieces kept.
+    /// Split at every space by the runner, with empty pieces.
     #[serde(deserialize_with = "null_is_default")]
     pub(super) entry_point_args: Vec<String>,
     #[serde(deserialize_with = "null_is_default")]
     pub(super) environment_variables: BTreeMap<String, Option<String>>,
-    /// First has the highest priority.
+    /// The first has the highest priority.
     #[serde(deserialize_with = "one_or_many")]
     pub(super) prepend_path: Vec<String>,
     #[serde(deserialize_with = "empty_is_none")]
     pub(super) working_directory: Option<String>,
 }
 
-/// A request that cannot be understood.
+/// Why a request is not valid.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     #[error("the runner's request on standard input is not JSON: line {line}, column {column}")]
@@ -131,11 +131,11 @@ pub(super) enum Error {
     #[error("the runner's request has no {0}")]
     Missing(&'static str),
     #[error(
-        "the runner asks for {0:?}, which this hook does not know; it knows prepare_job, run_script_step, run_container_step and cleanup_job"
+        "unknown command {0:?} in the runner's request; this hook supports prepare_job, run_script_step, run_container_step and cleanup_job"
     )]
     Unknown(String),
     #[error(
-        "the runner's request is not understood: {0}; does this runner speak an older or newer protocol?"
+        "the runner's request is not valid: {0}; the runner may use an older or newer protocol"
     )]
     Malformed(Wrong),
     #[error(
@@ -160,7 +160,7 @@ struct Envelope {
 // === impl Request ===
 
 impl Request {
-    /// Reads a request. No error holds a value of it: there are secrets among them.
+    /// Parses a request. Errors contain no values of it, because they may be secrets.
     pub(super) fn parse(input: &[u8]) -> Result<Self, Error> {
         let whole: Value = serde_json::from_slice(&text::repaired(input))
             .map_err(|error| Error::NotJson { line: error.line(), column: error.column() })?;
@@ -176,7 +176,7 @@ impl Request {
                 }
                 if envelope.response_file.is_none() {
                     return Err(Error::Missing(
-                        "responseFile: the job's state cannot be handed over without it",
+                        "responseFile: the job's state cannot be returned without it",
                     ));
                 }
                 Command::PrepareJob(job)
@@ -211,7 +211,7 @@ fn arguments<T: serde::de::DeserializeOwned + Default>(args: &Value) -> Result<T
 // === impl PrepareJob ===
 
 impl PrepareJob {
-    /// The same with what the workflow calls the services; none where that is not known.
+    /// A copy with the services' names in the workflow; without change if they are unknown.
     pub(super) fn with_keys(&self, keys: Vec<String>) -> Self {
         let mut named = self.clone();
         for (service, key) in named.services.iter_mut().zip(keys) {
@@ -230,7 +230,7 @@ impl std::fmt::Debug for Container {
 }
 
 impl Container {
-    /// Its environment; null is empty.
+    /// The environment; null becomes an empty value.
     pub(super) fn env(&self) -> Vec<(String, String)> {
         env(&self.environment_variables)
     }
@@ -245,7 +245,7 @@ impl std::fmt::Debug for ScriptStep {
 }
 
 impl ScriptStep {
-    /// Its environment; null is empty.
+    /// The environment; null becomes an empty value.
     pub(super) fn env(&self) -> Vec<(String, String)> {
         env(&self.environment_variables)
     }

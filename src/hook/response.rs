@@ -1,4 +1,4 @@
-//! What the hook answers: a JSON object in the file that the runner has made for it.
+//! The hook's response: a JSON object in the file that the runner created for it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,13 +12,13 @@ use serde::Serialize;
 
 use super::state::State;
 
-/// An answer. Null fields are left out: the runner stumbles over some of them.
+/// A response. Null fields are omitted, because the runner does not accept all of them.
 #[derive(Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Response {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) state: Option<State>,
-    /// Asked for whenever there is a job container.
+    /// Required if there is a job container.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) is_alpine: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -30,34 +30,34 @@ pub(super) struct Response {
 pub(super) struct Context {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) container: Option<Shown>,
-    /// By index as they came. Left out when empty.
+    /// In the order of the request. Omitted if empty.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) services: Vec<Shown>,
 }
 
-/// What expressions can see of a container.
+/// What expressions of the workflow can read about a container.
 #[derive(Debug, Default, PartialEq, Serialize)]
 pub(super) struct Shown {
     pub(super) id: String,
-    /// There is one network: the pod's.
+    /// There is only one network: the pod's.
     pub(super) network: String,
-    /// Container port to the port to connect to. Must be there, even empty.
+    /// Maps the container port to the port to connect to. Required, even if empty.
     pub(super) ports: BTreeMap<String, String>,
 }
 
 // === impl Response ===
 
 impl Response {
-    /// Writes the answer. It holds the job's token and environment: nobody else may read the file,
-    /// which lies in a directory that the job's containers share.
+    /// Writes the response. It contains the job's token and environment, so other users must not be
+    /// able to read the file, which is in a directory that the job's containers share.
     pub(super) fn write(&self, path: &Path) -> io::Result<()> {
         let json = serde_json::to_vec(self)?;
         let mut how = fs::OpenOptions::new();
         how.write(true).truncate(true);
         let mut file = plain_file::open(path, &how, Some(0o600))?;
-        // Its owner reads it whatever its mode, and may have it open: this has to be our own.
+        // The owner can change a file's mode, and may have it open, so the owner must be this user.
         if file.metadata()?.uid() != geteuid().as_raw() {
-            return Err(io::Error::other("a file of another user has taken its place"));
+            return Err(io::Error::other("it was replaced by a file of another user"));
         }
         file.set_permissions(fs::Permissions::from_mode(0o600))?;
         file.write_all(&json)
@@ -84,7 +84,7 @@ mod tests {
         assert_eq!(serde_json::to_value(response).unwrap(), wanted);
     }
 
-    /// The answer holds the job's token.
+    /// The response contains the job's token.
     #[test]
     fn what_a_job_put_in_the_files_place_gets_nothing() {
         let directory = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! `run_script_step`: a program in the job container, over its init's socket. No shell stands
-//! between: the program gets the environment as it came. The API server is not asked for anything.
+//! `run_script_step`: runs a program in the job container over its init's socket. No shell is
+//! involved: the program gets the environment unchanged. The API server is not used.
 
 use std::collections::BTreeMap;
 

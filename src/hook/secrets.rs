@@ -1,5 +1,5 @@
-//! Values that are to be masked in containers' logs. The runner masks by itself what it shows; the
-//! node's log is written before it sees a byte.
+//! Values that must be masked in containers' logs. The runner masks only what it shows itself; the
+//! log on the node is written before the runner reads it.
 
 use std::io;
 
@@ -7,18 +7,18 @@ use ephemon_contract::Volume;
 use ephemon_mask::environment;
 use ephemon_mask::shared::SharedMasks;
 
-/// Values of variables that are secrets.
+/// The values of variables that are secrets.
 pub(super) fn of(env: &[(String, String)]) -> Vec<String> {
     environment::secrets(env.iter().map(|(name, value)| (name.as_str(), value.as_str())))
 }
 
-/// Tells the agent, for the logs of containers that have no init.
+/// Passes them to the agent, for the logs of containers without init.
 pub(super) fn share(volume: &Volume, values: &[String]) -> io::Result<()> {
     if values.is_empty() {
         return Ok(());
     }
     let shared = SharedMasks::open(&volume.hook_masks())?;
-    // Every action has the job's tokens: told anew each time they would fill the file.
+    // Every action gets the job's tokens; without this check repeated values would fill the file.
     let mut told = shared.values()?;
     for value in values {
         if told.insert(value.clone().into_bytes()) {

@@ -1,7 +1,7 @@
-//! The names of services in the workflow. The runner does not send them, but it logs the job's
-//! message, in which they stand (actions/runner, `Worker.cs`: `Job message:`), before the first
-//! call. That log is nobody's interface: what is found counts only where all of it fits the
-//! request, and without it services keep the names of their images.
+//! The names of services in the workflow. The runner does not send them, but before the first call
+//! it logs the job's message, which contains them (actions/runner, `Worker.cs`: `Job message:`).
+//! The log has no stable format, so the names are used only if the whole message matches the
+//! request; otherwise services have the names of their images.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -14,19 +14,19 @@ use super::names;
 use super::request::Container;
 use super::settings::Settings;
 
-/// Most bytes of the log that are looked at. The message holds every step of the job.
+/// Most bytes of the log that are read. The message contains every step of the job.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
-/// What stands before the message.
+/// The text before the message.
 const MARK: &str = "Job message:";
 
-/// The part of the message that counts.
+/// The part of the message that is used.
 #[derive(Deserialize)]
 struct Message {
     #[serde(rename = "jobServiceContainers", alias = "JobServiceContainers")]
     services: Option<Mapping>,
 }
 
-/// A mapping of the workflow, in its order (`TemplateTokenJsonConverter.cs`).
+/// A mapping in the workflow, in its order (`TemplateTokenJsonConverter.cs`).
 #[derive(Deserialize)]
 struct Mapping {
     #[serde(default)]
@@ -41,20 +41,21 @@ struct Pair {
     value: Value,
 }
 
-/// The key of each service, by its place in the request; empty where they are not known.
+/// The key of each service, in the order of the request; empty if unknown.
 pub(super) fn of(settings: &Settings, services: &[Container]) -> Vec<String> {
     let log = settings.work.as_deref().and_then(newest_log);
     let text = log.and_then(|path| read(&path));
     text.and_then(|text| keys(&text, services)).unwrap_or_default()
 }
 
-/// The log of the worker that calls us: `_diag` lies beside the work directory.
+/// The log of the worker that calls the hook; `_diag` is in the same directory as the work
+/// directory.
 fn newest_log(work: &Path) -> Option<PathBuf> {
     let entries = fs::read_dir(work.parent()?.join("_diag")).ok()?;
     let logs = entries.filter_map(|entry| {
         let path = entry.ok()?.path();
         let name = path.file_name()?.to_str()?;
-        // The time stands in the name.
+        // The name contains the time.
         (name.starts_with("Worker_") && path.extension()? == "log").then(|| path.clone())
     });
     logs.max()
@@ -66,13 +67,13 @@ fn read(path: &Path) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// All keys, if they fit what was asked for.
+/// All keys, if they match the request.
 fn keys(log: &str, services: &[Container]) -> Option<Vec<String>> {
     let (_, message) = log.split_once(MARK)?;
-    // What follows the message is other lines of the log.
+    // The message is followed by other lines of the log.
     let mut values = serde_json::Deserializer::from_str(message).into_iter::<Message>();
     let mut pairs = values.next()?.ok()?.services?.map;
-    // The runner leaves out services without an image.
+    // The runner omits services without an image.
     pairs.retain(|pair| image(&pair.value) != Some(""));
     let fits = pairs.len() == services.len()
         && pairs.iter().zip(services).all(|(pair, asked)| {
@@ -80,12 +81,12 @@ fn keys(log: &str, services: &[Container]) -> Option<Vec<String>> {
         });
     let keys: Vec<String> =
         pairs.iter().filter_map(|pair| literal(&pair.key).map(str::to_owned)).collect();
-    // A key has no dots: none of them can stand for a host of the world.
+    // A key has no dots, so that none can replace an Internet host name.
     let is_key = |key: &String| names::is_host_name(key) && !key.contains('.');
     (fits && keys.len() == services.len() && keys.iter().all(is_key)).then_some(keys)
 }
 
-/// The image of a service, where it is no expression.
+/// The image of a service, unless it is an expression.
 fn image(service: &Value) -> Option<&str> {
     if let Some(image) = literal(service) {
         return Some(image);
@@ -96,7 +97,7 @@ fn image(service: &Value) -> Option<&str> {
     literal(pair.get("value").or_else(|| pair.get("Value"))?)
 }
 
-/// A text of the workflow: plain, or with the place where it stood.
+/// A text of the workflow: plain, or with its position in the file.
 fn literal(token: &Value) -> Option<&str> {
     token.as_str().or_else(|| token.get("lit")?.as_str())
 }
@@ -110,7 +111,7 @@ mod tests {
         Container { image: Some(image.to_owned()), ..Container::default() }
     }
 
-    /// As the runner writes it, with lines before and after.
+    /// As the runner writes it, with lines before and after it.
     fn log(services: &Value) -> String {
         let message = json!({"jobDisplayName": "test", "jobServiceContainers": services});
         format!(

@@ -1,4 +1,4 @@
-//! What the operator and the runner say by environment variables.
+//! The configuration of the hook from environment variables of the operator and the runner.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,10 +7,10 @@ use ephemon_contract::{Volume, env, mount};
 use ephemon_otel::Signal;
 use ephemon_otel::config::{self, Exporter, Ignored};
 
-/// Default of `ACTIONS_RUNNER_PREPARE_JOB_TIMEOUT_SECONDS`, as the reference hook has it.
+/// Default of `ACTIONS_RUNNER_PREPARE_JOB_TIMEOUT_SECONDS`, as in the reference hook.
 const PREPARE_TIMEOUT: Duration = Duration::from_mins(10);
 
-/// GitHub's names and ours for what may stand in the pod's spec.
+/// Variables of the job's identity that may be in the pod's spec: GitHub's names and ours.
 const IDENTITY: [(&str, &str); 11] = [
     ("GITHUB_REPOSITORY", env::JOB_REPOSITORY),
     ("GITHUB_RUN_ID", env::JOB_RUN_ID),
@@ -30,7 +30,7 @@ const IDENTITY: [(&str, &str); 11] = [
 pub(super) struct Settings {
     /// `ACTIONS_RUNNER_POD_NAME`, else `HOSTNAME`.
     pub(super) pod: Option<String>,
-    /// `ACTIONS_RUNNER_KUBERNETES_NAMESPACE`, else the account's own.
+    /// `ACTIONS_RUNNER_KUBERNETES_NAMESPACE`, else the namespace of the service account.
     pub(super) namespace: Option<String>,
     /// `EPHEMON_VOLUME`: the shared volume in the runner's container.
     pub(super) volume: Volume,
@@ -38,13 +38,13 @@ pub(super) struct Settings {
     pub(super) timeout: Duration,
     /// `EPHEMON_HOOK_TEMPLATE`, else `ACTIONS_RUNNER_CONTAINER_HOOK_TEMPLATE`.
     pub(super) template: Option<PathBuf>,
-    /// `EPHEMON_ALLOW_PRIVILEGED`: whether workflows may ask for privileges.
+    /// `EPHEMON_ALLOW_PRIVILEGED`: whether workflows may request privileges.
     pub(super) allow_privileged: bool,
-    /// `EPHEMON_STEP_SUMMARY` and the step's summary file.
+    /// The step's summary file, if `EPHEMON_STEP_SUMMARY` is set.
     pub(super) summary: Option<PathBuf>,
-    /// Job identity by our names.
+    /// The job's identity with our names.
     pub(super) identity: Vec<(&'static str, String)>,
-    /// `TRACESTATE` and `BAGGAGE` of the hook itself, for what it starts.
+    /// `TRACESTATE` and `BAGGAGE` of the hook itself, which are passed on.
     pub(super) trace_state: Option<String>,
     pub(super) baggage: Option<String>,
     /// The standard `OTEL_*` variables.
@@ -53,22 +53,22 @@ pub(super) struct Settings {
     pub(super) server_url: Option<String>,
     /// `GITHUB_ACTION`: the step's id.
     pub(super) step_id: Option<String>,
-    /// The runner's `_work`, by its own path.
+    /// The runner's `_work`, as a path of the runner.
     pub(super) work: Option<PathBuf>,
-    /// `GITHUB_WORKSPACE`, by the runner's own path.
+    /// `GITHUB_WORKSPACE`, as a path of the runner.
     pub(super) workspace: Option<PathBuf>,
-    /// Where the runner's own files are.
+    /// Root directory of the runner's own files.
     pub(super) root: PathBuf,
 }
 
-/// What the standard `OTEL_*` variables say of the hook's spans.
+/// The configuration of the hook's spans by the standard `OTEL_*` variables.
 #[derive(Debug, Clone)]
 pub(super) struct TelemetrySettings {
-    /// Where they go.
+    /// The destination.
     pub(super) traces: Exporter,
-    /// What is said of whose they are.
+    /// Resource attributes.
     pub(super) resource: Vec<(String, String)>,
-    /// Values that are not valid.
+    /// Variables whose values are not valid.
     pub(super) ignored: Vec<Ignored>,
 }
 
@@ -86,12 +86,12 @@ impl TelemetrySettings {
 // === impl Settings ===
 
 impl Settings {
-    /// Of this process.
+    /// From the environment of this process.
     pub(super) fn from_process() -> Self {
         Self::from_env(|name| std::env::var(name).ok())
     }
 
-    /// From any environment; an empty variable is as good as none.
+    /// From any environment; an empty variable counts as unset.
     pub(super) fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Self {
         let get = |name: &str| lookup(name).filter(|value| !value.is_empty());
         let yes = |name: &str| {
@@ -134,14 +134,14 @@ impl Settings {
         }
     }
 
-    /// What the job's identity has by one of our names.
+    /// The value of the job's identity with one of our names.
     pub(super) fn identity_of(&self, name: &str) -> Option<&str> {
         let mut known = self.identity.iter().filter(|(known, _)| *known == name);
         known.next().map(|(_, value)| value.as_str())
     }
 
-    /// Whether the runner has something at an absolute path. What it may not look at is nothing that
-    /// a job could be given.
+    /// Whether the runner has a file at an absolute path. A file that the runner cannot access
+    /// cannot be given to a job either.
     pub(super) fn has(&self, path: &str) -> bool {
         self.root.join(path.trim_start_matches('/')).symlink_metadata().is_ok()
     }

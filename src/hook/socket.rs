@@ -1,4 +1,4 @@
-//! The hook's end of an init's socket.
+//! The hook's end of the connection to an init.
 
 use std::fs;
 use std::io;
@@ -15,49 +15,49 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-/// Bytes read at once.
+/// Most bytes of one read.
 const READ_BYTES: usize = 64 * 1024;
-/// For the proof of who listens, which an init gives at once, however busy its container is.
+/// Time limit for init's proof of identity, which it sends at once, even if its container is busy.
 const PROOF_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A connection to an init that we know and that knows us.
+/// A connection to an init with mutual authentication.
 #[derive(Debug)]
 pub(super) struct Line {
     stream: UnixStream,
     frames: Frames,
-    /// Once there are keys.
+    /// Set once the keys are agreed.
     channel: Option<Channel>,
     buffer: Vec<u8>,
 }
 
-/// Why a conversation failed.
+/// Why a conversation with init failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    /// Nobody listens there: not yet, or no more.
-    #[error("nobody listens at {path}: {source}")]
+    /// No process listens there: not yet, or no longer.
+    #[error("cannot connect to {path}: {source}")]
     Absent { path: PathBuf, source: io::Error },
-    #[error("the connection to the container broke: {0}")]
+    #[error("the connection to the container was lost: {0}")]
     Broken(#[from] io::Error),
-    /// Before the end of what was asked for.
-    #[error("the container ended, or its ephemon-init did")]
+    /// The connection closed before the reply was complete.
+    #[error("the container or its ephemon-init exited")]
     Closed,
-    #[error("the container's ephemon-init is not understood: {0}")]
+    #[error("cannot decode the reply of the container's ephemon-init: {0}")]
     Malformed(#[from] Malformed),
-    #[error("the container's ephemon-init refused: {}", super::console::quote(&.0.text))]
+    #[error("the container's ephemon-init refused the request: {}", super::console::quote(&.0.text))]
     Refused(Failure),
-    #[error("the container's ephemon-init answered with something else than was asked for")]
+    #[error("the container's ephemon-init sent an unexpected reply")]
     Unexpected,
     #[error(
-        "the container's ephemon-init speaks another version of the protocol than {PROTOCOL_VERSION}, this hook's; install both from one release"
+        "the container's ephemon-init does not use version {PROTOCOL_VERSION} of the protocol, which this hook uses; install both from one release"
     )]
     Version,
     #[error(
         "too many connections are open to the container's ephemon-init; a process of the pod may be holding them"
     )]
     Busy,
-    /// The socket's place is taken, or somebody stands between.
+    /// Another process owns the socket, or relays the connection.
     #[error(
-        "{path} is not the socket of the container's ephemon-init: {how}. Another container of the pod has taken its place; nothing of the job was sent there. Look for a hostile image among the job's services and actions"
+        "{path} is not the socket of the container's ephemon-init: {how}. Another container of the pod has replaced it; no data of the job was sent there. Check the images of the job's services and actions for a hostile one"
     )]
     Impostor { path: PathBuf, how: &'static str },
     #[error(transparent)]
@@ -67,8 +67,8 @@ pub(super) enum Error {
 // === impl Line ===
 
 impl Line {
-    /// Connects to a container's init; each proves to the other who it is. Before that nothing of
-    /// the job is sent.
+    /// Connects to a container's init; both prove their identity. No data of the job is sent before
+    /// that.
     pub(super) async fn open(
         volume: &Volume,
         container: &str,
@@ -77,19 +77,20 @@ impl Line {
         let path = volume.socket(container);
         let impostor = |how| Error::Impostor { path: path.clone(), how };
         let absent = |source| Error::Absent { path: path.clone(), source };
-        // Before connecting, which whoever listens would see, and could put things right.
+        // Before connecting: whoever listens would notice the connection, and could replace the
+        // socket.
         let inode = fs::symlink_metadata(&path).map_err(absent)?.ino();
         let stream = UnixStream::connect(&path).await.map_err(absent)?;
         let frames = Frames::new(MAX_REPLY_BYTES + SEAL_BYTES);
         let mut line = Self { stream, frames, channel: None, buffer: vec![0; READ_BYTES] };
         let proven = timeout(PROOF_TIMEOUT, Box::pin(line.prove(container, token))).await;
-        let welcome = proven.map_err(|_| impostor("it does not prove who it is within 20 s"))?;
+        let welcome = proven.map_err(|_| impostor("it did not prove its identity within 20 s"))?;
         let welcome = welcome.map_err(|unproven| match unproven {
             Unproven::Impostor(how) => impostor(how),
             Unproven::Other(error) => error,
         })?;
         if welcome.socket_inode != inode {
-            return Err(impostor("somebody there passes on what is said"));
+            return Err(impostor("a process there relays the connection"));
         }
         Ok((line, welcome))
     }
@@ -101,7 +102,7 @@ impl Line {
         let theirs = self.key().await?;
         let finished = opening.finish(token, container, &theirs);
         let (channel, signature) =
-            finished.map_err(|_| Unproven::Impostor("its key is none that an init makes"))?;
+            finished.map_err(|_| Unproven::Impostor("its public key is not valid"))?;
         self.channel = Some(channel);
         let welcome = match self.next().await {
             Ok(Reply::Welcome(welcome)) => welcome,
@@ -116,7 +117,7 @@ impl Line {
         Ok(welcome)
     }
 
-    /// What is said without proof: a key, or a refusal, whose words may be anybody's.
+    /// The first, unauthenticated reply: a key, or a refusal, whose text may come from any process.
     async fn key(&mut self) -> Result<SessionKey, Unproven> {
         match self.next().await {
             Ok(Reply::Key(key)) => Ok(key),
@@ -125,7 +126,7 @@ impl Line {
             }
             Ok(Reply::Error(Failure { code: ErrorCode::Busy, .. })) => Err(Error::Busy.into()),
             Ok(_) | Err(Error::Malformed(_)) => {
-                Err(Unproven::Impostor("it does not speak as an init does"))
+                Err(Unproven::Impostor("it does not follow the protocol"))
             }
             Err(error) => Err(error.into()),
         }
@@ -140,7 +141,7 @@ impl Line {
         Ok(self.stream.write_all(&frame).await?)
     }
 
-    /// The next reply. Nothing is lost when it is given up waiting for.
+    /// Waits for the next reply. Cancelling the wait loses no data.
     pub(super) async fn next(&mut self) -> Result<Reply, Error> {
         loop {
             if let Some(body) = self.frames.next_frame()? {
@@ -158,7 +159,7 @@ impl Line {
         }
     }
 
-    /// One request, one reply; a refusal is an error.
+    /// Sends one request and waits for its reply; a refusal is an error.
     pub(super) async fn ask(&mut self, request: &Request) -> Result<Reply, Error> {
         self.send(request).await?;
         match self.next().await? {
@@ -168,7 +169,7 @@ impl Line {
     }
 }
 
-/// Why nobody is known to be at the other end.
+/// Why the other end is not authenticated.
 enum Unproven {
     Impostor(&'static str),
     Other(Error),
@@ -185,7 +186,7 @@ impl From<Error> for Unproven {
 // === impl Error ===
 
 impl Error {
-    /// Whether it may come right by itself while a container starts.
+    /// Whether the error can disappear while the container starts.
     pub(super) fn is_early(&self) -> bool {
         matches!(self, Self::Absent { .. } | Self::Closed | Self::Broken(_))
     }

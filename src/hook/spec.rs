@@ -1,8 +1,8 @@
-//! What the runner asks for, as an ephemeral container. Pure.
+//! Turns the runner's request into the spec of an ephemeral container. Pure.
 //!
-//! No value of the workflow's environment stands in the spec, which anyone who may read pods can
-//! read: init gets those of jobs and steps over its socket; those of services, which live longer
-//! than any call of the hook, and of an image's own entrypoint go into a Secret.
+//! No value of the workflow's environment is in the spec, because everyone who can read pods can
+//! read it. Init gets the environment of jobs and steps over its socket. That of services, which
+//! outlive each call of the hook, and of an image's own entrypoint is in a Secret.
 
 mod environment;
 mod error;
@@ -25,30 +25,31 @@ use super::template::Part;
 use super::words;
 pub(super) use error::Error;
 
-/// What a container is for.
+/// The purpose of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     Job,
     Service,
     Step,
-    /// The hook's own, beside services: holds their names and forwards their ports.
+    /// The hook's own container in addition to services: it holds their names and forwards their
+    /// ports.
     Network,
 }
 
-/// What every container of a call has in common.
+/// What all containers of a call have in common.
 #[derive(Debug)]
 pub(super) struct Common<'a> {
     pub(super) settings: &'a Settings,
     pub(super) pod: &'a PodView,
-    /// Of which the spec gets keys.
+    /// The spec contains only keys derived from it.
     pub(super) token: &'a Token,
-    /// The hook's own user, whom init is to serve.
+    /// The hook's user id, which init accepts as its client.
     pub(super) uid: u32,
-    /// Of the call that asks.
+    /// The id of the call.
     pub(super) call: &'a str,
 }
 
-/// One container, ready to be asked for.
+/// A container that is ready to be created.
 #[derive(Debug, Clone)]
 pub(super) struct Planned {
     pub(super) role: Role,
@@ -56,26 +57,26 @@ pub(super) struct Planned {
     pub(super) image: String,
     /// Whether init is its first process.
     pub(super) has_init: bool,
-    /// What init is to run as the container's own process; the job has none.
+    /// What init runs as the container's own process; `None` for the job container.
     pub(super) main: Option<Vec<String>>,
-    /// The workflow's environment for it.
+    /// The environment from the workflow.
     pub(super) env: Vec<(String, String)>,
-    /// The Secret that has to hold `env`, where there is no init to take it.
+    /// The Secret that holds `env`, if there is no init to receive it.
     pub(super) secret: Option<String>,
     pub(super) cwd: Option<String>,
-    /// A user by name, whom init has to find in the image.
+    /// A user by name, which init looks up in the image.
     pub(super) user: Option<String>,
     pub(super) links: Vec<Link>,
-    /// Directories that init makes before the links.
+    /// Directories that init creates before the links.
     pub(super) directories: Vec<String>,
     pub(super) ports: Vec<Port>,
-    /// Host names under which the others look for it.
+    /// Host names under which other containers look it up.
     pub(super) names: Vec<String>,
     /// `--add-host`.
     pub(super) hosts: Vec<(String, String)>,
     pub(super) health: HealthOptions,
     pub(super) limits: Limits,
-    /// The registry that the workflow has credentials for.
+    /// The registry for which the workflow has credentials.
     pub(super) registry: Option<String>,
     pub(super) warnings: Vec<String>,
 }
@@ -86,13 +87,13 @@ impl Role {
     fn as_str(self) -> &'static str {
         match self {
             Self::Job => "job",
-            // For the agent it is one of the services.
+            // The agent treats it as one of the services.
             Self::Service | Self::Network => "service",
             Self::Step => "step",
         }
     }
 
-    /// The hook's own volumes that such a container has.
+    /// The hook's own volumes that the container mounts.
     fn volumes(self, has_init: bool) -> &'static [&'static str] {
         match (self, has_init) {
             (Self::Job, _) => &["work", "externals", "github", "ephemon", "ephemon-bin"],
@@ -205,7 +206,7 @@ impl Planned {
         }
         if !self.has_init || self.role == Role::Service {
             self.spec.args = args.filter(|args| !args.is_empty());
-            // The image's own process starts there; the directory must be given with it.
+            // The image's own process starts there, so the spec must contain the directory.
             self.spec.working_dir.clone_from(&self.cwd);
             env_from.extend(self.env_by_secret(common));
         }
@@ -214,13 +215,13 @@ impl Planned {
         Ok(())
     }
 
-    /// The name by which the pod knows it.
+    /// The container's name in the pod.
     pub(super) fn name(&self) -> &str {
         &self.spec.name
     }
 }
 
-/// The workflow's limits, at most the operator's.
+/// The workflow's limits, bounded by the operator's.
 fn limits(options: &Options, part: &Part) -> Limits {
     let least = |a: Option<u64>, b: Option<u64>| match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),

@@ -1,23 +1,23 @@
-//! `hook.js`, which the runner starts and signals: a hook whose starter was killed is told by nobody
-//! that its step was cancelled, so the kernel tells it.
+//! `hook.js`, which the runner starts and signals: if it is killed, it cannot pass on that the step
+//! was cancelled, so the kernel signals the hook instead.
 
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 
-/// The starter's process id, as it says itself. Only a starter that forks from its main thread may
-/// say so: the kernel tells of the end of the thread.
+/// The starter's process id, set by itself. Only a starter that forks from its main thread may set
+/// it, because the kernel's signal is bound to the end of the thread.
 const STARTER: &str = "EPHEMON_HOOK_STARTER";
 
-/// The starter ended before it could be followed.
+/// The starter ended before it could be observed.
 #[derive(Debug, thiserror::Error)]
-#[error("the process that started the hook is gone: the call was given up")]
+#[error("the process that started the hook has exited; the call is abandoned")]
 pub(super) struct Gone;
 
-/// Has the kernel send SIGTERM, which cancels the call, when the starter ends. Does nothing in a
-/// process that has none.
+/// Requests SIGTERM, which cancels the call, for when the starter ends. Does nothing without a
+/// starter.
 pub(super) fn end_with_it() -> Result<(), Gone> {
     let Ok(pid) = std::env::var(STARTER) else { return Ok(()) };
     let Some(starter) = pid.parse().ok().and_then(Pid::from_raw) else { return Ok(()) };
-    // Where the kernel does not do it, the runner's own kill of the whole tree has to do.
+    // If the kernel cannot do it, only the runner's own kill of the process tree remains.
     set_parent_process_death_signal(Some(Signal::TERM)).ok();
     if getppid() == Some(starter) { Ok(()) } else { Err(Gone) }
 }

@@ -1,5 +1,5 @@
-//! What the hook remembers from one call to the next. The runner keeps it in its memory and hands
-//! it back; the hook's own file system holds nothing.
+//! The hook's state between calls. The runner keeps it in memory and passes it back; the hook
+//! stores nothing on disk.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::fmt;
 use ephemon_contract::Token;
 use serde::{Deserialize, Serialize};
 
-/// The layout of [`State`]; another one is refused.
+/// The version of [`State`]; another version is rejected.
 const VERSION: u32 = 1;
 
 /// A job that was prepared.
@@ -16,14 +16,14 @@ const VERSION: u32 = 1;
 pub(super) struct State {
     version: Version,
     pub(super) token: StoredToken,
-    /// None in a job of services only.
+    /// `None` in a job with services only.
     pub(super) job: Option<Job>,
     #[serde(default)]
     pub(super) services: Vec<Service>,
-    /// The hook's own container, where one holds names and ports.
+    /// The hook's own container, if one holds names and ports.
     #[serde(default, deserialize_with = "container_name_if_any")]
     pub(super) network: Option<String>,
-    /// Names that later containers are told as well.
+    /// Names that later containers get as well.
     #[serde(default)]
     pub(super) hosts: Vec<Host>,
 }
@@ -34,15 +34,16 @@ pub(super) struct State {
 pub(super) struct Job {
     #[serde(deserialize_with = "container_name")]
     pub(super) container: String,
-    /// Of `container.env`: every step has it below its own. Never in the pod's spec.
+    /// `container.env`, for every step; the step's own variables take precedence. Never in the
+    /// pod's spec.
     #[serde(default)]
     pub(super) env: BTreeMap<String, String>,
-    /// `--user` by name: steps become it.
+    /// `--user` by name: steps run as this user.
     #[serde(default)]
     pub(super) user: Option<String>,
     #[serde(default)]
     pub(super) working_directory: Option<String>,
-    /// Whether steps go through the API server, for want of an init.
+    /// Whether steps run through the API server, because init does not run.
     #[serde(default)]
     pub(super) by_exec: bool,
 }
@@ -56,7 +57,7 @@ pub(super) struct Service {
     pub(super) image: String,
     /// Whether init is its first process.
     pub(super) has_init: bool,
-    /// The Secret with its environment, where one had to be made.
+    /// The Secret with its environment, if there is one.
     #[serde(default)]
     pub(super) secret: Option<String>,
 }
@@ -79,7 +80,7 @@ struct Version;
 // === impl State ===
 
 impl State {
-    /// A job without containers yet.
+    /// The state of a job without containers yet.
     pub(super) fn new(token: Token) -> Self {
         Self {
             version: Version,
@@ -131,7 +132,7 @@ impl From<Version> for u32 {
     }
 }
 
-/// A name that can only be a container's: what is handed back may have been in others' hands.
+/// Accepts only valid names of containers, because the state may have been changed by others.
 fn container_name<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     checked(String::deserialize(deserializer)?)
 }

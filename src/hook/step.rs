@@ -1,4 +1,5 @@
-//! One process in a container with an init: run, show, forward signals, pass on how it ended.
+//! Runs one process in a container with init: shows its output, forwards signals, and returns how
+//! it ended.
 
 use std::io;
 use std::time::Duration;
@@ -13,17 +14,17 @@ use tracing::{Span, instrument};
 use super::console::Console;
 use super::socket::{self, Line};
 
-/// The runner sends SIGTERM 7.5 s after SIGINT and SIGKILL 2.5 s after that
-/// (actions/runner, `ProcessInvoker.cs`). All is to be over before.
+/// After SIGINT the runner sends SIGTERM 7.5 s later, and SIGKILL 2.5 s after that (actions/runner,
+/// `ProcessInvoker.cs`). The step must have ended before.
 const KILL_AFTER_INTERRUPT: Duration = Duration::from_millis(8_500);
 /// After SIGTERM.
 const KILL_AFTER_TERMINATE: Duration = Duration::from_millis(1_200);
-/// From the kill to the word that it is over.
+/// Time between SIGKILL to the step and the report that it ended.
 pub(super) const LAST_OUTPUT_TIMEOUT: Duration = Duration::from_millis(700);
-/// And from there to the end of a call that waits for something else than its step.
+/// Further time until the end of a call that waits for something other than its step.
 const LAST_READ_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Requests to stop, from the runner.
+/// Signals of the runner to stop.
 #[derive(Debug)]
 pub(super) struct Signals {
     interrupt: Listener,
@@ -35,19 +36,19 @@ pub(super) struct Signals {
 pub(super) enum Error {
     #[error(transparent)]
     Socket(#[from] socket::Error),
-    /// With the exit code that a shell would have given.
-    #[error("the step cannot run: {}", super::console::quote(&.0.text))]
+    /// Contains the exit code that a shell would have returned.
+    #[error("cannot run the step: {}", super::console::quote(&.0.text))]
     NotRun(Failure),
-    #[error("the step was cancelled, and did not end in time; it is ended with the connection")]
+    #[error("the step was cancelled but did not end in time; closing the connection kills it")]
     TimedOut(Signal),
-    #[error("the runner reads no more: {0}")]
+    #[error("cannot write the step's output to the runner: {0}")]
     Unread(io::Error),
 }
 
 // === impl Signals ===
 
 impl Signals {
-    /// From now on signals no longer end the process.
+    /// Installs the handlers; from now on the signals no longer end the process.
     pub(super) fn listen() -> io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
@@ -55,7 +56,7 @@ impl Signals {
         })
     }
 
-    /// The next one.
+    /// Waits for the next signal.
     pub(super) async fn next(&mut self) -> Signal {
         tokio::select! {
             _ = self.interrupt.recv() => Signal::Interrupt,
@@ -63,8 +64,8 @@ impl Signals {
         }
     }
 
-    /// Waits for a signal, and then until the runner is about to kill the hook: whatever a call waits
-    /// for by then, an API server that does not answer for one, is not worth it.
+    /// Waits for a signal, and then until shortly before the runner kills the hook. By then a call
+    /// must end, whatever it waits for, for example an API server that does not respond.
     pub(super) async fn overdue(mut self) -> Signal {
         let mut asked: Option<(Signal, Instant)> = None;
         loop {
@@ -80,7 +81,7 @@ impl Signals {
     }
 }
 
-/// Runs a step and shows its output as it comes.
+/// Runs a step and shows its output as it arrives.
 #[instrument(skip_all, fields(otel.name = "run", process.pid = Empty, process.exit.code = Empty))]
 pub(super) async fn run(
     line: &mut Line,
@@ -122,7 +123,7 @@ pub(super) async fn run(
     }
 }
 
-/// At a moment, or never.
+/// Waits until a moment, or forever.
 pub(super) async fn at(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,
@@ -130,7 +131,7 @@ pub(super) async fn at(moment: Option<Instant>) {
     }
 }
 
-/// From a signal to SIGKILL.
+/// Time from a signal to SIGKILL.
 pub(super) fn kill_after(signal: Signal) -> Duration {
     match signal {
         Signal::Interrupt => KILL_AFTER_INTERRUPT,

@@ -1,4 +1,4 @@
-//! What a step used, in the workflow's own summary page, where the operator wants it there.
+//! What a step used, on the workflow's summary page, if the operator enables it.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -8,13 +8,13 @@ use std::time::Duration;
 use ephemon_contract::Exit;
 use ephemon_contract::plain_file;
 
-/// Appends a table to the step's summary file, which the runner reads when the step is over.
+/// Appends a table to the step's summary file, which the runner reads after the step.
 pub(super) fn append(path: &Path, step: Option<&str>, exit: &Exit) -> io::Result<()> {
     let mut file = plain_file::open(path, OpenOptions::new().append(true), None)?;
     file.write_all(table(step, exit).as_bytes())
 }
 
-/// `step` is its id: the page shows the tables of all steps, one below the other.
+/// `step` is its id: the page shows the tables of all steps below each other.
 fn table(step: Option<&str>, exit: &Exit) -> String {
     let cgroup = &exit.cgroup;
     let process = &exit.process;
@@ -22,7 +22,8 @@ fn table(step: Option<&str>, exit: &Exit) -> String {
         || Duration::from_micros(process.user_us.saturating_add(process.system_us)),
         Duration::from_nanos,
     );
-    // The container's peak is the step's where it rose in it; else the largest process is known.
+    // The container's peak is the step's if it rose during the step; otherwise only the largest
+    // process is known.
     let peak = cgroup.memory_peak_bytes.filter(|_| cgroup.memory_peak_rose == Some(true));
     let is_id =
         |id: &&str| id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));

@@ -1,9 +1,9 @@
-//! The hook's own spans, made by the SDK and exported over OTLP where the standard variables say where
-//! to; else nothing here is touched.
+//! The hook's own spans, created by the SDK and exported over OTLP if the standard variables set an
+//! endpoint. Otherwise nothing here is used.
 //!
-//! Bounded in time: spans that have ended are sent while the step works, and what is left at the
-//! end is waited for a quarter of a second at most, less where the collector was silent before
-//! (`patience`). A collector that refuses costs one refused connection.
+//! Limited in time: finished spans are sent while the step runs, and the hook waits for the rest at
+//! most a quarter of a second, less if the collector did not answer before (`patience`). A
+//! collector that refuses connections costs one attempt.
 
 mod exporter;
 mod patience;
@@ -39,33 +39,33 @@ use super::settings::Settings;
 use exporter::Exporter;
 use patience::Patience;
 
-/// From one delivery to the next while the step works.
+/// Interval between exports while the step runs.
 const EVERY: Duration = Duration::from_millis(200);
-/// Whose spans are taken: those of libraries tell of addresses and paths.
+/// The target whose spans are collected; those of libraries contain addresses and paths.
 const OURS: &str = "ephemon_hook";
 
-/// An export under way.
+/// A running export.
 #[derive(Debug)]
 pub(super) struct Telemetry {
-    /// Ends the courier after one more delivery.
+    /// Ends the export task after one more export.
     last: Arc<Notify>,
     courier: JoinHandle<Delivered>,
     patience: Patience,
 }
 
-/// What came of an export.
+/// The result of an export.
 #[derive(Debug, Default)]
 struct Delivered {
     /// The last error, if any.
     error: Option<String>,
-    /// Spans that had no room.
+    /// Spans that did not fit into the buffer.
     dropped: u64,
 }
 
 // === impl Telemetry ===
 
 impl Telemetry {
-    /// Begins to collect spans, if the environment asks for it. Needs the runtime.
+    /// Starts to collect spans if the environment configures it. Needs the runtime.
     pub(super) fn start(settings: &Settings, console: &Console) -> Option<Self> {
         for ignored in &settings.telemetry.ignored {
             say(console, &ignored.to_string());
@@ -102,14 +102,14 @@ impl Telemetry {
             .with_target(false)
             .with_tracked_inactivity(false)
             .with_filter(Targets::new().with_target(OURS, tracing::Level::INFO));
-        // Only a second set-up in one process could fail, and there is none.
+        // This fails only if it is called twice in one process, which does not happen.
         tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer)).ok()?;
         let last = Arc::new(Notify::new());
         let courier = tokio::spawn(deliver(exporter, span_buffer, Arc::clone(&last)));
         Some(Self { last, courier, patience: Patience::of(&settings.volume) })
     }
 
-    /// Sends what is left, or gives up.
+    /// Sends the remaining spans within the time limit.
     pub(super) async fn finish(self, console: &Console) {
         self.last.notify_one();
         match timeout(self.patience.wait, self.courier).await {
@@ -117,10 +117,10 @@ impl Telemetry {
                 say(console, &format!("spans were not exported: {error}"));
             }
             Ok(Ok(Delivered { dropped: dropped @ 1.., .. })) => {
-                say(console, &format!("{dropped} spans were not exported: there were too many"));
+                say(console, &format!("{dropped} spans were not exported: the buffer was full"));
             }
             Ok(Ok(_)) => {}
-            Ok(Err(_)) => say(console, "spans were not exported: the exporter broke"),
+            Ok(Err(_)) => say(console, "spans were not exported: the exporter task failed"),
             Err(_) => {
                 self.patience.in_vain();
                 let waited = self.patience.wait.as_millis();
@@ -131,7 +131,7 @@ impl Telemetry {
     }
 }
 
-/// The span of a call, under the span that stands for it in the job's trace.
+/// The span of a call, as a child of the job's or the step's span.
 pub(super) fn call_span(
     command: &'static str,
     step: Option<&str>,
@@ -154,13 +154,13 @@ pub(super) fn call_span(
             true,
             TraceState::default(),
         );
-        // Fails where nothing is exported.
+        // Fails if nothing is exported.
         drop(span.set_parent(opentelemetry::Context::new().with_remote_span_context(remote)));
     }
     span
 }
 
-/// Writes down how a call ended: a command that failed is a failure, all else an error.
+/// Records how a call ended: a command's failure as its exit code, everything else as an error.
 pub(super) fn end_call(span: &Span, outcome: &Outcome, error: Option<&'static str>) {
     let (result, kind) = match (outcome, error) {
         (Outcome { cancelled: true, .. }, _) => ("cancellation", None),
@@ -176,7 +176,7 @@ pub(super) fn end_call(span: &Span, outcome: &Outcome, error: Option<&'static st
     }
 }
 
-/// Delivers until told to end, and then once more.
+/// Exports until asked to stop, and then once more.
 async fn deliver(exporter: Exporter, span_buffer: SpanBuffer, last: Arc<Notify>) -> Delivered {
     let mut delivered = Delivered::default();
     loop {

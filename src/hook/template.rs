@@ -1,9 +1,9 @@
 //! The operator's extension template, in the format of the reference hook (its ADR 0134): a pod
-//! template whose containers `$job`, `$step` and `$SERVICE` say what to add to ours, and `$*` what
-//! to add to the services that it does not name.
+//! template whose containers `$job`, `$step` and `$SERVICE` contain additions to the hook's
+//! containers, and `$*` additions to all services that have no entry of their own.
 //!
-//! What an ephemeral container can carry is honoured; the rest is a warning that names the place
-//! where it belongs.
+//! Fields that an ephemeral container supports are used; for every other field there is a warning
+//! that says where to set it instead.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,22 +14,22 @@ use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, SecurityContext, VolumeM
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// Most bytes of a template; a pod's whole spec may not be larger.
+/// Most bytes of a template; the whole spec of a pod cannot be larger.
 const MAX_BYTES: u64 = 1024 * 1024;
 
-/// The part of services without one of their own; no image can be called so.
+/// The entry for all other services; no image can have this name.
 const OTHER_SERVICES: &str = "*";
 
-/// What the operator wants added.
+/// The operator's additions.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Template {
     /// By the name after `$`.
     parts: BTreeMap<String, Part>,
-    /// For the log of `prepare_job`, one sentence each.
+    /// Sentences for the log of `prepare_job`.
     pub(super) warnings: Vec<String>,
 }
 
-/// What to add to one container.
+/// Additions to one container.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Part {
     pub(super) env: Vec<EnvVar>,
@@ -43,14 +43,14 @@ pub(super) struct Part {
     pub(super) limits: Limits,
 }
 
-/// A template that cannot be used.
+/// Why a template cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    #[error("the hook's template {path} cannot be read: {source}")]
+    #[error("cannot read the hook's template {path}: {source}")]
     Unreadable { path: PathBuf, source: std::io::Error },
     #[error("the hook's template {0} is over 1 MiB")]
     TooLong(PathBuf),
-    #[error("the hook's template {path} is not YAML: {why}")]
+    #[error("the hook's template {path} is not valid YAML: {why}")]
     NotYaml { path: PathBuf, why: String },
     #[error(
         "the hook's template {0} is empty; remove the setting that names it, or write spec.containers"
@@ -60,14 +60,14 @@ pub(super) enum Error {
         "the hook's template {path} is not a pod template: {what}; write spec.containers with a list of containers"
     )]
     Shape { path: PathBuf, what: &'static str },
-    #[error("the hook's template: {field} of container {container:?} is not what a pod has there")]
+    #[error("the hook's template: {field} of container {container:?} is not valid in a pod")]
     Field { container: String, field: &'static str },
 }
 
 // === impl Template ===
 
 impl Template {
-    /// Reads the operator's file; none is nothing to add.
+    /// Reads the operator's file; without a file there are no additions.
     pub(super) fn load(path: Option<&Path>) -> Result<Self, Error> {
         let Some(path) = path else { return Ok(Self::default()) };
         let unreadable = |source| Error::Unreadable { path: path.to_owned(), source };
@@ -103,17 +103,17 @@ impl Template {
         Ok(template)
     }
 
-    /// What to add to the job container.
+    /// Additions to the job container.
     pub(super) fn job(&self) -> Part {
         self.parts.get("job").cloned().unwrap_or_default()
     }
 
-    /// What to add to a container step: `$step`, else what `$job` has.
+    /// Additions to a container step: `$step`, or else `$job`.
     pub(super) fn step(&self) -> Part {
         self.parts.get("step").or_else(|| self.parts.get("job")).cloned().unwrap_or_default()
     }
 
-    /// What to add to a service: the part by any name it is known by, else that of all others.
+    /// Additions to a service: the entry for any of its names, or else the one for all others.
     pub(super) fn service<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Part {
         let own = names.into_iter().find_map(|name| self.parts.get(name));
         own.or_else(|| self.parts.get(OTHER_SERVICES)).cloned().unwrap_or_default()
@@ -138,7 +138,7 @@ impl Template {
         let mut part = Part::default();
         for (field, value) in container.as_object().into_iter().flatten() {
             match field.as_str() {
-                // Ours stand, as in the reference hook.
+                // The hook's values are kept, as in the reference hook.
                 "name" | "image" => {}
                 "env" => part.env = typed(name, "env", value)?,
                 "envFrom" => part.env_from = typed(name, "envFrom", value)?,
@@ -157,22 +157,22 @@ impl Template {
                     "ports of container {name:?} in the hook's template are not used: every port is open to the other containers of the job"
                 )),
                 field => self.warn(format!(
-                    "{field} of container {name:?} in the hook's template is not used: an ephemeral container cannot have it"
+                    "{field} of container {name:?} in the hook's template is not used: ephemeral containers do not support it"
                 )),
             }
         }
         for mount in &part.volume_mounts {
             if mount.sub_path.is_some() || mount.sub_path_expr.is_some() {
                 self.warn(format!(
-                    "mount {:?} of container {name:?} in the hook's template is left out: an ephemeral container cannot mount a part of a volume (subPath)",
+                    "mount {:?} of container {name:?} in the hook's template is not used: ephemeral containers do not support subPath",
                     mount.mount_path
                 ));
             }
         }
         part.volume_mounts
             .retain(|mount| mount.sub_path.is_none() && mount.sub_path_expr.is_none());
-        // One program for all services would replace each one's own; that of `$job` would be every
-        // action's.
+        // One command for all services would replace the command of each; that of `$job` would
+        // apply to every action.
         let why = match name {
             "$job" => "ephemon-init is the job container's first process",
             "$*" => "each service has its own",
@@ -192,7 +192,7 @@ impl Template {
         for (field, value) in resources.as_object().into_iter().flatten() {
             if field != "limits" {
                 self.warn(format!(
-                    "resources.{field} of container {name:?} in the hook's template are not used: the runner's pod asks for what its jobs need; put them in the runner's pod template"
+                    "resources.{field} of container {name:?} in the hook's template are not used: ephemeral containers have no requests; put them in the runner's pod template"
                 ));
                 continue;
             }
@@ -206,7 +206,7 @@ impl Template {
                     ("cpu", Some(read), _) => limits.cpu_millis = read.cpu_millis,
                     ("memory", _, Some(read)) => limits.memory_bytes = read.memory_bytes,
                     _ => self.warn(format!(
-                        "resources.limits.{resource} of container {name:?} in the hook's template is not used: cpu and memory can be limited"
+                        "resources.limits.{resource} of container {name:?} in the hook's template is not used: only cpu and memory can be limited"
                     )),
                 }
             }
@@ -219,7 +219,8 @@ impl Template {
     }
 }
 
-/// A file that says nothing, or something else, is a mistake: what the operator meant would be lost.
+/// A file without content, or with other content, is an error, because the operator's intent would
+/// be lost.
 fn check_shape(path: &Path, yaml: &Value) -> Result<(), Error> {
     let wrong = |what| Err(Error::Shape { path: path.to_owned(), what });
     let root = match yaml {
@@ -227,19 +228,19 @@ fn check_shape(path: &Path, yaml: &Value) -> Result<(), Error> {
         Value::Object(root) if root.is_empty() => return Err(Error::Empty(path.to_owned())),
         Value::Object(root) => root,
         Value::String(_) => return wrong("it is one string"),
-        _ => return wrong("it is no mapping"),
+        _ => return wrong("it is not a mapping"),
     };
     let containers = match root.get("spec") {
         None | Some(Value::Null) if root.contains_key("metadata") => return Ok(()),
         None | Some(Value::Null) => return wrong("it has no spec"),
         Some(Value::Object(spec)) => spec.get("containers"),
-        Some(_) => return wrong("its spec is no mapping"),
+        Some(_) => return wrong("its spec is not a mapping"),
     };
     match containers {
         None | Some(Value::Null) => Ok(()),
         Some(Value::Array(list)) if list.iter().all(Value::is_object) => Ok(()),
-        Some(Value::Array(_)) => wrong("an entry of its spec.containers is no mapping"),
-        Some(_) => wrong("its spec.containers is no list"),
+        Some(Value::Array(_)) => wrong("an entry of its spec.containers is not a mapping"),
+        Some(_) => wrong("its spec.containers is not a list"),
     }
 }
 
@@ -359,12 +360,12 @@ spec:
             ("# nothing\n", "is empty"),
             ("{}", "is empty"),
             ("job", "one string"),
-            ("[]", "no mapping"),
-            ("5", "no mapping"),
+            ("[]", "not a mapping"),
+            ("5", "not a mapping"),
             ("containers: []", "no spec"),
-            ("spec: job", "spec is no mapping"),
-            ("spec: {containers: {name: $job}}", "no list"),
-            ("spec: {containers: [$job]}", "no mapping"),
+            ("spec: job", "spec is not a mapping"),
+            ("spec: {containers: {name: $job}}", "not a list"),
+            ("spec: {containers: [$job]}", "not a mapping"),
         ] {
             let error = template(text).unwrap_err().to_string();
             assert!(error.contains(words), "{text}: {error}");

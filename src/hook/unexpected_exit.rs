@@ -1,5 +1,5 @@
-//! A container that is gone in the midst of things: its init cannot say why any more, the kubelet
-//! can, once it has looked.
+//! Explains why a container ended unexpectedly: its init cannot, but the kubelet can, once it has
+//! updated the status.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use super::console::quote;
 use super::pod_view::Progress;
 use super::step;
 
-/// The kubelet looks once a second and then tells the API server. On a node that just ran out of
-/// memory both take their time.
+/// The kubelet checks once a second and then updates the API server. On a node that just ran out of
+/// memory both take longer.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(15);
-/// Pause between questions.
+/// Pause between checks.
 const STATUS_POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Puts the kubelet's word in the place of an error that only says that nobody answers.
+/// Replaces an error that only says that init does not answer by the kubelet's reason.
 pub(super) async fn explained<T>(
     call: &Call<'_>,
     container: &str,
@@ -49,7 +49,7 @@ fn named(container: &str, error: Error) -> Error {
     }
 }
 
-/// How it ended, if the kubelet says so in time.
+/// How the container ended, if the kubelet reports it in time.
 async fn ask(call: &Call<'_>, container: &str) -> Option<Error> {
     let until = Instant::now() + STATUS_TIMEOUT;
     let asking = async {
@@ -69,7 +69,8 @@ async fn ask(call: &Call<'_>, container: &str) -> Option<Error> {
 fn ended(container: &str, code: i32, reason: &str) -> Error {
     let why = match reason {
         "OOMKilled" => {
-            ": it ran out of memory and was killed; give it more, or let it use less".to_owned()
+            ": it ran out of memory and was killed; raise its memory limit or reduce its use"
+                .to_owned()
         }
         "" => String::new(),
         reason => format!(" ({})", quote(reason)),
@@ -77,7 +78,7 @@ fn ended(container: &str, code: i32, reason: &str) -> Error {
     Error::UnexpectedExit { name: container.to_owned(), code, why }
 }
 
-/// The exit code for a call whose container ended with this one: never a success.
+/// The exit code of a call whose container ended with this one: never a success.
 pub(super) fn passed(code: i32) -> u8 {
     u8::try_from(code).ok().filter(|code| *code != 0).unwrap_or(1)
 }

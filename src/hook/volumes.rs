@@ -1,9 +1,9 @@
-//! `volumes:` of a workflow's containers, as far as an ephemeral container can have them.
+//! `volumes:` of a workflow's containers, as far as an ephemeral container supports them.
 //!
-//! The API forbids parts of volumes (`subPath`) in ephemeral containers (kubernetes v1.36.3,
+//! The API does not allow parts of volumes (`subPath`) in ephemeral containers (kubernetes v1.36.3,
 //! `validateEphemeralContainers`), and a container cannot mount anything itself. So a volume of the
-//! pod is mounted whole, and a directory of the workspace is a link that init makes, into the work
-//! volume or into its read-only twin.
+//! pod is mounted as a whole, and a directory of the workspace becomes a link, created by init,
+//! into the work volume or into its read-only twin.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -24,39 +24,40 @@ mod tests;
 pub(super) use error::Error;
 use path::{absolute, is_below, is_reserved, relative};
 
-/// Names that the hook's own volumes have in the runner's pod.
+/// Names of the hook's own volumes in the runner's pod.
 pub(super) const OWN: [&str; 5] = ["work", "externals", "github", "ephemon", "ephemon-bin"];
 /// An image volume with the runner's own image: optional, for `externals` that hold links only.
 pub(super) const RUNNER_IMAGE: &str = "runner-image";
-/// The node's shared memory, which every container of a pod has at the same path.
+/// The pod's shared memory, which every container has at the same path.
 const SHARED_MEMORY: &str = "/dev/shm";
 
-/// What the volumes of one container come to.
+/// The planned volumes of one container.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Volumes {
     pub(super) mounts: Vec<VolumeMount>,
     pub(super) links: Vec<Link>,
-    /// To be made where they are missing, before the links.
+    /// Directories that are created, if missing, before the links.
     pub(super) directories: Vec<String>,
     pub(super) warnings: Vec<String>,
 }
 
-/// What there is to make volumes of.
+/// What the plan depends on.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Means<'a> {
     pub(super) pod: &'a PodView,
     pub(super) settings: &'a Settings,
-    /// Whether init runs in the container, which alone can make links.
+    /// Whether init, which creates the links, runs in the container.
     pub(super) has_init: bool,
-    /// Whether the container has the work volume and `/github` anyway; a service has not.
+    /// Whether the container mounts the work volume and `/github` anyway; services do not.
     pub(super) has_work: bool,
 }
 
-/// Where a path of the runner's container lies.
+/// Where a path of the runner's container is.
 enum Place<'a> {
-    /// In the work volume, by the job's path.
+    /// In the work volume, as a path of the job.
     Work(String),
-    /// In a volume of the pod: its name, the path in it, and whether the runner may not write.
+    /// In a volume of the pod: its name, the path in it, and whether it is read-only for the
+    /// runner.
     Volume { name: &'a str, below: &'a str, read_only: bool },
     /// In the runner's own file system.
     Nowhere,
@@ -66,7 +67,8 @@ enum Place<'a> {
 ///
 /// # Errors
 ///
-/// A volume that Docker has and that cannot be had here, where its absence would be felt.
+/// A volume that Docker supports, that is not supported here, and without which the job would not
+/// work.
 pub(super) fn plan(asked: &Container, means: Means<'_>) -> Result<Volumes, Error> {
     let mut volumes = Volumes::default();
     let mut targets = BTreeSet::new();
@@ -89,8 +91,8 @@ pub(super) fn plan(asked: &Container, means: Means<'_>) -> Result<Volumes, Error
     Ok(volumes)
 }
 
-/// Refuses a named volume of several containers that the pod does not have: each would get a
-/// directory of its own.
+/// Fails if several containers use a named volume that the pod does not have, because each would
+/// get a directory of its own.
 pub(super) fn check_shared<'a>(
     all: impl Iterator<Item = &'a Container>,
     pod: &PodView,
@@ -156,7 +158,8 @@ impl Volumes {
         }
     }
 
-    /// A volume of the pod, by its name. Nobody else can have filled one that the pod lacks.
+    /// A volume of the pod by name. If the pod does not have it, no other container can have
+    /// written to it, so an empty directory is equivalent.
     fn named(
         &mut self,
         entry: &Mount,
@@ -204,7 +207,7 @@ impl Volumes {
         }
         let is_reserved =
             is_reserved(target) && (means.has_work || !is_below(target, mount::GITHUB));
-        // A link cannot stand in the place of a directory that it leads into.
+        // A link cannot replace a directory that contains the link's own target.
         if is_reserved || is_below(&seen, target) {
             return Err(Error::Reserved(shown(entry)));
         }
@@ -215,13 +218,13 @@ impl Volumes {
             self.mount_once("work", mount::WORK, false);
         }
         let below = seen.strip_prefix(mount::WORK).unwrap_or_default().to_owned();
-        // Docker makes a source that is missing.
+        // Docker creates a missing source directory.
         self.directories.push(seen.clone());
         let leads_to = if entry.read_only {
             self.mount_once("work", mount::WORK_READ_ONLY, true);
             format!("{}{below}", mount::WORK_READ_ONLY)
         } else if is_below(target, mount::WORK) {
-            // The runner sees that link too, by other paths.
+            // The runner sees that link, too, at another path.
             relative(target, &seen)
         } else {
             seen
@@ -242,7 +245,7 @@ impl Volumes {
         self.link(target, format!("{whole}/{below}"));
     }
 
-    /// The runner's tool cache. Nothing fails for want of it: a tool is fetched once more.
+    /// The runner's tool cache. Nothing fails without it: tools are downloaded again.
     fn tools(&mut self, source: &str, means: Means<'_>) {
         match means.place(source) {
             Place::Work(seen) => self.link(mount::TOOLS, seen),
@@ -273,7 +276,7 @@ impl Volumes {
         }
     }
 
-    /// The container's own file system serves, as it holds what the image has there.
+    /// The container's own file system is used, with what the image has there.
     fn directory(&mut self, target: &str, means: Means<'_>) {
         if means.has_init && !is_reserved(target) {
             self.directories.push(target.to_owned());
@@ -327,7 +330,7 @@ fn mounted(name: &str, path: &str, read_only: bool) -> VolumeMount {
     }
 }
 
-/// Docker's rule: what has no slash and does not begin with a dot is the name of a volume.
+/// Docker's rule: text without a slash that does not begin with a dot is the name of a volume.
 fn is_name(source: &str) -> bool {
     !source.contains('/') && !source.starts_with(['.', '~'])
 }

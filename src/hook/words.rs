@@ -1,12 +1,13 @@
-//! Lines of words: the pieces of the runner's requests, and words of the pod's spec.
+//! Joins and quotes words: the pieces of the runner's requests, and words in the pod's spec.
 
-/// The line of which the runner made the pieces. Several blanks in a row have become one.
+/// The line that the runner split into the pieces. Several spaces in a row have become one.
 pub(super) fn join<'a>(first: Option<&'a str>, pieces: &'a [String]) -> String {
     let all: Vec<&str> = first.into_iter().chain(pieces.iter().map(String::as_str)).collect();
     all.join(" ")
 }
 
-/// The words of a workflow in a pod's spec, where `$(NAME)` is Kubernetes' and `$$` its dollar sign.
+/// Quotes a word of a workflow for a pod's spec, where Kubernetes expands `$(NAME)`, and `$$` is a
+/// literal dollar sign.
 pub(super) fn literal(word: &str) -> String {
     word.replace('$', "$$")
 }

@@ -1,4 +1,4 @@
-//! The runner's own files, made fit for containers that see them by other paths and as other
+//! Prepares the runner's own files for containers that access them at other paths and as other
 //! users.
 
 mod permit;
@@ -12,22 +12,23 @@ use ephemon_contract::{Link, Present, mount};
 use super::settings::Settings;
 use permit::Held;
 
-/// Directories below `_work` that steps write to, whoever they are. The runner makes them with mode
+/// Directories below `_work` to which steps of any user write. The runner creates them with mode
 /// 0755 for itself (actions/runner 2.336, `TempDirectoryManager.cs`, `JobRunner.cs`,
-/// `ContainerOperationProvider.cs`). Without the sticky bit: with it, kernels refuse even root the
-/// files and links of others there (`fs.protected_regular`, `fs.protected_symlinks`).
+/// `ContainerOperationProvider.cs`). They get no sticky bit: with it, kernels deny even root access
+/// to files and links of other users (`fs.protected_regular`, `fs.protected_symlinks`).
 const SHARED: [&str; 3] = ["_temp", "_temp/_github_home", "_tool"];
-/// The files of workflow commands, which the runner makes with mode 0644 for every step
+/// The files of workflow commands, which the runner creates with mode 0644 for every step
 /// (actions/runner#3290).
 const COMMANDS: &str = "_temp/_runner_file_commands";
-/// Most files of commands that are looked at; the runner has half a dozen for each step that runs.
+/// Most such files that are changed; the runner creates about six for each running step.
 const MAX_COMMANDS: usize = 4096;
 
-/// How many pairs of names and values git finds in the environment.
+/// Number of configuration entries that git reads from the environment.
 const GIT_CONFIG_COUNT: &str = "GIT_CONFIG_COUNT";
 
-/// Lets every user of a container write to workspace, `RUNNER_TEMP`, HOME, tool cache and the files
-/// of workflow commands. At every call: the runner and steps make some of them anew.
+/// Lets every user of a container write to the workspace, `RUNNER_TEMP`, HOME, the tool cache and
+/// the files of workflow commands. At every call, because the runner and steps create some of them
+/// again.
 pub(super) fn open_to_all(settings: &Settings) {
     let Some(root) = settings.work.as_deref().and_then(Held::root) else { return };
     let workspace = settings.workspace.as_deref().zip(settings.work.as_deref());
@@ -44,16 +45,16 @@ pub(super) fn open_to_all(settings: &Settings) {
     }
 }
 
-/// Lets git work in the workspace of a container action. What the action knows as
-/// `/github/workspace` is a link, git sees the directory behind it, and before 2.46 compares that
-/// with `safe.directory` by its letters. Added to what the step has of the kind (git-config(1),
+/// Lets git work in the workspace of a container action. For the action `/github/workspace` is a
+/// link, but git sees the directory behind it, and before version 2.46 compares its path literally
+/// with `safe.directory`. The entry is added to those that the step already has (git-config(1),
 /// `GIT_CONFIG_COUNT`).
 pub(super) fn let_git_work(env: &mut Vec<(String, String)>, settings: &Settings) {
     let workspace = settings.workspace.as_deref().and_then(|path| settings.in_container(path));
     let Some(workspace) = workspace else { return };
     let count = env.iter().find(|(name, _)| name == GIT_CONFIG_COUNT).map(|(_, count)| count);
     let Ok(count) = count.map_or(Ok(0), |count| count.trim().parse::<u32>()) else {
-        // Git says what is wrong with it.
+        // Git itself reports what is wrong.
         return;
     };
     let own = [
@@ -65,7 +66,7 @@ pub(super) fn let_git_work(env: &mut Vec<(String, String)>, settings: &Settings)
     env.extend(own);
 }
 
-/// `/github/*`: links into the work volume, for there is no mounting of parts of a volume.
+/// `/github/*`: links into the work volume, because parts of a volume cannot be mounted.
 pub(super) fn links(settings: &Settings) -> Vec<Link> {
     let mut links: Vec<Link> = mount::GITHUB_LINKS
         .iter()
@@ -80,14 +81,14 @@ fn link(name: &str, target: String) -> Link {
     Link { path: format!("{}/{name}", mount::GITHUB), target, present: Present::Refuse }
 }
 
-/// Makes the links from the runner's own container, where the volume is mounted there too: for
-/// containers without an init in a job without a job container.
+/// Creates the links from the runner's own container, if the volume is mounted there, too: for
+/// containers without init in a job without a job container.
 pub(super) fn link_from_here(links: &[Link]) {
     for link in links {
         let path = Path::new(&link.path);
         let right = fs::read_link(path).is_ok_and(|target| target == Path::new(&link.target));
         if !right && path.parent().is_some_and(Path::is_dir) {
-            // Where the volume is not mounted here, neither can be done nor matters.
+            // If the volume is not mounted here, neither operation is possible or needed.
             drop(fs::remove_file(path));
             drop(symlink(&link.target, path));
         }
@@ -109,7 +110,7 @@ mod tests {
         })
     }
 
-    /// As the runner makes it: everything its own, 0755 and 0644.
+    /// As the runner creates it: owned by itself, with modes 0755 and 0644.
     fn work() -> tempfile::TempDir {
         let directory = tempfile::tempdir().unwrap();
         for name in ["_temp/_github_home", "_temp/_github_workflow", COMMANDS, "_tool", "r/r"] {
@@ -150,7 +151,7 @@ mod tests {
         assert_eq!(mode(at("_temp/step.sh")), 0o600);
     }
 
-    /// What a job can put in the place of each directory, and in the place of a file of commands.
+    /// What a job can put in place of each directory, and of a file of commands.
     #[test]
     fn links_of_a_job_lead_the_hook_nowhere() {
         let runners = tempfile::tempdir().unwrap();

@@ -1,5 +1,6 @@
-//! A step under another user. The standard library can set a user and a group on a child, but not
-//! its supplementary groups; so init starts itself, and that process changes and executes the step.
+//! Runs a step as another user. The standard library can set a user and a group for a child, but
+//! not its supplementary groups. So init starts its own program again, and that process changes the
+//! user and executes the step.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -18,10 +19,10 @@ use rustix::{
 
 use super::user::Identity;
 
-/// First argument of the process in between.
+/// First argument of the intermediate process.
 pub(super) const ARGUMENT: &str = "--become";
 
-/// The command for the process in between.
+/// The command for the intermediate process.
 pub(super) fn command(identity: &Identity, program: &Path, args: &[OsString]) -> Command {
     let groups: Vec<String> = identity.groups.iter().map(u32::to_string).collect();
     let mut command = Command::new("/proc/self/exe");
@@ -33,8 +34,8 @@ pub(super) fn command(identity: &Identity, program: &Path, args: &[OsString]) ->
     command
 }
 
-/// The process in between: `--become UID:GID:GROUP,... PROGRAM ARGV0 ARGUMENT...`. Returns only when
-/// it failed.
+/// The intermediate process: `--become UID:GID:GROUP,... PROGRAM ARGV0 ARGUMENT...`. Returns only
+/// if it failed.
 pub(super) fn run(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let (code, text) = match (args.next().as_deref().and_then(parse), args.next()) {
         (Some(identity), Some(program)) => match change(&identity) {
@@ -43,15 +44,15 @@ pub(super) fn run(mut args: impl Iterator<Item = OsString>) -> ExitCode {
                 (ErrorCode::User, format!("cannot become user {}: {error}", identity.uid))
             }
         },
-        _ => (ErrorCode::User, format!("{ARGUMENT} is not for you")),
+        _ => (ErrorCode::User, format!("{ARGUMENT} is for internal use only")),
     };
-    // If standard error is closed there is nobody to tell.
+    // If standard error is closed, the error cannot be reported.
     drop(writeln!(std::io::stderr(), "ephemon-init: {text}"));
     ExitCode::from(code.exit_code())
 }
 
-/// Becomes a program: `ARGV0 ARGUMENT...`. A shell reads a file that the kernel cannot execute, as
-/// `execvp` has it. Returns only when that failed.
+/// Replaces this process by a program: `ARGV0 ARGUMENT...`. A file that the kernel cannot execute
+/// is run by a shell, as `execvp` does. Returns only if that failed.
 pub(super) fn execute(
     program: &OsStr,
     mut args: impl Iterator<Item = OsString>,
@@ -72,7 +73,7 @@ pub(super) fn execute(
     (code, format!("cannot start {}: {error}", program.display()))
 }
 
-/// Of the calling thread: there is no other, and what it executes has its user.
+/// Of the calling thread: it is the only one, and the program that it executes inherits the user.
 fn change(identity: &Identity) -> rustix::io::Result<()> {
     let groups: Vec<Gid> = identity.groups.iter().copied().map(Gid::from_raw).collect();
     if geteuid().is_root() {

@@ -1,6 +1,6 @@
-//! The container's own cgroup, as its mount of `/sys/fs/cgroup` shows it: with a cgroup namespace,
-//! or with version 1's bind mounts, the top of the mount is the container itself. Whatever is not
-//! mounted is absent.
+//! The container's own cgroup at its mount of `/sys/fs/cgroup`: with a cgroup namespace, or with
+//! the bind mounts of version 1, the top of the mount is the container itself. Controllers that are
+//! not mounted have no values.
 
 use std::{
     fs::File,
@@ -10,17 +10,17 @@ use std::{
 
 use ephemon_contract::CgroupDelta;
 
-/// Longest kernel file that is looked at.
+/// Longest kernel file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
-/// From this device statistic's operations we take two.
+/// The operations of the device statistics that are reported.
 const READ: [&str; 2] = ["Read", "rbytes="];
 const WRITE: [&str; 2] = ["Write", "wbytes="];
 
-/// Where to read.
+/// The mount.
 #[derive(Debug, Clone)]
 pub(super) struct Cgroup(PathBuf);
 
-/// Counters at one moment.
+/// Values at one moment.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Reading {
     cpu_ns: Option<u64>,
@@ -35,12 +35,12 @@ pub(super) struct Reading {
 // === impl Cgroup ===
 
 impl Cgroup {
-    /// The mount, usually `/sys/fs/cgroup`.
+    /// `mount` is usually `/sys/fs/cgroup`.
     pub(super) fn new(mount: impl Into<PathBuf>) -> Self {
         Self(mount.into())
     }
 
-    /// Reads what there is.
+    /// Reads the values that exist.
     pub(super) fn read(&self) -> Reading {
         let v2 = self.v2();
         if v2.cpu_ns.is_some() { v2 } else { self.v1() }

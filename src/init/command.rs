@@ -1,5 +1,5 @@
-//! From a request to a process: environment, program by `PATH`, working directory, user. Whatever
-//! cannot be is found before the fork, so that each failure has its own code and sentence.
+//! Turns a request into a process: environment, program from `PATH`, working directory, user. All
+//! problems are detected before the fork, so that each has its own error code and message.
 
 use std::{
     collections::BTreeMap,
@@ -17,15 +17,15 @@ use super::{
     user::{self, Identity},
 };
 
-/// `PATH` where neither the image nor the request has one: as container runtimes set it.
+/// `PATH` if neither the image nor the request sets it: the default of container runtimes.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// The shell that POSIX promises; a distroless image has none.
+/// The shell according to POSIX; a distroless image has none.
 const SHELL: &str = "/bin/sh";
 
-/// A command that can be started, and with what if the kernel does not know its format.
+/// A command that can be started, and a fallback if the kernel does not know its format.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    /// What to start.
+    /// The process to start.
     pub process: Process,
     program: PathBuf,
     args: Vec<OsString>,
@@ -40,7 +40,7 @@ pub(super) fn has_shell() -> bool {
     is_executable(Path::new(SHELL))
 }
 
-/// Prepares a step that runs with these limits.
+/// Prepares a step with these limits.
 pub(super) fn prepare(run: &Run, limits: &[Ulimit]) -> Result<Prepared, Failure> {
     let identity = match &run.user {
         Some(wanted) => Some(
@@ -53,7 +53,7 @@ pub(super) fn prepare(run: &Run, limits: &[Ulimit]) -> Result<Prepared, Failure>
     if let Some(home) = identity.as_ref().and_then(|identity| identity.home.as_ref())
         && !run.env.iter().any(|(name, _)| name == "HOME")
     {
-        // What the container has is the home of its own user.
+        // The container's HOME belongs to its own user.
         env.insert("HOME".into(), home.into());
     }
     let words = argv(&run.command, has_shell())?;
@@ -63,7 +63,7 @@ pub(super) fn prepare(run: &Run, limits: &[Ulimit]) -> Result<Prepared, Failure>
     };
     let name = words.first().filter(|name| !name.is_empty());
     let name =
-        name.ok_or_else(|| Failure::new(ErrorCode::CommandNotFound, "no command is given"))?;
+        name.ok_or_else(|| Failure::new(ErrorCode::CommandNotFound, "the command is empty"))?;
     let path = env.get(OsStr::new("PATH")).map_or(OsStr::new(DEFAULT_PATH), OsString::as_os_str);
     let program = find(name, path, cwd.as_deref())?;
     let args: Vec<OsString> = words.into_iter().map(OsString::from).collect();
@@ -74,8 +74,8 @@ pub(super) fn prepare(run: &Run, limits: &[Ulimit]) -> Result<Prepared, Failure>
 // === impl Prepared ===
 
 impl Prepared {
-    /// For a file that the kernel cannot execute (ENOEXEC: a script without `#!`): the shell reads
-    /// it, as `execvp` has it.
+    /// For a file that the kernel cannot execute (ENOEXEC: a script without `#!`): a shell runs it,
+    /// as `execvp` does.
     pub(super) fn by_shell(&self) -> Process {
         let mut args = vec![OsString::from("sh"), self.program.clone().into_os_string()];
         args.extend(self.args.iter().skip(1).cloned());
@@ -83,12 +83,12 @@ impl Prepared {
         build(Path::new(SHELL), &args, &self.env, cwd, identity, &self.limits)
     }
 
-    /// What it means that the process could not be started.
+    /// The failure that the error of starting the process stands for.
     pub(super) fn failure(&self, error: &io::Error) -> Failure {
         let program = self.program.display();
         let code = match error.raw_os_error() {
             Some(libc_code::EACCES | libc_code::ENOEXEC) => ErrorCode::CommandNotExecutable,
-            // The file is there, so it is its interpreter or loader that is not.
+            // The file exists, so its interpreter or loader is missing.
             Some(libc_code::ENOENT) => ErrorCode::CommandNotFound,
             _ => ErrorCode::System,
         };
@@ -96,7 +96,7 @@ impl Prepared {
     }
 }
 
-/// Numbers of the errors that `exec` explains itself with.
+/// Error numbers with which `exec` reports the cause.
 mod libc_code {
     use rustix::io::Errno;
 
@@ -135,7 +135,7 @@ fn build(
     process
 }
 
-/// The container's environment, the request's over it, `PATH` with what goes in front.
+/// The container's environment, overridden by the request's, with the prepended part of `PATH`.
 fn environment(
     own: impl Iterator<Item = (OsString, OsString)>,
     run: &Run,
@@ -166,24 +166,27 @@ fn argv(command: &Command, shell: bool) -> Result<Vec<String>, Failure> {
     let argv = match command {
         Command::Argv(argv) => argv.clone(),
         Command::Line(line) if shell => {
-            // A single command takes the shell's place. Of a list `exec` would run the first alone:
-            // `false; true` and `a && b` are whole only by a shell that stays.
+            // A single command replaces the shell. For a list, `exec` would run only the first
+            // command: `false; true` and `a && b` are complete only if the shell stays.
             let exec = if line.contains([';', '&', '|', '\n']) { "" } else { "exec " };
             vec![SHELL.to_owned(), "-c".to_owned(), format!("{exec}{line}")]
         }
         Command::Line(line) => shlex::split(line).ok_or_else(|| {
-            Failure::new(ErrorCode::CommandNotFound, "the command line has an open quote")
+            Failure::new(ErrorCode::CommandNotFound, "the command line has an unclosed quote")
         })?,
     };
     if argv.iter().any(|arg| arg.contains('\0')) {
-        return Err(Failure::new(ErrorCode::CommandNotFound, "an argument has a NUL byte"));
+        return Err(Failure::new(ErrorCode::CommandNotFound, "an argument contains a NUL byte"));
     }
     Ok(argv)
 }
 
 fn directory(cwd: &str) -> Result<PathBuf, Failure> {
     let failure = |why: String| {
-        Failure::new(ErrorCode::WorkingDirectory, format!("cannot work in {cwd}: {why}"))
+        Failure::new(
+            ErrorCode::WorkingDirectory,
+            format!("cannot use the working directory {cwd}: {why}"),
+        )
     };
     match std::fs::metadata(cwd) {
         Ok(metadata) if metadata.is_dir() => Ok(PathBuf::from(cwd)),
@@ -192,7 +195,7 @@ fn directory(cwd: &str) -> Result<PathBuf, Failure> {
     }
 }
 
-/// The file that `name` means: by `PATH`, or by itself when it has a slash.
+/// Finds the file of a program: in `PATH`, or directly if its name contains a slash.
 fn find(name: &str, path: &OsStr, cwd: Option<&Path>) -> Result<PathBuf, Failure> {
     let at = |directory: &Path| match cwd {
         Some(cwd) => cwd.join(directory).join(name),
@@ -225,7 +228,7 @@ fn find(name: &str, path: &OsStr, cwd: Option<&Path>) -> Result<PathBuf, Failure
     })
 }
 
-/// A file with any execute bit. Whether *we* may, the kernel says.
+/// Whether a file has any execute bit. Whether this user may execute it is decided by the kernel.
 fn is_executable(path: &Path) -> bool {
     std::fs::metadata(path)
         .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)

@@ -1,4 +1,4 @@
-//! What init is told at its start: arguments and environment, read once.
+//! The configuration of init: arguments and environment, read once.
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
@@ -7,53 +7,51 @@ use ephemon_contract::{
     ContainerKey, HookKey, Link, Present, Setup, SetupError, TokenError, Volume, env, mount,
 };
 
-/// So long a container that a hook is to use waits for it. The hook connects as soon as there is a
-/// socket, and gives a container up that does not answer for 20 s (`MUTE` in the hook's `launch`): whoever has not
-/// come by then was killed.
+/// How long a container waits for its hook. The hook connects as soon as the socket exists, and
+/// gives up after 20 s without an answer (`SILENCE_TIMEOUT` in the hook's `launch`), so a hook that
+/// has not connected by then was killed.
 const CONFIG_TIMEOUT: Duration = Duration::from_secs(30);
-/// Longest container name: a DNS label.
+/// Longest container name in bytes: a DNS label.
 const MAX_NAME_BYTES: usize = 63;
 
-/// How to run.
+/// The configuration.
 #[derive(Debug)]
 pub(super) struct Config {
     /// The shared volume.
     pub volume: Volume,
     /// The container's name.
     pub container: String,
-    /// What a peer must prove.
+    /// Verifies the identity of a peer.
     pub hook_key: HookKey,
-    /// What proves us.
+    /// Proves the identity of this container.
     pub container_key: ContainerKey,
-    /// The only uid besides root and our own that may connect; any, when absent.
+    /// The only uid besides root and init's own that may connect; any uid if `None`.
     pub peer_uid: Option<u32>,
     /// The container's main command, if it is given here and not over the socket.
     pub command: Option<Vec<String>>,
-    /// Directories and links to make before the main command starts.
+    /// Directories and links to create before the main command starts.
     pub directories: Vec<String>,
     /// See `directories`.
     pub links: Vec<Link>,
-    /// What the main command is.
+    /// The kind of the main command.
     pub kind: contract::StepKind,
-    /// Whether the container is of no use without a hook that comes: a job's or a step's, and not
-    /// one that brings its own command.
+    /// Whether the container is useless without a hook: that of a job or a step without its own
+    /// command.
     pub awaits_hook: bool,
-    /// Whether it is there for one step, over when that is.
+    /// Whether it exists for one step, and ends with it.
     pub awaits_step: bool,
-    /// How long a hook is awaited.
+    /// How long to wait for a hook.
     pub patience: Duration,
-    /// The hosts file.
     pub hosts: PathBuf,
-    /// The mount of the container's cgroup.
     pub cgroup: PathBuf,
-    /// Where the paths of links and files that are asked for begin; `/`, but for containers that
-    /// have no root of their own.
+    /// Root directory for the paths of links and files; `/`, except for containers without a root
+    /// file system of their own.
     pub root: PathBuf,
-    /// What to set up before anything is started.
+    /// What to set up before any process starts.
     pub setup: Setup,
 }
 
-/// What is wrong with it.
+/// Why the configuration is not valid.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ConfigError {
     /// An unknown option.
@@ -64,21 +62,21 @@ pub(super) enum ConfigError {
     /// An option without its value.
     #[error("{0} needs a value")]
     Value(&'static str),
-    /// An option whose value is no number.
+    /// An option whose value is not a number.
     #[error("{0} needs a number of milliseconds")]
     Number(&'static str),
-    /// A value that makes no sense.
+    /// A value that is not valid.
     #[error("{0}: {1}")]
     Setup(String, SetupError),
     /// An argument that is not UTF-8.
     #[error("argument {0:?} is not utf-8")]
     Text(OsString),
-    /// A variable that is missing or makes no sense.
+    /// A variable that is missing or not valid.
     #[error("{name} is {what}; the hook sets it in the container's spec")]
     Variable {
         /// Its name.
         name: &'static str,
-        /// What is wrong.
+        /// What is wrong with it.
         what: &'static str,
     },
 }
@@ -99,7 +97,7 @@ impl Config {
             || container.len() > MAX_NAME_BYTES
             || !container.bytes().all(is_label)
         {
-            return Err(bad(env::CONTAINER, "not a container's name"));
+            return Err(bad(env::CONTAINER, "not a valid container name"));
         }
         let hook_key = key(&variable, env::HOOK_KEY, HookKey::parse)?;
         let container_key = key(&variable, env::CONTAINER_KEY, ContainerKey::parse)?;

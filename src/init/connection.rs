@@ -1,4 +1,4 @@
-//! One hook's connection: frames in and out, never blocking, with bounded buffers.
+//! The connection of one hook: frames in both directions, non-blocking, with bounded buffers.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -15,11 +15,11 @@ use rustix::event::PollFlags;
 
 use super::poll;
 
-/// Beyond so many bytes waiting to be sent, no more output is read from a step.
+/// If more bytes than this wait to be sent, no more output of a step is read.
 const HIGH_WATER_BYTES: usize = 32 * 1024;
-/// Bytes read from the socket at a time.
+/// Bytes of one read from the socket.
 const READ_BYTES: usize = 16 * 1024;
-/// Reads in a row before the rest of the step has its turn.
+/// Reads in a row before other work of the step is done.
 const READS_PER_TURN: usize = 16;
 
 /// A connection.
@@ -27,59 +27,60 @@ const READS_PER_TURN: usize = 16;
 pub(super) struct Connection {
     stream: UnixStream,
     frames: Frames,
-    /// Once there are keys.
+    /// Set once the keys are agreed.
     channel: Option<Channel>,
     outbound: Vec<u8>,
     sent: usize,
 }
 
-/// The peer is gone, or says what makes no sense: either way it will not be spoken to again.
+/// The peer has disconnected or sent invalid data. In both cases the connection is not used any
+/// more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Gone;
 
-/// What arrived.
+/// What was received.
 #[derive(Debug)]
 pub(super) enum Arrival {
     /// A request.
     Request(Box<Request>),
-    /// A frame that is none.
+    /// A frame that is not a valid request.
     Nonsense,
-    /// Nothing in the time that was given.
+    /// Nothing within the time limit.
     Nothing,
 }
 
 // === impl Connection ===
 
 impl Connection {
-    /// Takes over a stream of a peer who has not proven anything yet.
+    /// Takes over a stream whose peer is not authenticated yet.
     pub(super) fn new(stream: UnixStream) -> std::io::Result<Self> {
         stream.set_nonblocking(true)?;
         let frames = Frames::new(MAX_HELLO_BYTES);
         Ok(Self { stream, frames, channel: None, outbound: Vec::new(), sent: 0 })
     }
 
-    /// Seals and opens every frame from here on.
+    /// Encrypts and authenticates every frame from now on.
     pub(super) fn seal(&mut self, channel: Channel) {
         self.channel = Some(channel);
     }
 
-    /// Takes longer frames from here on.
+    /// Accepts longer frames from now on.
     pub(super) fn trust(&mut self) {
         self.frames.set_limit(MAX_REQUEST_BYTES + SEAL_BYTES);
     }
 
-    /// What to wait for: requests, and room to send if something waits.
+    /// What to poll for: requests, and room to send if data waits.
     pub(super) fn interest(&self) -> (BorrowedFd<'_>, PollFlags) {
         let send = if self.outbound.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
         (self.stream.as_fd(), PollFlags::IN | send)
     }
 
-    /// Whether the peer is slow: no output should be queued now.
+    /// Whether the peer is slow, so that no output should be queued.
     pub(super) fn is_full(&self) -> bool {
         self.outbound.len() - self.sent >= HIGH_WATER_BYTES
     }
 
-    /// Queues a reply and sends what can be sent at once.
+    /// Queues a reply and sends what is possible without blocking.
     pub(super) fn queue(&mut self, reply: &Reply) -> Result<(), Gone> {
         let mut frame = reply.encode().map_err(|_| Gone)?;
         if let Some(channel) = &mut self.channel {
@@ -89,7 +90,7 @@ impl Connection {
         self.send()
     }
 
-    /// Sends what can be sent without waiting.
+    /// Sends what is possible without blocking.
     pub(super) fn send(&mut self) -> Result<(), Gone> {
         while let Some(rest) = self.outbound.get(self.sent..).filter(|rest| !rest.is_empty()) {
             match self.stream.write(rest) {
@@ -111,7 +112,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Queues a reply and sends everything, however slow the peer.
+    /// Queues a reply and sends everything, even to a slow peer.
     pub(super) fn reply(&mut self, reply: &Reply) -> Result<(), Gone> {
         self.queue(reply)?;
         while !self.outbound.is_empty() {
@@ -124,7 +125,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads what arrived, without waiting.
+    /// Reads what has arrived, without blocking.
     pub(super) fn receive(&mut self) -> Result<(), Gone> {
         let mut buffer = [0; READ_BYTES];
         for _ in 0..READS_PER_TURN {
@@ -139,7 +140,7 @@ impl Connection {
         Ok(())
     }
 
-    /// The next request that has arrived whole.
+    /// The next complete request.
     pub(super) fn next_request(&mut self) -> Arrival {
         match self.frames.next_frame() {
             Ok(Some(body)) => {
@@ -157,7 +158,7 @@ impl Connection {
         }
     }
 
-    /// Waits for a request, `patience` at most.
+    /// Waits for a request, at most for `patience`.
     pub(super) fn wait_request(&mut self, patience: Option<Duration>) -> Result<Arrival, Gone> {
         let deadline = patience.map(|patience| Instant::now() + patience);
         loop {
@@ -173,7 +174,7 @@ impl Connection {
             let received = self.receive();
             match self.next_request() {
                 Arrival::Nothing => received?,
-                // Said before the peer went.
+                // It was sent before the peer disconnected.
                 arrival => return Ok(arrival),
             }
         }

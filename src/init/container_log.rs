@@ -1,5 +1,6 @@
-//! Init's own standard output and error: the container's log. Written by a thread of its own, so
-//! that a log nobody reads holds a step up for a moment only, and then loses bytes that are counted.
+//! Init's own standard output and error, which are the container's log. They are written by a
+//! separate thread, so that a log that is not read delays a step only briefly; after that, bytes
+//! are dropped and counted.
 
 use std::{
     collections::VecDeque,
@@ -13,21 +14,22 @@ use ephemon_base::{lock, wait};
 
 use super::tee::Stream;
 
-/// Most bytes that wait to be written.
+/// Most bytes that are queued.
 const MAX_WAITING_BYTES: usize = 64 * 1024;
-/// A writer that makes no progress so long stands still: what comes is dropped until it moves.
+/// A writer that makes no progress for this long counts as blocked: output is dropped until it
+/// continues.
 const STALL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The log. Cheap to clone; every clone writes to the same.
+/// The log. Cheap to clone; all clones write to the same log.
 #[derive(Debug, Clone)]
 pub(super) struct ContainerLog(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
-    /// from writers --there is something--> to the thread
+    /// from writers --data is queued--> to the thread
     filled: Condvar,
-    /// from the thread --something was written--> to writers
+    /// from the thread --data was written--> to writers
     drained: Condvar,
 }
 
@@ -35,7 +37,7 @@ struct Shared {
 struct State {
     waiting: VecDeque<(Stream, Vec<u8>)>,
     waiting_bytes: usize,
-    /// The thread has taken a piece and not yet written it.
+    /// The thread has removed a piece from the queue and not written it yet.
     writing: bool,
     stalled: bool,
     dropped_bytes: u64,
@@ -55,7 +57,7 @@ impl ContainerLog {
         Ok(log)
     }
 
-    /// Queues bytes; waits while the queue is full, [`STALL_TIMEOUT`] at most.
+    /// Queues bytes; while the queue is full, waits at most [`STALL_TIMEOUT`].
     pub(super) fn write(&self, stream: Stream, bytes: Vec<u8>) {
         if bytes.is_empty() {
             return;
@@ -83,17 +85,17 @@ impl ContainerLog {
         self.0.filled.notify_one();
     }
 
-    /// A line of init's own, on standard error.
+    /// Writes a line of init's own to standard error.
     pub(super) fn note(&self, text: &str) {
         self.write(Stream::Err, format!("[ephemon-init] {text}\n").into_bytes());
     }
 
-    /// Bytes that were dropped.
+    /// Number of bytes that were dropped.
     pub(super) fn dropped_bytes(&self) -> u64 {
         self.lock().dropped_bytes
     }
 
-    /// Waits until all is written, `patience` at most.
+    /// Waits until everything is written, at most for `patience`.
     pub(super) fn flush(&self, patience: Duration) {
         let deadline = Instant::now() + patience;
         let mut state = self.lock();
@@ -129,8 +131,8 @@ impl ContainerLog {
                 let lost = state.dropped_bytes - reported;
                 reported = state.dropped_bytes;
                 let note = format!(
-                    "[ephemon-init] {lost} bytes of output are missing before this line: \
-                     the reader of this log stood still\n"
+                    "[ephemon-init] {lost} bytes of output are missing before this line: the \
+                     reader of this log did not keep up\n"
                 );
                 bytes.splice(0..0, note.into_bytes());
             }
@@ -142,7 +144,7 @@ impl ContainerLog {
             };
             let mut state = self.lock();
             if written.is_err() {
-                // Nobody holds the other end: the output goes to the hook alone.
+                // The log is closed at the other end: the output goes only to the hook.
                 state.dropped_bytes = state.dropped_bytes.saturating_add(length);
                 reported = state.dropped_bytes;
             }

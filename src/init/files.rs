@@ -1,4 +1,4 @@
-//! Links, directories and small files that the hook wants in the container's file system.
+//! Links, directories and small files that the hook requests in the container's file system.
 
 mod mounts;
 
@@ -16,14 +16,15 @@ use self::mounts::Mounts;
 
 /// Most links, and most directories, in one request.
 const MAX_LINKS: usize = 64;
-/// Attempts at one link: the inits of other containers make theirs in the same volume.
+/// Attempts to create one link, because the inits of other containers create theirs in the same
+/// volume.
 const CREATE_ATTEMPTS: usize = 8;
 
-/// Makes the links below `root`, and the directories that they need.
+/// Creates the links below `root`, and the directories that they need.
 ///
 /// # Errors
 ///
-/// The first link that cannot be made; those before it are there.
+/// The first link that cannot be created; those before it exist.
 pub(super) fn link(links: &[Link], root: &Path) -> Result<(), Failure> {
     few(links.len(), "links")?;
     links.iter().try_for_each(|link| {
@@ -34,12 +35,12 @@ pub(super) fn link(links: &[Link], root: &Path) -> Result<(), Failure> {
     })
 }
 
-/// Makes the directories below `root` where they are missing. One that cannot be made is left out:
-/// whatever needs it says so better.
+/// Creates missing directories below `root`. One that cannot be created is skipped, because what
+/// uses it reports a clearer error.
 ///
 /// # Errors
 ///
-/// Too many directories.
+/// There are too many directories.
 pub(super) fn make_directories(paths: &[String], root: &Path) -> Result<(), Failure> {
     few(paths.len(), "directories")?;
     for path in paths {
@@ -80,7 +81,7 @@ fn link_one(path: &Path, target: &Path, present: Present) -> io::Result<()> {
 fn make_room(path: &Path, present: Present) -> io::Result<()> {
     let kind = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata.file_type(),
-        // Somebody else has.
+        // Another process removed it.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
     };
@@ -91,7 +92,7 @@ fn make_room(path: &Path, present: Present) -> io::Result<()> {
         };
     }
     if present == Present::Refuse {
-        return Err(io::Error::other("there is something else"));
+        return Err(io::Error::other("another file is there"));
     }
     let mounts = Mounts::read()?;
     let real = fs::canonicalize(path)?;
@@ -99,14 +100,14 @@ fn make_room(path: &Path, present: Present) -> io::Result<()> {
         return Err(io::Error::other("a volume is mounted there, or the image declares one"));
     }
     if kind.is_dir() {
-        // An empty directory hides nothing, wherever it is.
+        // An empty directory contains no data, even if it is in a volume.
         if fs::remove_dir(&real).is_ok() {
             return Ok(());
         }
     }
     if mounts.is_in_volume(&real) {
         return Err(io::Error::other(
-            "what is there lies in a volume of the pod, and would be lost",
+            "it is on a volume of the pod, and its content would be lost",
         ));
     }
     if kind.is_dir() { fs::remove_dir_all(&real) } else { fs::remove_file(&real) }

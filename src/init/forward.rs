@@ -1,5 +1,6 @@
-//! Forwards ports inside the pod: `ports: 8080:80` of a service is a listener on 8080 that
-//! connects to 80. Each direction of a connection is closed when its source is, the other goes on.
+//! Forwards ports inside the pod: `ports: 8080:80` of a service becomes a listener on 8080 that
+//! connects to 80. Each direction of a connection is closed when its source closes it; the other
+//! one continues.
 
 mod udp;
 
@@ -20,11 +21,11 @@ use super::STACK_BYTES;
 
 /// Most forwarded ports of a container.
 const MAX_PORTS: usize = 256;
-/// Most connections, and clients of UDP ports, at a time; one more is closed at once.
+/// Most connections, and clients of UDP ports, at once; further ones are closed immediately.
 const MAX_CONNECTIONS: usize = 256;
-/// How long the target may take to accept.
+/// Time limit for connecting to the target.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Pause when no connection can be accepted, for want of descriptors.
+/// Pause if no connection can be accepted because descriptors ran out.
 const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The container's forwarders.
@@ -34,11 +35,11 @@ pub(super) struct Forwards {
     connections: Arc<AtomicUsize>,
 }
 
-/// One of a limited number, given back when dropped.
+/// A permit of a limited number, returned when dropped.
 #[derive(Debug)]
 pub(super) struct Slot(Arc<AtomicUsize>);
 
-/// What waits for clients.
+/// A listening socket.
 #[derive(Debug)]
 enum Listener {
     Tcp(TcpListener),
@@ -48,7 +49,7 @@ enum Listener {
 // === impl Slot ===
 
 impl Slot {
-    /// Takes one of `limit`, if any is left.
+    /// Takes a permit if fewer than `limit` are in use.
     pub(super) fn take(count: &Arc<AtomicUsize>, limit: usize) -> Option<Self> {
         count
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
@@ -68,7 +69,7 @@ impl Drop for Slot {
 // === impl Forwards ===
 
 impl Forwards {
-    /// Starts all of them, or none.
+    /// Starts all forwards, or none.
     pub(super) fn start(&self, asked: &[Forward]) -> Result<(), Failure> {
         let count = self.ports.load(Ordering::Relaxed) + asked.len();
         if count > MAX_PORTS {
@@ -88,8 +89,9 @@ impl Forwards {
                     spawn("forward", move || udp::forward_forever(&socket, to, &connections))
                 }
             };
-            started
-                .map_err(|error| Failure::new(ErrorCode::System, format!("no thread: {error}")))?;
+            started.map_err(|error| {
+                Failure::new(ErrorCode::System, format!("cannot start a thread: {error}"))
+            })?;
         }
         self.ports.store(count, Ordering::Relaxed);
         Ok(())
@@ -114,7 +116,8 @@ fn listen(asked: &Forward) -> Result<(Listener, SocketAddr), Failure> {
     Ok((listener, to))
 }
 
-/// Listens. Any address is both families' where the pod has both: `localhost` is `::1` to many.
+/// Listens. An unspecified address listens on IPv4 and IPv6 if the pod has both, because
+/// `localhost` often resolves to `::1`.
 fn bind(on: SocketAddr, udp: bool) -> io::Result<Listener> {
     let one = |on: SocketAddr| {
         if udp {
@@ -127,7 +130,7 @@ fn bind(on: SocketAddr, udp: bool) -> io::Result<Listener> {
         return one(on);
     }
     let both = one(SocketAddr::from((Ipv6Addr::UNSPECIFIED, on.port())));
-    // What is wrong besides, the second try says as well.
+    // The second attempt reports any other error, too.
     both.or_else(|_| one(on))
 }
 
@@ -148,11 +151,11 @@ fn accept_forever(listener: &TcpListener, to: SocketAddr, connections: &Arc<Atom
     }
 }
 
-/// Joins a client with the target until both directions are closed.
+/// Copies data between a client and the target until both directions are closed.
 fn join(client: TcpStream, to: SocketAddr) {
     let Ok(server) = TcpStream::connect_timeout(&to, CONNECT_TIMEOUT) else { return };
     for stream in [&client, &server] {
-        // Small writes pass at once; if this fails they pass later.
+        // Sends small writes without delay; a failure only delays them.
         drop(stream.set_nodelay(true));
     }
     let (Ok(client_half), Ok(server_half)) = (client.try_clone(), server.try_clone()) else {
@@ -162,14 +165,14 @@ fn join(client: TcpStream, to: SocketAddr) {
     if answers.is_ok() {
         pump(client, server);
     }
-    // The slot is held by this thread alone; the other has its own end.
+    // Only this thread holds the permit; the other thread ends together with it.
     if let Ok(answers) = answers {
         drop(answers.join());
     }
 }
 
 fn pump(mut from: TcpStream, mut to: TcpStream) {
-    // However it ended, `to` will get no more, and nobody will read more of `from`.
+    // However the copy ended, `to` gets no more data, and `from` is not read any more.
     drop(io::copy(&mut from, &mut to));
     drop(to.shutdown(Shutdown::Write));
     drop(from.shutdown(Shutdown::Read));

@@ -1,5 +1,4 @@
-//! Health checks: a command or a TCP connection, again and again, until it succeeds or has failed
-//! often enough.
+//! Health checks: repeats a command or a TCP connection until it succeeds or has failed too often.
 
 use std::{
     io::Read,
@@ -24,10 +23,10 @@ use super::{
 const MAX_TEXT_BYTES: usize = 4096;
 /// Shortest time between two probes.
 const MIN_INTERVAL: Duration = Duration::from_millis(10);
-/// Shortest time that a probe is given.
+/// Shortest time limit of a probe.
 const MIN_TIMEOUT: Duration = Duration::from_millis(10);
 
-/// What counts of the probes so far. Pure.
+/// The state after the probes so far. Pure.
 #[derive(Debug)]
 struct Tally {
     retries: u32,
@@ -36,7 +35,7 @@ struct Tally {
     probes: u32,
 }
 
-/// Probes until the answer is known. Stops when the hook goes away.
+/// Probes until the result is known. Stops if the hook disconnects.
 pub(super) fn check(
     supervisor: &Supervisor,
     health: &Health,
@@ -64,7 +63,7 @@ pub(super) fn check(
         if let Some(healthy) = tally.count(healthy, started.elapsed()) {
             return Ok(HealthReport { healthy, probes: tally.probes, text });
         }
-        // Any request now is out of place; so is silence for ever.
+        // A request is not expected now; neither is unlimited silence.
         match client.wait_request(Some(millis(health.interval_ms).max(MIN_INTERVAL)))? {
             Arrival::Nothing => {}
             Arrival::Request(_) | Arrival::Nonsense => return Err(Gone),
@@ -75,7 +74,7 @@ pub(super) fn check(
 // === impl Tally ===
 
 impl Tally {
-    /// Counts a probe; the answer, if it is known now.
+    /// Counts a probe; returns the result if it is known.
     fn count(&mut self, healthy: bool, elapsed: Duration) -> Option<bool> {
         self.probes = self.probes.saturating_add(1);
         if healthy {
@@ -103,7 +102,7 @@ fn execute(supervisor: &Supervisor, command: &Command, timeout: Duration) -> Res
         env: Vec::new(),
         prepend_path: Vec::new(),
         cwd: None,
-        // As in Docker: the health command is the container's user's.
+        // As with Docker, the health command runs as the container's user.
         user: supervisor.config.setup.user.clone(),
         name: String::new(),
         kind: StepKind::Internal,
@@ -121,7 +120,7 @@ fn execute(supervisor: &Supervisor, command: &Command, timeout: Duration) -> Res
     match end {
         Some(End::Code(0)) => Ok(()),
         Some(End::Code(code)) => Err(format!("exit code {code}: {output}")),
-        Some(End::Signal(number)) => Err(format!("ended by signal {number}: {output}")),
+        Some(End::Signal(number)) => Err(format!("killed by signal {number}: {output}")),
         None => {
             process.signal(Signal::KILL);
             Err(format!("no answer within {timeout:?}: {output}"))
@@ -129,8 +128,8 @@ fn execute(supervisor: &Supervisor, command: &Command, timeout: Duration) -> Res
     }
 }
 
-/// Reads the probe's output until it ended or its time is over; the beginning is kept. What it wrote
-/// before its end is read after it, too; what its own processes write then is not waited for.
+/// Reads the probe's output until it ended or timed out, and keeps the beginning. Output from
+/// before its end is always read; later output of its child processes is not awaited.
 fn read_to_end(process: &mut Process, deadline: Instant) -> String {
     let mut output = Vec::new();
     let mut buffer = [0; 1024];
@@ -195,7 +194,7 @@ mod tests {
     #[test]
     fn what_a_probe_wrote_before_its_end_is_read_after_it() {
         let reaper = Reaper::default();
-        // One that goes on holds the output open.
+        // The process that continues keeps the output open.
         let line = "sleep 1000 & echo not yet; exit 4";
         let mut probe = std::process::Command::new("sh");
         let mut process = reaper.spawn(probe.args(["-c", line]).stdout(Stdio::piped())).unwrap();

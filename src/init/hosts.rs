@@ -1,6 +1,6 @@
-//! Names in `/etc/hosts`. The pod's file is one for all its containers and written anew by the
-//! kubelet whenever one of them starts (kubernetes v1.36.2, `ensureHostsFile`), so init watches it
-//! and puts its lines back. Lines are added, not blocks: several inits keep the same file.
+//! Names in `/etc/hosts`. All containers of the pod share the file, and the kubelet rewrites it
+//! whenever one of them starts (kubernetes v1.36.2, `ensureHostsFile`), so init watches it and adds
+//! its lines again. It adds single lines, not blocks, because several inits edit the same file.
 
 use std::{
     collections::BTreeSet,
@@ -12,37 +12,32 @@ use std::{
 use ephemon_base::lock;
 use ephemon_contract::HostEntry;
 
-/// What marks a line as ours.
+/// Marks lines that init added.
 const MARK: &str = "# ephemon";
 /// Most lines.
 const MAX_LINES: usize = 256;
-/// Longest hosts file that is looked at.
+/// Longest hosts file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
-/// The lines to keep, and where.
+/// The lines to keep, and the file.
 #[derive(Debug)]
 pub(super) struct Hosts {
     path: PathBuf,
     lines: Mutex<BTreeSet<String>>,
 }
 
-/// Why names were not taken.
+/// Why names are not written.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HostsError {
-    /// An entry that makes no sense.
+    /// An entry that is not valid.
     #[error("{0:?} is not a hosts entry")]
     Entry(String),
     /// Over [`MAX_LINES`].
     #[error("more than {MAX_LINES} hosts entries")]
     TooMany,
-    /// The file could not be read or written.
+    /// The file cannot be read or written.
     #[error("cannot write {}: {source}; the container must run as root to name services", path.display())]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    File { path: PathBuf, source: io::Error },
 }
 
 // === impl Hosts ===
@@ -70,7 +65,7 @@ impl Hosts {
         self.write(&gone, &lines)
     }
 
-    /// Puts back what the kubelet removed.
+    /// Adds the lines that the kubelet removed.
     pub(super) fn reapply(&self) -> Result<(), HostsError> {
         let lines = lock(&self.lines);
         if lines.is_empty() { Ok(()) } else { self.write(&BTreeSet::new(), &lines) }
@@ -83,7 +78,7 @@ impl Hosts {
         }
         let text = fs::read_to_string(&self.path).map_err(file)?;
         match with_lines(&text, gone, lines) {
-            // In place: the file is a mount and cannot be replaced by renaming.
+            // Written in place, because the file is a mount and cannot be replaced by a rename.
             Some(changed) => fs::write(&self.path, changed).map_err(file),
             None => Ok(()),
         }
@@ -104,7 +99,7 @@ fn line(entry: &HostEntry) -> Result<String, HostsError> {
     }
 }
 
-/// The text without the lines that are gone and with those that are wanted; none when it is right.
+/// The text without the lines in `gone` and with those in `wanted`; `None` if it needs no change.
 fn with_lines(text: &str, gone: &BTreeSet<String>, wanted: &BTreeSet<String>) -> Option<String> {
     let mut changed = String::with_capacity(text.len());
     let mut missing = wanted.clone();

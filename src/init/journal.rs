@@ -1,5 +1,5 @@
-//! The container's journal in the shared volume: append only, bounded, never a reason for a step to
-//! fail. The file is opened once, before any step could put something else in its place.
+//! The container's journal in the shared volume: append-only, bounded, and never a reason for a
+//! step to fail. The file is opened once, before any step could replace it.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -13,14 +13,15 @@ use ephemon_base::lock;
 use ephemon_contract::{JOURNAL_MAX_BYTES, Record};
 use rustix::fs::OFlags;
 
-/// An open journal, or what is left of one that could not be opened: a count.
+/// An open journal, or, if it could not be opened, only a count.
 #[derive(Debug)]
 pub(super) struct Journal(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
     file: Option<File>,
-    /// The last record may be there by half: the disk was full. The next one begins a new line.
+    /// The last record may be incomplete because the disk was full. The next one begins with a line
+    /// break.
     torn: bool,
     bytes: u64,
     dropped: u64,
@@ -29,7 +30,7 @@ struct State {
 // === impl Journal ===
 
 impl Journal {
-    /// Opens the file for appending. Neither a link nor a pipe that stands there is followed.
+    /// Opens the file for appending. Does not follow links or block on pipes.
     pub(super) fn open(path: &Path) -> std::io::Result<Self> {
         let file = OpenOptions::new()
             .append(true)
@@ -52,12 +53,12 @@ impl Journal {
         })))
     }
 
-    /// A journal that only counts what it would have held.
+    /// A journal that only counts the records.
     pub(super) fn none() -> Self {
         Self(Mutex::new(State { file: None, torn: false, bytes: 0, dropped: 0 }))
     }
 
-    /// Appends a record, in one write, or counts it.
+    /// Appends a record with one write, or counts it as dropped.
     pub(super) fn append(&self, record: &Record) {
         let mut state = lock(&self.0);
         let fits = |line: &Vec<u8>| state.bytes + line.len() as u64 <= JOURNAL_MAX_BYTES;
@@ -77,17 +78,17 @@ impl Journal {
         state.dropped += u64::from(written.is_none());
     }
 
-    /// Records that could not be written.
+    /// Number of records that could not be written.
     pub(super) fn dropped(&self) -> u64 {
         lock(&self.0).dropped
     }
 }
 
-/// Makes a directory that any user's container may write to, if it is not there.
+/// Creates a directory to which containers of any user can write, if it does not exist.
 pub(super) fn make_shared_directory(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     match fs::create_dir(path) {
-        // By a second call: the first is subject to the umask.
+        // In a second call, because the umask applies to the first.
         Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(0o1777)),
         Err(_) if path.is_dir() => Ok(()),
         Err(error) => Err(error),

@@ -1,10 +1,10 @@
-//! `ephemon-init`: process 1 of the ephemeral containers that the hook launches.
+//! `ephemon-init`: process 1 of the ephemeral containers that the hook creates.
 //!
-//! `supervisor` holds what all share and the main loop; `server` and `connection` speak to the hook;
-//! `command` and `reaper` start and end processes; `step` moves one step's output; `tee` and
-//! `container_log` make the container's log; `journal` tells the agent;
-//! `others` has what other containers told to be masked. Threads, no runtime: one
-//! for each connection, and bounded numbers of everything.
+//! `supervisor` has the shared state and the main loop; `server` and `connection` communicate with
+//! the hook; `command` and `reaper` start processes and wait for their ends; `step` forwards one
+//! step's output; `tee` and `container_log` write the container's log; `journal` informs the agent;
+//! `others` reads the values to mask of other containers. It uses threads, not an async runtime:
+//! one for each connection, and every resource is bounded.
 
 mod become_user;
 mod cgroup;
@@ -52,20 +52,20 @@ use self::{
     supervisor::{Signals, Supervisor},
 };
 
-/// Stack of every thread: none goes deep.
+/// Stack size of every thread in bytes; no call chain is deep.
 const STACK_BYTES: usize = 256 * 1024;
-/// Exit code of an init that cannot serve, as container runtimes use it for their own failures.
+/// Exit code of an init that cannot start; container runtimes use it for their own failures.
 const EXIT_UNABLE: u8 = 125;
-/// For the rest of the log, at the end.
+/// Time limit for writing the rest of the log at the end.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Why init cannot serve.
+/// Why init cannot start.
 #[derive(Debug, thiserror::Error)]
 enum Unable {
     #[error(transparent)]
     Config(#[from] config::ConfigError),
     #[error(
-        "{container} ran before, and an ephemeral container runs once; or its job was over before it could begin"
+        "{container} has already run, and an ephemeral container runs only once; or its job ended before it started"
     )]
     RanBefore { container: String },
     #[error("cannot {act} {path}: {source}; is the volume mounted and writable?")]
@@ -76,7 +76,7 @@ enum Unable {
     Files(String),
 }
 
-/// The program. Returns when the container is to end.
+/// The program. Returns when the container ends.
 pub fn main() -> ExitCode {
     let mut args = std::env::args_os();
     args.next();
@@ -91,7 +91,7 @@ pub fn main() -> ExitCode {
     match config.map_err(Unable::from).and_then(serve) {
         Ok(code) => ExitCode::from(code),
         Err(unable) => {
-            // If standard error is closed there is nobody to tell.
+            // If standard error is closed, the error cannot be reported.
             drop(writeln!(io::stderr(), "ephemon-init: {unable}"));
             ExitCode::from(EXIT_UNABLE)
         }
@@ -106,21 +106,26 @@ fn serve(mut config: Config) -> Result<u8, Unable> {
     };
     let system = |act| move |source| Unable::System { act, source };
     for directory in [volume.run(), volume.journal()] {
-        make_shared_directory(&directory).map_err(failed("make", &directory))?;
+        make_shared_directory(&directory).map_err(failed("create", &directory))?;
     }
     mark_done(&config)?;
     let log = ContainerLog::start().map_err(system("start a thread"))?;
     let journal_path = volume.container_journal(&config.container);
     let journal = Journal::open(&journal_path).unwrap_or_else(|error| {
-        log.note(&format!("no journal: cannot open {}: {error}", journal_path.display()));
+        log.note(&format!(
+            "events of this container are not recorded: cannot open the journal {}: {error}",
+            journal_path.display()
+        ));
         Journal::none()
     });
     if std::process::id() != 1 && set_child_subreaper(Some(getpid())).is_err() {
-        log.note("not process 1 and no subreaper: orphans go elsewhere");
+        log.note(
+            "this is neither process 1 nor a subreaper: orphaned processes are not reaped here",
+        );
     }
-    // A step of our own uid must not read what hooks tell us out of our memory.
+    // A step with the same uid must not read secrets from init's memory.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).ok();
-    let signals = Signals::register().map_err(system("take signals"))?;
+    let signals = Signals::register().map_err(system("handle signals"))?;
     let socket = volume.socket(&config.container);
     let (listener, inode) = server::bind(&socket).map_err(failed("listen on", &socket))?;
     let notes = set_up(&mut config, &log);
@@ -130,18 +135,19 @@ fn serve(mut config: Config) -> Result<u8, Unable> {
     let container = config.container.clone();
     let main_step = config.command.take().map(|argv| main_step(&config, argv));
     let supervisor = Supervisor::new(config, log, journal, inode, notes);
-    let supervisor = supervisor.map_err(system("make a pipe"))?;
+    let supervisor = supervisor.map_err(system("create a pipe"))?;
     let supervisor = Arc::new(supervisor);
     share_masks(&supervisor);
     if main_step.is_some() {
         let env: Vec<_> = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            // Ours are in no output, and what is told here other containers can read.
+            // Init's own variables are in no output, and other containers can read what is shared
+            // here.
             .filter(|(name, _)| !NOT_FOR_STEPS.contains(&name.as_str()))
             .collect();
         let env = env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let secrets = environment::secrets(env);
-        // Too many is remembered by the masks themselves.
+        // The masks record that there are too many.
         supervisor.masks.add(secrets.iter().map(String::as_bytes)).ok();
     }
     supervisor.journal.append(&Record::ContainerStarted {
@@ -163,27 +169,27 @@ fn serve(mut config: Config) -> Result<u8, Unable> {
         exit_code,
         dropped: supervisor.journal.dropped(),
     });
-    // Gone with the volume at the latest.
+    // The socket is removed with the volume at the latest.
     drop(std::fs::remove_file(&socket));
     supervisor.log.flush(FLUSH_TIMEOUT);
     Ok(exit_code)
 }
 
-/// Has the agent hear of each value to mask.
+/// Passes each value to mask to the agent.
 fn share_masks(supervisor: &Supervisor) {
     let config = &supervisor.config;
     let path = config.volume.container_masks(&config.container);
     match SharedMasks::open(&path) {
         Ok(shared) => supervisor.masks.listen(move |value| shared.tell(value)),
         Err(error) => supervisor.log.note(&format!(
-            "the agent does not hear of values to mask: cannot open {}: {error}",
+            "values to mask are not passed to the agent: cannot open {}: {error}",
             path.display()
         )),
     }
 }
 
-/// Leaves the mark that this container ran, or finds it. Made at the start, for a container that is
-/// killed leaves nothing at its end.
+/// Creates the marker that this container has run, or finds it. Created at the start, because a
+/// container that is killed can do nothing at its end.
 fn mark_done(config: &Config) -> Result<(), Unable> {
     let path = config.volume.done(&config.container);
     match OpenOptions::new().write(true).create_new(true).mode(0o444).open(&path) {
@@ -197,8 +203,8 @@ fn mark_done(config: &Config) -> Result<(), Unable> {
     }
 }
 
-/// Does what can be done of the setup, and keeps what can be set of the limits. What was done
-/// otherwise than asked for is for the hook, and for the container's log.
+/// Applies the setup as far as possible, and keeps the limits that can be set. Differences from the
+/// request go to the hook and to the container's log.
 fn set_up(config: &mut Config, log: &ContainerLog) -> Vec<String> {
     let mut notes = memory_files::set_up(&config.setup, &config.root);
     let (ulimits, limited) = ulimits::settle(&config.setup.ulimits);
@@ -210,7 +216,7 @@ fn set_up(config: &mut Config, log: &ContainerLog) -> Vec<String> {
     notes
 }
 
-/// The command that the container was given, as a step.
+/// The container's own command as a step.
 fn main_step(config: &Config, argv: Vec<String>) -> Run {
     Run {
         command: Command::Argv(argv),

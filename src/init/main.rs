@@ -1,4 +1,4 @@
-//! `ephemon-init`: PID 1 of the ephemeral containers that the hook launches.
+//! `ephemon-init`: process 1 of the ephemeral containers that the hook creates.
 
 use std::process::ExitCode;
 

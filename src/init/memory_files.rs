@@ -1,5 +1,5 @@
-//! `--tmpfs` and `--shm-size` of a container. A mount needs `CAP_SYS_ADMIN`, which few containers have:
-//! without it a directory of the container's own file system has to do, and is said to.
+//! `--tmpfs` and `--shm-size` of a container. A mount needs `CAP_SYS_ADMIN`, which few containers
+//! have; without it a directory of the container's own file system is used, with a warning.
 
 use std::{ffi::CString, fs, io, os::unix::fs::PermissionsExt, path::Path};
 
@@ -10,14 +10,14 @@ use rustix::{
     mount::{MountFlags, mount, mount_remount},
 };
 
-/// Where POSIX shared memory is.
+/// Path of POSIX shared memory.
 const SHM: &str = "/dev/shm";
-/// Who may write to such a directory: everybody, as in Docker's.
+/// Mode of such a directory: writable for all users, as with Docker.
 const MODE: u32 = 0o1777;
 
-/// Mounts what can be mounted. One sentence for each thing that is not as it was asked for.
-/// `root` is where the container's paths begin: one that is not `/` has no mounts of its own, and what
-/// is mounted there is the machine's.
+/// Mounts what is possible, and returns a sentence for each difference from the request. `root` is
+/// where the container's paths begin; one that is not `/` has no mounts of its own, and mounts
+/// there would change the node.
 pub(super) fn set_up(setup: &Setup, root: &Path) -> Vec<String> {
     let directories = setup.tmpfs.iter().filter_map(|tmpfs| directory(tmpfs, root).err());
     let shm = setup.shm_bytes.filter(|_| is_own(root));
@@ -32,10 +32,12 @@ fn directory(tmpfs: &Tmpfs, root: &Path) -> Result<(), String> {
     let path = root.join(tmpfs.path.trim_start_matches('/'));
     let shown = &tmpfs.path;
     make(&path)
-        .map_err(|error| format!("--tmpfs {shown}: the directory cannot be made: {error}"))?;
+        .map_err(|error| format!("--tmpfs {shown}: cannot create the directory: {error}"))?;
     let (flags, data) = options(&tmpfs.options);
     if !is_own(root) {
-        return Err(format!("--tmpfs {shown}: a directory on the disk is in its place"));
+        return Err(format!(
+            "--tmpfs {shown}: a directory on the container's disk is used instead"
+        ));
     }
     let mounted = CString::new(data)
         .map_err(|_| Errno::INVAL)
@@ -43,13 +45,13 @@ fn directory(tmpfs: &Tmpfs, root: &Path) -> Result<(), String> {
     match mounted {
         Ok(()) => Ok(()),
         Err(Errno::PERM | Errno::ACCESS) => Err(format!(
-            "--tmpfs {shown}: a directory on the container's disk is in its place, for a mount needs CAP_SYS_ADMIN"
+            "--tmpfs {shown}: a directory on the container's disk is used instead, because a mount needs CAP_SYS_ADMIN"
         )),
-        Err(error) => Err(format!("--tmpfs {shown}: cannot be mounted: {error}")),
+        Err(error) => Err(format!("--tmpfs {shown}: cannot mount it: {error}")),
     }
 }
 
-/// Makes a directory that everybody can write to, unless there is one.
+/// Creates a directory that all users can write to, unless it exists.
 fn make(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -58,8 +60,8 @@ fn make(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(MODE))
 }
 
-/// Options of `mount(8)`, laid over those that Docker gives a tmpfs (moby, `daemon/volumes_unix.go`):
-/// flags, and what the file system itself reads.
+/// Options of `mount(8)`, added to Docker's defaults for a tmpfs (moby, `daemon/volumes_unix.go`):
+/// flags, and options for the file system itself.
 fn options(text: &str) -> (MountFlags, String) {
     let mut flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     let mut data = Vec::new();
@@ -93,7 +95,7 @@ fn shared_memory(bytes: u64) -> Result<(), String> {
     let data = format!("size={bytes}");
     mount_remount(SHM, flags, data).map_err(|_| {
         format!(
-            "--shm-size {bytes}: {SHM} has {size} bytes, and ephemon-init may not make it larger; declare the volume `ephemon-shm`, an emptyDir of medium Memory, in the runner's pod template"
+            "--shm-size {bytes}: {SHM} has {size} bytes, and ephemon-init is not permitted to enlarge it; declare the volume `ephemon-shm`, an emptyDir of medium Memory, in the runner's pod template"
         )
     })
 }

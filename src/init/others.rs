@@ -1,5 +1,6 @@
-//! Values that were told in other containers of the pod, taken before a step begins and while its output
-//! comes. Their files are root's to read: an init of another user masks by what it was told itself.
+//! Values to mask that were registered in other containers of the pod, read before a step starts
+//! and while its output arrives. The files can only be read by root: an init of another user masks
+//! only the values that it got itself.
 
 use std::{
     collections::HashMap,
@@ -18,12 +19,12 @@ use ephemon_mask::shared::{MAX_FILE_BYTES, values};
 
 use super::config::Config;
 
-/// Most files looked at: one a container.
+/// Most files that are read; there is one per container.
 const MAX_FILES: usize = 512;
-/// While output comes they are looked at no more often.
+/// Shortest interval between reads while output arrives.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What was told in others.
+/// Values to mask of other containers.
 #[derive(Debug)]
 pub(super) struct Others {
     directory: PathBuf,
@@ -34,7 +35,7 @@ pub(super) struct Others {
 
 #[derive(Debug, Default)]
 struct Seen {
-    /// How long each file was when it was read.
+    /// Length of each file when it was last read.
     lengths: HashMap<OsString, u64>,
     looked: Option<Instant>,
 }
@@ -42,14 +43,14 @@ struct Seen {
 // === impl Others ===
 
 impl Others {
-    /// Of the container's pod.
+    /// For the pod of the container.
     pub(super) fn of(config: &Config) -> Self {
         let own = config.volume.container_masks(&config.container);
         Self { directory: config.volume.masks(), own, seen: Mutex::default() }
     }
 
-    /// Adds to `masks` what is new, unless somebody looked a moment ago: a service runs for as long as
-    /// the job, which tells values meanwhile.
+    /// Adds new values to `masks`, unless they were read a moment ago. A service runs as long as
+    /// the job, which registers values meanwhile.
     pub(super) fn learn_again(&self, masks: &Masks) {
         let mut seen = lock(&self.seen);
         if seen.looked.is_none_or(|looked| looked.elapsed() >= LOOK_INTERVAL) {
@@ -57,7 +58,7 @@ impl Others {
         }
     }
 
-    /// Adds to `masks` what is new.
+    /// Adds new values to `masks`.
     pub(super) fn learn(&self, masks: &Masks) {
         self.look(&mut lock(&self.seen), masks);
     }
@@ -70,20 +71,20 @@ impl Others {
             if path == self.own || seen.lengths.insert(entry.file_name(), length) == Some(length) {
                 continue;
             }
-            // What cannot be read is another user's: the agent knows it.
+            // A file that cannot be read belongs to another user; the agent reads it.
             let Ok(text) = read(&self.directory, &entry.file_name()) else { continue };
             let values: Vec<Vec<u8>> = values(&text).collect();
-            // Too many is remembered by the masks themselves.
+            // The masks record that there are too many.
             masks.add(values.iter().map(Vec::as_slice)).ok();
         }
-        // A job may make and remove as many as it likes.
+        // A job can create and remove any number of files.
         if seen.lengths.len() > 2 * MAX_FILES {
             seen.lengths.clear();
         }
     }
 }
 
-/// A plain file's text: jobs can put anything there.
+/// Reads a regular file only, because jobs can create anything there.
 fn read(directory: &Path, name: &OsStr) -> io::Result<Vec<u8>> {
     let name = name.to_str().ok_or(io::ErrorKind::InvalidFilename)?;
     let mut text = Vec::new();

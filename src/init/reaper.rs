@@ -1,5 +1,5 @@
-//! Every process that ends is reaped here: our steps with their exact exit and usage, and as
-//! process 1 (or subreaper) the orphans that nobody else waits for.
+//! Reaps every process that ends: the steps, with their exact exit status and usage, and, as
+//! process 1 or subreaper, orphans.
 
 use std::{
     collections::HashMap,
@@ -21,7 +21,7 @@ use nix::{
 use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, waitpid};
 use wait4::Wait4;
 
-/// The children that someone waits for.
+/// The children with a waiter.
 #[derive(Debug, Default)]
 pub(super) struct Reaper(Mutex<HashMap<Pid, Known>>);
 
@@ -29,20 +29,20 @@ pub(super) struct Reaper(Mutex<HashMap<Pid, Known>>);
 struct Known {
     child: Child,
     slot: Arc<Mutex<Option<Outcome>>>,
-    /// Closed when the outcome is in the slot.
+    /// Closed when the outcome is stored.
     ended_tx: PipeWriter,
 }
 
 /// A child that was started. Dropping this does not end it.
 #[derive(Debug)]
 pub(super) struct Process {
-    /// Its process id, and that of its group.
+    /// Its process id, which is also that of its group.
     pub pid: Pid,
-    /// Its standard output, if it was piped.
+    /// Its standard output, if it is a pipe.
     pub stdout: Option<ChildStdout>,
-    /// Its standard error, if it was piped.
+    /// Its standard error, if it is a pipe.
     pub stderr: Option<ChildStderr>,
-    /// Readable (at its end) once the process has ended.
+    /// Readable, at its end, once the process has ended.
     pub ended_rx: PipeReader,
     slot: Arc<Mutex<Option<Outcome>>>,
 }
@@ -54,20 +54,20 @@ pub(super) struct Outcome {
     pub end: End,
     /// What it used.
     pub usage: ProcessUsage,
-    /// When, by a clock that nobody sets.
+    /// When, by the monotonic clock.
     pub at: Instant,
-    /// When, nanoseconds since 1970.
+    /// When, in nanoseconds since 1970.
     pub at_ns: u64,
 }
 
 // === impl Reaper ===
 
 impl Reaper {
-    /// Starts a process in a group of its own, with an empty standard input.
+    /// Starts a process in its own process group, with empty standard input.
     pub(super) fn spawn(&self, command: &mut Command) -> io::Result<Process> {
         let (ended_rx, ended_tx) = io::pipe()?;
         let slot = Arc::new(Mutex::new(None));
-        // Held until the child is known: it may end before we are back.
+        // Held until the child is registered, because it may end before `spawn` returns.
         let mut known = self.lock();
         let mut child = command.stdin(Stdio::null()).process_group(0).spawn()?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
@@ -81,7 +81,8 @@ impl Reaper {
     pub(super) fn reap(&self) {
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         loop {
-            // Looked at, not yet reaped: its id stays taken until we hold the lock.
+            // The child is inspected but not reaped yet: its id stays in use until the lock is
+            // held.
             match waitid(Id::All, flags) {
                 Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return,
                 Ok(status) => {
@@ -90,7 +91,8 @@ impl Reaper {
                     self.reap_one(pid);
                 }
                 Err(Errno::EINTR) => {}
-                // It ended by a real-time signal, which has no name: find it another way.
+                // It was killed by a real-time signal, which has no name here, so it must be found
+                // in another way.
                 Err(_) => {
                     if !self.reap_unnamed() {
                         return;
@@ -105,14 +107,14 @@ impl Reaper {
         let mut known = self.lock();
         match known.remove(&pid) {
             Some(entry) => entry.settle(),
-            // An orphan: nobody wants to know how it ended.
+            // An orphan, whose exit status is not needed.
             None => {
                 waitpid(Some(pid), WaitOptions::NOHANG).ok();
             }
         }
     }
 
-    /// Reaps our dead children as `/proc` lists them; whether there were any.
+    /// Reaps dead children that `/proc` lists; returns whether there were any.
     fn reap_unnamed(&self) -> bool {
         let Ok(entries) = fs::read_dir("/proc") else { return false };
         let me = std::process::id().to_string();
@@ -136,7 +138,7 @@ impl Reaper {
 // === impl Known ===
 
 impl Known {
-    /// Reaps the child, which has ended, and tells.
+    /// Reaps the child, which has ended, and notifies its waiter.
     fn settle(self) {
         let outcome = match self.child.wait4() {
             Ok(used) => Outcome {
@@ -149,7 +151,8 @@ impl Known {
                 at: Instant::now(),
                 at_ns: now_ns(),
             },
-            // Cannot be: it is our child and has ended. Say "killed" rather than wait for ever.
+            // Impossible: it is a child of this process and has ended. Report it as killed rather
+            // than wait forever.
             Err(_) => Outcome {
                 end: End::Signal(9),
                 usage: ProcessUsage::default(),
@@ -170,25 +173,25 @@ impl Process {
         *lock(&self.slot)
     }
 
-    /// Signals its group. A group that is gone needs none.
+    /// Sends a signal to its group, if the group still exists.
     pub(super) fn signal(&self, signal: Signal) {
         signal_group(self.pid, signal);
     }
 
-    /// Kills what is left of its group, and waits until it is gone: a killed process still stands in
-    /// the process table, with its files open, until it ran once more.
+    /// Kills the rest of its group, and waits until it is gone: a killed process stays in the
+    /// process table, with its files open, until it was scheduled once more.
     pub(super) fn end_group(&self, patience: Duration) {
         let deadline = Instant::now() + patience;
-        // EPERM: what is left became someone else.
+        // EPERM: the remaining processes changed their user.
         while kill_process_group(self.pid, Signal::KILL).is_ok() && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(1));
         }
     }
 }
 
-/// Signals a process group; one that is gone needs none.
+/// Sends a signal to a process group, if it still exists.
 pub(super) fn signal_group(group: Pid, signal: Signal) {
-    // ESRCH: it ended meanwhile. EPERM: its processes became someone else, and only they can end it.
+    // ESRCH: it has ended. EPERM: its processes changed their user, and cannot be signalled.
     kill_process_group(group, signal).ok();
 }
 
@@ -203,8 +206,8 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Whether `/proc/PID/stat` is that of a zombie whose parent is `me`. The name before it is in
-/// parentheses and may hold anything.
+/// Whether `/proc/PID/stat` describes a zombie whose parent is `me`. The name in parentheses may
+/// contain any text.
 fn is_dead_child(stat: &[u8], me: &str) -> bool {
     let after = stat.rsplit(|byte| *byte == b')').next().unwrap_or_default();
     let mut fields = after.split(|byte| *byte == b' ').skip(1);

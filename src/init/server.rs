@@ -1,4 +1,4 @@
-//! The socket: who may speak, and one conversation after the other with each of them.
+//! The socket: authentication of clients, and one conversation after the other with each of them.
 
 use std::{
     fs, io,
@@ -28,17 +28,18 @@ use super::{
     supervisor::Supervisor,
 };
 
-/// Most connections at a time; one more hears that it is one too many.
+/// Most connections at once; a further client gets an error.
 const MAX_CONNECTIONS: usize = 64;
-/// A peer that has not said the next word of its proof after so long is no hook.
+/// Time limit for each step of a client's authentication.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
-/// Pause when no connection can be accepted, for want of descriptors.
+/// Pause if no connection can be accepted because descriptors ran out.
 const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_millis(100);
-/// How long what a finished container still runs may take to end.
+/// How long connections may remain after the container's own step has ended.
 const LAST_CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Binds the socket beside its place, opens it to all users, and moves it there: whoever sees it can
-/// connect to it. The proof decides who may speak. The socket, and its inode's number.
+/// Binds the socket at a temporary path, makes it accessible to all users, and renames it, so that
+/// every process that sees it can connect. Authentication decides who may use it. Returns the
+/// socket and its inode number.
 pub(super) fn bind(path: &Path) -> io::Result<(UnixListener, u64)> {
     let beside = path.with_extension("new");
     for stale in [&beside, path] {
@@ -72,14 +73,14 @@ fn accept(stream: UnixStream, supervisor: &Arc<Supervisor>, connections: &Arc<At
     let Some(slot) = Slot::take(connections, MAX_CONNECTIONS) else {
         let failure =
             Failure::new(ErrorCode::Busy, format!("{MAX_CONNECTIONS} connections are open"));
-        // It goes away either way.
+        // The connection closes in either case.
         connection.queue(&Reply::Error(failure)).ok();
         return;
     };
     let supervisor = Arc::clone(supervisor);
-    // Without a thread the connection closes, and the hook tries again or says so.
+    // Without a thread the connection closes, and the hook tries again or reports it.
     drop(thread::Builder::new().name("hook".to_owned()).stack_size(STACK_BYTES).spawn(move || {
-        // A peer that is gone has ended what it had asked for.
+        // When the peer disconnects, its requests have already been ended.
         converse(&supervisor, &mut connection).ok();
         drop(slot);
     }));
@@ -109,8 +110,8 @@ fn serve(supervisor: &Arc<Supervisor>, client: &mut Connection) -> Result<(), Go
     }
 }
 
-/// Proves ourselves and has the peer prove itself. Until it has, it learns nothing but what a hook
-/// would of any container: not even that without the container's key.
+/// Authenticates both sides. Before that the peer learns nothing specific to this container;
+/// without the container's key it cannot even learn that.
 fn greet(supervisor: &Supervisor, client: &mut Connection) -> Result<Result<(), Failure>, Gone> {
     let transcript = match client.wait_request(Some(HELLO_TIMEOUT))? {
         Arrival::Request(request) => match open(supervisor, client, &request)? {
@@ -130,7 +131,7 @@ fn greet(supervisor: &Supervisor, client: &mut Connection) -> Result<Result<(), 
     Ok(match client.wait_request(Some(HELLO_TIMEOUT))? {
         Arrival::Request(request) => match *request {
             Request::Proof(Proof { signature }) if transcript.is_signed(hook, &signature) => Ok(()),
-            _ => Err(Failure::new(ErrorCode::Unauthorized, "this is not the job's hook")),
+            _ => Err(Failure::new(ErrorCode::Unauthorized, "the client is not the job's hook")),
         },
         Arrival::Nonsense => {
             Err(Failure::new(ErrorCode::Unauthorized, "the key is not this container's"))
@@ -139,7 +140,7 @@ fn greet(supervisor: &Supervisor, client: &mut Connection) -> Result<Result<(), 
     })
 }
 
-/// Agrees on keys. All that is said after this is sealed.
+/// Agrees on keys. Everything after this is encrypted.
 fn open(
     supervisor: &Supervisor,
     client: &mut Connection,
@@ -147,10 +148,13 @@ fn open(
 ) -> Result<Result<Transcript, Failure>, Gone> {
     let config = &supervisor.config;
     let Request::Hello(hello) = request else {
-        return Ok(Err(Failure::new(ErrorCode::Protocol, "say hello first")));
+        return Ok(Err(Failure::new(ErrorCode::Protocol, "the first request must be Hello")));
     };
     if hello.version != PROTOCOL_VERSION {
-        let text = format!("you speak version {}, I speak {PROTOCOL_VERSION}", hello.version);
+        let text = format!(
+            "the client uses protocol version {}, this is version {PROTOCOL_VERSION}",
+            hello.version
+        );
         return Ok(Err(Failure::new(ErrorCode::Version, text)));
     }
     let accepted =
@@ -167,9 +171,13 @@ fn open(
 
 fn admit(supervisor: &Supervisor, client: &Connection) -> Result<(), Failure> {
     let Some(allowed) = supervisor.config.peer_uid else { return Ok(()) };
-    // Not by `rustix`, which takes the process id 0 of a peer in another container for an error.
+    // Not with `rustix`, which treats the process id 0 of a peer in another process namespace as an
+    // error.
     let peer = getsockopt(&client.interest().0, PeerCredentials).map_err(|error| {
-        Failure::new(ErrorCode::Unauthorized, format!("cannot tell who you are: {error}"))
+        Failure::new(
+            ErrorCode::Unauthorized,
+            format!("cannot read the credentials of the client: {error}"),
+        )
     })?;
     let uid = peer.uid();
     if [allowed, supervisor.uid, 0].contains(&uid) {
@@ -205,9 +213,9 @@ fn answer(
     let system = |error: String| Failure::new(ErrorCode::System, error);
     let reply = match request {
         Request::Hello(_) | Request::Proof(_) => {
-            Reply::Error(Failure::new(ErrorCode::Protocol, "we have met"))
+            Reply::Error(Failure::new(ErrorCode::Protocol, "the client has already sent Hello"))
         }
-        // The step ended before its signal came.
+        // The step ended before its signal arrived.
         Request::Signal(_) => return Ok(()),
         Request::Run(run) => return answer_run(supervisor, client, &run),
         Request::Stop(Stop { grace_ms }) => {

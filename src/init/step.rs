@@ -1,5 +1,6 @@
-//! One step from start to end: its output to the hook as it came and to the container's log masked,
-//! signals from the hook to its process group, its exit and use to the journal.
+//! One step from start to end: passes its output unchanged to the hook and masked to the
+//! container's log, the hook's signals to its process group, and its exit status and usage to the
+//! journal.
 
 use std::{
     io::{ErrorKind, Read},
@@ -32,20 +33,21 @@ use super::{
     tee::{Stream, Tee},
 };
 
-/// After the main process ended: its output is over when nothing came for so long, though a process
-/// it left behind holds it open. What the main process wrote is in the pipe and always read.
+/// After the main process has ended, its output is complete if nothing arrived for this long, even
+/// if a remaining process holds it open. What the main process wrote is in the pipe and is always
+/// read.
 const QUIET_TIMEOUT: Duration = Duration::from_millis(200);
-/// And however much comes, so long after its end.
+/// The same limit if output keeps arriving.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
-/// From SIGTERM to SIGKILL when the hook is gone.
+/// Time between SIGTERM and SIGKILL after the hook has disconnected.
 const ORPHAN_TIMEOUT: Duration = Duration::from_secs(2);
-/// After SIGKILL, so long for a group's processes to be gone: one may wait for a disk.
+/// Time limit for the processes of a group to disappear after SIGKILL: one may wait for a disk.
 const GONE_TIMEOUT: Duration = Duration::from_millis(500);
-/// Bytes of output moved at a time. A quarter of what a pipe holds: each piece is copied four times
-/// on its way, and init has two megabytes.
+/// Bytes of output that are passed on at a time. A quarter of a pipe's capacity: each piece is
+/// copied four times on its way, and init may use two megabytes.
 const READ_BYTES: usize = MAX_CHUNK_BYTES / 4;
 
-/// A step that runs.
+/// A running step.
 struct Running<'a> {
     supervisor: &'a Supervisor,
     process: Process,
@@ -53,15 +55,16 @@ struct Running<'a> {
     client: Option<&'a mut Connection>,
     kill_at: Option<Instant>,
     cancelled: bool,
-    /// Since when nothing was read though we were ready to.
+    /// Since when nothing was read, although it was possible.
     quiet_since: Instant,
-    /// The pipes were looked at after the process ended, and were empty.
+    /// The pipes were read after the process ended, and were empty.
     drained: bool,
     buffer: Vec<u8>,
 }
 
-/// Runs a step to its end. `client` hears of it, if there is one; when it goes away, or says what
-/// makes no sense, the step is ended. The container does not end while the answer holds [`Begun`].
+/// Runs a step to its end. `client` gets its output, if there is a client; if it disconnects or
+/// sends invalid data, the step is ended. The container does not end while the returned [`Begun`]
+/// exists.
 pub(super) fn run<'a>(
     supervisor: &'a Arc<Supervisor>,
     run: &Run,
@@ -141,8 +144,8 @@ pub(super) fn run<'a>(
 // === impl Running ===
 
 impl Running<'_> {
-    /// Moves output and signals until the step is over. Returns how it ended and whether its output
-    /// is still held open.
+    /// Passes on output and signals until the step has ended. Returns how it ended, and whether its
+    /// output is still held open.
     fn follow(&mut self) -> (Outcome, bool) {
         self.make_nonblocking();
         loop {
@@ -160,7 +163,7 @@ impl Running<'_> {
                 &[
                     self.process.stdout.as_ref().and_then(|out| read(out.as_fd())),
                     self.process.stderr.as_ref().and_then(|err| read(err.as_fd())),
-                    // At its end it is readable for ever.
+                    // Once closed it stays readable.
                     outcome.is_none().then(|| (self.process.ended_rx.as_fd(), PollFlags::IN)),
                     self.client.as_ref().map(|client| client.interest()),
                 ],
@@ -188,12 +191,13 @@ impl Running<'_> {
         }
     }
 
-    /// Whether an ended step is over, and then whether its output is left open.
+    /// Whether a step whose process has ended is complete, and if so, whether its output is still
+    /// held open.
     fn is_over(&self, outcome: &Outcome) -> Option<bool> {
         if self.process.stdout.is_none() && self.process.stderr.is_none() {
             return Some(false);
         }
-        // A cancelled step's other processes have until SIGKILL to say their last word.
+        // The other processes of a cancelled step can write until SIGKILL.
         if self.kill_at.is_some() {
             return None;
         }
@@ -218,10 +222,10 @@ impl Running<'_> {
         })
     }
 
-    /// The last of the output and of the step's group.
+    /// Handles the rest of the output and of the step's group.
     fn finish(&mut self, left_open: bool) {
         if self.cancelled {
-            // Nothing of a cancelled step stays behind.
+            // No process of a cancelled step may continue to run.
             self.process.end_group(GONE_TIMEOUT);
         }
         for stream in [Stream::Out, Stream::Err] {
@@ -238,12 +242,12 @@ impl Running<'_> {
             self.process.stderr.as_ref().map(AsFd::as_fd),
         ];
         for pipe in pipes.into_iter().flatten() {
-            // Cannot fail on a pipe; if it did, a read would follow readiness and not block.
+            // Cannot fail for a pipe; if it did, reads would still follow readiness and not block.
             fcntl_setfl(pipe, OFlags::NONBLOCK).ok();
         }
     }
 
-    /// Moves one chunk of output.
+    /// Passes on one chunk of output.
     fn read(&mut self, stream: Stream) {
         let read = match (stream, &mut self.process.stdout, &mut self.process.stderr) {
             (Stream::Out, Some(pipe), _) => pipe.read(&mut self.buffer),
@@ -318,8 +322,8 @@ impl Running<'_> {
     }
 }
 
-/// What a step left behind keeps its output: a daemon that writes must not be killed for it. It
-/// goes to the container's log.
+/// Keeps reading the output of processes that a step left behind, because a daemon must not be
+/// killed by writing. The output goes to the container's log.
 fn keep_open(supervisor: &Arc<Supervisor>, process: Process, mut tee: Tee) {
     let Some(slot) = supervisor.leave_behind() else { return };
     let supervisor = Arc::clone(supervisor);
@@ -349,7 +353,7 @@ fn keep_open(supervisor: &Arc<Supervisor>, process: Process, mut tee: Tee) {
             }
             drop(slot);
         });
-    // Without a thread the pipe closes, and the daemon is told by SIGPIPE when it writes.
+    // Without a thread the pipe closes, and the daemon gets SIGPIPE when it writes.
     drop(started);
 }
 

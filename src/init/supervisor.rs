@@ -1,4 +1,5 @@
-//! What all of a container's steps share, and the main loop: reap, mind the hosts file, stop.
+//! The state that all steps of a container share, and the main loop: reap processes, restore the
+//! hosts file, stop.
 
 use std::{
     collections::BTreeMap,
@@ -36,16 +37,16 @@ use super::{
     reaper::{Process, Reaper, signal_group},
 };
 
-/// From SIGTERM to SIGKILL when the kubelet ends the container: it waits 30 s by default.
+/// Time between SIGTERM and SIGKILL when the kubelet stops the container; by default it waits 30 s.
 const KUBELET_TIMEOUT: Duration = Duration::from_secs(25);
-/// After SIGKILL, so long for the hooks to be told.
+/// Time limit for informing the hooks after SIGKILL.
 const LAST_OUTPUT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Exit code of a container that no hook made use of: as a shell has it for one that was ended.
+/// Exit code of a container that no hook used: that of a shell for a terminated process.
 const EXIT_ABANDONED: u8 = 143;
-/// Most steps whose left-behind processes have their output read.
+/// Most steps whose remaining processes have their output read.
 const MAX_LEFT: usize = 32;
 
-/// What a container's steps share.
+/// The state that a container's steps share.
 #[derive(Debug)]
 pub(super) struct Supervisor {
     pub config: Config,
@@ -60,9 +61,9 @@ pub(super) struct Supervisor {
     pub uid: u32,
     pub gid: u32,
     pub started_at_ns: u64,
-    /// Of the socket that we made.
+    /// Inode number of the socket.
     pub socket_inode: u64,
-    /// What of the setup is not as it was asked for.
+    /// Differences between the setup and the request.
     pub notes: Vec<String>,
     started: Instant,
     steps: Mutex<Steps>,
@@ -77,7 +78,7 @@ struct Steps {
     running: BTreeMap<u64, Step>,
     begun: u64,
     ended: u64,
-    /// A hook that proved itself came.
+    /// An authenticated hook has connected.
     met: bool,
     stopping: Option<Stopping>,
 }
@@ -87,7 +88,7 @@ struct Step {
     group: Pid,
     name: String,
     started_at_ns: u64,
-    /// It was told to end because the container ends.
+    /// It was ended because the container ends.
     stopped: bool,
 }
 
@@ -99,25 +100,25 @@ struct Stopping {
     exit_code: Option<u8>,
 }
 
-/// What wakes the main loop from outside.
+/// Descriptors that wake the main loop.
 pub(super) struct Signals {
     child: UnixStream,
     stop: UnixStream,
 }
 
-/// A step that the container waits for. Dropped when all who should know of its end do: the
+/// A step that the container waits for. Dropped when its end has been reported, because the
 /// container may end right after.
 #[derive(Debug)]
 pub(super) struct Begun<'a> {
     supervisor: &'a Supervisor,
-    /// Its number, from 1.
+    /// Its number, starting at 1.
     pub number: u64,
 }
 
 // === impl Begun ===
 
 impl Begun<'_> {
-    /// Whether it was told to end because the container ends.
+    /// Whether it was ended because the container ends.
     pub(super) fn was_stopped(&self) -> bool {
         self.supervisor.lock().running.get(&self.number).is_some_and(|step| step.stopped)
     }
@@ -136,8 +137,8 @@ impl Drop for Begun<'_> {
 // === impl Signals ===
 
 impl Signals {
-    /// Takes SIGCHLD, SIGTERM and SIGINT. Steps start with none of this: handlers do not survive
-    /// `exec`.
+    /// Installs handlers for SIGCHLD, SIGTERM and SIGINT. Steps do not inherit them, because `exec`
+    /// resets handlers.
     pub(super) fn register() -> io::Result<Self> {
         let (child, child_tx) = UnixStream::pair()?;
         let (stop, stop_tx) = UnixStream::pair()?;
@@ -185,7 +186,7 @@ impl Supervisor {
         })
     }
 
-    /// Starts a step, unless the container is ending, and gives it its number.
+    /// Registers a new step and gives it its number, unless the container is ending.
     pub(super) fn start_step(
         &self,
         name: &str,
@@ -208,28 +209,30 @@ impl Supervisor {
         Ok((Begun { supervisor: self, number }, process))
     }
 
-    /// Room for the output of what a step left behind.
+    /// A permit to read the output of processes that a step left behind.
     pub(super) fn leave_behind(&self) -> Option<Slot> {
         Slot::take(&self.left, MAX_LEFT)
     }
 
-    /// A hook that proved itself came.
+    /// Records that an authenticated hook has connected.
     pub(super) fn meet(&self) {
         self.lock().met = true;
     }
 
-    /// A hook went away. If it was to run the container's one step and did not, no other will.
+    /// Records that a hook has disconnected. If it was to run the container's only step and did
+    /// not, the container ends.
     pub(super) fn part(&self) {
         let steps = self.lock();
         let is_left = self.config.awaits_step && steps.begun == 0 && steps.stopping.is_none();
         drop(steps);
         if is_left {
-            self.log.note("the hook went away before it ran anything here; this container ends");
+            self.log.note("the hook disconnected before it ran a command; this container ends");
             self.finish(EXIT_ABANDONED, Duration::ZERO);
         }
     }
 
-    /// Ends every step, then the container. One that was of no use is no success.
+    /// Ends every step, then the container. The exit code of a container that was not used is not
+    /// 0.
     pub(super) fn stop(&self, grace: Duration) {
         let steps = self.lock();
         let is_waste = (self.config.awaits_hook && !steps.met)
@@ -238,7 +241,7 @@ impl Supervisor {
         self.begin_stop(grace, is_waste.then_some(EXIT_ABANDONED));
     }
 
-    /// The container's own step ended: so does the container, with its exit code.
+    /// The container's own step has ended, so the container ends with its exit code.
     pub(super) fn finish(&self, exit_code: u8, grace: Duration) {
         self.begin_stop(grace, Some(exit_code));
     }
@@ -247,7 +250,7 @@ impl Supervisor {
         let mut steps = self.lock();
         let kill_at = Instant::now() + grace;
         let stopping = match steps.stopping {
-            // The earliest end and the first exit code that was named hold.
+            // The earliest deadline and the first exit code are kept.
             Some(earlier) => Stopping {
                 kill_at: earlier.kill_at.min(kill_at),
                 exit_code: earlier.exit_code.or(exit_code),
@@ -264,7 +267,7 @@ impl Supervisor {
         self.wake();
     }
 
-    /// How init is.
+    /// The status of init.
     pub(super) fn status(&self) -> Status {
         let steps = self.lock();
         Status {
@@ -290,7 +293,7 @@ impl Supervisor {
     pub(super) fn supervise(&self, signals: &Signals) -> u8 {
         let hosts = self.watch_hosts();
         loop {
-            // First, for what ended before we listened.
+            // At the start, for processes that ended before the handlers were installed.
             self.reaper.reap();
             if self.awaited_until().is_some_and(|until| until <= Instant::now()) {
                 self.give_up();
@@ -327,7 +330,7 @@ impl Supervisor {
         }
     }
 
-    /// Until when a hook is awaited, if it still is.
+    /// Until when to wait for a hook, if none has connected yet.
     fn awaited_until(&self) -> Option<Instant> {
         let steps = self.lock();
         let is_awaited = self.config.awaits_hook && !steps.met && steps.stopping.is_none();
@@ -336,13 +339,13 @@ impl Supervisor {
 
     fn give_up(&self) {
         self.log.note(&format!(
-            "no hook came within {} s: it was killed; this container ends",
+            "no hook connected within {} s; this container ends",
             self.config.patience.as_secs_f64()
         ));
         self.finish(EXIT_ABANDONED, Duration::ZERO);
     }
 
-    /// The exit code, once nothing is left to wait for.
+    /// The exit code, once there is nothing left to wait for.
     fn is_over(&self) -> Option<u8> {
         let mut steps = self.lock();
         let mut stopping = steps.stopping?;
@@ -365,7 +368,7 @@ impl Supervisor {
         Some(until.saturating_duration_since(Instant::now()))
     }
 
-    /// Watches the hosts file. Without a watch, names are put in once and not again.
+    /// Watches the hosts file. Without a watch, lines are added once and not restored.
     fn watch_hosts(&self) -> Option<OwnedFd> {
         let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok()?;
         inotify::add_watch(&watch, self.hosts.path(), WatchFlags::CLOSE_WRITE).ok()?;
@@ -382,7 +385,7 @@ impl Supervisor {
     }
 
     fn wake(&self) {
-        // Cannot be full: the main loop empties it. If it were, the loop would be awake.
+        // Cannot be full, because the main loop empties it. If it were, the loop would be awake.
         drop((&self.wake_tx).write(&[1]));
     }
 
@@ -391,7 +394,7 @@ impl Supervisor {
     }
 }
 
-/// Empties what only wakes: its bytes say nothing. Readers are ready when this is called.
+/// Empties a pipe that only serves to wake the loop. It is ready when this is called.
 fn empty(mut reader: impl Read) {
     drop(reader.read(&mut [0; 256]));
 }

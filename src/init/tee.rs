@@ -1,21 +1,21 @@
-//! The masked copy of a step's output: lines cut, workflow commands watched for, masks applied.
-//! Pure; what comes out is for the container's log.
+//! The masked copy of a step's output: splits lines, handles workflow commands, applies masks.
+//! Pure; the result is for the container's log.
 
 use std::sync::Arc;
 
 use ephemon_mask::workflow_command::{Commands, Name, Seen, may_be_command};
 use ephemon_mask::{Masks, Matcher, work_for};
 
-/// A line longer than this is masked and passed on in parts.
+/// A longer line is masked and passed on in parts.
 const MAX_LINE_BYTES: usize = 64 * 1024;
-/// What the log has in place of a line that tells a secret.
+/// Replaces a line that registers a secret.
 const ADD_MASK_SHOWN: &[u8] = b"::add-mask::***";
-/// What it has in place of a line that could not be masked.
-const WITHHELD: &[u8] = b"[ephemon-init] withheld: more values to mask than can be kept";
-/// What it has in place of a line, or a part of one, that costs too much to mask.
-const TOO_COSTLY: &[u8] = b"[ephemon-init] withheld: it takes too long to find the values to mask";
+/// Replaces a line that cannot be masked.
+const WITHHELD: &[u8] = b"[ephemon-init] withheld: too many values to mask";
+/// Replaces a line, or a part of one, whose masking takes too long.
+const TOO_COSTLY: &[u8] = b"[ephemon-init] withheld: the search for values to mask took too long";
 
-/// Which of a step's two outputs.
+/// One of the two output streams of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stream {
     /// Standard output.
@@ -24,7 +24,7 @@ pub(super) enum Stream {
     Err,
 }
 
-/// One step's tee. Commands in one stream count for both, as in the runner.
+/// The tee of one step. Commands in one stream apply to both, as in the runner.
 #[derive(Debug)]
 pub(super) struct Tee {
     masks: Masks,
@@ -33,20 +33,20 @@ pub(super) struct Tee {
     err: Partial,
 }
 
-/// A line that has not ended.
+/// An incomplete line.
 #[derive(Debug, Default)]
 struct Partial {
     bytes: Vec<u8>,
-    /// Its beginning has been passed on, so it is no command.
+    /// Its beginning was passed on, so it is not a command.
     continued: bool,
-    /// It tells a secret and is not shown to its end.
+    /// It registers a secret, and is hidden up to its end.
     hidden: bool,
 }
 
 // === impl Tee ===
 
 impl Tee {
-    /// A tee that learns into `masks` and masks by them.
+    /// A tee that adds values to `masks` and masks with them.
     pub(super) fn new(masks: Masks) -> Self {
         Self {
             masks,
@@ -56,7 +56,7 @@ impl Tee {
         }
     }
 
-    /// Takes output as it came; returns what may be written now.
+    /// Takes output; returns what can be written now.
     pub(super) fn feed(&mut self, stream: Stream, bytes: &[u8]) -> Vec<u8> {
         let mut shown = Vec::with_capacity(bytes.len());
         let mut partial = std::mem::take(self.partial(stream));
@@ -80,8 +80,8 @@ impl Tee {
         shown
     }
 
-    /// The end of the stream: an unterminated line ends here, so that what follows in the log
-    /// begins its own.
+    /// Ends the stream and an unterminated line, so that what follows in the log begins on a new
+    /// line.
     pub(super) fn finish(&mut self, stream: Stream) -> Vec<u8> {
         if self.partial(stream).is_empty() { Vec::new() } else { self.feed(stream, b"\n") }
     }
@@ -93,7 +93,8 @@ impl Tee {
         }
     }
 
-    /// Passes on the last of a line, `line` with its end. What it teaches counts at once.
+    /// Passes on the last part of a line, `line` with its end. Values that it registers apply at
+    /// once.
     fn end_line(
         &mut self,
         partial: &Partial,
@@ -104,7 +105,7 @@ impl Tee {
         let (line, end) = line.split_at(line.len().saturating_sub(1));
         let mut told = false;
         if !partial.continued && !partial.hidden && may_be_command(line) {
-            // Let go of first: a set that nobody looks at is added to without a copy.
+            // Dropped first: a set without other references is changed without a copy.
             drop(matcher.take());
             told = self.learn(line);
             *matcher = self.masks.matcher();
@@ -125,10 +126,10 @@ impl Tee {
         shown.extend_from_slice(end);
     }
 
-    /// Passes on the part of an overlong line in which no match can still begin.
+    /// Passes on the part of an overlong line in which no match can begin any more.
     fn part_line(&mut self, partial: &mut Partial, matcher: Option<&Matcher>, shown: &mut Vec<u8>) {
         if !partial.hidden && !partial.continued {
-            // A value this long is not learned, but neither is it shown.
+            // A value of this length is not registered, but it is not shown either.
             partial.hidden = self.commands.peek(&partial.bytes) == Some(Name::AddMask);
             if partial.hidden {
                 self.masks.miss();
@@ -153,13 +154,13 @@ impl Tee {
         }
     }
 
-    /// Acts on a line that is a command; whether it tells a secret.
+    /// Executes a line that is a command; returns whether it registers a secret.
     fn learn(&mut self, line: &[u8]) -> bool {
         let Seen::Command(command) = self.commands.see(line) else { return false };
         if command.name != Name::AddMask {
             return false;
         }
-        // Too many is remembered by the masks themselves: from then on lines are withheld.
+        // The masks record that there are too many: from then on lines are withheld.
         self.masks.add(command.secrets().iter().map(Vec::as_slice)).ok();
         true
     }

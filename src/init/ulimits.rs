@@ -1,6 +1,6 @@
-//! `--ulimit` of a container. The limits are those of what init starts and not init's own, which
-//! could not go on with every limit; and the standard library sets none on a child. So init starts
-//! itself, and that process sets them and executes the program.
+//! `--ulimit` of a container. The limits apply to the processes that init starts, not to init
+//! itself, which could not work with every limit. The standard library cannot set them for a child,
+//! so init starts its own program again, and that process sets them and executes the command.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -13,21 +13,21 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::become_user;
 
-/// First argument of the process in between.
+/// First argument of the intermediate process.
 pub(super) const ARGUMENT: &str = "--limited";
-/// `CAP_SYS_RESOURCE`: who has it may raise hard limits.
+/// `CAP_SYS_RESOURCE`, which allows raising hard limits.
 const CAP_SYS_RESOURCE: u32 = 24;
-/// The most open files that the kernel lets anyone have.
+/// The kernel's upper bound for open files.
 const NR_OPEN: &str = "/proc/sys/fs/nr_open";
 
-/// What a process may have of each, as init found it.
+/// The limits that init itself has, which bound those that it can set.
 #[derive(Debug)]
 pub(super) struct Bounds {
     may_raise: bool,
     most_files: Option<u64>,
 }
 
-/// Limits that can be set here, and a sentence for each that is not what was asked for.
+/// Limits that can be set, and a sentence for each that differs from the request.
 pub(super) fn settle(asked: &[Ulimit]) -> (Vec<Ulimit>, Vec<String>) {
     let bounds = Bounds::of_this_process();
     let mut notes = Vec::new();
@@ -54,17 +54,17 @@ pub(super) fn limited(limits: &[Ulimit], inner: &Command, name: Option<&OsStr>) 
     command
 }
 
-/// The process in between: `--limited NAME=SOFT:HARD,... PROGRAM ARGV0 ARGUMENT...`. Returns only
-/// when it failed.
+/// The intermediate process: `--limited NAME=SOFT:HARD,... PROGRAM ARGV0 ARGUMENT...`. Returns only
+/// if it failed.
 pub(super) fn run(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let (code, text) = match (args.next().as_deref().and_then(parse), args.next()) {
         (Some(limits), Some(program)) => match limits.iter().try_for_each(set) {
             Ok(()) => become_user::execute(&program, args),
             Err(error) => (ErrorCode::System, format!("cannot set a limit: {error}")),
         },
-        _ => (ErrorCode::System, format!("{ARGUMENT} is not for you")),
+        _ => (ErrorCode::System, format!("{ARGUMENT} is for internal use only")),
     };
-    // If standard error is closed there is nobody to tell.
+    // If standard error is closed, the error cannot be reported.
     drop(writeln!(std::io::stderr(), "ephemon-init: {text}"));
     ExitCode::from(code.exit_code())
 }
@@ -78,7 +78,7 @@ fn set(limit: &Ulimit) -> rustix::io::Result<()> {
     setrlimit(resource, Rlimit { current: limit.soft, maximum: limit.hard })
 }
 
-/// None is more than any other.
+/// No limit is greater than any number.
 fn number(limit: Option<u64>) -> u64 {
     limit.unwrap_or(u64::MAX)
 }
@@ -116,7 +116,7 @@ impl Bounds {
         }
     }
 
-    /// The limit as it can be set where `hard` is the hard limit now.
+    /// The limit that can be set if `hard` is the present hard limit.
     fn fit(&self, asked: &Ulimit, hard: u64) -> (Ulimit, Option<String>) {
         let most = match (self.may_raise, asked.name.as_str(), self.most_files) {
             (true, "nofile", Some(most)) => most,
@@ -131,17 +131,17 @@ impl Bounds {
             Ulimit { name: asked.name.clone(), soft: within(asked.soft), hard: within(asked.hard) };
         let note = (possible != *asked).then(|| {
             let why = if self.may_raise {
-                "the kernel allows no more"
+                "the kernel's limit is reached"
             } else {
                 "raising a hard limit needs CAP_SYS_RESOURCE"
             };
-            format!("--ulimit {asked} is {possible} here: {why}")
+            format!("--ulimit {asked} is reduced to {possible}: {why}")
         });
         (possible, note)
     }
 }
 
-/// Whether `/proc/self/status` has it among the effective ones.
+/// Whether `/proc/self/status` lists it among the effective capabilities.
 fn has_capability(status: &str, number: u32) -> bool {
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     let mask = line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());

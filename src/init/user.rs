@@ -1,12 +1,13 @@
-//! `USER[:GROUP]` by the container's own `/etc/passwd` and `/etc/group`, as container runtimes
-//! resolve it: names or numbers, numbers need no entry, supplementary groups by the group file.
+//! Resolves `USER[:GROUP]` with the container's own `/etc/passwd` and `/etc/group`, as container
+//! runtimes do: names or numbers, numbers need no entry, supplementary groups come from the group
+//! file.
 
 use std::{fs::File, io::Read, path::Path};
 
-/// Longest file of users or groups that is looked at.
+/// Longest user or group file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Who a step runs as.
+/// The user of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Identity {
     /// User id.
@@ -15,19 +16,19 @@ pub(super) struct Identity {
     pub gid: u32,
     /// Supplementary groups.
     pub groups: Vec<u32>,
-    /// Home directory, when the user has an entry.
+    /// Home directory, if the user has an entry.
     pub home: Option<String>,
 }
 
-/// A user or group that is neither a number nor has an entry.
+/// A user or group that is not a number and has no entry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no {what} {name:?} in this image")]
+#[error("the image has no {what} {name:?}")]
 pub(super) struct Unknown {
     what: &'static str,
     name: String,
 }
 
-/// Resolves `wanted` by the files in `etc`.
+/// Resolves `wanted` with the files in `etc`.
 pub(super) fn resolve(wanted: &str, etc: &Path) -> Result<Identity, Unknown> {
     by(wanted, &read(&etc.join("passwd")), &read(&etc.join("group")))
 }
@@ -36,7 +37,7 @@ fn read(path: &Path) -> String {
     let mut bytes = Vec::new();
     match File::open(path).and_then(|file| file.take(MAX_FILE_BYTES).read_to_end(&mut bytes)) {
         Ok(_) => String::from_utf8_lossy(&bytes).into_owned(),
-        // No file: only numbers are known.
+        // Without the file only numbers are known.
         Err(_) => String::new(),
     }
 }
@@ -60,7 +61,7 @@ fn by(wanted: &str, passwd: &str, group: &str) -> Result<Identity, Unknown> {
         }
         None => field(3).and_then(|id| id.parse().ok()).unwrap_or(0),
     };
-    // As runc does: a group that is asked for stands alone.
+    // As in runc: an explicit group replaces the supplementary groups.
     let groups = match field(0) {
         Some(name) if wanted_group.is_none() => member_of(name, group),
         _ => Vec::new(),

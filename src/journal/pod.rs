@@ -119,7 +119,7 @@ impl Pod {
                 // Removed again in between; a later listing shows it if it comes back.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {
-                    tracing::debug!(name, %error, "a journal is passed over");
+                    tracing::debug!(name, %error, "a journal is ignored");
                     self_metrics.dropped(Signal::Journal, Reason::Unreadable);
                     if self.refused.len() < MAX_REFUSED {
                         self.refused.insert(name);

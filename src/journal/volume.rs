@@ -61,7 +61,7 @@ impl Volume {
         let Self(root) = self;
         let directory = openat(root, name, DIRECTORY, Mode::empty())?;
         if fstat(&directory)?.st_dev != fstat(root)?.st_dev {
-            return Err(io::Error::other("another file system is mounted in its place"));
+            return Err(io::Error::other("another file system is mounted over it"));
         }
         Ok(Directory { root: root.try_clone()?, name: name.to_owned(), open: directory })
     }

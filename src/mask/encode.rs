@@ -1,12 +1,12 @@
-//! The forms in which a secret may turn up in output: the runner's own list of encodings
-//! (actions/runner, `HostContext.cs`, `ValueEncoders.cs`), on bytes.
+//! The forms in which a secret may occur in output: the runner's list of encodings (actions/runner,
+//! `HostContext.cs`, `ValueEncoders.cs`), applied to bytes.
 
-/// Encodings shorter than this are not looked for: a few characters match everywhere.
+/// Shorter encodings are not searched for, because a few characters match everywhere.
 const MIN_ENCODED_BYTES: usize = 6;
 
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/// The value, its lines, and all their encodings. Empty ones are left out.
+/// The value, its lines, and all their encodings, without empty ones.
 pub(super) fn forms(value: &[u8]) -> Vec<Vec<u8>> {
     let mut forms = Vec::new();
     let lines = value.split(|byte| matches!(byte, b'\r' | b'\n')).map(<[u8]>::trim_ascii);
@@ -48,15 +48,16 @@ fn encodings(value: &[u8]) -> Vec<Vec<u8>> {
     forms
 }
 
-/// Base64 of the value where it stands `shift` bytes before the end of a group of three, less the
-/// last character when it depends on what follows the value.
+/// Base64 of the value if it begins `shift` bytes before the end of a group of three, without the
+/// last character if that depends on what follows the value.
 fn base64_stem(value: &[u8], shift: usize) -> Vec<u8> {
     let value = value.get(shift..).unwrap_or_default();
     let mut stem = Vec::with_capacity(value.len() / 3 * 4 + 3);
     for group in value.chunks(3) {
         let bits = group.iter().fold(0_u32, |bits, byte| (bits << 8) | u32::from(*byte));
         let bits = bits << (8 * (3 - group.len()));
-        // So many characters are decided by the value alone: 4 of three bytes, 2 of two, 1 of one.
+        // Number of characters that depend on the value only: 4 for three bytes, 2 for two, 1 for
+        // one.
         let certain = match group.len() {
             3 => 4,
             2 => 2,
@@ -81,7 +82,7 @@ fn replace(value: &[u8], table: &[(u8, &[u8])]) -> Vec<u8> {
     out
 }
 
-/// As Newtonsoft writes a JSON string: control characters escaped, other text as it is.
+/// As Newtonsoft writes a JSON string: control characters escaped, other text unchanged.
 fn json(value: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(value.len());
     for byte in value {
@@ -114,7 +115,7 @@ fn percent(value: &[u8]) -> Vec<u8> {
     out
 }
 
-/// PowerShell prints a failed command in two parts, cut at `&`: either side on its own.
+/// PowerShell prints a failed command in two parts, split at `&`, so either side may occur alone.
 fn powershell_parts(value: &[u8]) -> Vec<Vec<u8>> {
     let plus = value.windows(2).position(|pair| pair == b"&+");
     let (before, after) = match plus {

@@ -1,8 +1,8 @@
-//! Which variables of an environment hold secrets, by their names and by the form of their values:
-//! told as masks before the first line of output. Pure, std only.
+//! Finds the variables of an environment that contain secrets, by their names and by the form of
+//! their values, so that they are masked from the first line of output. Pure, std only.
 //!
-//! The runner knows a job's secrets and masks what it shows; what a container writes to its log is
-//! there before the runner sees a byte.
+//! The runner knows a job's secrets and masks what it shows, but the container's log is written
+//! before the runner reads the output.
 
 /// Parts of names whose values are secrets.
 const MARKS: [&str; 12] = [
@@ -19,7 +19,7 @@ const MARKS: [&str; 12] = [
     "CONNECTION_STRING",
     "CONN_STR",
 ];
-/// The same, of whole words of a name.
+/// The same for whole words of a name.
 const WORDS: [&str; 16] = [
     "KEY",
     "KEYS",
@@ -38,8 +38,8 @@ const WORDS: [&str; 16] = [
     "COOKIE",
     "SIGNATURE",
 ];
-/// Names of such words that hold no secret: a cache's key and the working directory are in every
-/// job.
+/// Names with such words that contain no secret: every job has a cache key and the working
+/// directory.
 const PLAIN_NAMES: [&str; 8] = [
     "PWD",
     "OLDPWD",
@@ -50,14 +50,15 @@ const PLAIN_NAMES: [&str; 8] = [
     "CACHE_KEY",
     "SSH_AUTH_SOCK",
 ];
-/// Last words of names whose values say where a secret is.
+/// Last words of names whose values are paths of secrets.
 const PLACES: [&str; 4] = ["FILE", "PATH", "DIR", "SOCK"];
-/// Where the runner's and the system's own files are. A secret in base64 may begin with `/`, too.
+/// Directories of the runner's and the system's own files. A secret in base64 may begin with `/`,
+/// too.
 const ROOTS: [&str; 11] = [
     "/github/", "/__w/", "/__e/", "/__t/", "/home/", "/root/", "/tmp/", "/var/", "/etc/", "/usr/",
     "/run/",
 ];
-/// What begins a well-known kind of token.
+/// Prefixes of well-known kinds of tokens.
 const TOKENS: [&str; 14] = [
     "ghp_",
     "gho_",
@@ -74,18 +75,18 @@ const TOKENS: [&str; 14] = [
     "eyJ",
     "AKIA",
 ];
-/// Names of the secret parts of a connection string, as ODBC, ADO.NET and Azure write them.
+/// Names of the secret parts of a connection string, as written by ODBC, ADO.NET and Azure.
 const PARTS: [&str; 6] =
     ["password", "pwd", "accountkey", "sharedaccesskey", "sharedaccesssignature", "sharedsecret"];
-/// Shorter values would mask half of every line.
+/// Shorter values would occur in too many lines.
 const SECRET_CHARS_MIN: usize = 6;
-/// Shorter values are no token.
+/// Shorter values are not tokens.
 const MIN_TOKEN_CHARS: usize = 16;
 /// Most values of one environment.
 const VARIABLES_LIMIT: usize = 512;
 
-/// The secrets among these variables. A value of several lines is told by its lines, since a log
-/// has no other, and as JSON writes it.
+/// The secrets among these variables. A value with several lines is returned line by line, because
+/// a log has single lines, and also as JSON writes it.
 pub fn secrets<'a>(env: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<String> {
     let mut secrets = Vec::new();
     for (name, value) in env {
@@ -114,7 +115,7 @@ fn is_secret_name(name: &str) -> bool {
         || name.split('_').any(|word| WORDS.contains(&word))
 }
 
-/// Values of secret names that are nobody's secret, and are in every log.
+/// Values with secret names that are not secret and occur in every log.
 fn is_plain(name: &str, value: &str) -> bool {
     let names_a_place = || {
         let last = name.rsplit(['_', '-', '.']).next().unwrap_or_default();
@@ -126,7 +127,7 @@ fn is_plain(name: &str, value: &str) -> bool {
     is_path || is_switch || is_bare_url(value)
 }
 
-/// A URL that names a host and nothing else.
+/// A URL with a host and nothing else.
 fn is_bare_url(value: &str) -> bool {
     let rest = ["http://", "https://"].iter().find_map(|scheme| value.strip_prefix(scheme));
     rest.is_some_and(|rest| {
@@ -135,7 +136,7 @@ fn is_bare_url(value: &str) -> bool {
     })
 }
 
-/// What is secret in a value whose name says nothing.
+/// The secret parts of a value whose name does not suggest a secret.
 fn by_form(value: &str, secrets: &mut Vec<String>) {
     let is_word = !value.contains(char::is_whitespace);
     let is_token = is_word
@@ -156,7 +157,7 @@ fn by_form(value: &str, secrets: &mut Vec<String>) {
     }
 }
 
-/// The password of a URL with credentials, or the name where it stands alone, as tokens do.
+/// The password of a URL with credentials, or the user name if it is alone, as with tokens.
 fn userinfo(value: &str) -> Option<&str> {
     let (_, rest) = value.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next()?;
@@ -172,7 +173,7 @@ fn tell(value: &str, secrets: &mut Vec<String>) {
         secrets.extend(lines.chain([escaped]).filter(|text| is_long(text)));
     } else if is_long(value) {
         secrets.push(value.to_owned());
-        // Of a URL its parts, too: programs print them apart.
+        // The parts of a URL, too, because programs print them separately.
         secrets.extend(userinfo(value).filter(|part| is_long(part)).map(str::to_owned));
     }
 }

@@ -1,5 +1,5 @@
-//! The masks of one pod, shared by all its containers: what any of them says is secret is secret in
-//! the output of all.
+//! The masks of one pod, shared by all its containers: a value that was registered in one of them
+//! is masked in the output of all.
 
 use std::{
     collections::BTreeSet,
@@ -17,55 +17,55 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Masks, Matcher, STARS, TooMany};
 
-/// Most values of one pod. An agent has many pods, and an encoding more than a value.
+/// Most values of one pod. An agent has many pods, and encodings need more memory than values.
 const MAX_VALUES: usize = 2048;
-/// Most bytes of them.
+/// Most bytes of all values.
 const MAX_VALUE_BYTES: usize = 256 * 1024;
-/// Most memory of their forms, of one pod.
+/// Most memory of their forms, for one pod.
 pub const MAX_FORMS_BYTES: usize = 5 * 1024 * 1024;
 
-/// What may be sent of a container's output.
+/// What may be exported of a container's output.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// Nothing.
     Off,
-    /// All but secrets.
+    /// Everything except secrets.
     #[default]
     Masked,
-    /// All as it is, but for the lines that tell a secret by `::add-mask::`.
+    /// Everything, except the lines that register a secret with `::add-mask::`.
     Raw,
 }
 
-/// The text is no [`Mode`].
+/// The text is not the name of a [`Mode`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is none of off, masked, raw")]
+#[error("{0:?} is not one of off, masked, raw")]
 pub struct InvalidMode(String);
 
-/// The masks of a pod. Cheap to clone; every clone is the same set.
+/// The masks of a pod. Cheap to clone; all clones are the same set.
 #[derive(Debug, Clone)]
 pub struct JobMasks {
     mode: Mode,
     masks: Masks,
     told: Arc<Mutex<State>>,
-    /// Of `told`, for every line.
+    /// The same as in `told`, for a fast check of every line.
     unproven: Arc<AtomicBool>,
-    /// A value was told that had been masked before it came to us.
+    /// A value was registered that had already been replaced by asterisks.
     starred: Arc<AtomicBool>,
 }
 
-/// Which values a pod told, where they themselves must not be written: four bytes of the SHA-256 of
-/// each, enough to know a value again and of no use without it.
+/// Fingerprints of the values that a pod registered, for places where the values must not be
+/// stored: four bytes of the SHA-256 of each, enough to recognise a value, and useless without it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToldValues {
     values: BTreeSet<u32>,
-    /// There was one more that nobody can tell, or more than are kept.
+    /// Further values are unknown, or there were more than can be kept.
     lost: bool,
 }
 
 #[derive(Debug, Default)]
 struct State {
     known: BTreeSet<u32>,
-    /// Told before, and not known again.
+    /// Registered earlier, and not found again.
     missing: BTreeSet<u32>,
     lost: bool,
 }
@@ -73,12 +73,12 @@ struct State {
 // === impl ToldValues ===
 
 impl ToldValues {
-    /// Of a pod of which nothing is known any more.
+    /// For a pod of which nothing is known any more.
     pub fn lost() -> Self {
         Self { lost: true, ..Self::default() }
     }
 
-    /// Whether there was none.
+    /// Whether no value was registered.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty() && !self.lost
     }
@@ -98,7 +98,7 @@ impl State {
         }
     }
 
-    /// One more value is not known, and never will be: which others there were no longer matters.
+    /// Another value is and remains unknown, so the other ones no longer matter.
     fn lose(&mut self) {
         *self = Self { lost: true, ..Self::default() };
     }
@@ -116,7 +116,7 @@ fn known_again(value: &[u8]) -> u32 {
 // === impl Mode ===
 
 impl Mode {
-    /// As it is written.
+    /// Its name in flags.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Off => "off",
@@ -145,7 +145,7 @@ impl FromStr for Mode {
 // === impl JobMasks ===
 
 impl JobMasks {
-    /// No values yet.
+    /// Without values.
     pub fn new(mode: Mode) -> Self {
         let masks = Masks::bounded(TooMany {
             values: MAX_VALUES,
@@ -164,8 +164,8 @@ impl JobMasks {
         new
     }
 
-    /// These were told before: while one of them is not known, a text may have it in it. A value that
-    /// was not told then stands for none of them.
+    /// Marks these values as registered earlier: until all of them are known again, a text may
+    /// contain one. A masked value that was not registered then does not replace any of them.
     pub fn expect(&self, before: &ToldValues) {
         change(&self.told, &self.unproven, |state| {
             if before.lost {
@@ -176,23 +176,24 @@ impl JobMasks {
         });
     }
 
-    /// There is a value that nobody can tell us: no text is proven any more.
+    /// Marks that there is a value that can never be known, so no text counts as completely masked
+    /// any more.
     pub fn miss(&self) {
         change(&self.told, &self.unproven, State::lose);
     }
 
-    /// Whether a value was told as stars: somebody else, such as a container's init, knows it and has
-    /// masked it where it was told.
+    /// Whether a value was registered as asterisks: another program, such as a container's init,
+    /// knows it and has masked it where it was registered.
     pub fn is_starred(&self) -> bool {
         self.starred.load(Ordering::Relaxed)
     }
 
-    /// Whether all values are known that are known to have been told.
+    /// Whether all registered values are known.
     pub fn is_proven(&self) -> bool {
         !self.unproven.load(Ordering::Relaxed)
     }
 
-    /// Which values were told so far.
+    /// Fingerprints of the values that were registered so far.
     pub fn told(&self) -> ToldValues {
         let state = lock(&self.told);
         ToldValues {
@@ -201,10 +202,10 @@ impl JobMasks {
         }
     }
 
-    /// Adds values, whole and by lines, in all the runner's encodings. When there are too many, no
-    /// text of the pod is shown any more.
+    /// Adds values, whole and line by line, with all the runner's encodings. If there are too many,
+    /// no text of the pod is shown any more.
     pub fn add<'a>(&self, values: impl IntoIterator<Item = &'a [u8]>) -> Result<(), TooMany> {
-        // Stars are what init leaves of a value: no secret, and in half of all lines.
+        // Asterisks are what init leaves of a value: they are not secret, and very common.
         let is_told = |value: &&[u8]| {
             if *value == STARS {
                 self.starred.store(true, Ordering::Relaxed);
@@ -214,32 +215,32 @@ impl JobMasks {
         self.masks.add(values.into_iter().filter(is_told))
     }
 
-    /// There is a value that could not be taken down: no text is shown any more.
+    /// Marks that there is a value that could not be stored: no text is shown any more.
     pub fn give_up(&self) {
         self.masks.give_up();
     }
 
-    /// What may be sent.
+    /// What may be exported.
     pub fn mode(&self) -> Mode {
         self.mode
     }
 
-    /// About how many bytes of memory they take.
+    /// Approximate memory use in bytes.
     pub fn bytes(&self) -> usize {
         self.masks.bytes()
     }
 
-    /// How many values there are.
+    /// Number of values.
     pub fn count(&self) -> usize {
         self.masks.count()
     }
 
-    /// There were more values than are kept.
+    /// Whether there were more values than can be kept.
     pub fn overflowed(&self) -> bool {
         self.masks.matcher().is_none()
     }
 
-    /// What to search with now; none where there were more values than are kept.
+    /// The present matcher; `None` if there were more values than can be kept.
     pub fn matcher(&self) -> Option<Arc<Matcher>> {
         self.masks.matcher()
     }
@@ -296,7 +297,7 @@ mod tests {
             assert_eq!(mode.to_string().parse(), Ok(mode));
         }
         let error = "none".parse::<Mode>().expect_err("no mode");
-        assert_eq!(error.to_string(), "\"none\" is none of off, masked, raw");
+        assert_eq!(error.to_string(), "\"none\" is not one of off, masked, raw");
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! The values that must not stand in a log, and the search for them: init's, before a step's output
-//! is written, and the agent's, before a line is sent. [`shared`] takes values from
-//! init and hook to the agent; [`patterns`] is the agent's, and not linked into init.
+//! The values that must not appear in a log, and the search for them: init searches a step's output
+//! before it is written, and the agent each line before it is sent. [`shared`] passes values from
+//! init and hook to the agent; [`patterns`] is used by the agent only, and is not linked into init.
 
 mod encode;
 pub mod environment;
@@ -20,42 +20,44 @@ use ephemon_base::lock;
 
 pub use self::matcher::{Exhausted, Matcher};
 
-/// Most values init keeps: a job with more secrets than this is told so, and its log withheld.
+/// Most values that init keeps. If a job has more, its log is withheld, and says so.
 const MAX_VALUES: usize = 4096;
-/// Most bytes of all values together, encodings not counted.
+/// Most bytes of all values together, without encodings.
 const MAX_VALUE_BYTES: usize = 1024 * 1024;
-/// Most memory that all forms of these take: what is in lines and has quotes and the like has many.
+/// Most memory that all forms use; values with several lines or with quotes have many forms.
 const MAX_FORMS_BYTES: usize = 24 * 1024 * 1024;
-/// What the search for values in a line may cost, in about nanoseconds: so much for any line, and so
-/// much for a byte of it. Values that are each nearly the text cost more; such lines are not shown.
+/// The largest cost of the search in a line, in approximate nanoseconds: a constant for every line,
+/// plus a cost per byte. Values that almost match the text cost more; such lines are not shown.
 const LINE_WORK: usize = 1024;
 const BYTE_WORK: usize = 20;
-/// What stands in a secret's place.
+/// Replaces a secret.
 pub const STARS: &[u8] = b"***";
 
-/// More values than are kept.
+/// There are more values than can be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("more than {values} values or {bytes} bytes to mask, or {forms_bytes} with encodings")]
+#[error(
+    "more than {values} values or {bytes} bytes to mask, or {forms_bytes} bytes with encodings"
+)]
 pub struct TooMany {
-    /// Most values that are kept.
+    /// Most values that can be kept.
     pub values: usize,
-    /// Most bytes of them.
+    /// Most bytes of all values.
     pub bytes: usize,
-    /// Most bytes that all their forms take in memory.
+    /// Most bytes of memory that all forms can use.
     pub forms_bytes: usize,
 }
 
-/// What it may cost to search for values in a text of so many bytes: enough for thousands of values,
-/// short ones too, anywhere in it.
+/// The largest cost of the search in a text of this length: enough for thousands of values anywhere
+/// in it, including short ones.
 pub fn work_for(bytes: usize) -> usize {
     LINE_WORK.saturating_add(bytes.saturating_mul(BYTE_WORK))
 }
 
-/// A set of values to mask. Cheap to clone; every clone is the same set.
+/// A set of values to mask. Cheap to clone; all clones are the same set.
 #[derive(Debug, Clone, Default)]
 pub struct Masks(Arc<Mutex<Set>>);
 
-/// Who hears of each new value; of `None`: of one that nobody could take down.
+/// Called for each new value; with `None` for a value that could not be stored.
 type Listener = Box<dyn Fn(Option<&[u8]>) + Send>;
 
 struct Set {
@@ -70,24 +72,24 @@ struct Set {
 // === impl Masks ===
 
 impl Masks {
-    /// An empty set that takes no more than this.
+    /// An empty set with this limit.
     pub fn bounded(limit: TooMany) -> Self {
         let set = Set { limit, ..Set::default() };
         Self(Arc::new(Mutex::new(set)))
     }
 
-    /// Has somebody hear of each new value, before anything is masked by it.
+    /// Sets a function that is called for each new value, before anything is masked with it.
     pub fn listen(&self, listener: impl Fn(Option<&[u8]>) + Send + 'static) {
         lock(&self.0).listener = Some(Box::new(listener));
     }
 
-    /// There is a value that is not taken down, and its text is not shown here: others must know.
+    /// Reports a value that is not stored, whose text is not shown here, to the listener.
     pub fn miss(&self) {
         lock(&self.0).say(None);
     }
 
-    /// Adds values. Beyond the limit nothing more is kept, and [`Masks::matcher`] says so: what
-    /// cannot be masked must not be written.
+    /// Adds values. Beyond the limit nothing more is kept, and [`Masks::matcher`] reports it,
+    /// because what cannot be masked must not be written.
     pub fn add<'a>(&self, values: impl IntoIterator<Item = &'a [u8]>) -> Result<(), TooMany> {
         let mut set = lock(&self.0);
         for value in values {
@@ -104,7 +106,7 @@ impl Masks {
             }
             set.values.insert(value.to_vec());
             set.say(Some(value));
-            // Copied only while another looks at its text.
+            // Copied only while another thread uses it.
             let matcher = Arc::make_mut(&mut set.matcher);
             for form in encode::forms(value) {
                 matcher.add(&form);
@@ -120,24 +122,24 @@ impl Masks {
         Ok(())
     }
 
-    /// As if there had been too many: there is a value that nobody could take down. What is kept is
-    /// let go of: it is not searched for any more.
+    /// Marks that a value could not be stored, as if there had been too many. The values are
+    /// dropped, because they are not searched for any more.
     pub fn give_up(&self) {
         lock(&self.0).give_up();
     }
 
-    /// What to search with now; none when there were more values than could be kept.
+    /// The present matcher; `None` if there were more values than can be kept.
     pub fn matcher(&self) -> Option<Arc<Matcher>> {
         let set = lock(&self.0);
         (!set.overflowed).then(|| Arc::clone(&set.matcher))
     }
 
-    /// About how many bytes of memory all forms of all values take.
+    /// Approximate memory of all forms of all values, in bytes.
     pub fn bytes(&self) -> usize {
         lock(&self.0).matcher.bytes()
     }
 
-    /// How many values there are.
+    /// Number of values.
     pub fn count(&self) -> usize {
         lock(&self.0).values.len()
     }
@@ -179,7 +181,7 @@ impl Default for Set {
     }
 }
 
-/// How many, never which.
+/// Prints the number of values, never the values.
 impl std::fmt::Debug for Set {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Set")
@@ -189,7 +191,7 @@ impl std::fmt::Debug for Set {
     }
 }
 
-/// Sorts `found` and makes one of those that overlap or touch.
+/// Sorts `found` and merges ranges that overlap or touch.
 pub fn merge(found: &mut Vec<Range<usize>>) {
     found.sort_unstable_by_key(|range| range.start);
     found.dedup_by(|next, last| {
@@ -201,7 +203,7 @@ pub fn merge(found: &mut Vec<Range<usize>>) {
     });
 }
 
-/// Copies `text` to `out` with stars in place of each of `found`, merged ones.
+/// Copies `text` to `out` and replaces each range of `found`, which is merged, by asterisks.
 pub fn replace(text: &[u8], found: &[Range<usize>], out: &mut Vec<u8>) {
     let mut clean_from = 0;
     for range in found {
@@ -297,8 +299,8 @@ mod tests {
         assert!(all < one * 20, "one value: {one:?}, 2000: {all:?}");
     }
 
-    /// Told one by one, tens of thousands of values cost no more than as many steps: the search is never
-    /// built anew, nor copied while nobody looks at a text, and beyond the bound nothing is kept.
+    /// Adding tens of thousands of values one by one takes as many steps: the matcher is not
+    /// rebuilt, is copied only while it is in use, and does not grow beyond the limit.
     #[test]
     fn a_value_more_is_added_to_what_is_there() {
         let masks = Masks::default();

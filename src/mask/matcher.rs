@@ -1,9 +1,9 @@
-//! The search for many forms at once. Most positions of most text are passed over by one look into
-//! a small table; the rest are looked up by their first bytes, and among those of the same first
-//! bytes by bisection.
+//! The search for many forms at once. At most positions of most texts, one look at a small table
+//! shows that no form begins there; for the other positions, forms are found by their first bytes,
+//! and among forms with the same first bytes by binary search.
 //!
-//! An Aho-Corasick automaton has the same linear bound, but is built anew for each added value and
-//! takes many times the memory of its patterns, and a job decides on both.
+//! An Aho-Corasick automaton has the same linear bound, but must be rebuilt for each added value,
+//! and uses many times the memory of its patterns; the job determines the number of both.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -18,48 +18,50 @@ use sorted::Sorted;
 mod hash;
 mod sorted;
 
-/// A longer form is kept as parts of this length. Where all of it stands the parts touch and become
-/// one match; a comparison never costs more than this, whatever a job calls a secret.
+/// A longer form is stored in parts of this length. Where the whole form occurs, the matches of its
+/// parts touch and become one; and no comparison costs more than this, whatever values a job
+/// registers.
 const PREFIX_BYTES_MAX: usize = 256;
-/// A form of at least this length is found by a table of hashed beginnings.
+/// Forms of at least this length are found with a table of hashed first bytes.
 const GRAM: usize = 4;
-/// Bits of the table's index: 16 KiB, which stays in a core's first cache.
+/// Bits of the table's index: 16 KiB, which fits into the first-level cache of a core.
 const TABLE_BITS: u32 = 17;
-/// How far behind the first bytes of a form the second look is.
+/// Offset of the second check from the start of a form.
 const SHIFT: usize = 2;
-/// Odd multipliers for the hashes: of first bytes, of further ones, of the whole of a brief form.
+/// Odd multipliers of the hashes: of first bytes, of later bytes, and of short forms.
 const FIRST: u32 = 0x9e37_79b1;
 const FURTHER: u32 = 0x85eb_ca77;
 const BRIEF: u32 = 0xc2b2_ae3d;
-/// Bytes that keeping one form takes beside its own: pointer, allocation, and its share of a map.
+/// Memory overhead of one form in bytes: pointer, allocation, and its share of a map.
 const FORM_BYTES: usize = 96;
-/// What looking up one position costs beside what [`Sorted::longest`] counts, in nanoseconds.
+/// Cost of looking up one position, in addition to what [`Sorted::longest`] counts, in nanoseconds.
 const LOOKUP_COST: usize = 12;
 
-/// Most matches in a text: they are held until it is written anew, and 16 bytes each.
+/// Most matches in a text, which are kept until the text is rewritten, with 16 bytes each.
 const MAX_FOUND: usize = 64 * 1024;
 
-/// The text made the search cost more than it may.
+/// The search would cost more than allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the text costs too much to search for values to mask")]
+#[error("searching the text for values to mask takes too long")]
 pub struct Exhausted;
 
 /// All forms of all values.
 #[derive(Clone, Default)]
 pub struct Matcher {
-    /// Forms of [`GRAM`] bytes and more, by their first ones.
+    /// Forms of [`GRAM`] or more bytes, by their first bytes.
     forms: HashMap<u32, Sorted, Keyed>,
-    /// How many these are.
+    /// Number of these forms.
     count: usize,
-    /// Bit by hash of a form's first [`GRAM`] bytes; empty while there are no forms.
+    /// One bit for each hash of a form's first [`GRAM`] bytes; empty while there are no forms.
     table: Box<[u64]>,
-    /// The same of as many bytes further on; of a form that has no such, of the first ones anew.
+    /// The same for the bytes at offset [`SHIFT`], or for the first bytes of a form that is too
+    /// short.
     second: Box<[u64]>,
-    /// Forms of fewer bytes, as [`short`] packs them.
+    /// Shorter forms, packed by [`short`].
     shorts: HashSet<u32, Keyed>,
-    /// Bit by hash of each of them; empty while there are none.
+    /// One bit for each hash of them; empty while there are none.
     short_table: Box<[u64]>,
-    /// Which lengths they have, the longest first.
+    /// Their lengths, the longest first.
     short_lengths: Vec<usize>,
     longest: usize,
     bytes: usize,
@@ -107,31 +109,31 @@ impl Matcher {
         set(&mut self.second, further.map_or_else(|| place(gram, BRIEF), |it| place(it, FURTHER)));
     }
 
-    /// No form at all.
+    /// Whether there are no forms.
     pub fn is_empty(&self) -> bool {
         self.longest == 0
     }
 
-    /// How many forms there are; it only grows.
+    /// Number of forms; it only grows.
     pub fn forms(&self) -> usize {
         self.count + self.shorts.len()
     }
 
-    /// About how many bytes of memory it takes, tables not counted.
+    /// Approximate memory use in bytes, without the tables.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Bytes of the longest match that is not made of others.
+    /// Length in bytes of the longest single match.
     pub fn longest(&self) -> usize {
         self.longest
     }
 
     /// Copies `text` to `out` with every match replaced; matches that overlap or touch become one.
-    /// `work` is what the search may cost, in about nanoseconds.
+    /// `work` is the allowed cost of the search, in approximate nanoseconds.
     ///
     /// # Errors
-    /// It would cost more. What is in `out` is masked, and not all of the text.
+    /// The search would cost more. Then `out` contains only the masked beginning of the text.
     pub fn mask(&self, text: &[u8], work: usize, out: &mut Vec<u8>) -> Result<(), Exhausted> {
         self.mask_until(text, text.len(), work, out).map(drop)
     }
@@ -160,11 +162,11 @@ impl Matcher {
         Ok(stop)
     }
 
-    /// Adds to `found` where matches are; each is whole: nothing overlaps or touches it. Gives up
-    /// when `work`, in about nanoseconds, is used up, or there are more than can be held.
+    /// Adds the matches to `found`; each is complete, so that no other overlaps or touches it.
+    /// Gives up when `work`, in approximate nanoseconds, is used up, or there are too many matches.
     ///
     /// # Errors
-    /// It would cost more.
+    /// The search would cost more.
     pub fn find(
         &self,
         text: &[u8],
@@ -182,7 +184,8 @@ impl Matcher {
         Ok(())
     }
 
-    /// The next match that begins at or after `from` and before `cut`, with all that overlap it.
+    /// The next match that begins at or after `from` and before `cut`, merged with all that overlap
+    /// it.
     fn next(
         &self,
         text: &[u8],
@@ -201,7 +204,7 @@ impl Matcher {
                 continue;
             };
             let start = at;
-            // A longer match may begin inside this one, or at its end.
+            // A longer match may begin inside this one, or directly after it.
             while let Some(next) = self.candidate(text, at + 1, end + 1) {
                 at = next;
                 if let Some(further) = self.match_end(text, at, work)? {
@@ -212,7 +215,7 @@ impl Matcher {
         }
     }
 
-    /// The first position from `from` on, and before `until`, where a match may begin.
+    /// The first position from `from` on, before `until`, where a match may begin.
     fn candidate(&self, text: &[u8], from: usize, until: usize) -> Option<usize> {
         let until = until.min(text.len());
         let whole = text.get(from..(until + GRAM - 1).min(text.len()))?;
@@ -228,7 +231,7 @@ impl Matcher {
                         && self.may_go_on(text.get(from + at..).unwrap_or_default())
             };
             let found = whole.windows(GRAM).enumerate().position(|(at, bytes)| may(at, bytes));
-            // At the text's end there are not as many bytes.
+            // Fewer than [`GRAM`] bytes remain at the end of the text.
             let tail = (whole.len() + 1).saturating_sub(GRAM)..until.saturating_sub(from);
             found.or_else(|| {
                 let rest = |at: usize| whole.get(at..).unwrap_or_default();
@@ -248,7 +251,7 @@ impl Matcher {
         gram(bytes).is_some_and(|gram| is_set(&self.table, place(gram, FIRST)))
     }
 
-    /// Whether what may begin a form may also go on as one.
+    /// Whether a position that may begin a form also passes the second check.
     fn may_go_on(&self, rest: &[u8]) -> bool {
         let further = rest.get(SHIFT..).and_then(gram);
         further.is_some_and(|gram| is_set(&self.second, place(gram, FURTHER)))
@@ -283,8 +286,8 @@ fn gram(bytes: &[u8]) -> Option<u32> {
     bytes.first_chunk().map(|gram| u32::from_le_bytes(*gram))
 }
 
-/// The first bytes of `text` as a form of so many, and how many they are; none where there are not as
-/// many, or it is no short form.
+/// Packs the first `length` bytes of `text` together with the length; `None` if there are fewer
+/// bytes, or the form is not short.
 fn short(text: &[u8], length: usize) -> Option<u32> {
     let [one, two, three] = match (length, text) {
         (1, [one, ..]) => [*one, 0, 0],
@@ -295,13 +298,13 @@ fn short(text: &[u8], length: usize) -> Option<u32> {
     Some(u32::from_le_bytes([one, two, three, u8::try_from(length).unwrap_or(0)]))
 }
 
-/// Word and bit of a table for some bytes of a form.
+/// Index and bit in a table for some bytes of a form.
 fn place(gram: u32, multiplier: u32) -> (usize, u64) {
     let hash = gram.wrapping_mul(multiplier) >> (32 - TABLE_BITS);
     (usize::try_from(hash >> 6).unwrap_or(0), 1 << (hash & 63))
 }
 
-/// Sets a bit in a table, which is made with its first one.
+/// Sets a bit in a table, which is allocated for the first one.
 fn set(table: &mut Box<[u64]>, (word, bit): (usize, u64)) {
     if table.is_empty() {
         *table = vec![0; (1 << TABLE_BITS) / 64].into();
@@ -315,7 +318,7 @@ fn is_set(table: &[u64], (word, bit): (usize, u64)) -> bool {
     table.get(word).is_some_and(|word| word & bit != 0)
 }
 
-/// How many forms, never which.
+/// Prints the number of forms, never the forms.
 impl fmt::Debug for Matcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Matcher").field("forms", &self.forms()).finish_non_exhaustive()

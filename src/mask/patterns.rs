@@ -1,6 +1,7 @@
-//! Well-known kinds of tokens, found by their looks: the last net, below the values that are known.
-//! One pass of a vector search finds the few places where a token may be; small hand-written rules
-//! look at each. Every rule is linear in the line: a run of characters is walked once.
+//! Finds well-known kinds of tokens by their form, as the last safeguard in addition to the known
+//! values. One vectorised search finds the few places where a token may be; small rules check each
+//! of them. Every rule is linear in the length of the line: a run of characters is scanned only
+//! once.
 
 mod pem;
 mod rule;
@@ -12,7 +13,7 @@ use aho_corasick::{AhoCorasick, MatchKind};
 pub use self::pem::Pem;
 use self::{pem::PRIVATE_KEY, rule::Rule};
 
-/// What every kind of token has in it, and the rule that judges the place.
+/// A text that every token of a kind contains, and the rule that checks the place.
 const MARKS: [(&str, Rule); 33] = [
     ("ghp_", Rule::GitHub),
     ("gho_", Rule::GitHub),
@@ -49,7 +50,7 @@ const MARKS: [(&str, Rule); 33] = [
     (PRIVATE_KEY, Rule::PrivateKey),
 ];
 
-/// The marks' automaton, built at the first line.
+/// The automaton of the marks, built for the first line.
 static SEARCH: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
     AhoCorasick::builder()
         .match_kind(MatchKind::LeftmostFirst)
@@ -57,11 +58,11 @@ static SEARCH: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
         .ok()
 });
 
-/// Adds to `found` where tokens are, in no order. `pem` is of the stream that `text` is the next
-/// line of: a private key goes over many.
+/// Adds the tokens to `found`, in no particular order. `pem` is the state of the stream whose next
+/// line is `text`, because a private key has many lines.
 pub fn find(text: &[u8], pem: &mut Pem, found: &mut Vec<Range<usize>>) {
     if let Some(search) = &*SEARCH {
-        // How far each rule has walked without finding a token: no place before that has one.
+        // How far each rule has scanned without finding a token: no token begins before that.
         let mut walked = [0; Rule::COUNT];
         for mark in search.find_iter(text) {
             let Some((_, rule)) = MARKS.get(mark.pattern().as_usize()) else { continue };

@@ -1,10 +1,10 @@
-//! Values told inside one container, for the agent: a file for each container in the pod's shared
-//! volume. Init writes stars to the container's log, so the agent cannot learn them there, and other
-//! containers of the pod have no init, or another.
+//! Passes values that were registered in a container to the agent: one file per container in the
+//! pod's shared volume. Init writes asterisks to the container's log, so the agent cannot read the
+//! values there, and other containers of the pod have no init, or another one.
 //!
-//! The directory `masks/` belongs to root's group and passes that on to its files, which nobody but
-//! that group and the container's own user may read: the agent, which is root without
-//! `CAP_DAC_OVERRIDE`, and the job.
+//! The directory `masks/` belongs to root's group, and its files inherit the group. Only that group
+//! and the container's own user can read them: the agent, which is root without `CAP_DAC_OVERRIDE`,
+//! and the job.
 
 use std::{
     collections::HashSet,
@@ -20,27 +20,28 @@ use ephemon_base::lock;
 use ephemon_contract::plain_file;
 use rustix::process::geteuid;
 
-/// Mode of the directory: everybody may make a file and nobody but root may list them.
+/// Mode of the directory: every user can create files, and only root can list them.
 pub const DIRECTORY_MODE: u32 = 0o3753;
 /// Mode of a file.
 const FILE_MODE: u32 = 0o640;
-/// Most bytes of a file. The agent keeps 256 KiB of values of one pod, and a byte takes two here.
+/// Most bytes of a file. The agent keeps 256 KiB of values per pod, and a byte takes two characters
+/// here.
 pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
 /// Most bytes of a line.
 pub const MAX_LINE_BYTES: usize = 768 * 1024;
-/// A line that says that a value could not be written.
+/// A line for a value that could not be written.
 const LOST: &[u8] = b"null\n";
 
-/// What a line says.
+/// The content of a line.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Told {
     /// A value.
     Value(Vec<u8>),
-    /// There is a value that is not here.
+    /// A value that could not be written.
     Lost,
 }
 
-/// Where one container's values are written.
+/// Writes the values of one container.
 #[derive(Debug)]
 pub struct SharedMasks(Mutex<State>);
 
@@ -48,19 +49,19 @@ pub struct SharedMasks(Mutex<State>);
 struct State {
     file: File,
     bytes: u64,
-    /// It is said that a value is not here: nothing more needs to be.
+    /// The file already says that a value is missing, so nothing more has to be written.
     lost: bool,
 }
 
 // === impl SharedMasks ===
 
 impl SharedMasks {
-    /// Opens the file for appending. What another user made there, or what others may read, is left
-    /// alone: the values then go to a file beside it, whose name nobody can foresee. The directory is
-    /// made where it is missing.
+    /// Opens the file for appending. If another user created it, or other users can read it, it is
+    /// not used: the values then go to a file with an unpredictable name in the same directory. The
+    /// directory is created if it is missing.
     ///
     /// # Errors
-    /// Where the directory is not writable.
+    /// The directory is not writable.
     pub fn open(path: &Path) -> io::Result<Self> {
         match open_own(path) {
             Ok(file) => Self::of(file),
@@ -77,10 +78,10 @@ impl SharedMasks {
         Ok(Self(Mutex::new(State { file, bytes, lost: false })))
     }
 
-    /// The values that are in the file.
+    /// The values in the file.
     ///
     /// # Errors
-    /// Where it cannot be read.
+    /// The file cannot be read.
     pub fn values(&self) -> io::Result<HashSet<Vec<u8>>> {
         let state = lock(&self.0);
         let mut text = vec![0; usize::try_from(state.bytes.min(MAX_FILE_BYTES)).unwrap_or(0)];
@@ -88,8 +89,8 @@ impl SharedMasks {
         Ok(values(&text).collect())
     }
 
-    /// Adds a value; `None`: one that cannot be written. Where there is no room that is said
-    /// instead, and the agent shows no text of the pod any more.
+    /// Adds a value; `None` stands for a value that cannot be written. If there is no space, the
+    /// file records that instead, and the agent shows no text of the pod any more.
     pub fn tell(&self, value: Option<&[u8]>) {
         let mut state = lock(&self.0);
         if state.lost {
@@ -105,39 +106,40 @@ impl SharedMasks {
             done
         });
         if !written {
-            // Half a line may stand there. A disk without room for these few bytes says nothing; the
-            // half line does, since nobody can read it.
+            // The last line may be incomplete. If the disk has no space even for these few bytes,
+            // the incomplete line has the same effect, because it cannot be parsed.
             state.lost = true;
             drop(state.file.write_all(&[b"\n", LOST].concat()));
         }
     }
 }
 
-/// Opens a file that this user has made, of one name, and that only the agent and this user may read.
+/// Opens a file that this user created, with only one name, and that only the agent and this user
+/// can read.
 fn open_own(path: &Path) -> io::Result<File> {
     let file = plain_file::open(path, OpenOptions::new().read(true).append(true), Some(FILE_MODE))?;
     let metadata = file.metadata()?;
     if metadata.uid() != geteuid().as_raw() || metadata.mode() & 0o007 != 0 {
-        return Err(io::Error::other("another user has made it, or all may read it"));
+        return Err(io::Error::other("another user owns it, or all users can read it"));
     }
     Ok(file)
 }
 
-/// A name beside it that nobody can foresee, and that the agent reads: a DNS label before the suffix.
+/// An unpredictable name in the same directory that the agent reads: a DNS label before the suffix.
 fn beside(path: &Path) -> PathBuf {
     let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
     let name = name.trim_start_matches('_');
     let name = name.get(..46.min(name.len())).unwrap_or_default();
-    // Keyed by the system's random numbers.
+    // Seeded with random numbers of the system.
     let random = RandomState::new().hash_one(std::process::id());
     path.with_file_name(format!("{name}-{random:016x}.jsonl"))
 }
 
-/// Makes the directory as `ephemon install` does, who runs as root. Made by another user its files
-/// are not root's to read, and the agent says so.
+/// Creates the directory as `ephemon install` does, which runs as root. If another user creates it,
+/// root's group cannot read its files, and the agent reports that.
 fn make_directory(path: &Path) -> io::Result<()> {
     match fs::create_dir(path) {
-        // By a second call: the first is subject to the umask.
+        // In a second call, because the umask applies to the first.
         Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(DIRECTORY_MODE)),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
@@ -151,7 +153,7 @@ fn to_line(value: &[u8]) -> Vec<u8> {
     [b'"'].into_iter().chain(digits).chain(*b"\"\n").collect()
 }
 
-/// The values that a text tells; what is lost, or makes no sense, is passed over.
+/// The values in a text, without lost and invalid ones.
 pub fn values(text: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     let told = text.split(|byte| *byte == b'\n').filter_map(parse);
     told.filter_map(|told| match told {
@@ -160,7 +162,8 @@ pub fn values(text: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     })
 }
 
-/// Reads a line, without its newline; none of an empty one. What makes no sense is a value lost.
+/// Parses a line without its newline; `None` for an empty one. An invalid line counts as a lost
+/// value.
 pub fn parse(line: &[u8]) -> Option<Told> {
     if line.is_empty() {
         return None;
@@ -176,7 +179,7 @@ pub fn parse(line: &[u8]) -> Option<Told> {
     Some(value.map_or(Told::Lost, Told::Value))
 }
 
-/// Whether it is a value, never which.
+/// Prints whether it is a value, never the value.
 impl std::fmt::Debug for Told {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(if *self == Self::Lost { "Lost" } else { "Value" })
@@ -198,7 +201,7 @@ mod tests {
         let path = directory.path().join("job.jsonl");
         let values = [b"hunter2".to_vec(), b"a\nb\"\\".to_vec(), vec![0, 0xff, 0x80]];
         for value in &values {
-            // Opened anew: what is there stays.
+            // Opened again: existing content is kept.
             SharedMasks::open(&path).unwrap().tell(Some(value));
         }
         assert_eq!(told(&path), values.map(Told::Value));

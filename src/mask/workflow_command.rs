@@ -1,82 +1,81 @@
-//! Workflow commands in a line of output, by the runner's own grammar (actions/runner,
+//! Parses workflow commands in a line of output, with the runner's own grammar (actions/runner,
 //! `ActionCommand.cs`, `ActionCommandManager.cs`), for init and for the agent. Pure, std only.
 
 use std::fmt;
 
-/// The commands that the runner knows.
+/// The commands that the runner supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Name {
-    /// An annotation of the worst kind.
+    /// An annotation of level error.
     Error,
-    /// An annotation.
+    /// An annotation of level warning.
     Warning,
-    /// An annotation that asks for nothing.
+    /// An annotation of level notice.
     Notice,
-    /// A line for who debugs.
+    /// A debug message.
     Debug,
     /// Begins a group of lines.
     Group,
-    /// Ends it.
+    /// Ends a group of lines.
     EndGroup,
     /// Its data is a secret.
     AddMask,
-    /// Its data ends a time without commands.
+    /// Its data is the token that enables commands again.
     StopCommands,
-    /// Takes up a problem matcher.
+    /// Adds a problem matcher.
     AddMatcher,
-    /// Drops it.
+    /// Removes a problem matcher.
     RemoveMatcher,
-    /// Whether commands are shown.
+    /// Enables or disables the display of commands.
     Echo,
-    /// Sets a variable; the runner refuses it unless told otherwise.
+    /// Sets a variable; the runner rejects it unless configured otherwise.
     SetEnv,
     /// Sets an output.
     SetOutput,
     /// Saves a value for the post step.
     SaveState,
-    /// Adds to `PATH`; refused as `set-env`.
+    /// Adds to `PATH`; rejected like `set-env`.
     AddPath,
-    /// The checkout action's.
+    /// Used by the checkout action.
     InternalSetRepoPath,
 }
 
 /// A line that is a command. Its parts are still escaped.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Command<'a> {
-    /// Which.
     pub name: Name,
     dialect: Dialect,
     properties: &'a [u8],
     data: &'a [u8],
 }
 
-/// What a line is, with regard to the lines before it.
+/// The kind of a line, depending on the lines before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seen<'a> {
-    /// No command, or one while commands are stopped.
+    /// Not a command, or one while commands are stopped.
     Plain,
-    /// Ends the time without commands. Holds the word that does.
+    /// Enables commands again. Contains the token.
     Resumed,
-    /// A command in force; [`Name::StopCommands`] has been acted on.
+    /// A command that applies; [`Name::StopCommands`] has already been handled.
     Command(Command<'a>),
 }
 
-/// Follows `::stop-commands::` through the lines of a container's output.
+/// Tracks `::stop-commands::` through the lines of a container's output.
 #[derive(Default)]
 pub struct Commands {
-    /// The word that ends it, while it holds.
+    /// The token that enables commands again, while they are stopped.
     stopped_until: Option<Vec<u8>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Dialect {
-    /// `::name key=value,key=value::data` after leading blanks.
+    /// `::name key=value,key=value::data` after leading whitespace.
     Colons,
     /// `##[name key=value;key=value]data` anywhere in the line.
     Hashes,
 }
 
-/// A line cut into its parts, whatever it is called.
+/// The parts of a line, with any name.
 struct Parts<'a> {
     name: &'a [u8],
     dialect: Dialect,
@@ -86,7 +85,7 @@ struct Parts<'a> {
 
 type Escapes = [(&'static [u8], u8)];
 
-/// Those of line ends.
+/// The escapes of line ends.
 const LINE_ENDS: &Escapes = &[(b"%0D", b'\r'), (b"%0A", b'\n')];
 
 // === impl Name ===
@@ -111,7 +110,7 @@ impl Name {
         Self::InternalSetRepoPath,
     ];
 
-    /// As it is written.
+    /// Its name in output.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Error => "error",
@@ -146,9 +145,9 @@ impl Command<'_> {
         unescape(self.data, self.dialect.data_escapes())
     }
 
-    /// The texts that the data may stand for, where it tells a secret: unescaped, as the runner
-    /// reads it; as it was written, since a shell that says `echo "::add-mask::$VALUE"` escapes
-    /// nothing; and with its line ends unescaped only, for a script that escapes nothing else.
+    /// The values that the data may stand for, if it registers a secret: unescaped, as the runner
+    /// reads it; as written, because a shell that runs `echo "::add-mask::$VALUE"` escapes nothing;
+    /// and with only line ends unescaped, for a script that escapes nothing else.
     pub fn secrets(&self) -> Vec<Vec<u8>> {
         let mut secrets = vec![self.data()];
         if self.data.contains(&b'%') {
@@ -160,7 +159,7 @@ impl Command<'_> {
         secrets
     }
 
-    /// A property's value, unescaped.
+    /// The unescaped value of a property.
     pub fn property(&self, key: &str) -> Option<Vec<u8>> {
         let mut pairs = self.properties.split(|byte| *byte == self.dialect.separator());
         let value = pairs.find_map(|pair| {
@@ -172,7 +171,7 @@ impl Command<'_> {
     }
 }
 
-/// Which, not what it says: that may be a secret.
+/// Prints the name but not the data, which may be a secret.
 impl fmt::Debug for Command<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Command").field("name", &self.name).finish_non_exhaustive()
@@ -209,7 +208,7 @@ impl Dialect {
 // === impl Commands ===
 
 impl Commands {
-    /// Takes the next line.
+    /// Handles the next line.
     pub fn see<'a>(&mut self, line: &'a [u8]) -> Seen<'a> {
         if let Some(word) = &self.stopped_until {
             let resumes = |parts: Parts<'_>| parts.name.eq_ignore_ascii_case(word);
@@ -223,8 +222,8 @@ impl Commands {
         if command.name == Name::StopCommands {
             let word = command.data();
             let word = word.trim_ascii();
-            // The runner refuses no word, and one that is itself a command's name. One that is longer
-            // than any in use is not kept: commands hold on, and what is told is masked.
+            // The runner accepts any token, also the name of a command. A token that is longer than
+            // any in use is not stored: commands stay enabled, and registered values are masked.
             let is_kept = (1..=MAX_WORD_BYTES).contains(&word.len());
             if !is_kept || Name::of(word).is_some() {
                 return Seen::Plain;
@@ -234,13 +233,13 @@ impl Commands {
         Seen::Command(command)
     }
 
-    /// Which command a line would be, without acting on it.
+    /// The command in a line, without handling it.
     pub fn peek(&self, line: &[u8]) -> Option<Name> {
         if self.stopped_until.is_some() { None } else { Some(parse(line)?.name) }
     }
 }
 
-/// The word is the job's own business.
+/// The token is not printed, because it belongs to the job.
 impl fmt::Debug for Commands {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stopped = self.stopped_until.is_some();
@@ -248,15 +247,15 @@ impl fmt::Debug for Commands {
     }
 }
 
-/// Longest word that ends `stop-commands`; a log keeps one for as long as it lives.
+/// Longest token of `stop-commands` in bytes; it is kept for the life of a log.
 const MAX_WORD_BYTES: usize = 256;
 
-/// Whether a line is worth a look: most are not.
+/// Whether a line may contain a command; most cannot.
 pub fn may_be_command(line: &[u8]) -> bool {
     trim_start(line).starts_with(b"::") || line.windows(3).any(|window| window == b"##[")
 }
 
-/// The command that a line is, if commands are in force.
+/// The command in a line, if commands are enabled.
 pub fn parse(line: &[u8]) -> Option<Command<'_>> {
     [colons(line), hashes(line)].into_iter().flatten().find_map(|parts| {
         let Parts { name, dialect, properties, data } = parts;
@@ -270,7 +269,7 @@ fn colons(line: &[u8]) -> Option<Parts<'_>> {
     Some(parts(rest.get(..end)?, rest.get(end + 2..)?, Dialect::Colons))
 }
 
-/// The runner takes every blank of Unicode for one.
+/// The runner skips all Unicode whitespace.
 fn trim_start(line: &[u8]) -> &[u8] {
     match line.first() {
         Some(b' ' | b'\t'..=b'\r' | 0x80..) => {

@@ -97,7 +97,7 @@ impl Service<Uri> for Connector {
             let stream = connecting.await?;
             let is_secure = matches!(stream, MaybeHttpsStream::Https(_));
             if needs_http2 && is_secure && !stream.connected().is_negotiated_h2() {
-                return Err("this port does not offer HTTP/2, which gRPC needs, in TLS".into());
+                return Err("this port does not offer HTTP/2 over TLS, which gRPC needs".into());
             }
             Ok(stream)
         })

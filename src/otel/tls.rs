@@ -23,7 +23,9 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file holds something else.
-    #[error("{path}, which OTEL_EXPORTER_OTLP_{variable} names, holds no {wanted} in PEM format")]
+    #[error(
+        "{path}, which OTEL_EXPORTER_OTLP_{variable} names, contains no {wanted} in PEM format"
+    )]
     NotPem {
         /// The file.
         path: PathBuf,
@@ -40,8 +42,8 @@ pub enum Error {
     Grpc(#[from] tonic::transport::Error),
     /// There is nobody to trust.
     #[error(
-        "no certificate to trust can be used: those of the system are missing, or \
-         OTEL_EXPORTER_OTLP_CERTIFICATE names a file of damaged ones"
+        "no usable CA certificate: the system has none, or those in the file that \
+         OTEL_EXPORTER_OTLP_CERTIFICATE names are invalid"
     )]
     NoRoots,
     /// TLS cannot be set up at all.

@@ -28,8 +28,8 @@ pub(crate) enum Error {
     },
     /// It knows us not.
     #[error(
-        "the proxy {proxy} of {variable} wants a user and a password it accepts (407); they go into \
-         the variable: http://user:password@host:port"
+        "the proxy {proxy} of {variable} requires valid credentials (407); set them in the \
+         variable: http://user:password@host:port"
     )]
     Credentials { proxy: String, variable: String },
     /// It will not, or cannot.
@@ -39,7 +39,7 @@ pub(crate) enum Error {
     #[error("the proxy {proxy} of {variable} does not answer CONNECT to {to}: {source}")]
     Broken { proxy: String, variable: String, to: String, source: hyper::Error },
     /// The collector's address is none.
-    #[error("the proxy {proxy} cannot be asked for {to}: {source}")]
+    #[error("cannot request {to} from the proxy {proxy}: {source}")]
     Address { proxy: String, to: String, source: hyper::http::Error },
 }
 
@@ -142,7 +142,7 @@ mod tests {
     async fn what_goes_wrong_names_the_proxy_and_not_its_password() {
         let long = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "y".repeat(LARGEST_ANSWER * 2));
         for (answer, said) in [
-            ("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", "wants a user"),
+            ("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", "requires valid credentials"),
             ("HTTP/1.1 403 Forbidden\r\n\r\n", "refuses CONNECT to c.org:443: 403 Forbidden"),
             ("", "does not answer CONNECT to c.org:443"),
             ("SSH-2.0-OpenSSH_9.2\r\n\r\n", "does not answer CONNECT to c.org:443"),

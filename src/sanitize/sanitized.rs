@@ -182,11 +182,11 @@ impl Withheld {
     /// What stands in the text's place.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::TooManyValues => "[ephemon] withheld: more values to mask than are kept",
-            Self::TooMuchWork => "[ephemon] withheld: costs too much to search for values to mask",
-            Self::Unproven => {
-                "[ephemon] withheld: values to mask were told and are not known any more"
+            Self::TooManyValues => "[ephemon] withheld: too many values to mask",
+            Self::TooMuchWork => {
+                "[ephemon] withheld: searching it for values to mask takes too long"
             }
+            Self::Unproven => "[ephemon] withheld: some values to mask are no longer known",
         }
     }
 

@@ -171,9 +171,12 @@ async fn what_the_api_server_refuses_is_said_with_advice() {
     let Some(mut rig) = Rig::start().await else { return };
     rig.set("ACTIONS_RUNNER_PREPARE_JOB_TIMEOUT_SECONDS", "5");
     let args = json!({"container": {"image": "init"}});
-    for (code, advice) in
-        [(403, "role"), (404, "ACTIONS_RUNNER_POD_NAME"), (500, "several times"), (429, "429")]
-    {
+    for (code, advice) in [
+        (403, "role"),
+        (404, "ACTIONS_RUNNER_POD_NAME"),
+        (500, "retries did not help"),
+        (429, "429"),
+    ] {
         rig.api.faults().set(Fault::Refuse(code));
         let called = rig.call("prepare_job", &args, &Value::Null).await;
         assert_eq!(called.code, 1, "{called:?}");
@@ -182,7 +185,10 @@ async fn what_the_api_server_refuses_is_said_with_advice() {
     rig.api.faults().set(Fault::None);
     rig.api.stop();
     let called = rig.call("prepare_job", &args, &Value::Null).await;
-    assert!(called.code == 1 && called.stdout.contains("cannot be reached"), "{called:?}");
+    assert!(
+        called.code == 1 && called.stdout.contains("cannot reach the API server"),
+        "{called:?}"
+    );
 }
 
 #[tokio::test]

@@ -54,7 +54,7 @@ fn the_programs_run_from_where_they_were_put() {
 
 #[test]
 fn a_volume_that_does_not_take_it_is_named_with_advice() {
-    for (options, advice) in [("ro", "not read only"), ("size=64k", "sizeLimit")] {
+    for (options, advice) in [("ro", "as writable"), ("size=64k", "sizeLimit")] {
         let Some(output) = into_tmpfs(options) else { return };
         let error = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success() && error.contains(advice), "{options}: {error}");

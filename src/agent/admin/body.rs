@@ -1,4 +1,5 @@
-//! A body that tells when it was taken to its end, and the place where it tells so.
+//! A response body that reports when it was written completely, and the place where it reports
+//! this.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -11,7 +12,7 @@ use hyper::body::{Body, Bytes, Frame, SizeHint};
 
 use super::seats::{ScrapeRoom, Seat};
 
-/// Answers that hyper has but may not have written yet. One outbox a connection.
+/// Responses that hyper has but may not have written yet. One per connection.
 #[derive(Debug, Clone)]
 pub(super) struct Outbox {
     seat: Seat,
@@ -20,20 +21,20 @@ pub(super) struct Outbox {
 
 #[derive(Debug, Default)]
 struct Pending {
-    /// An answer was made since the last flush.
+    /// A response was created since the last flush.
     answering: bool,
     taken: Vec<Delivery>,
 }
 
-/// What hangs on a scrape's text until it is written out or given up.
+/// What is held for a scrape's response until it is written or abandoned.
 #[derive(Debug)]
 pub(super) struct Delivery {
     pub(super) receipt: Option<Receipt>,
-    /// Room for the text in memory.
+    /// The permit to hold the response in memory.
     pub(super) room: ScrapeRoom,
 }
 
-/// A text in one frame. Its delivery goes to the outbox with the frame, or nowhere.
+/// A text in one frame. Its delivery is added to the outbox with the frame.
 #[derive(Debug)]
 pub(super) struct Text {
     text: Option<Bytes>,
@@ -47,12 +48,12 @@ impl Outbox {
         Self { seat, pending: Arc::default() }
     }
 
-    /// The connection's place.
+    /// The connection's entry among all connections.
     pub(super) fn seat(&self) -> &Seat {
         &self.seat
     }
 
-    /// An answer is made and will be written.
+    /// Notes that a response was created and will be written.
     pub(super) fn answers(&self) {
         self.pending().answering = true;
         self.seat.reads();
@@ -66,7 +67,7 @@ impl Outbox {
         self.pending().taken.push(delivery);
     }
 
-    /// Everything made so far is with the kernel. Whether there was anything.
+    /// Everything created so far is in the kernel's buffers. Returns whether there was anything.
     pub(super) fn confirm(&self) -> bool {
         let Pending { answering, taken } = std::mem::take(&mut *self.pending());
         for Delivery { receipt, room } in taken {

@@ -23,29 +23,31 @@ use super::seats::Seat;
 use super::web::{Rules, Tls};
 use super::wire::{Patience, Wire};
 
-/// Bytes of a request's head, and of an answer that hyper copies before it waits for the client.
+/// Most bytes of a request's head, and of a response that hyper copies before it waits for the
+/// client.
 pub(super) const MAX_HEAD: usize = 16 * 1024;
 
-/// Header lines of a request.
+/// Most header lines of a request.
 const MAX_HEADERS: usize = 64;
 
-/// What a TLS connection begins with (RFC 8446 §5.1): the type of a handshake's record. No method
-/// of HTTP begins with it.
+/// First byte of a TLS connection (RFC 8446 §5.1): the type of a handshake record. No HTTP method
+/// begins with it.
 const HANDSHAKE: u8 = 22;
 
-/// What a connection is served with.
+/// What is needed to serve a connection.
 pub(super) struct Conversation {
     pub(super) peer: SocketAddr,
     pub(super) seat: Seat,
     pub(super) site: Site,
-    /// New ones end the connection after its request: it was made under others.
+    /// When the rules change, the connection ends after its present request, because it was opened
+    /// under the old ones.
     pub(super) rules: watch::Receiver<Arc<Rules>>,
-    /// True once the agent ends.
+    /// True once the agent stops.
     pub(super) ending: watch::Receiver<bool>,
     pub(super) patience: Patience,
 }
 
-/// Tells `metrics`, when it is dropped, that a connection is closed.
+/// Reports to `metrics`, when dropped, that the connection is closed.
 pub(super) struct Farewell {
     pub(super) metrics: Metrics,
     pub(super) connection: u64,
@@ -61,7 +63,7 @@ impl Conversation {
         let Some(tls) = &rules.tls else {
             return self.talk(stream, plain).await;
         };
-        // A probe needs no TLS, and whether this is one is seen when it has asked.
+        // A probe needs no TLS, and only its request shows that it is one.
         let mut first = [0];
         match timeout(self.patience.first_byte, stream.peek(&mut first)).await {
             Err(_) => self.seat.closed(Closed::Silent),
@@ -75,7 +77,9 @@ impl Conversation {
         let handshake = tls.acceptor().accept_with(stream, Tls::bound);
         match timeout(self.patience.head, handshake).await {
             Err(_) => self.seat.closed(Closed::SlowRequest),
-            Ok(Err(error)) => tracing::debug!(peer = %self.peer, %error, "no TLS with this client"),
+            Ok(Err(error)) => {
+                tracing::debug!(peer = %self.peer, %error, "the TLS handshake with a client failed")
+            }
             Ok(Ok(stream)) => {
                 let verified = stream.get_ref().1.peer_certificates().is_some();
                 self.talk(stream, Channel { encrypted: true, verified, ..plain }).await;
@@ -99,7 +103,8 @@ impl Conversation {
             }
         });
         let connection = http1::Builder::new()
-            // `Wire` keeps the time, and tells a silent client from one between two requests.
+            // `Wire` sets the time limits, because it can tell a silent client from one between two
+            // requests.
             .header_read_timeout(None)
             .max_buf_size(MAX_HEAD)
             .max_headers(MAX_HEADERS)

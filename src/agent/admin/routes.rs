@@ -1,4 +1,4 @@
-//! What is answered to which request, and to whom.
+//! Which request gets which response, and which clients may send it.
 
 use std::sync::Arc;
 
@@ -20,26 +20,26 @@ const INDEX: &str = concat!(
     "ephemon ",
     env!("CARGO_PKG_VERSION"),
     ": metrics of ephemeral containers\n\n",
-    "/metrics  figures, Prometheus text or OpenMetrics\n",
+    "/metrics  metrics, Prometheus text or OpenMetrics\n",
     "/healthz  200 while the agent runs\n",
-    "/readyz   200 when it has seen every container; until then 503 and what is missing\n",
+    "/readyz   200 after the first look at every container; until then 503 and what is missing\n",
 );
 
-/// What the server has to show. Cheap to clone.
+/// What the server can show. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Site {
     metrics: Metrics,
     readiness: Readiness,
 }
 
-/// How a request came.
+/// The connection of a request.
 #[derive(Debug, Clone)]
 pub(super) struct Channel {
-    /// What was in force when its connection was made.
+    /// The rules that applied when the connection was opened.
     pub(super) rules: Arc<Rules>,
-    /// Its connection is encrypted.
+    /// Whether the connection is encrypted.
     pub(super) encrypted: bool,
-    /// Its client has shown a certificate, which the client authority signed.
+    /// Whether the client presented a certificate that the client authority signed.
     pub(super) verified: bool,
 }
 
@@ -65,7 +65,7 @@ impl Site {
         match path {
             "/" | "/metrics" | "/healthz" | "/readyz" if !read => {
                 let mut refusal =
-                    plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n");
+                    plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are supported\n");
                 let allowed = HeaderValue::from_static("GET, HEAD");
                 refusal.headers_mut().insert(ALLOW, allowed);
                 refusal
@@ -74,20 +74,18 @@ impl Site {
             "/metrics" => self.metrics(request, outbox),
             "/healthz" => plain(StatusCode::OK, "ok\n"),
             "/readyz" => self.ready(),
-            _ => {
-                plain(StatusCode::NOT_FOUND, "nothing is here; try /metrics, /healthz or /readyz\n")
-            }
+            _ => plain(StatusCode::NOT_FOUND, "not found; use /metrics, /healthz or /readyz\n"),
         }
     }
 
     fn metrics<B>(&self, request: &Request<B>, outbox: &Outbox) -> Response<Text> {
         let seat = outbox.seat();
         let Some(room) = seat.scrape().filter(|_| !self.metrics.is_busy()) else {
-            return busy("too many scrapes are being read at once; try again in a moment\n");
+            return busy("too many scrapes are in progress; try again later\n");
         };
         let headers = request.headers();
         let format = Format::negotiate(&accept(headers));
-        // HEAD is no scrape: its body is never sent.
+        // HEAD does not count as a scrape, because no body is sent.
         let scraper = (request.method() == Method::GET).then(|| {
             let agent = headers.get(USER_AGENT).map(HeaderValue::as_bytes);
             let agent = String::from_utf8_lossy(agent.unwrap_or_default());
@@ -117,26 +115,28 @@ impl Site {
 // === impl Channel ===
 
 impl Channel {
-    /// The answer to who may not ask this; nothing for who may.
+    /// The error response if the client may not send this request, or nothing if it may.
     async fn refuses(&self, headers: &HeaderMap, outbox: &Outbox) -> Option<Response<Text>> {
         if let Some(tls) = &self.rules.tls {
             if !self.encrypted {
-                let text = "this port speaks TLS: ask with https://; only probes are answered \
-                            without\n";
+                let text = "this port uses TLS: use https://; only probes are answered over \
+                            http://\n";
                 return Some(plain(StatusCode::BAD_REQUEST, text));
             }
             if tls.demands_client() && !self.verified {
-                let text = "a client certificate is needed here\n";
+                let text = "a client certificate is required\n";
                 return Some(plain(StatusCode::FORBIDDEN, text));
             }
         }
         let users = self.rules.users.as_ref()?;
         match users.check(headers.get(AUTHORIZATION), outbox.seat().peer()).await {
             Verdict::Known => None,
-            Verdict::Busy => Some(busy("another password of this address is being checked\n")),
+            Verdict::Busy => {
+                Some(busy("another password from this address is being checked; try again later\n"))
+            }
             Verdict::Unknown => {
                 let mut refusal =
-                    plain(StatusCode::UNAUTHORIZED, "a user and a password are needed here\n");
+                    plain(StatusCode::UNAUTHORIZED, "a user name and a password are required\n");
                 let scheme = HeaderValue::from_static("Basic realm=\"ephemon\"");
                 refusal.headers_mut().insert(WWW_AUTHENTICATE, scheme);
                 Some(refusal)
@@ -145,7 +145,7 @@ impl Channel {
     }
 }
 
-/// The `Accept` lines as one; several lines mean the same as one with commas (RFC 9110 §5.3).
+/// All `Accept` lines as one; several lines mean the same as one with commas (RFC 9110 §5.3).
 fn accept(headers: &HeaderMap) -> String {
     let lines: Vec<_> =
         headers.get_all(ACCEPT).iter().filter_map(|line| line.to_str().ok()).collect();

@@ -1,10 +1,12 @@
-//! Who is connected, and who is cut when there is no room: never who comes, always who holds most.
+//! The open connections, and which one is closed when there are too many: never the new one, always
+//! one of the address that has the most.
 //!
-//! A probe must be answered whatever others do on this port, and nothing tells a probe from a
-//! silent peer before it has spoken. So nobody waits for a place: each newcomer gets one at once,
-//! and the address with the most connections loses one: first one that never asked anything, the
-//! oldest of them, since a probe asks at once; then one that waits between two requests, the newest,
-//! since a scraper stays; then one that takes its time to read, the slowest.
+//! Probes must be answered regardless of other clients of this port, and a probe cannot be told
+//! from a silent client before it sends its request. So a new connection never waits: the address
+//! with the most connections loses one instead. The first choice is the oldest that has not sent a
+//! request, since a probe sends its request at once; then the newest that waits between two
+//! requests, since a scraper keeps its connection; then the one that has read its response for the
+//! longest time.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -16,23 +18,23 @@ use ephemon_base::lock;
 use ephemon_self_metrics::{Closed, SelfMetrics};
 use tokio::task::AbortHandle;
 
-/// Connections at once.
+/// Most open connections.
 pub(super) const MAX_CONNECTIONS: usize = 128;
 
-/// Connections of one address at once.
+/// Most open connections of one address.
 pub(super) const MAX_PER_PEER: usize = 32;
 
-/// Scrapes whose texts may be in memory at once, for clients that read slowly.
+/// Most responses to scrapes that are in memory at once; slow clients hold them longest.
 pub(super) const MAX_SCRAPES: usize = 16;
 
-/// The connections there are. Cheap to clone.
+/// The open connections. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Seats {
     taken: Arc<Mutex<Taken>>,
     self_metrics: SelfMetrics,
 }
 
-/// One connection's place; given back when the last clone is dropped. Cheap to clone.
+/// One connection's entry, removed when its last clone is dropped. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Seat(Arc<Place>);
 
@@ -43,7 +45,7 @@ struct Place {
     seats: Seats,
 }
 
-/// Room for one scrape's text.
+/// The permit to hold one scrape's response in memory.
 #[derive(Debug)]
 pub(super) struct ScrapeRoom {
     seat: Seat,
@@ -60,19 +62,19 @@ struct Sitter {
     peer: IpAddr,
     doing: Doing,
     since: Instant,
-    /// Texts that it has not read to the end.
+    /// Responses that the client has not read completely.
     scrapes: usize,
     task: Option<AbortHandle>,
 }
 
-/// In the order in which they are cut.
+/// In the order in which connections are closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Doing {
-    /// It has not asked anything yet.
+    /// It has not sent a request yet.
     Silent,
-    /// It was answered, and may ask again.
+    /// It got its response and may send another request.
     Idle,
-    /// It is being answered.
+    /// It is reading a response.
     Reading,
 }
 
@@ -83,7 +85,7 @@ impl Seats {
         Self { taken: Arc::default(), self_metrics }
     }
 
-    /// A place for a connection. Who must go for it is cut.
+    /// Adds a connection, and closes another one if there are too many.
     pub(super) fn take(&self, peer: IpAddr) -> Seat {
         let peer = peer.to_canonical();
         let mut taken = self.taken();
@@ -98,14 +100,14 @@ impl Seats {
         Seat(Arc::new(Place { number, peer, seats: self.clone() }))
     }
 
-    /// Counts a connection that is closed before its peer was done.
+    /// Counts a connection that was closed before its client was done.
     pub(super) fn closed(&self, why: Closed) {
         self.self_metrics.connection_closed(why);
     }
 
     fn cut(&self, sitter: Option<Sitter>) {
         if let Some(sitter) = sitter {
-            tracing::debug!(peer = %sitter.peer, doing = ?sitter.doing, "cut to make room");
+            tracing::debug!(peer = %sitter.peer, doing = ?sitter.doing, "connection closed to make room for another client");
             self.closed(Closed::Room);
             if let Some(task) = sitter.task {
                 task.abort();
@@ -113,7 +115,7 @@ impl Seats {
         }
     }
 
-    /// A panic elsewhere leaves whole entries.
+    /// Entries are always complete, so the data is valid even after a panic of another thread.
     fn taken(&self) -> MutexGuard<'_, Taken> {
         lock(&self.taken)
     }
@@ -122,7 +124,7 @@ impl Seats {
 // === impl Taken ===
 
 impl Taken {
-    /// Takes out who must go before another of this address comes.
+    /// Removes the connection that must be closed before this address may open another.
     fn make_room(&mut self, peer: IpAddr) -> Option<Sitter> {
         let own = self.seats.values().filter(|sitter| sitter.peer == peer).count();
         if own >= MAX_PER_PEER {
@@ -134,7 +136,7 @@ impl Taken {
         }
     }
 
-    /// Of the address that weighs most, the one that is missed least.
+    /// Of the address with the greatest weight, the connection that is first in the closing order.
     fn take_out(&mut self, weight: impl Fn(&Sitter) -> Option<usize>) -> Option<Sitter> {
         let mut weights = HashMap::<IpAddr, usize>::new();
         for sitter in self.seats.values() {
@@ -161,18 +163,18 @@ impl Taken {
 // === impl Seat ===
 
 impl Seat {
-    /// A number that no other connection ever had.
+    /// A number that is unique among all connections.
     pub(super) fn number(&self) -> u64 {
         self.0.number
     }
 
-    /// The peer, as the bounds know it.
+    /// The client's address as the limits count it.
     pub(super) fn peer(&self) -> IpAddr {
         self.0.peer
     }
 
-    /// The task that serves this connection, to be aborted when it is cut. One that was cut
-    /// before its task was there is aborted now.
+    /// Sets the task that serves this connection, to be aborted when it is closed. If it was closed
+    /// before, the task is aborted now.
     pub(super) fn served_by(&self, task: AbortHandle) {
         match self.0.seats.taken().seats.get_mut(&self.0.number) {
             Some(sitter) => sitter.task = Some(task),
@@ -180,18 +182,19 @@ impl Seat {
         }
     }
 
-    /// It has asked and is being answered.
+    /// The client has sent a request and reads the response.
     pub(super) fn reads(&self) {
         self.does(Doing::Reading);
     }
 
-    /// It has its answer and may ask again.
+    /// The client has its response and may send another request.
     pub(super) fn idles(&self) {
         self.does(Doing::Idle);
     }
 
-    /// Room for a text. Where there is none the address with the most loses its oldest, which is
-    /// the slowest: a text takes its reader milliseconds. Nothing for a connection that was cut.
+    /// A permit for a response. If none is left, the address with the most loses its oldest one,
+    /// which is the slowest to be read: a response normally takes milliseconds. Returns nothing for
+    /// a connection that was closed.
     pub(super) fn scrape(&self) -> Option<ScrapeRoom> {
         let mut taken = self.0.seats.taken();
         let all: usize = taken.seats.values().map(|sitter| sitter.scrapes).sum();
@@ -206,7 +209,7 @@ impl Seat {
         own.map(|()| ScrapeRoom { seat: self.clone() })
     }
 
-    /// Counts a connection that is closed before its peer was done.
+    /// Counts a connection that was closed before its client was done.
     pub(super) fn closed(&self, why: Closed) {
         self.0.seats.closed(why);
     }

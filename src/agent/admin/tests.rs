@@ -27,7 +27,7 @@ struct Server {
     task: JoinHandle<()>,
 }
 
-/// After this something is taken never to come.
+/// After this time an event is assumed not to happen.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 async fn soon<T>(what: impl Future<Output = T>) -> T {
@@ -38,7 +38,7 @@ fn any_port() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
-/// Of an agent that has listened for longer than anything is kept.
+/// Metrics of an agent that has run for longer than any retention time.
 fn metrics(readings: &Readings, self_metrics: &SelfMetrics) -> Metrics {
     let options = Options::default();
     let options =
@@ -62,7 +62,7 @@ async fn server_with(settings: impl FnOnce(Admin) -> Admin) -> Server {
     Server { address, readings, metrics, readiness, self_metrics, stop_tx, task }
 }
 
-/// Sends a request on a connection and reads its answer, which must have a length, to the end.
+/// Sends a request on a connection and reads the complete response, which must have a length.
 async fn ask_on<S>(stream: &mut S, request: &str) -> io::Result<String>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
@@ -173,7 +173,8 @@ async fn a_container_that_was_read_to_the_end_twice_is_forgotten() {
     assert_eq!(server.readings.snapshot().containers.len(), 0);
 }
 
-/// More text than the kernel takes for a client that does not read, so its end is never written.
+/// More text than the kernel buffers for a client that does not read, so it is never written
+/// completely.
 fn large() -> Usage {
     let io = |minor| IoUsage { minor, read_bytes: Some(1), ..IoUsage::default() };
     Usage { io: (0..45_000).map(io).collect(), ..Usage::default() }

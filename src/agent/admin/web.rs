@@ -1,8 +1,8 @@
-//! Who may ask what, and over what: the web configuration file, in the form that Prometheus and its
-//! exporters share (exporter-toolkit's `web-configuration.md`), and what it makes of this port.
+//! Access to the port: the web configuration file, in the format that Prometheus and its exporters
+//! share (exporter-toolkit's `web-configuration.md`), and the rules that follow from it.
 //!
-//! Probes are answered to everybody, with TLS or without: a kubelet has neither password nor
-//! certificate. Everything else asks for what the file asks for.
+//! Probes are answered for every client, with TLS or without, because a kubelet has neither
+//! password nor certificate. All other requests must meet the file's rules.
 
 mod config;
 mod tls;
@@ -19,82 +19,75 @@ use config::WebConfig;
 pub(super) use tls::Tls;
 pub(super) use users::{Users, Verdict};
 
-/// Bytes of a file that is read.
+/// Most bytes of a file that are read.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// The web configuration cannot be used.
+/// Why the web configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum WebError {
     /// A file cannot be read.
     #[error("cannot read {path}, {named}: {source}")]
     Unreadable {
-        /// The file.
         path: PathBuf,
-        /// What names it.
+        /// The key that names it.
         named: &'static str,
-        /// Why not.
         source: std::io::Error,
     },
-    /// A key or a value of the web configuration file.
-    #[error("the web configuration {path}: {wrong}")]
+    /// A key or a value of the web configuration file is not valid.
+    #[error("invalid web configuration {path}: {wrong}")]
     Wrong {
-        /// The file.
         path: PathBuf,
         /// What is wrong, with its key.
         wrong: String,
     },
-    /// A file that it names holds something else.
-    #[error("{path}, {named}, holds no {wanted} in PEM format")]
+    /// A file that the configuration names has other content.
+    #[error("{path}, {named}, contains no {wanted} in PEM format")]
     NotPem {
-        /// The file.
         path: PathBuf,
-        /// What names it.
+        /// The key that names it.
         named: &'static str,
-        /// What it should hold.
+        /// The expected content.
         wanted: &'static str,
     },
-    /// Certificate and key do not fit, or are of a kind that is not supported.
+    /// Certificate and key do not match, or have an unsupported type.
     #[error("cannot use the certificate {path}: {source}")]
     Certificate {
-        /// The certificate's file.
+        /// The certificate file.
         path: PathBuf,
-        /// Why not.
         source: rustls::Error,
     },
-    /// Clients' certificates cannot be verified by this authority.
-    #[error("cannot verify clients by {path}: {why}")]
+    /// This authority cannot be used to verify client certificates.
+    #[error("cannot verify client certificates with {path}: {why}")]
     Authority {
         /// The authority's file.
         path: PathBuf,
-        /// Why not.
         why: String,
     },
 }
 
-/// What the files say now.
+/// The rules from the files.
 #[derive(Debug, Default)]
 pub(super) struct Rules {
-    /// Connections are encrypted.
+    /// How connections are encrypted, if they are.
     pub(super) tls: Option<Tls>,
-    /// Requests need a user and a password.
+    /// The users whose passwords are accepted; `None` if no password is required.
     pub(super) users: Option<Users>,
 }
 
-/// The rules in force; those who hold a receiver hear of new ones. By default everybody may ask
-/// everything.
+/// The current rules; receivers are notified of changes. By default every request is allowed.
 #[derive(Debug, Default)]
 pub(super) struct Web {
     file: Option<PathBuf>,
     rules: watch::Sender<Arc<Rules>>,
     seen: Seen,
-    /// Why the files cannot be used as they are.
+    /// Why the files cannot be used, if they cannot.
     trouble: Option<String>,
 }
 
-/// Files as they were before they were read; nothing for one that was not there.
+/// State of the files before they were read; `None` for a missing file.
 type Seen = Vec<(PathBuf, Option<Stamp>)>;
 
-/// What changes when a file does.
+/// What changes when a file is changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Stamp {
     place: (u64, u64),
@@ -106,25 +99,25 @@ struct Stamp {
 // === impl Web ===
 
 impl Web {
-    /// Reads the file and what it names.
+    /// Reads the file and the files that it names.
     pub(super) fn open(file: &Path) -> Result<Self, WebError> {
         let (rules, seen) = load(file)?;
         let (rules, _) = watch::channel(Arc::new(rules));
         Ok(Self { file: Some(file.to_owned()), rules, seen, trouble: None })
     }
 
-    /// Hears of new rules.
+    /// A receiver that is notified of new rules.
     pub(super) fn rules(&self) -> watch::Receiver<Arc<Rules>> {
         self.rules.subscribe()
     }
 
-    /// Whether connections are encrypted now.
+    /// Whether new connections are encrypted.
     pub(super) fn is_encrypted(&self) -> bool {
         self.rules.borrow().tls.is_some()
     }
 
-    /// Reads the files again where one has changed. Those that cannot be used change nothing: what
-    /// was in force stays, and is tried again at every look.
+    /// Reads the files again if one has changed. If they cannot be used, the previous rules stay in
+    /// effect, and every later call tries again.
     pub(super) fn look(&mut self) {
         let Some(file) = &self.file else { return };
         let changed = self.seen.iter().any(|(path, stamp)| Stamp::of(path) != *stamp);
@@ -133,14 +126,14 @@ impl Web {
         }
         match load(file) {
             Ok((rules, seen)) => {
-                tracing::info!(file = %file.display(), "web configuration read again");
+                tracing::info!(file = %file.display(), "web configuration reloaded");
                 self.rules.send_replace(Arc::new(rules));
                 (self.seen, self.trouble) = (seen, None);
             }
             Err(error) => {
                 let trouble = error.to_string();
                 if self.trouble.as_ref() != Some(&trouble) {
-                    tracing::error!("{trouble}; what was in force stays");
+                    tracing::error!("{trouble}; the previous configuration stays in effect");
                 }
                 self.trouble = Some(trouble);
             }
@@ -148,7 +141,8 @@ impl Web {
     }
 }
 
-/// The rules, and which files they were made of. A file that changes meanwhile is read again later.
+/// The rules, and the state of the files they were read from. A file that changes meanwhile is read
+/// again later.
 fn load(file: &Path) -> Result<(Rules, Seen), WebError> {
     let stamped = |path: &Path| (path.to_owned(), Stamp::of(path));
     let mut seen = vec![stamped(file)];
@@ -170,7 +164,7 @@ fn read(path: &Path, named: &'static str) -> Result<Vec<u8>, WebError> {
 // === impl Stamp ===
 
 impl Stamp {
-    /// Nothing for a file that is not there.
+    /// `None` if the file does not exist.
     fn of(path: &Path) -> Option<Self> {
         let file = fs::metadata(path).ok()?;
         Some(Self {

@@ -1,6 +1,5 @@
-//! A client's connection that knows when hyper has handed everything to the kernel, and does not
-//! wait for ever for a client: not for its first byte, not for the rest of a request, not for it to
-//! read.
+//! A client's connection that knows when hyper has passed all data to the kernel, and limits how
+//! long it waits for the client: for its first byte, for the rest of a request, and for it to read.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -14,19 +13,19 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::body::Outbox;
 
-/// How long a client is waited for.
+/// How long to wait for a client.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
-    /// From its connection to its first byte.
+    /// From the connection to the first byte.
     pub(super) first_byte: Duration,
-    /// From a request's first byte to the end of its head; also for a TLS handshake.
+    /// From a request's first byte to the end of its head, or for a TLS handshake.
     pub(super) head: Duration,
-    /// From an answer to the next request: longer than the usual scrape intervals, so that a
-    /// scraper need not connect anew each time.
+    /// From a response to the next request: longer than usual scrape intervals, so that a scraper
+    /// can keep its connection.
     pub(super) kept: Duration,
-    /// Until it reads something of an answer that is under way.
+    /// For the client to read more of a response.
     pub(super) stall: Duration,
-    /// Until it has read an answer to the end.
+    /// For the client to read the complete response.
     pub(super) answer: Duration,
 }
 
@@ -38,9 +37,9 @@ pub(super) struct Wire<S> {
     outbox: Outbox,
     patience: Patience,
     phase: Phase,
-    /// When the phase must be over.
+    /// When the phase must end.
     due: Pin<Box<Sleep>>,
-    /// When a write that waits must have gone on.
+    /// When a pending write must have made progress.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
@@ -86,22 +85,22 @@ impl<S> Wire<S> {
         self.due.as_mut().reset(Instant::now() + time);
     }
 
-    /// An answer that was made begins to be written.
+    /// The phase changes to writing a response that was created.
     fn follow(&mut self) {
         if self.phase != Phase::Answer && self.outbox.is_answering() {
             self.enter(Phase::Answer);
         }
     }
 
-    /// An error once the phase has lasted too long.
+    /// Returns an error if the phase has lasted too long.
     fn overdue(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         ready!(self.due.as_mut().poll(cx));
         let (why, text) = match self.phase {
             Phase::Silent => (Some(Closed::Silent), "the client sent nothing"),
             Phase::Head => (Some(Closed::SlowRequest), "the client did not end its request"),
             Phase::Answer => (Some(Closed::SlowReader), "the client read too slowly"),
-            // As agreed: nobody is kept waiting by it.
-            Phase::Kept => (None, "the client asked nothing more"),
+            // A normal end: no request is pending.
+            Phase::Kept => (None, "the client sent no further request"),
         };
         Poll::Ready(self.give_up(why, text))
     }
@@ -113,7 +112,7 @@ impl<S> Wire<S> {
         io::Error::new(io::ErrorKind::TimedOut, text)
     }
 
-    /// Lets a pending write wait for so long only.
+    /// Limits how long a write may be pending.
     fn patient(
         &mut self,
         written: Poll<io::Result<usize>>,
@@ -184,7 +183,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let wire = &mut *self;
         match Pin::new(&mut wire.stream).poll_flush(cx) {
-            // With TLS, bytes may wait below.
+            // With TLS, bytes may be buffered in the lower layer.
             Poll::Pending => wire.overdue(cx).map(Err),
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Ready(Ok(())) => {

@@ -1,4 +1,4 @@
-//! `ephemon demo`: the program beside this one becomes of it.
+//! `ephemon demo`: replaces this process by the demo program in the same directory.
 
 use std::convert::Infallible;
 use std::ffi::OsString;
@@ -7,7 +7,8 @@ use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// The demo's program. It holds the embedded node, which no agent on a cluster's node needs.
+/// The demo's program. It contains the embedded node, which an agent on a cluster's node does not
+/// need.
 const PROGRAM: &str = "ephemon-demo";
 
 /// Run ephemeral containers on this machine, without a cluster, and watch the agent see them all
@@ -19,22 +20,22 @@ pub(super) struct Demo {
     options: Vec<OsString>,
 }
 
-/// There is no demo here.
+/// Why the demo does not start.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     /// This program's own path is not known.
     #[error("cannot find this program's own file: {0}")]
     OwnFile(io::Error),
-    /// It cannot be started.
+    /// The program cannot be started.
     #[error(
         "cannot run {}: {source}. The demo is a program of its own beside this one: \
-         `cargo build --release` makes both; images and release archives do not have it",
+         `cargo build --release` builds both; images and release archives do not contain it",
         path.display()
     )]
     Start {
-        /// Where it was looked for.
+        /// The expected path.
         path: PathBuf,
-        /// What the kernel says.
+        /// The error of the kernel.
         source: io::Error,
     },
 }
@@ -42,7 +43,7 @@ pub(super) enum Error {
 // === impl Demo ===
 
 impl Demo {
-    /// Does not return where there is a demo: this process becomes it.
+    /// Replaces this process by the demo; returns only if that fails.
     pub(super) fn run(&self) -> Result<Infallible, Error> {
         let path = std::env::current_exe().map_err(Error::OwnFile)?.with_file_name(PROGRAM);
         let source = Command::new(&path).args(&self.options).exec();

@@ -1,4 +1,4 @@
-//! What the command line's own definition gives: completions for shells, pages for `man`.
+//! Output generated from the definition of the command line: shell completions and manual pages.
 
 use std::io::{self, Write as _};
 
@@ -26,13 +26,13 @@ pub(super) struct Manual {
     command: Option<String>,
 }
 
-/// Nothing was printed, or not all of it.
+/// The output is missing or incomplete.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    /// There is no such page.
+    /// There is no such command.
     #[error("there is no command {0:?}; `ephemon --help` lists them")]
     NoCommand(String),
-    /// Standard output does not take it.
+    /// Standard output cannot be written.
     #[error("cannot write to standard output: {0}")]
     Write(#[from] io::Error),
 }
@@ -60,7 +60,7 @@ impl Manual {
 
     fn page(&self) -> Result<Vec<u8>, Error> {
         let mut cli = Cli::command();
-        // So that each command knows its full name.
+        // Sets the full name of each command.
         cli.build();
         let command = match &self.command {
             None => cli,
@@ -75,7 +75,7 @@ impl Manual {
     }
 }
 
-/// A reader that has seen enough, as `head` has, is no failure.
+/// A reader that closes the pipe early, as `head` does, is not an error.
 fn print(text: &[u8]) -> Result<(), Error> {
     match io::stdout().write_all(text) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),

@@ -1,19 +1,18 @@
-//! How often the jobs of the node are looked at: often while something happens, rarely while nothing
-//! does.
+//! How often the jobs of the node are checked: often while something happens, rarely otherwise.
 
 use std::time::{Duration, Instant};
 
 use ephemon_base::Idle;
 use ephemon_base::idle::IDLE_INTERVAL;
 
-/// From one look to the next while something happens, and at least, whatever pods do.
+/// Interval between checks while something happens, and the shortest interval in any case.
 pub(super) const BUSY_INTERVAL: Duration = Duration::from_millis(250);
-/// The same where nothing can happen that is not told of.
+/// Interval between checks if every possible change is reported by an event.
 const TOLD_INTERVAL: Duration = Duration::from_secs(30);
 
-/// How much longer than [`BUSY_INTERVAL`] to wait, unless something happens meanwhile. `polls`:
-/// something may happen that is not told of. A record of the hook or of init waits for the agent
-/// [`IDLE_INTERVAL`] at most.
+/// How much longer than [`BUSY_INTERVAL`] to wait, unless an event comes. `polls`: changes are
+/// possible that no event reports. A record of the hook or of init is read after at most
+/// [`IDLE_INTERVAL`].
 pub(super) fn rest(idle: &Idle, now: Instant, polls: bool) -> Option<Duration> {
     let interval = if polls { IDLE_INTERVAL } else { TOLD_INTERVAL };
     idle.is_idle(now).then(|| interval.saturating_sub(BUSY_INTERVAL))

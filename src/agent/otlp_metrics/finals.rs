@@ -1,5 +1,5 @@
-//! Whose finals were sent: each is sent once, and none is sent again by an agent that is started
-//! anew and still finds the cgroup.
+//! Which containers' final readings were sent. Each is sent once, also if the agent restarts while
+//! the cgroup still exists.
 
 use std::collections::{HashSet, VecDeque};
 use std::fs::{self, File, OpenOptions};
@@ -11,18 +11,19 @@ use ephemon_model::ContainerId;
 
 /// The file's name.
 const NAME: &str = "otlp-finals";
-/// Most containers remembered; by then the oldest have no cgroup any more.
+/// Most containers remembered; the cgroups of older ones no longer exist.
 const SENT_LIMIT: usize = 8192;
-/// Bytes of an id and the end of its line.
+/// Bytes of an id and its line end.
 const LINE: usize = ContainerId::LEN + 1;
 
-/// The last containers whose finals were sent, in memory and in a file of one line each.
+/// The last containers whose final readings were sent, in memory and in a file with one id per
+/// line.
 #[derive(Debug)]
 pub(super) struct Finals {
     ids: HashSet<ContainerId>,
     order: VecDeque<ContainerId>,
     path: PathBuf,
-    /// Lines in the file.
+    /// Number of lines in the file.
     lines: usize,
     unsaved: Outage,
 }
@@ -30,7 +31,7 @@ pub(super) struct Finals {
 // === impl Finals ===
 
 impl Finals {
-    /// What an earlier agent left in the state directory. What is no id there is let go.
+    /// Loads what an earlier agent left in the state directory. Lines that are not ids are skipped.
     pub(super) fn open(state: &Path) -> Self {
         let path = state.join(NAME);
         let mut finals = Self {
@@ -44,17 +45,17 @@ impl Finals {
         for id in text.lines().filter_map(|line| ContainerId::parse(line).ok()) {
             finals.remember(id);
         }
-        // Written anew with the next one, in case the file ends in the middle of a line.
+        // Forces a rewrite at the next change, in case the file ends in the middle of a line.
         finals.lines = usize::MAX;
         finals
     }
 
-    /// Whether its final was sent.
+    /// Whether the container's final reading was sent.
     pub(super) fn has(&self, id: &ContainerId) -> bool {
         self.ids.contains(id)
     }
 
-    /// Their finals are on their way.
+    /// Notes that the final readings of these containers were queued.
     pub(super) fn enter(&mut self, ids: Vec<ContainerId>) {
         if ids.is_empty() {
             return;
@@ -72,8 +73,8 @@ impl Finals {
                 if self.unsaved.begins() {
                     let path = self.path.display();
                     tracing::warn!(
-                        "cannot save whose finals were sent to {path}: {error}; after a restart some \
-                         may be sent twice"
+                        "cannot record in {path} which final readings were sent: {error}; after \
+                         a restart some may be sent twice"
                     );
                 }
             }
@@ -92,7 +93,7 @@ impl Finals {
         }
     }
 
-    /// Adds lines to the file, or writes it anew when it has become long.
+    /// Appends lines to the file, or rewrites it when it has become too long.
     fn save(&mut self, text: &str, count: usize) -> io::Result<()> {
         if self.lines.saturating_add(count) <= 2 * SENT_LIMIT {
             OpenOptions::new().append(true).open(&self.path)?.write_all(text.as_bytes())?;
@@ -111,7 +112,7 @@ impl Finals {
     }
 }
 
-/// A file of ours is no longer than this.
+/// The agent never writes a longer file.
 fn read(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
     let most = u64::try_from(4 * SENT_LIMIT * LINE).unwrap_or(u64::MAX);

@@ -1,4 +1,5 @@
-//! Who a container or a pod is, for its points: `ephemon_discovery::identity`'s answer as a resource.
+//! Names containers and pods for their data points: the answer of `ephemon_discovery::identity` as
+//! a resource.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,34 +11,33 @@ use ephemon_model::{PodRef, PodUid};
 use ephemon_otlp::metric::Owner;
 use ephemon_otlp::{Job, Source};
 
-/// What is known is to be all that will be: a resource that changes begins its points anew.
+/// Waits until all attributes are known, because a changed resource starts new series.
 const TERMS: Terms = Terms { typed: true, nameless: false };
 
-/// Whose points they are, and what is known of a container.
+/// The resource of the data points, and what is known of the container.
 pub(super) type Known = (Arc<Owner>, Option<Arc<ContainerFacts>>);
 
-/// Who it is.
+/// The result of a lookup.
 pub(super) type Answer = identity::Answer<Known>;
 
-/// Asks the inventory.
+/// Looks names up in the inventory.
 #[derive(Debug, Clone)]
 pub(crate) struct Names {
     pub(crate) inventory: Inventory,
-    /// The node's name.
     pub(crate) node: Arc<str>,
-    /// Attributes of every resource, by the operator's word.
+    /// Attributes of every resource, as configured.
     pub(crate) attributes: Arc<[(String, String)]>,
 }
 
 // === impl Names ===
 
 impl Names {
-    /// The agent itself.
+    /// The agent's own resource.
     pub(super) fn agent(&self) -> Owner {
         Owner::agent(&self.node, &self.attributes)
     }
 
-    /// A container for whose name was waited so long.
+    /// Looks up a container whose name has been awaited for `waited`.
     pub(super) fn container(&self, record: &Record, waited: Duration) -> Answer {
         let known = identity::Known::of(&self.inventory, &record.pod, Some(&record.id));
         let answer = known.container(&record.pod, &record.id, TERMS, || waited);
@@ -54,7 +54,7 @@ impl Names {
         })
     }
 
-    /// A pod, likewise.
+    /// Likewise for a pod.
     pub(super) fn pod(&self, record: &PodRecord, waited: Duration) -> Answer {
         let known = identity::Known::of(&self.inventory, &record.pod, None);
         let answer = known.pod(&record.pod, TERMS, || waited);
@@ -114,14 +114,14 @@ mod tests {
         Names { inventory: inventory.clone(), node: "it".into(), attributes }
     }
 
-    /// Its API server lists the pod and will tell of its containers.
+    /// An inventory with an API server that lists the pod and will report its containers.
     fn with_api() -> Inventory {
         let inventory = Inventory::with_api(SelfMetrics::new().unwrap());
         inventory.listed(&uid());
         inventory
     }
 
-    /// The resource as text; nothing while it is not to be had.
+    /// The resource as text; `None` while it is not known.
     fn known(answer: &Answer) -> Option<String> {
         match answer {
             Answer::Known((owner, _)) => Some(format!("{owner:?}")),

@@ -1,4 +1,5 @@
-//! Ends that wait for a name. Pure: the caller tells the time and asks for names.
+//! Ended containers that wait until their names are known. Pure: the caller passes the time and
+//! looks up names.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -9,10 +10,10 @@ use ephemon_model::PodUid;
 
 use super::names::{Answer, Known};
 
-/// Most ends that wait at once.
+/// Most ended containers that wait at once.
 const WAITING_LIMIT: usize = 4096;
-/// Whoever has no name by now is given up: the API server is away and nobody can tell whether the
-/// pod is one of those to be shown.
+/// Containers without a name after this time are dropped: the API server is unavailable, and it is
+/// unknown whether the pod matches the selector.
 const WAITING_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// A bounded queue.
@@ -23,23 +24,23 @@ pub(super) struct Waiting(VecDeque<One>);
 struct One {
     end: End,
     since: Instant,
-    /// Its name was asked for once.
+    /// Its name was looked up once.
     asked: bool,
 }
 
-/// What came of a look at all of them.
+/// The result of one pass over all waiting containers.
 #[derive(Debug, Default)]
 pub(super) struct Settled {
-    /// To be sent.
+    /// Containers whose names are known, to be sent.
     pub(super) known: Vec<(End, Known)>,
-    /// Given up.
+    /// Number of containers that were dropped.
     pub(super) expired: u64,
 }
 
 // === impl Waiting ===
 
 impl Waiting {
-    /// Takes one more; whether there was room for it.
+    /// Adds a container; returns false if the queue is full.
     pub(super) fn push(&mut self, end: End, now: Instant) -> bool {
         let room = self.0.len() < WAITING_LIMIT;
         if room {
@@ -56,8 +57,9 @@ impl Waiting {
         self.0.iter().any(|one| pod_of(&one.end) == uid)
     }
 
-    /// Takes out whoever has a name by now, in order, and whoever needs none. Asked for are those that
-    /// are new and those of pods that have changed. `who` is told for how long it has waited.
+    /// Removes the containers whose names are known, in order, and those that need none. Only new
+    /// containers and those of changed pods are looked up. `who` gets the time that the container
+    /// has waited.
     pub(super) fn settle(
         &mut self,
         now: Instant,

@@ -148,7 +148,7 @@ impl Driver {
         container.exit_watch = ExitWatch::choose(&pids, &self.proc).filter(|watch| {
             let added = self.poller.add_once(&watch.fd, key);
             if let Err(error) = &added {
-                tracing::debug!(%error, "a process cannot be watched");
+                tracing::debug!(%error, "cannot watch a process for its exit");
             }
             added.is_ok()
         });

@@ -1,4 +1,4 @@
-//! Records of the journal come out as they went in.
+//! Records of the journal are parsed as they were written.
 
 use proptest::{option, prelude::*};
 

@@ -289,7 +289,7 @@ async fn patch_body(request: Request<Incoming>, kind: PatchKind) -> Result<Value
 async fn bytes(request: Request<Incoming>) -> Result<Bytes, Refusal> {
     let body = Limited::new(request.into_body(), MAX_BODY).collect().await;
     let body = body.map_err(|e| {
-        Refusal::new(413, "RequestEntityTooLarge", format!("request body cannot be read: {e}"))
+        Refusal::new(413, "RequestEntityTooLarge", format!("cannot read the request body: {e}"))
     })?;
     Ok(body.to_bytes())
 }

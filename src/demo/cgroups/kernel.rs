@@ -53,7 +53,7 @@ fn parse_mount(line: &str) -> Option<Mount> {
 pub(super) fn make(dir: &Path) -> Result<(), Error> {
     match fs::create_dir(dir) {
         Err(e) if e.raw_os_error() != Some(Errno::EXIST.raw_os_error()) => {
-            Err(failed("make", dir, e))
+            Err(failed("create", dir, e))
         }
         _ => Ok(()),
     }

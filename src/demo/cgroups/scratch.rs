@@ -57,7 +57,7 @@ impl Tree {
         let kubepods = tree.root.join(base).join("kubepods");
         for qos in [Qos::Guaranteed, Qos::Burstable, Qos::BestEffort] {
             let dir = kubepods.join(qos.directory());
-            fs::create_dir_all(&dir).map_err(|e| failed("make", &dir, e))?;
+            fs::create_dir_all(&dir).map_err(|e| failed("create", &dir, e))?;
         }
         for file in ["cgroup.controllers", "cgroup.subtree_control"] {
             let path = tree.root.join(file);
@@ -87,7 +87,7 @@ impl Tree {
 
 /// Makes a directory with the files a fresh cgroup has.
 pub(super) fn make(dir: &Path, ledger: &Path) -> Result<(), Error> {
-    fs::create_dir_all(ledger).map_err(|e| failed("make", ledger, e))?;
+    fs::create_dir_all(ledger).map_err(|e| failed("create", ledger, e))?;
     // Files first, then the name: whoever sees the directory finds them in it.
     let hidden = ledger.join("new");
     let make = || -> io::Result<()> {
@@ -101,7 +101,7 @@ pub(super) fn make(dir: &Path, ledger: &Path) -> Result<(), Error> {
         fs::write(hidden.join("cgroup.events"), "populated 0\nfrozen 0\n")?;
         fs::rename(&hidden, dir)
     };
-    make().map_err(|e| failed("make", dir, e))
+    make().map_err(|e| failed("create", dir, e))
 }
 
 /// Removes a directory with its files.

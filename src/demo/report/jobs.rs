@@ -82,12 +82,12 @@ impl Jobs {
         if let Some(job) = played {
             match jobs.as_slice() {
                 [one] => faults.extend(one.faults(job)),
-                all => faults.push(format!("the workflow is {} traces, not one", all.len())),
+                all => faults.push(format!("the workflow has {} traces, not one", all.len())),
             }
             faults.extend(strayed(truths, job, seen));
         }
         if seen.spans_repeated > 0 {
-            faults.push(format!("{} spans came more than once", seen.spans_repeated));
+            faults.push(format!("{} spans arrived more than once", seen.spans_repeated));
         }
         let played = played.map(|job| job.pod.as_str());
         faults.extend(uneven(truths, pods, played, &others));
@@ -151,7 +151,7 @@ impl Job {
         }
         let (steps, played) = (self.steps.len(), truth.steps.len());
         if steps != played {
-            faults.push(format!("{played} steps were played, and the trace has {steps}"));
+            faults.push(format!("{played} steps ran, but the trace has {steps}"));
         }
         for (step, (name, result)) in self.steps.iter().zip(&truth.steps) {
             if (&step.name, step.result.as_str()) != (name, *result) {
@@ -193,7 +193,7 @@ fn outgrown(node: &Node, faults: &mut Vec<String>) {
     for child in &node.children {
         let inside = node.start_ns <= child.start_ns && child.end_ns <= node.end_ns;
         if !inside || child.end_ns < child.start_ns || child.trace_id != node.trace_id {
-            faults.push(format!("span {:?} does not lie within {:?}", child.name, node.name));
+            faults.push(format!("span {:?} is not within {:?}", child.name, node.name));
         }
         outgrown(child, faults);
     }
@@ -208,7 +208,7 @@ fn strayed(truths: &[Truth], job: &JobTruth, seen: &Seen) -> Vec<String> {
         let who: Who = (truth.namespace.clone(), truth.pod.clone(), container.clone());
         let (traced, all) = seen.records_of(&who, &trace);
         let missing = all.checked_sub(traced).filter(|missing| *missing > 0)?;
-        Some(format!("{missing} of {all} lines of {container} do not name the workflow's trace"))
+        Some(format!("{missing} of {all} lines of {container} do not have the workflow's trace id"))
     });
     strayed.collect()
 }
@@ -228,7 +228,7 @@ fn uneven(truths: &[Truth], pods: &[&str], played: Option<&str>, trees: &[Node])
         *came = came.saturating_add(1);
     }
     let uneven = counts.into_iter().filter(|(_, (must, came))| must != came);
-    uneven.map(|(pod, (must, came))| format!("{pod} is {came} traces, not {must}")).collect()
+    uneven.map(|(pod, (must, came))| format!("{pod} has {came} traces, not {must}")).collect()
 }
 
 fn pod(tree: &Node) -> &str {

@@ -71,20 +71,20 @@ impl Logs {
             .iter()
             .map(|Wrong { pod, container, lines_written, lines_exported }| {
                 format!(
-                    "{container} in {pod} wrote {lines_written} lines, and {lines_exported} came \
-                     to the collector"
+                    "{container} in {pod} wrote {lines_written} lines, but {lines_exported} \
+                     arrived at the collector"
                 )
             })
             .collect();
         if self.wrong.is_empty() && self.lines_exported != self.lines_written {
             faults.push(format!(
-                "{} lines were written, and {} came to the collector: some are of containers that \
-                 no selector asked for",
+                "{} lines were written, but {} arrived at the collector: some are from \
+                 containers that the selector does not match",
                 self.lines_written, self.lines_exported
             ));
         }
         if self.leaks > 0 {
-            faults.push(format!("the secret stands in {} exported lines", self.leaks));
+            faults.push(format!("{} exported lines contain the secret", self.leaks));
         }
         faults
     }

@@ -78,7 +78,7 @@ pub(crate) fn join(arguments: &[String]) -> ExitCode {
         return ExitCode::from(START_ERROR);
     };
     let joined = enter_all(entrances).and_then(|()| {
-        let pid = pid.parse().map_err(|_| format!("{pid} is no process"))?;
+        let pid = pid.parse().map_err(|_| format!("{pid} is not a process id"))?;
         if view == NO_VIEW {
             return Ok(());
         }

@@ -148,7 +148,7 @@ impl Played {
         }
         let spec = node.pod("default", runner.name()).map(|pod| pod.to_string());
         if spec.is_ok_and(|spec| spec.contains(SECRET)) {
-            self.faults.push("a secret of the workflow stands in the pod's spec".to_owned());
+            self.faults.push("the pod's spec contains a secret of the workflow".to_owned());
         }
         let left = node.store().secrets().names();
         if !left.is_empty() {

@@ -113,7 +113,7 @@ impl Trouble {
     pub(super) fn sentence(&self, verb: Verb, url: &str) -> String {
         let verb = verb.as_str();
         let (why, advice) = match self {
-            Self::Gone => ("the resource version is too old".to_owned(), "listing anew"),
+            Self::Gone => ("the resource version is too old".to_owned(), "listing again"),
             Self::Unauthorized(message) => (
                 format!("401, {message}"),
                 "the token or client certificate is not accepted: check the kubeconfig's user, or \
@@ -130,24 +130,24 @@ impl Trouble {
                 (format!("400, {message}"), "check --pod-selector and --node-name")
             }
             Self::Refusal(code, message) => {
-                (format!("{code}, {message}"), "look into the API server's own log")
+                (format!("{code}, {message}"), "check the API server's log")
             }
             Self::NotListening(text) => (
                 text.clone(),
-                "nobody listens there: check the address in the kubeconfig and that the API \
-                 server runs",
+                "connection refused: check the address in the kubeconfig and that the API server \
+                 runs",
             ),
             Self::Dns(text) => {
                 (text.clone(), "check the name in the kubeconfig and the node's resolver")
             }
             Self::Tls(text) => (
                 text.clone(),
-                "check that the address speaks TLS (https, not http) and that the kubeconfig's \
-                 certificate authority is the server's",
+                "check that the server uses TLS at this address, and that the kubeconfig's \
+                 certificate authority signed its certificate",
             ),
             Self::Credentials => (
-                "no credentials could be had".to_owned(),
-                "check the kubeconfig's user: its credential helper or token file fails",
+                "cannot get credentials".to_owned(),
+                "check the credential helper or token file of the kubeconfig's user",
             ),
             Self::Silence(seconds) => (
                 format!("no answer in {seconds} s"),

@@ -54,7 +54,7 @@ pub enum Error {
         limit: Duration,
     },
     /// The runtime refuses.
-    #[error("the runtime at {} refuses {method}: {:?}, {}", path.display(), status.code(), clean(status.message()))]
+    #[error("the runtime at {} rejects {method}: {:?}, {}", path.display(), status.code(), clean(status.message()))]
     Refusal {
         /// The socket.
         path: PathBuf,
@@ -148,7 +148,7 @@ fn advice(error: &std::io::Error) -> &'static str {
             "check --cri-socket (containerd: /run/containerd/containerd.sock, CRI-O: \
              /run/crio/crio.sock) and that it is mounted"
         }
-        Some(Errno::ACCESS | Errno::PERM) => "run with the right to use the socket, usually root's",
+        Some(Errno::ACCESS | Errno::PERM) => "run as a user that can use the socket, usually root",
         Some(Errno::CONNREFUSED) => "the runtime is not running",
         _ => "check that the runtime is running",
     }

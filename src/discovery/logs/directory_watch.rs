@@ -51,11 +51,11 @@ impl<P: Clone + Eq + Hash> DirectoryWatch<P> {
             .inspect_err(|error| {
                 if *error == Errno::MFILE {
                     warn!(
-                        "no inotify instance left for log directories; rescanning only. Raise \
+                        "no inotify instance left for log directories; using periodic scans only. Raise \
                          sysctl fs.inotify.max_user_instances, or the limit of open files"
                     );
                 } else {
-                    warn!(%error, "inotify cannot be had for log directories; rescanning only");
+                    warn!(%error, "cannot use inotify for log directories; using periodic scans only");
                 }
             })
             .ok();
@@ -74,7 +74,7 @@ impl<P: Clone + Eq + Hash> DirectoryWatch<P> {
             return;
         };
         if self.places.len() >= MAX_WATCHES {
-            self.warn_once(directory, "too many log directories to watch them all");
+            self.warn_once(directory, "there are too many log directories to watch them all");
             return;
         }
         let events = WatchFlags::CREATE
@@ -138,7 +138,7 @@ impl<P: Clone + Eq + Hash> DirectoryWatch<P> {
 
     fn warn_once(&mut self, directory: &Path, what: &str) {
         if self.unwatched.begins() {
-            warn!(directory = %directory.display(), "{what}; the rescan finds what is missed");
+            warn!(directory = %directory.display(), "{what}; the periodic scan finds what is missed");
         }
     }
 }

@@ -206,12 +206,12 @@ impl Follower {
 fn say_unreadable(directory: &Path, error: &io::Error) {
     let directory = directory.display();
     if error.kind() == io::ErrorKind::NotFound {
-        info!(%directory, "no log directories here yet; looking again every few seconds");
+        info!(%directory, "the log directory does not exist yet; checking again every few seconds");
     } else {
         warn!(
             %directory, %error,
-            "cannot read log directories, so they name no pods or containers; mount /var/log from \
-             the node and run with the right to read it"
+            "cannot read log directories, so pods and containers have no names from there; mount \
+             /var/log from the node and run as a user that can read it"
         );
     }
 }

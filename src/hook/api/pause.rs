@@ -6,14 +6,14 @@ use ephemon_base::Backoff;
 use hyper::HeaderMap;
 use hyper::header::RETRY_AFTER;
 
-/// The first pause; each is twice as long as the one before.
+/// The first pause; each later one is twice as long.
 const FIRST: Duration = Duration::from_millis(100);
 /// The longest pause.
 const LONGEST: Duration = Duration::from_secs(5);
-/// The longest pause that a server can ask for.
+/// The longest pause that the server can request.
 const LONGEST_ASKED: Duration = Duration::from_secs(30);
 
-/// Growing pauses: hooks that failed together do not come back together.
+/// Growing pauses with jitter, so that hooks that failed together do not retry together.
 #[derive(Debug)]
 pub(crate) struct Pauses(Backoff);
 
@@ -26,18 +26,18 @@ impl Default for Pauses {
 }
 
 impl Pauses {
-    /// The next pause, at least what the server asked for.
+    /// The next pause, at least as long as the server requested.
     pub(crate) fn next(&mut self, asked: Option<Duration>) -> Duration {
         let own = self.0.next_pause(fastrand::f64());
         match asked {
-            // A little more, not at the very moment.
+            // A little more than requested, so that clients do not retry at the same moment.
             Some(asked) => asked.min(LONGEST_ASKED) + own.min(FIRST),
             None => own,
         }
     }
 }
 
-/// `Retry-After` in seconds; the API server gives no dates.
+/// `Retry-After` in seconds; the API server sends no dates.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))

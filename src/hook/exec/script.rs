@@ -1,27 +1,28 @@
-//! What the shell of a step by `exec` reads. Pure.
+//! The script that the shell of a step by `exec` reads. Pure.
 
-/// The variable by which a step's processes are found again.
+/// The variable that identifies the processes of a step.
 const MARK: &str = "EPHEMON_EXEC_STEP";
 
-/// A step for a shell.
+/// A step as a shell script.
 #[derive(Debug)]
 pub(crate) struct Step<'a> {
-    /// Tells this step's processes from all others.
+    /// Identifies the processes of this step.
     pub(crate) mark: String,
     pub(crate) env: &'a [(String, String)],
     pub(crate) prepend_path: &'a [String],
     pub(crate) cwd: Option<&'a str>,
-    /// As a shell reads it, one command: see [`line()`].
+    /// One shell command: see [`line()`].
     pub(crate) line: &'a str,
 }
 
 // === impl Step ===
 
 impl Step<'_> {
-    /// The whole step. The last part is read to its end before it begins, for it takes the
-    /// shell's input away from it.
+    /// The whole script. The shell reads the last part completely before it runs it, because that
+    /// part takes over the shell's standard input.
     pub(crate) fn text(&self) -> String {
-        // Found before the step's own PATH counts, and kept where no environment sees it.
+        // Looked up before the step's own PATH applies, and kept in a place that is not part of the
+        // environment.
         let mut lines = vec!["set -- \"$(command -v env)\"".to_owned()];
         lines.push(format!("export {MARK}={}", shell_quote(&self.mark)));
         let (plain, odd): (Vec<_>, Vec<_>) =
@@ -51,7 +52,7 @@ impl Step<'_> {
         lines.join("\n")
     }
 
-    /// Signals every process that has the step's mark.
+    /// Sends a signal to every process of the step.
     pub(crate) fn kill_text(&self, signal: &str) -> String {
         let mark = shell_quote(&format!("{MARK}={}", self.mark));
         format!(
@@ -60,14 +61,14 @@ impl Step<'_> {
     }
 }
 
-/// What a container without an init is furnished with: links, and names in `/etc/hosts` where they
-/// can be written. Prints whether the image is Alpine.
+/// Sets up a container without init: links, and names in `/etc/hosts` if it is writable. Prints
+/// whether the image is Alpine.
 pub(crate) fn setup(
     directories: &[String],
     links: &[(String, String)],
     hosts: &[(String, String)],
 ) -> String {
-    // One that cannot be made is left out, as init does.
+    // A directory that cannot be created is skipped, as init does.
     let directories =
         directories.iter().map(|path| format!("mkdir -p {} 2>/dev/null || :\n", shell_quote(path)));
     let links = links.iter().map(|(path, target)| {
@@ -84,19 +85,19 @@ pub(crate) fn setup(
     directories.chain(links).chain(hosts).chain([alpine.to_owned()]).collect()
 }
 
-/// A command that a shell of its own runs, to its end and with one stream for all it prints.
+/// A command that runs in a shell of its own, with both output streams joined.
 pub(crate) fn whole(command: &str) -> String {
     format!("sh -c {} 2>&1", shell_quote(command))
 }
 
-/// One word of a shell, whatever is in it.
+/// Quotes a word for a shell.
 fn shell_quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
-/// A program and its arguments, as they are, for a shell or for `env`.
+/// A program and its arguments, quoted for a shell or for `env`.
 pub(crate) fn line(argv: &[String]) -> String {
-    // `env` would take a program with `=` in its name for one more variable.
+    // `env` would treat a program with `=` in its name as a variable.
     let has_sign = argv.first().is_some_and(|program| program.contains('='));
     let by_shell = has_sign.then_some("sh -c 'exec \"$0\" \"$@\"'");
     let words = argv.iter().map(|word| shell_quote(word));
@@ -107,9 +108,9 @@ fn quoted<'a>(words: impl Iterator<Item = &'a str>) -> String {
     words.map(shell_quote).collect::<Vec<_>>().join(" ")
 }
 
-/// Whether every shell exports this variable as it is set. Those that some shell keeps for itself
-/// (read only, counted up, or with an effect on how it reads on) are given to the program by `env`
-/// as well; none of them is where secrets are.
+/// Whether every shell exports this variable unchanged. Variables that some shell uses itself
+/// (read-only, modified, or with an effect on parsing) are set by `env`; none of them holds
+/// secrets.
 fn is_exportable(name: &str) -> bool {
     const KEPT: &str = "_ CDPATH COLUMNS DIRSTACK ENV EUID FUNCNAME GLOBIGNORE GROUPS HISTCMD IFS LINENO \
         LINES OLDPWD OPTARG OPTERR OPTIND POSIXLY_CORRECT PPID PS4 PWD RANDOM SECONDS SHELLOPTS SHLVL UID";
@@ -163,7 +164,7 @@ mod tests {
         (name.to_owned(), value.to_owned())
     }
 
-    /// Every shell that a job's image may bring and that this machine has.
+    /// Every shell of this machine that an image of a job may have.
     fn shells() -> Vec<Vec<&'static str>> {
         let all = [vec!["sh"], vec!["dash"], vec!["bash", "--posix"], vec!["busybox", "ash"]];
         let there = |words: &Vec<&str>| {

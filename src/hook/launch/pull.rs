@@ -1,17 +1,18 @@
-//! Why an image does not come, by the kubelet's words, and what to do about it. Pure.
+//! Why an image cannot be pulled, according to the kubelet's message, and the remedy. Pure.
 
-/// So many tries are waited for where another may help, as in Docker mode (actions/runner,
+/// Number of attempts to wait for if a later one may succeed, as in Docker mode (actions/runner,
 /// `ContainerOperationProvider.cs`).
 const PULL_ATTEMPTS: u32 = 3;
 
-/// Reasons that the kubelet gives after a try to pull has failed, and before the next one.
+/// Waiting reasons of the kubelet between a failed pull and the next attempt.
 ///
 /// Source: kubernetes v1.36, `pkg/kubelet/images/types.go`.
 const FAILED: [&str; 4] =
     ["ErrImagePull", "RegistryUnavailable", "SignatureValidationFailed", "ImageInspectError"];
 const BACK_OFF: &str = "ImagePullBackOff";
 
-/// What registries and runtimes (containerd 1.6 to 2, CRI-O) say to those who may not have an image.
+/// Messages of registries and runtimes (containerd 1.6 to 2, CRI-O) if access to the image is
+/// denied.
 const DENIED: [&str; 11] = [
     "pull access denied",
     "access to the resource is denied",
@@ -25,14 +26,14 @@ const DENIED: [&str; 11] = [
     "denied: ",
     "invalid username/password",
 ];
-/// What they say of an image that is not there.
+/// Their messages if the image does not exist.
 const NOT_FOUND: [&str; 5] =
     [": not found", "manifest unknown", "manifest_unknown", "name unknown", "code = notfound"];
-/// The node's own store, which loses and finds again.
+/// Errors of the node's own image store, which may be temporary.
 const OF_THE_NODE: [&str; 3] = ["content digest", "snapshot", "blob not found"];
 const OTHER_PLATFORM: &str = "no match for platform";
 
-/// Why.
+/// Why an image cannot be pulled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cause {
     Denied,
@@ -40,22 +41,22 @@ pub(super) enum Cause {
     Platform,
     Name,
     Never,
-    /// Something that may pass.
+    /// An error that may be temporary.
     Other,
 }
 
-/// The tries so far.
+/// The attempts so far.
 #[derive(Debug, Default)]
 pub(super) struct Pulls {
     tries: u32,
-    /// Whether a failed try was the last that was seen.
+    /// Whether the last status was a failed attempt.
     failed: bool,
 }
 
 // === impl Cause ===
 
 impl Cause {
-    /// None where the kubelet does not speak of an image.
+    /// `None` if the status is not about an image.
     pub(super) fn of(reason: &str, message: &str) -> Option<Self> {
         match reason {
             "InvalidImageName" => return Some(Self::Name),
@@ -66,7 +67,7 @@ impl Cause {
         }
         let message = message.to_ascii_lowercase();
         let says = |words: &[&str]| words.iter().any(|words| message.contains(words));
-        // Who may not see an image is often told that there may be none.
+        // Registries often report a denied image as one that does not exist.
         Some(if says(&DENIED) {
             Self::Denied
         } else if says(&[OTHER_PLATFORM]) {
@@ -80,14 +81,14 @@ impl Cause {
         })
     }
 
-    /// What to do, with a semicolon in front.
+    /// The remedy; begins with a semicolon.
     pub(super) fn advice(self, image: &str, credentials: Option<&str>) -> String {
         let registry = registry(image);
         match self {
             Self::Denied => {
                 let unused = match credentials {
                     Some(of) => format!(
-                        "; the credentials of the workflow for {of} cannot be used, because an ephemeral container has the pull secrets of its pod only"
+                        "; the workflow's credentials for {of} cannot be used, because ephemeral containers use only the pull secrets of their pod"
                     ),
                     None => String::new(),
                 };
@@ -104,14 +105,14 @@ impl Cause {
             }
             Self::Name => "; check the image's name: [REGISTRY/]NAME[:TAG][@DIGEST]".to_owned(),
             Self::Never => {
-                "; the node does not have it, and the pull policy forbids to pull it (--pull, imagePullPolicy of the hook's template)".to_owned()
+                "; the image is not on the node, and the pull policy forbids pulling it (--pull, imagePullPolicy of the hook's template)".to_owned()
             }
             Self::Other => String::new(),
         }
     }
 }
 
-/// What is known of the great ones.
+/// Remedies for well-known registries.
 fn of_registry(registry: &str) -> &'static str {
     if registry == "ghcr.io" {
         " (a token with read:packages)"
@@ -126,7 +127,7 @@ fn of_registry(registry: &str) -> &'static str {
     }
 }
 
-/// The host in an image's name.
+/// The registry's host in the name of an image.
 ///
 /// Source: distribution/reference: the first part is a host if it has a dot or a colon, or is
 /// `localhost`.
@@ -140,7 +141,7 @@ fn registry(image: &str) -> &str {
 // === impl Pulls ===
 
 impl Pulls {
-    /// Takes note of what the kubelet says; whether to wait no longer.
+    /// Records a status of the kubelet; returns whether to give up.
     pub(super) fn note(&mut self, reason: &str, message: &str) -> bool {
         let Some(cause) = Cause::of(reason, message) else { return false };
         let failed = reason != BACK_OFF;
@@ -151,7 +152,7 @@ impl Pulls {
         cause != Cause::Other || self.tries >= PULL_ATTEMPTS
     }
 
-    /// The next try is under way.
+    /// The next attempt has begun.
     pub(super) fn again(&mut self) {
         self.failed = false;
     }

@@ -1,40 +1,40 @@
-//! The options of `docker create`: which take a value, and what becomes of each (docker/cli 29,
-//! `cli/command/container/opts.go` and `create.go`). Docker's CLI never takes the next word for the
-//! value of a switch, and always for that of any other option, whatever the word looks like.
+//! The options of `docker create`: which take a value, and how each is treated (docker/cli 29,
+//! `cli/command/container/opts.go` and `create.go`). Docker's CLI never uses the next word as the
+//! value of a switch, and always as the value of any other option, whatever the word is.
 
 use Fate::{Left, Nothing, Used};
 
-/// What becomes of an option.
+/// How an option is treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// It is read.
+    /// Its value is used.
     Used,
-    /// It is as it asks for, or asks for nothing that an ephemeral container could lack.
+    /// It has no effect that an ephemeral container would lack.
     Nothing,
-    /// It is not carried out, and why.
+    /// It is ignored, with the reason.
     Left(&'static str),
 }
 
 /// One option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Flag {
-    /// With its dashes; other spellings have the usual one's name.
+    /// With its dashes; alternative spellings have the usual name.
     pub(super) name: &'static str,
     pub(super) is_switch: bool,
     pub(super) fate: Fate,
 }
 
-const NOT_HERE: &str = "an ephemeral container cannot have it";
-const NOT_NEEDED: &str = "it has no meaning here";
+const NOT_HERE: &str = "ephemeral containers do not support it";
+const NOT_NEEDED: &str = "it has no effect here";
 const NETWORK: &str = "all containers of a job share the pod's network";
 const TEMPLATE: &str = "set it in the runner's pod template";
 const DNS: &str = "the containers of a job share one resolv.conf with the runner; set `dnsConfig` in the runner's pod template";
 const DEVICE: &str = "devices belong to the containers of the runner's pod template";
 const NAMESPACE: &str = "the containers of a job have the pod's namespaces";
 const LIMIT: &str = "--cpus, --memory and --pids-limit can be enforced";
-const LOGGING: &str = "the kubelet keeps the log";
+const LOGGING: &str = "the kubelet stores the log";
 
-/// Options without a short form: name, whether it is a switch, fate.
+/// Options without a short form: name, whether it is a switch, treatment.
 const LONG: [(&str, bool, Fate); 90] = [
     ("--add-host", false, Used),
     ("--annotation", false, Left(NOT_HERE)),
@@ -68,7 +68,7 @@ const LONG: [(&str, bool, Fate); 90] = [
     ("--dns-search", false, Left(DNS)),
     ("--domainname", false, Left(NETWORK)),
     ("--entrypoint", false, Used),
-    ("--env-file", false, Left("the hook reads no file of the runner; use `env:`")),
+    ("--env-file", false, Left("the hook does not read files of the runner; use `env:`")),
     ("--expose", false, Nothing),
     ("--gpus", false, Left(DEVICE)),
     ("--group-add", false, Left("set `supplementalGroups` in the runner's pod template")),
@@ -95,7 +95,7 @@ const LONG: [(&str, bool, Fate); 90] = [
     ("--mac-address", false, Left(NETWORK)),
     ("--memory-reservation", false, Left("use --memory")),
     ("--memory-swap", false, Used),
-    ("--memory-swappiness", false, Left("swap is the node's")),
+    ("--memory-swappiness", false, Left("swap is configured on the node")),
     ("--mount", false, Used),
     ("--name", false, Used),
     ("--network", false, Used),
@@ -154,7 +154,7 @@ const SHORT: [(char, &str, bool, Fate); 15] = [
 // === impl Flag ===
 
 impl Flag {
-    /// By its long name, dashes included.
+    /// The option with this long name, dashes included.
     pub(super) fn long(name: &str) -> Option<Self> {
         let name = match name {
             "--net" => "--network",
@@ -167,7 +167,7 @@ impl Flag {
             .or_else(|| short().map(|&(_, name, is_switch, fate)| Self { name, is_switch, fate }))
     }
 
-    /// By its letter.
+    /// The option with this letter.
     pub(super) fn short(letter: char) -> Option<Self> {
         let found = SHORT.iter().find(|(short, ..)| *short == letter);
         found.map(|&(_, name, is_switch, fate)| Self { name, is_switch, fate })

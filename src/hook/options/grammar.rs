@@ -1,22 +1,22 @@
-//! How Docker's command line writes sizes, durations, numbers, CPUs and capabilities.
+//! Sizes, durations, numbers, CPUs and capabilities in the syntax of Docker's command line.
 
 use ephemon_base::duration;
 use ephemon_contract::{Limits, LimitsError};
 
 use super::Error;
 
-/// The shortest time of a health check (moby, `daemon/container.go`, `MinimumDuration`).
+/// The shortest duration of a health check (moby, `daemon/container.go`, `MinimumDuration`).
 const LEAST_SPAN_NS: i64 = 1_000_000;
 
-/// A value that Docker refuses, too.
+/// An error for a value that Docker rejects, too.
 pub(super) fn wrong(option: &'static str, value: &str, wanted: &'static str) -> Error {
     Error::Value { option, value: value.chars().take(64).collect(), wanted }
 }
 
-/// A size in bytes as docker/go-units' `RAMInBytes` reads it: powers of 1024 whatever the unit,
-/// a fraction, and one blank before the unit.
+/// A size in bytes as docker/go-units' `RAMInBytes` parses it: powers of 1024 for all units,
+/// fractions, and at most one space before the unit.
 pub(super) fn bytes(option: &'static str, text: &str) -> Result<u64, Error> {
-    const WANTED: &str = "a size as 512m, 1.5g or 1GiB";
+    const WANTED: &str = "a size such as 512m, 1.5g or 1GiB";
     ram_in_bytes(text).ok_or_else(|| wrong(option, text, WANTED))
 }
 
@@ -24,7 +24,7 @@ fn ram_in_bytes(text: &str) -> Option<u64> {
     let is_number = |c: char| c.is_ascii_digit() || c == '.' || c == ' ';
     let (number, suffix) = text.split_at_checked(text.rfind(is_number)? + 1)?;
     let number = number.strip_suffix(' ').unwrap_or(number);
-    // Rust reads words like `inf` as numbers, which end in no digit.
+    // Rust parses words such as `inf` as numbers; they do not end in a digit.
     let number: f64 = number.parse().ok()?;
     let unit: f64 = match suffix.to_ascii_lowercase().as_str() {
         "" | "b" => 1.0,
@@ -42,18 +42,18 @@ fn ram_in_bytes(text: &str) -> Option<u64> {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "within 0 and 2^63, looked at just above; Docker drops the fraction, too"
+        reason = "checked above to be between 0 and 2^63; Docker drops the fraction, too"
     )]
     Some(size as u64)
 }
 
-/// A time of a health check in milliseconds, by Go's `time.ParseDuration`: `0`, `1m30s`, `500ms`,
-/// `.5h`. None for 0, which is Docker's word for its own default.
+/// A duration of a health check in milliseconds, as Go's `time.ParseDuration` parses it: `0`,
+/// `1m30s`, `500ms`, `.5h`. `None` for 0, which selects Docker's default.
 pub(super) fn span(option: &'static str, text: &str) -> Result<Option<u32>, Error> {
-    const WANTED: &str = "a duration as 30s, 500ms or 1m30s";
+    const WANTED: &str = "a duration such as 30s, 500ms or 1m30s";
     match duration::nanoseconds(text) {
         Some(0) => Ok(None),
-        // Who waits for more than 49 days waits for ever.
+        // More than 49 days count as no limit.
         Some(ns) if ns >= LEAST_SPAN_NS => {
             Ok(Some(u32::try_from(ns.unsigned_abs().div_ceil(1_000_000)).unwrap_or(u32::MAX)))
         }
@@ -61,7 +61,7 @@ pub(super) fn span(option: &'static str, text: &str) -> Result<Option<u32>, Erro
     }
 }
 
-/// A whole number as Go's `strconv.ParseInt` reads it with base 0.
+/// An integer as Go's `strconv.ParseInt` parses it with base 0.
 pub(super) fn number(option: &'static str, text: &str) -> Result<i64, Error> {
     let (sign, digits) = match text.strip_prefix(['-', '+']) {
         Some(digits) => (if text.starts_with('-') { "-" } else { "" }, digits),
@@ -81,12 +81,12 @@ pub(super) fn number(option: &'static str, text: &str) -> Result<i64, Error> {
     parsed.ok_or_else(|| wrong(option, text, "a whole number"))
 }
 
-/// Thousandths of a CPU of `--cpus`: a decimal number or a fraction as `1/2` (docker/cli,
-/// `opts.ParseCPUs`). None for 0, Docker's word for no limit.
+/// `--cpus` in thousandths of a CPU: a decimal number or a fraction such as `1/2` (docker/cli,
+/// `opts.ParseCPUs`). `None` for 0, which means no limit.
 pub(super) fn cpus(text: &str) -> Result<Option<u64>, Error> {
-    let wrong = || wrong("--cpus", text, "a number of CPUs as 1.5");
+    let wrong = || wrong("--cpus", text, "a number of CPUs such as 1.5");
     let read = |text: &str| {
-        // The grammar of limits has no 0, and units that Docker does not know.
+        // The grammar of limits has no 0, but has units that Docker does not accept.
         let plain = text.bytes().all(|byte| byte.is_ascii_digit() || b".eE+-".contains(&byte));
         match format!("cpus={text}").parse::<Limits>() {
             Ok(limits) if plain => limits.cpu_millis,
@@ -109,7 +109,7 @@ pub(super) fn cpus(text: &str) -> Result<Option<u64>, Error> {
     millis.map(|millis| (millis > 0).then_some(millis)).ok_or_else(wrong)
 }
 
-/// A switch's value as Go's `strconv.ParseBool` reads it.
+/// The value of a switch as Go's `strconv.ParseBool` parses it.
 pub(super) fn switch(option: &'static str, text: Option<&str>) -> Result<bool, Error> {
     match text {
         None | Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
@@ -118,7 +118,7 @@ pub(super) fn switch(option: &'static str, text: Option<&str>) -> Result<bool, E
     }
 }
 
-/// Kubernetes has no prefix.
+/// Kubernetes uses names without the prefix `CAP_`.
 pub(super) fn capability(name: &str) -> String {
     let name = name.to_ascii_uppercase();
     name.strip_prefix("CAP_").unwrap_or(&name).to_owned()

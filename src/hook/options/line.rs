@@ -1,5 +1,5 @@
-//! A line of options, word by word, as Docker's command line reads it (spf13/pflag,
-//! `parseArgs`, with the image as the first word that is no option).
+//! Parses a line of options as Docker's command line does (spf13/pflag, `parseArgs`, with the image
+//! as the first word that is not an option).
 
 use std::iter::Peekable;
 
@@ -7,15 +7,16 @@ use super::flag::Flag;
 use super::{Error, Options, Trailing};
 use crate::arguments;
 
-const UNKNOWN: &str = "the hook does not know it";
-const STRAY: &str = "it belongs to no option; put a value with blanks in double quotes";
+const UNKNOWN: &str = "the hook does not support it";
+const STRAY: &str = "it belongs to no option; use double quotes for values with spaces";
 
 type Words = Peekable<std::vec::IntoIter<(usize, String)>>;
 
-/// Reads a line. `image` is the container's own.
+/// Parses a line. `image` is the container's own.
 pub(super) fn read(line: &str, image: &str) -> Result<Options, Error> {
     let mut options = Options::default();
-    // Docker mode would have a line break in the value before it. That helps nobody.
+    // In Docker mode the line break would become part of the value before it, which is never
+    // intended.
     let words = arguments::split(&line.replace(['\n', '\r'], " "));
     let numbered: Vec<(usize, String)> = (1..).zip(words).collect();
     let quoted = |before: usize| {
@@ -83,7 +84,7 @@ fn short(
         let inline = rest.strip_prefix('=').filter(|value| !value.is_empty());
         let Some(flag) = Flag::short(letter) else {
             options.leave(&format!("-{letter}"), UNKNOWN);
-            // What is joined to it may be its value.
+            // The rest of the word may be its value.
             if rest.is_empty() {
                 skip_value(words, image);
             }
@@ -108,20 +109,19 @@ fn value(inline: Option<String>, name: &str, words: &mut Words) -> Result<String
     value.ok_or_else(|| Error::NoValue(name.to_owned()))
 }
 
-/// The next word is the value of an option that nobody knows, unless it is an option itself, or the
-/// image.
+/// The next word is the value of an unknown option, unless it is an option itself, or the image.
 fn skip_value(words: &mut Words, image: &str) {
     words.next_if(|(_, word)| !word.starts_with('-') && !is_of(word, image));
 }
 
-/// Whether a word names the container's image: the same repository, whatever the tag.
+/// Whether a word is the container's image: the same repository with any tag.
 fn is_of(word: &str, image: &str) -> bool {
     fn repository(image: &str) -> &str {
         let image = image.strip_prefix("docker.io/").unwrap_or(image);
         let image = image.strip_prefix("library/").unwrap_or(image);
         let image = image.split_once('@').map_or(image, |(name, _)| name);
         match image.rsplit_once(':') {
-            // A colon before a slash is a registry's port.
+            // A colon before a slash belongs to a registry's port.
             Some((name, tag)) if !tag.contains('/') => name,
             _ => image,
         }

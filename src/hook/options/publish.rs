@@ -1,7 +1,7 @@
 //! `--publish` in the form of `ports:`.
 
-/// The long form (`published=8080,target=80,protocol=udp`; docker/cli, `convertToStandardNotation`)
-/// as the short one; any other text is left as it is.
+/// Converts the long form (`published=8080,target=80,protocol=udp`; docker/cli,
+/// `convertToStandardNotation`) to the short one; any other text is returned unchanged.
 pub(super) fn in_short(text: &str) -> String {
     if !text.contains('=') {
         return text.to_owned();

@@ -1,4 +1,4 @@
-//! Lines of options, as workflows have them.
+//! Lines of options as they occur in workflows.
 
 use super::*;
 use proptest::prelude::*;
@@ -32,7 +32,7 @@ fn a_usual_services_options_are_read() {
     assert_eq!(options.health, health);
     assert_eq!(options.names, ["db"]);
     assert!(options.left.is_empty());
-    // Docker's word for its own defaults.
+    // Zero selects Docker's defaults.
     let zero = "--health-cmd x --health-interval 0 --health-timeout 0s --health-retries 0";
     let health = HealthOptions { command: Some("x".into()), ..HealthOptions::default() };
     assert_eq!(read(zero).health, health);
@@ -73,7 +73,7 @@ fn every_way_to_write_an_option_is_understood() {
         assert_eq!(options.env, [("A".to_owned(), "b".to_owned())], "{line}");
         assert!(options.left.is_empty() && !options.privileged && !options.init, "{line}");
     }
-    // The later counts, and a value may look like an option.
+    // The last one counts, and a value may look like an option.
     assert_eq!(read("--user a -ub --workdir --rm").user.as_deref(), Some("b"));
     assert_eq!(read("--workdir --rm").workdir.as_deref(), Some("--rm"));
     assert_eq!(read("-itu 7").user.as_deref(), Some("7"));
@@ -122,7 +122,7 @@ fn hosts_are_read_as_docker_reads_them() {
         let error = parse(&format!("--add-host {bad}")).unwrap_err();
         assert!(matches!(error, Error::Value { option: "--add-host", .. }), "{bad}: {error}");
     }
-    // It would cost every other name its line.
+    // It would prevent all other names from being written.
     let odd = read("--add-host b(d:1.2.3.4 --add-host ok:1.2.3.4");
     assert_eq!((odd.hosts.len(), left(&odd)), (1, vec!["--add-host"]));
 }

@@ -1,4 +1,4 @@
-//! What each option says.
+//! Parses the value of each option.
 
 use std::net::IpAddr;
 
@@ -7,18 +7,18 @@ use super::grammar::{bytes, capability, cpus, number, span, switch, wrong};
 use super::volume::{self, Asked};
 use super::{Error, Options, Pull, publish};
 
-/// Where the containers of a job find each other, and what they have in the place of the machine
-/// that Docker's `host-gateway` is: ports that are published there are published here.
+/// Address at which the containers of a job reach each other. It also replaces Docker's
+/// `host-gateway`, because the ports that are published there are published here.
 const LOOPBACK: &str = "127.0.0.1";
-/// The kernel's usual period of a CPU quota, microseconds.
+/// The kernel's default period of a CPU quota, in microseconds.
 const CPU_PERIOD_US: i64 = 100_000;
-/// The most that the kernel takes for a limit of memory.
+/// The largest memory limit that the kernel accepts, in bytes.
 const MOST_MEMORY_BYTES: u64 = (1 << 62) - 1;
-/// The most tasks that a 64-bit Linux can have (`PID_MAX_LIMIT`).
+/// The largest number of tasks on 64-bit Linux (`PID_MAX_LIMIT`).
 const MOST_PIDS: u64 = 4 << 20;
 
 const NETWORK: &str = "all containers of a job share the pod's network";
-const SECURITY: &str = "no-new-privileges, seccomp=unconfined and apparmor=unconfined are known; set others in the hook's template";
+const SECURITY: &str = "only no-new-privileges, seccomp=unconfined and apparmor=unconfined are supported; set others in the hook's template";
 
 // === impl Options ===
 
@@ -73,7 +73,7 @@ impl Options {
             },
             "--platform" => {
                 if !is_here(&value) {
-                    self.leave(name, "the image is the one of the node's platform");
+                    self.leave(name, "the node's platform determines the image");
                 }
             }
             "--volume" => match volume::short(&value) {
@@ -85,7 +85,9 @@ impl Options {
             "--mount" => match volume::long(&value) {
                 Some(Asked::Volume(mount)) => self.volumes.push(mount),
                 Some(Asked::Tmpfs(tmpfs)) => self.tmpfs.push(tmpfs),
-                Some(Asked::Other) => self.leave(name, "types bind, volume and tmpfs are known"),
+                Some(Asked::Other) => {
+                    self.leave(name, "only the types bind, volume and tmpfs are supported")
+                }
                 None => return Err(wrong(name, &value, "type=TYPE,source=SOURCE,target=TARGET")),
             },
             "--tmpfs" => {
@@ -93,7 +95,7 @@ impl Options {
                 self.tmpfs.push(tmpfs);
             }
             "--ulimit" => {
-                let wanted = "NAME=SOFT[:HARD], as nofile=1024:4096";
+                let wanted = "NAME=SOFT[:HARD], such as nofile=1024:4096";
                 self.ulimits.push(value.parse().map_err(|_| wrong(name, &value, wanted))?);
             }
             _ if name.starts_with("--health-") => self.health(name, value)?,
@@ -114,17 +116,17 @@ impl Options {
                 if retries < 0 {
                     return Err(wrong(name, &value, "a number that is not negative"));
                 }
-                // 0 is Docker's word for its default.
+                // 0 selects Docker's default.
                 let retries = (retries > 0).then(|| u32::try_from(retries).unwrap_or(u32::MAX));
                 health.retries = retries;
             }
-            // `--health-start-interval`: the hook probes more often than anybody asks for.
+            // `--health-start-interval`: the hook probes more often in any case.
             _ => drop(span(name, &value)?),
         }
         Ok(())
     }
 
-    /// Sizes and counts. What is beyond all that a machine has limits nothing.
+    /// Sizes and counts. A value beyond what a machine can have sets no limit.
     fn amount(&mut self, name: &'static str, value: &str) -> Result<(), Error> {
         let limits = &mut self.limits;
         let within = |amount: u64, most: u64| (1..=most).contains(&amount).then_some(amount);
@@ -132,7 +134,7 @@ impl Options {
             "--cpus" => limits.cpu_millis = cpus(value)?,
             "--memory" => limits.memory_bytes = within(bytes(name, value)?, MOST_MEMORY_BYTES),
             "--pids-limit" => {
-                // Docker's words for no limit are -1 and 0.
+                // -1 and 0 mean no limit for Docker.
                 let count = u64::try_from(number(name, value)?).unwrap_or(0);
                 limits.pids = within(count, MOST_PIDS);
             }
@@ -141,7 +143,7 @@ impl Options {
                 if value != "-1" {
                     bytes(name, value)?;
                 }
-                self.leave(name, "swap is the node's; --memory alone is enforced");
+                self.leave(name, "swap is configured on the node; only --memory is enforced");
             }
             "--cpu-period" => self.cpu_quota.1 = number(name, value)?,
             "--cpu-quota" => self.cpu_quota.0 = number(name, value)?,
@@ -155,8 +157,10 @@ impl Options {
             Some((name, value)) if !name.is_empty() => {
                 self.env.push((name.to_owned(), value.to_owned()));
             }
-            // Docker would take the runner's own value.
-            _ => self.leave("--env", "give NAME=VALUE: the runner's own environment stays its own"),
+            // Docker would use the runner's own value.
+            _ => {
+                self.leave("--env", "use NAME=VALUE: the runner's own environment is not passed on")
+            }
         }
     }
 
@@ -184,17 +188,17 @@ impl Options {
         Ok(())
     }
 
-    /// One name that a hosts file cannot have must not cost the others.
+    /// A name that is not valid in a hosts file must not prevent the others from being written.
     fn host(&mut self, option: &str, name: &str, address: &str) {
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
         if (1..=253).contains(&name.len()) && name.bytes().all(fits) {
             self.hosts.push((name.to_owned(), address.to_owned()));
         } else {
-            self.leave(option, "the name is no host name");
+            self.leave(option, "the name is not a valid host name");
         }
     }
 
-    /// `KEY=VALUE`, also with the colon of old.
+    /// `KEY=VALUE`, or the older form with a colon.
     fn security(&mut self, value: &str) {
         let (key, word) = value.split_once(['=', ':']).unwrap_or((value, "true"));
         match (key, word) {
@@ -207,7 +211,7 @@ impl Options {
     }
 }
 
-/// What can be said only when all options are known.
+/// Checks that need all options.
 pub(super) fn settle(options: &mut Options) {
     let (quota, period) = options.cpu_quota;
     let period = if period > 0 { period } else { CPU_PERIOD_US };
@@ -227,7 +231,7 @@ fn pull(value: &str) -> Result<Pull, Error> {
     })
 }
 
-/// Whether a platform as `linux/amd64` is this machine's, which is the container's, too.
+/// Whether a platform such as `linux/amd64` is that of this machine, and so of the container.
 fn is_here(platform: &str) -> bool {
     let mut parts = platform.split('/');
     let (first, second) = (parts.next().unwrap_or_default(), parts.next());

@@ -5,12 +5,12 @@ use ephemon_contract::Tmpfs;
 
 use crate::request::Mount;
 
-/// What such an option asks for.
+/// The kinds of `--mount`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Asked {
     Volume(Mount),
     Tmpfs(Tmpfs),
-    /// A kind of mount that there is nothing for.
+    /// An unsupported kind of mount.
     Other,
 }
 

@@ -1,5 +1,5 @@
-//! When a service can be used: by its own health command, else by a connection to its ports, else
-//! by the kubelet's word that it runs.
+//! Waits until a service is ready: by its own health command, else by a connection to its ports,
+//! else by the kubelet's status.
 
 use std::time::Duration;
 
@@ -17,17 +17,17 @@ use crate::log;
 use crate::pod_view::Progress;
 use crate::spec::Planned;
 
-/// A service without a health command may take so long to listen before the job goes on.
+/// How long to wait for a service without a health command to listen before the job continues.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(30);
-/// A service that declares nothing to wait for is watched so long: what cannot start ends at once,
-/// and the kubelet looks once a second.
+/// How long to watch a service that declares nothing to wait for: a service that cannot start exits
+/// at once, and the kubelet checks once a second.
 const SETTLE_TIME: Duration = Duration::from_millis(1_200);
-/// The kubelet looks once a second; on a busy node its word takes longer.
+/// The kubelet checks once a second; on a busy node its status is later.
 const KUBELET_TIMEOUT: Duration = Duration::from_secs(15);
-/// What is said of a service that ended for want of an address.
-const IN_USE: &str = "; its log says that an address is in use: the containers of a job share one network, so two services cannot listen on one port; let one of them use another, by a variable of its image or by `command:`";
+/// The hint for a service that ended because its address was in use.
+const IN_USE: &str = "; its log says that an address is in use: the containers of a job share one network, so two services cannot listen on one port; change the port of one of them, with a variable of its image or with `command:`";
 
-/// Waits until a service can be used, or says why it cannot.
+/// Waits until a service is ready, or returns why it is not.
 #[tracing::instrument(skip_all, fields(
     otel.name = "wait for service",
     k8s.container.name = service.name(),
@@ -64,7 +64,7 @@ pub(super) async fn healthy(
         match settled {
             Ok(true) => return Ok(()),
             Ok(false) => {}
-            // Its init is gone; the kubelet soon knows why.
+            // Its init has ended; the kubelet will report why.
             Err(Error::Container { source, .. }) if source.is_early() => {
                 let over = timeout(KUBELET_TIMEOUT, wait.ended(&mut news)).await;
                 let name = service.name().to_owned();
@@ -81,7 +81,7 @@ pub(super) async fn healthy(
     wait.by_ports(&mut news, &ports, patience).await
 }
 
-/// One service.
+/// One service to wait for.
 struct Wait<'a> {
     call: &'a Call<'a>,
     api: &'a Api,
@@ -92,8 +92,7 @@ struct Wait<'a> {
 // === impl Wait ===
 
 impl Wait<'_> {
-    /// Asks the health command until it is known how the service is; `false` where it cannot be
-    /// asked.
+    /// Runs the health command until its result is known; returns `false` if it cannot be run.
     async fn by_command(&self, mut prober: Prober<'_>, ports: &[u16]) -> Result<bool, Error> {
         let schedule = Schedule::new(&self.service.health);
         let mut tally = Tally::new(&schedule);
@@ -110,13 +109,13 @@ impl Wait<'_> {
                         if ports.is_empty() {
                             "the job goes on as soon as the service runs"
                         } else {
-                            "connections to its ports are tried instead"
+                            "the hook tries connections to its ports instead"
                         }
                     ));
                     return Ok(false);
                 }
                 Ok(Err(error)) => return Err(error),
-                Err(_) => return Err(self.unhealthy("it took too long")),
+                Err(_) => return Err(self.unhealthy("it timed out")),
             };
             let over = started.elapsed();
             let listens = result.is_ok() && listening::any(ports).await;
@@ -141,7 +140,7 @@ impl Wait<'_> {
         ports: &[u16],
         patience: Duration,
     ) -> Result<(), Error> {
-        // An image may take longer to come than a service to listen.
+        // Pulling an image may take longer than the service's own start.
         let given_up = async {
             self.running(news).await?;
             tokio::select! {
@@ -165,7 +164,7 @@ impl Wait<'_> {
         Ok(())
     }
 
-    /// Nothing is declared that could be waited for.
+    /// The service declares nothing to wait for.
     async fn settle(&self, news: &mut News) -> Result<(), Error> {
         let ended = match self.running(news).await? {
             Progress::Ended { exit_code, reason, .. } => Some((exit_code, reason)),
@@ -175,7 +174,7 @@ impl Wait<'_> {
             None => Ok(()),
             Some((0, _)) => {
                 let image = &self.service.image;
-                self.call.console.warning(&format!("{image} has ended already, with exit code 0"));
+                self.call.console.warning(&format!("{image} has already exited with exit code 0"));
                 Ok(())
             }
             Some((code, reason)) => Err(self.over(code, reason).await),
@@ -194,13 +193,13 @@ impl Wait<'_> {
         }
     }
 
-    /// Until a service that runs is over.
+    /// Waits until a running service ends.
     async fn ended(&self, news: &mut News) -> Error {
         let (code, reason) = self.end(news).await;
         self.over(code, reason).await
     }
 
-    /// The exit code, and the kubelet's reason in brackets.
+    /// The exit code, and the kubelet's reason in parentheses.
     async fn end(&self, news: &mut News) -> (i32, String) {
         let over = news.until(self.service.name(), |progress| match progress {
             Progress::Ended { exit_code, reason, .. } => Some((exit_code, reason)),

@@ -9,11 +9,13 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::ports::{Port, Protocol};
 
-/// Pause between attempts to connect: the other end is in the same network.
+/// Pause between attempts to connect; short, because the other end is in the same network
+/// namespace.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
-/// A full backlog answers late.
+/// A socket with a full backlog answers late.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// Once a port listens, the others are given so long: images declare ports that nothing serves.
+/// How long to wait for the other ports once one listens: images declare ports on which nothing
+/// listens.
 const REST_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The TCP ports inside the container.
@@ -35,8 +37,8 @@ pub(super) async fn any(ports: &[u16]) -> bool {
     false
 }
 
-/// Waits until each port accepts connections, or one has and [`REST_TIMEOUT`] is over; the ports that do
-/// not.
+/// Waits until each port accepts connections, or one does and [`REST_TIMEOUT`] has passed; returns
+/// the ports that do not.
 pub(super) async fn most(ports: &[u16]) -> Vec<u16> {
     let mut silent = ports.to_vec();
     let mut until: Option<Instant> = None;

@@ -1,4 +1,5 @@
-//! Names and forwarded ports of a job's services, held by an init that may.
+//! Names and forwarded ports of a job's services, provided by an init with the required
+//! permissions.
 
 use ephemon_contract::{ErrorCode, Forward, HostEntry, Request, Token};
 use tokio::time::Instant;
@@ -11,7 +12,7 @@ use crate::socket;
 use crate::socket::Line;
 use crate::spec::Planned;
 
-/// What is to be held.
+/// What is provided.
 pub(super) struct Network<'a> {
     call: &'a Call<'a>,
     hosts: Vec<HostEntry>,
@@ -35,12 +36,12 @@ impl<'a> Network<'a> {
         }
     }
 
-    /// Whether there is nothing to hold.
+    /// Whether there is nothing to provide.
     pub(super) fn is_idle(&self) -> bool {
         self.hosts.is_empty() && self.forwards.is_empty()
     }
 
-    /// Waits for the hook's own container and gives it all.
+    /// Waits for the hook's own container and configures it.
     pub(super) async fn ready(
         &self,
         planned: &Planned,
@@ -60,7 +61,8 @@ impl<'a> Network<'a> {
         }
     }
 
-    /// Without anyone who could hold them: names are a convenience, ports are what steps use.
+    /// Handles the case that no container can provide them: names are optional, but steps use the
+    /// ports.
     pub(super) fn without(&self, error: Error) -> Result<(), Error> {
         if self.forwards.is_empty() {
             self.no_names(&error.to_string());
@@ -69,7 +71,7 @@ impl<'a> Network<'a> {
         Err(error)
     }
 
-    /// Has an init write the names and listen on the ports.
+    /// Asks an init to write the names and listen on the ports.
     pub(super) async fn furnish(&self, container: &str, line: &mut Line) -> Result<(), Error> {
         if !self.hosts.is_empty()
             && let Err(error) =
@@ -93,8 +95,9 @@ impl<'a> Network<'a> {
         Ok(())
     }
 
-    /// A port that cannot be listened on. Steps in a job container can do without: a service's own
-    /// port is open to them. On one that is in use they would find another service.
+    /// Handles a port that init cannot listen on. Steps in a job container can use the service's
+    /// own port instead. But if the port is in use, they would reach another service, so that is an
+    /// error.
     fn refused(&self, wanted: Wanted, in_use: bool, why: &str) -> Result<(), Error> {
         let port = wanted.port;
         let why = crate::console::quote(why);

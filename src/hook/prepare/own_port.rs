@@ -1,8 +1,9 @@
-//! Services of one image family that want one port inside their containers, as tests against several
-//! databases do. Docker gives each container a network of its own; here only one can listen on it.
+//! Services of one image family with the same port inside their containers, as in tests against
+//! several databases. With Docker each container has its own network; here only one can listen on
+//! the port.
 //!
-//! In a job without job container nobody asks for the port inside: steps know the one of the runner's
-//! side. So an image that can be told its port listens on that one itself.
+//! In a job without job container no step uses the port inside the container, only the one on the
+//! runner's side. So an image whose port is configurable listens on that one directly.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,13 +11,14 @@ use crate::ports::Port;
 use crate::request::{Container, PrepareJob};
 use crate::response::Shown;
 
-/// Images that can be told their port.
+/// Images with a configurable port.
 struct Family {
     /// Without registry, tag and Docker Hub's `library`.
     images: &'static [&'static str],
-    /// Heard by the server and by its clients, so by health commands.
+    /// The variable that sets the port of the server and of its clients, and so of health commands.
     variable: &'static str,
-    /// Where the server's own file may say otherwise. The entrypoints take options of the server.
+    /// The server's option, if its configuration file may override the variable. The entrypoints
+    /// accept options of the server.
     option: Option<&'static str>,
 }
 
@@ -35,12 +37,12 @@ const FAMILIES: [Family; 2] = [
     },
 ];
 
-/// A service that listens elsewhere than its image does.
+/// A service that listens on another port than its image's default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Move {
-    /// Its place in the request.
+    /// Its index in the request.
     pub(super) service: usize,
-    /// The port of its image.
+    /// The default port of its image.
     pub(super) from: u16,
     pub(super) to: u16,
 }
@@ -49,11 +51,11 @@ pub(super) struct Move {
 struct Wish {
     service: usize,
     port: Port,
-    /// Docker picks the port of the runner's side.
+    /// Docker chooses the port on the runner's side.
     is_open: bool,
 }
 
-/// Tells services other ports where several want one, and says which were told.
+/// Sets other ports for services if several use the same one, and returns which ones were changed.
 pub(super) fn apart(asked: &mut PrepareJob) -> Vec<Move> {
     if asked.container.is_some() {
         return Vec::new();
@@ -87,7 +89,7 @@ pub(super) fn apart(asked: &mut PrepareJob) -> Vec<Move> {
     moves
 }
 
-/// Names the ports as expressions ask for them: by those of the images.
+/// Lists the ports under the numbers that expressions use: the defaults of the images.
 pub(super) fn show(moves: &[Move], services: &mut [Shown]) {
     for told in moves {
         if let Some(shown) = services.get_mut(told.service)
@@ -108,7 +110,7 @@ fn wishes((service, asked): (usize, &Container)) -> Vec<Wish> {
         .collect()
 }
 
-/// Whether it can be told, and nothing of the workflow says otherwise.
+/// Whether the port is configurable and the workflow does not set it itself.
 fn is_movable(asked: &PrepareJob, wish: &Wish) -> bool {
     let Some(service) = asked.services.get(wish.service) else { return false };
     let Some(family) = family(service) else { return false };

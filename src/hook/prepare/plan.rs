@@ -1,4 +1,4 @@
-//! The containers of a job, before any is asked for. Pure.
+//! The containers of a job, planned before any is created. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,27 +18,27 @@ use crate::state::{Host, Job, Service, State};
 use crate::template::Template;
 use crate::volumes;
 
-/// Where every container of a pod finds every other.
+/// Address at which the containers of a pod reach each other.
 pub(super) const LOOPBACK: &str = "127.0.0.1";
 
 /// The containers of a job.
 pub(super) struct Plan {
     pub(super) job: Option<Planned>,
     pub(super) services: Vec<Planned>,
-    /// The hook's own, where the job container cannot hold names and ports.
+    /// The hook's own container, if the job container cannot provide names and ports.
     pub(super) network: Option<Planned>,
-    /// What the workflow calls each service, where that is known.
+    /// The workflow's name of each service, if known.
     keys: Vec<Option<String>>,
-    /// Services that listen elsewhere than their images do.
+    /// Services that listen on other ports than their images' defaults.
     moves: Vec<Move>,
     warnings: Vec<String>,
 }
 
-/// A port that is not the container's own.
+/// A port that must be forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Wanted {
     pub(super) port: Port,
-    /// Of the job container, in which nothing listens yet.
+    /// It belongs to the job container, in which nothing listens yet.
     pub(super) of_job: bool,
 }
 
@@ -89,7 +89,7 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Has moved services at the ports that they were told.
+    /// Sets the new ports in services that were moved.
     fn move_ports(&mut self) {
         for told in &self.moves {
             let Some(service) = self.services.get_mut(told.service) else { continue };
@@ -97,13 +97,13 @@ impl Plan {
                 (port.host, port.container) = (told.to, told.to);
             }
             service.warnings.push(format!(
-                "{} listens on port {} instead of {}: another service of the job has that one, and all share one network",
+                "{} listens on port {} instead of {}: another service of the job uses that port, and all share one network",
                 service.image, told.to, told.from
             ));
         }
     }
 
-    /// Whether it is known beforehand that the job container cannot hold names and ports.
+    /// Whether it is known in advance that the job container cannot provide names and ports.
     fn needs_network(&self) -> bool {
         let by_job = self.job.as_ref().is_some_and(|job| {
             let user = job.spec.security_context.as_ref().and_then(|context| context.run_as_user);
@@ -112,7 +112,7 @@ impl Plan {
         !by_job && (!self.hosts().is_empty() || !self.forwards().is_empty())
     }
 
-    /// The hook's own container, when the others are there already.
+    /// The hook's own container, if the others already exist.
     pub(super) fn late_network(
         call: &Call<'_>,
         view: &PodView,
@@ -125,13 +125,13 @@ impl Plan {
         Ok(Planned::network(&common, &mut names)?)
     }
 
-    /// What the workflow asked for.
+    /// The containers of the workflow.
     pub(super) fn all(&self) -> impl Iterator<Item = &Planned> {
-        // The kubelet starts the containers one after the other, in the list's order.
+        // The kubelet starts the containers one after the other, in this order.
         self.job.iter().chain(&self.services)
     }
 
-    /// What is not as the workflow asks for, a sentence each.
+    /// Differences from what the workflow requests, one sentence each.
     pub(super) fn warnings(&self) -> impl Iterator<Item = &str> {
         let all = self.all().flat_map(|planned| &planned.warnings).chain(&self.warnings);
         all.map(String::as_str)
@@ -157,7 +157,7 @@ impl Plan {
         }
     }
 
-    /// Says by which names and ports each service is reached, a line each.
+    /// Logs the names and ports of each service, one line each.
     pub(super) fn describe(&self, call: &Call<'_>) {
         for (service, key) in self.services.iter().zip(&self.keys) {
             call.console.line(&described(service, key.as_deref()));
@@ -181,8 +181,8 @@ impl Plan {
         services.into_iter().chain(added).collect()
     }
 
-    /// Ports that are not the containers' own. One of the job's that a service listens on is not
-    /// forwarded: the service must find it free.
+    /// Ports that must be forwarded. A port of the job container that a service listens on is not
+    /// forwarded, because the service must be able to bind it.
     pub(super) fn forwards(&self) -> Vec<Wanted> {
         let services = self.services.iter().flat_map(|service| &service.ports);
         let taken: BTreeSet<(u16, bool)> = services
@@ -251,7 +251,7 @@ impl Plan {
 
 /// One service's names and ports.
 fn described(service: &Planned, key: Option<&str>) -> String {
-    /// More would hide what counts; a range can have thousands.
+    /// A range can have thousands of ports, which would hide the rest of the line.
     const MOST_PORTS: usize = 16;
     let mut ports: Vec<String> = service
         .ports
@@ -278,7 +278,7 @@ fn described(service: &Planned, key: Option<&str>) -> String {
     let hint = match key {
         Some(_) => "",
         None => {
-            "; its name in the workflow is not known to the hook: where steps use another name, give `options: --network-alias NAME`"
+            "; the hook does not know its name in the workflow: if steps use another name, set `options: --network-alias NAME`"
         }
     };
     format!("service {}: reached as {}{ports}{hint}", service.image, names.join(", "))

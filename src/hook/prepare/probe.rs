@@ -10,9 +10,9 @@ use crate::call::Error;
 use crate::exec;
 use crate::socket::Line;
 
-/// Longest pause between probes: a service that is up is not waited for.
+/// Longest pause between probes, so that a service that is ready is detected soon.
 const PROBE_INTERVAL: Duration = Duration::from_millis(500);
-/// The same where each probe goes through the API server.
+/// The same for probes through the API server.
 const EXEC_PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How a health command is run.
@@ -47,11 +47,12 @@ impl<'a> Prober<'a> {
         }
     }
 
-    /// Runs it; a failure with what it printed.
+    /// Runs the health command; a failure contains its output.
     ///
     /// # Errors
     ///
-    /// [`Error::Api`] where the account may not run commands; others where the container is gone.
+    /// [`Error::Api`] if the service account may not run commands; others if the container has
+    /// ended.
     pub(super) async fn probe(&mut self, limit: Duration) -> Result<Result<(), String>, Error> {
         match self {
             Self::Init { line, container, command } => {
@@ -60,7 +61,7 @@ impl<'a> Prober<'a> {
                 match line.ask(&request).await.map_err(failed)? {
                     Reply::Health(HealthReport { healthy: true, .. }) => Ok(Ok(())),
                     Reply::Health(report) => Ok(Err(report.text)),
-                    _ => Ok(Err("the answer of ephemon-init is not understood".to_owned())),
+                    _ => Ok(Err("cannot decode the reply of ephemon-init".to_owned())),
                 }
             }
             Self::Exec { api, container, command } => {
@@ -86,8 +87,8 @@ fn once(command: Command, limit: Duration) -> Health {
     }
 }
 
-/// As Docker runs it: by the image's shell, the whole line. A step's line is run with `exec` in
-/// front, which would make `a && b` the answer of `a` alone.
+/// As Docker runs it: the whole line by the image's shell. A step's line is run with `exec` in
+/// front, which would reduce `a && b` to `a`.
 fn by_init(command: &str, has_shell: bool) -> Command {
     if has_shell {
         Command::Argv(["/bin/sh", "-c", command].map(str::to_owned).to_vec())

@@ -1,25 +1,26 @@
-//! When a health command is asked, and what its answers come to. Pure.
+//! When a health command runs, and what its results mean. Pure.
 //!
-//! Docker (moby, `daemon/health.go`) asks first after an interval, in the start period after five
-//! seconds; a service is unhealthy after so many failures in a row of probes that began after the
-//! start period. We ask more often, so that a job begins sooner, but give up no sooner. A success
-//! that Docker would not have seen yet counts only where something else confirms it: databases
-//! that set themselves up answer their own socket for a while, end, and start anew.
+//! Docker (moby, `daemon/health.go`) probes first after an interval, and during the start period
+//! every five seconds; a service is unhealthy after a number of consecutive failures of probes that
+//! began after the start period. The hook probes more often, so that a job starts sooner, but gives
+//! up no sooner. A success that Docker would not have seen yet counts only if something else
+//! confirms it: databases that initialise themselves accept connections for a while, exit, and
+//! start again.
 
 use std::time::Duration;
 
 use crate::options::HealthOptions;
 
-/// Docker's defaults of `--health-*`; 0 means them too.
+/// Docker's defaults of `--health-*`; 0 selects them, too.
 const INTERVAL: Duration = Duration::from_secs(30);
 const TIMEOUT: Duration = Duration::from_secs(30);
 const RETRIES: u32 = 3;
-/// Docker's interval within the start period.
+/// Docker's interval during the start period.
 const START_INTERVAL: Duration = Duration::from_secs(5);
-/// A success counts by itself after so long at the latest: setting up takes databases less.
+/// After this time a success counts without confirmation: initialising takes databases less time.
 const CONFIRMATION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What the options say.
+/// The values of the options.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Schedule {
     interval: Duration,
@@ -29,7 +30,7 @@ pub(super) struct Schedule {
     start_period: Duration,
 }
 
-/// What the probes so far come to.
+/// The state after the probes so far.
 #[derive(Debug)]
 pub(super) struct Tally<'a> {
     schedule: &'a Schedule,
@@ -37,7 +38,7 @@ pub(super) struct Tally<'a> {
     longest: Duration,
 }
 
-/// One probe; times since the container started.
+/// One probe; times are relative to the container's start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Probed {
     pub(super) began: Duration,
@@ -47,7 +48,7 @@ pub(super) struct Probed {
     pub(super) listens: bool,
 }
 
-/// What is known.
+/// The result so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     Healthy,
@@ -76,7 +77,7 @@ impl Schedule {
         self.interval.min(often)
     }
 
-    /// All the time that the options give a service whose probes take no time.
+    /// The total time that the options allow a service whose probes take no time.
     pub(super) fn budget(&self) -> Duration {
         self.budget_with(Duration::ZERO)
     }
@@ -85,7 +86,7 @@ impl Schedule {
         self.start_period.saturating_add((self.interval + probe).saturating_mul(self.retries))
     }
 
-    /// When a success needs nothing that confirms it.
+    /// From when a success needs no confirmation.
     fn counts_from(&self) -> Duration {
         let first = if self.start_period.is_zero() { self.interval } else { START_INTERVAL };
         first.min(CONFIRMATION_TIMEOUT)
@@ -99,7 +100,7 @@ impl<'a> Tally<'a> {
         Self { schedule, failures: 0, longest: Duration::ZERO }
     }
 
-    /// Takes a probe into account.
+    /// Adds a probe.
     pub(super) fn judge(&mut self, probed: Probed) -> Verdict {
         let schedule = self.schedule;
         if probed.succeeded {
@@ -184,7 +185,7 @@ mod tests {
         assert_eq!(judge(500, true), Verdict::Healthy);
         assert_eq!(judge(500, false), Verdict::Starting);
         assert_eq!(judge(10_000, false), Verdict::Healthy);
-        // In the start period Docker asks after five seconds.
+        // During the start period Docker probes after five seconds.
         let schedule = self::schedule(60_000, 5, 30_000);
         let judge = |at| Tally::new(&schedule).judge(probed(at, 1, true, false));
         assert_eq!((judge(4000), judge(5000)), (Verdict::Starting, Verdict::Healthy));

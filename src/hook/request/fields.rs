@@ -1,5 +1,5 @@
-//! Fields of a request as the runner may leave them: null, empty or absent alike; and which one is
-//! wrong where one is of another type.
+//! Fields of a request: null, empty and absent mean the same; errors name the field that has a
+//! wrong type.
 
 use std::fmt;
 
@@ -10,23 +10,23 @@ use serde_path_to_error::{Path, Segment};
 
 use crate::console::quote;
 
-/// The request itself, whose fields have no name in front of their own.
+/// The request itself; its fields are named without a prefix.
 pub(super) const WHOLE: &str = "the request";
 
-/// A field of another type than it must have. Holds names and types, never a value.
+/// A field with a wrong type. Contains names and types, never a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wrong {
-    /// From the request's root, as `args.services[0].image`.
+    /// The path from the request's root, such as `args.services[0].image`.
     path: String,
     found: &'static str,
     expected: String,
 }
 
-/// Fields that hold an object, and lists of objects.
+/// Fields that contain an object, and lists of objects.
 const OBJECTS: [&str; 3] = ["container", "registry", "job"];
 const LISTS: [&str; 4] = ["services", "systemMountVolumes", "userMountVolumes", "hosts"];
 
-/// Reads an object that stands at `root` in the request.
+/// Deserializes an object at the path `root` of the request.
 pub(super) fn read<T: DeserializeOwned>(value: &Value, root: &str) -> Result<T, Wrong> {
     if let Some(path) = array_for_object(value, root) {
         return Err(Wrong { path, found: "an array", expected: "an object".to_owned() });
@@ -43,11 +43,11 @@ pub(super) fn read<T: DeserializeOwned>(value: &Value, root: &str) -> Result<T, 
 impl fmt::Display for Wrong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { path, found, expected } = self;
-        write!(f, "{path} is {found}, and must be {expected}")
+        write!(f, "{path} is {found}, but must be {expected}")
     }
 }
 
-/// Where an array stands for an object. serde would take its elements for the fields in their order.
+/// Finds an array in place of an object. serde would use its elements as the fields in their order.
 fn array_for_object(value: &Value, at: &str) -> Option<String> {
     let Value::Object(fields) = value else { return value.is_array().then(|| at.to_owned()) };
     fields.iter().find_map(|(name, value)| {
@@ -78,7 +78,7 @@ fn shown(root: &str, path: &Path) -> String {
     if shown.is_empty() { root.to_owned() } else { shown }
 }
 
-/// What stands where reading failed; nothing where a field is missing.
+/// The value at which deserializing failed; `None` if a field is missing.
 fn found<'a>(root: &'a Value, path: &Path) -> Option<&'a Value> {
     path.iter().try_fold(root, |value, segment| match segment {
         Segment::Seq { index } => value.get(*index),
@@ -99,7 +99,7 @@ fn kind(value: Option<&Value>) -> &'static str {
     }
 }
 
-/// What serde says it expected. In front of it stands the value, which is nobody's business.
+/// The type that serde expected. Its message begins with the value, which must not be shown.
 fn expected(message: &str) -> String {
     let tail = message.rsplit_once(", expected ").map(|(_, tail)| tail);
     match tail {
@@ -111,14 +111,14 @@ fn expected(message: &str) -> String {
     }
 }
 
-/// Null and absent are as good as empty.
+/// Null and absent become the default.
 pub(super) fn null_is_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// Null, absent and blank are none.
+/// Null, absent and blank become `None`.
 pub(super) fn empty_is_none<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<String>, D::Error> {

@@ -1,4 +1,4 @@
-//! What the runner may send, and what else comes.
+//! Requests as the runner may send them, and others.
 
 use super::*;
 use proptest::prelude::*;
@@ -120,7 +120,7 @@ fn whole() -> [Value; 3] {
     ]
 }
 
-/// Every place of a value, as JSON pointers.
+/// The JSON pointers of all values.
 fn places(value: &Value, at: &str, all: &mut Vec<String>) {
     let inner: Vec<(String, &Value)> = match value {
         Value::Object(map) => map.iter().map(|(key, value)| (key.clone(), value)).collect(),
@@ -134,7 +134,7 @@ fn places(value: &Value, at: &str, all: &mut Vec<String>) {
     }
 }
 
-/// The field as the sentence names it.
+/// The field as the error names it.
 fn field(place: &str) -> String {
     let parts = place.split('/').skip(1);
     parts.fold(String::new(), |field, part| match part.parse::<usize>() {
@@ -154,7 +154,8 @@ fn a_field_of_another_type_is_named_with_what_it_is_and_must_be() {
         places(&base, "", &mut all);
         for (place, other) in all.iter().flat_map(|place| others.iter().map(move |it| (place, it)))
         {
-            // Not read at all, read as anything, and named by what it says.
+            // Fields that are not read, that accept any type, or that are reported by their
+            // content.
             if place.ends_with("/password") || place.ends_with("/state") || place == "/command" {
                 continue;
             }
@@ -166,7 +167,7 @@ fn a_field_of_another_type_is_named_with_what_it_is_and_must_be() {
             *at = other.clone();
             let result = parse(&changed);
             if same || one_path || (other.is_null() && !is_element) {
-                // A list may hold what it must not: then that is named.
+                // A list may contain invalid elements: then the element is named.
                 let is_inside = |error: &Error| {
                     let text = error.to_string();
                     same && text.contains(&field(place)) && !text.contains(SECRET)
@@ -179,7 +180,7 @@ fn a_field_of_another_type_is_named_with_what_it_is_and_must_be() {
                 continue;
             }
             let (error, field) = (result.unwrap_err().to_string(), field(place));
-            // Of an old runner's string or strings, the whole is named.
+            // Old runners sent a string or strings, so the whole field is named.
             let field = field.replace("prependPath[0]", "prependPath");
             assert!(error.contains(&format!("{field} is ")), "{field}: {error}");
             assert!(error.contains("must be a") && !error.contains(SECRET), "{error}");

@@ -1,12 +1,12 @@
-//! Text that JSON can carry and no string can be: bytes that are not UTF-8, and halves of surrogate
-//! pairs. The runner hands them to a process as U+FFFD (.NET's UTF-8 encoding), and so do we: a
-//! step is not refused for one of them. Pure.
+//! Text that is possible in JSON but not in a Rust string: bytes that are not UTF-8, and single
+//! surrogates. The runner passes them to processes as U+FFFD (.NET's UTF-8 encoding), and so does
+//! the hook, so that a step does not fail because of them. Pure.
 
 use std::borrow::Cow;
 
-/// What stands for text that is none.
+/// Replaces invalid text.
 const REPLACEMENT: &[u8] = b"\\ufffd";
-/// Bytes of an escape: `\uXXXX`.
+/// Length of an escape: `\uXXXX`.
 const ESCAPE: usize = 6;
 
 /// The same document with replacement characters in those places.
@@ -30,7 +30,7 @@ pub(super) fn repaired(input: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(output)
 }
 
-/// Where escapes of lone surrogates begin.
+/// The positions of escapes of single surrogates.
 fn halves(input: &[u8]) -> Vec<usize> {
     let mut halves = Vec::new();
     let mut rest = 0;
@@ -45,14 +45,14 @@ fn halves(input: &[u8]) -> Vec<usize> {
                 halves.push(at);
                 at + ESCAPE
             }
-            // Any other escape, `\\` among them, is over after two bytes.
+            // Any other escape, such as `\\`, has two bytes.
             _ => at + 2,
         };
     }
     halves
 }
 
-/// The UTF-16 unit of an escape that begins there.
+/// The UTF-16 unit of an escape at this position.
 fn unit(input: &[u8], at: usize) -> Option<u16> {
     let digits = input.get(at..at + ESCAPE)?.strip_prefix(b"\\u")?;
     let digits = std::str::from_utf8(digits).ok()?;

@@ -1,5 +1,5 @@
-//! A container's environment: what may stand in the spec, what goes into a Secret, and whose word
-//! counts. Pure.
+//! A container's environment: what may be in the spec, what goes into a Secret, and which source
+//! takes precedence. Pure.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::words;
 // === impl Planned ===
 
 impl Planned {
-    /// What may be read by anyone who may read pods.
+    /// Variables that everyone who can read pods may see.
     pub(super) fn plain_env(&self, operators: Vec<EnvVar>, common: &Common<'_>) -> Vec<EnvVar> {
         let plain = |name: &str, value: String| EnvVar {
             name: name.to_owned(),
@@ -44,7 +44,7 @@ impl Planned {
         }
         let identity = common.settings.identity.iter().cloned();
         let context = Context::of(common.settings).container_env(&self.spec.name);
-        // The workflow's own trace context wins.
+        // The workflow's own trace context takes precedence.
         let context = context.into_iter().filter(|(name, _)| !has(&self.env, name));
         for (name, value) in identity.chain(context) {
             // Kubernetes expands $(NAME) in values.
@@ -54,10 +54,10 @@ impl Planned {
         env
     }
 
-    /// Plans a Secret for the environment, and where the container finds it.
+    /// Plans a Secret for the environment, and the references to it.
     pub(crate) fn env_by_secret(&mut self, common: &Common<'_>) -> Option<EnvFromSource> {
         self.env.retain(|(name, value)| {
-            // The API server's rule for a Secret's keys, and the kernel's for values.
+            // The API server's rule for keys of a Secret, and the kernel's rule for values.
             let fits = !name.is_empty()
                 && name.len() <= 253
                 && name != "."
@@ -66,7 +66,7 @@ impl Planned {
                 && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'));
             if !fits {
                 self.warnings.push(format!(
-                    "{} gets no environment variable {:?}: it cannot be handed over without an entrypoint",
+                    "{} does not get environment variable {:?}: it cannot be passed without an entrypoint",
                     self.image,
                     crate::console::quote(name)
                 ));
@@ -85,10 +85,10 @@ impl Planned {
     }
 }
 
-/// The environment of a container, as the runner has Docker make it: `-e` of the options, `env:`
-/// over it, `GITHUB_ACTIONS=true` always, and `CI=true` unless `env:` has one. Over it lies what the
-/// operator's template says, for every kind of container: it stands in the spec, and is left out
-/// here.
+/// The environment of a container as the runner sets it with Docker: `-e` of the options, then
+/// `env:`, which takes precedence, `GITHUB_ACTIONS=true` always, and `CI=true` unless `env:` sets
+/// it. The variables of the operator's template take precedence over all; they are in the spec, and
+/// are omitted here.
 pub(super) fn merged(asked: &Container, options: &Options, part: &Part) -> Vec<(String, String)> {
     let asked = asked.env();
     let has_ci = has(&asked, "CI");
@@ -103,7 +103,7 @@ pub(super) fn merged(asked: &Container, options: &Options, part: &Part) -> Vec<(
     env.into_iter().collect()
 }
 
-/// Whether the operator may set it: the agent goes by ours.
+/// Whether the operator may set it: the agent depends on the hook's values.
 fn is_free(variable: &EnvVar) -> bool {
     !variable.name.starts_with("EPHEMON_")
 }

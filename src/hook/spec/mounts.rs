@@ -1,4 +1,4 @@
-//! What a container has mounted: the hook's own volumes, the workflow's, the operator's.
+//! A container's mounts: the hook's own volumes, the workflow's, and the operator's.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use crate::words;
 // === impl Planned ===
 
 impl Planned {
-    /// All mounts; keeps what init has to make beside them.
+    /// All mounts; also stores what init must create in addition.
     pub(super) fn mounts(
         &mut self,
         asked: &Container,
@@ -70,7 +70,7 @@ impl Planned {
         }
     }
 
-    /// What init makes before a service's own process starts, as its arguments.
+    /// What init creates before a service's own process starts, as its arguments.
     pub(super) fn volume_args(&self) -> Vec<String> {
         let directories = self.directories.iter().map(|path| vec!["--directory", path.as_str()]);
         let links = self.links.iter();

@@ -1,5 +1,5 @@
-//! A container of the hook's own for jobs whose job container cannot hold the services' names and
-//! ports: there is none, its user may not, or init does not run in it.
+//! The hook's own container for jobs whose job container cannot provide the services' names and
+//! ports: there is none, its user lacks the permission, or init does not run in it.
 
 use ephemon_contract::{Limits, Volume, mount};
 use k8s_openapi::api::core::v1::{
@@ -11,12 +11,12 @@ use crate::names::Names;
 use crate::options::HealthOptions;
 use crate::volumes::own_mount;
 
-/// The pod's name for it, where it is free.
+/// Its name in the pod, if unused.
 const NAME: &str = "network";
 
-/// Of a runtime's default capabilities all but `NET_BIND_SERVICE` and `SETUID`: it listens, and
-/// writes `/etc/hosts`, which is root's. Adding one to `drop: [ALL]` is what the admission policy
-/// forbids.
+/// A runtime's default capabilities except `NET_BIND_SERVICE` and `SETUID`: the container listens,
+/// and writes `/etc/hosts`, which belongs to root. They are dropped one by one, because the
+/// admission policy forbids adding one to `drop: [ALL]`.
 const NOT_NEEDED: [&str; 12] = [
     "AUDIT_WRITE",
     "CHOWN",
@@ -32,13 +32,13 @@ const NOT_NEEDED: [&str; 12] = [
     "SYS_CHROOT",
 ];
 
-/// For a hook that is root itself.
+/// The user if the hook itself is root.
 const NOBODY: i64 = 65_534;
 
 // === impl Planned ===
 
 impl Planned {
-    /// Plans it: init and nothing else, in the runner's image, which the node has already.
+    /// Plans it: only init, in the runner's image, which is already on the node.
     pub(crate) fn network(common: &Common<'_>, names: &mut Names) -> Result<Self, Error> {
         let image = common.pod.runner_image.clone().ok_or(Error::NoImage("runner"))?;
         let volumes = Role::Network.volumes(true);
@@ -52,7 +52,7 @@ impl Planned {
             spec: EphemeralContainer {
                 name: names.take(NAME),
                 image: Some(image.clone()),
-                // A tag that has moved since the runner started changes nothing for init.
+                // If the tag has moved since the runner started, init is not affected.
                 image_pull_policy: Some("IfNotPresent".to_owned()),
                 command: Some(vec![
                     Volume::new(mount::EPHEMON).init().to_string_lossy().into_owned(),
@@ -82,8 +82,8 @@ impl Planned {
         Ok(planned)
     }
 
-    /// The same for a namespace whose Pod Security level is `restricted`: it forwards ports from
-    /// 1024 on.
+    /// The same for a namespace with the Pod Security level `restricted`: it forwards only ports
+    /// from 1024.
     pub(crate) fn restricted(&self, uid: u32) -> Self {
         let uid = if uid == 0 { NOBODY } else { i64::from(uid) };
         let mut restricted = self.clone();

@@ -6,7 +6,7 @@ use crate::request::Container;
 use crate::template::Part;
 use crate::{inputs, words};
 
-/// What init is to run, or the arguments for the image's own entrypoint.
+/// The command that init runs, or the arguments for the image's own entrypoint.
 pub(super) fn main(
     role: Role,
     asked: &Container,
@@ -17,8 +17,8 @@ pub(super) fn main(
         return (None, None);
     }
     let asked_for = asked.entry_point.as_ref();
-    // The runner's `--entrypoint` follows the options and so overrules theirs. After an image in
-    // the options it is none any more, nor is `command:` the command.
+    // The runner adds `--entrypoint` after the options, so it overrides theirs. If the options
+    // contain an image and a command, theirs take precedence over `entrypoint:` and `command:`.
     let (given, args) = match &options.trailing {
         Some(trailing) if !trailing.command.is_empty() => {
             (options.entrypoint.as_ref().or(asked_for), trailing.command.clone())
@@ -28,10 +28,11 @@ pub(super) fn main(
             (asked_for.or(options.entrypoint.as_ref()), args)
         }
     };
-    // `--entrypoint ""` leaves out the image's own: the arguments are the command.
+    // `--entrypoint ""` removes the image's own: the arguments are the command.
     let bare = given.is_some_and(String::is_empty);
     let given = given.filter(|_| !bare || !args.is_empty());
-    // A step's words go over init's socket, all others into the spec. The operator's are his own.
+    // Words that are in the spec must be quoted; those of a step are sent over init's socket. The
+    // operator's words are used unchanged.
     let in_spec = role == Role::Service || (part.command.is_none() && given.is_none());
     let literal = |word: &String| if in_spec { words::literal(word) } else { word.clone() };
     let args = part.args.clone().unwrap_or_else(|| args.iter().map(literal).collect());

@@ -1,4 +1,4 @@
-//! Who a container's process is and what it may do.
+//! The user of a container's process and its privileges.
 
 use k8s_openapi::api::core::v1::{AppArmorProfile, Capabilities, SeccompProfile, SecurityContext};
 use serde_json::Value;
@@ -8,17 +8,17 @@ use crate::options::{Options, Security};
 
 /// Every capability.
 const ALL: &str = "ALL";
-/// No profile of seccomp or `AppArmor`.
+/// No seccomp or `AppArmor` profile.
 const UNCONFINED: &str = "Unconfined";
 
 /// `--user`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum User {
-    /// The image's own.
+    /// The image's default user.
     Image,
-    /// By number, which a pod can express.
+    /// By number, which a pod spec can contain.
     Number { uid: i64, gid: Option<i64> },
-    /// By name, which only the image knows.
+    /// By name, which only the image can resolve.
     Named(String),
 }
 
@@ -28,7 +28,8 @@ impl User {
     pub(super) fn parse(text: Option<&str>) -> Self {
         let Some(text) = text.filter(|text| !text.is_empty()) else { return Self::Image };
         let (user, group) = match text.split_once(':') {
-            // As Docker has it: nothing after the colon is no group, nothing before it is root.
+            // As Docker treats it: without text after the colon there is no group, without text
+            // before it the user is root.
             Some((user, "")) => (user, None),
             Some(("", group)) => ("root", Some(group)),
             Some((user, group)) => (user, Some(group)),
@@ -46,7 +47,7 @@ impl User {
     }
 }
 
-/// What container runtimes give to every container (containerd, `defaultUnixCaps`; moby has the
+/// The default capabilities of container runtimes (containerd, `defaultUnixCaps`; moby has the
 /// same).
 const USUAL: [&str; 14] = [
     "AUDIT_WRITE",
@@ -65,21 +66,21 @@ const USUAL: [&str; 14] = [
     "SYS_CHROOT",
 ];
 
-/// What of the options a container gets.
+/// The privileges that a container gets from its options.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Granted {
     privileged: bool,
     add: Vec<String>,
     drop: Vec<String>,
     security: Security,
-    /// What it does not get.
+    /// The options that are refused.
     pub(super) refused: Vec<String>,
 }
 
 // === impl Granted ===
 
 impl Granted {
-    /// `allowed` is the operator's word on what loosens the confinement.
+    /// `allowed`: whether the operator permits options that weaken the isolation.
     pub(super) fn of(options: &Options, allowed: bool) -> Self {
         let mut granted = Self {
             privileged: options.privileged,
@@ -91,13 +92,13 @@ impl Granted {
         if !allowed {
             granted.confine();
         }
-        // The API server refuses the pair.
+        // The API server rejects this combination.
         let strong = granted.privileged || granted.may_mount();
         granted.security.no_new_privileges &= !strong;
         granted
     }
 
-    /// Keeps what every container has, says what it takes.
+    /// Keeps the default privileges, and records what is refused.
     fn confine(&mut self) {
         let add = std::mem::take(&mut self.add);
         let usual = |name: &String| USUAL.contains(&name.as_str());
@@ -115,7 +116,7 @@ impl Granted {
         let no_new_privileges = self.security.no_new_privileges;
         self.security = Security { no_new_privileges, ..Security::default() };
         self.privileged = false;
-        // What is dropped with all and added again is not dropped.
+        // A capability that is dropped with all and added again is not dropped.
         if add.iter().any(usual) {
             if self.drop.iter().any(|name| name == ALL) {
                 self.drop = USUAL.map(str::to_owned).to_vec();
@@ -130,7 +131,7 @@ impl Granted {
     }
 }
 
-/// The workflow's wishes under the operator's word.
+/// The workflow's options, overridden by the operator's security context.
 pub(super) fn context(
     granted: &Granted,
     read_only: bool,
@@ -167,7 +168,7 @@ pub(super) fn context(
 // === impl Planned ===
 
 impl Planned {
-    /// Makes the container's process who the options say, with what it may do.
+    /// Sets the user and the privileges of the container's process.
     pub(super) fn secure(
         &mut self,
         options: &Options,
@@ -186,7 +187,7 @@ impl Planned {
         let granted = Granted::of(options, allowed);
         self.warnings.extend(granted.refused.iter().map(|what| {
             format!(
-                "{} asks for {what}, which this runner does not give: what needs it fails in the container; whoever runs the runner can allow it by EPHEMON_ALLOW_PRIVILEGED=true",
+                "{} requests {what}, which this runner does not allow: operations that need it fail in the container; the operator of the runner can allow it with EPHEMON_ALLOW_PRIVILEGED=true",
                 self.image
             )
         }));
@@ -194,7 +195,7 @@ impl Planned {
         let read_only = options.read_only && (options.tmpfs.is_empty() || mounts_memory);
         if read_only != options.read_only {
             self.warnings.push(format!(
-                "option --read-only of {} is not carried out: its --tmpfs cannot be mounted, and is to be written to",
+                "option --read-only of {} is ignored: its --tmpfs cannot be mounted, but must be writable",
                 self.image
             ));
         }
@@ -203,7 +204,7 @@ impl Planned {
     }
 }
 
-/// Field by field; the operator's counts where both say something.
+/// Merges field by field; the operator's value takes precedence.
 fn overlay(below: &SecurityContext, above: &SecurityContext) -> Option<SecurityContext> {
     let mut merged = serde_json::to_value(below).ok()?;
     let Value::Object(above) = serde_json::to_value(above).ok()? else { return None };
@@ -283,7 +284,7 @@ mod tests {
         let most = dropped("--cap-drop all --cap-add chown --cap-add sys_nice");
         assert!(most.len() == 13 && !most.contains(&"CHOWN".to_owned()), "{most:?}");
         assert_eq!(granted("--cap-add chown", false), Granted::default());
-        // The API server refuses it beside privileges.
+        // The API server rejects it together with privileges.
         let line = "--privileged --security-opt no-new-privileges";
         assert!(!granted(line, true).security.no_new_privileges);
     }

@@ -1,4 +1,4 @@
-//! Containers of the runner's requests, as the API server would get them.
+//! The containers for requests of the runner, as sent to the API server.
 
 mod options;
 
@@ -35,7 +35,7 @@ fn plan_with(role: Role, asked: Value, part: Part) -> Result<Planned, Error> {
     plan_of(&Value::Null, role, asked, part)
 }
 
-/// In a pod that has these volumes, too.
+/// In a pod that also has these volumes.
 fn plan_in(volumes: &Value, role: Role, asked: Value) -> Result<Planned, Error> {
     plan_of(volumes, role, asked, Part::default())
 }
@@ -152,7 +152,7 @@ fn the_hooks_own_container_is_init_in_the_runners_image_and_can_do_little() {
         (&context["runAsUser"], &context["readOnlyRootFilesystem"]),
         (&json!(0), &json!(true))
     );
-    // The admission policy forbids to add any.
+    // The admission policy forbids adding any.
     assert!(context["capabilities"].get("add").is_none());
     assert!(!context["capabilities"]["drop"].to_string().contains("NET_BIND_SERVICE"));
     let uid = |uid: u32| {
@@ -175,7 +175,7 @@ fn dollar_signs_of_the_workflow_are_not_kubernetes_references() {
     assert_eq!(words(Role::Service, None).spec.args.unwrap(), ["$$(CI)$$$$"]);
     let command = words(Role::Service, Some("$x")).spec.command.unwrap();
     assert_eq!(command[2..], ["$$x", "$$(CI)$$$$"]);
-    // Over the socket nobody expands anything.
+    // Words sent over the socket are not expanded.
     assert_eq!(words(Role::Step, Some("x")).main.unwrap(), ["x", "$(CI)$$"]);
 }
 

@@ -1,4 +1,4 @@
-//! Options that init, or a volume of the pod, carries out; and what is said of those that neither
+//! Options that init, or a volume of the pod, implements; and warnings about those that neither
 //! can.
 
 use ephemon_contract::Setup;
@@ -10,17 +10,17 @@ use crate::pod_view::PodView;
 
 /// A volume of the runner's pod for `/dev/shm`: an emptyDir of medium Memory.
 pub(super) const SHM_VOLUME: &str = "ephemon-shm";
-/// Where POSIX shared memory is.
+/// Path of POSIX shared memory.
 const SHM: &str = "/dev/shm";
-/// What a pod's `/dev/shm` has (containerd, `defaultShmSize`).
+/// Default size of a pod's `/dev/shm` in bytes (containerd, `defaultShmSize`).
 const USUAL_SHM_BYTES: u64 = 64 << 20;
-/// Where every container of a pod finds every other.
+/// Address at which the containers of a pod reach each other.
 const LOOPBACK: &str = "127.0.0.1";
 
-/// What init is told.
+/// What init must set up.
 pub(super) fn setup(role: Role, options: &Options) -> Setup {
     let user = match security::User::parse(options.user.as_deref()) {
-        // Job and steps are told with each step.
+        // For job and steps the user is sent with each step.
         security::User::Named(name) if role == Role::Service => Some(name),
         _ => None,
     };
@@ -32,7 +32,8 @@ pub(super) fn setup(role: Role, options: &Options) -> Setup {
     }
 }
 
-/// Names for `/etc/hosts`. A service's own are known elsewhere; a job's are told to its services.
+/// Names for `/etc/hosts`. Those of a service itself are handled elsewhere; those of the job are
+/// sent to its services.
 pub(super) fn hosts(role: Role, options: &Options) -> Vec<(String, String)> {
     let mut hosts = options.hosts.clone();
     if role == Role::Job {
@@ -42,7 +43,7 @@ pub(super) fn hosts(role: Role, options: &Options) -> Vec<(String, String)> {
     hosts
 }
 
-/// `/dev/shm` of the size of the pod's own volume, where one is asked for that the usual is not.
+/// A mount of the pod's own volume for `/dev/shm`, if another size than the default is requested.
 pub(super) fn shared_memory(options: &Options, pod: &PodView) -> Option<VolumeMount> {
     if !wants_shm(options) || !pod.volume(SHM_VOLUME).is_some_and(|volume| volume.is_memory) {
         return None;
@@ -54,7 +55,7 @@ pub(super) fn shared_memory(options: &Options, pod: &PodView) -> Option<VolumeMo
     })
 }
 
-/// Whether it is that volume where the operator mounts another: his counts.
+/// Whether it is that volume, while the operator mounts another one there, which takes precedence.
 pub(super) fn is_shm_beside(known: &VolumeMount, operators: &VolumeMount) -> bool {
     known.name == SHM_VOLUME && known.mount_path == operators.mount_path
 }
@@ -63,7 +64,7 @@ fn wants_shm(options: &Options) -> bool {
     options.shm.is_hosts || options.shm.bytes.is_some_and(|bytes| bytes > USUAL_SHM_BYTES)
 }
 
-/// What is not carried out, one sentence each.
+/// Options that are ignored, one sentence each.
 pub(super) fn warnings(
     role: Role,
     has_init: bool,
@@ -71,11 +72,10 @@ pub(super) fn warnings(
     image: &str,
     pod: &PodView,
 ) -> Vec<String> {
-    let left =
-        |option: &str, why: &str| format!("option {option} of {image} is not carried out: {why}");
+    let left = |option: &str, why: &str| format!("option {option} of {image} is ignored: {why}");
     let mut warnings: Vec<String> =
         options.left.iter().map(|known| left(&known.option, known.why)).collect();
-    let no_init = "the image's own entrypoint is its first process; give `entrypoint:`, and ephemon-init carries it out";
+    let no_init = "the image's own entrypoint is the first process; set `entrypoint:`, and ephemon-init applies it";
     let needs_init = [
         ("--ulimit", !options.ulimits.is_empty()),
         ("--tmpfs", !options.tmpfs.is_empty()),
@@ -88,10 +88,10 @@ pub(super) fn warnings(
     if named && !has_init && role == Role::Service {
         warnings.push(left(
             "--user",
-            "only the image knows users by name; it runs as the image's own user (give the user's number, or `entrypoint:`)",
+            "user names are resolved only inside the image; it runs as the image's own user (use the numeric user ID, or set `entrypoint:`)",
         ));
     }
-    // Init says itself how much there is.
+    // Init itself reports how much there is.
     let shm =
         if options.shm.is_hosts { Some("--ipc") } else { Some("--shm-size").filter(|_| !has_init) };
     if let Some(option) = shm.filter(|_| wants_shm(options))
@@ -106,22 +106,22 @@ pub(super) fn warnings(
     warnings
 }
 
-/// What becomes of an image in the options.
+/// The warning about an image in the options.
 fn trailing(role: Role, options: &Options, image: &str) -> Option<String> {
     let trailing = options.trailing.as_ref()?;
     Some(match (role, trailing.command.is_empty()) {
         (Role::Job, false) => format!(
-            "the options of {image} hold an image and a command; the command is not run, for the job container waits for its steps"
+            "the options of {image} contain an image and a command; the command is not run, because the job container waits for its steps"
         ),
         (_, false) => format!(
-            "the options of {image} hold an image and a command; they are run as Docker would run them, and `entrypoint:` and `command:` of the workflow are the place for them"
+            "the options of {image} contain an image and a command; they are used as Docker would use them; set `entrypoint:` and `command:` in the workflow instead"
         ),
-        (_, true) => format!("the options of {image} hold an image; `image:` is the place for it"),
+        (_, true) => format!("the options of {image} contain an image; set it in `image:` instead"),
     })
 }
 
-/// What is said of a volume of the options that cannot be had: it is not what the runner was told
-/// of, so it fails nothing.
+/// The warning about a volume of the options that is not supported. It does not fail the job,
+/// because the runner does not know the volume either.
 pub(super) fn volume_left(image: &str, why: &dyn std::fmt::Display) -> String {
-    format!("option --volume of {image} is not carried out: {why}")
+    format!("option --volume of {image} is ignored: {why}")
 }

@@ -1,5 +1,5 @@
-//! The SDK's exporter on the connections that agent and hook share: what the environment says is read
-//! once, by `ephemon_otel`, and what the SDK would read of it for itself is not heard.
+//! The SDK's exporter on the connections that agent and hook share: `ephemon_otel` reads the
+//! environment, and what the SDK would read itself is overridden.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,18 +18,18 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
 use tokio::time::timeout;
 
-/// Sends spans by gRPC or by HTTP with protobuf.
+/// Sends spans over gRPC, or over HTTP with protobuf.
 #[derive(Debug)]
 pub(super) struct Exporter {
     spans: SpanExporter,
     trouble: Trouble,
 }
 
-/// Why the last request by HTTP came to nothing: the SDK says no more than that it did.
+/// Why the last request over HTTP failed, because the SDK reports only that it did.
 #[derive(Debug, Clone, Default)]
 struct Trouble(Arc<Mutex<Option<String>>>);
 
-/// A collector's HTTP port, as the SDK takes it.
+/// An HTTP client for a collector, in the form that the SDK needs.
 #[derive(Debug)]
 struct Port {
     client: HttpClient,
@@ -40,7 +40,7 @@ struct Port {
 // === impl Exporter ===
 
 impl Exporter {
-    /// Certificates are read; nothing is connected. Needs the runtime.
+    /// Reads certificates, but does not connect. Needs the runtime.
     pub(super) fn new(target: &Target, resource: &Resource) -> Result<Self, String> {
         let trouble = Trouble::default();
         let built = match target.protocol {
@@ -76,7 +76,7 @@ impl Exporter {
         Ok(Self { spans, trouble })
     }
 
-    /// One delivery, not repeated: a step waits for no collector.
+    /// One export without retry, because a step does not wait for the collector.
     pub(super) async fn send(&self, spans: Vec<SpanData>) -> Result<(), String> {
         let sent = self.spans.export(spans).await;
         sent.map_err(|error| self.trouble.take().unwrap_or_else(|| error.to_string()))
@@ -99,7 +99,7 @@ impl Trouble {
 
 #[async_trait]
 impl opentelemetry_http::HttpClient for Port {
-    /// Takes of the SDK's request the body alone: address and headers are the configuration's.
+    /// Uses only the body of the SDK's request; address and headers come from the configuration.
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let sent = match timeout(self.timeout, self.client.post(request.into_body())).await {
             Ok(sent) => sent,

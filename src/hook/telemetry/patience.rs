@@ -1,5 +1,5 @@
-//! How long a call waits for the collector: less for a while after one waited in vain, so that a
-//! silent collector does not cost every step the same again.
+//! How long a call waits for the collector: less for a while after one waited without success, so
+//! that an unavailable collector does not delay every step by the same time.
 
 use std::fs::{self, OpenOptions};
 use std::path::PathBuf;
@@ -8,14 +8,14 @@ use std::time::{Duration, SystemTime};
 use ephemon_contract::Volume;
 use ephemon_contract::plain_file;
 
-/// The wait of a call that knows nothing bad of the collector.
+/// The wait by default.
 const FULL: Duration = Duration::from_millis(250);
-/// The wait while the collector is known to be silent.
+/// The wait after a recent failure.
 const SHORT: Duration = Duration::from_millis(25);
-/// How long it is known.
+/// How long a failure is remembered.
 const REMEMBERED: Duration = Duration::from_mins(1);
 
-/// The wait at a call's end, and where a vain one is remembered: a file whose age counts.
+/// The wait at the end of a call, and the file whose modification time records the last failure.
 #[derive(Debug)]
 pub(super) struct Patience {
     mark: PathBuf,
@@ -34,16 +34,16 @@ impl Patience {
         Self { mark, wait }
     }
 
-    /// The collector was silent for as long as a call could wait.
+    /// Records that the collector did not answer within the wait.
     pub(super) fn in_vain(&self) {
         if self.wait == SHORT {
-            // It is asked properly again when the first mark is old.
+            // The full wait is used again when the first record is old.
             return;
         }
         let mut how = OpenOptions::new();
         how.write(true).truncate(true);
         let mark = plain_file::open(&self.mark, &how, Some(0o644));
-        // A mark that cannot be made costs the next call its full wait.
+        // If the file cannot be written, the next call waits for the full time.
         drop(mark.and_then(|mark| mark.set_modified(SystemTime::now())));
     }
 }

@@ -1,4 +1,5 @@
-//! Whose spans these are: the job on this pod, by the semantic conventions.
+//! The resource of the hook's spans: the job in this pod, with the attributes of the semantic
+//! conventions.
 
 use ephemon_contract::env;
 use ephemon_otel::conventions::SCHEMA_URL;
@@ -14,8 +15,8 @@ use opentelemetry_sdk::resource::{ResourceDetector as _, TelemetryResourceDetect
 
 use crate::settings::Settings;
 
-/// The resource of one job's hook. What `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME` say is
-/// laid over it.
+/// The resource of one job's hook. Attributes of `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME`
+/// take precedence.
 pub(super) fn of(settings: &Settings) -> Resource {
     let sdk = TelemetryResourceDetector.detect();
     let sdk = sdk.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone()));

@@ -1,9 +1,10 @@
-//! Paths of volumes, brought into one form before they are compared.
+//! Paths of volumes, normalised for comparison.
 
 use ephemon_contract::mount;
 
-/// An absolute path without `.`, `..`, empty parts and a slash at the end, as Docker cleans it; none
-/// if it is relative or has what no mount path may have (a colon, a control character).
+/// An absolute path without `.`, `..`, empty parts and trailing slash, as Docker normalises it;
+/// `None` if it is relative or contains what a mount path cannot have (a colon, a control
+/// character).
 pub(super) fn absolute(path: &str) -> Option<String> {
     if !path.starts_with('/') || path.contains(|c: char| c == ':' || c.is_control()) {
         return None;
@@ -12,7 +13,7 @@ pub(super) fn absolute(path: &str) -> Option<String> {
     for part in path.split('/') {
         match part {
             "" | "." => {}
-            // Nothing is above the root.
+            // The parent of the root is the root.
             ".." => drop(parts.pop()),
             part => parts.push(part),
         }
@@ -20,12 +21,12 @@ pub(super) fn absolute(path: &str) -> Option<String> {
     Some(format!("/{}", parts.join("/")))
 }
 
-/// Whether a clean path is another one or lies below it.
+/// Whether a normalised path is another one or is below it.
 pub(super) fn is_below(path: &str, root: &str) -> bool {
     path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Whether a job's container has something of its own at a clean path.
+/// Whether the hook itself uses a normalised path in the job's containers.
 pub(super) fn is_reserved(target: &str) -> bool {
     let is_device = is_below(target, "/dev") && !is_below(target, super::SHARED_MEMORY);
     let own = [
@@ -41,7 +42,7 @@ pub(super) fn is_reserved(target: &str) -> bool {
     target == mount::WORK || is_device || own.into_iter().any(|root| is_below(target, root))
 }
 
-/// The way from the directory of a link to its target; both are clean and absolute.
+/// The relative path from the directory of a link to its target; both are normalised and absolute.
 pub(super) fn relative(link: &str, target: &str) -> String {
     let from: Vec<&str> = link.split('/').collect();
     let to: Vec<&str> = target.split('/').collect();
@@ -52,8 +53,8 @@ pub(super) fn relative(link: &str, target: &str) -> String {
     if way.is_empty() { ".".to_owned() } else { way.join("/") }
 }
 
-/// A path of the pod's spec or the operator's template in the form in which paths are compared. The
-/// API server takes any absolute one.
+/// Normalises a path of the pod's spec or of the operator's template. The API server accepts any
+/// absolute path.
 pub(crate) fn clean(path: &str) -> String {
     absolute(path).unwrap_or_else(|| path.to_owned())
 }

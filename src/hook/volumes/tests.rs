@@ -1,4 +1,4 @@
-//! `volumes:` of requests, by what they come to.
+//! `volumes:` of requests, and the resulting mounts and links.
 
 use serde_json::{Value, json};
 
@@ -32,7 +32,7 @@ fn settings() -> Settings {
     })
 }
 
-/// As the runner takes an entry apart (actions/runner 2.336, `ContainerInfo.cs`).
+/// Splits an entry as the runner does (actions/runner 2.336, `ContainerInfo.cs`).
 fn entry(text: &str) -> Value {
     let parts: Vec<&str> = text.split(':').collect();
     let (source, target, read_only) = match parts[..] {
@@ -73,7 +73,7 @@ fn come_to(text: &str, has_init: bool) -> String {
 #[test]
 fn volumes_come_to_what_an_ephemeral_container_can_have() {
     for (text, expected) in [
-        // A volume of the pod, whole, over whatever is there.
+        // A volume of the pod as a whole, over the image's content.
         ("cache:/var/cache", "cache /var/cache"),
         ("cache:/var/cache:ro", "cache /var/cache ro"),
         ("cache://var/./x/../cache/", "cache /var/cache"),
@@ -97,13 +97,13 @@ fn volumes_come_to_what_an_ephemeral_container_can_have() {
         ("/home/runner/_work/r/r:/src:ro", "/__w/r/r/, work /__w_ro ro, /src -> /__w_ro/r/r"),
         ("/home/runner/_work//r/x/../r/:/src", "/__w/r/r/, /src -> /__w/r/r"),
         ("/home/runner/_work/r/r/a:/__w/r/r/b", "/__w/r/r/a/, /__w/r/r/b -> a"),
-        // What is there already.
+        // What exists already.
         ("/home/runner/_work/r/r:/__w/r/r", ""),
         ("/home/runner/_work:/__w", ""),
         ("/home/runner/_work/r/r:/github/workspace", ""),
         ("/home/runner/_work/_temp/_github_home:/github/home", ""),
         ("/dev/shm:/dev/shm", ""),
-        // Anonymous, and named by nobody.
+        // Anonymous, and unnamed.
         ("/data", "/data/"),
         ("/data/", "/data/"),
         ("pgdata:/var/lib/postgresql/data", "/var/lib/postgresql/data/"),
@@ -111,7 +111,7 @@ fn volumes_come_to_what_an_ephemeral_container_can_have() {
     ] {
         assert_eq!(come_to(text, true), expected, "{text}");
     }
-    // Without init nothing can be made, and the image's own file system serves.
+    // Without init nothing can be created, and the image's own file system is used.
     for (text, expected) in [
         ("/data", ""),
         ("pgdata:/var/lib/postgresql/data", ""),
@@ -140,7 +140,7 @@ fn a_service_gets_the_work_volume_with_what_is_in_it() {
     assert_eq!(of(&format!("{work}:/src:ro"), true), is("/__w, /__w_ro, /src -> /__w_ro/r/r"));
     let linked = "/__w, /github/workspace -> /__w/r/r";
     assert_eq!(of(&format!("{work}:/github/workspace"), true), is(linked));
-    // By the same path nothing is needed but the volume.
+    // At the same path only the volume is needed.
     assert_eq!(of(&format!("{work}:/__w/r/r"), false), is("/__w"));
     assert!(matches!(of(&format!("{work}:/src"), false), Err(Error::NoInit(_))));
 }
@@ -154,7 +154,7 @@ fn what_cannot_be_had_is_refused_with_a_sentence() {
     for text in ["kube-api-access-x:/t", "node:/n", "ephemon:/e", "work:/w", "runner-image:/i"] {
         assert!(matches!(refused(text, true), Error::Forbidden(_)), "{text}");
     }
-    // By their paths neither.
+    // The same for their paths.
     for text in ["/ephemon/run:/e", "/host/etc:/e", "/host:/e"] {
         assert!(matches!(refused(text, true), Error::Forbidden(_)), "{text}");
     }

@@ -1,9 +1,9 @@
-//! Modes of files in a directory that jobs can write to, as root for most of them.
+//! Changes modes of files in a directory to which jobs can write, in most cases as root.
 //!
-//! A job can put a link, a second name or a device in the place of anything there, also between two
-//! looks. So each step of a path is opened by itself, no link is followed, nothing is opened but as a
-//! place (`O_PATH`: no device is driven, no pipe is waited for), and what is changed is what was
-//! looked at.
+//! A job can replace any entry there by a link, a second hard link or a device at any time. So each
+//! part of a path is opened separately, no link is followed, and files are opened with `O_PATH`
+//! only (which neither accesses devices nor waits for pipes), so that the checked file is the one
+//! that is changed.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Component, Path};
@@ -11,20 +11,20 @@ use std::path::{Component, Path};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, chmodat, fstat, openat};
 use rustix::process::geteuid;
 
-/// A place, whatever becomes of its name.
+/// A file or directory, independent of later changes of its name.
 #[derive(Debug)]
 pub(super) struct Held(OwnedFd);
 
 // === impl Held ===
 
 impl Held {
-    /// The volume's own directory, which no job can replace.
+    /// The root directory of the volume, which jobs cannot replace.
     pub(super) fn root(path: &Path) -> Option<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         openat(CWD, path, flags, Mode::empty()).ok().map(Self)
     }
 
-    /// A directory below, through directories only.
+    /// A directory below it; each part of the path must be a directory.
     pub(super) fn directory(&self, path: &Path) -> Option<Self> {
         let mut held: Option<Self> = None;
         for part in path.components() {
@@ -35,7 +35,7 @@ impl Held {
         held
     }
 
-    /// At most so many plain files of a directory.
+    /// The regular files of a directory, at most `most`.
     pub(super) fn files(&self, most: usize) -> impl Iterator<Item = Self> {
         let directory = self.open(".", OFlags::RDONLY | OFlags::DIRECTORY);
         let entries = directory.and_then(|directory| Dir::new(directory.0).ok());
@@ -47,16 +47,16 @@ impl Held {
         })
     }
 
-    /// Adds these bits, if it is our own and lacks one. What a container made as another user is open
-    /// or is its own business.
+    /// Adds these mode bits if this user owns the file and one is missing. Files that a container
+    /// created as another user are left unchanged.
     pub(super) fn permit(&self, mode: u32) {
         let Ok(stat) = fstat(&self.0) else { return };
         if stat.st_uid != geteuid().as_raw() || stat.st_mode & mode == mode {
             return;
         }
         let mode = Mode::from_raw_mode((stat.st_mode & 0o7777) | mode);
-        // The kernel leads from there to this very file, under whatever name it is now (proc(5)).
-        // Where /proc is not mounted, the mode stays as it is.
+        // The kernel resolves this to exactly this file, whatever its name is now (proc(5)). If
+        // /proc is not mounted, the mode is not changed.
         let path = format!("/proc/self/fd/{}", self.0.as_raw_fd());
         chmodat(CWD, path, mode, AtFlags::empty()).ok();
     }

@@ -1,5 +1,5 @@
-//! What is mounted in the container, by `/proc/self/mountinfo` (proc(5)): nothing of a volume is to
-//! be taken for the container's own.
+//! The container's mounts, from `/proc/self/mountinfo` (proc(5)), so that files of a volume are not
+//! treated as the container's own.
 
 use std::{
     ffi::OsStr,
@@ -8,10 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Field of a line with the place of the mount.
+/// Field of a line with the mount point.
 const MOUNT_POINT: usize = 4;
 
-/// Where something is mounted.
+/// The mount points.
 #[derive(Debug)]
 pub(super) struct Mounts(Vec<PathBuf>);
 
@@ -33,13 +33,13 @@ impl Mounts {
         self.0.iter().any(|mount| mount.starts_with(path))
     }
 
-    /// Whether a path lies in another mount than the root file system.
+    /// Whether a path is in another mount than the root file system.
     pub(super) fn is_in_volume(&self, path: &Path) -> bool {
         self.0.iter().any(|mount| mount != Path::new("/") && path.starts_with(mount))
     }
 }
 
-/// Blanks and their like are octal in that file: `\040`.
+/// Spaces and similar characters are octal in that file: `\040`.
 fn unescaped(field: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(field.len());
     let mut rest = field;

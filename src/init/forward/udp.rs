@@ -1,5 +1,5 @@
-//! Forwards datagrams: each client has a socket of its own towards the target, so that answers find
-//! their way back, until neither has sent anything for a while.
+//! Forwards datagrams: each client has its own socket towards the target, so that answers can be
+//! returned, until neither side has sent anything for a while.
 
 use std::{
     collections::HashMap,
@@ -17,9 +17,9 @@ use ephemon_base::lock;
 
 use super::{ACCEPT_RETRY_INTERVAL, MAX_CONNECTIONS, Slot, spawn};
 
-/// A client that is silent for so long, and whose target is, is forgotten.
+/// A client is removed if neither it nor its target has sent anything for this long.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
-/// A datagram over IPv4 is not longer.
+/// Longest datagram over IPv4.
 const MAX_DATAGRAM_BYTES: usize = 65_535;
 
 /// Clients by their address.
@@ -30,12 +30,12 @@ type Clients = Arc<Mutex<HashMap<SocketAddr, Arc<Client>>>>;
 struct Client {
     /// Connected to the target.
     target: UdpSocket,
-    /// When it sent something last, in milliseconds after `began`.
+    /// When it last sent something, in milliseconds after `began`.
     sent_ms: AtomicU64,
     began: Instant,
 }
 
-/// Forwards what arrives at a socket for as long as the container lives.
+/// Forwards what arrives at a socket for as long as the container runs.
 pub(super) fn forward_forever(socket: &UdpSocket, to: SocketAddr, count: &Arc<AtomicUsize>) {
     let clients = Clients::default();
     let mut buffer = vec![0; MAX_DATAGRAM_BYTES];
@@ -46,12 +46,12 @@ pub(super) fn forward_forever(socket: &UdpSocket, to: SocketAddr, count: &Arc<At
         };
         let Some(client) = client(socket, from, to, &clients, count) else { continue };
         client.touch();
-        // Datagrams may get lost; that nobody listens yet is no reason to end.
+        // Datagrams may be lost; a target that does not listen yet is not an error.
         drop(client.target.send(buffer.get(..length).unwrap_or_default()));
     }
 }
 
-/// The client of an address; a new one where there is room.
+/// The client of an address; creates it if the limit allows.
 fn client(
     socket: &UdpSocket,
     from: SocketAddr,
@@ -101,16 +101,16 @@ impl Client {
         self.began.elapsed().saturating_sub(sent) >= IDLE_TIMEOUT
     }
 
-    /// Sends the target's answers back until all is silent.
+    /// Sends the target's answers back until the client is idle.
     fn answer(&self, back: &UdpSocket, client: SocketAddr) {
         let mut buffer = vec![0; MAX_DATAGRAM_BYTES];
         loop {
             match self.target.recv(&mut buffer) {
-                // As a lost datagram.
+                // The answer is lost, as any datagram can be.
                 Ok(length) => {
                     drop(back.send_to(buffer.get(..length).unwrap_or_default(), client));
                 }
-                // Nobody listens there, for now.
+                // The target does not listen at the moment.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
                 Err(_) if self.is_idle() => return,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -171,7 +171,7 @@ mod tests {
         let client = socket().0;
         client.send_to(b"lost", listen).expect("sent");
         let target = loop {
-            // The port may be an ephemeral one of another test for a moment.
+            // The port may for a moment be an ephemeral port of another test.
             if let Ok(target) = UdpSocket::bind(to) {
                 break target;
             }

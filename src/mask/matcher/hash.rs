@@ -1,9 +1,9 @@
-//! A fast hash of the first bytes of forms. A job decides on these, so each map has a key of its own
-//! that nobody can foresee.
+//! A fast hash of the first bytes of forms. The job determines these bytes, so each map has a
+//! random key.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-/// Makes hashers of one key.
+/// Creates hashers with one key.
 #[derive(Debug, Clone)]
 pub(super) struct Keyed([u64; 2]);
 
@@ -50,7 +50,7 @@ impl Hasher for Hashing {
     }
 
     fn write_u32(&mut self, value: u32) {
-        // Not a few bits of a product: those of two values that differ little differ little.
+        // Not only a few bits of a product, because the products of similar values are similar.
         self.mix(u64::from(value) | u64::from(value) << 32);
     }
 

@@ -1,43 +1,43 @@
-//! Forms that begin alike, in order. What is asked is the longest of them that a text begins with: by
-//! one bisection, since each form knows which of its beginnings are forms, too.
+//! Forms with the same first bytes, sorted. Finds the longest form with which a text begins by one
+//! binary search, because each form stores which of its prefixes are forms, too.
 
 use super::Exhausted;
 
-/// Lengths of beginnings, 1 to 256, a bit each.
+/// Lengths of prefixes, 1 to 256, one bit each.
 type Lengths = [u64; 4];
 
-/// The eight bytes that follow those in common, zeros where there are not as many. Of heads that
-/// differ the order is that of the whole.
+/// The eight bytes after the common ones, padded with zeros. If two heads differ, their order is
+/// that of the forms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Head(u64);
 
-/// What a step of the bisection costs, and one that compares all of a form: nanoseconds.
+/// Cost of a step of the binary search, and of a complete comparison, in nanoseconds.
 const STEP_COST: usize = 8;
 const COMPARE_COST: usize = 24;
-/// Bytes that all forms here have in common.
+/// Number of first bytes that all forms have in common.
 const GRAM: usize = super::GRAM;
 
-/// In blocks, so that one more moves few of the others: a job decides how many begin alike, and in which
-/// order they come. No block is empty.
+/// In blocks, so that an insertion moves few other forms: the job determines how many forms begin
+/// alike, and their order. No block is empty.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sorted(Vec<Vec<Form>>);
 
-/// Most forms of a block; few in tests, which have several blocks then.
+/// Most forms of a block; few in tests, so that they have several blocks.
 const BLOCK: usize = if cfg!(test) { 4 } else { 256 };
 
 #[derive(Clone)]
 struct Form {
-    /// What decides most comparisons without a look at the bytes.
+    /// Decides most comparisons without reading the bytes.
     head: Head,
     bytes: Box<[u8]>,
-    /// Which of its beginnings are forms; none of most.
+    /// Which of its prefixes are forms; `None` for most.
     beginnings: Option<Box<Lengths>>,
 }
 
 // === impl Sorted ===
 
 impl Sorted {
-    /// Adds a form of 256 bytes at most. Whether it is new.
+    /// Adds a form of at most 256 bytes; returns whether it is new.
     pub(super) fn insert(&mut self, bytes: &[u8]) -> bool {
         let head = Head::of(bytes);
         let order = |form: &Form| form.head.cmp(&head).then_with(|| (*form.bytes).cmp(bytes));
@@ -46,8 +46,8 @@ impl Sorted {
         let within = self.0.get(block).map_or(&[][..], Vec::as_slice);
         let Err(at) = within.binary_search_by(order) else { return false };
         let mut form = Form { head, bytes: bytes.into(), beginnings: None };
-        // What begins both this one and a later one begins the one before it, too. Only before the first
-        // block of all there is nothing before a block's first place.
+        // A form that is a prefix of this one and of a later one is also a prefix of the one before
+        // it. Only the very first position has no form before it.
         if let Some(before) = at.checked_sub(1).and_then(|before| within.get(before)) {
             let common = common(&before.bytes, bytes);
             for length in (1..=common).filter(|length| before.has_beginning(*length)) {
@@ -73,7 +73,7 @@ impl Sorted {
         true
     }
 
-    /// How long the longest form is that the text begins with. Takes what that costs from `work`.
+    /// The length of the longest form with which the text begins. Subtracts the cost from `work`.
     pub(super) fn longest(
         &self,
         text: &[u8],
@@ -86,7 +86,7 @@ impl Sorted {
             *work = work.checked_sub(cost).ok_or(Exhausted)?;
             Ok(if equal { *form.bytes > *text } else { form.head > head })
         };
-        // Such a form stands before the text, and begins the last one that does.
+        // Such a form is sorted before the text, and is a prefix of the last form before it.
         let block = bisect(&self.0, |block| block.first(), &mut is_after)?;
         let Some(block) = block.checked_sub(1).and_then(|block| self.0.get(block)) else {
             return Ok(None);
@@ -107,7 +107,7 @@ impl Sorted {
     }
 }
 
-/// How many of the items, which are in order, are not after what is looked for.
+/// Number of sorted items that are not greater than what is searched for.
 fn bisect<T>(
     items: &[T],
     form: impl Fn(&T) -> Option<&Form>,
@@ -135,7 +135,7 @@ impl Head {
         Self(u64::from_be_bytes(head))
     }
 
-    /// How many of the first bytes are the same; none where all are.
+    /// Number of equal first bytes; `None` if all are equal.
     fn common(self, other: Self) -> Option<usize> {
         let differ = self.0 ^ other.0;
         (differ != 0).then(|| usize::try_from(differ.leading_zeros() / 8).unwrap_or(0))
@@ -159,12 +159,12 @@ impl Form {
         }
     }
 
-    /// The longest of its beginnings that is a form, of at most so many bytes.
+    /// Its longest prefix of at most `most` bytes that is a form.
     fn longest_beginning(&self, most: usize) -> Option<usize> {
         let lengths = self.beginnings.as_deref()?;
         let (last, bit) = place(most.max(1));
         for (at, word) in lengths.iter().enumerate().take(last + 1).rev() {
-            // All that are not longer.
+            // All lengths up to this one.
             let word = if at == last { word & (bit | (bit - 1)) } else { *word };
             if let (Some(highest), true) = (word.checked_ilog2(), most > 0) {
                 return Some(at * 64 + usize::try_from(highest).unwrap_or(0) + 1);
@@ -174,20 +174,20 @@ impl Form {
     }
 }
 
-/// Only how long it is.
+/// Prints only the length.
 impl std::fmt::Debug for Form {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Form").field("bytes", &self.bytes.len()).finish_non_exhaustive()
     }
 }
 
-/// Word and bit for a length from 1 on.
+/// Index and bit for a length of at least 1.
 fn place(length: usize) -> (usize, u64) {
     let at = length.saturating_sub(1);
     (at / 64, 1 << (at % 64))
 }
 
-/// How many of their first bytes are the same.
+/// Number of equal first bytes.
 fn common(a: &[u8], b: &[u8]) -> usize {
     let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
     let ((a_words, _), (b_words, _)) = (a.as_chunks(), b.as_chunks());

@@ -1,22 +1,24 @@
-//! Private keys in PEM: in one line, with escaped newlines, or over many lines of a stream.
+//! Private keys in PEM format: in one line, with escaped line breaks, or over many lines of a
+//! stream.
 
 use std::ops::Range;
 
-/// What both of its markers have in them.
+/// Text that both markers contain.
 pub(super) const PRIVATE_KEY: &str = "PRIVATE KEY";
-/// Most lines of a key: 16384 bits of RSA are 200.
+/// Most lines of a key: an RSA key with 16384 bits has 200.
 const MAX_LINES: u32 = 256;
-/// The longest a marker's text before [`PRIVATE_KEY`] is: `BEGIN OPENSSH `, `END ENCRYPTED `.
+/// Length of the longest text of a marker before [`PRIVATE_KEY`]: `BEGIN OPENSSH `, `END ENCRYPTED
+/// `.
 const LABEL_BYTES_MAX: usize = 32;
-/// So many characters of base64 in a row are a part of the key, whatever stands around them.
+/// A run of so many base64 characters is a part of the key, whatever is around it.
 const KEY_RUN: usize = 24;
 
 /// Whether a stream is inside a key.
 #[derive(Debug, Clone, Default)]
 pub struct Pem {
-    /// Lines that may still belong to the key; 0 outside of one.
+    /// Number of further lines that may belong to the key; 0 outside of one.
     left: u32,
-    /// Where in this line a key began, and is not yet at its end.
+    /// Where in this line a key began that has not ended yet.
     open: Option<usize>,
     /// The parts of this line that are keys.
     whole: Vec<Range<usize>>,
@@ -25,7 +27,7 @@ pub struct Pem {
 // === impl Pem ===
 
 impl Pem {
-    /// `PRIVATE KEY` stands at `mark`: a marker, if the rest of one is around it.
+    /// Handles `PRIVATE KEY` at `mark`: it is a marker if the other text of a marker is around it.
     pub(super) fn marker(&mut self, text: &[u8], mark: Range<usize>) {
         let from = mark.start.saturating_sub(LABEL_BYTES_MAX);
         let head = text.get(from..mark.start).unwrap_or_default();
@@ -48,7 +50,7 @@ impl Pem {
         }
     }
 
-    /// The end of the line whose markers have been told.
+    /// Ends the line, after all its markers were handled.
     pub(super) fn end_line(&mut self, text: &[u8], found: &mut Vec<Range<usize>>) {
         if let Some(open) = self.open.take() {
             found.push(open..text.len());
@@ -61,8 +63,8 @@ impl Pem {
     }
 }
 
-/// What of a line inside a key is the key: all of it, or the runs of base64 in it where something
-/// writes before every line.
+/// The parts of a line inside a key that belong to it: the whole line, or the runs of base64 if
+/// each line has a prefix.
 fn key_parts(text: &[u8], found: &mut Vec<Range<usize>>) {
     let base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=".contains(byte);
     let trimmed = text.trim_ascii();

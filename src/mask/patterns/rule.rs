@@ -1,27 +1,27 @@
-//! What makes a token of the text at a mark.
+//! Rules that decide whether the text at a mark is a token.
 
 use std::ops::Range;
 
-/// How to judge a place.
+/// How a place is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rule {
-    /// `ghp_` and its kin, `github_pat_`; those of an app's installation may be a JWT inside.
+    /// `ghp_` and similar, `github_pat_`; tokens of an app's installation may contain a JWT.
     GitHub,
     /// `glpat-`.
     GitLab,
     /// `npm_` and 36 letters and digits.
     Npm,
-    /// `AKIA`, `ASIA` and 16 capitals and digits.
+    /// `AKIA`, `ASIA` and 16 upper-case letters and digits.
     AwsId,
     /// 40 characters after the name `secret_access_key`.
     AwsSecret,
-    /// `xoxb-` and its kin.
+    /// `xoxb-` and similar.
     Slack,
     /// The path of an incoming webhook.
     SlackHook,
-    /// Three parts of base64url with dots between.
+    /// Three parts of base64url, separated by dots.
     Jwt,
-    /// `sk-ant-` and others that say whose they are.
+    /// `sk-ant-` and others with the name of the issuer.
     Key,
     /// `sk-` and a long word.
     BareKey,
@@ -29,29 +29,30 @@ pub(super) enum Rule {
     Userinfo,
     /// The credentials of an `Authorization` header.
     Authorization,
-    /// A marker line of PEM; [`super::Pem`] has it.
+    /// A marker line of PEM; [`super::Pem`] handles it.
     PrivateKey,
 }
 
-/// A password of a URL is looked for over so many bytes.
+/// A password in a URL is searched for in so many bytes.
 const USERINFO_BYTES_MAX: usize = 1024;
-/// What may stand between a name and its value: `": "`, `=`, `=> '`.
+/// Length of the longest text between a name and its value: `": "`, `=`, `=> '`.
 const GAP_BYTES_MAX: usize = 8;
 
 // === impl Rule ===
 
 impl Rule {
-    /// How many there are.
+    /// Number of rules.
     pub(super) const COUNT: usize = 13;
 
-    /// How far it had to look, and the token if there is one. `mark` is where its mark stands.
+    /// Returns how far it scanned, and the token if there is one. `mark` is the position of the
+    /// mark.
     pub(super) fn judge(self, text: &[u8], mark: Range<usize>) -> (usize, Option<Range<usize>>) {
         let Range { start, end } = mark;
         let apart = !before(text, start).is_some_and(is_word);
         match self {
             Self::GitHub => {
                 let stop = run(text, end, |byte| is_word(byte) || byte == b'.');
-                // A sentence may end behind it.
+                // The punctuation of a sentence may follow.
                 let last = trim_back(text, stop, b".-");
                 (stop, (last >= end + 30).then_some(start..last))
             }
@@ -112,7 +113,7 @@ fn jwt(text: &[u8], start: usize) -> (usize, Option<Range<usize>>) {
     if after(text, payload) != Some(b'.') || payload < header + 9 {
         return (header, None);
     }
-    // The signature, or the rest of an encrypted one; none at all if it is not signed.
+    // The signature, or the rest of an encrypted one; empty if it is not signed.
     let stop = run(text, payload, |byte| is_word(byte) || byte == b'.');
     (stop, Some(start..stop))
 }
@@ -124,7 +125,7 @@ fn userinfo(text: &[u8], from: usize) -> (usize, Option<Range<usize>>) {
     if after(window, stop) != Some(b'@') {
         return (stop, None);
     }
-    // A password may have an unescaped `@`: the last one before the host counts.
+    // A password may contain an unescaped `@`: the last one before the host counts.
     loop {
         let next = run(window, stop + 1, inside);
         if after(window, next) != Some(b'@') {
@@ -172,7 +173,7 @@ fn after(text: &[u8], at: usize) -> Option<u8> {
     text.get(at).copied()
 }
 
-/// Of base64url, which most tokens are made of.
+/// A character of base64url, which most tokens consist of.
 fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'
 }

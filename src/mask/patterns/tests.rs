@@ -1,4 +1,4 @@
-//! What is taken for a token, and what is not.
+//! Text that is masked as a token, and text that is not.
 
 use proptest::prelude::*;
 
@@ -15,7 +15,7 @@ fn masked(pem: &mut Pem, text: &[u8]) -> String {
 
 fn check(text: &str, expected: &str) {
     assert_eq!(masked(&mut Pem::default(), text.as_bytes()), expected, "{text}");
-    // Nothing of the result is a token again.
+    // The result must not contain a token again.
     assert_eq!(masked(&mut Pem::default(), expected.as_bytes()), expected, "twice: {text}");
 }
 
@@ -96,7 +96,7 @@ fn a_private_key_is_masked_in_a_line_and_over_lines() {
 
 #[test]
 fn a_hostile_line_costs_no_more_than_a_walk_or_two() {
-    // Without the memory of what has been walked each of these would take hours.
+    // If runs were scanned repeatedly, each of these would take hours.
     for unit in ["eyJ", "eyJ-", "://", "://a", "ghp_", "sk-", "xoxb-", "PRIVATE KEY", "npm_"] {
         masked(&mut Pem::default(), unit.repeat(300_000).as_bytes());
     }

@@ -6,10 +6,10 @@ use hyper::http::uri::{Authority, PathAndQuery, Scheme};
 use super::{Ignored, Protocol, Variable};
 use crate::Signal;
 
-const HTTP_FORM: &str = "a URL like `http://collector:4318` or `https://collector:4318`, without a \
-                         user or password in it";
-const GRPC_FORM: &str = "a URL like `http://collector:4317` or `https://collector:4317`, without a \
-                         user or password in it";
+const HTTP_FORM: &str = "a URL such as `http://collector:4318` or `https://collector:4318`, \
+                         without user name or password";
+const GRPC_FORM: &str = "a URL such as `http://collector:4317` or `https://collector:4317`, \
+                         without user name or password";
 
 /// A general endpoint gets the signal's path; that of a signal is taken as it is.
 pub(super) fn of_http(said: &Variable, signal: Signal) -> Result<Uri, Ignored> {

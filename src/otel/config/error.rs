@@ -13,7 +13,7 @@ pub enum Ignored {
     },
     /// One of its pairs makes no sense.
     #[error(
-        "{variable}: entry {entry} is ignored, since it {trouble}; it must be `key=value,key=value`, in values `%2C` for a comma"
+        "{variable}: entry {entry} is ignored, because it {trouble}; the format is `key=value,key=value`, with `%2C` for a comma in a value"
     )]
     Pair {
         /// The variable.
@@ -25,7 +25,7 @@ pub enum Ignored {
     },
     /// One of its pairs makes no sense, and so nothing of it is taken.
     #[error(
-        "{variable} is ignored as a whole, since entry {entry} {trouble}; it must be `key=value,key=value`, in values `%2C` for a comma"
+        "{variable} is ignored, because entry {entry} {trouble}; the format is `key=value,key=value`, with `%2C` for a comma in a value"
     )]
     List {
         /// The variable.

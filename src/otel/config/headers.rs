@@ -67,12 +67,12 @@ impl Headers {
 /// A header of this name and value; else what is wrong.
 fn header(key: &str, value: &str) -> Result<(HeaderName, HeaderValue), &'static str> {
     let name = HeaderName::from_bytes(key.to_ascii_lowercase().as_bytes())
-        .map_err(|_| "has a key that no header can have")?;
+        .map_err(|_| "has a key that is not valid in a header")?;
     // gRPC reads the values of names that end so as base64.
     if RESERVED.contains(&name.as_str()) || name.as_str().ends_with("-bin") {
-        return Err("has a key that is not free to be set");
+        return Err("has a reserved key");
     }
-    let impossible = "has a value that no header can have";
+    let impossible = "has a value that is not valid in a header";
     if !value.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t')) {
         return Err(impossible);
     }

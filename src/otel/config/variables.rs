@@ -134,7 +134,7 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
 
     fn timeout(&self, signal: Signal) -> Duration {
         let said = self.said(signal, "TIMEOUT", |said| match said.value.parse() {
-            Ok(0) | Err(_) => Err(said.not("a whole number of milliseconds above 0")),
+            Ok(0) | Err(_) => Err(said.not("an integer number of milliseconds above 0")),
             Ok(milliseconds) => Ok(Duration::from_millis(milliseconds)),
         });
         said.unwrap_or(TIMEOUT).min(LONGEST_TIMEOUT)
@@ -178,8 +178,8 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
         }
         names.iter().filter_map(|name| self.in_any_case(name)).find_map(|said| {
             let proxy = Proxy::parse(&said.name, &said.value);
-            let form = "the URL of an HTTP proxy, like `http://proxy:3128` or \
-                        `http://user:password@proxy:3128`, in which `%40` stands for a `@`";
+            let form = "the URL of an HTTP proxy, such as `http://proxy:3128` or \
+                        `http://user:password@proxy:3128`, with `%40` for `@`";
             self.taken(proxy.ok_or_else(|| said.not(form)))
         })
     }

@@ -1,5 +1,5 @@
 //! Names of metrics.
-#![expect(missing_docs, reason = "the catalogue of metrics says what each is")]
+#![expect(missing_docs, reason = "the catalogue of metrics documents them")]
 
 macro_rules! names {
     ($($name:ident = $text:literal;)*) => {

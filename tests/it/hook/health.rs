@@ -94,9 +94,12 @@ async fn where_the_account_may_not_exec_it_is_said_and_ports_are_tried() {
     let prepared = rig.call("prepare_job", &args, &Value::Null).await;
     assert_eq!(prepared.code, 0, "{prepared:?}");
     let warning = prepared.stdout.lines().find(|line| line.starts_with("::warning::")).unwrap();
-    for words in
-        ["health command of db is not run", "pods/exec", "rbac-exec.yaml", "ports are tried"]
-    {
+    for words in [
+        "health command of db is not run",
+        "pods/exec",
+        "rbac-exec.yaml",
+        "connections to its ports",
+    ] {
         assert!(warning.contains(words), "{words}: {warning}");
     }
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::rig::{Called, Rig};
 use crate::support::relay::{Relay, listen};
 
-const TOLD: &str = "Another container of the pod has taken its place";
+const TOLD: &str = "Another container of the pod has replaced it";
 
 /// All that a hook said to whoever listened in an init's place.
 #[derive(Debug, Clone, Default)]

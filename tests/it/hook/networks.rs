@@ -199,7 +199,7 @@ async fn a_service_that_ends_with_success_before_it_listens_fails_the_job() {
     assert!(prepared.code == 1 && prepared.stdout.contains("exit code 0"), "{prepared:?}");
     // One that declares nothing may have been meant to.
     let prepared = prepare(&rig, &Value::Null, &[over(&[])]).await;
-    assert!(prepared.code == 0 && prepared.stdout.contains("has ended already"), "{prepared:?}");
+    assert!(prepared.code == 0 && prepared.stdout.contains("has already exited"), "{prepared:?}");
 }
 
 #[tokio::test]

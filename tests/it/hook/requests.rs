@@ -72,7 +72,7 @@ async fn a_bad_field_is_one_sentence_and_leaves_nothing_in_the_pod() {
             of("run_script_step", json!({"entryPoint": "sh", "environmentVariables": [SECRET]})),
             "args.environmentVariables is an array",
         ),
-        (of("run_script_step", json!({"entryPoint": "sh"})), "was not prepared"),
+        (of("run_script_step", json!({"entryPoint": "sh"})), "is not prepared"),
         (
             json!({"command": "run_script_step", "args": {"entryPoint": "sh"}, "state": SECRET}),
             "state is a string",

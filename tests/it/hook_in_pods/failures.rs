@@ -44,7 +44,7 @@ fn images_and_commands_that_cannot_be_had_fail_with_their_reason() {
     site.unguard();
     let secret = until(PATIENCE, || {
         let called = runner.prepare_called(&job(BUSYBOX, ""), &[]);
-        (!called.says("a policy of the cluster does not")).then_some(called)
+        (!called.says("a policy of the cluster denies it")).then_some(called)
     });
     let secret = secret.expect("the policy holds no more");
     assert!(secret.code == 1 && secret.says("CreateContainerConfigError"), "{secret:?}");
@@ -62,7 +62,7 @@ fn images_and_commands_that_cannot_be_had_fail_with_their_reason() {
     own["entryPoint"] = json!(null);
     own["entryPointArgs"] = json!(["/no/such/program"]);
     let step = runner.call("run_container_step", &own, &json!(null));
-    assert!(step.code == 128 && step.says("cannot be started"), "{step:?}");
+    assert!(step.code == 128 && step.says("cannot start"), "{step:?}");
     assert!(step.says("/no/such/program"), "{step:?}");
 }
 

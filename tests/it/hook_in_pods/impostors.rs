@@ -13,7 +13,7 @@ use crate::support::process::until;
 use crate::support::real_node_images::import_node;
 use crate::support::workflow_images::{BUSYBOX, NODE_RUNNER, RUNNERS_NODE};
 
-const TOLD: &str = "Another container of the pod has taken its place";
+const TOLD: &str = "Another container of the pod has replaced it";
 
 /// What the service runs: waits for `go`, takes the socket, says so by `taken`.
 const RELAY: &str = "

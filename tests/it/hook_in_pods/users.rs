@@ -168,7 +168,7 @@ fn privileges_are_given_where_the_operator_allows_it() {
     // The policy forbids it whatever the hook is told; where the namespace is none of the guarded
     // ones, it is the operator's word that counts.
     let refused = runner.prepare_called(&job(BUSYBOX, "--privileged"), &[]);
-    assert!(refused.code == 1 && refused.says("a policy of the cluster does not"), "{refused:?}");
+    assert!(refused.code == 1 && refused.says("a policy of the cluster denies it"), "{refused:?}");
     site.unguard();
     let allowed = || {
         let called = runner.prepare_called(&job(BUSYBOX, "--privileged"), &[]);

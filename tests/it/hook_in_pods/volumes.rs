@@ -42,7 +42,7 @@ fn volumes_of_the_pod_and_directories_of_the_workspace_are_where_they_are_asked_
 
     asked["userMountVolumes"] = json!([volume("/etc", "/host", true)]);
     let refused = runner.prepare_called(&asked, &[]);
-    assert!(refused.code == 1 && refused.says("a path of the node"), "{refused:?}");
+    assert!(refused.code == 1 && refused.says("paths of the node"), "{refused:?}");
 }
 
 /// Docker's ways with a target: parents are made, what is there is hidden, `:ro` holds for root.
@@ -105,7 +105,7 @@ fn a_service_with_an_entrypoint_finds_the_workspace_before_it_starts() {
     let own = json!({"userMountVolumes": [volume("/home/runner/_work/r/r/data", "/src", false)]});
     let refused = runner.prepare_called(&job(BUSYBOX, ""), &[container(BUSYBOX, &own)]);
     assert!(
-        refused.code == 1 && refused.says("give the service or the step an entrypoint"),
+        refused.code == 1 && refused.says("set an entrypoint for the service or the step"),
         "{refused:?}"
     );
 }

@@ -179,7 +179,7 @@ fn a_container_that_ran_does_not_run_again() {
     init.kill();
     let (code, text) = init.start_again();
     assert_eq!(code, 125);
-    assert!(text.contains("ran before"), "{text}");
+    assert!(text.contains("has already run"), "{text}");
 }
 
 #[test]

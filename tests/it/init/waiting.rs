@@ -12,7 +12,7 @@ fn a_container_that_no_hook_comes_to_ends_and_is_no_success() {
     for role in [JOB, STEP] {
         let init = Init::start_with(Start::Impatient, &role, &[]);
         assert_eq!(init.wait(), 143);
-        init.wait_for_log("stderr", "no hook came");
+        init.wait_for_log("stderr", "no hook connected");
         let last = init.journal().pop();
         assert!(matches!(last, Some(Record::ContainerEnded { exit_code: 143, .. })), "{last:?}");
         assert!(!init.socket().exists());
@@ -45,7 +45,7 @@ fn a_step_container_ends_with_the_hook_that_was_killed_before_it_ran_anything() 
     assert_eq!(hook.ask(&Request::Mask(vec!["hunter2".to_owned()])), Reply::Done);
     drop(hook);
     assert_eq!(init.wait(), 143);
-    init.wait_for_log("stderr", "went away before it ran anything");
+    init.wait_for_log("stderr", "disconnected before it ran a command");
 }
 
 #[test]

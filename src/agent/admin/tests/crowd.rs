@@ -1,11 +1,12 @@
-//! Peers that hold on, are slow, or scrape what is not for them.
+//! Many clients: clients that keep connections open, slow ones, and ones that scrape without
+//! permission.
 
 use ephemon_self_metrics::Closed;
 
 use super::*;
 use crate::admin::seats::{MAX_CONNECTIONS, MAX_PER_PEER};
 
-/// So many peers hold on to the port at once.
+/// Number of clients that keep connections open at once.
 const CROWD: usize = 1000;
 
 const SCRAPE: &str = "GET /metrics HTTP/1.1\r\nHost: x\r\nUser-Agent: Prometheus/3.5.0\r\n\r\n";
@@ -44,7 +45,7 @@ async fn probes_and_the_scraper_are_answered_while_slow_peers_of_many_addresses_
     for n in 0..CROWD {
         let last = u8::try_from(2 + n % 250).unwrap();
         let mut peer = connect_from(&server, last).await;
-        // Some ask for half of something, some read nothing of what they asked for.
+        // Some send half a request, others do not read all of the response.
         match n % 3 {
             0 => peer.write_all(b"GET /healthz HT").await.unwrap_or_default(),
             1 => peer.write_all(SCRAPE.as_bytes()).await.unwrap_or_default(),
@@ -64,7 +65,7 @@ async fn probes_and_the_scraper_are_answered_while_slow_peers_of_many_addresses_
 const SHORT: Duration = Duration::from_millis(50);
 const LONG: Duration = Duration::from_mins(5);
 
-/// Waits for everything for long.
+/// Long time limits, so that none is reached.
 const PATIENT: Patience =
     Patience { first_byte: LONG, head: LONG, kept: LONG, stall: LONG, answer: LONG };
 
@@ -90,7 +91,7 @@ async fn a_request_that_never_ends_is_hung_up_on_though_it_goes_on() {
         loop {
             let mut some = [0];
             tokio::select! {
-                // Either way of hanging up: what the peer has sent was not read to the end.
+                // Both kinds of close: data that the client sent was not read completely.
                 read = peer.read(&mut some) => break assert!(read.is_err() || read.unwrap() == 0),
                 _ = drops.tick() => peer.try_write(b"y").map(drop).unwrap_or_default(),
             }
@@ -142,7 +143,7 @@ async fn a_stranger_who_looks_like_the_scraper_takes_nothing_from_it() {
     let mut scraper = TcpStream::connect(server.address).await.unwrap();
     ask_on(&mut scraper, SCRAPE).await.unwrap();
     server.enter_ended(Usage::default());
-    // On one connection, on many, and by many names.
+    // On one connection, on many, and with many names.
     let mut stranger = TcpStream::connect(server.address).await.unwrap();
     for n in 0..100 {
         ask_on(&mut stranger, SCRAPE).await.unwrap();
@@ -167,7 +168,7 @@ async fn a_scraper_that_comes_back_on_another_connection_is_the_same() {
         scraper.shutdown().await.unwrap();
         assert_eq!(scraper.read(&mut [0]).await.unwrap(), 0);
     }
-    // The server's tasks end after their sockets.
+    // The server's tasks end after their sockets are closed.
     while !server.readings.snapshot().containers.is_empty() {
         server.metrics.sweep();
         tokio::task::yield_now().await;

@@ -1,4 +1,4 @@
-//! TLS, clients' certificates and passwords, with a real client.
+//! TLS, client certificates and passwords, with a real client.
 
 use std::fs;
 use std::path::Path;
@@ -20,7 +20,7 @@ use crate::admin::web::Web;
 const METRICS: &str = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
 const HEALTHZ: &str = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
 
-/// An authority, which nothing else trusts.
+/// A certificate authority that only these tests trust.
 struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
@@ -63,14 +63,14 @@ impl Files {
         files
     }
 
-    /// Replaced at once, as the kubelet does with a Secret's.
+    /// Replaced by a rename, as the kubelet does with the files of a Secret.
     fn write(&self, name: &str, text: &str) {
         let temporary = self.home.path().join("new");
         fs::write(&temporary, text).unwrap();
         fs::rename(temporary, self.home.path().join(name)).unwrap();
     }
 
-    /// The certificate first: for a moment the two do not fit.
+    /// First the certificate: for a moment it does not match the key.
     fn rotate(&self) {
         let pair = self.authority.pair();
         self.write("tls.crt", &pair.certificate);

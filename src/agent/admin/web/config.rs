@@ -1,4 +1,4 @@
-//! The web configuration file's keys. Pure: paths are joined, no file is opened.
+//! The web configuration file's keys. Pure: paths are resolved, but no file is opened.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,10 +8,10 @@ use serde_json::Value;
 
 use super::WebError;
 
-/// Work of one password's check, as a power of two: 2^16 take some seconds.
+/// Most work for one password's check, as a power of two: 2^16 rounds take several seconds.
 const MAX_COST: u32 = 16;
 
-/// What the file says.
+/// The file's content.
 #[derive(Debug)]
 pub(super) struct WebConfig {
     pub(super) tls: Option<TlsConfig>,
@@ -24,15 +24,15 @@ pub(super) struct WebConfig {
 pub(super) struct TlsConfig {
     pub(super) certificate: PathBuf,
     pub(super) key: PathBuf,
-    /// Who signs clients' certificates, where clients may have one.
+    /// The authority that signs client certificates, if client certificates are accepted.
     pub(super) client_authority: Option<PathBuf>,
-    /// Clients must have one.
+    /// Clients must present a certificate.
     pub(super) demands_client: bool,
-    /// TLS 1.2 is refused.
+    /// TLS 1.2 is not accepted.
     pub(super) only_13: bool,
 }
 
-/// A bcrypt hash. Not shown: it is what a password is guessed from.
+/// A bcrypt hash. Has no `Debug` output, because passwords can be guessed from it.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Hash(pub(super) String);
 
@@ -76,8 +76,8 @@ enum Version {
 // === impl WebConfig ===
 
 impl WebConfig {
-    /// Reads the text of the file at `path`; relative paths in it are beside it. No error quotes a
-    /// user's entry.
+    /// Parses the text of the file at `path`; relative paths in it are resolved against its
+    /// directory. No error quotes a user's entry.
     pub(super) fn parse(path: &Path, text: &[u8]) -> Result<Self, WebError> {
         let wrong = |wrong: String| WebError::Wrong { path: path.to_owned(), wrong };
         let text = std::str::from_utf8(text).map_err(|_| wrong("it is not UTF-8".into()))?;
@@ -85,11 +85,12 @@ impl WebConfig {
             let at = error.location().map_or(0, |at| at.line());
             wrong(format!("it is not YAML, see line {at}"))
         })?;
-        // An empty file asks for nothing.
+        // An empty file sets no rules.
         let yaml = if yaml.is_null() { Value::Object(serde_json::Map::new()) } else { yaml };
         let file: File = serde_path_to_error::deserialize(&yaml).map_err(|error| {
             let at = error.path().to_string();
-            // The value of `basic_auth_users` itself may be somebody's password.
+            // The value of `basic_auth_users` itself may be a password that was put at the wrong
+            // place.
             if at.starts_with("basic_auth_users") {
                 return wrong("basic_auth_users must be a list of names with bcrypt hashes".into());
             }
@@ -119,8 +120,8 @@ impl TlsFields {
     fn check(self, home: &Path) -> Result<TlsConfig, String> {
         let verifies = self.client_auth_type != ClientAuth::NoClientCert;
         if verifies && self.client_ca_file.is_none() {
-            return Err("tls_server_config.client_ca_file is missing: client_auth_type asks for \
-                        certificates, and it says who signs them"
+            return Err("tls_server_config.client_ca_file is missing: client_auth_type requests \
+                        certificates, and this file names the authority that signs them"
                 .into());
         }
         if !verifies && self.client_ca_file.is_some() {
@@ -149,11 +150,11 @@ impl Hash {
         match cost {
             Some((text, cost)) if cost <= MAX_COST => Ok(Self(text.to_owned())),
             Some((_, cost)) => Err(format!(
-                "basic_auth_users.{user}: a hash of cost {cost} takes too long to check; make one \
-                 of at most {MAX_COST}"
+                "basic_auth_users.{user}: a hash of cost {cost} takes too long to check; use a \
+                 cost of at most {MAX_COST}"
             )),
             None => Err(format!(
-                "basic_auth_users.{user} is no bcrypt hash; make one with `htpasswd -nBC 10 {user}`"
+                "basic_auth_users.{user} is not a bcrypt hash; create one with `htpasswd -nBC 10 {user}`"
             )),
         }
     }
@@ -169,7 +170,7 @@ impl std::fmt::Debug for Hash {
 mod tests {
     use super::*;
 
-    /// A hash of cost 4.
+    /// A hash with cost 4.
     const HASH: &str = "$2y$04$UqsZyTbCf6BbLYsvLbmqY.Cjmo0WtWDNi/fQCWgNWg/vZrVcL7C4a";
 
     fn parse(text: &str) -> Result<WebConfig, String> {

@@ -12,7 +12,7 @@ use tokio_rustls::TlsAcceptor;
 use super::config::TlsConfig;
 use super::{WebError, read};
 
-/// Bytes that one connection may have waiting for a client that does not read.
+/// Most bytes that one connection buffers for a client that does not read.
 const MAX_BUFFERED: usize = 16 * 1024;
 
 /// How connections are encrypted.
@@ -50,7 +50,8 @@ impl Tls {
                 for root in certificates(path, "which tls_server_config.client_ca_file names")? {
                     roots.add(root).map_err(|error| refused(error.to_string()))?;
                 }
-                // Who shows none may still ask the probes; `demands_client` is held by path.
+                // A client without a certificate may still send probes; `demands_client` is checked
+                // per path.
                 let verifier =
                     WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
                         .allow_unauthenticated()
@@ -69,12 +70,12 @@ impl Tls {
         self.demands_client
     }
 
-    /// Makes encrypted streams of plain ones.
+    /// Turns plain streams into encrypted ones.
     pub(in crate::admin) fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(Arc::clone(&self.config))
     }
 
-    /// The bound of what waits in a connection.
+    /// Limits the bytes that a connection buffers.
     pub(in crate::admin) fn bound(connection: &mut rustls::ServerConnection) {
         connection.set_buffer_limit(Some(MAX_BUFFERED));
     }
@@ -86,7 +87,7 @@ impl std::fmt::Debug for Tls {
     }
 }
 
-/// At least one.
+/// Reads the certificates of a PEM file; an error if there are none.
 fn certificates(
     path: &Path,
     named: &'static str,

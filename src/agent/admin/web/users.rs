@@ -1,9 +1,9 @@
-//! Who a request says it is, by Basic authentication (RFC 7617), and whether it is.
+//! Authentication of requests by user name and password (HTTP Basic authentication, RFC 7617).
 //!
-//! A bcrypt hash is made to cost its checker time. So only one is checked at a time, an address
-//! waits for one check at most, a wrong password is followed by nine times the rest that its check
-//! took, and a right one is remembered: whoever guesses gets a tenth of one CPU, and the scraper,
-//! known after its first request, never waits for them.
+//! A bcrypt hash is deliberately expensive to check. To bound that cost, only one hash is checked
+//! at a time, an address can wait for one check at most, after a wrong password no check starts for
+//! nine times as long as the check took, and a correct password is remembered. So guessing uses at
+//! most a tenth of one CPU, and a scraper waits only at its first request.
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
@@ -19,10 +19,10 @@ use tokio::sync::Semaphore;
 
 use super::config::Hash;
 
-/// Rest after a wrong password, in times of what its check took.
+/// Pause after a wrong password, as a multiple of the time that its check took.
 const REST: u32 = 9;
 
-/// Users and their passwords' hashes.
+/// Users and the hashes of their passwords.
 #[derive(Debug)]
 pub(in crate::admin) struct Users {
     hashes: BTreeMap<String, Hash>,
@@ -30,20 +30,20 @@ pub(in crate::admin) struct Users {
     state: Mutex<State>,
 }
 
-/// What came of a check.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::admin) enum Verdict {
-    /// One of the users.
+    /// A known user with the correct password.
     Known,
-    /// Not one of them, or nobody.
+    /// An unknown user, a wrong password, or no credentials.
     Unknown,
-    /// This address has another check under way.
+    /// Another check for this address is already waiting.
     Busy,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Digests of users with their right passwords; one a user at most.
+    /// Digests of users with their correct passwords; one per user at most.
     right: HashSet<[u8; 32]>,
     waiting: HashSet<IpAddr>,
 }
@@ -57,12 +57,12 @@ struct Ticket<'a> {
 // === impl Users ===
 
 impl Users {
-    /// At least one user.
+    /// `hashes` must have at least one user.
     pub(super) fn new(hashes: BTreeMap<String, Hash>) -> Self {
         Self { hashes, desk: Arc::new(Semaphore::new(1)), state: Mutex::default() }
     }
 
-    /// Whose request this is, by its `Authorization`.
+    /// Checks the `Authorization` header of a request.
     pub(in crate::admin) async fn check(
         &self,
         authorization: Option<&HeaderValue>,
@@ -71,7 +71,7 @@ impl Users {
         let Some((user, password)) = authorization.and_then(credentials) else {
             return Verdict::Unknown;
         };
-        // A name that nobody has takes as long as one that somebody has.
+        // An unknown name takes as long as a known one, so that timing does not reveal names.
         let known = self.hashes.get(&user);
         let Some(hash) = known.or_else(|| self.hashes.values().next()) else {
             return Verdict::Unknown;
@@ -84,12 +84,12 @@ impl Users {
             return Verdict::Busy;
         }
         let ticket = Ticket { users: self, peer };
-        // Nobody closes the semaphore.
+        // The semaphore is never closed, so this does not fail.
         let Ok(desk) = Arc::clone(&self.desk).acquire_owned().await else {
             return Verdict::Busy;
         };
         let Hash(hash) = hash.clone();
-        // On its own task: a client that hangs up does not get its rest back.
+        // In its own task, so that a client cannot skip the pause by closing its connection.
         let check = tokio::spawn(async move {
             let start = Instant::now();
             let check = tokio::task::spawn_blocking(move || bcrypt::verify(password, &hash));
@@ -123,7 +123,7 @@ impl Drop for Ticket<'_> {
     }
 }
 
-/// Of the user's name, the password, and the hash that it was found right by.
+/// Digest of the user name, the password, and the hash that accepted it.
 fn digest(user: &str, password: &[u8], Hash(hash): &Hash) -> [u8; 32] {
     let mut digest = Sha256::new();
     for part in [hash.as_bytes(), user.as_bytes(), password] {
@@ -181,7 +181,7 @@ mod tests {
     async fn whoever_guesses_holds_up_only_his_own_address_and_no_scraper_that_is_known() {
         let users = users();
         assert_eq!(check(&users, "prometheus:secret").await, Verdict::Known);
-        // The desk is taken, as by a check that never ends.
+        // Holds the semaphore, like a check that never ends.
         let desk = Arc::clone(&users.desk).acquire_owned().await.unwrap();
         let (first, second) = (basic("prometheus:1"), basic("prometheus:2"));
         let guesser = IpAddr::from([10, 0, 0, 2]);

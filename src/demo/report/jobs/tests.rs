@@ -130,10 +130,7 @@ fn everything_that_is_wrong_with_a_trace_is_said() {
     says(|all| drop(all.remove(0)), "is 2 traces, not one");
     says(|all| drop(all.remove(1)), "2 steps were played, and the trace has 1");
     says(|all| all.push(all[3].clone()), "1 spans came more than once");
-    says(
-        |all| all[3].end_time_unix_nano += 2_000_000_000,
-        "\"c-0\" does not lie within \"action\"",
-    );
+    says(|all| all[3].end_time_unix_nano += 2_000_000_000, "\"c-0\" is not within \"action\"");
     says(
         |all| "1f".clone_into(&mut all[0].name),
         "the job's name of the workflow's trace is \"1f\"",

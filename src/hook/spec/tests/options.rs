@@ -1,4 +1,4 @@
-//! Options and arguments of real workflows, as the container that comes of them.
+//! Options and arguments of real workflows, and the resulting containers.
 
 use super::*;
 
@@ -6,7 +6,7 @@ fn with(role: Role, options: &str) -> Planned {
     plan(role, json!({"image": "a", "createOptions": options})).unwrap()
 }
 
-/// A service whose entrypoint is given, so that init is its first process.
+/// A service with an entrypoint, so that init is its first process.
 fn with_init(options: &str) -> Planned {
     let asked = json!({"image": "a", "entryPoint": "x", "createOptions": options});
     plan(Role::Service, asked).unwrap()
@@ -51,7 +51,7 @@ fn an_image_and_a_command_in_the_options_are_run() {
         (image, &["mysql".to_owned()][..])
     );
     assert!(warned(&service, "command:") && service.warnings.len() == 1, "{:?}", service.warnings);
-    // Without a program of its own, the words are the arguments of the image's.
+    // Without an entrypoint the words are the arguments of the image's own.
     let plain = with(Role::Service, "a:2 --appendonly yes");
     assert_eq!(plain.spec.args.as_ref().unwrap(), &["--appendonly", "yes"]);
     assert_eq!(plain.image, "a:2");
@@ -66,7 +66,7 @@ fn the_later_of_two_settings_counts_as_in_docker() {
         let planned = plan(role, asked.clone()).unwrap();
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(planned.env, [pair("CI", "false"), pair("OVER", "env")]);
-        // What stands in the spec would count over a Secret.
+        // A value in the spec would take precedence over a Secret.
         let spec = env_of(&planned);
         assert!(!spec.contains_key("CI"), "{spec:?}");
         assert_eq!(spec.get("GITHUB_ACTIONS").map(String::as_str), Some("true"));
@@ -74,7 +74,7 @@ fn the_later_of_two_settings_counts_as_in_docker() {
     let usual = with(Role::Service, "-e CI=x -e A=b");
     assert_eq!(usual.env, [("A".to_owned(), "b".to_owned())]);
     assert_eq!(env_of(&usual).get("CI").map(String::as_str), Some("true"));
-    // The runner's `--entrypoint` follows the options.
+    // The runner adds `--entrypoint` after the options.
     let asked = json!({"image": "a", "entryPoint": "x", "createOptions": "--entrypoint y"});
     assert_eq!(plan(Role::Step, asked).unwrap().main.unwrap(), ["x"]);
 }
@@ -140,7 +140,7 @@ fn init_is_told_what_it_can_carry_out() {
     let job = with(Role::Job, line);
     assert_eq!(job.spec.command.unwrap()[1..], command[1..7]);
     assert_eq!(job.user.as_deref(), Some("postgres"));
-    // The image's own entrypoint has no init before it.
+    // With the image's own entrypoint there is no init.
     let plain = with(Role::Service, line);
     assert_eq!(plain.spec.command, None);
     for option in ["--ulimit", "--tmpfs", "--shm-size", "--init", "--user"] {
@@ -193,7 +193,7 @@ fn privileges_that_are_not_given_are_said_and_fail_nothing() {
         assert_eq!(job.spec.security_context, None, "{options}");
         assert!(warned(&job, "EPHEMON_ALLOW_PRIVILEGED"), "{options}");
     }
-    // Else it could not write where it must.
+    // Otherwise it could not write where it must.
     let service = with(Role::Service, "--read-only --tmpfs /run");
     assert!(service.spec.security_context.is_none() && warned(&service, "--read-only"));
     let service = with(Role::Service, "--read-only");
