@@ -1,9 +1,10 @@
-//! How long to wait: growing pauses after failures, and jitter so that nodes do not act in step. Pure:
-//! the caller has the random numbers, each between 0 and 1.
+//! Retry pauses: they grow after failures, with jitter so that nodes do not retry at the same time.
+//! Pure: the caller passes random numbers between 0 and 1.
 
 use std::time::Duration;
 
-/// Pauses that double from the first to the longest, each drawn from its upper half.
+/// Pauses that double from the first to the longest; each is chosen at random from the upper half
+/// of its range.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     first: Duration,
@@ -11,7 +12,7 @@ pub struct Backoff {
     failures: u32,
 }
 
-/// A period with up to a tenth more or less.
+/// A period that is changed at random by up to a tenth.
 pub fn jittered(period: Duration, random: f64) -> Duration {
     period.mul_f64(0.9 + 0.2 * random.clamp(0.0, 1.0))
 }
@@ -19,24 +20,24 @@ pub fn jittered(period: Duration, random: f64) -> Duration {
 // === impl Backoff ===
 
 impl Backoff {
-    /// One that has not failed yet.
+    /// Without failures so far.
     pub const fn new(first: Duration, longest: Duration) -> Self {
         Self { first, longest, failures: 0 }
     }
 
-    /// The pause after one more failure. With 1 as `random` it is whole, with 0 half as long.
+    /// The pause after another failure. With `random` 1 it is whole, with 0 half as long.
     pub fn next_pause(&mut self, random: f64) -> Duration {
         let whole = self.first.saturating_mul(1 << self.failures.min(16)).min(self.longest);
         self.failures = self.failures.saturating_add(1);
         whole.mul_f64(0.5 + 0.5 * random.clamp(0.0, 1.0))
     }
 
-    /// How many pauses there were since the last success.
+    /// Number of pauses since the last success.
     pub fn failures(&self) -> u32 {
         self.failures
     }
 
-    /// The next pause is the first again.
+    /// Starts over with the first pause.
     pub fn reset(&mut self) {
         self.failures = 0;
     }

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Now, in nanoseconds since 1970; 0 where the clock is set to a time before.
+/// The present time in nanoseconds since 1970; 0 if the clock is set to an earlier time.
 pub fn now_ns() -> u64 {
     unix_ns(SystemTime::now())
 }
 
-/// `at` in nanoseconds since 1970; 0 of a time before.
+/// `at` in nanoseconds since 1970; 0 for an earlier time.
 pub fn unix_ns(at: SystemTime) -> u64 {
     nanos(unix_time(at).unwrap_or_default())
 }
@@ -17,12 +17,12 @@ pub fn unix_time(at: SystemTime) -> Option<Duration> {
     at.duration_since(UNIX_EPOCH).ok()
 }
 
-/// The time that is so many nanoseconds after 1970; `None` if the system cannot express it.
+/// The time that is `ns` nanoseconds after 1970; `None` if the system cannot represent it.
 pub fn at_unix_ns(ns: u64) -> Option<SystemTime> {
     UNIX_EPOCH.checked_add(Duration::from_nanos(ns))
 }
 
-/// A duration in nanoseconds; `u64::MAX` of one longer than 584 years.
+/// A duration in nanoseconds; `u64::MAX` if it is longer than 584 years.
 pub fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -1,15 +1,15 @@
-//! Durations as text, by the grammar of Go's `time.ParseDuration`: what Kubernetes, Docker and
-//! Prometheus read and write.
+//! Parses durations with the grammar of Go's `time.ParseDuration`, which Kubernetes, Docker and
+//! Prometheus use.
 
 use std::time::Duration;
 
-/// Reads a duration: numbers with their units, as `250ms`, `0.5s`, `1m30s`, `2h`. None of a text that is
-/// none, is less than zero, or is more than the 292 years that Go can count.
+/// Parses a duration: numbers with their units, such as `250ms`, `0.5s`, `1m30s`, `2h`. `None` if
+/// the text is not a duration, is negative, or exceeds the 292 years that Go can represent.
 pub fn parse(text: &str) -> Option<Duration> {
     u64::try_from(nanoseconds(text)?).ok().map(Duration::from_nanos)
 }
 
-/// As [`parse`], but of any sign, in nanoseconds.
+/// Like [`parse`], but with any sign, in nanoseconds.
 pub fn nanoseconds(text: &str) -> Option<i64> {
     let (is_negative, mut rest) = match text.strip_prefix(['-', '+']) {
         Some(rest) => (text.starts_with('-'), rest),

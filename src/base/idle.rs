@@ -1,14 +1,14 @@
-//! When a loop that nothing wakes may look rarely: when nothing has happened for a while. Pure: the
-//! caller has the time.
+//! When a polling loop may slow down: after a time without events. Pure: the caller passes the
+//! time.
 
 use std::time::{Duration, Instant};
 
-/// Nothing has happened for so long: the loop is idle.
+/// A loop is idle after this time without events.
 pub const IDLE_AFTER: Duration = Duration::from_secs(5);
-/// From one look to the next of an idle loop: the longest that what happens then waits.
+/// Interval of an idle loop, and so the longest delay of the next event.
 pub const IDLE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Remembers when something happened last.
+/// Remembers the last event.
 #[derive(Debug, Clone)]
 pub struct Idle {
     last_event: Instant,
@@ -17,12 +17,12 @@ pub struct Idle {
 // === impl Idle ===
 
 impl Idle {
-    /// The beginning counts as an event.
+    /// The start counts as an event.
     pub fn new(now: Instant) -> Self {
         Self { last_event: now }
     }
 
-    /// Something happened.
+    /// Records an event.
     pub fn event(&mut self, now: Instant) {
         self.last_event = now;
     }

@@ -1,5 +1,5 @@
-//! What each program needs and std does not have: Unix time, durations as text, locks without poison,
-//! backoff, the pace of an idle loop, and warnings that do not repeat. Std only, and no domain types.
+//! Helpers that std does not have: Unix time, durations as text, locks without poisoning, backoff,
+//! the pace of an idle loop, and warnings that do not repeat. Std only, without domain types.
 
 pub mod backoff;
 pub mod clock;

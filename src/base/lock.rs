@@ -1,14 +1,15 @@
-//! Locks that outlive a panic. What they guard here is changed in steps that leave it whole, and a
-//! thread that panics ends the program or its own request; others are not to panic after it.
+//! Locks that remain usable after a panic. The data that they protect is valid after every single
+//! change, and a panicking thread ends the program or only its own request; other threads must not
+//! panic because of it.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Locks it, whether or not a thread panicked while it held it.
+/// Locks a mutex, even if a thread panicked while it held the lock.
 pub fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Waits for `signal`, as [`lock`] locks.
+/// Waits for `signal`; handles panics like [`lock`].
 pub fn wait<'a, T>(signal: &Condvar, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
     signal.wait(guard).unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,13 +1,13 @@
-//! Whether a warning is to be written now, so that trouble that lasts does not fill the log. Pure: the
-//! caller has the time and writes.
+//! Decides whether a warning is logged, so that a persistent problem does not fill the log. Pure:
+//! the caller passes the time and writes the log.
 
 use std::time::{Duration, Instant};
 
-/// An outage is named once until it is over or has another cause. `T` is what is named.
+/// A problem that is reported once, until it ends or its cause changes. `T` is the cause.
 #[derive(Debug, Clone)]
 pub struct Outage<T = ()>(Option<T>);
 
-/// At most one warning in an interval; those between are counted.
+/// At most one warning per interval; those in between are counted.
 #[derive(Debug, Clone, Default)]
 pub struct Throttle {
     last: Option<Instant>,
@@ -23,7 +23,8 @@ impl<T> Default for Outage<T> {
 }
 
 impl<T: PartialEq> Outage<T> {
-    /// It does not work; whether that is to be named, since it was not the last that was.
+    /// Records a failure; returns whether to report it, because it differs from the last reported
+    /// one.
     pub fn is_news(&mut self, what: T) -> bool {
         let is_news = self.0.as_ref() != Some(&what);
         if is_news {
@@ -32,24 +33,24 @@ impl<T: PartialEq> Outage<T> {
         is_news
     }
 
-    /// It works; whether it did not until now.
+    /// Records a success; returns whether there was a failure until now.
     pub fn end(&mut self) -> bool {
         self.0.take().is_some()
     }
 
-    /// Whether it does not work.
+    /// Whether there is a failure.
     pub fn is_on(&self) -> bool {
         self.0.is_some()
     }
 
-    /// What was named and is not over.
+    /// The reported failure that has not ended.
     pub fn current(&self) -> Option<&T> {
         self.0.as_ref()
     }
 }
 
 impl Outage {
-    /// It does not work; whether that is to be named.
+    /// Records a failure; returns whether to report it.
     pub fn begins(&mut self) -> bool {
         self.is_news(())
     }
@@ -58,8 +59,8 @@ impl Outage {
 // === impl Throttle ===
 
 impl Throttle {
-    /// How many warnings were left out since the last one, if one is to be written now: if that was at
-    /// least `interval` ago.
+    /// Returns the number of warnings that were omitted since the last one, if at least `interval`
+    /// has passed since then and one may be logged now.
     pub fn admit(&mut self, interval: Duration, now: Instant) -> Option<u64> {
         let is_due = self.last.is_none_or(|last| now.saturating_duration_since(last) >= interval);
         if !is_due {

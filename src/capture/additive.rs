@@ -1,15 +1,15 @@
-//! The figures that add up: what a pod used is the sum of what its containers used, dead ones
-//! included, because the kernel keeps a removed group's counters in its parent.
+//! The values that add up: a pod's usage is the sum of that of its containers, including removed
+//! ones, because the kernel keeps a removed group's counters in its parent.
 //!
-//! Measured for CPU time in both versions (0.5 µs lost a child in v2, 0 in v1) and for v1 page
-//! faults; I/O, and v2 page faults and OOM kills, by the kernel's design (`cgroup_rstat_exit`).
-//! Peaks, gauges, PSI and throttling do not add up and are not here.
+//! Measured for CPU time in both versions (at most 0.5 µs per child is lost in v2, none in v1) and
+//! for v1 page faults; for I/O, and for v2 page faults and OOM kills, by the kernel's design
+//! (`cgroup_rstat_exit`). Peaks, gauges, PSI and throttling do not add up, and are not included.
 
 use std::collections::BTreeMap;
 
 use ephemon_model::{IoUsage, Usage};
 
-/// Counters in a fixed order, so that sums and differences are one loop.
+/// Counters in a fixed order, so that sums and differences need only one loop.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Additive {
     counters: [Option<u64>; COUNTERS],
@@ -22,7 +22,7 @@ const IO_COUNTERS: usize = 6;
 // === impl Additive ===
 
 impl Additive {
-    /// The adding part of one reading.
+    /// The additive part of one reading.
     pub(crate) fn of(usage: &Usage) -> Self {
         let (cpu, faults) = (&usage.cpu, &usage.memory.faults);
         Self {
@@ -36,7 +36,7 @@ impl Additive {
         self.counters.first().copied().flatten()
     }
 
-    /// Adds figure by figure; one that is absent here is taken over.
+    /// Adds value by value; a value that is missing here is copied.
     pub(crate) fn add(&mut self, other: &Self) {
         let plus = |mine: &mut Option<u64>, theirs: &Option<u64>| {
             if let Some(theirs) = theirs {
@@ -50,7 +50,7 @@ impl Additive {
         }
     }
 
-    /// What is left of each figure after `other`; never below 0, absent where absent here.
+    /// The rest of each value without `other`; never below 0, and missing where missing here.
     pub(crate) fn less(&self, other: &Self) -> Self {
         let minus = |mine: &Option<u64>, theirs: Option<&Option<u64>>| {
             mine.map(|mine| mine.saturating_sub(theirs.copied().flatten().unwrap_or(0)))
@@ -71,7 +71,7 @@ impl Additive {
         left
     }
 
-    /// The share `part / whole` of each figure, rounded down.
+    /// The share `part / whole` of each value, rounded down.
     pub(crate) fn share(&self, part: u64, whole: u64) -> Self {
         let of = |figure: &mut Option<u64>| {
             if let Some(value) = figure {
@@ -85,7 +85,7 @@ impl Additive {
         shared
     }
 
-    /// Adds these figures to a reading.
+    /// Adds these values to a reading.
     pub(crate) fn add_to(&self, usage: &mut Usage) {
         let mut sum = Self::of(usage);
         sum.add(self);

@@ -1,39 +1,40 @@
-//! When to look again. Pure: ages in, intervals out.
+//! When to read again. Pure: ages in, intervals out.
 
 use std::time::Duration;
 
-/// How often a container is read while it lives, and by how much the reader may cost.
+/// How often a running container is read, and how much CPU time reading may use.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cadence {
-    /// The interval of a container that has lived for a while.
+    /// The interval of a container that has run for a while.
     pub(crate) steady: Duration,
 }
 
-/// The reader's allowance of CPU time: a bucket that fills with time and empties with work.
+/// The reader's CPU time budget: a bucket that fills with time and empties with work.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Budget {
     ratio: f64,
     credit_s: f64,
 }
 
-/// The bucket holds this much: a burst of births may be sampled before the budget bites.
+/// Size of the bucket: so much CPU time can be used for a burst of new containers.
 const BUCKET_S: f64 = 0.25;
 
-/// The shortest wait for credit.
+/// The shortest wait for budget.
 const SHORTEST_WAIT: Duration = Duration::from_millis(50);
 
-/// After its end a container is read again at these intervals while its files are still there: the
-/// last CPU slice of a process is charged when it leaves the CPU, shortly after it left the group.
+/// After its end a container is read again at these intervals while its files still exist: the last
+/// CPU slice of a process is charged when it leaves the CPU, shortly after it left the group.
 const RECHECKS_MS: [u64; 6] = [1, 2, 4, 8, 16, 30];
 
-/// A group that stays empty for this long is over, though its directory is still there.
+/// A group that stays empty for this long counts as ended, even if its directory still exists.
 pub(crate) const OVER_AFTER: Duration = Duration::from_secs(1);
 
 // === impl Cadence ===
 
 impl Cadence {
-    /// The interval to the next sample of a container of this age: 10 Hz at first, decaying to the
-    /// steady interval; never slower than it, never faster than 10 Hz once past the first moments.
+    /// The interval to the next sample of a container of this age: at first 10 Hz, decaying to the
+    /// steady interval; never longer than that, and never shorter than 100 ms after the first
+    /// moments.
     pub(crate) fn interval(self, age: Duration) -> Duration {
         let wanted = match age.as_millis() {
             0..20 => 20,
@@ -46,8 +47,8 @@ impl Cadence {
         Duration::from_millis(wanted).min(self.steady)
     }
 
-    /// The end of a long pause, rounded to a common grid: one wake serves several containers, and the
-    /// kernel's and our own code are still in the caches for all but the first.
+    /// Rounds the end of a long pause to a common grid, so that one wakeup serves several
+    /// containers, and caches are warm for all but the first.
     pub(crate) fn on_grid(due: Duration, pause: Duration) -> Duration {
         let grid_ms = match pause.as_millis() {
             0..200 => return due,
@@ -57,16 +58,17 @@ impl Cadence {
         let grid = Duration::from_millis(grid_ms);
         let over_ns = u64::try_from(due.as_nanos() % grid.as_nanos()).unwrap_or(0);
         let before = due.saturating_sub(Duration::from_nanos(over_ns));
-        // Just after a point of the grid is as good as on it, or each round would be one later.
+        // Just after a point of the grid counts as on it; otherwise each round would be later by
+        // one.
         if Duration::from_nanos(over_ns) <= grid / 5 { before } else { before + grid }
     }
 
-    /// Whether a sample is due, the grid's rounding allowed for.
+    /// Whether a sample is due, allowing for the rounding to the grid.
     pub(crate) fn is_due(self, age: Duration, since_sample: Duration) -> bool {
         since_sample >= self.interval(age) * 4 / 5
     }
 
-    /// The pause before looking again at a group that is empty; `None` when it is over.
+    /// The pause before an empty group is checked again; `None` once it has ended.
     pub(crate) fn recheck(empty_for: Duration, rechecks: usize) -> Option<Duration> {
         if empty_for >= OVER_AFTER {
             return None;
@@ -78,28 +80,28 @@ impl Cadence {
 // === impl Budget ===
 
 impl Budget {
-    /// An allowance of `ratio` of one CPU.
+    /// A budget of `ratio` of one CPU.
     pub(crate) fn new(ratio: f64) -> Self {
         Self { ratio, credit_s: BUCKET_S }
     }
 
-    /// Time went by.
+    /// Adds the budget for the time that passed.
     pub(crate) fn fill(&mut self, passed: Duration) {
         self.credit_s = (self.credit_s + passed.as_secs_f64() * self.ratio).min(BUCKET_S);
     }
 
-    /// Work was done.
+    /// Subtracts work that was done.
     pub(crate) fn spend(&mut self, took: Duration) {
         self.credit_s = (self.credit_s - took.as_secs_f64()).max(-BUCKET_S);
     }
 
-    /// How long to wait until there is credit again; zero when there is.
+    /// How long to wait until there is budget again; zero if there is.
     pub(crate) fn wait(&self) -> Duration {
         if self.credit_s > 0.0 || self.ratio <= 0.0 {
             return Duration::ZERO;
         }
         let wait = Duration::try_from_secs_f64(-self.credit_s / self.ratio);
-        // Not too short: everyone waits for the same credit, and waking costs it too.
+        // Not too short, because all containers wait for the same budget, and wakeups use it, too.
         wait.unwrap_or(Duration::ZERO).max(SHORTEST_WAIT)
     }
 }
@@ -130,7 +132,7 @@ mod tests {
             assert_eq!(next.as_millis() % 250, 0);
             assert!((now + ms(800)..=now + ms(1_250)).contains(&next), "{now:?} {next:?}");
             assert!(cadence.is_due(ms(60_000), next.saturating_sub(now)));
-            // Served a little late, as it comes.
+            // Read slightly late, as happens.
             now = next + ms(3);
         }
         assert!(now < ms(50_313), "ten rounds take ten seconds, not {now:?}");

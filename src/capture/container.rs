@@ -1,4 +1,4 @@
-//! One container's kept files while its cgroup is there, and what was read from them.
+//! One container's open files while its cgroup exists, and the values read from them.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
@@ -10,23 +10,23 @@ use super::exit_watch::ExitWatch;
 use super::life::Life;
 use super::readings::Record;
 
-/// Limits change rarely; they are read at this interval and at the end.
+/// How often limits are read, which change rarely; they are also read at the end.
 const LIMITS_INTERVAL: Duration = Duration::from_secs(10);
-/// And at this one while the container is young: they are set shortly after its start.
+/// The same for a new container, whose limits are set shortly after its start.
 const YOUNG_LIMITS_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A container that has lived for so long is read in full at the interval below, and in between
-/// only what moves from second to second: the kernel keeps its counters and peaks for us.
+/// A container that has run for this long is read completely at [`WHOLE_INTERVAL`], and in between
+/// only what changes every second, because the kernel keeps counters and peaks.
 const STEADY_AFTER: Duration = Duration::from_secs(30);
-/// How often a steady container is read in full: five seconds, less what the common grid of wakes
-/// takes off.
+/// How often such a container is read completely: five seconds, minus what the common grid of
+/// wakeups subtracts.
 const WHOLE_INTERVAL: Duration = Duration::from_millis(4500);
 
-/// The runtime makes one controller's directory after another; files that were absent are tried
-/// again for this long.
+/// The runtime creates one controller's directory after another, so missing files are tried again
+/// for this long.
 const OPENING_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A container's cgroup and what was read from it.
+/// A container's cgroup and the values read from it.
 #[derive(Debug)]
 pub(crate) struct Container {
     pub(crate) id: ContainerId,
@@ -49,19 +49,19 @@ struct Held {
     bytes: u64,
 }
 
-/// What reading a container's files came to.
+/// The result of reading a container's files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reading {
-    /// Read; this many files could not be.
+    /// They were read, except for this number of files.
     Read(u32),
-    /// The cgroup is gone.
+    /// The cgroup was removed.
     Gone,
 }
 
 // === impl Container ===
 
 impl Container {
-    /// A container whose cgroup was just seen; nothing is opened yet.
+    /// A container whose cgroup was just seen; no file is open yet.
     pub(crate) fn new(id: ContainerId, pod: PodUid, path: PathBuf, life: Life) -> Self {
         Self {
             id,
@@ -85,7 +85,7 @@ impl Container {
         }
     }
 
-    /// Whether its cgroup could be opened: one that was gone before it was looked at could not.
+    /// Whether its cgroup could be opened, which is not possible if it was removed before.
     pub(crate) fn is_open(&self) -> bool {
         self.files.as_ref().is_some_and(Files::is_open)
     }
@@ -96,9 +96,9 @@ impl Container {
         self.exit_watch = None;
     }
 
-    /// Whether a process is in it, as the kernel says now; `None` where it does not say.
+    /// Whether the kernel reports a process in it; `None` if it does not say.
     pub(crate) fn populated(&mut self, buffer: &mut Vec<u8>) -> Option<bool> {
-        // Its removal is on the way; nothing can be read before it.
+        // Its removal will be reported; nothing can be read until then.
         self.files.as_mut()?.populated(buffer).unwrap_or(None)
     }
 
@@ -107,7 +107,7 @@ impl Container {
         self.files.as_mut().map(|files| files.pids(buffer)).unwrap_or_default()
     }
 
-    /// A periodic reading: in full, or of what moves.
+    /// A periodic reading: complete, or only what changes every second.
     pub(crate) fn sample(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Reading {
         let age = now.duration_since(self.life.created_at());
         let whole = |at| now.duration_since(at) < WHOLE_INTERVAL;
@@ -131,11 +131,11 @@ impl Container {
         Reading::Read(unreadable)
     }
 
-    /// Adds up memory over time as of the last reading.
+    /// Adds memory over time up to the last reading.
     fn add_up_memory(&mut self) {
         let memory = &mut self.usage.memory;
         let Some(bytes) = memory.usage_bytes else { return };
-        // Before the first reading it held at most that; half is as good a guess as any.
+        // Before the first reading it held at most that; half of it is the best estimate.
         let before = self.held.unwrap_or(Held { since: self.life.created(), bytes: bytes / 2 });
         let byte_ms = memory.byte_ms.get_or_insert_default();
         if let Ok(held_for) = self.read_at.duration_since(before.since) {
@@ -145,7 +145,7 @@ impl Container {
         }
     }
 
-    /// A reading in full.
+    /// A complete reading.
     fn read(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Reading {
         let Some(files) = &mut self.files else {
             return Reading::Gone;
@@ -167,8 +167,8 @@ impl Container {
         Reading::Read(unreadable)
     }
 
-    /// The reading after the last process was gone. Gauges stay those of the last living sample:
-    /// what is charged to an empty group is page cache waiting to be dropped.
+    /// The reading after the last process has ended. Gauges keep the values of the last sample
+    /// before, because what is charged to an empty group is page cache that is about to be dropped.
     pub(crate) fn read_final(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Reading {
         let sampled = self.limits_at.take().is_some();
         let memory = self.usage.memory;
@@ -187,12 +187,13 @@ impl Container {
         reading
     }
 
-    /// The CPU total alone, for the pod's readings. False: the cgroup is gone.
+    /// Reads only the CPU total, for the pod's accounting. `false`: the cgroup was removed.
     pub(crate) fn read_cpu(&mut self, buffer: &mut Vec<u8>) -> bool {
         self.files.as_mut().is_some_and(|files| files.read_cpu(&mut self.usage, buffer).is_ok())
     }
 
-    /// All figures but the CPU total, which stays as it was read with the pod's.
+    /// Reads all values except the CPU total, which keeps the value that was read together with the
+    /// pod's.
     pub(crate) fn read_others(&mut self, buffer: &mut Vec<u8>) {
         let cpu_ns = self.usage.cpu.usage_ns;
         if let Some(files) = &mut self.files
@@ -202,7 +203,7 @@ impl Container {
         }
     }
 
-    /// Whether a cgroup below this one holds processes: version 1's own list says nothing of them.
+    /// Whether a child cgroup contains processes, which version 1's own list does not include.
     pub(crate) fn nested_processes(&self, hierarchy: &Hierarchy) -> bool {
         let Some(root) = hierarchy.watched_root() else {
             return false;
@@ -210,7 +211,7 @@ impl Container {
         !hierarchy.has_events() && holds_processes_below(&root.join(&self.path), 3)
     }
 
-    /// The record to show: living, or ended with the quality its end was read with.
+    /// The record to report: running, or ended, with the quality of its final reading.
     pub(crate) fn record(&self, ended: Option<Ended>) -> Record {
         Record {
             id: self.id.clone(),
@@ -223,7 +224,7 @@ impl Container {
     }
 }
 
-/// Looks for a process in the groups below, to a bounded depth.
+/// Searches for a process in child groups, up to a depth.
 fn holds_processes_below(directory: &Path, depth: u8) -> bool {
     let Ok(entries) = std::fs::read_dir(directory) else {
         return false;
@@ -242,7 +243,7 @@ fn holds_processes_below(directory: &Path, depth: u8) -> bool {
 mod tests {
     use super::*;
 
-    /// A container's files as plain ones, and the container, steady since a minute.
+    /// A container with plain files, which has run for a minute.
     struct Steady {
         root: tempfile::TempDir,
         container: Container,
@@ -266,7 +267,7 @@ mod tests {
             steady
         }
 
-        /// Every figure the kernel would show is now this one, CPU time aside.
+        /// Sets every value that the kernel would report, except the CPU time.
         fn put(&self, figure: u64) {
             let put = |name: &str, text: &str| {
                 std::fs::write(self.root.path().join("c").join(name), text).unwrap();
@@ -278,7 +279,7 @@ mod tests {
             put("memory.stat", &format!("anon {figure}\nfile 0\ninactive_file 0\n"));
         }
 
-        /// Samples, so much later.
+        /// Samples after this time.
         fn sample(&mut self, later: Duration) -> [Option<u64>; 4] {
             self.now += later;
             assert_eq!(self.container.sample(self.now, &mut Vec::new()), Reading::Read(0));
@@ -335,7 +336,7 @@ mod tests {
         steady.put(7);
         let reading = steady.container.read_final(steady.now + SECOND, &mut Vec::new());
         assert_eq!(reading, Reading::Read(0));
-        // Gauges are those of the living.
+        // Gauges have the values from before the end.
         assert_eq!(steady.figures(), [Some(1), Some(1), Some(7), Some(1)]);
         assert_eq!(steady.container.usage.pids.limit, Some(ephemon_model::Limit::At(7)));
     }

@@ -1,9 +1,10 @@
-//! Watches a container's process for its exit: the pidfd of its init.
+//! Watches a container's process for its exit, with the pidfd of the container's init.
 //!
-//! Version 2 reports emptiness itself, but the kernel holds such notes back for 10 ms after the last
-//! one (`CGROUP_FILE_NOTIFY_MIN_INTV`); version 1 reports nothing. A pidfd is readable the moment the
-//! process is gone. The first process of a group is runc's own stage and ends at once, so the
-//! group is looked at when a watch fires, and the next process is watched if there is one.
+//! Version 2 reports emptiness itself, but the kernel delays such notifications by up to 10 ms
+//! after the previous one (`CGROUP_FILE_NOTIFY_MIN_INTV`); version 1 reports nothing. A pidfd is
+//! readable as soon as the process has ended. The first process of a group is a stage of runc and
+//! ends immediately, so the group is checked when a watch fires, and the next process is watched if
+//! there is one.
 
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -12,30 +13,30 @@ use std::path::Path;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-/// A process that is watched.
+/// A watched process.
 #[derive(Debug)]
 pub(crate) struct ExitWatch {
-    /// Readable when the process has ended.
+    /// Readable once the process has ended.
     pub(crate) fd: OwnedFd,
     /// The process.
     pub(crate) pid: u32,
 }
 
-/// More processes than this are not looked at in search of the init: a fork bomb's list is long.
+/// Most processes that are inspected in search of the init, because a fork bomb has a long list.
 const MAX_LOOKED_AT: usize = 64;
 
 // === impl ExitWatch ===
 
 impl ExitWatch {
-    /// Takes the container's init out of the group's processes, or, where none is one (no PID
-    /// namespace of its own, or still runc), the last listed.
+    /// Chooses the container's init among the group's processes or, if none is one (no PID
+    /// namespace of its own, or still runc), the last one.
     pub(crate) fn choose(pids: &[u32], proc: &Path) -> Option<Self> {
         let init = pids.iter().take(MAX_LOOKED_AT).find(|pid| is_init(**pid, proc));
         let mut candidates = init.into_iter().chain(pids.iter().rev().take(MAX_LOOKED_AT));
         candidates.find_map(|pid| Self::open(*pid))
     }
 
-    /// A pidfd of a process that has not ended yet.
+    /// Opens a pidfd if the process has not ended yet.
     fn open(pid: u32) -> Option<Self> {
         let raw = Pid::from_raw(i32::try_from(pid).ok()?)?;
         let fd = pidfd_open(raw, PidfdFlags::NONBLOCK).ok()?;
@@ -45,7 +46,7 @@ impl ExitWatch {
     }
 }
 
-/// Whether the process is number 1 of a PID namespace of its own: the last number of `NSpid`
+/// Whether the process is number 1 in its own PID namespace: the last number of `NSpid`
 /// (`proc_pid_status(5)`).
 fn is_init(pid: u32, proc: &Path) -> bool {
     fs::read_to_string(proc.join(format!("{pid}/status"))).is_ok_and(|status| ns_pid(&status))

@@ -1,47 +1,47 @@
-//! A pod's readings: its own counters against those of its containers. Pure.
+//! A pod's accounting: compares its own counters with those of its containers. Pure.
 //!
-//! `pod = baseline + Σ settled + Σ living`. Whatever is left over was used by containers whose
-//! final reading was missed, and is given to them.
+//! `pod = baseline + Σ settled + Σ living`. The remainder was used by containers whose final
+//! reading was missed, and is assigned to them.
 
 use ephemon_model::Quality;
 
 use super::additive::Additive;
 
-/// A ratio of errors means nothing below this much CPU time: 0.1 s.
+/// The error ratio is not meaningful below this CPU time: 0.1 s.
 const RATIO_FROM_NS: u64 = 100_000_000;
 
-/// One pod's readings.
+/// One pod's accounting.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Ledger {
-    /// What the pod had used before the agent watched it, by containers it never saw.
+    /// What the pod had used before the agent watched it, in containers that were never seen.
     baseline: Option<Additive>,
-    /// Σ finals.
+    /// Σ final readings.
     settled: Additive,
 }
 
-/// What one of those whose final reading was missed gets on top of its last sample.
+/// What a container whose final reading was missed gets in addition to its last sample.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Share {
-    /// Figures to add.
+    /// The values to add.
     pub(crate) figures: Additive,
-    /// The quality its final then has.
+    /// The quality of the resulting final reading.
     pub(crate) quality: Quality,
 }
 
 // === impl Ledger ===
 
 impl Ledger {
-    /// Readings of a pod seen from its birth: nothing was used before.
+    /// For a pod seen from its creation: nothing was used before.
     pub(crate) fn from_birth() -> Self {
         Self { baseline: Some(Additive::default()), settled: Additive::default() }
     }
 
-    /// Readings of a pod found running; the first balance sets the baseline.
+    /// For a pod that was already running; the first balance sets the baseline.
     pub(crate) fn from_now() -> Self {
         Self::default()
     }
 
-    /// Sets the baseline if there is none yet: what the pod used that none of those alive did.
+    /// Sets the baseline if there is none yet: what the pod has used, minus the running containers.
     pub(crate) fn open(&mut self, pod: &Additive, living: &Additive) {
         if self.baseline.is_none() {
             let mut known = self.settled.clone();
@@ -50,12 +50,12 @@ impl Ledger {
         }
     }
 
-    /// Enters a final.
+    /// Adds a final reading.
     pub(crate) fn settle(&mut self, last: &Additive) {
         self.settled.add(last);
     }
 
-    /// Takes a final back: the container turned out to be alive.
+    /// Removes a final reading, because the container has a process again.
     pub(crate) fn unsettle(&mut self, last: &Additive) {
         self.settled = self.settled.less(last);
     }
@@ -65,15 +65,14 @@ impl Ledger {
         self.baseline.is_some()
     }
 
-    /// CPU time that is accounted for beside the living: baseline and finals, in nanoseconds.
-    /// `None` before the readings are open.
+    /// CPU time of the baseline and the final readings, in nanoseconds. `None` without baseline.
     pub(crate) fn known_cpu_ns(&self) -> Option<u64> {
         let baseline = self.baseline.as_ref()?.cpu_ns().unwrap_or(0);
         baseline.checked_add(self.settled.cpu_ns().unwrap_or(0))
     }
 
-    /// What the pod used that no final and no living container accounts for. `None` before the
-    /// readings are open.
+    /// What the pod has used that no final reading and no running container accounts for. `None`
+    /// without baseline.
     pub(crate) fn residual(&self, pod: &Additive, living: &Additive) -> Option<Additive> {
         let mut known = self.baseline.clone()?;
         known.add(&self.settled);
@@ -81,8 +80,8 @@ impl Ledger {
         Some(pod.less(&known))
     }
 
-    /// Divides what is left over among those whose final was missed; `waits` are the nanoseconds
-    /// since each one's last sample, by which several share.
+    /// Divides the remainder among the containers whose final reading was missed, in proportion to
+    /// `waits`, the nanoseconds since each one's last sample.
     pub(crate) fn divide(residual: &Additive, waits: &[u64]) -> Vec<Share> {
         let quality = if waits.len() > 1 { Quality::ResidualShared } else { Quality::Residual };
         let whole: u64 = waits.iter().map(|wait| (*wait).max(1)).sum();
@@ -92,7 +91,7 @@ impl Ledger {
             .collect()
     }
 
-    /// |pod − baseline − Σ| ÷ (pod − baseline) of CPU time, in either direction.
+    /// |pod − baseline − Σ| ÷ (pod − baseline) of the CPU time.
     pub(crate) fn error_ratio(&self, pod_ns: u64, living_ns: u64) -> Option<f64> {
         let baseline = self.baseline.as_ref()?.cpu_ns().unwrap_or(0);
         let used = pod_ns.saturating_sub(baseline);

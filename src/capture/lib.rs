@@ -1,11 +1,12 @@
-//! From cgroup files to figures with a quality.
+//! Turns cgroup files into values with a quality.
 //!
-//! `reader` is the one thread that owns every kept file. It waits for what the kernel reports
-//! (`ephemon_discovery::cgroups`, exit watches) and for timers, and hands each event to a container's
-//! `life`: a pure state machine that says what is to be done. The reader's `driver` does that, with the
-//! kept files of `container` and `pod`, and hands the result back. `population` knows who is there and
-//! whose timer is due, `cadence` how often to sample. What is read goes into the [`readings`]; what a final
-//! reading missed is found in the pod's `ledger`, where the `additive` figures must balance.
+//! `reader` is the one thread that owns every open cgroup file. It waits for the kernel's events
+//! (`ephemon_discovery::cgroups`, exit watches) and for timers, and passes each event to a
+//! container's `life`, a pure state machine that returns the next action. The reader's `driver`
+//! performs it, with the open files of `container` and `pod`, and passes the result back.
+//! `population` knows the containers and their timers, `cadence` how often to sample. The values go
+//! into the [`readings`]; what a final reading missed is computed in the pod's `ledger`, from the
+//! `additive` values.
 
 mod additive;
 mod cadence;

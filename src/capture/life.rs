@@ -1,7 +1,7 @@
-//! One container's life: what happened goes in, what is to be done comes out.
+//! The state machine of one container: takes events, returns actions.
 //!
-//! Pure: no file is read here and no clock. Whoever performs an [`Action`] hands its result back as
-//! the next [`Event`], until the answer is [`Action::Wait`] or the container is done with.
+//! Pure: it reads no files and no clock. Whoever performs an [`Action`] passes its result back as
+//! the next [`Event`], until the answer is [`Action::Wait`] or the container has ended.
 
 mod event;
 
@@ -12,61 +12,62 @@ use ephemon_model::{Ended, Quality};
 use super::cadence::{Cadence, OVER_AFTER};
 pub(crate) use event::{Action, Event};
 
-/// A pod that the API does not list is captured this long all the same: the list may be behind.
+/// A pod that the API server does not list is captured for this long, because the list may be
+/// behind.
 const UNWANTED_GRACE: Duration = Duration::from_secs(10);
-/// How often the inventory is asked whether a container's pod is wanted.
+/// How often the inventory is asked whether a container's pod is selected.
 const VERDICT_INTERVAL: Duration = Duration::from_secs(1);
 /// The same while the container's files are closed.
 const CLOSED_INTERVAL: Duration = Duration::from_secs(5);
-/// The sandbox's process is `runc` first; its name is looked at for this long.
+/// The sandbox's process is `runc` first, so its name is checked for this long.
 const SANDBOX_NAMED_WITHIN: Duration = Duration::from_mins(1);
-/// A container is young for this long.
+/// How long a container counts as young.
 const YOUNG: Duration = Duration::from_secs(1);
-/// Without events, a young group with no process that can be watched is looked at this often.
+/// Without events, how often a young group without a watched process is checked.
 const YOUNG_LOOK_INTERVAL: Duration = Duration::from_millis(2);
-/// Likewise one that is not young any more.
+/// The same for a group that is no longer young.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
-/// After an exit watch fired, the group is looked at every millisecond for this long.
+/// After an exit watch fired, the group is checked every millisecond for this long.
 const FIRED_WINDOW: Duration = Duration::from_millis(50);
 /// No timer is shorter.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 
-/// Where a container stands.
+/// The phase of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// Its cgroup is there; no process has been seen in it.
+    /// Its cgroup exists; no process has been seen in it.
     Fresh,
-    /// A process is in it.
+    /// It contains a process.
     Running,
-    /// Its last process is gone, and its files have been read since.
+    /// Its last process has ended, and its files have been read since.
     Empty {
-        /// On the monotonic clock.
+        /// By the monotonic clock.
         since: Instant,
-        /// On the wall clock.
+        /// By the wall clock.
         at: SystemTime,
-        /// Readings since.
+        /// Number of readings since.
         rechecks: usize,
-        /// Its end is in the readings.
+        /// Whether its end is in the readings.
         reported: bool,
     },
-    /// Its pod is not wanted: none of its files is open.
+    /// Its pod is not selected: none of its files is open.
     Closed,
 }
 
-/// What a timer depends on beside the container.
+/// What a timer depends on, in addition to the container.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {
-    /// How often the living are sampled.
+    /// How often running containers are sampled.
     pub(crate) cadence: Cadence,
-    /// Until there is CPU time for samples again; zero when there is.
+    /// Time until there is budget for samples again; zero if there is.
     pub(crate) credit_wait: Duration,
     /// Whether the kernel reports changes of `cgroup.events`.
     pub(crate) has_events: bool,
-    /// Long waits end on a common grid that begins here.
+    /// Start of the common grid on which long waits end.
     pub(crate) epoch: Instant,
 }
 
-/// What is to be done once the group was looked at.
+/// What to do after the group was checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
     Wait,
@@ -75,7 +76,7 @@ enum Next {
     ReportIfOver,
 }
 
-/// One container's state.
+/// The state of one container.
 #[derive(Debug)]
 pub(crate) struct Life {
     created: SystemTime,
@@ -94,7 +95,7 @@ pub(crate) struct Life {
 // === impl Life ===
 
 impl Life {
-    /// A container whose cgroup was made at `created` and seen at `now`.
+    /// A container whose cgroup was created at `created` and seen at `now`.
     pub(crate) fn new(created: SystemTime, now: Instant) -> Self {
         Self {
             created,
@@ -109,7 +110,7 @@ impl Life {
         }
     }
 
-    /// Takes in what happened and says what is to be done.
+    /// Handles an event and returns the next action.
     pub(crate) fn on(&mut self, event: Event, now: Instant, pace: &Pace) -> Action {
         match event {
             Event::Opened => {
@@ -131,7 +132,7 @@ impl Life {
             Event::Due => self.due(now, pace),
             Event::Verdict(wanted) => self.verdict(wanted, now, pace),
             Event::Looked(Some(true)) => self.occupied(now, pace),
-            // A life too short to be seen leaves CPU time behind.
+            // A container too short to be seen leaves CPU time in the pod's counters.
             Event::Looked(Some(false)) if self.phase == Phase::Fresh => Action::ReadCpu,
             Event::CpuRead(Some(1..)) | Event::Looked(Some(false)) => Action::ReadFinal,
             Event::FinalRead(Some(at)) => self.emptied(at, now, pace),
@@ -165,7 +166,7 @@ impl Life {
         self.phase == Phase::Closed
     }
 
-    /// Whether its end is in the readings though its directory is there.
+    /// Whether its end is in the readings although its directory exists.
     pub(crate) fn is_reported(&self) -> bool {
         matches!(self.phase, Phase::Empty { reported: true, .. })
     }
@@ -175,23 +176,23 @@ impl Life {
         self.sandbox
     }
 
-    /// When its cgroup was made.
+    /// When its cgroup was created.
     pub(crate) fn created(&self) -> SystemTime {
         self.created
     }
 
-    /// When its cgroup was seen for the first time.
+    /// When its cgroup was first seen.
     pub(crate) fn created_at(&self) -> Instant {
         self.created_at
     }
 
-    /// When its values were read last.
+    /// When its values were last read.
     pub(crate) fn sampled_at(&self) -> Instant {
         self.sampled_at
     }
 
-    /// Its end, if its last process was seen gone and its files were read since. A clock that was set
-    /// back must not end a container before its birth.
+    /// Its end, if its last process was seen to have ended and its files were read since. If the
+    /// clock was set back, the end is not before the creation.
     pub(crate) fn exact_end(&self) -> Option<Ended> {
         let Phase::Empty { at, .. } = self.phase else { return None };
         Some(Ended { at: at.max(self.created), quality: Quality::Exact })
@@ -210,7 +211,7 @@ impl Life {
         match self.phase {
             Phase::Closed => self.wait(now, pace),
             Phase::Empty { .. } => self.look_then(Next::ReportIfOver),
-            // Where an exit watch is set it reports the end of the last process.
+            // The exit watch reports the end of the last process.
             Phase::Fresh | Phase::Running if self.watched => {
                 self.next = Next::SampleIfDue;
                 self.proceed(now, pace)
@@ -231,7 +232,7 @@ impl Life {
         }
     }
 
-    /// A process is in it.
+    /// It contains a process.
     fn occupied(&mut self, now: Instant, pace: &Pace) -> Action {
         let was_reported = self.is_reported();
         self.phase = Phase::Running;
@@ -242,7 +243,7 @@ impl Life {
         if self.watched { self.proceed(now, pace) } else { Action::WatchExit }
     }
 
-    /// No process is in it, and it was read after that.
+    /// It contains no process, and was read after that.
     fn emptied(&mut self, at: SystemTime, now: Instant, pace: &Pace) -> Action {
         self.sampled_at = now;
         self.watched = false;
@@ -255,7 +256,7 @@ impl Life {
         self.proceed(now, pace)
     }
 
-    /// Goes on after the group was looked at.
+    /// Continues after the group was checked.
     fn proceed(&mut self, now: Instant, pace: &Pace) -> Action {
         let is_empty = matches!(self.phase, Phase::Empty { .. });
         match std::mem::replace(&mut self.next, Next::Wait) {
@@ -308,7 +309,7 @@ impl Life {
         }
     }
 
-    /// Waits for the next thing there is to do.
+    /// Waits for the next time at which there is something to do.
     fn wait(&self, now: Instant, pace: &Pace) -> Action {
         let wait = match self.phase {
             Phase::Closed => CLOSED_INTERVAL,

@@ -1,4 +1,4 @@
-//! One pod while its cgroup is there: its own counters, its readings, its network.
+//! One pod while its cgroup exists: its own counters, its accounting, its network.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
@@ -13,10 +13,10 @@ use super::additive::Additive;
 use super::ledger::Ledger;
 use super::readings::PodRecord;
 
-/// More than `/proc/PID/net/dev` prints for several hundred interfaces.
+/// More than `/proc/PID/net/dev` has for several hundred interfaces.
 const NET_DEV_BYTES: usize = 64 * 1024;
 
-/// A pod's cgroup and what is kept of it.
+/// A pod's cgroup and what is stored for it.
 #[derive(Debug)]
 pub(crate) struct Pod {
     pub(crate) uid: PodUid,
@@ -29,18 +29,18 @@ pub(crate) struct Pod {
 
 #[derive(Debug)]
 enum Network {
-    /// No process of the pod has been looked at.
+    /// No process of the pod has been inspected.
     Untried,
-    /// The kept file; it pins the network namespace until the pod's end.
+    /// The open file; it keeps the network namespace alive until the pod's end.
     Own(File),
-    /// The pod shares the node's network, or it may not be looked at: no figures.
+    /// The pod uses the node's network, or its process may not be inspected: no values.
     None,
 }
 
 // === impl Pod ===
 
 impl Pod {
-    /// A pod seen at its birth, or found running.
+    /// A pod seen at its creation, or found running.
     pub(crate) fn new(uid: PodUid, path: &Path, hierarchy: &Hierarchy, from_birth: bool) -> Self {
         Self {
             uid,
@@ -52,26 +52,26 @@ impl Pod {
         }
     }
 
-    /// Reads the pod's own counters. `None`: its cgroup is gone.
+    /// Reads the pod's own counters. `None`: its cgroup was removed.
     pub(crate) fn read(&mut self, buffer: &mut Vec<u8>) -> Option<Additive> {
         self.files.reopen();
         self.files.read(&mut self.usage, buffer).ok()?;
         Some(Additive::of(&self.usage))
     }
 
-    /// Reads the pod's own CPU counter alone.
+    /// Reads only the pod's own CPU counter.
     pub(crate) fn read_cpu_ns(&mut self, buffer: &mut Vec<u8>) -> Option<u64> {
         let read = self.files.read_cpu(&mut self.usage, buffer).ok()?;
         self.usage.cpu.usage_ns.filter(|_| read)
     }
 
-    /// Balances the CPU time and returns the record to show.
+    /// Balances the CPU time and returns the record to report.
     pub(crate) fn balance(&mut self, own_ns: u64, living_ns: u64) -> PodRecord {
         self.accounting_error = self.ledger.error_ratio(own_ns, living_ns);
         self.record(false)
     }
 
-    /// The record to show.
+    /// The record to report.
     pub(crate) fn record(&self, gone: bool) -> PodRecord {
         PodRecord {
             pod: self.uid.clone(),
@@ -81,7 +81,7 @@ impl Pod {
         }
     }
 
-    /// Keeps the network file of a process of the sandbox; the node's own is left out.
+    /// Opens the network file of a process of the sandbox, unless it uses the node's network.
     pub(crate) fn adopt_network(&mut self, pid: u32, proc: &Path) {
         if !matches!(self.network, Network::Untried) {
             return;

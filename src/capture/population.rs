@@ -1,12 +1,11 @@
-//! Which containers are captured, under which keys, and when each one's timer is due. Pure.
+//! The captured containers, their keys, and their timers. Pure.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Instant, SystemTime};
 
 use ephemon_model::{ContainerId, PodUid};
 
-/// The captured containers. A key is never given twice: what the kernel still reports under an old
-/// one concerns nobody.
+/// The captured containers. A key is never reused, so a late event for an old one has no effect.
 #[derive(Debug)]
 pub(crate) struct Population {
     limit: usize,
@@ -22,19 +21,19 @@ struct Member {
     id: ContainerId,
     pod: PodUid,
     created: SystemTime,
-    /// When its timer is set for, to find the entry again.
+    /// Time of its timer, to find the entry again.
     due: Option<Instant>,
 }
 
-/// What became of a container that wants to be a member.
+/// The result of adding a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Admission {
-    /// It is one, under this key.
+    /// It was added with this key.
     Admitted(u64),
-    /// One of the same id is there already: its directory was made anew, and nothing told that the
-    /// former was removed.
+    /// One with the same id exists: its directory was created again, and the removal of the former
+    /// was not reported.
     Known,
-    /// There are as many as there may be.
+    /// The limit is reached.
     Full,
 }
 
@@ -53,7 +52,7 @@ impl Population {
         }
     }
 
-    /// Takes in a container, without a timer.
+    /// Adds a container, without a timer.
     pub(crate) fn admit(
         &mut self,
         id: &ContainerId,
@@ -75,7 +74,7 @@ impl Population {
         Admission::Admitted(key)
     }
 
-    /// Lets a container go, with its timer: the key it had.
+    /// Removes a container with its timer; returns its key.
     pub(crate) fn remove(&mut self, id: &ContainerId) -> Option<u64> {
         let key = self.keys.remove(id)?;
         let member = self.members.remove(&key)?;
@@ -106,13 +105,13 @@ impl Population {
         self.children.get(pod).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// The pod's container that was created first; of several at once, the one that was seen first.
+    /// The pod's container that was created first; if several were, the one that was seen first.
     pub(crate) fn eldest(&self, pod: &PodUid) -> Option<u64> {
         let children = self.children(pod).iter().copied();
         children.min_by_key(|key| (self.members.get(key).map(|member| member.created), *key))
     }
 
-    /// Sets a container's one timer.
+    /// Sets a container's only timer.
     pub(crate) fn set_timer(&mut self, key: u64, due: Instant) {
         let Some(member) = self.members.get_mut(&key) else { return };
         if let Some(before) = member.due.replace(due) {
@@ -126,7 +125,7 @@ impl Population {
         self.timers.first().map(|(due, _)| *due)
     }
 
-    /// A container whose timer is due; the timer is not set any more.
+    /// A container whose timer is due; the timer is cleared.
     pub(crate) fn pop_due(&mut self, now: Instant) -> Option<u64> {
         self.timers.first().filter(|(due, _)| *due <= now)?;
         let (_, key) = self.timers.pop_first()?;

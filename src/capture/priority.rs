@@ -1,4 +1,5 @@
-//! The capture thread's priority: a final is read within milliseconds of a death or not at all.
+//! The capture thread's priority: a final reading is taken within milliseconds after the end, or is
+//! lost.
 
 use std::fs;
 use std::io;
@@ -12,19 +13,19 @@ use thread_priority::unix::{
 };
 use thread_priority::{Error, ThreadPriority, ThreadPriorityValue};
 
-/// The highest priority of a thread that is not real-time.
+/// The highest priority of a thread without real-time scheduling.
 const HIGHEST_NICE: i32 = -20;
 /// All user ids, one to one: the initial user namespace's `uid_map`.
 const INITIAL_MAP: [&str; 3] = ["0", "0", "4294967295"];
 
-/// What the thread runs at.
+/// The priority that the thread has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Held {
-    /// The lowest real-time priority: above every normal thread, below all that is urgent.
+    /// The lowest real-time priority: above every normal thread, below everything urgent.
     RealTime,
-    /// No real-time priority, but the highest of normal threads.
+    /// No real-time priority, but the highest normal one.
     Nice(Why),
-    /// As it was started.
+    /// The priority with which it was started.
     Normal(Why),
 }
 
@@ -37,13 +38,13 @@ enum Why {
         "the process has no CAP_SYS_NICE. Grant it for more exact final readings on a busy node"
     )]
     Capability,
-    /// The capability holds in the pod's own user namespace only.
+    /// The capability is valid only in the pod's own user namespace.
     #[error(
         "CAP_SYS_NICE in a user namespace has no effect. Run the agent with hostUsers: true for \
          more exact final readings on a busy node"
     )]
     UserNamespace,
-    /// A task group without real-time runtime.
+    /// The task group has no real-time runtime.
     #[error(
         "CAP_SYS_NICE is granted, but the kernel still refuses. With CONFIG_RT_GROUP_SCHED a cgroup \
          needs real-time runtime of its own (cpu.rt_runtime_us of cgroup v1), which container \
@@ -56,8 +57,8 @@ enum Why {
     Other(Errno),
 }
 
-/// Raises the calling thread's priority as far as the kernel lets it, and says what it came to.
-/// Without real-time priority more finals come from the pod's counters on a busy node.
+/// Raises the calling thread's priority as far as the kernel allows, and logs the result. Without
+/// real-time priority more final readings are derived from the pod's counters on a busy node.
 pub(super) fn raise() {
     match raise_by(real_time) {
         Held::RealTime => tracing::info!("the capture thread runs at real-time priority"),
@@ -76,14 +77,15 @@ fn raise_by(real_time: impl FnOnce() -> Result<(), Errno>) -> Held {
         capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_NICE));
     let uid_map = fs::read_to_string("/proc/self/uid_map");
     let why = why(error, granted, uid_map);
-    // Of the calling thread alone: Linux keeps it by thread, whatever the name of the call says.
+    // For the calling thread only: on Linux the value belongs to the thread, although the call is
+    // named after the process.
     match setpriority_process(None, HIGHEST_NICE) {
         Ok(()) => Held::Nice(why),
         Err(_) => Held::Normal(why),
     }
 }
 
-/// The lowest real-time priority for the calling thread.
+/// Sets the lowest real-time priority for the calling thread.
 fn real_time() -> Result<(), Errno> {
     let lowest = ThreadPriorityValue::try_from(1).map_err(|_| Errno::INVAL)?;
     let policy = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo);
@@ -133,7 +135,7 @@ mod tests {
         let (held, nice) =
             apart(|| (raise_by(|| Err(Errno::PERM)), getpriority_process(None).unwrap()));
         match held {
-            // RLIMIT_NICE allows it without the capability, too.
+            // RLIMIT_NICE allows it even without the capability.
             Held::Nice(Why::RealTimeGroup | Why::UserNamespace | Why::Capability) => {
                 assert_eq!(nice, HIGHEST_NICE);
             }

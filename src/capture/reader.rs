@@ -1,5 +1,5 @@
-//! The capture thread: waits for what the kernel reports and for timers, and hands each event to the
-//! `driver`, exits first of all.
+//! The capture thread: waits for the kernel's events and for timers, and passes each event to the
+//! `driver`, exits before all others.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -32,11 +32,11 @@ use held::Held;
 use poller::{Poller, Wakes};
 use reports::Reports;
 
-/// The tree is walked at this interval though every event was reported.
+/// How often the tree is walked even if every event was reported.
 const WALK_INTERVAL: Duration = Duration::from_secs(5);
-/// And at this one where inotify is not whole.
+/// The same if inotify does not report every change.
 const EVENTLESS_WALK_INTERVAL: Duration = Duration::from_millis(200);
-/// A pod's accounting is balanced at this interval, and at every container's end in it.
+/// How often a pod's accounting is balanced, in addition to every container's end.
 const BALANCE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Token of the tree's inotify instance.
@@ -46,41 +46,41 @@ const WAKE: u64 = 1;
 /// The first token of a container.
 const FIRST_KEY: u64 = 2;
 
-/// What capture is told.
+/// The configuration of capture.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The node.
     pub node: NodeRoot,
-    /// The kubelet's tree below the hierarchy's root, where the known places are not meant.
+    /// Path of the kubelet's tree below the hierarchy's root, if it is not one of the usual ones.
     pub kubepods: Option<PathBuf>,
-    /// The interval between samples of a container that has lived for a while.
+    /// The interval between samples of a container that has run for a while.
     pub sample_interval: Duration,
-    /// CPU time that sampling may take, of one CPU.
+    /// CPU time that sampling may use, as a ratio of one CPU.
     pub sample_budget: f64,
-    /// Containers captured at once; beyond it new ones are counted as dropped.
+    /// Most containers captured at once; further ones are counted as dropped.
     pub max_containers: usize,
 }
 
-/// Capture could not start.
+/// Why capture cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// No cgroup mount.
     #[error(transparent)]
     NoHierarchy(#[from] NoHierarchy),
-    /// The kernel refused what the thread waits on.
+    /// The kernel refused a descriptor that the thread waits for.
     #[error("cannot create the capture thread's {what}: {source}")]
     Descriptor {
-        /// Which.
+        /// Its kind.
         what: &'static str,
-        /// Why.
+        /// The kernel's error.
         source: Errno,
     },
-    /// The thread did not start.
+    /// The thread cannot be started.
     #[error("cannot start the capture thread: {0}")]
     Thread(#[source] io::Error),
 }
 
-/// Held: stops the thread when dropped and waits for it.
+/// Stops the thread when dropped, and waits for its end.
 #[derive(Debug)]
 pub struct CaptureHandle {
     stop: Arc<AtomicBool>,
@@ -145,7 +145,8 @@ pub fn start(
 }
 
 impl CaptureHandle {
-    /// Turns true when the first walk of the tree is done; an error means the thread has ended.
+    /// Becomes true when the first walk of the tree is done; an error means that the thread has
+    /// ended.
     pub fn walked(&self) -> tokio::sync::watch::Receiver<bool> {
         self.walked.clone()
     }
@@ -182,7 +183,7 @@ impl Reader {
                 let wait =
                     if self.tree.is_whole() { WALK_INTERVAL } else { EVENTLESS_WALK_INTERVAL };
                 next_walk = Instant::now() + wait;
-                // Nobody is to be woken by a walk that is not the first.
+                // Only the first walk notifies the receivers.
                 walked_tx.send_if_modified(|walked| !std::mem::replace(walked, true));
             }
             if now >= next_balance {
@@ -195,10 +196,11 @@ impl Reader {
             self.read_events(&mut wakes);
             self.run_due(&mut wakes);
         }
-        // What is known at the end is shown until the process goes; nothing is settled by leaving.
+        // The values at the end are reported until the process exits; no container is ended by the
+        // stop.
     }
 
-    /// Waits until something happens or the time has come.
+    /// Waits until an event occurs or the time has come.
     fn wait(&self, until: Instant, wakes: &mut Wakes) {
         let left = until.saturating_duration_since(Instant::now());
         if let Err(error) = self.driver.poller.wait(left, wakes) {
@@ -207,7 +209,7 @@ impl Reader {
         }
     }
 
-    /// Handles what the kernel has reported; whether the thread was woken to be stopped.
+    /// Handles the kernel's events; returns whether the thread was woken to stop.
     fn read_events(&mut self, wakes: &mut Wakes) -> bool {
         let mut woken = false;
         for token in wakes.tokens.drain(..) {
@@ -220,8 +222,8 @@ impl Reader {
         woken
     }
 
-    /// Runs what is due. Ends do not wait behind samples: between any two containers the kernel is
-    /// asked for events.
+    /// Runs what is due. Ends of containers do not wait for samples: events are read between any
+    /// two containers.
     fn run_due(&mut self, wakes: &mut Wakes) {
         loop {
             let now = Instant::now();
@@ -243,8 +245,8 @@ impl Reader {
         self.report_trouble();
     }
 
-    /// Walks the tree; the events that are waiting come first, so that a walk does not take the
-    /// credit for them.
+    /// Walks the tree. Pending events are handled first, so that the walk counts only what no event
+    /// reported.
     fn walk(&mut self) {
         if self.started {
             self.read_tree();

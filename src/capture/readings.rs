@@ -1,7 +1,7 @@
-//! What capture has read, shared with whoever shows it.
+//! The values that capture has read, shared with the parts that report them.
 //!
-//! Records are replaced, never changed: a reader takes the `Arc`s and lets go of the lock at once,
-//! so that a slow scrape cannot hold up a final reading.
+//! Records are replaced, never changed: a reader copies the `Arc`s and releases the lock at once,
+//! so that a slow scrape cannot delay a final reading.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -12,20 +12,20 @@ use ephemon_discovery::feed::Feed;
 use ephemon_model::{ContainerId, Ended, NetUsage, PodUid, Usage};
 use tokio::sync::Notify;
 
-/// One container's figures as last read.
+/// One container's last values.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
     /// The runtime's id.
     pub id: ContainerId,
     /// The pod it belongs to.
     pub pod: PodUid,
-    /// When its cgroup was made.
+    /// When its cgroup was created.
     pub created: SystemTime,
     /// When `usage` was read.
     pub read_at: SystemTime,
-    /// The figures.
+    /// The values.
     pub usage: Usage,
-    /// Set once, when the container is over and its figures are settled.
+    /// Set once the container has ended and its values are final.
     pub ended: Option<Ended>,
 }
 
@@ -34,39 +34,39 @@ pub struct Record {
 pub struct PodRecord {
     /// The pod.
     pub pod: PodUid,
-    /// Its interfaces; empty where no process of the pod could be looked at.
+    /// Its interfaces; empty if no process of the pod could be inspected.
     pub net: Vec<NetUsage>,
-    /// |pod's own CPU counter − Σ its containers| ÷ pod's own counter, since the agent has watched.
-    /// Absent until the pod has used enough for a ratio to mean something.
+    /// |pod's own CPU counter − Σ its containers| ÷ pod's own counter, since the agent has watched
+    /// it. `None` until the pod has used enough for the ratio to be meaningful.
     pub accounting_error: Option<f64>,
-    /// Whether the pod's cgroup is gone.
+    /// Whether the pod's cgroup was removed.
     pub gone: bool,
 }
 
-/// Everything at one moment.
+/// All values at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
-    /// Containers, living and ended, in no order.
+    /// Running and ended containers, in no particular order.
     pub containers: Vec<Arc<Record>>,
     /// Pods.
     pub pods: Vec<Arc<PodRecord>>,
 }
 
-/// Most ends that wait for their follower; the oldest goes first.
+/// Most ends that are queued; the oldest is dropped first.
 pub const MAX_ENDS: usize = 2048;
-/// Memory of a record, bytes: with the figures of a few devices.
+/// Memory of a record in bytes, with values of a few devices.
 pub const RECORD_BYTES: usize = 1536;
 
-/// What is over, as it was entered.
+/// A container or pod that has ended.
 #[derive(Debug, Clone)]
 pub enum End {
-    /// A container, with its finals.
+    /// A container, with its final reading.
     Container(Arc<Record>),
-    /// A pod whose cgroup is gone.
+    /// A pod whose cgroup was removed.
     Pod(Arc<PodRecord>),
 }
 
-/// Shared, cheap to clone.
+/// The readings; cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Readings(Arc<Shared>);
 
@@ -75,7 +75,7 @@ struct Shared {
     pages: Mutex<Pages>,
     /// Something is over.
     news: Notify,
-    /// Pods of which a container is new, or something is over.
+    /// Pods with a new container, or with an end.
     feed: Feed,
 }
 
@@ -83,22 +83,22 @@ struct Shared {
 struct Pages {
     containers: HashMap<ContainerId, Arc<Record>>,
     pods: HashMap<PodUid, Arc<PodRecord>>,
-    /// Ends since they were last taken; `None` while nobody follows them.
+    /// Ends since they were last taken; `None` if they are not followed.
     ends: Option<VecDeque<End>>,
-    /// How many of them found no room.
+    /// Number of ends that were dropped.
     lost: u64,
 }
 
 // === impl Readings ===
 
 impl Readings {
-    /// Readings that publish births and ends to this feed. Later readings of a living container are no
-    /// change: who needs them looks.
+    /// Readings that publish new containers and ends to this feed. Later readings of a running
+    /// container are not published; who needs them reads them.
     pub fn publishing_to(feed: Feed) -> Self {
         Self(Arc::new(Shared { feed, ..Shared::default() }))
     }
 
-    /// Enters a container's figures in place of the earlier ones.
+    /// Replaces a container's values.
     pub fn enter(&self, record: Record) {
         let record = Arc::new(record);
         let mut pages = self.pages();
@@ -114,7 +114,7 @@ impl Readings {
         self.0.feed.publish(&record.pod);
     }
 
-    /// Enters a pod's figures in place of the earlier ones.
+    /// Replaces a pod's values.
     pub fn enter_pod(&self, record: PodRecord) {
         let record = Arc::new(record);
         let mut pages = self.pages();
@@ -129,25 +129,25 @@ impl Readings {
         }
     }
 
-    /// From now on every end is kept for [`Self::take_ends`], whoever forgets the container
+    /// From now on every end is queued for [`Self::take_ends`], even if the container is forgotten
     /// meanwhile.
     pub fn follow_ends(&self) {
         self.pages().ends.get_or_insert_default();
     }
 
-    /// The ends since the last call, in order, and how many found no room. For one caller.
+    /// The ends since the last call, in order, and how many were dropped. For one caller.
     pub fn take_ends(&self) -> (Vec<End>, u64) {
         let mut pages = self.pages();
         let ends = pages.ends.as_mut().map(std::mem::take).unwrap_or_default();
         (ends.into(), std::mem::take(&mut pages.lost))
     }
 
-    /// Resolves when something was over since the last call. For one caller.
+    /// Resolves when something has ended since the last call. For one caller.
     pub async fn ended(&self) {
         self.0.news.notified().await;
     }
 
-    /// Forgets a container: it was shown often enough, or is none of ours.
+    /// Forgets a container that was reported often enough, or is not selected.
     pub fn forget(&self, id: &ContainerId) {
         self.pages().containers.remove(id);
     }
@@ -157,7 +157,7 @@ impl Readings {
         self.pages().pods.remove(uid);
     }
 
-    /// What there is of these containers and pods as it is now.
+    /// The present records of these containers and pods.
     pub fn select<'a>(
         &self,
         containers: impl Iterator<Item = &'a ContainerId>,
@@ -170,7 +170,7 @@ impl Readings {
         }
     }
 
-    /// Everything as it is now.
+    /// All present records.
     pub fn snapshot(&self) -> Snapshot {
         let pages = self.pages();
         Snapshot {
@@ -179,7 +179,7 @@ impl Readings {
         }
     }
 
-    /// A panic elsewhere leaves whole records behind, so a poisoned lock is still good.
+    /// Records are always complete, so a poisoned lock can be used.
     fn pages(&self) -> MutexGuard<'_, Pages> {
         lock(&self.0.pages)
     }

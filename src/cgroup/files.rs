@@ -1,4 +1,4 @@
-//! One cgroup's files in whichever version the node has.
+//! One cgroup's files, for either version.
 
 use std::path::{Path, PathBuf};
 
@@ -39,7 +39,7 @@ impl Files {
         })
     }
 
-    /// Opens what was not there before.
+    /// Opens files that did not exist before.
     pub fn reopen(&mut self) {
         match &mut self.0 {
             Version::V1 { directories, files } => files.reopen(directories),
@@ -68,8 +68,8 @@ impl Files {
         }
     }
 
-    /// The processes in it, as the reader's PID namespace numbers them. Processes of a namespace
-    /// the reader cannot see are listed as 0 and left out here.
+    /// The processes in it, numbered in the reader's PID namespace. Processes of namespaces that
+    /// the reader cannot see are listed as 0 by the kernel, and omitted here.
     pub fn pids(&mut self, buffer: &mut Vec<u8>) -> Vec<u32> {
         let text = match &mut self.0 {
             Version::V1 { files, .. } => files.procs(buffer),
@@ -79,7 +79,7 @@ impl Files {
         lines.filter_map(|line| line.parse().ok()).filter(|pid| *pid != 0).collect()
     }
 
-    /// Reads the CPU total into `usage`. `Ok(false)`: the kernel serves none.
+    /// Reads the CPU total into `usage`. `Ok(false)`: the kernel provides none.
     pub fn read_cpu(&mut self, usage: &mut Usage, buffer: &mut Vec<u8>) -> Result<bool, Gone> {
         let read = match &mut self.0 {
             Version::V1 { files, .. } => files.read_cpu(usage, buffer),
@@ -92,8 +92,9 @@ impl Files {
         }
     }
 
-    /// Reads everything into `usage`, CPU first. A file that fails leaves its earlier figures.
-    /// Returns how many could not be read for another reason than the cgroup's end.
+    /// Reads everything into `usage`, CPU first. A file that cannot be read leaves its earlier
+    /// values. Returns how many could not be read for another reason than the removal of the
+    /// cgroup.
     pub fn read(&mut self, usage: &mut Usage, buffer: &mut Vec<u8>) -> Result<u32, Gone> {
         self.read_cpu(usage, buffer)?;
         let mut unreadable = 0;
@@ -109,9 +110,9 @@ impl Files {
         Ok(unreadable)
     }
 
-    /// Reads what moves from second to second: CPU time and, where that has grown since it was last
-    /// read, memory and tasks. To whoever reads once a second each file costs several times what it
-    /// costs in a loop, since nothing of it is in the caches.
+    /// Reads what changes every second: CPU time and, if that has increased since the last read,
+    /// memory and tasks. At one read per second each file costs several times what it costs in a
+    /// loop, because nothing is in the caches.
     ///
     /// Returns as [`Self::read`] does.
     pub fn read_moving(&mut self, usage: &mut Usage, buffer: &mut Vec<u8>) -> Result<u32, Gone> {

@@ -1,11 +1,11 @@
-//! Where the hierarchies are mounted: version 2, version 1, or version 1 beside an empty version 2
-//! ("hybrid"). Told from the directories alone, so a fixture tree is as good as a kernel.
+//! Finds the mounts of the hierarchies: version 2, version 1, or version 1 with an empty version 2
+//! ("hybrid"). Detected from the directories alone, so that a fixture tree works like a kernel.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// A version 1 controller that holds figures we read.
+/// A version 1 controller whose values are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Controller {
     /// CPU time.
@@ -39,10 +39,10 @@ pub enum Hierarchy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Detected<'a>(pub &'a Hierarchy);
 
-/// There is no cgroup file system to read.
+/// There is no cgroup file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoHierarchy {
-    /// Where it was looked for.
+    /// The expected path.
     pub at: PathBuf,
 }
 
@@ -65,11 +65,11 @@ impl Controller {
 // === impl Hierarchy ===
 
 impl Hierarchy {
-    /// Looks at what is mounted at `at` (`/sys/fs/cgroup`).
+    /// Detects what is mounted at `at` (`/sys/fs/cgroup`).
     ///
-    /// `cgroup.controllers` at the top is version 2's own (a file version 1 does not have); else
-    /// each directory is a version 1 mount named after its controllers. Version 1 needs `cpuacct`
-    /// or `memory`: without either there is nothing to show.
+    /// `cgroup.controllers` at the top exists only in version 2; otherwise each directory is a
+    /// version 1 mount named after its controllers. Version 1 needs `cpuacct` or `memory`, without
+    /// which nothing can be reported.
     pub fn detect(at: &Path) -> Result<Self, NoHierarchy> {
         if at.join("cgroup.controllers").exists() {
             return Ok(Self::V2 { root: at.to_owned() });
@@ -97,8 +97,8 @@ impl Hierarchy {
         }
     }
 
-    /// The one tree in which births and deaths are watched. In version 1 it is the CPU time's:
-    /// runc makes it after memory's, so most files are there when it appears.
+    /// The tree in which creation and removal are watched. In version 1 it is that of `cpuacct`:
+    /// runc creates it after that of `memory`, so most files exist when it appears.
     pub fn watched_root(&self) -> Option<&Path> {
         match self {
             Self::V2 { root } => Some(root),
@@ -109,7 +109,7 @@ impl Hierarchy {
         }
     }
 
-    /// Whether emptiness is told by `cgroup.events` (version 2).
+    /// Whether `cgroup.events` reports emptiness (version 2).
     pub fn has_events(&self) -> bool {
         matches!(self, Self::V2 { .. })
     }

@@ -1,21 +1,22 @@
-//! One kernel file, opened once and read again and again.
+//! One kernel file, opened once and read repeatedly.
 //!
-//! A read at offset 0 of a kept descriptor makes the kernel print the file anew: 1 µs against six
-//! for open, read and close. A descriptor pins the cgroup's memory, so it goes with the container.
+//! A read at offset 0 of an open descriptor makes the kernel generate the text again: 1 µs instead
+//! of six for open, read and close. A descriptor keeps the cgroup's memory allocated, so it is
+//! closed with the container.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-/// `ENODEV`: the cgroup was removed; what the kernel answers on a kept descriptor.
+/// `ENODEV`: the kernel's answer on an open descriptor after the cgroup was removed.
 const ENODEV: i32 = 19;
-/// `EOPNOTSUPP`: PSI is compiled in but switched off (`psi=0`, `cgroup.pressure` 0).
+/// `EOPNOTSUPP`: PSI is compiled in but disabled (`psi=0`, `cgroup.pressure` 0).
 const EOPNOTSUPP: i32 = 95;
 /// `ENOENT`.
 const ENOENT: i32 = 2;
 
-/// More than any cgroup file prints: `io.stat` with several hundred devices, `memory.stat` 4 KiB.
+/// More than any cgroup file has: `io.stat` with several hundred devices, `memory.stat` 4 KiB.
 const MAX_BYTES: usize = 256 * 1024;
 
 /// A file by its name, and whether it is open.
@@ -27,20 +28,20 @@ pub(super) struct Kept {
 
 #[derive(Debug)]
 enum State {
-    /// Not there when last tried; controllers of version 1 appear one after the other.
+    /// It did not exist at the last attempt; controllers of version 1 appear one after the other.
     Missing,
     /// Open.
     Open(File),
-    /// Will not be had: this kernel does not serve it.
+    /// This kernel does not support it; it is not tried again.
     Unserved,
 }
 
-/// Why a file gave no text.
+/// Why a file could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
-    /// The cgroup is gone.
+    /// The cgroup was removed.
     Gone,
-    /// The file could not be read, or is no text, or is longer than any such file can be.
+    /// The file cannot be read, is not text, or is longer than any such file can be.
     Unreadable,
 }
 
@@ -52,7 +53,7 @@ impl Kept {
         Self { name, state: State::Missing }
     }
 
-    /// A file opened now, for one reading.
+    /// Opens a file for one reading.
     pub(super) fn opened(path: &Path) -> Result<Self, Trouble> {
         match File::open(path) {
             Ok(file) => Ok(Self { name: "", state: State::Open(file) }),
@@ -63,7 +64,7 @@ impl Kept {
         }
     }
 
-    /// Opens the file below `directory`, if it is there and not open yet.
+    /// Opens the file below `directory`, if it exists and is not open yet.
     pub(super) fn open(&mut self, directory: &Path) {
         if matches!(self.state, State::Missing)
             && let Ok(file) = File::open(directory.join(self.name))
@@ -77,7 +78,7 @@ impl Kept {
         matches!(self.state, State::Open(_))
     }
 
-    /// Reads the whole file: `Ok(None)` where it is absent.
+    /// Reads the whole file: `Ok(None)` if it does not exist.
     pub(super) fn read<'a>(&mut self, buffer: &'a mut Vec<u8>) -> Result<Option<&'a str>, Trouble> {
         let State::Open(file) = &self.state else {
             return Ok(None);
@@ -96,8 +97,8 @@ impl Kept {
     }
 }
 
-/// Reads from offset 0 to the end. A read that does not fill the buffer was the last: the kernel
-/// prints these files as one record.
+/// Reads from offset 0 to the end. A read that does not fill the buffer was the last one, because
+/// the kernel generates these files as one record.
 fn read_whole<'a>(file: &File, buffer: &'a mut Vec<u8>) -> io::Result<&'a str> {
     const FIRST: usize = 16 * 1024;
     if buffer.len() < FIRST {

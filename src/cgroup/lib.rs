@@ -1,9 +1,9 @@
-//! The kernel's cgroup files, version 1 and 2: where they are and what they say.
+//! The kernel's cgroup files of versions 1 and 2: their paths and formats.
 //!
-//! `hierarchy` finds the mounts, `name` reads the kubelet's directory names, `format` the kernel's
-//! text formats; [`v1`] and [`v2`] turn one cgroup's files into a [`ephemon_model::Usage`], and
-//! [`Files`] is whichever of the two the node has, and [`LimitFiles`] sets one cgroup's limits. std
-//! only; nothing here watches or decides.
+//! `hierarchy` finds the mounts, `name` parses the kubelet's directory names, `format` the kernel's
+//! text formats; [`v1`] and [`v2`] convert one cgroup's files to a [`ephemon_model::Usage`],
+//! [`Files`] is the one of the node's version, and [`LimitFiles`] sets one cgroup's limits. Nothing
+//! here watches or decides.
 
 mod files;
 pub mod format;

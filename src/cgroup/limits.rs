@@ -1,4 +1,4 @@
-//! One cgroup's limits in whichever version the node has: what is in force, and setting them.
+//! One cgroup's limits, for either version: reads and sets them.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -11,19 +11,20 @@ use super::format::Quota;
 use super::hierarchy::Hierarchy;
 use super::{v1, v2};
 
-/// Groups below a group are looked into so deep.
+/// How many levels of child groups are searched.
 const MAX_DEPTH: u8 = 3;
 
-/// The limits of one cgroup as the kernel shows them. Each is absent where its controller is.
+/// The limits of one cgroup as the kernel reports them. A limit is `None` if its controller does
+/// not exist.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct InForce {
     /// CPU time.
     pub cpu: Option<Quota>,
-    /// What version 1 allows a quota to be at most: the parent's own.
+    /// The upper bound of a quota in version 1: the parent's quota.
     pub cpu_ceiling: Option<Quota>,
     /// Memory, bytes.
     pub memory_bytes: Option<Limit<u64>>,
-    /// Swap beside the memory, bytes; absent where swap is not accounted.
+    /// Swap in addition to memory, bytes; `None` if swap is not accounted.
     pub swap_bytes: Option<Limit<u64>>,
     /// Tasks.
     pub pids: Option<Limit<u64>>,
@@ -39,7 +40,7 @@ pub enum Setting {
         /// The period, as it is in force.
         period_us: u64,
     },
-    /// Memory in bytes, and no swap beside it.
+    /// Memory in bytes, without additional swap.
     Memory {
         /// The limit.
         bytes: u64,
@@ -51,16 +52,16 @@ pub enum Setting {
     },
 }
 
-/// A limit that the kernel would not take.
+/// A limit that the kernel rejected.
 #[derive(Debug)]
 pub struct Refused {
     /// The kernel's file.
     pub path: PathBuf,
-    /// What it said.
+    /// Its error.
     pub source: io::Error,
 }
 
-/// Where one cgroup's limits are read and set. Nothing is kept open: they are looked at rarely.
+/// Reads and sets one cgroup's limits. No file is kept open, because they are read rarely.
 #[derive(Debug)]
 pub struct LimitFiles(Version);
 
@@ -97,12 +98,12 @@ impl LimitFiles {
         }
     }
 
-    /// Whether the kernel would let limits be set here: opens every file that [`LimitFiles::set`]
-    /// writes, and writes to none. False where none of them is there.
+    /// Whether the kernel would accept limits here: opens every file that [`LimitFiles::set`]
+    /// writes, without writing. `false` if none of them exists.
     ///
-    /// The directory's own mode says nothing: kernfs gives a root cgroup mode 0555
-    /// (`kernfs_create_root` in fs/kernfs/dir.c), which holds back root without `CAP_DAC_OVERRIDE`,
-    /// and its files mode 0644, which root owns.
+    /// The directory's own mode is not significant: kernfs gives a root cgroup mode 0555
+    /// (`kernfs_create_root` in fs/kernfs/dir.c), which restricts root without `CAP_DAC_OVERRIDE`,
+    /// but its files belong to root with mode 0644.
     ///
     /// # Errors
     /// The first file that cannot be opened for writing.
@@ -122,9 +123,9 @@ impl LimitFiles {
         Ok(there)
     }
 
-    /// Processes in it, as the reader's PID namespace numbers them: 0 where it cannot see one. Where
-    /// it has none of its own, those of a group below it: crun keeps a container's in one called
-    /// `container`.
+    /// Its processes, numbered in the reader's PID namespace: 0 for one that is not visible. If it
+    /// has none of its own, those of a child group, because crun puts a container's processes into
+    /// one named `container`.
     pub fn pids(&self) -> Vec<u32> {
         let directory = match &self.0 {
             Version::V1(directories) => directories.values().next(),
@@ -146,7 +147,7 @@ fn processes(directory: &Path, depth: u8) -> Vec<u32> {
     below.find(|pids| !pids.is_empty()).unwrap_or_default()
 }
 
-/// Writes a file that is there; none is ever made.
+/// Writes an existing file; never creates one.
 pub(super) fn write(path: PathBuf, text: &str) -> Result<(), Refused> {
     let opened: io::Result<File> = OpenOptions::new().write(true).open(&path);
     match opened.and_then(|mut file| file.write_all(text.as_bytes())) {
@@ -155,7 +156,7 @@ pub(super) fn write(path: PathBuf, text: &str) -> Result<(), Refused> {
     }
 }
 
-/// As [`write`], where the file may be missing.
+/// Like [`write`], but the file may be missing.
 pub(super) fn write_if_there(path: PathBuf, text: &str) -> Result<(), Refused> {
     match write(path, text) {
         Err(refused) if refused.source.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -173,7 +174,7 @@ mod tests {
     use super::*;
     use crate::Controller;
 
-    /// The agent's own case: root, but bound by the modes of files.
+    /// As in the agent: root, but restricted by the modes of files.
     fn without_dac_override<T: Send>(run: impl FnOnce() -> T + Send) -> T {
         let run = || {
             let mut sets = capabilities(None).unwrap();

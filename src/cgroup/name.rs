@@ -1,4 +1,4 @@
-//! The kubelet's and the runtimes' directory names, for both cgroup drivers.
+//! The directory names of the kubelet and the runtimes, for both cgroup drivers.
 //!
 //! cgroupfs: `kubepods[/burstable|/besteffort]/podUID/ID` (CRI-O: `crio-ID`).
 //! systemd: `kubepods.slice[/kubepods-burstable.slice]/kubepods-burstable-podUID.slice/
@@ -8,8 +8,8 @@
 
 use ephemon_model::{ContainerId, PodUid};
 
-/// Directory names of the kubepods root, relative to the hierarchy's root, as found in the field:
-/// a plain kubelet with either driver, and kind's and k3d's nested ones.
+/// Paths of the kubepods root relative to the hierarchy's root that are in use: a plain kubelet
+/// with either driver, and the nested ones of kind and k3d.
 pub const KUBEPODS_ROOTS: [&str; 5] = [
     "kubepods",
     "kubepods.slice",
@@ -18,19 +18,19 @@ pub const KUBEPODS_ROOTS: [&str; 5] = [
     "k3s/kubepods",
 ];
 
-/// What stands directly below the kubepods root or a `QoS` directory.
+/// The kind of a directory below the kubepods root or a `QoS` directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Below {
-    /// A `QoS` class's directory; pods stand below it.
+    /// The directory of a `QoS` class, with pods in it.
     Qos,
-    /// A pod's directory; containers stand below it.
+    /// A pod's directory, with containers in it.
     Pod(PodUid),
 }
 
-/// Reads a directory name below the kubepods root or below a `QoS` directory.
+/// Parses a directory name below the kubepods root or a `QoS` directory.
 pub fn below_kubepods(name: &str) -> Option<Below> {
     if let Some(slice) = name.strip_suffix(".slice") {
-        // The slice's own name is the path with dashes: the last part says what it is.
+        // The slice's name is its path with dashes: only the last part counts.
         let last = slice.rsplit('-').next()?;
         return match last {
             "burstable" | "besteffort" => Some(Below::Qos),
@@ -47,7 +47,7 @@ fn pod_uid(text: &str) -> Option<Below> {
     PodUid::parse(text).ok().map(Below::Pod)
 }
 
-/// Reads a directory name below a pod's directory: `ID`, `PREFIX-ID.scope`, `crio-ID`.
+/// Parses a directory name below a pod's directory: `ID`, `PREFIX-ID.scope`, `crio-ID`.
 ///
 /// `crio-conmon-ID` is CRI-O's monitor of that container, not the container.
 pub fn container(name: &str) -> Option<ContainerId> {

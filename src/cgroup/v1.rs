@@ -1,4 +1,4 @@
-//! One cgroup of version 1: a directory in each controller's tree, its files kept open.
+//! One cgroup of version 1: a directory in each controller's tree, with its files kept open.
 
 pub(super) mod limits;
 
@@ -34,13 +34,13 @@ pub struct Files {
     pids_peak: Kept,
 }
 
-/// Where one cgroup's directory is in each controller's tree.
+/// One cgroup's directory in each controller's tree.
 pub(super) type Directories = BTreeMap<Controller, PathBuf>;
 
 // === impl Files ===
 
 impl Files {
-    /// Opens what is there.
+    /// Opens the files that exist.
     pub(super) fn open(directories: &Directories) -> Self {
         let mut files = Self {
             procs: procs(directories),
@@ -63,7 +63,8 @@ impl Files {
         files
     }
 
-    /// Opens what was not there before: the runtime makes one controller's directory after another.
+    /// Opens files that did not exist before: the runtime creates one controller's directory after
+    /// another.
     pub(super) fn reopen(&mut self, directories: &Directories) {
         for (controller, directory) in directories {
             let files: &mut [&mut Kept] = match controller {
@@ -94,19 +95,19 @@ impl Files {
         self.cpu_usage.is_open() || self.memory_usage.is_open()
     }
 
-    /// Whether a process is in the group. Version 1 has no `populated`: the list tells.
+    /// Whether a process is in the group. Version 1 has no `populated`, so the list is read.
     pub(super) fn populated(&self, buffer: &mut Vec<u8>) -> Result<Option<bool>, Trouble> {
         Ok(Some(!self.procs(buffer)?.is_empty()))
     }
 
-    /// The list of processes, opened anew: on a kept descriptor version 1 prints the list of an
-    /// earlier read until nobody has asked for a second (`cgroup_pidlist_start` in
+    /// The list of processes, opened for each read: on an open descriptor version 1 returns the
+    /// list of an earlier read until it was unused for a second (`cgroup_pidlist_start` in
     /// kernel/cgroup/cgroup-v1.c).
     pub(super) fn procs<'a>(&self, buffer: &'a mut Vec<u8>) -> Result<&'a str, Trouble> {
         Ok(Kept::opened(&self.procs)?.read(buffer)?.unwrap_or_default())
     }
 
-    /// CPU time alone.
+    /// Only the CPU time.
     pub(super) fn read_cpu(
         &mut self,
         usage: &mut Usage,
@@ -119,7 +120,7 @@ impl Files {
         Ok(true)
     }
 
-    /// Everything but the CPU total; `trouble` is told of each file that failed.
+    /// Everything except the CPU total; `trouble` is called for each file that failed.
     pub(super) fn read_rest(
         &mut self,
         usage: &mut Usage,
@@ -172,7 +173,7 @@ impl Files {
         });
     }
 
-    /// Memory and tasks now; `trouble` is told of each file that failed.
+    /// Present memory and tasks; `trouble` is called for each file that failed.
     pub(super) fn read_gauges(
         &mut self,
         usage: &mut Usage,
@@ -191,12 +192,12 @@ impl Files {
         }
     }
 
-    /// The limits, which change rarely, and what `pids.max` did: opened, read and closed.
+    /// The limits, which change rarely, and the events of `pids.max`: opened, read and closed.
     pub(super) fn read_limits(directories: &Directories, usage: &mut Usage) {
         let text = |controller: Controller, name: &str| {
             std::fs::read_to_string(directories.get(&controller)?.join(name)).ok()
         };
-        // A group that is being removed keeps the limits it had.
+        // A group that is being removed keeps its last limits.
         let cpu = text(Controller::Cpu, "cpu.cfs_quota_us")
             .zip(text(Controller::Cpu, "cpu.cfs_period_us"))
             .and_then(|(quota, period)| cfs_quota(&quota, &period));
@@ -230,7 +231,7 @@ fn cpu_stat(text: &str, cpu: &mut CpuUsage) {
     }
 }
 
-/// `memory.stat`: the `total_*` keys hold this group and those below it.
+/// `memory.stat`: the `total_*` keys include child groups.
 fn memory_stat(text: &str, memory: &mut MemoryUsage) {
     let (mut faults, mut inactive_file) = (None, None);
     let mut major = None;
@@ -253,7 +254,7 @@ fn memory_stat(text: &str, memory: &mut MemoryUsage) {
         memory.usage_bytes.zip(inactive_file).map(|(usage, file)| usage.saturating_sub(file));
 }
 
-/// `blkio.throttle.io_service_bytes_recursive`: `MAJ:MIN Read 4096`, a line an operation.
+/// `blkio.throttle.io_service_bytes_recursive`: `MAJ:MIN Read 4096`, one line per operation.
 fn io_bytes(text: &str, io: &mut Vec<IoUsage>) {
     each_operation(text, io, |io, operation, value| match operation {
         "Read" => io.read_bytes = Some(value),
@@ -297,7 +298,7 @@ fn each_operation(text: &str, io: &mut Vec<IoUsage>, set: impl Fn(&mut IoUsage, 
     }
 }
 
-/// The list of processes in the tree whose births are watched.
+/// The list of processes in the tree that is watched.
 fn procs(directories: &Directories) -> PathBuf {
     let watched =
         directories.get(&Controller::Cpuacct).or_else(|| directories.get(&Controller::Memory));

@@ -1,4 +1,4 @@
-//! One cgroup of version 2: its files, kept open, and what their texts mean.
+//! One cgroup of version 2: its files, kept open, and their formats.
 
 pub(super) mod limits;
 
@@ -9,8 +9,8 @@ use ephemon_model::{CpuUsage, Faults, IoUsage, MemoryEvents, MemoryUsage, Usage}
 use super::format::{cpu_max, device, flat_keyed, flat_value, limit, pressure, single};
 use super::kept::{Kept, Trouble};
 
-/// The files of one cgroup, in the order in which a final reading takes them: the figures that a
-/// later one cannot make up for come first.
+/// The files of one cgroup, in the order of a final reading: values that cannot be reconstructed
+/// later come first.
 #[derive(Debug)]
 pub struct Files {
     events: Kept,
@@ -32,7 +32,7 @@ pub struct Files {
 // === impl Files ===
 
 impl Files {
-    /// Opens what is there.
+    /// Opens the files that exist.
     pub(super) fn open(directory: &Path) -> Self {
         let mut files = Self {
             events: Kept::new("cgroup.events"),
@@ -56,7 +56,8 @@ impl Files {
         files
     }
 
-    /// Opens what was not there before: the runtime may enable controllers after making the group.
+    /// Opens files that did not exist before: the runtime may enable controllers after it created
+    /// the group.
     pub(super) fn reopen(&mut self, directory: &Path) {
         for kept in self.all() {
             kept.open(directory);
@@ -86,7 +87,7 @@ impl Files {
         self.cpu_stat.is_open()
     }
 
-    /// Whether a process is in the group or below it.
+    /// Whether a process is in the group or a child group.
     pub(super) fn populated(&mut self, buffer: &mut Vec<u8>) -> Result<Option<bool>, Trouble> {
         let events = self.events.read(buffer)?;
         Ok(events.and_then(|text| flat_value(text, "populated")).map(|value| value != 0))
@@ -96,7 +97,7 @@ impl Files {
         Ok(self.procs.read(buffer)?.unwrap_or_default())
     }
 
-    /// CPU time alone: what the pod's books are balanced by.
+    /// Only the CPU time, with which the pod's accounting is balanced.
     pub(super) fn read_cpu(
         &mut self,
         usage: &mut Usage,
@@ -109,7 +110,7 @@ impl Files {
         Ok(true)
     }
 
-    /// Everything but CPU time; `trouble` is told of each file that failed.
+    /// Everything except the CPU time; `trouble` is called for each file that failed.
     pub(super) fn read_rest(
         &mut self,
         usage: &mut Usage,
@@ -153,7 +154,7 @@ impl Files {
         });
     }
 
-    /// Memory and tasks now; `trouble` is told of each file that failed.
+    /// Present memory and tasks; `trouble` is called for each file that failed.
     pub(super) fn read_gauges(
         &mut self,
         usage: &mut Usage,
@@ -172,10 +173,10 @@ impl Files {
         }
     }
 
-    /// The limits, which change rarely, and what `pids.max` did: opened, read and closed.
+    /// The limits, which change rarely, and the events of `pids.max`: opened, read and closed.
     pub(super) fn read_limits(directory: &Path, usage: &mut Usage) {
         let text = |name: &str| std::fs::read_to_string(directory.join(name)).ok();
-        // A group that is being removed keeps the limits it had.
+        // A group that is being removed keeps its last limits.
         let cpu = text("cpu.max").and_then(|text| cpu_max(&text));
         usage.cpu.limit_millis = cpu.or(usage.cpu.limit_millis);
         let memory = text("memory.max").and_then(|text| limit(&text));
@@ -187,7 +188,7 @@ impl Files {
     }
 }
 
-/// `cpu.stat`. The throttling keys are there only with the cpu controller.
+/// `cpu.stat`. The throttling keys exist only with the cpu controller.
 fn cpu_stat(text: &str, cpu: &mut CpuUsage) {
     const NS_PER_US: u64 = 1000;
     for (key, value) in flat_keyed(text) {
@@ -220,7 +221,7 @@ fn memory_events(text: &str) -> MemoryEvents {
     events
 }
 
-/// `memory.stat`; the working set as the kubelet reckons it: usage less inactive file pages.
+/// `memory.stat`; the working set as the kubelet computes it: usage minus inactive file pages.
 fn memory_stat(text: &str, memory: &mut MemoryUsage) {
     let (mut faults, mut inactive_file) = (None, None);
     let mut major = None;
@@ -244,7 +245,7 @@ fn memory_stat(text: &str, memory: &mut MemoryUsage) {
 
 /// `io.stat`, nested keyed: `MAJ:MIN rbytes=… wbytes=… rios=… wios=… dbytes=… dios=…`.
 ///
-/// A device that was opened and never used stands there with a bare number: it has no figures.
+/// A device that was opened but never used has a line without values.
 fn io_stat(text: &str) -> Vec<IoUsage> {
     let mut devices: Vec<IoUsage> = text
         .lines()

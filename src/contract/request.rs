@@ -99,6 +99,7 @@ pub enum Command {
 /// A signal to a step's process group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SignalStep {
+    /// The signal to send.
     pub signal: Signal,
     /// Time until SIGKILL to the group, in milliseconds ([`super::DEFAULT_ESCALATION_MS`] when
     /// absent), unless an earlier request set an earlier time.

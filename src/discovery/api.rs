@@ -1,8 +1,9 @@
-//! The API server's word: which pods of this node match the selector, and their containers.
+//! Watches the API server: which pods of this node match the selector, and their containers.
 //!
-//! List, then watch; list anew when the watch breaks. This is not kube's `watcher`: that one does not show when a watch has been
-//! taken up again after a failure (the inventory wants to know at once), asks again without pause
-//! when a server keeps closing the watch, and has no limit on the wait for an answer.
+//! Lists, then watches, and lists again when the watch breaks. kube's `watcher` is not used,
+//! because it does not report when a watch has resumed after a failure (which the inventory must
+//! know immediately), retries without pause if a server keeps closing the watch, and has no time
+//! limit for a response.
 
 mod connect;
 mod trouble;
@@ -31,17 +32,17 @@ use trouble::{Trouble, Verb};
 
 pub use connect::Error;
 
-/// Pods asked for at once: few, for one may be as large as etcd takes (1.5 MiB), and a page is in
-/// memory as a whole.
+/// Pods per page of a list: few, because a pod can be as large as etcd accepts (1.5 MiB), and a
+/// whole page is in memory.
 pub const LIST_PAGE_LIMIT: u32 = 4;
 
-/// Most pages of a list; a node does not run that many pods.
+/// Most pages of a list; no node runs that many pods.
 const MAX_PAGES: usize = 500;
 
-/// A watch that lasted this many first pauses counts as a success: the pauses start over.
+/// A watch that lasted at least this many first pauses counts as a success, and resets the pauses.
 const STEADY_AFTER: u32 = 10;
 
-/// Where the API server is and which pods to watch.
+/// How to reach the API server, and which pods to watch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// `--kubeconfig`; without it the pod's own service account.
@@ -50,20 +51,20 @@ pub struct Options {
     pub node_name: String,
     /// `--pod-selector`, a label selector; empty selects all.
     pub pod_selector: String,
-    /// How long to wait for what.
+    /// Time limits.
     pub patience: Patience,
 }
 
-/// How long to wait for the API server.
+/// Time limits for the API server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
-    /// For a list, and for a watch to be taken up.
+    /// For a list, and for starting a watch.
     pub answer: Duration,
-    /// For an event or bookmark of a watch; bookmarks come about once a minute. The server is
-    /// asked to end each watch after this time as well.
+    /// For an event or bookmark of a watch; bookmarks are sent about once a minute. The server is
+    /// also asked to end each watch after this time.
     pub event: Duration,
-    /// A watch that ends sooner than this was cut: the server ends it after `event`. Pods are then
-    /// listed anew.
+    /// A watch that ends sooner than this was interrupted, because the server ends it after
+    /// `event`. Then the pods are listed again.
     pub whole_watch: Duration,
     /// The pause after the first failure; it doubles with each.
     pub first_pause: Duration,
@@ -71,11 +72,11 @@ pub struct Patience {
     pub longest_pause: Duration,
 }
 
-/// A line to the API server, not yet used.
+/// A connection to the API server that has not been used yet.
 #[derive(Debug)]
 pub struct Watch {
     api: Api<Pod>,
-    /// The server's address, without anything secret.
+    /// The server's address, without credentials.
     url: String,
     options: Options,
 }
@@ -86,7 +87,7 @@ struct Follow<'a> {
     watch: &'a Watch,
     inventory: &'a Inventory,
     backoff: Backoff,
-    /// What was last said of the trouble we are in.
+    /// The failure that was last logged.
     said: Outage<(Verb, String)>,
     oddities: HashSet<Oddity>,
 }
@@ -108,7 +109,7 @@ impl Default for Patience {
 // === impl Watch ===
 
 impl Watch {
-    /// Reads the configuration; asks the API server nothing yet.
+    /// Reads the configuration, without connecting.
     pub async fn connect(options: Options) -> Result<Self, Error> {
         let (client, url) = connect::client(&options).await?;
         Ok(Self { api: Api::all(client), url, options })
@@ -119,7 +120,8 @@ impl Watch {
         &self.url
     }
 
-    /// Keeps the inventory up to date, for ever. `listed` is told when the first list is complete.
+    /// Keeps the inventory up to date; never returns. `listed` is notified when the first list is
+    /// complete.
     pub async fn run(self, inventory: Inventory, listed: oneshot::Sender<()>) -> Infallible {
         let patience = self.options.patience;
         let mut follow = Follow {
@@ -139,7 +141,7 @@ impl Watch {
             drop(span);
             match list {
                 Ok(version) => {
-                    // Nobody may be waiting any more; that is theirs to decide.
+                    // The receiver may have been dropped, which is not an error here.
                     listed.take().map(|listed| listed.send(()).ok());
                     follow.watch(version).instrument(info_span!("watch pods")).await;
                 }
@@ -172,7 +174,7 @@ impl Watch {
 // === impl Follow ===
 
 impl Follow<'_> {
-    /// Lists all pods; the version to watch from.
+    /// Lists all pods; returns the resource version to watch from.
     async fn list(&mut self) -> Result<String, Trouble> {
         let asked = Instant::now();
         let mut params = ListParams {
@@ -198,7 +200,7 @@ impl Follow<'_> {
         )))
     }
 
-    /// Watches from `version` for as long as the server lets us; returns when a new list is due.
+    /// Watches from `version` until a new list is needed.
     async fn watch(&mut self, mut version: String) {
         let patience = self.watch.options.patience;
         let params = WatchParams {
@@ -232,7 +234,7 @@ impl Follow<'_> {
         }
     }
 
-    /// Takes in a watch's events until it ends; `None` if it ended as it should.
+    /// Handles a watch's events until it ends; returns `None` if it ended normally.
     async fn events(
         &mut self,
         events: impl futures_util::Stream<Item = kube::Result<WatchEvent<Pod>>>,
@@ -268,7 +270,7 @@ impl Follow<'_> {
         }
     }
 
-    /// Tells the inventory of a pod.
+    /// Updates the inventory with a pod.
     fn apply(&mut self, pod: &Pod) -> Option<PodUid> {
         let (view, oddities) = PodView::of(pod);
         for oddity in oddities {
@@ -286,7 +288,7 @@ impl Follow<'_> {
         Some(uid)
     }
 
-    /// A list is complete; what was said of watching still holds.
+    /// A list is complete; failures of the watch that were logged are still current.
     fn well(&mut self, pods: usize) {
         debug!(url = %self.watch.url, pods, "listed pods");
         if matches!(self.said.current(), Some((Verb::List, _))) {
@@ -300,15 +302,15 @@ impl Follow<'_> {
         }
     }
 
-    /// Waits before a list that is needed though nothing is wrong with the server.
+    /// Waits before a list that is needed although the server has not failed.
     async fn wait(&mut self, why: &str) {
-        // Deaf until the list is there: no pod is judged by what we cannot have heard.
+        // Until the list is complete, a pod must not be judged by events that were missed.
         self.inventory.api_failing();
         debug!("{why}; listing again");
         tokio::time::sleep(self.backoff.next_pause(fastrand::f64())).await;
     }
 
-    /// Says what is wrong, once for each trouble, and waits.
+    /// Logs a failure, once for each kind, and waits.
     async fn pause(&mut self, verb: Verb, trouble: &Trouble) {
         self.inventory.api_failing();
         let sentence = trouble.sentence(verb, &self.watch.url);
@@ -321,7 +323,7 @@ impl Follow<'_> {
     }
 }
 
-/// An event without a version leaves the last one standing.
+/// An event without a version does not change the last one.
 fn advance(version: &mut String, to: Option<String>) {
     if let Some(to) = to.filter(|to| !to.is_empty()) {
         *version = to;

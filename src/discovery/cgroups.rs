@@ -1,8 +1,8 @@
-//! Births and deaths in the cgroup tree: inotify on kubepods, the `QoS` directories and each pod,
-//! and a walk of the tree that repairs whatever the events missed.
+//! Creation and removal of cgroups: inotify on kubepods, the `QoS` directories and each pod, and a
+//! walk of the tree that finds whatever the events missed.
 //!
-//! Not a thread: `capture` owns one and asks, since the reader of finals must hear of a death
-//! first-hand.
+//! Not a separate thread: `capture` owns one instance and polls it, because the code that takes
+//! final readings must learn of a removal immediately.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -16,36 +16,36 @@ use ephemon_model::{ContainerId, PodUid};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
 
-/// Bytes for one read of events: some 800 of them.
+/// Buffer for one read of events, in bytes: about 800 events.
 const EVENT_BUFFER_BYTES: usize = 64 * 1024;
 
-/// Something that happened in the tree.
+/// A change in the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CgroupEvent {
-    /// A pod's directory is there, at this path below the watched root.
+    /// A pod's directory was created, at this path below the watched root.
     PodCreated(PodUid, PathBuf),
-    /// A container's directory is there, at this path below the watched root.
+    /// A container's directory was created, at this path below the watched root.
     Created(ContainerId, PodUid, PathBuf),
     /// A container's `cgroup.events` changed.
     Changed(ContainerId),
-    /// A container's directory is gone.
+    /// A container's directory was removed.
     Removed(ContainerId),
-    /// A pod's directory is gone.
+    /// A pod's directory was removed.
     PodRemoved(PodUid),
-    /// The kernel dropped events: only a walk tells now.
+    /// The kernel dropped events; only a walk can find the changes.
     Overflow,
 }
 
-/// Why there are no events, or fewer: the walk goes on, and finds things later.
+/// Why events are missing. The walk continues, and finds changes later.
 #[derive(Debug, thiserror::Error)]
 pub enum WatchTrouble {
-    /// No inotify instance could be had.
+    /// No inotify instance can be created.
     #[error(
         "cannot create an inotify instance: {0}; raise sysctl fs.inotify.max_user_instances \
          (until then new containers are found by walking the tree)"
     )]
     NoInstance(#[source] io::Error),
-    /// No more watches.
+    /// No further watch can be created.
     #[error(
         "no inotify watch left for {path}; raise sysctl fs.inotify.max_user_watches (until then \
          changes there are found by walking the tree)"
@@ -62,7 +62,7 @@ pub struct CgroupTree {
     root: PathBuf,
     kubepods: Option<PathBuf>,
     inotify: Option<OwnedFd>,
-    /// By watch descriptor. The kernel gives none out again.
+    /// By watch descriptor. The kernel does not reuse descriptors.
     watches: HashMap<i32, Watched>,
     by_container: HashMap<ContainerId, (PodUid, Option<i32>)>,
     pods: HashMap<PodUid, PathBuf>,
@@ -74,9 +74,9 @@ pub struct CgroupTree {
 
 #[derive(Debug, Clone)]
 enum Watched {
-    /// The kubepods root or a `QoS` directory: pods and `QoS` directories below.
+    /// The kubepods root or a `QoS` directory, with pods and `QoS` directories in it.
     Pods(PathBuf),
-    /// A pod's directory: containers below.
+    /// A pod's directory, with containers in it.
     Pod(PodUid, PathBuf),
     /// A container's `cgroup.events`.
     Events(ContainerId),
@@ -85,8 +85,8 @@ enum Watched {
 // === impl CgroupTree ===
 
 impl CgroupTree {
-    /// Watches below `root` (a hierarchy's mount). `kubepods` fixes where the kubelet's tree is,
-    /// relative to it; else the known places are tried at every walk until one is there.
+    /// Watches below `root` (a hierarchy's mount). `kubepods` sets the path of the kubelet's tree
+    /// relative to it; without it, each walk tries the usual paths until one exists.
     pub fn new(root: PathBuf, kubepods: Option<PathBuf>, watch_events_files: bool) -> Self {
         let mut trouble = Vec::new();
         let inotify = match inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK) {
@@ -115,12 +115,12 @@ impl CgroupTree {
         self.inotify.as_ref().map(AsFd::as_fd)
     }
 
-    /// Whether everything is told by events. If not, walk often.
+    /// Whether events report every change. If not, walk often.
     pub fn is_whole(&self) -> bool {
         self.inotify.is_some() && !self.out_of_watches
     }
 
-    /// What went wrong since last asked, each thing once.
+    /// The problems since the last call, each once.
     pub fn take_trouble(&mut self) -> Vec<WatchTrouble> {
         std::mem::take(&mut self.trouble)
     }
@@ -134,11 +134,11 @@ impl CgroupTree {
         }
     }
 
-    /// Reads the events that are there; never blocks.
+    /// Reads the available events without blocking.
     pub fn read(&mut self, events: &mut Vec<CgroupEvent>) {
         let mut batch = Vec::new();
         while let Some(inotify) = &self.inotify {
-            // A buffer at a time: handling what it lends needs the whole of `self`.
+            // One buffer at a time, because handling the borrowed events needs `&mut self`.
             let mut reader = inotify::Reader::new(inotify, &mut self.buffer);
             while let Ok(event) = reader.next() {
                 let name = event.file_name().and_then(|name| name.to_str().ok());
@@ -197,8 +197,8 @@ impl CgroupTree {
         }
     }
 
-    /// Walks the tree and tells every difference to what is known. Returns how many containers
-    /// were found that no event had told of.
+    /// Walks the tree and reports every difference from the known state. Returns how many
+    /// containers were found without an event.
     pub fn walk(&mut self, events: &mut Vec<CgroupEvent>) -> usize {
         let before = events.len();
         let (mut pods, mut containers) = (HashSet::new(), HashSet::new());
@@ -250,8 +250,8 @@ impl CgroupTree {
         }
     }
 
-    /// A directory appeared below kubepods or a `QoS` directory. What was made in it before the watch
-    /// was set is found by looking once.
+    /// A directory appeared below kubepods or a `QoS` directory. Directories that were created in
+    /// it before the watch existed are found by listing it once.
     fn adopt_below_kubepods(&mut self, at: &Path, name: &str, events: &mut Vec<CgroupEvent>) {
         let path = at.join(name);
         match name::below_kubepods(name) {
@@ -317,7 +317,7 @@ impl CgroupTree {
         if self.pods.remove(uid).is_none() {
             return;
         }
-        // Its own deletion is told to the parent's watch and may come before its children's.
+        // Its own removal is reported by the parent's watch, possibly before that of its children.
         let left: Vec<_> = self
             .by_container
             .iter()
@@ -337,8 +337,8 @@ impl CgroupTree {
         events.push(CgroupEvent::PodRemoved(uid.clone()));
     }
 
-    /// Sets a directory's watch. Setting one again returns the same descriptor, so a walk repairs a
-    /// watch that was refused before.
+    /// Adds a watch for a directory. Adding it again returns the same descriptor, so a walk also
+    /// repairs a watch that failed before.
     fn watch_once(&mut self, at: &Path, watched: impl FnOnce() -> Watched) {
         let mask = WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::MOVE | WatchFlags::ONLYDIR;
         if let Some(watch) = self.watch(at, mask) {
@@ -360,8 +360,9 @@ impl CgroupTree {
         }
     }
 
-    /// Version 2 does not tell on the file itself that the group went (before Linux 7.1), and a
-    /// watch left behind would pin it. One that the kernel removed already is no matter.
+    /// With cgroup v2 the removal of a group is not reported on the file itself (before Linux 7.1),
+    /// and a remaining watch would keep its inode. An error is ignored, because the kernel may have
+    /// removed the watch already.
     fn unwatch(&mut self, watch: i32) {
         self.watches.remove(&watch);
         if let Some(inotify) = &self.inotify
@@ -372,7 +373,7 @@ impl CgroupTree {
     }
 }
 
-/// Names of the directories below a path; empty where it is gone.
+/// Names of the directories below a path; empty if it does not exist.
 fn directories(path: &Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(path) else {
         return Vec::new();

@@ -1,8 +1,8 @@
-//! The container runtime's word, over its CRI socket: names by id, sandboxes, exit codes.
+//! Reads names by id, sandboxes and exit codes from the container runtime over its CRI socket.
 //!
-//! Optional and read only: three calls that list and look, never one that acts. Asks when a
-//! container was created or ended, and once in a while; a runtime that is slow, hanging or away costs
-//! nobody anything but the names it would have given.
+//! Optional and read-only: three calls that list and inspect. It is queried when a container was
+//! created or ended, and at intervals; a runtime that is slow, blocked or stopped delays nothing
+//! but the names it would provide.
 
 mod client;
 pub mod wire;
@@ -23,34 +23,34 @@ use super::inventory::{Evidence, EvidenceSource, Inventory, Observation};
 
 pub use client::{Client, Error};
 
-/// How often the runtime is asked though nothing happened.
+/// How often the runtime is queried without an event.
 const LIST_INTERVAL: Duration = Duration::from_secs(15);
 
-/// How soon after something happened the runtime is asked once more: a cgroup is empty a little
-/// before the runtime knows the exit code.
+/// How long after an event the runtime is queried a second time: a cgroup is empty shortly before
+/// the runtime knows the exit code.
 const FOLLOW_UP_DELAY: Duration = Duration::from_secs(1);
 
-/// Shortest time between two rounds, however much happens.
+/// Shortest time between two queries, regardless of the number of events.
 const LIST_INTERVAL_MIN: Duration = Duration::from_millis(500);
 
-/// Longest wait for an answer.
+/// Longest wait for a response.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The longest pause after failures.
 const RETRY_INTERVAL_MAX: Duration = Duration::from_mins(1);
 
-/// Most ended containers looked at in one round; the rest waits for the next.
+/// Most ended containers that are inspected in one round; the rest is inspected in the next.
 const MAX_STATUSES: usize = 64;
 
-/// Longest reason taken, in characters; the runtimes' own are one word.
+/// Longest reason that is stored, in characters; the runtimes' own are single words.
 const MAX_REASON: usize = 256;
 
-/// Tells `inventory` what the runtime at `socket` says, for ever.
+/// Updates `inventory` from the runtime at `socket`; never returns.
 pub async fn watch(socket: PathBuf, inventory: Inventory) -> Infallible {
     watch_by(Client::new(socket, ANSWER_TIMEOUT), inventory).await
 }
 
-/// As [`watch`], by a client of the caller's.
+/// Like [`watch`], with a client of the caller.
 pub async fn watch_by(client: Client, inventory: Inventory) -> Infallible {
     let mut backoff = Backoff::new(Duration::from_secs(1), RETRY_INTERVAL_MAX);
     let mut outage = Outage::default();
@@ -86,7 +86,7 @@ pub async fn watch_by(client: Client, inventory: Inventory) -> Infallible {
     }
 }
 
-/// Asks for everything once; whether all ended containers could be looked at.
+/// Queries everything once; returns whether all ended containers could be inspected.
 async fn round(client: &Client, inventory: &Inventory) -> Result<bool, Error> {
     let sandboxes: wire::ListPodSandboxResponse =
         client.call("ListPodSandbox", wire::ListPodSandboxRequest {}).await?;
@@ -97,7 +97,8 @@ async fn round(client: &Client, inventory: &Inventory) -> Result<bool, Error> {
         inventory.learn(evidence);
     }
     let mut unexplained = inventory.unexplained(exited);
-    // Those the runtime will not tell of must not stand before the others for ever.
+    // In random order, so that containers for which the runtime has no answer do not keep the
+    // others from being inspected.
     fastrand::shuffle(&mut unexplained);
     let mut explained = 0;
     for id in unexplained.iter().take(MAX_STATUSES) {
@@ -110,7 +111,7 @@ async fn round(client: &Client, inventory: &Inventory) -> Result<bool, Error> {
                     explained += 1;
                 }
             }
-            // Removed since it was listed: nothing will be known of it here.
+            // It was removed after the list, so the runtime does not know it any more.
             Err(Error::Refusal { status, .. }) => debug!(%id, %status, "no status"),
             Err(error) => return Err(error),
         }
@@ -118,7 +119,7 @@ async fn round(client: &Client, inventory: &Inventory) -> Result<bool, Error> {
     Ok(unexplained.len() <= MAX_STATUSES || explained == 0)
 }
 
-/// What two lists tell, and which containers have ended.
+/// The evidence in two lists, and the containers that have ended.
 pub fn read(
     sandboxes: wire::ListPodSandboxResponse,
     containers: wire::ListContainersResponse,
@@ -161,7 +162,7 @@ pub fn read(
     (evidence, exited)
 }
 
-/// How a container ended; none while it has not.
+/// How a container ended; `None` if it has not.
 pub fn explain(id: &ContainerId, answer: wire::ContainerStatusResponse) -> Option<Evidence> {
     let status = answer.status?;
     if status.state != wire::CONTAINER_EXITED {
@@ -185,7 +186,7 @@ pub fn explain(id: &ContainerId, answer: wire::ContainerStatusResponse) -> Optio
     })
 }
 
-/// Nanoseconds since 1970, as the runtime tells times; 0 is none.
+/// A time of the runtime in nanoseconds since 1970; 0 stands for none.
 fn moment(ns: i64) -> Option<SystemTime> {
     let ns = u64::try_from(ns).ok().filter(|ns| *ns > 0)?;
     at_unix_ns(ns)
@@ -203,7 +204,7 @@ fn pod(metadata: wire::PodSandboxMetadata) -> Option<PodRef> {
     })
 }
 
-/// The image as the spec names it, if the runtime was told; else what it was resolved to.
+/// The image as the spec names it, if the runtime knows that; else the resolved one.
 fn image(spec: wire::ImageSpec) -> Option<std::sync::Arc<str>> {
     let name =
         if spec.user_specified_image.is_empty() { spec.image } else { spec.user_specified_image };

@@ -1,9 +1,9 @@
-//! Which pods have changed: a bounded set that coalesces, followed by any number of readers.
+//! The changed pods: a bounded set that merges changes, with any number of readers.
 //!
-//! Whoever changes something publishes the pod afterwards and never waits. A reader that is slow is
-//! shown each pod once, however often it changed; one that is so far behind that the set has let go of
-//! pods is told to look at all of them. A reader takes the set before it looks, so that a change that
-//! comes meanwhile is shown again: nothing is missed, and at worst something is looked at twice.
+//! Whoever changes something publishes the pod afterwards, and never waits. A slow reader gets each
+//! pod once, however often it changed; a reader so far behind that pods were dropped from the set
+//! is told to check all pods. A reader takes the set before it checks the pods, so that a change in
+//! the meantime is reported again: no change is missed, and at worst a pod is checked twice.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -12,11 +12,11 @@ use ephemon_base::lock;
 use ephemon_model::PodUid;
 use tokio::sync::watch;
 
-/// Most pods held; more than the inventory has.
+/// Most pods in the set; more than the inventory holds.
 const MAX_PODS: usize = 2048;
-/// Memory of one, bytes: two tables that have just grown, and the UID's text.
+/// Memory of one pod, in bytes: two tables that have just grown, and the text of the UID.
 pub const CHANGE_BYTES: usize = 256;
-/// Memory of all, bytes.
+/// Memory of all pods, in bytes.
 pub const FEED_BYTES: usize = MAX_PODS * CHANGE_BYTES;
 
 /// Publishes changes; cheap to clone.
@@ -34,27 +34,27 @@ struct Shared {
 pub struct Follower {
     feed: Feed,
     version_rx: watch::Receiver<u64>,
-    /// The version up to which changes were taken; `None` before the first time.
+    /// The version up to which changes were taken; `None` before the first call.
     seen: Option<u64>,
 }
 
 /// What has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Changed {
-    /// Any pod may have.
+    /// Any pod may have changed.
     All,
-    /// These pods.
+    /// These pods may have changed.
     Pods(HashSet<PodUid>),
 }
 
-/// Each pod by the version of its last change. Every change has a version of its own.
+/// Each pod with the version of its last change. Every change has its own version.
 #[derive(Debug)]
 struct Changes {
     limit: usize,
     version: u64,
     by_pod: HashMap<PodUid, u64>,
     by_version: BTreeMap<u64, PodUid>,
-    /// Which pods changed is not known of this version and those before.
+    /// For this version and earlier ones it is unknown which pods changed.
     forgotten: u64,
 }
 
@@ -72,17 +72,17 @@ impl Feed {
         Self(Arc::new(Shared { changes: Mutex::new(Changes::new(limit)), version_tx }))
     }
 
-    /// Something about this pod has changed, and can be seen by now.
+    /// Reports a change of this pod, which must already be visible.
     pub fn publish(&self, pod: &PodUid) {
         self.change(|changes| changes.mark(pod));
     }
 
-    /// Something about any pod may have changed.
+    /// Reports that any pod may have changed.
     pub fn publish_all(&self) {
         self.change(Changes::mark_all);
     }
 
-    /// A follower, to which everything is new.
+    /// A reader for which everything is new.
     pub fn follow(&self) -> Follower {
         let version_rx = self.0.version_tx.subscribe();
         Follower { feed: self.clone(), version_rx, seen: None }
@@ -91,11 +91,11 @@ impl Feed {
     fn change(&self, act: impl FnOnce(&mut Changes)) {
         let mut changes = self.changes();
         act(&mut changes);
-        // Below the lock, so that versions are sent in order.
+        // While the lock is held, so that versions are sent in order.
         self.0.version_tx.send_replace(changes.version);
     }
 
-    /// A panic elsewhere leaves a whole set behind, so a poisoned lock is still good.
+    /// The set is complete even after a panic of another thread, so a poisoned lock can be used.
     fn changes(&self) -> MutexGuard<'_, Changes> {
         lock(&self.0.changes)
     }
@@ -104,18 +104,18 @@ impl Feed {
 // === impl Follower ===
 
 impl Follower {
-    /// What has changed since the last call; everything at the first.
+    /// The changes since the last call; all pods at the first.
     pub fn take(&mut self) -> Changed {
         let changes = self.feed.changes();
         let seen = self.seen.replace(changes.version);
         seen.map_or(Changed::All, |seen| changes.since(seen))
     }
 
-    /// Resolves when there is something to [`Self::take`], at once where there is already.
+    /// Resolves when [`Self::take`] has something to return, immediately if it already has.
     pub async fn changed(&mut self) {
         let seen = self.seen;
         let news = self.version_rx.wait_for(|version| seen.is_none_or(|seen| *version > seen));
-        // The sender lives as long as the feed that is held here.
+        // The sender exists as long as the feed, to which this holds a reference.
         drop(news.await);
     }
 }

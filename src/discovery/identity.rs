@@ -1,8 +1,8 @@
-//! Who a container or a pod is: the one decision that metrics, the OTLP metrics and logs ask for.
+//! Identifies containers and pods: the one decision that metrics, the OTLP metrics and logs use.
 //!
-//! Sources answer late, and some never. A name is waited for [`NAME_GRACE`]; then a container is
-//! identified by the first digits of its id and a pod by its UID. Pure, save for [`Known::of`] and
-//! [`KnownLog::of`], which ask the inventory.
+//! Sources answer late, and some never. A name is awaited for [`NAME_GRACE`]; after that a
+//! container is identified by the first digits of its id, and a pod by its UID. Pure, except for
+//! [`Known::of`] and [`KnownLog::of`], which query the inventory.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,68 +11,68 @@ use ephemon_model::{ContainerId, ContainerType, PodRef, PodUid};
 
 use super::inventory::{ContainerFacts, Inventory, Verdict};
 
-/// How long a name is waited for: from the birth of a container that lives on, from the end of one
-/// that does not. The API server takes up to a second, the log directory milliseconds.
+/// How long a name is awaited: after the creation of a container that keeps running, or after the
+/// end of one that does not. The API server takes up to a second, the log directory milliseconds.
 pub const NAME_GRACE: Duration = Duration::from_secs(5);
 
-/// Who somebody is.
+/// The result of a lookup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer<T> {
-    /// This one; what is missing will not be waited for any longer.
+    /// Identified; missing attributes are not awaited any longer.
     Known(T),
-    /// Ask again: a source may still answer.
+    /// Look it up again later: a source may still answer.
     NotYet,
-    /// None of the pods that are shown, or a sandbox.
+    /// It does not belong to a reported pod, or is a sandbox.
     Nobody,
 }
 
-/// What must be known before an answer is of use.
+/// What must be known before an answer is useful.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Terms {
-    /// The container's place in the pod's spec, where there is an API server that tells it.
+    /// The container's type in the pod's spec, if there is an API server that reports it.
     pub typed: bool,
-    /// [`Verdict::Nameless`] is an answer: such a pod is identified by its UID, its containers by
+    /// [`Verdict::Nameless`] is an answer: the pod is identified by its UID and its containers by
     /// their ids, whatever else is known of them.
     pub nameless: bool,
 }
 
-/// What the sources say of a pod and of one of its containers.
+/// What the sources know of a pod and of one of its containers.
 #[derive(Debug, Clone)]
 pub struct Known {
-    /// Whether the pod is wanted.
+    /// Whether the pod is selected.
     pub verdict: Verdict,
-    /// Whether an API server tells the types of containers.
+    /// Whether there is an API server, which reports the types of containers.
     pub has_api: bool,
-    /// The pod, if a source has named it.
+    /// The pod, if a source has reported its name.
     pub pod: Option<Arc<PodRef>>,
-    /// The container, if one was asked for and a source has named it.
+    /// The container, if one was requested and a source has reported its name.
     pub container: Option<Arc<ContainerFacts>>,
 }
 
-/// What the sources say of the container that a log directory names.
+/// What the sources know of the container of a log directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KnownLog {
-    /// Whether the pod is wanted.
+    /// Whether the pod is selected.
     pub verdict: Verdict,
-    /// Whether an API server tells the types of containers.
+    /// Whether there is an API server, which reports the types of containers.
     pub has_api: bool,
-    /// The container's place in the pod's spec.
+    /// The container's type in the pod's spec.
     pub container_type: Option<ContainerType>,
 }
 
-/// A container with what identifies it.
+/// A container with its identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContainerIdentity {
-    /// Its pod; without a namespace and named by its UID where no source named it.
+    /// Its pod; without a namespace, and named by its UID, if no source reported its name.
     pub pod: Arc<PodRef>,
-    /// The container; named by the first digits of its id where no source named it.
+    /// The container; named by the first digits of its id if no source reported its name.
     pub facts: Arc<ContainerFacts>,
 }
 
 // === impl Answer ===
 
 impl<T> Answer<T> {
-    /// The same answer with something else made of who it is.
+    /// Converts the identity.
     pub fn map<U>(self, make: impl FnOnce(T) -> U) -> Answer<U> {
         match self {
             Self::Known(who) => Answer::Known(make(who)),
@@ -85,7 +85,7 @@ impl<T> Answer<T> {
 // === impl Known ===
 
 impl Known {
-    /// Asks the inventory.
+    /// Queries the inventory.
     pub fn of(inventory: &Inventory, pod: &PodUid, container: Option<&ContainerId>) -> Self {
         let verdict = inventory.verdict(pod);
         let has_api = inventory.has_api();
@@ -102,7 +102,7 @@ impl Known {
         }
     }
 
-    /// Who the container is. `waited`: for how long its name was waited for; called only where
+    /// Identifies the container. `waited`: how long its name has been awaited; only called if
     /// something is missing.
     pub fn container(
         self,
@@ -185,7 +185,7 @@ impl KnownLog {
     }
 }
 
-/// Whether the names of a pod of this verdict may be used.
+/// Whether the names of a pod with this verdict may be used.
 fn naming(verdict: Verdict, terms: Terms) -> Answer<bool> {
     match verdict {
         Verdict::Wanted => Answer::Known(true),
@@ -239,7 +239,7 @@ mod tests {
         }
     }
 
-    /// `POD/CONTAINER`, or the answer without one.
+    /// `POD/CONTAINER`, or the answer without an identity.
     fn container(known: &Known, terms: Terms, waited: Duration) -> String {
         match known.clone().container(&uid(), &id(), terms, || waited) {
             Answer::Known(who) => format!("{}/{}", who.pod.name, who.facts.name),

@@ -1,7 +1,7 @@
-//! Who is on this node, by every source's word: pods by UID, container names by id.
+//! All pods by UID and container names by id, merged from all sources.
 //!
 //! Pure state behind one lock. Sources write what they know; `capture` asks whether a pod is
-//! wanted, `metrics` asks for names. Nothing waits for a source.
+//! selected, `metrics` asks for names. No caller waits for a source.
 
 mod evidence;
 mod facts;
@@ -35,27 +35,27 @@ use crate::feed::Feed;
 use state::{State, Touched};
 use watched::Line;
 
-/// Whether a pod's containers are to be captured and shown.
+/// Whether a pod's containers are captured and reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Yes.
+    /// They are.
     Wanted,
-    /// Its pod is not among those the API server lists for the selector.
+    /// The API server does not list the pod for the selector.
     Unwanted,
-    /// The API server has not answered yet, or cannot have named the pod yet: capture, do not show.
+    /// The API server has not answered yet, or may not know the pod yet: its containers are
+    /// captured, but not reported.
     Open,
-    /// The API server is silent, and nobody has said that the pod is among those it lists for the
-    /// selector: its figures may be shown under its UID and its containers' ids; nothing else of it
-    /// may, no name, no log, no job.
+    /// The API server is unavailable, and it is unknown whether the pod matches the selector: its
+    /// values may be reported under its UID and its containers' ids, but no names, logs or jobs.
     Nameless,
 }
 
-/// What is known of one container beside its figures.
+/// What is known of one container, apart from its values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContainerFacts {
     /// Its name in the pod's spec.
     pub name: Arc<str>,
-    /// Its place in the spec.
+    /// Its type in the spec.
     pub container_type: ContainerType,
     /// The image as the spec names it.
     pub image: Option<Arc<str>>,
@@ -63,7 +63,7 @@ pub struct ContainerFacts {
     pub exit: Option<Exit>,
 }
 
-/// A living container that is to be limited.
+/// A running container with limits to enforce.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limited {
     /// The container.
@@ -74,15 +74,15 @@ pub struct Limited {
     pub name: Arc<str>,
     /// Its cgroup, below the hierarchy's root.
     pub cgroup: Arc<Path>,
-    /// When its cgroup was made.
+    /// When its cgroup was created.
     pub created: SystemTime,
-    /// The runtime or the API server says that its program was started.
+    /// Whether the runtime or the API server reports that its program was started.
     pub started: bool,
-    /// What it is to be limited to, or what is wrong with the text that says so.
+    /// Its limits, or why their text is not valid.
     pub limits: Result<Limits, LimitsError>,
 }
 
-/// Shared, cheap to clone. The default has no API server to wait for: every pod is wanted.
+/// The inventory; cheap to clone. The default waits for no API server: every pod is selected.
 #[derive(Debug, Clone, Default)]
 pub struct Inventory(Arc<Shared>);
 
@@ -99,12 +99,13 @@ struct Shared {
 // === impl Inventory ===
 
 impl Inventory {
-    /// An inventory without an API server (`--no-api`): every pod is wanted.
+    /// An inventory without an API server (`--no-api`): every pod is selected.
     pub fn without_api(self_metrics: SelfMetrics) -> Self {
         Self::new(Line::None, self_metrics)
     }
 
-    /// An inventory whose pods are those the API server lists; open until it does.
+    /// An inventory whose pods are those that the API server lists; [`Verdict::Open`] until the
+    /// first list.
     pub fn with_api(self_metrics: SelfMetrics) -> Self {
         let since = Instant::now();
         Self::new(Line::Connecting { since }, self_metrics)
@@ -121,75 +122,77 @@ impl Inventory {
         }))
     }
 
-    /// Whether there is an API server, which tells containers' places in their pods' specs.
+    /// Whether there is an API server, which reports the types of containers.
     pub fn has_api(&self) -> bool {
         self.0.has_api
     }
 
-    /// Whether this pod's containers are wanted.
+    /// Whether this pod's containers are selected.
     ///
-    /// The answer may change: from `Open` either way, from `Unwanted` to `Wanted` when the pod is
-    /// given the label, and to `Unwanted` some time after the pod's end.
+    /// The answer may change: from `Open` to any other; from `Unwanted` to `Wanted` when the pod
+    /// gets the label; and to `Unwanted` some time after the pod's end.
     pub fn verdict(&self, uid: &PodUid) -> Verdict {
         self.change(|state| state.verdict(uid, Instant::now()))
     }
 
-    /// A container's cgroup was created; called by `capture` the moment it is seen, so that log
-    /// directories made just before can be matched to it where no better source gives the name.
+    /// A container's cgroup was created; `capture` calls this as soon as it sees the cgroup, so
+    /// that log directories that were created just before can be matched to it if no better source
+    /// provides the name.
     pub fn created(&self, pod: &PodUid, id: &ContainerId, at: SystemTime) {
         self.change(|state| state.created(pod, id, at, Instant::now()));
         self.0.questions.notify_one();
     }
 
-    /// A container's cgroup stands at this path below the hierarchy's root.
+    /// Sets the path of a container's cgroup below the hierarchy's root.
     pub fn stands_at(&self, id: &ContainerId, cgroup: &Path) {
         self.change(|state| state.stands_at(id, cgroup));
         self.0.news.notify_one();
     }
 
-    /// A container's cgroup is gone. What is known of it stays until it is forgotten.
+    /// A container's cgroup was removed. What is known of it is kept until it is forgotten.
     pub fn ended(&self, id: &ContainerId) {
         self.change(|state| state.ended(id));
         self.0.questions.notify_one();
     }
 
-    /// The container is its pod's sandbox.
+    /// Marks the container as its pod's sandbox.
     pub fn is_sandbox(&self, id: &ContainerId) {
         let id = id.clone();
         self.learn(Evidence::Sandbox { id, pod: None });
     }
 
-    /// The pod, if any source named it.
+    /// The pod, if a source has reported its name.
     pub fn pod(&self, uid: &PodUid) -> Option<Arc<PodRef>> {
         self.state().pod(uid)
     }
 
-    /// The container, if any source named it. A sandbox is named `POD`.
+    /// The container, if a source has reported its name. A sandbox is named `POD`.
     pub fn container(&self, pod: &PodUid, id: &ContainerId) -> Option<Arc<ContainerFacts>> {
         self.state().container(pod, id)
     }
 
-    /// The container of that name, if any source has told of it.
+    /// The container with this name, if a source has reported it.
     pub fn named(&self, pod: &PodUid, name: &str) -> Option<Named> {
         self.state().named(pod, name)
     }
 
-    /// The place in the spec of the container of that name, if the API server has told.
+    /// The type of the container with this name, if the API server has reported it.
     pub fn type_of(&self, pod: &PodUid, name: &str) -> Option<ContainerType> {
         self.state().type_of(pod, name)
     }
 
-    /// The container is not shown any more.
+    /// The container is no longer reported.
     pub fn forget(&self, id: &ContainerId) {
         self.change(|state| state.forget(id));
     }
 
-    /// The pod is not shown any more. One the API still lists stays, without its containers.
+    /// The pod is no longer reported. A pod that the API server still lists is kept, without its
+    /// containers.
     pub fn forget_pod(&self, uid: &PodUid) {
         self.change(|state| state.forget_pod(uid));
     }
 
-    /// Takes in what a source found out.
+    /// Adds what a source has found.
     pub fn learn(&self, evidence: Evidence) {
         self.change(|state| state.learn(evidence, Instant::now()));
         self.0.news.notify_one();
@@ -205,63 +208,63 @@ impl Inventory {
         self.change(|state| state.unlisted(uid, Instant::now()));
     }
 
-    /// The API server's list is complete: these pods (each told before by [`Self::listed`]) and
-    /// no others. `asked`: when the list was asked for; pods seen before that and not in it are
-    /// none of ours.
+    /// The API server's list is complete: it contains these pods (each reported before with
+    /// [`Self::listed`]) and no others. `asked`: when the list was requested; pods that were seen
+    /// earlier and are not in it are not selected.
     pub fn list_complete(&self, uids: &HashSet<PodUid>, asked: Instant) {
         self.change(|state| state.list_complete(uids, asked, Instant::now()));
     }
 
-    /// The API server's events reach us.
+    /// Events of the API server arrive.
     pub fn api_live(&self) {
         self.change(State::api_live);
     }
 
-    /// The API server cannot be heard.
+    /// The API server is unavailable.
     pub fn api_failing(&self) {
         self.change(|state| state.api_failing(Instant::now()));
     }
 
-    /// The log directory of a pod is gone; it tells nothing more.
+    /// The log directory of a pod was removed, and provides no further evidence.
     pub fn log_directory_gone(&self, uid: &PodUid) {
         self.change(|state| state.log_directory_gone(uid, Instant::now()));
     }
 
-    /// Resolves when a container was created or ended since the last call: a source that can be asked
-    /// may have something to say. For one caller, the CRI source.
+    /// Resolves when a container was created or ended since the last call, so that a source that
+    /// can be queried may have news. For one caller, the CRI source.
     pub async fn questions(&self) {
         self.0.questions.notified().await;
     }
 
-    /// What says which pods have changed: whatever an answer about a pod may depend on, but for what
+    /// The feed of changed pods: everything that an answer about a pod may depend on, except what
     /// changes by time alone (see [`Verdict`]).
     pub fn feed(&self) -> &Feed {
         &self.0.feed
     }
 
-    /// Of `ids`, those whose end is not explained by anyone and still of interest.
+    /// Those of `ids` whose end no source has explained, and is still of interest.
     pub fn unexplained(&self, ids: Vec<ContainerId>) -> Vec<ContainerId> {
         let state = self.state();
         ids.into_iter().filter(|id| state.is_unexplained(id)).collect()
     }
 
-    /// Resolves when something was learnt since the last call that may limit a container. For one
-    /// caller, the enforcement of limits.
+    /// Resolves when something was learnt since the last call that may set a limit. For one caller,
+    /// the enforcement of limits.
     pub async fn news(&self) {
         self.0.news.notified().await;
     }
 
-    /// Living ephemeral containers of wanted pods whose spec says what they are to be limited to.
+    /// Running ephemeral containers of selected pods whose spec sets limits.
     pub fn limited(&self) -> Vec<Limited> {
         self.change(|state| state.limited(Instant::now()))
     }
 
-    /// Every wanted pod with all that is known of its containers, save their figures.
+    /// Every selected pod with everything that is known of its containers, except their values.
     pub fn snapshot(&self) -> Vec<ListedPod> {
         self.change(|state| state.snapshot(Instant::now()))
     }
 
-    /// Those of these pods that are wanted, likewise.
+    /// The same for those of these pods that are selected.
     pub fn snapshot_of(&self, pods: &HashSet<PodUid>) -> Vec<ListedPod> {
         self.change(|state| state.snapshot_of(pods, Instant::now()))
     }
@@ -284,7 +287,7 @@ impl Inventory {
         answer
     }
 
-    /// A panic elsewhere leaves whole facts behind, so a poisoned lock is still good.
+    /// The state is complete even after a panic of another thread, so a poisoned lock can be used.
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.0.state)
     }

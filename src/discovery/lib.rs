@@ -1,10 +1,10 @@
 //! Which pods and containers are on this node.
 //!
-//! [`cgroups`] sees births and deaths in the kernel's tree. [`inventory`] holds what is known by
-//! name; three sources bring it in: [`api`] the API server, [`logs`] the kubelet's log directories,
-//! [`cri`] the container runtime. Each runs by itself and never waits for another. [`identity`] says
-//! who a container is, or that it is too early to say; the [`feed`] says which pods have changed to
-//! those who look at them.
+//! [`cgroups`] detects creation and removal in the kernel's tree. [`inventory`] holds what is known
+//! by name, from three sources: [`api`] the API server, [`logs`] the kubelet's log directories,
+//! [`cri`] the container runtime. Each runs independently of the others. [`identity`] identifies a
+//! container, or reports that it is too early to do so; the [`feed`] notifies readers of changed
+//! pods.
 
 pub mod api;
 pub mod cgroups;

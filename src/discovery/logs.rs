@@ -1,8 +1,9 @@
-//! The kubelet's log directories: a pod's name by its UID, a container's name by its id, and, by
-//! the order in which logs are made, names for containers nobody else named.
+//! The kubelet's log directories: they provide a pod's name by its UID, a container's name by its
+//! id, and, by the order in which logs are created, names of containers for which no other source
+//! has one.
 //!
-//! Directories only: nothing here opens a log. inotify tells at once, a rescan repairs what it
-//! missed and serves alone where inotify cannot be had.
+//! Directories only: no log is opened here. inotify reports changes immediately; a periodic scan
+//! finds what it missed, and works alone where inotify is not available.
 
 pub mod directory_watch;
 mod follower;
@@ -22,18 +23,18 @@ use tracing::warn;
 use super::inventory::Inventory;
 use follower::Follower;
 
-/// How often everything is read anew while inotify works.
+/// How often all directories are read again while inotify works.
 const RESCAN_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How often everything is read anew while inotify does not, or a directory is not there yet.
+/// How often they are read again while inotify does not work, or a directory does not exist yet.
 const RESCAN_INTERVAL_WITHOUT_EVENTS: Duration = Duration::from_secs(2);
 
 /// Ends the reading thread when dropped.
 struct Stop(Arc<OwnedFd>);
 
-/// Tells `inventory` of every log directory, until dropped.
+/// Updates `inventory` from every log directory, until dropped.
 ///
-/// Reads on a thread of its own: a slow or hanging disk must not hold up the other tasks.
+/// Reads on a separate thread, because a slow or blocked disk must not block other tasks.
 pub async fn watch(node: NodeRoot, inventory: Inventory) -> Infallible {
     loop {
         match eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK) {

@@ -1,6 +1,7 @@
-//! What we need of a pod as the API server shows it; the rest is let go before it is stored. Pure.
+//! The parts of a pod of the API server that the agent uses; the rest is dropped before the pod is
+//! stored. Pure.
 //!
-//! What makes no sense is absent and comes back as an [`Oddity`], for the caller to say once.
+//! Invalid values are omitted and returned as an [`Oddity`], for the caller to log once.
 
 mod job;
 mod parse;
@@ -12,14 +13,14 @@ use ephemon_model::{ContainerId, Exit, PodRef};
 
 use super::inventory::{Evidence, EvidenceSource, Observation, SpecEntry};
 
-/// A pod, slimmed.
+/// A reduced pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodView {
-    /// Namespace, name and the UID its cgroups and logs carry.
+    /// Namespace, name, and the UID in its cgroups and logs.
     pub pod: PodRef,
     /// Every container of the spec.
     pub spec: Vec<SpecEntry>,
-    /// Every run of a container the status tells of: the current one and the one before.
+    /// Every run of a container in the status: the current and the previous one.
     pub runs: Vec<Run>,
 }
 
@@ -40,23 +41,23 @@ pub struct Run {
     pub exit: Option<Exit>,
 }
 
-/// What was wrong with a pod.
+/// What is invalid in a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Oddity {
-    /// Its UID is none; the pod is passed over.
+    /// Its UID is invalid; the pod is ignored.
     Uid,
-    /// Its name or namespace is none; the pod is passed over.
+    /// Its name or namespace is invalid; the pod is ignored.
     Name,
-    /// The name of a container is none; the container is passed over.
+    /// The name of a container is invalid; the container is ignored.
     ContainerName,
-    /// A container's id is none; its status is passed over.
+    /// A container's id is invalid; its status is ignored.
     ContainerId,
 }
 
 // === impl PodView ===
 
 impl PodView {
-    /// What the inventory learns from it.
+    /// What the inventory learns from the pod.
     pub fn evidence(self) -> Vec<Evidence> {
         let by = EvidenceSource::Api;
         let uid = self.pod.uid.clone();

@@ -1,11 +1,11 @@
-//! Text from outside, made fit for one line of a log.
+//! Makes text from other programs safe for one line of a log.
 
 use std::fmt::Write as _;
 
-/// Longest foreign text that goes to the log, in bytes or a little more.
+/// Longest text of other programs in a log line, approximately, in bytes.
 const MAX_TEXT: usize = 400;
 
-/// Foreign text, fit for one line of a log.
+/// Escapes and truncates text of other programs.
 pub(super) fn clean(text: &str) -> String {
     let mut out = String::new();
     for char in text.chars() {

@@ -1,39 +1,40 @@
-//! One container's limits from first seen to the container's end: when to look, and how often to
-//! try. Pure: the time is handed in.
+//! The limits of one container from its first detection to its end: when to check, and how often to
+//! try. Pure: the time is a parameter.
 
 use std::time::{Duration, Instant};
 
 use ephemon_base::Backoff;
 use ephemon_discovery::inventory::Limited;
 
-/// While the runtime makes the container its cgroup is looked at this often.
+/// How often the cgroup is checked while the runtime creates the container.
 const STARTING_LOOK_INTERVAL: Duration = Duration::from_millis(2);
-/// After this time less often: nothing may ever run in it.
+/// After this time it is checked less often, because no process may ever run in it.
 const SLOW_START_AFTER: Duration = Duration::from_secs(2);
-/// How often then.
+/// Interval of these checks.
 const SLOW_START_LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Looks after the limits were first in force: a runtime that was not done yet sets its own.
+/// Checks after the limits were first in force, because a runtime that is not finished yet sets its
+/// own.
 const YOUNG_LOOKS_MS: [u64; 8] = [5, 10, 20, 50, 100, 300, 500, 1000];
-/// And from then on.
+/// Interval of all later checks.
 const SETTLED_LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The first pause after the kernel found the cgroup busy; it doubles each time.
+/// The first pause after the kernel reported the cgroup as busy; it doubles each time.
 const BUSY_FIRST: Duration = Duration::from_millis(200);
 /// The longest.
 const BUSY_RETRY_INTERVAL_MAX: Duration = Duration::from_secs(5);
-/// How often a busy cgroup is tried: half a minute in all.
+/// How often a busy cgroup is tried: for half a minute in total.
 const BUSY_RETRY_LIMIT: u32 = 10;
 
-/// How often limits are set again that something else undid: it will not give way.
+/// How often limits are set again that another process removed.
 const RESTORE_LIMIT: u32 = 10;
 
-/// A container and where its limits stand.
+/// A container and the state of its limits.
 #[derive(Debug)]
 pub(super) struct Case {
     pub(super) limited: Limited,
     since: Instant,
-    /// When to look next; `None` where there is nothing left to do.
+    /// When to check next; `None` if there is nothing left to do.
     next: Option<Instant>,
     stage: Stage,
     busy: Backoff,
@@ -44,22 +45,22 @@ pub(super) struct Case {
 enum Stage {
     /// Not in force yet.
     Pending,
-    /// In force; so many looks since.
+    /// In force, with the number of checks since.
     Young(usize),
     /// In force for a while.
     Settled,
 }
 
-/// What setting the limits once more means.
+/// Why limits had to be set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Again {
     /// They were set for the first time.
     First,
-    /// The runtime that made the container had set its own.
+    /// The runtime that created the container had set its own.
     Young,
-    /// Something undid them.
+    /// Another process removed them.
     Restored,
-    /// Something undid them once too often: they are let go.
+    /// Another process removed them too often: they are not set any more.
     TooOften,
 }
 
@@ -95,7 +96,7 @@ impl Case {
         now.duration_since(self.since)
     }
 
-    /// No process of the container's own runs in it yet.
+    /// No process of the container itself runs yet.
     pub(super) fn is_starting(&mut self, now: Instant) {
         let pause = if self.age(now) < SLOW_START_AFTER {
             STARTING_LOOK_INTERVAL
@@ -140,9 +141,9 @@ impl Case {
         }
     }
 
-    /// The kernel cannot take back enough memory now. `None`: tried often enough.
+    /// The kernel cannot reclaim enough memory now. `None`: tried often enough.
     pub(super) fn is_busy(&mut self, now: Instant) -> Option<u32> {
-        // Whole pauses: nothing else sets this cgroup's limits at the same time.
+        // Without jitter: no other process sets this cgroup's limits at the same time.
         let pause = self.busy.next_pause(1.0);
         let tries = self.busy.failures();
         if tries >= BUSY_RETRY_LIMIT {
@@ -153,7 +154,7 @@ impl Case {
         Some(tries)
     }
 
-    /// The cgroup is gone, and its end not yet heard of.
+    /// The cgroup was removed, but its end is not known yet.
     pub(super) fn is_gone(&mut self, now: Instant) {
         self.next = Some(now + SETTLED_LOOK_INTERVAL);
     }
@@ -198,7 +199,7 @@ mod tests {
         Case::new(limited, now)
     }
 
-    /// Goes to the next look.
+    /// Advances to the next check.
     fn step(case: &Case, now: &mut Instant) {
         *now = case.next().unwrap();
         assert!(case.is_due(*now));

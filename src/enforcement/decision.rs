@@ -1,28 +1,28 @@
-//! What to set: the limits asked for against those in force. Pure.
+//! Which limits to set: compares the requested limits with those in force. Pure.
 //!
-//! A limit is only ever made tighter, never loosened.
+//! A limit is only ever made stricter, never looser.
 
 use ephemon_cgroup::{InForce, Quota, Setting};
 use ephemon_contract::Limits;
 use ephemon_model::Limit;
 
-/// The kernel's least quota (`min_cfs_quota_period` in kernel/sched/core.c).
+/// The kernel's smallest quota (`min_cfs_quota_period` in kernel/sched/core.c).
 const LEAST_QUOTA_US: u64 = 1000;
-/// The kernel rounds limits of memory down to pages, which are of up to 64 KiB.
+/// The kernel rounds memory limits down to pages, which have up to 64 KiB.
 const PAGE_BYTES: u64 = 64 << 10;
 
-/// What is to be done.
+/// The result of the comparison.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Decision {
-    /// To be set, memory last: lowering it may take the kernel a while.
+    /// Limits to set, memory last, because lowering it may take the kernel some time.
     pub(super) settings: Vec<Setting>,
-    /// Something asked for is in force tighter than asked.
+    /// A requested limit is already in force with a stricter value.
     pub(super) tighter: bool,
-    /// Controllers this cgroup does not have (yet).
+    /// Controllers that this cgroup does not have, at least not yet.
     pub(super) missing: Vec<&'static str>,
 }
 
-/// What to set, given what is in force.
+/// Compares the requested limits with those in force.
 pub(super) fn decide(asked: &Limits, found: &InForce) -> Decision {
     let mut decision = Decision::default();
     if let Some(millis) = asked.cpu_millis {
@@ -64,7 +64,7 @@ impl Decision {
         }
     }
 
-    /// The limit is one of memory and swap together, as without swap.
+    /// Limits memory and swap together, as if there were no swap.
     fn memory(&mut self, asked: u64, memory: Limit<u64>, swap: Option<Limit<u64>>) {
         let there = match memory {
             Limit::Unlimited => u64::MAX,
@@ -201,7 +201,7 @@ mod tests {
         prop_oneof![Just(Limit::Unlimited), any::<u64>().prop_map(Limit::At)]
     }
 
-    /// What the kernel would show once the settings are set.
+    /// What the kernel would report after the settings.
     fn after(found: &InForce, settings: &[Setting]) -> InForce {
         let mut found = *found;
         for setting in settings {

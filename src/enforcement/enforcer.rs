@@ -1,5 +1,5 @@
-//! The look at every container that is to be limited: reads what is in force, sets what is not,
-//! and says what came of it.
+//! Checks every container with limits: reads those in force, sets what differs, and reports the
+//! result.
 
 use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
@@ -20,7 +20,7 @@ use super::case::{Again, Case};
 use super::decision::decide;
 use super::starting::inside;
 
-/// Everything is looked at this often though nothing was heard.
+/// Longest time between checks without an event.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// The state of the enforcement.
@@ -29,11 +29,11 @@ pub(super) struct Enforcer {
     node: NodeRoot,
     inventory: Inventory,
     self_metrics: SelfMetrics,
-    /// `None` until the node has a cgroup mount; capture says that it has none.
+    /// `None` until the node has a cgroup mount; capture reports its absence.
     hierarchy: Option<Hierarchy>,
-    /// Where the kubelet's tree is, below the hierarchy's root, if the operator says.
+    /// Path of the kubelet's tree below the hierarchy's root, if configured.
     kubepods: Option<PathBuf>,
-    /// It is known whether limits can be set.
+    /// Whether it is known if limits can be set.
     checked: bool,
     cases: HashMap<ContainerId, Case>,
     unwritable: Outage,
@@ -60,7 +60,7 @@ impl Enforcer {
         }
     }
 
-    /// Looks at everything that is due. Returns when to look next, unless something is heard.
+    /// Checks everything that is due. Returns when to check next, unless there is an event.
     pub(super) fn pass(&mut self) -> Instant {
         let now = Instant::now();
         let Some(hierarchy) = self.hierarchy() else {
@@ -84,8 +84,8 @@ impl Enforcer {
         self.hierarchy.clone()
     }
 
-    /// Says before the first container comes that limits cannot be set. Asks again until the
-    /// kubelet's tree is there.
+    /// Reports before the first container that limits cannot be set. Repeated until the kubelet's
+    /// tree exists.
     fn check(&mut self, hierarchy: &Hierarchy) {
         if self.checked {
             return;
@@ -106,13 +106,13 @@ impl Enforcer {
         }
     }
 
-    /// Takes up containers that are new and lets go of those that are over.
+    /// Adds new containers, and removes those that have ended.
     fn follow(&mut self, now: Instant) {
         let limited = self.inventory.limited();
         let ids: HashSet<&ContainerId> = limited.iter().map(|limited| &limited.id).collect();
         self.cases.retain(|id, _| ids.contains(id));
         for limited in limited {
-            // A better source may have told of another name since, and with it of other limits.
+            // A better source may have reported another name since, and so other limits.
             match self.cases.get_mut(&limited.id) {
                 Some(case) if case.limited.limits == limited.limits => {
                     case.limited.started = limited.started;
@@ -150,7 +150,7 @@ impl Enforcer {
             }
         }
         if case.next().is_none() {
-            // Its missing controller was told; what could be set is set.
+            // Its missing controller was reported; what is possible is set.
         } else if decision.settings.is_empty() {
             if case.is_pending() {
                 self.count(if decision.tighter { Enforced::Tighter } else { Enforced::Already });
@@ -199,7 +199,8 @@ impl Enforcer {
     fn refused(&mut self, case: &mut Case, refused: &Refused, now: Instant) {
         let path = refused.path.display();
         match refused.source.kind() {
-            // Version 1 makes one controller's directory after another, and removes them so.
+            // With cgroup v1 the directories of the controllers are created and removed one after
+            // the other.
             ErrorKind::NotFound => case.is_gone(now),
             ErrorKind::ResourceBusy => match case.is_busy(now) {
                 None => {
@@ -230,7 +231,7 @@ impl Enforcer {
         }
     }
 
-    /// The text makes no sense: said once, nothing is set.
+    /// The text is not valid: logged once, nothing is set.
     fn refuse(&self, case: &mut Case, why: &str) {
         let Limited { pod, name, .. } = &case.limited;
         tracing::warn!(

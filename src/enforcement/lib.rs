@@ -1,8 +1,9 @@
-//! Limits of ephemeral containers, which the API cannot set: `EPHEMON_LIMITS` of the spec becomes
-//! the kernel's own limits of the container's cgroup (`--enforce-limits`).
+//! Limits of ephemeral containers, which the API cannot set: `EPHEMON_LIMITS` in the spec becomes
+//! the limits of the container's cgroup (`--enforce-limits`).
 //!
-//! `ephemon_discovery::inventory` ties the spec to the cgroup. `starting` tells when the runtime is done
-//! with it; `decision` what is to be set; `case` when to look again; the `enforcer` does it.
+//! `ephemon_discovery::inventory` joins the spec with the cgroup. `starting` detects when the
+//! runtime has finished with it; `decision` decides what to set; `case` decides when to check
+//! again; the `enforcer` does the work.
 
 mod case;
 mod decision;
@@ -20,18 +21,18 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use enforcer::Enforcer;
 
-/// News come in bursts; those of so short a time are looked at together.
+/// Events come in bursts; those within this time are handled together.
 const BATCH_INTERVAL: Duration = Duration::from_millis(1);
 
-/// Enforces limits for ever.
+/// Enforces limits; never returns.
 ///
-/// `kubepods`: where the kubelet's tree is below the hierarchy's root, if the operator says.
+/// `kubepods`: path of the kubelet's tree below the hierarchy's root, if configured.
 ///
-/// Each pass runs on a blocking thread: to lower a limit of memory the kernel may first take memory
-/// back, which the server must not wait for.
+/// Each pass runs on a blocking thread: to lower a memory limit the kernel may first have to
+/// reclaim memory, which must not block the server.
 ///
 /// # Panics
-/// Where a pass does, so that supervision hears of it.
+/// If a pass panics, so that supervision reports it.
 pub async fn run(
     node: NodeRoot,
     kubepods: Option<PathBuf>,

@@ -1,14 +1,14 @@
-//! Whether a container's own program runs yet, or still the runtime's stages that lead to it.
+//! Detects whether a container's own program runs yet, or still the runtime's stages before it.
 //!
-//! A limit set while runc still works in the cgroup harms: its threads do not fit under a small
-//! `pids.max`, its memory not under a small `memory.max`, and the last thing it does is to set the
-//! limits it knows of, `cpu.max` to none (`procReady` in runc's `libcontainer/process_linux.go`).
+//! A limit that is set while runc still works in the cgroup is harmful: its threads do not fit into
+//! a small `pids.max`, its memory not into a small `memory.max`, and its last action is to set the
+//! limits that it knows, `cpu.max` to none (`procReady` in runc's `libcontainer/process_linux.go`).
 //!
-//! A job's process may take the runtime's name, so the name is believed only of a process whose file
-//! is none of the container's, and was there before the container's first process: the runtime makes
-//! its copy of itself before it makes that (`ensure_cloned_binary` comes first in runc's
-//! `libcontainer/nsenter/nsexec.c`). And only for some seconds, until somebody says that the container
-//! runs.
+//! A process of a job can take the runtime's name. So the name counts only if the process's file
+//! does not belong to the container and existed before the container's first process: the runtime
+//! creates the copy of itself before that process (`ensure_cloned_binary` comes first in runc's
+//! `libcontainer/nsenter/nsexec.c`). And it counts only for some seconds, until the runtime or the
+//! API server reports that the container runs.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read};
@@ -18,43 +18,43 @@ use std::time::Duration;
 use rustix::fs::{AtFlags, CWD, StatxFlags, StatxTimestamp, statx};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-/// What is in the cgroup.
+/// The processes in the cgroup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Inside {
     /// No process.
     Nothing,
-    /// The runtime's, by their names.
+    /// Processes of the runtime, by their names.
     Runtime,
-    /// Some that cannot be seen, for want of the host's PID namespace.
+    /// Processes that are not visible, because the agent does not run in the host's PID namespace.
     Unseen,
-    /// The container's own.
+    /// Processes of the container itself.
     Own,
 }
 
-/// What looks like the runtime for this long is none: a job may take any name. A node that starts
-/// a container more slowly than this has other troubles.
+/// After this time a process with the runtime's name counts as one of the container, because a job
+/// can choose any name. No healthy node starts a container more slowly.
 const RUNTIME_TIMEOUT: Duration = Duration::from_secs(10);
-/// What cannot be seen is the container's own after this time.
+/// After this time invisible processes count as the container's own.
 const UNSEEN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Programs that make containers.
+/// Programs that create containers.
 const RUNTIMES: [&str; 3] = ["runc", "crun", "youki"];
 
-/// The runtime has no more processes than this in a cgroup at a time: the last of runc's stages makes
-/// none, and the one that joins a container has three.
+/// Most processes that the runtime has in a cgroup at a time: the last of runc's stages creates
+/// none, and one that joins a container has three.
 const MAX_RUNTIME: usize = 8;
 
-/// Most bytes read of a process's mounts: ten thousand mounts.
+/// Most bytes read of a process's mounts: about ten thousand mounts.
 const MAX_MOUNTINFO_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Nanoseconds of a tick, in which the kernel tells when a process began (`USER_HZ`).
+/// Nanoseconds of a tick, the resolution of a process's start time (`USER_HZ`).
 const TICK_NS: i128 = 10_000_000;
-/// A file is newer than a process only if it is so by more than the ticks can hide.
+/// A file counts as newer than a process only if the difference exceeds the resolution of both.
 const MARGIN_NS: i128 = 2 * TICK_NS;
 
 impl Inside {
-    /// Whether to wait for the container's own program, after having waited for so long. `started`:
-    /// the runtime or the API server says that it was started.
+    /// Whether to wait for the container's own program, after waiting for `waited`. `started`: the
+    /// runtime or the API server reports that it was started.
     pub(super) fn is_starting(self, waited: Duration, started: bool) -> bool {
         match self {
             Self::Nothing => true,
@@ -65,7 +65,7 @@ impl Inside {
     }
 }
 
-/// Looks at the processes of a cgroup; 0 stands for one that cannot be seen.
+/// Inspects the processes of a cgroup; 0 stands for one that is not visible.
 pub(super) fn inside(pids: &[u32], proc: &Path) -> Inside {
     if pids.is_empty() {
         return Inside::Nothing;
@@ -85,7 +85,7 @@ pub(super) fn inside(pids: &[u32], proc: &Path) -> Inside {
     if seen.iter().any(is_own) { Inside::Own } else { Inside::Runtime }
 }
 
-/// Whether neither its name nor its file's is the runtime's.
+/// Whether neither its name nor that of its file is the runtime's.
 fn is_called_otherwise(pid: u32, proc: &Path) -> bool {
     let of = |name: &str| proc.join(pid.to_string()).join(name);
     let Ok(comm) = fs::read_to_string(of("comm")) else {
@@ -95,15 +95,15 @@ fn is_called_otherwise(pid: u32, proc: &Path) -> bool {
     if is_runtime(comm) {
         return false;
     }
-    // Until it gives itself a name runc is called after the descriptor it was started from, or
-    // "exe" after /proc/self/exe.
+    // Until runc sets its own name, it has that of the descriptor it was started from, or "exe"
+    // from /proc/self/exe.
     if comm != "exe" && !comm.bytes().all(|byte| byte.is_ascii_digit()) {
         return true;
     }
     fs::read_link(of("exe")).is_ok_and(|path| !is_runtimes_copy(&path))
 }
 
-/// Whether a process is in a PID namespace of its own: the container's, not the node's.
+/// Whether a process is in its own PID namespace, which is the container's, not the node's.
 fn is_inner(pid: u32, proc: &Path) -> bool {
     fs::read_to_string(proc.join(pid.to_string()).join("status")).is_ok_and(|status| {
         let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
@@ -111,19 +111,19 @@ fn is_inner(pid: u32, proc: &Path) -> bool {
     })
 }
 
-/// When a process began: nanoseconds since the node's start.
+/// When a process started, in nanoseconds since the node's boot.
 fn began_ns(pid: u32, proc: &Path) -> Option<i128> {
     let stat = fs::read_to_string(proc.join(pid.to_string()).join("stat")).ok()?;
-    // The name, in brackets, may hold anything; 20 fields lie between its end and this one.
+    // The name in parentheses may contain any text; this is the 20th field after it.
     let ticks: i128 = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
     Some(ticks * TICK_NS)
 }
 
-/// Whether a process runs a file of the container: of a mount that it sees, or one that was made or
-/// written since the container's first process `began`. The runtime's stages run a file of the node, or
-/// a copy of it without a mount, made before: when they unshared their mounts the file stayed behind,
-/// for it was open (`unshare(CLONE_NEWNS)` moves root and working directory alone). `false` where this
-/// cannot be told: before Linux 5.8, and without `CAP_SYS_PTRACE`.
+/// Whether a process runs a file of the container: of a mount that it sees, or one that was created
+/// or written since the container's first process `began`. The runtime's stages run a file of the
+/// node, or an earlier copy of it without a mount: when they unshared their mounts, the open file
+/// stayed in the old namespace (`unshare(CLONE_NEWNS)` moves only root and working directory).
+/// `false` if it cannot be determined: before Linux 5.8, and without `CAP_SYS_PTRACE`.
 fn is_from_inside(pid: u32, began: Option<i128>, proc: &Path) -> bool {
     let of = |name: &str| proc.join(pid.to_string()).join(name);
     let asked = StatxFlags::MNT_ID | StatxFlags::CTIME;
@@ -139,8 +139,8 @@ fn is_from_inside(pid: u32, began: Option<i128>, proc: &Path) -> bool {
         && fs::File::open(of("mountinfo")).is_ok_and(|mounts| has_mount(mounts, &mount))
 }
 
-/// Whether a process sees the mount of this id. A job decides how many it sees, and how long their paths
-/// are: they are read one by one, and no more of them than a node has.
+/// Whether a process sees the mount with this id. A job determines how many mounts it has and how
+/// long their paths are, so they are read one by one, up to a limit.
 fn has_mount(mountinfo: impl Read, id: &str) -> bool {
     let lines = BufReader::new(mountinfo.take(MAX_MOUNTINFO_BYTES)).split(b'\n');
     lines
@@ -148,8 +148,8 @@ fn has_mount(mountinfo: impl Read, id: &str) -> bool {
         .any(|line| line.split(|byte| *byte == b' ').next() == Some(id.as_bytes()))
 }
 
-/// Whether a file was changed after something that began so many nanoseconds after the node's start.
-/// Nobody sets the time of a file's last change but the kernel.
+/// Whether a file was changed after something that began so many nanoseconds after the node's boot.
+/// Only the kernel sets the time of a file's last change (`ctime`).
 fn is_newer(changed: StatxTimestamp, began_ns: i128) -> bool {
     let nanos = |time: Timespec| i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec);
     let started = nanos(clock_gettime(ClockId::Realtime)) - nanos(clock_gettime(ClockId::Boottime));
@@ -157,8 +157,8 @@ fn is_newer(changed: StatxTimestamp, began_ns: i128) -> bool {
     changed > started + began_ns + MARGIN_NS
 }
 
-/// Whether a program's file is the runtime's own, or the copy it makes of itself and starts: an
-/// unnamed file, or a bind mount that is detached again, whose path is then `/` and no program's
+/// Whether a program's file is the runtime's own, or the copy that it creates of itself and runs:
+/// an unnamed file, or a detached bind mount, whose path is then `/`, which no other program has
 /// (`try_bindfd` in runc's `libcontainer/nsenter/cloned_binary.c`).
 fn is_runtimes_copy(path: &Path) -> bool {
     path == Path::new("/") || path.iter().any(|part| is_runtime(&part.to_string_lossy()))
@@ -219,7 +219,7 @@ mod tests {
         assert!(!told, "the runtime is done when the container runs");
     }
 
-    /// A process in namespaces of its own, by a shell's script that says "ready".
+    /// A process in its own namespaces, started by a shell script that prints "ready".
     fn start(script: &str, argument: &Path, input: Stdio) -> Child {
         let own = ["--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child"];
         let mut shell = Command::new("unshare");
@@ -227,7 +227,7 @@ mod tests {
         shell.stdin(input).stdout(Stdio::piped()).spawn().unwrap()
     }
 
-    /// Its number, once its name, or its file's, is the runtime's.
+    /// Its process id, once its name, or that of its file, is the runtime's.
     fn pid_of_runtime(parent: &Child) -> u32 {
         let proc = Path::new("/proc");
         let children = proc.join(format!("{0}/task/{0}/children", parent.id()));
@@ -266,8 +266,8 @@ mod tests {
         }
     }
 
-    /// The program `sleep` in a file in memory that is called as runc calls its copy of itself, made
-    /// before the container's first process, as runc's is, or after, as a job's must be.
+    /// The program `sleep` in a memory file with the name that runc gives the copy of itself,
+    /// created before the container's first process, like runc's, or after it, like a job's.
     #[test]
     fn a_file_in_memory_is_the_runtimes_only_if_it_was_there_before_the_container() {
         let home = tempfile::tempdir().unwrap();
@@ -290,7 +290,7 @@ mod tests {
             let mut ready = [0; 5];
             parent.stdout.take().unwrap().read_exact(&mut ready).unwrap();
             if !early {
-                // Later than the process by more than the kernel's ticks: time passes by itself.
+                // Later than the process by more than the kernel's ticks.
                 std::thread::sleep(Duration::from_millis(50));
                 fill();
             }

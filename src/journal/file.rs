@@ -1,4 +1,4 @@
-//! One open journal, and how far each reader has read it.
+//! One open journal, and the position of each reader.
 
 use std::fs::File;
 use std::io;
@@ -8,25 +8,25 @@ use ephemon_contract::{JOURNAL_MAX_BYTES, Record};
 
 use super::lines::Lines;
 
-/// A journal that is open.
+/// An open journal.
 #[derive(Debug)]
 pub(super) struct Journal {
     file: File,
-    /// By the readers' numbers.
+    /// Indexed by the reader's number.
     places: Vec<Place>,
-    /// Up to where lines that are no records were counted, by whoever read them first.
+    /// Position up to which invalid lines were counted by any reader.
     counted: u64,
-    /// That it ends before its end was counted.
+    /// Whether its early end was counted.
     cut: bool,
 }
 
-/// How far a reader has read.
+/// The position of a reader.
 #[derive(Debug, Default)]
 struct Place {
     lines: Lines,
-    /// Up to where it was looked at: the beginning of a record may stand there.
+    /// Position up to which it was read; an incomplete record may begin before it.
     seen: u64,
-    /// Nothing more is taken of it.
+    /// Nothing more is read from it.
     over: bool,
 }
 
@@ -37,14 +37,14 @@ impl Journal {
         Self { file, places: Vec::new(), counted: 0, cut: false }
     }
 
-    /// A reader begins anew.
+    /// Moves a reader back to the start.
     pub(super) fn rewind(&mut self, reader: usize) {
         if let Some(place) = self.places.get_mut(reader) {
             *place = Place::default();
         }
     }
 
-    /// Reads one buffer's worth for a reader: bytes read, and how many lines of them made no sense that
+    /// Reads one buffer for a reader; returns the bytes read, and the number of invalid lines that
     /// no other reader has counted.
     pub(super) fn read(
         &mut self,
@@ -60,7 +60,7 @@ impl Journal {
         let offset = place.lines.offset();
         let length = file.metadata().map_or(0, |metadata| metadata.len());
         if length < place.seen || offset >= JOURNAL_MAX_BYTES {
-            // Cut short by somebody, or as long as a journal can be: nothing more is taken of it.
+            // It was truncated, or has reached the maximum length: nothing more is read from it.
             place.over = true;
             let is_news = length != offset && !std::mem::replace(cut, true);
             return (0, u64::from(is_news));
@@ -68,7 +68,7 @@ impl Journal {
         if length == place.seen {
             return (0, 0);
         }
-        // Never across the place up to which lines are counted.
+        // Never beyond the position up to which lines are counted.
         let ahead = counted.checked_sub(offset).filter(|ahead| *ahead > 0);
         let ahead = ahead.and_then(|ahead| usize::try_from(ahead).ok());
         let size = ahead.unwrap_or(buffer.len()).min(buffer.len());
@@ -92,7 +92,7 @@ impl Journal {
     }
 }
 
-/// A reader's place, made where there is none yet. There are few readers, and thousands of journals.
+/// A reader's position, created if necessary. There are few readers, but thousands of journals.
 fn place_of(places: &mut Vec<Place>, reader: usize) -> Option<&mut Place> {
     if places.len() <= reader {
         places.reserve_exact((reader + 1).saturating_sub(places.len()));

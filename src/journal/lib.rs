@@ -1,9 +1,10 @@
-//! The journals that hook and init write in a pod's `ephemon` volume, read on the host.
+//! Reads the journals that hook and init write in a pod's `ephemon` volume, on the host.
 //!
-//! Whatever the job can write to is there: links, pipes, endless lines, a million files. `volume`
-//! opens nothing but regular files right below the volume's own directory; `lines` makes records of
-//! bytes as they come; a `file` is one that is open, a `pod` has several; the `reader` keeps what is
-//! open, within bounds, for all who read, and reads on when a file has lost its name. A journal is only ever evidence about its own pod.
+//! The job can write anything there: links, pipes, endless lines, a million files. `volume` opens
+//! only regular files directly below the volume's own directory; `lines` splits bytes into records;
+//! a `file` is an open journal, and a `pod` has several; the `reader` keeps them open, within
+//! bounds, for all readers, and continues to read a file whose name was removed. A journal is
+//! evidence about its own pod only.
 
 mod file;
 mod lines;
@@ -24,15 +25,15 @@ pub use volume::Directory;
 /// The hook's own journal; a container's is named after the container.
 pub const HOOK: &str = "_hook";
 
-/// One record and where it stood.
+/// One record and its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// The pod in whose volume it stood.
+    /// The pod whose volume contains it.
     pub pod: PodUid,
     /// The file's name without `.jsonl`: a container's name, or [`HOOK`].
     pub file: Arc<str>,
-    /// Where in the file it began, bytes: with `file`, its identity.
+    /// Start of its line in the file, in bytes: together with `file`, its identity.
     pub at: u64,
-    /// The record. Nothing in it is to be taken on trust.
+    /// The record. Its content must not be trusted.
     pub record: Record,
 }

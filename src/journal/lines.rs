@@ -1,45 +1,45 @@
-//! From bytes as they come to records: whole lines only. Pure.
+//! Splits bytes into records, complete lines only. Pure.
 //!
-//! Nothing of a line is kept until its newline is there: its bytes stand in the file and are read
-//! once more. Thousands of journals, each with half a record, then take no memory.
+//! Bytes of an incomplete line are not stored: they stay in the file and are read again. So
+//! thousands of journals with incomplete records use no memory.
 
 use ephemon_contract::{JOURNAL_RECORD_MAX_BYTES, Record};
 
-/// What has been read of one journal.
+/// The state of reading one journal.
 #[derive(Debug, Default)]
 pub struct Lines {
-    /// Where the next byte to come stands in the file.
+    /// Position of the next byte in the file.
     offset: u64,
-    /// The line under way is too long: its rest is passed over.
+    /// The present line is too long: the rest of it is skipped.
     overlong: bool,
 }
 
-/// What some bytes came to.
+/// The result of reading some bytes.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Found {
-    /// Records and where each line began.
+    /// Records, with the start of each line.
     pub records: Vec<(u64, Record)>,
-    /// Lines that are none.
+    /// Number of invalid lines.
     pub bad: u64,
 }
 
 // === impl Lines ===
 
 impl Lines {
-    /// Where to read on.
+    /// The position to continue at.
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// Takes the bytes that stand at [`Self::offset`], which moves behind what was made use of. The
-    /// beginning of a record is not: it is shown again with what follows.
+    /// Takes the bytes at [`Self::offset`], which then moves to the end of the last complete line.
+    /// The beginning of an incomplete record is read again together with what follows.
     pub fn take(&mut self, bytes: &[u8]) -> Found {
         let mut found = Found::default();
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             let whole = piece.ends_with(b"\n");
             let fits = piece.len() <= JOURNAL_RECORD_MAX_BYTES;
             if self.overlong || !fits {
-                // Counted once, where it began to be too long.
+                // Counted once, where it became too long.
                 found.bad += u64::from(!self.overlong);
                 self.overlong = !whole;
             } else if whole {
@@ -66,7 +66,7 @@ mod tests {
         Record::ContainerEnded { at_ns, exit_code: 0, dropped: 0 }
     }
 
-    /// What comes of a file that grows by so many bytes at a time.
+    /// The result for a file that grows by `size` bytes at a time.
     fn take_all(bytes: &[u8], size: usize) -> Found {
         let mut lines = Lines::default();
         let mut all = Found::default();

@@ -1,4 +1,4 @@
-//! The journals of one pod: whether it has any, which are open, how far each reader has read.
+//! The journals of one pod: whether it has any, which are open, and the positions of the readers.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
@@ -12,23 +12,23 @@ use ephemon_self_metrics::{Reason, SelfMetrics, Signal};
 use super::file::Journal;
 use super::volume::{Directory, JOURNALS, Volume};
 
-/// Names of one pod that are no journals, remembered so that each is counted once.
+/// Names in one pod that are not journals, remembered so that each is counted once.
 const MAX_REFUSED: usize = 64;
 
-/// When a directory had last changed.
+/// Modification time of a directory.
 type Changed = (i64, u64);
 
-/// One pod's.
+/// The journals of one pod.
 #[derive(Debug, Default)]
 pub(super) struct Pod {
     place: Place,
-    /// When the directory had last changed, as of the last listing.
+    /// Modification time of the directory at the last listing.
     pub(super) listed: Option<Changed>,
     journals: BTreeMap<Arc<str>, Journal>,
-    /// The readers it is wanted by, each with the journal that was read last when the pod's turn was
-    /// over: the others come before it.
+    /// The readers that want it, each with the journal that was read last when the pod's turn
+    /// ended: the others are read first.
     wanted: BTreeMap<usize, Option<Arc<str>>>,
-    /// Names that are no journals, counted once.
+    /// Names that are not journals and were counted.
     refused: HashSet<String>,
     crowded: bool,
 }
@@ -36,12 +36,12 @@ pub(super) struct Pod {
 /// Where the journals are.
 #[derive(Debug, Default)]
 enum Place {
-    /// Not looked for since the pod has changed.
+    /// Unknown since the pod has changed.
     #[default]
     Unknown,
-    /// There is no volume of the hook.
+    /// The pod has no volume of the hook.
     None,
-    /// The volume, and when its root had last changed without journals in it.
+    /// The volume, and the modification time of its root when it contained no journals.
     Volume(Volume, Option<Changed>),
     /// The directory of journals.
     Directory(Directory),
@@ -55,7 +55,7 @@ impl Pod {
         self.journals.len()
     }
 
-    /// A reader wants it.
+    /// Adds a reader that wants it.
     pub(super) fn want(&mut self, reader: usize) {
         self.wanted.entry(reader).or_default();
     }
@@ -64,7 +64,8 @@ impl Pod {
         self.wanted.contains_key(&reader)
     }
 
-    /// A reader wants it no more, and begins anew if it wants it again: whether another does.
+    /// Removes a reader, which starts from the beginning if it wants the pod again; returns whether
+    /// another reader wants it.
     pub(super) fn let_go(&mut self, reader: usize) -> bool {
         if self.wanted.remove(&reader).is_some() {
             self.journals.values_mut().for_each(|journal| journal.rewind(reader));
@@ -72,19 +73,19 @@ impl Pod {
         !self.wanted.is_empty()
     }
 
-    /// The volume may be there though it was not.
+    /// Looks again for a volume that did not exist.
     pub(super) fn ask_again(&mut self) {
         if matches!(self.place, Place::None) {
             self.place = Place::Unknown;
         }
     }
 
-    /// Whether there is a volume of the hook.
+    /// Whether the pod has a volume of the hook.
     pub(super) fn has_volume(&self) -> bool {
         matches!(self.place, Place::Volume(..) | Place::Directory(_))
     }
 
-    /// Opens journals that are new, as long as there is room for so many.
+    /// Opens new journals, at most `room`.
     pub(super) fn find(
         &mut self,
         volume: impl Fn() -> PathBuf,
@@ -116,7 +117,7 @@ impl Pod {
                 Ok(opened) => {
                     self.journals.insert(name.into(), Journal::new(opened.file));
                 }
-                // Removed again in between; a later listing shows it if it comes back.
+                // Removed in the meantime; a later listing shows it if it is created again.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {
                     tracing::debug!(name, %error, "a journal is ignored");
@@ -129,7 +130,7 @@ impl Pod {
         }
     }
 
-    /// Reads what was added for a reader, up to about so many bytes: how many it were.
+    /// Reads new data for a reader, up to about a number of bytes; returns how many were read.
     pub(super) fn read(
         &mut self,
         reader: usize,
@@ -168,18 +169,19 @@ impl Pod {
 // === impl Place ===
 
 impl Place {
-    /// Looks for the directory where it was not found yet and may be there by now.
+    /// Looks for the directory if it was not found yet and may exist by now.
     fn look(&mut self, volume: impl Fn() -> PathBuf) {
         if matches!(self, Self::Unknown) {
             match Volume::open(&volume()) {
                 Ok(volume) => *self = Self::Volume(volume, None),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => *self = Self::None,
-                // No word on whether it is there: the next look asks again.
+                // It is unknown whether it exists: the next look tries again.
                 Err(_) => {}
             }
         }
         if let Self::Volume(volume, looked) = self {
-            // Not there before the first container that writes one: the volume's root changes then.
+            // It does not exist before the first container that writes a journal; its creation
+            // changes the volume's root.
             let changed = volume.changed().ok();
             if looked.is_some() && *looked == changed {
                 return;
@@ -192,8 +194,8 @@ impl Place {
     }
 }
 
-/// A change to be remembered as looked at. A file system's clock ticks in milliseconds: what comes
-/// within a tick of a look changes nothing.
+/// A modification time that can be remembered. A file system's clock has a resolution of
+/// milliseconds: a change within a tick of a look may not change the time.
 fn settled(changed: Changed) -> Option<Changed> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let now_s = i64::try_from(now.as_secs()).ok()?;

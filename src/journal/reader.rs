@@ -1,11 +1,12 @@
-//! Keeps every wanted pod's journals open and reads what was added since the last look.
+//! Keeps the journals of every wanted pod open, and reads what was added since the last look.
 //!
-//! A look is a short poll by whoever calls: `fstat` of the directory and of each open file, and
-//! nothing more where nothing was added. That needs no inotify limits, which jobs of other users
-//! could use up. A pod that has no volume of the hook is not looked for again until it has changed.
+//! A look is a short poll by the caller: `fstat` of the directory and of each open file, and
+//! nothing more if nothing was added. It does not depend on inotify limits, which jobs of other
+//! users could exhaust. A pod without a volume of the hook is not checked again until it has
+//! changed.
 //!
-//! Several readers may read the same journals, each from the beginning and at its own pace: what is
-//! open is open once.
+//! Several readers can read the same journals, each from the beginning and at its own pace; a file
+//! is opened only once.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
@@ -19,32 +20,32 @@ use ephemon_self_metrics::SelfMetrics;
 use super::Entry;
 use super::pod::Pod;
 
-/// Most journals of one pod: one a container, and a pod of 300 container steps is a rare one.
+/// Most journals of one pod: one per container, and a pod with 300 container steps is rare.
 pub const MAX_FILES_PER_POD: usize = 512;
-/// Most journals open at once; descriptors are few, and capture needs them more.
+/// Most open journals; descriptors are limited, and capture needs them more.
 pub const MAX_FILES: usize = 4096;
-/// Memory of one, bytes: its name, its places, and the tree's.
+/// Memory of one journal in bytes: its name, its positions, and its share of the tree.
 pub const FILE_BYTES: usize = 384;
-/// Bytes read of one pod in one look: a pod that writes much waits for the next one.
+/// Bytes that are read from one pod per look; a pod that writes more is continued at the next one.
 const MAX_LOOK_BYTES: usize = 256 * 1024;
-/// Bytes read of all pods in one look: what looks four times a second takes in so much, and no more.
+/// Bytes that are read from all pods per look; there are up to four looks a second.
 const MAX_LOOK_BYTES_IN_ALL: usize = 2 * 1024 * 1024;
-/// Bytes read of a pod before the next one has its turn.
+/// Bytes that are read from a pod before the next one has its turn.
 const TURN_BYTES: usize = 16 * 1024;
 /// The volume's name in the pod's spec.
 pub const VOLUME: &str = "ephemon";
 
-/// Reads journals; blocking, and quick where nothing is new.
+/// Reads journals; blocking, but fast if there is nothing new.
 #[derive(Debug)]
 pub struct Reader {
     shared: Arc<Mutex<Shared>>,
-    /// Which of the readers it is.
+    /// The number of this reader.
     number: usize,
-    /// Whose turn it was when a look had read enough: the next one begins there.
+    /// The pod at which the next look begins, because the last one had read enough.
     next: Option<PodUid>,
 }
 
-/// What all readers have in common.
+/// The state that all readers share.
 #[derive(Debug)]
 struct Shared {
     node: NodeRoot,
@@ -58,7 +59,8 @@ struct Shared {
 // === impl Reader ===
 
 impl Reader {
-    /// Reads below the node's root; `kubelet_root` as the node has it, usually `/var/lib/kubelet`.
+    /// Reads below the node's root; `kubelet_root` is a path of the node, usually
+    /// `/var/lib/kubelet`.
     pub fn new(
         node: NodeRoot,
         kubelet_root: impl Into<PathBuf>,
@@ -70,7 +72,7 @@ impl Reader {
         Self { shared: Arc::new(Mutex::new(shared)), number: 0, next: None }
     }
 
-    /// Another reader of the same journals, to which all of them is new.
+    /// Another reader of the same journals, which starts from the beginning.
     #[must_use]
     pub fn another(&self) -> Self {
         let mut shared = self.shared();
@@ -79,9 +81,9 @@ impl Reader {
         Self { shared: Arc::clone(&self.shared), number, next: None }
     }
 
-    /// Tells what was added to these pods' journals since the last look. A pod that is not named any
-    /// more is let go. Every pod has its turn before another has a second one, and what is too much
-    /// for one look waits for the next.
+    /// Passes what was added to these pods' journals since the last look to `tell`. A pod that is
+    /// no longer listed is dropped. Every pod has a turn before another has a second one, and what
+    /// exceeds the limits of one look waits for the next.
     pub fn look(&mut self, wanted: &[PodUid], mut tell: impl FnMut(Entry)) {
         let first = self.next.take().and_then(|next| wanted.iter().position(|uid| *uid == next));
         let (before, after) = wanted.split_at(first.unwrap_or(0));
@@ -111,15 +113,15 @@ impl Reader {
         self.next = next;
     }
 
-    /// Tells what was added to this pod's journals since the last look at it; other pods' stay open.
-    /// Whoever asks knows of something: a volume that was not there is looked for again.
+    /// Passes what was added to this pod's journals to `tell`; other pods' journals stay open. The
+    /// caller knows of a change, so a volume that did not exist is looked for again.
     pub fn look_at(&mut self, pod: &PodUid, mut tell: impl FnMut(Entry)) {
         let mut shared = self.shared();
         shared.find(pod, self.number, true);
         shared.read(pod, self.number, MAX_LOOK_BYTES, &mut tell);
     }
 
-    /// These pods have changed: a volume that was not there may be there now.
+    /// These pods have changed: a volume that did not exist may exist now.
     pub fn changed<'a>(&self, pods: impl Iterator<Item = &'a PodUid>) {
         let mut shared = self.shared();
         for uid in pods {
@@ -134,18 +136,18 @@ impl Reader {
         self.shared().pods.values_mut().for_each(Pod::ask_again);
     }
 
-    /// Whether any of the pods looked at has a volume that may have more to read.
+    /// Whether any of these pods has a volume that may get more data.
     pub fn has_open(&self) -> bool {
         let shared = self.shared();
         shared.pods.values().any(|pod| pod.is_wanted_by(self.number) && pod.has_volume())
     }
 
-    /// Lets a pod go.
+    /// Drops a pod.
     pub fn forget(&mut self, pod: &PodUid) {
         self.shared().keep(self.number, |uid| uid != pod);
     }
 
-    /// A panic elsewhere leaves whole pods behind, so a poisoned lock is still good.
+    /// The state is complete even after a panic of another thread, so a poisoned lock can be used.
     fn shared(&self) -> MutexGuard<'_, Shared> {
         lock(&self.shared)
     }
@@ -154,12 +156,12 @@ impl Reader {
 // === impl Shared ===
 
 impl Shared {
-    /// Lets go of pods of a reader; those of others stay.
+    /// Drops pods of a reader; other readers keep theirs.
     fn keep(&mut self, reader: usize, keep: impl Fn(&PodUid) -> bool) {
         self.pods.retain(|uid, pod| keep(uid) || pod.let_go(reader));
     }
 
-    /// Opens what is new of a pod.
+    /// Opens new journals of a pod.
     fn find(&mut self, uid: &PodUid, reader: usize, again: bool) {
         let open: usize = self.pods.values().map(Pod::files).sum();
         let pod = self.pods.entry(uid.clone()).or_default();

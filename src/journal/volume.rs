@@ -1,5 +1,5 @@
-//! Opens journals in a volume that the job can write to, one name at a time from a kept directory:
-//! no link is followed, nothing but a regular file of the volume's own file system is opened.
+//! Opens journals in a volume that the job can write to, relative to an open directory: links are
+//! not followed, and only regular files of the volume's own file system are opened.
 
 use std::fs::File;
 use std::io;
@@ -10,19 +10,19 @@ use ephemon_contract::plain_file;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, fstat, open, openat, statat};
 use rustix::io::Errno;
 
-/// The directory below the volume's root that has the journals.
+/// The directory of the journals below the volume's root.
 pub(crate) const JOURNALS: &str = "journal";
-/// What a journal's name ends in.
+/// Suffix of a journal's name.
 const SUFFIX: &str = ".jsonl";
-/// Names looked at in one listing; a job may make as many files as it has inodes.
+/// Names that are read in one listing; a job can create as many files as it has inodes.
 const MAX_NAMES: usize = 4096;
 
-/// A pod's volume, which only the kubelet can have made, kept open.
+/// A pod's volume, which only the kubelet can have created, as an open directory.
 #[derive(Debug)]
 pub(crate) struct Volume(OwnedFd);
 
-/// A directory of a pod's volume with a file for each container, kept open: it is read after it has
-/// lost its name, too.
+/// A directory of a pod's volume with a file for each container, kept open, so that it can be read
+/// after its name was removed.
 #[derive(Debug)]
 pub struct Directory {
     root: OwnedFd,
@@ -30,22 +30,22 @@ pub struct Directory {
     open: OwnedFd,
 }
 
-/// What a listing has.
+/// The result of a listing.
 #[derive(Debug)]
 pub struct Names {
-    /// Without their suffix, sorted.
+    /// Without the suffix, sorted.
     pub all: Vec<String>,
-    /// There are more entries than are looked at.
+    /// Whether there are more entries than are read.
     pub cut: bool,
 }
 
-/// A file just opened.
+/// A file that was just opened.
 #[derive(Debug)]
 pub struct Opened {
     pub file: File,
 }
 
-/// How a directory of a volume is opened.
+/// Flags for opening a directory of a volume.
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
@@ -56,7 +56,7 @@ impl Volume {
         Ok(Self(open(path, DIRECTORY, Mode::empty())?))
     }
 
-    /// The directory of this name below its root.
+    /// The directory with this name below its root.
     pub(crate) fn directory(&self, name: &str) -> io::Result<Directory> {
         let Self(root) = self;
         let directory = openat(root, name, DIRECTORY, Mode::empty())?;
@@ -66,7 +66,7 @@ impl Volume {
         Ok(Directory { root: root.try_clone()?, name: name.to_owned(), open: directory })
     }
 
-    /// Changes when a name comes or goes at its root, as [`Directory::changed`] does.
+    /// Changes when an entry is added to or removed from its root, like [`Directory::changed`].
     pub(crate) fn changed(&self) -> io::Result<(i64, u64)> {
         changed(&self.0)
     }
@@ -75,19 +75,20 @@ impl Volume {
 // === impl Directory ===
 
 impl Directory {
-    /// Opens the directory of this name below the volume's root, which only the kubelet can have made.
+    /// Opens the directory with this name below the volume's root, which only the kubelet can have
+    /// created.
     pub fn open(volume: &Path, name: &str) -> io::Result<Self> {
         Volume::open(volume)?.directory(name)
     }
 
-    /// Changes when a name comes or goes: seconds and nanoseconds, as the kernel set them. Not
-    /// `st_mtime`, which whoever owns the directory may set to any time.
+    /// Changes when an entry is added or removed: seconds and nanoseconds, as set by the kernel.
+    /// Not `st_mtime`, which the owner of the directory can set to any time.
     pub(crate) fn changed(&self) -> io::Result<(i64, u64)> {
         changed(&self.open)
     }
 
-    /// Whether something else has the name that the directory was opened by. Nothing has it once the
-    /// kubelet has removed the volume.
+    /// Whether another file has the name with which the directory was opened. After the kubelet has
+    /// removed the volume, none has.
     pub fn is_replaced(&self) -> io::Result<bool> {
         let Self { root, name, open } = self;
         match statat(root, name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -100,7 +101,7 @@ impl Directory {
         }
     }
 
-    /// Names of journals; others are passed over. None of a directory that is removed.
+    /// Names of journals; others are ignored. Empty if the directory was removed.
     pub fn names(&self) -> io::Result<Names> {
         let (mut all, mut cut) = (Vec::new(), false);
         for (count, entry) in Dir::read_from(&self.open)?.enumerate() {

@@ -43,6 +43,7 @@ pub enum Name {
 /// A line that is a command. Its parts are still escaped.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Command<'a> {
+    /// Its name.
     pub name: Name,
     dialect: Dialect,
     properties: &'a [u8],

@@ -7,11 +7,11 @@ use std::sync::Arc;
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ContainerId(Arc<str>);
 
-/// The text is no container id.
+/// The text is not a container id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidContainerId;
 
-/// Which list of the pod's spec a container stands in; the `container_type` label.
+/// The list of the pod's spec that contains a container; the `container_type` label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ContainerType {
     /// `spec.containers`.
@@ -22,19 +22,20 @@ pub enum ContainerType {
     Sidecar,
     /// `spec.ephemeralContainers`.
     Ephemeral,
-    /// The pod's sandbox ("pause"): counted in the pod's books, never shown as a container.
+    /// The pod's sandbox ("pause"): included in the pod's accounting, never reported as a
+    /// container.
     Sandbox,
-    /// Seen on the node; its place in the spec is not known (yet, or for want of an API).
+    /// Seen on the node, but its place in the spec is not known, at least not yet.
     Unknown,
 }
 
 // === impl ContainerId ===
 
 impl ContainerId {
-    /// Digits in an id (containerd and CRI-O both draw 32 random bytes).
+    /// Number of digits of an id (containerd and CRI-O both use 32 random bytes).
     pub const LEN: usize = 64;
 
-    /// Takes exactly 64 lower-case hexadecimal digits.
+    /// Accepts exactly 64 lower-case hexadecimal digits.
     pub fn parse(text: &str) -> Result<Self, InvalidContainerId> {
         let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         if text.len() == Self::LEN && text.bytes().all(hex) {
@@ -44,7 +45,7 @@ impl ContainerId {
         }
     }
 
-    /// Takes `containerd://ID`, `cri-o://ID`: the spelling of `status.*.containerID`.
+    /// Accepts `containerd://ID` or `cri-o://ID`, the format of `status.*.containerID`.
     pub fn parse_status(text: &str) -> Result<Self, InvalidContainerId> {
         text.split_once("://").map_or(Err(InvalidContainerId), |(_, id)| Self::parse(id))
     }

@@ -1,36 +1,37 @@
-//! The end of a container: when, how it was seen, and how sure its last figures are.
+//! The end of a container: when, and how exact its last values are.
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// How sure a container's final figures are; the `quality` label.
+/// How exact a container's final values are; the `quality` label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Quality {
-    /// Read after the last process was gone and before the cgroup was removed.
+    /// Read after the last process had ended and before the cgroup was removed.
     Exact,
-    /// Completed from the pod's own counters: what all others did not use was this container's.
+    /// Completed from the pod's own counters: the pod's total minus all other containers.
     Residual,
-    /// As `Residual`, but several ended at once: their sum is exact, their shares are estimates.
+    /// Like `Residual`, but several containers ended at once: their sum is exact, their shares are
+    /// estimates.
     ResidualShared,
     /// Neither was possible: the last periodic sample, a lower bound.
     LastSample,
 }
 
-/// A container that is over.
+/// A container that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
-    /// When its last process was seen gone.
+    /// When its last process was seen to have ended.
     pub at: SystemTime,
-    /// How sure the final figures are.
+    /// How exact the final values are.
     pub quality: Quality,
 }
 
-/// How a container's first process ended, as the runtime or the API told.
+/// How a container's first process ended, as reported by the runtime or the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exit {
-    /// Exit code; 128 + signal number where a signal ended it.
+    /// Exit code; 128 + signal number if a signal killed it.
     pub code: i32,
-    /// The runtime's word: `Completed`, `Error`, `OOMKilled`, `StartError`.
+    /// The runtime's reason: `Completed`, `Error`, `OOMKilled`, `StartError`.
     pub reason: Arc<str>,
 }
 

@@ -1,9 +1,9 @@
-//! What a container's environment says of the job it belongs to.
+//! The job of a container, from its environment.
 
 use std::sync::Arc;
 
-/// The allow-listed variables of one container, as its spec has them. Written by the hook, not by
-/// the job: nobody can change the spec of an ephemeral container.
+/// The allow-listed variables in the spec of one container. Written by the hook, not by the job,
+/// because the spec of an ephemeral container cannot be changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct JobEnv {
     /// `owner/name` of the repository.
@@ -26,11 +26,11 @@ pub struct JobEnv {
     pub event: Option<Arc<str>>,
     /// `RUNNER_NAME`.
     pub runner: Option<Arc<str>>,
-    /// What the container is for: `job`, `service` or `step`.
+    /// The purpose of the container: `job`, `service` or `step`.
     pub role: Option<Arc<str>>,
     /// W3C trace context of the container's span.
     pub traceparent: Option<Arc<str>>,
-    /// `github.server_url`, without a slash at its end.
+    /// `github.server_url`, without a trailing slash.
     pub server_url: Option<Arc<str>>,
 }
 

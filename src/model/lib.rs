@@ -1,4 +1,5 @@
-//! Plain domain types that most crates of the agent use: pods, containers, what they used. No I/O, std only.
+//! Plain domain types that most crates of the agent use: pods, containers, their usage. No I/O, std
+//! only.
 
 mod container;
 mod ended;

@@ -3,22 +3,22 @@
 /// Why bytes of a log can no longer be delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LogLoss {
-    /// The file was cut short before it was read.
+    /// The file was truncated before it was read.
     Truncated,
     /// The file was rotated away and deleted while the agent was down.
     Rotated,
     /// The pod was deleted while the agent was down.
     Removed,
-    /// More deleted files were held than the bound allows; the oldest was given up.
+    /// More deleted files were held open than the limit allows; the oldest was closed.
     Cap,
-    /// The file could not be read, or its compressed form is broken.
+    /// The file could not be read, or its compressed form is damaged.
     Unreadable,
 }
 
 // === impl LogLoss ===
 
 impl LogLoss {
-    /// Every reason, in the order of the figures of a log.
+    /// Every reason, in the order of a log's counts.
     pub const ALL: [Self; 5] =
         [Self::Truncated, Self::Rotated, Self::Removed, Self::Cap, Self::Unreadable];
 

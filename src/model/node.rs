@@ -1,5 +1,6 @@
-//! The node's file system as the agent sees it: every host path is joined to `--node-root`, so the
-//! same agent runs on the host, in a `DaemonSet` with the host mounted elsewhere, and on a fixture.
+//! The node's file system as the agent sees it: every host path is joined to `--node-root`, so that
+//! the agent works on the host, in a `DaemonSet` with the host mounted elsewhere, and on a fixture
+//! tree.
 
 use std::path::{Path, PathBuf};
 
@@ -38,16 +39,16 @@ impl NodeRoot {
         self.join("var/log/pods")
     }
 
-    /// The kubelet's symbolic links `POD_NAMESPACE_CONTAINER-ID.log`, the one place on disk that
-    /// ties a container's id to its name.
+    /// The kubelet's symbolic links `POD_NAMESPACE_CONTAINER-ID.log`, the only place on disk that
+    /// connects a container's id with its name.
     ///
     /// Source: kubernetes v1.36.2, `pkg/kubelet/kuberuntime/legacy.go`, `legacyLogSymlink`.
     pub fn container_logs(&self) -> PathBuf {
         self.join("var/log/containers")
     }
 
-    /// A pod's `emptyDir` of this name, below the kubelet's own directory (`--kubelet-root`,
-    /// usually `/var/lib/kubelet`).
+    /// A pod's `emptyDir` with this name, below the kubelet's directory (`--kubelet-root`, usually
+    /// `/var/lib/kubelet`).
     ///
     /// Source: kubernetes v1.36.2, `pkg/kubelet/kubelet_getters.go`, `getPodVolumeDir`.
     pub fn empty_dir(&self, kubelet_root: &Path, pod: &PodUid, volume: &str) -> PathBuf {

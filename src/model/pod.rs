@@ -1,16 +1,16 @@
-//! A pod, as far as the node knows it.
+//! A pod as known on the node.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// A pod's UID in the API's own spelling (`0e269fa4-f505-4963-9096-958063077203`).
+/// A pod's UID in the API's format (`0e269fa4-f505-4963-9096-958063077203`).
 ///
-/// Static pods carry 32 hexadecimal digits without dashes (the kubelet's configuration hash), so
-/// both spellings are taken. Cheap to clone.
+/// Static pods have 32 hexadecimal digits without dashes (the hash of the kubelet's configuration),
+/// so both formats are accepted. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PodUid(Arc<str>);
 
-/// The text is no pod UID.
+/// The text is not a pod UID.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidPodUid;
 
@@ -28,7 +28,7 @@ pub struct PodRef {
 // === impl PodUid ===
 
 impl PodUid {
-    /// Takes a UID as the API spells it: 36 characters with dashes, or 32 hexadecimal digits.
+    /// Accepts a UID in the API's format: 36 characters with dashes, or 32 hexadecimal digits.
     pub fn parse(text: &str) -> Result<Self, InvalidPodUid> {
         let dashes = [8, 13, 18, 23];
         let valid = match text.len() {

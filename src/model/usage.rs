@@ -1,4 +1,5 @@
-//! What a cgroup used. Every figure is optional: an absent kernel file is an absent figure, never 0.
+//! The usage of a cgroup. Every value is optional: if a kernel file does not exist, its value is
+//! `None`, never 0.
 
 /// A kernel limit. `max` in cgroup v2, a value near 2^63 or −1 in v1, is [`Limit::Unlimited`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -9,14 +10,14 @@ pub enum Limit<T> {
     At(T),
 }
 
-/// One reading of a cgroup's counters and gauges. Counters run since the cgroup's birth.
+/// One reading of a cgroup's counters and gauges. Counters start at the cgroup's creation.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Usage {
     /// CPU time and throttling.
     pub cpu: CpuUsage,
     /// Memory.
     pub memory: MemoryUsage,
-    /// Block I/O, one entry a device, ordered by device number.
+    /// Block I/O, one entry per device, ordered by device number.
     pub io: Vec<IoUsage>,
     /// Processes and threads.
     pub pids: PidsUsage,
@@ -43,12 +44,12 @@ pub struct CpuUsage {
     pub limit_millis: Option<Limit<u64>>,
 }
 
-/// Memory figures in bytes. v2 `memory.*`; v1 `memory.*_in_bytes`, `memory.stat` (`total_*`).
+/// Memory values in bytes. v2 `memory.*`; v1 `memory.*_in_bytes`, `memory.stat` (`total_*`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MemoryUsage {
     /// All memory charged.
     pub usage_bytes: Option<u64>,
-    /// Usage less inactive file pages: what the kubelet evicts by.
+    /// Usage without inactive file pages, which the kubelet uses for eviction.
     pub working_set_bytes: Option<u64>,
     /// Anonymous memory.
     pub rss_bytes: Option<u64>,
@@ -56,10 +57,10 @@ pub struct MemoryUsage {
     pub cache_bytes: Option<u64>,
     /// Swap in use.
     pub swap_bytes: Option<u64>,
-    /// Highest usage since birth (v2 needs Linux ≥ 5.19).
+    /// Highest usage since creation (v2 needs Linux ≥ 5.19).
     pub peak_bytes: Option<u64>,
-    /// Usage over time since birth, byte · milliseconds: each reading holds until the next one. No file
-    /// of the kernel's; whoever reads again and again adds it up.
+    /// Usage over time since creation, byte · milliseconds: each reading counts until the next one.
+    /// Not from a kernel file; computed from periodic readings.
     pub byte_ms: Option<u64>,
     /// The limit at this level.
     pub limit_bytes: Option<Limit<u64>>,
@@ -72,11 +73,11 @@ pub struct MemoryUsage {
 /// v2 `memory.events`; v1 `memory.failcnt` (as `max`) and `oom_kill` of `memory.oom_control`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MemoryEvents {
-    /// Reclaimed though below the low boundary.
+    /// Reclaimed although usage was below the low boundary.
     pub low: Option<u64>,
-    /// Throttled for passing the high boundary.
+    /// Throttled because usage exceeded the high boundary.
     pub high: Option<u64>,
-    /// Usage was about to pass the limit.
+    /// Usage was about to exceed the limit.
     pub max: Option<u64>,
     /// The limit was reached and an allocation was about to fail.
     pub oom: Option<u64>,
@@ -87,7 +88,7 @@ pub struct MemoryEvents {
 }
 
 impl MemoryEvents {
-    /// Each under the kernel's name for it.
+    /// Each with the kernel's name for it.
     pub fn by_name(&self) -> [(&'static str, Option<u64>); 6] {
         [
             ("low", self.low),
@@ -100,10 +101,10 @@ impl MemoryEvents {
     }
 }
 
-/// Page faults since birth.
+/// Page faults since creation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Faults {
-    /// Faults served without I/O (all faults less the major ones).
+    /// Faults without I/O (all faults minus the major ones).
     pub minor: Option<u64>,
     /// Faults that needed I/O.
     pub major: Option<u64>,
@@ -135,15 +136,15 @@ pub struct IoUsage {
 pub struct PidsUsage {
     /// Tasks now.
     pub current: Option<u64>,
-    /// Most tasks at once since birth (Linux ≥ 6.1).
+    /// Most tasks at once since creation (Linux ≥ 6.1).
     pub peak: Option<u64>,
     /// The limit at this level.
     pub limit: Option<Limit<u64>>,
-    /// How often a new task was refused for the limit (`max` of `pids.events`).
+    /// How often a new task was rejected because of the limit (`max` of `pids.events`).
     pub limit_hits: Option<u64>,
 }
 
-/// PSI totals of one resource, microseconds since birth.
+/// PSI totals of one resource, microseconds since creation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Pressure {
     /// `some`: at least one task waited.
@@ -164,7 +165,7 @@ pub struct PressureUsage {
 }
 
 impl PressureUsage {
-    /// Each under the kernel's name of the resource.
+    /// Each with the kernel's name of the resource.
     pub fn by_name(&self) -> [(&'static str, Pressure); 3] {
         [("cpu", self.cpu), ("memory", self.memory), ("io", self.io)]
     }

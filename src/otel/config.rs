@@ -1,11 +1,11 @@
-//! Where to and how, by the standard `OTEL_*` variables and those that name proxies: pure, over a
-//! lookup.
+//! The configuration of exporters from the standard `OTEL_*` variables and the proxy variables.
+//! Pure, with a lookup function.
 //!
-//! A variable of one signal goes before the general one; an empty one is one that is not set. A
-//! signal without an endpoint is off, unless `OTEL_LOGS_EXPORTER=otlp` and its like ask for the
-//! default one. A value that makes no sense is ignored, as the specification demands, and handed to
-//! the caller to warn of: a setting of telemetry never ends what else the program does. Words are read
-//! in upper and lower case. Values of headers appear in no warning and no debug output.
+//! A variable of one signal takes precedence over the general one; an empty variable counts as
+//! unset. A signal without an endpoint is off, unless `OTEL_LOGS_EXPORTER=otlp` or similar selects
+//! the default endpoint. A value that is not valid is ignored, as the specification requires, and
+//! returned for the caller to log, because telemetry settings must not stop a program. Keywords are
+//! not case-sensitive. Values of headers appear in no warning and no debug output.
 //!
 //! Specification: <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>.
 
@@ -27,16 +27,16 @@ pub use error::Ignored;
 pub use headers::Headers;
 use variables::{Variable, Variables};
 
-/// The specification's time for one attempt.
+/// The specification's timeout of one attempt.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// What is longer waits no longer: gRPC knows no time without an end.
+/// Longer timeouts are reduced to this, because gRPC has no unlimited timeout.
 const LONGEST_TIMEOUT: Duration = Duration::from_hours(24);
-/// The specification's time from one export of metrics to the next.
+/// The specification's interval of metric exports.
 const METRIC_INTERVAL: Duration = Duration::from_mins(1);
-/// Shorter ones would cost more than they show.
+/// Shorter intervals would cost too much.
 const SHORTEST_METRIC_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What the environment says of each signal.
+/// The configuration of each signal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Of logs.
@@ -47,38 +47,38 @@ pub struct Config {
     pub metrics: Exporter,
 }
 
-/// Where one signal goes.
+/// The destination of one signal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Exporter {
-    /// Nowhere.
+    /// None.
     Off,
     /// To standard output, as lines of JSON.
     Console,
-    /// To a collector.
+    /// A collector.
     Otlp(Box<Target>),
 }
 
-/// A collector, and how to speak to it.
+/// A collector, and how to connect to it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Target {
     /// By which protocol.
     pub protocol: Protocol,
-    /// Scheme, host and port; over HTTP the path too.
+    /// Scheme, host and port; for HTTP also the path.
     pub endpoint: Uri,
     /// Sent with each request.
     pub headers: Headers,
-    /// For one attempt, connecting included.
+    /// Timeout of one attempt, including the connection.
     pub timeout: Duration,
     /// Whether requests are compressed.
     pub gzip: bool,
-    /// What to trust, and who we are.
+    /// Trusted certificates, and the client's certificate.
     pub tls: Tls,
-    /// What stands in between: `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, unless `NO_PROXY` names the
-    /// collector. gRPC goes through a tunnel always, as HTTP does where it speaks TLS.
+    /// The proxy from `HTTP_PROXY`, `HTTPS_PROXY` or `ALL_PROXY`, unless `NO_PROXY` excludes the
+    /// collector. gRPC always uses a tunnel through it, as HTTP does with TLS.
     pub proxy: Option<Proxy>,
 }
 
-/// How requests are carried.
+/// The protocol of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
     /// Unary calls over HTTP/2.
@@ -99,15 +99,15 @@ pub struct Tls {
 // === impl Config ===
 
 impl Config {
-    /// Reads the settings of all signals, and says what of them was ignored. `lookup` is asked for
-    /// names of variables.
+    /// Reads the settings of all signals, and returns what was ignored. `lookup` gets the names of
+    /// variables.
     pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> (Self, Vec<Ignored>) {
         let variables = Variables::new(lookup);
         let [logs, traces, metrics] = Signal::ALL.map(|signal| variables.exporter(signal));
         (Self { logs, traces, metrics }, variables.ignored())
     }
 
-    /// Where this signal goes.
+    /// The destination of this signal.
     pub fn of(&self, signal: Signal) -> &Exporter {
         match signal {
             Signal::Logs => &self.logs,
@@ -117,7 +117,7 @@ impl Config {
     }
 }
 
-/// The same of one signal.
+/// The same for one signal.
 pub fn exporter(
     signal: Signal,
     lookup: impl Fn(&str) -> Option<String>,
@@ -126,8 +126,8 @@ pub fn exporter(
     (variables.exporter(signal), variables.ignored())
 }
 
-/// Attributes that the operator gives every resource: `OTEL_RESOURCE_ATTRIBUTES`, of which nothing is
-/// taken where a part makes no sense, and `OTEL_SERVICE_NAME` as `service.name` over it.
+/// Attributes for every resource: `OTEL_RESOURCE_ATTRIBUTES`, which is ignored as a whole if any
+/// part is not valid, and `OTEL_SERVICE_NAME`, which overrides its `service.name`.
 pub fn resource_from_env(
     lookup: impl Fn(&str) -> Option<String>,
 ) -> (Vec<(String, String)>, Vec<Ignored>) {
@@ -136,7 +136,7 @@ pub fn resource_from_env(
     let listed = listed.map(|listed| pairs::parse(&listed.name, &listed.value));
     let listed = listed.and_then(|listed| variables.taken(listed)).unwrap_or_default();
     let mut attributes: Vec<(String, String)> = Vec::new();
-    // Of a key that stands twice the last counts.
+    // If a key occurs twice, the last value is used.
     for (key, value) in listed {
         attributes.retain(|(known, _)| *known != key);
         attributes.push((key, value));
@@ -148,7 +148,7 @@ pub fn resource_from_env(
     (attributes, variables.ignored())
 }
 
-/// From one export of metrics to the next: `OTEL_METRIC_EXPORT_INTERVAL`.
+/// The interval of metric exports: `OTEL_METRIC_EXPORT_INTERVAL`.
 pub fn metric_interval(lookup: impl Fn(&str) -> Option<String>) -> (Duration, Vec<Ignored>) {
     let variables = Variables::new(lookup);
     let interval = variables.get("OTEL_METRIC_EXPORT_INTERVAL").and_then(|said| {
@@ -160,7 +160,7 @@ pub fn metric_interval(lookup: impl Fn(&str) -> Option<String>) -> (Duration, Ve
     (interval.unwrap_or(METRIC_INTERVAL), variables.ignored())
 }
 
-/// Whether the signal is off because that was asked for, and not for want of an endpoint.
+/// Whether the signal is explicitly disabled, rather than missing an endpoint.
 pub fn is_turned_off(signal: Signal, lookup: impl Fn(&str) -> Option<String>) -> bool {
     let variables = Variables::new(lookup);
     let chosen = variables.get(&format!("OTEL_{}_EXPORTER", signal.in_variables()));
@@ -173,7 +173,7 @@ pub fn is_turned_off(signal: Signal, lookup: impl Fn(&str) -> Option<String>) ->
         })
 }
 
-/// Whether metrics were asked for that are anything but cumulative.
+/// Whether a temporality other than cumulative is requested for metrics.
 pub fn wants_delta(lookup: impl Fn(&str) -> Option<String>) -> bool {
     let said = Variables::new(lookup).get("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE");
     said.is_some_and(|said| !said.value.eq_ignore_ascii_case("cumulative"))
@@ -181,7 +181,7 @@ pub fn wants_delta(lookup: impl Fn(&str) -> Option<String>) -> bool {
 
 // === impl Target ===
 
-/// Neither values of headers nor the query of the endpoint, which may hold a key.
+/// Without values of headers and the query of the endpoint, which may contain a key.
 impl std::fmt::Debug for Target {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
@@ -198,7 +198,7 @@ impl std::fmt::Debug for Target {
 }
 
 impl Target {
-    /// The endpoint, and the proxy before it, fit for a log.
+    /// The endpoint and its proxy, without credentials, for a log.
     pub fn shown(&self) -> String {
         let scheme = self.endpoint.scheme_str().unwrap_or_default();
         let authority = self.endpoint.authority().map_or("", |authority| authority.as_str());

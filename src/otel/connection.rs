@@ -1,5 +1,5 @@
-//! Connections to a collector, in the clear or by TLS, directly or through a proxy: the only place
-//! where they are made, for both protocols.
+//! Connections to a collector, with or without TLS, directly or through a proxy. Both protocols use
+//! only these connections.
 
 use std::error::Error;
 use std::fmt;
@@ -21,28 +21,28 @@ use super::{SetupError, tls, tunnel};
 type BoxError = Box<dyn Error + Send + Sync>;
 type Connecting<Done> = Pin<Box<dyn Future<Output = Result<Done, BoxError>> + Send>>;
 
-/// Connects to one collector, whatever it is asked for: tonic is shown an address without TLS, which it
-/// must leave to us.
+/// Connects to one collector, whatever address is requested: tonic gets an address without TLS,
+/// because TLS is handled here.
 #[derive(Clone)]
 pub(crate) struct Connector {
     collector: Uri,
     secure: HttpsConnector<Route>,
-    /// gRPC has no other.
+    /// gRPC requires it.
     needs_http2: bool,
 }
 
-/// The way to a collector, below TLS.
+/// The route to a collector, below TLS.
 #[derive(Clone)]
 struct Route {
     tcp: HttpConnector,
     via: Option<Arc<Via>>,
 }
 
-/// The way through a proxy.
+/// The route through a proxy.
 struct Via {
     proxy: Proxy,
     connector: HttpsConnector<HttpConnector>,
-    /// Whether it is asked for a tunnel, rather than to pass each request on.
+    /// Whether it is asked for a tunnel, rather than to forward each request.
     has_tunnel: bool,
 }
 
@@ -58,7 +58,7 @@ impl<Any: Read + Write + Send + Unpin> Io for Any {}
 
 // === impl Connector ===
 
-/// Without the endpoint's query, which may hold a key.
+/// Without the endpoint's query, which may contain a key.
 impl fmt::Debug for Connector {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let authority = self.collector.authority().map_or("", |authority| authority.as_str());
@@ -134,7 +134,7 @@ impl Service<Uri> for Route {
 
 impl Via {
     fn new(proxy: &Proxy, has_tunnel: bool) -> Result<Self, SetupError> {
-        // To a proxy that speaks TLS: the system's certificates, whatever the collector's are.
+        // For a proxy with TLS: the system's certificates, independent of the collector's.
         let system = tls::Files::default();
         let is_secure = proxy.uri().scheme_str() == Some("https");
         let config = tls::client_config(is_secure.then_some(&system))?;
@@ -164,7 +164,7 @@ fn tcp() -> HttpConnector {
 // === impl Stream ===
 
 impl Connection for Stream {
-    /// Says whether requests name their whole URL, as a proxy that passes them on needs it.
+    /// Whether requests contain the whole URL, as a forwarding proxy needs it.
     fn connected(&self) -> Connected {
         Connected::new().proxy(self.passes_on)
     }

@@ -1,5 +1,5 @@
-//! Protobuf in the body of a POST over HTTP/1.1: to one collector, with the headers of its
-//! configuration and no others.
+//! Protobuf in the body of a POST over HTTP/1.1 to one collector, with exactly the configured
+//! headers.
 
 use std::io::Write as _;
 
@@ -16,10 +16,10 @@ use super::config::Target;
 use super::connection::Connector;
 use super::{SetupError, USER_AGENT, causes};
 
-/// The most that is read of an answer, in bytes.
+/// Most bytes that are read of a response.
 const LARGEST_ANSWER: usize = 64 << 10;
 
-/// The way to a collector's HTTP port.
+/// A client for a collector's HTTP port.
 pub struct HttpClient {
     client: Client<Connector, Full<Bytes>>,
     endpoint: Uri,
@@ -29,7 +29,7 @@ pub struct HttpClient {
 
 // === impl HttpClient ===
 
-/// Without the endpoint's query, which may hold a key.
+/// Without the endpoint's query, which may contain a key.
 impl std::fmt::Debug for HttpClient {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let authority = self.endpoint.authority().map_or("", |authority| authority.as_str());
@@ -38,7 +38,7 @@ impl std::fmt::Debug for HttpClient {
 }
 
 impl HttpClient {
-    /// Connects when there is something to send; certificates are read now.
+    /// Reads certificates now; connects for the first request.
     pub fn new(target: &Target) -> Result<Self, SetupError> {
         let connector = Connector::new(target)?;
         let mut headers: HeaderMap =
@@ -49,7 +49,8 @@ impl HttpClient {
             headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
         let is_secure = target.endpoint.scheme_str() == Some("https");
-        // A tunnel was asked for with them; what a proxy passes on names them each time.
+        // For a tunnel they were sent with `CONNECT`; a forwarding proxy gets them with each
+        // request.
         let proxy = target.proxy.as_ref().filter(|_| !is_secure);
         if let Some(authorization) = proxy.and_then(|proxy| proxy.authorization()) {
             headers.insert(header::PROXY_AUTHORIZATION, authorization.clone());
@@ -62,8 +63,8 @@ impl HttpClient {
         })
     }
 
-    /// Sends one request, compressed where the configuration says so. Of an answer whose body is too
-    /// long or breaks off, status and headers are returned. Sets no limit of time.
+    /// Sends one request, compressed if configured. If the body of the response is too long or
+    /// incomplete, only status and headers are returned. Sets no time limit.
     pub async fn post(&self, body: Bytes) -> Result<Response<Bytes>, String> {
         let body = if self.gzip { compress(&body) } else { body };
         let mut request = Request::post(self.endpoint.clone())
@@ -78,7 +79,7 @@ impl HttpClient {
     }
 }
 
-/// Writing to memory cannot fail; were it to, nothing would be sent rather than half.
+/// Writing to memory cannot fail; if it did, an empty body would be sent rather than a partial one.
 fn compress(body: &[u8]) -> Bytes {
     let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::fast());
     let written = encoder.write_all(body).and_then(|()| encoder.finish());

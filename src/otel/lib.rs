@@ -1,9 +1,10 @@
-//! What agent and hook share of OpenTelemetry.
+//! The parts of OpenTelemetry that agent and hook share.
 //!
-//! - [`config`]: the one reader of the standard `OTEL_*` variables, and of those that name proxies.
-//! - [`conventions`]: the names of attributes and metrics, and the version that they are of.
-//! - [`HttpClient`], [`GrpcDialer`]: a collector's two ports, by the one set-up of TLS and proxies.
-//! - [`SpanBuffer`]: spans of a program's own work, which the SDK ends and a program sends.
+//! - [`config`]: the only reader of the standard `OTEL_*` variables and of the proxy variables.
+//! - [`conventions`]: the names of attributes and metrics, and their version.
+//! - [`HttpClient`], [`GrpcDialer`]: clients for a collector's two ports, with the same set-up of
+//!   TLS and proxies.
+//! - [`SpanBuffer`]: finished spans of a program's own work, which the program exports.
 
 pub mod config;
 pub mod conventions;
@@ -26,14 +27,14 @@ pub use signal::Signal;
 pub use span_buffer::SpanBuffer;
 pub use tls::Error as SetupError;
 
-/// Who sends, for the collector's and the proxy's logs.
+/// Identifies the sender in logs of the collector and the proxy.
 const USER_AGENT: &str = concat!("ephemon/", env!("CARGO_PKG_VERSION"));
 
-/// The error with its causes: what is on top says only that it did not work.
+/// The error with its causes, because the outermost one often has no details.
 pub fn causes(error: &dyn Error) -> String {
     let mut said = error.to_string();
     let mut cause = error.source();
-    // Deep enough for every chain there is, and an end all the same.
+    // Enough for every chain, but bounded.
     for _ in 0..8 {
         let Some(error) = cause else { break };
         let words = error.to_string();

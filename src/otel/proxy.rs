@@ -1,9 +1,8 @@
-//! Which proxy stands between us and a collector, by the usual variables: pure.
+//! Selects the proxy for a collector from the usual variables. Pure.
 //!
-//! `NO_PROXY` is read as curl reads it: names with all names below them (`.example.com` is
-//! `example.com`, too), addresses, networks (`10.0.0.0/8`), `*` for all, and any of the first two with a
-//! port. A collector on this host has no
-//! proxy, as in Go.
+//! `NO_PROXY` is interpreted as by curl: names including their subdomains (`.example.com` means the
+//! same as `example.com`), addresses, networks (`10.0.0.0/8`), `*` for all; names and addresses may
+//! have a port. As in Go, no proxy is used for a collector on this host.
 
 use std::net::IpAddr;
 
@@ -13,7 +12,7 @@ use hyper::http::uri::PathAndQuery;
 use hyper_util::client::proxy::matcher::Matcher;
 use percent_encoding::percent_decode_str;
 
-/// A proxy that speaks HTTP. User and password are in no debug output.
+/// An HTTP proxy. User and password are not in debug output.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Proxy {
     uri: Uri,
@@ -31,8 +30,8 @@ impl std::fmt::Debug for Proxy {
 }
 
 impl Proxy {
-    /// Reads the URL that a variable of this name holds; without a scheme `http` is meant. `None` where
-    /// it is none of a proxy that speaks HTTP.
+    /// Parses the URL in a variable with this name; the default scheme is `http`. `None` if it is
+    /// not a URL of an HTTP proxy.
     pub(crate) fn parse(variable: &str, value: &str) -> Option<Self> {
         let matcher = Matcher::builder().all(value).build();
         let proxy = matcher.intercept(&Uri::from_static("http://collector/"))?;
@@ -40,7 +39,7 @@ impl Proxy {
         let authority = uri.authority()?.as_str();
         let said_port = authority.rsplit_once(':').map(|(_, port)| port);
         let is_v6 = authority.ends_with(']');
-        // What of a password is taken for a host or a port must not be shown as one.
+        // A part of a password that looks like a host or a port must not be shown.
         let is_odd = authority.contains('@')
             || (!is_v6 && said_port.is_some() && uri.port_u16().is_none())
             || (value.contains('@') && proxy.basic_auth().is_none());
@@ -54,28 +53,28 @@ impl Proxy {
         })
     }
 
-    /// Scheme, host and port, fit for a log.
+    /// Scheme, host and port, without credentials, for a log.
     pub fn shown(&self) -> String {
         let authority = self.uri.authority().map_or("", |authority| authority.as_str());
         format!("{}://{authority}", self.uri.scheme_str().unwrap_or("http"))
     }
 
-    /// The variable that names it.
+    /// The variable that sets it.
     pub fn variable(&self) -> &str {
         &self.variable
     }
 
-    /// Where to connect.
+    /// The address to connect to.
     pub(crate) fn uri(&self) -> &Uri {
         &self.uri
     }
 
-    /// For `Proxy-Authorization`.
+    /// The value of `Proxy-Authorization`.
     pub(crate) fn authorization(&self) -> Option<&HeaderValue> {
         self.authorization.as_ref()
     }
 
-    /// What must not be seen where a proxy repeats what it was sent.
+    /// Texts that must be masked if a proxy repeats what it was sent.
     pub fn secrets(&self) -> impl Iterator<Item = &str> {
         let encoded = self.authorization.as_ref().and_then(|value| value.to_str().ok());
         let encoded = encoded.into_iter().flat_map(|value| value.split(' ')).skip(1);
@@ -83,7 +82,8 @@ impl Proxy {
     }
 }
 
-/// The password of a proxy's URL, as it is and decoded; where there is none, the user: a token.
+/// The password in a proxy's URL, encoded and decoded; without a password the user name, which may
+/// be a token.
 fn secrets(value: &str) -> Vec<String> {
     let after_scheme = value.split_once("://").map_or(value, |(_, after)| after);
     let Some((user_info, _)) = after_scheme.rsplit_once('@') else { return Vec::new() };
@@ -96,7 +96,7 @@ fn secrets(value: &str) -> Vec<String> {
     vec![secret.to_owned(), decoded]
 }
 
-/// Whether requests to this endpoint go through a proxy, where there is one.
+/// Whether requests to this endpoint use the proxy, if there is one.
 pub(crate) fn is_proxied(endpoint: &Uri, no_proxy: &str) -> bool {
     let Some(host) = endpoint.host().map(|host| host.trim_end_matches('.')) else { return false };
     if is_local(host) {
@@ -108,7 +108,7 @@ pub(crate) fn is_proxied(endpoint: &Uri, no_proxy: &str) -> bool {
         .split(|letter: char| letter == ',' || letter.is_whitespace())
         .filter_map(|entry| of_port(entry, port))
         .collect();
-    // The matcher knows it for names only.
+    // The matcher supports it for names only.
     if exempt.contains(&"*") {
         return false;
     }
@@ -127,17 +127,17 @@ fn is_local(host: &str) -> bool {
         || bare.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
-/// An entry of `NO_PROXY` without its port; `None` where it is one of another port.
+/// An entry of `NO_PROXY` without its port; `None` if it has another port.
 fn of_port(entry: &str, port: u16) -> Option<&str> {
     let (host, said) = match entry.strip_prefix('[').and_then(|inner| inner.split_once(']')) {
         Some((host, after)) => (host, after.strip_prefix(':')),
         None => match entry.split_once(':') {
-            // Several colons are an address of version 6.
+            // Several colons are an IPv6 address.
             Some((host, after)) if !after.contains(':') => (host, Some(after)),
             _ => (entry, None),
         },
     };
-    // As Go reads it: `*.example.com` is `.example.com`.
+    // As in Go, `*.example.com` means `.example.com`.
     let host = if host.starts_with("*.") { host.trim_start_matches('*') } else { host };
     let host = host.trim_end_matches('.');
     let fits = said.is_none_or(|said| said.parse() == Ok(port));

@@ -1,13 +1,13 @@
 //! The three signals of OpenTelemetry.
 
-/// What is exported. Each has its own path, settings, queue and spool.
+/// A kind of telemetry. Each has its own path, settings, queue and spool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
     /// Log records.
     Logs,
     /// Spans.
     Traces,
-    /// Points of metrics.
+    /// Metric data points.
     Metrics,
 }
 
@@ -17,7 +17,7 @@ impl Signal {
     /// Every signal.
     pub const ALL: [Self; 3] = [Self::Logs, Self::Traces, Self::Metrics];
 
-    /// As in the paths of OTLP over HTTP, and the name of the spool's directory.
+    /// Its name in the paths of OTLP over HTTP, and of the spool's directory.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Logs => "logs",
@@ -26,7 +26,7 @@ impl Signal {
         }
     }
 
-    /// As in the names of environment variables.
+    /// Its name in environment variables.
     pub(crate) fn in_variables(self) -> &'static str {
         match self {
             Self::Logs => "LOGS",
@@ -35,7 +35,7 @@ impl Signal {
         }
     }
 
-    /// The path over HTTP, below a general endpoint.
+    /// The path over HTTP, relative to a general endpoint.
     pub(crate) fn http_path(self) -> &'static str {
         match self {
             Self::Logs => "v1/logs",

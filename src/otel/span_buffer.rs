@@ -1,4 +1,4 @@
-//! Spans of a program's own work that have ended and are not sent yet: the hook's and the agent's.
+//! Finished spans of a program's own work that are not exported yet, for hook and agent.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -21,10 +21,11 @@ struct Waiting {
 // === impl SpanBuffer ===
 
 impl SpanBuffer {
-    /// Most spans that wait; a call of the hook has some tens, a second of the agent's a few.
+    /// Most spans in the buffer; a call of the hook has several tens, the agent a few per second.
     pub const MOST: usize = 1024;
 
-    /// All that waits, and how many had no room since the beginning.
+    /// Removes all spans; also returns how many were dropped since the start because the buffer was
+    /// full.
     pub fn take(&self) -> (Vec<SpanData>, u64) {
         let mut waiting = self.lock();
         (std::mem::take(&mut waiting.spans), waiting.dropped)

@@ -1,4 +1,4 @@
-//! Certificates: whom to trust, and who we are.
+//! Certificates: the trusted ones, and the client's own.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use rustls::{ClientConfig, RootCertStore};
 
 pub(crate) use super::config::Tls as Files;
 
-/// The way to a collector cannot be made.
+/// Why no connection to a collector can be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file cannot be read.
@@ -17,30 +17,29 @@ pub enum Error {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// The end of the variable's name.
+        /// The suffix of the variable's name.
         variable: &'static str,
-        /// Why.
         source: std::io::Error,
     },
-    /// A file holds something else.
+    /// A file has other content.
     #[error(
         "{path}, which OTEL_EXPORTER_OTLP_{variable} names, contains no {wanted} in PEM format"
     )]
     NotPem {
         /// The file.
         path: PathBuf,
-        /// The end of the variable's name.
+        /// The suffix of the variable's name.
         variable: &'static str,
-        /// What it should hold.
+        /// The expected content.
         wanted: &'static str,
     },
-    /// Certificate and key do not fit, or are of a kind that is not supported.
+    /// Certificate and key do not match, or have an unsupported type.
     #[error("cannot use the client certificate: {0}")]
     Client(#[source] rustls::Error),
-    /// The gRPC library refuses the settings.
+    /// The gRPC library rejects the settings.
     #[error("cannot set up gRPC: {0}")]
     Grpc(#[from] tonic::transport::Error),
-    /// There is nobody to trust.
+    /// There is no trusted certificate.
     #[error(
         "no usable CA certificate: the system has none, or those in the file that \
          OTEL_EXPORTER_OTLP_CERTIFICATE names are invalid"
@@ -51,19 +50,19 @@ pub enum Error {
     Tls(#[source] rustls::Error),
 }
 
-/// The files' contents.
+/// The contents of the files.
 struct Material {
     trusted: Option<Vec<u8>>,
     client: Option<(Vec<u8>, Vec<u8>)>,
 }
 
-/// By the files that are named, or else by the system's certificates; `None` where no TLS is spoken.
+/// Uses the configured files, or else the system's certificates; `None` if TLS is not used.
 pub(super) fn client_config(files: Option<&Files>) -> Result<ClientConfig, Error> {
     let Material { trusted, client } = Material::read(files.unwrap_or(&Files::default()))?;
     let roots = match (files, trusted) {
         (None, _) => RootCertStore::empty(),
         (_, Some(pem)) => roots_of(CertificateDer::pem_slice_iter(&pem).flatten())?,
-        // `SSL_CERT_FILE` and `SSL_CERT_DIR` are heard here.
+        // This reads `SSL_CERT_FILE` and `SSL_CERT_DIR`.
         (_, None) => roots_of(rustls_native_certs::load_native_certs().certs)?,
     };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -81,7 +80,7 @@ pub(super) fn client_config(files: Option<&Files>) -> Result<ClientConfig, Error
 // === impl Material ===
 
 impl Material {
-    /// Reads the files and makes sure that they hold what they should.
+    /// Reads the files and checks their content.
     fn read(tls: &Files) -> Result<Self, Error> {
         let certificates = |path: &Path, variable| {
             let pem = read(path, variable)?;

@@ -1,7 +1,7 @@
-//! `CONNECT` at a proxy: a connection through it that it does not look into.
+//! `CONNECT` requests to a proxy, which open a tunnel through it.
 //!
-//! By hyper's own client rather than by hyper-util's `Tunnel`, which says of a refusal neither its
-//! status nor whose it is: what an operator needs to know.
+//! With hyper's own client, because hyper-util's `Tunnel` reports neither the status of a refusal
+//! nor which server sent it, both of which operators need.
 
 use bytes::Bytes;
 use http_body_util::Empty;
@@ -13,32 +13,32 @@ use hyper::{Request, StatusCode, Uri};
 
 use super::proxy::Proxy;
 
-/// The most that is read of a proxy's answer, in bytes.
+/// Most bytes that are read of a proxy's response.
 const LARGEST_ANSWER: usize = 16 << 10;
 
-/// There is no connection through a proxy. Names the proxy, and the variable that does.
+/// Why there is no connection through a proxy. Names the proxy and its variable.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// Nobody answers.
+    /// The proxy cannot be reached.
     #[error("cannot reach the proxy {proxy} of {variable}: {source}")]
     Unreachable {
         proxy: String,
         variable: String,
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// It knows us not.
+    /// It requires other credentials.
     #[error(
         "the proxy {proxy} of {variable} requires valid credentials (407); set them in the \
          variable: http://user:password@host:port"
     )]
     Credentials { proxy: String, variable: String },
-    /// It will not, or cannot.
+    /// It rejects the request.
     #[error("the proxy {proxy} of {variable} refuses CONNECT to {to}: {status}")]
     Refused { proxy: String, variable: String, to: String, status: StatusCode },
-    /// It hangs up, or speaks another language.
+    /// It closes the connection, or does not use HTTP.
     #[error("the proxy {proxy} of {variable} does not answer CONNECT to {to}: {source}")]
     Broken { proxy: String, variable: String, to: String, source: hyper::Error },
-    /// The collector's address is none.
+    /// The collector's address is not valid in a request.
     #[error("cannot request {to} from the proxy {proxy}: {source}")]
     Address { proxy: String, to: String, source: hyper::http::Error },
 }
@@ -79,7 +79,7 @@ pub(crate) async fn open(
     let mut builder = http1::Builder::new();
     builder.max_buf_size(LARGEST_ANSWER);
     let (mut requests, connection) = builder.handshake(stream).await.map_err(broken)?;
-    // Ends with the tunnel, or with the request when that is given up.
+    // Ends with the tunnel, or when the request is cancelled.
     tokio::spawn(connection.with_upgrades());
     let answer = requests.send_request(request).await.map_err(broken)?;
     match answer.status() {
@@ -91,7 +91,7 @@ pub(crate) async fn open(
     }
 }
 
-/// Host and port, which `CONNECT` demands.
+/// Host and port, as `CONNECT` requires.
 fn authority(uri: &Uri) -> String {
     let usual = if uri.scheme_str() == Some("https") { 443 } else { 80 };
     let port = uri.port_u16().unwrap_or(usual);
@@ -105,7 +105,8 @@ mod tests {
 
     use super::*;
 
-    /// Asks a proxy that gives this answer, and returns its end with what it was asked.
+    /// Sends a request to a proxy with this response, and returns the result together with the
+    /// request it got.
     async fn ask(url: &str, answer: Vec<u8>) -> (Result<Upgraded, Error>, DuplexStream, String) {
         let proxy = Proxy::parse("HTTPS_PROXY", url).unwrap();
         let (ours, mut theirs) = duplex(1 << 20);

@@ -1,16 +1,16 @@
-//! Takes colours and other terminal controls out of a line (ECMA-48): CSI, OSC and its like, and
-//! escapes of two bytes. What is no sequence stays.
+//! Removes colours and other terminal controls from a line (ECMA-48): CSI, OSC and similar, and
+//! escapes of two bytes. Text that is not a complete sequence is kept.
 
 use memchr::{memchr, memchr2};
 
 const ESC: u8 = 0x1b;
 const BEL: u8 = 0x07;
-/// Longest text of an OSC, such as the target of a link, that is taken for one.
+/// Longest text of an OSC, such as the target of a link.
 const STRING_BYTES_MAX: usize = 4096;
 /// Longest parameters of a CSI.
 const CSI_BYTES_MAX: usize = 256;
 
-/// Whether there may be anything to strip.
+/// Whether there may be anything to remove.
 pub(super) fn has_escape(text: &[u8]) -> bool {
     memchr(ESC, text).is_some()
 }
@@ -19,7 +19,8 @@ pub(super) fn has_escape(text: &[u8]) -> bool {
 pub(super) fn strip(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
-    // So much of the rest is known to have no end of a string: not looked through again.
+    // Length of the rest that is known to contain no end of a string, so that it is not searched
+    // again.
     let mut endless = 0;
     while let Some(at) = memchr(ESC, rest) {
         let (before, sequence) = rest.split_at_checked(at).unwrap_or((rest, &[]));
@@ -33,7 +34,7 @@ pub(super) fn strip(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// How long the sequence is that `text` begins with.
+/// The length of the sequence with which `text` begins.
 fn length(text: &[u8], endless: &mut usize) -> usize {
     match text.get(1) {
         Some(b'[') => {
@@ -42,7 +43,7 @@ fn length(text: &[u8], endless: &mut usize) -> usize {
             let end = body.iter().position(|byte| !(0x20..0x40).contains(byte));
             match end.and_then(|end| Some((end, body.get(end)?))) {
                 Some((end, 0x40..=0x7e)) => end + 3,
-                // Broken off: what follows is text again.
+                // The sequence is incomplete: what follows is text.
                 Some((end, _)) => end + 2,
                 None => body.len() + 2,
             }
@@ -61,8 +62,8 @@ fn length(text: &[u8], endless: &mut usize) -> usize {
     }
 }
 
-/// A string's length: to BEL or ESC `\`. Without an end only its beginning goes: swallowing the
-/// rest of the line would hide text.
+/// The length of a string, up to BEL or ESC `\`. Without an end only its beginning is removed,
+/// because removing the rest of the line would hide text.
 fn string(text: &[u8], endless: &mut usize) -> usize {
     let window = text.get(..STRING_BYTES_MAX).unwrap_or(text);
     let mut at = (*endless).max(2);

@@ -1,4 +1,4 @@
-//! What a command says: its message or title, and the place in the source.
+//! The content of a command: its message or title, and the position in the source.
 
 use ephemon_mask::workflow_command;
 use ephemon_mask::workflow_command::Name;
@@ -8,8 +8,8 @@ use super::{Place, Severity, Withheld, groups::bounded, redactor::Redactor};
 /// Most bytes of an annotation's file or title.
 const MAX_PROPERTY_BYTES: usize = 1024;
 
-/// The body of a line that was this command before it was masked, as far as it still is one, and
-/// its place.
+/// The body for a line with this command before it was masked, as far as it still is one, and its
+/// position.
 pub(super) fn describe(
     masked: &[u8],
     name: Name,

@@ -1,4 +1,4 @@
-//! A line on its way to be a record.
+//! A line that is being converted to a record.
 
 use std::borrow::Cow;
 
@@ -6,10 +6,10 @@ use ephemon_mask::workflow_command::Name;
 
 use super::{Place, redactor::LOOK_AHEAD_BYTES};
 
-/// A text on its way to be a body.
+/// A text that is being converted to a body.
 pub(super) struct Draft<'a> {
     pub text: Cow<'a, [u8]>,
-    /// Where in `text` the body must end at the latest, and more than that is to be counted as cut.
+    /// Where in `text` the body must end at the latest; bytes after it count as truncated.
     pub cut: usize,
     pub cut_bytes: usize,
     pub command: Option<Name>,

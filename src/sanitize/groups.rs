@@ -1,19 +1,19 @@
-//! The groups that are open in a container's output, by `::group::` and `::endgroup::`.
+//! The open groups in a container's output, from `::group::` and `::endgroup::`.
 
 use std::sync::Arc;
 
-/// Deeper ones are counted, not named.
+/// Deeper groups are counted, but their titles are not stored.
 const MAX_DEPTH: usize = 8;
 /// Most bytes of a title.
 const MAX_TITLE_BYTES: usize = 256;
-/// Most bytes of all of them.
+/// Most bytes of all titles.
 pub(super) const MAX_BYTES: usize = MAX_DEPTH * MAX_TITLE_BYTES;
 
-/// The open groups. Titles come masked.
+/// The open groups, with masked titles.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     titles: Vec<String>,
-    /// Open ones beyond the deepest that is named.
+    /// Number of open groups below the deepest stored one.
     deeper: u32,
     path: Option<Arc<str>>,
 }
@@ -38,12 +38,12 @@ impl Groups {
         }
     }
 
-    /// What the open ones are called, together.
+    /// The titles of the open groups, joined.
     pub(super) fn path(&self) -> Option<Arc<str>> {
         self.path.clone()
     }
 
-    /// Puts every title through `mask` again: there are new values.
+    /// Masks every title again, because there are new values.
     pub(super) fn mask(&mut self, mut mask: impl FnMut(&[u8]) -> Vec<u8>) {
         for title in &mut self.titles {
             *title = bounded(&mask(title.as_bytes()), MAX_TITLE_BYTES);
@@ -56,7 +56,7 @@ impl Groups {
     }
 }
 
-/// The text as UTF-8, at most so many bytes of it.
+/// The text as UTF-8, truncated to `most` bytes.
 pub(super) fn bounded(text: &[u8], most: usize) -> String {
     let mut text = String::from_utf8_lossy(text.get(..most).unwrap_or(text)).into_owned();
     text.truncate(text.floor_char_boundary(most));

@@ -1,8 +1,8 @@
-//! What becomes of a line between a container's log and the record: workflow commands are read and
-//! acted on, secrets masked, colours stripped. Pure: text in, a record or a reason out.
+//! Converts a line of a container's log to a record: workflow commands are executed, secrets
+//! masked, colours removed. Pure: text in, a record or a reason out.
 //!
-//! A [`Sanitizer`] keeps what one container's lines have taught; [`Record`] and what is in it are the
-//! words that the OTLP encoder and the log thread share.
+//! A [`Sanitizer`] has the state of one container's output; [`Record`] and its parts are shared by
+//! the OTLP encoder and the log thread.
 
 mod ansi;
 mod describe;

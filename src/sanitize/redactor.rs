@@ -1,4 +1,4 @@
-//! Takes what must not be shown, and what only a terminal wants, out of a text.
+//! Removes secrets and terminal controls from a text.
 
 use std::{borrow::Cow, ops::Range, sync::Arc};
 
@@ -7,16 +7,17 @@ use ephemon_mask::{Matcher, merge, patterns, replace, work_for};
 
 use super::{Withheld, ansi};
 
-/// How far behind the end of a body is looked: a secret that begins in it is seen whole.
+/// How many bytes after the end of a body are searched, so that a secret that begins in it is found
+/// completely.
 pub(super) const LOOK_AHEAD_BYTES: usize = 4096;
-/// Cleans by what is known when it is made.
+/// Redacts with the values that are known when it is created.
 pub(super) struct Redactor<'a> {
-    /// None in raw mode: nothing is masked.
+    /// `None` in raw mode: nothing is masked.
     matcher: Option<Arc<Matcher>>,
     found: &'a mut Vec<Range<usize>>,
-    /// Parts masked so far.
+    /// Number of masked parts so far.
     pub masked: u32,
-    /// What more the search for values may cost, however often the text is searched.
+    /// Remaining budget of the search for values, for all searches in the text together.
     work: usize,
 }
 
@@ -24,14 +25,14 @@ pub(super) struct Redactor<'a> {
 #[derive(Debug)]
 pub(super) struct Redacted<'a> {
     pub text: Cow<'a, [u8]>,
-    /// How much of the input it is made of.
+    /// How much of the input it covers.
     pub taken: usize,
 }
 
 // === impl Redactor ===
 
 impl<'a> Redactor<'a> {
-    /// For a text of so many bytes.
+    /// For a text of this many bytes.
     pub(super) fn new(
         matcher: Option<Arc<Matcher>>,
         found: &'a mut Vec<Range<usize>>,
@@ -40,15 +41,14 @@ impl<'a> Redactor<'a> {
         Self { matcher, found, masked: 0, work: work_for(bytes) }
     }
 
-    /// The text with values masked, before anything else is done to it: what a value is made of may
-    /// be lost to that.
+    /// The text with values masked, before other changes, which could split a value.
     pub(super) fn values<'t>(&mut self, text: &'t [u8]) -> Result<Cow<'t, [u8]>, Withheld> {
         self.found.clear();
         self.find_values(text)?;
         Ok(self.replaced(text, text.len()).text)
     }
 
-    /// The text without values and tokens, as far as it begins before `cut`.
+    /// The text without values and tokens, up to what begins before `cut`.
     pub(super) fn all<'t>(
         &mut self,
         text: &'t [u8],
@@ -63,7 +63,8 @@ impl<'a> Redactor<'a> {
         Ok(self.replaced(text, cut))
     }
 
-    /// As [`Redactor::all`]; what borrows from a line goes on to. Says how much of it was taken.
+    /// Like [`Redactor::all`], but continues to borrow from the line if possible. Returns how much
+    /// of it was used.
     pub(super) fn body<'t>(
         &mut self,
         text: Cow<'t, [u8]>,
@@ -82,7 +83,8 @@ impl<'a> Redactor<'a> {
         }
     }
 
-    /// A short text that is no line of the stream, such as a title: stripped, and masked.
+    /// A short text that is not a line of the stream, such as a title: without terminal controls,
+    /// masked.
     pub(super) fn aside(&mut self, text: &[u8]) -> Result<Vec<u8>, Withheld> {
         let masked = self.values(text)?;
         let stripped = strip(&masked);
@@ -97,7 +99,8 @@ impl<'a> Redactor<'a> {
         matcher.find(text, self.found, &mut self.work).map_err(|_| Withheld::TooMuchWork)
     }
 
-    /// The text to `cut`, or to the end of a secret that spans it, with stars for what was found.
+    /// The text up to `cut`, or to the end of a secret that spans it, with asterisks in place of
+    /// what was found.
     fn replaced<'t>(&mut self, text: &'t [u8], cut: usize) -> Redacted<'t> {
         merge(self.found);
         let kept = self.found.partition_point(|range| range.start < cut);
@@ -115,12 +118,12 @@ impl<'a> Redactor<'a> {
     }
 }
 
-/// The text without escape sequences; the same if there are none.
+/// The text without escape sequences; borrowed if there are none.
 pub(super) fn strip(text: &[u8]) -> Cow<'_, [u8]> {
     if ansi::has_escape(text) { Cow::Owned(ansi::strip(text)) } else { Cow::Borrowed(text) }
 }
 
-/// `cut`, or up to three bytes before it where a character would be cut.
+/// `cut`, or up to three bytes before it, so that no character is split.
 fn char_start(text: &[u8], cut: usize) -> usize {
     let cut = cut.min(text.len());
     let inside = |at: usize| text.get(at).is_some_and(|byte| byte & 0xc0 == 0x80);

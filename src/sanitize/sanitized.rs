@@ -1,11 +1,11 @@
-//! What a line has become.
+//! The result of sanitizing a line.
 
 use std::{borrow::Cow, sync::Arc};
 
 use ephemon_mask::workflow_command::Name;
 
-/// What is known of how bad a line is. A plain line says nothing of it, on either output: no number
-/// is made up for it, and what receives the record may look at the text itself.
+/// The severity of a line. A plain line has none, on either output stream; a receiver may derive
+/// one from the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Severity {
     /// A plain line.
@@ -20,12 +20,12 @@ pub enum Severity {
     Error,
 }
 
-/// A line to send, or why there is nothing to send.
+/// A record, or why there is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sanitized<'a> {
     /// To send.
     Record(Record<'a>),
-    /// Not to send.
+    /// Not exported.
     Suppressed(Suppressed),
 }
 
@@ -34,33 +34,33 @@ pub enum Sanitized<'a> {
 pub enum Suppressed {
     /// The mode is off.
     Off,
-    /// It tells a secret.
+    /// It registers a secret.
     AddMask,
 }
 
-/// A line that may be sent.
+/// A line that may be exported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record<'a> {
-    /// The text without colours and secrets; of an annotation its message, of a group its title.
-    /// Not always UTF-8: what a job writes is carried as it is.
+    /// The text without colours and secrets; for an annotation its message, for a group its title.
+    /// Not always UTF-8, because the output of a job is passed on unchanged.
     pub body: Cow<'a, [u8]>,
-    /// How bad.
+    /// The severity.
     pub severity: Severity,
     /// The workflow command that the line is.
     pub command: Option<Name>,
-    /// What an annotation says of the source.
+    /// The position in the source that an annotation names.
     pub place: Option<Box<Place>>,
-    /// Titles of the groups around the line, outermost first, with ` / ` between.
+    /// Titles of the enclosing groups, outermost first, separated by ` / `.
     pub group: Option<Arc<str>>,
-    /// How many parts of the line are masked.
+    /// Number of masked parts of the line.
     pub masked: u32,
-    /// Bytes beyond the longest body that are not in it.
+    /// Bytes that were cut from the body because of its maximum length.
     pub truncated_bytes: u64,
-    /// Why the body is only a word in place of the text.
+    /// Why the body is a placeholder instead of the text.
     pub withheld: Option<Withheld>,
-    /// The pod told values that are not known any more: one of them may be in the text.
+    /// The pod registered values that are no longer known, and the text may contain one.
     pub unproven: bool,
-    /// The line as it was written, secrets masked; where asked for and other than the body.
+    /// The line as written, with secrets masked, if requested and different from the body.
     pub original: Option<Vec<u8>>,
 }
 
@@ -69,24 +69,24 @@ pub struct Record<'a> {
 pub enum Withheld {
     /// The pod has more values to mask than are kept.
     TooManyValues,
-    /// The line costs too much to search for them.
+    /// Searching the line for them would take too long.
     TooMuchWork,
-    /// The pod told values that are not known any more.
+    /// The pod registered values that are no longer known.
     Unproven,
 }
 
-/// What becomes of the text of a pod that told values which are not known any more: the agent was
-/// started anew, and the lines that told them are gone.
+/// How to treat the text of a pod that registered values which are no longer known, because the
+/// agent was restarted and the lines that registered them are gone.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Unproven {
-    /// It is not sent.
+    /// It is not exported.
     #[default]
     Withhold,
-    /// It is sent, and the record says so.
+    /// It is exported, and the record is marked.
     Mark,
 }
 
-/// What an annotation says of the source. Unlike names of attributes its texts are the job's.
+/// The position in the source that an annotation names. Its texts come from the job.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Place {
     /// Path, usually below the workspace.
@@ -103,12 +103,12 @@ pub struct Place {
     pub title: Option<String>,
 }
 
-/// What a sanitizer has done.
+/// Counts of a sanitizer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Lines taken, or parts of lines that came in parts.
+    /// Lines, or parts of lines that arrived in parts.
     pub lines: u64,
-    /// Not sent, because they tell a secret.
+    /// Not exported, because they register a secret.
     pub suppressed: u64,
     /// Parts of lines masked.
     pub masked: u64,
@@ -123,7 +123,7 @@ pub struct Tally {
 // === impl Severity ===
 
 impl Severity {
-    /// OTLP's number, 0 for none.
+    /// The severity number of OTLP, 0 for none.
     pub fn number(self) -> i32 {
         match self {
             Self::Unspecified => 0,
@@ -134,7 +134,7 @@ impl Severity {
         }
     }
 
-    /// As the runner calls it; empty for none.
+    /// The runner's name for it; empty for none.
     pub fn text(self) -> &'static str {
         match self {
             Self::Unspecified => "",
@@ -159,7 +159,7 @@ impl Severity {
 // === impl Record ===
 
 impl Record<'_> {
-    /// A word in place of a text that must not be shown.
+    /// A placeholder for a text that must not be shown.
     pub(super) fn withheld(why: Withheld) -> Self {
         Self {
             body: Cow::Borrowed(why.as_str().as_bytes()),
@@ -179,7 +179,7 @@ impl Record<'_> {
 // === impl Withheld ===
 
 impl Withheld {
-    /// What stands in the text's place.
+    /// The placeholder.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::TooManyValues => "[ephemon] withheld: too many values to mask",

@@ -1,5 +1,6 @@
-//! Sanitizes a container's lines, one after the other: workflow commands are read and acted on,
-//! secrets masked, colours stripped. Order matters: what a line teaches counts for the next.
+//! Sanitizes a container's lines, one after the other: workflow commands are executed, secrets
+//! masked, colours removed. The order matters, because values that a line registers apply to the
+//! next.
 
 mod returns;
 
@@ -21,40 +22,41 @@ use super::{
     redactor::{LOOK_AHEAD_BYTES, Redactor, strip},
 };
 
-/// Places of matches in a line, 16 bytes each, for which there is room until the next.
+/// Capacity for matches in a line that is kept for the next line, 16 bytes each.
 const KEPT_FOUND: usize = 64;
 
-/// What a record has.
+/// The content of records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
     /// Longest body.
     pub max_body_bytes: usize,
-    /// Whether [`Record::original`] is wanted.
+    /// Whether [`Record::original`] is set.
     pub original: bool,
-    /// What becomes of text whose masks are not known to be all.
+    /// How to treat text if some values to mask may be unknown.
     pub unproven: Unproven,
 }
 
-/// One container's.
+/// The state of one container's output.
 pub struct Sanitizer {
     masks: JobMasks,
     options: Options,
     commands: Commands,
     groups: Groups,
-    /// As many forms were searched for when the groups' titles were last masked.
+    /// Number of forms when the groups' titles were last masked.
     groups_masked_by: usize,
     lanes: [Lane; 3],
     found: Vec<Range<usize>>,
     tally: Tally,
 }
 
-/// One stream's.
+/// The state of one stream.
 #[derive(Default)]
 struct Lane {
     pem: Pem,
-    /// The end of the last part of a line that comes in parts: a secret may go on in the next.
+    /// The end of the last part of a line that arrives in parts, because a secret may continue in
+    /// the next part.
     carry: Vec<u8>,
-    /// The line tells a secret; its other parts are not shown.
+    /// The line registers a secret, so its other parts are hidden.
     hidden: bool,
 }
 
@@ -69,7 +71,7 @@ impl Default for Options {
 // === impl Sanitizer ===
 
 impl Sanitizer {
-    /// For a container of the pod whose masks these are.
+    /// For a container of the pod with these masks.
     pub fn new(masks: JobMasks, options: Options) -> Self {
         Self {
             masks,
@@ -83,14 +85,14 @@ impl Sanitizer {
         }
     }
 
-    /// Takes a whole line, without its newline.
+    /// Sanitizes a whole line, without its newline.
     pub fn line<'a>(&mut self, stream: LogStream, text: &'a [u8]) -> Sanitized<'a> {
         self.part(stream, text, 0, false)
     }
 
-    /// Takes a part of a line that is longer than is handed over at once; `part` counts them from 0,
-    /// and `continues` says that more follow. The last bytes of a part come with the next, so that
-    /// a secret across the two is masked.
+    /// Sanitizes a part of a line that is too long to be passed at once; `part` counts from 0, and
+    /// `continues` is set if more parts follow. The last bytes of a part are returned with the next
+    /// one, so that a secret across the two is masked.
     pub fn part<'a>(
         &mut self,
         stream: LogStream,
@@ -115,15 +117,15 @@ impl Sanitizer {
         self.tally.withheld += u64::from(record.withheld.is_some());
         self.tally.truncated_lines += u64::from(record.truncated_bytes > 0);
         self.tally.truncated_bytes += record.truncated_bytes;
-        // A log lives long, and few of its lines have many.
+        // A log is long-lived, and few of its lines have many matches.
         self.found.clear();
         self.found.shrink_to(KEPT_FOUND);
         Sanitized::Record(record)
     }
 
-    /// Takes masks from a line that is not shown, and follows its commands.
+    /// Registers the masks in a line that is not exported, and follows its commands.
     pub fn learn(&mut self, stream: LogStream, text: &[u8], part: u32, continues: bool) {
-        // The text itself may be costly to sanitize, and only these have anything to teach.
+        // Sanitizing the text may be expensive, and only these lines can register values.
         if part > 0 || continues || may_be_command(text) || memchr(b'\r', text).is_some() {
             self.part(stream, text, part, continues);
         }
@@ -139,7 +141,7 @@ impl Sanitizer {
         self.tally
     }
 
-    /// Learns from a line that tells a secret, and says that it is one.
+    /// Registers the value in a line, and returns that the line must be hidden.
     fn hide(
         &mut self,
         stream: LogStream,
@@ -153,12 +155,12 @@ impl Sanitizer {
             lane.hidden = may_be_command(text)
                 && self.commands.peek(trim_return(text)) == Some(Name::AddMask);
             if lane.hidden && continues {
-                // Longer than any value that could be kept.
+                // It is longer than any value that can be stored.
                 self.masks.give_up();
             } else if lane.hidden
                 && let Seen::Command(command) = self.commands.see(trim_return(text))
             {
-                // Too many is remembered by the masks themselves.
+                // The masks record that there are too many.
                 self.masks.add(command.secrets().iter().map(Vec::as_slice)).ok();
             }
         }
@@ -210,7 +212,7 @@ impl Sanitizer {
             let masked = redactor.values(&draft.text)?.into_owned();
             rewritten = true;
             if let Some(command) = command {
-                // By what is left of it: a value may have been anywhere in it.
+                // Parsed again after masking, because a value may have been anywhere in it.
                 let (text, place) = describe(&masked, command.name, &mut redactor)?;
                 draft.command = Some(command.name);
                 draft.place = place;
@@ -224,7 +226,7 @@ impl Sanitizer {
             }
         }
         let before = redactor.masked;
-        // Where more was left out than the body's end: what begins there is not seen whole.
+        // More was omitted than the end of the body: what begins there is not seen completely.
         let end =
             draft.text.len().saturating_sub(if draft.cut_bytes > 0 { LOOK_AHEAD_BYTES } else { 0 });
         let cut = draft.cut.min(end);
@@ -234,7 +236,7 @@ impl Sanitizer {
         draft.cut_bytes += length - taken;
         let masked = redactor.masked;
         if draft.original.is_some() {
-            // The original may have the same secret with colours in it: then it is not shown.
+            // The original may contain the same secret with colours in it; then it is not exported.
             let safe = rewritten && masked == before && draft.cut_bytes == 0;
             let original = draft.original.take().filter(|text| safe && **text != *body);
             draft.original = match original {
@@ -278,7 +280,7 @@ impl Sanitizer {
         let mut redactor = Redactor::new(matcher, &mut self.found, joined.len());
         let cut = joined.len().saturating_sub(if continues { LOOK_AHEAD_BYTES } else { 0 });
         let clean = redactor.all(&joined, cut, &mut lane.pem)?;
-        // Once more without colours, if there are any: values may have had some inside.
+        // Once more without colours, if there are any, because values may have contained some.
         let stripped = strip(&clean.text);
         let taken = clean.taken;
         let body = redactor.all(&stripped, stripped.len(), &mut Pem::default())?.text.into_owned();
@@ -298,7 +300,7 @@ impl Sanitizer {
         })
     }
 
-    /// What to search for now; the groups' titles are masked by the same.
+    /// The present matcher; the groups' titles are masked with it as well.
     fn matcher(&mut self) -> Result<Option<Arc<Matcher>>, Withheld> {
         if self.masks.mode() == Mode::Raw {
             return Ok(None);
@@ -317,14 +319,14 @@ impl Sanitizer {
     }
 }
 
-/// What it has done, not what it has seen.
+/// Prints the counts, not the text.
 impl fmt::Debug for Sanitizer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sanitizer").field("tally", &self.tally).finish_non_exhaustive()
     }
 }
 
-/// Whether nothing would be masked in the text, with its colours or without.
+/// Whether nothing would be masked in the text, with or without its colours.
 fn is_clean(redactor: &mut Redactor<'_>, text: &[u8]) -> bool {
     let before = redactor.masked;
     redactor.all(text, text.len(), &mut Pem::default()).is_ok()
@@ -332,12 +334,12 @@ fn is_clean(redactor: &mut Redactor<'_>, text: &[u8]) -> bool {
         && redactor.masked == before
 }
 
-/// A terminal's line end before the newline is none of the text.
+/// A carriage return before the newline is not part of the text.
 fn trim_return(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-/// As [`workflow_command::may_be_command`], fast.
+/// A fast version of [`workflow_command::may_be_command`].
 fn may_be_command(line: &[u8]) -> bool {
     match line.first() {
         None => false,

@@ -28,6 +28,7 @@ pub enum WebError {
     /// A file cannot be read.
     #[error("cannot read {path}, {named}: {source}")]
     Unreadable {
+        /// The file.
         path: PathBuf,
         /// The key that names it.
         named: &'static str,
@@ -36,6 +37,7 @@ pub enum WebError {
     /// A key or a value of the web configuration file is not valid.
     #[error("invalid web configuration {path}: {wrong}")]
     Wrong {
+        /// The file.
         path: PathBuf,
         /// What is wrong, with its key.
         wrong: String,
@@ -43,6 +45,7 @@ pub enum WebError {
     /// A file that the configuration names has other content.
     #[error("{path}, {named}, contains no {wanted} in PEM format")]
     NotPem {
+        /// The file.
         path: PathBuf,
         /// The key that names it.
         named: &'static str,
@@ -61,6 +64,7 @@ pub enum WebError {
     Authority {
         /// The authority's file.
         path: PathBuf,
+        /// The cause.
         why: String,
     },
 }

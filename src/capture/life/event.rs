@@ -1,30 +1,30 @@
-//! What a container's life is told, and what it asks for.
+//! The events of a container's life, and the actions that it requests.
 
 use std::time::{Instant, SystemTime};
 
 use ephemon_model::Ended;
 
-/// What happened.
+/// An event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// Its files were opened: its cgroup was seen for the first time, or its pod is wanted again.
+    /// Its files were opened: its cgroup was seen for the first time, or its pod is selected again.
     Opened,
     /// The kernel reports a change of `cgroup.events`.
     Changed,
-    /// The process that was watched has ended.
+    /// The watched process has ended.
     ExitWatchFired,
     /// The time of the last [`Action::Wait`] has come.
     Due,
-    /// Its directory is gone.
+    /// Its directory was removed.
     Removed,
-    /// Result of [`Action::AskVerdict`]: whether its pod is wanted.
+    /// Result of [`Action::AskVerdict`]: whether its pod is selected.
     Verdict(bool),
-    /// Result of [`Action::Look`]: whether it has processes; `None` where the kernel does not say,
-    /// which it does not of a group that is about to be removed.
+    /// Result of [`Action::Look`]: whether it has processes; `None` if the kernel does not say, as
+    /// for a group that is being removed.
     Looked(Option<bool>),
     /// Result of [`Action::ReadCpu`], nanoseconds.
     CpuRead(Option<u64>),
-    /// Result of [`Action::ReadFinal`]: when it was read, or `None` of a group that is gone.
+    /// Result of [`Action::ReadFinal`]: when it was read, or `None` if the group was removed.
     FinalRead(Option<SystemTime>),
     /// Result of [`Action::Unsettle`].
     Unsettled,
@@ -40,43 +40,44 @@ pub(crate) enum Event {
     Done,
 }
 
-/// What is to be done next.
+/// The next action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// Ask the inventory whether the pod is wanted.
+    /// Ask the inventory whether the pod is selected.
     AskVerdict,
-    /// See whether the group has processes.
+    /// Check whether the group has processes.
     Look,
-    /// Read the CPU time alone.
+    /// Read only the CPU time.
     ReadCpu,
-    /// Read everything after the last process was gone, and let go of the exit watch.
+    /// Read everything after the last process has ended, and drop the exit watch.
     ReadFinal,
-    /// Take its end out of the pod's accounting: it has a process again.
+    /// Remove its end from the pod's accounting: it has a process again.
     Unsettle,
     /// Watch one of its processes for its exit.
     WatchExit,
-    /// Read what a living container shows.
+    /// Read the values of a running container.
     Sample,
-    /// See whether it is the pod's sandbox.
+    /// Check whether it is the pod's sandbox.
     AskSandbox,
     /// It is the sandbox: keep its values out of the readings.
     HideSandbox,
     /// Enter its values into the readings.
     Show,
-    /// See whether groups below it have processes.
+    /// Check whether child groups have processes.
     AskNested,
-    /// It is over though its directory is there: enter its end into the readings.
+    /// It has ended although its directory exists: enter its end into the readings.
     ReportEnd(Ended),
-    /// Its pod is not wanted: close its files and forget its values.
+    /// Its pod is not selected: close its files and forget its values.
     Close,
-    /// Its pod is wanted after all: open the files of all containers of the pod.
+    /// Its pod is selected after all: open the files of all containers of the pod.
     OpenPod,
-    /// Do nothing until then, unless something happens before.
+    /// Do nothing until then, unless an event occurs before.
     Wait(Instant),
-    /// It is gone. Its final reading stands, but for what the pod's counters show beyond it.
+    /// It was removed. Its final reading is valid, except for what the pod's counters show in
+    /// addition.
     SettleExact(Ended),
-    /// It is gone, and its final reading was missed: the pod's counters tell what it used.
+    /// It was removed, and its final reading was missed: derive its usage from the pod's counters.
     SettleMissed,
-    /// It is gone, and there is nothing to be told of it.
+    /// It was removed, and there is nothing to report.
     Forget,
 }

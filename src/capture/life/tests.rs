@@ -1,4 +1,4 @@
-//! Lives as tables: at this time this happened, and this is to be done.
+//! Lives as tables: the event at a time, and the expected action.
 
 mod chains;
 
@@ -6,7 +6,7 @@ use ephemon_model::Quality;
 
 use super::*;
 
-/// A life, told by a table.
+/// A life that is checked against a table.
 struct Rig {
     life: Life,
     start: Instant,
@@ -44,7 +44,7 @@ impl Rig {
         rig
     }
 
-    /// A container with a process that is watched, shown at 0 ms.
+    /// A container with a watched process, shown at 0 ms.
     fn running() -> Self {
         let mut rig = Self::new();
         rig.rows(
@@ -61,7 +61,7 @@ impl Rig {
         rig
     }
 
-    /// One whose last process is gone at 2 ms.
+    /// A container whose last process has ended at 2 ms.
     fn empty() -> Self {
         let mut rig = Self::running();
         rig.rows(
@@ -75,7 +75,7 @@ impl Rig {
         rig
     }
 
-    /// One that stays empty for so long that it is reported, at 1002 ms.
+    /// A container that stays empty until it is reported as ended, at 1002 ms.
     fn reported() -> Self {
         let mut rig = Self::empty();
         rig.ask_verdict_at(1002, true, Action::Look);
@@ -90,7 +90,7 @@ impl Rig {
         rig
     }
 
-    /// One whose pod was found not to be wanted at 10 s.
+    /// A container whose pod was found not to be selected at 10 s.
     fn closed() -> Self {
         let mut rig = Self::running();
         rig.ask_verdict_at(10_000, false, Action::Close);
@@ -102,7 +102,7 @@ impl Rig {
         self.life.on(event, self.start + Duration::from_millis(ms), &self.pace)
     }
 
-    /// Events of one time, each with what is to be done.
+    /// Events at one time, each with the expected action.
     fn rows(&mut self, ms: u64, rows: Vec<(Event, Action)>) {
         for (event, expected) in rows {
             assert_eq!(self.on(ms, event), expected, "after {event:?} at {ms} ms");
@@ -137,7 +137,7 @@ fn a_container_is_sampled_at_its_birth_and_ever_less_often() {
         ],
     );
     rig.done(50, 100);
-    // After a minute its name is known, and a second passes between two samples.
+    // After a minute its name is known, and samples are a second apart.
     rig.ask_verdict_at(60_000, true, Action::Sample);
     rig.rows(60_000, vec![(Event::Sampled(true), Action::Show)]);
     rig.done(60_000, 61_000);
@@ -209,7 +209,7 @@ fn when_a_watch_fires_the_next_process_is_watched_and_the_last_one_ends_the_cont
         vec![(Event::ExitWatchFired, Action::Look), (Event::Looked(Some(true)), Action::WatchExit)],
     );
     rig.waits(1, Event::ExitWatched(true), 20);
-    // Its process is gone, and the kernel does not say yet that no other is there.
+    // Its process has ended, and the kernel does not report yet that there is no other.
     rig.rows(3, vec![(Event::ExitWatchFired, Action::Look)]);
     rig.waits(3, Event::Looked(None), 4);
     rig.rows(4, vec![(Event::Due, Action::Look), (Event::Looked(Some(false)), Action::ReadFinal)]);
@@ -288,7 +288,7 @@ fn one_that_was_gone_before_it_was_read_is_settled_from_the_pod() {
     );
     rig.done(0, 20);
     rig.rows(1, vec![(Event::Removed, Action::SettleMissed)]);
-    // Seen empty, and gone when its files were read.
+    // Seen empty, and removed when its files were read.
     let mut rig = Rig::running();
     rig.rows(
         5,
@@ -325,7 +325,7 @@ fn a_pod_that_nobody_wants_is_captured_until_the_list_has_had_time() {
     assert!(rig.life.is_closed());
     rig.rows(15_000, vec![(Event::Due, Action::AskVerdict)]);
     rig.waits(15_000, Event::Verdict(false), 20_000);
-    // What is still reported of it changes nothing.
+    // Later events of it have no effect.
     rig.rows(16_000, vec![(Event::Changed, Action::Look)]);
     rig.waits(16_000, Event::Looked(None), 21_000);
     rig.rows(17_000, vec![(Event::Removed, Action::Forget)]);
@@ -347,7 +347,7 @@ fn a_pod_that_is_wanted_late_is_opened_with_all_its_containers() {
     );
     rig.done(15_000, 15_500);
     assert_eq!(rig.life.phase(), Phase::Running);
-    // Its process had ended meanwhile.
+    // Its process has ended meanwhile.
     let mut rig = Rig::closed();
     rig.rows(
         15_000,

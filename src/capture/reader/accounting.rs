@@ -1,4 +1,4 @@
-//! A pod's accounting: what missed finals are made up from, and how far off the sums are.
+//! A pod's accounting: derives missed final readings, and measures the error of the sums.
 
 use std::collections::HashMap;
 use std::time::{Instant, SystemTime};
@@ -13,18 +13,18 @@ use crate::life::Phase;
 use crate::pod::Pod;
 use crate::readings::{PodRecord, Record};
 
-/// A final that the pod's counters mend by more than this, or by more than a hundredth of itself, is
-/// `residual` and not `exact`: 1 ms.
+/// A final reading that the pod's counters correct by more than this, or by more than a hundredth
+/// of itself, is `residual` and not `exact`: 1 ms.
 const EXACT_WITHIN_NS: u64 = 1_000_000;
 
-/// A container that is over, as it is to be reported.
+/// A container that has ended, as it is reported.
 pub(super) struct Final {
     pub(super) record: Record,
     pub(super) quality: Quality,
     pub(super) sandbox: bool,
 }
 
-/// What came of closing or balancing a pod's accounting.
+/// The result of closing or balancing a pod's accounting.
 #[derive(Default)]
 pub(super) struct Closed {
     pub(super) finals: Vec<Final>,
@@ -32,9 +32,9 @@ pub(super) struct Closed {
 }
 
 impl Held {
-    /// A container is gone whose final was read while it was empty. A process is charged for its
-    /// last steps after it has left its group, so the final reading may have come too early: what
-    /// the pod has and nobody accounts for is this container's.
+    /// Handles the removal of a container whose final reading was taken while it was empty. A
+    /// process is charged for its last work after it has left its group, so the reading may have
+    /// been too early: what the pod has used and no container accounts for belongs to this one.
     pub(super) fn close_exact(&mut self, mut container: Container, mut ended: Ended) -> Final {
         if let (Some(left_ns), Some(read_ns)) =
             (self.cpu_left_over(&container), container.usage.cpu.usage_ns)
@@ -47,12 +47,12 @@ impl Held {
         settle(&mut self.pods, &container, ended)
     }
 
-    /// Enters the end of a container that is still held into its pod's accounting.
+    /// Adds the end of a container that is still held to its pod's accounting.
     pub(super) fn settle(&mut self, key: u64, ended: Ended) -> Option<Final> {
         Some(settle(&mut self.pods, self.containers.get(&key)?, ended))
     }
 
-    /// Takes a container's end back: it has a process again.
+    /// Removes a container's end, because it has a process again.
     pub(super) fn unsettle(&mut self, key: u64) {
         let Some(container) = self.containers.get(&key) else { return };
         if let Some(pod) = self.pods.get_mut(&container.pod) {
@@ -60,8 +60,9 @@ impl Held {
         }
     }
 
-    /// CPU time of the pod that is neither this container's nor any other's. `None` where it cannot
-    /// be told, or where another is gone whose own closing will look.
+    /// CPU time of the pod that belongs neither to this container nor to any other. `None` if it
+    /// cannot be determined, or if another container was removed whose own handling will determine
+    /// it.
     fn cpu_left_over(&mut self, container: &Container) -> Option<u64> {
         let pod = self.pods.get_mut(&container.pod)?;
         let own_ns = pod.read_cpu_ns(&mut self.buffer)?;
@@ -87,8 +88,8 @@ impl Held {
         Some(sum_ns)
     }
 
-    /// A container is gone whose final reading was missed: the pod's own counters tell what it
-    /// used. Others found gone by the same look are closed with it.
+    /// Handles the removal of a container whose final reading was missed: its usage follows from
+    /// the pod's own counters. Others that are found removed at the same time are handled with it.
     pub(super) fn close_missed(&mut self, container: Container) -> Closed {
         let uid = container.pod.clone();
         let mut missed = vec![container];
@@ -107,9 +108,9 @@ impl Held {
         Closed { finals, pod }
     }
 
-    /// Reads the pod, then its living containers: the parent first, so that version 2 gathers the
-    /// whole subtree's counters once, and CPU time before all else, since it moves on. Containers
-    /// found gone without a final are moved to `missed`.
+    /// Reads the pod, then its running containers: the parent first, so that version 2 gathers the
+    /// whole subtree's counters once, and CPU time before everything else, because it increases.
+    /// Containers that were removed without a final reading are moved to `missed`.
     fn read_pod(
         &mut self,
         uid: &PodUid,
@@ -128,7 +129,7 @@ impl Held {
                 // Already in the readings.
                 Phase::Empty { reported: true, .. } => {}
                 Phase::Empty { .. } => {
-                    // Gone or not, its figures are as good as final.
+                    // Removed or not, its values are as good as final.
                     container.read_cpu(&mut self.buffer);
                     living.add(&Additive::of(&container.usage));
                 }
@@ -155,7 +156,7 @@ impl Held {
         Some((own, living))
     }
 
-    /// Settles those whose final was missed, with their share of what was left over.
+    /// Settles containers whose final reading was missed, with their share of the remainder.
     fn settle_missed(&mut self, missed: Vec<Container>, residual: Option<Additive>) -> Vec<Final> {
         let now = Instant::now();
         let waits: Vec<u64> = missed
@@ -172,14 +173,14 @@ impl Held {
                 share.figures.add_to(&mut container.usage);
                 share.quality
             });
-            // Its last process was not seen going.
+            // The end of its last process was not seen.
             let at = SystemTime::now().max(container.life.created());
             settle(&mut self.pods, &container, Ended { at, quality })
         });
         settled.collect()
     }
 
-    /// Balances a pod's accounting: CPU time alone, once its baseline is set.
+    /// Balances the CPU time of a pod, once its baseline is set.
     pub(super) fn balance(&mut self, uid: &PodUid) -> Closed {
         if self.pods.get(uid).is_some_and(|pod| pod.ledger.is_open()) {
             Closed { finals: Vec::new(), pod: self.balance_cpu(uid) }
@@ -213,7 +214,7 @@ impl Held {
     }
 }
 
-/// Enters a container's end into its pod's accounting.
+/// Adds a container's end to its pod's accounting.
 fn settle(pods: &mut HashMap<PodUid, Pod>, container: &Container, ended: Ended) -> Final {
     if let Some(pod) = pods.get_mut(&container.pod) {
         pod.ledger.settle(&Additive::of(&container.usage));

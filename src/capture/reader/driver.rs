@@ -1,4 +1,4 @@
-//! Performs what a container's life asks for, and hands the results back to it.
+//! Performs the actions of a container's life, and passes the results back to it.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
@@ -19,11 +19,11 @@ use crate::population::Admission;
 
 /// The longest tick of a kernel's clock (`CONFIG_HZ=100`).
 const TICK: Duration = Duration::from_millis(10);
-/// An event is at most this old when it is read: a group's own time that is older is not believed, for
-/// a process in it may have set it.
+/// An event is at most this old when it is read. An earlier time of the group is not trusted,
+/// because a process in it may have set it.
 const LATEST_EVENT: Duration = Duration::from_mins(1);
 
-/// Does the work for one event at a time.
+/// Handles one event at a time.
 pub(super) struct Driver {
     pub(super) held: Held,
     pub(super) reports: Reports,
@@ -33,14 +33,14 @@ pub(super) struct Driver {
     pub(super) epoch: Instant,
     /// `/proc` of the node.
     pub(super) proc: PathBuf,
-    /// Pods of which a container has processes now, to be looked at for their network.
+    /// Pods with running containers whose network is to be opened.
     pub(super) networks_due: Vec<PodUid>,
 }
 
 // === impl Driver ===
 
 impl Driver {
-    /// Hands an event to a container's life, and does what it asks for until it waits.
+    /// Passes an event to a container's life, and performs its actions until it waits.
     pub(super) fn on(&mut self, key: u64, event: Event, now: Instant) {
         let mut event = Some(event);
         while let Some(happened) = event {
@@ -51,8 +51,8 @@ impl Driver {
         }
     }
 
-    /// A group's events have changed. Of a closed container nothing is read, and when it is asked about
-    /// again stays: changes that never cease must not put that off.
+    /// A group's events have changed. For a closed container nothing is read, and its next check
+    /// keeps its time, which constant changes must not postpone.
     pub(super) fn changed(&mut self, key: u64, now: Instant) {
         let container = self.held.containers.get(&key);
         if container.is_some_and(|container| !container.life.is_closed()) {
@@ -69,7 +69,7 @@ impl Driver {
         }
     }
 
-    /// Performs an action: what came of it, or nothing where the container waits or is done with.
+    /// Performs an action; returns its result, or `None` if the container waits or has ended.
     fn perform(&mut self, key: u64, action: Action, now: Instant) -> Option<Event> {
         let Self { held, reports, .. } = self;
         let container = held.containers.get_mut(&key)?;
@@ -121,7 +121,7 @@ impl Driver {
                 held.population.set_timer(key, until);
                 return None;
             }
-            // Of a container that is held no more: see `removed`.
+            // For a container that is no longer held: see `removed`.
             Action::SettleExact(_) | Action::SettleMissed | Action::Forget => return None,
         };
         Some(event)
@@ -159,7 +159,7 @@ impl Driver {
         Some(Event::ExitWatched(is_watched))
     }
 
-    /// A pod that was not wanted is: its accounting starts anew.
+    /// A pod is selected that was not: its accounting starts again.
     fn open_pod(&mut self, uid: &PodUid, now: Instant) {
         if let Some(pod) = self.held.pods.get_mut(uid) {
             pod.ledger = Ledger::from_now();
@@ -209,7 +209,7 @@ impl Driver {
         self.on(key, Event::Opened, now);
     }
 
-    /// A container's directory is gone.
+    /// A container's directory was removed.
     pub(super) fn removed(&mut self, id: &ContainerId) {
         let Some(mut container) = self.held.remove(id) else { return };
         self.reports.inventory.ended(id);
@@ -226,7 +226,7 @@ impl Driver {
         }
     }
 
-    /// A pod's directory is gone, and with it those of its containers.
+    /// A pod's directory was removed, and with it those of its containers.
     pub(super) fn pod_removed(&mut self, uid: &PodUid) {
         let Some(pod) = self.held.pods.remove(uid) else { return };
         let children = self.held.population.children(uid).iter();
@@ -247,7 +247,7 @@ impl Driver {
         }
     }
 
-    /// Takes the network of pods that have none yet.
+    /// Opens the network files of pods that have none yet.
     pub(super) fn adopt_networks(&mut self) {
         for uid in std::mem::take(&mut self.networks_due) {
             self.held.adopt_network(&uid, &self.proc);
@@ -255,10 +255,10 @@ impl Driver {
     }
 }
 
-/// When a group was made whose event was just read. On a busy node the event waits to be read while
-/// the container's processes already work; the kernel keeps a group's time from when somebody first
-/// looked it up, which is the runtime. That time is of the last tick: of an event that did not wait
-/// for one, now is truer.
+/// When a group was created whose event was just read. On a busy node the event may be read when
+/// the container's processes already run; the kernel keeps a group's time from when it was first
+/// looked up, which the runtime does. That time has the resolution of a tick: for an event that
+/// waited for less than one, the present time is more precise.
 ///
 /// Source: Linux, `fs/kernfs/inode.c`, `kernfs_init_inode`.
 fn creation_time(made: SystemTime, now: SystemTime) -> SystemTime {

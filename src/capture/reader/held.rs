@@ -1,4 +1,4 @@
-//! What is held of the node: containers and pods with their kept files.
+//! The containers and pods of the node with their open files.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::life::Life;
 use crate::pod::Pod;
 use crate::population::{Admission, Population};
 
-/// Containers and pods. One thread owns every kept file, so nothing here is locked.
+/// Containers and pods. One thread owns every open file, so there are no locks.
 pub(super) struct Held {
     pub(super) hierarchy: Hierarchy,
     pub(super) population: Population,
@@ -30,7 +30,7 @@ impl Held {
         Self { hierarchy, population, containers, pods, buffer: Vec::new() }
     }
 
-    /// Takes in a container and opens its files.
+    /// Adds a container and opens its files.
     pub(super) fn admit(
         &mut self,
         id: &ContainerId,
@@ -49,21 +49,21 @@ impl Held {
         admission
     }
 
-    /// Lets a container go.
+    /// Removes a container.
     pub(super) fn remove(&mut self, id: &ContainerId) -> Option<Container> {
         let key = self.population.remove(id)?;
         self.containers.remove(&key)
     }
 
-    /// When a directory was made, as far as the file system tells.
+    /// When a directory was created, as far as the file system stores it.
     pub(super) fn made(&self, path: &Path) -> SystemTime {
         let root = self.hierarchy.watched_root().unwrap_or(Path::new("/"));
         let metadata = std::fs::metadata(root.join(path));
         metadata.and_then(|metadata| metadata.modified()).unwrap_or_else(|_| SystemTime::now())
     }
 
-    /// Whether a container is its pod's sandbox: the pod's first whose process is called `pause`. Only
-    /// the first: a job that takes the name hides nothing.
+    /// Whether a container is its pod's sandbox: the pod's first container, if its process is named
+    /// `pause`. Only the first, so that a job cannot hide a container by that name.
     pub(super) fn is_sandbox(&mut self, key: u64, proc: &Path) -> bool {
         let Some(container) = self.containers.get_mut(&key) else { return false };
         if self.population.eldest(&container.pod) != Some(key) {
@@ -73,11 +73,11 @@ impl Held {
         pids.first().and_then(|pid| exit_watch::comm(*pid, proc)).as_deref() == Some("pause")
     }
 
-    /// Keeps the sandbox's network file for a pod that has none yet. To be called when all births of a
-    /// walk are known: a job's process may be in a network namespace that it made itself, with any
-    /// figures, and a container of it may be found before the sandbox is.
+    /// Opens the sandbox's network file for a pod that has none yet. Must be called after all new
+    /// containers of a walk are known: a job's process may be in a network namespace that it
+    /// created itself, with any values, and its container may be found before the sandbox.
     pub(super) fn adopt_network(&mut self, uid: &PodUid, proc: &Path) {
-        // The sandbox is the eldest: it is there before all others and outlives them.
+        // The sandbox is the oldest container: it exists before all others, and ends after them.
         let sandbox = self.population.eldest(uid).and_then(|key| self.containers.get(&key));
         let process = sandbox.and_then(|container| container.exit_watch.as_ref());
         if let (Some(process), Some(pod)) = (process, self.pods.get_mut(uid)) {

@@ -6,14 +6,14 @@ use std::time::Duration;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
-/// Events that are read at once.
+/// Most events that are read at once.
 const BATCH: usize = 256;
 
-/// Waits for descriptors, each known by a token.
+/// Waits for descriptors, each identified by a token.
 #[derive(Debug)]
 pub(super) struct Poller(OwnedFd);
 
-/// What the kernel has reported. A thread's own: the kernel's events may hold pointers.
+/// The kernel's events. Belongs to one thread, because the events may contain pointers.
 #[derive(Default)]
 pub(super) struct Wakes {
     events: Vec<epoll::Event>,
@@ -27,7 +27,7 @@ impl Poller {
         epoll::create(epoll::CreateFlags::CLOEXEC).map(Self)
     }
 
-    /// Reports the descriptor whenever it can be read.
+    /// Reports the descriptor whenever it is readable.
     pub(super) fn add(&self, fd: impl AsFd, token: u64) -> Result<(), Errno> {
         epoll::add(&self.0, fd, epoll::EventData::new_u64(token), epoll::EventFlags::IN)
     }
@@ -38,7 +38,7 @@ impl Poller {
         epoll::add(&self.0, fd, epoll::EventData::new_u64(token), flags)
     }
 
-    /// Waits until a descriptor can be read or the time is over.
+    /// Waits until a descriptor is readable or the time is over.
     pub(super) fn wait(&self, timeout: Duration, wakes: &mut Wakes) -> Result<(), Errno> {
         let timeout = Timespec::try_from(timeout).ok();
         wakes.events.clear();

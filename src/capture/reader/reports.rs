@@ -1,4 +1,4 @@
-//! Whom capture reports to: the readings, the inventory, the agent's counters of itself.
+//! Where capture reports to: the readings, the inventory, and the agent's own metrics.
 
 use std::time::SystemTime;
 
@@ -27,30 +27,30 @@ impl Reports {
         self.inventory.stands_at(&container.id, &container.path);
     }
 
-    /// Whether the pod's containers are to be captured.
+    /// Whether the pod's containers are captured.
     pub(super) fn is_wanted(&self, pod: &PodUid) -> bool {
         self.inventory.verdict(pod) != Verdict::Unwanted
     }
 
-    /// A container's values, unless they are the sandbox's.
+    /// Reports a container's values, unless it is the sandbox.
     pub(super) fn show(&self, container: &Container) {
         self.readings.enter(container.record(None));
     }
 
-    /// It was found to be the sandbox.
+    /// The container was found to be the sandbox.
     pub(super) fn hide_sandbox(&self, container: &Container) {
         self.inventory.is_sandbox(&container.id);
         self.readings.forget(&container.id);
     }
 
-    /// Its pod is not wanted: nothing of it is shown.
+    /// Its pod is not selected: nothing of it is reported.
     pub(super) fn unselected(&self, container: &Container) {
         self.self_metrics.dropped(Signal::Metrics, Reason::Unselected);
         self.readings.forget(&container.id);
         self.readings.forget_pod(&container.pod);
     }
 
-    /// A container is over, its directory there or not.
+    /// A container has ended, whether or not its directory exists.
     pub(super) fn ended(&self, Final { record, quality, sandbox }: Final) {
         if sandbox {
             return;
@@ -68,7 +68,7 @@ impl Reports {
         self.readings.enter(record);
     }
 
-    /// A pod's accounting was closed or balanced. Every container in it is gone from the node.
+    /// A pod's accounting was closed or balanced. Every container in it was removed from the node.
     pub(super) fn closed(&self, Closed { finals, pod }: Closed) {
         for over in finals {
             self.inventory.ended(&over.record.id);

@@ -1,5 +1,5 @@
-//! The reader on a tree of plain files in version 2's formats: inotify is the same there, and the
-//! test decides what the "kernel" says. Real kernels are in `tests/it`.
+//! The reader on a tree of plain files in version 2's formats: inotify works as on cgroups, and the
+//! test plays the kernel. Real kernels are used in `tests/it`.
 
 use std::fs;
 use std::os::unix::fs::FileExt as _;
@@ -75,7 +75,7 @@ impl Rig {
     }
 
     fn container_uses(&self, digit: char, usage_us: u64, populated: u8) {
-        // The directory comes with its files, as the kernel's does.
+        // The directory appears with its files, as in the kernel.
         let made = self.node.path().join(format!("made-{digit}"));
         let path = self.pod().join(id(digit).as_str());
         if path.exists() {
@@ -86,8 +86,8 @@ impl Rig {
         }
     }
 
-    /// The files are unlinked and the directory removed; a kept descriptor would still read them,
-    /// so they are emptied first: like `ENODEV`, that gives no figure.
+    /// The files are unlinked and the directory is removed; an open descriptor would still read
+    /// them, so they are emptied first, which gives no value, like `ENODEV`.
     fn remove(&self, digit: char) {
         fs::remove_dir_all(self.pod().join(id(digit).as_str())).unwrap();
     }
@@ -315,7 +315,7 @@ fn no_cgroup_mount_is_said_plainly() {
     assert!(error.to_string().contains("--node-root"), "{error}");
 }
 
-/// A process, and what `/proc` shows of its network.
+/// A process, with the network that `/proc` shows for it.
 struct Process(std::process::Child);
 
 impl Process {
@@ -348,7 +348,7 @@ impl Rig {
         std::os::unix::fs::symlink(format!("net:[{namespace}]"), ns.join("net")).unwrap();
     }
 
-    /// A container that runs already, with this process, and was created at this second.
+    /// A container that already runs, with this process, created at this second.
     fn found_running(&self, digit: char, process: &Process, second: u64) {
         self.container_uses(digit, 1_000, 1);
         let path = self.pod().join(id(digit).as_str());
@@ -360,7 +360,7 @@ impl Rig {
 
 #[test]
 fn network_figures_are_the_sandboxs_though_a_job_has_made_itself_another_network() {
-    // Whichever is found first.
+    // In either order.
     for (sandbox, job) in [('a', 'b'), ('b', 'a')] {
         let mut rig = Rig::new();
         rig.pod_uses(0);

@@ -13,7 +13,7 @@ use crate::files::Gone;
 use crate::format::{Quota, cfs, limit, v1_limit};
 use crate::limits::{InForce, Refused, Setting, write, write_if_there};
 
-/// What is in force.
+/// The limits in force.
 pub(crate) fn read(directories: &Directories) -> Result<InForce, Gone> {
     if !directories.values().any(|directory| directory.is_dir()) {
         return Err(Gone);
@@ -38,7 +38,7 @@ fn quota(directory: &Path) -> Option<Quota> {
     cfs(&text("cpu.cfs_quota_us")?, &text("cpu.cfs_period_us")?)
 }
 
-/// Swap beside the memory, where the kernel limits both together.
+/// Swap in addition to memory, if the kernel limits the sum of both.
 fn beside((memory, both): (Limit<u64>, Limit<u64>)) -> Limit<u64> {
     match (memory, both) {
         (Limit::At(memory), Limit::At(both)) => Limit::At(both.saturating_sub(memory)),
@@ -65,12 +65,12 @@ pub(crate) fn set(directories: &Directories, setting: Setting) -> Result<(), Ref
         directories.get(&controller).map(|directory| directory.join(name)).unwrap_or_default()
     };
     match setting {
-        // The period is the one in force.
+        // The period is the present one.
         Setting::Cpu { quota_us, .. } => {
             write(file(Controller::Cpu, "cpu.cfs_quota_us"), &quota_us.to_string())
         }
         Setting::Memory { bytes } => {
-            // Memory first: memory and swap together must never be less than memory alone.
+            // Memory first: the limit of memory and swap must never be less than that of memory.
             let bytes = bytes.to_string();
             write(file(Controller::Memory, "memory.limit_in_bytes"), &bytes)?;
             write_if_there(file(Controller::Memory, "memory.memsw.limit_in_bytes"), &bytes)

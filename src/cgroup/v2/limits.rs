@@ -8,7 +8,7 @@ use crate::files::Gone;
 use crate::format::{cpu_quota, limit};
 use crate::limits::{InForce, Refused, Setting, write, write_if_there};
 
-/// What is in force.
+/// The limits in force.
 pub(crate) fn read(directory: &Path) -> Result<InForce, Gone> {
     if !directory.is_dir() {
         return Err(Gone);
@@ -36,7 +36,7 @@ pub(crate) fn set(directory: &Path, setting: Setting) -> Result<(), Refused> {
             write(directory.join("cpu.max"), &format!("{quota_us} {period_us}"))
         }
         Setting::Memory { bytes } => {
-            // Swap first: what the lower limit pushes out must not end up there.
+            // Swap first, so that memory reclaimed by the lower limit is not swapped out.
             write_if_there(directory.join("memory.swap.max"), "0")?;
             write(directory.join("memory.max"), &bytes.to_string())
         }

@@ -1,4 +1,4 @@
-//! What went wrong between us and the API server, and what to do about it. Pure.
+//! Failures of the API server or of the way to it, and the remedy. Pure.
 
 use std::error::Error as StdError;
 use std::io;
@@ -7,37 +7,37 @@ use rustix::io::Errno;
 
 use crate::text::clean;
 
-/// What the API server would not do.
+/// The verb of the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verb {
     List,
     Watch,
 }
 
-/// Why.
+/// Why it failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Trouble {
-    /// The resource version or the continue token is too old (410): list anew.
+    /// The resource version or the continue token is too old (410): list again.
     Gone,
     /// 401.
     Unauthorized(String),
     /// 403.
     Forbidden(String),
-    /// The selector is none (400).
+    /// The selector is not valid (400).
     BadRequest(String),
-    /// Any other refusal.
+    /// Any other error response.
     Refusal(u16, String),
-    /// Nobody listens.
+    /// The connection was refused.
     NotListening(String),
     /// The name cannot be resolved.
     Dns(String),
     /// The certificate or the protocol is wrong.
     Tls(String),
-    /// No token could be had. What a credential helper printed is never shown.
+    /// No token is available. The output of a credential helper is never shown.
     Credentials,
-    /// No answer in time.
+    /// No response in time.
     Silence(u64),
-    /// Anything else on the way.
+    /// Any other error of the connection.
     Broken(String),
 }
 
@@ -86,7 +86,7 @@ impl Trouble {
                 os_error = os_error.or(error.raw_os_error().map(Errno::from_raw_os_error));
             }
             let text = error.to_string();
-            // Most errors repeat their source; the innermost word is enough.
+            // Most errors repeat their source, so each text is used only once.
             texts.retain(|outer| !outer.contains(&text));
             texts.push(text);
             next = error.source();
@@ -95,7 +95,7 @@ impl Trouble {
             return Self::Credentials;
         }
         let text = clean(&texts.join(": "));
-        // Foreign errors keep these apart by their words only.
+        // Errors of other libraries can be distinguished only by their text.
         let lower = text.to_lowercase();
         let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
         if os_error == Some(Errno::CONNREFUSED) {
@@ -109,7 +109,7 @@ impl Trouble {
         }
     }
 
-    /// One sentence: what, where, why, and what to do.
+    /// One sentence: what failed, where, why, and the remedy.
     pub(super) fn sentence(&self, verb: Verb, url: &str) -> String {
         let verb = verb.as_str();
         let (why, advice) = match self {

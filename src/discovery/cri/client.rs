@@ -1,4 +1,4 @@
-//! A CRI client on a unix socket: any call of the runtime service, each with a time limit.
+//! A CRI client on a Unix socket: calls of the runtime service, each with a time limit.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,12 +15,12 @@ use tower::service_fn;
 use super::wire::RUNTIME_SERVICE;
 use crate::text::clean;
 
-/// Longest answer taken, as the kubelet has it.
+/// Largest response in bytes, as for the kubelet.
 ///
 /// Source: kubernetes v1.36.2, `staging/src/k8s.io/cri-client/pkg/remote_runtime.go`.
 const MAX_ANSWER: usize = 16 * 1024 * 1024;
 
-/// A connection to a container runtime; made when first used and again when it broke.
+/// A connection to a container runtime; established at first use, and again after it broke.
 #[derive(Debug, Clone)]
 pub struct Client {
     socket: PathBuf,
@@ -28,7 +28,7 @@ pub struct Client {
     limit: Duration,
 }
 
-/// A call that came to nothing.
+/// Why a call failed.
 #[derive(Debug, Error)]
 pub enum Error {
     /// The socket cannot be used.
@@ -50,17 +50,17 @@ pub enum Error {
         path: PathBuf,
         /// The call.
         method: &'static str,
-        /// How long we waited.
+        /// The time limit.
         limit: Duration,
     },
-    /// The runtime refuses.
+    /// The runtime returned an error.
     #[error("the runtime at {} rejects {method}: {:?}, {}", path.display(), status.code(), clean(status.message()))]
     Refusal {
         /// The socket.
         path: PathBuf,
         /// The call.
         method: &'static str,
-        /// What it says.
+        /// Its status.
         status: Box<tonic::Status>,
     },
 }
@@ -68,7 +68,7 @@ pub enum Error {
 // === impl Client ===
 
 impl Client {
-    /// A client for the runtime at `socket`; each call may take `limit`.
+    /// A client for the runtime at `socket`; `limit` is the time limit of each call.
     pub fn new(socket: impl Into<PathBuf>, limit: Duration) -> Self {
         let socket = socket.into();
         let path = socket.clone();
@@ -76,7 +76,7 @@ impl Client {
             let path = path.clone();
             async move { UnixStream::connect(path).await.map(TokioIo::new) }
         });
-        // gRPC wants an authority; a unix socket has none, and runtimes look at none.
+        // gRPC needs an authority; a Unix socket has none, and runtimes ignore it.
         let channel =
             Endpoint::from_static("http://localhost").connect_with_connector_lazy(connector);
         Self { socket, channel, limit }
@@ -127,7 +127,7 @@ impl Client {
     }
 }
 
-/// The kernel's word behind a failed connection.
+/// The I/O error that caused a failed connection.
 fn io_error(status: &tonic::Status) -> Option<std::io::Error> {
     let mut next = std::error::Error::source(status);
     while let Some(error) = next {

@@ -1,7 +1,7 @@
-//! The CRI's messages, as far as we read them. A field left out here is skipped by the decoder.
+//! The messages of the CRI, with the fields that are used. The decoder skips all others.
 //!
-//! Written by hand with the field numbers of `runtime.v1` (k8s.io/cri-api, `api.proto`): a crate
-//! made from that file would need `protoc` wherever ephemon is built.
+//! Written by hand with the field numbers of `runtime.v1` (k8s.io/cri-api, `api.proto`), because
+//! code generated from that file would need `protoc` on every build machine.
 
 /// The gRPC service of these messages.
 pub const RUNTIME_SERVICE: &str = "runtime.v1.RuntimeService";
@@ -27,7 +27,7 @@ pub struct PodSandbox {
     /// The sandbox container's id.
     #[prost(string, tag = "1")]
     pub id: String,
-    /// The pod it is of.
+    /// Its pod.
     #[prost(message, optional, tag = "2")]
     pub metadata: Option<PodSandboxMetadata>,
 }
@@ -44,7 +44,7 @@ pub struct PodSandboxMetadata {
     /// The pod's namespace.
     #[prost(string, tag = "3")]
     pub namespace: String,
-    /// The number of the start.
+    /// The number of the attempt.
     #[prost(uint32, tag = "4")]
     pub attempt: u32,
 }
@@ -56,7 +56,7 @@ pub struct ListContainersRequest {}
 /// `ListContainersResponse`.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct ListContainersResponse {
-    /// Every container, sandboxes aside.
+    /// All containers, without sandboxes.
     #[prost(message, repeated, tag = "1")]
     pub containers: Vec<Container>,
 }
@@ -87,7 +87,7 @@ pub struct ContainerMetadata {
     /// The container's name in the pod's spec.
     #[prost(string, tag = "1")]
     pub name: String,
-    /// The number of the start.
+    /// The number of the attempt.
     #[prost(uint32, tag = "2")]
     pub attempt: u32,
 }
@@ -109,7 +109,7 @@ pub struct ContainerStatusRequest {
     /// The container's id.
     #[prost(string, tag = "1")]
     pub container_id: String,
-    /// Whether runtime details are wanted.
+    /// Whether the response contains runtime details.
     #[prost(bool, tag = "2")]
     pub verbose: bool,
 }
@@ -122,7 +122,7 @@ pub struct ContainerStatusResponse {
     pub status: Option<ContainerStatus>,
 }
 
-/// `ContainerStatus`. Times are nanoseconds since 1970, 0 if it has not come to that.
+/// `ContainerStatus`. Times are nanoseconds since 1970, 0 if not reached.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct ContainerStatus {
     /// The container's id.
@@ -134,7 +134,7 @@ pub struct ContainerStatus {
     /// `ContainerState`.
     #[prost(int32, tag = "3")]
     pub state: i32,
-    /// When it was made.
+    /// When it was created.
     #[prost(int64, tag = "4")]
     pub created_at: i64,
     /// When it was started.
@@ -143,13 +143,13 @@ pub struct ContainerStatus {
     /// When it ended.
     #[prost(int64, tag = "6")]
     pub finished_at: i64,
-    /// Its exit code, meaningful once it has ended.
+    /// Its exit code, valid once it has ended.
     #[prost(int32, tag = "7")]
     pub exit_code: i32,
     /// Its image.
     #[prost(message, optional, tag = "8")]
     pub image: Option<ImageSpec>,
-    /// `Completed`, `Error`, `OOMKilled` and the like.
+    /// `Completed`, `Error`, `OOMKilled` or similar.
     #[prost(string, tag = "10")]
     pub reason: String,
 }

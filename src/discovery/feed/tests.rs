@@ -1,5 +1,5 @@
-//! No wakeup is lost, nothing is missed, and the memory is bounded: every order of a few operations,
-//! long random ones against a model, and threads.
+//! No wakeup is lost, no change is missed, and memory is bounded: every order of a few operations,
+//! long random sequences compared with a model, and threads.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -31,14 +31,14 @@ impl Wake for Wakes {
 enum Operation {
     Publish(usize),
     PublishAll,
-    /// The reader waits: it is polled once, and stays where it is if nothing has changed.
+    /// The reader waits: it is polled once, and remains pending if nothing has changed.
     Wait,
-    /// The reader gives up waiting, as at a timeout.
+    /// The reader stops waiting, as after a timeout.
     GiveUp,
     Take,
 }
 
-/// What a reader is to be told, by the simplest means.
+/// What a reader must get, by the simplest implementation.
 #[derive(Debug, Default)]
 struct Model {
     all: bool,
@@ -55,7 +55,8 @@ impl Model {
     }
 }
 
-/// Runs operations one after the other; a reader that waits keeps its future over the following ones.
+/// Runs operations one after the other; a waiting reader keeps its future during the following
+/// ones.
 fn run(operations: &[Operation], limit: usize) {
     let feed = Feed::new(limit);
     let mut follower = feed.follow();
@@ -78,7 +79,7 @@ fn run(operations: &[Operation], limit: usize) {
         match operation {
             Operation::Take => {
                 let taken = follower.take();
-                // Beyond the limit it may be told to look at more, and never at less.
+                // Beyond the limit it may be told to check more pods, never fewer.
                 let exact = taken == model.expected();
                 let beyond = taken == Changed::All && model.pods.len() > limit;
                 assert!(exact || beyond, "{taken:?} of {model:?} after {operations:?}");
@@ -93,7 +94,7 @@ fn run(operations: &[Operation], limit: usize) {
                     continue;
                 }
                 assert!(!model.has_news(), "left waiting after {operations:?}");
-                // Whatever is published while it waits wakes it.
+                // Every publication wakes a waiting reader.
                 for operation in rest.by_ref().copied() {
                     publish(&mut model, operation);
                     if model.has_news() {
@@ -186,7 +187,7 @@ fn readers_in_other_threads_see_what_many_publish_at_once() {
         move || {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             while !left.is_empty() {
-                // A wakeup that is lost would be the end of this test.
+                // A lost wakeup would block here forever.
                 runtime.block_on(follower.changed());
                 let Changed::Pods(pods) = follower.take() else { panic!("all fit") };
                 left.retain(|pod| !pods.contains(pod));

@@ -1,4 +1,4 @@
-//! What sources tell the inventory, and how far each is believed. Plain data.
+//! What sources report to the inventory, and how far each is trusted. Plain data.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -6,23 +6,23 @@ use std::time::SystemTime;
 use ephemon_contract::{Limits, LimitsError};
 use ephemon_model::{ContainerId, ContainerType, Exit, JobEnv, PodRef, PodUid};
 
-/// Who says so, the most believed first.
+/// The sources, the most trusted first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum EvidenceSource {
     /// The API server: a pod's spec and status.
     Api,
     /// The container runtime.
     Cri,
-    /// A symbolic link the kubelet made in `/var/log/containers`.
+    /// A symbolic link that the kubelet created in `/var/log/containers`.
     Link,
     /// The name of a directory in `/var/log/pods`.
     LogDirectory,
 }
 
-/// What one witness says of one container.
+/// What one source reports of one container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observation {
-    /// The pod it says the container is of, if it says; the kernel has the last word on that.
+    /// The container's pod, if the source knows it; the kernel's answer takes precedence.
     pub pod: Option<PodUid>,
     /// The container's name.
     pub name: Arc<str>,
@@ -36,26 +36,25 @@ pub struct Observation {
     pub finished: Option<SystemTime>,
 }
 
-/// A container as a pod's spec lists it.
+/// A container in a pod's spec.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpecEntry {
     /// `name`.
     pub name: Arc<str>,
-    /// The list it stands in.
+    /// The list that contains it.
     pub container_type: ContainerType,
     /// `image`.
     pub image: Option<Arc<str>>,
-    /// What it is to be limited to, or what is wrong with the text that says so; `None` where it
-    /// says nothing.
+    /// Its limits, or why their text is not valid; `None` if it has none.
     pub limits: Option<Result<Limits, LimitsError>>,
-    /// Which job it says it is of, if it says.
+    /// Its job, if its environment identifies one.
     pub job: Option<Arc<JobEnv>>,
 }
 
 impl SpecEntry {
-    /// What it takes of memory in a table that has just grown, bytes.
+    /// Approximate memory in bytes, in a table that has just grown.
     pub fn bytes(&self) -> usize {
-        /// Beside a text: an `Arc`'s counts, and the allocator's word and rounding.
+        /// Overhead of a text in bytes: reference counts, and the allocator's header and rounding.
         const TEXT: usize = 32;
         let length = |text: &Arc<str>| text.len() + TEXT;
         let job = self.job.as_deref().map_or(0, |job| {
@@ -68,17 +67,17 @@ impl SpecEntry {
     }
 }
 
-/// One thing a source found out. Told in any order, the same evidence gives the same answers.
+/// One finding of a source. The same evidence gives the same answers in any order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Evidence {
     /// A pod's name.
     Pod {
         /// The pod.
         pod: PodRef,
-        /// Who says so.
+        /// The source.
         by: EvidenceSource,
     },
-    /// A pod's containers as its spec has them.
+    /// The containers in a pod's spec.
     Spec {
         /// The pod.
         pod: PodUid,
@@ -89,9 +88,9 @@ pub enum Evidence {
     Container {
         /// The container.
         id: ContainerId,
-        /// What is said.
+        /// What is reported.
         word: Observation,
-        /// Who says so.
+        /// The source.
         by: EvidenceSource,
     },
     /// The container is its pod's sandbox.
@@ -101,15 +100,15 @@ pub enum Evidence {
         /// Its pod, if known.
         pod: Option<PodUid>,
     },
-    /// A container's log directory or file was made.
+    /// A container's log directory or file was created.
     Log {
         /// The pod.
         pod: PodUid,
         /// The container's name.
         container: Arc<str>,
-        /// The number of the start.
+        /// The number of the attempt.
         attempt: u32,
-        /// When it was made.
+        /// When it was created.
         made: SystemTime,
     },
 }

@@ -1,4 +1,4 @@
-//! What is held of one pod and of one container: each witness's word beside the others'.
+//! What is stored of one pod and of one container: the reports of all sources side by side.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
@@ -11,17 +11,17 @@ use super::order::{Log, Order};
 use super::watched::Standing;
 use super::{ContainerFacts, EvidenceSource, Observation, SpecEntry};
 
-/// Most logs held of one pod for matching by order. The oldest goes first.
+/// Most logs stored of one pod for matching by order. The oldest is dropped first.
 pub const MAX_LOGS_PER_POD: usize = 256;
 
-/// Most memory of one pod's spec, bytes.
+/// Most memory of one pod's spec, in bytes.
 const MAX_SPEC_BYTES: usize = 512 * 1024;
-/// Most memory of all specs, but for what each pod may have for sure.
+/// Most memory of all specs, in bytes, except for the guaranteed part of each pod.
 pub const MAX_SPEC_BYTES_IN_ALL: usize = 4 * 1024 * 1024;
-/// So much of its spec is held of every pod, however many the others' take.
+/// Guaranteed part of each pod's spec, in bytes, whatever the others use.
 pub const SPEC_BYTES_FOR_SURE: usize = 8 * 1024;
 
-/// A pod, by every witness's word.
+/// A pod as reported by all sources.
 #[derive(Debug)]
 pub(super) struct Pod {
     pub(super) seq: u64,
@@ -30,33 +30,33 @@ pub(super) struct Pod {
     pub(super) spec: HashMap<Arc<str>, SpecEntry>,
     pub(super) logs: Vec<Log>,
     pub(super) ids: HashSet<ContainerId>,
-    /// Counted up at every change that may change an answer about a container of this pod.
+    /// Incremented at every change that may affect an answer about a container of this pod.
     pub(super) version: u64,
     pub(super) by_order: Option<Order>,
     /// Memory of `spec`.
     pub(super) spec_bytes: usize,
-    /// An entry of its spec found no room.
+    /// An entry of its spec was dropped because there was no room.
     crowded: bool,
 }
 
-/// A container, by every witness's word.
+/// A container as reported by all sources.
 #[derive(Debug, Default)]
 pub(super) struct Container {
     pub(super) seq: u64,
-    /// The pod by the kernel's word.
+    /// The pod according to the kernel.
     pub(super) pod: Option<PodUid>,
     pub(super) created: Option<SystemTime>,
-    /// Where its cgroup is, below the hierarchy's root, while it lives.
+    /// Path of its cgroup below the hierarchy's root, while it runs.
     pub(super) cgroup: Option<Arc<Path>>,
     pub(super) ended: bool,
     pub(super) sandbox: bool,
     pub(super) words: Words,
-    /// The last answer and the version of the pod it was given for.
+    /// The last answer, and the version of the pod for which it was given.
     pub(super) facts: Option<(u64, Arc<ContainerFacts>)>,
 }
 
-/// What each witness says, the best first. Three at most speak of most containers: a tree would be
-/// made for eleven, and there are thousands of containers.
+/// The reports of the sources, the most trusted first. Most containers have three at most, for
+/// which a vector needs much less memory than a map; and there are thousands of containers.
 #[derive(Debug, Default)]
 pub(super) struct Words(Vec<(EvidenceSource, Observation)>);
 
@@ -71,7 +71,7 @@ impl Words {
         self.0.iter_mut().find(|(witness, _)| *witness == by).map(|(_, word)| word)
     }
 
-    /// Enters the first word of a witness.
+    /// Adds the first report of a source.
     pub(super) fn insert(&mut self, by: EvidenceSource, word: Observation) {
         let at = self.0.partition_point(|(witness, _)| *witness < by);
         self.0.reserve_exact(1);
@@ -101,8 +101,8 @@ impl Pod {
         }
     }
 
-    /// Takes an entry of its spec, where there is room for it: whether there was, or nobody need be
-    /// told again that there is none.
+    /// Adds an entry of its spec if there is room. Returns whether there was, or the lack of room
+    /// was reported before.
     pub(super) fn enter(&mut self, entry: SpecEntry, of_all: usize) -> bool {
         let bytes = entry.bytes();
         let known = self.spec.get(&entry.name).map_or(0, SpecEntry::bytes);
@@ -122,13 +122,13 @@ impl Pod {
         self.by_order = None;
     }
 
-    /// Takes in a log's name: whether it tells anything new.
+    /// Adds a log's name; returns whether it is news.
     pub(super) fn log(&mut self, container: Arc<str>, attempt: u32, made: SystemTime) -> bool {
         let same = |log: &&mut Log| log.container == container && log.attempt == attempt;
         match self.logs.iter_mut().find(same) {
             Some(log) if log.made <= made => return false,
-            // A directory is made before its file; the earlier of the two counts. A file made
-            // anew under the same name is a rotation, no start.
+            // A directory is created before its file; the earlier time counts. A file that is
+            // created again with the same name is a rotation, not a start.
             Some(log) => log.made = made,
             None => {
                 self.logs.push(Log { made, container, attempt });
@@ -146,7 +146,8 @@ impl Pod {
 // === impl Container ===
 
 impl Container {
-    /// What is said of this container by those who do not place it in another pod, best first.
+    /// The reports of sources that do not assign this container to another pod, the most trusted
+    /// first.
     pub(super) fn words<'a>(&'a self, uid: &'a PodUid) -> impl Iterator<Item = &'a Observation> {
         self.words.values().filter(move |word| word.pod.as_ref().is_none_or(|pod| pod == uid))
     }
@@ -155,8 +156,8 @@ impl Container {
         self.words(uid).next().map(|word| word.name.clone())
     }
 
-    /// When it started by the best witness who says so: the runtime's word is to the nanosecond,
-    /// the API's to the second.
+    /// When it started, by the most precise source: the runtime reports nanoseconds, the API
+    /// seconds.
     pub(super) fn started(&self, uid: &PodUid) -> Option<SystemTime> {
         let by_runtime = self.words.get(EvidenceSource::Cri).and_then(|word| word.started);
         by_runtime.or_else(|| self.words(uid).find_map(|word| word.started))
@@ -176,7 +177,7 @@ impl Container {
 // === impl Observation ===
 
 impl Observation {
-    /// Takes in a later word of the same witness; what it leaves out still holds.
+    /// Merges a later report of the same source; what it omits is kept.
     pub(super) fn update(&mut self, later: Self) -> bool {
         let merged = Self {
             pod: later.pod.or_else(|| self.pod.clone()),

@@ -1,4 +1,4 @@
-//! A container by its name, for whoever knows it by its log's directory alone.
+//! Finds a container by its name, for callers that know only its log's directory.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -7,28 +7,28 @@ use ephemon_model::{ContainerId, ContainerType, JobEnv, PodUid};
 
 use super::state::State;
 
-/// What is known of a container that is asked for by its name; of several starts the newest.
+/// What is known of a container with a given name; of several starts, the newest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Named {
-    /// The runtime's id, where a cgroup of it was seen.
+    /// The runtime's id, if its cgroup was seen.
     pub id: Option<ContainerId>,
-    /// Its place in the spec.
+    /// Its type in the spec.
     pub container_type: ContainerType,
     /// The image as the spec names it.
     pub image: Option<Arc<str>>,
-    /// What its environment says of its job.
+    /// The job that its environment identifies.
     pub job: Option<Arc<JobEnv>>,
-    /// Whether its cgroup is gone.
+    /// Whether its cgroup was removed.
     pub ended: bool,
 }
 
-/// When it was created, if known, and which was seen first.
+/// When it was created, if known, and the order in which containers were seen.
 type Rank = (Option<SystemTime>, u64);
 
 // === impl State ===
 
 impl State {
-    /// The container of that name, if any source has told of it.
+    /// The container with this name, if a source has reported it.
     pub(super) fn named(&mut self, uid: &PodUid, name: &str) -> Option<Named> {
         let pod = self.pods.get(uid)?;
         let entry = pod.spec.get(name).cloned();
@@ -63,7 +63,7 @@ impl State {
         }
     }
 
-    /// The place in the spec of the container of that name, by the cheapest way.
+    /// The type of the container with this name, without building the whole answer.
     pub(super) fn type_of(&mut self, uid: &PodUid, name: &str) -> Option<ContainerType> {
         let entry = self.pods.get(uid)?.spec.get(name);
         entry.map(|entry| entry.container_type)

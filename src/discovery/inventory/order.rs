@@ -1,9 +1,9 @@
-//! Names by order alone: which log directory a nameless container belongs to. Pure.
+//! Names containers by order: which log directory a container without a name belongs to. Pure.
 //!
-//! A kubelet starts the containers of a pod one after the other and makes a container's log
+//! A kubelet starts the containers of a pod one after the other. It creates a container's log
 //! directory, and the runtime its log file, just before the cgroup. So a container belongs to the
-//! youngest log that was made before it and that no other container of the pod can claim. The
-//! sandbox comes before all of them and has no log.
+//! newest log that was created before it and that no other container of the pod can claim. The
+//! sandbox is created before all of them, and has no log.
 //!
 //! Source: kubernetes v1.36.2, `pkg/kubelet/kuberuntime/kuberuntime_container.go`,
 //! `startContainer`; containerd v1.6, `pkg/cri/server/container_start.go`, `StartContainer`.
@@ -14,42 +14,42 @@ use std::time::{Duration, SystemTime};
 
 use ephemon_model::ContainerId;
 
-/// A log older than this when the cgroup was created is not its own: the kubelet gives a runtime two
-/// minutes for a call (`--runtime-request-timeout`).
+/// A log older than this when the cgroup was created does not belong to it: the kubelet waits two
+/// minutes for a call of the runtime (`--runtime-request-timeout`).
 const START_TIMEOUT: Duration = Duration::from_mins(2);
 
-/// A container of the pod, as far as order is concerned.
+/// When a container of the pod was created.
 #[derive(Debug, Clone)]
 pub(super) struct Birth {
     /// The container.
     pub(super) id: ContainerId,
-    /// When its cgroup was made.
+    /// When its cgroup was created.
     pub(super) at: SystemTime,
-    /// Its name, where a better source than order gives one.
+    /// Its name, if a better source than order provides one.
     pub(super) named: Option<Arc<str>>,
 }
 
-/// A log the kubelet or the runtime made for one start of a container.
+/// A log that the kubelet or the runtime created for one start of a container.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Log {
-    /// When it was made.
+    /// When it was created.
     pub(super) made: SystemTime,
     /// The container's name.
     pub(super) container: Arc<str>,
-    /// The start's number: 0 for the first, as in `0.log`.
+    /// The number of the attempt: 0 for the first, as in `0.log`.
     pub(super) attempt: u32,
 }
 
-/// A name found by order.
+/// A name derived from the order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Found {
     /// The name.
     pub(super) name: Arc<str>,
-    /// Whether another log could have been the container's as well.
+    /// Whether another log could belong to the container as well.
     pub(super) rivalled: bool,
 }
 
-/// What order tells of a pod's nameless containers.
+/// The names that follow from the order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Order {
     names: HashMap<ContainerId, Found>,
@@ -59,14 +59,14 @@ pub(super) struct Order {
 // === impl Order ===
 
 impl Order {
-    /// The same evidence in any order gives the same answers.
+    /// The same evidence gives the same answers in any order.
     pub(super) fn of(mut births: Vec<Birth>, logs: &[Log]) -> Self {
         births.sort_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id)));
         let sandbox = sandbox(&births, logs);
         Self { names: names(births, logs), sandbox }
     }
 
-    /// The name of one that is no sandbox.
+    /// The name of a container that is not the sandbox.
     pub(super) fn name(&self, id: &ContainerId) -> Option<&Found> {
         self.names.get(id)
     }
@@ -77,14 +77,15 @@ impl Order {
     }
 }
 
-/// The first of the births, if it was there before the kubelet made any log of the pod.
+/// The first container, if it was created before any log of the pod.
 fn sandbox(births: &[Birth], logs: &[Log]) -> Option<ContainerId> {
     let first = births.first().filter(|first| first.named.is_none())?;
     let before_all = !logs.is_empty() && logs.iter().all(|log| log.made > first.at);
     before_all.then(|| first.id.clone())
 }
 
-/// Names for the nameless, as far as order tells. `births` are sorted by age.
+/// Names of containers without one, as far as the order determines them. `births` are sorted by
+/// age.
 fn names(births: Vec<Birth>, logs: &[Log]) -> HashMap<ContainerId, Found> {
     let mut free: Vec<&Log> = logs.iter().collect();
     free.sort_unstable();
@@ -106,7 +107,8 @@ fn names(births: Vec<Birth>, logs: &[Log]) -> HashMap<ContainerId, Found> {
     found
 }
 
-/// Takes the youngest fitting log made before `created` out of `free`, which is sorted by age.
+/// Removes the newest log that was created before `created` and fits from `free`, which is sorted
+/// by age.
 fn claim<'a>(
     free: &mut Vec<&'a Log>,
     created: SystemTime,
@@ -116,7 +118,7 @@ fn claim<'a>(
     Some(free.remove(at))
 }
 
-/// Whether a log was made so shortly before a birth that it may be the newborn's.
+/// Whether a log was created so shortly before a container that it may belong to it.
 fn could_be(log: &Log, created: SystemTime) -> bool {
     created.duration_since(log.made).is_ok_and(|age| age <= START_TIMEOUT)
 }

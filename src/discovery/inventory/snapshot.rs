@@ -1,4 +1,4 @@
-//! The snapshot: every wanted pod, with its spec and its containers by all witnesses' words.
+//! The snapshot: every selected pod, with its spec and its containers as reported by all sources.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,57 +10,57 @@ use super::state::State;
 use super::watched::{Line, Standing};
 use super::{SpecEntry, Verdict};
 
-/// A pod as it is known.
+/// A pod in the snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedPod {
     /// Namespace, name, UID.
     pub pod: Arc<PodRef>,
-    /// Whether it is there: the API lists it, or there is no API to ask. `false` once it was
+    /// Whether it exists: the API server lists it, or there is no API server. `false` once it was
     /// deleted.
     pub listed: bool,
-    /// Its containers as the spec has them.
+    /// The containers of its spec.
     pub spec: Vec<SpecEntry>,
-    /// Its containers as the node has or had them, those with a name.
+    /// Its containers that run or ran on the node and have a name.
     pub runs: Vec<ListedContainer>,
 }
 
-/// A container as it is known.
+/// A container in the snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedContainer {
     /// The runtime's id.
     pub id: ContainerId,
     /// Its name.
     pub name: Arc<str>,
-    /// Its place in the spec.
+    /// Its type in the spec.
     pub container_type: ContainerType,
     /// The image as the spec names it.
     pub image: Option<Arc<str>>,
-    /// When its cgroup was made, if the kernel showed it.
+    /// When its cgroup was created, if it was seen.
     pub created: Option<SystemTime>,
-    /// Whether its cgroup is gone.
+    /// Whether its cgroup was removed.
     pub ended: bool,
     /// How it ended.
     pub exit: Option<Exit>,
-    /// When it started, by runtime or API.
+    /// When it started, from the runtime or the API.
     pub started: Option<SystemTime>,
-    /// When it ended, by runtime or API.
+    /// When it ended, from the runtime or the API.
     pub finished: Option<SystemTime>,
 }
 
 impl State {
-    /// Every wanted pod that has a name.
+    /// Every selected pod that has a name.
     pub(super) fn snapshot(&mut self, now: Instant) -> Vec<ListedPod> {
         let uids: Vec<PodUid> = self.pods.keys().cloned().collect();
         uids.iter().filter_map(|uid| self.wanted_sight(uid, now)).collect()
     }
 
-    /// Those of these pods that are wanted and have a name.
+    /// Those of these pods that are selected and have a name.
     pub(super) fn snapshot_of(&mut self, pods: &HashSet<PodUid>, now: Instant) -> Vec<ListedPod> {
         pods.iter().filter_map(|uid| self.wanted_sight(uid, now)).collect()
     }
 
     fn wanted_sight(&mut self, uid: &PodUid, now: Instant) -> Option<ListedPod> {
-        // A pod that is not held is not made one by being asked about.
+        // A lookup must not create an entry for an unknown pod.
         self.pods.get(uid)?;
         (self.verdict(uid, now) == Verdict::Wanted).then(|| self.sight(uid))?
     }

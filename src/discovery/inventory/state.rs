@@ -1,7 +1,7 @@
-//! The inventory's facts and their bounds. Pure: time is handed in, the lock is around it.
+//! The inventory's state and its bounds. Pure: the time is a parameter, and the lock is outside.
 //!
-//! Every witness's word is kept beside the others and weighed when asked, so that the order in
-//! which they speak does not matter.
+//! The reports of all sources are stored side by side and compared when an answer is needed, so
+//! that their order does not matter.
 
 mod bounds;
 mod limited;
@@ -20,22 +20,22 @@ use super::watched::{Line, Standing, judge};
 use super::{ContainerFacts, Evidence, EvidenceSource, Observation, Verdict};
 pub(super) use touched::Touched;
 
-/// Most containers held: those the agent shows after their end (`--max-ended`, 10 000) and those that
-/// live. The oldest that is over goes first.
+/// Most containers: those that the agent reports after their end (`--max-ended`, 10 000) and those
+/// that run. The oldest ended one is dropped first.
 pub const MAX_CONTAINERS: usize = 12_000;
 
-/// Memory of one, bytes: with three witnesses' words, in a table that has just grown.
+/// Memory of one container in bytes: with reports of three sources, in a table that has just grown.
 pub const CONTAINER_BYTES: usize = 832;
 
-/// Most containers held that the kernel never showed: words about containers from before the
-/// agent's start, or of pods that are none of ours.
+/// Most containers whose cgroups were never seen: they ran before the agent's start, or belong to
+/// pods that are not selected.
 pub const MAX_UNBORN: usize = 2_000;
 
-/// Most pods held; a kubelet runs 110 unless told otherwise. The oldest that is not listed and has
-/// no containers goes first.
+/// Most pods; a kubelet runs 110 by default. The oldest that is not listed and has no containers is
+/// dropped first.
 pub const MAX_PODS: usize = 2_000;
 
-/// A sandbox's name, as the kubelet's own metrics have it.
+/// The name of a sandbox, as in the kubelet's own metrics.
 const SANDBOX_NAME: &str = "POD";
 
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pub(super) struct State {
     pub(super) pods: HashMap<PodUid, Pod>,
     pub(super) containers: HashMap<ContainerId, Container>,
     unborn: usize,
-    /// Memory of all specs, as of the last one that came.
+    /// Memory of all specs in bytes, after the last one was added.
     spec_bytes: usize,
     next: u64,
     dropped: u64,
@@ -93,7 +93,7 @@ impl State {
         let first = container.created.is_none();
         let elsewhere = container.pod.replace(uid.clone());
         container.created = Some(at);
-        // An id that was gone and is there again.
+        // An id that ended exists again.
         container.ended = false;
         if first {
             self.unborn = self.unborn.saturating_sub(1);
@@ -130,8 +130,8 @@ impl State {
             Evidence::Spec { pod, entries } => {
                 let of_all = self.spec_bytes;
                 let held = self.pod_mut(&pod, now);
-                // A container once in a spec stays known: pods are never edited down, and a
-                // deleted pod's containers are still shown.
+                // A container that was once in a spec stays known: containers are never removed
+                // from a pod's spec, and the containers of a deleted pod are still reported.
                 let (mut left_out, mut is_news) = (0, false);
                 for entry in entries {
                     if held.spec.get(&entry.name) != Some(&entry) {
@@ -159,7 +159,7 @@ impl State {
                 }
                 let container = self.container_mut(&id);
                 container.facts = None;
-                // `join` says of its pod that it has changed.
+                // `join` reports the change of its pod.
                 if let Some(uid) = container.pod.clone().or(pod) {
                     self.join(&uid, &id, now);
                 }
@@ -242,7 +242,7 @@ impl State {
         self.order(uid)?.name(id).cloned()
     }
 
-    /// What order tells of the pod's nameless containers.
+    /// The names that follow from the order of the pod's logs.
     fn order(&mut self, uid: &PodUid) -> Option<&Order> {
         let pod = self.pods.get_mut(uid)?;
         if pod.by_order.is_none() {
@@ -302,7 +302,7 @@ impl State {
         std::mem::take(&mut self.dropped)
     }
 
-    /// What was touched since the last call.
+    /// The pods that changed since the last call.
     pub(super) fn take_touched(&mut self) -> Touched {
         std::mem::replace(&mut self.touched, Touched::Pods(Vec::new()))
     }

@@ -1,60 +1,61 @@
-//! Whether a pod is wanted: what the API's list says, and what holds while it says nothing. Pure.
+//! Whether a pod is selected: what the API server's list says, and what applies while it is
+//! unavailable. Pure.
 
 use std::time::{Duration, Instant};
 
 use super::Verdict;
 
-/// How long a dead API server may keep everything open before the figures that there are are shown,
+/// How long verdicts stay open while the API server is unavailable; after that values are reported
 /// without names.
 pub const API_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a deleted pod is wanted at least: its containers' last figures come after the API's
-/// word.
+/// Shortest time for which a deleted pod stays selected, because the last values of its containers
+/// arrive after the API server's event.
 pub const DELETED_RETENTION: Duration = Duration::from_mins(1);
 
-/// How long a pod may be on the node before it is in our watch: the kubelet hears of it by a watch
-/// of its own, which may be quicker than ours.
+/// How long a pod may be on the node before it appears in the agent's watch: the kubelet has its
+/// own watch, which may be faster.
 pub const UNLISTED_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Our line to the API server.
+/// The state of the connection to the API server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Line {
-    /// There is to be none (`--no-api`).
+    /// There is none (`--no-api`).
     None,
-    /// The first list has not come yet.
+    /// The first list is not complete yet.
     Connecting {
-        /// Since when we wait.
+        /// Since when it is awaited.
         since: Instant,
     },
     /// The list is complete and kept up to date.
     Live,
-    /// The list was complete once; nothing new is heard.
+    /// The list was complete once, but no events arrive.
     Failing {
         /// Since when.
         since: Instant,
     },
 }
 
-/// A pod's standing in the API's list.
+/// A pod's state in the API server's list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// Not in the list, so far.
+    /// Not in the list so far.
     Unlisted {
-        /// When the node first showed it.
+        /// When it was first seen on the node.
         since: Instant,
     },
-    /// Was not in the list when it should have been.
+    /// It was not in the list when it should have been.
     Unwanted,
     /// In the list.
     Listed,
     /// Was in the list.
     Deleted {
-        /// When it left.
+        /// When it was removed.
         at: Instant,
     },
 }
 
-/// The verdict, and the standing it leaves behind. `held`: containers of the pod are still held.
+/// The verdict, and the next standing. `held`: containers of the pod are still held.
 pub(super) fn judge(line: Line, standing: Standing, held: bool, now: Instant) -> Verdict {
     let past =
         |since: Instant, patience: Duration| now.saturating_duration_since(since) >= patience;

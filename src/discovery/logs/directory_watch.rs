@@ -1,5 +1,5 @@
-//! inotify on directories, with its limits: says which setting is too low and lets the rescan
-//! serve alone.
+//! inotify on directories, with its limits: logs which setting is too low, and leaves the work to
+//! the periodic scan.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -12,31 +12,31 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
 use tracing::warn;
 
-/// Most directories watched at once: 250 pods of ten containers and as many again.
+/// Most directories watched at once: 250 pods with ten containers, and as many again.
 const MAX_WATCHES: usize = 8_192;
 
-/// Bytes of events taken from the kernel at once; an event is at most 272 bytes.
+/// Bytes of events that are read at once; an event has at most 272 bytes.
 const BUFFER: usize = 16 * 1024;
 
-/// Buffers taken in one turn, so that a storm of events cannot hold up the rescan.
+/// Buffers that are read in one turn, so that many events cannot delay the periodic scan.
 const MAX_BUFFERS: usize = 64;
 
-/// What happened to a watched directory.
+/// A change in a watched directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DirectoryEvent<P> {
-    /// This name is new in it.
+    /// A new entry with this name.
     New(P, String),
-    /// It is gone.
+    /// The directory was removed.
     Gone(P),
     /// Events were lost.
     Lost,
 }
 
-/// Watches directories, each known by its place `P`.
+/// Watches directories, each identified by its place `P`.
 #[derive(Debug)]
 pub struct DirectoryWatch<P> {
     inotify: Option<OwnedFd>,
-    /// By watch descriptor. The kernel gives none out again.
+    /// By watch descriptor. The kernel does not reuse descriptors.
     places: HashMap<i32, P>,
     unwatched: Outage,
 }
@@ -44,7 +44,7 @@ pub struct DirectoryWatch<P> {
 // === impl DirectoryWatch ===
 
 impl<P: Clone + Eq + Hash> DirectoryWatch<P> {
-    /// Takes an inotify instance; where there is none left, nothing is ever told, and the log says so.
+    /// Creates an inotify instance. If none is left, no events are reported, and the log says so.
     #[expect(clippy::new_without_default, reason = "it warns")]
     pub fn new() -> Self {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)
@@ -62,13 +62,13 @@ impl<P: Clone + Eq + Hash> DirectoryWatch<P> {
         Self { inotify, places: HashMap::new(), unwatched: Outage::default() }
     }
 
-    /// What becomes readable with an event.
+    /// The descriptor that becomes readable with an event.
     pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.inotify.as_ref().map(AsFd::as_fd)
     }
 
-    /// Watches a directory; to do so again is no harm. A directory that is not there is no error:
-    /// the rescan comes back to it.
+    /// Watches a directory; repeating it is harmless. A missing directory is not an error: the
+    /// periodic scan tries again.
     pub fn watch(&mut self, directory: &Path, place: P) {
         let Some(inotify) = &self.inotify else {
             return;
@@ -95,7 +95,7 @@ impl<P: Clone + Eq + Hash> DirectoryWatch<P> {
         }
     }
 
-    /// Everything that happened since the last call, up to a bound.
+    /// All events since the last call, up to a bound.
     pub fn take(&mut self) -> Vec<DirectoryEvent<P>> {
         let mut watch = Vec::new();
         let Some(inotify) = &self.inotify else {
@@ -131,7 +131,8 @@ impl<P: Clone + Eq + Hash> DirectoryWatch<P> {
                 watch.push(DirectoryEvent::New(place.clone(), name.to_owned()));
             }
         }
-        // More is waiting than one turn takes, and the descriptor will not wake us for it.
+        // More events are queued than one turn reads, and the descriptor will not wake the thread
+        // for them.
         watch.push(DirectoryEvent::Lost);
         watch
     }

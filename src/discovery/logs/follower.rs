@@ -1,4 +1,4 @@
-//! Reads log directories and tells the inventory, by inotify's watch and in full.
+//! Reads log directories and updates the inventory, from inotify events and by full scans.
 
 use std::collections::HashSet;
 use std::fs::{self, Metadata};
@@ -16,7 +16,7 @@ use super::directory_watch::{DirectoryEvent, DirectoryWatch};
 use super::names;
 use crate::inventory::{Evidence, EvidenceSource, Inventory, Observation};
 
-/// Most names taken from one directory; what lies beyond is not the kubelet's doing.
+/// Most names read from one directory; the kubelet does not create more.
 const MAX_ENTRIES: usize = 20_000;
 
 /// A watched directory.
@@ -38,7 +38,7 @@ pub(super) struct Follower {
     links: PathBuf,
     inventory: Inventory,
     watch: DirectoryWatch<Place>,
-    /// Links told already, as of the last rescan and what came since.
+    /// Links already reported, from the last scan and later events.
     known_links: HashSet<ContainerId>,
     warned: HashSet<PathBuf>,
 }
@@ -61,8 +61,8 @@ impl Follower {
         self.watch.descriptor()
     }
 
-    /// Takes what inotify told, and reads everything anew if `rescan` or if events were lost.
-    /// Returns whether both directories are there.
+    /// Handles inotify events, and reads everything again if `rescan` or if events were lost.
+    /// Returns whether both directories exist.
     pub(super) fn turn(&mut self, mut rescan: bool) -> bool {
         for event in self.watch.take() {
             match event {
@@ -88,7 +88,8 @@ impl Follower {
 
     fn rescan(&mut self) -> bool {
         let (pods, links) = (self.pods.clone(), self.links.clone());
-        // Watched before read: what is made in between is seen twice, not never.
+        // The watch is added before the directory is read, so that entries created in between are
+        // seen twice rather than never.
         self.watch.watch(&pods, Place::Pods);
         let names = self.list(&pods);
         for name in names.iter().flatten() {
@@ -130,7 +131,7 @@ impl Follower {
         let files = self.list(&path).unwrap_or_default();
         let mut attempts = files.iter().filter_map(|file| names::log_file(file));
         let Some(first) = attempts.next() else {
-            // Made just now; the file follows.
+            // Created just now; the file follows.
             self.tell_log(&pod.uid, &container, 0, &path, &path);
             return;
         };
@@ -147,7 +148,8 @@ impl Follower {
         if self.known_links.len() >= MAX_ENTRIES || !self.known_links.insert(link.id.clone()) {
             return;
         }
-        // The text of the link is taken, nothing is opened: it leads to `.../NS_POD_UID/NAME/N.log`.
+        // Only the text of the link is read, no file is opened: it leads to
+        // `.../NS_POD_UID/NAME/N.log`.
         let pod = fs::read_link(self.links.join(name))
             .ok()
             .and_then(|target| pod_of_target(&target))
@@ -182,7 +184,7 @@ impl Follower {
         }
     }
 
-    /// The names in a directory; `None` if it cannot be read, which is said once if it matters.
+    /// The names in a directory; `None` if it cannot be read, which is logged once if it matters.
     fn list(&mut self, directory: &Path) -> Option<Vec<String>> {
         match fs::read_dir(directory) {
             Ok(entries) => {
@@ -224,8 +226,9 @@ fn is_directory(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir())
 }
 
-/// When a log was made. Where the file system keeps no time of birth, the directory's last change
-/// stands in: it changes when a log is made in it, and not when the log is written.
+/// When a log was created. If the file system does not store creation times, the directory's
+/// modification time is used, which changes when a log is created in it, but not when the log is
+/// written.
 fn made(directory: &Path, of: &Path) -> Option<SystemTime> {
     let created = fs::symlink_metadata(of).and_then(|metadata| metadata.created());
     let changed =

@@ -1,19 +1,20 @@
-//! The kubelet's names below `/var/log`, taken apart. Pure.
+//! Parses the kubelet's file names below `/var/log`. Pure.
 //!
-//! Kubernetes names hold lower-case letters, digits, `-` and (a pod's) `.`, never `_`, so that `_`
-//! divides without doubt. What does not fit is not the kubelet's and is passed over.
+//! Kubernetes names contain lower-case letters, digits, `-` and (a pod's) `.`, but never `_`, so
+//! that `_` is an unambiguous separator. Names of another form are not the kubelet's, and are
+//! ignored.
 //!
 //! Source: kubernetes v1.36.2, `pkg/kubelet/kuberuntime/{helpers,legacy}.go`.
 
 use ephemon_model::{ContainerId, PodRef, PodUid};
 
-/// Longest DNS subdomain, which is what a pod's name may be.
+/// Length of the longest DNS subdomain, which limits a pod's name.
 const MAX_POD_NAME: usize = 253;
 
-/// Longest DNS label, which is what a namespace's and a container's name may be.
+/// Length of the longest DNS label, which limits the names of namespaces and containers.
 const MAX_LABEL: usize = 63;
 
-/// A link's name in `/var/log/containers`, taken apart.
+/// A link's name in `/var/log/containers`, parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkName<'a> {
     /// The pod's name.
@@ -26,10 +27,10 @@ pub struct LinkName<'a> {
     pub id: ContainerId,
 }
 
-/// A rotated log's name, taken apart.
+/// A rotated log's name, parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RotatedLog<'a> {
-    /// The number of the start.
+    /// The number of the attempt.
     pub attempt: u32,
     /// When it was rotated, by the node's clock: `20261123-121910`. Sorts by time.
     pub time: &'a str,
@@ -37,7 +38,7 @@ pub struct RotatedLog<'a> {
     pub packed: bool,
 }
 
-/// Takes `NAMESPACE_POD_UID` apart, a directory's name in `/var/log/pods`.
+/// Parses `NAMESPACE_POD_UID`, a directory's name in `/var/log/pods`.
 pub fn pod_directory(name: &str) -> Option<PodRef> {
     let mut parts = name.split('_');
     let (namespace, pod, uid) = (parts.next()?, parts.next()?, parts.next()?);
@@ -47,7 +48,7 @@ pub fn pod_directory(name: &str) -> Option<PodRef> {
     Some(PodRef { namespace: namespace.into(), name: pod.into(), uid: PodUid::parse(uid).ok()? })
 }
 
-/// Takes `POD_NAMESPACE_CONTAINER-ID.log` apart, a link's name in `/var/log/containers`.
+/// Parses `POD_NAMESPACE_CONTAINER-ID.log`, a link's name in `/var/log/containers`.
 pub fn link(name: &str) -> Option<LinkName<'_>> {
     let mut parts = name.strip_suffix(".log")?.split('_');
     let (pod, namespace, rest) = (parts.next()?, parts.next()?, parts.next()?);
@@ -58,15 +59,15 @@ pub fn link(name: &str) -> Option<LinkName<'_>> {
     Some(LinkName { pod, namespace, container, id: ContainerId::parse(id).ok()? })
 }
 
-/// Takes the number of the start from `N.log`; a rotated file's name (`N.log.20261123-121910`) is
-/// none.
+/// Parses the number of the attempt from `N.log`; `None` for a rotated file
+/// (`N.log.20261123-121910`).
 pub fn log_file(name: &str) -> Option<u32> {
     let number = name.strip_suffix(".log")?;
     let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| number.parse().ok()).flatten()
 }
 
-/// Takes `N.log.20261123-121910` and `N.log.20261123-121910.gz` apart.
+/// Parses `N.log.20261123-121910` and `N.log.20261123-121910.gz`.
 ///
 /// Source: kubernetes v1.36.2, `pkg/kubelet/logs/container_log_manager.go`, `rotateLatestLog`.
 pub fn rotated_log(name: &str) -> Option<RotatedLog<'_>> {
@@ -86,12 +87,12 @@ pub fn rotated_log(name: &str) -> Option<RotatedLog<'_>> {
     fits.then_some(RotatedLog { attempt, time, packed })
 }
 
-/// Whether this can be a namespace's or a container's name.
+/// Whether this is a valid name of a namespace or a container.
 pub fn is_label(name: &str) -> bool {
     name.len() <= MAX_LABEL && is_subdomain(name) && !name.contains('.')
 }
 
-/// Whether this can be a pod's name.
+/// Whether this is a valid name of a pod.
 pub fn is_pod_name(name: &str) -> bool {
     name.len() <= MAX_POD_NAME && is_subdomain(name)
 }

@@ -1,4 +1,4 @@
-//! What an ephemeral container's environment says of its job.
+//! The identity of the job in an ephemeral container's environment.
 
 use std::sync::Arc;
 
@@ -6,12 +6,12 @@ use ephemon_contract::env;
 use ephemon_model::JobEnv;
 use k8s_openapi::api::core::v1::EphemeralContainer;
 
-/// Longest text taken of a job's identity: the run id and the repository are far shorter, a branch's
+/// Longest text of a job's identity: the run id and the repository are far shorter, but a branch's
 /// name may be long.
 const JOB_TEXT: usize = 256;
 
-/// What the container's environment says of its job. Only names of the list are looked at: others
-/// may hold secrets.
+/// The job that the container's environment identifies. Only variables in the list are read,
+/// because others may contain secrets.
 pub(super) fn job(container: &EphemeralContainer) -> Option<Arc<JobEnv>> {
     let mut job = JobEnv::default();
     for variable in container.env.iter().flatten() {
@@ -40,8 +40,8 @@ pub(super) fn job(container: &EphemeralContainer) -> Option<Arc<JobEnv>> {
     (job != JobEnv::default()).then(|| Arc::new(job))
 }
 
-/// Where a server is: `https://HOST[:PORT][/PATH]` without a slash at its end. None of what has another
-/// scheme, credentials, a query or no host: links are made of it.
+/// A server's URL: `https://HOST[:PORT][/PATH]` without a trailing slash. `None` for another
+/// scheme, credentials, a query, or no host, because links are built from it.
 fn server_url(value: &str) -> Option<Arc<str>> {
     let (scheme, rest) = value.split_once("://")?;
     let host = rest.split('/').next()?;
@@ -51,7 +51,7 @@ fn server_url(value: &str) -> Option<Arc<str>> {
     is_url.then(|| value.trim_end_matches('/').into())
 }
 
-/// Cut to what a label or an attribute can bear, without control characters.
+/// Truncated for use as a label or attribute, without control characters.
 fn job_text(value: &str) -> Option<Arc<str>> {
     let value: String =
         value.chars().filter(|letter| !letter.is_control()).take(JOB_TEXT).collect();

@@ -1,4 +1,4 @@
-//! From the API's pod to ours.
+//! Converts a pod of the API.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -15,16 +15,17 @@ use super::job::job;
 use super::{Oddity, PodView, Run};
 use crate::inventory::SpecEntry;
 
-/// A static pod's mirror: its cgroups and logs carry the value of this, not the mirror's UID.
+/// The annotation of a static pod's mirror: its cgroups and logs use this value instead of the
+/// mirror's UID.
 ///
 /// Source: kubernetes v1.36.2, `pkg/kubelet/types/constants.go`, `ConfigMirrorAnnotationKey`.
 const MIRROR: &str = "kubernetes.io/config.mirror";
 
-/// Longest text taken of a status' reason and of an image's name.
+/// Longest reason of a status, and longest name of an image.
 const MAX_TEXT: usize = 1024;
 
 impl PodView {
-    /// Takes what we need; `None` if the pod cannot be told apart from others.
+    /// Extracts the used parts; `None` if the pod cannot be identified.
     pub fn of(pod: &Pod) -> (Option<Self>, Vec<Oddity>) {
         let mut odd = Vec::new();
         let view = reference(pod, &mut odd).map(|pod_ref| Self {
@@ -45,7 +46,8 @@ fn reference(pod: &Pod, odd: &mut Vec<Oddity>) -> Option<PodRef> {
         odd.push(Oddity::Name);
         return None;
     };
-    // Only the spelling without dashes is a static pod's: the annotation cannot name another pod.
+    // Only the spelling without dashes belongs to a static pod, so that the annotation cannot name
+    // another pod.
     let mirrored = meta
         .annotations
         .as_ref()
@@ -93,8 +95,8 @@ fn spec(pod: &Pod, odd: &mut Vec<Oddity>) -> Vec<SpecEntry> {
         .collect()
 }
 
-/// What the container's environment asks for. Of a name that stands twice the kubelet takes the
-/// last.
+/// The limits in the container's environment. If a variable is set twice, the kubelet uses the last
+/// one.
 fn limits(container: &EphemeralContainer) -> Option<Result<Limits, LimitsError>> {
     let mut variables = container.env.iter().flatten();
     let text = variables.rfind(|variable| variable.name == env::LIMITS)?.value.as_deref()?;
@@ -125,7 +127,7 @@ fn current_run(status: &ContainerStatus, name: &Arc<str>, odd: &mut Vec<Oddity>)
     let id = container_id(status.container_id.as_deref(), odd)?;
     let state = status.state.as_ref();
     let running = state.and_then(|state| state.running.as_ref());
-    // A waiting container may still carry the id of the run before.
+    // A waiting container may still have the id of the previous run.
     let terminated = state.and_then(|state| state.terminated.as_ref()).filter(|end| {
         end.container_id
             .as_deref()
@@ -167,7 +169,7 @@ fn container_name(name: &str, odd: &mut Vec<Oddity>) -> Option<Arc<str>> {
     None
 }
 
-/// No id, or an empty one, is a container that has not been made; that is not odd.
+/// A missing or empty id means that the container has not been created, which is normal.
 fn container_id(id: Option<&str>, odd: &mut Vec<Oddity>) -> Option<ContainerId> {
     let id = id.filter(|id| !id.is_empty())?;
     let parsed = ContainerId::parse_status(id).ok();
@@ -182,7 +184,7 @@ fn text(text: Option<&str>) -> Option<Arc<str>> {
     Some(text.chars().take(MAX_TEXT).collect::<String>().into())
 }
 
-/// The API's zero time (year 1, what Go writes for "never") is absent.
+/// The API's zero time (year 1, which Go writes for "never") becomes `None`.
 fn time(time: Option<&Time>) -> Option<SystemTime> {
     let time = SystemTime::from(time?.0);
     (time > SystemTime::UNIX_EPOCH).then_some(time)

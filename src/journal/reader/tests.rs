@@ -1,4 +1,4 @@
-//! Journals of a pod as a kubelet lays them out.
+//! Journals of a pod in the kubelet's directories.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
@@ -57,7 +57,7 @@ impl Node {
     }
 }
 
-/// What a look at these pods comes to.
+/// The result of a look at these pods.
 fn look(reader: &mut Reader, wanted: &[PodUid]) -> Vec<Entry> {
     let mut entries = Vec::new();
     reader.look(wanted, |entry| entries.push(entry));
@@ -256,7 +256,7 @@ fn two_readers_read_all_each_at_its_own_pace_and_what_is_no_record_is_counted_on
         ephemon_self_metrics::Reason::Unreadable,
     );
     assert_eq!(bad, 2);
-    // One lets go: the other reads on, and who comes back begins anew.
+    // One reader drops the pod: the other one continues, and the first starts again if it returns.
     assert_eq!(look(&mut jobs, &[]), []);
     node.append("job", &line(4));
     assert_eq!(times(&look_at(&mut steps, &node.uid)), [4]);
@@ -281,7 +281,7 @@ fn a_pod_without_the_hooks_volume_is_looked_for_when_it_has_changed() {
     reader.changed(wanted.iter());
     look(&mut reader, &wanted);
     assert!(reader.has_open());
-    // Journals that come later are seen by the volume's own change.
+    // Later journals are detected by the change of the volume.
     node.append("job", &line(1));
     assert_eq!(times(&look(&mut reader, &wanted)), [1]);
 }

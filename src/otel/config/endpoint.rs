@@ -1,4 +1,4 @@
-//! From what an endpoint variable says to where requests go.
+//! Converts the value of an endpoint variable to the URL of requests.
 
 use hyper::Uri;
 use hyper::http::uri::{Authority, PathAndQuery, Scheme};
@@ -11,7 +11,7 @@ const HTTP_FORM: &str = "a URL such as `http://collector:4318` or `https://colle
 const GRPC_FORM: &str = "a URL such as `http://collector:4317` or `https://collector:4317`, \
                          without user name or password";
 
-/// A general endpoint gets the signal's path; that of a signal is taken as it is.
+/// The signal's path is appended to a general endpoint; that of a signal is used unchanged.
 pub(super) fn of_http(said: &Variable, signal: Signal) -> Result<Uri, Ignored> {
     let uri = parse(said, &said.value, HTTP_FORM)?;
     if said.own {
@@ -27,7 +27,7 @@ pub(super) fn of_http(said: &Variable, signal: Signal) -> Result<Uri, Ignored> {
     Uri::from_parts(parts).map_err(|_| said.not(HTTP_FORM))
 }
 
-/// The scheme says whether TLS is spoken; without one, `insecure` does. A path has no meaning.
+/// The scheme decides whether TLS is used; without a scheme, `insecure` does. A path is ignored.
 pub(super) fn of_grpc(said: &Variable, insecure: bool) -> Result<Uri, Ignored> {
     let scheme = match (said.value.contains("://"), insecure) {
         (true, _) => "",

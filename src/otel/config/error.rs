@@ -1,46 +1,46 @@
-//! What can be wrong with a variable, which is then ignored. No value is quoted: it may hold a secret.
+//! Why a variable is ignored. Values are not quoted, because they may be secrets.
 
-/// A variable, or an entry of one, that makes no sense.
+/// A variable, or an entry of one, that is not valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Ignored {
-    /// Its value is none of those that are allowed.
+    /// Its value is not one of the allowed ones.
     #[error("{variable} is ignored: it must be {allowed}")]
     NotAllowed {
         /// The variable.
         variable: String,
-        /// What it may be.
+        /// The allowed values.
         allowed: &'static str,
     },
-    /// One of its pairs makes no sense.
+    /// One of its pairs is not valid.
     #[error(
         "{variable}: entry {entry} is ignored, because it {trouble}; the format is `key=value,key=value`, with `%2C` for a comma in a value"
     )]
     Pair {
         /// The variable.
         variable: String,
-        /// Which, from 1.
+        /// The number of the pair, from 1.
         entry: usize,
-        /// What is wrong.
+        /// What is wrong with it.
         trouble: &'static str,
     },
-    /// One of its pairs makes no sense, and so nothing of it is taken.
+    /// One of its pairs is not valid, so the whole variable is ignored.
     #[error(
         "{variable} is ignored, because entry {entry} {trouble}; the format is `key=value,key=value`, with `%2C` for a comma in a value"
     )]
     List {
         /// The variable.
         variable: String,
-        /// Which, from 1.
+        /// The number of the pair, from 1.
         entry: usize,
-        /// What is wrong.
+        /// What is wrong with it.
         trouble: &'static str,
     },
-    /// It needs another one.
+    /// It requires another variable.
     #[error("{variable} is ignored: {other} is not set, and a client certificate needs its key")]
     Alone {
         /// The variable.
         variable: String,
-        /// The one that is missing.
+        /// The missing variable.
         other: String,
     },
 }

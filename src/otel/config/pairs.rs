@@ -4,7 +4,7 @@ use percent_encoding::percent_decode_str;
 
 use super::Ignored;
 
-/// Parses the whole list, or nothing of it: what the specification demands of resource attributes.
+/// Parses the whole list, or fails, as the specification requires for resource attributes.
 pub(super) fn parse(variable: &str, text: &str) -> Result<Vec<(String, String)>, Ignored> {
     let whole = |entry, trouble| Ignored::List { variable: variable.to_owned(), entry, trouble };
     let mut pairs = Vec::new();
@@ -29,7 +29,7 @@ fn is_encoded(text: &str) -> bool {
     })
 }
 
-/// Parses each entry for itself, with its number, from 1.
+/// Parses each entry separately, with its number, from 1.
 pub(super) fn each<'a>(
     variable: &'a str,
     text: &'a str,

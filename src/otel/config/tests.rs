@@ -1,4 +1,4 @@
-//! What the variables mean, and what is said of those that make no sense.
+//! What the variables mean, and which errors are reported for values that are not valid.
 
 use proptest::prelude::*;
 
@@ -10,7 +10,7 @@ fn config(variables: &[(&str, &str)]) -> Config {
     config
 }
 
-/// With what of them is ignored.
+/// Also returns what is ignored.
 fn lenient(variables: &[(&str, &str)]) -> (Config, Vec<Ignored>) {
     Config::from_env(|name| {
         let found = variables.iter().find(|(key, _)| *key == name);
@@ -198,7 +198,7 @@ fn words_are_read_in_any_case_and_exporters_as_a_list() {
     assert_eq!(served.metrics, Exporter::Off);
     let (mistaken, ignored) = lenient(&[general, ("OTEL_LOGS_EXPORTER", "prometheus")]);
     assert_eq!((mistaken.logs, ignored.len()), (logs(&[general]).into(), 1));
-    // One that nobody knows is one that is not set.
+    // An unknown exporter counts as unset.
     let (zipkin, ignored) = lenient(&[general, ("OTEL_LOGS_EXPORTER", "zipkin")]);
     assert_eq!((zipkin.logs, ignored.len()), (logs(&[general]).into(), 1));
     let (disabled, ignored) = lenient(&[general, ("OTEL_SDK_DISABLED", "0")]);

@@ -1,4 +1,4 @@
-//! The variables as they are read, and what is wrong with them.
+//! Reads the variables, and collects what is wrong with them.
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use super::{
 use crate::Signal;
 use crate::proxy::{Proxy, is_proxied};
 
-/// The variables, by the one way of reading them, and what was wrong with those that were read.
+/// The variables, and what was wrong with those that were read.
 pub(super) struct Variables<F> {
     lookup: F,
     ignored: RefCell<Vec<Ignored>>,
@@ -22,7 +22,7 @@ pub(super) struct Variables<F> {
 pub(super) struct Variable {
     pub(super) name: String,
     pub(super) value: String,
-    /// Whether it is the one of a signal.
+    /// Whether it is specific to a signal.
     pub(super) own: bool,
 }
 
@@ -33,7 +33,7 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
         Self { lookup, ignored: RefCell::default() }
     }
 
-    /// What was wrong so far, each once.
+    /// The errors so far, each once.
     pub(super) fn ignored(self) -> Vec<Ignored> {
         let mut ignored = self.ignored.into_inner();
         let mut seen = Vec::new();
@@ -45,7 +45,7 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
         ignored
     }
 
-    /// What a variable says, unless it makes no sense.
+    /// The value of a variable, unless it is not valid.
     pub(super) fn taken<T>(&self, said: Result<T, Ignored>) -> Option<T> {
         said.map_err(|ignored| self.ignored.borrow_mut().push(ignored)).ok()
     }
@@ -59,7 +59,7 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
         if let Some(chosen) = chosen {
             let words = chosen.words();
             let has = |word: &str| words.iter().any(|one| one == word);
-            // What is offered at the agent's own port asks for nothing here.
+            // The agent always serves Prometheus on its own port, so this value needs nothing here.
             let is_served = signal == Signal::Metrics && has("prometheus");
             let known = |word: &String| match &**word {
                 "otlp" | "console" | "none" => true,
@@ -92,7 +92,7 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
         }))
     }
 
-    /// What the signal's own variable says, or where that makes no sense the general one.
+    /// The value of the signal's own variable, or, if that is not valid, of the general one.
     fn said<T>(
         &self,
         signal: Signal,
@@ -121,7 +121,7 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
         said.unwrap_or(Protocol::HttpProtobuf)
     }
 
-    /// What can be sent of the signal's own list, or where that is nothing, of the general one.
+    /// The valid headers of the signal's own list, or, if there are none, of the general one.
     fn headers(&self, signal: Signal) -> Headers {
         let both = [self.own(signal, "HEADERS"), self.general("HEADERS")];
         let usable = both.into_iter().flatten().find_map(|said| {
@@ -164,8 +164,8 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
         Tls { certificate: certificate.as_ref().map(path), client }
     }
 
-    /// The first of the variables that hold for this endpoint, as curl reads them, and for gRPC
-    /// without TLS as its own libraries do.
+    /// The first of the variables that apply to this endpoint, chosen as by curl, and for gRPC
+    /// without TLS as by its own libraries.
     fn proxy(&self, protocol: Protocol, endpoint: &Uri) -> Option<Proxy> {
         let names = match (endpoint.scheme_str(), protocol) {
             (Some("https"), _) => &["HTTPS_PROXY", "ALL_PROXY"][..],
@@ -184,12 +184,12 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
         })
     }
 
-    /// Of the variables that are not OpenTelemetry's: in capital letters, or else in small ones.
+    /// For variables that are not OpenTelemetry's: in upper case, or else in lower case.
     fn in_any_case(&self, name: &str) -> Option<Variable> {
         self.get(name).or_else(|| self.get(&name.to_ascii_lowercase()))
     }
 
-    /// The variable of the signal, else the general one.
+    /// The signal's variable, or else the general one.
     fn of(&self, signal: Signal, what: &str) -> Option<Variable> {
         self.own(signal, what).or_else(|| self.general(what))
     }
@@ -218,7 +218,7 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
 // === impl Variable ===
 
 impl Variable {
-    /// Of a list, in lower case.
+    /// The words of a list, in lower case.
     pub(super) fn words(&self) -> Vec<String> {
         let words = self.value.split(',').map(|word| word.trim().to_ascii_lowercase());
         words.filter(|word| !word.is_empty()).collect()

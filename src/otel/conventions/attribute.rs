@@ -14,7 +14,7 @@ macro_rules! names {
 }
 
 names! {
-    /// Who sends.
+    /// The service that sends the telemetry.
     SERVICE_NAME = "service.name";
     /// The pod's namespace.
     K8S_NAMESPACE_NAME = "k8s.namespace.name";
@@ -38,7 +38,7 @@ names! {
     CICD_PIPELINE_NAME = "cicd.pipeline.name";
     /// The run's id.
     CICD_PIPELINE_RUN_ID = "cicd.pipeline.run.id";
-    /// Where the run is shown.
+    /// URL of the run.
     CICD_PIPELINE_RUN_URL_FULL = "cicd.pipeline.run.url.full";
     /// The job.
     CICD_PIPELINE_TASK_NAME = "cicd.pipeline.task.name";
@@ -46,25 +46,25 @@ names! {
     CICD_PIPELINE_TASK_RUN_ID = "cicd.pipeline.task.run.id";
     /// How it ended.
     CICD_PIPELINE_TASK_RUN_RESULT = "cicd.pipeline.task.run.result";
-    /// Where it is shown.
+    /// URL of the job or step.
     CICD_PIPELINE_TASK_RUN_URL_FULL = "cicd.pipeline.task.run.url.full";
-    /// What kind of failure.
+    /// The kind of failure.
     ERROR_TYPE = "error.type";
-    /// How a process ended.
+    /// The exit code of a process.
     PROCESS_EXIT_CODE = "process.exit.code";
-    /// The process in its own namespace.
+    /// The process id in its own PID namespace.
     PROCESS_PID = "process.pid";
     /// The runner.
     CICD_WORKER_ID = "cicd.worker.id";
     /// The runner.
     CICD_WORKER_NAME = "cicd.worker.name";
-    /// Where the repository is shown.
+    /// URL of the repository.
     VCS_REPOSITORY_URL_FULL = "vcs.repository.url.full";
     /// The repository without its owner.
     VCS_REPOSITORY_NAME = "vcs.repository.name";
     /// The owner.
     VCS_OWNER_NAME = "vcs.owner.name";
-    /// Who hosts it.
+    /// The hosting service.
     VCS_PROVIDER_NAME = "vcs.provider.name";
     /// Branch or tag, without `refs/heads/`.
     VCS_REF_HEAD_NAME = "vcs.ref.head.name";
@@ -76,17 +76,17 @@ names! {
     LOG_IOSTREAM = "log.iostream";
     /// The log on the node.
     LOG_FILE_PATH = "log.file.path";
-    /// The same for a line that is sent again.
+    /// Equal for a line that is exported again.
     LOG_RECORD_UID = "log.record.uid";
     /// The line as it was written.
     LOG_RECORD_ORIGINAL = "log.record.original";
-    /// Of an annotation.
+    /// The file of an annotation.
     CODE_FILE_PATH = "code.file.path";
-    /// Of an annotation.
+    /// The line of an annotation.
     CODE_LINE_NUMBER = "code.line.number";
-    /// Of an annotation.
+    /// The column of an annotation.
     CODE_COLUMN_NUMBER = "code.column.number";
-    /// Which of the services of one name.
+    /// Identifies one instance of the service.
     SERVICE_INSTANCE_ID = "service.instance.id";
     /// Its version.
     SERVICE_VERSION = "service.version";
@@ -102,9 +102,9 @@ names! {
     SYSTEM_PAGING_FAULT_TYPE = "system.paging.fault.type";
 }
 
-/// Which list of the pod's spec the container stands in.
+/// The list of the pod's spec that contains the container.
 pub const CONTAINER_TYPE: &str = "ephemon.container.type";
-/// How far the figures are proven.
+/// How exact the values are.
 pub const USAGE_QUALITY: &str = "ephemon.usage.quality";
 /// The kernel's name of a memory event.
 pub const MEMORY_EVENT: &str = "ephemon.memory.event";
@@ -112,7 +112,7 @@ pub const MEMORY_EVENT: &str = "ephemon.memory.event";
 pub const PRESSURE_RESOURCE: &str = "ephemon.pressure.resource";
 /// `waiting` or `stalled`.
 pub const PRESSURE_KIND: &str = "ephemon.pressure.kind";
-/// Which attempt of the run.
+/// The attempt of the run.
 pub const GITHUB_RUN_ATTEMPT: &str = "github.run.attempt";
 /// The open groups.
 pub const GITHUB_LOG_GROUP: &str = "github.log.group";
@@ -120,36 +120,36 @@ pub const GITHUB_LOG_GROUP: &str = "github.log.group";
 pub const GITHUB_LOG_COMMAND: &str = "github.log.command";
 /// An annotation's title.
 pub const GITHUB_LOG_TITLE: &str = "github.log.title";
-/// The last line an annotation is about.
+/// The last line of an annotation.
 pub const GITHUB_LOG_END_LINE: &str = "github.log.end_line";
 /// The last column.
 pub const GITHUB_LOG_END_COLUMN: &str = "github.log.end_column";
-/// Bytes that the body lacks.
+/// Bytes that were cut from the body.
 pub const LOG_RECORD_TRUNCATED_BYTES: &str = "log.record.truncated_bytes";
 /// How many parts of the line are masked.
 pub const LOG_MASKED: &str = "ephemon.log.masked";
-/// The body is only a word in place of the text.
+/// Why the body is a placeholder instead of the text.
 pub const LOG_WITHHELD: &str = "ephemon.log.withheld";
-/// Values to mask were told that the agent does not know any more.
+/// Values to mask were registered that the agent no longer knows.
 pub const LOG_UNPROVEN: &str = "ephemon.log.unproven";
 /// Name of the event that closes a container's log.
 pub const LOG_END: &str = "ephemon.log.end";
-/// On it: lines handed over.
+/// In this event: number of lines passed on.
 pub const LOG_LINES: &str = "ephemon.log.lines";
-/// On it: bytes seen in the log's files.
+/// In this event: bytes seen in the log's files.
 pub const LOG_BYTES: &str = "ephemon.log.bytes";
-/// On it: bytes known to be lost.
+/// In this event: bytes known to be lost.
 pub const LOG_LOST_BYTES: &str = "ephemon.log.lost_bytes";
-/// On it: whether every byte was delivered.
+/// In this event: whether every byte was delivered.
 pub const LOG_COMPLETE: &str = "ephemon.log.complete";
 
 /// `github.event_name`.
 pub const GITHUB_EVENT_NAME: &str = "github.event.name";
 /// `github.workflow_ref`.
 pub const GITHUB_WORKFLOW_REF: &str = "github.workflow.ref";
-/// Whose word the job's result is: `runner` or `parts`.
+/// The source of the job's result: `runner` or `parts`.
 pub const RESULT_SOURCE: &str = "ephemon.result.source";
-/// Parts of the job that found no room in its record.
+/// Number of parts of the job that exceeded the limits of its record.
 pub const LEFT_OUT: &str = "ephemon.left_out";
 /// `script` or `container`.
 pub const STEP_KIND: &str = "ephemon.step.kind";
@@ -165,27 +165,27 @@ pub const MEMORY_PEAK: &str = "ephemon.memory.peak.bytes";
 pub const MEMORY_MAX_RSS: &str = "ephemon.memory.max_rss.bytes";
 /// Memory in use over time.
 pub const MEMORY_BYTE_SECONDS: &str = "ephemon.memory.byte_seconds";
-/// Processes that the OOM killer ended.
+/// Processes that the OOM killer killed.
 pub const OOM_KILLS: &str = "ephemon.oom.kills";
 /// Bytes read from block devices.
 pub const IO_READ: &str = "ephemon.io.read.bytes";
 /// Bytes written to block devices.
 pub const IO_WRITE: &str = "ephemon.io.write.bytes";
-/// Present and true where a moment was moved because it made no sense.
+/// Present and true if a time was adjusted because it was not plausible.
 pub const TIME_SKEWED: &str = "ephemon.time.skewed";
-/// Who told the beginning: `kernel`, `runtime`, `journal`, `runner`, `derived`.
+/// The source of the start time: `kernel`, `runtime`, `journal`, `runner`, `derived`.
 pub const START_SOURCE: &str = "ephemon.time.start.source";
-/// Who told the end.
+/// The source of the end time.
 pub const END_SOURCE: &str = "ephemon.time.end.source";
 
 /// Size of a pulled image.
 pub const IMAGE_BYTES: &str = "ephemon.image.bytes";
 
-/// Event: the image is on the node; where no pull was told of, the container's cgroup is made.
+/// Event: the image is on the node; if no pull was reported, the container's cgroup was created.
 pub const EVENT_IMAGE_READY: &str = "ephemon.container.image.ready";
 /// Event: the container's own program runs.
 pub const EVENT_STARTED: &str = "ephemon.container.started";
-/// Event: the OOM killer ended processes.
+/// Event: the OOM killer killed processes.
 pub const EVENT_OOM_KILL: &str = "ephemon.oom_kill";
-/// Event: the container is over.
+/// Event: the container has ended.
 pub const EVENT_EXITED: &str = "ephemon.container.exited";

@@ -5,16 +5,16 @@ use ephemon_mask::workflow_command::{Name, Seen};
 
 use super::{LOOK_AHEAD_BYTES, Sanitizer, may_be_command};
 
-/// What a record shows of a line that stops commands: the word would let anyone resume them.
+/// Replaces a line that stops commands, because its token would let any process enable them again.
 pub(super) const STOP_SHOWN: &[u8] = b"::stop-commands::***";
 pub(super) const RESUME_SHOWN: &[u8] = b"::***::";
-/// What it shows of a secret told in the middle of a line, behind a carriage return.
+/// Replaces a secret that is registered in the middle of a line, after a carriage return.
 const ADD_MASK_SHOWN: &[u8] = b"::add-mask::***";
 
 impl Sanitizer {
-    /// The runner ends a line at a carriage return too, and so commands may stand behind one. The
-    /// text with what such ones tell left out; none if they tell nothing. Of a text that is seen
-    /// again in part, `again`, only secrets are taken; its last segment has not ended.
+    /// The runner ends a line at a carriage return, too, so commands may follow one. Returns the
+    /// text without what such commands register; `None` if they register nothing. For a text that
+    /// is partly seen again (`again`), only secrets are registered; its last segment is incomplete.
     pub(super) fn returns(&mut self, text: &[u8], again: bool) -> Option<Vec<u8>> {
         let mut shown = Vec::new();
         let mut told = false;
@@ -36,7 +36,8 @@ impl Sanitizer {
         told.then_some(shown)
     }
 
-    /// Acts on a command between carriage returns; what to show of it if not itself.
+    /// Executes a command between carriage returns; returns its replacement if it must not be
+    /// shown.
     fn segment(&mut self, segment: &[u8], again: bool, open: bool) -> Option<&'static [u8]> {
         if self.commands.peek(segment) == Some(Name::AddMask) {
             if open {

@@ -1,15 +1,15 @@
-//! Whatever happens in whatever order: every chain of actions ends, and every life has its end.
+//! For events in any order, every chain of actions ends, and every life has an end.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// What the kernel, the inventory and the pod's other containers may answer.
+/// Possible answers of the kernel, the inventory and the pod's other containers.
 fn answers() -> impl Strategy<Value = [bool; 6]> {
     any::<[bool; 6]>()
 }
 
-/// Something that happens to a container.
+/// An event of a container.
 fn happening() -> impl Strategy<Value = Event> {
     prop_oneof![
         Just(Event::Opened),

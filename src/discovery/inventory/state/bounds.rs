@@ -1,9 +1,9 @@
-//! What is let go when too much is held: the oldest, counted.
+//! What is dropped when a bound is exceeded: the oldest entries, counted.
 
 use super::{Container, MAX_CONTAINERS, MAX_PODS, MAX_UNBORN, Standing, State};
 
 impl State {
-    /// Makes room for a sixteenth of the bound at a time, so that the search is paid rarely.
+    /// Removes a sixteenth of the bound at a time, so that the search runs rarely.
     pub(super) fn trim_containers(&mut self) {
         if self.unborn > MAX_UNBORN {
             self.drop_oldest(MAX_UNBORN / 16, |container| container.created.is_none().then_some(0));

@@ -1,4 +1,5 @@
-//! Which living containers are to be limited: the spec's word tied to the kernel's by a name.
+//! Which running containers have limits: joins the spec with the kernel's cgroup by the container's
+//! name.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,14 +11,14 @@ use super::{Found, State};
 use crate::inventory::{Limited, Verdict};
 
 impl State {
-    /// A container's cgroup stands at this path below the hierarchy's root.
+    /// Sets the path of a container's cgroup below the hierarchy's root.
     pub(in crate::inventory) fn stands_at(&mut self, id: &ContainerId, cgroup: &Path) {
         if let Some(container) = self.containers.get_mut(id).filter(|container| !container.ended) {
             container.cgroup = Some(cgroup.into());
         }
     }
 
-    /// Living containers of wanted pods whose spec says what they are to be limited to.
+    /// Running containers of selected pods whose spec sets limits.
     pub(in crate::inventory) fn limited(&mut self, now: Instant) -> Vec<Limited> {
         let pods = self.pods.iter();
         let uids: Vec<PodUid> = pods
@@ -45,8 +46,8 @@ impl State {
         let started = container.started(uid).is_some();
         let name = match container.name(uid) {
             Some(name) => name,
-            // Order alone is believed where it leaves no choice: a limit is not a label, to be
-            // mended later.
+            // A name that follows from order alone is used only if it is unambiguous, because a
+            // limit, unlike a label, cannot be corrected later.
             None => self.sole_name(uid, id)?,
         };
         let pod = self.pods.get(uid)?;

@@ -1,4 +1,4 @@
-//! Where pods stand in the API server's list, and whether that can be heard.
+//! The state of pods in the API server's list, and of the connection to it.
 
 use std::collections::HashSet;
 use std::time::Instant;
@@ -53,7 +53,7 @@ impl State {
     fn set_line(&mut self, line: Line) {
         if self.line != line {
             self.line = line;
-            // Whether a pod is wanted depends on it.
+            // Whether any pod is selected depends on it.
             self.touched = Touched::All;
         }
     }
@@ -68,7 +68,7 @@ impl State {
         if self.line != Line::Live {
             return;
         }
-        // Who has been judged by a living line stays judged.
+        // Verdicts from a working connection stay in effect.
         for pod in self.pods.values_mut() {
             if let Standing::Unlisted { since } = pod.standing
                 && now.saturating_duration_since(since) >= UNLISTED_TIMEOUT
@@ -93,7 +93,7 @@ impl State {
         }
     }
 
-    /// Deleted pods that nobody can ask about any more.
+    /// Drops deleted pods that no caller needs any more.
     fn drop_done_pods(&mut self, now: Instant) {
         let Self { pods, touched, .. } = self;
         pods.retain(|uid, pod| {

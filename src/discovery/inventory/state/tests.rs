@@ -55,7 +55,7 @@ fn named(pod: u32, name: &str, by: EvidenceSource) -> Evidence {
     Evidence::Pod { pod, by }
 }
 
-/// A state told all of `evidence`, with containers 1 and 2 of pod 1 created at seconds 11 and 21.
+/// A state with all of `evidence`, with containers 1 and 2 of pod 1 created at seconds 11 and 21.
 fn state(evidence: impl IntoIterator<Item = Evidence>) -> State {
     let now = Instant::now();
     let mut state = State::default();
@@ -88,7 +88,7 @@ fn a_better_witness_corrects_a_worse_one() {
     assert_eq!(name(&mut state, 1).unwrap(), "by-api");
 }
 
-/// A spec that asks for limits of a container.
+/// A spec with limits for a container.
 fn limited(pod: u32, name: &str) -> Evidence {
     let mut evidence = spec(pod, name, ContainerType::Ephemeral);
     if let Evidence::Spec { entries, .. } = &mut evidence {
@@ -337,7 +337,7 @@ fn witness() -> impl Strategy<Value = EvidenceSource> {
     prop_oneof![Just(EvidenceSource::Api), Just(EvidenceSource::Cri), Just(EvidenceSource::Link)]
 }
 
-/// Evidence in which no witness contradicts itself: a name is a function of witness and id.
+/// Evidence in which no source contradicts itself: a name is a function of source and id.
 fn consistent() -> impl Strategy<Value = Evidence> {
     prop_oneof![
         (1..6u32, witness(), any::<bool>()).prop_map(|(n, by, with_pod)| {
@@ -352,7 +352,7 @@ fn consistent() -> impl Strategy<Value = Evidence> {
     ]
 }
 
-/// A birth or a piece of evidence.
+/// The creation of a container or a piece of evidence.
 #[derive(Debug, Clone)]
 enum Event {
     Born(u32, u64),

@@ -1,13 +1,13 @@
-//! Which pods an act on the state concerned.
+//! Which pods a change of the state affects.
 
 use ephemon_model::PodUid;
 
 /// Pods about which an answer may have changed.
 #[derive(Debug)]
 pub(in crate::inventory) enum Touched {
-    /// These, some more than once.
+    /// These pods, possibly repeated.
     Pods(Vec<PodUid>),
-    /// Any.
+    /// Any pod.
     All,
 }
 

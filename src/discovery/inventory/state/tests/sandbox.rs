@@ -1,4 +1,4 @@
-//! Which container is the pod's sandbox, by the runtime's word and by order.
+//! Which container is the pod's sandbox, according to the runtime and by order.
 
 use super::*;
 

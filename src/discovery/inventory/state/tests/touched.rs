@@ -1,9 +1,9 @@
-//! What an act on the state concerns: its pod where an answer may change, and nobody where it is told
-//! what is known already.
+//! Which pods a change affects: its own pod if an answer may change, and none if the report is
+//! already known.
 
 use super::*;
 
-/// Whom an act concerned: these pods, each once, or everybody.
+/// The affected pods, each once, or all.
 fn touched(state: &mut State, act: impl FnOnce(&mut State)) -> Option<Vec<PodUid>> {
     act(state);
     match state.take_touched() {
