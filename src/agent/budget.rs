@@ -59,7 +59,7 @@ pub const POOLS: &[Pool] = &[
     always("containers by name", inventory::MAX_CONTAINERS * inventory::CONTAINER_BYTES),
     always(
         "specs of pods",
-        inventory::MAX_SPEC_BYTES_IN_ALL + PODS * inventory::SPEC_BYTES_FOR_SURE,
+        inventory::MAX_TOTAL_SPEC_BYTES + PODS * inventory::GUARANTEED_SPEC_BYTES,
     ),
     always("log directories of pods", PODS * inventory::MAX_LOGS_PER_POD * 64),
     always("values of containers", (LIVING + ENDED + readings::MAX_ENDS) * readings::RECORD_BYTES),

@@ -106,7 +106,7 @@ impl Population {
     }
 
     /// The pod's container that was created first; if several were, the one that was seen first.
-    pub(crate) fn eldest(&self, pod: &PodUid) -> Option<u64> {
+    pub(crate) fn oldest_container(&self, pod: &PodUid) -> Option<u64> {
         let children = self.children(pod).iter().copied();
         children.min_by_key(|key| (self.members.get(key).map(|member| member.created), *key))
     }
@@ -186,13 +186,13 @@ mod tests {
     #[test]
     fn the_eldest_is_the_one_that_was_created_first_whenever_it_was_seen() {
         let mut population = Population::new(9, 0);
-        assert_eq!(population.eldest(&pod()), None);
+        assert_eq!(population.oldest_container(&pod()), None);
         for (number, second) in [(1, 30), (2, 10), (3, 10), (4, 20)] {
             population.admit(&id(number), &pod(), at(second));
         }
-        assert_eq!(population.eldest(&pod()), population.key(&id(2)));
+        assert_eq!(population.oldest_container(&pod()), population.key(&id(2)));
         population.remove(&id(2));
-        assert_eq!(population.eldest(&pod()), population.key(&id(3)));
+        assert_eq!(population.oldest_container(&pod()), population.key(&id(3)));
     }
 
     #[test]

@@ -20,19 +20,19 @@ const INITIAL_MAP: [&str; 3] = ["0", "0", "4294967295"];
 
 /// The priority that the thread has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Held {
+enum Priority {
     /// The lowest real-time priority: above every normal thread, below everything urgent.
     RealTime,
     /// No real-time priority, but the highest normal one.
-    Nice(Why),
+    Nice(Reason),
     /// The priority with which it was started.
-    Normal(Why),
+    Normal(Reason),
 }
 
-/// Why the kernel refuses real-time priority (`user_check_sched_setscheduler` and
+/// Reason the kernel refuses real-time priority (`user_check_sched_setscheduler` and
 /// `__sched_setscheduler` in kernel/sched/syscalls.c).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-enum Why {
+enum Reason {
     /// The capability is missing.
     #[error(
         "the process has no CAP_SYS_NICE. Grant it for more exact final readings on a busy node"
@@ -61,18 +61,18 @@ enum Why {
 /// real-time priority more final readings are derived from the pod's counters on a busy node.
 pub(super) fn raise() {
     match raise_by(real_time) {
-        Held::RealTime => tracing::info!("the capture thread runs at real-time priority"),
-        Held::Nice(why) => tracing::info!(
+        Priority::RealTime => tracing::info!("the capture thread runs at real-time priority"),
+        Priority::Nice(why) => tracing::info!(
             "the capture thread runs at nice {HIGHEST_NICE}, without real-time priority: {why}"
         ),
-        Held::Normal(why) => tracing::info!(
+        Priority::Normal(why) => tracing::info!(
             "the capture thread runs at normal priority, without real-time priority: {why}"
         ),
     }
 }
 
-fn raise_by(real_time: impl FnOnce() -> Result<(), Errno>) -> Held {
-    let Err(error) = real_time() else { return Held::RealTime };
+fn raise_by(real_time: impl FnOnce() -> Result<(), Errno>) -> Priority {
+    let Err(error) = real_time() else { return Priority::RealTime };
     let granted =
         capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_NICE));
     let uid_map = fs::read_to_string("/proc/self/uid_map");
@@ -80,8 +80,8 @@ fn raise_by(real_time: impl FnOnce() -> Result<(), Errno>) -> Held {
     // For the calling thread only: on Linux the value belongs to the thread, although the call is
     // named after the process.
     match setpriority_process(None, HIGHEST_NICE) {
-        Ok(()) => Held::Nice(why),
-        Err(_) => Held::Normal(why),
+        Ok(()) => Priority::Nice(why),
+        Err(_) => Priority::Normal(why),
     }
 }
 
@@ -98,13 +98,13 @@ fn real_time() -> Result<(), Errno> {
 }
 
 /// `granted`: whether the thread has `CAP_SYS_NICE`.
-fn why(error: Errno, granted: bool, uid_map: io::Result<String>) -> Why {
+fn why(error: Errno, granted: bool, uid_map: io::Result<String>) -> Reason {
     let is_initial = |map: String| map.split_whitespace().eq(INITIAL_MAP);
     match (error, granted) {
-        (Errno::PERM, false) => Why::Capability,
-        (Errno::PERM, true) if uid_map.is_ok_and(is_initial) => Why::RealTimeGroup,
-        (Errno::PERM, true) => Why::UserNamespace,
-        _ => Why::Other(error),
+        (Errno::PERM, false) => Reason::Capability,
+        (Errno::PERM, true) if uid_map.is_ok_and(is_initial) => Reason::RealTimeGroup,
+        (Errno::PERM, true) => Reason::UserNamespace,
+        _ => Reason::Other(error),
     }
 }
 
@@ -123,11 +123,11 @@ mod tests {
     fn a_refusal_is_told_by_its_true_reason() {
         let initial = || Ok("         0          0 4294967295\n".to_owned());
         let of_a_pod = Ok("         0     327680      65536\n".to_owned());
-        assert_eq!(why(Errno::PERM, false, initial()), Why::Capability);
-        assert_eq!(why(Errno::PERM, true, initial()), Why::RealTimeGroup);
-        assert_eq!(why(Errno::PERM, true, of_a_pod), Why::UserNamespace);
-        assert_eq!(why(Errno::INVAL, true, initial()), Why::Other(Errno::INVAL));
-        assert!(!Why::RealTimeGroup.to_string().contains("Grant"));
+        assert_eq!(why(Errno::PERM, false, initial()), Reason::Capability);
+        assert_eq!(why(Errno::PERM, true, initial()), Reason::RealTimeGroup);
+        assert_eq!(why(Errno::PERM, true, of_a_pod), Reason::UserNamespace);
+        assert_eq!(why(Errno::INVAL, true, initial()), Reason::Other(Errno::INVAL));
+        assert!(!Reason::RealTimeGroup.to_string().contains("Grant"));
     }
 
     #[test]
@@ -136,10 +136,12 @@ mod tests {
             apart(|| (raise_by(|| Err(Errno::PERM)), getpriority_process(None).unwrap()));
         match held {
             // RLIMIT_NICE allows it even without the capability.
-            Held::Nice(Why::RealTimeGroup | Why::UserNamespace | Why::Capability) => {
+            Priority::Nice(Reason::RealTimeGroup | Reason::UserNamespace | Reason::Capability) => {
                 assert_eq!(nice, HIGHEST_NICE);
             }
-            Held::Normal(Why::Capability | Why::UserNamespace) => assert_ne!(nice, HIGHEST_NICE),
+            Priority::Normal(Reason::Capability | Reason::UserNamespace) => {
+                assert_ne!(nice, HIGHEST_NICE)
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -153,9 +155,9 @@ mod tests {
             raise_by(real_time)
         });
         match held {
-            Held::Nice(why) | Held::Normal(why) => assert_eq!(why, Why::Capability),
+            Priority::Nice(why) | Priority::Normal(why) => assert_eq!(why, Reason::Capability),
             // RLIMIT_RTPRIO allows it.
-            Held::RealTime => {}
+            Priority::RealTime => {}
         }
     }
 }

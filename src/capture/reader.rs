@@ -29,7 +29,7 @@ use super::population::Population;
 use super::readings::Readings;
 use driver::Driver;
 use held::Held;
-use poller::{Poller, Wakes};
+use poller::{PollEvents, Poller};
 use reports::Reports;
 
 /// How often the tree is walked even if every event was reported.
@@ -170,7 +170,7 @@ impl Drop for CaptureHandle {
 
 impl Reader {
     fn run(&mut self, stop: &AtomicBool, walked_tx: &tokio::sync::watch::Sender<bool>) {
-        let mut wakes = Wakes::default();
+        let mut poll_events = PollEvents::default();
         let mut next_walk = Instant::now();
         let mut next_balance = Instant::now();
         let mut filled = Instant::now();
@@ -192,27 +192,27 @@ impl Reader {
             }
             let due = self.driver.held.population.next_due();
             let until = due.map_or(next_walk, |due| due.min(next_walk)).min(next_balance);
-            self.wait(until, &mut wakes);
-            self.read_events(&mut wakes);
-            self.run_due(&mut wakes);
+            self.wait(until, &mut poll_events);
+            self.read_events(&mut poll_events);
+            self.run_due(&mut poll_events);
         }
         // The values at the end are reported until the process exits; no container is ended by the
         // stop.
     }
 
     /// Waits until an event occurs or the time has come.
-    fn wait(&self, until: Instant, wakes: &mut Wakes) {
+    fn wait(&self, until: Instant, poll_events: &mut PollEvents) {
         let left = until.saturating_duration_since(Instant::now());
-        if let Err(error) = self.driver.poller.wait(left, wakes) {
+        if let Err(error) = self.driver.poller.wait(left, poll_events) {
             tracing::error!(%error, "cannot wait for events; walking the cgroup tree instead");
             std::thread::sleep(left.min(EVENTLESS_WALK_INTERVAL));
         }
     }
 
     /// Handles the kernel's events; returns whether the thread was woken to stop.
-    fn read_events(&mut self, wakes: &mut Wakes) -> bool {
+    fn read_events(&mut self, poll_events: &mut PollEvents) -> bool {
         let mut woken = false;
-        for token in wakes.tokens.drain(..) {
+        for token in poll_events.tokens.drain(..) {
             match token {
                 TREE => self.read_tree(),
                 WAKE => woken = true,
@@ -224,14 +224,14 @@ impl Reader {
 
     /// Runs what is due. Ends of containers do not wait for samples: events are read between any
     /// two containers.
-    fn run_due(&mut self, wakes: &mut Wakes) {
+    fn run_due(&mut self, poll_events: &mut PollEvents) {
         loop {
             let now = Instant::now();
             let Some(key) = self.driver.held.population.pop_due(now) else { return };
             self.driver.on(key, Event::Due, now);
             self.driver.adopt_networks();
-            self.wait(now, wakes);
-            if self.read_events(wakes) {
+            self.wait(now, poll_events);
+            if self.read_events(poll_events) {
                 return;
             }
         }
@@ -291,7 +291,7 @@ impl Reader {
     }
 
     fn report_trouble(&mut self) {
-        for trouble in self.tree.take_trouble() {
+        for trouble in self.tree.take_errors() {
             tracing::warn!("{trouble}");
         }
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use ephemon_model::Usage;
 
 use super::hierarchy::Hierarchy;
-use super::kept::Trouble;
+use super::kept::ReadError;
 use super::{v1, v2};
 
 /// The kept files of one cgroup.
@@ -63,8 +63,8 @@ impl Files {
         };
         match populated {
             Ok(populated) => Ok(populated),
-            Err(Trouble::Gone) => Err(Gone),
-            Err(Trouble::Unreadable) => Ok(None),
+            Err(ReadError::Gone) => Err(Gone),
+            Err(ReadError::Unreadable) => Ok(None),
         }
     }
 
@@ -87,8 +87,8 @@ impl Files {
         };
         match read {
             Ok(read) => Ok(read),
-            Err(Trouble::Gone) => Err(Gone),
-            Err(Trouble::Unreadable) => Ok(false),
+            Err(ReadError::Gone) => Err(Gone),
+            Err(ReadError::Unreadable) => Ok(false),
         }
     }
 
@@ -99,7 +99,7 @@ impl Files {
         self.read_cpu(usage, buffer)?;
         let mut unreadable = 0;
         let mut trouble = |trouble| {
-            if trouble == Trouble::Unreadable {
+            if trouble == ReadError::Unreadable {
                 unreadable += 1;
             }
         };
@@ -125,7 +125,7 @@ impl Files {
         let inactive_file = memory.usage_bytes.zip(memory.working_set_bytes);
         let mut unreadable = 0;
         let mut trouble = |trouble| {
-            if trouble == Trouble::Unreadable {
+            if trouble == ReadError::Unreadable {
                 unreadable += 1;
             }
         };

@@ -38,7 +38,7 @@ enum State {
 
 /// Why a file could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trouble {
+pub enum ReadError {
     /// The cgroup was removed.
     Gone,
     /// The file cannot be read, is not text, or is longer than any such file can be.
@@ -54,12 +54,12 @@ impl Kept {
     }
 
     /// Opens a file for one reading.
-    pub(super) fn opened(path: &Path) -> Result<Self, Trouble> {
+    pub(super) fn opened(path: &Path) -> Result<Self, ReadError> {
         match File::open(path) {
             Ok(file) => Ok(Self { name: "", state: State::Open(file) }),
             Err(error) => match error.raw_os_error() {
-                Some(ENODEV | ENOENT) => Err(Trouble::Gone),
-                _ => Err(Trouble::Unreadable),
+                Some(ENODEV | ENOENT) => Err(ReadError::Gone),
+                _ => Err(ReadError::Unreadable),
             },
         }
     }
@@ -79,19 +79,22 @@ impl Kept {
     }
 
     /// Reads the whole file: `Ok(None)` if it does not exist.
-    pub(super) fn read<'a>(&mut self, buffer: &'a mut Vec<u8>) -> Result<Option<&'a str>, Trouble> {
+    pub(super) fn read<'a>(
+        &mut self,
+        buffer: &'a mut Vec<u8>,
+    ) -> Result<Option<&'a str>, ReadError> {
         let State::Open(file) = &self.state else {
             return Ok(None);
         };
         match read_whole(file, buffer) {
             Ok(text) => Ok(Some(text)),
             Err(error) => match error.raw_os_error() {
-                Some(ENODEV | ENOENT) => Err(Trouble::Gone),
+                Some(ENODEV | ENOENT) => Err(ReadError::Gone),
                 Some(EOPNOTSUPP) => {
                     self.state = State::Unserved;
                     Ok(None)
                 }
-                _ => Err(Trouble::Unreadable),
+                _ => Err(ReadError::Unreadable),
             },
         }
     }
@@ -157,9 +160,9 @@ mod tests {
     #[test]
     fn garbage_and_endless_files_are_unreadable() {
         let (_directory, mut binary) = kept(b"usage_usec \xff\xfe\n");
-        assert_eq!(binary.read(&mut Vec::new()), Err(Trouble::Unreadable));
+        assert_eq!(binary.read(&mut Vec::new()), Err(ReadError::Unreadable));
         let (_directory, mut endless) = kept(&vec![b'x'; MAX_BYTES + 1]);
-        assert_eq!(endless.read(&mut Vec::new()), Err(Trouble::Unreadable));
+        assert_eq!(endless.read(&mut Vec::new()), Err(ReadError::Unreadable));
     }
 
     #[test]

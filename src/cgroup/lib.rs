@@ -17,5 +17,5 @@ pub mod v2;
 pub use files::{Files, Gone};
 pub use format::Quota;
 pub use hierarchy::{Controller, Detected, Hierarchy, NoHierarchy};
-pub use kept::Trouble;
+pub use kept::ReadError;
 pub use limits::{InForce, LimitFiles, Refused, Setting};

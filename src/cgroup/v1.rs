@@ -9,7 +9,7 @@ use ephemon_model::{CpuUsage, Faults, IoUsage, MemoryUsage, Usage};
 
 use super::format::{cfs_quota, device, flat_keyed, flat_value, limit, single, v1_limit};
 use super::hierarchy::Controller;
-use super::kept::{Kept, Trouble};
+use super::kept::{Kept, ReadError};
 
 /// `USER_HZ`, the tick of `cpuacct.stat`: 10 ms on every Linux ABI.
 const NS_PER_TICK: u64 = 10_000_000;
@@ -96,14 +96,14 @@ impl Files {
     }
 
     /// Whether a process is in the group. Version 1 has no `populated`, so the list is read.
-    pub(super) fn populated(&self, buffer: &mut Vec<u8>) -> Result<Option<bool>, Trouble> {
+    pub(super) fn populated(&self, buffer: &mut Vec<u8>) -> Result<Option<bool>, ReadError> {
         Ok(Some(!self.procs(buffer)?.is_empty()))
     }
 
     /// The list of processes, opened for each read: on an open descriptor version 1 returns the
     /// list of an earlier read until it was unused for a second (`cgroup_pidlist_start` in
     /// kernel/cgroup/cgroup-v1.c).
-    pub(super) fn procs<'a>(&self, buffer: &'a mut Vec<u8>) -> Result<&'a str, Trouble> {
+    pub(super) fn procs<'a>(&self, buffer: &'a mut Vec<u8>) -> Result<&'a str, ReadError> {
         Ok(Kept::opened(&self.procs)?.read(buffer)?.unwrap_or_default())
     }
 
@@ -112,7 +112,7 @@ impl Files {
         &mut self,
         usage: &mut Usage,
         buffer: &mut Vec<u8>,
-    ) -> Result<bool, Trouble> {
+    ) -> Result<bool, ReadError> {
         let Some(text) = self.cpu_usage.read(buffer)? else {
             return Ok(false);
         };
@@ -125,7 +125,7 @@ impl Files {
         &mut self,
         usage: &mut Usage,
         buffer: &mut Vec<u8>,
-        trouble: &mut impl FnMut(Trouble),
+        trouble: &mut impl FnMut(ReadError),
     ) {
         let memory = &mut usage.memory;
         let mut read = |kept: &mut Kept, take: &mut dyn FnMut(&str)| match kept.read(buffer) {
@@ -178,7 +178,7 @@ impl Files {
         &mut self,
         usage: &mut Usage,
         buffer: &mut Vec<u8>,
-        trouble: &mut impl FnMut(Trouble),
+        trouble: &mut impl FnMut(ReadError),
     ) {
         for (kept, figure) in [
             (&mut self.memory_usage, &mut usage.memory.usage_bytes),

@@ -7,7 +7,7 @@ use std::path::Path;
 use ephemon_model::{CpuUsage, Faults, IoUsage, MemoryEvents, MemoryUsage, Usage};
 
 use super::format::{cpu_max, device, flat_keyed, flat_value, limit, pressure, single};
-use super::kept::{Kept, Trouble};
+use super::kept::{Kept, ReadError};
 
 /// The files of one cgroup, in the order of a final reading: values that cannot be reconstructed
 /// later come first.
@@ -88,12 +88,12 @@ impl Files {
     }
 
     /// Whether a process is in the group or a child group.
-    pub(super) fn populated(&mut self, buffer: &mut Vec<u8>) -> Result<Option<bool>, Trouble> {
+    pub(super) fn populated(&mut self, buffer: &mut Vec<u8>) -> Result<Option<bool>, ReadError> {
         let events = self.events.read(buffer)?;
         Ok(events.and_then(|text| flat_value(text, "populated")).map(|value| value != 0))
     }
 
-    pub(super) fn procs<'a>(&mut self, buffer: &'a mut Vec<u8>) -> Result<&'a str, Trouble> {
+    pub(super) fn procs<'a>(&mut self, buffer: &'a mut Vec<u8>) -> Result<&'a str, ReadError> {
         Ok(self.procs.read(buffer)?.unwrap_or_default())
     }
 
@@ -102,7 +102,7 @@ impl Files {
         &mut self,
         usage: &mut Usage,
         buffer: &mut Vec<u8>,
-    ) -> Result<bool, Trouble> {
+    ) -> Result<bool, ReadError> {
         let Some(text) = self.cpu_stat.read(buffer)? else {
             return Ok(false);
         };
@@ -115,7 +115,7 @@ impl Files {
         &mut self,
         usage: &mut Usage,
         buffer: &mut Vec<u8>,
-        trouble: &mut impl FnMut(Trouble),
+        trouble: &mut impl FnMut(ReadError),
     ) {
         let memory = &mut usage.memory;
         let mut read = |kept: &mut Kept, take: &mut dyn FnMut(&str)| match kept.read(buffer) {
@@ -159,7 +159,7 @@ impl Files {
         &mut self,
         usage: &mut Usage,
         buffer: &mut Vec<u8>,
-        trouble: &mut impl FnMut(Trouble),
+        trouble: &mut impl FnMut(ReadError),
     ) {
         for (kept, figure) in [
             (&mut self.memory_current, &mut usage.memory.usage_bytes),

@@ -36,7 +36,7 @@ pub use journal::{
     StepKind,
 };
 pub use layout::{Volume, mount};
-pub use limits::{Limits, LimitsError, Senseless};
+pub use limits::{InvalidLimits, Limits, LimitsError};
 pub use reply::{
     ErrorCode, Exit, Failure, HealthReport, Reply, Started, Status, StepStatus, Welcome,
 };

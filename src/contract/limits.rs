@@ -24,7 +24,7 @@ const PIDS_MAX: u64 = 4 << 20;
 /// A limit with which no container could run, or which limits nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{key}={value} is {what}")]
-pub struct Senseless {
+pub struct InvalidLimits {
     key: &'static str,
     value: String,
     what: &'static str,
@@ -67,7 +67,7 @@ pub enum LimitsError {
 
 impl Limits {
     /// Checks that a container can run with these limits, and that each limits something.
-    pub fn check(&self) -> Result<(), Senseless> {
+    pub fn check(&self) -> Result<(), InvalidLimits> {
         let within = |key, value: Option<u64>, least, most, unit: &str| {
             let value = value.unwrap_or(least);
             let what = if value < least {
@@ -77,7 +77,7 @@ impl Limits {
             } else {
                 return Ok(());
             };
-            Err(Senseless { key, value: format!("{value}{unit}"), what })
+            Err(InvalidLimits { key, value: format!("{value}{unit}"), what })
         };
         within("cpus", self.cpu_millis, CPU_MILLIS_MIN, CPU_MILLIS_MAX, "m")?;
         within("memory", self.memory_bytes, LEAST_MEMORY_BYTES, MOST_MEMORY_BYTES, "")?;

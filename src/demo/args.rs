@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::cgroups::Choice;
-use super::view::Sight;
+use super::view::MountMode;
 
 /// Run ephemeral containers on this machine, without a cluster, and watch the agent see them all.
 #[derive(Debug, Clone, clap::Args)]
@@ -41,7 +41,7 @@ pub struct Args {
 
     /// How containers come to see their volumes [default: the best that works here]
     #[arg(long, value_name = "KIND", value_enum)]
-    pub mounts: Option<Sight>,
+    pub mounts: Option<MountMode>,
 
     /// The address the agent serves at [default: 127.0.0.1:9911; a free port with --once]
     #[arg(long, value_name = "ADDRESS")]

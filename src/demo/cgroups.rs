@@ -15,7 +15,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use place::{Figures, Limits, Place};
-pub(crate) use scratch::{Counters, Keeper};
+pub(crate) use scratch::{CgroupWriter, Counters};
 
 /// First part of the parent cgroup's name; the demo's process id follows.
 const PREFIX: &str = "ephemon-demo-";

@@ -28,13 +28,13 @@ use super::api::object::text;
 use super::api::{Runtime, Store};
 use super::cgroups::Cgroups;
 pub use super::shim::Account;
-use super::view::Sight;
+use super::view::MountMode;
 use worker::Worker;
 
 /// Accounts of ended containers kept; the oldest go first.
-const TRUTHS: usize = 20_000;
+const TRUTHS_LIMIT: usize = 20_000;
 /// Happenings held for a listener that is slow; the oldest go first.
-const HAPPENINGS: usize = 1_024;
+const NODE_EVENTS_LIMIT: usize = 1_024;
 
 /// How the kubelet runs its pods.
 #[derive(Debug, Clone)]
@@ -98,7 +98,7 @@ pub enum Kind {
 
 /// Something worth a line to people.
 #[derive(Debug, Clone)]
-pub enum Happening {
+pub enum NodeEvent {
     /// A container's command runs.
     Started {
         /// Pod name.
@@ -129,57 +129,62 @@ pub enum Happening {
 /// A running kubelet stand-in.
 #[derive(Debug)]
 pub struct Kubelet {
-    desk: Arc<Desk>,
+    shared: Arc<Shared>,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
 /// What all workers share.
 #[derive(Debug)]
-pub(crate) struct Desk {
+pub(crate) struct Shared {
     settings: Settings,
     store: Store,
     cgroups: Arc<Cgroups>,
-    sight: Sight,
+    mount_mode: MountMode,
     running: runtime::Running,
     images: images::Images,
     truths: Mutex<VecDeque<Truth>>,
-    happenings: broadcast::Sender<Happening>,
+    node_events: broadcast::Sender<NodeEvent>,
 }
 
 // === impl Kubelet ===
 
 impl Kubelet {
     /// Starts to run the pods in the store that are bound to this node.
-    pub fn start(settings: Settings, store: Store, cgroups: Arc<Cgroups>, sight: Sight) -> Self {
-        let desk = Arc::new(Desk {
-            sight,
+    pub fn start(
+        settings: Settings,
+        store: Store,
+        cgroups: Arc<Cgroups>,
+        mount_mode: MountMode,
+    ) -> Self {
+        let shared = Arc::new(Shared {
+            mount_mode,
             running: runtime::Running::default(),
             images: images::Images::default(),
             settings,
             store,
             cgroups,
             truths: Mutex::default(),
-            happenings: broadcast::Sender::new(HAPPENINGS),
+            node_events: broadcast::Sender::new(NODE_EVENTS_LIMIT),
         });
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(run(Arc::clone(&desk), stopped));
-        Self { desk, stop, task }
+        let task = tokio::spawn(run(Arc::clone(&shared), stopped));
+        Self { shared, stop, task }
     }
 
     /// What happens from now on.
-    pub fn happenings(&self) -> broadcast::Receiver<Happening> {
-        self.desk.happenings.subscribe()
+    pub fn node_events(&self) -> broadcast::Receiver<NodeEvent> {
+        self.shared.node_events.subscribe()
     }
 
     /// The way from the API server to the containers.
     pub fn runtime(&self) -> Arc<dyn Runtime> {
-        Arc::clone(&self.desk) as Arc<dyn Runtime>
+        Arc::clone(&self.shared) as Arc<dyn Runtime>
     }
 
     /// Accounts of the containers that are over, oldest first.
     pub fn truths(&self) -> Vec<Truth> {
-        self.desk.lock().iter().cloned().collect()
+        self.shared.lock().iter().cloned().collect()
     }
 
     /// Kills every container at once and waits until all are gone.
@@ -190,22 +195,22 @@ impl Kubelet {
     }
 }
 
-// === impl Desk ===
+// === impl Shared ===
 
-impl Desk {
+impl Shared {
     fn ended(&self, truth: Truth) {
         let mut truths = self.lock();
-        if truths.len() >= TRUTHS {
+        if truths.len() >= TRUTHS_LIMIT {
             truths.pop_front();
         }
         truths.push_back(truth.clone());
         drop(truths);
-        self.tell(Happening::Ended(Box::new(truth)));
+        self.tell(NodeEvent::Ended(Box::new(truth)));
     }
 
     /// Nobody may be listening.
-    fn tell(&self, happening: Happening) {
-        drop(self.happenings.send(happening));
+    fn tell(&self, node_event: NodeEvent) {
+        drop(self.node_events.send(node_event));
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Truth>> {
@@ -213,19 +218,19 @@ impl Desk {
     }
 }
 
-async fn run(desk: Arc<Desk>, mut stopped: watch::Receiver<bool>) {
-    let mut changes = desk.store.changes();
+async fn run(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
+    let mut changes = shared.store.changes();
     let mut workers = JoinSet::new();
     let mut known: BTreeMap<String, tokio::task::AbortHandle> = BTreeMap::new();
     while !*stopped.borrow_and_update() {
         changes.mark_unchanged();
         known.retain(|_, worker| !worker.is_finished());
         while workers.try_join_next().is_some() {}
-        for pod in desk.store.list().0 {
+        for pod in shared.store.list().0 {
             let uid = text(&pod, "/metadata/uid").unwrap_or_default();
-            let ours = text(&pod, "/spec/nodeName") == Some(&desk.settings.node);
+            let ours = text(&pod, "/spec/nodeName") == Some(&shared.settings.node);
             if ours && !known.contains_key(uid) {
-                let worker = Worker::new(Arc::clone(&desk), &pod, stopped.clone());
+                let worker = Worker::new(Arc::clone(&shared), &pod, stopped.clone());
                 known.insert(uid.to_owned(), workers.spawn(worker.run()));
             }
         }

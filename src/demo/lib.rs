@@ -46,10 +46,10 @@ mod watcher;
 mod workflow;
 mod workload;
 
-pub use self::kubelet::{Happening, Kind, Truth};
+pub use self::kubelet::{Kind, NodeEvent, Truth};
 pub use args::Args;
 pub use cli::main;
 pub use node::{Node, NodeOptions};
 pub use run::{Error, run};
-pub use view::Sight;
-pub use watcher::WatcherError;
+pub use view::MountMode;
+pub use watcher::AgentError;

@@ -13,8 +13,8 @@ use tokio::sync::broadcast;
 
 use super::api::{ApiServer, PatchKind, Refusal, Store, store};
 use super::cgroups::{self, Cgroups, Choice, leftover};
-use super::kubelet::{Happening, Kubelet, Settings, Truth};
-use super::view::Sight;
+use super::kubelet::{Kubelet, NodeEvent, Settings, Truth};
+use super::view::MountMode;
 
 /// First part of the root directory's name; the process id follows.
 const PREFIX: &str = "ephemon-node-";
@@ -41,7 +41,7 @@ pub struct NodeOptions {
     /// How long it takes to pull an image that is not on the node.
     pub pull: Duration,
     /// How containers see their volumes; the best way that works by default.
-    pub sight: Option<Sight>,
+    pub mount_mode: Option<MountMode>,
 }
 
 /// A node that runs until it is shut down.
@@ -55,7 +55,7 @@ pub struct Node {
     cgroups: Arc<Cgroups>,
     root: TempDir,
     name: String,
-    sight: Sight,
+    mount_mode: MountMode,
 }
 
 /// Why a node could not be set up or would not do something.
@@ -92,7 +92,7 @@ impl NodeOptions {
             relist: Duration::from_secs(1),
             log_removal: Duration::from_millis(1600),
             pull: Duration::from_millis(300),
-            sight: None,
+            mount_mode: None,
         }
     }
 }
@@ -126,13 +126,13 @@ impl Node {
             log_removal: options.log_removal,
             pull: options.pull,
         };
-        let sight = match options.sight {
-            Some(sight) => sight,
-            None => Sight::detect(&settings.binary, &path.join("run/see")),
+        let mount_mode = match options.mount_mode {
+            Some(mount_mode) => mount_mode,
+            None => MountMode::detect(&settings.binary, &path.join("run/see")),
         };
-        let kubelet = Kubelet::start(settings, store, Arc::clone(&cgroups), sight);
+        let kubelet = Kubelet::start(settings, store, Arc::clone(&cgroups), mount_mode);
         api.attach(kubelet.runtime());
-        Ok(Self { api, kubelet, cgroups, root, name: options.name, sight })
+        Ok(Self { api, kubelet, cgroups, root, name: options.name, mount_mode })
     }
 
     /// One line on the cgroups in use.
@@ -141,8 +141,8 @@ impl Node {
     }
 
     /// How containers see their volumes.
-    pub fn sight(&self) -> Sight {
-        self.sight
+    pub fn mount_mode(&self) -> MountMode {
+        self.mount_mode
     }
 
     /// The cgroups in use.
@@ -176,8 +176,8 @@ impl Node {
     }
 
     /// What happens from now on.
-    pub fn happenings(&self) -> broadcast::Receiver<Happening> {
-        self.kubelet.happenings()
+    pub fn node_events(&self) -> broadcast::Receiver<NodeEvent> {
+        self.kubelet.node_events()
     }
 
     /// Makes a pod in namespace `default`, or the one its metadata names.

@@ -7,7 +7,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinHandle;
 
 use super::Node;
-use super::kubelet::{Happening, Kind};
+use super::kubelet::{Kind, NodeEvent};
 
 /// Prints until it is dropped.
 #[derive(Debug)]
@@ -18,14 +18,14 @@ pub(super) struct Progress(JoinHandle<()>);
 impl Progress {
     /// Says what the node runs on, then what happens on it.
     pub(super) fn start(node: &Node) -> Self {
-        let mut events = node.happenings();
+        let mut events = node.node_events();
         let begin = Instant::now();
         say(&node.describe());
         Self(tokio::spawn(async move {
             loop {
                 match events.recv().await {
-                    Ok(happening) => {
-                        if let Some(line) = line(&happening) {
+                    Ok(node_event) => {
+                        if let Some(line) = line(&node_event) {
                             say(&format!("{:>5.1} s  {line}", begin.elapsed().as_secs_f64()));
                         }
                     }
@@ -54,21 +54,21 @@ fn say(text: &str) {
     drop(writeln!(io::stderr(), "{text}"));
 }
 
-fn line(happening: &Happening) -> Option<String> {
+fn line(node_event: &NodeEvent) -> Option<String> {
     let place = |pod: &str, container: &str| format!("{:<12}  {container:<20}", short(pod));
-    Some(match happening {
-        Happening::Started { pod, container, .. } => format!("{}  started", place(pod, container)),
-        Happening::Waiting { pod, container, reason } => {
+    Some(match node_event {
+        NodeEvent::Started { pod, container, .. } => format!("{}  started", place(pod, container)),
+        NodeEvent::Waiting { pod, container, reason } => {
             format!("{}  waits: {reason}", place(pod, container))
         }
-        Happening::Ended(truth) if truth.kind == Kind::Sandbox => return None,
-        Happening::Ended(truth) => {
+        NodeEvent::Ended(truth) if truth.kind == Kind::Sandbox => return None,
+        NodeEvent::Ended(truth) => {
             let cpu = truth.account.figures.cpu_ns.unwrap_or(0) as f64 / 1e9;
             let place = place(&truth.pod, &truth.container);
             let (code, reason) = (truth.exit_code, truth.reason);
             format!("{place}  exit {code} ({reason}), {cpu:.3} s of CPU time")
         }
-        Happening::Gone { pod } => format!("{}  deleted", short(pod)),
+        NodeEvent::Gone { pod } => format!("{}  deleted", short(pod)),
     })
 }
 

@@ -13,17 +13,17 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{interval, sleep, timeout};
 
 use super::args::{Args, Format, Play};
-use super::kubelet::{Happening, Kind};
+use super::kubelet::{Kind, NodeEvent};
 use super::progress::Progress;
 use super::report::Report;
 use super::report::jobs::Jobs;
 use super::report::logs::Logs;
-use super::script::Cast;
+use super::script::PodNames;
 use super::shown::Shown;
 use super::sink::Sink;
-use super::watcher::{Watcher, WatcherError};
+use super::watcher::{AgentError, AgentProcess};
 use super::workflow::{self, Played};
-use super::{Node, NodeOptions, Sight, node, runner};
+use super::{MountMode, Node, NodeOptions, node, runner};
 
 /// Where logs and traces go, if somebody says so of both or of one; else the demo takes them itself.
 const ENDPOINTS: [&str; 3] = [
@@ -36,7 +36,7 @@ const AGENT: &str = "ephemon";
 /// Where the agent serves while the demo keeps going.
 const PORT: u16 = 9911;
 /// When several containers end at once, after the pods run.
-const TOGETHER: Duration = Duration::from_secs(8);
+const SIMULTANEOUS_END_AFTER: Duration = Duration::from_secs(8);
 /// Longest time in which nothing at all happens while something is waited for: three times the
 /// script's longest container.
 const TIMEOUT: Duration = Duration::from_mins(1);
@@ -48,13 +48,13 @@ const SETTLE: Duration = Duration::from_secs(15);
 /// Longest wait for all of it, however much goes on.
 const SETTLE_AT_MOST: Duration = Duration::from_mins(5);
 /// Pause between rounds.
-const INTERMISSION: Duration = Duration::from_secs(3);
+const ROUND_PAUSE: Duration = Duration::from_secs(3);
 
 /// Everything that the report is drawn from.
-struct Stage<'a> {
+struct Session<'a> {
     node: &'a Node,
-    cast: &'a Cast,
-    watcher: &'a Watcher,
+    pod_names: &'a PodNames,
+    watcher: &'a AgentProcess,
     /// None where somebody else takes logs and traces.
     sink: Option<&'a Sink>,
     begin: Instant,
@@ -68,7 +68,7 @@ pub enum Error {
     Node(#[from] node::Error),
     /// The agent.
     #[error(transparent)]
-    Watcher(#[from] WatcherError),
+    AgentProcess(#[from] AgentError),
     /// This program's own path is not known.
     #[error("cannot find this program's own file: {0}")]
     Binary(std::io::Error),
@@ -100,7 +100,7 @@ pub async fn run(args: Args) -> Result<ExitCode, Error> {
     }
     let mut options = NodeOptions::new(&own);
     options.cgroups = args.cgroups;
-    options.sight = args.mounts;
+    options.mount_mode = args.mounts;
     let node = Node::start(options).await?;
     let outcome = tokio::select! {
         outcome = play(&args, &node, &own) => outcome,
@@ -118,7 +118,7 @@ async fn play(args: &Args, node: &Node, own: &Path) -> Result<ExitCode, Error> {
         progress
             .say("the script runs without its out-of-memory kill: nothing here enforces limits");
     }
-    if node.sight() == Sight::Textual {
+    if node.mount_mode() == MountMode::Textual {
         progress.say(
             "containers have no file system of their own, because mount namespaces cannot be created here: paths in their arguments are mapped",
         );
@@ -138,27 +138,28 @@ async fn play(args: &Args, node: &Node, own: &Path) -> Result<ExitCode, Error> {
     };
     let endpoint = sink.as_ref().map(Sink::endpoint);
     let mut watcher =
-        Watcher::start(&own.with_file_name(AGENT), node, listen, endpoint.as_deref()).await?;
+        AgentProcess::start(&own.with_file_name(AGENT), node, listen, endpoint.as_deref()).await?;
     progress.say(&format!("agent: http://{}", watcher.address()));
     if !args.once {
         progress.say(&where_to_look(watcher.address()));
         loop {
-            let cast = Cast::new();
+            let pod_names = PodNames::new();
             tokio::select! {
-                played = round(node, &cast, args.play, own, &progress) => drop(played?),
+                played = round(node, &pod_names, args.play, own, &progress) => drop(played?),
                 () = watcher.ended() => return Err(watcher.silent("ended").into()),
             }
-            sleep(INTERMISSION).await;
+            sleep(ROUND_PAUSE).await;
         }
     }
     let begin = Instant::now();
     let mut shown = Shown::default();
-    let cast = Cast::new();
+    let pod_names = PodNames::new();
     let played = tokio::select! {
-        played = round(node, &cast, args.play, own, &progress) => played?,
+        played = round(node, &pod_names, args.play, own, &progress) => played?,
         failed = scrape(&watcher, &mut shown) => return Err(failed.into()),
     };
-    let stage = Stage { node, cast: &cast, watcher: &watcher, sink: sink.as_ref(), begin };
+    let stage =
+        Session { node, pod_names: &pod_names, watcher: &watcher, sink: sink.as_ref(), begin };
     let report = stage.settle(&mut shown, played.as_ref()).await?.with(played);
     watcher.stop().await;
     let faults = report.faults();
@@ -177,51 +178,53 @@ async fn play(args: &Args, node: &Node, own: &Path) -> Result<ExitCode, Error> {
 /// Makes the pods, plays the workflow and then the scenes, deletes the pods.
 async fn round(
     node: &Node,
-    cast: &Cast,
+    pod_names: &PodNames,
     play: Play,
     own: &Path,
     progress: &Progress,
 ) -> Result<Option<Played>, Error> {
-    let mut events = node.happenings();
-    let pods = cast.pods();
+    let mut events = node.node_events();
+    let pods = pod_names.pods();
     let count = pods.len();
     for pod in pods {
         node.create_pod(pod)?;
     }
-    let started = |happening: &Happening| match happening {
-        Happening::Started { container, .. } => container != runner::INIT,
+    let started = |node_event: &NodeEvent| match node_event {
+        NodeEvent::Started { container, .. } => container != runner::INIT,
         _ => false,
     };
     hear(&mut events, count, started, "waiting for the pods to start").await?;
     let played = match play {
         Play::Script => None,
-        Play::All | Play::Workflow => Some(workflow::play(node, &cast.hook, own, progress).await?),
+        Play::All | Play::Workflow => {
+            Some(workflow::play(node, &pod_names.hook, own, progress).await?)
+        }
     };
     if play != Play::Workflow {
-        scenes(node, cast).await?;
+        script_patches(node, pod_names).await?;
     }
-    for pod in cast.names() {
+    for pod in pod_names.names() {
         node.delete_pod("default", pod, None)?;
     }
-    let gone = |happening: &Happening| matches!(happening, Happening::Gone { .. });
+    let gone = |node_event: &NodeEvent| matches!(node_event, NodeEvent::Gone { .. });
     hear(&mut events, count, gone, "waiting for the pods to be deleted").await?;
     Ok(played)
 }
 
 /// Plays the script.
-async fn scenes(node: &Node, cast: &Cast) -> Result<(), Error> {
-    let mut events = node.happenings();
+async fn script_patches(node: &Node, pod_names: &PodNames) -> Result<(), Error> {
+    let mut events = node.node_events();
     let begin = Instant::now();
-    let together = SystemTime::now().checked_add(TOGETHER).unwrap_or(UNIX_EPOCH);
+    let together = SystemTime::now().checked_add(SIMULTANEOUS_END_AFTER).unwrap_or(UNIX_EPOCH);
     let together = unix_ns(together) / 1_000_000;
-    let scenes = cast.scenes(together, node.cgroups().enforces_memory());
-    let ends = scenes.iter().map(|scene| scene.ends).sum();
-    for scene in scenes {
-        sleep(scene.at.saturating_sub(begin.elapsed())).await;
-        node.add_ephemeral("default", &scene.pod, &scene.containers)?;
+    let script_patches = pod_names.script_patches(together, node.cgroups().enforces_memory());
+    let ends = script_patches.iter().map(|script_patch| script_patch.ends).sum();
+    for script_patch in script_patches {
+        sleep(script_patch.at.saturating_sub(begin.elapsed())).await;
+        node.add_ephemeral("default", &script_patch.pod, &script_patch.containers)?;
     }
-    let ended = |happening: &Happening| match happening {
-        Happening::Ended(truth) => truth.kind == Kind::Ephemeral,
+    let ended = |node_event: &NodeEvent| match node_event {
+        NodeEvent::Ended(truth) => truth.kind == Kind::Ephemeral,
         _ => false,
     };
     hear(&mut events, ends, ended, "waiting for the last container").await?;
@@ -230,15 +233,15 @@ async fn scenes(node: &Node, cast: &Cast) -> Result<(), Error> {
 
 /// Waits for as many happenings of a kind, as long as anything happens at all.
 async fn hear(
-    events: &mut Receiver<Happening>,
+    events: &mut Receiver<NodeEvent>,
     count: usize,
-    wanted: impl Fn(&Happening) -> bool,
+    wanted: impl Fn(&NodeEvent) -> bool,
     what: &'static str,
 ) -> Result<(), Error> {
     let mut heard = 0_usize;
     while heard < count {
         match timeout(TIMEOUT, events.recv()).await {
-            Ok(Ok(happening)) if wanted(&happening) => heard = heard.saturating_add(1),
+            Ok(Ok(node_event)) if wanted(&node_event) => heard = heard.saturating_add(1),
             Ok(Ok(_) | Err(RecvError::Lagged(_))) => {}
             Ok(Err(RecvError::Closed)) | Err(_) => return Err(Error::Late(what)),
         }
@@ -247,7 +250,7 @@ async fn hear(
 }
 
 /// Scrapes as Prometheus does; returns only when the agent does not answer.
-async fn scrape(watcher: &Watcher, shown: &mut Shown) -> WatcherError {
+async fn scrape(watcher: &AgentProcess, shown: &mut Shown) -> AgentError {
     let mut due = interval(SCRAPE_INTERVAL);
     loop {
         due.tick().await;
@@ -258,15 +261,15 @@ async fn scrape(watcher: &Watcher, shown: &mut Shown) -> WatcherError {
     }
 }
 
-// === impl Stage ===
+// === impl Session ===
 
-impl Stage<'_> {
+impl Session<'_> {
     /// Gives the agent a moment for the last series, lines and spans, and longer while some come or the
     /// agent says that it has more to deliver, then draws up the report.
     async fn settle(&self, shown: &mut Shown, played: Option<&Played>) -> Result<Report, Error> {
         let begin = Instant::now();
         let (mut since, mut before) = (begin, (Vec::new(), 0));
-        let (truths, runners) = (self.node.truth(), self.cast.runners());
+        let (truths, runners) = (self.node.truth(), self.pod_names.runners());
         loop {
             shown.enter(&self.watcher.scrape().await?);
             let spent = self.watcher.cost().unwrap_or_default();

@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use super::Node;
 use super::api::object::text;
-use super::view::Sight;
+use super::view::MountMode;
 pub(super) use call::Called;
 pub(super) use pod::pod;
 pub(super) use request::{Action, Container, Script};
@@ -74,16 +74,16 @@ impl<'a> Runner<'a> {
         let volume = |name: &str| {
             let pods = node.root().join("var/lib/kubelet/pods").join(uid);
             let short = format!("{}-{name}", uid.split('-').next().unwrap_or_default());
-            match node.sight() {
-                Sight::Textual => node.root().join("v").join(short),
+            match node.mount_mode() {
+                MountMode::Textual => node.root().join("v").join(short),
                 _ => pods.join("volumes/kubernetes.io~empty-dir").join(name),
             }
         };
         let (work, volume_here, pipe) =
             (volume("work"), volume("ephemon"), volume(DIAG).join(PIPE));
         let here = |path: &Path| path.to_string_lossy().into_owned();
-        let (own_work, job_work, in_pod) = match node.sight() {
-            Sight::Textual => (here(&work), here(&work), here(&volume_here)),
+        let (own_work, job_work, in_pod) = match node.mount_mode() {
+            MountMode::Textual => (here(&work), here(&work), here(&volume_here)),
             _ => (WORK.to_owned(), JOB_WORK.to_owned(), "/ephemon".to_owned()),
         };
         let runner = Self {

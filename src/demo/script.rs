@@ -9,7 +9,7 @@ use super::runner;
 
 /// One patch: ephemeral containers that are added to a pod together.
 #[derive(Debug, Clone)]
-pub(super) struct Scene {
+pub(super) struct ScriptPatch {
     /// When, after the pods run.
     pub(super) at: Duration,
     pub(super) pod: String,
@@ -20,7 +20,7 @@ pub(super) struct Scene {
 
 /// Names of the pods of one round.
 #[derive(Debug, Clone)]
-pub(super) struct Cast {
+pub(super) struct PodNames {
     /// The runner that plays the workflow through the hook.
     pub(super) hook: String,
     pub(super) build: String,
@@ -36,9 +36,9 @@ const AMPLE: &str = "1Gi";
 /// Memory of the pod with the hungry container.
 const TIGHT: &str = "96Mi";
 
-// === impl Cast ===
+// === impl PodNames ===
 
-impl Cast {
+impl PodNames {
     /// Names as actions-runner-controller gives them; fresh ones each round.
     pub(super) fn new() -> Self {
         let letters = |count: usize| -> String {
@@ -73,24 +73,28 @@ impl Cast {
     /// The scenes in their order. `together_at`: milliseconds since 1970 at which several
     /// containers end at once, about eight seconds after the beginning. `enforced`: whether a
     /// kernel kills what eats too much.
-    pub(super) fn scenes(&self, together_at: u64, enforced: bool) -> Vec<Scene> {
+    pub(super) fn script_patches(&self, together_at: u64, enforced: bool) -> Vec<ScriptPatch> {
         let until = together_at.to_string();
         let (build, test) = (self.build.as_str(), self.test.as_str());
-        let mut scenes = vec![
-            scene(0, build, vec![work("job", "say 5 job + burn 4s 20")]),
-            scene(300, build, vec![work("service-redis", "hold 32 12s")]),
-            scene(1_000, test, vec![work("step-30ms", "burn 30ms")]),
-            scene(2_000, test, (1..=8).map(|n| work(&format!("burst-{n}"), "burn 30ms")).collect()),
-            scene(3_000, build, vec![work("step-build", "say 200 compiling + burn 1500ms")]),
-            scene(3_200, &self.web, vec![work("debug", "burn 300ms")]),
-            scene(
+        let mut script_patches = vec![
+            script_patch(0, build, vec![work("job", "say 5 job + burn 4s 20")]),
+            script_patch(300, build, vec![work("service-redis", "hold 32 12s")]),
+            script_patch(1_000, test, vec![work("step-30ms", "burn 30ms")]),
+            script_patch(
+                2_000,
+                test,
+                (1..=8).map(|n| work(&format!("burst-{n}"), "burn 30ms")).collect(),
+            ),
+            script_patch(3_000, build, vec![work("step-build", "say 200 compiling + burn 1500ms")]),
+            script_patch(3_200, &self.web, vec![work("debug", "burn 300ms")]),
+            script_patch(
                 5_000,
                 test,
                 (1..=4)
                     .map(|n| work(&format!("together-{n}"), &format!("burn-until {until}")))
                     .collect(),
             ),
-            scene(
+            script_patch(
                 6_000,
                 build,
                 vec![
@@ -99,30 +103,34 @@ impl Cast {
                     work("step-threads", "threads 150 2s"),
                 ],
             ),
-            scene(10_000, build, vec![work("step-fails", "say 2 sorry + exit 3")]),
-            scene(11_000, build, vec![missing_command()]),
-            scene(11_500, test, vec![missing_image()]),
-            scene(12_000, build, vec![work("step-5s", "burn 5s")]),
-            scene(
+            script_patch(10_000, build, vec![work("step-fails", "say 2 sorry + exit 3")]),
+            script_patch(11_000, build, vec![missing_command()]),
+            script_patch(11_500, test, vec![missing_image()]),
+            script_patch(12_000, build, vec![work("step-5s", "burn 5s")]),
+            script_patch(
                 14_000,
                 test,
                 (1..=5).map(|n| work(&format!("step-{n}"), "say 10 line + sleep 100ms")).collect(),
             ),
         ];
         if enforced {
-            scenes.push(scene(9_000, test, vec![work("step-hungry", "burn 100ms + eat 512")]));
+            script_patches.push(script_patch(
+                9_000,
+                test,
+                vec![work("step-hungry", "burn 100ms + eat 512")],
+            ));
         }
-        scenes.sort_by_key(|scene| scene.at);
-        scenes
+        script_patches.sort_by_key(|script_patch| script_patch.at);
+        script_patches
     }
 }
 
-fn scene(at_ms: u64, pod: &str, containers: Vec<Value>) -> Scene {
+fn script_patch(at_ms: u64, pod: &str, containers: Vec<Value>) -> ScriptPatch {
     let waits = |container: &&Value| {
         let image = container.get("image").and_then(Value::as_str);
         image.is_some_and(|image| image.starts_with("localhost/"))
     };
-    Scene {
+    ScriptPatch {
         at: Duration::from_millis(at_ms),
         pod: pod.to_owned(),
         ends: containers.iter().filter(waits).count(),
@@ -210,27 +218,27 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_hunger_needs_a_kernel_that_enforces() {
-        let cast = Cast::new();
+        let pod_names = PodNames::new();
         for enforced in [true, false] {
             let mut names = HashSet::new();
-            for scene in cast.scenes(0, enforced) {
-                for container in &scene.containers {
+            for script_patch in pod_names.script_patches(0, enforced) {
+                for container in &script_patch.containers {
                     let name = container["name"].as_str().unwrap().to_owned();
-                    assert!(names.insert((scene.pod.clone(), name)));
+                    assert!(names.insert((script_patch.pod.clone(), name)));
                 }
             }
-            let hungry = (cast.test.clone(), "step-hungry".to_owned());
+            let hungry = (pod_names.test.clone(), "step-hungry".to_owned());
             assert_eq!(names.contains(&hungry), enforced);
         }
     }
 
     #[test]
     fn only_runners_carry_the_label_the_agent_looks_for() {
-        let cast = Cast::new();
-        for pod in cast.pods() {
+        let pod_names = PodNames::new();
+        for pod in pod_names.pods() {
             let name = pod["metadata"]["name"].as_str().unwrap();
             let labelled = pod["metadata"]["labels"]["actions-ephemeral-runner"] == "True";
-            assert_eq!(labelled, cast.runners().contains(&name));
+            assert_eq!(labelled, pod_names.runners().contains(&name));
         }
     }
 }

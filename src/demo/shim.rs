@@ -108,7 +108,7 @@ fn shepherd(order: &Order) -> Result<(), Box<dyn std::error::Error>> {
         None => File::options().write(true).open("/dev/null")?,
     };
     let log = Arc::new(Mutex::new(log));
-    let keeper = tree::Keeping::start(&order.place);
+    let cgroup_writer = tree::Keeping::start(&order.place);
     let (from_stage, to_shim) = pipe_with(PipeFlags::CLOEXEC)?;
     let mut child = Command::new("/proc/self/exe")
         .args([helper::NAME, "enter"])
@@ -151,7 +151,7 @@ fn shepherd(order: &Order) -> Result<(), Box<dyn std::error::Error>> {
     let status = container.reap();
     let ended = Instant::now();
     let at = SystemTime::now();
-    keeper.finish();
+    cgroup_writer.finish();
     let oom_kills = order.place.figures().oom_kills.unwrap_or(0);
     let code = status.map_or(i32::from(stage::START_ERROR), exit_code);
     say(&Word::Exited { code, at, oom_killed: code == 137 && oom_kills > 0 });

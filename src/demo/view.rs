@@ -26,7 +26,7 @@ use super::helper;
 
 /// How a container comes to see its volumes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-pub enum Sight {
+pub enum MountMode {
     /// A mount namespace.
     Namespace,
     /// A mount namespace in a user namespace, in which nobody becomes somebody else.
@@ -38,7 +38,7 @@ pub enum Sight {
 /// One container's view.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct View {
-    pub(super) sight: Sight,
+    pub(super) mount_mode: MountMode,
     /// An empty directory for the new root.
     pub(super) root: PathBuf,
     pub(super) mounts: Vec<Mount>,
@@ -60,9 +60,9 @@ pub(super) struct Mount {
 /// Names in the root directory that are not bound: the new root has its own.
 const OWN: [&str; 2] = ["sys", "lost+found"];
 
-// === impl Sight ===
+// === impl MountMode ===
 
-impl Sight {
+impl MountMode {
     /// The best that this machine allows, found by trying. Needs an empty directory.
     pub(super) fn detect(binary: &Path, root: &Path) -> Self {
         let works = |kind: Self| {
@@ -75,7 +75,7 @@ impl Sight {
         found.unwrap_or(Self::Textual)
     }
 
-    /// By the word of [`Sight::as_str`].
+    /// By the word of [`MountMode::as_str`].
     pub(super) fn parse(word: &str) -> Option<Self> {
         [Self::Namespace, Self::UserNamespace, Self::Textual]
             .into_iter()
@@ -116,10 +116,10 @@ impl View {
 
     /// This process has the view from now on. It must have one thread only.
     pub(super) fn enter(&self) -> io::Result<()> {
-        if self.sight == Sight::Textual {
+        if self.mount_mode == MountMode::Textual {
             return self.work();
         }
-        self.sight.unshare()?;
+        self.mount_mode.unshare()?;
         mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)?;
         mount("tmpfs", &self.root, "tmpfs", MountFlags::empty(), None)?;
         self.furnish()?;
@@ -143,10 +143,10 @@ impl View {
         let open = |kind: &str| fs::File::open(format!("/proc/{pid}/ns/{kind}"));
         let join =
             |namespace: &fs::File, kind| move_into_link_name_space(namespace.as_fd(), Some(kind));
-        match self.sight {
-            Sight::Textual => return self.work(),
-            Sight::Namespace => join(&open("mnt")?, LinkNameSpaceType::Mount)?,
-            Sight::UserNamespace => {
+        match self.mount_mode {
+            MountMode::Textual => return self.work(),
+            MountMode::Namespace => join(&open("mnt")?, LinkNameSpaceType::Mount)?,
+            MountMode::UserNamespace => {
                 let mounts = open("mnt")?;
                 join(&open("user")?, LinkNameSpaceType::User)?;
                 join(&mounts, LinkNameSpaceType::Mount)?;
@@ -158,7 +158,11 @@ impl View {
 
     fn work(&self) -> io::Result<()> {
         let Some(directory) = &self.working_directory else {
-            return if self.sight == Sight::Textual { Ok(()) } else { set_current_dir("/") };
+            return if self.mount_mode == MountMode::Textual {
+                Ok(())
+            } else {
+                set_current_dir("/")
+            };
         };
         // As runc does.
         drop(fs::create_dir_all(directory));
@@ -222,10 +226,10 @@ pub(super) fn on_node(mounts: &[Mount], path: &str) -> Option<PathBuf> {
 /// Whether this process can have such a view: tried in an empty directory.
 pub(super) fn check(arguments: &[String]) -> bool {
     let [word, root] = arguments else { return false };
-    let Some(sight) = Sight::parse(word) else { return false };
+    let Some(mount_mode) = MountMode::parse(word) else { return false };
     let volume = Mount { source: root.into(), target: PathBuf::from("/__w"), read_only: false };
     let view = View {
-        sight,
+        mount_mode,
         root: root.into(),
         mounts: vec![volume],
         hosts: PathBuf::from("/dev/null"),
@@ -266,9 +270,9 @@ mod tests {
 
     #[test]
     fn every_sight_has_its_word() {
-        for sight in [Sight::Namespace, Sight::UserNamespace, Sight::Textual] {
-            assert_eq!(Sight::parse(sight.as_str()), Some(sight));
+        for mount_mode in [MountMode::Namespace, MountMode::UserNamespace, MountMode::Textual] {
+            assert_eq!(MountMode::parse(mount_mode.as_str()), Some(mount_mode));
         }
-        assert_eq!(Sight::parse("x"), None);
+        assert_eq!(MountMode::parse("x"), None);
     }
 }

@@ -34,7 +34,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The running agent.
 #[derive(Debug)]
-pub(super) struct Watcher {
+pub(super) struct AgentProcess {
     child: Child,
     address: SocketAddr,
     log: Log,
@@ -49,7 +49,7 @@ pub(super) struct Cost {
 
 /// The agent would not run.
 #[derive(Debug, thiserror::Error)]
-pub enum WatcherError {
+pub enum AgentError {
     /// The process could not be started.
     #[error("cannot start the agent: {0}")]
     Start(io::Error),
@@ -74,9 +74,9 @@ pub enum WatcherError {
 #[derive(Debug, Clone, Default)]
 struct Log(Arc<Mutex<VecDeque<String>>>);
 
-// === impl Watcher ===
+// === impl AgentProcess ===
 
-impl Watcher {
+impl AgentProcess {
     /// Starts the agent on a node and waits until it is ready. `endpoint`: where it is to send logs
     /// and traces, over HTTP; without one it sends where its environment says.
     pub(super) async fn start(
@@ -84,7 +84,7 @@ impl Watcher {
         node: &Node,
         listen: SocketAddr,
         endpoint: Option<&str>,
-    ) -> Result<Self, WatcherError> {
+    ) -> Result<Self, AgentError> {
         let mut agent = Command::new(binary);
         agent
             .arg("agent")
@@ -114,7 +114,7 @@ impl Watcher {
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
-            .map_err(WatcherError::Start)?;
+            .map_err(AgentError::Start)?;
         let log = Log::default();
         let (address_tx, address_rx) = watch::channel(None);
         if let Some(stderr) = child.stderr.take() {
@@ -151,8 +151,8 @@ impl Watcher {
     }
 
     /// `/metrics` in the text format.
-    pub(super) async fn scrape(&self) -> Result<String, WatcherError> {
-        let no_answer = |why: String| WatcherError::NoAnswer { path: "/metrics", why };
+    pub(super) async fn scrape(&self) -> Result<String, AgentError> {
+        let no_answer = |why: String| AgentError::NoAnswer { path: "/metrics", why };
         match self.get("/metrics").await {
             Ok((200, body)) => Ok(body),
             Ok((code, _)) => Err(no_answer(format!("HTTP status {code}"))),
@@ -179,8 +179,8 @@ impl Watcher {
     }
 
     /// What to say of an agent that is not there or not well.
-    pub(super) fn silent(&self, what: &'static str) -> WatcherError {
-        WatcherError::Silent { what, log: self.log.text() }
+    pub(super) fn silent(&self, what: &'static str) -> AgentError {
+        AgentError::Silent { what, log: self.log.text() }
     }
 
     /// Ends it as a node does: `SIGTERM`, then patience, then `SIGKILL`.
@@ -237,8 +237,8 @@ async fn listening(
     mut address: watch::Receiver<Option<SocketAddr>>,
     child: &mut Child,
     log: &Log,
-) -> Result<SocketAddr, WatcherError> {
-    let silent = |what| WatcherError::Silent { what, log: log.text() };
+) -> Result<SocketAddr, AgentError> {
+    let silent = |what| AgentError::Silent { what, log: log.text() };
     let told = async {
         match address.wait_for(Option::is_some).await {
             Ok(address) => *address,

@@ -6,7 +6,7 @@
 //! limit for a response.
 
 mod connect;
-mod trouble;
+mod failure;
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -26,9 +26,9 @@ use tracing::field::Empty;
 use tracing::{Instrument as _, debug, info, info_span, warn};
 
 use super::inventory::Inventory;
-use super::pod_view::{Oddity, PodView};
+use super::pod_view::{InvalidField, PodView};
 use super::text::clean;
-use trouble::{Trouble, Verb};
+use failure::{Failure, Verb};
 
 pub use connect::Error;
 
@@ -89,7 +89,7 @@ struct Follow<'a> {
     backoff: Backoff,
     /// The failure that was last logged.
     said: Outage<(Verb, String)>,
-    oddities: HashSet<Oddity>,
+    oddities: HashSet<InvalidField>,
 }
 
 // === impl Patience ===
@@ -145,7 +145,7 @@ impl Watch {
                     listed.take().map(|listed| listed.send(()).ok());
                     follow.watch(version).instrument(info_span!("watch pods")).await;
                 }
-                Err(trouble) => follow.pause(Verb::List, &trouble).await,
+                Err(failure) => follow.pause(Verb::List, &failure).await,
             }
         }
     }
@@ -162,11 +162,11 @@ impl Watch {
     async fn answer<T>(
         &self,
         request: impl Future<Output = kube::Result<T>>,
-    ) -> Result<T, Trouble> {
+    ) -> Result<T, Failure> {
         let limit = self.options.patience.answer;
         match tokio::time::timeout(limit, request).await {
-            Ok(answer) => answer.map_err(|error| Trouble::of(&error)),
-            Err(_) => Err(Trouble::Silence(limit.as_secs())),
+            Ok(answer) => answer.map_err(|error| Failure::of(&error)),
+            Err(_) => Err(Failure::Silence(limit.as_secs())),
         }
     }
 }
@@ -175,7 +175,7 @@ impl Watch {
 
 impl Follow<'_> {
     /// Lists all pods; returns the resource version to watch from.
-    async fn list(&mut self) -> Result<String, Trouble> {
+    async fn list(&mut self) -> Result<String, Failure> {
         let asked = Instant::now();
         let mut params = ListParams {
             label_selector: self.watch.labels(),
@@ -195,7 +195,7 @@ impl Follow<'_> {
                 return Ok(version);
             }
         }
-        Err(Trouble::Broken(format!(
+        Err(Failure::Broken(format!(
             "the list has more than {MAX_PAGES} pages of {LIST_PAGE_LIMIT} pods"
         )))
     }
@@ -213,23 +213,23 @@ impl Follow<'_> {
         loop {
             let opened = Instant::now();
             let events = self.watch.api.watch(&params, &version);
-            let trouble = match self.watch.answer(events).await {
+            let failure = match self.watch.answer(events).await {
                 Ok(events) => self.events(events, &mut version).await,
-                Err(trouble) => Some(trouble),
+                Err(failure) => Some(failure),
             };
             let lasted = opened.elapsed();
             if lasted >= patience.first_pause * STEADY_AFTER {
                 self.backoff.reset();
             }
-            match trouble {
+            match failure {
                 None if lasted >= patience.whole_watch => {}
                 None => return self.wait("the watch was interrupted").await,
-                Some(Trouble::Gone) => {
+                Some(Failure::Gone) => {
                     return self
                         .wait("the API server no longer has the changes since the last event")
                         .await;
                 }
-                Some(trouble) => return self.pause(Verb::Watch, &trouble).await,
+                Some(failure) => return self.pause(Verb::Watch, &failure).await,
             }
         }
     }
@@ -239,7 +239,7 @@ impl Follow<'_> {
         &mut self,
         events: impl futures_util::Stream<Item = kube::Result<WatchEvent<Pod>>>,
         version: &mut String,
-    ) -> Option<Trouble> {
+    ) -> Option<Failure> {
         let limit = self.watch.options.patience.event;
         self.inventory.api_live();
         self.recovered();
@@ -247,9 +247,9 @@ impl Follow<'_> {
         loop {
             let event = match tokio::time::timeout(limit, events.next()).await {
                 Ok(Some(Ok(event))) => event,
-                Ok(Some(Err(error))) => return Some(Trouble::of(&error)),
+                Ok(Some(Err(error))) => return Some(Failure::of(&error)),
                 Ok(None) => return None,
-                Err(_) => return Some(Trouble::Silence(limit.as_secs())),
+                Err(_) => return Some(Failure::Silence(limit.as_secs())),
             };
             match event {
                 WatchEvent::Added(pod) | WatchEvent::Modified(pod) => {
@@ -265,7 +265,7 @@ impl Follow<'_> {
                 WatchEvent::Bookmark(mark) => {
                     advance(version, Some(mark.metadata.resource_version));
                 }
-                WatchEvent::Error(status) => return Some(Trouble::of_status(&status)),
+                WatchEvent::Error(status) => return Some(Failure::of_status(&status)),
             }
         }
     }
@@ -311,9 +311,9 @@ impl Follow<'_> {
     }
 
     /// Logs a failure, once for each kind, and waits.
-    async fn pause(&mut self, verb: Verb, trouble: &Trouble) {
+    async fn pause(&mut self, verb: Verb, failure: &Failure) {
         self.inventory.api_failing();
-        let sentence = trouble.sentence(verb, &self.watch.url);
+        let sentence = failure.sentence(verb, &self.watch.url);
         if self.said.is_news((verb, sentence.clone())) {
             warn!("{sentence}; retrying");
         } else {

@@ -38,7 +38,7 @@ pub enum CgroupEvent {
 
 /// Why events are missing. The walk continues, and finds changes later.
 #[derive(Debug, thiserror::Error)]
-pub enum WatchTrouble {
+pub enum WatchError {
     /// No inotify instance can be created.
     #[error(
         "cannot create an inotify instance: {0}; raise sysctl fs.inotify.max_user_instances \
@@ -68,7 +68,7 @@ pub struct CgroupTree {
     pods: HashMap<PodUid, PathBuf>,
     watch_events_files: bool,
     buffer: Vec<MaybeUninit<u8>>,
-    trouble: Vec<WatchTrouble>,
+    trouble: Vec<WatchError>,
     out_of_watches: bool,
 }
 
@@ -92,7 +92,7 @@ impl CgroupTree {
         let inotify = match inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK) {
             Ok(inotify) => Some(inotify),
             Err(error) => {
-                trouble.push(WatchTrouble::NoInstance(error.into()));
+                trouble.push(WatchError::NoInstance(error.into()));
                 None
             }
         };
@@ -121,7 +121,7 @@ impl CgroupTree {
     }
 
     /// The problems since the last call, each once.
-    pub fn take_trouble(&mut self) -> Vec<WatchTrouble> {
+    pub fn take_errors(&mut self) -> Vec<WatchError> {
         std::mem::take(&mut self.trouble)
     }
 
@@ -353,7 +353,7 @@ impl CgroupTree {
             Err(error) => {
                 if error == Errno::NOSPC && !self.out_of_watches {
                     self.out_of_watches = true;
-                    self.trouble.push(WatchTrouble::NoWatch { path });
+                    self.trouble.push(WatchError::NoWatch { path });
                 }
                 None
             }

@@ -24,16 +24,16 @@ use tokio::sync::Notify;
 
 pub use evidence::{Evidence, EvidenceSource, Observation, SpecEntry};
 pub use facts::MAX_LOGS_PER_POD;
-pub use facts::{MAX_SPEC_BYTES_IN_ALL, SPEC_BYTES_FOR_SURE};
+pub use facts::{GUARANTEED_SPEC_BYTES, MAX_TOTAL_SPEC_BYTES};
 pub use named::Named;
 pub use snapshot::{ListedContainer, ListedPod};
 pub use state::CONTAINER_BYTES;
-pub use state::{MAX_CONTAINERS, MAX_PODS, MAX_UNBORN};
+pub use state::{MAX_CONTAINERS, MAX_PODS, MAX_UNSEEN};
 pub use watched::{API_TIMEOUT, DELETED_RETENTION, UNLISTED_TIMEOUT};
 
 use crate::feed::Feed;
 use state::{State, Touched};
-use watched::Line;
+use watched::ApiState;
 
 /// Whether a pod's containers are captured and reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,19 +101,19 @@ struct Shared {
 impl Inventory {
     /// An inventory without an API server (`--no-api`): every pod is selected.
     pub fn without_api(self_metrics: SelfMetrics) -> Self {
-        Self::new(Line::None, self_metrics)
+        Self::new(ApiState::None, self_metrics)
     }
 
     /// An inventory whose pods are those that the API server lists; [`Verdict::Open`] until the
     /// first list.
     pub fn with_api(self_metrics: SelfMetrics) -> Self {
         let since = Instant::now();
-        Self::new(Line::Connecting { since }, self_metrics)
+        Self::new(ApiState::Connecting { since }, self_metrics)
     }
 
-    fn new(line: Line, self_metrics: SelfMetrics) -> Self {
+    fn new(line: ApiState, self_metrics: SelfMetrics) -> Self {
         Self(Arc::new(Shared {
-            has_api: line != Line::None,
+            has_api: line != ApiState::None,
             state: Mutex::new(State::new(line)),
             self_metrics: Some(self_metrics),
             questions: Notify::new(),

@@ -1,7 +1,7 @@
 //! The parts of a pod of the API server that the agent uses; the rest is dropped before the pod is
 //! stored. Pure.
 //!
-//! Invalid values are omitted and returned as an [`Oddity`], for the caller to log once.
+//! Invalid values are omitted and returned as an [`InvalidField`], for the caller to log once.
 
 mod job;
 mod parse;
@@ -43,7 +43,7 @@ pub struct Run {
 
 /// What is invalid in a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Oddity {
+pub enum InvalidField {
     /// Its UID is invalid; the pod is ignored.
     Uid,
     /// Its name or namespace is invalid; the pod is ignored.
@@ -81,9 +81,9 @@ impl PodView {
     }
 }
 
-// === impl Oddity ===
+// === impl InvalidField ===
 
-impl Oddity {
+impl InvalidField {
     /// For the log.
     pub fn as_str(self) -> &'static str {
         match self {

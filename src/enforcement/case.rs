@@ -53,7 +53,7 @@ enum Stage {
 
 /// Why limits had to be set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Again {
+pub(super) enum SetReason {
     /// They were set for the first time.
     First,
     /// The runtime that created the container had set its own.
@@ -118,25 +118,25 @@ impl Case {
     }
 
     /// The limits were set.
-    pub(super) fn set(&mut self, now: Instant) -> Again {
+    pub(super) fn set(&mut self, now: Instant) -> SetReason {
         self.busy.reset();
         match self.stage {
             Stage::Pending => {
                 self.later(0, now);
-                Again::First
+                SetReason::First
             }
             Stage::Young(looks) => {
                 self.later(looks + 1, now);
-                Again::Young
+                SetReason::Young
             }
             Stage::Settled if self.restored < RESTORE_LIMIT => {
                 self.restored += 1;
                 self.later(YOUNG_LOOKS_MS.len(), now);
-                Again::Restored
+                SetReason::Restored
             }
             Stage::Settled => {
                 self.give_up();
-                Again::TooOften
+                SetReason::TooOften
             }
         }
     }
@@ -209,7 +209,7 @@ mod tests {
     fn looks_are_close_after_the_start_and_far_apart_for_ever_after() {
         let start = Instant::now();
         let (mut now, mut case) = (start, case(start));
-        assert_eq!(case.set(now), Again::First);
+        assert_eq!(case.set(now), SetReason::First);
         for _ in YOUNG_LOOKS_MS {
             step(&case, &mut now);
             case.holds(now);
@@ -230,10 +230,10 @@ mod tests {
         case.set(now);
         for _ in YOUNG_LOOKS_MS {
             step(&case, &mut now);
-            assert_eq!(case.set(now), Again::Young);
+            assert_eq!(case.set(now), SetReason::Young);
         }
         step(&case, &mut now);
-        assert_eq!(case.set(now), Again::Restored);
+        assert_eq!(case.set(now), SetReason::Restored);
     }
 
     #[test]
@@ -242,9 +242,9 @@ mod tests {
         let mut restored = 0;
         loop {
             match case.set(now) {
-                Again::Restored => restored += 1,
-                Again::TooOften => break,
-                Again::First | Again::Young => {}
+                SetReason::Restored => restored += 1,
+                SetReason::TooOften => break,
+                SetReason::First | SetReason::Young => {}
             }
             step(&case, &mut now);
         }

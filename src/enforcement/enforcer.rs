@@ -16,7 +16,7 @@ use ephemon_model::node::NodeRoot;
 use ephemon_self_metrics::{Enforced, SelfMetrics};
 use rustix::io::Errno;
 
-use super::case::{Again, Case};
+use super::case::{Case, SetReason};
 use super::decision::decide;
 use super::starting::inside;
 
@@ -166,7 +166,7 @@ impl Enforcer {
         let Limited { pod, name, created, .. } = &case.limited;
         let (namespace, pod) = (&pod.namespace, &pod.name);
         match again {
-            Again::First => {
+            SetReason::First => {
                 let after_ms = created.elapsed().unwrap_or_default().as_secs_f64() * 1e3;
                 let named_ms = case.age(Instant::now()).as_secs_f64() * 1e3;
                 tracing::debug!(
@@ -175,17 +175,17 @@ impl Enforcer {
                 );
                 self.count(Enforced::Applied);
             }
-            Again::Young => {
+            SetReason::Young => {
                 tracing::debug!(%namespace, %pod, container = %name, "limits set after the runtime");
             }
-            Again::Restored => {
+            SetReason::Restored => {
                 tracing::warn!(
                     %namespace, %pod, container = %name, limits = %asked,
                     "another process removed the limits; they are set again"
                 );
                 self.count(Enforced::Restored);
             }
-            Again::TooOften => {
+            SetReason::TooOften => {
                 tracing::warn!(
                     %namespace, %pod, container = %name, limits = %asked,
                     "another process keeps removing the limits; they are not set again. Check \

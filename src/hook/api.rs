@@ -56,7 +56,7 @@ pub(super) struct Api {
     client: Client,
     /// Configuration of clients without a read timeout, for streams that may be idle for a long
     /// time.
-    silent: Box<Config>,
+    streaming: Box<Config>,
     namespace: String,
     pod: String,
     patience: Duration,
@@ -76,10 +76,16 @@ impl Api {
         config.default_retry = false;
         let namespace =
             settings.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-        let mut silent = Box::new(config.clone());
-        silent.read_timeout = None;
+        let mut streaming = Box::new(config.clone());
+        streaming.read_timeout = None;
         let client = Client::try_from(config).map_err(|error| Error::no_client(&error))?;
-        Ok(Self { client, silent, namespace, pod, patience: RETRY_TIMEOUT.min(settings.timeout) })
+        Ok(Self {
+            client,
+            streaming,
+            namespace,
+            pod,
+            patience: RETRY_TIMEOUT.min(settings.timeout),
+        })
     }
 
     /// Gets the runner's pod.
@@ -122,8 +128,8 @@ impl Api {
         let request = self.pods().watch(&params, version).map_err(|error| Error::built(&error))?;
         let verb = "watch pods";
         let answer = timeout(ANSWER_TIMEOUT, self.client.request_events::<Pod>(request)).await;
-        let silent = |_| Error::silent(verb, ANSWER_TIMEOUT);
-        answer.map_err(silent)?.map_err(|error| self.error(verb, &error))
+        let timed_out = |_| Error::timed_out(verb, ANSWER_TIMEOUT);
+        answer.map_err(timed_out)?.map_err(|error| self.error(verb, &error))
     }
 
     /// Creates a Secret for one container. It is deleted with the pod.
@@ -194,7 +200,7 @@ impl Api {
         let verb = "get pods/log";
         let request = || self.pods().logs(&self.pod, &params);
         // A container may write nothing for any length of time.
-        let client = if follow { self.patient()? } else { self.client.clone() };
+        let client = if follow { self.streaming_client()? } else { self.client.clone() };
         self.repeat(verb, request, async |request| {
             let answer = client.request_stream(request).await;
             answer.map_err(|error| (self.error(verb, &error), None))
@@ -210,7 +216,7 @@ impl Api {
         command: &[&str],
     ) -> Result<AttachedProcess, Error> {
         let verb = "create pods/exec";
-        let pods = kube::Api::<Pod>::namespaced(self.patient()?, &self.namespace);
+        let pods = kube::Api::<Pod>::namespaced(self.streaming_client()?, &self.namespace);
         let params = AttachParams::default()
             .container(container)
             .stdin(true)
@@ -227,8 +233,8 @@ impl Api {
     }
 
     /// A client without a read timeout.
-    fn patient(&self) -> Result<Client, Error> {
-        Client::try_from(Config::clone(&self.silent)).map_err(|error| Error::no_client(&error))
+    fn streaming_client(&self) -> Result<Client, Error> {
+        Client::try_from(Config::clone(&self.streaming)).map_err(|error| Error::no_client(&error))
     }
 
     fn pods(&self) -> kube::core::Request {
@@ -284,7 +290,7 @@ impl Api {
             let (error, after) = match answer.await {
                 Ok(Ok(value)) => return Ok(value),
                 Ok(Err((error, after))) => (error, after),
-                Err(_) => (Error::silent(verb, left), None),
+                Err(_) => (Error::timed_out(verb, left), None),
             };
             let pause = pauses.next(after);
             if !error.may_pass() || Instant::now() + pause >= until {

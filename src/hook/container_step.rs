@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 
 use super::api::Api;
 use super::call::{Call, Error};
-use super::launch::{self, News};
+use super::launch::{self, PodWatch};
 use super::names::Names;
 use super::outcome::{self, Outcome};
 use super::pod_view::{PodView, Progress};
@@ -194,7 +194,7 @@ async fn started(
     call.share_masks(&planned.env);
     let pod = signals.or(api.add(&[&planned.spec])).await?;
     let (sender, _) = watch::channel(pod);
-    let mut news = News::new(&sender);
+    let mut news = PodWatch::new(&sender);
     let work = async {
         if planned.has_init {
             by_init(call, planned, token, &mut news, signals).await
@@ -213,7 +213,7 @@ async fn by_init(
     call: &Call<'_>,
     planned: &Planned,
     token: &Token,
-    news: &mut News,
+    news: &mut PodWatch,
     signals: &mut Signals,
 ) -> Result<Outcome, Error> {
     let waited = call.settings.timeout;
@@ -253,7 +253,7 @@ async fn by_kubelet(
     call: &Call<'_>,
     api: &Api,
     planned: &Planned,
-    news: &mut News,
+    news: &mut PodWatch,
     signals: &mut Signals,
 ) -> Result<Outcome, Error> {
     // A group without content is one line in the log, without an annotation on the page of the run.

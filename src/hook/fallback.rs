@@ -13,7 +13,7 @@ use k8s_openapi::api::core::v1::Pod;
 use super::api::Api;
 use super::call::{Call, Error};
 use super::exec::{self, Step};
-use super::launch::News;
+use super::launch::PodWatch;
 use super::names::Names;
 use super::outcome::{self, Outcome};
 use super::pod_view::PodView;
@@ -70,7 +70,7 @@ pub(super) async fn launch(
     plain.spec.command = Some(["sh", "-c", KEEP_ALIVE, &mark].map(str::to_owned).to_vec());
     let pod = api.add(&[&plain.spec]).await?;
     sender.send_replace(pod);
-    let mut news = News::new(sender);
+    let mut news = PodWatch::new(sender);
     let until = Instant::now() + call.settings.timeout;
     news.running(&plain, until, call.settings.timeout, call.console).await?;
     let links = workspace::links(call.settings).into_iter().chain(job.links.iter().cloned());

@@ -12,18 +12,18 @@ const INPUT: &str = "INPUT_";
 /// The arguments of a container. `env` is the environment of the request.
 pub(super) fn of(pieces: &[String], env: &[(String, String)]) -> Vec<String> {
     let inputs = || env.iter().filter(|(name, _)| name.starts_with(INPUT));
-    let whole = inputs().find(|(name, line)| name == ARGS && tear(line) == *pieces);
+    let whole = inputs().find(|(name, line)| name == ARGS && split_as_runner(line) == *pieces);
     if let Some((_, line)) = whole {
         return arguments::split(line);
     }
-    let torn = arguments::split(&words::join(None, pieces));
+    let split_value = arguments::split(&words::join(None, pieces));
     let lost: Vec<Input> = inputs().filter_map(|(_, value)| Input::of(value)).collect();
-    torn.into_iter().map(|word| restored(word, &lost)).collect()
+    split_value.into_iter().map(|word| restored(word, &lost)).collect()
 }
 
 /// An input that the splitting changes.
 struct Input {
-    torn: String,
+    split_value: String,
     /// The value as Docker mode passes it.
     whole: String,
 }
@@ -38,13 +38,14 @@ impl Input {
         }
         let quoted = format!("\"{}\"", value.replace('"', "\\\""));
         let [whole] = <[String; 1]>::try_from(arguments::split(&quoted)).ok()?;
-        let [torn] = <[String; 1]>::try_from(arguments::split(&tear(&quoted).join(" "))).ok()?;
-        (torn != whole).then_some(Self { torn, whole })
+        let [split_value] =
+            <[String; 1]>::try_from(arguments::split(&split_as_runner(&quoted).join(" "))).ok()?;
+        (split_value != whole).then_some(Self { split_value, whole })
     }
 }
 
 /// Splits a line as the runner does.
-fn tear(line: &str) -> Vec<&str> {
+fn split_as_runner(line: &str) -> Vec<&str> {
     line.split(' ').map(str::trim).filter(|piece| !piece.is_empty()).collect()
 }
 
@@ -52,7 +53,7 @@ fn tear(line: &str) -> Vec<&str> {
 /// only in spaces, it is unknown which one it was, and the argument is not changed.
 fn restored(word: String, lost: &[Input]) -> String {
     let only = |text: &str| {
-        let mut fitting = lost.iter().filter(|input| input.torn == text);
+        let mut fitting = lost.iter().filter(|input| input.split_value == text);
         let first = fitting.next()?;
         fitting.all(|other| other.whole == first.whole).then(|| first.whole.clone())
     };
@@ -73,7 +74,7 @@ mod tests {
     fn sent(arguments: &[&str]) -> Vec<String> {
         let quoted = arguments.iter().map(|word| format!("\"{}\"", word.replace('"', "\\\"")));
         let line = quoted.collect::<Vec<_>>().join(" ");
-        tear(&line).into_iter().map(str::to_owned).collect()
+        split_as_runner(&line).into_iter().map(str::to_owned).collect()
     }
 
     fn variable(name: &str, value: &str) -> (String, String) {
@@ -113,7 +114,7 @@ mod tests {
     #[test]
     fn a_line_of_a_docker_step_is_split_as_it_was_written() {
         let line = "-c \"a   b\n  c\"  d\n";
-        let pieces: Vec<String> = tear(line).into_iter().map(str::to_owned).collect();
+        let pieces: Vec<String> = split_as_runner(line).into_iter().map(str::to_owned).collect();
         let env = [variable("INPUT_ARGS", line)];
         assert_eq!(of(&pieces, &env), ["-c", "a   b\n  c", "d\n"]);
         assert_eq!(of(&pieces, &[]), ["-c", "a b c", "d"]);

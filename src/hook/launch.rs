@@ -77,7 +77,7 @@ pub(super) struct Delay {
 
 /// The pod's present state, and its changes.
 #[derive(Debug)]
-pub(super) struct News {
+pub(super) struct PodWatch {
     pod: watch::Receiver<Pod>,
 }
 
@@ -150,9 +150,9 @@ impl fmt::Display for Delay {
     }
 }
 
-// === impl News ===
+// === impl PodWatch ===
 
-impl News {
+impl PodWatch {
     /// The changes that the sender publishes from now on.
     pub(super) fn new(sender: &watch::Sender<Pod>) -> Self {
         Self { pod: sender.subscribe() }

@@ -82,7 +82,7 @@ pub fn main() -> ExitCode {
         }
         _ => {}
     }
-    if let Err(gone) = starter::end_with_it() {
+    if let Err(gone) = starter::cancel_when_it_ends() {
         console.error(&gone.to_string());
         return ExitCode::FAILURE;
     }

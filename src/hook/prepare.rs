@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use super::api::{self, Api};
 use super::call::{Call, Error};
 use super::fallback::{self, Kept};
-use super::launch::{self, News};
+use super::launch::{self, PodWatch};
 use super::pod_view::PodView;
 use super::request::PrepareJob;
 use super::response::Response;
@@ -32,7 +32,7 @@ use network::Network;
 use plan::Plan;
 
 /// The job container after its start.
-enum Made {
+enum JobContainer {
     /// Its init is ready.
     Ready(Welcome),
     /// It runs without init.
@@ -83,12 +83,12 @@ pub(super) async fn run(call: &Call<'_>, asked: &PrepareJob) -> Result<Response,
             return Err(error);
         }
     };
-    if let (Some(job), Some(Made::Kept(kept))) = (&mut state.job, &made) {
+    if let (Some(job), Some(JobContainer::Kept(kept))) = (&mut state.job, &made) {
         job.container.clone_from(&kept.container);
         job.by_exec = true;
     }
     call.console.debug(&format!("containers ready after {} ms", began.elapsed().as_millis()));
-    Ok(plan.response(state, made.as_ref().map(Made::is_alpine)))
+    Ok(plan.response(state, made.as_ref().map(JobContainer::is_alpine)))
 }
 
 /// The containers that [`run`] creates, and its warnings.
@@ -104,9 +104,9 @@ pub(super) fn planned(
     Ok((specs, plan.warnings().map(str::to_owned).collect()))
 }
 
-// === impl Made ===
+// === impl JobContainer ===
 
-impl Made {
+impl JobContainer {
     fn is_alpine(&self) -> bool {
         match self {
             Self::Ready(welcome) => welcome.alpine,
@@ -119,7 +119,7 @@ impl Made {
 
 impl Prepare<'_> {
     /// Creates the containers and waits until each is ready.
-    async fn start(&self) -> Result<Option<Made>, Error> {
+    async fn start(&self) -> Result<Option<JobContainer>, Error> {
         let Self { call, api, plan, .. } = *self;
         let all: Vec<&Planned> = plan.all().collect();
         if all.is_empty() {
@@ -135,7 +135,7 @@ impl Prepare<'_> {
         let (sender, _) = watch::channel(self.add(&all, plan.network.as_ref()).await?);
         let until = Instant::now() + call.settings.timeout;
         let services = plan.services.iter().map(|service| {
-            health::healthy(call, api, service, self.token, News::new(&sender), until)
+            health::healthy(call, api, service, self.token, PodWatch::new(&sender), until)
         });
         let ready = async {
             let services = futures_util::future::try_join_all(services);
@@ -144,7 +144,7 @@ impl Prepare<'_> {
             let network = async {
                 let Some(planned) = &plan.network else { return Ok(()) };
                 let network = self.network();
-                let ready = network.ready(planned, News::new(&sender), self.token, until).await;
+                let ready = network.ready(planned, PodWatch::new(&sender), self.token, until).await;
                 ready.or_else(|error| network.without(error))
             };
             futures_util::future::try_join3(job, services, network).await.map(|(job, _, ())| job)
@@ -178,11 +178,11 @@ impl Prepare<'_> {
         sender: &watch::Sender<Pod>,
         until: Instant,
         asked_ns: u64,
-    ) -> Result<Option<Made>, Error> {
+    ) -> Result<Option<JobContainer>, Error> {
         let Self { call, api, plan, .. } = *self;
         let Some(job) = &plan.job else { return Ok(None) };
         let waited = (until, call.settings.timeout);
-        let mut news = News::new(sender);
+        let mut news = PodWatch::new(sender);
         let volume = &call.settings.volume;
         let made = match news.ready(job, volume, self.token, waited, call.console).await {
             Ok((mut line, welcome)) => {
@@ -196,7 +196,7 @@ impl Prepare<'_> {
                     self.hold(job, &mut line, &welcome, sender, until).await?;
                 }
                 self.enforced(job, &mut line).await;
-                Made::Ready(welcome)
+                JobContainer::Ready(welcome)
             }
             Err(error) if error.is_of_init() => {
                 let hosts = plan.hosts();
@@ -204,7 +204,7 @@ impl Prepare<'_> {
                 if plan.network.is_none() && !plan.forwards().is_empty() {
                     self.add_network(sender, until).await?;
                 }
-                Made::Kept(kept)
+                JobContainer::Kept(kept)
             }
             Err(error) => return Err(error.into()),
         };
@@ -238,7 +238,7 @@ impl Prepare<'_> {
                 settled => return settled,
             }
         }
-        network.furnish(job.name(), line).await
+        network.configure(job.name(), line).await
     }
 
     /// Adds the hook's own container after the others.
@@ -248,7 +248,7 @@ impl Prepare<'_> {
         self.late.get_or_init(|| planned.name().to_owned());
         let pod = self.add(&[], Some(&planned)).await?;
         sender.send_replace(pod);
-        self.network().ready(&planned, News::new(sender), self.token, until).await
+        self.network().ready(&planned, PodWatch::new(sender), self.token, until).await
     }
 
     fn network(&self) -> Network<'_> {

@@ -14,7 +14,7 @@ pub(super) struct Gone;
 
 /// Requests SIGTERM, which cancels the call, for when the starter ends. Does nothing without a
 /// starter.
-pub(super) fn end_with_it() -> Result<(), Gone> {
+pub(super) fn cancel_when_it_ends() -> Result<(), Gone> {
     let Ok(pid) = std::env::var(STARTER) else { return Ok(()) };
     let Some(starter) = pid.parse().ok().and_then(Pid::from_raw) else { return Ok(()) };
     // If the kernel cannot do it, only the runner's own kill of the process tree remains.

@@ -49,7 +49,7 @@ const OURS: &str = "ephemon_hook";
 pub(super) struct Telemetry {
     /// Ends the export task after one more export.
     last: Arc<Notify>,
-    courier: JoinHandle<Delivered>,
+    export_task: JoinHandle<Delivered>,
     patience: Patience,
 }
 
@@ -105,14 +105,14 @@ impl Telemetry {
         // This fails only if it is called twice in one process, which does not happen.
         tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer)).ok()?;
         let last = Arc::new(Notify::new());
-        let courier = tokio::spawn(deliver(exporter, span_buffer, Arc::clone(&last)));
-        Some(Self { last, courier, patience: Patience::of(&settings.volume) })
+        let export_task = tokio::spawn(deliver(exporter, span_buffer, Arc::clone(&last)));
+        Some(Self { last, export_task, patience: Patience::of(&settings.volume) })
     }
 
     /// Sends the remaining spans within the time limit.
     pub(super) async fn finish(self, console: &Console) {
         self.last.notify_one();
-        match timeout(self.patience.wait, self.courier).await {
+        match timeout(self.patience.wait, self.export_task).await {
             Ok(Ok(Delivered { error: Some(error), .. })) => {
                 say(console, &format!("spans were not exported: {error}"));
             }

@@ -44,7 +44,7 @@ pub(super) enum Arrival {
     /// A request.
     Request(Box<Request>),
     /// A frame that is not a valid request.
-    Nonsense,
+    Invalid,
     /// Nothing within the time limit.
     Nothing,
 }
@@ -150,11 +150,11 @@ impl Connection {
                 };
                 match body.and_then(|body| Request::decode(&body)) {
                     Ok(request) => Arrival::Request(Box::new(request)),
-                    Err(_) => Arrival::Nonsense,
+                    Err(_) => Arrival::Invalid,
                 }
             }
             Ok(None) => Arrival::Nothing,
-            Err(_) => Arrival::Nonsense,
+            Err(_) => Arrival::Invalid,
         }
     }
 

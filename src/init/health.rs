@@ -66,7 +66,7 @@ pub(super) fn check(
         // A request is not expected now; neither is unlimited silence.
         match client.wait_request(Some(millis(health.interval_ms).max(MIN_INTERVAL)))? {
             Arrival::Nothing => {}
-            Arrival::Request(_) | Arrival::Nonsense => return Err(Gone),
+            Arrival::Request(_) | Arrival::Invalid => return Err(Gone),
         }
     }
 }

@@ -26,7 +26,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Values to mask of other containers.
 #[derive(Debug)]
-pub(super) struct Others {
+pub(super) struct OtherMasks {
     directory: PathBuf,
     /// The file of this container.
     own: PathBuf,
@@ -40,9 +40,9 @@ struct Seen {
     looked: Option<Instant>,
 }
 
-// === impl Others ===
+// === impl OtherMasks ===
 
-impl Others {
+impl OtherMasks {
     /// For the pod of the container.
     pub(super) fn of(config: &Config) -> Self {
         let own = config.volume.container_masks(&config.container);
@@ -108,7 +108,7 @@ mod tests {
         std::os::unix::fs::symlink("/dev/zero", file("zero")).expect("a link");
         fs::write(file("bad"), "garbage\n").expect("a file");
         let masks = Masks::default();
-        let others = Others {
+        let others = OtherMasks {
             directory: directory.path().to_owned(),
             own: file("step"),
             seen: Mutex::default(),

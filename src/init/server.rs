@@ -102,7 +102,7 @@ fn serve(supervisor: &Arc<Supervisor>, client: &mut Connection) -> Result<(), Go
         match client.wait_request(None)? {
             Arrival::Request(request) => answer(supervisor, client, *request)?,
             Arrival::Nothing => {}
-            Arrival::Nonsense => {
+            Arrival::Invalid => {
                 let failure = Failure::new(ErrorCode::Protocol, "this frame is not a request");
                 return client.reply(&Reply::Error(failure));
             }
@@ -118,7 +118,7 @@ fn greet(supervisor: &Supervisor, client: &mut Connection) -> Result<Result<(), 
             Ok(transcript) => transcript,
             Err(failure) => return Ok(Err(failure)),
         },
-        Arrival::Nonsense => {
+        Arrival::Invalid => {
             return Ok(Err(Failure::new(ErrorCode::Protocol, "this frame is not a request")));
         }
         Arrival::Nothing => return Err(Gone),
@@ -133,7 +133,7 @@ fn greet(supervisor: &Supervisor, client: &mut Connection) -> Result<Result<(), 
             Request::Proof(Proof { signature }) if transcript.is_signed(hook, &signature) => Ok(()),
             _ => Err(Failure::new(ErrorCode::Unauthorized, "the client is not the job's hook")),
         },
-        Arrival::Nonsense => {
+        Arrival::Invalid => {
             Err(Failure::new(ErrorCode::Unauthorized, "the key is not this container's"))
         }
         Arrival::Nothing => return Err(Gone),

@@ -29,7 +29,7 @@ use super::{
     connection::{Arrival, Connection},
     poll,
     reaper::{Outcome, Process},
-    supervisor::{Begun, Supervisor},
+    supervisor::{RunningStep, Supervisor},
     tee::{Stream, Tee},
 };
 
@@ -63,13 +63,13 @@ struct Running<'a> {
 }
 
 /// Runs a step to its end. `client` gets its output, if there is a client; if it disconnects or
-/// sends invalid data, the step is ended. The container does not end while the returned [`Begun`]
+/// sends invalid data, the step is ended. The container does not end while the returned [`RunningStep`]
 /// exists.
 pub(super) fn run<'a>(
     supervisor: &'a Arc<Supervisor>,
     run: &Run,
     mut client: Option<&mut Connection>,
-) -> Result<(Exit, Begun<'a>), Failure> {
+) -> Result<(Exit, RunningStep<'a>), Failure> {
     let prepared = &mut command::prepare(run, &supervisor.config.setup.ulimits)?;
     let before = supervisor.cgroup.read();
     let started = Instant::now();
@@ -295,7 +295,7 @@ impl Running<'_> {
                     Request::Signal(signal) => self.signal(signal),
                     _ => self.client_is_gone(),
                 },
-                Arrival::Nonsense => self.client_is_gone(),
+                Arrival::Invalid => self.client_is_gone(),
             }
         }
     }

@@ -32,7 +32,7 @@ use super::{
     forward::{Forwards, Slot},
     hosts::Hosts,
     journal::Journal,
-    others::Others,
+    others::OtherMasks,
     poll,
     reaper::{Process, Reaper, signal_group},
 };
@@ -52,7 +52,7 @@ pub(super) struct Supervisor {
     pub config: Config,
     pub reaper: Reaper,
     pub masks: Masks,
-    pub others: Others,
+    pub others: OtherMasks,
     pub log: ContainerLog,
     pub journal: Journal,
     pub hosts: Hosts,
@@ -109,22 +109,22 @@ pub(super) struct Signals {
 /// A step that the container waits for. Dropped when its end has been reported, because the
 /// container may end right after.
 #[derive(Debug)]
-pub(super) struct Begun<'a> {
+pub(super) struct RunningStep<'a> {
     supervisor: &'a Supervisor,
     /// Its number, starting at 1.
     pub number: u64,
 }
 
-// === impl Begun ===
+// === impl RunningStep ===
 
-impl Begun<'_> {
+impl RunningStep<'_> {
     /// Whether it was ended because the container ends.
     pub(super) fn was_stopped(&self) -> bool {
         self.supervisor.lock().running.get(&self.number).is_some_and(|step| step.stopped)
     }
 }
 
-impl Drop for Begun<'_> {
+impl Drop for RunningStep<'_> {
     fn drop(&mut self) {
         let mut steps = self.supervisor.lock();
         steps.ended += 1;
@@ -166,7 +166,7 @@ impl Supervisor {
         Ok(Self {
             reaper: Reaper::default(),
             masks: Masks::default(),
-            others: Others::of(&config),
+            others: OtherMasks::of(&config),
             log,
             journal,
             hosts: Hosts::new(config.hosts.clone()),
@@ -191,7 +191,7 @@ impl Supervisor {
         &self,
         name: &str,
         spawn: impl FnOnce() -> Result<Process, Failure>,
-    ) -> Result<(Begun<'_>, Process), Failure> {
+    ) -> Result<(RunningStep<'_>, Process), Failure> {
         let mut steps = self.lock();
         if steps.stopping.is_some() {
             return Err(Failure::new(ErrorCode::Stopping, "the container is ending"));
@@ -206,7 +206,7 @@ impl Supervisor {
             stopped: false,
         };
         steps.running.insert(number, step);
-        Ok((Begun { supervisor: self, number }, process))
+        Ok((RunningStep { supervisor: self, number }, process))
     }
 
     /// A permit to read the output of processes that a step left behind.

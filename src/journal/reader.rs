@@ -29,7 +29,7 @@ pub const FILE_BYTES: usize = 384;
 /// Bytes that are read from one pod per look; a pod that writes more is continued at the next one.
 const MAX_LOOK_BYTES: usize = 256 * 1024;
 /// Bytes that are read from all pods per look; there are up to four looks a second.
-const MAX_LOOK_BYTES_IN_ALL: usize = 2 * 1024 * 1024;
+const MAX_TOTAL_LOOK_BYTES: usize = 2 * 1024 * 1024;
 /// Bytes that are read from a pod before the next one has its turn.
 const TURN_BYTES: usize = 16 * 1024;
 /// The volume's name in the pod's spec.
@@ -95,7 +95,7 @@ impl Reader {
         }
         let mut queue: VecDeque<_> =
             after.iter().chain(before).map(|uid| (uid, MAX_LOOK_BYTES)).collect();
-        let mut left = MAX_LOOK_BYTES_IN_ALL;
+        let mut left = MAX_TOTAL_LOOK_BYTES;
         let mut next = None;
         while let Some((uid, left_of_pod)) = queue.pop_front() {
             if left == 0 {

@@ -19,6 +19,7 @@ pub enum Error {
         path: PathBuf,
         /// The suffix of the variable's name.
         variable: &'static str,
+        /// The cause.
         source: std::io::Error,
     },
     /// A file has other content.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ephemon_demo::cgroups::Choice;
-use ephemon_demo::{Happening, Node, NodeOptions, Sight};
+use ephemon_demo::{MountMode, Node, NodeEvent, NodeOptions};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -16,10 +16,10 @@ use crate::support::programs;
 /// Nothing here takes longer unless it hangs.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-async fn node(sight: Sight) -> Node {
+async fn node(mount_mode: MountMode) -> Node {
     let options = NodeOptions {
         cgroups: Choice::Scratch,
-        sight: Some(sight),
+        mount_mode: Some(mount_mode),
         relist: Duration::from_millis(100),
         log_removal: Duration::from_millis(100),
         ..NodeOptions::new(programs::demo())
@@ -54,11 +54,11 @@ fn shell(name: &str, line: &str) -> Value {
 /// Adds a container and waits for its end; the exit code.
 async fn run(node: &Node, container: Value) -> i32 {
     let name = container["name"].as_str().unwrap().to_owned();
-    let mut events = node.happenings();
+    let mut events = node.node_events();
     node.add_ephemeral("default", "p", &[container]).unwrap();
     let end = async {
         loop {
-            if let Happening::Ended(truth) = events.recv().await.unwrap()
+            if let NodeEvent::Ended(truth) = events.recv().await.unwrap()
                 && truth.container == name
             {
                 return truth.exit_code;
@@ -69,10 +69,10 @@ async fn run(node: &Node, container: Value) -> i32 {
 }
 
 async fn runs(node: &Node, pod: Value, container: &str) {
-    let mut events = node.happenings();
+    let mut events = node.node_events();
     node.create_pod(pod).unwrap();
     let start = async {
-        while !matches!(events.recv().await.unwrap(), Happening::Started { container: c, .. } if c == container)
+        while !matches!(events.recv().await.unwrap(), NodeEvent::Started { container: c, .. } if c == container)
         {
         }
     };
@@ -93,11 +93,11 @@ fn log(node: &Node, container: &str) -> String {
     fs::read_to_string(node.root().join(path)).unwrap()
 }
 
-async fn volumes_are_shared(sight: Sight, needs: &[Part]) {
+async fn volumes_are_shared(mount_mode: MountMode, needs: &[Part]) {
     if !parts::all_there(needs) {
         return;
     }
-    let node = node(sight).await;
+    let node = node(mount_mode).await;
     runs(&node, pod(&[]), "runner").await;
     let mut step = shell("one", "cp /etc/hostname \"$TO\" && cd \"$HERE\" && echo seen > from-one");
     step["env"] = json!([
@@ -110,23 +110,23 @@ async fn volumes_are_shared(sight: Sight, needs: &[Part]) {
         .exec("default", "p", "runner", &["cat".into(), "/proc/self/mountinfo".into()])
         .unwrap();
     let mounts = String::from_utf8(exec.output().unwrap().stdout).unwrap();
-    assert_eq!(mounts.contains(" /shared "), sight != Sight::Textual, "{mounts}");
+    assert_eq!(mounts.contains(" /shared "), mount_mode != MountMode::Textual, "{mounts}");
     node.shutdown().await;
 }
 
 #[tokio::test]
 async fn volumes_are_shared_in_mount_namespaces() {
-    volumes_are_shared(Sight::Namespace, &[Part::MountNamespace]).await;
+    volumes_are_shared(MountMode::Namespace, &[Part::MountNamespace]).await;
 }
 
 #[tokio::test]
 async fn volumes_are_shared_in_user_namespaces() {
-    volumes_are_shared(Sight::UserNamespace, &[Part::UserNamespace]).await;
+    volumes_are_shared(MountMode::UserNamespace, &[Part::UserNamespace]).await;
 }
 
 #[tokio::test]
 async fn volumes_are_shared_by_words() {
-    volumes_are_shared(Sight::Textual, &[]).await;
+    volumes_are_shared(MountMode::Textual, &[]).await;
 }
 
 #[tokio::test]
@@ -134,7 +134,7 @@ async fn the_hosts_file_is_shared_and_forgets_at_every_start() {
     if !parts::all_there(&[Part::MountNamespace]) {
         return;
     }
-    let node = node(Sight::Namespace).await;
+    let node = node(MountMode::Namespace).await;
     runs(&node, pod(&[]), "runner").await;
     let add = shell("add", "echo '127.0.0.1 redis' >> /etc/hosts; grep -c redis /etc/hosts");
     assert_eq!(run(&node, add).await, 0, "{}", log(&node, "add"));
@@ -148,7 +148,7 @@ async fn the_hosts_file_is_shared_and_forgets_at_every_start() {
 
 #[tokio::test]
 async fn a_secret_reaches_the_environment_and_a_missing_one_is_waited_for() {
-    let node = node(Sight::Textual).await;
+    let node = node(MountMode::Textual).await;
     runs(&node, pod(&[]), "runner").await;
     let mut step = shell("needs", "test \"$PASSWORD\" = 'grüße' && test \"$A\" = own");
     step["envFrom"] = json!([{"secretRef": {"name": "s"}}]);
@@ -179,7 +179,7 @@ async fn a_secret_reaches_the_environment_and_a_missing_one_is_waited_for() {
 
 #[tokio::test]
 async fn init_containers_come_first_and_one_that_fails_is_the_last() {
-    let node = node(Sight::Textual).await;
+    let node = node(MountMode::Textual).await;
     let init = shell("prepare", "echo ready > \"$SHARED\"");
     let init = |code: i32| {
         let mut init = init.clone();

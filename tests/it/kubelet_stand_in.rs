@@ -5,7 +5,7 @@ use std::fs;
 use std::time::Duration;
 
 use ephemon_demo::cgroups::Choice;
-use ephemon_demo::{Happening, Kind, Node, NodeOptions, Truth};
+use ephemon_demo::{Kind, Node, NodeEvent, NodeOptions, Truth};
 use serde_json::{Value, json};
 use tokio::sync::broadcast::Receiver;
 use tokio::time::timeout;
@@ -53,8 +53,8 @@ fn ephemeral(name: &str, command: &[&str]) -> Value {
 }
 
 async fn until<T>(
-    events: &mut Receiver<Happening>,
-    mut wanted: impl FnMut(Happening) -> Option<T>,
+    events: &mut Receiver<NodeEvent>,
+    mut wanted: impl FnMut(NodeEvent) -> Option<T>,
 ) -> T {
     let search = async {
         loop {
@@ -66,19 +66,19 @@ async fn until<T>(
     timeout(PATIENCE, search).await.expect("it never happened")
 }
 
-async fn started(events: &mut Receiver<Happening>, name: &str) {
+async fn started(events: &mut Receiver<NodeEvent>, name: &str) {
     until(events, |happening| match happening {
-        Happening::Started { container, .. } if container == name => Some(()),
+        NodeEvent::Started { container, .. } if container == name => Some(()),
         _ => None,
     })
     .await;
 }
 
 /// Waits for the ends of as many ephemeral containers.
-async fn ends(events: &mut Receiver<Happening>, count: usize) -> BTreeMap<String, Truth> {
+async fn ends(events: &mut Receiver<NodeEvent>, count: usize) -> BTreeMap<String, Truth> {
     let mut all = BTreeMap::new();
     until(events, |happening| {
-        if let Happening::Ended(truth) = happening
+        if let NodeEvent::Ended(truth) = happening
             && truth.kind == Kind::Ephemeral
         {
             all.insert(truth.container.clone(), *truth);
@@ -97,7 +97,7 @@ async fn containers_are_run_accounted_and_removed(choice: Choice) {
     let Some(node) = node(choice).await else {
         return;
     };
-    let mut events = node.happenings();
+    let mut events = node.node_events();
     let uid =
         node.create_pod(runner("r1")).unwrap()["metadata"]["uid"].as_str().unwrap().to_owned();
     started(&mut events, "runner").await;
@@ -140,7 +140,7 @@ async fn containers_are_run_accounted_and_removed(choice: Choice) {
     assert!(node.root().join(link).exists());
 
     node.delete_pod("default", "r1", None).unwrap();
-    until(&mut events, |happening| matches!(happening, Happening::Gone { .. }).then_some(())).await;
+    until(&mut events, |happening| matches!(happening, NodeEvent::Gone { .. }).then_some(())).await;
     assert!(node.pod("default", "r1").is_err());
     assert!(!node.root().join(format!("var/log/pods/default_r1_{uid}")).exists());
     assert!(walk(&kubepods, &format!("pod{uid}")).is_empty());
@@ -189,7 +189,7 @@ async fn the_kernels_figure_and_the_reapers_agree() {
         let Some(node) = node(choice).await else {
             continue;
         };
-        let mut events = node.happenings();
+        let mut events = node.node_events();
         node.create_pod(runner("r1")).unwrap();
         started(&mut events, "runner").await;
         let burn = ["ephemon-workload", "burn", "300ms"];
@@ -214,7 +214,7 @@ async fn a_container_over_the_pods_limit_is_killed_and_says_so() {
         eprintln!("skipped: {}", node.describe());
         return node.shutdown().await;
     }
-    let mut events = node.happenings();
+    let mut events = node.node_events();
     node.create_pod(runner("r1")).unwrap();
     started(&mut events, "runner").await;
     let eat = ["ephemon-workload", "eat", "512"];
@@ -231,7 +231,7 @@ async fn a_container_over_the_pods_limit_is_killed_and_says_so() {
 #[tokio::test]
 async fn an_image_that_is_not_there_waits_and_holds_up_nobody() {
     let node = node(Choice::Scratch).await.unwrap();
-    let mut events = node.happenings();
+    let mut events = node.node_events();
     node.create_pod(runner("r1")).unwrap();
     started(&mut events, "runner").await;
     let mut absent = ephemeral("absent", &["true"]);
@@ -247,7 +247,7 @@ async fn an_image_that_is_not_there_waits_and_holds_up_nobody() {
 #[tokio::test]
 async fn when_the_runner_exits_the_pod_ends_after_its_grace_with_all_states_at_once() {
     let node = node(Choice::Scratch).await.unwrap();
-    let mut events = node.happenings();
+    let mut events = node.node_events();
     let mut pod = runner("r1");
     pod["spec"]["containers"][0]["command"] = json!(["ephemon-workload", "sleep", "500ms"]);
     node.create_pod(pod).unwrap();

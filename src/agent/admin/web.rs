@@ -32,6 +32,7 @@ pub enum WebError {
         path: PathBuf,
         /// The key that names it.
         named: &'static str,
+        /// The cause.
         source: std::io::Error,
     },
     /// A key or a value of the web configuration file is not valid.
@@ -57,6 +58,7 @@ pub enum WebError {
     Certificate {
         /// The certificate file.
         path: PathBuf,
+        /// The cause.
         source: rustls::Error,
     },
     /// This authority cannot be used to verify client certificates.

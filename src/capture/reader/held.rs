@@ -66,7 +66,7 @@ impl Held {
     /// `pause`. Only the first, so that a job cannot hide a container by that name.
     pub(super) fn is_sandbox(&mut self, key: u64, proc: &Path) -> bool {
         let Some(container) = self.containers.get_mut(&key) else { return false };
-        if self.population.eldest(&container.pod) != Some(key) {
+        if self.population.oldest_container(&container.pod) != Some(key) {
             return false;
         }
         let pids = container.pids(&mut self.buffer);
@@ -78,7 +78,8 @@ impl Held {
     /// created itself, with any values, and its container may be found before the sandbox.
     pub(super) fn adopt_network(&mut self, uid: &PodUid, proc: &Path) {
         // The sandbox is the oldest container: it exists before all others, and ends after them.
-        let sandbox = self.population.eldest(uid).and_then(|key| self.containers.get(&key));
+        let sandbox =
+            self.population.oldest_container(uid).and_then(|key| self.containers.get(&key));
         let process = sandbox.and_then(|container| container.exit_watch.as_ref());
         if let (Some(process), Some(pod)) = (process, self.pods.get_mut(uid)) {
             pod.adopt_network(process.pid, proc);

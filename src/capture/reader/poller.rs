@@ -15,7 +15,7 @@ pub(super) struct Poller(OwnedFd);
 
 /// The kernel's events. Belongs to one thread, because the events may contain pointers.
 #[derive(Default)]
-pub(super) struct Wakes {
+pub(super) struct PollEvents {
     events: Vec<epoll::Event>,
     pub(super) tokens: Vec<u64>,
 }
@@ -39,13 +39,19 @@ impl Poller {
     }
 
     /// Waits until a descriptor is readable or the time is over.
-    pub(super) fn wait(&self, timeout: Duration, wakes: &mut Wakes) -> Result<(), Errno> {
+    pub(super) fn wait(
+        &self,
+        timeout: Duration,
+        poll_events: &mut PollEvents,
+    ) -> Result<(), Errno> {
         let timeout = Timespec::try_from(timeout).ok();
-        wakes.events.clear();
-        wakes.events.reserve(BATCH);
-        let spare = rustix::buffer::spare_capacity(&mut wakes.events);
+        poll_events.events.clear();
+        poll_events.events.reserve(BATCH);
+        let spare = rustix::buffer::spare_capacity(&mut poll_events.events);
         match epoll::wait(&self.0, spare, timeout.as_ref()) {
-            Ok(_) => wakes.tokens.extend(wakes.events.iter().map(|event| event.data.u64())),
+            Ok(_) => {
+                poll_events.tokens.extend(poll_events.events.iter().map(|event| event.data.u64()))
+            }
             Err(Errno::INTR) => {}
             Err(error) => return Err(error),
         }

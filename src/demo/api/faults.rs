@@ -43,7 +43,7 @@ pub enum Answer {
 
 /// Something done to all watches that are open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Strike {
+pub(super) enum WatchFault {
     /// Cut without an end of the body.
     Cut,
     /// An `ERROR` event with status 410, then the end.
@@ -52,14 +52,14 @@ pub(super) enum Strike {
 
 /// The switchboard. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Faults(Arc<Board>);
+pub struct Faults(Arc<State>);
 
 #[derive(Debug)]
-struct Board {
+struct State {
     fault: watch::Sender<Fault>,
     /// Counts strikes; the kind of the last one.
     strikes: watch::Sender<u64>,
-    last: Mutex<Strike>,
+    last: Mutex<WatchFault>,
     rules: Mutex<Vec<Rule>>,
     /// Counts requests, those that are not answered too.
     requests: watch::Sender<u64>,
@@ -69,10 +69,10 @@ struct Board {
 
 impl Default for Faults {
     fn default() -> Self {
-        Self(Arc::new(Board {
+        Self(Arc::new(State {
             fault: watch::Sender::new(Fault::None),
             strikes: watch::Sender::new(0),
-            last: Mutex::new(Strike::Cut),
+            last: Mutex::new(WatchFault::Cut),
             rules: Mutex::default(),
             requests: watch::Sender::new(0),
         }))
@@ -100,12 +100,12 @@ impl Faults {
 
     /// Cuts every open watch, as a lost connection does.
     pub fn drop_watches(&self) {
-        self.strike(Strike::Cut);
+        self.strike(WatchFault::Cut);
     }
 
     /// Ends every open watch with an `ERROR` event of status 410, as after a compaction.
     pub fn expire_watches(&self) {
-        self.strike(Strike::Expire);
+        self.strike(WatchFault::Expire);
     }
 
     /// How many requests have come, whatever they met.
@@ -131,11 +131,11 @@ impl Faults {
         self.0.strikes.subscribe()
     }
 
-    pub(super) fn last_strike(&self) -> Strike {
+    pub(super) fn last_strike(&self) -> WatchFault {
         *lock(&self.0.last)
     }
 
-    fn strike(&self, strike: Strike) {
+    fn strike(&self, strike: WatchFault) {
         *lock(&self.0.last) = strike;
         self.0.strikes.send_modify(|count| *count = count.wrapping_add(1));
     }

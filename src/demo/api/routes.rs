@@ -19,7 +19,7 @@ use super::query::Query;
 use super::selector::{FieldSelector, InvalidSelector, LabelSelector};
 use super::status::Refusal;
 use super::store::{Key, Store};
-use super::watch::{self, Beginning, Scope, Wish};
+use super::watch::{self, Beginning, Scope, WatchRequest};
 use super::{Parts, exec, log, parameters};
 
 /// The longest request body taken; a real server's limit.
@@ -30,10 +30,10 @@ type Answer = Response<UnsyncBoxBody<Bytes, io::Error>>;
 /// The connection is closed without an answer.
 #[derive(Debug, thiserror::Error)]
 #[error("no answer is given")]
-pub(super) struct Silence;
+pub(super) struct NoResponse;
 
 /// Answers one request, or not, as the faults of the day have it.
-pub(super) async fn answer(request: Request<Incoming>, parts: Parts) -> Result<Answer, Silence> {
+pub(super) async fn answer(request: Request<Incoming>, parts: Parts) -> Result<Answer, NoResponse> {
     parts.faults.count_request();
     let fault = wait_while_hung(&parts.faults).await;
     let path = request.uri().path().to_owned();
@@ -62,12 +62,12 @@ pub(super) async fn answer(request: Request<Incoming>, parts: Parts) -> Result<A
             retry_after = after.unwrap_or(1);
             Err(refusal_of(code))
         }
-        (_, Some(faults::Answer::Closed), _) => return Err(Silence),
+        (_, Some(faults::Answer::Closed), _) => return Err(NoResponse),
         (_, _, Err(refusal)) => Err(refusal),
         (_, rule, Ok(())) => {
             let result = route(request, &words, &query, parts, fault == Fault::Gone).await;
             if rule == Some(faults::Answer::Lost) {
-                return Err(Silence);
+                return Err(NoResponse);
             }
             result
         }
@@ -237,7 +237,8 @@ fn collection(
             None | Some(0) => Beginning::State,
             Some(version) => Beginning::After(version),
         };
-        let wish = Wish { scope, beginning, bookmarks, timeout: timeout.map(Duration::from_secs) };
+        let wish =
+            WatchRequest { scope, beginning, bookmarks, timeout: timeout.map(Duration::from_secs) };
         let body = StreamBody::new(watch::stream(store, faults, wish));
         return Ok(with_type(200, body.boxed_unsync(), "application/json"));
     }

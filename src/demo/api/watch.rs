@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch::Receiver;
 use tokio::time::{Instant, sleep_until};
 
-use super::faults::{Fault, Faults, Strike};
+use super::faults::{Fault, Faults, WatchFault};
 use super::selector::{FieldSelector, LabelSelector};
 use super::status::Refusal;
 use super::store::{Change, Store};
@@ -40,7 +40,7 @@ pub(super) enum Beginning {
 
 /// What the request asks for.
 #[derive(Debug, Clone)]
-pub(super) struct Wish {
+pub(super) struct WatchRequest {
     pub(super) scope: Scope,
     pub(super) beginning: Beginning,
     pub(super) bookmarks: bool,
@@ -50,7 +50,7 @@ pub(super) struct Wish {
 struct Watch {
     store: Store,
     faults: Faults,
-    wish: Wish,
+    wish: WatchRequest,
     version: u64,
     lines: VecDeque<Bytes>,
     ending: bool,
@@ -65,7 +65,7 @@ struct Watch {
 pub(super) fn stream(
     store: Store,
     faults: Faults,
-    wish: Wish,
+    wish: WatchRequest,
 ) -> impl Stream<Item = io::Result<Frame<Bytes>>> {
     stream::unfold(Watch::new(store, faults, wish), |mut watch| async {
         let line = watch.next().await?;
@@ -87,7 +87,7 @@ impl Scope {
 // === impl Watch ===
 
 impl Watch {
-    fn new(store: Store, faults: Faults, wish: Wish) -> Self {
+    fn new(store: Store, faults: Faults, wish: WatchRequest) -> Self {
         let now = Instant::now();
         let mut watch = Self {
             changes: store.changes(),
@@ -139,8 +139,8 @@ impl Watch {
             tokio::select! {
                 _ = self.changes.changed(), if !hung => self.collect(),
                 _ = self.strikes.changed() => match self.faults.last_strike() {
-                    Strike::Cut => return Some(Err(io::ErrorKind::ConnectionReset.into())),
-                    Strike::Expire => self.fail(&Refusal::expired(self.version, self.version)),
+                    WatchFault::Cut => return Some(Err(io::ErrorKind::ConnectionReset.into())),
+                    WatchFault::Expire => self.fail(&Refusal::expired(self.version, self.version)),
                 },
                 _ = self.fault.changed() => {}
                 () = sleep_until(self.next_bookmark), if !hung => {

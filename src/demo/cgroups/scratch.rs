@@ -1,6 +1,6 @@
 //! A tree of plain files in cgroup version 2's format, for where no cgroup can be written.
 //!
-//! `Keeper` writes one container's files and its pod's sums. As in the kernel, the pod's counters
+//! `CgroupWriter` writes one container's files and its pod's sums. As in the kernel, the pod's counters
 //! are never behind its containers': they are written first, under a lock all containers share.
 
 use std::fs::{self, File};
@@ -43,7 +43,7 @@ pub(crate) struct Counters {
 
 /// Writes one container's files.
 #[derive(Debug)]
-pub(crate) struct Keeper {
+pub(crate) struct CgroupWriter {
     dir: PathBuf,
     ledger: PathBuf,
     device: String,
@@ -114,9 +114,9 @@ pub(super) fn remove(dir: &Path) -> Result<(), Error> {
     }
 }
 
-// === impl Keeper ===
+// === impl CgroupWriter ===
 
-impl Keeper {
+impl CgroupWriter {
     pub(crate) fn new(dir: &Path, ledger: &Path) -> Self {
         use std::os::unix::fs::MetadataExt;
         let device = fs::metadata(dir).map_or(0, |metadata| metadata.dev());
@@ -263,14 +263,14 @@ mod tests {
         let (dir, ledger) = tree.directories("base/kubepods/pod1");
         let pod = Place::Scratch { dir, ledger };
         pod.make_pod(&super::super::Limits::default()).unwrap();
-        let keeper = |id: &str| {
+        let cgroup_writer = |id: &str| {
             let place = pod.child(id);
             place.make(&super::super::Limits::default()).unwrap();
             let Place::Scratch { dir, ledger } = place.clone() else { unreachable!() };
-            (place, Keeper::new(&dir, &ledger))
+            (place, CgroupWriter::new(&dir, &ledger))
         };
-        let (a, keep_a) = keeper("a");
-        let (_b, keep_b) = keeper("b");
+        let (a, keep_a) = cgroup_writer("a");
+        let (_b, keep_b) = cgroup_writer("b");
         keep_a.enter(&used(1_000), "7\n").unwrap();
         keep_b.enter(&used(500), "8\n").unwrap();
         assert_eq!(a.figures().cpu_ns, Some(1_000_000));

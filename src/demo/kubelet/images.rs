@@ -10,7 +10,7 @@ use ephemon_base::lock;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::{Desk, Kind};
+use super::{Kind, Shared};
 use crate::api::object::text;
 
 /// Images that can be had; others cannot.
@@ -46,7 +46,7 @@ impl Images {
 
 /// Sees to it that a container's image is there. Nothing else of the pod goes on meanwhile: a real
 /// kubelet's pod worker waits for its pulls, too.
-pub(super) async fn provide(desk: &Desk, pod: &Value, container: &Value, kind: Kind) {
+pub(super) async fn provide(shared: &Shared, pod: &Value, container: &Value, kind: Kind) {
     let part = |pointer| text(container, pointer).unwrap_or_default();
     let (name, image) = (part("/name"), part("/image"));
     let list = match kind {
@@ -55,14 +55,14 @@ pub(super) async fn provide(desk: &Desk, pod: &Value, container: &Value, kind: K
         Kind::Ephemeral => "ephemeralContainers",
     };
     let tell = |reason: &str, message: &str| {
-        desk.store.events().tell(pod, (list, name), reason, message);
+        shared.store.events().tell(pod, (list, name), reason, message);
     };
-    if !desk.images.must_pull(container) {
+    if !shared.images.must_pull(container) {
         return tell("Pulled", &present(image));
     }
     tell("Pulling", &pulling(image));
     let begin = Instant::now();
-    tokio::time::sleep(desk.settings.pull).await;
+    tokio::time::sleep(shared.settings.pull).await;
     tell("Pulled", &pulled(image, begin.elapsed()));
 }
 

@@ -10,17 +10,17 @@ use ephemon_contract::{env, mount};
 use serde_json::Value;
 
 use super::volumes::Volumes;
-use super::{Desk, Kind, logs, spec};
+use super::{Kind, Shared, logs, spec};
 use crate::api::object::{items, text};
 use crate::api::store::Key;
 use crate::cgroups::{Limits, Place};
 use crate::shim::Order;
-use crate::view::{Mount, Sight, View};
+use crate::view::{Mount, MountMode, View};
 
 /// A pod as its containers' orders need it.
 #[derive(Debug)]
-pub(super) struct Home<'a> {
-    pub(super) desk: &'a Desk,
+pub(super) struct PodContext<'a> {
+    pub(super) shared: &'a Shared,
     pub(super) key: &'a Key,
     pub(super) pod: &'a Value,
     pub(super) place: &'a Place,
@@ -37,12 +37,12 @@ pub(super) enum Trouble {
     Io(#[from] io::Error),
 }
 
-// === impl Home ===
+// === impl PodContext ===
 
-impl Home<'_> {
+impl PodContext<'_> {
     /// What the shim is to do; writes the hosts file and the container's view.
     pub(super) fn order(&self, container: &Value, kind: Kind, id: &str) -> Result<Order, Trouble> {
-        let settings = &self.desk.settings;
+        let settings = &self.shared.settings;
         let name = text(container, "/name").unwrap_or_default();
         let mut env = spec::environment(&self.key.1, container);
         let inherited = self.env_from(container)?;
@@ -78,7 +78,7 @@ impl Home<'_> {
             self.volumes.write_hosts(&self.key.1)?;
         }
         let view = View {
-            sight: self.desk.sight,
+            mount_mode: self.shared.mount_mode,
             root: directory.join("rootfs"),
             mounts,
             hosts: self.volumes.hosts(),
@@ -112,12 +112,12 @@ impl Home<'_> {
     ) -> Result<PathBuf, Trouble> {
         fs::create_dir_all(&view.root)?;
         if let Some(program) = command.first_mut()
-            && Path::new(program) == self.desk.settings.binary
+            && Path::new(program) == self.shared.settings.binary
         {
             // Itself, wherever its file is to be seen.
             "/proc/self/exe".clone_into(program);
         }
-        if view.sight == Sight::Textual {
+        if view.mount_mode == MountMode::Textual {
             view.working_directory = view
                 .working_directory
                 .as_ref()
@@ -147,7 +147,7 @@ impl Home<'_> {
         let (name, key) = (part("/name"), part("/key"));
         let secret = (self.key.0.clone(), name.to_owned());
         let optional = source.get("optional").and_then(Value::as_bool) == Some(true);
-        let values = self.desk.store.secrets().values(&secret);
+        let values = self.shared.store.secrets().values(&secret);
         let is_there = values.is_some();
         let value = values.into_iter().flatten().find(|(known, _)| known == key);
         match value {
@@ -168,7 +168,7 @@ impl Home<'_> {
             let Some(name) = text(source, "/secretRef/name") else { continue };
             let secret = (self.key.0.clone(), name.to_owned());
             let optional = source.pointer("/secretRef/optional").and_then(Value::as_bool);
-            let Some(values) = self.desk.store.secrets().values(&secret) else {
+            let Some(values) = self.shared.store.secrets().values(&secret) else {
                 if optional == Some(true) {
                     continue;
                 }

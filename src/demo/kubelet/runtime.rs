@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use ephemon_base::lock;
 
-use super::{Desk, spec};
+use super::{Shared, spec};
 use crate::api::Runtime;
 use crate::api::object::{items, text};
 use crate::api::store::Key;
@@ -51,9 +51,9 @@ impl Running {
     }
 }
 
-// === impl Desk ===
+// === impl Shared ===
 
-impl Runtime for Desk {
+impl Runtime for Shared {
     fn log(&self, pod: &Key, container: &str) -> Option<PathBuf> {
         self.running.get(pod, container)?.log
     }

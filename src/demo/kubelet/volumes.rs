@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::api::object::{items, text};
-use crate::view::{Mount, Sight};
+use crate::view::{Mount, MountMode};
 
 /// The pod's directory on the node.
 #[derive(Debug, Clone)]
@@ -25,10 +25,10 @@ pub(super) struct Volumes {
 // === impl Volumes ===
 
 impl Volumes {
-    pub(super) fn new(root: &Path, uid: &str, sight: Sight) -> Self {
+    pub(super) fn new(root: &Path, uid: &str, mount_mode: MountMode) -> Self {
         Self {
             directory: root.join("var/lib/kubelet/pods").join(uid),
-            short: (sight == Sight::Textual).then(|| root.join("v")),
+            short: (mount_mode == MountMode::Textual).then(|| root.join("v")),
             uid: uid.to_owned(),
         }
     }
@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn volumes_are_made_mounted_and_removed_and_other_kinds_left_out() {
         let root = tempfile::tempdir().unwrap();
-        let volumes = Volumes::new(root.path(), "u", Sight::Namespace);
+        let volumes = Volumes::new(root.path(), "u", MountMode::Namespace);
         let list =
             json!([{"name": "work", "emptyDir": {}}, {"name": "host", "hostPath": {"path": "/"}}]);
         volumes.make(&json!({"spec": {"volumes": list}})).unwrap();
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn the_hosts_file_forgets_what_was_added() {
         let root = tempfile::tempdir().unwrap();
-        let volumes = Volumes::new(root.path(), "u", Sight::Namespace);
+        let volumes = Volumes::new(root.path(), "u", MountMode::Namespace);
         volumes.make(&json!({})).unwrap();
         volumes.write_hosts("runner-1").unwrap();
         let before = fs::read_to_string(volumes.hosts()).unwrap();

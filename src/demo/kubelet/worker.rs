@@ -15,10 +15,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::container::{Container, State, Told, new_id};
 use super::images::Waiting;
-use super::order::{Home, Trouble};
+use super::order::{PodContext, Trouble};
 use super::status::{Seen, View};
 use super::volumes::Volumes;
-use super::{Desk, Happening, Kind, images, logs, spec};
+use super::{Kind, NodeEvent, Shared, images, logs, spec};
 use crate::api::object::{items, text, time};
 use crate::api::store::Key;
 use crate::cgroups::{Error, Place, Qos};
@@ -34,7 +34,7 @@ const WORDS: usize = 64;
 /// Runs one pod from its creation to its end.
 #[derive(Debug)]
 pub(super) struct Worker {
-    desk: Arc<Desk>,
+    shared: Arc<Shared>,
     key: Key,
     uid: String,
     place: Place,
@@ -63,23 +63,23 @@ enum End {
 // === impl Worker ===
 
 impl Worker {
-    pub(super) fn new(desk: Arc<Desk>, pod: &Value, stopped: watch::Receiver<bool>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, pod: &Value, stopped: watch::Receiver<bool>) -> Self {
         let get = |pointer| text(pod, pointer).unwrap_or_default().to_owned();
         let key = (get("/metadata/namespace"), get("/metadata/name"));
         let uid = get("/metadata/uid");
         let qos = Qos::of(text(pod, "/status/qosClass").unwrap_or_default());
         Self {
-            place: desk.cgroups.pod(qos, &uid),
-            logs: logs::pod_directory(&desk.settings.root, &key.0, &key.1, &uid),
+            place: shared.cgroups.pod(qos, &uid),
+            logs: logs::pod_directory(&shared.settings.root, &key.0, &key.1, &uid),
             containers: BTreeMap::new(),
             seen: BTreeMap::new(),
             waiting: BTreeMap::new(),
-            volumes: Volumes::new(&desk.settings.root, &uid, desk.sight),
+            volumes: Volumes::new(&shared.settings.root, &uid, shared.mount_mode),
             start_time: time(SystemTime::now()),
             finished: false,
             last_end: None,
             words: mpsc::channel(WORDS),
-            desk,
+            shared,
             key,
             uid,
             stopped,
@@ -107,9 +107,9 @@ impl Worker {
         self.end_sandbox().await;
         if matches!(end, End::Deleted(_)) {
             self.remove_logs().await;
-            self.desk.store.remove(&self.key);
+            self.shared.store.remove(&self.key);
             let pod = self.key.1.clone();
-            self.desk.tell(Happening::Gone { pod });
+            self.shared.tell(NodeEvent::Gone { pod });
         }
     }
 
@@ -135,9 +135,9 @@ impl Worker {
     }
 
     async fn live(&mut self) -> End {
-        let mut changes = self.desk.store.changes();
+        let mut changes = self.shared.store.changes();
         changes.mark_changed();
-        let mut relist = interval(self.desk.settings.relist);
+        let mut relist = interval(self.shared.settings.relist);
         relist.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut dirty = true;
         let mut stopped = self.stopped.clone();
@@ -217,7 +217,7 @@ impl Worker {
             self.wait(name, trouble.reason, trouble.message);
             return Ok(());
         }
-        images::provide(&self.desk, pod, container, kind).await;
+        images::provide(&self.shared, pod, container, kind).await;
         match self.start(pod, container, kind).await {
             // Tried again at every sync: the Secret may come.
             Err(Trouble::Config(why)) => self.wait(name, CONFIG_ERROR, Some(why)),
@@ -238,7 +238,7 @@ impl Worker {
                 return Ok(false);
             }
             let mut stopped = self.stopped.clone();
-            let mut relist = interval(self.desk.settings.relist);
+            let mut relist = interval(self.shared.settings.relist);
             relist.reset();
             let code = loop {
                 if let Some(State::Ended(ended)) = self.state(&name) {
@@ -269,9 +269,9 @@ impl Worker {
     async fn start(&mut self, pod: &Value, container: &Value, kind: Kind) -> Result<(), Trouble> {
         let name = text(container, "/name").unwrap_or_default().to_owned();
         let id = new_id();
-        let desk = Arc::clone(&self.desk);
-        let home = Home {
-            desk: &desk,
+        let shared = Arc::clone(&self.shared);
+        let home = PodContext {
+            shared: &shared,
             key: &self.key,
             pod,
             place: &self.place,
@@ -280,7 +280,7 @@ impl Worker {
         };
         let order = home.order(container, kind, &id)?;
         let words = self.words.0.clone();
-        let binary = &desk.settings.binary;
+        let binary = &shared.settings.binary;
         let launched = Container::launch(binary, &name, kind, id, &order, words).await?;
         self.containers.insert(name.clone(), launched);
         while self.state(&name) == Some(&State::Created) {
@@ -300,16 +300,16 @@ impl Worker {
             return;
         };
         let (pod, id) = ((self.key.0.as_str(), self.key.1.as_str()), &container.id);
-        self.desk.running.enter(&self.key, name, container.known());
+        self.shared.running.enter(&self.key, name, container.known());
         match word {
             Word::Started { at, .. } => {
                 if let Some(log) = &container.log
-                    && let Err(e) = logs::link(&self.desk.settings.root, pod, name, id, log)
+                    && let Err(e) = logs::link(&self.shared.settings.root, pod, name, id, log)
                 {
                     tracing::warn!(container = name, "cannot link the log: {e}");
                 }
                 if container.kind != Kind::Sandbox {
-                    self.desk.tell(Happening::Started {
+                    self.shared.tell(NodeEvent::Started {
                         pod: self.key.1.clone(),
                         container: name.to_owned(),
                         at: *at,
@@ -320,7 +320,7 @@ impl Worker {
             Word::Removed(account) => {
                 if let State::Ended(ended) = &container.state {
                     let truth = container.truth((&self.key, &self.uid), name, ended, *account);
-                    self.desk.ended(truth);
+                    self.shared.ended(truth);
                 }
             }
         }
@@ -348,11 +348,11 @@ impl Worker {
             finished: self.finished,
         };
         // A pod that is gone needs no status.
-        drop(self.desk.store.set_status(&self.key, view.status()));
+        drop(self.shared.store.set_status(&self.key, view.status()));
     }
 
     fn pod(&self) -> Option<Arc<Value>> {
-        let pod = self.desk.store.get(&self.key).ok()?;
+        let pod = self.shared.store.get(&self.key).ok()?;
         (text(&pod, "/metadata/uid") == Some(&self.uid)).then_some(pod)
     }
 

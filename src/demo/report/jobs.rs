@@ -84,13 +84,13 @@ impl Jobs {
                 [one] => faults.extend(one.faults(job)),
                 all => faults.push(format!("the workflow has {} traces, not one", all.len())),
             }
-            faults.extend(strayed(truths, job, seen));
+            faults.extend(lines_with_wrong_trace(truths, job, seen));
         }
         if seen.spans_repeated > 0 {
             faults.push(format!("{} spans arrived more than once", seen.spans_repeated));
         }
         let played = played.map(|job| job.pod.as_str());
-        faults.extend(uneven(truths, pods, played, &others));
+        faults.extend(pods_with_wrong_trace_count(truths, pods, played, &others));
         Self { of_workflow: jobs, others: others.len(), faults }
     }
 
@@ -161,7 +161,7 @@ impl Job {
                 ));
             }
         }
-        outgrown(&self.tree, &mut faults);
+        outside_parent(&self.tree, &mut faults);
         faults
     }
 }
@@ -189,33 +189,38 @@ fn trace_id(run_id: &str, attempt: &str) -> String {
 }
 
 /// Names spans that do not lie within their parent's time.
-fn outgrown(node: &Node, faults: &mut Vec<String>) {
+fn outside_parent(node: &Node, faults: &mut Vec<String>) {
     for child in &node.children {
         let inside = node.start_ns <= child.start_ns && child.end_ns <= node.end_ns;
         if !inside || child.end_ns < child.start_ns || child.trace_id != node.trace_id {
             faults.push(format!("span {:?} is not within {:?}", child.name, node.name));
         }
-        outgrown(child, faults);
+        outside_parent(child, faults);
     }
 }
 
 /// Containers of the workflow whose lines name another trace than its own, or none.
-fn strayed(truths: &[Truth], job: &JobTruth, seen: &Seen) -> Vec<String> {
+fn lines_with_wrong_trace(truths: &[Truth], job: &JobTruth, seen: &Seen) -> Vec<String> {
     let trace = trace_id(&job.run_id.to_string(), &job.run_attempt.to_string());
     let mine = truths.iter().filter(|it| it.kind == Kind::Ephemeral && it.pod == job.pod);
-    let strayed = mine.filter_map(|truth| {
+    let lines_with_wrong_trace = mine.filter_map(|truth| {
         let container = &truth.container;
         let who: Who = (truth.namespace.clone(), truth.pod.clone(), container.clone());
         let (traced, all) = seen.records_of(&who, &trace);
         let missing = all.checked_sub(traced).filter(|missing| *missing > 0)?;
         Some(format!("{missing} of {all} lines of {container} do not have the workflow's trace id"))
     });
-    strayed.collect()
+    lines_with_wrong_trace.collect()
 }
 
 /// Pods that are not one job each, though ephemeral containers ran in them, or are one though none
 /// did. `played` is counted elsewhere.
-fn uneven(truths: &[Truth], pods: &[&str], played: Option<&str>, trees: &[Node]) -> Vec<String> {
+fn pods_with_wrong_trace_count(
+    truths: &[Truth],
+    pods: &[&str],
+    played: Option<&str>,
+    trees: &[Node],
+) -> Vec<String> {
     let ran = truths.iter().filter(|truth| {
         let pod = truth.pod.as_str();
         let launched = truth.kind == Kind::Ephemeral && truth.started_at.is_some();
@@ -227,8 +232,10 @@ fn uneven(truths: &[Truth], pods: &[&str], played: Option<&str>, trees: &[Node])
         let (_, came) = counts.entry(pod(tree)).or_default();
         *came = came.saturating_add(1);
     }
-    let uneven = counts.into_iter().filter(|(_, (must, came))| must != came);
-    uneven.map(|(pod, (must, came))| format!("{pod} has {came} traces, not {must}")).collect()
+    let pods_with_wrong_trace_count = counts.into_iter().filter(|(_, (must, came))| must != came);
+    pods_with_wrong_trace_count
+        .map(|(pod, (must, came))| format!("{pod} has {came} traces, not {must}"))
+        .collect()
 }
 
 fn pod(tree: &Node) -> &str {

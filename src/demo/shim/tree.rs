@@ -13,7 +13,7 @@ use procfs::process::Process;
 use rustix::process::Pid;
 
 use crate::cgroups::place::Place;
-use crate::cgroups::{Counters, Keeper};
+use crate::cgroups::{CgroupWriter, Counters};
 
 /// Pause between looks at a young container.
 const EAGER: Duration = Duration::from_millis(20);
@@ -42,7 +42,7 @@ pub(super) struct Keeping(Option<(Arc<AtomicBool>, JoinHandle<Book>)>);
 
 #[derive(Debug)]
 struct Book {
-    keeper: Keeper,
+    cgroup_writer: CgroupWriter,
     last: Counters,
 }
 
@@ -53,7 +53,8 @@ impl Keeping {
         let Place::Scratch { dir, ledger } = place else {
             return Self(None);
         };
-        let mut book = Book { keeper: Keeper::new(dir, ledger), last: Counters::default() };
+        let mut book =
+            Book { cgroup_writer: CgroupWriter::new(dir, ledger), last: Counters::default() };
         let over = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&over);
         let start = Instant::now();
@@ -169,7 +170,7 @@ impl Book {
         now.memory_peak_bytes = now.memory_peak_bytes.max(memory).max(last.memory_peak_bytes);
         now.pids_peak = last.pids_peak.max(now.pids);
         // A full disk: the next look tries again.
-        if self.keeper.enter(&now, procs).is_ok() {
+        if self.cgroup_writer.enter(&now, procs).is_ok() {
             self.last = now;
         }
     }

@@ -12,10 +12,10 @@ use super::checks::{asked_at, median, own_time, records};
 use super::{
     CANCEL_AFTER, DISPLAY_NAME, Job, JobTruth, NOT_ENFORCED, Planned, Played, SECRET, Step, What,
 };
-use crate::kubelet::Happening;
+use crate::kubelet::NodeEvent;
 use crate::progress::Progress;
 use crate::runner::{Called, Conclusion, Runner};
-use crate::{Node, Sight};
+use crate::{MountMode, Node};
 
 /// Plays the job on a runner whose pod runs. An error is the demo's own; what goes wrong with the
 /// hook is in the answer.
@@ -27,7 +27,7 @@ pub(crate) async fn play(
 ) -> io::Result<Played> {
     let mut runner = Runner::new(node, pod)?;
     let ports = (free_port()?, free_port()?);
-    let has_files = node.sight() != Sight::Textual;
+    let has_files = node.mount_mode() != MountMode::Textual;
     let service = if has_files { "cache" } else { "127.0.0.1" };
     let limited = has_files && node.cgroups().is_real();
     let job = Job::new(&tool.to_string_lossy(), ports, service, limited);
@@ -36,11 +36,11 @@ pub(crate) async fn play(
         JobTruth { pod: pod.to_owned(), repository, run_id, run_attempt, ..JobTruth::default() };
     let mut played = Played { job: truth, ..Played::default() };
     let mut conclusion = Conclusion::Succeeded;
-    let mut happenings = node.happenings();
+    let mut node_events = node.node_events();
     runner.say_running(DISPLAY_NAME).await?;
     let prepared = runner.prepare(&job.container, &job.services).await?;
     played.enter("prepare_job", &prepared, progress);
-    let started = last_start(&mut happenings, runner.name());
+    let started = last_start(&mut node_events, runner.name());
     played.prepare_job_ms = millis(prepared.took);
     let kubelet = asked_at(&records(runner.volume())).zip(started);
     let kubelet = kubelet.and_then(|(asked, started)| started.duration_since(asked).ok());
@@ -99,10 +99,10 @@ async fn run(runner: &Runner<'_>, step: &Planned) -> io::Result<Called> {
 }
 
 /// When the kubelet said last that a container of the pod had started, as far as it has said.
-fn last_start(happenings: &mut Receiver<Happening>, pod: &str) -> Option<SystemTime> {
+fn last_start(node_events: &mut Receiver<NodeEvent>, pod: &str) -> Option<SystemTime> {
     let mut last = None;
-    while let Ok(happening) = happenings.try_recv() {
-        if let Happening::Started { pod: of, at, .. } = happening
+    while let Ok(node_event) = node_events.try_recv() {
+        if let NodeEvent::Started { pod: of, at, .. } = node_event
             && of == pod
         {
             last = Some(at);

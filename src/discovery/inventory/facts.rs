@@ -17,9 +17,9 @@ pub const MAX_LOGS_PER_POD: usize = 256;
 /// Most memory of one pod's spec, in bytes.
 const MAX_SPEC_BYTES: usize = 512 * 1024;
 /// Most memory of all specs, in bytes, except for the guaranteed part of each pod.
-pub const MAX_SPEC_BYTES_IN_ALL: usize = 4 * 1024 * 1024;
+pub const MAX_TOTAL_SPEC_BYTES: usize = 4 * 1024 * 1024;
 /// Guaranteed part of each pod's spec, in bytes, whatever the others use.
-pub const SPEC_BYTES_FOR_SURE: usize = 8 * 1024;
+pub const GUARANTEED_SPEC_BYTES: usize = 8 * 1024;
 
 /// A pod as reported by all sources.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub(super) struct Pod {
     /// Memory of `spec`.
     pub(super) spec_bytes: usize,
     /// An entry of its spec was dropped because there was no room.
-    crowded: bool,
+    spec_was_truncated: bool,
 }
 
 /// A container as reported by all sources.
@@ -50,7 +50,7 @@ pub(super) struct Container {
     pub(super) cgroup: Option<Arc<Path>>,
     pub(super) ended: bool,
     pub(super) sandbox: bool,
-    pub(super) words: Words,
+    pub(super) observations: Observations,
     /// The last answer, and the version of the pod for which it was given.
     pub(super) facts: Option<(u64, Arc<ContainerFacts>)>,
 }
@@ -58,11 +58,11 @@ pub(super) struct Container {
 /// The reports of the sources, the most trusted first. Most containers have three at most, for
 /// which a vector needs much less memory than a map; and there are thousands of containers.
 #[derive(Debug, Default)]
-pub(super) struct Words(Vec<(EvidenceSource, Observation)>);
+pub(super) struct Observations(Vec<(EvidenceSource, Observation)>);
 
-// === impl Words ===
+// === impl Observations ===
 
-impl Words {
+impl Observations {
     pub(super) fn get(&self, by: EvidenceSource) -> Option<&Observation> {
         self.0.iter().find(|(witness, _)| *witness == by).map(|(_, word)| word)
     }
@@ -97,7 +97,7 @@ impl Pod {
             version: 0,
             by_order: None,
             spec_bytes: 0,
-            crowded: false,
+            spec_was_truncated: false,
         }
     }
 
@@ -108,9 +108,9 @@ impl Pod {
         let known = self.spec.get(&entry.name).map_or(0, SpecEntry::bytes);
         let held = self.spec_bytes.saturating_sub(known).saturating_add(bytes);
         let full =
-            of_all.saturating_add(bytes) > MAX_SPEC_BYTES_IN_ALL && held > SPEC_BYTES_FOR_SURE;
+            of_all.saturating_add(bytes) > MAX_TOTAL_SPEC_BYTES && held > GUARANTEED_SPEC_BYTES;
         if known == 0 && (full || held > MAX_SPEC_BYTES) {
-            return std::mem::replace(&mut self.crowded, true);
+            return std::mem::replace(&mut self.spec_was_truncated, true);
         }
         self.spec_bytes = held;
         self.spec.insert(entry.name.clone(), entry);
@@ -148,29 +148,34 @@ impl Pod {
 impl Container {
     /// The reports of sources that do not assign this container to another pod, the most trusted
     /// first.
-    pub(super) fn words<'a>(&'a self, uid: &'a PodUid) -> impl Iterator<Item = &'a Observation> {
-        self.words.values().filter(move |word| word.pod.as_ref().is_none_or(|pod| pod == uid))
+    pub(super) fn observations<'a>(
+        &'a self,
+        uid: &'a PodUid,
+    ) -> impl Iterator<Item = &'a Observation> {
+        self.observations
+            .values()
+            .filter(move |word| word.pod.as_ref().is_none_or(|pod| pod == uid))
     }
 
     pub(super) fn name(&self, uid: &PodUid) -> Option<Arc<str>> {
-        self.words(uid).next().map(|word| word.name.clone())
+        self.observations(uid).next().map(|word| word.name.clone())
     }
 
     /// When it started, by the most precise source: the runtime reports nanoseconds, the API
     /// seconds.
     pub(super) fn started(&self, uid: &PodUid) -> Option<SystemTime> {
-        let by_runtime = self.words.get(EvidenceSource::Cri).and_then(|word| word.started);
-        by_runtime.or_else(|| self.words(uid).find_map(|word| word.started))
+        let by_runtime = self.observations.get(EvidenceSource::Cri).and_then(|word| word.started);
+        by_runtime.or_else(|| self.observations(uid).find_map(|word| word.started))
     }
 
     /// When it ended, likewise.
     pub(super) fn finished(&self, uid: &PodUid) -> Option<SystemTime> {
-        let by_runtime = self.words.get(EvidenceSource::Cri).and_then(|word| word.finished);
-        by_runtime.or_else(|| self.words(uid).find_map(|word| word.finished))
+        let by_runtime = self.observations.get(EvidenceSource::Cri).and_then(|word| word.finished);
+        by_runtime.or_else(|| self.observations(uid).find_map(|word| word.finished))
     }
 
     pub(super) fn exit(&self, uid: &PodUid) -> Option<Exit> {
-        self.words(uid).find_map(|word| word.exit.clone())
+        self.observations(uid).find_map(|word| word.exit.clone())
     }
 }
 

@@ -20,7 +20,7 @@ const START_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// When a container of the pod was created.
 #[derive(Debug, Clone)]
-pub(super) struct Birth {
+pub(super) struct Creation {
     /// The container.
     pub(super) id: ContainerId,
     /// When its cgroup was created.
@@ -46,7 +46,7 @@ pub(super) struct Found {
     /// The name.
     pub(super) name: Arc<str>,
     /// Whether another log could belong to the container as well.
-    pub(super) rivalled: bool,
+    pub(super) ambiguous: bool,
 }
 
 /// The names that follow from the order.
@@ -60,10 +60,10 @@ pub(super) struct Order {
 
 impl Order {
     /// The same evidence gives the same answers in any order.
-    pub(super) fn of(mut births: Vec<Birth>, logs: &[Log]) -> Self {
-        births.sort_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id)));
-        let sandbox = sandbox(&births, logs);
-        Self { names: names(births, logs), sandbox }
+    pub(super) fn of(mut creations: Vec<Creation>, logs: &[Log]) -> Self {
+        creations.sort_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id)));
+        let sandbox = sandbox(&creations, logs);
+        Self { names: names(creations, logs), sandbox }
     }
 
     /// The name of a container that is not the sandbox.
@@ -78,30 +78,30 @@ impl Order {
 }
 
 /// The first container, if it was created before any log of the pod.
-fn sandbox(births: &[Birth], logs: &[Log]) -> Option<ContainerId> {
-    let first = births.first().filter(|first| first.named.is_none())?;
+fn sandbox(creations: &[Creation], logs: &[Log]) -> Option<ContainerId> {
+    let first = creations.first().filter(|first| first.named.is_none())?;
     let before_all = !logs.is_empty() && logs.iter().all(|log| log.made > first.at);
     before_all.then(|| first.id.clone())
 }
 
 /// Names of containers without one, as far as the order determines them. `births` are sorted by
 /// age.
-fn names(births: Vec<Birth>, logs: &[Log]) -> HashMap<ContainerId, Found> {
+fn names(creations: Vec<Creation>, logs: &[Log]) -> HashMap<ContainerId, Found> {
     let mut free: Vec<&Log> = logs.iter().collect();
     free.sort_unstable();
 
-    for birth in &births {
+    for birth in &creations {
         if let Some(name) = &birth.named {
             claim(&mut free, birth.at, |log| log.container == *name);
         }
     }
     let mut found = HashMap::new();
-    for birth in births {
+    for birth in creations {
         if birth.named.is_none()
             && let Some(log) = claim(&mut free, birth.at, |_| true)
         {
-            let rivalled = free.iter().any(|log| could_be(log, birth.at));
-            found.insert(birth.id, Found { name: log.container.clone(), rivalled });
+            let ambiguous = free.iter().any(|log| could_be(log, birth.at));
+            found.insert(birth.id, Found { name: log.container.clone(), ambiguous });
         }
     }
     found
@@ -135,23 +135,23 @@ mod tests {
         ContainerId::parse(&format!("{n:064x}")).unwrap()
     }
 
-    fn birth(n: u8, second: u64, named: Option<&str>) -> Birth {
-        Birth { id: id(n), at: at(second), named: named.map(Arc::from) }
+    fn birth(n: u8, second: u64, named: Option<&str>) -> Creation {
+        Creation { id: id(n), at: at(second), named: named.map(Arc::from) }
     }
 
     fn log(container: &str, attempt: u32, second: u64) -> Log {
         Log { made: at(second), container: container.into(), attempt }
     }
 
-    fn check(births: &[Birth], logs: &[Log], expected: &[(u8, &str)]) {
+    fn check(creations: &[Creation], logs: &[Log], expected: &[(u8, &str)]) {
         let expected: HashMap<_, Arc<str>> =
             expected.iter().map(|(n, name)| (id(*n), Arc::from(*name))).collect();
-        let found = Order::of(births.to_vec(), logs).names.into_iter();
+        let found = Order::of(creations.to_vec(), logs).names.into_iter();
         assert_eq!(found.map(|(id, found)| (id, found.name)).collect::<HashMap<_, _>>(), expected);
     }
 
-    fn sandbox(births: &[Birth], logs: &[Log]) -> Option<ContainerId> {
-        Order::of(births.to_vec(), logs).sandbox
+    fn sandbox(creations: &[Creation], logs: &[Log]) -> Option<ContainerId> {
+        Order::of(creations.to_vec(), logs).sandbox
     }
 
     #[test]
@@ -191,10 +191,10 @@ mod tests {
 
     #[test]
     fn a_log_that_nobody_claimed_is_a_rival() {
-        let rivalled =
-            |logs: &[Log]| Order::of(vec![birth(1, 21, None)], logs).names[&id(1)].rivalled;
-        assert!(rivalled(&[log("nosuch", 0, 10), log("step-1", 0, 20)]));
-        assert!(!rivalled(&[log("step-1", 0, 20), log("later", 0, 30)]));
+        let ambiguous =
+            |logs: &[Log]| Order::of(vec![birth(1, 21, None)], logs).names[&id(1)].ambiguous;
+        assert!(ambiguous(&[log("nosuch", 0, 10), log("step-1", 0, 20)]));
+        assert!(!ambiguous(&[log("step-1", 0, 20), log("later", 0, 30)]));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime};
 use ephemon_model::{ContainerId, ContainerType, Exit, PodRef, PodUid};
 
 use super::state::State;
-use super::watched::{Line, Standing};
+use super::watched::{ApiState, Standing};
 use super::{SpecEntry, Verdict};
 
 /// A pod in the snapshot.
@@ -68,7 +68,7 @@ impl State {
     fn sight(&mut self, uid: &PodUid) -> Option<ListedPod> {
         let reference = self.pod(uid)?;
         let held = self.pods.get(uid)?;
-        let listed = self.line == Line::None || held.standing == Standing::Listed;
+        let listed = self.line == ApiState::None || held.standing == Standing::Listed;
         let mut spec: Vec<_> = held.spec.values().cloned().collect();
         spec.sort_by(|a, b| a.name.cmp(&b.name));
         let mut ids: Vec<_> = held.ids.iter().cloned().collect();

@@ -15,8 +15,8 @@ use std::time::{Instant, SystemTime};
 use ephemon_model::{ContainerId, ContainerType, PodRef, PodUid};
 
 use super::facts::{Container, Pod};
-use super::order::{Birth, Found, Order};
-use super::watched::{Line, Standing, judge};
+use super::order::{Creation, Found, Order};
+use super::watched::{ApiState, Standing, judge};
 use super::{ContainerFacts, Evidence, EvidenceSource, Observation, Verdict};
 pub(super) use touched::Touched;
 
@@ -29,7 +29,7 @@ pub const CONTAINER_BYTES: usize = 832;
 
 /// Most containers whose cgroups were never seen: they ran before the agent's start, or belong to
 /// pods that are not selected.
-pub const MAX_UNBORN: usize = 2_000;
+pub const MAX_UNSEEN: usize = 2_000;
 
 /// Most pods; a kubelet runs 110 by default. The oldest that is not listed and has no containers is
 /// dropped first.
@@ -40,7 +40,7 @@ const SANDBOX_NAME: &str = "POD";
 
 #[derive(Debug)]
 pub(super) struct State {
-    pub(super) line: Line,
+    pub(super) line: ApiState,
     pub(super) pods: HashMap<PodUid, Pod>,
     pub(super) containers: HashMap<ContainerId, Container>,
     unborn: usize,
@@ -55,12 +55,12 @@ pub(super) struct State {
 
 impl Default for State {
     fn default() -> Self {
-        Self::new(Line::None)
+        Self::new(ApiState::None)
     }
 }
 
 impl State {
-    pub(super) fn new(line: Line) -> Self {
+    pub(super) fn new(line: ApiState) -> Self {
         Self {
             line,
             pods: HashMap::new(),
@@ -74,7 +74,7 @@ impl State {
     }
 
     pub(super) fn verdict(&mut self, uid: &PodUid, now: Instant) -> Verdict {
-        if self.line == Line::None {
+        if self.line == ApiState::None {
             return Verdict::Wanted;
         }
         self.pod_mut(uid, now);
@@ -176,10 +176,10 @@ impl State {
     fn hear(&mut self, id: &ContainerId, word: Observation, by: EvidenceSource, now: Instant) {
         let container = self.container_mut(id);
         let told = word.pod.clone();
-        let changed = if let Some(known) = container.words.get_mut(by) {
+        let changed = if let Some(known) = container.observations.get_mut(by) {
             known.update(word)
         } else {
-            container.words.insert(by, word);
+            container.observations.insert(by, word);
             true
         };
         if !changed {
@@ -230,7 +230,7 @@ impl State {
             image: entry
                 .filter(|_| !nameless_sandbox)
                 .and_then(|entry| entry.image.clone())
-                .or_else(|| container.words(uid).find_map(|word| word.image.clone())),
+                .or_else(|| container.observations(uid).find_map(|word| word.image.clone())),
             exit: container.exit(uid),
             name,
         });
@@ -246,16 +246,16 @@ impl State {
     fn order(&mut self, uid: &PodUid) -> Option<&Order> {
         let pod = self.pods.get_mut(uid)?;
         if pod.by_order.is_none() {
-            let births = pod.ids.iter().filter_map(|id| {
+            let creations = pod.ids.iter().filter_map(|id| {
                 let container = self.containers.get(id)?;
                 let named = container.name(uid);
-                (named.is_some() || !container.sandbox).then_some(Birth {
+                (named.is_some() || !container.sandbox).then_some(Creation {
                     id: id.clone(),
                     at: container.created?,
                     named,
                 })
             });
-            pod.by_order = Some(Order::of(births.collect(), &pod.logs));
+            pod.by_order = Some(Order::of(creations.collect(), &pod.logs));
         }
         pod.by_order.as_ref()
     }
@@ -264,7 +264,7 @@ impl State {
         self.containers.get(id).is_some_and(|container| {
             container.created.is_some()
                 && !container.sandbox
-                && container.words.values().all(|word| word.exit.is_none())
+                && container.observations.values().all(|word| word.exit.is_none())
         })
     }
 
@@ -273,7 +273,7 @@ impl State {
             if container.created.is_none() {
                 self.unborn = self.unborn.saturating_sub(1);
             }
-            let told = container.words.values().filter_map(|word| word.pod.clone());
+            let told = container.observations.values().filter_map(|word| word.pod.clone());
             let pods: Vec<_> = container.pod.into_iter().chain(told).collect();
             for uid in pods {
                 self.part(&uid, id);

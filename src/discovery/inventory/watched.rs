@@ -19,7 +19,7 @@ pub const UNLISTED_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The state of the connection to the API server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Line {
+pub(super) enum ApiState {
     /// There is none (`--no-api`).
     None,
     /// The first list is not complete yet.
@@ -56,17 +56,24 @@ pub(super) enum Standing {
 }
 
 /// The verdict, and the next standing. `held`: containers of the pod are still held.
-pub(super) fn judge(line: Line, standing: Standing, held: bool, now: Instant) -> Verdict {
+pub(super) fn judge(line: ApiState, standing: Standing, held: bool, now: Instant) -> Verdict {
     let past =
         |since: Instant, patience: Duration| now.saturating_duration_since(since) >= patience;
     match (line, standing) {
-        (Line::None, _) | (_, Standing::Listed) => Verdict::Wanted,
+        (ApiState::None, _) | (_, Standing::Listed) => Verdict::Wanted,
         (_, Standing::Deleted { at }) if held || !past(at, DELETED_RETENTION) => Verdict::Wanted,
         (_, Standing::Deleted { .. } | Standing::Unwanted) => Verdict::Unwanted,
-        (Line::Connecting { since } | Line::Failing { since }, Standing::Unlisted { .. }) => {
-            if past(since, API_TIMEOUT) { Verdict::Nameless } else { Verdict::Open }
+        (
+            ApiState::Connecting { since } | ApiState::Failing { since },
+            Standing::Unlisted { .. },
+        ) => {
+            if past(since, API_TIMEOUT) {
+                Verdict::Nameless
+            } else {
+                Verdict::Open
+            }
         }
-        (Line::Live, Standing::Unlisted { since }) => {
+        (ApiState::Live, Standing::Unlisted { since }) => {
             if past(since, UNLISTED_TIMEOUT) {
                 Verdict::Unwanted
             } else {
@@ -84,25 +91,25 @@ mod tests {
     fn every_line_and_standing_has_its_verdict() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let opening = Line::Connecting { since: start };
-        let failing = Line::Failing { since: start };
+        let opening = ApiState::Connecting { since: start };
+        let failing = ApiState::Failing { since: start };
         let stranger = Standing::Unlisted { since: start };
         let deleted = Standing::Deleted { at: start };
         for (line, standing, held, second, expected) in [
-            (Line::None, stranger, false, 0, Verdict::Wanted),
+            (ApiState::None, stranger, false, 0, Verdict::Wanted),
             (opening, stranger, false, 29, Verdict::Open),
             (opening, stranger, false, 30, Verdict::Nameless),
-            (Line::Live, Standing::Listed, false, 0, Verdict::Wanted),
-            (Line::Live, stranger, true, 4, Verdict::Open),
-            (Line::Live, stranger, true, 5, Verdict::Unwanted),
-            (Line::Live, Standing::Unwanted, true, 0, Verdict::Unwanted),
+            (ApiState::Live, Standing::Listed, false, 0, Verdict::Wanted),
+            (ApiState::Live, stranger, true, 4, Verdict::Open),
+            (ApiState::Live, stranger, true, 5, Verdict::Unwanted),
+            (ApiState::Live, Standing::Unwanted, true, 0, Verdict::Unwanted),
             (failing, Standing::Unwanted, true, 99, Verdict::Unwanted),
             (failing, Standing::Listed, false, 99, Verdict::Wanted),
             (failing, stranger, false, 29, Verdict::Open),
             (failing, stranger, false, 30, Verdict::Nameless),
-            (Line::Live, deleted, false, 59, Verdict::Wanted),
-            (Line::Live, deleted, false, 60, Verdict::Unwanted),
-            (Line::Live, deleted, true, 600, Verdict::Wanted),
+            (ApiState::Live, deleted, false, 59, Verdict::Wanted),
+            (ApiState::Live, deleted, false, 60, Verdict::Unwanted),
+            (ApiState::Live, deleted, true, 600, Verdict::Wanted),
         ] {
             assert_eq!(
                 judge(line, standing, held, at(second)),

@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::job::job;
-use super::{Oddity, PodView, Run};
+use super::{InvalidField, PodView, Run};
 use crate::inventory::SpecEntry;
 
 /// The annotation of a static pod's mirror: its cgroups and logs use this value instead of the
@@ -26,7 +26,7 @@ const MAX_TEXT: usize = 1024;
 
 impl PodView {
     /// Extracts the used parts; `None` if the pod cannot be identified.
-    pub fn of(pod: &Pod) -> (Option<Self>, Vec<Oddity>) {
+    pub fn of(pod: &Pod) -> (Option<Self>, Vec<InvalidField>) {
         let mut odd = Vec::new();
         let view = reference(pod, &mut odd).map(|pod_ref| Self {
             pod: pod_ref,
@@ -37,13 +37,13 @@ impl PodView {
     }
 }
 
-fn reference(pod: &Pod, odd: &mut Vec<Oddity>) -> Option<PodRef> {
+fn reference(pod: &Pod, odd: &mut Vec<InvalidField>) -> Option<PodRef> {
     let meta = &pod.metadata;
     let (name, namespace) = (meta.name.as_deref(), meta.namespace.as_deref());
     let (Some(name), Some(namespace)) =
         (name.filter(|name| is_pod_name(name)), namespace.filter(|namespace| is_label(namespace)))
     else {
-        odd.push(Oddity::Name);
+        odd.push(InvalidField::Name);
         return None;
     };
     // Only the spelling without dashes belongs to a static pod, so that the annotation cannot name
@@ -56,13 +56,13 @@ fn reference(pod: &Pod, odd: &mut Vec<Oddity>) -> Option<PodRef> {
         .and_then(|uid| PodUid::parse(uid).ok());
     let own = || PodUid::parse(meta.uid.as_deref()?).ok();
     let Some(uid) = mirrored.or_else(own) else {
-        odd.push(Oddity::Uid);
+        odd.push(InvalidField::Uid);
         return None;
     };
     Some(PodRef { namespace: namespace.into(), name: name.into(), uid })
 }
 
-fn spec(pod: &Pod, odd: &mut Vec<Oddity>) -> Vec<SpecEntry> {
+fn spec(pod: &Pod, odd: &mut Vec<InvalidField>) -> Vec<SpecEntry> {
     let Some(spec) = &pod.spec else {
         return Vec::new();
     };
@@ -103,7 +103,7 @@ fn limits(container: &EphemeralContainer) -> Option<Result<Limits, LimitsError>>
     Some(text.parse()).filter(|limits| *limits != Ok(Limits::default()))
 }
 
-fn runs(pod: &Pod, odd: &mut Vec<Oddity>) -> Vec<Run> {
+fn runs(pod: &Pod, odd: &mut Vec<InvalidField>) -> Vec<Run> {
     let Some(status) = &pod.status else {
         return Vec::new();
     };
@@ -123,7 +123,11 @@ fn runs(pod: &Pod, odd: &mut Vec<Oddity>) -> Vec<Run> {
     runs
 }
 
-fn current_run(status: &ContainerStatus, name: &Arc<str>, odd: &mut Vec<Oddity>) -> Option<Run> {
+fn current_run(
+    status: &ContainerStatus,
+    name: &Arc<str>,
+    odd: &mut Vec<InvalidField>,
+) -> Option<Run> {
     let id = container_id(status.container_id.as_deref(), odd)?;
     let state = status.state.as_ref();
     let running = state.and_then(|state| state.running.as_ref());
@@ -145,7 +149,11 @@ fn current_run(status: &ContainerStatus, name: &Arc<str>, odd: &mut Vec<Oddity>)
     })
 }
 
-fn previous_run(status: &ContainerStatus, name: &Arc<str>, odd: &mut Vec<Oddity>) -> Option<Run> {
+fn previous_run(
+    status: &ContainerStatus,
+    name: &Arc<str>,
+    odd: &mut Vec<InvalidField>,
+) -> Option<Run> {
     let end = status.last_state.as_ref()?.terminated.as_ref()?;
     Some(Run {
         id: container_id(end.container_id.as_deref(), odd)?,
@@ -161,20 +169,20 @@ fn exit(end: &ContainerStateTerminated) -> Exit {
     Exit { code: end.exit_code, reason: text(end.reason.as_deref()).unwrap_or_default() }
 }
 
-fn container_name(name: &str, odd: &mut Vec<Oddity>) -> Option<Arc<str>> {
+fn container_name(name: &str, odd: &mut Vec<InvalidField>) -> Option<Arc<str>> {
     if is_label(name) {
         return Some(name.into());
     }
-    odd.push(Oddity::ContainerName);
+    odd.push(InvalidField::ContainerName);
     None
 }
 
 /// A missing or empty id means that the container has not been created, which is normal.
-fn container_id(id: Option<&str>, odd: &mut Vec<Oddity>) -> Option<ContainerId> {
+fn container_id(id: Option<&str>, odd: &mut Vec<InvalidField>) -> Option<ContainerId> {
     let id = id.filter(|id| !id.is_empty())?;
     let parsed = ContainerId::parse_status(id).ok();
     if parsed.is_none() {
-        odd.push(Oddity::ContainerId);
+        odd.push(InvalidField::ContainerId);
     }
     parsed
 }
@@ -200,7 +208,7 @@ mod tests {
     const WATCH: &str = include_str!("../../../tests/it/fixtures/kubernetes-1.36/watch-pods.jsonl");
     const LIST: &str = include_str!("../../../tests/it/fixtures/kubernetes-1.36/pod-list.json");
 
-    fn view(pod: Value) -> (Option<PodView>, Vec<Oddity>) {
+    fn view(pod: Value) -> (Option<PodView>, Vec<InvalidField>) {
         PodView::of(&serde_json::from_value(pod).unwrap())
     }
 
@@ -356,8 +364,8 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_absent_and_told() {
-        assert_eq!(view(json!({"metadata": {}})), (None, vec![Oddity::Name]));
-        assert_eq!(view(pod("../..")), (None, vec![Oddity::Uid]));
+        assert_eq!(view(json!({"metadata": {}})), (None, vec![InvalidField::Name]));
+        assert_eq!(view(pod("../..")), (None, vec![InvalidField::Uid]));
         let mut pod = pod("0e269fa4-f505-4963-9096-958063077203");
         pod["spec"]["containers"] = json!([{"name": "a\"b\n"}, {"name": "good"}]);
         pod["status"] = json!({"containerStatuses": [{
@@ -367,7 +375,7 @@ mod tests {
         let (view, odd) = view(pod);
         let view = view.unwrap();
         assert_eq!((view.spec.len(), view.runs.len()), (1, 0));
-        assert_eq!(odd, [Oddity::ContainerName, Oddity::ContainerId]);
+        assert_eq!(odd, [InvalidField::ContainerName, InvalidField::ContainerId]);
     }
 
     proptest! {
@@ -386,7 +394,7 @@ mod tests {
                     "restartCount": 0, "containerID": id,
                 }]},
             }));
-            prop_assert_eq!(view.is_none(), odd.iter().any(|o| matches!(o, Oddity::Uid | Oddity::Name)));
+            prop_assert_eq!(view.is_none(), odd.iter().any(|o| matches!(o, InvalidField::Uid | InvalidField::Name)));
         }
     }
 }

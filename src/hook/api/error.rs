@@ -52,7 +52,7 @@ impl Error {
         Self::Unreachable { verb, why: chain(error) }
     }
 
-    pub(super) fn silent(verb: &'static str, waited: Duration) -> Self {
+    pub(super) fn timed_out(verb: &'static str, waited: Duration) -> Self {
         Self::Unreachable { verb, why: format!("no answer in {:.1} s", waited.as_secs_f64()) }
     }
 
@@ -136,7 +136,7 @@ mod tests {
             assert!(!refused(code, "patch").may_pass(), "{code}");
         }
         assert!(!refused(409, "create secrets").may_pass());
-        assert!(Error::silent("get", Duration::from_secs(1)).may_pass());
+        assert!(Error::timed_out("get", Duration::from_secs(1)).may_pass());
     }
 
     #[test]

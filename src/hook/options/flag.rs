@@ -2,11 +2,11 @@
 //! `cli/command/container/opts.go` and `create.go`). Docker's CLI never uses the next word as the
 //! value of a switch, and always as the value of any other option, whatever the word is.
 
-use Fate::{Left, Nothing, Used};
+use Treatment::{Left, Nothing, Used};
 
 /// How an option is treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum Treatment {
     /// Its value is used.
     Used,
     /// It has no effect that an ephemeral container would lack.
@@ -21,7 +21,7 @@ pub(super) struct Flag {
     /// With its dashes; alternative spellings have the usual name.
     pub(super) name: &'static str,
     pub(super) is_switch: bool,
-    pub(super) fate: Fate,
+    pub(super) fate: Treatment,
 }
 
 const NOT_HERE: &str = "ephemeral containers do not support it";
@@ -35,7 +35,7 @@ const LIMIT: &str = "--cpus, --memory and --pids-limit can be enforced";
 const LOGGING: &str = "the kubelet stores the log";
 
 /// Options without a short form: name, whether it is a switch, treatment.
-const LONG: [(&str, bool, Fate); 90] = [
+const LONG: [(&str, bool, Treatment); 90] = [
     ("--add-host", false, Used),
     ("--annotation", false, Left(NOT_HERE)),
     ("--blkio-weight", false, Left(LIMIT)),
@@ -133,7 +133,7 @@ const LONG: [(&str, bool, Fate); 90] = [
 ];
 
 /// Options with a short form.
-const SHORT: [(char, &str, bool, Fate); 15] = [
+const SHORT: [(char, &str, bool, Treatment); 15] = [
     ('a', "--attach", false, Left(NOT_NEEDED)),
     ('c', "--cpu-shares", false, Left("use --cpus")),
     ('d', "--detach", true, Nothing),

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::flag::{Fate, Flag};
+use super::flag::{Flag, Treatment};
 use super::grammar::{bytes, capability, cpus, number, span, switch, wrong};
 use super::volume::{self, Asked};
 use super::{Error, Options, Pull, publish};
@@ -31,7 +31,7 @@ impl Options {
             "--no-healthcheck" => self.health.disabled = on,
             "--init" => self.init = on,
             name => {
-                if let Fate::Left(why) = flag.fate
+                if let Treatment::Left(why) = flag.fate
                     && on
                 {
                     self.leave(name, why);
@@ -43,7 +43,7 @@ impl Options {
 
     pub(super) fn value(&mut self, flag: Flag, value: String) -> Result<(), Error> {
         let name = flag.name;
-        if let Fate::Left(why) = flag.fate {
+        if let Treatment::Left(why) = flag.fate {
             self.leave(name, why);
             return Ok(());
         }

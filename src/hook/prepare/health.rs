@@ -12,7 +12,7 @@ use super::schedule::{Probed, Schedule, Tally, Verdict};
 use crate::api::Api;
 use crate::call::{Call, Error};
 use crate::console::quote;
-use crate::launch::News;
+use crate::launch::PodWatch;
 use crate::log;
 use crate::pod_view::Progress;
 use crate::spec::Planned;
@@ -38,7 +38,7 @@ pub(super) async fn healthy(
     api: &Api,
     service: &Planned,
     token: &Token,
-    mut news: News,
+    mut news: PodWatch,
     until: Instant,
 ) -> Result<(), Error> {
     let wait = Wait { call, api, service, until };
@@ -136,7 +136,7 @@ impl Wait<'_> {
 
     async fn by_ports(
         &self,
-        news: &mut News,
+        news: &mut PodWatch,
         ports: &[u16],
         patience: Duration,
     ) -> Result<(), Error> {
@@ -165,7 +165,7 @@ impl Wait<'_> {
     }
 
     /// The service declares nothing to wait for.
-    async fn settle(&self, news: &mut News) -> Result<(), Error> {
+    async fn settle(&self, news: &mut PodWatch) -> Result<(), Error> {
         let ended = match self.running(news).await? {
             Progress::Ended { exit_code, reason, .. } => Some((exit_code, reason)),
             _ => timeout(SETTLE_TIME, self.end(news)).await.ok(),
@@ -181,7 +181,7 @@ impl Wait<'_> {
         }
     }
 
-    async fn running(&self, news: &mut News) -> Result<Progress, Error> {
+    async fn running(&self, news: &mut PodWatch) -> Result<Progress, Error> {
         let (call, until) = (self.call, self.until);
         match news.running(self.service, until, call.settings.timeout, call.console).await {
             Err(crate::launch::Error::Ended { code, reason, message, .. })
@@ -194,13 +194,13 @@ impl Wait<'_> {
     }
 
     /// Waits until a running service ends.
-    async fn ended(&self, news: &mut News) -> Error {
+    async fn ended(&self, news: &mut PodWatch) -> Error {
         let (code, reason) = self.end(news).await;
         self.over(code, reason).await
     }
 
     /// The exit code, and the kubelet's reason in parentheses.
-    async fn end(&self, news: &mut News) -> (i32, String) {
+    async fn end(&self, news: &mut PodWatch) -> (i32, String) {
         let over = news.until(self.service.name(), |progress| match progress {
             Progress::Ended { exit_code, reason, .. } => Some((exit_code, reason)),
             _ => None,

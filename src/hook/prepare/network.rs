@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::plan::{LOOPBACK, Plan, Wanted};
 use crate::call::{Call, Error};
-use crate::launch::News;
+use crate::launch::PodWatch;
 use crate::ports::Protocol;
 use crate::socket;
 use crate::socket::Line;
@@ -45,14 +45,14 @@ impl<'a> Network<'a> {
     pub(super) async fn ready(
         &self,
         planned: &Planned,
-        mut news: News,
+        mut news: PodWatch,
         token: &Token,
         until: Instant,
     ) -> Result<(), Error> {
         let (call, settings) = (self.call, self.call.settings);
         let waited = (until, settings.timeout);
         match news.ready(planned, &settings.volume, token, waited, call.console).await {
-            Ok((mut line, _)) => self.furnish(planned.name(), &mut line).await,
+            Ok((mut line, _)) => self.configure(planned.name(), &mut line).await,
             Err(error) if error.is_of_init() => {
                 let (image, why) = (planned.image.clone(), error.to_string());
                 Err(Error::NoNetwork { image, why })
@@ -72,7 +72,7 @@ impl<'a> Network<'a> {
     }
 
     /// Asks an init to write the names and listen on the ports.
-    pub(super) async fn furnish(&self, container: &str, line: &mut Line) -> Result<(), Error> {
+    pub(super) async fn configure(&self, container: &str, line: &mut Line) -> Result<(), Error> {
         if !self.hosts.is_empty()
             && let Err(error) =
                 self.call.ask(line, container, &Request::Hosts(self.hosts.clone())).await

@@ -1,6 +1,6 @@
 //! Why a container cannot be created, and the remedy.
 
-use ephemon_contract::Senseless;
+use ephemon_contract::InvalidLimits;
 
 use crate::{options, ports, volumes};
 
@@ -32,7 +32,7 @@ pub(crate) enum Error {
     )]
     TemplateVolume(String),
     #[error("the container's limit {0}; change --cpus, --memory or --pids-limit")]
-    Limits(#[from] Senseless),
+    Limits(#[from] InvalidLimits),
     #[error("two volumes have the mount path {0}; change one of them")]
     MountedTwice(String),
 }

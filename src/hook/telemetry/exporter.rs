@@ -22,19 +22,19 @@ use tokio::time::timeout;
 #[derive(Debug)]
 pub(super) struct Exporter {
     spans: SpanExporter,
-    trouble: Trouble,
+    trouble: LastError,
 }
 
 /// Why the last request over HTTP failed, because the SDK reports only that it did.
 #[derive(Debug, Clone, Default)]
-struct Trouble(Arc<Mutex<Option<String>>>);
+struct LastError(Arc<Mutex<Option<String>>>);
 
 /// An HTTP client for a collector, in the form that the SDK needs.
 #[derive(Debug)]
 struct Port {
     client: HttpClient,
     timeout: Duration,
-    trouble: Trouble,
+    trouble: LastError,
 }
 
 // === impl Exporter ===
@@ -42,7 +42,7 @@ struct Port {
 impl Exporter {
     /// Reads certificates, but does not connect. Needs the runtime.
     pub(super) fn new(target: &Target, resource: &Resource) -> Result<Self, String> {
-        let trouble = Trouble::default();
+        let trouble = LastError::default();
         let built = match target.protocol {
             Protocol::Grpc => {
                 let dialer = GrpcDialer::new(target).map_err(|error| error.to_string())?;
@@ -83,9 +83,9 @@ impl Exporter {
     }
 }
 
-// === impl Trouble ===
+// === impl LastError ===
 
-impl Trouble {
+impl LastError {
     fn set(&self, said: &str) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(said.to_owned());
     }

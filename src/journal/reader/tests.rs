@@ -177,7 +177,7 @@ fn of_many_loud_pods_each_has_its_turn_and_a_quiet_one_its_own() {
         node.append_to(quiet, "job", &line(2));
         let entries = look(&mut reader, &pods);
         let bytes = entries.len() * line(1).len();
-        assert!(bytes <= MAX_LOOK_BYTES_IN_ALL + TURN_BYTES, "{bytes}");
+        assert!(bytes <= MAX_TOTAL_LOOK_BYTES + TURN_BYTES, "{bytes}");
         assert_eq!(entries.iter().filter(|entry| entry.pod == *quiet).count(), 1, "every time");
         for entry in entries.iter().filter(|entry| entry.pod != *quiet) {
             *read.entry(entry.pod.clone()).or_default() += line(1).len();

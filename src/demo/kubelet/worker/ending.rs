@@ -64,19 +64,19 @@ impl Worker {
 
     pub(super) async fn remove_logs(&mut self) {
         let last = self.last_end.unwrap_or_else(Instant::now);
-        let due = last + self.desk.settings.log_removal;
+        let due = last + self.shared.settings.log_removal;
         let mut stopped = self.stopped.clone();
         tokio::select! {
             () = sleep_until(due) => {}
             _ = stopped.wait_for(|stop| *stop) => {}
         }
-        let root = &self.desk.settings.root;
+        let root = &self.shared.settings.root;
         for (name, container) in &self.containers {
             logs::unlink(root, (&self.key.0, &self.key.1), name, &container.id);
             drop(std::fs::remove_dir_all(root.join("run/containers").join(&container.id)));
         }
         drop(std::fs::remove_dir_all(&self.logs));
         self.volumes.remove();
-        self.desk.running.forget(&self.key);
+        self.shared.running.forget(&self.key);
     }
 }

@@ -3,7 +3,7 @@
 use super::Worker;
 use crate::api::object::{items, text};
 use crate::kubelet::images::Waiting;
-use crate::kubelet::{Happening, images};
+use crate::kubelet::{NodeEvent, images};
 
 // === impl Worker ===
 
@@ -13,7 +13,7 @@ impl Worker {
         let waiting = Waiting { reason, message };
         if self.waiting.insert(name.to_owned(), waiting).is_none() {
             let (pod, container) = (self.key.1.clone(), name.to_owned());
-            self.desk.tell(Happening::Waiting { pod, container, reason });
+            self.shared.tell(NodeEvent::Waiting { pod, container, reason });
         }
     }
 

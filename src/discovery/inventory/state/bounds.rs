@@ -1,12 +1,12 @@
 //! What is dropped when a bound is exceeded: the oldest entries, counted.
 
-use super::{Container, MAX_CONTAINERS, MAX_PODS, MAX_UNBORN, Standing, State};
+use super::{Container, MAX_CONTAINERS, MAX_PODS, MAX_UNSEEN, Standing, State};
 
 impl State {
     /// Removes a sixteenth of the bound at a time, so that the search runs rarely.
     pub(super) fn trim_containers(&mut self) {
-        if self.unborn > MAX_UNBORN {
-            self.drop_oldest(MAX_UNBORN / 16, |container| container.created.is_none().then_some(0));
+        if self.unborn > MAX_UNSEEN {
+            self.drop_oldest(MAX_UNSEEN / 16, |container| container.created.is_none().then_some(0));
         }
         if self.containers.len() > MAX_CONTAINERS {
             self.drop_oldest(MAX_CONTAINERS / 16, |container| {

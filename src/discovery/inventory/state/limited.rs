@@ -60,7 +60,7 @@ impl State {
         if self.containers.get(id)?.sandbox {
             return None;
         }
-        let Found { name, rivalled } = self.name_by_order(uid, id)?;
-        (!rivalled).then_some(name)
+        let Found { name, ambiguous } = self.name_by_order(uid, id)?;
+        (!ambiguous).then_some(name)
     }
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use ephemon_model::PodUid;
 
 use super::{State, Touched};
-use crate::inventory::watched::{DELETED_RETENTION, Line, Standing, UNLISTED_TIMEOUT};
+use crate::inventory::watched::{ApiState, DELETED_RETENTION, Standing, UNLISTED_TIMEOUT};
 
 impl State {
     pub(in crate::inventory) fn listed(&mut self, uid: &PodUid, now: Instant) {
@@ -46,11 +46,11 @@ impl State {
                 _ => {}
             }
         }
-        self.set_line(Line::Live);
+        self.set_line(ApiState::Live);
         self.drop_done_pods(now);
     }
 
-    fn set_line(&mut self, line: Line) {
+    fn set_line(&mut self, line: ApiState) {
         if self.line != line {
             self.line = line;
             // Whether any pod is selected depends on it.
@@ -59,13 +59,13 @@ impl State {
     }
 
     pub(in crate::inventory) fn api_live(&mut self) {
-        if matches!(self.line, Line::Failing { .. }) {
-            self.set_line(Line::Live);
+        if matches!(self.line, ApiState::Failing { .. }) {
+            self.set_line(ApiState::Live);
         }
     }
 
     pub(in crate::inventory) fn api_failing(&mut self, now: Instant) {
-        if self.line != Line::Live {
+        if self.line != ApiState::Live {
             return;
         }
         // Verdicts from a working connection stay in effect.
@@ -76,7 +76,7 @@ impl State {
                 pod.standing = Standing::Unwanted;
             }
         }
-        self.set_line(Line::Failing { since: now });
+        self.set_line(ApiState::Failing { since: now });
     }
 
     pub(in crate::inventory) fn log_directory_gone(&mut self, uid: &PodUid, now: Instant) {

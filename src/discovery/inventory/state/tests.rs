@@ -138,7 +138,7 @@ fn order_names_a_container_to_be_limited_only_where_it_leaves_no_choice() {
 #[test]
 fn limits_of_a_pod_that_is_not_listed_are_not_taken() {
     let now = Instant::now();
-    let mut state = State::new(Line::Connecting { since: now });
+    let mut state = State::new(ApiState::Connecting { since: now });
     state.created(&uid(1), &id(1), at(11), now);
     state.stands_at(&id(1), "kubepods/pod/1".as_ref());
     let known = [
@@ -227,7 +227,7 @@ fn a_pod_is_named_by_the_best_witness() {
 fn pods_missing_from_a_new_list_were_deleted_and_stay_wanted_for_their_last_figures() {
     let start = Instant::now();
     let after = |seconds| start + Duration::from_secs(seconds);
-    let mut state = State::new(Line::Connecting { since: start });
+    let mut state = State::new(ApiState::Connecting { since: start });
     state.created(&uid(1), &id(1), at(1), start);
     state.created(&uid(3), &id(3), at(1), start);
     assert_eq!(state.verdict(&uid(1), after(1)), Verdict::Open);
@@ -250,7 +250,7 @@ fn pods_missing_from_a_new_list_were_deleted_and_stay_wanted_for_their_last_figu
 fn a_pod_seen_before_the_watch_tells_of_it_is_open_first() {
     let start = Instant::now();
     let after = |seconds| start + Duration::from_secs(seconds);
-    let mut state = State::new(Line::Connecting { since: start });
+    let mut state = State::new(ApiState::Connecting { since: start });
     state.list_complete(&HashSet::new(), start, start);
     assert_eq!(state.verdict(&uid(1), after(10)), Verdict::Open);
     assert_eq!(state.verdict(&uid(1), after(15)), Verdict::Unwanted);
@@ -262,7 +262,7 @@ fn a_pod_seen_before_the_watch_tells_of_it_is_open_first() {
 fn who_was_none_of_ours_stays_so_while_the_api_is_away() {
     let start = Instant::now();
     let after = |seconds| start + Duration::from_secs(seconds);
-    let mut state = State::new(Line::Connecting { since: start });
+    let mut state = State::new(ApiState::Connecting { since: start });
     state.list_complete(&HashSet::new(), start, start);
     assert_eq!(state.verdict(&uid(1), after(1)), Verdict::Open);
     state.api_failing(after(10));
@@ -299,7 +299,7 @@ fn words_about_containers_the_kernel_never_showed_are_bounded() {
     for n in 10..6000 {
         state.learn(told(n, EvidenceSource::Cri, word(Some(n % 50), "x")), now);
     }
-    assert!(state.containers.len() <= MAX_UNBORN + 2);
+    assert!(state.containers.len() <= MAX_UNSEEN + 2);
     assert_eq!(state.unborn + 2, state.containers.len());
     assert!(state.containers.contains_key(&id(1)), "was created");
     assert!(state.take_dropped() > 0);
@@ -308,7 +308,7 @@ fn words_about_containers_the_kernel_never_showed_are_bounded() {
 #[test]
 fn pods_and_logs_are_bounded_and_listed_pods_go_last() {
     let now = Instant::now();
-    let mut state = State::new(Line::Connecting { since: now });
+    let mut state = State::new(ApiState::Connecting { since: now });
     state.listed(&uid(0), now);
     for n in 1..5000 {
         state.verdict(&uid(n), now);
@@ -324,7 +324,7 @@ fn pods_and_logs_are_bounded_and_listed_pods_go_last() {
 #[test]
 fn deleted_pods_do_not_pile_up() {
     let start = Instant::now();
-    let mut state = State::new(Line::Connecting { since: start });
+    let mut state = State::new(ApiState::Connecting { since: start });
     for n in 0..1000 {
         let now = start + Duration::from_secs(u64::from(n));
         state.listed(&uid(n), now);
@@ -381,8 +381,8 @@ proptest! {
     fn the_same_evidence_in_any_order_gives_the_same_answers(
         (straight, shuffled) in proptest::collection::vec(consistent(), 0..24)
             .prop_map(|evidence| {
-                let births = (1..6).map(|n| Event::Born(n, u64::from(n) * 7));
-                births.chain(evidence.into_iter().map(Event::Told)).collect::<Vec<_>>()
+                let creations = (1..6).map(|n| Event::Born(n, u64::from(n) * 7));
+                creations.chain(evidence.into_iter().map(Event::Told)).collect::<Vec<_>>()
             })
             .prop_flat_map(|events| (Just(events.clone()), Just(events).prop_shuffle())),
     ) {

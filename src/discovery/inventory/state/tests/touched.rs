@@ -62,7 +62,7 @@ fn an_id_that_comes_back_lives_and_ends_again() {
 #[test]
 fn what_the_list_says_concerns_the_pod_and_whether_it_can_be_heard_everybody() {
     let now = Instant::now();
-    let mut state = State::new(Line::Connecting { since: now });
+    let mut state = State::new(ApiState::Connecting { since: now });
     let listed = |state: &mut State| state.listed(&uid(1), now);
     assert_eq!(touched(&mut state, listed), Some(vec![uid(1)]));
     assert_eq!(touched(&mut state, listed), Some(Vec::new()));

@@ -16,7 +16,7 @@ pub(super) enum Verb {
 
 /// Why it failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Trouble {
+pub(super) enum Failure {
     /// The resource version or the continue token is too old (410): list again.
     Gone,
     /// 401.
@@ -52,9 +52,9 @@ impl Verb {
     }
 }
 
-// === impl Trouble ===
+// === impl Failure ===
 
-impl Trouble {
+impl Failure {
     pub(super) fn of(error: &kube::Error) -> Self {
         match error {
             kube::Error::Api(status) => Self::of_status(status),
@@ -168,16 +168,16 @@ mod tests {
 
     use super::*;
 
-    fn status(code: u16, message: &str) -> Trouble {
+    fn status(code: u16, message: &str) -> Failure {
         let mut status = Status::failure(message, "Reason");
         status.code = code;
-        Trouble::of(&kube::Error::Api(status.boxed()))
+        Failure::of(&kube::Error::Api(status.boxed()))
     }
 
     #[test]
     fn a_missing_right_names_the_rule_to_add() {
-        let trouble = status(403, "pods is forbidden: User \"x\" cannot watch resource");
-        let sentence = trouble.sentence(Verb::Watch, "https://api:6443");
+        let failure = status(403, "pods is forbidden: User \"x\" cannot watch resource");
+        let sentence = failure.sentence(Verb::Watch, "https://api:6443");
         assert_eq!(
             sentence,
             "cannot watch pods at https://api:6443: 403, pods is forbidden: User \"x\" cannot \
@@ -188,10 +188,10 @@ mod tests {
 
     #[test]
     fn refusals_are_told_apart_by_their_code() {
-        assert_eq!(status(410, "too old"), Trouble::Gone);
-        assert_eq!(status(401, "no"), Trouble::Unauthorized("no".into()));
-        assert_eq!(status(400, "bad"), Trouble::BadRequest("bad".into()));
-        assert_eq!(status(503, ""), Trouble::Refusal(503, "Reason".into()));
+        assert_eq!(status(410, "too old"), Failure::Gone);
+        assert_eq!(status(401, "no"), Failure::Unauthorized("no".into()));
+        assert_eq!(status(400, "bad"), Failure::BadRequest("bad".into()));
+        assert_eq!(status(503, ""), Failure::Refusal(503, "Reason".into()));
     }
 
     #[test]
@@ -200,9 +200,9 @@ mod tests {
         let service =
             kube::Error::Service(Box::new(kube::client::AuthError::AuthExec("s3cret".into())));
         for error in [error, service] {
-            let trouble = Trouble::of(&error);
-            assert_eq!(trouble, Trouble::Credentials);
-            assert!(!trouble.sentence(Verb::List, "u").contains("s3cret"));
+            let failure = Failure::of(&error);
+            assert_eq!(failure, Failure::Credentials);
+            assert!(!failure.sentence(Verb::List, "u").contains("s3cret"));
         }
     }
 }
