@@ -1,8 +1,9 @@
-//! The API stand-in: pods over HTTP on the loopback, as the recorded API server answers.
+//! The embedded API server: pods over HTTP on the loopback address, with the responses that were
+//! recorded from a real API server.
 //!
-//! `store` owns the pods and `secrets` the Secrets, `watch`, `log` and `exec` the streams, `routes`
-//! what a request means, `access` who may ask it, `faults` how the server misbehaves on demand. TLS
-//! and authentication are left out: it listens on the loopback only.
+//! `store` owns the pods and `secrets` the Secrets; `watch`, `log` and `exec` are the streams;
+//! `routes` dispatches requests, `access` authorises them, and `faults` injects failures. There is
+//! no TLS, because it listens on the loopback address only.
 
 pub mod events;
 mod faults;
@@ -51,7 +52,7 @@ pub use store::Store;
 /// Pause after a failed `accept` (no descriptors left), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// A running API stand-in. Dropping it ends every connection.
+/// A running API server. Dropping it ends every connection.
 #[derive(Debug)]
 pub struct ApiServer {
     parts: Parts,
@@ -59,14 +60,14 @@ pub struct ApiServer {
     serving: Option<Serving>,
 }
 
-/// What every request can reach. Cheap to clone.
+/// The state that all requests share. Cheap to clone.
 #[derive(Debug, Clone)]
 struct Parts {
     store: Store,
     faults: Faults,
     access: Access,
     runtime: runtime::Attached,
-    /// What a request has to show; nothing while there is none.
+    /// The token that requests must have; none until one is set.
     token: Arc<OnceLock<String>>,
 }
 
@@ -77,7 +78,7 @@ struct Serving(JoinHandle<()>);
 // === impl ApiServer ===
 
 impl ApiServer {
-    /// Listens on a free port of the loopback.
+    /// Listens on a free port of the loopback address.
     pub async fn start(store: Store) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
@@ -92,20 +93,20 @@ impl ApiServer {
         Ok(Self { parts, address, serving })
     }
 
-    /// From now on every request has to show a token, which stands in the kubeconfig: whoever can
-    /// `exec` is as mighty as the containers' user.
+    /// From now on every request must have a token, which the kubeconfig contains: a client that
+    /// can `exec` has the rights of the containers' user.
     pub fn protect(&self) {
         let token: String = (0..40).map(|_| fastrand::alphanumeric()).collect();
         // A second call changes nothing.
         self.parts.token.get_or_init(|| token);
     }
 
-    /// From now on `log` and `exec` reach this kubelet.
+    /// From now on `log` and `exec` use this kubelet.
     pub fn attach(&self, runtime: Arc<dyn Runtime>) {
         self.parts.runtime.set(runtime);
     }
 
-    /// Who may do what.
+    /// Which requests are allowed.
     pub fn access(&self) -> &Access {
         &self.parts.access
     }
@@ -115,17 +116,17 @@ impl ApiServer {
         format!("http://{}", self.address)
     }
 
-    /// The pods, for whoever runs them.
+    /// The pods.
     pub fn store(&self) -> &Store {
         &self.parts.store
     }
 
-    /// Makes the server answer wrongly, late or not at all.
+    /// Injects failures: wrong, late or missing responses.
     pub fn faults(&self) -> &Faults {
         &self.parts.faults
     }
 
-    /// Stops listening and cuts every connection. The pods stay.
+    /// Stops listening and closes every connection. The pods are kept.
     pub fn stop(&mut self) {
         self.serving = None;
     }
@@ -139,7 +140,7 @@ impl ApiServer {
         Ok(())
     }
 
-    /// Writes a kubeconfig that leads here.
+    /// Writes a kubeconfig for this server.
     pub fn write_kubeconfig(&self, path: &Path) -> io::Result<()> {
         let user = match self.parts.token.get() {
             Some(token) => json!({"token": token}),
@@ -166,7 +167,7 @@ impl Drop for Serving {
     }
 }
 
-/// The aborted loop lets go of the port when its task is dropped, a moment after the abort.
+/// The aborted loop releases the port when its task is dropped, shortly after the abort.
 async fn bind_again(address: SocketAddr) -> io::Result<TcpListener> {
     let mut tries = 0_u32;
     loop {
@@ -194,7 +195,7 @@ fn serve(listener: TcpListener, parts: Parts) -> Serving {
                 let service = service_fn(move |request| routes::answer(request, parts.clone()));
                 let connection =
                     http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-                // A client that goes away is no event for a server.
+                // A client that disconnects is not an error.
                 drop(connection.with_upgrades().await);
             });
         }

@@ -48,21 +48,21 @@ pub struct Args {
     pub listen: Option<SocketAddr>,
 }
 
-/// What is played.
+/// What runs in the demo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Play {
     /// The workflow, then the script.
     All,
     /// The workflow: a runner, the real hook, and the containers of its job.
     Workflow,
-    /// The script: ephemeral containers of every kind, started by nobody's hook.
+    /// The script: ephemeral containers of every kind, created without the hook.
     Script,
 }
 
-/// A form of the report.
+/// The format of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// Lines to read.
+    /// Lines for people.
     Text,
     /// One JSON object.
     Json,

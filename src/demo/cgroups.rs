@@ -1,7 +1,7 @@
 //! Where the embedded node puts its containers: real cgroups of either version, or a scratch tree.
 //!
-//! Tried in that order and said in one line. Everything lives below `ephemon-demo-PID/kubepods`,
-//! out of the way of a real node on the same machine.
+//! They are tried in that order, and the result is logged in one line. Everything is below
+//! `ephemon-demo-PID/kubepods`, separate from a real node on the same machine.
 
 pub(crate) mod place;
 
@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 pub use place::{Figures, Limits, Place};
 pub(crate) use scratch::{CgroupWriter, Counters};
 
-/// First part of the parent cgroup's name; the demo's process id follows.
+/// Prefix of the parent cgroup's name, before the demo's process id.
 const PREFIX: &str = "ephemon-demo-";
 
 /// Which back end to use.
@@ -30,37 +30,37 @@ pub enum Choice {
     V1,
     /// Real cgroups, version 2.
     V2,
-    /// A tree of plain files kept by the stand-in: no kernel counts, no kernel enforces.
+    /// A tree of plain files that the embedded node writes: no kernel counts, no kernel enforces.
     Scratch,
 }
 
-/// Why no cgroup could be made.
+/// Why no cgroup can be created.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The hierarchy is not mounted.
     #[error("no cgroup {0} hierarchy with a CPU time counter is mounted")]
     NotMounted(&'static str),
-    /// A directory or file could not be made or written.
+    /// A directory or file cannot be created or written.
     #[error("cannot {act} {}: {source}", path.display())]
     Io {
-        /// `make`, `write`, `remove`.
+        /// `create`, `write`, `remove`.
         act: &'static str,
-        /// What.
+        /// The path.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// A process could not be moved into a cgroup that could be made.
+    /// A cgroup can be created, but a process cannot be moved into it.
     #[error("cgroups can be created below {}, but processes cannot be moved into them", .0.display())]
     NoEntry(PathBuf),
 }
 
-/// The chosen back end, with its parent cgroup made.
+/// The chosen back end, with its parent cgroup.
 #[derive(Debug)]
 pub struct Cgroups {
     tree: Tree,
     base: String,
-    /// Why it is a scratch tree, when real cgroups were tried.
+    /// Why it is a scratch tree, if real cgroups were tried.
     refused: Option<Error>,
 }
 
@@ -71,7 +71,7 @@ enum Tree {
     Scratch(scratch::Tree),
 }
 
-/// A pod's quality of service, which decides where its cgroup stands.
+/// A pod's quality of service, which determines the path of its cgroup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Qos {
     /// Directly below `kubepods`.
@@ -85,8 +85,8 @@ pub enum Qos {
 // === impl Cgroups ===
 
 impl Cgroups {
-    /// Makes the parent cgroup by the first back end that works. `scratch` is where a scratch tree
-    /// would stand, `binary` this program. Leftovers of demos that are dead are removed first.
+    /// Creates the parent cgroup with the first back end that works. `scratch` is the path of a
+    /// scratch tree, `binary` this program. First removes what ended demos left behind.
     pub fn open(choice: Choice, scratch: &Path, binary: &Path) -> Result<Self, Error> {
         leftover::sweep();
         let base = format!("{PREFIX}{}", unique());
@@ -113,7 +113,7 @@ impl Cgroups {
         Ok(Self { tree, base, refused })
     }
 
-    /// One line for people.
+    /// One line that describes it.
     pub fn describe(&self) -> String {
         match &self.tree {
             Tree::V1(tree) => format!("cgroups: real, version 1 ({})", tree.controllers()),
@@ -138,12 +138,12 @@ impl Cgroups {
         }
     }
 
-    /// Whether the kernel itself keeps the figures.
+    /// Whether the kernel itself counts.
     pub fn is_real(&self) -> bool {
         !matches!(self.tree, Tree::Scratch(_))
     }
 
-    /// What stands for `/sys/fs/cgroup` of the node.
+    /// The path that replaces `/sys/fs/cgroup` of the node.
     pub fn mount(&self) -> &Path {
         match &self.tree {
             Tree::V1(tree) => tree.mount(),
@@ -157,7 +157,7 @@ impl Cgroups {
         format!("{}/kubepods", self.base)
     }
 
-    /// A pod's place. The kubelet's cgroupfs naming.
+    /// A pod's cgroup, named as by the kubelet with the cgroupfs driver.
     pub fn pod(&self, qos: Qos, uid: &str) -> Place {
         let relative = match qos {
             Qos::Guaranteed => format!("{}/pod{uid}", self.kubepods()),
@@ -174,8 +174,7 @@ impl Cgroups {
         }
     }
 
-    /// Removes everything below the parent cgroup and the parent itself; what still runs there is
-    /// killed.
+    /// Removes the parent cgroup with everything below it; kills processes in it.
     pub fn close(&self) {
         match &self.tree {
             Tree::V1(tree) => tree.close(&self.base),
@@ -191,7 +190,7 @@ impl Drop for Cgroups {
     }
 }
 
-/// The process id, and a number where one process runs several nodes.
+/// The process id, and a number if one process runs several nodes.
 fn unique() -> String {
     use std::sync::atomic::{AtomicU32, Ordering};
     static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -204,7 +203,7 @@ fn unique() -> String {
 // === impl Qos ===
 
 impl Qos {
-    /// By the pod's `status.qosClass`.
+    /// From the pod's `status.qosClass`.
     pub fn of(class: &str) -> Self {
         match class {
             "Guaranteed" => Self::Guaranteed,

@@ -1,4 +1,4 @@
-//! The program `ephemon-demo`, which `ephemon demo` becomes.
+//! The program `ephemon-demo`, which `ephemon demo` executes.
 
 use std::process::ExitCode;
 
@@ -13,7 +13,7 @@ struct Cli {
     args: Args,
 }
 
-/// Plays the demo as the command line asks. Errors go to standard error as one sentence.
+/// Runs the demo according to the command line. Errors go to standard error as one sentence.
 pub fn main() -> ExitCode {
     let args = Cli::parse().args;
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {

@@ -1,7 +1,7 @@
-//! The kubelet stand-in: runs this node's pods as real processes in the node's cgroups, with the
-//! start, status, log and deletion behaviour of a kubelet 1.36 over containerd.
+//! The embedded kubelet: runs this node's pods as real processes in the node's cgroups, with the
+//! start, status, log and deletion behaviour of kubelet 1.36 with containerd.
 //!
-//! Left out: restarts of regular containers, probes, volumes other than `emptyDir`.
+//! Not implemented: restarts of regular containers, probes, volumes other than `emptyDir`.
 
 mod container;
 mod images;
@@ -31,32 +31,33 @@ pub use super::shim::Account;
 use super::view::MountMode;
 use worker::Worker;
 
-/// Accounts of ended containers kept; the oldest go first.
+/// Most records of ended containers; the oldest are dropped first.
 const TRUTHS_LIMIT: usize = 20_000;
-/// Happenings held for a listener that is slow; the oldest go first.
+/// Most events queued for a slow receiver; the oldest are dropped first.
 const NODE_EVENTS_LIMIT: usize = 1_024;
 
 /// How the kubelet runs its pods.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The `ephemon-demo` program, which the helpers are parts of; `ephemon` is beside it.
+    /// The `ephemon-demo` program, which also contains the helpers; `ephemon` is in the same
+    /// directory.
     pub binary: PathBuf,
     /// The node's root directory.
     pub root: PathBuf,
-    /// The node's name; pods bound to others are none of its business.
+    /// The node's name; pods bound to other nodes are ignored.
     pub node: String,
-    /// Time from a container's last process to the removal of its cgroup. 35-60 ms with runc
-    /// (seen on a Kubernetes 1.36.2 node).
+    /// Time from the end of a container's last process to the removal of its cgroup: 35-60 ms with
+    /// runc (measured on a Kubernetes 1.36.2 node).
     pub linger: RangeInclusive<Duration>,
-    /// How often the runtime is looked at for the published status (PLEG relist).
+    /// How often the runtime is read for the published status (PLEG relist).
     pub relist: Duration,
-    /// Time from a deleted pod's last container to the removal of its logs.
+    /// Time from the end of a deleted pod's last container to the removal of its logs.
     pub log_removal: Duration,
     /// How long it takes to pull an image below `localhost/far/`, at its first use.
     pub pull: Duration,
 }
 
-/// What a container used, by the stand-in's own accounting of what it ran.
+/// What a container used, as measured by the embedded node.
 #[derive(Debug, Clone)]
 pub struct Truth {
     /// The pod's namespace.
@@ -67,15 +68,15 @@ pub struct Truth {
     pub pod_uid: String,
     /// The container's name; `POD` for the sandbox.
     pub container: String,
-    /// Its place in the spec.
+    /// Its type in the spec.
     pub kind: Kind,
     /// The runtime's id, 64 hexadecimal digits.
     pub id: String,
-    /// When its command began; `None` where it could not be run.
+    /// When its command started; `None` if it could not be run.
     pub started_at: Option<SystemTime>,
     /// When its last process ended.
     pub ended_at: SystemTime,
-    /// Exit code, 128 and the signal where one ended it.
+    /// Exit code; 128 plus the signal number if a signal killed it.
     pub exit_code: i32,
     /// `Completed`, `Error`, `OOMKilled`, `StartError`.
     pub reason: &'static str,
@@ -83,7 +84,7 @@ pub struct Truth {
     pub account: Account,
 }
 
-/// A container's place in the spec.
+/// A container's type in the spec.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     /// The pod's sandbox.
@@ -96,10 +97,10 @@ pub enum Kind {
     Ephemeral,
 }
 
-/// Something worth a line to people.
+/// An event that is shown to people.
 #[derive(Debug, Clone)]
 pub enum NodeEvent {
-    /// A container's command runs.
+    /// A container's command has started.
     Started {
         /// Pod name.
         pod: String,
@@ -108,7 +109,7 @@ pub enum NodeEvent {
         /// When.
         at: SystemTime,
     },
-    /// A container waits and will go on waiting.
+    /// A container waits and will continue to wait.
     Waiting {
         /// Pod name.
         pod: String,
@@ -117,16 +118,16 @@ pub enum NodeEvent {
         /// `ErrImageNeverPull`.
         reason: &'static str,
     },
-    /// A container is over and its cgroup gone.
+    /// A container has ended and its cgroup was removed.
     Ended(Box<Truth>),
-    /// A pod is gone.
+    /// A pod was removed.
     Gone {
         /// Pod name.
         pod: String,
     },
 }
 
-/// A running kubelet stand-in.
+/// A running kubelet.
 #[derive(Debug)]
 pub struct Kubelet {
     shared: Arc<Shared>,
@@ -134,7 +135,7 @@ pub struct Kubelet {
     task: JoinHandle<()>,
 }
 
-/// What all workers share.
+/// The state that all workers share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     settings: Settings,
@@ -172,22 +173,22 @@ impl Kubelet {
         Self { shared, stop, task }
     }
 
-    /// What happens from now on.
+    /// Receives events from now on.
     pub fn node_events(&self) -> broadcast::Receiver<NodeEvent> {
         self.shared.node_events.subscribe()
     }
 
-    /// The way from the API server to the containers.
+    /// The API server's access to the containers.
     pub fn runtime(&self) -> Arc<dyn Runtime> {
         Arc::clone(&self.shared) as Arc<dyn Runtime>
     }
 
-    /// Accounts of the containers that are over, oldest first.
+    /// Records of the containers that have ended, oldest first.
     pub fn truths(&self) -> Vec<Truth> {
         self.shared.lock().iter().cloned().collect()
     }
 
-    /// Kills every container at once and waits until all are gone.
+    /// Kills every container at once and waits until all are removed.
     pub async fn stop(self) {
         self.stop.send_replace(true);
         // The loop ends by itself; a panic in it has been reported where it happened.
@@ -208,7 +209,7 @@ impl Shared {
         self.tell(NodeEvent::Ended(Box::new(truth)));
     }
 
-    /// Nobody may be listening.
+    /// There may be no receiver.
     fn tell(&self, node_event: NodeEvent) {
         drop(self.node_events.send(node_event));
     }

@@ -1,27 +1,28 @@
-//! The embedded node: an API stand-in and a kubelet stand-in for the demo and the tests, and the
-//! demo that plays a script on them with the real agent beside.
+//! The embedded node: an API server and a kubelet for the demo and the tests, and the demo, which
+//! runs a script on them together with the real agent.
 //!
-//! `node` puts `api`, `kubelet` and `cgroups` together; `part` is what the kubelet's helper
-//! processes run (`shim` beside each container, `workload` in it); `view` is what a container sees.
-//! `runner` speaks the hook protocol to the real hook, and `workflow` is the job it plays. `run`
-//! plays that and `script`, and holds what `watcher` scraped (`shown`) against the kubelet's own
-//! books (`report`).
+//! `node` combines `api`, `kubelet` and `cgroups`; `part` is what the kubelet's helper processes
+//! run (`shim` for each container, `workload` in it); `view` is the file system of a container.
+//! `runner` speaks the hook protocol with the real hook, and `workflow` is the job that it runs.
+//! `run` executes that and `script`, and compares what `watcher` scraped (`shown`) with the
+//! kubelet's own records (`report`).
 //!
 //! # Differences from a real node
 //!
-//! A scenario of the tests is played on this node and on a real one, and what a client sees is
-//! compared. These differences stay:
+//! A test runs one scenario on this node and on a real one, and compares what a client sees. These
+//! differences remain:
 //!
-//! - Pods have no `managedFields`: nobody here applies server-side.
+//! - Pods have no `managedFields`, because there is no server-side apply.
 //! - Admission adds neither a service account nor tolerations: there are no accounts.
-//! - Every list is whole: `limit` is not heeded.
-//! - A field of the wrong type is refused with the code and reason of a real server, not its words.
+//! - Every list is complete: `limit` is ignored.
+//! - A field of the wrong type is rejected with the code and reason of a real server, but not its
+//!   message.
 //! - A command that `exec` cannot start ends with exit code 126.
-//! - The status tells neither the resources that the node granted nor the user of a container.
+//! - The status contains neither the resources granted by the node nor the user of a container.
 //!
 //! Beyond what is compared: containers are processes of this machine, share its network and process
-//! ids, and see its files but for their volumes; image names stand for nothing but a place;
-//! containers are not run again; there are no probes and no volumes but `emptyDir`; logs are not
+//! ids, and see its files except for their volumes; image names select only a built-in command;
+//! containers are not restarted; there are no probes and no volumes but `emptyDir`; logs are not
 //! rotated; an image that cannot be pulled is tried once.
 
 pub mod api;

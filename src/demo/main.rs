@@ -3,6 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // The helpers run in containers whose CPU time is counted: they come before all else.
+    // The helpers run in containers whose CPU time is counted, so they come before everything else.
     ephemon_demo::part::run(std::env::args_os()).unwrap_or_else(ephemon_demo::main)
 }

@@ -1,4 +1,4 @@
-//! The embedded node as a whole: its root directory, its cgroups, its API server and its kubelet.
+//! The embedded node: its root directory, its cgroups, its API server and its kubelet.
 
 use std::fs;
 use std::io;
@@ -16,38 +16,40 @@ use super::cgroups::{self, Cgroups, Choice, leftover};
 use super::kubelet::{Kubelet, NodeEvent, Settings, Truth};
 use super::view::MountMode;
 
-/// First part of the root directory's name; the process id follows.
+/// Prefix of the root directory's name, before the process id.
 const PREFIX: &str = "ephemon-node-";
 
 /// How to set up a node.
 #[derive(Debug, Clone)]
 pub struct NodeOptions {
-    /// The `ephemon-demo` program: the node's helpers are parts of it, and `ephemon` is beside it.
+    /// The `ephemon-demo` program, which also contains the helpers; `ephemon` is in the same
+    /// directory.
     pub binary: PathBuf,
     /// Which cgroups to use.
     pub cgroups: Choice,
     /// The node's name.
     pub name: String,
-    /// Where the root directory is made; the system's temporary directory by default.
+    /// Where the root directory is created; by default in the system's temporary directory.
     pub parent: Option<PathBuf>,
-    /// Changes the API server remembers for watches.
+    /// Number of changes that the API server keeps for watches.
     pub history: usize,
-    /// Shortest and longest time from a container's last process to the removal of its cgroup.
+    /// Shortest and longest time from the end of a container's last process to the removal of its
+    /// cgroup.
     pub linger: (Duration, Duration),
-    /// Period of the kubelet's look at the runtime.
+    /// Interval of the kubelet's relist.
     pub relist: Duration,
-    /// Time from a deleted pod's last container to the removal of its logs.
+    /// Time from the end of a deleted pod's last container to the removal of its logs.
     pub log_removal: Duration,
     /// How long it takes to pull an image that is not on the node.
     pub pull: Duration,
-    /// How containers see their volumes; the best way that works by default.
+    /// How containers get their volumes; by default the best way that works.
     pub mount_mode: Option<MountMode>,
 }
 
 /// A node that runs until it is shut down.
 ///
-/// Dropped without [`Node::shutdown`], it leaves its containers to their shims, which end them,
-/// and its empty cgroups to the next start.
+/// If dropped without [`Node::shutdown`], its shims end the containers, and its empty cgroups are
+/// removed at the next start.
 #[derive(Debug)]
 pub struct Node {
     api: ApiServer,
@@ -58,21 +60,21 @@ pub struct Node {
     mount_mode: MountMode,
 }
 
-/// Why a node could not be set up or would not do something.
+/// Why a node cannot be set up, or a request was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No cgroups, and no scratch tree either.
+    /// Neither cgroups nor a scratch tree can be created.
     #[error("cannot create cgroups for containers: {0}")]
     Cgroups(#[from] cgroups::Error),
-    /// The root directory or the API server could not be made.
+    /// The root directory or the API server cannot be created.
     #[error("cannot set up the node's {what}: {source}")]
     Setup {
         /// `root directory`, `API server`.
         what: &'static str,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// The API server said no.
+    /// The API server refused a request.
     #[error("the API server refused: {}", .0.message)]
     Refused(Refusal),
 }
@@ -135,12 +137,12 @@ impl Node {
         Ok(Self { api, kubelet, cgroups, root, name: options.name, mount_mode })
     }
 
-    /// One line on the cgroups in use.
+    /// One line about the cgroups in use.
     pub fn describe(&self) -> String {
         self.cgroups.describe()
     }
 
-    /// How containers see their volumes.
+    /// How containers get their volumes.
     pub fn mount_mode(&self) -> MountMode {
         self.mount_mode
     }
@@ -155,7 +157,7 @@ impl Node {
         &self.name
     }
 
-    /// The API server, for its faults and its store.
+    /// The API server, for its failures and its store.
     pub fn api(&mut self) -> &mut ApiServer {
         &mut self.api
     }
@@ -175,12 +177,12 @@ impl Node {
         self.cgroups.kubepods()
     }
 
-    /// What happens from now on.
+    /// Receives events from now on.
     pub fn node_events(&self) -> broadcast::Receiver<NodeEvent> {
         self.kubelet.node_events()
     }
 
-    /// Makes a pod in namespace `default`, or the one its metadata names.
+    /// Creates a pod in namespace `default`, or the one in its metadata.
     pub fn create_pod(&self, pod: Value) -> Result<Arc<Value>, Error> {
         let namespace = pod.pointer("/metadata/namespace").and_then(Value::as_str);
         let namespace = namespace.unwrap_or("default").to_owned();
@@ -217,28 +219,28 @@ impl Node {
         self.api.store()
     }
 
-    /// A pod as the API server shows it.
+    /// A pod as the API server returns it.
     pub fn pod(&self, namespace: &str, pod: &str) -> Result<Arc<Value>, Error> {
         let key = (namespace.to_owned(), pod.to_owned());
         self.api.store().get(&key).map_err(Error::Refused)
     }
 
-    /// Deletes a pod, with its own grace or this one, in seconds.
+    /// Deletes a pod, with its own grace period or this one, in seconds.
     pub fn delete_pod(&self, namespace: &str, pod: &str, grace: Option<u64>) -> Result<(), Error> {
         let key = (namespace.to_owned(), pod.to_owned());
         self.api.store().delete(&key, grace).map(drop).map_err(Error::Refused)
     }
 
-    /// Accounts of the containers that are over, oldest first.
+    /// Records of the containers that have ended, oldest first.
     pub fn truth(&self) -> Vec<Truth> {
         self.kubelet.truths()
     }
 
-    /// Ends every container and removes everything the node made.
+    /// Ends every container and removes everything that the node created.
     pub async fn shutdown(self) {
         let Self { kubelet, cgroups, root, .. } = self;
         kubelet.stop().await;
-        // Both block; nothing is left to be done where they fail, the next start sweeps.
+        // Both block. If they fail nothing more can be done; the next start cleans up.
         drop(
             tokio::task::spawn_blocking(move || {
                 drop(cgroups);
@@ -249,7 +251,7 @@ impl Node {
     }
 }
 
-/// Makes the directories of a node in its root.
+/// Creates the directories of a node in its root.
 fn furnish(root: &Path, cgroup_mount: &Path) -> io::Result<()> {
     for directory in ["var/log/pods", "var/log/containers", "run/containers", "run/see", "sys/fs"] {
         fs::create_dir_all(root.join(directory))?;
@@ -258,12 +260,12 @@ fn furnish(root: &Path, cgroup_mount: &Path) -> io::Result<()> {
     symlink("/proc", root.join("proc"))
 }
 
-/// Removes root directories of nodes whose process is dead.
+/// Removes root directories of nodes whose process has ended.
 fn sweep(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let dead = |name: &str| leftover::is_dead(PREFIX, name);
         if entry.file_name().to_str().is_some_and(dead) {
-            // Another user's cannot be removed, and need not be.
+            // Those of another user cannot be removed, and need not be.
             drop(fs::remove_dir_all(entry.path()));
         }
     }

@@ -1,4 +1,4 @@
-//! The hidden subcommand behind which the embedded node's helper processes run: `ephemon-demo` again,
+//! The hidden subcommand with which the embedded node's helper processes run: `ephemon-demo` again,
 //! so that they need no other program on the machine.
 
 use std::ffi::OsString;
@@ -8,9 +8,10 @@ use std::process::ExitCode;
 use super::helper::NAME;
 use super::{shim, view, workload};
 
-/// Runs a helper when the arguments (with the program's own name in front) ask for one.
+/// Runs a helper if the arguments (beginning with the program's own name) request one.
 ///
-/// To be called before anything else: helpers run in containers whose CPU time is counted.
+/// Must be called before anything else, because helpers run in containers whose CPU time is
+/// counted.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
     let mut arguments = arguments.into_iter().skip(1);
     if arguments.next()?.to_str() != Some(NAME) {
@@ -29,7 +30,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
             std::thread::park();
         },
         Some("wait") => {
-            // Whoever started it ends it, by a signal or by going away.
+            // Whoever started it ends it, with a signal or by exiting.
             drop(std::io::stdin().read_to_end(&mut Vec::new()));
             ExitCode::SUCCESS
         }

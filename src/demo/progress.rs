@@ -1,4 +1,4 @@
-//! What happens on the node, a line each on standard error.
+//! The events on the node, one line each on standard error.
 
 use std::io::{self, Write};
 use std::time::Instant;
@@ -16,7 +16,7 @@ pub(super) struct Progress(JoinHandle<()>);
 // === impl Progress ===
 
 impl Progress {
-    /// Says what the node runs on, then what happens on it.
+    /// Prints the node's properties, then its events.
     pub(super) fn start(node: &Node) -> Self {
         let mut events = node.node_events();
         let begin = Instant::now();
@@ -36,7 +36,7 @@ impl Progress {
         }))
     }
 
-    /// A line of the demo itself.
+    /// Prints a line of the demo itself.
     #[expect(clippy::unused_self, reason = "the holder of the guard prints")]
     pub(super) fn say(&self, text: &str) {
         say(text);
@@ -50,7 +50,7 @@ impl Drop for Progress {
 }
 
 fn say(text: &str) {
-    // A terminal that is gone sees nothing.
+    // A closed terminal shows nothing.
     drop(writeln!(io::stderr(), "{text}"));
 }
 
@@ -72,7 +72,7 @@ fn line(node_event: &NodeEvent) -> Option<String> {
     })
 }
 
-/// The part of a runner's name that differs.
+/// The distinguishing part of a runner's name.
 fn short(pod: &str) -> String {
     match pod.rsplit_once("-runner-") {
         Some((_, own)) => format!("runner-{own}"),

@@ -1,5 +1,5 @@
-//! The demo's report, which is also its self-check: the agent's figures against the stand-in's own
-//! books. Pure.
+//! The demo's report, which is also its self-check: compares the agent's values with the embedded
+//! node's own records. Pure.
 
 pub(super) mod jobs;
 pub(super) mod logs;
@@ -15,41 +15,41 @@ use super::shown::{Series, Shown};
 use super::watcher::Cost;
 use super::workflow::Played;
 
-/// Largest error of a container's CPU time that passes.
+/// Largest accepted error of a container's CPU time.
 const CPU_ERROR_MAX: f64 = 0.01;
-/// CPU time below which an error is measured against this instead of the container's own: one
-/// percent of it is the millisecond that the budget grants a short container.
+/// Below this CPU time an error is relative to this value instead of the container's own: one
+/// percent of it is a millisecond.
 const CPU_FLOOR_SECONDS: f64 = 0.1;
 
-/// Everything the report says.
+/// The content of the report.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Report {
     containers: Containers,
-    /// None where nothing was exported to a place the demo can look into.
+    /// `None` if logs were exported to a collector that the demo cannot read.
     logs: Option<Logs>,
-    /// None where spans went to a place the demo cannot look into.
+    /// `None` if spans were exported to a collector that the demo cannot read.
     jobs: Option<Jobs>,
-    /// None where the workflow was not played.
+    /// `None` if the workflow did not run.
     hook: Option<Played>,
     agent: Agent,
 }
 
 #[derive(Debug, Clone, Serialize)]
 struct Containers {
-    /// Ephemeral containers of the selected pods whose command really ran, by the stand-in's books.
+    /// Ephemeral containers of the selected pods whose command ran, according to the embedded node.
     launched: usize,
-    /// Those of them that the agent showed with an end.
+    /// Those of them that the agent reported with an end.
     captured: usize,
-    /// Finals of quality `exact`, by the agent's count, of all containers: the runners and those
-    /// whose command could not be run are among them.
+    /// Final readings with the quality `exact`, as counted by the agent, for all containers,
+    /// including the runners and those whose command could not be run.
     final_exact: u64,
     final_residual: u64,
     final_residual_shared: u64,
     final_last_sample: u64,
-    /// The largest |shown − true| ÷ max(true, 0.1 s) of all launched containers: at most 0.01 is
+    /// The largest |reported − true| ÷ max(true, 0.1 s) of all launched containers: at most 0.01 is
     /// "within 1 % or 1 ms".
     cpu_error_ratio_max: f64,
-    /// Containers of pods outside the selection that the agent showed all the same.
+    /// Containers of pods outside the selection that the agent reported all the same.
     unselected_shown: usize,
     details: Vec<Detail>,
 }
@@ -61,9 +61,10 @@ struct Detail {
     exit_code: i32,
     reason: &'static str,
     duration_seconds: f64,
-    /// By the cgroup's own counter just before it was removed.
+    /// From the cgroup's own counter just before it was removed.
     cpu_seconds_true: f64,
-    /// By `getrusage` of what was reaped; a little more, from before the cgroup was entered.
+    /// From `getrusage` of the reaped processes; slightly more, because it includes time before the
+    /// cgroup was entered.
     cpu_seconds_reaped: f64,
     cpu_seconds_shown: Option<f64>,
     cpu_error_ratio: f64,
@@ -82,7 +83,7 @@ struct Agent {
 // === impl Report ===
 
 impl Report {
-    /// Holds what was shown against what was true. `pods` are the selected ones.
+    /// Compares what was reported with what was true. `pods` are the selected ones.
     pub(super) fn new(
         truths: &[Truth],
         pods: &[&str],
@@ -124,30 +125,30 @@ impl Report {
         }
     }
 
-    /// The same, with what the workflow came to.
+    /// The same, with the result of the workflow.
     pub(super) fn with(self, hook: Option<Played>) -> Self {
         Self { hook, ..self }
     }
 
-    /// The same, with what came of the containers' logs.
+    /// The same, with the result for the containers' logs.
     pub(super) fn with_logs(self, logs: Option<Logs>) -> Self {
         Self { logs, ..self }
     }
 
-    /// The same, with what came of the jobs' traces.
+    /// The same, with the result for the jobs' traces.
     pub(super) fn with_jobs(self, jobs: Option<Jobs>) -> Self {
         Self { jobs, ..self }
     }
 
     /// One JSON object and a newline.
     pub(super) fn to_json(&self) -> String {
-        // Figures and texts only: nothing in it can fail to be written.
+        // It contains only numbers and text, so it can always be serialized.
         let mut text = serde_json::to_string(self).unwrap_or_default();
         text.push('\n');
         text
     }
 
-    /// What is not as it must be, a sentence each; nothing when all is well.
+    /// The faults, one sentence each; empty if there are none.
     pub(super) fn faults(&self) -> Vec<String> {
         let c = &self.containers;
         let mut faults = Vec::new();
@@ -252,7 +253,7 @@ impl Detail {
         let series = series.copied().unwrap_or_default();
         let figures = &truth.account.figures;
         let cpu_true = figures.cpu_ns.unwrap_or(0) as f64 / 1e9;
-        // A container that was not shown at all is wrong by all it used.
+        // For a container that was not reported, the error is everything that it used.
         let error = (series.cpu_seconds.unwrap_or(0.0) - cpu_true).abs();
         let life = truth.started_at.and_then(|start| truth.ended_at.duration_since(start).ok());
         Self {

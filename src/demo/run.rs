@@ -25,42 +25,43 @@ use super::watcher::{AgentError, AgentProcess};
 use super::workflow::{self, Played};
 use super::{MountMode, Node, NodeOptions, node, runner};
 
-/// Where logs and traces go, if somebody says so of both or of one; else the demo takes them itself.
+/// The variables with the destination of logs and traces; if none is set, the demo receives both
+/// itself.
 const ENDPOINTS: [&str; 3] = [
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
     "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
 ];
-/// The agent's program, which is beside this one, as those of the hook are.
+/// The agent's program, which is in the same directory, as those of the hook are.
 const AGENT: &str = "ephemon";
-/// Where the agent serves while the demo keeps going.
+/// The port of the agent while the demo keeps running.
 const PORT: u16 = 9911;
-/// When several containers end at once, after the pods run.
+/// When several containers end at once, after the start of the pods.
 const SIMULTANEOUS_END_AFTER: Duration = Duration::from_secs(8);
-/// Longest time in which nothing at all happens while something is waited for: three times the
-/// script's longest container.
+/// Longest time without any event while waiting for one: three times the duration of the script's
+/// longest container.
 const TIMEOUT: Duration = Duration::from_mins(1);
-/// As often as an eager Prometheus.
+/// As often as a frequently scraping Prometheus.
 const SCRAPE_INTERVAL: Duration = Duration::from_secs(1);
-/// Longest wait for one more series, line or span after the last container: the agent itself waits ten
-/// seconds for the runtime's last word on a job.
+/// Longest wait for one more series, line or span after the last container: the agent itself waits
+/// ten seconds for the runtime's last report on a job.
 const SETTLE: Duration = Duration::from_secs(15);
-/// Longest wait for all of it, however much goes on.
+/// Longest wait for all of them.
 const SETTLE_AT_MOST: Duration = Duration::from_mins(5);
 /// Pause between rounds.
 const ROUND_PAUSE: Duration = Duration::from_secs(3);
 
-/// Everything that the report is drawn from.
+/// What the report is created from.
 struct Session<'a> {
     node: &'a Node,
     pod_names: &'a PodNames,
     watcher: &'a AgentProcess,
-    /// None where somebody else takes logs and traces.
+    /// `None` if logs and traces go elsewhere.
     sink: Option<&'a Sink>,
     begin: Instant,
 }
 
-/// Why the demo could not be played.
+/// Why the demo cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The node.
@@ -72,10 +73,10 @@ pub enum Error {
     /// This program's own path is not known.
     #[error("cannot find this program's own file: {0}")]
     Binary(std::io::Error),
-    /// There is no agent to watch.
+    /// The agent's program is missing.
     #[error("{} is not there: the demo needs it, ephemon-hook and ephemon-init beside itself; `cargo build` builds all of them", .0.display())]
     NoAgent(PathBuf),
-    /// Signals cannot be heard.
+    /// Signal handlers cannot be installed.
     #[error("cannot listen for signals: {0}")]
     Signals(std::io::Error),
     /// The demo's own collector.
@@ -84,12 +85,12 @@ pub enum Error {
     /// The workflow's files or processes.
     #[error("cannot play the workflow: {0}")]
     Workflow(#[from] std::io::Error),
-    /// Something did not happen.
+    /// An expected event did not occur.
     #[error("{0}: nothing has happened for {TIMEOUT:?}; is this machine very busy?")]
     Late(&'static str),
 }
 
-/// Plays the demo until it is over or somebody asks it to end. Exit code 1: the check failed.
+/// Runs the demo until it is complete or a signal stops it. Exit code 1: the check failed.
 pub async fn run(args: Args) -> Result<ExitCode, Error> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
@@ -104,7 +105,7 @@ pub async fn run(args: Args) -> Result<ExitCode, Error> {
     let node = Node::start(options).await?;
     let outcome = tokio::select! {
         outcome = play(&args, &node, &own) => outcome,
-        // As a shell counts: 128 and the signal.
+        // As in a shell: 128 plus the signal number.
         _ = interrupt.recv() => Ok(ExitCode::from(130)),
         _ = terminate.recv() => Ok(ExitCode::from(143)),
     };
@@ -167,7 +168,7 @@ async fn play(args: &Args, node: &Node, own: &Path) -> Result<ExitCode, Error> {
         Format::Text => format!("\n{report}\n"),
         Format::Json => report.to_json(),
     };
-    // Whoever closed standard output does not want it.
+    // Standard output may be closed.
     drop(std::io::stdout().lock().write_all(text.as_bytes()));
     for fault in &faults {
         progress.say(&format!("FAILED: {fault}"));
@@ -175,7 +176,7 @@ async fn play(args: &Args, node: &Node, own: &Path) -> Result<ExitCode, Error> {
     Ok(if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Makes the pods, plays the workflow and then the scenes, deletes the pods.
+/// Creates the pods, runs the workflow and then the script, deletes the pods.
 async fn round(
     node: &Node,
     pod_names: &PodNames,
@@ -211,7 +212,7 @@ async fn round(
     Ok(played)
 }
 
-/// Plays the script.
+/// Runs the script.
 async fn script_patches(node: &Node, pod_names: &PodNames) -> Result<(), Error> {
     let mut events = node.node_events();
     let begin = Instant::now();
@@ -231,7 +232,7 @@ async fn script_patches(node: &Node, pod_names: &PodNames) -> Result<(), Error> 
     Ok(())
 }
 
-/// Waits for as many happenings of a kind, as long as anything happens at all.
+/// Waits for a number of events of a kind, as long as any events occur.
 async fn hear(
     events: &mut Receiver<NodeEvent>,
     count: usize,
@@ -249,7 +250,7 @@ async fn hear(
     Ok(())
 }
 
-/// Scrapes as Prometheus does; returns only when the agent does not answer.
+/// Scrapes like Prometheus; returns only if the agent does not answer.
 async fn scrape(watcher: &AgentProcess, shown: &mut Shown) -> AgentError {
     let mut due = interval(SCRAPE_INTERVAL);
     loop {
@@ -264,8 +265,8 @@ async fn scrape(watcher: &AgentProcess, shown: &mut Shown) -> AgentError {
 // === impl Session ===
 
 impl Session<'_> {
-    /// Gives the agent a moment for the last series, lines and spans, and longer while some come or the
-    /// agent says that it has more to deliver, then draws up the report.
+    /// Waits for the last series, lines and spans, as long as some arrive or the agent reports that
+    /// it has more to deliver, then creates the report.
     async fn settle(&self, shown: &mut Shown, played: Option<&Played>) -> Result<Report, Error> {
         let begin = Instant::now();
         let (mut since, mut before) = (begin, (Vec::new(), 0));

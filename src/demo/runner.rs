@@ -1,5 +1,5 @@
-//! A GitHub Actions runner, as far as its container hook sees one: the pod that
-//! actions-runner-controller makes, the files it keeps, and its calls of the hook.
+//! A GitHub Actions runner as its container hook sees it: the pod that actions-runner-controller
+//! creates, the runner's files, and its calls of the hook.
 //!
 //! Source: actions/runner v2.336.0, `ContainerHookManager.cs`, `ScriptHandler.cs`,
 //! `ProcessInvoker.cs`.
@@ -24,14 +24,14 @@ pub(super) use pod::pod;
 pub(super) use request::{Action, Container, Script};
 pub(super) use words::Conclusion;
 
-/// Where the runner keeps its work, in its own container.
+/// The runner's work directory, in its own container.
 const WORK: &str = "/home/runner/_work";
-/// Where jobs see it.
+/// The same directory in jobs.
 const JOB_WORK: &str = ephemon_contract::mount::WORK;
 /// The runner's own directory, which no job sees, and its volume.
 const DIAG: &str = "diag";
 const DIAG_PATH: &str = "/home/runner/_diag";
-/// In it: a pipe from here to the runner's standard output.
+/// A pipe in it, whose content becomes the runner's standard output.
 const PIPE: &str = "says";
 /// The pod's init container.
 pub(super) const INIT: &str = "ephemon";
@@ -39,35 +39,35 @@ pub(super) const INIT: &str = "ephemon";
 const CONTAINER: &str = "runner";
 /// The repository's name: owner, name.
 const REPOSITORY: (&str, &str) = ("octo-org", "widgets");
-/// Which attempt of the run.
+/// The attempt of the run.
 const ATTEMPT: u64 = 1;
 
-/// A runner that has a job.
+/// A runner with a job.
 #[derive(Debug)]
 pub(super) struct Runner<'a> {
     node: &'a Node,
     name: String,
-    /// `_work` as this process sees it.
+    /// `_work` as a path of this process.
     work: PathBuf,
-    /// `_work` as the runner's container sees it.
+    /// `_work` as a path of the runner's container.
     own_work: String,
-    /// `_work` as the job's containers see it.
+    /// `_work` as a path of the job's containers.
     job_work: String,
-    /// The volume with the hook, as the runner's container sees it.
+    /// The volume with the hook, as a path of the runner's container.
     volume: String,
-    /// The same, as this process sees it.
+    /// The same as a path of this process.
     volume_here: PathBuf,
-    /// What is written into this, the runner says.
+    /// Text that is written into this pipe becomes the runner's output.
     pipe: PathBuf,
     run_id: u64,
-    /// What the hook remembers.
+    /// The hook's state.
     state: Value,
 }
 
 // === impl Runner ===
 
 impl<'a> Runner<'a> {
-    /// Takes up work in a pod that runs; lays out the files that a runner lays out.
+    /// Starts to work in a running pod; creates the files that a runner creates.
     pub(super) fn new(node: &'a Node, name: &str) -> io::Result<Self> {
         let pod = node.pod("default", name).map_err(io::Error::other)?;
         let uid = text(&pod, "/metadata/uid").unwrap_or_default();
@@ -102,7 +102,7 @@ impl<'a> Runner<'a> {
         Ok(runner)
     }
 
-    /// The files of a fresh job.
+    /// Creates the files of a new job.
     fn lay_out(&self) -> io::Result<()> {
         let temp =
             ["_github_home", "_github_workflow", "_runner_file_commands", "_runner_hook_responses"];
@@ -116,12 +116,12 @@ impl<'a> Runner<'a> {
         fs::write(self.work.join("_temp/_github_workflow/event.json"), "{}")
     }
 
-    /// The repository's checkout, as this process sees it.
+    /// The repository's checkout, as a path of this process.
     pub(super) fn workspace(&self) -> PathBuf {
         self.work.join(REPOSITORY.1).join(REPOSITORY.1)
     }
 
-    /// The checkout as the job's containers see it.
+    /// The checkout, as a path of the job's containers.
     fn job_workspace(&self) -> String {
         format!("{}/{}/{}", self.job_work, REPOSITORY.1, REPOSITORY.1)
     }
@@ -136,13 +136,13 @@ impl<'a> Runner<'a> {
         (format!("{}/{}", REPOSITORY.0, REPOSITORY.1), self.run_id, ATTEMPT)
     }
 
-    /// The shared volume, as this process sees it.
+    /// The shared volume, as a path of this process.
     pub(super) fn volume(&self) -> &Path {
         &self.volume_here
     }
 
-    /// Makes an empty file for a workflow command, with the runner's own permissions; its path as
-    /// this process sees it, as the runner's container does, and as the job's do.
+    /// Creates an empty file for a workflow command, with the runner's permissions; returns its
+    /// path for this process, for the runner's container, and for the job's.
     fn command_file(&self, kind: &str) -> io::Result<[String; 3]> {
         let name = format!("_temp/_runner_file_commands/{kind}_{:016x}", fastrand::u64(..));
         let path = self.work.join(&name);

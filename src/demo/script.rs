@@ -1,5 +1,5 @@
-//! What the demo plays: two runner pods beside the one with the hook, one pod that is none of the agent's business, and
-//! ephemeral containers of every kind that jobs are made of. Pure.
+//! The script of the demo: two runner pods in addition to the one with the hook, one pod that is
+//! not selected, and ephemeral containers of every kind. Pure.
 
 use std::time::Duration;
 
@@ -7,21 +7,21 @@ use serde_json::{Value, json};
 
 use super::runner;
 
-/// One patch: ephemeral containers that are added to a pod together.
+/// One patch, which adds ephemeral containers to a pod together.
 #[derive(Debug, Clone)]
 pub(super) struct ScriptPatch {
-    /// When, after the pods run.
+    /// When, after the start of the pods.
     pub(super) at: Duration,
     pub(super) pod: String,
     pub(super) containers: Vec<Value>,
-    /// How many of them come to an end.
+    /// How many of them end.
     pub(super) ends: usize,
 }
 
 /// Names of the pods of one round.
 #[derive(Debug, Clone)]
 pub(super) struct PodNames {
-    /// The runner that plays the workflow through the hook.
+    /// The runner that runs the workflow with the hook.
     pub(super) hook: String,
     pub(super) build: String,
     pub(super) test: String,
@@ -29,17 +29,17 @@ pub(super) struct PodNames {
     pub(super) web: String,
 }
 
-/// Kubernetes makes random names of these: no vowels, no words by chance.
+/// Letters for random names, as in Kubernetes: no vowels, so that no words occur by chance.
 const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-/// Memory of the pod in which nothing goes wrong.
+/// Memory of the pod without memory pressure.
 const AMPLE: &str = "1Gi";
-/// Memory of the pod with the hungry container.
+/// Memory of the pod with the container that uses too much.
 const TIGHT: &str = "96Mi";
 
 // === impl PodNames ===
 
 impl PodNames {
-    /// Names as actions-runner-controller gives them; fresh ones each round.
+    /// Names as actions-runner-controller assigns them, new ones in each round.
     pub(super) fn new() -> Self {
         let letters = |count: usize| -> String {
             (0..count)
@@ -50,7 +50,7 @@ impl PodNames {
         Self { hook: runner(), build: runner(), test: runner(), web: format!("web-{}", letters(5)) }
     }
 
-    /// The pods to make.
+    /// The pods to create.
     pub(super) fn pods(&self) -> Vec<Value> {
         vec![
             runner::pod(&self.hook),
@@ -60,7 +60,7 @@ impl PodNames {
         ]
     }
 
-    /// The names of the pods that the agent is to show.
+    /// The names of the pods that the agent must report.
     pub(super) fn runners(&self) -> [&str; 3] {
         [&self.hook, &self.build, &self.test]
     }
@@ -70,9 +70,9 @@ impl PodNames {
         [&self.hook, &self.build, &self.test, &self.web]
     }
 
-    /// The scenes in their order. `together_at`: milliseconds since 1970 at which several
-    /// containers end at once, about eight seconds after the beginning. `enforced`: whether a
-    /// kernel kills what eats too much.
+    /// The patches in their order. `together_at`: milliseconds since 1970 at which several
+    /// containers end at once, about eight seconds after the start. `enforced`: whether a kernel
+    /// kills a container that uses too much memory.
     pub(super) fn script_patches(&self, together_at: u64, enforced: bool) -> Vec<ScriptPatch> {
         let until = together_at.to_string();
         let (build, test) = (self.build.as_str(), self.test.as_str());

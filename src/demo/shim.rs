@@ -1,8 +1,8 @@
-//! One process beside each container, as containerd's shim: starts it in its cgroup, writes its
-//! log, waits for its end, reads the cgroup's own figures and removes it.
+//! One process for each container, like containerd's shim: starts the container in its cgroup,
+//! writes its log, waits for its end, reads the cgroup's values and removes it.
 //!
-//! It takes an `Order` and then single words on standard input, and tells what happens on standard
-//! output. When standard input closes, the node is gone and so is the container.
+//! It reads an `Order` and then single words on standard input, and reports events on standard
+//! output. When standard input closes, the node has ended, and the container is ended, too.
 
 pub(crate) mod stage;
 
@@ -35,33 +35,33 @@ pub(super) struct Order {
     pub(super) command: Vec<String>,
     pub(super) env: Vec<(String, String)>,
     pub(super) directory: PathBuf,
-    /// The file of its view, where it has one of its own.
+    /// The file with its view, if it has its own.
     pub(super) view: Option<PathBuf>,
     /// The log; `None` for the sandbox, which has none.
     pub(super) log: Option<PathBuf>,
     pub(super) place: Place,
     pub(super) limits: Limits,
-    /// Time from the last process's end to the removal of the cgroup.
+    /// Time from the end of the last process to the removal of the cgroup.
     pub(super) linger: Duration,
 }
 
-/// What happened, one JSON document a line.
+/// An event, one JSON document per line.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum Word {
-    /// The command runs.
+    /// The command has started.
     Started { pid: i32, at: SystemTime },
     /// The command could not be run.
     StartError { why: String },
     /// The first process ended, and with it all others.
     Exited { code: i32, at: SystemTime, oom_killed: bool },
-    /// The cgroup is gone; what it said in the end.
+    /// The cgroup was removed; its last values.
     Removed(Account),
 }
 
-/// What a container used, by its shim's own accounting.
+/// What a container used, as measured by its shim.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
-    /// The cgroup's own files, read just before they were removed.
+    /// The cgroup's own files, read just before it was removed.
     pub figures: Figures,
     /// CPU time of every process that was reaped, by `getrusage`.
     pub reaped: Duration,
@@ -69,7 +69,7 @@ pub struct Account {
     pub log_lines: u64,
 }
 
-/// The container, shared between the thread that reaps and the one that listens.
+/// The container, shared by the thread that reaps and the one that reads requests.
 #[derive(Debug)]
 struct Container {
     place: Place,
@@ -77,10 +77,10 @@ struct Container {
     over: AtomicBool,
 }
 
-/// How long leftovers are looked for again after the first process ended.
+/// How often remaining processes are searched for after the first process ended.
 const REAP_PAUSE: Duration = Duration::from_millis(1);
 
-/// Runs the shim until its container is gone.
+/// Runs the shim until its container has ended.
 pub(super) fn run() -> ExitCode {
     let mut line = String::new();
     let order = match io::stdin().lock().read_line(&mut line) {
@@ -128,7 +128,7 @@ fn shepherd(order: &Order) -> Result<(), Box<dyn std::error::Error>> {
         child.stderr.take().map(|pipe| copy(pipe, Stream::Stderr, &log)),
     ];
     let mut told = String::new();
-    // Ends when the command runs, or when nothing will.
+    // Ends when the command runs, or cannot be run.
     File::from(from_stage).read_to_string(&mut told)?;
     let init = told.lines().find_map(|line| line.strip_prefix("pid "));
     let init = init.and_then(|pid| pid.parse().ok()).and_then(Pid::from_raw);
@@ -170,7 +170,8 @@ fn shepherd(order: &Order) -> Result<(), Box<dyn std::error::Error>> {
 // === impl Container ===
 
 impl Container {
-    /// Waits for the first process, then ends what it left, as the end of a pid namespace does.
+    /// Waits for the first process, then ends the remaining ones, as the end of a PID namespace
+    /// does.
     fn reap(&self) -> Option<ExitStatus> {
         let mut status = None;
         loop {
@@ -199,7 +200,7 @@ impl Container {
         }
     }
 
-    /// `term` and `kill`; the end of the input is a `kill` too.
+    /// Handles `term` and `kill`; the end of the input counts as `kill`.
     fn listen(&self) {
         for line in io::stdin().lock().lines() {
             match line.as_deref() {
@@ -211,8 +212,8 @@ impl Container {
         self.signal(Signal::KILL);
     }
 
-    /// The first process of a pid namespace gets only the signals it has a handler for; here it
-    /// has no such namespace, so the rule is kept by hand.
+    /// The first process of a PID namespace receives only signals for which it has a handler. There
+    /// is no such namespace here, so the rule is applied by hand.
     fn terminate(&self) {
         let Some(init) = self.init else {
             return;
@@ -247,13 +248,13 @@ fn copy(
 }
 
 fn remove(order: &Order) {
-    // What is left is swept with the node.
+    // What remains is removed together with the node.
     if order.place.remove().is_err() {
         order.place.remove_tree();
     }
 }
 
-/// As a shell counts: 128 and the signal.
+/// As in a shell: 128 plus the signal number.
 fn exit_code(status: ExitStatus) -> i32 {
     let signal = || status.signal().map(|signal| signal.saturating_add(128));
     status.code().or_else(signal).unwrap_or(255)
@@ -265,6 +266,6 @@ fn say(word: &Word) {
     };
     line.push(b'\n');
     let mut out = io::stdout().lock();
-    // A node that is gone needs no word.
+    // If the node has ended, there is no reader.
     drop(out.write_all(&line).and_then(|()| out.flush()));
 }

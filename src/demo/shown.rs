@@ -1,23 +1,25 @@
-//! What the agent showed, put together from scrape after scrape as Prometheus would. Pure.
+//! What the agent reported, merged from all scrapes as Prometheus would. Pure.
 //!
-//! An own reader of the text format, on purpose: the check must not share code with what it checks.
+//! It has its own parser of the text format on purpose: the check must not share code with what it
+//! checks.
 
 use std::collections::BTreeMap;
 
 /// Namespace, pod, container.
 pub(super) type Who = (String, String, String);
 
-/// Everything that was ever shown.
+/// Everything that was ever reported.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Shown {
     pub(super) containers: BTreeMap<Who, Series>,
-    /// `ephemon_agent_finals_total` by quality, as last shown.
+    /// `ephemon_agent_finals_total` by quality, in the last scrape.
     pub(super) finals: BTreeMap<String, u64>,
-    /// `ephemon_agent_log_lag_bytes` as last shown: written by containers and not yet delivered.
+    /// `ephemon_agent_log_lag_bytes` in the last scrape: bytes that containers wrote and that are
+    /// not delivered yet.
     pub(super) lag_bytes: u64,
 }
 
-/// One container, as last shown.
+/// The last values of one container.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Series {
     pub(super) cpu_seconds: Option<f64>,
@@ -36,7 +38,7 @@ struct Sample<'a> {
 // === impl Shown ===
 
 impl Shown {
-    /// Adds one scrape. Figures of a container that has ended are its last and stay.
+    /// Adds one scrape. The values of a container that has ended are final.
     pub(super) fn enter(&mut self, page: &str) {
         for sample in page.lines().filter_map(parse) {
             if sample.name == "ephemon_agent_finals_total" {
@@ -60,18 +62,18 @@ impl Shown {
         }
     }
 
-    /// How many finals had this quality.
+    /// Number of final readings with this quality.
     pub(super) fn finals(&self, quality: &str) -> u64 {
         self.finals.get(quality).copied().unwrap_or(0)
     }
 }
 
-/// A counter of whole things; more than 2^53 of them are not counted here.
+/// A counter of whole numbers below 2^53.
 fn whole(value: f64) -> u64 {
     format!("{:.0}", value.max(0.0)).parse().unwrap_or(0)
 }
 
-/// `name{label="value",…} value`. Comments and what makes no sense are `None`.
+/// Parses `name{label="value",…} value`; `None` for comments and invalid lines.
 fn parse(line: &str) -> Option<Sample<'_>> {
     if line.starts_with('#') {
         return None;
@@ -94,7 +96,7 @@ fn parse(line: &str) -> Option<Sample<'_>> {
     Some(Sample { name, labels, value })
 }
 
-/// A label's value up to its closing quote, and what follows.
+/// The value of a label up to its closing quote, and the rest.
 fn unquote(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut letters = text.char_indices();

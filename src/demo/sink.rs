@@ -1,6 +1,6 @@
-//! The demo's own collector: takes OTLP over HTTP as protobuf, and keeps what the report asks for.
+//! The demo's own collector: accepts OTLP over HTTP with protobuf, and keeps what the report needs.
 //!
-//! An own reader of the requests, on purpose: the check must not share code with what it checks.
+//! It decodes the requests itself on purpose: the check must not share code with what it checks.
 
 mod seen;
 
@@ -28,14 +28,14 @@ use tokio::task::{JoinHandle, JoinSet};
 pub(super) use seen::samples;
 pub(super) use seen::{Node, Seen, Who, hex};
 
-/// The largest request taken: collectors take 64 MiB, gRPC's own limit is 4 MiB.
+/// Largest request: collectors accept 64 MiB, the default limit of gRPC is 4 MiB.
 const MAX_REQUEST: usize = 16 * 1024 * 1024;
-/// Pause after a connection that could not be taken.
+/// Pause after a connection that could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// What OTLP over HTTP is sent as.
+/// The content type of OTLP over HTTP.
 const PROTOBUF: &str = "application/x-protobuf";
 
-/// The listening collector; dropped, it stops.
+/// The listening collector; it stops when dropped.
 #[derive(Debug)]
 pub(super) struct Sink {
     address: SocketAddr,
@@ -46,7 +46,7 @@ pub(super) struct Sink {
 // === impl Sink ===
 
 impl Sink {
-    /// Listens on a free port of this machine. `secret`: what no record may hold.
+    /// Listens on a free port of this machine. `secret`: text that no record may contain.
     pub(super) async fn start(secret: &'static str) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
@@ -55,12 +55,12 @@ impl Sink {
         Ok(Self { address, seen, task })
     }
 
-    /// The value of `OTEL_EXPORTER_OTLP_ENDPOINT` that leads here.
+    /// The value of `OTEL_EXPORTER_OTLP_ENDPOINT` for this collector.
     pub(super) fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// What has come so far.
+    /// What has arrived so far.
     pub(super) fn seen<T>(&self, look: impl FnOnce(&Seen) -> T) -> T {
         look(&lock(&self.seen))
     }
@@ -83,7 +83,7 @@ async fn serve(listener: TcpListener, seen: Arc<Mutex<Seen>>) {
         let seen = Arc::clone(&seen);
         connections.spawn(async move {
             let service = service_fn(move |request| answer(request, Arc::clone(&seen)));
-            // A client that goes away is no event for a server.
+            // A client that disconnects is not an error.
             drop(http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
         });
     }
@@ -98,7 +98,7 @@ async fn answer(
         Ok(body) => take(&path, &body.to_bytes(), &seen),
         Err(_) => StatusCode::PAYLOAD_TOO_LARGE,
     };
-    // An answer without fields: everything was taken.
+    // A response without fields: everything was accepted.
     let mut response = Response::new(Full::default());
     *response.status_mut() = status;
     if let Ok(kind) = PROTOBUF.parse() {

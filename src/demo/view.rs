@@ -1,8 +1,8 @@
-//! What a container of the embedded node sees: this machine's own files, with the pod's volumes,
-//! its hosts file and its own cgroup mounted over them.
+//! The file system of a container of the embedded node: this machine's own files, with the pod's
+//! volumes, its hosts file and its own cgroup mounted over them.
 //!
-//! In a mount namespace of its own where the kernel grants one, as root or in a user namespace.
-//! Where it does not (a plain container), paths are replaced in the container's words instead, and
+//! It has its own mount namespace if the kernel allows one, as root or in a user namespace.
+//! Otherwise (in a plain container) paths in the container's arguments are replaced instead, and
 //! the demo says so.
 
 use std::env::set_current_dir;
@@ -24,14 +24,14 @@ use serde::{Deserialize, Serialize};
 
 use super::helper;
 
-/// How a container comes to see its volumes.
+/// How a container gets its volumes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 pub enum MountMode {
     /// A mount namespace.
     Namespace,
-    /// A mount namespace in a user namespace, in which nobody becomes somebody else.
+    /// A mount namespace in a user namespace, in which a process cannot change its user.
     UserNamespace,
-    /// None: mount paths are replaced by the node's own in command, arguments and environment.
+    /// None: mount paths are replaced by paths of the node in command, arguments and environment.
     Textual,
 }
 
@@ -44,7 +44,8 @@ pub(super) struct View {
     pub(super) mounts: Vec<Mount>,
     /// The pod's hosts file.
     pub(super) hosts: PathBuf,
-    /// What stands at `/sys/fs/cgroup`: one directory, or one for each controller by its name.
+    /// What is mounted at `/sys/fs/cgroup`: one directory, or one for each controller, with its
+    /// name.
     pub(super) cgroups: Vec<(Option<String>, PathBuf)>,
     pub(super) working_directory: Option<PathBuf>,
 }
@@ -57,13 +58,13 @@ pub(super) struct Mount {
     pub(super) read_only: bool,
 }
 
-/// Names in the root directory that are not bound: the new root has its own.
+/// Names in the root directory that are not bound, because the new root has its own.
 const OWN: [&str; 2] = ["sys", "lost+found"];
 
 // === impl MountMode ===
 
 impl MountMode {
-    /// The best that this machine allows, found by trying. Needs an empty directory.
+    /// The best mode that this machine allows, found by trying. Needs an empty directory.
     pub(super) fn detect(binary: &Path, root: &Path) -> Self {
         let works = |kind: Self| {
             let mut check = Command::new(binary);
@@ -82,7 +83,7 @@ impl MountMode {
             .find(|s| s.as_str() == word)
     }
 
-    /// One word.
+    /// Its name.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Namespace => "namespace",
@@ -109,12 +110,12 @@ impl MountMode {
 // === impl View ===
 
 impl View {
-    /// A path of the container as the node has it.
+    /// Converts a path of the container to one of the node.
     pub(super) fn on_node(&self, path: &str) -> Option<PathBuf> {
         on_node(&self.mounts, path)
     }
 
-    /// This process has the view from now on. It must have one thread only.
+    /// Enters the view with this process, which must have only one thread.
     pub(super) fn enter(&self) -> io::Result<()> {
         if self.mount_mode == MountMode::Textual {
             return self.work();
@@ -128,17 +129,17 @@ impl View {
             fs::create_dir_all(&target)?;
             mount_bind(&volume.source, &target)?;
             if volume.read_only {
-                // A user namespace may not drop the flags of what it was given.
+                // A user namespace must keep the flags of inherited mounts.
                 mount_remount(&target, MountFlags::BIND | MountFlags::RDONLY, "").ok();
             }
         }
-        // A machine without the file has nothing to cover.
+        // On a machine without the file nothing has to be covered.
         mount_bind(&self.hosts, self.root.join("etc/hosts")).ok();
         chroot(&self.root)?;
         self.work()
     }
 
-    /// Joins the view of a container that runs.
+    /// Joins the view of a running container.
     pub(super) fn join(&self, pid: i32) -> io::Result<()> {
         let open = |kind: &str| fs::File::open(format!("/proc/{pid}/ns/{kind}"));
         let join =
@@ -169,7 +170,7 @@ impl View {
         set_current_dir(directory)
     }
 
-    /// This machine's own files, but for what the volumes stand in.
+    /// Mounts this machine's own files, except for the directories that contain volumes.
     fn furnish(&self) -> io::Result<()> {
         let taken = |name: &str| {
             OWN.contains(&name) || self.mounts.iter().any(|volume| first(&volume.target) == name)
@@ -186,7 +187,7 @@ impl View {
                 symlink(fs::read_link(entry.path())?, &target)?;
             } else if kind.is_dir() {
                 fs::create_dir(&target)?;
-                // What may not be shown is left empty.
+                // What cannot be mounted stays empty.
                 mount_bind_recursive(entry.path(), &target).ok();
             }
         }
@@ -208,7 +209,7 @@ impl View {
     }
 }
 
-/// A path below a mount's target, as the node has it.
+/// Converts a path below a mount's target to one of the node.
 pub(super) fn on_node(mounts: &[Mount], path: &str) -> Option<PathBuf> {
     let below = |mount: &Mount| {
         let rest = Path::new(path).strip_prefix(&mount.target).ok()?;
@@ -218,7 +219,7 @@ pub(super) fn on_node(mounts: &[Mount], path: &str) -> Option<PathBuf> {
             mount.source.join(rest)
         })
     };
-    // The deepest: a volume may be mounted in another.
+    // The deepest one, because a volume can be mounted in another.
     let deepest = |mount: &&Mount| mount.target.components().count();
     mounts.iter().filter(|mount| below(mount).is_some()).max_by_key(deepest).and_then(below)
 }

@@ -1,4 +1,4 @@
-//! The real agent as a child process of the demo: started, scraped, measured, ended.
+//! The real agent as a child process of the demo: starts, scrapes, measures and stops it.
 
 use std::collections::VecDeque;
 use std::io;
@@ -23,13 +23,13 @@ use tokio::time::{sleep, timeout};
 
 use super::Node;
 
-/// The agent's last lines, for the sentence that says why it ended.
+/// Number of the agent's last log lines that are quoted if it ends.
 const LAST_LINES_LIMIT: usize = 20;
-/// The longest answer taken.
+/// Largest response, in bytes.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
-/// How long the agent may take to listen, to be ready, to answer, to end.
+/// Time limit for the agent to listen, to be ready, to answer, and to end.
 const TIMEOUT: Duration = Duration::from_mins(1);
-/// Pause between looks at something that is not there yet.
+/// Interval of checks for something that is awaited.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The running agent.
@@ -40,33 +40,33 @@ pub(super) struct AgentProcess {
     log: Log,
 }
 
-/// What it cost: the process's own figures, read by the demo.
+/// What the agent used, read from its process by the demo.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Cost {
     pub(super) rss_bytes: u64,
     pub(super) cpu_seconds: f64,
 }
 
-/// The agent would not run.
+/// Why the agent does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
-    /// The process could not be started.
+    /// The process cannot be started.
     #[error("cannot start the agent: {0}")]
     Start(io::Error),
-    /// It ended, or it does not listen or is not ready in time; its last lines.
+    /// It ended, or did not listen or become ready in time.
     #[error("the agent {what}; the end of its log:\n{log}")]
     Silent {
         /// `ended`, `does not listen`, `is not ready`.
         what: &'static str,
-        /// Its last lines.
+        /// The end of its log.
         log: String,
     },
     /// It does not answer.
     #[error("the agent does not answer {path}: {why}")]
     NoAnswer {
-        /// What was asked for.
+        /// The path of the request.
         path: &'static str,
-        /// Why.
+        /// The cause.
         why: String,
     },
 }
@@ -77,8 +77,8 @@ struct Log(Arc<Mutex<VecDeque<String>>>);
 // === impl AgentProcess ===
 
 impl AgentProcess {
-    /// Starts the agent on a node and waits until it is ready. `endpoint`: where it is to send logs
-    /// and traces, over HTTP; without one it sends where its environment says.
+    /// Starts the agent on a node and waits until it is ready. `endpoint`: destination of logs and
+    /// traces, over HTTP; without it the agent uses its environment.
     pub(super) async fn start(
         binary: &Path,
         node: &Node,
@@ -97,7 +97,7 @@ impl AgentProcess {
             .args(["--listen", &listen.to_string()])
             .args(["--log-format", "human"]);
         if node.cgroups().is_real() {
-            // Where no kernel would carry them out, none need be set.
+            // Without a kernel that enforces them, limits need not be set.
             agent.arg("--enforce-limits");
         }
         if let Some(endpoint) = endpoint {
@@ -145,7 +145,7 @@ impl AgentProcess {
         }
     }
 
-    /// Where it serves.
+    /// Its address.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
@@ -160,7 +160,7 @@ impl AgentProcess {
         }
     }
 
-    /// What it cost so far; absent when the process is gone.
+    /// What it has used so far; `None` if the process has ended.
     pub(super) fn cost(&self) -> Option<Cost> {
         let pid = i32::try_from(self.child.id()?).ok()?;
         let stat = procfs::process::Process::new(pid).ok()?.stat().ok()?;
@@ -171,19 +171,19 @@ impl AgentProcess {
         })
     }
 
-    /// Waits until the process is gone by itself.
+    /// Waits until the process ends by itself.
     pub(super) async fn ended(&mut self) {
         if self.child.wait().await.is_err() {
             std::future::pending::<()>().await;
         }
     }
 
-    /// What to say of an agent that is not there or not well.
+    /// The error for an agent that ended or does not respond.
     pub(super) fn silent(&self, what: &'static str) -> AgentError {
         AgentError::Silent { what, log: self.log.text() }
     }
 
-    /// Ends it as a node does: `SIGTERM`, then patience, then `SIGKILL`.
+    /// Stops it as a node does: `SIGTERM`, then a grace period, then `SIGKILL`.
     pub(super) async fn stop(mut self) {
         let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok());
         if let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) {
@@ -242,14 +242,14 @@ async fn listening(
     let told = async {
         match address.wait_for(Option::is_some).await {
             Ok(address) => *address,
-            // Its log ended; the other branch says why.
+            // Its log ended; the other branch reports why.
             Err(_) => std::future::pending().await,
         }
     };
     tokio::select! {
         address = told => address.ok_or_else(|| silent("does not listen")),
         _ = child.wait() => {
-            // Its last lines are on their way.
+            // The end of its log may still arrive.
             sleep(POLL_INTERVAL).await;
             Err(silent("ended"))
         }

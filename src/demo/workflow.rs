@@ -1,5 +1,6 @@
-//! The demo's workflow: a job container with a service, script steps of every kind, two container
-//! actions, played through the real hook by a runner, and held against what must come of each.
+//! The demo's workflow: a job container with a service, script steps of every kind, and two
+//! container actions. A runner runs it with the real hook, and every result is compared with the
+//! expected one.
 
 mod checks;
 mod play;
@@ -12,45 +13,45 @@ use super::runner::{Action, Called, Container, Script};
 use super::workload;
 pub(super) use play::play;
 
-/// A value that may stand in no place where others can read it.
+/// A value that must not appear anywhere where others can read it.
 pub(super) const SECRET: &str = "hunter2-of-the-demo";
 /// Memory of the job container.
 const MEMORY: &str = "512m";
-/// What the hook says where nobody sets the limits.
+/// The hook's message if no agent sets the limits.
 const NOT_ENFORCED: &str = "are not in force";
-/// Lines of the step that writes much.
+/// Number of lines of the step with much output.
 const LOUD_LINES: usize = 100_000;
-/// What each begins with.
+/// Beginning of each of these lines.
 const LOUD_TEXT: &str = "Größe ✓ 東京";
-/// Steps that do next to nothing, for the figure of what a step costs.
+/// Number of steps that do almost nothing, to measure the overhead of a step.
 const SMALL_STEPS: usize = 5;
-/// The job's name as people see it.
+/// The job's name as shown to people.
 const DISPLAY_NAME: &str = "Build and test";
-/// When the step that is cancelled is, after its beginning.
+/// When the cancelled step is cancelled, after its start.
 const CANCEL_AFTER: Duration = Duration::from_millis(700);
 
-/// What the workflow came to: part `hook` of the report.
+/// The result of the workflow: part `hook` of the report.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(super) struct Played {
     /// The whole call.
     pub(super) prepare_job_ms: f64,
-    /// Of it, from the patch until the kubelet had started the last container.
+    /// Part of it, from the patch until the kubelet had started the last container.
     pub(super) prepare_job_kubelet_ms: f64,
-    /// A script step over the step's own process: the median of several.
+    /// Overhead of a script step over its own process: the median of several.
     pub(super) script_step_ms: f64,
     /// The whole call of the first container step.
     pub(super) container_step_ms: f64,
     /// The whole call.
     pub(super) cleanup_job_ms: f64,
     pub(super) steps: Vec<Step>,
-    /// What is not as it must be, a sentence each.
+    /// The faults, one sentence each.
     pub(super) faults: Vec<String>,
-    /// What its trace is held against.
+    /// The expected content of its trace.
     #[serde(skip)]
     pub(super) job: JobTruth,
 }
 
-/// The job as it was played: what its trace must tell.
+/// The job as it ran, which its trace must show.
 #[derive(Debug, Clone, Default)]
 pub(super) struct JobTruth {
     /// The runner's pod.
@@ -61,9 +62,9 @@ pub(super) struct JobTruth {
     pub(super) run_attempt: u64,
     /// The job's name as people see it.
     pub(super) name: &'static str,
-    /// How it ended, by the runner's own word.
+    /// Its result, as the runner reported it.
     pub(super) result: &'static str,
-    /// Names of the steps, and their results in the words of the semantic conventions.
+    /// Names of the steps, and their results in the terms of the semantic conventions.
     pub(super) steps: Vec<(String, &'static str)>,
 }
 
@@ -75,7 +76,7 @@ pub(super) struct Step {
     pub(super) duration_ms: f64,
 }
 
-/// What is run, and what must come of it.
+/// What is run, and the expected result.
 #[derive(Debug, Clone)]
 struct Planned {
     name: &'static str,
@@ -89,24 +90,24 @@ struct Planned {
 #[derive(Debug, Clone)]
 enum What {
     Script(Script),
-    /// Cancelled a moment after its beginning.
+    /// Cancelled shortly after its start.
     Cancelled(Script),
     Action(Action),
 }
 
-/// What must be seen of a step.
+/// The expected result of a step.
 #[derive(Debug, Clone)]
 enum Check {
     Nothing,
-    /// Lines of its output; the hook may say a word before them.
+    /// Lines of its output; the hook may print a line before them.
     Says(String),
     /// Its output file.
     Outputs(&'static str),
-    /// Every line of the loud step, in order.
+    /// Every line of the step with much output, in order.
     Loud,
 }
 
-/// The job, as the demo plays it.
+/// The job that the demo runs.
 #[derive(Debug, Clone)]
 struct Job {
     container: Container,
@@ -117,9 +118,9 @@ struct Job {
 // === impl Job ===
 
 impl Job {
-    /// `tool`: this program's own path in the job. `port`: where the service listens, and the one
-    /// that is mapped to it. `name`: the service's, where containers have a hosts file.
-    /// `limited`: whether the container's limits can be set and seen.
+    /// `tool`: this program's own path in the job. `port`: the port of the service, and the one
+    /// that is mapped to it. `name`: the service's name, if containers have a hosts file.
+    /// `limited`: whether the container's limits can be set and read.
     fn new(tool: &str, (port, mapped): (u16, u16), name: &str, limited: bool) -> Self {
         let text = str::to_owned;
         let password = (text("CACHE_PASSWORD"), text(SECRET));
@@ -166,7 +167,7 @@ impl Job {
         let seen = "made by a step\nfor you and me";
         steps.push(step("action", What::Action(lint), 0, says(seen)));
         let greet = Action {
-            // Not on the node before: its pull is in the trace.
+            // Not on the node before, so that its pull is in the trace.
             image: text("localhost/far/greeter:1"),
             args: vec![text("grüße")],
             env: vec![(text("INPUT_TOKEN"), text(SECRET))],
@@ -186,7 +187,7 @@ impl Planned {
         self.name.replace(' ', "_")
     }
 
-    /// What it must come to, in the words of the semantic conventions.
+    /// The expected result, in the terms of the semantic conventions.
     fn result(&self) -> &'static str {
         match (&self.what, self.code) {
             (What::Cancelled(_), _) => "cancellation",
@@ -199,7 +200,7 @@ impl Planned {
 // === impl Check ===
 
 impl Check {
-    /// What is wrong with a call, if anything is.
+    /// The fault of a call, if there is one.
     fn fault(&self, called: &Called) -> Option<String> {
         match self {
             Self::Nothing => None,
@@ -218,7 +219,7 @@ impl Check {
     }
 }
 
-/// What the runner shows: it takes lines with commands for itself.
+/// What the runner shows: it removes lines with commands.
 fn without_commands(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     text.split_inclusive('\n').filter(|line| !line.starts_with("::")).collect()

@@ -1,4 +1,5 @@
-//! What the demo's containers do: `ephemon-workload DO [AMOUNT…] [+ DO …]`, one after the other.
+//! The programs of the demo's containers: `ephemon-workload DO [AMOUNT…] [+ DO …]`, one after the
+//! other.
 
 use std::fs;
 use std::hint::black_box;
@@ -15,15 +16,15 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::helper;
 
-/// The command's name in a pod's spec; the kubelet stand-in knows it.
+/// The command's name in a pod's spec, which the embedded kubelet recognises.
 pub(super) const NAME: &str = "ephemon-workload";
 
-/// What `listen` says to everybody.
+/// What `listen` sends to every client.
 pub(super) const ANSWER: &str = "the cache is warm\n";
 const MIB: usize = 1024 * 1024;
-/// One page: what has to be written to be there.
+/// One page: memory is allocated when it is written.
 const PAGE: usize = 4096;
-/// Wall time between looks at the clock while burning.
+/// Wall time between checks of the clock while using CPU time.
 const SPIN: u32 = 2_000;
 
 /// Runs the steps; the exit code is the last one's.
@@ -46,7 +47,7 @@ pub(super) fn run(arguments: &[String]) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// `None` when the words make no sense.
+/// `None` if the words are not valid.
 fn act(words: &[&str]) -> Option<io::Result<u8>> {
     match words {
         ["burn", time] => burn(duration::parse(time)?, 100),
@@ -60,7 +61,7 @@ fn act(words: &[&str]) -> Option<io::Result<u8>> {
     Some(Ok(0))
 }
 
-/// The work that can fail or ends with a code.
+/// Work that can fail or has an exit code.
 fn act_or_fail(words: &[&str]) -> Option<io::Result<u8>> {
     let done = |()| 0;
     Some(match words {
@@ -95,7 +96,8 @@ fn burn(amount: Duration, percent: u32) {
     }
 }
 
-/// Burns until the clock shows this many milliseconds since 1970: several end at once.
+/// Uses CPU time until the clock shows this many milliseconds since 1970, so that several end at
+/// once.
 fn burn_until(millis: u64) {
     let until = Duration::from_millis(millis);
     while unix_time(SystemTime::now()).is_some_and(|now| now < until) {
@@ -114,7 +116,7 @@ fn cpu_time() -> Duration {
     Duration::try_from(now).unwrap_or_default()
 }
 
-/// Waits for SIGTERM, as a well-behaved service.
+/// Waits for SIGTERM, like a well-behaved service.
 fn serve() -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -124,16 +126,16 @@ fn serve() -> io::Result<()> {
     })
 }
 
-/// Says every line that is written into a named pipe, which it makes, until SIGTERM.
+/// Prints every line that is written into a named pipe, which it creates, until SIGTERM.
 fn repeat(path: &Path) -> io::Result<()> {
     let mode = Mode::RUSR | Mode::WUSR;
     mknodat(CWD, path, FileType::Fifo, mode, 0)?;
-    // An end for writing of its own: the pipe is not over when a writer is done.
+    // A write end of its own, so that the pipe is not closed when a writer ends.
     let held = fs::File::options().read(true).write(true).open(path)?;
     let mut pipe = fs::File::open(path)?;
     let copying = thread::spawn(move || io::copy(&mut pipe, &mut io::stdout()));
     serve()?;
-    // What was written before the end is said before it.
+    // What was written before the end is printed first.
     drop(held);
     copying.join().map_err(|_| io::Error::other("the copying thread failed"))?.map(drop)
 }
@@ -146,20 +148,20 @@ fn listen(port: u16) -> io::Result<()> {
     out.flush()?;
     thread::spawn(move || {
         for mut peer in listener.incoming().flatten() {
-            // A peer that is gone asks again.
+            // A client that has disconnected tries again.
             drop(peer.write_all(ANSWER.as_bytes()));
         }
     });
     serve()
 }
 
-/// Prints what a server says.
+/// Prints the response of a server.
 fn fetch(host: &str, port: u16) -> io::Result<()> {
     let mut stream = TcpStream::connect((host, port))?;
     io::copy(&mut stream, &mut io::stdout()).map(drop)
 }
 
-/// Takes memory, page by page, and keeps it for a while.
+/// Allocates memory, page by page, and keeps it for a while.
 fn hold(mib: usize, time: Duration) {
     let mut held = Vec::new();
     for _ in 0..mib {
@@ -205,7 +207,7 @@ fn threads(count: usize, time: Duration) -> io::Result<()> {
     let sleeper = || thread::Builder::new().spawn(move || thread::sleep(time));
     let threads = (0..count).map(|_| sleeper()).collect::<io::Result<Vec<_>>>()?;
     for thread in threads {
-        // A sleeper cannot panic.
+        // A sleeping thread cannot panic.
         drop(thread.join());
     }
     Ok(())

@@ -1,5 +1,5 @@
-//! Who may do what: a role's rules over requests, as the real server's RBAC, and a record of what
-//! was asked for.
+//! Authorisation: a role's rules for requests, like the real server's RBAC, and a record of the
+//! requests.
 //!
 //! Source: kubernetes v1.36.2, `plugin/pkg/auth/authorizer/rbac/rbac.go` (rules),
 //! `staging/src/k8s.io/apiserver/pkg/endpoints/request/requestinfo.go` (verbs).
@@ -16,18 +16,18 @@ use super::object::items;
 use super::query::Query;
 use super::status::Refusal;
 
-/// What a request asks to do with what.
+/// What a request does.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Asked {
     /// `get`, `list`, `watch`, `create`, `patch`, `delete`.
     pub verb: &'static str,
     /// `pods`, `pods/log`, `secrets`.
     pub resource: String,
-    /// The object's name, where the request has one.
+    /// The object's name, if the request has one.
     pub name: Option<String>,
 }
 
-/// The switchboard. Everything is allowed until rules are set. Cheap to clone.
+/// The rules. Everything is allowed until rules are set. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Access(Arc<Mutex<Inner>>);
 
@@ -41,19 +41,20 @@ struct Inner {
 // === impl Access ===
 
 impl Access {
-    /// From now on only what a Role's `rules` allow this user; `None` lifts it.
+    /// From now on this user may only do what a Role's `rules` allow; `None` removes the
+    /// restriction.
     pub fn set(&self, user: &str, rules: Option<Vec<Value>>) {
         let mut inner = self.lock();
         user.clone_into(&mut inner.user);
         inner.rules = rules;
     }
 
-    /// Verbs and resources asked for so far, each once, in order.
+    /// Verbs and resources of the requests so far, each once, in order.
     pub fn seen(&self) -> Vec<(String, String)> {
         self.lock().seen.iter().cloned().collect()
     }
 
-    /// Lets a request through, or refuses it in the real server's words.
+    /// Allows a request, or refuses it with the real server's message.
     pub(super) fn check(&self, asked: &Asked, namespace: Option<&str>) -> Result<(), Refusal> {
         let mut inner = self.lock();
         inner.seen.insert((asked.verb.to_owned(), asked.resource.clone()));
@@ -85,7 +86,8 @@ impl Access {
 // === impl Asked ===
 
 impl Asked {
-    /// Of a request's method and path below the core group; `None` for paths that are no resources.
+    /// From a request's method and path below the core group; `None` for paths that are not
+    /// resources.
     pub(super) fn of(method: &Method, parts: &[&str], query: &Query) -> Option<Self> {
         let rest = parts.strip_prefix(&["api", "v1"])?;
         let rest = match rest {
@@ -98,7 +100,7 @@ impl Asked {
             _ => return None,
         };
         let watching = query.flag("watch");
-        // A collection asked for one name is authorized as that name.
+        // A list restricted to one name is authorised for that name.
         let field = query.get("fieldSelector").and_then(|f| f.strip_prefix("metadata.name="));
         let name = name.or_else(|| field.map(str::to_owned));
         let is_one = rest.len() > 1;

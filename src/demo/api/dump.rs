@@ -1,9 +1,9 @@
-//! The API server's inside view of a pod spec as indented JSON, and the difference of two of them:
-//! what a refusal quotes. Pure.
+//! The API server's internal representation of a pod spec as indented JSON, and the difference of
+//! two of them, which an error quotes. Pure.
 
 use serde_json::Value;
 
-/// How one Go field prints when it is not set, and what is inside when it is.
+/// How one Go field is printed if it is not set, and its content if it is.
 #[derive(Debug, Clone, Copy)]
 enum Shape {
     Text,
@@ -105,7 +105,7 @@ const VOLUME: &[Field] = &[
     ("Ephemeral", "ephemeral", Plain),
     ("Image", "image", Plain),
 ];
-/// The spec's first fields and the few after the containers that a quote can reach.
+/// The spec's first fields, and the few after the containers that a quote can reach.
 const POD_SPEC: &[Field] = &[
     ("Volumes", "volumes", List(VOLUME)),
     ("InitContainers", "initContainers", List(CONTAINER)),
@@ -124,32 +124,32 @@ const POD_SPEC: &[Field] = &[
 /// Unchanged lines shown on both sides of a change.
 const CONTEXT: usize = 3;
 
-/// Whether ephemeral containers have such a field at all.
+/// Whether ephemeral containers have such a field.
 pub(super) fn is_known(field: &str) -> bool {
     EPHEMERAL.iter().any(|(_, api, _)| *api == field)
 }
 
-/// An ephemeral container as the server sees it.
+/// An ephemeral container in the server's representation.
 pub(super) fn ephemeral_container(container: &Value) -> Vec<String> {
     let mut lines = Vec::new();
     print_struct(&mut lines, 0, "", container, EPHEMERAL, "");
     lines
 }
 
-/// A pod's spec as the server sees it.
+/// A pod's spec in the server's representation.
 pub(super) fn pod_spec(spec: &Value) -> Vec<String> {
     let mut lines = Vec::new();
     print_struct(&mut lines, 0, "", spec, POD_SPEC, "");
     lines
 }
 
-/// The difference as the server quotes it: one hunk from the first changed line to the last, three
-/// lines of context.
+/// The difference as the server quotes it: one hunk from the first changed line to the last, with
+/// three lines of context.
 pub(super) fn difference(old: &[String], new: &[String]) -> String {
     let shorter = old.len().min(new.len());
     let head = old.iter().zip(new).take_while(|(a, b)| a == b).count();
     let tail = old.iter().rev().zip(new.iter().rev()).take_while(|(a, b)| a == b).count();
-    // Lines that could belong to either side go to the longer one, as in difflib.
+    // Lines that could belong to either side are assigned to the longer one, as in difflib.
     let (head, tail) = if head > tail {
         (head, tail.min(shorter.saturating_sub(head)))
     } else {

@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 use super::object::{new_uid, text, time};
 use super::selector::{FieldSelector, InvalidSelector};
 
-/// Most events kept; a real server forgets them after an hour.
+/// Most events; a real server deletes them after an hour.
 const EVENTS_LIMIT: usize = 1_000;
-/// Fields that events can be selected by, as far as anybody here does.
+/// Field selectors of events that are used here.
 const FIELDS: &[(&str, &str)] = &[
     ("involvedObject.kind", "/involvedObject/kind"),
     ("involvedObject.name", "/involvedObject/name"),
@@ -32,8 +32,7 @@ pub struct Events(Arc<Mutex<VecDeque<Value>>>);
 // === impl Events ===
 
 impl Events {
-    /// Keeps what the kubelet of a node says about a container, which stands in this list of the
-    /// pod's spec.
+    /// Stores an event of a node's kubelet about a container in this list of the pod's spec.
     pub fn tell(&self, pod: &Value, (list, container): (&str, &str), reason: &str, message: &str) {
         let get = |pointer| text(pod, pointer).unwrap_or_default();
         let (namespace, name, node) =
@@ -72,7 +71,7 @@ impl Events {
         all.push_back(event);
     }
 
-    /// Those of a namespace that a field selector selects, as a list.
+    /// The events of a namespace that match a field selector, as a list.
     pub(super) fn list(&self, namespace: &str, fields: &str) -> Result<Value, InvalidSelector> {
         let fields = FieldSelector::parse_of(fields, FIELDS)?;
         let all = self.lock();

@@ -30,9 +30,9 @@ use super::runtime::Runtime;
 use super::status::Refusal;
 use super::store::Key;
 
-/// Most bytes in one message.
+/// Most bytes of one message.
 const PIECE: usize = 32 * 1024;
-/// Messages that wait for a slow client; then the process waits.
+/// Messages that are queued for a slow client; then the process waits.
 const QUEUE: usize = 16;
 
 /// First byte of a message.
@@ -41,11 +41,11 @@ mod channel {
     pub(super) const STDOUT: u8 = 1;
     pub(super) const STDERR: u8 = 2;
     pub(super) const STATUS: u8 = 3;
-    /// The byte after it names the channel that is at its end; v5 only.
+    /// The byte after it names the closed channel; v5 only.
     pub(super) const CLOSE: u8 = 255;
 }
 
-/// Which streams the client wants.
+/// The streams that the client requests.
 #[derive(Debug, Clone, Copy)]
 struct Wanted {
     stdin: bool,
@@ -53,7 +53,7 @@ struct Wanted {
     stderr: bool,
 }
 
-/// Starts the process and takes over the connection; the answer is the switch of protocols.
+/// Starts the process and takes over the connection; the response switches protocols.
 pub(super) fn start<B: Default>(
     mut request: Request<Incoming>,
     key: &Key,
@@ -63,7 +63,7 @@ pub(super) fn start<B: Default>(
 ) -> Result<Response<B>, Refusal> {
     let (protocol, accept) = handshake(request.headers())?;
     let runtime = runtime.filter(|runtime| runtime.is_running(key, container));
-    // The kubelet's own word, which the API server hands on as it is.
+    // The kubelet's own message, which the API server passes on unchanged.
     let runtime = runtime
         .ok_or_else(|| Refusal::plain(500, format!("container not found (\"{container}\")")))?;
     let command: Vec<String> = query.all("command").map(str::to_owned).collect();
@@ -112,7 +112,7 @@ pub(super) fn start<B: Default>(
     Ok(response)
 }
 
-/// What runc says of a command without a word, as the runtime hands it on.
+/// runc's message for an empty command, as the runtime passes it on.
 fn no_words() -> String {
     let id: String = (0..64).map(|_| fastrand::digit(16).to_ascii_lowercase()).collect();
     format!(
@@ -120,7 +120,7 @@ fn no_words() -> String {
     )
 }
 
-/// The subprotocol both speak, and the answer to the client's key.
+/// The common subprotocol, and the response to the client's key.
 fn handshake(headers: &HeaderMap) -> Result<(&'static str, HeaderValue), Refusal> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let asks = text(UPGRADE).is_some_and(|kind| kind.eq_ignore_ascii_case("websocket"));
@@ -145,7 +145,7 @@ async fn fail(upgrade: OnUpgrade, status: &Value) {
     let Ok(upgraded) = upgrade.await else { return };
     let mut socket =
         WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
-    // A client that is gone needs no word.
+    // The client may have disconnected.
     drop(socket.send(message(channel::STATUS, status.to_string().as_bytes())).await);
     drop(socket.close(None).await);
 }
@@ -178,7 +178,7 @@ async fn serve(upgrade: OnUpgrade, mut child: Child) {
     });
     while let Some(message) = queue.recv().await {
         if sink.send(message).await.is_err() {
-            // The process has nobody to tell; it is left to run.
+            // There is no client any more; the process continues to run.
             queue.close();
         }
     }
@@ -189,7 +189,7 @@ async fn take(stdin: &mut Option<ChildStdin>, bytes: &Bytes) {
     match bytes.split_first() {
         Some((&channel::STDIN, data)) => {
             if let Some(pipe) = stdin {
-                // A process that reads no more has said so by its end.
+                // A process that does not read has reported it by its end.
                 drop(pipe.write_all(data).await);
             }
         }
@@ -214,7 +214,7 @@ fn message(channel: u8, bytes: &[u8]) -> Message {
     Message::binary(whole)
 }
 
-/// The status frame of a process that ended with this code.
+/// The status frame for a process with this exit code.
 fn ended(code: Option<i32>) -> Value {
     match code {
         Some(0) => json!({"metadata": {}, "status": "Success"}),

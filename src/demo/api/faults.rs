@@ -1,17 +1,17 @@
-//! How the stand-in misbehaves on demand.
+//! Failures that can be injected.
 
 use std::sync::{Arc, Mutex};
 
 use ephemon_base::lock;
 use tokio::sync::watch;
 
-/// What is wrong with the server.
+/// A failure of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Fault {
     /// Nothing.
     #[default]
     None,
-    /// Every request is taken and none is answered; open streams fall silent.
+    /// Every request is accepted and none is answered; open streams stop sending.
     Hang,
     /// Every request is answered with this HTTP status (500, 429, 503, …).
     Refuse(u16),
@@ -19,49 +19,49 @@ pub enum Fault {
     Gone,
 }
 
-/// Answers some requests wrongly and lets all others through.
+/// Answers some requests with a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
-    /// The verb and resource it is about, as RBAC has them: `patch pods/ephemeralcontainers`.
+    /// The verb and resource, as in RBAC: `patch pods/ephemeralcontainers`.
     pub asked: &'static str,
-    /// How many more requests it meets.
+    /// Number of further requests that it affects.
     pub times: u32,
-    /// What they meet.
+    /// The failure.
     pub answer: Answer,
 }
 
-/// What a request meets.
+/// The failure of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
     /// This HTTP status; with `Retry-After` in seconds.
     Status(u16, Option<u32>),
-    /// It is carried out, and its answer never comes.
+    /// It is executed, but its response never arrives.
     Lost,
-    /// The connection is closed without an answer, and it is not carried out.
+    /// The connection is closed without a response, and it is not executed.
     Closed,
 }
 
-/// Something done to all watches that are open.
+/// A failure of all open watches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WatchFault {
-    /// Cut without an end of the body.
+    /// Closed without an end of the body.
     Cut,
     /// An `ERROR` event with status 410, then the end.
     Expire,
 }
 
-/// The switchboard. Cheap to clone.
+/// The injected failures. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Faults(Arc<State>);
 
 #[derive(Debug)]
 struct State {
     fault: watch::Sender<Fault>,
-    /// Counts strikes; the kind of the last one.
+    /// Number of failures of watches, and the kind of the last one.
     strikes: watch::Sender<u64>,
     last: Mutex<WatchFault>,
     rules: Mutex<Vec<Rule>>,
-    /// Counts requests, those that are not answered too.
+    /// Number of requests, including those that are not answered.
     requests: watch::Sender<u64>,
 }
 
@@ -80,17 +80,17 @@ impl Default for Faults {
 }
 
 impl Faults {
-    /// From now on every request meets this fault.
+    /// From now on every request has this failure.
     pub fn set(&self, fault: Fault) {
         self.0.fault.send_replace(fault);
     }
 
-    /// Adds a rule; the oldest that is about a request and not used up holds.
+    /// Adds a rule; of the rules that match a request and are not used up, the oldest applies.
     pub fn add(&self, rule: Rule) {
         lock(&self.0.rules).push(rule);
     }
 
-    /// What a request meets, if a rule is about it; uses the rule once.
+    /// The failure for a request, if a rule matches; uses the rule once.
     pub(super) fn meet(&self, asked: &str) -> Option<Answer> {
         let mut rules = lock(&self.0.rules);
         let rule = rules.iter_mut().find(|rule| rule.asked == asked && rule.times > 0)?;
@@ -98,7 +98,7 @@ impl Faults {
         Some(rule.answer)
     }
 
-    /// Cuts every open watch, as a lost connection does.
+    /// Closes every open watch, like a lost connection.
     pub fn drop_watches(&self) {
         self.strike(WatchFault::Cut);
     }
@@ -108,14 +108,14 @@ impl Faults {
         self.strike(WatchFault::Expire);
     }
 
-    /// How many requests have come, whatever they met.
+    /// Number of requests so far, including failed ones.
     pub fn requests(&self) -> u64 {
         *self.0.requests.borrow()
     }
 
-    /// Waits until so many have come.
+    /// Waits until this number of requests has arrived.
     pub async fn until_requests(&self, count: u64) {
-        // The sender is this board's own, so it cannot be gone.
+        // This object owns the sender, so it exists.
         self.0.requests.subscribe().wait_for(|requests| *requests >= count).await.ok();
     }
 

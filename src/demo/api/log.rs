@@ -24,11 +24,11 @@ use super::runtime::Runtime;
 use super::status::{FieldError, Refusal};
 use super::store::Key;
 
-/// Pause between looks at a file that may grow; stands for the real one's inotify.
+/// Interval of checks of a growing file; a real kubelet uses inotify.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
-/// How often a follower asks whether the container still runs.
+/// How often a follower checks whether the container still runs.
 const ASK: Duration = Duration::from_secs(1);
-/// Most bytes sent in one piece.
+/// Most bytes that are sent in one piece.
 const PIECE: usize = 64 * 1024;
 
 /// One reader of one log.
@@ -37,7 +37,7 @@ struct Reader {
     record: Vec<u8>,
     follow: bool,
     timestamps: bool,
-    /// Bytes that may still be sent.
+    /// Number of bytes that may still be sent.
     left: Option<u64>,
     runtime: Arc<dyn Runtime>,
     pod: Key,
@@ -55,7 +55,7 @@ pub(super) async fn open(
 ) -> Result<impl Stream<Item = io::Result<Frame<Bytes>>> + Send + use<>, Refusal> {
     let container = container(pod, key, query)?;
     if query.flag("previous") {
-        // Nothing is run again here.
+        // Containers are not restarted here.
         return Err(Refusal::bad_request(format!(
             "previous terminated container \"{container}\" in pod \"{}\" not found",
             key.1
@@ -88,7 +88,7 @@ pub(super) async fn open(
     }))
 }
 
-/// Refuses parameters that make no sense together or by themselves.
+/// Rejects parameters that are not valid, alone or together.
 pub(super) fn check(pod: &str, query: &Query) -> Result<(), Refusal> {
     let at_least = |key: &str, least: i64, why: &str| {
         let value = query.get(key)?.parse::<i64>().ok().filter(|value| *value < least)?;
@@ -115,10 +115,10 @@ fn number(query: &Query, key: &str) -> Option<u64> {
     query.get(key)?.parse().ok()
 }
 
-/// Where the last records of a file begin, this many of them.
+/// The position of the last `lines` records of a file.
 async fn begin_of_tail(path: &Path, lines: u64) -> io::Result<u64> {
     let mut file = BufReader::with_capacity(PIECE, File::open(path).await?);
-    // Beginnings of the last records, oldest first.
+    // Positions of the last records, oldest first.
     let mut begins = VecDeque::new();
     let mut record = Vec::new();
     let mut at = 0_u64;
@@ -136,7 +136,7 @@ async fn begin_of_tail(path: &Path, lines: u64) -> io::Result<u64> {
     }
 }
 
-/// The container asked for; without a name, the only one in the pod's `containers`.
+/// The requested container; without a name, the only one in the pod's `containers`.
 ///
 /// Source: kubernetes v1.36.3, `pkg/registry/core/pod/strategy.go`.
 pub(super) fn container(pod: &Value, key: &Key, query: &Query) -> Result<String, Refusal> {
@@ -186,7 +186,7 @@ fn gone(path: &Path, error: &io::Error) -> Refusal {
 // === impl Reader ===
 
 impl Reader {
-    /// Some of the log; empty at its end.
+    /// The next piece of the log; empty at its end.
     async fn next(&mut self) -> io::Result<Vec<u8>> {
         let mut piece = self.piece().await?;
         if let Some(left) = self.left {
@@ -216,14 +216,14 @@ impl Reader {
         }
     }
 
-    /// Waits for more; false when there will be none.
+    /// Waits for more; `false` if there will be none.
     async fn wait(&mut self) -> bool {
         if !self.follow || self.over {
             return false;
         }
         if self.asked.elapsed() >= ASK {
             self.asked = Instant::now();
-            // One more look at the file after the end: what came between is not lost.
+            // Reads the file once more after the end, so that nothing in between is lost.
             self.over = !self.runtime.is_running(&self.pod, &self.container);
             return true;
         }

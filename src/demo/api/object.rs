@@ -1,5 +1,5 @@
-//! Small readers of API objects, and what the server adds to a new pod. Pure but for the draw of
-//! its UID.
+//! Helpers for reading API objects, and the fields that the server adds to a new pod. Pure except
+//! for the random UID.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -15,12 +15,12 @@ pub(crate) fn text<'a>(object: &'a Value, pointer: &str) -> Option<&'a str> {
     object.pointer(pointer).and_then(Value::as_str)
 }
 
-/// The items of a list at a JSON pointer; none where it is missing.
+/// The items of a list at a JSON pointer; none if it is missing.
 pub(crate) fn items<'a>(object: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> {
     object.pointer(pointer).and_then(Value::as_array).into_iter().flatten()
 }
 
-/// The object at a key, made when missing; `None` where something else stands there.
+/// The object at a key, created if missing; `None` if there is a value of another type.
 pub(crate) fn section<'a>(object: &'a mut Value, key: &str) -> Option<&'a mut Map<String, Value>> {
     let map = object.as_object_mut()?;
     map.entry(key.to_owned()).or_insert_with(|| json!({})).as_object_mut()
@@ -51,7 +51,8 @@ pub(crate) fn time(at: SystemTime) -> String {
         .unwrap_or_default()
 }
 
-/// Fills in what the server fills in when a pod is made; `node` stands for the scheduler's word.
+/// Sets the fields that the server sets when a pod is created; `node` is the decision of the
+/// scheduler.
 pub(super) fn complete_pod(pod: &mut Value, namespace: &str, node: &str) {
     let qos = qos_class(pod);
     default(pod, "kind", json!("Pod"));
@@ -82,7 +83,7 @@ pub(super) fn complete_pod(pod: &mut Value, namespace: &str, node: &str) {
     }
 }
 
-/// Fills in the defaults of every container in the spec.
+/// Sets the defaults of every container in the spec.
 pub(super) fn complete_containers(pod: &mut Value) {
     for list in ["containers", "initContainers", "ephemeralContainers"] {
         let containers =
@@ -99,7 +100,7 @@ pub(super) fn complete_containers(pod: &mut Value) {
     }
 }
 
-/// The pod's quality of service, by the requests and limits of its containers.
+/// The pod's quality of service, from the requests and limits of its containers.
 ///
 /// Source: kubernetes v1.36.2, `pkg/apis/core/v1/helper/qos/qos.go`, `ComputePodQOS`.
 pub(crate) fn qos_class(pod: &Value) -> &'static str {
@@ -129,7 +130,7 @@ fn default(object: &mut Value, key: &str, value: Value) {
     }
 }
 
-/// The spec has changed once more.
+/// Increments the generation of the spec.
 pub(super) fn raise_generation(pod: &mut Value) {
     if let Some(metadata) = section(pod, "metadata") {
         let generation = metadata.get("generation").and_then(Value::as_u64);
@@ -138,7 +139,7 @@ pub(super) fn raise_generation(pod: &mut Value) {
     }
 }
 
-/// The pod as it is to end within this grace.
+/// The pod, marked for deletion with this grace period.
 pub(super) fn deleted(pod: &Value, grace: u64) -> Value {
     let mut pod = pod.clone();
     let end = SystemTime::now().checked_add(Duration::from_secs(grace));
@@ -149,7 +150,7 @@ pub(super) fn deleted(pod: &Value, grace: u64) -> Value {
     pod
 }
 
-/// The pod as it stands at a version.
+/// The pod with this resource version.
 pub(super) fn stamped(mut pod: Value, version: u64) -> Arc<Value> {
     if let Some(metadata) = section(&mut pod, "metadata") {
         metadata.insert("resourceVersion".to_owned(), json!(version.to_string()));

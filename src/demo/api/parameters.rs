@@ -1,11 +1,11 @@
-//! Parameters of lists and watches: what the API server refuses, in its words. Pure.
+//! Parameters of lists and watches: what the API server rejects, with its messages. Pure.
 //!
 //! Source: kubernetes v1.36.3, `apimachinery/pkg/apis/meta/internalversion/validation`.
 
 use super::query::Query;
 use super::status::{FieldError, Refusal};
 
-/// The version that is asked for, where the parameters make sense.
+/// The requested version, if the parameters are valid.
 pub(super) fn version(query: &Query) -> Result<Option<u64>, Refusal> {
     for key in ["timeoutSeconds", "limit"] {
         if let Some(text) = query.get(key).filter(|text| text.parse::<i64>().is_err()) {
@@ -20,7 +20,7 @@ pub(super) fn version(query: &Query) -> Result<Option<u64>, Refusal> {
     text.parse().map(Some).map_err(|_| no_version(text, query.flag("watch")))
 }
 
-/// A version that is no number: a watch fails by another way than a list.
+/// A version that is not a number: the error of a watch differs from that of a list.
 fn no_version(text: &str, watching: bool) -> Refusal {
     let why = format!(
         "resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"

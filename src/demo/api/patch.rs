@@ -1,15 +1,15 @@
-//! The three kinds of patch a pod takes: strategic merge, JSON merge, JSON patch. Pure.
+//! The three kinds of patch for a pod: strategic merge, JSON merge, JSON patch. Pure.
 
 use serde_json::{Map, Value};
 
 use super::status::Refusal;
 
-/// What the real server says of a JSON patch that cannot be applied.
+/// The real server's message for a JSON patch that cannot be applied.
 const REJECTED: &str = "the server rejected our request due to an error in our request";
-/// What it says of one that is no list.
+/// Its message for one that is not a list.
 const NO_LIST: &str = "json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp";
 
-/// How a patch body is to be read.
+/// The format of a patch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PatchKind {
     /// `application/strategic-merge-patch+json`.
@@ -23,7 +23,7 @@ pub enum PatchKind {
 // === impl PatchKind ===
 
 impl PatchKind {
-    /// By the request's content type.
+    /// From the request's content type.
     pub fn of(content_type: &str) -> Option<Self> {
         match content_type.split(';').next()?.trim() {
             "application/strategic-merge-patch+json" => Some(Self::Strategic),
@@ -39,23 +39,23 @@ impl PatchKind {
             Self::Merge => Ok(merge(old, body)),
             Self::Json => json(old, body).map_err(|e| match e {
                 Error::Malformed(_) => Refusal::bad_request(e.to_string()),
-                // The real server keeps what went wrong to itself.
+                // The real server does not return the cause.
                 Error::Missing(_) | Error::Test(_) => Refusal::new(422, "Invalid", REJECTED),
             }),
         }
     }
 }
 
-/// A JSON patch that cannot be applied, with the server's sentence.
+/// A JSON patch that cannot be applied, with the server's message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Error {
-    /// Not a list of operations, or an operation without its parts.
+    /// Not a list of operations, or an incomplete operation.
     #[error("error decoding patch: {0}")]
     Malformed(&'static str),
-    /// The path is not there.
+    /// The path does not exist.
     #[error("no value at {0:?}")]
     Missing(String),
-    /// A `test` operation found something else.
+    /// A `test` operation found another value.
     #[error("testing value {0:?} failed: test failed")]
     Test(String),
 }
@@ -78,8 +78,8 @@ const MERGE_KEYS: [(&str, &str); 12] = [
     ("ownerReferences", "uid"),
 ];
 
-/// Strategic merge patch of a pod. `null` deletes, maps merge, keyed lists merge by key with the
-/// patch's items in front, as recorded from a real server; other lists are replaced.
+/// Strategic merge patch of a pod. `null` deletes, maps are merged, keyed lists are merged by key
+/// with the patch's items first, as recorded from a real server; other lists are replaced.
 pub(super) fn strategic(original: &Value, patch: &Value) -> Value {
     let (Value::Object(old), Value::Object(new)) = (original, patch) else {
         return without_nulls(patch);
@@ -108,7 +108,7 @@ pub(super) fn strategic(original: &Value, patch: &Value) -> Value {
     Value::Object(merged)
 }
 
-/// JSON merge patch (RFC 7386): lists are replaced whole.
+/// JSON merge patch (RFC 7386): lists are replaced completely.
 pub(super) fn merge(original: &Value, patch: &Value) -> Value {
     let Value::Object(changes) = patch else {
         return patch.clone();

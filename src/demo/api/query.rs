@@ -7,7 +7,7 @@ pub(super) struct Query(Vec<(String, String)>);
 // === impl Query ===
 
 impl Query {
-    /// Takes `a=b&c=d`, percent signs and plus signs decoded.
+    /// Parses `a=b&c=d`, and decodes percent and plus signs.
     pub(super) fn parse(text: &str) -> Self {
         let pair = |part: &str| {
             let (key, value) = part.split_once('=').unwrap_or((part, ""));
@@ -16,13 +16,13 @@ impl Query {
         Self(text.split('&').filter(|p| !p.is_empty()).map(pair).collect())
     }
 
-    /// A parameter; empty is as good as missing.
+    /// A parameter; an empty one counts as missing.
     pub(super) fn get(&self, key: &str) -> Option<&str> {
         let found = self.0.iter().find(|(name, _)| name == key);
         found.map(|(_, value)| value.as_str()).filter(|v| !v.is_empty())
     }
 
-    /// Every value of a parameter that may stand several times.
+    /// All values of a parameter that can occur several times.
     pub(super) fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
         self.0.iter().filter(move |(name, _)| name == key).map(|(_, value)| value.as_str())
     }

@@ -1,4 +1,4 @@
-//! What a request means, and the answer to it.
+//! Dispatches requests, and creates the responses.
 
 use std::convert::Infallible;
 use std::io;
@@ -22,17 +22,17 @@ use super::store::{Key, Store};
 use super::watch::{self, Beginning, Scope, WatchRequest};
 use super::{Parts, exec, log, parameters};
 
-/// The longest request body taken; a real server's limit.
+/// Largest request body; the limit of a real server.
 const MAX_BODY: usize = 3 * 1024 * 1024;
 
 type Answer = Response<UnsyncBoxBody<Bytes, io::Error>>;
 
-/// The connection is closed without an answer.
+/// The connection is closed without a response.
 #[derive(Debug, thiserror::Error)]
 #[error("no answer is given")]
 pub(super) struct NoResponse;
 
-/// Answers one request, or not, as the faults of the day have it.
+/// Answers one request, or injects a failure.
 pub(super) async fn answer(request: Request<Incoming>, parts: Parts) -> Result<Answer, NoResponse> {
     parts.faults.count_request();
     let fault = wait_while_hung(&parts.faults).await;
@@ -185,7 +185,7 @@ async fn route(
     }
 }
 
-/// What may be done with Secrets.
+/// Requests for Secrets.
 async fn secret(
     request: Request<Incoming>,
     namespace: &str,
@@ -231,7 +231,7 @@ fn collection(
     if query.flag("watch") {
         let timeout = query.get("timeoutSeconds").and_then(|t| t.parse().ok());
         let bookmarks = query.flag("allowWatchBookmarks");
-        // Without a version, initial events are as good as asked for.
+        // Without a version, initial events count as requested.
         let beginning = match from.filter(|_| !query.flag("sendInitialEvents")) {
             None | Some(0) if bookmarks => Beginning::StateThenBookmark,
             None | Some(0) => Beginning::State,
@@ -246,9 +246,9 @@ fn collection(
     if let Some(asked) = from.filter(|asked| *asked > version) {
         return Err(Refusal::too_large(asked, version));
     }
-    // Every list is whole: `limit` is a wish, and a server may answer with more.
+    // Every list is complete: `limit` is optional for a server.
     let covered = pods.iter().filter(|pod| scope.covers(pod));
-    // The kind is the list's to tell.
+    // The kind is given by the list.
     let parts = ["metadata", "spec", "status"];
     let item = |pod: &Arc<Value>| {
         let part = |key: &str| Some((key.to_owned(), pod.get(key)?.clone()));
@@ -271,7 +271,7 @@ fn patch_kind(request: &Request<Incoming>) -> Result<PatchKind, Refusal> {
         .ok_or_else(|| Refusal::new(415, "UnsupportedMediaType", "415: Unsupported Media Type"))
 }
 
-/// A patch, or why it is none, as the real server has it for each kind.
+/// A patch, or why it is not valid, as the real server reports it for each kind.
 async fn patch_body(request: Request<Incoming>, kind: PatchKind) -> Result<Value, Refusal> {
     let bytes = bytes(request).await?;
     let prefix = if kind == PatchKind::Strategic { "" } else { "error decoding patch: " };

@@ -1,4 +1,4 @@
-//! What the API server asks of the kubelet on a pod's node.
+//! The API server's interface to the kubelet of a pod's node.
 
 use std::fmt;
 use std::io;
@@ -15,12 +15,11 @@ pub trait Runtime: fmt::Debug + Send + Sync {
     /// The container's log file in CRI's format; `None` while there is no container.
     fn log(&self, pod: &Key, container: &str) -> Option<PathBuf>;
 
-    /// Whether the container runs, by the runtime's own word and not by the published status.
+    /// Whether the container runs according to the runtime, not to the published status.
     fn is_running(&self, pod: &Key, container: &str) -> bool;
 
     /// A process of this machine that stands for `command` run in the container: its standard
-    /// streams are the command's, its exit code is the command's. Blocks no longer than a look
-    /// at the runtime takes.
+    /// streams and its exit code are the command's. Blocks only briefly.
     fn exec(&self, pod: &Key, container: &str, command: &[String]) -> io::Result<Command>;
 }
 

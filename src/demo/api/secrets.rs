@@ -1,4 +1,4 @@
-//! Secrets: made, read, removed, and gone with the pod that owns them.
+//! Secrets: created, read, deleted, and garbage-collected with the pod that owns them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -21,7 +21,7 @@ pub struct Secrets(Arc<Mutex<BTreeMap<Key, Value>>>);
 // === impl Secrets ===
 
 impl Secrets {
-    /// Makes one.
+    /// Creates a Secret.
     pub fn create(&self, namespace: &str, mut secret: Value) -> Result<Value, Refusal> {
         let name = text(&secret, "/metadata/name").unwrap_or_default().to_owned();
         let refuse = |why: String| {
@@ -77,12 +77,12 @@ impl Secrets {
         Ok(secret)
     }
 
-    /// One Secret.
+    /// Gets a Secret.
     pub fn get(&self, key: &Key) -> Result<Value, Refusal> {
         self.lock().get(key).cloned().ok_or_else(|| not_found(&key.1))
     }
 
-    /// A Secret's values; `None` when there is no such Secret.
+    /// A Secret's values; `None` if it does not exist.
     pub fn values(&self, key: &Key) -> Option<BTreeMap<String, Vec<u8>>> {
         let secret = self.get(key).ok()?;
         let data = secret.get("data").and_then(Value::as_object).into_iter().flatten();
@@ -97,7 +97,7 @@ impl Secrets {
         self.lock().keys().map(|(_, name)| name.clone()).collect()
     }
 
-    /// Removes one; the answer is a `Status`, as the real server's.
+    /// Deletes a Secret; the response is a `Status`, as from the real server.
     pub fn delete(&self, key: &Key) -> Result<Value, Refusal> {
         let gone = self.lock().remove(key).ok_or_else(|| not_found(&key.1))?;
         Ok(json!({
@@ -113,7 +113,7 @@ impl Secrets {
         }))
     }
 
-    /// Removes what a pod that is gone owned: the garbage collector's work.
+    /// Deletes what a removed pod owned, as the garbage collector does.
     pub(super) fn collect(&self, owner_uid: &str) {
         self.lock().retain(|_, secret| {
             !items(secret, "/metadata/ownerReferences")
@@ -141,7 +141,7 @@ fn is_subdomain(name: &str) -> bool {
         && name.ends_with(alphanumeric)
 }
 
-/// Standard alphabet with padding, as Go's decoder takes it.
+/// Standard alphabet with padding, as Go's decoder accepts it.
 fn from_base64(text: &str) -> Option<Vec<u8>> {
     let value = Value::String(text.to_owned());
     serde_json::from_value::<k8s_openapi::ByteString>(value).ok().map(|bytes| bytes.0)

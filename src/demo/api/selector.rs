@@ -1,25 +1,25 @@
-//! Label and field selectors, as the API server's list and watch take them. Pure.
+//! Label and field selectors of lists and watches. Pure.
 
 use std::fmt;
 
 use serde_json::Value;
 
-/// What a `labelSelector` parameter asks for; every requirement must hold.
+/// A parsed `labelSelector` parameter; every requirement must be met.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LabelSelector(Vec<Requirement>);
 
-/// What a `fieldSelector` parameter asks for; every term must hold.
+/// A parsed `fieldSelector` parameter; every term must be met.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FieldSelector(Vec<Term>);
 
-/// The selector makes no sense.
+/// The selector is not valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidSelector(String);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Requirement {
     In(String, Vec<String>),
-    /// Also holds where the label is missing, as in the API.
+    /// Also met if the label is missing, as in the API.
     NotIn(String, Vec<String>),
     Exists(String),
     Missing(String),
@@ -34,14 +34,14 @@ struct Term {
 
 /// What the real server expects after a label.
 const OPERATORS: &str = "in, notin, =, ==, !=, gt, lt";
-/// What it says of a label that begins or ends otherwise than with a letter or digit.
+/// Its message for a label that does not begin and end with a letter or digit.
 const NAME_FORM: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and \
     must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or \
     '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
-/// How a label's name begins and ends.
+/// Valid first and last characters of a label's name.
 const EDGE: fn(char) -> bool = |c| c.is_ascii_alphanumeric();
 
-/// The fields a pod can be selected by, as far as they are of use here.
+/// The supported field selectors of pods.
 const FIELDS: [(&str, &str); 4] = [
     ("metadata.name", "/metadata/name"),
     ("metadata.namespace", "/metadata/namespace"),
@@ -52,7 +52,7 @@ const FIELDS: [(&str, &str); 4] = [
 // === impl LabelSelector ===
 
 impl LabelSelector {
-    /// Takes `a=b,c!=d,e in (f,g),h notin (i),j,!k`.
+    /// Parses `a=b,c!=d,e in (f,g),h notin (i),j,!k`.
     pub fn parse(text: &str) -> Result<Self, InvalidSelector> {
         split_outside_parentheses(text)
             .into_iter()
@@ -139,12 +139,12 @@ impl Requirement {
 // === impl FieldSelector ===
 
 impl FieldSelector {
-    /// Takes `spec.nodeName=node1,metadata.name!=x`.
+    /// Parses `spec.nodeName=node1,metadata.name!=x`.
     pub fn parse(text: &str) -> Result<Self, InvalidSelector> {
         Self::parse_of(text, &FIELDS)
     }
 
-    /// The same for objects of another kind, with the places of the fields that it has.
+    /// The same for objects of another kind, with the paths of its fields.
     pub(super) fn parse_of(
         text: &str,
         fields: &[(&str, &'static str)],
@@ -174,7 +174,7 @@ impl FieldSelector {
             .map(Self)
     }
 
-    /// Whether the object's fields meet every term. A field that is not set is the empty text.
+    /// Whether the object's fields meet every term. A field that is not set counts as empty text.
     pub fn matches(&self, object: &Value) -> bool {
         self.0.iter().all(|term| {
             let found = object.pointer(term.field).and_then(Value::as_str);

@@ -1,28 +1,28 @@
-//! The API's `Status` object: how the server says no.
+//! The API's `Status` object, with which the server refuses requests.
 
 use serde_json::{Value, json};
 
-/// A refusal, ready to be sent.
+/// A refusal.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Refusal {
     /// The HTTP status.
     pub code: u16,
-    /// `reason`: `NotFound`, `Invalid`, `Expired`, …; empty where the real server gives none.
+    /// `reason`: `NotFound`, `Invalid`, `Expired`, …; empty if the real server sets none.
     pub reason: &'static str,
-    /// The sentence people see.
+    /// The message for people.
     pub message: String,
-    /// `details`, where the real server gives them.
+    /// `details`, if the real server sets them.
     pub details: Option<Value>,
-    /// Whether the sentence is all there is of the answer.
+    /// Whether the response is only the message.
     pub plain: bool,
 }
 
-/// One field that is not as it must be.
+/// An invalid field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldError {
     /// Path of the field: `spec.ephemeralContainers[0].name`.
     pub field: String,
-    /// `FieldValueForbidden` and its kin.
+    /// `FieldValueForbidden` or similar.
     pub reason: &'static str,
     /// What is wrong, without the path.
     pub message: String,
@@ -36,7 +36,7 @@ impl Refusal {
         Self { code, reason, message: message.into(), details: None, plain: false }
     }
 
-    /// A sentence without a `Status` around it: a kubelet's.
+    /// A message without a `Status`, as a kubelet sends it.
     pub fn plain(code: u16, message: impl Into<String>) -> Self {
         Self { plain: true, ..Self::new(code, "", message) }
     }
@@ -49,7 +49,7 @@ impl Refusal {
         }
     }
 
-    /// A pod of that name is there already.
+    /// A pod with this name exists.
     pub fn already_exists(name: &str) -> Self {
         Self {
             details: Some(json!({"name": name, "kind": "pods"})),
@@ -57,7 +57,7 @@ impl Refusal {
         }
     }
 
-    /// Somebody else has changed the pod since the version that the write is of.
+    /// The pod has changed since the version on which the write is based.
     pub fn conflict(name: &str) -> Self {
         let why = "the object has been modified; please apply your changes to the latest version \
             and try again";
@@ -71,17 +71,17 @@ impl Refusal {
         }
     }
 
-    /// The request itself makes no sense.
+    /// The request itself is not valid.
     pub fn bad_request(message: impl Into<String>) -> Self {
         Self::new(400, "BadRequest", message)
     }
 
-    /// The version asked for is older than what the server still knows.
+    /// The requested version is older than the kept history.
     pub fn expired(asked: u64, oldest: u64) -> Self {
         Self::new(410, "Expired", format!("too old resource version: {asked} ({oldest})"))
     }
 
-    /// The version asked for has not come yet.
+    /// The requested version does not exist yet.
     pub fn too_large(asked: u64, newest: u64) -> Self {
         let cause = json!({
             "reason": "ResourceVersionTooLarge", "message": "Too large resource version",
@@ -93,12 +93,12 @@ impl Refusal {
         }
     }
 
-    /// Fields of a pod are not as they must be. One error stands alone, several in brackets.
+    /// Fields of a pod are not valid. A single error is not in brackets, several are.
     pub fn invalid(name: &str, errors: &[FieldError]) -> Self {
         Self::invalid_kind("Pod", name, errors)
     }
 
-    /// Parameters of a request are not as they must be; a group, but no name, is told.
+    /// Parameters of a request are not valid; the response has a group but no name.
     pub fn invalid_options(kind: &str, errors: &[FieldError]) -> Self {
         let mut refusal = Self::invalid_kind(kind, "", errors);
         if let Some(details) = refusal.details.as_mut().and_then(Value::as_object_mut) {
@@ -110,7 +110,7 @@ impl Refusal {
         Self { message, ..refusal }
     }
 
-    /// The same of an object or of options of this kind.
+    /// The same for an object or options of this kind.
     pub fn invalid_kind(kind: &str, name: &str, errors: &[FieldError]) -> Self {
         let sentences: Vec<_> =
             errors.iter().map(|error| format!("{}: {}", error.field, error.message)).collect();
@@ -153,7 +153,7 @@ impl Refusal {
 // === impl FieldError ===
 
 impl FieldError {
-    /// The field may not be set so.
+    /// The field must not have this value.
     pub fn forbidden(field: impl Into<String>, why: &str) -> Self {
         Self {
             field: field.into(),
@@ -162,7 +162,7 @@ impl FieldError {
         }
     }
 
-    /// The field names something that is not there.
+    /// The field names something that does not exist.
     pub fn not_found(field: impl Into<String>, value: &str) -> Self {
         Self {
             field: field.into(),
@@ -171,7 +171,7 @@ impl FieldError {
         }
     }
 
-    /// The field's value is taken.
+    /// The field's value is already used.
     pub fn duplicate(field: impl Into<String>, value: &str) -> Self {
         Self {
             field: field.into(),
@@ -189,7 +189,7 @@ impl FieldError {
         }
     }
 
-    /// The field's value is none of those that there are.
+    /// The field's value is not one of the supported ones.
     pub fn not_supported(field: impl Into<String>, value: &str, all: &[&str]) -> Self {
         let all: Vec<_> = all.iter().map(|known| format!("{known:?}")).collect();
         Self {

@@ -17,13 +17,13 @@ use super::secrets::Secrets;
 use super::status::{FieldError, Refusal};
 use super::validate;
 
-/// The version the first change gets; a real server's never starts at 1 either.
+/// The version of the first change; a real server does not start at 1 either.
 const FIRST_VERSION: u64 = 700;
 
-/// Changes held for watches that resume, unless told otherwise.
+/// Default number of changes that are kept for watches that resume.
 pub const HISTORY_LIMIT: usize = 1000;
 
-/// Shared, cheap to clone.
+/// The store; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
     inner: Arc<Mutex<Inner>>,
@@ -35,11 +35,11 @@ pub struct Store {
 /// One change of one pod.
 #[derive(Debug, Clone)]
 pub struct Change {
-    /// The resource version it made.
+    /// The resource version of the change.
     pub version: u64,
-    /// The pod before; `None` when it was made.
+    /// The pod before; `None` if it was created.
     pub before: Option<Arc<Value>>,
-    /// The pod after; `None` when it is gone (then `before` carries the version of its end).
+    /// The pod after; `None` if it was removed (then `before` has the version of its removal).
     pub after: Option<Arc<Value>>,
 }
 
@@ -57,7 +57,7 @@ struct Inner {
 // === impl Store ===
 
 impl Store {
-    /// An empty store; new pods are bound to `node`. Holds `capacity` changes.
+    /// An empty store; new pods are bound to `node`. Keeps `capacity` changes.
     pub fn new(node: &str, capacity: usize) -> Self {
         Self {
             inner: Arc::new(Mutex::new(Inner {
@@ -79,17 +79,17 @@ impl Store {
         &self.secrets
     }
 
-    /// What the kubelet told of pods.
+    /// The kubelet's events.
     pub fn events(&self) -> &Events {
         &self.events
     }
 
-    /// Wakes at every change.
+    /// Notified of every change.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.version.subscribe()
     }
 
-    /// All pods and the version they stand at.
+    /// All pods and the current version.
     pub fn list(&self) -> (Vec<Arc<Value>>, u64) {
         let inner = self.lock();
         (inner.pods.values().cloned().collect(), inner.version)
@@ -100,7 +100,7 @@ impl Store {
         self.lock().find(key)
     }
 
-    /// Changes after `version`, oldest first; refused when some of them are forgotten.
+    /// Changes after `version`, oldest first; an error if some of them are no longer kept.
     pub fn since(&self, version: u64) -> Result<Vec<Change>, Refusal> {
         let inner = self.lock();
         if version < inner.forgotten {
@@ -110,14 +110,14 @@ impl Store {
         Ok(inner.history.iter().skip(newer).cloned().collect())
     }
 
-    /// Forgets every change so far: watches from an older version are refused from now on.
+    /// Drops the history: watches from an older version are refused from now on.
     pub fn forget_history(&self) {
         let mut inner = self.lock();
         inner.history.clear();
         inner.forgotten = inner.version;
     }
 
-    /// Makes a pod.
+    /// Creates a pod.
     pub fn create(&self, namespace: &str, mut pod: Value) -> Result<Arc<Value>, Refusal> {
         let name = text(&pod, "/metadata/name").unwrap_or_default().to_owned();
         if name.is_empty() {
@@ -137,7 +137,7 @@ impl Store {
         Ok(self.put(&mut inner, key, pod))
     }
 
-    /// Patches `spec.ephemeralContainers`, and nothing else, as that subresource does.
+    /// Patches `spec.ephemeralContainers` only, as this subresource does.
     pub fn patch_ephemeral(
         &self,
         key: &Key,
@@ -147,7 +147,7 @@ impl Store {
         self.update_ephemeral(key, |old| kind.apply(old, patch))
     }
 
-    /// Takes `spec.ephemeralContainers` of a whole pod, and nothing else, as that subresource does.
+    /// Replaces `spec.ephemeralContainers` only, as this subresource does.
     pub fn put_ephemeral(&self, key: &Key, pod: Value) -> Result<Arc<Value>, Refusal> {
         self.update_ephemeral(key, |_| Ok(pod))
     }
@@ -189,7 +189,7 @@ impl Store {
         Ok(self.replace(&mut inner, key, &old, new))
     }
 
-    /// Patches labels, annotations and the little of the spec that may change.
+    /// Patches labels, annotations and the few fields of the spec that may change.
     pub fn patch(&self, key: &Key, kind: PatchKind, patch: &Value) -> Result<Arc<Value>, Refusal> {
         let mut inner = self.lock();
         let old = inner.find(key)?;
@@ -212,7 +212,7 @@ impl Store {
         Ok(self.replace(&mut inner, key, &old, new))
     }
 
-    /// Replaces the status: the kubelet's word.
+    /// Replaces the status, for the kubelet.
     pub fn set_status(&self, key: &Key, status: Value) -> Result<Arc<Value>, Refusal> {
         let mut inner = self.lock();
         let old = inner.find(key)?;
@@ -223,7 +223,7 @@ impl Store {
         Ok(self.replace(&mut inner, key, &old, new))
     }
 
-    /// Asks for the pod's end: the kubelet does the rest.
+    /// Marks a pod for deletion: the kubelet does the rest.
     pub fn delete(&self, key: &Key, grace: Option<u64>) -> Result<Arc<Value>, Refusal> {
         let mut inner = self.lock();
         let old = inner.find(key)?;
@@ -237,8 +237,8 @@ impl Store {
         Ok(self.put(&mut inner, key.clone(), new))
     }
 
-    /// The pod is gone by the kubelet's last word: first no grace is left, then no pod. The last
-    /// object carries the version of its end, as on a real server.
+    /// Removes a pod, for the kubelet: first sets the grace period to 0, then removes it. The last
+    /// object has the version of its removal, as on a real server.
     pub fn remove(&self, key: &Key) {
         let mut inner = self.lock();
         if let Ok(old) = inner.find(key)
@@ -286,7 +286,7 @@ impl Store {
         self.version.send_replace(version);
     }
 
-    /// Nothing in here is left half done by a panic, so a poisoned lock is still good.
+    /// The state is complete even after a panic, so a poisoned lock can be used.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         lock(&self.inner)
     }

@@ -1,4 +1,4 @@
-//! What the API server refuses in an update of `spec.ephemeralContainers`, in its words. Pure.
+//! What the API server rejects in an update of `spec.ephemeralContainers`, with its messages. Pure.
 //!
 //! Source: kubernetes v1.36.2, `pkg/apis/core/validation/validation.go`
 //! (`validateEphemeralContainers`, `ValidatePodEphemeralContainersUpdate`, `ValidatePodUpdate`).
@@ -10,7 +10,7 @@ use super::dump;
 use super::object::{items, text};
 use super::status::{FieldError, Refusal};
 
-/// The fields that an ephemeral container may not carry; unknown ones never get here.
+/// The fields that an ephemeral container must not have; unknown ones were removed before.
 const FORBIDDEN: [&str; 9] = [
     "ports",
     "resources",
@@ -34,7 +34,7 @@ const ONLY_THESE_CHANGE: &str = "pod updates may not change fields other than \
     `spec.tolerations` (only additions to existing tolerations),\
     `spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)\n";
 
-/// Refuses ephemeral containers whose fields have values of another kind.
+/// Rejects ephemeral containers with values of a wrong type.
 pub(super) fn typed(pod: &Value) -> Result<(), Refusal> {
     let list = pod.pointer("/spec/ephemeralContainers").unwrap_or(&Value::Null);
     serde_json::from_value::<Option<Vec<EphemeralContainer>>>(list.clone()).map(drop).map_err(|e| {
@@ -45,7 +45,7 @@ pub(super) fn typed(pod: &Value) -> Result<(), Refusal> {
     })
 }
 
-/// Drops fields of ephemeral containers that the API does not have, as a server that only warns.
+/// Removes unknown fields of ephemeral containers, like a server that only warns.
 pub(super) fn forget_unknown(pod: &mut Value) {
     let list = pod.pointer_mut("/spec/ephemeralContainers").and_then(Value::as_array_mut);
     for container in list.into_iter().flatten().filter_map(Value::as_object_mut) {
@@ -53,7 +53,7 @@ pub(super) fn forget_unknown(pod: &mut Value) {
     }
 }
 
-/// Errors of the pod as it would become.
+/// Errors of the resulting pod.
 pub(super) fn ephemeral_containers(pod: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let fixed: Vec<_> = items(pod, "/spec/containers")
@@ -108,7 +108,8 @@ pub(super) fn ephemeral_containers(pod: &Value) -> Vec<FieldError> {
     errors
 }
 
-/// Errors of the step from the old list to the new: existing ones may neither change nor go.
+/// Errors of the change from the old list to the new: existing containers must not be changed or
+/// removed.
 pub(super) fn ephemeral_update(old: &Value, new: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
     for before in items(old, "/spec/ephemeralContainers") {
@@ -130,7 +131,7 @@ pub(super) fn ephemeral_update(old: &Value, new: &Value) -> Vec<FieldError> {
     errors
 }
 
-/// Errors of an update of the pod itself: next to nothing of its spec may change.
+/// Errors of an update of the pod itself, of whose spec almost nothing may change.
 pub(super) fn pod_update(old: &Value, new: &Value) -> Vec<FieldError> {
     let nothing = Value::Null;
     let spec = |pod: &Value| {
@@ -198,7 +199,7 @@ fn mount_errors(errors: &mut Vec<FieldError>, path: &str, pod: &Value, container
     }
 }
 
-/// Go leaves out what is zero, so `resources: {}` is as good as not set.
+/// Go omits zero values, so `resources: {}` counts as not set.
 fn is_zero(value: &Value) -> bool {
     match value {
         Value::Null => true,

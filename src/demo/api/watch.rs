@@ -1,4 +1,4 @@
-//! One watch: what it starts with, which changes it shows, and how it ends.
+//! One watch: its initial events, the changes it sends, and its end.
 
 use std::collections::VecDeque;
 use std::io;
@@ -16,10 +16,10 @@ use super::selector::{FieldSelector, LabelSelector};
 use super::status::Refusal;
 use super::store::{Change, Store};
 
-/// Time between bookmarks, as a real server's.
+/// Interval of bookmarks, as of a real server.
 const BOOKMARK_EVERY: Duration = Duration::from_mins(1);
 
-/// Which pods a list or watch is about.
+/// The pods of a list or watch.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Scope {
     pub(super) namespace: Option<String>,
@@ -32,13 +32,13 @@ pub(super) struct Scope {
 pub(super) enum Beginning {
     /// With the present state as `ADDED` events.
     State,
-    /// The same, closed by a bookmark that says so (`sendInitialEvents`).
+    /// The same, followed by a bookmark that marks the end (`sendInitialEvents`).
     StateThenBookmark,
-    /// With what changed after a version.
+    /// With the changes after a version.
     After(u64),
 }
 
-/// What the request asks for.
+/// The parameters of the request.
 #[derive(Debug, Clone)]
 pub(super) struct WatchRequest {
     pub(super) scope: Scope,
@@ -61,7 +61,7 @@ struct Watch {
     next_bookmark: Instant,
 }
 
-/// The body of a watch's answer: one JSON event a line.
+/// The body of a watch's response: one JSON event per line.
 pub(super) fn stream(
     store: Store,
     faults: Faults,
@@ -160,7 +160,7 @@ impl Watch {
         }
     }
 
-    /// Takes in what changed since the last look.
+    /// Collects the changes since the last call.
     fn collect(&mut self) {
         self.changes.mark_unchanged();
         match self.store.since(self.version) {
@@ -196,8 +196,8 @@ impl Watch {
     }
 }
 
-/// What a change is to somebody who sees only what the scope covers. A pod that leaves the scope
-/// is `DELETED` to them, with the version of the change.
+/// The event for a change within this scope. A pod that leaves the scope is `DELETED`, with the
+/// version of the change.
 fn event(scope: &Scope, change: &Change) -> Option<Bytes> {
     let covered = |pod: &Option<Arc<Value>>| pod.as_ref().is_some_and(|pod| scope.covers(pod));
     let (before, after) = (covered(&change.before), covered(&change.after));

@@ -1,4 +1,4 @@
-//! What both real back ends need: making, filling, emptying and removing cgroup directories.
+//! What both real back ends need: creating, filling, emptying and removing cgroup directories.
 
 use std::collections::HashSet;
 use std::fs;
@@ -13,14 +13,14 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::Error;
 
-/// How often a busy directory is tried again, a millisecond apart: a dying task leaves its cgroup
-/// a moment after it is reaped.
+/// How often the removal of a busy directory is retried, a millisecond apart: an ending task leaves
+/// its cgroup shortly after it is reaped.
 const REMOVE_TRIES: usize = 500;
 
 /// One mounted hierarchy.
 #[derive(Debug, Clone)]
 pub(super) struct Mount {
-    /// Where it is mounted.
+    /// Its mount point.
     pub(super) point: PathBuf,
     /// `cgroup` or `cgroup2`.
     pub(super) kind: String,
@@ -28,13 +28,13 @@ pub(super) struct Mount {
     pub(super) options: Vec<String>,
 }
 
-/// The cgroup mounts this process sees.
+/// The cgroup mounts of this process.
 pub(super) fn mounts() -> Vec<Mount> {
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     table.lines().filter_map(parse_mount).collect()
 }
 
-/// One line of mountinfo, when it is of a cgroup hierarchy. Source: `proc_pid_mountinfo(5)`.
+/// Parses a line of mountinfo, if it is a cgroup hierarchy. Source: `proc_pid_mountinfo(5)`.
 fn parse_mount(line: &str) -> Option<Mount> {
     let (left, right) = line.split_once(" - ")?;
     let mut left = left.split(' ').skip(4);
@@ -49,7 +49,7 @@ fn parse_mount(line: &str) -> Option<Mount> {
     })
 }
 
-/// Makes one cgroup; it is fine if it is there.
+/// Creates a cgroup, unless it exists.
 pub(super) fn make(dir: &Path) -> Result<(), Error> {
     match fs::create_dir(dir) {
         Err(e) if e.raw_os_error() != Some(Errno::EXIST.raw_os_error()) => {
@@ -76,12 +76,12 @@ pub(super) fn members(dir: &Path) -> Vec<Pid> {
 /// Kills every process in the cgroup.
 pub(super) fn kill(dir: &Path) {
     for pid in members(dir) {
-        // Gone already is as good.
+        // It may have ended already.
         kill_process(pid, Signal::KILL).ok();
     }
 }
 
-/// Removes a cgroup, waiting a moment for tasks that are on their way out.
+/// Removes a cgroup, waiting briefly for tasks that are ending.
 pub(super) fn remove(dir: &Path) -> Result<(), Error> {
     for _ in 0..REMOVE_TRIES {
         match fs::remove_dir(dir) {
@@ -96,8 +96,8 @@ pub(super) fn remove(dir: &Path) -> Result<(), Error> {
     Err(failed("remove", dir, Errno::BUSY.into()))
 }
 
-/// Removes a cgroup with all below it; kills what runs there. What cannot be removed is left: the
-/// next start sweeps it.
+/// Removes a cgroup with everything below it; kills processes in it. What cannot be removed is left
+/// to the next start.
 pub(super) fn remove_tree(dir: &Path) {
     let mut seen = HashSet::new();
     let mut stack = vec![dir.to_owned()];
@@ -119,8 +119,8 @@ pub(super) fn remove_tree(dir: &Path) {
     }
 }
 
-/// Whether a process can be moved into a cgroup: permissions on the common ancestor decide that,
-/// so only trying tells.
+/// Whether a process can be moved into a cgroup: that depends on permissions of the common
+/// ancestor, so it must be tried.
 pub(super) fn can_enter(binary: &Path, dir: &Path) -> bool {
     let child = Command::new(binary)
         .args([crate::helper::NAME, "wait"])

@@ -6,8 +6,8 @@ use std::path::Path;
 use super::PREFIX;
 use super::kernel::{mounts, remove_tree};
 
-/// Removes the parent cgroups of demos whose process is dead. Those of other living processes are
-/// left alone, and so are those that cannot be removed: no harm comes from them.
+/// Removes the parent cgroups of demos whose process has ended. Those of running processes are
+/// kept, and those that cannot be removed are harmless.
 pub(super) fn sweep() {
     for mount in mounts() {
         let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
@@ -28,8 +28,8 @@ pub(super) fn sweep() {
     }
 }
 
-/// Whether a name is `PREFIX` and the id of a process that does not exist any more, with or
-/// without more after it.
+/// Whether a name is `PREFIX` followed by the id of a process that no longer exists, and possibly
+/// more text.
 pub(crate) fn is_dead(prefix: &str, name: &str) -> bool {
     name.strip_prefix(prefix)
         .and_then(|rest| rest.split('-').next())
@@ -46,7 +46,7 @@ mod tests {
         let own = std::process::id();
         assert!(!is_dead(PREFIX, &format!("{PREFIX}{own}")));
         assert!(!is_dead(PREFIX, &format!("{PREFIX}{own}-3")));
-        // Beyond the highest process id a kernel gives.
+        // Above the highest possible process id.
         assert!(is_dead(PREFIX, &format!("{PREFIX}4194999")));
         assert!(is_dead(PREFIX, &format!("{PREFIX}4194999-self")));
         for other in ["kubepods", PREFIX, "ephemon-demo-x", "ephemon-demo-1x"] {

@@ -1,6 +1,6 @@
-//! One cgroup of the embedded node, in whichever back end: made, entered, read and removed.
+//! One cgroup of the embedded node, for any back end: created, entered, read and removed.
 //!
-//! A place crosses to the shim as JSON, so the shim needs to know nothing else of the back end.
+//! It is passed to the shim as JSON, so that the shim does not depend on the back end.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::kernel::{kill, make, members, remove, remove_tree, write};
 use super::{Error, scratch, v2};
 
-/// Where a container or pod is accounted.
+/// The cgroup of a container or pod.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Place {
     /// A directory in every version 1 hierarchy, by controller.
@@ -29,12 +29,12 @@ pub enum Place {
     Scratch {
         /// The directory.
         dir: PathBuf,
-        /// Where the pod's containers note what they used.
+        /// Where the pod's containers record what they used.
         ledger: PathBuf,
     },
 }
 
-/// What the kernel is asked to enforce.
+/// Limits for the kernel.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Bytes of memory.
@@ -43,14 +43,14 @@ pub struct Limits {
     pub cpu_millis: Option<u64>,
 }
 
-/// What a cgroup's own files say of it. An absent file is an absent figure.
+/// The values in a cgroup's own files. A value is `None` if its file does not exist.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Figures {
     /// CPU time in nanoseconds.
     pub cpu_ns: Option<u64>,
     /// Most memory at once, bytes.
     pub memory_peak_bytes: Option<u64>,
-    /// Processes killed for want of memory.
+    /// Processes that the OOM killer killed.
     pub oom_kills: Option<u64>,
     /// Most tasks at once.
     pub pids_peak: Option<u64>,
@@ -62,7 +62,7 @@ const PERIOD_USEC: u64 = 100_000;
 // === impl Place ===
 
 impl Place {
-    /// A place below this one.
+    /// A child of this cgroup.
     #[must_use]
     pub fn child(&self, name: &str) -> Self {
         match self {
@@ -79,20 +79,21 @@ impl Place {
         }
     }
 
-    /// Makes a container's cgroup and sets its limits. Out of memory, all of it is killed.
+    /// Creates a container's cgroup and sets its limits. If memory runs out, all its processes are
+    /// killed.
     ///
     /// Source: kubernetes v1.36.2, `kuberuntime_container_linux.go`: `memory.oom.group` is set for
     /// containers, not for pods, and in version 2 only.
     pub fn make(&self, limits: &Limits) -> Result<(), Error> {
         self.create(limits)?;
         if let Self::V2 { dir } = self {
-            // Only where memory is accounted.
+            // Only if memory is accounted.
             drop(write(&dir.join("memory.oom.group"), "1"));
         }
         Ok(())
     }
 
-    /// Makes a pod's cgroup, ready for containers below it.
+    /// Creates a pod's cgroup, ready for containers in it.
     pub fn make_pod(&self, limits: &Limits) -> Result<(), Error> {
         self.create(limits)?;
         if let Self::V2 { dir } = self {
@@ -117,7 +118,7 @@ impl Place {
         }
     }
 
-    /// The files a process writes itself into; none where nobody enters.
+    /// The files to which a process writes its id to enter; empty for the scratch tree.
     pub fn entrances(&self) -> Vec<PathBuf> {
         match self {
             Self::V1 { dirs } => distinct(dirs).map(|dir| dir.join("cgroup.procs")).collect(),
@@ -126,8 +127,8 @@ impl Place {
         }
     }
 
-    /// What stands at `/sys/fs/cgroup` in a container: its own directory, or one for each
-    /// controller by its name.
+    /// What a container sees at `/sys/fs/cgroup`: its own directory, or one for each controller,
+    /// with its name.
     pub fn shown(&self) -> Vec<(Option<String>, PathBuf)> {
         match self {
             Self::V1 { dirs } => {
@@ -137,7 +138,7 @@ impl Place {
         }
     }
 
-    /// The processes in it, as far as a kernel knows.
+    /// The processes in it that the kernel knows.
     pub fn members(&self) -> Vec<Pid> {
         match self {
             Self::V1 { dirs } => distinct(dirs).flat_map(|dir| members(dir)).collect(),
@@ -146,7 +147,7 @@ impl Place {
         }
     }
 
-    /// Kills what a kernel knows to be in it.
+    /// Kills the processes in it that the kernel knows.
     pub fn kill(&self) {
         match self {
             Self::V1 { dirs } => distinct(dirs).for_each(|dir| kill(dir)),
@@ -178,7 +179,7 @@ impl Place {
         }
     }
 
-    /// Removes it, in the order runc does: all hierarchies, one after the other.
+    /// Removes it in runc's order: all hierarchies, one after the other.
     pub fn remove(&self) -> Result<(), Error> {
         match self {
             Self::V1 { dirs } => distinct(dirs).try_for_each(|dir| remove(dir)),
@@ -187,7 +188,7 @@ impl Place {
         }
     }
 
-    /// Removes it with all that is below it; kills what runs there.
+    /// Removes it with everything below it; kills processes in it.
     pub fn remove_tree(&self) {
         match self {
             Self::V1 { dirs } => distinct(dirs).for_each(|dir| remove_tree(dir)),
@@ -200,7 +201,7 @@ impl Place {
 fn limit_v1(dirs: &BTreeMap<String, PathBuf>, limits: &Limits) -> Result<(), Error> {
     if let (Some(bytes), Some(dir)) = (limits.memory_bytes, dirs.get("memory")) {
         write(&dir.join("memory.limit_in_bytes"), &bytes.to_string())?;
-        // Only where swap is accounted at all.
+        // Only if swap is accounted.
         drop(write(&dir.join("memory.memsw.limit_in_bytes"), &bytes.to_string()));
     }
     if let (Some(millis), Some(dir)) = (limits.cpu_millis, dirs.get("cpu")) {

@@ -1,7 +1,9 @@
-//! A tree of plain files in cgroup version 2's format, for where no cgroup can be written.
+//! A tree of plain files in the format of cgroup version 2, for machines where cgroups cannot be
+//! written.
 //!
-//! `CgroupWriter` writes one container's files and its pod's sums. As in the kernel, the pod's counters
-//! are never behind its containers': they are written first, under a lock all containers share.
+//! `CgroupWriter` writes one container's files and its pod's sums. As in the kernel, the pod's
+//! counters are never behind its containers': they are written first, under a lock that all
+//! containers share.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -15,17 +17,17 @@ use serde::{Deserialize, Serialize};
 use super::kernel::failed;
 use super::{Error, Qos};
 
-/// What the kernel's root directory lists.
+/// The content of the kernel's root directory.
 const CONTROLLERS: &str = "cpu io memory pids\n";
 
-/// The tree's root, which stands for `/sys/fs/cgroup`.
+/// The tree's root, which replaces `/sys/fs/cgroup`.
 #[derive(Debug)]
 pub(super) struct Tree {
     root: PathBuf,
     ledgers: PathBuf,
 }
 
-/// What one container, or all of a pod, used. Counters are since birth.
+/// What one container, or a whole pod, used. Counters start at its creation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Counters {
     pub(crate) user_usec: u64,
@@ -72,23 +74,23 @@ impl Tree {
         &self.root
     }
 
-    /// A group's directory, and where its pod's containers note what they used.
+    /// A group's directory, and where its pod's containers record what they used.
     pub(super) fn directories(&self, relative: &str) -> (PathBuf, PathBuf) {
         let pod = relative.rsplit('/').next().unwrap_or(relative);
         (self.root.join(relative), self.ledgers.join(pod))
     }
 
     pub(super) fn close(&self) {
-        // Below a temporary directory that goes with the node.
+        // It is below a temporary directory that is removed with the node.
         drop(fs::remove_dir_all(&self.root));
         drop(fs::remove_dir_all(&self.ledgers));
     }
 }
 
-/// Makes a directory with the files a fresh cgroup has.
+/// Creates a directory with the files of a new cgroup.
 pub(super) fn make(dir: &Path, ledger: &Path) -> Result<(), Error> {
     fs::create_dir_all(ledger).map_err(|e| failed("create", ledger, e))?;
-    // Files first, then the name: whoever sees the directory finds them in it.
+    // First the files, then the name, so that whoever sees the directory finds them in it.
     let hidden = ledger.join("new");
     let make = || -> io::Result<()> {
         fs::create_dir_all(&hidden)?;
@@ -124,7 +126,7 @@ impl CgroupWriter {
         Self { dir: dir.to_owned(), ledger: ledger.to_owned(), device: format!("{major}:{minor}") }
     }
 
-    /// Enters new figures: the pod's sums, then the container's own, then whether it is populated.
+    /// Writes new values: the pod's sums, then the container's own, then whether it is populated.
     pub(crate) fn enter(&self, own: &Counters, procs: &str) -> io::Result<()> {
         let pod_dir = self.dir.parent().unwrap_or(&self.dir);
         let id = self.dir.file_name().unwrap_or_default();
@@ -227,8 +229,8 @@ fn write_files(dir: &Path, counters: &Counters, device: &str) -> io::Result<()> 
     Ok(())
 }
 
-/// Rewrites a file in place, so that descriptors and inotify watches stay good; does nothing when
-/// nothing changes. One write, then a cut where the text got shorter.
+/// Rewrites a file in place, so that descriptors and inotify watches stay valid; does nothing if
+/// nothing has changed. One write, then truncation if the text is shorter.
 fn rewrite(path: &Path, text: &str) -> io::Result<()> {
     let mut file = match File::options().read(true).write(true).open(path) {
         Err(e) if e.raw_os_error() == Some(Errno::NOENT.raw_os_error()) => {

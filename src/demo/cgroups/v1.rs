@@ -1,4 +1,4 @@
-//! Real cgroups, version 1: one directory in every hierarchy that the figures come from.
+//! Real cgroups, version 1: one directory in every hierarchy that provides values.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,15 +7,15 @@ use super::kernel::{self, can_enter, make, mounts, remove_tree};
 use super::place::Place;
 use super::{Error, Qos};
 
-/// Controllers used where mounted. `cpuset` is not: a new cpuset takes no process before it is
-/// filled in, and no figure comes from it.
+/// Controllers that are used if mounted. `cpuset` is not: a new cpuset accepts no process before it
+/// is configured, and provides no values.
 const WANTED: [&str; 5] = ["cpuacct", "cpu", "memory", "pids", "blkio"];
 
 /// The hierarchies and the directory they are mounted below.
 #[derive(Debug)]
 pub(super) struct Tree {
     mount: PathBuf,
-    /// By controller; joined controllers share a directory.
+    /// By controller; controllers of one mount share a directory.
     hierarchies: BTreeMap<&'static str, PathBuf>,
 }
 
@@ -33,7 +33,7 @@ impl Tree {
         }
         let cpuacct = hierarchies.get("cpuacct").ok_or(Error::NotMounted("version 1"))?;
         let mount = cpuacct.parent().unwrap_or(cpuacct).to_owned();
-        // The agent looks for the hierarchies side by side.
+        // The agent expects all hierarchies in one directory.
         hierarchies.retain(|_, dir| dir.parent() == Some(&mount));
         let tree = Self { mount, hierarchies };
         tree.make_base(binary, base).inspect_err(|_| tree.close(base))?;
@@ -74,7 +74,7 @@ impl Tree {
             for qos in [Qos::Burstable, Qos::BestEffort] {
                 make(&kubepods.join(qos.directory()))?;
             }
-            // Before Linux 5.11 a memory cgroup had to be asked to count what is below it.
+            // Before Linux 5.11 hierarchical accounting of memory had to be enabled.
             drop(kernel::write(&base.join("memory.use_hierarchy"), "1"));
             if !can_enter(binary, &kubepods) {
                 return Err(Error::NoEntry(kubepods));

@@ -6,20 +6,20 @@ use std::path::{Path, PathBuf};
 use super::kernel::{self, can_enter, failed, make, mounts, remove_tree, write};
 use super::{Error, Qos};
 
-/// Controllers enabled where they can be.
+/// Controllers that are enabled if possible.
 const WANTED: [&str; 4] = ["cpu", "memory", "pids", "io"];
 
-/// The hierarchy and what was done to make room in it.
+/// The hierarchy, and the changes that were made in it.
 #[derive(Debug)]
 pub(super) struct Tree {
     mount: PathBuf,
     /// The parent cgroup, relative to the mount.
     base: String,
     controllers: Vec<&'static str>,
-    /// Where this process was before it stepped into a leaf, and the leaf: a cgroup with enabled
-    /// controllers may hold no process of its own.
+    /// The cgroup of this process before it moved into a leaf, and the leaf: a cgroup with enabled
+    /// controllers must not contain processes.
     moved: Option<(PathBuf, PathBuf)>,
-    /// Controllers enabled in the parent of the base, to be switched off again.
+    /// Controllers that were enabled in the parent of the base, to be disabled again.
     enabled: Vec<&'static str>,
 }
 
@@ -121,7 +121,8 @@ impl Tree {
         let kubepods = base.join("kubepods");
         delegate(base);
         make(&kubepods)?;
-        // Nobody may live beside delegated controllers, so the way in is tried on a leaf.
+        // No process may be in a cgroup with delegated controllers, so entering is tried with a
+        // leaf.
         let probe = base.join("probe");
         make(&probe)?;
         let entered = can_enter(binary, &probe);
@@ -138,8 +139,8 @@ impl Tree {
         Ok(())
     }
 
-    /// Enables what is missing for the parent's children; steps out of the parent where the
-    /// kernel asks for it (EBUSY), and back when that did not help.
+    /// Enables what is missing for the parent's children; moves this process out of the parent if
+    /// the kernel requires it (EBUSY), and back if that did not help.
     fn enable_in(&mut self, parent: &Path, name: &str) {
         let control = parent.join("cgroup.subtree_control");
         let available = words(&parent.join("cgroup.controllers"));
@@ -172,7 +173,7 @@ impl Tree {
     }
 }
 
-/// Enables for a cgroup's children what it has itself.
+/// Enables for a cgroup's children the controllers that it has itself.
 pub(super) fn delegate(dir: &Path) {
     for controller in words(&dir.join("cgroup.controllers")) {
         if WANTED.contains(&controller.as_str()) {

@@ -1,4 +1,4 @@
-//! One container as the kubelet stand-in's runtime knows it: its shim and its state.
+//! One container as known to the embedded kubelet's runtime: its shim and its state.
 
 use std::io;
 use std::path::PathBuf;
@@ -16,11 +16,11 @@ use crate::cgroups::Place;
 use crate::helper;
 use crate::shim::{Account, Order, Word};
 
-/// How containerd and runc begin the sentence on a command that cannot be run, as recorded.
+/// How containerd and runc begin the message for a command that cannot be run, as recorded.
 const RUNTIME: &str = "failed to create containerd task: failed to create shim task: OCI runtime \
     create failed: runc create failed: unable to start container process";
 
-/// A word of a shim, with the name of its container.
+/// An event of a shim, with the name of its container.
 pub(super) type Told = (String, Word);
 
 /// A running or ended container.
@@ -29,10 +29,10 @@ pub(super) struct Container {
     pub(super) kind: Kind,
     pub(super) id: String,
     pub(super) state: State,
-    /// Whether its cgroup is gone.
+    /// Whether its cgroup was removed.
     pub(super) removed: bool,
     pub(super) log: Option<PathBuf>,
-    /// The file of its view, where it has one.
+    /// The file with its view, if it has its own.
     pub(super) view: Option<PathBuf>,
     /// Its first process, once its command runs.
     pub(super) pid: Option<i32>,
@@ -40,14 +40,14 @@ pub(super) struct Container {
     shim: ChildStdin,
 }
 
-/// What the runtime knows of a container.
+/// The state of a container.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum State {
     /// Its shim was started.
     Created,
     /// Its command runs.
     Running { since: SystemTime },
-    /// It is over.
+    /// It has ended.
     Ended(Ended),
 }
 
@@ -64,8 +64,8 @@ pub(super) struct Ended {
 // === impl Container ===
 
 impl Container {
-    /// Starts a shim for the order. What it tells goes to `words` with the container's name; the
-    /// last word is always `Removed`.
+    /// Starts a shim for the order. Its events go to `words` with the container's name; the last
+    /// one is always `Removed`.
     pub(super) async fn launch(
         binary: &PathBuf,
         name: &str,
@@ -79,7 +79,7 @@ impl Container {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
-            // Ctrl-C on a terminal is for the demo, which then ends its containers in order.
+            // Ctrl-C in a terminal is for the demo, which then ends its containers in order.
             .process_group(0)
             .spawn()?;
         let (Some(mut shim), Some(told)) = (child.stdin.take(), child.stdout.take()) else {
@@ -118,7 +118,7 @@ impl Container {
         })
     }
 
-    /// Takes in what the shim told.
+    /// Handles an event of the shim.
     pub(super) fn hear(&mut self, word: &Word) {
         let since = match &self.state {
             State::Running { since } => Some(*since),
@@ -149,7 +149,7 @@ impl Container {
             }
             (Word::Removed(_), _) => {
                 if since.is_some() {
-                    // The shim died with the command running.
+                    // The shim was killed while the command ran.
                     self.state = State::Ended(Ended {
                         since,
                         at: SystemTime::now(),
@@ -164,7 +164,7 @@ impl Container {
         }
     }
 
-    /// What the API server's requests need to know of it.
+    /// What requests of the API server need to know of it.
     pub(super) fn known(&self) -> Known {
         Known {
             log: self.log.clone(),
@@ -175,7 +175,7 @@ impl Container {
         }
     }
 
-    /// The account of it, once it is over and removed.
+    /// The record of it, once it has ended and was removed.
     pub(super) fn truth(
         &self,
         (pod, uid): (&Key, &str),
@@ -203,18 +203,18 @@ impl Container {
         self.tell("term\n").await;
     }
 
-    /// `SIGKILL` to all of it.
+    /// `SIGKILL` to all its processes.
     pub(super) async fn kill(&mut self) {
         self.tell("kill\n").await;
     }
 
     async fn tell(&mut self, word: &str) {
-        // A shim that is gone has no container left.
+        // If the shim has ended, there is no container left.
         drop(self.shim.write_all(word.as_bytes()).await);
     }
 }
 
-/// A random id as containerd draws it.
+/// A random id, as containerd creates it.
 pub(super) fn new_id() -> String {
     (0..64).map(|_| fastrand::digit(16).to_ascii_lowercase()).collect()
 }

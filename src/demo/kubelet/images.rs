@@ -1,4 +1,4 @@
-//! Images: which are on the node, which are pulled first, and what the kubelet says of it.
+//! Images: which are on the node, which must be pulled, and the kubelet's events about them.
 //!
 //! Source: kubernetes v1.36.2, `pkg/kubelet/images/image_manager.go`.
 
@@ -13,16 +13,16 @@ use tokio::time::Instant;
 use super::{Kind, Shared};
 use crate::api::object::text;
 
-/// Images that can be had; others cannot.
+/// Images that exist; all others do not.
 const LOCAL: &str = "localhost/";
-/// Of these, the ones that are not on the node before their first use.
+/// Those of them that are not on the node before their first use.
 const FAR: &str = "localhost/far/";
 /// The reason of a container whose image could not be pulled just now.
 pub(super) const PULL_FAILED: &str = "ErrImagePull";
-/// Size that is told of every image.
+/// Reported size of every image.
 const BYTES: u64 = 4_261_550;
 
-/// Why a container is not there, and what the kubelet says about it.
+/// Why a container does not run, and the kubelet's message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Waiting {
     pub(super) reason: &'static str,
@@ -36,7 +36,7 @@ pub(super) struct Images(Mutex<BTreeSet<String>>);
 // === impl Images ===
 
 impl Images {
-    /// Whether the container's image has to be pulled, which makes it be there from now on.
+    /// Whether the container's image must be pulled; it counts as present afterwards.
     fn must_pull(&self, container: &Value) -> bool {
         let image = text(container, "/image").unwrap_or_default();
         let mut held = lock(&self.0);
@@ -44,8 +44,8 @@ impl Images {
     }
 }
 
-/// Sees to it that a container's image is there. Nothing else of the pod goes on meanwhile: a real
-/// kubelet's pod worker waits for its pulls, too.
+/// Provides a container's image. Nothing else of the pod happens meanwhile, as a real kubelet's pod
+/// worker waits for its pulls.
 pub(super) async fn provide(shared: &Shared, pod: &Value, container: &Value, kind: Kind) {
     let part = |pointer| text(container, pointer).unwrap_or_default();
     let (name, image) = (part("/name"), part("/image"));
@@ -66,7 +66,7 @@ pub(super) async fn provide(shared: &Shared, pod: &Value, container: &Value, kin
     tell("Pulled", &pulled(image, begin.elapsed()));
 }
 
-/// Why a container's image cannot be had, in the kubelet's words.
+/// Why a container's image is not available, with the kubelet's message.
 pub(super) fn trouble(container: &Value) -> Option<Waiting> {
     let image = text(container, "/image").unwrap_or_default();
     let is_part = |c: char| c.is_ascii_alphanumeric() || "-._/:@".contains(c);
@@ -88,7 +88,7 @@ pub(super) fn trouble(container: &Value) -> Option<Waiting> {
     Some(Waiting { reason, message: Some(message) })
 }
 
-/// A pull that failed is tried again later. Here it is not; what is said of it is the same.
+/// A real kubelet retries a failed pull. That does not happen here, but the status is the same.
 pub(super) fn back_off(waiting: &mut Waiting, image: &str) {
     if waiting.reason == PULL_FAILED {
         let why = waiting.message.take().unwrap_or_default();
@@ -97,13 +97,13 @@ pub(super) fn back_off(waiting: &mut Waiting, image: &str) {
     }
 }
 
-/// What the demo knows an image by: its name without place and tag.
+/// The name of an image in the demo: without registry and tag.
 pub(super) fn name(image: &str) -> Option<&str> {
     let name = image.strip_prefix(FAR).or_else(|| image.strip_prefix(LOCAL))?;
     name.split(':').next()
 }
 
-/// `Pulled`, of an image that was there.
+/// `Pulled`, for an image that was present.
 fn present(image: &str) -> String {
     format!("Container image \"{image}\" already present on machine and can be accessed by the pod")
 }
@@ -113,7 +113,7 @@ fn pulling(image: &str) -> String {
     format!("Pulling image \"{image}\"")
 }
 
-/// `Pulled`, of one that was not.
+/// `Pulled`, for one that was not.
 fn pulled(image: &str, took: Duration) -> String {
     let took = go(took);
     format!(
@@ -121,7 +121,7 @@ fn pulled(image: &str, took: Duration) -> String {
     )
 }
 
-/// As Go writes a duration of whole milliseconds below a minute.
+/// As Go formats a duration of whole milliseconds below a minute.
 fn go(took: Duration) -> String {
     match took.as_millis() {
         0 => "0s".to_owned(),

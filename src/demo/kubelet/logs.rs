@@ -1,4 +1,4 @@
-//! Where a container's log lies, and the link that ties the file to the container's id.
+//! Path of a container's log, and the link that connects the file with the container's id.
 //!
 //! Source: kubernetes v1.36.2, `pkg/kubelet/kuberuntime/helpers.go` (`BuildPodLogsDirectory`) and
 //! `legacy.go` (`legacyLogSymlink`).
@@ -8,12 +8,12 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-/// The pod's directory of logs.
+/// The pod's log directory.
 pub(super) fn pod_directory(root: &Path, namespace: &str, pod: &str, uid: &str) -> PathBuf {
     root.join("var/log/pods").join(format!("{namespace}_{pod}_{uid}"))
 }
 
-/// Makes a container's directory; gives the path of its first log.
+/// Creates a container's directory; returns the path of its first log.
 pub(super) fn make(pod_directory: &Path, container: &str) -> io::Result<PathBuf> {
     let directory = pod_directory.join(container);
     fs::create_dir_all(&directory)?;
@@ -33,7 +33,7 @@ pub(super) fn link(
 
 /// Removes the link.
 pub(super) fn unlink(root: &Path, pod: (&str, &str), container: &str, id: &str) {
-    // Gone already is as good.
+    // It may be removed already.
     drop(fs::remove_file(link_path(root, pod, container, id)));
 }
 

@@ -1,4 +1,4 @@
-//! From a container's spec to the shim's order: command, environment, volumes, cgroup, log.
+//! Converts a container's spec to the shim's order: command, environment, volumes, cgroup, log.
 
 use std::fs;
 use std::io;
@@ -17,7 +17,7 @@ use crate::cgroups::{Limits, Place};
 use crate::shim::Order;
 use crate::view::{Mount, MountMode, View};
 
-/// A pod as its containers' orders need it.
+/// The parts of a pod that its containers' orders need.
 #[derive(Debug)]
 pub(super) struct PodContext<'a> {
     pub(super) shared: &'a Shared,
@@ -40,13 +40,13 @@ pub(super) enum Trouble {
 // === impl PodContext ===
 
 impl PodContext<'_> {
-    /// What the shim is to do; writes the hosts file and the container's view.
+    /// The order for the shim; writes the hosts file and the container's view.
     pub(super) fn order(&self, container: &Value, kind: Kind, id: &str) -> Result<Order, Trouble> {
         let settings = &self.shared.settings;
         let name = text(container, "/name").unwrap_or_default();
         let mut env = spec::environment(&self.key.1, container);
         let inherited = self.env_from(container)?;
-        // `env` lies over `envFrom`.
+        // `env` takes precedence over `envFrom`.
         let own: Vec<String> = env.iter().map(|(name, _)| name.clone()).collect();
         env.extend(inherited.into_iter().filter(|(name, _)| !own.contains(name)));
         for variable in items(container, "/env") {
@@ -102,7 +102,7 @@ impl PodContext<'_> {
         })
     }
 
-    /// Writes the view where the first process finds it, and fits the command to it.
+    /// Writes the view for the first process, and adapts the command to it.
     fn write_view(
         &self,
         mut view: View,
@@ -114,7 +114,7 @@ impl PodContext<'_> {
         if let Some(program) = command.first_mut()
             && Path::new(program) == self.shared.settings.binary
         {
-            // Itself, wherever its file is to be seen.
+            // This program, wherever its file is visible.
             "/proc/self/exe".clone_into(program);
         }
         if view.mount_mode == MountMode::Textual {
@@ -126,7 +126,7 @@ impl PodContext<'_> {
             let values = env.iter_mut().map(|(_, value)| value);
             for mount in &view.mounts {
                 let target = mount.target.strip_prefix("/").unwrap_or(&mount.target);
-                // Links that are asked for at mount paths are made below the view's root.
+                // Links at mount paths are created below the view's root.
                 fs::create_dir_all(view.root.join(target))?;
             }
             nest(&view.mounts)?;
@@ -138,7 +138,7 @@ impl PodContext<'_> {
         Ok(path)
     }
 
-    /// The value of a variable that takes it from a Secret; none of any other.
+    /// The value of a variable that refers to a Secret; `None` for any other.
     fn value_of_key(&self, variable: &Value) -> Result<Option<String>, Trouble> {
         let Some(source) = variable.pointer("/valueFrom/secretKeyRef") else {
             return Ok(None);
@@ -183,7 +183,7 @@ impl PodContext<'_> {
     }
 }
 
-/// A volume that is mounted in another is a link in it.
+/// A volume that is mounted in another becomes a link in it.
 fn nest(mounts: &[Mount]) -> io::Result<()> {
     for (inner, outer) in mounts.iter().flat_map(|inner| mounts.iter().map(move |o| (inner, o))) {
         let Ok(below) = inner.target.strip_prefix(&outer.target) else { continue };
@@ -195,7 +195,7 @@ fn nest(mounts: &[Mount]) -> io::Result<()> {
     Ok(())
 }
 
-/// Tells `ephemon-init` where it finds what a view would have shown it at its usual place.
+/// Tells `ephemon-init` the paths of what a view would have at its usual path.
 fn lead_init(view: &View, command: &mut Vec<String>, env: &mut Vec<(String, String)>) {
     let program = command.first().map(Path::new).and_then(Path::file_name);
     let Some(volume) = view.on_node(mount::EPHEMON) else { return };
@@ -211,7 +211,7 @@ fn lead_init(view: &View, command: &mut Vec<String>, env: &mut Vec<(String, Stri
     }
 }
 
-/// Puts the node's paths in the place of mount paths.
+/// Replaces mount paths by the node's paths.
 fn replace<'a>(mounts: &[Mount], words: impl Iterator<Item = &'a mut String>) {
     for word in words {
         if let Some(path) = crate::view::on_node(mounts, word) {

@@ -1,5 +1,5 @@
-//! What the API server can ask of this kubelet: where a log is, whether a container runs, a process
-//! in it.
+//! The API server's requests to this kubelet: the path of a log, whether a container runs, a
+//! process in it.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,7 +16,7 @@ use crate::api::store::Key;
 use crate::helper;
 use crate::shim::stage::NO_VIEW;
 
-/// Containers by pod and name, as the runtime knows them.
+/// Containers by pod and name, as known to the runtime.
 #[derive(Debug, Default)]
 pub(super) struct Running(Mutex<BTreeMap<(Key, String), Known>>);
 
@@ -37,7 +37,7 @@ impl Running {
         self.lock().insert((pod.clone(), container.to_owned()), known);
     }
 
-    /// The pod is gone.
+    /// The pod was removed.
     pub(super) fn forget(&self, pod: &Key) {
         self.lock().retain(|(of, _), _| of != pod);
     }

@@ -1,5 +1,5 @@
-//! What a pod's spec asks of the runtime: limits, command, environment. Pure but for this
-//! process's own `PATH`.
+//! The parts of a pod's spec for the runtime: limits, command, environment. Pure except for this
+//! process's `PATH`.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::api::object::{items, text};
 use crate::cgroups::Limits;
 use crate::{helper, workload};
 
-/// The pod's own limits: `spec.resources`, or the sum of its containers' where each has one.
+/// The pod's own limits: `spec.resources`, or the sum of its containers' if each has one.
 ///
 /// Source: kubernetes v1.36.2, `pkg/kubelet/cm/helpers_linux.go`, `ResourceConfigForPod`.
 pub(super) fn pod_limits(pod: &Value) -> Limits {
@@ -27,7 +27,7 @@ pub(super) fn pod_limits(pod: &Value) -> Limits {
     }
 }
 
-/// A container's limits; one without takes the pod's, where the pod has its own.
+/// A container's limits; a container without one gets the pod's, if the pod has its own.
 ///
 /// Source: kubernetes v1.36.2, `kuberuntime_container_linux.go`, `getMemoryLimit`, `getCPULimit`.
 pub(super) fn container_limits(pod: &Value, spec: &Value) -> Limits {
@@ -39,9 +39,9 @@ pub(super) fn container_limits(pod: &Value, spec: &Value) -> Limits {
     }
 }
 
-/// The words to run: the spec's, or the image's own entrypoint with the spec's arguments. The
-/// demo's programs are this program again, `ephemon` is the one beside it, and a container without
-/// words is a pause.
+/// The command: the spec's, or the image's own entrypoint with the spec's arguments. The demo's
+/// programs are this program, `ephemon` is in the same directory, and a container without a command
+/// waits for a signal.
 pub(super) fn command(binary: &Path, spec: &Value) -> Vec<String> {
     let list = |pointer: &str| -> Vec<String> {
         items(spec, pointer).filter_map(Value::as_str).map(str::to_owned).collect()
@@ -70,7 +70,7 @@ pub(super) fn command(binary: &Path, spec: &Value) -> Vec<String> {
     }
 }
 
-/// What the demo's images start by themselves.
+/// The entrypoints of the demo's images.
 fn entrypoint(image: &str) -> impl Iterator<Item = String> {
     let words: &[&str] = match images::name(image) {
         Some("cache") => &[workload::NAME, "listen"],
@@ -80,7 +80,7 @@ fn entrypoint(image: &str) -> impl Iterator<Item = String> {
     words.iter().map(|word| (*word).to_owned())
 }
 
-/// The container's variables over the few that every container has.
+/// The container's variables, and the few that every container has.
 pub(super) fn environment(pod: &str, spec: &Value) -> Vec<(String, String)> {
     let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/bin:/bin".to_owned());
     let mut all = vec![("PATH".to_owned(), path), ("HOSTNAME".to_owned(), pod.to_owned())];

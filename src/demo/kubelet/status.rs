@@ -1,4 +1,4 @@
-//! The pod status a kubelet publishes, from the spec and what it saw of the runtime. Pure.
+//! The pod status that a kubelet publishes, from the spec and the state of the runtime. Pure.
 
 use std::collections::BTreeMap;
 use std::time::UNIX_EPOCH;
@@ -10,26 +10,26 @@ use super::container::State;
 use super::images::Waiting;
 use crate::api::object::{items, qos_class, text, time};
 
-/// What the last look at the runtime showed of one container.
+/// The state of one container at the last relist.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Seen {
     pub(super) id: String,
     pub(super) state: State,
 }
 
-/// What the status is made from.
+/// The input of the status.
 #[derive(Debug)]
 pub(super) struct View<'a> {
     pub(super) pod: &'a Value,
     pub(super) seen: &'a BTreeMap<String, Seen>,
-    /// Containers that wait, and why; others that are not seen are being created.
+    /// Containers that wait, with the reason; others that are not in the state are being created.
     pub(super) waiting: &'a BTreeMap<String, Waiting>,
     pub(super) sandbox_ready: bool,
     /// When the kubelet first saw the pod.
     pub(super) start_time: &'a str,
-    /// Now, as the API writes it.
+    /// The present time, as the API formats it.
     pub(super) now: &'a str,
-    /// All that is left of the pod's containers is over, and none will be run again.
+    /// All remaining containers of the pod have ended, and none will be restarted.
     pub(super) finished: bool,
 }
 
@@ -103,7 +103,7 @@ impl View<'_> {
         let mut set = |key: &str, value: Value| status.insert(key.to_owned(), value);
         set("name", json!(name));
         set("lastState", json!({}));
-        // An init container is ready once it has ended well; an ephemeral one never is.
+        // An init container is ready once it has ended with 0; an ephemeral one never is.
         let ready = match kind {
             Kind::Regular => running,
             Kind::Init => {
@@ -142,7 +142,7 @@ impl View<'_> {
         Value::Object(status)
     }
 
-    /// Times of the last change are kept from the status before.
+    /// The times of the last change are copied from the previous status.
     fn conditions(&self, phase: &str, unready: &[&str], init: &[Value]) -> Value {
         let ready = unready.is_empty() && !self.finished;
         let initialized = init.iter().all(ended_well) || phase == "Succeeded";
@@ -184,7 +184,7 @@ fn ended_well(status: &Value) -> bool {
     status.pointer("/state/terminated/exitCode") == Some(&json!(0))
 }
 
-/// Reason and message of a condition; empty where it has none.
+/// Reason and message of a condition; empty if it has none.
 ///
 /// Source: kubernetes v1.36.3, `pkg/kubelet/status/generate.go`.
 fn why(
@@ -222,7 +222,7 @@ fn state(state: &State, id: &str) -> Value {
             let mut terminated = json!({
                 "exitCode": ended.code,
                 "reason": ended.reason,
-                // A container that never ran started at the beginning of time, as recorded.
+                // A container that never ran has the zero time as its start, as recorded.
                 "startedAt": time(ended.since.unwrap_or(UNIX_EPOCH)),
                 "finishedAt": time(ended.at),
                 "containerID": id,
@@ -235,7 +235,7 @@ fn state(state: &State, id: &str) -> Value {
     }
 }
 
-/// A digest that is always the same for the same image.
+/// A digest that depends on the image's name only.
 fn image_id(image: &str) -> String {
     let seed = image.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)

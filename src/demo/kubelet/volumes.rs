@@ -17,7 +17,7 @@ use crate::view::{Mount, MountMode};
 #[derive(Debug, Clone)]
 pub(super) struct Volumes {
     directory: PathBuf,
-    /// Where each volume has a short name as well: sockets need one (`sun_path`, 107 bytes).
+    /// Where each volume has a short path as well, which sockets need (`sun_path`, 107 bytes).
     short: Option<PathBuf>,
     uid: String,
 }
@@ -38,7 +38,7 @@ impl Volumes {
         self.directory.join("volumes/kubernetes.io~empty-dir").join(name)
     }
 
-    /// The short name of a volume, where paths are seen as they are on the node.
+    /// The short path of a volume, if containers use paths of the node.
     fn short(&self, name: &str) -> Option<PathBuf> {
         let uid = self.uid.split('-').next().unwrap_or_default();
         Some(self.short.as_ref()?.join(format!("{uid}-{name}")))
@@ -49,7 +49,7 @@ impl Volumes {
         self.directory.join("etc-hosts")
     }
 
-    /// Makes every `emptyDir`, open to all users as the kubelet's are.
+    /// Creates every `emptyDir`, writable for all users, as by the kubelet.
     pub(super) fn make(&self, pod: &Value) -> io::Result<()> {
         for volume in items(pod, "/spec/volumes").filter(|volume| volume.get("emptyDir").is_some())
         {
@@ -65,7 +65,7 @@ impl Volumes {
         fs::create_dir_all(&self.directory)
     }
 
-    /// Writes the hosts file anew. What anybody added is gone.
+    /// Rewrites the hosts file, which removes lines that were added.
     pub(super) fn write_hosts(&self, pod: &str) -> io::Result<()> {
         let text = format!(
             "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n\
@@ -75,7 +75,7 @@ impl Volumes {
         );
         let path = self.hosts();
         let is_new = !path.exists();
-        // In place: running containers have this very file mounted.
+        // In place, because running containers have this file mounted.
         fs::write(&path, text)?;
         if is_new {
             fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
@@ -83,7 +83,7 @@ impl Volumes {
         Ok(())
     }
 
-    /// A container's mounts. Those of other kinds of volumes cannot be had here.
+    /// A container's mounts. Other kinds of volumes are not supported.
     pub(super) fn mounts(&self, container: &Value) -> Vec<Mount> {
         let source = |name: &str| self.short(name).unwrap_or_else(|| self.path(name));
         let all = items(container, "/volumeMounts").map(|mount| Mount {
@@ -94,9 +94,9 @@ impl Volumes {
         all.filter(|mount| mount.source.is_dir()).collect()
     }
 
-    /// Removes all of it, with the pod.
+    /// Removes everything, with the pod.
     pub(super) fn remove(&self) {
-        // What a container made as somebody else is swept with the node.
+        // Files that a container created as another user are removed with the node.
         drop(fs::remove_dir_all(&self.directory));
     }
 }

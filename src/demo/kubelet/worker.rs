@@ -1,5 +1,5 @@
-//! One pod's life: sandbox, init containers, regular containers, ephemeral containers one after the
-//! other, status; `waiting` is why one does not start, `ending` is the pod's end.
+//! The worker of one pod: sandbox, init containers, regular containers, ephemeral containers one
+//! after the other, status; `waiting` handles containers that do not start, `ending` the pod's end.
 
 mod ending;
 mod waiting;
@@ -26,12 +26,12 @@ use crate::shim::Word;
 
 /// The sandbox's name, which no container can have.
 const SANDBOX: &str = "POD";
-/// The reason of a container whose environment cannot be put together.
+/// The reason for a container whose environment cannot be created.
 const CONFIG_ERROR: &str = "CreateContainerConfigError";
-/// Words of shims that wait to be heard; a shim waits when it is full.
+/// Events of shims that are queued; when the queue is full a shim waits.
 const WORDS: usize = 64;
 
-/// Runs one pod from its creation to its end.
+/// Runs one pod from its creation to its removal.
 #[derive(Debug)]
 pub(super) struct Worker {
     shared: Arc<Shared>,
@@ -40,7 +40,7 @@ pub(super) struct Worker {
     place: Place,
     logs: PathBuf,
     containers: BTreeMap<String, Container>,
-    /// What the last relist showed; the status is made from it.
+    /// The state at the last relist, from which the status is created.
     seen: BTreeMap<String, Seen>,
     waiting: BTreeMap<String, Waiting>,
     volumes: Volumes,
@@ -51,10 +51,10 @@ pub(super) struct Worker {
     stopped: watch::Receiver<bool>,
 }
 
-/// Why a pod's life is over.
+/// Why a pod ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// Somebody deleted it, with this grace.
+    /// It was deleted, with this grace period.
     Deleted(Duration),
     /// The node stops.
     Stopped,
@@ -147,7 +147,7 @@ impl Worker {
                 Some((name, word)) = self.words.1.recv() => self.hear(&name, &word),
                 _ = relist.tick() => {
                     self.relist();
-                    // That the last container is over is told together with the pod's end.
+                    // The end of the last container is published together with the pod's end.
                     if self.finished || !self.is_all_over() {
                         self.publish();
                     }
@@ -173,8 +173,8 @@ impl Worker {
                 self.publish();
                 self.end_sandbox().await;
             }
-            // An end that the status does not show yet holds up the next start until the relist,
-            // as seen on a real node.
+            // An end that is not in the status yet delays the next start until the relist, as on a
+            // real node.
             if dirty && !self.finished && self.is_caught_up() {
                 dirty = false;
                 self.start_ephemeral(&pod).await;
@@ -182,8 +182,7 @@ impl Worker {
         }
     }
 
-    /// Starts every ephemeral container that has none of its name in the runtime, in the spec's
-    /// order.
+    /// Starts every ephemeral container that is not in the runtime yet, in the spec's order.
     async fn start_ephemeral(&mut self, pod: &Value) {
         let new: Vec<_> = items(pod, "/spec/ephemeralContainers")
             .filter(|spec| {
@@ -219,7 +218,7 @@ impl Worker {
         }
         images::provide(&self.shared, pod, container, kind).await;
         match self.start(pod, container, kind).await {
-            // Tried again at every sync: the Secret may come.
+            // Tried again at every sync, because the Secret may be created later.
             Err(Trouble::Config(why)) => self.wait(name, CONFIG_ERROR, Some(why)),
             Err(other) => return Err(other),
             Ok(()) => {
@@ -229,7 +228,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Runs the init containers one after the other; false when one failed.
+    /// Runs the init containers one after the other; `false` if one failed.
     async fn initialize(&mut self, pod: &Value) -> Result<bool, Trouble> {
         for container in items(pod, "/spec/initContainers") {
             self.start_or_wait(pod, container, Kind::Init).await?;
@@ -265,7 +264,7 @@ impl Worker {
         Ok(true)
     }
 
-    /// Starts a container and waits until its command runs or cannot.
+    /// Starts a container and waits until its command runs or cannot be run.
     async fn start(&mut self, pod: &Value, container: &Value, kind: Kind) -> Result<(), Trouble> {
         let name = text(container, "/name").unwrap_or_default().to_owned();
         let id = new_id();
@@ -326,7 +325,7 @@ impl Worker {
         }
     }
 
-    /// Takes what the runtime knows into the published view.
+    /// Copies the state of the runtime to the published status.
     fn relist(&mut self) {
         for (name, container) in &self.containers {
             let seen = Seen { id: container.id.clone(), state: container.state.clone() };
@@ -347,7 +346,7 @@ impl Worker {
             now: &time(SystemTime::now()),
             finished: self.finished,
         };
-        // A pod that is gone needs no status.
+        // A removed pod needs no status.
         drop(self.shared.store.set_status(&self.key, view.status()));
     }
 
@@ -360,7 +359,7 @@ impl Worker {
         self.containers.get(name).map(|container| &container.state)
     }
 
-    /// Whether every end is in the published view.
+    /// Whether every end is in the published status.
     fn is_caught_up(&self) -> bool {
         self.containers.iter().all(|(name, container)| {
             !matches!(container.state, State::Ended(_))
@@ -368,7 +367,7 @@ impl Worker {
         })
     }
 
-    /// Whether every regular container is over and none will be run again.
+    /// Whether every regular container has ended and none will be restarted.
     fn is_complete(&self, pod: &Value) -> bool {
         let over = |spec: &Value| {
             let name = text(spec, "/name").unwrap_or_default();

@@ -1,7 +1,7 @@
-//! Part `jobs` of the report: the traces that came to the demo's collector, against the workflow that
-//! was played. Pure.
+//! Part `jobs` of the report: compares the traces that the demo's collector received with the
+//! workflow that ran. Pure.
 //!
-//! An own reader of the spans, on purpose: the check must not share code with what it checks.
+//! It interprets the spans itself on purpose: the check must not share code with what it checks.
 
 mod tree;
 
@@ -21,17 +21,17 @@ const RESULT: &str = "cicd.pipeline.task.run.result";
 const CPU: &str = "ephemon.cpu.seconds";
 /// Highest memory use, bytes.
 const MEMORY: &str = "ephemon.memory.peak.bytes";
-/// A step's kind; spans of nothing else have one.
+/// A step's kind; only spans of steps have it.
 const STEP: &str = "ephemon.step.kind";
-/// The pod, on a trace's resource.
+/// The pod, on the resource of a trace.
 const POD: &str = "k8s.pod.name";
 
-/// What came of the jobs: in JSON, the workflow's alone.
+/// The result for the jobs; in JSON, only for the workflow.
 #[derive(Debug, Clone, Serialize)]
 #[serde(transparent)]
 pub(crate) struct Jobs {
     of_workflow: Vec<Job>,
-    /// Jobs of pods in which no workflow was played: each pod with ephemeral containers is one.
+    /// Jobs of pods without a workflow: each pod with ephemeral containers is one.
     #[serde(skip)]
     others: usize,
     #[serde(skip)]
@@ -48,7 +48,7 @@ struct Job {
     result: String,
     /// All of the trace.
     spans: usize,
-    /// Of these, pulls of images: the node has none of one image before its first use.
+    /// Number of image pulls among them: one image is not on the node before its first use.
     pulls: usize,
     steps: Vec<Step>,
     #[serde(skip)]
@@ -67,8 +67,8 @@ struct Step {
 // === impl Jobs ===
 
 impl Jobs {
-    /// Holds what came against what was played. `pods` are the selected ones; `played`: the workflow,
-    /// where it was.
+    /// Compares what was received with what ran. `pods` are the selected ones; `played`: the
+    /// workflow, if it ran.
     pub(crate) fn new(
         truths: &[Truth],
         pods: &[&str],
@@ -94,7 +94,7 @@ impl Jobs {
         Self { of_workflow: jobs, others: others.len(), faults }
     }
 
-    /// What is not as it must be, a sentence each.
+    /// The faults, one sentence each.
     pub(super) fn faults(&self) -> &[String] {
         &self.faults
     }
@@ -169,7 +169,7 @@ impl Job {
 // === impl Step ===
 
 impl Step {
-    /// None of a span that is no step.
+    /// `None` for a span that is not a step.
     fn of(node: &Node) -> Option<Self> {
         let kind = node.attributes.get(STEP)?;
         matches!(kind.as_str(), "script" | "container").then(|| Self {
@@ -182,13 +182,14 @@ impl Step {
     }
 }
 
-/// The trace that GitHub's receiver in the OpenTelemetry Collector puts a run's spans into.
+/// The id of the trace to which GitHub's receiver in the OpenTelemetry Collector assigns a run's
+/// spans.
 fn trace_id(run_id: &str, attempt: &str) -> String {
     let digest = Sha256::digest(format!("{run_id}{attempt}t"));
     hex(digest.get(..16).unwrap_or_default())
 }
 
-/// Names spans that do not lie within their parent's time.
+/// Reports spans that are not within their parent's time.
 fn outside_parent(node: &Node, faults: &mut Vec<String>) {
     for child in &node.children {
         let inside = node.start_ns <= child.start_ns && child.end_ns <= node.end_ns;
@@ -199,7 +200,7 @@ fn outside_parent(node: &Node, faults: &mut Vec<String>) {
     }
 }
 
-/// Containers of the workflow whose lines name another trace than its own, or none.
+/// Containers of the workflow with lines that have another trace id, or none.
 fn lines_with_wrong_trace(truths: &[Truth], job: &JobTruth, seen: &Seen) -> Vec<String> {
     let trace = trace_id(&job.run_id.to_string(), &job.run_attempt.to_string());
     let mine = truths.iter().filter(|it| it.kind == Kind::Ephemeral && it.pod == job.pod);
@@ -213,8 +214,8 @@ fn lines_with_wrong_trace(truths: &[Truth], job: &JobTruth, seen: &Seen) -> Vec<
     lines_with_wrong_trace.collect()
 }
 
-/// Pods that are not one job each, though ephemeral containers ran in them, or are one though none
-/// did. `played` is counted elsewhere.
+/// Pods with another number of traces than one, although ephemeral containers ran in them, or with
+/// one although none did. `played` is counted elsewhere.
 fn pods_with_wrong_trace_count(
     truths: &[Truth],
     pods: &[&str],
@@ -246,7 +247,7 @@ fn result(node: &Node) -> &str {
     node.attributes.get(RESULT).map(String::as_str).unwrap_or_default()
 }
 
-/// How many of a span and those below it are meant.
+/// Number of spans in a tree that meet a condition.
 fn count(node: &Node, meant: &dyn Fn(&Node) -> bool) -> usize {
     let below = node.children.iter().map(|child| count(child, meant));
     below.fold(usize::from(meant(node)), usize::saturating_add)

@@ -1,5 +1,5 @@
-//! Part `logs` of the report: lines that containers wrote, by the kubelet stand-in's books, against
-//! records that came to the demo's collector. Pure.
+//! Part `logs` of the report: compares lines that containers wrote, according to the embedded
+//! kubelet, with records that the demo's collector received. Pure.
 
 use std::fmt;
 
@@ -8,18 +8,18 @@ use serde::Serialize;
 use crate::kubelet::{Kind, Truth};
 use crate::sink::{Seen, Who};
 
-/// What came of the containers' logs.
+/// The result for the containers' logs.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Logs {
-    /// By the stand-in, which wrote them.
+    /// According to the embedded kubelet, which wrote them.
     lines_written: u64,
-    /// Different records at the collector.
+    /// Distinct records at the collector.
     lines_exported: u64,
-    /// Records that came more than once: delivery is at least once.
+    /// Records that arrived more than once: delivery is at least once.
     records_repeated: u64,
-    /// Records in which the workflow's secret stood.
+    /// Records that contain the workflow's secret.
     leaks: u64,
-    /// Containers of whose lines not all came, or more than there were.
+    /// Containers for which lines are missing, or too many arrived.
     wrong: Vec<Wrong>,
 }
 
@@ -34,7 +34,7 @@ struct Wrong {
 // === impl Logs ===
 
 impl Logs {
-    /// Holds what came against what was written. `pods` are the selected ones.
+    /// Compares what arrived with what was written. `pods` are the selected ones.
     pub(crate) fn new(truths: &[Truth], pods: &[&str], seen: &Seen) -> Self {
         let exported = |truth: &Truth| {
             let who: Who = (truth.namespace.clone(), truth.pod.clone(), truth.container.clone());
@@ -64,7 +64,7 @@ impl Logs {
         logs
     }
 
-    /// What is not as it must be, a sentence each.
+    /// The faults, one sentence each.
     pub(super) fn faults(&self) -> Vec<String> {
         let mut faults: Vec<String> = self
             .wrong

@@ -1,4 +1,4 @@
-//! One call of the hook: the process the runner starts, what it reads, and what it takes back.
+//! One call of the hook: the process that the runner starts, its input, and its result.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,7 +18,7 @@ use super::{ATTEMPT, Action, CONTAINER, Container, REPOSITORY, Runner, Script};
 /// Most bytes of output that are kept; more is counted.
 const KEPT: usize = 32 * 1024 * 1024;
 
-/// A call under way.
+/// A running call.
 #[derive(Debug)]
 pub(crate) struct Calling {
     child: Child,
@@ -28,7 +28,7 @@ pub(crate) struct Calling {
     began_at: SystemTime,
 }
 
-/// What a call came to.
+/// The result of a call.
 #[derive(Debug)]
 pub(crate) struct Called {
     pub(crate) code: i32,
@@ -41,21 +41,21 @@ pub(crate) struct Called {
     pub(crate) began_at: SystemTime,
 }
 
-/// What a step's two processes are given.
+/// What a step's two processes get.
 #[derive(Debug, Default)]
 struct Surroundings {
-    /// The step's own variables, by the job's paths.
+    /// The step's own variables, with paths of the job.
     step: BTreeMap<String, String>,
-    /// The hook's, by the runner's paths.
+    /// The hook's variables, with paths of the runner.
     hook: Vec<(&'static str, String)>,
-    /// The step's output file as this process sees it.
+    /// The step's output file as a path of this process.
     output: PathBuf,
 }
 
 // === impl Runner ===
 
 impl Runner<'_> {
-    /// `prepare_job`; what the hook wants to remember is kept.
+    /// `prepare_job`; keeps the state that the hook returns.
     pub(crate) async fn prepare(
         &mut self,
         job: &Container,
@@ -90,7 +90,7 @@ impl Runner<'_> {
         self.begin("run_script_step", id, &args, &around).await
     }
 
-    /// A container action from beginning to end.
+    /// Runs a container action from start to end.
     pub(crate) async fn action(&self, id: &str, action: &Action) -> io::Result<Called> {
         let workspace = if self.own_work == self.job_work {
             self.job_workspace()
@@ -109,7 +109,7 @@ impl Runner<'_> {
         self.begin("cleanup_job", "", &json!({}), &Surroundings::default()).await?.finish().await
     }
 
-    /// A step's variables with the job's paths, and the hook's own with the runner's.
+    /// A step's variables with paths of the job, and the hook's own with paths of the runner.
     fn surroundings(&self, own: &[(String, String)], workspace: &str) -> io::Result<Surroundings> {
         let [here, outside, inside] = self.command_file("set_output")?;
         let [_, summary, summary_inside] = self.command_file("step_summary")?;
@@ -136,7 +136,7 @@ impl Runner<'_> {
     ) -> io::Result<Calling> {
         let name = format!("_temp/_runner_hook_responses/{:016x}.json", fastrand::u64(..));
         let response = self.work.join(&name);
-        // The runner makes it, empty, before it starts the hook.
+        // The runner creates it, empty, before it starts the hook.
         fs::write(&response, "")?;
         let request = json!({
             "command": command,
@@ -153,7 +153,7 @@ impl Runner<'_> {
         let mut child = process.kill_on_drop(true).process_group(0).spawn()?;
         let mut stdin = child.stdin.take().ok_or_else(|| io::Error::other("no pipe"))?;
         let line = format!("{request}\n");
-        // A hook that ended early says why by its exit code.
+        // A hook that ended early reports why with its exit code.
         drop(stdin.write_all(line.as_bytes()).await);
         drop(stdin);
         let output = around.output.clone();
@@ -197,11 +197,11 @@ impl Runner<'_> {
 // === impl Calling ===
 
 impl Calling {
-    /// As the runner cancels: SIGINT, to the hook alone.
+    /// As the runner cancels: SIGINT, to the hook only.
     pub(crate) fn interrupt(&self) {
         let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
         if let Some(pid) = pid {
-            // One that is over needs no signal.
+            // It may have ended already.
             kill_process(pid, Signal::INT).ok();
         }
     }

@@ -1,5 +1,5 @@
-//! The runner's pod, as actions-runner-controller makes it from a scale set whose template has the
-//! hook's volumes. Pure.
+//! The runner's pod, as actions-runner-controller creates it from a scale set whose template has
+//! the hook's volumes. Pure.
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,5 @@
-//! What the runner asks of its hook: one line of JSON with camel-case names, and nulls where there
-//! is nothing. Pure.
+//! The runner's requests to its hook: one line of JSON with camel-case names, and nulls for missing
+//! values. Pure.
 //!
 //! Source: actions/runner v2.336.0, `HookInput.cs`, `ContainerInfo.cs`.
 
@@ -29,7 +29,7 @@ pub(crate) struct Script {
 pub(crate) struct Action {
     pub(crate) image: String,
     pub(crate) entry_point: Option<String>,
-    /// As they stand in the workflow: the runner puts quotes around each.
+    /// As written in the workflow: the runner puts quotes around each.
     pub(crate) args: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
 }
@@ -37,7 +37,7 @@ pub(crate) struct Action {
 // === impl Container ===
 
 impl Container {
-    /// `working_directory` for a job container, none for a service.
+    /// `working_directory` for a job container, `None` for a service.
     pub(super) fn to_json(&self, working_directory: Option<&str>, work: &str) -> Value {
         let mut env: BTreeMap<&str, &str> =
             self.env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();

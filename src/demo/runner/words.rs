@@ -1,4 +1,4 @@
-//! What the runner says on its own standard output, which is its container's log.
+//! The runner's own standard output, which is its container's log.
 //!
 //! Source: actions/runner v2.336.0, `src/Runner.Listener/JobDispatcher.cs`.
 
@@ -15,10 +15,10 @@ use super::Runner;
 
 /// How long the runner's container may take to open its end of the pipe.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// From one try to the next.
+/// Pause between attempts.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// How a job ended, in the runner's words.
+/// The result of a job, in the runner's terms.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Conclusion {
     #[default]
@@ -29,12 +29,12 @@ pub(crate) enum Conclusion {
 // === impl Runner ===
 
 impl Runner<'_> {
-    /// It has taken up a job.
+    /// Reports that it has accepted a job.
     pub(crate) async fn say_running(&self, job: &str) -> io::Result<()> {
         self.say(&format!("Running job: {job}")).await
     }
 
-    /// The job is over.
+    /// Reports that the job has ended.
     pub(crate) async fn say_completed(&self, job: &str, conclusion: Conclusion) -> io::Result<()> {
         self.say(&format!("Job {job} completed with result: {conclusion}")).await
     }
@@ -45,7 +45,7 @@ impl Runner<'_> {
         let start = Instant::now();
         let flags = i32::try_from(OFlags::NONBLOCK.bits()).map_err(io::Error::other)?;
         loop {
-            // Refused while nobody reads.
+            // Fails while there is no reader.
             let pipe = OpenOptions::new().write(true).custom_flags(flags).open(&self.pipe);
             match pipe {
                 Ok(mut pipe) => return pipe.write_all(line.as_bytes()),
@@ -59,7 +59,7 @@ impl Runner<'_> {
 // === impl Conclusion ===
 
 impl Conclusion {
-    /// In the words of the semantic conventions.
+    /// In the terms of the semantic conventions.
     pub(crate) fn result(self) -> &'static str {
         match self {
             Self::Succeeded => "success",

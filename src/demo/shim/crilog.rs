@@ -9,10 +9,10 @@ use std::sync::Mutex;
 
 use ephemon_base::lock;
 
-/// The longest piece of a line in one record.
+/// The longest part of a line in one record.
 const MAX_PIECE: usize = 16 * 1024;
 
-/// Which of the two streams a line came by.
+/// The output stream of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stream {
     Stdout,
@@ -26,7 +26,7 @@ pub(super) enum Tag {
     Partial,
 }
 
-/// Cuts a stream of bytes into records. Pure.
+/// Splits a stream of bytes into records. Pure.
 #[derive(Debug, Default)]
 pub(super) struct Splitter {
     piece: Vec<u8>,
@@ -35,7 +35,7 @@ pub(super) struct Splitter {
 // === impl Splitter ===
 
 impl Splitter {
-    /// Takes more bytes; gives every record they complete.
+    /// Takes more bytes; passes every record that they complete to `record`.
     pub(super) fn push(&mut self, bytes: &[u8], mut record: impl FnMut(Tag, &[u8])) {
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
             let (text, ends) = match part.split_last() {
@@ -61,7 +61,7 @@ impl Splitter {
         }
     }
 
-    /// The stream is over: what is left had no newline.
+    /// Ends the stream: the rest has no newline.
     pub(super) fn finish(&mut self, mut record: impl FnMut(Tag, &[u8])) {
         if !self.piece.is_empty() {
             record(Tag::Partial, &self.piece);
@@ -70,7 +70,7 @@ impl Splitter {
     }
 }
 
-/// Copies a stream into the log until it ends. Returns how many lines were written.
+/// Copies a stream into the log until it ends. Returns the number of lines.
 pub(super) fn copy(mut from: impl Read, stream: Stream, log: &Mutex<File>) -> u64 {
     let mut splitter = Splitter::default();
     let mut buffer = vec![0; MAX_PIECE];
@@ -106,7 +106,7 @@ fn format_record(out: &mut Vec<u8>, stream: Stream, tag: Tag, text: &[u8]) {
         Tag::Full => 'F',
         Tag::Partial => 'P',
     };
-    // Go's RFC3339Nano: as many digits of the second as are not zero.
+    // Go's RFC3339Nano: trailing zeros of the fraction are omitted.
     let now = jiff::Timestamp::now();
     out.extend_from_slice(format!("{now} {stream} {tag} ").as_bytes());
     out.extend_from_slice(text);
@@ -115,7 +115,7 @@ fn format_record(out: &mut Vec<u8>, stream: Stream, tag: Tag, text: &[u8]) {
 
 fn flush(log: &Mutex<File>, out: &mut Vec<u8>) {
     let mut file = lock(log);
-    // A full disk costs the log, never the container.
+    // If the disk is full, log lines are lost, but the container continues.
     drop(file.write_all(out));
     out.clear();
 }

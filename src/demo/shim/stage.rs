@@ -1,6 +1,6 @@
-//! The two steps of a container's first process before it becomes the command: into the cgroup,
-//! then, as runc does, one process further, so that the first to be seen in a cgroup is not the
-//! one that stays. And the one step of a process that joins a container later.
+//! The two steps of a container's first process before it executes the command: it enters the
+//! cgroup and then, like runc, starts another process, so that the first process in a cgroup is not
+//! the one that stays. Also the single step of a process that joins a container later.
 
 use std::fs;
 use std::io::{self, Write};
@@ -13,16 +13,17 @@ use rustix::io::fcntl_dupfd_cloexec;
 use crate::helper;
 use crate::view::View;
 
-/// Exit code of a container whose command cannot be run: runc's, as the kubelet shows it.
+/// Exit code of a container whose command cannot be run: runc's, as the kubelet reports it.
 pub(super) const START_ERROR: u8 = 128;
-/// Exit code of an exec that cannot be done, as a shell has it.
+/// Exit code of an exec that fails, as in a shell.
 const EXEC_ERROR: u8 = 126;
-/// Stands for the view of a container that sees what everybody sees.
+/// Means that a container has no view of its own.
 pub(crate) const NO_VIEW: &str = "-";
 
-/// Enters the cgroups whose `cgroup.procs` stand before `--`, starts the next step, and is gone.
+/// Enters the cgroups whose `cgroup.procs` files are listed before `--`, starts the next step, and
+/// exits.
 ///
-/// Standard input is the pipe on which the shim hears how it went.
+/// Standard input is the pipe on which the shim reads the result.
 pub(crate) fn enter(arguments: &[String]) -> ExitCode {
     let (entrances, command) = match arguments.iter().position(|part| part == "--") {
         Some(at) => arguments.split_at(at),
@@ -42,8 +43,8 @@ pub(crate) fn enter(arguments: &[String]) -> ExitCode {
     }
 }
 
-/// Takes the view whose file is named first, if one is, and becomes the command after it. The pipe
-/// closes by itself when that works.
+/// Enters the view in the first argument, if there is one, and executes the command after it. The
+/// pipe closes by itself if that succeeds.
 pub(crate) fn exec(arguments: &[String]) -> ExitCode {
     let Some((view, [program, arguments @ ..])) = arguments.split_first() else {
         return report("error no command specified\n");
@@ -59,7 +60,7 @@ pub(crate) fn exec(arguments: &[String]) -> ExitCode {
         return ExitCode::from(START_ERROR);
     }
     let error = Command::new(program).args(arguments).stdin(Stdio::null()).exec();
-    // In runc's words.
+    // With runc's message.
     let why = match (error.kind(), program.contains('/')) {
         (io::ErrorKind::NotFound, true) => format!("stat {program}: no such file or directory"),
         (io::ErrorKind::NotFound, false) => "executable file not found in $PATH".to_owned(),
@@ -70,7 +71,7 @@ pub(crate) fn exec(arguments: &[String]) -> ExitCode {
     ExitCode::from(START_ERROR)
 }
 
-/// Joins a running container and becomes a command in it: `VIEW PID ENTRANCE… -- COMMAND…`.
+/// Joins a running container and executes a command in it: `VIEW PID ENTRANCE… -- COMMAND…`.
 pub(crate) fn join(arguments: &[String]) -> ExitCode {
     let at = arguments.iter().position(|part| part == "--");
     let (before, after) = arguments.split_at(at.unwrap_or(arguments.len()));
@@ -88,14 +89,14 @@ pub(crate) fn join(arguments: &[String]) -> ExitCode {
         Ok(()) => format!("exec: {program:?}: {}", Command::new(program).args(rest).exec()),
         Err(why) => why,
     };
-    // In the words of runc's exec.
+    // With the message of runc's exec.
     drop(writeln!(io::stderr(), "OCI runtime exec failed: exec failed: {why}: unknown"));
     ExitCode::from(EXEC_ERROR)
 }
 
 fn enter_all(entrances: &[String]) -> Result<(), String> {
     entrances.iter().try_for_each(|entrance| {
-        // 0 is the writer itself.
+        // 0 stands for the writing process itself.
         fs::write(entrance, "0").map_err(|e| format!("cannot enter {entrance}: {e}"))
     })
 }
@@ -112,7 +113,7 @@ fn report(line: &str) -> ExitCode {
 
 fn tell(pipe: io::Result<OwnedFd>, line: &str) {
     if let Ok(pipe) = pipe {
-        // A shim that is gone needs no word.
+        // If the shim has ended, there is no reader.
         drop(fs::File::from(pipe).write_all(line.as_bytes()));
     }
 }

@@ -1,4 +1,4 @@
-//! The shim's descendants as `/proc` shows them: what the scratch back end counts by.
+//! The shim's descendants in `/proc`, from which the scratch back end counts.
 
 use std::fs;
 use std::io;
@@ -15,16 +15,16 @@ use rustix::process::Pid;
 use crate::cgroups::place::Place;
 use crate::cgroups::{CgroupWriter, Counters};
 
-/// Pause between looks at a young container.
+/// Interval of readings of a young container.
 const EAGER: Duration = Duration::from_millis(20);
-/// Pause between looks later on.
+/// Interval of later readings.
 const CALM: Duration = Duration::from_millis(100);
-/// How long a container is young.
+/// How long a container counts as young.
 const YOUNG: Duration = Duration::from_secs(2);
 /// Blocks of `ru_inblock` and `ru_oublock`. Source: Linux, `kernel/sys.c`, `task_io_get_inblock`.
 const BLOCK: u64 = 512;
 
-/// What the dead used: every descendant that was waited for.
+/// What ended processes used: every descendant that was waited for.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Reaped {
     user_usec: u64,
@@ -36,7 +36,7 @@ pub(super) struct Reaped {
     write_bytes: u64,
 }
 
-/// Keeps the files of a scratch container from another thread; nothing for real cgroups.
+/// Updates the files of a scratch container in a thread of its own; nothing for real cgroups.
 #[derive(Debug)]
 pub(super) struct Keeping(Option<(Arc<AtomicBool>, JoinHandle<Book>)>);
 
@@ -69,7 +69,7 @@ impl Keeping {
         Self(Some((over, thread)))
     }
 
-    /// The last process is reaped: enters the exact figures, then that nobody is left.
+    /// The last process was reaped: writes the exact values, then that the group is empty.
     pub(super) fn finish(self) {
         let Some((over, thread)) = self.0 else {
             return;
@@ -135,7 +135,7 @@ impl Book {
             }
         }
         if procs.is_empty() {
-            // Not begun, or over: the end is entered by `close` alone.
+            // Not started, or ended: the end is written by `close` only.
             return;
         }
         self.enter(now, &procs);
@@ -156,8 +156,8 @@ impl Book {
         self.enter(last, "");
     }
 
-    /// Enters figures that never run backwards: a living process's time is rounded, and between
-    /// its end and its reaping it is counted nowhere.
+    /// Writes values that never decrease: the time of a running process is rounded, and between its
+    /// end and its reaping it is not counted anywhere.
     fn enter(&mut self, mut now: Counters, procs: &str) {
         let last = &self.last;
         now.user_usec = now.user_usec.max(last.user_usec);
@@ -169,7 +169,7 @@ impl Book {
         let memory = now.anon_bytes.saturating_add(now.file_bytes);
         now.memory_peak_bytes = now.memory_peak_bytes.max(memory).max(last.memory_peak_bytes);
         now.pids_peak = last.pids_peak.max(now.pids);
-        // A full disk: the next look tries again.
+        // If the disk is full, the next reading tries again.
         if self.cgroup_writer.enter(&now, procs).is_ok() {
             self.last = now;
         }
@@ -184,7 +184,7 @@ impl Reaped {
     }
 }
 
-/// What all reaped descendants used. Exact: the kernel adds it up at each wait.
+/// What all reaped descendants used. Exact, because the kernel adds it up at each wait.
 pub(super) fn reaped() -> io::Result<Reaped> {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
     let positive = |n: i64| u64::try_from(n).unwrap_or(0);

@@ -1,5 +1,5 @@
-//! What has come to the demo's collector: whose log records, whether a secret was in one, and the
-//! spans as trees. Pure.
+//! What the demo's collector received: the log records by container, whether they contain a secret,
+//! and the spans as trees. Pure.
 
 #[cfg(test)]
 pub(crate) mod samples;
@@ -17,30 +17,30 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span};
 /// Namespace, pod, container.
 pub(crate) type Who = (String, String, String);
 
-/// Most spans kept: more than any demo makes.
+/// Most spans that are kept: more than any demo creates.
 const MAX_SPANS: usize = 10_000;
 
-/// Everything that came.
+/// Everything that was received.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    /// Different records, by container. A record that came twice counts once: that is what its
-    /// `log.record.uid` is for.
+    /// Distinct records by container. A record that arrived twice counts once, according to its
+    /// `log.record.uid`.
     pub(crate) records: BTreeMap<Who, u64>,
-    /// Records in which a secret stood.
+    /// Records that contain a secret.
     pub(crate) leaks: u64,
-    /// Records that came again.
+    /// Records that arrived again.
     pub(crate) repeated: u64,
-    /// Spans that came again.
+    /// Spans that arrived again.
     pub(crate) spans_repeated: u64,
     secret: &'static [u8],
     uids: HashSet<String>,
-    /// Different records by container and the trace they name, in hexadecimal.
+    /// Distinct records by container and trace id, in hexadecimal.
     traced: BTreeMap<Who, BTreeMap<String, u64>>,
     span_ids: HashSet<(Vec<u8>, Vec<u8>)>,
     spans: Vec<(Arc<BTreeMap<String, String>>, Span)>,
 }
 
-/// A span and those under it, in order of their beginning.
+/// A span and its descendants, ordered by start.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Node {
     /// Its name.
@@ -76,7 +76,7 @@ impl Seen {
             };
             let who = (of("k8s.namespace.name"), of("k8s.pod.name"), of("k8s.container.name"));
             let records = resource.scope_logs.into_iter().flat_map(|scope| scope.log_records);
-            // Events are no lines of a container.
+            // Events are not lines of a container.
             for record in records.filter(|record| record.event_name.is_empty()) {
                 self.record(&who, &record);
             }
@@ -117,14 +117,14 @@ impl Seen {
         }
     }
 
-    /// How many of a container's records name this trace, and how many there are.
+    /// How many of a container's records have this trace id, and how many there are.
     pub(crate) fn records_of(&self, who: &Who, trace_id: &str) -> (u64, u64) {
         let traced = self.traced.get(who).and_then(|traces| traces.get(trace_id));
         let all = self.records.get(who);
         (traced.copied().unwrap_or(0), all.copied().unwrap_or(0))
     }
 
-    /// The spans whose parent did not come, each with all that is under it.
+    /// The spans whose parent was not received, each with its descendants.
     pub(crate) fn trees(&self) -> Vec<Node> {
         let ids = self.spans.iter().map(|(_, span)| span.span_id.as_slice());
         let known: HashSet<&[u8]> = ids.collect();
@@ -139,7 +139,7 @@ impl Seen {
     }
 
     fn node(&self, resource: &Arc<BTreeMap<String, String>>, span: &Span, depth: usize) -> Node {
-        // Ids that name each other in a circle are no tree.
+        // Ids that refer to each other in a cycle are not a tree.
         let mine = |child: &Span| depth < 16 && child.parent_span_id == span.span_id;
         let below = self.spans.iter().filter(|(_, child)| mine(child));
         let mut children: Vec<Node> =
@@ -162,21 +162,21 @@ impl Seen {
 // === impl Node ===
 
 impl Node {
-    /// How long it took, in seconds.
+    /// Its duration in seconds.
     pub(crate) fn seconds(&self) -> f64 {
         self.end_ns.saturating_sub(self.start_ns) as f64 / 1e9
     }
 
-    /// An attribute's figure, where it is one.
+    /// The numeric value of an attribute, if it has one.
     pub(crate) fn figure(&self, key: &str) -> Option<f64> {
         self.attributes.get(key)?.parse().ok()
     }
 }
 
-/// Two digits a byte.
+/// Two digits per byte.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
-        // A string takes whatever is written to it.
+        // Writing to a string cannot fail.
         write!(text, "{byte:02x}").ok();
         text
     })

@@ -1,5 +1,5 @@
-//! Where the time of a call went, by the journals that hook and init wrote. Pure but for the
-//! reading of them.
+//! The durations within a call, from the journals that hook and init wrote. Pure except for reading
+//! them.
 
 use std::fs;
 use std::path::Path;
@@ -19,7 +19,8 @@ pub(super) fn records(volume: &Path) -> Vec<Record> {
         .collect()
 }
 
-/// How long a script step's own process took that began in a call: the first since then.
+/// How long the process of the script step took that started in a call: the first one since
+/// `began`.
 pub(super) fn own_time(records: &[Record], began: SystemTime) -> Option<Duration> {
     let began = unix_ns(began);
     let started = records.iter().filter_map(|record| match record {
@@ -37,7 +38,7 @@ pub(super) fn own_time(records: &[Record], began: SystemTime) -> Option<Duration
     })
 }
 
-/// When the hook asked for the job container.
+/// When the hook requested the job container.
 pub(super) fn asked_at(records: &[Record]) -> Option<SystemTime> {
     records.iter().find_map(|record| match record {
         Record::HookLaunched { at_ns, .. } => at_unix_ns(*at_ns),
@@ -45,7 +46,7 @@ pub(super) fn asked_at(records: &[Record]) -> Option<SystemTime> {
     })
 }
 
-/// The middle one.
+/// The median.
 pub(super) fn median(mut all: Vec<f64>) -> f64 {
     all.sort_by(f64::total_cmp);
     all.get(all.len() / 2).copied().unwrap_or(0.0)

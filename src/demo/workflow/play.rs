@@ -1,4 +1,4 @@
-//! Plays the workflow on the node, call after call.
+//! Runs the workflow on the node, call after call.
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
@@ -17,8 +17,8 @@ use crate::progress::Progress;
 use crate::runner::{Called, Conclusion, Runner};
 use crate::{MountMode, Node};
 
-/// Plays the job on a runner whose pod runs. An error is the demo's own; what goes wrong with the
-/// hook is in the answer.
+/// Runs the job on a runner whose pod is running. An error is the demo's own; faults of the hook
+/// are in the result.
 pub(crate) async fn play(
     node: &Node,
     pod: &str,
@@ -98,7 +98,7 @@ async fn run(runner: &Runner<'_>, step: &Planned) -> io::Result<Called> {
     }
 }
 
-/// When the kubelet said last that a container of the pod had started, as far as it has said.
+/// When the kubelet last reported the start of a container of the pod.
 fn last_start(node_events: &mut Receiver<NodeEvent>, pod: &str) -> Option<SystemTime> {
     let mut last = None;
     while let Ok(node_event) = node_events.try_recv() {
@@ -137,7 +137,7 @@ impl Played {
         }
     }
 
-    /// What must hold once all is over.
+    /// Checks at the end.
     fn finish(&mut self, node: &Node, runner: &Runner<'_>, cleaned: &Called) {
         if cleaned.code != 0 {
             self.faults.push(format!("cleanup_job ended with exit code {}", cleaned.code));
@@ -157,7 +157,7 @@ impl Played {
     }
 }
 
-/// A port of the loopback that is free now.
+/// A port of the loopback address that is free now.
 fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }

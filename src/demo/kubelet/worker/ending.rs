@@ -11,14 +11,15 @@ use crate::kubelet::{Kind, logs};
 // === impl Worker ===
 
 impl Worker {
-    /// Whether no container of the pod runs and none of the regular ones will be run again.
+    /// Whether no container of the pod runs and no regular one will be restarted.
     pub(super) fn is_all_over(&self) -> bool {
         let mut own = self.seen.iter().filter(|(name, _)| *name != SANDBOX);
         own.all(|(_, seen)| matches!(seen.state, State::Ended(_)))
             && self.pod().is_some_and(|pod| self.is_complete(&pod))
     }
 
-    /// Asks every container but the sandbox to end, insists after the grace, waits for all.
+    /// Terminates every container except the sandbox, kills it after the grace period, and waits
+    /// for all.
     pub(super) async fn end_containers(&mut self, grace: Duration) {
         let deadline = Instant::now() + grace;
         for container in self.containers.values_mut().filter(|c| c.kind != Kind::Sandbox) {
@@ -37,7 +38,7 @@ impl Worker {
         }
         self.wait_for_removal(None, true).await;
         let place = self.place.clone();
-        // It blocks while the last tasks leave.
+        // It blocks until the last tasks have ended.
         drop(tokio::task::spawn_blocking(move || place.remove_tree()).await);
     }
 

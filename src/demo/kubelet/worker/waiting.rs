@@ -1,4 +1,4 @@
-//! Containers that do not start, and what the kubelet says of them as time goes by.
+//! Containers that do not start, and the kubelet's status for them over time.
 
 use super::Worker;
 use crate::api::object::{items, text};
@@ -17,7 +17,7 @@ impl Worker {
         }
     }
 
-    /// Goes over to waiting for the next try of pulls that failed, once that was published.
+    /// Changes the reason of failed pulls to back-off once the failure was published.
     pub(super) fn back_off(&mut self) {
         if self.waiting.values().all(|waiting| waiting.reason != images::PULL_FAILED) {
             return;

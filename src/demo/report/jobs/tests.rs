@@ -1,4 +1,4 @@
-//! Traces as they must be, and every way in which they must not.
+//! Correct traces, and every fault that is reported.
 
 use std::time::UNIX_EPOCH;
 
@@ -7,7 +7,7 @@ use crate::kubelet::Account;
 use crate::sink::samples;
 use crate::sink::samples::{Span, pairs};
 
-/// Of run 14460881260, attempt 13, by the receiver's own function.
+/// For run 14460881260, attempt 13, from the receiver's own function.
 const TRACE: &str = "731ec8a47fd7450f753a812a4a8aa5a0";
 
 fn trace_bytes() -> Vec<u8> {
@@ -28,7 +28,7 @@ fn span(id: u8, parent: u8, name: &str, times: (u64, u64), attributes: &[(&str, 
     }
 }
 
-/// A job of two steps, the second in a container of its own.
+/// A job with two steps, the second in its own container.
 fn spans() -> Vec<Span> {
     let script = [(RESULT, "success"), (STEP, "script"), (CPU, "0.5"), (MEMORY, "1500000")];
     let container = [(RESULT, "failure"), (STEP, "container")];

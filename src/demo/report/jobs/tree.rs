@@ -1,4 +1,4 @@
-//! A job's trace as a tree for people: a line a span, and what a container's time went into at the end
+//! A job's trace as a tree for people: one line per span, with the phases of a container at the end
 //! of its line. Pure.
 
 use std::fmt;
@@ -6,12 +6,12 @@ use std::fmt;
 use super::{CPU, Job, MEMORY, result};
 use crate::sink::Node;
 
-/// Letters of the widest name shown; longer ones push their line to the right.
+/// Longest name that is aligned; longer ones push their line to the right.
 const MAX_NAME: usize = 48;
 
 /// A span on its line.
 struct Line<'a> {
-    /// What joins it to its parent, and its name.
+    /// The lines that connect it with its parent, and its name.
     name: String,
     node: &'a Node,
 }
@@ -50,7 +50,7 @@ impl fmt::Display for Job {
     }
 }
 
-/// Lists all that is under a span. `before`: what stands in front of its children's joints.
+/// Lists everything below a span. `before`: the prefix of its children's lines.
 fn hang<'a>(node: &'a Node, before: &str, lines: &mut Vec<Line<'a>>) {
     let mut children = node.children.iter().filter(|one| !is_stage(one)).peekable();
     while let Some(child) = children.next() {
@@ -61,7 +61,7 @@ fn hang<'a>(node: &'a Node, before: &str, lines: &mut Vec<Line<'a>>) {
     }
 }
 
-/// Wait, create, run: parts of a container's time, which have no result of their own.
+/// Wait, create, run: phases of a container, which have no result of their own.
 fn is_stage(node: &Node) -> bool {
     node.children.is_empty() && result(node).is_empty()
 }

@@ -1,4 +1,4 @@
-//! Spans and log records for tests of what reads them.
+//! Spans and log records for tests of the code that reads them.
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
