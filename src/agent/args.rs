@@ -84,9 +84,10 @@ pub struct Args {
     #[arg(long, env = "EPHEMON_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:9911")]
     pub listen: SocketAddr,
 
-    /// Require TLS, client certificates and passwords on /metrics as this file says: the web
-    /// configuration file of Prometheus and its exporters (`tls_server_config`, `basic_auth_users`).
-    /// /healthz and /readyz stay open. Read again when it, or a file that it names, changes
+    /// Require TLS, client certificates and passwords on /metrics as configured in this file, the
+    /// web configuration file of Prometheus and its exporters (`tls_server_config`,
+    /// `basic_auth_users`). /healthz and /readyz stay open. Reloaded when it, or a file that it
+    /// names, changes
     #[arg(
         long,
         visible_alias = "web.config.file",
@@ -95,7 +96,7 @@ pub struct Args {
     )]
     pub web_config_file: Option<PathBuf>,
 
-    /// Read a container's CPU time, memory and tasks this often once it has lived for half a minute,
+    /// Read a container's CPU time, memory and tasks this often once it has run for half a minute,
     /// and all its values every five seconds; before that all are read up to ten times a second
     #[arg(
         long,
@@ -117,8 +118,8 @@ pub struct Args {
     )]
     pub sample_budget: u8,
 
-    /// Show an ended container at most this long; it is dropped earlier once every scraper that came
-    /// within this time has fetched it twice
+    /// Report an ended container for at most this long; it is dropped earlier once every scraper of
+    /// this time has fetched it twice
     #[arg(
         long,
         env = "EPHEMON_RETAIN_ENDED",
@@ -138,8 +139,8 @@ pub struct Args {
     )]
     pub max_ended: u32,
 
-    /// Limit ephemeral containers to what `EPHEMON_LIMITS` in their spec asks for, by writing to their
-    /// cgroups: needs /sys/fs/cgroup read-write
+    /// Limit ephemeral containers to what `EPHEMON_LIMITS` in their spec asks for, by writing to
+    /// their cgroups: needs /sys/fs/cgroup read-write
     #[arg(long, env = "EPHEMON_ENFORCE_LIMITS", conflicts_with = "no_api")]
     pub enforce_limits: bool,
 
@@ -147,7 +148,8 @@ pub struct Args {
     #[arg(long, env = "EPHEMON_KUBEPODS", value_name = "PATH")]
     pub kubepods: Option<PathBuf>,
 
-    /// The kubelet's own directory, below --node-root: the hook's journals lie in the pods' volumes there
+    /// The kubelet's directory, below --node-root, which contains the pods' volumes with the hook's
+    /// journals
     #[arg(
         long,
         env = "EPHEMON_KUBELET_ROOT",
@@ -156,7 +158,7 @@ pub struct Args {
     )]
     pub kubelet_root: PathBuf,
 
-    /// What a job's span hangs under: nothing, or the run's span as the OpenTelemetry Collector's GitHub
+    /// The parent of a job's span: none, or the run's span as the OpenTelemetry Collector's GitHub
     /// receiver sends it
     #[arg(long, env = "EPHEMON_TRACE_PARENT", value_name = "PARENT", default_value = "none")]
     pub trace_parent: TraceParent,
@@ -165,8 +167,8 @@ pub struct Args {
     #[arg(long, env = "EPHEMON_TRACE_MODE", value_name = "MODE", default_value = "whole")]
     pub trace_mode: TraceMode,
 
-    /// Directory for the agent's lock (one agent per node), counts of jobs, records of running jobs,
-    /// positions in logs, and data that waits for the collector; below --node-root
+    /// Directory for the agent's lock (one agent per node), counts of jobs, records of running
+    /// jobs, positions in logs, and data that waits for the collector; below --node-root
     #[arg(long, env = "EPHEMON_STATE_DIR", value_name = "DIR", default_value = "/var/lib/ephemon")]
     pub state_dir: PathBuf,
 

@@ -24,8 +24,8 @@ const SPOOL: &str = "spool";
 /// Flags for logs and their export.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ExportArgs {
-    /// What is done about secrets in logs. `masked`: values that jobs told of by `::add-mask::` and
-    /// well-known kinds of tokens become ***. `raw`: nothing. `off`: no logs are read
+    /// How secrets in logs are treated. `masked`: values that jobs register with `::add-mask::` and
+    /// well-known kinds of tokens become ***. `raw`: not masked. `off`: no logs are read
     #[arg(long, env = "EPHEMON_LOGS", value_name = "MODE", default_value = "masked")]
     pub logs: Mode,
 
@@ -44,9 +44,9 @@ pub struct ExportArgs {
     )]
     pub log_containers: Containers,
 
-    /// What becomes of a job's log where the job told values to mask and the agent, started anew,
-    /// does not find the lines that told them. `withhold`: its text is not sent. `mark`: it is sent,
-    /// with the attribute ephemon.log.unproven
+    /// How to treat a job's log if the job registered values to mask and the agent, after a
+    /// restart, does not find the lines that registered them. `withhold`: its text is not sent.
+    /// `mark`: it is sent, with the attribute ephemon.log.unproven
     #[arg(
         long,
         env = "EPHEMON_LOG_UNPROVEN",
@@ -56,32 +56,32 @@ pub struct ExportArgs {
     )]
     pub log_unproven: Unproven,
 
-    /// Add each line as it was written, colours and commands included, as log.record.original;
-    /// masked all the same
+    /// Add each line as written, with colours and commands, as log.record.original; also masked
     #[arg(long, env = "EPHEMON_LOG_ORIGINAL")]
     pub log_original: bool,
 
-    /// Export at most so many lines a second of each container, with bursts of five seconds' worth
-    /// [default: all]
+    /// Export at most this many lines per second of each container, with bursts of five seconds'
+    /// worth [default: all]
     #[arg(long, env = "EPHEMON_LOG_RATE_LIMIT", value_name = "LINES")]
     pub log_rate_limit: Option<NonZeroU32>,
 
-    /// Export one of so many lines of each container [default: all]
+    /// Export one of this many lines of each container [default: all]
     #[arg(long, env = "EPHEMON_LOG_SAMPLE", value_name = "COUNT")]
     pub log_sample: Option<NonZeroU32>,
 
-    /// Export what containers use and what jobs cost as metrics by OTLP, too: the living every
-    /// `OTEL_METRIC_EXPORT_INTERVAL` milliseconds [default: 60000], finals at a container's end
+    /// Also export the usage of containers and the counts of jobs as metrics over OTLP: running
+    /// containers every `OTEL_METRIC_EXPORT_INTERVAL` milliseconds [default: 60000], final values
+    /// at a container's end
     #[arg(long, env = "EPHEMON_OTLP_METRICS")]
     pub otlp_metrics: bool,
 
-    /// Export spans of the agent's own work, too: its scrapes, its lists and watches of pods, its
-    /// sending of jobs' spans. For whoever looks for what is wrong with the agent itself
+    /// Also export spans of the agent's own work: scrapes, lists and watches of pods, export of
+    /// jobs' spans. For troubleshooting of the agent itself
     #[arg(long, env = "EPHEMON_OWN_TRACES")]
     pub own_traces: bool,
 
-    /// Room on the node's disk for what the collector does not take in time, in MiB for each signal,
-    /// below --state-dir; 0: none is used
+    /// Disk space for data that the collector does not accept in time, in MiB for each signal,
+    /// below --state-dir; 0 disables it
     #[arg(long, env = "EPHEMON_SPOOL_MIB", value_name = "MIB", default_value_t = 256)]
     pub spool_mib: u32,
 

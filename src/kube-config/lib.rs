@@ -1,5 +1,5 @@
-//! How agent and hook are configured to reach the API server: by kubeconfig files, else by the pod's service
-//! account, and never through a proxy. Time limits and clients are the callers'.
+//! How agent and hook are configured to reach the API server: by kubeconfig files, else by the
+//! pod's service account, and never through a proxy. Time limits and clients are the callers'.
 
 use std::path::{Path, PathBuf};
 
@@ -71,8 +71,8 @@ async fn from_files(path: &Path) -> Result<Config, Error> {
     Ok(config)
 }
 
-/// Keeps kube from reading `HTTPS_PROXY`, which it does for a cluster without `proxy-url`. As kube is built
-/// here without support for proxies, the client would then refuse to connect.
+/// Keeps kube from reading `HTTPS_PROXY`, which it does for a cluster without `proxy-url`. As kube
+/// is built here without support for proxies, the client would then refuse to connect.
 ///
 /// # Errors
 /// If the selected cluster itself sets `proxy-url`; the error is the cluster's name.
