@@ -1,4 +1,4 @@
-//! The agent's HTTP server: /metrics, /healthz, /readyz, and a word on what is where.
+//! The agent's HTTP server: /metrics, /healthz, /readyz, /debug/state, and an index of them.
 //!
 //! A scrape counts as fetched when its last byte was handed to the kernel, see `wire`. No lock is
 //! held while a body is written. `seats` has a place for every newcomer, `wire` waits for nobody
@@ -27,6 +27,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::readiness::Readiness;
+use super::state::StateReader;
 use conversation::{Conversation, Farewell};
 use routes::Site;
 use seats::Seats;
@@ -87,6 +88,7 @@ pub struct Admin {
     readiness: Readiness,
     self_metrics: SelfMetrics,
     web: Web,
+    state: Option<StateReader>,
     patience: Patience,
 }
 
@@ -117,7 +119,12 @@ impl Admin {
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let (web, patience) = (Web::default(), Patience::default());
-        Ok(Self { listener, address, metrics, readiness, self_metrics, web, patience })
+        Ok(Self { listener, address, metrics, readiness, self_metrics, web, state: None, patience })
+    }
+
+    /// Serves `/debug/state`, and a `/healthz` that fails when capture makes no progress.
+    pub(super) fn with_state(self, state: StateReader) -> Self {
+        Self { state: Some(state), ..self }
     }
 
     /// Asks of clients what a web configuration file asks for, and reads it again when it changes.
@@ -138,7 +145,7 @@ impl Admin {
     /// Serves until `shutdown` is ready, then gives open requests a few seconds to end. Sweeps
     /// `metrics` meanwhile.
     pub async fn serve(mut self, shutdown: impl Future<Output = ()>) {
-        let site = Site::new(self.metrics.clone(), self.readiness);
+        let site = Site::new(self.metrics.clone(), self.readiness, self.state);
         let seats = Seats::new(self.self_metrics);
         // from serve --the agent ends--> connections
         let (ending_tx, ending_rx) = watch::channel(false);

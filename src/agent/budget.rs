@@ -10,7 +10,7 @@ use ephemon_discovery::{api, feed, inventory};
 use ephemon_jobs as jobs;
 use ephemon_jobs::tally;
 
-use super::admin;
+use super::{admin, state};
 use {
     ephemon_journal as journal, ephemon_logs as logs, ephemon_mask as mask,
     ephemon_metrics as metrics, ephemon_otlp as otlp,
@@ -65,6 +65,9 @@ pub const POOLS: &[Pool] = &[
     always("open files of containers that live", LIVING * 4 * KIB),
     // Lent, one being rendered, and spare ones.
     always("texts of scrapes", 3 * metrics::MAX_TEXT_BYTES),
+    always("a text for the control socket", metrics::MAX_TEXT_BYTES),
+    // For a client by HTTP, and for one of the control socket.
+    always("states of the agent", 2 * state::STATE_BYTES),
     always("connections of scrapers", admin::CONNECTIONS_BYTES),
     // As text, and as the values it is read into.
     always("a page of the API server's list", 2 * api::LIST_PAGE_LIMIT as usize * OBJECT_BYTES),

@@ -8,7 +8,9 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::{FilterExt as _, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer as _, fmt, registry};
+use tracing_subscriber::{EnvFilter, Layer as _, fmt, registry, reload};
+
+use super::log_level::LogLevel;
 
 /// Flags of the log.
 #[derive(Debug, Clone, clap::Args)]
@@ -52,10 +54,11 @@ pub enum LogError {
 
 impl LogArgs {
     /// Starts the log, and the gathering of spans where there is a span buffer for them. A log that was
-    /// started before stays: tests share one process.
-    pub(super) fn start(&self, spans: Option<&SpanBuffer>) -> Result<(), LogError> {
+    /// started before stays: tests share one process. Returns what changes the filter later.
+    pub(super) fn start(&self, spans: Option<&SpanBuffer>) -> Result<LogLevel, LogError> {
         let filter = EnvFilter::try_new(&self.filter)
             .map_err(|source| LogError::Filter { filter: self.filter.clone(), source })?;
+        let (filter, handle) = reload::Layer::new(filter);
         // Spans are there to be exported: in the log they would stand before every line.
         let lines = filter_fn(|it| !it.is_span()).with_max_level_hint(LevelFilter::TRACE);
         let log = fmt::layer().with_writer(std::io::stderr);
@@ -74,6 +77,6 @@ impl LogArgs {
         if let Err(error) = started {
             tracing::debug!("the log was started before: {error}");
         }
-        Ok(())
+        Ok(LogLevel::new(Some(handle), self.filter.clone()))
     }
 }

@@ -4,6 +4,7 @@
 //! taken up again after a failure (the inventory wants to know at once), asks again without pause
 //! when a server keeps closing the watch, and has no limit on the wait for an answer.
 
+mod check;
 mod connect;
 mod trouble;
 
