@@ -125,15 +125,15 @@ mod tests {
         let log = registry().with(fmt::layer().with_writer(std::io::sink).with_filter(filter));
         let level = LogLevel::new(Some(handle.clone()), "info".into());
         let _guard = tracing::subscriber::set_default(log);
-        let hint = || handle.with_current(|filter| filter.max_level_hint()).unwrap();
+        let hint = || handle.with_current(EnvFilter::max_level_hint).unwrap();
         let now = Instant::now();
-        level.change("debug", Duration::from_secs(60), now).unwrap();
+        level.change("debug", Duration::from_mins(1), now).unwrap();
         assert_eq!(hint(), Some(LevelFilter::DEBUG));
-        level.change("a=b=c", Duration::from_secs(60), now).unwrap_err();
+        level.change("a=b=c", Duration::from_mins(1), now).unwrap_err();
         level.look(now + Duration::from_secs(59));
         let (filter, left) = level.current(now + Duration::from_secs(59));
         assert_eq!((filter.as_str(), left), ("debug", Some(Duration::from_secs(1))));
-        level.look(now + Duration::from_secs(60));
+        level.look(now + Duration::from_mins(1));
         assert_eq!(level.current(now), ("info".into(), None));
         assert_eq!(hint(), Some(LevelFilter::INFO));
     }
