@@ -1,4 +1,4 @@
-//! The agent's HTTP server: `/metrics`, `/healthz`, `/readyz`, and an index page.
+//! The agent's HTTP server: `/metrics`, `/healthz`, `/readyz`, `/debug/state`, and an index page.
 //!
 //! A scrape counts as fetched when its last byte was handed to the kernel, see `wire`. No lock is
 //! held while a body is written. `seats` limits connections, `wire` sets their time limits, and
@@ -27,6 +27,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::readiness::Readiness;
+use super::state::StateReader;
 use conversation::{Conversation, Farewell};
 use routes::Site;
 use seats::Seats;
@@ -88,6 +89,7 @@ pub struct Admin {
     readiness: Readiness,
     self_metrics: SelfMetrics,
     web: Web,
+    state: Option<StateReader>,
     patience: Patience,
 }
 
@@ -118,7 +120,12 @@ impl Admin {
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let (web, patience) = (Web::default(), Patience::default());
-        Ok(Self { listener, address, metrics, readiness, self_metrics, web, patience })
+        Ok(Self { listener, address, metrics, readiness, self_metrics, web, state: None, patience })
+    }
+
+    /// Serves `/debug/state`, and a `/healthz` that fails when capture makes no progress.
+    pub(super) fn with_state(self, state: StateReader) -> Self {
+        Self { state: Some(state), ..self }
     }
 
     /// Applies a web configuration file, and reloads it when it changes.
@@ -139,7 +146,7 @@ impl Admin {
     /// Serves until `shutdown` is ready, then gives open requests [`DRAIN_TIMEOUT`] to finish.
     /// Meanwhile removes expired containers from `metrics`.
     pub async fn serve(mut self, shutdown: impl Future<Output = ()>) {
-        let site = Site::new(self.metrics.clone(), self.readiness);
+        let site = Site::new(self.metrics.clone(), self.readiness, self.state);
         let seats = Seats::new(self.self_metrics);
         // from serve --the agent stops--> connections
         let (ending_tx, ending_rx) = watch::channel(false);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::duration::{parse, parse_positive};
 use super::export::ExportArgs;
 use super::log::LogArgs;
+use super::settings::Setting;
 
 /// Watch this node's ephemeral containers and serve what they use to Prometheus.
 #[derive(Debug, Clone, clap::Args)]
@@ -38,6 +39,11 @@ METRICS OVER OTLP
   (60000), a container's final values and a job's histograms, with exemplars, at their ends. An
   endpoint must be set; OTEL_EXPORTER_OTLP_METRICS_ENDPOINT has precedence over the general one.
 
+EXIT CODES
+  0  the agent was told to end (SIGTERM, SIGINT); with --check: nothing that is needed is missing
+  1  the agent could not start, or a part of it failed; the last line says why
+  2  a flag, a variable or the configuration file is wrong
+
 EXAMPLES
   Watch this machine's kubelet, without an API server:
       ephemon agent --no-api
@@ -47,8 +53,20 @@ EXAMPLES
   Send logs to a collector:
       OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4318 ephemon agent
   Look at what it found:
-      curl http://127.0.0.1:9911/metrics")]
+      curl http://127.0.0.1:9911/metrics
+  Check what is missing on this node:
+      ephemon agent --check")]
 pub struct Args {
+    /// Read flags from this YAML file: a line `flag: value` for each, without the dashes. The command
+    /// line has precedence over the environment, the environment over the file
+    #[arg(long, env = "EPHEMON_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Do not run: check what the agent needs on this node with these settings, print a table, and
+    /// exit with 0 if nothing that is needed is missing
+    #[arg(long)]
+    pub check: bool,
+
     /// Where the node's root directory is mounted
     #[arg(long, env = "EPHEMON_NODE_ROOT", value_name = "DIR", default_value = "/")]
     pub node_root: PathBuf,
@@ -179,6 +197,10 @@ pub struct Args {
     /// The agent's own log
     #[command(flatten)]
     pub log: LogArgs,
+
+    /// Every flag's value and where it was set
+    #[arg(skip)]
+    pub settings: Vec<Setting>,
 }
 
 /// The parent of a job's root span.

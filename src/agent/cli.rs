@@ -1,12 +1,15 @@
 //! The command line of `ephemon`.
 
+mod debug;
 mod demo;
 mod pages;
+mod parse;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::check::{self, Report};
 use crate::{Args, install, run};
 
 /// Exact metrics of Kubernetes ephemeral containers, for CI jobs that run in them
@@ -20,6 +23,7 @@ pub struct Cli {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Agent(Box<Args>),
+    Debug(debug::Debug),
     Demo(demo::Demo),
     Install(install::Args),
     Completions(pages::Completions),
@@ -27,9 +31,21 @@ enum Command {
 }
 
 impl Cli {
-    /// Runs the command and returns the process's exit code. Errors go to standard error as one
-    /// sentence.
-    pub fn run(self) -> ExitCode {
+    /// Runs what this process's command line asks for and returns its exit code: 0, 1 for a failure,
+    /// 2 for a wrong command line or configuration file. Errors go to standard error as one sentence.
+    pub fn run_process() -> ExitCode {
+        match parse::cli(std::env::args_os()) {
+            Ok(cli) => cli.run(),
+            // Does not return: prints usage, help or version.
+            Err(parse::Error::Usage(error)) => error.exit(),
+            Err(parse::Error::File(error)) => {
+                failed(&error.to_string());
+                ExitCode::from(2)
+            }
+        }
+    }
+
+    fn run(self) -> ExitCode {
         let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime,
             Err(error) => return failed(&format!("cannot start the runtime: {error}")),
@@ -39,8 +55,13 @@ impl Cli {
                 Ok(done) => said(&done),
                 Err(error) => failed(&error.to_string()),
             },
+            Command::Agent(args) if args.check => checked(&runtime.block_on(check::run(&args))),
             Command::Agent(args) => match runtime.block_on(run(*args)) {
                 Ok(()) => ExitCode::SUCCESS,
+                Err(error) => failed(&error.to_string()),
+            },
+            Command::Debug(debug) => match runtime.block_on(debug.run()) {
+                Ok(text) => printed(&text),
                 Err(error) => failed(&error.to_string()),
             },
             Command::Demo(demo) => match demo.run() {
@@ -51,6 +72,18 @@ impl Cli {
             Command::Man(args) => shown(args.print()),
         }
     }
+}
+
+/// Prints the table; fails where something that is needed is missing.
+fn checked(report: &Report) -> ExitCode {
+    let printed = printed(&report.to_string());
+    if report.is_usable() { printed } else { ExitCode::FAILURE }
+}
+
+#[expect(clippy::print_stdout, reason = "what the command is there to print")]
+fn printed(text: &str) -> ExitCode {
+    print!("{text}");
+    ExitCode::SUCCESS
 }
 
 fn shown(printed: Result<(), pages::Error>) -> ExitCode {

@@ -1,9 +1,12 @@
-//! The agent: arguments, wiring and supervision, admin HTTP.
+//! The agent: arguments, wiring and supervision, admin HTTP, and what operators look into it with.
 
 pub mod admin;
 mod args;
 pub mod budget;
+mod check;
 pub mod cli;
+mod config_file;
+mod control;
 mod duration;
 mod error;
 mod export;
@@ -13,13 +16,17 @@ mod jobs;
 mod limits;
 mod lock;
 mod log;
+mod log_level;
 mod otlp_metrics;
 pub mod readiness;
 mod run;
+mod settings;
 mod shared;
+mod state;
 
 pub use args::Args;
 pub use error::Error;
 pub use export::{ExportArgs, Place};
 pub use log::{LogArgs, LogFormat};
 pub use run::run;
+pub use settings::{Setting, Source};

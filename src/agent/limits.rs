@@ -31,6 +31,13 @@ pub(super) fn raise_open_files() -> usize {
     usize::try_from(containers).unwrap_or(usize::MAX)
 }
 
+/// How many containers the agent could capture at once, and the limit on open files that says so.
+pub(super) fn containers_now() -> (usize, String) {
+    let limit = getrlimit(Resource::Nofile).maximum;
+    let files = limit.map_or("unlimited".to_owned(), |files| files.to_string());
+    (usize::try_from(containers_within(limit)).unwrap_or(usize::MAX), files)
+}
+
 fn containers_within(files: Option<u64>) -> u64 {
     let containers = files.map(|files| files.saturating_sub(FILES_BESIDE) / FILES_A_CONTAINER);
     containers.unwrap_or(MOST_CONTAINERS).clamp(1, MOST_CONTAINERS)

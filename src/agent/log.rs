@@ -8,7 +8,9 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::{FilterExt as _, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer as _, fmt, registry};
+use tracing_subscriber::{EnvFilter, Layer as _, fmt, registry, reload};
+
+use super::log_level::LogLevel;
 
 /// Flags of the log.
 #[derive(Debug, Clone, clap::Args)]
@@ -54,10 +56,11 @@ pub enum LogError {
 
 impl LogArgs {
     /// Starts the log, and collects spans if there is a span buffer. A log that is already running
-    /// is kept, because tests share one process.
-    pub(super) fn start(&self, spans: Option<&SpanBuffer>) -> Result<(), LogError> {
+    /// is kept, because tests share one process. Returns what changes the filter later.
+    pub(super) fn start(&self, spans: Option<&SpanBuffer>) -> Result<LogLevel, LogError> {
         let filter = EnvFilter::try_new(&self.filter)
             .map_err(|source| LogError::Filter { filter: self.filter.clone(), source })?;
+        let (filter, handle) = reload::Layer::new(filter);
         // Spans are only exported. In the log they would precede every line.
         let lines = filter_fn(|it| !it.is_span()).with_max_level_hint(LevelFilter::TRACE);
         let log = fmt::layer().with_writer(std::io::stderr);
@@ -76,6 +79,6 @@ impl LogArgs {
         if let Err(error) = started {
             tracing::debug!("the log is already initialized: {error}");
         }
-        Ok(())
+        Ok(LogLevel::new(Some(handle), self.filter.clone()))
     }
 }

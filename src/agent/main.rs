@@ -2,8 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 fn main() -> ExitCode {
-    ephemon_agent::cli::Cli::parse().run()
+    ephemon_agent::cli::Cli::run_process()
 }

@@ -3,14 +3,15 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use ephemon_capture as capture;
 use ephemon_capture::CaptureHandle;
 use ephemon_discovery::{api, cri, logs as log_directories};
 use ephemon_enforcement as enforcement;
 use ephemon_logs::RunnerLog;
+use ephemon_metrics::Metrics;
 use ephemon_model::node::NodeRoot;
 use ephemon_otel::SpanBuffer;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -20,13 +21,16 @@ use tracing::Instrument as _;
 
 use super::admin::Admin;
 use super::args::Args;
+use super::control::{self, Answers, Control};
 use super::error::Error;
 use super::export::Export;
 use super::feeders::Feeders;
 use super::jobs;
 use super::lock::{LockError, NodeLock};
+use super::log_level::LogLevel;
 use super::readiness::Condition;
 use super::shared::{Shared, node_name};
+use super::state::StateReader;
 
 /// How often a node without a cgroup mount is checked again.
 const CAPTURE_RETRY_INTERVAL: Duration = Duration::from_secs(10);
@@ -34,13 +38,15 @@ const CAPTURE_RETRY_INTERVAL: Duration = Duration::from_secs(10);
 /// Runs the agent until a signal stops it or a part of it fails.
 pub async fn run(args: Args) -> Result<(), Error> {
     let span_buffer = args.export.own_traces.then(SpanBuffer::default);
-    args.log.start(span_buffer.as_ref())?;
+    let log_level = args.log.start(span_buffer.as_ref())?;
     // Its files contain names of repositories and data of jobs, so only this user may read them.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let node = NodeRoot::new(&args.node_root);
-    let _lock = lock(&args, &node)?;
+    let lock = lock(&args, &node)?;
     let shared = Shared::new(&args)?;
-    let admin = admin(&args, &shared).await?;
+    let state_reader = shared.state_reader(&args, &log_level);
+    let metrics = shared.metrics(&args);
+    let admin = admin(&args, &shared, metrics.clone(), state_reader.clone()).await?;
     let mut signals = Signals::new().map_err(Error::Signals)?;
     let (scheme, address) = (admin.scheme(), admin.local_addr());
 
@@ -49,6 +55,11 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let mut export = Export::start(&args.export, &state, &stop_rx, &shared.self_metrics);
     let own_spans = shared.own_spans(&args, &export, span_buffer);
     let mut parts = Parts::default();
+    if lock.is_some() {
+        let answers = Answers { state: state_reader, metrics, log_level: log_level.clone() };
+        listen_for_control(&state, answers, &mut parts);
+    }
+    parts.spawn("the log's filter", restore_filter(log_level));
     watch_names(&args, &shared, &mut parts).await?;
     let (runner_tx, runner_rx) = RunnerLog::new(shared.inventory.feed().clone());
     let journals = shared.journals(&args);
@@ -100,13 +111,41 @@ pub async fn run(args: Args) -> Result<(), Error> {
 }
 
 /// Binds the server's address.
-async fn admin(args: &Args, shared: &Shared) -> Result<Admin, Error> {
-    let (metrics, readiness) = (shared.metrics(args), shared.readiness.clone());
+async fn admin(
+    args: &Args,
+    shared: &Shared,
+    metrics: Metrics,
+    state: StateReader,
+) -> Result<Admin, Error> {
+    let readiness = shared.readiness.clone();
     let admin = Admin::bind(args.listen, metrics, readiness, shared.self_metrics.clone()).await?;
+    let admin = admin.with_state(state);
     Ok(match &args.web_config_file {
         Some(file) => admin.with_web_config(file)?,
         None => admin,
     })
+}
+
+/// Starts to answer `ephemon debug`. Where the socket cannot be made the agent runs all the same.
+fn listen_for_control(state_dir: &Path, answers: Answers, parts: &mut Parts) {
+    match Control::bind(state_dir, answers) {
+        Ok(control) => parts.spawn("the control socket", control.serve()),
+        Err(error) => {
+            let path = control::socket(state_dir);
+            tracing::warn!(
+                "cannot listen on {}: {error}; `ephemon debug` does not work",
+                path.display()
+            );
+        }
+    }
+}
+
+/// Restores the configured filter of the log when the time of another is over.
+async fn restore_filter(log_level: LogLevel) -> Infallible {
+    loop {
+        log_level.until_due().await;
+        log_level.look(Instant::now());
+    }
 }
 
 /// Takes the node's lock. If the state directory cannot be written, the agent runs without it.
@@ -136,13 +175,7 @@ async fn watch_names(args: &Args, shared: &Shared, parts: &mut Parts) -> Result<
         );
         return Ok(());
     }
-    let options = api::Options {
-        kubeconfig: args.kubeconfig.clone().or_else(kubeconfig_of_kubectl),
-        node_name: node_name(args),
-        pod_selector: args.pod_selector.clone(),
-        patience: api::Patience::default(),
-    };
-    let watch = api::Watch::connect(options).await?;
+    let watch = api::Watch::connect(api_options(args)).await?;
     tracing::info!("watching this node's pods at {}", watch.url());
     let condition = readiness.condition("the API server's first list of pods");
     let (listed_tx, listed_rx) = oneshot::channel();
@@ -153,6 +186,16 @@ async fn watch_names(args: &Args, shared: &Shared, parts: &mut Parts) -> Result<
     });
     parts.spawn("the pod watch", watch.run(inventory.clone(), listed_tx));
     Ok(())
+}
+
+/// How the API server is reached, and for which pods.
+pub(super) fn api_options(args: &Args) -> api::Options {
+    api::Options {
+        kubeconfig: args.kubeconfig.clone().or_else(kubeconfig_of_kubectl),
+        node_name: node_name(args),
+        pod_selector: args.pod_selector.clone(),
+        patience: api::Patience::default(),
+    }
 }
 
 /// `KUBECONFIG`, as kubectl uses it.

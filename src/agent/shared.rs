@@ -2,8 +2,9 @@
 
 use std::io;
 use std::sync::mpsc::Receiver;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use ephemon_base::Heartbeat;
 use ephemon_capture as capture;
 use ephemon_capture::readings::Readings;
 use ephemon_discovery::inventory::Inventory;
@@ -24,8 +25,10 @@ use ephemon_self_metrics::SelfMetrics;
 
 use super::args::Args;
 use super::export::Export;
+use super::log_level::LogLevel;
 use super::otlp_metrics::{self, Names, Wheel};
 use super::readiness::Readiness;
+use super::state::StateReader;
 use super::{jobs, limits};
 
 /// How much longer a container's log counts are kept than its metrics.
@@ -41,6 +44,8 @@ pub(super) struct Shared {
     pub(super) ledger: Ledger,
     pub(super) jobs_view: JobsView,
     pub(super) readiness: Readiness,
+    /// Of the capture thread.
+    pub(super) heartbeat: Heartbeat,
 }
 
 // === impl Shared ===
@@ -61,6 +66,7 @@ impl Shared {
             ledger: Ledger::default(),
             jobs_view: JobsView::default(),
             readiness: Readiness::default(),
+            heartbeat: Heartbeat::default(),
         })
     }
 
@@ -79,6 +85,18 @@ impl Shared {
             self.self_metrics.clone(),
             options,
         )
+    }
+
+    pub(super) fn state_reader(&self, args: &Args, log_level: &LogLevel) -> StateReader {
+        StateReader {
+            settings: args.settings.clone(),
+            started: SystemTime::now(),
+            heartbeat: self.heartbeat.clone(),
+            readiness: self.readiness.clone(),
+            inventory: self.inventory.clone(),
+            jobs_view: self.jobs_view.clone(),
+            log_level: log_level.clone(),
+        }
     }
 
     /// A reader of the journals of all pods, for jobs and logs.
@@ -116,7 +134,7 @@ impl Shared {
         runner: Receiver<RunnerLine>,
         journals: journal::Reader,
     ) -> jobs::Parts {
-        let Self { node, inventory, readings, ledger, jobs_view, self_metrics, readiness } =
+        let Self { node, inventory, readings, ledger, jobs_view, self_metrics, readiness, .. } =
             self.clone();
         let traces = export.traces.take().map(|outbox| {
             let looks = jobs::looks(args, node_name(args));
@@ -179,6 +197,7 @@ impl Shared {
             sample_interval: args.sample_interval,
             sample_budget: f64::from(args.sample_budget) / 100.0,
             max_containers: limits::raise_open_files(),
+            heartbeat: self.heartbeat.clone(),
         }
     }
 }

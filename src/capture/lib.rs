@@ -14,10 +14,12 @@ mod container;
 mod exit_watch;
 mod ledger;
 mod life;
+mod look;
 mod pod;
 mod population;
 mod priority;
 mod reader;
 pub mod readings;
 
+pub use look::{Found, look};
 pub use reader::{CaptureHandle, Options, StartError, start};

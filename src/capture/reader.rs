@@ -17,6 +17,7 @@ mod held;
 mod poller;
 mod reports;
 
+use ephemon_base::Heartbeat;
 use ephemon_cgroup::{Detected, Hierarchy, NoHierarchy};
 use ephemon_discovery::cgroups::{CgroupEvent, CgroupTree};
 use ephemon_discovery::inventory::Inventory;
@@ -59,6 +60,8 @@ pub struct Options {
     pub sample_budget: f64,
     /// Most containers captured at once; further ones are counted as dropped.
     pub max_containers: usize,
+    /// Where the thread shows that it makes progress.
+    pub heartbeat: Heartbeat,
 }
 
 /// Why capture cannot start.
@@ -93,6 +96,7 @@ pub struct CaptureHandle {
 struct Reader {
     driver: Driver,
     tree: CgroupTree,
+    heartbeat: Heartbeat,
     started: bool,
 }
 
@@ -130,7 +134,7 @@ pub fn start(
         proc: options.node.proc(),
         networks_due: Vec::new(),
     };
-    let mut reader = Reader { driver, tree, started: false };
+    let mut reader = Reader { driver, tree, heartbeat: options.heartbeat, started: false };
     let thread = std::thread::Builder::new()
         .name("ephemon-capture".into())
         .spawn({
@@ -203,10 +207,12 @@ impl Reader {
     /// Waits until an event occurs or the time has come.
     fn wait(&self, until: Instant, poll_events: &mut PollEvents) {
         let left = until.saturating_duration_since(Instant::now());
+        self.heartbeat.wait();
         if let Err(error) = self.driver.poller.wait(left, poll_events) {
             tracing::error!(%error, "cannot wait for events; walking the cgroup tree instead");
             std::thread::sleep(left.min(EVENTLESS_WALK_INTERVAL));
         }
+        self.heartbeat.work(Instant::now());
     }
 
     /// Handles the kernel's events; returns whether the thread was woken to stop.

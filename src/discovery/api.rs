@@ -5,6 +5,7 @@
 //! know immediately), retries without pause if a server keeps closing the watch, and has no time
 //! limit for a response.
 
+mod check;
 mod connect;
 mod failure;
 

@@ -86,6 +86,13 @@ pub async fn watch_by(client: Client, inventory: Inventory) -> Infallible {
     }
 }
 
+/// Whether the runtime at `socket` answers within `limit`.
+pub async fn check(socket: PathBuf, limit: Duration) -> Result<(), Error> {
+    let client = Client::new(socket, limit);
+    let asked = client.call("ListPodSandbox", wire::ListPodSandboxRequest {}).await;
+    asked.map(|_: wire::ListPodSandboxResponse| ())
+}
+
 /// Queries everything once; returns whether all ended containers could be inspected.
 async fn round(client: &Client, inventory: &Inventory) -> Result<bool, Error> {
     let sandboxes: wire::ListPodSandboxResponse =

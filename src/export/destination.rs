@@ -62,6 +62,20 @@ impl Destination {
         Self { signal, way: Way::Lines(Lines::new(signal, writer)), shown: "the writer".into() }
     }
 
+    /// Sends a request with nothing in it, once: why the destination does not take requests.
+    pub async fn check(&mut self) -> Result<(), String> {
+        if let Some(trouble) = self.trouble() {
+            return Err(trouble.to_owned());
+        }
+        match self.attempt(&Bytes::new()).await {
+            Answer::Accepted { .. } => Ok(()),
+            Answer::Retry { reason, .. }
+            | Answer::Denied { reason }
+            | Answer::TooLarge { reason }
+            | Answer::Refused { reason } => Err(reason),
+        }
+    }
+
     /// Where to, fit for a log.
     pub(super) fn shown(&self) -> &str {
         &self.shown

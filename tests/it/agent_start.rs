@@ -1,6 +1,8 @@
 //! The agent's beginnings and ends, as whoever starts it sees them: what is wrong is said in a
 //! sentence, and what can go on goes on.
 
+mod operating;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{SocketAddr, TcpListener};

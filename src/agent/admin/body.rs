@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use ephemon_base::lock;
 use ephemon_metrics::Receipt;
 use hyper::body::{Body, Bytes, Frame, SizeHint};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::seats::{ScrapeRoom, Seat};
 
@@ -32,6 +33,8 @@ pub(super) struct Delivery {
     pub(super) receipt: Option<Receipt>,
     /// The permit to hold the response in memory.
     pub(super) room: ScrapeRoom,
+    /// What is lent to one answer of a kind at a time.
+    pub(super) turn: Option<OwnedSemaphorePermit>,
 }
 
 /// A text in one frame. Its delivery is added to the outbox with the frame.
@@ -70,11 +73,11 @@ impl Outbox {
     /// Everything created so far is in the kernel's buffers. Returns whether there was anything.
     pub(super) fn confirm(&self) -> bool {
         let Pending { answering, taken } = std::mem::take(&mut *self.pending());
-        for Delivery { receipt, room } in taken {
+        for Delivery { receipt, room, turn } in taken {
             if let Some(receipt) = receipt {
                 receipt.confirm();
             }
-            drop(room);
+            drop((room, turn));
         }
         if answering {
             self.seat.idles();

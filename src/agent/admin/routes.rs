@@ -1,6 +1,7 @@
 //! Which request gets which response, and which clients may send it.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use ephemon_metrics::{Format, Metrics, ScraperId};
 use hyper::header::{
@@ -8,11 +9,16 @@ use hyper::header::{
     WWW_AUTHENTICATE,
 };
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use tokio::sync::Semaphore;
 use tracing::field::Empty;
 
 use super::body::{Delivery, Outbox, Text};
 use super::web::{Rules, Verdict};
 use crate::readiness::Readiness;
+use crate::state::StateReader;
+
+/// A step of the capture thread takes milliseconds; on a node that is short of CPU or memory, seconds.
+const STUCK_AFTER: Duration = Duration::from_mins(1);
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
@@ -21,8 +27,9 @@ const INDEX: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     ": metrics of ephemeral containers\n\n",
     "/metrics  metrics, Prometheus text or OpenMetrics\n",
-    "/healthz  200 while the agent runs\n",
+    "/healthz  200 while the agent runs; 503 when its capture thread makes no progress\n",
     "/readyz   200 after the first look at every container; until then 503 and what is missing\n",
+    "/debug/state  settings, pods and containers, as JSON\n",
 );
 
 /// What the server can show. Cheap to clone.
@@ -30,6 +37,9 @@ const INDEX: &str = concat!(
 pub(super) struct Site {
     metrics: Metrics,
     readiness: Readiness,
+    state: Option<StateReader>,
+    /// One state is in memory at a time.
+    state_turn: Arc<Semaphore>,
 }
 
 /// The connection of a request.
@@ -46,8 +56,8 @@ pub(super) struct Channel {
 // === impl Site ===
 
 impl Site {
-    pub(super) fn new(metrics: Metrics, readiness: Readiness) -> Self {
-        Self { metrics, readiness }
+    pub(super) fn new(metrics: Metrics, readiness: Readiness, state: Option<StateReader>) -> Self {
+        Self { metrics, readiness, state, state_turn: Arc::new(Semaphore::new(1)) }
     }
 
     pub(super) async fn answer<B>(
@@ -63,7 +73,7 @@ impl Site {
         }
         let read = matches!(*request.method(), Method::GET | Method::HEAD);
         match path {
-            "/" | "/metrics" | "/healthz" | "/readyz" if !read => {
+            "/" | "/metrics" | "/healthz" | "/readyz" | "/debug/state" if !read => {
                 let mut refusal =
                     plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are supported\n");
                 let allowed = HeaderValue::from_static("GET, HEAD");
@@ -72,9 +82,13 @@ impl Site {
             }
             "/" => plain(StatusCode::OK, INDEX),
             "/metrics" => self.metrics(request, outbox),
-            "/healthz" => plain(StatusCode::OK, "ok\n"),
+            "/healthz" => self.health(),
             "/readyz" => self.ready(),
-            _ => plain(StatusCode::NOT_FOUND, "not found; use /metrics, /healthz or /readyz\n"),
+            "/debug/state" => self.state(outbox),
+            _ => plain(
+                StatusCode::NOT_FOUND,
+                "not found; use /metrics, /healthz, /readyz or /debug/state\n",
+            ),
         }
     }
 
@@ -94,9 +108,38 @@ impl Site {
         let span = tracing::info_span!("scrape", lines = Empty, bytes = Empty);
         let scrape = span.in_scope(|| self.metrics.scrape(format, scraper.as_ref()));
         span.record("lines", scrape.lines).record("bytes", scrape.body.len());
-        let delivery = Delivery { receipt: scrape.receipt, room };
+        let delivery = Delivery { receipt: scrape.receipt, room, turn: None };
         let body = Text::delivered(scrape.body, delivery, outbox);
         respond(StatusCode::OK, format.content_type(), body)
+    }
+
+    /// Alive, unless the capture thread is at one step for so long that it will not end: the kubelet
+    /// then starts the agent anew.
+    fn health(&self) -> Response<Text> {
+        let busy = self.state.as_ref().and_then(|state| state.heartbeat.busy_for(Instant::now()));
+        match busy.filter(|busy| *busy >= STUCK_AFTER) {
+            None => plain(StatusCode::OK, "ok\n"),
+            Some(busy) => {
+                let seconds = busy.as_secs();
+                let text = format!("the capture thread has made no progress for {seconds} s\n");
+                respond(StatusCode::SERVICE_UNAVAILABLE, PLAIN, Text::new(text))
+            }
+        }
+    }
+
+    fn state(&self, outbox: &Outbox) -> Response<Text> {
+        let Some(state) = &self.state else {
+            return plain(StatusCode::NOT_FOUND, "this agent shows no state\n");
+        };
+        // Its text takes memory until it is read, as that of a scrape does.
+        let turn = Arc::clone(&self.state_turn).try_acquire_owned().ok();
+        let Some((room, turn)) = outbox.seat().scrape().zip(turn) else {
+            return busy("another state is being read; try again in a moment\n");
+        };
+        let text = format!("{:#}\n", state.read());
+        let delivery = Delivery { receipt: None, room, turn: Some(turn) };
+        let body = Text::delivered(text.into(), delivery, outbox);
+        respond(StatusCode::OK, "application/json", body)
     }
 
     fn ready(&self) -> Response<Text> {
@@ -197,7 +240,7 @@ mod tests {
             let (readings, inventory) = (Readings::default(), Inventory::default());
             let metrics =
                 Metrics::new(readings, inventory, self_metrics.clone(), Options::default());
-            let site = Site::new(metrics, Readiness::default());
+            let site = Site::new(metrics, Readiness::default(), None);
             Self { site, seats: Seats::new(self_metrics.clone()), self_metrics }
         }
 
@@ -206,7 +249,11 @@ mod tests {
         }
 
         async fn scrape(&self, outbox: &Outbox) -> Response<Text> {
-            let request = Request::get("/metrics").body(()).unwrap();
+            self.get("/metrics", outbox).await
+        }
+
+        async fn get(&self, path: &str, outbox: &Outbox) -> Response<Text> {
+            let request = Request::get(path).body(()).unwrap();
             let channel = Channel { rules: Arc::default(), encrypted: false, verified: false };
             self.site.answer(&request, &channel, outbox).await
         }
@@ -214,6 +261,34 @@ mod tests {
         fn cut(&self) -> u64 {
             self.self_metrics.connections_closed_so_far(Closed::Room)
         }
+    }
+
+    #[tokio::test]
+    async fn a_capture_thread_without_progress_is_no_health_and_one_that_waits_is() {
+        let mut rig = Rig::new();
+        let outbox = rig.outbox(1);
+        assert_eq!(rig.get("/debug/state", &outbox).await.status(), StatusCode::NOT_FOUND);
+        assert_eq!(rig.get("/healthz", &outbox).await.status(), StatusCode::OK);
+        let state = StateReader::of_nothing();
+        let heartbeat = state.heartbeat.clone();
+        rig.site.state = Some(state);
+        let long_ago = Instant::now().checked_sub(STUCK_AFTER).unwrap();
+        for (busy_since, status) in [
+            (None, StatusCode::OK),
+            (Some(Instant::now()), StatusCode::OK),
+            (Some(long_ago), StatusCode::SERVICE_UNAVAILABLE),
+        ] {
+            match busy_since {
+                Some(since) => heartbeat.work(since),
+                None => heartbeat.wait(),
+            }
+            assert_eq!(rig.get("/healthz", &outbox).await.status(), status);
+        }
+        heartbeat.wait();
+        assert_eq!(rig.get("/healthz", &outbox).await.status(), StatusCode::OK);
+        let answer = rig.get("/debug/state", &outbox).await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert_eq!(answer.headers()[CONTENT_TYPE], "application/json");
     }
 
     #[tokio::test]

@@ -46,6 +46,7 @@ impl Rig {
             sample_interval: Duration::from_secs(1),
             sample_budget: 1.0,
             max_containers: 3,
+            heartbeat: Heartbeat::default(),
         };
         let inventory = Inventory::default();
         let capture =

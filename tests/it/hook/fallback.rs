@@ -89,6 +89,11 @@ async fn a_step_by_exec_can_be_cancelled_and_leaves_nothing() {
     // runner gives a cancelled step: the hook does not wait for longer.
     let is_late = called.code == 130 && called.took > Duration::from_secs(8);
     assert!(called.code == 5 || is_late, "{called:?}");
+    if is_late {
+        // What it did not come to end is ended with the job's container.
+        let cleaned = rig.call("cleanup_job", &json!({}), &state).await;
+        assert_eq!(cleaned.code, 0, "{cleaned:?}");
+    }
     let left = fs::read_to_string(rig.path("_work/left")).unwrap();
     let gone = async {
         let command = rig.pod.process("job-2", &left).join("cmdline");

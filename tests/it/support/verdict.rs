@@ -142,6 +142,22 @@ pub(crate) fn finals(ledger: &Ledger) -> String {
         .join(", ")
 }
 
+/// Waits until no pod's accounting is off by more than `ratio`: a pod is balanced at every end in it and
+/// every five seconds, and what a process is charged for last comes after its container's end.
+pub(crate) fn balanced(agent: &Agent, ratio: f64) {
+    let start = Instant::now();
+    loop {
+        let mut ledger = Ledger::default();
+        agent.scrape_into(&mut ledger);
+        let error = accounting_error(&ledger).expect("the pods have used CPU time");
+        if error <= ratio {
+            return;
+        }
+        assert!(start.elapsed() < Duration::from_mins(1), "the agent's books are off by {error}");
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
 /// The largest accounting error the agent has admitted for a pod.
 pub(crate) fn accounting_error(ledger: &Ledger) -> Option<f64> {
     let ratios = ledger.all("ephemon_agent_accounting_error_ratio").map(|(_, ratio)| ratio);

@@ -1,0 +1,90 @@
+//! Whom the agent talks to: the API server, the runtime, the collector.
+
+use std::time::Duration;
+
+use ephemon_discovery::{api, cri};
+use ephemon_export::Destination;
+use ephemon_model::node::NodeRoot;
+use ephemon_otel::Signal;
+use ephemon_otel::config::{Config, Exporter, Target};
+
+use super::Finding;
+use crate::args::Args;
+use crate::run::api_options;
+
+/// For each answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+pub(super) async fn findings(args: &Args) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    findings.push(api_server(args).await);
+    if let Some(socket) = &args.cri_socket {
+        let socket = NodeRoot::new(&args.node_root).join(socket);
+        findings.push(match cri::check(socket.clone(), ANSWER_TIMEOUT).await {
+            Ok(()) => Finding::fine("runtime", socket.display().to_string()),
+            Err(error) => Finding::limited("runtime", error.to_string()),
+        });
+    }
+    findings.extend(collector(args).await);
+    findings
+}
+
+async fn api_server(args: &Args) -> Finding {
+    const PART: &str = "API server";
+    if args.no_api {
+        return Finding::limited(
+            PART,
+            "not asked (--no-api): no container types, images, exit codes",
+        );
+    }
+    let mut options = api_options(args);
+    options.patience.answer = ANSWER_TIMEOUT;
+    let watch = match api::Watch::connect(options).await {
+        Ok(watch) => watch,
+        Err(error) => return Finding::missing(PART, error.to_string()),
+    };
+    match watch.check().await {
+        Ok((pods, more)) => {
+            let pods = if more { format!("more than {pods}") } else { pods.to_string() };
+            Finding::fine(
+                PART,
+                format!("{}, {pods} pods of this node match --pod-selector", watch.url()),
+            )
+        }
+        Err(sentence) => Finding::missing(PART, sentence),
+    }
+}
+
+/// Of each signal that has somewhere to go, whether it is taken there.
+async fn collector(args: &Args) -> Vec<Finding> {
+    let (config, ignored) = Config::from_env(|name| std::env::var(name).ok());
+    let mut findings: Vec<_> = ignored
+        .iter()
+        .map(|ignored| Finding::limited("OTEL_ variables", ignored.to_string()))
+        .collect();
+    let mut signals =
+        vec![("logs", Signal::Logs, &config.logs), ("traces", Signal::Traces, &config.traces)];
+    if args.export.otlp_metrics {
+        signals.push(("metrics by OTLP", Signal::Metrics, &config.metrics));
+    }
+    for (part, signal, exporter) in signals {
+        if let Exporter::Otlp(target) = exporter {
+            findings.push(delivery(part, signal, target).await);
+        }
+    }
+    findings
+}
+
+async fn delivery(part: &'static str, signal: Signal, target: &Target) -> Finding {
+    let mut destination = Destination::collector(signal, target);
+    let answer = tokio::time::timeout(ANSWER_TIMEOUT, destination.check()).await;
+    let to = target.shown();
+    match answer {
+        Ok(Ok(())) => Finding::fine(part, format!("{to} takes them")),
+        Ok(Err(reason)) => Finding::limited(part, format!("{to}: {reason}; they wait meanwhile")),
+        Err(_) => Finding::limited(
+            part,
+            format!("{to}: no answer in {} s; they wait meanwhile", ANSWER_TIMEOUT.as_secs()),
+        ),
+    }
+}

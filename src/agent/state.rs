@@ -1,0 +1,130 @@
+//! `/debug/state`: what the agent is set to, waits for and sees, as JSON, for whoever looks into
+//! trouble. Bounded; without secrets: flags hold none, and of pods it has what `/metrics` shows.
+
+use std::time::{Instant, SystemTime};
+
+use ephemon_base::{Heartbeat, clock};
+use ephemon_discovery::inventory::{Inventory, ListedPod};
+use ephemon_jobs::JobsView;
+use serde_json::{Value, json};
+
+use super::log_level::LogLevel;
+use super::readiness::Readiness;
+use super::settings::Setting;
+
+/// Pods that are listed.
+const PODS_MAX: usize = 250;
+/// Containers that are listed of all pods together.
+const CONTAINERS_MAX: usize = 1000;
+/// Memory of one state, as values and as text: a kilobyte of each for a pod or a container.
+pub(super) const STATE_BYTES: usize = 2 * 1024 * (PODS_MAX + CONTAINERS_MAX);
+
+/// Where the state is read. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct StateReader {
+    pub(super) settings: Vec<Setting>,
+    pub(super) started: SystemTime,
+    pub(super) heartbeat: Heartbeat,
+    pub(super) readiness: Readiness,
+    pub(super) inventory: Inventory,
+    pub(super) jobs_view: JobsView,
+    pub(super) log_level: LogLevel,
+}
+
+// === impl StateReader ===
+
+impl StateReader {
+    /// The state as it is now.
+    pub(super) fn read(&self) -> Value {
+        let now = Instant::now();
+        let (filter, left) = self.log_level.current(now);
+        let mut pods = self.inventory.snapshot();
+        let pods_left_out = pods.len().saturating_sub(PODS_MAX);
+        pods.truncate(PODS_MAX);
+        let mut room = CONTAINERS_MAX;
+        let pods: Vec<_> = pods.iter().map(|listed| pod(listed, &mut room)).collect();
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "processId": std::process::id(),
+            "startedUnixSeconds": unix_seconds(self.started),
+            "settings": self.settings,
+            "missingForReadiness": self.readiness.missing(),
+            "captureBusySeconds": self.heartbeat.busy_for(now).map(|busy| busy.as_secs_f64()),
+            "log": {
+                "filter": filter,
+                "configuredAgainInSeconds": left.map(|left| left.as_secs()),
+            },
+            "jobs": self.jobs_view.shown().jobs.len(),
+            "pods": pods,
+            "podsLeftOut": pods_left_out,
+        })
+    }
+}
+
+/// A pod with its newest containers, for which there is `room`.
+fn pod(pod: &ListedPod, room: &mut usize) -> Value {
+    let left_out = pod.runs.len().saturating_sub(*room);
+    *room -= pod.runs.len() - left_out;
+    let containers = pod.runs.iter().skip(left_out).map(|container| {
+        json!({
+            "name": container.name.as_ref(),
+            "id": container.id.as_str(),
+            "type": container.container_type.as_str(),
+            "createdUnixSeconds": container.created.and_then(unix_seconds),
+            "ended": container.ended,
+        })
+    });
+    json!({
+        "namespace": pod.pod.namespace.as_ref(),
+        "name": pod.pod.name.as_ref(),
+        "uid": pod.pod.uid.as_str(),
+        "listed": pod.listed,
+        "containers": containers.collect::<Vec<_>>(),
+        "containersLeftOut": left_out,
+    })
+}
+
+fn unix_seconds(at: SystemTime) -> Option<u64> {
+    clock::unix_time(at).map(|since| since.as_secs())
+}
+
+#[cfg(test)]
+impl StateReader {
+    /// Of an agent that has seen nothing yet.
+    pub(super) fn of_nothing() -> Self {
+        Self {
+            settings: Vec::new(),
+            started: SystemTime::now(),
+            heartbeat: Heartbeat::default(),
+            readiness: Readiness::default(),
+            inventory: Inventory::default(),
+            jobs_view: JobsView::default(),
+            log_level: LogLevel::new(None, "info".into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Source;
+
+    #[test]
+    fn settings_readiness_and_progress_are_shown() {
+        let mut reader = StateReader::of_nothing();
+        let setting =
+            Setting { flag: "no-api".into(), value: "true".into(), source: Source::CommandLine };
+        reader.settings.push(setting);
+        let condition = reader.readiness.condition("the first walk");
+        let state = reader.read();
+        assert_eq!(state["settings"][0]["source"], "command-line");
+        assert_eq!(state["missingForReadiness"][0], "the first walk");
+        assert_eq!(state["captureBusySeconds"], Value::Null);
+        condition.met();
+        reader.heartbeat.work(Instant::now());
+        let state = reader.read();
+        assert_eq!(state["missingForReadiness"], json!([]));
+        assert!(state["captureBusySeconds"].is_number());
+        assert_eq!((&state["pods"], &state["podsLeftOut"]), (&json!([]), &json!(0)));
+    }
+}
