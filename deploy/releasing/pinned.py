@@ -117,6 +117,12 @@ def archives(folder):
     return [pathlib.Path(folder) / name for name in (f"ephemon-{number}.tgz", f"ephemon-manifests-{number}.tar.gz")]
 
 
+def extract(path, folder):
+    with tarfile.open(path) as archive:
+        # Debian 12's Python has no filters yet.
+        archive.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
+
+
 def images(value):
     """Every reference to an image in an object: of containers, and of volumes that are images."""
     if isinstance(value, dict):
@@ -164,8 +170,7 @@ def verify(image, target):
     with tempfile.TemporaryDirectory() as scratch:
         scratch = pathlib.Path(scratch)
         for path in archives(target):
-            with tarfile.open(path) as archive:
-                archive.extractall(scratch, filter="data")
+            extract(path, scratch)
         packed = scratch / f"ephemon-manifests-{versions.version()}"
         found = {path.relative_to(packed): (path.read_text(), ()) for path in (packed / "deploy/hook").glob("values*.yaml")}
         commands = {}

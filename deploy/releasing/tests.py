@@ -136,8 +136,7 @@ class Packages(unittest.TestCase):
 
     def copied(self, scratch, manifests):
         """A copy of the image in a registry of one's own, as the base's comment says."""
-        with tarfile.open(manifests) as archive:
-            archive.extractall(scratch, filter="data")
+        pinned.extract(manifests, scratch)
         base = pathlib.Path(scratch) / manifests.name.removesuffix(".tar.gz") / "deploy/kustomize/base"
         said, = (line.removeprefix("#   ") for line in (base / "kustomization.yaml").read_text().splitlines() if line.startswith("#   images:"))
         own = base.parent / "own"
