@@ -80,7 +80,8 @@ def found_by(config, name, text):
 
 def updates(config, read):
     """Each pinned version that no update would find, and each pattern that finds nothing."""
-    wrong = []
+    # The presets leave out tests/, which has pins, too.
+    wrong = [] if config.get("ignorePaths") == [] else [".github/renovate.json: ignorePaths must be []"]
     managers = config["customManagers"]
     for manager in managers:
         for name in manager["managerFilePatterns"]:
@@ -126,6 +127,7 @@ def itself():
         "a workflow's image by its tag": workflow("x", re.sub(r"@sha256:[0-9a-f]{64}", "", text)),
         "a stage's image by its tag": dockerfile("x", "FROM rust:1 AS build\nFROM scratch\n"),
         "a version that no update finds": updates(config, lambda name: read(name) + ("readonly NEW=1.2.3\n" if name == ".ci/run" else "")),
+        "a configuration that leaves out tests": updates({name: value for name, value in config.items() if name != "ignorePaths"}, read),
         "a pattern that finds nothing": updates(config, lambda name: "" if name == "dashboards/check" else read(name)),
     }
     return [f"deploy/repository.py: does not see {what}" for what, wrong in broken.items() if not wrong]
