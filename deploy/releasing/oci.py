@@ -20,6 +20,8 @@ PROGRAMS = ("ephemon", "ephemon-hook", "ephemon-init")
 # e_machine of ELF, by the name that images have for the architecture.
 MACHINES = {"amd64": 62, "arm64": 183}
 PT_INTERP = 3
+# What Docker and Buildah set where a stage begins with nothing.
+PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def epoch():
@@ -33,7 +35,7 @@ def epoch():
 def configuration(dockerfile, arguments):
     """What the last stage sets, in the words of the image specification. An instruction that is not known here is
     an error: the image would not be the same as Docker's."""
-    found = {}
+    found = {"Env": [PATH]}
     text = re.sub(r"(?m)^\s*#.*\n", "", dockerfile).replace("\\\n", " ")
     for line in text[text.rindex("\nFROM scratch") :].splitlines():
         word, _, rest = line.strip().partition(" ")
@@ -45,7 +47,7 @@ def configuration(dockerfile, arguments):
             pairs = [pair.partition("=") for pair in shlex.split(rest)]
             known = {name: re.sub(r"\$\{(\w+)\}", lambda one: arguments.get(one[1], ""), value) for name, _, value in pairs}
             if word == "ENV":
-                found.setdefault("Env", []).extend(f"{name}={value}" for name, value in known.items())
+                found["Env"].extend(f"{name}={value}" for name, value in known.items())
             else:
                 found.setdefault("Labels", {}).update(known)
         elif word not in ("", "FROM", "ARG") and line.strip() != "COPY --from=build /image/ /":
