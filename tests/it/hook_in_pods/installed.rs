@@ -18,7 +18,7 @@ use crate::support::workflow_images::EPHEMON;
 /// The namespace of the kustomization.
 const NAMESPACE: &str = "ephemon";
 /// The image that the base names.
-const IMAGE: &str = "image: ephemon:0.1.0";
+const IMAGE: &str = concat!("image: ephemon:", env!("CARGO_PKG_VERSION"));
 /// The endpoint that the component `otlp` names.
 const ENDPOINT: &str = "http://otel-collector.observability:4318";
 
