@@ -16,6 +16,7 @@ mod log;
 mod otlp_metrics;
 pub mod readiness;
 mod run;
+mod settings;
 mod shared;
 
 pub use args::Args;

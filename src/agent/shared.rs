@@ -26,7 +26,7 @@ use super::args::Args;
 use super::export::Export;
 use super::otlp_metrics::{self, Names, Wheel};
 use super::readiness::Readiness;
-use super::{jobs, limits};
+use super::{jobs, limits, settings};
 
 /// A container's log is settled a moment after its figures.
 const LEDGER_RETENTION: Duration = Duration::from_mins(1);
@@ -71,6 +71,8 @@ impl Shared {
             node: self.node.clone(),
             logs: self.ledger.clone(),
             jobs: self.jobs_view.clone(),
+            settings: settings::of(args),
+            filter: settings::filter(args),
             ..metrics::Options::default()
         };
         Metrics::new(

@@ -255,7 +255,7 @@ impl Enforcer {
             tracing::error!(
                 "--enforce-limits cannot set limits: {}: {}; mount the host's /sys/fs/cgroup without \
                  readOnly in the agent's DaemonSet and run it as root, or leave the flag out (said \
-                 once; ephemon_agent_limits_total{{result=\"failed\"}} counts on)",
+                 once; ephemon_agent_limit_enforcements_total{{result=\"failed\"}} counts on)",
                 refused.path.display(),
                 refused.source
             );

@@ -262,7 +262,7 @@ fn a_dead_api_server_is_named_and_the_kernels_figures_are_still_read() {
     });
     assert!(missing.contains("list of pods"), "{missing}");
     until(address, "/metrics", |_, body| {
-        body.contains("ephemon_agent_discovered_total{source=\"startup\"} 1")
+        body.contains("ephemon_agent_containers_discovered_total{source=\"startup\"} 1")
     });
     let (status, log) = agent.terminate();
     assert!(status.success(), "{status}\n{log}");
