@@ -313,7 +313,9 @@ fn jobs_are_shown_by_name_with_exemplars_in_openmetrics_only() {
         assert_eq!(completed.samples.len(), JobResult::ALL.len());
         for ((_, labels), value) in &completed.samples {
             let count = if labels["result"] == "failure" { "1" } else { "0" };
-            assert_eq!((&*labels["repository"], &*labels["job"], &**value), ("o/r", "test", count));
+            let of = |name: &str| labels[name].as_str();
+            assert_eq!((of("organization"), of("repository"), of("job_id")), ("o", "r", "test"));
+            assert_eq!(value, count);
         }
         assert_eq!(families["ephemon_job_duration_seconds"].kind, "histogram");
         let names: Vec<_> =

@@ -132,8 +132,8 @@ fn above_the_cap_of_series_the_ended_are_left_out_and_counted_once() {
     for n in 1..=3 {
         enter(&readings, n, n != 3);
     }
-    // info, start, cpu: three series; the ended have their end too.
-    let options = Options { max_series: 7, ..long_running() };
+    // info, start, cpu: three series; the ended have their end and its quality too.
+    let options = Options { max_series: 8, ..long_running() };
     let metrics = metrics(&readings, options);
     let shown = |scrape: &Scrape| {
         let text = text(scrape);
