@@ -237,6 +237,8 @@ fn every_panel_has_something_to_show() {
         .map(|query| format!("{}, {}: {}", query.dashboard, query.panel, query.expression))
         .collect();
     assert!(all.is_some(), "nothing to show:\n{}", shown.join("\n"));
+    let answers = prometheus.query("max_over_time(ephemon_agent_watch_up{watch=\"pods\"}[10m])");
+    assert_eq!(answers, [1.0], "the demo's API server answers");
     demo.terminate(Duration::from_secs(30));
 }
 
