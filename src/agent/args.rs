@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ephemon_metrics::Pattern;
+
 use super::duration::{parse, parse_positive};
 use super::export::ExportArgs;
 use super::log::LogArgs;
@@ -156,6 +158,27 @@ pub struct Args {
         value_parser = clap::value_parser!(u32).range(1..)
     )]
     pub max_ended: u32,
+
+    /// Show only the families of metrics that one of these patterns matches: names, in which `*` stands
+    /// for any letters [default: all]
+    #[arg(
+        long,
+        env = "EPHEMON_METRICS_ALLOW",
+        value_name = "PATTERN",
+        value_delimiter = ',',
+        num_args = 1
+    )]
+    pub metrics_allow: Vec<Pattern>,
+
+    /// Show no family that one of these patterns matches, though --metrics-allow does, too
+    #[arg(
+        long,
+        env = "EPHEMON_METRICS_DENY",
+        value_name = "PATTERN",
+        value_delimiter = ',',
+        num_args = 1
+    )]
+    pub metrics_deny: Vec<Pattern>,
 
     /// Limit ephemeral containers to what `EPHEMON_LIMITS` in their spec asks for, by writing to
     /// their cgroups: needs /sys/fs/cgroup read-write

@@ -194,7 +194,11 @@ impl JobTracker {
         let turn = assembler.turn(now_ns);
         parts.self_metrics.dropped_by(Signal::Traces, Reason::Cap, turn.refused);
         self.say_left_out(&turn.left_out);
-        let news = !turn.started.is_empty() || !turn.dispatches.is_empty();
+        let expired = self.tally.has_expired(now_ns);
+        if expired {
+            Arc::make_mut(&mut self.tally).expire(now_ns);
+        }
+        let news = expired || !turn.started.is_empty() || !turn.dispatches.is_empty();
         for job in &turn.started {
             Arc::make_mut(&mut self.tally).started(job);
         }

@@ -17,6 +17,7 @@ mod limits;
 mod lock;
 mod log;
 mod log_level;
+mod metric_settings;
 mod otlp_metrics;
 pub mod readiness;
 mod run;

@@ -29,7 +29,7 @@ use super::log_level::LogLevel;
 use super::otlp_metrics::{self, Names, Wheel};
 use super::readiness::Readiness;
 use super::state::StateReader;
-use super::{jobs, limits};
+use super::{jobs, limits, metric_settings};
 
 /// How much longer a container's log counts are kept than its metrics.
 const LEDGER_RETENTION: Duration = Duration::from_mins(1);
@@ -77,6 +77,8 @@ impl Shared {
             node: self.node.clone(),
             logs: self.ledger.clone(),
             jobs: self.jobs_view.clone(),
+            settings: metric_settings::of(args),
+            filter: metric_settings::filter(args),
             ..metrics::Options::default()
         };
         Metrics::new(

@@ -1,8 +1,6 @@
 //! The metrics of the agent itself: two with rows, the others counted by `ephemon_self_metrics` and by the
 //! process collector of the `prometheus` crate, and listed here for the reference. None goes by OTLP.
 
-use ephemon_capture::readings::PodRecord;
-
 use super::row::{Label, Metric, Row};
 use super::value::{LabelValue, Value};
 
@@ -25,23 +23,85 @@ pub static BUILD: Row<Build> =
             points.put(&[build.version.into(), revision], Some(Value::Count(1)));
         });
 
-/// The agent's own accounting, checked against the kernel's. Its labels are those of pods.
-pub static ACCOUNTING: Row<PodRecord> =
-    Metric::gauge("1", "How far the sum of a pod's containers is from the pod's own CPU counter.")
-        .family("ephemon_agent_accounting_error_ratio")
-        .labels(&[Label::prometheus("namespace"), Label::prometheus("pod")])
-        .one(|pod| pod.accounting_error.map(Value::Float));
+/// How the agent is set up: what changes which figures there are, and nothing secret.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// `--pod-selector`; empty selects all pods.
+    pub pod_selector: String,
+    /// Whether the API server is asked.
+    pub api: bool,
+    /// Whether the container runtime is asked.
+    pub cri: bool,
+    /// `--enforce-limits`.
+    pub enforce_limits: bool,
+    /// `--sample-interval`.
+    pub sample_interval: String,
+    /// `--retain-ended`.
+    pub retain_ended: String,
+    /// `--max-ended`.
+    pub max_ended: String,
+    /// `--logs`.
+    pub logs: String,
+    /// `--trace-mode`.
+    pub trace_mode: String,
+    /// `--otlp-metrics`.
+    pub otlp_metrics: bool,
+    /// `--metrics-allow`, with commas.
+    pub metrics_allow: String,
+    /// `--metrics-deny`, with commas.
+    pub metrics_deny: String,
+}
+
+/// How the agent is set up.
+pub static SETTINGS: Row<Settings> =
+    Metric::info("Settings of the running agent that change which values there are.")
+        .family("ephemon_agent_settings_info")
+        .labels(&[
+            Label::prometheus("pod_selector"),
+            Label::prometheus("api"),
+            Label::prometheus("cri"),
+            Label::prometheus("enforce_limits"),
+            Label::prometheus("sample_interval"),
+            Label::prometheus("retain_ended"),
+            Label::prometheus("max_ended"),
+            Label::prometheus("logs"),
+            Label::prometheus("trace_mode"),
+            Label::prometheus("otlp_metrics"),
+            Label::prometheus("metrics_allow"),
+            Label::prometheus("metrics_deny"),
+        ])
+        .many(|settings, points| {
+            let word = |is: bool| LabelValue::from(if is { "true" } else { "false" });
+            let labels = [
+                settings.pod_selector.as_str().into(),
+                word(settings.api),
+                word(settings.cri),
+                word(settings.enforce_limits),
+                settings.sample_interval.as_str().into(),
+                settings.retain_ended.as_str().into(),
+                settings.max_ended.as_str().into(),
+                settings.logs.as_str().into(),
+                settings.trace_mode.as_str().into(),
+                word(settings.otlp_metrics),
+                settings.metrics_allow.as_str().into(),
+                settings.metrics_deny.as_str().into(),
+            ];
+            points.put(&labels, Some(Value::Count(1)));
+        });
 
 /// What is counted elsewhere; a test holds names, help and labels to the registry's.
 static COUNTED: &[Metric] = &[
     Metric::counter("{container}", "Containers found.")
-        .family("ephemon_agent_discovered_total")
+        .family("ephemon_agent_containers_discovered_total")
         .labels(&[Label::prometheus("source")]),
-    Metric::counter("{item}", "Data given up.")
-        .family("ephemon_agent_dropped_total")
-        .labels(&[Label::prometheus("signal"), Label::prometheus("reason")]),
+    Metric::counter(
+        "{item}",
+        "Items of data given up: containers, events, log records, spans, points.",
+    )
+    .family("ephemon_agent_dropped_items_total")
+    .labels(&[Label::prometheus("signal"), Label::prometheus("reason")]),
     Metric::counter("{container}", "Final readings of ended containers.")
-        .family("ephemon_agent_finals_total")
+        .family("ephemon_agent_final_readings_total")
         .labels(&[Label::prometheus("quality")]),
     Metric::counter(
         "{connection}",
@@ -50,7 +110,7 @@ static COUNTED: &[Metric] = &[
     .family("ephemon_agent_http_connections_closed_total")
     .labels(&[Label::prometheus("reason")]),
     Metric::counter("{limit}", "Limits that containers' specs ask for, by what came of them.")
-        .family("ephemon_agent_limits_total")
+        .family("ephemon_agent_limit_enforcements_total")
         .labels(&[Label::prometheus("result")]),
     Metric::gauge("By", "Bytes of containers' logs that are written and not yet delivered.")
         .family("ephemon_agent_log_lag_bytes"),
@@ -66,12 +126,21 @@ static COUNTED: &[Metric] = &[
         .family("ephemon_agent_otlp_requests_total")
         .labels(&[Label::prometheus("signal"), Label::prometheus("result")]),
     Metric::histogram("s", "Time to read one container's cgroup files.")
-        .family("ephemon_agent_sample_duration_seconds"),
-    Metric::counter("{reading}", "Periodic readings of a container's cgroup.")
-        .family("ephemon_agent_samples_total"),
+        .family("ephemon_agent_reading_duration_seconds"),
+    Metric::histogram("s", "Time to put together one answer on /metrics.")
+        .family("ephemon_agent_scrape_duration_seconds"),
     Metric::gauge("By", "Size of what waits on the node's disk for a collector.")
         .family("ephemon_agent_spool_bytes")
         .labels(&[Label::prometheus("signal")]),
+    Metric::counter(
+        "{failure}",
+        "Times that what the agent watches for names did not answer, or ended early.",
+    )
+    .family("ephemon_agent_watch_failures_total")
+    .labels(&[Label::prometheus("watch")]),
+    Metric::gauge("1", "1 while what the agent watches for names answers, else 0.")
+        .family("ephemon_agent_watch_up")
+        .labels(&[Label::prometheus("watch")]),
     Metric::counter("s", "Total user and system CPU time spent in seconds.")
         .family("process_cpu_seconds_total"),
     Metric::gauge("{fd}", "Maximum number of open file descriptors.").family("process_max_fds"),
@@ -85,7 +154,7 @@ static COUNTED: &[Metric] = &[
 
 /// Every metric of the agent, in the order of the exposition.
 pub(super) fn metrics() -> impl Iterator<Item = &'static Metric> {
-    [&BUILD.metric, &ACCOUNTING.metric].into_iter().chain(COUNTED)
+    [&BUILD.metric, &SETTINGS.metric].into_iter().chain(COUNTED)
 }
 
 // === impl Build ===
@@ -103,7 +172,7 @@ mod tests {
     use std::time::Duration;
 
     use ephemon_model::Quality;
-    use ephemon_self_metrics::{Enforced, Exported, Reason, SelfMetrics, Signal, Source};
+    use ephemon_self_metrics::{Enforced, Exported, Reason, SelfMetrics, Signal, Source, Watched};
     use prometheus::proto::MetricType;
 
     use super::super::row::Kind;
@@ -119,6 +188,8 @@ mod tests {
         self_metrics.spooled(Signal::Logs, 0);
         self_metrics.limits_enforced(Enforced::Applied);
         self_metrics.sampled(Duration::from_micros(10));
+        self_metrics.scraped(Duration::from_millis(10));
+        self_metrics.will_watch(Watched::Pods);
         self_metrics.count_process().unwrap();
 
         let counted: BTreeMap<_, _> = self_metrics

@@ -29,16 +29,29 @@ pub struct Container {
 /// The rows, in the order of the exposition.
 pub static ROWS: &[Row<Container>] = &[
     // In OTLP the resource says this, and `ephemon.container.ended` the rest.
-    Metric::info("A container's id and image; `quality` and `exit_reason` once it is over.")
+    Metric::info("A container's id and image.")
         .family("ephemon_container_info")
         .labels(&[
             Label::prometheus("container_id"),
             Label::prometheus("pod_uid"),
             Label::prometheus("image"),
-            Label::prometheus("quality"),
-            Label::prometheus("exit_reason"),
         ])
         .many(info),
+    // What is known at the end only is in families of its own: the labels of a series stay as they are.
+    Metric::info("Once the container is over: how its final values were obtained.")
+        .family("ephemon_container_final_quality_info")
+        .labels(&[Label::prometheus("quality")])
+        .many(|c, points| {
+            let Some(ended) = &c.record.ended else { return };
+            points.put(&[ended.quality.as_str().into()], Some(Value::Count(1)));
+        }),
+    Metric::info("Once the container is over: why it ended, by the API server or the runtime.")
+        .family("ephemon_container_exit_reason_info")
+        .labels(&[Label::prometheus("exit_reason")])
+        .many(|c, points| {
+            let Some(exit) = c.exit() else { return };
+            points.put(&[(*exit.reason).into()], Some(Value::Count(1)));
+        }),
     // In OTLP each point has the times.
     Metric::gauge("s", "When the container's cgroup was made, since the Unix epoch.")
         .family("ephemon_container_start_time_seconds")
@@ -161,23 +174,23 @@ pub static ROWS: &[Row<Container>] = &[
             points.put(&["write".into()], sum(c, |io| io.write_ops));
         }),
     Metric::up_down_counter("{task}", "Tasks (processes and threads) now.")
-        .family("ephemon_container_pids")
-        .instrument("ephemon.container.pids")
+        .family("ephemon_container_tasks")
+        .instrument("ephemon.container.tasks")
         .one(|c| count(c.usage().pids.current)),
     Metric::gauge("{task}", "Most tasks at once since the container's start.")
-        .family("ephemon_container_pids_peak")
-        .instrument("ephemon.container.pids.peak")
+        .family("ephemon_container_tasks_peak")
+        .instrument("ephemon.container.tasks.peak")
         .one(|c| count(c.usage().pids.peak)),
     Metric::up_down_counter(
         "{task}",
         "The container's own limit of tasks; absent where it has none.",
     )
-    .family("ephemon_container_pids_limit")
-    .instrument("ephemon.container.pids.limit")
+    .family("ephemon_container_tasks_limit")
+    .instrument("ephemon.container.tasks.limit")
     .one(|c| count(limit(c.usage().pids.limit))),
     Metric::counter("{refusal}", "Times a new task was refused for the limit of tasks.")
-        .family("ephemon_container_pids_limit_hits_total")
-        .instrument("ephemon.container.pids.limit.hits")
+        .family("ephemon_container_tasks_limit_hits_total")
+        .instrument("ephemon.container.tasks.limit.hits")
         .one(|c| count(c.usage().pids.limit_hits)),
     Metric::counter("s", "Time in which at least one task waited for the resource (PSI `some`).")
         .family("ephemon_container_pressure_waiting_seconds_total")
@@ -271,13 +284,7 @@ impl Container {
 fn info(container: &Container, points: &mut dyn Points) {
     let record = &container.record;
     let image = container.facts.as_ref().and_then(|facts| facts.image.as_deref());
-    let labels = [
-        record.id.as_str().into(),
-        record.pod.as_str().into(),
-        image.into(),
-        record.ended.as_ref().map(|ended| ended.quality.as_str()).into(),
-        container.exit().map(|exit| &*exit.reason).into(),
-    ];
+    let labels = [record.id.as_str().into(), record.pod.as_str().into(), image.into()];
     points.put(&labels, Some(Value::Count(1)));
 }
 

@@ -22,6 +22,7 @@ pub struct JobSeries {
     pub shown: Vec<Arc<Job>>,
 }
 
+const POD: Label = Label::prometheus("pod");
 const RESULT: Label = Label::both("result", CICD_PIPELINE_TASK_RUN_RESULT);
 
 /// The rows, in the order of the exposition.
@@ -30,14 +31,34 @@ pub static ROWS: &[Row<JobSeries>] = &[
     Metric::info("A job that is under way or ended a short time ago.")
         .family("ephemon_job_info")
         .labels(&[
-            Label::prometheus("pod"),
+            POD,
             Label::prometheus("run_id"),
             Label::prometheus("run_attempt"),
-            Label::prometheus("runner"),
+            Label::prometheus("event_name"),
+            Label::prometheus("workflow_ref"),
+            Label::prometheus("runner_name"),
             Label::prometheus("trace_id"),
-            Label::prometheus("result"),
         ])
         .many(info),
+    // What is learnt later is in families of its own: the labels of a series stay as they are.
+    Metric::info("The job's name as GitHub shows it, where the runner's log is read.")
+        .family("ephemon_job_name_info")
+        .labels(&[POD, Label::prometheus("job_name")])
+        .many(|job, points| {
+            for shown in &job.shown {
+                let Some(name) = shown.identity.display_name.as_deref() else { continue };
+                points.put(&[(*shown.pod.name).into(), name.into()], Some(Value::Count(1)));
+            }
+        }),
+    Metric::info("How a job ended, once it is over.")
+        .family("ephemon_job_result_info")
+        .labels(&[POD, Label::prometheus("result")])
+        .many(|job, points| {
+            for shown in job.shown.iter().filter(|shown| shown.window.end.is_some()) {
+                let labels = [(*shown.pod.name).into(), shown.outcome.result.as_str().into()];
+                points.put(&labels, Some(Value::Count(1)));
+            }
+        }),
     Metric::counter("{job}", "Jobs that began.")
         .family("ephemon_job_started_total")
         .instrument("ephemon.job.started")
@@ -48,7 +69,7 @@ pub static ROWS: &[Row<JobSeries>] = &[
         .labels(&[RESULT])
         .many(|job, points| by_result(&job.counts.completed, points)),
     Metric::counter("s", "CPU time that jobs' containers used.")
-        .family("ephemon_job_cpu_seconds_total")
+        .family("ephemon_job_cpu_usage_seconds_total")
         .instrument("ephemon.job.cpu.time")
         .one(|job| Some(Value::Nanos(job.counts.cpu_ns))),
     Metric::counter("By.s", "Memory that jobs' containers held, over time.")
@@ -82,22 +103,22 @@ pub static ROWS: &[Row<JobSeries>] = &[
         .instrument("ephemon.job.duration")
         .buckets(|job| &job.counts.duration_seconds, DURATION_BOUNDS),
     Metric::histogram("By", "Highest memory use of each of a job's containers.")
-        .family("ephemon_job_memory_peak_bytes")
-        .instrument("ephemon.job.memory.peak")
+        .family("ephemon_job_container_memory_peak_bytes")
+        .instrument("ephemon.job.container.memory.peak")
         .buckets(|job| &job.counts.memory_peak_bytes, MEMORY_BOUNDS),
     Metric::histogram("s", "From a container's cgroup to its own program.")
-        .family("ephemon_job_container_start_seconds")
+        .family("ephemon_job_container_start_duration_seconds")
         .instrument("ephemon.job.container.start")
         .buckets(|job| &job.counts.container_start_seconds, START_BOUNDS),
     Metric::histogram(
         "s",
         "From the request for a container to its cgroup: kubelet and image together.",
     )
-    .family("ephemon_job_container_wait_seconds")
+    .family("ephemon_job_container_wait_duration_seconds")
     .instrument("ephemon.job.container.wait")
     .buckets(|job| &job.counts.container_wait_seconds, START_BOUNDS),
     Metric::histogram("s", "Pulls of containers' images, where the runner may list events.")
-        .family("ephemon_job_image_pull_seconds")
+        .family("ephemon_job_image_pull_duration_seconds")
         .instrument("ephemon.job.image.pull")
         .buckets(|job| &job.counts.image_pull_seconds, START_BOUNDS),
 ];
@@ -109,14 +130,14 @@ fn info(job: &JobSeries, points: &mut dyn Points) {
             Some((run_id, run_attempt)) => (&**run_id, &**run_attempt),
             None => ("", ""),
         };
-        let result = shown.window.end.map_or("", |_| shown.outcome.result.as_str());
         let labels = [
             (*shown.pod.name).into(),
             run_id.into(),
             run_attempt.into(),
+            shown.identity.event.as_deref().unwrap_or_default().into(),
+            shown.identity.workflow_ref.as_deref().unwrap_or_default().into(),
             shown.identity.runner.as_deref().unwrap_or_default().into(),
             trace_id.as_str().into(),
-            result.into(),
         ];
         points.put(&labels, Some(Value::Count(1)));
     }

@@ -20,7 +20,7 @@ mod reference;
 mod row;
 mod value;
 
-pub use agent::Build;
+pub use agent::{Build, Settings};
 pub use container::Container;
 pub use family::{Family, Unit, families};
 pub use instrument::{Instrument, InstrumentRows, container_instruments, instruments};

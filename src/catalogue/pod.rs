@@ -1,4 +1,5 @@
-//! The metrics of pods: the network namespace their containers share.
+//! The metrics of pods: the network namespace their containers share, and how well their figures
+//! add up.
 
 use ephemon_capture::readings::PodRecord;
 use ephemon_model::NetUsage;
@@ -47,6 +48,10 @@ pub static ROWS: &[Row<PodRecord>] = &[
         .sent("Packets dropped while sending.")
         .family("ephemon_pod_network_transmit_dropped_total")
         .many(|pod, points| net(pod, points, |net| net.transmit_dropped)),
+    // The agent's own accounting, checked against the kernel's: no figure of the pod for OTLP.
+    Metric::gauge("1", "How far the sum of a pod's containers is from the pod's own CPU counter.")
+        .family("ephemon_pod_cpu_accounting_error_ratio")
+        .one(|pod| pod.accounting_error.map(Value::Float)),
 ];
 
 /// Both directions, one instrument.

@@ -124,7 +124,7 @@ impl Scope {
         match self {
             Self::Container => &["namespace", "pod", "container", "container_type"],
             Self::Pod => &["namespace", "pod"],
-            Self::Job => &["namespace", "repository", "workflow", "job"],
+            Self::Job => &["namespace", "organization", "repository", "workflow", "job_id"],
             Self::Agent => &[],
         }
     }

@@ -309,7 +309,7 @@ mod tests {
         format!(
             "ephemon_container_cpu_usage_seconds_total{labels} {cpu}\n\
              ephemon_container_end_time_seconds{labels} 1\n\
-             ephemon_agent_finals_total{{quality=\"{quality}\"}} 1\n"
+             ephemon_agent_final_readings_total{{quality=\"{quality}\"}} 1\n"
         )
     }
 

@@ -12,7 +12,7 @@ pub(super) type Who = (String, String, String);
 #[derive(Debug, Clone, Default)]
 pub(super) struct Shown {
     pub(super) containers: BTreeMap<Who, Series>,
-    /// `ephemon_agent_finals_total` by quality, in the last scrape.
+    /// `ephemon_agent_final_readings_total` by quality, in the last scrape.
     pub(super) finals: BTreeMap<String, u64>,
     /// `ephemon_agent_log_lag_bytes` in the last scrape: bytes that containers wrote and that are
     /// not delivered yet.
@@ -41,7 +41,7 @@ impl Shown {
     /// Adds one scrape. The values of a container that has ended are final.
     pub(super) fn enter(&mut self, page: &str) {
         for sample in page.lines().filter_map(parse) {
-            if sample.name == "ephemon_agent_finals_total" {
+            if sample.name == "ephemon_agent_final_readings_total" {
                 let quality = sample.labels.get("quality").cloned().unwrap_or_default();
                 self.finals.insert(quality, whole(sample.value));
                 continue;
@@ -129,7 +129,7 @@ mod tests {
         shown.enter(&format!(
             "ephemon_container_cpu_usage_seconds_total{{{labels}}} 0.5\nephemon_container_end_time_seconds{{{labels}}} 1.7e9\n"
         ));
-        shown.enter("ephemon_agent_finals_total{quality=\"exact\"} 1\n");
+        shown.enter("ephemon_agent_final_readings_total{quality=\"exact\"} 1\n");
         let who = ("default".to_owned(), "p".to_owned(), "c".to_owned());
         let series = shown.containers[&who];
         assert_eq!((series.cpu_seconds, series.end_time), (Some(0.5), Some(1.7e9)));

@@ -55,8 +55,11 @@ pub async fn watch_by(client: Client, inventory: Inventory) -> Infallible {
     let mut backoff = Backoff::new(Duration::from_secs(1), RETRY_INTERVAL_MAX);
     let mut outage = Outage::default();
     let mut wait = LIST_INTERVAL;
+    inventory.will_ask_runtime();
     loop {
-        match round(&client, &inventory).await {
+        let asked = round(&client, &inventory).await;
+        inventory.runtime_asked(asked.is_ok());
+        match asked {
             Ok(complete) => {
                 backoff.reset();
                 if outage.end() {

@@ -19,7 +19,7 @@ use std::time::{Instant, SystemTime};
 use ephemon_base::lock;
 use ephemon_contract::{Limits, LimitsError};
 use ephemon_model::{ContainerId, ContainerType, Exit, PodRef, PodUid};
-use ephemon_self_metrics::{Reason, SelfMetrics, Signal};
+use ephemon_self_metrics::{Reason, SelfMetrics, Signal, Watched};
 use tokio::sync::Notify;
 
 pub use evidence::{Evidence, EvidenceSource, Observation, SpecEntry};
@@ -108,6 +108,7 @@ impl Inventory {
     /// first list.
     pub fn with_api(self_metrics: SelfMetrics) -> Self {
         let since = Instant::now();
+        self_metrics.will_watch(Watched::Pods);
         Self::new(ApiState::Connecting { since }, self_metrics)
     }
 
@@ -218,11 +219,33 @@ impl Inventory {
     /// Events of the API server arrive.
     pub fn api_live(&self) {
         self.change(State::api_live);
+        if let Some(self_metrics) = &self.0.self_metrics {
+            self_metrics.watch_answers(Watched::Pods);
+        }
     }
 
     /// The API server is unavailable.
     pub fn api_failing(&self) {
         self.change(|state| state.api_failing(Instant::now()));
+        if let Some(self_metrics) = &self.0.self_metrics {
+            self_metrics.watch_failed(Watched::Pods);
+        }
+    }
+
+    /// The runtime is going to be asked.
+    pub fn will_ask_runtime(&self) {
+        if let Some(self_metrics) = &self.0.self_metrics {
+            self_metrics.will_watch(Watched::Runtime);
+        }
+    }
+
+    /// The runtime was asked for everything; whether it answered.
+    pub fn runtime_asked(&self, answered: bool) {
+        match &self.0.self_metrics {
+            Some(self_metrics) if answered => self_metrics.watch_answers(Watched::Runtime),
+            Some(self_metrics) => self_metrics.watch_failed(Watched::Runtime),
+            None => {}
+        }
     }
 
     /// The log directory of a pod was removed, and provides no further evidence.

@@ -257,7 +257,7 @@ impl Enforcer {
             tracing::error!(
                 "--enforce-limits cannot set limits: {}: {}; mount the host's /sys/fs/cgroup without \
                  readOnly in the agent's DaemonSet and run it as root, or remove the flag (logged \
-                 once; ephemon_agent_limits_total{{result=\"failed\"}} counts further failures)",
+                 once; ephemon_agent_limit_enforcements_total{{result=\"failed\"}} counts further failures)",
                 refused.path.display(),
                 refused.source
             );

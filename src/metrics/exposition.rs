@@ -13,12 +13,13 @@ mod value;
 use ephemon_catalogue::{Container, Row, agent, container, job, pod};
 
 use self::lines::Lines;
+use super::filter::Filter;
 use super::format::Format;
 use super::view::View;
 
 /// Appends the view's text to `out` and says how many sample lines that was.
 pub fn render(view: &View, format: Format, out: &mut String) -> usize {
-    let mut lines = Lines::new(out, format, &view.devices);
+    let mut lines = Lines::new(out, format, &view.devices, &view.filter);
     for row in container::ROWS {
         let of = view.containers.iter().map(|shown| (shown.labels(), &shown.container));
         family(&mut lines, row, of);
@@ -30,8 +31,7 @@ pub fn render(view: &View, format: Format, out: &mut String) -> usize {
         family(&mut lines, row, view.jobs.iter().map(|shown| (shown.labels(), &shown.series)));
     }
     family(&mut lines, &agent::BUILD, [("", &view.build)]);
-    let pods = view.pods.iter().map(|shown| (shown.labels(), &*shown.record));
-    family(&mut lines, &agent::ACCOUNTING, pods);
+    family(&mut lines, &agent::SETTINGS, [("", &view.settings)]);
     for counted in &view.agent {
         registry::family(&mut lines, counted);
     }
@@ -42,24 +42,25 @@ pub fn render(view: &View, format: Format, out: &mut String) -> usize {
     lines
 }
 
-/// How many sample lines this container makes.
-pub(super) fn weigh(container: &Container) -> usize {
+/// How many sample lines this container makes in the families that are shown.
+pub(super) fn weigh(container: &Container, filter: &Filter) -> usize {
     let mut lines = Lines::counting();
-    for row in container::ROWS.iter().filter(|row| row.metric.family.is_some()) {
+    let shown = |name: &str| filter.shows(name);
+    for row in container::ROWS.iter().filter(|row| row.metric.family.is_some_and(shown)) {
         lines.row(row, container);
     }
     lines.count()
 }
 
-/// One family with all its series; nothing at all where no series has a value, or where the row is
-/// for OTLP alone.
+/// One family with all its series; nothing at all where no series has a value, or where it is not to be shown,
+/// or the row is for OTLP alone.
 fn family<'a, T: 'a>(
     lines: &mut Lines<'_>,
     row: &Row<T>,
     shown: impl IntoIterator<Item = (&'a str, &'a T)>,
 ) {
     let metric = row.metric;
-    let Some(name) = metric.family else { return };
+    let Some(name) = metric.family.filter(|name| lines.shows(name)) else { return };
     lines.open(name, metric.help, metric.kind, metric.labels);
     for (labels, of) in shown {
         lines.about(labels);

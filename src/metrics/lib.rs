@@ -5,6 +5,7 @@
 
 mod devices;
 mod exposition;
+mod filter;
 mod format;
 mod label;
 mod retention;
@@ -14,6 +15,7 @@ mod view;
 
 pub use devices::DeviceNames;
 pub use exposition::render;
+pub use filter::{Filter, Pattern, PatternError};
 pub use format::Format;
 pub use retention::ScraperId;
 pub use scrape::MAX_TEXT_BYTES;

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ephemon_base::lock;
 use ephemon_capture::readings::{Readings, Snapshot};
-use ephemon_catalogue::Build;
 use ephemon_catalogue::pod::MAX_INTERFACES;
+use ephemon_catalogue::{Build, Settings};
 use ephemon_discovery::identity::Known;
 use ephemon_discovery::inventory::Inventory;
 use ephemon_jobs::JobsView;
@@ -25,6 +25,7 @@ use hyper::body::Bytes;
 use self::texts::Texts;
 use super::devices::Devices;
 use super::exposition::{render, weigh};
+use super::filter::Filter;
 use super::format::Format;
 use super::retention::{EndedContainer, Limits, Retention, ScraperId, ScraperKey};
 use super::roster::{Cast, Moment, Roster, Shown, ShownPod};
@@ -45,6 +46,10 @@ pub struct Options {
     pub node: NodeRoot,
     /// Which ephemon this is.
     pub build: Build,
+    /// How it is set up.
+    pub settings: Settings,
+    /// Which families are shown.
+    pub filter: Filter,
     /// What became of containers' logs.
     pub logs: Ledger,
     /// Where jobs are counted.
@@ -108,6 +113,8 @@ impl Default for Options {
             max_series: 50_000,
             node: NodeRoot::new("/"),
             build: Build::default(),
+            settings: Settings::default(),
+            filter: Filter::default(),
             logs: Ledger::default(),
             jobs: JobsView::default(),
         }
@@ -149,6 +156,7 @@ impl Metrics {
     /// The text for a scraper, or for nobody (`HEAD`): then there is nothing to confirm.
     pub fn scrape(&self, format: Format, scraper: Option<&ScraperId>) -> Scrape {
         let shared = &self.0;
+        let begun = Instant::now();
         let (view, receipt) = {
             let mut state = shared.state();
             let now = Moment::now();
@@ -164,6 +172,7 @@ impl Metrics {
         };
         let mut text = shared.texts.take();
         let lines = render(&view, format, &mut text);
+        shared.self_metrics.scraped(begun.elapsed());
         Scrape { body: shared.texts.lend(text), lines, receipt }
     }
 
@@ -265,7 +274,9 @@ impl Shared {
             jobs: JobView::all(&self.options.jobs.shown()),
             agent: self.self_metrics.registry().gather(),
             build: self.options.build,
+            settings: self.options.settings.clone(),
             devices,
+            filter: self.options.filter.clone(),
         }
     }
 
@@ -276,9 +287,10 @@ impl Shared {
         state: &mut State,
         mut containers: Vec<ContainerView>,
     ) -> Vec<ContainerView> {
+        let filter = &self.options.filter;
         let weights: HashMap<_, _> = containers
             .iter()
-            .map(|shown| (shown.container.record.id.clone(), weigh(&shown.container)))
+            .map(|shown| (shown.container.record.id.clone(), weigh(&shown.container, filter)))
             .collect();
         let all: usize = weights.values().sum();
         if all <= self.options.max_series {

@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ephemon_capture::readings::{PodRecord, Record};
-use ephemon_catalogue::{Build, Container, JobSeries};
+use ephemon_catalogue::{Build, Container, JobSeries, Settings};
 use ephemon_crilog::Account;
 use ephemon_discovery::inventory::ContainerFacts;
 use ephemon_jobs::Shown;
-use ephemon_jobs::tally::Labels;
+use ephemon_jobs::tally::{Labels, OTHER};
 use ephemon_model::ContainerType;
 use prometheus::proto::MetricFamily;
 
 use super::devices::DeviceNames;
+use super::filter::Filter;
 use super::label::push_label;
 
 /// Everything one exposition shows.
@@ -29,8 +30,12 @@ pub struct View {
     pub agent: Vec<MetricFamily>,
     /// Which ephemon this is.
     pub build: Build,
+    /// How it is set up.
+    pub settings: Settings,
     /// Names of block devices.
     pub devices: DeviceNames,
+    /// Which families are shown.
+    pub filter: Filter,
 }
 
 /// The labels every series of a container has.
@@ -134,9 +139,11 @@ impl JobView {
         let view = |(labels, series): (Arc<Labels>, JobSeries)| {
             let mut spelled = String::with_capacity(128);
             push_label(&mut spelled, "namespace", &labels.namespace);
-            push_label(&mut spelled, "repository", &labels.repository);
+            let (organization, repository) = owner_and_name(&labels.repository);
+            push_label(&mut spelled, "organization", organization);
+            push_label(&mut spelled, "repository", repository);
             push_label(&mut spelled, "workflow", &labels.workflow);
-            push_label(&mut spelled, "job", &labels.job);
+            push_label(&mut spelled, "job_id", &labels.job);
             Self { series, labels: spelled }
         };
         views.into_iter().map(view).collect()
@@ -144,5 +151,27 @@ impl JobView {
 
     pub(super) fn labels(&self) -> &str {
         &self.labels
+    }
+}
+
+/// `owner/name` as ARC's listener labels it: `organization` and `repository`. What jobs without a
+/// set of their own are counted under is both.
+fn owner_and_name(repository: &str) -> (&str, &str) {
+    if repository == OTHER {
+        return (OTHER, OTHER);
+    }
+    repository.split_once('/').unwrap_or(("", repository))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repository_is_its_owner_and_its_name() {
+        assert_eq!(owner_and_name("octo/app"), ("octo", "app"));
+        assert_eq!(owner_and_name(""), ("", ""));
+        assert_eq!(owner_and_name("app"), ("", "app"));
+        assert_eq!(owner_and_name(OTHER), (OTHER, OTHER));
     }
 }

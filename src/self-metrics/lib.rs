@@ -6,19 +6,20 @@ mod closed;
 mod labels;
 mod notices;
 mod process;
+mod watched;
 
 use std::time::Duration;
 
 use ephemon_model::{LogLoss, Quality};
 use prometheus::{
-    Counter, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry,
+    Counter, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
 pub use closed::Closed;
 pub use labels::{Enforced, Exported, Reason, Signal, Source};
 pub use notices::Notices;
 use process::ProcessCollector;
+pub use watched::Watched;
 
 /// The agent's own counters. Cheap to clone; every clone counts into the same figures.
 #[derive(Debug, Clone)]
@@ -30,12 +31,14 @@ pub struct SelfMetrics {
     exported: IntCounterVec,
     limits: IntCounterVec,
     closed: IntCounterVec,
-    samples: IntCounter,
     spool: IntGaugeVec,
     log_lag: IntGauge,
     log_lost: IntCounterVec,
     log_wait: Counter,
-    sample_duration: Histogram,
+    reading_duration: Histogram,
+    scrape_duration: Histogram,
+    watch_up: IntGaugeVec,
+    watch_failures: IntCounterVec,
 }
 
 // === impl SelfMetrics ===
@@ -56,16 +59,24 @@ impl SelfMetrics {
         };
         let self_metrics = Self {
             registry: Registry::new(),
-            finals: counter("finals_total", "Final readings of ended containers.", &["quality"])?,
-            discovered: counter("discovered_total", "Containers found.", &["source"])?,
-            dropped: counter("dropped_total", "Data given up.", &["signal", "reason"])?,
+            finals: counter(
+                "final_readings_total",
+                "Final readings of ended containers.",
+                &["quality"],
+            )?,
+            discovered: counter("containers_discovered_total", "Containers found.", &["source"])?,
+            dropped: counter(
+                "dropped_items_total",
+                "Items of data given up: containers, events, log records, spans, points.",
+                &["signal", "reason"],
+            )?,
             exported: counter(
                 "otlp_requests_total",
                 "Requests to a collector, by what came of them.",
                 &["signal", "result"],
             )?,
             limits: counter(
-                "limits_total",
+                "limit_enforcements_total",
                 "Limits that containers' specs ask for, by what came of them.",
                 &["result"],
             )?,
@@ -73,10 +84,6 @@ impl SelfMetrics {
                 "http_connections_closed_total",
                 "Connections to the agent's HTTP server that it closed before their peers were done.",
                 &["reason"],
-            )?,
-            samples: IntCounter::new(
-                "ephemon_agent_samples_total",
-                "Periodic readings of a container's cgroup.",
             )?,
             spool: IntGaugeVec::new(
                 Opts::new(
@@ -98,12 +105,31 @@ impl SelfMetrics {
                 "ephemon_agent_log_share_wait_seconds_total",
                 "Time that pods' logs waited because the pod had used its share of the log thread's time.",
             )?,
-            sample_duration: Histogram::with_opts(
+            reading_duration: Histogram::with_opts(
                 HistogramOpts::new(
-                    "ephemon_agent_sample_duration_seconds",
+                    "ephemon_agent_reading_duration_seconds",
                     "Time to read one container's cgroup files.",
                 )
                 .buckets(vec![5e-6, 1e-5, 2e-5, 3.5e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 1e-2]),
+            )?,
+            scrape_duration: Histogram::with_opts(
+                HistogramOpts::new(
+                    "ephemon_agent_scrape_duration_seconds",
+                    "Time to put together one answer on /metrics.",
+                )
+                .buckets(vec![5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0]),
+            )?,
+            watch_up: IntGaugeVec::new(
+                Opts::new(
+                    "ephemon_agent_watch_up",
+                    "1 while what the agent watches for names answers, else 0.",
+                ),
+                &["watch"],
+            )?,
+            watch_failures: counter(
+                "watch_failures_total",
+                "Times that what the agent watches for names did not answer, or ended early.",
+                &["watch"],
             )?,
         };
         for quality in Quality::ALL {
@@ -124,12 +150,14 @@ impl SelfMetrics {
         self_metrics.registry.register(Box::new(self_metrics.exported.clone()))?;
         self_metrics.registry.register(Box::new(self_metrics.limits.clone()))?;
         self_metrics.registry.register(Box::new(self_metrics.closed.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.samples.clone()))?;
         self_metrics.registry.register(Box::new(self_metrics.spool.clone()))?;
         self_metrics.registry.register(Box::new(self_metrics.log_lag.clone()))?;
         self_metrics.registry.register(Box::new(self_metrics.log_lost.clone()))?;
         self_metrics.registry.register(Box::new(self_metrics.log_wait.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.sample_duration.clone()))?;
+        self_metrics.registry.register(Box::new(self_metrics.reading_duration.clone()))?;
+        self_metrics.registry.register(Box::new(self_metrics.scrape_duration.clone()))?;
+        self_metrics.registry.register(Box::new(self_metrics.watch_up.clone()))?;
+        self_metrics.registry.register(Box::new(self_metrics.watch_failures.clone()))?;
         Ok(self_metrics)
     }
 
@@ -217,9 +245,30 @@ impl SelfMetrics {
         self.closed.with_label_values(&[why.as_str()]).get()
     }
 
+    /// An answer on `/metrics` was put together.
+    pub fn scraped(&self, took: Duration) {
+        self.scrape_duration.observe(took.as_secs_f64());
+    }
+
+    /// This is going to be watched: it is shown as away until it answers.
+    pub fn will_watch(&self, watched: Watched) {
+        self.watch_up.with_label_values(&[watched.as_str()]).set(0);
+        self.watch_failures.with_label_values(&[watched.as_str()]).inc_by(0);
+    }
+
+    /// What is watched answers.
+    pub fn watch_answers(&self, watched: Watched) {
+        self.watch_up.with_label_values(&[watched.as_str()]).set(1);
+    }
+
+    /// What is watched does not answer, or no more.
+    pub fn watch_failed(&self, watched: Watched) {
+        self.watch_up.with_label_values(&[watched.as_str()]).set(0);
+        self.watch_failures.with_label_values(&[watched.as_str()]).inc();
+    }
+
     /// A container's files were read once.
     pub fn sampled(&self, took: Duration) {
-        self.samples.inc();
-        self.sample_duration.observe(took.as_secs_f64());
+        self.reading_duration.observe(took.as_secs_f64());
     }
 }

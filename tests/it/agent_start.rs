@@ -133,6 +133,37 @@ fn without_an_api_a_container_is_named_by_its_log_directory_and_sigterm_ends_it_
 }
 
 #[test]
+fn families_are_chosen_by_patterns_and_the_settings_say_so() {
+    let node = node();
+    let flags =
+        ["--no-api", "--metrics-allow", "ephemon_*,no_such", "--metrics-deny", "*_start_time_*"];
+    let mut agent = Started::on(node.path(), &flags);
+    let address = agent.address();
+    let shown = "ephemon_container_cpu_usage_seconds_total{";
+    let page = until(address, "/metrics", |_, body| body.contains(shown));
+    for hidden in ["ephemon_container_start_time_seconds", "process_"] {
+        assert!(!page.contains(hidden), "{page}");
+    }
+    let settings = page.lines().find(|line| line.starts_with("ephemon_agent_settings_info{"));
+    let settings = settings.unwrap_or_else(|| panic!("{page}"));
+    for label in [
+        "api=\"false\"",
+        "metrics_allow=\"ephemon_*,no_such\"",
+        "metrics_deny=\"*_start_time_*\"",
+        "retain_ended=\"300s\"",
+    ] {
+        assert!(settings.contains(label), "{settings}");
+    }
+    let (_, log) = agent.terminate();
+    assert!(log.contains("--metrics-allow: no metric is called no_such"), "{log}");
+
+    let wrong = ["--no-api", "--metrics-deny", "ephemon_(a|b)"];
+    let (status, log) = Started::on(node.path(), &wrong).end();
+    assert_eq!(status.code(), Some(2));
+    assert!(log.contains("`(` is in no metric's name"), "{log}");
+}
+
+#[test]
 fn a_second_agent_on_the_node_names_the_first() {
     let node = node();
     let mut first = Started::on(node.path(), &["--no-api"]);
@@ -264,7 +295,12 @@ fn a_dead_api_server_is_named_and_the_kernels_figures_are_still_read() {
     });
     assert!(missing.contains("list of pods"), "{missing}");
     until(address, "/metrics", |_, body| {
-        body.contains("ephemon_agent_discovered_total{source=\"startup\"} 1")
+        body.contains("ephemon_agent_containers_discovered_total{source=\"startup\"} 1")
+    });
+    let failures = "ephemon_agent_watch_failures_total{watch=\"pods\"} ";
+    until(address, "/metrics", |_, body| {
+        let failed = body.lines().find_map(|line| line.strip_prefix(failures));
+        body.contains("ephemon_agent_watch_up{watch=\"pods\"} 0\n") && failed != Some("0")
     });
     let (status, log) = agent.terminate();
     assert!(status.success(), "{status}\n{log}");

@@ -25,6 +25,8 @@ const PATIENCE: Duration = Duration::from_mins(3);
 /// One query of a panel.
 struct Query {
     dashboard: String,
+    /// The names of labels that the dashboard finds out: variable, label, and family to look at.
+    labels: Vec<(String, String, String)>,
     panel: String,
     expression: String,
 }
@@ -61,6 +63,7 @@ fn queries() -> Vec<Query> {
             for target in panel["targets"].as_array().into_iter().flatten() {
                 found.push(Query {
                     dashboard: text(&dashboard["title"]),
+                    labels: label_variables(&dashboard),
                     panel: text(&panel["title"]),
                     expression: text(&target["expr"]),
                 });
@@ -68,6 +71,24 @@ fn queries() -> Vec<Query> {
         }
     }
     found
+}
+
+/// The hidden variables that hold names of labels. Grafana takes the first of what their regular
+/// expressions leave, by the alphabet.
+fn label_variables(dashboard: &Value) -> Vec<(String, String, String)> {
+    let variables = dashboard["templating"]["list"].as_array().unwrap();
+    let hidden = variables.iter().filter(|variable| variable["hide"] == 2);
+    let read = |variable: &Value| {
+        let name = text(&variable["name"]);
+        let label = name.strip_suffix("_label").unwrap().to_owned();
+        assert_eq!(variable["regex"], format!("/^(?:exported_)?{label}$/"));
+        // A choice that was kept could be `pod`, which is there in both cases.
+        assert!(variable["sort"] == 1 && variable["current"].is_null(), "{variable}");
+        let query = text(&variable["query"]["query"]);
+        let family = query.strip_prefix("label_names(").and_then(|rest| rest.strip_suffix(')'));
+        (name, label, family.unwrap().to_owned())
+    };
+    hidden.map(read).collect()
 }
 
 /// The names in a query that begin as ours do; those of recorded series have a colon before them.
@@ -206,7 +227,7 @@ fn every_panel_has_something_to_show() {
         empty.retain(|query| {
             let lacks = names(&query.expression).into_iter().any(|name| !served.contains(name));
             let (namespace, of) = if lacks { ("arc-runners", golden) } else { ("default", agent) };
-            let asked = filled(&query.expression, namespace, of);
+            let asked = filled(query, &prometheus, namespace, of);
             prometheus.series_within(&asked, 60) == 0
         });
         thread::sleep(Duration::from_secs(1));
@@ -217,14 +238,74 @@ fn every_panel_has_something_to_show() {
         .map(|query| format!("{}, {}: {}", query.dashboard, query.panel, query.expression))
         .collect();
     assert!(all.is_some(), "nothing to show:\n{}", shown.join("\n"));
+    let answers = prometheus.query("max_over_time(ephemon_agent_watch_up{watch=\"pods\"}[10m])");
+    assert_eq!(answers, [1.0], "the demo's API server answers");
     demo.terminate(Duration::from_secs(30));
 }
 
+/// A scrape without `honor_labels` of a target that has a namespace, a pod and a container of its own
+/// shows the same, under other names.
+#[test]
+fn without_honor_labels_every_panel_shows_the_same() {
+    if !all_there(&[Part::Program("prometheus")]) {
+        return;
+    }
+    let [with, without] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let golden = golden_page();
+    let with = Prometheus::start(with.path(), &[golden]);
+    let without = Prometheus::without_honor_labels(without.path(), &[golden]);
+    for prometheus in [&with, &without] {
+        let scraped = || prometheus.query("count_over_time(up[1m]) > 3").pop();
+        until(PATIENCE, scraped).expect("it must scrape");
+    }
+    let names = without.label_names("ephemon_container_start_time_seconds");
+    for name in ["exported_container", "exported_namespace", "exported_pod"] {
+        assert!(
+            names.iter().any(|known| known == name),
+            "the test must make labels clash: {names:?}"
+        );
+    }
+    let of = |prometheus: &Prometheus, query: &Query| {
+        let asked = filled(query, prometheus, "arc-runners", golden);
+        let known = prometheus.series(&asked).into_iter().map(|series| {
+            let labels = series["metric"].as_object().unwrap().iter();
+            let plain = |name: &str| name.strip_prefix("exported_").unwrap_or(name).to_owned();
+            let labels: BTreeSet<_> =
+                labels.map(|(name, value)| (plain(name), text(value))).collect();
+            (labels, text(&series["value"][1]))
+        });
+        known.collect::<BTreeSet<_>>()
+    };
+    let mut seen = 0;
+    for query in queries() {
+        let [known, renamed] = [&with, &without].map(|prometheus| of(prometheus, &query));
+        seen += known.len();
+        // Of the agent itself a series has the target's own labels, too.
+        let own = |labels: &BTreeSet<(String, String)>| {
+            labels.iter().any(|(name, value)| name == "pod" && value == "ephemon-x7k2p")
+        };
+        let place = format!("{}, {}: {}", query.dashboard, query.panel, query.expression);
+        if renamed.iter().any(|(labels, _)| own(labels)) {
+            assert!(!query.expression.contains("_label"), "{place}: {renamed:?}");
+            assert_eq!(known.len(), renamed.len(), "{place}");
+        } else {
+            assert_eq!(known, renamed, "{place}");
+        }
+    }
+    assert!(seen > 100, "{seen} series were compared");
+}
+
 /// As Grafana fills in variables: one namespace, one target, everything else chosen.
-fn filled(expression: &str, namespace: &str, target: SocketAddr) -> String {
-    let mut filled = expression.replace("$__rate_interval", "10s").replace("$__range", "5m");
+fn filled(query: &Query, prometheus: &Prometheus, namespace: &str, target: SocketAddr) -> String {
+    let mut filled = query.expression.replace("$__rate_interval", "10s").replace("$__range", "5m");
+    for (variable, label, family) in &query.labels {
+        let names = prometheus.label_names(family);
+        let exported = format!("exported_{label}");
+        let name = if names.contains(&exported) { &exported } else { label };
+        filled = filled.replace(&format!("${variable}"), name);
+    }
     filled = filled.replace("$namespace", namespace).replace("$instance", &target.to_string());
-    for any in ["$container_type", "$container", "$pod", "$repository"] {
+    for any in ["$container_type", "$container", "$pod", "$organization", "$repository"] {
         filled = filled.replace(any, ".*");
     }
     filled

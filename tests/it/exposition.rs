@@ -11,10 +11,12 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use ephemon_capture::readings::{PodRecord, Record};
-use ephemon_catalogue::{Build, families};
+use ephemon_catalogue::{Build, Settings, families};
 use ephemon_crilog::{Account, Accounting};
 use ephemon_discovery::inventory::ContainerFacts;
-use ephemon_metrics::{ContainerView, DeviceNames, Format, Identity, PodView, View, render};
+use ephemon_metrics::{
+    ContainerView, DeviceNames, Filter, Format, Identity, PodView, View, render,
+};
 use ephemon_model::{
     ContainerId, ContainerType, CpuUsage, Ended, Exit, Faults, IoUsage, Limit, MemoryEvents,
     MemoryUsage, NetUsage, PidsUsage, PodUid, Pressure, PressureUsage, Quality, Usage,
@@ -149,6 +151,8 @@ fn view() -> View {
         ],
         pods: vec![PodView::new("arc-runners", "runner-1", Arc::new(pod()))],
         agent: agent(),
+        settings: Settings { pod_selector: "a=b".to_owned(), ..Settings::default() },
+        filter: Filter::default(),
         build: Build { version: "1.2.3", revision: Some("0123abc") },
         devices: DeviceNames::new([((259, 0), "nvme0n1".to_owned())]),
         jobs: job::views(),
@@ -247,12 +251,13 @@ fn pod() -> PodRecord {
 
 fn agent() -> Vec<prometheus::proto::MetricFamily> {
     let registry = Registry::new();
-    let finals = Opts::new("ephemon_agent_finals_total", "Final readings of ended containers.");
+    let finals =
+        Opts::new("ephemon_agent_final_readings_total", "Final readings of ended containers.");
     let finals = IntCounterVec::new(finals, &["quality"]).unwrap();
     finals.with_label_values(&["exact"]).inc_by(41);
     finals.with_label_values(&["residual"]).inc_by(1);
     let duration = HistogramOpts::new(
-        "ephemon_agent_sample_duration_seconds",
+        "ephemon_agent_reading_duration_seconds",
         "Time to read one container's cgroup files.",
     );
     let duration = Histogram::with_opts(duration.buckets(vec![5e-6, 3.5e-5, 1.0])).unwrap();

@@ -128,7 +128,7 @@ fn an_exemplar_in_prometheus_leads_to_the_trace_in_jaeger() {
         assert_eq!(exemplar["labels"]["span_id"], played[0].id, "{exemplar}");
     }
     // The container that the OOM killer ended is one click away, too.
-    let peak = "ephemon_job_memory_peak_bytes_bucket{job=\"build\",le=\"268435456.0\"}";
+    let peak = "ephemon_job_container_memory_peak_bytes_bucket{job=\"build\",le=\"268435456.0\"}";
     let peak = until(PATIENCE, || kept(peak)).expect("an exemplar of the highest memory use");
     assert_eq!(peak[0]["value"], "104857600", "{peak:?}");
 

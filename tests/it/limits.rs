@@ -65,7 +65,7 @@ fn each_container_meets_its_own_limits_and_the_others_live_on() {
     };
     gauge("ephemon_container_cpu_limit_cores", "busy", 0.2);
     gauge("ephemon_container_memory_limit_bytes", "eater", f64::from(32 << 20));
-    gauge("ephemon_container_pids_limit", "bomb", 20.0);
+    gauge("ephemon_container_tasks_limit", "bomb", 20.0);
 
     rig.go();
     assert_eq!(rig.end("r1", "eater"), (137, "OOMKilled".to_owned()));
@@ -74,7 +74,7 @@ fn each_container_meets_its_own_limits_and_the_others_live_on() {
     let kills = [("event", "oom_kill"), ("pod", "r1"), ("container", "eater")];
     let wanted: [Wanted<'_>; 3] = [
         ("ephemon_container_memory_events_total", &kills, 1.0),
-        ("ephemon_container_pids_limit_hits_total", &of("bomb"), 1.0),
+        ("ephemon_container_tasks_limit_hits_total", &of("bomb"), 1.0),
         ("ephemon_container_cpu_cfs_throttled_periods_total", &of("busy"), 10.0),
     ];
     all_shown(&agent, &wanted);

@@ -255,7 +255,7 @@ fn a_short_containers_finals_are_pushed_at_its_end_once_whatever_comes_after() {
     // By then the first were seen to be over, too.
     until(PATIENCE, || {
         let page = agent.get("/metrics", TEXT).body;
-        page.contains("ephemon_agent_finals_total{quality=\"exact\"} 5").then_some(())
+        page.contains("ephemon_agent_final_readings_total{quality=\"exact\"} 5").then_some(())
     })
     .unwrap_or_else(|| panic!("{}\n{}", agent.get("/metrics", TEXT).body, agent.log()));
     agent.stop();

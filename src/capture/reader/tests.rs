@@ -294,7 +294,8 @@ fn beyond_the_cap_containers_are_counted_as_dropped() {
     rig.start();
     until(|| (rig.readings.snapshot().containers.len() == 3).then_some(()));
     let families = rig.self_metrics.registry().gather();
-    let dropped = families.iter().find(|family| family.name() == "ephemon_agent_dropped_total");
+    let dropped =
+        families.iter().find(|family| family.name() == "ephemon_agent_dropped_items_total");
     let counted: f64 =
         dropped.unwrap().get_metric().iter().map(|metric| metric.get_counter().get_value()).sum();
     assert!((counted - 2.0).abs() < f64::EPSILON, "{counted}");

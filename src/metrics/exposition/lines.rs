@@ -7,6 +7,7 @@ use ephemon_jobs::tally::{Exemplar, Histogram};
 
 use super::value::{self, bound};
 use crate::devices::DeviceNames;
+use crate::filter::Filter;
 use crate::format::Format;
 use crate::label::{clip, push_escaped};
 
@@ -15,6 +16,7 @@ enum Sink<'a> {
     Text {
         out: &'a mut String,
         devices: &'a DeviceNames,
+        filter: &'a Filter,
     },
     /// Lines are only counted.
     Nowhere,
@@ -38,8 +40,13 @@ pub(super) struct Lines<'a> {
 // === impl Lines ===
 
 impl<'a> Lines<'a> {
-    pub(super) fn new(out: &'a mut String, format: Format, devices: &'a DeviceNames) -> Self {
-        Self::over(Sink::Text { out, devices }, format)
+    pub(super) fn new(
+        out: &'a mut String,
+        format: Format,
+        devices: &'a DeviceNames,
+        filter: &'a Filter,
+    ) -> Self {
+        Self::over(Sink::Text { out, devices, filter }, format)
     }
 
     /// Counts lines and writes none.
@@ -62,6 +69,14 @@ impl<'a> Lines<'a> {
 
     pub(super) fn format(&self) -> Format {
         self.format
+    }
+
+    /// Whether this family is to be written.
+    pub(super) fn shows(&self, family: &str) -> bool {
+        match &self.sink {
+            Sink::Text { filter, .. } => filter.shows(family),
+            Sink::Nowhere => true,
+        }
     }
 
     /// Sample lines so far.
@@ -165,7 +180,7 @@ impl<'a> Lines<'a> {
             return;
         };
         self.count += 1;
-        let Sink::Text { out, devices } = &mut self.sink else {
+        let Sink::Text { out, devices, .. } = &mut self.sink else {
             return;
         };
         out.push_str(&self.name);

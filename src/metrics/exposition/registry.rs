@@ -15,6 +15,9 @@ pub(super) fn family(lines: &mut Lines<'_>, family: &MetricFamily) {
         MetricType::HISTOGRAM => Kind::Histogram,
         MetricType::SUMMARY | MetricType::UNTYPED => return,
     };
+    if !lines.shows(family.name()) {
+        return;
+    }
     lines.open(family.name(), family.help(), kind, &[]);
     for metric in family.get_metric() {
         lines.about(&labels(metric));

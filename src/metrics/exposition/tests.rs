@@ -70,6 +70,7 @@ fn an_absent_figure_and_no_limit_are_absent_series() {
         let suffix = if format == Format::Text { "_info" } else { "" };
         let expected = [
             format!("ephemon_agent_build{suffix}"),
+            format!("ephemon_agent_settings{suffix}"),
             format!("ephemon_container{suffix}"),
             "ephemon_container_start_time_seconds".to_owned(),
         ];
@@ -142,8 +143,17 @@ fn the_end_is_told_of_the_ended_only() {
         let ((_, labels), _) =
             families["ephemon_container_info"].samples.first_key_value().unwrap();
         assert_eq!(labels["image"], "busybox:1");
-        assert_eq!(labels.contains_key("quality"), expected == 1);
-        assert_eq!(labels.contains_key("exit_reason"), expected == 1);
+        assert_eq!(labels.len(), 7, "the labels of a series stay: {labels:?}");
+        let ends = [
+            ("ephemon_container_final_quality_info", "quality", "residual"),
+            ("ephemon_container_exit_reason_info", "exit_reason", "OOMKilled"),
+        ];
+        for (name, label, value) in ends {
+            let shown = families.get(name).map(|family| family.samples.keys().collect::<Vec<_>>());
+            let values: Vec<_> =
+                shown.iter().flatten().map(|(_, labels)| &*labels[label]).collect();
+            assert_eq!(values, [value; 1][..expected], "{name}");
+        }
     }
 }
 
@@ -268,7 +278,7 @@ proptest! {
                 })
                 .collect();
             prop_assert_eq!(&read, &names);
-            let weighed: usize = view.containers.iter().map(|shown| weigh(&shown.container)).sum();
+            let weighed: usize = view.containers.iter().map(|shown| weigh(&shown.container, &view.filter)).sum();
             let written: usize = families
                 .iter()
                 .filter(|(name, _)| name.starts_with("ephemon_container"))
@@ -303,7 +313,9 @@ fn jobs_are_shown_by_name_with_exemplars_in_openmetrics_only() {
         assert_eq!(completed.samples.len(), JobResult::ALL.len());
         for ((_, labels), value) in &completed.samples {
             let count = if labels["result"] == "failure" { "1" } else { "0" };
-            assert_eq!((&*labels["repository"], &*labels["job"], &**value), ("o/r", "test", count));
+            let of = |name: &str| labels[name].as_str();
+            assert_eq!((of("organization"), of("repository"), of("job_id")), ("o", "r", "test"));
+            assert_eq!(value, count);
         }
         assert_eq!(families["ephemon_job_duration_seconds"].kind, "histogram");
         let names: Vec<_> =
@@ -311,4 +323,30 @@ fn jobs_are_shown_by_name_with_exemplars_in_openmetrics_only() {
         let rows = job::ROWS.len();
         assert_eq!(names.len(), rows, "{names:?}");
     }
+}
+
+#[test]
+fn a_family_that_is_not_to_be_shown_is_not_there_and_has_no_weight() {
+    let mut usage = Usage::default();
+    usage.cpu.usage_ns = Some(1);
+    let mut view = one(usage);
+    let counter = IntCounterVec::new(
+        Opts::new("ephemon_agent_final_readings_total", "Final readings of ended containers."),
+        &["quality"],
+    );
+    let registry = Registry::new();
+    let counter = counter.unwrap();
+    counter.with_label_values(&["exact"]).inc();
+    registry.register(Box::new(counter)).unwrap();
+    view.agent = registry.gather();
+    view.filter =
+        Filter::new(&[], &["ephemon_agent_*".parse().unwrap(), "*_info".parse().unwrap()]);
+    for format in BOTH {
+        let families = shown(&view, format);
+        let names: Vec<_> = families.keys().map(|name| name.trim_end_matches("_total")).collect();
+        let expected =
+            ["ephemon_container_cpu_usage_seconds", "ephemon_container_start_time_seconds"];
+        assert_eq!(names, expected);
+    }
+    assert_eq!(weigh(&view.containers[0].container, &view.filter), 2);
 }

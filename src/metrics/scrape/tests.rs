@@ -65,7 +65,7 @@ fn text(scrape: &Scrape) -> String {
 /// How often the family's value stands for these labels.
 fn dropped(text: &str, reason: &str) -> Option<String> {
     let families = read(text, Format::Text);
-    let family = families.get("ephemon_agent_dropped_total")?;
+    let family = families.get("ephemon_agent_dropped_items_total")?;
     family
         .samples
         .iter()
@@ -107,7 +107,7 @@ fn a_living_container_and_its_pod_stay_however_often_they_are_fetched() {
         let families = read(&text(&scrape), Format::OpenMetrics);
         assert!(families.contains_key("ephemon_container_cpu_usage_seconds"));
         assert!(families.contains_key("ephemon_pod_network_receive_bytes"));
-        assert!(families.contains_key("ephemon_agent_accounting_error_ratio"));
+        assert!(families.contains_key("ephemon_pod_cpu_accounting_error_ratio"));
         assert!(families.contains_key("process_resident_memory_bytes"));
         scrape.receipt.unwrap().confirm();
     }
@@ -132,8 +132,8 @@ fn above_the_cap_of_series_the_ended_are_left_out_and_counted_once() {
     for n in 1..=3 {
         enter(&readings, n, n != 3);
     }
-    // info, start, cpu: three series; the ended have their end too.
-    let options = Options { max_series: 7, ..long_running() };
+    // info, start, cpu: three series; the ended have their end and its quality too.
+    let options = Options { max_series: 8, ..long_running() };
     let metrics = metrics(&readings, options);
     let shown = |scrape: &Scrape| {
         let text = text(scrape);

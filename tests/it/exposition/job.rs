@@ -14,7 +14,8 @@ use ephemon_model::{ContainerId, ContainerType, Exit, JobEnv, PodRef, PodUid, Qu
 const CONTAINER: &str = "job";
 
 pub(super) fn views() -> Vec<JobView> {
-    let (over, living) = (over(), living());
+    let (mut over, living) = (over(), living());
+    over.identity.display_name = Some("test (a \"b\")".into());
     let mut tally = Tally::default();
     tally.started(&over);
     tally.finished(&over);

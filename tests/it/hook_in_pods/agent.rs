@@ -61,9 +61,9 @@ fn captures_of_short_and_long_containers_agree_with_their_own_counters() {
     }
     let finals = agent.scrape_until(|ledger| {
         ledger
-            .sum("ephemon_agent_finals_total", &[("quality", "exact")])
+            .sum("ephemon_agent_final_readings_total", &[("quality", "exact")])
             .filter(|all| *all >= 3.0)?;
-        ledger.sum("ephemon_agent_finals_total", &[("quality", "last_sample")])
+        ledger.sum("ephemon_agent_final_readings_total", &[("quality", "last_sample")])
     });
     assert!(finals.abs() < f64::EPSILON, "{finals} readings are only a last sample");
 }

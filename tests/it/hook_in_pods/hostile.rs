@@ -115,7 +115,7 @@ fn until_played(collector: &Backend, agent: &Installed) {
 /// What was dropped of a signal for a reason, if anything.
 fn dropped(ledger: &Ledger, signal: &str, reason: &str) -> Option<f64> {
     let labels = [("signal", signal), ("reason", reason)];
-    ledger.sum("ephemon_agent_dropped_total", &labels).filter(|all| *all > 0.0)
+    ledger.sum("ephemon_agent_dropped_items_total", &labels).filter(|all| *all > 0.0)
 }
 
 /// The honest job: what its last container used by its own counter, in seconds.

@@ -99,11 +99,9 @@ fn the_agent_shows_every_container_of_a_job_with_its_final_use() {
         .collect();
     let ledger = verdict::settle(&agent, &truths, Duration::from_mins(1));
     for truth in &truths {
-        // Labels of a container that ended while it was looked at come in two sets.
-        let by_id = [("container_id", truth.id.as_str()), ("quality", "exact")];
         let shown: Vec<_> = ledger
             .all("ephemon_container_info")
-            .filter(|(series, _)| by_id.iter().all(|(key, value)| series.label(key) == *value))
+            .filter(|(series, _)| series.label("container_id") == truth.id)
             .collect();
         assert!(!shown.is_empty(), "{}: {}", truth.name, agent.log());
         for (series, _) in shown {
@@ -112,6 +110,8 @@ fn the_agent_shows_every_container_of_a_job_with_its_final_use() {
             assert_eq!(series.label("image"), BUSYBOX);
         }
         let labels = [("container", truth.name.as_str()), ("container_type", "ephemeral")];
+        let quality = ledger.sum("ephemon_container_final_quality_info", &labels);
+        assert_eq!(quality, Some(1.0), "{}", truth.name);
         let cpu = ledger.sum("ephemon_container_cpu_usage_seconds_total", &labels);
         assert!(cpu.is_some_and(|seconds| seconds > 0.0), "{}: {cpu:?}", truth.name);
     }

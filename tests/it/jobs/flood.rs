@@ -31,7 +31,8 @@ pub(super) fn peak(agent: &Agent) -> u64 {
 /// What the agent dropped of a signal for a reason.
 fn dropped(agent: &Agent, signal: &str, reason: &str) -> usize {
     let page = agent.get("/metrics", TEXT).body;
-    let series = format!("ephemon_agent_dropped_total{{reason=\"{reason}\",signal=\"{signal}\"}} ");
+    let series =
+        format!("ephemon_agent_dropped_items_total{{reason=\"{reason}\",signal=\"{signal}\"}} ");
     page.lines().find_map(|line| line.strip_prefix(&series)?.parse().ok()).unwrap_or(0)
 }
 

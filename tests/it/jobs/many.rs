@@ -87,9 +87,9 @@ fn a_thousand_jobs_are_counted_and_sent_and_leave_nothing_in_memory() {
         assert_eq!(counted(&agent, family), JOBS, "{family}");
     }
     let page = agent.get("/metrics", TEXT).body;
-    let dropped = page
-        .lines()
-        .filter(|line| line.starts_with("ephemon_agent_dropped_total{") && !line.ends_with(" 0"));
+    let dropped = page.lines().filter(|line| {
+        line.starts_with("ephemon_agent_dropped_items_total{") && !line.ends_with(" 0")
+    });
     assert_eq!(dropped.collect::<Vec<_>>(), [""; 0]);
     agent.stop();
     assert_eq!(sink.traces(), JOBS);

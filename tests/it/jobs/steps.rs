@@ -17,7 +17,7 @@ fn a_job_of_three_hundred_steps_is_one_trace_with_its_steps_in_order() {
     let pod = node.pod(1);
     pod.start("job");
     // Where the agent is late its birth is told to a tick only, and steps within that are moved.
-    until_counted(&agent, "ephemon_agent_discovered_total", 1);
+    until_counted(&agent, "ephemon_agent_containers_discovered_total", 1);
     pod.init_started("job");
     pod.launched("job");
     pod.called(Phase::PrepareJob, None, now_ns(), 0);

@@ -265,5 +265,5 @@ pub(super) fn all_shown(agent: &Agent, wanted: &[Wanted<'_>]) {
 /// How many containers' limits came to this.
 pub(super) fn results(agent: &Agent, result: &str, expected: f64) {
     let equal = |value: f64| (value - expected).abs() < 0.5;
-    shown(agent, "ephemon_agent_limits_total", &[("result", result)], equal);
+    shown(agent, "ephemon_agent_limit_enforcements_total", &[("result", result)], equal);
 }

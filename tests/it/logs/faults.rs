@@ -94,7 +94,7 @@ fn play(wire: Wire) {
     assert_eq!(end.attribute("ephemon.log.lost_bytes"), "0", "{end:?}");
     // One of them the collector said it did not take, and not which.
     assert_eq!(end.attribute("ephemon.log.complete"), "false", "{end:?}");
-    let refused = "ephemon_agent_dropped_total{reason=\"refused\",signal=\"logs\"}";
+    let refused = "ephemon_agent_dropped_items_total{reason=\"refused\",signal=\"logs\"}";
     assert!((figure(&agent, refused) - 1.0).abs() < 0.5, "{}", agent.log());
     let page = agent.get("/metrics", TEXT).body;
     for result in ["accepted", "partial", "retried", "split"] {

@@ -94,9 +94,9 @@ fn a_full_disk_under_the_state_directory_costs_nothing_when_there_is_room_again(
         assert_eq!(said(&agent, words), 1, "{words}:\n{}", agent.log());
     }
     let page = agent.get("/metrics", TEXT).body;
-    let lost = page
-        .lines()
-        .filter(|line| line.starts_with("ephemon_agent_dropped_total{") && !line.ends_with(" 0"));
+    let lost = page.lines().filter(|line| {
+        line.starts_with("ephemon_agent_dropped_items_total{") && !line.ends_with(" 0")
+    });
     assert_eq!(lost.collect::<Vec<_>>(), [""; 0]);
     agent.stop();
 }

@@ -113,8 +113,8 @@ fn where_the_telling_line_is_gone_the_text_is_withheld_or_marked() {
     assert_eq!(withheld.attribute("ephemon.log.withheld"), "unproven");
     come(&backend, "neighbour's second", &agent);
     none_shows(&backend);
-    let counted = r#"ephemon_agent_dropped_total{signal="logs",reason="withheld"}"#;
-    let reversed = r#"ephemon_agent_dropped_total{reason="withheld",signal="logs"}"#;
+    let counted = r#"ephemon_agent_dropped_items_total{signal="logs",reason="withheld"}"#;
+    let reversed = r#"ephemon_agent_dropped_items_total{reason="withheld",signal="logs"}"#;
     let counted = figure(&agent, counted).max(figure(&agent, reversed));
     assert!(counted >= 1.0, "{counted}");
     assert!(agent.log().contains("--log-unproven mark"), "{}", agent.log());

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::http;
 use super::parts;
@@ -26,15 +26,30 @@ impl Prometheus {
     /// # Panics
     /// If it is not ready within a minute.
     pub(crate) fn start(scratch: &Path, targets: &[SocketAddr]) -> Self {
+        let scrape = json!({ "honor_labels": true, "static_configs": [{ "targets": targets }] });
+        Self::start_with(scratch, &scrape, &[])
+    }
+
+    /// As [`Self::start`], by a scrape without `honor_labels` of targets that have the labels which
+    /// every monitor of the Prometheus Operator gives them.
+    pub(crate) fn without_honor_labels(scratch: &Path, targets: &[SocketAddr]) -> Self {
+        let labels =
+            json!({ "namespace": "ephemon", "pod": "ephemon-x7k2p", "container": "agent" });
+        let scrape = json!({ "static_configs": [{ "targets": targets, "labels": labels }] });
+        Self::start_with(scratch, &scrape, &[])
+    }
+
+    /// Starts it with this scrape configuration, and with further flags.
+    ///
+    /// # Panics
+    /// If it is not ready within a minute.
+    pub(crate) fn start_with(scratch: &Path, scrape: &Value, flags: &[&str]) -> Self {
         let config = scratch.join("prometheus.yml");
-        let scrape = serde_json::json!({ "scrape_configs": [{
-            "job_name": "ephemon",
-            "scrape_interval": "1s",
-            "honor_labels": true,
-            "static_configs": [{ "targets": targets }],
-        }]});
+        let mut scrape = scrape.clone();
+        scrape["job_name"] = "ephemon".into();
+        scrape["scrape_interval"] = "1s".into();
         // JSON is YAML.
-        fs::write(&config, scrape.to_string()).unwrap();
+        fs::write(&config, json!({ "scrape_configs": [scrape] }).to_string()).unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], http::free_port()));
         let log = File::create(scratch.join("prometheus.log")).unwrap();
         let mut command = Command::new(parts::program("prometheus").unwrap());
@@ -43,6 +58,7 @@ impl Prometheus {
             .arg(format!("--storage.tsdb.path={}", scratch.join("tsdb").display()))
             .arg(format!("--web.listen-address={address}"))
             .arg("--enable-feature=exemplar-storage")
+            .args(flags)
             .stdout(log.try_clone().unwrap())
             .stderr(log);
         let process = Running::start(&mut command);
@@ -56,9 +72,21 @@ impl Prometheus {
 
     /// The values an instant query gives.
     pub(crate) fn query(&self, query: &str) -> Vec<f64> {
-        let answer = self.api(&format!("/api/v1/query?query={}", encoded(query)));
-        let results = answer["data"]["result"].as_array().unwrap_or_else(|| panic!("{answer}"));
+        let results = self.series(query);
         results.iter().map(|result| result["value"][1].as_str().unwrap().parse().unwrap()).collect()
+    }
+
+    /// The series an instant query gives, as the API has them: `metric`, and `value` or `histogram`.
+    pub(crate) fn series(&self, query: &str) -> Vec<Value> {
+        let answer = self.api(&format!("/api/v1/query?query={}", encoded(query)));
+        answer["data"]["result"].as_array().unwrap_or_else(|| panic!("{query}: {answer}")).clone()
+    }
+
+    /// The names of labels that the series of a family have, sorted.
+    pub(crate) fn label_names(&self, family: &str) -> Vec<String> {
+        let answer = self.api(&format!("/api/v1/labels?match[]={}", encoded(family)));
+        let names = answer["data"].as_array().unwrap_or_else(|| panic!("{answer}"));
+        names.iter().map(|name| name.as_str().unwrap().to_owned()).collect()
     }
 
     /// How many series a query has in the last `seconds`, looked at every two.

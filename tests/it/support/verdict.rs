@@ -26,6 +26,7 @@ pub(crate) struct Truth {
 
 const CPU: &str = "ephemon_container_cpu_usage_seconds_total";
 const INFO: &str = "ephemon_container_info";
+const QUALITY: &str = "ephemon_container_final_quality_info";
 const END: &str = "ephemon_container_end_time_seconds";
 
 /// Scrapes until the agent has shown the end of each container, and returns all it showed. Gives up
@@ -64,13 +65,13 @@ pub(crate) fn check(agent: &Agent, ledger: &Ledger, truths: &[Truth]) {
     let mut pods: BTreeMap<(&str, &str), Sum> = BTreeMap::new();
     for truth in truths {
         let labels = truth.labels();
-        // One series while it lives, another with the quality of its figures from its end on.
         let infos: Vec<&Series> = ledger.with(INFO, &labels).map(|(series, _)| series).collect();
         if infos.is_empty() || infos.iter().any(|info| info.label("container_id") != truth.id) {
             writeln!(wrong, "{}/{} {}: shown as {infos:?}", truth.pod, truth.name, truth.id)
                 .unwrap();
         }
-        let exact = infos.iter().any(|info| info.label("quality") == "exact");
+        let exact =
+            ledger.with(QUALITY, &labels).any(|(final_, _)| final_.label("quality") == "exact");
         if ledger.sum(END, &labels).is_none() {
             writeln!(wrong, "{}/{}: no end", truth.pod, truth.name).unwrap();
         }
@@ -131,7 +132,7 @@ pub(crate) fn slack() -> f64 {
 )]
 pub(crate) fn quality(ledger: &Ledger, quality: &str) -> usize {
     let labels = [("quality", quality)];
-    let count = ledger.sum("ephemon_agent_finals_total", &labels);
+    let count = ledger.sum("ephemon_agent_final_readings_total", &labels);
     count.unwrap_or_default() as usize
 }
 
@@ -160,7 +161,7 @@ pub(crate) fn balanced(agent: &Agent, ratio: f64) {
 
 /// The largest accounting error the agent has admitted for a pod.
 pub(crate) fn accounting_error(ledger: &Ledger) -> Option<f64> {
-    let ratios = ledger.all("ephemon_agent_accounting_error_ratio").map(|(_, ratio)| ratio);
+    let ratios = ledger.all("ephemon_pod_cpu_accounting_error_ratio").map(|(_, ratio)| ratio);
     ratios.reduce(f64::max)
 }
 
