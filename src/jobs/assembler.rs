@@ -51,6 +51,8 @@ pub enum TraceMode {
 pub struct Options {
     /// When spans go out.
     pub mode: TraceMode,
+    /// Whether specs come, by an API server: then the hook's containers say which job theirs is.
+    pub has_specs: bool,
 }
 
 /// A pod as node and API know it now.
@@ -278,7 +280,8 @@ impl Assembler {
             };
             let outline = Arc::new(job.outline());
             followed.job = Some(Arc::clone(&outline));
-            if !ripe && followed.is_only_announced(&job) {
+            let is_named = followed.is_named(&job, self.options.has_specs);
+            if !ripe && !is_named {
                 continue;
             }
             if !self.memory.is_met(uid) {

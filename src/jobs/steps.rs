@@ -6,8 +6,10 @@ use std::sync::Arc;
 use ephemon_contract::trace::SpanId;
 use ephemon_contract::{Phase, StepKind};
 
+use super::figures::Figures;
 use super::identity::Identity;
-use super::job::{Container, Fault, Figures, Outcome, Proof, Role, Step};
+use super::job::{Container, Proof, Role, Step};
+use super::outcome::{Fault, Outcome};
 use super::time::{Source, Stamp, Window};
 use super::written::{Call, Ran, Written};
 

@@ -177,7 +177,7 @@ impl Trace<'_> {
         attributes.task(name, job.span.span_id, self.url.as_deref());
         attributes.outcome(job.outcome);
         attributes.text(names::RESULT_SOURCE, Some(job.judged_by.as_str()));
-        attributes.figures(&job.figures, None);
+        attributes.figures(&job.totals.figures, None);
         attributes.int(names::LEFT_OUT, Some(job.left_out).filter(|count| *count > 0));
         attributes.times(&job.window);
         self.push(Some(span), attributes, job.outcome);
@@ -220,7 +220,7 @@ impl Trace<'_> {
     /// What a container's time went into, as far as it is known.
     fn stages(&mut self, container: &Container, window: &Window) {
         // The runner's own are older than the job, and outlive it.
-        let Some(end) = window.end.filter(|_| container.role != Role::Runner) else { return };
+        let Some(end) = window.end.filter(|_| container.role.is_of_job()) else { return };
         let created = container.born_ns.map(|ns| window.nearest(ns));
         let started = container.started_ns.map(|ns| window.nearest(ns));
         let asked =
@@ -309,7 +309,7 @@ fn events(container: &Container, window: &Window) -> Vec<Event> {
     let started = container.started_ns.filter(inside);
     events.extend(started.map(|ns| at(names::EVENT_STARTED, ns)));
     events.extend(oom(container.figures.oom_kills, window));
-    if let Some(end) = window.end.filter(|_| container.role != Role::Runner) {
+    if let Some(end) = window.end.filter(|_| container.role.is_of_job()) {
         let mut exited = at(names::EVENT_EXITED, end.ns);
         let mut attributes = Attributes::default();
         attributes.outcome(container.outcome);
