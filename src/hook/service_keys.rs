@@ -3,16 +3,13 @@
 //! call. That log is nobody's interface: what is found counts only where all of it fits the
 //! request, and without it services keep the names of their images.
 
-use std::fs::{self, File};
-use std::io::Read;
-use std::path::{Path, PathBuf};
-
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::names;
 use super::request::Container;
 use super::settings::Settings;
+use super::worker_log::WorkerLog;
 
 /// Most bytes of the log that are looked at. The message holds every step of the job.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
@@ -43,27 +40,8 @@ struct Pair {
 
 /// The key of each service, by its place in the request; empty where they are not known.
 pub(super) fn of(settings: &Settings, services: &[Container]) -> Vec<String> {
-    let log = settings.work.as_deref().and_then(newest_log);
-    let text = log.and_then(|path| read(&path));
+    let text = WorkerLog::newest(settings).and_then(|log| log.head(MAX_BYTES));
     text.and_then(|text| keys(&text, services)).unwrap_or_default()
-}
-
-/// The log of the worker that calls us: `_diag` lies beside the work directory.
-fn newest_log(work: &Path) -> Option<PathBuf> {
-    let entries = fs::read_dir(work.parent()?.join("_diag")).ok()?;
-    let logs = entries.filter_map(|entry| {
-        let path = entry.ok()?.path();
-        let name = path.file_name()?.to_str()?;
-        // The time stands in the name.
-        (name.starts_with("Worker_") && path.extension()? == "log").then(|| path.clone())
-    });
-    logs.max()
-}
-
-fn read(path: &Path) -> Option<String> {
-    let mut bytes = Vec::new();
-    File::open(path).ok()?.take(MAX_BYTES).read_to_end(&mut bytes).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// All keys, if they fit what was asked for.
@@ -103,6 +81,8 @@ fn literal(token: &Value) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use serde_json::json;
 

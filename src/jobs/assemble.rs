@@ -74,6 +74,7 @@ impl JobEvidence {
             phases,
             steps,
             containers,
+            runner_start: self.runner_start(window.start.ns),
             totals,
             left_out: self.left_out,
         })

@@ -33,10 +33,22 @@ pub struct Job {
     pub steps: Vec<Step>,
     /// Its containers, by their beginnings.
     pub containers: Vec<Container>,
+    /// When the pod and its runner began, of a runner's pod.
+    pub runner_start: Option<RunnerStart>,
     /// What its containers used together, and what the pod used beside them.
     pub totals: Totals,
     /// Parts that found no room in the record.
     pub left_out: u64,
+}
+
+/// How a runner came to its job; nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunnerStart {
+    /// From the first of the pod's containers, its sandbox where that was seen, to the runner's own:
+    /// images, init containers and sidecars.
+    pub startup_ns: u64,
+    /// From the runner's start to its job's.
+    pub idle_ns: u64,
 }
 
 /// A call of the hook that is no step.
@@ -57,6 +69,8 @@ pub struct Phase {
 pub struct Step {
     /// `GITHUB_ACTION`, or what init was told.
     pub name: Arc<str>,
+    /// Its name as GitHub shows it, where the hook was told.
+    pub display_name: Option<Arc<str>>,
     /// What it is.
     pub kind: StepKind,
     /// Its span.

@@ -6,6 +6,8 @@ use ephemon_discovery::inventory::SpecEntry;
 use ephemon_journal::HOOK;
 use ephemon_model::ContainerType;
 
+use super::evidence::Sighted;
+use super::job::RunnerStart;
 use super::job_evidence::JobEvidence;
 
 /// The container that ARC runs the runner in.
@@ -39,6 +41,18 @@ impl JobEvidence {
         entry.is_some_and(|entry| {
             entry.container_type == ContainerType::Ephemeral && !is_hooks(entry)
         }) && self.has_runner()
+    }
+
+    /// How the runner came to a job that began at `job_ns`.
+    pub(super) fn runner_start(&self, job_ns: u64) -> Option<RunnerStart> {
+        let began = |one: &Sighted| one.born_ns.or(one.started_ns);
+        let runners = self.containers.values().filter(|one| is_runner(&one.name));
+        let runner_ns = runners.filter_map(began).min()?;
+        let pod_ns = self.first_ns()?;
+        Some(RunnerStart {
+            startup_ns: runner_ns.saturating_sub(pod_ns),
+            idle_ns: job_ns.saturating_sub(runner_ns),
+        })
     }
 
     fn has_journal(&self, file: &str) -> bool {

@@ -184,6 +184,7 @@ impl Story {
             success: code == 0,
             container: None,
             name: name.map(str::to_owned),
+            display_name: None,
             traceparent: context,
             exit_code: Some(code),
         };

@@ -1,5 +1,6 @@
 //! A story told second by second: what goes out, when, and that nothing goes twice.
 
+mod eager;
 mod runners;
 
 use std::collections::BTreeSet;
@@ -8,8 +9,8 @@ use ephemon_model::PodRef;
 
 use super::*;
 use crate::Evidence;
-use crate::ResultSource;
 use crate::story::{Story, pod, s};
+use crate::{Proof, ResultSource};
 
 /// What a node shows of a story at a second.
 fn news(story: &Story, second: u64, there: bool) -> (PodSnapshot, Vec<Entry>) {

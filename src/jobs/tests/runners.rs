@@ -31,7 +31,7 @@ fn runner_dies(code: i32, reason: &str, kills: u64) -> Story {
         cgroup: ephemon_contract::CgroupDelta::default(),
     };
     let file = "job".into();
-    story.pieces.push(Evidence::Journal(crate::Heard {
+    story.pieces.push(Evidence::Journal(Heard {
         file,
         at: 9000,
         heard_ns: s(32),
