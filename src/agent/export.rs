@@ -10,7 +10,7 @@ use ephemon_export::{Destination, Outbox, Sender};
 use ephemon_logs::Containers;
 use ephemon_mask::job::Mode;
 use ephemon_otel::Signal;
-use ephemon_otel::config::{self, Config, Exporter};
+use ephemon_otel::config::{self, Config, Exporter, Temporality};
 use ephemon_sanitize::Unproven;
 use ephemon_self_metrics::SelfMetrics;
 use tokio::sync::watch;
@@ -113,6 +113,8 @@ pub(super) struct Export {
     pub(super) metrics: Option<Outbox>,
     /// Interval between exports of the metrics of running containers.
     pub(super) interval: Duration,
+    /// Since when its counters count.
+    pub(super) temporality: Temporality,
     /// `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME`.
     pub(super) attributes: Vec<(String, String)>,
     senders: JoinSet<()>,
@@ -133,16 +135,19 @@ impl Export {
         let (config, ignored) = Config::from_env(lookup);
         let (attributes, ignored_too) = config::resource_from_env(lookup);
         let mut ignored = [ignored, ignored_too].concat();
-        let mut interval = Duration::ZERO;
+        let (mut interval, mut temporality) = (Duration::ZERO, Temporality::default());
         if args.otlp_metrics {
             let (said, ignored_of_it) = config::metric_interval(lookup);
             ignored.extend(ignored_of_it);
             interval = said;
+            let (said, ignored_of_it) = config::temporality(lookup);
+            ignored.extend(ignored_of_it);
+            temporality = said;
         }
         for ignored in ignored {
             tracing::warn!("{ignored}");
         }
-        let mut export = Self { interval, attributes, ..Self::default() };
+        let mut export = Self { interval, temporality, attributes, ..Self::default() };
         let logs = match (args.logs, args.logs_to) {
             (Mode::Off, _) => Exporter::Off,
             (_, Place::Stdout) => Exporter::Console,
@@ -214,12 +219,6 @@ impl Export {
 fn say_of_metrics(said: &Exporter, lookup: impl Fn(&str) -> Option<String> + Copy) {
     if *said == Exporter::Off {
         say_why_off(Signal::Metrics, "metrics", "--otlp-metrics", lookup);
-    } else if config::wants_delta(lookup) {
-        tracing::warn!(
-            "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE is ignored: metrics are \
-             cumulative; to convert them, use the OpenTelemetry Collector's cumulativetodelta \
-             processor"
-        );
     }
 }
 

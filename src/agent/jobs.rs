@@ -121,7 +121,7 @@ pub(super) fn options(args: &Args) -> jobs::Options {
         TraceMode::Whole => jobs::TraceMode::Whole,
         TraceMode::Eager => jobs::TraceMode::Eager,
     };
-    jobs::Options { mode }
+    jobs::Options { mode, has_specs: !args.no_api }
 }
 
 /// How a job's spans are built.

@@ -5,6 +5,7 @@
 mod finals;
 mod names;
 mod waiting;
+mod windows;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -19,7 +20,8 @@ use ephemon_export::Outbox;
 use ephemon_jobs::JobsView;
 use ephemon_jobs::tally::Tally;
 use ephemon_model::PodUid;
-use ephemon_otlp::metric::{Container, Jobs, Owner, Pod, Requests};
+use ephemon_otel::config::Temporality;
+use ephemon_otlp::metric::{Container, JOBS, Jobs, Owner, Pod};
 use ephemon_self_metrics::{Reason, SelfMetrics, Signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -29,6 +31,7 @@ use finals::Finals;
 use names::Answer;
 pub(super) use names::Names;
 use waiting::Waiting;
+use windows::WindowStore;
 
 /// Ends that happen within this time of the first are sent together.
 const GATHER_INTERVAL: Duration = Duration::from_millis(50);
@@ -47,6 +50,8 @@ pub(super) struct Parts {
     pub(super) names: Names,
     /// Interval between exports of running containers.
     pub(super) interval: Duration,
+    /// Since when counters count.
+    pub(super) temporality: Temporality,
 }
 
 /// A handle to the running task.
@@ -69,6 +74,7 @@ struct JobTracker {
     agent: Owner,
     finals: Finals,
     waiting: Waiting,
+    windows: WindowStore,
     /// When the first container of each pod was created.
     pods: HashMap<PodUid, SystemTime>,
     /// Counts of jobs as last sent.
@@ -153,13 +159,15 @@ async fn turn(mut keeper: Box<JobTracker>, mut stop_rx: oneshot::Receiver<()>) {
 
 impl JobTracker {
     fn new(parts: Parts, state: &Path) -> Self {
+        let started_ns = now_ns();
         Self {
             agent: parts.names.agent(),
+            windows: WindowStore::open(parts.temporality, state, started_ns),
             finals: Finals::open(state),
             waiting: Waiting::default(),
             pods: HashMap::new(),
             sent: Arc::default(),
-            started_ns: now_ns(),
+            started_ns,
             parts,
         }
     }
@@ -188,7 +196,7 @@ impl JobTracker {
             refused += u64::from(!self.waiting.push(end, now));
         }
         self.parts.self_metrics.dropped_by(Signal::Metrics, Reason::Cap, refused);
-        let mut requests = Requests::default();
+        let mut requests = self.windows.requests();
         let mut sent = HashSet::new();
         let names = &self.parts.names;
         let settled = self.waiting.settle(now, changed, |end, waited| match end {
@@ -209,9 +217,8 @@ impl JobTracker {
             }
         }
         self.parts.self_metrics.dropped_by(Signal::Metrics, Reason::Expired, settled.expired);
-        for payload in requests.into_payloads() {
-            self.parts.outbox.post(payload);
-        }
+        let batches = requests.into_batches();
+        self.windows.send(batches, &self.parts.outbox, Outbox::post);
         // Recorded after they were queued: sending one twice is better than losing it.
         self.finals.enter(sent.into_iter().collect());
     }
@@ -229,20 +236,19 @@ impl JobTracker {
             since_ns: self.started_ns,
             at_ns: now_ns(),
         };
-        let mut requests = Requests::default();
+        let mut requests = self.windows.requests();
         requests.jobs(&self.agent, &jobs);
-        for payload in requests.into_payloads() {
-            self.parts.outbox.offer_or_drop(payload);
-        }
+        let batches = requests.into_batches();
+        self.windows.send(batches, &self.parts.outbox, Outbox::offer_or_drop);
         self.sent = tally;
     }
 
     /// Sends the values of running containers whose names are known.
     fn living(&mut self) {
         let snapshot = self.parts.readings.snapshot();
-        let mut requests = Requests::default();
+        snapshot.containers.iter().for_each(|record| self.meet(record));
+        let mut requests = self.windows.requests();
         for record in &snapshot.containers {
-            self.meet(record);
             if record.ended.is_some() || self.finals.has(&record.id) {
                 continue;
             }
@@ -257,11 +263,14 @@ impl JobTracker {
                 requests.pod(&pod(known, Arc::clone(record), since));
             }
         }
-        for payload in requests.into_payloads() {
-            self.parts.outbox.offer_or_drop(payload);
-        }
+        let batches = requests.into_batches();
+        self.windows.send(batches, &self.parts.outbox, Outbox::offer_or_drop);
         let there: Vec<_> = snapshot.pods.iter().map(|record| &record.pod).collect();
         self.pods.retain(|uid, _| there.contains(&uid) || self.waiting.has_pod(uid));
+        let containers = snapshot.containers.iter().map(|record| record.id.as_str());
+        let pods = there.iter().map(|uid| uid.as_str());
+        let owners = containers.chain(pods).chain(self.waiting.owners()).chain([JOBS]);
+        self.windows.retain(&owners.collect());
     }
 
     /// Remembers when the container's pod started.

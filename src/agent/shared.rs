@@ -175,6 +175,7 @@ impl Shared {
             outbox,
             names,
             interval: export.interval,
+            temporality: export.temporality,
         };
         Some(Wheel::start(parts, &self.node.join(&args.state_dir)))
     }

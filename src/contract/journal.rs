@@ -87,9 +87,12 @@ pub enum Record {
         /// The container that it used, if any.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         container: Option<String>,
-        /// The step's id, if it ran a step.
+        /// The step's id (`GITHUB_ACTION`), if it ran a step.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         name: Option<String>,
+        /// The step's name as GitHub shows it, if the runner's log contains it.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        display_name: Option<String>,
         /// Its W3C trace context, for people; the agent derives it itself.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         traceparent: Option<String>,
@@ -206,31 +209,35 @@ impl Record {
         self.texts().into_iter().flatten().count()
     }
 
-    fn texts(&self) -> [Option<&String>; 3] {
+    fn texts(&self) -> [Option<&String>; 4] {
         match self {
             Self::ContainerStarted { container, .. } | Self::ImagePulled { container, .. } => {
-                [Some(container), None, None]
+                [Some(container), None, None, None]
             }
-            Self::StepStarted { name, id, .. } => [Some(name), id.as_ref(), None],
-            Self::HookPhase { container, name, traceparent, .. } => {
-                [container.as_ref(), name.as_ref(), traceparent.as_ref()]
+            Self::StepStarted { name, id, .. } => [Some(name), id.as_ref(), None, None],
+            Self::HookPhase { container, name, display_name, traceparent, .. } => {
+                [container.as_ref(), name.as_ref(), display_name.as_ref(), traceparent.as_ref()]
             }
-            Self::HookLaunched { container, image, .. } => [Some(container), Some(image), None],
-            Self::StepEnded { .. } | Self::ContainerEnded { .. } => [None; 3],
+            Self::HookLaunched { container, image, .. } => {
+                [Some(container), Some(image), None, None]
+            }
+            Self::StepEnded { .. } | Self::ContainerEnded { .. } => [None; 4],
         }
     }
 
-    fn texts_mut(&mut self) -> [Option<&mut String>; 3] {
+    fn texts_mut(&mut self) -> [Option<&mut String>; 4] {
         match self {
             Self::ContainerStarted { container, .. } | Self::ImagePulled { container, .. } => {
-                [Some(container), None, None]
+                [Some(container), None, None, None]
             }
-            Self::StepStarted { name, id, .. } => [Some(name), id.as_mut(), None],
-            Self::HookPhase { container, name, traceparent, .. } => {
-                [container.as_mut(), name.as_mut(), traceparent.as_mut()]
+            Self::StepStarted { name, id, .. } => [Some(name), id.as_mut(), None, None],
+            Self::HookPhase { container, name, display_name, traceparent, .. } => {
+                [container.as_mut(), name.as_mut(), display_name.as_mut(), traceparent.as_mut()]
             }
-            Self::HookLaunched { container, image, .. } => [Some(container), Some(image), None],
-            Self::StepEnded { .. } | Self::ContainerEnded { .. } => [None, None, None],
+            Self::HookLaunched { container, image, .. } => {
+                [Some(container), Some(image), None, None]
+            }
+            Self::StepEnded { .. } | Self::ContainerEnded { .. } => [None, None, None, None],
         }
     }
 

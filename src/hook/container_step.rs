@@ -1,7 +1,7 @@
 //! `run_container_step`: a container action, in a new ephemeral container.
 
 use std::cell::Cell;
-use std::time::Duration;
+use std::time::{Duration, Instant as Clock};
 
 use ephemon_base::clock::now_ns;
 use ephemon_contract::{Command, Record, Run, StepKind, Token};
@@ -19,7 +19,7 @@ use super::spec::{Common, Planned, Role};
 use super::state::State;
 use super::step::{self, Signals};
 use super::template::Template;
-use super::{log, secrets, unexpected_exit, words, workspace};
+use super::{log, pulls, secrets, unexpected_exit, words, workspace};
 
 /// How often a name may be taken by a concurrent step before the call gives up: more than the
 /// number of steps that can run at once.
@@ -197,7 +197,7 @@ async fn started(
     let mut news = PodWatch::new(&sender);
     let work = async {
         if planned.has_init {
-            by_init(call, planned, token, &mut news, signals).await
+            by_init(call, api, planned, token, &mut news, signals).await
         } else {
             by_kubelet(call, api, planned, &mut news, signals).await
         }
@@ -211,19 +211,21 @@ async fn started(
 /// Runs the action by init, which shows its output and reports how it ended.
 async fn by_init(
     call: &Call<'_>,
+    api: &Api,
     planned: &Planned,
     token: &Token,
     news: &mut PodWatch,
     signals: &mut Signals,
 ) -> Result<Outcome, Error> {
     let waited = call.settings.timeout;
-    let until = Instant::now() + waited;
+    let (asked, until) = (Clock::now(), Instant::now() + waited);
     let volume = &call.settings.volume;
     let ready = news.ready(planned, volume, token, (until, waited), call.console);
     let (mut line, _) = tokio::select! {
         ready = ready => ready?,
         signal = signals.next() => return Err(Error::Cancelled(signal)),
     };
+    let took = asked.elapsed();
     call.ask_links(&mut line, planned).await?;
     let masks = secrets::of(&planned.env);
     if !masks.is_empty() {
@@ -242,8 +244,10 @@ async fn by_init(
         called_ns: Some(call.began_ns),
         ends_container: true,
     };
-    let exit = step::run(&mut line, run, call.console, signals).await.map_err(Error::from);
-    let exit = unexpected_exit::explained(call, planned.name(), exit).await?;
+    let names = [planned.name()];
+    let step = step::run(&mut line, run, call.console, signals);
+    let (exit, ()) = futures_util::join!(step, pulls::note_early(call, api, took, &names));
+    let exit = unexpected_exit::explained(call, planned.name(), exit.map_err(Error::from)).await?;
     Ok(Outcome::of(call, &exit))
 }
 

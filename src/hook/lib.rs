@@ -40,6 +40,7 @@ mod spec;
 mod starter;
 mod state;
 mod step;
+mod step_name;
 mod stop;
 mod summary;
 mod telemetry;
@@ -47,6 +48,7 @@ mod template;
 mod unexpected_exit;
 mod volumes;
 mod words;
+mod worker_log;
 mod workspace;
 
 use std::cell::RefCell;
@@ -127,11 +129,14 @@ async fn answer(call: &Call<'_>) -> u8 {
     };
     let phase = phase(&request.command);
     let (step_id, context) = (call.settings.step_id.as_deref(), call.context());
-    let (name, traceparent) = match phase {
-        Phase::RunScriptStep | Phase::RunContainerStep => (step_id, context.step(call.began_ns)),
-        Phase::PrepareJob | Phase::CleanupJob => (None, context.job()),
+    let (name, traceparent, display_name) = match phase {
+        Phase::RunScriptStep | Phase::RunContainerStep => {
+            (step_id, context.step(call.began_ns), step_name::of(call.settings))
+        }
+        Phase::PrepareJob | Phase::CleanupJob => (None, context.job(), None),
     };
-    let span = telemetry::call_span(phase.as_str(), name, traceparent);
+    let shown = display_name.as_deref().or(name);
+    let span = telemetry::call_span(phase.as_str(), shown, traceparent);
     let result = Box::pin(perform(call, &request)).instrument(span.clone()).await;
     let kind = result.as_ref().err().map(Error::kind);
     let outcome = result.unwrap_or_else(|error| Outcome {
@@ -151,6 +156,7 @@ async fn answer(call: &Call<'_>) -> u8 {
         success: outcome.code == 0,
         container: call.container.take(),
         name: step_id.map(Record::text),
+        display_name: display_name.as_deref().map(Record::text),
         traceparent: traceparent.map(|traceparent| traceparent.to_string()),
         exit_code: Some(outcome.code),
     });

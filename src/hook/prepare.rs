@@ -27,7 +27,7 @@ use super::response::Response;
 use super::socket::Line;
 use super::spec::Planned;
 use super::template::Template;
-use super::{cleanup, enforced, leftovers, secrets, service_keys, workspace};
+use super::{cleanup, enforced, leftovers, pulls, secrets, service_keys, workspace};
 use network::Network;
 use plan::Plan;
 
@@ -87,7 +87,10 @@ pub(super) async fn run(call: &Call<'_>, asked: &PrepareJob) -> Result<Response,
         job.container.clone_from(&kept.container);
         job.by_exec = true;
     }
-    call.console.debug(&format!("containers ready after {} ms", began.elapsed().as_millis()));
+    let took = began.elapsed();
+    call.console.debug(&format!("containers ready after {} ms", took.as_millis()));
+    let names: Vec<&str> = plan.all().map(Planned::name).collect();
+    pulls::note_early(call, &api, took, &names).await;
     Ok(plan.response(state, made.as_ref().map(JobContainer::is_alpine)))
 }
 

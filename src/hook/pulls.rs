@@ -13,8 +13,11 @@ use super::api::Api;
 use super::call::Call;
 use super::journal;
 
-/// Longest wait for the list, which delays the end of the job.
+/// Longest wait for the list, which delays the call.
 const EVENTS_TIMEOUT: Duration = Duration::from_secs(2);
+/// A container whose image is present starts in a tenth of this (deploy/docs/performance.md): without a
+/// pull a call must not wait for a list that has none.
+const PULL_AT_LEAST: Duration = Duration::from_secs(1);
 /// Identifies events of ephemeral containers among those of the pod's other containers.
 const PLACE: &str = "spec.ephemeralContainers{";
 
@@ -27,9 +30,24 @@ struct Pull {
 
 /// Writes the pulls of the pod's ephemeral containers to the journal.
 pub(super) async fn note(call: &Call<'_>, api: &Api) {
+    note_of(call, api, |_| true).await;
+}
+
+/// Writes the pulls of these containers, which took so long to come up, while the job goes on: where
+/// that was less than a pull takes, nothing is asked, and what is told late is for the job's end.
+pub(super) async fn note_early(call: &Call<'_>, api: &Api, took: Duration, names: &[&str]) {
+    if took >= PULL_AT_LEAST {
+        note_of(call, api, |name| names.contains(&name)).await;
+    }
+}
+
+async fn note_of(call: &Call<'_>, api: &Api, is_asked: impl Fn(&str) -> bool) {
     match timeout(EVENTS_TIMEOUT, api.pulled_events()).await {
         Ok(Ok(events)) => {
-            for record in events.iter().filter_map(record) {
+            for (container, record) in events.iter().filter_map(record) {
+                if !is_asked(&container) {
+                    continue;
+                }
                 // Without a journal no agent reads the records.
                 drop(journal::append(&call.settings.volume, &record));
             }
@@ -45,18 +63,20 @@ pub(super) async fn note(call: &Call<'_>, api: &Api) {
     }
 }
 
-fn record(event: &Event) -> Option<Record> {
+/// The container, and what is to be written of it.
+fn record(event: &Event) -> Option<(String, Record)> {
     let place = event.involved_object.field_path.as_deref()?;
     let container = place.strip_prefix(PLACE)?.strip_suffix('}')?;
     let Pull { took, bytes } = Pull::parse(event.message.as_deref()?)?;
     let at = event.event_time.as_ref().map(|time| time.0.as_nanosecond());
     let at = at.or_else(|| event.last_timestamp.as_ref().map(|time| time.0.as_nanosecond()))?;
-    Some(Record::ImagePulled {
+    let record = Record::ImagePulled {
         at_ns: u64::try_from(at).ok()?,
         container: Record::text(container),
         duration_ns: nanos(took),
         bytes,
-    })
+    };
+    Some((container.to_owned(), record))
 }
 
 // === impl Pull ===
@@ -116,7 +136,7 @@ mod tests {
             ..Event::default()
         };
         assert_eq!(
-            record(&event("spec.ephemeralContainers{job}")),
+            record(&event("spec.ephemeralContainers{job}")).map(|(_, record)| record),
             Some(Record::ImagePulled {
                 at_ns: 1_790_000_000_000_000_000,
                 container: "job".to_owned(),

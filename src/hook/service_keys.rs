@@ -3,16 +3,13 @@
 //! The log has no stable format, so the names are used only if the whole message matches the
 //! request; otherwise services have the names of their images.
 
-use std::fs::{self, File};
-use std::io::Read;
-use std::path::{Path, PathBuf};
-
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::names;
 use super::request::Container;
 use super::settings::Settings;
+use super::worker_log::WorkerLog;
 
 /// Most bytes of the log that are read. The message contains every step of the job.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
@@ -43,28 +40,8 @@ struct Pair {
 
 /// The key of each service, in the order of the request; empty if unknown.
 pub(super) fn of(settings: &Settings, services: &[Container]) -> Vec<String> {
-    let log = settings.work.as_deref().and_then(newest_log);
-    let text = log.and_then(|path| read(&path));
+    let text = WorkerLog::newest(settings).and_then(|log| log.head(MAX_BYTES));
     text.and_then(|text| keys(&text, services)).unwrap_or_default()
-}
-
-/// The log of the worker that calls the hook; `_diag` is in the same directory as the work
-/// directory.
-fn newest_log(work: &Path) -> Option<PathBuf> {
-    let entries = fs::read_dir(work.parent()?.join("_diag")).ok()?;
-    let logs = entries.filter_map(|entry| {
-        let path = entry.ok()?.path();
-        let name = path.file_name()?.to_str()?;
-        // The name contains the time.
-        (name.starts_with("Worker_") && path.extension()? == "log").then(|| path.clone())
-    });
-    logs.max()
-}
-
-fn read(path: &Path) -> Option<String> {
-    let mut bytes = Vec::new();
-    File::open(path).ok()?.take(MAX_BYTES).read_to_end(&mut bytes).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// All keys, if they match the request.
@@ -104,6 +81,8 @@ fn literal(token: &Value) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use serde_json::json;
 

@@ -9,18 +9,17 @@ use ephemon_contract::trace::SpanId;
 
 use super::containers::containers;
 use super::identity::Identity;
-use super::job::{
-    Container, Fault, Figures, Job, JobResult, Outcome, Phase, Proof, ResultSource, Role, Step,
-};
+use super::job::{Container, Job, Phase, Role, Step};
 use super::job_evidence::JobEvidence;
+use super::job_result::Parts;
+use super::outcome::{Fault, Outcome};
 use super::reconcile::reconcile;
 use super::runner::Said;
+use super::runner_end::RunnerEnd;
 use super::steps::{Claimed, close, steps};
 use super::time::{Source, Stamp, Window};
+use super::totals::Totals;
 use super::written::Written;
-
-/// The container that ARC runs the runner in. A pod that has it and nothing of a job is idle.
-const RUNNER_CONTAINER: &str = "runner";
 
 impl JobEvidence {
     /// The job as it stands. `closed_ns`: when it was found to be over; what has no end of its own
@@ -35,7 +34,7 @@ impl JobEvidence {
         let identity = Identity::of(&self.pod, &said, display);
         let written = Written::of(self);
         let mut containers = containers(self, &written, &identity);
-        if !self.is_job(&containers, &written) {
+        if !self.is_job(&containers, &written, closed_ns.is_some()) {
             return None;
         }
         let mut phases = phases(&written, &identity);
@@ -53,9 +52,17 @@ impl JobEvidence {
             }
             shut(&mut phases, &mut steps, &mut containers, at);
         }
+        let runner_end = RunnerEnd::of(self, &written, &containers);
+        if let Some(end) = &runner_end {
+            end.enter(&mut steps, &mut containers);
+        }
+        let of_its_time = |one: &Container| one.role != Role::Debug || window.meets(&one.window);
+        containers.retain(of_its_time);
         fit(&window, &mut phases, &mut steps, &mut containers);
-        let (outcome, judged_by) = self.judge(&phases, &steps, &containers);
-        let figures = total(&containers);
+        let parts = Parts { phases: &phases, steps: &steps, containers: &containers };
+        let completed = self.completed.as_ref().map(|(_, said)| said);
+        let (outcome, judged_by) = parts.result(completed, runner_end.as_ref());
+        let totals = Totals::of(&containers);
         let span = identity.key().span();
         Some(Job {
             identity,
@@ -67,20 +74,24 @@ impl JobEvidence {
             phases,
             steps,
             containers,
-            figures,
+            runner_start: self.runner_start(window.start.ns),
+            totals,
             left_out: self.left_out,
         })
     }
 
     /// Whether anything says that a job is or was here, and not a runner that waits for one.
-    fn is_job(&self, containers: &[Container], written: &Written) -> bool {
-        let of_job = |one: &Container| one.role != Role::Runner;
+    fn is_job(&self, containers: &[Container], written: &Written, is_over: bool) -> bool {
         let told = !written.calls.is_empty() || self.running.is_some() || self.completed.is_some();
-        let idle = || {
-            let is_runner = |one: &Container| &*one.name == RUNNER_CONTAINER;
-            containers.is_empty() || containers.iter().any(is_runner)
-        };
-        told || containers.iter().any(of_job) || !idle()
+        if told || containers.iter().any(|one| one.role.is_of_job()) {
+            return true;
+        }
+        if self.has_runner() || containers.is_empty() {
+            return false;
+        }
+        // Where nobody says what the pod consists of, an init container looks like any other, and a
+        // runner may be to come.
+        !self.spec.is_empty() || is_over
     }
 
     /// Enters what each step used.
@@ -102,7 +113,7 @@ impl JobEvidence {
 
     /// From the first sign of the job to the last.
     fn window(&self, phases: &[Phase], steps: &[Step], containers: &[Container]) -> Option<Window> {
-        let own = containers.iter().filter(|one| one.role != Role::Runner);
+        let own = containers.iter().filter(|one| one.role.is_of_job());
         let own: Vec<Window> = own.map(|one| one.window).collect();
         let mut all: Vec<Window> = phases.iter().map(|phase| phase.window).collect();
         all.extend(steps.iter().map(|step| step.window));
@@ -119,44 +130,6 @@ impl JobEvidence {
         let mut hull = all.into_iter().reduce(Window::hull)?;
         hull.skewed = false;
         Some(hull)
-    }
-
-    fn judge(
-        &self,
-        phases: &[Phase],
-        steps: &[Step],
-        containers: &[Container],
-    ) -> (Outcome, ResultSource) {
-        let parts = || {
-            let phases = phases.iter().map(|phase| phase.outcome);
-            let steps = steps.iter().map(|step| step.outcome);
-            let own = containers.iter().filter(|one| one.role != Role::Runner);
-            phases.chain(steps).chain(own.map(|one| one.outcome))
-        };
-        let fault = |result| parts().find(|part| part.result == result).and_then(|it| it.fault);
-        if let Some((_, Said::Completed { result, .. })) = self.completed {
-            let fault = match result {
-                JobResult::Failure => fault(JobResult::Failure).or(Some(Fault::Other)),
-                JobResult::Error => fault(JobResult::Error).or(Some(Fault::Other)),
-                _ => None,
-            };
-            // GitHub knows failures only; that it was what the job ran on is for us to say.
-            let on_ours = parts().find(|part| part.result == JobResult::Error);
-            let outcome = match (result, on_ours) {
-                (JobResult::Failure, Some(error)) => Outcome { exit_code: None, ..error },
-                _ => Outcome { result, fault, exit_code: None },
-            };
-            return (outcome, ResultSource::Runner);
-        }
-        let worst = [JobResult::Error, JobResult::Cancellation, JobResult::Failure]
-            .into_iter()
-            .find(|result| parts().any(|part| part.result == *result));
-        let outcome = worst.map_or(Outcome::SUCCESS, |result| Outcome {
-            result,
-            fault: fault(result),
-            exit_code: None,
-        });
-        (outcome, ResultSource::Parts)
     }
 }
 
@@ -176,14 +149,14 @@ fn phases(written: &Written, identity: &Identity) -> Vec<Phase> {
     phases.collect()
 }
 
-/// When the last of what is known to be over was over; the runner's own containers do not count.
+/// When the last of what is known to be over was over; containers that are no part of the job do not count.
 fn latest(
     phases: &[Phase],
     steps: &[Step],
     containers: &[Container],
     job_evidence: &JobEvidence,
 ) -> Option<u64> {
-    let own = containers.iter().filter(|one| one.role != Role::Runner).map(|one| one.window);
+    let own = containers.iter().filter(|one| one.role.is_of_job()).map(|one| one.window);
     let phases = phases.iter().map(|phase| phase.window);
     let all = phases.chain(steps.iter().map(|step| step.window)).chain(own);
     let ends = all.filter_map(|window| window.end).map(|end| end.ns);
@@ -201,15 +174,15 @@ fn shut(phases: &mut [Phase], steps: &mut [Step], containers: &mut [Container], 
         }
     }
     for one in containers {
-        let lost = close(&mut one.window, at_ns) && one.role != Role::Runner;
+        let lost = close(&mut one.window, at_ns) && one.role.is_of_job();
         if lost && one.outcome == Outcome::SUCCESS {
             one.outcome = Outcome::error(Fault::Lost, None);
         }
     }
 }
 
-/// Every part lies within the job. The runner's own containers live longer, and are shown as far as
-/// they were the job's.
+/// Every part lies within the job. Containers that are no part of it live longer, and are shown as far
+/// as they were there with it.
 fn fit(job: &Window, phases: &mut [Phase], steps: &mut [Step], containers: &mut [Container]) {
     for phase in phases {
         phase.window = phase.window.within(job);
@@ -220,16 +193,8 @@ fn fit(job: &Window, phases: &mut [Phase], steps: &mut [Step], containers: &mut 
     for one in containers {
         let skewed = one.window.skewed;
         one.window = one.window.within(job);
-        if one.role == Role::Runner {
+        if !one.role.is_of_job() {
             one.window.skewed = skewed;
         }
     }
-}
-
-/// All that is the job's; the runner's own where there is nothing else.
-fn total(containers: &[Container]) -> Figures {
-    let own = |one: &&Container| one.role != Role::Runner && one.proof != Proof::None;
-    let known = containers.iter().any(|one| own(&one));
-    let counted = containers.iter().filter(|one| !known || own(one));
-    counted.map(|one| one.figures).reduce(Figures::and).unwrap_or_default()
 }

@@ -1,6 +1,7 @@
 //! Follows the jobs of a node over time: takes news, says when a job begins, when it is over and
 //! complete enough to be sent, and which of its spans. No I/O; time is handed in.
 
+mod ahead;
 mod followed;
 mod snapshots;
 
@@ -13,9 +14,10 @@ use ephemon_journal::Entry;
 use ephemon_model::{PodRef, PodUid};
 
 use super::evidence::{Evidence, Heard, Sighted};
-use super::job::{Job, LogCount, Proof};
+use super::job::{Job, LogCount};
 use super::memory::Memory;
 use super::runner;
+use ahead::ahead;
 use followed::Followed;
 
 /// Most pods followed at once: a kubelet runs 110 unless told otherwise. One more is counted as
@@ -51,6 +53,8 @@ pub enum TraceMode {
 pub struct Options {
     /// When spans go out.
     pub mode: TraceMode,
+    /// Whether specs come, by an API server: then the hook's containers say which job theirs is.
+    pub has_specs: bool,
 }
 
 /// A pod as node and API know it now.
@@ -278,7 +282,8 @@ impl Assembler {
             };
             let outline = Arc::new(job.outline());
             followed.job = Some(Arc::clone(&outline));
-            if !ripe && followed.is_only_announced(&job) {
+            let is_named = followed.is_named(&job, self.options.has_specs);
+            if !ripe && !is_named {
                 continue;
             }
             if !self.memory.is_met(uid) {
@@ -294,8 +299,7 @@ impl Assembler {
                 self.memory.finish(uid);
                 done.push(uid.clone());
             } else if self.options.mode == TraceMode::Eager {
-                let over = ended(&job, now_ns);
-                let spans: HashSet<_> = over.difference(&followed.sent).copied().collect();
+                let spans = ahead(&job, &followed.sent, now_ns);
                 if !spans.is_empty() {
                     followed.sent.extend(&spans);
                     parts = parts.saturating_add(job.parts());
@@ -312,26 +316,6 @@ impl Assembler {
         turn.over = done;
         turn
     }
-}
-
-/// Parts that are over, and of which nothing more is to come.
-fn ended(job: &Job, now_ns: u64) -> HashSet<SpanId> {
-    let past = |end: Option<super::time::Stamp>, wait: u64| {
-        end.is_some_and(|end| now_ns.saturating_sub(end.ns) >= wait)
-    };
-    let phases = job.phases.iter().map(|phase| phase.span_id);
-    let steps = job.steps.iter().filter(|step| {
-        // The kernel's figures of a container are read once a second or so, later on a busy node. A
-        // step that goes without them would go otherwise if it had to be sent again.
-        let settled = step.settled && step.proof != Proof::Unconfirmed;
-        past(step.window.end, if settled { 2 * SETTLING_NS } else { PATIENCE_NS })
-    });
-    let containers = job
-        .containers
-        .iter()
-        .filter(|one| past(one.window.end, if one.settled { SETTLING_NS } else { PATIENCE_NS }));
-    let steps = steps.map(|step| step.span_id);
-    phases.chain(steps).chain(containers.map(|one| one.span_id)).collect()
 }
 
 #[cfg(test)]

@@ -8,9 +8,11 @@ use ephemon_discovery::inventory::SpecEntry;
 use ephemon_model::ContainerType;
 
 use super::evidence::Sighted;
+use super::figures::Figures;
 use super::identity::Identity;
-use super::job::{Container, Fault, Figures, Outcome, Proof, Pull, Role};
+use super::job::{Container, Proof, Pull, Role};
 use super::job_evidence::JobEvidence;
+use super::outcome::{Fault, Outcome};
 use super::time::{Source, Stamp, Window};
 use super::written::{Init, Pulled, Written, stamp};
 
@@ -54,7 +56,7 @@ pub(super) fn containers(
         let init = written.inits.get(&name).copied();
         runs.sort_by_key(|run| (run.born_ns.or(run.started_ns), run.id.clone()));
         let last = runs.pop();
-        let role = role(entry, last, init);
+        let role = role(job_evidence, &name, last, init);
         let asked = asked(&name, role);
         let pulled = written.pulled.get(&name).copied();
         let part = Part { name, entry, init, role, asked, pulled, stopping };
@@ -72,7 +74,13 @@ pub(super) fn containers(
     all
 }
 
-fn role(entry: Option<&SpecEntry>, last: Option<&Sighted>, init: Option<Init>) -> Role {
+fn role(
+    job_evidence: &JobEvidence,
+    name: &str,
+    last: Option<&Sighted>,
+    init: Option<Init>,
+) -> Role {
+    let entry = job_evidence.spec.get(name);
     let said = entry.and_then(|entry| entry.job.as_ref()).and_then(|job| job.role.as_deref());
     let container_type = entry
         .map(|entry| entry.container_type)
@@ -82,6 +90,7 @@ fn role(entry: Option<&SpecEntry>, last: Option<&Sighted>, init: Option<Init>) -
         (Some("job"), ContainerType::Ephemeral) => Role::Job,
         (Some("service"), ContainerType::Ephemeral) => Role::Service,
         (Some("step"), ContainerType::Ephemeral) => Role::Step,
+        (_, ContainerType::Ephemeral) if job_evidence.is_debug(name) => Role::Debug,
         (_, ContainerType::Ephemeral) => Role::Other,
         // Without an API nobody says what a container is, but an init of ours runs in no other.
         (_, ContainerType::Unknown) if init.is_some() => Role::Other,
@@ -199,7 +208,7 @@ impl Part<'_> {
         let hooks = match self.role {
             Role::Job | Role::Service => true,
             Role::Other => self.init.is_some(),
-            Role::Step | Role::Runner => false,
+            Role::Step | Role::Runner | Role::Debug => false,
         };
         let stopped = hooks && self.stopping.is_some_and(|from| end.ns >= from);
         let Some(code) = code else {

@@ -9,7 +9,8 @@ use ephemon_contract::Record;
 use ephemon_discovery::inventory::SpecEntry;
 use ephemon_model::{ContainerId, ContainerType, Exit, Quality};
 
-use super::job::{Figures, LogCount};
+use super::figures::Figures;
+use super::job::LogCount;
 use super::runner::Said;
 
 /// One piece.

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use ephemon_contract::trace::{SpanId, Traceparent};
 use ephemon_contract::{Phase as Call, StepKind};
 use ephemon_model::{ContainerId, ContainerType, PodRef, Quality};
-use serde::{Deserialize, Serialize};
 
+use super::figures::Figures;
 use super::identity::Identity;
+use super::outcome::{Outcome, ResultSource};
 use super::time::Window;
+use super::totals::Totals;
 
 /// One job.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,10 +33,22 @@ pub struct Job {
     pub steps: Vec<Step>,
     /// Its containers, by their beginnings.
     pub containers: Vec<Container>,
-    /// All its containers together.
-    pub figures: Figures,
+    /// When the pod and its runner began, of a runner's pod.
+    pub runner_start: Option<RunnerStart>,
+    /// What its containers used together, and what the pod used beside them.
+    pub totals: Totals,
     /// Parts that found no room in the record.
     pub left_out: u64,
+}
+
+/// How a runner came to its job; nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunnerStart {
+    /// From the first of the pod's containers, its sandbox where that was seen, to the runner's own:
+    /// images, init containers and sidecars.
+    pub startup_ns: u64,
+    /// From the runner's start to its job's.
+    pub idle_ns: u64,
 }
 
 /// A call of the hook that is no step.
@@ -55,6 +69,8 @@ pub struct Phase {
 pub struct Step {
     /// `GITHUB_ACTION`, or what init was told.
     pub name: Arc<str>,
+    /// Its name as GitHub shows it, where the hook was told.
+    pub display_name: Option<Arc<str>>,
     /// What it is.
     pub kind: StepKind,
     /// Its span.
@@ -141,28 +157,12 @@ pub enum Role {
     Step,
     /// The runner's pod's own containers.
     Runner,
-    /// An ephemeral container of somebody else, as `kubectl debug` makes.
+    /// An ephemeral container of a pod without a runner; without an API, one that an init of ours
+    /// runs in.
     Other,
-}
-
-/// What something used. An absent figure is not known.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Figures {
-    /// CPU time, nanoseconds.
-    pub cpu_ns: Option<u64>,
-    /// Time throttled by a CPU quota, nanoseconds.
-    pub throttled_ns: Option<u64>,
-    /// Highest memory use, bytes.
-    pub memory_peak_bytes: Option<u64>,
-    /// Memory in use over time, byte milliseconds.
-    pub memory_byte_ms: Option<u64>,
-    /// Processes that the OOM killer ended.
-    pub oom_kills: Option<u64>,
-    /// Bytes read from block devices.
-    pub read_bytes: Option<u64>,
-    /// Bytes written to block devices.
-    pub written_bytes: Option<u64>,
+    /// An ephemeral container in a runner's pod that is not the hook's, as `kubectl debug` makes: no
+    /// part of the job.
+    Debug,
 }
 
 /// How far figures are proven.
@@ -182,121 +182,18 @@ pub enum Proof {
     None,
 }
 
-/// How something ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Outcome {
-    /// In the conventions' words.
-    pub result: JobResult,
-    /// What kind of failure or error; never of a success.
-    pub fault: Option<Fault>,
-    /// Exit code, where there was one.
-    pub exit_code: Option<i32>,
-}
-
-/// `cicd.pipeline.task.run.result`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum JobResult {
-    /// It did what it was to do.
-    Success,
-    /// Its own command failed.
-    Failure,
-    /// What it ran on failed.
-    Error,
-    /// It took too long.
-    Timeout,
-    /// Somebody ended it.
-    Cancellation,
-    /// It did not run.
-    Skip,
-}
-
-/// `error.type`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Fault {
-    /// A command ended with another code than 0.
-    ExitCode,
-    /// The OOM killer ended it.
-    OomKilled,
-    /// The runtime could not start it.
-    Start,
-    /// The hook failed.
-    Hook,
-    /// It was gone, and nobody said how.
-    Lost,
-    /// Something else.
-    Other,
-}
-
-/// Whose word a job's result is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum ResultSource {
-    /// The runner's own log.
-    Runner,
-    /// Its steps and containers: the runner may have let one of them fail.
-    Parts,
-}
-
-// === impl Outcome ===
-
-impl Outcome {
-    /// Nothing went wrong.
-    pub const SUCCESS: Self = Self { result: JobResult::Success, fault: None, exit_code: None };
-
-    /// By an exit code.
-    pub fn of_code(code: i32) -> Self {
-        let exit_code = Some(code);
-        match code {
-            0 => Self { exit_code, ..Self::SUCCESS },
-            _ => Self { result: JobResult::Failure, fault: Some(Fault::ExitCode), exit_code },
-        }
-    }
-
-    /// What it ran on failed.
-    pub fn error(fault: Fault, exit_code: Option<i32>) -> Self {
-        Self { result: JobResult::Error, fault: Some(fault), exit_code }
-    }
-
-    /// Somebody ended it.
-    pub fn cancelled(exit_code: Option<i32>) -> Self {
-        Self { result: JobResult::Cancellation, fault: None, exit_code }
-    }
-}
-
-// === impl JobResult, Fault, Role, ResultSource, Proof ===
-
-impl JobResult {
-    /// Every result.
-    pub const ALL: [Self; 6] =
-        [Self::Success, Self::Failure, Self::Error, Self::Timeout, Self::Cancellation, Self::Skip];
-
-    /// The conventions' word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Success => "success",
-            Self::Failure => "failure",
-            Self::Error => "error",
-            Self::Timeout => "timeout",
-            Self::Cancellation => "cancellation",
-            Self::Skip => "skip",
-        }
-    }
-}
-
-impl Fault {
-    /// The value of `error.type`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ExitCode => "exit_code",
-            Self::OomKilled => "OOMKilled",
-            Self::Start => "StartError",
-            Self::Hook => "hook",
-            Self::Lost => "lost",
-            Self::Other => "_OTHER",
-        }
-    }
-}
+// === impl Role, Proof ===
 
 impl Role {
+    /// Whether such a container is a part of the job: its end can be the job's, and what it used the
+    /// job used.
+    pub fn is_of_job(self) -> bool {
+        match self {
+            Self::Job | Self::Service | Self::Step | Self::Other => true,
+            Self::Runner | Self::Debug => false,
+        }
+    }
+
     /// For an attribute.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -305,16 +202,7 @@ impl Role {
             Self::Step => "step",
             Self::Runner => "runner",
             Self::Other => "other",
-        }
-    }
-}
-
-impl ResultSource {
-    /// For an attribute.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Runner => "runner",
-            Self::Parts => "parts",
+            Self::Debug => "debug",
         }
     }
 }
@@ -333,28 +221,6 @@ impl Proof {
     }
 }
 
-// === impl Figures ===
-
-impl Figures {
-    /// Both together: sums, and the higher of two peaks.
-    #[must_use]
-    pub fn and(self, other: Self) -> Self {
-        let sum = |a: Option<u64>, b: Option<u64>| match (a, b) {
-            (Some(a), Some(b)) => Some(a.saturating_add(b)),
-            (a, b) => a.or(b),
-        };
-        Self {
-            cpu_ns: sum(self.cpu_ns, other.cpu_ns),
-            throttled_ns: sum(self.throttled_ns, other.throttled_ns),
-            memory_peak_bytes: self.memory_peak_bytes.max(other.memory_peak_bytes),
-            memory_byte_ms: sum(self.memory_byte_ms, other.memory_byte_ms),
-            oom_kills: sum(self.oom_kills, other.oom_kills),
-            read_bytes: sum(self.read_bytes, other.read_bytes),
-            written_bytes: sum(self.written_bytes, other.written_bytes),
-        }
-    }
-}
-
 // === impl Job ===
 
 impl Job {
@@ -368,6 +234,7 @@ impl Job {
             phases: Vec::new(),
             steps: Vec::new(),
             containers: Vec::new(),
+            totals: self.totals.clone(),
             ..*self
         }
     }

@@ -14,13 +14,18 @@ mod assembler;
 mod containers;
 mod evidence;
 mod evidence_store;
+mod figures;
 mod identity;
 mod job;
 mod job_evidence;
+mod job_result;
 mod jobs_view;
 mod memory;
+mod outcome;
 mod reconcile;
 pub mod runner;
+mod runner_end;
+mod runner_pod;
 mod saved;
 mod snapshot_joiner;
 mod steps;
@@ -29,6 +34,7 @@ mod stored_evidence;
 pub mod story;
 pub mod tally;
 mod time;
+mod totals;
 mod written;
 
 pub use assembler::{Assembler, Dispatch, MAX_JOBS, Options, PodSnapshot, TraceMode, Turn, Which};
@@ -36,18 +42,18 @@ pub use assembler::{MAX_EVIDENCE_BYTES, MAX_PARTS_A_TURN};
 pub use evidence::{Evidence, Heard, Reading, Sighted};
 pub use evidence_store::MAX_OWED_BYTES;
 pub use evidence_store::{EvidenceStore, EvidenceStoreError};
+pub use figures::Figures;
 pub use identity::Identity;
-pub use job::{
-    Container, Fault, Figures, Job, JobResult, LogCount, Outcome, Phase, Proof, Pull, ResultSource,
-    Role, Step,
-};
+pub use job::{Container, Job, LogCount, Phase, Proof, Pull, Role, RunnerStart, Step};
 pub use job_evidence::{JobEvidence, MAX_CONTAINERS, MAX_RECORDS};
 pub use job_evidence::{MAX_FACT_BYTES, MAX_RECORD_BYTES};
 pub use jobs_view::{JobsView, Shown};
 pub use memory::Memory;
+pub use outcome::{Fault, JobResult, Outcome, ResultSource};
 pub use saved::{SaveError, Saved};
 pub use snapshot_joiner::snapshots;
 pub use time::{Source, Stamp, Window};
+pub use totals::Totals;
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,9 @@
 use ephemon_contract::StepKind;
 use ephemon_model::Quality;
 
-use super::job::{Container, Fault, Figures, JobResult, Outcome, Proof};
+use super::figures::Figures;
+use super::job::{Container, Proof};
+use super::outcome::{Fault, JobResult, Outcome};
 use super::steps::Claimed;
 use super::written::Ran;
 

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::job::JobResult;
+use super::outcome::JobResult;
 
 /// Longest name of a job taken, in characters.
 const MAX_NAME: usize = 256;

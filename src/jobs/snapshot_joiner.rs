@@ -12,7 +12,7 @@ use ephemon_model::{ContainerId, PodUid, Usage};
 
 use super::assembler::PodSnapshot;
 use super::evidence::{Reading, Sighted};
-use super::job::Figures;
+use super::figures::Figures;
 
 /// Pods of the inventory with what capture has read of their containers.
 pub fn snapshots(pods: Vec<ListedPod>, snapshot: &Snapshot) -> Vec<PodSnapshot> {

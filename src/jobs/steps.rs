@@ -6,8 +6,10 @@ use std::sync::Arc;
 use ephemon_contract::trace::SpanId;
 use ephemon_contract::{Phase, StepKind};
 
+use super::figures::Figures;
 use super::identity::Identity;
-use super::job::{Container, Fault, Figures, Outcome, Proof, Role, Step};
+use super::job::{Container, Proof, Role, Step};
+use super::outcome::{Fault, Outcome};
 use super::time::{Source, Stamp, Window};
 use super::written::{Call, Ran, Written};
 
@@ -168,6 +170,7 @@ fn joined(
     let name = name.filter(|name| !name.is_empty());
     let step = Step {
         name: name.as_deref().unwrap_or(call.phase.as_str()).into(),
+        display_name: call.display_name.as_deref().filter(|name| !name.is_empty()).map(Arc::from),
         kind,
         span_id,
         container,
@@ -208,6 +211,7 @@ fn alone(
     let name = ran.id.as_deref().unwrap_or(&ran.name);
     let step = Step {
         name: if name.is_empty() { container.clone() } else { name.into() },
+        display_name: None,
         kind: ran.kind.unwrap_or(StepKind::Script),
         span_id,
         container: Some(container.clone()),
@@ -224,6 +228,7 @@ fn alone(
 fn as_step(container: &Container, span_id: SpanId) -> Claimed {
     let step = Step {
         name: container.name.clone(),
+        display_name: None,
         kind: StepKind::Container,
         span_id,
         container: Some(container.name.clone()),

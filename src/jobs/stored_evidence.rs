@@ -11,7 +11,8 @@ use ephemon_model::{ContainerId, ContainerType, Exit, JobEnv, PodRef, PodUid, Qu
 use serde::{Deserialize, Serialize};
 
 use super::evidence::{Evidence, Heard, Reading, Sighted};
-use super::job::{Figures, JobResult};
+use super::figures::Figures;
+use super::outcome::JobResult;
 use super::runner::Said;
 
 /// One line.

@@ -112,8 +112,10 @@ impl Story {
         story
     }
 
+    /// A runner that waits for a job, with the init container that has brought it the hook.
     pub fn idle() -> Self {
         let mut story = Self::new();
+        story.container("init", ContainerType::Init, None, (0, 1), 0, 50);
         story.container("runner", ContainerType::Container, None, (1, 70), 0, 900);
         story
     }
@@ -182,6 +184,7 @@ impl Story {
             success: code == 0,
             container: None,
             name: name.map(str::to_owned),
+            display_name: None,
             traceparent: context,
             exit_code: Some(code),
         };

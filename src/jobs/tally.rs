@@ -7,7 +7,8 @@ use std::sync::Arc;
 use ephemon_contract::trace::SpanId;
 use serde::{Deserialize, Serialize};
 
-use super::job::{Job, JobResult, Role};
+use super::job::Job;
+use super::outcome::JobResult;
 
 /// Most sets of labels; further jobs are counted under [`OTHER`].
 pub const MAX_LABELS: usize = 500;
@@ -143,7 +144,7 @@ impl Tally {
     pub fn finished(&mut self, job: &Job) {
         let counts = self.counts(job);
         bump(&mut counts.completed, job.outcome.result);
-        let figures = job.figures;
+        let figures = job.totals.figures;
         let add = |sum: &mut u64, figure: Option<u64>| {
             *sum = sum.saturating_add(figure.unwrap_or_default());
         };
@@ -166,7 +167,7 @@ impl Tally {
             let exemplar = seen(job.span.span_id, seconds(ns), end_ns);
             counts.duration_seconds.observe(DURATION_BOUNDS, exemplar);
         }
-        for one in job.containers.iter().filter(|one| one.role != Role::Runner) {
+        for one in job.containers.iter().filter(|one| one.role.is_of_job()) {
             let by_result =
                 counts.containers.entry(one.container_type.as_str().to_owned()).or_default();
             bump(by_result, one.outcome.result);

@@ -3,6 +3,7 @@
 mod flood;
 mod hostile;
 mod orders;
+mod runners;
 mod torn;
 
 use ephemon_contract::trace::RunKey;
@@ -61,7 +62,10 @@ fn a_job_has_its_parts_with_their_times_ends_and_figures() {
     // Told to stop by the hook.
     assert_eq!(container.outcome.result, JobResult::Success);
     assert_eq!(job.containers[2].window.start.ns, s(11), "one patch asks for all");
-    assert_eq!(job.figures.cpu_ns, Some(CPU_OF_JOB + 500_000_000 + 100_000_000));
+    let own = CPU_OF_JOB + 500_000_000 + 100_000_000;
+    assert_eq!(job.totals.figures.cpu_ns, Some(own));
+    assert_eq!(job.totals.included, [Role::Job, Role::Service, Role::Step]);
+    assert_eq!(job.totals.runner.cpu_ns, Some(900_000_000));
 }
 
 #[test]

@@ -72,6 +72,12 @@ impl Window {
         ns >= self.start.ns && self.end.is_none_or(|end| ns <= end.ns)
     }
 
+    /// Whether they have a moment in common.
+    pub fn meets(&self, other: &Self) -> bool {
+        let end = |window: &Self| window.end.map_or(u64::MAX, |end| end.ns);
+        self.start.ns <= end(other) && other.start.ns <= end(self)
+    }
+
     /// The moment in it that is nearest to this one.
     pub fn nearest(&self, ns: u64) -> u64 {
         let to = self.end.map_or(u64::MAX, |end| end.ns).max(self.start.ns);

@@ -42,6 +42,8 @@ pub(super) struct Call {
     /// The container that it was about.
     pub(super) container: Option<String>,
     pub(super) name: Option<String>,
+    /// The step's name as GitHub shows it.
+    pub(super) display_name: Option<String>,
     pub(super) exit_code: Option<u8>,
 }
 
@@ -112,6 +114,7 @@ impl Written {
                 success,
                 container,
                 name,
+                display_name,
                 exit_code,
                 ..
             } => {
@@ -125,6 +128,7 @@ impl Written {
                     success: *success,
                     container: container.clone(),
                     name: name.as_deref().map(clean),
+                    display_name: display_name.as_deref().map(clean),
                     exit_code: *exit_code,
                 });
             }

@@ -58,6 +58,20 @@ pub enum Exporter {
     Otlp(Box<Target>),
 }
 
+/// Since when counters and histograms of metrics count.
+///
+/// Source: OpenTelemetry specification 1.60, `metrics/sdk_exporters/otlp.md`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Temporality {
+    /// Since their beginning.
+    #[default]
+    Cumulative,
+    /// Since they were sent last; sums that go up and down as before.
+    Delta,
+    /// As `Delta` what is counted when it happens; as `Cumulative` what is read of counters.
+    LowMemory,
+}
+
 /// A collector, and how to connect to it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Target {
@@ -173,10 +187,20 @@ pub fn is_turned_off(signal: Signal, lookup: impl Fn(&str) -> Option<String>) ->
         })
 }
 
-/// Whether a temporality other than cumulative is requested for metrics.
-pub fn wants_delta(lookup: impl Fn(&str) -> Option<String>) -> bool {
-    let said = Variables::new(lookup).get("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE");
-    said.is_some_and(|said| !said.value.eq_ignore_ascii_case("cumulative"))
+/// Since when metrics are to count: `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE`, in any case.
+pub fn temporality(lookup: impl Fn(&str) -> Option<String>) -> (Temporality, Vec<Ignored>) {
+    let variables = Variables::new(lookup);
+    let said =
+        variables.get("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE").and_then(|said| {
+            let temporality = match said.value.to_ascii_lowercase().as_str() {
+                "cumulative" => Some(Temporality::Cumulative),
+                "delta" => Some(Temporality::Delta),
+                "lowmemory" => Some(Temporality::LowMemory),
+                _ => None,
+            };
+            variables.taken(temporality.ok_or_else(|| said.not("cumulative, delta or lowmemory")))
+        });
+    (said.unwrap_or_default(), variables.ignored())
 }
 
 // === impl Target ===

@@ -2,9 +2,10 @@
 //! `ExportMetricsServiceRequest`s. Pure.
 //!
 //! Instruments are those of `ephemon_catalogue`. Sums are cumulative, from the container's start or
-//! from when a job of the name was first counted.
+//! from when a job of the name was first counted; where deltas are asked for, `delta` makes them.
 
 mod container;
+mod delta;
 mod job;
 mod owner;
 mod pod;
@@ -14,7 +15,8 @@ mod requests;
 mod tests;
 
 pub use container::Container;
+pub use delta::{Staged, Undo, Windows};
 pub use job::Jobs;
 pub use owner::Owner;
 pub use pod::Pod;
-pub use requests::Requests;
+pub use requests::{Batch, JOBS, Requests};

@@ -177,7 +177,8 @@ impl Trace<'_> {
         attributes.task(name, job.span.span_id, self.url.as_deref());
         attributes.outcome(job.outcome);
         attributes.text(names::RESULT_SOURCE, Some(job.judged_by.as_str()));
-        attributes.figures(&job.figures, None);
+        attributes.totals(&job.totals);
+        attributes.runner_start(job.runner_start);
         attributes.int(names::LEFT_OUT, Some(job.left_out).filter(|count| *count > 0));
         attributes.times(&job.window);
         self.push(Some(span), attributes, job.outcome);
@@ -185,11 +186,12 @@ impl Trace<'_> {
 
     fn step(&mut self, step: &Step) {
         let mut attributes = Attributes::default();
-        attributes.task(&step.name, step.span_id, self.url.as_deref());
+        let name = step.display_name.as_deref().unwrap_or(&step.name);
+        attributes.task(name, step.span_id, self.url.as_deref());
         attributes.outcome(step.outcome);
         attributes.step(step);
         attributes.times(&step.window);
-        let mut span = self.span(&step.name, step.span_id, self.job.span.span_id, &step.window);
+        let mut span = self.span(name, step.span_id, self.job.span.span_id, &step.window);
         if let Some(span) = &mut span {
             span.events.extend(oom(step.figures.oom_kills, &step.window));
         }
@@ -220,7 +222,7 @@ impl Trace<'_> {
     /// What a container's time went into, as far as it is known.
     fn stages(&mut self, container: &Container, window: &Window) {
         // The runner's own are older than the job, and outlive it.
-        let Some(end) = window.end.filter(|_| container.role != Role::Runner) else { return };
+        let Some(end) = window.end.filter(|_| container.role.is_of_job()) else { return };
         let created = container.born_ns.map(|ns| window.nearest(ns));
         let started = container.started_ns.map(|ns| window.nearest(ns));
         let asked =
@@ -309,7 +311,7 @@ fn events(container: &Container, window: &Window) -> Vec<Event> {
     let started = container.started_ns.filter(inside);
     events.extend(started.map(|ns| at(names::EVENT_STARTED, ns)));
     events.extend(oom(container.figures.oom_kills, window));
-    if let Some(end) = window.end.filter(|_| container.role != Role::Runner) {
+    if let Some(end) = window.end.filter(|_| container.role.is_of_job()) {
         let mut exited = at(names::EVENT_EXITED, end.ns);
         let mut attributes = Attributes::default();
         attributes.outcome(container.outcome);

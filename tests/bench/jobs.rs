@@ -119,6 +119,7 @@ fn evidence() -> Vec<Evidence> {
             success: true,
             container: None,
             name: Some(name),
+            display_name: None,
             traceparent: context,
             exit_code: Some(0),
         };

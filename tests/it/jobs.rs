@@ -7,6 +7,7 @@ mod kills;
 mod many;
 mod node;
 mod points;
+mod runners;
 mod sink;
 mod steps;
 

@@ -1,6 +1,8 @@
 //! Metrics by OTLP through the real agent, on a node of plain files: the living at the interval,
 //! finals at a container's end, each once.
 
+mod deltas;
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
@@ -105,13 +107,24 @@ impl Node {
     }
 
     fn agent(&self, backend: &Backend, interval: &str, more: &[&str]) -> Agent {
+        self.agent_with(backend, interval, more, &[])
+    }
+
+    fn agent_with(
+        &self,
+        backend: &Backend,
+        interval: &str,
+        more: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Agent {
         let mut command = Command::new(programs::ephemon());
         command
             .args(["agent", "--no-api", "--node-name", "it", "--logs", "off", "--otlp-metrics"])
             .args(more)
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", backend.collector.endpoint())
             .env("OTEL_EXPORTER_OTLP_PROTOCOL", backend.collector.protocol())
-            .env("OTEL_METRIC_EXPORT_INTERVAL", interval);
+            .env("OTEL_METRIC_EXPORT_INTERVAL", interval)
+            .envs(variables.iter().copied());
         Agent::launch(&mut command, self.0.path(), "kubepods")
     }
 }

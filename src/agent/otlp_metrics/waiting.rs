@@ -53,6 +53,14 @@ impl Waiting {
         self.0.is_empty()
     }
 
+    /// Ids of all that wait.
+    pub(super) fn owners(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|one| match &one.end {
+            End::Container(record) => record.id.as_str(),
+            End::Pod(record) => record.pod.as_str(),
+        })
+    }
+
     pub(super) fn has_pod(&self, uid: &PodUid) -> bool {
         self.0.iter().any(|one| pod_of(&one.end) == uid)
     }

@@ -30,6 +30,7 @@ fn record() -> impl Strategy<Value = Record> {
                 duration_ns,
                 success,
                 container: name.clone(),
+                display_name: None,
                 traceparent: None,
                 name,
                 exit_code,

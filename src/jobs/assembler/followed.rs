@@ -8,7 +8,7 @@ use ephemon_model::{ContainerType, PodRef};
 
 use super::{PATIENCE_NS, SETTLING_NS};
 use crate::evidence::{Evidence, Place, Sighted};
-use crate::job::{Job, Role};
+use crate::job::Job;
 use crate::job_evidence::JobEvidence;
 
 #[derive(Debug)]
@@ -98,10 +98,17 @@ impl Followed {
         }
     }
 
-    /// Whether nobody but the runner has spoken of the job: which it is its containers will say.
-    pub(super) fn is_only_announced(&self, job: &Job) -> bool {
-        self.job_evidence.running.is_some()
-            && job.containers.iter().all(|one| one.role == Role::Runner)
+    /// Whether it is known which job this is, or nobody will say it. The runner tells that it runs
+    /// one, and the journals that the hook was called; which it is, the hook's containers say in the
+    /// spec. A job that were counted and sent before that would be another one afterwards.
+    pub(super) fn is_named(&self, job: &Job, has_specs: bool) -> bool {
+        if self.job_evidence.has_hooks_spec() {
+            return true;
+        }
+        let has_own = job.containers.iter().any(|one| one.role.is_of_job());
+        let is_announced = self.job_evidence.running.is_some() && !has_own;
+        let may_be_named = has_specs && self.job_evidence.has_runner();
+        !is_announced && !may_be_named
     }
 
     /// Whether something says that the job is at its end.
@@ -126,8 +133,10 @@ impl Followed {
 
     /// Whether the job is over and all that can be known of it has had time to come.
     pub(super) fn is_ripe(&mut self, now_ns: u64) -> bool {
+        // Somebody who looks around in the pod does not hold up the job's end.
         let own = |one: &Sighted| {
             matches!(one.container_type, ContainerType::Ephemeral | ContainerType::Unknown)
+                && !self.job_evidence.is_debug(&one.name)
         };
         let gone = self.job_evidence.gone_ns.is_some();
         if !self.seen && !gone {
@@ -145,6 +154,12 @@ impl Followed {
             let last = one.reading.is_some_and(|reading| reading.quality.is_some());
             last && one.exit.is_some()
         });
+        // How a runner ended can be how its job did, where it has not told of that.
+        let is_runner = |one: &Sighted| one.container_type == ContainerType::Container;
+        let runners = || self.job_evidence.containers.values().filter(|one| is_runner(one));
+        let settled = settled
+            && (self.job_evidence.completed.is_some()
+                || runners().all(|one| !one.is_over() || one.exit.is_some()));
         // A runner that has said what it runs says how that ended, too, once all of it is reported.
         let told = self.job_evidence.running.is_none() || self.job_evidence.completed.is_some();
         (settled && told && waited >= SETTLING_NS) || waited >= PATIENCE_NS

@@ -1,13 +1,16 @@
 //! A story told second by second: what goes out, when, and that nothing goes twice.
 
+mod eager;
+mod runners;
+
 use std::collections::BTreeSet;
 
 use ephemon_model::PodRef;
 
 use super::*;
 use crate::Evidence;
-use crate::ResultSource;
 use crate::story::{Story, pod, s};
+use crate::{Proof, ResultSource};
 
 /// What a node shows of a story at a second.
 fn news(story: &Story, second: u64, there: bool) -> (PodSnapshot, Vec<Entry>) {
@@ -139,7 +142,7 @@ fn who_is_shown_changes_only_sends_what_one_does_who_is_shown_all() {
     let stories = [Story::whole(), killed, Story::at_once(), Story::debugged(), Story::idle()];
     for (number, story) in stories.into_iter().enumerate() {
         for mode in [TraceMode::Whole, TraceMode::Eager] {
-            let new = || Assembler::new(Options { mode }, Memory::default());
+            let new = || Assembler::new(Options { mode, ..Options::default() }, Memory::default());
             // What is sent early has the figures of the last look, which differ.
             let sent = |all: Vec<Dispatch>| -> Vec<(BTreeSet<String>, Option<String>)> {
                 let whole =
@@ -168,7 +171,7 @@ fn a_job_is_sent_once_and_whole_when_it_is_over_though_its_runner_lives_on() {
 
 #[test]
 fn eagerly_each_span_is_sent_once_and_the_jobs_own_at_last() {
-    let options = Options { mode: TraceMode::Eager };
+    let options = Options { mode: TraceMode::Eager, ..Options::default() };
     let mut assembler = Assembler::new(options, Memory::default());
     let all = follow(&mut assembler, &Story::whole(), 1..90);
     assert!(all.len() > 3, "{}", all.len());
@@ -187,7 +190,7 @@ fn eagerly_each_span_is_sent_once_and_the_jobs_own_at_last() {
 
 #[test]
 fn eagerly_a_step_waits_for_the_kernels_figures_but_not_for_ever() {
-    let options = Options { mode: TraceMode::Eager };
+    let options = Options { mode: TraceMode::Eager, ..Options::default() };
     let story = Story::whole();
     let mut whole = Assembler::new(options, Memory::default());
     let job = follow(&mut whole, &story, 1..90).pop().unwrap().job;
@@ -213,7 +216,7 @@ fn eagerly_a_step_waits_for_the_kernels_figures_but_not_for_ever() {
 #[test]
 fn a_restart_at_any_second_sends_nothing_twice_and_nothing_less() {
     for mode in [TraceMode::Whole, TraceMode::Eager] {
-        let options = Options { mode };
+        let options = Options { mode, ..Options::default() };
         let mut undisturbed = HashSet::new();
         let mut assembler = Assembler::new(options, Memory::default());
         for dispatch in follow(&mut assembler, &Story::whole(), 1..90) {
@@ -310,7 +313,8 @@ fn a_job_that_its_runner_announces_begins_when_its_containers_say_which_it_is() 
     for mode in [TraceMode::Whole, TraceMode::Eager] {
         let mut story = Story::whole();
         story.runner(2, "Running job: Build");
-        let mut assembler = Assembler::new(Options { mode }, Memory::default());
+        let mut assembler =
+            Assembler::new(Options { mode, ..Options::default() }, Memory::default());
         let mut started = Vec::new();
         for second in 1..20 {
             let (snapshot, _) = news(&story, second, true);

@@ -98,6 +98,7 @@ fn record() -> impl Strategy<Value = Record> {
                 success,
                 container: None,
                 name: Some(name),
+                display_name: None,
                 traceparent,
                 exit_code: None,
             }

@@ -331,5 +331,16 @@ fn metrics_have_an_interval_and_words_of_their_own() {
     assert!(off("OTEL_METRICS_EXPORTER", "Prometheus"));
     assert!(!off("OTEL_METRICS_EXPORTER", "otlp,none") && !off("OTEL_LOGS_EXPORTER", "none"));
     let preference = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
-    assert!(wants_delta(said(preference, "delta")) && !wants_delta(said(preference, "Cumulative")));
+    for (word, wanted) in [
+        ("delta", Temporality::Delta),
+        ("LowMemory", Temporality::LowMemory),
+        ("Cumulative", Temporality::Cumulative),
+        ("", Temporality::Cumulative),
+    ] {
+        let (temporality, ignored) = temporality(said(preference, word));
+        assert_eq!((temporality, ignored.len()), (wanted, 0), "{word}");
+    }
+    let (cumulative, ignored) = temporality(said(preference, "both"));
+    assert_eq!(cumulative, Temporality::Cumulative);
+    assert!(ignored[0].to_string().contains(preference), "{ignored:?}");
 }

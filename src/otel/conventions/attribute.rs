@@ -153,7 +153,9 @@ pub const RESULT_SOURCE: &str = "ephemon.result.source";
 pub const LEFT_OUT: &str = "ephemon.left_out";
 /// `script` or `container`.
 pub const STEP_KIND: &str = "ephemon.step.kind";
-/// `job`, `service`, `step`, `runner`, `other`.
+/// `GITHUB_ACTION`: the step's id in the workflow, or the one that the runner gave it.
+pub const STEP_ID: &str = "ephemon.step.id";
+/// `job`, `service`, `step`, `runner`, `other`, `debug`.
 pub const CONTAINER_ROLE: &str = "ephemon.container.role";
 /// CPU time.
 pub const CPU_SECONDS: &str = "ephemon.cpu.seconds";
@@ -167,6 +169,20 @@ pub const MEMORY_MAX_RSS: &str = "ephemon.memory.max_rss.bytes";
 pub const MEMORY_BYTE_SECONDS: &str = "ephemon.memory.byte_seconds";
 /// Processes that the OOM killer killed.
 pub const OOM_KILLS: &str = "ephemon.oom.kills";
+/// Roles of the containers that a job's figures include.
+pub const USAGE_ROLES: &str = "ephemon.usage.roles";
+/// CPU time of the runner's own containers, where it is not in the job's.
+pub const RUNNER_CPU_SECONDS: &str = "ephemon.runner.cpu.seconds";
+/// Their highest memory use.
+pub const RUNNER_MEMORY_PEAK: &str = "ephemon.runner.memory.peak.bytes";
+/// CPU time of the pod's init containers.
+pub const INIT_CPU_SECONDS: &str = "ephemon.init.cpu.seconds";
+/// Their highest memory use.
+pub const INIT_MEMORY_PEAK: &str = "ephemon.init.memory.peak.bytes";
+/// From the first of the pod's containers to the runner's.
+pub const RUNNER_STARTUP_SECONDS: &str = "ephemon.runner.startup.seconds";
+/// From the runner's start to its job's.
+pub const RUNNER_IDLE_SECONDS: &str = "ephemon.runner.idle.seconds";
 /// Bytes read from block devices.
 pub const IO_READ: &str = "ephemon.io.read.bytes";
 /// Bytes written to block devices.

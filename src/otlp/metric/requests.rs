@@ -4,11 +4,14 @@ use ephemon_catalogue::{InstrumentRows, container_instruments, job_instruments, 
 use ephemon_export::Payload;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
-use opentelemetry_proto::tonic::metrics::v1::{ResourceMetrics, ScopeMetrics};
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+use opentelemetry_proto::tonic::metrics::v1::{Metric, ResourceMetrics, ScopeMetrics};
 
+use super::delta::{Staged, Windows};
 use super::points::{DataPoints, Subject};
 use super::{Container, Jobs, Owner, Pod};
 use crate::names::SCHEMA_URL;
+use ephemon_otel::config::Temporality;
 
 /// A request with so many points is closed: some 400 KB. Collectors take 4 MiB unless told
 /// otherwise.
@@ -16,43 +19,82 @@ const REQUEST_POINTS: usize = 2000;
 /// Names of jobs under one resource: some hundreds of points.
 const JOBS_AT_ONCE: usize = 16;
 
+/// The jobs' name among owners of series.
+pub const JOBS: &str = "jobs";
+
 /// Requests under way.
 #[derive(Debug, Default)]
-pub struct Requests {
+pub struct Requests<'a> {
+    temporality: Temporality,
+    windows: Option<&'a Windows>,
     resource_metrics: Vec<ResourceMetrics>,
     points: usize,
-    done: Vec<Payload>,
+    staged: Vec<Staged>,
+    done: Vec<Batch>,
+}
+
+/// A request, and the ends of windows that it brings about.
+#[derive(Debug)]
+pub struct Batch {
+    /// The request; none where windows begin and nothing is to be sent.
+    pub payload: Option<Payload>,
+    /// To be committed before it is sent; nothing of cumulative points.
+    pub staged: Vec<Staged>,
+}
+
+/// Whose series they are, and of which kind.
+struct Series<'a> {
+    owner: &'a Owner,
+    name: &'a str,
+    /// Whether something is counted when it happens, as an instrument of the SDK's that is
+    /// synchronous: not read of a counter of the kernel's.
+    is_synchronous: bool,
 }
 
 // === impl Requests ===
 
-impl Requests {
+impl<'a> Requests<'a> {
+    /// Of this temporality. `windows`: what was sent so far.
+    pub fn new(temporality: Temporality, windows: &'a Windows) -> Self {
+        Self { temporality, windows: Some(windows), ..Self::default() }
+    }
+
     /// A container's points.
     pub fn container(&mut self, container: &Container) {
-        self.add(&container.owner, container_instruments(), std::slice::from_ref(container));
+        let (owner, name) = (&*container.owner, container.container.record.id.as_str());
+        let series = Series { owner, name, is_synchronous: false };
+        self.add(&series, container_instruments(), std::slice::from_ref(container));
     }
 
     /// A pod's.
     pub fn pod(&mut self, pod: &Pod) {
-        self.add(&pod.owner, pod_instruments(), std::slice::from_ref(pod));
+        let (owner, name) = (&*pod.owner, pod.record.pod.as_str());
+        let series = Series { owner, name, is_synchronous: false };
+        self.add(&series, pod_instruments(), std::slice::from_ref(pod));
     }
 
     /// Those of jobs, as the agent has counted them.
     pub fn jobs(&mut self, agent: &Owner, jobs: &Jobs<'_>) {
+        let series = Series { owner: agent, name: JOBS, is_synchronous: true };
         for some in jobs.series().chunks(JOBS_AT_ONCE) {
-            self.add(agent, job_instruments(), some);
+            self.add(&series, job_instruments(), some);
         }
     }
 
     /// The requests; none without points.
-    pub fn into_payloads(mut self) -> Vec<Payload> {
+    pub fn into_payloads(self) -> Vec<Payload> {
+        self.into_batches().into_iter().filter_map(|batch| batch.payload).collect()
+    }
+
+    /// The requests with what they bring about.
+    pub fn into_batches(mut self) -> Vec<Batch> {
         self.cut();
         self.done
     }
 
     fn add<S: Subject>(
         &mut self,
-        owner: &Owner,
+        series: &Series<'_>,
         instruments: &[InstrumentRows<S::Read>],
         all: &[S],
     ) {
@@ -60,7 +102,18 @@ impl Requests {
         for rows in instruments {
             points.add(rows, all);
         }
-        let (metrics, count) = points.into_metrics();
+        let (mut metrics, mut count) = points.into_metrics();
+        let is_delta = match self.temporality {
+            Temporality::Cumulative => false,
+            Temporality::Delta => true,
+            Temporality::LowMemory => series.is_synchronous,
+        };
+        if let Some(windows) = self.windows.filter(|_| is_delta) {
+            let (left, staged) = windows.deltas(series.name, metrics);
+            metrics = left;
+            count = points_of(&metrics);
+            self.staged.extend(Some(staged).filter(|staged| !staged.is_empty()));
+        }
         if count == 0 {
             return;
         }
@@ -71,7 +124,7 @@ impl Requests {
         };
         let schema_url = SCHEMA_URL.to_owned();
         self.resource_metrics.push(ResourceMetrics {
-            resource: Some(owner.0.clone()),
+            resource: Some(series.owner.0.clone()),
             scope_metrics: vec![ScopeMetrics {
                 scope: Some(scope),
                 metrics,
@@ -88,10 +141,23 @@ impl Requests {
     fn cut(&mut self) {
         let resource_metrics = std::mem::take(&mut self.resource_metrics);
         let points = std::mem::take(&mut self.points);
-        if points > 0 {
+        let staged = std::mem::take(&mut self.staged);
+        let payload = (points > 0).then(|| {
             let items = u64::try_from(points).unwrap_or(u64::MAX);
-            let request = ExportMetricsServiceRequest { resource_metrics };
-            self.done.push(Payload::of(&request, items));
+            Payload::of(&ExportMetricsServiceRequest { resource_metrics }, items)
+        });
+        if payload.is_some() || !staged.is_empty() {
+            self.done.push(Batch { payload, staged });
         }
     }
+}
+
+fn points_of(metrics: &[Metric]) -> usize {
+    let points = metrics.iter().map(|metric| match &metric.data {
+        Some(Data::Gauge(gauge)) => gauge.data_points.len(),
+        Some(Data::Sum(sum)) => sum.data_points.len(),
+        Some(Data::Histogram(histogram)) => histogram.data_points.len(),
+        _ => 0,
+    });
+    points.sum()
 }

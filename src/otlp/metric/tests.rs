@@ -15,6 +15,7 @@ use ephemon_model::{
     ContainerId, ContainerType, Ended, Exit, IoUsage, Limit, NetUsage, PodRef, PodUid, Pressure,
     Quality, Usage,
 };
+use ephemon_otel::config::Temporality;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -278,4 +279,36 @@ fn many_containers_are_cut_into_several_requests_and_no_point_is_lost() {
     assert!(payloads.len() > 1);
     assert_eq!(payloads.iter().map(|payload| payload.items).sum::<u64>(), 500 * each);
     assert!(payloads.iter().all(|payload| payload.body.len() < 2 << 20));
+}
+
+#[test]
+fn low_memory_makes_deltas_of_what_is_counted_when_it_happens_and_of_nothing_else() {
+    for (temporality, containers, of_jobs) in [
+        (Temporality::Cumulative, 2, 2),
+        (Temporality::Delta, 1, 1),
+        (Temporality::LowMemory, 2, 1),
+    ] {
+        let windows = Windows::default();
+        let mut requests = Requests::new(temporality, &windows);
+        requests.container(&container(false));
+        requests.jobs(&agent(), &jobs(&tally()));
+        let all = decoded(requests.into_payloads()).into_iter().flat_map(|it| it.resource_metrics);
+        let scopes = all.flat_map(|resource| resource.scope_metrics);
+        let mut seen = 0;
+        for metric in scopes.flat_map(|scope| scope.metrics) {
+            let wanted = if metric.name.starts_with("ephemon.job.") { of_jobs } else { containers };
+            let said = match metric.data {
+                Some(Data::Sum(sum)) if sum.is_monotonic => sum.aggregation_temporality,
+                Some(Data::Histogram(histogram)) => histogram.aggregation_temporality,
+                Some(Data::Sum(sum)) => {
+                    assert_eq!(sum.aggregation_temporality, 2, "{}", metric.name);
+                    continue;
+                }
+                _ => continue,
+            };
+            assert_eq!(said, wanted, "{temporality:?}: {}", metric.name);
+            seen += 1;
+        }
+        assert!(seen > 10, "{seen}");
+    }
 }

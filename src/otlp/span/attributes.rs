@@ -2,7 +2,10 @@
 
 use ephemon_contract::StepKind;
 use ephemon_contract::trace::SpanId;
-use ephemon_jobs::{Container, Fault, Figures, Identity, Job, Outcome, Proof, Step, Window};
+use ephemon_jobs::{
+    Container, Fault, Figures, Identity, Job, Outcome, Proof, Role, RunnerStart, Step, Totals,
+    Window,
+};
 use ephemon_model::ContainerId;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue};
@@ -68,6 +71,30 @@ impl Attributes {
         self.text(names::USAGE_QUALITY, proof.and_then(Proof::as_str));
     }
 
+    /// A job's figures, whose they are, and what the pod used beside them.
+    pub(super) fn totals(&mut self, totals: &Totals) {
+        let Totals { figures, included, runner, init } = totals;
+        self.figures(figures, None);
+        self.texts(names::USAGE_ROLES, included.iter().map(|role| Role::as_str(*role)));
+        self.double(names::RUNNER_CPU_SECONDS, runner.cpu_ns.map(seconds));
+        self.int(names::RUNNER_MEMORY_PEAK, runner.memory_peak_bytes);
+        self.double(names::INIT_CPU_SECONDS, init.cpu_ns.map(seconds));
+        self.int(names::INIT_MEMORY_PEAK, init.memory_peak_bytes);
+    }
+
+    pub(super) fn runner_start(&mut self, start: Option<RunnerStart>) {
+        self.double(names::RUNNER_STARTUP_SECONDS, start.map(|start| seconds(start.startup_ns)));
+        self.double(names::RUNNER_IDLE_SECONDS, start.map(|start| seconds(start.idle_ns)));
+    }
+
+    /// A list of texts; none where it is empty.
+    fn texts<'a>(&mut self, key: &str, texts: impl Iterator<Item = &'a str>) {
+        let value = |text: &str| AnyValue { value: Some(Value::StringValue(text.to_owned())) };
+        let values: Vec<AnyValue> = texts.map(value).collect();
+        let list = (!values.is_empty()).then_some(Value::ArrayValue(ArrayValue { values }));
+        self.put(key, list);
+    }
+
     pub(super) fn times(&mut self, window: &Window) {
         self.text(names::START_SOURCE, Some(window.start.source.as_str()));
         self.text(names::END_SOURCE, window.end.map(|end| end.source.as_str()));
@@ -81,6 +108,7 @@ impl Attributes {
             StepKind::Service => "service",
             StepKind::Internal => "internal",
         };
+        self.text(names::STEP_ID, Some(&*step.name));
         self.text(names::STEP_KIND, Some(kind));
         self.text(names::K8S_CONTAINER, step.container.as_deref());
         self.figures(&step.figures, Some(step.proof));
@@ -102,11 +130,7 @@ impl Attributes {
     pub(super) fn image(&mut self, container: &Container) {
         let (image, tag) = container.image.as_deref().map(image).unzip();
         self.text(names::CONTAINER_IMAGE, image);
-        let tags = tag.flatten().map(|tag| {
-            let value = Some(Value::StringValue(tag.to_owned()));
-            Value::ArrayValue(ArrayValue { values: vec![AnyValue { value }] })
-        });
-        self.put(names::CONTAINER_IMAGE_TAGS, tags);
+        self.texts(names::CONTAINER_IMAGE_TAGS, tag.flatten().into_iter());
     }
 }
 

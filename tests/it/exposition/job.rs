@@ -159,6 +159,7 @@ fn call(phase: Phase, at_ns: u64, lasted_ms: u64) -> Record {
         success: !of_step,
         container: of_step.then(|| CONTAINER.to_owned()),
         name: of_step.then(|| "__run".to_owned()),
+        display_name: None,
         traceparent: None,
         exit_code: Some(u8::from(of_step)),
     }

@@ -11,9 +11,7 @@ use ephemon_capture::readings::Snapshot;
 use ephemon_contract::trace::{JobKey, RunKey};
 use ephemon_discovery::inventory::Inventory;
 use ephemon_discovery::pod_view::PodView;
-use ephemon_jobs::{
-    Assembler, Dispatch, JobResult, Memory, Options, Outcome, Proof, Role, TraceMode, Which,
-};
+use ephemon_jobs::{Assembler, Dispatch, JobResult, Memory, Options, Outcome, Proof, Role, Which};
 use ephemon_journal::Reader;
 use ephemon_model::PodUid;
 use ephemon_model::node::NodeRoot;
@@ -66,7 +64,7 @@ async fn a_job_played_through_the_hook_is_one_record_with_the_ids_its_steps_were
     for evidence in view.evidence() {
         inventory.learn(evidence);
     }
-    let mut assembler = Assembler::new(Options { mode: TraceMode::Whole }, Memory::default());
+    let mut assembler = Assembler::new(Options::default(), Memory::default());
     let snapshots = ephemon_jobs::snapshots(inventory.snapshot(), &Snapshot::default());
     assembler.snapshots(snapshots, true, now_ns());
     Reader::new(node, "/var/lib/kubelet", self_metrics)

@@ -172,6 +172,7 @@ fn run(kill: Kill) {
     let agent = start();
     let later = node.pod(2);
     later.start("job");
+    later.init_started("job");
     until_counted(&agent, "ephemon_job_started_total", 2);
     later.end("job");
     later.delete();

@@ -225,6 +225,7 @@ pub(super) fn call(phase: Phase, name: Option<&str>, since_ns: u64, code: u8) ->
         success: code == 0,
         container: None,
         name: name.map(str::to_owned),
+        display_name: None,
         traceparent: None,
         exit_code: Some(code),
     }

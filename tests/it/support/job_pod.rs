@@ -105,6 +105,25 @@ impl JobPod {
         self.store.patch_ephemeral(&key(), PatchKind::Strategic, &patch).unwrap();
     }
 
+    /// Asks for a container as an administrator does, outside the hook.
+    pub(crate) fn debug(&self, name: &str) {
+        let patch =
+            json!({"spec": {"ephemeralContainers": [{"name": name, "image": image(name)}]}});
+        self.store.patch_ephemeral(&key(), PatchKind::Strategic, &patch).unwrap();
+    }
+
+    /// The runner's container is over, by the kernel and by the kubelet.
+    pub(crate) fn runner_ends(&mut self, exit_code: u8, reason: &str) {
+        let gone = self.pod.again("runner");
+        let runner = std::mem::replace(&mut self.runner, gone);
+        let id = runner.id.clone();
+        runner.end();
+        let end = json!({"terminated": {
+            "exitCode": exit_code, "reason": reason, "startedAt": now(), "finishedAt": now(),
+        }});
+        self.status("containerStatuses", "runner", &id, &end);
+    }
+
     /// Starts a container that was asked for, and its init, and waits until the agent shows it.
     pub(crate) fn start(&mut self, name: &str, agent: &Agent) -> Container {
         let container = self.pod.start(name);
@@ -147,6 +166,7 @@ impl JobPod {
             success: exit_code == 0,
             container: None,
             name: call.name.map(str::to_owned),
+            display_name: None,
             traceparent: call.span().map(|span| span.to_string()),
             exit_code: Some(exit_code),
         };

@@ -1,0 +1,90 @@
+//! Runners' pods over time: when a job begins in one, and what does not hold up its end.
+
+use ephemon_model::ContainerType;
+
+use super::*;
+use crate::{Fault, JobResult, Outcome, Role};
+
+const WITH_SPECS: Options = Options { mode: TraceMode::Whole, has_specs: true };
+
+#[test]
+fn a_job_whose_journal_is_read_before_its_spec_begins_under_its_own_name() {
+    for mode in [TraceMode::Whole, TraceMode::Eager] {
+        let mut assembler = Assembler::new(Options { mode, ..WITH_SPECS }, Memory::default());
+        let mut started = Vec::new();
+        let mut read = HashSet::new();
+        for second in 1..40 {
+            let (mut snapshot, entries) = news(&Story::whole(), second, true);
+            // The API is half a minute behind: what it does not say, nobody knows.
+            if second < 30 {
+                snapshot.spec.retain(|entry| &*entry.name == "runner");
+                let unknown = |one: &mut Sighted| one.container_type = ContainerType::Unknown;
+                let ours = |one: &&mut Sighted| &*one.name != "runner";
+                snapshot.containers.iter_mut().filter(ours).for_each(unknown);
+            }
+            assembler.snapshots(vec![snapshot], true, s(second));
+            for entry in entries {
+                if read.insert((entry.file.clone(), entry.at)) {
+                    assembler.journal(entry, s(second));
+                }
+            }
+            let turn = assembler.turn(s(second));
+            assert!(second >= 30 || turn.dispatches.is_empty(), "{mode:?} at {second}");
+            started.extend(turn.started);
+        }
+        let [job] = &started[..] else { panic!("{} jobs", started.len()) };
+        assert_eq!(job.identity.repository.as_deref(), Some("o/r"));
+    }
+}
+
+#[test]
+fn who_looks_around_in_a_runners_pod_does_not_hold_up_the_end_of_its_job() {
+    let mut story = Story::whole();
+    story.container("debugger-x7", ContainerType::Ephemeral, None, (20, 900), 137, 50);
+    let mut assembler = Assembler::new(WITH_SPECS, Memory::default());
+    let all = follow(&mut assembler, &story, 1..69);
+    let [only] = &all[..] else { panic!("{} dispatches", all.len()) };
+    assert!(only.last && only.job.steps.iter().all(|step| &*step.name != "debugger-x7"));
+    let debug = only.job.containers.iter().find(|one| one.role == Role::Debug).unwrap();
+    assert_eq!(debug.window.end.map(|end| end.ns), only.job.window.end.map(|end| end.ns));
+    assert_eq!(debug.outcome, Outcome::SUCCESS, "it lives");
+}
+
+#[test]
+fn a_debug_container_makes_no_job_of_a_runner_that_waits() {
+    let mut story = Story::idle();
+    story.container("debugger-x7", ContainerType::Ephemeral, None, (20, 30), 1, 50);
+    let mut assembler = Assembler::new(WITH_SPECS, Memory::default());
+    assert_eq!(follow(&mut assembler, &story, 1..90).len(), 0);
+    assert!(!assembler.memory().is_met(&pod().uid));
+}
+
+/// The kubelet tells of a container's end a second or two after the kernel.
+#[test]
+fn how_a_runner_ended_is_waited_for_before_its_job_is_sent() {
+    let mut story = Story::whole();
+    story.until(31);
+    story.end("runner", 31, 137, "OOMKilled");
+    for name in ["job", "redis"] {
+        story.end(name, 32, 143, "Error");
+    }
+    for told_at in [33, 36] {
+        let mut assembler = Assembler::new(WITH_SPECS, Memory::default());
+        let (mut all, mut read) = (Vec::new(), HashSet::new());
+        for second in 1..60 {
+            let (mut snapshot, entries) = news(&story, second, true);
+            let runner = snapshot.containers.iter_mut().filter(|one| &*one.name == "runner");
+            runner.filter(|_| second < told_at).for_each(|one| one.exit = None);
+            assembler.snapshots(vec![snapshot], true, s(second));
+            for entry in entries {
+                if read.insert((entry.file.clone(), entry.at)) {
+                    assembler.journal(entry, s(second));
+                }
+            }
+            all.extend(assembler.turn(s(second)).dispatches);
+        }
+        let [only] = &all[..] else { panic!("{} dispatches", all.len()) };
+        let outcome = only.job.outcome;
+        assert_eq!((outcome.result, outcome.fault), (JobResult::Error, Some(Fault::OomKilled)));
+    }
+}

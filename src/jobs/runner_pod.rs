@@ -1,0 +1,71 @@
+//! Whether a pod is a runner's, and which of its containers are no part of a job. Pure.
+
+use std::sync::Arc;
+
+use ephemon_discovery::inventory::SpecEntry;
+use ephemon_journal::HOOK;
+use ephemon_model::ContainerType;
+
+use super::evidence::Sighted;
+use super::job::RunnerStart;
+use super::job_evidence::JobEvidence;
+
+/// The container that ARC runs the runner in.
+///
+/// Source: actions-runner-controller, `controllers/actions.github.com/constants.go`.
+const RUNNER_CONTAINER: &str = "runner";
+
+impl JobEvidence {
+    /// Whether the pod is a runner's: it has the runner's container, or the hook or the runner has
+    /// said something in it. Such a pod is a job from the first sign of one on, and not before: its
+    /// init containers and sidecars begin before the runner, and the runner waits.
+    pub(super) fn has_runner(&self) -> bool {
+        let is_runner = |name: &str, container_type| {
+            is_runner(name) && container_type != ContainerType::Ephemeral
+        };
+        let listed = || self.spec.values().any(|one| is_runner(&one.name, one.container_type));
+        let seen = || self.containers.values().any(|one| is_runner(&one.name, one.container_type));
+        let told = self.running.is_some() || self.completed.is_some();
+        told || listed() || seen() || self.has_hooks_spec() || self.has_journal(HOOK)
+    }
+
+    /// Whether the spec has a container of the hook's, which says whose job it is.
+    pub(super) fn has_hooks_spec(&self) -> bool {
+        self.spec.values().any(is_hooks)
+    }
+
+    /// Whether an ephemeral container of a runner's pod is somebody else's than the hook's, which
+    /// names the role of each of its own in the spec.
+    pub(super) fn is_debug(&self, name: &str) -> bool {
+        let entry = self.spec.get(name);
+        entry.is_some_and(|entry| {
+            entry.container_type == ContainerType::Ephemeral && !is_hooks(entry)
+        }) && self.has_runner()
+    }
+
+    /// How the runner came to a job that began at `job_ns`.
+    pub(super) fn runner_start(&self, job_ns: u64) -> Option<RunnerStart> {
+        let began = |one: &Sighted| one.born_ns.or(one.started_ns);
+        let runners = self.containers.values().filter(|one| is_runner(&one.name));
+        let runner_ns = runners.filter_map(began).min()?;
+        let pod_ns = self.first_ns()?;
+        Some(RunnerStart {
+            startup_ns: runner_ns.saturating_sub(pod_ns),
+            idle_ns: job_ns.saturating_sub(runner_ns),
+        })
+    }
+
+    fn has_journal(&self, file: &str) -> bool {
+        let from = (Arc::from(file), 0);
+        self.journal.range(from..).next().is_some_and(|((of, _), _)| &**of == file)
+    }
+}
+
+/// Whether a container of this name is the runner's own.
+pub(super) fn is_runner(name: &str) -> bool {
+    name == RUNNER_CONTAINER
+}
+
+fn is_hooks(entry: &SpecEntry) -> bool {
+    entry.job.as_ref().is_some_and(|job| job.role.is_some())
+}

@@ -1,0 +1,57 @@
+//! Counters as deltas: the windows of a container follow each other over an outage of the collector
+//! and a restart of the agent, and come to what the kernel counted.
+
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+
+use super::{Backend, Node, Point, find};
+use crate::support::collector::Mood;
+
+const DELTA: &[(&str, &str)] = &[("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "DELTA")];
+
+fn total(points: &[Point]) -> f64 {
+    points.iter().map(|point| point.value).sum()
+}
+
+#[test]
+fn windows_follow_each_other_over_outages_and_restarts_and_come_to_all_that_was_counted() {
+    let node = Node::new();
+    let backend = Backend::start();
+    let cpu = |backend: &Backend| backend.of("living", "container.cpu.time");
+    let agent = node.agent_with(&backend, "200", &[], DELTA);
+    node.start("living");
+    backend.wait(&agent, |backend| total(&cpu(backend)) > 0.099);
+    // Nothing arrives any more, and what comes meanwhile is not lost.
+    let (grpc, http) = (tonic::Code::Unavailable, 503);
+    backend.collector.be(Mood::Refuse { grpc, http, after: None });
+    let attempts = backend.collector.attempts();
+    node.uses("living", 300_000);
+    backend.wait(&agent, |backend| backend.collector.attempts() > attempts);
+    agent.stop();
+    node.uses("living", 500_000);
+    backend.collector.be(Mood::Accept);
+    let agent = node.agent_with(&backend, "200", &[], DELTA);
+    backend.wait(&agent, |backend| total(&cpu(backend)) > 0.499);
+    node.uses("living", 700_000);
+    node.end("living");
+    backend.wait(&agent, |backend| backend.ends("living") == 1);
+    agent.stop();
+
+    let all = cpu(&backend);
+    assert!((total(&all) - 0.7).abs() < 1e-6, "{all:#?}");
+    for mode in ["user", "system"] {
+        let mut windows: Vec<&Point> =
+            all.iter().filter(|point| find(&point.attributes, "cpu.mode") == mode).collect();
+        windows.sort_by_key(|point| point.time);
+        assert!(windows.len() >= 3, "{windows:#?}");
+        for pair in windows.windows(2) {
+            assert_eq!(pair[1].start, pair[0].time, "{mode}: {windows:#?}");
+        }
+    }
+    for group in backend.collector.metrics().into_iter().flat_map(|it| it.resource_metrics) {
+        for metric in group.scope_metrics.into_iter().flat_map(|scope| scope.metrics) {
+            let Some(Data::Sum(sum)) = metric.data else { continue };
+            let wanted = if sum.is_monotonic { 1 } else { 2 };
+            assert_eq!(sum.aggregation_temporality, wanted, "{}", metric.name);
+        }
+    }
+}
