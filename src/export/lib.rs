@@ -17,9 +17,11 @@ pub mod spool;
 mod destination;
 mod outbox;
 mod payload;
+mod queue;
 mod sender;
 mod split;
 mod store;
+mod undelivered;
 
 use ephemon_otel::Signal;
 use ephemon_self_metrics as self_metrics;

@@ -222,35 +222,25 @@ impl Pump {
             !follower.about_to_be_lost().is_empty() || follower.stands_nowhere_else()
         };
         if failing && in_danger(&mut self.follower) {
-            self.hand_over();
             self.spool();
         }
     }
 
-    /// Everything on its way into the spool.
+    /// What is on its way into the spool. A request that is being sent at this moment follows at the
+    /// next turn, if it fails.
     fn spool(&mut self) {
-        for sent in self.in_flight.recall() {
-            if self.keep(sent.batch()) {
-                self.delivered(sent.batch());
-            } else {
-                sent.go_on(&mut self.in_flight);
+        let mut put = self.outbox.put_away();
+        if put.is_ok()
+            && let Some(batch) = self.waiting.take()
+        {
+            put = self.outbox.keep(&batch.payload);
+            match put {
+                Ok(()) => self.delivered(&batch),
+                Err(_) => self.waiting = Some(batch),
             }
         }
-        if let Some(batch) = self.waiting.take() {
-            if self.keep(&batch) {
-                self.delivered(&batch);
-            } else {
-                self.waiting = Some(batch);
-            }
-        }
-    }
-
-    fn keep(&mut self, batch: &LogBatch) -> bool {
-        match self.outbox.keep(&batch.payload) {
-            Ok(()) => {
-                self.said.spool.end();
-                true
-            }
+        match put {
+            Ok(()) => drop(self.said.spool.end()),
             Err(error) => {
                 if self.said.spool.begins() {
                     tracing::error!(
@@ -258,9 +248,9 @@ impl Pump {
                          {error}"
                     );
                 }
-                false
             }
         }
+        self.land();
     }
 
     /// What has come of batches on their way.
@@ -370,10 +360,11 @@ impl Pump {
         while !self.in_flight.is_empty() || self.waiting.is_some() {
             self.land();
             self.place_waiting();
-            if self.outbox.is_failing() || Instant::now() >= deadline {
-                if self.outbox.has_spool() {
-                    self.spool();
-                }
+            let is_late = Instant::now() >= deadline;
+            if (is_late || self.outbox.is_failing()) && self.outbox.has_spool() {
+                self.spool();
+            }
+            if is_late || (self.outbox.is_failing() && !self.outbox.has_spool()) {
                 break;
             }
             std::thread::sleep(BUSY_PAUSE);
