@@ -281,20 +281,36 @@ impl Pump {
     /// losses are counted once, by what is new of them.
     fn close_finished(&mut self, now: Instant) {
         for finished in self.follower.finished() {
-            if self.pipelines.listens(&finished.log) {
+            // One that had its lines before the agent was started anew has no pipeline yet.
+            let is_told = finished.accounting.lines > 0 || !finished.complete;
+            if self.is_only_heard(&finished.log) {
                 self.close(&finished.log);
                 continue;
+            }
+            if is_told {
+                self.pipelines.of(&finished.log, now);
             }
             for (loss, bytes) in LogLoss::ALL.into_iter().zip(finished.newly_lost_bytes) {
                 self.self_metrics.log_lost(loss, bytes);
             }
             if !finished.complete {
+                self.self_metrics.log_incomplete();
                 say_incomplete(&finished);
             }
             if let Some(pipeline) = self.close(&finished.log) {
                 self.builder.close(&pipeline.resource, &end_of(&finished, pipeline.span), now);
             }
             self.ledger.enter(finished, now);
+        }
+    }
+
+    /// Whether the log's lines go to nobody but who listens to the runner. Before it has a pipeline its
+    /// container says so, or, gone from the node, the container's name.
+    fn is_only_heard(&self, log: &LogRef) -> bool {
+        let known = || KnownLog::of(&self.inventory, &log.pod.uid, &log.container);
+        match self.pipelines.purpose(log) {
+            Some(purpose) => purpose == Purpose::Heard,
+            None => self.containers.only_hears(&log.container, known()),
         }
     }
 
