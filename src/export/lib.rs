@@ -22,6 +22,7 @@ mod sender;
 mod split;
 mod store;
 mod undelivered;
+mod waker;
 
 use ephemon_otel::Signal;
 use ephemon_self_metrics as self_metrics;

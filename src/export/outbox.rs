@@ -12,6 +12,7 @@ use super::payload::{Fate, PAYLOAD_BYTES_MAX, Payload, Receipt};
 use super::queue::{Queue, Queued};
 use super::store::{KeepError, Store};
 use super::undelivered::Undelivered;
+use super::waker::Waker;
 
 /// Where requests of one signal go in. Cheap to clone, and usable from any thread.
 #[derive(Debug, Clone)]
@@ -30,6 +31,7 @@ pub(super) struct Shared {
     /// Whether nothing is taken any more and the sender is to come to an end.
     pub(super) closing: watch::Sender<bool>,
     pub(super) failing: AtomicBool,
+    answered: Waker,
     /// The most that `queue` may hold, in bytes of bodies.
     bound: usize,
     queue: Mutex<Queue>,
@@ -75,6 +77,12 @@ impl Outbox {
         store.keep(payload)?;
         self.shared.wake.notify_one();
         Ok(())
+    }
+
+    /// Calls `wake`, from any thread, each time that what was sent has come to its fate: a receipt says
+    /// more, and the queue has room. For who offers from a plain thread, which cannot await receipts.
+    pub fn on_answer(&self, wake: impl Fn() + Send + Sync + 'static) {
+        self.shared.answered.set(wake);
     }
 
     /// Moves what waits in the queue into the spool, in its order: it outlives the process when its
@@ -153,6 +161,7 @@ impl Shared {
             wake: Notify::new(),
             closing: watch::Sender::new(false),
             failing: AtomicBool::new(false),
+            answered: Waker::default(),
             bound,
             queue: Mutex::default(),
         }
@@ -182,6 +191,7 @@ impl Shared {
         let front = self.lock().pop();
         if let Some(queued) = front {
             queued.settle(fate);
+            self.answered.wake();
         }
     }
 

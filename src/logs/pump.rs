@@ -4,7 +4,7 @@
 //! While the collector takes nothing, nothing is read: the kubelet's files are the first buffer, and
 //! the descriptors keep them. Only what is unlinked meanwhile goes to the spool, before it is lost.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,7 @@ use super::selection::{Containers, Purpose};
 use super::steps::Steps;
 use super::told::Told;
 use super::volume_masks::VolumeMasks;
+use super::wake::Wake;
 
 /// Text read in one turn, by pods that share the thread's time.
 const TURN_BYTES: u64 = 256 * 1024;
@@ -77,16 +78,16 @@ pub(super) struct Said {
 // === impl Pump ===
 
 impl Pump {
-    /// Works until `stop` can be read.
-    pub(super) fn run(mut self, stop: &OwnedFd) {
-        use std::os::fd::AsFd;
+    /// Works until it is to stop. Each answer of the collector ends the pause: what waits for room goes
+    /// out at once, and what comes after it is read.
+    pub(super) fn run(mut self, wake: &Wake) {
         let mut keep_books = Instant::now();
         let mut pause = Duration::ZERO;
         let mut pace = Pace::new(Instant::now());
         loop {
-            let woken = self.follower.wait(pause, Some(stop.as_fd()));
+            let woken = self.follower.wait(pause, Some(wake.as_fd()));
             let now = Instant::now();
-            if woken == Woken::Stopped {
+            if woken == Woken::Stopped && wake.is_stop() {
                 return self.farewell();
             }
             let more = self.turn(now);
