@@ -88,21 +88,22 @@ impl Outbox {
     /// Moves what waits in the queue into the spool, in its order: it outlives the process when its
     /// receipt says so, and the queue has room again. What is being sent at this moment stays in the
     /// queue, and can be moved when its attempt has failed: nothing is in both, so that nothing is sent
-    /// twice. What the spool does not take stays, too. Waits for the disk.
+    /// twice. What the spool does not take stays, too. Waits for the disk. Whether there was something to
+    /// move.
     ///
     /// # Errors
     /// Where there is no spool, or it could not take all.
-    pub fn put_away(&self) -> Result<(), KeepError> {
+    pub fn put_away(&self) -> Result<bool, KeepError> {
         let store = self.shared.store.as_ref().ok_or(KeepError::NoSpool)?;
         let waiting = self.shared.lock().take_waiting();
         if waiting.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let (left, trouble) = store.keep_all(waiting);
         let lost = self.shared.lock().return_waiting(left);
         self.shared.drop_all(lost);
         self.shared.wake.notify_one();
-        trouble.map_or(Ok(()), Err)
+        trouble.map_or(Ok(true), Err)
     }
 
     /// By way of the spool where there is one, so that it outlives the process, else by the queue.

@@ -234,14 +234,16 @@ impl Pump {
         if put.is_ok()
             && let Some(batch) = self.waiting.take()
         {
-            put = self.outbox.keep(&batch.payload);
+            put = self.outbox.keep(&batch.payload).map(|()| true);
             match put {
-                Ok(()) => self.delivered(&batch),
+                Ok(_) => self.delivered(&batch),
                 Err(_) => self.waiting = Some(batch),
             }
         }
         match put {
-            Ok(()) => drop(self.said.spool.end()),
+            Ok(true) => drop(self.said.spool.end()),
+            // Nothing was asked of the disk.
+            Ok(false) => {}
             Err(error) => {
                 if self.said.spool.begins() {
                     tracing::error!(

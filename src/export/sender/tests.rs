@@ -141,21 +141,19 @@ async fn what_is_not_delivered_at_the_end_is_in_the_spool_in_order() {
 async fn a_plain_thread_gives_and_learns_without_a_runtime() {
     let page = Page::new(Semaphore::MAX_PERMITS);
     let (outbox, sender, _) = sender(&page, None, 1 << 20);
+    let (answered_tx, answered_rx) = std::sync::mpsc::channel();
+    outbox.on_answer(move || drop(answered_tx.send(())));
     let run = tokio::spawn(sender.run(std::future::pending()));
     let giver = tokio::task::spawn_blocking(move || {
         std::thread::spawn(move || {
             let mut receipt = outbox.offer(payload(0)).unwrap();
-            loop {
-                if let Some(fate) = receipt.try_fate() {
-                    break (fate, receipt.try_fate());
-                }
-                std::thread::yield_now();
-            }
+            answered_rx.recv().unwrap();
+            (receipt.try_fate(), receipt.try_fate())
         })
         .join()
     });
-    let (fate, again) = giver.await.unwrap().unwrap();
-    assert_eq!((fate, again), (Fate::Acknowledged, Some(Fate::Acknowledged)));
+    let fates = giver.await.unwrap().unwrap();
+    assert_eq!(fates, (Some(Fate::Acknowledged), Some(Fate::Acknowledged)));
     run.abort();
 }
 
@@ -192,7 +190,8 @@ async fn what_is_put_away_is_in_the_spool_and_no_longer_in_the_queue() {
         tokio::task::yield_now().await;
     }
     let mut others: Vec<_> = (1..4).map(|number| outbox.offer(payload(number)).unwrap()).collect();
-    outbox.put_away().unwrap();
+    assert!(outbox.put_away().unwrap());
+    assert!(!outbox.put_away().unwrap(), "what is being sent stays");
     assert_eq!(first.try_fate(), None);
     for other in &mut others {
         assert_eq!(other.try_fate(), Some(Fate::Spooled));
