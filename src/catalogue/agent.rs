@@ -122,6 +122,8 @@ static COUNTED: &[Metric] = &[
         "Time that pods' logs waited because the pod had used its share of the log thread's time.",
     )
     .family("ephemon_agent_log_share_wait_seconds_total"),
+    Metric::counter("{log}", "Logs that are over and of which something is, or may be, missing.")
+        .family("ephemon_agent_logs_incomplete_total"),
     Metric::counter("{request}", "Requests to a collector, by what came of them.")
         .family("ephemon_agent_otlp_requests_total")
         .labels(&[Label::prometheus("signal"), Label::prometheus("result")]),

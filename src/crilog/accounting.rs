@@ -15,7 +15,7 @@ pub struct Accounting {
     pub lines: u64,
     /// Those acknowledged.
     pub delivered_lines: u64,
-    /// Whole lines handed over since this agent started, by [`ephemon_model::LogStream`].
+    /// Whole lines handed over, by [`ephemon_model::LogStream`].
     pub stream_lines: [u64; 3],
     /// Bytes of their text, by [`ephemon_model::LogStream`].
     pub stream_bytes: [u64; 3],

@@ -25,7 +25,7 @@ const MAGIC: &str = "ephemon-logs 1 ";
 
 /// Longest file that is read: [`MAX_LOGS`] of some hundred bytes each, and half as many of those that
 /// are being read.
-const MAX_FILE_BYTES: u64 = 8 * 1024 * 1024;
+const MAX_FILE_BYTES: u64 = 10 * 1024 * 1024;
 
 /// Most finished logs that are kept.
 pub const MAX_LOGS: usize = 4_096;

@@ -89,7 +89,13 @@ pub(super) struct Joiner {
 impl Joiner {
     /// Goes on after a restart: what `mark` says is delivered is passed over.
     pub(super) fn resume(mark: &Mark) -> Self {
-        let mut joiner = Self { lines: mark.lines, bytes: mark.bytes, ..Self::default() };
+        let mut joiner = Self {
+            lines: mark.lines,
+            bytes: mark.bytes,
+            stream_lines: mark.stream_lines,
+            stream_bytes: mark.stream_bytes,
+            ..Self::default()
+        };
         for (lane, begun) in joiner.lanes.iter_mut().zip(mark.begun) {
             lane.from = Some(begun.unwrap_or(Begun { spot: mark.after, part: 0 }));
         }
@@ -216,7 +222,8 @@ impl Joiner {
             let open = lane.start.map(|(spot, _)| Begun { spot, part: lane.part });
             *begun = open.or(lane.from.filter(|from| from.spot >= after));
         }
-        Mark { lines: self.lines, bytes: self.bytes, after, begun }
+        let Self { lines, bytes, stream_lines, stream_bytes, .. } = *self;
+        Mark { lines, bytes, stream_lines, stream_bytes, after, begun }
     }
 
     fn lane(&mut self, stream: LogStream) -> &mut Lane {

@@ -91,15 +91,17 @@ impl Known {
         let Ok(directory) = home.open(&self.pods) else {
             return;
         };
-        let attempts: BTreeSet<u32> = directory
-            .entries()
-            .unwrap_or_default()
+        let Ok(entries) = directory.entries() else {
+            return;
+        };
+        let attempts: BTreeSet<u32> = entries
             .iter()
             .filter_map(|entry| {
                 let rotated = || names::rotated_log(&entry.name).map(|rotated| rotated.attempt);
                 names::log_file(&entry.name).or_else(rotated)
             })
             .collect();
+        self.miss(home, &attempts, now);
         let newest = attempts.last().copied();
         let beyond = attempts.len().saturating_sub(MAX_ATTEMPTS);
         for attempt in attempts.into_iter().skip(beyond) {
@@ -187,14 +189,7 @@ impl Known {
         self.left.retain(|log| all.contains(&home_of(log)));
         let gone = self.resting.keys().filter(|log| !all.contains(&home_of(log)));
         for name in gone.cloned().collect::<Vec<_>>() {
-            let Some(saved) = self.resting.remove(&name).filter(|saved| !saved.finished) else {
-                continue;
-            };
-            let home = home_of(&name);
-            let mut log = restore(LogId(self.next), name, &saved, now);
-            log.give_up_missing(LogLoss::Removed);
-            log.gone = true;
-            self.add(log, Choice::Take, true, home);
+            self.take_up_gone(name, now);
         }
     }
 

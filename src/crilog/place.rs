@@ -60,6 +60,12 @@ pub(super) struct Mark {
     pub(super) lines: u64,
     /// Bytes of files they took.
     pub(super) bytes: u64,
+    /// Whole lines among them, by stream.
+    #[serde(default)]
+    pub(super) stream_lines: [u64; 3],
+    /// Bytes of their text, by stream.
+    #[serde(default)]
+    pub(super) stream_bytes: [u64; 3],
     /// The first record not looked at, or the one being handed over in parts.
     pub(super) after: Spot,
     /// Lines begun before `after`, by stream.

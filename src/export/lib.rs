@@ -1,7 +1,8 @@
 //! Encoded OTLP requests on their way to a collector: logs, traces and metrics alike. Nothing here
 //! knows what they say.
 //!
-//! - [`Outbox`]: where requests go in: a bounded queue in memory, or the spool.
+//! - [`Outbox`]: where requests go in: a bounded queue in memory, or the spool. What waits in the queue
+//!   can be moved into the spool, and is never in both.
 //! - [`Sender`]: the one task of a signal that takes them out, in the order of arrival, and repeats,
 //!   splits, drops and counts.
 //! - [`Destination`]: one attempt, by gRPC, by HTTP, or as lines of JSON.
@@ -17,9 +18,12 @@ pub mod spool;
 mod destination;
 mod outbox;
 mod payload;
+mod queue;
 mod sender;
 mod split;
 mod store;
+mod undelivered;
+mod waker;
 
 use ephemon_otel::Signal;
 use ephemon_self_metrics as self_metrics;

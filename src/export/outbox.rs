@@ -1,16 +1,18 @@
 //! Where requests go in: a queue in memory with a bound in bytes, and the way to the spool.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use ephemon_base::lock;
 use ephemon_otel::Signal;
 use ephemon_self_metrics::{Reason, SelfMetrics};
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, watch};
 
 use super::payload::{Fate, PAYLOAD_BYTES_MAX, Payload, Receipt};
+use super::queue::{Queue, Queued};
 use super::store::{KeepError, Store};
+use super::undelivered::Undelivered;
+use super::waker::Waker;
 
 /// Where requests of one signal go in. Cheap to clone, and usable from any thread.
 #[derive(Debug, Clone)]
@@ -29,25 +31,10 @@ pub(super) struct Shared {
     /// Whether nothing is taken any more and the sender is to come to an end.
     pub(super) closing: watch::Sender<bool>,
     pub(super) failing: AtomicBool,
+    answered: Waker,
     /// The most that `queue` may hold, in bytes of bodies.
     bound: usize,
     queue: Mutex<Queue>,
-}
-
-/// What waits in memory. What is being sent stays in front until its fate is known.
-#[derive(Debug, Default)]
-struct Queue {
-    entries: VecDeque<Queued>,
-    bytes: usize,
-    closed: bool,
-}
-
-#[derive(Debug)]
-pub(super) struct Queued {
-    pub(super) payload: Payload,
-    /// Records of the spool with a smaller sequence came before this.
-    pub(super) after: u64,
-    fate_tx: oneshot::Sender<Fate>,
 }
 
 // === impl Outbox ===
@@ -74,17 +61,8 @@ impl Outbox {
             );
             return Ok(Receipt::settled(Fate::Dropped(Reason::TooLarge)));
         }
-        let mut queue = shared.lock();
-        let bytes = queue.bytes.saturating_add(payload.body.len());
-        // One that is larger than the bound alone would otherwise never be sent.
-        if queue.closed || (bytes > shared.bound && !queue.entries.is_empty()) {
-            return Err(payload);
-        }
         let after = shared.store.as_ref().map_or(0, Store::next_sequence);
-        let (fate_tx, receipt) = Receipt::new();
-        queue.bytes = bytes;
-        queue.entries.push_back(Queued { payload, after, fate_tx });
-        drop(queue);
+        let receipt = shared.lock().push(payload, after, shared.bound)?;
         shared.wake.notify_one();
         Ok(receipt)
     }
@@ -99,6 +77,33 @@ impl Outbox {
         store.keep(payload)?;
         self.shared.wake.notify_one();
         Ok(())
+    }
+
+    /// Calls `wake`, from any thread, each time that what was sent has come to its fate: a receipt says
+    /// more, and the queue has room. For who offers from a plain thread, which cannot await receipts.
+    pub fn on_answer(&self, wake: impl Fn() + Send + Sync + 'static) {
+        self.shared.answered.set(wake);
+    }
+
+    /// Moves what waits in the queue into the spool, in its order: it outlives the process when its
+    /// receipt says so, and the queue has room again. What is being sent at this moment stays in the
+    /// queue, and can be moved when its attempt has failed: nothing is in both, so that nothing is sent
+    /// twice. What the spool does not take stays, too. Waits for the disk. Whether there was something to
+    /// move.
+    ///
+    /// # Errors
+    /// Where there is no spool, or it could not take all.
+    pub fn put_away(&self) -> Result<bool, KeepError> {
+        let store = self.shared.store.as_ref().ok_or(KeepError::NoSpool)?;
+        let waiting = self.shared.lock().take_waiting();
+        if waiting.is_empty() {
+            return Ok(false);
+        }
+        let (left, trouble) = store.keep_all(waiting);
+        let lost = self.shared.lock().return_waiting(left);
+        self.shared.drop_all(lost);
+        self.shared.wake.notify_one();
+        trouble.map_or(Ok(true), Err)
     }
 
     /// By way of the spool where there is one, so that it outlives the process, else by the queue.
@@ -136,7 +141,7 @@ impl Outbox {
 
     /// How full the queue is, from 0 to 1, with what is being sent.
     pub fn pressure(&self) -> f64 {
-        let bytes = self.shared.lock().bytes;
+        let bytes = self.shared.lock().bytes();
         (bytes as f64 / self.shared.bound.max(1) as f64).min(1.0)
     }
 }
@@ -157,49 +162,62 @@ impl Shared {
             wake: Notify::new(),
             closing: watch::Sender::new(false),
             failing: AtomicBool::new(false),
+            answered: Waker::default(),
             bound,
             queue: Mutex::default(),
         }
     }
 
-    /// What stands in front: the payload, and what of the spool comes before it.
-    pub(super) fn front(&self) -> Option<(Payload, u64)> {
-        let queue = self.lock();
-        queue.entries.front().map(|queued| (queued.payload.clone(), queued.after))
+    /// What of the spool comes before the front of the queue.
+    pub(super) fn front_after(&self) -> Option<u64> {
+        self.lock().front_after()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.lock().entries.is_empty()
+        self.lock().is_empty()
+    }
+
+    /// What is to be sent of the front of the queue, for one attempt.
+    pub(super) fn take_up(&self) -> Option<Undelivered> {
+        self.lock().take_up()
+    }
+
+    /// So much is left after the attempt.
+    pub(super) fn put_back(&self, rest: Undelivered) {
+        self.lock().put_back(rest);
     }
 
     /// Takes away what stood in front: this became of it.
     pub(super) fn settle_front(&self, fate: Fate) {
-        let mut queue = self.lock();
-        let Some(queued) = queue.entries.pop_front() else { return };
-        queue.bytes = queue.bytes.saturating_sub(queued.payload.body.len());
-        drop(queue);
-        queued.settle(fate);
+        let front = self.lock().pop();
+        if let Some(queued) = front {
+            queued.settle(fate);
+            self.answered.wake();
+        }
+    }
+
+    /// Whether the front is being sent at this moment.
+    #[cfg(test)]
+    pub(super) fn is_sending(&self) -> bool {
+        self.lock().is_sending()
     }
 
     /// Takes nothing any more.
     pub(super) fn close(&self) {
-        self.lock().closed = true;
+        self.lock().close();
         self.closing.send_replace(true);
         self.wake.notify_one();
     }
 
     /// Takes away all that waits.
     pub(super) fn take_all(&self) -> Vec<Queued> {
-        let mut queue = self.lock();
-        queue.closed = true;
-        queue.bytes = 0;
-        queue.entries.drain(..).collect()
+        self.lock().empty()
     }
 
     /// Says goodbye to payloads that nobody will send.
     pub(super) fn drop_all(&self, all: Vec<Queued>) {
         for queued in all {
-            let items = queued.payload.items;
+            let items = queued.rest.items();
             self.self_metrics.dropped_by(crate::counted(self.signal), Reason::Shutdown, items);
             queued.settle(Fate::Dropped(Reason::Shutdown));
         }
@@ -207,14 +225,5 @@ impl Shared {
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
         lock(&self.queue)
-    }
-}
-
-// === impl Queued ===
-
-impl Queued {
-    pub(super) fn settle(self, fate: Fate) {
-        // An error means that the giver does not care.
-        self.fate_tx.send(fate).ok();
     }
 }

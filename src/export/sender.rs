@@ -13,8 +13,8 @@ use std::time::Duration;
 use ephemon_self_metrics::SelfMetrics;
 
 use super::destination::Destination;
-use super::outbox::{Outbox, Queued, Shared};
-use super::payload::Fate;
+use super::outbox::{Outbox, Shared};
+use super::queue::Queued;
 use super::spool::{self, Spool};
 use super::store::{Store, Stored};
 use backoff::Backoff;
@@ -45,6 +45,8 @@ pub struct Sender {
     drain: Duration,
     backoff: Backoff,
     complaint: Complaint,
+    /// The head of the spool, where it has to be sent again.
+    stored: Option<Stored>,
 }
 
 /// What comes next.
@@ -84,6 +86,7 @@ impl Sender {
             drain: options.drain,
             backoff: Backoff::default(),
             complaint: Complaint::default(),
+            stored: None,
         };
         (Outbox::new(shared), sender)
     }
@@ -135,28 +138,40 @@ impl Sender {
     /// says that records with such a sequence did.
     fn next(&self) -> Next {
         let head = self.shared.store.as_ref().and_then(Store::head);
-        match (head, self.shared.front()) {
+        match (head, self.shared.front_after()) {
             (None, None) => Next::Nothing,
-            (Some(head), Some((_, after))) if head >= after => Next::Queued,
+            (Some(head), Some(after)) if head >= after => Next::Queued,
             (None, Some(_)) => Next::Queued,
             (Some(_), _) => Next::Stored,
         }
     }
 
     async fn send_queued(&mut self) {
-        let Some((payload, _)) = self.shared.front() else { return };
-        if let Some(fate) = self.deliver(payload).await {
-            self.shared.settle_front(fate);
+        let Some(mut rest) = self.shared.take_up() else { return };
+        match self.deliver(&mut rest).await {
+            None => self.shared.settle_front(rest.fate()),
+            Some(answer) => {
+                self.shared.put_back(rest);
+                self.put_off(answer).await;
+            }
         }
     }
 
     async fn send_stored(&mut self) -> Result<(), spool::Error> {
         let Some(store) = self.shared.store.clone() else { return Ok(()) };
-        let read = blocking(store.clone(), Store::read).await?;
-        let Some(Stored { sequence, payload }) = read else { return Ok(()) };
-        if self.deliver(payload).await.is_none() {
+        // What was held may have been given up meanwhile.
+        let held = self.stored.take().filter(|held| Some(held.sequence) == store.head());
+        let stored = match held {
+            Some(held) => Some(held),
+            None => blocking(store.clone(), Store::read).await?,
+        };
+        let Some(mut stored) = stored else { return Ok(()) };
+        if let Some(answer) = self.deliver(&mut stored.rest).await {
+            self.stored = Some(stored);
+            self.put_off(answer).await;
             return Ok(());
         }
+        let sequence = stored.sequence;
         // A cursor that cannot be written now is written later: what waits goes out all the same.
         if let Err(error) = blocking(store, move |store| store.acknowledge(sequence)).await {
             self.complaint
@@ -172,11 +187,13 @@ impl Sender {
             return self.shared.drop_all(left);
         };
         let shared = Arc::clone(&self.shared);
+        let begun = self.stored.take().filter(|stored| stored.rest.is_begun());
         let put = tokio::task::spawn_blocking(move || {
-            let kept = put_away(&shared, &store, left);
-            for queued in kept {
-                queued.settle(Fate::Spooled);
+            // What a collector has of it, or has refused, is not sent to it again.
+            if let Some(error) = begun.and_then(|begun| store.replace(&begun).err()) {
+                tracing::warn!("{error}: something that was delivered last may be sent again");
             }
+            put_away(&shared, &store, left);
             if let Err(error) = store.flush() {
                 tracing::warn!("{error}: what was delivered last may be sent again");
             }
@@ -199,28 +216,13 @@ impl Drop for Sender {
 }
 
 /// Puts what it can into the spool, and says goodbye to the rest.
-fn put_away(shared: &Shared, store: &Store, left: Vec<Queued>) -> Vec<Queued> {
-    let (mut kept, mut lost) = (Vec::new(), Vec::new());
-    let mut trouble = None;
-    for queued in left {
-        match store.append(&queued.payload) {
-            Ok(()) => kept.push(queued),
-            Err(error) => {
-                trouble = Some(error);
-                lost.push(queued);
-            }
-        }
-    }
-    if let Err(error) = store.sync() {
-        trouble = Some(error.into());
-        lost.append(&mut kept);
-    }
+fn put_away(shared: &Shared, store: &Store, left: Vec<Queued>) {
+    let (lost, trouble) = store.keep_all(left);
     if let Some(error) = trouble {
         let (signal, requests) = (shared.signal.as_str(), lost.len());
         tracing::error!("{requests} requests of {signal} are not in the spool and lost: {error}");
     }
     shared.drop_all(lost);
-    kept
 }
 
 /// Does what waits for the disk where that holds nobody up.

@@ -31,7 +31,8 @@ use writer::Writer;
 const SEGMENT_COUNT: u64 = 8;
 /// However large the cap, a segment ends at this size.
 const SEGMENT_BYTES_MAX: u64 = 8 << 20;
-/// However small the cap, a segment may become this large.
+/// However small the cap, a segment may become this large. The last one is kept up to this size when
+/// all of it is acknowledged: to make a new one for each record would cost more.
 const SEGMENT_BYTES_MIN: u64 = 64 << 10;
 
 /// How much may wait, and for how long.
@@ -238,8 +239,9 @@ impl Spool {
             // Its segment was dropped in the meantime.
             _ => return Ok(()),
         }
-        let done = self.segments.front().is_some_and(|first| self.position >= first.length());
-        if done && (self.segments.len() > 1 || self.writer.is_none()) {
+        let length = self.segments.front().map_or(0, Segment::length);
+        let is_kept = self.segments.len() == 1 && self.writer.is_some();
+        if self.position >= length && !(is_kept && length <= SEGMENT_BYTES_MIN) {
             self.remove_first();
         }
         // An empty spool's cursor is written at once: nothing is sent twice after a quiet end.
@@ -267,6 +269,11 @@ impl Spool {
     /// Size of all segments.
     pub fn bytes(&self) -> u64 {
         self.segments.iter().map(Segment::length).sum()
+    }
+
+    /// Size of what is not acknowledged.
+    pub fn waiting_bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.waiting().1).sum()
     }
 
     /// Largest body that can be appended.

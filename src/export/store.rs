@@ -10,7 +10,9 @@ use ephemon_otel::Signal;
 use ephemon_self_metrics::{Reason, SelfMetrics};
 
 use super::payload::{PAYLOAD_BYTES_MAX, Payload};
+use super::queue::Queued;
 use super::spool::{self, Spool};
+use super::undelivered::Undelivered;
 
 /// Why a payload could not be kept.
 #[derive(Debug, thiserror::Error)]
@@ -31,11 +33,11 @@ pub enum KeepError {
     Spool(#[from] spool::Error),
 }
 
-/// A payload out of the spool.
+/// A payload out of the spool, or what is left of it.
 #[derive(Debug)]
 pub(super) struct Stored {
     pub(super) sequence: u64,
-    pub(super) payload: Payload,
+    pub(super) rest: Undelivered,
 }
 
 /// Stands for no sequence.
@@ -87,7 +89,7 @@ impl Store {
     }
 
     /// Appends a payload, durable once [`Store::sync`] has returned.
-    pub(super) fn append(&self, payload: &Payload) -> Result<(), KeepError> {
+    fn append(&self, payload: &Payload) -> Result<(), KeepError> {
         let mut spool = self.lock();
         let bytes = payload.body.len() as u64;
         let cap = spool.largest().min(PAYLOAD_BYTES_MAX as u64);
@@ -99,6 +101,42 @@ impl Store {
         self.count(&mut spool);
         appended?;
         Ok(())
+    }
+
+    /// Keeps what it can, and says so to their givers once it is durable. Returns the rest, and why.
+    pub(super) fn keep_all(&self, all: Vec<Queued>) -> (Vec<Queued>, Option<KeepError>) {
+        let (mut kept, mut left) = (Vec::new(), Vec::new());
+        let mut trouble = None;
+        for queued in all {
+            match self.append_rest(&queued.rest) {
+                Ok(()) => kept.push(queued),
+                Err(error) => {
+                    trouble = Some(error);
+                    left.push(queued);
+                }
+            }
+        }
+        if let Err(error) = self.sync() {
+            trouble = Some(error.into());
+            kept.append(&mut left);
+            return (kept, trouble);
+        }
+        for queued in kept {
+            let fate = queued.rest.fate_in_spool();
+            queued.settle(fate);
+        }
+        (left, trouble)
+    }
+
+    fn append_rest(&self, rest: &Undelivered) -> Result<(), KeepError> {
+        rest.pieces.iter().rev().try_for_each(|piece| self.append(piece))
+    }
+
+    /// Keeps what is left of a record in its place, at the end.
+    pub(super) fn replace(&self, stored: &Stored) -> Result<(), KeepError> {
+        self.append_rest(&stored.rest)?;
+        self.sync()?;
+        Ok(self.acknowledge(stored.sequence)?)
     }
 
     /// Waits until everything appended is on the disk.
@@ -113,7 +151,8 @@ impl Store {
             match spool.read(SystemTime::now()) {
                 Ok(Some(record)) if record.kind == kind(self.signal) => {
                     let payload = Payload { body: Bytes::from(record.body), items: record.items };
-                    break Ok(Some(Stored { sequence: record.sequence, payload }));
+                    let rest = Undelivered::new(payload);
+                    break Ok(Some(Stored { sequence: record.sequence, rest }));
                 }
                 // Another signal's: someone has moved directories about.
                 Ok(Some(record)) => {
@@ -159,7 +198,7 @@ impl Store {
                 "the spool gave up what it held"
             );
         }
-        self.self_metrics.spooled(crate::counted(self.signal), spool.bytes());
+        self.self_metrics.spooled(crate::counted(self.signal), spool.waiting_bytes());
     }
 
     fn lock(&self) -> MutexGuard<'_, Spool> {

@@ -139,22 +139,4 @@ impl InFlight {
         }
         answered
     }
-
-    /// Takes out all of them, to be kept otherwise.
-    pub(super) fn recall(&mut self) -> Vec<SentBatch> {
-        std::mem::take(&mut self.0)
-    }
-}
-
-// === impl SentBatch ===
-
-impl SentBatch {
-    pub(super) fn batch(&self) -> &LogBatch {
-        &self.batch
-    }
-
-    /// Back among those handed over.
-    pub(super) fn go_on(self, in_flight: &mut InFlight) {
-        in_flight.0.push(self);
-    }
 }

@@ -26,15 +26,14 @@ mod settings;
 mod steps;
 mod told;
 mod volume_masks;
+mod wake;
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
-use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::oneshot;
 
 pub use ledger::Ledger;
@@ -61,11 +60,12 @@ use pump::{Pump, Said};
 use steps::Steps;
 use told::Told;
 use volume_masks::VolumeMasks;
+use wake::Wake;
 
 /// The running thread.
 #[derive(Debug)]
 pub struct Logs {
-    stop: Arc<OwnedFd>,
+    wake: Arc<Wake>,
     /// Resolves when the thread is over.
     over: oneshot::Receiver<()>,
 }
@@ -93,7 +93,9 @@ pub struct Parts {
 /// Where the kernel gives no descriptor or no thread.
 pub fn start(node: &NodeRoot, settings: Settings, parts: Parts) -> io::Result<Logs> {
     let Parts { inventory, outbox, ledger, runner, journals, self_metrics } = parts;
-    let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+    let wake = Arc::new(Wake::new()?);
+    let answered = Arc::clone(&wake);
+    outbox.on_answer(move || answered.wake());
     let directory = node.join(&settings.state_dir);
     let steps = Steps::new(journals);
     let shared = VolumeMasks::new(node.clone(), &settings.kubelet_root);
@@ -113,7 +115,7 @@ pub fn start(node: &NodeRoot, settings: Settings, parts: Parts) -> io::Result<Lo
     };
     let pods = node.pod_logs();
     let (over_tx, over) = oneshot::channel();
-    let stopped = Arc::clone(&stop);
+    let woken = Arc::clone(&wake);
     thread::Builder::new().name("ephemon-logs".into()).spawn(move || {
         let checkpoints = load(&directory);
         let told = Told::load(&directory, checkpoints.pods());
@@ -138,11 +140,11 @@ pub fn start(node: &NodeRoot, settings: Settings, parts: Parts) -> io::Result<Lo
             waiting: None,
             said: Said::default(),
         };
-        pump.run(&stopped);
+        pump.run(&woken);
         // Nobody may be waiting any more.
         over_tx.send(()).ok();
     })?;
-    Ok(Logs { stop, over })
+    Ok(Logs { wake, over })
 }
 
 fn load(directory: &Path) -> Checkpoints {
@@ -169,8 +171,7 @@ fn learner(pods: &Path, checkpoints: &Checkpoints, told: &Told, mode: Mode) -> L
 impl Logs {
     /// Ends the thread: what is read is handed over and waited for, for some seconds.
     pub fn stop(&self) {
-        // The counter cannot be full: this is its only writer.
-        rustix::io::write(self.stop.as_fd(), &1_u64.to_ne_bytes()).ok();
+        self.wake.stop();
     }
 
     /// Resolves when the thread is over, for whatever reason.

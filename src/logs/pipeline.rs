@@ -124,6 +124,11 @@ impl LogPipelines {
         self.all.get(log).is_some_and(|pipeline| pipeline.purpose == Purpose::Heard)
     }
 
+    /// What the log's lines are for, where it has a pipeline.
+    pub(super) fn purpose(&self, log: &LogRef) -> Option<Purpose> {
+        self.all.get(log).map(|pipeline| pipeline.purpose)
+    }
+
     /// Whether any log of the pod is at a pipeline.
     pub(super) fn knows(&self, pod: &PodUid) -> bool {
         self.all.keys().any(|log| log.pod.uid == *pod)

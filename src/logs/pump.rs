@@ -4,7 +4,7 @@
 //! While the collector takes nothing, nothing is read: the kubelet's files are the first buffer, and
 //! the descriptors keep them. Only what is unlinked meanwhile goes to the spool, before it is lost.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,7 @@ use super::selection::{Containers, Purpose};
 use super::steps::Steps;
 use super::told::Told;
 use super::volume_masks::VolumeMasks;
+use super::wake::Wake;
 
 /// Text read in one turn, by pods that share the thread's time.
 const TURN_BYTES: u64 = 256 * 1024;
@@ -77,16 +78,16 @@ pub(super) struct Said {
 // === impl Pump ===
 
 impl Pump {
-    /// Works until `stop` can be read.
-    pub(super) fn run(mut self, stop: &OwnedFd) {
-        use std::os::fd::AsFd;
+    /// Works until it is to stop. Each answer of the collector ends the pause: what waits for room goes
+    /// out at once, and what comes after it is read.
+    pub(super) fn run(mut self, wake: &Wake) {
         let mut keep_books = Instant::now();
         let mut pause = Duration::ZERO;
         let mut pace = Pace::new(Instant::now());
         loop {
-            let woken = self.follower.wait(pause, Some(stop.as_fd()));
+            let woken = self.follower.wait(pause, Some(wake.as_fd()));
             let now = Instant::now();
-            if woken == Woken::Stopped {
+            if woken == Woken::Stopped && wake.is_stop() {
                 return self.farewell();
             }
             let more = self.turn(now);
@@ -222,35 +223,27 @@ impl Pump {
             !follower.about_to_be_lost().is_empty() || follower.stands_nowhere_else()
         };
         if failing && in_danger(&mut self.follower) {
-            self.hand_over();
             self.spool();
         }
     }
 
-    /// Everything on its way into the spool.
+    /// What is on its way into the spool. A request that is being sent at this moment follows at the
+    /// next turn, if it fails.
     fn spool(&mut self) {
-        for sent in self.in_flight.recall() {
-            if self.keep(sent.batch()) {
-                self.delivered(sent.batch());
-            } else {
-                sent.go_on(&mut self.in_flight);
+        let mut put = self.outbox.put_away();
+        if put.is_ok()
+            && let Some(batch) = self.waiting.take()
+        {
+            put = self.outbox.keep(&batch.payload).map(|()| true);
+            match put {
+                Ok(_) => self.delivered(&batch),
+                Err(_) => self.waiting = Some(batch),
             }
         }
-        if let Some(batch) = self.waiting.take() {
-            if self.keep(&batch) {
-                self.delivered(&batch);
-            } else {
-                self.waiting = Some(batch);
-            }
-        }
-    }
-
-    fn keep(&mut self, batch: &LogBatch) -> bool {
-        match self.outbox.keep(&batch.payload) {
-            Ok(()) => {
-                self.said.spool.end();
-                true
-            }
+        match put {
+            Ok(true) => drop(self.said.spool.end()),
+            // Nothing was asked of the disk.
+            Ok(false) => {}
             Err(error) => {
                 if self.said.spool.begins() {
                     tracing::error!(
@@ -258,9 +251,9 @@ impl Pump {
                          {error}"
                     );
                 }
-                false
             }
         }
+        self.land();
     }
 
     /// What has come of batches on their way.
@@ -291,20 +284,36 @@ impl Pump {
     /// losses are counted once, by what is new of them.
     fn close_finished(&mut self, now: Instant) {
         for finished in self.follower.finished() {
-            if self.pipelines.listens(&finished.log) {
+            // One that had its lines before the agent was started anew has no pipeline yet.
+            let is_told = finished.accounting.lines > 0 || !finished.complete;
+            if self.is_only_heard(&finished.log) {
                 self.close(&finished.log);
                 continue;
+            }
+            if is_told {
+                self.pipelines.of(&finished.log, now);
             }
             for (loss, bytes) in LogLoss::ALL.into_iter().zip(finished.newly_lost_bytes) {
                 self.self_metrics.log_lost(loss, bytes);
             }
             if !finished.complete {
+                self.self_metrics.log_incomplete();
                 say_incomplete(&finished);
             }
             if let Some(pipeline) = self.close(&finished.log) {
                 self.builder.close(&pipeline.resource, &end_of(&finished, pipeline.span), now);
             }
             self.ledger.enter(finished, now);
+        }
+    }
+
+    /// Whether the log's lines go to nobody but who listens to the runner. Before it has a pipeline its
+    /// container says so, or, gone from the node, the container's name.
+    fn is_only_heard(&self, log: &LogRef) -> bool {
+        let known = || KnownLog::of(&self.inventory, &log.pod.uid, &log.container);
+        match self.pipelines.purpose(log) {
+            Some(purpose) => purpose == Purpose::Heard,
+            None => self.containers.only_hears(&log.container, known()),
         }
     }
 
@@ -370,10 +379,11 @@ impl Pump {
         while !self.in_flight.is_empty() || self.waiting.is_some() {
             self.land();
             self.place_waiting();
-            if self.outbox.is_failing() || Instant::now() >= deadline {
-                if self.outbox.has_spool() {
-                    self.spool();
-                }
+            let is_late = Instant::now() >= deadline;
+            if (is_late || self.outbox.is_failing()) && self.outbox.has_spool() {
+                self.spool();
+            }
+            if is_late || (self.outbox.is_failing() && !self.outbox.has_spool()) {
                 break;
             }
             std::thread::sleep(BUSY_PAUSE);

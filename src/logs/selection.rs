@@ -67,6 +67,16 @@ impl Containers {
         }
     }
 
+    /// Whether the lines of a container whose log was taken are only listened to. One of an unknown type
+    /// is gone from the node: an API server had told its type, and a runner's is no ephemeral one.
+    pub(super) fn only_hears(self, name: &str, known: KnownLog) -> bool {
+        match self {
+            Self::All => false,
+            Self::Ephemeral if known.container_type.is_none() => known.has_api && name == RUNNER,
+            _ => self.purpose(name, known.container_type) == Purpose::Heard,
+        }
+    }
+
     /// Where all are taken their types do not matter.
     fn terms(self) -> Terms {
         Terms { typed: self != Self::All, nameless: false }
@@ -150,5 +160,20 @@ mod tests {
             let ephemeral = Some(ContainerType::Ephemeral);
             assert_eq!(purpose(all, "runner", ephemeral), Purpose::Exported);
         }
+    }
+
+    #[test]
+    fn of_a_log_that_is_gone_the_name_says_whether_it_was_only_listened_to() {
+        let hears = |containers: Containers, name, kind, has_api| {
+            containers.only_hears(name, known(Verdict::Nameless, kind, has_api))
+        };
+        assert!(hears(Containers::Ephemeral, "runner", None, true));
+        assert!(!hears(Containers::Ephemeral, "runner", None, false));
+        assert!(!hears(Containers::Ephemeral, "job", None, true));
+        assert!(!hears(Containers::All, "runner", None, true));
+        assert!(hears(Containers::None, "runner", None, true));
+        let kind = Some(ContainerType::Container);
+        assert!(hears(Containers::Ephemeral, "runner", kind, true));
+        assert!(!hears(Containers::Ephemeral, "runner", Some(ContainerType::Ephemeral), true));
     }
 }

@@ -34,6 +34,7 @@ pub struct SelfMetrics {
     spool: IntGaugeVec,
     log_lag: IntGauge,
     log_lost: IntCounterVec,
+    log_incomplete: IntCounter,
     log_wait: Counter,
     reading_duration: Histogram,
     scrape_duration: Histogram,
@@ -101,6 +102,10 @@ impl SelfMetrics {
                 "Bytes of containers' logs that could not be read any more.",
                 &["reason"],
             )?,
+            log_incomplete: IntCounter::new(
+                "ephemon_agent_logs_incomplete_total",
+                "Logs that are over and of which something is, or may be, missing.",
+            )?,
             log_wait: Counter::new(
                 "ephemon_agent_log_share_wait_seconds_total",
                 "Time that pods' logs waited because the pod had used its share of the log thread's time.",
@@ -153,6 +158,7 @@ impl SelfMetrics {
         self_metrics.registry.register(Box::new(self_metrics.spool.clone()))?;
         self_metrics.registry.register(Box::new(self_metrics.log_lag.clone()))?;
         self_metrics.registry.register(Box::new(self_metrics.log_lost.clone()))?;
+        self_metrics.registry.register(Box::new(self_metrics.log_incomplete.clone()))?;
         self_metrics.registry.register(Box::new(self_metrics.log_wait.clone()))?;
         self_metrics.registry.register(Box::new(self_metrics.reading_duration.clone()))?;
         self_metrics.registry.register(Box::new(self_metrics.scrape_duration.clone()))?;
@@ -223,6 +229,11 @@ impl SelfMetrics {
     /// So much of a container's log is gone undelivered.
     pub fn log_lost(&self, loss: LogLoss, bytes: u64) {
         self.log_lost.with_label_values(&[loss.as_str()]).inc_by(bytes);
+    }
+
+    /// A log is over and not known to have come through whole.
+    pub fn log_incomplete(&self) {
+        self.log_incomplete.inc();
     }
 
     /// Pods' logs waited so long for others: the pods had used their share of the thread's time.

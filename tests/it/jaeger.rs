@@ -2,6 +2,7 @@
 //! way there from Prometheus.
 
 mod job;
+mod logs;
 
 use std::time::Duration;
 

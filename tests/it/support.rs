@@ -29,6 +29,7 @@ pub(crate) mod relay;
 pub(crate) mod runner_template;
 pub(crate) mod site;
 pub(crate) mod verdict;
+pub(crate) mod victoria_logs;
 pub(crate) mod vm;
 pub(crate) mod witness;
 pub(crate) mod workflow_images;

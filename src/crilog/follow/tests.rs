@@ -13,6 +13,7 @@ mod anew;
 mod bounds;
 mod model;
 mod quiet;
+mod restarted;
 mod shares;
 
 /// A node's log directory with a follower on it.

@@ -1,12 +1,13 @@
 //! Logs that are put aside, and taken up again where they were left.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
 
-use ephemon_model::PodUid;
+use ephemon_model::{LogLoss, PodUid};
 
-use super::{Choice, Known};
+use super::{Choice, Known, home_of};
+use crate::births::Home;
 use crate::chain::{Chain, missing};
 use crate::checkpoint::{MAX_LOGS, Saved, SavedFile};
 use crate::log::Log;
@@ -43,6 +44,30 @@ impl Known {
             self.resting.insert((*live.log.name).clone(), save(&live.log));
         }
         true
+    }
+
+    /// In a container's directory there are files of these starts only: the kubelet removes those of
+    /// older ones while the pod lives.
+    pub(super) fn miss(&mut self, home: &Home, there: &BTreeSet<u32>, now: Instant) {
+        let of_home = self.resting.keys().filter(|log| {
+            log.pod == *home.pod && log.container == home.container && !there.contains(&log.attempt)
+        });
+        for name in of_home.cloned().collect::<Vec<_>>() {
+            self.take_up_gone(name, now);
+        }
+    }
+
+    /// None of the log's files is there any more. What was not read of them is lost, which is told as
+    /// of any log that is over.
+    pub(super) fn take_up_gone(&mut self, name: LogRef, now: Instant) {
+        let Some(saved) = self.resting.remove(&name).filter(|saved| !saved.finished) else {
+            return;
+        };
+        let home = home_of(&name);
+        let mut log = restore(LogId(self.next), name, &saved, now);
+        log.give_up_missing(LogLoss::Removed);
+        (log.ended, log.gone) = (true, true);
+        self.add(log, Choice::Take, true, home);
     }
 }
 

@@ -1,4 +1,4 @@
-//! One payload until its fate is known: repeated, split, dropped and counted.
+//! One payload until its fate is known, or until it has to wait: split, dropped and counted.
 
 use std::sync::atomic::Ordering;
 
@@ -8,8 +8,9 @@ use ephemon_self_metrics::{Exported, Reason};
 use super::Sender;
 use super::complaint::Kind;
 use crate::destination::Answer;
-use crate::payload::{Fate, Payload};
+use crate::payload::Payload;
 use crate::split;
+use crate::undelivered::Undelivered;
 
 /// After so many denials of a request in a row, and again after as many.
 const DENIALS_BEFORE_PROBE: u32 = 3;
@@ -17,60 +18,47 @@ const DENIALS_BEFORE_PROBE: u32 = 3;
 // === impl Sender ===
 
 impl Sender {
-    /// Stays with it until the collector has it or never will. `None`: the sender is to end, it
-    /// fails, and the spool can take the payload.
-    pub(super) async fn deliver(&mut self, payload: Payload) -> Option<Fate> {
-        let closing = self.shared.closing.subscribe();
-        // Halves, the first of them on top: together no larger than the payload.
-        let mut pieces = vec![payload];
-        let mut taken = false;
-        let mut lost = None;
-        let mut denials = 0_u32;
-        while let Some(piece) = pieces.pop() {
+    /// Sends it until nothing of it is left, or until the collector takes nothing now: then the answer
+    /// that says so.
+    pub(super) async fn deliver(&mut self, rest: &mut Undelivered) -> Option<Answer> {
+        while let Some(piece) = rest.pieces.pop() {
             match self.destination.attempt(&piece.body).await {
                 Answer::Accepted { rejected, remark } => {
                     self.recovered();
                     self.accepted(&piece, rejected, remark.as_deref());
-                    taken |= rejected < piece.items.max(1);
+                    rest.is_taken |= rejected < piece.items.max(1);
                     if rejected > 0 {
-                        lost.get_or_insert(Reason::Refused);
+                        rest.lose(Reason::Refused);
                     }
                 }
-                Answer::Denied { reason } if self.denies_only_this(&mut denials).await => {
+                Answer::Denied { reason } if self.denies_only_this(&mut rest.denials).await => {
                     self.recovered();
                     self.give_up(&piece, Reason::Refused, &reason);
-                    lost.get_or_insert(Reason::Refused);
+                    rest.lose(Reason::Refused);
                 }
                 answer @ (Answer::Retry { .. } | Answer::Denied { .. }) => {
-                    self.put_off(answer).await;
-                    pieces.push(piece);
-                    if *closing.borrow() && self.has_store() {
-                        return None;
-                    }
+                    rest.pieces.push(piece);
+                    return Some(answer);
                 }
                 Answer::TooLarge { reason } => {
                     self.recovered();
                     if let Some((first, second)) = split::halves(self.shared.signal, &piece) {
                         self.count(Exported::Split);
-                        pieces.push(second);
-                        pieces.push(first);
+                        rest.pieces.push(second);
+                        rest.pieces.push(first);
                     } else {
                         self.give_up(&piece, Reason::TooLarge, &reason);
-                        lost.get_or_insert(Reason::TooLarge);
+                        rest.lose(Reason::TooLarge);
                     }
                 }
                 Answer::Refused { reason } => {
                     self.recovered();
                     self.give_up(&piece, Reason::Refused, &reason);
-                    lost.get_or_insert(Reason::Refused);
+                    rest.lose(Reason::Refused);
                 }
             }
         }
-        Some(match lost {
-            None => Fate::Acknowledged,
-            Some(_) if taken => Fate::Partly,
-            Some(reason) => Fate::Dropped(reason),
-        })
+        None
     }
 
     /// Counts a denial. Of several in a row it is asked whether the credentials are at fault, or this one
@@ -85,7 +73,7 @@ impl Sender {
     }
 
     /// Waits until the next attempt, or until the sender is to close.
-    async fn put_off(&mut self, answer: Answer) {
+    pub(super) async fn put_off(&mut self, answer: Answer) {
         self.shared.failing.store(true, Ordering::Relaxed);
         let (result, kind, after, reason) = match answer {
             Answer::Denied { reason } => (Exported::Denied, Kind::Denied, None, reason),

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 
 use super::*;
 use crate::spool::Limits;
-use crate::{KeepError, PAYLOAD_BYTES_MAX, Payload, Signal};
+use crate::{Fate, KeepError, PAYLOAD_BYTES_MAX, Payload, Signal};
 
 /// What was written, line by line; each write needs leave.
 #[derive(Clone)]
@@ -141,21 +141,19 @@ async fn what_is_not_delivered_at_the_end_is_in_the_spool_in_order() {
 async fn a_plain_thread_gives_and_learns_without_a_runtime() {
     let page = Page::new(Semaphore::MAX_PERMITS);
     let (outbox, sender, _) = sender(&page, None, 1 << 20);
+    let (answered_tx, answered_rx) = std::sync::mpsc::channel();
+    outbox.on_answer(move || drop(answered_tx.send(())));
     let run = tokio::spawn(sender.run(std::future::pending()));
     let giver = tokio::task::spawn_blocking(move || {
         std::thread::spawn(move || {
             let mut receipt = outbox.offer(payload(0)).unwrap();
-            loop {
-                if let Some(fate) = receipt.try_fate() {
-                    break (fate, receipt.try_fate());
-                }
-                std::thread::yield_now();
-            }
+            answered_rx.recv().unwrap();
+            (receipt.try_fate(), receipt.try_fate())
         })
         .join()
     });
-    let (fate, again) = giver.await.unwrap().unwrap();
-    assert_eq!((fate, again), (Fate::Acknowledged, Some(Fate::Acknowledged)));
+    let fates = giver.await.unwrap().unwrap();
+    assert_eq!(fates, (Some(Fate::Acknowledged), Some(Fate::Acknowledged)));
     run.abort();
 }
 
@@ -176,4 +174,34 @@ async fn what_the_spool_cannot_take_at_the_end_is_dropped_alone() {
     assert_eq!(self_metrics.dropped_so_far(self_metrics::Signal::Logs, Reason::Shutdown), 3);
     run.await.unwrap();
     page.leave.close();
+}
+
+#[tokio::test]
+async fn what_is_put_away_is_in_the_spool_and_no_longer_in_the_queue() {
+    let home = tempfile::tempdir().unwrap();
+    let page = Page::new(0);
+    let (outbox, sender, _) = sender(&page, Some(spool(home.path())), 1 << 20);
+    let shared = Arc::clone(&sender.shared);
+    let mut first = outbox.offer(payload(0)).unwrap();
+    let (stop_tx, stop_rx) = tokio::sync::oneshot::channel::<()>();
+    let run = tokio::spawn(sender.run(async { drop(stop_rx.await) }));
+    // The first is being sent: it waits for leave.
+    while !shared.is_sending() {
+        tokio::task::yield_now().await;
+    }
+    let mut others: Vec<_> = (1..4).map(|number| outbox.offer(payload(number)).unwrap()).collect();
+    assert!(outbox.put_away().unwrap());
+    assert!(!outbox.put_away().unwrap(), "what is being sent stays");
+    assert_eq!(first.try_fate(), None);
+    for other in &mut others {
+        assert_eq!(other.try_fate(), Some(Fate::Spooled));
+    }
+    assert!((outbox.pressure() - payload(0).body.len() as f64 / f64::from(1 << 20)).abs() < 1e-9);
+    let last = outbox.offer(payload(4)).unwrap();
+    page.leave.add_permits(1000);
+    assert_eq!((first.await, last.await), (Fate::Acknowledged, Fate::Acknowledged));
+    assert_eq!(page.numbers(), [0, 1, 2, 3, 4], "each once, in order");
+    drop(stop_tx);
+    run.await.unwrap();
+    assert_eq!(spool(home.path()).head(), None);
 }

@@ -376,3 +376,23 @@ fn what_waits_is_for_its_owner_only() {
     assert_eq!(mode(&directory), 0o700);
     assert_eq!(mode(&segments(&directory)[0]), 0o600);
 }
+
+#[test]
+fn what_is_delivered_takes_no_room() {
+    let home = tempfile::tempdir().unwrap();
+    let mut spool = open(home.path(), ROOMY);
+    for number in 0..13 {
+        spool.append(1, 1, &body(number, 500_000), NOW).unwrap();
+    }
+    spool.sync().unwrap();
+    assert!(spool.waiting_bytes() > 6_500_000);
+    drain(&mut spool);
+    assert_eq!((spool.waiting_bytes(), spool.bytes()), (0, 0));
+    assert_eq!(segments(home.path()), <[PathBuf; 0]>::default());
+    // A small one is kept, so that none has to be made for each record.
+    spool.append(1, 1, b"small", NOW).unwrap();
+    drain(&mut spool);
+    assert_eq!((spool.waiting_bytes(), segments(home.path()).len()), (0, 1));
+    spool.append(1, 1, b"next", NOW).unwrap();
+    assert_eq!((drain(&mut spool).len(), spool.take_losses()), (1, vec![]));
+}

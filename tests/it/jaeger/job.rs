@@ -32,8 +32,10 @@ pub(super) fn play(pod: &mut JobPod, agent: &Agent) -> Vec<Expected> {
     let prepare = JobPod::call(Phase::PrepareJob, None);
     launched(pod, "job");
     ["job", "service"].iter().zip(["job", "cache"]).for_each(|(role, name)| pod.ask(name, role));
-    let job = pod.start("job", agent);
-    let cache = pod.start("cache", agent);
+    let mut job = pod.start("job", agent);
+    job.say_now("job says hello");
+    let mut cache = pod.start("cache", agent);
+    cache.say_now("cache says hello");
     spans.push(done(pod, &prepare, 0));
     for (number, name, code) in [(1, "build", 0), (2, "test", 42)] {
         let call = JobPod::call(Phase::RunScriptStep, Some(name));
@@ -68,7 +70,8 @@ fn killed(pod: &mut JobPod, agent: &Agent) -> Vec<Expected> {
     let call = JobPod::call(Phase::RunContainerStep, Some("lint"));
     launched(pod, "lint-1");
     pod.ask("lint-1", "step");
-    let lint = pod.start("lint-1", agent);
+    let mut lint = pod.start("lint-1", agent);
+    lint.say_now("lint-1 says hello");
     pod.step_started(&call, "lint-1", 1);
     lint.count("memory.peak", "104857600\n");
     lint.count("memory.events", "oom 1\noom_kill 1\n");

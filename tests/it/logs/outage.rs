@@ -1,11 +1,11 @@
 //! The collector goes away, the pod goes away, the agent is killed: no line may.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::backend::Backend;
+use super::backend::{Backend, LogLine};
 use super::{PATIENCE, arrived};
 use crate::support::agent::{Agent, TEXT};
-use crate::support::collector::Wire;
+use crate::support::collector::{Mood, Wire};
 use crate::support::process::until;
 use crate::support::site::Site;
 
@@ -94,4 +94,105 @@ fn an_agent_that_is_killed_again_and_again_loses_no_line_and_repeats_by_the_same
     assert_eq!(numbers(&collector), (0..ROUNDS * LINES).collect());
     assert_eq!(lines.len(), all, "a line that comes again has the uid it had");
     agent.stop();
+}
+
+/// Waits for the last record of so many logs.
+fn ends(collector: &Backend, count: usize, agent: &Agent) -> Vec<LogLine> {
+    let ends = || {
+        let all = collector.records().into_iter();
+        let ends: Vec<LogLine> = all.filter(|record| record.event == "ephemon.log.end").collect();
+        (ends.len() >= count).then_some(ends)
+    };
+    until(PATIENCE, ends).unwrap_or_else(|| panic!("no end came:\n{}", agent.log()))
+}
+
+#[test]
+fn what_was_rescued_from_an_outage_comes_once_and_is_refused_once() {
+    let site = Site::new();
+    let collector = Backend::start(Wire::Grpc);
+    collector.refuse();
+    let agent = collector.agent(&site, &[]);
+    let pod = site.pod(1);
+    let mut job = pod.start("job");
+    // More than the queue in memory holds.
+    let filler = "x".repeat(1000);
+    (0..6000).for_each(|number| job.say(&format!("line {number} {filler}")));
+    until(PATIENCE, || (collector.attempts() >= 1).then_some(())).expect("it must have tried");
+    job.end();
+    pod.delete();
+    until(PATIENCE, || {
+        let spooled = figure(&agent, "ephemon_agent_spool_bytes") > 0.0;
+        (spooled && figure(&agent, "ephemon_agent_log_lag_bytes") == 0.0).then_some(())
+    })
+    .unwrap_or_else(|| panic!("not all was spooled:\n{}", agent.log()));
+    // Of the first request that it takes, the collector refuses some records.
+    collector.be_next([Mood::Partial(7)]);
+    collector.accept();
+    ends(&collector, 1, &agent);
+    // What is written now comes behind all that was there before.
+    let another = site.pod(2);
+    another.start("job").say("the last line");
+    until(PATIENCE, || {
+        collector.lines().iter().any(|line| line.body == "the last line").then_some(())
+    })
+    .unwrap_or_else(|| panic!("the last line did not come:\n{}", agent.log()));
+
+    let mut often: BTreeMap<String, u32> = BTreeMap::new();
+    for line in collector.lines() {
+        *often.entry(line.attribute("log.record.uid")).or_default() += 1;
+    }
+    let twice = often.values().filter(|times| **times > 1).count();
+    assert_eq!((often.len(), twice), (6001, 0), "{}", agent.log());
+    assert_eq!(figure(&agent, "ephemon_agent_dropped_total{"), 7.0);
+    until(PATIENCE, || (figure(&agent, "ephemon_agent_spool_bytes") == 0.0).then_some(()))
+        .unwrap_or_else(|| panic!("the spool is not empty:\n{}", agent.log()));
+    agent.stop();
+}
+
+#[test]
+fn a_log_removed_while_the_agent_was_away_has_an_end_and_is_counted_as_incomplete() {
+    let site = Site::new();
+    let collector = Backend::start(Wire::Http);
+    let agent = collector.agent(&site, &[]);
+    let pod = site.pod(1);
+    let mut job = pod.start("job");
+    (0..10).for_each(|number| job.say(&format!("line {number}")));
+    arrived(&collector, 10, &agent);
+    agent.stop();
+    // Nobody can say how much this was.
+    job.say("a line that nobody saw");
+    job.end();
+    pod.delete();
+    let agent = collector.agent(&site, &[]);
+    let [end] = ends(&collector, 1, &agent).try_into().unwrap();
+    assert_eq!(end.resource("k8s.container.name"), "job");
+    assert_eq!(end.attribute("ephemon.log.complete"), "false", "{end:?}");
+    assert_eq!(end.attribute("ephemon.log.lines"), "10");
+    assert_eq!(figure(&agent, "ephemon_agent_logs_incomplete_total"), 1.0);
+    assert!(agent.log().contains("the container's log did not come through whole"));
+    agent.stop();
+}
+
+#[test]
+fn a_logs_counts_go_on_when_the_agent_is_started_anew() {
+    let site = Site::new();
+    let collector = Backend::start(Wire::Http);
+    let mut job = site.pod(1).start("job");
+    let mut bytes = 0.0;
+    for round in 0..2 {
+        let agent = collector.agent(&site, &[]);
+        for number in 0..10 {
+            job.say(&format!("line {number}"));
+        }
+        bytes += 60.0;
+        arrived(&collector, (round + 1) * 10, &agent);
+        until(PATIENCE, || {
+            let counted = figure(&agent, "ephemon_container_log_bytes_total");
+            (counted == bytes).then_some(())
+        })
+        .unwrap_or_else(|| panic!("{bytes}: {}", agent.get("/metrics", TEXT).body));
+        let lines = figure(&agent, "ephemon_container_log_lines_total");
+        assert_eq!(lines, bytes / 6.0);
+        agent.stop();
+    }
 }
