@@ -5,6 +5,7 @@
 //! when a server keeps closing the watch, and has no limit on the wait for an answer.
 
 mod connect;
+mod mirrors;
 mod trouble;
 
 use std::collections::HashSet;
@@ -27,6 +28,7 @@ use tracing::{Instrument as _, debug, info, info_span, warn};
 use super::inventory::Inventory;
 use super::pod_view::{Oddity, PodView};
 use super::text::clean;
+use mirrors::Mirrors;
 use trouble::{Trouble, Verb};
 
 pub use connect::Error;
@@ -89,6 +91,7 @@ struct Follow<'a> {
     /// What was last said of the trouble we are in.
     said: Outage<(Verb, String)>,
     oddities: HashSet<Oddity>,
+    mirrors: Mirrors,
 }
 
 // === impl Patience ===
@@ -128,6 +131,7 @@ impl Watch {
             backoff: Backoff::new(patience.first_pause, patience.longest_pause),
             said: Outage::default(),
             oddities: HashSet::new(),
+            mirrors: Mirrors::default(),
         };
         let mut listed = Some(listed);
         loop {
@@ -247,6 +251,7 @@ impl Follow<'_> {
                 Ok(None) => return None,
                 Err(_) => return Some(Trouble::Silence(limit.as_secs())),
             };
+            self.judge_mirrors();
             match event {
                 WatchEvent::Added(pod) | WatchEvent::Modified(pod) => {
                     self.apply(&pod);
@@ -256,6 +261,8 @@ impl Follow<'_> {
                     if let Some(uid) = self.apply(&pod) {
                         self.inventory.unlisted(&uid);
                     }
+                    let own = pod.metadata.uid.as_deref().and_then(|uid| PodUid::parse(uid).ok());
+                    own.inspect(|own| self.mirrors.forget(own));
                     advance(version, pod.metadata.resource_version);
                 }
                 WatchEvent::Bookmark(mark) => {
@@ -275,13 +282,27 @@ impl Follow<'_> {
                 warn!(pod = %clean(name), "{} (said once)", oddity.as_str());
             }
         }
-        let view = view?;
+        let view = self.mirrors.resolve(view?, self.inventory);
+        Some(self.tell(view))
+    }
+
+    fn tell(&self, view: PodView) -> PodUid {
         let uid = view.pod.uid.clone();
         self.inventory.listed(&uid);
         for evidence in view.evidence() {
             self.inventory.learn(evidence);
         }
-        Some(uid)
+        uid
+    }
+
+    /// Takes in mirrors of which the node has told meanwhile.
+    fn judge_mirrors(&mut self) {
+        for (view, before) in self.mirrors.decided(self.inventory) {
+            self.tell(view);
+            if let Some(uid) = before {
+                self.inventory.unlisted(&uid);
+            }
+        }
     }
 
     /// A list is complete; what was said of watching still holds.

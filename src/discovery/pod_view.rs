@@ -8,15 +8,17 @@ mod parse;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use ephemon_model::{ContainerId, Exit, PodRef};
+use ephemon_model::{ContainerId, Exit, PodRef, PodUid};
 
 use super::inventory::{Evidence, EvidenceSource, Observation, SpecEntry};
 
 /// A pod, slimmed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodView {
-    /// Namespace, name and the UID its cgroups and logs carry.
+    /// Namespace, name and UID.
     pub pod: PodRef,
+    /// Where it says to be a static pod's mirror: the UID that the static pod's cgroups and logs carry.
+    pub mirrors: Option<PodUid>,
     /// Every container of the spec.
     pub spec: Vec<SpecEntry>,
     /// Every run of a container the status tells of: the current one and the one before.
