@@ -83,6 +83,8 @@ pub const POOLS: &[Pool] = &[
     // Without what is sent: read from their beginning for what they told before the agent's start.
     export("logs being read for values to mask", crilog::MAX_LIVE * 8 * KIB),
     export("logs read to the end", 2 * (crilog::MAX_LOGS * KIB + crilog::MAX_LEFT * 128)),
+    // Two follow: the one that reads lines, and at the start the one that reads values to mask.
+    export("logs that are not read", 2 * crilog::MAX_REFUSED * 320),
     export("figures of logs", logs::MAX_LEDGER_LOGS * logs::LEDGER_LOG_BYTES),
     export("steps that lines belong to", logs::MAX_STEPS_IN_ALL * logs::STEP_BYTES),
     export(

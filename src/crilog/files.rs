@@ -6,9 +6,10 @@ use std::path::PathBuf;
 
 use ephemon_discovery::logs::names;
 use ephemon_discovery::logs::names::RotatedLog;
+use ephemon_model::LogRefusal;
 
 use super::directory::{Directory, Entry, Kind, MAX_ENTRIES};
-use super::links::{LinkDirectories, Refused, Target, rotated};
+use super::links::{LinkDirectories, Target, rotated};
 
 /// Where the files of one start of a container are.
 #[derive(Debug)]
@@ -36,24 +37,24 @@ impl<'a> LogFiles<'a> {
         directory: &'a Directory,
         attempt: u32,
         links: &LinkDirectories,
-    ) -> Result<Self, Refused> {
+    ) -> Result<Self, LogRefusal> {
         let name = format!("{attempt}.log");
         match directory.kind(&name) {
             // Renamed just now, or gone.
             Ok(Some(Kind::File) | None) => Ok(Self::Kubelet(directory, attempt)),
             Ok(Some(Kind::Link)) => {
-                let link = directory.link(&name).map_err(|_| Refused::Unreadable)?;
+                let link = directory.link(&name).map_err(|_| LogRefusal::Unreadable)?;
                 let target = links.target(&link)?;
-                let linked = target.open().map_err(|_| Refused::Unreadable)?;
+                let linked = target.open().map_err(|_| LogRefusal::Unreadable)?;
                 match linked.kind(&target.file()) {
                     // Being rotated.
                     Ok(Some(Kind::File) | None) => Ok(Self::Docker(linked, target)),
-                    Ok(_) => Err(Refused::Target),
-                    Err(_) => Err(Refused::Unreadable),
+                    Ok(_) => Err(LogRefusal::Target),
+                    Err(_) => Err(LogRefusal::Unreadable),
                 }
             }
-            Ok(Some(Kind::Other)) => Err(Refused::Target),
-            Err(_) => Err(Refused::Unreadable),
+            Ok(Some(Kind::Other)) => Err(LogRefusal::Target),
+            Err(_) => Err(LogRefusal::Unreadable),
         }
     }
 

@@ -24,8 +24,8 @@ use super::place::{LogId, LogRef};
 use aside::{restore, save};
 use ephemon_model::LogLoss;
 pub(super) use live::Live;
-pub use refused::RefusedLog;
 use refused::RefusedLogs;
+pub use refused::{MAX_REFUSED, RefusedLog};
 
 /// Most of them of one pod.
 const MAX_LIVE_OF_POD: usize = MAX_LIVE / 4;

@@ -30,15 +30,6 @@ pub struct Record<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Malformed<'a>(pub &'a [u8]);
 
-/// What is wrong with a line's record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Flaw {
-    /// It is no record of a runtime: the line is all that stood there.
-    Record,
-    /// Its stamp is broken: nobody knows when the line was written.
-    Stamp,
-}
-
 /// A record of Docker's `json-file` driver.
 #[derive(Deserialize)]
 struct DockerRecord<'a> {
@@ -109,21 +100,6 @@ fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
     // A header's words are short: a long search would only find a blank of the text.
     let at = memchr(b' ', text.get(..64).unwrap_or(text))?;
     Some((text.get(..at)?, text.get(at.saturating_add(1)..)?))
-}
-
-// === impl Flaw ===
-
-impl Flaw {
-    /// Every flaw.
-    pub const ALL: [Self; 2] = [Self::Record, Self::Stamp];
-
-    /// The value of `ephemon.log.malformed` and of the `reason` label.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Record => "record",
-            Self::Stamp => "stamp",
-        }
-    }
 }
 
 #[cfg(test)]

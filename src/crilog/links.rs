@@ -8,13 +8,12 @@
 //! Source: cri-dockerd 246bd65, `core/logs.go`, `createContainerLogSymlink`.
 
 use std::ffi::OsStr;
-use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use ephemon_model::ContainerId;
 use ephemon_model::node::NodeRoot;
+use ephemon_model::{ContainerId, LogRefusal};
 
 use super::directory::Directory;
 
@@ -31,17 +30,6 @@ struct LinkDirectory {
     named: PathBuf,
     /// The same below `--node-root`.
     here: PathBuf,
-}
-
-/// Why the log behind a name is not read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Refused {
-    /// A link that leads into none of the allowed directories.
-    Directory,
-    /// A link that leads to no log of Docker's, or no regular file and no link.
-    Target,
-    /// A link that may be followed, to something that cannot be opened.
-    Unreadable,
 }
 
 /// A link, taken apart.
@@ -63,26 +51,33 @@ impl LinkDirectories {
         Self(paths.iter().map(directory).collect())
     }
 
+    /// The file that a link with this text leads to, if it may be read.
+    pub fn file(&self, link: &Path) -> Option<PathBuf> {
+        let target = self.target(link).ok()?;
+        Some(target.path().join(target.file()))
+    }
+
     /// Takes the text of a link apart: `ALLOWED/ID/ID-json.log`.
-    pub(super) fn target(&self, link: &Path) -> Result<Target, Refused> {
+    pub(super) fn target(&self, link: &Path) -> Result<Target, LogRefusal> {
         if link.components().any(|part| part == Component::ParentDir) {
-            return Err(Refused::Target);
+            return Err(LogRefusal::Target);
         }
         let below = |allowed: &LinkDirectory| {
             let rest = link.strip_prefix(&allowed.named).ok()?.to_owned();
             Some((allowed.here.clone(), rest))
         };
-        let (allowed, rest) = self.0.iter().find_map(below).ok_or(Refused::Directory)?;
+        let (allowed, rest) = self.0.iter().find_map(below).ok_or(LogRefusal::Directory)?;
         let mut parts = rest.components();
         let (Some(Component::Normal(id)), Some(Component::Normal(file)), None) =
             (parts.next(), parts.next(), parts.next())
         else {
-            return Err(Refused::Target);
+            return Err(LogRefusal::Target);
         };
-        let id = id.to_str().filter(|id| ContainerId::parse(id).is_ok()).ok_or(Refused::Target)?;
+        let id =
+            id.to_str().filter(|id| ContainerId::parse(id).is_ok()).ok_or(LogRefusal::Target)?;
         let target = Target { allowed, id: id.to_owned() };
         if file != OsStr::from_bytes(target.file().as_bytes()) {
-            return Err(Refused::Target);
+            return Err(LogRefusal::Target);
         }
         Ok(target)
     }
@@ -128,37 +123,6 @@ pub(super) fn is_log(name: &str) -> bool {
     live.is_some_and(|live| name == live || rotated(name, live).is_some())
 }
 
-// === impl Refused ===
-
-impl Refused {
-    /// Every reason.
-    pub const ALL: [Self; 3] = [Self::Directory, Self::Target, Self::Unreadable];
-
-    /// The value of the `reason` label.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Directory => "directory",
-            Self::Target => "target",
-            Self::Unreadable => "unreadable",
-        }
-    }
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Directory => {
-                "it is a link into a directory that is not allowed; allow it by --log-link-dirs and \
-                 mount it from the node"
-            }
-            Self::Target => "it is neither a file nor a link to a log of Docker's json-file driver",
-            Self::Unreadable => {
-                "it is a link to a file that cannot be opened; mount its directory from the node"
-            }
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,26 +149,26 @@ mod tests {
         let directory = "/var/lib/docker/containers";
         let other = "b".repeat(64);
         let cases = [
-            (format!("/var/lib/docker/{ID}/{ID}-json.log"), Refused::Directory),
-            (format!("/var/lib/docker/containersX/{ID}/{ID}-json.log"), Refused::Directory),
-            ("/etc/shadow".to_owned(), Refused::Directory),
-            ("0.log".to_owned(), Refused::Directory),
-            (String::new(), Refused::Directory),
-            (format!("{directory}/{ID}/config.v2.json"), Refused::Target),
-            (format!("{directory}/{ID}/{other}-json.log"), Refused::Target),
-            (format!("{directory}/{ID}/{ID}-json.log/x"), Refused::Target),
-            (format!("{directory}/{ID}"), Refused::Target),
-            (directory.to_owned(), Refused::Target),
-            (format!("{directory}/../{ID}/{ID}-json.log"), Refused::Target),
-            (format!("{directory}/{ID}/../{ID}/{ID}-json.log"), Refused::Target),
-            (format!("{directory}/x/x-json.log"), Refused::Target),
+            (format!("/var/lib/docker/{ID}/{ID}-json.log"), LogRefusal::Directory),
+            (format!("/var/lib/docker/containersX/{ID}/{ID}-json.log"), LogRefusal::Directory),
+            ("/etc/shadow".to_owned(), LogRefusal::Directory),
+            ("0.log".to_owned(), LogRefusal::Directory),
+            (String::new(), LogRefusal::Directory),
+            (format!("{directory}/{ID}/config.v2.json"), LogRefusal::Target),
+            (format!("{directory}/{ID}/{other}-json.log"), LogRefusal::Target),
+            (format!("{directory}/{ID}/{ID}-json.log/x"), LogRefusal::Target),
+            (format!("{directory}/{ID}"), LogRefusal::Target),
+            (directory.to_owned(), LogRefusal::Target),
+            (format!("{directory}/../{ID}/{ID}-json.log"), LogRefusal::Target),
+            (format!("{directory}/{ID}/../{ID}/{ID}-json.log"), LogRefusal::Target),
+            (format!("{directory}/x/x-json.log"), LogRefusal::Target),
         ];
         for (link, why) in cases {
             assert_eq!(directories().target(Path::new(&link)), Err(why), "{link}");
         }
         let none = LinkDirectories::default();
         let link = format!("{directory}/{ID}/{ID}-json.log");
-        assert_eq!(none.target(Path::new(&link)), Err(Refused::Directory));
+        assert_eq!(none.target(Path::new(&link)), Err(LogRefusal::Directory));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ephemon_model::LogFlaw;
 use ephemon_model::LogLoss;
 use ephemon_model::LogStream;
 
@@ -14,7 +15,6 @@ use super::accounting::{Accounting, ContainerLog, LostBytes};
 use super::chain::Chain;
 use super::files::LogFiles;
 use super::join::{Joined, Joiner};
-use super::line::Flaw;
 use super::place::{LogId, LogRef, Mark, Position, Spot, Uid, Uids};
 use super::segment::Segment;
 
@@ -32,7 +32,7 @@ pub struct Line<'a> {
     /// The output ended here without a newline, or what followed is lost.
     pub unended: bool,
     /// What is wrong with its record.
-    pub flaw: Option<Flaw>,
+    pub flaw: Option<LogFlaw>,
     /// Lines, and parts of lines, of the log up to this one, the same after a restart: it orders those
     /// that have the same time.
     pub number: u64,
@@ -318,8 +318,8 @@ impl Segment {
 fn line_of<'a>(joined: Joined<'a>, log: &'a Arc<LogRef>, id: LogId, uids: &Uids) -> Line<'a> {
     let Joined { stream, time_unix_ns, text, part, continues, unended, start, head, mark } = joined;
     let flaw = match (stream, time_unix_ns) {
-        (LogStream::Unknown, _) => Some(Flaw::Record),
-        (_, None) => Some(Flaw::Stamp),
+        (LogStream::Unknown, _) => Some(LogFlaw::Record),
+        (_, None) => Some(LogFlaw::Stamp),
         (_, Some(_)) => None,
     };
     Line {

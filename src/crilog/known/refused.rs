@@ -1,10 +1,15 @@
 //! Logs whose name stands for something that is not read. Each is told once, and only if it is wanted.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::{Choice, MAX_LEFT};
-use crate::links::Refused;
+use ephemon_model::{LogRefusal, PodUid};
+
+use super::Choice;
 use crate::place::LogRef;
+
+/// Most of them kept in mind; a node does not have more containers.
+pub const MAX_REFUSED: usize = 2_048;
 
 /// A wanted log that is not read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,7 +17,7 @@ pub struct RefusedLog {
     /// Whose.
     pub log: LogRef,
     /// Why.
-    pub why: Refused,
+    pub why: LogRefusal,
 }
 
 /// Such logs, wanted or not.
@@ -24,21 +29,21 @@ pub(super) struct RefusedLogs {
 }
 
 /// What tells logs apart: the pod's UID, the container, the start.
-type Key = (ephemon_model::PodUid, std::sync::Arc<str>, u32);
+type Key = (PodUid, Arc<str>, u32);
 
 #[derive(Debug)]
 struct State {
     log: LogRef,
-    why: Refused,
+    why: LogRefusal,
     is_decided: bool,
 }
 
 // === impl RefusedLogs ===
 
 impl RefusedLogs {
-    pub(super) fn add(&mut self, log: LogRef, why: Refused) {
+    pub(super) fn add(&mut self, log: LogRef, why: LogRefusal) {
         let key = key(&log);
-        if self.all.len() < MAX_LEFT || self.all.contains_key(&key) {
+        if self.all.len() < MAX_REFUSED || self.all.contains_key(&key) {
             self.all.entry(key).or_insert(State { log, why, is_decided: false });
         }
     }

@@ -71,7 +71,9 @@ impl Log {
                     break;
                 }
                 if !blank.is_empty() {
-                    let bytes = blank.len() as u64;
+                    // Of a record that is nothing but a hole, the newline too.
+                    let text = text.strip_prefix(b"\n").unwrap_or(text);
+                    let bytes = (rest.len() - text.len()) as u64;
                     holes.push((here.offset, bytes));
                     // What a line went on with is perhaps what is lost.
                     joiner.flush(Spot { offset: here.offset + bytes, ..here }, &mut tell);

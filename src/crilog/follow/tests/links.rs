@@ -5,8 +5,9 @@ use std::io::Write as _;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use ephemon_model::LogRefusal;
+
 use super::*;
-use crate::links::Refused;
 
 const ID: &str = "a0f57c0c702b40378c6460d0b3ecf29596c72d77d1bf18ee8169303b06f060a7";
 
@@ -61,7 +62,7 @@ impl Node {
         }
     }
 
-    fn refusals(&mut self) -> Vec<(String, Refused)> {
+    fn refusals(&mut self) -> Vec<(String, LogRefusal)> {
         let refused = self.follower.refused();
         refused.into_iter().map(|it| (it.log.container.to_string(), it.why)).collect()
     }
@@ -177,10 +178,10 @@ fn a_link_that_leads_elsewhere_is_refused_said_once_and_never_complete() {
     node.read();
     let mut refused = node.refusals();
     refused.sort();
-    let (directory, target) = (Refused::Directory, Refused::Target);
+    let (directory, target) = (LogRefusal::Directory, LogRefusal::Target);
     let expected = [
         ("config", target),
-        ("linked-directory", Refused::Unreadable),
+        ("linked-directory", LogRefusal::Unreadable),
         ("linked-file", target),
         ("outside", directory),
         ("pipe", target),
@@ -200,7 +201,7 @@ fn a_link_whose_file_comes_into_reach_is_read_after_all() {
     let mut node = Node::new(false);
     node.link_docker("job");
     node.read();
-    assert_eq!(node.refusals(), [("job".to_owned(), Refused::Unreadable)]);
+    assert_eq!(node.refusals(), [("job".to_owned(), LogRefusal::Unreadable)]);
     node.docker_writes(&json("one\\n"));
     node.read();
     assert_eq!(node.texts(), ["one"]);
