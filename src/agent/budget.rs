@@ -89,6 +89,8 @@ pub const POOLS: &[Pool] = &[
     // before the agent's start.
     export("logs being read for values to mask", crilog::MAX_LIVE * 8 * KIB),
     export("logs read to their end", 2 * (crilog::MAX_LOGS * KIB + crilog::MAX_LEFT * 128)),
+    // Two follow: the one that reads lines, and at the start the one that reads values to mask.
+    export("logs that are not read", 2 * crilog::MAX_REFUSED * 320),
     export("counts of logs", logs::MAX_LEDGER_LOGS * logs::LEDGER_LOG_BYTES),
     export("steps that lines belong to", logs::MAX_STEPS_IN_ALL * logs::STEP_BYTES),
     export(

@@ -1,7 +1,7 @@
 //! What the agent exports and where to: the flags, and the exporters that they configure.
 
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use ephemon_export::spool;
@@ -43,6 +43,18 @@ pub struct ExportArgs {
         default_value = "ephemeral"
     )]
     pub log_containers: Containers,
+
+    /// Directories of the node that a container's log may be a link into, with commas between: with
+    /// cri-dockerd `/var/lib/docker/containers`. Of them only `ID/ID-json.log` of Docker's json-file
+    /// driver and its rotated files are read. Other links are never followed; they are counted
+    #[arg(
+        long,
+        env = "EPHEMON_LOG_LINK_DIRS",
+        value_name = "DIRS",
+        value_delimiter = ',',
+        value_parser = absolute
+    )]
+    pub log_link_dirs: Vec<PathBuf>,
 
     /// How to treat a job's log if the job registered values to mask and the agent, after a
     /// restart, does not find the lines that registered them. `withhold`: its text is not sent.
@@ -118,6 +130,16 @@ pub(super) struct Export {
     /// `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME`.
     pub(super) attributes: Vec<(String, String)>,
     senders: JoinSet<()>,
+}
+
+/// A directory of the node by its absolute path, without `..`.
+fn absolute(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    let is_plain = path.components().all(|part| part != Component::ParentDir);
+    let fits = path.is_absolute() && is_plain && path.parent().is_some();
+    fits.then_some(path).ok_or_else(|| {
+        "not the absolute path of a directory, such as /var/lib/docker/containers".to_owned()
+    })
 }
 
 // === impl Export ===

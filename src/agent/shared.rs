@@ -229,6 +229,7 @@ fn log_settings(args: &Args, export: &Export) -> logs::Settings {
         service_name: of("service.name").map(|(_, name)| name.as_str().into()),
         attributes: export.attributes.clone().into(),
         kubelet_root: args.kubelet_root.clone(),
+        link_dirs: flags.log_link_dirs.clone(),
         state_dir: args.state_dir.clone(),
         // As long as the container's metrics may be shown, plus a margin.
         retain: args.retain_ended.saturating_add(LEDGER_RETENTION),

@@ -118,12 +118,24 @@ static COUNTED: &[Metric] = &[
         .family("ephemon_agent_log_lost_bytes_total")
         .labels(&[Label::prometheus("reason")]),
     Metric::counter(
+        "{line}",
+        "Lines of containers' logs without a time: the runtime's record, or its stamp, is broken.",
+    )
+    .family("ephemon_agent_log_malformed_total")
+    .labels(&[Label::prometheus("reason")]),
+    Metric::counter(
         "s",
         "Time that pods' logs waited because the pod had used its share of the log thread's time.",
     )
     .family("ephemon_agent_log_share_wait_seconds_total"),
     Metric::counter("{log}", "Logs that are over and of which something is, or may be, missing.")
         .family("ephemon_agent_logs_incomplete_total"),
+    Metric::counter(
+        "{log}",
+        "Wanted logs that are not read: their name stands for no file that may and can be opened.",
+    )
+    .family("ephemon_agent_logs_refused_total")
+    .labels(&[Label::prometheus("reason")]),
     Metric::counter("{request}", "Requests to a collector, by what came of them.")
         .family("ephemon_agent_otlp_requests_total")
         .labels(&[Label::prometheus("signal"), Label::prometheus("result")]),

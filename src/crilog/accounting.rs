@@ -2,7 +2,12 @@
 
 use std::sync::Arc;
 
+use ephemon_model::LogLoss;
+
 use super::place::LogRef;
+
+/// Bytes by [`LogLoss::ALL`].
+pub type LostBytes = [u64; LogLoss::ALL.len()];
 
 /// The figures of one log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -19,8 +24,8 @@ pub struct Accounting {
     pub stream_lines: [u64; 3],
     /// Bytes of their text, by [`ephemon_model::LogStream`].
     pub stream_bytes: [u64; 3],
-    /// Bytes that are known to be lost, by [`ephemon_model::LogLoss::ALL`].
-    pub lost_bytes: [u64; 5],
+    /// Bytes that are known to be lost, by reason.
+    pub lost_bytes: LostBytes,
     /// More may be lost than `lost_bytes` says: nobody saw how long the file had become.
     pub lost_unknown: bool,
 }
@@ -34,7 +39,7 @@ pub struct ContainerLog {
     pub accounting: Accounting,
     /// Of [`Accounting::lost_bytes`], those that no earlier end of this log told of. A log ends again when
     /// its files grew after its end: a runtime that was slow, or somebody who is not a runtime.
-    pub newly_lost_bytes: [u64; 5],
+    pub newly_lost_bytes: LostBytes,
     /// The container has ended and its log was read to the end.
     pub ended: bool,
     /// Proven: it ended, every byte that was in its files is delivered, none was lost.

@@ -13,6 +13,7 @@ use ephemon_model::PodRef;
 use tracing::{info, warn};
 
 use super::directory::{Directory, Entry};
+use super::links;
 
 /// A container's log directory.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -27,6 +28,8 @@ enum Place {
     Pods,
     Pod(Arc<PodRef>),
     Container(Home),
+    /// Where links of the container's log directory lead.
+    Linked(Home),
 }
 
 /// What is to be looked at.
@@ -51,7 +54,7 @@ pub(super) struct Births {
 impl Home {
     /// Opens it.
     pub(super) fn open(&self, pods: &Path) -> io::Result<Directory> {
-        Directory::pods(pods)?.enter(&pod_directory(&self.pod))?.enter(&self.container)
+        Directory::root(pods)?.enter(&pod_directory(&self.pod))?.enter(&self.container)
     }
 }
 
@@ -80,12 +83,12 @@ impl Births {
                 DirectoryEvent::Lost => rescan = true,
                 DirectoryEvent::Gone(_) => {}
                 DirectoryEvent::New(Place::Pods, name) => {
-                    if let Ok(pods) = Directory::pods(&self.pods) {
+                    if let Ok(pods) = Directory::root(&self.pods) {
                         self.pod(&pods, &name, &mut news.homes);
                     }
                 }
                 DirectoryEvent::New(Place::Pod(pod), name) => {
-                    let entered = Directory::pods(&self.pods)
+                    let entered = Directory::root(&self.pods)
                         .and_then(|pods| pods.enter(&pod_directory(&pod)));
                     if let Ok(directory) = entered {
                         self.container(&directory, &pod, &name, &mut news.homes);
@@ -94,6 +97,11 @@ impl Births {
                 DirectoryEvent::New(Place::Container(home), name) => {
                     let log = names::log_file(&name).is_some();
                     if log || names::rotated_log(&name).is_some() {
+                        news.homes.insert(home);
+                    }
+                }
+                DirectoryEvent::New(Place::Linked(home), name) => {
+                    if links::is_log(&name) {
                         news.homes.insert(home);
                     }
                 }
@@ -106,13 +114,20 @@ impl Births {
         news
     }
 
+    /// Watches another directory in which files of a container's log come and go.
+    pub(super) fn watch_linked(&mut self, home: &Home, directory: &Path) {
+        if let Some(watch) = &mut self.watch {
+            watch.watch(directory, Place::Linked(home.clone()));
+        }
+    }
+
     fn rescan(&mut self) -> Option<HashSet<Home>> {
         // Watched before read: what is made in between is seen twice, not never. Where the
         // directory is a link, what it leads to is watched.
         if let (Some(watch), Ok(path)) = (&mut self.watch, self.pods.canonicalize()) {
             watch.watch(&path, Place::Pods);
         }
-        let listed = Directory::pods(&self.pods).and_then(|pods| Ok((pods.entries()?, pods)));
+        let listed = Directory::root(&self.pods).and_then(|pods| Ok((pods.entries()?, pods)));
         let (entries, pods) = match listed {
             Ok(listed) => {
                 self.unreadable.end();

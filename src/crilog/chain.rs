@@ -10,7 +10,8 @@ use std::fs::File;
 use std::io::{self, Seek};
 use std::time::Instant;
 
-use super::directory::{Directory, Entry, identity};
+use super::directory::{Entry, identity};
+use super::files::{LogFiles, Rotated};
 use super::head::Head;
 use super::segment::{Segment, Source};
 
@@ -52,6 +53,8 @@ pub(super) struct Chain {
     segments: VecDeque<Segment>,
     next: u32,
     settled: Vec<Settled>,
+    /// Files were passed over unread: more than are looked at, or no regular ones.
+    passed_over: bool,
 }
 
 // === impl Chain ===
@@ -60,7 +63,7 @@ impl Chain {
     /// Goes on with the files of a checkpoint, none of which is found yet.
     pub(super) fn resume(segments: Vec<Segment>) -> Self {
         let next = segments.last().map_or(0, |last| last.number.saturating_add(1));
-        Self { segments: segments.into(), next, settled: Vec::new() }
+        Self { segments: segments.into(), next, settled: Vec::new(), passed_over: false }
     }
 
     /// All files in mind.
@@ -83,6 +86,16 @@ impl Chain {
     /// The number of the next file to come.
     pub(super) fn next_number(&self) -> u32 {
         self.next
+    }
+
+    /// Whether files of the log were passed over unread.
+    pub(super) fn has_passed_over(&self) -> bool {
+        self.passed_over
+    }
+
+    /// Whether none of its files was ever seen.
+    pub(super) fn is_unseen(&self) -> bool {
+        self.next == 0
     }
 
     /// Lets files be forgotten that lie before the one numbered `needed`.
@@ -113,6 +126,7 @@ impl Chain {
             dev,
             ino,
             head: None,
+            blank: 0,
             source,
             read: 0,
             size,
@@ -132,19 +146,10 @@ impl Chain {
     ///
     /// The log being written is opened before the names are read, so that every file older than it
     /// has its rotated name by then; if it was renamed meanwhile, all is done again.
-    pub(super) fn meet(
-        &mut self,
-        directory: &Directory,
-        attempt: u32,
-        now: Instant,
-    ) -> io::Result<()> {
-        let live = format!("{attempt}.log");
+    pub(super) fn meet(&mut self, files: &LogFiles<'_>, now: Instant) -> io::Result<()> {
         for _ in 0..OPEN_ATTEMPTS {
-            let file = match directory.file(&live) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-                other => other?,
-            };
-            let Some(mut candidates) = self.candidates(directory, attempt)? else {
+            let file = files.live()?;
+            let Some(mut candidates) = self.candidates(files)? else {
                 continue;
             };
             if let Some(file) = file {
@@ -162,29 +167,38 @@ impl Chain {
     }
 
     /// The rotated files, opened if they are not known. `None`: one vanished in between.
-    fn candidates(
-        &mut self,
-        directory: &Directory,
-        attempt: u32,
-    ) -> io::Result<Option<Vec<Candidate>>> {
-        let rotated = directory.rotated(attempt)?;
+    fn candidates(&mut self, files: &LogFiles<'_>) -> io::Result<Option<Vec<Candidate>>> {
+        let Rotated { files: rotated, cut } = files.rotated()?;
         self.settled.retain(|settled| rotated.iter().any(|(entry, _)| *entry == settled.entry));
         let mut candidates = Vec::new();
         let beyond = rotated.len().saturating_sub(MAX_ROTATED);
+        self.passed_over |= cut || beyond > 0;
         for (entry, packed) in rotated.into_iter().skip(beyond) {
             if let Some(known) = self.settled.iter().find(|settled| settled.entry == entry) {
+                // Written to after all: a runtime that was slow.
+                let read = self.segments.iter().find(|file| Some(file.number) == known.number);
+                let grown = |file: &Segment| {
+                    let size = || files.status(&entry.name).map(|(_, size)| size);
+                    file.passed && !packed && size().is_some_and(|size| size > file.size)
+                };
+                self.passed_over |= read.is_some_and(grown);
                 let (dev, ino, number) = (known.dev, known.ino, known.number);
                 let entry = Some(entry);
                 candidates.push(Candidate { entry, packed, file: None, dev, ino, number });
                 continue;
             }
-            match directory.file(&entry.name) {
+            match files.open(&entry.name) {
                 Ok(Some(file)) => {
                     let (dev, ino) = identity(&file)?;
+                    let has_inode = |other: &Candidate| (other.dev, other.ino) == (dev, ino);
+                    if candidates.iter().any(has_inode) {
+                        // Seen under its old name and its new one: the older place is the new one.
+                        continue;
+                    }
                     let (entry, file, number) = (Some(entry), Some(file), None);
                     candidates.push(Candidate { entry, packed, file, dev, ino, number });
                 }
-                Ok(None) => {}
+                Ok(None) => self.passed_over = true,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
                 Err(error) => return Err(error),
             }
@@ -201,6 +215,7 @@ impl Chain {
             }
             latest = latest.max(candidate.number);
         }
+        self.passed_over |= has_unknown_between(&candidates);
         let known = candidates.iter().rposition(|candidate| candidate.number.is_some());
         let first_new = known.map_or(0, |at| at.saturating_add(1));
         for (at, candidate) in candidates.into_iter().enumerate() {
@@ -237,7 +252,8 @@ impl Chain {
             return Some(held.number);
         }
         let file = candidate.file.as_ref()?.try_clone().ok()?;
-        let start = Source::new(file, candidate.packed).start().unwrap_or_default();
+        let mut source = Source::new(file, candidate.packed);
+        let start = source.start(0).unwrap_or_default();
         for segment in self.segments.iter_mut().rev() {
             let same_inode = (segment.dev, segment.ino) == (dev, ino);
             if !candidate.packed && !same_inode {
@@ -246,7 +262,8 @@ impl Chain {
             // An unread file is learnt only now if it was opened a moment ago.
             let head = segment.learn_head().ok().flatten();
             let same = match head {
-                Some(head) => head.matches(&start),
+                Some(head) if head.at == 0 => head.matches(&start),
+                Some(head) => head.matches(&source.start(head.at).unwrap_or_default()),
                 // Nothing of it was delivered, so it does no harm if it is another.
                 None => same_inode && !segment.passed && segment.read == 0,
             };
@@ -275,6 +292,18 @@ impl Chain {
     }
 }
 
+/// Whether a file that is not known lies between two that are: it was not there when those were met,
+/// and its place has been read past.
+fn has_unknown_between(candidates: &[Candidate]) -> bool {
+    let known = |candidate: &Candidate| candidate.number.is_some();
+    let (first, last) = (candidates.iter().position(known), candidates.iter().rposition(known));
+    let between = first.zip(last).and_then(|(first, last)| candidates.get(first..last));
+    between
+        .unwrap_or_default()
+        .iter()
+        .any(|candidate| !known(candidate) && candidate.file.is_some())
+}
+
 /// A clone of the file was read, and clones share their place in it.
 fn rewound(mut file: File) -> io::Result<File> {
     file.rewind()?;
@@ -294,6 +323,7 @@ pub(super) fn missing(
         dev,
         ino,
         head,
+        blank: 0,
         source: None,
         read: 0,
         size: 0,

@@ -10,12 +10,13 @@ use std::path::Path;
 
 use ephemon_discovery::logs::names::{is_label, is_pod_name};
 use ephemon_model::{PodRef, PodUid};
-use serde::{Deserialize, Serialize, Serializer as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer as _};
 use sha2::{Digest, Sha256};
 use tracing::warn;
 
+use super::accounting::LostBytes;
 use super::head::Head;
-use super::place::{LogRef, Mark};
+use super::place::{LogRef, Mark, Spot};
 
 /// The file's name in its directory.
 const FILE: &str = "logs.checkpoint";
@@ -44,11 +45,15 @@ pub struct Checkpoints {
 pub(super) struct Saved {
     pub(super) mark: Mark,
     pub(super) files: Vec<SavedFile>,
-    pub(super) lost_bytes: [u64; 5],
+    #[serde(deserialize_with = "of_any_length")]
+    pub(super) lost_bytes: LostBytes,
     pub(super) lost_unknown: bool,
     /// Of `lost_bytes`, those that its last end told of.
+    #[serde(default, deserialize_with = "of_any_length")]
+    pub(super) told_bytes: LostBytes,
+    /// Holes before it are counted.
     #[serde(default)]
-    pub(super) told_bytes: [u64; 5],
+    pub(super) holes_to: Spot,
     /// Something of it was given up on its way.
     #[serde(default)]
     pub(super) spoilt: bool,
@@ -220,6 +225,15 @@ fn read(path: &Path) -> io::Result<Checkpoints> {
     Ok(Checkpoints { logs })
 }
 
+/// Takes losses by another version, which knows fewer reasons, or more.
+fn of_any_length<'de, D: Deserializer<'de>>(from: D) -> Result<LostBytes, D::Error> {
+    let mut lost = LostBytes::default();
+    for (to, from) in lost.iter_mut().zip(Vec::<u64>::deserialize(from)?) {
+        *to = from;
+    }
+    Ok(lost)
+}
+
 fn hexadecimal(sum: &[u8]) -> String {
     sum.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
@@ -268,9 +282,10 @@ mod tests {
         let saved = Saved {
             mark: Mark { lines: 7, bytes: 9, ..Mark::default() },
             files: vec![file],
-            lost_bytes: [1, 2, 3, 4, 5],
+            lost_bytes: [1, 2, 3, 4, 5, 6],
             lost_unknown: true,
-            told_bytes: [0, 1, 2, 3, 4],
+            told_bytes: [0, 1, 2, 3, 4, 5],
+            holes_to: Spot { file: 3, offset: 8, skip: 0 },
             spoilt: true,
             finished: false,
         };
@@ -309,6 +324,18 @@ mod tests {
         assert_eq!(Checkpoints::load(directory.path()).logs, one().logs);
         Checkpoints::none().save(directory.path()).unwrap();
         assert!(Checkpoints::load(directory.path()).is_empty());
+    }
+
+    #[test]
+    fn what_an_agent_saved_that_knew_fewer_reasons_is_loaded() {
+        let mut row = serde_json::to_value(one().logs.values().next().unwrap()).unwrap();
+        for lost in ["lost_bytes", "told_bytes"] {
+            row[lost].as_array_mut().unwrap().pop();
+        }
+        row.as_object_mut().unwrap().remove("holes_to");
+        let saved: Saved = serde_json::from_value(row).unwrap();
+        assert_eq!((saved.lost_bytes, saved.told_bytes), ([1, 2, 3, 4, 5, 0], [0, 1, 2, 3, 4, 0]));
+        assert_eq!(saved.holes_to, Spot::default());
     }
 
     #[test]

@@ -3,36 +3,46 @@
 //! Directories are entered step by step from `/var/log/pods`: whoever can write below it cannot
 //! lead the agent, which may read everything, to another place.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use ephemon_discovery::logs::names;
-use ephemon_discovery::logs::names::RotatedLog;
-use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, openat, statat};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, openat, readlinkat, statat};
 use rustix::io::Errno;
 
 /// Most names taken from one directory; what lies beyond is not the kubelet's doing.
-const MAX_ENTRIES: usize = 20_000;
+pub(super) const MAX_ENTRIES: usize = 20_000;
 
 /// An open directory.
 #[derive(Debug)]
 pub(super) struct Directory(OwnedFd);
 
-/// A rotated file's name, and the inode that the directory says it has.
+/// A file's name, and the inode that the directory says it has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) name: String,
     pub(super) inode: u64,
 }
 
+/// What a name stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    File,
+    Link,
+    /// A directory, a pipe, a device.
+    Other,
+}
+
 // === impl Directory ===
 
 impl Directory {
-    /// Opens `/var/log/pods`, which may itself be a link to where the node keeps it.
-    pub(super) fn pods(path: &Path) -> io::Result<Self> {
+    /// Opens `/var/log/pods`, or where links may lead: it may itself be a link to where the node
+    /// keeps it.
+    pub(super) fn root(path: &Path) -> io::Result<Self> {
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
         Ok(Self(openat(CWD, path, flags, Mode::empty())?))
     }
@@ -56,22 +66,6 @@ impl Directory {
         Ok(entries)
     }
 
-    /// The rotated files of one start of the container, oldest first. Where compressing was cut
-    /// off and both forms are there, the plain one.
-    pub(super) fn rotated(&self, attempt: u32) -> io::Result<Vec<(Entry, bool)>> {
-        let mut rotated: Vec<(String, bool, Entry)> = Vec::new();
-        for entry in self.entries()? {
-            if let Some(RotatedLog { attempt: of, time, packed }) = names::rotated_log(&entry.name)
-                && of == attempt
-            {
-                rotated.push((time.to_owned(), packed, entry.clone()));
-            }
-        }
-        rotated.sort_by(|one, other| (&one.0, one.1).cmp(&(&other.0, other.1)));
-        rotated.dedup_by(|later, earlier| later.0 == earlier.0);
-        Ok(rotated.into_iter().map(|(_, packed, entry)| (entry, packed)).collect())
-    }
-
     /// Opens a regular file for reading. `None`: it is something else, which is never opened for
     /// good: a link, a pipe, a device.
     pub(super) fn file(&self, name: &str) -> io::Result<Option<File>> {
@@ -86,6 +80,25 @@ impl Directory {
             Err(Errno::LOOP | Errno::NXIO | Errno::ISDIR) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// What a name stands for; `None` if there is no such name.
+    pub(super) fn kind(&self, name: &str) -> io::Result<Option<Kind>> {
+        match statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(status) => Ok(Some(match FileType::from_raw_mode(status.st_mode) {
+                FileType::RegularFile => Kind::File,
+                FileType::Symlink => Kind::Link,
+                _ => Kind::Other,
+            })),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The text of a link, which is not followed.
+    pub(super) fn link(&self, name: &str) -> io::Result<PathBuf> {
+        let text = readlinkat(&self.0, name, Vec::new())?;
+        Ok(PathBuf::from(OsString::from_vec(text.into_bytes())))
     }
 
     /// Inode and size of a name that is not opened.

@@ -20,7 +20,8 @@ use tracing::warn;
 use super::accounting::ContainerLog;
 use super::births::Births;
 use super::checkpoint::{self, Checkpoints};
-use super::known::{Choice, Known};
+use super::known::{Choice, Known, RefusedLog};
+use super::links::LinkDirectories;
 use super::log::{Line, Log, Rules};
 use super::place::{LogId, LogRef, Position};
 use super::shares::{Shares, Slowed};
@@ -62,6 +63,8 @@ pub struct Options {
     pub max_unlinked_bytes: u64,
     /// Whether to use inotify.
     pub use_inotify: bool,
+    /// Directories that a log's link may lead into.
+    pub links: LinkDirectories,
 }
 
 /// What a turn did.
@@ -127,6 +130,7 @@ impl Options {
             max_unlinked_files: 1024,
             max_unlinked_bytes: 1024 * 1024 * 1024,
             use_inotify: true,
+            links: LinkDirectories::default(),
         }
     }
 }
@@ -138,7 +142,7 @@ impl Follower {
     pub fn new(options: Options, checkpoints: Checkpoints) -> Self {
         Self {
             births: Births::new(options.pods_dir.clone(), options.use_inotify),
-            known: Known::new(options.pods_dir.clone(), checkpoints),
+            known: Known::new(options.pods_dir.clone(), options.links.clone(), checkpoints),
             buffer: vec![0; BUFFER_BYTES],
             shares: Shares::default(),
             worked: turn::thread_time,
@@ -183,7 +187,9 @@ impl Follower {
         let due = now >= self.rescan_at;
         let news = self.births.take(due);
         for home in &news.homes {
-            self.known.meet(home, now);
+            for directory in self.known.meet(home, now) {
+                self.births.watch_linked(home, &directory);
+            }
         }
         if let Some(all) = &news.all {
             self.known.compare(all, now);
@@ -267,6 +273,11 @@ impl Follower {
         if let Some(live) = self.known.live.get_mut(&log) {
             live.log.spoilt = true;
         }
+    }
+
+    /// Wanted logs that stand for something that is not read, each once.
+    pub fn refused(&mut self) -> Vec<RefusedLog> {
+        self.known.refused()
     }
 
     /// Logs whose container has ended, read and acknowledged to the end since the last call. One whose

@@ -15,6 +15,9 @@ pub(super) struct Head {
     /// The first eight bytes of its SHA-256.
     pub(super) hash: u64,
     length: u32,
+    /// Where it begins: behind the NUL bytes that the file begins with.
+    #[serde(default)]
+    pub(super) at: u64,
 }
 
 // === impl Head ===
@@ -33,12 +36,17 @@ impl Head {
     pub(super) fn exactly(start: &[u8]) -> Self {
         let digest = Sha256::digest(start);
         let hash = digest.first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
-        Self { hash, length: u32::try_from(start.len()).unwrap_or(u32::MAX) }
+        Self { hash, length: u32::try_from(start.len()).unwrap_or(u32::MAX), at: 0 }
     }
 
-    /// Whether a file that starts so can be the same one.
+    /// The same, found behind so many NUL bytes.
+    pub(super) fn behind(self, at: u64) -> Self {
+        Self { at, ..self }
+    }
+
+    /// Whether a file that has this at the same place can be the same one.
     pub(super) fn matches(&self, start: &[u8]) -> bool {
         let length = usize::try_from(self.length).unwrap_or(usize::MAX);
-        start.get(..length).is_some_and(|start| Self::exactly(start) == *self)
+        start.get(..length).is_some_and(|start| Self::exactly(start).behind(self.at) == *self)
     }
 }

@@ -23,6 +23,8 @@ pub(super) struct Piece<'a> {
     pub(super) full: bool,
     /// The record ends with this piece.
     pub(super) ends: bool,
+    /// It has no newline: what followed is lost.
+    pub(super) cut: bool,
     /// The record, and how much of its text came before.
     pub(super) at: Spot,
     /// What follows the record; looked at only if it ends.
@@ -186,8 +188,9 @@ impl Joiner {
         lane.bytes += length(rest) + overhead;
         at.skip = at.skip.saturating_add(length(rest));
         lane.goes_on = (!piece.ends).then_some((at, piece.head));
-        if piece.ends && piece.full {
-            self.hand_over(stream, rest, piece.after, Next::Line, tell);
+        if piece.ends && (piece.full || piece.cut) {
+            let next = if piece.cut { Next::Nothing } else { Next::Line };
+            self.hand_over(stream, rest, piece.after, next, tell);
         } else {
             lane.held.extend_from_slice(rest);
         }

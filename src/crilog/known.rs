@@ -2,6 +2,7 @@
 
 mod aside;
 mod live;
+mod refused;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
@@ -16,12 +17,15 @@ use tracing::warn;
 use super::accounting::ContainerLog;
 use super::births::Home;
 use super::checkpoint::{Checkpoints, MAX_LIVE, MAX_LOGS, Saved};
-use super::directory::Directory;
+use super::files::LogFiles;
+use super::links::LinkDirectories;
 use super::log::Log;
 use super::place::{LogId, LogRef};
 use aside::{restore, save};
 use ephemon_model::LogLoss;
 pub(super) use live::Live;
+use refused::RefusedLogs;
+pub use refused::{MAX_REFUSED, RefusedLog};
 
 /// Most of them of one pod.
 const MAX_LIVE_OF_POD: usize = MAX_LIVE / 4;
@@ -64,6 +68,8 @@ pub(super) struct Known {
     /// Those of the last life that were not seen yet, and those that are finished.
     resting: HashMap<LogRef, Saved>,
     left: HashSet<LogRef>,
+    links: LinkDirectories,
+    refused: RefusedLogs,
     /// Most logs that one pod has open, while that is known.
     crowd: Option<usize>,
     next: u64,
@@ -73,23 +79,27 @@ pub(super) struct Known {
 // === impl Known ===
 
 impl Known {
-    pub(super) fn new(pods: PathBuf, checkpoints: Checkpoints) -> Self {
+    pub(super) fn new(pods: PathBuf, links: LinkDirectories, checkpoints: Checkpoints) -> Self {
         Self {
             pods,
             live: BTreeMap::new(),
             names: HashMap::new(),
             resting: checkpoints.logs,
             left: HashSet::new(),
+            links,
+            refused: RefusedLogs::default(),
             crowd: None,
             next: 0,
             unopened: Outage::default(),
         }
     }
 
-    /// Opens what is new in a container's directory.
-    pub(super) fn meet(&mut self, home: &Home, now: Instant) {
+    /// Opens what is new in a container's directory. Returns other directories in which files of its
+    /// logs come and go.
+    pub(super) fn meet(&mut self, home: &Home, now: Instant) -> Vec<PathBuf> {
+        let mut elsewhere = Vec::new();
         let Ok(directory) = home.open(&self.pods) else {
-            return;
+            return elsewhere;
         };
         let Ok(entries) = directory.entries() else {
             return;
@@ -107,27 +117,38 @@ impl Known {
         for attempt in attempts.into_iter().skip(beyond) {
             let log =
                 LogRef { pod: (*home.pod).clone(), container: home.container.clone(), attempt };
-            let id = self.meet_log(home, &log, &directory, now);
+            let files = match LogFiles::of(&directory, attempt, &self.links) {
+                Ok(files) => files,
+                Err(why) => {
+                    if !self.names.contains_key(&log) && !self.left.contains(&log) {
+                        self.refused.add(log, why);
+                    }
+                    continue;
+                }
+            };
+            self.refused.remove(&log);
+            elsewhere.extend(files.elsewhere());
+            let id = self.meet_log(home, &log, &files, now);
             if let Some(live) = id.and_then(|id| self.live.get_mut(&id)) {
                 // The kubelet starts a container anew only when it has ended.
                 live.log.ended |= Some(attempt) != newest;
             }
         }
+        elsewhere
     }
 
     fn meet_log(
         &mut self,
         home: &Home,
         name: &LogRef,
-        directory: &Directory,
+        files: &LogFiles<'_>,
         now: Instant,
     ) -> Option<LogId> {
         if self.left.contains(name) {
             return None;
         }
-        let attempt = name.attempt;
         if let Some(id) = self.names.get(name) {
-            let met = self.live.get_mut(id).map(|live| live.meet(directory, attempt, now));
+            let met = self.live.get_mut(id).map(|live| live.meet(files, now));
             if let Some(Err(error)) = met {
                 self.warn_once(name, &error);
             }
@@ -145,7 +166,7 @@ impl Known {
             return None;
         }
         let saved = self.resting.get(name);
-        if saved.is_some_and(|saved| saved.finished && unchanged(saved, directory, attempt)) {
+        if saved.is_some_and(|saved| saved.finished && unchanged(saved, files)) {
             return None;
         }
         let restored = saved.is_some();
@@ -154,7 +175,7 @@ impl Known {
             Some(saved) => restore(id, name.clone(), saved, now),
             None => Log::new(id, name.clone()),
         };
-        if let Err(error) = log.chain.meet(directory, attempt, now) {
+        if let Err(error) = log.meet(files, now) {
             self.warn_once(name, &error);
             return None;
         }
@@ -187,6 +208,7 @@ impl Known {
             self.remove(id);
         }
         self.left.retain(|log| all.contains(&home_of(log)));
+        self.refused.retain(|log| all.contains(&home_of(log)));
         let gone = self.resting.keys().filter(|log| !all.contains(&home_of(log)));
         for name in gone.cloned().collect::<Vec<_>>() {
             self.take_up_gone(name, now);
@@ -206,6 +228,12 @@ impl Known {
             }
         }
         self.leave_all(&leave);
+        self.refused.choose(choose);
+    }
+
+    /// Logs that are wanted and cannot be read, each once.
+    pub(super) fn refused(&mut self) -> Vec<RefusedLog> {
+        self.refused.take()
     }
 
     /// Lets go of the logs of a pod; they are not opened again.
@@ -339,9 +367,8 @@ fn home_of(log: &LogRef) -> Home {
 }
 
 /// Whether nothing was written to a finished log.
-fn unchanged(saved: &Saved, directory: &Directory, attempt: u32) -> bool {
-    let status = directory.status(&format!("{attempt}.log"));
-    status.is_none_or(|(ino, size)| {
+fn unchanged(saved: &Saved, files: &LogFiles<'_>) -> bool {
+    files.live_status().is_none_or(|(ino, size)| {
         saved.files.last().is_some_and(|file| (file.ino, file.size) == (ino, size))
     })
 }

@@ -1,6 +1,7 @@
 //! The log files of chosen containers, followed to the last byte: whole lines, at least once.
 //!
-//! - `births` and `directory` find and open the files; `segment` and `chain` keep them through
+//! - `births` and `directory` find and open the files, `files` by their names, `links` where they may
+//!   lie elsewhere; `segment` and `chain` keep them through
 //!   rotation, compression, truncation, deletion and the agent's own restart.
 //! - `line`, `stamp` and `join` make lines of records; `log` brings both halves together and keeps
 //!   the `accounting`.
@@ -16,24 +17,28 @@ mod births;
 mod chain;
 mod checkpoint;
 mod directory;
+mod files;
 mod follow;
 mod head;
+mod hole;
 mod join;
 mod known;
 pub mod line;
+mod links;
 mod log;
 mod place;
 mod segment;
 mod shares;
 mod stamp;
 
-pub use accounting::{Account, Accounting, ContainerLog};
+pub use accounting::{Account, Accounting, ContainerLog, LostBytes};
 pub use checkpoint::Checkpoints;
 pub use checkpoint::{MAX_LIVE, MAX_LOGS};
 pub use follow::{AtRisk, Follower, Options, Turn, Woken};
 pub use follow::{MAX_HELD_BYTES, MAX_UNPACKED, UNPACKED_BYTES};
-pub use known::Choice;
-pub use known::MAX_LEFT;
+pub use known::{Choice, RefusedLog};
+pub use known::{MAX_LEFT, MAX_REFUSED};
+pub use links::LinkDirectories;
 pub use log::Line;
 pub use place::{LogId, LogRef, Position, Uid};
 pub use shares::Slowed;

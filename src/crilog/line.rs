@@ -15,8 +15,9 @@ use super::stamp;
 /// A record, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record<'a> {
-    /// When the runtime completed or cut the line, in nanoseconds since 1970.
-    pub time_unix_ns: i64,
+    /// When the runtime completed or cut the line, in nanoseconds since 1970; none if its stamp is
+    /// broken, or of a time before that.
+    pub time_unix_ns: Option<i64>,
     /// The output it came by.
     pub stream: LogStream,
     /// Whether the line ends here (`F`) or goes on in the stream's next record (`P`).
@@ -32,7 +33,7 @@ pub struct Malformed<'a>(pub &'a [u8]);
 /// A record of Docker's `json-file` driver.
 #[derive(Deserialize)]
 struct DockerRecord<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     log: Cow<'a, str>,
     #[serde(borrow)]
     stream: Cow<'a, str>,
@@ -61,7 +62,7 @@ fn cri(raw: &[u8]) -> Option<Record<'_>> {
         [b'P'] | [b'P', b':', ..] => false,
         _ => return None,
     };
-    let time_unix_ns = stamp::unix_ns(time)?;
+    let time_unix_ns = unix_ns(time);
     Some(Record { time_unix_ns, stream, full, text: Cow::Borrowed(text) })
 }
 
@@ -74,7 +75,7 @@ fn docker(raw: &[u8]) -> Option<Record<'_>> {
         "stderr" => LogStream::Stderr,
         _ => return None,
     };
-    let time_unix_ns = stamp::unix_ns(record.time.as_bytes())?;
+    let time_unix_ns = unix_ns(record.time.as_bytes());
     let full = record.log.ends_with('\n');
     let text = match record.log {
         Cow::Borrowed(text) => Cow::Borrowed(text.strip_suffix('\n').unwrap_or(text).as_bytes()),
@@ -86,6 +87,12 @@ fn docker(raw: &[u8]) -> Option<Record<'_>> {
         }
     };
     Some(Record { time_unix_ns, stream, full, text })
+}
+
+/// A stamp's time. No container wrote anything before 1970: such a time, year 1 above all, is Go's
+/// "never".
+fn unix_ns(stamp: &[u8]) -> Option<i64> {
+    stamp::unix_ns(stamp).filter(|ns| *ns > 0)
 }
 
 /// What stands before the first blank, and what after it.
@@ -144,11 +151,28 @@ mod tests {
             "2026-11-23T12:16:41Z stdout X x",
             "2026-11-23T12:16:41Z stdout FX x",
             "2026-11-23T12:16:41Z stdout",
-            "yesterday stdout F x",
             r#"{"log":"x","stream":"stdout"}"#,
+            r#"{"log":"x","time":"2026-11-23T12:16:41.5Z"}"#,
             r#"{"log":"x"#,
         ] {
             assert_eq!(parse(raw.as_bytes()), Err(Malformed(raw.as_bytes())), "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_record_with_a_broken_stamp_is_a_record_without_a_time() {
+        for stamp in [
+            "yesterday",
+            "",
+            "0001-01-01T00:00:00Z",
+            "1969-12-31T23:59:59Z",
+            "2026-13-01T00:00:00Z",
+        ] {
+            let docker = format!(r#"{{"log":"x\n","stream":"stdout","time":"{stamp}"}}"#);
+            for raw in [format!("{stamp} stdout F x"), docker] {
+                assert_eq!(parse(raw.as_bytes()).unwrap().time_unix_ns, None, "{raw}");
+                assert_eq!(record(&raw), (LogStream::Stdout, true, "x".to_owned()), "{raw}");
+            }
         }
     }
 

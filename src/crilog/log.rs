@@ -1,15 +1,19 @@
 //! One container's log, followed: from its files to lines, with its accounting.
 
 mod read;
+mod records;
 
+use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use ephemon_model::LogFlaw;
 use ephemon_model::LogLoss;
 use ephemon_model::LogStream;
 
-use super::accounting::{Accounting, ContainerLog};
+use super::accounting::{Accounting, ContainerLog, LostBytes};
 use super::chain::Chain;
+use super::files::LogFiles;
 use super::join::{Joined, Joiner};
 use super::place::{LogId, LogRef, Mark, Position, Spot, Uid, Uids};
 use super::segment::Segment;
@@ -21,14 +25,17 @@ pub struct Line<'a> {
     pub log: &'a Arc<LogRef>,
     /// The output it came by.
     pub stream: LogStream,
-    /// Nanoseconds since 1970, as the runtime stamped the record that ended it; none if malformed.
+    /// Nanoseconds since 1970, as the runtime stamped the record that ended it; none with a flaw.
     pub time_unix_ns: Option<i64>,
     /// Its bytes without the newline, exactly as written; not always UTF-8.
     pub text: &'a [u8],
     /// The output ended here without a newline, or what followed is lost.
     pub unended: bool,
-    /// No record of a runtime: `text` is all that stood there.
-    pub malformed: bool,
+    /// What is wrong with its record.
+    pub flaw: Option<LogFlaw>,
+    /// Lines, and parts of lines, of the log up to this one, the same after a restart: it orders those
+    /// that have the same time.
+    pub number: u64,
     /// Which part of an over-long line this is; 0 also for a whole line.
     pub part: u32,
     /// More parts of the same line follow.
@@ -81,10 +88,12 @@ pub(super) struct Log {
     /// The file being read: at the first look at another, it is seen whether lines go on in it.
     reading: Option<u32>,
     acked: Mark,
-    pub(super) lost_bytes: [u64; 5],
+    /// Holes before it are counted.
+    pub(super) holes_to: Spot,
+    pub(super) lost_bytes: LostBytes,
     pub(super) lost_unknown: bool,
     /// Of `lost_bytes`, those that an end of this log told of.
-    pub(super) told_bytes: [u64; 5],
+    pub(super) told_bytes: LostBytes,
     /// Something of it was given up after it was handed over.
     pub(super) spoilt: bool,
     pub(super) ended: bool,
@@ -106,7 +115,7 @@ impl Log {
         name: LogRef,
         chain: Chain,
         mark: Mark,
-        lost: Option<([u64; 5], bool)>,
+        lost: Option<(LostBytes, bool)>,
     ) -> Self {
         let joiner = if lost.is_some() { Joiner::resume(&mark) } else { Joiner::default() };
         let (lost_bytes, lost_unknown) = lost.unwrap_or_default();
@@ -119,14 +128,29 @@ impl Log {
             long: None,
             reading: None,
             acked: mark,
+            holes_to: Spot::default(),
             lost_bytes,
             lost_unknown,
-            told_bytes: [0; 5],
+            told_bytes: LostBytes::default(),
             spoilt: false,
             ended: false,
             drained: false,
             gone: false,
         }
+    }
+
+    /// Takes in files of it that are new. Of a log that is met for the first time, some may have been
+    /// rotated away before.
+    pub(super) fn meet(&mut self, files: &LogFiles<'_>, now: Instant) -> io::Result<()> {
+        let is_first = self.chain.is_unseen();
+        self.chain.meet(files, now)?;
+        if is_first && self.chain.segments().nth(1).is_some() {
+            self.lose(LogLoss::Rotated, 0, true);
+        }
+        if self.chain.has_passed_over() {
+            self.lose(LogLoss::Unreadable, 0, true);
+        }
+        Ok(())
     }
 
     /// Whether everything was handed over and acknowledged.
@@ -262,6 +286,17 @@ impl Log {
         }
     }
 
+    /// NUL bytes instead of text, which were perhaps seen in an earlier life.
+    fn lose_hole(&mut self, file: u32, offset: u64, bytes: u64) {
+        let end = Spot { file, offset: offset.saturating_add(bytes), skip: 0 };
+        if end > self.holes_to {
+            let is_begun = self.holes_to.file == file;
+            let counted = if is_begun { self.holes_to.offset } else { 0 };
+            self.lose(LogLoss::Nul, end.offset - offset.max(counted).min(end.offset), false);
+            self.holes_to = end;
+        }
+    }
+
     pub(super) fn lose(&mut self, why: LogLoss, bytes: u64, unknown: bool) {
         let at = LogLoss::ALL.iter().position(|reason| *reason == why);
         if let Some(lost) = at.and_then(|at| self.lost_bytes.get_mut(at)) {
@@ -282,13 +317,19 @@ impl Segment {
 #[inline]
 fn line_of<'a>(joined: Joined<'a>, log: &'a Arc<LogRef>, id: LogId, uids: &Uids) -> Line<'a> {
     let Joined { stream, time_unix_ns, text, part, continues, unended, start, head, mark } = joined;
+    let flaw = match (stream, time_unix_ns) {
+        (LogStream::Unknown, _) => Some(LogFlaw::Record),
+        (_, None) => Some(LogFlaw::Stamp),
+        (_, Some(_)) => None,
+    };
     Line {
         log,
         stream,
         time_unix_ns,
         text,
         unended,
-        malformed: stream == LogStream::Unknown,
+        flaw,
+        number: mark.lines,
         part,
         continues,
         uid: uids.of(head, stream, start),

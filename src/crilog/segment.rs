@@ -8,6 +8,13 @@ use std::time::{Duration, Instant};
 use flate2::read::MultiGzDecoder;
 
 use super::head::{HEAD_BYTES, Head};
+use super::hole;
+
+/// A file's first line is looked for behind so many NUL bytes at most.
+const MAX_BLANK: u64 = 16 * 1024 * 1024;
+
+/// Looked through at once for the first byte that is none.
+const BLANK_BYTES: usize = 16 * 1024;
 
 /// The file's text, as if it were never compressed.
 #[derive(Debug)]
@@ -36,6 +43,8 @@ pub(super) struct Segment {
     pub(super) dev: u64,
     pub(super) ino: u64,
     pub(super) head: Option<Head>,
+    /// So many NUL bytes the file begins with, as far as it was looked through.
+    pub(super) blank: u64,
     /// None once it is read, or if it could not be found again.
     pub(super) source: Option<Source>,
     /// The next byte to read.
@@ -114,12 +123,31 @@ impl Source {
         }
     }
 
-    /// The first bytes.
-    pub(super) fn start(&mut self) -> io::Result<Vec<u8>> {
+    /// The first bytes from there on.
+    pub(super) fn start(&mut self, at: u64) -> io::Result<Vec<u8>> {
         let mut start = vec![0; HEAD_BYTES];
-        let length = self.read_at(&mut start, 0)?;
+        let length = self.read_at(&mut start, at)?;
         start.truncate(length);
         Ok(start)
+    }
+
+    /// Where the first byte behind `from` is that is not NUL, or where the bound or the file ends.
+    fn first_text(&mut self, from: u64) -> io::Result<u64> {
+        let mut at = from;
+        let mut buffer = Vec::new();
+        while at < MAX_BLANK {
+            // Nearly always the first byte is it.
+            let wanted = if at == 0 { HEAD_BYTES } else { BLANK_BYTES };
+            buffer.resize(wanted, 0);
+            let length = self.read_at(&mut buffer, at)?;
+            let read = buffer.get(..length).unwrap_or_default();
+            let blank = hole::leading(read);
+            at = at.saturating_add(blank as u64);
+            if blank < read.len() || length < wanted {
+                break;
+            }
+        }
+        Ok(at)
     }
 }
 
@@ -170,6 +198,7 @@ impl Segment {
             dev: metadata.dev(),
             ino: metadata.ino(),
             head: None,
+            blank: 0,
             source: Some(Source::new(file, packed)),
             read: 0,
             size: if packed { 0 } else { metadata.len() },
@@ -219,7 +248,8 @@ impl Segment {
             return Ok(if same { Look::Shrunk(lost) } else { Look::Truncated(lost) });
         }
         // Emptied and written anew, it may be as long as before, or longer: it begins with another line.
-        if is_changed && self.read > 0 && !self.still_begins_so()? {
+        // The kernel's clock ticks: a file may have grown and its time be the same.
+        if (is_changed || size > self.size) && !self.still_begins_so()? {
             let lost = self.unread();
             (self.size, self.grew, self.stuck_at) = (size, now, None);
             return Ok(Look::Truncated(lost));
@@ -235,7 +265,8 @@ impl Segment {
         if self.head.is_none()
             && let Some(source) = &mut self.source
         {
-            self.head = Head::of(&source.start()?);
+            self.blank = source.first_text(self.blank)?;
+            self.head = Head::of(&source.start(self.blank)?).map(|head| head.behind(self.blank));
             if self.read == 0 {
                 // It may be long until it is its turn.
                 source.rest();
@@ -255,7 +286,7 @@ impl Segment {
             if metadata.len() < self.size {
                 self.cut_to = Some(self.cut_to.map_or(metadata.len(), |to| to.min(metadata.len())));
             } else if metadata.len() > self.size && self.cut_to.is_none() {
-                if self.read > 0 && self.still_begins_so().is_ok_and(|same| !same) {
+                if self.still_begins_so().is_ok_and(|same| !same) {
                     // Another file's length says nothing of how much is unread of this one.
                     self.cut_to = Some(0);
                 } else {
@@ -265,9 +296,10 @@ impl Segment {
         }
     }
 
-    fn still_begins_so(&mut self) -> io::Result<bool> {
+    /// Whether its first line is the one that was learnt; so of one that is not known yet.
+    pub(super) fn still_begins_so(&mut self) -> io::Result<bool> {
         let (Some(head), Some(source)) = (self.head, self.source.as_mut()) else { return Ok(true) };
-        Ok(head.matches(&source.start()?))
+        Ok(head.matches(&source.start(head.at)?))
     }
 
     /// Nothing more of it is to be read; the file is let go.

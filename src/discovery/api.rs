@@ -8,6 +8,7 @@
 mod check;
 mod connect;
 mod failure;
+mod mirrors;
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -30,6 +31,7 @@ use super::inventory::Inventory;
 use super::pod_view::{InvalidField, PodView};
 use super::text::clean;
 use failure::{Failure, Verb};
+use mirrors::Mirrors;
 
 pub use connect::Error;
 
@@ -91,6 +93,7 @@ struct Follow<'a> {
     /// The failure that was last logged.
     said: Outage<(Verb, String)>,
     oddities: HashSet<InvalidField>,
+    mirrors: Mirrors,
 }
 
 // === impl Patience ===
@@ -131,6 +134,7 @@ impl Watch {
             backoff: Backoff::new(patience.first_pause, patience.longest_pause),
             said: Outage::default(),
             oddities: HashSet::new(),
+            mirrors: Mirrors::default(),
         };
         let mut listed = Some(listed);
         loop {
@@ -252,6 +256,7 @@ impl Follow<'_> {
                 Ok(None) => return None,
                 Err(_) => return Some(Failure::Silence(limit.as_secs())),
             };
+            self.judge_mirrors();
             match event {
                 WatchEvent::Added(pod) | WatchEvent::Modified(pod) => {
                     self.apply(&pod);
@@ -261,6 +266,8 @@ impl Follow<'_> {
                     if let Some(uid) = self.apply(&pod) {
                         self.inventory.unlisted(&uid);
                     }
+                    let own = pod.metadata.uid.as_deref().and_then(|uid| PodUid::parse(uid).ok());
+                    own.inspect(|own| self.mirrors.forget(own));
                     advance(version, pod.metadata.resource_version);
                 }
                 WatchEvent::Bookmark(mark) => {
@@ -280,13 +287,27 @@ impl Follow<'_> {
                 warn!(pod = %clean(name), "{} (logged once)", oddity.as_str());
             }
         }
-        let view = view?;
+        let view = self.mirrors.resolve(view?, self.inventory);
+        Some(self.tell(view))
+    }
+
+    fn tell(&self, view: PodView) -> PodUid {
         let uid = view.pod.uid.clone();
         self.inventory.listed(&uid);
         for evidence in view.evidence() {
             self.inventory.learn(evidence);
         }
-        Some(uid)
+        uid
+    }
+
+    /// Takes in mirrors of which the node has told meanwhile.
+    fn judge_mirrors(&mut self) {
+        for (view, before) in self.mirrors.decided(self.inventory) {
+            self.tell(view);
+            if let Some(uid) = before {
+                self.inventory.unlisted(&uid);
+            }
+        }
     }
 
     /// A list is complete; failures of the watch that were logged are still current.

@@ -167,6 +167,12 @@ impl Inventory {
         self.state().pod(uid)
     }
 
+    /// Whether the node calls the pod of this UID so: the runtime, or the kubelet's directories. `None`
+    /// where neither has named it.
+    pub fn is_called(&self, uid: &PodUid, namespace: &str, name: &str) -> Option<bool> {
+        self.state().is_called(uid, namespace, name)
+    }
+
     /// The container, if a source has reported its name. A sandbox is named `POD`.
     pub fn container(&self, pod: &PodUid, id: &ContainerId) -> Option<Arc<ContainerFacts>> {
         self.state().container(pod, id)

@@ -9,15 +9,17 @@ mod parse;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use ephemon_model::{ContainerId, Exit, PodRef};
+use ephemon_model::{ContainerId, Exit, PodRef, PodUid};
 
 use super::inventory::{Evidence, EvidenceSource, Observation, SpecEntry};
 
 /// A reduced pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PodView {
-    /// Namespace, name, and the UID in its cgroups and logs.
+    /// Namespace, name and UID.
     pub pod: PodRef,
+    /// Where it says to be a static pod's mirror: the UID that the static pod's cgroups and logs carry.
+    pub mirrors: Option<PodUid>,
     /// Every container of the spec.
     pub spec: Vec<SpecEntry>,
     /// Every run of a container in the status: the current and the previous one.

@@ -2,7 +2,7 @@
 
 use ephemon_base::clock::now_ns;
 use ephemon_contract::trace::Traceparent;
-use ephemon_crilog::{ContainerLog, LogRef};
+use ephemon_crilog::{ContainerLog, LogRef, RefusedLog};
 use ephemon_otlp::LogEnd;
 use sha2::{Digest, Sha256};
 
@@ -12,6 +12,15 @@ pub(super) fn say_incomplete(finished: &ContainerLog) {
         namespace = %pod.namespace, pod = %pod.name, container = %container,
         lost_bytes = finished.accounting.all_lost_bytes(),
         "the container's log did not come through whole"
+    );
+}
+
+pub(super) fn say_refused(refused: &RefusedLog) {
+    let LogRef { pod, container, attempt } = &refused.log;
+    tracing::warn!(
+        namespace = %pod.namespace, pod = %pod.name, %container, attempt,
+        "a container's log is not read: {}. Said once; ephemon_agent_logs_refused_total counts such logs",
+        refused.why
     );
 }
 

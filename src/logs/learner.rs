@@ -6,7 +6,6 @@
 //! logs that are there at the start, rotated and compressed files included, and takes nothing but masks.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -52,9 +51,9 @@ struct Pod {
 
 impl Learner {
     /// Reads from the beginning, but for the logs in `from`.
-    pub(super) fn new(pods: &Path, from: Checkpoints, now: Instant) -> Self {
+    pub(super) fn new(options: Options, from: Checkpoints, now: Instant) -> Self {
         let (max_line_bytes, max_held_bytes) = (MAX_LINE_BYTES, MAX_HELD_BYTES);
-        let options = Options { max_line_bytes, max_held_bytes, ..Options::new(pods) };
+        let options = Options { max_line_bytes, max_held_bytes, ..options };
         Self(Some(Reading {
             follower: Follower::new(options, from),
             sanitizers: HashMap::new(),

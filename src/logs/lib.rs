@@ -41,7 +41,7 @@ pub use runner_log::{RunnerLine, RunnerLog};
 pub use selection::Containers;
 pub use settings::Settings;
 
-use ephemon_crilog::{Checkpoints, Follower, Options};
+use ephemon_crilog::{Checkpoints, Follower, LinkDirectories, Options};
 use ephemon_discovery::inventory::Inventory;
 use ephemon_export::Outbox;
 use ephemon_journal::Reader;
@@ -114,14 +114,16 @@ pub fn start(node: &NodeRoot, settings: Settings, parts: Parts) -> io::Result<Lo
         attributes: settings.attributes,
     };
     let pods = node.pod_logs();
+    let links = LinkDirectories::new(&node, &settings.link_dirs);
+    let reading = Options { links, ..Options::new(&pods) };
     let (over_tx, over) = oneshot::channel();
     let woken = Arc::clone(&wake);
     thread::Builder::new().name("ephemon-logs".into()).spawn(move || {
         let checkpoints = load(&directory);
         let told = Told::load(&directory, checkpoints.pods());
         let pump = Pump {
-            learner: learner(&pods, &checkpoints, &told, settings.mode),
-            follower: Follower::new(Options::new(&pods), checkpoints),
+            learner: learner(reading.clone(), &checkpoints, &told, settings.mode),
+            follower: Follower::new(reading, checkpoints),
             pipelines: LogPipelines::new(common, told),
             inventory,
             containers: settings.containers,
@@ -157,13 +159,13 @@ fn load(directory: &Path) -> Checkpoints {
 
 /// What reads the logs that are there already. Of a pod that had told nothing, only what was not
 /// delivered: the rest of it is known to tell nothing.
-fn learner(pods: &Path, checkpoints: &Checkpoints, told: &Told, mode: Mode) -> Learner {
+fn learner(reading: Options, checkpoints: &Checkpoints, told: &Told, mode: Mode) -> Learner {
     if mode != Mode::Masked {
         return Learner::idle();
     }
     let mut from = checkpoints.clone();
     from.retain(|pod| told.of(pod).is_some_and(ToldValues::is_empty));
-    Learner::new(pods, from, Instant::now())
+    Learner::new(reading, from, Instant::now())
 }
 
 // === impl Logs ===

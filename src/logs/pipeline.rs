@@ -129,6 +129,11 @@ impl LogPipelines {
         self.all.get(log).map(|pipeline| pipeline.purpose)
     }
 
+    /// Whether the operator wants lines held back.
+    pub(super) fn hold_back(&self) -> bool {
+        self.common.ration != Ration::default()
+    }
+
     /// Whether any log of the pod is at a pipeline.
     pub(super) fn knows(&self, pod: &PodUid) -> bool {
         self.all.keys().any(|log| log.pod.uid == *pod)

@@ -4,27 +4,28 @@
 //! While the collector takes nothing, nothing is read: the kubelet's files are the first buffer, and
 //! the descriptors keep them. Only what is unlinked meanwhile goes to the spool, before it is lost.
 
+mod report;
+
+use std::collections::HashSet;
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ephemon_base::{clock::now_ns, warning::Outage};
-use ephemon_crilog::{Choice, Follower, Line, LogRef, Slowed, Woken};
+use ephemon_crilog::{Choice, Follower, Line, LogRef, Woken};
 use ephemon_discovery::identity::KnownLog;
 use ephemon_discovery::inventory::Inventory;
 use ephemon_export::{Fate, Outbox};
-use ephemon_model::LogLoss;
-use ephemon_model::PodRef;
+use ephemon_model::LogRefusal;
 use ephemon_otlp::Entry;
 use ephemon_sanitize::Sanitized;
 use ephemon_self_metrics::{Reason, SelfMetrics, Signal};
 
-use super::closing::{end_of, say_incomplete};
 use super::in_flight::{BatchBuilder, InFlight, LogBatch};
 use super::learner::Learner;
 use super::ledger::Ledger;
 use super::pace::{BUSY_PAUSE, Pace};
-use super::pipeline::{LogPipeline, LogPipelines, job_key};
+use super::pipeline::{LogPipelines, job_key};
 use super::runner_log::RunnerLog;
 use super::selection::{Containers, Purpose};
 use super::steps::Steps;
@@ -73,6 +74,7 @@ pub(super) struct Pump {
 pub(super) struct Said {
     checkpoints: Outage,
     spool: Outage,
+    refused: HashSet<LogRefusal>,
 }
 
 // === impl Pump ===
@@ -138,6 +140,7 @@ impl Pump {
             choice => choice,
         };
         let observed = now_ns();
+        let mut held_back = HashSet::new();
         let mut sink = |line: Line<'_>| {
             let mut pipeline = pipelines.of(line.log, now);
             let time = line.time_unix_ns.and_then(|time| u64::try_from(time).ok());
@@ -146,6 +149,9 @@ impl Pump {
             }
             if pipeline.purpose == Purpose::Heard {
                 return builder.passed(line.position, now);
+            }
+            if let Some(flaw) = line.flaw {
+                self_metrics.log_malformed(flaw);
             }
             let stream = line.stream;
             let clock = now_ns;
@@ -159,6 +165,7 @@ impl Pump {
             let sanitized = pipeline.sanitizer.part(stream, line.text, line.part, line.continues);
             if let Some(reason) = pipeline.meter.held_back(now) {
                 self_metrics.dropped(Signal::Logs, reason);
+                held_back.insert(line.position.log());
                 return builder.passed(line.position, now);
             }
             let Sanitized::Record(record) = sanitized else {
@@ -179,11 +186,18 @@ impl Pump {
                 stream,
                 uid: line.uid.0,
                 span,
+                sequence: line.number,
+                unended: line.unended,
+                flaw: line.flaw,
                 record: &record,
             };
             builder.add(&pipeline.resource, &entry, line.position, now);
         };
         let more = follower.turn(&mut choose, TURN_BYTES, &mut sink).more;
+        for log in held_back {
+            // Counted, and in no record: the log does not come through whole.
+            follower.spoil(log);
+        }
         pipelines.hold_bound();
         more || learning
     }
@@ -276,56 +290,6 @@ impl Pump {
         }
     }
 
-    /// Tells of each log that is over what became of it.
-    ///
-    /// A log may go on after that: its closing event cannot wait until nothing can be written any
-    /// more, for that is when the pod is gone. It is then read on and closed again. The second event
-    /// has the uid of the first and figures of the whole log, so that it takes the first one's place;
-    /// losses are counted once, by what is new of them.
-    fn close_finished(&mut self, now: Instant) {
-        for finished in self.follower.finished() {
-            // One that had its lines before the agent was started anew has no pipeline yet.
-            let is_told = finished.accounting.lines > 0 || !finished.complete;
-            if self.is_only_heard(&finished.log) {
-                self.close(&finished.log);
-                continue;
-            }
-            if is_told {
-                self.pipelines.of(&finished.log, now);
-            }
-            for (loss, bytes) in LogLoss::ALL.into_iter().zip(finished.newly_lost_bytes) {
-                self.self_metrics.log_lost(loss, bytes);
-            }
-            if !finished.complete {
-                self.self_metrics.log_incomplete();
-                say_incomplete(&finished);
-            }
-            if let Some(pipeline) = self.close(&finished.log) {
-                self.builder.close(&pipeline.resource, &end_of(&finished, pipeline.span), now);
-            }
-            self.ledger.enter(finished, now);
-        }
-    }
-
-    /// Whether the log's lines go to nobody but who listens to the runner. Before it has a pipeline its
-    /// container says so, or, gone from the node, the container's name.
-    fn is_only_heard(&self, log: &LogRef) -> bool {
-        let known = || KnownLog::of(&self.inventory, &log.pod.uid, &log.container);
-        match self.pipelines.purpose(log) {
-            Some(purpose) => purpose == Purpose::Heard,
-            None => self.containers.only_hears(&log.container, known()),
-        }
-    }
-
-    fn close(&mut self, log: &LogRef) -> Option<LogPipeline> {
-        let pipeline = self.pipelines.close(log);
-        if !self.pipelines.knows(&log.pod.uid) {
-            self.steps.forget(&log.pod.uid);
-            self.shared.forget(&log.pod.uid);
-        }
-        pipeline
-    }
-
     fn keep_books(&mut self, now: Instant) {
         for log in self.follower.accounting().filter(|log| !self.pipelines.listens(&log.log)) {
             self.ledger.enter(log, now);
@@ -333,20 +297,9 @@ impl Pump {
         self.ledger.forget(self.retain, now);
         self.self_metrics.log_lag(self.follower.lag_bytes());
         self.tell_slowed();
+        self.tell_refused();
         self.pipelines.forget_gone(&self.pods, now);
         self.save_checkpoints();
-    }
-
-    fn tell_slowed(&mut self) {
-        let Slowed { waited, pods } = self.follower.slowed();
-        self.self_metrics.log_waited(waited);
-        for PodRef { namespace, name, .. } in pods {
-            tracing::warn!(
-                %namespace, pod = %name,
-                "reading and masking the pod's logs takes more than its share of the agent's time: they \
-                 come later, those of others do not. Said once"
-            );
-        }
     }
 
     fn save_checkpoints(&mut self) {

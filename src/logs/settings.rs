@@ -34,6 +34,8 @@ pub struct Settings {
     pub attributes: Arc<[(String, String)]>,
     /// The kubelet's directory on the node, for the journals in pods' volumes.
     pub kubelet_root: PathBuf,
+    /// Directories of the node that logs may be links into.
+    pub link_dirs: Vec<PathBuf>,
     /// The agent's own directory on the node.
     pub state_dir: PathBuf,
     /// How long figures of a log that is over are kept.

@@ -4,7 +4,9 @@
 mod container;
 mod ended;
 mod job;
+mod log_flaw;
 mod log_loss;
+mod log_refusal;
 mod log_stream;
 pub mod node;
 mod pod;
@@ -13,7 +15,9 @@ mod usage;
 pub use container::{ContainerId, ContainerType, InvalidContainerId};
 pub use ended::{Ended, Exit, Quality};
 pub use job::JobEnv;
+pub use log_flaw::LogFlaw;
 pub use log_loss::LogLoss;
+pub use log_refusal::LogRefusal;
 pub use log_stream::LogStream;
 pub use pod::{InvalidPodUid, PodRef, PodUid};
 pub use usage::{

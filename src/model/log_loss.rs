@@ -13,14 +13,16 @@ pub enum LogLoss {
     Cap,
     /// The file could not be read, or its compressed form is damaged.
     Unreadable,
+    /// NUL bytes stand where text was, as after a crash of the node.
+    Nul,
 }
 
 // === impl LogLoss ===
 
 impl LogLoss {
     /// Every reason, in the order of a log's counts.
-    pub const ALL: [Self; 5] =
-        [Self::Truncated, Self::Rotated, Self::Removed, Self::Cap, Self::Unreadable];
+    pub const ALL: [Self; 6] =
+        [Self::Truncated, Self::Rotated, Self::Removed, Self::Cap, Self::Unreadable, Self::Nul];
 
     /// The value of the `reason` label.
     pub fn as_str(self) -> &'static str {
@@ -30,6 +32,7 @@ impl LogLoss {
             Self::Removed => "removed",
             Self::Cap => "cap",
             Self::Unreadable => "unreadable",
+            Self::Nul => "nul",
         }
     }
 }

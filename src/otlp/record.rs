@@ -1,7 +1,7 @@
 //! A sanitized line as a `LogRecord`.
 
 use ephemon_contract::trace::Traceparent;
-use ephemon_model::LogStream;
+use ephemon_model::{LogFlaw, LogStream};
 use ephemon_sanitize::{Place, Record};
 
 use super::{
@@ -23,6 +23,12 @@ pub struct Entry<'a> {
     pub uid: u128,
     /// The span it belongs to.
     pub span: Option<Traceparent>,
+    /// Which of its log's lines, and parts of lines, it is: orders those of one time.
+    pub sequence: u64,
+    /// The output ended without a newline, or what followed is lost.
+    pub unended: bool,
+    /// Why it has no time.
+    pub flaw: Option<LogFlaw>,
     /// The line.
     pub record: &'a Record<'a>,
 }
@@ -63,6 +69,13 @@ fn put_attributes(out: &mut Vec<u8>, entry: &Entry<'_>) {
     let mut put = |name: &str, value| wire::attribute(out, RECORD_ATTRIBUTES, name, value);
     let mut digits = [0; 32];
     put(names::LOG_RECORD_UID, Value::Text(hex(entry.uid, &mut digits)));
+    put(names::LOG_SEQUENCE, Value::Int(i64::try_from(entry.sequence).unwrap_or(i64::MAX)));
+    if entry.unended {
+        put(names::LOG_UNENDED, Value::Bool(true));
+    }
+    if let Some(flaw) = entry.flaw {
+        put(names::LOG_MALFORMED, Value::Text(flaw.as_str()));
+    }
     if let Some(group) = &record.group {
         put(names::GITHUB_LOG_GROUP, Value::Text(group));
     }

@@ -10,7 +10,7 @@ mod watched;
 
 use std::time::Duration;
 
-use ephemon_model::{LogLoss, Quality};
+use ephemon_model::{LogFlaw, LogLoss, LogRefusal, Quality};
 use prometheus::{
     Counter, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
@@ -35,6 +35,8 @@ pub struct SelfMetrics {
     log_lag: IntGauge,
     log_lost: IntCounterVec,
     log_incomplete: IntCounter,
+    log_malformed: IntCounterVec,
+    log_refused: IntCounterVec,
     log_wait: Counter,
     reading_duration: Histogram,
     scrape_duration: Histogram,
@@ -106,6 +108,16 @@ impl SelfMetrics {
                 "ephemon_agent_logs_incomplete_total",
                 "Logs that are over and of which something is, or may be, missing.",
             )?,
+            log_malformed: counter(
+                "log_malformed_total",
+                "Lines of containers' logs without a time: the runtime's record, or its stamp, is broken.",
+                &["reason"],
+            )?,
+            log_refused: counter(
+                "logs_refused_total",
+                "Wanted logs that are not read: their name stands for no file that may and can be opened.",
+                &["reason"],
+            )?,
             log_wait: Counter::new(
                 "ephemon_agent_log_share_wait_seconds_total",
                 "Time that pods' logs waited because the pod had used its share of the log thread's time.",
@@ -149,6 +161,12 @@ impl SelfMetrics {
         for loss in LogLoss::ALL {
             self_metrics.log_lost.with_label_values(&[loss.as_str()]).inc_by(0);
         }
+        for flaw in LogFlaw::ALL {
+            self_metrics.log_malformed.with_label_values(&[flaw.as_str()]).inc_by(0);
+        }
+        for why in LogRefusal::ALL {
+            self_metrics.log_refused.with_label_values(&[why.as_str()]).inc_by(0);
+        }
         self_metrics.registry.register(Box::new(self_metrics.finals.clone()))?;
         self_metrics.registry.register(Box::new(self_metrics.discovered.clone()))?;
         self_metrics.registry.register(Box::new(self_metrics.dropped.clone()))?;
@@ -159,6 +177,8 @@ impl SelfMetrics {
         self_metrics.registry.register(Box::new(self_metrics.log_lag.clone()))?;
         self_metrics.registry.register(Box::new(self_metrics.log_lost.clone()))?;
         self_metrics.registry.register(Box::new(self_metrics.log_incomplete.clone()))?;
+        self_metrics.registry.register(Box::new(self_metrics.log_malformed.clone()))?;
+        self_metrics.registry.register(Box::new(self_metrics.log_refused.clone()))?;
         self_metrics.registry.register(Box::new(self_metrics.log_wait.clone()))?;
         self_metrics.registry.register(Box::new(self_metrics.reading_duration.clone()))?;
         self_metrics.registry.register(Box::new(self_metrics.scrape_duration.clone()))?;
@@ -234,6 +254,16 @@ impl SelfMetrics {
     /// A log is over and not known to have come through whole.
     pub fn log_incomplete(&self) {
         self.log_incomplete.inc();
+    }
+
+    /// A line of a container's log has no time.
+    pub fn log_malformed(&self, flaw: LogFlaw) {
+        self.log_malformed.with_label_values(&[flaw.as_str()]).inc();
+    }
+
+    /// A wanted log is not read.
+    pub fn log_refused(&self, why: LogRefusal) {
+        self.log_refused.with_label_values(&[why.as_str()]).inc();
     }
 
     /// Pods' logs waited so long for others: the pods had used their share of the thread's time.

@@ -47,6 +47,9 @@ fn benches(criterion: &mut Criterion) {
                         stream: LogStream::Stdout,
                         uid: at as u128,
                         span: None,
+                        sequence: at as u64,
+                        unended: false,
+                        flaw: None,
                         record: &record,
                     };
                     batch.push(&resource, &entry);

@@ -1,10 +1,14 @@
 //! Log files as the runtime writes them.
 
+use std::ffi::OsStr;
 use std::fs;
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Component, Path};
 use std::time::Duration;
 
-use ephemon_crilog::{Checkpoints, Choice, Follower, Options, line};
+use ephemon_crilog::{Checkpoints, Choice, Follower, LinkDirectories, Options, line};
+use ephemon_model::LogFlaw;
+use ephemon_model::node::NodeRoot;
 
 /// Longest line that the follower hands over whole here.
 const LONGEST: usize = 64;
@@ -19,7 +23,8 @@ struct Handed {
     text: Vec<u8>,
     part: u32,
     continues: bool,
-    malformed: bool,
+    flaw: Option<&'static str>,
+    number: u64,
     uid: String,
 }
 
@@ -31,6 +36,20 @@ pub(super) fn line(data: &[u8]) {
             Err(malformed) => assert_eq!(malformed.0, raw, "what makes no sense is kept"),
         }
     }
+}
+
+/// A link is refused, or leads to one file below the directory that is allowed.
+pub(super) fn link(data: &[u8]) {
+    let directories = LinkDirectories::new(&NodeRoot::new("/host"), &["/allowed".into()]);
+    let link = Path::new(OsStr::from_bytes(data));
+    let Some(file) = directories.file(link) else { return };
+    let rest = file.strip_prefix("/host/allowed").expect("below the allowed directory");
+    let parts: Vec<_> = rest.components().collect();
+    assert_eq!(parts.len(), 2, "{}", file.display());
+    assert!(parts.iter().all(|part| matches!(part, Component::Normal(_))), "{}", file.display());
+    let id = parts[0].as_os_str().to_str().expect("text");
+    assert!(id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
+    assert_eq!(parts[1].as_os_str().to_str(), Some(&*format!("{id}-json.log")));
 }
 
 /// A file that is there at once and one that grows give the same lines, none of which is too long.
@@ -57,10 +76,12 @@ pub(super) fn follower(data: &[u8]) {
     assert_eq!(at_once, grown, "by steps of {step}");
 }
 
-/// Whether no record ends its line.
+/// Whether no line need come of it: no record ends its line.
 fn is_partial(text: &[u8]) -> bool {
-    let mut records = text.split(|byte| *byte == b'\n').filter(|raw| !raw.is_empty());
-    records.all(|raw| line::parse(raw).is_ok_and(|record| !record.full))
+    let mut records =
+        text.split(|byte| *byte == b'\n').filter(|raw| raw.iter().any(|byte| *byte != 0));
+    // Where there are NUL bytes, all of it may be a hole.
+    text.contains(&0) || records.all(|raw| line::parse(raw).is_ok_and(|record| !record.full))
 }
 
 /// What is handed over of the one log; where there is a text, of a file that it is written to step by
@@ -85,7 +106,8 @@ fn follow(pods: &Path, grows: Option<(&Path, &[u8], usize)>) -> Vec<Handed> {
                     text: line.text.to_vec(),
                     part: line.part,
                     continues: line.continues,
-                    malformed: line.malformed,
+                    flaw: line.flaw.map(LogFlaw::as_str),
+                    number: line.number,
                     uid: format!("{:?}", line.uid),
                 });
             });

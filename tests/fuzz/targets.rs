@@ -14,10 +14,11 @@ mod runtime;
 pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// All of them. The name is also that of its directory of seeds.
-pub(crate) const ALL: [Target; 12] = [
+pub(crate) const ALL: [Target; 13] = [
     // From a container's log.
     ("line", logs::line),
     ("follower", logs::follower),
+    ("link", logs::link),
     ("masker", masks::masker),
     ("sanitizer", masks::sanitizer),
     ("commands", commands::commands),

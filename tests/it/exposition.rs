@@ -168,7 +168,7 @@ fn log() -> Account {
         delivered_lines: 39,
         stream_lines: [30, 8, 1],
         stream_bytes: [3000, 800, 10],
-        lost_bytes: [0, 1000, 0, 0, 0],
+        lost_bytes: [0, 1000, 0, 0, 0, 0],
         lost_unknown: false,
     };
     Account { accounting, complete: Some(false) }

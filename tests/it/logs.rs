@@ -4,6 +4,7 @@ pub(crate) mod backend;
 mod containerd;
 mod faults;
 mod full_disk;
+mod linked;
 mod masks;
 mod outage;
 mod proxies;
@@ -81,7 +82,9 @@ fn every_line_comes_with_its_place_its_severity_and_without_secrets() {
     assert_eq!(error.attribute("code.file.path"), "src/app.js");
     assert_eq!(error.attribute("code.line.number"), "10");
     assert_eq!(find("not UTF-8").bytes, b"not UTF-8: \xff\xfe");
-    find("the last line without an end");
+    let last = find("the last line without an end");
+    assert_eq!(last.attribute("ephemon.log.unended"), "true");
+    assert_eq!(last.attribute("ephemon.log.sequence"), "8");
 
     // The agent's own books say so, too; what was shown twice is shown no more.
     let mut shown = BTreeMap::new();

@@ -6,11 +6,17 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use super::*;
+use crate::accounting::LostBytes;
+use ephemon_model::LogFlaw;
+use ephemon_model::node::NodeRoot;
 
 pub(super) const UID: &str = "0e269fa4-f505-4963-9096-958063077203";
 
 mod anew;
 mod bounds;
+mod holes;
+mod links;
+mod marks;
 mod model;
 mod quiet;
 mod restarted;
@@ -33,6 +39,9 @@ pub(super) struct Told {
     pub(super) part: u32,
     pub(super) continues: bool,
     pub(super) malformed: bool,
+    pub(super) flaw: Option<LogFlaw>,
+    pub(super) time_unix_ns: Option<i64>,
+    pub(super) number: u64,
     pub(super) uid: u128,
     pub(super) position: Position,
 }
@@ -74,7 +83,10 @@ impl Node {
                     unended: line.unended,
                     part: line.part,
                     continues: line.continues,
-                    malformed: line.malformed,
+                    malformed: line.flaw == Some(LogFlaw::Record),
+                    flaw: line.flaw,
+                    time_unix_ns: line.time_unix_ns,
+                    number: line.number,
                     uid: line.uid.0,
                     position: line.position,
                 });
@@ -116,6 +128,7 @@ fn follower(root: &Path, use_inotify: bool, checkpoints: Checkpoints) -> Followe
         settle: Duration::ZERO,
         orphaned: Duration::ZERO,
         use_inotify,
+        links: LinkDirectories::new(&NodeRoot::new(root), &["/docker".into()]),
         ..Options::new(root.join("pods"))
     };
     let mut follower = Follower::new(options, checkpoints);
@@ -162,7 +175,7 @@ fn a_log_that_goes_on_after_its_end_ends_again_and_its_losses_are_new_once() {
         node.read();
         node.ack_all();
         let [again] = node.follower.finished().try_into().unwrap();
-        assert_eq!(again.newly_lost_bytes, [0; 5], "told before");
+        assert_eq!(again.newly_lost_bytes, LostBytes::default(), "told before");
         assert_eq!(again.accounting.all_lost_bytes(), lost, "and still lost");
         assert_eq!(again.accounting.lines, node.told.len() as u64, "of the whole log");
         assert!(!again.complete);
@@ -300,6 +313,8 @@ fn what_is_no_record_comes_whole_and_flagged() {
     let got: Vec<_> = node.told.iter().map(|told| told.malformed).collect();
     assert_eq!(node.texts(), ["panic: no runtime wrote this", "one", "cut off"]);
     assert_eq!(got, [true, false, true]);
+    let unended: Vec<_> = node.told.iter().map(|told| told.unended).collect();
+    assert_eq!(unended, [false, false, true]);
     node.ack_all();
     assert!(node.follower.finished()[0].complete);
 }

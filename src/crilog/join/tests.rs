@@ -58,6 +58,7 @@ fn run_relieved(
                 text,
                 full: record.full,
                 ends: number + 1 == pieces.len(),
+                cut: false,
                 at: Spot { skip, ..spot },
                 after,
                 overhead: if number == 0 { 10 } else { 0 },

@@ -87,6 +87,7 @@ pub(super) fn save(log: &Log) -> Saved {
         lost_bytes: log.lost_bytes,
         lost_unknown: log.lost_unknown,
         told_bytes: log.told_bytes,
+        holes_to: log.holes_to,
         spoilt: log.spoilt,
         finished: log.finished(),
     }
@@ -111,5 +112,6 @@ pub(super) fn restore(id: LogId, name: LogRef, saved: &Saved, now: Instant) -> L
     let lost = Some((saved.lost_bytes, saved.lost_unknown));
     let mut log = Log::resume(id, name, Chain::resume(files.collect()), saved.mark, lost);
     (log.told_bytes, log.spoilt) = (saved.told_bytes, saved.spoilt);
+    log.holes_to = saved.holes_to;
     log
 }

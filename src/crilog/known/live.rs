@@ -8,7 +8,7 @@ use ephemon_base::idle::IDLE_INTERVAL;
 
 use super::Choice;
 use crate::births::Home;
-use crate::directory::Directory;
+use crate::files::LogFiles;
 use crate::log::Log;
 
 /// From one look to the next at a log that is idle. A little less than between two rounds of a thread
@@ -36,19 +36,14 @@ impl Live {
     }
 
     /// Looks for files of it that are new. A rescan, which shows the same ones, is no event.
-    pub(super) fn meet(
-        &mut self,
-        directory: &Directory,
-        attempt: u32,
-        now: Instant,
-    ) -> io::Result<()> {
-        let files = |log: &Log| {
+    pub(super) fn meet(&mut self, files: &LogFiles<'_>, now: Instant) -> io::Result<()> {
+        let seen = |log: &Log| {
             let open = log.chain.segments().filter(|file| file.source.is_some()).count();
             (log.chain.next_number(), open)
         };
-        let before = files(&self.log);
-        let met = self.log.chain.meet(directory, attempt, now);
-        if files(&self.log) != before {
+        let before = seen(&self.log);
+        let met = self.log.meet(files, now);
+        if seen(&self.log) != before {
             self.grew.event(now);
         }
         met

@@ -1,19 +1,16 @@
-//! How a log is read: buffers to records, records to pieces of lines, from one file to the next.
+//! How a log is read: a buffer at a time, from one file to the next.
 
 use std::io;
 use std::time::Instant;
 
 use ephemon_model::LogLoss;
-use ephemon_model::LogStream;
-use memchr::memchr;
 use tracing::warn;
 
-use super::{Done, Line, Log, Long, Rules, line_of};
+use super::records::Chunk;
+use super::{Done, Line, Log, Rules, line_of};
 
 use crate::head::Head;
-use crate::join::{Joined, Piece};
-use crate::line;
-use crate::line::{Malformed, Record};
+use crate::hole;
 use crate::place::{LogRef, Spot};
 use crate::segment::{Look, Segment};
 
@@ -52,6 +49,10 @@ impl Log {
         self.break_lines(sink);
         let Some((file, later)) = self.chain.current() else {
             if self.ended || self.gone {
+                if self.chain.is_unseen() {
+                    // Its name was there, and no file was ever opened.
+                    self.lose(LogLoss::Removed, 0, true);
+                }
                 self.drain(sink);
             }
             return Ok(idle);
@@ -60,11 +61,7 @@ impl Log {
             Look::Whole => {}
             Look::Shrunk(lost) => self.lose(LogLoss::Truncated, lost, true),
             Look::Truncated(lost) => {
-                let end = file.spot();
-                self.long = None;
-                self.lose(LogLoss::Truncated, lost, true);
-                self.flush(end, sink);
-                self.chain.renew_current(now);
+                self.begin_anew(lost, now, sink);
                 return Ok(over);
             }
         }
@@ -84,17 +81,38 @@ impl Log {
         // With two newer files there, nobody writes to this one.
         let superseded = later > 1 || (later == 1 && file.quiet(now, rules.settle));
         if superseded {
-            self.tail(buffer, rules, sink)?;
+            if file.still_begins_so()? {
+                self.tail(buffer, rules, sink)?;
+            } else {
+                self.begin_anew(0, now, sink);
+            }
             return Ok(over);
         }
         let orphaned = file.unlinked_since.is_some() && file.quiet(now, rules.orphaned);
         if later == 0 && (orphaned || ((self.ended || self.gone) && file.quiet(now, rules.settle)))
         {
             self.ended = true;
-            self.tail(buffer, rules, sink)?;
+            // It may have been written anew in the same tick of the kernel's clock.
+            if !file.still_begins_so()? {
+                self.begin_anew(0, now, sink);
+                return Ok(over);
+            }
+            if !self.tail(buffer, rules, sink)? {
+                return Ok(over);
+            }
             self.drain(sink);
         }
         Ok(idle)
+    }
+
+    /// The current file was emptied and is written anew: of what it had before, so many bytes and
+    /// perhaps more were not read.
+    fn begin_anew(&mut self, lost: u64, now: Instant, sink: &mut dyn FnMut(Line<'_>)) {
+        let Some(end) = self.chain.current().map(|(file, _)| file.spot()) else { return };
+        self.long = None;
+        self.lose(LogLoss::Truncated, lost, true);
+        self.flush(end, sink);
+        self.chain.renew_current(now);
     }
 
     /// Where a new file is begun and one between was lost, what is held has no end.
@@ -133,102 +151,52 @@ impl Log {
         if file.packed() {
             file.size = file.size.max(offset.saturating_add(length as u64));
         }
-        let whole = length == buffer.len();
-        let Some(head) = head else {
-            return Ok(0);
+        let is_full = length == buffer.len();
+        let taken = match head {
+            Some(head) => {
+                let is_last = false;
+                let chunk = Chunk { text: chunk, file: number, offset, head, is_full, is_last };
+                self.records(&chunk, rules, sink).bytes
+            }
+            None => self.skip_blank(chunk, number, offset, is_full),
         };
-        let taken = self.records(chunk, whole, number, offset, head, rules, sink);
         if let Some((file, _)) = self.chain.current() {
             file.read = file.read.saturating_add(taken);
         }
         Ok(taken)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one place calls it, with what it has just read")]
-    fn records(
-        &mut self,
-        chunk: &[u8],
-        whole: bool,
-        number: u32,
-        offset: u64,
-        head: Head,
-        rules: &Rules,
-        sink: &mut dyn FnMut(Line<'_>),
-    ) -> u64 {
-        let mut rest = chunk;
-        let limit = rules.max_line_bytes;
-        let Self { joiner, long, uids, name, id, .. } = self;
-        let mut tell = |joined: Joined<'_>| sink(line_of(joined, name, *id, uids));
-        while !rest.is_empty() {
-            let before = (chunk.len() - rest.len()) as u64;
-            let here = Spot { file: number, offset: offset + before, skip: 0 };
-            let end = memchr(b'\n', rest);
-            let (raw, next) = match end.and_then(|end| rest.split_at_checked(end)) {
-                Some((raw, next)) => (raw, next.get(1..).unwrap_or_default()),
-                // The end of a record that does not fit, or of one that is still being written.
-                None if long.is_none() && !(whole && before == 0) => break,
-                None => (rest, &[][..]),
-            };
-            let ends = end.is_some();
-            let taken = (rest.len() - next.len()) as u64;
-            let after = Spot { offset: here.offset + taken, ..here };
-            let newline = u64::from(ends);
-            if let Some(part) = long {
-                let Long { stream, time_unix_ns, full, at } = *part;
-                let overhead = newline;
-                let head = head.hash;
-                let text = raw;
-                let piece =
-                    Piece { stream, time_unix_ns, text, full, ends, at, after, overhead, head };
-                joiner.piece(piece, limit, &mut tell);
-                part.at.skip += raw.len() as u64;
-                if ends {
-                    *long = None;
-                }
-            } else {
-                let (record, text);
-                let (stream, time_unix_ns, full) = match line::parse(raw) {
-                    Ok(parsed) => {
-                        record = parsed;
-                        let Record { time_unix_ns, stream, full, .. } = record;
-                        text = &*record.text;
-                        (stream, Some(time_unix_ns), full)
-                    }
-                    Err(Malformed(raw)) => {
-                        text = raw;
-                        (LogStream::Unknown, None, true)
-                    }
-                };
-                let overhead = (raw.len() - text.len().min(raw.len())) as u64 + newline;
-                let (at, head) = (here, head.hash);
-                let piece =
-                    Piece { stream, time_unix_ns, text, full, ends, at, after, overhead, head };
-                joiner.piece(piece, limit, &mut tell);
-                if !ends {
-                    let at = Spot { skip: text.len() as u64, ..here };
-                    *long = Some(Long { stream, time_unix_ns, full, at });
-                }
-            }
-            rest = next;
+    /// Passes over a buffer of NUL bytes that stand before a file's first line.
+    fn skip_blank(&mut self, text: &[u8], file: u32, offset: u64, is_full: bool) -> u64 {
+        if !is_full || hole::leading(text) < text.len() {
+            return 0;
         }
-        (chunk.len() - rest.len()) as u64
+        let bytes = text.len() as u64;
+        self.lose_hole(file, offset, bytes);
+        bytes
     }
 
-    /// The file is over; it may end with a record that has no newline.
+    /// The file is over; it may end with a record that has no newline. Says whether that was all.
     fn tail(
         &mut self,
         buffer: &mut [u8],
         rules: &Rules,
         sink: &mut dyn FnMut(Line<'_>),
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         let Some((file, _)) = self.chain.current() else {
-            return Ok(());
+            return Ok(true);
         };
         let (number, offset) = (file.number, file.read);
         let length = match &mut file.source {
             Some(source) => source.read_at(buffer, offset)?,
             None => 0,
         };
+        if length == buffer.len() {
+            // It has grown: there is more than an end.
+            file.stuck_at = None;
+            file.size = file.size.max(offset.saturating_add(length as u64));
+            return Ok(false);
+        }
         let rest = buffer.get(..length).unwrap_or_default();
         let head = file.head.unwrap_or_else(|| Head::exactly(rest));
         if length > 0 {
@@ -238,16 +206,21 @@ impl Log {
         file.read = offset.saturating_add(length as u64);
         file.size = file.size.max(file.read);
         file.pass();
-        if length > 0 || self.long.is_some() {
+        let text = hole::trim_end(rest);
+        let blank = (rest.len() - text.len()) as u64;
+        if !text.is_empty() || self.long.is_some() {
             // As if the newline were there: what is taken for it is not counted.
-            let mut text = rest.to_vec();
-            text.push(b'\n');
-            let counted = self.joiner.bytes() + self.joiner.held_file_bytes();
-            self.records(&text, false, number, offset, head, rules, sink);
-            let now = self.joiner.bytes() + self.joiner.held_file_bytes();
-            self.joiner.uncount(now.saturating_sub(counted).saturating_sub(length as u64));
+            let joined = |log: &Self| log.joiner.bytes() + log.joiner.held_file_bytes();
+            let counted = joined(self);
+            let ended = [text, b"\n"].concat();
+            let (is_full, is_last) = (false, true);
+            let chunk = Chunk { text: &ended, file: number, offset, head, is_full, is_last };
+            let in_holes = self.records(&chunk, rules, sink).in_holes;
+            let now = joined(self) + in_holes;
+            self.joiner.uncount(now.saturating_sub(counted).saturating_sub(text.len() as u64));
         }
-        Ok(())
+        self.lose_hole(number, offset.saturating_add(text.len() as u64), blank);
+        Ok(true)
     }
 
     /// Nothing more comes: what is held is handed over as it is.

@@ -196,6 +196,12 @@ impl State {
         self.pods.get(uid)?.refs.values().next().cloned()
     }
 
+    pub(super) fn is_called(&self, uid: &PodUid, namespace: &str, name: &str) -> Option<bool> {
+        let refs = &self.pods.get(uid)?.refs;
+        let pod = refs.iter().find(|(by, _)| **by != EvidenceSource::Api)?.1;
+        Some(&*pod.namespace == namespace && &*pod.name == name)
+    }
+
     pub(super) fn container(
         &mut self,
         uid: &PodUid,

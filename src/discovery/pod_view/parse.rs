@@ -15,10 +15,11 @@ use super::job::job;
 use super::{InvalidField, PodView, Run};
 use crate::inventory::SpecEntry;
 
-/// The annotation of a static pod's mirror: its cgroups and logs use this value instead of the
-/// mirror's UID.
+/// On a static pod's mirror: the UID that its cgroups and logs carry, which is not the mirror's. It is
+/// the hash of the static pod's file, or what the file itself has as `metadata.uid`.
 ///
-/// Source: kubernetes v1.36.2, `pkg/kubelet/types/constants.go`, `ConfigMirrorAnnotationKey`.
+/// Source: kubernetes v1.36.2, `pkg/kubelet/types/constants.go`, `ConfigMirrorAnnotationKey`;
+/// `pkg/kubelet/config/common.go`, `applyDefaults`.
 const MIRROR: &str = "kubernetes.io/config.mirror";
 
 /// Longest reason of a status, and longest name of an image.
@@ -29,6 +30,7 @@ impl PodView {
     pub fn of(pod: &Pod) -> (Option<Self>, Vec<InvalidField>) {
         let mut odd = Vec::new();
         let view = reference(pod, &mut odd).map(|pod_ref| Self {
+            mirrors: mirrored(pod).filter(|uid| *uid != pod_ref.uid),
             pod: pod_ref,
             spec: spec(pod, &mut odd),
             runs: runs(pod, &mut odd),
@@ -46,20 +48,15 @@ fn reference(pod: &Pod, odd: &mut Vec<InvalidField>) -> Option<PodRef> {
         odd.push(InvalidField::Name);
         return None;
     };
-    // Only the spelling without dashes belongs to a static pod, so that the annotation cannot name
-    // another pod.
-    let mirrored = meta
-        .annotations
-        .as_ref()
-        .and_then(|annotations| annotations.get(MIRROR))
-        .filter(|uid| !uid.contains('-'))
-        .and_then(|uid| PodUid::parse(uid).ok());
-    let own = || PodUid::parse(meta.uid.as_deref()?).ok();
-    let Some(uid) = mirrored.or_else(own) else {
+    let Some(uid) = meta.uid.as_deref().and_then(|uid| PodUid::parse(uid).ok()) else {
         odd.push(InvalidField::Uid);
         return None;
     };
     Some(PodRef { namespace: namespace.into(), name: name.into(), uid })
+}
+
+fn mirrored(pod: &Pod) -> Option<PodUid> {
+    PodUid::parse(pod.metadata.annotations.as_ref()?.get(MIRROR)?).ok()
 }
 
 fn spec(pod: &Pod, odd: &mut Vec<InvalidField>) -> Vec<SpecEntry> {
@@ -351,14 +348,18 @@ mod tests {
     }
 
     #[test]
-    fn a_mirror_stands_for_the_static_pod_and_for_no_other() {
+    fn a_mirror_names_the_static_pods_uid_beside_its_own() {
         let hash = "d4d3ee05e3a7ab4fd9be4e35a8e7c1f0";
         let (own, other) =
             ("0e269fa4-f505-4963-9096-958063077203", "1e269fa4-f505-4963-9096-958063077203");
-        for (annotation, expected) in [(hash, hash), (other, own), ("", own)] {
+        let cases =
+            [(hash, Some(hash)), (other, Some(other)), (own, None), ("", None), ("../..", None)];
+        for (annotation, expected) in cases {
             let mut pod = pod(own);
             pod["metadata"]["annotations"] = json!({MIRROR: annotation});
-            assert_eq!(view(pod).0.unwrap().pod.uid.as_str(), expected);
+            let view = view(pod).0.unwrap();
+            assert_eq!(view.pod.uid.as_str(), own);
+            assert_eq!(view.mirrors.as_ref().map(PodUid::as_str), expected, "{annotation}");
         }
     }
 

@@ -132,6 +132,12 @@ pub const LOG_MASKED: &str = "ephemon.log.masked";
 pub const LOG_WITHHELD: &str = "ephemon.log.withheld";
 /// Values to mask were registered that the agent no longer knows.
 pub const LOG_UNPROVEN: &str = "ephemon.log.unproven";
+/// Lines, and parts of lines, of the container's log up to this one.
+pub const LOG_SEQUENCE: &str = "ephemon.log.sequence";
+/// The output ended without a newline, or what followed is lost.
+pub const LOG_UNENDED: &str = "ephemon.log.unended";
+/// What is wrong with the runtime's record: the line has no time of its own.
+pub const LOG_MALFORMED: &str = "ephemon.log.malformed";
 /// Name of the event that closes a container's log.
 pub const LOG_END: &str = "ephemon.log.end";
 /// In this event: number of lines passed on.

@@ -2,8 +2,8 @@
 
 use ephemon_contract::trace::{JobKey, RunKey};
 use ephemon_mask::job::{JobMasks, Mode};
-use ephemon_model::LogStream;
 use ephemon_model::{ContainerId, ContainerType, PodRef, PodUid};
+use ephemon_model::{LogFlaw, LogStream};
 use ephemon_sanitize::{Options, Sanitizer};
 use ephemon_sanitize::{Record, Sanitized};
 use opentelemetry_proto::tonic::{
@@ -53,6 +53,9 @@ fn entry<'a>(record: &'a Record<'a>) -> Entry<'a> {
         stream: LogStream::Stderr,
         uid: 0xab,
         span: None,
+        sequence: 7,
+        unended: false,
+        flaw: None,
         record,
     }
 }
@@ -138,7 +141,18 @@ fn a_plain_line_has_its_times_its_text_and_no_severity() {
     assert!(found.trace_id.is_empty());
     let uid = format!("log.record.uid={:032x}", 0xab);
     let path = "log.file.path=/var/log/pods/ci_runner-1_x/job/0.log";
-    assert_eq!(texts(&found.attributes), ["log.iostream=stderr", path, &uid]);
+    let sequence = "ephemon.log.sequence=7";
+    assert_eq!(texts(&found.attributes), ["log.iostream=stderr", path, &uid, sequence]);
+}
+
+#[test]
+fn a_line_without_an_end_or_a_time_says_so() {
+    let record = refine(b"hello");
+    let flaw = Some(LogFlaw::Stamp);
+    let found = one(&Entry { time_unix_nano: 0, unended: true, flaw, ..entry(&record) });
+    assert_eq!((found.time_unix_nano, found.observed_time_unix_nano), (0, 6));
+    let marks = ["ephemon.log.unended=Some(BoolValue(true))", "ephemon.log.malformed=stamp"];
+    assert_eq!(texts(&found.attributes)[4..], marks);
 }
 
 #[test]
@@ -160,7 +174,7 @@ fn an_annotation_has_its_place_and_its_span() {
         "github.log.end_line=4",
         "github.log.end_column=6",
     ];
-    assert_eq!(texts(&found.attributes)[3..], expected);
+    assert_eq!(texts(&found.attributes)[4..], expected);
 }
 
 /// `decode` holds the event's bytes to what the messages would make of it.

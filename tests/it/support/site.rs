@@ -119,6 +119,11 @@ impl Pod {
         self.root.join(format!("var/log/pods/ci_{}_{}", self.name, self.uid))
     }
 
+    /// The log of a container.
+    pub(crate) fn log(&self, container: &str) -> PathBuf {
+        self.logs().join(container).join("0.log")
+    }
+
     fn cgroup(&self) -> PathBuf {
         self.root.join(format!("sys/fs/cgroup/kubepods/burstable/pod{}", self.uid))
     }
@@ -128,7 +133,10 @@ impl Pod {
         let directory = self.logs().join(name);
         fs::create_dir_all(&directory).unwrap();
         let path = directory.join("0.log");
-        let log = OpenOptions::new().create(true).append(true).open(&path).unwrap();
+        // A link of another runtime is by the node's own paths.
+        let file = fs::read_link(&path)
+            .map_or_else(|_| path.clone(), |to| self.root.join(to.strip_prefix("/").unwrap()));
+        let log = OpenOptions::new().create(true).append(true).open(file).unwrap();
         let digest =
             name.bytes().fold(self.uid.len() as u64, |sum, byte| sum * 31 + u64::from(byte));
         let pod = self.uid.get(24..).unwrap_or_default();
@@ -185,6 +193,12 @@ impl Container {
         self.second += 1;
         let at = 1_795_000_000 + i64::from(self.second);
         self.stamped(jiff::Timestamp::from_second(at).unwrap(), stream_and_tag, text);
+    }
+
+    /// A whole line of standard output, with this second for its time.
+    pub(crate) fn say_at(&mut self, second: i64, line: &str) {
+        let at = jiff::Timestamp::from_second(1_795_000_000 + second).unwrap();
+        self.stamped(at, "stdout F", line.as_bytes());
     }
 
     fn stamped(&mut self, stamp: jiff::Timestamp, stream_and_tag: &str, text: &[u8]) {

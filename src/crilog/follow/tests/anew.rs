@@ -74,3 +74,73 @@ fn a_log_that_grows_or_whose_owner_changes_is_the_same_log() {
     let [log] = node.follower.finished().try_into().unwrap();
     assert!(log.complete, "{log:?}");
 }
+
+/// What is left when the container of a log has ended.
+fn ended(node: &mut Node) -> ContainerLog {
+    node.end("job");
+    node.read();
+    node.ack_all();
+    let [log] = node.follower.finished().try_into().unwrap();
+    log
+}
+
+#[test]
+fn a_log_written_anew_before_it_was_read_is_not_complete() {
+    for count in [1, 3, 20] {
+        let mut node = Node::new(true);
+        node.read();
+        node.write("job", "0.log", lines("old", 3));
+        // Opened and looked at, and not read yet.
+        node.read_if(Choice::Unsure);
+        node.follower.about_to_be_lost();
+        let path = node.path("job").join("0.log");
+        let before = fs::metadata(&path).unwrap();
+        until_later(&path, &before, || fs::write(&path, lines("new", count)).unwrap());
+        node.read();
+        let texts: Vec<String> = (0..count).map(|n| format!("new {n}")).collect();
+        assert_eq!(node.texts(), texts, "{count}");
+        let log = ended(&mut node);
+        assert!(!log.complete && log.accounting.lost_unknown, "{count}: {log:?}");
+    }
+}
+
+#[test]
+fn a_writer_that_goes_on_at_its_old_place_leaves_a_hole() {
+    use std::os::unix::fs::FileExt as _;
+    let mut node = Node::new(true);
+    node.read();
+    let old = lines("old", 30);
+    node.write("job", "0.log", &old);
+    node.read();
+    let path = node.path("job").join("0.log");
+    let before = fs::metadata(&path).unwrap();
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    until_later(&path, &before, || {
+        file.set_len(0).unwrap();
+        file.write_all_at(lines("new", 2).as_bytes(), old.len() as u64).unwrap();
+    });
+    node.read();
+    assert_eq!(node.texts()[30..], ["new 0", "new 1"]);
+    assert!(node.told.iter().all(|told| !told.malformed));
+    let log = ended(&mut node);
+    assert!(!log.complete && log.accounting.lost_unknown, "{log:?}");
+}
+
+#[test]
+fn a_log_written_anew_in_the_tick_of_the_last_look_is_never_complete() {
+    for (count, is_longer) in [(3, false), (20, true)] {
+        let mut node = Node::new(true);
+        node.read();
+        node.write("job", "0.log", lines("old", 3));
+        node.read();
+        fs::write(node.path("job").join("0.log"), lines("new", count)).unwrap();
+        // As if the kernel's clock had not moved.
+        for live in node.follower.known.live.values_mut() {
+            live.log.chain.segments_mut().for_each(|file| file.changed = None);
+        }
+        let log = ended(&mut node);
+        assert!(!log.complete && log.accounting.lost_unknown, "longer {is_longer}: {log:?}");
+        let texts: Vec<String> = (0..count).map(|n| format!("new {n}")).collect();
+        assert_eq!(node.texts()[3..], texts, "longer {is_longer}");
+    }
+}

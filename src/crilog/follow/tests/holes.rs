@@ -1,0 +1,124 @@
+//! Runs of NUL bytes: skipped, counted, and no log with them is called complete.
+
+use super::*;
+use crate::hole::HOLE_BYTES;
+use ephemon_model::LogLoss;
+
+fn nul(bytes: usize) -> String {
+    "\0".repeat(bytes)
+}
+
+fn holes(log: &ContainerLog) -> u64 {
+    let lost = LogLoss::ALL.into_iter().zip(log.accounting.lost_bytes);
+    lost.filter(|(why, _)| *why == LogLoss::Nul).map(|(_, bytes)| bytes).sum()
+}
+
+/// What comes of a log with this text, which grows by so many bytes at once.
+fn outcome(text: &str, step: usize) -> (Vec<(String, bool)>, ContainerLog) {
+    let mut node = Node::new(true);
+    node.read();
+    for piece in text.as_bytes().chunks(step) {
+        node.write("job", "0.log", piece);
+        node.read();
+    }
+    node.end("job");
+    node.read();
+    node.ack_all();
+    let [log] = node.follower.finished().try_into().unwrap();
+    let size = fs::metadata(node.path("job").join("0.log")).unwrap().len();
+    assert_eq!(log.accounting.seen_bytes, size, "{log:?}");
+    assert_eq!(log.accounting.delivered_bytes + log.accounting.all_lost_bytes(), size, "{log:?}");
+    let lines = node
+        .told
+        .iter()
+        .map(|told| (String::from_utf8_lossy(&told.text).into_owned(), told.unended));
+    (lines.collect(), log)
+}
+
+#[test]
+fn a_hole_is_skipped_wherever_it_is() {
+    let (one, two) = (full("one"), full("two"));
+    let cut = &one[..one.len() - 2];
+    let short = nul(HOLE_BYTES - 1);
+    let line = |text: &str, unended| (text.to_owned(), unended);
+    let cases = [
+        // Between records, of any length.
+        (format!("{one}{}{two}", nul(1)), 1, vec![line("one", false), line("two", false)]),
+        (
+            format!("{one}{}{two}", nul(700_000)),
+            700_000,
+            vec![line("one", false), line("two", false)],
+        ),
+        // At the beginning, and nothing else.
+        (format!("{}{one}", nul(5000)), 5000, vec![line("one", false)]),
+        (nul(300_000), 300_000, vec![]),
+        // In a record, before the next one; at the end.
+        (format!("{cut}{}{two}", nul(4000)), 4000, vec![line("on", true), line("two", false)]),
+        (format!("{one}{}", nul(3)), 3, vec![line("one", false)]),
+        (
+            format!("{one}{}{}", &two[..two.len() - 2], nul(10)),
+            10,
+            vec![line("one", false), line("tw", true)],
+        ),
+        // In a record, which goes on after it.
+        (
+            format!("{cut}{}wo\n{two}", nul(HOLE_BYTES)),
+            HOLE_BYTES as u64,
+            vec![line("on", true), line("wo", false), line("two", false)],
+        ),
+        // What a container may have written.
+        (full(&format!("a{short}b")), 0, vec![line(&format!("a{short}b"), false)]),
+    ];
+    for (text, lost, lines) in cases {
+        for step in [usize::MAX, 100_000] {
+            let (got, log) = outcome(&text, step);
+            assert_eq!(got, lines, "{:?} by {step}", &text[..text.len().min(200)]);
+            assert_eq!((holes(&log), log.complete), (lost, lost == 0), "{log:?}");
+        }
+    }
+}
+
+#[test]
+fn a_hole_in_a_record_that_is_longer_than_any_buffer_ends_it() {
+    let long = "x".repeat(600_000);
+    let text = full(&format!("{long}{}", nul(5000)));
+    let (got, log) = outcome(&text, usize::MAX);
+    let [(first, unended)] = &got[..] else { panic!("{} lines", got.len()) };
+    assert!(*first == long && *unended);
+    assert_eq!((holes(&log), log.complete), (5001, false));
+}
+
+#[test]
+fn a_hole_is_counted_once_over_a_restart() {
+    let mut node = Node::new(true);
+    node.read();
+    node.write("job", "0.log", full("one") + &nul(5000) + &full("two"));
+    node.read();
+    node.follower.ack(&node.told[0].position);
+    node.restart();
+    node.read();
+    assert_eq!(node.texts(), ["one", "two", "two"]);
+    node.end("job");
+    node.read();
+    node.ack_all();
+    let [log] = node.follower.finished().try_into().unwrap();
+    assert_eq!((holes(&log), log.complete), (5000, false), "{log:?}");
+}
+
+#[test]
+fn files_that_begin_with_holes_are_told_apart_and_known_again() {
+    let mut node = Node::new(true);
+    node.read();
+    let rotated = "0.log.20261123-121910";
+    node.write("job", "0.log", nul(5000) + &full("one"));
+    node.read();
+    fs::rename(node.path("job").join("0.log"), node.path("job").join(rotated)).unwrap();
+    node.write("job", "0.log", nul(5000) + &full("two").replace("41.5", "41.6"));
+    node.read();
+    assert_eq!(node.texts(), ["one", "two"]);
+    assert_ne!(node.told[0].uid, node.told[1].uid);
+    node.restart();
+    node.read();
+    let ids: Vec<u128> = node.told.iter().map(|told| told.uid).collect();
+    assert_eq!(ids[..2], ids[2..], "known again, and read again: nothing is acknowledged");
+}

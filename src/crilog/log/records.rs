@@ -1,0 +1,183 @@
+//! What was read of a file, taken apart: records, pieces of long ones, and holes between and in them.
+
+use memchr::memchr;
+
+use super::{Line, Log, Long, Rules, line_of};
+
+use crate::head::Head;
+use crate::hole;
+use crate::join::{Joined, Piece};
+use crate::line;
+use crate::line::{Malformed, Record};
+use crate::place::Spot;
+use ephemon_model::LogStream;
+
+/// What was read of a file at once.
+pub(super) struct Chunk<'a> {
+    pub(super) text: &'a [u8],
+    pub(super) file: u32,
+    pub(super) offset: u64,
+    pub(super) head: Head,
+    /// There may be more.
+    pub(super) is_full: bool,
+    /// There is no more: the file's last record has no newline, and the one here was added.
+    pub(super) is_last: bool,
+}
+
+/// How much of a chunk was dealt with.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Taken {
+    /// Bytes, those in holes included.
+    pub(super) bytes: u64,
+    /// Bytes in holes.
+    pub(super) in_holes: u64,
+}
+
+/// A record, or as much of it as there is.
+struct Raw<'a> {
+    text: &'a [u8],
+    /// What follows it.
+    next: &'a [u8],
+    /// It ends here: with a newline, or in a hole.
+    ends: bool,
+    /// It ends without one.
+    cut: bool,
+    newline: u64,
+    /// What follows is to be read again, with more behind it.
+    waits: bool,
+}
+
+// === impl Log ===
+
+impl Log {
+    pub(super) fn records(
+        &mut self,
+        chunk: &Chunk<'_>,
+        rules: &Rules,
+        sink: &mut dyn FnMut(Line<'_>),
+    ) -> Taken {
+        let mut rest = chunk.text;
+        let mut holes = Vec::new();
+        let has_nul = memchr(0, rest).is_some();
+        let Self { joiner, long, uids, name, id, .. } = self;
+        let mut tell = |joined: Joined<'_>| sink(line_of(joined, name, *id, uids));
+        while !rest.is_empty() {
+            let before = (chunk.text.len() - rest.len()) as u64;
+            let here = Spot { file: chunk.file, offset: chunk.offset + before, skip: 0 };
+            if has_nul && long.is_none() {
+                let (blank, text) = rest.split_at(hole::leading(rest));
+                if text.is_empty() && !chunk.is_full {
+                    // Perhaps text that is on its way. What the file ends with is looked at then.
+                    break;
+                }
+                if !blank.is_empty() {
+                    // Of a record that is nothing but a hole, the newline too.
+                    let text = text.strip_prefix(b"\n").unwrap_or(text);
+                    let bytes = (rest.len() - text.len()) as u64;
+                    holes.push((here.offset, bytes));
+                    // What a line went on with is perhaps what is lost.
+                    joiner.flush(Spot { offset: here.offset + bytes, ..here }, &mut tell);
+                    rest = text;
+                    continue;
+                }
+            }
+            let may_wait = long.is_none() && !(chunk.is_full && before == 0);
+            let Some(raw) = raw(rest, chunk.is_last, has_nul, may_wait) else { break };
+            let after = Spot { offset: here.offset + (rest.len() - raw.next.len()) as u64, ..here };
+            let head = chunk.head.hash;
+            let Raw { ends, cut, newline: overhead, .. } = raw;
+            if let Some(part) = long {
+                let Long { stream, time_unix_ns, full, at } = *part;
+                let text = raw.text;
+                let piece = Piece {
+                    stream,
+                    time_unix_ns,
+                    text,
+                    full,
+                    ends,
+                    cut,
+                    at,
+                    after,
+                    overhead,
+                    head,
+                };
+                joiner.piece(piece, rules.max_line_bytes, &mut tell);
+                part.at.skip += raw.text.len() as u64;
+                if ends {
+                    *long = None;
+                }
+            } else {
+                let (record, text);
+                let (stream, time_unix_ns, full) = match line::parse(raw.text) {
+                    Ok(parsed) => {
+                        record = parsed;
+                        let Record { time_unix_ns, stream, full, .. } = record;
+                        text = &*record.text;
+                        (stream, time_unix_ns, full)
+                    }
+                    Err(Malformed(raw)) => {
+                        text = raw;
+                        (LogStream::Unknown, None, true)
+                    }
+                };
+                let overhead = (raw.text.len() - text.len().min(raw.text.len())) as u64 + overhead;
+                let at = here;
+                let piece = Piece {
+                    stream,
+                    time_unix_ns,
+                    text,
+                    full,
+                    ends,
+                    cut,
+                    at,
+                    after,
+                    overhead,
+                    head,
+                };
+                joiner.piece(piece, rules.max_line_bytes, &mut tell);
+                if !ends {
+                    let at = Spot { skip: text.len() as u64, ..here };
+                    *long = Some(Long { stream, time_unix_ns, full, at });
+                }
+            }
+            rest = raw.next;
+            if raw.waits {
+                break;
+            }
+        }
+        let bytes = (chunk.text.len() - rest.len()) as u64;
+        let mut in_holes = 0;
+        for (offset, bytes) in holes {
+            in_holes += bytes;
+            self.lose_hole(chunk.file, offset, bytes);
+        }
+        Taken { bytes, in_holes }
+    }
+}
+
+/// The record that the text begins with; `None` where its end is still to come and can be waited for.
+fn raw(rest: &[u8], is_last: bool, has_nul: bool, may_wait: bool) -> Option<Raw<'_>> {
+    let end = memchr(b'\n', rest);
+    let (text, next) = match end.and_then(|end| rest.split_at_checked(end)) {
+        Some((text, next)) => (text, next.get(1..).unwrap_or_default()),
+        // The end of a record that does not fit, or of one that is still being written.
+        None if may_wait => return None,
+        None => (rest, &[][..]),
+    };
+    let ends = end.is_some();
+    let cut = is_last && ends && next.is_empty();
+    let whole = Raw { text, next, ends, cut, newline: u64::from(ends), waits: false };
+    if !has_nul {
+        return Some(whole);
+    }
+    if let Some((text, next)) = hole::find(text).and_then(|at| rest.split_at_checked(at)) {
+        return Some(Raw { text, next, ends: true, cut: true, newline: 0, waits: false });
+    }
+    // NUL bytes at the end of what there is may be the beginning of a hole.
+    let kept = hole::trim_end(text);
+    if ends || kept.is_empty() || kept.len() == text.len() {
+        return Some(whole);
+    }
+    let (text, next) = rest.split_at_checked(kept.len())?;
+    Some(Raw { text, next, waits: true, ..whole })
+}
