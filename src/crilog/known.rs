@@ -102,7 +102,7 @@ impl Known {
             return elsewhere;
         };
         let Ok(entries) = directory.entries() else {
-            return;
+            return elsewhere;
         };
         let attempts: BTreeSet<u32> = entries
             .iter()

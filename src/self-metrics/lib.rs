@@ -4,6 +4,7 @@
 
 mod closed;
 mod labels;
+mod logs;
 mod notices;
 mod process;
 mod watched;
@@ -11,12 +12,11 @@ mod watched;
 use std::time::Duration;
 
 use ephemon_model::{LogFlaw, LogLoss, LogRefusal, Quality};
-use prometheus::{
-    Counter, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-};
+use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 pub use closed::Closed;
 pub use labels::{Enforced, Exported, Reason, Signal, Source};
+use logs::LogMetrics;
 pub use notices::Notices;
 use process::ProcessCollector;
 pub use watched::Watched;
@@ -32,12 +32,7 @@ pub struct SelfMetrics {
     limits: IntCounterVec,
     closed: IntCounterVec,
     spool: IntGaugeVec,
-    log_lag: IntGauge,
-    log_lost: IntCounterVec,
-    log_incomplete: IntCounter,
-    log_malformed: IntCounterVec,
-    log_refused: IntCounterVec,
-    log_wait: Counter,
+    logs: LogMetrics,
     reading_duration: Histogram,
     scrape_duration: Histogram,
     watch_up: IntGaugeVec,
@@ -57,9 +52,6 @@ impl SelfMetrics {
 
     /// Registers every family but those of the process.
     pub fn new() -> Result<Self, prometheus::Error> {
-        let counter = |name, help, labels: &[&str]| {
-            IntCounterVec::new(Opts::new(name, help).namespace("ephemon_agent"), labels)
-        };
         let self_metrics = Self {
             registry: Registry::new(),
             finals: counter(
@@ -95,33 +87,7 @@ impl SelfMetrics {
                 ),
                 &["signal"],
             )?,
-            log_lag: IntGauge::new(
-                "ephemon_agent_log_lag_bytes",
-                "Bytes of containers' logs that are written and not yet delivered.",
-            )?,
-            log_lost: counter(
-                "log_lost_bytes_total",
-                "Bytes of containers' logs that could not be read any more.",
-                &["reason"],
-            )?,
-            log_incomplete: IntCounter::new(
-                "ephemon_agent_logs_incomplete_total",
-                "Logs that are over and of which something is, or may be, missing.",
-            )?,
-            log_malformed: counter(
-                "log_malformed_total",
-                "Lines of containers' logs without a time: the runtime's record, or its stamp, is broken.",
-                &["reason"],
-            )?,
-            log_refused: counter(
-                "logs_refused_total",
-                "Wanted logs that are not read: their name stands for no file that may and can be opened.",
-                &["reason"],
-            )?,
-            log_wait: Counter::new(
-                "ephemon_agent_log_share_wait_seconds_total",
-                "Time that pods' logs waited because the pod had used its share of the log thread's time.",
-            )?,
+            logs: LogMetrics::new()?,
             reading_duration: Histogram::with_opts(
                 HistogramOpts::new(
                     "ephemon_agent_reading_duration_seconds",
@@ -158,33 +124,23 @@ impl SelfMetrics {
         for why in Closed::ALL {
             self_metrics.closed.with_label_values(&[why.as_str()]).inc_by(0);
         }
-        for loss in LogLoss::ALL {
-            self_metrics.log_lost.with_label_values(&[loss.as_str()]).inc_by(0);
-        }
-        for flaw in LogFlaw::ALL {
-            self_metrics.log_malformed.with_label_values(&[flaw.as_str()]).inc_by(0);
-        }
-        for why in LogRefusal::ALL {
-            self_metrics.log_refused.with_label_values(&[why.as_str()]).inc_by(0);
-        }
-        self_metrics.registry.register(Box::new(self_metrics.finals.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.discovered.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.dropped.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.exported.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.limits.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.closed.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.spool.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.log_lag.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.log_lost.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.log_incomplete.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.log_malformed.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.log_refused.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.log_wait.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.reading_duration.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.scrape_duration.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.watch_up.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.watch_failures.clone()))?;
+        self_metrics.register()?;
         Ok(self_metrics)
+    }
+
+    fn register(&self) -> Result<(), prometheus::Error> {
+        self.registry.register(Box::new(self.finals.clone()))?;
+        self.registry.register(Box::new(self.discovered.clone()))?;
+        self.registry.register(Box::new(self.dropped.clone()))?;
+        self.registry.register(Box::new(self.exported.clone()))?;
+        self.registry.register(Box::new(self.limits.clone()))?;
+        self.registry.register(Box::new(self.closed.clone()))?;
+        self.registry.register(Box::new(self.spool.clone()))?;
+        self.logs.register(&self.registry)?;
+        self.registry.register(Box::new(self.reading_duration.clone()))?;
+        self.registry.register(Box::new(self.scrape_duration.clone()))?;
+        self.registry.register(Box::new(self.watch_up.clone()))?;
+        self.registry.register(Box::new(self.watch_failures.clone()))
     }
 
     /// The registry, for `metrics` to render.
@@ -243,32 +199,32 @@ impl SelfMetrics {
 
     /// So much of containers' logs is not delivered yet.
     pub fn log_lag(&self, bytes: u64) {
-        self.log_lag.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.logs.lag.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// So much of a container's log is gone undelivered.
     pub fn log_lost(&self, loss: LogLoss, bytes: u64) {
-        self.log_lost.with_label_values(&[loss.as_str()]).inc_by(bytes);
+        self.logs.lost.with_label_values(&[loss.as_str()]).inc_by(bytes);
     }
 
     /// A log is over and not known to have come through whole.
     pub fn log_incomplete(&self) {
-        self.log_incomplete.inc();
+        self.logs.incomplete.inc();
     }
 
     /// A line of a container's log has no time.
     pub fn log_malformed(&self, flaw: LogFlaw) {
-        self.log_malformed.with_label_values(&[flaw.as_str()]).inc();
+        self.logs.malformed.with_label_values(&[flaw.as_str()]).inc();
     }
 
     /// A wanted log is not read.
     pub fn log_refused(&self, why: LogRefusal) {
-        self.log_refused.with_label_values(&[why.as_str()]).inc();
+        self.logs.refused.with_label_values(&[why.as_str()]).inc();
     }
 
     /// Pods' logs waited so long for others: the pods had used their share of the thread's time.
     pub fn log_waited(&self, waited: Duration) {
-        self.log_wait.inc_by(waited.as_secs_f64());
+        self.logs.wait.inc_by(waited.as_secs_f64());
     }
 
     /// The limits a container's spec asks for came to this.
@@ -312,4 +268,9 @@ impl SelfMetrics {
     pub fn sampled(&self, took: Duration) {
         self.reading_duration.observe(took.as_secs_f64());
     }
+}
+
+/// A counter of the agent with these labels.
+fn counter(name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+    IntCounterVec::new(Opts::new(name, help).namespace("ephemon_agent"), labels)
 }

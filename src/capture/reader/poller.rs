@@ -50,7 +50,7 @@ impl Poller {
         let spare = rustix::buffer::spare_capacity(&mut poll_events.events);
         match epoll::wait(&self.0, spare, timeout.as_ref()) {
             Ok(_) => {
-                poll_events.tokens.extend(poll_events.events.iter().map(|event| event.data.u64()))
+                poll_events.tokens.extend(poll_events.events.iter().map(|event| event.data.u64()));
             }
             Err(Errno::INTR) => {}
             Err(error) => return Err(error),

@@ -2,7 +2,7 @@
 
 use kube::api::{ListParams, WatchParams};
 
-use super::trouble::Verb;
+use super::failure::Verb;
 use super::{LIST_PAGE_LIMIT, Watch};
 
 impl Watch {
@@ -17,7 +17,7 @@ impl Watch {
             ..ListParams::default()
         };
         let page = self.answer(self.api.list(&params)).await;
-        let page = page.map_err(|trouble| trouble.sentence(Verb::List, &self.url))?;
+        let page = page.map_err(|failure| failure.sentence(Verb::List, &self.url))?;
         let params = WatchParams {
             label_selector: self.labels(),
             field_selector: Some(self.fields()),
@@ -28,7 +28,7 @@ impl Watch {
         let version = page.metadata.resource_version.unwrap_or_default();
         // Begun and dropped: a server that refuses it says so before the first event.
         let events = self.answer(self.api.watch(&params, &version)).await;
-        drop(events.map_err(|trouble| trouble.sentence(Verb::Watch, &self.url))?);
+        drop(events.map_err(|failure| failure.sentence(Verb::Watch, &self.url))?);
         let more = page.metadata.continue_.is_some_and(|token| !token.is_empty());
         Ok((page.items.len(), more))
     }

@@ -86,7 +86,7 @@ impl Options {
                 Some(Asked::Volume(mount)) => self.volumes.push(mount),
                 Some(Asked::Tmpfs(tmpfs)) => self.tmpfs.push(tmpfs),
                 Some(Asked::Other) => {
-                    self.leave(name, "only the types bind, volume and tmpfs are supported")
+                    self.leave(name, "only the types bind, volume and tmpfs are supported");
                 }
                 None => return Err(wrong(name, &value, "type=TYPE,source=SOURCE,target=TARGET")),
             },
@@ -159,7 +159,10 @@ impl Options {
             }
             // Docker would use the runner's own value.
             _ => {
-                self.leave("--env", "use NAME=VALUE: the runner's own environment is not passed on")
+                self.leave(
+                    "--env",
+                    "use NAME=VALUE: the runner's own environment is not passed on",
+                );
             }
         }
     }
