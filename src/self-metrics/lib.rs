@@ -118,39 +118,49 @@ impl SelfMetrics {
                 .buckets(vec![5e-6, 1e-5, 2e-5, 3.5e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 1e-2]),
             )?,
         };
+        self_metrics.begin_at_zero();
+        self_metrics.register()?;
+        Ok(self_metrics)
+    }
+
+    /// Counts begin at 0, not with the first of a kind.
+    fn begin_at_zero(&self) {
         for quality in Quality::ALL {
-            self_metrics.finals.with_label_values(&[quality.as_str()]).inc_by(0);
+            self.finals.with_label_values(&[quality.as_str()]).inc_by(0);
         }
         for result in Enforced::ALL {
-            self_metrics.limits.with_label_values(&[result.as_str()]).inc_by(0);
+            self.limits.with_label_values(&[result.as_str()]).inc_by(0);
         }
         for why in Closed::ALL {
-            self_metrics.closed.with_label_values(&[why.as_str()]).inc_by(0);
+            self.closed.with_label_values(&[why.as_str()]).inc_by(0);
         }
         for loss in LogLoss::ALL {
-            self_metrics.log_lost.with_label_values(&[loss.as_str()]).inc_by(0);
+            self.log_lost.with_label_values(&[loss.as_str()]).inc_by(0);
         }
         for flaw in LogFlaw::ALL {
-            self_metrics.log_malformed.with_label_values(&[flaw.as_str()]).inc_by(0);
+            self.log_malformed.with_label_values(&[flaw.as_str()]).inc_by(0);
         }
         for why in LogRefusal::ALL {
-            self_metrics.log_refused.with_label_values(&[why.as_str()]).inc_by(0);
+            self.log_refused.with_label_values(&[why.as_str()]).inc_by(0);
         }
-        self_metrics.registry.register(Box::new(self_metrics.finals.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.discovered.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.dropped.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.exported.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.limits.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.closed.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.samples.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.spool.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.log_lag.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.log_lost.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.log_malformed.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.log_refused.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.log_wait.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.sample_duration.clone()))?;
-        Ok(self_metrics)
+    }
+
+    fn register(&self) -> Result<(), prometheus::Error> {
+        self.registry.register(Box::new(self.finals.clone()))?;
+        self.registry.register(Box::new(self.discovered.clone()))?;
+        self.registry.register(Box::new(self.dropped.clone()))?;
+        self.registry.register(Box::new(self.exported.clone()))?;
+        self.registry.register(Box::new(self.limits.clone()))?;
+        self.registry.register(Box::new(self.closed.clone()))?;
+        self.registry.register(Box::new(self.samples.clone()))?;
+        self.registry.register(Box::new(self.spool.clone()))?;
+        self.registry.register(Box::new(self.log_lag.clone()))?;
+        self.registry.register(Box::new(self.log_lost.clone()))?;
+        self.registry.register(Box::new(self.log_malformed.clone()))?;
+        self.registry.register(Box::new(self.log_refused.clone()))?;
+        self.registry.register(Box::new(self.log_wait.clone()))?;
+        self.registry.register(Box::new(self.sample_duration.clone()))?;
+        Ok(())
     }
 
     /// The registry, for `metrics` to render.
