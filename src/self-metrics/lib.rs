@@ -115,17 +115,22 @@ impl SelfMetrics {
                 &["watch"],
             )?,
         };
-        for quality in Quality::ALL {
-            self_metrics.finals.with_label_values(&[quality.as_str()]).inc_by(0);
-        }
-        for result in Enforced::ALL {
-            self_metrics.limits.with_label_values(&[result.as_str()]).inc_by(0);
-        }
-        for why in Closed::ALL {
-            self_metrics.closed.with_label_values(&[why.as_str()]).inc_by(0);
-        }
+        self_metrics.begin_at_zero();
         self_metrics.register()?;
         Ok(self_metrics)
+    }
+
+    /// Counts begin at 0, not with the first of a kind.
+    fn begin_at_zero(&self) {
+        for quality in Quality::ALL {
+            self.finals.with_label_values(&[quality.as_str()]).inc_by(0);
+        }
+        for result in Enforced::ALL {
+            self.limits.with_label_values(&[result.as_str()]).inc_by(0);
+        }
+        for why in Closed::ALL {
+            self.closed.with_label_values(&[why.as_str()]).inc_by(0);
+        }
     }
 
     fn register(&self) -> Result<(), prometheus::Error> {

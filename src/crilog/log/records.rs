@@ -1,5 +1,7 @@
 //! What was read of a file, taken apart: records, pieces of long ones, and holes between and in them.
 
+use std::borrow::Cow;
+
 use memchr::memchr;
 
 use super::{Line, Log, Long, Rules, line_of};
@@ -84,62 +86,24 @@ impl Log {
             let may_wait = long.is_none() && !(chunk.is_full && before == 0);
             let Some(raw) = raw(rest, chunk.is_last, has_nul, may_wait) else { break };
             let after = Spot { offset: here.offset + (rest.len() - raw.next.len()) as u64, ..here };
-            let head = chunk.head.hash;
-            let Raw { ends, cut, newline: overhead, .. } = raw;
-            if let Some(part) = long {
-                let Long { stream, time_unix_ns, full, at } = *part;
-                let text = raw.text;
-                let piece = Piece {
-                    stream,
-                    time_unix_ns,
-                    text,
-                    full,
-                    ends,
-                    cut,
-                    at,
-                    after,
-                    overhead,
-                    head,
-                };
-                joiner.piece(piece, rules.max_line_bytes, &mut tell);
-                part.at.skip += raw.text.len() as u64;
-                if ends {
-                    *long = None;
-                }
+            let record;
+            let (text, begun, header) = if let Some(begun) = *long {
+                (raw.text, begun, 0)
             } else {
-                let (record, text);
-                let (stream, time_unix_ns, full) = match line::parse(raw.text) {
-                    Ok(parsed) => {
-                        record = parsed;
-                        let Record { time_unix_ns, stream, full, .. } = record;
-                        text = &*record.text;
-                        (stream, time_unix_ns, full)
-                    }
-                    Err(Malformed(raw)) => {
-                        text = raw;
-                        (LogStream::Unknown, None, true)
-                    }
-                };
-                let overhead = (raw.text.len() - text.len().min(raw.text.len())) as u64 + overhead;
-                let at = here;
-                let piece = Piece {
-                    stream,
-                    time_unix_ns,
-                    text,
-                    full,
-                    ends,
-                    cut,
-                    at,
-                    after,
-                    overhead,
-                    head,
-                };
-                joiner.piece(piece, rules.max_line_bytes, &mut tell);
-                if !ends {
-                    let at = Spot { skip: text.len() as u64, ..here };
-                    *long = Some(Long { stream, time_unix_ns, full, at });
-                }
-            }
+                record = record_of(raw.text);
+                let Record { time_unix_ns, stream, full, .. } = record;
+                let text = &*record.text;
+                let header = (raw.text.len() - text.len().min(raw.text.len())) as u64;
+                (text, Long { stream, time_unix_ns, full, at: here }, header)
+            };
+            let Long { stream, time_unix_ns, full, at } = begun;
+            let Raw { ends, cut, newline, .. } = raw;
+            let (overhead, head) = (header + newline, chunk.head.hash);
+            let piece =
+                Piece { stream, time_unix_ns, text, full, ends, cut, at, after, overhead, head };
+            joiner.piece(piece, rules.max_line_bytes, &mut tell);
+            let skip = at.skip + text.len() as u64;
+            *long = (!ends).then_some(Long { at: Spot { skip, ..at }, ..begun });
             rest = raw.next;
             if raw.waits {
                 break;
@@ -153,6 +117,16 @@ impl Log {
         }
         Taken { bytes, in_holes }
     }
+}
+
+/// A record, also of what is none.
+fn record_of(raw: &[u8]) -> Record<'_> {
+    line::parse(raw).unwrap_or_else(|Malformed(raw)| Record {
+        time_unix_ns: None,
+        stream: LogStream::Unknown,
+        full: true,
+        text: Cow::Borrowed(raw),
+    })
 }
 
 /// The record that the text begins with; `None` where its end is still to come and can be waited for.
