@@ -112,7 +112,6 @@ impl Story {
         story
     }
 
-    /// A runner that waits for a job, with the init container that has brought it the hook.
     pub fn idle() -> Self {
         let mut story = Self::new();
         story.container("init", ContainerType::Init, None, (0, 1), 0, 50);

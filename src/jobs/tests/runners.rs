@@ -68,10 +68,8 @@ fn a_debug_container_in_a_runners_pod_is_no_step_and_fails_no_job() {
     assert_eq!(idle.job_evidence().job(Some(s(100))), None, "nobody's job");
 
     let mut story = Story::whole();
-    for step in ["__run_2"] {
-        story.forget_end_of(step);
-        story.forget_call(step);
-    }
+    story.forget_end_of("__run_2");
+    story.forget_call("__run_2");
     story.pieces.retain(|piece| {
         let of = |name: &Option<String>| name.as_deref() == Some("__run_2");
         !matches!(piece, Evidence::Journal(heard)

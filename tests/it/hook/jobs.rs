@@ -40,6 +40,13 @@ async fn a_job_played_through_the_hook_is_one_record_with_the_ids_its_steps_were
     let state = rig.prepared().await;
     let good = rig.call("run_script_step", &rig.script("echo $TRACEPARENT"), &state).await;
     rig.set("GITHUB_ACTION", "__run_2");
+    // What the runner's worker logs when a step's turn comes.
+    let logged = |name| {
+        format!("[2026-01-01 00:00:00Z INFO StepsRunner] Processing step: DisplayName='{name}'\n")
+    };
+    fs::create_dir(rig.path("_diag")).unwrap();
+    let log = logged("Run make") + &logged("Test with key ***");
+    fs::write(rig.path("_diag/Worker_20260101-000000-utc.log"), log).unwrap();
     let bad = rig.call("run_script_step", &rig.script("exit 42"), &state).await;
     assert_eq!((good.code, bad.code), (0, 42));
     let cleaned = rig.call("cleanup_job", &Value::Null, &state).await;
@@ -83,6 +90,8 @@ async fn a_job_played_through_the_hook_is_one_record_with_the_ids_its_steps_were
     let [first, second] = &job.steps[..] else { panic!("{:?}", job.steps) };
     assert!(good.stdout.contains(&first.span_id.to_string()), "{good:?}");
     assert_eq!((&*first.name, &*second.name), ("__run", "__run_2"));
+    let names = [first, second].map(|step| step.display_name.as_deref());
+    assert_eq!(names, [None, Some("Test with key ***")], "as GitHub shows it");
     assert_eq!(first.outcome, Outcome { exit_code: Some(0), ..Outcome::SUCCESS });
     assert_eq!(second.outcome, Outcome::of_code(42));
     for step in [first, second] {
