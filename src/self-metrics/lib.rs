@@ -20,6 +20,7 @@ pub use labels::{Enforced, Exported, Reason, Signal, Source};
 pub use notices::Notices;
 use process::ProcessCollector;
 pub use watched::Watched;
+use watched::Watches;
 
 /// The agent's own counters. Cheap to clone; every clone counts into the same figures.
 #[derive(Debug, Clone)]
@@ -37,8 +38,7 @@ pub struct SelfMetrics {
     log_wait: Counter,
     reading_duration: Histogram,
     scrape_duration: Histogram,
-    watch_up: IntGaugeVec,
-    watch_failures: IntCounterVec,
+    watches: Watches,
 }
 
 // === impl SelfMetrics ===
@@ -119,46 +119,43 @@ impl SelfMetrics {
                 )
                 .buckets(vec![5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0]),
             )?,
-            watch_up: IntGaugeVec::new(
-                Opts::new(
-                    "ephemon_agent_watch_up",
-                    "1 while what the agent watches for names answers, else 0.",
-                ),
-                &["watch"],
-            )?,
-            watch_failures: counter(
-                "watch_failures_total",
-                "Times that what the agent watches for names did not answer, or ended early.",
-                &["watch"],
-            )?,
+            watches: Watches::new()?,
         };
+        self_metrics.begin_at_zero();
+        self_metrics.register()?;
+        Ok(self_metrics)
+    }
+
+    /// Counts whose labels are known are shown before the first of them happens.
+    fn begin_at_zero(&self) {
         for quality in Quality::ALL {
-            self_metrics.finals.with_label_values(&[quality.as_str()]).inc_by(0);
+            self.finals.with_label_values(&[quality.as_str()]).inc_by(0);
         }
         for result in Enforced::ALL {
-            self_metrics.limits.with_label_values(&[result.as_str()]).inc_by(0);
+            self.limits.with_label_values(&[result.as_str()]).inc_by(0);
         }
         for why in Closed::ALL {
-            self_metrics.closed.with_label_values(&[why.as_str()]).inc_by(0);
+            self.closed.with_label_values(&[why.as_str()]).inc_by(0);
         }
         for loss in LogLoss::ALL {
-            self_metrics.log_lost.with_label_values(&[loss.as_str()]).inc_by(0);
+            self.log_lost.with_label_values(&[loss.as_str()]).inc_by(0);
         }
-        self_metrics.registry.register(Box::new(self_metrics.finals.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.discovered.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.dropped.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.exported.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.limits.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.closed.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.spool.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.log_lag.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.log_lost.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.log_wait.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.reading_duration.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.scrape_duration.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.watch_up.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.watch_failures.clone()))?;
-        Ok(self_metrics)
+    }
+
+    fn register(&self) -> Result<(), prometheus::Error> {
+        self.registry.register(Box::new(self.finals.clone()))?;
+        self.registry.register(Box::new(self.discovered.clone()))?;
+        self.registry.register(Box::new(self.dropped.clone()))?;
+        self.registry.register(Box::new(self.exported.clone()))?;
+        self.registry.register(Box::new(self.limits.clone()))?;
+        self.registry.register(Box::new(self.closed.clone()))?;
+        self.registry.register(Box::new(self.spool.clone()))?;
+        self.registry.register(Box::new(self.log_lag.clone()))?;
+        self.registry.register(Box::new(self.log_lost.clone()))?;
+        self.registry.register(Box::new(self.log_wait.clone()))?;
+        self.registry.register(Box::new(self.reading_duration.clone()))?;
+        self.registry.register(Box::new(self.scrape_duration.clone()))?;
+        self.watches.register(&self.registry)
     }
 
     /// The registry, for `metrics` to render.
@@ -252,19 +249,17 @@ impl SelfMetrics {
 
     /// This is going to be watched: it is shown as away until it answers.
     pub fn will_watch(&self, watched: Watched) {
-        self.watch_up.with_label_values(&[watched.as_str()]).set(0);
-        self.watch_failures.with_label_values(&[watched.as_str()]).inc_by(0);
+        self.watches.expected(watched);
     }
 
     /// What is watched answers.
     pub fn watch_answers(&self, watched: Watched) {
-        self.watch_up.with_label_values(&[watched.as_str()]).set(1);
+        self.watches.answered(watched);
     }
 
     /// What is watched does not answer, or no more.
     pub fn watch_failed(&self, watched: Watched) {
-        self.watch_up.with_label_values(&[watched.as_str()]).set(0);
-        self.watch_failures.with_label_values(&[watched.as_str()]).inc();
+        self.watches.failed(watched);
     }
 
     /// A container's files were read once.
