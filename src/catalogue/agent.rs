@@ -25,6 +25,7 @@ pub static BUILD: Row<Build> =
 
 /// How the agent is set up: what changes which figures there are, and nothing secret.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag and a label of its own")]
 pub struct Settings {
     /// `--pod-selector`; empty selects all pods.
     pub pod_selector: String,

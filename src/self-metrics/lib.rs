@@ -20,6 +20,7 @@ use logs::LogMetrics;
 pub use notices::Notices;
 use process::ProcessCollector;
 pub use watched::Watched;
+use watched::Watches;
 
 /// The agent's own counters. Cheap to clone; every clone counts into the same figures.
 #[derive(Debug, Clone)]
@@ -35,8 +36,7 @@ pub struct SelfMetrics {
     logs: LogMetrics,
     reading_duration: Histogram,
     scrape_duration: Histogram,
-    watch_up: IntGaugeVec,
-    watch_failures: IntCounterVec,
+    watches: Watches,
 }
 
 // === impl SelfMetrics ===
@@ -102,25 +102,14 @@ impl SelfMetrics {
                 )
                 .buckets(vec![5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0]),
             )?,
-            watch_up: IntGaugeVec::new(
-                Opts::new(
-                    "ephemon_agent_watch_up",
-                    "1 while what the agent watches for names answers, else 0.",
-                ),
-                &["watch"],
-            )?,
-            watch_failures: counter(
-                "watch_failures_total",
-                "Times that what the agent watches for names did not answer, or ended early.",
-                &["watch"],
-            )?,
+            watches: Watches::new()?,
         };
         self_metrics.begin_at_zero();
         self_metrics.register()?;
         Ok(self_metrics)
     }
 
-    /// Counts begin at 0, not with the first of a kind.
+    /// Counts whose labels are known are shown before the first of them happens.
     fn begin_at_zero(&self) {
         for quality in Quality::ALL {
             self.finals.with_label_values(&[quality.as_str()]).inc_by(0);
@@ -144,8 +133,7 @@ impl SelfMetrics {
         self.logs.register(&self.registry)?;
         self.registry.register(Box::new(self.reading_duration.clone()))?;
         self.registry.register(Box::new(self.scrape_duration.clone()))?;
-        self.registry.register(Box::new(self.watch_up.clone()))?;
-        self.registry.register(Box::new(self.watch_failures.clone()))
+        self.watches.register(&self.registry)
     }
 
     /// The registry, for `metrics` to render.
@@ -254,19 +242,17 @@ impl SelfMetrics {
 
     /// This is going to be watched: it is shown as away until it answers.
     pub fn will_watch(&self, watched: Watched) {
-        self.watch_up.with_label_values(&[watched.as_str()]).set(0);
-        self.watch_failures.with_label_values(&[watched.as_str()]).inc_by(0);
+        self.watches.expected(watched);
     }
 
     /// What is watched answers.
     pub fn watch_answers(&self, watched: Watched) {
-        self.watch_up.with_label_values(&[watched.as_str()]).set(1);
+        self.watches.answered(watched);
     }
 
     /// What is watched does not answer, or no more.
     pub fn watch_failed(&self, watched: Watched) {
-        self.watch_up.with_label_values(&[watched.as_str()]).set(0);
-        self.watch_failures.with_label_values(&[watched.as_str()]).inc();
+        self.watches.failed(watched);
     }
 
     /// A container's files were read once.

@@ -122,14 +122,15 @@ fn an_exemplar_in_prometheus_leads_to_the_trace_in_jaeger() {
     let played = play(&mut pod, &agent);
 
     let kept = |query: &str| Some(prometheus.exemplars(query)).filter(|found| !found.is_empty());
-    let found = until(PATIENCE, || kept("ephemon_job_duration_seconds_bucket{job=\"build\"}"))
+    let found = until(PATIENCE, || kept("ephemon_job_duration_seconds_bucket{job_id=\"build\"}"))
         .unwrap_or_else(|| panic!("no exemplar: {}\n{}", prometheus.target(), agent.log()));
     for exemplar in &found {
         assert_eq!(exemplar["labels"]["trace_id"], RUN.trace_id().to_string(), "{exemplar}");
         assert_eq!(exemplar["labels"]["span_id"], played[0].id, "{exemplar}");
     }
     // The container that the OOM killer ended is one click away, too.
-    let peak = "ephemon_job_container_memory_peak_bytes_bucket{job=\"build\",le=\"268435456.0\"}";
+    let peak =
+        "ephemon_job_container_memory_peak_bytes_bucket{job_id=\"build\",le=\"268435456.0\"}";
     let peak = until(PATIENCE, || kept(peak)).expect("an exemplar of the highest memory use");
     assert_eq!(peak[0]["value"], "104857600", "{peak:?}");
 
