@@ -78,7 +78,7 @@ impl Conversation {
         match timeout(self.patience.head, handshake).await {
             Err(_) => self.seat.closed(Closed::SlowRequest),
             Ok(Err(error)) => {
-                tracing::debug!(peer = %self.peer, %error, "the TLS handshake with a client failed")
+                tracing::debug!(peer = %self.peer, %error, "the TLS handshake with a client failed");
             }
             Ok(Ok(stream)) => {
                 let verified = stream.get_ref().1.peer_certificates().is_some();

@@ -232,7 +232,7 @@ impl Log {
 
     fn flush(&mut self, after: Spot, sink: &mut dyn FnMut(Line<'_>)) {
         let Self { joiner, uids, name, id, .. } = self;
-        joiner.flush(after, &mut |joined| sink(line_of(joined, name, *id, uids)));
+        joiner.flush(after, &mut |joined| sink(line_of(&joined, name, *id, uids)));
     }
 
     fn unreadable(&mut self, error: &io::Error, sink: &mut dyn FnMut(Line<'_>)) {

@@ -62,7 +62,7 @@ impl Log {
         let mut holes = Vec::new();
         let has_nul = memchr(0, rest).is_some();
         let Self { joiner, long, uids, name, id, .. } = self;
-        let mut tell = |joined: Joined<'_>| sink(line_of(joined, name, *id, uids));
+        let mut tell = |joined: Joined<'_>| sink(line_of(&joined, name, *id, uids));
         while !rest.is_empty() {
             let before = (chunk.text.len() - rest.len()) as u64;
             let here = Spot { file: chunk.file, offset: chunk.offset + before, skip: 0 };

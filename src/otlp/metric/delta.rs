@@ -206,14 +206,15 @@ impl Turned<'_> {
             Some(last) if now.at_ns <= last.at_ns || now.counted == last.counted => {
                 (Fate::Left, last.at_ns, now.counted)
             }
-            Some(last) => match now.counted.less(&last.counted) {
-                Some(counted) => (Fate::Sent(now), last.at_ns, counted),
-                // Somebody counts from the beginning again.
-                None => {
+            Some(last) => {
+                if let Some(counted) = now.counted.less(&last.counted) {
+                    (Fate::Sent(now), last.at_ns, counted)
+                } else {
+                    // Somebody counts from the beginning again.
                     let counted = now.counted.clone();
                     (Fate::Sent(now), began_ns.max(last.at_ns), counted)
                 }
-            },
+            }
         };
         match fate {
             Fate::Left => None,
