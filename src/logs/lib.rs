@@ -112,7 +112,7 @@ pub fn start(node: &NodeRoot, settings: Settings, parts: Parts) -> io::Result<Lo
         attributes: settings.attributes,
     };
     let pods = node.pod_logs();
-    let links = LinkDirectories::new(&node, &settings.link_dirs);
+    let links = LinkDirectories::new(node, &settings.link_dirs);
     let reading = Options { links, ..Options::new(&pods) };
     let (over_tx, over) = oneshot::channel();
     let stopped = Arc::clone(&stop);
