@@ -9,7 +9,7 @@ use ephemon_contract::trace::SpanId;
 
 use super::containers::containers;
 use super::identity::Identity;
-use super::job::{Container, Job, Phase, Role, Step};
+use super::job::{Container, Job, Phase, Role, Step, Totals};
 use super::job_evidence::JobEvidence;
 use super::job_result::Parts;
 use super::outcome::{Fault, Outcome};
@@ -18,7 +18,6 @@ use super::runner::Said;
 use super::runner_end::RunnerEnd;
 use super::steps::{Claimed, close, steps};
 use super::time::{Source, Stamp, Window};
-use super::totals::Totals;
 use super::written::Written;
 
 impl JobEvidence {

@@ -10,7 +10,6 @@ use super::figures::Figures;
 use super::identity::Identity;
 use super::outcome::{Outcome, ResultSource};
 use super::time::Window;
-use super::totals::Totals;
 
 /// One job.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,6 +48,21 @@ pub struct RunnerStart {
     pub startup_ns: u64,
     /// From the runner's start to its job's.
     pub idle_ns: u64,
+}
+
+/// A job's figures with what they include.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// All containers of `included` together: sums, and the highest of their peaks.
+    pub figures: Figures,
+    /// The roles of the containers in `figures`: those of the job, or the runner's where the job had
+    /// none of its own.
+    pub included: Vec<Role>,
+    /// The runner's own containers and sidecars, from their start on: their wait for the job is in it.
+    /// Nothing where they are in `figures`.
+    pub runner: Figures,
+    /// Init containers of the pod: over before the job began.
+    pub init: Figures,
 }
 
 /// A call of the hook that is no step.

@@ -44,7 +44,7 @@ pub use evidence_store::MAX_OWED_BYTES;
 pub use evidence_store::{EvidenceStore, EvidenceStoreError};
 pub use figures::Figures;
 pub use identity::Identity;
-pub use job::{Container, Job, LogCount, Phase, Proof, Pull, Role, RunnerStart, Step};
+pub use job::{Container, Job, LogCount, Phase, Proof, Pull, Role, RunnerStart, Step, Totals};
 pub use job_evidence::{JobEvidence, MAX_CONTAINERS, MAX_RECORDS};
 pub use job_evidence::{MAX_FACT_BYTES, MAX_RECORD_BYTES};
 pub use jobs_view::{JobsView, Shown};
@@ -53,7 +53,6 @@ pub use outcome::{Fault, JobResult, Outcome, ResultSource};
 pub use saved::{SaveError, Saved};
 pub use snapshot_joiner::snapshots;
 pub use time::{Source, Stamp, Window};
-pub use totals::Totals;
 
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,9 @@ use super::written::Written;
 /// Exit codes of a container that was told to stop: of its own accord, by SIGINT, SIGKILL, SIGTERM.
 const TOLD_TO_STOP: [i32; 4] = [0, 130, 137, 143];
 
+/// An end is stamped when it is seen, and can be seen so much later than another one that followed.
+const SEEN_LATE_NS: u64 = 1_000_000_000;
+
 /// How a runner ended that should not have.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RunnerEnd {
@@ -49,9 +52,10 @@ impl RunnerEnd {
         })
     }
 
-    /// What ended with the runner or after it did so for no other reason.
+    /// What ended with the runner, or after it, did so for no other reason.
     pub(super) fn enter(&self, steps: &mut [Step], containers: &mut [Container]) {
-        let follows = |end: Option<super::time::Stamp>| end.is_some_and(|end| end.ns >= self.at_ns);
+        let from_ns = self.at_ns.saturating_sub(SEEN_LATE_NS);
+        let follows = |end: Option<super::time::Stamp>| end.is_some_and(|end| end.ns >= from_ns);
         for step in steps.iter_mut().filter(|step| follows(step.window.end)) {
             let lost = step.outcome.fault == Some(Fault::Lost);
             if lost || step.outcome.result == JobResult::Cancellation {

@@ -3,22 +3,7 @@
 use ephemon_model::ContainerType;
 
 use super::figures::Figures;
-use super::job::{Container, Proof, Role};
-
-/// A job's figures with what they include.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// All containers of `included` together: sums, and the highest of their peaks.
-    pub figures: Figures,
-    /// The roles of the containers in `figures`: those of the job, or the runner's where the job had
-    /// none of its own.
-    pub included: Vec<Role>,
-    /// The runner's own containers and sidecars, from their start on: their wait for the job is in it.
-    /// Nothing where they are in `figures`.
-    pub runner: Figures,
-    /// Init containers of the pod: over before the job began.
-    pub init: Figures,
-}
+use super::job::{Container, Proof, Role, Totals};
 
 // === impl Totals ===
 

@@ -236,9 +236,16 @@ impl Trace<'_> {
             ("run", started.or(created).map(|from| (from, end.ns))),
         ];
         let key = self.job.identity.key();
+        // Of two runs under one name, each has its own.
+        let is_latest = key.container_span(&container.name).span_id == container.span_id;
+        let run = container.id.as_ref().filter(|_| !is_latest);
+        let name = run.map_or_else(
+            || container.name.to_string(),
+            |run| format!("{}/{}", container.name, run.as_str()),
+        );
         for (stage, times) in stages {
             let Some((from, to)) = times else { continue };
-            let id = key.stage_span(&container.name, stage).span_id;
+            let id = key.stage_span(&name, stage).span_id;
             let mut part = *window;
             part.start.ns = from;
             part.end = Some(ephemon_jobs::Stamp { ns: to.max(from), ..end });

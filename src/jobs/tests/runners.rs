@@ -104,6 +104,19 @@ fn a_runner_that_is_oom_killed_is_an_error_and_no_cancellation() {
     }
 }
 
+/// An end is stamped when it is seen.
+#[test]
+fn a_runners_end_that_is_seen_after_that_of_its_step_is_its_cause_all_the_same() {
+    let mut story = runner_dies(137, "OOMKilled", 1);
+    story.sighted("runner", |one| one.ended_ns = Some(s(32) + 900_000_000));
+    let job = job(&story);
+    let step = job.steps.iter().find(|step| &*step.name == "__run_2").unwrap();
+    assert_eq!(
+        (job.outcome.fault, step.outcome.fault),
+        (Some(Fault::OomKilled), Some(Fault::Runner))
+    );
+}
+
 #[test]
 fn a_runner_that_crashes_is_an_error_and_one_that_is_told_to_stop_a_cancellation() {
     let crashed = job(&runner_dies(139, "Error", 0));

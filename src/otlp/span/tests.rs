@@ -202,3 +202,15 @@ fn links_lead_to_the_runs_own_server() {
         assert!(task["cicd.pipeline.task.run.url.full"].as_str().unwrap().starts_with(&run));
     }
 }
+
+/// Without an API a container can stand under another's name for a while.
+#[test]
+fn two_runs_under_one_name_have_spans_of_their_own() {
+    let mut story = Story::whole();
+    story.sighted("redis", |one| one.name = "job".into());
+    let job = story.job_evidence().job(Some(s(100))).unwrap();
+    assert_eq!(job.containers.iter().filter(|one| &*one.name == "job").count(), 2);
+    let all = spans(&job, &Which::All, &options());
+    let ids: std::collections::HashSet<_> = all.iter().map(|span| &span.span_id).collect();
+    assert_eq!(ids.len(), all.len());
+}
