@@ -294,8 +294,9 @@ fn jobs_are_shown_by_name_with_exemplars_in_openmetrics_only() {
     use ephemon_jobs::story;
     use ephemon_jobs::tally::Tally;
     use ephemon_jobs::{JobResult, Shown};
-    let shown_job =
-        Arc::new(story::Story::whole().job_evidence().job(Some(story::s(100))).unwrap());
+    let mut shown_job = story::Story::whole().job_evidence().job(Some(story::s(100))).unwrap();
+    shown_job.identity.display_name = Some("test (1)".into());
+    let shown_job = Arc::new(shown_job);
     let mut tally = Tally::default();
     tally.started(&shown_job);
     tally.finished(&shown_job);
@@ -320,6 +321,9 @@ fn jobs_are_shown_by_name_with_exemplars_in_openmetrics_only() {
         assert_eq!(families["ephemon_job_duration_seconds"].kind, "histogram");
         let names: Vec<_> =
             families.keys().filter(|name| name.starts_with("ephemon_job")).collect();
+        let named = families.get("ephemon_job_name_info").or(families.get("ephemon_job_name"));
+        let named = named.and_then(|family| family.samples.keys().next());
+        assert_eq!(named.map(|(_, labels)| &*labels["job_name"]), Some("test (1)"));
         let rows = job::ROWS.len();
         assert_eq!(names.len(), rows, "{names:?}");
     }
