@@ -140,7 +140,7 @@ mod tests {
                 assert_eq!(nice, HIGHEST_NICE);
             }
             Priority::Normal(Reason::Capability | Reason::UserNamespace) => {
-                assert_ne!(nice, HIGHEST_NICE)
+                assert_ne!(nice, HIGHEST_NICE);
             }
             other => panic!("{other:?}"),
         }
