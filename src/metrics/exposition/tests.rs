@@ -321,9 +321,9 @@ fn jobs_are_shown_by_name_with_exemplars_in_openmetrics_only() {
         assert_eq!(families["ephemon_job_duration_seconds"].kind, "histogram");
         let names: Vec<_> =
             families.keys().filter(|name| name.starts_with("ephemon_job")).collect();
-        let family = families.get("ephemon_job_name_info").or(families.get("ephemon_job_name"));
-        let series = family.and_then(|family| family.samples.keys().next());
-        assert_eq!(series.map(|(_, labels)| &*labels["job_name"]), Some("test (1)"));
+        let label = families.get("ephemon_job_name_info").or(families.get("ephemon_job_name"));
+        let label = label.and_then(|family| family.samples.keys().next());
+        assert_eq!(label.map(|(_, labels)| &*labels["job_name"]), Some("test (1)"));
         let rows = job::ROWS.len();
         assert_eq!(names.len(), rows, "{names:?}");
     }
