@@ -162,7 +162,7 @@ impl Log {
         let here = read.unwrap_or(Spot { file: next, ..Spot::default() });
         let after = self.long.map_or(here, |long| Spot { skip: 0, ..long.at });
         let Self { joiner, uids, name, id, .. } = self;
-        joiner.relieve(after, &mut |joined| sink(line_of(joined, name, *id, uids)));
+        joiner.relieve(after, &mut |joined| sink(line_of(&joined, name, *id, uids)));
     }
 
     /// Whether its next text is in a compressed file.
@@ -280,8 +280,9 @@ impl Segment {
 }
 
 #[inline]
-fn line_of<'a>(joined: Joined<'a>, log: &'a Arc<LogRef>, id: LogId, uids: &Uids) -> Line<'a> {
-    let Joined { stream, time_unix_ns, text, part, continues, unended, start, head, mark } = joined;
+fn line_of<'a>(joined: &Joined<'a>, log: &'a Arc<LogRef>, id: LogId, uids: &Uids) -> Line<'a> {
+    let Joined { stream, time_unix_ns, text, part, continues, unended, start, head, mark } =
+        *joined;
     Line {
         log,
         stream,

@@ -123,20 +123,25 @@ impl SelfMetrics {
         for loss in LogLoss::ALL {
             self_metrics.log_lost.with_label_values(&[loss.as_str()]).inc_by(0);
         }
-        self_metrics.registry.register(Box::new(self_metrics.finals.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.discovered.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.dropped.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.exported.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.limits.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.closed.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.samples.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.spool.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.log_lag.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.log_lost.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.log_incomplete.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.log_wait.clone()))?;
-        self_metrics.registry.register(Box::new(self_metrics.sample_duration.clone()))?;
+        self_metrics.register()?;
         Ok(self_metrics)
+    }
+
+    fn register(&self) -> Result<(), prometheus::Error> {
+        self.registry.register(Box::new(self.finals.clone()))?;
+        self.registry.register(Box::new(self.discovered.clone()))?;
+        self.registry.register(Box::new(self.dropped.clone()))?;
+        self.registry.register(Box::new(self.exported.clone()))?;
+        self.registry.register(Box::new(self.limits.clone()))?;
+        self.registry.register(Box::new(self.closed.clone()))?;
+        self.registry.register(Box::new(self.samples.clone()))?;
+        self.registry.register(Box::new(self.spool.clone()))?;
+        self.registry.register(Box::new(self.log_lag.clone()))?;
+        self.registry.register(Box::new(self.log_lost.clone()))?;
+        self.registry.register(Box::new(self.log_incomplete.clone()))?;
+        self.registry.register(Box::new(self.log_wait.clone()))?;
+        self.registry.register(Box::new(self.sample_duration.clone()))?;
+        Ok(())
     }
 
     /// The registry, for `metrics` to render.

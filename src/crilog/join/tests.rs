@@ -22,8 +22,8 @@ struct Told {
     mark: Mark,
 }
 
-fn told(joined: Joined<'_>) -> Told {
-    let Joined { stream, text, part, continues, unended, start, mark, .. } = joined;
+fn told(joined: &Joined<'_>) -> Told {
+    let Joined { stream, text, part, continues, unended, start, mark, .. } = *joined;
     Told { stream, text: text.to_vec(), part, continues, unended, start, mark }
 }
 
@@ -63,18 +63,18 @@ fn run_relieved(
                 overhead: if number == 0 { 10 } else { 0 },
                 head: 1,
             };
-            joiner.piece(piece, limit, &mut |joined| all.push(told(joined)));
+            joiner.piece(piece, limit, &mut |joined| all.push(told(&joined)));
             skip += text.len() as u64;
             given += 1;
             if given.is_multiple_of(every) {
                 let here = if piece.ends { after } else { spot };
-                joiner.relieve(here, &mut |joined| all.push(told(joined)));
+                joiner.relieve(here, &mut |joined| all.push(told(&joined)));
                 assert_eq!(joiner.held(), 0);
             }
         }
     }
     let end = Spot { file: 0, offset: records.len() as u64 * 1000, skip: 0 };
-    joiner.flush(end, &mut |joined| all.push(told(joined)));
+    joiner.flush(end, &mut |joined| all.push(told(&joined)));
     all
 }
 

@@ -158,7 +158,7 @@ impl Log {
         let mut rest = chunk;
         let limit = rules.max_line_bytes;
         let Self { joiner, long, uids, name, id, .. } = self;
-        let mut tell = |joined: Joined<'_>| sink(line_of(joined, name, *id, uids));
+        let mut tell = |joined: Joined<'_>| sink(line_of(&joined, name, *id, uids));
         while !rest.is_empty() {
             let before = (chunk.len() - rest.len()) as u64;
             let here = Spot { file: number, offset: offset + before, skip: 0 };
@@ -259,7 +259,7 @@ impl Log {
 
     fn flush(&mut self, after: Spot, sink: &mut dyn FnMut(Line<'_>)) {
         let Self { joiner, uids, name, id, .. } = self;
-        joiner.flush(after, &mut |joined| sink(line_of(joined, name, *id, uids)));
+        joiner.flush(after, &mut |joined| sink(line_of(&joined, name, *id, uids)));
     }
 
     fn unreadable(&mut self, error: &io::Error, sink: &mut dyn FnMut(Line<'_>)) {
