@@ -15,8 +15,8 @@ use super::job::job;
 use super::{InvalidField, PodView, Run};
 use crate::inventory::SpecEntry;
 
-/// On a static pod's mirror: the UID that its cgroups and logs carry, which is not the mirror's. It is
-/// the hash of the static pod's file, or what the file itself has as `metadata.uid`.
+/// On a static pod's mirror: the UID in its cgroups and logs, which is the hash of the static pod's
+/// file, or what the file has as `metadata.uid`.
 ///
 /// Source: kubernetes v1.36.2, `pkg/kubelet/types/constants.go`, `ConfigMirrorAnnotationKey`;
 /// `pkg/kubelet/config/common.go`, `applyDefaults`.

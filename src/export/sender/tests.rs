@@ -142,7 +142,7 @@ async fn a_plain_thread_gives_and_learns_without_a_runtime() {
     let page = Page::new(Semaphore::MAX_PERMITS);
     let (outbox, sender, _) = sender(&page, None, 1 << 20);
     let (answered_tx, answered_rx) = std::sync::mpsc::channel();
-    outbox.on_answer(move || answered_tx.send(()).unwrap_or_default());
+    outbox.on_answer(move || answered_tx.send(()).unwrap());
     let run = tokio::spawn(sender.run(std::future::pending()));
     let giver = tokio::task::spawn_blocking(move || {
         std::thread::spawn(move || {

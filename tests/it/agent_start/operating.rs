@@ -44,7 +44,8 @@ fn a_collector_that_does_not_take_requests_is_named_by_the_check_without_its_sec
     let output = Command::new(programs::ephemon())
         .args(["agent", "--check", "--no-api", "--listen", "127.0.0.1:0"])
         .env("EPHEMON_NODE_ROOT", node.path())
-        .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://user:{SECRET}@127.0.0.1:1"))
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+        .env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", format!("http://user:{SECRET}@127.0.0.1:1"))
         .env("OTEL_EXPORTER_OTLP_HEADERS", format!("authorization=Bearer {SECRET}"))
         .output()
         .unwrap();

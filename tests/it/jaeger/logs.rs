@@ -1,4 +1,4 @@
-//! A job's lines in a log back end that people use: found in VictoriaLogs by pod, container, job and run,
+//! A job's lines in a log back end that people use: found in `VictoriaLogs` by pod, container, job and run,
 //! and from a span in Jaeger to its lines and back.
 
 use super::{PATIENCE, find, play};

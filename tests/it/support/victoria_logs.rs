@@ -1,4 +1,4 @@
-//! VictoriaLogs in one process, asked by its own query language what it has. `.ci/run` makes it of Go
+//! `VictoriaLogs` in one process, asked by its own query language what it has. `.ci/run` makes it of Go
 //! modules.
 
 use std::fs::{self, File};
@@ -19,7 +19,7 @@ pub(crate) const PROGRAM: &str = "victoria-logs";
 /// Starts before it is given up: another test may take a port that was free a moment ago.
 const STARTS: usize = 5;
 
-/// A running VictoriaLogs.
+/// A running `VictoriaLogs`.
 #[derive(Debug)]
 pub(crate) struct VictoriaLogs {
     _process: Running,
@@ -66,7 +66,7 @@ impl VictoriaLogs {
         format!("http://{}/insert/opentelemetry/v1/logs", self.address)
     }
 
-    /// The records that a query in LogsQL finds.
+    /// The records that a query in `LogsQL` finds.
     ///
     /// # Panics
     /// If it refuses the query.
