@@ -51,16 +51,6 @@ pub struct Staged {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Undo(Vec<(String, String, Option<Last>)>);
 
-/// What becomes of a point.
-enum Fate {
-    /// It is sent as it is now, and its window ends here.
-    Sent(Last),
-    /// Nobody knows what of it was sent: the next window begins here.
-    Begun(Last),
-    /// Nothing has come since.
-    Left,
-}
-
 // === impl Windows ===
 
 impl Windows {
@@ -193,40 +183,22 @@ impl Turned<'_> {
 
     /// What came since the last window, and when that ended; none of nothing.
     fn since(&mut self, key: String, began_ns: u64, now: Last) -> Option<(u64, Counted)> {
-        let last = self.known.and_then(|known| known.get(&key));
-        let (fate, start_ns, counted) = match last {
-            None if began_ns < self.since_ns => {
-                let counted = now.counted.clone();
-                (Fate::Begun(now), began_ns, counted)
-            }
-            None => {
-                let counted = now.counted.clone();
-                (Fate::Sent(now), began_ns, counted)
-            }
-            Some(last) if now.at_ns <= last.at_ns || now.counted == last.counted => {
-                (Fate::Left, last.at_ns, now.counted)
-            }
-            Some(last) => {
-                if let Some(counted) = now.counted.less(&last.counted) {
-                    (Fate::Sent(now), last.at_ns, counted)
-                } else {
-                    // Somebody counts from the beginning again.
-                    let counted = now.counted.clone();
-                    (Fate::Sent(now), began_ns.max(last.at_ns), counted)
-                }
-            }
+        let Some(last) = self.known.and_then(|known| known.get(&key)) else {
+            let counted = now.counted.clone();
+            self.staged.ends.insert(key, now);
+            // Of what began before, nobody knows what was sent: its next window begins here.
+            return (began_ns >= self.since_ns).then_some((began_ns, counted));
         };
-        match fate {
-            Fate::Left => None,
-            Fate::Begun(last) => {
-                self.staged.ends.insert(key, last);
-                None
-            }
-            Fate::Sent(last) => {
-                self.staged.ends.insert(key, last);
-                Some((start_ns, counted))
-            }
+        if now.at_ns <= last.at_ns || now.counted == last.counted {
+            return None;
         }
+        let (start_ns, counted) = now.counted.less(&last.counted).map_or_else(
+            // Somebody counts from the beginning again.
+            || (began_ns.max(last.at_ns), now.counted.clone()),
+            |counted| (last.at_ns, counted),
+        );
+        self.staged.ends.insert(key, now);
+        Some((start_ns, counted))
     }
 }
 
