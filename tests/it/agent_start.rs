@@ -248,7 +248,7 @@ fn a_missing_cgroup_mount_is_said_and_the_agent_serves_on_unready() {
     let mut agent = Started::on(node.path(), &["--no-api"]);
     let address = agent.address();
     let line = agent.says("no cgroup file system");
-    assert!(line.contains("--node-root") && line.contains("retrying"), "{line}");
+    assert!(line.contains("--node-root") && line.contains("retrying in"), "{line}");
     let missing = until(address, "/readyz", |status, _| status == 503);
     assert!(missing.contains("cgroup"), "{missing}");
     until(address, "/metrics", |status, body| status == 200 && body.contains("process_cpu"));

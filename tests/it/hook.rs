@@ -222,7 +222,7 @@ async fn what_makes_no_sense_is_one_sentence_without_a_secret() {
     let step = json!({"entryPoint": "sh", "environmentVariables": {"T": "hunter2"}});
     let called = rig.call("run_script_step", &step, &Value::Null).await;
     assert!(
-        called.code == 1 && called.stdout.starts_with("::error::the job was not prepared"),
+        called.code == 1 && called.stdout.starts_with("::error::the job is not prepared"),
         "{called:?}"
     );
     let called = rig.call("dance", &json!("hunter2"), &Value::Null).await;

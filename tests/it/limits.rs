@@ -156,7 +156,7 @@ fn a_container_that_uses_more_than_its_new_limit_is_waited_for_or_killed() {
     if rig.is_v2() {
         assert_eq!(rig.end("r1", "holder"), (137, "OOMKilled".to_owned()));
     } else {
-        until(PATIENCE, || agent.log().contains("trying again").then_some(()))
+        until(PATIENCE, || agent.log().contains("retrying for").then_some(()))
             .unwrap_or_else(|| panic!("{}", agent.log()));
         assert_eq!(limits(&rig.in_force("r1", "holder")), [None; 3]);
         results(&agent, "applied", 1.0);

@@ -70,7 +70,7 @@ fn what_cannot_be_understood_is_said_without_repeating_it() {
     let wrong = wrong.unwrap_err().to_string();
     assert!(!wrong.contains(secret));
     assert!(
-        wrong.contains("args.environmentVariables is a string, and must be an object"),
+        wrong.contains("args.environmentVariables is a string, but must be an object"),
         "{wrong}"
     );
     assert!(matches!(Request::parse(b"{"), Err(Error::NotJson { .. })));
@@ -198,7 +198,7 @@ fn what_must_be_there_is_named_where_it_is_not() {
         assert!(told(request(command, json!({}))).contains("has no command"));
     }
     assert!(
-        told(request(json!(5), json!({}))).contains("command is a number, and must be a string")
+        told(request(json!(5), json!({}))).contains("command is a number, but must be a string")
     );
     for args in [json!(null), json!({}), json!({"container": null, "services": []})] {
         assert!(told(request(json!("prepare_job"), args)).contains("args.container"));

@@ -64,7 +64,7 @@ async fn a_prepare_whose_answer_cannot_be_written_fails_and_leaves_nothing_that_
     let request = json!({"command": "prepare_job", "responseFile": answer, "args": args});
     let called = rig.begin_with(&request.to_string(), answer).await.finish().await;
     assert_eq!(called.code, 1, "{called:?}");
-    let sentence = "::error::the answer for the runner cannot be written to ";
+    let sentence = "::error::cannot write the response file ";
     assert!(called.stdout.contains(sentence), "{called:?}");
     let cleaned = rig.call("cleanup_job", &json!({}), &Value::Null).await;
     assert_eq!(cleaned.code, 0, "{cleaned:?}");

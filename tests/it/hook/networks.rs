@@ -136,7 +136,7 @@ async fn a_port_that_cannot_be_forwarded_is_named() {
     let ports = [format!("{other}:{port}")];
     let prepared = prepare(&rig, &Value::Null, &[service(&ports, "")]).await;
     assert_eq!(prepared.code, 1, "{prepared:?}");
-    let words = format!("port {other}/tcp cannot be forwarded to port {port} of the service");
+    let words = format!("cannot forward port {other}/tcp to port {port} of the service");
     assert!(prepared.stdout.contains(&words), "{prepared:?}");
 }
 
@@ -157,7 +157,7 @@ async fn a_port_without_a_listener_costs_two_seconds_and_is_named() {
 async fn services_have_the_names_of_the_workflow_where_the_runner_logged_them() {
     let Some(rig) = Rig::start().await else { return };
     let prepared = prepare(&rig, &json!({"image": "init"}), &[service(&[], "")]).await;
-    assert!(prepared.stdout.contains("service valkey/valkey:8: reached as valkey, localhost; its name in the workflow is not known"), "{prepared:?}");
+    assert!(prepared.stdout.contains("service valkey/valkey:8: reached as valkey, localhost; the hook does not know its name in the workflow"), "{prepared:?}");
     let message = json!({"jobServiceContainers": {"type": 2, "map": [
         {"key": "cache", "value": {"type": 2, "map": [{"key": "image", "value": "valkey/valkey:8"}]}},
     ]}});

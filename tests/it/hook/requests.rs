@@ -35,7 +35,7 @@ async fn a_bad_field_is_one_sentence_and_leaves_nothing_in_the_pod() {
         (json!([SECRET]), "the request is an array"),
         (of("prepare_job", json!(null)), "args.container"),
         (of("prepare_job", json!({})), "args.container"),
-        (of("prepare_job", secret()), "args is a string, and must be an object"),
+        (of("prepare_job", secret()), "args is a string, but must be an object"),
         (of("prepare_job", json!({"container": SECRET})), "args.container is a string"),
         (of("prepare_job", json!({"services": {"redis": SECRET}})), "args.services is an object"),
         (of("prepare_job", json!({"services": [null]})), "args.services[0] is null"),

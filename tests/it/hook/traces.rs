@@ -243,7 +243,7 @@ async fn what_the_way_to_the_collector_lacks_is_told_where_the_workflow_is_debug
     let proxy = Proxy::start(Manner { wants: Some("ci:hunter2"), ..Manner::default() });
     let state = rig.prepared().await;
     for (protocol, said) in [
-        ("grpc", format!("the proxy {} of ALL_PROXY wants a user", proxy.url(""))),
+        ("grpc", format!("the proxy {} of ALL_PROXY requires valid credentials", proxy.url(""))),
         ("http/protobuf", "status code: 407".to_owned()),
     ] {
         rig.env.clear();

@@ -79,7 +79,7 @@ fn a_container_that_dies_in_mid_step_is_named() {
     kill(site.host_pid_of(&id));
     for called in [step.finish(), runner.script(&state, "echo never")] {
         assert_eq!(called.code, 137, "{called:?}");
-        assert!(called.says("container job ended while it was needed"), "{called:?}");
+        assert!(called.says("container job exited unexpectedly"), "{called:?}");
     }
     assert_eq!(runner.call("cleanup_job", &json!({}), &state).code, 0);
 }
@@ -134,7 +134,10 @@ fn a_container_that_the_kubelet_runs_again_refuses() {
     });
     assert_eq!(again, json!(125));
     let log = site.log_of(&runner, "step");
-    assert!(log.contains("step ran before, and an ephemeral container runs once"), "{log}");
+    assert!(
+        log.contains("step has already run, and an ephemeral container runs only once"),
+        "{log}"
+    );
     assert_eq!(runner.read("r/r/runs"), "run\n");
 }
 

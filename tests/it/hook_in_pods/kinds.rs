@@ -121,5 +121,5 @@ fn databases_that_want_one_port_get_one_each_or_a_sentence() {
 
     // In a job container the ports of both are one network's.
     let refused = site.runner("runner-2").prepare_called(&job(BUSYBOX, ""), &two);
-    assert!(refused.code == 1 && refused.says("5432/tcp is wanted by both"), "{refused:?}");
+    assert!(refused.code == 1 && refused.says("5432/tcp is used by both"), "{refused:?}");
 }

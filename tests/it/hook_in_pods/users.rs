@@ -145,7 +145,7 @@ fn a_user_that_the_image_does_not_know_is_said_to_be_unknown() {
     let state = runner.prepare(&job(BUSYBOX, "--user nobody-here"), &[]);
     let step = runner.script(&state, "echo never");
     assert_ne!(step.code, 0, "{step:?}");
-    assert!(step.says("no user \"nobody-here\" in this image"), "{step:?}");
+    assert!(step.says("the image has no user \"nobody-here\""), "{step:?}");
 }
 
 #[test]

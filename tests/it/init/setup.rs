@@ -58,7 +58,7 @@ fn limits_are_those_of_everything_that_init_starts_and_not_its_own() {
 fn a_limit_that_cannot_be_had_is_said_and_is_as_high_as_can_be() {
     let init = start(Start::Plain, &["--ulimit", "nofile=999999999999"]);
     let (_, notes) = greeted(&init);
-    let note = "--ulimit nofile=999999999999:999999999999 is nofile=";
+    let note = "--ulimit nofile=999999999999:999999999999 is reduced to nofile=";
     assert!(notes.len() == 1 && notes[0].starts_with(note), "{notes:?}");
     init.wait_for_log("stderr", note);
     let limit: u64 = said(&init, &shell("ulimit -n")).trim().parse().expect("a number");

@@ -18,7 +18,7 @@ fn a_proxy_that_is_away_or_refuses_is_named_and_its_password_is_not() {
         (
             "grpc",
             wants.url("ci:hunter3@"),
-            format!("the proxy {} of HTTP_PROXY wants a user and a password", shown(&wants)),
+            format!("the proxy {} of HTTP_PROXY requires valid credentials", shown(&wants)),
         ),
         ("http/protobuf", wants.url("ci:hunter3@"), format!("through {} ", shown(&wants))),
         ("http/protobuf", wants.url("ci:hunter3@"), "407 Proxy Authentication Required".into()),

@@ -128,8 +128,8 @@ fn everything_that_is_wrong_with_a_trace_is_said() {
     };
     says(Vec::clear, "is 0 traces, not one");
     says(|all| drop(all.remove(0)), "is 2 traces, not one");
-    says(|all| drop(all.remove(1)), "2 steps were played, and the trace has 1");
-    says(|all| all.push(all[3].clone()), "1 spans came more than once");
+    says(|all| drop(all.remove(1)), "2 steps ran, but the trace has 1");
+    says(|all| all.push(all[3].clone()), "1 spans arrived more than once");
     says(|all| all[3].end_time_unix_nano += 2_000_000_000, "\"c-0\" is not within \"action\"");
     says(
         |all| "1f".clone_into(&mut all[0].name),
@@ -164,5 +164,5 @@ fn lines_that_name_another_trace_are_told() {
         samples::record(&mut seen, &resource("runner"), uid, trace_id);
     }
     let jobs = Jobs::new(&[ran("runner")], &["runner"], Some(&truth()), &seen);
-    assert_eq!(jobs.faults(), ["1 of 2 lines of c do not name the workflow's trace"]);
+    assert_eq!(jobs.faults(), ["1 of 2 lines of c do not have the workflow's trace id"]);
 }

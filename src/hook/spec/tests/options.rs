@@ -144,7 +144,7 @@ fn init_is_told_what_it_can_carry_out() {
     let plain = with(Role::Service, line);
     assert_eq!(plain.spec.command, None);
     for option in ["--ulimit", "--tmpfs", "--shm-size", "--init", "--user"] {
-        assert!(warned(&plain, &format!("option {option} of a is not carried out")), "{option}");
+        assert!(warned(&plain, &format!("option {option} of a is ignored")), "{option}");
     }
     assert_eq!(plain.warnings.len(), 5);
     assert!(with(Role::Service, "--shm-size 64m").warnings.is_empty());
