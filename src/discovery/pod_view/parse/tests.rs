@@ -3,8 +3,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
-const WATCH: &str = include_str!("../../../tests/it/fixtures/kubernetes-1.36/watch-pods.jsonl");
-const LIST: &str = include_str!("../../../tests/it/fixtures/kubernetes-1.36/pod-list.json");
+const WATCH: &str = include_str!("../../../../tests/it/fixtures/kubernetes-1.36/watch-pods.jsonl");
+const LIST: &str = include_str!("../../../../tests/it/fixtures/kubernetes-1.36/pod-list.json");
 
 fn view(pod: Value) -> (Option<PodView>, Vec<InvalidField>) {
     PodView::of(&serde_json::from_value(pod).unwrap())
