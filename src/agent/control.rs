@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::log_level::LogLevel;
@@ -160,13 +160,21 @@ impl Control {
 // === impl Answers ===
 
 impl Answers {
-    /// The answer, and the text after it.
-    fn answer(&self, request: Request) -> (Answer, Bytes) {
+    /// The answer, the text after it, and what lends memory for it until it is written.
+    fn answer(&self, request: Request) -> (Answer, Bytes, Option<OwnedSemaphorePermit>) {
         let answer = match request {
-            Request::State => Answer::Done(self.state.read()),
+            Request::State => match self.state.read() {
+                Some((state, turn)) => return (Answer::Done(state), Bytes::new(), Some(turn)),
+                None => {
+                    Answer::Refused("another state is being read; try again in a moment".into())
+                }
+            },
+            Request::Metrics if self.metrics.is_busy() => {
+                Answer::Refused("too many scrapes are being read; try again in a moment".to_owned())
+            }
             Request::Metrics => {
                 let scrape = self.metrics.scrape(Format::Text, None);
-                return (Answer::Done(Value::Null), scrape.body);
+                return (Answer::Done(Value::Null), scrape.body, None);
             }
             Request::Log { filter, seconds } => {
                 let time = Duration::from_secs(seconds).min(LOG_CHANGE_MAX);
@@ -176,7 +184,7 @@ impl Answers {
                 }
             }
         };
-        (answer, Bytes::new())
+        (answer, Bytes::new(), None)
     }
 }
 
@@ -185,9 +193,9 @@ async fn converse(stream: UnixStream, answers: &Answers) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut line = String::new();
     (&mut stream).take(REQUEST_BYTES_MAX).read_line(&mut line).await?;
-    let (answer, text) = match serde_json::from_str(&line) {
+    let (answer, text, _turn) = match serde_json::from_str(&line) {
         Ok(request) => answers.answer(request),
-        Err(error) => (Answer::Refused(format!("not a request: {error}")), Bytes::new()),
+        Err(error) => (Answer::Refused(format!("not a request: {error}")), Bytes::new(), None),
     };
     let mut head = serde_json::to_vec(&answer)?;
     head.push(b'\n');

@@ -1,6 +1,7 @@
 //! The handles that the agent's parts share, and how each part is constructed.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, SystemTime};
 
@@ -22,6 +23,7 @@ use ephemon_otlp::metric::Owner;
 use ephemon_otlp::own::Delivery;
 use ephemon_otlp::span;
 use ephemon_self_metrics::SelfMetrics;
+use tokio::sync::Semaphore;
 
 use super::args::Args;
 use super::export::Export;
@@ -98,6 +100,7 @@ impl Shared {
             inventory: self.inventory.clone(),
             jobs_view: self.jobs_view.clone(),
             log_level: log_level.clone(),
+            turn: Arc::new(Semaphore::new(1)),
         }
     }
 

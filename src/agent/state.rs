@@ -1,21 +1,25 @@
 //! `/debug/state`: what the agent is set to, waits for and sees, as JSON, for whoever looks into
 //! trouble. Bounded; without secrets: flags hold none, and of pods it has what `/metrics` shows.
 
+use std::sync::Arc;
+#[cfg(test)]
+use std::time::Duration;
 use std::time::{Instant, SystemTime};
 
 use ephemon_base::{Heartbeat, clock};
 use ephemon_discovery::inventory::{Inventory, ListedPod};
 use ephemon_jobs::JobsView;
 use serde_json::{Value, json};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::log_level::LogLevel;
 use super::readiness::Readiness;
 use super::settings::Setting;
 
 /// Pods that are listed.
-const PODS_MAX: usize = 250;
+const PODS_MAX: usize = 110;
 /// Containers that are listed of all pods together.
-const CONTAINERS_MAX: usize = 1000;
+const CONTAINERS_MAX: usize = 250;
 /// Memory of one state, as values and as text: a kilobyte of each for a pod or a container.
 pub(super) const STATE_BYTES: usize = 2 * 1024 * (PODS_MAX + CONTAINERS_MAX);
 
@@ -29,13 +33,20 @@ pub(super) struct StateReader {
     pub(super) inventory: Inventory,
     pub(super) jobs_view: JobsView,
     pub(super) log_level: LogLevel,
+    /// One state is in memory at a time.
+    pub(super) turn: Arc<Semaphore>,
 }
 
 // === impl StateReader ===
 
 impl StateReader {
-    /// The state as it is now.
-    pub(super) fn read(&self) -> Value {
+    /// The state as it is now, and what lends the memory for it; nothing while another is being read.
+    pub(super) fn read(&self) -> Option<(Value, OwnedSemaphorePermit)> {
+        let turn = Arc::clone(&self.turn).try_acquire_owned().ok()?;
+        Some((self.value(), turn))
+    }
+
+    fn value(&self) -> Value {
         let now = Instant::now();
         let (filter, left) = self.log_level.current(now);
         let mut pods = self.inventory.snapshot();
@@ -95,11 +106,14 @@ impl StateReader {
         Self {
             settings: Vec::new(),
             started: SystemTime::now(),
-            heartbeat: Heartbeat::default(),
+            heartbeat: Heartbeat::since(
+                Instant::now().checked_sub(Duration::from_hours(1)).unwrap(),
+            ),
             readiness: Readiness::default(),
             inventory: Inventory::default(),
             jobs_view: JobsView::default(),
             log_level: LogLevel::new(None, "info".into()),
+            turn: Arc::new(Semaphore::new(1)),
         }
     }
 }
@@ -116,13 +130,15 @@ mod tests {
             Setting { flag: "no-api".into(), value: "true".into(), source: Source::CommandLine };
         reader.settings.push(setting);
         let condition = reader.readiness.condition("the first walk");
-        let state = reader.read();
+        let (state, turn) = reader.read().unwrap();
         assert_eq!(state["settings"][0]["source"], "command-line");
         assert_eq!(state["missingForReadiness"][0], "the first walk");
         assert_eq!(state["captureBusySeconds"], Value::Null);
+        assert!(reader.read().is_none(), "one at a time");
+        drop(turn);
         condition.met();
         reader.heartbeat.work(Instant::now());
-        let state = reader.read();
+        let (state, _turn) = reader.read().unwrap();
         assert_eq!(state["missingForReadiness"], json!([]));
         assert!(state["captureBusySeconds"].is_number());
         assert_eq!((&state["pods"], &state["podsLeftOut"]), (&json!([]), &json!(0)));

@@ -20,11 +20,16 @@ pub struct Heartbeat {
 impl Default for Heartbeat {
     /// Of a thread that waits.
     fn default() -> Self {
-        Self { epoch: Instant::now(), busy_since_ms: Arc::default() }
+        Self::since(Instant::now())
     }
 }
 
 impl Heartbeat {
+    /// Of a thread that waits; no work that it tells of began before `epoch`.
+    pub fn since(epoch: Instant) -> Self {
+        Self { epoch, busy_since_ms: Arc::default() }
+    }
+
     /// The thread works from now on. Called again, it has made progress.
     pub fn work(&self, now: Instant) {
         self.busy_since_ms.store(self.ms(now) + 1, Ordering::Relaxed);

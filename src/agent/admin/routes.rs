@@ -9,7 +9,6 @@ use hyper::header::{
     WWW_AUTHENTICATE,
 };
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
-use tokio::sync::Semaphore;
 use tracing::field::Empty;
 
 use super::body::{Delivery, Outbox, Text};
@@ -38,8 +37,6 @@ pub(super) struct Site {
     metrics: Metrics,
     readiness: Readiness,
     state: Option<StateReader>,
-    /// One state is in memory at a time.
-    state_turn: Arc<Semaphore>,
 }
 
 /// The connection of a request.
@@ -57,7 +54,7 @@ pub(super) struct Channel {
 
 impl Site {
     pub(super) fn new(metrics: Metrics, readiness: Readiness, state: Option<StateReader>) -> Self {
-        Self { metrics, readiness, state, state_turn: Arc::new(Semaphore::new(1)) }
+        Self { metrics, readiness, state }
     }
 
     pub(super) async fn answer<B>(
@@ -132,11 +129,10 @@ impl Site {
             return plain(StatusCode::NOT_FOUND, "this agent shows no state\n");
         };
         // Its text takes memory until it is read, as that of a scrape does.
-        let turn = Arc::clone(&self.state_turn).try_acquire_owned().ok();
-        let Some((room, turn)) = outbox.seat().scrape().zip(turn) else {
+        let Some((room, (state, turn))) = outbox.seat().scrape().zip(state.read()) else {
             return busy("another state is being read; try again in a moment\n");
         };
-        let text = format!("{:#}\n", state.read());
+        let text = format!("{state:#}\n");
         let delivery = Delivery { receipt: None, room, turn: Some(turn) };
         let body = Text::delivered(text.into(), delivery, outbox);
         respond(StatusCode::OK, "application/json", body)

@@ -9,7 +9,7 @@ use super::Choice;
 use crate::place::LogRef;
 
 /// Most of them kept in mind; a node does not have more containers.
-pub const MAX_REFUSED: usize = 2_048;
+pub const MAX_REFUSED: usize = 1_024;
 
 /// A wanted log that is not read.
 #[derive(Debug, Clone, PartialEq, Eq)]

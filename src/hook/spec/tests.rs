@@ -207,7 +207,7 @@ fn what_cannot_be_had_is_an_error_with_advice() {
         (json!({"image": null, "dockerfile": "/a/Dockerfile"}), "publish the image"),
         (json!({"image": ""}), "no image"),
         (json!({"image": "a", "createOptions": "--memory 4m"}), "--memory"),
-        (json!({"image": "a", "createOptions": "--user node"}), "number"),
+        (json!({"image": "a", "createOptions": "--user node"}), "numeric user ID"),
         (json!({"image": "a", "portMappings": ["x"]}), "port mapping"),
         (json!({"image": "a", "createOptions": "--add-host a:b"}), "--add-host"),
         (json!({"image": "a", "createOptions": "--name 'a b'"}), "double quotes"),

@@ -126,8 +126,8 @@ fn everything_that_is_wrong_with_a_trace_is_said() {
         let jobs = jobs(spans);
         assert!(jobs.faults().iter().any(|fault| fault.contains(what)), "{:?}", jobs.faults());
     };
-    says(Vec::clear, "is 0 traces, not one");
-    says(|all| drop(all.remove(0)), "is 2 traces, not one");
+    says(Vec::clear, "has 0 traces, not one");
+    says(|all| drop(all.remove(0)), "has 2 traces, not one");
     says(|all| drop(all.remove(1)), "2 steps ran, but the trace has 1");
     says(|all| all.push(all[3].clone()), "1 spans arrived more than once");
     says(|all| all[3].end_time_unix_nano += 2_000_000_000, "\"c-0\" is not within \"action\"");
@@ -152,9 +152,9 @@ fn a_pod_without_the_hook_is_one_job_that_is_only_counted() {
     let whole = of_pod(spans());
     assert_eq!((whole.faults().len(), whole.others, whole.of_workflow.len()), (0, 1, 0));
     assert_eq!(serde_json::to_value(&whole).unwrap(), serde_json::json!([]));
-    assert_eq!(of_pod(Vec::new()).faults(), ["bare is 0 traces, not 1"]);
+    assert_eq!(of_pod(Vec::new()).faults(), ["bare has 0 traces, not 1"]);
     let other = Jobs::new(&[], &["bare"], None, &seen("stranger", spans()));
-    assert_eq!(other.faults(), ["stranger is 1 traces, not 0"]);
+    assert_eq!(other.faults(), ["stranger has 1 traces, not 0"]);
 }
 
 #[test]
