@@ -29,13 +29,13 @@ fn a_runner_that_waits_is_no_job_from_its_init_container_to_its_end() {
     let agent = node.agent(&sink);
     let waiting = node.pod(1);
     waiting.start("init");
-    until_counted(&agent, "ephemon_agent_discovered_total", 1);
+    until_counted(&agent, "ephemon_agent_containers_discovered_total", 1);
     // A job that comes later shows that nothing came of this pod.
     play(&node, 2, &agent);
     assert_eq!(counted(&agent, "ephemon_job_started_total"), 1);
     waiting.end("init");
     waiting.start("runner");
-    until_counted(&agent, "ephemon_agent_discovered_total", 3);
+    until_counted(&agent, "ephemon_agent_containers_discovered_total", 3);
     waiting.end("runner");
     waiting.delete();
     play(&node, 3, &agent);
