@@ -43,7 +43,8 @@ METRICS OVER OTLP
 
 EXIT CODES
   0  the agent was told to end (SIGTERM, SIGINT); with --check: nothing that is needed is missing
-  1  the agent could not start, or a part of it failed; the last line says why
+  1  the agent could not start, or a part of it failed (the last line says why); with --check:
+     something that is needed is missing
   2  a flag, a variable or the configuration file is wrong
 
 EXAMPLES
