@@ -66,7 +66,8 @@ pub const POOLS: &[Pool] = &[
     always("open files of running containers", LIVING * 4 * KIB),
     // Responses that are being sent, one that is being rendered, and spare buffers.
     always("responses to scrapes", 3 * metrics::MAX_TEXT_BYTES),
-    always("a state of the agent", state::STATE_BYTES),
+    // For a client by HTTP, and for one of the control socket.
+    always("states of the agent", 2 * state::STATE_BYTES),
     always("connections of scrapers", admin::CONNECTIONS_BYTES),
     // The page as text, and the objects parsed from it.
     always("a page of the API server's list", 2 * api::LIST_PAGE_LIMIT as usize * OBJECT_BYTES),

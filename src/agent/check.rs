@@ -35,6 +35,8 @@ pub(super) struct Report(Vec<Finding>);
 
 /// Looks at everything.
 pub(super) async fn run(args: &Args) -> Report {
+    // As the agent does: what is made is for this user alone.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let mut findings = node::findings(args);
     findings.extend(remote::findings(args).await);
     Report(findings)

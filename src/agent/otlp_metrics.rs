@@ -267,7 +267,9 @@ impl JobTracker {
         self.windows.send(batches, &self.parts.outbox, Outbox::offer_or_drop);
         let there: Vec<_> = snapshot.pods.iter().map(|record| &record.pod).collect();
         self.pods.retain(|uid, _| there.contains(&uid) || self.waiting.has_pod(uid));
-        let containers = snapshot.containers.iter().map(|record| record.id.as_str());
+        // Of one whose final was sent nothing more is.
+        let owed = |record: &&Arc<Record>| record.ended.is_none() || !self.finals.has(&record.id);
+        let containers = snapshot.containers.iter().filter(owed).map(|record| record.id.as_str());
         let pods = there.iter().map(|uid| uid.as_str());
         let owners = containers.chain(pods).chain(self.waiting.owners()).chain([JOBS]);
         self.windows.retain(&owners.collect());

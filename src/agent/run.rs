@@ -56,7 +56,8 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let own_spans = shared.own_spans(&args, &export, span_buffer);
     let mut parts = Parts::default();
     if lock.is_some() {
-        let answers = Answers { state: state_reader, metrics, log_level: log_level.clone() };
+        let answers =
+            Answers { state: state_reader.apart(), metrics, log_level: log_level.clone() };
         listen_for_control(&state, answers, &mut parts);
     }
     parts.spawn("the log's filter", restore_filter(log_level));

@@ -17,11 +17,11 @@ use super::readiness::Readiness;
 use super::settings::Setting;
 
 /// Pods that are listed.
-const PODS_MAX: usize = 110;
+const PODS_MAX: usize = 80;
 /// Containers that are listed of all pods together.
-const CONTAINERS_MAX: usize = 250;
-/// Memory of one state, as values and as text: a kilobyte of each for a pod or a container.
-pub(super) const STATE_BYTES: usize = 2 * 1024 * (PODS_MAX + CONTAINERS_MAX);
+const CONTAINERS_MAX: usize = 150;
+/// Memory of one state, as values and as text, for each pod and container a kilobyte and a half.
+pub(super) const STATE_BYTES: usize = 1536 * (PODS_MAX + CONTAINERS_MAX);
 
 /// Where the state is read. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -33,13 +33,18 @@ pub(super) struct StateReader {
     pub(super) inventory: Inventory,
     pub(super) jobs_view: JobsView,
     pub(super) log_level: LogLevel,
-    /// One state is in memory at a time.
+    /// One state is in memory at a time for whoever reads through this.
     pub(super) turn: Arc<Semaphore>,
 }
 
 // === impl StateReader ===
 
 impl StateReader {
+    /// For other readers, who wait for none of these.
+    pub(super) fn apart(&self) -> Self {
+        Self { turn: Arc::new(Semaphore::new(1)), ..self.clone() }
+    }
+
     /// The state as it is now, and what lends the memory for it; nothing while another is being read.
     pub(super) fn read(&self) -> Option<(Value, OwnedSemaphorePermit)> {
         let turn = Arc::clone(&self.turn).try_acquire_owned().ok()?;
@@ -76,7 +81,9 @@ impl StateReader {
 fn pod(pod: &ListedPod, room: &mut usize) -> Value {
     let left_out = pod.runs.len().saturating_sub(*room);
     *room -= pod.runs.len() - left_out;
-    let containers = pod.runs.iter().skip(left_out).map(|container| {
+    let mut runs: Vec<_> = pod.runs.iter().collect();
+    runs.sort_by_key(|container| container.created);
+    let containers = runs.into_iter().skip(left_out).map(|container| {
         json!({
             "name": container.name.as_ref(),
             "id": container.id.as_str(),

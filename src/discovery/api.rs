@@ -188,6 +188,8 @@ impl Follow<'_> {
             limit: Some(LIST_PAGE_LIMIT),
             ..ListParams::default()
         };
+        // Every mirror that is there is judged anew; those that are gone must keep no place.
+        self.mirrors = Mirrors::default();
         let mut uids = HashSet::new();
         for _ in 0..MAX_PAGES {
             let page = self.watch.answer(self.watch.api.list(&params)).await?;

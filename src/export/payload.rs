@@ -61,7 +61,7 @@ impl Receipt {
     }
 
     /// A receipt whose fate is known at once.
-    pub(super) fn settled(fate: Fate) -> Self {
+    pub fn settled(fate: Fate) -> Self {
         let (_, fate_rx) = oneshot::channel();
         Self { fate_rx, known: Some(fate) }
     }

@@ -1,6 +1,6 @@
 //! The spool of a signal as several threads use it, with its losses counted.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
@@ -58,13 +58,19 @@ struct Marks {
     next: AtomicU64,
     /// Or [`NONE`].
     head: AtomicU64,
+    /// The disk did not take what was appended last.
+    unsynced: AtomicBool,
 }
 
 // === impl Store ===
 
 impl Store {
     pub(super) fn new(spool: Spool, signal: Signal, self_metrics: SelfMetrics) -> Self {
-        let marks = Marks { next: AtomicU64::new(0), head: AtomicU64::new(NONE) };
+        let marks = Marks {
+            next: AtomicU64::new(0),
+            head: AtomicU64::new(NONE),
+            unsynced: AtomicBool::new(false),
+        };
         let (spool, marks) = (Arc::new(Mutex::new(spool)), Arc::new(marks));
         let store = Self { spool, marks, signal, self_metrics };
         store.count(&mut store.lock());
@@ -82,10 +88,18 @@ impl Store {
         (head != NONE).then_some(head)
     }
 
-    /// Appends a payload; durable when this returns.
+    /// Appends a payload; durable when this returns. Where the disk fails only then, it is in the spool
+    /// all the same: whoever gave it must not give it elsewhere, too.
     pub(super) fn keep(&self, payload: &Payload) -> Result<(), KeepError> {
         self.append(payload)?;
-        Ok(self.sync()?)
+        let synced = self.sync();
+        let is_news =
+            self.marks.unsynced.swap(synced.is_err(), Ordering::Relaxed) != synced.is_err();
+        if is_news && let Err(error) = synced {
+            let signal = self.signal.as_str();
+            tracing::error!(signal, "the spool may not outlive a failure of the node: {error}");
+        }
+        Ok(())
     }
 
     /// Appends a payload, durable once [`Store::sync`] has returned.
@@ -103,7 +117,7 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps what it can, and says so to their givers once it is durable. Returns the rest, and why.
+    /// Keeps what it can, and says so to their givers. Returns the rest, and what is wrong.
     pub(super) fn keep_all(&self, all: Vec<Queued>) -> (Vec<Queued>, Option<KeepError>) {
         let (mut kept, mut left) = (Vec::new(), Vec::new());
         let mut trouble = None;
@@ -117,9 +131,8 @@ impl Store {
             }
         }
         if let Err(error) = self.sync() {
+            // What was appended is in the spool: given back, it would be sent twice.
             trouble = Some(error.into());
-            kept.append(&mut left);
-            return (kept, trouble);
         }
         for queued in kept {
             let fate = queued.rest.fate_in_spool();

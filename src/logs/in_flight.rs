@@ -128,15 +128,48 @@ impl InFlight {
         }
     }
 
-    /// Those that something has come of, in order.
+    /// Those that something has come of, in order, up to the first of which nothing is known yet: a log
+    /// is delivered up to a batch's end only if all before it is.
     pub(super) fn answered(&mut self) -> Vec<Answered> {
         let mut answered = Vec::new();
-        for mut sent in std::mem::take(&mut self.0) {
-            match sent.receipt.try_fate() {
-                Some(fate) => answered.push(Answered { fate, batch: sent.batch }),
-                None => self.0.push(sent),
+        let mut all = std::mem::take(&mut self.0).into_iter();
+        for mut sent in all.by_ref() {
+            if let Some(fate) = sent.receipt.try_fate() {
+                answered.push(Answered { fate, batch: sent.batch });
+            } else {
+                self.0.push(sent);
+                break;
             }
         }
+        self.0.extend(all);
         answered
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ephemon_export::{Destination, Options, Sender};
+    use ephemon_otel::Signal;
+    use ephemon_self_metrics::SelfMetrics;
+
+    use super::*;
+
+    #[test]
+    fn what_is_answered_waits_for_what_was_handed_over_before_it() {
+        let payload = |items| Payload { body: vec![1].into(), items };
+        let destination = Destination::writer(Signal::Logs, Box::new(std::io::sink()));
+        let self_metrics = SelfMetrics::new().unwrap();
+        let (outbox, sender) = Sender::new(destination, None, Options::default(), self_metrics);
+        let batch = |items| LogBatch { payload: payload(items), upto: Vec::new() };
+        let mut in_flight = InFlight::default();
+        // Being sent, while what comes after it is in the spool already.
+        in_flight.add(batch(1), outbox.offer(payload(1)).unwrap());
+        in_flight.add(batch(2), Receipt::settled(Fate::Spooled));
+        assert!(in_flight.answered().is_empty());
+        drop((sender, outbox));
+        let answered = in_flight.answered();
+        let items: Vec<_> = answered.iter().map(|answered| answered.batch.payload.items).collect();
+        assert_eq!(items, [1, 2]);
+        assert!(in_flight.is_empty());
     }
 }

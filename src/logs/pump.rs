@@ -15,7 +15,7 @@ use ephemon_base::{clock::now_ns, warning::Outage};
 use ephemon_crilog::{Choice, Follower, Line, LogRef, Woken};
 use ephemon_discovery::identity::KnownLog;
 use ephemon_discovery::inventory::Inventory;
-use ephemon_export::{Fate, Outbox};
+use ephemon_export::{Fate, Outbox, Receipt};
 use ephemon_model::LogRefusal;
 use ephemon_otlp::Entry;
 use ephemon_sanitize::Sanitized;
@@ -202,9 +202,12 @@ impl Pump {
         more || learning
     }
 
-    /// Hands over what is packed. What nobody takes waits, and reading with it.
+    /// Hands over what is packed. What nobody takes waits, and reading with it; while one waits, the next
+    /// stays open, so that it neither takes its place nor goes before it.
     fn hand_over(&mut self) {
-        if let Some(batch) = self.builder.seal() {
+        if self.waiting.is_none()
+            && let Some(batch) = self.builder.seal()
+        {
             self.place(batch);
         }
     }
@@ -250,7 +253,8 @@ impl Pump {
         {
             put = self.outbox.keep(&batch.payload).map(|()| true);
             match put {
-                Ok(_) => self.delivered(&batch),
+                // Not delivered before those that were handed over before it.
+                Ok(_) => self.in_flight.add(batch, Receipt::settled(Fate::Spooled)),
                 Err(_) => self.waiting = Some(batch),
             }
         }
@@ -329,9 +333,10 @@ impl Pump {
     fn farewell(mut self) {
         self.hand_over();
         let deadline = Instant::now() + SHUTDOWN_TIMEOUT;
-        while !self.in_flight.is_empty() || self.waiting.is_some() {
+        while !self.in_flight.is_empty() || self.waiting.is_some() || self.builder.is_ripening() {
             self.land();
             self.place_waiting();
+            self.hand_over();
             let is_late = Instant::now() >= deadline;
             if (is_late || self.outbox.is_failing()) && self.outbox.has_spool() {
                 self.spool();

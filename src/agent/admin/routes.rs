@@ -129,7 +129,9 @@ impl Site {
             return plain(StatusCode::NOT_FOUND, "this agent shows no state\n");
         };
         // Its text takes memory until it is read, as that of a scrape does.
-        let Some((room, (state, turn))) = outbox.seat().scrape().zip(state.read()) else {
+        // The state first: a place for its text may cost another client its own.
+        let read = state.read().and_then(|read| Some((read, outbox.seat().scrape()?)));
+        let Some(((state, turn), room)) = read else {
             return busy("another state is being read; try again in a moment\n");
         };
         let text = format!("{state:#}\n");

@@ -69,18 +69,28 @@ impl WindowStore {
         outbox: &Outbox,
         others: fn(&Outbox, Payload) -> bool,
     ) {
+        let mut deltas = Vec::new();
         for Batch { payload, staged } in batches {
             if staged.is_empty() {
                 payload.map(|payload| others(outbox, payload));
-                continue;
+            } else {
+                deltas.push((payload, self.windows.commit(staged)));
             }
-            // Written down before: a window that is sent twice counts twice for ever.
-            let undo = self.windows.commit(staged);
-            self.save();
+        }
+        if deltas.is_empty() {
+            return;
+        }
+        // Written down before: a window that is sent twice counts twice for ever.
+        self.save();
+        let mut refused = false;
+        for (payload, undo) in deltas {
             if payload.is_some_and(|payload| !outbox.post(payload)) {
                 self.windows.revert(undo);
-                self.save();
+                refused = true;
             }
+        }
+        if refused {
+            self.save();
         }
     }
 

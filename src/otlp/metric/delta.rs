@@ -36,8 +36,30 @@ struct Last {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 enum Counted {
     Int(i64),
-    Double(f64),
-    Histogram { sum: f64, buckets: Vec<u64> },
+    Double(#[serde(with = "bits")] f64),
+    Histogram {
+        #[serde(with = "bits")]
+        sum: f64,
+        buckets: Vec<u64>,
+    },
+}
+
+/// Most series of one owner whose windows are remembered: the jobs of a node with all their names.
+const SERIES_MAX: usize = 8192;
+
+/// A number as its bits: as decimal text it may come back a little larger or smaller, and a counter that
+/// has not moved would look like one that was reset.
+mod bits {
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
+    pub(super) fn serialize<S: Serializer>(value: &f64, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(value.to_bits())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+        Ok(f64::from_bits(u64::deserialize(from)?))
+    }
 }
 
 /// Ends of windows that count once their points are on their way.
@@ -86,6 +108,7 @@ impl Windows {
                 let before = series.insert(key.clone(), last);
                 undo.push((owner.clone(), key, before));
             }
+            forget_oldest(series);
         }
         Undo(undo)
     }
@@ -189,14 +212,19 @@ impl Turned<'_> {
             // Of what began before, nobody knows what was sent: its next window begins here.
             return (began_ns >= self.since_ns).then_some((began_ns, counted));
         };
-        if now.at_ns <= last.at_ns || now.counted == last.counted {
+        // Its owner began after the last window: what had this name before is over.
+        let is_anew = began_ns > last.at_ns;
+        if !is_anew && (now.counted == last.counted || now.at_ns == last.at_ns) {
             return None;
         }
-        let (start_ns, counted) = now.counted.less(&last.counted).map_or_else(
+        let (start_ns, counted) = match now.counted.less(&last.counted) {
+            // A clock that was set back makes no window end before it begins.
+            Some(counted) if !is_anew => (last.at_ns.min(now.at_ns), counted),
+            // An older reading than the one that was sent.
+            None if now.at_ns <= last.at_ns => return None,
             // Somebody counts from the beginning again.
-            || (began_ns.max(last.at_ns), now.counted.clone()),
-            |counted| (last.at_ns, counted),
-        );
+            _ => (began_ns.max(last.at_ns), now.counted.clone()),
+        };
         self.staged.ends.insert(key, now);
         Some((start_ns, counted))
     }
@@ -226,6 +254,19 @@ impl Counted {
             _ => None,
         }
     }
+}
+
+/// Forgets the series that were sent least recently, where there are too many: names that are not used
+/// any more.
+fn forget_oldest(series: &mut Series) {
+    let beyond = series.len().saturating_sub(SERIES_MAX);
+    if beyond == 0 {
+        return;
+    }
+    let mut ends: Vec<_> = series.values().map(|last| last.at_ns).collect();
+    ends.sort_unstable();
+    let newest_forgotten = ends.get(beyond - 1).copied().unwrap_or_default();
+    series.retain(|_, last| last.at_ns > newest_forgotten);
 }
 
 /// A series' name: its metric and the attributes of its points, in their order, which is always the

@@ -46,6 +46,55 @@ fn each_window_begins_where_the_one_before_ended_and_nothing_new_is_none() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_costs_nothing_and_an_older_reading_counts_nothing() {
+    let mut windows = Windows::default();
+    sent(&mut windows, 5, (10, 100));
+    assert_eq!(sent(&mut windows, 9, (10, 50)), Some((4, 50, 50, 1)), "counted after it");
+    assert_eq!(sent(&mut windows, 12, (10, 80)), Some((3, 50, 80, 1)));
+    assert_eq!(sent(&mut windows, 11, (10, 70)), None, "read before");
+    assert_eq!(sent(&mut windows, 13, (10, 90)), Some((1, 80, 90, 1)));
+}
+
+#[test]
+fn a_name_that_expired_and_comes_back_counts_from_its_own_beginning() {
+    let mut windows = Windows::default();
+    sent(&mut windows, 5, (10, 20));
+    assert_eq!(sent(&mut windows, 5, (30, 40)), Some((5, 30, 40, 1)), "as many as before");
+    sent(&mut windows, 6, (30, 50));
+    assert_eq!(sent(&mut windows, 8, (60, 70)), Some((8, 60, 70, 1)), "more than before");
+}
+
+#[test]
+fn series_that_were_not_sent_for_long_make_room() {
+    let mut windows = Windows::default();
+    let point = |number: usize| {
+        let mut metric = sum(1, (10, 20 + number as u64), true);
+        metric.name = format!("m{number}");
+        metric
+    };
+    for number in 0..SERIES_MAX + 10 {
+        let (_, staged) = windows.deltas(OWNER, vec![point(number)]);
+        windows.commit(vec![staged]);
+    }
+    let series = &windows.owners[OWNER];
+    assert_eq!(series.len(), SERIES_MAX);
+    assert!(!series.contains_key("m9") && series.contains_key("m10"));
+}
+
+proptest! {
+    /// As decimal text some come back a little smaller, and would look like counters that were reset.
+    #[test]
+    fn sums_outlive_a_restart_to_the_last_bit(value in 0.0..1e18_f64) {
+        let counted = [Counted::Double(value), Counted::Histogram { sum: value, buckets: vec![1] }];
+        for counted in counted {
+            let last = Last { at_ns: 1, counted };
+            let text = serde_json::to_string(&last).unwrap();
+            prop_assert_eq!(&serde_json::from_str::<Last>(&text).unwrap(), &last);
+        }
+    }
+}
+
+#[test]
 fn a_window_that_nobody_took_is_sent_with_the_next_one() {
     let mut windows = Windows::default();
     sent(&mut windows, 5, (10, 20));
