@@ -143,7 +143,7 @@ impl Admin {
         self.address
     }
 
-    /// Serves until `shutdown` is ready, then gives open requests [`DRAIN_TIMEOUT`] to finish.
+    /// Serves until `shutdown` is ready, then gives open requests a few seconds to finish.
     /// Meanwhile removes expired containers from `metrics`.
     pub async fn serve(mut self, shutdown: impl Future<Output = ()>) {
         let site = Site::new(self.metrics.clone(), self.readiness, self.state);
