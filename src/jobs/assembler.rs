@@ -282,13 +282,16 @@ impl Assembler {
             };
             let outline = Arc::new(job.outline());
             followed.job = Some(Arc::clone(&outline));
+            // What is known of it outlives this agent, also before it is known which job it is.
+            if !followed.kept {
+                followed.keep();
+            }
             let is_named = followed.is_named(&job, self.options.has_specs);
             if !ripe && !is_named {
                 continue;
             }
             if !self.memory.is_met(uid) {
                 self.memory.meet(uid, now_ns);
-                followed.keep();
                 turn.started.push(outline);
             }
             if ripe {

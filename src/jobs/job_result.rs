@@ -4,6 +4,7 @@ use super::job::{Container, Phase, Role, Step};
 use super::outcome::{Fault, JobResult, Outcome, ResultSource};
 use super::runner::Said;
 use super::runner_end::RunnerEnd;
+use super::runner_pod::is_runner;
 
 /// A job's parts.
 #[derive(Clone, Copy)]
@@ -53,17 +54,20 @@ impl Parts<'_> {
         if let Some(error) = self.outcomes().find(|part| part.result == JobResult::Error) {
             return Outcome { exit_code: None, ..error };
         }
-        // The OOM killer took the runner's worker, and its listener told of a failure.
+        // The OOM killer took a process of the runner's own container, its worker perhaps. It stays the
+        // failure that the runner told of: the kill may be of a child that a step could do without.
         let failed_by_itself = self.outcomes().any(|part| part.result == JobResult::Failure);
         if !failed_by_itself && self.runner_was_short_of_memory() {
-            return Outcome::error(Fault::OomKilled, None);
+            return Outcome { fault: Some(Fault::OomKilled), ..told };
         }
         told
     }
 
     fn runner_was_short_of_memory(self) -> bool {
         let kills = |one: &Container| one.figures.oom_kills.is_some_and(|kills| kills > 0);
-        self.containers.iter().any(|one| one.role == Role::Runner && kills(one))
+        self.containers
+            .iter()
+            .any(|one| one.role == Role::Runner && is_runner(&one.name) && kills(one))
     }
 
     fn fault(self, result: JobResult) -> Option<Fault> {

@@ -66,7 +66,8 @@ impl RunnerEnd {
             let code = one.outcome.exit_code;
             let stopped = code.is_none_or(|code| TOLD_TO_STOP.contains(&code));
             let by_itself = matches!(one.outcome.fault, Some(Fault::OomKilled | Fault::Start));
-            if !stopped || by_itself {
+            let done = code == Some(0) && matches!(one.role, Role::Step | Role::Other);
+            if !stopped || by_itself || done {
                 continue;
             }
             one.outcome = match one.role {

@@ -141,7 +141,16 @@ fn what_the_runner_says_goes_before_its_end_and_a_killed_worker_is_named() {
     story.kill("runner", 1, None);
     story.runner(9, "Running job: test");
     story.runner(31, "Job test completed with result: Failed");
-    assert_eq!(job(&story).outcome, Outcome::error(Fault::OomKilled, None));
+    let failed =
+        Outcome { result: JobResult::Failure, fault: Some(Fault::OomKilled), exit_code: None };
+    assert_eq!(job(&story).outcome, failed);
+    // A kill in another container of the pod, as where Docker runs beside the runner, is no sign of it.
+    let mut beside = Story::idle();
+    beside.container("dind", ContainerType::Sidecar, None, (0, 40), 0, 70);
+    beside.kill("dind", 1, None);
+    beside.runner(9, "Running job: test");
+    beside.runner(31, "Job test completed with result: Failed");
+    assert_eq!(job(&beside).outcome.fault, Some(Fault::Other));
 }
 
 #[test]

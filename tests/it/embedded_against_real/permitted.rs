@@ -2,9 +2,9 @@
 
 use super::comparison::Permitted;
 
-const TYPES: &str = "A field of the wrong type is refused with the code and reason of a real server, not its words.";
+const TYPES: &str = "A field of the wrong type is rejected with the code and reason of a real server, but not its message.";
 const STATUS: &str =
-    "The status tells neither the resources that the node granted nor the user of a container.";
+    "The status contains neither the resources granted by the node nor the user of a container.";
 
 /// Each as it is on both nodes, with the sentence of `src/demo/lib.rs` that names it.
 pub(super) const PERMITTED: [Permitted; 9] = [
@@ -12,7 +12,7 @@ pub(super) const PERMITTED: [Permitted; 9] = [
         line: "pod: keys of metadata",
         embedded: "creationTimestamp generation name namespace resourceVersion uid",
         real: "creationTimestamp generation managedFields name namespace resourceVersion uid",
-        why: "Pods have no `managedFields`: nobody here applies server-side.",
+        why: "Pods have no `managedFields`, because there is no server-side apply.",
     },
     Permitted {
         line: "pod: keys of spec",
@@ -28,7 +28,7 @@ pub(super) const PERMITTED: [Permitted; 9] = [
         line: "list: no more than one",
         embedded: "2, to be continued: false",
         real: "1, to be continued: true",
-        why: "Every list is whole: `limit` is not heeded.",
+        why: "Every list is complete: `limit` is ignored.",
     },
     Permitted {
         line: "refused: a number for an image",

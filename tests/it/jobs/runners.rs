@@ -113,6 +113,9 @@ fn a_runner_that_is_oom_killed_makes_an_error_of_its_job_and_a_debugger_nothing(
     assert_eq!(counted(&agent, "ephemon_job_started_total"), 1);
     let page = agent.get("/metrics", crate::support::agent::TEXT).body;
     let started = page.lines().find(|line| line.starts_with("ephemon_job_started_total{"));
-    assert!(started.expect("a count").contains("octo-org/widgets"), "{started:?}");
+    let started = started.expect("a count");
+    for label in ["organization=\"octo-org\"", "repository=\"widgets\""] {
+        assert!(started.contains(label), "{started}");
+    }
     agent.stop();
 }

@@ -5,6 +5,11 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use ephemon_base::clock::now_ns;
+use ephemon_contract::Record;
+use ephemon_model::PodUid;
+use ephemon_model::node::NodeRoot;
+
 use super::PATIENCE;
 use super::backend::Backend;
 use super::outage::{figure, numbers};
@@ -51,9 +56,19 @@ fn a_full_disk_under_the_state_directory_costs_nothing_when_there_is_room_again(
     let filler = state.join("filler");
     fill(&filler);
     let pod = site.pod(1);
+    // As init does: without an API server and without a word of it the pod is no job before its end.
+    let uid = PodUid::parse(&pod.uid).unwrap();
+    let volume =
+        NodeRoot::new(site.root()).empty_dir(Path::new("/var/lib/kubelet"), &uid, "ephemon");
+    let begun =
+        Record::ContainerStarted { at_ns: now_ns(), container: "job".into(), pid: 1, uid: 0 };
+    fs::create_dir_all(volume.join("journal")).unwrap();
+    fs::write(volume.join("journal/job.jsonl"), begun.to_line().unwrap()).unwrap();
     let mut job = pod.start("job");
     (0..LINES).for_each(|number| job.say(&format!("line {number}")));
     until(PATIENCE, || (backend.attempts() >= 1).then_some(())).expect("it must have tried");
+    until(PATIENCE, || (figure(&agent, "ephemon_job_started_total{") > 0.0).then_some(()))
+        .unwrap_or_else(|| panic!("no job:\n{}", agent.log()));
     job.end();
     pod.delete();
     for words in WORDS {

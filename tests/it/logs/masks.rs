@@ -79,6 +79,10 @@ fn a_value_told_before_the_agent_is_started_anew_stays_masked() {
     come(&backend, "third ***", &agent);
     none_shows(&backend);
     for path in files(&site.root().join("var/lib/ephemon")) {
+        // The control socket holds nothing.
+        if !path.is_file() {
+            continue;
+        }
         let text = fs::read(&path).unwrap();
         let found = text.windows(VALUE.len()).any(|window| window == VALUE.as_bytes());
         assert!(!found, "{} holds the value", path.display());

@@ -88,8 +88,8 @@ async fn a_file_that_is_not_what_its_variable_says_is_named() {
     let missing = home.path().join("missing.pem");
     for (name, path, said) in [
         ("CERTIFICATE", &missing, "cannot read"),
-        ("CERTIFICATE", &files.key, "holds no certificate"),
-        ("CLIENT_KEY", &files.authority, "holds no private key"),
+        ("CERTIFICATE", &files.key, "contains no certificate"),
+        ("CLIENT_KEY", &files.authority, "contains no private key"),
     ] {
         for protocol in ["grpc", "http/protobuf"] {
             let (config, _) = Config::from_env(|variable| {

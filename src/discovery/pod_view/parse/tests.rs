@@ -1,3 +1,5 @@
+//! Pods as real API servers send them, and as hostile ones may.
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
