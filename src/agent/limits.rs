@@ -6,6 +6,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 const FILES_A_CONTAINER: u64 = 16;
 /// Files for everything else: sockets, watches, libraries.
 const FILES_BESIDE: u64 = 256;
+/// Containers for which there should be room; with less the operator is told.
+pub(super) const CONTAINERS_MIN: u64 = 250;
 /// More containers than any node runs; beyond it the kernel's memory for kept files is the limit.
 const MOST_CONTAINERS: u64 = 16_384;
 
@@ -22,7 +24,7 @@ pub(super) fn raise_open_files() -> usize {
         }
     };
     let containers = containers_within(files);
-    if containers < 250 {
+    if containers < CONTAINERS_MIN {
         tracing::warn!(
             "at most {containers} containers can be captured at once: the limit on open files is \
              {files:?}; raise it (ulimit -n, LimitNOFILE)"
@@ -32,10 +34,10 @@ pub(super) fn raise_open_files() -> usize {
 }
 
 /// How many containers the agent could capture at once, and the limit on open files that says so.
-pub(super) fn containers_now() -> (usize, String) {
+pub(super) fn containers_now() -> (u64, String) {
     let limit = getrlimit(Resource::Nofile).maximum;
     let files = limit.map_or("unlimited".to_owned(), |files| files.to_string());
-    (usize::try_from(containers_within(limit)).unwrap_or(usize::MAX), files)
+    (containers_within(limit), files)
 }
 
 fn containers_within(files: Option<u64>) -> u64 {

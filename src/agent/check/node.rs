@@ -18,8 +18,6 @@ const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
 /// Fewer inotify watches than this are soon used up: each pod and each of its containers takes one or
 /// two.
 const INOTIFY_WATCHES_MIN: u64 = 8192;
-/// Containers for which there should be room.
-const CONTAINERS_MIN: usize = 250;
 
 pub(super) fn findings(args: &Args) -> Vec<Finding> {
     let node = NodeRoot::new(&args.node_root);
@@ -145,7 +143,7 @@ fn open_files() -> Finding {
     const PART: &str = "open files";
     let (containers, files) = limits::containers_now();
     let what = format!("{files}: at most {containers} containers at once");
-    if containers < CONTAINERS_MIN {
+    if containers < limits::CONTAINERS_MIN {
         return Finding::limited(PART, format!("{what}; raise it (ulimit -n, LimitNOFILE)"));
     }
     Finding::fine(PART, what)
