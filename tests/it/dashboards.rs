@@ -1,6 +1,10 @@
 //! What `dashboards/` ships: names that exist, rules that promtool accepts, and queries that have
 //! something to show when Prometheus watches the demo.
 
+mod costs;
+mod links;
+mod panels;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -21,6 +25,11 @@ use crate::support::prometheus::Prometheus;
 
 /// The demo plays for half a minute; on a busy machine for longer.
 const PATIENCE: Duration = Duration::from_mins(3);
+
+/// What a listener of actions-runner-controller serves, by `cmd/ghalistener/metrics/metrics.go` there.
+const ARC: &str = include_str!("golden/arc_listener.prom");
+/// Variables that are not written down here stand for anything.
+const TYPED: [(&str, &str); 2] = [("cpu_price", "0.025"), ("memory_price", "0.00625")];
 
 /// One query of a panel.
 struct Query {
@@ -60,7 +69,9 @@ fn queries() -> Vec<Query> {
     let mut found = Vec::new();
     for dashboard in dashboards() {
         for panel in panels(&dashboard) {
-            for target in panel["targets"].as_array().into_iter().flatten() {
+            let targets = panel["targets"].as_array().into_iter().flatten();
+            let of_prometheus = |target: &&Value| target["datasource"]["type"] == "prometheus";
+            for target in targets.filter(of_prometheus) {
                 found.push(Query {
                     dashboard: text(&dashboard["title"]),
                     labels: label_variables(&dashboard),
@@ -77,13 +88,15 @@ fn queries() -> Vec<Query> {
 /// expressions leave, by the alphabet.
 fn label_variables(dashboard: &Value) -> Vec<(String, String, String)> {
     let variables = dashboard["templating"]["list"].as_array().unwrap();
-    let hidden = variables.iter().filter(|variable| variable["hide"] == 2);
+    let is_name = |variable: &&Value| text(&variable["name"]).ends_with("_label");
+    let hidden = variables.iter().filter(is_name);
     let read = |variable: &Value| {
         let name = text(&variable["name"]);
         let label = name.strip_suffix("_label").unwrap().to_owned();
         assert_eq!(variable["regex"], format!("/^(?:exported_)?{label}$/"));
         // A choice that was kept could be `pod`, which is there in both cases.
         assert!(variable["sort"] == 1 && variable["current"].is_null(), "{variable}");
+        assert_eq!(variable["hide"], 2, "{variable}");
         let query = text(&variable["query"]["query"]);
         let family = query.strip_prefix("label_names(").and_then(|rest| rest.strip_suffix(')'));
         (name, label, family.unwrap().to_owned())
@@ -98,12 +111,12 @@ fn names(expression: &str) -> BTreeSet<&str> {
     words.filter(|name| name.starts_with("ephemon_") || name.starts_with("process_")).collect()
 }
 
-/// The names of all series, a histogram's three included.
+/// The names of all series: a native histogram's one and a classic one's three included.
 fn known() -> BTreeSet<String> {
     let mut known = BTreeSet::new();
     for family in families() {
         let endings: &[&str] = match family.kind {
-            Kind::Histogram => &["_bucket", "_sum", "_count"],
+            Kind::Histogram => &["", "_bucket", "_sum", "_count"],
             _ => &[""],
         };
         known.extend(endings.iter().map(|ending| format!("{}{ending}", family.name)));
@@ -183,8 +196,8 @@ fn promtool_accepts_the_rules_and_their_tests_hold() {
     }
     let promtool = || Command::new(parts::program("promtool").unwrap());
     let rules = home().join("rules");
-    let named = ["alerts.yaml", "recording.yaml"].map(|name| rules.join(name));
-    process::output(promtool().args(["check", "rules", "--lint-fatal"]).args(named));
+    let alerts = rules.join("alerts.yaml");
+    process::output(promtool().args(["check", "rules", "--lint-fatal"]).arg(alerts));
     process::output(promtool().args(["test", "rules"]).arg(rules.join("tests.yaml")));
 }
 
@@ -217,7 +230,8 @@ fn every_panel_has_something_to_show() {
     let log = fs::File::create(scratch.path().join("demo.log")).unwrap();
     let mut demo = Running::start(demo.stdout(Stdio::null()).stderr(log));
     let golden = golden_page();
-    let prometheus = Prometheus::start(scratch.path(), &[agent, golden]);
+    let arc = serve("text/plain; version=0.0.4", ARC.into());
+    let prometheus = Prometheus::start(scratch.path(), &[agent, golden, arc]);
 
     let mut empty: Vec<Query> = queries();
     assert!(empty.len() > 60, "only {} queries", empty.len());
@@ -288,6 +302,11 @@ fn without_honor_labels_every_panel_shows_the_same() {
         if renamed.iter().any(|(labels, _)| own(labels)) {
             assert!(!query.expression.contains("_label"), "{place}: {renamed:?}");
             assert_eq!(known.len(), renamed.len(), "{place}");
+        } else if query.expression.contains("timestamp(") {
+            // How long something has run so far is another figure at each scrape.
+            let labels = |of: BTreeSet<_>| of.into_iter().map(|(labels, _)| labels).collect();
+            let [known, renamed]: [Vec<_>; 2] = [labels(known), labels(renamed)];
+            assert_eq!(known, renamed, "{place}");
         } else {
             assert_eq!(known, renamed, "{place}");
         }
@@ -297,7 +316,8 @@ fn without_honor_labels_every_panel_shows_the_same() {
 
 /// As Grafana fills in variables: one namespace, one target, everything else chosen.
 fn filled(query: &Query, prometheus: &Prometheus, namespace: &str, target: SocketAddr) -> String {
-    let mut filled = query.expression.replace("$__rate_interval", "10s").replace("$__range", "5m");
+    let mut filled = query.expression.replace("$__rate_interval", "10s");
+    filled = filled.replace("$__range_s", "300").replace("$__range", "5m");
     for (variable, label, family) in &query.labels {
         let names = prometheus.label_names(family);
         let exported = format!("exported_{label}");
@@ -305,16 +325,23 @@ fn filled(query: &Query, prometheus: &Prometheus, namespace: &str, target: Socke
         filled = filled.replace(&format!("${variable}"), name);
     }
     filled = filled.replace("$namespace", namespace).replace("$instance", &target.to_string());
-    for any in ["$container_type", "$container", "$pod", "$organization", "$repository"] {
-        filled = filled.replace(any, ".*");
+    for (typed, value) in TYPED {
+        filled = filled.replace(&format!("${typed}"), value);
     }
-    filled
+    let mut left: Vec<String> = variables(&filled).into_iter().collect();
+    // `$container_type` before `$container`.
+    left.sort_by_key(|name| std::cmp::Reverse(name.len()));
+    left.iter().fold(filled, |filled, name| filled.replace(&format!("${name}"), ".*"))
 }
 
 /// Serves the golden exposition until the process ends.
 fn golden_page() -> SocketAddr {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("it/golden/metrics.prom");
-    let page = fs::read_to_string(path).unwrap();
+    serve("text/plain; version=0.0.4", fs::read(path).unwrap())
+}
+
+/// Serves a page until the process ends.
+fn serve(kind: &'static str, page: Vec<u8>) -> SocketAddr {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
@@ -324,9 +351,8 @@ fn golden_page() -> SocketAddr {
             if stream.read(&mut request).is_err() {
                 continue;
             }
-            let kind = "text/plain; version=0.0.4";
             let head = format!("HTTP/1.0 200 OK\r\nContent-Type: {kind}\r\n\r\n");
-            let sent = stream.write_all(head.as_bytes()).and(stream.write_all(page.as_bytes()));
+            let sent = stream.write_all(head.as_bytes()).and(stream.write_all(&page));
             drop(sent);
         }
     });
