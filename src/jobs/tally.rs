@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 use super::job::Job;
 use super::outcome::JobResult;
 
+mod exponential;
+
+pub use exponential::ExponentialBuckets;
+
 /// Most sets of labels; further jobs are counted under [`OTHER`].
 pub const MAX_LABELS: usize = 500;
 /// Most of them that have one repository's name: who makes up names of jobs and workflows leaves the
@@ -20,8 +24,9 @@ const UNUSED_NS: u64 = 24 * 3600 * 1_000_000_000;
 /// A set of which no job was heard of for so long goes, though there is room, nanoseconds: names of
 /// workflows that are no more would stay for as long as the node does.
 const EXPIRY_NS: u64 = 7 * UNUSED_NS;
-/// Memory of one set, bytes: its names twice, five histograms with their exemplars.
-pub const SET_BYTES: usize = 16 * 1024;
+/// Memory of one set, bytes: its names twice, five histograms with their exemplars and both kinds of
+/// buckets.
+pub const SET_BYTES: usize = 20 * 1024;
 /// Every label's value where there are too many of them.
 pub const OTHER: &str = "other";
 
@@ -102,6 +107,8 @@ pub struct Histogram {
     pub sum: f64,
     /// An observation in each bucket.
     pub exemplars: Vec<Option<Exemplar>>,
+    /// The same observations in buckets of a growing width, see [`Self::native`].
+    exponential: ExponentialBuckets,
 }
 
 /// One observation and the span it is of.
@@ -289,11 +296,18 @@ impl Histogram {
         self.buckets.iter().sum()
     }
 
+    /// The observations as a native histogram of Prometheus has them. None where an agent that counted
+    /// no such buckets began the histogram: theirs would be fewer than there were.
+    pub fn native(&self) -> Option<&ExponentialBuckets> {
+        Some(&self.exponential).filter(|buckets| buckets.count() == self.count())
+    }
+
     fn observe(&mut self, bounds: &[f64], exemplar: Exemplar) {
         // Also where an earlier agent had other bounds: those observations stay where they were.
         self.buckets.resize(bounds.len() + 1, 0);
         self.exemplars.resize(bounds.len() + 1, None);
         self.sum += exemplar.value;
+        self.exponential.observe(exemplar.value);
         let place = bounds.iter().take_while(|bound| exemplar.value > **bound).count();
         if let Some(bucket) = self.buckets.get_mut(place) {
             *bucket += 1;

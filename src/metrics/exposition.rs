@@ -1,45 +1,65 @@
-//! A view as text: Prometheus 0.0.4 or OpenMetrics 1.0. Pure.
+//! A view as Prometheus reads it: text 0.0.4, OpenMetrics 1.0, or protobuf. Pure.
 //!
-//! Sources: prometheus/docs `exposition_formats.md` (text 0.0.4); OpenMetrics 1.0.0. All series of
+//! Sources: prometheus/docs `exposition_formats.md` (text 0.0.4, protobuf); OpenMetrics 1.0.0. All series of
 //! a family stand together, an absent figure is an absent series, and no line has a timestamp:
 //! Prometheus marks a series stale at once only if it chose the time itself.
 
+mod families;
 mod lines;
+mod messages;
 mod registry;
 #[cfg(test)]
 pub(super) mod strict;
 mod value;
+mod writer;
+
+use std::mem;
 
 use ephemon_catalogue::{Container, Row, agent, container, job, pod};
 
+use self::families::Families;
 use self::lines::Lines;
+use self::writer::Writer;
 use super::filter::Filter;
 use super::format::Format;
 use super::view::View;
 
-/// Appends the view's text to `out` and says how many sample lines that was.
-pub fn render(view: &View, format: Format, out: &mut String) -> usize {
-    let mut lines = Lines::new(out, format, &view.devices, &view.filter);
+/// Appends the view to `out` and says how many samples that was: lines, or metrics in protobuf, where
+/// a histogram is one.
+pub fn render(view: &View, format: Format, out: &mut Vec<u8>) -> usize {
+    if format == Format::Protobuf {
+        let mut families = Families::new(out, &view.devices, &view.filter);
+        write(view, &mut families);
+        return families.count();
+    }
+    // Only text is ever appended to a text: nothing is lost where `out` is one.
+    let mut text = String::from_utf8(mem::take(out)).unwrap_or_default();
+    let mut lines = Lines::new(&mut text, format, &view.devices, &view.filter);
+    write(view, &mut lines);
+    let count = lines.count();
+    if format == Format::OpenMetrics {
+        text.push_str("# EOF\n");
+    }
+    *out = text.into_bytes();
+    count
+}
+
+fn write(view: &View, writer: &mut impl Writer) {
     for row in container::ROWS {
         let of = view.containers.iter().map(|shown| (shown.labels(), &shown.container));
-        family(&mut lines, row, of);
+        family(writer, row, of);
     }
     for row in pod::ROWS {
-        family(&mut lines, row, view.pods.iter().map(|shown| (shown.labels(), &*shown.record)));
+        family(writer, row, view.pods.iter().map(|shown| (shown.labels(), &*shown.record)));
     }
     for row in job::ROWS {
-        family(&mut lines, row, view.jobs.iter().map(|shown| (shown.labels(), &shown.series)));
+        family(writer, row, view.jobs.iter().map(|shown| (shown.labels(), &shown.series)));
     }
-    family(&mut lines, &agent::BUILD, [("", &view.build)]);
-    family(&mut lines, &agent::SETTINGS, [("", &view.settings)]);
+    family(writer, &agent::BUILD, [("", &view.build)]);
+    family(writer, &agent::SETTINGS, [("", &view.settings)]);
     for counted in &view.agent {
-        registry::family(&mut lines, counted);
+        registry::family(writer, counted);
     }
-    let lines = lines.count();
-    if format == Format::OpenMetrics {
-        out.push_str("# EOF\n");
-    }
-    lines
 }
 
 /// How many sample lines this container makes in the families that are shown.
@@ -55,7 +75,7 @@ pub(super) fn weigh(container: &Container, filter: &Filter) -> usize {
 /// One family with all its series; nothing at all where no series has a value, or where it is not to be shown,
 /// or the row is for OTLP alone.
 fn family<'a, T: 'a>(
-    lines: &mut Lines<'_>,
+    lines: &mut impl Writer,
     row: &Row<T>,
     shown: impl IntoIterator<Item = (&'a str, &'a T)>,
 ) {

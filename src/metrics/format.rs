@@ -1,6 +1,6 @@
-//! The two text formats, and which of them a client asks for.
+//! The formats of an answer, and which of them a client asks for.
 
-/// A text format that Prometheus and its kin read.
+/// A format that Prometheus and its kin read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Format {
     /// Prometheus text 0.0.4, which everything reads.
@@ -8,12 +8,20 @@ pub enum Format {
     Text,
     /// OpenMetrics 1.0.
     OpenMetrics,
+    /// Prometheus' protobuf, the one format with native histograms.
+    Protobuf,
 }
+
+/// The message of [`Format::Protobuf`].
+const MESSAGE: &str = "io.prometheus.client.MetricFamily";
 
 /// One media range of an `Accept` header.
 struct Range<'a> {
     kind: &'a str,
     version: Option<&'a str>,
+    /// Protobuf's message and how it is encoded.
+    proto: Option<&'a str>,
+    encoding: Option<&'a str>,
     /// Thousandths.
     quality: u16,
 }
@@ -26,23 +34,34 @@ impl Format {
         match self {
             Self::Text => "text/plain; version=0.0.4; charset=utf-8",
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Protobuf => {
+                "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; \
+                 encoding=delimited"
+            }
         }
     }
 
     /// The format an `Accept` header prefers.
     ///
-    /// OpenMetrics is only for who names it. Where nothing fits, the answer is 0.0.4 rather than
-    /// 406: a person with a browser is better served by text than by a refusal.
+    /// OpenMetrics and protobuf are only for who names them; where both are as welcome, protobuf, which
+    /// has more (so ask Prometheus 2.40 to 2.48 for native histograms). Where nothing fits, the answer
+    /// is 0.0.4 rather than 406: a person with a browser is better served by text than by a refusal.
     pub fn negotiate(accept: &str) -> Self {
         let ranges: Vec<_> = accept.split(',').filter_map(Range::parse).collect();
-        let named = ranges
-            .iter()
-            .filter(|range| range.kind.eq_ignore_ascii_case("application/openmetrics-text"))
-            .filter(|range| range.version.is_none_or(|version| version == "1.0.0"))
-            .map(|range| range.quality)
-            .max()
-            .unwrap_or(0);
-        if named > 0 && named >= text_quality(&ranges) { Self::OpenMetrics } else { Self::Text }
+        let best = |takes: fn(&Range<'_>) -> bool| {
+            let named = ranges.iter().filter(|range| takes(range));
+            named.map(|range| range.quality).max().unwrap_or(0)
+        };
+        let open = best(Range::takes_open_metrics);
+        let protobuf = best(Range::takes_protobuf);
+        let text = text_quality(&ranges);
+        if protobuf > 0 && protobuf >= open.max(text) {
+            Self::Protobuf
+        } else if open > 0 && open >= text {
+            Self::OpenMetrics
+        } else {
+            Self::Text
+        }
     }
 }
 
@@ -65,7 +84,7 @@ impl<'a> Range<'a> {
     /// `None` for a range with a quality that is no number: it says nothing we could weigh.
     fn parse(text: &'a str) -> Option<Self> {
         let mut parts = text.split(';').map(str::trim);
-        let mut range = Self { kind: parts.next()?, version: None, quality: 1000 };
+        let mut range = Self { kind: parts.next()?, version: None, proto: None, encoding: None, quality: 1000 };
         for part in parts {
             let Some((name, value)) = part.split_once('=') else {
                 continue;
@@ -73,11 +92,24 @@ impl<'a> Range<'a> {
             let value = value.trim().trim_matches('"');
             match name.trim() {
                 "version" => range.version = Some(value),
+                "proto" => range.proto = Some(value),
+                "encoding" => range.encoding = Some(value),
                 "q" | "Q" => range.quality = thousandths(value)?,
                 _ => {}
             }
         }
         Some(range)
+    }
+
+    fn takes_open_metrics(&self) -> bool {
+        self.kind.eq_ignore_ascii_case("application/openmetrics-text")
+            && self.version.is_none_or(|version| version == "1.0.0")
+    }
+
+    fn takes_protobuf(&self) -> bool {
+        self.kind.eq_ignore_ascii_case("application/vnd.google.protobuf")
+            && self.proto.is_none_or(|proto| proto == MESSAGE)
+            && self.encoding.is_none_or(|encoding| encoding == "delimited")
     }
 }
 
@@ -121,6 +153,25 @@ mod tests {
         for (accept, format) in cases {
             assert_eq!(Format::negotiate(accept), format, "{accept}");
         }
+    }
+
+    #[test]
+    fn who_scrapes_native_histograms_gets_protobuf() {
+        let proto = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily";
+        let two = format!(
+            "{proto};encoding=delimited,application/openmetrics-text;version=1.0.0;q=0.8,\
+             application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,\
+             */*;q=0.1"
+        );
+        assert_eq!(Format::negotiate(&two), Format::Protobuf);
+        let equal = format!("{proto};encoding=delimited,application/openmetrics-text;version=1.0.0");
+        assert_eq!(Format::negotiate(&equal), Format::Protobuf);
+        for other in ["encoding=text", "encoding=compact-text", "encoding=delimited;q=0.3"] {
+            let accept = format!("{proto};{other},text/plain;version=0.0.4;q=0.5");
+            assert_eq!(Format::negotiate(&accept), Format::Text, "{accept}");
+        }
+        let another = "application/vnd.google.protobuf;proto=other.Message;encoding=delimited";
+        assert_eq!(Format::negotiate(another), Format::Text);
     }
 
     #[test]

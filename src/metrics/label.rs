@@ -1,4 +1,4 @@
-//! Labels as the text formats spell them: clipped and escaped.
+//! Labels as the text formats spell them, clipped and escaped, and back.
 
 /// Bytes of a label's value that are shown. Names of the API have at most 253; an image or a reason
 /// may be as long as whoever wrote the pod likes.
@@ -32,6 +32,30 @@ pub(crate) fn push_escaped(out: &mut String, text: &str, quotes: bool) {
     }
 }
 
+/// The labels that [`push_label`] spelled, one after the other.
+pub(crate) fn pairs(labels: &str) -> Vec<(&str, String)> {
+    let mut pairs = Vec::new();
+    let mut rest = labels;
+    while let Some((name, quoted)) = rest.split_once("=\"") {
+        let mut value = String::new();
+        let mut letters = quoted.chars();
+        loop {
+            match letters.next() {
+                Some('\\') => match letters.next() {
+                    Some('n') => value.push('\n'),
+                    Some(letter) => value.push(letter),
+                    None => break,
+                },
+                Some('"') | None => break,
+                Some(letter) => value.push(letter),
+            }
+        }
+        pairs.push((name, value));
+        rest = letters.as_str().strip_prefix(',').unwrap_or_default();
+    }
+    pairs
+}
+
 /// The longest beginning that is short enough and ends between letters.
 pub(crate) fn clip(value: &str) -> &str {
     if value.len() <= MAX_LABEL_VALUE {
@@ -42,7 +66,22 @@ pub(crate) fn clip(value: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn spelled_labels_read_back(values in prop::collection::vec(".{0,40}", 0..5)) {
+            let mut spelled = String::new();
+            for value in &values {
+                push_label(&mut spelled, "name", value);
+            }
+            let read = pairs(&spelled);
+            let expected: Vec<_> = values.into_iter().map(|value| ("name", value)).collect();
+            prop_assert_eq!(read, expected);
+        }
+    }
 
     #[test]
     fn an_endless_value_is_cut_between_letters() {

@@ -18,9 +18,14 @@ const SERIES: usize = 6000;
 
 fn benches(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("scrape");
-    for (name, format) in [("text", Format::Text), ("openmetrics", Format::OpenMetrics)] {
+    let formats = [
+        ("text", Format::Text),
+        ("openmetrics", Format::OpenMetrics),
+        ("protobuf", Format::Protobuf),
+    ];
+    for (name, format) in formats {
         let view = view();
-        let mut text = String::new();
+        let mut text = Vec::new();
         let lines = render(&view, format, &mut text);
         assert!(lines >= SERIES);
         group.throughput(Throughput::Elements(lines as u64));

@@ -9,14 +9,16 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use ephemon_catalogue::{Kind, families};
+use ephemon_metrics::Format;
 use serde_json::Value;
 
+use crate::exposition;
 use crate::support::http;
 use crate::support::parts::{self, Part, all_there};
 use crate::support::process::{self, Running, until};
@@ -229,8 +231,8 @@ fn every_panel_has_something_to_show() {
     demo.args(["demo", "--listen", &agent.to_string()]);
     let log = fs::File::create(scratch.path().join("demo.log")).unwrap();
     let mut demo = Running::start(demo.stdout(Stdio::null()).stderr(log));
-    let golden = golden_page();
-    let arc = serve("text/plain; version=0.0.4", ARC.into());
+    let golden = golden_page(Format::Text);
+    let arc = serve(Format::Text.content_type(), ARC.into());
     let prometheus = Prometheus::start(scratch.path(), &[agent, golden, arc]);
 
     let mut empty: Vec<Query> = queries();
@@ -265,7 +267,7 @@ fn without_honor_labels_every_panel_shows_the_same() {
         return;
     }
     let [with, without] = [(); 2].map(|()| tempfile::tempdir().unwrap());
-    let golden = golden_page();
+    let golden = golden_page(Format::Text);
     let with = Prometheus::start(with.path(), &[golden]);
     let without = Prometheus::without_honor_labels(without.path(), &[golden]);
     for prometheus in [&with, &without] {
@@ -314,6 +316,49 @@ fn without_honor_labels_every_panel_shows_the_same() {
     assert!(seen > 100, "{seen} series were compared");
 }
 
+/// With native histograms a Prometheus has no classic ones, unless asked for both: each panel shows the
+/// same series then, and quantiles within a bucket's width.
+#[test]
+fn with_native_histograms_every_panel_shows_the_same() {
+    if !all_there(&[Part::Program("prometheus")]) {
+        return;
+    }
+    let [classic, native] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let [text, protobuf] = [Format::Text, Format::Protobuf].map(golden_page);
+    let classic = Prometheus::start(classic.path(), &[text]);
+    let native = Prometheus::with_native_histograms(native.path(), &[protobuf]);
+    for prometheus in [&classic, &native] {
+        let scraped = || prometheus.query("count_over_time(up[1m]) > 3").pop();
+        until(PATIENCE, scraped).expect("it must scrape");
+        assert_eq!(prometheus.target()["lastError"], "");
+    }
+    let count = |prometheus: &Prometheus, query: &str| prometheus.query(query).pop();
+    let family = "ephemon_job_duration_seconds";
+    let counted = count(&native, &format!("histogram_count({family})"));
+    assert_eq!(counted, count(&classic, &format!("{family}_count")));
+    assert!(counted.is_some() && count(&native, &format!("{family}_count")).is_none());
+    let labels = |prometheus: &Prometheus, query: &Query, target| {
+        let asked = filled(query, prometheus, "arc-runners", target);
+        let series = prometheus.series(&asked).into_iter();
+        let without_target = |series: Value| {
+            let labels = series["metric"].as_object().unwrap().iter();
+            labels
+                .filter(|(name, _)| *name != "instance")
+                .map(|(name, value)| (name.clone(), value.to_string()))
+                .collect::<BTreeSet<_>>()
+        };
+        series.map(without_target).collect::<BTreeSet<_>>()
+    };
+    let mut seen = 0;
+    for query in queries() {
+        let [known, other] =
+            [(&classic, text), (&native, protobuf)].map(|(of, target)| labels(of, &query, target));
+        seen += known.len();
+        assert_eq!(known, other, "{}, {}: {}", query.dashboard, query.panel, query.expression);
+    }
+    assert!(seen > 100, "{seen} series were compared");
+}
+
 /// As Grafana fills in variables: one namespace, one target, everything else chosen.
 fn filled(query: &Query, prometheus: &Prometheus, namespace: &str, target: SocketAddr) -> String {
     let mut filled = query.expression.replace("$__rate_interval", "10s");
@@ -335,9 +380,8 @@ fn filled(query: &Query, prometheus: &Prometheus, namespace: &str, target: Socke
 }
 
 /// Serves the golden exposition until the process ends.
-fn golden_page() -> SocketAddr {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("it/golden/metrics.prom");
-    serve("text/plain; version=0.0.4", fs::read(path).unwrap())
+fn golden_page(format: Format) -> SocketAddr {
+    serve(format.content_type(), exposition::rendered(format))
 }
 
 /// Serves a page until the process ends.

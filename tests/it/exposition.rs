@@ -37,7 +37,7 @@ fn openmetrics_is_as_recorded() {
 
 #[test]
 fn the_recording_shows_every_family_of_containers_pods_and_jobs() {
-    let recorded = rendered(Format::Text);
+    let recorded = text(Format::Text);
     let shown = |name: &str| recorded.contains(&format!("# TYPE {name} "));
     let of_code = |name: &str| {
         ["container", "pod", "job"].iter().any(|of| name.starts_with(&format!("ephemon_{of}_")))
@@ -60,7 +60,7 @@ fn promtool_has_nothing_to_say() {
         .spawn()
         .unwrap();
     let mut stdin = promtool.stdin.take().unwrap();
-    stdin.write_all(rendered(Format::Text).as_bytes()).unwrap();
+    stdin.write_all(&rendered(Format::Text)).unwrap();
     drop(stdin);
     let output = promtool.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
@@ -69,7 +69,7 @@ fn promtool_has_nothing_to_say() {
 
 fn check(format: Format, name: &str) {
     let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "it/golden", name].iter().collect();
-    let rendered = rendered(format);
+    let rendered = text(format);
     if std::env::var("EPHEMON_GOLDEN").is_ok_and(|act| act == "write") {
         std::fs::write(&path, &rendered).unwrap();
     }
@@ -80,10 +80,15 @@ fn check(format: Format, name: &str) {
     assert_eq!(rendered, recorded);
 }
 
-fn rendered(format: Format) -> String {
-    let mut text = String::new();
-    render(&view(), format, &mut text);
-    text
+/// The golden exposition in a format.
+pub(crate) fn rendered(format: Format) -> Vec<u8> {
+    let mut out = Vec::new();
+    render(&view(), format, &mut out);
+    out
+}
+
+fn text(format: Format) -> String {
+    String::from_utf8(rendered(format)).unwrap()
 }
 
 fn uid() -> PodUid {

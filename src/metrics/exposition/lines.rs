@@ -2,10 +2,11 @@
 
 use std::iter;
 
-use ephemon_catalogue::{Kind, Label, LabelValue, Points, Read, Row, Unit, Value};
-use ephemon_jobs::tally::{Exemplar, Histogram};
+use ephemon_catalogue::{Kind, Label, LabelValue, Points, Unit, Value};
+use ephemon_jobs::tally::Exemplar;
 
 use super::value::{self, bound};
+use super::writer::{Histogram, Writer};
 use crate::devices::DeviceNames;
 use crate::filter::Filter;
 use crate::format::Format;
@@ -67,106 +68,15 @@ impl<'a> Lines<'a> {
         }
     }
 
-    pub(super) fn format(&self) -> Format {
-        self.format
-    }
-
-    /// Whether this family is to be written.
-    pub(super) fn shows(&self, family: &str) -> bool {
-        match &self.sink {
-            Sink::Text { filter, .. } => filter.shows(family),
-            Sink::Nowhere => true,
-        }
-    }
-
     /// Sample lines so far.
     pub(super) fn count(&self) -> usize {
         self.count
     }
 
-    /// Begins a family; `further`: labels that its row yields.
-    pub(super) fn open(&mut self, name: &str, help: &str, kind: Kind, further: &'static [Label]) {
-        self.further = further;
-        let total = kind == Kind::Counter && self.format == Format::OpenMetrics;
-        let stem = match (self.format, kind) {
-            (Format::OpenMetrics, Kind::Counter) => name.strip_suffix("_total").unwrap_or(name),
-            (Format::OpenMetrics, Kind::Info) => name.strip_suffix("_info").unwrap_or(name),
-            _ => name,
-        };
-        self.name.clear();
-        self.name.push_str(if total { stem } else { name });
-        if total {
-            self.name.push_str("_total");
-        }
-        let Sink::Text { out, .. } = &mut self.sink else {
-            return;
-        };
-        self.opened = (out.len(), self.count);
-        header(out, "HELP", stem);
-        push_escaped(out, help, self.format == Format::OpenMetrics);
-        out.push('\n');
-        header(out, "TYPE", stem);
-        out.push_str(match (kind, self.format) {
-            // The text format has no such type.
-            (Kind::Info, Format::Text) => Kind::Gauge.as_prometheus(),
-            (kind, _) => kind.as_prometheus(),
-        });
-        out.push('\n');
-        if self.format == Format::OpenMetrics
-            && let Some(unit) = Unit::of(stem)
-        {
-            header(out, "UNIT", stem);
-            out.push_str(unit.as_str());
-            out.push('\n');
-        }
-    }
-
-    /// Ends the family; one without a series leaves no trace.
-    pub(super) fn close(&mut self) {
-        let (start, count) = self.opened;
-        if let Sink::Text { out, .. } = &mut self.sink
-            && count == self.count
-        {
-            out.truncate(start);
-        }
-    }
-
-    /// The labels that the following samples share, as `push_label` spells them.
-    pub(super) fn about(&mut self, labels: &str) {
-        self.labels.clear();
-        self.labels.push_str(labels);
-    }
-
-    /// What `of` has of a row's family.
-    pub(super) fn row<T>(&mut self, row: &Row<T>, of: &T) {
-        match row.read {
-            Read::One(read) => self.sample("", None, read(of)),
-            Read::Many(read) => read(of, self),
-            Read::Histogram(read, bounds) => self.histogram(read(of), bounds),
-        }
-    }
-
     /// A sample with the shared labels only; one of a histogram has a name that ends in `_bucket`,
-    /// `_sum` or `_count`, and a bucket its bound.
-    pub(super) fn sample(&mut self, suffix: &str, le: Option<&str>, value: Option<Value>) {
-        self.line(suffix, bucket(le), value, None);
-    }
-
-    /// A whole histogram; in OpenMetrics each bucket with its exemplar.
-    fn histogram(&mut self, histogram: &Histogram, bounds: &[f64]) {
-        let mut count = 0_u64;
-        // An earlier agent may have had other bounds, and one without observations has no buckets: it
-        // is shown all the same, for the reason that `Points::unseen` gives.
-        for at in 0..=bounds.len() {
-            let observed = histogram.buckets.get(at).copied().unwrap_or_default();
-            count = count.saturating_add(observed);
-            let le = bounds.get(at).map_or_else(|| "+Inf".to_owned(), |le| bound(*le, self.format));
-            let exemplar = histogram.exemplars.get(at).and_then(Option::as_ref);
-            let exemplar = exemplar.filter(|_| self.format == Format::OpenMetrics);
-            self.line("_bucket", bucket(Some(&le)), Some(Value::Count(count)), exemplar);
-        }
-        self.sample("_sum", None, Some(Value::Float(histogram.sum)));
-        self.sample("_count", None, Some(Value::Count(count)));
+    /// `_sum` or `_count`.
+    fn sample(&mut self, suffix: &str, value: Value) {
+        self.line(suffix, iter::empty(), Some(value), None);
     }
 
     fn line<'v>(
@@ -228,6 +138,81 @@ impl<'a> Lines<'a> {
     }
 }
 
+impl Writer for Lines<'_> {
+    fn shows(&self, family: &str) -> bool {
+        match &self.sink {
+            Sink::Text { filter, .. } => filter.shows(family),
+            Sink::Nowhere => true,
+        }
+    }
+
+    fn open(&mut self, name: &str, help: &str, kind: Kind, further: &'static [Label]) {
+        self.further = further;
+        let total = kind == Kind::Counter && self.format == Format::OpenMetrics;
+        let stem = match (self.format, kind) {
+            (Format::OpenMetrics, Kind::Counter) => name.strip_suffix("_total").unwrap_or(name),
+            (Format::OpenMetrics, Kind::Info) => name.strip_suffix("_info").unwrap_or(name),
+            _ => name,
+        };
+        self.name.clear();
+        self.name.push_str(if total { stem } else { name });
+        if total {
+            self.name.push_str("_total");
+        }
+        let Sink::Text { out, .. } = &mut self.sink else {
+            return;
+        };
+        self.opened = (out.len(), self.count);
+        header(out, "HELP", stem);
+        push_escaped(out, help, self.format == Format::OpenMetrics);
+        out.push('\n');
+        header(out, "TYPE", stem);
+        out.push_str(match (kind, self.format) {
+            // The text format has no such type.
+            (Kind::Info, Format::Text) => Kind::Gauge.as_prometheus(),
+            (kind, _) => kind.as_prometheus(),
+        });
+        out.push('\n');
+        if self.format == Format::OpenMetrics
+            && let Some(unit) = Unit::of(stem)
+        {
+            header(out, "UNIT", stem);
+            out.push_str(unit.as_str());
+            out.push('\n');
+        }
+    }
+
+    fn close(&mut self) {
+        let (start, count) = self.opened;
+        if let Sink::Text { out, .. } = &mut self.sink
+            && count == self.count
+        {
+            out.truncate(start);
+        }
+    }
+
+    fn about(&mut self, labels: &str) {
+        self.labels.clear();
+        self.labels.push_str(labels);
+    }
+
+    fn one(&mut self, value: Option<Value>) {
+        self.line("", iter::empty(), value, None);
+    }
+
+    /// In OpenMetrics each bucket with its exemplar.
+    fn histogram(&mut self, histogram: &Histogram<'_>) {
+        for bucket in &histogram.buckets {
+            let le = bound(bucket.bound, self.format);
+            let exemplar = bucket.exemplar.filter(|_| self.format == Format::OpenMetrics);
+            let le = iter::once(("le", LabelValue::Text(&le)));
+            self.line("_bucket", le, Some(Value::Count(bucket.count)), exemplar);
+        }
+        self.sample("_sum", Value::Float(histogram.sum));
+        self.sample("_count", Value::Count(histogram.count()));
+    }
+}
+
 impl Points for Lines<'_> {
     fn put(&mut self, labels: &[LabelValue<'_>], value: Option<Value>) {
         let names = self.further.iter().zip(labels);
@@ -238,10 +223,6 @@ impl Points for Lines<'_> {
     fn unseen(&mut self, labels: &[LabelValue<'_>]) {
         self.put(labels, Some(Value::Count(0)));
     }
-}
-
-fn bucket(le: Option<&str>) -> impl Iterator<Item = (&str, LabelValue<'_>)> {
-    iter::once(le).flatten().map(|le| ("le", LabelValue::Text(le)))
 }
 
 /// The value of the `device` label, spelled again where it is not the last one's.

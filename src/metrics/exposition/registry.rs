@@ -1,14 +1,13 @@
-//! The families the `prometheus` crate gathers, in both formats.
+//! The families the `prometheus` crate gathers, in every format.
 
 use ephemon_catalogue::{Kind, Value};
-use prometheus::proto::{Histogram, Metric, MetricFamily, MetricType};
+use prometheus::proto::{Metric, MetricFamily, MetricType};
 
-use super::lines::Lines;
-use super::value::bound;
+use super::writer::Writer;
 use crate::label::push_label;
 
 /// One gathered family. Summaries and untyped families are passed over: the crate makes none.
-pub(super) fn family(lines: &mut Lines<'_>, family: &MetricFamily) {
+pub(super) fn family(lines: &mut impl Writer, family: &MetricFamily) {
     let kind = match family.get_field_type() {
         MetricType::COUNTER => Kind::Counter,
         MetricType::GAUGE => Kind::Gauge,
@@ -24,31 +23,16 @@ pub(super) fn family(lines: &mut Lines<'_>, family: &MetricFamily) {
         match kind {
             Kind::Counter => {
                 let value = Value::Float(metric.get_counter().get_value());
-                lines.sample("", None, Some(value));
+                lines.one(Some(value));
             }
-            Kind::Histogram => histogram(lines, metric.get_histogram()),
+            Kind::Histogram => lines.histogram(&metric.get_histogram().into()),
             Kind::Gauge | Kind::UpDownCounter | Kind::Info => {
                 let value = Value::Float(metric.get_gauge().get_value());
-                lines.sample("", None, Some(value));
+                lines.one(Some(value));
             }
         }
     }
     lines.close();
-}
-
-fn histogram(lines: &mut Lines<'_>, histogram: &Histogram) {
-    let format = lines.format();
-    for bucket in histogram.get_bucket() {
-        if bucket.upper_bound().is_finite() {
-            let count = Some(Value::Count(bucket.cumulative_count()));
-            let le = bound(bucket.upper_bound(), format);
-            lines.sample("_bucket", Some(&le), count);
-        }
-    }
-    let count = Some(Value::Count(histogram.get_sample_count()));
-    lines.sample("_bucket", Some("+Inf"), count);
-    lines.sample("_sum", None, Some(Value::Float(histogram.get_sample_sum())));
-    lines.sample("_count", None, count);
 }
 
 fn labels(metric: &Metric) -> String {

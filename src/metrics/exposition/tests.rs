@@ -11,6 +11,8 @@ use ephemon_model::{
 use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry};
 use proptest::prelude::*;
 
+mod protobuf;
+
 use super::strict::{Labels, Read, read};
 use super::*;
 use crate::devices::DeviceNames;
@@ -50,9 +52,14 @@ fn one(usage: Usage) -> View {
     view(vec![ContainerView::new(&identity("ns", "pod", "step"), record(usage), None)])
 }
 
+fn rendered(view: &View, format: Format) -> (usize, String) {
+    let mut out = Vec::new();
+    let count = render(view, format, &mut out);
+    (count, String::from_utf8(out).unwrap())
+}
+
 fn shown(view: &View, format: Format) -> std::collections::BTreeMap<String, Read> {
-    let mut text = String::new();
-    let lines = render(view, format, &mut text);
+    let (lines, text) = rendered(view, format);
     let families = read(&text, format);
     let samples: usize = families.values().map(|family| family.samples.len()).sum();
     assert_eq!(lines, samples);
@@ -303,8 +310,7 @@ fn jobs_are_shown_by_name_with_exemplars_in_openmetrics_only() {
     let jobs_view = Shown { tally: Arc::new(tally), jobs: vec![Arc::clone(&shown_job)] };
     for format in [Format::Text, Format::OpenMetrics] {
         let view = View { jobs: JobView::all(&jobs_view), ..View::default() };
-        let mut text = String::new();
-        render(&view, format, &mut text);
+        let (_, text) = rendered(&view, format);
         let exemplar = format!(" # {{trace_id=\"{}\",span_id=", shown_job.span.trace_id);
         assert_eq!(text.contains(&exemplar), format == Format::OpenMetrics, "{text}");
         let families = shown(&view, format);

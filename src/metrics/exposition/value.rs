@@ -34,6 +34,18 @@ pub(super) fn push(out: &mut String, value: Value) {
     }
 }
 
+/// A sample's value as protobuf has it: the nearest float, as a reader of the text makes it.
+pub(super) fn float(value: Value) -> f64 {
+    match value {
+        Value::Count(count) => count as f64,
+        Value::Code(code) => code.into(),
+        Value::Millis(millis) => millis as f64 / 1e3,
+        Value::Micros(micros) => micros as f64 / 1e6,
+        Value::Nanos(nanos) => nanos as f64 / 1e9,
+        Value::Float(float) => float,
+    }
+}
+
 /// The value of a histogram's `le` label, spelled as Go does (`5e-06`) and, in OpenMetrics, with a
 /// fraction always: the canonical forms its "Considerations: Canonical Numbers" asks for.
 pub(super) fn bound(le: f64, format: Format) -> String {

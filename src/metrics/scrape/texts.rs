@@ -1,4 +1,4 @@
-//! Texts that are written into again: a scrape of a megabyte costs no fresh pages each time.
+//! Texts, or bytes of protobuf, that are written into again: a scrape of a megabyte costs no fresh pages each time.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -16,14 +16,14 @@ pub(super) struct Texts(Arc<Mutex<Stock>>);
 
 #[derive(Debug, Default)]
 struct Stock {
-    spare: Vec<String>,
+    spare: Vec<Vec<u8>>,
     /// Memory of those that are lent.
     lent: usize,
 }
 
 /// A text that comes back when the last reader is done.
 struct Lent {
-    text: String,
+    text: Vec<u8>,
     texts: Texts,
 }
 
@@ -36,12 +36,12 @@ impl Texts {
     }
 
     /// An empty text, with room if one was there before.
-    pub(super) fn take(&self) -> String {
+    pub(super) fn take(&self) -> Vec<u8> {
         self.stock().spare.pop().unwrap_or_default()
     }
 
     /// Lends a text out as the bytes it is, without a copy.
-    pub(super) fn lend(&self, text: String) -> Bytes {
+    pub(super) fn lend(&self, text: Vec<u8>) -> Bytes {
         let mut stock = self.stock();
         stock.lent = stock.lent.saturating_add(text.capacity());
         drop(stock);
@@ -57,7 +57,7 @@ impl Texts {
 
 impl AsRef<[u8]> for Lent {
     fn as_ref(&self) -> &[u8] {
-        self.text.as_bytes()
+        &self.text
     }
 }
 
@@ -67,7 +67,7 @@ impl Drop for Lent {
         text.clear();
         let mut stock = self.texts.stock();
         stock.lent = stock.lent.saturating_sub(text.capacity());
-        let kept: usize = stock.spare.iter().map(String::capacity).sum();
+        let kept: usize = stock.spare.iter().map(Vec::capacity).sum();
         if stock.spare.len() < SPARE && kept.saturating_add(text.capacity()) <= MAX_TEXT_BYTES / 2 {
             stock.spare.push(text);
         }
@@ -82,7 +82,7 @@ mod tests {
     fn a_text_is_written_into_again_once_it_is_read() {
         let texts = Texts::default();
         let mut text = texts.take();
-        text.push_str("a series");
+        text.extend_from_slice(b"a series");
         let place = text.as_ptr();
         let lent = texts.lend(text);
         assert_eq!(&lent[..], b"a series");
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn no_more_are_kept_than_are_of_use() {
         let texts = Texts::default();
-        let lent: Vec<_> = (0..9).map(|_| texts.lend("text".to_owned())).collect();
+        let lent: Vec<_> = (0..9).map(|_| texts.lend(b"text".to_vec())).collect();
         drop(lent);
         assert_eq!(texts.stock().spare.len(), SPARE);
         assert_eq!(texts.stock().lent, 0);
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn texts_that_are_read_slowly_are_bounded_in_bytes() {
         let texts = Texts::default();
-        let page = || "x".repeat(MAX_TEXT_BYTES / 4);
+        let page = || b"x".repeat(MAX_TEXT_BYTES / 4);
         let mut lent = Vec::new();
         while !texts.is_full() {
             lent.push(texts.lend(page()));
@@ -113,7 +113,7 @@ mod tests {
         lent.pop();
         assert!(!texts.is_full());
         drop(lent);
-        let kept: usize = texts.stock().spare.iter().map(String::capacity).sum();
+        let kept: usize = texts.stock().spare.iter().map(Vec::capacity).sum();
         assert!(kept <= MAX_TEXT_BYTES / 2, "{kept}");
     }
 }

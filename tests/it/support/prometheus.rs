@@ -30,6 +30,12 @@ impl Prometheus {
         Self::start_with(scratch, &scrape, &[])
     }
 
+    /// As [`Self::start`], by a Prometheus that takes native histograms in place of classic ones.
+    pub(crate) fn with_native_histograms(scratch: &Path, targets: &[SocketAddr]) -> Self {
+        let scrape = json!({ "honor_labels": true, "static_configs": [{ "targets": targets }] });
+        Self::start_with(scratch, &scrape, &["--enable-feature=native-histograms"])
+    }
+
     /// As [`Self::start`], by a scrape without `honor_labels` of targets that have the labels which
     /// every monitor of the Prometheus Operator gives them.
     pub(crate) fn without_honor_labels(scratch: &Path, targets: &[SocketAddr]) -> Self {

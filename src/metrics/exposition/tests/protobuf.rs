@@ -1,0 +1,149 @@
+//! Protobuf says the same as the text.
+
+use std::collections::BTreeMap;
+
+use ephemon_jobs::story;
+use ephemon_jobs::tally::Tally;
+use prost::Message as _;
+
+use super::*;
+use crate::exposition::messages::{FamilyHead, Histogram, Metric, METRIC_KEY, MetricType};
+
+/// `MetricFamily` as a reader has it.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Metrics {
+    #[prost(message, repeated, tag = "4")]
+    metric: Vec<Metric>,
+}
+
+/// By name: the head, and the metrics by their labels.
+type Families = BTreeMap<String, (FamilyHead, BTreeMap<Labels, Metric>)>;
+
+fn families(view: &View) -> Families {
+    let mut out = Vec::new();
+    let count = render(view, Format::Protobuf, &mut out);
+    let mut rest = out.as_slice();
+    let mut families = Families::new();
+    while !rest.is_empty() {
+        let length = prost::decode_length_delimiter(rest).unwrap();
+        rest = &rest[prost::length_delimiter_len(length)..];
+        let (family, after) = rest.split_at(length);
+        rest = after;
+        let head = FamilyHead::decode(family).unwrap();
+        let metrics = Metrics::decode(family).unwrap().metric.into_iter().map(|metric| {
+            let labels = metric.label.iter();
+            let labels =
+                labels.map(|label| (label.name().to_owned(), label.value().to_owned())).collect();
+            (labels, metric)
+        });
+        let twice = families.insert(head.name().to_owned(), (head, metrics.collect()));
+        assert!(twice.is_none());
+    }
+    assert_eq!(families.values().map(|(_, metrics)| metrics.len()).sum::<usize>(), count);
+    families
+}
+
+/// The value of a counter or gauge.
+fn single(metric: &Metric) -> f64 {
+    metric.counter.or(metric.gauge).unwrap().value()
+}
+
+fn of_jobs() -> View {
+    let mut tally = Tally::default();
+    for end in [40, 100, 101] {
+        let job = story::Story::whole().job_evidence().job(Some(story::s(end))).unwrap();
+        tally.started(&job);
+        tally.finished(&job);
+    }
+    let shown = ephemon_jobs::Shown { tally: Arc::new(tally), jobs: Vec::new() };
+    View { jobs: JobView::all(&shown), ..View::default() }
+}
+
+#[test]
+fn every_sample_of_the_text_is_there_with_its_labels_and_value() {
+    let mut usage = Usage::default();
+    usage.cpu.usage_ns = Some(1_234_567_890);
+    usage.memory.usage_bytes = Some(4096);
+    usage.io = vec![IoUsage { major: 8, minor: 1, read_bytes: Some(7), ..IoUsage::default() }];
+    let odd = identity("ns", "a \"pod\"\\", "line\nbreak");
+    let mut shown_view = of_jobs();
+    shown_view.containers = vec![
+        ContainerView::new(&odd, record(usage), None),
+        ContainerView::new(&identity("ns", "pod", "step"), record(Usage::default()), None),
+    ];
+    let text = shown(&shown_view, Format::Text);
+    let families = families(&shown_view);
+    assert_eq!(families.keys().collect::<Vec<_>>(), text.keys().collect::<Vec<_>>());
+    for (name, family) in text {
+        let (head, metrics) = &families[&name];
+        assert_eq!(head.help(), family.help);
+        let kind = match head.kind() {
+            MetricType::Counter => "counter",
+            MetricType::Gauge => "gauge",
+            MetricType::Histogram => "histogram",
+        };
+        assert_eq!(kind, family.kind, "{name}");
+        for ((sample, mut labels), value) in family.samples {
+            let value: f64 = value.parse().unwrap();
+            let bound = labels.remove("le");
+            let metric = &metrics[&labels];
+            let Some(histogram) = &metric.histogram else {
+                assert!((single(metric) - value).abs() <= value.abs() * 1e-15, "{name}");
+                continue;
+            };
+            let shown = match (sample.strip_prefix(&name).unwrap(), bound) {
+                ("_sum", None) => histogram.sample_sum(),
+                ("_count", None) => histogram.sample_count() as f64,
+                ("_bucket", Some(bound)) => {
+                    let bound: f64 = bound.parse().unwrap();
+                    let mut buckets = histogram.bucket.iter();
+                    let bucket = buckets.find(|bucket| bucket.upper_bound() == bound).unwrap();
+                    bucket.cumulative_count() as f64
+                }
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(shown, value, "{sample}");
+        }
+    }
+}
+
+#[test]
+fn a_histogram_of_jobs_is_classic_and_native_in_one() {
+    let families = families(&of_jobs());
+    let (_, metrics) = &families["ephemon_job_duration_seconds"];
+    let histogram = metrics.values().next().unwrap().histogram.as_ref().unwrap();
+    assert_eq!(histogram.sample_count(), 3);
+    assert!(histogram.zero_threshold() > 0.0);
+    let counts = native_counts(histogram);
+    assert_eq!(counts.iter().map(|(_, count)| count).sum::<i64>(), 3);
+    let scale = f64::from(histogram.schema()).exp2();
+    for (index, _) in &counts {
+        let bound = (f64::from(*index) / scale).exp2();
+        assert!((30.0..110.0).contains(&bound), "{counts:?}");
+    }
+    let exemplars = histogram.bucket.iter().filter_map(|bucket| bucket.exemplar.as_ref());
+    let labels: Vec<_> = exemplars.flat_map(|one| one.label.iter().map(|l| l.name())).collect();
+    assert_eq!(labels, ["trace_id", "span_id", "trace_id", "span_id"]);
+}
+
+#[test]
+fn a_key_is_that_of_the_field() {
+    let metrics = Metrics { metric: vec![Metric::default()] };
+    assert_eq!(metrics.encode_to_vec(), [METRIC_KEY, 0]);
+}
+
+/// Index and count of each bucket, as a reader adds them up.
+fn native_counts(histogram: &Histogram) -> Vec<(i32, i64)> {
+    let mut deltas = histogram.positive_delta.iter();
+    let (mut next, mut count, mut counts) = (0, 0, Vec::new());
+    for span in &histogram.positive_span {
+        next += span.offset();
+        for _ in 0..span.length() {
+            count += deltas.next().unwrap();
+            counts.push((next, count));
+            next += 1;
+        }
+    }
+    assert_eq!(deltas.next(), None);
+    counts
+}
