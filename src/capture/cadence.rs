@@ -53,7 +53,7 @@ impl Cadence {
         let grid_ms = match pause.as_millis() {
             0..200 => return due,
             200..800 => 50,
-            _ => 250,
+            _ => 500,
         };
         let grid = Duration::from_millis(grid_ms);
         let over_ns = u64::try_from(due.as_nanos() % grid.as_nanos()).unwrap_or(0);
@@ -129,8 +129,8 @@ mod tests {
         let mut now = ms(40_013);
         for _ in 0..10 {
             let next = Cadence::on_grid(now + second, second);
-            assert_eq!(next.as_millis() % 250, 0);
-            assert!((now + ms(800)..=now + ms(1_250)).contains(&next), "{now:?} {next:?}");
+            assert_eq!(next.as_millis() % 500, 0);
+            assert!((now + ms(800)..=now + ms(1_500)).contains(&next), "{now:?} {next:?}");
             assert!(cadence.is_due(ms(60_000), next.saturating_sub(now)));
             // Read slightly late, as happens.
             now = next + ms(3);

@@ -21,6 +21,10 @@ const STEADY_AFTER: Duration = Duration::from_secs(30);
 /// How often such a container is read completely: five seconds, minus what the common grid of
 /// wakeups subtracts.
 const WHOLE_INTERVAL: Duration = Duration::from_millis(4500);
+/// The same for one that has used no CPU time since it was last read completely: what a process does
+/// takes CPU time, so that its counters and peaks are the same. What the kernel does for it later
+/// (reclaim, writeback) is read this often.
+const IDLE_WHOLE_INTERVAL: Duration = Duration::from_millis(29_500);
 
 /// The runtime creates one controller's directory after another, so missing files are tried again
 /// for this long.
@@ -39,6 +43,8 @@ pub(crate) struct Container {
     files: Option<Files>,
     limits_at: Option<Instant>,
     whole_at: Option<Instant>,
+    /// CPU time at the last complete reading.
+    whole_cpu_ns: Option<u64>,
     held: Option<Held>,
 }
 
@@ -74,6 +80,7 @@ impl Container {
             files: None,
             limits_at: None,
             whole_at: None,
+            whole_cpu_ns: None,
             held: None,
         }
     }
@@ -110,8 +117,10 @@ impl Container {
     /// A periodic reading: complete, or only what changes every second.
     pub(crate) fn sample(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Reading {
         let age = now.duration_since(self.life.created_at());
-        let whole = |at| now.duration_since(at) < WHOLE_INTERVAL;
-        let reading = if age < STEADY_AFTER || !self.whole_at.is_some_and(whole) {
+        let has_run = self.usage.cpu.usage_ns != self.whole_cpu_ns;
+        let interval = if has_run { WHOLE_INTERVAL } else { IDLE_WHOLE_INTERVAL };
+        let is_fresh = self.whole_at.is_some_and(|at| now.duration_since(at) < interval);
+        let reading = if age < STEADY_AFTER || !is_fresh {
             self.read(now, buffer)
         } else {
             self.read_moving(buffer)
@@ -158,6 +167,7 @@ impl Container {
         };
         self.read_at = SystemTime::now();
         self.whole_at = Some(now);
+        self.whole_cpu_ns = self.usage.cpu.usage_ns;
         let young = now.duration_since(self.life.created_at()) < LIMITS_INTERVAL;
         let every = if young { YOUNG_LIMITS_INTERVAL } else { LIMITS_INTERVAL };
         if self.limits_at.is_none_or(|at| now.duration_since(at) >= every) {
@@ -309,6 +319,25 @@ mod tests {
         steady.sample(SECOND);
         assert_eq!(steady.sample(SECOND), [Some(4); 4], "five seconds later all is read");
         assert_eq!(steady.container.usage.cpu.usage_ns, Some(1000));
+    }
+
+    #[test]
+    fn a_container_that_does_not_run_is_read_in_full_every_half_minute() {
+        let mut steady = Steady::new();
+        assert_eq!(steady.sample(SECOND), [Some(1); 4]);
+        steady.put(2);
+        for _ in 0..29 {
+            assert_eq!(steady.sample(SECOND), [Some(1); 4]);
+        }
+        assert_eq!(steady.sample(SECOND), [Some(2); 4]);
+        // Once it runs again, five seconds after the last complete reading at most.
+        steady.cpu_us += 1;
+        steady.put(3);
+        steady.sample(SECOND);
+        for _ in 0..4 {
+            steady.sample(SECOND);
+        }
+        assert_eq!(steady.figures(), [Some(3); 4]);
     }
 
     #[test]
