@@ -12,6 +12,7 @@ pub(super) async fn record(client: &Client, out: &mut Recording) {
     client.until_running(POD, "main").await;
     lists(client, out).await;
     watches(client, out).await;
+    ends(client, out).await;
     let mut absent = client.container("absent", "exit 0");
     absent["image"] = json!("127.0.0.1:9/absent:1");
     absent["imagePullPolicy"] = json!("Never");
@@ -98,6 +99,42 @@ async fn watches(client: &Client, out: &mut Recording) {
         let event = zero.next().await;
         out.note(format!("watch: from version 0, the {place}"), form(event.as_ref()));
     }
+}
+
+/// How a watch ends: one from a version that is not kept any more, and one on which nothing happens
+/// until its time is over.
+async fn ends(client: &Client, out: &mut Recording) {
+    let old = "resourceVersion=1&allowWatchBookmarks=true&timeoutSeconds=60";
+    let mut expired = client.watch(old).await;
+    let event = expired.next().await.unwrap_or_default();
+    let status = &event["object"];
+    let text = |key: &str| status[key].as_str().unwrap_or("-").to_owned();
+    let (kind, code) = (event["type"].as_str().unwrap_or("-"), &status["code"]);
+    // The oldest version that is kept stands in parentheses.
+    let message = text("message");
+    let message = message.split_once(" (").map_or(message.as_str(), |(before, _)| before);
+    let told = format!("{kind} {code} {}: {message}", text("reason"));
+    out.note("watch: from a version that is too old", told);
+    out.note("watch: from a version that is too old, then", form(expired.next().await.as_ref()));
+
+    let list = client.get(&Client::pods()).await.body;
+    let version = list["metadata"]["resourceVersion"].as_str().unwrap_or_default();
+    let quiet = "fieldSelector=metadata.name%3Dno-such-pod&allowWatchBookmarks=true";
+    let mut quiet =
+        client.watch(&format!("{quiet}&resourceVersion={version}&timeoutSeconds=5")).await;
+    let mut bookmarks = 0;
+    let end = loop {
+        let event = quiet.next().await;
+        if event.as_ref().is_none_or(|event| event["type"] != "BOOKMARK") {
+            break form(event.as_ref());
+        }
+        bookmarks += 1;
+        if bookmarks == 1 {
+            out.note("watch: on which nothing happens", form(event.as_ref()));
+        }
+    };
+    out.note("watch: on which nothing happens, bookmarks", bookmarks);
+    out.note("watch: on which nothing happens, its end", end);
 }
 
 /// An event's form, without what stands in its object.
