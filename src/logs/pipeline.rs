@@ -47,7 +47,10 @@ pub(super) struct Common {
 #[derive(Debug)]
 pub(super) struct LogPipelines {
     common: Common,
-    all: HashMap<Arc<LogRef>, LogPipeline>,
+    /// All but the current one.
+    others: HashMap<Arc<LogRef>, LogPipeline>,
+    /// The last line's: the next line is nearly always of the same log.
+    current: Option<(Arc<LogRef>, LogPipeline)>,
     masks: PodMasks,
     /// Pods whose containers are to be looked up again: a container's image and its job may be told
     /// after its first line.
@@ -80,7 +83,7 @@ impl LogPipelines {
     pub(super) fn new(common: Common, before: Told) -> Self {
         let masks = PodMasks::new(common.mode, before);
         let changes = common.inventory.feed().follow();
-        Self { common, all: HashMap::new(), masks, changes }
+        Self { common, others: HashMap::new(), current: None, masks, changes }
     }
 
     /// What takes masks for the pod from a log that is not at a pipeline.
@@ -95,9 +98,19 @@ impl LogPipelines {
 
     /// The log's pipeline, made where there is none yet.
     pub(super) fn of(&mut self, log: &Arc<LogRef>, now: Instant) -> &mut LogPipeline {
-        let Self { common, all, masks, .. } = self;
-        all.entry(Arc::clone(log))
-            .or_insert_with(|| LogPipeline::new(common, log, masks.of(&log.pod), now))
+        let Self { common, others, current, masks, .. } = self;
+        if let Some((last, _)) = &*current
+            && !Arc::ptr_eq(last, log)
+            && let Some((last, pipeline)) = current.take()
+        {
+            others.insert(last, pipeline);
+        }
+        let (_, pipeline) = current.get_or_insert_with(|| {
+            let known = others.remove_entry(log);
+            let new = || LogPipeline::new(common, log, masks.of(&log.pod), now);
+            known.unwrap_or_else(|| (Arc::clone(log), new()))
+        });
+        pipeline
     }
 
     /// Looks up again the containers of pods that have changed. Returns logs whose container is over,
@@ -105,9 +118,11 @@ impl LogPipelines {
     pub(super) fn refresh(&mut self, now: Instant) -> Vec<Arc<LogRef>> {
         let changed = self.changes.take();
         let mut over = Vec::new();
-        for (log, pipeline) in &mut self.all {
+        let Self { common, others, current, .. } = self;
+        let current = current.iter_mut().map(|(log, pipeline)| (&*log, pipeline));
+        for (log, pipeline) in others.iter_mut().chain(current) {
             if changed.has(&log.pod.uid) {
-                pipeline.look_up(&self.common, log);
+                pipeline.look_up(common, log);
             }
             let is_over = pipeline.named.as_ref().is_some_and(|named| named.ended);
             let is_new = now.saturating_duration_since(pipeline.made) < END_GRACE;
@@ -121,12 +136,14 @@ impl LogPipelines {
 
     /// Whether the log is only listened to.
     pub(super) fn listens(&self, log: &LogRef) -> bool {
-        self.all.get(log).is_some_and(|pipeline| pipeline.purpose == Purpose::Heard)
+        self.purpose(log) == Some(Purpose::Heard)
     }
 
     /// What the log's lines are for, where it has a pipeline.
     pub(super) fn purpose(&self, log: &LogRef) -> Option<Purpose> {
-        self.all.get(log).map(|pipeline| pipeline.purpose)
+        let current = self.current.as_ref().filter(|(current, _)| **current == *log);
+        let pipeline = current.map(|(_, pipeline)| pipeline).or_else(|| self.others.get(log));
+        pipeline.map(|pipeline| pipeline.purpose)
     }
 
     /// Whether the operator wants lines held back.
@@ -136,17 +153,27 @@ impl LogPipelines {
 
     /// Whether any log of the pod is at a pipeline.
     pub(super) fn knows(&self, pod: &PodUid) -> bool {
-        self.all.keys().any(|log| log.pod.uid == *pod)
+        self.logs().any(|log| log.pod.uid == *pod)
     }
 
     /// The log is done with. The pod's masks stay: another container of it may begin.
     pub(super) fn close(&mut self, log: &LogRef) -> Option<LogPipeline> {
-        self.all.remove(log)
+        match self.current.take_if(|(current, _)| **current == *log) {
+            Some((_, pipeline)) => Some(pipeline),
+            None => self.others.remove(log),
+        }
+    }
+
+    fn logs(&self) -> impl Iterator<Item = &LogRef> {
+        let current = self.current.iter().map(|(log, _)| log);
+        self.others.keys().chain(current).map(|log| &**log)
     }
 
     /// Lets go of the masks of pods whose logs are gone from `logs`.
     pub(super) fn forget_gone(&mut self, logs: &Path, now: Instant) {
-        let open: HashSet<&PodUid> = self.all.keys().map(|log| &log.pod.uid).collect();
+        let Self { others, current, .. } = self;
+        let open = others.keys().chain(current.iter().map(|(log, _)| log));
+        let open: HashSet<&PodUid> = open.map(|log| &log.pod.uid).collect();
         self.masks.forget_gone(logs, |pod| open.contains(pod), now);
     }
 

@@ -31,6 +31,16 @@ pub(super) struct VolumeMasks {
     node: NodeRoot,
     kubelet_root: PathBuf,
     pods: HashMap<PodUid, Pod>,
+    recent: Option<Recent>,
+}
+
+/// The pod of the last look: the next line is nearly always of the same, and needs none.
+#[derive(Debug)]
+struct Recent {
+    uid: PodUid,
+    looked: Instant,
+    seen_ns: u64,
+    has_directory: bool,
 }
 
 #[derive(Debug)]
@@ -61,7 +71,7 @@ struct Tail {
 impl VolumeMasks {
     /// `kubelet_root` as the node has it.
     pub(super) fn new(node: NodeRoot, kubelet_root: impl Into<PathBuf>) -> Self {
-        Self { node, kubelet_root: kubelet_root.into(), pods: HashMap::new() }
+        Self { node, kubelet_root: kubelet_root.into(), pods: HashMap::new(), recent: None }
     }
 
     /// Adds to `masks` what was told in the pod before a line of this time. `clock`: the wall
@@ -77,10 +87,13 @@ impl VolumeMasks {
         if masks.mode() != Mode::Masked {
             return false;
         }
+        if self.recent.as_ref().is_some_and(|recent| recent.covers(uid, masks, at_ns, now)) {
+            return false;
+        }
         if !self.pods.contains_key(uid) {
             self.pods.insert(uid.clone(), Pod::new(now));
         }
-        let Self { node, kubelet_root, pods } = self;
+        let Self { node, kubelet_root, pods, recent } = self;
         let Some(pod) = pods.get_mut(uid) else { return false };
         // Whoever masked a value that was told had it from here, or it is not to be had.
         let is_due = masks.is_starred() && pod.directory.is_none();
@@ -99,12 +112,27 @@ impl VolumeMasks {
         if let Err(error) = pod.open(volume, masks).and_then(|()| pod.read(masks)) {
             pod.lose(uid, masks, &error);
         }
+        let has_directory = pod.directory.is_some();
+        *recent = Some(Recent { uid: uid.clone(), looked: now, seen_ns, has_directory });
         masks.bytes() > before
     }
 
     /// The pod's last log is done with.
     pub(super) fn forget(&mut self, pod: &PodUid) {
         self.pods.remove(pod);
+        self.recent.take_if(|recent| recent.uid == *pod);
+    }
+}
+
+// === impl Recent ===
+
+impl Recent {
+    /// Whether the last look was at this pod, and has seen all that was told before a line of this time.
+    fn covers(&self, uid: &PodUid, masks: &JobMasks, at_ns: u64, now: Instant) -> bool {
+        self.uid.is_same(uid)
+            && at_ns < self.seen_ns
+            && (self.has_directory || !masks.is_starred())
+            && now.saturating_duration_since(self.looked) < LOOK_INTERVAL
     }
 }
 
@@ -229,163 +257,4 @@ fn take(line: &[u8], masks: &JobMasks) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs::{self, OpenOptions};
-    use std::io::Write;
-    use std::path::Path;
-
-    use ephemon_mask::shared::SharedMasks;
-    use tempfile::TempDir;
-
-    use super::*;
-
-    struct Rig {
-        _root: TempDir,
-        uid: PodUid,
-        directory: PathBuf,
-        masks: JobMasks,
-        volume: VolumeMasks,
-        start: Instant,
-    }
-
-    impl Rig {
-        fn new() -> Self {
-            let root = tempfile::tempdir().unwrap();
-            let node = NodeRoot::new(root.path());
-            let kubelet = Path::new("/var/lib/kubelet");
-            let uid = PodUid::parse("0e269fa4-f505-4963-9096-958063077203").unwrap();
-            let volume = node.empty_dir(kubelet, &uid, VOLUME);
-            fs::create_dir_all(&volume).unwrap();
-            let directory = volume.join(MASKS);
-            let (masks, start) = (JobMasks::new(Mode::Masked), Instant::now());
-            let volume = VolumeMasks::new(node, kubelet);
-            Self { _root: root, uid, directory, masks, volume, start }
-        }
-
-        fn tell(&self, container: &str, value: &str) {
-            let path = self.directory.join(format!("{container}.jsonl"));
-            SharedMasks::open(&path).unwrap().tell(Some(value.as_bytes()));
-        }
-
-        /// How many values are known when a line of `at_ns` comes, at `clock_ns`.
-        fn line(&mut self, at_ns: u64, clock_ns: u64) -> usize {
-            self.volume.look(&self.uid, &self.masks, at_ns, self.start, || clock_ns);
-            self.masks.count()
-        }
-    }
-
-    #[test]
-    fn what_is_told_in_any_container_is_known_before_a_later_line() {
-        let mut rig = Rig::new();
-        assert_eq!(rig.line(1, 2), 0, "nobody has told anything");
-        rig.tell("job", "hunter2");
-        assert_eq!(rig.line(3, 4), 1);
-        rig.tell("job", "opensesame");
-        rig.tell("_hook", "kaffeeklatsch");
-        assert_eq!(rig.line(2, 5), 1, "a line of before needs no look");
-        assert_eq!(rig.line(6, 7), 3);
-        assert!(rig.masks.is_proven());
-    }
-
-    #[test]
-    fn a_value_that_was_masked_where_it_was_told_is_known_from_the_volume_or_not_at_all() {
-        let stars = [b"***".as_slice()];
-        let mut with = Rig::new();
-        with.tell("job", "hunter2");
-        with.masks.add(stars).unwrap();
-        assert_eq!(with.line(1, 2), 1);
-        assert!(with.masks.is_proven());
-        let mut without = Rig::new();
-        without.line(1, 2);
-        without.masks.add(stars).unwrap();
-        assert!(without.masks.is_proven());
-        without.line(1, 2);
-        assert!(!without.masks.is_proven(), "also before a line that needs no look");
-    }
-
-    #[test]
-    fn a_line_comes_in_parts() {
-        let mut rig = Rig::new();
-        fs::create_dir(&rig.directory).unwrap();
-        let path = rig.directory.join("job.jsonl");
-        let mut file = OpenOptions::new().append(true).create(true).open(path).unwrap();
-        file.write_all(b"\"6875").unwrap();
-        assert_eq!(rig.line(1, 2), 0);
-        file.write_all(b"6e74\"\n").unwrap();
-        assert_eq!(rig.line(3, 4), 1);
-        assert!(rig.masks.is_proven());
-    }
-
-    #[test]
-    fn what_cannot_be_read_is_a_value_that_is_not_known() {
-        let garbage = |rig: &Rig| {
-            fs::create_dir(&rig.directory).unwrap();
-            fs::write(rig.directory.join("job.jsonl"), "garbage\n").unwrap();
-        };
-        let link = |rig: &Rig| {
-            fs::create_dir(&rig.directory).unwrap();
-            std::os::unix::fs::symlink("/dev/zero", rig.directory.join("job.jsonl")).unwrap();
-        };
-        let endless = |rig: &Rig| {
-            fs::create_dir(&rig.directory).unwrap();
-            let file = File::create(rig.directory.join("job.jsonl")).unwrap();
-            file.set_len(MAX_FILE_BYTES * 4).unwrap();
-        };
-        let lost = |rig: &Rig| {
-            fs::create_dir(&rig.directory).unwrap();
-            SharedMasks::open(&rig.directory.join("job.jsonl")).unwrap().tell(None);
-        };
-        // Lines without an end in many files: nothing of them is kept.
-        let unended = |rig: &Rig| {
-            fs::create_dir(&rig.directory).unwrap();
-            for number in 0..20 {
-                let file = File::create(rig.directory.join(format!("a{number}.jsonl"))).unwrap();
-                file.set_len(700 * 1024).unwrap();
-            }
-        };
-        let crowded = |rig: &Rig| {
-            fs::create_dir(&rig.directory).unwrap();
-            for number in 0..5000 {
-                File::create(rig.directory.join(format!("{number}.junk"))).unwrap();
-            }
-        };
-        let faults: [fn(&Rig); 6] = [garbage, link, endless, lost, unended, crowded];
-        for (at, fault) in faults.into_iter().enumerate() {
-            let mut rig = Rig::new();
-            fault(&rig);
-            rig.line(1, 2);
-            assert!(!rig.masks.is_proven(), "{at}");
-            let pod = rig.volume.pods.get(&rig.uid).unwrap();
-            assert!(pod.files.is_empty() && pod.directory.is_none(), "{at}: nothing stays open");
-        }
-    }
-
-    #[test]
-    fn lines_that_come_after_the_kubelet_has_removed_the_volume_are_masked_by_what_was_told() {
-        let mut rig = Rig::new();
-        rig.tell("job", "hunter2");
-        assert_eq!(rig.line(1, 2), 1);
-        fs::remove_dir_all(rig.directory.parent().unwrap()).unwrap();
-        assert_eq!(rig.line(3, 4), 1);
-        assert!(rig.masks.is_proven());
-    }
-
-    #[test]
-    fn what_was_read_and_is_no_longer_there_may_hide_what_comes_after_it() {
-        let cut = |rig: &Rig| fs::write(rig.directory.join("job.jsonl"), "").unwrap();
-        let moved = |rig: &Rig| {
-            fs::rename(&rig.directory, rig.directory.with_extension("old")).unwrap();
-            fs::create_dir(&rig.directory).unwrap();
-        };
-        let faults: [fn(&Rig); 2] = [cut, moved];
-        for (at, fault) in faults.into_iter().enumerate() {
-            let mut rig = Rig::new();
-            rig.tell("job", "hunter2");
-            assert_eq!(rig.line(1, 2), 1);
-            assert!(rig.masks.is_proven());
-            fault(&rig);
-            rig.line(3, 4);
-            assert!(!rig.masks.is_proven(), "{at}");
-        }
-    }
-}
+mod tests;
