@@ -17,6 +17,7 @@ pub(crate) mod job_pod;
 pub(crate) mod kubelet;
 pub(crate) mod launcher;
 pub(crate) mod node;
+pub(crate) mod otel_collector;
 pub(crate) mod parts;
 pub(crate) mod pod_network;
 pub(crate) mod process;

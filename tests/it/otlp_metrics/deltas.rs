@@ -5,6 +5,8 @@ use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 
 use super::{Backend, Node, Point, find};
 use crate::support::collector::Mood;
+use crate::support::otel_collector::{OtelCollector, PROGRAM};
+use crate::support::parts::{Part, all_there};
 
 const DELTA: &[(&str, &str)] = &[("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "DELTA")];
 
@@ -54,4 +56,39 @@ fn windows_follow_each_other_over_outages_and_restarts_and_come_to_all_that_was_
             assert_eq!(sum.aggregation_temporality, wanted, "{}", metric.name);
         }
     }
+}
+
+/// The Collector's own processor drops a window that overlaps another, or comes late.
+#[test]
+fn a_real_collector_adds_the_windows_up_to_what_was_counted() {
+    if !all_there(&[Part::Program(PROGRAM)]) {
+        return;
+    }
+    let node = Node::new();
+    let backend = Backend::start();
+    let endpoint = backend.collector.endpoint();
+    let collector = OtelCollector::start(node.0.path(), &endpoint, &["deltatocumulative"]);
+    let endpoint = format!("http://127.0.0.1:{}", collector.http);
+    let variables = [DELTA[0], ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)];
+    let cpu = |backend: &Backend| -> f64 {
+        let points = backend.of("living", "container.cpu.time");
+        let latest = |mode: &str| {
+            let of_mode = points.iter().filter(|point| find(&point.attributes, "cpu.mode") == mode);
+            of_mode.max_by_key(|point| point.time).map_or(0.0, |point| point.value)
+        };
+        latest("user") + latest("system")
+    };
+    let agent = node.agent_with(&backend, "200", &[], &variables);
+    node.start("living");
+    backend.wait(&agent, |backend| cpu(backend) > 0.099);
+    node.uses("living", 300_000);
+    backend.wait(&agent, |backend| cpu(backend) > 0.299);
+    agent.stop();
+    let agent = node.agent_with(&backend, "200", &[], &variables);
+    node.uses("living", 700_000);
+    node.end("living");
+    backend.wait(&agent, |backend| cpu(backend) > 0.699);
+    agent.stop();
+    assert!((cpu(&backend) - 0.7).abs() < 1e-6, "{}", collector.said());
+    assert!(!collector.said().contains("drop"), "{}", collector.said());
 }
