@@ -12,7 +12,7 @@ use super::outcome::JobResult;
 
 mod exponential;
 
-pub use exponential::ExponentialBuckets;
+pub use exponential::{ExponentialBuckets, Span, ZERO_THRESHOLD};
 
 /// Most sets of labels; further jobs are counted under [`OTHER`].
 pub const MAX_LABELS: usize = 500;

@@ -107,8 +107,10 @@ impl LogPipelines {
         }
         let (_, pipeline) = current.get_or_insert_with(|| {
             let known = others.remove_entry(log);
-            let new = || LogPipeline::new(common, log, masks.of(&log.pod), now);
-            known.unwrap_or_else(|| (Arc::clone(log), new()))
+            known.unwrap_or_else(|| {
+                let pipeline = LogPipeline::new(common, log, masks.of(&log.pod), now);
+                (Arc::clone(log), pipeline)
+            })
         });
         pipeline
     }

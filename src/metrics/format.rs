@@ -48,12 +48,8 @@ impl Format {
     /// is 0.0.4 rather than 406: a person with a browser is better served by text than by a refusal.
     pub fn negotiate(accept: &str) -> Self {
         let ranges: Vec<_> = accept.split(',').filter_map(Range::parse).collect();
-        let best = |takes: fn(&Range<'_>) -> bool| {
-            let named = ranges.iter().filter(|range| takes(range));
-            named.map(|range| range.quality).max().unwrap_or(0)
-        };
-        let open = best(Range::takes_open_metrics);
-        let protobuf = best(Range::takes_protobuf);
+        let open = best(&ranges, Range::takes_open_metrics);
+        let protobuf = best(&ranges, Range::takes_protobuf);
         let text = text_quality(&ranges);
         if protobuf > 0 && protobuf >= open.max(text) {
             Self::Protobuf
@@ -63,6 +59,11 @@ impl Format {
             Self::Text
         }
     }
+}
+
+/// The highest quality of the ranges that a format is in; 0 for none.
+fn best<'a>(ranges: &[Range<'a>], takes: impl Fn(&Range<'a>) -> bool) -> u16 {
+    ranges.iter().filter(|range| takes(range)).map(|range| range.quality).max().unwrap_or(0)
 }
 
 /// The quality of 0.0.4: of the most specific range that takes it (RFC 9110 §12.5.1).
@@ -84,7 +85,8 @@ impl<'a> Range<'a> {
     /// `None` for a range with a quality that is no number: it says nothing we could weigh.
     fn parse(text: &'a str) -> Option<Self> {
         let mut parts = text.split(';').map(str::trim);
-        let mut range = Self { kind: parts.next()?, version: None, proto: None, encoding: None, quality: 1000 };
+        let mut range =
+            Self { kind: parts.next()?, version: None, proto: None, encoding: None, quality: 1000 };
         for part in parts {
             let Some((name, value)) = part.split_once('=') else {
                 continue;
@@ -164,7 +166,8 @@ mod tests {
              */*;q=0.1"
         );
         assert_eq!(Format::negotiate(&two), Format::Protobuf);
-        let equal = format!("{proto};encoding=delimited,application/openmetrics-text;version=1.0.0");
+        let equal =
+            format!("{proto};encoding=delimited,application/openmetrics-text;version=1.0.0");
         assert_eq!(Format::negotiate(&equal), Format::Protobuf);
         for other in ["encoding=text", "encoding=compact-text", "encoding=delimited;q=0.3"] {
             let accept = format!("{proto};{other},text/plain;version=0.0.4;q=0.5");

@@ -49,8 +49,9 @@ async fn a_client_is_answered_and_a_wrong_request_refused() {
 #[tokio::test]
 async fn clients_that_say_nothing_do_not_keep_others_out_for_ever() {
     let directory = tempfile::tempdir().unwrap();
-    let control = Control::bind(directory.path(), answers()).unwrap();
-    tokio::spawn(Control { patience: Duration::from_millis(10), ..control }.serve());
+    let mut control = Control::bind(directory.path(), answers()).unwrap();
+    control.patience = Duration::from_millis(10);
+    tokio::spawn(control.serve());
     let mut silent = Vec::new();
     for _ in 0..2 * CLIENTS_MAX {
         silent.push(UnixStream::connect(socket(directory.path())).await.unwrap());

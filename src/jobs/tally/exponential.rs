@@ -63,12 +63,11 @@ impl ExponentialBuckets {
         let mut spans: Vec<Span> = Vec::new();
         let mut next = 0;
         for (index, count) in &self.buckets {
-            match spans.last_mut().filter(|_| *index == next) {
-                Some(span) => span.counts.push(*count),
-                None => {
-                    let offset = index.saturating_sub(next);
-                    spans.push(Span { offset, counts: vec![*count] });
-                }
+            if let Some(span) = spans.last_mut().filter(|_| *index == next) {
+                span.counts.push(*count);
+            } else {
+                let offset = index.saturating_sub(next);
+                spans.push(Span { offset, counts: vec![*count] });
             }
             next = index.saturating_add(1);
         }
@@ -98,7 +97,8 @@ impl ExponentialBuckets {
         let mut coarse = BTreeMap::new();
         for (index, count) in &self.buckets {
             // Buckets 2i-1 and 2i make the new bucket i.
-            let sum: &mut u64 = coarse.entry(index.div_euclid(2) + index.rem_euclid(2)).or_default();
+            let sum: &mut u64 =
+                coarse.entry(index.div_euclid(2) + index.rem_euclid(2)).or_default();
             *sum = sum.saturating_add(*count);
         }
         self.buckets = coarse;
@@ -106,6 +106,7 @@ impl ExponentialBuckets {
 }
 
 /// The bucket of a value above 0.
+#[expect(clippy::cast_possible_truncation, reason = "a logarithm of a float is below 1100")]
 fn index(schema: i8, value: f64) -> i32 {
     let scale = f64::from(schema).exp2();
     let guess = (value.log2() * scale).ceil() as i32;
@@ -145,7 +146,8 @@ mod tests {
     fn what_lies_apart_is_in_runs_of_its_own() {
         let buckets = counted(&[1.0, 1.01, 1.01, 4.0, 0.0]);
         let spans = buckets.spans();
-        let expected = [Span { offset: 0, counts: vec![1, 2] }, Span { offset: 14, counts: vec![1] }];
+        let expected =
+            [Span { offset: 0, counts: vec![1, 2] }, Span { offset: 14, counts: vec![1] }];
         assert_eq!(spans, expected);
         assert_eq!((buckets.zero(), buckets.count()), (1, 5));
     }

@@ -164,9 +164,8 @@ impl Points for Families<'_> {
     fn put(&mut self, labels: &[LabelValue<'_>], value: Option<Value>) {
         let Some(value) = value else { return };
         let names = self.further.iter().zip(labels);
-        let further = names.filter_map(|(name, value)| {
-            Some(LabelPair::new(name.label?, self.text(*value)?))
-        });
+        let further =
+            names.filter_map(|(name, value)| Some(LabelPair::new(name.label?, self.text(*value)?)));
         let further = further.collect();
         self.single(further, value);
     }
@@ -179,7 +178,7 @@ impl Points for Families<'_> {
 /// A base-128 number.
 fn push_length(out: &mut Vec<u8>, length: usize) {
     // A vector has room for it always.
-    let _ = prost::encode_length_delimiter(length, out);
+    prost::encode_length_delimiter(length, out).ok();
 }
 
 // === impl Histogram ===

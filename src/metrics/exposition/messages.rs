@@ -1,6 +1,6 @@
 //! The messages of Prometheus' protobuf format, with the fields that are written.
 //!
-//! Declared by hand with the field numbers of `io.prometheus.client` (prometheus/client_model,
+//! Declared by hand with the field numbers of `io.prometheus.client` (`prometheus/client_model`,
 //! `metrics.proto`), because code generated from that file would need `protoc` on every build
 //! machine.
 

@@ -17,7 +17,7 @@ fn a_real_collector_takes_lines_and_figures_by_both_protocols_compressed_or_not_
     }
     let site = Site::new();
     let backend = Backend::start(Wire::Http);
-    let mut collector = OtelCollector::start(&site.root(), &backend.endpoint(), &[]);
+    let mut collector = OtelCollector::start(site.root(), &backend.endpoint(), &[]);
     let pod = site.pod(1);
     let mut job = pod.start("job");
     let proxy = Proxy::start(Manner { wants: Some("ci:hunter2"), ..Manner::default() });
@@ -43,7 +43,8 @@ fn a_real_collector_takes_lines_and_figures_by_both_protocols_compressed_or_not_
         let bytes = lines.values().filter(|line| line.bytes == b"\xff\xfe, as it is");
         assert_eq!(bytes.count(), way + 1, "by {protocol}, {compression}");
         let more = || (backend.metrics("container.cpu.time") > before).then_some(());
-        until(PATIENCE, more).unwrap_or_else(|| panic!("no figures by {protocol}:\n{}", collector.said()));
+        until(PATIENCE, more)
+            .unwrap_or_else(|| panic!("no figures by {protocol}:\n{}", collector.said()));
         agent.stop();
         assert_eq!(proxy.asked().len() > asked, host == BEHIND, "{:?}", proxy.asked());
     }

@@ -38,8 +38,9 @@ impl OtelCollector {
             (0..2).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let [grpc, http] = [&ports[0], &ports[1]].map(|port| port.local_addr().unwrap().port());
         drop(ports);
-        let processors: String =
-            of_metrics.iter().map(|processor| format!("  {processor}: {{}}\n")).collect();
+        // Each with nothing but its defaults.
+        let processors =
+            of_metrics.join(": {}, ") + if of_metrics.is_empty() { "" } else { ": {}" };
         let of_metrics = of_metrics.join(", ");
         let configuration = format!(
             "\
@@ -48,8 +49,8 @@ receivers:
     protocols:
       grpc: {{ endpoint: 127.0.0.1:{grpc} }}
       http: {{ endpoint: 127.0.0.1:{http} }}
-processors:
-{processors}exporters:
+processors: {{ {processors} }}
+exporters:
   otlphttp: {{ endpoint: \"{onward}\", compression: none }}
 service:
   telemetry: {{ metrics: {{ level: none }} }}

@@ -7,7 +7,7 @@ use ephemon_jobs::tally::Tally;
 use prost::Message as _;
 
 use super::*;
-use crate::exposition::messages::{FamilyHead, Histogram, Metric, METRIC_KEY, MetricType};
+use crate::exposition::messages::{FamilyHead, Histogram, METRIC_KEY, Metric, MetricType};
 
 /// `MetricFamily` as a reader has it.
 #[derive(Clone, PartialEq, prost::Message)]
