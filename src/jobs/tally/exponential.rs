@@ -160,7 +160,9 @@ mod tests {
         assert_eq!(buckets.count(), 400);
         assert_eq!(buckets.schema(), -2, "100 doublings need buckets of four");
         let mut fresh = ExponentialBuckets { schema: -2, ..ExponentialBuckets::default() };
-        values.iter().for_each(|value| fresh.observe(*value));
+        for value in &values {
+            fresh.observe(*value);
+        }
         assert_eq!(buckets, fresh, "merged later or counted so at once");
     }
 
