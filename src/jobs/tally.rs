@@ -26,7 +26,7 @@ const UNUSED_NS: u64 = 24 * 3600 * 1_000_000_000;
 const EXPIRY_NS: u64 = 7 * UNUSED_NS;
 /// Memory of one set, bytes: its names twice, five histograms with their exemplars and both kinds of
 /// buckets.
-pub const SET_BYTES: usize = 20 * 1024;
+pub const SET_BYTES: usize = 16 * 1024;
 /// Every label's value where there are too many of them.
 pub const OTHER: &str = "other";
 

@@ -101,22 +101,8 @@ async fn watches(client: &Client, out: &mut Recording) {
     }
 }
 
-/// How a watch ends: one from a version that is not kept any more, and one on which nothing happens
-/// until its time is over.
+/// What a watch on which nothing happens has until its time is over.
 async fn ends(client: &Client, out: &mut Recording) {
-    let old = "resourceVersion=1&allowWatchBookmarks=true&timeoutSeconds=60";
-    let mut expired = client.watch(old).await;
-    let event = expired.next().await.unwrap_or_default();
-    let status = &event["object"];
-    let text = |key: &str| status[key].as_str().unwrap_or("-").to_owned();
-    let (kind, code) = (event["type"].as_str().unwrap_or("-"), &status["code"]);
-    // The oldest version that is kept stands in parentheses.
-    let message = text("message");
-    let message = message.split_once(" (").map_or(message.as_str(), |(before, _)| before);
-    let told = format!("{kind} {code} {}: {message}", text("reason"));
-    out.note("watch: from a version that is too old", told);
-    out.note("watch: from a version that is too old, then", form(expired.next().await.as_ref()));
-
     let list = client.get(&Client::pods()).await.body;
     let version = list["metadata"]["resourceVersion"].as_str().unwrap_or_default();
     let quiet = "fieldSelector=metadata.name%3Dno-such-pod&allowWatchBookmarks=true";
