@@ -1,0 +1,54 @@
+//! What a Prometheus that takes native histograms shows.
+
+use std::collections::BTreeSet;
+
+use ephemon_metrics::Format;
+use serde_json::Value;
+
+use super::{PATIENCE, Query, filled, golden_page, queries};
+use crate::support::parts::{Part, all_there};
+use crate::support::process::until;
+use crate::support::prometheus::Prometheus;
+
+/// With native histograms a Prometheus has no classic ones, unless asked for both: each panel shows the
+/// same series then, and quantiles within a bucket's width.
+#[test]
+fn with_native_histograms_every_panel_shows_the_same() {
+    if !all_there(&[Part::Program("prometheus")]) {
+        return;
+    }
+    let [classic, native] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let [text, protobuf] = [Format::Text, Format::Protobuf].map(golden_page);
+    let classic = Prometheus::start(classic.path(), &[text]);
+    let native = Prometheus::with_native_histograms(native.path(), &[protobuf]);
+    for prometheus in [&classic, &native] {
+        let scraped = || prometheus.query("count_over_time(up[1m]) > 3").pop();
+        until(PATIENCE, scraped).expect("it must scrape");
+        assert_eq!(prometheus.target()["lastError"], "");
+    }
+    let count = |prometheus: &Prometheus, query: &str| prometheus.query(query).pop();
+    let family = "ephemon_job_duration_seconds";
+    let counted = count(&native, &format!("histogram_count({family})"));
+    assert_eq!(counted, count(&classic, &format!("{family}_count")));
+    assert!(counted.is_some() && count(&native, &format!("{family}_count")).is_none());
+    let labels = |prometheus: &Prometheus, query: &Query, target| {
+        let asked = filled(query, prometheus, "arc-runners", target);
+        let series = prometheus.series(&asked).into_iter();
+        let without_target = |series: Value| {
+            let labels = series["metric"].as_object().unwrap().iter();
+            labels
+                .filter(|(name, _)| *name != "instance")
+                .map(|(name, value)| (name.clone(), value.to_string()))
+                .collect::<BTreeSet<_>>()
+        };
+        series.map(without_target).collect::<BTreeSet<_>>()
+    };
+    let mut seen = 0;
+    for query in queries() {
+        let [known, other] =
+            [(&classic, text), (&native, protobuf)].map(|(of, target)| labels(of, &query, target));
+        seen += known.len();
+        assert_eq!(known, other, "{}, {}: {}", query.dashboard, query.panel, query.expression);
+    }
+    assert!(seen > 100, "{seen} series were compared");
+}
