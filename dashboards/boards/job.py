@@ -28,9 +28,9 @@ LIVED = f"(({END} or {SEEN}) - {START})"
 
 def held():
     """Memory over time, byte seconds of each container: its mean while it ran, times its life. One that
-    was shorter than the step has its last value as its mean."""
+    ended before it was looked at has its peak as its mean."""
     running = f"max by ({ONE}) ({C}memory_working_set_bytes{{{F}}}) unless on ({ONE}) max by ({ONE}) ({C}end_time_seconds{{{F}}})"
-    mean = f"(avg_over_time(({running})[$__range:{STEP}]) or {last(C + 'memory_working_set_bytes', F)})"
+    mean = f"(avg_over_time(({running})[$__range:{STEP}]) or {PEAK})"
     return f"{mean} * {LIVED}"
 
 
@@ -59,7 +59,7 @@ def costs():
     return [
         row("What it cost"),
         stat("CPU time", "Of the containers chosen, the runner's own among them, exact, however short they were.", f"sum({CPU})", "s"),
-        stat("Memory over time", f"GiB times seconds: each container's mean working set while it ran, by a value every {STEP}, times its life. The job's span has it from every sample of the agent (`ephemon.memory.byte_seconds`).", f"sum({held()}) / {GIB}"),
+        stat("Memory over time", f"GiB times seconds: each container's mean working set while it ran, by a value every {STEP}, times its life; where there is no such value, its peak. The job's span has it from every sample of the agent (`ephemon.memory.byte_seconds`).", f"sum({held()}) / {GIB}"),
         stat("Highest peak", "The highest memory use of any one container.", f"max({PEAK})", "bytes"),
         stat("Throttled", "Time in which containers waited for a CPU quota.", f"sum({once(C + 'cpu_cfs_throttled_seconds_total', F)})", "s"),
         stat("OOM kills", "Processes that the kernel killed for want of memory.", f"sum({once(C + 'memory_events_total', OOM)})", steps=RED),

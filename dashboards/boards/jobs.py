@@ -129,11 +129,11 @@ def jobs():
         stat("OOM kills", "Processes of jobs that the kernel killed for want of memory.", counted("oom_kills_total"), steps=RED),
         stat("Steps", "Steps of jobs that are over.", counted("steps_total")),
         row("How jobs go"),
-        lines("Jobs by result", "An hour.", [(f"sum by (result) ({rate(J + 'completed_total', R)}) * 3600", "{{result}}")], stack=True),
-        lines("How long jobs take", "From the first sign of a job to the last. Exemplars lead to the jobs' traces.", shares("duration_seconds"), "s", exemplars=True),
-        lines("Highest memory use of containers", "Of each of a job's containers.", shares("container_memory_peak_bytes"), "bytes"),
-        *queue(),
+        lines("Jobs by result", "An hour.", [(f"sum by (result) ({rate(J + 'completed_total', R)}) * 3600", "{{result}}")], width=8, stack=True),
+        lines("How long jobs take", "From the first sign of a job to the last. Exemplars lead to the jobs' traces.", shares("duration_seconds"), "s", width=8, exemplars=True),
+        lines("Highest memory use of containers", "Of each of a job's containers.", shares("container_memory_peak_bytes"), "bytes", width=8),
         *costs(),
+        *queue(),
         *shown(),
     ]
     variables = [

@@ -11,7 +11,8 @@ use crate::support::parts::{self, Part, all_there};
 use crate::support::process;
 
 /// A container that holds 1 GiB for a minute, and is then shown with its last value, another one, as an
-/// ended one is; and one that is as long as a third of a second.
+/// ended one is; and one that ended after a quarter of a second with nothing left, and a
+/// peak of 4 GiB.
 #[test]
 fn a_job_costs_what_its_containers_used_while_they_ran() {
     if !all_there(&[Part::Program("promtool")]) {
@@ -26,10 +27,12 @@ fn a_job_costs_what_its_containers_used_while_they_ran() {
         series("start_time_seconds", "long", "0x20".into()),
         series("end_time_seconds", "long", "_x4 60x16".into()),
         series("memory_working_set_bytes", "long", format!("{gib}x3 {}x16", 7.0 * gib)),
+        series("memory_peak_bytes", "long", format!("{}x20", 9.0 * gib)),
         series("cpu_usage_seconds_total", "long", "0+6x3 24x16".into()),
         series("start_time_seconds", "short", "_x4 50x16".into()),
         series("end_time_seconds", "short", "_x4 50.25x16".into()),
-        series("memory_working_set_bytes", "short", format!("_x4 {}x16", 4.0 * gib)),
+        series("memory_working_set_bytes", "short", "_x4 0x16".into()),
+        series("memory_peak_bytes", "short", format!("_x4 {}x16", 4.0 * gib)),
         series("cpu_usage_seconds_total", "short", "_x4 0.5x16".into()),
     ];
     let expected = |title: &str, value: f64| {
