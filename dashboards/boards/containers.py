@@ -1,5 +1,5 @@
 """What containers used, to the last: one pod's, or those of any set of pods."""
-from .families import C, CLUSTER, NAMED, NAMESPACE, ONE, POD, last, most, once, rate, throttled_longest
+from .families import C, CLUSTER, NAMED, NAMESPACE, ONE, POD, last, most, of_running, once, rate, running, throttled_longest
 from .parts import RED, dashboard, label_variables, lines, row, stat, table, to_job, variable
 
 CHOSEN = f'{POD}, $container_label=~"$container", container_type=~"$container_type"'
@@ -12,7 +12,7 @@ def by_container(family):
 
 
 def gauge(family):
-    return f"max by ({ONE}) ({C}{family}{{{CHOSEN}}})"
+    return running(C + family, CHOSEN)
 
 
 def of_all(family, label):
@@ -79,11 +79,11 @@ def memory():
             (most(gauge("memory_working_set_bytes"), by_peak), NAMED),
             (most(gauge("memory_limit_bytes"), by_peak), "limit " + NAMED),
         ], "bytes"),
-        lines("What it is", "Of all containers chosen.", [
-            (f"sum({C}memory_rss_bytes{{{CHOSEN}}})", "anonymous"),
-            (f"sum({C}memory_cache_bytes{{{CHOSEN}}})", "page cache"),
-            (f"sum({C}memory_swap_bytes{{{CHOSEN}}})", "swap"),
-            (f"sum({C}memory_usage_bytes{{{CHOSEN}}})", "all that is charged"),
+        lines("What it is", "Of all containers chosen, while they run.", [
+            (of_running(C + "memory_rss_bytes", CHOSEN), "anonymous"),
+            (of_running(C + "memory_cache_bytes", CHOSEN), "page cache"),
+            (of_running(C + "memory_swap_bytes", CHOSEN), "swap"),
+            (of_running(C + "memory_usage_bytes", CHOSEN), "all that is charged"),
         ], "bytes"),
         table("Memory events", "By the kernel's names: max is the limit reached, oom_kill a process killed.", [
             ("times", events, "short"),

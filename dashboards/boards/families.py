@@ -22,6 +22,16 @@ def last(family, matchers, by=ONE):
     return f"max by ({by}) (last_over_time({family}{{{matchers}}}[$__range]))"
 
 
+def running(family, matchers):
+    """A gauge of each container that runs: one that ended is shown with its last value for some minutes."""
+    return f"max by ({ONE}) ({family}{{{matchers}}}) unless on ({ONE}) max by ({ONE}) ({C}end_time_seconds{{{matchers}}})"
+
+
+def of_running(family, matchers):
+    """The sum of a gauge over the containers that run; 0 where none does."""
+    return f"sum({running(family, matchers)}) or 0 * sum({family}{{{matchers}}})"
+
+
 def rate(family, matchers):
     return f"rate({family}{{{matchers}}}[$__rate_interval])"
 

@@ -1,5 +1,5 @@
 """All containers of all runners."""
-from .families import C, CLUSTER, MOST, NAMED, NAMESPACE, ONE, last, most, once, rate
+from .families import C, CLUSTER, MOST, NAMED, NAMESPACE, ONE, last, most, once, rate, running
 from .parts import RED, bars, dashboard, label_variables, lines, row, stat, table, to_job, variable
 
 # A pod's sandbox only waits for signals.
@@ -29,7 +29,7 @@ def now():
             (busiest(f"sum by ($namespace_label) ({rate(C + 'cpu_usage_seconds_total', N)})"), "{{$namespace_label}}"),
         ], "cores", stack=True),
         lines("Working set by namespace", ten, [
-            (busiest(f"sum by ($namespace_label) ({C}memory_working_set_bytes{{{N}}})"), "{{$namespace_label}}"),
+            (busiest(f"sum by ($namespace_label) ({running(C + 'memory_working_set_bytes', N)})"), "{{$namespace_label}}"),
         ], "bytes", stack=True),
     ]
 

@@ -1,5 +1,5 @@
 """One job: its containers and steps in time, what they used and cost, its trace and its log."""
-from .families import C, CLUSTER, J, ONE, POD, last, most, once, rate, throttled_longest
+from .families import C, CLUSTER, J, ONE, POD, last, most, once, rate, running, throttled_longest
 from .jobs import GIB, GITHUB, KIND, PRICES, TRACES, at_github, money
 from .parts import RED, dashboard, label_variables, lines, log_lines, of_row, one_value, row, source, spans, stat, table, timeline, to_board, to_trace, trace, variable, written
 
@@ -29,8 +29,7 @@ LIVED = f"(({END} or {SEEN}) - {START})"
 def held():
     """Memory over time, byte seconds of each container: its mean while it ran, times its life. One that
     ended before it was looked at has its peak as its mean."""
-    running = f"max by ({ONE}) ({C}memory_working_set_bytes{{{F}}}) unless on ({ONE}) max by ({ONE}) ({C}end_time_seconds{{{F}}})"
-    mean = f"(avg_over_time(({running})[$__range:{STEP}]) or {PEAK})"
+    mean = f"(avg_over_time(({running(C + 'memory_working_set_bytes', F)})[$__range:{STEP}]) or {PEAK})"
     return f"{mean} * {LIVED}"
 
 
@@ -103,7 +102,7 @@ def times():
 
 def curves():
     by_container = lambda family: f"sum by ({ONE}) ({rate(C + family, F)})"
-    gauge = lambda family: f"max by ({ONE}) ({C}{family}{{{F}}})"
+    gauge = lambda family: running(C + family, F)
     ten = "The ten containers that used most."
     throttled = throttled_longest(F)
     return [
