@@ -43,8 +43,8 @@ def money(cpu_seconds, byte_seconds):
 
 
 def at_github(tab=True):
-    """To the run of a row."""
-    run = "/".join(["${github}", of_row("organization"), of_row("repository"), "actions/runs", of_row("run_id"), "attempts", of_row("run_attempt")])
+    """To the run of a row. The attempt is not known of every job; without it GitHub shows the last one."""
+    run = "/".join(["${github}", of_row("organization"), of_row("repository"), "actions/runs", of_row("run_id")])
     return link("The run on GitHub", run, tab)
 
 

@@ -1,10 +1,12 @@
 //! A job's lines in a log back end that people use: found in `VictoriaLogs` by pod, container, job and run,
 //! and from a span in Jaeger to its lines and back.
 
+use std::fs;
+
 use super::{PATIENCE, find, play};
 use crate::support::jaeger::{self, Jaeger};
 use crate::support::job_pod::{JOB, JobPod, NAME, NAMESPACE, RUN};
-use crate::support::parts::{Part, all_there};
+use crate::support::parts::{self, Part, all_there};
 use crate::support::process::until;
 use crate::support::site::Site;
 use crate::support::victoria_logs::{self, Found, VictoriaLogs};
@@ -62,5 +64,20 @@ fn a_jobs_lines_are_found_in_victoria_logs_by_their_attributes_and_lead_to_spans
     let job = find(&spans, &played[0]);
     assert_eq!(logs.find(&format!("span_id:={}", job.id)).len(), 0);
     assert!(logs.find(&format!(r#"trace_id:={id} event_name:="""#)).len() >= 3);
+    // What Grafana asks from the dashboard of a job, and from the service's span.
+    assert!(
+        logs.find(&documented().replace("NAMESPACE", NAMESPACE).replace("POD", NAME)).len() >= 3
+    );
+    let tags = [("namespace", NAMESPACE), ("pod", NAME), ("container", "cache")]
+        .map(|(of, value)| format!(r#""k8s.{of}.name":="{value}""#));
+    let of_tags = format!(r#"{} AND event_name:="""#, tags.join(" AND "));
+    assert_eq!(only(&of_tags).field("_msg"), "cache says hello");
     agent.stop();
+}
+
+/// The query that `deploy/docs/dashboards.md` has in the place of Loki's.
+fn documented() -> String {
+    let page = fs::read_to_string(parts::repository().join("deploy/docs/dashboards.md")).unwrap();
+    let query = page.lines().find(|line| line.starts_with(r#"{"k8s.namespace.name"="#));
+    query.expect("the query in LogsQL").to_owned()
 }
