@@ -87,14 +87,18 @@ pub struct Args {
     #[arg(long, env = "EPHEMON_NO_API")]
     pub no_api: bool,
 
-    /// Show the pods that match this label selector
+    /// Show the pods that match this label selector, or one of several: given more than once, or
+    /// separated by `;`. Empty: all pods. By default the runners of ARC, and the pods that its
+    /// `kubernetes` mode creates for their jobs
     #[arg(
         long,
         env = "EPHEMON_POD_SELECTOR",
         value_name = "SELECTOR",
-        default_value = "actions-ephemeral-runner=True"
+        value_delimiter = ';',
+        num_args = 1,
+        default_values = ["actions-ephemeral-runner=True", "runner-pod"]
     )]
-    pub pod_selector: String,
+    pub pod_selector: Vec<String>,
 
     /// Ask the container runtime for names and exit codes at this socket, below --node-root
     /// [example: /run/containerd/containerd.sock]

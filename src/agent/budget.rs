@@ -61,6 +61,8 @@ pub const POOLS: &[Pool] = &[
         "specs of pods",
         inventory::MAX_TOTAL_SPEC_BYTES + PODS * inventory::GUARANTEED_SPEC_BYTES,
     ),
+    always("runners and jobs of pods", PODS * inventory::ORIGIN_BYTES),
+    always("an object of ARC being read", 2 * OBJECT_BYTES),
     always("log directories of pods", PODS * inventory::MAX_LOGS_PER_POD * 64),
     always("values of containers", (LIVING + ENDED + readings::MAX_ENDS) * readings::RECORD_BYTES),
     always("open files of running containers", LIVING * 4 * KIB),

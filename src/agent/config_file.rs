@@ -162,7 +162,7 @@ mod tests {
             ("pod-selectr: a\n", "`pod-selectr` is not a flag"),
             ("config: x\n", "`config` is not a flag"),
             ("no-api: 3\n", "`no-api` must be true or false"),
-            ("pod-selector: [a, b]\n", "`pod-selector` takes one value"),
+            ("node-name: [a, b]\n", "`node-name` takes one value"),
             ("pod-selector: {a: b}\n", "`pod-selector` must be a text"),
             ("- a\n", "expected `flag: value`"),
         ] {

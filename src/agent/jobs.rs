@@ -181,7 +181,9 @@ impl JobTracker {
         self.look(changed, now_ns);
         for line in self.parts.runner.try_iter() {
             is_eventful = true;
-            self.assembler.runner_line(&line.pod, line.at_ns, &line.text);
+            if self.assembler.runner_line(&line.pod, line.at_ns, &line.text) {
+                self.parts.inventory.job_began(&line.pod);
+            }
         }
         let Self { assembler, evidence_store, parts, .. } = self;
         // The present time, not that of the turn's start: records written since then would be

@@ -12,7 +12,7 @@ pub(super) fn of(args: &Args) -> Settings {
         value.map(|value| value.get_name().to_owned()).unwrap_or_default()
     };
     Settings {
-        pod_selector: args.pod_selector.clone(),
+        pod_selector: args.pod_selector.join(";"),
         api: !args.no_api,
         cri: args.cri_socket.is_some(),
         enforce_limits: args.enforce_limits,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use ephemon_capture as capture;
 use ephemon_capture::CaptureHandle;
-use ephemon_discovery::{api, cri, logs as log_directories};
+use ephemon_discovery::{api, cri, logs as log_directories, runner_jobs};
 use ephemon_enforcement as enforcement;
 use ephemon_logs::RunnerLog;
 use ephemon_metrics::Metrics;
@@ -185,6 +185,11 @@ async fn watch_names(args: &Args, shared: &Shared, parts: &mut Parts) -> Result<
         drop(listed_rx.await);
         condition.met();
     });
+    let objects = watch.runner_objects();
+    // Empty until here: there is one call of this.
+    drop(shared.runner_objects.set(objects.clone()));
+    let asked = runner_jobs::ask(objects, inventory.clone(), shared.self_metrics.clone());
+    parts.spawn("the questions to ARC", asked);
     parts.spawn("the pod watch", watch.run(inventory.clone(), listed_tx));
     Ok(())
 }
@@ -194,9 +199,20 @@ pub(super) fn api_options(args: &Args) -> api::Options {
     api::Options {
         kubeconfig: args.kubeconfig.clone().or_else(kubeconfig_of_kubectl),
         node_name: node_name(args),
-        pod_selector: args.pod_selector.clone(),
+        pod_selectors: selectors(&args.pod_selector),
         patience: api::Patience::default(),
     }
+}
+
+/// Each selector once.
+fn selectors(given: &[String]) -> Vec<String> {
+    let mut selectors: Vec<String> = Vec::new();
+    for selector in given.iter().map(|selector| selector.trim()) {
+        if !selectors.iter().any(|known| known == selector) {
+            selectors.push(selector.to_owned());
+        }
+    }
+    selectors
 }
 
 /// `KUBECONFIG`, as kubectl uses it.

@@ -1,13 +1,14 @@
 //! The handles that the agent's parts share, and how each part is constructed.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::mpsc::Receiver;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use ephemon_base::Heartbeat;
 use ephemon_capture as capture;
 use ephemon_capture::readings::Readings;
+use ephemon_discovery::api::RunnerObjects;
 use ephemon_discovery::inventory::Inventory;
 use ephemon_export::Outbox;
 use ephemon_jobs::JobsView;
@@ -46,6 +47,8 @@ pub(super) struct Shared {
     pub(super) ledger: Ledger,
     pub(super) jobs_view: JobsView,
     pub(super) readiness: Readiness,
+    /// What asks ARC for jobs; empty without an API server.
+    pub(super) runner_objects: Arc<OnceLock<RunnerObjects>>,
     /// Of the capture thread.
     pub(super) heartbeat: Heartbeat,
 }
@@ -68,6 +71,7 @@ impl Shared {
             ledger: Ledger::default(),
             jobs_view: JobsView::default(),
             readiness: Readiness::default(),
+            runner_objects: Arc::default(),
             heartbeat: Heartbeat::default(),
         })
     }
@@ -98,6 +102,7 @@ impl Shared {
             heartbeat: self.heartbeat.clone(),
             readiness: self.readiness.clone(),
             inventory: self.inventory.clone(),
+            runner_objects: Arc::clone(&self.runner_objects),
             jobs_view: self.jobs_view.clone(),
             log_level: log_level.clone(),
             turn: Arc::new(Semaphore::new(1)),

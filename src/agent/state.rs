@@ -1,12 +1,13 @@
 //! `/debug/state`: what the agent is set to, waits for and sees, as JSON, for whoever looks into
 //! trouble. Bounded; without secrets: flags hold none, and of pods it has what `/metrics` shows.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 #[cfg(test)]
 use std::time::Duration;
 use std::time::{Instant, SystemTime};
 
 use ephemon_base::{Heartbeat, clock};
+use ephemon_discovery::api::RunnerObjects;
 use ephemon_discovery::inventory::{Inventory, ListedPod};
 use ephemon_jobs::JobsView;
 use serde_json::{Value, json};
@@ -31,6 +32,7 @@ pub(super) struct StateReader {
     pub(super) heartbeat: Heartbeat,
     pub(super) readiness: Readiness,
     pub(super) inventory: Inventory,
+    pub(super) runner_objects: Arc<OnceLock<RunnerObjects>>,
     pub(super) jobs_view: JobsView,
     pub(super) log_level: LogLevel,
     /// One state is in memory at a time for whoever reads through this.
@@ -71,9 +73,19 @@ impl StateReader {
                 "configuredAgainInSeconds": left.map(|left| left.as_secs()),
             },
             "jobs": self.jobs_view.shown().jobs.len(),
+            "ephemeralRunners": self.ephemeral_runners(),
             "pods": pods,
             "podsLeftOut": pods_left_out,
         })
+    }
+
+    /// Whether ARC's objects can be read; null before the first was asked for.
+    fn ephemeral_runners(&self) -> Value {
+        match self.runner_objects.get().and_then(RunnerObjects::last) {
+            None => Value::Null,
+            Some(Ok(())) => json!({ "readable": true }),
+            Some(Err(why)) => json!({ "readable": false, "reason": why }),
+        }
     }
 }
 
@@ -118,6 +130,7 @@ impl StateReader {
             ),
             readiness: Readiness::default(),
             inventory: Inventory::default(),
+            runner_objects: Arc::default(),
             jobs_view: JobsView::default(),
             log_level: LogLevel::new(None, "info".into()),
             turn: Arc::new(Semaphore::new(1)),

@@ -27,7 +27,7 @@ pub static BUILD: Row<Build> =
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag and a label of its own")]
 pub struct Settings {
-    /// `--pod-selector`; empty selects all pods.
+    /// `--pod-selector`, separated by `;`; an empty one selects all pods.
     pub pod_selector: String,
     /// Whether the API server is asked.
     pub api: bool,

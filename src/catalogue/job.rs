@@ -128,7 +128,7 @@ fn info(job: &JobSeries, points: &mut dyn Points) {
         let trace_id = shown.span.trace_id.to_string();
         let (run_id, run_attempt) = match &shown.identity.run {
             Some((run_id, run_attempt)) => (&**run_id, &**run_attempt),
-            None => ("", ""),
+            None => (shown.identity.run_id.as_deref().unwrap_or_default(), ""),
         };
         let labels = [
             (*shown.pod.name).into(),

@@ -7,6 +7,7 @@ mod evidence;
 mod facts;
 mod named;
 mod order;
+mod runners;
 mod snapshot;
 mod state;
 mod watched;
@@ -26,6 +27,7 @@ pub use evidence::{Evidence, EvidenceSource, Observation, SpecEntry};
 pub use facts::MAX_LOGS_PER_POD;
 pub use facts::{GUARANTEED_SPEC_BYTES, MAX_TOTAL_SPEC_BYTES};
 pub use named::Named;
+pub use runners::{ORIGIN_BYTES, RunnerFacts, RunnerPod};
 pub use snapshot::{ListedContainer, ListedPod};
 pub use state::CONTAINER_BYTES;
 pub use state::{MAX_CONTAINERS, MAX_PODS, MAX_UNSEEN};
@@ -93,6 +95,7 @@ struct Shared {
     self_metrics: Option<SelfMetrics>,
     questions: Notify,
     news: Notify,
+    runner_news: Notify,
     feed: Feed,
 }
 
@@ -119,6 +122,7 @@ impl Inventory {
             self_metrics: Some(self_metrics),
             questions: Notify::new(),
             news: Notify::new(),
+            runner_news: Notify::new(),
             feed: Feed::default(),
         }))
     }
@@ -283,6 +287,22 @@ impl Inventory {
         self.0.news.notified().await;
     }
 
+    /// The runner of this pod has said that it has a job.
+    pub fn job_began(&self, pod: &PodUid) {
+        self.change(|state| state.asks |= state.job_began(pod));
+    }
+
+    /// Resolves when a runner's controller may have something to say that it had not when this was
+    /// called last: a pod of a runner came, or a runner has a job. For one caller.
+    pub async fn runner_news(&self) {
+        self.0.runner_news.notified().await;
+    }
+
+    /// The pods whose runners' controllers may know the job.
+    pub fn runner_pods(&self) -> Vec<RunnerPod> {
+        self.state().runner_pods()
+    }
+
     /// Running ephemeral containers of selected pods whose spec sets limits.
     pub fn limited(&self) -> Vec<Limited> {
         self.change(|state| state.limited(Instant::now()))
@@ -303,7 +323,11 @@ impl Inventory {
         let answer = act(&mut state);
         let dropped = state.take_dropped();
         let touched = state.take_touched();
+        let asks = std::mem::take(&mut state.asks);
         drop(state);
+        if asks {
+            self.0.runner_news.notify_one();
+        }
         match touched {
             Touched::Pods(pods) => pods.iter().for_each(|pod| self.0.feed.publish(pod)),
             Touched::All => self.0.feed.publish_all(),

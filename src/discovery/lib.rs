@@ -4,7 +4,7 @@
 //! by name, from three sources: [`api`] the API server, [`logs`] the kubelet's log directories,
 //! [`cri`] the container runtime. Each runs independently of the others. [`identity`] identifies a
 //! container, or reports that it is too early to do so; the [`feed`] notifies readers of changed
-//! pods.
+//! pods. [`runner_jobs`] asks ARC which job a runner has.
 
 pub mod api;
 pub mod cgroups;
@@ -14,4 +14,5 @@ pub mod identity;
 pub mod inventory;
 pub mod logs;
 pub mod pod_view;
+pub mod runner_jobs;
 mod text;

@@ -4,6 +4,7 @@
 //! Invalid values are omitted and returned as an [`InvalidField`], for the caller to log once.
 
 mod job;
+mod origin;
 mod parse;
 
 use std::sync::Arc;
@@ -12,6 +13,8 @@ use std::time::SystemTime;
 use ephemon_model::{ContainerId, Exit, PodRef, PodUid};
 
 use super::inventory::{Evidence, EvidenceSource, Observation, SpecEntry};
+pub(crate) use job::{job_text, server_url};
+pub use origin::{Origin, Purpose, WorkflowPod};
 
 /// A reduced pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +23,8 @@ pub struct PodView {
     pub pod: PodRef,
     /// Where it says to be a static pod's mirror: the UID that the static pod's cgroups and logs carry.
     pub mirrors: Option<PodUid>,
+    /// The runner that it belongs to.
+    pub origin: Option<Arc<Origin>>,
     /// Every container of the spec.
     pub spec: Vec<SpecEntry>,
     /// Every run of a container in the status: the current and the previous one.
@@ -67,6 +72,8 @@ impl PodView {
             Evidence::Pod { pod: self.pod, by },
             Evidence::Spec { pod: uid.clone(), entries: self.spec },
         ];
+        let origin = self.origin.map(|origin| Evidence::Origin { pod: uid.clone(), origin });
+        evidence.extend(origin);
         evidence.extend(self.runs.into_iter().map(|run| Evidence::Container {
             id: run.id,
             word: Observation {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ephemon_contract::Phase as Call;
 use ephemon_contract::trace::SpanId;
 
-use super::containers::containers;
+use super::containers::all_containers;
 use super::identity::Identity;
 use super::job::{Container, Job, Phase, Role, Step, Totals};
 use super::job_evidence::JobEvidence;
@@ -30,9 +30,10 @@ impl JobEvidence {
             _ => None,
         });
         let said = self.spec.values().filter_map(|entry| entry.job.as_deref());
+        let said = said.chain(self.told.as_deref());
         let identity = Identity::of(&self.pod, &said, display);
         let written = Written::of(self);
-        let mut containers = containers(self, &written, &identity);
+        let mut containers = all_containers(self, &written, &identity);
         if !self.is_job(&containers, &written, closed_ns.is_some()) {
             return None;
         }
@@ -75,13 +76,16 @@ impl JobEvidence {
             containers,
             runner_start: self.runner_start(window.start.ns),
             totals,
+            is_part: self.purpose.is_some(),
             left_out: self.left_out,
         })
     }
 
     /// Whether anything says that a job is or was here, and not a runner that waits for one.
     fn is_job(&self, containers: &[Container], written: &Written, is_over: bool) -> bool {
-        let told = !written.calls.is_empty() || self.running.is_some() || self.completed.is_some();
+        let is_named = self.told.as_ref().is_some_and(|job| job.run_id.is_some());
+        let said = self.running.is_some() || self.completed.is_some();
+        let told = !written.calls.is_empty() || said || is_named;
         if told || containers.iter().any(|one| one.role.is_of_job()) {
             return true;
         }
@@ -102,7 +106,7 @@ impl JobEvidence {
             }
         }
         for (name, mut steps) in by_container {
-            let container = containers.iter().rev().find(|one| one.name == name);
+            let container = containers.iter().rev().find(|one| one.pod.is_none() && one.name == name);
             let Some(container) = container else { continue };
             let sighted = container.id.as_ref().and_then(|id| self.containers.get(id));
             let read_ns = sighted.and_then(|one| one.reading).map(|reading| reading.at_ns);

@@ -3,22 +3,24 @@
 
 mod ahead;
 mod followed;
+mod members;
 mod snapshots;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use ephemon_contract::trace::SpanId;
-use ephemon_discovery::inventory::SpecEntry;
+use ephemon_discovery::inventory::{RunnerFacts, SpecEntry};
 use ephemon_journal::Entry;
 use ephemon_model::{PodRef, PodUid};
 
 use super::evidence::{Evidence, Heard, Sighted};
 use super::job::{Job, LogCount};
 use super::memory::Memory;
-use super::runner;
+use super::runner::{self, Said};
 use ahead::ahead;
 use followed::Followed;
+use members::MemberOf;
 
 /// Most pods followed at once: a kubelet runs 110 unless told otherwise. One more is counted as
 /// dropped, and has no trace.
@@ -68,6 +70,8 @@ pub struct PodSnapshot {
     pub spec: Vec<SpecEntry>,
     /// Its containers by the node.
     pub containers: Vec<Sighted>,
+    /// The runner that it belongs to.
+    pub runner: RunnerFacts,
 }
 
 /// What a turn came to.
@@ -113,6 +117,10 @@ pub struct Assembler {
     options: Options,
     memory: Memory,
     pods: HashMap<PodUid, Followed>,
+    /// Pods whose evidence is part of another's job.
+    members: HashMap<PodUid, MemberOf>,
+    /// Pods that were followed for themselves before they joined another.
+    given_up: Vec<PodUid>,
     refused: HashSet<PodUid>,
     newly_refused: u64,
     /// Memory of all evidence.
@@ -137,8 +145,16 @@ impl Which {
 impl Assembler {
     /// Goes on from what an earlier agent remembered.
     pub fn new(options: Options, memory: Memory) -> Self {
-        let (pods, refused) = (HashMap::new(), HashSet::new());
-        Self { options, memory, pods, refused, newly_refused: 0, bytes: 0 }
+        Self {
+            options,
+            memory,
+            pods: HashMap::new(),
+            members: HashMap::new(),
+            given_up: Vec::new(),
+            refused: HashSet::new(),
+            newly_refused: 0,
+            bytes: 0,
+        }
     }
 
     /// What is to be saved after each turn that dispatched something.
@@ -167,6 +183,9 @@ impl Assembler {
 
     /// Takes in a piece of what the earlier agent had learnt of it.
     pub fn recall_piece(&mut self, pod: &PodUid, piece: Evidence) {
+        if let Evidence::Member { pod: member, .. } = &piece {
+            self.recall_member(pod, &member.uid);
+        }
         self.with(pod, |followed| followed.recall(piece));
     }
 
@@ -214,19 +233,26 @@ impl Assembler {
         self.with(&pod, |followed| followed.take(Evidence::Journal(heard)));
     }
 
-    /// A line of the runner's log; most say nothing of a job.
-    pub fn runner_line(&mut self, pod: &PodUid, at_ns: u64, line: &str) {
-        if let Some(followed) = self.pods.get_mut(pod)
-            && let Some(said) = runner::parse(line)
-        {
+    /// A line of the runner's log; most say nothing of a job. Returns whether it says that one begins.
+    pub fn runner_line(&mut self, pod: &PodUid, at_ns: u64, line: &str) -> bool {
+        let Some(said) = runner::parse(line) else { return false };
+        let begins = matches!(said, Said::Running { .. });
+        if let Some(followed) = self.pods.get_mut(pod) {
             followed.take(Evidence::Runner { at_ns, said });
         }
+        begins
     }
 
     /// Lines and bytes of a container's log so far.
     pub fn logs(&mut self, pod: &PodUid, container: &str, count: LogCount) {
+        let piece = Evidence::Log { container: container.into(), count };
         if let Some(followed) = self.pods.get_mut(pod) {
-            followed.take(Evidence::Log { container: container.into(), count });
+            followed.take(piece);
+        } else if let Some(of) = self.members.get(pod)
+            && let Some(followed) = self.pods.get_mut(&of.runner)
+            && let Some(member) = followed.job_evidence.members.get_mut(pod)
+        {
+            followed.changed |= member.take(piece);
         }
     }
 
@@ -315,8 +341,10 @@ impl Assembler {
         for uid in &done {
             let gone = self.pods.remove(uid).map_or(0, |followed| followed.job_evidence.bytes());
             self.bytes = self.bytes.saturating_sub(gone);
+            self.part(uid, now_ns);
         }
         turn.over = done;
+        turn.over.append(&mut self.given_up);
         turn
     }
 }

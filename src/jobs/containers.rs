@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use ephemon_contract::Phase;
 use ephemon_discovery::inventory::SpecEntry;
-use ephemon_model::ContainerType;
+use ephemon_model::{ContainerType, PodRef};
 
 use super::evidence::Sighted;
 use super::figures::Figures;
 use super::identity::Identity;
 use super::job::{Container, Proof, Pull, Role};
 use super::job_evidence::JobEvidence;
+use super::members;
 use super::outcome::{Fault, Outcome};
 use super::time::{Source, Stamp, Window};
 use super::written::{Init, Pulled, Written, stamp};
@@ -24,12 +25,31 @@ const SECOND_NS: u64 = 1_000_000_000;
 /// Exit codes of what is told to stop: of its own accord, by SIGKILL, by SIGTERM.
 const STOPPED: [i32; 3] = [0, 137, 143];
 
-/// All of them, by their beginnings. What is none by the kernel's, the runtime's or its own init's
-/// word is left out.
-pub(super) fn containers(
+/// Those of the job's pod and of the pods that its runner has created, by their beginnings.
+pub(super) fn all_containers(
     job_evidence: &JobEvidence,
     written: &Written,
     identity: &Identity,
+) -> Vec<Container> {
+    let mut all = containers(job_evidence, written, identity, None);
+    let nothing = Written::default();
+    for member in job_evidence.members.values() {
+        all.extend(containers(member, &nothing, identity, Some(member.pod())));
+    }
+    all.sort_by(|a, b| {
+        let order = |one: &Container| (one.window.start, one.pod.is_some());
+        (order(a), &a.name, &a.id).cmp(&(order(b), &b.name, &b.id))
+    });
+    all
+}
+
+/// All of one pod, which is `pod` where that is not the job's. What is none by the kernel's, the runtime's or its own init's
+/// word is left out.
+fn containers(
+    job_evidence: &JobEvidence,
+    written: &Written,
+    identity: &Identity,
+    pod: Option<&Arc<PodRef>>,
 ) -> Vec<Container> {
     let mut by_name: BTreeMap<Arc<str>, Vec<&Sighted>> = BTreeMap::new();
     for sighted in job_evidence.containers.values() {
@@ -49,7 +69,10 @@ pub(super) fn containers(
         let with_job = || written.asked.values().min().copied().filter(|_| role == Role::Service);
         own.or_else(with_job)
     };
+    // Nobody says when the reference hook ends what it has created: whenever it does.
+    let is_stopped = job_evidence.purpose.is_some_and(members::is_stopped);
     let stopping = written.call(Phase::CleanupJob).map(|call| call.window.start.ns);
+    let stopping = stopping.or(is_stopped.then_some(0));
     let mut all = Vec::new();
     for (name, mut runs) in by_name {
         let entry = job_evidence.spec.get(&name);
@@ -59,18 +82,18 @@ pub(super) fn containers(
         let role = role(job_evidence, &name, last, init);
         let asked = asked(&name, role);
         let pulled = written.pulled.get(&name).copied();
-        let part = Part { name, entry, init, role, asked, pulled, stopping };
+        let pod = pod.cloned();
+        let part = Part { name, pod, entry, init, role, asked, pulled, stopping, is_stopped };
         let key = identity.key();
-        let latest = part.container(last, job_evidence, key.container_span(&part.name).span_id);
+        let latest = part.container(last, job_evidence, key.container_span(&part.key()).span_id);
         for run in runs {
             // A container of the pod's own that was started again: the earlier runs.
-            let span = key.stage_span(&part.name, run.id.as_str()).span_id;
+            let span = key.stage_span(&part.key(), run.id.as_str()).span_id;
             let earlier = Part { init: None, asked: None, pulled: None, ..part.clone() };
             all.extend(earlier.container(Some(run), job_evidence, span));
         }
         all.extend(latest);
     }
-    all.sort_by(|a, b| (a.window.start, &a.name, &a.id).cmp(&(b.window.start, &b.name, &b.id)));
     all
 }
 
@@ -86,6 +109,9 @@ fn role(
         .map(|entry| entry.container_type)
         .or_else(|| last.map(|sighted| sighted.container_type))
         .unwrap_or(ContainerType::Unknown);
+    if let Some(purpose) = job_evidence.purpose {
+        return members::role(purpose, name, container_type);
+    }
     match (said, container_type) {
         (Some("job"), ContainerType::Ephemeral) => Role::Job,
         (Some("service"), ContainerType::Ephemeral) => Role::Service,
@@ -102,6 +128,7 @@ fn role(
 #[derive(Clone)]
 struct Part<'a> {
     name: Arc<str>,
+    pod: Option<Arc<PodRef>>,
     entry: Option<&'a SpecEntry>,
     init: Option<Init>,
     role: Role,
@@ -109,11 +136,19 @@ struct Part<'a> {
     pulled: Option<Pulled>,
     /// When the hook began to stop everything.
     stopping: Option<u64>,
+    /// Whether the reference hook ends it by force.
+    is_stopped: bool,
 }
 
 // === impl Part ===
 
 impl Part<'_> {
+    /// As [`Container::key`].
+    fn key(&self) -> String {
+        let pod = self.pod.as_ref().map(|pod| format!("{}/", pod.name)).unwrap_or_default();
+        format!("{pod}{}", self.name)
+    }
+
     fn container(
         &self,
         run: Option<&Sighted>,
@@ -139,6 +174,7 @@ impl Part<'_> {
             started.map(|at| at.ns).filter(|ns| *ns >= life.start.ns && window.holds(*ns));
         Some(Container {
             name: self.name.clone(),
+            pod: self.pod.clone(),
             id: run.map(|run| run.id.clone()),
             container_type: self
                 .entry
@@ -208,7 +244,8 @@ impl Part<'_> {
         let hooks = match self.role {
             Role::Job | Role::Service => true,
             Role::Other => self.init.is_some(),
-            Role::Step | Role::Runner | Role::Debug => false,
+            Role::Step => self.is_stopped,
+            Role::Runner | Role::Debug => false,
         };
         let stopped = hooks && self.stopping.is_some_and(|from| end.ns >= from);
         let Some(code) = code else {

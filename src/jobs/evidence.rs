@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use ephemon_contract::Record;
 use ephemon_discovery::inventory::SpecEntry;
-use ephemon_model::{ContainerId, ContainerType, Exit, Quality};
+use ephemon_discovery::pod_view::Purpose;
+use ephemon_model::{ContainerId, ContainerType, Exit, JobEnv, PodRef, PodUid, Quality};
 
 use super::figures::Figures;
 use super::job::LogCount;
@@ -28,6 +29,17 @@ pub enum Evidence {
         at_ns: u64,
         /// What it says.
         said: Said,
+    },
+    /// The job, by the controller of the runner or the pod's labels.
+    Job(Arc<JobEnv>),
+    /// A piece about a pod that the runner has created for its job.
+    Member {
+        /// That pod.
+        pod: Arc<PodRef>,
+        /// What it was created for.
+        purpose: Purpose,
+        /// The piece.
+        piece: Box<Evidence>,
     },
     /// Lines and bytes of a container's log so far.
     Log {
@@ -100,6 +112,8 @@ pub(super) enum Place {
     Journal(Arc<str>, u64),
     Running,
     Completed,
+    Job,
+    Member(PodUid, Box<Place>),
     Gone,
 }
 
@@ -118,6 +132,10 @@ impl Evidence {
             Self::Runner { said: Said::Running { .. }, .. } => Place::Running,
             Self::Runner { said: Said::Completed { .. }, .. } => Place::Completed,
             Self::Gone { .. } => Place::Gone,
+            Self::Job(_) => Place::Job,
+            Self::Member { pod, piece, .. } => {
+                Place::Member(pod.uid.clone(), Box::new(piece.lasting_place()?))
+            }
             Self::Log { .. } => return None,
         })
     }

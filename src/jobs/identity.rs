@@ -1,4 +1,5 @@
-//! Which job: from the environment that the hook gave the containers, else from the pod. Pure.
+//! Which job: from the environment that the hook gave the containers, else from what the runner's
+//! controller and labels say, else from the pod. Pure.
 
 use std::sync::Arc;
 
@@ -28,7 +29,9 @@ pub struct Identity {
     pub runner: Option<Arc<str>>,
     /// Where the run is shown, without a slash at its end.
     pub server_url: Option<Arc<str>>,
-    /// Its run and attempt, where they are known; else the pod is the job.
+    /// The run, though its attempt may not be known.
+    pub run_id: Option<Arc<str>>,
+    /// Its run and attempt, where both are known; else ids are derived from the pod.
     pub run: Option<(Arc<str>, Arc<str>)>,
     /// The pod's UID: what ids are derived from where no run is known.
     pod_uid: Arc<str>,
@@ -47,18 +50,20 @@ impl Identity {
         display_name: Option<Arc<str>>,
     ) -> Self {
         let first = |get: fn(&JobEnv) -> Option<&Arc<str>>| said.clone().find_map(get).cloned();
-        let run = first(|env| env.run_id.as_ref()).zip(first(|env| env.run_attempt.as_ref()));
+        let run_id = first(|env| env.run_id.as_ref());
+        let run = run_id.clone().zip(first(|env| env.run_attempt.as_ref()));
         Self {
             repository: first(|env| env.repository.as_ref()),
             workflow: first(|env| env.workflow.as_ref()),
             workflow_ref: first(|env| env.workflow_ref.as_ref()),
             job: first(|env| env.name.as_ref()),
-            display_name,
+            display_name: display_name.or_else(|| first(|env| env.display_name.as_ref())),
             sha: first(|env| env.sha.as_ref()),
             git_ref: first(|env| env.git_ref.as_ref()),
             event: first(|env| env.event.as_ref()),
             runner: first(|env| env.runner.as_ref()),
             server_url: first(|env| env.server_url.as_ref()),
+            run_id,
             run,
             pod_uid: pod.uid.as_str().into(),
             pod_name: pod.name.clone(),
@@ -113,7 +118,9 @@ mod tests {
         assert_eq!(identity.key().run.run_id, "0e269fa4-f505-4963-9096-958063077203");
         assert_eq!(identity.previous_attempt(), None);
         let half = JobEnv { run_id: Some("7".into()), ..JobEnv::default() };
-        assert_eq!(Identity::of(&pod(), &[&half].into_iter(), None).run, None);
+        let identity = Identity::of(&pod(), &[&half].into_iter(), None);
+        assert_eq!((identity.run_id.as_deref(), &identity.run), (Some("7"), &None));
+        assert_eq!(identity.key().run.run_id, "0e269fa4-f505-4963-9096-958063077203");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A job's record: what it was, when each part of it ran, how it ended, what it used. Plain values.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use ephemon_contract::trace::{SpanId, Traceparent};
@@ -36,6 +37,9 @@ pub struct Job {
     pub runner_start: Option<RunnerStart>,
     /// What its containers used together, and what the pod used beside them.
     pub totals: Totals,
+    /// Whether it is only a pod of a job whose runner is on another node: the agent there counts the
+    /// job, this one what the pod uses.
+    pub is_part: bool,
     /// Parts that found no room in the record.
     pub left_out: u64,
 }
@@ -110,6 +114,8 @@ pub struct Step {
 pub struct Container {
     /// Its name in the pod.
     pub name: Arc<str>,
+    /// Its pod, where that is not the job's: one that the runner has created.
+    pub pod: Option<Arc<PodRef>>,
     /// The runtime's id, where known.
     pub id: Option<ContainerId>,
     /// Its place in the spec.
@@ -169,7 +175,7 @@ pub enum Role {
     Service,
     /// A container action.
     Step,
-    /// The runner's pod's own containers.
+    /// The runner's pod's own containers, and init containers of the pods that it creates.
     Runner,
     /// An ephemeral container of a pod without a runner; without an API, one that an init of ours
     /// runs in.
@@ -232,6 +238,23 @@ impl Proof {
             Self::Unconfirmed => Some("unconfirmed"),
             Self::None => None,
         }
+    }
+}
+
+// === impl Container ===
+
+impl Container {
+    /// What its span's id is derived from: its name, with the pod's where that is not the job's.
+    pub fn key(&self) -> Cow<'_, str> {
+        match &self.pod {
+            Some(pod) => Cow::Owned(format!("{}/{}", pod.name, self.name)),
+            None => Cow::Borrowed(&self.name),
+        }
+    }
+
+    /// Whether a step of the job's own pod ran in it.
+    pub fn is_of_step(&self, step: &Step) -> bool {
+        self.pod.is_none() && step.container.as_deref() == Some(&*self.name)
     }
 }
 

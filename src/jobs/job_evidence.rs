@@ -11,8 +11,9 @@ use std::sync::Arc;
 
 use ephemon_contract::{Phase, Record};
 use ephemon_discovery::inventory::SpecEntry;
+use ephemon_discovery::pod_view::Purpose;
 use ephemon_journal::HOOK;
-use ephemon_model::{ContainerId, PodRef};
+use ephemon_model::{ContainerId, JobEnv, PodRef, PodUid};
 
 use super::evidence::{Evidence, Heard, Place, Sighted, weight};
 use super::job::LogCount;
@@ -40,6 +41,12 @@ pub struct JobEvidence {
     pub(super) running: Option<(u64, Arc<str>)>,
     pub(super) completed: Option<(u64, Said)>,
     pub(super) gone_ns: Option<u64>,
+    /// The job, by the runner's controller or the pod's labels.
+    pub(super) told: Option<Arc<JobEnv>>,
+    /// What the pod was created for, where a runner has created it for its job.
+    pub(super) purpose: Option<Purpose>,
+    /// Pods that the runner has created for this job.
+    pub(super) members: BTreeMap<PodUid, Self>,
     /// The hook has said that its last call is over.
     pub(super) cleaned: bool,
     pub(super) left_out: u64,
@@ -65,6 +72,9 @@ impl JobEvidence {
             running: None,
             completed: None,
             gone_ns: None,
+            told: None,
+            purpose: None,
+            members: BTreeMap::new(),
             cleaned: false,
             left_out: 0,
             files: BTreeMap::new(),
@@ -81,6 +91,8 @@ impl JobEvidence {
             Evidence::Container(sighted) => self.sighted(*sighted),
             Evidence::Journal(heard) => self.heard(heard),
             Evidence::Runner { at_ns, said } => self.runner(at_ns, said),
+            Evidence::Job(job) => self.told(job),
+            Evidence::Member { pod, purpose, piece } => self.member(pod, purpose, *piece),
             Evidence::Log { container, count } => {
                 if self.logs.len() >= MAX_CONTAINERS && !self.logs.contains_key(&container) {
                     return false;
@@ -104,7 +116,12 @@ impl JobEvidence {
 
     /// Memory of what is held, bytes.
     pub fn bytes(&self) -> usize {
-        self.record_bytes.saturating_add(self.fact_bytes)
+        self.record_bytes.saturating_add(self.fact_bytes).saturating_add(self.member_bytes())
+    }
+
+    /// Memory of the records of journals among it.
+    pub(super) fn record_bytes(&self) -> usize {
+        self.record_bytes
     }
 
     /// Pieces that found no room so far.
@@ -117,6 +134,7 @@ impl JobEvidence {
     pub fn shed(&mut self, bytes: usize) {
         let until = self.bytes().saturating_sub(bytes);
         while self.bytes() > until && self.shed_record() {}
+        while self.bytes() > until && self.shed_member() {}
         while self.bytes() > until {
             let Some((_, entry)) = self.spec.pop_last() else { break };
             self.fact_bytes = self.fact_bytes.saturating_sub(weight::spec(&entry));
@@ -161,11 +179,13 @@ impl JobEvidence {
         let others = [
             self.running.as_ref().map(|_| Place::Running),
             self.completed.as_ref().map(|_| Place::Completed),
+            self.told.as_ref().map(|_| Place::Job),
             self.gone_ns.map(|_| Place::Gone),
         ];
         spec.chain(over.map(|one| Place::Container(one.id.clone())))
             .chain(journal)
             .chain(others.into_iter().flatten())
+            .chain(Box::new(self.member_places()) as Box<dyn Iterator<Item = Place>>)
     }
 
     /// What is held at a place; nothing where it was given up meanwhile.
@@ -186,12 +206,26 @@ impl JobEvidence {
                 Evidence::Runner { at_ns, said }
             }
             Place::Gone => Evidence::Gone { at_ns: self.gone_ns? },
+            Place::Job => Evidence::Job(Arc::clone(self.told.as_ref()?)),
+            Place::Member(uid, place) => self.member_piece(uid, place)?,
         })
     }
 
     /// When the pod's first container began, by kernel or runtime.
     pub(super) fn first_ns(&self) -> Option<u64> {
         self.containers.values().filter_map(|one| one.born_ns.or(one.started_ns)).min()
+    }
+
+    /// Of two words on the job the fuller one.
+    fn told(&mut self, job: Arc<JobEnv>) -> bool {
+        if self.told.as_ref().is_some_and(|known| *known >= job) {
+            return false;
+        }
+        let before = self.told.as_ref().map_or(0, |known| weight::job(known));
+        self.fact_bytes = self.fact_bytes.saturating_sub(before);
+        self.fact_bytes = self.fact_bytes.saturating_add(weight::job(&job));
+        self.told = Some(job);
+        true
     }
 
     fn spec(&mut self, entry: SpecEntry) -> bool {
@@ -244,7 +278,7 @@ impl JobEvidence {
     }
 
     /// A container or an entry found no room. It is shown again at every look, and counted once.
-    fn close(&mut self) -> bool {
+    pub(super) fn close(&mut self) -> bool {
         self.left_out += u64::from(!std::mem::replace(&mut self.closed, true));
         false
     }

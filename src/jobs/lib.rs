@@ -20,6 +20,7 @@ mod job;
 mod job_evidence;
 mod job_result;
 mod jobs_view;
+mod members;
 mod memory;
 mod outcome;
 mod reconcile;

@@ -20,7 +20,7 @@ pub fn snapshots(pods: Vec<ListedPod>, snapshot: &Snapshot) -> Vec<PodSnapshot> 
         snapshot.containers.iter().map(|record| (&record.id, record)).collect();
     let gone: HashSet<&PodUid> =
         snapshot.pods.iter().filter(|pod| pod.gone).map(|pod| &pod.pod).collect();
-    let snapshot = |ListedPod { pod, listed, spec, runs }| {
+    let snapshot = |ListedPod { pod, listed, spec, runner, runs }| {
         let there = listed && !gone.contains(&pod.uid);
         let containers = runs
             .into_iter()
@@ -30,7 +30,7 @@ pub fn snapshots(pods: Vec<ListedPod>, snapshot: &Snapshot) -> Vec<PodSnapshot> 
                 known.then(|| sighted(run, record.map(|record| &***record)))
             })
             .collect();
-        PodSnapshot { pod, there, spec, containers }
+        PodSnapshot { pod, there, spec, containers, runner }
     };
     pods.into_iter().map(snapshot).collect()
 }
@@ -94,6 +94,7 @@ fn ns(at: SystemTime) -> Option<u64> {
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
+    use ephemon_discovery::inventory::RunnerFacts;
     use ephemon_model::{ContainerType, Ended, PodRef, Quality};
 
     use super::*;
@@ -130,7 +131,7 @@ mod tests {
                 finished: None,
             };
             let pod = Arc::new(PodRef { namespace: "ci".into(), name: "r".into(), uid });
-            let pods = vec![ListedPod { pod, listed: true, spec: Vec::new(), runs: vec![run] }];
+            let pods = vec![ListedPod { pod, listed: true, spec: Vec::new(), runner: RunnerFacts::default(), runs: vec![run] }];
             let containers = vec![Arc::new(record)];
             let snapshots = snapshots(pods, &Snapshot { containers, pods: Vec::new() });
             assert!(snapshots[0].there);
@@ -162,7 +163,7 @@ mod tests {
         let living = ListedContainer { started: Some(UNIX_EPOCH), ..run.clone() };
         for (run, count) in [(run, 0), (living, 1)] {
             let pod = Arc::clone(&pod);
-            let pods = vec![ListedPod { pod, listed: true, spec: Vec::new(), runs: vec![run] }];
+            let pods = vec![ListedPod { pod, listed: true, spec: Vec::new(), runner: RunnerFacts::default(), runs: vec![run] }];
             let snapshots = snapshots(pods, &Snapshot::default());
             assert_eq!(snapshots[0].containers.len(), count);
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use ephemon_contract::Record;
 use ephemon_discovery::inventory::SpecEntry;
+use ephemon_discovery::pod_view::Purpose;
 use ephemon_model::{ContainerId, ContainerType, Exit, JobEnv, PodRef, PodUid, Quality};
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +45,15 @@ pub(super) enum StoredEvidence {
     },
     Gone {
         at_ns: u64,
+    },
+    /// In the order of [`JobEnv`]'s fields.
+    Job(Vec<Option<String>>),
+    Member {
+        namespace: String,
+        name: String,
+        uid: String,
+        purpose: String,
+        piece: Box<StoredEvidence>,
     },
 }
 
@@ -101,6 +111,14 @@ impl StoredEvidence {
                 Self::Completed { at_ns: *at_ns, name: name.to_string(), result }
             }
             Evidence::Gone { at_ns } => Self::Gone { at_ns: *at_ns },
+            Evidence::Job(job) => Self::Job(fields(job)),
+            Evidence::Member { pod, purpose, piece } => Self::Member {
+                namespace: pod.namespace.to_string(),
+                name: pod.name.to_string(),
+                uid: pod.uid.to_string(),
+                purpose: purpose.as_str().to_owned(),
+                piece: Box::new(Self::of(piece)?),
+            },
             Evidence::Log { .. } => return None,
         })
     }
@@ -137,6 +155,14 @@ impl StoredEvidence {
                 Evidence::Runner { at_ns, said: Said::Completed { name, result } }
             }
             Self::Gone { at_ns } => Evidence::Gone { at_ns },
+            Self::Job(fields) => Evidence::Job(env(fields)),
+            Self::Member { namespace, name, uid, purpose, piece } => {
+                let uid = PodUid::parse(&uid).ok()?;
+                let pod = PodRef { namespace: namespace.into(), name: name.into(), uid };
+                let purpose = Purpose::ALL.into_iter().find(|it| it.as_str() == purpose)?;
+                let piece = Box::new(piece.evidence()?);
+                Evidence::Member { pod: Arc::new(pod), purpose, piece }
+            }
         })
     }
 }
@@ -186,6 +212,7 @@ fn env(fields: Vec<Option<String>>) -> Arc<JobEnv> {
         role: next(),
         traceparent: next(),
         server_url: next(),
+        display_name: next(),
     })
 }
 
@@ -247,6 +274,12 @@ mod tests {
         story.runner(9, "Running job: test (1.23)");
         story.runner(62, "Job test (1.23) completed with result: Succeeded");
         story.pieces.push(Evidence::Gone { at_ns: s(70) });
+        let job = JobEnv { display_name: Some("test".into()), ..JobEnv::default() };
+        story.pieces.push(Evidence::Job(Arc::new(job)));
+        for purpose in Purpose::ALL {
+            let piece = Box::new(Evidence::Gone { at_ns: s(60) });
+            story.pieces.push(Evidence::Member { pod: pod(), purpose, piece });
+        }
         for piece in story.pieces {
             let line = StoredEvidence::of(&piece).unwrap().to_line().unwrap();
             let back: StoredEvidence = serde_json::from_slice(&line).unwrap();

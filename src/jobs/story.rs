@@ -51,6 +51,7 @@ fn env(role: &str) -> Arc<JobEnv> {
         role: text(role),
         traceparent: None,
         server_url: text("https://github.com"),
+        display_name: None,
     })
 }
 

@@ -55,7 +55,7 @@ pub struct Labels {
     pub repository: String,
     /// The workflow's name; empty where nobody said.
     pub workflow: String,
-    /// The job's key in the workflow; empty where nobody said.
+    /// The job's key in the workflow, or else its name as people see it; empty where nobody said.
     pub job: String,
 }
 
@@ -142,15 +142,17 @@ impl Tally {
         self.sets.iter()
     }
 
-    /// A job began.
+    /// A job began. A part of one that another agent counts adds what it uses only.
     pub fn started(&mut self, job: &Job) {
-        self.counts(job).started += 1;
+        self.counts(job).started += u64::from(!job.is_part);
     }
 
     /// A job is over.
     pub fn finished(&mut self, job: &Job) {
         let counts = self.counts(job);
-        bump(&mut counts.completed, job.outcome.result);
+        if !job.is_part {
+            bump(&mut counts.completed, job.outcome.result);
+        }
         let figures = job.totals.figures;
         let add = |sum: &mut u64, figure: Option<u64>| {
             *sum = sum.saturating_add(figure.unwrap_or_default());
@@ -170,7 +172,7 @@ impl Tally {
             value,
             at_ns,
         };
-        if let Some(ns) = job.window.duration_ns() {
+        if let Some(ns) = job.window.duration_ns().filter(|_| !job.is_part) {
             let exemplar = seen(job.span.span_id, seconds(ns), end_ns);
             counts.duration_seconds.observe(DURATION_BOUNDS, exemplar);
         }
@@ -277,7 +279,7 @@ impl Labels {
             namespace: job.pod.namespace.to_string(),
             repository: text(&job.identity.repository),
             workflow: text(&job.identity.workflow),
-            job: text(&job.identity.job),
+            job: job.identity.job.as_deref().or(job.identity.display_name.as_deref()).unwrap_or_default().to_owned(),
         }
     }
 

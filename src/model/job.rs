@@ -1,9 +1,10 @@
-//! The job of a container, from its environment.
+//! The job of a container, from its environment or from whoever else knows it.
 
 use std::sync::Arc;
 
-/// The allow-listed variables in the spec of one container. Written by the hook, not by the job,
-/// because the spec of an ephemeral container cannot be changed.
+/// The allow-listed variables in the spec of one container, written by the hook, not by the job,
+/// because the spec of an ephemeral container cannot be changed; or what the controller of the
+/// runners says of the job of a whole pod.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct JobEnv {
     /// `owner/name` of the repository.
@@ -32,15 +33,18 @@ pub struct JobEnv {
     pub traceparent: Option<Arc<str>>,
     /// `github.server_url`, without a trailing slash.
     pub server_url: Option<Arc<str>>,
+    /// The job's name as people see it.
+    pub display_name: Option<Arc<str>>,
 }
 
 impl JobEnv {
     /// All of its texts, in the order of the fields.
-    pub fn texts(&self) -> [Option<&Arc<str>>; 13] {
+    pub fn texts(&self) -> [Option<&Arc<str>>; 14] {
         let Self { repository, run_id, run_attempt, name, workflow, workflow_ref, .. } = self;
-        let Self { sha, git_ref, event, runner, role, traceparent, server_url, .. } = self;
+        let Self { sha, git_ref, event, runner, role, traceparent, server_url, display_name, .. } =
+            self;
         let job = [repository, run_id, run_attempt, name, workflow, workflow_ref];
-        let rest = [sha, git_ref, event, runner, role, traceparent, server_url];
+        let rest = [sha, git_ref, event, runner, role, traceparent, server_url, display_name];
         let mut all = job.into_iter().chain(rest);
         std::array::from_fn(|_| all.next().and_then(Option::as_ref))
     }

@@ -202,7 +202,7 @@ impl Trace<'_> {
         let job = self.job;
         let step = job.steps.iter().find(|step| {
             let own = matches!(container.role, Role::Step | Role::Other);
-            own && step.container.as_deref() == Some(&*container.name)
+            own && container.is_of_step(step)
         });
         let (parent, outer) =
             step.map_or((job.span.span_id, &job.window), |step| (step.span_id, &step.window));
@@ -237,11 +237,12 @@ impl Trace<'_> {
         ];
         let key = self.job.identity.key();
         // Of two runs under one name, each has its own.
-        let is_latest = key.container_span(&container.name).span_id == container.span_id;
+        let container_key = container.key();
+        let is_latest = key.container_span(&container_key).span_id == container.span_id;
         let run = container.id.as_ref().filter(|_| !is_latest);
         let name = run.map_or_else(
-            || container.name.to_string(),
-            |run| format!("{}/{}", container.name, run.as_str()),
+            || container_key.to_string(),
+            |run| format!("{container_key}/{}", run.as_str()),
         );
         for (stage, times) in stages {
             let Some((from, to)) = times else { continue };

@@ -9,6 +9,8 @@ pub enum Watched {
     Pods,
     /// The container runtime, over its CRI socket.
     Runtime,
+    /// ARC's objects of the runners of this node, in the API server.
+    EphemeralRunners,
 }
 
 /// The state of what is watched.
@@ -26,6 +28,7 @@ impl Watched {
         match self {
             Self::Pods => "pods",
             Self::Runtime => "runtime",
+            Self::EphemeralRunners => "ephemeral_runners",
         }
     }
 }

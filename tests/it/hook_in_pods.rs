@@ -3,6 +3,7 @@
 //! in its `DaemonSet`.
 
 mod agent;
+mod arc;
 mod at_once;
 mod attacks;
 mod by_hand;

@@ -1,7 +1,10 @@
 //! Whom the agent talks to: the API server, the runtime, the collector.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use ephemon_discovery::api::{Answer, Checked, RunnerObjects};
 use ephemon_discovery::{api, cri};
 use ephemon_export::Destination;
 use ephemon_model::node::NodeRoot;
@@ -17,7 +20,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) async fn findings(args: &Args) -> Vec<Finding> {
     let mut findings = Vec::new();
-    findings.push(api_server(args).await);
+    findings.extend(api_server(args).await);
     if let Some(socket) = &args.cri_socket {
         let socket = NodeRoot::new(&args.node_root).join(socket);
         findings.push(match cri::check(socket.clone(), ANSWER_TIMEOUT).await {
@@ -29,30 +32,51 @@ pub(super) async fn findings(args: &Args) -> Vec<Finding> {
     findings
 }
 
-async fn api_server(args: &Args) -> Finding {
+async fn api_server(args: &Args) -> Vec<Finding> {
     const PART: &str = "API server";
     if args.no_api {
-        return Finding::limited(
-            PART,
-            "not asked (--no-api): no container types, images, exit codes",
-        );
+        let what = "not asked (--no-api): no container types, images, exit codes";
+        return vec![Finding::limited(PART, what)];
     }
     let mut options = api_options(args);
     options.patience.answer = ANSWER_TIMEOUT;
     let watch = match api::Watch::connect(options).await {
         Ok(watch) => watch,
-        Err(error) => return Finding::missing(PART, error.to_string()),
+        Err(error) => return vec![Finding::missing(PART, error.to_string())],
     };
     match watch.check().await {
-        Ok((pods, more)) => {
+        Ok(Checked { pods, more, runners }) => {
+            let pods = pods.len();
             let pods = if more { format!("more than {pods}") } else { pods.to_string() };
-            Finding::fine(
-                PART,
-                format!("{}, {pods} pods of this node match --pod-selector", watch.url()),
-            )
+            let what = format!("{}, {pods} pods of this node match --pod-selector", watch.url());
+            vec![Finding::fine(PART, what), runner_objects(&watch.runner_objects(), &runners).await]
         }
-        Err(sentence) => Finding::missing(PART, sentence),
+        Err(sentence) => vec![Finding::missing(PART, sentence)],
     }
+}
+
+/// Whether ARC says which jobs its runners have: of one runner of each namespace.
+async fn runner_objects(objects: &RunnerObjects, runners: &[(Arc<str>, Arc<str>)]) -> Finding {
+    const PART: &str = "jobs of ARC";
+    let mut namespaces = BTreeMap::new();
+    for (namespace, name) in runners {
+        namespaces.entry(namespace).or_insert(name);
+    }
+    if namespaces.is_empty() {
+        return Finding::fine(PART, "no pod of one of its runners is on this node now");
+    }
+    for (namespace, name) in &namespaces {
+        let why = match objects.get(namespace, name).await {
+            Answer::Job(_) | Answer::NoJob | Answer::Missing => continue,
+            Answer::Refused(why) | Answer::Failed(why) => why,
+        };
+        let what = format!(
+            "ephemeralrunners.actions.github.com in namespace {namespace}: {why}: repository, workflow \
+             and run of jobs are known from labels only; grant `get`"
+        );
+        return Finding::limited(PART, what);
+    }
+    Finding::fine(PART, format!("readable in {} namespaces", namespaces.len()))
 }
 
 /// Of each signal that has somewhere to go, whether it is taken there.

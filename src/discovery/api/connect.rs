@@ -69,7 +69,7 @@ mod tests {
         Options {
             kubeconfig: Some(kubeconfig.to_owned()),
             node_name: "n".to_owned(),
-            pod_selector: String::new(),
+            pod_selectors: vec![String::new()],
             patience: Patience {
                 answer: second,
                 event: second,

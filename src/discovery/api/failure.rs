@@ -109,23 +109,35 @@ impl Failure {
         }
     }
 
+    /// Why, without the remedy.
+    pub(super) fn why(&self) -> String {
+        self.cause().0
+    }
+
     /// One sentence: what failed, where, why, and the remedy.
     pub(super) fn sentence(&self, verb: Verb, url: &str) -> String {
         let verb = verb.as_str();
-        let (why, advice) = match self {
+        if let Self::Forbidden(message) = self {
+            return format!(
+                "cannot {verb} pods at {url}: 403, {message}; grant the agent's account a \
+                 ClusterRole with the rule apiGroups [\"\"], resources [pods], verbs [list, \
+                 watch] (here `{verb}` is missing)"
+            );
+        }
+        let (why, advice) = self.cause();
+        format!("cannot {verb} pods at {url}: {why}; {advice}")
+    }
+
+    /// Why, and the remedy.
+    fn cause(&self) -> (String, &'static str) {
+        match self {
             Self::Gone => ("the resource version is too old".to_owned(), "listing again"),
             Self::Unauthorized(message) => (
                 format!("401, {message}"),
                 "the token or client certificate is not accepted: check the kubeconfig's user, or \
                  that the pod's service account exists and its token is mounted",
             ),
-            Self::Forbidden(message) => {
-                return format!(
-                    "cannot {verb} pods at {url}: 403, {message}; grant the agent's account a \
-                     ClusterRole with the rule apiGroups [\"\"], resources [pods], verbs [list, \
-                     watch] (here `{verb}` is missing)"
-                );
-            }
+            Self::Forbidden(message) => (format!("403, {message}"), "grant the right"),
             Self::BadRequest(message) => {
                 (format!("400, {message}"), "check --pod-selector and --node-name")
             }
@@ -157,8 +169,7 @@ impl Failure {
                 text.clone(),
                 "check the network between this node and the API server, and any proxy",
             ),
-        };
-        format!("cannot {verb} pods at {url}: {why}; {advice}")
+        }
     }
 }
 

@@ -92,7 +92,8 @@ mod tests {
 
     fn mirror(name: &str, of: &str) -> PodView {
         let mirrors = Some(PodUid::parse(of).unwrap());
-        PodView { pod: pod(name, OWN), mirrors, spec: Vec::new(), runs: Vec::new() }
+        let pod = pod(name, OWN);
+        PodView { pod, mirrors, origin: None, spec: Vec::new(), runs: Vec::new() }
     }
 
     fn directory(inventory: &Inventory, name: &str, uid: &str) {

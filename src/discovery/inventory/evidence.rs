@@ -6,6 +6,8 @@ use std::time::SystemTime;
 use ephemon_contract::{Limits, LimitsError};
 use ephemon_model::{ContainerId, ContainerType, Exit, JobEnv, PodRef, PodUid};
 
+use crate::pod_view::Origin;
+
 /// The sources, the most trusted first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum EvidenceSource {
@@ -83,6 +85,20 @@ pub enum Evidence {
         pod: PodUid,
         /// All its containers.
         entries: Vec<SpecEntry>,
+    },
+    /// The runner that a pod belongs to, by the pod's own labels and owners.
+    Origin {
+        /// The pod.
+        pod: PodUid,
+        /// What they say.
+        origin: Arc<Origin>,
+    },
+    /// The job of a whole pod, by the runner's controller.
+    Job {
+        /// The pod.
+        pod: PodUid,
+        /// The job.
+        job: Arc<JobEnv>,
     },
     /// A container's name and what is known with it.
     Container {

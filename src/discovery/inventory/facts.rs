@@ -5,11 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use ephemon_model::{ContainerId, Exit, PodRef, PodUid};
+use ephemon_model::{ContainerId, Exit, JobEnv, PodRef, PodUid};
 
 use super::order::{Log, Order};
 use super::watched::Standing;
 use super::{ContainerFacts, EvidenceSource, Observation, SpecEntry};
+use crate::pod_view::Origin;
 
 /// Most logs stored of one pod for matching by order. The oldest is dropped first.
 pub const MAX_LOGS_PER_POD: usize = 256;
@@ -28,6 +29,12 @@ pub(super) struct Pod {
     pub(super) standing: Standing,
     pub(super) refs: BTreeMap<EvidenceSource, Arc<PodRef>>,
     pub(super) spec: HashMap<Arc<str>, SpecEntry>,
+    /// The runner that it belongs to, by its labels and owners.
+    pub(super) origin: Option<Arc<Origin>>,
+    /// Its job, by the runner's controller.
+    pub(super) job: Option<Arc<JobEnv>>,
+    /// The runner has said that it has a job.
+    pub(super) has_begun: bool,
     pub(super) logs: Vec<Log>,
     pub(super) ids: HashSet<ContainerId>,
     /// Incremented at every change that may affect an answer about a container of this pod.
@@ -92,6 +99,9 @@ impl Pod {
             standing: Standing::Unlisted { since: now },
             refs: BTreeMap::new(),
             spec: HashMap::new(),
+            origin: None,
+            job: None,
+            has_begun: false,
             logs: Vec::new(),
             ids: HashSet::new(),
             version: 0,

@@ -16,7 +16,7 @@ pub struct Named {
     pub container_type: ContainerType,
     /// The image as the spec names it.
     pub image: Option<Arc<str>>,
-    /// The job that its environment identifies.
+    /// The job that its environment identifies, else its pod's.
     pub job: Option<Arc<JobEnv>>,
     /// Whether its cgroup was removed.
     pub ended: bool,
@@ -32,6 +32,8 @@ impl State {
     pub(super) fn named(&mut self, uid: &PodUid, name: &str) -> Option<Named> {
         let pod = self.pods.get(uid)?;
         let entry = pod.spec.get(name).cloned();
+        let job = entry.as_ref().and_then(|entry| entry.job.clone());
+        let job = job.or_else(|| self.runner_facts(uid).job);
         let ids: Vec<ContainerId> = pod.ids.iter().cloned().collect();
         let mut newest = None;
         for id in ids {
@@ -50,14 +52,14 @@ impl State {
                 id: None,
                 container_type: entry.container_type,
                 image: entry.image,
-                job: entry.job,
+                job,
                 ended: false,
             }),
-            (entry, Some((_, id, facts, ended))) => Some(Named {
+            (_, Some((_, id, facts, ended))) => Some(Named {
                 id: Some(id),
                 container_type: facts.container_type,
                 image: facts.image.clone(),
-                job: entry.and_then(|entry| entry.job),
+                job,
                 ended,
             }),
         }

@@ -8,7 +8,7 @@ use ephemon_model::{ContainerId, ContainerType, Exit, PodRef, PodUid};
 
 use super::state::State;
 use super::watched::{ApiState, Standing};
-use super::{SpecEntry, Verdict};
+use super::{RunnerFacts, SpecEntry, Verdict};
 
 /// A pod in the snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct ListedPod {
     pub listed: bool,
     /// The containers of its spec.
     pub spec: Vec<SpecEntry>,
+    /// The GitHub runner that it belongs to.
+    pub runner: RunnerFacts,
     /// Its containers that run or ran on the node and have a name.
     pub runs: Vec<ListedContainer>,
 }
@@ -74,7 +76,8 @@ impl State {
         let mut ids: Vec<_> = held.ids.iter().cloned().collect();
         ids.sort();
         let runs = ids.iter().filter_map(|id| self.run(uid, id)).collect();
-        Some(ListedPod { pod: reference, listed, spec, runs })
+        let runner = self.runner_facts(uid);
+        Some(ListedPod { pod: reference, listed, spec, runner, runs })
     }
 
     fn run(&mut self, uid: &PodUid, id: &ContainerId) -> Option<ListedContainer> {

@@ -49,6 +49,8 @@ pub(super) struct State {
     next: u64,
     dropped: u64,
     touched: Touched,
+    /// Whether a runner's controller may have something to say.
+    pub(super) asks: bool,
 }
 
 // === impl State ===
@@ -70,6 +72,7 @@ impl State {
             next: 0,
             dropped: 0,
             touched: Touched::Pods(Vec::new()),
+            asks: false,
         }
     }
 
@@ -147,6 +150,8 @@ impl State {
                 self.dropped += left_out;
                 self.spec_bytes = self.pods.values().map(|pod| pod.spec_bytes).sum();
             }
+            Evidence::Origin { pod, origin } => self.asks |= self.learn_origin(&pod, origin, now),
+            Evidence::Job { pod, job } => self.learn_job(&pod, job),
             Evidence::Container { id, word, by } => self.hear(&id, word, by, now),
             Evidence::Sandbox { id, pod } => {
                 let container = self.container_mut(&id);
@@ -313,11 +318,11 @@ impl State {
         std::mem::replace(&mut self.touched, Touched::Pods(Vec::new()))
     }
 
-    fn touch(&mut self, uid: &PodUid) {
+    pub(super) fn touch(&mut self, uid: &PodUid) {
         self.touched.add(uid);
     }
 
-    fn pod_mut(&mut self, uid: &PodUid, now: Instant) -> &mut Pod {
+    pub(super) fn pod_mut(&mut self, uid: &PodUid, now: Instant) -> &mut Pod {
         if self.pods.len() >= MAX_PODS && !self.pods.contains_key(uid) {
             self.trim_pods();
         }

@@ -12,6 +12,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::job::job;
+use super::origin::Origin;
 use super::{InvalidField, PodView, Run};
 use crate::inventory::SpecEntry;
 
@@ -32,6 +33,7 @@ impl PodView {
         let view = reference(pod, &mut odd).map(|pod_ref| Self {
             mirrors: mirrored(pod).filter(|uid| *uid != pod_ref.uid),
             pod: pod_ref,
+            origin: Origin::of(pod),
             spec: spec(pod, &mut odd),
             runs: runs(pod, &mut odd),
         });

@@ -19,8 +19,7 @@ pub(super) fn ahead(job: &Job, sent: &HashSet<SpanId>, now_ns: u64) -> HashSet<S
     // The step says what the container's span hangs under, and its time. Those of the job and its
     // services end with the job; when they were told to, the hook says last.
     let goes = |one: &&Container| {
-        let mut steps =
-            job.steps.iter().filter(|step| step.container.as_deref() == Some(&*one.name));
+        let mut steps = job.steps.iter().filter(|step| one.is_of_step(step));
         let with_step = matches!(
             (steps.next(), steps.next()),
             (Some(step), None) if over.contains(&step.span_id)

@@ -29,6 +29,8 @@ pub(super) struct Followed {
     pub(super) over_ns: Option<u64>,
     /// The job as of the last review, without its parts.
     pub(super) job: Option<Arc<Job>>,
+    /// Whether the runner calls a hook whose containers may say more of the job.
+    pub(super) has_own_hook: bool,
     pub(super) sent: HashSet<SpanId>,
     /// Pieces that found no room, and were told of.
     pub(super) told_left_out: u64,
@@ -48,6 +50,7 @@ impl Followed {
             reviewed_ns: 0,
             over_ns: None,
             job: None,
+            has_own_hook: false,
             sent,
             told_left_out: 0,
         }
@@ -105,6 +108,13 @@ impl Followed {
         if self.job_evidence.has_hooks_spec() {
             return true;
         }
+        // Its runner may be to come, whose job it is part of.
+        if job.is_part {
+            return false;
+        }
+        if job.identity.run_id.is_some() && !self.has_own_hook {
+            return true;
+        }
         let has_own = job.containers.iter().any(|one| one.role.is_of_job());
         let is_announced = self.job_evidence.running.is_some() && !has_own;
         let may_be_named = has_specs && self.job_evidence.has_runner();
@@ -144,7 +154,8 @@ impl Followed {
             return false;
         }
         let last_resort = self.runner_ended() || !self.there;
-        if !self.all_ended(own) && !gone && !last_resort {
+        let all_ended = self.all_ended(own) && self.job_evidence.members_over();
+        if !all_ended && !gone && !last_resort {
             self.over_ns = None;
             return false;
         }
@@ -158,6 +169,7 @@ impl Followed {
         let is_runner = |one: &Sighted| one.container_type == ContainerType::Container;
         let runners = || self.job_evidence.containers.values().filter(|one| is_runner(one));
         let settled = settled
+            && self.job_evidence.members_settled()
             && (self.job_evidence.completed.is_some()
                 || runners().all(|one| !one.is_over() || one.exit.is_some()));
         // A runner that has said what it runs says how that ended, too, once all of it is reported.

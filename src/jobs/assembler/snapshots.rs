@@ -25,6 +25,7 @@ impl Assembler {
                 followed.take(Evidence::Gone { at_ns: now_ns });
             }
         }
+        self.members_gone(|uid, seen| !named.contains(uid) && (seen || all), now_ns);
         self.refused.retain(|uid| named.contains(uid));
         for snapshot in snapshots {
             self.snapshot(snapshot, now_ns);
@@ -41,6 +42,7 @@ impl Assembler {
     ) {
         let named: HashSet<PodUid> =
             snapshots.iter().map(|snapshot| snapshot.pod.uid.clone()).collect();
+        self.members_gone(|uid, seen| seen && pods.contains(uid) && !named.contains(uid), now_ns);
         for uid in pods.difference(&named) {
             self.refused.remove(uid);
             if let Some(followed) = self.pods.get_mut(uid).filter(|followed| followed.seen) {
@@ -64,13 +66,16 @@ impl Assembler {
             self.pods.iter().filter(move |(_, followed)| is_due(followed)).map(|(uid, _)| uid);
         // There is room again for those that were refused.
         let room = if self.pods.len() < MAX_JOBS { usize::MAX } else { 0 };
-        due.chain(self.refused.iter().take(room))
+        due.chain(self.refused.iter().take(room)).chain(self.members_of(is_due))
     }
 
     fn snapshot(&mut self, snapshot: PodSnapshot, now_ns: u64) {
         let uid = &snapshot.pod.uid;
         if self.memory.is_done(uid) {
             return;
+        }
+        if let Some(runner) = self.runner_of(&snapshot) {
+            return self.join(&runner, snapshot, now_ns);
         }
         if !self.pods.contains_key(uid) {
             if self.pods.len() >= MAX_JOBS {
@@ -86,6 +91,13 @@ impl Assembler {
 
     fn enter(followed: &mut Followed, snapshot: PodSnapshot, now_ns: u64) {
         followed.seen |= !snapshot.containers.is_empty();
+        followed.job_evidence.purpose = snapshot.runner.purpose;
+        followed.has_own_hook = snapshot.runner.has_own_hook;
+        if let Some(job) = snapshot.runner.job
+            && followed.job_evidence.told.as_ref().is_none_or(|known| *known < job)
+        {
+            followed.take(Evidence::Job(job));
+        }
         // Most looks show what the one before has shown: that costs a comparison and no copies.
         for entry in snapshot.spec {
             if followed.job_evidence.spec.get(&entry.name) != Some(&entry) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ephemon_contract::Record;
 use ephemon_discovery::inventory::SpecEntry;
-use ephemon_model::ContainerId;
+use ephemon_model::{ContainerId, JobEnv};
 
 use super::Sighted;
 
@@ -33,6 +33,11 @@ pub(crate) fn container(one: &Sighted) -> usize {
     let inline = SLACK * (size_of::<(ContainerId, Sighted)>() + size_of::<super::Place>());
     let reason = one.exit.as_ref().map(|exit| &exit.reason);
     inline + ContainerId::LEN + ALLOCATION + texts(&[Some(&one.name), one.image.as_ref(), reason])
+}
+
+/// What is known of the job beside its containers.
+pub(crate) fn job(job: &JobEnv) -> usize {
+    size_of::<JobEnv>() + texts(&job.texts())
 }
 
 fn texts(texts: &[Option<&Arc<str>>]) -> usize {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ephemon_contract::{JOURNAL_TEXT_MAX_CHARS, Record, StepKind};
-use ephemon_discovery::inventory::SpecEntry;
+use ephemon_discovery::inventory::{RunnerFacts, SpecEntry};
 use ephemon_journal::Entry;
 use ephemon_model::{ContainerType, PodRef, PodUid};
 
@@ -102,6 +102,7 @@ fn beyond_the_bound_for_all_the_largest_pods_give_up_their_own() {
         there: true,
         spec: Vec::new(),
         containers: Vec::new(),
+        runner: RunnerFacts::default(),
     };
     assembler.snapshots(pods.iter().map(snapshot).collect(), true, s(1));
     let (small, large) = pods.split_last().unwrap();

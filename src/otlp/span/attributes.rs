@@ -117,6 +117,10 @@ impl Attributes {
 
     pub(super) fn container(&mut self, container: &Container) {
         self.text(names::K8S_CONTAINER, Some(&*container.name));
+        // The resource has the job's pod.
+        let pod = container.pod.as_deref();
+        self.text(names::K8S_POD, pod.map(|pod| &*pod.name));
+        self.text(names::K8S_POD_UID, pod.map(|pod| pod.uid.as_str()));
         self.text(names::CONTAINER_ID, container.id.as_ref().map(ContainerId::as_str));
         self.image(container);
         self.text(names::CONTAINER_ROLE, Some(container.role.as_str()));
@@ -148,7 +152,7 @@ pub(super) fn resource(job: &Job, options: &Options) -> Resource {
     attributes.text(names::K8S_POD, Some(&*job.pod.name));
     attributes.text(names::K8S_POD_UID, Some(job.pod.uid.as_str()));
     attributes.text(names::PIPELINE_NAME, identity.workflow.as_deref());
-    attributes.text(names::PIPELINE_RUN_ID, identity.run.as_ref().map(|(run, _)| &**run));
+    attributes.text(names::PIPELINE_RUN_ID, identity.run_id.as_deref());
     attributes.text(names::PIPELINE_RUN_URL, run_url(identity));
     attributes.text(names::RUN_ATTEMPT, identity.run.as_ref().map(|(_, attempt)| &**attempt));
     attributes.text(names::WORKFLOW_REF, identity.workflow_ref.as_deref());
@@ -182,7 +186,7 @@ fn server(identity: &Identity) -> &str {
 
 /// The run's page.
 pub(super) fn run_url(identity: &Identity) -> Option<String> {
-    let (repository, (run, _)) = identity.repository.as_deref().zip(identity.run.as_ref())?;
+    let (repository, run) = identity.repository.as_deref().zip(identity.run_id.as_deref())?;
     Some(format!("{}/{repository}/actions/runs/{run}", server(identity)))
 }
 

@@ -163,7 +163,7 @@ pub(super) fn options(kubeconfig: &Path) -> Options {
     Options {
         kubeconfig: Some(kubeconfig.to_owned()),
         node_name: "node1".into(),
-        pod_selector: "actions-ephemeral-runner=True".into(),
+        pod_selectors: vec!["actions-ephemeral-runner=True".into()],
         patience: Patience {
             answer: Duration::from_millis(300),
             event: Duration::from_secs(1),

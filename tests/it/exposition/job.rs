@@ -113,6 +113,7 @@ fn env() -> JobEnv {
         role: text("job"),
         traceparent: None,
         server_url: None,
+        display_name: None,
     }
 }
 

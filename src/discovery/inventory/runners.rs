@@ -1,0 +1,246 @@
+//! Which runner a pod belongs to, and what is known of the runner's job.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use ephemon_model::{JobEnv, PodRef, PodUid};
+
+use super::facts::Pod;
+use super::state::State;
+use super::watched::Standing;
+use crate::pod_view::{Origin, Purpose, WorkflowPod};
+
+/// Memory of one pod's origin and job, in bytes: a dozen texts of at most 256 letters.
+pub const ORIGIN_BYTES: usize = 12 * 1024;
+
+/// What is known of the GitHub runner that a pod belongs to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunnerFacts {
+    /// The runner's job, as far as its controller or the pod's labels say.
+    pub job: Option<Arc<JobEnv>>,
+    /// Whether the runner calls a hook that may be ours.
+    pub has_own_hook: bool,
+    /// What the runner has created the pod for, if it has.
+    pub purpose: Option<Purpose>,
+    /// The runner's own pod, if that is another one of this node.
+    pub pod: Option<PodUid>,
+}
+
+/// A pod whose runner's controller may know the job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunnerPod {
+    /// The pod.
+    pub pod: Arc<PodRef>,
+    /// The controller's object in the pod's namespace.
+    pub object: Arc<str>,
+    /// Whether something says that the runner has a job.
+    pub has_begun: bool,
+    /// Whether the controller has named it.
+    pub is_named: bool,
+}
+
+// === impl State ===
+
+impl State {
+    pub(super) fn learn_origin(&mut self, uid: &PodUid, origin: Arc<Origin>, now: Instant) -> bool {
+        let pod = self.pod_mut(uid, now);
+        if pod.origin.as_ref() == Some(&origin) {
+            return false;
+        }
+        pod.origin = Some(origin);
+        self.touch_all_of(uid);
+        true
+    }
+
+    pub(super) fn learn_job(&mut self, uid: &PodUid, job: Arc<JobEnv>) {
+        let Some(pod) = self.pods.get_mut(uid) else { return };
+        if pod.job.as_ref() != Some(&job) {
+            pod.job = Some(job);
+            self.touch_all_of(uid);
+        }
+    }
+
+    /// The runner of this pod has said that it has a job; whether that is news.
+    pub(super) fn job_began(&mut self, uid: &PodUid) -> bool {
+        let pod = self.pods.get_mut(uid);
+        pod.is_some_and(|pod| !std::mem::replace(&mut pod.has_begun, true))
+    }
+
+    /// The pods whose controllers may be asked for jobs.
+    pub(super) fn runner_pods(&self) -> Vec<RunnerPod> {
+        let object = |pod: &Pod| {
+            let origin = pod.origin.as_ref()?;
+            let own = origin.ephemeral_runner.clone();
+            // One of a runner on another node: nobody else here asks for it.
+            let of_other = || {
+                let workflow = origin.workflow.as_ref().filter(|it| !it.is_cut)?;
+                let is_here = self.runner_of(pod, workflow).is_some();
+                (!is_here).then(|| workflow.runner.clone())
+            };
+            own.or_else(of_other)
+        };
+        let pods = self.pods.values().filter(|pod| pod.standing == Standing::Listed);
+        let pods = pods.filter_map(|pod| {
+            Some(RunnerPod {
+                pod: Arc::clone(pod.refs.values().next()?),
+                object: object(pod)?,
+                has_begun: pod.has_begun
+                    || pod.origin.as_ref().is_some_and(|origin| origin.workflow.is_some()),
+                is_named: pod.job.is_some(),
+            })
+        });
+        pods.collect()
+    }
+
+    pub(super) fn runner_facts(&self, uid: &PodUid) -> RunnerFacts {
+        let Some(pod) = self.pods.get(uid) else { return RunnerFacts::default() };
+        let Some(origin) = &pod.origin else {
+            return RunnerFacts { job: pod.job.clone(), ..RunnerFacts::default() };
+        };
+        let workflow = origin.workflow.as_ref();
+        let runner = workflow.and_then(|workflow| self.runner_of(pod, workflow));
+        let runner_pod = runner.as_ref().and_then(|(uid, _)| self.pods.get(*uid));
+        RunnerFacts {
+            job: job(pod, origin, runner_pod),
+            has_own_hook: origin.has_own_hook,
+            purpose: workflow.map(|workflow| workflow.purpose),
+            pod: runner.map(|(uid, _)| uid.clone()),
+        }
+    }
+
+    /// The newest pod of this node that a workflow pod's runner is, by name.
+    fn runner_of(&self, pod: &Pod, workflow: &WorkflowPod) -> Option<(&PodUid, &Arc<PodRef>)> {
+        let namespace = &pod.refs.values().next()?.namespace;
+        let is_selected =
+            |pod: &Pod| matches!(pod.standing, Standing::Listed | Standing::Deleted { .. });
+        let is_workflow =
+            |pod: &Pod| pod.origin.as_ref().is_some_and(|origin| origin.workflow.is_some());
+        let runners = self.pods.iter().filter_map(|(uid, pod)| {
+            let named = pod.refs.values().next()?;
+            let is_runner = is_selected(pod) && !is_workflow(pod) && workflow.is_of(namespace, named);
+            is_runner.then_some(((pod.standing == Standing::Listed, pod.seq), uid, named))
+        });
+        runners.max_by_key(|(rank, ..)| *rank).map(|(_, uid, named)| (uid, named))
+    }
+
+    /// The pod has changed, and with it those that its runner has created.
+    fn touch_all_of(&mut self, uid: &PodUid) {
+        let named = self.pods.get(uid).and_then(|pod| pod.refs.values().next());
+        let is_of = |pod: &Pod| {
+            let workflow = pod.origin.as_ref().and_then(|origin| origin.workflow.as_ref());
+            let namespace = pod.refs.values().next().map(|pod| &pod.namespace);
+            let all = workflow.zip(namespace).zip(named);
+            all.is_some_and(|((workflow, namespace), named)| workflow.is_of(namespace, named))
+        };
+        let created = self.pods.iter().filter(|(_, pod)| is_of(pod));
+        let touched: Vec<PodUid> = created.map(|(uid, _)| uid.clone()).collect();
+        self.touch(uid);
+        touched.iter().for_each(|uid| self.touch(uid));
+    }
+}
+
+/// The controller's word on the job, then the labels'.
+fn job(pod: &Pod, origin: &Origin, runner: Option<&Pod>) -> Option<Arc<JobEnv>> {
+    let told = pod.job.as_ref().or_else(|| runner?.job.as_ref());
+    let of_runner = runner.and_then(|pod| pod.origin.as_ref());
+    let labels = origin.labels.as_ref().or_else(|| of_runner?.labels.as_ref());
+    let workflow = origin.workflow.as_ref().filter(|workflow| !workflow.is_cut);
+    let name = origin
+        .ephemeral_runner
+        .clone()
+        .or_else(|| of_runner?.ephemeral_runner.clone())
+        .or_else(|| workflow.map(|workflow| workflow.runner.clone()));
+    let known = told.or(labels).map(|job| JobEnv::clone(job));
+    let mut job = known.or_else(|| name.as_ref().map(|_| JobEnv::default()))?;
+    job.repository = job.repository.or_else(|| labels?.repository.clone());
+    job.runner = job.runner.or(name);
+    Some(Arc::new(job))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inventory::{Evidence, EvidenceSource};
+
+    fn uid(n: u32) -> PodUid {
+        PodUid::parse(&format!("0e269fa4-f505-4963-9096-{n:012}")).unwrap()
+    }
+
+    fn add(state: &mut State, n: u32, name: &str, origin: Origin) {
+        let now = Instant::now();
+        let pod = PodRef { namespace: "ci".into(), name: name.into(), uid: uid(n) };
+        state.learn(Evidence::Pod { pod, by: EvidenceSource::Api }, now);
+        state.listed(&uid(n), now);
+        state.learn(Evidence::Origin { pod: uid(n), origin: Arc::new(origin) }, now);
+    }
+
+    fn runner() -> Origin {
+        Origin { ephemeral_runner: Some("r".into()), ..Origin::default() }
+    }
+
+    fn workflow_pod(purpose: Purpose) -> Origin {
+        let workflow = WorkflowPod { runner: "r".into(), is_cut: false, purpose };
+        Origin { workflow: Some(workflow), ..Origin::default() }
+    }
+
+    fn named(name: &str) -> Arc<JobEnv> {
+        Arc::new(JobEnv { repository: Some(name.into()), ..JobEnv::default() })
+    }
+
+    #[test]
+    fn pods_of_a_runner_have_its_job_and_change_with_it() {
+        let mut state = State::default();
+        add(&mut state, 1, "r-workflow", workflow_pod(Purpose::Job));
+        assert_eq!(state.runner_facts(&uid(1)).pod, None);
+        add(&mut state, 2, "r", runner());
+        let facts = state.runner_facts(&uid(1));
+        assert_eq!((facts.pod, facts.purpose), (Some(uid(2)), Some(Purpose::Job)));
+        assert_eq!(facts.job.unwrap().runner.as_deref(), Some("r"));
+        drop(state.take_touched());
+        state.learn(Evidence::Job { pod: uid(2), job: named("o/r") }, Instant::now());
+        let touched = format!("{:?}", state.take_touched());
+        assert!(touched.contains(uid(1).as_str()) && touched.contains(uid(2).as_str()));
+        for n in [1, 2] {
+            let job = state.runner_facts(&uid(n)).job.unwrap();
+            assert_eq!((job.repository.as_deref(), job.runner.as_deref()), (Some("o/r"), Some("r")));
+        }
+        assert_eq!(state.runner_facts(&uid(2)).pod, None);
+    }
+
+    #[test]
+    fn the_controller_is_asked_for_runners_and_for_pods_whose_runner_is_elsewhere() {
+        let mut state = State::default();
+        add(&mut state, 1, "r", runner());
+        let asked = |state: &State| {
+            let mut pods: Vec<_> = state
+                .runner_pods()
+                .into_iter()
+                .map(|it| (it.pod.name.to_string(), it.object.to_string(), it.has_begun, it.is_named))
+                .collect();
+            pods.sort();
+            pods
+        };
+        let text = |text: &str| text.to_owned();
+        assert_eq!(asked(&state), [(text("r"), text("r"), false, false)]);
+        assert!(state.job_began(&uid(1)) && !state.job_began(&uid(1)));
+        state.learn(Evidence::Job { pod: uid(1), job: named("o/r") }, Instant::now());
+        add(&mut state, 2, "r-workflow", workflow_pod(Purpose::Job));
+        assert_eq!(asked(&state), [(text("r"), text("r"), true, true)]);
+        state.unlisted(&uid(1), Instant::now());
+        state.forget_pod(&uid(1));
+        assert_eq!(asked(&state), [(text("r-workflow"), text("r"), true, false)]);
+        add(&mut state, 3, "web", Origin::default());
+        assert_eq!(asked(&state).len(), 1);
+    }
+
+    #[test]
+    fn labels_name_the_repository_until_the_controller_does() {
+        let mut state = State::default();
+        add(&mut state, 1, "r", Origin { labels: Some(named("o/labelled")), ..runner() });
+        let repository =
+            |state: &State| state.runner_facts(&uid(1)).job.unwrap().repository.clone().unwrap();
+        assert_eq!(&*repository(&state), "o/labelled");
+        state.learn(Evidence::Job { pod: uid(1), job: named("o/told") }, Instant::now());
+        assert_eq!(&*repository(&state), "o/told");
+    }
+}

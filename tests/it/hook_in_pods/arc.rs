@@ -1,0 +1,205 @@
+//! Runners of ARC as ARC makes them, without our hook: its object with a status, its pods, and the
+//! pods that its container hook creates. The runner itself is a stand-in that writes the real one's
+//! lines.
+
+mod objects;
+
+use serde_json::json;
+
+use super::installed::Installed;
+use super::site::{PATIENCE, Site};
+use crate::logs::backend::{Backend, attribute};
+use crate::support::collector::Wire;
+use crate::support::parts::alone;
+use crate::support::process::until;
+use objects::{Arc, Mode};
+
+/// Runners, their modes, how their jobs end, and that result in a metric.
+const RUNNERS: [(&str, Mode, &str, &str); 4] = [
+    ("linux-runner-default", Mode::Default, "Succeeded", "success"),
+    ("linux-runner-sidecar", Mode::DindSidecar, "Failed", "failure"),
+    ("linux-runner-classic", Mode::DindClassic, "Succeeded", "success"),
+    ("linux-runner-kube", Mode::Kubernetes, "Succeeded", "success"),
+];
+
+fn all_of_agent(what: &str, agent: &Installed) -> String {
+    let page = agent.get("/metrics").map(|answer| answer.body).unwrap_or_default();
+    let jobs = page.lines().filter(|line| line.starts_with("ephemon_job_"));
+    format!("{what}:\n{}\n{}", jobs.collect::<Vec<_>>().join("\n"), agent.log())
+}
+
+#[test]
+fn jobs_of_every_mode_are_known_by_name_without_the_hook() {
+    let _alone = alone();
+    let Some(site) = Site::start() else { return };
+    let collector = Backend::start_on(site.node.gateway(), Wire::Http);
+    let arc = Arc::new(&site);
+    let agent = Installed::apply(&site.node, "overlays/otlp", &collector.endpoint());
+    for (name, mode, ..) in RUNNERS {
+        arc.runner(name, mode);
+    }
+    for (name, ..) in RUNNERS {
+        arc.says(name, &format!("Running job: build {name}"));
+    }
+    // As ARC's listener does, which is told some time after the runner.
+    for (number, (name, ..)) in RUNNERS.iter().enumerate() {
+        arc.takes_job(name, &format!("build {name}"), 71 + number);
+    }
+    let workflow = arc.workflow_pod("linux-runner-kube", "workflow");
+    let step = arc.workflow_pod("linux-runner-kube", "step-0a1b2c3d");
+    // While they run: named by ARC, and counted.
+    let labels = |name: &str| {
+        let job = format!("build {name}");
+        [
+            ("organization", "octo-org".to_owned()),
+            ("repository", "widgets".to_owned()),
+            ("workflow", ".github/workflows/ci.yml".to_owned()),
+            ("job_id", job),
+        ]
+    };
+    for (name, ..) in RUNNERS {
+        let labels = labels(name);
+        let labels: Vec<_> = labels.iter().map(|(key, value)| (*key, value.as_str())).collect();
+        let started = agent.scrape_until(|ledger| {
+            ledger.sum("ephemon_job_started_total", &labels).filter(|count| *count >= 1.0)
+        });
+        assert!((started - 1.0).abs() < f64::EPSILON, "{}", all_of_agent(name, &agent));
+    }
+    // What a mode shows of containers.
+    for (pod, container) in [
+        ("linux-runner-default", "runner"),
+        ("linux-runner-sidecar", "dind"),
+        ("linux-runner-classic", "dind"),
+        (&*workflow, "job"),
+        (&*workflow, "redis"),
+        (&*step, "job"),
+    ] {
+        let labels = [("pod", pod), ("container", container)];
+        agent.scrape_until(|ledger| ledger.sum("ephemon_container_info", &labels));
+    }
+    for pod in [&workflow, &step] {
+        arc.delete(pod);
+    }
+    for (name, _, result, _) in RUNNERS {
+        arc.says(name, &format!("Job build {name} completed with result: {result}"));
+        arc.ends(name);
+    }
+    for (name, _, _, result) in RUNNERS {
+        let labels = labels(name);
+        let mut labels: Vec<_> = labels.iter().map(|(key, value)| (*key, value.as_str())).collect();
+        labels.push(("result", result));
+        agent.scrape_until(|ledger| ledger.sum("ephemon_job_completed_total", &labels));
+    }
+    let spans = || collector.spans_of(site.namespace());
+    let root = |name: &str| {
+        let name = format!("build {name}");
+        until(PATIENCE, || spans().into_values().find(|span| span.name == name))
+            .unwrap_or_else(|| panic!("{}", all_of_agent("no trace", &agent)))
+    };
+    for (name, _, _, result) in RUNNERS {
+        let root = root(name);
+        assert!(root.parent_span_id.iter().all(|byte| *byte == 0));
+        assert_eq!(attribute(&root, "cicd.pipeline.task.run.result"), result);
+    }
+    // The runner's pod and those that it created are one job and one trace.
+    let root = root("linux-runner-kube");
+    let parts: Vec<_> = spans()
+        .into_values()
+        .filter(|span| span.parent_span_id == root.span_id)
+        .map(|span| {
+            let keys = ["k8s.pod.name", "k8s.container.name", "ephemon.container.role"];
+            let [pod, container, role] = keys.map(|key| attribute(&span, key));
+            assert_eq!(span.trace_id, root.trace_id);
+            (pod, container, role)
+        })
+        .collect();
+    let text = |pod: &str, container: &str, role: &str| {
+        (pod.to_owned(), container.to_owned(), role.to_owned())
+    };
+    for part in [
+        text("", "runner", "runner"),
+        text(&workflow, "fs-init", "runner"),
+        text(&workflow, "job", "job"),
+        text(&workflow, "redis", "service"),
+        text(&step, "job", "step"),
+    ] {
+        assert!(parts.contains(&part), "{part:?} is not among {parts:?}");
+    }
+    let used: f64 = attribute_of_number(&root, "ephemon.cpu.seconds");
+    assert!(used > 0.2, "the job's pods worked for it: {used} s");
+    let jobs = agent.scrape_until(|ledger| ledger.sum("ephemon_job_started_total", &[]));
+    assert!((jobs - 4.0).abs() < f64::EPSILON, "{}", all_of_agent("four jobs", &agent));
+    assert_eq!(agent.complaints(), Vec::<String>::new());
+}
+
+fn attribute_of_number(span: &opentelemetry_proto::tonic::trace::v1::Span, key: &str) -> f64 {
+    use opentelemetry_proto::tonic::common::v1::any_value::Value;
+    let found = span.attributes.iter().find(|one| one.key == key);
+    match found.and_then(|one| one.value.as_ref()?.value.as_ref()) {
+        Some(Value::DoubleValue(number)) => *number,
+        other => panic!("{key}: {other:?}"),
+    }
+}
+
+#[test]
+fn without_the_right_to_read_arcs_objects_labels_and_log_name_the_job() {
+    let _alone = alone();
+    let Some(site) = Site::start() else { return };
+    let collector = Backend::start_on(site.node.gateway(), Wire::Http);
+    let arc = Arc::new(&site);
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "arc-runners"}});
+    site.kubectl().apply(&namespace.to_string());
+    // The right is given in another namespace only.
+    let components = ["otlp", "runner-namespaces"];
+    let agent = Installed::with(&site.node, &components, &collector.endpoint());
+    let name = "linux-runner-labelled";
+    arc.runner(name, Mode::Default);
+    arc.says(name, "Running job: build");
+    arc.takes_job(name, "build", 71);
+    arc.says(name, "Job build completed with result: Succeeded");
+    arc.ends(name);
+    let labels = [
+        ("organization", "octo-org"),
+        ("repository", "widgets"),
+        ("workflow", ""),
+        ("job_id", "build"),
+        ("result", "success"),
+    ];
+    agent.scrape_until(|ledger| ledger.sum("ephemon_job_completed_total", &labels));
+    let up = agent.scrape_until(|ledger| {
+        ledger.sum("ephemon_agent_watch_up", &[("watch", "ephemeral_runners")])
+    });
+    assert!(up.abs() < f64::EPSILON);
+    let complaints = agent.complaints();
+    let [complaint] = &complaints[..] else { panic!("once: {complaints:?}") };
+    assert!(complaint.contains("ephemeralrunners") && complaint.contains("grant"), "{complaint}");
+    let check = site.kubectl().run(&[
+        "exec", "daemonset/ephemon", "-n", "ephemon", "--", "ephemon", "agent", "--check",
+    ]);
+    assert!(check.contains("jobs of ARC"), "{check}");
+}
+
+#[test]
+fn a_pod_of_a_runner_on_another_node_is_labelled_and_counted_by_its_runners_agent() {
+    let _alone = alone();
+    let Some(site) = Site::start() else { return };
+    let collector = Backend::start_on(site.node.gateway(), Wire::Http);
+    let arc = Arc::new(&site);
+    let agent = Installed::apply(&site.node, "overlays/otlp", &collector.endpoint());
+    // Its runner's pod is nowhere on this node, and its object has the job.
+    arc.object("linux-runner-away");
+    arc.takes_job("linux-runner-away", "build", 71);
+    let pod = arc.workflow_pod("linux-runner-away", "workflow");
+    let labels = [("pod", &*pod), ("container", "job")];
+    agent.scrape_until(|ledger| ledger.sum("ephemon_container_info", &labels));
+    arc.delete(&pod);
+    let labels = [("organization", "octo-org"), ("repository", "widgets"), ("job_id", "build")];
+    let used = agent.scrape_until(|ledger| {
+        ledger.sum("ephemon_job_cpu_seconds_total", &labels).filter(|used| *used > 0.1)
+    });
+    assert!(used > 0.1, "{used}");
+    for family in ["ephemon_job_started_total", "ephemon_job_completed_total"] {
+        let count = agent.scrape_until(|ledger| Some(ledger.sum(family, &[]).unwrap_or_default()));
+        assert!(count.abs() < f64::EPSILON, "{}", all_of_agent(family, &agent));
+    }
+}

@@ -1,0 +1,199 @@
+//! ARC's objects, made as its controller, its listener and its container hook make them.
+//!
+//! Sources: actions-runner-controller, `controllers/actions.github.com/resourcebuilder.go`
+//! (`newEphemeralRunnerPod`) and `cmd/ghalistener/scaler/scaler.go`; runner-container-hooks v0.8.1,
+//! `packages/k8s/src/k8s/index.ts` (`createJobPod`, `createContainerStepPod`).
+
+use std::io::Read as _;
+
+use serde_json::{Value, json};
+
+use super::super::site::{PATIENCE, Site};
+use crate::support::process::until;
+use crate::support::real_node::NODE;
+use crate::support::workflow_images::BUSYBOX;
+
+/// The definition of its objects; `README.md` beside it says where it comes from.
+const DEFINITION: &[u8] =
+    include_bytes!("../../fixtures/actions-runner-controller/ephemeralrunners.yaml.gz");
+/// Waits for lines to write, writes each as the runner does, and ends when it is told to.
+const STAND_IN: &str = "n=1; while :; do \
+    if [ -e /lines/$n ]; then echo \"$(date -u '+%Y-%m-%d %H:%M:%SZ'): $(cat /lines/$n)\"; n=$((n+1)); \
+    elif [ -e /lines/end ]; then exit 0; else sleep 0.1; fi; done";
+/// Works for a while, and waits to be ended by force.
+const WORK: &str = "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; exec tail -f /dev/null";
+
+/// How a scale set's runners run containers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    Default,
+    DindSidecar,
+    DindClassic,
+    Kubernetes,
+}
+
+/// ARC in one namespace.
+pub(super) struct Arc<'a> {
+    site: &'a Site,
+}
+
+// === impl Arc ===
+
+impl<'a> Arc<'a> {
+    /// Defines its objects, and takes the namespace from those that our policies guard.
+    pub(super) fn new(site: &'a Site) -> Self {
+        site.unguard();
+        let mut definition = String::new();
+        flate2::read::GzDecoder::new(DEFINITION).read_to_string(&mut definition).unwrap();
+        // Too large for the annotation of a plain `apply`.
+        let words = ["apply", "--server-side", "-f", "-"];
+        let done = site.kubectl().try_with(&words, &definition);
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let crd = "crd/ephemeralrunners.actions.github.com";
+        site.kubectl().run(&["wait", "--for=condition=Established", "--timeout=60s", crd]);
+        Self { site }
+    }
+
+    /// The object of one runner; its UID.
+    pub(super) fn object(&self, name: &str) -> String {
+        let object = json!({
+            "apiVersion": "actions.github.com/v1alpha1", "kind": "EphemeralRunner",
+            "metadata": {"name": name, "namespace": self.site.namespace()},
+            "spec": {
+                "githubConfigUrl": "https://github.com/octo-org/widgets",
+                "githubConfigSecret": "github", "runnerScaleSetId": 1,
+                "spec": {"containers": [{"name": "runner", "image": BUSYBOX}]},
+            },
+        });
+        self.site.kubectl().apply(&object.to_string());
+        self.patch(name, &json!({"runnerName": name, "runnerId": 5, "ready": true}));
+        let found = self.site.kubectl().get(self.site.namespace(), "ephemeralrunner", name);
+        found.unwrap()["metadata"]["uid"].as_str().unwrap().to_owned()
+    }
+
+    /// A runner that waits for a job.
+    pub(super) fn runner(&self, name: &str, mode: Mode) {
+        let uid = self.object(name);
+        let hook = json!({
+            "name": "ACTIONS_RUNNER_CONTAINER_HOOKS", "value": "/home/runner/k8s-novolume/index.js",
+        });
+        let env = if mode == Mode::Kubernetes { json!([hook]) } else { json!([]) };
+        let container = |name: &str, script: &str| {
+            json!({
+                "name": name, "image": BUSYBOX, "command": ["sh", "-c", script],
+                "volumeMounts": [{"name": "lines", "mountPath": "/lines"}],
+                "resources": {"requests": {"cpu": "10m"}},
+            })
+        };
+        let mut runner = container("runner", STAND_IN);
+        runner["env"] = env;
+        let mut containers = vec![runner];
+        let mut init = Vec::new();
+        let docker = "trap 'exit 0' TERM; while [ ! -e /lines/end ]; do sleep 0.1; done";
+        match mode {
+            Mode::DindSidecar => {
+                let mut dind = container("dind", docker);
+                dind["restartPolicy"] = json!("Always");
+                init.push(dind);
+            }
+            Mode::DindClassic => containers.push(container("dind", docker)),
+            Mode::Default | Mode::Kubernetes => {}
+        }
+        let owner = json!({
+            "apiVersion": "actions.github.com/v1alpha1", "kind": "EphemeralRunner", "name": name,
+            "uid": uid, "controller": true, "blockOwnerDeletion": true,
+        });
+        let labels = json!({
+            "actions-ephemeral-runner": "True",
+            "actions.github.com/organization": "octo-org",
+            "actions.github.com/repository": "widgets",
+            "actions.github.com/scale-set-name": "linux",
+            "actions.github.com/scale-set-namespace": self.site.namespace(),
+            "app.kubernetes.io/component": "runner",
+        });
+        self.pod(
+            json!({"name": name, "labels": labels, "ownerReferences": [owner]}),
+            json!({"containers": containers, "initContainers": init}),
+        );
+    }
+
+    /// The runner's stand-in writes a line.
+    pub(super) fn says(&self, name: &str, line: &str) {
+        let script = format!(
+            "n=1; while [ -e /lines/$n ]; do n=$((n+1)); done; printf %s '{line}' > /lines/new; \
+             mv /lines/new /lines/$n"
+        );
+        self.inside(name, &script);
+    }
+
+    /// The runner ends when it has written all its lines.
+    pub(super) fn ends(&self, name: &str) {
+        self.inside(name, "touch /lines/end");
+    }
+
+    /// ARC's listener writes down the job that a runner has taken.
+    pub(super) fn takes_job(&self, name: &str, job: &str, run: usize) {
+        self.patch(
+            name,
+            &json!({
+                "jobRequestId": 9, "jobId": "0f4d1f6e", "jobRepositoryName": "octo-org/widgets",
+                "workflowRunId": run, "jobDisplayName": job,
+                "jobWorkflowRef": "octo-org/widgets/.github/workflows/ci.yml@refs/heads/main",
+            }),
+        );
+    }
+
+    /// A pod that the container hook creates for a runner's job; its name.
+    pub(super) fn workflow_pod(&self, runner: &str, suffix: &str) -> String {
+        let name = format!("{runner}-{suffix}");
+        let container = |name: &str, script: &str| {
+            json!({
+                "name": name, "image": BUSYBOX, "command": ["sh", "-c", script],
+                "resources": {"requests": {"cpu": "10m"}},
+            })
+        };
+        let mut containers = vec![container("job", WORK)];
+        let mut init = Vec::new();
+        if suffix == "workflow" {
+            containers.push(container("redis", "exec tail -f /dev/null"));
+            init.push(container("fs-init", "true"));
+        }
+        self.pod(
+            json!({"name": name, "labels": {"runner-pod": runner}}),
+            json!({"containers": containers, "initContainers": init}),
+        );
+        name
+    }
+
+    /// The container hook deletes such a pod at once.
+    pub(super) fn delete(&self, pod: &str) {
+        let words = ["delete", "pod", pod, "-n", self.site.namespace(), "--grace-period=0", "--force"];
+        self.site.kubectl().run(&words);
+    }
+
+    /// Creates a pod on the node, and waits until it runs.
+    fn pod(&self, mut metadata: Value, mut spec: Value) {
+        let name = metadata["name"].as_str().unwrap().to_owned();
+        metadata["namespace"] = json!(self.site.namespace());
+        spec["nodeName"] = json!(NODE);
+        spec["restartPolicy"] = json!("Never");
+        spec["terminationGracePeriodSeconds"] = json!(1);
+        spec["volumes"] = json!([{"name": "lines", "emptyDir": {}}]);
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec});
+        self.site.kubectl().apply(&pod.to_string());
+        let runs = || (self.site.pod(&name)["status"]["phase"] == "Running").then_some(());
+        until(PATIENCE, runs).unwrap_or_else(|| panic!("{}", self.site.pod(&name)["status"]));
+    }
+
+    fn inside(&self, pod: &str, script: &str) {
+        let words = ["exec", pod, "-n", self.site.namespace(), "-c", "runner", "--"];
+        self.site.kubectl().run(&[&words[..], &["sh", "-c", script]].concat());
+    }
+
+    fn patch(&self, name: &str, status: &Value) {
+        let patch = json!({"status": status}).to_string();
+        let words = ["patch", "ephemeralrunner", name, "-n", self.site.namespace()];
+        let more = ["--subresource=status", "--type=merge", "-p", &patch];
+        self.site.kubectl().run(&[&words[..], &more[..]].concat());
+    }
+}
