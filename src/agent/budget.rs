@@ -93,6 +93,7 @@ pub const POOLS: &[Pool] = &[
     // Two follow: the one that reads lines, and at the start the one that reads values to mask.
     export("logs that are not read", 2 * crilog::MAX_REFUSED * 320),
     export("counts of logs", logs::MAX_LEDGER_LOGS * logs::LEDGER_LOG_BYTES),
+    export("messages of jobs in runners' logs", logs::JOB_MESSAGES_BYTES),
     export("steps that lines belong to", logs::MAX_STEPS_IN_ALL * logs::STEP_BYTES),
     export(
         "queued requests",

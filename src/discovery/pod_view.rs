@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use ephemon_model::{ContainerId, Exit, PodRef, PodUid};
 
 use super::inventory::{Evidence, EvidenceSource, Observation, SpecEntry};
-pub(crate) use job::{job_text, server_url};
+pub use job::{job_text, server_url};
 pub use origin::{Origin, Purpose, WorkflowPod};
 
 /// A reduced pod.

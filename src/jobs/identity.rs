@@ -54,7 +54,8 @@ impl Identity {
         let run = run_id.clone().zip(first(|env| env.run_attempt.as_ref()));
         Self {
             repository: first(|env| env.repository.as_ref()),
-            workflow: first(|env| env.workflow.as_ref()),
+            workflow: first(|env| env.workflow.as_ref())
+                .or_else(|| first(|env| env.workflow_ref.as_ref()).as_deref().and_then(workflow)),
             workflow_ref: first(|env| env.workflow_ref.as_ref()),
             job: first(|env| env.name.as_ref()),
             display_name: display_name.or_else(|| first(|env| env.display_name.as_ref())),
@@ -100,6 +101,14 @@ impl Identity {
     }
 }
 
+/// The workflow's file, `OWNER/NAME/PATH@REF`: what GitHub itself calls a workflow whose file gives it
+/// no name.
+fn workflow(workflow_ref: &str) -> Option<Arc<str>> {
+    let (file, _) = workflow_ref.rsplit_once('@').unwrap_or((workflow_ref, ""));
+    let path = file.splitn(3, '/').nth(2)?;
+    (!path.is_empty()).then(|| path.into())
+}
+
 #[cfg(test)]
 mod tests {
     use ephemon_model::PodUid;
@@ -121,6 +130,18 @@ mod tests {
         let identity = Identity::of(&pod(), &[&half].into_iter(), None);
         assert_eq!((identity.run_id.as_deref(), &identity.run), (Some("7"), &None));
         assert_eq!(identity.key().run.run_id, "0e269fa4-f505-4963-9096-958063077203");
+    }
+
+    #[test]
+    fn a_workflow_is_named_by_its_file() {
+        for (said, name) in [
+            ("o/r/.github/workflows/ci.yml@refs/heads/main", Some(".github/workflows/ci.yml")),
+            ("o/r/.github/workflows/ci.yml", Some(".github/workflows/ci.yml")),
+            ("o/r", None),
+            ("", None),
+        ] {
+            assert_eq!(workflow(said).as_deref(), name, "{said}");
+        }
     }
 
     #[test]

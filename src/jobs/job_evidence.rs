@@ -216,9 +216,13 @@ impl JobEvidence {
         self.containers.values().filter_map(|one| one.born_ns.or(one.started_ns)).min()
     }
 
-    /// Of two words on the job the fuller one.
+    /// Who says something of the job first has said it.
     fn told(&mut self, job: Arc<JobEnv>) -> bool {
-        if self.told.as_ref().is_some_and(|known| *known >= job) {
+        let job = match &self.told {
+            Some(known) => Arc::new(JobEnv::clone(known).or(&job)),
+            None => job,
+        };
+        if self.told.as_ref() == Some(&job) {
             return false;
         }
         let before = self.told.as_ref().map_or(0, |known| weight::job(known));

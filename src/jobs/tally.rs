@@ -55,7 +55,7 @@ pub struct Labels {
     pub repository: String,
     /// The workflow's name; empty where nobody said.
     pub workflow: String,
-    /// The job's key in the workflow, or else its name as people see it; empty where nobody said.
+    /// The job's key in the workflow; empty where nobody said.
     pub job: String,
 }
 
@@ -279,7 +279,7 @@ impl Labels {
             namespace: job.pod.namespace.to_string(),
             repository: text(&job.identity.repository),
             workflow: text(&job.identity.workflow),
-            job: job.identity.job.as_deref().or(job.identity.display_name.as_deref()).unwrap_or_default().to_owned(),
+            job: text(&job.identity.job),
         }
     }
 

@@ -13,6 +13,7 @@
 
 mod closing;
 mod in_flight;
+mod job_message;
 mod learner;
 mod ledger;
 mod pace;
@@ -48,6 +49,7 @@ use ephemon_journal::Reader;
 use ephemon_mask::job::{Mode, ToldValues};
 use ephemon_model::node::NodeRoot;
 use ephemon_self_metrics::SelfMetrics;
+pub use job_message::JOB_MESSAGES_BYTES;
 pub use learner::MAX_HELD_BYTES as MAX_LEARNED_LINES_BYTES;
 pub use ledger::{LOG_BYTES as LEDGER_LOG_BYTES, MAX_LOGS as MAX_LEDGER_LOGS};
 pub use pod_masks::MAX_BYTES as MAX_MASK_BYTES;
@@ -56,6 +58,7 @@ pub use steps::{MAX_STEPS_IN_ALL, STEP_BYTES};
 use in_flight::{BatchBuilder, InFlight};
 use learner::Learner;
 use pipeline::{Common, LogPipelines};
+use job_message::JobMessages;
 use pump::{Pump, Said};
 use steps::Steps;
 use told::Told;
@@ -130,6 +133,7 @@ pub fn start(node: &NodeRoot, settings: Settings, parts: Parts) -> io::Result<Lo
             steps,
             shared,
             runner,
+            job_messages: JobMessages::default(),
             outbox,
             ledger,
             retain: settings.retain,

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use ephemon_base::{clock::now_ns, warning::Outage};
 use ephemon_crilog::{Choice, Follower, Line, LogRef, Woken};
 use ephemon_discovery::identity::KnownLog;
-use ephemon_discovery::inventory::Inventory;
+use ephemon_discovery::inventory::{Evidence, Inventory};
 use ephemon_export::{Fate, Outbox, Receipt};
 use ephemon_model::LogRefusal;
 use ephemon_otlp::Entry;
@@ -22,6 +22,7 @@ use ephemon_sanitize::Sanitized;
 use ephemon_self_metrics::{Reason, SelfMetrics, Signal};
 
 use super::in_flight::{BatchBuilder, InFlight, LogBatch};
+use super::job_message::JobMessages;
 use super::learner::Learner;
 use super::ledger::Ledger;
 use super::pace::{BUSY_PAUSE, Pace};
@@ -52,6 +53,8 @@ pub(super) struct Pump {
     pub(super) shared: VolumeMasks,
     /// Who wants to hear what runners say.
     pub(super) runner: RunnerLog,
+    /// Which jobs runners have been sent.
+    pub(super) job_messages: JobMessages,
     pub(super) outbox: Outbox,
     pub(super) ledger: Ledger,
     /// How long a log that is over stays in the ledger.
@@ -124,6 +127,7 @@ impl Pump {
     fn read(&mut self, now: Instant) -> bool {
         let Self { follower, pipelines, builder, inventory, containers, self_metrics, .. } = self;
         let (steps, shared, runner) = (&mut self.steps, &mut self.shared, &self.runner);
+        let job_messages = &mut self.job_messages;
         let choice = |log: &LogRef| -> (Choice, Purpose) {
             let known = KnownLog::of(inventory, &log.pod.uid, &log.container);
             let purpose = containers.purpose(&log.container, known.container_type);
@@ -145,6 +149,12 @@ impl Pump {
             let mut pipeline = pipelines.of(line.log, now);
             let time = line.time_unix_ns.and_then(|time| u64::try_from(time).ok());
             if pipeline.purpose != Purpose::Exported {
+                let pod = &line.log.pod.uid;
+                if line.part == 0
+                    && let Some(job) = job_messages.read(pod, line.text)
+                {
+                    inventory.learn(Evidence::Job { pod: pod.clone(), job });
+                }
                 runner.hear(&line.log.pod.uid, time.unwrap_or(observed), line.text, self_metrics);
             }
             if pipeline.purpose == Purpose::Heard {

@@ -38,6 +38,28 @@ pub struct JobEnv {
 }
 
 impl JobEnv {
+    /// With what another says of the same job, where this one says nothing.
+    #[must_use]
+    pub fn or(self, other: &Self) -> Self {
+        let or = |own: Option<Arc<str>>, other: &Option<Arc<str>>| own.or_else(|| other.clone());
+        Self {
+            repository: or(self.repository, &other.repository),
+            run_id: or(self.run_id, &other.run_id),
+            run_attempt: or(self.run_attempt, &other.run_attempt),
+            name: or(self.name, &other.name),
+            workflow: or(self.workflow, &other.workflow),
+            workflow_ref: or(self.workflow_ref, &other.workflow_ref),
+            sha: or(self.sha, &other.sha),
+            git_ref: or(self.git_ref, &other.git_ref),
+            event: or(self.event, &other.event),
+            runner: or(self.runner, &other.runner),
+            role: or(self.role, &other.role),
+            traceparent: or(self.traceparent, &other.traceparent),
+            server_url: or(self.server_url, &other.server_url),
+            display_name: or(self.display_name, &other.display_name),
+        }
+    }
+
     /// All of its texts, in the order of the fields.
     pub fn texts(&self) -> [Option<&Arc<str>>; 14] {
         let Self { repository, run_id, run_attempt, name, workflow, workflow_ref, .. } = self;

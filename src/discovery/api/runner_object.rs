@@ -136,12 +136,10 @@ impl Object {
             workflow_run_id,
             job_display_name,
         } = self.status;
-        let workflow_ref = job_workflow_ref.text();
         let job = JobEnv {
             repository: job_repository_name.text().filter(|name| name.len() > 1),
             run_id: workflow_run_id.text(),
-            workflow: workflow_ref.as_deref().and_then(workflow),
-            workflow_ref,
+            workflow_ref: job_workflow_ref.text(),
             display_name: job_display_name.text(),
             ..JobEnv::default()
         };
@@ -162,14 +160,6 @@ impl Text {
             Self::Number(_) | Self::Other(_) | Self::Absent => None,
         }
     }
-}
-
-/// The workflow's file, `OWNER/NAME/PATH@REF`: what GitHub itself calls a workflow whose file gives it
-/// no name.
-fn workflow(workflow_ref: &str) -> Option<Arc<str>> {
-    let (file, _) = workflow_ref.rsplit_once('@').unwrap_or((workflow_ref, ""));
-    let path = file.splitn(3, '/').nth(2)?;
-    (!path.is_empty()).then(|| path.into())
 }
 
 /// The server of `https://HOST/ORGANIZATION`.
@@ -203,7 +193,10 @@ mod tests {
         assert_eq!(job.repository.as_deref(), Some("o/r"));
         assert_eq!(job.run_id.as_deref(), Some("71"));
         assert_eq!(job.run_attempt, None);
-        assert_eq!(job.workflow.as_deref(), Some(".github/workflows/ci.yml"));
+        assert_eq!(
+            job.workflow_ref.as_deref(),
+            Some("o/r/.github/workflows/ci.yml@refs/heads/a@b")
+        );
         assert_eq!(job.display_name.as_deref(), Some("build (1)"));
         assert_eq!(job.runner.as_deref(), Some("linux-runner-x"));
         assert_eq!(job.server_url.as_deref(), Some("https://ghe.example.org"));
@@ -228,18 +221,6 @@ mod tests {
         let job = job(json!({"status": {"jobDisplayName": name}})).unwrap();
         let name = job.display_name.unwrap();
         assert!(name.starts_with("abä") && name.chars().count() == 256, "{name}");
-    }
-
-    #[test]
-    fn a_workflow_is_named_by_its_file() {
-        for (said, name) in [
-            ("o/r/.github/workflows/ci.yml@refs/heads/main", Some(".github/workflows/ci.yml")),
-            ("o/r/.github/workflows/ci.yml", Some(".github/workflows/ci.yml")),
-            ("o/r", None),
-            ("", None),
-        ] {
-            assert_eq!(workflow(said).as_deref(), name, "{said}");
-        }
     }
 
     #[test]

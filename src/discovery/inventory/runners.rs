@@ -54,8 +54,13 @@ impl State {
 
     pub(super) fn learn_job(&mut self, uid: &PodUid, job: Arc<JobEnv>) {
         let Some(pod) = self.pods.get_mut(uid) else { return };
-        if pod.job.as_ref() != Some(&job) {
-            pod.job = Some(job);
+        // Who says something first has said it.
+        let merged = match &pod.job {
+            Some(known) => Arc::new(JobEnv::clone(known).or(&job)),
+            None => job,
+        };
+        if pod.job.as_ref() != Some(&merged) {
+            pod.job = Some(merged);
             self.touch_all_of(uid);
         }
     }
@@ -241,6 +246,7 @@ mod tests {
             |state: &State| state.runner_facts(&uid(1)).job.unwrap().repository.clone().unwrap();
         assert_eq!(&*repository(&state), "o/labelled");
         state.learn(Evidence::Job { pod: uid(1), job: named("o/told") }, Instant::now());
+        state.learn(Evidence::Job { pod: uid(1), job: named("o/forged") }, Instant::now());
         assert_eq!(&*repository(&state), "o/told");
     }
 }

@@ -42,7 +42,7 @@ pub(super) fn job(container: &EphemeralContainer) -> Option<Arc<JobEnv>> {
 
 /// A server's URL: `https://HOST[:PORT][/PATH]` without a trailing slash. `None` for another
 /// scheme, credentials, a query, or no host, because links are built from it.
-pub(crate) fn server_url(value: &str) -> Option<Arc<str>> {
+pub fn server_url(value: &str) -> Option<Arc<str>> {
     let (scheme, rest) = value.split_once("://")?;
     let host = rest.split('/').next()?;
     let is_plain = |letter: char| letter.is_ascii_graphic() && !"?#@\\\"<>".contains(letter);
@@ -52,7 +52,7 @@ pub(crate) fn server_url(value: &str) -> Option<Arc<str>> {
 }
 
 /// Truncated for use as a label or attribute, without control characters.
-pub(crate) fn job_text(value: &str) -> Option<Arc<str>> {
+pub fn job_text(value: &str) -> Option<Arc<str>> {
     let value: String =
         value.chars().filter(|letter| !letter.is_control()).take(JOB_TEXT).collect();
     (!value.is_empty()).then(|| value.into())

@@ -94,7 +94,7 @@ impl Assembler {
         followed.job_evidence.purpose = snapshot.runner.purpose;
         followed.has_own_hook = snapshot.runner.has_own_hook;
         if let Some(job) = snapshot.runner.job
-            && followed.job_evidence.told.as_ref().is_none_or(|known| *known < job)
+            && followed.job_evidence.told.as_ref() != Some(&job)
         {
             followed.take(Evidence::Job(job));
         }

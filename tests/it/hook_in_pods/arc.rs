@@ -1,9 +1,10 @@
 //! Runners of ARC as ARC makes them, without our hook: its object with a status, its pods, and the
 //! pods that its container hook creates. The runner itself is a stand-in that writes the real one's
-//! lines.
+//! lines, the message of the job among them, as in GitHub's image.
 
 mod objects;
 
+use ephemon_contract::trace::RunKey;
 use serde_json::json;
 
 use super::installed::Installed;
@@ -38,8 +39,12 @@ fn jobs_of_every_mode_are_known_by_name_without_the_hook() {
     for (name, mode, ..) in RUNNERS {
         arc.runner(name, mode);
     }
-    for (name, ..) in RUNNERS {
+    for (name, mode, ..) in RUNNERS {
         arc.says(name, &format!("Running job: build {name}"));
+        // Without it, ARC alone says which job it is.
+        if mode != Mode::Kubernetes {
+            arc.writes(name, &job_message(name));
+        }
     }
     // As ARC's listener does, which is told some time after the runner.
     for (number, (name, ..)) in RUNNERS.iter().enumerate() {
@@ -48,18 +53,16 @@ fn jobs_of_every_mode_are_known_by_name_without_the_hook() {
     let workflow = arc.workflow_pod("linux-runner-kube", "workflow");
     let step = arc.workflow_pod("linux-runner-kube", "step-0a1b2c3d");
     // While they run: named by ARC, and counted.
-    let labels = |name: &str| {
-        let job = format!("build {name}");
-        [
-            ("organization", "octo-org".to_owned()),
-            ("repository", "widgets".to_owned()),
-            ("workflow", ".github/workflows/ci.yml".to_owned()),
-            ("job_id", job),
-        ]
+    let labels = |name: &'static str, mode| {
+        let (workflow, job_id) = match mode {
+            Mode::Kubernetes => (".github/workflows/ci.yml", ""),
+            _ => ("CI", name),
+        };
+        let repository = [("organization", "octo-org"), ("repository", "widgets")];
+        [&repository[..], &[("workflow", workflow), ("job_id", job_id)]].concat()
     };
-    for (name, ..) in RUNNERS {
-        let labels = labels(name);
-        let labels: Vec<_> = labels.iter().map(|(key, value)| (*key, value.as_str())).collect();
+    for (name, mode, ..) in RUNNERS {
+        let labels = labels(name, mode);
         let started = agent.scrape_until(|ledger| {
             ledger.sum("ephemon_job_started_total", &labels).filter(|count| *count >= 1.0)
         });
@@ -84,9 +87,8 @@ fn jobs_of_every_mode_are_known_by_name_without_the_hook() {
         arc.says(name, &format!("Job build {name} completed with result: {result}"));
         arc.ends(name);
     }
-    for (name, _, _, result) in RUNNERS {
-        let labels = labels(name);
-        let mut labels: Vec<_> = labels.iter().map(|(key, value)| (*key, value.as_str())).collect();
+    for (name, mode, _, result) in RUNNERS {
+        let mut labels = labels(name, mode);
         labels.push(("result", result));
         agent.scrape_until(|ledger| ledger.sum("ephemon_job_completed_total", &labels));
     }
@@ -96,9 +98,12 @@ fn jobs_of_every_mode_are_known_by_name_without_the_hook() {
         until(PATIENCE, || spans().into_values().find(|span| span.name == name))
             .unwrap_or_else(|| panic!("{}", all_of_agent("no trace", &agent)))
     };
-    for (name, _, _, result) in RUNNERS {
+    let github = RunKey { run_id: "71", run_attempt: "2" }.trace_id();
+    for (name, mode, _, result) in RUNNERS {
         let root = root(name);
         assert!(root.parent_span_id.iter().all(|byte| *byte == 0));
+        // ARC does not know the attempt, without which nobody knows GitHub's trace.
+        assert_eq!(root.trace_id == github.0, mode != Mode::Kubernetes, "{name}");
         assert_eq!(attribute(&root, "cicd.pipeline.task.run.result"), result);
     }
     // The runner's pod and those that it created are one job and one trace.
@@ -132,6 +137,31 @@ fn jobs_of_every_mode_are_known_by_name_without_the_hook() {
     assert_eq!(agent.complaints(), Vec::<String>::new());
 }
 
+/// The message of a job as the worker writes it: the parts that count, and some that do not.
+fn job_message(job: &str) -> String {
+    let pairs = [
+        ("repository", "octo-org/widgets"),
+        ("run_id", "71"),
+        ("run_attempt", "2"),
+        ("workflow", "CI"),
+        ("ref", "refs/heads/main"),
+        ("server_url", "https://github.com"),
+    ];
+    let pairs: Vec<_> = pairs.iter().map(|(key, value)| json!({"k": key, "v": value})).collect();
+    let message = json!({
+        "variables": {
+            "system.culture": {"value": "en-US"}, "system.github.job": {"value": job},
+        },
+        "contextData": {
+            "inputs": {"t": 2, "d": [{"k": "run_attempt", "v": "99"}]},
+            "github": {"t": 2, "d": pairs},
+        },
+    });
+    let text = format!("Job message:\n {}", serde_json::to_string_pretty(&message).unwrap());
+    let header = "[WORKER 2026-11-23 12:19:10Z INFO Worker] ";
+    text.lines().map(|line| format!("{header}{line}\n")).collect()
+}
+
 fn attribute_of_number(span: &opentelemetry_proto::tonic::trace::v1::Span, key: &str) -> f64 {
     use opentelemetry_proto::tonic::common::v1::any_value::Value;
     let found = span.attributes.iter().find(|one| one.key == key);
@@ -162,7 +192,7 @@ fn without_the_right_to_read_arcs_objects_labels_and_log_name_the_job() {
         ("organization", "octo-org"),
         ("repository", "widgets"),
         ("workflow", ""),
-        ("job_id", "build"),
+        ("job_id", ""),
         ("result", "success"),
     ];
     agent.scrape_until(|ledger| ledger.sum("ephemon_job_completed_total", &labels));
@@ -193,7 +223,7 @@ fn a_pod_of_a_runner_on_another_node_is_labelled_and_counted_by_its_runners_agen
     let labels = [("pod", &*pod), ("container", "job")];
     agent.scrape_until(|ledger| ledger.sum("ephemon_container_info", &labels));
     arc.delete(&pod);
-    let labels = [("organization", "octo-org"), ("repository", "widgets"), ("job_id", "build")];
+    let labels = [("organization", "octo-org"), ("repository", "widgets")];
     let used = agent.scrape_until(|ledger| {
         ledger.sum("ephemon_job_cpu_seconds_total", &labels).filter(|used| *used > 0.1)
     });

@@ -27,7 +27,7 @@ fn job() -> Arc<JobEnv> {
     Arc::new(JobEnv {
         repository: text("o/r"),
         run_id: text("71"),
-        workflow: text(".github/workflows/ci.yml"),
+        workflow_ref: text("o/r/.github/workflows/ci.yml@refs/heads/main"),
         runner: text("runner-1"),
         ..JobEnv::default()
     })
@@ -96,6 +96,7 @@ fn a_runner_and_the_pods_that_it_creates_are_one_job() {
     let [only] = &sent[..] else { panic!("{} dispatches", sent.len()) };
     let job = &only.job;
     assert_eq!(job.identity.repository.as_deref(), Some("o/r"));
+    assert_eq!(job.identity.workflow.as_deref(), Some(".github/workflows/ci.yml"));
     assert_eq!((job.identity.run_id.as_deref(), &job.identity.run), (Some("71"), &None));
     assert_eq!((job.outcome.result, job.judged_by), (JobResult::Failure, ResultSource::Runner));
     let part = |pod: Option<&str>, name: &str| {

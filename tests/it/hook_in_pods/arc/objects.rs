@@ -16,9 +16,9 @@ use crate::support::workflow_images::BUSYBOX;
 /// The definition of its objects; `README.md` beside it says where it comes from.
 const DEFINITION: &[u8] =
     include_bytes!("../../fixtures/actions-runner-controller/ephemeralrunners.yaml.gz");
-/// Waits for lines to write, writes each as the runner does, and ends when it is told to.
+/// Waits for text to write, and ends when it is told to.
 const STAND_IN: &str = "n=1; while :; do \
-    if [ -e /lines/$n ]; then echo \"$(date -u '+%Y-%m-%d %H:%M:%SZ'): $(cat /lines/$n)\"; n=$((n+1)); \
+    if [ -e /lines/$n ]; then cat /lines/$n; n=$((n+1)); \
     elif [ -e /lines/end ]; then exit 0; else sleep 0.1; fi; done";
 /// Works for a while, and waits to be ended by force.
 const WORK: &str = "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; exec tail -f /dev/null";
@@ -117,10 +117,16 @@ impl<'a> Arc<'a> {
         );
     }
 
-    /// The runner's stand-in writes a line.
+    /// The runner's stand-in writes a line, with the time before it.
     pub(super) fn says(&self, name: &str, line: &str) {
+        let script = format!("$(date -u '+%Y-%m-%d %H:%M:%SZ'): {line}\n");
+        self.writes(name, &script);
+    }
+
+    /// The runner's stand-in writes text as it is, but for `$(…)`.
+    pub(super) fn writes(&self, name: &str, text: &str) {
         let script = format!(
-            "n=1; while [ -e /lines/$n ]; do n=$((n+1)); done; printf %s '{line}' > /lines/new; \
+            "n=1; while [ -e /lines/$n ]; do n=$((n+1)); done; cat > /lines/new << END\n{text}END\n\
              mv /lines/new /lines/$n"
         );
         self.inside(name, &script);
