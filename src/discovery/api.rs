@@ -21,7 +21,6 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::select_all;
 use k8s_openapi::api::core::v1::Pod;
-use kube::Client;
 use kube::api::Api;
 use tokio::sync::oneshot;
 
@@ -72,7 +71,6 @@ pub struct Patience {
 /// A connection to the API server that has not been used yet.
 #[derive(Debug)]
 pub struct Watch {
-    client: Client,
     api: Api<Pod>,
     /// The server's address, without credentials.
     url: String,
@@ -99,7 +97,7 @@ impl Watch {
     /// Reads the configuration, without connecting.
     pub async fn connect(options: Options) -> Result<Self, Error> {
         let (client, url) = connect::client(&options).await?;
-        Ok(Self { api: Api::all(client.clone()), client, url, options })
+        Ok(Self { api: Api::all(client), url, options })
     }
 
     /// The API server's address.
@@ -109,7 +107,7 @@ impl Watch {
 
     /// What asks this server for single objects.
     pub fn runner_objects(&self) -> RunnerObjects {
-        RunnerObjects::new(self.client.clone(), self.options.patience)
+        RunnerObjects::new(self.api.clone().into_client(), self.options.patience)
     }
 
     /// Keeps the inventory up to date, with a list and a watch for each selector; never returns.
@@ -124,7 +122,7 @@ impl Watch {
             union.all_listed().await;
             // The receiver may have been dropped, which is not an error here.
             drop(listed.send(()));
-            std::future::pending().await
+            std::future::pending::<Infallible>().await
         };
         select_all(follows.chain([first.boxed()])).await.0
     }

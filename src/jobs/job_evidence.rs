@@ -185,7 +185,7 @@ impl JobEvidence {
         spec.chain(over.map(|one| Place::Container(one.id.clone())))
             .chain(journal)
             .chain(others.into_iter().flatten())
-            .chain(Box::new(self.member_places()) as Box<dyn Iterator<Item = Place>>)
+            .chain(Box::new(self.member_places()) as Box<dyn Iterator<Item = Place> + '_>)
     }
 
     /// What is held at a place; nothing where it was given up meanwhile.

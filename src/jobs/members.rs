@@ -71,7 +71,7 @@ impl JobEvidence {
     /// Places of all that is to outlive the agent.
     pub(super) fn member_places(&self) -> impl Iterator<Item = Place> {
         self.members.iter().flat_map(|(uid, member)| {
-            member.places().map(|place| Place::Member(uid.clone(), Box::new(place)))
+            member.places().map(move |place| Place::Member(uid.clone(), Box::new(place)))
         })
     }
 

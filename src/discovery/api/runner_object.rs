@@ -4,6 +4,7 @@
 //! (the fields), `cmd/ghalistener/scaler/scaler.go` (the listener writes those of the job when the
 //! service reports that the runner has taken one).
 
+use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ const PREFIX: &str = "/apis/actions.github.com/v1alpha1/namespaces";
 const RESOURCE: &str = "ephemeralrunners";
 
 /// Asks for objects; cheap to clone. All clones know what the last answer was.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct RunnerObjects {
     client: Client,
     patience: Duration,
@@ -116,6 +117,12 @@ impl RunnerObjects {
     }
 }
 
+impl fmt::Debug for RunnerObjects {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("RunnerObjects").field("last", &self.last()).finish_non_exhaustive()
+    }
+}
+
 fn refusal(failure: &Failure) -> Answer {
     match failure {
         Failure::Refusal(404, _) => Answer::Missing,
@@ -157,7 +164,7 @@ impl Text {
             Self::Text(text) => job_text(&text),
             // The listener writes 0 where it knows none.
             Self::Number(number) if number > 0 => Some(number.to_string().into()),
-            Self::Number(_) | Self::Other(_) | Self::Absent => None,
+            Self::Number(_) | Self::Other(IgnoredAny) | Self::Absent => None,
         }
     }
 }

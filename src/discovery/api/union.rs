@@ -61,7 +61,9 @@ impl Union {
     }
 
     pub(super) fn listed(&self, place: usize, uid: &PodUid) {
-        self.with(place, |share| drop(share.uids.insert(uid.clone())));
+        self.with(place, |share| {
+            share.uids.insert(uid.clone());
+        });
         self.inventory.listed(uid);
     }
 

@@ -86,13 +86,12 @@ impl State {
         };
         let pods = self.pods.values().filter(|pod| pod.standing == Standing::Listed);
         let pods = pods.filter_map(|pod| {
-            Some(RunnerPod {
-                pod: Arc::clone(pod.refs.values().next()?),
-                object: object(pod)?,
-                has_begun: pod.has_begun
-                    || pod.origin.as_ref().is_some_and(|origin| origin.workflow.is_some()),
-                is_named: pod.job.is_some(),
-            })
+            let (named, object) = (pod.refs.values().next()?, object(pod)?);
+            // A runner creates pods for its job and for nothing else.
+            let is_created = pod.origin.as_ref().is_some_and(|origin| origin.workflow.is_some());
+            let has_begun = pod.has_begun || is_created || self.has_created(named);
+            let is_named = pod.job.is_some();
+            Some(RunnerPod { pod: Arc::clone(named), object, has_begun, is_named })
         });
         pods.collect()
     }
@@ -128,20 +127,27 @@ impl State {
         runners.max_by_key(|(rank, ..)| *rank).map(|(_, uid, named)| (uid, named))
     }
 
+    /// Whether there is a pod that this runner has created.
+    fn has_created(&self, runner: &PodRef) -> bool {
+        self.pods.values().any(|pod| is_of(pod, runner))
+    }
+
     /// The pod has changed, and with it those that its runner has created.
     fn touch_all_of(&mut self, uid: &PodUid) {
         let named = self.pods.get(uid).and_then(|pod| pod.refs.values().next());
-        let is_of = |pod: &Pod| {
-            let workflow = pod.origin.as_ref().and_then(|origin| origin.workflow.as_ref());
-            let namespace = pod.refs.values().next().map(|pod| &pod.namespace);
-            let all = workflow.zip(namespace).zip(named);
-            all.is_some_and(|((workflow, namespace), named)| workflow.is_of(namespace, named))
-        };
-        let created = self.pods.iter().filter(|(_, pod)| is_of(pod));
+        let created = self.pods.iter().filter(|(_, pod)| named.is_some_and(|it| is_of(pod, it)));
         let touched: Vec<PodUid> = created.map(|(uid, _)| uid.clone()).collect();
         self.touch(uid);
         touched.iter().for_each(|uid| self.touch(uid));
     }
+}
+
+/// Whether this runner has created the pod.
+fn is_of(pod: &Pod, runner: &PodRef) -> bool {
+    let workflow = pod.origin.as_ref().and_then(|origin| origin.workflow.as_ref());
+    let namespace = pod.refs.values().next().map(|pod| &pod.namespace);
+    let both = workflow.zip(namespace);
+    both.is_some_and(|(workflow, namespace)| workflow.is_of(namespace, runner))
 }
 
 /// The controller's word on the job, then the labels'.
@@ -227,9 +233,10 @@ mod tests {
         };
         let text = |text: &str| text.to_owned();
         assert_eq!(asked(&state), [(text("r"), text("r"), false, false)]);
+        add(&mut state, 2, "r-workflow", workflow_pod(Purpose::Job));
+        assert_eq!(asked(&state), [(text("r"), text("r"), true, false)], "it creates pods");
         assert!(state.job_began(&uid(1)) && !state.job_began(&uid(1)));
         state.learn(Evidence::Job { pod: uid(1), job: named("o/r") }, Instant::now());
-        add(&mut state, 2, "r-workflow", workflow_pod(Purpose::Job));
         assert_eq!(asked(&state), [(text("r"), text("r"), true, true)]);
         state.unlisted(&uid(1), Instant::now());
         state.forget_pod(&uid(1));

@@ -108,15 +108,6 @@ impl Origin {
         };
         (origin != Self::default()).then(|| Arc::new(origin))
     }
-
-    /// Approximate memory in bytes.
-    pub(crate) fn bytes(&self) -> usize {
-        let labels = self.labels.iter().flat_map(|job| job.texts()).flatten();
-        let texts = labels.map(|text| text.len()).sum::<usize>();
-        let names = [&self.ephemeral_runner, &self.workflow.as_ref().map(|it| it.runner.clone())];
-        let names = names.into_iter().flatten().map(|name| name.len()).sum::<usize>();
-        size_of::<Self>() + size_of::<JobEnv>() + texts + names
-    }
 }
 
 // === impl WorkflowPod ===

@@ -79,10 +79,8 @@ impl Assembler {
 
     /// Pods of these runners.
     pub(super) fn members_of(&self, is_due: impl Fn(&Followed) -> bool) -> impl Iterator<Item = &PodUid> {
-        let of_due = move |(uid, of): (_, &MemberOf)| {
-            self.pods.get(&of.runner).is_some_and(&is_due).then_some(uid)
-        };
-        self.members.iter().filter_map(of_due)
+        let is_of_due = move |of: &MemberOf| self.pods.get(&of.runner).is_some_and(&is_due);
+        self.members.iter().filter(move |(_, of)| is_of_due(of)).map(|(uid, _)| uid)
     }
 
     /// The job is over, and what was created for it is no other.
