@@ -23,7 +23,7 @@ const MIB: usize = 1024 * KIB;
 /// `resources.limits.memory` of the manifests without a collector, in bytes.
 pub const LIMIT: usize = 128 * MIB;
 /// The same with logs, traces or metrics exported to a collector.
-pub const EXPORT_LIMIT: usize = 224 * MIB;
+pub const EXPORT_LIMIT: usize = 240 * MIB;
 /// Pods of a node that the budget is made for. A kubelet runs at most 110 by default.
 const PODS: usize = 250;
 /// Running containers on a node with so many pods.
@@ -62,7 +62,7 @@ pub const POOLS: &[Pool] = &[
         inventory::MAX_TOTAL_SPEC_BYTES + PODS * inventory::GUARANTEED_SPEC_BYTES,
     ),
     always("runners and jobs of pods", PODS * inventory::ORIGIN_BYTES),
-    always("an object of ARC being read", 2 * OBJECT_BYTES),
+    always("an object of ARC being read", OBJECT_BYTES),
     always("log directories of pods", PODS * inventory::MAX_LOGS_PER_POD * 64),
     always("values of containers", (LIVING + ENDED + readings::MAX_ENDS) * readings::RECORD_BYTES),
     always("open files of running containers", LIVING * 4 * KIB),

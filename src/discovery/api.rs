@@ -121,7 +121,7 @@ impl Watch {
         let first = async {
             union.all_listed().await;
             // The receiver may have been dropped, which is not an error here.
-            drop(listed.send(()));
+            listed.send(()).ok();
             std::future::pending::<Infallible>().await
         };
         select_all(follows.chain([first.boxed()])).await.0

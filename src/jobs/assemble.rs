@@ -106,7 +106,8 @@ impl JobEvidence {
             }
         }
         for (name, mut steps) in by_container {
-            let container = containers.iter().rev().find(|one| one.pod.is_none() && one.name == name);
+            let container =
+                containers.iter().rev().find(|one| one.pod.is_none() && one.name == name);
             let Some(container) = container else { continue };
             let sighted = container.id.as_ref().and_then(|id| self.containers.get(id));
             let read_ns = sighted.and_then(|one| one.reading).map(|reading| reading.at_ns);

@@ -11,7 +11,7 @@ use super::job::Role;
 use super::job_evidence::{JobEvidence, MAX_FACT_BYTES};
 
 /// Most pods of one job, besides the runner's: each container action has one.
-pub const MAX_MEMBERS: usize = 256;
+pub(crate) const MAX_MEMBERS: usize = 256;
 
 /// The job's own container in a pod that the reference hook creates.
 ///
@@ -32,10 +32,15 @@ impl JobEvidence {
             Evidence::Spec(entry) if member.is_none_or(|it| !it.spec.contains_key(&entry.name)) => {
                 weight::spec(entry)
             }
-            Evidence::Container(one) if member.is_none_or(|it| !it.containers.contains_key(&one.id)) => {
+            Evidence::Container(one)
+                if member.is_none_or(|it| !it.containers.contains_key(&one.id)) =>
+            {
                 weight::container(one)
             }
-            Evidence::Spec(_) | Evidence::Container(_) | Evidence::Gone { .. } | Evidence::Log { .. } => 0,
+            Evidence::Spec(_)
+            | Evidence::Container(_)
+            | Evidence::Gone { .. }
+            | Evidence::Log { .. } => 0,
             // Of these the runner's own pod tells.
             Evidence::Journal(_)
             | Evidence::Runner { .. }

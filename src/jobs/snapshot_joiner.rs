@@ -131,7 +131,13 @@ mod tests {
                 finished: None,
             };
             let pod = Arc::new(PodRef { namespace: "ci".into(), name: "r".into(), uid });
-            let pods = vec![ListedPod { pod, listed: true, spec: Vec::new(), runner: RunnerFacts::default(), runs: vec![run] }];
+            let pods = vec![ListedPod {
+                pod,
+                listed: true,
+                spec: Vec::new(),
+                runner: RunnerFacts::default(),
+                runs: vec![run],
+            }];
             let containers = vec![Arc::new(record)];
             let snapshots = snapshots(pods, &Snapshot { containers, pods: Vec::new() });
             assert!(snapshots[0].there);
@@ -163,7 +169,13 @@ mod tests {
         let living = ListedContainer { started: Some(UNIX_EPOCH), ..run.clone() };
         for (run, count) in [(run, 0), (living, 1)] {
             let pod = Arc::clone(&pod);
-            let pods = vec![ListedPod { pod, listed: true, spec: Vec::new(), runner: RunnerFacts::default(), runs: vec![run] }];
+            let pods = vec![ListedPod {
+                pod,
+                listed: true,
+                spec: Vec::new(),
+                runner: RunnerFacts::default(),
+                runs: vec![run],
+            }];
             let snapshots = snapshots(pods, &Snapshot::default());
             assert_eq!(snapshots[0].containers.len(), count);
         }

@@ -17,10 +17,10 @@ use ephemon_discovery::pod_view::{job_text, server_url};
 use ephemon_model::{JobEnv, PodUid};
 
 /// Most runners whose messages are being read at once; one that began earlier is given up.
-const MAX_OPEN: usize = 64;
+const MAX_OPEN: usize = 32;
 /// Most runners of which it is known that their message was read: as many as the node may have had
 /// within minutes.
-const MAX_DONE: usize = 2048;
+const MAX_DONE: usize = 1024;
 /// Memory of all that, bytes.
 pub const JOB_MESSAGES_BYTES: usize = MAX_OPEN * 16 * 1024 + MAX_DONE * 96;
 /// A longer line has none of the fields.

@@ -56,9 +56,9 @@ pub use pod_masks::MAX_BYTES as MAX_MASK_BYTES;
 pub use steps::{MAX_STEPS_IN_ALL, STEP_BYTES};
 
 use in_flight::{BatchBuilder, InFlight};
+use job_message::JobMessages;
 use learner::Learner;
 use pipeline::{Common, LogPipelines};
-use job_message::JobMessages;
 use pump::{Pump, Said};
 use steps::Steps;
 use told::Told;

@@ -63,8 +63,9 @@ impl JobEnv {
     /// All of its texts, in the order of the fields.
     pub fn texts(&self) -> [Option<&Arc<str>>; 14] {
         let Self { repository, run_id, run_attempt, name, workflow, workflow_ref, .. } = self;
-        let Self { sha, git_ref, event, runner, role, traceparent, server_url, display_name, .. } =
-            self;
+        let Self {
+            sha, git_ref, event, runner, role, traceparent, server_url, display_name, ..
+        } = self;
         let job = [repository, run_id, run_attempt, name, workflow, workflow_ref];
         let rest = [sha, git_ref, event, runner, role, traceparent, server_url, display_name];
         let mut all = job.into_iter().chain(rest);

@@ -121,7 +121,8 @@ impl State {
             |pod: &Pod| pod.origin.as_ref().is_some_and(|origin| origin.workflow.is_some());
         let runners = self.pods.iter().filter_map(|(uid, pod)| {
             let named = pod.refs.values().next()?;
-            let is_runner = is_selected(pod) && !is_workflow(pod) && workflow.is_of(namespace, named);
+            let is_runner =
+                is_selected(pod) && !is_workflow(pod) && workflow.is_of(namespace, named);
             is_runner.then_some(((pod.standing == Standing::Listed, pod.seq), uid, named))
         });
         runners.max_by_key(|(rank, ..)| *rank).map(|(_, uid, named)| (uid, named))
@@ -213,7 +214,10 @@ mod tests {
         assert!(touched.contains(uid(1).as_str()) && touched.contains(uid(2).as_str()));
         for n in [1, 2] {
             let job = state.runner_facts(&uid(n)).job.unwrap();
-            assert_eq!((job.repository.as_deref(), job.runner.as_deref()), (Some("o/r"), Some("r")));
+            assert_eq!(
+                (job.repository.as_deref(), job.runner.as_deref()),
+                (Some("o/r"), Some("r"))
+            );
         }
         assert_eq!(state.runner_facts(&uid(2)).pod, None);
     }
@@ -226,7 +230,9 @@ mod tests {
             let mut pods: Vec<_> = state
                 .runner_pods()
                 .into_iter()
-                .map(|it| (it.pod.name.to_string(), it.object.to_string(), it.has_begun, it.is_named))
+                .map(|it| {
+                    (it.pod.name.to_string(), it.object.to_string(), it.has_begun, it.is_named)
+                })
                 .collect();
             pods.sort();
             pods

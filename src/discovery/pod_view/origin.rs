@@ -128,7 +128,8 @@ impl WorkflowPod {
 
     /// Whether this is the pod of its runner, by name.
     pub(crate) fn is_of(&self, namespace: &str, pod: &PodRef) -> bool {
-        let is_named = *pod.name == *self.runner || (self.is_cut && pod.name.starts_with(&*self.runner));
+        let is_named =
+            *pod.name == *self.runner || (self.is_cut && pod.name.starts_with(&*self.runner));
         is_named && &*pod.namespace == namespace
     }
 }
@@ -176,7 +177,8 @@ mod tests {
 
     #[test]
     fn a_runners_pod_is_owned_by_its_object_and_labelled_with_where_it_is_registered() {
-        let labels = json!({"actions.github.com/organization": "o", "actions.github.com/repository": "r"});
+        let labels =
+            json!({"actions.github.com/organization": "o", "actions.github.com/repository": "r"});
         let owner = ("actions.github.com/v1alpha1", "EphemeralRunner", "linux-runner-x");
         let known = origin("linux-runner-x", labels, Some(owner)).unwrap();
         assert_eq!(known.ephemeral_runner.as_deref(), Some("linux-runner-x"));
@@ -236,7 +238,8 @@ mod tests {
         let owner = Some(("batch/v1", "Job", job.as_str()));
         let workflow = origin("y", json!({}), owner).unwrap().workflow.clone().unwrap();
         let uid = ephemon_model::PodUid::parse("0e269fa4-f505-4963-9096-958063077203").unwrap();
-        let pod = |name: &str| PodRef { namespace: "ci".into(), name: name.into(), uid: uid.clone() };
+        let pod =
+            |name: &str| PodRef { namespace: "ci".into(), name: name.into(), uid: uid.clone() };
         assert!(workflow.is_of("ci", &pod(&long)));
         assert!(!workflow.is_of("other", &pod(&long)) && !workflow.is_of("ci", &pod("x")));
     }

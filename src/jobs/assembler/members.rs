@@ -78,7 +78,10 @@ impl Assembler {
     }
 
     /// Pods of these runners.
-    pub(super) fn members_of(&self, is_due: impl Fn(&Followed) -> bool) -> impl Iterator<Item = &PodUid> {
+    pub(super) fn members_of(
+        &self,
+        is_due: impl Fn(&Followed) -> bool,
+    ) -> impl Iterator<Item = &PodUid> {
         let is_of_due = move |of: &MemberOf| self.pods.get(&of.runner).is_some_and(&is_due);
         self.members.iter().filter(move |(_, of)| is_of_due(of)).map(|(uid, _)| uid)
     }

@@ -177,7 +177,8 @@ fn without_the_right_to_read_arcs_objects_labels_and_log_name_the_job() {
     let Some(site) = Site::start() else { return };
     let collector = Backend::start_on(site.node.gateway(), Wire::Http);
     let arc = Arc::new(&site);
-    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "arc-runners"}});
+    let namespace =
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "arc-runners"}});
     site.kubectl().apply(&namespace.to_string());
     // The right is given in another namespace only.
     let components = ["otlp", "runner-namespaces"];
@@ -204,7 +205,14 @@ fn without_the_right_to_read_arcs_objects_labels_and_log_name_the_job() {
     let [complaint] = &complaints[..] else { panic!("once: {complaints:?}") };
     assert!(complaint.contains("ephemeralrunners") && complaint.contains("grant"), "{complaint}");
     let check = site.kubectl().run(&[
-        "exec", "daemonset/ephemon", "-n", "ephemon", "--", "ephemon", "agent", "--check",
+        "exec",
+        "daemonset/ephemon",
+        "-n",
+        "ephemon",
+        "--",
+        "ephemon",
+        "agent",
+        "--check",
     ]);
     assert!(check.contains("jobs of ARC"), "{check}");
 }

@@ -66,12 +66,18 @@ fn workflow() -> Story {
 }
 
 /// The runner and its pods, second by second.
-fn play(assembler: &mut Assembler, seconds: std::ops::Range<u64>) -> (Vec<Arc<Job>>, Vec<Dispatch>) {
+fn play(
+    assembler: &mut Assembler,
+    seconds: std::ops::Range<u64>,
+) -> (Vec<Arc<Job>>, Vec<Dispatch>) {
     let mut action = Story::new();
     action.container("job", ContainerType::Container, None, (30, 35), 3, 1000);
     let (mut started, mut sent) = (Vec::new(), Vec::new());
     for second in seconds {
-        let mut snapshots = vec![told(news(&runner(), second, second < 70).0)];
+        let mut snapshots = vec![news(&runner(), second, second < 70).0];
+        if second >= 12 {
+            snapshots = snapshots.into_iter().map(told).collect();
+        }
         if (11..57).contains(&second) {
             snapshots.push(created("r-workflow", 1, Purpose::Job, &workflow(), second));
         }
@@ -100,9 +106,10 @@ fn a_runner_and_the_pods_that_it_creates_are_one_job() {
     assert_eq!((job.identity.run_id.as_deref(), &job.identity.run), (Some("71"), &None));
     assert_eq!((job.outcome.result, job.judged_by), (JobResult::Failure, ResultSource::Runner));
     let part = |pod: Option<&str>, name: &str| {
-        let found = job.containers.iter().find(|one| {
-            one.pod.as_ref().map(|pod| &*pod.name) == pod && &*one.name == name
-        });
+        let found = job
+            .containers
+            .iter()
+            .find(|one| one.pod.as_ref().map(|pod| &*pod.name) == pod && &*one.name == name);
         let one = found.unwrap_or_else(|| panic!("no {name} of {pod:?}"));
         (one.role, one.outcome.result)
     };

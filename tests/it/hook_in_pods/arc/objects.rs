@@ -173,7 +173,8 @@ impl<'a> Arc<'a> {
 
     /// The container hook deletes such a pod at once.
     pub(super) fn delete(&self, pod: &str) {
-        let words = ["delete", "pod", pod, "-n", self.site.namespace(), "--grace-period=0", "--force"];
+        let words =
+            ["delete", "pod", pod, "-n", self.site.namespace(), "--grace-period=0", "--force"];
         self.site.kubectl().run(&words);
     }
 
