@@ -153,7 +153,10 @@ impl Followed {
             // Whether its containers live is not known yet.
             return false;
         }
-        let last_resort = self.runner_ended() || !self.there;
+        // The reference hook deletes what it has created at once: the API forgets such a pod while its
+        // containers still run.
+        let is_deleted = !self.there && self.job_evidence.purpose.is_none();
+        let last_resort = self.runner_ended() || is_deleted;
         let all_ended = self.all_ended(own) && self.job_evidence.members_over();
         if !all_ended && !gone && !last_resort {
             self.over_ns = None;
