@@ -13,6 +13,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use ephemon_crilog::Line;
+use ephemon_discovery::inventory::{Evidence, Inventory};
 use ephemon_discovery::pod_view::{job_text, server_url};
 use ephemon_model::{JobEnv, PodUid};
 
@@ -62,8 +64,20 @@ enum Place {
 // === impl JobMessages ===
 
 impl JobMessages {
+    /// Takes in one line of a runner's log, and tells the inventory of a job when it is known.
+    pub(super) fn hear(&mut self, line: &Line<'_>, inventory: &Inventory) {
+        // A line that is too long comes in parts, and has none of the fields.
+        if line.part > 0 {
+            return;
+        }
+        let pod = &line.log.pod.uid;
+        if let Some(job) = self.read(pod, line.text) {
+            inventory.learn(Evidence::Job { pod: pod.clone(), job });
+        }
+    }
+
     /// Reads one line of a runner's log; the job, when the message is complete.
-    pub(super) fn read(&mut self, pod: &PodUid, line: &[u8]) -> Option<Arc<JobEnv>> {
+    fn read(&mut self, pod: &PodUid, line: &[u8]) -> Option<Arc<JobEnv>> {
         let text = message_line(line)?;
         if text == TITLE {
             if !self.done.contains(pod) && !self.open.iter().any(|(open, _)| open == pod) {

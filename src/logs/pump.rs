@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use ephemon_base::{clock::now_ns, warning::Outage};
 use ephemon_crilog::{Choice, Follower, Line, LogRef, Woken};
 use ephemon_discovery::identity::KnownLog;
-use ephemon_discovery::inventory::{Evidence, Inventory};
+use ephemon_discovery::inventory::Inventory;
 use ephemon_export::{Fate, Outbox, Receipt};
 use ephemon_model::LogRefusal;
 use ephemon_otlp::Entry;
@@ -149,12 +149,7 @@ impl Pump {
             let mut pipeline = pipelines.of(line.log, now);
             let time = line.time_unix_ns.and_then(|time| u64::try_from(time).ok());
             if pipeline.purpose != Purpose::Exported {
-                let pod = &line.log.pod.uid;
-                if line.part == 0
-                    && let Some(job) = job_messages.read(pod, line.text)
-                {
-                    inventory.learn(Evidence::Job { pod: pod.clone(), job });
-                }
+                job_messages.hear(&line, inventory);
                 runner.hear(&line.log.pod.uid, time.unwrap_or(observed), line.text, self_metrics);
             }
             if pipeline.purpose == Purpose::Heard {

@@ -77,7 +77,7 @@ struct Status {
 #[derive(Debug, Default, Deserialize)]
 #[serde(untagged)]
 enum Text {
-    Text(String),
+    Said(String),
     Number(i64),
     Other(IgnoredAny),
     #[default]
@@ -161,7 +161,7 @@ impl Object {
 impl Text {
     fn text(self) -> Option<Arc<str>> {
         match self {
-            Self::Text(text) => job_text(&text),
+            Self::Said(text) => job_text(&text),
             // The listener writes 0 where it knows none.
             Self::Number(number) if number > 0 => Some(number.to_string().into()),
             Self::Number(_) | Self::Other(IgnoredAny) | Self::Absent => None,

@@ -139,7 +139,9 @@ impl State {
         let created = self.pods.iter().filter(|(_, pod)| named.is_some_and(|it| is_of(pod, it)));
         let touched: Vec<PodUid> = created.map(|(uid, _)| uid.clone()).collect();
         self.touch(uid);
-        touched.iter().for_each(|uid| self.touch(uid));
+        for uid in &touched {
+            self.touch(uid);
+        }
     }
 }
 

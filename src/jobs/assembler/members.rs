@@ -90,7 +90,9 @@ impl Assembler {
     pub(super) fn part(&mut self, runner: &PodUid, now_ns: u64) {
         let members = self.members.iter().filter(|(_, of)| of.runner == *runner);
         let members: HashSet<PodUid> = members.map(|(uid, _)| uid.clone()).collect();
-        members.iter().for_each(|uid| self.leave(uid, now_ns));
+        for uid in &members {
+            self.leave(uid, now_ns);
+        }
     }
 
     fn leave(&mut self, uid: &PodUid, now_ns: u64) {

@@ -92,11 +92,19 @@ fn jobs_of_every_mode_are_known_by_name_without_the_hook() {
         labels.push(("result", result));
         agent.scrape_until(|ledger| ledger.sum("ephemon_job_completed_total", &labels));
     }
+    assert_traces(&site, &collector, &agent, [&workflow, &step]);
+    let jobs = agent.scrape_until(|ledger| ledger.sum("ephemon_job_started_total", &[]));
+    assert!((jobs - 4.0).abs() < f64::EPSILON, "{}", all_of_agent("four jobs", &agent));
+    assert_eq!(agent.complaints(), Vec::<String>::new());
+}
+
+/// Each job is a trace of its own, and the pods that a runner has created are in it.
+fn assert_traces(site: &Site, collector: &Backend, agent: &Installed, [workflow, step]: [&str; 2]) {
     let spans = || collector.spans_of(site.namespace());
     let root = |name: &str| {
         let name = format!("build {name}");
         until(PATIENCE, || spans().into_values().find(|span| span.name == name))
-            .unwrap_or_else(|| panic!("{}", all_of_agent("no trace", &agent)))
+            .unwrap_or_else(|| panic!("{}", all_of_agent("no trace", agent)))
     };
     let github = RunKey { run_id: "71", run_attempt: "2" }.trace_id();
     for (name, mode, _, result) in RUNNERS {
@@ -123,18 +131,15 @@ fn jobs_of_every_mode_are_known_by_name_without_the_hook() {
     };
     for part in [
         text("", "runner", "runner"),
-        text(&workflow, "fs-init", "runner"),
-        text(&workflow, "job", "job"),
-        text(&workflow, "redis", "service"),
-        text(&step, "job", "step"),
+        text(workflow, "fs-init", "runner"),
+        text(workflow, "job", "job"),
+        text(workflow, "redis", "service"),
+        text(step, "job", "step"),
     ] {
         assert!(parts.contains(&part), "{part:?} is not among {parts:?}");
     }
     let used: f64 = attribute_of_number(&root, "ephemon.cpu.seconds");
     assert!(used > 0.2, "the job's pods worked for it: {used} s");
-    let jobs = agent.scrape_until(|ledger| ledger.sum("ephemon_job_started_total", &[]));
-    assert!((jobs - 4.0).abs() < f64::EPSILON, "{}", all_of_agent("four jobs", &agent));
-    assert_eq!(agent.complaints(), Vec::<String>::new());
 }
 
 /// The message of a job as the worker writes it: the parts that count, and some that do not.
@@ -159,7 +164,7 @@ fn job_message(job: &str) -> String {
     });
     let text = format!("Job message:\n {}", serde_json::to_string_pretty(&message).unwrap());
     let header = "[WORKER 2026-11-23 12:19:10Z INFO Worker] ";
-    text.lines().map(|line| format!("{header}{line}\n")).collect()
+    text.lines().fold(String::new(), |all, line| all + header + line + "\n")
 }
 
 fn attribute_of_number(span: &opentelemetry_proto::tonic::trace::v1::Span, key: &str) -> f64 {
