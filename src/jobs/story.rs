@@ -49,9 +49,8 @@ fn env(role: &str) -> Arc<JobEnv> {
         event: text("push"),
         runner: text("runner-1"),
         role: text(role),
-        traceparent: None,
         server_url: text("https://github.com"),
-        display_name: None,
+        ..JobEnv::default()
     })
 }
 

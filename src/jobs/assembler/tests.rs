@@ -13,17 +13,16 @@ use crate::Evidence;
 use crate::story::{Story, pod, s};
 use crate::{Proof, ResultSource};
 
+fn bare(pod: Arc<PodRef>, there: bool) -> PodSnapshot {
+    let runner = RunnerFacts::default();
+    PodSnapshot { pod, there, spec: Vec::new(), containers: Vec::new(), runner }
+}
+
 /// What a node shows of a story at a second.
 fn news(story: &Story, second: u64, there: bool) -> (PodSnapshot, Vec<Entry>) {
     let mut known = story.clone();
     known.until(second);
-    let mut snapshot = PodSnapshot {
-        pod: pod(),
-        there,
-        spec: Vec::new(),
-        containers: Vec::new(),
-        runner: RunnerFacts::default(),
-    };
+    let mut snapshot = bare(pod(), there);
     let mut entries = Vec::new();
     for piece in known.pieces {
         match piece {
@@ -386,13 +385,7 @@ fn there_is_room_for_so_many_pods_and_the_rest_is_counted_once() {
     let snapshot = |n: usize| {
         let uid = PodUid::parse(&format!("0e269fa4-f505-4963-9096-{n:012}")).unwrap();
         let pod = PodRef { namespace: "ci".into(), name: format!("r{n}").into(), uid };
-        PodSnapshot {
-            pod: Arc::new(pod),
-            there: true,
-            spec: Vec::new(),
-            containers: Vec::new(),
-            runner: RunnerFacts::default(),
-        }
+        bare(Arc::new(pod), true)
     };
     let mut refused = 0;
     for second in 1..4 {
