@@ -53,7 +53,9 @@ impl Cadence {
         let grid_ms = match pause.as_millis() {
             0..200 => return due,
             200..800 => 50,
-            _ => 500,
+            // A pause that is no multiple would become a longer one.
+            long if long % 500 == 0 => 500,
+            _ => 250,
         };
         let grid = Duration::from_millis(grid_ms);
         let over_ns = u64::try_from(due.as_nanos() % grid.as_nanos()).unwrap_or(0);

@@ -22,8 +22,8 @@ const STEADY_AFTER: Duration = Duration::from_secs(30);
 /// wakeups subtracts.
 const WHOLE_INTERVAL: Duration = Duration::from_millis(4500);
 /// The same for one that has used no CPU time since it was last read completely: what a process does
-/// takes CPU time, so that its counters and peaks are the same. What the kernel does for it later
-/// (reclaim, writeback) is read this often.
+/// takes CPU time, so that its counters and peaks are the same. What is done to it without (reclaim,
+/// writeback, another limit) is read this often; only how long it waited keeps [`WHOLE_INTERVAL`].
 const IDLE_WHOLE_INTERVAL: Duration = Duration::from_millis(29_500);
 
 /// The runtime creates one controller's directory after another, so missing files are tried again
@@ -43,6 +43,8 @@ pub(crate) struct Container {
     files: Option<Files>,
     limits_at: Option<Instant>,
     whole_at: Option<Instant>,
+    /// When it was last read how long tasks waited.
+    pressure_at: Option<Instant>,
     /// CPU time at the last complete reading.
     whole_cpu_ns: Option<u64>,
     held: Option<Held>,
@@ -80,6 +82,7 @@ impl Container {
             files: None,
             limits_at: None,
             whole_at: None,
+            pressure_at: None,
             whole_cpu_ns: None,
             held: None,
         }
@@ -117,16 +120,31 @@ impl Container {
     /// A periodic reading: complete, or only what changes every second.
     pub(crate) fn sample(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Reading {
         let age = now.duration_since(self.life.created_at());
-        let has_run = self.usage.cpu.usage_ns != self.whole_cpu_ns;
+        let cpu_ns = self.usage.cpu.usage_ns;
+        let has_run = cpu_ns.is_none() || cpu_ns != self.whole_cpu_ns;
         let interval = if has_run { WHOLE_INTERVAL } else { IDLE_WHOLE_INTERVAL };
-        let is_fresh = self.whole_at.is_some_and(|at| now.duration_since(at) < interval);
-        let reading = if age < STEADY_AFTER || !is_fresh {
+        let is_fresh =
+            |at: Option<Instant>, interval| at.is_some_and(|at| now.duration_since(at) < interval);
+        let reading = if age < STEADY_AFTER || !is_fresh(self.whole_at, interval) {
             self.read(now, buffer)
-        } else {
+        } else if is_fresh(self.pressure_at, WHOLE_INTERVAL) {
             self.read_moving(buffer)
+        } else {
+            self.read_waiting(now, buffer)
         };
         self.add_up_memory();
         reading
+    }
+
+    /// What changes every second, and how long tasks waited.
+    fn read_waiting(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Reading {
+        let reading = self.read_moving(buffer);
+        let (Some(files), Reading::Read(unreadable)) = (&mut self.files, reading) else {
+            return reading;
+        };
+        self.pressure_at = Some(now);
+        let more = files.read_pressure(&mut self.usage, buffer);
+        Reading::Read(unreadable.saturating_add(more))
     }
 
     fn read_moving(&mut self, buffer: &mut Vec<u8>) -> Reading {
@@ -166,7 +184,7 @@ impl Container {
             return Reading::Gone;
         };
         self.read_at = SystemTime::now();
-        self.whole_at = Some(now);
+        (self.whole_at, self.pressure_at) = (Some(now), Some(now));
         self.whole_cpu_ns = self.usage.cpu.usage_ns;
         let young = now.duration_since(self.life.created_at()) < LIMITS_INTERVAL;
         let every = if young { YOUNG_LIMITS_INTERVAL } else { LIMITS_INTERVAL };
@@ -286,6 +304,7 @@ mod tests {
             for name in ["memory.current", "memory.peak", "pids.current", "pids.max"] {
                 put(name, &format!("{figure}\n"));
             }
+            put("io.pressure", &format!("some avg10=0.00 avg60=0.00 avg300=0.00 total={figure}\n"));
             put("memory.stat", &format!("anon {figure}\nfile 0\ninactive_file 0\n"));
         }
 
@@ -329,6 +348,8 @@ mod tests {
         for _ in 0..29 {
             assert_eq!(steady.sample(SECOND), [Some(1); 4]);
         }
+        let waited = steady.container.usage.pressure.io.waiting_us;
+        assert_eq!(waited, Some(2), "who waits uses no CPU time");
         assert_eq!(steady.sample(SECOND), [Some(2); 4]);
         // Once it runs again, five seconds after the last complete reading at most.
         steady.cpu_us += 1;

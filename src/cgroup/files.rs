@@ -140,6 +140,23 @@ impl Files {
         Ok(unreadable)
     }
 
+    /// Reads how long tasks waited: that grows without CPU time. Version 1 has no such files.
+    ///
+    /// Returns how many files could not be read.
+    pub fn read_pressure(&mut self, usage: &mut Usage, buffer: &mut Vec<u8>) -> u32 {
+        let mut unreadable = 0;
+        let mut trouble = |trouble| {
+            if trouble == ReadError::Unreadable {
+                unreadable += 1;
+            }
+        };
+        match &mut self.0 {
+            Version::V1 { .. } => {}
+            Version::V2 { files, .. } => files.read_pressure(usage, buffer, &mut trouble),
+        }
+        unreadable
+    }
+
     /// Reads the limits into `usage`.
     pub fn read_limits(&self, usage: &mut Usage) {
         match &self.0 {

@@ -143,15 +143,28 @@ impl Files {
         read(&mut self.pids_peak, &mut |text| {
             usage.pids.peak = single(text);
         });
-        read(&mut self.cpu_pressure, &mut |text| {
-            usage.pressure.cpu = pressure(text);
-        });
-        read(&mut self.memory_pressure, &mut |text| {
-            usage.pressure.memory = pressure(text);
-        });
-        read(&mut self.io_pressure, &mut |text| {
-            usage.pressure.io = pressure(text);
-        });
+        self.read_pressure(usage, buffer, trouble);
+    }
+
+    /// Time that tasks waited; `trouble` is called for each file that failed.
+    pub(super) fn read_pressure(
+        &mut self,
+        usage: &mut Usage,
+        buffer: &mut Vec<u8>,
+        trouble: &mut impl FnMut(ReadError),
+    ) {
+        let waited = &mut usage.pressure;
+        for (kept, into) in [
+            (&mut self.cpu_pressure, &mut waited.cpu),
+            (&mut self.memory_pressure, &mut waited.memory),
+            (&mut self.io_pressure, &mut waited.io),
+        ] {
+            match kept.read(buffer) {
+                Ok(Some(text)) => *into = pressure(text),
+                Ok(None) => {}
+                Err(error) => trouble(error),
+            }
+        }
     }
 
     /// Present memory and tasks; `trouble` is called for each file that failed.

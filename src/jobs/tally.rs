@@ -264,6 +264,15 @@ fn seconds(ns: u64) -> f64 {
 // === impl Counts ===
 
 impl Counts {
+    /// Whether all its histograms can be counted on.
+    fn is_whole(&self) -> bool {
+        self.duration_seconds.is_whole(DURATION_BOUNDS)
+            && self.memory_peak_bytes.is_whole(MEMORY_BOUNDS)
+            && self.container_start_seconds.is_whole(START_BOUNDS)
+            && self.container_wait_seconds.is_whole(START_BOUNDS)
+            && self.image_pull_seconds.is_whole(START_BOUNDS)
+    }
+
     fn has_expired(&self, now_ns: u64) -> bool {
         now_ns.saturating_sub(self.used_ns) >= EXPIRY_NS
     }
@@ -298,14 +307,18 @@ impl Histogram {
         self.buckets.iter().sum()
     }
 
-    /// The observations as a native histogram of Prometheus has them. None where an agent that counted
-    /// no such buckets began the histogram: theirs would be fewer than there were.
-    pub fn native(&self) -> Option<&ExponentialBuckets> {
-        Some(&self.exponential).filter(|buckets| buckets.count() == self.count())
+    /// The observations as a native histogram of Prometheus has them.
+    pub fn native(&self) -> &ExponentialBuckets {
+        &self.exponential
+    }
+
+    /// Whether both kinds of buckets have all observations, and the classic ones no more than these
+    /// bounds have: an earlier agent had only classic ones, or others.
+    fn is_whole(&self, bounds: &[f64]) -> bool {
+        self.buckets.len() <= bounds.len() + 1 && self.exponential.count() == self.count()
     }
 
     fn observe(&mut self, bounds: &[f64], exemplar: Exemplar) {
-        // Also where an earlier agent had other bounds: those observations stay where they were.
         self.buckets.resize(bounds.len() + 1, 0);
         self.exemplars.resize(bounds.len() + 1, None);
         self.sum += exemplar.value;
@@ -334,7 +347,9 @@ mod pairs {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Sets, D::Error> {
         let pairs: Vec<(Labels, Counts)> = Vec::deserialize(from)?;
-        let pairs = pairs.into_iter().take(super::MAX_LABELS + 1);
+        // A set with histograms of another kind begins anew, as after a reset of its counters.
+        let pairs = pairs.into_iter().filter(|(_, counts)| counts.is_whole());
+        let pairs = pairs.take(super::MAX_LABELS + 1);
         Ok(pairs.map(|(labels, counts)| (Arc::new(labels), Arc::new(counts))).collect())
     }
 }

@@ -95,3 +95,15 @@ fn a_set_that_no_job_has_used_for_a_week_expires_though_there_is_room() {
     assert_eq!(tally.of(&Labels::of(&job)).unwrap().started, 1);
     assert!(!tally.has_expired(0), "a clock that was set back costs nothing");
 }
+
+#[test]
+fn a_set_without_native_buckets_begins_anew() {
+    let job = Story::whole().job_evidence().job(Some(s(100))).unwrap();
+    let mut tally = Tally::default();
+    tally.finished(&job);
+    let mut earlier = serde_json::to_value(&tally).unwrap();
+    let counts = &mut earlier["sets"][0][1];
+    assert!(counts["duration_seconds"].as_object_mut().unwrap().remove("exponential").is_some());
+    let read: Tally = serde_json::from_value(earlier).unwrap();
+    assert_eq!(read.sets().count(), 0);
+}

@@ -54,8 +54,8 @@ pub(super) struct Bucket<'a> {
 // === impl Histogram ===
 
 impl<'a> Histogram<'a> {
-    /// An earlier agent may have had other bounds, and a histogram without observations has no buckets:
-    /// it is shown all the same, for the reason that `Points::unseen` gives.
+    /// A histogram without observations has no buckets: it is shown all the same, for the reason that
+    /// `Points::unseen` gives.
     fn new(histogram: &'a tally::Histogram, bounds: &[f64]) -> Self {
         let mut sum = 0_u64;
         let buckets = (0..=bounds.len()).map(|at| {
@@ -67,7 +67,7 @@ impl<'a> Histogram<'a> {
                 exemplar: histogram.exemplars.get(at).and_then(Option::as_ref),
             }
         });
-        Self { buckets: buckets.collect(), sum: histogram.sum, native: histogram.native() }
+        Self { buckets: buckets.collect(), sum: histogram.sum, native: Some(histogram.native()) }
     }
 
     /// All observations.
