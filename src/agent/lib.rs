@@ -13,6 +13,7 @@ mod export;
 mod feeders;
 mod install;
 mod jobs;
+mod kubelet_root;
 mod limits;
 mod lock;
 mod log;

@@ -32,7 +32,7 @@ use super::log_level::LogLevel;
 use super::otlp_metrics::{self, Names, Wheel};
 use super::readiness::Readiness;
 use super::state::StateReader;
-use super::{jobs, limits, metric_settings};
+use super::{jobs, kubelet_root, limits, metric_settings};
 
 /// How much longer a container's log counts are kept than its metrics.
 const LEDGER_RETENTION: Duration = Duration::from_mins(1);
@@ -111,7 +111,8 @@ impl Shared {
 
     /// A reader of the journals of all pods, for jobs and logs.
     pub(super) fn journals(&self, args: &Args) -> journal::Reader {
-        journal::Reader::new(self.node.clone(), &args.kubelet_root, self.self_metrics.clone())
+        let kubelet_root = kubelet_root::of(args);
+        journal::Reader::new(self.node.clone(), kubelet_root, self.self_metrics.clone())
     }
 
     /// Starts to follow logs if they have a destination. If only spans have one, the runner's own
@@ -236,7 +237,7 @@ fn log_settings(args: &Args, export: &Export) -> logs::Settings {
         node: node_name(args).into(),
         service_name: of("service.name").map(|(_, name)| name.as_str().into()),
         attributes: export.attributes.clone().into(),
-        kubelet_root: args.kubelet_root.clone(),
+        kubelet_root: kubelet_root::of(args),
         link_dirs: flags.log_link_dirs.clone(),
         state_dir: args.state_dir.clone(),
         // As long as the container's metrics may be shown, plus a margin.

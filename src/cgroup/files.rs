@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use ephemon_model::Usage;
 
 use super::hierarchy::Hierarchy;
-use super::kept::ReadError;
+use super::kept::{Kept, ReadError};
 use super::{v1, v2};
 
 /// The kept files of one cgroup.
@@ -17,6 +17,12 @@ enum Version {
     V1 { directories: v1::Directories, files: Box<v1::Files> },
     V2 { directory: PathBuf, files: Box<v2::Files> },
 }
+
+/// The group below a container's own that holds its processes.
+///
+/// Source: crun, `src/libcrun/cgroup-systemd.c`, `find_systemd_subgroup`: with systemd on cgroup v2, unless
+/// the annotation `run.oci.systemd.subgroup` names another.
+const CRUN_GROUP: &str = "container";
 
 /// The cgroup was removed: its CPU counter can no longer be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,14 +75,16 @@ impl Files {
     }
 
     /// The processes in it, numbered in the reader's PID namespace. Processes of namespaces that
-    /// the reader cannot see are listed as 0 by the kernel, and omitted here.
+    /// the reader cannot see are listed as 0 by the kernel, and omitted here. On version 2, if it has
+    /// none of its own, those of the group that crun makes below it.
     pub fn pids(&mut self, buffer: &mut Vec<u8>) -> Vec<u32> {
-        let text = match &mut self.0 {
-            Version::V1 { files, .. } => files.procs(buffer),
-            Version::V2 { files, .. } => files.procs(buffer),
-        };
-        let lines = text.unwrap_or_default().lines();
-        lines.filter_map(|line| line.parse().ok()).filter(|pid| *pid != 0).collect()
+        match &mut self.0 {
+            Version::V1 { files, .. } => numbers(files.procs(buffer).unwrap_or_default()),
+            Version::V2 { files, directory } => {
+                let own = numbers(files.procs(buffer).unwrap_or_default());
+                if own.is_empty() { crun_pids(directory, buffer) } else { own }
+            }
+        }
     }
 
     /// Reads the CPU total into `usage`. `Ok(false)`: the kernel provides none.
@@ -163,5 +171,44 @@ impl Files {
             Version::V1 { directories, .. } => v1::Files::read_limits(directories, usage),
             Version::V2 { directory, .. } => v2::Files::read_limits(directory, usage),
         }
+    }
+}
+
+fn numbers(text: &str) -> Vec<u32> {
+    text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid != 0).collect()
+}
+
+fn crun_pids(directory: &Path, buffer: &mut Vec<u8>) -> Vec<u32> {
+    let kept = Kept::opened(&directory.join(CRUN_GROUP).join("cgroup.procs"));
+    let text =
+        kept.and_then(|mut kept| kept.read(buffer).map(|text| numbers(text.unwrap_or_default())));
+    text.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_one_level_below_the_scope_are_the_containers() {
+        let root = tempfile::tempdir().unwrap();
+        let hierarchy = Hierarchy::V2 { root: root.path().to_owned() };
+        let make = |path: &str, procs: &str| {
+            let directory = root.path().join(path);
+            std::fs::create_dir_all(&directory).unwrap();
+            std::fs::write(directory.join("cgroup.procs"), procs).unwrap();
+        };
+        make("runc", "7\n0\n9\n");
+        make("crun", "");
+        make("crun/container", "11\n");
+        make("empty", "");
+        // Another group below, of an engine inside the container.
+        make("nested", "");
+        make("nested/docker", "13\n");
+        let pids = |name: &str| Files::open(&hierarchy, Path::new(name)).pids(&mut Vec::new());
+        assert_eq!(pids("runc"), [7, 9]);
+        assert_eq!(pids("crun"), [11]);
+        assert_eq!(pids("empty"), [0; 0]);
+        assert_eq!(pids("nested"), [0; 0]);
     }
 }

@@ -47,11 +47,14 @@ fn pod_uid(text: &str) -> Option<Below> {
     PodUid::parse(text).ok().map(Below::Pod)
 }
 
-/// Parses a directory name below a pod's directory: `ID`, `PREFIX-ID.scope`, `crio-ID`.
+/// Parses a directory name below a pod's directory: `ID`, `PREFIX-ID.scope`, `crio-ID`, `kata_ID`.
 ///
-/// `crio-conmon-ID` is CRI-O's monitor of that container, not the container.
+/// `crio-conmon-ID` is CRI-O's monitor of that container, not the container. Kata Containers puts its
+/// prefix before a sandbox's id with cgroupfs only (`src/runtime/virtcontainers/sandbox.go`,
+/// `createResourceController`).
 pub fn container(name: &str) -> Option<ContainerId> {
     let name = name.strip_suffix(".scope").unwrap_or(name);
+    let name = name.strip_prefix("kata_").unwrap_or(name);
     match name.rsplit_once('-') {
         None => ContainerId::parse(name).ok(),
         Some((prefix, _)) if prefix.ends_with("conmon") => None,
@@ -97,6 +100,7 @@ mod tests {
             format!("crio-{ID}.scope"),
             format!("cri-containerd-{ID}.scope"),
             format!("docker-{ID}.scope"),
+            format!("kata_{ID}"),
         ] {
             assert_eq!(container(&name), id, "{name}");
         }

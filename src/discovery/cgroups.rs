@@ -386,4 +386,6 @@ fn directories(path: &Path) -> Vec<String> {
 }
 
 #[cfg(test)]
+mod layouts;
+#[cfg(test)]
 mod tests;

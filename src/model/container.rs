@@ -25,6 +25,9 @@ pub enum ContainerType {
     /// The pod's sandbox ("pause"): included in the pod's accounting, never reported as a
     /// container.
     Sandbox,
+    /// The pod's sandbox where all of the pod's containers run in it without cgroups of their own
+    /// (gVisor, Kata Containers): reported under the name `POD`, as the whole pod.
+    SharedSandbox,
     /// Seen on the node, but its place in the spec is not known, at least not yet.
     Unknown,
 }
@@ -93,7 +96,7 @@ impl ContainerType {
             Self::Init => "init",
             Self::Sidecar => "sidecar",
             Self::Ephemeral => "ephemeral",
-            Self::Sandbox => "sandbox",
+            Self::Sandbox | Self::SharedSandbox => "sandbox",
             Self::Unknown => "unknown",
         }
     }

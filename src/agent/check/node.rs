@@ -10,6 +10,7 @@ use rustix::thread::{CapabilitySet, capabilities};
 
 use super::Finding;
 use crate::args::Args;
+use crate::kubelet_root;
 use crate::limits;
 use crate::lock::{LockError, NodeLock};
 
@@ -31,7 +32,7 @@ pub(super) fn findings(args: &Args) -> Vec<Finding> {
         ),
         directory(
             "kubelet's pods",
-            &node.join(&args.kubelet_root).join("pods"),
+            &node.join(kubelet_root::of(args)).join("pods"),
             "steps of jobs and values to mask are not read; mount the kubelet's directory below \
              --node-root, or name it by --kubelet-root",
         ),

@@ -5,6 +5,7 @@
 
 mod bounds;
 mod limited;
+mod sandboxed;
 mod standing;
 mod touched;
 
@@ -230,10 +231,12 @@ impl State {
             None if nameless_sandbox => SANDBOX_NAME.into(),
             None => self.name_by_order(uid, id)?.name,
         };
+        let holds_pod = nameless_sandbox && self.holds_its_pod(uid, id);
         let container = self.containers.get_mut(id)?;
         let entry = self.pods.get(uid).and_then(|pod| pod.spec.get(&name));
         let facts = Arc::new(ContainerFacts {
             container_type: match entry {
+                _ if holds_pod => ContainerType::SharedSandbox,
                 _ if nameless_sandbox => ContainerType::Sandbox,
                 Some(entry) => entry.container_type,
                 None => ContainerType::Unknown,
