@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ephemon_ci_systems::{CiSystem, Mapping};
 use ephemon_metrics::Pattern;
 
 use super::duration::{parse, parse_positive};
@@ -99,6 +100,31 @@ pub struct Args {
         default_values = ["actions-ephemeral-runner=True", "runner-pod"]
     )]
     pub pod_selector: Vec<String>,
+
+    /// Show the pods of these CI systems, too: gitlab, buildkite, tekton, jenkins, argo. Their jobs have
+    /// the names, URLs and steps that the pods say
+    #[arg(
+        long,
+        env = "EPHEMON_CI_SYSTEM",
+        value_name = "SYSTEM",
+        value_delimiter = ',',
+        num_args = 1,
+        conflicts_with = "no_api"
+    )]
+    pub ci_system: Vec<CiSystem>,
+
+    /// Take a field of a job from its pod: FIELD is repository, repository-url, provider, pipeline, run,
+    /// run-url, job, job-title, job-url, commit, ref or worker, SOURCE is label, annotation or env
+    /// [example: repository=label:example.com/repository,run=annotation:example.com/run]
+    #[arg(
+        long,
+        env = "EPHEMON_JOB_IDENTITY",
+        value_name = "FIELD=SOURCE:NAME",
+        value_delimiter = ',',
+        num_args = 1,
+        conflicts_with = "no_api"
+    )]
+    pub job_identity: Vec<Mapping>,
 
     /// Ask the container runtime for names and exit codes at this socket, below --node-root
     /// [example: /run/containerd/containerd.sock]
@@ -195,14 +221,9 @@ pub struct Args {
     pub kubepods: Option<PathBuf>,
 
     /// The kubelet's directory, below --node-root, which contains the pods' volumes with the hook's
-    /// journals
-    #[arg(
-        long,
-        env = "EPHEMON_KUBELET_ROOT",
-        value_name = "DIR",
-        default_value = "/var/lib/kubelet"
-    )]
-    pub kubelet_root: PathBuf,
+    /// journals [default: /var/lib/kubelet, or that of k0s or `MicroK8s` where only those have pods]
+    #[arg(long, env = "EPHEMON_KUBELET_ROOT", value_name = "DIR")]
+    pub kubelet_root: Option<PathBuf>,
 
     /// The parent of a job's span: none, or the run's span as the OpenTelemetry Collector's GitHub
     /// receiver sends it

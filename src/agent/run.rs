@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use ephemon_capture as capture;
 use ephemon_capture::CaptureHandle;
+use ephemon_ci_systems::{CiSystem, CiSystems};
 use ephemon_discovery::{api, cri, logs as log_directories, runner_jobs};
 use ephemon_enforcement as enforcement;
 use ephemon_logs::RunnerLog;
@@ -199,15 +200,17 @@ pub(super) fn api_options(args: &Args) -> api::Options {
     api::Options {
         kubeconfig: args.kubeconfig.clone().or_else(kubeconfig_of_kubectl),
         node_name: node_name(args),
-        pod_selectors: selectors(&args.pod_selector),
+        pod_selectors: selectors(&args.pod_selector, &args.ci_system),
+        ci_systems: CiSystems::new(args.job_identity.clone()),
         patience: api::Patience::default(),
     }
 }
 
-/// Each selector once.
-fn selectors(given: &[String]) -> Vec<String> {
+/// Each selector once, those of CI systems' pods among them.
+fn selectors(given: &[String], ci_systems: &[CiSystem]) -> Vec<String> {
     let mut selectors: Vec<String> = Vec::new();
-    for selector in given.iter().map(|selector| selector.trim()) {
+    let known = ci_systems.iter().map(|system| system.selector());
+    for selector in given.iter().map(|selector| selector.trim()).chain(known) {
         if !selectors.iter().any(|known| known == selector) {
             selectors.push(selector.to_owned());
         }

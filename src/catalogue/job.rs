@@ -158,7 +158,7 @@ fn containers(job: &JobSeries, points: &mut dyn Points) {
     }
 }
 
-/// A point for every result.
+/// A point for every result of the conventions, and for those of which nothing is known, if there are any.
 fn results<'a, const N: usize>(
     counts: &BTreeMap<String, u64>,
     points: &mut dyn Points,
@@ -170,5 +170,9 @@ fn results<'a, const N: usize>(
             Some(count) => points.put(&labels, Some(Value::Count(*count))),
             None => points.unseen(&labels),
         }
+    }
+    let unknown = JobResult::Unknown.as_str();
+    if let Some(count) = counts.get(unknown) {
+        points.put(&labels(unknown.into()), Some(Value::Count(*count)));
     }
 }

@@ -65,7 +65,15 @@ impl RunKey<'_> {
 
 // === impl JobKey ===
 
-impl JobKey<'_> {
+impl<'a> JobKey<'a> {
+    /// The job of a pod that no hook works in. `run_key` is what no other run has; without it the pod is
+    /// a run of its own.
+    pub fn of_pod(run_key: Option<&'a str>, pod_uid: &'a str) -> Self {
+        let runner = if run_key.is_some() { pod_uid } else { "" };
+        let run = RunKey { run_id: run_key.unwrap_or(pod_uid), run_attempt: "" };
+        Self { run, job: "", runner }
+    }
+
     /// The job's span. Its id is our own, because the receiver's is derived from values that only
     /// GitHub's API returns.
     pub fn span(self) -> Traceparent {

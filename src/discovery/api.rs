@@ -18,6 +18,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use ephemon_ci_systems::CiSystems;
 use futures_util::FutureExt as _;
 use futures_util::future::select_all;
 use k8s_openapi::api::core::v1::Pod;
@@ -47,6 +48,8 @@ pub struct Options {
     /// `--pod-selector`: label selectors; a pod that any of them selects is taken, and an empty one
     /// selects all.
     pub pod_selectors: Vec<String>,
+    /// What pods of other CI systems are known by, `--job-identity` with them.
+    pub ci_systems: CiSystems,
     /// Time limits.
     pub patience: Patience,
 }

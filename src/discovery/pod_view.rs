@@ -3,6 +3,7 @@
 //!
 //! Invalid values are omitted and returned as an [`InvalidField`], for the caller to log once.
 
+mod ci;
 mod job;
 mod origin;
 mod parse;

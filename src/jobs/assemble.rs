@@ -7,12 +7,13 @@ use std::sync::Arc;
 use ephemon_contract::Phase as Call;
 use ephemon_contract::trace::SpanId;
 
+use super::ci_pod;
 use super::containers::all_containers;
 use super::identity::Identity;
 use super::job::{Container, Job, Phase, Role, Step, Totals};
 use super::job_evidence::JobEvidence;
 use super::job_result::Parts;
-use super::outcome::{Fault, Outcome};
+use super::outcome::{Fault, Outcome, ResultSource};
 use super::reconcile::reconcile;
 use super::runner::Said;
 use super::runner_end::RunnerEnd;
@@ -29,8 +30,7 @@ impl JobEvidence {
             Some((_, Said::Completed { name, .. })) => Some(name.clone()),
             _ => None,
         });
-        let said = self.spec.values().filter_map(|entry| entry.job.as_deref());
-        let said = said.chain(self.told.as_deref());
+        let said = self.job_envs();
         let identity = Identity::of(&self.pod, &said, display);
         let written = Written::of(self);
         let mut containers = all_containers(self, &written, &identity);
@@ -42,6 +42,7 @@ impl JobEvidence {
         taken.extend(phases.iter().map(|phase| phase.span_id));
         taken.insert(identity.key().span().span_id);
         let mut claimed = steps(&written, &identity, &containers, taken);
+        self.enter_step_records(&mut claimed);
         self.weigh(&containers, &mut claimed);
         let mut steps: Vec<Step> = claimed.into_iter().map(|claimed| claimed.step).collect();
         let mut window = self.window(&phases, &steps, &containers)?;
@@ -61,7 +62,10 @@ impl JobEvidence {
         fit(&window, &mut phases, &mut steps, &mut containers);
         let parts = Parts { phases: &phases, steps: &steps, containers: &containers };
         let completed = self.completed.as_ref().map(|(_, said)| said);
-        let (outcome, judged_by) = parts.result(completed, runner_end.as_ref());
+        let (outcome, judged_by) = match &identity.ci {
+            Some(ci) => (ci_pod::result(&ci.system, &containers), ResultSource::Parts),
+            None => parts.result(completed, runner_end.as_ref()),
+        };
         let totals = Totals::of(&containers);
         let span = identity.key().span();
         Some(Job {
@@ -132,6 +136,10 @@ impl JobEvidence {
             all.extend(containers.iter().map(|one| one.window));
         }
         let mut hull = all.into_iter().reduce(Window::hull)?;
+        if let Some(first) = containers.first().filter(|_| self.ci().is_some()) {
+            // The pod was made for the job.
+            hull.start = hull.start.min(first.window.start);
+        }
         hull.skewed = false;
         Some(hull)
     }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use ephemon_contract::Phase;
 use ephemon_discovery::inventory::SpecEntry;
-use ephemon_model::{ContainerType, PodRef};
+use ephemon_model::{CiJob, ContainerType, PodRef};
 
+use super::ci_pod;
 use super::evidence::Sighted;
 use super::figures::Figures;
 use super::identity::Identity;
@@ -104,7 +105,11 @@ fn role(
     init: Option<Init>,
 ) -> Role {
     let entry = job_evidence.spec.get(name);
-    let said = entry.and_then(|entry| entry.job.as_ref()).and_then(|job| job.role.as_deref());
+    let job = entry.and_then(|entry| entry.job.as_deref());
+    let said = job.and_then(|job| job.role.as_deref());
+    if job.is_some_and(|job| job.ci.is_some()) && job_evidence.ci().is_some() {
+        return ci_pod::role(said);
+    }
     let container_type = entry
         .map(|entry| entry.container_type)
         .or_else(|| last.map(|sighted| sighted.container_type))
@@ -191,12 +196,19 @@ impl Part<'_> {
             born_ns: run.and_then(|run| run.born_ns),
             started_ns,
             pull: self.pull(life.start.ns),
-            outcome: self.outcome(run, figures, window.end),
+            outcome: ci_pod::outcome(self.ci(), self.outcome(run, figures, window.end)),
             figures,
             proof,
             log: job_evidence.logs.get(&self.name).copied(),
-            settled: final_seen && exit.is_some(),
+            settled: final_seen
+                && exit.is_some()
+                && self.ci().is_none_or(|ci| ci_pod::is_recorded(ci, self.role)),
         })
+    }
+
+    /// What the pod of another CI system says.
+    fn ci(&self) -> Option<&CiJob> {
+        self.entry?.job.as_ref()?.ci.as_deref()
     }
 
     /// From the cgroup's birth to its end, by the best word for each.
@@ -240,14 +252,16 @@ impl Part<'_> {
         let code = code.or_else(|| Some(i32::from(self.init?.ended?.1)));
         let reason = told.map(|exit| &*exit.reason).unwrap_or_default();
         let Some(end) = end else { return Outcome::SUCCESS };
-        // Without an API nobody says what a container is for, but the hook stops all that are its.
+        // Without an API nobody says what a container is for, but the hook stops all that are its. A
+        // CI system stops its own so when the job is over.
         let hooks = match self.role {
             Role::Job | Role::Service => true,
             Role::Other => self.init.is_some(),
             Role::Step => self.is_stopped,
             Role::Runner | Role::Debug => false,
         };
-        let stopped = hooks && self.stopping.is_some_and(|from| end.ns >= from);
+        let stopped =
+            hooks && (self.ci().is_some() || self.stopping.is_some_and(|from| end.ns >= from));
         let Some(code) = code else {
             // Nobody saw its end: the pod went with it, and it was to go.
             return if stopped { Outcome::SUCCESS } else { Outcome::error(Fault::Lost, None) };

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use ephemon_contract::trace::{JobKey, RunKey};
-use ephemon_model::{JobEnv, PodRef};
+use ephemon_model::{CiJob, JobEnv, PodRef};
 
 /// Which job.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub struct Identity {
     pub runner: Option<Arc<str>>,
     /// Where the run is shown, without a slash at its end.
     pub server_url: Option<Arc<str>>,
+    /// What the pod of another CI system than GitHub Actions says.
+    pub ci: Option<Arc<CiJob>>,
     /// The run, though its attempt may not be known.
     pub run_id: Option<Arc<str>>,
     /// Its run and attempt, where both are known; else ids are derived from the pod.
@@ -65,6 +67,7 @@ impl Identity {
             runner: first(|env| env.runner.as_ref()),
             server_url: first(|env| env.server_url.as_ref()),
             run_id,
+            ci: said.clone().find_map(|env| env.ci.clone()),
             run,
             pod_uid: pod.uid.as_str().into(),
             pod_name: pod.name.clone(),
@@ -73,6 +76,9 @@ impl Identity {
 
     /// What all ids are derived from. Without a run it is the pod's UID, in a trace of its own.
     pub fn key(&self) -> JobKey<'_> {
+        if let Some(ci) = &self.ci {
+            return JobKey::of_pod(ci.run_key.as_deref(), &self.pod_uid);
+        }
         match &self.run {
             Some((run_id, run_attempt)) => JobKey {
                 run: RunKey { run_id, run_attempt },

@@ -173,9 +173,10 @@ pub enum Role {
     Job,
     /// A service.
     Service,
-    /// A container action.
+    /// A container action; in another CI system's pod a container that is a step.
     Step,
-    /// The runner's pod's own containers, and init containers of the pods that it creates.
+    /// The runner's pod's own containers, and init containers of the pods that it creates; in another CI
+    /// system's pod those of the system.
     Runner,
     /// An ephemeral container of a pod without a runner; without an API, one that an init of ours
     /// runs in.

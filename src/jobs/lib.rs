@@ -11,6 +11,8 @@
 
 mod assemble;
 mod assembler;
+mod ci_pod;
+mod ci_steps;
 mod containers;
 mod evidence;
 mod evidence_store;
@@ -30,6 +32,7 @@ mod runner_pod;
 mod saved;
 mod snapshot_joiner;
 mod steps;
+mod stored_ci;
 mod stored_evidence;
 #[cfg(any(test, feature = "story"))]
 pub mod story;

@@ -26,6 +26,8 @@ pub enum JobResult {
     Cancellation,
     /// It did not run.
     Skip,
+    /// It is over, and nothing that the agent can see says how it ended.
+    Unknown,
 }
 
 /// `error.type`.
@@ -61,6 +63,8 @@ pub enum ResultSource {
 impl Outcome {
     /// Nothing went wrong.
     pub const SUCCESS: Self = Self { result: JobResult::Success, fault: None, exit_code: None };
+    /// Nothing says how it ended.
+    pub const UNKNOWN: Self = Self { result: JobResult::Unknown, fault: None, exit_code: None };
 
     /// By an exit code.
     pub fn of_code(code: i32) -> Self {
@@ -85,11 +89,11 @@ impl Outcome {
 // === impl JobResult, Fault, ResultSource ===
 
 impl JobResult {
-    /// Every result.
+    /// Every result of the conventions.
     pub const ALL: [Self; 6] =
         [Self::Success, Self::Failure, Self::Error, Self::Timeout, Self::Cancellation, Self::Skip];
 
-    /// The conventions' word.
+    /// The conventions' word; `unknown` is none of theirs.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Success => "success",
@@ -98,6 +102,7 @@ impl JobResult {
             Self::Timeout => "timeout",
             Self::Cancellation => "cancellation",
             Self::Skip => "skip",
+            Self::Unknown => "unknown",
         }
     }
 }

@@ -20,6 +20,9 @@ impl JobEvidence {
     /// said something in it. Such a pod is a job from the first sign of one on, and not before: its
     /// init containers and sidecars begin before the runner, and the runner waits.
     pub(super) fn has_runner(&self) -> bool {
+        if self.ci().is_some() {
+            return false;
+        }
         let is_runner = |name: &str, container_type| {
             is_runner(name) && container_type != ContainerType::Ephemeral
         };
@@ -40,7 +43,7 @@ impl JobEvidence {
         let entry = self.spec.get(name);
         entry.is_some_and(|entry| {
             entry.container_type == ContainerType::Ephemeral && !is_hooks(entry)
-        }) && self.has_runner()
+        }) && (self.has_runner() || self.ci().is_some())
     }
 
     /// How the runner came to a job that began at `job_ns`.
@@ -67,5 +70,5 @@ pub(super) fn is_runner(name: &str) -> bool {
 }
 
 fn is_hooks(entry: &SpecEntry) -> bool {
-    entry.job.as_ref().is_some_and(|job| job.role.is_some())
+    entry.job.as_ref().is_some_and(|job| job.role.is_some() && job.ci.is_none())
 }

@@ -83,8 +83,11 @@ pub(super) fn steps(
             all.push(alone(container, ran, window, span_id, &known));
         }
     }
-    for container in containers.iter().filter(|container| container.role == Role::Other) {
-        // Of somebody who has no hook: the container is the step.
+    // Of somebody who has no hook: the container is the step.
+    let is_step = |one: &&Container| {
+        one.role == Role::Other || (one.role == Role::Step && identity.ci.is_some())
+    };
+    for container in containers.iter().filter(is_step) {
         if written.inits.contains_key(&container.name) {
             continue;
         }

@@ -15,6 +15,7 @@ use super::evidence::{Evidence, Heard, Reading, Sighted};
 use super::figures::Figures;
 use super::outcome::JobResult;
 use super::runner::Said;
+use super::stored_ci::StoredCi;
 
 /// One line.
 #[derive(Debug, Serialize, Deserialize)]
@@ -65,6 +66,9 @@ pub(super) struct Entry {
     /// In the order of [`JobEnv`]'s fields. Fields that are missing at the end came later than the agent
     /// that wrote them.
     env: Option<Vec<Option<String>>>,
+    /// What the pod of another CI system says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ci: Option<StoredCi>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -155,7 +159,7 @@ impl StoredEvidence {
                 Evidence::Runner { at_ns, said: Said::Completed { name, result } }
             }
             Self::Gone { at_ns } => Evidence::Gone { at_ns },
-            Self::Job(fields) => Evidence::Job(env(fields)),
+            Self::Job(fields) => Evidence::Job(Arc::new(env(fields))),
             Self::Member { namespace, name, uid, purpose, piece } => {
                 let uid = PodUid::parse(&uid).ok()?;
                 let pod = PodRef { namespace: namespace.into(), name: name.into(), uid };
@@ -176,17 +180,19 @@ impl Entry {
             container_type: entry.container_type.as_str().to_owned(),
             image: entry.image.as_deref().map(str::to_owned),
             env: entry.job.as_deref().map(fields),
+            ci: entry.job.as_deref().and_then(|job| job.ci.as_deref()).map(StoredCi::of),
         }
     }
 
     /// Without limits, which are no matter of jobs.
     fn into_entry(self) -> SpecEntry {
+        let ci = self.ci.map(|ci| Arc::new(ci.into_ci()));
         SpecEntry {
             name: self.name.into(),
             container_type: container_type(&self.container_type),
             image: self.image.map(Arc::from),
             limits: None,
-            job: self.env.map(env),
+            job: self.env.map(|fields| Arc::new(JobEnv { ci, ..env(fields) })),
         }
     }
 }
@@ -195,10 +201,10 @@ fn fields(env: &JobEnv) -> Vec<Option<String>> {
     env.texts().into_iter().map(|field| field.map(ToString::to_string)).collect()
 }
 
-fn env(fields: Vec<Option<String>>) -> Arc<JobEnv> {
+fn env(fields: Vec<Option<String>>) -> JobEnv {
     let mut fields = fields.into_iter().map(|field| field.map(Arc::from));
     let mut next = || fields.next().flatten();
-    Arc::new(JobEnv {
+    JobEnv {
         repository: next(),
         run_id: next(),
         run_attempt: next(),
@@ -213,7 +219,8 @@ fn env(fields: Vec<Option<String>>) -> Arc<JobEnv> {
         traceparent: next(),
         server_url: next(),
         display_name: next(),
-    })
+        ci: None,
+    }
 }
 
 // === impl Kept ===
@@ -258,8 +265,9 @@ impl Kept {
 }
 
 fn container_type(text: &str) -> ContainerType {
-    use ContainerType::{Container, Ephemeral, Init, Sandbox, Sidecar, Unknown};
-    let all = [Container, Init, Sidecar, Ephemeral, Sandbox];
+    use ContainerType::{Container, Ephemeral, Init, SharedSandbox, Sidecar, Unknown};
+    // The sandbox of other pods is never kept.
+    let all = [Container, Init, Sidecar, Ephemeral, SharedSandbox];
     all.into_iter().find(|it| it.as_str() == text).unwrap_or(Unknown)
 }
 

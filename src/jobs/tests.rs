@@ -1,5 +1,6 @@
 //! One job by its evidence, in every order and with every lie.
 
+mod ci;
 mod flood;
 mod hostile;
 mod orders;

@@ -11,6 +11,8 @@ pub enum Source {
     Journal,
     /// The runner's log.
     Runner,
+    /// The CI system's own record in the pod's status.
+    System,
     /// Nobody: it is where something else began or ended.
     Derived,
 }
@@ -45,6 +47,7 @@ impl Source {
             Self::Runtime => "runtime",
             Self::Journal => "journal",
             Self::Runner => "runner",
+            Self::System => "system",
             Self::Derived => "derived",
         }
     }

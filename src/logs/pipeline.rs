@@ -271,7 +271,7 @@ fn span(named: Option<&Named>) -> Option<Traceparent> {
 
 fn steps_of(named: Option<&Named>) -> Option<Arc<JobEnv>> {
     let job = named?.job.as_ref()?;
-    (job.role.as_deref() == Some("job")).then(|| Arc::clone(job))
+    (job.role.as_deref() == Some("job") && job.ci.is_none()).then(|| Arc::clone(job))
 }
 
 /// What the ids of the job's spans are derived from, by the container's spec.

@@ -14,7 +14,7 @@ mod usage;
 
 pub use container::{ContainerId, ContainerType, InvalidContainerId};
 pub use ended::{Ended, Exit, Quality};
-pub use job::JobEnv;
+pub use job::{CiJob, JobEnv, StepStatus};
 pub use log_flaw::LogFlaw;
 pub use log_loss::LogLoss;
 pub use log_refusal::LogRefusal;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ephemon_model::LogStream;
-use ephemon_model::{ContainerId, ContainerType, JobEnv, PodRef};
+use ephemon_model::{CiJob, ContainerId, ContainerType, JobEnv, PodRef};
 
 use super::{
     names,
@@ -56,6 +56,8 @@ pub struct Job {
     pub git_ref: Option<Arc<str>>,
     /// `RUNNER_NAME`.
     pub runner: Option<Arc<str>>,
+    /// What the pod of another CI system than GitHub Actions says.
+    pub ci: Option<Arc<CiJob>>,
 }
 
 /// A [`Source`] as it is sent. Hold it as an `Arc`: records of one are sent together.
@@ -89,6 +91,7 @@ impl Job {
             git_ref: env.git_ref.clone(),
             runner: env.runner.clone(),
             server_url: env.server_url.clone(),
+            ci: env.ci.clone(),
         }
     }
 }
@@ -197,6 +200,10 @@ fn put_job(job: &Job, put: &mut impl FnMut(&str, Option<&str>)) {
         put(names::VCS_REF_HEAD_NAME, Some(name));
         put(names::VCS_REF_HEAD_TYPE, kind);
     }
+    if let Some(ci) = &job.ci {
+        put_ci(ci, job.repository.as_deref(), put);
+        return;
+    }
     let Some(repository) = job.repository.as_deref() else { return };
     let server = job.server_url.as_deref().unwrap_or(names::GITHUB);
     let url = format!("{server}/{repository}");
@@ -211,6 +218,23 @@ fn put_job(job: &Job, put: &mut impl FnMut(&str, Option<&str>)) {
         let run = job.run_attempt.as_deref().map_or(run.clone(), |n| format!("{run}/attempts/{n}"));
         put(names::CICD_PIPELINE_RUN_URL_FULL, Some(&run));
     }
+}
+
+/// What only the pod of another CI system says. Its URLs are its own: none is made up.
+fn put_ci(ci: &CiJob, repository: Option<&str>, put: &mut impl FnMut(&str, Option<&str>)) {
+    put(names::CI_SYSTEM, Some(&ci.system));
+    put(names::CICD_PIPELINE_RUN_URL_FULL, ci.run_url.as_deref());
+    put(names::CICD_PIPELINE_TASK_RUN_URL_FULL, ci.job_url.as_deref());
+    put(names::VCS_PROVIDER_NAME, ci.provider.as_deref());
+    put(names::VCS_REPOSITORY_URL_FULL, ci.repository_url.as_deref());
+    let (owner, name) = repository.map(owner_and_name).unzip();
+    put(names::VCS_OWNER_NAME, owner.flatten());
+    put(names::VCS_REPOSITORY_NAME, name);
+}
+
+/// `OWNER/NAME`, where the owner may be a group of groups; a name alone has none.
+pub(super) fn owner_and_name(repository: &str) -> (Option<&str>, &str) {
+    repository.rsplit_once('/').map_or((None, repository), |(owner, name)| (Some(owner), name))
 }
 
 /// `[REGISTRY/]NAME[:TAG][@DIGEST]`.

@@ -18,7 +18,7 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 
 use prost::Message as _;
 
-use attributes::{Attributes, resource, run_url};
+use attributes::{Attributes, job_url, resource};
 
 /// The W3C flag of what is sampled, and that it is known whether the parent is another process's.
 const LOCAL: u32 = 0x101;
@@ -57,7 +57,7 @@ pub fn request(job: &Job, which: &Which, options: &Options) -> Option<ExportTrac
 }
 
 fn trace(job: &Job, which: &Which, options: &Options, full: &mut dyn FnMut(Vec<Span>)) {
-    let url = run_url(&job.identity);
+    let url = job_url(&job.identity);
     let mut trace = Trace { job, which, url, spans: Vec::new(), full };
     trace.all(options);
     trace.hand_over();
@@ -156,7 +156,8 @@ impl Trace<'_> {
         let job = self.job;
         let identity = &job.identity;
         let name = identity.name();
-        let run = identity.run.as_ref();
+        // The receiver's spans are of GitHub's runs.
+        let run = identity.run.as_ref().filter(|_| identity.ci.is_none());
         let run = run.map(|(run_id, run_attempt)| RunKey { run_id, run_attempt });
         let parent = run.filter(|_| options.parent == Parent::GithubRun).map(RunKey::span_id);
         let Some(mut span) = self.span(name, job.span.span_id, SpanId([0; 8]), &job.window) else {
@@ -202,7 +203,9 @@ impl Trace<'_> {
         let job = self.job;
         let step = job.steps.iter().find(|step| {
             let own = matches!(container.role, Role::Step | Role::Other);
-            own && container.is_of_step(step)
+            // A container that waited for its turn is longer than its step.
+            let holds = step.window.start.ns <= container.window.start.ns;
+            own && holds && container.is_of_step(step)
         });
         let (parent, outer) =
             step.map_or((job.span.span_id, &job.window), |step| (step.span_id, &step.window));
@@ -297,7 +300,7 @@ impl Trace<'_> {
 
 /// Unset where nothing went wrong, as the conventions ask.
 fn status(outcome: Outcome) -> Option<Status> {
-    if matches!(outcome.result, JobResult::Success | JobResult::Skip) {
+    if matches!(outcome.result, JobResult::Success | JobResult::Skip | JobResult::Unknown) {
         return None;
     }
     let code = outcome.exit_code.map(|code| format!(" (exit code {code})")).unwrap_or_default();

@@ -70,6 +70,7 @@ mod tests {
             kubeconfig: Some(kubeconfig.to_owned()),
             node_name: "n".to_owned(),
             pod_selectors: vec![String::new()],
+            ci_systems: ephemon_ci_systems::CiSystems::default(),
             patience: Patience {
                 answer: second,
                 event: second,

@@ -182,7 +182,7 @@ impl<'a> Follow<'a> {
 
     /// Updates the inventory with a pod.
     fn apply(&mut self, pod: &Pod) -> Option<PodUid> {
-        let (view, oddities) = PodView::of(pod);
+        let (view, oddities) = PodView::with(pod, &self.watch.options.ci_systems);
         for oddity in oddities {
             if self.oddities.insert(oddity) {
                 let name = pod.metadata.name.as_deref().unwrap_or_default();

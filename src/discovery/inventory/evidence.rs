@@ -60,7 +60,12 @@ impl SpecEntry {
         const TEXT: usize = 32;
         let length = |text: &Arc<str>| text.len() + TEXT;
         let job = self.job.as_deref().map_or(0, |job| {
-            size_of_val(job) + TEXT + job.texts().into_iter().flatten().map(length).sum::<usize>()
+            let ci = job
+                .ci
+                .as_deref()
+                .map_or(0, |ci| size_of_val(ci) + TEXT + ci.texts().map(length).sum::<usize>());
+            let texts = job.texts().into_iter().flatten().map(length).sum::<usize>();
+            size_of_val(job) + TEXT + texts + ci
         });
         2 * size_of::<(Arc<str>, Self)>()
             + length(&self.name)

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::logs::names::{is_label, is_pod_name};
+use ephemon_ci_systems::CiSystems;
 use ephemon_contract::{Limits, LimitsError, env};
 use ephemon_model::{ContainerId, ContainerType, Exit, PodRef, PodUid};
 use k8s_openapi::api::core::v1::{
@@ -11,6 +12,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::ci;
 use super::job::job;
 use super::origin::Origin;
 use super::{InvalidField, PodView, Run};
@@ -29,13 +31,22 @@ const MAX_TEXT: usize = 1024;
 impl PodView {
     /// Extracts the used parts; `None` if the pod cannot be identified.
     pub fn of(pod: &Pod) -> (Option<Self>, Vec<InvalidField>) {
+        Self::with(pod, &CiSystems::default())
+    }
+
+    /// The same; `ci_systems` say which job a pod runs that no hook works in.
+    pub fn with(pod: &Pod, ci_systems: &CiSystems) -> (Option<Self>, Vec<InvalidField>) {
         let mut odd = Vec::new();
-        let view = reference(pod, &mut odd).map(|pod_ref| Self {
-            mirrors: mirrored(pod).filter(|uid| *uid != pod_ref.uid),
-            pod: pod_ref,
-            origin: Origin::of(pod),
-            spec: spec(pod, &mut odd),
-            runs: runs(pod, &mut odd),
+        let view = reference(pod, &mut odd).map(|pod_ref| {
+            let mut spec = spec(pod, &mut odd);
+            ci::enter(pod, ci_systems, &mut spec);
+            Self {
+                mirrors: mirrored(pod).filter(|uid| *uid != pod_ref.uid),
+                pod: pod_ref,
+                origin: Origin::of(pod),
+                spec,
+                runs: runs(pod, &mut odd),
+            }
         });
         (view, odd)
     }

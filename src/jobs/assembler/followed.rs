@@ -145,8 +145,10 @@ impl Followed {
     pub(super) fn is_ripe(&mut self, now_ns: u64) -> bool {
         // Somebody who looks around in the pod does not hold up the job's end.
         let own = |one: &Sighted| {
-            matches!(one.container_type, ContainerType::Ephemeral | ContainerType::Unknown)
-                && !self.job_evidence.is_debug(&one.name)
+            let is_ephemeral =
+                matches!(one.container_type, ContainerType::Ephemeral | ContainerType::Unknown);
+            (is_ephemeral && !self.job_evidence.is_debug(&one.name))
+                || self.job_evidence.is_ci_part(&one.name)
         };
         let gone = self.job_evidence.gone_ns.is_some();
         if !self.seen && !gone {

@@ -1,5 +1,6 @@
 //! A story told second by second: what goes out, when, and that nothing goes twice.
 
+mod ci;
 mod eager;
 mod runners;
 mod workflow_pods;

@@ -153,6 +153,9 @@ pub const LOG_COMPLETE: &str = "ephemon.log.complete";
 pub const GITHUB_EVENT_NAME: &str = "github.event.name";
 /// `github.workflow_ref`.
 pub const GITHUB_WORKFLOW_REF: &str = "github.workflow.ref";
+/// The CI system whose pod it is, where that is not GitHub Actions: `gitlab`, `buildkite`, `tekton`,
+/// `jenkins`, `argo`, or `custom` by an operator's mapping.
+pub const CI_SYSTEM: &str = "ephemon.ci.system";
 /// The source of the job's result: `runner` or `parts`.
 pub const RESULT_SOURCE: &str = "ephemon.result.source";
 /// Number of parts of the job that exceeded the limits of its record.
@@ -195,7 +198,7 @@ pub const IO_READ: &str = "ephemon.io.read.bytes";
 pub const IO_WRITE: &str = "ephemon.io.write.bytes";
 /// Present and true if a time was adjusted because it was not plausible.
 pub const TIME_SKEWED: &str = "ephemon.time.skewed";
-/// The source of the start time: `kernel`, `runtime`, `journal`, `runner`, `derived`.
+/// The source of the start time: `kernel`, `runtime`, `journal`, `runner`, `system`, `derived`.
 pub const START_SOURCE: &str = "ephemon.time.start.source";
 /// The source of the end time.
 pub const END_SOURCE: &str = "ephemon.time.end.source";

@@ -42,6 +42,7 @@ fn source() -> Source {
             git_ref: Some("refs/heads/main".into()),
             runner: Some("r-1".into()),
             server_url: Some("https://ghe.example.org".into()),
+            ci: None,
         }),
     }
 }

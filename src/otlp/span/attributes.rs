@@ -3,8 +3,8 @@
 use ephemon_contract::StepKind;
 use ephemon_contract::trace::SpanId;
 use ephemon_jobs::{
-    Container, Fault, Figures, Identity, Job, Outcome, Proof, Role, RunnerStart, Step, Totals,
-    Window,
+    Container, Fault, Figures, Identity, Job, JobResult, Outcome, Proof, Role, RunnerStart, Step,
+    Totals, Window,
 };
 use ephemon_model::ContainerId;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -13,7 +13,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 
 use super::Options;
 use super::names;
-use crate::source::is_ours;
+use crate::source::{is_ours, owner_and_name};
 
 /// Attributes under way; what is not known is left out.
 #[derive(Debug, Default)]
@@ -53,7 +53,8 @@ impl Attributes {
     }
 
     pub(super) fn outcome(&mut self, outcome: Outcome) {
-        self.text(names::TASK_RUN_RESULT, Some(outcome.result.as_str()));
+        let result = Some(outcome.result).filter(|result| *result != JobResult::Unknown);
+        self.text(names::TASK_RUN_RESULT, result.map(JobResult::as_str));
         self.text(names::ERROR_TYPE, outcome.fault.map(Fault::as_str));
         let code = outcome.exit_code.map(|code| Value::IntValue(code.into()));
         self.put(names::PROCESS_EXIT_CODE, code);
@@ -143,26 +144,37 @@ pub(super) fn resource(job: &Job, options: &Options) -> Resource {
     let identity = &job.identity;
     let mut attributes = Attributes::default();
     let repository = identity.repository.as_deref();
-    let (owner, name) = repository.and_then(|both| both.split_once('/')).unzip();
+    let (owner, name) = repository.map(owner_and_name).unzip();
     // As the Collector's GitHub receiver names the service.
     let service = name.map(|name| name.to_lowercase().replace('_', "-"));
-    attributes.text(names::SERVICE_NAME, Some(service.unwrap_or_else(|| "ephemon".to_owned())));
+    let ci = identity.ci.as_deref();
+    let pipeline = identity.workflow.as_deref().filter(|_| ci.is_some()).map(str::to_owned);
+    let service = service.or(pipeline).unwrap_or_else(|| "ephemon".to_owned());
+    attributes.text(names::SERVICE_NAME, Some(service));
     attributes.text(names::K8S_NODE, options.node_name.as_deref());
     attributes.text(names::K8S_NAMESPACE, Some(&*job.pod.namespace));
     attributes.text(names::K8S_POD, Some(&*job.pod.name));
     attributes.text(names::K8S_POD_UID, Some(job.pod.uid.as_str()));
+    attributes.text(names::CI_SYSTEM, ci.map(|ci| &*ci.system));
     attributes.text(names::PIPELINE_NAME, identity.workflow.as_deref());
     attributes.text(names::PIPELINE_RUN_ID, identity.run_id.as_deref());
     attributes.text(names::PIPELINE_RUN_URL, run_url(identity));
-    attributes.text(names::RUN_ATTEMPT, identity.run.as_ref().map(|(_, attempt)| &**attempt));
+    let attempt = identity.run.as_ref().map(|(_, attempt)| &**attempt);
+    attributes.text(names::RUN_ATTEMPT, attempt.filter(|attempt| !attempt.is_empty()));
     attributes.text(names::WORKFLOW_REF, identity.workflow_ref.as_deref());
     attributes.text(names::EVENT_NAME, identity.event.as_deref());
     attributes.text(names::WORKER_ID, identity.runner.as_deref());
     attributes.text(names::WORKER_NAME, identity.runner.as_deref());
-    attributes.text(names::VCS_PROVIDER, repository.map(|_| "github"));
-    attributes.text(names::VCS_OWNER, owner);
+    let (provider, url) = match ci {
+        Some(ci) => (ci.provider.as_deref(), ci.repository_url.as_deref().map(str::to_owned)),
+        None => (
+            repository.map(|_| "github"),
+            repository.map(|repository| format!("{}/{repository}", server(identity))),
+        ),
+    };
+    attributes.text(names::VCS_PROVIDER, provider);
+    attributes.text(names::VCS_OWNER, owner.flatten());
     attributes.text(names::VCS_REPOSITORY, name);
-    let url = repository.map(|repository| format!("{}/{repository}", server(identity)));
     attributes.text(names::VCS_REPOSITORY_URL, url);
     let reference = identity.git_ref.as_deref();
     let branch = reference.and_then(|name| name.strip_prefix("refs/heads/"));
@@ -184,8 +196,17 @@ fn server(identity: &Identity) -> &str {
     identity.server_url.as_deref().unwrap_or(crate::names::GITHUB)
 }
 
+/// The job's page, or its run's.
+pub(super) fn job_url(identity: &Identity) -> Option<String> {
+    let own = identity.ci.as_ref().and_then(|ci| ci.job_url.as_deref());
+    own.map(str::to_owned).or_else(|| run_url(identity))
+}
+
 /// The run's page.
-pub(super) fn run_url(identity: &Identity) -> Option<String> {
+fn run_url(identity: &Identity) -> Option<String> {
+    if let Some(ci) = &identity.ci {
+        return ci.run_url.as_deref().map(str::to_owned);
+    }
     let (repository, run) = identity.repository.as_deref().zip(identity.run_id.as_deref())?;
     Some(format!("{}/{repository}/actions/runs/{run}", server(identity)))
 }

@@ -214,3 +214,36 @@ fn two_runs_under_one_name_have_spans_of_their_own() {
     let ids: std::collections::HashSet<_> = all.iter().map(|span| &span.span_id).collect();
     assert_eq!(ids.len(), all.len());
 }
+
+/// The job of another CI system has that system's URLs, and no result where nothing says one.
+#[test]
+fn another_systems_job_has_its_own_names_and_urls() {
+    let mut job = job();
+    let ci = ephemon_model::CiJob {
+        system: "gitlab".into(),
+        run_url: Some("https://gitlab.example.com/-/pipelines/7".into()),
+        job_url: Some("https://gitlab.example.com/-/jobs/9".into()),
+        provider: Some("gitlab".into()),
+        ..ephemon_model::CiJob::default()
+    };
+    job.identity.ci = Some(std::sync::Arc::new(ci));
+    job.identity.repository = Some("web/team/shop".into());
+    job.outcome = Outcome::UNKNOWN;
+    let request = request(&job, &Which::All, &options()).unwrap();
+    let resource = attributes(&request.resource_spans[0].resource.as_ref().unwrap().attributes);
+    for (name, value) in [
+        ("ephemon.ci.system", "gitlab"),
+        ("vcs.provider.name", "gitlab"),
+        ("vcs.owner.name", "web/team"),
+        ("vcs.repository.name", "shop"),
+        ("cicd.pipeline.run.url.full", "https://gitlab.example.com/-/pipelines/7"),
+    ] {
+        assert_eq!(resource[name], value, "{name}");
+    }
+    assert_eq!(resource.get("vcs.repository.url.full"), None, "none is made up");
+    let span = &request.resource_spans[0].scope_spans[0].spans[0];
+    let own = attributes(&span.attributes);
+    assert_eq!(own["cicd.pipeline.task.run.url.full"], "https://gitlab.example.com/-/jobs/9");
+    assert_eq!((own.get("cicd.pipeline.task.run.result"), &span.status), (None, &None));
+    assert!(span.parent_span_id.is_empty() && span.links.is_empty());
+}

@@ -164,6 +164,7 @@ pub(super) fn options(kubeconfig: &Path) -> Options {
         kubeconfig: Some(kubeconfig.to_owned()),
         node_name: "node1".into(),
         pod_selectors: vec!["actions-ephemeral-runner=True".into()],
+        ci_systems: ephemon_discovery::api::CiSystems::default(),
         patience: Patience {
             answer: Duration::from_millis(300),
             event: Duration::from_secs(1),

@@ -114,6 +114,7 @@ fn env() -> JobEnv {
         traceparent: None,
         server_url: None,
         display_name: None,
+        ci: None,
     }
 }
 

@@ -136,6 +136,27 @@ impl Backend {
         spans.map(|span| (hex(&span.span_id), span)).collect()
     }
 
+    /// The spans of a pod's job, and the resource that they came with; none where none came.
+    pub(crate) fn trace_of_pod(&self, pod: &str) -> Option<(Vec<Span>, BTreeMap<String, String>)> {
+        let groups = self.collector.traces().into_iter().flat_map(|one| one.resource_spans);
+        let (mut spans, mut resource) = (Vec::new(), None);
+        for group in groups {
+            let table = table(&group.resource.unwrap_or_default().attributes);
+            if table.get("k8s.pod.name").is_some_and(|name| name == pod) {
+                spans.extend(group.scope_spans.into_iter().flat_map(|scope| scope.spans));
+                resource = Some(table);
+            }
+        }
+        Some((spans, resource?))
+    }
+
+    /// The spans of a pod's job that have this attribute, by its value.
+    pub(crate) fn spans_named(&self, pod: &str, name: &str) -> BTreeMap<String, Span> {
+        let spans = self.trace_of_pod(pod).map(|(spans, _)| spans).unwrap_or_default();
+        let named = spans.into_iter().map(|span| (attribute(&span, name), span));
+        named.filter(|(value, _)| !value.is_empty()).collect()
+    }
+
     /// Everything that came.
     pub(crate) fn records(&self) -> Vec<LogLine> {
         let mut lines = Vec::new();

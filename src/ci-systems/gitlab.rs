@@ -1,0 +1,83 @@
+//! GitLab Runner's Kubernetes executor: a pod for each job.
+//!
+//! Source: gitlab-runner 19.4, `executors/kubernetes/kubernetes.go`: `buildLabels`,
+//! `buildPodAnnotations`, `buildContainer` (only the container `build` has the job's variables, and of
+//! them only those that are public or internal), `preparePodConfig`, `getServiceDefinition` (a service
+//! is called by its alias, or `svc-N`). Annotations have the runner's word; the variables add the
+//! project's path, the pipeline, and whether a ref is a tag.
+//!
+//! The runner attaches to `build` and `helper`, whose shells run until it deletes the pod: their exit
+//! codes say nothing of the job.
+
+use super::part::Part;
+use super::pod_facts::PodFacts;
+use super::said::{Said, run_key};
+use super::text::{short, url};
+
+/// On every pod of a job, and on no pause pod of the autoscaler.
+pub(super) const POD: &str = "job.runner.gitlab.com/pod";
+
+const MANAGER: &str = "manager.runner.gitlab.com/name";
+const NAMESPACE: &str = "project.runner.gitlab.com/namespace";
+const PROJECT: &str = "project.runner.gitlab.com/name";
+const JOB_NAME: &str = "job.runner.gitlab.com/name";
+const JOB_URL: &str = "job.runner.gitlab.com/url";
+const SHA: &str = "job.runner.gitlab.com/sha";
+const REF: &str = "job.runner.gitlab.com/ref";
+
+/// The container that the job's script runs in.
+const BUILD: &str = "build";
+/// The container of the runner's own work: clone, cache, artifacts.
+const HELPER: &str = "helper";
+
+pub(super) fn job(pod: PodFacts<'_>) -> Option<Said> {
+    pod.label(POD)?;
+    let variable = |name: &str| pod.env(BUILD, name);
+    let server = variable("CI_SERVER_URL").and_then(url);
+    let pipeline_id = variable("CI_PIPELINE_ID");
+    let job_url = pod.annotation(JOB_URL).or_else(|| variable("CI_JOB_URL")).and_then(url);
+    // Another server may count its pipelines alike.
+    let place = server.as_deref().or_else(|| job_url.as_deref().and_then(host));
+    let repository = variable("CI_PROJECT_PATH").map(str::to_owned).or_else(|| {
+        // Labels hold no slash: of a subgroup the path cannot be had back.
+        let (namespace, name) = (pod.label(NAMESPACE)?, pod.label(PROJECT)?);
+        Some(format!("{namespace}/{name}"))
+    });
+    let reference = pod.annotation(REF).or_else(|| variable("CI_COMMIT_REF_NAME"));
+    let git_ref = reference.map(|name| match variable("CI_COMMIT_TAG") {
+        Some(_) => format!("refs/tags/{name}"),
+        // A pipeline of a merge request has neither.
+        None if variable("CI_COMMIT_BRANCH").is_some() => format!("refs/heads/{name}"),
+        None => name.to_owned(),
+    });
+    Some(Said {
+        repository: repository.as_deref().and_then(short),
+        repository_url: variable("CI_PROJECT_URL").and_then(url),
+        provider: short("gitlab"),
+        pipeline: variable("CI_PIPELINE_NAME").and_then(short),
+        run: pipeline_id.and_then(short),
+        run_key: run_key([Some("gitlab"), place, pipeline_id]),
+        run_url: variable("CI_PIPELINE_URL").and_then(url),
+        job: pod.annotation(JOB_NAME).or_else(|| variable("CI_JOB_NAME")).and_then(short),
+        display_name: None,
+        job_url,
+        commit: pod.annotation(SHA).or_else(|| variable("CI_COMMIT_SHA")).and_then(short),
+        git_ref: git_ref.as_deref().and_then(short),
+        runner: pod.label(MANAGER).and_then(short),
+    })
+}
+
+pub(super) fn part(container: &str) -> Part {
+    match container {
+        BUILD => Part::Job,
+        HELPER => Part::System,
+        _ => Part::Service,
+    }
+}
+
+/// Scheme and host of a URL.
+fn host(url: &str) -> Option<&str> {
+    let (scheme, rest) = url.split_once("://")?;
+    let host = rest.split('/').next()?;
+    url.get(..scheme.len() + "://".len() + host.len())
+}
