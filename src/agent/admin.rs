@@ -1,4 +1,5 @@
-//! The agent's HTTP server: `/metrics`, `/healthz`, `/readyz`, `/debug/state`, and an index page.
+//! The agent's HTTP server: `/metrics`, `/healthz`, `/readyz`, `/debug/state`, and an index page or
+//! the job page with its API.
 //!
 //! A scrape counts as fetched when its last byte was handed to the kernel, see `wire`. No lock is
 //! held while a body is written. `seats` limits connections, `wire` sets their time limits, and
@@ -6,8 +7,10 @@
 
 mod body;
 mod conversation;
+mod events;
 mod routes;
 mod seats;
+mod site_page;
 mod web;
 mod wire;
 
@@ -19,6 +22,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use ephemon_metrics::Metrics;
+use ephemon_page::Page;
 use ephemon_self_metrics::SelfMetrics;
 use rustix::io::Errno;
 use tokio::net::{TcpListener, TcpStream};
@@ -31,6 +35,7 @@ use super::state::StateReader;
 use conversation::{Conversation, Farewell};
 use routes::Site;
 use seats::Seats;
+use site_page::SitePage;
 use web::Web;
 pub use web::WebError;
 use wire::Patience;
@@ -39,6 +44,9 @@ use wire::Patience;
 /// direction, and its task.
 pub(super) const CONNECTIONS_BYTES: usize =
     seats::MAX_CONNECTIONS * (conversation::MAX_HEAD + 2 * 16 * 1024 + 8 * 1024);
+
+/// Memory of all answers of the job page, in bytes.
+pub(super) const PAGE_ANSWERS_BYTES: usize = site_page::ANSWERS_BYTES;
 
 /// Time that open requests have to finish after the agent is asked to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -90,6 +98,7 @@ pub struct Admin {
     self_metrics: SelfMetrics,
     web: Web,
     state: Option<StateReader>,
+    page: Option<SitePage>,
     patience: Patience,
 }
 
@@ -120,12 +129,18 @@ impl Admin {
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let (web, patience) = (Web::default(), Patience::default());
-        Ok(Self { listener, address, metrics, readiness, self_metrics, web, state: None, patience })
+        let (state, page) = (None, None);
+        Ok(Self { listener, address, metrics, readiness, self_metrics, web, state, page, patience })
     }
 
     /// Serves `/debug/state`, and a `/healthz` that fails when capture makes no progress.
     pub(super) fn with_state(self, state: StateReader) -> Self {
         Self { state: Some(state), ..self }
+    }
+
+    /// Serves the job page, too.
+    pub fn with_page(self, page: Page) -> Self {
+        Self { page: Some(SitePage::new(page)), ..self }
     }
 
     /// Applies a web configuration file, and reloads it when it changes.
@@ -147,6 +162,7 @@ impl Admin {
     /// Meanwhile removes expired containers from `metrics`.
     pub async fn serve(mut self, shutdown: impl Future<Output = ()>) {
         let site = Site::new(self.metrics.clone(), self.readiness, self.state);
+        let site = site.with_page(self.page);
         let seats = Seats::new(self.self_metrics);
         // from serve --the agent stops--> connections
         let (ending_tx, ending_rx) = watch::channel(false);

@@ -11,6 +11,7 @@ use ephemon_metrics::Pattern;
 use super::duration::{parse, parse_positive};
 use super::export::ExportArgs;
 use super::log::LogArgs;
+use super::page::PageArgs;
 use super::settings::Setting;
 
 /// Watch this node's ephemeral containers and serve what they use to Prometheus.
@@ -242,6 +243,10 @@ pub struct Args {
     /// What is exported
     #[command(flatten)]
     pub export: ExportArgs,
+
+    /// The job page
+    #[command(flatten)]
+    pub page: PageArgs,
 
     /// The agent's own log
     #[command(flatten)]

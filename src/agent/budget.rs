@@ -8,13 +8,14 @@
 use ephemon_capture::readings;
 use ephemon_crilog as crilog;
 use ephemon_discovery::{api, feed, inventory};
+use ephemon_history as history;
 use ephemon_jobs as jobs;
 use ephemon_jobs::tally;
 
 use super::{admin, state};
 use {
     ephemon_journal as journal, ephemon_logs as logs, ephemon_mask as mask,
-    ephemon_metrics as metrics, ephemon_otlp as otlp,
+    ephemon_metrics as metrics, ephemon_otlp as otlp, ephemon_page as page,
 };
 
 const KIB: usize = 1024;
@@ -24,6 +25,8 @@ const MIB: usize = 1024 * KIB;
 pub const LIMIT: usize = 128 * MIB;
 /// The same with logs, traces or metrics exported to a collector.
 pub const EXPORT_LIMIT: usize = 240 * MIB;
+/// What the manifests add with `--page`, in bytes.
+pub const PAGE_LIMIT: usize = 24 * MIB;
 /// Pods of a node that the budget is made for. A kubelet runs at most 110 by default.
 const PODS: usize = 250;
 /// Running containers on a node with so many pods.
@@ -42,6 +45,8 @@ pub struct Pool {
     pub bytes: usize,
     /// Whether it is used only if something is exported to a collector.
     pub export: bool,
+    /// Whether it is used only with `--page`.
+    pub page: bool,
 }
 
 /// All pools.
@@ -71,6 +76,10 @@ pub const POOLS: &[Pool] = &[
     // For a client by HTTP, and for one of the control socket.
     always("states of the agent", 2 * state::STATE_BYTES),
     always("connections of scrapers", admin::CONNECTIONS_BYTES),
+    paged("samples of containers over time", history::MAX_BYTES),
+    paged("jobs on the page, with their parts", page::MAX_BOARD_BYTES),
+    paged("answers of the page", admin::PAGE_ANSWERS_BYTES),
+    paged("last lines of logs, for the page", logs::MAX_TAIL_BYTES),
     // The page as text, and the objects parsed from it.
     always("a page of the API server's list", 2 * api::LIST_PAGE_LIMIT as usize * OBJECT_BYTES),
     export("values to mask", logs::MAX_MASK_BYTES),
@@ -103,16 +112,21 @@ pub const POOLS: &[Pool] = &[
 ];
 
 /// The sum of the bounds in bytes.
-pub fn sum(exports: bool) -> usize {
-    POOLS.iter().filter(|pool| exports || !pool.export).map(|pool| pool.bytes).sum()
+pub fn sum(exports: bool, page: bool) -> usize {
+    let used = POOLS.iter().filter(|pool| (exports || !pool.export) && (page || !pool.page));
+    used.map(|pool| pool.bytes).sum()
 }
 
 const fn always(name: &'static str, bytes: usize) -> Pool {
-    Pool { name, bytes, export: false }
+    Pool { name, bytes, export: false, page: false }
 }
 
 const fn export(name: &'static str, bytes: usize) -> Pool {
-    Pool { name, bytes, export: true }
+    Pool { name, bytes, export: true, page: false }
+}
+
+const fn paged(name: &'static str, bytes: usize) -> Pool {
+    Pool { name, bytes, export: false, page: true }
 }
 
 #[cfg(test)]
@@ -137,12 +151,20 @@ mod tests {
         }
         let [with, without] = [EXPORT_LIMIT, LIMIT].map(|limit| format!("\"{}Mi\"", limit / MIB));
         assert!(helm.contains(&format!("ternary {with} {without} $export")));
+        let paged =
+            [EXPORT_LIMIT, LIMIT].map(|limit| format!("\"{}Mi\"", (limit + PAGE_LIMIT) / MIB));
+        assert!(helm.contains(&format!("ternary {} {} $export", paged[0], paged[1])));
         assert!(base.contains(&format!("value: \"{ENDED}\"")));
-        for (exports, limit) in [(false, LIMIT), (true, EXPORT_LIMIT)] {
-            for pool in POOLS.iter().filter(|pool| exports || !pool.export) {
-                eprintln!("{:>6} KiB  {}", pool.bytes / KIB, pool.name);
-            }
-            let sum = sum(exports);
+        for pool in POOLS {
+            eprintln!("{:>6} KiB  {}", pool.bytes / KIB, pool.name);
+        }
+        for (exports, page, limit) in [
+            (false, false, LIMIT),
+            (true, false, EXPORT_LIMIT),
+            (false, true, LIMIT + PAGE_LIMIT),
+            (true, true, EXPORT_LIMIT + PAGE_LIMIT),
+        ] {
+            let sum = sum(exports, page);
             eprintln!("{:>6} KiB of {}", sum / KIB, limit / KIB);
             assert!(sum < limit, "{} of {} KiB", sum / KIB, limit / KIB);
         }

@@ -26,10 +26,12 @@ use ephemon_logs::{Ledger, RunnerLine};
 use ephemon_model::{PodRef, PodUid};
 use ephemon_otlp::span;
 use ephemon_otlp::span::Encoded;
+use ephemon_page::Board;
 use ephemon_self_metrics::{Notices, Reason, SelfMetrics, Signal};
 use tokio::time::{sleep, timeout};
 
 use super::args::{Args, TraceMode, TraceParent};
+use super::page;
 use super::readiness::Readiness;
 use pace::BUSY_INTERVAL;
 
@@ -63,6 +65,8 @@ pub(super) struct Parts {
     pub(super) options: jobs::Options,
     /// Where spans go, and how they are built; `None` if they are not exported.
     pub(super) traces: Option<(SpanSender, span::Options)>,
+    /// Where jobs are shown with their parts, if they are.
+    pub(super) board: Option<Board>,
 }
 
 struct JobTracker {
@@ -194,6 +198,7 @@ impl JobTracker {
         });
         assembler.learnt(|pod, piece| evidence_store.add(pod, piece));
         let turn = assembler.turn(now_ns);
+        page::show(parts.board.as_ref(), &turn, now_ns);
         parts.self_metrics.dropped_by(Signal::Traces, Reason::Cap, turn.refused);
         self.say_left_out(&turn.left_out);
         let expired = self.tally.has_expired(now_ns);

@@ -54,6 +54,10 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let (stop_tx, mut stop_rx) = watch::channel(false);
     let state = shared.node.join(&args.state_dir);
     let mut export = Export::start(&args.export, &state, &stop_rx, &shared.self_metrics);
+    let admin = match shared.job_page(&args, &export) {
+        Some(page) => admin.with_page(page),
+        None => admin,
+    };
     let own_spans = shared.own_spans(&args, &export, span_buffer);
     let mut parts = Parts::default();
     if lock.is_some() {

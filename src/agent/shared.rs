@@ -23,6 +23,7 @@ use ephemon_otel::{Signal, SpanBuffer};
 use ephemon_otlp::metric::Owner;
 use ephemon_otlp::own::Delivery;
 use ephemon_otlp::span;
+use ephemon_page::Page;
 use ephemon_self_metrics::SelfMetrics;
 use tokio::sync::Semaphore;
 
@@ -30,6 +31,7 @@ use super::args::Args;
 use super::export::Export;
 use super::log_level::LogLevel;
 use super::otlp_metrics::{self, Names, Wheel};
+use super::page::PageStore;
 use super::readiness::Readiness;
 use super::state::StateReader;
 use super::{jobs, kubelet_root, limits, metric_settings};
@@ -51,6 +53,8 @@ pub(super) struct Shared {
     pub(super) runner_objects: Arc<OnceLock<RunnerObjects>>,
     /// Of the capture thread.
     pub(super) heartbeat: Heartbeat,
+    /// What is kept for the job page, if there is one.
+    pub(super) page: Option<PageStore>,
 }
 
 // === impl Shared ===
@@ -63,17 +67,30 @@ impl Shared {
         } else {
             Inventory::with_api(self_metrics.clone())
         };
+        let page = PageStore::new(&args.page);
+        let feed = inventory.feed().clone();
+        let readings = match &page {
+            Some(page) => Readings::recorded_in(feed, page.history.clone()),
+            None => Readings::publishing_to(feed),
+        };
         Ok(Self {
             node: NodeRoot::new(&args.node_root),
             self_metrics,
-            readings: Readings::publishing_to(inventory.feed().clone()),
+            readings,
             inventory,
             ledger: Ledger::default(),
             jobs_view: JobsView::default(),
             readiness: Readiness::default(),
             runner_objects: Arc::default(),
             heartbeat: Heartbeat::default(),
+            page,
         })
+    }
+
+    /// The job page, if there is one. Must be called before the exporter of logs is handed over.
+    pub(super) fn job_page(&self, args: &Args, export: &Export) -> Option<Page> {
+        let logs = export.logs.is_some().then_some(args.export.logs);
+        self.page.as_ref().map(|page| page.page(&args.page, node_name(args), logs))
     }
 
     pub(super) fn metrics(&self, args: &Args) -> Metrics {
@@ -134,7 +151,8 @@ impl Shared {
             }
             None => return Ok(None),
         };
-        let parts = logs::Parts { inventory, outbox, ledger, runner, journals, self_metrics };
+        let tail = self.page.as_ref().and_then(|page| page.tail.clone());
+        let parts = logs::Parts { inventory, outbox, ledger, runner, journals, self_metrics, tail };
         logs::start(&node, settings, parts).map(Some)
     }
 
@@ -164,6 +182,7 @@ impl Shared {
             state_dir: node.join(&args.state_dir),
             options: jobs::options(args),
             traces,
+            board: self.page.as_ref().map(|page| page.board.clone()),
         }
     }
 

@@ -47,6 +47,8 @@ pub(crate) struct Container {
     pressure_at: Option<Instant>,
     /// CPU time at the last complete reading.
     whole_cpu_ns: Option<u64>,
+    /// Whether the last reading was complete.
+    complete: bool,
     held: Option<Held>,
 }
 
@@ -84,6 +86,7 @@ impl Container {
             whole_at: None,
             pressure_at: None,
             whole_cpu_ns: None,
+            complete: false,
             held: None,
         }
     }
@@ -155,7 +158,13 @@ impl Container {
             return Reading::Gone;
         };
         self.read_at = SystemTime::now();
+        self.complete = false;
         Reading::Read(unreadable)
+    }
+
+    /// Whether all values were read at the last reading, and not only what changes every second.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.complete
     }
 
     /// Adds memory over time up to the last reading.
@@ -186,6 +195,7 @@ impl Container {
         self.read_at = SystemTime::now();
         (self.whole_at, self.pressure_at) = (Some(now), Some(now));
         self.whole_cpu_ns = self.usage.cpu.usage_ns;
+        self.complete = true;
         let young = now.duration_since(self.life.created_at()) < LIMITS_INTERVAL;
         let every = if young { YOUNG_LIMITS_INTERVAL } else { LIMITS_INTERVAL };
         if self.limits_at.is_none_or(|at| now.duration_since(at) >= every) {

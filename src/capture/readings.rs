@@ -7,8 +7,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
-use ephemon_base::lock;
+use ephemon_base::{clock, lock};
 use ephemon_discovery::feed::Feed;
+use ephemon_history::{History, Sample};
 use ephemon_model::{ContainerId, Ended, NetUsage, PodUid, Usage};
 use tokio::sync::Notify;
 
@@ -77,6 +78,8 @@ struct Shared {
     news: Notify,
     /// Pods with a new container, or with an end.
     feed: Feed,
+    /// Where readings are kept over time, if they are.
+    history: Option<History>,
 }
 
 #[derive(Debug, Default)]
@@ -98,8 +101,32 @@ impl Readings {
         Self(Arc::new(Shared { feed, ..Shared::default() }))
     }
 
+    /// The same, and each reading is also added to the history.
+    pub fn recorded_in(feed: Feed, history: History) -> Self {
+        Self(Arc::new(Shared { feed, history: Some(history), ..Shared::default() }))
+    }
+
+    /// Replaces a running container's values. `complete`: all of them were read now.
+    pub fn enter_sample(&self, record: Record, complete: bool) {
+        self.record(&record, complete);
+        self.put(record);
+    }
+
     /// Replaces a container's values.
     pub fn enter(&self, record: Record) {
+        self.record(&record, true);
+        self.put(record);
+    }
+
+    fn record(&self, record: &Record, complete: bool) {
+        let Some(history) = &self.0.history else { return };
+        let Record { id, pod, created, read_at, usage, ended } = record;
+        let ms = |at| clock::unix_ns(at) / 1_000_000;
+        let (created_ms, at_ms, last) = (ms(*created), ms(*read_at), ended.is_some());
+        history.add(&Sample { pod, id, created_ms, at_ms, usage, complete, last });
+    }
+
+    fn put(&self, record: Record) {
         let record = Arc::new(record);
         let mut pages = self.pages();
         let before = pages.containers.insert(record.id.clone(), Arc::clone(&record));
@@ -147,7 +174,15 @@ impl Readings {
         self.0.news.notified().await;
     }
 
-    /// Forgets a container that was reported often enough, or is not selected.
+    /// Forgets a container that is not reported: the sandbox, or of a pod that is not selected.
+    pub fn disown(&self, pod: &PodUid, id: &ContainerId) {
+        self.forget(id);
+        if let Some(history) = &self.0.history {
+            history.forget(pod, id);
+        }
+    }
+
+    /// Forgets a container that was reported often enough. Its history stays.
     pub fn forget(&self, id: &ContainerId) {
         self.pages().containers.remove(id);
     }

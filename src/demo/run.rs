@@ -140,7 +140,7 @@ async fn play(args: &Args, node: &Node, own: &Path) -> Result<ExitCode, Error> {
     let endpoint = sink.as_ref().map(Sink::endpoint);
     let mut watcher =
         AgentProcess::start(&own.with_file_name(AGENT), node, listen, endpoint.as_deref()).await?;
-    progress.say(&format!("agent: http://{}", watcher.address()));
+    progress.say(&format!("agent, with a page of its jobs: http://{}/", watcher.address()));
     if !args.once {
         progress.say(&where_to_look(watcher.address()));
         loop {
@@ -302,7 +302,11 @@ impl Session<'_> {
 fn where_to_look(address: SocketAddr) -> String {
     format!(
         "
-The agent serves its metrics. Fetch them with
+See the jobs live, with their steps, what they use and what they write, in a browser at
+
+    http://{address}/
+
+The agent also serves its metrics. Fetch them with
 
     curl -s http://{address}/metrics | grep '^ephemon_container_cpu_usage'
 

@@ -95,6 +95,7 @@ impl AgentProcess {
             .args(["--node-name", node.name()])
             .args(["--kubepods", &node.kubepods()])
             .args(["--listen", &listen.to_string()])
+            .args(["--page", "logs"])
             .args(["--log-format", "human"]);
         if node.cgroups().is_real() {
             // Without a kernel that enforces them, limits need not be set.

@@ -85,6 +85,8 @@ pub struct Turn {
     pub refused: u64,
     /// Pods of whose evidence some found no room since the last turn, and how many pieces.
     pub left_out: Vec<(Arc<PodRef>, u64)>,
+    /// Jobs as they were found at this turn, with their parts.
+    pub reviewed: Vec<Arc<Job>>,
     /// Pods that are done with.
     pub over: Vec<PodUid>,
 }
@@ -320,6 +322,7 @@ impl Assembler {
                 self.memory.meet(uid, now_ns);
                 turn.started.push(outline);
             }
+            turn.reviewed.push(Arc::clone(&job));
             if ripe {
                 let sent = std::mem::take(&mut followed.sent);
                 let which = if sent.is_empty() { Which::All } else { Which::Except(sent) };

@@ -9,7 +9,7 @@
 //!
 //! Masks are a pod's and live as long as it: `pod_masks` keeps them within bounds, `volume_masks`
 //! reads what init and hook tell, the `learner` reads them anew after a start of the agent, and `told`
-//! says how many there were.
+//! says how many there were. The `tail` keeps the last lines for the job page.
 
 mod closing;
 mod in_flight;
@@ -25,6 +25,7 @@ mod runner_log;
 mod selection;
 mod settings;
 mod steps;
+mod tail;
 mod told;
 mod volume_masks;
 mod wake;
@@ -41,6 +42,7 @@ pub use ledger::Ledger;
 pub use runner_log::{RunnerLine, RunnerLog};
 pub use selection::Containers;
 pub use settings::Settings;
+pub use tail::{MAX_BYTES as MAX_TAIL_BYTES, NewLine, Tail, TailLine};
 
 use ephemon_crilog::{Checkpoints, Follower, LinkDirectories, Options};
 use ephemon_discovery::inventory::Inventory;
@@ -88,6 +90,8 @@ pub struct Parts {
     pub journals: Reader,
     /// Where drops are counted.
     pub self_metrics: SelfMetrics,
+    /// Where the last exported lines are kept, if they are shown. Ignored unless they are masked.
+    pub tail: Option<Tail>,
 }
 
 /// Starts to follow the logs of this node's wanted pods.
@@ -95,7 +99,8 @@ pub struct Parts {
 /// # Errors
 /// Where the kernel gives no descriptor or no thread.
 pub fn start(node: &NodeRoot, settings: Settings, parts: Parts) -> io::Result<Logs> {
-    let Parts { inventory, outbox, ledger, runner, journals, self_metrics } = parts;
+    let Parts { inventory, outbox, ledger, runner, journals, self_metrics, tail } = parts;
+    let tail = tail.filter(|_| settings.mode == Mode::Masked);
     let wake = Arc::new(Wake::new()?);
     let answered = Arc::clone(&wake);
     outbox.on_answer(move || answered.wake());
@@ -141,6 +146,7 @@ pub fn start(node: &NodeRoot, settings: Settings, parts: Parts) -> io::Result<Lo
             pods,
             told: None,
             self_metrics,
+            tail,
             builder: BatchBuilder::default(),
             in_flight: InFlight::default(),
             waiting: None,

@@ -30,6 +30,7 @@ use super::pipeline::{LogPipelines, job_key};
 use super::runner_log::RunnerLog;
 use super::selection::{Containers, Purpose};
 use super::steps::Steps;
+use super::tail::Tail;
 use super::told::Told;
 use super::volume_masks::VolumeMasks;
 use super::wake::Wake;
@@ -65,6 +66,8 @@ pub(super) struct Pump {
     /// What was saved last of what pods told.
     pub(super) told: Option<Told>,
     pub(super) self_metrics: SelfMetrics,
+    /// Where the last lines are shown, if they are.
+    pub(super) tail: Option<Tail>,
     pub(super) builder: BatchBuilder,
     pub(super) in_flight: InFlight,
     /// A batch that nobody takes now.
@@ -128,6 +131,7 @@ impl Pump {
         let Self { follower, pipelines, builder, inventory, containers, self_metrics, .. } = self;
         let (steps, shared, runner) = (&mut self.steps, &mut self.shared, &self.runner);
         let job_messages = &mut self.job_messages;
+        let tail = self.tail.as_ref();
         let choice = |log: &LogRef| -> (Choice, Purpose) {
             let known = KnownLog::of(inventory, &log.pod.uid, &log.container);
             let purpose = containers.purpose(&log.container, known.container_type);
@@ -179,6 +183,9 @@ impl Pump {
             if let Some(why) = record.withheld {
                 self_metrics.dropped(Signal::Logs, Reason::Withheld);
                 pipeline.say_withheld(line.log, why);
+            }
+            if let Some(tail) = tail {
+                tail.exported(&line, at, &record);
             }
             let span = pipeline.span.map(|own| {
                 let job = pipeline.steps_of.as_deref().and_then(job_key);

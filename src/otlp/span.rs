@@ -18,7 +18,8 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 
 use prost::Message as _;
 
-use attributes::{Attributes, job_url, resource};
+pub use attributes::job_url;
+use attributes::{Attributes, resource};
 
 /// The W3C flag of what is sampled, and that it is known whether the parent is another process's.
 const LOCAL: u32 = 0x101;

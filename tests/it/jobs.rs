@@ -6,6 +6,7 @@ mod flood;
 mod kills;
 mod many;
 mod node;
+mod page;
 mod points;
 mod runners;
 mod sink;

@@ -59,6 +59,8 @@ mod otlp_metrics;
 #[cfg(test)]
 mod own_traces;
 #[cfg(test)]
+mod page;
+#[cfg(test)]
 mod prometheus;
 #[cfg(test)]
 mod support;

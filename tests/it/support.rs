@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod api_server;
+pub(crate) mod browser;
 pub(crate) mod cgroups;
 pub(crate) mod collector;
 pub(crate) mod containerd;

@@ -1,16 +1,17 @@
 //! A response body that reports when it was written completely, and the place where it reports
-//! this.
+//! this; or one that goes on, as a stream of events.
 
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use ephemon_base::lock;
 use ephemon_metrics::Receipt;
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::events::Events;
 use super::seats::{ScrapeRoom, Seat};
 
 /// Responses that hyper has but may not have written yet. One per connection.
@@ -31,17 +32,24 @@ struct Pending {
 #[derive(Debug)]
 pub(super) struct Delivery {
     pub(super) receipt: Option<Receipt>,
-    /// The permit to hold the response in memory.
-    pub(super) room: ScrapeRoom,
+    /// The permit to hold a scrape's response in memory.
+    pub(super) room: Option<ScrapeRoom>,
     /// What is lent to one answer of a kind at a time.
     pub(super) turn: Option<OwnedSemaphorePermit>,
 }
 
-/// A text in one frame. Its delivery is added to the outbox with the frame.
+/// A text in one frame, whose delivery is added to the outbox with the frame; or events, each in a
+/// frame of its own.
 #[derive(Debug)]
 pub(super) struct Text {
-    text: Option<Bytes>,
+    content: Content,
     delivery: Option<(Delivery, Outbox)>,
+}
+
+#[derive(Debug)]
+enum Content {
+    Whole(Option<Bytes>),
+    Events(Option<Box<Events>>),
 }
 
 // === impl Outbox ===
@@ -94,11 +102,16 @@ impl Outbox {
 
 impl Text {
     pub(super) fn new(text: impl Into<Bytes>) -> Self {
-        Self { text: Some(text.into()), delivery: None }
+        Self { content: Content::Whole(Some(text.into())), delivery: None }
     }
 
     pub(super) fn delivered(text: Bytes, delivery: Delivery, outbox: &Outbox) -> Self {
-        Self { text: Some(text), delivery: Some((delivery, outbox.clone())) }
+        let delivery = Some((delivery, outbox.clone()));
+        Self { content: Content::Whole(Some(text)), delivery }
+    }
+
+    pub(super) fn events(events: Events) -> Self {
+        Self { content: Content::Events(Some(Box::new(events))), delivery: None }
     }
 }
 
@@ -108,19 +121,36 @@ impl Body for Text {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         if let Some((delivery, outbox)) = self.delivery.take() {
             outbox.put(delivery);
         }
-        Poll::Ready(self.text.take().map(|text| Ok(Frame::data(text))))
+        let text = match &mut self.content {
+            Content::Whole(text) => text.take(),
+            Content::Events(None) => None,
+            Content::Events(Some(events)) => {
+                let next = ready!(events.poll_next(cx));
+                if next.is_none() {
+                    // What it holds is free for the next client.
+                    self.content = Content::Events(None);
+                }
+                next
+            }
+        };
+        Poll::Ready(text.map(|text| Ok(Frame::data(text))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.text.is_none()
+        matches!(self.content, Content::Whole(None) | Content::Events(None))
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.text.as_ref().map_or(0, |text| text.len() as u64))
+        match &self.content {
+            Content::Whole(text) => {
+                SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64))
+            }
+            Content::Events(_) => SizeHint::default(),
+        }
     }
 }

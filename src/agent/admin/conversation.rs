@@ -59,7 +59,12 @@ impl Conversation {
     /// Serves the connection to its end.
     pub(super) async fn hold(mut self, stream: TcpStream) {
         let rules = Arc::clone(&self.rules.borrow_and_update());
-        let plain = Channel { rules: Arc::clone(&rules), encrypted: false, verified: false };
+        let plain = Channel {
+            rules: Arc::clone(&rules),
+            encrypted: false,
+            verified: false,
+            ending: self.ending.clone(),
+        };
         let Some(tls) = &rules.tls else {
             return self.talk(stream, plain).await;
         };

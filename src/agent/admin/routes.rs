@@ -9,9 +9,11 @@ use hyper::header::{
     WWW_AUTHENTICATE,
 };
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use tokio::sync::watch;
 use tracing::field::Empty;
 
 use super::body::{Delivery, Outbox, Text};
+use super::site_page::{Client, Refusal, SitePage};
 use super::web::{Rules, Verdict};
 use crate::readiness::Readiness;
 use crate::state::StateReader;
@@ -37,6 +39,7 @@ pub(super) struct Site {
     metrics: Metrics,
     readiness: Readiness,
     state: Option<StateReader>,
+    page: Option<SitePage>,
 }
 
 /// The connection of a request.
@@ -48,13 +51,20 @@ pub(super) struct Channel {
     pub(super) encrypted: bool,
     /// Whether the client presented a certificate that the client authority signed.
     pub(super) verified: bool,
+    /// True once the agent stops.
+    pub(super) ending: watch::Receiver<bool>,
 }
 
 // === impl Site ===
 
 impl Site {
     pub(super) fn new(metrics: Metrics, readiness: Readiness, state: Option<StateReader>) -> Self {
-        Self { metrics, readiness, state }
+        Self { metrics, readiness, state, page: None }
+    }
+
+    /// Serves the job page.
+    pub(super) fn with_page(self, page: Option<SitePage>) -> Self {
+        Self { page, ..self }
     }
 
     pub(super) async fn answer<B>(
@@ -68,14 +78,19 @@ impl Site {
         if !probe && let Some(refusal) = channel.refuses(request.headers(), outbox).await {
             return refusal;
         }
+        let route = || ephemon_page::Route::of(path, request.uri().query());
+        if let Some((page, route)) = self.page.as_ref().and_then(|page| Some((page, route()?))) {
+            let client =
+                Client { is_authenticated: channel.is_authenticated(), peer: outbox.seat().peer() };
+            let ways = (outbox, &channel.ending);
+            let answer =
+                page.answer(route, request.method(), request.headers(), client, ways).await;
+            return answer.unwrap_or_else(refused);
+        }
         let read = matches!(*request.method(), Method::GET | Method::HEAD);
         match path {
             "/" | "/metrics" | "/healthz" | "/readyz" | "/debug/state" if !read => {
-                let mut refusal =
-                    plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are supported\n");
-                let allowed = HeaderValue::from_static("GET, HEAD");
-                refusal.headers_mut().insert(ALLOW, allowed);
-                refusal
+                refused(Refusal::Method)
             }
             "/" => plain(StatusCode::OK, INDEX),
             "/metrics" => self.metrics(request, outbox),
@@ -105,7 +120,7 @@ impl Site {
         let span = tracing::info_span!("scrape", lines = Empty, bytes = Empty);
         let scrape = span.in_scope(|| self.metrics.scrape(format, scraper.as_ref()));
         span.record("lines", scrape.lines).record("bytes", scrape.body.len());
-        let delivery = Delivery { receipt: scrape.receipt, room, turn: None };
+        let delivery = Delivery { receipt: scrape.receipt, room: Some(room), turn: None };
         let body = Text::delivered(scrape.body, delivery, outbox);
         respond(StatusCode::OK, format.content_type(), body)
     }
@@ -135,7 +150,7 @@ impl Site {
             return busy("another state is being read; try again in a moment\n");
         };
         let text = format!("{state:#}\n");
-        let delivery = Delivery { receipt: None, room, turn: Some(turn) };
+        let delivery = Delivery { receipt: None, room: Some(room), turn: Some(turn) };
         let body = Text::delivered(text.into(), delivery, outbox);
         respond(StatusCode::OK, "application/json", body)
     }
@@ -156,6 +171,12 @@ impl Site {
 // === impl Channel ===
 
 impl Channel {
+    /// Whether a password or a client certificate is demanded, which then was right.
+    fn is_authenticated(&self) -> bool {
+        let demands = |tls: &super::web::Tls| tls.demands_client();
+        self.rules.users.is_some() || self.rules.tls.as_ref().is_some_and(demands)
+    }
+
     /// The error response if the client may not send this request, or nothing if it may.
     async fn refuses(&self, headers: &HeaderMap, outbox: &Outbox) -> Option<Response<Text>> {
         if let Some(tls) = &self.rules.tls {
@@ -191,6 +212,25 @@ fn accept(headers: &HeaderMap) -> String {
     let lines: Vec<_> =
         headers.get_all(ACCEPT).iter().filter_map(|line| line.to_str().ok()).collect();
     lines.join(",")
+}
+
+fn refused(why: Refusal) -> Response<Text> {
+    match why {
+        Refusal::Busy => {
+            busy("too many requests of the job page are in progress; try again later\n")
+        }
+        Refusal::OtherHost => plain(
+            StatusCode::MISDIRECTED_REQUEST,
+            "without a password or a client certificate, use the agent's address or localhost as \
+             the host; see --web-config-file\n",
+        ),
+        Refusal::Method => {
+            let mut refusal =
+                plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are supported\n");
+            refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            refusal
+        }
+    }
 }
 
 fn busy(text: &'static str) -> Response<Text> {
@@ -252,7 +292,8 @@ mod tests {
 
         async fn get(&self, path: &str, outbox: &Outbox) -> Response<Text> {
             let request = Request::get(path).body(()).unwrap();
-            let channel = Channel { rules: Arc::default(), encrypted: false, verified: false };
+            let (rules, (_, ending)) = (Arc::default(), watch::channel(false));
+            let channel = Channel { rules, encrypted: false, verified: false, ending };
             self.site.answer(&request, &channel, outbox).await
         }
 

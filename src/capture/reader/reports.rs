@@ -34,19 +34,19 @@ impl Reports {
 
     /// Reports a container's values, unless it is the sandbox.
     pub(super) fn show(&self, container: &Container) {
-        self.readings.enter(container.record(None));
+        self.readings.enter_sample(container.record(None), container.is_complete());
     }
 
     /// The container was found to be the sandbox.
     pub(super) fn hide_sandbox(&self, container: &Container) {
         self.inventory.is_sandbox(&container.id);
-        self.readings.forget(&container.id);
+        self.readings.disown(&container.pod, &container.id);
     }
 
     /// Its pod is not selected: nothing of it is reported.
     pub(super) fn unselected(&self, container: &Container) {
         self.self_metrics.dropped(Signal::Metrics, Reason::Unselected);
-        self.readings.forget(&container.id);
+        self.readings.disown(&container.pod, &container.id);
         self.readings.forget_pod(&container.pod);
     }
 
@@ -59,7 +59,7 @@ impl Reports {
             self.settled(record, quality);
         } else {
             self.self_metrics.dropped(Signal::Metrics, Reason::Unselected);
-            self.readings.forget(&record.id);
+            self.readings.disown(&record.pod, &record.id);
         }
     }
 

@@ -196,8 +196,8 @@ fn server(identity: &Identity) -> &str {
     identity.server_url.as_deref().unwrap_or(crate::names::GITHUB)
 }
 
-/// The job's page, or its run's.
-pub(super) fn job_url(identity: &Identity) -> Option<String> {
+/// The address of the job's page, or its run's; nothing of a job whose run is not known.
+pub fn job_url(identity: &Identity) -> Option<String> {
     let own = identity.ci.as_ref().and_then(|ci| ci.job_url.as_deref());
     own.map(str::to_owned).or_else(|| run_url(identity))
 }

@@ -40,7 +40,7 @@ fn ten_thousand_logs_cost_neither_the_agent_nor_another_pods_log_anything() {
             pod.log(&format!("c{container}"), written("a line", true).as_bytes());
         }
     }
-    let agent = node.agent_with_logs(&sink);
+    let agent = node.agent_with_logs(&sink, &[]);
     // They are there first, and all places are taken.
     let full = || agent.log().contains("more logs than can be followed at once").then_some(());
     until(PATIENCE, full).unwrap_or_else(|| panic!("{}", agent.log()));
@@ -58,7 +58,7 @@ fn ten_thousand_logs_cost_neither_the_agent_nor_another_pods_log_anything() {
         let name = format!("1e269fa4-f505-4963-9096-{number:012x}.jsonl");
         fs::write(jobs.join(name), "what is no evidence of anything\n".repeat(8)).unwrap();
     }
-    let agent = node.agent_with_logs(&sink);
+    let agent = node.agent_with_logs(&sink, &[]);
     ["four", "five"].into_iter().for_each(say);
     until_delivered(&agent, 5);
     let second = peak(&agent);

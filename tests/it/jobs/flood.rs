@@ -140,7 +140,7 @@ fn all_pools_filled_at_once_stay_within_the_limit_and_say_what_was_dropped() {
     let brief = node.pod(209);
     brief.log("job", short.as_bytes());
     brief.log("job", written("withheld", true).as_bytes());
-    let agent = node.agent_with_logs(&sink);
+    let agent = node.agent_with_logs(&sink, &[]);
     let honest = node.pod(0);
     honest.start("job");
     honest.init_started("job");

@@ -54,8 +54,9 @@ impl Node {
     }
 
     /// Starts the agent, sending the logs of all containers, too.
-    pub(super) fn agent_with_logs(&self, sink: &Sink) -> Agent {
+    pub(super) fn agent_with_logs(&self, sink: &Sink, flags: &[&str]) -> Agent {
         let mut command = Self::command(sink, &["--log-containers", "all"]);
+        command.args(flags);
         command.env("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", sink.logs());
         Agent::launch(&mut command, self.root(), "kubepods")
     }

@@ -1,0 +1,103 @@
+// Texts of values. All text that comes from jobs goes through visible().
+
+// Control characters, marks that change the direction of text, and characters without a width: what
+// is not seen could make one name look like another.
+const HIDDEN = /[\u0000-\u0008\u000a-\u001f\u007f-\u009f\u00ad\u061c\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\ufff9-\ufffb]|[\u{e0000}-\u{e007f}]/gu;
+
+/** A text in which hidden characters are seen. */
+export function visible(text) {
+  return String(text ?? "").replace(HIDDEN, (hidden) => {
+    const code = hidden.codePointAt(0);
+    if (code < 0x20) return String.fromCharCode(0x2400 + code);
+    if (code === 0x7f) return "\u2421";
+    return `\u2039U+${code.toString(16).toUpperCase().padStart(4, "0")}\u203a`;
+  });
+}
+
+/** A duration in milliseconds: "0.42 s", "12.3 s", "3 min 07 s", "2 h 05 min". */
+export function duration(ms) {
+  if (ms == null) return "";
+  const seconds = Math.max(0, ms) / 1000;
+  if (seconds < 10) return `${seconds.toFixed(2)} s`;
+  if (seconds < 60) return `${seconds.toFixed(1)} s`;
+  const pad = (value) => String(value).padStart(2, "0");
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes} min ${pad(Math.floor(seconds % 60))} s`;
+  return `${Math.floor(minutes / 60)} h ${pad(minutes % 60)} min`;
+}
+
+/** The same in whole seconds, for what runs. */
+export function running(ms) {
+  const seconds = Math.floor(Math.max(0, ms) / 1000);
+  return seconds < 60 ? `${seconds} s` : duration(seconds * 1000);
+}
+
+/** A time on an axis: "0", "30 s", "2:30", "1:05:00". */
+export function axisTime(ms) {
+  const seconds = Math.round(ms / 1000);
+  if (seconds < 60) return ms ? `${trimmed(ms / 1000)} s` : "0";
+  const pad = (value) => String(value).padStart(2, "0");
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes}:${pad(seconds % 60)}`;
+  return `${Math.floor(minutes / 60)}:${pad(minutes % 60)}:${pad(seconds % 60)}`;
+}
+
+/** CPU seconds. */
+export function cpuSeconds(seconds) {
+  if (seconds == null) return "not known";
+  return `${seconds < 10 ? seconds.toFixed(2) : seconds.toFixed(1)} s`;
+}
+
+/** Bytes: "12.3 MiB". */
+export function bytes(count) {
+  if (count == null) return "not known";
+  let value = count;
+  for (const unit of ["B", "KiB", "MiB", "GiB"]) {
+    if (value < 1024 || unit === "GiB") {
+      return `${value >= 100 || unit === "B" ? Math.round(value) : value.toFixed(1)} ${unit}`;
+    }
+    value /= 1024;
+  }
+  return "";
+}
+
+/** Thousandths of a CPU: "0.25 CPU". */
+export function cpus(millis) {
+  return millis == null ? "not known" : `${trimmed(millis / 1000)} CPU`;
+}
+
+/** A number without zeros at its end. */
+export function trimmed(value) {
+  return String(Number(value.toFixed(value < 1 ? 2 : 1)));
+}
+
+/** The time of day. */
+export function clock(unixMs, seconds = true) {
+  const options = { hour: "2-digit", minute: "2-digit", hour12: false };
+  if (seconds) options.second = "2-digit";
+  return new Date(unixMs).toLocaleTimeString([], options);
+}
+
+const RESULTS = {
+  running: ["\u25b6", "running"],
+  success: ["\u2713", "success"],
+  failure: ["\u2715", "failure"],
+  error: ["!", "error"],
+  timeout: ["\u23f1", "timeout"],
+  cancellation: ["\u2298", "cancelled"],
+  skip: ["\u2013", "skipped"],
+};
+
+/** The sign and the word of a result. */
+export function result(part) {
+  const [sign, word] = RESULTS[part.result] ?? ["?", visible(part.result)];
+  const details = [];
+  if (part.fault && part.fault !== "exit_code") details.push(visible(part.fault));
+  if (part.exitCode) details.push(`exit code ${part.exitCode}`);
+  return { sign, word: details.length ? `${word}, ${details.join(", ")}` : word };
+}
+
+/** The name of a result as a class: only what is known. */
+export function resultClass(part) {
+  return part.result in RESULTS ? `r-${part.result}` : "r-error";
+}

@@ -1,0 +1,201 @@
+//! The job page in a real browser.
+//!
+//! With `EPHEMON_PICTURES=DIR` the scenario of the demo writes pictures of the page there.
+
+mod stage;
+
+use std::env;
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::support::browser::{self, Browser};
+use crate::support::process::Running;
+use crate::support::programs;
+use stage::{HOSTILE, SHOWN, Stage};
+
+#[test]
+fn hostile_names_and_lines_are_text_and_nothing_of_them_runs() {
+    if !browser::is_there() {
+        return;
+    }
+    let stage = Stage::new();
+    let job = stage.hostile_job();
+    stage.show(&job);
+    stage.sample(&job);
+    stage.log(&job, HOSTILE);
+    let mut browser = Browser::start();
+    browser.look(2000, 1200, "light");
+    browser.open(&stage.url(""));
+    browser.until("document.querySelector('tbody a')?.textContent");
+    let name = browser.value("document.querySelector('tbody a').textContent");
+    assert_eq!(name, SHOWN);
+    browser.open(&stage.url(&format!("#/jobs/{}", job.pod.uid)));
+    browser.until("document.querySelector('.log .line') && document.querySelector('.curve')");
+    for (what, selector) in [
+        ("heading", "h1"),
+        ("step", "section[aria-labelledby=h-steps] tbody th"),
+        ("container", "section[aria-labelledby=h-containers] tbody th"),
+        ("bar", ".bar .name"),
+        ("line", ".log .text"),
+    ] {
+        let texts = format!(
+            "[...document.querySelectorAll('{selector}')].map((it) => it.textContent).join('\\n')"
+        );
+        let texts = browser.value(&texts);
+        assert!(texts.as_str().unwrap().contains(SHOWN), "{what}: {texts}");
+    }
+    // The mark and no picture of a job's; no script but the page's.
+    assert_eq!(browser.value("document.images.length"), 1);
+    assert_eq!(browser.value("document.querySelectorAll('script').length"), 1);
+    assert_eq!(
+        browser.value("document.querySelectorAll('script:not([src^=\"/page/\"])').length"),
+        0
+    );
+    assert_eq!(
+        browser.value("[...document.links].filter((it) => it.protocol == 'javascript:').length"),
+        0
+    );
+    assert_eq!(browser.value("typeof window.pwned"), "undefined");
+    assert_eq!(browser.troubles(), [""; 0]);
+    // The policy is in force, and this test would see what it refuses.
+    browser.value(
+        "(() => { const script = document.createElement('script'); \
+         try { script.text = 'window.pwned = 1'; document.head.append(script); } catch {} })()",
+    );
+    browser.until("window.violations.length > 0");
+    assert_eq!(browser.value("typeof window.pwned"), "undefined");
+}
+
+#[test]
+fn changes_are_seen_without_loading_the_page_again() {
+    if !browser::is_there() {
+        return;
+    }
+    let stage = Stage::new();
+    let mut job = stage.running_job(1);
+    stage.show(&job);
+    let mut browser = Browser::start();
+    browser.open(&stage.url(&format!("#/jobs/{}", job.pod.uid)));
+    browser.until("document.querySelectorAll('section[aria-labelledby=h-steps] tbody tr').length");
+    browser.until("document.getElementById('connection').textContent == 'live'");
+    browser.value("window.same = true");
+    let mut step = job.steps[0].clone();
+    step.name = Arc::from("and another");
+    job.steps.push(step);
+    stage.show(&job);
+    browser.until("document.querySelector('#content').textContent.includes('and another')");
+    stage.log(&job, "a line that comes later");
+    browser.until("document.querySelector('.log').textContent.includes('a line that comes later')");
+    browser.until("document.querySelector('.badge.big').textContent.includes('running')");
+    stage.end(&job);
+    browser.until("document.querySelector('.badge.big').textContent.includes('failure')");
+    assert_eq!(browser.value("window.same"), true);
+    assert_eq!(browser.troubles(), [""; 0]);
+}
+
+#[test]
+fn two_hundred_jobs_are_listed_and_fit_a_phone() {
+    if !browser::is_there() {
+        return;
+    }
+    let stage = Stage::new();
+    for number in 0..200 {
+        stage.show(&stage.running_job(number));
+    }
+    let mut browser = Browser::start();
+    browser.look(390, 800, "light");
+    browser.open(&stage.url(""));
+    let rows = "document.querySelectorAll('tbody tr').length";
+    browser.until(&format!("{rows} == 200"));
+    let width = "document.documentElement.scrollWidth";
+    assert_eq!(browser.value(&format!("{width} <= 390")), true, "{}", browser.value(width));
+    let filter = "document.getElementById('filter')";
+    browser.value(&format!(
+        "{filter}.value = 'number 17'; {filter}.dispatchEvent(new Event('input'))"
+    ));
+    // 17 and 170 to 179.
+    browser.until(&format!("{rows} == 11"));
+    browser.value("document.querySelector('tbody a').click()");
+    browser.until("document.querySelector('.bar') && document.activeElement.localName == 'h1'");
+    assert_eq!(browser.value(&format!("{width} <= 390")), true, "{}", browser.value(width));
+    // Every picture has a name, every table its heads, and headings are in order.
+    let unnamed = "[...document.querySelectorAll('svg')].filter((it) => !it.ariaLabel).length";
+    assert_eq!(browser.value(unnamed), 0);
+    let levels =
+        browser.value("[...document.querySelectorAll('h1,h2,h3')].map((it) => +it.localName[1])");
+    let levels: Vec<u64> = serde_json::from_value(levels).unwrap();
+    assert_eq!(levels.first(), Some(&1));
+    assert!(levels.windows(2).all(|two| two[1] <= two[0] + 1), "{levels:?}");
+    assert_eq!(
+        browser.value("document.querySelectorAll('table:not(:has(th[scope=col]))').length"),
+        0
+    );
+    assert_eq!(browser.troubles(), [""; 0]);
+}
+
+/// As a newcomer sees it, who opens the address that the demo prints.
+#[test]
+fn the_demo_shows_its_job_live() {
+    if !browser::is_there() {
+        return;
+    }
+    let mut demo = Command::new(programs::ephemon());
+    demo.args(["demo", "--play", "workflow", "--listen", "127.0.0.1:0"]).stderr(Stdio::piped());
+    let mut demo = Running::start(&mut demo);
+    let mut lines = BufReader::new(demo.take_stderr()).lines().map_while(Result::ok);
+    let address = lines.by_ref().find_map(|line| {
+        let (_, address) = line.split_once("a page of its jobs: ")?;
+        Some(address.to_owned())
+    });
+    let address = address.expect("the address of the page");
+    std::thread::spawn(move || lines.for_each(drop));
+    let mut browser = Browser::start();
+    browser.look(1200, 1500, "light");
+    browser.open(&address);
+    browser.until(
+        "[...document.querySelectorAll('tbody a')].find((it) => it.textContent == 'Build and test')",
+    );
+    browser.value(
+        "[...document.querySelectorAll('tbody a')]\
+         .find((it) => it.textContent == 'Build and test').click()",
+    );
+    browser.until("document.querySelectorAll('.bar.step').length >= 3");
+    browser.until("document.querySelector('.badge.big').textContent.includes('running')");
+    browser.until("document.querySelectorAll('.curve').length >= 2");
+    browser.until("document.querySelectorAll('.log .line').length >= 10");
+    browser.until("document.querySelector('.links').textContent.includes('Run on')");
+    let text = browser.value("document.querySelector('.log').textContent");
+    assert!(text.as_str().unwrap().contains("***") || !text.to_string().contains("secret"));
+    if let Some(folder) = env::var_os("EPHEMON_PICTURES").map(PathBuf::from) {
+        pictures(&mut browser, &address, &folder);
+    }
+    assert_eq!(browser.troubles(), [""; 0]);
+    demo.terminate(Duration::from_mins(1));
+}
+
+/// The page in light and dark, wide and narrow, while the job runs and at its end.
+fn pictures(browser: &mut Browser, address: &str, folder: &std::path::Path) {
+    let take = |browser: &mut Browser, name: &str, width, height, scheme| {
+        browser.look(width, height, scheme);
+        std::thread::sleep(Duration::from_millis(400));
+        browser.picture(&folder.join(format!("{name}.png")));
+    };
+    take(browser, "running", 1200, 1500, "light");
+    browser.until("document.querySelectorAll('.bar.phase').length >= 2");
+    let full = browser.value("document.documentElement.scrollHeight").as_u64().unwrap();
+    let full = u32::try_from(full).unwrap();
+    take(browser, "page", 1100, 1120, "light");
+    take(browser, "light", 1200, full, "light");
+    take(browser, "dark", 1200, full, "dark");
+    browser.look(390, 844, "light");
+    std::thread::sleep(Duration::from_millis(400));
+    let full = browser.value("document.documentElement.scrollHeight").as_u64().unwrap();
+    take(browser, "phone", 390, u32::try_from(full).unwrap(), "light");
+    browser.open(&format!("{address}#/"));
+    browser.until("document.querySelector('tbody a')");
+    take(browser, "jobs", 1200, 500, "light");
+    take(browser, "jobs-phone", 390, 844, "dark");
+}
