@@ -139,6 +139,7 @@ impl Admin {
     }
 
     /// Serves the job page, too.
+    #[must_use]
     pub fn with_page(self, page: Page) -> Self {
         Self { page: Some(SitePage::new(page)), ..self }
     }

@@ -17,8 +17,8 @@ pub struct PageArgs {
     #[arg(long, env = "EPHEMON_PAGE", value_name = "WHAT", value_enum, default_value = "off")]
     pub page: PageMode,
 
-    /// Where the page links to for a job's trace; a URL with places such as {trace_id}, {namespace},
-    /// {pod}, {repository}, {run_id}, {start_ms}, {end_ms}
+    /// Where the page links to for a job's trace; a URL with places such as `{trace_id}`,
+    /// `{namespace}`, `{pod}`, `{repository}`, `{run_id}`, `{start_ms}`, `{end_ms}`
     #[arg(long, env = "EPHEMON_PAGE_TRACE_URL", value_name = "URL")]
     pub page_trace_url: Option<Template>,
 

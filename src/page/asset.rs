@@ -140,12 +140,10 @@ mod tests {
         assert!(all < MAX_BYTES, "{all}");
         for asset in Asset::ALL {
             let text = str::from_utf8(asset.content()).unwrap();
-            let foreign = text.match_indices("://").find(|(at, _)| {
-                // The name of SVG's elements is no address that is asked for.
-                !text[*at..].starts_with("://www.w3.org/2000/svg")
-                    && !text[..*at].ends_with("\"https")
-                    && !text[..*at].ends_with("\"http")
-            });
+            // The name of SVG's elements is no address that is asked for.
+            let text = text.replace("http://www.w3.org/2000/svg", "");
+            let text = text.replace("\"https://\"", "").replace("\"http://\"", "");
+            let foreign = text.find("://");
             assert_eq!(foreign, None, "{asset:?}");
         }
     }
@@ -177,8 +175,8 @@ mod tests {
     fn every_file_that_a_file_names_is_there() {
         for asset in Asset::ALL {
             let text = str::from_utf8(asset.content()).unwrap();
-            for (at, _) in text.match_indices("\"/page/") {
-                let path = text[at + 1..].split('"').next().unwrap();
+            let quoted = text.split('"').filter(|text| text.starts_with("/page/"));
+            for path in quoted {
                 assert!(Asset::at(path).is_some(), "{asset:?} names {path}");
             }
         }

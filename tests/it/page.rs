@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::support::browser::{self, Browser};
 use crate::support::process::Running;
 use crate::support::programs;
-use stage::{HOSTILE, SHOWN, Stage};
+use stage::{HOSTILE, SHOWN, Stage, hostile_job, running_job};
 
 #[test]
 fn hostile_names_and_lines_are_text_and_nothing_of_them_runs() {
@@ -22,7 +22,7 @@ fn hostile_names_and_lines_are_text_and_nothing_of_them_runs() {
         return;
     }
     let stage = Stage::new();
-    let job = stage.hostile_job();
+    let job = hostile_job();
     stage.show(&job);
     stage.sample(&job);
     stage.log(&job, HOSTILE);
@@ -75,7 +75,7 @@ fn changes_are_seen_without_loading_the_page_again() {
         return;
     }
     let stage = Stage::new();
-    let mut job = stage.running_job(1);
+    let mut job = running_job(1);
     stage.show(&job);
     let mut browser = Browser::start();
     browser.open(&stage.url(&format!("#/jobs/{}", job.pod.uid)));
@@ -103,7 +103,7 @@ fn two_hundred_jobs_are_listed_and_fit_a_phone() {
     }
     let stage = Stage::new();
     for number in 0..200 {
-        stage.show(&stage.running_job(number));
+        stage.show(&running_job(number));
     }
     let mut browser = Browser::start();
     browser.look(390, 800, "light");

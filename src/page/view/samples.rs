@@ -85,7 +85,7 @@ impl<'a> SamplesAnswer<'a> {
             let usage = series.usage.last().map(|point| point.from_ms);
             [usage, series.activity.last().map(|point| point.from_ms)]
         });
-        let all = found.iter().flat_map(|(_, series)| series.usage.last().map(|it| it.to_ms));
+        let all = found.iter().filter_map(|(_, series)| series.usage.last().map(|it| it.to_ms));
         let next = next.flatten().min().or(all.max());
         let left_out = found.len().saturating_sub(MAX_CONTAINERS);
         let containers = found.drain(left_out..).map(|(container, it)| samples(container, it));

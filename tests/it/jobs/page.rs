@@ -99,8 +99,8 @@ fn exported_lines_are_shown_masked_and_changes_are_told() {
     let texts: Vec<_> = log["lines"].as_array().unwrap().iter().map(|line| &line["text"]).collect();
     assert_eq!(texts, ["the battery is ***", "red"]);
     let after = log["nextAfter"].as_u64().unwrap();
-    let none = get(&agent, &format!("jobs/{id}/log?after={after}"));
-    assert_eq!(none["lines"], serde_json::json!([]));
+    let rest = get(&agent, &format!("jobs/{id}/log?after={after}"));
+    assert_eq!(rest["lines"], serde_json::json!([]));
 
     let mut stream = TcpStream::connect(agent.address()).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();

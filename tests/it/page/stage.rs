@@ -74,54 +74,6 @@ impl Stage {
         format!("http://{}/{fragment}", self.address)
     }
 
-    /// A job that began a minute ago, known by its number.
-    pub(super) fn running_job(&self, number: u64) -> Job {
-        let uid = PodUid::parse(&format!("0e269fa4-f505-4963-9096-{number:012}")).unwrap();
-        let mut job = Story::whole().job_evidence().job(None).unwrap();
-        job.pod = Arc::new(PodRef { uid, ..(*story::pod()).clone() });
-        job.identity.display_name = Some(format!("number {number}").into());
-        // The story is of 1970.
-        let began_ns = clock::now_ns() - 60_000_000_000;
-        let later = began_ns - job.window.start.ns;
-        job.window.start.ns += later;
-        job.window.end = None;
-        for step in &mut job.steps {
-            step.window.start.ns += later;
-            step.window.end = step.window.end.map(|mut end| {
-                end.ns += later;
-                end
-            });
-        }
-        for container in &mut job.containers {
-            container.window.start.ns += later;
-            container.window.end = None;
-            container.born_ns = container.born_ns.map(|ns| ns + later);
-        }
-        job
-    }
-
-    /// One whose texts are all hostile.
-    pub(super) fn hostile_job(&self) -> Job {
-        let mut job = self.running_job(666);
-        let hostile = || Some(Arc::from(HOSTILE));
-        let identity = &mut job.identity;
-        identity.display_name = hostile();
-        identity.repository = hostile();
-        identity.workflow = hostile();
-        identity.git_ref = hostile();
-        identity.sha = hostile();
-        identity.event = hostile();
-        identity.runner = hostile();
-        for step in &mut job.steps {
-            (step.name, step.display_name) = (HOSTILE.into(), hostile());
-            step.container = hostile();
-        }
-        for container in &mut job.containers {
-            (container.name, container.image) = (HOSTILE.into(), hostile());
-        }
-        job
-    }
-
     pub(super) fn show(&self, job: &Job) {
         self.board.put(Arc::new(job.clone()), clock::now_ns());
     }
@@ -179,4 +131,52 @@ impl Drop for Stage {
             thread.join().ok();
         }
     }
+}
+
+/// A job that began a minute ago, known by its number.
+pub(super) fn running_job(number: u64) -> Job {
+    let uid = PodUid::parse(&format!("0e269fa4-f505-4963-9096-{number:012}")).unwrap();
+    let mut job = Story::whole().job_evidence().job(None).unwrap();
+    job.pod = Arc::new(PodRef { uid, ..(*story::pod()).clone() });
+    job.identity.display_name = Some(format!("number {number}").into());
+    // The story is of 1970.
+    let began_ns = clock::now_ns() - 60_000_000_000;
+    let later = began_ns - job.window.start.ns;
+    job.window.start.ns += later;
+    job.window.end = None;
+    for step in &mut job.steps {
+        step.window.start.ns += later;
+        step.window.end = step.window.end.map(|mut end| {
+            end.ns += later;
+            end
+        });
+    }
+    for container in &mut job.containers {
+        container.window.start.ns += later;
+        container.window.end = None;
+        container.born_ns = container.born_ns.map(|ns| ns + later);
+    }
+    job
+}
+
+/// One whose texts are all hostile.
+pub(super) fn hostile_job() -> Job {
+    let mut job = running_job(666);
+    let hostile = || Some(Arc::from(HOSTILE));
+    let identity = &mut job.identity;
+    identity.display_name = hostile();
+    identity.repository = hostile();
+    identity.workflow = hostile();
+    identity.git_ref = hostile();
+    identity.sha = hostile();
+    identity.event = hostile();
+    identity.runner = hostile();
+    for step in &mut job.steps {
+        (step.name, step.display_name) = (HOSTILE.into(), hostile());
+        step.container = hostile();
+    }
+    for container in &mut job.containers {
+        (container.name, container.image) = (HOSTILE.into(), hostile());
+    }
+    job
 }

@@ -1,4 +1,4 @@
-//! A browser without a window, driven by its DevTools protocol over a pipe
+//! A browser without a window, driven by its `DevTools` protocol over a pipe
 //! (<https://chromedevtools.github.io/devtools-protocol/>): a message is JSON with a NUL at its end.
 
 use std::fs;
@@ -75,16 +75,16 @@ impl Browser {
             troubles: Vec::new(),
             _profile: profile,
         };
-        let page = browser.call("Target.createTarget", json!({"url": "about:blank"}));
+        let page = browser.call("Target.createTarget", &json!({"url": "about:blank"}));
         let attach = json!({"targetId": page["targetId"], "flatten": true});
-        let session = browser.call("Target.attachToTarget", attach);
+        let session = browser.call("Target.attachToTarget", &attach);
         browser.session = Some(session["sessionId"].as_str().unwrap().to_owned());
         for domain in ["Page.enable", "Runtime.enable", "Log.enable"] {
-            browser.call(domain, json!({}));
+            browser.call(domain, &json!({}));
         }
         browser.call(
             "Page.addScriptToEvaluateOnNewDocument",
-            json!({"source": "window.violations = []; \
+            &json!({"source": "window.violations = []; \
                 document.addEventListener('securitypolicyviolation', \
                 (event) => window.violations.push(event.violatedDirective))"}),
         );
@@ -93,7 +93,7 @@ impl Browser {
 
     /// Goes to an address.
     pub(crate) fn open(&mut self, url: &str) {
-        let gone = self.call("Page.navigate", json!({"url": url}));
+        let gone = self.call("Page.navigate", &json!({"url": url}));
         assert!(gone.get("errorText").is_none(), "{url}: {gone}");
     }
 
@@ -101,7 +101,7 @@ impl Browser {
     pub(crate) fn value(&mut self, expression: &str) -> Value {
         let answer = self.call(
             "Runtime.evaluate",
-            json!({"expression": expression, "returnByValue": true, "awaitPromise": true}),
+            &json!({"expression": expression, "returnByValue": true, "awaitPromise": true}),
         );
         assert!(answer.get("exceptionDetails").is_none(), "{expression}: {answer}");
         answer["result"]["value"].clone()
@@ -123,15 +123,15 @@ impl Browser {
     pub(crate) fn look(&mut self, width: u32, height: u32, scheme: &str) {
         self.call(
             "Emulation.setDeviceMetricsOverride",
-            json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}),
+            &json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}),
         );
         let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
-        self.call("Emulation.setEmulatedMedia", json!({"features": features}));
+        self.call("Emulation.setEmulatedMedia", &json!({"features": features}));
     }
 
     /// A picture of the window, as PNG.
     pub(crate) fn picture(&mut self, file: &Path) {
-        let answer = self.call("Page.captureScreenshot", json!({"format": "png"}));
+        let answer = self.call("Page.captureScreenshot", &json!({"format": "png"}));
         let bytes = BASE64_STANDARD.decode(answer["data"].as_str().unwrap()).unwrap();
         fs::write(file, bytes).unwrap();
     }
@@ -145,7 +145,7 @@ impl Browser {
         troubles
     }
 
-    fn call(&mut self, method: &str, params: Value) -> Value {
+    fn call(&mut self, method: &str, params: &Value) -> Value {
         self.next += 1;
         let mut message = json!({"id": self.next, "method": method, "params": params});
         if let Some(session) = &self.session {
