@@ -187,7 +187,7 @@ fn pictures(browser: &mut Browser, address: &str, folder: &std::path::Path) {
     browser.until("document.querySelectorAll('.bar.phase').length >= 2");
     let full = browser.value("document.documentElement.scrollHeight").as_u64().unwrap();
     let full = u32::try_from(full).unwrap();
-    take(browser, "page", 1100, 1120, "light");
+    take(browser, "page", 1100, 1440, "light");
     take(browser, "light", 1200, full, "light");
     take(browser, "dark", 1200, full, "dark");
     browser.look(390, 844, "light");
