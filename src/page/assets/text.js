@@ -80,6 +80,7 @@ export function clock(unixMs, seconds = true) {
 
 const RESULTS = {
   running: ["\u25b6", "running"],
+  ending: ["\u2026", "ended"],
   success: ["\u2713", "success"],
   failure: ["\u2715", "failure"],
   error: ["!", "error"],

@@ -201,3 +201,21 @@ fn a_change_of_a_job_its_samples_or_the_list_is_a_change_of_cursors() {
     assert_ne!(rig.page.cursors(Some(&uid)).job, third.job);
     assert_eq!(rig.page.cursors(None).job, None);
 }
+
+#[test]
+fn a_part_that_nobody_has_reported_on_is_lost_only_once_the_job_is_over() {
+    let rig = rig(LogSource::None("logs are off"));
+    let mut job = job();
+    let step = &mut job.steps[0];
+    step.outcome = ephemon_jobs::Outcome::error(ephemon_jobs::Fault::Lost, None);
+    step.window.end = Some(step.window.start);
+    rig.show(&job);
+    let ending = |rig: &Rig| {
+        let (_, answer) = rig.get(&format!("/api/v1/jobs/{}", job.pod.uid));
+        let step = &answer["steps"][0];
+        (step["result"].clone(), step["fault"].clone())
+    };
+    assert_eq!(ending(&rig), ("ending".into(), Value::Null));
+    rig.board.over(&job.pod.uid, clock::now_ns());
+    assert_eq!(ending(&rig), ("error".into(), "lost".into()));
+}

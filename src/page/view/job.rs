@@ -66,7 +66,7 @@ impl<'a> JobAnswer<'a> {
         now_unix_ms: u64,
         links: Vec<LinkView>,
     ) -> Self {
-        let job = &*shown.job;
+        let (job, over) = (&*shown.job, shown.over);
         let run = job.identity.run.as_ref();
         let steps = job.steps.len().saturating_sub(MAX_STEPS);
         let containers = job.containers.len().saturating_sub(MAX_CONTAINERS);
@@ -85,9 +85,14 @@ impl<'a> JobAnswer<'a> {
             trace_id: job.span.trace_id.to_string(),
             result_source: job.judged_by.as_str(),
             links,
-            phases: job.phases.iter().map(PhaseView::from).collect(),
-            steps: job.steps.iter().skip(steps).map(StepView::from).collect(),
-            containers: job.containers.iter().skip(containers).map(ContainerView::from).collect(),
+            phases: job.phases.iter().map(|phase| PhaseView::new(phase, over)).collect(),
+            steps: job.steps.iter().skip(steps).map(|step| StepView::new(step, over)).collect(),
+            containers: job
+                .containers
+                .iter()
+                .skip(containers)
+                .map(|one| ContainerView::new(one, over))
+                .collect(),
             usage_roles: job.totals.included.iter().map(|role| role.as_str()).collect(),
             runner_usage: (&job.totals.runner).into(),
             init_usage: (&job.totals.init).into(),

@@ -1,7 +1,7 @@
 //! Parts of a job: what steps, phases and containers have in common, and each of them.
 
 use ephemon_contract::StepKind;
-use ephemon_jobs::{Container, Figures, Outcome, Phase, Proof, Step, Window};
+use ephemon_jobs::{Container, Fault, Figures, Outcome, Phase, Proof, Step, Window};
 use serde::Serialize;
 
 use super::ms;
@@ -22,7 +22,8 @@ pub(crate) struct Span {
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Ending {
-    /// `running`, or the result in the words of the semantic conventions.
+    /// `running`; `ending` while it is over and how it ended is not known yet; or the result in the
+    /// words of the semantic conventions.
     pub(crate) result: &'static str,
     /// What kind of failure or error.
     pub(crate) fault: Option<&'static str>,
@@ -133,9 +134,19 @@ impl Ending {
         }
         Self {
             result: outcome.result.as_str(),
-            fault: outcome.fault.map(ephemon_jobs::Fault::as_str),
+            fault: outcome.fault.map(Fault::as_str),
             exit_code: outcome.exit_code,
         }
+    }
+
+    /// Of a part of a job. The runtime's report of an end comes after it: until the job is over, a
+    /// part that nobody has reported on is not lost.
+    fn of_part(outcome: &Outcome, window: &Window, job_over: bool) -> Self {
+        let is_open = !job_over && outcome.fault == Some(Fault::Lost);
+        if window.end.is_some() && is_open {
+            return Self { result: "ending", fault: None, exit_code: None };
+        }
+        Self::of(outcome, window.end.is_some())
     }
 }
 
@@ -155,16 +166,16 @@ impl From<&Figures> for Usage {
 
 // === impl PhaseView, StepView, ContainerView ===
 
-impl From<&Phase> for PhaseView {
-    fn from(phase: &Phase) -> Self {
-        let over = phase.window.end.is_some();
-        let (span, ending) = ((&phase.window).into(), Ending::of(&phase.outcome, over));
+impl PhaseView {
+    pub(crate) fn new(phase: &Phase, job_over: bool) -> Self {
+        let ending = Ending::of_part(&phase.outcome, &phase.window, job_over);
+        let span = (&phase.window).into();
         Self { name: phase.call.as_str(), span, ending }
     }
 }
 
-impl<'a> From<&'a Step> for StepView<'a> {
-    fn from(step: &'a Step) -> Self {
+impl<'a> StepView<'a> {
+    pub(crate) fn new(step: &'a Step, job_over: bool) -> Self {
         Self {
             name: &step.name,
             display_name: step.display_name.as_deref(),
@@ -176,7 +187,7 @@ impl<'a> From<&'a Step> for StepView<'a> {
             },
             container: step.container.as_deref(),
             span: (&step.window).into(),
-            ending: Ending::of(&step.outcome, step.window.end.is_some()),
+            ending: Ending::of_part(&step.outcome, &step.window, job_over),
             usage: (&step.figures).into(),
             quality: Proof::as_str(step.proof),
             max_rss_bytes: step.max_rss_bytes,
@@ -184,8 +195,8 @@ impl<'a> From<&'a Step> for StepView<'a> {
     }
 }
 
-impl<'a> From<&'a Container> for ContainerView<'a> {
-    fn from(container: &'a Container) -> Self {
+impl<'a> ContainerView<'a> {
+    pub(crate) fn new(container: &'a Container, job_over: bool) -> Self {
         Self {
             name: &container.name,
             id: container.id.as_ref().map(ephemon_model::ContainerId::as_str),
@@ -200,7 +211,7 @@ impl<'a> From<&'a Container> for ContainerView<'a> {
                 end_unix_ms: ms(pull.end_ns),
                 bytes: pull.bytes,
             }),
-            ending: Ending::of(&container.outcome, container.window.end.is_some()),
+            ending: Ending::of_part(&container.outcome, &container.window, job_over),
             usage: (&container.figures).into(),
             quality: container.proof.as_str(),
             log_lines: container.log.map(|log| log.lines),
