@@ -130,8 +130,7 @@ impl Pump {
     fn read(&mut self, now: Instant) -> bool {
         let Self { follower, pipelines, builder, inventory, containers, self_metrics, .. } = self;
         let (steps, shared, runner) = (&mut self.steps, &mut self.shared, &self.runner);
-        let job_messages = &mut self.job_messages;
-        let tail = self.tail.as_ref();
+        let (job_messages, tail) = (&mut self.job_messages, self.tail.as_ref());
         let choice = |log: &LogRef| -> (Choice, Purpose) {
             let known = KnownLog::of(inventory, &log.pod.uid, &log.container);
             let purpose = containers.purpose(&log.container, known.container_type);
