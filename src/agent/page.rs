@@ -74,7 +74,7 @@ impl PageStore {
             board: self.board.clone(),
             history: self.history.clone(),
             log,
-            run_url: span::run_url,
+            run_url: span::job_url,
             trace_url: args.page_trace_url.clone(),
             logs_url: args.page_logs_url.clone(),
         })
