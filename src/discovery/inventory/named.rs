@@ -118,4 +118,27 @@ mod tests {
         assert_eq!(named.image.as_deref(), Some("image"));
         assert_eq!(state.named(&uid, "other"), None);
     }
+
+    #[test]
+    fn a_container_that_names_no_job_has_its_pods() {
+        let now = Instant::now();
+        let uid = PodUid::parse("0e269fa4-f505-4963-9096-958063077203").unwrap();
+        let named =
+            |name: &str| Arc::new(JobEnv { run_id: Some(name.into()), ..JobEnv::default() });
+        let entry = |name: &str, job| SpecEntry {
+            name: name.into(),
+            container_type: ContainerType::Container,
+            image: None,
+            limits: None,
+            job,
+        };
+        let mut state = State::default();
+        let entries = vec![entry("own", Some(named("7"))), entry("other", None)];
+        state.learn(Evidence::Spec { pod: uid.clone(), entries }, now);
+        state.learn(Evidence::Job { pod: uid.clone(), job: named("8") }, now);
+        let run =
+            |state: &mut State, name| state.named(&uid, name).unwrap().job.unwrap().run_id.clone();
+        assert_eq!(run(&mut state, "own").as_deref(), Some("7"));
+        assert_eq!(run(&mut state, "other").as_deref(), Some("8"));
+    }
 }
