@@ -47,7 +47,6 @@ pub(crate) struct Container {
     pressure_at: Option<Instant>,
     /// CPU time at the last complete reading.
     whole_cpu_ns: Option<u64>,
-    /// Whether the last reading was complete.
     complete: bool,
     held: Option<Held>,
 }
@@ -157,8 +156,7 @@ impl Container {
         let Ok(unreadable) = files.read_moving(&mut self.usage, buffer) else {
             return Reading::Gone;
         };
-        self.read_at = SystemTime::now();
-        self.complete = false;
+        (self.read_at, self.complete) = (SystemTime::now(), false);
         Reading::Read(unreadable)
     }
 
@@ -192,10 +190,9 @@ impl Container {
         let Ok(unreadable) = files.read(&mut self.usage, buffer) else {
             return Reading::Gone;
         };
-        self.read_at = SystemTime::now();
+        (self.read_at, self.complete) = (SystemTime::now(), true);
         (self.whole_at, self.pressure_at) = (Some(now), Some(now));
         self.whole_cpu_ns = self.usage.cpu.usage_ns;
-        self.complete = true;
         let young = now.duration_since(self.life.created_at()) < LIMITS_INTERVAL;
         let every = if young { YOUNG_LIMITS_INTERVAL } else { LIMITS_INTERVAL };
         if self.limits_at.is_none_or(|at| now.duration_since(at) >= every) {
