@@ -1,12 +1,12 @@
 //! Turns cgroup files into values with a quality.
 //!
-//! `reader` is the one thread that owns every open cgroup file. It waits for the kernel's events
+//! `reader` is the one thread that keeps cgroup files open. It waits for the kernel's events
 //! (`ephemon_discovery::cgroups`, exit watches) and for timers, and passes each event to a
 //! container's `life`, a pure state machine that returns the next action. The reader's `driver`
 //! performs it, with the open files of `container` and `pod`, and passes the result back.
 //! `population` knows the containers and their timers, `cadence` how often to sample. The values go
 //! into the [`readings`]; what a final reading missed is computed in the pod's `ledger`, from the
-//! `additive` values.
+//! `additive` values. A `spot` reading is one that is asked for, at a moment between the samples.
 
 mod additive;
 mod cadence;
@@ -20,6 +20,8 @@ mod population;
 mod priority;
 mod reader;
 pub mod readings;
+mod spot;
 
 pub use look::{Found, look};
 pub use reader::{CaptureHandle, Options, StartError, start};
+pub use spot::SpotReader;

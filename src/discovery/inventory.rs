@@ -187,6 +187,11 @@ impl Inventory {
         self.state().named(pod, name)
     }
 
+    /// Path of the cgroup of the running container with this name, below the hierarchy's root.
+    pub fn cgroup_of(&self, pod: &PodUid, name: &str) -> Option<Arc<Path>> {
+        self.state().cgroup_of(pod, name)
+    }
+
     /// The type of the container with this name, if the API server has reported it.
     pub fn type_of(&self, pod: &PodUid, name: &str) -> Option<ContainerType> {
         self.state().type_of(pod, name)

@@ -1,5 +1,6 @@
 //! Finds a container by its name, for callers that know only its log's directory.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -63,6 +64,12 @@ impl State {
                 ended,
             }),
         }
+    }
+
+    /// Where the newest container with this name has its cgroup, while it runs.
+    pub(super) fn cgroup_of(&mut self, uid: &PodUid, name: &str) -> Option<Arc<Path>> {
+        let id = self.named(uid, name)?.id?;
+        self.containers.get(&id)?.cgroup.clone()
     }
 
     /// The type of the container with this name, without building the whole answer.
