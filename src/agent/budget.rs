@@ -103,6 +103,8 @@ pub const POOLS: &[Pool] = &[
     export("logs that are not read", 2 * crilog::MAX_REFUSED * 320),
     export("counts of logs", logs::MAX_LEDGER_LOGS * logs::LEDGER_LOG_BYTES),
     export("messages of jobs in runners' logs", logs::JOB_MESSAGES_BYTES),
+    // In the queues, and taken out of them to be read.
+    export("lines of runners", 2 * logs::WAITING_RUNNER_LINES_BYTES),
     export("steps that lines belong to", logs::MAX_STEPS_IN_ALL * logs::STEP_BYTES),
     export(
         "queued requests",

@@ -1,13 +1,13 @@
 //! The job tracker's task: checks journals, and pods that have changed or are due; sends finished
 //! spans, updates the counts and the list of jobs, and saves the state that must survive a restart.
 
+mod heard;
 mod pace;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
 use ephemon_base::{Idle, clock, warning::Outage};
@@ -22,7 +22,7 @@ use ephemon_jobs::{
     snapshots,
 };
 use ephemon_journal as journal;
-use ephemon_logs::{Ledger, RunnerLine};
+use ephemon_logs::{Ledger, RunnerNews};
 use ephemon_model::{PodRef, PodUid};
 use ephemon_otlp::span;
 use ephemon_otlp::span::Encoded;
@@ -33,6 +33,7 @@ use tokio::time::{sleep, timeout};
 use super::args::{Args, TraceMode, TraceParent};
 use super::page;
 use super::readiness::Readiness;
+use heard::Heard;
 use pace::BUSY_INTERVAL;
 
 /// How long an ended job is listed, in nanoseconds; its counts stay.
@@ -55,8 +56,8 @@ pub(super) struct Parts {
     pub(super) readings: Readings,
     /// How much of containers' logs was delivered.
     pub(super) ledger: Ledger,
-    /// Lines of runners about their jobs.
-    pub(super) runner: Receiver<RunnerLine>,
+    /// What runners' logs say of jobs and steps.
+    pub(super) runner: RunnerNews,
     pub(super) journals: journal::Reader,
     pub(super) jobs_view: JobsView,
     pub(super) self_metrics: SelfMetrics,
@@ -181,14 +182,11 @@ impl JobTracker {
 
     /// Returns whether something happened or is about to, so that the next turn should come soon.
     fn turn(&mut self, changed: Changed, now_ns: u64) -> bool {
+        let heard = Heard::take(&self.parts.runner);
+        let changed = heard.changed(changed);
         let mut is_eventful = !changed.is_empty();
         self.look(changed, now_ns);
-        for line in self.parts.runner.try_iter() {
-            is_eventful = true;
-            if self.assembler.runner_line(&line.pod, line.at_ns, &line.text) {
-                self.parts.inventory.job_began(&line.pod);
-            }
-        }
+        heard.tell(&mut self.assembler, &self.parts.inventory);
         let Self { assembler, evidence_store, parts, .. } = self;
         // The present time, not that of the turn's start: records written since then would be
         // rejected as dated in the future.
@@ -314,8 +312,8 @@ impl JobTracker {
                 let PodRef { namespace, name, .. } = &**pod;
                 tracing::warn!(
                     %namespace, pod = %name, pieces, unsaid,
-                    "the pod's journals and spec exceed the limit for one job: the last events \
-                     are missing from its trace"
+                    "the pod's journals, spec and steps exceed the limit for one job: the last \
+                     events are missing from its trace"
                 );
             }
         }

@@ -26,6 +26,7 @@ mod run;
 mod settings;
 mod shared;
 mod state;
+mod step_readings;
 
 pub use args::Args;
 pub use error::Error;

@@ -32,6 +32,7 @@ use super::log_level::LogLevel;
 use super::readiness::Condition;
 use super::shared::{Shared, node_name};
 use super::state::StateReader;
+use super::step_readings;
 
 /// How often a node without a cgroup mount is checked again.
 const CAPTURE_RETRY_INTERVAL: Duration = Duration::from_secs(10);
@@ -67,16 +68,17 @@ pub async fn run(args: Args) -> Result<(), Error> {
     }
     parts.spawn("the log's filter", restore_filter(log_level));
     watch_names(&args, &shared, &mut parts).await?;
-    let (runner_tx, runner_rx) = RunnerLog::new(shared.inventory.feed().clone());
+    let feed = shared.inventory.feed().clone();
+    let (runner_log, runner_news) = RunnerLog::new(feed, step_readings::reader(&shared));
     let journals = shared.journals(&args);
-    let logs = shared.logs(&args, &mut export, runner_tx, journals.another());
+    let logs = shared.logs(&args, &mut export, runner_log, journals.another());
     let logs = logs.map_err(Error::Logs)?;
     if args.enforce_limits {
         let Shared { node, inventory, self_metrics, .. } = shared.clone();
         let enforce = enforcement::run(node, args.kubepods.clone(), inventory, self_metrics);
         parts.spawn("the limit enforcer", enforce);
     }
-    let jobs = shared.jobs(&args, &mut export, runner_rx, journals);
+    let jobs = shared.jobs(&args, &mut export, runner_news, journals);
     parts.spawn("the job tracker", jobs::keep(jobs));
     let metrics = shared.otlp_metrics(&args, &mut export);
     let walked = shared.readiness.condition("the first walk of the cgroup tree");

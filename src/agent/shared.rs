@@ -1,7 +1,6 @@
 //! The handles that the agent's parts share, and how each part is constructed.
 
 use std::io;
-use std::sync::mpsc::Receiver;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
@@ -14,7 +13,7 @@ use ephemon_export::Outbox;
 use ephemon_jobs::JobsView;
 use ephemon_journal as journal;
 use ephemon_logs as logs;
-use ephemon_logs::{Containers, Ledger, Logs, RunnerLine, RunnerLog};
+use ephemon_logs::{Containers, Ledger, Logs, RunnerLog, RunnerNews};
 use ephemon_mask::job::Mode;
 use ephemon_metrics as metrics;
 use ephemon_metrics::Metrics;
@@ -160,7 +159,7 @@ impl Shared {
         &self,
         args: &Args,
         export: &mut Export,
-        runner: Receiver<RunnerLine>,
+        runner: RunnerNews,
         journals: journal::Reader,
     ) -> jobs::Parts {
         let Self { node, inventory, readings, ledger, jobs_view, self_metrics, readiness, .. } =

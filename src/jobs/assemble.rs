@@ -9,6 +9,7 @@ use ephemon_contract::trace::SpanId;
 
 use super::ci_pod;
 use super::containers::all_containers;
+use super::derived_steps::derived_steps;
 use super::identity::Identity;
 use super::job::{Container, Job, Phase, Role, Step, Totals};
 use super::job_evidence::JobEvidence;
@@ -41,10 +42,15 @@ impl JobEvidence {
         let mut taken: HashSet<SpanId> = containers.iter().map(|one| one.span_id).collect();
         taken.extend(phases.iter().map(|phase| phase.span_id));
         taken.insert(identity.key().span().span_id);
-        let mut claimed = steps(&written, &identity, &containers, taken);
+        let mut claimed = steps(&written, &identity, &containers, &mut taken);
         self.enter_step_records(&mut claimed);
         self.weigh(&containers, &mut claimed);
         let mut steps: Vec<Step> = claimed.into_iter().map(|claimed| claimed.step).collect();
+        let derived = derived_steps(self, &written, &identity, &containers, &steps, &mut taken);
+        if !derived.is_empty() {
+            steps.extend(derived);
+            steps.sort_by_key(|step| step.window.start);
+        }
         let mut window = self.window(&phases, &steps, &containers)?;
         if let Some(closed_ns) = closed_ns {
             let at = latest(&phases, &steps, &containers, self).unwrap_or(closed_ns);

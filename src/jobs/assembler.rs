@@ -14,7 +14,7 @@ use ephemon_discovery::inventory::{RunnerFacts, SpecEntry};
 use ephemon_journal::Entry;
 use ephemon_model::{PodRef, PodUid};
 
-use super::evidence::{Evidence, Heard, Sighted};
+use super::evidence::{Evidence, Heard, Sighted, StepLine};
 use super::job::{Job, LogCount};
 use super::memory::Memory;
 use super::runner::{self, Said};
@@ -223,9 +223,10 @@ impl Assembler {
         }
     }
 
-    /// Whether a pod's job was begun and not sent.
+    /// Whether a pod's job, of which an earlier agent has left evidence, is not sent. One on a runner
+    /// without the hook is counted at its end, and is none that was met before.
     pub fn is_under_way(&self, uid: &PodUid) -> bool {
-        self.memory.is_met(uid) && !self.memory.is_done(uid)
+        !self.memory.is_done(uid)
     }
 
     /// A record of a journal was read.
@@ -243,6 +244,11 @@ impl Assembler {
             followed.take(Evidence::Runner { at_ns, said });
         }
         begins
+    }
+
+    /// A line of the runner's log about a step.
+    pub fn step_line(&mut self, pod: &PodUid, line: StepLine) {
+        self.with(pod, |followed| followed.take(Evidence::Step(line)));
     }
 
     /// Lines and bytes of a container's log so far.

@@ -13,6 +13,7 @@ use ephemon_model::{ContainerId, ContainerType, Exit, JobEnv, PodRef, PodUid, Qu
 use super::figures::Figures;
 use super::job::LogCount;
 use super::runner::Said;
+use super::runner_step::StepEvent;
 
 /// One piece.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,6 +42,8 @@ pub enum Evidence {
         /// The piece.
         piece: Box<Evidence>,
     },
+    /// A line of the runner's log that says something of a step.
+    Step(StepLine),
     /// Lines and bytes of a container's log so far.
     Log {
         /// The container's name.
@@ -66,6 +69,28 @@ pub struct Heard {
     pub heard_ns: u64,
     /// The record.
     pub record: Record,
+}
+
+/// A line of the runner's log about a step, and where it stood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepLine {
+    /// When it was written, by the runtime's stamp, nanoseconds since 1970.
+    pub at_ns: u64,
+    /// Its number in the log, the same after a restart: it orders lines of one time.
+    pub number: u64,
+    /// What it says.
+    pub event: StepEvent,
+    /// What the runner's container had used by then; `None` where the line was not read in time.
+    pub reading: Option<StepReading>,
+}
+
+/// Counters of a container at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StepReading {
+    /// When they were read, nanoseconds since 1970.
+    pub at_ns: u64,
+    /// The counters.
+    pub figures: Figures,
 }
 
 /// A container. Figures of a later reading replace those of an earlier one.
@@ -110,6 +135,7 @@ pub(super) enum Place {
     Spec(Arc<str>),
     Container(ContainerId),
     Journal(Arc<str>, u64),
+    Step(u64, u64),
     Running,
     Completed,
     Job,
@@ -129,6 +155,7 @@ impl Evidence {
                 Place::Container(sighted.is_over().then(|| sighted.id.clone())?)
             }
             Self::Journal(heard) => Place::Journal(Arc::clone(&heard.file), heard.at),
+            Self::Step(line) => Place::Step(line.at_ns, line.number),
             Self::Runner { said: Said::Running { .. }, .. } => Place::Running,
             Self::Runner { said: Said::Completed { .. }, .. } => Place::Completed,
             Self::Gone { .. } => Place::Gone,

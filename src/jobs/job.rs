@@ -85,12 +85,14 @@ pub struct Phase {
 /// A step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
-    /// `GITHUB_ACTION`, or what init was told.
+    /// `GITHUB_ACTION`, or what init was told; by the runner's log, the name that it shows.
     pub name: Arc<str>,
     /// Its name as GitHub shows it, where the hook was told.
     pub display_name: Option<Arc<str>>,
-    /// What it is.
-    pub kind: StepKind,
+    /// Who tells of it.
+    pub source: StepSource,
+    /// What it is; `None` where nobody says.
+    pub kind: Option<StepKind>,
     /// Its span.
     pub span_id: SpanId,
     /// The container it ran in, where known.
@@ -157,6 +159,17 @@ pub struct Pull {
     pub bytes: Option<u64>,
 }
 
+/// Who tells of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum StepSource {
+    /// The journals of hook and init.
+    Journal,
+    /// Nobody: an ephemeral container of a pod without a runner is one.
+    Container,
+    /// The runner's own log: the step ran in the runner's container, and its values are derived.
+    RunnerLog,
+}
+
 /// What a log came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LogCount {
@@ -199,11 +212,24 @@ pub enum Proof {
     Clamped,
     /// The journal's alone: the kernel's have not been seen.
     Unconfirmed,
+    /// The kernel's counters of the container in the step's time, whatever else ran in it.
+    Window,
     /// There are none.
     None,
 }
 
-// === impl Role, Proof ===
+// === impl StepSource, Role, Proof ===
+
+impl StepSource {
+    /// For an attribute.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Journal => "journal",
+            Self::Container => "container",
+            Self::RunnerLog => "runner_log",
+        }
+    }
+}
 
 impl Role {
     /// Whether such a container is a part of the job: its end can be the job's, and what it used the
@@ -237,6 +263,7 @@ impl Proof {
             Self::Confirmed => Some("confirmed"),
             Self::Clamped => Some("clamped"),
             Self::Unconfirmed => Some("unconfirmed"),
+            Self::Window => Some("window"),
             Self::None => None,
         }
     }

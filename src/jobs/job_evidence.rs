@@ -18,12 +18,13 @@ use ephemon_model::{ContainerId, JobEnv, PodRef, PodUid};
 use super::evidence::{Evidence, Heard, Place, Sighted, weight};
 use super::job::LogCount;
 use super::runner::Said;
+use super::step_log::{StepLog, Taken};
 
 /// Most records of journals held of one pod, however small they are.
 pub const MAX_RECORDS: usize = 4096;
 /// Most containers held of one pod, and most entries of its spec.
 pub const MAX_CONTAINERS: usize = 1024;
-/// Most memory of one pod's records, bytes: some 900 steps.
+/// Most memory of one pod's records, and of what the runner's log says of steps, bytes: some 900 steps.
 pub const MAX_RECORD_BYTES: usize = 3 * 512 * 1024;
 /// Most memory of one pod's containers and spec, bytes.
 pub const MAX_FACT_BYTES: usize = 768 * 1024;
@@ -37,6 +38,8 @@ pub struct JobEvidence {
     /// By file and place: the order in which they were written.
     pub(super) journal: BTreeMap<(Arc<str>, u64), (u64, Record)>,
     pub(super) logs: BTreeMap<Arc<str>, LogCount>,
+    /// What the runner's log says of steps.
+    pub(super) step_log: StepLog,
     /// The first that began, and the last that was over.
     pub(super) running: Option<(u64, Arc<str>)>,
     pub(super) completed: Option<(u64, Said)>,
@@ -69,6 +72,7 @@ impl JobEvidence {
             containers: HashMap::new(),
             journal: BTreeMap::new(),
             logs: BTreeMap::new(),
+            step_log: StepLog::default(),
             running: None,
             completed: None,
             gone_ns: None,
@@ -93,6 +97,12 @@ impl JobEvidence {
             Evidence::Runner { at_ns, said } => self.runner(at_ns, said),
             Evidence::Job(job) => self.told(job),
             Evidence::Member { pod, purpose, piece } => self.member(pod, purpose, *piece),
+            Evidence::Step(line) => {
+                let room = MAX_RECORD_BYTES.saturating_sub(self.record_bytes);
+                let taken = self.step_log.take(line, room);
+                self.left_out += u64::from(taken == Taken::LeftOut);
+                taken == Taken::News
+            }
             Evidence::Log { container, count } => {
                 if self.logs.len() >= MAX_CONTAINERS && !self.logs.contains_key(&container) {
                     return false;
@@ -116,12 +126,12 @@ impl JobEvidence {
 
     /// Memory of what is held, bytes.
     pub fn bytes(&self) -> usize {
-        self.record_bytes.saturating_add(self.fact_bytes).saturating_add(self.member_bytes())
+        self.record_bytes().saturating_add(self.fact_bytes).saturating_add(self.member_bytes())
     }
 
-    /// Memory of the records of journals among it.
+    /// Memory of the records of journals among it, and of what the runner's log says of steps.
     pub(super) fn record_bytes(&self) -> usize {
-        self.record_bytes
+        self.record_bytes.saturating_add(self.step_log.bytes())
     }
 
     /// Pieces that found no room so far.
@@ -135,6 +145,9 @@ impl JobEvidence {
         let until = self.bytes().saturating_sub(bytes);
         while self.bytes() > until && self.shed_record() {}
         while self.bytes() > until && self.shed_member() {}
+        while self.bytes() > until && self.step_log.shed() {
+            self.left_out += 1;
+        }
         while self.bytes() > until {
             let Some((_, entry)) = self.spec.pop_last() else { break };
             self.fact_bytes = self.fact_bytes.saturating_sub(weight::spec(&entry));
@@ -184,6 +197,7 @@ impl JobEvidence {
         ];
         spec.chain(over.map(|one| Place::Container(one.id.clone())))
             .chain(journal)
+            .chain(self.step_log.places().map(|(at_ns, number)| Place::Step(at_ns, number)))
             .chain(others.into_iter().flatten())
             .chain(Box::new(self.member_places()) as Box<dyn Iterator<Item = Place> + '_>)
     }
@@ -197,6 +211,7 @@ impl JobEvidence {
                 let (heard_ns, record) = self.journal.get(&(Arc::clone(file), *at))?.clone();
                 Evidence::Journal(Heard { file: Arc::clone(file), at: *at, heard_ns, record })
             }
+            Place::Step(at_ns, number) => Evidence::Step(self.step_log.line((*at_ns, *number))?),
             Place::Running => {
                 let (at_ns, name) = self.running.clone()?;
                 Evidence::Runner { at_ns, said: Said::Running { name } }
@@ -295,6 +310,12 @@ impl JobEvidence {
             return false;
         }
         let bytes = weight::record(&record);
+        // The runner's log has what room the journals leave.
+        let told = self.record_bytes.saturating_add(bytes).min(MAX_RECORD_BYTES);
+        while told.saturating_add(self.step_log.bytes()) > MAX_RECORD_BYTES && self.step_log.shed()
+        {
+            self.left_out += 1;
+        }
         while self.journal.len() >= MAX_RECORDS
             || self.record_bytes.saturating_add(bytes) > MAX_RECORD_BYTES
         {

@@ -1,6 +1,6 @@
 //! How a job ended, by the runner's word or by its parts. Pure.
 
-use super::job::{Container, Phase, Role, Step};
+use super::job::{Container, Phase, Role, Step, StepSource};
 use super::outcome::{Fault, JobResult, Outcome, ResultSource};
 use super::runner::Said;
 use super::runner_end::RunnerEnd;
@@ -76,7 +76,9 @@ impl Parts<'_> {
 
     fn outcomes(self) -> impl Iterator<Item = Outcome> {
         let phases = self.phases.iter().map(|phase| phase.outcome);
-        let steps = self.steps.iter().map(|step| step.outcome);
+        // What the runner's log says of steps is in what it says of the job.
+        let told = |step: &&Step| step.source != StepSource::RunnerLog;
+        let steps = self.steps.iter().filter(told).map(|step| step.outcome);
         let own = self.containers.iter().filter(|one| one.role.is_of_job());
         phases.chain(steps).chain(own.map(|one| one.outcome))
     }

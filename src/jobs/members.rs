@@ -43,6 +43,7 @@ impl JobEvidence {
             | Evidence::Log { .. } => 0,
             // Of these the runner's own pod tells.
             Evidence::Journal(_)
+            | Evidence::Step(_)
             | Evidence::Runner { .. }
             | Evidence::Job(_)
             | Evidence::Member { .. } => return false,

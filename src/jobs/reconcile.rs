@@ -92,7 +92,7 @@ fn judge(claimed: &mut Claimed) {
 /// A container that is there for one step: what it used, the step used, whatever the journal says.
 fn alone(container: &Container, steps: &mut [&mut Claimed]) {
     if let [only] = steps
-        && only.step.kind == StepKind::Container
+        && only.step.kind == Some(StepKind::Container)
         && matches!(container.proof, Proof::Kernel(_))
     {
         only.step.figures = container.figures;

@@ -39,18 +39,23 @@ pub fn parse(line: &str) -> Option<Said> {
         return Some(Said::Running { name: clean(name)? });
     }
     let (name, result) = text.strip_prefix("Job ")?.rsplit_once(" completed with result: ")?;
-    let result = match result {
-        "Succeeded" => JobResult::Success,
+    Some(Said::Completed { name: clean(name)?, result: result_of(result)? })
+}
+
+/// The runner's word for how something ended (`TaskResult`).
+pub(super) fn result_of(word: &str) -> Option<JobResult> {
+    Some(match word {
+        "Succeeded" | "SucceededWithIssues" => JobResult::Success,
         "Failed" => JobResult::Failure,
         "Canceled" => JobResult::Cancellation,
         "Skipped" => JobResult::Skip,
         "Abandoned" => JobResult::Error,
         _ => return None,
-    };
-    Some(Said::Completed { name: clean(name)?, result })
+    })
 }
 
-fn clean(name: &str) -> Option<Arc<str>> {
+/// A name that can be shown.
+pub(super) fn clean(name: &str) -> Option<Arc<str>> {
     let name: String = name.chars().filter(|letter| !letter.is_control()).take(MAX_NAME).collect();
     (!name.is_empty()).then(|| name.into())
 }

@@ -13,7 +13,7 @@ use super::job_evidence::JobEvidence;
 /// The container that ARC runs the runner in.
 ///
 /// Source: actions-runner-controller, `controllers/actions.github.com/constants.go`.
-const RUNNER_CONTAINER: &str = "runner";
+pub(super) const RUNNER_CONTAINER: &str = "runner";
 
 impl JobEvidence {
     /// Whether the pod is a runner's: it has the runner's container, or the hook or the runner has

@@ -68,7 +68,7 @@ fn has_life(run: &ListedContainer) -> bool {
 }
 
 /// What a job's record has of a cgroup's figures.
-pub(super) fn figures(usage: &Usage) -> Figures {
+pub fn figures(usage: &Usage) -> Figures {
     let sum = |of: fn(&ephemon_model::IoUsage) -> Option<u64>| {
         let counted = usage.io.iter().filter_map(of);
         counted

@@ -8,7 +8,7 @@ use ephemon_contract::{Phase, StepKind};
 
 use super::figures::Figures;
 use super::identity::Identity;
-use super::job::{Container, Proof, Role, Step};
+use super::job::{Container, Proof, Role, Step, StepSource};
 use super::outcome::{Fault, Outcome};
 use super::time::{Source, Stamp, Window};
 use super::written::{Call, Ran, Written};
@@ -28,7 +28,7 @@ pub(super) fn steps(
     written: &Written,
     identity: &Identity,
     containers: &[Container],
-    mut taken: HashSet<SpanId>,
+    taken: &mut HashSet<SpanId>,
 ) -> Vec<Claimed> {
     let key = identity.key();
     let known: HashMap<&str, &Container> =
@@ -174,7 +174,8 @@ fn joined(
     let step = Step {
         name: name.as_deref().unwrap_or(call.phase.as_str()).into(),
         display_name: call.display_name.as_deref().filter(|name| !name.is_empty()).map(Arc::from),
-        kind,
+        source: StepSource::Journal,
+        kind: Some(kind),
         span_id,
         container,
         window,
@@ -215,7 +216,8 @@ fn alone(
     let step = Step {
         name: if name.is_empty() { container.clone() } else { name.into() },
         display_name: None,
-        kind: ran.kind.unwrap_or(StepKind::Script),
+        source: StepSource::Journal,
+        kind: Some(ran.kind.unwrap_or(StepKind::Script)),
         span_id,
         container: Some(container.clone()),
         window,
@@ -232,7 +234,8 @@ fn as_step(container: &Container, span_id: SpanId) -> Claimed {
     let step = Step {
         name: container.name.clone(),
         display_name: None,
-        kind: StepKind::Container,
+        source: StepSource::Container,
+        kind: Some(StepKind::Container),
         span_id,
         container: Some(container.name.clone()),
         window: container.window,

@@ -16,6 +16,7 @@ use super::figures::Figures;
 use super::outcome::JobResult;
 use super::runner::Said;
 use super::stored_ci::StoredCi;
+use super::stored_step::StoredStep;
 
 /// One line.
 #[derive(Debug, Serialize, Deserialize)]
@@ -35,6 +36,7 @@ pub(super) enum StoredEvidence {
         heard_ns: u64,
         record: Record,
     },
+    Step(StoredStep),
     Running {
         at_ns: u64,
         name: String,
@@ -107,6 +109,7 @@ impl StoredEvidence {
                 heard_ns: *heard_ns,
                 record: record.clone(),
             },
+            Evidence::Step(line) => Self::Step(StoredStep::of(line)),
             Evidence::Runner { at_ns, said: Said::Running { name } } => {
                 Self::Running { at_ns: *at_ns, name: name.to_string() }
             }
@@ -150,6 +153,7 @@ impl StoredEvidence {
             Self::Journal { file, at, heard_ns, record } => {
                 Evidence::Journal(Heard { file: file.into(), at, heard_ns, record })
             }
+            Self::Step(step) => Evidence::Step(step.line()?),
             Self::Running { at_ns, name } => {
                 Evidence::Runner { at_ns, said: Said::Running { name: name.into() } }
             }

@@ -1,6 +1,7 @@
 //! One job by its evidence, in every order and with every lie.
 
 mod ci;
+mod derived;
 mod flood;
 mod hostile;
 mod orders;
@@ -28,7 +29,7 @@ fn a_job_has_its_parts_with_their_times_ends_and_figures() {
     let calls: Vec<_> = job.phases.iter().map(|phase| phase.call).collect();
     assert_eq!(calls, [Call::PrepareJob, Call::CleanupJob]);
 
-    let steps: Vec<_> = job.steps.iter().map(|step| (&*step.name, step.kind)).collect();
+    let steps: Vec<_> = job.steps.iter().map(|step| (&*step.name, step.kind.unwrap())).collect();
     assert_eq!(
         steps,
         [("__run", StepKind::Script), ("__run_2", StepKind::Script), ("lint", StepKind::Container)]

@@ -39,7 +39,8 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 pub use ledger::Ledger;
-pub use runner_log::{RunnerLine, RunnerLog};
+pub use runner_log::WAITING_BYTES as WAITING_RUNNER_LINES_BYTES;
+pub use runner_log::{ContainerReader, RunnerLine, RunnerLog, RunnerNews};
 pub use selection::Containers;
 pub use settings::Settings;
 pub use tail::{MAX_BYTES as MAX_TAIL_BYTES, NewLine, Tail, TailLine};

@@ -17,6 +17,7 @@ use ephemon_otlp::{Job, Resource, Source};
 
 use super::pod_masks::PodMasks;
 use super::ration::{Meter, Ration};
+use super::runner_log::STEP_RATION;
 use super::selection::{Containers, Purpose};
 use super::told::Told;
 use ephemon_sanitize::{self as sanitize, Sanitizer, Withheld};
@@ -62,6 +63,8 @@ pub(super) struct LogPipelines {
 pub(super) struct LogPipeline {
     pub(super) sanitizer: Sanitizer,
     pub(super) meter: Meter,
+    /// What is let through of what a runner says of steps.
+    pub(super) step_meter: Meter,
     pub(super) resource: Arc<Resource>,
     /// The container's own span.
     pub(super) span: Option<Traceparent>,
@@ -221,6 +224,7 @@ impl LogPipeline {
         Self {
             sanitizer: Sanitizer::new(masks, common.sanitize),
             meter: Meter::new(common.ration, now),
+            step_meter: Meter::new(STEP_RATION, now),
             resource: Arc::new(Resource::new(&source(common, log, named.as_ref()))),
             span: span(named.as_ref()),
             steps_of: steps_of(named.as_ref()),

@@ -26,8 +26,8 @@ use super::job_message::JobMessages;
 use super::learner::Learner;
 use super::ledger::Ledger;
 use super::pace::{BUSY_PAUSE, Pace};
-use super::pipeline::{LogPipelines, job_key};
-use super::runner_log::RunnerLog;
+use super::pipeline::{LogPipeline, LogPipelines, job_key};
+use super::runner_log::{LogLine, Moment, RunnerLog};
 use super::selection::{Containers, Purpose};
 use super::steps::Steps;
 use super::tail::Tail;
@@ -73,6 +73,27 @@ pub(super) struct Pump {
     /// A batch that nobody takes now.
     pub(super) waiting: Option<LogBatch>,
     pub(super) said: Said,
+}
+
+/// Passes on what a runner says of its job and of steps.
+fn hear(
+    runner: &mut RunnerLog,
+    pipeline: &mut LogPipeline,
+    line: &Line<'_>,
+    at_ns: u64,
+    now: Instant,
+    self_metrics: &SelfMetrics,
+) {
+    let heard = LogLine {
+        pod: &line.log.pod.uid,
+        container: &line.log.container,
+        at_ns,
+        number: line.number,
+        text: line.text,
+        is_rest: line.part > 0,
+    };
+    let LogPipeline { sanitizer, step_meter, .. } = pipeline;
+    runner.hear(heard, sanitizer, step_meter, Moment { now, now_ns: now_ns() }, self_metrics);
 }
 
 /// Troubles that are told once.
@@ -129,7 +150,7 @@ impl Pump {
 
     fn read(&mut self, now: Instant) -> bool {
         let Self { follower, pipelines, builder, inventory, containers, self_metrics, .. } = self;
-        let (steps, shared, runner) = (&mut self.steps, &mut self.shared, &self.runner);
+        let (steps, shared, runner) = (&mut self.steps, &mut self.shared, &mut self.runner);
         let (job_messages, tail) = (&mut self.job_messages, self.tail.as_ref());
         let choice = |log: &LogRef| -> (Choice, Purpose) {
             let known = KnownLog::of(inventory, &log.pod.uid, &log.container);
@@ -153,7 +174,7 @@ impl Pump {
             let time = line.time_unix_ns.and_then(|time| u64::try_from(time).ok());
             if pipeline.purpose != Purpose::Exported {
                 job_messages.hear(&line, inventory);
-                runner.hear(&line.log.pod.uid, time.unwrap_or(observed), line.text, self_metrics);
+                hear(runner, pipeline, &line, time.unwrap_or(observed), now, self_metrics);
             }
             if pipeline.purpose == Purpose::Heard {
                 return builder.passed(line.position, now);

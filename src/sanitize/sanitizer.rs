@@ -131,6 +131,18 @@ impl Sanitizer {
         }
     }
 
+    /// A short text that is not a line of the output, such as a name: masked, without terminal
+    /// controls. `None` if it must not be shown.
+    pub fn aside(&mut self, text: &str) -> Option<String> {
+        if self.masks.mode() == Mode::Off {
+            return None;
+        }
+        let matcher = self.matcher().ok()?;
+        let mut redactor = Redactor::new(matcher, &mut self.found, text.len());
+        let clean = redactor.aside(text.as_bytes()).ok()?;
+        Some(String::from_utf8_lossy(&clean).into_owned())
+    }
+
     /// The pod's masks.
     pub fn masks(&self) -> &JobMasks {
         &self.masks

@@ -8,6 +8,7 @@ mod many;
 mod node;
 mod page;
 mod points;
+mod runner_steps;
 mod runners;
 mod sink;
 mod steps;

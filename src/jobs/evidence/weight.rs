@@ -8,7 +8,8 @@ use ephemon_contract::Record;
 use ephemon_discovery::inventory::SpecEntry;
 use ephemon_model::{ContainerId, JobEnv};
 
-use super::Sighted;
+use super::{Sighted, StepLine, StepReading};
+use crate::runner_step::StepEvent;
 
 /// Of an allocation, beside its bytes: the allocator's word and rounding, and an `Arc`'s counts.
 const ALLOCATION: usize = 32;
@@ -38,6 +39,13 @@ pub(crate) fn container(one: &Sighted) -> usize {
 /// What is known of the job beside its containers.
 pub(crate) fn job(job: &JobEnv) -> usize {
     size_of::<JobEnv>() + texts(&job.texts())
+}
+
+/// A line of the runner's log about a step.
+pub(crate) fn step(line: &StepLine) -> usize {
+    let inline = SLACK * size_of::<((u64, u64), (StepEvent, Option<StepReading>))>();
+    let noted = SLACK * size_of::<super::Place>();
+    inline + noted + texts(&[line.event.text()])
 }
 
 fn texts(texts: &[Option<&Arc<str>>]) -> usize {

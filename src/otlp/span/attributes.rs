@@ -4,7 +4,7 @@ use ephemon_contract::StepKind;
 use ephemon_contract::trace::SpanId;
 use ephemon_jobs::{
     Container, Fault, Figures, Identity, Job, JobResult, Outcome, Proof, Role, RunnerStart, Step,
-    Totals, Window,
+    StepSource, Totals, Window,
 };
 use ephemon_model::ContainerId;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -103,14 +103,17 @@ impl Attributes {
     }
 
     pub(super) fn step(&mut self, step: &Step) {
-        let kind = match step.kind {
+        let kind = step.kind.map(|kind| match kind {
             StepKind::Script => "script",
             StepKind::Container => "container",
             StepKind::Service => "service",
             StepKind::Internal => "internal",
-        };
-        self.text(names::STEP_ID, Some(&*step.name));
-        self.text(names::STEP_KIND, Some(kind));
+        });
+        // The runner's log has names and no ids.
+        let id = Some(&*step.name).filter(|_| step.source != StepSource::RunnerLog);
+        self.text(names::STEP_ID, id);
+        self.text(names::STEP_KIND, kind);
+        self.text(names::STEP_SOURCE, Some(step.source.as_str()));
         self.text(names::K8S_CONTAINER, step.container.as_deref());
         self.figures(&step.figures, Some(step.proof));
         self.int(names::MEMORY_MAX_RSS, step.max_rss_bytes);

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use ephemon_jobs::story::{Story, s};
+use ephemon_jobs::{Evidence, Figures, StepEvent, StepLine, StepReading};
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use serde_json::{Map, Value, json};
@@ -164,6 +165,39 @@ fn a_job_of_very_many_steps_goes_in_several_requests() {
     let spans: usize = decoded.map(|request| count(&request)).sum();
     assert!(spans > 1200, "{spans}");
     assert!(parts.iter().all(|part| part.body.len() < 2 * 1024 * 1024));
+}
+
+#[test]
+fn a_step_by_the_runners_log_says_so_and_has_neither_id_nor_kind() {
+    let mut story = Story::idle();
+    story.runner(9, "Running job: build");
+    let figures = |cpu_ns| Figures { cpu_ns: Some(cpu_ns), ..Figures::default() };
+    for (number, event, cpu_ns) in [
+        (1, StepEvent::Began { name: "Run make".into() }, 1_000_000_000),
+        (2, StepEvent::Ended { result: Some(JobResult::Failure) }, 1_500_000_000),
+    ] {
+        let reading = Some(StepReading { at_ns: s(number * 10), figures: figures(cpu_ns) });
+        let line = StepLine { at_ns: s(number * 10), number, event, reading };
+        story.pieces.push(Evidence::Step(line));
+    }
+    let job = story.job_evidence().job(Some(s(100))).unwrap();
+    let spans = spans(&job, &Which::All, &options());
+    let step = spans.iter().find(|span| span.name == "Run make").unwrap();
+    assert_eq!(step.parent_span_id, job.span.span_id.0);
+    let mut shown = attributes(&step.attributes);
+    shown.as_object_mut().unwrap().remove("cicd.pipeline.task.run.id");
+    let wanted = json!({
+        "cicd.pipeline.task.name": "Run make",
+        "cicd.pipeline.task.run.result": "failure",
+        "error.type": "_OTHER",
+        "ephemon.step.source": "runner_log",
+        "k8s.container.name": "runner",
+        "ephemon.cpu.seconds": 0.5,
+        "ephemon.usage.quality": "window",
+        "ephemon.time.start.source": "runner",
+        "ephemon.time.end.source": "runner",
+    });
+    assert_eq!(shown, wanted);
 }
 
 /// Manifests name the agent's own pod so, for programs that send spans of their own.

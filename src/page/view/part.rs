@@ -61,8 +61,10 @@ pub(crate) struct StepView<'a> {
     pub(crate) name: &'a str,
     /// Its name as GitHub shows it.
     pub(crate) display_name: Option<&'a str>,
-    /// `script`, `container`, `service`, `internal`.
-    pub(crate) kind: &'static str,
+    /// Who tells of it: `journal`, `container`, `runner_log`.
+    pub(crate) source: &'static str,
+    /// `script`, `container`, `service`, `internal`; `null` where nobody says.
+    pub(crate) kind: Option<&'static str>,
     /// The name of the container it ran in.
     pub(crate) container: Option<&'a str>,
     #[serde(flatten)]
@@ -179,12 +181,13 @@ impl<'a> StepView<'a> {
         Self {
             name: &step.name,
             display_name: step.display_name.as_deref(),
-            kind: match step.kind {
+            source: step.source.as_str(),
+            kind: step.kind.map(|kind| match kind {
                 StepKind::Script => "script",
                 StepKind::Container => "container",
                 StepKind::Service => "service",
                 StepKind::Internal => "internal",
-            },
+            }),
             container: step.container.as_deref(),
             span: (&step.window).into(),
             ending: Ending::of_part(&step.outcome, &step.window, job_over),

@@ -215,6 +215,12 @@ impl JobPod {
         file.write_all(&record.to_line().unwrap()).unwrap();
     }
 
+    /// What the agent keeps of the pod's job for the case that it is killed.
+    pub(crate) fn kept(&self) -> String {
+        let path = format!("var/lib/ephemon/jobs/{}.jsonl", self.pod.uid);
+        fs::read_to_string(self.root.join(path)).unwrap_or_default()
+    }
+
     fn journals(&self) -> PathBuf {
         let volumes = format!("var/lib/kubelet/pods/{}/volumes", self.pod.uid);
         self.root.join(volumes).join("kubernetes.io~empty-dir/ephemon/journal")

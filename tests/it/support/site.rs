@@ -201,6 +201,12 @@ impl Container {
         self.stamped(at, "stdout F", line.as_bytes());
     }
 
+    /// The same, with this time, nanoseconds since 1970.
+    pub(crate) fn say_at_ns(&mut self, ns: u64, line: &str) {
+        let at = jiff::Timestamp::from_nanosecond(i128::from(ns)).unwrap();
+        self.stamped(at, "stdout F", line.as_bytes());
+    }
+
     fn stamped(&mut self, stamp: jiff::Timestamp, stream_and_tag: &str, text: &[u8]) {
         let mut record = format!("{stamp} {stream_and_tag} ").into_bytes();
         record.extend_from_slice(text);
