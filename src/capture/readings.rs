@@ -108,14 +108,16 @@ impl Readings {
 
     /// Replaces a running container's values. `complete`: all of them were read now.
     pub fn enter_sample(&self, record: Record, complete: bool) {
+        let record = Arc::new(record);
+        self.put(&record);
         self.record(&record, complete);
-        self.put(record);
     }
 
     /// Replaces a container's values.
     pub fn enter(&self, record: Record) {
+        let record = Arc::new(record);
+        self.put(&record);
         self.record(&record, true);
-        self.put(record);
     }
 
     fn record(&self, record: &Record, complete: bool) {
@@ -126,13 +128,12 @@ impl Readings {
         history.add(&Sample { pod, id, created_ms, at_ms, usage, complete, last });
     }
 
-    fn put(&self, record: Record) {
-        let record = Arc::new(record);
+    fn put(&self, record: &Arc<Record>) {
         let mut pages = self.pages();
-        let before = pages.containers.insert(record.id.clone(), Arc::clone(&record));
+        let before = pages.containers.insert(record.id.clone(), Arc::clone(record));
         let is_living = before.is_some_and(|before| before.ended.is_none());
         if record.ended.is_some() {
-            pages.note(End::Container(Arc::clone(&record)));
+            pages.note(End::Container(Arc::clone(record)));
             self.0.news.notify_one();
         } else if is_living {
             return;

@@ -12,7 +12,7 @@ mod store;
 mod track;
 mod view;
 
-pub use store::{History, MAX_BYTES, MAX_PER_POD, MAX_SERIES, PodView};
+pub use store::{History, MAX_BYTES, MAX_PER_POD, MAX_SERIES, MAX_VIEW_BYTES, PodView};
 pub use view::{ActivityPoint, SeriesView, UsagePoint};
 
 use ephemon_model::{ContainerId, PodUid, Usage};

@@ -43,6 +43,8 @@ pub(crate) struct Ring<const N: usize> {
     origin_ms: u64,
     /// Where the last slot begins.
     last_from_ms: u64,
+    /// The clock was set back, and is not yet where the last slot ends.
+    is_behind: bool,
     step_ms: u64,
     most: usize,
     overflow: Overflow,
@@ -60,8 +62,16 @@ impl<const N: usize> Ring<N> {
         overflow: Overflow,
         merges: [Merge; N],
     ) -> Self {
-        let slots = VecDeque::new();
-        Self { slots, origin_ms, last_from_ms: origin_ms, step_ms, most, overflow, merges }
+        Self {
+            slots: VecDeque::new(),
+            origin_ms,
+            last_from_ms: origin_ms,
+            is_behind: false,
+            step_ms,
+            most,
+            overflow,
+            merges,
+        }
     }
 
     /// Slots that begin from now on are at least this long.
@@ -69,13 +79,21 @@ impl<const N: usize> Ring<N> {
         self.step_ms = step_ms;
     }
 
-    /// Adds what happened since the last call.
-    pub(crate) fn push(&mut self, end_ms: u64, values: [u32; N]) {
+    /// Adds what happened since the last call. While the clock is behind the last slot, because it
+    /// was set back, nothing is added: how long that took is not known, and the amounts up to the
+    /// first end after it are unknown.
+    pub(crate) fn push(&mut self, end_ms: u64, mut values: [u32; N]) {
         let merges = self.merges;
+        if self.slots.back().is_some_and(|last| end_ms < last.end_ms) {
+            self.is_behind = true;
+            return;
+        }
+        if std::mem::take(&mut self.is_behind) {
+            let amounts = values.iter_mut().zip(merges).filter(|(_, merge)| *merge == Merge::Add);
+            amounts.for_each(|(value, _)| *value = ABSENT);
+        }
         let (from_ms, step_ms) = (self.last_from_ms, self.step_ms);
         if let Some(last) = self.slots.back_mut() {
-            // A clock that was set back must not make a slot of negative length.
-            let end_ms = end_ms.max(last.end_ms);
             if end_ms.saturating_sub(from_ms) <= step_ms {
                 *last = Slot { end_ms, values: merged(last.values, values, merges) };
                 return;
@@ -89,6 +107,11 @@ impl<const N: usize> Ring<N> {
         }
         let end_ms = end_ms.max(self.last_from_ms);
         self.slots.push_back(Slot { end_ms, values });
+    }
+
+    /// How two slots become one.
+    pub(crate) fn merges(&self) -> [Merge; N] {
+        self.merges
     }
 
     /// Each slot with its beginning, oldest first.
@@ -141,7 +164,8 @@ fn merged<const N: usize>(one: [u32; N], other: [u32; N], merges: [Merge; N]) ->
     let mut all = one.into_iter().zip(other).zip(merges).map(|((one, other), merge)| {
         let absent = [one, other].map(|value| value == ABSENT);
         match (merge, absent) {
-            (Merge::Add, [false, false]) => one.saturating_add(other).min(ABSENT - 1),
+            // A sum that does not fit is ABSENT, too.
+            (Merge::Add, [false, false]) => one.saturating_add(other),
             (Merge::Add, _) => ABSENT,
             (Merge::Max, [true, _]) => other,
             (Merge::Max, [_, true]) => one,
@@ -195,6 +219,31 @@ mod tests {
         );
         halving.push(1060, [1, 1]);
         assert_eq!(slots(&halving).len(), 3, "the step is twice as long now");
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_is_a_gap_and_no_peak() {
+        for step_ms in [900, 10_000] {
+            let mut ring = ring(step_ms, 100, Overflow::DropOldest);
+            for at in (2..=10).chain(5..=30) {
+                ring.push(at * 1000 + at, [1000, 7]);
+            }
+            let slots = slots(&ring);
+            assert!(slots.iter().any(|slot| slot.2[0] == ABSENT));
+            for (from, end, [amount, level]) in slots {
+                let most = (end - from) + 2;
+                assert!(amount == ABSENT || u64::from(amount) <= most, "{amount} in {from}..{end}");
+                assert_eq!(level, 7);
+            }
+        }
+    }
+
+    #[test]
+    fn a_sum_that_does_not_fit_is_unknown() {
+        let mut ring = ring(1000, 4, Overflow::Halve);
+        ring.push(1100, [ABSENT - 5, 1]);
+        ring.push(1200, [9, 1]);
+        assert_eq!(slots(&ring), [(1000, 1200, [ABSENT, 1])]);
     }
 
     proptest! {

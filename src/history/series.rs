@@ -31,6 +31,10 @@ const SEEN_FROM_BIRTH_MS: u64 = 2_000;
 pub(crate) const MAX_SERIES_BYTES: usize =
     (FINE_USAGE + COARSE) * 16 + (FINE_ACTIVITY + COARSE) * 32 + MAX_OOM_KILLS * 8 + 768;
 
+/// Most memory of what is shown of one series, bytes.
+pub(crate) const MAX_POINTS_BYTES: usize = (FINE_USAGE + COARSE) * size_of::<UsagePoint>()
+    + (FINE_ACTIVITY + COARSE) * size_of::<ActivityPoint>();
+
 /// One container's values.
 #[derive(Debug, Clone)]
 pub(crate) struct Series {
@@ -61,8 +65,13 @@ impl Series {
         let levels = [Merge::Add, Merge::Max];
         let mut series = Self {
             created_ms: sample.created_ms,
-            usage: Track::new(origin_ms, FINE_USAGE, COARSE, levels),
-            activity: Track::new(origin_ms, FINE_ACTIVITY, COARSE, [Merge::Add; 6]),
+            usage: Track::new(origin_ms, (FINE_USAGE, COARSE), levels, [1000, 1]),
+            activity: Track::new(
+                origin_ms,
+                (FINE_ACTIVITY, COARSE),
+                [Merge::Add; 6],
+                [1000, 1, 1, 1000, 1000, 1000],
+            ),
             cpu_us: before,
             counters: [before; 6],
             oom_kills: before,
@@ -138,15 +147,13 @@ impl Series {
 
     /// What ends after `since_ms`.
     pub(crate) fn view(&self, id: &ContainerId, since_ms: u64) -> SeriesView {
-        let usage = self.usage.slots(since_ms);
-        let activity = self.activity.slots(since_ms);
         SeriesView {
             id: id.clone(),
             cpu_limit_millis: self.cpu_limit_millis,
             memory_limit_bytes: self.memory_limit_bytes,
             memory_peak_bytes: self.memory_peak_bytes,
-            usage: usage.map(|(from, slot)| UsagePoint::new(from, &slot)).collect(),
-            activity: activity.map(|(from, slot)| ActivityPoint::new(from, &slot)).collect(),
+            usage: self.usage.stretches(since_ms).map(UsagePoint::new).collect(),
+            activity: self.activity.stretches(since_ms).map(ActivityPoint::new).collect(),
             oom_kills_ms: self.oom_kills_ms.clone(),
             ended: self.ended_ms.is_some(),
         }
@@ -164,9 +171,9 @@ fn risen(before: &mut Option<u64>, now: Option<u64>) -> u32 {
     }
 }
 
-/// The highest value that is not [`ABSENT`] stands for all above it.
+/// A value that does not fit is [`ABSENT`].
 fn narrow(value: u64) -> u32 {
-    u32::try_from(value).unwrap_or(ABSENT).min(ABSENT - 1)
+    u32::try_from(value).unwrap_or(ABSENT)
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! All series, by pod; how many there may be, and which one makes room.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use ephemon_base::lock;
 use ephemon_model::{ContainerId, PodUid};
 
 use super::Sample;
-use super::series::{MAX_SERIES_BYTES, Series};
+use super::series::{MAX_POINTS_BYTES, MAX_SERIES_BYTES, Series};
 use super::view::SeriesView;
 
 /// Most memory of all series, bytes.
@@ -16,9 +16,16 @@ pub const MAX_BYTES: usize = 8 * 1024 * 1024;
 pub const MAX_SERIES: usize = MAX_BYTES / MAX_SERIES_BYTES;
 /// Most series of one pod.
 pub const MAX_PER_POD: usize = 48;
+/// Memory of a view, bytes: its points, and the series from which they are made if readings are added
+/// meanwhile.
+pub const MAX_VIEW_BYTES: usize = MAX_PER_POD * (MAX_SERIES_BYTES + MAX_POINTS_BYTES);
 /// How long the series of a pod's containers are kept after the last of them has ended. They go
 /// earlier if others need the room.
 const KEPT_MS: u64 = 3_600_000;
+/// How often room is looked for in vain, milliseconds: it takes a look at all series.
+const RETRY_MS: u64 = 5_000;
+/// Most containers without room that are remembered as such.
+const MAX_REFUSED: usize = 1024;
 
 /// The series; cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -26,13 +33,18 @@ pub struct History(Arc<Mutex<Pods>>);
 
 #[derive(Debug, Default)]
 struct Pods {
-    pods: HashMap<PodUid, Pod>,
+    by_uid: HashMap<PodUid, Pod>,
     count: usize,
+    /// Containers for which there was no room.
+    refused: HashSet<ContainerId>,
+    /// Since when, milliseconds since 1970.
+    refused_ms: u64,
 }
 
 #[derive(Debug, Default)]
 struct Pod {
-    series: HashMap<ContainerId, Series>,
+    /// Shared with those who are reading one: they need no lock while they do.
+    series: HashMap<ContainerId, Arc<Series>>,
     /// Rises with each reading.
     generation: u64,
     /// Readings of containers for which there was no room.
@@ -54,11 +66,11 @@ impl History {
     /// Adds a reading.
     pub fn add(&self, sample: &Sample<'_>) {
         let mut pods = self.pods();
-        let known = pods.pods.get_mut(sample.pod);
+        let known = pods.by_uid.get_mut(sample.pod);
         if let Some(pod) = known {
             pod.generation = pod.generation.wrapping_add(1);
             if let Some(series) = pod.series.get_mut(sample.id) {
-                return series.add(sample);
+                return Arc::make_mut(series).add(sample);
             }
         }
         pods.begin(sample);
@@ -71,7 +83,7 @@ impl History {
 
     /// What changes whenever a reading of the pod is added; `None` for a pod without series.
     pub fn generation(&self, pod: &PodUid) -> Option<u64> {
-        self.pods().pods.get(pod).map(|pod| pod.generation)
+        self.pods().by_uid.get(pod).map(|pod| pod.generation)
     }
 
     /// A pod's containers that `wanted` accepts, with what ends after `since_ms`.
@@ -81,18 +93,23 @@ impl History {
         since_ms: u64,
         wanted: impl Fn(&ContainerId) -> bool,
     ) -> PodView {
-        let pods = self.pods();
-        let Some(pod) = pods.pods.get(pod) else { return PodView::default() };
-        let series = pod.series.iter().filter(|(id, _)| wanted(id));
-        let series = series.map(|(id, series)| series.view(id, since_ms)).collect();
-        PodView { series, left_out: pod.left_out }
+        let (series, left_out) = {
+            let pods = self.pods();
+            let Some(pod) = pods.by_uid.get(pod) else { return PodView::default() };
+            let series = pod.series.iter().filter(|(id, _)| wanted(id));
+            let series = series.map(|(id, series)| (id.clone(), Arc::clone(series)));
+            (series.collect::<Vec<_>>(), pod.left_out)
+        };
+        // Readings are added meanwhile.
+        let series = series.iter().map(|(id, series)| series.view(id, since_ms)).collect();
+        PodView { series, left_out }
     }
 
     /// Memory of all series, bytes, and how many there are.
     pub fn size(&self) -> (usize, usize) {
         let pods = self.pods();
-        let all = pods.pods.values().flat_map(|pod| pod.series.values());
-        (all.map(Series::bytes).sum(), pods.count)
+        let all = pods.by_uid.values().flat_map(|pod| pod.series.values());
+        (all.map(|series| series.bytes()).sum(), pods.count)
     }
 
     /// Series are always complete, so a poisoned lock can be used.
@@ -106,8 +123,15 @@ impl History {
 impl Pods {
     /// Begins a series, if there is room or something ended can make some.
     fn begin(&mut self, sample: &Sample<'_>) {
+        if sample.at_ms.abs_diff(self.refused_ms) >= RETRY_MS {
+            self.refused.clear();
+            self.refused_ms = sample.at_ms;
+        }
+        if self.refused.contains(sample.id) {
+            return self.leave_out(sample);
+        }
         self.expire(sample.at_ms);
-        let full = self.pods.get(sample.pod).is_some_and(|pod| pod.series.len() >= MAX_PER_POD);
+        let full = self.by_uid.get(sample.pod).is_some_and(|pod| pod.series.len() >= MAX_PER_POD);
         let victim = if full {
             self.oldest_end(|uid| uid == sample.pod)
         } else if self.count >= MAX_SERIES {
@@ -123,17 +147,26 @@ impl Pods {
             None => !full && self.count < MAX_SERIES,
         };
         if has_room {
-            let pod = self.pods.entry(sample.pod.clone()).or_default();
-            pod.series.insert(sample.id.clone(), Series::new(sample));
+            let pod = self.by_uid.entry(sample.pod.clone()).or_default();
+            pod.series.insert(sample.id.clone(), Arc::new(Series::new(sample)));
             self.count += 1;
-        } else if let Some(pod) = self.pods.get_mut(sample.pod) {
+        } else {
+            if self.refused.len() < MAX_REFUSED {
+                self.refused.insert(sample.id.clone());
+            }
+            self.leave_out(sample);
+        }
+    }
+
+    fn leave_out(&mut self, sample: &Sample<'_>) {
+        if let Some(pod) = self.by_uid.get_mut(sample.pod) {
             pod.left_out = pod.left_out.saturating_add(1);
         }
     }
 
     /// Of the pods that `among` accepts, the container that ended first.
     fn oldest_end(&self, among: impl Fn(&PodUid) -> bool) -> Option<(PodUid, ContainerId)> {
-        let pods = self.pods.iter().filter(|(uid, _)| among(uid));
+        let pods = self.by_uid.iter().filter(|(uid, _)| among(uid));
         let all = pods.flat_map(|(uid, pod)| pod.series.iter().map(move |one| (uid, one)));
         let ended = all.filter_map(|(uid, (id, series))| Some((series.ended_ms()?, uid, id)));
         ended.min_by_key(|(at, ..)| *at).map(|(_, uid, id)| (uid.clone(), id.clone()))
@@ -141,20 +174,21 @@ impl Pods {
 
     /// Forgets pods whose containers have all ended long ago.
     fn expire(&mut self, now_ms: u64) {
-        let is_old = |series: &Series| {
+        let is_old = |series: &Arc<Series>| {
             series.ended_ms().is_some_and(|at| now_ms.saturating_sub(at) > KEPT_MS)
         };
-        self.pods.retain(|_, pod| !pod.series.values().all(is_old));
-        self.count = self.pods.values().map(|pod| pod.series.len()).sum();
+        self.by_uid.retain(|_, pod| !pod.series.values().all(is_old));
+        self.count = self.by_uid.values().map(|pod| pod.series.len()).sum();
     }
 
     fn remove(&mut self, uid: &PodUid, id: &ContainerId) {
-        let Some(pod) = self.pods.get_mut(uid) else { return };
+        let Some(pod) = self.by_uid.get_mut(uid) else { return };
         if pod.series.remove(id).is_some() {
             self.count = self.count.saturating_sub(1);
+            self.refused.clear();
         }
         if pod.series.is_empty() {
-            self.pods.remove(uid);
+            self.by_uid.remove(uid);
         }
     }
 }
@@ -204,6 +238,32 @@ mod tests {
         assert!(!ids(&history, 2).contains(&id(502)), "nothing has ended that could make room");
         assert_eq!(history.view(&pod(2), 0, |_| true).left_out, 1);
         assert_eq!((ids(&history, 1), ids(&history, 2).len()), (vec![id(1000)], MAX_PER_POD));
+    }
+
+    #[test]
+    fn room_is_looked_for_now_and_then() {
+        let history = History::default();
+        for number in 0..MAX_PER_POD {
+            add(&history, 1, number, 10_000, false);
+        }
+        add(&history, 1, 100, 11_000, false);
+        let left_out = || history.view(&pod(1), 0, |_| true).left_out;
+        assert!(left_out() == 1 && history.pods().refused.contains(&id(100)));
+        add(&history, 1, 0, 11_500, true);
+        add(&history, 1, 100, 12_000, false);
+        assert_eq!(left_out(), 2, "not looked for");
+        add(&history, 1, 100, 11_000 + RETRY_MS, false);
+        assert!(left_out() == 2 && ids(&history, 1).contains(&id(100)));
+    }
+
+    #[test]
+    fn a_view_does_not_change_with_readings_added_meanwhile() {
+        let history = History::default();
+        add(&history, 1, 1, 10_000, false);
+        let held = Arc::clone(&history.pods().by_uid[&pod(1)].series[&id(1)]);
+        add(&history, 1, 1, 11_000, true);
+        assert_eq!(held.ended_ms(), None);
+        assert!(history.view(&pod(1), 0, |_| true).series[0].ended);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use ephemon_model::{ContainerId, Limit};
 
-use super::ring::{ABSENT, Slot};
+use super::track::Stretch;
 
 /// One container's series at one moment.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,12 +64,11 @@ pub struct ActivityPoint {
 
 impl UsagePoint {
     /// Of CPU time in microseconds and memory in KiB.
-    pub(crate) fn new(from_ms: u64, slot: &Slot<2>) -> Self {
-        let [cpu_us, memory_kib] = slot.values;
-        let to_ms = slot.end_ms;
+    pub(crate) fn new(stretch: Stretch<2>) -> Self {
+        let Stretch { from_ms, to_ms, values: [cpu_us, memory_kib] } = stretch;
         // Microseconds per millisecond are thousandths of a CPU.
         let cpu_millicores = rate(cpu_us, from_ms, to_ms, 1);
-        Self { from_ms, to_ms, cpu_millicores, memory_kib: known(memory_kib) }
+        Self { from_ms, to_ms, cpu_millicores, memory_kib }
     }
 }
 
@@ -77,9 +76,9 @@ impl UsagePoint {
 
 impl ActivityPoint {
     /// Of microseconds throttled, KiB read and written, and microseconds of pressure.
-    pub(crate) fn new(from_ms: u64, slot: &Slot<6>) -> Self {
-        let to_ms = slot.end_ms;
-        let [throttled, read, written, cpu, memory, io] = slot.values;
+    pub(crate) fn new(stretch: Stretch<6>) -> Self {
+        let Stretch { from_ms, to_ms, values } = stretch;
+        let [throttled, read, written, cpu, memory, io] = values;
         let permille = |us| rate(us, from_ms, to_ms, 1);
         let per_second = |kib| rate(kib, from_ms, to_ms, 1000);
         Self {
@@ -95,12 +94,8 @@ impl ActivityPoint {
     }
 }
 
-fn known(value: u32) -> Option<u64> {
-    (value != ABSENT).then_some(u64::from(value))
-}
-
 /// An amount over a time in milliseconds, times `factor`; nothing over no time.
-fn rate(amount: u32, from_ms: u64, to_ms: u64, factor: u64) -> Option<u64> {
-    let amount = known(amount)?.saturating_mul(factor);
+fn rate(amount: Option<u64>, from_ms: u64, to_ms: u64, factor: u64) -> Option<u64> {
+    let amount = amount?.saturating_mul(factor);
     amount.checked_div(to_ms.saturating_sub(from_ms))
 }
