@@ -4,7 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use ephemon_base::lock;
+use ephemon_base::{clock, lock};
 use ephemon_crilog::Line;
 use ephemon_model::{LogStream, PodUid};
 use ephemon_sanitize::{Record, Severity};
@@ -17,8 +17,20 @@ const MAX_POD_BYTES: usize = 192 * 1024;
 pub const MAX_BYTES: usize = 3 * 1024 * 1024;
 /// Longest text of a line; the rest is cut.
 const MAX_TEXT_BYTES: usize = 2048;
-/// What a line takes beside its text, and a container beside its lines.
-const LINE_BYTES: usize = 96;
+/// What a line takes beside its text: two places in a queue that may have twice the room it needs,
+/// and what the text's own allocation takes.
+const LINE_BYTES: usize = 2 * size_of::<TailLine>() + 32;
+/// What a container takes beside its lines: its name, and its place in a map.
+const LOG_BYTES: usize = 300;
+/// What a pod takes beside its containers.
+const POD_BYTES: usize = 700;
+/// What is left when there is no more room: making it takes a look at all pods.
+const LEFT_BYTES: usize = MAX_BYTES / 8 * 7;
+/// Lines of a pod that has written nothing for so long are dropped, nanoseconds: a job is shown for
+/// an hour after its end.
+const SILENT_NS: u64 = 2 * 3_600_000_000_000;
+/// How often that is looked at, nanoseconds.
+const LOOK_NS: u64 = 60_000_000_000;
 
 /// The last lines; cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -29,16 +41,21 @@ struct Kept {
     pods: HashMap<PodUid, Pod>,
     bytes: usize,
     turn: u64,
+    /// When silent pods were last looked for, nanoseconds since 1970.
+    looked_ns: u64,
 }
 
 #[derive(Debug, Default)]
 struct Pod {
     logs: HashMap<Arc<str>, Log>,
+    /// With [`LOG_BYTES`] for each log.
     bytes: usize,
     /// Number of its last line.
     sequence: u64,
     /// Of all lines of all pods, which its last one was.
     turn: u64,
+    /// When that was added, nanoseconds since 1970.
+    added_ns: u64,
 }
 
 #[derive(Debug, Default)]
@@ -100,20 +117,7 @@ impl Tail {
 
     /// Adds a line.
     pub fn push(&self, line: NewLine<'_>) {
-        let mut pods = self.pods();
-        let pods = &mut *pods;
-        pods.turn += 1;
-        let pod = pods.pods.entry(line.pod.clone()).or_default();
-        pod.turn = pods.turn;
-        let before = pod.bytes;
-        pod.push(line);
-        pods.bytes = pods.bytes.saturating_sub(before).saturating_add(pod.bytes);
-        while pods.bytes > MAX_BYTES {
-            let Some(oldest) = pods.pods.iter().min_by_key(|(_, pod)| pod.turn) else { return };
-            let uid = oldest.0.clone();
-            let freed = pods.pods.remove(&uid).map_or(0, |pod| pod.bytes);
-            pods.bytes = pods.bytes.saturating_sub(freed);
-        }
+        self.pods().push(line, clock::now_ns());
     }
 
     /// Number of the pod's last line; `None` if it has none.
@@ -138,9 +142,50 @@ impl Tail {
     }
 }
 
+// === impl Kept ===
+
+impl Kept {
+    fn push(&mut self, line: NewLine<'_>, now_ns: u64) {
+        if now_ns.abs_diff(self.looked_ns) > LOOK_NS {
+            self.looked_ns = now_ns;
+            self.pods.retain(|_, pod| now_ns.saturating_sub(pod.added_ns) <= SILENT_NS);
+            self.bytes = self.pods.values().map(Pod::bytes).sum();
+        }
+        self.turn += 1;
+        let known = self.pods.get(line.pod).map_or(0, Pod::bytes);
+        let pod = self.pods.entry(line.pod.clone()).or_default();
+        (pod.turn, pod.added_ns) = (self.turn, now_ns);
+        pod.push(line);
+        self.bytes = self.bytes.saturating_sub(known).saturating_add(pod.bytes());
+        if self.bytes > MAX_BYTES {
+            self.make_room();
+        }
+    }
+
+    /// Drops the pods that have been silent for longest.
+    fn make_room(&mut self) {
+        let mut order: Vec<_> =
+            self.pods.iter().map(|(uid, pod)| (pod.turn, uid.clone())).collect();
+        order.sort_unstable();
+        for (_, uid) in order {
+            if self.bytes <= LEFT_BYTES {
+                break;
+            }
+            let freed = self.pods.remove(&uid).map_or(0, |pod| pod.bytes());
+            self.bytes = self.bytes.saturating_sub(freed);
+        }
+        self.pods.shrink_to_fit();
+    }
+}
+
 // === impl Pod ===
 
 impl Pod {
+    /// Memory of it in all.
+    fn bytes(&self) -> usize {
+        self.bytes.saturating_add(POD_BYTES)
+    }
+
     fn push(&mut self, line: NewLine<'_>) {
         let NewLine { container, at_ns, stream, severity, body, .. } = line;
         let kept = body.get(..MAX_TEXT_BYTES).unwrap_or(body);
@@ -155,6 +200,7 @@ impl Pod {
             text: text.into(),
             cut_bytes: body.len().saturating_sub(kept.len()),
         };
+        let logs = self.logs.len();
         let log = self.logs.entry(Arc::clone(container)).or_default();
         let bytes = line.bytes();
         log.lines.push_back(line);
@@ -163,18 +209,32 @@ impl Pod {
         while log.bytes > MAX_CONTAINER_BYTES {
             self.bytes = self.bytes.saturating_sub(log.drop_first());
         }
+        if self.logs.len() > logs {
+            self.bytes = self.bytes.saturating_add(LOG_BYTES);
+        }
+        // A pod may have any number of containers.
         while self.bytes > MAX_POD_BYTES {
-            let largest = self.logs.values_mut().max_by_key(|log| log.bytes);
-            let freed = largest.map_or(0, Log::drop_first);
+            let freed = self.drop_of_largest();
             self.bytes = self.bytes.saturating_sub(freed);
             if freed == 0 {
                 return;
             }
         }
-        // A pod may have any number of containers.
-        if self.logs.len() > MAX_POD_BYTES / MAX_CONTAINER_BYTES * 4 {
-            self.logs.retain(|_, log| !log.lines.is_empty());
+    }
+
+    /// Drops the oldest line of the container with most of them, and the container with its last line;
+    /// how many bytes they had.
+    fn drop_of_largest(&mut self) -> usize {
+        let Some((name, log)) = self.logs.iter_mut().max_by_key(|(_, log)| log.bytes) else {
+            return 0;
+        };
+        let freed = log.drop_first();
+        if !log.lines.is_empty() {
+            return freed;
         }
+        let name = Arc::clone(name);
+        self.logs.remove(&name);
+        freed.saturating_add(LOG_BYTES)
     }
 }
 
@@ -185,6 +245,9 @@ impl Log {
     fn drop_first(&mut self) -> usize {
         let bytes = self.lines.pop_front().map_or(0, |line| line.bytes());
         self.bytes = self.bytes.saturating_sub(bytes);
+        if self.lines.capacity() > 2 * self.lines.len() + 8 {
+            self.lines.shrink_to(self.lines.len());
+        }
         bytes
     }
 }
@@ -252,12 +315,51 @@ mod tests {
                 }
             }
             let pods = tail.pods();
-            let all: usize = pods.pods.values().map(|pod| pod.bytes).sum();
+            let all: usize = pods.pods.values().map(Pod::bytes).sum();
             assert_eq!(all, pods.bytes);
             assert!(all <= MAX_BYTES);
             assert!(pods.pods.values().all(|pod| pod.bytes <= MAX_POD_BYTES));
         }
         assert_eq!(tail.sequence(&pod(0)), None, "the one that was silent for longest made room");
         assert!(tail.sequence(&pod(299)).is_some());
+    }
+
+    #[test]
+    fn pods_and_containers_count_beside_their_lines_and_are_forgotten_when_silent() {
+        let tail = Tail::default();
+        for number in 0..20_000 {
+            push(&tail, number, "a", b"");
+        }
+        let most = MAX_BYTES / (POD_BYTES + LOG_BYTES + LINE_BYTES);
+        let pods = tail.pods().pods.len();
+        assert!(pods <= most, "{pods}");
+        assert!(tail.sequence(&pod(19_999)).is_some());
+        for number in 0..5000 {
+            push(&tail, 1, &format!("c{number}"), b"");
+        }
+        let logs = tail.pods().pods[&pod(1)].logs.len();
+        assert!(logs <= MAX_POD_BYTES / (LOG_BYTES + LINE_BYTES), "{logs}");
+        let (uid, container) = (pod(2), Arc::from("a"));
+        let (stream, severity) = (LogStream::Stdout, Severity::Unspecified);
+        let line =
+            NewLine { pod: &uid, container: &container, at_ns: 1, stream, severity, body: b"" };
+        tail.pods().push(line, clock::now_ns() + SILENT_NS + LOOK_NS);
+        let kept = tail.pods();
+        assert_eq!(kept.pods.len(), 1);
+        assert_eq!(kept.bytes, kept.pods[&pod(2)].bytes());
+    }
+
+    #[test]
+    fn a_queue_that_has_become_short_gives_its_room_back() {
+        let tail = Tail::default();
+        for _ in 0..200 {
+            push(&tail, 1, "a", b"");
+        }
+        for _ in 0..20 {
+            push(&tail, 1, "a", &[b'x'; 2000]);
+        }
+        let pods = tail.pods();
+        let lines = &pods.pods[&pod(1)].logs["a"].lines;
+        assert!(lines.capacity() <= 2 * lines.len() + 8, "{} {}", lines.capacity(), lines.len());
     }
 }
