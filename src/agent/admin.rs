@@ -8,6 +8,7 @@
 mod body;
 mod conversation;
 mod events;
+mod places;
 mod routes;
 mod seats;
 mod site_page;

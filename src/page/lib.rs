@@ -3,7 +3,7 @@
 //! The `board` keeps the jobs that are shown, with their parts. A request's path and query become a
 //! [`Route`]; a [`Page`] answers it from the board, the history of samples and the tails of logs, in
 //! the forms of `view`, which `openapi.json` describes. `cursors` say what has changed, for the stream
-//! of events. `template` makes links. Nothing here is I/O, and every text is bounded.
+//! of events. `encode` writes JSON of a bounded length. `template` makes links. Nothing here is I/O, and every text is bounded.
 //!
 //! What is shown is what `/metrics`, spans and exported logs have too: nothing of environments or
 //! arguments, and no text that was not masked.
@@ -11,6 +11,7 @@
 mod asset;
 mod board;
 mod cursors;
+mod encode;
 mod page;
 mod route;
 mod template;
@@ -19,6 +20,7 @@ mod view;
 pub use asset::{HEADERS, Sort};
 pub use board::{Board, MAX_BYTES as MAX_BOARD_BYTES};
 pub use cursors::Cursors;
-pub use page::{Answer, LogSource, MAX_ANSWER_BYTES, Page, Parts};
+pub use encode::MAX_ANSWER_BYTES;
+pub use page::{Answer, LogSource, MAKING_BYTES, Page, Parts};
 pub use route::Route;
 pub use template::{Template, TemplateError};

@@ -8,11 +8,11 @@ use ephemon_history::History;
 use ephemon_jobs::Identity;
 use ephemon_logs::Tail;
 use ephemon_model::PodUid;
-use serde::Serialize;
 
 use super::asset::Sort;
 use super::board::{Board, Shown};
 use super::cursors::Cursors;
+use super::encode::{MAX_ANSWER_BYTES, encode};
 use super::route::Route;
 use super::template::Template;
 use super::view::job::{JobAnswer, LinkView};
@@ -23,8 +23,9 @@ use super::view::{Failure, VERSION, ms};
 
 /// Jobs of one answer.
 const MAX_LISTED: usize = 300;
-/// About the largest answer, bytes: the samples of 32 containers, or a job of some 2000 parts.
-pub const MAX_ANSWER_BYTES: usize = 2 * 1024 * 1024;
+/// What an answer takes while it is made, bytes: the samples, which are copied where a reading comes
+/// meanwhile, and a text that is moved when it grows.
+pub const MAKING_BYTES: usize = ephemon_history::MAX_VIEW_BYTES + MAX_ANSWER_BYTES;
 
 /// The page; cheap to clone.
 #[derive(Debug, Clone)]
@@ -100,7 +101,8 @@ impl Page {
             Route::Samples(id, since) => with(id, &|shown| self.samples(shown, *since, now_ns)),
             Route::Log(id, after, container) => with(id, &|shown| {
                 let uid = &shown.job.pod.uid;
-                json(&self.log(uid, *after, container.as_deref(), log_refusal))
+                let answer = self.log(uid, *after, container.as_deref(), log_refusal);
+                fitting(|_| encode(&answer))
             }),
             Route::Invalid(why) => failure(400, why),
             Route::Events(_) | Route::Unknown => {
@@ -128,18 +130,21 @@ impl Page {
 
     fn jobs(&self, now_ns: u64) -> Answer {
         let all = self.0.board.all(now_ns);
-        json(&JobsAnswer {
-            api_version: VERSION,
-            node: &self.0.node,
-            now_unix_ms: ms(now_ns),
-            jobs: all.iter().take(MAX_LISTED).map(Summary::new).collect(),
-            left_out: all.len().saturating_sub(MAX_LISTED),
+        fitting(|share| {
+            let listed = MAX_LISTED / share;
+            encode(&JobsAnswer {
+                api_version: VERSION,
+                node: &self.0.node,
+                now_unix_ms: ms(now_ns),
+                jobs: all.iter().take(listed).map(Summary::new).collect(),
+                left_out: all.len().saturating_sub(listed),
+            })
         })
     }
 
     fn job(&self, shown: &Shown, now_ns: u64) -> Answer {
         let links = self.links(shown, ms(now_ns));
-        json(&JobAnswer::new(shown, &self.0.node, ms(now_ns), links))
+        fitting(|share| encode(&JobAnswer::new(shown, (&self.0.node, share), ms(now_ns), &links)))
     }
 
     fn links(&self, shown: &Shown, now_ms: u64) -> Vec<LinkView> {
@@ -160,7 +165,9 @@ impl Page {
         let view = self.0.history.view(&shown.job.pod.uid, since_ms, |id| {
             containers.iter().any(|container| container.id.as_ref() == Some(id))
         });
-        json(&SamplesAnswer::new(&shown.job, &view, since_ms, ms(now_ns)))
+        fitting(|share| {
+            encode(&SamplesAnswer::new(&shown.job, (&view, share), since_ms, ms(now_ns)))
+        })
     }
 
     fn log(
@@ -177,17 +184,18 @@ impl Page {
                 // A client of an earlier agent: this one counts anew.
                 let known = tail.sequence(pod).unwrap_or_default();
                 let after = if after > known { 0 } else { after };
-                LogAnswer::new(&tail.lines(pod, after, container), after)
+                LogAnswer::new(&tail.lines(pod, after, container), after, container.is_none())
             }
         }
     }
 }
 
-fn json(value: &impl Serialize) -> Answer {
-    match serde_json::to_vec(value) {
-        Ok(body) => Answer { status: 200, sort: Sort::Json, body: body.into() },
-        // Plain structs with texts and numbers: this does not happen.
-        Err(_) => failure(500, "the answer cannot be written as JSON"),
+/// An answer with so many of its parts that it is not too large: all, a half, a quarter...
+fn fitting(text: impl Fn(usize) -> Option<Bytes>) -> Answer {
+    match [1, 2, 4, 8, 16, 64].into_iter().find_map(text) {
+        Some(body) => Answer { status: 200, sort: Sort::Json, body },
+        // Names have bounds, and so few parts fit: this does not happen.
+        None => failure(500, "the answer is too large"),
     }
 }
 

@@ -9,9 +9,9 @@ use std::task::{Context, Poll, ready};
 use ephemon_base::lock;
 use ephemon_metrics::Receipt;
 use hyper::body::{Body, Bytes, Frame, SizeHint};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::events::Events;
+use super::places::Place;
 use super::seats::{ScrapeRoom, Seat};
 
 /// Responses that hyper has but may not have written yet. One per connection.
@@ -35,7 +35,7 @@ pub(super) struct Delivery {
     /// The permit to hold a scrape's response in memory.
     pub(super) room: Option<ScrapeRoom>,
     /// What is lent to one answer of a kind at a time.
-    pub(super) turn: Option<OwnedSemaphorePermit>,
+    pub(super) turn: Option<Place>,
 }
 
 /// A text in one frame, whose delivery is added to the outbox with the frame; or events, each in a

@@ -4,15 +4,16 @@
 //! holds no memory; one that stops reading is closed by `wire`. A stream ends by itself before the
 //! time limit of a response, and the client asks again, with its password if there is one.
 
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use ephemon_model::PodUid;
 use ephemon_page::{Cursors, Page};
 use hyper::body::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+
+use super::places::Place;
 
 /// Most clients at once.
 pub(super) const MAX_CLIENTS: usize = 16;
@@ -39,34 +40,33 @@ pub(super) struct Events {
     /// True once the agent stops.
     ending: watch::Receiver<bool>,
     /// The place among all clients.
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 // === impl Events ===
 
 impl Events {
-    /// A stream for one more client; `None` if there are too many.
+    /// A stream for the client that has this place.
     pub(super) fn new(
         page: &Page,
         job: Option<PodUid>,
-        places: &Arc<Semaphore>,
+        place: Place,
         ending: watch::Receiver<bool>,
-    ) -> Option<Self> {
-        Self::every(TICK, page, job, places, ending)
+    ) -> Self {
+        Self::every(TICK, page, job, place, ending)
     }
 
     fn every(
         tick: Duration,
         page: &Page,
         job: Option<PodUid>,
-        places: &Arc<Semaphore>,
+        place: Place,
         ending: watch::Receiver<bool>,
-    ) -> Option<Self> {
-        let place = Arc::clone(places).try_acquire_owned().ok()?;
+    ) -> Self {
         let now = Instant::now();
         let mut tick = interval_at(now + tick, tick);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Some(Self {
+        Self {
             page: page.clone(),
             job,
             sent: None,
@@ -75,7 +75,7 @@ impl Events {
             ends: now + LIFE,
             ending,
             _place: place,
-        })
+        }
     }
 
     /// The next piece of the stream; `None` at its end.
@@ -107,11 +107,14 @@ impl Events {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
+    use std::net::IpAddr;
+    use std::sync::Arc;
 
     use ephemon_jobs::story::Story;
     use ephemon_page::Board;
 
     use super::*;
+    use crate::admin::places::Places;
     use crate::page::page_of;
 
     async fn next(events: &mut Events) -> Option<String> {
@@ -122,21 +125,22 @@ mod tests {
     struct Rig {
         page: Page,
         board: Board,
-        places: Arc<Semaphore>,
+        places: Places,
         ending_tx: watch::Sender<bool>,
     }
 
     fn rig() -> Rig {
         let board = Board::default();
         let (ending_tx, _) = watch::channel(false);
-        let places = Arc::new(Semaphore::new(2));
+        let places = Places::new(2, 2);
         Rig { page: page_of(board.clone()), board, places, ending_tx }
     }
 
     impl Rig {
         fn events(&self) -> Option<Events> {
             let tick = Duration::from_millis(2);
-            Events::every(tick, &self.page, None, &self.places, self.ending_tx.subscribe())
+            let place = self.places.try_take(IpAddr::from([10, 0, 0, 1]))?;
+            Some(Events::every(tick, &self.page, None, place, self.ending_tx.subscribe()))
         }
     }
 

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tracing::field::Empty;
 
 use super::body::{Delivery, Outbox, Text};
-use super::site_page::{Client, Refusal, SitePage};
+use super::site_page::{Client, Refusal, SitePage, names_no_other_host};
 use super::web::{Rules, Verdict};
 use crate::readiness::Readiness;
 use crate::state::StateReader;
@@ -96,6 +96,11 @@ impl Site {
             "/metrics" => self.metrics(request, outbox),
             "/healthz" => self.health(),
             "/readyz" => self.ready(),
+            "/debug/state"
+                if !channel.is_authenticated() && !names_no_other_host(request.headers()) =>
+            {
+                refused(Refusal::OtherHost)
+            }
             "/debug/state" => self.state(outbox),
             _ => plain(
                 StatusCode::NOT_FOUND,
@@ -150,7 +155,7 @@ impl Site {
             return busy("another state is being read; try again in a moment\n");
         };
         let text = format!("{state:#}\n");
-        let delivery = Delivery { receipt: None, room: Some(room), turn: Some(turn) };
+        let delivery = Delivery { receipt: None, room: Some(room), turn: Some(turn.into()) };
         let body = Text::delivered(text.into(), delivery, outbox);
         respond(StatusCode::OK, "application/json", body)
     }

@@ -2,22 +2,23 @@
 //! many answers are in memory at once.
 
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use ephemon_page::{Answer, HEADERS, Page, Route, Sort};
 use hyper::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, Response, StatusCode};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::body::{Delivery, Outbox, Text};
 use super::events::{Events, MAX_CLIENTS};
+use super::places::{Place, Places};
 
 /// Most answers that are in memory at once.
 const MAX_ANSWERS: usize = 4;
-/// Memory of all answers, bytes.
-pub(super) const ANSWERS_BYTES: usize = MAX_ANSWERS * ephemon_page::MAX_ANSWER_BYTES;
+/// Memory of all answers, bytes, and of one that is being made: the server has one thread.
+pub(super) const ANSWERS_BYTES: usize =
+    MAX_ANSWERS * ephemon_page::MAX_ANSWER_BYTES + ephemon_page::MAKING_BYTES;
 /// How long a request waits for others to be read. A browser asks several things at once.
 const TURN_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -29,8 +30,8 @@ const NO_LOG: &str = "log lines are served to clients with a password or a clien
 #[derive(Debug, Clone)]
 pub(super) struct SitePage {
     page: Page,
-    answers: Arc<Semaphore>,
-    clients: Arc<Semaphore>,
+    answers: Places,
+    clients: Places,
 }
 
 /// Who asks.
@@ -57,8 +58,7 @@ pub(super) enum Refusal {
 
 impl SitePage {
     pub(super) fn new(page: Page) -> Self {
-        let [answers, clients] =
-            [MAX_ANSWERS, MAX_CLIENTS].map(|most| Arc::new(Semaphore::new(most)));
+        let [answers, clients] = [MAX_ANSWERS, MAX_CLIENTS].map(|most| Places::new(most, most / 2));
         Self { page, answers, clients }
     }
 
@@ -78,8 +78,8 @@ impl SitePage {
             return Err(Refusal::OtherHost);
         }
         if let Route::Events(job) = route {
-            let events = Events::new(&self.page, job, &self.clients, ending.clone());
-            let events = events.ok_or(Refusal::Busy)?;
+            let place = self.clients.try_take(client.peer).ok_or(Refusal::Busy)?;
+            let events = Events::new(&self.page, job, place, ending.clone());
             return Ok(respond(200, Sort::Events, Text::events(events)));
         }
         let log_refusal = (!client.may_read_logs()).then_some(NO_LOG);
@@ -88,15 +88,14 @@ impl SitePage {
             let Answer { status, sort, body } = self.page.answer(&route, log_refusal);
             return Ok(respond(status, sort, Text::new(body)));
         }
-        let turn = self.turn().await.ok_or(Refusal::Busy)?;
+        let turn = self.turn(client.peer).await.ok_or(Refusal::Busy)?;
         let Answer { status, sort, body } = self.page.answer(&route, log_refusal);
         let delivery = Delivery { receipt: None, room: None, turn: Some(turn) };
         Ok(respond(status, sort, Text::delivered(body, delivery, outbox)))
     }
 
-    async fn turn(&self) -> Option<OwnedSemaphorePermit> {
-        let turn = Arc::clone(&self.answers).acquire_owned();
-        timeout(TURN_TIMEOUT, turn).await.ok()?.ok()
+    async fn turn(&self, peer: IpAddr) -> Option<Place> {
+        timeout(TURN_TIMEOUT, self.answers.take(peer)).await.ok()?
     }
 }
 
@@ -112,7 +111,7 @@ impl Client {
 /// another site that a browser was led to by a name of that site, which then became the agent's
 /// address (DNS rebinding), could else read what this server says. Programs that name no host are no
 /// browsers.
-fn names_no_other_host(headers: &HeaderMap) -> bool {
+pub(super) fn names_no_other_host(headers: &HeaderMap) -> bool {
     let hosts = headers.get_all(HOST);
     hosts.iter().all(|host| host.to_str().is_ok_and(is_address_or_localhost))
 }
@@ -215,13 +214,14 @@ mod tests {
     #[tokio::test]
     async fn answers_that_nobody_reads_and_followers_of_changes_are_bounded() {
         let mut rig = rig();
-        rig.page.answers = Arc::new(Semaphore::new(1));
+        rig.page.answers = Places::new(1, 1);
+        let peer = IpAddr::from([10, 0, 0, 1]);
         let unread = rig.get("/api/v1/jobs", None, false).await.unwrap();
-        assert!(rig.page.answers.try_acquire().is_err(), "its text is still there");
+        assert!(rig.page.answers.try_take(peer).is_none(), "its text is still there");
         drop(unread);
-        assert!(rig.page.answers.try_acquire().is_ok());
+        assert!(rig.page.answers.try_take(peer).is_some());
         let mut followers = Vec::new();
-        for _ in 0..MAX_CLIENTS {
+        for _ in 0..MAX_CLIENTS / 2 {
             followers.push(rig.get("/api/v1/events", None, false).await.unwrap());
         }
         let refused = rig.get("/api/v1/events", None, false).await.unwrap_err();

@@ -23,22 +23,29 @@ export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** Brings an element's children in step with items, and keeps those that stay, with their focus. */
+/** Brings an element's children in step with items. Those that stay keep their place in the document,
+ * and so the focus and what is selected in them, unless their order has changed. */
 export function keyed(parent, items, key, create, update) {
-  const known = new Map();
-  for (const child of parent.children) known.set(child.dataset.key, child);
-  let next = parent.firstElementChild;
   const counts = new Map();
-  for (const item of items) {
+  const names = items.map((item) => {
     // Items may have the same name.
     const same = counts.get(key(item)) ?? 0;
     counts.set(key(item), same + 1);
-    const name = `${same} ${key(item)}`;
-    let child = known.get(name);
-    known.delete(name);
+    return `${same} ${key(item)}`;
+  });
+  const wanted = new Set(names);
+  const known = new Map();
+  for (const child of [...parent.children]) {
+    if (wanted.has(child.dataset.key)) known.set(child.dataset.key, child);
+    else child.remove();
+  }
+  const focused = parent.contains(document.activeElement) ? document.activeElement : null;
+  let next = parent.firstElementChild;
+  items.forEach((item, at) => {
+    let child = known.get(names[at]);
     if (!child) {
       child = create(item);
-      child.dataset.key = name;
+      child.dataset.key = names[at];
     }
     update(child, item);
     if (child === next) {
@@ -46,6 +53,6 @@ export function keyed(parent, items, key, create, update) {
     } else {
       parent.insertBefore(child, next);
     }
-  }
-  for (const child of known.values()) child.remove();
+  });
+  if (focused && focused.isConnected && focused !== document.activeElement) focused.focus();
 }

@@ -23,6 +23,8 @@ export function jobView(main, shell, id) {
   let lines = [];
   let logState = null;
   let width = 0;
+  /** Where the charts end. */
+  let drawnTo = 0;
   let asked = 0;
 
   async function loadJob() {
@@ -66,6 +68,7 @@ export function jobView(main, shell, id) {
     width = view.charts.clientWidth;
     if (!job || !width) return;
     const end = job.endUnixMs ?? now();
+    drawnTo = end;
     const axis = new Axis(job.startUnixMs, end, width);
     const wanted = job.containers.filter((one) => !chosen() || one.name === chosen());
     view.timeline.replaceChildren(timeline(axis, rows(job, end, chosen()), timelineLabel(job)));
@@ -92,7 +95,8 @@ export function jobView(main, shell, id) {
       setText(item.lastElementChild, visible(one.name));
     });
     view.curveSection.hidden = !series.length && job.result !== "running";
-    const limits = single ? `Limits: ${limitText(series[0].data)}.` : "";
+    const limit = single ? limitText(series[0].data) : "";
+    const limits = limit ? `Limits: ${limit}.` : "";
     setText(view.limits, [limits, throttled.length ? "Shaded: throttled by the CPU limit." : "", kills.length ? "Red lines: out-of-memory kills." : ""].filter(Boolean).join(" "));
   }
 
@@ -104,7 +108,9 @@ export function jobView(main, shell, id) {
   const timer = setInterval(() => {
     if (job && job.endUnixMs == null) {
       setText(view.duration, running(now() - job.startUnixMs));
-      showCharts();
+      // Only if it would be seen.
+      const moved = (now() - drawnTo) * width >= 2 * (drawnTo - job.startUnixMs);
+      if (moved && !document.hidden) showCharts();
     }
   }, 1000);
 
@@ -118,7 +124,9 @@ export function jobView(main, shell, id) {
       if (is("job")) wanted.push(loadJob());
       if (is("samples")) wanted.push(loadSamples());
       if (is("log")) wanted.push(loadLog());
-      await Promise.all(wanted);
+      // None may still be under way when the next load begins.
+      const failed = (await Promise.allSettled(wanted)).find(({ status }) => status === "rejected");
+      if (failed) throw failed.reason;
       if (turn === asked) show();
     },
     changed: (before, after) => ["job", "samples", "log"].some((name) => before[name] !== after[name]),
@@ -269,7 +277,8 @@ function limitText(data) {
   const parts = [];
   if (data.cpuLimit != null) parts.push(cpus(data.cpuLimit));
   if (data.memoryLimit != null) parts.push(bytes(data.memoryLimit));
-  return parts.length ? parts.join(", ") : "none";
+  // A limit that was not read is not "none".
+  return parts.length || !data.limitsKnown ? parts.join(", ") : "none";
 }
 
 function stepName(step) {
@@ -319,6 +328,7 @@ function joined(before, one, since) {
     memory: kept(before?.memory).concat(memory),
     activity: kept(before?.activity).concat(activity),
     kills: one.oomKillsUnixMs,
+    limitsKnown: one.limitsKnown,
     cpuLimit: one.cpuLimitMillicores,
     memoryLimit: one.memoryLimitBytes,
     peak: one.memoryPeakBytes,

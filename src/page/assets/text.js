@@ -1,8 +1,9 @@
 // Texts of values. All text that comes from jobs goes through visible().
 
 // Control characters, marks that change the direction of text, and characters without a width: what
-// is not seen could make one name look like another.
-const HIDDEN = /[\u0000-\u0008\u000a-\u001f\u007f-\u009f\u00ad\u061c\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\ufff9-\ufffb]|[\u{e0000}-\u{e007f}]/gu;
+// is not seen could make one name look like another. Not the two that choose between the forms of an
+// emoji (U+FE0E, U+FE0F).
+const HIDDEN = /[\u0000-\u0008\u000a-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0d\ufeff\uffa0\ufff9-\ufffb]|[\u{e0000}-\u{e007f}\u{e0100}-\u{e01ef}]/gu;
 
 /** A text in which hidden characters are seen. */
 export function visible(text) {
@@ -87,6 +88,7 @@ const RESULTS = {
   timeout: ["\u23f1", "timeout"],
   cancellation: ["\u2298", "cancelled"],
   skip: ["\u2013", "skipped"],
+  unknown: ["?", "not known"],
 };
 
 /** The sign and the word of a result. */

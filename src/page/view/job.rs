@@ -30,7 +30,7 @@ pub(crate) struct JobAnswer<'a> {
     pub(crate) trace_id: String,
     /// Who said how it ended: `runner` or `parts`.
     pub(crate) result_source: &'static str,
-    pub(crate) links: Vec<LinkView>,
+    pub(crate) links: &'a [LinkView],
     pub(crate) phases: Vec<PhaseView>,
     /// By their beginnings.
     pub(crate) steps: Vec<StepView<'a>>,
@@ -60,16 +60,17 @@ pub(crate) struct LinkView {
 // === impl JobAnswer ===
 
 impl<'a> JobAnswer<'a> {
+    /// One of so many shares of the parts.
     pub(crate) fn new(
         shown: &'a Shown,
-        node: &'a str,
+        (node, share): (&'a str, usize),
         now_unix_ms: u64,
-        links: Vec<LinkView>,
+        links: &'a [LinkView],
     ) -> Self {
         let (job, over) = (&*shown.job, shown.over);
         let run = job.identity.run.as_ref();
-        let steps = job.steps.len().saturating_sub(MAX_STEPS);
-        let containers = job.containers.len().saturating_sub(MAX_CONTAINERS);
+        let steps = job.steps.len().saturating_sub(MAX_STEPS / share);
+        let containers = job.containers.len().saturating_sub(MAX_CONTAINERS / share);
         let cut = shown.cut.saturating_add(steps).saturating_add(containers);
         let cut = u64::try_from(cut).unwrap_or(u64::MAX);
         Self {

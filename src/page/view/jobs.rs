@@ -62,7 +62,7 @@ impl<'a> Summary<'a> {
             namespace: &job.pod.namespace,
             pod: &job.pod.name,
             span: (&job.window).into(),
-            ending: Ending::of(&job.outcome, shown.over),
+            ending: Ending::of_job(job, shown.over),
             usage: (&job.totals.figures).into(),
             step_count: job.steps.len(),
             container_count: job.containers.len(),

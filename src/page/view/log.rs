@@ -25,6 +25,8 @@ pub(crate) struct LogAnswer {
     pub(crate) lines: Vec<LineView>,
     /// The number to ask for next: lines after it are new.
     pub(crate) next_after: u64,
+    /// Lines that were asked for and are not here.
+    pub(crate) left_out: u64,
 }
 
 /// A line.
@@ -50,12 +52,16 @@ impl LogAnswer {
     /// Nothing, and why.
     pub(crate) fn none(reason: &'static str) -> Self {
         let reason = Some(reason);
-        Self { api_version: VERSION, served: false, reason, lines: Vec::new(), next_after: 0 }
+        let (lines, next_after, left_out) = (Vec::new(), 0, 0);
+        Self { api_version: VERSION, served: false, reason, lines, next_after, left_out }
     }
 
-    /// The last of these lines, as far as there is room.
-    pub(crate) fn new(lines: &[TailLine], after: u64) -> Self {
+    /// The last of these lines, as far as there is room. `all`: they are those of all containers that
+    /// are still there, so numbers that are missing are of lines that were dropped.
+    pub(crate) fn new(lines: &[TailLine], after: u64, all: bool) -> Self {
         let next_after = lines.last().map_or(after, |line| line.sequence);
+        let found = u64::try_from(lines.len()).unwrap_or(u64::MAX);
+        let wanted = if all { next_after.saturating_sub(after) } else { found };
         let mut room = MAX_BYTES;
         let fits = |line: &&TailLine| {
             let bytes = LINE_BYTES + encoded_bytes(&line.text) + encoded_bytes(&line.container);
@@ -66,7 +72,8 @@ impl LogAnswer {
         let mut lines: Vec<LineView> =
             lines.iter().rev().take_while(fits).map(LineView::from).collect();
         lines.reverse();
-        Self { api_version: VERSION, served: true, reason: None, lines, next_after }
+        let left_out = wanted.saturating_sub(u64::try_from(lines.len()).unwrap_or(u64::MAX));
+        Self { api_version: VERSION, served: true, reason: None, lines, next_after, left_out }
     }
 }
 
@@ -123,11 +130,15 @@ mod tests {
     #[test]
     fn an_answer_has_the_last_lines_that_fit_and_says_where_to_go_on() {
         let lines: Vec<_> = (1..=200).map(|number| line(number, &"\u{1}".repeat(2000))).collect();
-        let answer = LogAnswer::new(&lines, 0);
+        let answer = LogAnswer::new(&lines, 0, true);
         let text = serde_json::to_string(&answer).unwrap();
         assert!(text.len() <= MAX_BYTES + 1000, "{}", text.len());
         assert_eq!((answer.lines.last().unwrap().sequence, answer.next_after), (200, 200));
         assert!(answer.lines.len() < 200 && answer.lines.len() > 20);
-        assert_eq!(LogAnswer::new(&[], 7).next_after, 7);
+        assert_eq!(LogAnswer::new(&[], 7, true).next_after, 7);
+        assert_eq!(answer.left_out + answer.lines.len() as u64, 200);
+        let later = [line(5, "a"), line(9, "b")];
+        assert_eq!(LogAnswer::new(&later, 3, true).left_out, 4, "6 to 8, and 4, were dropped");
+        assert_eq!(LogAnswer::new(&later, 3, false).left_out, 0, "they may be of other containers");
     }
 }

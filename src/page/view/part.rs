@@ -1,7 +1,7 @@
 //! Parts of a job: what steps, phases and containers have in common, and each of them.
 
 use ephemon_contract::StepKind;
-use ephemon_jobs::{Container, Fault, Figures, Outcome, Phase, Proof, Step, Window};
+use ephemon_jobs::{Container, Fault, Figures, Job, Outcome, Phase, Proof, Step, Window};
 use serde::Serialize;
 
 use super::ms;
@@ -130,7 +130,7 @@ impl From<&Window> for Span {
 
 impl Ending {
     /// Of something that is over or not.
-    pub(crate) fn of(outcome: &Outcome, over: bool) -> Self {
+    fn of(outcome: &Outcome, over: bool) -> Self {
         if !over {
             return Self { result: "running", fault: None, exit_code: None };
         }
@@ -139,6 +139,14 @@ impl Ending {
             fault: outcome.fault.map(Fault::as_str),
             exit_code: outcome.exit_code,
         }
+    }
+
+    /// Of a job. Some of its parts may end, and be reported, after it.
+    pub(crate) fn of_job(job: &Job, over: bool) -> Self {
+        if !over && job.window.end.is_some() {
+            return Self { result: "ending", fault: None, exit_code: None };
+        }
+        Self::of(&job.outcome, over)
     }
 
     /// Of a part of a job. The runtime's report of an end comes after it: until the job is over, a

@@ -3,7 +3,7 @@
 use ephemon_history::{ActivityPoint, PodView, SeriesView, UsagePoint};
 use ephemon_jobs::{Container, Job};
 use ephemon_model::Limit;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::VERSION;
 
@@ -22,6 +22,8 @@ pub(crate) struct SamplesAnswer<'a> {
     pub(crate) next_since_unix_ms: u64,
     /// Containers with samples for which there was no room in this answer.
     pub(crate) left_out: usize,
+    /// Readings of the pod's containers that were not kept, as there was no room for them.
+    pub(crate) readings_left_out: u64,
 }
 
 /// One container's.
@@ -30,6 +32,8 @@ pub(crate) struct SamplesAnswer<'a> {
 pub(crate) struct Samples<'a> {
     pub(crate) name: &'a str,
     pub(crate) id: &'a str,
+    /// Whether both limits were read: only then is `null` no limit.
+    pub(crate) limits_known: bool,
     /// `null` without a limit, and before it was read.
     pub(crate) cpu_limit_millicores: Option<u64>,
     pub(crate) memory_limit_bytes: Option<u64>,
@@ -39,41 +43,63 @@ pub(crate) struct Samples<'a> {
     pub(crate) ended: bool,
     /// What all `from` and `to` are relative to.
     pub(crate) base_unix_ms: u64,
-    pub(crate) usage: UsageColumns,
-    pub(crate) activity: ActivityColumns,
+    pub(crate) usage: UsageColumns<'a>,
+    pub(crate) activity: ActivityColumns<'a>,
 }
 
 /// CPU and memory: the columns have the same length. `null` is a value that was not read.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct UsageColumns {
+pub(crate) struct UsageColumns<'a> {
     /// Beginnings, milliseconds after the base.
-    pub(crate) from: Vec<u64>,
+    pub(crate) from: Column<'a, UsagePoint>,
     /// Ends.
-    pub(crate) to: Vec<u64>,
-    pub(crate) cpu_millicores: Vec<Option<u64>>,
+    pub(crate) to: Column<'a, UsagePoint>,
+    pub(crate) cpu_millicores: Column<'a, UsagePoint>,
     /// Highest memory without inactive file pages.
-    pub(crate) memory_kibibytes: Vec<Option<u64>>,
+    pub(crate) memory_kibibytes: Column<'a, UsagePoint>,
 }
 
 /// What is read less often.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct ActivityColumns {
-    pub(crate) from: Vec<u64>,
-    pub(crate) to: Vec<u64>,
-    pub(crate) throttled_permille: Vec<Option<u64>>,
-    pub(crate) read_kibibytes_per_second: Vec<Option<u64>>,
-    pub(crate) write_kibibytes_per_second: Vec<Option<u64>>,
-    pub(crate) cpu_waiting_permille: Vec<Option<u64>>,
-    pub(crate) memory_waiting_permille: Vec<Option<u64>>,
-    pub(crate) io_waiting_permille: Vec<Option<u64>>,
+pub(crate) struct ActivityColumns<'a> {
+    pub(crate) from: Column<'a, ActivityPoint>,
+    pub(crate) to: Column<'a, ActivityPoint>,
+    pub(crate) throttled_permille: Column<'a, ActivityPoint>,
+    pub(crate) read_kibibytes_per_second: Column<'a, ActivityPoint>,
+    pub(crate) write_kibibytes_per_second: Column<'a, ActivityPoint>,
+    pub(crate) cpu_waiting_permille: Column<'a, ActivityPoint>,
+    pub(crate) memory_waiting_permille: Column<'a, ActivityPoint>,
+    pub(crate) io_waiting_permille: Column<'a, ActivityPoint>,
+}
+
+/// One value of each point, read from the points when it is written.
+#[derive(Debug)]
+pub(crate) struct Column<'a, P> {
+    points: &'a [P],
+    base: u64,
+    value: fn(&P, u64) -> Option<u64>,
+}
+
+// === impl Column ===
+
+impl<P> Serialize for Column<'_, P> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.points.iter().map(|point| (self.value)(point, self.base)))
+    }
 }
 
 // === impl SamplesAnswer ===
 
 impl<'a> SamplesAnswer<'a> {
-    pub(crate) fn new(job: &'a Job, view: &'a PodView, since_ms: u64, now_unix_ms: u64) -> Self {
+    /// One of so many shares of the containers.
+    pub(crate) fn new(
+        job: &'a Job,
+        (view, share): (&'a PodView, usize),
+        since_ms: u64,
+        now_unix_ms: u64,
+    ) -> Self {
         let series = |container: &'a Container| {
             let id = container.id.as_ref()?;
             let series = view.series.iter().find(|series| series.id == *id)?;
@@ -87,7 +113,7 @@ impl<'a> SamplesAnswer<'a> {
         });
         let all = found.iter().filter_map(|(_, series)| series.usage.last().map(|it| it.to_ms));
         let next = next.flatten().min().or(all.max());
-        let left_out = found.len().saturating_sub(MAX_CONTAINERS);
+        let left_out = found.len().saturating_sub(MAX_CONTAINERS / share);
         let containers = found.drain(left_out..).map(|(container, it)| samples(container, it));
         Self {
             api_version: VERSION,
@@ -96,6 +122,7 @@ impl<'a> SamplesAnswer<'a> {
             // Not before what the client has: a container without news must not set it back.
             next_since_unix_ms: next.unwrap_or(since_ms).max(since_ms),
             left_out,
+            readings_left_out: view.left_out,
         }
     }
 }
@@ -109,6 +136,7 @@ fn samples<'a>(container: &'a Container, series: &'a SeriesView) -> Samples<'a> 
     Samples {
         name: &container.name,
         id: series.id.as_str(),
+        limits_known: series.cpu_limit_millis.is_some() && series.memory_limit_bytes.is_some(),
         cpu_limit_millicores: at(series.cpu_limit_millis),
         memory_limit_bytes: at(series.memory_limit_bytes),
         memory_peak_bytes: series.memory_peak_bytes,
@@ -127,28 +155,26 @@ fn at(limit: Option<Limit<u64>>) -> Option<u64> {
     }
 }
 
-fn usage(points: &[UsagePoint], base: u64) -> UsageColumns {
-    let mut columns = UsageColumns::default();
-    for point in points {
-        columns.from.push(point.from_ms.saturating_sub(base));
-        columns.to.push(point.to_ms.saturating_sub(base));
-        columns.cpu_millicores.push(point.cpu_millicores);
-        columns.memory_kibibytes.push(point.memory_kib);
+fn usage(points: &[UsagePoint], base: u64) -> UsageColumns<'_> {
+    let column = |value| Column { points, base, value };
+    UsageColumns {
+        from: column(|point, base| Some(point.from_ms.saturating_sub(base))),
+        to: column(|point, base| Some(point.to_ms.saturating_sub(base))),
+        cpu_millicores: column(|point, _| point.cpu_millicores),
+        memory_kibibytes: column(|point, _| point.memory_kib),
     }
-    columns
 }
 
-fn activity(points: &[ActivityPoint], base: u64) -> ActivityColumns {
-    let mut columns = ActivityColumns::default();
-    for point in points {
-        columns.from.push(point.from_ms.saturating_sub(base));
-        columns.to.push(point.to_ms.saturating_sub(base));
-        columns.throttled_permille.push(point.throttled_permille);
-        columns.read_kibibytes_per_second.push(point.read_kib_s);
-        columns.write_kibibytes_per_second.push(point.write_kib_s);
-        columns.cpu_waiting_permille.push(point.cpu_waiting_permille);
-        columns.memory_waiting_permille.push(point.memory_waiting_permille);
-        columns.io_waiting_permille.push(point.io_waiting_permille);
+fn activity(points: &[ActivityPoint], base: u64) -> ActivityColumns<'_> {
+    let column = |value| Column { points, base, value };
+    ActivityColumns {
+        from: column(|point, base| Some(point.from_ms.saturating_sub(base))),
+        to: column(|point, base| Some(point.to_ms.saturating_sub(base))),
+        throttled_permille: column(|point, _| point.throttled_permille),
+        read_kibibytes_per_second: column(|point, _| point.read_kib_s),
+        write_kibibytes_per_second: column(|point, _| point.write_kib_s),
+        cpu_waiting_permille: column(|point, _| point.cpu_waiting_permille),
+        memory_waiting_permille: column(|point, _| point.memory_waiting_permille),
+        io_waiting_permille: column(|point, _| point.io_waiting_permille),
     }
-    columns
 }

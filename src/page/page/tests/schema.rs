@@ -30,6 +30,13 @@ impl Description {
         self.hold(&self.0["components"]["schemas"][name], value, name);
     }
 
+    /// The values that a field may have.
+    pub(super) fn values(&self, schema: &str, field: &str) -> BTreeSet<String> {
+        let values = &self.0["components"]["schemas"][schema]["properties"][field]["enum"];
+        let values = values.as_array().unwrap().iter();
+        values.map(|value| value.as_str().unwrap().to_owned()).collect()
+    }
+
     /// Schemas that nothing refers to.
     pub(super) fn unreferenced(&self) -> BTreeSet<String> {
         let text = self.0.to_string();
@@ -50,7 +57,9 @@ impl Description {
             if null && value.is_null() {
                 return;
             }
-            return self.hold(&choices[0], value, place);
+            let others: Vec<_> = choices.iter().filter(|one| one["type"] != "null").collect();
+            assert_eq!(others.len(), 1, "{place}: which of them?");
+            return self.hold(others[0], value, place);
         }
         let types: Vec<&str> = match &schema["type"] {
             Value::String(name) => vec![name],
@@ -71,6 +80,13 @@ impl Description {
         if let Some(allowed) = schema["enum"].as_array() {
             assert!(allowed.contains(value), "{place}: {value} is not one of {allowed:?}");
         }
+        let says = |what: &str| schema.get(what).is_some();
+        assert!(!value.is_array() || says("items"), "{place}: nothing is said of its items");
+        let is_free = schema["additionalProperties"] == true;
+        assert!(
+            !value.is_object() || says("properties") || is_free,
+            "{place}: nothing is said of its fields"
+        );
         if let (Some(items), Some(values)) = (schema.get("items"), value.as_array()) {
             for (at, value) in values.iter().enumerate() {
                 self.hold(items, value, &format!("{place}[{at}]"));
