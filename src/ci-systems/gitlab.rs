@@ -4,10 +4,16 @@
 //! `buildPodAnnotations`, `buildContainer` (only the container `build` has the job's variables, and of
 //! them only those that are public or internal), `preparePodConfig`, `getServiceDefinition` (a service
 //! is called by its alias, or `svc-N`). Annotations have the runner's word; the variables add the
-//! project's path, the pipeline, and whether a ref is a tag.
+//! pipeline, and whether a ref is a tag. A job's definition may set any of those variables to what it
+//! likes, so server and project are those of the annotation with the job's URL, the run's key holds them,
+//! and a URL of another project is left out. The pipeline's id and name remain the job's word: it can
+//! name another pipeline of its own project. A runner may let jobs set annotations
+//! (`pod_annotations_overwrite_allowed`); then the URL is the job's word too.
 //!
 //! The runner attaches to `build` and `helper`, whose shells run until it deletes the pod: their exit
 //! codes say nothing of the job.
+
+use std::sync::Arc;
 
 use super::part::Part;
 use super::pod_facts::PodFacts;
@@ -22,6 +28,8 @@ const NAMESPACE: &str = "project.runner.gitlab.com/namespace";
 const PROJECT: &str = "project.runner.gitlab.com/name";
 const JOB_NAME: &str = "job.runner.gitlab.com/name";
 const JOB_URL: &str = "job.runner.gitlab.com/url";
+/// Between a project's URL and a job's id in it.
+const JOBS: &str = "/-/jobs/";
 const SHA: &str = "job.runner.gitlab.com/sha";
 const REF: &str = "job.runner.gitlab.com/ref";
 
@@ -33,12 +41,21 @@ const HELPER: &str = "helper";
 pub(super) fn job(pod: PodFacts<'_>) -> Option<Said> {
     pod.label(POD)?;
     let variable = |name: &str| pod.env(BUILD, name);
-    let server = variable("CI_SERVER_URL").and_then(url);
+    let told = pod.annotation(JOB_URL).and_then(url);
+    let told_project = told.as_deref().and_then(|url| url.rsplit_once(JOBS)).map(|(it, _)| it);
+    let project_url =
+        told_project.map_or_else(|| variable("CI_PROJECT_URL").and_then(url), |it| Some(it.into()));
     let pipeline_id = variable("CI_PIPELINE_ID");
-    let job_url = pod.annotation(JOB_URL).or_else(|| variable("CI_JOB_URL")).and_then(url);
+    let in_project = |it: &Arc<str>| {
+        let rest = project_url.as_deref().and_then(|project| it.strip_prefix(project));
+        rest.is_some_and(|rest| rest.starts_with("/-/"))
+    };
+    let job_url = told.clone().or_else(|| variable("CI_JOB_URL").and_then(url).filter(in_project));
     // Another server may count its pipelines alike.
-    let place = server.as_deref().or_else(|| job_url.as_deref().and_then(host));
-    let repository = variable("CI_PROJECT_PATH").map(str::to_owned).or_else(|| {
+    let server = variable("CI_SERVER_URL").and_then(url);
+    let place = project_url.as_deref().or(server.as_deref());
+    let path = told_project.and_then(path).or_else(|| variable("CI_PROJECT_PATH"));
+    let repository = path.map(str::to_owned).or_else(|| {
         // Labels hold no slash: of a subgroup the path cannot be had back.
         let (namespace, name) = (pod.label(NAMESPACE)?, pod.label(PROJECT)?);
         Some(format!("{namespace}/{name}"))
@@ -52,12 +69,12 @@ pub(super) fn job(pod: PodFacts<'_>) -> Option<Said> {
     });
     Some(Said {
         repository: repository.as_deref().and_then(short),
-        repository_url: variable("CI_PROJECT_URL").and_then(url),
+        repository_url: project_url.clone(),
         provider: short("gitlab"),
         pipeline: variable("CI_PIPELINE_NAME").and_then(short),
         run: pipeline_id.and_then(short),
         run_key: run_key([Some("gitlab"), place, pipeline_id]),
-        run_url: variable("CI_PIPELINE_URL").and_then(url),
+        run_url: variable("CI_PIPELINE_URL").and_then(url).filter(in_project),
         job: pod.annotation(JOB_NAME).or_else(|| variable("CI_JOB_NAME")).and_then(short),
         display_name: None,
         job_url,
@@ -75,9 +92,8 @@ pub(super) fn part(container: &str) -> Part {
     }
 }
 
-/// Scheme and host of a URL.
-fn host(url: &str) -> Option<&str> {
-    let (scheme, rest) = url.split_once("://")?;
-    let host = rest.split('/').next()?;
-    url.get(..scheme.len() + "://".len() + host.len())
+/// The path of a project's URL. Of a server that is not at its host's root it begins with the server's.
+fn path(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    rest.split_once('/').map(|(_, path)| path)
 }

@@ -30,7 +30,8 @@ pub(super) fn job(pod: PodFacts<'_>) -> Option<Said> {
     let (names, number) = build(path)?;
     let build_url = pod.annotation(BUILD_URL).and_then(url);
     // Two controllers may have a job of the same name.
-    let controller = build_url.as_deref().or_else(|| pod.label(CONTROLLER)).unwrap_or_default();
+    let controller = build_url.as_deref().or_else(|| pod.label(CONTROLLER));
+    let controller = controller.unwrap_or_else(|| pod.namespace());
     Some(Said {
         pipeline: short(&names),
         run: short(number),

@@ -58,6 +58,8 @@ pub struct KnownLog {
     pub has_api: bool,
     /// The container's type in the pod's spec.
     pub container_type: Option<ContainerType>,
+    /// Whether the pod may be a GitHub runner's own.
+    pub may_be_runner: bool,
 }
 
 /// A container with its identity.
@@ -164,6 +166,7 @@ impl KnownLog {
             verdict: inventory.verdict(pod),
             has_api: inventory.has_api(),
             container_type: inventory.type_of(pod, container),
+            may_be_runner: inventory.may_be_runner(pod),
         }
     }
 
@@ -309,6 +312,7 @@ mod tests {
             verdict: Verdict::Wanted,
             has_api,
             container_type,
+            may_be_runner: true,
         };
         let any = Terms { typed: false, ..SENT };
         assert_eq!(log(None, true).container_type(SENT), Answer::NotYet);

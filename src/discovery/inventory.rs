@@ -197,6 +197,12 @@ impl Inventory {
         self.state().type_of(pod, name)
     }
 
+    /// Whether the pod may be a GitHub runner's own: neither one that a runner has created nor one of
+    /// another CI system.
+    pub fn may_be_runner(&self, pod: &PodUid) -> bool {
+        self.state().may_be_runner(pod)
+    }
+
     /// The container is no longer reported.
     pub fn forget(&self, id: &ContainerId) {
         self.change(|state| state.forget(id));

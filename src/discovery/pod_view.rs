@@ -69,12 +69,11 @@ impl PodView {
     pub fn evidence(self) -> Vec<Evidence> {
         let by = EvidenceSource::Api;
         let uid = self.pod.uid.clone();
-        let mut evidence = vec![
-            Evidence::Pod { pod: self.pod, by },
-            Evidence::Spec { pod: uid.clone(), entries: self.spec },
-        ];
+        let mut evidence = vec![Evidence::Pod { pod: self.pod, by }];
+        // Before the spec: whose pod it is decides what its containers are.
         let origin = self.origin.map(|origin| Evidence::Origin { pod: uid.clone(), origin });
         evidence.extend(origin);
+        evidence.push(Evidence::Spec { pod: uid.clone(), entries: self.spec });
         evidence.extend(self.runs.into_iter().map(|run| Evidence::Container {
             id: run.id,
             word: Observation {

@@ -7,7 +7,9 @@
 
 mod plan;
 
+use std::collections::HashMap;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ephemon_base::warning::Outage;
@@ -27,7 +29,8 @@ struct RunnerJobs {
     inventory: Inventory,
     self_metrics: SelfMetrics,
     plan: Plan,
-    said: Outage<String>,
+    /// Of the namespaces that are asked in: a right may be granted in some only.
+    said: HashMap<Arc<str>, Outage<String>>,
 }
 
 /// Asks until it is dropped.
@@ -36,7 +39,7 @@ pub async fn ask(
     inventory: Inventory,
     self_metrics: SelfMetrics,
 ) -> Infallible {
-    let (plan, said) = (Plan::default(), Outage::default());
+    let (plan, said) = (Plan::default(), HashMap::new());
     let mut jobs = RunnerJobs { objects, inventory, self_metrics, plan, said };
     loop {
         let due = jobs.plan.due();
@@ -57,31 +60,33 @@ pub async fn ask(
 // === impl RunnerJobs ===
 
 impl RunnerJobs {
-    /// Asks for all that is due.
+    /// Asks for one that is due: what has come meanwhile is looked at before the next.
     async fn turn(&mut self) {
         let pods = self.inventory.runner_pods();
         self.plan.look(&pods, Instant::now());
-        while let Some(pod) = self.plan.next(Instant::now()) {
-            let Some(one) = pods.iter().find(|one| one.pod.uid == pod) else {
-                self.plan.forget(&pod);
-                continue;
-            };
-            let answer = self.objects.get(&one.pod.namespace, &one.object).await;
-            self.plan.answered(&pod, &answer, Instant::now(), fastrand::f64());
-            self.say(&one.pod.namespace, &answer);
-            if let Answer::Job(job) = answer {
-                self.inventory.learn(Evidence::Job { pod, job });
-            }
+        self.said.retain(|namespace, _| pods.iter().any(|one| one.pod.namespace == *namespace));
+        let Some(pod) = self.plan.next(Instant::now()) else { return };
+        let Some(one) = pods.iter().find(|one| one.pod.uid == pod) else {
+            return self.plan.forget(&pod);
+        };
+        let answer = self.objects.get(&one.pod.namespace, &one.object).await;
+        self.plan.answered(&pod, &answer, Instant::now(), fastrand::f64());
+        self.say(&one.pod.namespace, &answer);
+        if let Answer::Job(job) = answer {
+            self.inventory.learn(Evidence::Job { pod, job });
         }
     }
 
-    /// Counts an answer, and logs a failure once.
-    fn say(&mut self, namespace: &str, answer: &Answer) {
+    /// Counts an answer, and logs a failure once for each namespace.
+    fn say(&mut self, namespace: &Arc<str>, answer: &Answer) {
+        let said = self.said.entry(Arc::clone(namespace)).or_default();
         let sentence = match answer {
             Answer::Job(_) | Answer::NoJob | Answer::Missing => {
-                self.self_metrics.watch_answers(Watched::EphemeralRunners);
-                if self.said.end() {
-                    info!("ARC's runners can be read again");
+                if said.end() {
+                    info!("ARC's runners in namespace {namespace} can be read again");
+                }
+                if !self.said.values().any(Outage::is_on) {
+                    self.self_metrics.watch_answers(Watched::EphemeralRunners);
                 }
                 return;
             }
@@ -101,7 +106,7 @@ impl RunnerJobs {
             Answer::Refused(_) => "refused".to_owned(),
             _ => sentence.clone(),
         };
-        if self.said.is_news(reason) {
+        if said.is_news(reason) {
             warn!("{sentence}");
         } else {
             debug!("{sentence}");

@@ -6,7 +6,7 @@ use ephemon_model::CiJob;
 
 use super::ci_pod::system;
 use super::job_evidence::JobEvidence;
-use super::outcome::Outcome;
+use super::outcome::{JobResult, Outcome};
 use super::steps::Claimed;
 use super::time::{Source, Stamp};
 
@@ -32,7 +32,10 @@ impl JobEvidence {
                 window.start = Stamp { ns: window.nearest(ns), source };
             }
             before_ns = window.end.map_or(before_ns, |end| end.ns.max(before_ns));
-            if let Some(code) = record.and_then(|record| record.exit_code) {
+            // Of a step whose failure is passed over: its container succeeds. No record makes a success of
+            // a container that failed.
+            let passed_over = one.step.outcome.result == JobResult::Success;
+            if let Some(code) = record.and_then(|record| record.exit_code).filter(|_| passed_over) {
                 one.step.outcome = Outcome::of_code(code);
             }
             one.step.display_name = ci.and_then(|ci| ci.step_name.clone());

@@ -3,11 +3,14 @@
 //! (`ACTIONS_RUNNER_PRINT_LOG_TO_STDOUT=1`), a header before each line. Pure.
 //!
 //! It is the only place outside the job where the attempt of the run stands. A job runs as the
-//! runner's user and can write such lines as well, but not before the worker has: of each runner the
-//! first message counts.
+//! runner's user and can write such lines as well, but not before the worker has: the first message of a
+//! log counts, where the log shows that the worker writes one. The variable holds for the listener too,
+//! so its lines stand before the line that a job runs; of a log without them there, and of one that is not
+//! read from its first line on, no message is taken.
 //!
 //! Source: actions/runner v2.336.0, `images/Dockerfile`; `src/Runner.Worker/Worker.cs` ("Job message"),
-//! `ExecutionContext.cs` (`system.github.job`); `src/Runner.Common/StdoutTraceListener.cs`;
+//! `ExecutionContext.cs` (`system.github.job`); `src/Runner.Common/StdoutTraceListener.cs`,
+//! `HostContext.cs`; `src/Runner.Listener/JobDispatcher.cs` ("Running job", before the worker is started);
 //! `src/Sdk/DTPipelines/Pipelines/ContextData/PipelineContextDataJsonConverter.cs`.
 
 use std::collections::VecDeque;
@@ -17,16 +20,22 @@ use ephemon_crilog::Line;
 use ephemon_discovery::inventory::{Evidence, Inventory};
 use ephemon_discovery::pod_view::{job_text, server_url};
 use ephemon_model::{JobEnv, PodUid};
+use memchr::memmem;
 
 /// Most runners whose messages are being read at once; one that began earlier is given up.
 const MAX_OPEN: usize = 32;
-/// Most runners of which it is known that their message was read: as many as the node may have had
-/// within minutes.
-const MAX_DONE: usize = 1024;
+/// Most runners whose message is awaited; that of one whose log began earlier is not read.
+const MAX_AWAITED: usize = 1024;
 /// Memory of all that, bytes.
-pub const JOB_MESSAGES_BYTES: usize = MAX_OPEN * 16 * 1024 + MAX_DONE * 96;
+pub const JOB_MESSAGES_BYTES: usize = MAX_OPEN * 16 * 1024 + MAX_AWAITED * 96;
 /// A longer line has none of the fields.
 const MAX_LINE: usize = 2048;
+/// What the listener's lines begin with where the log is on the standard output.
+const LISTENER: &[u8] = b"[RUNNER ";
+/// In the listener's line that a job begins.
+const RUNNING: &[u8] = b": Running job: ";
+/// The message's first line where only the first line of several has a header: then none is read.
+const BARE: &[u8] = b" {";
 /// What the header of the worker's class begins and ends with, and the time and the level in it.
 const HOST: &[u8] = b"[WORKER ";
 const CLASS: &[u8] = b" Worker] ";
@@ -37,8 +46,10 @@ const TITLE: &str = "Job message:";
 /// The messages of all runners of the node.
 #[derive(Debug, Default)]
 pub(super) struct JobMessages {
+    /// Runners whose logs are read from their first line on, and have shown no job; whether they have
+    /// shown a line of the listener's.
+    awaited: VecDeque<(PodUid, bool)>,
     open: VecDeque<(PodUid, Message)>,
-    done: VecDeque<PodUid>,
 }
 
 /// A message that is being read. Its lines are those of indented JSON: the indentation says where in
@@ -71,16 +82,33 @@ impl JobMessages {
             return;
         }
         let pod = &line.log.pod.uid;
+        if line.number == 1 {
+            self.begin(pod);
+        }
         if let Some(job) = self.read(pod, line.text) {
-            inventory.learn(Evidence::Job { pod: pod.clone(), job });
+            inventory.learn(Evidence::Message { pod: pod.clone(), job });
+        }
+    }
+
+    /// A runner's log begins.
+    fn begin(&mut self, pod: &PodUid) {
+        self.awaited.retain(|(awaited, _)| awaited != pod);
+        self.awaited.push_back((pod.clone(), false));
+        if self.awaited.len() > MAX_AWAITED {
+            self.awaited.pop_front();
         }
     }
 
     /// Reads one line of a runner's log; the job, when the message is complete.
     fn read(&mut self, pod: &PodUid, line: &[u8]) -> Option<Arc<JobEnv>> {
+        self.listener(pod, line);
+        if line == BARE {
+            self.open.retain(|(open, _)| open != pod);
+        }
         let text = message_line(line)?;
         if text == TITLE {
-            if !self.done.contains(pod) && !self.open.iter().any(|(open, _)| open == pod) {
+            let awaited = self.awaited.iter().position(|(awaited, _)| awaited == pod);
+            if let Some((_, true)) = awaited.and_then(|at| self.awaited.remove(at)) {
                 self.open.push_back((pod.clone(), Message::default()));
                 if self.open.len() > MAX_OPEN {
                     self.open.pop_front();
@@ -92,14 +120,26 @@ impl JobMessages {
         if !self.open.get_mut(at)?.1.line(text) {
             return None;
         }
-        let (pod, message) = self.open.remove(at)?;
-        self.done.push_back(pod);
-        if self.done.len() > MAX_DONE {
-            self.done.pop_front();
-        }
+        let (_, message) = self.open.remove(at)?;
         let job = message.job;
         // Without a run it says nothing that others do not.
         job.run_id.is_some().then(|| Arc::new(job))
+    }
+
+    /// Enters whether the listener's lines are in the log before a job's are.
+    fn listener(&mut self, pod: &PodUid, line: &[u8]) {
+        let is_header = line.starts_with(LISTENER);
+        let is_job = line.len() <= MAX_LINE && memmem::find(line, RUNNING).is_some();
+        if !is_header && !is_job {
+            return;
+        }
+        let of = |(awaited, _): &(PodUid, bool)| awaited == pod;
+        let Some(at) = self.awaited.iter().position(of) else { return };
+        match self.awaited.get_mut(at) {
+            Some((_, shown)) if is_header => *shown = true,
+            Some((_, false)) => drop(self.awaited.remove(at)),
+            _ => {}
+        }
     }
 }
 
@@ -198,170 +238,4 @@ fn value(body: &str, key: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// A message as the runner writes it, without headers.
-    const MESSAGE: &str = r#"Job message:
- {
-  "fileTable": [
-    ".github/workflows/ci.yml"
-  ],
-  "variables": {
-    "system.culture": {
-      "value": "en-US"
-    },
-    "system.github.job": {
-      "value": "build"
-    },
-    "system.github.token": {
-      "value": "***",
-      "isSecret": true
-    }
-  },
-  "jobDisplayName": "build (1)",
-  "contextData": {
-    "inputs": {
-      "t": 2,
-      "d": [
-        {
-          "k": "run_attempt",
-          "v": "99"
-        }
-      ]
-    },
-    "github": {
-      "t": 2,
-      "d": [
-        {
-          "k": "ref",
-          "v": "refs/heads/main"
-        },
-        {
-          "k": "event",
-          "v": {
-            "t": 2,
-            "d": [
-              {
-                "k": "run_id",
-                "v": "666"
-              }
-            ]
-          }
-        },
-        {
-          "k": "repository",
-          "v": "o/r"
-        },
-        {
-          "k": "run_id",
-          "v": "14460881260"
-        },
-        {
-          "k": "run_attempt",
-          "v": "13"
-        },
-        {
-          "k": "workflow",
-          "v": "CI \"nightly\""
-        },
-        {
-          "k": "sha",
-          "v": "***"
-        },
-        {
-          "k": "server_url",
-          "v": "https://github.com"
-        }
-      ]
-    },
-    "needs": {
-      "t": 2
-    }
-  },
-  "steps": []
-}"#;
-
-    fn pod(n: usize) -> PodUid {
-        PodUid::parse(&format!("0e269fa4-f505-4963-9096-{n:012}")).unwrap()
-    }
-
-    fn with_header(line: &str) -> String {
-        format!("[WORKER 2026-11-23 12:19:10Z INFO Worker] {line}")
-    }
-
-    fn read(messages: &mut JobMessages, pod: &PodUid, text: &str) -> Option<Arc<JobEnv>> {
-        let mut found = None;
-        for line in text.lines() {
-            let read = messages.read(pod, with_header(line).as_bytes());
-            assert!(found.is_none() || read.is_none(), "once");
-            found = found.or(read);
-            // Of other classes, in between.
-            messages.read(pod, b"[WORKER 2026-11-23 12:19:10Z INFO HostContext] Well known: }");
-            messages.read(pod, b"}");
-        }
-        found
-    }
-
-    #[test]
-    fn the_message_names_run_attempt_and_job() {
-        let job = read(&mut JobMessages::default(), &pod(1), MESSAGE).unwrap();
-        let text = |text: &str| Some(Arc::from(text));
-        let expected = JobEnv {
-            repository: text("o/r"),
-            run_id: text("14460881260"),
-            run_attempt: text("13"),
-            name: text("build"),
-            workflow: text("CI \"nightly\""),
-            git_ref: text("refs/heads/main"),
-            server_url: text("https://github.com"),
-            display_name: text("build (1)"),
-            ..JobEnv::default()
-        };
-        assert_eq!(*job, expected);
-    }
-
-    #[test]
-    fn of_a_runner_the_first_message_counts() {
-        let mut messages = JobMessages::default();
-        assert!(read(&mut messages, &pod(1), MESSAGE).is_some());
-        assert_eq!(read(&mut messages, &pod(1), &MESSAGE.replace("o/r", "x/y")), None);
-        assert!(read(&mut messages, &pod(2), MESSAGE).is_some());
-    }
-
-    #[test]
-    fn a_message_without_a_run_or_an_end_is_none() {
-        let mut messages = JobMessages::default();
-        assert_eq!(read(&mut messages, &pod(1), "Job message:\n {\n}"), None);
-        let torn = MESSAGE.rsplit_once('\n').unwrap().0;
-        assert_eq!(read(&mut messages, &pod(2), torn), None);
-        // Without a title it is another's.
-        assert_eq!(read(&mut messages, &pod(3), MESSAGE.split_once('\n').unwrap().1), None);
-    }
-
-    #[test]
-    fn what_is_held_is_bounded() {
-        let mut messages = JobMessages::default();
-        for n in 0..MAX_DONE + 9 {
-            read(&mut messages, &pod(n), "Job message:\n {\n}");
-        }
-        for n in 0..MAX_OPEN + 9 {
-            read(&mut messages, &pod(MAX_DONE + 100 + n), "Job message:\n {");
-        }
-        assert_eq!((messages.done.len(), messages.open.len()), (MAX_DONE, MAX_OPEN));
-    }
-
-    proptest! {
-        #[test]
-        fn any_lines_are_read_without_panic(lines in prop::collection::vec(any::<String>(), 0..20)) {
-            let mut messages = JobMessages::default();
-            messages.read(&pod(1), with_header(TITLE).as_bytes());
-            for line in &lines {
-                messages.read(&pod(1), line.as_bytes());
-                messages.read(&pod(1), with_header(line).as_bytes());
-            }
-        }
-    }
-}
+mod tests;

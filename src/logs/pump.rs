@@ -154,7 +154,7 @@ impl Pump {
         let (job_messages, tail) = (&mut self.job_messages, self.tail.as_ref());
         let choice = |log: &LogRef| -> (Choice, Purpose) {
             let known = KnownLog::of(inventory, &log.pod.uid, &log.container);
-            let purpose = containers.purpose(&log.container, known.container_type);
+            let purpose = containers.purpose_of(&log.container, known);
             (containers.choose(&log.container, known), purpose)
         };
         let mut learn = |log: &LogRef| match choice(log) {

@@ -35,20 +35,32 @@ const RUNNER: &str = "runner";
 
 impl Containers {
     /// What is done with the lines of a container whose log is taken. An ephemeral container is no
-    /// runner, whatever its name.
-    pub(super) fn purpose(self, name: &str, container_type: Option<ContainerType>) -> Purpose {
+    /// runner, whatever its name, and none is in a pod that cannot be a runner's.
+    pub(super) fn purpose(
+        self,
+        name: &str,
+        container_type: Option<ContainerType>,
+        may_be_runner: bool,
+    ) -> Purpose {
         let own = [None, Some(ContainerType::Unknown), Some(ContainerType::Container)];
         match self {
             Self::None => Purpose::Heard,
             Self::Ephemeral if container_type == Some(ContainerType::Container) => Purpose::Heard,
+            _ if !may_be_runner => Purpose::Exported,
             _ if name == RUNNER && own.contains(&container_type) => Purpose::Both,
             Self::Ephemeral | Self::All => Purpose::Exported,
         }
     }
 
+    /// The same, of what the inventory knows.
+    pub(super) fn purpose_of(self, name: &str, known: KnownLog) -> Purpose {
+        self.purpose(name, known.container_type, known.may_be_runner)
+    }
+
     /// What to do with the log of a container of this name.
     pub(super) fn choose(self, name: &str, known: KnownLog) -> Choice {
-        if self == Self::None && name != RUNNER {
+        let is_runner = name == RUNNER && known.may_be_runner;
+        if self == Self::None && !is_runner {
             return Choice::Leave;
         }
         let container_type = match known.container_type(self.terms()) {
@@ -58,7 +70,7 @@ impl Containers {
         };
         match (self, container_type) {
             // Listened to: it says how its job is called and how it ended.
-            (_, ContainerType::Container) if name == RUNNER => Choice::Take,
+            (_, ContainerType::Container) if is_runner => Choice::Take,
             // Of an unknown type where nobody tells of any.
             (Self::All, _)
             | (Self::Ephemeral, ContainerType::Ephemeral)
@@ -72,8 +84,10 @@ impl Containers {
     pub(super) fn only_hears(self, name: &str, known: KnownLog) -> bool {
         match self {
             Self::All => false,
-            Self::Ephemeral if known.container_type.is_none() => known.has_api && name == RUNNER,
-            _ => self.purpose(name, known.container_type) == Purpose::Heard,
+            Self::Ephemeral if known.container_type.is_none() => {
+                known.has_api && name == RUNNER && known.may_be_runner
+            }
+            _ => self.purpose_of(name, known) == Purpose::Heard,
         }
     }
 
@@ -90,7 +104,7 @@ mod tests {
     use super::*;
 
     fn known(verdict: Verdict, container_type: Option<ContainerType>, has_api: bool) -> KnownLog {
-        KnownLog { verdict, has_api, container_type }
+        KnownLog { verdict, has_api, container_type, may_be_runner: true }
     }
 
     #[test]
@@ -127,7 +141,7 @@ mod tests {
         let container = Some(ContainerType::Container);
         let all = Containers::All.choose("web", known(Verdict::Wanted, container, true));
         assert_eq!(all, Choice::Take);
-        assert_eq!(Containers::All.purpose("web", container), Purpose::Exported);
+        assert_eq!(Containers::All.purpose("web", container, true), Purpose::Exported);
     }
 
     #[test]
@@ -142,7 +156,7 @@ mod tests {
         for kind in [None, container, Some(ContainerType::Ephemeral)] {
             assert_eq!(choose("job", kind, true), Choice::Leave);
             assert_eq!(choose("job", kind, false), Choice::Leave);
-            assert_eq!(Containers::None.purpose("runner", kind), Purpose::Heard);
+            assert_eq!(Containers::None.purpose("runner", kind, true), Purpose::Heard);
         }
     }
 
@@ -152,7 +166,7 @@ mod tests {
         let choice =
             Containers::Ephemeral.choose("runner", known(Verdict::Wanted, container, true));
         assert_eq!(choice, Choice::Take);
-        let purpose = |of: Containers, name, kind| of.purpose(name, kind);
+        let purpose = |of: Containers, name, kind| of.purpose(name, kind, true);
         assert_eq!(purpose(Containers::Ephemeral, "runner", container), Purpose::Heard);
         assert_eq!(purpose(Containers::All, "runner", container), Purpose::Both);
         assert_eq!(purpose(Containers::Ephemeral, "runner", None), Purpose::Both);
@@ -160,6 +174,17 @@ mod tests {
             let ephemeral = Some(ContainerType::Ephemeral);
             assert_eq!(purpose(all, "runner", ephemeral), Purpose::Exported);
         }
+    }
+
+    #[test]
+    fn a_container_of_that_name_in_anothers_pod_is_no_runner() {
+        let container = Some(ContainerType::Container);
+        let others = KnownLog { may_be_runner: false, ..known(Verdict::Wanted, container, true) };
+        for containers in [Containers::Ephemeral, Containers::None] {
+            assert_eq!(containers.choose("runner", others), Choice::Leave, "{containers:?}");
+        }
+        assert_eq!(Containers::All.choose("runner", others), Choice::Take);
+        assert_eq!(Containers::All.purpose("runner", container, false), Purpose::Exported);
     }
 
     #[test]

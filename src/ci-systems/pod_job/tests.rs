@@ -70,7 +70,7 @@ fn gitlab() {
             ("provider", "gitlab"),
             ("pipeline", "Merge checks"),
             ("run", "977"),
-            ("run_key", "gitlab https://gitlab.example.com 977"),
+            ("run_key", "gitlab https://gitlab.example.com/web/team/shop 977"),
             ("run_url", "https://gitlab.example.com/web/team/shop/-/pipelines/977"),
             ("job", "unit tests"),
             ("job_url", "https://gitlab.example.com/web/team/shop/-/jobs/8412"),
@@ -96,10 +96,36 @@ fn a_gitlab_pod_without_the_jobs_variables_says_less() {
     let told = told(&job_of(pod).unwrap());
     let value =
         |name: &str| told.iter().find(|(known, _)| *known == name).map(|(_, value)| &**value);
-    assert_eq!(value("repository"), Some("web_team/shop"));
+    assert_eq!(value("repository"), Some("web/team/shop"));
     assert_eq!(value("job"), Some("unit tests"));
     assert_eq!(value("ref"), Some("feature/cart"), "nothing says whether it is a branch");
     assert_eq!((value("run"), value("run_key"), value("run_url")), (None, None, None));
+}
+
+/// A job's definition can set each of them.
+#[test]
+fn a_gitlab_jobs_variables_name_no_other_project() {
+    let mut pod = manifest(GITLAB);
+    let forged = [
+        ("CI_SERVER_URL", "https://gitlab.com"),
+        ("CI_PROJECT_PATH", "web/prod"),
+        ("CI_PROJECT_URL", "https://gitlab.example.com/web/prod"),
+        ("CI_PIPELINE_URL", "https://gitlab.example.com/web/prod/-/pipelines/1"),
+        ("CI_JOB_URL", "https://gitlab.example.com/web/prod/-/jobs/1"),
+    ];
+    let env = pod["spec"]["containers"][0]["env"].as_array_mut().unwrap();
+    env.extend(forged.map(|(name, value)| json!({"name": name, "value": value})));
+    let told = told(&job_of(pod).unwrap());
+    let value =
+        |name: &str| told.iter().find(|(known, _)| *known == name).map(|(_, value)| &**value);
+    let project = "https://gitlab.example.com/web/team/shop";
+    assert_eq!(value("repository"), Some("web/team/shop"));
+    assert_eq!(value("repository_url"), Some(project));
+    assert_eq!(value("run_key").unwrap(), format!("gitlab {project} 977"));
+    assert_eq!(
+        (value("run_url"), value("job_url").unwrap()),
+        (None, &*format!("{project}/-/jobs/8412"))
+    );
 }
 
 #[test]

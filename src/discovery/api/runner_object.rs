@@ -25,6 +25,9 @@ use crate::text::clean;
 const PREFIX: &str = "/apis/actions.github.com/v1alpha1/namespaces";
 const RESOURCE: &str = "ephemeralrunners";
 
+/// One object is answered for at once, and others wait meanwhile.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Asks for objects; cheap to clone. All clones know what the last answer was.
 #[derive(Clone)]
 pub struct RunnerObjects {
@@ -88,7 +91,7 @@ enum Text {
 
 impl RunnerObjects {
     pub(super) fn new(client: Client, patience: Patience) -> Self {
-        Self { client, patience: patience.answer, last: Arc::default() }
+        Self { client, patience: patience.answer.min(PATIENCE), last: Arc::default() }
     }
 
     /// Asks once for the object of this name.

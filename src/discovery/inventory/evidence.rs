@@ -105,6 +105,13 @@ pub enum Evidence {
         /// The job.
         job: Arc<JobEnv>,
     },
+    /// The job of a runner, by the message in the runner's log. The controller's word goes before it.
+    Message {
+        /// The runner's pod.
+        pod: PodUid,
+        /// The job.
+        job: Arc<JobEnv>,
+    },
     /// A container's name and what is known with it.
     Container {
         /// The container.

@@ -33,6 +33,8 @@ pub(super) struct Pod {
     pub(super) origin: Option<Arc<Origin>>,
     /// Its job, by the runner's controller.
     pub(super) job: Option<Arc<JobEnv>>,
+    /// Its job, by the message in the runner's log.
+    pub(super) message: Option<Arc<JobEnv>>,
     /// The runner has said that it has a job.
     pub(super) has_begun: bool,
     pub(super) logs: Vec<Log>,
@@ -101,6 +103,7 @@ impl Pod {
             spec: HashMap::new(),
             origin: None,
             job: None,
+            message: None,
             has_begun: false,
             logs: Vec::new(),
             ids: HashSet::new(),

@@ -33,8 +33,12 @@ impl State {
     pub(super) fn named(&mut self, uid: &PodUid, name: &str) -> Option<Named> {
         let pod = self.pods.get(uid)?;
         let entry = pod.spec.get(name).cloned();
-        let job = entry.as_ref().and_then(|entry| entry.job.clone());
-        let job = job.or_else(|| self.runner_facts(uid).job);
+        let own = entry.as_ref().and_then(|entry| entry.job.clone());
+        // What a runner or its controller has said goes before an operator's mapping.
+        let job = match own {
+            Some(own) if own.ci.is_none() => Some(own),
+            own => self.runner_facts(uid).job.or(own),
+        };
         let ids: Vec<ContainerId> = pod.ids.iter().cloned().collect();
         let mut newest = None;
         for id in ids {
@@ -147,5 +151,10 @@ mod tests {
             |state: &mut State, name| state.named(&uid, name).unwrap().job.unwrap().run_id.clone();
         assert_eq!(run(&mut state, "own").as_deref(), Some("7"));
         assert_eq!(run(&mut state, "other").as_deref(), Some("8"));
+        let ci = Some(Arc::default());
+        let mapped = Arc::new(JobEnv { ci, ..JobEnv::clone(&named("9")) });
+        let entries = vec![entry("mapped", Some(mapped))];
+        state.learn(Evidence::Spec { pod: uid.clone(), entries }, now);
+        assert_eq!(run(&mut state, "mapped").as_deref(), Some("8"));
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use ephemon_ci_systems::CiSystem;
 use ephemon_model::{JobEnv, PodRef, PodUid};
 
 use super::facts::Pod;
@@ -11,7 +12,7 @@ use super::watched::Standing;
 use crate::pod_view::{Origin, Purpose, WorkflowPod};
 
 /// Memory of one pod's origin and job, in bytes: a dozen texts of at most 256 letters.
-pub const ORIGIN_BYTES: usize = 12 * 1024;
+pub const ORIGIN_BYTES: usize = 16 * 1024;
 
 /// What is known of the GitHub runner that a pod belongs to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -65,6 +66,20 @@ impl State {
         }
     }
 
+    /// The first message counts.
+    pub(super) fn learn_message(&mut self, uid: &PodUid, job: Arc<JobEnv>) {
+        let Some(pod) = self.pods.get_mut(uid) else { return };
+        if pod.message.is_none() {
+            pod.message = Some(job);
+            self.touch_all_of(uid);
+        }
+    }
+
+    /// Whether the pod may be a GitHub runner's own.
+    pub(super) fn may_be_runner(&self, uid: &PodUid) -> bool {
+        self.pods.get(uid).is_none_or(may_be_runner)
+    }
+
     /// The runner of this pod has said that it has a job; whether that is news.
     pub(super) fn job_began(&mut self, uid: &PodUid) -> bool {
         let pod = self.pods.get_mut(uid);
@@ -99,7 +114,7 @@ impl State {
     pub(super) fn runner_facts(&self, uid: &PodUid) -> RunnerFacts {
         let Some(pod) = self.pods.get(uid) else { return RunnerFacts::default() };
         let Some(origin) = &pod.origin else {
-            return RunnerFacts { job: pod.job.clone(), ..RunnerFacts::default() };
+            return RunnerFacts { job: told(pod), ..RunnerFacts::default() };
         };
         let workflow = origin.workflow.as_ref();
         let runner = workflow.and_then(|workflow| self.runner_of(pod, workflow));
@@ -112,7 +127,8 @@ impl State {
         }
     }
 
-    /// The newest pod of this node that a workflow pod's runner is, by name.
+    /// The newest pod of this node that a workflow pod's runner is, by name. By the beginning of a name it
+    /// is none where several begin so: they may be runners of other jobs.
     fn runner_of(&self, pod: &Pod, workflow: &WorkflowPod) -> Option<(&PodUid, &Arc<PodRef>)> {
         let namespace = &pod.refs.values().next()?.namespace;
         let is_selected =
@@ -125,7 +141,10 @@ impl State {
                 is_selected(pod) && !is_workflow(pod) && workflow.is_of(namespace, named);
             is_runner.then_some(((pod.standing == Standing::Listed, pod.seq), uid, named))
         });
-        runners.max_by_key(|(rank, ..)| *rank).map(|(_, uid, named)| (uid, named))
+        let mut count: usize = 0;
+        let newest = runners.inspect(|_| count += 1).max_by_key(|(rank, ..)| *rank);
+        let is_one = count == 1 || !workflow.is_cut;
+        newest.filter(|_| is_one).map(|(_, uid, named)| (uid, named))
     }
 
     /// Whether there is a pod that this runner has created.
@@ -153,9 +172,40 @@ fn is_of(pod: &Pod, runner: &PodRef) -> bool {
     both.is_some_and(|(workflow, namespace)| workflow.is_of(namespace, runner))
 }
 
-/// The controller's word on the job, then the labels'.
+/// The controller's object says so. Where it has none, any pod that nothing says to be another's: neither
+/// one that a runner has created nor one of another CI system may name its job by a container's name.
+fn may_be_runner(pod: &Pod) -> bool {
+    let origin = pod.origin.as_ref();
+    if origin.is_some_and(|origin| origin.ephemeral_runner.is_some()) {
+        return true;
+    }
+    let is_created = origin.is_some_and(|origin| origin.workflow.is_some());
+    // An operator's mapping may be for runners.
+    let is_other =
+        |job: &JobEnv| job.ci.as_ref().is_some_and(|ci| ci.system.parse::<CiSystem>().is_ok());
+    !is_created && !pod.spec.values().any(|entry| entry.job.as_deref().is_some_and(is_other))
+}
+
+/// The controller's word on a pod's job, and what the message in the runner's log adds to it. A message of
+/// another run is not the service's: nothing of it counts.
+fn told(pod: &Pod) -> Option<Arc<JobEnv>> {
+    let message = pod.message.as_ref().filter(|_| may_be_runner(pod));
+    let (Some(job), Some(message)) = (&pod.job, message) else {
+        return pod.job.as_ref().or(message).cloned();
+    };
+    let differs = |own: &Option<Arc<str>>, other: &Option<Arc<str>>| {
+        let both = own.as_ref().zip(other.as_ref());
+        both.is_some_and(|(own, other)| !own.eq_ignore_ascii_case(other))
+    };
+    if differs(&job.run_id, &message.run_id) || differs(&job.repository, &message.repository) {
+        return Some(Arc::clone(job));
+    }
+    Some(Arc::new(JobEnv::clone(job).or(message)))
+}
+
+/// The controller's word on the job and the message's, then the labels'.
 fn job(pod: &Pod, origin: &Origin, runner: Option<&Pod>) -> Option<Arc<JobEnv>> {
-    let told = pod.job.as_ref().or_else(|| runner?.job.as_ref());
+    let told = told(pod).or_else(|| told(runner?));
     let of_runner = runner.and_then(|pod| pod.origin.as_ref());
     let labels = origin.labels.as_ref().or_else(|| of_runner?.labels.as_ref());
     let workflow = origin.workflow.as_ref().filter(|workflow| !workflow.is_cut);
@@ -164,7 +214,7 @@ fn job(pod: &Pod, origin: &Origin, runner: Option<&Pod>) -> Option<Arc<JobEnv>> 
         .clone()
         .or_else(|| of_runner?.ephemeral_runner.clone())
         .or_else(|| workflow.map(|workflow| workflow.runner.clone()));
-    let known = told.or(labels).map(|job| JobEnv::clone(job));
+    let known = told.as_ref().or(labels).map(|job| JobEnv::clone(job));
     let mut job = known.or_else(|| name.as_ref().map(|_| JobEnv::default()))?;
     job.repository = job.repository.or_else(|| labels?.repository.clone());
     job.runner = job.runner.or(name);
@@ -173,8 +223,10 @@ fn job(pod: &Pod, origin: &Origin, runner: Option<&Pod>) -> Option<Arc<JobEnv>> 
 
 #[cfg(test)]
 mod tests {
+    use ephemon_model::{CiJob, ContainerType};
+
     use super::*;
-    use crate::inventory::{Evidence, EvidenceSource};
+    use crate::inventory::{Evidence, EvidenceSource, SpecEntry};
 
     fn uid(n: u32) -> PodUid {
         PodUid::parse(&format!("0e269fa4-f505-4963-9096-{n:012}")).unwrap()
@@ -251,6 +303,78 @@ mod tests {
         assert_eq!(asked(&state), [(text("r-workflow"), text("r"), true, false)]);
         add(&mut state, 3, "web", Origin::default());
         assert_eq!(asked(&state).len(), 1);
+    }
+
+    #[test]
+    fn the_controllers_word_goes_before_the_logs_message() {
+        let run = |run: &str, attempt: Option<&str>| {
+            let text = |text: &str| Some(Arc::from(text));
+            let run_attempt = attempt.map(Arc::from);
+            Arc::new(JobEnv { run_id: text(run), run_attempt, ..JobEnv::default() })
+        };
+        for (by_controller, attempt) in [("71", Some("2")), ("72", None)] {
+            let mut state = State::default();
+            add(&mut state, 1, "r", runner());
+            let message = |job| Evidence::Message { pod: uid(1), job };
+            state.learn(message(run("71", Some("2"))), Instant::now());
+            state.learn(message(run("73", Some("9"))), Instant::now());
+            let job = state.runner_facts(&uid(1)).job.unwrap();
+            assert_eq!(
+                (job.run_id.as_deref(), job.run_attempt.as_deref()),
+                (Some("71"), Some("2"))
+            );
+            assert!(!state.runner_pods()[0].is_named, "the controller is asked all the same");
+            state.learn(
+                Evidence::Job { pod: uid(1), job: run(by_controller, None) },
+                Instant::now(),
+            );
+            let job = state.runner_facts(&uid(1)).job.unwrap();
+            assert_eq!(
+                (job.run_id.as_deref(), job.run_attempt.as_deref()),
+                (Some(by_controller), attempt)
+            );
+        }
+    }
+
+    #[test]
+    fn a_pod_that_is_anothers_is_no_runner_whatever_its_log_says() {
+        let mut state = State::default();
+        assert!(state.may_be_runner(&uid(1)), "nothing is known of it");
+        add(&mut state, 1, "r", runner());
+        add(&mut state, 2, "x-workflow", workflow_pod(Purpose::Job));
+        add(&mut state, 3, "gitlab", Origin::default());
+        add(&mut state, 4, "mapped", Origin::default());
+        add(&mut state, 5, "plain", Origin::default());
+        for (n, system) in [(3, "gitlab"), (4, "ours")] {
+            let ci = Some(Arc::new(CiJob { system: system.into(), ..CiJob::default() }));
+            let entry = SpecEntry {
+                name: "runner".into(),
+                container_type: ContainerType::Container,
+                image: None,
+                limits: None,
+                job: Some(Arc::new(JobEnv { ci, ..JobEnv::default() })),
+            };
+            state.learn(Evidence::Spec { pod: uid(n), entries: vec![entry] }, Instant::now());
+        }
+        for (n, expected) in [(2, false), (3, false), (4, true), (5, true), (1, true)] {
+            assert_eq!(state.may_be_runner(&uid(n)), expected, "{n}");
+            state.learn(Evidence::Message { pod: uid(n), job: named("o/said") }, Instant::now());
+            let job = state.runner_facts(&uid(n)).job;
+            let repository = job.as_ref().and_then(|job| job.repository.as_deref());
+            assert_eq!(repository.is_some(), expected, "{n}");
+        }
+    }
+
+    #[test]
+    fn by_the_beginning_of_a_name_a_pod_joins_the_one_runner_that_has_it() {
+        let mut state = State::default();
+        let workflow =
+            WorkflowPod { runner: "r".into(), is_cut: true, purpose: Purpose::OwnProgram };
+        add(&mut state, 1, "r-step", Origin { workflow: Some(workflow), ..Origin::default() });
+        add(&mut state, 2, "r1", runner());
+        assert_eq!(state.runner_facts(&uid(1)).pod, Some(uid(2)));
+        add(&mut state, 3, "r2", runner());
+        assert_eq!(state.runner_facts(&uid(1)).pod, None);
     }
 
     #[test]

@@ -153,6 +153,7 @@ impl State {
             }
             Evidence::Origin { pod, origin } => self.asks |= self.learn_origin(&pod, origin, now),
             Evidence::Job { pod, job } => self.learn_job(&pod, job),
+            Evidence::Message { pod, job } => self.learn_message(&pod, job),
             Evidence::Container { id, word, by } => self.hear(&id, word, by, now),
             Evidence::Sandbox { id, pod } => {
                 let container = self.container_mut(&id);

@@ -39,11 +39,17 @@ impl PodView {
         let mut odd = Vec::new();
         let view = reference(pod, &mut odd).map(|pod_ref| {
             let mut spec = spec(pod, &mut odd);
-            ci::enter(pod, ci_systems, &mut spec);
+            let origin = Origin::of(pod);
+            // A mapping says nothing of pods that are known to be GitHub's.
+            let is_githubs =
+                |it: &Arc<Origin>| it.ephemeral_runner.is_some() || it.workflow.is_some();
+            if !origin.as_ref().is_some_and(is_githubs) {
+                ci::enter(pod, ci_systems, &mut spec);
+            }
             Self {
                 mirrors: mirrored(pod).filter(|uid| *uid != pod_ref.uid),
                 pod: pod_ref,
-                origin: Origin::of(pod),
+                origin,
                 spec,
                 runs: runs(pod, &mut odd),
             }

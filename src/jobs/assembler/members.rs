@@ -9,6 +9,7 @@ use ephemon_model::{PodRef, PodUid};
 use super::followed::Followed;
 use super::{Assembler, MAX_JOBS, PodSnapshot};
 use crate::evidence::Evidence;
+use crate::members::MAX_MEMBERS;
 
 /// A pod whose evidence is part of another's job.
 #[derive(Debug, Clone)]
@@ -48,7 +49,10 @@ impl Assembler {
         if !self.pods.contains_key(runner) {
             return;
         }
-        if !self.members.contains_key(&uid) && self.members.len() >= MAX_JOBS {
+        // One runner's pods leave room for those of others.
+        let own = || self.members.values().filter(|of| of.runner == *runner).count();
+        let is_full = || self.members.len() >= MAX_JOBS || own() >= MAX_MEMBERS;
+        if !self.members.contains_key(&uid) && is_full() {
             self.newly_refused += u64::from(self.refused.insert(uid));
             return;
         }

@@ -40,6 +40,8 @@ fn jobs_of_every_mode_are_known_by_name_without_the_hook() {
         arc.runner(name, mode);
     }
     for (name, mode, ..) in RUNNERS {
+        // As of an image that has the runner's own log on its standard output.
+        arc.writes(name, "[RUNNER 2026-11-23 12:19:01Z INFO Listener] Listening for Jobs\n");
         arc.says(name, &format!("Running job: build {name}"));
         // Without it, ARC alone says which job it is.
         if mode != Mode::Kubernetes {
