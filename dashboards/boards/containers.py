@@ -3,7 +3,9 @@ from .families import C, CLUSTER, NAMED, NAMESPACE, ONE, POD, last, most, of_run
 from .parts import RED, dashboard, label_variables, lines, row, stat, table, to_job, variable
 
 CHOSEN = f'{POD}, $container_label=~"$container", container_type=~"$container_type"'
-OOM = f'{CHOSEN}, event="oom_kill"'
+# What is nested below a container is in that one's values.
+SUMMED = f'{CHOSEN}, container_type!="nested"'
+OOM = f'{SUMMED}, event="oom_kill"'
 TEN = "The ten that used most in the time shown."
 
 
@@ -17,7 +19,7 @@ def gauge(family):
 
 def of_all(family, label):
     """Of all containers chosen together, by a label with few values."""
-    return f"sum by ({label}) ({rate(C + family, CHOSEN)})"
+    return f"sum by ({label}) ({rate(C + family, SUMMED)})"
 
 
 def figures():
@@ -28,8 +30,8 @@ def figures():
     return [
         row("In the time shown, ended containers included"),
         stat("Containers", "Containers that were reported, running or ended.", f"count({last(C + 'start_time_seconds', CHOSEN)})"),
-        stat("CPU time", "Exact, however short the containers were.", f"sum({once(C + 'cpu_usage_seconds_total', CHOSEN)})", "s"),
-        stat("Throttled", "Time in which containers waited for a CPU quota.", f"sum({once(C + 'cpu_cfs_throttled_seconds_total', CHOSEN)})", "s"),
+        stat("CPU time", "Exact, however short the containers were.", f"sum({once(C + 'cpu_usage_seconds_total', SUMMED)})", "s"),
+        stat("Throttled", "Time in which containers waited for a CPU quota.", f"sum({once(C + 'cpu_cfs_throttled_seconds_total', SUMMED)})", "s"),
         stat("Highest peak", "The highest memory use of any one container.", f"max({once(C + 'memory_peak_bytes', CHOSEN)})", "bytes"),
         stat("OOM kills", "Processes that the kernel killed for want of memory.", f"sum({once(C + 'memory_events_total', OOM)})", steps=RED),
         stat("Exit code not 0", "Containers whose first process ended with another exit code.", f"count({last(C + 'exit_code', CHOSEN)} > 0) or vector(0)", steps=RED),
@@ -61,8 +63,8 @@ def cpu():
             (most(f"{by_container('cpu_cfs_throttled_periods_total')} / ({by_container('cpu_cfs_periods_total')} > 0)", throttled), NAMED),
         ], "percentunit"),
         lines("In user mode, and in the kernel", "Of all containers chosen.", [
-            (f"sum({rate(C + 'cpu_user_seconds_total', CHOSEN)})", "user"),
-            (f"sum({rate(C + 'cpu_system_seconds_total', CHOSEN)})", "kernel"),
+            (f"sum({rate(C + 'cpu_user_seconds_total', SUMMED)})", "user"),
+            (f"sum({rate(C + 'cpu_system_seconds_total', SUMMED)})", "kernel"),
         ], "cores", stack=True),
         lines("Time throttled", "Seconds of waiting for the quota, a second. The ten containers that were throttled longest.", [
             (most(by_container("cpu_cfs_throttled_seconds_total"), throttled), NAMED),
@@ -80,10 +82,10 @@ def memory():
             (most(gauge("memory_limit_bytes"), by_peak), "limit " + NAMED),
         ], "bytes"),
         lines("What it is", "Of all containers chosen, while they run.", [
-            (of_running(C + "memory_rss_bytes", CHOSEN), "anonymous"),
-            (of_running(C + "memory_cache_bytes", CHOSEN), "page cache"),
-            (of_running(C + "memory_swap_bytes", CHOSEN), "swap"),
-            (of_running(C + "memory_usage_bytes", CHOSEN), "all that is charged"),
+            (of_running(C + "memory_rss_bytes", SUMMED), "anonymous"),
+            (of_running(C + "memory_cache_bytes", SUMMED), "page cache"),
+            (of_running(C + "memory_swap_bytes", SUMMED), "swap"),
+            (of_running(C + "memory_usage_bytes", SUMMED), "all that is charged"),
         ], "bytes"),
         table("Memory events", "By the kernel's names: max is the limit reached, oom_kill a process killed.", [
             ("times", events, "short"),

@@ -3,7 +3,7 @@ from .families import C, CLUSTER, MOST, NAMED, NAMESPACE, ONE, last, most, once,
 from .parts import RED, bars, dashboard, label_variables, lines, row, stat, table, to_job, variable
 
 # A pod's sandbox only waits for signals.
-N = f'{NAMESPACE}, container_type!="sandbox"'
+N = f'{NAMESPACE}, container_type!~"sandbox|nested"'
 OOM = f'{N}, event="oom_kill"'
 USED = once(C + "cpu_usage_seconds_total", N)
 PEAK = once(C + "memory_peak_bytes", N)

@@ -11,7 +11,9 @@ for name in ("organization", "repository", "workflow", "job_id", "run_id"):
 # Of the job's pod, and of its containers that are chosen.
 P = POD
 F = f'{POD}, $container_label=~"$container"'
-OOM = f'{F}, event="oom_kill"'
+# What is nested below a container is in that one's values.
+SUMMED = f'{F}, container_type!="nested"'
+OOM = f'{SUMMED}, event="oom_kill"'
 NAME = "{{$container_label}}"
 # How often a container's memory is looked at when it is added up.
 STEP = "15s"
@@ -20,6 +22,7 @@ STATES = [(0, "running", "blue"), (1, "ended, exit code 0", "green"), (2, "ended
 START = last(C + "start_time_seconds", F)
 END = last(C + "end_time_seconds", F)
 CPU = once(C + "cpu_usage_seconds_total", F)
+CPU_OF_ALL = once(C + "cpu_usage_seconds_total", SUMMED)
 PEAK = once(C + "memory_peak_bytes", F)
 # Until its end, or until it was last reported.
 SEEN = f"max by ({ONE}) (max_over_time(timestamp({C}start_time_seconds{{{F}}})[$__range:{STEP}]))"
@@ -29,7 +32,7 @@ LIVED = f"(({END} or {SEEN}) - {START})"
 def held():
     """Memory over time, byte seconds of each container: its mean while it ran, times its life. One that
     ended before it was looked at has its peak as its mean."""
-    mean = f"(avg_over_time(({running(C + 'memory_working_set_bytes', F)})[$__range:{STEP}]) or {PEAK})"
+    mean = f"(avg_over_time(({running(C + 'memory_working_set_bytes', SUMMED)})[$__range:{STEP}]) or {once(C + 'memory_peak_bytes', SUMMED)})"
     return f"{mean} * {LIVED}"
 
 
@@ -57,12 +60,12 @@ def which():
 def costs():
     return [
         row("What it cost"),
-        stat("CPU time", "Of the containers chosen, the runner's own among them, exact, however short they were.", f"sum({CPU})", "s"),
+        stat("CPU time", "Of the containers chosen, the runner's own among them, exact, however short they were.", f"sum({CPU_OF_ALL})", "s"),
         stat("Memory over time", f"GiB times seconds: each container's mean working set while it ran, by a value every {STEP}, times its life; where there is no such value, its peak. The job's span has it from every sample of the agent (`ephemon.memory.byte_seconds`).", f"sum({held()}) / {GIB}"),
         stat("Highest peak", "The highest memory use of any one container.", f"max({PEAK})", "bytes"),
-        stat("Throttled", "Time in which containers waited for a CPU quota.", f"sum({once(C + 'cpu_cfs_throttled_seconds_total', F)})", "s"),
+        stat("Throttled", "Time in which containers waited for a CPU quota.", f"sum({once(C + 'cpu_cfs_throttled_seconds_total', SUMMED)})", "s"),
         stat("OOM kills", "Processes that the kernel killed for want of memory.", f"sum({once(C + 'memory_events_total', OOM)})", steps=RED),
-        stat("At the prices given", "CPU time and memory over time, at the prices above. What the job used, not what it kept reserved.", money(f"sum({CPU})", f"sum({held()})"), empty="no price"),
+        stat("At the prices given", "CPU time and memory over time, at the prices above. What the job used, not what it kept reserved.", money(f"sum({CPU_OF_ALL})", f"sum({held()})"), empty="no price"),
     ]
 
 
@@ -118,7 +121,7 @@ def curves():
         lines("Throttled share of periods", "Periods of the quota in which it was used up. The ten containers that were throttled longest.", [
             (most(f"{by_container('cpu_cfs_throttled_periods_total')} / ({by_container('cpu_cfs_periods_total')} > 0)", throttled), NAME),
         ], "percentunit"),
-        lines("Read and written", "Block devices, of all containers chosen.", [(f"sum by (operation) ({rate(C + 'io_bytes_total', F)})", "{{operation}}")], "Bps"),
+        lines("Read and written", "Block devices, of all containers chosen.", [(f"sum by (operation) ({rate(C + 'io_bytes_total', SUMMED)})", "{{operation}}")], "Bps"),
     ]
 
 

@@ -3,7 +3,7 @@ from .agent import A, summed
 from .families import C, CLUSTER, MOST, NAMESPACE, ONE, grown, last, most, once, rate
 from .parts import RED, bars, dashboard, label_variables, lines, row, stat, table, to_job, variable
 
-N = f'{NAMESPACE}, container_type!="sandbox"'
+N = f'{NAMESPACE}, container_type!~"sandbox|nested"'
 
 
 def wrote():

@@ -8,6 +8,7 @@ use std::time::Duration;
 use ephemon_ci_systems::{CiSystem, Mapping};
 use ephemon_metrics::Pattern;
 
+use super::debug_audit::DebugScope;
 use super::duration::{parse, parse_positive};
 use super::export::ExportArgs;
 use super::log::LogArgs;
@@ -126,6 +127,17 @@ pub struct Args {
         conflicts_with = "no_api"
     )]
     pub job_identity: Vec<Mapping>,
+
+    /// Of which pods containers that somebody attached by hand, as `kubectl debug` does, are reported:
+    /// the selected ones, all of the node (a second watch of pods), or off
+    #[arg(
+        long,
+        env = "EPHEMON_DEBUG_CONTAINERS",
+        value_name = "PODS",
+        value_enum,
+        default_value = "selected"
+    )]
+    pub debug_containers: DebugScope,
 
     /// Ask the container runtime for names and exit codes at this socket, below --node-root
     /// [example: /run/containerd/containerd.sock]

@@ -7,7 +7,7 @@
 
 use ephemon_capture::readings;
 use ephemon_crilog as crilog;
-use ephemon_discovery::{api, feed, inventory};
+use ephemon_discovery::{api, cgroups, debug_containers, feed, inventory, nested};
 use ephemon_history as history;
 use ephemon_jobs as jobs;
 use ephemon_jobs::tally;
@@ -22,9 +22,9 @@ const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
 /// `resources.limits.memory` of the manifests without a collector, in bytes.
-pub const LIMIT: usize = 128 * MIB;
+pub const LIMIT: usize = 136 * MIB;
 /// The same with logs, traces or metrics exported to a collector.
-pub const EXPORT_LIMIT: usize = 240 * MIB;
+pub const EXPORT_LIMIT: usize = 248 * MIB;
 /// What the manifests add with `--page`, in bytes.
 pub const PAGE_LIMIT: usize = 24 * MIB;
 /// Pods of a node that the budget is made for. A kubelet runs at most 110 by default.
@@ -68,6 +68,14 @@ pub const POOLS: &[Pool] = &[
     ),
     always("runners and jobs of pods", PODS * inventory::ORIGIN_BYTES),
     always("an object of ARC being read", OBJECT_BYTES),
+    always("nested containers' groups", cgroups::NESTED_GROUPS_BYTES),
+    always(
+        "nested containers",
+        cgroups::MAX_NESTED * (readings::RECORD_BYTES + 4 * KIB)
+            + inventory::MAX_NESTED_KNOWN * inventory::NESTED_BYTES,
+    ),
+    always("names of nested containers being read", nested::NAMES_BYTES),
+    always("debug containers", debug_containers::DEBUG_BYTES),
     always("log directories of pods", PODS * inventory::MAX_LOGS_PER_POD * 64),
     always("values of containers", (LIVING + ENDED + readings::MAX_ENDS) * readings::RECORD_BYTES),
     always("open files of running containers", LIVING * 4 * KIB),

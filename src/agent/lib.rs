@@ -7,6 +7,7 @@ mod check;
 pub mod cli;
 mod config_file;
 mod control;
+mod debug_audit;
 mod duration;
 mod error;
 mod export;
@@ -29,6 +30,7 @@ mod state;
 mod step_readings;
 
 pub use args::Args;
+pub use debug_audit::DebugScope;
 pub use error::Error;
 pub use export::{ExportArgs, Place};
 pub use log::{LogArgs, LogFormat};

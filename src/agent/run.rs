@@ -23,6 +23,7 @@ use tracing::Instrument as _;
 use super::admin::Admin;
 use super::args::Args;
 use super::control::{self, Answers, Control};
+use super::debug_audit::DebugScope;
 use super::error::Error;
 use super::export::Export;
 use super::feeders::Feeders;
@@ -68,6 +69,9 @@ pub async fn run(args: Args) -> Result<(), Error> {
     }
     parts.spawn("the log's filter", restore_filter(log_level));
     watch_names(&args, &shared, &mut parts).await?;
+    if args.debug_containers != DebugScope::Off && !args.no_api {
+        parts.spawn("the reporter of debug containers", shared.debug_audit(&args, &export).run());
+    }
     let feed = shared.inventory.feed().clone();
     let (runner_log, runner_news) = RunnerLog::new(feed, step_readings::reader(&shared));
     let journals = shared.journals(&args);
@@ -197,7 +201,14 @@ async fn watch_names(args: &Args, shared: &Shared, parts: &mut Parts) -> Result<
     drop(shared.runner_objects.set(objects.clone()));
     let asked = runner_jobs::ask(objects, inventory.clone(), shared.self_metrics.clone());
     parts.spawn("the questions to ARC", asked);
-    parts.spawn("the pod watch", watch.run(inventory.clone(), listed_tx));
+    let debug = shared.debug.clone();
+    let of_selected = (args.debug_containers == DebugScope::Selected).then(|| debug.clone());
+    parts.spawn("the pod watch", watch.run(inventory.clone(), of_selected, listed_tx));
+    if args.debug_containers == DebugScope::Node {
+        let options = api::Options { pod_selectors: vec![String::new()], ..api_options(args) };
+        let watch = api::Watch::connect(options).await?;
+        parts.spawn("the watch of debug containers", watch.run_for_debug(debug));
+    }
     Ok(())
 }
 

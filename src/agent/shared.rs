@@ -8,6 +8,8 @@ use ephemon_base::Heartbeat;
 use ephemon_capture as capture;
 use ephemon_capture::readings::Readings;
 use ephemon_discovery::api::RunnerObjects;
+use ephemon_discovery::cgroups::MAX_NESTED;
+use ephemon_discovery::debug_containers::DebugContainers;
 use ephemon_discovery::inventory::Inventory;
 use ephemon_export::Outbox;
 use ephemon_jobs::JobsView;
@@ -27,6 +29,7 @@ use ephemon_self_metrics::SelfMetrics;
 use tokio::sync::Semaphore;
 
 use super::args::Args;
+use super::debug_audit::DebugAudit;
 use super::export::Export;
 use super::log_level::LogLevel;
 use super::otlp_metrics::{self, Names, Wheel};
@@ -47,6 +50,7 @@ pub(super) struct Shared {
     pub(super) inventory: Inventory,
     pub(super) ledger: Ledger,
     pub(super) jobs_view: JobsView,
+    pub(super) debug: DebugContainers,
     pub(super) readiness: Readiness,
     /// What asks ARC for jobs; empty without an API server.
     pub(super) runner_objects: Arc<OnceLock<RunnerObjects>>,
@@ -79,6 +83,7 @@ impl Shared {
             inventory,
             ledger: Ledger::default(),
             jobs_view: JobsView::default(),
+            debug: DebugContainers::default(),
             readiness: Readiness::default(),
             runner_objects: Arc::default(),
             heartbeat: Heartbeat::default(),
@@ -99,6 +104,7 @@ impl Shared {
             node: self.node.clone(),
             logs: self.ledger.clone(),
             jobs: self.jobs_view.clone(),
+            debug: self.debug.clone(),
             settings: metric_settings::of(args),
             filter: metric_settings::filter(args),
             ..metrics::Options::default()
@@ -220,13 +226,29 @@ impl Shared {
         Some(Delivery::start(span_buffer, outbox, agent, self.self_metrics.clone()))
     }
 
+    /// The reporter of containers that were attached by hand. Must be called before logs take the
+    /// outbox.
+    pub(super) fn debug_audit(&self, args: &Args, export: &Export) -> DebugAudit {
+        DebugAudit {
+            list: self.debug.clone(),
+            outbox: export.logs.clone(),
+            node: node_name(args).into(),
+            attributes: export.attributes.clone().into(),
+            self_metrics: self.self_metrics.clone(),
+        }
+    }
+
     pub(super) fn capture(&self, args: &Args) -> capture::Options {
+        let containers = limits::raise_open_files();
+        // Nested containers keep files open, too, and take no place of the pods' own.
+        let max_nested = (containers / 8).min(MAX_NESTED);
         capture::Options {
             node: self.node.clone(),
             kubepods: args.kubepods.clone(),
             sample_interval: args.sample_interval,
             sample_budget: f64::from(args.sample_budget) / 100.0,
-            max_containers: limits::raise_open_files(),
+            max_containers: containers - max_nested,
+            max_nested,
             heartbeat: self.heartbeat.clone(),
         }
     }

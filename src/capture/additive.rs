@@ -36,6 +36,12 @@ impl Additive {
         self.counters.first().copied().flatten()
     }
 
+    /// Without page faults and I/O.
+    pub(crate) fn only_cpu(self) -> Self {
+        let [usage_ns, user_ns, system_ns, ..] = self.counters;
+        Self { counters: [usage_ns, user_ns, system_ns, None, None], io: BTreeMap::new() }
+    }
+
     /// Adds value by value; a value that is missing here is copied.
     pub(crate) fn add(&mut self, other: &Self) {
         let plus = |mine: &mut Option<u64>, theirs: &Option<u64>| {

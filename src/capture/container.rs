@@ -1,6 +1,6 @@
 //! One container's open files while its cgroup exists, and the values read from them.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use ephemon_cgroup::{Files, Hierarchy};
@@ -8,6 +8,7 @@ use ephemon_model::{ContainerId, Ended, PodUid, Usage};
 
 use super::exit_watch::ExitWatch;
 use super::life::Life;
+use super::nested::{Nested, holds_processes_below};
 use super::readings::Record;
 
 /// How often limits are read, which change rarely; they are also read at the end.
@@ -39,7 +40,11 @@ pub(crate) struct Container {
     pub(crate) life: Life,
     pub(crate) usage: Usage,
     pub(crate) exit_watch: Option<ExitWatch>,
+    /// Of a nested container: what it is part of.
+    pub(crate) nested: Option<Nested>,
     read_at: SystemTime,
+    /// When its CPU time was last read.
+    cpu_at: Instant,
     files: Option<Files>,
     limits_at: Option<Instant>,
     whole_at: Option<Instant>,
@@ -77,9 +82,11 @@ impl Container {
             pod,
             path,
             read_at: life.created(),
+            cpu_at: life.created_at(),
             life,
             usage: Usage::default(),
             exit_watch: None,
+            nested: None,
             files: None,
             limits_at: None,
             whole_at: None,
@@ -157,6 +164,7 @@ impl Container {
             return Reading::Gone;
         };
         (self.read_at, self.complete) = (SystemTime::now(), false);
+        self.cpu_at = Instant::now();
         Reading::Read(unreadable)
     }
 
@@ -191,6 +199,7 @@ impl Container {
             return Reading::Gone;
         };
         (self.read_at, self.complete) = (SystemTime::now(), true);
+        self.cpu_at = Instant::now();
         (self.whole_at, self.pressure_at) = (Some(now), Some(now));
         self.whole_cpu_ns = self.usage.cpu.usage_ns;
         let young = now.duration_since(self.life.created_at()) < LIMITS_INTERVAL;
@@ -224,7 +233,27 @@ impl Container {
 
     /// Reads only the CPU total, for the pod's accounting. `false`: the cgroup was removed.
     pub(crate) fn read_cpu(&mut self, buffer: &mut Vec<u8>) -> bool {
-        self.files.as_mut().is_some_and(|files| files.read_cpu(&mut self.usage, buffer).is_ok())
+        let files = self.files.as_mut();
+        let is_read = files.is_some_and(|files| files.read_cpu(&mut self.usage, buffer).is_ok());
+        if is_read {
+            self.cpu_at = Instant::now();
+        }
+        is_read
+    }
+
+    /// CPU time in nanoseconds that it may have used since that was last read: at the average rate
+    /// until then, and at most all of `cpus`.
+    pub(crate) fn missed_cpu_ns(&self, now: Instant, cpus: u64) -> u64 {
+        let ns = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+        let missed_ns = ns(now.saturating_duration_since(self.cpu_at));
+        let seen_ns = ns(self.cpu_at.saturating_duration_since(self.life.created_at()));
+        // One that was found running is older than its first sight.
+        let age_ns = ns(SystemTime::now().duration_since(self.life.created()).unwrap_or_default());
+        let lived_ns = seen_ns.max(age_ns.saturating_sub(missed_ns)).max(1);
+        let cpu_ns = u128::from(self.usage.cpu.usage_ns.unwrap_or(0));
+        let estimate = cpu_ns * u128::from(missed_ns) / u128::from(lived_ns);
+        let most = missed_ns.saturating_mul(cpus);
+        u64::try_from(estimate).map_or(most, |estimate| estimate.min(most))
     }
 
     /// Reads all values except the CPU total, which keeps the value that was read together with the
@@ -254,147 +283,11 @@ impl Container {
             created: self.life.created(),
             read_at: self.read_at,
             usage: self.usage.clone(),
+            nested: self.nested.is_some(),
             ended,
         }
     }
 }
 
-/// Searches for a process in child groups, up to a depth.
-fn holds_processes_below(directory: &Path, depth: u8) -> bool {
-    let Ok(entries) = std::fs::read_dir(directory) else {
-        return false;
-    };
-    entries
-        .filter_map(Result::ok)
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-        .any(|entry| {
-            let procs = std::fs::read(entry.path().join("cgroup.procs"));
-            procs.is_ok_and(|procs| !procs.is_empty())
-                || (depth > 0 && holds_processes_below(&entry.path(), depth - 1))
-        })
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A container with plain files, which has run for a minute.
-    struct Steady {
-        root: tempfile::TempDir,
-        container: Container,
-        now: Instant,
-        cpu_us: u64,
-    }
-
-    impl Steady {
-        fn new() -> Self {
-            let root = tempfile::tempdir().unwrap();
-            let now = Instant::now();
-            let id = ContainerId::parse(&"a".repeat(64)).unwrap();
-            let pod = PodUid::parse("0e269fa4-f505-4963-9096-958063077203").unwrap();
-            let life = Life::new(SystemTime::now(), now);
-            let container = Container::new(id, pod, PathBuf::from("c"), life);
-            let now = now + STEADY_AFTER;
-            std::fs::create_dir(root.path().join("c")).unwrap();
-            let mut steady = Self { root, container, now, cpu_us: 0 };
-            steady.put(1);
-            steady.container.open(&Hierarchy::V2 { root: steady.root.path().to_owned() });
-            steady
-        }
-
-        /// Sets every value that the kernel would report, except the CPU time.
-        fn put(&self, figure: u64) {
-            let put = |name: &str, text: &str| {
-                std::fs::write(self.root.path().join("c").join(name), text).unwrap();
-            };
-            put("cpu.stat", &format!("usage_usec {}\n", self.cpu_us));
-            for name in ["memory.current", "memory.peak", "pids.current", "pids.max"] {
-                put(name, &format!("{figure}\n"));
-            }
-            put("io.pressure", &format!("some avg10=0.00 avg60=0.00 avg300=0.00 total={figure}\n"));
-            put("memory.stat", &format!("anon {figure}\nfile 0\ninactive_file 0\n"));
-        }
-
-        /// Samples after this time.
-        fn sample(&mut self, later: Duration) -> [Option<u64>; 4] {
-            self.now += later;
-            assert_eq!(self.container.sample(self.now, &mut Vec::new()), Reading::Read(0));
-            self.figures()
-        }
-
-        /// Memory, working set, peak, tasks.
-        fn figures(&self) -> [Option<u64>; 4] {
-            let Usage { memory, pids, .. } = &self.container.usage;
-            [memory.usage_bytes, memory.working_set_bytes, memory.peak_bytes, pids.current]
-        }
-    }
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    #[test]
-    fn a_steady_container_is_read_in_full_every_five_seconds_and_for_what_moves_in_between() {
-        let mut steady = Steady::new();
-        assert_eq!(steady.sample(SECOND), [Some(1); 4]);
-        steady.put(2);
-        assert_eq!(steady.sample(SECOND), [Some(1); 4], "it has not run");
-        steady.cpu_us += 1;
-        steady.put(3);
-        assert_eq!(steady.sample(SECOND), [Some(3), Some(3), Some(1), Some(3)]);
-        steady.put(4);
-        steady.sample(SECOND);
-        steady.sample(SECOND);
-        assert_eq!(steady.sample(SECOND), [Some(4); 4], "five seconds later all is read");
-        assert_eq!(steady.container.usage.cpu.usage_ns, Some(1000));
-    }
-
-    #[test]
-    fn a_container_that_does_not_run_is_read_in_full_every_half_minute() {
-        let mut steady = Steady::new();
-        assert_eq!(steady.sample(SECOND), [Some(1); 4]);
-        steady.put(2);
-        for _ in 0..29 {
-            assert_eq!(steady.sample(SECOND), [Some(1); 4]);
-        }
-        let waited = steady.container.usage.pressure.io.waiting_us;
-        assert_eq!(waited, Some(2), "who waits uses no CPU time");
-        assert_eq!(steady.sample(SECOND), [Some(2); 4]);
-        // Once it runs again, five seconds after the last complete reading at most.
-        steady.cpu_us += 1;
-        steady.put(3);
-        steady.sample(SECOND);
-        for _ in 0..4 {
-            steady.sample(SECOND);
-        }
-        assert_eq!(steady.figures(), [Some(3); 4]);
-    }
-
-    #[test]
-    fn memory_is_held_from_reading_to_reading() {
-        let mut steady = Steady::new();
-        let mut read = |second, bytes| {
-            let container = &mut steady.container;
-            container.read_at = container.life.created() + Duration::from_secs(second);
-            container.usage.memory.usage_bytes = Some(bytes);
-            container.add_up_memory();
-            container.usage.memory.byte_ms
-        };
-        // 1 s of 50, 1 s of 100, 2 s of 200.
-        assert_eq!(read(1, 100), Some(50_000));
-        assert_eq!(read(2, 200), Some(150_000));
-        assert_eq!(read(2, 200), Some(150_000));
-        assert_eq!(read(1, 200), Some(150_000), "a clock set back");
-        assert_eq!(read(4, 0), Some(550_000));
-    }
-
-    #[test]
-    fn the_final_reading_is_in_full_and_takes_the_limits_too() {
-        let mut steady = Steady::new();
-        steady.sample(SECOND);
-        steady.put(7);
-        let reading = steady.container.read_final(steady.now + SECOND, &mut Vec::new());
-        assert_eq!(reading, Reading::Read(0));
-        // Gauges have the values from before the end.
-        assert_eq!(steady.figures(), [Some(1), Some(1), Some(7), Some(1)]);
-        assert_eq!(steady.container.usage.pids.limit, Some(ephemon_model::Limit::At(7)));
-    }
-}
+mod tests;

@@ -91,12 +91,20 @@ impl Ledger {
             .collect()
     }
 
-    /// |pod − baseline − Σ| ÷ (pod − baseline) of the CPU time.
-    pub(crate) fn error_ratio(&self, pod_ns: u64, living_ns: u64) -> Option<f64> {
+    /// (|pod − baseline − Σ| + missed beside it) ÷ (pod − baseline + beside it) of the CPU time.
+    pub(crate) fn error_ratio(
+        &self,
+        pod_ns: u64,
+        living_ns: u64,
+        beside_ns: u64,
+        missed_ns: u64,
+    ) -> Option<f64> {
         let baseline = self.baseline.as_ref()?.cpu_ns().unwrap_or(0);
         let used = pod_ns.saturating_sub(baseline);
         let known = self.settled.cpu_ns().unwrap_or(0).saturating_add(living_ns);
-        (used >= RATIO_FROM_NS).then(|| used.abs_diff(known) as f64 / used as f64)
+        let whole = used.saturating_add(beside_ns);
+        let error = used.abs_diff(known).saturating_add(missed_ns);
+        (whole >= RATIO_FROM_NS).then(|| error as f64 / whole as f64)
     }
 }
 
@@ -151,9 +159,12 @@ mod tests {
     fn the_error_ratio_waits_for_enough_to_divide_by() {
         let mut ledger = Ledger::from_birth();
         ledger.settle(&cpu(990_000_000));
-        assert_eq!(ledger.error_ratio(1_000_000, 0), None);
-        let error = ledger.error_ratio(1_000_000_000, 0).unwrap();
+        assert_eq!(ledger.error_ratio(1_000_000, 0, 0, 0), None);
+        let error = ledger.error_ratio(1_000_000_000, 0, 0, 0).unwrap();
         assert!((error - 0.01).abs() < 1e-9, "{error}");
-        assert!(ledger.error_ratio(900_000_000, 0).unwrap() > 0.09);
+        assert!(ledger.error_ratio(900_000_000, 0, 0, 0).unwrap() > 0.09);
+        // As much again beside the pod, of which a tenth may have been missed.
+        let error = ledger.error_ratio(990_000_000, 0, 1_010_000_000, 200_000_000).unwrap();
+        assert!((error - 0.1).abs() < 1e-9, "{error}");
     }
 }

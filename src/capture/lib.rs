@@ -6,15 +6,18 @@
 //! performs it, with the open files of `container` and `pod`, and passes the result back.
 //! `population` knows the containers and their timers, `cadence` how often to sample. The values go
 //! into the [`readings`]; what a final reading missed is computed in the pod's `ledger`, from the
-//! `additive` values. A `spot` reading is one that is asked for, at a moment between the samples.
+//! `additive` values; for nested containers, in that of their `engines_directories`. A `spot` reading
+//! is one that is asked for, at a moment between the samples.
 
 mod additive;
 mod cadence;
 mod container;
+mod engines_directories;
 mod exit_watch;
 mod ledger;
 mod life;
 mod look;
+mod nested;
 mod pod;
 mod population;
 mod priority;

@@ -25,6 +25,20 @@ pub(crate) struct Pod {
     usage: Usage,
     network: Network,
     accounting_error: Option<f64>,
+    pub(crate) beside: Beside,
+}
+
+/// Nested containers beside the pod's cgroup, whose use is not in its counters.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Beside {
+    /// There was one.
+    pub(crate) is_used: bool,
+    /// Σ CPU time of final readings, nanoseconds.
+    pub(crate) settled_ns: u64,
+    /// Σ CPU time of those that run, nanoseconds, when it was last read.
+    pub(crate) living_ns: u64,
+    /// CPU time that may have been missed at ends, nanoseconds: an estimate.
+    pub(crate) missed_ns: u64,
 }
 
 #[derive(Debug)]
@@ -49,6 +63,7 @@ impl Pod {
             usage: Usage::default(),
             network: Network::Untried,
             accounting_error: None,
+            beside: Beside::default(),
         }
     }
 
@@ -67,7 +82,9 @@ impl Pod {
 
     /// Balances the CPU time and returns the record to report.
     pub(crate) fn balance(&mut self, own_ns: u64, living_ns: u64) -> PodRecord {
-        self.accounting_error = self.ledger.error_ratio(own_ns, living_ns);
+        let Beside { missed_ns, .. } = self.beside;
+        let beside_ns = self.beside.cpu_ns();
+        self.accounting_error = self.ledger.error_ratio(own_ns, living_ns, beside_ns, missed_ns);
         self.record(false)
     }
 
@@ -77,6 +94,7 @@ impl Pod {
             pod: self.uid.clone(),
             net: self.net(),
             accounting_error: self.accounting_error,
+            beside_cpu_ns: self.beside.is_used.then(|| self.beside.cpu_ns()),
             gone,
         }
     }
@@ -107,6 +125,14 @@ impl Pod {
         };
         text.truncate(read);
         interfaces(&text)
+    }
+}
+
+// === impl Beside ===
+
+impl Beside {
+    fn cpu_ns(self) -> u64 {
+        self.settled_ns.saturating_add(self.living_ns)
     }
 }
 

@@ -9,10 +9,14 @@ use ephemon_model::{ContainerId, PodUid};
 #[derive(Debug)]
 pub(crate) struct Population {
     limit: usize,
+    /// Members that are not nested.
+    own: usize,
     next_key: u64,
     members: HashMap<u64, Member>,
     keys: HashMap<ContainerId, u64>,
     children: HashMap<PodUid, Vec<u64>>,
+    /// Nested containers, which are in no pod's sums.
+    nested: HashMap<PodUid, Vec<u64>>,
     timers: BTreeSet<(Instant, u64)>,
 }
 
@@ -44,10 +48,12 @@ impl Population {
     pub(crate) fn new(limit: usize, first_key: u64) -> Self {
         Self {
             limit,
+            own: 0,
             next_key: first_key,
             members: HashMap::new(),
             keys: HashMap::new(),
             children: HashMap::new(),
+            nested: HashMap::new(),
             timers: BTreeSet::new(),
         }
     }
@@ -62,16 +68,37 @@ impl Population {
         if self.keys.contains_key(id) {
             return Admission::Known;
         }
-        if self.members.len() >= self.limit {
+        if self.own >= self.limit {
             return Admission::Full;
         }
+        self.own += 1;
+        let key = self.insert(id, pod, created);
+        self.children.entry(pod.clone()).or_default().push(key);
+        Admission::Admitted(key)
+    }
+
+    /// Adds a nested container, of which the tree that finds them bounds the number.
+    pub(crate) fn admit_nested(
+        &mut self,
+        id: &ContainerId,
+        pod: &PodUid,
+        created: SystemTime,
+    ) -> Admission {
+        if self.keys.contains_key(id) {
+            return Admission::Known;
+        }
+        let key = self.insert(id, pod, created);
+        self.nested.entry(pod.clone()).or_default().push(key);
+        Admission::Admitted(key)
+    }
+
+    fn insert(&mut self, id: &ContainerId, pod: &PodUid, created: SystemTime) -> u64 {
         let key = self.next_key;
         self.next_key += 1;
         let member = Member { id: id.clone(), pod: pod.clone(), created, due: None };
         self.members.insert(key, member);
         self.keys.insert(id.clone(), key);
-        self.children.entry(pod.clone()).or_default().push(key);
-        Admission::Admitted(key)
+        key
     }
 
     /// Removes a container with its timer; returns its key.
@@ -81,11 +108,10 @@ impl Population {
         if let Some(due) = member.due {
             self.timers.remove(&(due, key));
         }
-        if let Some(children) = self.children.get_mut(&member.pod) {
-            children.retain(|child| *child != key);
-            if children.is_empty() {
-                self.children.remove(&member.pod);
-            }
+        if remove_child(&mut self.children, &member.pod, key) {
+            self.own -= 1;
+        } else {
+            remove_child(&mut self.nested, &member.pod, key);
         }
         Some(key)
     }
@@ -103,6 +129,11 @@ impl Population {
     /// The keys of a pod's containers.
     pub(crate) fn children(&self, pod: &PodUid) -> &[u64] {
         self.children.get(pod).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The keys of a pod's nested containers.
+    pub(crate) fn nested(&self, pod: &PodUid) -> &[u64] {
+        self.nested.get(pod).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// The pod's container that was created first; if several were, the one that was seen first.
@@ -136,6 +167,18 @@ impl Population {
     }
 }
 
+/// Returns whether it was there.
+fn remove_child(children: &mut HashMap<PodUid, Vec<u64>>, pod: &PodUid, key: u64) -> bool {
+    let Some(of_pod) = children.get_mut(pod) else { return false };
+    let before = of_pod.len();
+    of_pod.retain(|child| *child != key);
+    let is_removed = of_pod.len() < before;
+    if of_pod.is_empty() {
+        children.remove(pod);
+    }
+    is_removed
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -166,6 +209,24 @@ mod tests {
         assert_eq!(population.remove(&id(1)), None);
         assert_eq!(admit(&mut population, 3), Admission::Admitted(7));
         assert_eq!(population.children(&pod()), [6, 7]);
+    }
+
+    #[test]
+    fn nested_containers_take_nobodys_place_and_are_nobodys_eldest() {
+        let mut population = Population::new(1, 0);
+        let now = Instant::now();
+        assert_eq!(population.admit_nested(&id(1), &pod(), at(1)), Admission::Admitted(0));
+        assert_eq!(population.admit_nested(&id(1), &pod(), at(1)), Admission::Known);
+        assert_eq!(population.admit(&id(2), &pod(), at(2)), Admission::Admitted(1));
+        assert_eq!(population.admit(&id(3), &pod(), at(2)), Admission::Full);
+        assert_eq!(population.oldest_container(&pod()), Some(1));
+        assert_eq!((population.children(&pod()), population.nested(&pod())), (&[1][..], &[0][..]));
+        population.set_timer(0, now);
+        assert_eq!(population.pop_due(now), Some(0));
+        assert_eq!(population.remove(&id(1)), Some(0));
+        assert!(population.nested(&pod()).is_empty());
+        population.remove(&id(2));
+        assert_eq!(population.admit(&id(3), &pod(), at(2)), Admission::Admitted(2));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use rustix::io::Errno;
 mod accounting;
 mod driver;
 mod held;
+mod nested;
 mod poller;
 mod reports;
 
@@ -21,6 +22,7 @@ use ephemon_base::Heartbeat;
 use ephemon_cgroup::{Detected, Hierarchy, NoHierarchy};
 use ephemon_discovery::cgroups::{CgroupEvent, CgroupTree};
 use ephemon_discovery::inventory::Inventory;
+use ephemon_discovery::nested::NestedNames;
 use ephemon_model::node::NodeRoot;
 use ephemon_self_metrics::{Reason, SelfMetrics, Signal, Source};
 
@@ -64,6 +66,8 @@ pub struct Options {
     pub sample_budget: f64,
     /// Most containers captured at once; further ones are counted as dropped.
     pub max_containers: usize,
+    /// Most nested containers captured at once, likewise.
+    pub max_nested: usize,
     /// Where the thread shows that it makes progress.
     pub heartbeat: Heartbeat,
 }
@@ -123,14 +127,16 @@ pub fn start(
     let stop = Arc::new(AtomicBool::new(false));
 
     let root = hierarchy.watched_root().map(ToOwned::to_owned).unwrap_or_default();
-    let tree = CgroupTree::new(root, options.kubepods, hierarchy.has_events());
+    let tree = CgroupTree::new(root.clone(), options.kubepods, hierarchy.has_events())
+        .with_nested(options.max_nested);
+    let names = NestedNames::new(root, options.node.proc(), inventory.clone());
     poller.add(&*wake, WAKE).map_err(failed("epoll entry"))?;
     if let Some(fd) = tree.as_fd() {
         poller.add(fd, TREE).map_err(failed("epoll entry"))?;
     }
     let driver = Driver {
         held: Held::new(hierarchy, Population::new(options.max_containers, FIRST_KEY)),
-        reports: Reports { readings, inventory, self_metrics },
+        reports: Reports { readings, inventory, self_metrics, names },
         poller,
         cadence: Cadence { steady: options.sample_interval },
         budget: Budget::new(options.sample_budget),
@@ -198,10 +204,11 @@ impl Reader {
                 self.driver.balance_all();
                 next_balance = Instant::now() + BALANCE_INTERVAL;
             }
-            let due = self.driver.held.population.next_due();
-            let until = due.map_or(next_walk, |due| due.min(next_walk)).min(next_balance);
+            let due = [self.driver.held.population.next_due(), self.tree.next_check()];
+            let until = due.into_iter().flatten().fold(next_walk.min(next_balance), Instant::min);
             self.wait(until, &mut poll_events);
             self.read_events(&mut poll_events);
+            self.check_beside();
             self.run_due(&mut poll_events);
         }
         // The values at the end are reported until the process exits; no container is ended by the
@@ -252,6 +259,17 @@ impl Reader {
         }
     }
 
+    /// Looks at groups beside the kubelet's tree whose container is not known.
+    fn check_beside(&mut self) {
+        let now = Instant::now();
+        if self.tree.next_check().is_some_and(|due| due <= now) {
+            let mut events = Vec::new();
+            self.tree.check(&self.driver.proc, now, &mut events);
+            self.apply(events, Source::Inotify);
+            self.report_trouble();
+        }
+    }
+
     /// Reads the tree's events.
     fn read_tree(&mut self) {
         let mut events = Vec::new();
@@ -272,16 +290,22 @@ impl Reader {
             tracing::debug!(count = events.len(), "a walk found containers without an event");
         }
         self.apply(events, if self.started { Source::Rescan } else { Source::Startup });
+        self.driver.reports.names.check();
         self.started = true;
         self.report_trouble();
     }
 
     fn apply(&mut self, events: Vec<CgroupEvent>, source: Source) {
+        self.driver.held.engines.set_pending(self.tree.pending());
         for event in events {
             match event {
                 CgroupEvent::PodCreated(uid, path) => self.driver.pod_created(uid, &path, source),
                 CgroupEvent::Created(id, pod, path) => {
                     self.driver.created(&id, &pod, &path, source);
+                }
+                CgroupEvent::Nested(group) => self.driver.nested(&group, source),
+                CgroupEvent::ForeignIn(directory) => {
+                    self.driver.held.engines.has_foreign(directory);
                 }
                 CgroupEvent::Changed(id) => {
                     if let Some(key) = self.driver.held.population.key(&id) {
@@ -308,6 +332,13 @@ impl Reader {
     fn report_trouble(&mut self) {
         for trouble in self.tree.take_errors() {
             tracing::warn!("{trouble}");
+        }
+        let self_metrics = &self.driver.reports.self_metrics;
+        for _ in 0..self.tree.take_dropped() {
+            self_metrics.dropped(Signal::Metrics, Reason::Cap);
+        }
+        for _ in 0..self.tree.take_unattributed() {
+            self_metrics.dropped(Signal::Metrics, Reason::Unattributed);
         }
     }
 }

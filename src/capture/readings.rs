@@ -26,6 +26,8 @@ pub struct Record {
     pub read_at: SystemTime,
     /// The values.
     pub usage: Usage,
+    /// Whether an engine in another container made it.
+    pub nested: bool,
     /// Set once the container has ended and its values are final.
     pub ended: Option<Ended>,
 }
@@ -38,8 +40,12 @@ pub struct PodRecord {
     /// Its interfaces; empty if no process of the pod could be inspected.
     pub net: Vec<NetUsage>,
     /// |pod's own CPU counter − Σ its containers| ÷ pod's own counter, since the agent has watched
-    /// it. `None` until the pod has used enough for the ratio to be meaningful.
+    /// it. With nested containers beside the pod's cgroup their CPU time is part of the divisor, and
+    /// what of it may have been missed part of the difference. `None` until the pod has used enough for the ratio to be meaningful.
     pub accounting_error: Option<f64>,
+    /// CPU time in nanoseconds of nested containers beside the pod's cgroup, which is not in the
+    /// pod's own counter. `None` if there was none.
+    pub beside_cpu_ns: Option<u64>,
     /// Whether the pod's cgroup was removed.
     pub gone: bool,
 }
@@ -55,6 +61,8 @@ pub struct Snapshot {
 
 /// Most ends that are queued; the oldest is dropped first.
 pub const MAX_ENDS: usize = 2048;
+/// Most ends of nested containers among them, of which a job can make as many as it likes.
+const MAX_NESTED_ENDS: usize = MAX_ENDS / 4;
 /// Memory of a record in bytes, with values of a few devices.
 pub const RECORD_BYTES: usize = 1536;
 
@@ -88,8 +96,18 @@ struct Pages {
     pods: HashMap<PodUid, Arc<PodRecord>>,
     /// Ends since they were last taken; `None` if they are not followed.
     ends: Option<VecDeque<End>>,
+    /// How many of them are of nested containers.
+    nested_ends: usize,
     /// Number of ends that were dropped.
     lost: u64,
+}
+
+// === impl End ===
+
+impl End {
+    fn is_nested(&self) -> bool {
+        matches!(self, Self::Container(record) if record.nested)
+    }
 }
 
 // === impl Readings ===
@@ -122,7 +140,7 @@ impl Readings {
 
     fn record(&self, record: &Record, complete: bool) {
         let Some(history) = &self.0.history else { return };
-        let Record { id, pod, created, read_at, usage, ended } = record;
+        let Record { id, pod, created, read_at, usage, ended, nested: _ } = record;
         let ms = |at| clock::unix_ns(at) / 1_000_000;
         let (created_ms, at_ms, last) = (ms(*created), ms(*read_at), ended.is_some());
         history.add(&Sample { pod, id, created_ms, at_ms, usage, complete, last });
@@ -167,6 +185,7 @@ impl Readings {
     pub fn take_ends(&self) -> (Vec<End>, u64) {
         let mut pages = self.pages();
         let ends = pages.ends.as_mut().map(std::mem::take).unwrap_or_default();
+        pages.nested_ends = 0;
         (ends.into(), std::mem::take(&mut pages.lost))
     }
 
@@ -226,10 +245,16 @@ impl Readings {
 impl Pages {
     fn note(&mut self, end: End) {
         let Some(ends) = &mut self.ends else { return };
+        if end.is_nested() && self.nested_ends >= MAX_NESTED_ENDS {
+            self.lost = self.lost.saturating_add(1);
+            return;
+        }
         if ends.len() >= MAX_ENDS {
-            ends.pop_front();
+            let first = ends.pop_front();
+            self.nested_ends -= usize::from(first.is_some_and(|first| first.is_nested()));
             self.lost = self.lost.saturating_add(1);
         }
+        self.nested_ends += usize::from(end.is_nested());
         ends.push_back(end);
     }
 }
@@ -248,6 +273,7 @@ mod tests {
             created: SystemTime::UNIX_EPOCH,
             read_at: SystemTime::UNIX_EPOCH,
             usage: Usage::default(),
+            nested: false,
             ended: over.then_some(ended),
         }
     }
@@ -285,6 +311,7 @@ mod tests {
             pod: record(1, false).pod,
             net: Vec::new(),
             accounting_error: None,
+            beside_cpu_ns: None,
             gone,
         };
         assert!(!is_changed(&|| readings.enter_pod(pod(false))));
@@ -302,5 +329,20 @@ mod tests {
         let (ends, lost) = readings.take_ends();
         assert_eq!((ends.len(), lost), (MAX_ENDS, 3));
         assert!(matches!(&ends[0], End::Container(first) if **first == record(3, true)));
+    }
+
+    #[test]
+    fn ends_of_nested_containers_drop_nobody_elses() {
+        let readings = Readings::default();
+        readings.follow_ends();
+        readings.enter(record(0, true));
+        for number in 1..=MAX_ENDS {
+            readings.enter(Record { nested: true, ..record(number, true) });
+        }
+        let (ends, lost) = readings.take_ends();
+        assert_eq!((ends.len(), lost), (1 + MAX_NESTED_ENDS, (MAX_ENDS - MAX_NESTED_ENDS) as u64));
+        assert!(matches!(&ends[0], End::Container(first) if **first == record(0, true)));
+        readings.enter(Record { nested: true, ..record(1, true) });
+        assert_eq!(readings.take_ends().0.len(), 1, "there is room again");
     }
 }

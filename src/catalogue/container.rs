@@ -284,7 +284,9 @@ impl Container {
 fn info(container: &Container, points: &mut dyn Points) {
     let record = &container.record;
     let image = container.facts.as_ref().and_then(|facts| facts.image.as_deref());
-    let labels = [record.id.as_str().into(), record.pod.as_str().into(), image.into()];
+    let engine_id = container.facts.as_ref().and_then(|facts| facts.engine_id.as_deref());
+    let id = engine_id.unwrap_or(record.id.as_str());
+    let labels = [id.into(), record.pod.as_str().into(), image.into()];
     points.put(&labels, Some(Value::Count(1)));
 }
 

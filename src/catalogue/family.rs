@@ -1,7 +1,7 @@
 //! The table by Prometheus' names.
 
 use super::row::{Kind, Metric, Row, Scope};
-use super::{agent, container, job, pod};
+use super::{agent, container, debug, job, pod};
 
 /// The unit that a family's name ends in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +38,7 @@ pub fn families() -> impl Iterator<Item = Family> {
     of(container::ROWS, Scope::Container)
         .chain(of(pod::ROWS, Scope::Pod))
         .chain(of(job::ROWS, Scope::Job))
+        .chain(of(debug::ROWS, Scope::Debug))
         .chain(agent)
 }
 
@@ -132,7 +133,8 @@ mod tests {
         let containers = container::ROWS.iter().map(|row| &row.metric);
         let pods = pod::ROWS.iter().map(|row| &row.metric);
         let jobs = job::ROWS.iter().map(|row| &row.metric);
-        for metric in containers.chain(pods).chain(jobs).chain(agent::metrics()) {
+        let debug = debug::ROWS.iter().map(|row| &row.metric);
+        for metric in containers.chain(pods).chain(jobs).chain(debug).chain(agent::metrics()) {
             let Some(name) = metric.family else { continue };
             let expected: &[&str] = match Unit::of(name) {
                 Some(Unit::Seconds) => &["s", "By.s"],

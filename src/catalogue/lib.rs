@@ -10,6 +10,7 @@
 
 pub mod agent;
 pub mod container;
+pub mod debug;
 pub mod job;
 pub mod names;
 pub mod pod;

@@ -52,6 +52,13 @@ pub static ROWS: &[Row<PodRecord>] = &[
     Metric::gauge("1", "How far the sum of a pod's containers is from the pod's own CPU counter.")
         .family("ephemon_pod_cpu_accounting_error_ratio")
         .one(|pod| pod.accounting_error.map(Value::Float)),
+    // In OTLP the nested containers say it themselves.
+    Metric::counter(
+        "s",
+        "CPU time of nested containers whose cgroups are beside the pod's: not in the pod's own counter.",
+    )
+    .family("ephemon_pod_beside_cpu_usage_seconds_total")
+    .one(|pod| pod.beside_cpu_ns.map(Value::Nanos)),
 ];
 
 /// Both directions, one instrument.

@@ -22,6 +22,7 @@ pub fn families_markdown() -> String {
         section(Scope::Container, "Containers"),
         section(Scope::Pod, "Pods"),
         section(Scope::Job, "Jobs"),
+        section(Scope::Debug, "Debug containers"),
         section(Scope::Agent, "The agent"),
     ];
     sections.join("\n")

@@ -29,6 +29,8 @@ pub enum Scope {
     Pod,
     /// All jobs of one name. In OTLP the resource is the agent that counted them.
     Job,
+    /// A container that was attached to a pod by hand.
+    Debug,
     /// The agent itself.
     Agent,
 }
@@ -125,6 +127,7 @@ impl Scope {
             Self::Container => &["namespace", "pod", "container", "container_type"],
             Self::Pod => &["namespace", "pod"],
             Self::Job => &["namespace", "organization", "repository", "workflow", "job_id"],
+            Self::Debug => &["namespace", "pod", "container"],
             Self::Agent => &[],
         }
     }

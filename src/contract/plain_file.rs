@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, openat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2};
 
 /// Opens a regular file with only one name; if there is none and `mode` is given, creates it.
 ///
@@ -45,6 +45,27 @@ pub fn read_at(directory: impl AsFd, name: &str) -> io::Result<File> {
         return Err(not_plain());
     }
     reopen(&held, OpenOptions::new().read(true))
+}
+
+/// Opens a regular file for reading, with `root` as the root directory: of absolute paths, of links
+/// and of `..` (`openat2(2)`, `RESOLVE_IN_ROOT`). It may be in another file system, as a volume is.
+///
+/// Where the file system is served by a process (FUSE), this can block for as long as that process
+/// likes.
+///
+/// # Errors
+///
+/// Another kind of file is there, the file cannot be opened, or the kernel is older than Linux 5.6.
+pub fn read_in_root(root: impl AsFd, path: &str) -> io::Result<File> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let held = openat2(root, path, flags, Mode::empty(), resolve)?;
+    if !is_plain(&stat(&held)?) {
+        return Err(not_plain());
+    }
+    // Does not wait for the holder of a lease (`F_SETLEASE`).
+    let nonblock = OFlags::NONBLOCK.bits().cast_signed();
+    reopen(&held, OpenOptions::new().read(true).custom_flags(nonblock))
 }
 
 fn hold(directory: impl AsFd, path: &Path) -> io::Result<OwnedFd> {
@@ -144,5 +165,29 @@ mod tests {
         let proc = File::open("/").unwrap();
         assert!(read_at(&proc, "proc/self/status").is_err());
         assert!(read_at(&proc, "proc/version").is_err());
+    }
+
+    #[test]
+    fn links_lead_nowhere_out_of_the_root() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::create_dir_all(at("root/etc")).unwrap();
+        fs::write(at("secret"), "the node's").unwrap();
+        fs::write(at("root/secret"), "its own").unwrap();
+        symlink("/", at("root/etc/top")).unwrap();
+        symlink("../../..", at("root/etc/up")).unwrap();
+        symlink(at("secret"), at("root/absolute")).unwrap();
+        symlink("/proc/self/root", at("root/magic")).unwrap();
+        let fifo = FileType::Fifo;
+        rustix::fs::mknodat(CWD, at("root/pipe"), fifo, 0o600.into(), 0).unwrap();
+        let root = File::open(at("root")).unwrap();
+        for path in ["/secret", "secret", "../secret", "/etc/top/secret", "/etc/up/secret"] {
+            let mut text = String::new();
+            read_in_root(&root, path).unwrap().read_to_string(&mut text).unwrap();
+            assert_eq!(text, "its own", "{path}");
+        }
+        for path in ["/absolute", "/magic/etc/hostname", "/pipe", "/etc", "/nothing", ""] {
+            assert!(read_in_root(&root, path).is_err(), "{path}");
+        }
     }
 }

@@ -25,6 +25,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::Api;
 use tokio::sync::oneshot;
 
+use super::debug_containers::DebugContainers;
 use super::inventory::Inventory;
 use failure::Failure;
 use follow::Follow;
@@ -115,10 +116,26 @@ impl Watch {
 
     /// Keeps the inventory up to date, with a list and a watch for each selector; never returns.
     /// `listed` is notified when the first list of each is complete.
-    pub async fn run(self, inventory: Inventory, listed: oneshot::Sender<()>) -> Infallible {
-        let union = Union::new(inventory, self.options.pod_selectors.len());
+    /// Containers that were attached to these pods by hand are listed in `debug`.
+    pub async fn run(
+        self,
+        inventory: Inventory,
+        debug: Option<DebugContainers>,
+        listed: oneshot::Sender<()>,
+    ) -> Infallible {
+        let union = Union::new(inventory, self.options.pod_selectors.len()).with_debug(debug);
+        self.follow(union, listed).await
+    }
+
+    /// Only lists containers that were attached to pods by hand; never returns.
+    pub async fn run_for_debug(self, debug: DebugContainers) -> Infallible {
+        let union = Union::for_debug(debug, self.options.pod_selectors.len());
+        self.follow(union, oneshot::channel::<()>().0).await
+    }
+
+    async fn follow(&self, union: Union, listed: oneshot::Sender<()>) -> Infallible {
         let follow = |(place, selector): (usize, &String)| {
-            Follow::new(&self, &union, place, labels(selector)).run().boxed()
+            Follow::new(self, &union, place, labels(selector)).run().boxed()
         };
         let follows = self.options.pod_selectors.iter().enumerate().map(follow);
         let first = async {

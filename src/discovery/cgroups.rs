@@ -1,11 +1,20 @@
 //! Creation and removal of cgroups: inotify on kubepods, the `QoS` directories and each pod, and a
 //! walk of the tree that finds whatever the events missed.
 //!
+//! `nested` has the groups of containers in containers, `nested_watch` follows them, and `beside`
+//! finds whose those are that lie outside the kubelet's tree.
+//!
 //! Not a separate thread: `capture` owns one instance and polls it, because the code that takes
 //! final readings must learn of a removal immediately.
 
+pub(crate) mod ancestry;
+mod beside;
+mod directories;
+mod error;
+mod nested;
+mod nested_watch;
+
 use std::collections::{HashMap, HashSet};
-use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -15,6 +24,11 @@ use ephemon_cgroup::name::Below;
 use ephemon_model::{ContainerId, PodUid};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
+
+use directories::{directories, some_directories};
+pub use error::WatchError;
+use nested::Groups;
+pub use nested::{MAX_NESTED, MAX_NESTED_PER_CONTAINER, NESTED_GROUPS_BYTES, NestedGroup};
 
 /// Buffer for one read of events, in bytes: about 800 events.
 const EVENT_BUFFER_BYTES: usize = 64 * 1024;
@@ -26,34 +40,18 @@ pub enum CgroupEvent {
     PodCreated(PodUid, PathBuf),
     /// A container's directory was created, at this path below the watched root.
     Created(ContainerId, PodUid, PathBuf),
-    /// A container's `cgroup.events` changed.
+    /// The group of a nested container was found.
+    Nested(Box<NestedGroup>),
+    /// In this directory of an engine are groups of containers that are not captured.
+    ForeignIn(PathBuf),
+    /// The `cgroup.events` of a container, or of a nested one by its key, changed.
     Changed(ContainerId),
-    /// A container's directory was removed.
+    /// The directory of a container, or of a nested one by its key, was removed.
     Removed(ContainerId),
     /// A pod's directory was removed.
     PodRemoved(PodUid),
     /// The kernel dropped events; only a walk can find the changes.
     Overflow,
-}
-
-/// Why events are missing. The walk continues, and finds changes later.
-#[derive(Debug, thiserror::Error)]
-pub enum WatchError {
-    /// No inotify instance can be created.
-    #[error(
-        "cannot create an inotify instance: {0}; raise sysctl fs.inotify.max_user_instances \
-         (until then new containers are found by walking the tree)"
-    )]
-    NoInstance(#[source] io::Error),
-    /// No further watch can be created.
-    #[error(
-        "no inotify watch left for {path}; raise sysctl fs.inotify.max_user_watches (until then \
-         changes there are found by walking the tree)"
-    )]
-    NoWatch {
-        /// The directory or file.
-        path: PathBuf,
-    },
 }
 
 /// The watched tree.
@@ -66,6 +64,7 @@ pub struct CgroupTree {
     watches: HashMap<i32, Watched>,
     by_container: HashMap<ContainerId, (PodUid, Option<i32>)>,
     pods: HashMap<PodUid, PathBuf>,
+    nested: Groups,
     watch_events_files: bool,
     buffer: Vec<MaybeUninit<u8>>,
     trouble: Vec<WatchError>,
@@ -78,8 +77,10 @@ enum Watched {
     Pods(PathBuf),
     /// A pod's directory, with containers in it.
     Pod(PodUid, PathBuf),
-    /// A container's `cgroup.events`.
+    /// The `cgroup.events` of a container, or of a nested one.
     Events(ContainerId),
+    /// A directory in which engines make groups.
+    Nested(PathBuf),
 }
 
 // === impl CgroupTree ===
@@ -103,6 +104,7 @@ impl CgroupTree {
             watches: HashMap::new(),
             by_container: HashMap::new(),
             pods: HashMap::new(),
+            nested: Groups::default(),
             watch_events_files,
             buffer: vec![MaybeUninit::uninit(); EVENT_BUFFER_BYTES],
             trouble,
@@ -164,6 +166,7 @@ impl CgroupTree {
         events: &mut Vec<CgroupEvent>,
     ) {
         if mask.contains(ReadFlags::QUEUE_OVERFLOW) {
+            self.nested.list_again();
             events.push(CgroupEvent::Overflow);
             return;
         }
@@ -193,7 +196,11 @@ impl CgroupTree {
                     self.bury(&id, events);
                 }
             }
-            (Watched::Pods(_) | Watched::Pod(..), None) => {}
+            (Watched::Nested(at), Some(name)) if mask.contains(ReadFlags::ISDIR) => {
+                let is_new = mask.intersects(ReadFlags::CREATE | ReadFlags::MOVED_TO);
+                self.nested_changed(&at, name, is_new, events);
+            }
+            (Watched::Nested(_), _) | (Watched::Pods(_) | Watched::Pod(..), None) => {}
         }
     }
 
@@ -216,6 +223,7 @@ impl CgroupTree {
         for uid in dead {
             self.bury_pod(&uid, events);
         }
+        self.walk_nested(events);
         let found = events.get(before..).unwrap_or_default();
         found.iter().filter(|event| matches!(event, CgroupEvent::Created(..))).count()
     }
@@ -300,7 +308,8 @@ impl CgroupTree {
             }
         }
         self.by_container.insert(id.clone(), (uid.clone(), watch));
-        events.push(CgroupEvent::Created(id, uid.clone(), path));
+        events.push(CgroupEvent::Created(id.clone(), uid.clone(), path.clone()));
+        self.watch_container(id, uid, &path, events);
     }
 
     fn bury(&mut self, id: &ContainerId, events: &mut Vec<CgroupEvent>) {
@@ -310,6 +319,7 @@ impl CgroupTree {
         if let Some(watch) = watch {
             self.unwatch(watch);
         }
+        self.bury_nested(id, events);
         events.push(CgroupEvent::Removed(id.clone()));
     }
 
@@ -371,18 +381,6 @@ impl CgroupTree {
             tracing::trace!(%error, "the watch was already removed");
         }
     }
-}
-
-/// Names of the directories below a path; empty if it does not exist.
-fn directories(path: &Path) -> Vec<String> {
-    let Ok(entries) = std::fs::read_dir(path) else {
-        return Vec::new();
-    };
-    entries
-        .filter_map(Result::ok)
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect()
 }
 
 #[cfg(test)]

@@ -104,6 +104,17 @@ impl Known {
         }
     }
 
+    /// Whether a nested container can be identified: its id is the agent's own and no runtime's, so
+    /// that it is not shown by that.
+    pub fn names_nested(&self) -> bool {
+        self.verdict == Verdict::Wanted && self.container.is_some()
+    }
+
+    /// Whether its name was awaited for so long that there will be none.
+    pub fn is_nameless_for(&self, waited: Duration) -> bool {
+        self.verdict == Verdict::Wanted && self.container.is_none() && waited >= NAME_GRACE
+    }
+
     /// Identifies the container. `waited`: how long its name has been awaited; only called if
     /// something is missing.
     pub fn container(
@@ -207,6 +218,7 @@ fn unnamed_container(id: &ContainerId) -> Arc<ContainerFacts> {
         name: id.short().into(),
         container_type: ContainerType::Unknown,
         image: None,
+        engine_id: None,
         exit: None,
     })
 }
@@ -232,6 +244,7 @@ mod tests {
             name: "job".into(),
             container_type,
             image: None,
+            engine_id: None,
             exit: None,
         };
         Known {

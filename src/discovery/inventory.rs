@@ -6,6 +6,7 @@
 mod evidence;
 mod facts;
 mod named;
+mod nested;
 mod order;
 mod runners;
 mod snapshot;
@@ -27,12 +28,14 @@ pub use evidence::{Evidence, EvidenceSource, Observation, SpecEntry};
 pub use facts::MAX_LOGS_PER_POD;
 pub use facts::{GUARANTEED_SPEC_BYTES, MAX_TOTAL_SPEC_BYTES};
 pub use named::Named;
+pub use nested::{EngineNames, MAX_NESTED_KNOWN, NESTED_BYTES};
 pub use runners::{ORIGIN_BYTES, RunnerFacts, RunnerPod};
 pub use snapshot::{ListedContainer, ListedPod};
 pub use state::CONTAINER_BYTES;
 pub use state::{MAX_CONTAINERS, MAX_PODS, MAX_UNSEEN};
 pub use watched::{API_TIMEOUT, DELETED_RETENTION, UNLISTED_TIMEOUT};
 
+use crate::cgroups::NestedGroup;
 use crate::feed::Feed;
 use state::{State, Touched};
 use watched::ApiState;
@@ -61,6 +64,8 @@ pub struct ContainerFacts {
     pub container_type: ContainerType,
     /// The image as the spec names it.
     pub image: Option<Arc<str>>,
+    /// The id that its engine gave it, of a nested container. Not unique: a job may choose it.
+    pub engine_id: Option<Arc<str>>,
     /// How it ended.
     pub exit: Option<Exit>,
 }
@@ -148,6 +153,16 @@ impl Inventory {
         self.0.questions.notify_one();
     }
 
+    /// The group of a nested container was found. Returns the one that is forgotten for it.
+    pub fn nested_created(&self, group: &NestedGroup, at: SystemTime) -> Option<ContainerId> {
+        self.change(|state| state.nested_created(group, at, Instant::now()))
+    }
+
+    /// What its engine calls a nested container; `None` if that cannot be found out.
+    pub fn nested_named(&self, key: &ContainerId, names: Option<EngineNames>) {
+        self.change(|state| state.nested_named(key, names));
+    }
+
     /// Sets the path of a container's cgroup below the hierarchy's root.
     pub fn stands_at(&self, id: &ContainerId, cgroup: &Path) {
         self.change(|state| state.stands_at(id, cgroup));
@@ -179,7 +194,11 @@ impl Inventory {
 
     /// The container, if a source has reported its name. A sandbox is named `POD`.
     pub fn container(&self, pod: &PodUid, id: &ContainerId) -> Option<Arc<ContainerFacts>> {
-        self.state().container(pod, id)
+        let mut state = self.state();
+        if state.is_nested(pod, id) {
+            return state.nested_facts(pod, id, Instant::now());
+        }
+        state.container(pod, id)
     }
 
     /// The container with this name, if a source has reported it.

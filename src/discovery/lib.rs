@@ -4,15 +4,18 @@
 //! by name, from three sources: [`api`] the API server, [`logs`] the kubelet's log directories,
 //! [`cri`] the container runtime. Each runs independently of the others. [`identity`] identifies a
 //! container, or reports that it is too early to do so; the [`feed`] notifies readers of changed
-//! pods. [`runner_jobs`] asks ARC which job a runner has.
+//! pods. [`runner_jobs`] asks ARC which job a runner has. [`nested`] finds the names of containers in
+//! containers, and [`debug_containers`] lists what was attached to pods by hand.
 
 pub mod api;
 pub mod cgroups;
 pub mod cri;
+pub mod debug_containers;
 pub mod feed;
 pub mod identity;
 pub mod inventory;
 pub mod logs;
+pub mod nested;
 pub mod pod_view;
 pub mod runner_jobs;
 mod text;

@@ -63,7 +63,8 @@ impl JobEvidence {
         if let Some(end) = &runner_end {
             end.enter(&mut steps, &mut containers);
         }
-        let of_its_time = |one: &Container| one.role != Role::Debug || window.meets(&one.window);
+        let is_others = |one: &Container| matches!(one.role, Role::Debug | Role::Nested);
+        let of_its_time = |one: &Container| !is_others(one) || window.meets(&one.window);
         containers.retain(of_its_time);
         fit(&window, &mut phases, &mut steps, &mut containers);
         let parts = Parts { phases: &phases, steps: &steps, containers: &containers };

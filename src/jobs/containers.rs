@@ -123,6 +123,7 @@ fn role(
         (Some("step"), ContainerType::Ephemeral) => Role::Step,
         (_, ContainerType::Ephemeral) if job_evidence.is_debug(name) => Role::Debug,
         (_, ContainerType::Ephemeral) => Role::Other,
+        (_, ContainerType::Nested | ContainerType::NestedBeside) => Role::Nested,
         // Without an API nobody says what a container is, but an init of ours runs in no other.
         (_, ContainerType::Unknown) if init.is_some() => Role::Other,
         _ => Role::Runner,
@@ -200,8 +201,9 @@ impl Part<'_> {
             figures,
             proof,
             log: job_evidence.logs.get(&self.name).copied(),
+            // Nobody reports how a nested one ended.
             settled: final_seen
-                && exit.is_some()
+                && (exit.is_some() || self.role == Role::Nested)
                 && self.ci().is_none_or(|ci| ci_pod::is_recorded(ci, self.role)),
         })
     }
@@ -251,14 +253,14 @@ impl Part<'_> {
         let code = told.map(|exit| exit.code);
         let code = code.or_else(|| Some(i32::from(self.init?.ended?.1)));
         let reason = told.map(|exit| &*exit.reason).unwrap_or_default();
-        let Some(end) = end else { return Outcome::SUCCESS };
+        let Some(end) = end.filter(|_| self.role != Role::Nested) else { return Outcome::SUCCESS };
         // Without an API nobody says what a container is for, but the hook stops all that are its. A
         // CI system stops its own so when the job is over.
         let hooks = match self.role {
             Role::Job | Role::Service => true,
             Role::Other => self.init.is_some(),
             Role::Step => self.is_stopped,
-            Role::Runner | Role::Debug => false,
+            Role::Runner | Role::Debug | Role::Nested => false,
         };
         let stopped =
             hooks && (self.ci().is_some() || self.stopping.is_some_and(|from| end.ns >= from));

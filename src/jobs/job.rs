@@ -197,6 +197,8 @@ pub enum Role {
     /// An ephemeral container in a runner's pod that is not the hook's, as `kubectl debug` makes: no
     /// part of the job.
     Debug,
+    /// Made by a container engine in one of the pod's containers.
+    Nested,
 }
 
 /// How far figures are proven.
@@ -237,7 +239,7 @@ impl Role {
     pub fn is_of_job(self) -> bool {
         match self {
             Self::Job | Self::Service | Self::Step | Self::Other => true,
-            Self::Runner | Self::Debug => false,
+            Self::Runner | Self::Debug | Self::Nested => false,
         }
     }
 
@@ -250,6 +252,7 @@ impl Role {
             Self::Runner => "runner",
             Self::Other => "other",
             Self::Debug => "debug",
+            Self::Nested => "nested",
         }
     }
 }

@@ -24,6 +24,8 @@ use super::step_log::{StepLog, Taken};
 pub const MAX_RECORDS: usize = 4096;
 /// Most containers held of one pod, and most entries of its spec.
 pub const MAX_CONTAINERS: usize = 1024;
+/// Most of them that are nested, of which a job makes as many as it likes.
+const MAX_NESTED: usize = 256;
 /// Most memory of one pod's records, and of what the runner's log says of steps, bytes: some 900 steps.
 pub const MAX_RECORD_BYTES: usize = 3 * 512 * 1024;
 /// Most memory of one pod's containers and spec, bytes.
@@ -59,6 +61,8 @@ pub struct JobEvidence {
     fact_bytes: usize,
     /// No container and no entry of the spec is taken that is not there already.
     closed: bool,
+    /// The same for nested containers.
+    closed_to_nested: bool,
 }
 
 // === impl JobEvidence ===
@@ -85,6 +89,7 @@ impl JobEvidence {
             record_bytes: 0,
             fact_bytes: 0,
             closed: false,
+            closed_to_nested: false,
         }
     }
 
@@ -273,7 +278,10 @@ impl JobEvidence {
 
     fn sighted(&mut self, sighted: Sighted) -> bool {
         let bytes = weight::container(&sighted);
-        let room = self.containers.len() < MAX_CONTAINERS && self.has_room(bytes);
+        let is_nested = sighted.container_type.is_nested();
+        let room = self.containers.len() < MAX_CONTAINERS
+            && self.has_room(bytes)
+            && !(is_nested && self.is_full_of_nested(bytes));
         match self.containers.get_mut(&sighted.id) {
             Some(known) => {
                 let before = known.clone();
@@ -287,8 +295,20 @@ impl JobEvidence {
                 self.containers.insert(sighted.id.clone(), sighted);
                 true
             }
+            None if is_nested => {
+                self.left_out += u64::from(!std::mem::replace(&mut self.closed_to_nested, true));
+                false
+            }
             None => self.close(),
         }
+    }
+
+    /// Whether nested containers have their share. They leave half of the memory to others.
+    fn is_full_of_nested(&self, bytes: usize) -> bool {
+        let nested = self.containers.values().filter(|one| one.container_type.is_nested());
+        self.closed_to_nested
+            || nested.count() >= MAX_NESTED
+            || self.fact_bytes.saturating_add(bytes) > MAX_FACT_BYTES / 2
     }
 
     /// Whether so much of containers and spec may come.

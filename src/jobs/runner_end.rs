@@ -73,7 +73,7 @@ impl RunnerEnd {
             one.outcome = match one.role {
                 Role::Job | Role::Service => Outcome { exit_code: code, ..Outcome::SUCCESS },
                 Role::Step | Role::Other => Outcome::error(Fault::Runner, code),
-                Role::Runner | Role::Debug => continue,
+                Role::Runner | Role::Debug | Role::Nested => continue,
             };
         }
     }

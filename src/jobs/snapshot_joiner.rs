@@ -109,6 +109,7 @@ mod tests {
             pod: PodUid::parse("0e269fa4-f505-4963-9096-958063077203").unwrap(),
             created: at(10),
             read_at: at(second),
+            nested: false,
             usage,
             ended: (second == 14).then(|| Ended { at: at(14), quality: Quality::Exact }),
         }

@@ -269,9 +269,11 @@ impl Kept {
 }
 
 fn container_type(text: &str) -> ContainerType {
-    use ContainerType::{Container, Ephemeral, Init, SharedSandbox, Sidecar, Unknown};
+    use ContainerType::{
+        Container, Ephemeral, Init, Nested, NestedBeside, SharedSandbox, Sidecar, Unknown,
+    };
     // The sandbox of other pods is never kept.
-    let all = [Container, Init, Sidecar, Ephemeral, SharedSandbox];
+    let all = [Container, Init, Sidecar, Ephemeral, SharedSandbox, Nested, NestedBeside];
     all.into_iter().find(|it| it.as_str() == text).unwrap_or(Unknown)
 }
 

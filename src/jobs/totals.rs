@@ -16,7 +16,10 @@ impl Totals {
             some.map(|one| one.figures).reduce(Figures::and).unwrap_or_default()
         };
         let is_init = |one: &Container| one.container_type == ContainerType::Init;
-        let is_runners = |one: &Container| one.role == Role::Runner && !is_init(one);
+        // What an engine made below a container of the pod is in that container's figures.
+        let is_beside = |one: &Container| one.container_type == ContainerType::NestedBeside;
+        let is_runners =
+            |one: &Container| is_beside(one) || (one.role == Role::Runner && !is_init(one));
         let of_job = |one: &Container| one.role.is_of_job();
         let has_own = containers.iter().filter(counted).any(of_job);
         let is_included = |one: &Container| if has_own { of_job(one) } else { is_runners(one) };

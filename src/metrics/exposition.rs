@@ -15,7 +15,7 @@ mod writer;
 
 use std::mem;
 
-use ephemon_catalogue::{Container, Row, agent, container, job, pod};
+use ephemon_catalogue::{Container, Row, agent, container, debug, job, pod};
 
 use self::families::Families;
 use self::lines::Lines;
@@ -54,6 +54,9 @@ fn write(view: &View, writer: &mut impl Writer) {
     }
     for row in job::ROWS {
         family(writer, row, view.jobs.iter().map(|shown| (shown.labels(), &shown.series)));
+    }
+    for row in debug::ROWS {
+        family(writer, row, view.debug.iter().map(|shown| (shown.labels(), shown.container())));
     }
     family(writer, &agent::BUILD, [("", &view.build)]);
     family(writer, &agent::SETTINGS, [("", &view.settings)]);

@@ -3,6 +3,7 @@
 //! Families are the rows of `ephemon_catalogue`; `roster` decides who is shown under which labels;
 //! `retention` how long the ended stay; `exposition` turns a view into text; `scrape` joins them.
 
+mod debug_view;
 mod devices;
 mod exposition;
 mod filter;
@@ -13,6 +14,7 @@ mod roster;
 mod scrape;
 mod view;
 
+pub use debug_view::DebugView;
 pub use devices::DeviceNames;
 pub use exposition::render;
 pub use filter::{Filter, Pattern, PatternError};

@@ -45,6 +45,8 @@ pub(super) struct Retention {
 pub(super) struct EndedContainer {
     pub(super) id: ContainerId,
     pub(super) at: SystemTime,
+    /// An engine in another container made it.
+    pub(super) nested: bool,
     /// A newer container has the same labels, so this one can no longer be shown.
     pub(super) superseded: bool,
 }
@@ -124,9 +126,12 @@ impl Retention {
             departures.push(Departure { id: container.id.clone(), lost });
         }
 
+        let nested = staying.iter().filter(|container| container.nested).count();
         let excess = staying.len().saturating_sub(self.limits.count);
+        // A job makes as many nested ones as it likes: they go before others, and have a share.
+        let excess = excess.max(nested.saturating_sub(self.limits.count.div_ceil(4)));
         if excess > 0 {
-            staying.sort_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id)));
+            staying.sort_by(|a, b| (!a.nested, a.at, &a.id).cmp(&(!b.nested, b.at, &b.id)));
             departures.extend(
                 staying.iter().take(excess).map(|container| Departure {
                     id: container.id.clone(),

@@ -84,6 +84,10 @@ impl Roster {
         let mut inhabited = HashSet::new();
         for record in &snapshot.containers {
             let known = known(&record.pod, Some(&record.id));
+            // Its key is the agent's own: without a name there is nothing to show.
+            if record.nested && !known.names_nested() {
+                continue;
+            }
             let mut since = None;
             let answer = known.container(&record.pod, &record.id, TERMS, || {
                 let met = self.met(record, now);

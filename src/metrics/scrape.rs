@@ -13,6 +13,7 @@ use ephemon_base::lock;
 use ephemon_capture::readings::{Readings, Snapshot};
 use ephemon_catalogue::pod::MAX_INTERFACES;
 use ephemon_catalogue::{Build, Settings};
+use ephemon_discovery::debug_containers::DebugContainers;
 use ephemon_discovery::identity::Known;
 use ephemon_discovery::inventory::Inventory;
 use ephemon_jobs::JobsView;
@@ -23,6 +24,7 @@ use ephemon_self_metrics::{Reason, SelfMetrics, Signal};
 use hyper::body::Bytes;
 
 use self::texts::Texts;
+use super::debug_view::DebugView;
 use super::devices::Devices;
 use super::exposition::{render, weigh};
 use super::filter::Filter;
@@ -54,6 +56,8 @@ pub struct Options {
     pub logs: Ledger,
     /// Where jobs are counted.
     pub jobs: JobsView,
+    /// Containers that were attached by hand.
+    pub debug: DebugContainers,
 }
 
 /// Serves scrapes. Cheap to clone.
@@ -117,6 +121,7 @@ impl Default for Options {
             filter: Filter::default(),
             logs: Ledger::default(),
             jobs: JobsView::default(),
+            debug: DebugContainers::default(),
         }
     }
 }
@@ -210,6 +215,7 @@ impl Shared {
                 Some(EndedContainer {
                     id: record.id.clone(),
                     at: record.ended.as_ref()?.at,
+                    nested: record.nested,
                     superseded: cast.superseded.contains(&record.id),
                 })
             })
@@ -272,6 +278,7 @@ impl Shared {
             containers,
             pods,
             jobs: JobView::all(&self.options.jobs.shown()),
+            debug: DebugView::all(&self.options.debug),
             agent: self.self_metrics.registry().gather(),
             build: self.options.build,
             settings: self.options.settings.clone(),

@@ -13,6 +13,7 @@ use ephemon_jobs::tally::{Labels, OTHER};
 use ephemon_model::ContainerType;
 use prometheus::proto::MetricFamily;
 
+use super::debug_view::DebugView;
 use super::devices::DeviceNames;
 use super::filter::Filter;
 use super::label::push_label;
@@ -26,6 +27,8 @@ pub struct View {
     pub pods: Vec<PodView>,
     /// Jobs by name, in the order their series are to stand in.
     pub jobs: Vec<JobView>,
+    /// Containers that were attached by hand, in the order their series are to stand in.
+    pub debug: Vec<DebugView>,
     /// The agent's counters as the registry gathers them.
     pub agent: Vec<MetricFamily>,
     /// Which ephemon this is.

@@ -28,6 +28,11 @@ pub enum ContainerType {
     /// The pod's sandbox where all of the pod's containers run in it without cgroups of their own
     /// (gVisor, Kata Containers): reported under the name `POD`, as the whole pod.
     SharedSandbox,
+    /// Made by a container engine in one of the pod's containers, with a cgroup below that
+    /// container's: what it uses is part of what the outer container uses.
+    Nested,
+    /// The same, with a cgroup beside the pod's: what it uses is in no other container's values.
+    NestedBeside,
     /// Seen on the node, but its place in the spec is not known, at least not yet.
     Unknown,
 }
@@ -97,8 +102,15 @@ impl ContainerType {
             Self::Sidecar => "sidecar",
             Self::Ephemeral => "ephemeral",
             Self::Sandbox | Self::SharedSandbox => "sandbox",
+            Self::Nested => "nested",
+            Self::NestedBeside => "nested_beside",
             Self::Unknown => "unknown",
         }
+    }
+
+    /// Whether a container engine in another container made it.
+    pub fn is_nested(self) -> bool {
+        matches!(self, Self::Nested | Self::NestedBeside)
     }
 }
 

@@ -4,6 +4,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
+    debug_event::DebugEvent,
     log_end::LogEnd,
     names::SCHEMA_URL,
     record::{self, Entry},
@@ -61,6 +62,13 @@ impl Batch {
     pub fn push_end(&mut self, resource: &Arc<Resource>, end: &LogEnd) {
         self.scratch.clear();
         end.put(&mut self.scratch, resource);
+        self.add_scratch(resource);
+    }
+
+    /// Adds an event of a container that was attached by hand.
+    pub fn push_debug(&mut self, resource: &Arc<Resource>, event: &DebugEvent<'_>) {
+        self.scratch.clear();
+        event.put(&mut self.scratch);
         self.add_scratch(resource);
     }
 

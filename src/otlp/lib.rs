@@ -15,10 +15,12 @@ pub mod source;
 pub mod span;
 
 mod batch;
+mod debug_event;
 mod log_end;
 mod wire;
 
 pub use batch::Batch;
+pub use debug_event::DebugEvent;
 pub use log_end::LogEnd;
 pub use record::Entry;
 pub use source::{Job, Resource, Source};

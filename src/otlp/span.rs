@@ -208,8 +208,17 @@ impl Trace<'_> {
             let holds = step.window.start.ns <= container.window.start.ns;
             own && holds && container.is_of_step(step)
         });
-        let (parent, outer) =
-            step.map_or((job.span.span_id, &job.window), |step| (step.span_id, &step.window));
+        let around = container.name.split_once('/').filter(|_| container.role == Role::Nested);
+        let around = around.and_then(|(outer, _)| {
+            let holds =
+                |one: &&Container| *one.name == *outer && one.window.meets(&container.window);
+            job.containers.iter().find(holds)
+        });
+        let (parent, outer) = match (step, around) {
+            (Some(step), _) => (step.span_id, &step.window),
+            (None, Some(around)) => (around.span_id, &around.window),
+            (None, None) => (job.span.span_id, &job.window),
+        };
         let window = container.window.within(outer);
         let Some(mut span) = self.span(&container.name, container.span_id, parent, &window) else {
             return;

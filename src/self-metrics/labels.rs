@@ -61,6 +61,8 @@ pub enum Reason {
     Sampled,
     /// The record is sent without its text: what is to be masked in it is not known.
     Withheld,
+    /// A nested container beside the pods was over before it was known whose it is.
+    Unattributed,
 }
 
 /// What came of a request to a collector.
@@ -161,6 +163,7 @@ impl Reason {
             Self::RateLimited => "rate_limited",
             Self::Sampled => "sampled",
             Self::Withheld => "withheld",
+            Self::Unattributed => "unattributed",
         }
     }
 }

@@ -56,6 +56,7 @@ fn records() -> impl Iterator<Item = Record> {
         pod: PodUid::parse(&format!("0e269fa4-f505-4963-9096-{:012x}", n / 4)).expect("a UID"),
         created,
         read_at: created,
+        nested: false,
         usage: usage(n as u64),
         ended: None,
     })
@@ -71,6 +72,7 @@ fn pods(records: &[Record]) -> Vec<PodRecord> {
             pod,
             net: vec![net.clone()],
             accounting_error: Some(0.001),
+            beside_cpu_ns: None,
             gone: false,
         })
         .collect()

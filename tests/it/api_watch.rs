@@ -6,9 +6,11 @@
 mod script;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ephemon_discovery::api::Watch;
+use ephemon_discovery::debug_containers::DebugContainer;
 use ephemon_discovery::inventory::Verdict;
 use ephemon_model::{ContainerId, ContainerType, PodUid};
 use serde_json::{Value, json};
@@ -54,6 +56,14 @@ async fn the_recorded_list_and_watch_lead_to_the_recorded_containers() {
     assert_eq!(facts.image.as_deref(), Some("localhost/busybox:1"));
     assert_eq!(facts.exit.as_ref().unwrap().code, 3);
     assert_eq!(&*rig.inventory.pod(&pod).unwrap().name, "arc-runner-set-x7k2p-runner-b7w5d");
+    // Neither names a role of the hook: for a cluster they were attached by hand.
+    let debug = rig.debug.shown();
+    let is_step = |one: &&Arc<DebugContainer>| one.pod.uid == pod && &*one.container == "step-1";
+    let step = debug.iter().find(is_step).unwrap();
+    assert_eq!(step.field_manager.as_deref(), Some("Python-urllib"));
+    assert_eq!((step.command.as_deref(), step.exit_code), (Some("sh"), Some(3)));
+    assert!(step.attached.is_some_and(|at| at <= step.started.unwrap()));
+    assert!(step.duration().is_some());
     rig.until_done().await;
     for query in rig.finish() {
         assert!(query.contains("fieldSelector=spec.nodeName%3Dnode1"), "{query}");

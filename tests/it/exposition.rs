@@ -13,9 +13,10 @@ use std::time::{Duration, SystemTime};
 use ephemon_capture::readings::{PodRecord, Record};
 use ephemon_catalogue::{Build, Settings, families};
 use ephemon_crilog::{Account, Accounting};
+use ephemon_discovery::debug_containers::DebugContainers;
 use ephemon_discovery::inventory::ContainerFacts;
 use ephemon_metrics::{
-    ContainerView, DeviceNames, Filter, Format, Identity, PodView, View, render,
+    ContainerView, DebugView, DeviceNames, Filter, Format, Identity, PodView, View, render,
 };
 use ephemon_model::{
     ContainerId, ContainerType, CpuUsage, Ended, Exit, Faults, IoUsage, Limit, MemoryEvents,
@@ -24,6 +25,7 @@ use ephemon_model::{
 
 use crate::support::parts::{Part, all_there};
 use prometheus::{Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
+use serde_json::json;
 
 #[test]
 fn the_text_format_is_as_recorded() {
@@ -40,7 +42,9 @@ fn the_recording_shows_every_family_of_containers_pods_and_jobs() {
     let recorded = text(Format::Text);
     let shown = |name: &str| recorded.contains(&format!("# TYPE {name} "));
     let of_code = |name: &str| {
-        ["container", "pod", "job"].iter().any(|of| name.starts_with(&format!("ephemon_{of}_")))
+        ["container", "pod", "job", "debug"]
+            .iter()
+            .any(|of| name.starts_with(&format!("ephemon_{of}_")))
     };
     for family in families().filter(|family| of_code(family.name)) {
         assert!(shown(family.name), "{}", family.name);
@@ -114,12 +118,18 @@ fn view() -> View {
     let record = |digit: char, usage: Usage, ended: Option<Ended>| {
         let id = ContainerId::parse(&digit.to_string().repeat(64)).unwrap();
         let (created, read_at) = (at(0, 5), at(1, 0));
-        Arc::new(Record { id, pod: uid(), created, read_at, usage, ended })
+        Arc::new(Record { id, pod: uid(), created, read_at, nested: false, usage, ended })
     };
     let facts = |name: &str, image: &str, exit| {
         let container_type = ContainerType::Ephemeral;
         let image = Some(image.into());
-        Some(Arc::new(ContainerFacts { name: name.into(), container_type, image, exit }))
+        Some(Arc::new(ContainerFacts {
+            name: name.into(),
+            container_type,
+            image,
+            engine_id: None,
+            exit,
+        }))
     };
     let ended = Some(Ended { at: at(0, 300_000_007), quality: Quality::Exact });
     let killed = Some(Exit { code: 137, reason: "OOMKilled".into() });
@@ -161,7 +171,33 @@ fn view() -> View {
         build: Build { version: "1.2.3", revision: Some("0123abc") },
         devices: DeviceNames::new([((259, 0), "nvme0n1".to_owned())]),
         jobs: job::views(),
+        debug: DebugView::all(&debug()),
     }
+}
+
+/// One that was attached by hand and is over.
+fn debug() -> DebugContainers {
+    let pod = json!({
+        "metadata": {
+            "namespace": "ci", "name": "runner-1", "uid": uid().as_str(),
+            "managedFields": [{
+                "manager": "kubectl", "time": "2026-11-29T03:00:00Z",
+                "fieldsV1": {"f:spec": {"f:ephemeralContainers": {"k:{\"name\":\"debugger-x\"}": {}}}},
+            }],
+        },
+        "spec": {"containers": [], "ephemeralContainers": [{
+            "name": "debugger-x", "image": "busybox:1.36", "targetContainerName": "runner",
+            "command": ["sh"],
+        }]},
+        "status": {"ephemeralContainerStatuses": [{
+            "name": "debugger-x", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+            "state": {"terminated": {"exitCode": 3, "startedAt": "2026-11-29T03:00:02Z",
+                "finishedAt": "2026-11-29T03:00:44Z"}},
+        }]},
+    });
+    let list = DebugContainers::default();
+    list.apply(&serde_json::from_value(pod).unwrap());
+    list
 }
 
 /// A log that was rotated before it was read.
@@ -251,7 +287,13 @@ fn pod() -> PodRecord {
         transmit_errors: 3,
         transmit_dropped: 4,
     };
-    PodRecord { pod: uid(), net: vec![eth0], accounting_error: Some(0.000_25), gone: false }
+    PodRecord {
+        pod: uid(),
+        net: vec![eth0],
+        accounting_error: Some(0.000_25),
+        beside_cpu_ns: Some(2_500_000_000),
+        gone: false,
+    }
 }
 
 fn agent() -> Vec<prometheus::proto::MetricFamily> {

@@ -23,6 +23,8 @@ mod conventions;
 #[cfg(test)]
 mod dashboards;
 #[cfg(test)]
+mod debug_containers;
+#[cfg(test)]
 mod demo;
 #[cfg(test)]
 mod embedded_against_real;
@@ -52,6 +54,8 @@ mod limits;
 mod logs;
 #[cfg(test)]
 mod metric_reference;
+#[cfg(test)]
+mod nested;
 #[cfg(test)]
 mod otlp;
 #[cfg(test)]

@@ -103,6 +103,7 @@ impl Server {
             pod: PodUid::parse("0e269fa4-f505-4963-9096-958063077203").unwrap(),
             created: at,
             read_at: at,
+            nested: false,
             usage,
             ended: Some(Ended { at, quality: Quality::Exact }),
         });

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ephemon_capture::readings::{PodRecord, Record};
 use ephemon_discovery::identity::{self, ContainerIdentity, Terms};
 use ephemon_discovery::inventory::{ContainerFacts, Inventory};
-use ephemon_model::{PodRef, PodUid};
+use ephemon_model::{ContainerId, PodRef, PodUid};
 use ephemon_otlp::metric::Owner;
 use ephemon_otlp::{Job, Source};
 
@@ -40,11 +40,17 @@ impl Names {
     /// Looks up a container whose name has been awaited for `waited`.
     pub(super) fn container(&self, record: &Record, waited: Duration) -> Answer {
         let known = identity::Known::of(&self.inventory, &record.pod, Some(&record.id));
+        if record.nested && known.is_nameless_for(waited) {
+            return Answer::Nobody;
+        }
         let answer = known.container(&record.pod, &record.id, TERMS, || waited);
         answer.map(|ContainerIdentity { pod, facts }| {
             let source = Source {
                 container: facts.name.clone(),
-                container_id: Some(record.id.clone()),
+                container_id: match &facts.engine_id {
+                    Some(engine_id) => ContainerId::parse(engine_id).ok(),
+                    None => Some(record.id.clone()),
+                },
                 container_type: Some(facts.container_type),
                 image: facts.image.clone(),
                 job: self.job(&record.pod, &facts.name),
@@ -89,7 +95,7 @@ mod tests {
 
     use ephemon_discovery::identity::NAME_GRACE;
     use ephemon_discovery::inventory::{Evidence, EvidenceSource, Observation, SpecEntry};
-    use ephemon_model::{ContainerId, ContainerType, JobEnv, Usage};
+    use ephemon_model::{ContainerType, JobEnv, Usage};
     use ephemon_self_metrics::SelfMetrics;
 
     use super::*;
@@ -104,6 +110,7 @@ mod tests {
             pod: uid(),
             created: SystemTime::UNIX_EPOCH,
             read_at: SystemTime::UNIX_EPOCH,
+            nested: false,
             usage: Usage::default(),
             ended: None,
         }
@@ -179,7 +186,13 @@ mod tests {
         inventory.is_sandbox(&record().id);
         let answer = names(&inventory).container(&record(), NAME_GRACE);
         assert!(matches!(answer, Answer::Nobody), "{answer:?}");
-        let pod = PodRecord { pod: uid(), net: Vec::new(), accounting_error: None, gone: true };
+        let pod = PodRecord {
+            pod: uid(),
+            net: Vec::new(),
+            accounting_error: None,
+            beside_cpu_ns: None,
+            gone: true,
+        };
         let owner = known(&names(&inventory).pod(&pod, Duration::ZERO)).unwrap();
         assert!(owner.contains("\"ci.runner-1\"") && !owner.contains("container"), "{owner}");
 

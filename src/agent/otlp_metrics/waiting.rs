@@ -110,7 +110,13 @@ mod tests {
 
     fn end(number: usize) -> End {
         let pod = PodUid::parse(&format!("{number:032x}")).unwrap();
-        End::Pod(Arc::new(PodRecord { pod, net: Vec::new(), accounting_error: None, gone: true }))
+        End::Pod(Arc::new(PodRecord {
+            pod,
+            net: Vec::new(),
+            accounting_error: None,
+            beside_cpu_ns: None,
+            gone: true,
+        }))
     }
 
     fn known() -> Answer {

@@ -36,6 +36,9 @@ impl Held {
     /// process is charged for its last work after it has left its group, so the reading may have
     /// been too early: what the pod has used and no container accounts for belongs to this one.
     pub(super) fn close_exact(&mut self, mut container: Container, mut ended: Ended) -> Final {
+        if container.nested.is_some() {
+            return self.close_nested(&container, ended);
+        }
         if let (Some(left_ns), Some(read_ns)) =
             (self.cpu_left_over(&container), container.usage.cpu.usage_ns)
         {
@@ -49,12 +52,22 @@ impl Held {
 
     /// Adds the end of a container that is still held to its pod's accounting.
     pub(super) fn settle(&mut self, key: u64, ended: Ended) -> Option<Final> {
-        Some(settle(&mut self.pods, self.containers.get(&key)?, ended))
+        let container = self.containers.get(&key)?;
+        if container.nested.is_none() {
+            return Some(settle(&mut self.pods, container, ended));
+        }
+        let container = self.containers.remove(&key)?;
+        let last = self.close_nested(&container, ended);
+        self.containers.insert(key, container);
+        Some(last)
     }
 
     /// Removes a container's end, because it has a process again.
     pub(super) fn unsettle(&mut self, key: u64) {
         let Some(container) = self.containers.get(&key) else { return };
+        if container.nested.is_some() {
+            return self.unsettle_nested(key);
+        }
         if let Some(pod) = self.pods.get_mut(&container.pod) {
             pod.ledger.unsettle(&Additive::of(&container.usage));
         }
@@ -91,6 +104,9 @@ impl Held {
     /// Handles the removal of a container whose final reading was missed: its usage follows from
     /// the pod's own counters. Others that are found removed at the same time are handled with it.
     pub(super) fn close_missed(&mut self, container: Container) -> Closed {
+        if container.nested.is_some() {
+            return Closed { finals: vec![self.close_nested_missed(container)], pod: None };
+        }
         let uid = container.pod.clone();
         let mut missed = vec![container];
         let Some((own, living)) = self.read_pod(&uid, &mut missed) else {
@@ -102,6 +118,7 @@ impl Held {
         }
         let residual = self.pods.get(&uid).and_then(|pod| pod.ledger.residual(&own, &known));
         let finals = self.settle_missed(missed, residual);
+        self.read_beside(&uid);
         let own_ns = own.cpu_ns();
         let pod = self.pods.get_mut(&uid).zip(own_ns);
         let pod = pod.map(|(pod, own_ns)| pod.balance(own_ns, living.cpu_ns().unwrap_or(0)));
@@ -190,6 +207,7 @@ impl Held {
     }
 
     fn balance_cpu(&mut self, uid: &PodUid) -> Option<PodRecord> {
+        self.read_beside(uid);
         let own_ns = self.pods.get_mut(uid)?.read_cpu_ns(&mut self.buffer)?;
         let living_ns = self.living_cpu_ns(uid)?;
         Some(self.pods.get_mut(uid)?.balance(own_ns, living_ns))

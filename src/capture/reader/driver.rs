@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use ephemon_discovery::cgroups::NestedGroup;
 use ephemon_model::{ContainerId, PodUid};
 use ephemon_self_metrics::{Reason, Signal, Source};
 
@@ -14,7 +15,7 @@ use crate::container::Reading;
 use crate::exit_watch::ExitWatch;
 use crate::ledger::Ledger;
 use crate::life::{Action, Event, Pace};
-use crate::pod::Pod;
+use crate::pod::{Beside, Pod};
 use crate::population::Admission;
 
 /// The longest tick of a kernel's clock (`CONFIG_HZ=100`).
@@ -163,8 +164,11 @@ impl Driver {
     fn open_pod(&mut self, uid: &PodUid, now: Instant) {
         if let Some(pod) = self.held.pods.get_mut(uid) {
             pod.ledger = Ledger::from_now();
+            pod.beside = Beside { is_used: pod.beside.is_used, ..Beside::default() };
         }
-        for key in self.held.population.children(uid).to_vec() {
+        let population = &self.held.population;
+        let keys = [population.children(uid), population.nested(uid)].concat();
+        for key in keys {
             if let Some(container) = self.held.containers.get_mut(&key) {
                 container.open(&self.held.hierarchy);
             }
@@ -209,6 +213,21 @@ impl Driver {
         self.on(key, Event::Opened, now);
     }
 
+    /// The group of a nested container was found.
+    pub(super) fn nested(&mut self, group: &NestedGroup, source: Source) {
+        let now = Instant::now();
+        let made = self.held.made(&group.path);
+        let created = match source {
+            Source::Inotify => creation_time(made, SystemTime::now()),
+            Source::Startup | Source::Rescan | Source::Residual => made,
+        };
+        let Admission::Admitted(key) = self.held.admit_nested(group, created, now) else { return };
+        if let Some(container) = self.held.containers.get(&key) {
+            self.reports.nested(container, group, created, source);
+        }
+        self.on(key, Event::Opened, now);
+    }
+
     /// A container's directory was removed.
     pub(super) fn removed(&mut self, id: &ContainerId) {
         let Some(mut container) = self.held.remove(id) else { return };
@@ -228,8 +247,20 @@ impl Driver {
 
     /// A pod's directory was removed, and with it those of its containers.
     pub(super) fn pod_removed(&mut self, uid: &PodUid) {
+        if !self.held.pods.contains_key(uid) {
+            return;
+        }
+        // Those beside the pod are in its books as long as it is held.
+        let nested = self.held.population.nested(uid).iter();
+        let nested: Vec<_> =
+            nested.filter_map(|key| self.held.population.id(*key)).cloned().collect();
+        for id in nested {
+            self.removed(&id);
+        }
+        self.held.read_beside(uid);
         let Some(pod) = self.held.pods.remove(uid) else { return };
-        let children = self.held.population.children(uid).iter();
+        let population = &self.held.population;
+        let children = population.nested(uid).iter().chain(population.children(uid));
         let ids: Vec<_> =
             children.filter_map(|key| self.held.population.id(*key)).cloned().collect();
         for id in ids {
@@ -267,3 +298,6 @@ fn creation_time(made: SystemTime, now: SystemTime) -> SystemTime {
         _ => now,
     }
 }
+
+#[cfg(test)]
+mod tests;

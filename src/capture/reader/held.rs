@@ -8,6 +8,7 @@ use ephemon_cgroup::Hierarchy;
 use ephemon_model::{ContainerId, PodUid};
 
 use crate::container::Container;
+use crate::engines_directories::EnginesDirectories;
 use crate::exit_watch;
 use crate::life::Life;
 use crate::pod::Pod;
@@ -19,6 +20,7 @@ pub(super) struct Held {
     pub(super) population: Population,
     pub(super) containers: HashMap<u64, Container>,
     pub(super) pods: HashMap<PodUid, Pod>,
+    pub(super) engines: EnginesDirectories,
     pub(super) buffer: Vec<u8>,
 }
 
@@ -27,7 +29,8 @@ pub(super) struct Held {
 impl Held {
     pub(super) fn new(hierarchy: Hierarchy, population: Population) -> Self {
         let (containers, pods) = (HashMap::new(), HashMap::new());
-        Self { hierarchy, population, containers, pods, buffer: Vec::new() }
+        let engines = EnginesDirectories::default();
+        Self { hierarchy, population, containers, pods, engines, buffer: Vec::new() }
     }
 
     /// Adds a container and opens its files.

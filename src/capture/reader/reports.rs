@@ -2,7 +2,9 @@
 
 use std::time::SystemTime;
 
+use ephemon_discovery::cgroups::NestedGroup;
 use ephemon_discovery::inventory::{Inventory, Verdict};
+use ephemon_discovery::nested::NestedNames;
 use ephemon_model::{PodUid, Quality};
 use ephemon_self_metrics::{Reason, SelfMetrics, Signal, Source};
 
@@ -14,6 +16,7 @@ pub(super) struct Reports {
     pub(super) readings: Readings,
     pub(super) inventory: Inventory,
     pub(super) self_metrics: SelfMetrics,
+    pub(super) names: NestedNames,
 }
 
 // === impl Reports ===
@@ -25,6 +28,28 @@ impl Reports {
         self.self_metrics.discovered(source);
         self.inventory.created(&container.pod, &container.id, at);
         self.inventory.stands_at(&container.id, &container.path);
+    }
+
+    /// The group of a nested container was found. Its name is found by another thread.
+    pub(super) fn nested(
+        &self,
+        container: &Container,
+        group: &NestedGroup,
+        at: SystemTime,
+        source: Source,
+    ) {
+        let source = if container.is_open() { source } else { Source::Residual };
+        self.self_metrics.discovered(source);
+        // What is forgotten there has no name any more.
+        if let Some(evicted) = self.inventory.nested_created(group, at) {
+            self.readings.forget(&evicted);
+        }
+        // Files of a pod that is not selected are not read.
+        if self.is_wanted(&group.pod) {
+            self.names.ask(group.clone());
+        } else {
+            self.inventory.nested_named(&group.key, None);
+        }
     }
 
     /// Whether the pod's containers are captured.

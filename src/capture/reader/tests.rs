@@ -46,6 +46,7 @@ impl Rig {
             sample_interval: Duration::from_secs(1),
             sample_budget: 1.0,
             max_containers: 3,
+            max_nested: 3,
             heartbeat: Heartbeat::default(),
         };
         let inventory = Inventory::default();
@@ -310,6 +311,7 @@ fn no_cgroup_mount_is_said_plainly() {
         sample_interval: Duration::from_secs(1),
         sample_budget: 1.0,
         max_containers: 3,
+        max_nested: 3,
         heartbeat: Heartbeat::default(),
     };
     let self_metrics = SelfMetrics::new().unwrap();

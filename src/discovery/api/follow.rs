@@ -182,6 +182,9 @@ impl<'a> Follow<'a> {
 
     /// Updates the inventory with a pod.
     fn apply(&mut self, pod: &Pod) -> Option<PodUid> {
+        if self.union.attached(pod) {
+            return PodUid::parse(pod.metadata.uid.as_deref()?).ok();
+        }
         let (view, oddities) = PodView::with(pod, &self.watch.options.ci_systems);
         for oddity in oddities {
             if self.oddities.insert(oddity) {

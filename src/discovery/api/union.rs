@@ -11,15 +11,21 @@ use std::time::Instant;
 use ephemon_base::lock;
 use ephemon_base::warning::Outage;
 use ephemon_model::PodUid;
+use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::{MutexGuard as Turn, Notify};
 
 use super::failure::Verb;
+use crate::debug_containers::DebugContainers;
 use crate::inventory::Inventory;
 
 /// All watches of one node.
 #[derive(Debug)]
 pub(super) struct Union {
     inventory: Inventory,
+    /// Where containers that were attached by hand are listed.
+    debug: Option<DebugContainers>,
+    /// Whether that is all that is wanted of the pods.
+    is_for_debug: bool,
     shares: Mutex<Vec<Share>>,
     /// Held while a page of a list is in memory.
     turn: tokio::sync::Mutex<()>,
@@ -43,7 +49,27 @@ impl Union {
     pub(super) fn new(inventory: Inventory, watches: usize) -> Self {
         let shares = std::iter::repeat_with(Share::default).take(watches).collect();
         let (turn, all_listed) = (tokio::sync::Mutex::default(), Notify::new());
-        Self { inventory, shares: Mutex::new(shares), turn, all_listed }
+        let shares = Mutex::new(shares);
+        Self { inventory, debug: None, is_for_debug: false, shares, turn, all_listed }
+    }
+
+    /// Lists containers that were attached by hand, too.
+    pub(super) fn with_debug(self, debug: Option<DebugContainers>) -> Self {
+        Self { debug, ..self }
+    }
+
+    /// Lists those only. Nothing is entered into an inventory.
+    pub(super) fn for_debug(debug: DebugContainers, watches: usize) -> Self {
+        let union = Self::new(Inventory::default(), watches).with_debug(Some(debug));
+        Self { is_for_debug: true, ..union }
+    }
+
+    /// Takes in what was attached to the pod by hand; returns whether that is all that is wanted.
+    pub(super) fn attached(&self, pod: &Pod) -> bool {
+        if let Some(debug) = &self.debug {
+            debug.apply(pod);
+        }
+        self.is_for_debug
     }
 
     pub(super) fn inventory(&self) -> &Inventory {
@@ -77,6 +103,9 @@ impl Union {
         };
         if is_gone {
             self.inventory.unlisted(uid);
+            if let Some(debug) = &self.debug {
+                debug.deleted(uid);
+            }
         }
     }
 
@@ -93,6 +122,9 @@ impl Union {
             asked.and_then(|asked| asked.into_iter().min()).map(|oldest| (all, oldest))
         };
         if let Some((all, oldest)) = complete {
+            if let Some(debug) = &self.debug {
+                debug.list_complete(&all);
+            }
             self.inventory.list_complete(&all, oldest);
             self.all_listed.notify_one();
         }

@@ -159,3 +159,5 @@ fn ten_thousand_groups_are_each_told_once() {
         10_000
     );
 }
+
+mod nested;

@@ -22,7 +22,7 @@ pub struct ListedPod {
     pub spec: Vec<SpecEntry>,
     /// The GitHub runner that it belongs to.
     pub runner: RunnerFacts,
-    /// Its containers that run or ran on the node and have a name.
+    /// Its containers that run or ran on the node and have a name, nested ones last.
     pub runs: Vec<ListedContainer>,
 }
 
@@ -64,10 +64,10 @@ impl State {
     fn wanted_sight(&mut self, uid: &PodUid, now: Instant) -> Option<ListedPod> {
         // A lookup must not create an entry for an unknown pod.
         self.pods.get(uid)?;
-        (self.verdict(uid, now) == Verdict::Wanted).then(|| self.sight(uid))?
+        (self.verdict(uid, now) == Verdict::Wanted).then(|| self.sight(uid, now))?
     }
 
-    fn sight(&mut self, uid: &PodUid) -> Option<ListedPod> {
+    fn sight(&mut self, uid: &PodUid, now: Instant) -> Option<ListedPod> {
         let reference = self.pod(uid)?;
         let held = self.pods.get(uid)?;
         let listed = self.line == ApiState::None || held.standing == Standing::Listed;
@@ -75,9 +75,30 @@ impl State {
         spec.sort_by(|a, b| a.name.cmp(&b.name));
         let mut ids: Vec<_> = held.ids.iter().cloned().collect();
         ids.sort();
-        let runs = ids.iter().filter_map(|id| self.run(uid, id)).collect();
+        let mut runs: Vec<_> = ids.iter().filter_map(|id| self.run(uid, id)).collect();
+        runs.extend(self.nested_runs(uid, now));
         let runner = self.runner_facts(uid);
         Some(ListedPod { pod: reference, listed, spec, runner, runs })
+    }
+
+    fn nested_runs(&mut self, uid: &PodUid, now: Instant) -> Vec<ListedContainer> {
+        let keys = self.nested.of_pod(uid).into_iter();
+        let run = |key: ContainerId| {
+            let facts = self.nested_facts(uid, &key, now)?;
+            let container = self.nested.get(&key)?;
+            Some(ListedContainer {
+                id: key,
+                name: facts.name.clone(),
+                container_type: facts.container_type,
+                image: facts.image.clone(),
+                created: Some(container.created),
+                ended: container.ended,
+                exit: None,
+                started: None,
+                finished: None,
+            })
+        };
+        keys.filter_map(run).collect()
     }
 
     fn run(&mut self, uid: &PodUid, id: &ContainerId) -> Option<ListedContainer> {

@@ -5,6 +5,7 @@
 
 mod bounds;
 mod limited;
+mod nested;
 mod sandboxed;
 mod standing;
 mod touched;
@@ -16,6 +17,7 @@ use std::time::{Instant, SystemTime};
 use ephemon_model::{ContainerId, ContainerType, PodRef, PodUid};
 
 use super::facts::{Container, Pod};
+use super::nested::Nested;
 use super::order::{Creation, Found, Order};
 use super::watched::{ApiState, Standing, judge};
 use super::{ContainerFacts, Evidence, EvidenceSource, Observation, Verdict};
@@ -44,6 +46,7 @@ pub(super) struct State {
     pub(super) line: ApiState,
     pub(super) pods: HashMap<PodUid, Pod>,
     pub(super) containers: HashMap<ContainerId, Container>,
+    pub(super) nested: Nested,
     unborn: usize,
     /// Memory of all specs in bytes, after the last one was added.
     spec_bytes: usize,
@@ -68,6 +71,7 @@ impl State {
             line,
             pods: HashMap::new(),
             containers: HashMap::new(),
+            nested: Nested::default(),
             unborn: 0,
             spec_bytes: 0,
             next: 0,
@@ -110,6 +114,7 @@ impl State {
     }
 
     pub(super) fn ended(&mut self, id: &ContainerId) {
+        self.nested_ended(id);
         if let Some(container) = self.containers.get_mut(id)
             && !container.ended
         {
@@ -246,6 +251,7 @@ impl State {
                 .filter(|_| !nameless_sandbox)
                 .and_then(|entry| entry.image.clone())
                 .or_else(|| container.observations(uid).find_map(|word| word.image.clone())),
+            engine_id: None,
             exit: container.exit(uid),
             name,
         });
@@ -284,6 +290,7 @@ impl State {
     }
 
     pub(super) fn forget(&mut self, id: &ContainerId) {
+        self.forget_nested(id);
         if let Some(container) = self.containers.remove(id) {
             if container.created.is_none() {
                 self.unborn = self.unborn.saturating_sub(1);

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use ephemon_contract::{JOURNAL_TEXT_MAX_CHARS, Record, StepKind};
 use ephemon_discovery::inventory::{RunnerFacts, SpecEntry};
 use ephemon_journal::Entry;
-use ephemon_model::{ContainerType, PodRef, PodUid};
+use ephemon_model::{ContainerId, ContainerType, PodRef, PodUid};
 
 use crate::assembler::MAX_EVIDENCE_BYTES;
 use crate::job_evidence::{MAX_FACT_BYTES, MAX_RECORD_BYTES};
 use crate::story::{Story, pod, s};
-use crate::{Assembler, Evidence, Heard, JobEvidence, MAX_RECORDS, Memory, Options, PodSnapshot};
+use crate::{
+    Assembler, Evidence, Heard, JobEvidence, MAX_RECORDS, Memory, Options, PodSnapshot, Sighted,
+};
 
 /// As large as one can be once it was read.
 fn largest(number: u64) -> Record {
@@ -133,4 +135,28 @@ fn beyond_the_bound_for_all_the_largest_pods_give_up_their_own() {
     }
     assert_eq!(assembler.wanted(), []);
     assert_eq!(assembler.all_bytes(), 0);
+}
+
+#[test]
+fn nested_containers_leave_room_for_those_of_the_spec() {
+    let sighted = |number: usize, container_type| {
+        Evidence::Container(Box::new(Sighted {
+            id: ContainerId::parse(&format!("{number:064x}")).unwrap(),
+            name: format!("c-{number}").into(),
+            container_type,
+            image: None,
+            born_ns: Some(s(20)),
+            ended_ns: None,
+            started_ns: None,
+            finished_ns: None,
+            exit: None,
+            reading: None,
+        }))
+    };
+    let mut job_evidence = JobEvidence::new(pod());
+    let nested = (0..2000).map(|number| sighted(number, ContainerType::Nested));
+    let taken = nested.filter(|one| job_evidence.take(one.clone())).count();
+    assert!((100..=256).contains(&taken), "{taken}");
+    assert_eq!(job_evidence.left_out(), 1, "counted once");
+    assert!(job_evidence.take(sighted(5000, ContainerType::Container)));
 }

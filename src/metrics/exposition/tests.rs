@@ -39,6 +39,7 @@ fn record(usage: Usage) -> Arc<Record> {
         pod: uid(),
         created: SystemTime::UNIX_EPOCH + Duration::new(1_790_000_000, 5),
         read_at: SystemTime::UNIX_EPOCH,
+        nested: false,
         usage,
         ended: None,
     })
@@ -136,6 +137,7 @@ fn the_end_is_told_of_the_ended_only() {
         name: "step".into(),
         container_type: ContainerType::Ephemeral,
         image: Some("busybox:1".into()),
+        engine_id: None,
         exit: Some(Exit { code: 137, reason: "OOMKilled".into() }),
     });
     let mut ended = (*record(Usage::default())).clone();
@@ -245,6 +247,7 @@ proptest! {
             name: "".into(),
             container_type: ContainerType::Init,
             image: Some(image.as_str().into()),
+            engine_id: None,
             exit: None,
         });
         let containers = names
@@ -264,6 +267,7 @@ proptest! {
                     pod: uid(),
                     net: vec![NetUsage { interface: interface.clone(), ..NetUsage::default() }],
                     accounting_error: error,
+                    beside_cpu_ns: None,
                     gone: false,
                 };
                 PodView::new(namespace, pod, Arc::new(record))

@@ -17,6 +17,7 @@ fn ended(n: usize) -> EndedContainer {
     EndedContainer {
         id: id(n),
         at: SystemTime::UNIX_EPOCH + Duration::from_secs(n as u64),
+        nested: false,
         superseded: false,
     }
 }
@@ -304,4 +305,14 @@ proptest! {
         }
         prop_assert_eq!(departed.len() + rig.there.len(), next);
     }
+}
+
+#[test]
+fn nested_ones_go_before_others_and_have_a_quarter_of_the_places() {
+    let mut rig = Rig::with([]);
+    let nested = |n| EndedContainer { nested: true, ..ended(n) };
+    rig.there = (0..50).map(ended).chain((100..160).map(nested)).collect();
+    assert_eq!(rig.review(), (100..135).map(|n| gone(n, Some(Reason::Cap))).collect::<Vec<_>>());
+    rig.there.extend((200..230).map(ended));
+    assert_eq!(rig.review(), (135..140).map(|n| gone(n, Some(Reason::Cap))).collect::<Vec<_>>());
 }

@@ -26,6 +26,7 @@ fn container(n: u64, created: u64, ended: Option<u64>) -> Arc<Record> {
         pod: uid(),
         created: at(created),
         read_at: at(created),
+        nested: false,
         usage: Usage::default(),
         ended: ended.map(|seconds| Ended { at: at(seconds), quality: Quality::Exact }),
     })
@@ -38,13 +39,20 @@ fn snapshot(containers: impl IntoIterator<Item = Arc<Record>>) -> Snapshot {
             pod: uid(),
             net: Vec::new(),
             accounting_error: None,
+            beside_cpu_ns: None,
             gone: false,
         })],
     }
 }
 
 fn facts(name: &str, container_type: ContainerType) -> Arc<ContainerFacts> {
-    Arc::new(ContainerFacts { name: name.into(), container_type, image: None, exit: None })
+    Arc::new(ContainerFacts {
+        name: name.into(),
+        container_type,
+        image: None,
+        engine_id: None,
+        exit: None,
+    })
 }
 
 fn named(verdict: Verdict, container: Option<Arc<ContainerFacts>>) -> Known {

@@ -28,6 +28,7 @@ fn enter(readings: &Readings, n: u64, ended: bool) {
         pod: uid(),
         created: at,
         read_at: at,
+        nested: false,
         usage,
         ended: ended.then_some(Ended { at, quality: Quality::Exact }),
     });
@@ -39,6 +40,7 @@ fn enter_pod(readings: &Readings, gone: bool, interfaces: usize) {
         pod: uid(),
         net: (0..interfaces).map(net).collect(),
         accounting_error: Some(0.0),
+        beside_cpu_ns: None,
         gone,
     });
 }

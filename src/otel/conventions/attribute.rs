@@ -28,6 +28,8 @@ names! {
     K8S_NODE_NAME = "k8s.node.name";
     /// The runtime's id.
     CONTAINER_ID = "container.id";
+    /// The name that a container's engine gave it.
+    CONTAINER_NAME = "container.name";
     /// The image without tag and digest.
     CONTAINER_IMAGE_NAME = "container.image.name";
     /// Its tags, a list.
@@ -148,6 +150,17 @@ pub const LOG_BYTES: &str = "ephemon.log.bytes";
 pub const LOG_LOST_BYTES: &str = "ephemon.log.lost_bytes";
 /// In this event: whether every byte was delivered.
 pub const LOG_COMPLETE: &str = "ephemon.log.complete";
+
+/// What the names of the events of containers that were attached by hand begin with.
+pub const DEBUG_EVENT: &str = "ephemon.debug";
+/// In these events: the container whose processes it sees.
+pub const DEBUG_TARGET: &str = "ephemon.debug.target";
+/// In these events: the first word of its command.
+pub const DEBUG_COMMAND: &str = "ephemon.debug.command";
+/// In these events: the field manager that added it.
+pub const DEBUG_FIELD_MANAGER: &str = "ephemon.debug.field_manager";
+/// In the last of these events: how long it ran, seconds.
+pub const DEBUG_DURATION: &str = "ephemon.debug.duration";
 
 /// `github.event_name`.
 pub const GITHUB_EVENT_NAME: &str = "github.event.name";

@@ -84,6 +84,7 @@ fn container(ended: bool) -> Container {
         pod: pod_ref().uid,
         created: at(10),
         read_at: at(12),
+        nested: false,
         usage: usage(),
         ended: ended.then(|| Ended { at: at(13), quality: Quality::Residual }),
     };
@@ -91,6 +92,7 @@ fn container(ended: bool) -> Container {
         name: "job".into(),
         container_type: ContainerType::Ephemeral,
         image: None,
+        engine_id: None,
         exit: ended.then(|| Exit { code: 137, reason: "OOMKilled".into() }),
     };
     Container {
@@ -110,8 +112,13 @@ fn pod() -> Pod {
         transmit_bytes: 200,
         ..NetUsage::default()
     };
-    let record =
-        PodRecord { pod: pod_ref().uid, net: vec![net], accounting_error: None, gone: false };
+    let record = PodRecord {
+        pod: pod_ref().uid,
+        net: vec![net],
+        accounting_error: None,
+        beside_cpu_ns: None,
+        gone: false,
+    };
     let owner = Arc::new(Owner::of(&source("")));
     Pod { owner, record: Arc::new(record), since: at(5), at: at(20) }
 }

@@ -120,12 +120,17 @@ impl Attributes {
     }
 
     pub(super) fn container(&mut self, container: &Container) {
-        self.text(names::K8S_CONTAINER, Some(&*container.name));
+        let nested = container.name.split_once('/').filter(|_| container.role == Role::Nested);
+        let (outer, name) = nested.unzip();
+        self.text(names::K8S_CONTAINER, Some(outer.unwrap_or(&container.name)));
+        self.text(names::CONTAINER_NAME, name);
         // The resource has the job's pod.
         let pod = container.pod.as_deref();
         self.text(names::K8S_POD, pod.map(|pod| &*pod.name));
         self.text(names::K8S_POD_UID, pod.map(|pod| pod.uid.as_str()));
-        self.text(names::CONTAINER_ID, container.id.as_ref().map(ContainerId::as_str));
+        // Of a nested one it is the agent's own.
+        let id = container.id.as_ref().filter(|_| name.is_none());
+        self.text(names::CONTAINER_ID, id.map(ContainerId::as_str));
         self.image(container);
         self.text(names::CONTAINER_ROLE, Some(container.role.as_str()));
         self.text(names::CONTAINER_TYPE, Some(container.container_type.as_str()));

@@ -1,6 +1,7 @@
 //! The server of these tests: it answers by a script, and anything else asked of it fails the test.
 
 use ephemon_discovery::api::{Options, Patience, Watch};
+use ephemon_discovery::debug_containers::DebugContainers;
 use ephemon_discovery::inventory::{Inventory, Verdict};
 use ephemon_model::PodUid;
 use ephemon_self_metrics::SelfMetrics;
@@ -46,6 +47,7 @@ pub(super) enum End {
 
 pub(super) struct Rig {
     pub(super) inventory: Inventory,
+    pub(super) debug: DebugContainers,
     pub(super) listed: oneshot::Receiver<()>,
     pub(super) asked: Arc<Mutex<Asked>>,
     watch: JoinHandle<()>,
@@ -111,12 +113,15 @@ impl Rig {
         let (listed_tx, listed) = oneshot::channel();
         let asked = Asked { left: script.into_iter().collect(), ..Asked::default() };
         let told = inventory.clone();
+        let debug = DebugContainers::default();
+        let listed_debug = Some(debug.clone());
         Self {
             inventory,
+            debug,
             listed,
             asked: Arc::new(Mutex::new(asked)),
             watch: tokio::spawn(async move {
-                watch.run(told, listed_tx).await;
+                watch.run(told, listed_debug, listed_tx).await;
             }),
             log,
             _kubeconfig: kubeconfig,

@@ -166,6 +166,7 @@ fn type_and_image_come_from_the_spec_by_name() {
             name: "job".into(),
             container_type: ContainerType::Ephemeral,
             image: Some("busybox:1".into()),
+            engine_id: None,
             exit: None,
         }
     );

@@ -1,0 +1,169 @@
+//! Containers in containers: real groups below a container's own and beside the pods, made as an
+//! engine makes them, with processes that a process of the container started.
+
+mod rig;
+
+use std::time::Duration;
+
+use rig::{Rig, engine_id};
+
+use crate::support::exposition::Ledger;
+use crate::support::parts::{Part, all_there, beside_others};
+use crate::support::process::until;
+
+const PARTS: [Part; 2] = [Part::WritableCgroups, Part::Program("busybox")];
+const CPU: &str = "ephemon_container_cpu_usage_seconds_total";
+const QUALITY: &str = "ephemon_container_final_quality_info";
+const ERROR: &str = "ephemon_pod_cpu_accounting_error_ratio";
+
+fn cpu(ledger: &Ledger, container: &str, container_type: &str) -> Option<f64> {
+    ledger.sum(CPU, &[("container", container), ("container_type", container_type)])
+}
+
+/// As engines print ids.
+fn short(id: &str) -> &str {
+    id.get(..12).unwrap()
+}
+
+fn quality(ledger: &Ledger, container: &str) -> String {
+    let labels = [("container", container)];
+    let (series, _) = ledger.with(QUALITY, &labels).next().unwrap();
+    series.label("quality").to_owned()
+}
+
+/// The values are those of the kernel's counter, as far as it was read a moment later.
+fn is_near(seconds: f64, expected: f64) -> bool {
+    (seconds - expected).abs() < 0.01 + expected * 0.02
+}
+
+#[test]
+fn a_container_below_a_container_is_shown_and_is_in_no_sum() {
+    if !all_there(&PARTS) {
+        return;
+    }
+    let _beside = beside_others();
+    let rig = Rig::start("nested-below", 2);
+    let (id, ended) = (engine_id(), engine_id());
+    rig.config(&id, r#"{"Name":"/redis","Config":{"Image":"redis:7","Env":["TOKEN=hunter2"]}}"#);
+    let group = rig.below(&format!("docker/{id}"));
+    rig.run(1, &group, 300_000);
+    let burnt = rig.cpu(&group);
+    assert!(burnt > 0.05, "{burnt}");
+    let ledger = rig.scrape_until(|ledger| {
+        cpu(ledger, "dind/redis", "nested").is_some_and(|seconds| is_near(seconds, burnt))
+    });
+    let info = [("container", "dind/redis"), ("container_id", &*id), ("image", "redis:7")];
+    assert_eq!(ledger.with("ephemon_container_info", &info).count(), 1, "{ledger:?}");
+    assert!(!format!("{ledger:?}").contains("hunter2"));
+    let outer = ledger.sum(CPU, &[("container", "dind")]).unwrap();
+    assert!(outer >= burnt * 0.9, "what is below a container is part of it: {outer} of {burnt}");
+
+    // One without a name, which is over at once.
+    let brief = rig.below(&format!("docker/{ended}"));
+    rig.run(2, &brief, 20_000);
+    let used = rig.cpu(&brief);
+    rig.end(2, &brief);
+    rig.end(1, &group);
+    let name = format!("dind/{}", short(&ended));
+    let ledger = rig.scrape_until(|ledger| {
+        let is_final = |name: &str| ledger.with(QUALITY, &[("container", name)]).count() == 1;
+        is_final(&name) && is_final("dind/redis") && ledger.sum(ERROR, &[]).is_some()
+    });
+    let seconds = cpu(&ledger, &name, "nested").unwrap();
+    assert!(is_near(seconds, used), "{seconds} of {used}");
+    let quality = quality(&ledger, &name);
+    assert!(["exact", "residual"].contains(&&*quality), "{quality}");
+    let error = ledger.sum(ERROR, &[]).unwrap();
+    assert!(error < 0.05, "counted twice it would be near 1: {error}");
+    assert_eq!(ledger.sum("ephemon_pod_beside_cpu_usage_seconds_total", &[]), None);
+}
+
+#[test]
+fn one_that_is_over_before_it_was_seen_has_what_its_engines_directory_used() {
+    if !all_there(&PARTS) {
+        return;
+    }
+    let _beside = beside_others();
+    let rig = Rig::start("nested-short", 3);
+    // The agent does not run while it lives.
+    let first = rig.below(&format!("docker/{}", engine_id()));
+    rig.run(1, &first, 1_000);
+    rig.scrape_until(|ledger| ledger.with(CPU, &[("container_type", "nested")]).count() == 1);
+    rig.pause();
+    let id = engine_id();
+    let missed = rig.below(&format!("docker/{id}"));
+    rig.run(2, &missed, 200_000);
+    let used = rig.cpu(&missed);
+    rig.end(2, &missed);
+    rig.resume();
+    let name = format!("dind/{}", short(&id));
+    let ledger =
+        rig.scrape_until(|ledger| ledger.with(QUALITY, &[("container", &name)]).count() == 1);
+    let seconds = cpu(&ledger, &name, "nested").unwrap();
+    assert!(is_near(seconds, used), "{seconds} of {used}");
+    assert_eq!(quality(&ledger, &name), "residual");
+}
+
+#[test]
+fn a_container_beside_the_pods_is_the_pods_by_its_ancestry() {
+    if !all_there(&PARTS) {
+        return;
+    }
+    let _beside = beside_others();
+    let rig = Rig::start("nested-beside", 2);
+    let id = engine_id();
+    rig.config(&id, r#"{"Name":"/web","Config":{"Image":"nginx:1"}}"#);
+    let foreign = rig.beside(&format!("docker/{}", engine_id()));
+    let group = rig.beside(&format!("docker/{id}"));
+    rig.run(1, &group, 300_000);
+    let mut others = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+    rig.enter(&foreign, others.id());
+    let burnt = rig.cpu(&group);
+    let beside = "ephemon_pod_beside_cpu_usage_seconds_total";
+    let ledger = rig.scrape_until(|ledger| {
+        let shown = cpu(ledger, "dind/web", "nested_beside");
+        let added = ledger.sum(beside, &[("pod", "nested-beside")]);
+        shown.zip(added).is_some_and(|both| is_near(both.0, burnt) && is_near(both.1, burnt))
+    });
+    let nested = ledger
+        .with(CPU, &[])
+        .filter(|(series, _)| series.label("container_type").starts_with("nested"));
+    assert_eq!(nested.count(), 1, "the other one is nobody's: {ledger:?}");
+    let outer = ledger.sum(CPU, &[("container", "dind")]).unwrap();
+    assert!(outer < burnt, "it is in no other's values: {outer} of {burnt}");
+    rig.end(1, &group);
+    let ledger =
+        rig.scrape_until(|ledger| ledger.with(QUALITY, &[("container", "dind/web")]).count() == 1);
+    let added = ledger.sum(beside, &[("pod", "nested-beside")]).unwrap();
+    assert!(is_near(added, burnt), "{added} of {burnt}: it stays in the pod's books");
+    if let Some(error) = ledger.sum(ERROR, &[]) {
+        assert!(error < 0.05, "{error}");
+    }
+    others.kill().unwrap();
+    others.wait().unwrap();
+}
+
+#[test]
+fn a_job_that_makes_a_thousand_groups_is_held_to_its_bounds() {
+    if !all_there(&PARTS) {
+        return;
+    }
+    let _beside = beside_others();
+    let rig = Rig::start("nested-flood", 1);
+    let ids: Vec<String> = (0..1000).map(|_| engine_id()).collect();
+    for id in &ids {
+        rig.below(id);
+    }
+    let dropped = "ephemon_agent_dropped_items_total";
+    let cap = [("signal", "metrics"), ("reason", "cap")];
+    let ledger = rig.scrape_until(|ledger| ledger.sum(dropped, &cap).is_some_and(|n| n > 0.0));
+    let shown = ledger.with("ephemon_container_info", &[("container_type", "nested")]).count();
+    assert!(shown <= 64, "{shown}");
+    // The pod's own are captured as before.
+    assert!(rig.cpu_is_shown("dind"));
+    let before = rig.agent_cpu();
+    let same = until(Duration::from_secs(2), || None::<()>);
+    assert_eq!(same, None);
+    let spent = rig.agent_cpu() - before;
+    assert!(spent < 0.4, "{spent} s of CPU in 2 s, and nothing happens");
+}
