@@ -77,7 +77,7 @@ pub struct TailLine {
     pub stream: LogStream,
     /// Its severity.
     pub severity: Severity,
-    /// The text, cut after [`MAX_TEXT_BYTES`].
+    /// The text, cut after 2048 bytes.
     pub text: Arc<str>,
     /// Bytes that were cut here.
     pub cut_bytes: usize,
