@@ -4,11 +4,12 @@
 //! can be a process of the job (FUSE), which answers when it likes, so that they are read by a
 //! thread of their own. If it hangs, the pod's containers are not asked again, and another thread takes
 //! over; [`MAX_THREADS`] hanging ones are the end of names, not of the agent. The thread ends when
-//! there is nothing to do.
+//! there is nothing to do; the one that starts it waits.
 
 use std::collections::{HashSet, VecDeque};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -41,7 +42,12 @@ const MAX_TRIES: u32 = 10;
 
 /// Finds names; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct NestedNames(Arc<Shared>);
+pub struct NestedNames {
+    shared: Arc<Shared>,
+    /// Has threads started by one of ordinary priority. One that the capture thread started would
+    /// inherit its priority, which is for final readings alone.
+    starter: Sender<u64>,
+}
 
 #[derive(Debug)]
 struct Shared {
@@ -87,53 +93,72 @@ enum Look {
 // === impl NestedNames ===
 
 impl NestedNames {
-    /// Names go to this inventory. No thread is started before the first question.
+    /// Names go to this inventory. To be called by a thread of ordinary priority: the threads that read
+    /// files of jobs have the caller's.
     pub fn new(root: PathBuf, proc: PathBuf, inventory: Inventory) -> Self {
         let (work, news) = (Mutex::default(), Condvar::new());
-        Self(Arc::new(Shared { root, proc, inventory, work, news }))
+        let shared = Arc::new(Shared { root, proc, inventory, work, news });
+        let (starter, turns) = mpsc::channel();
+        let thread = std::thread::Builder::new().name("ephemon-nested".into()).spawn({
+            let shared = Arc::clone(&shared);
+            move || start_threads(&shared, &turns)
+        });
+        if let Err(error) = thread {
+            tracing::warn!(%error, "nested containers have no names: cannot start a thread");
+        }
+        Self { shared, starter }
     }
 
     /// Finds the name of a nested container. Does not block.
     pub fn ask(&self, group: NestedGroup) {
         self.check();
-        let mut work = self.0.work();
+        let mut work = self.shared.work();
         let is_off = !work.is_running && work.threads >= MAX_THREADS;
         if is_off || work.hanging.contains(&group.pod) || work.requests.len() >= MAX_NESTED {
             drop(work);
-            return self.0.inventory.nested_named(&group.key, None);
+            return self.shared.inventory.nested_named(&group.key, None);
         }
         work.requests.push_back(Request { group, due: Instant::now(), tries: 0 });
         if !work.is_running {
             self.start(&mut work);
         }
-        self.0.news.notify_one();
+        self.shared.news.notify_one();
     }
 
     /// Takes the turn from a thread that hangs. What the same pod asks has no answer; another thread
     /// takes over the other questions, or nobody if too many hang.
     pub fn check(&self) {
-        let mut work = self.0.work();
+        let mut work = self.shared.work();
         let unanswered = work.give_up_hanging(Instant::now());
         if !work.is_running && !work.requests.is_empty() {
             self.start(&mut work);
         }
         drop(work);
         for group in unanswered {
-            self.0.inventory.nested_named(&group.key, None);
+            self.shared.inventory.nested_named(&group.key, None);
         }
     }
 
     fn start(&self, work: &mut Work) {
-        let (shared, turn) = (Arc::clone(&self.0), work.turn);
+        if self.starter.send(work.turn).is_ok() {
+            work.is_running = true;
+            work.threads += 1;
+        }
+    }
+}
+
+/// Starts a thread for each turn, until nobody asks any more.
+fn start_threads(shared: &Arc<Shared>, turns: &Receiver<u64>) {
+    while let Ok(turn) = turns.recv() {
+        let at_work = Arc::clone(shared);
         let thread = std::thread::Builder::new()
             .name("ephemon-nested".into())
-            .spawn(move || shared.run(turn));
-        match thread {
-            Ok(_) => {
-                work.is_running = true;
-                work.threads += 1;
-            }
-            Err(error) => tracing::debug!(%error, "cannot start the thread for nested names"),
+            .spawn(move || at_work.run(turn));
+        if let Err(error) = thread {
+            tracing::debug!(%error, "cannot start the thread for nested names");
+            let mut work = shared.work();
+            work.threads -= 1;
+            work.is_running &= work.turn != turn;
         }
     }
 }
