@@ -13,6 +13,8 @@ mod api_streams;
 #[cfg(test)]
 mod api_watch;
 #[cfg(test)]
+mod attached;
+#[cfg(test)]
 mod cgroup_v2;
 #[cfg(test)]
 mod churn;
@@ -22,8 +24,6 @@ mod containers;
 mod conventions;
 #[cfg(test)]
 mod dashboards;
-#[cfg(test)]
-mod debug_containers;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
