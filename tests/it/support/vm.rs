@@ -34,6 +34,15 @@ pub(crate) struct Report {
 
 struct Machine(Child);
 
+/// Why this machine's processor cannot run [`PROGRAM`]: the kernel that is inside has no room for the
+/// registers of AMX, and the host's takes them all or none (Linux, `arch/x86/kernel/fpu/regset.c`,
+/// `xstateregs_set`). Its first process is killed then: `ptrace set fp regs failed, errno = 14`.
+pub(crate) fn cannot_run_here() -> Option<&'static str> {
+    let processors = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let has_amx = processors.split_whitespace().any(|flag| flag == "amx_tile");
+    has_amx.then_some("user-mode-linux cannot run on a processor with AMX")
+}
+
 /// Runs the tests whose names hold one of `filters` in a fresh machine.
 pub(crate) fn run(filters: &[&str], limit: Duration) -> Report {
     // Nobody compiles in the machine: build here what it needs.
