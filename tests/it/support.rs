@@ -8,6 +8,7 @@ pub(crate) mod collector;
 pub(crate) mod containerd;
 pub(crate) mod cri;
 pub(crate) mod cri_wire;
+pub(crate) mod executable;
 pub(crate) mod exposition;
 pub(crate) mod full_journal;
 pub(crate) mod guest;

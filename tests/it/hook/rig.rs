@@ -17,7 +17,7 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
 use super::pod::{NAMESPACE, POD, Pod};
-use crate::support::programs;
+use crate::support::{executable, programs};
 
 /// Everything of one pod.
 pub(super) struct Rig {
@@ -88,7 +88,7 @@ impl Rig {
         for (program, name) in
             [(programs::init(), "ephemon-init"), (programs::hook(), "ephemon-hook")]
         {
-            fs::copy(program, at("ephemon-bin").join(name)).unwrap();
+            executable::place(program, &at("ephemon-bin").join(name));
         }
         let store = Store::new("node", 1000);
         let volume = |name: &str| json!({"name": name, "emptyDir": {}});

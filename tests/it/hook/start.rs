@@ -2,7 +2,6 @@
 //! with a PATH that begins with what steps have added to `GITHUB_PATH`.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -14,6 +13,7 @@ use tokio::process::{Child, Command};
 
 use super::rig::Rig;
 use super::wait_for;
+use crate::support::executable;
 
 const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy");
 
@@ -43,8 +43,7 @@ fn volume(program: &str) -> tempfile::TempDir {
 }
 
 fn runnable(path: &Path, script: &str) {
-    fs::write(path, format!("#!/bin/sh\n{script}\n")).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    executable::write(path, format!("#!/bin/sh\n{script}\n").as_bytes());
 }
 
 /// As the runner does it: `INTERPRETER [ARGUMENT] SCRIPT` in the workspace.

@@ -15,6 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use super::site::Site;
+use crate::support::executable;
 use crate::support::node::PodPlace;
 use crate::support::process::{kill, until};
 
@@ -108,8 +109,8 @@ impl Runner {
     /// Writes a program as the runner does, and the directory it is in.
     pub(super) fn make(&self, name: &str, text: &str) {
         self.make_directory(self.work(name).parent().unwrap());
-        self.write(name, text);
-        fs::set_permissions(self.work(name), fs::Permissions::from_mode(0o755)).unwrap();
+        executable::write(&self.work(name), text.as_bytes());
+        chown(self.work(name), Some(UID), Some(UID)).unwrap();
     }
 
     /// What a file below the work directory holds.

@@ -1,7 +1,6 @@
 //! What a step says and how it ends: exact codes, whole output, daemons that hold it open.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 use std::time::Instant;
@@ -10,6 +9,7 @@ use ephemon_contract::{Command, End, ErrorCode, Reply, Request, Run};
 
 use super::harness::{Client, Init, PATIENCE, Start, shell};
 use super::{starts, wait_for};
+use crate::support::executable;
 use crate::support::process::until;
 
 #[test]
@@ -37,8 +37,7 @@ fn exit_codes_signals_and_both_outputs_are_exact() {
 fn a_script_without_an_interpreter_line_is_read_by_the_shell() {
     let init = Init::start(Start::Plain, &[]);
     let script = init.path("script");
-    fs::write(&script, "echo \"$0 $1\"\n").expect("a file");
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("a mode");
+    executable::write(&script, b"echo \"$0 $1\"\n");
     let script = script.display().to_string();
     let run = Run { command: Command::Argv(vec![script.clone(), "one".to_owned()]), ..shell("") };
     assert_eq!(init.client().run(&run).stdout, format!("{script} one\n").into_bytes());

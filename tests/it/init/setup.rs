@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use ephemon_contract::{Command, Health, HealthReport, Probe, Reply, Request, Run};
 
 use super::harness::{Client, Init, Start, can_be_pid_1, is_root, shell};
+use crate::support::executable;
 
 /// An init with these arguments, its socket there.
 fn start(start: Start, args: &[&str]) -> Init {
@@ -36,8 +37,7 @@ fn limits_are_those_of_everything_that_init_starts_and_not_its_own() {
     assert_eq!(said(&init, &run), "40\n50\n0\nsh\n");
     // A shell reads a script that the kernel cannot execute.
     let path = init.path("script");
-    fs::write(&path, "ulimit -n\n").expect("a file");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a mode");
+    executable::write(&path, b"ulimit -n\n");
     run.command = Command::Argv(vec![path.display().to_string()]);
     assert_eq!(said(&init, &run), "40\n");
     let probe = Probe::Command(Command::Argv(

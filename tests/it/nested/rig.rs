@@ -9,6 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::agent::Agent;
 use crate::support::cgroups::{CpuCounter, Tree, is_v2};
+use crate::support::executable;
 use crate::support::exposition::Ledger;
 use crate::support::node::{Node, PodPlace};
 use crate::support::parts::program;
@@ -52,7 +53,7 @@ impl Rig {
         for directory in ["bin", "dev", "var/lib/docker/containers"] {
             fs::create_dir_all(root.join(directory)).unwrap();
         }
-        fs::copy(program("busybox").unwrap(), root.join("bin/busybox")).unwrap();
+        executable::place(&program("busybox").unwrap(), &root.join("bin/busybox"));
         // What a shell starts in the background reads from there.
         fs::write(root.join("dev/null"), "").unwrap();
         for number in 1..=count {

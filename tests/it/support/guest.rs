@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
+use super::executable;
 use super::parts;
 use super::process::output;
 
@@ -29,7 +30,7 @@ fn build() -> PathBuf {
     if built.exists() {
         // The host's files are slow to run from.
         let copy = std::env::temp_dir().join("load");
-        fs::copy(&built, &copy).unwrap();
+        executable::place(&built, &copy);
         return copy;
     }
     let partial = built.with_extension(std::process::id().to_string());

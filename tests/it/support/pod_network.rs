@@ -2,8 +2,10 @@
 //! lines.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::Path;
+
+use super::executable;
 
 /// Speaks CNI 0.4.0. The runtime calls it once for the loopback and once for the network.
 const PLUGIN: &str = r#"#!/bin/sh
@@ -28,8 +30,7 @@ pub(crate) fn install(directory: &Path) {
     for made in [&bin, &conf] {
         fs::create_dir_all(made).unwrap();
     }
-    fs::write(bin.join("alone"), PLUGIN).unwrap();
-    fs::set_permissions(bin.join("alone"), fs::Permissions::from_mode(0o755)).unwrap();
+    executable::write(&bin.join("alone"), PLUGIN.as_bytes());
     if !bin.join("loopback").exists() {
         symlink("alone", bin.join("loopback")).unwrap();
     }

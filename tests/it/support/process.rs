@@ -81,6 +81,8 @@ impl Drop for Running {
     fn drop(&mut self) {
         if let (Some(pid), Ok(None)) = (self.within, self.child.try_wait()) {
             kill(pid);
+            // The child waits for it, and so tells when its files, sockets and locks are free.
+            until(Duration::from_secs(20), || self.ended());
         }
         self.child.kill().unwrap_or_default();
         self.child.wait().ok();
