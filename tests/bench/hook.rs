@@ -29,6 +29,7 @@ mod rig;
 #[path = "../it/support"]
 mod support {
     pub(crate) mod cgroups;
+    pub(crate) mod executable;
     pub(crate) mod parts;
     pub(crate) mod process;
     pub(crate) mod programs;

@@ -29,6 +29,8 @@ mod demo;
 #[cfg(test)]
 mod embedded_against_real;
 #[cfg(test)]
+mod executables;
+#[cfg(test)]
 mod exposition;
 #[cfg(test)]
 mod fuzz;
