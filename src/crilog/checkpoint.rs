@@ -110,9 +110,9 @@ impl Checkpoints {
         self.logs.keys().map(|log| log.pod.uid.clone())
     }
 
-    /// Keeps the logs of some pods only.
-    pub fn retain(&mut self, keep: impl Fn(&PodUid) -> bool) {
-        self.logs.retain(|log, _| keep(&log.pod.uid));
+    /// Keeps some logs only.
+    pub fn retain(&mut self, keep: impl Fn(&LogRef) -> bool) {
+        self.logs.retain(|log, _| keep(log));
     }
 
     /// Reads what [`Self::save`] wrote. What makes no sense is said and taken for nothing: every

@@ -1,20 +1,24 @@
 //! What logs on the node told before the agent was started: read once from their beginning, before
 //! any line of their pod is handed over.
 //!
-//! Masks are not in the agent's state directory. An agent that is started anew goes on behind the
-//! lines that told them, and logs of one pod are then read in any order. So a second follower reads all
-//! logs that are there at the start, rotated and compressed files included, and takes nothing but masks.
+//! Masks are not in the agent's state directory, nor is what a runner's log has shown. An agent that is
+//! started anew goes on behind the lines that told them, and logs of one pod are then read in any order.
+//! So a second follower reads all logs that are there at the start, rotated and compressed files
+//! included, and takes nothing but masks and the messages of jobs. A runner waits for its job for hours:
+//! the first lines of its log, without which no message counts, may have been read long before it comes.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ephemon_crilog as crilog;
-use ephemon_crilog::{Checkpoints, Choice, Follower, LogRef, Options};
+use ephemon_crilog::{Checkpoints, Choice, Follower, Line, LogRef, Options};
+use ephemon_discovery::inventory::Inventory;
 use ephemon_model::PodUid;
-
-use super::pipeline::LogPipelines;
 use ephemon_sanitize::Sanitizer;
+
+use super::job_message::JobMessages;
+use super::pipeline::LogPipelines;
+use super::selection::Purpose;
 
 /// Text read in one turn.
 const TURN_BYTES: u64 = 1024 * 1024;
@@ -34,10 +38,19 @@ pub(super) struct Learner(Option<Reading>);
 #[derive(Debug)]
 struct Reading {
     follower: Follower,
+    /// Whether there are values to mask.
+    masks: bool,
     sanitizers: HashMap<Arc<LogRef>, Sanitizer>,
     /// Pods that are not read yet; none until the first turn has seen who is there.
     pending: Option<HashMap<PodUid, Pod>>,
     since: Instant,
+}
+
+/// Who takes what is learned.
+pub(super) struct Students<'a> {
+    pub(super) pipelines: &'a mut LogPipelines,
+    pub(super) job_messages: &'a mut JobMessages,
+    pub(super) inventory: &'a Inventory,
 }
 
 /// One that is not read yet.
@@ -50,32 +63,28 @@ struct Pod {
 // === impl Learner ===
 
 impl Learner {
-    /// Reads from the beginning, but for the logs in `from`.
-    pub(super) fn new(options: Options, from: Checkpoints, now: Instant) -> Self {
+    /// Reads from the beginning, but for the logs in `from`. Without `masks`, runners' logs only.
+    pub(super) fn new(options: Options, from: Checkpoints, masks: bool, now: Instant) -> Self {
         let (max_line_bytes, max_held_bytes) = (MAX_LINE_BYTES, MAX_HELD_BYTES);
         let options = Options { max_line_bytes, max_held_bytes, ..options };
         Self(Some(Reading {
             follower: Follower::new(options, from),
+            masks,
             sanitizers: HashMap::new(),
             pending: None,
             since: now,
         }))
     }
 
-    /// Nothing is to be learned.
-    pub(super) fn idle() -> Self {
-        Self(None)
-    }
-
     /// Reads on. Says whether there is more to read at once.
     pub(super) fn turn(
         &mut self,
-        choose: &mut dyn FnMut(&LogRef) -> Choice,
-        pipelines: &mut LogPipelines,
+        choose: &dyn Fn(&LogRef) -> (Choice, Purpose),
+        students: Students<'_>,
         now: Instant,
     ) -> bool {
         let Some(reading) = &mut self.0 else { return false };
-        let more = reading.turn(choose, pipelines, now);
+        let more = reading.turn(choose, students, now);
         if reading.is_over(now) {
             self.0 = None;
             return false;
@@ -95,22 +104,26 @@ impl Learner {
 impl Reading {
     fn turn(
         &mut self,
-        choose: &mut dyn FnMut(&LogRef) -> Choice,
-        pipelines: &mut LogPipelines,
+        choose: &dyn Fn(&LogRef) -> (Choice, Purpose),
+        students: Students<'_>,
         now: Instant,
     ) -> bool {
-        let Self { follower, sanitizers, pending, .. } = self;
+        let Self { follower, sanitizers, pending, masks, .. } = self;
+        let masks = *masks;
         let first = pending.is_none();
         let pending = pending.get_or_insert_default();
         let mut undecided = HashSet::new();
-        let mut choose = |log: &LogRef| {
+        let mut take = |log: &LogRef| {
             let uid = &log.pod.uid;
             if first && !pending.contains_key(uid) {
                 pending.insert(uid.clone(), Pod::default());
             }
             // A pod that came later is read from its beginning anyway.
             let Some(pod) = pending.get_mut(uid) else { return Choice::Leave };
-            let choice = choose(log);
+            let choice = match choose(log) {
+                (Choice::Take, purpose) if !purpose.is_heard() && !masks => Choice::Leave,
+                (choice, _) => choice,
+            };
             match choice {
                 Choice::Take => {
                     pod.chosen.get_or_insert(now);
@@ -122,13 +135,25 @@ impl Reading {
             }
             choice
         };
-        let mut sink = |line: crilog::Line<'_>| {
-            let sanitizer = sanitizers
-                .entry(Arc::clone(line.log))
-                .or_insert_with(|| pipelines.learner(&line.log.pod));
-            sanitizer.learn(line.stream, line.text, line.part, line.continues);
+        let Students { pipelines, job_messages, inventory } = students;
+        let mut current: Option<(Arc<LogRef>, Purpose)> = None;
+        let mut sink = |line: Line<'_>| {
+            let known = current.as_ref().filter(|(log, _)| Arc::ptr_eq(log, line.log));
+            let purpose = known.map_or_else(|| choose(line.log).1, |(_, purpose)| *purpose);
+            if known.is_none() {
+                current = Some((Arc::clone(line.log), purpose));
+            }
+            if purpose.is_heard() {
+                job_messages.hear(&line, inventory);
+            }
+            if masks && purpose.is_exported() {
+                let sanitizer = sanitizers
+                    .entry(Arc::clone(line.log))
+                    .or_insert_with(|| pipelines.learner(&line.log.pod));
+                sanitizer.learn(line.stream, line.text, line.part, line.continues);
+            }
         };
-        let more = follower.turn(&mut choose, TURN_BYTES, &mut sink).more;
+        let more = follower.turn(&mut take, TURN_BYTES, &mut sink).more;
         // One pod does not wait for what another has written.
         pending.retain(|uid, pod| {
             let held = pod.chosen.map(|chosen| now.saturating_duration_since(chosen));

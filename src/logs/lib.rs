@@ -8,8 +8,9 @@
 //! each log.
 //!
 //! Masks are a pod's and live as long as it: `pod_masks` keeps them within bounds, `volume_masks`
-//! reads what init and hook tell, the `learner` reads them anew after a start of the agent, and `told`
-//! says how many there were. The `tail` keeps the last lines for the job page.
+//! reads what init and hook tell, and `told` says how many there were. After a start of the agent the
+//! `learner` reads anew what was told before: values to mask, and by runners the messages of their jobs
+//! (`job_message`). The `tail` keeps the last lines for the job page.
 
 mod closing;
 mod in_flight;
@@ -63,6 +64,7 @@ use job_message::JobMessages;
 use learner::Learner;
 use pipeline::{Common, LogPipelines};
 use pump::{Pump, Said};
+use selection::RUNNER;
 use steps::Steps;
 use told::Told;
 use volume_masks::VolumeMasks;
@@ -169,14 +171,13 @@ fn load(directory: &Path) -> Checkpoints {
 }
 
 /// What reads the logs that are there already. Of a pod that had told nothing, only what was not
-/// delivered: the rest of it is known to tell nothing.
+/// delivered, and the runner's: the rest of it is known to tell nothing.
 fn learner(reading: Options, checkpoints: &Checkpoints, told: &Told, mode: Mode) -> Learner {
-    if mode != Mode::Masked {
-        return Learner::idle();
-    }
     let mut from = checkpoints.clone();
-    from.retain(|pod| told.of(pod).is_some_and(ToldValues::is_empty));
-    Learner::new(reading, from, Instant::now())
+    from.retain(|log| {
+        *log.container != *RUNNER && told.of(&log.pod.uid).is_some_and(ToldValues::is_empty)
+    });
+    Learner::new(reading, from, mode == Mode::Masked, Instant::now())
 }
 
 // === impl Logs ===

@@ -23,7 +23,7 @@ use ephemon_self_metrics::{Reason, SelfMetrics, Signal};
 
 use super::in_flight::{BatchBuilder, InFlight, LogBatch};
 use super::job_message::JobMessages;
-use super::learner::Learner;
+use super::learner::{Learner, Students};
 use super::ledger::Ledger;
 use super::pace::{BUSY_PAUSE, Pace};
 use super::pipeline::{LogPipeline, LogPipelines, job_key};
@@ -157,11 +157,8 @@ impl Pump {
             let purpose = containers.purpose_of(&log.container, known);
             (containers.choose(&log.container, known), purpose)
         };
-        let mut learn = |log: &LogRef| match choice(log) {
-            (Choice::Take, Purpose::Heard) => Choice::Leave,
-            (choice, _) => choice,
-        };
-        let learning = self.learner.turn(&mut learn, pipelines, now);
+        let students = Students { pipelines, job_messages, inventory };
+        let learning = self.learner.turn(&choice, students, now);
         let learner = &self.learner;
         let mut choose = |log: &LogRef| match choice(log).0 {
             Choice::Take if learner.holds(&log.pod.uid) => Choice::Unsure,
@@ -172,11 +169,11 @@ impl Pump {
         let mut sink = |line: Line<'_>| {
             let mut pipeline = pipelines.of(line.log, now);
             let time = line.time_unix_ns.and_then(|time| u64::try_from(time).ok());
-            if pipeline.purpose != Purpose::Exported {
+            if pipeline.purpose.is_heard() {
                 job_messages.hear(&line, inventory);
                 hear(runner, pipeline, &line, time.unwrap_or(observed), now, self_metrics);
             }
-            if pipeline.purpose == Purpose::Heard {
+            if !pipeline.purpose.is_exported() {
                 return builder.passed(line.position, now);
             }
             if let Some(flaw) = line.flaw {

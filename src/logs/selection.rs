@@ -28,8 +28,20 @@ pub(super) enum Purpose {
     Both,
 }
 
+impl Purpose {
+    /// Whether what the lines say of a job counts.
+    pub(super) fn is_heard(self) -> bool {
+        self != Self::Exported
+    }
+
+    /// Whether the lines are sent, and so masked.
+    pub(super) fn is_exported(self) -> bool {
+        self != Self::Heard
+    }
+}
+
 /// What actions-runner-controller calls the runner's container.
-const RUNNER: &str = "runner";
+pub(super) const RUNNER: &str = "runner";
 
 // === impl Containers ===
 

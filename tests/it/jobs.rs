@@ -9,6 +9,7 @@ mod node;
 mod page;
 mod points;
 mod runner_steps;
+mod runner_waits;
 mod runners;
 mod sink;
 mod steps;

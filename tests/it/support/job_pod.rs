@@ -221,6 +221,14 @@ impl JobPod {
         fs::read_to_string(self.root.join(path)).unwrap_or_default()
     }
 
+    /// How many lines of a container's log an agent that starts now would not read again.
+    pub(crate) fn delivered(&self, container: &str) -> Option<u64> {
+        let text = fs::read_to_string(self.root.join("var/lib/ephemon/logs.checkpoint")).ok()?;
+        let rows: Vec<Value> = serde_json::from_str(text.split_once('\n')?.1).ok()?;
+        let is_of = |row: &&Value| row["uid"] == self.pod.uid && row["container"] == container;
+        rows.iter().find(is_of)?["mark"]["lines"].as_u64()
+    }
+
     fn journals(&self) -> PathBuf {
         let volumes = format!("var/lib/kubelet/pods/{}/volumes", self.pod.uid);
         self.root.join(volumes).join("kubernetes.io~empty-dir/ephemon/journal")
