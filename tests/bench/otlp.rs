@@ -28,6 +28,7 @@ use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 #[path = "../it/support"]
 mod support {
     pub(crate) mod collector;
+    pub(crate) mod ports;
 }
 
 use support::collector::{Collector, Wire};

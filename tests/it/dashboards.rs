@@ -22,6 +22,7 @@ use serde_json::Value;
 use crate::exposition;
 use crate::support::http;
 use crate::support::parts::{self, Part, all_there};
+use crate::support::ports;
 use crate::support::process::{self, Running, until};
 use crate::support::programs;
 use crate::support::prometheus::Prometheus;
@@ -227,7 +228,7 @@ fn every_panel_has_something_to_show() {
         return;
     }
     let scratch = tempfile::tempdir().unwrap();
-    let agent = SocketAddr::from(([127, 0, 0, 1], http::free_port()));
+    let agent = SocketAddr::from(([127, 0, 0, 1], ports::free()));
     let mut demo = Command::new(programs::ephemon());
     demo.args(["demo", "--listen", &agent.to_string()]);
     let log = fs::File::create(scratch.path().join("demo.log")).unwrap();

@@ -22,6 +22,7 @@ pub(crate) mod node;
 pub(crate) mod otel_collector;
 pub(crate) mod parts;
 pub(crate) mod pod_network;
+pub(crate) mod ports;
 pub(crate) mod process;
 pub(crate) mod programs;
 pub(crate) mod prometheus;

@@ -7,16 +7,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::rig::Rig;
+use crate::support::ports;
 
 /// A job on the runner itself, with one service that runs `script` by its own entrypoint.
 fn only(script: &str, options: &str, ports: &[String]) -> Value {
     json!({"container": null, "services": [{
         "image": "db", "entryPointArgs": [script], "createOptions": options, "portMappings": ports,
     }]})
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 #[tokio::test]
@@ -68,7 +65,7 @@ async fn a_health_command_that_hangs_is_killed() {
 #[tokio::test]
 async fn a_success_before_dockers_first_probe_counts_only_once_a_port_listens() {
     let Some(rig) = Rig::start().await else { return };
-    let port = free_port();
+    let port = ports::free();
     let script = format!("sleep 1.5; exec busybox httpd -f -p {port} -h /tmp");
     let options = "--health-cmd true --health-interval 10s";
     let prepared =

@@ -10,16 +10,13 @@ use ephemon_demo::api::{Answer, Rule};
 use serde_json::{Value, json};
 
 use super::rig::{Called, Rig};
+use crate::support::ports;
 
 /// The test itself is the service: all share one network here.
 fn listener() -> (TcpListener, u16) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     (listener, port)
-}
-
-fn free_port() -> u16 {
-    listener().1
 }
 
 fn service(ports: &[String], options: &str) -> Value {
@@ -59,7 +56,7 @@ async fn services_of_a_job_without_a_container_have_their_ports_and_names() {
     let (server, port) = listener();
     let datagrams = UdpSocket::bind("127.0.0.1:0").unwrap();
     let udp = datagrams.local_addr().unwrap().port();
-    let (other, other_udp) = (free_port(), free_port());
+    let (other, other_udp) = (ports::free(), ports::free());
     let ports = [format!("127.0.0.1:{other}:{port}"), format!("{other_udp}:{udp}/udp")];
     let prepared = prepare(&rig, &Value::Null, &[service(&ports, "--name ldap")]).await;
     assert_eq!(prepared.code, 0, "{prepared:?}");
@@ -89,7 +86,7 @@ async fn services_of_a_job_without_a_container_have_their_ports_and_names() {
 async fn a_job_whose_user_is_not_root_finds_names_and_ports_all_the_same() {
     let Some(rig) = Rig::start().await else { return };
     let (server, port) = listener();
-    let other = free_port();
+    let other = ports::free();
     let job = json!({"image": "init", "createOptions": "--user 1234:1234"});
     let prepared = prepare(&rig, &job, &[service(&[format!("{other}:{port}")], "")]).await;
     assert_eq!(prepared.code, 0, "{prepared:?}");
@@ -104,7 +101,7 @@ async fn a_job_whose_user_is_not_root_finds_names_and_ports_all_the_same() {
 async fn ports_are_forwarded_where_init_does_not_run_in_the_jobs_image() {
     let Some(rig) = Rig::start().await else { return };
     let (server, port) = listener();
-    let other = free_port();
+    let other = ports::free();
     let job = json!({"image": "foreign"});
     let prepared = prepare(&rig, &job, &[service(&[format!("{other}:{port}")], "")]).await;
     assert_eq!(prepared.code, 0, "{prepared:?}");
@@ -118,7 +115,7 @@ async fn ports_are_forwarded_where_init_does_not_run_in_the_jobs_image() {
 async fn a_namespace_that_forbids_root_still_has_its_ports_forwarded() {
     let Some(rig) = Rig::start().await else { return };
     let (server, port) = listener();
-    let other = free_port();
+    let other = ports::free();
     let asked = "patch pods/ephemeralcontainers";
     rig.api.faults().add(Rule { asked, times: 1, answer: Answer::Status(403, None) });
     let prepared = prepare(&rig, &Value::Null, &[service(&[format!("{other}:{port}")], "")]).await;
@@ -144,7 +141,7 @@ async fn a_port_that_cannot_be_forwarded_is_named() {
 async fn a_port_without_a_listener_costs_two_seconds_and_is_named() {
     let Some(rig) = Rig::start().await else { return };
     let (_server, port) = listener();
-    let silent = free_port();
+    let silent = ports::free();
     let ports = [port.to_string(), silent.to_string()];
     let prepared = prepare(&rig, &json!({"image": "init"}), &[service(&ports, "")]).await;
     assert_eq!(prepared.code, 0, "{prepared:?}");
@@ -195,7 +192,7 @@ async fn a_service_that_finds_its_port_taken_fails_the_job_with_a_hint() {
 async fn a_service_that_ends_with_success_before_it_listens_fails_the_job() {
     let Some(rig) = Rig::start().await else { return };
     let over = |ports: &[String]| json!({"image": "once", "entryPointArgs": ["echo done; exit 0"], "portMappings": ports});
-    let prepared = prepare(&rig, &Value::Null, &[over(&[free_port().to_string()])]).await;
+    let prepared = prepare(&rig, &Value::Null, &[over(&[ports::free().to_string()])]).await;
     assert!(prepared.code == 1 && prepared.stdout.contains("exit code 0"), "{prepared:?}");
     // One that declares nothing may have been meant to.
     let prepared = prepare(&rig, &Value::Null, &[over(&[])]).await;

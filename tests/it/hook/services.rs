@@ -1,15 +1,11 @@
 //! Services: their environment, health, ports, logs; and containers that run without an init.
 
 use std::fs;
-use std::net::TcpListener;
 
 use serde_json::{Value, json};
 
 use super::rig::Rig;
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
+use crate::support::ports;
 
 fn job_with(service: &Value) -> Value {
     json!({"container": {"image": "init", "workingDirectory": "/__w/r/r"}, "services": [service]})
@@ -68,7 +64,7 @@ async fn a_service_becomes_healthy_by_its_own_command_or_the_job_does_not_start(
 #[tokio::test]
 async fn a_service_is_waited_for_until_it_listens_and_is_reached_by_its_other_port() {
     let Some(rig) = Rig::start().await else { return };
-    let (port, other) = (free_port(), free_port());
+    let (port, other) = (ports::free(), ports::free());
     let serve = format!("sleep 0.4; exec busybox httpd -f -p {port} -h /tmp");
     let service = json!({
         "image": "web", "entryPointArgs": [serve], "portMappings": [format!("{other}:{port}")],

@@ -6,7 +6,7 @@ mod http;
 pub(crate) mod pki;
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -19,6 +19,8 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, oneshot};
 use tonic::Code;
+
+use super::ports;
 
 use pki::Pki;
 
@@ -101,15 +103,16 @@ struct Refusal {
 impl Collector {
     /// Listens on a port of its own; over TLS, with client certificates, where there is a `pki`.
     pub(crate) async fn start(wire: Wire, pki: Option<&Pki>) -> Self {
-        Self::begin(([127, 0, 0, 1], 0).into(), wire, pki).await
+        Self::begin(Ipv4Addr::LOCALHOST.into(), wire, pki).await
     }
 
     /// Listens on another address of this machine, without TLS.
     pub(crate) async fn start_on(address: IpAddr, wire: Wire) -> Self {
-        Self::begin((address, 0).into(), wire, None).await
+        Self::begin(address, wire, None).await
     }
 
-    async fn begin(address: SocketAddr, wire: Wire, pki: Option<&Pki>) -> Self {
+    async fn begin(address: IpAddr, wire: Wire, pki: Option<&Pki>) -> Self {
+        let address = SocketAddr::new(address, ports::free_on(address));
         let state = Arc::default();
         let mut collector = Self { address, wire, pki: pki.cloned(), state, serving: None };
         collector.revive().await;
@@ -197,7 +200,6 @@ impl Collector {
     pub(crate) async fn revive(&mut self) {
         let listener = std::net::TcpListener::bind(self.address).unwrap();
         listener.set_nonblocking(true).unwrap();
-        self.address = listener.local_addr().unwrap();
         let (wire, pki, state) = (self.wire, self.pki.clone(), Arc::clone(&self.state));
         let (stop_tx, stop_rx) = oneshot::channel();
         // With a runtime of its own: its end is the end of every connection.

@@ -1,7 +1,7 @@
 //! One HTTP request at a time, without a client's help, so that the server is tested bare.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// What came back.
@@ -32,10 +32,4 @@ pub(crate) fn get(address: SocketAddr, path: &str, accept: &str) -> std::io::Res
         head: head.to_lowercase(),
         body: body.to_owned(),
     })
-}
-
-/// A local port nobody listens on at the moment.
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    listener.local_addr().unwrap().port()
 }

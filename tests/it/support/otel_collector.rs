@@ -1,12 +1,12 @@
 //! The OpenTelemetry Collector itself, made by its own builder from Go modules: see `.ci/run`.
 
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::parts;
+use super::ports;
 use super::process::{Running, until};
 
 /// Its program.
@@ -33,11 +33,7 @@ impl OtelCollector {
     /// # Panics
     /// If it is not ready within a minute.
     pub(crate) fn start(directory: &Path, onward: &str, of_metrics: &[&str]) -> Self {
-        // Free a moment ago; nothing here takes ports at random meanwhile.
-        let ports: Vec<TcpListener> =
-            (0..2).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let [grpc, http] = [&ports[0], &ports[1]].map(|port| port.local_addr().unwrap().port());
-        drop(ports);
+        let [grpc, http] = [ports::free(), ports::free()];
         // Each with nothing but its defaults.
         let processors =
             of_metrics.join(": {}, ") + if of_metrics.is_empty() { "" } else { ": {}" };

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::http;
 use super::parts;
+use super::ports;
 use super::process::{Running, until};
 
 /// A running Prometheus.
@@ -56,7 +57,7 @@ impl Prometheus {
         scrape["scrape_interval"] = "1s".into();
         // JSON is YAML.
         fs::write(&config, json!({ "scrape_configs": [scrape] }).to_string()).unwrap();
-        let address = SocketAddr::from(([127, 0, 0, 1], http::free_port()));
+        let address = SocketAddr::from(([127, 0, 0, 1], ports::free()));
         let log = File::create(scratch.join("prometheus.log")).unwrap();
         let mut command = Command::new(parts::program("prometheus").unwrap());
         command

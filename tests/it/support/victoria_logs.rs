@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::http;
 use super::parts;
+use super::ports;
 use super::process::{Running, until};
 
 /// Its name on the path.
@@ -45,7 +46,7 @@ impl VictoriaLogs {
     }
 
     fn try_start(scratch: &Path, log: &Path) -> Option<Self> {
-        let address = SocketAddr::from(([127, 0, 0, 1], http::free_port()));
+        let address = SocketAddr::from(([127, 0, 0, 1], ports::free()));
         let mut command = Command::new(parts::program(PROGRAM).unwrap());
         command
             .arg(format!("-httpListenAddr={address}"))
