@@ -4,6 +4,8 @@ mod debug;
 mod demo;
 mod pages;
 mod parse;
+mod plugin;
+mod plugin_completion;
 
 use std::process::ExitCode;
 
@@ -28,13 +30,21 @@ enum Command {
     Install(install::Args),
     Completions(pages::Completions),
     Man(pages::Manual),
+    #[command(flatten)]
+    Cluster(ephemon_kubectl::Command),
 }
 
 impl Cli {
     /// Runs what this process's command line asks for and returns its exit code: 0, 1 for a failure,
     /// 2 for a wrong command line or configuration file. Errors go to standard error as one sentence.
     pub fn run_process() -> ExitCode {
-        match parse::cli(std::env::args_os()) {
+        let mut words = std::env::args_os();
+        let program = words.next();
+        if plugin_completion::is_asked(program.as_ref()) {
+            let words: Vec<_> = words.map(|word| word.to_string_lossy().into_owned()).collect();
+            return printed(&plugin::completions(&words));
+        }
+        match parse::cli(program.into_iter().chain(words)) {
             Ok(cli) => cli.run(),
             // Does not return: prints usage, help or version.
             Err(parse::Error::Usage(error)) => error.exit(),
@@ -70,6 +80,10 @@ impl Cli {
             },
             Command::Completions(args) => shown(args.print()),
             Command::Man(args) => shown(args.print()),
+            Command::Cluster(command) => match runtime.block_on(command.run()) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => failed(&error.to_string()),
+            },
         }
     }
 }

@@ -1,5 +1,5 @@
-//! How agent and hook are configured to reach the API server: by kubeconfig files, else by the
-//! pod's service account, and never through a proxy. Time limits and clients are the callers'.
+//! How agent, hook and client are configured to reach the API server: by kubeconfig files, else by
+//! the pod's service account, and never through a proxy. Time limits and clients are the callers'.
 
 use std::path::{Path, PathBuf};
 
@@ -48,20 +48,45 @@ pub enum Error {
 /// If neither is there, a file cannot be used, or the selected cluster sets `proxy-url`.
 pub async fn load(kubeconfig: Option<&Path>) -> Result<Config, Error> {
     match kubeconfig {
-        Some(path) => from_files(path).await,
+        Some(path) => from_files(path, None).await,
         None => {
             Config::incluster().map_err(|source| Error::NotInCluster { source: Box::new(source) })
         }
     }
 }
 
+/// Loads the configuration as kubectl does for a person: from `kubeconfig`, else from the files of
+/// the variable `KUBECONFIG`, else from `~/.kube/config`, else from the service account of the pod;
+/// and of it `context`, else the current one.
+///
+/// # Errors
+/// As [`load`], and if there is no such context.
+pub async fn load_as_kubectl(
+    kubeconfig: Option<&Path>,
+    context: Option<&str>,
+) -> Result<Config, Error> {
+    let of_variable =
+        || std::env::var_os("KUBECONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let of_home = || {
+        let path = std::env::home_dir()?.join(".kube/config");
+        path.is_file().then_some(path)
+    };
+    match kubeconfig.map(Path::to_owned).or_else(of_variable).or_else(of_home) {
+        Some(path) => from_files(&path, context).await,
+        None => load(None).await,
+    }
+}
+
 /// Merges the files; for each setting the first file that has it counts, as for kubectl.
-async fn from_files(path: &Path) -> Result<Config, Error> {
+async fn from_files(path: &Path, context: Option<&str>) -> Result<Config, Error> {
     let failed = |source| Error::Kubeconfig { path: path.to_owned(), source: Box::new(source) };
     let mut merged = Kubeconfig::default();
     for file in std::env::split_paths(path).filter(|file| !file.as_os_str().is_empty()) {
         let next = Kubeconfig::read_from(file).map_err(failed)?;
         merged = merged.merge(next).map_err(failed)?;
+    }
+    if let Some(context) = context {
+        merged.current_context = Some(context.to_owned());
     }
     disable_proxies(&mut merged)
         .map_err(|cluster| Error::Proxy { path: path.to_owned(), cluster })?;

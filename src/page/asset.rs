@@ -89,7 +89,8 @@ impl Asset {
         }
     }
 
-    pub(crate) fn sort(self) -> Sort {
+    /// What kind of file it is.
+    pub fn sort(self) -> Sort {
         Sort::File(match self {
             Self::Document => "text/html; charset=utf-8",
             Self::Style => "text/css; charset=utf-8",
@@ -98,7 +99,8 @@ impl Asset {
         })
     }
 
-    pub(crate) fn content(self) -> &'static [u8] {
+    /// Its text.
+    pub fn content(self) -> &'static [u8] {
         match self {
             Self::Document => include_bytes!("assets/index.html"),
             Self::Chart => include_bytes!("assets/chart.js"),

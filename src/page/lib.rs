@@ -12,15 +12,20 @@ mod asset;
 mod board;
 mod cursors;
 mod encode;
+mod host;
 mod page;
 mod route;
 mod template;
 mod view;
 
-pub use asset::{HEADERS, Sort};
+pub use asset::{Asset, HEADERS, Sort};
 pub use board::{Board, MAX_BYTES as MAX_BOARD_BYTES};
 pub use cursors::Cursors;
 pub use encode::MAX_ANSWER_BYTES;
+pub use host::is_address_or_localhost;
 pub use page::{Answer, LogSource, MAKING_BYTES, Page, Parts};
 pub use route::Route;
 pub use template::{Template, TemplateError};
+
+/// The API as `openapi.json` describes it.
+pub const OPENAPI: &[u8] = include_bytes!("openapi.json");

@@ -93,7 +93,7 @@ impl Page {
                 Answer { status: 200, sort: asset.sort(), body }
             }
             Route::OpenApi => {
-                let body = Bytes::from_static(include_bytes!("openapi.json"));
+                let body = Bytes::from_static(crate::OPENAPI);
                 Answer { status: 200, sort: Sort::Json, body }
             }
             Route::Jobs => self.jobs(now_ns),

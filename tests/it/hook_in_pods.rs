@@ -18,6 +18,7 @@ mod installed;
 mod javascript;
 mod killed;
 mod kinds;
+mod kubectl;
 mod kubelet;
 mod memory;
 mod neighbours;

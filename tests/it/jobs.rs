@@ -4,6 +4,7 @@
 mod crowd;
 mod flood;
 mod kills;
+mod kubectl;
 mod many;
 mod node;
 mod page;

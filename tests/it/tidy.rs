@@ -28,8 +28,8 @@ struct Room {
 }
 
 #[test]
-fn only_discovery_and_the_hook_speak_to_the_api_server() {
-    assert_listed_only_by("kube", &["kube-config", "discovery", "hook"]);
+fn only_discovery_the_hook_and_the_client_speak_to_the_api_server() {
+    assert_listed_only_by("kube", &["kube-config", "discovery", "hook", "client"]);
 }
 
 #[test]
@@ -94,6 +94,20 @@ fn init_is_small() {
     for heavy in ["tokio", "hyper", "kube", "rustls", "tracing", "clap"] {
         assert!(!init.dependencies.iter().any(|name| name == heavy), "{heavy}");
     }
+}
+
+/// What people run against a cluster is apart from what runs on a node: it knows an agent by its API
+/// alone, and the page's own files.
+#[test]
+fn the_commands_for_a_cluster_know_agents_by_their_api() {
+    let rooms = rooms();
+    let listed = |name: &str| {
+        let room = rooms.iter().find(|room| room.name == name).unwrap();
+        let own = room.dependencies.iter().filter(|name| name.starts_with("ephemon-"));
+        own.map(String::as_str).collect::<Vec<_>>()
+    };
+    assert_eq!(listed("client"), ["ephemon-base", "ephemon-kube-config"]);
+    assert_eq!(listed("kubectl"), ["ephemon-base", "ephemon-client", "ephemon-page"]);
 }
 
 /// What is there, then what it used and what it may use, then what is shown.

@@ -1,10 +1,10 @@
 //! The job page's part of the server: which of its requests are answered, with which headers, and how
 //! many answers are in memory at once.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
-use ephemon_page::{Answer, HEADERS, Page, Route, Sort};
+use ephemon_page::{Answer, HEADERS, Page, Route, Sort, is_address_or_localhost};
 use hyper::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, Response, StatusCode};
 use tokio::sync::watch;
@@ -107,23 +107,10 @@ impl Client {
     }
 }
 
-/// Whether the request's host is an address or `localhost`. A name could be anybody's: a page of
-/// another site that a browser was led to by a name of that site, which then became the agent's
-/// address (DNS rebinding), could else read what this server says. Programs that name no host are no
-/// browsers.
+/// Whether the request's host is an address or `localhost`. Programs that name no host are no browsers.
 pub(super) fn names_no_other_host(headers: &HeaderMap) -> bool {
     let hosts = headers.get_all(HOST);
     hosts.iter().all(|host| host.to_str().is_ok_and(is_address_or_localhost))
-}
-
-fn is_address_or_localhost(host: &str) -> bool {
-    if let Some(rest) = host.strip_prefix('[') {
-        let address = rest.split_once(']').map(|(address, _)| address);
-        return address.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok());
-    }
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    let is_local = name.eq_ignore_ascii_case("localhost");
-    is_local || host.parse::<IpAddr>().is_ok() || name.parse::<IpAddr>().is_ok()
 }
 
 fn respond(status: u16, sort: Sort, body: Text) -> Response<Text> {

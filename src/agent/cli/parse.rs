@@ -3,9 +3,9 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{CommandFactory as _, FromArgMatches as _};
+use clap::FromArgMatches as _;
 
-use super::{Cli, Command};
+use super::{Cli, Command, plugin};
 use crate::{config_file, settings};
 
 /// The command line cannot be used.
@@ -22,11 +22,12 @@ pub(super) enum Error {
 /// Reads the words of a command line, and the file that `--config` names.
 pub(super) fn cli(words: impl IntoIterator<Item = OsString>) -> Result<Cli, Error> {
     let mut words: Vec<OsString> = words.into_iter().collect();
-    let mut matches = Cli::command().try_get_matches_from(&words)?;
+    let definition = plugin::command(words.first());
+    let mut matches = definition.clone().try_get_matches_from(&words)?;
     let Some(("agent", agent)) = matches.subcommand() else {
         return Ok(Cli::from_arg_matches(&matches)?);
     };
-    let mut command = Cli::command();
+    let mut command = definition.clone();
     command.build();
     let command = command.find_subcommand("agent").cloned().unwrap_or_default();
     let mut from_file = Vec::new();
@@ -34,7 +35,7 @@ pub(super) fn cli(words: impl IntoIterator<Item = OsString>) -> Result<Cli, Erro
         from_file = config_file::arguments(&path, &command, agent)?;
         words.extend(from_file.iter().cloned());
         // Wrong values are the parser's to name; that they are the file's is said here.
-        matches = Cli::command()
+        matches = definition
             .try_get_matches_from(&words)
             .map_err(|error| config_file::Error::rejected(&path, &error))?;
     }

@@ -25,8 +25,6 @@ pub(crate) struct JobAnswer<'a> {
     /// The job's key in the workflow.
     pub(crate) job: Option<&'a str>,
     pub(crate) sha: Option<&'a str>,
-    pub(crate) run_id: Option<&'a str>,
-    pub(crate) run_attempt: Option<&'a str>,
     pub(crate) trace_id: String,
     /// Who said how it ended: `runner` or `parts`.
     pub(crate) result_source: &'static str,
@@ -68,7 +66,6 @@ impl<'a> JobAnswer<'a> {
         links: &'a [LinkView],
     ) -> Self {
         let (job, over) = (&*shown.job, shown.over);
-        let run = job.identity.run.as_ref();
         let steps = job.steps.len().saturating_sub(MAX_STEPS / share);
         let containers = job.containers.len().saturating_sub(MAX_CONTAINERS / share);
         let cut = shown.cut.saturating_add(steps).saturating_add(containers);
@@ -81,8 +78,6 @@ impl<'a> JobAnswer<'a> {
             workflow_ref: job.identity.workflow_ref.as_deref(),
             job: job.identity.job.as_deref(),
             sha: job.identity.sha.as_deref(),
-            run_id: run.map(|(id, _)| &**id),
-            run_attempt: run.map(|(_, attempt)| &**attempt),
             trace_id: job.span.trace_id.to_string(),
             result_source: job.judged_by.as_str(),
             links,

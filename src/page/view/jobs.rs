@@ -34,6 +34,8 @@ pub(crate) struct Summary<'a> {
     pub(crate) event: Option<&'a str>,
     pub(crate) git_ref: Option<&'a str>,
     pub(crate) runner: Option<&'a str>,
+    pub(crate) run_id: Option<&'a str>,
+    pub(crate) run_attempt: Option<&'a str>,
     pub(crate) namespace: &'a str,
     pub(crate) pod: &'a str,
     #[serde(flatten)]
@@ -51,6 +53,7 @@ impl<'a> Summary<'a> {
     pub(crate) fn new(shown: &'a Shown) -> Self {
         let job: &Job = &shown.job;
         let identity = &job.identity;
+        let run = identity.run.as_ref();
         Self {
             id: job.pod.uid.as_str(),
             name: identity.name(),
@@ -59,6 +62,8 @@ impl<'a> Summary<'a> {
             event: identity.event.as_deref(),
             git_ref: identity.git_ref.as_deref(),
             runner: identity.runner.as_deref(),
+            run_id: run.map(|(id, _)| &**id),
+            run_attempt: run.map(|(_, attempt)| &**attempt),
             namespace: &job.pod.namespace,
             pod: &job.pod.name,
             span: (&job.window).into(),

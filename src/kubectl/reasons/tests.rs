@@ -1,0 +1,145 @@
+//! A calm job, and what is said when one thing of it is changed.
+
+use ephemon_client::{Activity, Ending, JobSummary, Pull, Span, Usage};
+
+use super::*;
+
+fn span(from: u64, to: u64) -> Span {
+    Span { start_unix_ms: from, end_unix_ms: Some(to), ..Span::default() }
+}
+
+/// A job of 100 s with one container that lives as long and that nothing is the matter with.
+fn calm() -> (Job, Samples) {
+    let container = Container {
+        name: "job".into(),
+        id: Some("id".into()),
+        image: Some("node:24".into()),
+        span: span(0, 100_000),
+        started_unix_ms: Some(500),
+        usage: Usage {
+            cpu_seconds: Some(10.0),
+            cpu_throttled_seconds: Some(1.0),
+            memory_peak_bytes: Some(43 << 20),
+            oom_kills: Some(0),
+            read_bytes: Some(1 << 20),
+            written_bytes: None,
+        },
+        ..Container::default()
+    };
+    let step = Step { name: "npm \u{7}ci".into(), span: span(1000, 62_000), ..Step::default() };
+    let summary = JobSummary { span: span(0, 100_000), ..JobSummary::default() };
+    let steps = vec![Step { name: "short".into(), span: span(0, 10), ..Step::default() }, step];
+    let job = Job { summary, containers: vec![container], steps, ..Job::default() };
+    let activity = Activity {
+        from: vec![0, 50_000],
+        to: vec![50_000, 100_000],
+        cpu_waiting_permille: vec![Some(10), Some(20)],
+        memory_waiting_permille: vec![Some(0), None],
+        io_waiting_permille: vec![Some(5), Some(5)],
+        ..Activity::default()
+    };
+    let of = ContainerSamples {
+        id: "id".into(),
+        limits_known: true,
+        cpu_limit_millicores: Some(500),
+        memory_limit_bytes: Some(100 << 20),
+        activity,
+        ..ContainerSamples::default()
+    };
+    (job, Samples { containers: vec![of], ..Samples::default() })
+}
+
+#[test]
+fn of_a_calm_job_it_is_said_that_nothing_stands_out() {
+    let (job, samples) = calm();
+    let findings = Findings::of(&job, &samples);
+    assert_eq!(findings.reasons, []);
+    assert!(findings.clean.contains("memory at most 43% of a limit"), "{}", findings.clean);
+    assert_eq!(findings.unknown, [""; 0]);
+    let longest = findings.longest_step.unwrap();
+    assert_eq!(longest, "The longest step is \"npm ␇ci\": 1m01s, 61% of the job.");
+}
+
+/// What is changed of the calm job, and what is said then.
+type Case = (fn(&mut Container, &mut ContainerSamples), &'static str);
+
+#[test]
+fn each_reason_is_said_with_its_figures() {
+    let cases: [Case; 9] = [
+        (
+            |one, _| one.usage.oom_kills = Some(2),
+            "2 processes were killed for want of memory at its memory limit of 100Mi",
+        ),
+        (
+            |one, _| one.ending = Ending { fault: Some("oom_killed".into()), ..Ending::default() },
+            "1 process was killed",
+        ),
+        (
+            |one, _| one.usage.memory_peak_bytes = Some(95 << 20),
+            "peak memory 95.0Mi is 95% of its limit of 100Mi",
+        ),
+        (
+            |one, _| one.usage.cpu_throttled_seconds = Some(34.0),
+            "throttled 34.0s in 1m40s, 34% of its time, by its CPU limit of 500m",
+        ),
+        (
+            |one, _| {
+                one.pull =
+                    Some(Pull { start_unix_ms: 0, end_unix_ms: 21_000, bytes: Some(1 << 30) });
+            },
+            "the pull of node:24 (1.0Gi) took 21.0s, 21% of the job",
+        ),
+        (|one, _| one.started_unix_ms = Some(8000), "waited 8.00s before its program ran"),
+        (
+            |_, of| of.activity.cpu_waiting_permille = vec![Some(400), Some(600)],
+            "waited for a CPU 50% of the time",
+        ),
+        (
+            |_, of| of.activity.io_waiting_permille = vec![Some(0), Some(600)],
+            "waited for I/O 30% of the time",
+        ),
+        (
+            |one, _| one.usage.written_bytes = Some(10 << 30),
+            "read 1.0Mi and wrote 10.0Gi, 102Mi/s on average",
+        ),
+    ];
+    for (change, said) in cases {
+        let (mut job, mut samples) = calm();
+        change(&mut job.containers[0], &mut samples.containers[0]);
+        let findings = Findings::of(&job, &samples);
+        let facts: Vec<_> = findings.reasons.iter().map(|reason| &*reason.fact).collect();
+        assert_eq!(facts.len(), 1, "{facts:?}");
+        assert!(facts[0].starts_with("container job: ") && facts[0].contains(said), "{facts:?}");
+    }
+}
+
+#[test]
+fn the_most_severe_comes_first() {
+    let (mut job, samples) = calm();
+    job.runner_startup_ms = Some(4000);
+    let one = &mut job.containers[0];
+    one.usage.cpu_throttled_seconds = Some(20.0);
+    one.usage.oom_kills = Some(1);
+    one.pull = Some(Pull { start_unix_ms: 0, end_unix_ms: 30_000, bytes: None });
+    let findings = Findings::of(&job, &samples);
+    let order = ["killed", "pull", "throttled", "runner took"];
+    assert_eq!(findings.reasons.len(), order.len(), "{findings:?}");
+    for (reason, word) in findings.reasons.iter().zip(order) {
+        assert!(reason.fact.contains(word), "{findings:?}");
+    }
+}
+
+#[test]
+fn what_is_not_known_is_said_and_hostile_figures_do_no_harm() {
+    let (mut job, mut samples) = calm();
+    assert!(Findings::of(&job, &Samples::default()).unknown[0].contains("no samples"));
+    samples.containers[0].activity = Activity::default();
+    samples.containers[0].limits_known = false;
+    assert_eq!(Findings::of(&job, &samples).unknown.len(), 2);
+    samples.containers[0].memory_limit_bytes = Some(0);
+    job.containers[0].span = span(u64::MAX, 0);
+    job.containers[0].usage.cpu_throttled_seconds = Some(f64::MAX);
+    job.containers[0].usage.read_bytes = Some(u64::MAX);
+    job.summary.span = span(5, 0);
+    Findings::of(&job, &samples);
+}

@@ -1,0 +1,138 @@
+//! `kubectl ephemon` in a real cluster: it finds the installed agent, reaches it through the API
+//! server, and shows a job that the hook ran.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::os::unix::fs::symlink;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+
+use super::installed::Installed;
+use super::runner::job;
+use super::site::{PATIENCE, Site};
+use crate::logs::backend::Backend;
+use crate::support::collector::Wire;
+use crate::support::http;
+use crate::support::parts::alone;
+use crate::support::process::{Running, until};
+use crate::support::programs;
+use crate::support::workflow_images::BUSYBOX;
+
+/// kubectl with the plugin on its path.
+struct Plugin<'a> {
+    site: &'a Site,
+    folder: tempfile::TempDir,
+}
+
+// === impl Plugin ===
+
+impl<'a> Plugin<'a> {
+    fn new(site: &'a Site) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        symlink(programs::ephemon(), folder.path().join("kubectl-ephemon")).unwrap();
+        Self { site, folder }
+    }
+
+    /// `kubectl ephemon` with these words. kubectl gives a plugin none of its own flags.
+    fn command(&self, words: &[&str]) -> Command {
+        let kubectl = self.site.kubectl();
+        let mut command = Command::new(kubectl.command(&[]).get_program());
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let all = [self.folder.path().to_owned()].into_iter().chain(std::env::split_paths(&path));
+        command.env("PATH", std::env::join_paths(all).unwrap());
+        command.env("KUBECONFIG", kubectl.kubeconfig());
+        command.arg("ephemon").args(words);
+        command
+    }
+
+    fn run(&self, words: &[&str]) -> Output {
+        self.command(words).output().unwrap()
+    }
+
+    fn printed(&self, words: &[&str]) -> String {
+        let done = self.run(words);
+        assert!(done.status.success(), "{words:?}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap()
+    }
+
+    fn until_printed(&self, words: &[&str], said: &str) -> String {
+        let look = || Some(self.printed(words)).filter(|text| text.contains(said));
+        until(PATIENCE, look)
+            .unwrap_or_else(|| panic!("{words:?}: {said:?} is not in {}", self.printed(words)))
+    }
+}
+
+/// The page for all nodes; it ends when dropped.
+struct Ui {
+    _running: Running,
+    address: SocketAddr,
+}
+
+// === impl Ui ===
+
+impl Ui {
+    fn start(plugin: &Plugin<'_>) -> Self {
+        let mut running =
+            Running::start(plugin.command(&["ui", "--port", "0"]).stderr(Stdio::piped()));
+        let mut lines = BufReader::new(running.take_stderr()).lines().map_while(Result::ok);
+        let line = lines.next().unwrap_or_default();
+        let (_, address) = line.split_once("http://").expect(&line);
+        let address = address.trim_end_matches('/').parse().unwrap();
+        Self { _running: running, address }
+    }
+
+    fn get(&self, path: &str) -> String {
+        let answer = http::get(self.address, path, "*/*").unwrap();
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        answer.body
+    }
+}
+
+#[test]
+fn the_plugin_shows_a_job_of_the_hook_through_the_api_server() {
+    let _alone = alone();
+    let Some(site) = Site::start() else { return };
+    let plugin = Plugin::new(&site);
+    let error = plugin.run(&["jobs"]);
+    let error = String::from_utf8_lossy(&error.stderr).into_owned();
+    assert!(error.contains("no agent in namespace ephemon or any other"), "{error}");
+    let collector = Backend::start_on(site.node.gateway(), Wire::Http);
+    let agent = Installed::apply(&site.node, "overlays/otlp", &collector.endpoint());
+    let error = plugin.run(&["jobs"]);
+    assert!(!error.status.success());
+    let error = String::from_utf8_lossy(&error.stderr).into_owned();
+    assert!(error.contains("node node1: its job page is off"), "{error}");
+    let page = ["set", "env", "daemonset/ephemon", "-n", "ephemon", "EPHEMON_PAGE=logs"];
+    site.kubectl().run(&page);
+    agent.until_ready();
+
+    let runner = site.runner("runner-1");
+    let state = runner.prepare(&job(BUSYBOX, ""), &[]);
+    let script = "echo seen from afar; i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done";
+    assert_eq!(runner.script(&state, script).code, 0);
+    let listed = plugin.until_printed(&["jobs", "-n", site.namespace()], "runner-1");
+    assert!(listed.contains("▶ running") && listed.contains("o/r"), "{listed}");
+    let tree = plugin.until_printed(&["job", "runner-1"], "__run");
+    assert!(tree.contains("container job") && tree.contains("prepare_job"), "{tree}");
+    plugin.until_printed(&["logs", "runner-1", "--container", "job"], "seen from afar");
+    plugin.until_printed(&["top", "--containers"], "runner-1");
+    let why = plugin.until_printed(&["why", "runner-1"], "The longest step");
+    assert!(why.contains("on node1"), "{why}");
+    let ui = Ui::start(&plugin);
+    let listed = ui.get("/api/v1/jobs");
+    let all: Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(all["node"], "1 node", "{listed}");
+    let mut all = all["jobs"].as_array().unwrap().iter();
+    let own = all.find(|job| job["pod"] == "runner-1").unwrap();
+    let path = format!("/api/v1/jobs/{}", own["id"].as_str().unwrap());
+    assert!(ui.get(&path).contains("__run"));
+    assert!(ui.get(&format!("{path}/log?after=0")).contains("seen from afar"));
+    drop(ui);
+    assert_eq!(runner.call("cleanup_job", &json!({}), &state).code, 0);
+
+    let json: Value = serde_json::from_str(&plugin.printed(&["jobs", "-o", "json"])).unwrap();
+    let all = json["jobs"].as_array().unwrap();
+    let own = all.iter().find(|job| job["pod"] == "runner-1").unwrap();
+    assert_eq!((&own["node"], &json["unreachable"]), (&"node1".into(), &json!([])));
+}
