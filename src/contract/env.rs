@@ -16,7 +16,8 @@ pub const CONTAINER: &str = "EPHEMON_CONTAINER";
 /// Random for each call of the hook. Concurrent calls may request equal containers with the same
 /// name; this value makes them differ, so that the API server rejects all but the first.
 pub const CALL: &str = "EPHEMON_CALL";
-/// The purpose of the container: `job`, `service` or `step`.
+/// The purpose of the container: `job`, `service`, `step`, or `standby`: made for a step that may
+/// come, and that step's once it has taken it.
 pub const ROLE: &str = "EPHEMON_ROLE";
 /// Mount path of the shared volume, if it is not [`super::mount::EPHEMON`].
 pub const VOLUME: &str = "EPHEMON_VOLUME";

@@ -10,7 +10,7 @@ use super::call::Call;
 use super::console::quote;
 use super::pod_view::Progress;
 use super::state::{Service, State};
-use super::{fallback, leftovers, log, pulls, stop};
+use super::{fallback, leftovers, log, pulls, standby, stop};
 
 /// Time limit for all calls to the API server together: after a cancellation the runner waits at
 /// most 45 s for everything that remains (actions/runner, `JobDispatcher.cs`).
@@ -20,7 +20,10 @@ const LOG_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Cleans up after a job. A job without state was never prepared, or its `prepare_job` was killed.
 pub(super) async fn run(call: &Call<'_>, state: Option<&State>) {
-    let Some(state) = state else { return leftovers::end(call).await };
+    let Some(state) = state else {
+        standby::drop_book(call.settings);
+        return leftovers::end(call).await;
+    };
     let services = state.services.iter().filter(|service| service.has_init);
     let services = services.map(|service| service.container.as_str());
     let job = state.job.iter().filter(|job| !job.by_exec).map(|job| job.container.as_str());
@@ -29,7 +32,9 @@ pub(super) async fn run(call: &Call<'_>, state: Option<&State>) {
     // The containers are stopped even if the API server does not respond in time, because the
     // runner does not wait longer.
     let asks = timeout(API_TIMEOUT, by_api(call, state));
-    if futures_util::join!(futures_util::future::join_all(stops), asks).1.is_err() {
+    let stops = futures_util::future::join_all(stops);
+    let standby = standby::end(call, &state.token.0);
+    if futures_util::join!(stops, standby, asks).2.is_err() {
         call.console.warning(
             "cleanup is incomplete: the API server is slow; the rest is removed with the pod",
         );

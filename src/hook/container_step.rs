@@ -1,4 +1,7 @@
-//! `run_container_step`: a container action, in a new ephemeral container.
+//! `run_container_step`: a container action, in a container that stands by for it, or else in a new
+//! one.
+
+mod in_standby;
 
 use std::cell::Cell;
 use std::time::{Duration, Instant as Clock};
@@ -15,11 +18,12 @@ use super::names::Names;
 use super::outcome::{self, Outcome};
 use super::pod_view::{PodView, Progress};
 use super::request::Container;
+use super::socket::Line;
 use super::spec::{Common, Planned, Role};
 use super::state::State;
 use super::step::{self, Signals};
 use super::template::Template;
-use super::{log, pulls, secrets, unexpected_exit, words, workspace};
+use super::{log, pulls, secrets, standby, unexpected_exit, words, workspace};
 
 /// How often a name may be taken by a concurrent step before the call gives up: more than the
 /// number of steps that can run at once.
@@ -42,9 +46,30 @@ pub(super) async fn run(
         Some(state) => state.token.0.clone(),
         None => super::call::new_token()?,
     };
-    let action = Action { call, api: &api, asked, template: &template, token: &token };
-    match action.run(None, signals).await {
-        Err(Error::Launch(error)) if error.is_of_init() => action.run(Some(&error), signals).await,
+    // Those of another call would have another token.
+    let turn = state.and_then(|_| standby::turn(call, asked, &template, &token));
+    let next = turn.as_ref().and_then(|turn| turn.next.as_ref());
+    let mut action = Action { call, api: &api, asked, template: &template, token: &token, next };
+    let mut result = Ok(None);
+    if let Some(turn) = &turn
+        && let Some(taken) = &turn.taken
+    {
+        action.next = None;
+        // The kubelet can start the next one while this one runs.
+        let step = action.in_standby(taken, &turn.view, signals);
+        (result, ()) = futures_util::join!(step, standby::follow(call, next));
+    }
+    let result = match result {
+        Ok(Some(outcome)) => Ok(outcome),
+        Ok(None) => action.run(None, signals).await,
+        Err(error) => Err(error),
+    };
+    match result {
+        Err(Error::Launch(error)) if error.is_of_init() => {
+            standby::release(call, action.next);
+            action.next = None;
+            action.run(Some(&error), signals).await
+        }
         result => result,
     }
 }
@@ -56,6 +81,9 @@ struct Action<'a> {
     asked: &'a Container,
     template: &'a Template,
     token: &'a Token,
+    /// A container to add once the action's own runs, because the kubelet would start it before
+    /// that one.
+    next: Option<&'a Planned>,
 }
 
 // === impl Action ===
@@ -141,7 +169,7 @@ impl Action<'_> {
         }
         call.is_about(planned.name());
         let asked_ns = now_ns();
-        let result = started(call, api, planned, self.token, signals).await;
+        let result = self.started(planned, signals).await;
         if !matches!(&result, Err(Error::Api(error)) if error.is_name_taken()) {
             call.record(&Record::HookLaunched {
                 at_ns: asked_ns,
@@ -158,6 +186,67 @@ impl Action<'_> {
             ));
         }
         result
+    }
+
+    async fn started(&self, planned: &Planned, signals: &mut Signals) -> Result<Outcome, Error> {
+        let (call, api) = (self.call, self.api);
+        if !planned.has_init {
+            workspace::link_from_here(&workspace::links(call.settings));
+        }
+        call.share_masks(&planned.env);
+        let pod = signals.or(api.add(&[&planned.spec])).await?;
+        let (sender, _) = watch::channel(pod);
+        let mut news = PodWatch::new(&sender);
+        let work = async {
+            if planned.has_init {
+                self.by_init(planned, &mut news, signals).await
+            } else {
+                by_kubelet(call, api, planned, &mut news, signals).await
+            }
+        };
+        tokio::select! {
+            outcome = work => outcome,
+            Err(error) = launch::follow(api, &sender) => Err(error.into()),
+        }
+    }
+
+    /// Runs the action by init, which shows its output and reports how it ended.
+    async fn by_init(
+        &self,
+        planned: &Planned,
+        news: &mut PodWatch,
+        signals: &mut Signals,
+    ) -> Result<Outcome, Error> {
+        let (call, api) = (self.call, self.api);
+        let (line, took) = self.ready(planned, news, signals).await?;
+        let names = [planned.name()];
+        let beside = async {
+            futures_util::join!(
+                pulls::note_early(call, api, took, &names),
+                standby::follow(call, self.next)
+            );
+        };
+        let (outcome, ()) = futures_util::join!(run_by(call, planned, line, signals), beside);
+        outcome
+    }
+
+    /// Waits until the container's init can be used; and for how long that took.
+    async fn ready(
+        &self,
+        planned: &Planned,
+        news: &mut PodWatch,
+        signals: &mut Signals,
+    ) -> Result<(Line, Duration), Error> {
+        let call = self.call;
+        let waited = call.settings.timeout;
+        let (asked, until) = (Clock::now(), Instant::now() + waited);
+        let volume = &call.settings.volume;
+        let ready = news.ready(planned, volume, self.token, (until, waited), call.console);
+        let (line, _) = tokio::select! {
+            ready = ready => ready?,
+            signal = signals.next() => return Err(Error::Cancelled(signal)),
+        };
+        Ok((line, asked.elapsed()))
     }
 }
 
@@ -181,51 +270,13 @@ fn without_init(planned: &Planned, common: &Common<'_>) -> Result<Planned, Error
     Ok(plain)
 }
 
-async fn started(
+/// Runs the action over its init's socket.
+async fn run_by(
     call: &Call<'_>,
-    api: &Api,
     planned: &Planned,
-    token: &Token,
+    mut line: Line,
     signals: &mut Signals,
 ) -> Result<Outcome, Error> {
-    if !planned.has_init {
-        workspace::link_from_here(&workspace::links(call.settings));
-    }
-    call.share_masks(&planned.env);
-    let pod = signals.or(api.add(&[&planned.spec])).await?;
-    let (sender, _) = watch::channel(pod);
-    let mut news = PodWatch::new(&sender);
-    let work = async {
-        if planned.has_init {
-            by_init(call, api, planned, token, &mut news, signals).await
-        } else {
-            by_kubelet(call, api, planned, &mut news, signals).await
-        }
-    };
-    tokio::select! {
-        outcome = work => outcome,
-        Err(error) = launch::follow(api, &sender) => Err(error.into()),
-    }
-}
-
-/// Runs the action by init, which shows its output and reports how it ended.
-async fn by_init(
-    call: &Call<'_>,
-    api: &Api,
-    planned: &Planned,
-    token: &Token,
-    news: &mut PodWatch,
-    signals: &mut Signals,
-) -> Result<Outcome, Error> {
-    let waited = call.settings.timeout;
-    let (asked, until) = (Clock::now(), Instant::now() + waited);
-    let volume = &call.settings.volume;
-    let ready = news.ready(planned, volume, token, (until, waited), call.console);
-    let (mut line, _) = tokio::select! {
-        ready = ready => ready?,
-        signal = signals.next() => return Err(Error::Cancelled(signal)),
-    };
-    let took = asked.elapsed();
     call.ask_links(&mut line, planned).await?;
     let masks = secrets::of(&planned.env);
     if !masks.is_empty() {
@@ -244,9 +295,7 @@ async fn by_init(
         called_ns: Some(call.began_ns),
         ends_container: true,
     };
-    let names = [planned.name()];
-    let step = step::run(&mut line, run, call.console, signals);
-    let (exit, ()) = futures_util::join!(step, pulls::note_early(call, api, took, &names));
+    let exit = step::run(&mut line, run, call.console, signals).await;
     let exit = unexpected_exit::explained(call, planned.name(), exit.map_err(Error::from)).await?;
     Ok(Outcome::of(call, &exit))
 }

@@ -290,11 +290,15 @@ impl PodWatch {
             })?,
             error = failed => return Err(error),
         };
-        // Which options are possible is known only in the container.
-        for note in &welcome.notes {
-            console.warning(&format!("{}: {}", planned.image, quote(note)));
-        }
+        say_notes(console, planned, &welcome);
         Ok((line, welcome))
+    }
+}
+
+/// Shows what init could not set up: which options are possible is known only in the container.
+pub(super) fn say_notes(console: &Console, planned: &Planned, welcome: &Welcome) {
+    for note in &welcome.notes {
+        console.warning(&format!("{}: {}", planned.image, quote(note)));
     }
 }
 

@@ -91,7 +91,7 @@ async fn end_one(call: &Call<'_>, token: &Token, container: &str) {
 }
 
 /// Creates the marker of a container that ran; returns whether it did not exist before.
-fn mark(call: &Call<'_>, container: &str) -> bool {
+pub(super) fn mark(call: &Call<'_>, container: &str) -> bool {
     let mark = call.settings.volume.done(container);
     OpenOptions::new().write(true).create_new(true).mode(0o444).open(mark).is_ok()
 }

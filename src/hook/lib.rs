@@ -37,6 +37,7 @@ mod service_keys;
 mod settings;
 mod socket;
 mod spec;
+mod standby;
 mod starter;
 mod state;
 mod step;

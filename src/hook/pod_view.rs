@@ -1,6 +1,7 @@
 //! The parts of the runner's pod that the hook uses.
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodSpec, ResourceRequirements, Volume};
+use serde::{Deserialize, Serialize};
 
 use super::volumes::path;
 
@@ -11,7 +12,7 @@ const RUNNER: &str = "runner";
 const USUAL: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 
 /// The parts of the pod.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct PodView {
     pub(super) uid: String,
     /// The names of containers of every kind.
@@ -26,7 +27,7 @@ pub(super) struct PodView {
 }
 
 /// A volume mount of the runner's container.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct RunnersMount {
     pub(super) volume: String,
     path: String,
@@ -34,7 +35,7 @@ pub(super) struct RunnersMount {
 }
 
 /// A volume of the pod.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct PodVolume {
     name: String,
     /// Contains neither secrets nor files of the node.

@@ -27,7 +27,7 @@ use super::response::Response;
 use super::socket::Line;
 use super::spec::Planned;
 use super::template::Template;
-use super::{cleanup, enforced, leftovers, pulls, secrets, service_keys, workspace};
+use super::{cleanup, enforced, leftovers, pulls, secrets, service_keys, standby, workspace};
 use network::Network;
 use plan::Plan;
 
@@ -70,7 +70,7 @@ pub(super) async fn run(call: &Call<'_>, asked: &PrepareJob) -> Result<Response,
     leftovers::keep(call, &token);
     let prepare =
         Prepare { call, api: &api, plan: &plan, view: &view, token: &token, late: OnceCell::new() };
-    let made = prepare.start().await;
+    let (made, uses) = futures_util::join!(prepare.start(), standby::look(call.settings));
     if let Some(name) = prepare.late.get() {
         state.network = Some(name.clone());
     }
@@ -90,7 +90,14 @@ pub(super) async fn run(call: &Call<'_>, asked: &PrepareJob) -> Result<Response,
     let took = began.elapsed();
     call.console.debug(&format!("containers ready after {} ms", took.as_millis()));
     let names: Vec<&str> = plan.all().map(Planned::name).collect();
-    pulls::note_early(call, &api, took, &names).await;
+    let pulled = pulls::note_early(call, &api, took, &names);
+    let standby = async {
+        // Where the job's init does not run, that of its actions may not either.
+        if !matches!(made, Some(JobContainer::Kept(_))) {
+            standby::begin(call, &api, &template, (&view, &token), uses).await;
+        }
+    };
+    futures_util::join!(pulled, standby);
     Ok(plan.response(state, made.as_ref().map(JobContainer::is_alpine)))
 }
 

@@ -30,18 +30,25 @@ struct Mapping {
     map: Vec<Pair>,
 }
 
+/// An entry of a mapping.
 #[derive(Deserialize)]
-struct Pair {
+pub(super) struct Pair {
     #[serde(rename = "key", alias = "Key")]
-    key: Value,
+    pub(super) key: Value,
     #[serde(rename = "value", alias = "Value")]
-    value: Value,
+    pub(super) value: Value,
 }
 
 /// The key of each service, in the order of the request; empty if unknown.
 pub(super) fn of(settings: &Settings, services: &[Container]) -> Vec<String> {
     let text = WorkerLog::newest(settings).and_then(|log| log.head(MAX_BYTES));
     text.and_then(|text| keys(&text, services)).unwrap_or_default()
+}
+
+/// The log from the job's message on, if it has one.
+pub(super) fn message(settings: &Settings) -> Option<String> {
+    let text = WorkerLog::newest(settings)?.head(MAX_BYTES)?;
+    Some(text.split_once(MARK)?.1.to_owned())
 }
 
 /// All keys, if they match the request.
@@ -75,7 +82,7 @@ fn image(service: &Value) -> Option<&str> {
 }
 
 /// A text of the workflow: plain, or with its position in the file.
-fn literal(token: &Value) -> Option<&str> {
+pub(super) fn literal(token: &Value) -> Option<&str> {
     token.as_str().or_else(|| token.get("lit")?.as_str())
 }
 

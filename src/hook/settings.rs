@@ -10,6 +10,11 @@ use ephemon_otel::config::{self, Exporter, Ignored};
 /// Default of `ACTIONS_RUNNER_PREPARE_JOB_TIMEOUT_SECONDS`, as in the reference hook.
 const PREPARE_TIMEOUT: Duration = Duration::from_mins(10);
 
+/// Default of `EPHEMON_STANDBY`, and the most of it: each takes memory of the job's, and stays in
+/// the pod's object for good.
+const STANDBY: usize = 2;
+const STANDBY_MAX: usize = 32;
+
 /// Variables of the job's identity that may be in the pod's spec: GitHub's names and ours.
 const IDENTITY: [(&str, &str); 11] = [
     ("GITHUB_REPOSITORY", env::JOB_REPOSITORY),
@@ -38,6 +43,8 @@ pub(super) struct Settings {
     pub(super) timeout: Duration,
     /// `EPHEMON_HOOK_TEMPLATE`, else `ACTIONS_RUNNER_CONTAINER_HOOK_TEMPLATE`.
     pub(super) template: Option<PathBuf>,
+    /// `EPHEMON_STANDBY`: how many containers may wait for container actions; 0 for none.
+    pub(super) standby: usize,
     /// `EPHEMON_ALLOW_PRIVILEGED`: whether workflows may request privileges.
     pub(super) allow_privileged: bool,
     /// The step's summary file, if `EPHEMON_STEP_SUMMARY` is set.
@@ -118,6 +125,9 @@ impl Settings {
             template: get("EPHEMON_HOOK_TEMPLATE")
                 .or_else(|| get("ACTIONS_RUNNER_CONTAINER_HOOK_TEMPLATE"))
                 .map(PathBuf::from),
+            standby: get("EPHEMON_STANDBY")
+                .and_then(|count| count.trim().parse().ok())
+                .map_or(STANDBY, |count: usize| count.min(STANDBY_MAX)),
             allow_privileged: yes("EPHEMON_ALLOW_PRIVILEGED"),
             summary: get("GITHUB_STEP_SUMMARY")
                 .filter(|_| yes("EPHEMON_STEP_SUMMARY"))
@@ -191,6 +201,14 @@ mod tests {
         assert_eq!(settings.timeout, Duration::from_mins(10));
         assert_eq!(settings.summary, None);
         assert!(!settings.allow_privileged);
+        assert_eq!(settings.standby, 2);
+    }
+
+    #[test]
+    fn containers_that_stand_by_are_bounded() {
+        for (text, count) in [("0", 0), (" 7 ", 7), ("1000", 32), ("many", 2), ("-1", 2)] {
+            assert_eq!(settings(&[("EPHEMON_STANDBY", text)]).standby, count, "{text}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod mounts;
 mod network;
 mod process;
 mod security;
+mod shape;
 mod wishes;
 
 use ephemon_contract::{Limits, Link, Token, Volume, mount};
@@ -24,6 +25,7 @@ use super::settings::Settings;
 use super::template::Part;
 use super::words;
 pub(super) use error::Error;
+pub(super) use shape::{Shape, bare, of_image};
 
 /// The purpose of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +33,8 @@ pub(super) enum Role {
     Job,
     Service,
     Step,
+    /// Made ahead for a step, which takes it when its turn comes.
+    Standby,
     /// The hook's own container in addition to services: it holds their names and forwards their
     /// ports.
     Network,
@@ -90,6 +94,7 @@ impl Role {
             // The agent treats it as one of the services.
             Self::Service | Self::Network => "service",
             Self::Step => "step",
+            Self::Standby => "standby",
         }
     }
 
@@ -97,8 +102,8 @@ impl Role {
     fn volumes(self, has_init: bool) -> &'static [&'static str] {
         match (self, has_init) {
             (Self::Job, _) => &["work", "externals", "github", "ephemon", "ephemon-bin"],
-            (Self::Step, true) => &["work", "github", "ephemon", "ephemon-bin"],
-            (Self::Step, false) => &["work", "github"],
+            (Self::Step | Self::Standby, true) => &["work", "github", "ephemon", "ephemon-bin"],
+            (Self::Step | Self::Standby, false) => &["work", "github"],
             (Self::Service, true) | (Self::Network, _) => &["ephemon", "ephemon-bin"],
             (Self::Service, false) => &[],
         }
@@ -125,7 +130,7 @@ impl Planned {
         let image = options.trailing.as_ref().map_or(image, |trailing| trailing.image.clone());
         options.limits.check()?;
         let stem = match role {
-            Role::Job | Role::Step | Role::Network => role.as_str(),
+            Role::Job | Role::Step | Role::Standby | Role::Network => role.as_str(),
             Role::Service => names::of_image(&image),
         };
         let name = names.take(stem);

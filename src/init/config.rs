@@ -11,6 +11,9 @@ use ephemon_contract::{
 /// gives up after 20 s without an answer (`SILENCE_TIMEOUT` in the hook's `launch`), so a hook that
 /// has not connected by then was killed.
 const CONFIG_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a standby container waits for a step. A job of which no step has taken it by then goes
+/// on without it; all that a pod's end or the job's cleanup finds is ended by them.
+const STANDBY_TIMEOUT: Duration = Duration::from_hours(6);
 /// Longest container name in bytes: a DNS label.
 const MAX_NAME_BYTES: usize = 63;
 
@@ -40,6 +43,8 @@ pub(super) struct Config {
     pub awaits_hook: bool,
     /// Whether it exists for one step, and ends with it.
     pub awaits_step: bool,
+    /// Whether it waits for a step that may never come, so that not being used is no failure.
+    pub is_standby: bool,
     /// How long to wait for a hook.
     pub patience: Duration,
     pub hosts: PathBuf,
@@ -120,9 +125,14 @@ impl Config {
             directories: Vec::new(),
             links: Vec::new(),
             kind,
-            awaits_hook: matches!(role.as_deref(), Some("job" | "step")),
-            awaits_step: role.as_deref() == Some("step"),
-            patience: CONFIG_TIMEOUT,
+            awaits_hook: matches!(role.as_deref(), Some("job" | "step" | "standby")),
+            awaits_step: matches!(role.as_deref(), Some("step" | "standby")),
+            is_standby: role.as_deref() == Some("standby"),
+            patience: if role.as_deref() == Some("standby") {
+                STANDBY_TIMEOUT
+            } else {
+                CONFIG_TIMEOUT
+            },
             hosts: PathBuf::from("/etc/hosts"),
             cgroup: PathBuf::from("/sys/fs/cgroup"),
             root: PathBuf::from("/"),
@@ -276,5 +286,6 @@ mod tests {
         assert!(awaits(Some("job"), &[]) && awaits(Some("step"), &["--patience", "5"]));
         assert!(!awaits(Some("service"), &[]) && !awaits(None, &[]));
         assert!(!awaits(Some("step"), &["--", "true"]));
+        assert!(awaits(Some("standby"), &[]));
     }
 }

@@ -231,14 +231,14 @@ impl Supervisor {
         }
     }
 
-    /// Ends every step, then the container. The exit code of a container that was not used is not
-    /// 0.
+    /// Ends every step, then the container. The exit code of an unused one that did not stand by is not 0.
     pub(super) fn stop(&self, grace: Duration) {
         let steps = self.lock();
-        let is_waste = (self.config.awaits_hook && !steps.met)
-            || (self.config.awaits_step && steps.begun == 0);
+        let config = &self.config;
+        let is_unused =
+            (config.awaits_hook && !steps.met) || (config.awaits_step && steps.begun == 0);
         drop(steps);
-        self.begin_stop(grace, is_waste.then_some(EXIT_ABANDONED));
+        self.begin_stop(grace, (is_unused && !config.is_standby).then_some(EXIT_ABANDONED));
     }
 
     /// The container's own step has ended, so the container ends with its exit code.
@@ -342,7 +342,7 @@ impl Supervisor {
             "no hook connected within {} s; this container ends",
             self.config.patience.as_secs_f64()
         ));
-        self.finish(EXIT_ABANDONED, Duration::ZERO);
+        self.finish(if self.config.is_standby { 0 } else { EXIT_ABANDONED }, Duration::ZERO);
     }
 
     /// The exit code, once there is nothing left to wait for.

@@ -81,16 +81,20 @@ fn containers(
         runs.sort_by_key(|run| (run.born_ns.or(run.started_ns), run.id.clone()));
         let last = runs.pop();
         let role = role(job_evidence, &name, last, init);
+        let taken = written.taken(&name).filter(|_| role == Role::Standby);
+        let role = if taken.is_some() { Role::Step } else { role };
         let asked = asked(&name, role);
         let pulled = written.pulled.get(&name).copied();
         let pod = pod.cloned();
-        let part = Part { name, pod, entry, init, role, asked, pulled, stopping, is_stopped };
+        let part =
+            Part { name, pod, entry, init, role, taken, asked, pulled, stopping, is_stopped };
         let key = identity.key();
         let latest = part.container(last, job_evidence, key.container_span(&part.key()).span_id);
         for run in runs {
             // A container of the pod's own that was started again: the earlier runs.
             let span = key.stage_span(&part.key(), run.id.as_str()).span_id;
-            let earlier = Part { init: None, asked: None, pulled: None, ..part.clone() };
+            let earlier =
+                Part { init: None, taken: None, asked: None, pulled: None, ..part.clone() };
             all.extend(earlier.container(Some(run), job_evidence, span));
         }
         all.extend(latest);
@@ -121,6 +125,7 @@ fn role(
         (Some("job"), ContainerType::Ephemeral) => Role::Job,
         (Some("service"), ContainerType::Ephemeral) => Role::Service,
         (Some("step"), ContainerType::Ephemeral) => Role::Step,
+        (Some("standby"), ContainerType::Ephemeral) => Role::Standby,
         (_, ContainerType::Ephemeral) if job_evidence.is_debug(name) => Role::Debug,
         (_, ContainerType::Ephemeral) => Role::Other,
         (_, ContainerType::Nested | ContainerType::NestedBeside) => Role::Nested,
@@ -138,6 +143,8 @@ struct Part<'a> {
     entry: Option<&'a SpecEntry>,
     init: Option<Init>,
     role: Role,
+    /// When a step took it, of one that was made ahead.
+    taken: Option<u64>,
     asked: Option<u64>,
     pulled: Option<Pulled>,
     /// When the hook began to stop everything.
@@ -196,6 +203,7 @@ impl Part<'_> {
             window,
             born_ns: run.and_then(|run| run.born_ns),
             started_ns,
+            taken_ns: self.taken.filter(|ns| *ns >= life.start.ns && window.holds(*ns)),
             pull: self.pull(life.start.ns),
             outcome: ci_pod::outcome(self.ci(), self.outcome(run, figures, window.end)),
             figures,
@@ -257,7 +265,7 @@ impl Part<'_> {
         // Without an API nobody says what a container is for, but the hook stops all that are its. A
         // CI system stops its own so when the job is over.
         let hooks = match self.role {
-            Role::Job | Role::Service => true,
+            Role::Job | Role::Service | Role::Standby => true,
             Role::Other => self.init.is_some(),
             Role::Step => self.is_stopped,
             Role::Runner | Role::Debug | Role::Nested => false,

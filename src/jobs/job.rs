@@ -134,6 +134,8 @@ pub struct Container {
     pub born_ns: Option<u64>,
     /// When its own program ran.
     pub started_ns: Option<u64>,
+    /// When a step took it, of one that was made ahead.
+    pub taken_ns: Option<u64>,
     /// The pull of its image, where the hook was told of one.
     pub pull: Option<Pull>,
     /// How it ended.
@@ -188,6 +190,8 @@ pub enum Role {
     Service,
     /// A container action; in another CI system's pod a container that is a step.
     Step,
+    /// Made ahead for a container action, and taken by none: one that was taken is a step's.
+    Standby,
     /// The runner's pod's own containers, and init containers of the pods that it creates; in another CI
     /// system's pod those of the system.
     Runner,
@@ -239,7 +243,7 @@ impl Role {
     pub fn is_of_job(self) -> bool {
         match self {
             Self::Job | Self::Service | Self::Step | Self::Other => true,
-            Self::Runner | Self::Debug | Self::Nested => false,
+            Self::Standby | Self::Runner | Self::Debug | Self::Nested => false,
         }
     }
 
@@ -249,6 +253,7 @@ impl Role {
             Self::Job => "job",
             Self::Service => "service",
             Self::Step => "step",
+            Self::Standby => "standby",
             Self::Runner => "runner",
             Self::Other => "other",
             Self::Debug => "debug",

@@ -71,7 +71,9 @@ impl RunnerEnd {
                 continue;
             }
             one.outcome = match one.role {
-                Role::Job | Role::Service => Outcome { exit_code: code, ..Outcome::SUCCESS },
+                Role::Job | Role::Service | Role::Standby => {
+                    Outcome { exit_code: code, ..Outcome::SUCCESS }
+                }
                 Role::Step | Role::Other => Outcome::error(Fault::Runner, code),
                 Role::Runner | Role::Debug | Role::Nested => continue,
             };

@@ -147,7 +147,8 @@ fn joined(
     known: &HashMap<&str, &Container>,
 ) -> Claimed {
     let inner = ran.and_then(Ran::window);
-    let life = container.as_deref().and_then(|name| known.get(name)).map(|one| one.window);
+    let one = container.as_deref().and_then(|name| known.get(name));
+    let life = one.map(|one| one.window);
     let inner = inner.map(|inner| life.map_or(inner, |life| inner.within(&life)));
     let mut window = inner.map_or(call.window, |inner| {
         // The hook's call lasted longer than what it waited for, whatever one of them says.
@@ -155,7 +156,10 @@ fn joined(
         call.window.hull(inner)
     });
     if let (StepKind::Container, Some(life)) = (kind, life.filter(|life| life.end.is_some())) {
-        window = window.hull(life);
+        // One that stood by is older than its step.
+        let is_older = one.is_some_and(|one| one.taken_ns.is_some());
+        let start = if is_older { life.start.max(window.start) } else { life.start };
+        window = window.hull(Window { start, ..life });
     }
     let exit = ran.and_then(|ran| ran.ended.as_ref());
     let outcome = match (exit, call.exit_code) {

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, clippy::new_without_default, missing_docs, reason = "tests only")]
 
+mod actions;
+
 use std::sync::Arc;
 
 use ephemon_contract::{CgroupDelta, End, Phase, ProcessUsage, Record, StepKind};
@@ -85,22 +87,6 @@ impl Story {
         story.launched("step", 41);
         story.init("step", 42, (44, 0));
         story.call(Phase::CleanupJob, None, (58, 61), 0);
-        story
-    }
-
-    /// Two container actions at one time, by their images' own entrypoints.
-    pub fn at_once() -> Self {
-        let mut story = Self::idle();
-        for (step, container) in [("two", "step-2"), ("one", "step")] {
-            story.container(container, ContainerType::Ephemeral, Some("step"), (42, 50), 0, 500);
-            story.launched(container, 41);
-            story.call(Phase::RunContainerStep, Some(step), (40, 55), 0);
-            if let Some(Evidence::Journal(heard)) = story.pieces.last_mut()
-                && let Record::HookPhase { container: told, .. } = &mut heard.record
-            {
-                *told = Some(container.to_owned());
-            }
-        }
         story
     }
 

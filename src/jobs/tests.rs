@@ -80,6 +80,37 @@ fn actions_at_one_time_are_each_in_the_container_that_their_call_names() {
 }
 
 #[test]
+fn a_container_that_stood_by_is_the_steps_that_took_it_and_no_part_of_its_time() {
+    let job = job(&Story::stood_by(true));
+    let one = job.containers.iter().find(|one| &*one.name == "standby").unwrap();
+    let pull = one.pull.unwrap();
+    assert_eq!((one.role, one.window.start.ns, one.started_ns), (Role::Step, s(16), Some(s(18))));
+    assert_eq!((pull.start_ns, pull.end_ns), (s(17) - 500_000_000, s(17)));
+    assert_eq!(one.taken_ns, Some(s(46) + 100_000_000));
+    let step = job.steps.iter().find(|step| &*step.name == "tidy").unwrap();
+    assert_eq!(step.container.as_deref(), Some("standby"));
+    assert_eq!((step.window.start.ns, step.window.end.unwrap().ns), (s(46), s(50)));
+    assert_eq!(step.figures.cpu_ns, Some(20_000_000));
+}
+
+#[test]
+fn a_container_that_no_step_took_is_no_step_no_failure_and_no_usage_of_the_job() {
+    let (without, job) = (job(&Story::whole()), job(&Story::stood_by(false)));
+    let one = job.containers.iter().find(|one| &*one.name == "standby").unwrap();
+    assert_eq!(
+        (one.role, one.taken_ns, one.outcome.result),
+        (Role::Standby, None, JobResult::Success)
+    );
+    assert_eq!((job.steps.len(), job.totals), (without.steps.len(), without.totals));
+    assert_eq!(job.outcome, without.outcome);
+    // Whatever it ended with: the job did not need it.
+    let mut story = Story::stood_by(false);
+    story.end("standby", 30, 137, "OOMKilled");
+    let killed = self::job(&story);
+    assert_eq!(killed.outcome, without.outcome);
+}
+
+#[test]
 fn a_step_container_that_no_hook_came_to_is_no_success() {
     let mut story = Story::whole();
     story.container("step-2", ContainerType::Ephemeral, Some("step"), (46, 57), 143, 5);

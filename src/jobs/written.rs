@@ -193,6 +193,13 @@ impl Written {
         Window::new(stamp(floor.min(heard_ns)), Some(stamp(heard_ns)))
     }
 
+    /// When the first step of the workflow began in a container.
+    pub(super) fn taken(&self, container: &Arc<str>) -> Option<u64> {
+        let all = self.steps.range((container.clone(), 0)..=(container.clone(), u64::MAX));
+        let own = all.map(|(_, ran)| ran).filter(|ran| ran.is_of_workflow());
+        own.filter_map(|ran| ran.window()).map(|window| window.start.ns).min()
+    }
+
     /// The first call of a kind.
     pub(super) fn call(&self, phase: Phase) -> Option<&Call> {
         self.calls.iter().find(|call| call.phase == phase)

@@ -1,7 +1,8 @@
 //! One job as one trace: its record as an `ExportTraceServiceRequest`. Pure.
 //!
 //! The tree: job → prepare, services, the job's container, steps, cleanup; a step's own container
-//! under its step; wait, pull, create, run under each container. Ids are derived from the job, so that a
+//! under its step; wait, pull, create, run under each container, and standby before run where it was
+//! made ahead for a step, which it is older than. Ids are derived from the job, so that a
 //! second sending is the same spans.
 
 mod attributes;
@@ -235,18 +236,25 @@ impl Trace<'_> {
     /// What a container's time went into, as far as it is known.
     fn stages(&mut self, container: &Container, window: &Window) {
         // The runner's own are older than the job, and outlive it.
-        let Some(end) = window.end.filter(|_| container.role.is_of_job()) else { return };
+        let stands_by = container.role == Role::Standby;
+        let is_told = stands_by || container.role.is_of_job();
+        let Some(end) = window.end.filter(|_| is_told) else { return };
         let created = container.born_ns.map(|ns| window.nearest(ns));
         let started = container.started_ns.map(|ns| window.nearest(ns));
         let asked =
             Some(window.start.ns).filter(|asked| created.is_some_and(|created| *asked < created));
         let pull = container.pull.map(|pull| (pull.start_ns, pull.end_ns));
         let pull = pull.map(|(from, to)| (window.nearest(from), window.nearest(to)));
+        let ready = started.or(created);
+        let taken = container.taken_ns.map(|ns| window.nearest(ns));
+        let stood = taken.or(stands_by.then_some(end.ns));
+        let ran = taken.or(ready).filter(|_| !stands_by);
         let stages = [
             ("wait", asked.zip(pull.map(|(from, _)| from).or(created))),
             ("pull", pull),
             ("create", created.zip(started)),
-            ("run", started.or(created).map(|from| (from, end.ns))),
+            ("standby", ready.zip(stood)),
+            ("run", ran.map(|from| (from, end.ns))),
         ];
         let key = self.job.identity.key();
         // Of two runs under one name, each has its own.

@@ -15,6 +15,7 @@ mod policies;
 mod requests;
 mod rig;
 mod services;
+mod standby;
 mod start;
 mod steps;
 mod traces;

@@ -28,6 +28,7 @@ mod runner;
 mod secrets;
 mod services;
 mod site;
+mod standby;
 mod users;
 mod versions;
 mod volumes;

@@ -125,6 +125,29 @@ fn every_span_lies_in_its_parent_and_the_tree_has_one_root() {
 }
 
 #[test]
+fn standing_by_is_told_apart_from_running_and_hangs_under_the_job() {
+    for (taken, expected) in [
+        (true, &["wait", "pull", "create", "standby", "run"][..]),
+        (false, &["wait", "pull", "create", "standby"]),
+    ] {
+        let job = Story::stood_by(taken).job_evidence().job(Some(s(100))).unwrap();
+        let spans = spans(&job, &Which::All, &options());
+        let one = spans
+            .iter()
+            .find(|span| span.name == "standby" && span.parent_span_id == job.span.span_id.0);
+        let one = one.expect("its span under the job's");
+        let stages: Vec<&Span> =
+            spans.iter().filter(|span| span.parent_span_id == one.span_id).collect();
+        let names: Vec<&str> = stages.iter().map(|span| &*span.name).collect();
+        assert_eq!(names, expected);
+        for pair in stages.windows(2) {
+            assert_eq!(pair[0].end_time_unix_nano, pair[1].start_time_unix_nano, "{names:?}");
+        }
+        assert_eq!(one.status, None);
+    }
+}
+
+#[test]
 fn the_runs_span_is_the_parent_when_asked_for_and_the_attempt_before_is_linked() {
     let job = job();
     let run = RunKey { run_id: "14460881260", run_attempt: "13" };

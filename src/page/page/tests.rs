@@ -144,7 +144,15 @@ fn every_result_role_and_type_is_described() {
     for schema in ["JobSummary", "Job", "Phase", "Step", "Container"] {
         assert_eq!(description.values(schema, "result"), results, "{schema}");
     }
-    let roles = [Role::Job, Role::Service, Role::Step, Role::Runner, Role::Other, Role::Debug];
+    let roles = [
+        Role::Job,
+        Role::Service,
+        Role::Step,
+        Role::Standby,
+        Role::Runner,
+        Role::Other,
+        Role::Debug,
+    ];
     let roles = roles.map(|one| one.as_str().to_owned());
     assert_eq!(description.values("Container", "role"), roles.into());
     let types = [

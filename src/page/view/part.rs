@@ -87,7 +87,7 @@ pub(crate) struct ContainerView<'a> {
     /// Its place in the spec: `container`, `init`, `sidecar`, `ephemeral`, `unknown`.
     #[serde(rename = "type")]
     pub(crate) container_type: &'static str,
-    /// What it is for: `job`, `service`, `step`, `runner`, `other`, `debug`.
+    /// What it is for: `job`, `service`, `step`, `standby`, `runner`, `other`, `debug`.
     pub(crate) role: &'static str,
     pub(crate) image: Option<&'a str>,
     #[serde(flatten)]

@@ -190,6 +190,8 @@ impl Rig {
             .env("GITHUB_ACTION", "__run")
             .env("GITHUB_REPOSITORY", "o/r")
             .env("GITHUB_TOKEN", "ghs_not_for_the_spec")
+            // Whose containers they are is then the test's to say; `standby` sets another number.
+            .env("EPHEMON_STANDBY", "0")
             .env("RUNNER_TEMP", work.join("_temp"))
             .env("GITHUB_WORKSPACE", work.join("r/r"))
             .envs(self.env.iter().cloned())

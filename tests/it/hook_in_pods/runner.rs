@@ -77,6 +77,8 @@ impl Runner {
         env.extend([
             ("ACTIONS_RUNNER_PREPARE_JOB_TIMEOUT_SECONDS".to_owned(), "60".to_owned()),
             ("GITHUB_ACTION".to_owned(), "__run".to_owned()),
+            // Whose containers they are is then the test's to say; `standby` sets another number.
+            ("EPHEMON_STANDBY".to_owned(), "0".to_owned()),
             ("GITHUB_REPOSITORY".to_owned(), "o/r".to_owned()),
             ("RUNNER_TEMP".to_owned(), format!("{WORK}/_temp")),
             ("GITHUB_WORKSPACE".to_owned(), WORKSPACE.to_owned()),
@@ -131,7 +133,7 @@ impl Runner {
     }
 
     /// A file of the runner's container, as this machine sees it.
-    fn root(&self, path: &str) -> PathBuf {
+    pub(super) fn root(&self, path: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root{path}", self.pid))
     }
 

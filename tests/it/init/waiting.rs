@@ -6,6 +6,7 @@ use super::harness::{self, Init, Start, shell};
 
 const JOB: [(&str, &str); 1] = [(env::ROLE, "job")];
 const STEP: [(&str, &str); 1] = [(env::ROLE, "step")];
+const STANDBY: [(&str, &str); 1] = [(env::ROLE, "standby")];
 
 #[test]
 fn a_container_that_no_hook_comes_to_ends_and_is_no_success() {
@@ -70,4 +71,23 @@ fn a_step_container_that_is_told_to_end_before_its_step_is_no_success() {
     assert_eq!(killed.wait(), 143);
     assert_eq!(asked.client().ask(&Request::Stop(Stop { grace_ms: 0 })), Reply::Done);
     assert_eq!(asked.wait(), 143);
+}
+
+#[test]
+fn a_container_that_stood_by_and_was_not_needed_is_no_failure() {
+    let (asked, killed) =
+        (Init::start(Start::Plain, &STANDBY), Init::start(Start::Plain, &STANDBY));
+    killed.terminate();
+    assert_eq!(killed.wait(), 0);
+    assert_eq!(asked.client().ask(&Request::Stop(Stop { grace_ms: 0 })), Reply::Done);
+    assert_eq!(asked.wait(), 0);
+    assert_eq!(Init::start_with(Start::Impatient, &STANDBY, &[]).wait(), 0);
+    // One that a step has taken is that step's.
+    let taken = Init::start(Start::Plain, &STANDBY);
+    let run = Run { ends_container: true, ..shell("exit 7") };
+    drop(taken.client().run(&run));
+    assert_eq!(taken.wait(), 7);
+    let left = Init::start(Start::Plain, &STANDBY);
+    drop(left.client());
+    assert_eq!(left.wait(), 143, "its hook was killed");
 }

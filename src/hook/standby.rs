@@ -1,0 +1,256 @@
+//! Standby containers: made ahead for container actions, so that a step neither waits for the
+//! kubelet nor for its image. Init waits in each; a step takes one whose spec is what the step's own
+//! would be, and all of the step goes over init's socket.
+//!
+//! `uses` says which images the job's steps will use, by the runner's own files; `book` is what is
+//! known of them, and `store` keeps it between calls. Whatever goes wrong here, the step gets a
+//! container of its own, as without.
+
+mod book;
+mod manifest;
+mod message;
+mod step;
+mod store;
+mod uses;
+
+use std::time::Duration;
+
+use ephemon_base::clock::now_ns;
+use ephemon_contract::{Record, Token};
+use futures_util::future::join_all;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::api::Api;
+use super::call::Call;
+use super::names::Names;
+use super::pod_view::PodView;
+use super::request::Container;
+use super::settings::Settings;
+use super::spec::{self, Common, Planned, Role};
+use super::template::Template;
+use super::{leftovers, stop};
+use book::Book;
+use store::Store;
+pub(super) use uses::Uses;
+
+/// How long the API server may take to accept a standby container: a call waits for it at most so
+/// long.
+const ADD_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the end waits for a container that has just started, and how often it looks.
+const LISTEN_TIMEOUT: Duration = Duration::from_secs(1);
+const RETRY_INTERVAL: Duration = Duration::from_millis(20);
+
+/// What a step may have, and what is to follow it.
+#[derive(Debug)]
+pub(super) struct Turn {
+    /// The pod, as it was when the job was prepared: what a spec depends on does not change.
+    pub(super) view: PodView,
+    /// The container that the step has taken.
+    pub(super) taken: Option<String>,
+    /// The container to make for a later step.
+    pub(super) next: Option<Planned>,
+}
+
+/// Which images the job's steps will use, by the files that the runner has; nothing where standby
+/// containers are off.
+pub(super) async fn look(settings: &Settings) -> Uses {
+    if settings.standby == 0 {
+        return Uses::default();
+    }
+    let settings = settings.clone();
+    // Reads files while the kubelet works. If it panics, there is nothing to stand by for.
+    tokio::task::spawn_blocking(move || Uses::of(&settings)).await.unwrap_or_default()
+}
+
+/// Adds the first standby containers of a job whose own containers are ready. Neither waits for them
+/// nor fails.
+///
+/// They are not in the patch with the job's own: the kubelet starts a pod's containers one after the
+/// other, and says nothing new of any of them while it pulls an image, so that a slow registry would
+/// hold up services. And what the API server refuses of them it must not refuse of the job.
+pub(super) async fn begin(
+    call: &Call<'_>,
+    api: &Api,
+    template: &Template,
+    (view, token): (&PodView, &Token),
+    uses: Uses,
+) {
+    let most = call.settings.standby;
+    let Some(store) = Store::of(call.settings).filter(|_| most > 0) else { return };
+    let planner = Planner { call, template, view, token };
+    let mut book = Book::new(most, view.clone());
+    book.expect(uses, |one| planner.of_image(&one.image, one.entry_point).is_some());
+    let mut all = Vec::new();
+    while let Some(planned) = planner.next(&mut book, None) {
+        all.push(planned);
+    }
+    if let Err(error) = store.create(&book) {
+        call.console.debug(&format!("no containers stand by for actions: {error}"));
+        return;
+    }
+    add(call, api, &store, &all.iter().collect::<Vec<_>>()).await;
+}
+
+/// What a step gets: each standby container is one step's only, however many calls run at once.
+pub(super) fn turn(
+    call: &Call<'_>,
+    asked: &Container,
+    template: &Template,
+    token: &Token,
+) -> Option<Turn> {
+    let store = Store::of(call.settings).filter(|_| call.settings.standby > 0)?;
+    let turn = store.with(|book| {
+        let view = book.view.clone();
+        let planner = Planner { call, template, view: &view, token };
+        let asked = spec::bare(asked);
+        let own = planner.plan(&asked)?;
+        let taken = book.take(&own.image, &own.shape()?);
+        book.used(&own.image);
+        let next = planner.next(book, Some((&own.image, &asked)));
+        Some(Turn { taken, next, view })
+    });
+    match turn {
+        Ok(turn) => turn,
+        // None stand by in this job.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => {
+            call.console.debug(&format!("no container stands by: {error}"));
+            None
+        }
+    }
+}
+
+/// Adds the container that stands by for a later step, if there is to be one.
+pub(super) async fn follow(call: &Call<'_>, next: Option<&Planned>) {
+    let (Some(next), Some(store)) = (next, Store::of(call.settings)) else { return };
+    match Api::new(call.settings).await {
+        Ok(api) => add(call, &api, &store, &[next]).await,
+        Err(error) => {
+            call.console.debug(&format!("no container stands by: {error}"));
+            forget(&store, &[next]);
+        }
+    }
+}
+
+/// Gives up a container that was to be added, and was not.
+pub(super) fn release(call: &Call<'_>, next: Option<&Planned>) {
+    if let (Some(next), Some(store)) = (next, Store::of(call.settings)) {
+        forget(&store, &[next]);
+    }
+}
+
+/// Ends all that still stand by, in whatever phase of their start they are.
+pub(super) async fn end(call: &Call<'_>, token: &Token) {
+    let Some(store) = Store::of(call.settings) else { return };
+    let left = store.with(|book| book.close());
+    store.remove();
+    let left = left.unwrap_or_default();
+    join_all(left.iter().map(|container| end_one(call, token, container))).await;
+}
+
+/// One that has not started finds the marker and exits at once. One that has just started listens
+/// in a moment; one that has died has a socket on which nobody listens, or none.
+async fn end_one(call: &Call<'_>, token: &Token, container: &str) {
+    if leftovers::mark(call, container) {
+        return;
+    }
+    let until = Instant::now() + LISTEN_TIMEOUT;
+    let socket = call.settings.volume.socket(container);
+    while !stop::stop(call, token, container).await && !socket.exists() && Instant::now() < until {
+        sleep(RETRY_INTERVAL).await;
+    }
+}
+
+/// Removes what a job left that was never prepared, or not to the end.
+pub(super) fn drop_book(settings: &Settings) {
+    if let Some(store) = Store::of(settings) {
+        store.remove();
+    }
+}
+
+async fn add(call: &Call<'_>, api: &Api, store: &Store, all: &[&Planned]) {
+    if all.is_empty() {
+        return;
+    }
+    let at_ns = now_ns();
+    let specs: Vec<_> = all.iter().map(|planned| &planned.spec).collect();
+    match timeout(ADD_TIMEOUT, api.add(&specs)).await {
+        Ok(Ok(_)) => {
+            for planned in all {
+                call.record(&Record::HookLaunched {
+                    at_ns,
+                    container: planned.name().to_owned(),
+                    image: Record::text(&planned.image),
+                    running_at_ns: None,
+                });
+            }
+            let names: Vec<&str> = all.iter().map(|planned| planned.name()).collect();
+            // If it cannot be written, no step takes them, and the job's end ends them.
+            drop(store.with(|book| book.asked(&names)));
+        }
+        Ok(Err(error)) => {
+            call.console.debug(&format!("no container stands by for actions: {error}"));
+            forget(store, all);
+        }
+        // They may exist: no step takes them, and the job's end ends them.
+        Err(_) => {
+            call.console.debug("no container stands by for actions: the API server is too slow");
+        }
+    }
+}
+
+fn forget(store: &Store, all: &[&Planned]) {
+    for planned in all {
+        // What stays in the book counts against the bound, no more.
+        drop(store.with(|book| book.forget(planned.name())));
+    }
+}
+
+/// Plans the containers of steps to come.
+#[derive(Clone, Copy)]
+struct Planner<'a> {
+    call: &'a Call<'a>,
+    template: &'a Template,
+    view: &'a PodView,
+    token: &'a Token,
+}
+
+// === impl Planner ===
+
+impl Planner<'_> {
+    /// `None` if the step's container has no init of ours, or cannot be.
+    fn plan(&self, asked: &Container) -> Option<Planned> {
+        self.named(asked, &mut Names::default())
+    }
+
+    fn of_image(&self, image: &str, entry_point: bool) -> Option<Planned> {
+        self.plan(&spec::of_image(image, entry_point))
+    }
+
+    fn named(&self, asked: &Container, names: &mut Names) -> Option<Planned> {
+        let common = Common {
+            settings: self.call.settings,
+            pod: self.view,
+            token: self.token,
+            uid: self.call.uid,
+            call: &self.call.id,
+        };
+        let part = |_: &[String]| self.template.step();
+        let planned = Planned::new(Role::Standby, asked, part, &common, names);
+        planned.ok().filter(|planned| planned.has_init)
+    }
+
+    /// The next container that is missing, entered in the book. One of the present step's image is
+    /// what the step's own is; for others only the image is known.
+    fn next(&self, book: &mut Book, present: Option<(&str, &Container)>) -> Option<Planned> {
+        let image = book.missing()?;
+        let asked = match present {
+            Some((own, asked)) if own == image => asked.clone(),
+            _ => spec::of_image(&image, true),
+        };
+        let mut names = Names::new(book.names());
+        let planned = self.named(&asked, &mut names)?;
+        book.reserve(planned.name(), &image, planned.shape()?);
+        Some(planned)
+    }
+}

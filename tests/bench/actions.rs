@@ -1,0 +1,131 @@
+//! What a container action costs beside its own process: with and without a container that stands by
+//! for it, one alone and ten in a row, on a real node (etcd, API server, kubelet, containerd).
+//!
+//! `cargo bench --bench actions` (needs root and the parts of a real node). Takes three minutes, most
+//! of them for the build; with `--profile dev` it builds in a fraction of that, and init and hook are
+//! slower.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    dead_code,
+    unused_imports,
+    reason = "a program that prints figures, on the test rig, of which it uses a part"
+)]
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+#[path = "../it"]
+mod it {
+    pub(crate) mod support;
+}
+#[path = "../it/hook_in_pods/runner.rs"]
+mod runner;
+#[path = "../it/hook_in_pods/site.rs"]
+mod site;
+
+use it::support;
+use runner::{Runner, container, job};
+use site::Site;
+use support::process::until;
+use support::workflow_images::BUSYBOX;
+
+/// Steps in a row.
+const ROW: usize = 10;
+/// Longest wait for what stands by.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+fn main() {
+    let Some(site) = Site::start() else { return };
+    for most in [0, 2, ROW] {
+        let mut runner = site.runner(&format!("runner-{most}"));
+        expect(&mut runner, most);
+        let prepared = Instant::now();
+        let state = runner.prepare(&job(BUSYBOX, ""), &[]);
+        println!("at most {most} stand by: prepare_job {} ms", ms(prepared.elapsed()));
+        let sockets = runner.directory.volume("ephemon/run");
+        let waiting = || {
+            let all = fs::read_dir(&sockets).unwrap().flatten();
+            all.filter(|one| {
+                let name = one.file_name().into_string().unwrap();
+                name.starts_with("standby") && name.ends_with(".sock")
+            })
+            .count()
+        };
+        until(PATIENCE, || (waiting() == most).then_some(())).expect("they stand by");
+        println!("  all of them ready after {} ms", ms(prepared.elapsed()));
+        // What the hook itself and its init need for a step, without a container of its own.
+        let script = median((0..ROW).map(|_| timed(&runner, "script", &state)).collect());
+        println!("  script step `echo`: {} ms", ms(script));
+        let alone = timed(&runner, "action", &state);
+        println!(
+            "  action `echo`, one alone: {} ms, {} ms over the script step",
+            ms(alone),
+            over(alone, script)
+        );
+        // The kubelet has settled by then, as it has between steps of a job.
+        thread::sleep(Duration::from_secs(3));
+        let row: Vec<Duration> = (0..ROW - 1).map(|_| timed(&runner, "action", &state)).collect();
+        let each: Vec<String> = row.iter().map(|took| ms(*took)).collect();
+        println!("  nine more in a row: {} ms", each.join(", "));
+        println!(
+            "  median {} ms, {} ms over the script step",
+            ms(median(row.clone())),
+            over(median(row), script)
+        );
+        assert_eq!(runner.call("cleanup_job", &json!({}), &state).code, 0);
+    }
+}
+
+fn over(took: Duration, step: Duration) -> String {
+    ms(took.saturating_sub(step))
+}
+
+fn timed(runner: &Runner, kind: &str, state: &Value) -> Duration {
+    let (command, args) = match kind {
+        "script" => ("run_script_step", runner.script_args("echo on")),
+        _ => {
+            let over = json!({"entryPoint": "echo", "entryPointArgs": ["on"]});
+            ("run_container_step", container(BUSYBOX, &over))
+        }
+    };
+    let began = Instant::now();
+    let called = runner.call(command, &args, state);
+    let took = began.elapsed();
+    assert_eq!((called.code, called.stdout.as_str()), (0, "on\n"), "{called:?}");
+    took
+}
+
+/// What the runner has before `prepare_job`.
+fn expect(runner: &mut Runner, most: usize) {
+    runner.env.push(("EPHEMON_STANDBY".to_owned(), most.to_string()));
+    let manifest = format!(
+        "name: x\nruns:\n  using: docker\n  image: docker://{BUSYBOX}\n  entrypoint: echo\n"
+    );
+    runner.make("_actions/o/echo/v1/action.yml", &manifest);
+    let diag = runner.root("/home/runner/_diag");
+    fs::create_dir_all(&diag).unwrap();
+    let steps = vec![json!({"reference": {"name": "o/echo", "ref": "v1"}}); ROW];
+    let text = format!(
+        "[2026-01-01 00:00:00Z INFO Worker] Job message:\n {:#}\n",
+        json!({"steps": steps})
+    );
+    fs::write(diag.join("Worker_20260101-000000-utc.log"), text).unwrap();
+}
+
+fn median(mut all: Vec<Duration>) -> Duration {
+    all.sort();
+    all[all.len() / 2]
+}
+
+fn ms(duration: Duration) -> String {
+    format!("{:.0}", duration.as_secs_f64() * 1e3)
+}

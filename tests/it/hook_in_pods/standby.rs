@@ -1,0 +1,141 @@
+//! Containers that stand by for container actions, under the real kubelet and the policies as
+//! shipped.
+
+use std::fs;
+use std::path::PathBuf;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use super::runner::{Calling, Runner, container, job};
+use super::site::{PATIENCE, Site, id_of};
+use crate::support::parts::beside_others;
+use crate::support::process::until;
+use crate::support::real_node::registry::REGISTRY;
+use crate::support::workflow_images::{ALPINE, BUSYBOX, TOOL};
+
+/// What the runner has before `prepare_job`: the actions, and its log with the job's steps.
+pub(super) fn expect(runner: &mut Runner, most: usize, images: &[&str]) {
+    runner.env.push(("EPHEMON_STANDBY".to_owned(), most.to_string()));
+    let mut steps = Vec::new();
+    for (number, image) in images.iter().enumerate() {
+        let manifest = format!(
+            "name: x\nruns:\n  using: docker\n  image: docker://{image}\n  entrypoint: sh\n"
+        );
+        runner.make(&format!("_actions/o/a-{number}/v1/action.yml"), &manifest);
+        steps.push(json!({"reference": {"name": format!("o/a-{number}"), "ref": "v1"}}));
+    }
+    let diag = runner.root("/home/runner/_diag");
+    fs::create_dir_all(&diag).unwrap();
+    let message = json!({"steps": steps});
+    let text = format!("[2026-01-01 00:00:00Z INFO Worker] Job message:\n {message:#}\n");
+    fs::write(diag.join("Worker_20260101-000000-utc.log"), text).unwrap();
+}
+
+fn action(image: &str, script: &str) -> Value {
+    let over = json!({
+        "entryPoint": "sh", "entryPointArgs": ["-c", format!("\"{script}\"")],
+        "environmentVariables": {"OWN": "of the step"}, "workingDirectory": "/github/workspace",
+    });
+    container(image, &over)
+}
+
+fn names(site: &Site) -> Vec<String> {
+    let pod = site.pod("runner-1");
+    let all = pod["spec"]["ephemeralContainers"].as_array().cloned().unwrap_or_default();
+    let mut all: Vec<String> =
+        all.iter().filter_map(|one| Some(one["name"].as_str()?.to_owned())).collect();
+    all.sort();
+    all
+}
+
+/// Waits until a container's init listens.
+fn until_ready(runner: &Runner, container: &str) {
+    let socket: PathBuf = runner.directory.volume("ephemon/run").join(format!("{container}.sock"));
+    until(PATIENCE, || socket.exists().then_some(())).expect("it stands by");
+}
+
+#[test]
+fn actions_take_containers_that_stand_by_and_what_is_left_ends_with_the_job() {
+    let _beside = beside_others();
+    let Some(site) = Site::start() else { return };
+    let mut runner = site.runner("runner-1");
+    expect(&mut runner, 3, &[BUSYBOX, BUSYBOX, ALPINE, BUSYBOX]);
+    let state = runner.prepare(&job(BUSYBOX, ""), &[]);
+    for container in ["standby", "standby-2", "standby-3"] {
+        until_ready(&runner, container);
+    }
+    assert_eq!(names(&site), ["job", "standby", "standby-2", "standby-3"]);
+    let id = site.until_status("runner-1", "standby", id_of);
+    let status = fs::read_to_string(format!("/proc/{}/status", site.host_pid_of(&id))).unwrap();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap().trim();
+    let kib: u64 = resident.split(' ').next().unwrap().parse().unwrap();
+    // A debug build has more; what is shipped is in deploy/docs/performance.md.
+    assert!(kib < 8 * 1024, "an init that waits has {resident}");
+
+    // Two at one time: each goes on only when the other is there.
+    let meet = |number: usize| {
+        format!(
+            "mkdir -p here; touch here/{number}; until [ $(ls here | wc -l) = 2 ]; do sleep 0.05; done; \
+             echo $OWN {number}; exit {number}"
+        )
+    };
+    let both = [3, 4].map(|number| {
+        let action = action(BUSYBOX, &meet(number));
+        (number, runner.begin("run_container_step", &action, &state))
+    });
+    for (number, called) in both.map(|(number, calling)| (number, calling.finish())) {
+        assert_eq!(called.code, i32::try_from(number).unwrap(), "{called:?}");
+        assert!(called.stdout.contains(&format!("of the step {number}\n")), "{called:?}");
+    }
+    for (container, code) in
+        ["standby", "standby-2"].map(|one| (one, site.end_of("runner-1", one).0))
+    {
+        assert!([3, 4].contains(&code), "{container}: {code}");
+    }
+    // Behind them is one for the last step, still on its way perhaps.
+    assert_eq!(names(&site), ["job", "standby", "standby-2", "standby-3", "standby-4"]);
+    let third = runner.call("run_container_step", &action(BUSYBOX, "echo third"), &state);
+    assert_eq!((third.code, third.stdout.as_str()), (0, "third\n"), "{third:?}");
+    assert_eq!(site.end_of("runner-1", "standby-4").0, 0);
+
+    // An image's own entrypoint is not known to us: such an action has its container as ever.
+    let own = runner.call("run_container_step", &container(TOOL, &json!({})), &state);
+    assert_eq!(own.code, 3, "{own:?}");
+    let cleaned = runner.call("cleanup_job", &json!({}), &state);
+    assert_eq!(cleaned.code, 0, "{cleaned:?}");
+    assert_eq!(site.end_of("runner-1", "standby-3"), (0, "Completed".to_owned()));
+    assert_eq!(names(&site), ["job", "standby", "standby-2", "standby-3", "standby-4", "step"]);
+}
+
+#[test]
+fn an_image_that_cannot_be_had_stands_by_in_vain_and_fails_its_own_step() {
+    let _beside = beside_others();
+    let Some(site) = Site::start() else { return };
+    let mut runner = site.runner("runner-1");
+    let missing = format!("{REGISTRY}/missing:1");
+    expect(&mut runner, 2, &[&missing, BUSYBOX]);
+    let state = runner.prepare(&job(BUSYBOX, ""), &[]);
+    assert_eq!(runner.script(&state, "echo on").stdout, "on\n");
+    let called = runner.call("run_container_step", &action(&missing, "true"), &state);
+    assert!(called.code == 1 && called.says("check its name and tag"), "{called:?}");
+    assert!(called.says("(container standby) does not start"), "{called:?}");
+    let called = runner.call("run_container_step", &action(BUSYBOX, "echo on"), &state);
+    assert_eq!((called.code, called.stdout.as_str()), (0, "on\n"), "{called:?}");
+    assert_eq!(site.end_of("runner-1", "standby-2").0, 0);
+
+    // One that is cancelled or killed ends what it had taken, and nothing else.
+    let long = |begun: &str| action(BUSYBOX, &format!("echo on > {begun}; exec sleep 1000"));
+    for (begun, signal, code) in [("one", Signal::INT, 130), ("two", Signal::KILL, 137)] {
+        let step: Calling = runner.begin("run_container_step", &long(begun), &state);
+        let path = format!("r/r/{begun}");
+        until(PATIENCE, || (!runner.read(&path).is_empty()).then_some(())).expect("it runs");
+        step.signal(signal);
+        assert_eq!(step.finish().code, code);
+    }
+    assert_eq!(runner.script(&state, "echo on").stdout, "on\n");
+    assert_eq!(runner.call("cleanup_job", &json!({}), &state).code, 0);
+    for container in names(&site).iter().filter(|name| *name != "standby") {
+        site.end_of("runner-1", container);
+    }
+}
