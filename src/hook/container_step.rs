@@ -52,11 +52,11 @@ pub(super) async fn run(
     let mut action = Action { call, api: &api, asked, template: &template, token: &token, next };
     let mut result = Ok(None);
     if let Some(turn) = &turn
-        && let Some(taken) = &turn.taken
+        && let Some(container) = &turn.container
     {
         action.next = None;
         // The kubelet can start the next one while this one runs.
-        let step = action.in_standby(taken, &turn.view, signals);
+        let step = action.in_standby(container, &turn.view, signals);
         (result, ()) = futures_util::join!(step, standby::follow(call, next));
     }
     let result = match result {

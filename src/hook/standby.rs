@@ -46,7 +46,7 @@ pub(super) struct Turn {
     /// The pod, as it was when the job was prepared: what a spec depends on does not change.
     pub(super) view: PodView,
     /// The container that the step has taken.
-    pub(super) taken: Option<String>,
+    pub(super) container: Option<String>,
     /// The container to make for a later step.
     pub(super) next: Option<Planned>,
 }
@@ -104,10 +104,10 @@ pub(super) fn turn(
         let planner = Planner { call, template, view: &view, token };
         let asked = spec::bare(asked);
         let own = planner.plan(&asked)?;
-        let taken = book.take(&own.image, &own.shape()?);
+        let container = book.take(&own.image, &own.shape()?);
         book.used(&own.image);
         let next = planner.next(book, Some((&own.image, &asked)));
-        Some(Turn { taken, next, view })
+        Some(Turn { view, container, next })
     });
     match turn {
         Ok(turn) => turn,
@@ -142,7 +142,7 @@ pub(super) fn release(call: &Call<'_>, next: Option<&Planned>) {
 /// Ends all that still stand by, in whatever phase of their start they are.
 pub(super) async fn end(call: &Call<'_>, token: &Token) {
     let Some(store) = Store::of(call.settings) else { return };
-    let left = store.with(|book| book.close());
+    let left = store.with(Book::close);
     store.remove();
     let left = left.unwrap_or_default();
     join_all(left.iter().map(|container| end_one(call, token, container))).await;

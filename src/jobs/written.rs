@@ -197,7 +197,7 @@ impl Written {
     pub(super) fn taken(&self, container: &Arc<str>) -> Option<u64> {
         let all = self.steps.range((container.clone(), 0)..=(container.clone(), u64::MAX));
         let own = all.map(|(_, ran)| ran).filter(|ran| ran.is_of_workflow());
-        own.filter_map(|ran| ran.window()).map(|window| window.start.ns).min()
+        own.filter_map(Ran::window).map(|window| window.start.ns).min()
     }
 
     /// The first call of a kind.

@@ -13,7 +13,6 @@
     clippy::indexing_slicing,
     clippy::print_stderr,
     dead_code,
-    unused_imports,
     reason = "a program that prints figures, on the test rig, of which it uses a part"
 )]
 
@@ -54,18 +53,18 @@ fn main() {
         let sockets = runner.directory.volume("ephemon/run");
         let waiting = || {
             let all = fs::read_dir(&sockets).unwrap().flatten();
-            all.filter(|one| {
-                let name = one.file_name().into_string().unwrap();
-                name.starts_with("standby") && name.ends_with(".sock")
-            })
-            .count()
+            all.map(|one| one.path())
+                .filter(|path| path.extension().is_some_and(|end| end == "sock"))
+                .filter_map(|path| path.file_stem()?.to_str().map(str::to_owned))
+                .filter(|name| name.starts_with("standby"))
+                .count()
         };
         until(PATIENCE, || (waiting() == most).then_some(())).expect("they stand by");
         println!("  all of them ready after {} ms", ms(prepared.elapsed()));
         // What the hook itself and its init need for a step, without a container of its own.
-        let script = median((0..ROW).map(|_| timed(&runner, "script", &state)).collect());
+        let script = median((0..ROW).map(|_| timed(&runner, false, &state)).collect());
         println!("  script step `echo`: {} ms", ms(script));
-        let alone = timed(&runner, "action", &state);
+        let alone = timed(&runner, true, &state);
         println!(
             "  action `echo`, one alone: {} ms, {} ms over the script step",
             ms(alone),
@@ -73,7 +72,7 @@ fn main() {
         );
         // The kubelet has settled by then, as it has between steps of a job.
         thread::sleep(Duration::from_secs(3));
-        let row: Vec<Duration> = (0..ROW - 1).map(|_| timed(&runner, "action", &state)).collect();
+        let row: Vec<Duration> = (0..ROW - 1).map(|_| timed(&runner, true, &state)).collect();
         let each: Vec<String> = row.iter().map(|took| ms(*took)).collect();
         println!("  nine more in a row: {} ms", each.join(", "));
         println!(
@@ -89,13 +88,12 @@ fn over(took: Duration, step: Duration) -> String {
     ms(took.saturating_sub(step))
 }
 
-fn timed(runner: &Runner, kind: &str, state: &Value) -> Duration {
-    let (command, args) = match kind {
-        "script" => ("run_script_step", runner.script_args("echo on")),
-        _ => {
-            let over = json!({"entryPoint": "echo", "entryPointArgs": ["on"]});
-            ("run_container_step", container(BUSYBOX, &over))
-        }
+fn timed(runner: &Runner, is_action: bool, state: &Value) -> Duration {
+    let (command, args) = if is_action {
+        let over = json!({"entryPoint": "echo", "entryPointArgs": ["on"]});
+        ("run_container_step", container(BUSYBOX, &over))
+    } else {
+        ("run_script_step", runner.script_args("echo on"))
     };
     let began = Instant::now();
     let called = runner.call(command, &args, state);

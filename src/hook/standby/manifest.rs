@@ -64,23 +64,25 @@ fn field<'a>(mapping: &'a Value, name: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use proptest::prelude::*;
 
     use super::*;
 
-    fn container(image: &str, [before, main, after]: [bool; 3]) -> Option<Manifest> {
-        Some(Manifest::Container { image: image.to_owned(), before, main, after })
+    fn container(image: &str, [before, main, after]: [bool; 3]) -> Manifest {
+        Manifest::Container { image: image.to_owned(), before, main, after }
     }
 
     #[test]
     fn the_image_and_the_stages_of_a_container_action_are_read() {
         let runs =
             |rest: &str| Manifest::parse(&format!("name: x\nruns:\n  using: docker\n{rest}"));
-        assert_eq!(runs("  image: docker://alpine:3"), container("alpine:3", [false; 3]));
+        assert_eq!(runs("  image: docker://alpine:3"), Some(container("alpine:3", [false; 3])));
         let all = "  image: 'DOCKER://ghcr.io/a/b@sha256:0'\n  entrypoint: /a\n  pre-entrypoint: /b\n  post-entrypoint: /c\n  args: ['${{ inputs.x }}']";
-        assert_eq!(runs(all), container("ghcr.io/a/b@sha256:0", [true; 3]));
+        assert_eq!(runs(all), Some(container("ghcr.io/a/b@sha256:0", [true; 3])));
         let empty = "  image: docker://a\n  entrypoint: ''";
-        assert_eq!(runs(empty), container("a", [false; 3]));
+        assert_eq!(runs(empty), Some(container("a", [false; 3])));
         assert_eq!(runs("  image: Dockerfile"), None);
         assert_eq!(runs("  image: [docker://a]"), None);
         assert_eq!(runs(""), None);
@@ -90,7 +92,7 @@ mod tests {
 
     #[test]
     fn the_steps_of_a_composite_action_are_read() {
-        let text = r#"
+        let text = r"
 runs:
   using: Composite
   steps:
@@ -102,7 +104,7 @@ runs:
     - uses: o/r@feature/x
     - uses: ./local
     - uses: nothing@
-"#;
+";
         let step = |reference, entry_point| Step { reference, entry_point };
         let action = |path: &str| Reference::Action(path.to_owned());
         let steps = vec![
@@ -121,7 +123,7 @@ runs:
         let mut bomb = "a0: &a0 [x, x]\n".to_owned();
         for n in 1..40 {
             let (list, before) = (format!("*a{}, ", n - 1).repeat(9), n);
-            bomb.push_str(&format!("a{before}: &a{before} [{list}]\n"));
+            writeln!(bomb, "a{before}: &a{before} [{list}]").unwrap();
         }
         bomb.push_str("runs: {using: docker, image: 'docker://a'}\n");
         assert_eq!(Manifest::parse(&bomb), None);

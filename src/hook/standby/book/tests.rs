@@ -1,3 +1,5 @@
+//! What stands by and what is missing, step by step.
+
 use super::*;
 
 fn shape(text: &str) -> Shape {

@@ -1,3 +1,5 @@
+//! Uses of images by real and by hostile files of a runner.
+
 use std::fs;
 use std::os::unix::fs::symlink;
 
