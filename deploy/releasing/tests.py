@@ -12,7 +12,7 @@ import unittest.mock
 
 from tools import ROOT, run, tool
 
-from releasing import oci, pinned, sbom, versions
+from releasing import krew, oci, pinned, sbom, versions
 
 DIGEST = "sha256:" + "1" * 64
 IMAGE = f"registry.example/team/ephemon@{DIGEST}"
@@ -188,6 +188,7 @@ class Versions(unittest.TestCase):
             ("deploy/kustomize/base/kustomization.yaml", f"newTag: {number} }}"), ("README.md", f"ephemon:{number}"), ("deploy/docs/hook.md", f"ephemon:{number}"),
             ("deploy/Dockerfile", f"ephemon:{number}"), ("tests/it/golden/otlp-metrics.txt", f"service.version={number}"),
             ("Cargo.lock", f'name = "ephemon-agent"\nversion = "{number}"'), ("CHANGELOG.md", f"## {number} ("),
+            ("deploy/krew/ephemon.yaml", f"version: v{number}"), ("deploy/krew/ephemon.yaml", f"download/v{number}"), ("deploy/krew/ephemon.yaml", f"ephemon-{number}-a"),
         ):
             self.assertIn(f"{name}:", self.wrong(name, old, old.replace(number, "9.9.9")), old)
 
@@ -220,6 +221,19 @@ class Versions(unittest.TestCase):
     def test_notes_are_the_versions_own(self):
         notes = versions.notes({"CHANGELOG.md": f"# Changes\n\n## 9.9.9 (2030-01-01)\n\n- new\n\n## {self.version} (not released)\n\n- this\n\n## 0.0.1 (x)\n\n- old\n"})
         self.assertEqual(notes, "- this\n")
+
+
+class Plugins(unittest.TestCase):
+    def test_the_manifest_has_the_checksum_of_each_archive(self):
+        with tempfile.TemporaryDirectory() as scratch:
+            with self.assertRaisesRegex(SystemExit, "amd64.tar.gz: is not there"):
+                krew.write(scratch)
+            for architecture in ("amd64", "arm64"):
+                (pathlib.Path(scratch) / f"ephemon-{versions.version()}-{architecture}.tar.gz").write_text(architecture)
+            text = krew.write(scratch).read_text()
+            for architecture in (b"amd64", b"arm64"):
+                self.assertIn(hashlib.sha256(architecture).hexdigest(), text)
+            self.assertNotIn("SHA256-", text)
 
 
 class Bills(unittest.TestCase):

@@ -68,6 +68,9 @@ def versions(files, version):
     for name, found in re.findall(r'(?m)^name = "(ephemon[\w-]*)"\nversion = "(.+)"$', files.get("Cargo.lock", "")):
         if found != version and name != "ephemon-fuzz":
             wrong.append(f"Cargo.lock: {name} is {found}, Cargo.toml says {version}: cargo metadata --offline > /dev/null mends it")
+    krew = "deploy/krew/ephemon.yaml"
+    wrong += one(files, krew, r"^  version: v(.+)$", version)
+    wrong += everywhere(files, r"/releases/download/v([\w.+-]+)/ephemon-", version) + everywhere(files, r"/releases/download/\S+/ephemon-(\d+\.\d+\.\d+[\w.+]*)-a", version)
     wrong += everywhere(files, r"\bephemon:(\d+\.\d+\.\d+[\w.+-]*)", version)
     wrong += everywhere(files, r"\bnewName: \S+?/ephemon, newTag: (\d[\w.+-]*)", version)
     known = sections(files.get("CHANGELOG.md", ""))

@@ -17,7 +17,7 @@ pub enum Error {
     Connect(io::Error),
     /// The API server forwards no port of the agent's pod.
     #[error(
-        "the API server does not forward its port: {0}; you need `create` on `pods/portforward`"
+        "the API server does not forward its port: {0}; you need `get` and `create` on `pods/portforward`"
     )]
     Forward(String),
     /// The kubelet cannot connect to the agent's port.

@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use ephemon_client::{Job, Listed, Samples, Source};
+use ephemon_client::{Error, Job, Listed, Samples, Source, Trouble};
 use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::screen::{Screen, print, print_json, tell};
+use crate::text::name;
 use crate::{Format, connect, tree};
 
 /// Between two looks.
@@ -95,17 +96,48 @@ impl Show {
     }
 }
 
-/// The jobs that a word means, with all that their agents know. Nodes that are missing are named on
-/// standard error.
+/// The jobs that a word means, with all that their agents know. Nodes that are missing, and jobs of
+/// a run that are, are told on standard error.
 pub(crate) async fn parts(source: &Source, wanted: &str) -> Result<Vec<Parts>, Failure> {
-    let (found, troubles) = connect(source).await?.find(wanted).await;
-    tell(&troubles);
-    let mut parts = Vec::new();
-    for listed in found?.iter().take(JOB_LIMIT) {
-        let (job, samples) = (job_of(listed).await?, samples_of(listed).await?);
-        parts.push(Parts { job, samples });
+    let (found, mut troubles) = connect(source).await?.find(wanted).await;
+    let (mut parts, mut failure) = (Vec::new(), None);
+    let found = match found {
+        Ok(found) => found,
+        Err(error) => {
+            tell(&troubles);
+            return Err(error.into());
+        }
+    };
+    for (at, listed) in found.iter().enumerate() {
+        let node = listed.node.clone();
+        if at == JOB_LIMIT {
+            let more = found.len().saturating_sub(JOB_LIMIT);
+            let why = format!("{more} more jobs of {} are not shown", name(wanted));
+            troubles.push(Trouble { node, why });
+            break;
+        }
+        match both(listed).await {
+            Ok(both) => parts.push(both),
+            Err(error) => {
+                let why = format!("{}: {error}", name(&listed.summary.pod));
+                troubles.push(Trouble { node: node.clone(), why });
+                failure = Some(Failure::of(&node)(error));
+            }
+        }
     }
-    Ok(parts)
+    match failure {
+        Some(failure) if parts.is_empty() => Err(failure),
+        _ => {
+            tell(&troubles);
+            Ok(parts)
+        }
+    }
+}
+
+async fn both(listed: &Listed) -> Result<Parts, Error> {
+    let id = &listed.summary.id;
+    let (job, samples) = (listed.agent.job(id).await?, listed.agent.samples(id, 0).await?);
+    Ok(Parts { job, samples })
 }
 
 async fn job_of(listed: &Listed) -> Result<Job, Failure> {

@@ -136,6 +136,44 @@ fn two_hundred_jobs_are_listed_and_fit_a_phone() {
     assert_eq!(browser.troubles(), [""; 0]);
 }
 
+/// `ephemon ui`: the page of all nodes, which asks each job's own agent.
+#[test]
+fn jobs_of_two_nodes_are_on_one_page_and_are_followed() {
+    if !browser::is_there() {
+        return;
+    }
+    let stages = [Stage::new(), Stage::new()];
+    let jobs = [running_job(1), running_job(2)];
+    for (stage, job) in stages.iter().zip(&jobs) {
+        stage.show(job);
+        stage.sample(job);
+    }
+    let mut ui = Command::new(programs::ephemon());
+    ui.args(["ui", "--port", "0"]).stderr(Stdio::piped());
+    for stage in &stages {
+        ui.args(["--agent", &stage.url("")]);
+    }
+    let mut ui = Running::start(&mut ui);
+    let mut lines = BufReader::new(ui.take_stderr()).lines().map_while(Result::ok);
+    let line = lines.next().unwrap();
+    let (_, address) = line.split_once("the jobs of 2 nodes: ").expect(&line);
+    let mut browser = Browser::start();
+    browser.open(address);
+    browser.until("document.querySelectorAll('tbody tr').length == 2");
+    let heading = browser.value("document.querySelector('h1').textContent");
+    assert_eq!(heading, "Jobs on 2 nodes");
+    stages[1].show(&running_job(3));
+    browser.until("document.querySelectorAll('tbody tr').length == 3");
+    let second =
+        "[...document.querySelectorAll('tbody a')].find((it) => it.textContent == 'number 2')";
+    browser.value(&format!("{second}.click()"));
+    browser.until("document.querySelector('.curve')");
+    browser.until("document.getElementById('connection').textContent == 'live'");
+    stages[1].log(&jobs[1], "a line of the second node");
+    browser.until("document.querySelector('.log').textContent.includes('of the second node')");
+    assert_eq!(browser.troubles(), [""; 0]);
+}
+
 /// As a newcomer sees it, who opens the address that the demo prints.
 #[test]
 fn the_demo_shows_its_job_live() {

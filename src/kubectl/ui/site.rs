@@ -2,7 +2,7 @@
 //! node's agent.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -33,14 +33,16 @@ type Body = UnsyncBoxBody<Bytes, Infallible>;
 /// The site.
 pub(crate) struct Site {
     source: Source,
-    known: Mutex<Known>,
+    /// The last list, if there is one. A node that does not answer holds up the next one for long, and
+    /// nothing but it.
+    latest: RwLock<Option<Arc<Merged>>>,
+    looking: Mutex<Looking>,
 }
 
-/// What was asked for last.
-struct Known {
+/// What one request at a time does for all.
+struct Looking {
     fleet: Fleet,
     found: Instant,
-    merged: Arc<Merged>,
     listed: Option<Instant>,
     troubles: Vec<Trouble>,
 }
@@ -49,9 +51,8 @@ struct Known {
 
 impl Site {
     pub(crate) fn new(source: Source, fleet: Fleet) -> Self {
-        let (found, merged) = (Instant::now(), Arc::default());
-        let known = Known { fleet, found, merged, listed: None, troubles: Vec::new() };
-        Self { source, known: Mutex::new(known) }
+        let looking = Looking { fleet, found: Instant::now(), listed: None, troubles: Vec::new() };
+        Self { source, latest: RwLock::default(), looking: Mutex::new(looking) }
     }
 
     /// The answer to a request.
@@ -96,32 +97,51 @@ impl Site {
         }
     }
 
-    /// The list of all nodes, not older than the interval.
+    /// The list of all nodes: not older than the interval, unless another request asks for it now.
     async fn merged(&self) -> Arc<Merged> {
-        let mut known = self.known.lock().await;
-        let interval = known.interval();
-        if known.listed.is_some_and(|at| at.elapsed() < interval) {
-            return Arc::clone(&known.merged);
+        let latest = self.latest();
+        let (mut looking, latest) = match (self.looking.try_lock(), latest) {
+            (Ok(looking), latest) => (looking, latest),
+            (Err(_), Some(latest)) => return latest,
+            (Err(_), None) => (self.looking.lock().await, self.latest()),
+        };
+        let interval = looking.interval();
+        match latest {
+            Some(latest) if looking.listed.is_some_and(|at| at.elapsed() < interval) => latest,
+            _ => self.look(&mut looking).await,
         }
-        // If they cannot be looked for now, those that are known stay.
-        if known.found.elapsed() > FIND_INTERVAL {
-            if let Ok(fleet) = Fleet::connect(&self.source).await {
-                known.fleet = fleet;
-            }
-            known.found = Instant::now();
-        }
-        let listing = known.fleet.jobs().await;
-        known.merged = Arc::new(Merged::new(&listing));
-        known.listed = Some(Instant::now());
-        if known.troubles != listing.troubles {
-            tell(&listing.troubles);
-            known.troubles = listing.troubles;
-        }
-        Arc::clone(&known.merged)
     }
 
+    fn latest(&self) -> Option<Arc<Merged>> {
+        self.latest.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn look(&self, looking: &mut Looking) -> Arc<Merged> {
+        // If they cannot be looked for now, those that are known stay.
+        if looking.found.elapsed() > FIND_INTERVAL {
+            if let Ok(fleet) = Fleet::connect(&self.source).await {
+                looking.fleet = fleet;
+            }
+            looking.found = Instant::now();
+        }
+        let listing = looking.fleet.jobs().await;
+        let merged = Arc::new(Merged::new(&listing));
+        *self.latest.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&merged));
+        looking.listed = Some(Instant::now());
+        if looking.troubles != listing.troubles {
+            tell(&listing.troubles);
+            looking.troubles = listing.troubles;
+        }
+        merged
+    }
+
+    /// Whom to ask for a job.
     async fn agent(&self, id: &str) -> Option<Agent> {
-        self.merged().await.agents.get(id).cloned()
+        let known = self.latest().and_then(|latest| latest.agents.get(id).cloned());
+        match known {
+            Some(agent) => Some(agent),
+            None => self.merged().await.agents.get(id).cloned(),
+        }
     }
 
     /// A stream of changes of the list.
@@ -137,8 +157,7 @@ impl Site {
                     );
                     return Some((Ok(Frame::data(data.into())), (site, Some(change), began)));
                 }
-                let interval = site.known.lock().await.interval();
-                tokio::time::sleep(interval).await;
+                tokio::time::sleep(LOOK_INTERVAL).await;
             }
             None
         });
@@ -146,9 +165,9 @@ impl Site {
     }
 }
 
-// === impl Known ===
+// === impl Looking ===
 
-impl Known {
+impl Looking {
     fn interval(&self) -> Duration {
         let nodes = u32::try_from(self.fleet.agents().len()).unwrap_or(u32::MAX);
         LOOK_INTERVAL.saturating_add(LOOK_INTERVAL_OF_NODE.saturating_mul(nodes))

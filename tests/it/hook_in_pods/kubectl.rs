@@ -14,7 +14,7 @@ use super::site::{PATIENCE, Site};
 use crate::logs::backend::Backend;
 use crate::support::collector::Wire;
 use crate::support::http;
-use crate::support::parts::alone;
+use crate::support::parts::{self, alone};
 use crate::support::process::{Running, until};
 use crate::support::programs;
 use crate::support::workflow_images::BUSYBOX;
@@ -129,10 +129,53 @@ fn the_plugin_shows_a_job_of_the_hook_through_the_api_server() {
     assert!(ui.get(&path).contains("__run"));
     assert!(ui.get(&format!("{path}/log?after=0")).contains("seen from afar"));
     drop(ui);
+    with_the_rights_of_the_document(&plugin);
     assert_eq!(runner.call("cleanup_job", &json!({}), &state).code, 0);
 
     let json: Value = serde_json::from_str(&plugin.printed(&["jobs", "-o", "json"])).unwrap();
     let all = json["jobs"].as_array().unwrap();
     let own = all.iter().find(|job| job["pod"] == "runner-1").unwrap();
     assert_eq!((&own["node"], &json["unreachable"]), (&"node1".into(), &json!([])));
+}
+
+/// The role that the document names is enough, and without its second rule the node is named.
+fn with_the_rights_of_the_document(plugin: &Plugin<'_>) {
+    let document = parts::repository().join("deploy/docs/kubectl.md");
+    let document = std::fs::read_to_string(document).unwrap();
+    let (_, role) = document.split_once("```yaml\n").unwrap();
+    let (role, _) = role.split_once("```").unwrap();
+    let kubectl = plugin.site.kubectl();
+    let namespace = plugin.site.namespace();
+    kubectl.run(&["create", "serviceaccount", "viewer", "-n", namespace]);
+    let token = kubectl.run(&["create", "token", "viewer", "-n", namespace]);
+    let text = std::fs::read_to_string(kubectl.without_user().kubeconfig()).unwrap();
+    let mut config: Value = serde_saphyr::from_str(&text).unwrap();
+    config["users"] = json!([{"name": "viewer", "user": {"token": token.trim()}}]);
+    config["contexts"][0]["context"]["user"] = json!("viewer");
+    let file = plugin.folder.path().join("viewer.kubeconfig");
+    std::fs::write(&file, config.to_string()).unwrap();
+    let as_viewer = || {
+        let mut command = plugin.command(&["jobs", "--kubeconfig"]);
+        let done = command.arg(&file).output().unwrap();
+        let [out, error] = [done.stdout, done.stderr].map(|it| String::from_utf8(it).unwrap());
+        (done.status.success(), out, error)
+    };
+    let (is_done, _, error) = as_viewer();
+    assert!(!is_done && error.contains("cannot list the agents' pods"), "{error}");
+    let subject = format!("--serviceaccount={namespace}:viewer");
+    let bind = ["create", "rolebinding", "viewer", "--role=ephemon-viewer", "-n", "ephemon"];
+    let listing = role.lines().filter(|line| !line.contains("pods/portforward"));
+    kubectl.apply(&listing.collect::<Vec<_>>().join("\n"));
+    kubectl.run(&[&bind[..], &[subject.as_str()]].concat());
+    // Rights take a moment to be in force.
+    let seen = |so: &dyn Fn(&(bool, String, String)) -> bool| {
+        let look = || Some(as_viewer()).filter(so);
+        until(PATIENCE, look).unwrap_or_else(|| panic!("{:?}", as_viewer()))
+    };
+    seen(&|(is_done, _, error)| {
+        !is_done && error.contains("node node1: the API server does not forward its port")
+    });
+    kubectl.apply(role);
+    let (_, listed, _) = seen(&|(is_done, ..)| *is_done);
+    assert!(listed.contains("runner-1"), "{listed}");
 }
