@@ -192,8 +192,13 @@ impl Look<'_> {
         Some(Reason { weight: self.weight(permille), fact, advice })
     }
 
+    /// Nothing waits for what stands by.
+    fn is_waited_for(&self) -> bool {
+        self.container.role != "standby"
+    }
+
     fn pull(&self) -> Option<Reason> {
-        let pull = self.container.pull?;
+        let pull = self.container.pull.filter(|_| self.is_waited_for())?;
         let ms = pull.end_unix_ms.saturating_sub(pull.start_unix_ms);
         let weight = long_wait(ms, self.job_ms)?;
         let size = pull.bytes.map(|size| format!(" ({})", bytes(size))).unwrap_or_default();
@@ -211,7 +216,7 @@ impl Look<'_> {
 
     /// From what asked for it to its own program, without the pull.
     fn wait(&self) -> Option<Reason> {
-        let started = self.container.started_unix_ms?;
+        let started = self.container.started_unix_ms.filter(|_| self.is_waited_for())?;
         let pull = self.container.pull.map(|it| it.end_unix_ms.saturating_sub(it.start_unix_ms));
         let ms = started.saturating_sub(self.container.span.start_unix_ms);
         let ms = ms.saturating_sub(pull.unwrap_or_default());

@@ -158,6 +158,7 @@ fn container<'a>(one: &'a Container, samples: &Samples, now_ms: u64) -> Node<'a>
     let kind = match (&*one.container_type, &*one.role) {
         ("init", _) => "init container",
         (_, "service") => "service",
+        (_, "standby") => "standby",
         (_, "debug") => "debug container",
         _ => "container",
     };

@@ -114,6 +114,16 @@ fn each_reason_is_said_with_its_figures() {
 }
 
 #[test]
+fn nothing_waits_for_a_container_that_stands_by() {
+    let (mut job, samples) = calm();
+    let one = &mut job.containers[0];
+    one.role = "standby".into();
+    one.started_unix_ms = Some(40_000);
+    one.pull = Some(Pull { start_unix_ms: 0, end_unix_ms: 30_000, bytes: None });
+    assert_eq!(Findings::of(&job, &samples).reasons, []);
+}
+
+#[test]
 fn the_most_severe_comes_first() {
     let (mut job, samples) = calm();
     job.runner_startup_ms = Some(4000);
