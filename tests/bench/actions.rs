@@ -1,5 +1,6 @@
 //! What a container action costs beside its own process: with and without a container that stands by
-//! for it, one alone and ten in a row, on a real node (etcd, API server, kubelet, containerd).
+//! for it, one alone and ten in a row, and with an image that is not on the node, on a real node (etcd, API
+//! server, kubelet, containerd).
 //!
 //! `cargo bench --bench actions` (needs root and the parts of a real node). Takes three minutes, most
 //! of them for the build; with `--profile dev` it builds in a fraction of that, and init and hook are
@@ -35,6 +36,7 @@ use it::support;
 use runner::{Runner, container, job};
 use site::Site;
 use support::process::until;
+use support::real_node::registry::{REGISTRY, SLOWNESS};
 use support::workflow_images::BUSYBOX;
 
 /// Steps in a row.
@@ -46,7 +48,7 @@ fn main() {
     let Some(site) = Site::start() else { return };
     for most in [0, 2, ROW] {
         let mut runner = site.runner(&format!("runner-{most}"));
-        expect(&mut runner, most);
+        expect(&mut runner, most, &[BUSYBOX; ROW]);
         let prepared = Instant::now();
         let state = runner.prepare(&job(BUSYBOX, ""), &[]);
         println!("at most {most} stand by: prepare_job {} ms", ms(prepared.elapsed()));
@@ -82,6 +84,29 @@ fn main() {
         );
         assert_eq!(runner.call("cleanup_job", &json!({}), &state).code, 0);
     }
+    absent(&site);
+}
+
+/// The image is in a registry that takes its time, and the steps before the action take longer.
+fn absent(site: &Site) {
+    for most in [0, 1] {
+        let mut runner = site.runner(&format!("absent-{most}"));
+        let image = format!("{REGISTRY}/slow/bench-{most}:1");
+        expect(&mut runner, most, &[&image]);
+        let state = runner.prepare(&job(BUSYBOX, ""), &[]);
+        thread::sleep(4 * SLOWNESS);
+        let over = json!({"entryPoint": "echo", "entryPointArgs": ["on"]});
+        let began = Instant::now();
+        let called = runner.call("run_container_step", &container(&image, &over), &state);
+        let took = began.elapsed();
+        assert_eq!((called.code, called.stdout.lines().last()), (0, Some("on")), "{called:?}");
+        println!(
+            "image absent, at most {most} stand by: action `echo` {} ms, {} ms after the job was prepared",
+            ms(took),
+            ms(4 * SLOWNESS)
+        );
+        assert_eq!(runner.call("cleanup_job", &json!({}), &state).code, 0);
+    }
 }
 
 fn over(took: Duration, step: Duration) -> String {
@@ -102,20 +127,21 @@ fn timed(runner: &Runner, is_action: bool, state: &Value) -> Duration {
     took
 }
 
-/// What the runner has before `prepare_job`.
-fn expect(runner: &mut Runner, most: usize) {
+/// What the runner has before `prepare_job`: the actions, and its log with the job's steps.
+fn expect(runner: &mut Runner, most: usize, images: &[&str]) {
     runner.env.push(("EPHEMON_STANDBY".to_owned(), most.to_string()));
-    let manifest = format!(
-        "name: x\nruns:\n  using: docker\n  image: docker://{BUSYBOX}\n  entrypoint: echo\n"
-    );
-    runner.make("_actions/o/echo/v1/action.yml", &manifest);
+    let mut steps = Vec::new();
+    for (number, image) in images.iter().enumerate() {
+        let manifest = format!(
+            "name: x\nruns:\n  using: docker\n  image: docker://{image}\n  entrypoint: echo\n"
+        );
+        runner.make(&format!("_actions/o/a-{number}/v1/action.yml"), &manifest);
+        steps.push(json!({"reference": {"name": format!("o/a-{number}"), "ref": "v1"}}));
+    }
     let diag = runner.root("/home/runner/_diag");
     fs::create_dir_all(&diag).unwrap();
-    let steps = vec![json!({"reference": {"name": "o/echo", "ref": "v1"}}); ROW];
-    let text = format!(
-        "[2026-01-01 00:00:00Z INFO Worker] Job message:\n {:#}\n",
-        json!({"steps": steps})
-    );
+    let message = json!({"steps": steps});
+    let text = format!("[2026-01-01 00:00:00Z INFO Worker] Job message:\n {message:#}\n");
     fs::write(diag.join("Worker_20260101-000000-utc.log"), text).unwrap();
 }
 

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -11,7 +12,7 @@ use super::runner::{Calling, Runner, container, job};
 use super::site::{PATIENCE, Site, id_of};
 use crate::support::parts::beside_others;
 use crate::support::process::until;
-use crate::support::real_node::registry::REGISTRY;
+use crate::support::real_node::registry::{REGISTRY, SLOWNESS};
 use crate::support::workflow_images::{ALPINE, BUSYBOX, TOOL};
 
 /// What the runner has before `prepare_job`: the actions, and its log with the job's steps.
@@ -138,4 +139,24 @@ fn an_image_that_cannot_be_had_stands_by_in_vain_and_fails_its_own_step() {
     for container in names(&site).iter().filter(|name| *name != "standby") {
         site.end_of("runner-1", container);
     }
+}
+
+#[test]
+fn an_image_is_pulled_while_the_steps_before_its_own_run() {
+    let _beside = beside_others();
+    let Some(site) = Site::start() else { return };
+    let mut runner = site.runner("runner-1");
+    let absent = format!("{REGISTRY}/slow/standby:1");
+    expect(&mut runner, 1, &[&absent]);
+    let began = Instant::now();
+    let state = runner.prepare(&job(BUSYBOX, ""), &[]);
+    // Nobody waits for the pull but the step that needs it.
+    assert_eq!(runner.script(&state, "echo on").stdout, "on\n");
+    assert!(site.status("runner-1", "standby").is_none_or(|one| one["state"]["running"].is_null()));
+    let called = runner.call("run_container_step", &action(&absent, "cat /name"), &state);
+    assert_eq!((called.code, called.stdout.as_str()), (0, "standby"), "{called:?}");
+    assert!(began.elapsed() >= SLOWNESS, "it was not there before");
+    assert_eq!(site.end_of("runner-1", "standby"), (0, "Completed".to_owned()));
+    assert_eq!(names(&site), ["job", "standby"]);
+    assert_eq!(runner.call("cleanup_job", &json!({}), &state).code, 0);
 }

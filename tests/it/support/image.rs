@@ -66,7 +66,7 @@ pub(crate) fn pack_all(scratch: &Path, images: &[Image]) -> PathBuf {
 
 impl Image {
     /// Writes layer and configuration; returns its entry in the manifest.
-    fn write(&self, layout: &Path) -> Value {
+    pub(crate) fn write(&self, layout: &Path) -> Value {
         let stem = self.files.file_name().unwrap().to_string_lossy();
         let layer = layout.join(format!("{stem}.tar"));
         pack(&self.files, &layer);

@@ -85,7 +85,7 @@ pub(crate) fn node_archive(scratch: &Path) -> PathBuf {
     pack_all(scratch, &[Image { name: NODE_RUNNER, files: root, config }])
 }
 
-fn busybox(root: &Path) -> PathBuf {
+pub(crate) fn busybox(root: &Path) -> PathBuf {
     write(
         root,
         "etc/passwd",

@@ -1,13 +1,28 @@
-//! A registry in a node's network that has no image: it answers as a real one does, not found, or
-//! denied below `private/`. A runtime speaks plain HTTP to what is on its own loopback.
+//! A registry in a node's network: it answers as a real one does, not found, or denied below
+//! `private/`. Below `slow/` it has an image of every name, for whose files it takes its time. A
+//! runtime speaks plain HTTP to what is on its own loopback.
 
+mod image;
+
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use image::{MANIFEST, Served};
+
+/// How long it takes for a part of an image below `slow/`: the configuration and the layer have one
+/// each, and a runtime fetches them one after the other or at once.
+pub(crate) const SLOWNESS: Duration = Duration::from_secs(2);
+
+/// The images that it was asked for.
+static IMAGES: Mutex<Option<HashMap<String, Arc<Served>>>> = Mutex::new(None);
 
 /// Where it listens, in the node's network.
 pub(crate) const REGISTRY: &str = "127.0.0.1:5000";
@@ -44,6 +59,9 @@ fn answer(mut client: TcpStream) -> std::io::Result<()> {
     let mut lines = BufReader::new(client.try_clone()?).lines();
     let request = lines.next().transpose()?.unwrap_or_default();
     while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
+    if let Some(path) = request.split(' ').nth(1).and_then(|path| path.strip_prefix("/v2/slow/")) {
+        return has(&client, path, request.starts_with("HEAD"));
+    }
     let (status, code) = if request.contains("/private/") {
         ("403 Forbidden", "DENIED")
     } else {
@@ -56,4 +74,31 @@ fn answer(mut client: TcpStream) -> std::io::Result<()> {
         body.len(),
         if request.starts_with("HEAD") { "" } else { &body },
     )
+}
+
+/// The answer for `NAME/manifests/REFERENCE` or `NAME/blobs/DIGEST`.
+fn has(mut client: &TcpStream, path: &str, is_head: bool) -> std::io::Result<()> {
+    let mut parts = path.split('/');
+    let (name, kind, what) = (parts.next(), parts.next(), parts.next().unwrap_or_default());
+    let served = image(name.unwrap_or_default());
+    let (media, digest, body) = if kind == Some("manifests") {
+        (MANIFEST, served.digest.as_str(), served.manifest.as_bytes())
+    } else {
+        thread::sleep(SLOWNESS);
+        let blob = served.blobs.get(what).map(Vec::as_slice).unwrap_or_default();
+        ("application/octet-stream", what, blob)
+    };
+    write!(
+        client,
+        "HTTP/1.1 200 OK\r\nContent-Type: {media}\r\nDocker-Content-Digest: {digest}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len(),
+    )?;
+    if is_head { Ok(()) } else { client.write_all(body) }
+}
+
+fn image(name: &str) -> Arc<Served> {
+    let mut images = IMAGES.lock().unwrap_or_else(PoisonError::into_inner);
+    let images = images.get_or_insert_default();
+    let served = images.entry(name.to_owned()).or_insert_with(|| Arc::new(Served::new(name)));
+    Arc::clone(served)
 }
