@@ -82,6 +82,7 @@ impl Cli {
             Command::Man(args) => shown(args.print()),
             Command::Cluster(command) => match runtime.block_on(command.run()) {
                 Ok(()) => ExitCode::SUCCESS,
+                Err(error) if error.is_closed() => ExitCode::SUCCESS,
                 Err(error) => failed(&error.to_string()),
             },
         }

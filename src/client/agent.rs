@@ -1,6 +1,7 @@
 //! One agent's API.
 
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
@@ -17,6 +18,10 @@ use crate::error::{Error, shortened};
 
 /// What ids of pods may have besides letters and digits.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
+
+/// How often an agent that is busy is asked again, and after what pause.
+const BUSY_TRIES: usize = 3;
+const BUSY_PAUSE: Duration = Duration::from_secs(1);
 
 /// An agent. Cheap to clone; clones share one connection, on which one request is under way at a time.
 #[derive(Clone)]
@@ -38,6 +43,11 @@ impl Agent {
     /// How it is called in messages: its node, or its address.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether it is found by its pod, so that its name is what the API server calls its node.
+    pub(crate) fn is_of_pod(&self) -> bool {
+        self.connections.is_of_pod()
     }
 
     /// The jobs of its node.
@@ -78,7 +88,15 @@ impl Agent {
     }
 
     async fn ask<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
-        let response = self.get(path).await?;
+        let mut response = self.get(path).await?;
+        for _ in 0..BUSY_TRIES {
+            if response.status != 503 {
+                break;
+            }
+            // So it says itself: `Retry-After: 1`.
+            tokio::time::sleep(BUSY_PAUSE).await;
+            response = self.get(path).await?;
+        }
         if response.status == 200 {
             return serde_json::from_slice(&response.body)
                 .map_err(|error| Error::malformed(&error));

@@ -26,7 +26,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 /// Longest wait for the reason of a port that is not forwarded.
 const REASON_TIMEOUT: Duration = Duration::from_millis(300);
 /// The largest answer; an agent's own bound is 1.5 MiB.
-const ANSWER_LIMIT: usize = 4 << 20;
+const ANSWER_LIMIT: usize = 2 << 20;
 
 /// Where an agent is.
 #[derive(Clone)]
@@ -63,6 +63,9 @@ pub(crate) struct Stream {
 }
 
 struct Connection {
+    /// What requests name as their host. An agent answers to addresses and to `localhost` only: a name
+    /// may be another site's.
+    host: String,
     sender: SendRequest<Empty<Bytes>>,
     driver: JoinHandle<()>,
     /// With the port that it forwards.
@@ -76,18 +79,27 @@ impl Connections {
         Self { way, kept: Arc::default() }
     }
 
+    pub(crate) fn is_of_pod(&self) -> bool {
+        matches!(self.way, Way::Pod { .. })
+    }
+
     /// The answer to a path below the agent's root.
     pub(crate) async fn get(&self, path: &str) -> Result<Response, Error> {
         let mut kept = self.kept.lock().await;
-        if let Some(mut connection) = kept.take().filter(|one| !one.sender.is_closed())
-            && let Ok(answer) = within(ANSWER_TIMEOUT, self.ask(&mut connection, path)).await
-        {
-            *kept = Some(connection);
-            return Ok(answer);
+        if let Some(mut connection) = kept.take().filter(|one| !one.sender.is_closed()) {
+            match within(ANSWER_TIMEOUT, Self::ask(&mut connection, path)).await {
+                Ok(answer) => {
+                    *kept = Some(connection);
+                    return Ok(answer);
+                }
+                // One that has answered nothing for so long would not do so on another connection.
+                Err(Error::Timeout(seconds)) => return Err(Error::Timeout(seconds)),
+                Err(_) => {}
+            }
         }
         // The agent may have ended a connection that was not used for a while.
         let mut connection = self.connect().await?;
-        let answer = within(ANSWER_TIMEOUT, self.ask(&mut connection, path)).await;
+        let answer = within(ANSWER_TIMEOUT, Self::ask(&mut connection, path)).await;
         match answer {
             Ok(answer) => {
                 *kept = Some(connection);
@@ -100,7 +112,7 @@ impl Connections {
     /// A stream of events.
     pub(crate) async fn stream(&self, path: &str) -> Result<Stream, Error> {
         let mut connection = self.connect().await?;
-        let request = self.request(path)?;
+        let request = connection.request(path)?;
         let answer = async {
             connection.sender.send_request(request).await.map_err(|error| Error::http(&error))
         };
@@ -113,7 +125,8 @@ impl Connections {
             match &self.way {
                 Way::Tcp(address) => {
                     let stream = TcpStream::connect(address).await.map_err(Error::Connect)?;
-                    Connection::new(stream, None).await
+                    let host = stream.peer_addr().map_err(Error::Connect)?.to_string();
+                    Connection::new(stream, host, None).await
                 }
                 Way::Pod { api, name, port } => {
                     let forwarder = api.portforward(name, &[*port]).await;
@@ -121,15 +134,17 @@ impl Connections {
                     let Some(stream) = forwarder.take_stream(*port) else {
                         return Err(Error::Forward("there is no stream of the port".into()));
                     };
-                    Connection::new(stream, Some((forwarder, *port))).await
+                    // What kubectl port-forward's clients say.
+                    let host = format!("localhost:{port}");
+                    Connection::new(stream, host, Some((forwarder, *port))).await
                 }
             }
         })
         .await
     }
 
-    async fn ask(&self, connection: &mut Connection, path: &str) -> Result<Response, Error> {
-        let request = self.request(path)?;
+    async fn ask(connection: &mut Connection, path: &str) -> Result<Response, Error> {
+        let request = connection.request(path)?;
         let failed = |error: hyper::Error| Error::http(&error);
         connection.sender.ready().await.map_err(failed)?;
         let (head, body) =
@@ -143,24 +158,16 @@ impl Connections {
         })?;
         Ok(Response { status: head.status.as_u16(), is_json, body: body.to_bytes() })
     }
-
-    fn request(&self, path: &str) -> Result<Request<Empty<Bytes>>, Error> {
-        let host = match &self.way {
-            Way::Tcp(address) => address.clone(),
-            // What kubectl port-forward's clients say.
-            Way::Pod { port, .. } => format!("localhost:{port}"),
-        };
-        let request = Request::get(path).header(HOST, host).header(ACCEPT, "*/*");
-        let request =
-            request.header(USER_AGENT, concat!("ephemon-client/", env!("CARGO_PKG_VERSION")));
-        request.body(Empty::new()).map_err(|error| Error::Http(error.to_string()))
-    }
 }
 
 // === impl Connection ===
 
 impl Connection {
-    async fn new<S>(stream: S, forwarder: Option<(Portforwarder, u16)>) -> Result<Self, Error>
+    async fn new<S>(
+        stream: S,
+        host: String,
+        forwarder: Option<(Portforwarder, u16)>,
+    ) -> Result<Self, Error>
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
@@ -168,7 +175,14 @@ impl Connection {
         let (sender, driver) = shaken.map_err(|error| Error::http(&error))?;
         // Its failure is the request's, too.
         let driver = tokio::spawn(async move { driver.await.unwrap_or_default() });
-        Ok(Self { sender, driver, forwarder })
+        Ok(Self { host, sender, driver, forwarder })
+    }
+
+    fn request(&self, path: &str) -> Result<Request<Empty<Bytes>>, Error> {
+        let request = Request::get(path).header(HOST, &self.host).header(ACCEPT, "*/*");
+        let request =
+            request.header(USER_AGENT, concat!("ephemon-client/", env!("CARGO_PKG_VERSION")));
+        request.body(Empty::new()).map_err(|error| Error::Http(error.to_string()))
     }
 
     /// Why the port is not forwarded, where the kubelet says so.

@@ -1,25 +1,32 @@
 //! All agents that are asked, and what they say together.
 
+use std::collections::HashSet;
+use std::time::Duration;
+
 use ephemon_base::visible;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use serde::Serialize;
 use thiserror::Error as ThisError;
+use tokio::time::timeout;
 
 use crate::agent::Agent;
 use crate::answer::jobs::JobSummary;
 use crate::cluster;
 use crate::connection::Way;
+use crate::error::Error;
 use crate::source::{Address, Source};
 use crate::trouble::Trouble;
 
+/// Longest wait for one agent's list, the connection included: the others' do not wait for it.
+const LIST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Agents that are asked at one time.
 const AT_ONCE: usize = 16;
 /// Most jobs that a message names.
 const NAMED: usize = 5;
 
 /// Agents, and nodes whose agents cannot be asked.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Fleet {
     agents: Vec<Agent>,
     troubles: Vec<Trouble>,
@@ -37,6 +44,8 @@ pub struct Listing {
     pub left_out: u64,
     /// Agents that have answered.
     pub answered: usize,
+    /// The latest of their clocks, milliseconds since 1970; 0 if none has answered.
+    pub clock_ms: u64,
 }
 
 /// A job with the agent that shows it.
@@ -64,6 +73,9 @@ pub enum FindError {
          `jobs` lists them{1}"
     )]
     None(String, &'static str),
+    /// Nobody has answered.
+    #[error("job {0} is not found: no agent has answered; the lines on standard error say why")]
+    Silence(String),
     /// Several, where one is needed.
     #[error("{count} jobs are called {wanted}; name one by its id or pod: {names}")]
     Several {
@@ -99,25 +111,38 @@ impl Fleet {
 
     /// The jobs of all nodes, of the namespace that was chosen.
     pub async fn jobs(&self) -> Listing {
-        let ask = |agent: Agent| async move { (agent.jobs().await, agent) };
-        let answers: Vec<_> = stream::iter(self.agents.iter().cloned().map(ask))
-            .buffer_unordered(AT_ONCE)
-            .collect()
-            .await;
+        let ask = |agent: Agent| async move {
+            let answer = timeout(LIST_TIMEOUT, agent.jobs()).await;
+            (answer.unwrap_or(Err(Error::Timeout(LIST_TIMEOUT.as_secs()))), agent)
+        };
+        let answers: Vec<_> =
+            stream::iter(self.agents.iter().cloned().map(ask)).buffered(AT_ONCE).collect().await;
+        let mut ids = HashSet::new();
         let mut listing = Listing { troubles: self.troubles.clone(), ..Listing::default() };
         for (answer, agent) in answers {
             match answer {
                 Ok(answer) => {
                     listing.answered = listing.answered.saturating_add(1);
                     listing.left_out = listing.left_out.saturating_add(answer.left_out);
-                    let (node, now_unix_ms) = (answer.node, answer.now_unix_ms);
-                    let listed = |summary| Listed {
-                        node: node.clone(),
-                        now_unix_ms,
-                        agent: agent.clone(),
-                        summary,
-                    };
-                    listing.jobs.extend(answer.jobs.into_iter().map(listed));
+                    listing.clock_ms = listing.clock_ms.max(answer.now_unix_ms);
+                    // Where its pod is the API server says, which the agent cannot.
+                    let said = Some(answer.node).filter(|node| !node.is_empty());
+                    let node = if agent.is_of_pod() { None } else { said };
+                    let node = node.unwrap_or_else(|| agent.name().to_owned());
+                    let now_unix_ms = answer.now_unix_ms;
+                    let mut claimed = 0_usize;
+                    for summary in answer.jobs {
+                        if !ids.insert(summary.id.clone()) {
+                            claimed = claimed.saturating_add(1);
+                            continue;
+                        }
+                        let (node, agent) = (node.clone(), agent.clone());
+                        listing.jobs.push(Listed { node, now_unix_ms, agent, summary });
+                    }
+                    if claimed > 0 {
+                        let why = format!("{claimed} of its jobs are another agent's, too");
+                        listing.troubles.push(Trouble { node, why });
+                    }
                 }
                 Err(error) => {
                     let node = agent.name().to_owned();
@@ -136,11 +161,19 @@ impl Fleet {
     /// are such, else those of the pod, else those of the run. Never empty. The nodes that could not
     /// be asked are told beside.
     pub async fn find(&self, wanted: &str) -> (Result<Vec<Listed>, FindError>, Vec<Trouble>) {
-        let Listing { jobs, troubles, .. } = self.jobs().await;
+        let Listing { jobs, troubles, answered, left_out, .. } = self.jobs().await;
         let found = matching(jobs, wanted);
         if found.is_empty() {
-            let also = if troubles.is_empty() { "" } else { ". Some nodes could not be asked" };
-            return (Err(FindError::None(visible(wanted), also)), troubles);
+            let wanted = visible(wanted);
+            let error = match (answered, troubles.is_empty(), left_out) {
+                (0, false, _) => FindError::Silence(wanted),
+                (_, false, _) => FindError::None(wanted, ". Some nodes could not be asked"),
+                (_, true, 1..) => {
+                    FindError::None(wanted, ". Some jobs are not listed for want of room")
+                }
+                _ => FindError::None(wanted, ""),
+            };
+            return (Err(error), troubles);
         }
         (Ok(found), troubles)
     }

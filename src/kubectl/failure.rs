@@ -47,6 +47,11 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Whether whoever reads standard output wants no more of it.
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Write(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
     /// Of an agent, by its node.
     pub(crate) fn of(node: &str) -> impl FnOnce(Error) -> Self {
         let node = node.to_owned();

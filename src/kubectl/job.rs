@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use ephemon_client::{Error, Job, Listed, Samples, Source, Trouble};
+use ephemon_client::{Job, Samples, Source, Trouble};
+use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
 
 use crate::failure::Failure;
-use crate::screen::{Screen, print, print_json, tell};
+use crate::patience::Patience;
+use crate::screen::{Screen, print, print_json, tell, warn};
 use crate::text::name;
 use crate::{Format, connect, tree};
 
@@ -16,6 +18,8 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 const SAMPLES_INTERVAL: Duration = Duration::from_secs(3);
 /// Most jobs of a run that are printed.
 const JOB_LIMIT: usize = 32;
+/// Jobs that are asked for at one time.
+const AT_ONCE: usize = 8;
 
 /// Show a job's steps and containers with what each used
 #[derive(Debug, Clone, clap::Args)]
@@ -74,12 +78,19 @@ impl Show {
         let screen = Screen::new();
         screen.clear()?;
         let (mut samples, mut asked, mut drawn) = (Samples::default(), None, String::new());
+        let mut patience = Patience::default();
         loop {
-            let job = job_of(&listed).await?;
+            let (id, agent) = (&listed.summary.id, &listed.agent);
+            let Some(job) = patience.wait(agent.job(id).await, &listed)? else {
+                tokio::time::sleep(LOOK_INTERVAL).await;
+                continue;
+            };
             let is_over = job.summary.ending.is_over();
             let is_due = asked.is_none_or(|at: Instant| at.elapsed() >= SAMPLES_INTERVAL);
-            if is_due || is_over {
-                (samples, asked) = (samples_of(&listed).await?, Some(Instant::now()));
+            if (is_due || is_over)
+                && let Some(new) = patience.wait(agent.samples(id, 0).await, &listed)?
+            {
+                (samples, asked) = (new, Some(Instant::now()));
             }
             let picture = tree::text(&job, &samples, screen);
             if is_over {
@@ -96,54 +107,38 @@ impl Show {
     }
 }
 
-/// The jobs that a word means, with all that their agents know. Nodes that are missing, and jobs of
-/// a run that are, are told on standard error.
+/// The jobs that a word means, with all that their agents know. What is missing is named on standard
+/// error.
 pub(crate) async fn parts(source: &Source, wanted: &str) -> Result<Vec<Parts>, Failure> {
-    let (found, mut troubles) = connect(source).await?.find(wanted).await;
-    let (mut parts, mut failure) = (Vec::new(), None);
-    let found = match found {
-        Ok(found) => found,
-        Err(error) => {
-            tell(&troubles);
-            return Err(error.into());
+    let (found, troubles) = connect(source).await?.find(wanted).await;
+    tell(&troubles);
+    let found = found?;
+    let left = found.len().saturating_sub(JOB_LIMIT);
+    let asked = found.into_iter().take(JOB_LIMIT).map(|listed| async move {
+        let (id, agent) = (&listed.summary.id, &listed.agent);
+        match (agent.job(id).await, agent.samples(id, 0).await) {
+            (Ok(job), Ok(samples)) => Ok(Parts { job, samples }),
+            (Err(error), _) | (_, Err(error)) => Err((listed, error)),
         }
-    };
-    for (at, listed) in found.iter().enumerate() {
-        let node = listed.node.clone();
-        if at == JOB_LIMIT {
-            let more = found.len().saturating_sub(JOB_LIMIT);
-            let why = format!("{more} more jobs of {} are not shown", name(wanted));
-            troubles.push(Trouble { node, why });
-            break;
-        }
-        match both(listed).await {
-            Ok(both) => parts.push(both),
-            Err(error) => {
-                let why = format!("{}: {error}", name(&listed.summary.pod));
-                troubles.push(Trouble { node: node.clone(), why });
-                failure = Some(Failure::of(&node)(error));
+    });
+    let answers: Vec<_> = stream::iter(asked).buffered(AT_ONCE).collect().await;
+    let (mut parts, mut failed) = (Vec::new(), None);
+    for answer in answers {
+        match answer {
+            Ok(one) => parts.push(one),
+            Err((listed, error)) => {
+                let node = listed.node.clone();
+                let job = name(&listed.summary.name);
+                tell(&[Trouble { node, why: format!("job {job} is left out: {error}") }]);
+                failed = Some(Failure::of(&listed.node)(error));
             }
         }
     }
-    match failure {
-        Some(failure) if parts.is_empty() => Err(failure),
-        _ => {
-            tell(&troubles);
-            Ok(parts)
-        }
+    if left > 0 {
+        warn(&format!("{left} more jobs are left out: at most {JOB_LIMIT} are shown; name one"));
     }
-}
-
-async fn both(listed: &Listed) -> Result<Parts, Error> {
-    let id = &listed.summary.id;
-    let (job, samples) = (listed.agent.job(id).await?, listed.agent.samples(id, 0).await?);
-    Ok(Parts { job, samples })
-}
-
-async fn job_of(listed: &Listed) -> Result<Job, Failure> {
-    listed.agent.job(&listed.summary.id).await.map_err(Failure::of(&listed.node))
-}
-
-async fn samples_of(listed: &Listed) -> Result<Samples, Failure> {
-    listed.agent.samples(&listed.summary.id, 0).await.map_err(Failure::of(&listed.node))
+    match failed {
+        Some(failure) if parts.is_empty() => Err(failure),
+        _ => Ok(parts),
+    }
 }

@@ -55,7 +55,7 @@ pub(crate) async fn listing(source: &Source) -> Result<Listing, Failure> {
 }
 
 fn text(listing: &Listing, screen: Screen) -> String {
-    if listing.jobs.is_empty() {
+    if listing.jobs.is_empty() && listing.left_out == 0 {
         return "No job has run within the last hour.\n".into();
     }
     let heads =

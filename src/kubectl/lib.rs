@@ -6,10 +6,12 @@
 //! texts of values, and signs of hidden characters: every text of jobs goes through it. `screen` knows
 //! whether there is a terminal, and its colours.
 
+mod cut;
 mod failure;
 mod job;
 mod jobs;
 mod logs;
+mod patience;
 mod reasons;
 mod screen;
 mod spark;

@@ -6,6 +6,7 @@ use ephemon_client::{Error, Line, Listed, Log, Source};
 
 use crate::connect;
 use crate::failure::Failure;
+use crate::patience::Patience;
 use crate::screen::{Screen, Tone, print, tell};
 use crate::text::name;
 
@@ -40,26 +41,42 @@ impl Logs {
         let (found, troubles) = connect(&self.source).await?.find_one(&self.job).await;
         tell(&troubles);
         let (listed, screen) = (found?, Screen::new());
-        let (mut after, mut looks_left) = (0, LAST_LOOKS);
-        loop {
-            let log = self.lines(&listed, after).await?;
-            print(&self.text(&log, after > 0, screen))?;
-            after = log.next_after;
-            if !self.follow || looks_left == 0 {
-                return Ok(());
-            }
-            if is_over(&listed).await? {
-                looks_left = looks_left.saturating_sub(1);
-            }
+        let log = self.ask(&listed, 0).await.map_err(Failure::of(&listed.node))?;
+        let mut after = self.show(&listed, &log, false, screen)?;
+        let (mut looks_left, mut patience) = (LAST_LOOKS, Patience::default());
+        while self.follow && looks_left > 0 {
             tokio::time::sleep(LOOK_INTERVAL).await;
+            let log = match self.ask(&listed, after).await {
+                // It was there: it ended an hour ago, or its agent was replaced after its end.
+                Err(Error::NoJob) => return Ok(()),
+                answer => patience.wait(answer, &listed)?,
+            };
+            let Some(log) = log else { continue };
+            after = self.show(&listed, &log, true, screen)?;
+            match listed.agent.job(&listed.summary.id).await {
+                Ok(job) if !job.summary.ending.is_over() => {}
+                Ok(_) | Err(Error::NoJob) => looks_left = looks_left.saturating_sub(1),
+                Err(error) => drop(patience.wait::<()>(Err(error), &listed)?),
+            }
         }
+        Ok(())
     }
 
-    async fn lines(&self, listed: &Listed, after: u64) -> Result<Log, Failure> {
-        let log = listed.agent.log(&listed.summary.id, after, self.container.as_deref()).await;
-        let log = log.map_err(Failure::of(&listed.node))?;
+    async fn ask(&self, listed: &Listed, after: u64) -> Result<Log, Error> {
+        listed.agent.log(&listed.summary.id, after, self.container.as_deref()).await
+    }
+
+    /// Prints lines; the number of the last one.
+    fn show(
+        &self,
+        listed: &Listed,
+        log: &Log,
+        is_more: bool,
+        screen: Screen,
+    ) -> Result<u64, Failure> {
         if log.served {
-            return Ok(log);
+            print(&self.text(log, is_more, screen))?;
+            return Ok(log.next_after);
         }
         let why = name(log.reason.as_deref().unwrap_or("the agent does not say why"));
         Err(Failure::NoLog { node: listed.node.clone(), why })
@@ -94,14 +111,6 @@ impl Logs {
                 screen.paint(Tone::Quiet, &format!("{}:", name(&line.container)))
             ),
         }
-    }
-}
-
-async fn is_over(listed: &Listed) -> Result<bool, Failure> {
-    match listed.agent.job(&listed.summary.id).await {
-        Ok(job) => Ok(job.summary.ending.is_over()),
-        Err(Error::NoJob) => Ok(true),
-        Err(error) => Err(Failure::of(&listed.node)(error)),
     }
 }
 

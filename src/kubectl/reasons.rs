@@ -32,7 +32,7 @@ pub(crate) struct Findings {
     /// The step that took longest.
     pub(crate) longest_step: Option<String>,
     /// What the agent does not know.
-    pub(crate) unknown: Vec<&'static str>,
+    pub(crate) unknown: Vec<String>,
 }
 
 /// One reason.
@@ -73,18 +73,11 @@ impl Findings {
         let mut reasons: Vec<Reason> = looks.iter().flat_map(Look::reasons).collect();
         reasons.extend(runner_start(job, job_ms));
         reasons.sort_by_key(|reason| std::cmp::Reverse(reason.weight));
-        let highest = looks.iter().filter_map(Look::memory_percent).max();
-        let memory = highest.map_or_else(
-            || "no memory limit is known".into(),
-            |highest| format!("memory at most {highest}% of a limit"),
-        );
         Self {
             reasons,
-            clean: format!(
-                "no OOM kill, {memory}, little throttling, no long pull or wait, little pressure"
-            ),
+            clean: clean(&looks).join(", "),
             longest_step: longest_step(job, job_ms),
-            unknown: unknown(&looks),
+            unknown: unknown(job, samples, &looks),
         }
     }
 }
@@ -123,8 +116,18 @@ impl Look<'_> {
         self.samples?.memory_limit_bytes.filter(|limit| *limit > 0)
     }
 
+    /// The most that was in use at a sample. The kernel's own peak has cached files in it, which a
+    /// build that writes more than its limit always fills up.
+    fn memory_used(&self) -> Option<u64> {
+        self.samples?.memory().map(|(.., kib)| kib.saturating_mul(1024)).max()
+    }
+
     fn memory_percent(&self) -> Option<u64> {
-        percent(self.container.usage.memory_peak_bytes?, self.memory_limit()?)
+        percent(self.memory_used()?, self.memory_limit()?)
+    }
+
+    fn mean_of(&self, column: fn(&ContainerSamples) -> &[Option<u64>]) -> Option<u64> {
+        mean(self.samples?.activity_of(column(self.samples?)))
     }
 
     fn killed(&self) -> Option<Reason> {
@@ -148,12 +151,12 @@ impl Look<'_> {
     }
 
     fn memory(&self) -> Option<Reason> {
-        let (peak, limit) = (self.container.usage.memory_peak_bytes?, self.memory_limit()?);
-        let share = percent(peak, limit).filter(|share| *share >= MEMORY_PERCENT)?;
+        let (used, limit) = (self.memory_used()?, self.memory_limit()?);
+        let share = percent(used, limit).filter(|share| *share >= MEMORY_PERCENT)?;
         let fact = format!(
-            "{}: peak memory {} is {share}% of its limit of {}",
+            "{}: memory in use was up to {}, {share}% of its limit of {}",
             self.name(),
-            bytes(peak),
+            bytes(used),
             bytes(limit)
         );
         let advice =
@@ -181,15 +184,19 @@ impl Look<'_> {
         }
         let limit = self.samples.and_then(|of| of.cpu_limit_millicores).map(cpus);
         let limit = limit.map(|limit| format!(" of {limit}")).unwrap_or_default();
+        // The kernel adds up the time of all tasks that it holds back at once.
+        let share = match permille {
+            0..=1000 => format!(", {}% of its time", permille / 10),
+            _ => ", added up over its tasks".to_owned(),
+        };
         let fact = format!(
-            "{}: throttled {} in {}, {}% of its time, by its CPU limit{limit}",
+            "{}: throttled for {} in {}{share}, by its CPU limit{limit}",
             self.name(),
             duration(ms),
             duration(self.life_ms),
-            permille / 10
         );
         let advice = "Raise its CPU limit or take it away; requests alone share CPUs fairly.";
-        Some(Reason { weight: self.weight(permille), fact, advice })
+        Some(Reason { weight: self.weight(permille.min(1000)), fact, advice })
     }
 
     /// Nothing waits for what stands by.
@@ -232,8 +239,7 @@ impl Look<'_> {
         least: u64,
         column: fn(&ContainerSamples) -> &[Option<u64>],
     ) -> Option<Reason> {
-        let samples = self.samples?;
-        let permille = mean(samples.activity_of(column(samples)))?;
+        let permille = self.mean_of(column)?;
         if permille < least {
             return None;
         }
@@ -304,20 +310,61 @@ fn mean(points: impl Iterator<Item = (u64, u64, u64)>) -> Option<u64> {
     sum.checked_div(time)
 }
 
-fn unknown(looks: &[Look<'_>]) -> Vec<&'static str> {
-    let all: Vec<_> = looks.iter().filter_map(|look| look.samples).collect();
+/// Pressure: what waits, and its column.
+type Pressure = (&'static str, fn(&ContainerSamples) -> &[Option<u64>]);
+
+const PRESSURES: [Pressure; 3] = [
+    ("for a CPU", |of| &of.activity.cpu_waiting_permille),
+    ("for memory", |of| &of.activity.memory_waiting_permille),
+    ("for I/O", |of| &of.activity.io_waiting_permille),
+];
+
+/// What was looked at, and is in order: only what is known of a container.
+fn clean(looks: &[Look<'_>]) -> Vec<String> {
+    let is_known = |known: fn(&Look<'_>) -> bool| looks.iter().any(known);
+    let mut clean = Vec::new();
+    if is_known(|look| look.container.usage.oom_kills.is_some()) {
+        clean.push("no OOM kill".to_owned());
+    }
+    if let Some(highest) = looks.iter().filter_map(Look::memory_percent).max() {
+        clean.push(format!("memory at most {highest}% of a limit"));
+    }
+    if is_known(|look| look.container.usage.cpu_throttled_seconds.is_some()) {
+        clean.push("little throttling".to_owned());
+    }
+    if is_known(|look| look.container.pull.is_some() || look.container.started_unix_ms.is_some()) {
+        clean.push("no long pull or wait".to_owned());
+    }
+    let waits: Vec<_> = PRESSURES
+        .iter()
+        .filter(|(_, column)| looks.iter().any(|look| look.mean_of(*column).is_some()))
+        .map(|(what, _)| *what)
+        .collect();
+    if !waits.is_empty() {
+        clean.push(format!("little waiting {}", waits.join(", ")));
+    }
+    clean
+}
+
+fn unknown(job: &Job, samples: &Samples, looks: &[Look<'_>]) -> Vec<String> {
     let mut unknown = Vec::new();
-    if all.is_empty() {
-        return vec!["limits and use over time: the agent keeps no samples of this job"];
-    }
-    let has = |column: fn(&ContainerSamples) -> &[Option<u64>]| {
-        all.iter().any(|one| column(one).iter().any(Option::is_some))
+    let mut missing = |is_known: &dyn Fn(&Look<'_>) -> bool, what: &str| {
+        let count = looks.iter().filter(|look| !is_known(look)).count();
+        if count > 0 {
+            let of = if count == looks.len() { "" } else { " of some containers" };
+            unknown.push(format!("{what}{of}"));
+        }
     };
-    if !has(|one| &one.activity.io_waiting_permille) {
-        unknown.push("pressure: the node's kernel does not report it, or the job was too short");
+    missing(&|look| look.container.usage.oom_kills.is_some(), "OOM kills");
+    missing(&|look| look.container.usage.cpu_throttled_seconds.is_some(), "throttling");
+    missing(&|look| look.samples.is_some_and(|one| one.limits_known), "limits");
+    missing(&|look| look.memory_used().is_some(), "memory over time");
+    for (what, column) in PRESSURES {
+        missing(&|look| look.mean_of(column).is_some(), &format!("waiting {what}"));
     }
-    if all.iter().any(|one| !one.limits_known) {
-        unknown.push("limits of some containers");
+    let left_out = job.parts_left_out.saturating_add(samples.left_out);
+    if left_out > 0 {
+        unknown.push(format!("{left_out} parts for which the agent has no room"));
     }
     unknown
 }

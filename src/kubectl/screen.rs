@@ -7,6 +7,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use ephemon_client::Trouble;
 use serde::Serialize;
 
+use crate::cut::cut_painted;
 use crate::failure::Failure;
 
 /// Characters of a line, where there is no terminal that says it.
@@ -110,8 +111,9 @@ impl Screen {
         let lines = picture.lines().count();
         let shown = if lines > rows { rows.saturating_sub(1) } else { lines };
         let mut text = "\u{1b}[H".to_owned();
+        let columns = self.size().0;
         for line in picture.lines().take(shown) {
-            text.push_str(line);
+            text.push_str(&cut_painted(line, columns));
             text.push_str("\u{1b}[K\n");
         }
         if shown < lines {
@@ -128,8 +130,8 @@ impl Screen {
     }
 }
 
-/// Writes to standard output. A reader that closes the pipe early ends the program, as it would end
-/// others.
+/// Writes to standard output. A reader that closes the pipe early has what it wants:
+/// [`Failure::is_closed`].
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut output = io::stdout().lock();
     Ok(output.write_all(text.as_bytes()).and_then(|()| output.flush())?)
@@ -158,11 +160,16 @@ fn escaped(text: &str) -> String {
 }
 
 /// Names the nodes whose jobs are missing, on standard error.
-#[expect(clippy::print_stderr, reason = "what is missing stands beside what is shown")]
 pub(crate) fn tell(troubles: &[Trouble]) {
     for trouble in troubles {
-        eprintln!("ephemon: {trouble}");
+        warn(&trouble.to_string());
     }
+}
+
+/// Says on standard error what is missing.
+#[expect(clippy::print_stderr, reason = "what is missing stands beside what is shown")]
+pub(crate) fn warn(what: &str) {
+    eprintln!("ephemon: {what}");
 }
 
 #[cfg(test)]

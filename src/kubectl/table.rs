@@ -1,7 +1,6 @@
 //! Columns under their heads, of one width each. Pure.
 
-use unicode_width::UnicodeWidthChar as _;
-
+use crate::cut::{cut, width};
 use crate::screen::{Screen, Tone};
 
 /// Columns of the terminal that a cell takes at most, the last one aside.
@@ -100,27 +99,6 @@ fn line(row: &[Cell], widths: &[usize], most: usize, screen: Screen) -> String {
         text.push_str(GAP);
     }
     text.trim_end().to_owned()
-}
-
-/// Columns that a text takes on a terminal.
-pub(crate) fn width(text: &str) -> usize {
-    text.chars().map(|letter| letter.width().unwrap_or(0)).fold(0, usize::saturating_add)
-}
-
-/// The text, or its beginning with a sign that it goes on.
-pub(crate) fn cut(text: &str, most: usize) -> String {
-    if width(text) <= most {
-        return text.to_owned();
-    }
-    let (mut short, mut used) = (String::new(), 1_usize);
-    for letter in text.chars() {
-        used = used.saturating_add(letter.width().unwrap_or(0));
-        if used > most {
-            break;
-        }
-        short.push(letter);
-    }
-    if most > 0 { short + "…" } else { short }
 }
 
 #[cfg(test)]

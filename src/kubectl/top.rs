@@ -42,6 +42,8 @@ struct Use {
     container: String,
     cpu_millicores: Option<u64>,
     cpu_limit: Option<u64>,
+    /// Where a limit is not known there may be one all the same.
+    limits_known: bool,
     memory_bytes: Option<u64>,
     memory_limit: Option<u64>,
     throttled_permille: Option<u64>,
@@ -52,30 +54,44 @@ struct Use {
 impl Top {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let jobs = listing(&self.source).await?.jobs;
-        let live = jobs.into_iter().filter(|job| job.summary.ending.is_running());
+        let live: Vec<_> = jobs.into_iter().filter(|job| job.summary.ending.is_running()).collect();
+        let asked = live.len();
+        let live = live.into_iter();
         let ask = |job: Listed| async move {
             let since = job.now_unix_ms.saturating_sub(RECENT_MS);
             (job.agent.samples(&job.summary.id, since).await, job)
         };
         let answers: Vec<_> = stream::iter(live.map(ask)).buffer_unordered(AT_ONCE).collect().await;
-        let (mut rows, mut troubles) = (Vec::new(), Vec::new());
+        let (mut rows, mut troubles, mut answered) = (Vec::new(), Vec::new(), 0_usize);
         for (answer, job) in answers {
             match answer {
                 Ok(samples) => {
+                    answered = answered.saturating_add(1);
                     let uses: Vec<_> =
                         samples.containers.iter().filter(|one| !one.ended).map(Use::of).collect();
-                    if self.containers {
+                    if samples.left_out > 0 {
+                        let why = format!(
+                            "job {}: {} containers are left out of the sum",
+                            name(&job.summary.name),
+                            samples.left_out
+                        );
+                        troubles.push(Trouble { node: job.node.clone(), why });
+                    }
+                    if self.containers && !uses.is_empty() {
                         rows.extend(uses.into_iter().map(|it| (job.clone(), it)));
                     } else {
                         rows.push((job, Use::sum(&uses)));
                     }
                 }
                 // It is over since it was listed.
-                Err(Error::NoJob) => {}
+                Err(Error::NoJob) => answered = answered.saturating_add(1),
                 Err(error) => troubles.push(Trouble { node: job.node, why: error.to_string() }),
             }
         }
         tell(&troubles);
+        if answered == 0 && asked > 0 {
+            return Err(Failure::Silence);
+        }
         rows.sort_by_key(|(job, it)| {
             let figure = if self.sort_by == Key::Cpu { it.cpu_millicores } else { it.memory_bytes };
             (std::cmp::Reverse(figure), job.summary.id.clone())
@@ -93,6 +109,7 @@ impl Use {
             container: samples.name.clone(),
             cpu_millicores: samples.cpu().last().map(|(.., value)| value),
             cpu_limit: samples.cpu_limit_millicores,
+            limits_known: samples.limits_known,
             memory_bytes: samples.memory().last().map(|(.., kib)| kib.saturating_mul(1024)),
             memory_limit: samples.memory_limit_bytes,
             throttled_permille: throttled.map(|(.., value)| value),
@@ -141,10 +158,10 @@ fn text(rows: &[(Listed, Use)], containers: bool, screen: Screen) -> String {
         let own = if containers {
             vec![
                 cpu,
-                Cell::number(known(it.cpu_limit, cpus)),
+                Cell::number(limit(it, it.cpu_limit, cpus)),
                 Cell::number(known(it.throttled_permille, |it| format!("{}%", it / 10))),
                 memory,
-                Cell::number(known(it.memory_limit, bytes)),
+                Cell::number(limit(it, it.memory_limit, bytes)),
                 Cell::new(name(&it.container)),
                 Cell::new(name(&of.name)),
             ]
@@ -160,6 +177,10 @@ fn text(rows: &[(Listed, Use)], containers: bool, screen: Screen) -> String {
         table.add(own.into_iter().chain(place).collect());
     }
     table.text(screen)
+}
+
+fn limit(of: &Use, limit: Option<u64>, text: fn(u64) -> String) -> String {
+    if limit.is_none() && of.limits_known { "none".into() } else { known(limit, text) }
 }
 
 #[cfg(test)]
@@ -189,6 +210,9 @@ mod tests {
         let one = Use::of(&samples);
         assert_eq!((one.cpu_millicores, one.memory_bytes), (Some(250), Some(2 << 20)));
         assert_eq!((one.cpu_limit, one.throttled_permille), (Some(500), Some(345)));
+        assert_eq!(limit(&one, one.cpu_limit, cpus), "500m");
+        assert_eq!(limit(&one, None, cpus), "-");
+        assert_eq!(limit(&Use { limits_known: true, ..one.clone() }, None, cpus), "none");
         let idle = Use::default();
         assert_eq!(Use::sum(&[one.clone(), idle.clone(), one]).cpu_millicores, Some(500));
         assert_eq!(Use::sum(&[idle]).cpu_millicores, None, "nothing known is not 0");

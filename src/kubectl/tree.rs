@@ -198,8 +198,11 @@ fn note(usage: &Usage, span: &Span, now_ms: u64) -> String {
     )]
     let throttled = usage.cpu_throttled_seconds.map(|seconds| (seconds * 1000.0) as u64);
     let share = throttled.and_then(|ms| percent(ms, span.millis(now_ms)));
-    if let Some(share) = share.filter(|share| *share >= THROTTLED_PERCENT) {
-        note = format!("{note}, throttled {share}%");
+    match share {
+        Some(share @ THROTTLED_PERCENT..=100) => note = format!("{note}, throttled {share}%"),
+        // Added up over tasks, it is no share of the time.
+        Some(101..) => note = format!("{note}, throttled {}", duration(throttled.unwrap_or(0))),
+        _ => {}
     }
     note
 }

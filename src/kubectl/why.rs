@@ -42,7 +42,10 @@ fn text(Parts { job, samples }: &Parts, screen: Screen) -> String {
         name(&job.node)
     )];
     if findings.reasons.is_empty() {
-        lines.push(format!("Nothing stands out: {}.", findings.clean));
+        lines.push(match &*findings.clean {
+            "" => "Nothing is known that could stand out.".to_owned(),
+            clean => format!("Nothing stands out: {clean}."),
+        });
     }
     for (at, reason) in findings.reasons.iter().enumerate() {
         lines.push(format!("{}. {}", at + 1, screen.paint(Tone::Warning, &reason.fact)));

@@ -140,7 +140,7 @@ fn cost(node: &Node, pods: &[PodPlace], agent: &Agent, count: u32, what: &str, w
         println!("  CPU {:.2} % of a core", cpu / 60.0 * 100.0);
         println!("  each second: {work}");
         let rss = figure(&after, "process_resident_memory_bytes");
-        println!("  memory {:.1} MB RSS (budget 25)", rss / 1e6);
+        println!("  memory {:.1} MB RSS (budget 12)", rss / 1e6);
         let mut times: Vec<Duration> = (0..50)
             .map(|_| {
                 let start = Instant::now();

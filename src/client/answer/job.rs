@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::at_most;
 use super::jobs::JobSummary;
 use super::part::{Ending, Span, Usage};
 
@@ -25,12 +26,16 @@ pub struct Job {
     /// The trace that the job's spans are in.
     pub trace_id: String,
     /// Links to the run, the trace and the logs.
+    #[serde(deserialize_with = "at_most::<{ super::MAX_PARTS }, _, _>")]
     pub links: Vec<Link>,
     /// Calls of the hook that are no steps.
+    #[serde(deserialize_with = "at_most::<{ super::MAX_PARTS }, _, _>")]
     pub phases: Vec<Phase>,
     /// By their beginnings.
+    #[serde(deserialize_with = "at_most::<{ super::MAX_PARTS }, _, _>")]
     pub steps: Vec<Step>,
     /// By their beginnings.
+    #[serde(deserialize_with = "at_most::<{ super::MAX_PARTS }, _, _>")]
     pub containers: Vec<Container>,
     /// Roles of the containers whose usage is the job's.
     pub usage_roles: Vec<String>,

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::at_most;
 use super::part::{Ending, Span, Usage};
 
 /// The jobs of one node: those under way first, and of each kind the one that began last.
@@ -13,6 +14,7 @@ pub struct Jobs {
     /// The node's name.
     pub node: String,
     /// The jobs.
+    #[serde(deserialize_with = "at_most::<{ super::MAX_JOBS }, _, _>")]
     pub jobs: Vec<JobSummary>,
     /// Jobs for which there was no room in the answer.
     pub left_out: u64,

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::at_most;
+
 /// The last lines of a job's logs, masked as they are exported.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -11,6 +13,7 @@ pub struct Log {
     /// Why not.
     pub reason: Option<String>,
     /// The lines.
+    #[serde(deserialize_with = "at_most::<{ super::MAX_LINES }, _, _>")]
     pub lines: Vec<Line>,
     /// The value of `after` for the next request.
     pub next_after: u64,

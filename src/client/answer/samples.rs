@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::at_most;
+
 /// Samples of a job's containers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -9,6 +11,7 @@ pub struct Samples {
     /// The agent's clock.
     pub now_unix_ms: u64,
     /// At most the last 32.
+    #[serde(deserialize_with = "at_most::<{ super::MAX_SERIES }, _, _>")]
     pub containers: Vec<ContainerSamples>,
     /// The value of `since` for the next request.
     pub next_since_unix_ms: u64,

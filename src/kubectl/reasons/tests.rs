@@ -1,6 +1,6 @@
 //! A calm job, and what is said when one thing of it is changed.
 
-use ephemon_client::{Activity, Ending, JobSummary, Pull, Span, Usage};
+use ephemon_client::{Activity, Ending, JobSummary, Pull, Span, Usage, UsageColumns};
 
 use super::*;
 
@@ -43,6 +43,12 @@ fn calm() -> (Job, Samples) {
         limits_known: true,
         cpu_limit_millicores: Some(500),
         memory_limit_bytes: Some(100 << 20),
+        usage: UsageColumns {
+            from: vec![0, 50_000],
+            to: vec![50_000, 100_000],
+            cpu_millicores: vec![Some(100), Some(100)],
+            memory_kibibytes: vec![Some(20 << 10), Some(43 << 10)],
+        },
         activity,
         ..ContainerSamples::default()
     };
@@ -56,6 +62,10 @@ fn of_a_calm_job_it_is_said_that_nothing_stands_out() {
     assert_eq!(findings.reasons, []);
     assert!(findings.clean.contains("memory at most 43% of a limit"), "{}", findings.clean);
     assert_eq!(findings.unknown, [""; 0]);
+    // Files that were written fill the cache up to the limit, and the kernel's peak with it.
+    let (mut job, samples) = calm();
+    job.containers[0].usage.memory_peak_bytes = Some(100 << 20);
+    assert_eq!(Findings::of(&job, &samples).reasons, []);
     let longest = findings.longest_step.unwrap();
     assert_eq!(longest, "The longest step is \"npm ␇ci\": 1m01s, 61% of the job.");
 }
@@ -65,7 +75,7 @@ type Case = (fn(&mut Container, &mut ContainerSamples), &'static str);
 
 #[test]
 fn each_reason_is_said_with_its_figures() {
-    let cases: [Case; 9] = [
+    let cases: [Case; 10] = [
         (
             |one, _| one.usage.oom_kills = Some(2),
             "2 processes were killed for want of memory at its memory limit of 100Mi",
@@ -75,12 +85,16 @@ fn each_reason_is_said_with_its_figures() {
             "1 process was killed",
         ),
         (
-            |one, _| one.usage.memory_peak_bytes = Some(95 << 20),
-            "peak memory 95.0Mi is 95% of its limit of 100Mi",
+            |_, of| of.usage.memory_kibibytes = vec![Some(95 << 10), Some(1)],
+            "memory in use was up to 95.0Mi, 95% of its limit of 100Mi",
         ),
         (
             |one, _| one.usage.cpu_throttled_seconds = Some(34.0),
-            "throttled 34.0s in 1m40s, 34% of its time, by its CPU limit of 500m",
+            "throttled for 34.0s in 1m40s, 34% of its time, by its CPU limit of 500m",
+        ),
+        (
+            |one, _| one.usage.cpu_throttled_seconds = Some(900.0),
+            "throttled for 15m00s in 1m40s, added up over its tasks, by its CPU limit of 500m",
         ),
         (
             |one, _| {
@@ -128,11 +142,12 @@ fn the_most_severe_comes_first() {
     let (mut job, samples) = calm();
     job.runner_startup_ms = Some(4000);
     let one = &mut job.containers[0];
-    one.usage.cpu_throttled_seconds = Some(20.0);
+    // More than its whole time, of many tasks, and still below what was killed.
+    one.usage.cpu_throttled_seconds = Some(90_000.0);
     one.usage.oom_kills = Some(1);
     one.pull = Some(Pull { start_unix_ms: 0, end_unix_ms: 30_000, bytes: None });
     let findings = Findings::of(&job, &samples);
-    let order = ["killed", "pull", "throttled", "runner took"];
+    let order = ["killed", "throttled", "pull", "runner took"];
     assert_eq!(findings.reasons.len(), order.len(), "{findings:?}");
     for (reason, word) in findings.reasons.iter().zip(order) {
         assert!(reason.fact.contains(word), "{findings:?}");
@@ -142,10 +157,18 @@ fn the_most_severe_comes_first() {
 #[test]
 fn what_is_not_known_is_said_and_hostile_figures_do_no_harm() {
     let (mut job, mut samples) = calm();
-    assert!(Findings::of(&job, &Samples::default()).unknown[0].contains("no samples"));
+    let without = Findings::of(&job, &Samples { left_out: 2, ..Samples::default() });
+    let missing = "limits, memory over time, waiting for a CPU, waiting for memory, \
+                   waiting for I/O, 2 parts for which the agent has no room";
+    assert_eq!(without.unknown.join(", "), missing);
+    assert_eq!(without.clean, "no OOM kill, little throttling, no long pull or wait");
+    job.containers[0].usage = Usage::default();
+    let without = Findings::of(&job, &samples);
+    assert_eq!(without.unknown, ["OOM kills", "throttling"]);
+    assert!(!without.clean.contains("OOM") && !without.clean.contains("thrott"), "{without:?}");
     samples.containers[0].activity = Activity::default();
     samples.containers[0].limits_known = false;
-    assert_eq!(Findings::of(&job, &samples).unknown.len(), 2);
+    assert_eq!(Findings::of(&job, &samples).unknown.len(), 6);
     samples.containers[0].memory_limit_bytes = Some(0);
     job.containers[0].span = span(u64::MAX, 0);
     job.containers[0].usage.cpu_throttled_seconds = Some(f64::MAX);

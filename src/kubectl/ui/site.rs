@@ -13,7 +13,7 @@ use futures_util::stream;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::Frame;
-use hyper::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::Mutex;
 
@@ -74,7 +74,7 @@ impl Site {
         match route {
             Route::Asset(asset) => file(asset),
             Route::OpenApi => respond(200, Sort::Json, full(Bytes::from_static(OPENAPI))),
-            Route::Jobs => respond(200, Sort::Json, full(self.merged().await.body.clone())),
+            Route::Jobs => respond(200, Sort::Json, full(self.merged().await.body())),
             Route::Job(id) | Route::Samples(id, _) | Route::Log(id, ..) => {
                 match self.agent(id.as_str()).await {
                     Some(agent) => relay(&agent, agent.get(path).await),
@@ -182,6 +182,12 @@ fn file(asset: Asset) -> Response<Body> {
 fn relay(agent: &Agent, answer: Result<Answer, Error>) -> Response<Body> {
     match answer {
         Ok(answer) if answer.is_json => respond(answer.status, Sort::Json, full(answer.body)),
+        // The page asks again by itself.
+        Ok(answer) if answer.status == 503 => {
+            let mut response = failure(503, "the node's agent is busy");
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            response
+        }
         Ok(answer) => {
             let error = Error::Refused { status: answer.status, text: "no JSON".into() };
             failed(agent, &error)
