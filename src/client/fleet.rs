@@ -137,7 +137,7 @@ impl Fleet {
                             continue;
                         }
                         let (node, agent) = (node.clone(), agent.clone());
-                        listing.jobs.push(Listed { node, now_unix_ms, agent, summary });
+                        listing.jobs.push(Listed { node, summary, now_unix_ms, agent });
                     }
                     if claimed > 0 {
                         let why = format!("{claimed} of its jobs are another agent's, too");
