@@ -306,6 +306,11 @@ See the jobs live, with their steps, what they use and what they write, in a bro
 
     http://{address}/
 
+or in another terminal with
+
+    ephemon jobs --agent http://{address}
+    ephemon job POD --watch --agent http://{address}
+
 The agent also serves its metrics. Fetch them with
 
     curl -s http://{address}/metrics | grep '^ephemon_container_cpu_usage'
