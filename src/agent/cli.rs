@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::check::{self, Report};
-use crate::{Args, install, run};
+use crate::{Args, advice, install, report, run};
 
 /// Exact metrics of Kubernetes ephemeral containers, for CI jobs that run in them
 #[derive(Debug, Parser)]
@@ -25,9 +25,11 @@ pub struct Cli {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Agent(Box<Args>),
+    Advice(Box<advice::Args>),
     Debug(debug::Debug),
     Demo(demo::Demo),
     Install(install::Args),
+    Report(Box<report::Args>),
     Completions(pages::Completions),
     Man(pages::Manual),
     #[command(flatten)]
@@ -70,12 +72,20 @@ impl Cli {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => failed(&error.to_string()),
             },
+            Command::Advice(args) => match runtime.block_on(advice::run(&args)) {
+                Ok(text) => printed(&text),
+                Err(error) => failed(&error.to_string()),
+            },
             Command::Debug(debug) => match runtime.block_on(debug.run()) {
                 Ok(text) => printed(&text),
                 Err(error) => failed(&error.to_string()),
             },
             Command::Demo(demo) => match demo.run() {
                 Ok(never) => match never {},
+                Err(error) => failed(&error.to_string()),
+            },
+            Command::Report(args) => match runtime.block_on(report::run(&args)) {
+                Ok(text) => printed(&text),
                 Err(error) => failed(&error.to_string()),
             },
             Command::Completions(args) => shown(args.print()),

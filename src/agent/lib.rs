@@ -1,6 +1,7 @@
 //! The agent: arguments, wiring and supervision, admin HTTP, and what operators look into it with.
 
 pub mod admin;
+mod advice;
 mod args;
 pub mod budget;
 mod check;
@@ -23,11 +24,13 @@ mod metric_settings;
 mod otlp_metrics;
 mod page;
 pub mod readiness;
+mod report;
 mod run;
 mod settings;
 mod shared;
 mod state;
 mod step_readings;
+mod web_access;
 
 pub use args::Args;
 pub use debug_audit::DebugScope;

@@ -131,6 +131,11 @@ impl Config {
     }
 }
 
+/// The proxy for requests over HTTP to this URL, from the proxy variables.
+pub(crate) fn proxy_of(url: &Uri, lookup: impl Fn(&str) -> Option<String>) -> Option<Proxy> {
+    Variables::new(lookup).proxy(Protocol::HttpProtobuf, url)
+}
+
 /// The same for one signal.
 pub fn exporter(
     signal: Signal,

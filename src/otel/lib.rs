@@ -4,6 +4,7 @@
 //! - [`conventions`]: the names of attributes and metrics, and their version.
 //! - [`HttpClient`], [`GrpcDialer`]: clients for a collector's two ports, with the same set-up of
 //!   TLS and proxies.
+//! - [`WebClient`]: a client for Prometheus or an agent, on the same connections.
 //! - [`SpanBuffer`]: finished spans of a program's own work, which the program exports.
 
 pub mod config;
@@ -17,6 +18,7 @@ mod signal;
 mod span_buffer;
 mod tls;
 mod tunnel;
+mod web;
 
 use std::error::Error;
 
@@ -26,6 +28,7 @@ pub use proxy::Proxy;
 pub use signal::Signal;
 pub use span_buffer::SpanBuffer;
 pub use tls::Error as SetupError;
+pub use web::{Asked, WebClient, WebError};
 
 /// Identifies the sender in logs of the collector and the proxy.
 const USER_AGENT: &str = concat!("ephemon/", env!("CARGO_PKG_VERSION"));

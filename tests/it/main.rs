@@ -5,6 +5,8 @@
 //! with `CI` set it fails instead.
 
 #[cfg(test)]
+mod advice;
+#[cfg(test)]
 mod agent_start;
 #[cfg(test)]
 mod api_stand_in;

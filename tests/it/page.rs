@@ -2,6 +2,7 @@
 //!
 //! With `EPHEMON_PICTURES=DIR` the scenario of the demo writes pictures of the page there.
 
+mod report;
 mod stage;
 
 use std::env;

@@ -166,7 +166,7 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
 
     /// The first of the variables that apply to this endpoint, chosen as by curl, and for gRPC
     /// without TLS as by its own libraries.
-    fn proxy(&self, protocol: Protocol, endpoint: &Uri) -> Option<Proxy> {
+    pub(super) fn proxy(&self, protocol: Protocol, endpoint: &Uri) -> Option<Proxy> {
         let names = match (endpoint.scheme_str(), protocol) {
             (Some("https"), _) => &["HTTPS_PROXY", "ALL_PROXY"][..],
             (_, Protocol::Grpc) => &["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"],

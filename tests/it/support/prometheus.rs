@@ -77,6 +77,11 @@ impl Prometheus {
         Self { _process: process, address }
     }
 
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// The values an instant query gives.
     pub(crate) fn query(&self, query: &str) -> Vec<f64> {
         let results = self.series(query);

@@ -1,0 +1,201 @@
+//! What agents themselves have counted, by kind of job. Pure.
+//!
+//! An agent keeps counts and histograms of each kind, across restarts, until no job of it came for a
+//! week. There are no single jobs in it, nor what their pods request.
+
+use std::collections::BTreeMap;
+
+use prost::Message as _;
+
+use super::amount::{Resources, larger};
+use super::job::{Kind, full_name};
+use super::messages::{Family, Histogram, Metric};
+use super::queries::{Matched, Matcher};
+use super::spread::Spread;
+use super::usage::{Usage, whole};
+
+/// All kinds that found no room in an agent's counts.
+const OTHER: &str = "other";
+
+/// Why an answer cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CountsError {
+    /// No message.
+    #[error("the answer is not in Prometheus' protobuf format: {0}")]
+    Broken(String),
+    /// Of something else.
+    #[error(
+        "the answer has no metrics of an agent (ephemon_agent_build_info); is the URL an agent's?"
+    )]
+    NoAgent,
+}
+
+/// What was counted under each name.
+#[derive(Debug, Default)]
+pub struct Counts {
+    kinds: BTreeMap<Kind, Count>,
+}
+
+#[derive(Debug, Default)]
+struct Count {
+    jobs: f64,
+    seconds: f64,
+    timed: f64,
+    cpu_seconds: f64,
+    oom_kills: f64,
+    cores: Vec<(f64, u64)>,
+    memory: Vec<(f64, u64)>,
+    limit: Resources,
+}
+
+// === impl Counts ===
+
+impl Counts {
+    /// What an agent is asked for.
+    pub const ACCEPT: &str = "application/vnd.google.protobuf; \
+                              proto=io.prometheus.client.MetricFamily; encoding=delimited";
+
+    /// Adds the answer of one agent.
+    pub fn add(&mut self, mut body: &[u8]) -> Result<(), CountsError> {
+        let mut families: BTreeMap<String, Vec<Metric>> = BTreeMap::new();
+        while !body.is_empty() {
+            let family = Family::decode_length_delimited(&mut body)
+                .map_err(|error| CountsError::Broken(error.to_string()))?;
+            families.entry(family.name.unwrap_or_default()).or_default().extend(family.metric);
+        }
+        if !families.contains_key("ephemon_agent_build_info") {
+            return Err(CountsError::NoAgent);
+        }
+        let of = |name: &str| families.get(&format!("ephemon_{name}")).into_iter().flatten();
+        for (name, to) in [
+            ("job_completed_total", (|it| &mut it.jobs) as fn(&mut Count) -> &mut f64),
+            ("job_cpu_usage_seconds_total", |it| &mut it.cpu_seconds),
+            ("job_oom_kills_total", |it| &mut it.oom_kills),
+        ] {
+            for metric in of(name) {
+                *to(self.kind(metric)) += metric.single().unwrap_or_default().max(0.0);
+            }
+        }
+        let histogram = |metric: &Metric| metric.histogram.clone().unwrap_or_default();
+        for metric in of("job_duration_seconds") {
+            let Histogram { sample_sum, sample_count, .. } = histogram(metric);
+            let sum = sample_sum.filter(|sum| sum.is_finite() && *sum >= 0.0);
+            let count = self.kind(metric);
+            count.seconds += sum.unwrap_or_default();
+            count.timed += sample_count.unwrap_or_default() as f64;
+        }
+        for metric in of("job_cpu_cores") {
+            self.kind(metric).cores.extend(histogram(metric).buckets());
+        }
+        for metric in of("job_container_memory_peak_bytes") {
+            self.kind(metric).memory.extend(histogram(metric).buckets());
+        }
+        let place = |metric: &Metric| {
+            (metric.label("namespace").to_owned(), metric.label("pod").to_owned())
+        };
+        let mut limits: BTreeMap<(String, String), Resources> = BTreeMap::new();
+        for (name, is_cpu) in
+            [("container_cpu_limit_cores", true), ("container_memory_limit_bytes", false)]
+        {
+            let of_pod = |metric: &&Metric| {
+                matches!(metric.label("container_type"), "container" | "sidecar")
+            };
+            for metric in of(name).filter(of_pod) {
+                let limit = limits.entry(place(metric)).or_default();
+                let to = if is_cpu { &mut limit.cpu_cores } else { &mut limit.memory_bytes };
+                *to = metric.single().map(|value| value + to.unwrap_or_default());
+            }
+        }
+        for metric in of("job_info") {
+            if let Some(limit) = limits.get(&place(metric)) {
+                let known = &mut self.kind(metric).limit;
+                known.cpu_cores = larger(known.cpu_cores, limit.cpu_cores);
+                known.memory_bytes = larger(known.memory_bytes, limit.memory_bytes);
+            }
+        }
+        Ok(())
+    }
+
+    /// What jobs with all of these labels used, by kind, and how many jobs have no kind of their own.
+    pub fn usages(&self, matchers: &[Matcher]) -> (BTreeMap<Kind, Usage>, u64) {
+        let is_other = |kind: &Kind| {
+            [&kind.namespace, &kind.workflow, &kind.job].iter().all(|it| *it == OTHER)
+        };
+        let (other, known): (Vec<_>, Vec<_>) =
+            self.kinds.iter().partition(|(kind, _)| is_other(kind));
+        let wanted = known.into_iter().filter(|(kind, _)| matchers.iter().all(|it| it.takes(kind)));
+        let usages = wanted.map(|(kind, count)| (kind.clone(), count.usage()));
+        let usages = usages.filter(|(_, usage)| usage.jobs > 0).collect();
+        (usages, other.into_iter().map(|(_, count)| whole(count.jobs)).sum())
+    }
+
+    fn kind(&mut self, metric: &Metric) -> &mut Count {
+        let kind = Kind {
+            cluster: String::new(),
+            namespace: metric.label("namespace").to_owned(),
+            repository: full_name(metric.label("organization"), metric.label("repository")),
+            workflow: metric.label("workflow").to_owned(),
+            job: metric.label("job_id").to_owned(),
+        };
+        self.kinds.entry(kind).or_default()
+    }
+}
+
+// === impl Count ===
+
+impl Count {
+    fn usage(&self) -> Usage {
+        // Each job has a container that used most, and the histogram has all of them: the quantile is
+        // that of as many observations as there are jobs, the largest ones.
+        let memory = spread(&self.memory, Some(self.jobs));
+        Usage {
+            jobs: whole(self.jobs),
+            hours: self.seconds / 3600.0,
+            cpu_mean_cores: (self.seconds > 0.0).then_some(self.cpu_seconds / self.seconds),
+            cpu_cores: spread(&self.cores, None).filter(|_| self.timed > 0.0),
+            memory_bytes: memory,
+            memory_peak_bytes: memory.map(|it| it.max),
+            oom_kills: whole(self.oom_kills),
+            limit: self.limit,
+            ..Usage::default()
+        }
+    }
+}
+
+/// By upper bounds of buckets, of the `most` largest observations.
+fn spread(buckets: &[(f64, u64)], most: Option<f64>) -> Option<Spread> {
+    let mut buckets = buckets.to_vec();
+    buckets.retain(|(_, count)| *count > 0);
+    buckets.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let all: f64 = buckets.iter().map(|(_, count)| *count as f64).sum();
+    let counted = most.map_or(all, |most| most.min(all));
+    let above = |share: f64| {
+        let mut seen = 0.0;
+        let found = buckets.iter().find(|(_, count)| {
+            seen += *count as f64;
+            seen > counted * share
+        });
+        found.map(|(bound, _)| *bound)
+    };
+    Some(Spread { p50: above(0.5)?, p95: above(0.05)?, max: above(0.0)? })
+}
+
+// === impl Matcher ===
+
+impl Matcher {
+    /// Whether a kind of job has this label. An agent does not know its cluster.
+    fn takes(&self, kind: &Kind) -> bool {
+        let (owner, name) = kind.repository.split_once('/').unwrap_or(("", &kind.repository));
+        match self.label {
+            Matched::Cluster => kind.cluster == self.value,
+            Matched::Namespace => kind.namespace == self.value,
+            Matched::Organization => owner == self.value,
+            Matched::Repository => kind.repository == self.value || name == self.value,
+            Matched::Workflow => kind.workflow == self.value,
+            Matched::Job => kind.job == self.value,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

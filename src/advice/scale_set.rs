@@ -1,0 +1,27 @@
+//! What a scale set's values should say. Plain values.
+
+use serde::Serialize;
+
+use super::amount::Resources;
+
+/// What a scale set's values should say.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ScaleSet {
+    /// By Prometheus' label.
+    pub cluster: String,
+    /// Its runners' namespace.
+    pub namespace: String,
+    /// Its name, where runners' pods tell it.
+    pub name: Option<String>,
+    /// Enough for each kind of job that there is advice on.
+    pub request: Resources,
+    /// The same of limits.
+    pub limit: Resources,
+    /// Kinds of jobs with advice.
+    pub kinds: usize,
+    /// Kinds of jobs with too few jobs.
+    pub kinds_left_out: usize,
+    /// `template.spec` of the chart's values, as YAML.
+    pub values: String,
+}

@@ -1,0 +1,88 @@
+//! What jobs of one kind used. Plain values.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::amount::{Resources, larger};
+use super::job::{JobUse, Kind};
+use super::spread::Spread;
+
+/// What jobs of one kind used.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Usage {
+    /// Jobs that are over.
+    pub jobs: u64,
+    /// How long they ran, together.
+    pub hours: f64,
+    /// CPUs in use, of all jobs together: their CPU time by their time.
+    pub cpu_mean_cores: Option<f64>,
+    /// CPUs in use on average over each job.
+    pub cpu_cores: Option<Spread>,
+    /// Memory of each job.
+    pub memory_bytes: Option<Spread>,
+    /// The highest that the kernel saw in one container, page cache included.
+    pub memory_peak_bytes: Option<f64>,
+    /// Processes that the OOM killer ended.
+    pub oom_kills: u64,
+    /// The share of a CPU quota's periods in which it was used up, of 95 of 100 jobs at most.
+    pub throttled: Option<f64>,
+    /// What the latest job's pod requests.
+    pub request: Resources,
+    /// What limits the latest job's pod.
+    pub limit: Resources,
+    /// The scale sets that they ran in.
+    pub scale_sets: Vec<String>,
+}
+
+// === impl Usage ===
+
+impl Usage {
+    /// By kind of job.
+    pub fn by_kind(jobs: &[JobUse]) -> BTreeMap<Kind, Self> {
+        let mut kinds: BTreeMap<&Kind, Vec<&JobUse>> = BTreeMap::new();
+        for job in jobs {
+            kinds.entry(&job.kind).or_default().push(job);
+        }
+        kinds.into_iter().map(|(kind, jobs)| (kind.clone(), Self::of(&jobs))).collect()
+    }
+
+    fn of(jobs: &[&JobUse]) -> Self {
+        let timed = || jobs.iter().filter(|job| job.cpu_cores().is_some());
+        let seconds: f64 = timed().map(|job| job.seconds).sum();
+        let cpu_seconds: f64 = timed().map(|job| job.cpu_seconds).sum();
+        let latest = |which: fn(&JobUse) -> Resources| {
+            let said = jobs.iter().filter(|job| !which(job).is_empty());
+            let latest = said.max_by(|a, b| a.start.total_cmp(&b.start));
+            latest.map(|job| which(job)).unwrap_or_default()
+        };
+        let mut scale_sets: Vec<String> =
+            jobs.iter().filter_map(|job| job.scale_set.clone()).collect();
+        scale_sets.sort_unstable();
+        scale_sets.dedup();
+        Self {
+            jobs: jobs.len() as u64,
+            hours: seconds / 3600.0,
+            cpu_mean_cores: (seconds > 0.0).then_some(cpu_seconds / seconds),
+            cpu_cores: Spread::of(jobs.iter().filter_map(|job| job.cpu_cores())),
+            memory_bytes: Spread::of(jobs.iter().filter_map(|job| job.memory_bytes)),
+            memory_peak_bytes: jobs.iter().map(|job| job.memory_peak_bytes).fold(None, larger),
+            oom_kills: whole(jobs.iter().map(|job| job.oom_kills).sum()),
+            throttled: Spread::of(jobs.iter().filter_map(|job| job.throttled)).map(|it| it.p95),
+            request: latest(|job| job.request),
+            limit: latest(|job| job.limit),
+            scale_sets,
+        }
+    }
+}
+
+/// A count that came as a float; 0 where it is none.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "bounded to what a u64 holds; what is no number becomes 0"
+)]
+pub(crate) fn whole(count: f64) -> u64 {
+    count.round().clamp(0.0, 1e15) as u64
+}

@@ -1,0 +1,165 @@
+//! The tables of a report, as text that is not escaped yet. Pure.
+
+use super::axis::Axis;
+use super::document::{Part, Record, Usage};
+use super::figures::{bytes, cpu, duration, moment, or_dash};
+use super::text::name;
+
+/// A cell: the class of a result, and the text.
+pub(crate) type Cell = (Option<&'static str>, String);
+
+/// A table.
+pub(crate) struct Table {
+    pub(crate) title: &'static str,
+    pub(crate) heads: Vec<&'static str>,
+    pub(crate) rows: Vec<Vec<Cell>>,
+}
+
+/// The job's own facts, by name.
+pub(crate) fn facts(record: &Record) -> Vec<(&'static str, String)> {
+    let job = &record.job;
+    let end = job.end_unix_ms.unwrap_or(job.now_unix_ms);
+    let text = |value: &Option<String>| value.as_deref().map(name);
+    let run = job.run_id.as_ref().map(|run| match job.run_attempt.as_deref() {
+        Some(attempt) => format!("{}, attempt {}", name(run), name(attempt)),
+        None => name(run),
+    });
+    let facts = [
+        ("Repository", text(&job.repository)),
+        ("Workflow", text(&job.workflow)),
+        ("Job", text(&job.job)),
+        ("Event", text(&job.event)),
+        ("Ref", text(&job.git_ref)),
+        ("Commit", text(&job.sha)),
+        ("Run", run),
+        ("Runner", text(&job.runner)),
+        ("Pod", Some(format!("{}/{}", name(&job.namespace), name(&job.pod)))),
+        ("Node", Some(name(&job.node))),
+        ("Began", Some(moment(job.start_unix_ms))),
+        ("Took", Some(duration(end.saturating_sub(job.start_unix_ms)))),
+        ("CPU time", job.usage.cpu_seconds.map(cpu)),
+        ("Throttled", job.usage.cpu_throttled_seconds.filter(|it| *it > 0.0).map(cpu)),
+        ("Memory, highest", job.usage.memory_peak_bytes.map(bytes)),
+        ("OOM kills", job.usage.oom_kills.map(|kills| kills.to_string())),
+        ("Read", job.usage.read_bytes.map(bytes)),
+        ("Written", job.usage.written_bytes.map(bytes)),
+        ("Runner beside it", job.runner_usage.cpu_seconds.map(cpu)),
+        ("Pod's start", job.runner_startup_ms.map(duration)),
+        ("Runner waited", job.runner_idle_ms.map(duration)),
+        ("Result by", Some(name(&job.result_source)).filter(|it| !it.is_empty())),
+        ("Usage is of", Some(name(&job.usage_roles.join(", "))).filter(|it| !it.is_empty())),
+        ("Trace", Some(name(&job.trace_id)).filter(|it| !it.is_empty())),
+    ];
+    facts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+}
+
+/// In one line: how a part ended.
+pub(crate) fn outcome(result: &str, fault: Option<&str>, code: Option<i64>) -> String {
+    let code = code.filter(|code| *code != 0).map(|code| format!("exit code {code}"));
+    let said = [Some(name(result)), fault.map(name), code];
+    said.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// Phases and steps.
+pub(crate) fn steps(record: &Record, axis: Axis) -> Table {
+    let heads = [
+        "Step",
+        "Result",
+        "Began",
+        "Took",
+        "CPU time",
+        "Throttled",
+        "Memory",
+        "OOM kills",
+        "Read",
+        "Written",
+        "Quality",
+    ];
+    let parts = record.job.phases.iter().chain(&record.job.steps);
+    let mut parts: Vec<&Part> = parts.collect();
+    parts.sort_by_key(|part| part.start_unix_ms);
+    let row = |part: &Part| {
+        let mut cells = beginning(part, axis);
+        cells.extend(used(&part.usage));
+        cells.push((None, or_dash(part.quality.as_deref(), name)));
+        cells
+    };
+    let rows = parts.into_iter().map(row).collect();
+    Table { title: "Steps", heads: heads.to_vec(), rows }
+}
+
+/// Containers.
+pub(crate) fn containers(record: &Record, axis: Axis) -> Table {
+    let heads = [
+        "Container",
+        "Result",
+        "Began",
+        "Took",
+        "Role",
+        "Image",
+        "Waited",
+        "CPU time",
+        "Throttled",
+        "Memory",
+        "OOM kills",
+        "Read",
+        "Written",
+        "Quality",
+        "Log lines",
+    ];
+    let row = |part: &Part| {
+        let mut cells = beginning(part, axis);
+        let waited = part.created_unix_ms.map(|at| at.saturating_sub(part.start_unix_ms));
+        cells.extend([
+            (None, or_dash(part.role.as_deref(), name)),
+            (None, or_dash(part.image.as_deref(), name)),
+            (None, or_dash(waited, duration)),
+        ]);
+        cells.extend(used(&part.usage));
+        cells.push((None, or_dash(part.quality.as_deref(), name)));
+        cells.push((None, or_dash(part.log_lines, |lines| lines.to_string())));
+        cells
+    };
+    let rows = record.job.containers.iter().map(row).collect();
+    Table { title: "Containers", heads: heads.to_vec(), rows }
+}
+
+/// What there is to say of what is missing.
+pub(crate) fn missing(record: &Record) -> Vec<String> {
+    let mut said = Vec::new();
+    let mut say = |count: u64, what: &str| {
+        if count > 0 {
+            said.push(format!("{count} {what} are left out."));
+        }
+    };
+    say(record.job.parts_left_out, "steps or containers");
+    say(record.samples.left_out, "containers' curves");
+    say(record.log.left_out, "earlier log lines");
+    if record.job.end_unix_ms.is_none() {
+        said.push("The job was still running.".to_owned());
+    }
+    said
+}
+
+fn beginning(part: &Part, axis: Axis) -> Vec<Cell> {
+    let result = outcome(&part.result, part.fault.as_deref(), part.exit_code);
+    let took = part.end_unix_ms.map(|end| end.saturating_sub(part.start_unix_ms));
+    vec![
+        (None, name(part.title())),
+        (Some(super::timeline::class(&part.result)), result),
+        (None, duration(axis.since(part.start_unix_ms))),
+        (None, or_dash(took, duration)),
+    ]
+}
+
+fn used(usage: &Usage) -> [Cell; 6] {
+    let kills = usage.oom_kills.unwrap_or_default();
+    [
+        (None, or_dash(usage.cpu_seconds, cpu)),
+        (None, or_dash(usage.cpu_throttled_seconds, cpu)),
+        (None, or_dash(usage.memory_peak_bytes, bytes)),
+        ((kills > 0).then_some("bad"), or_dash(usage.oom_kills, |kills| kills.to_string())),
+        (None, or_dash(usage.read_bytes, bytes)),
+        (None, or_dash(usage.written_bytes, bytes)),
+    ]
+}

@@ -1,0 +1,127 @@
+//! Phases, steps and containers as bars over time, as SVG. Pure.
+
+use std::fmt::Write as _;
+
+use super::axis::{Axis, COLUMNS};
+use super::document::{Part, Record};
+use super::figures::{duration, moment};
+use super::text::{html, name, short};
+
+/// Room for names at the left.
+pub(crate) const LEFT: usize = 210;
+/// All of a picture's width.
+pub(crate) const WIDTH: usize = LEFT + COLUMNS + 30;
+/// Of a row.
+const ROW: usize = 22;
+/// Most bars; the tables have all.
+const MOST_BARS: usize = 200;
+/// Most characters of a name at the left.
+const MOST_LABEL_CHARS: usize = 30;
+
+/// The picture.
+pub(crate) fn timeline(record: &Record, axis: Axis) -> String {
+    let job = &record.job;
+    let kinds = [("phase", &job.phases), ("step", &job.steps), ("container", &job.containers)];
+    let all = kinds.iter().flat_map(|(kind, parts)| parts.iter().map(move |part| (*kind, part)));
+    let bars: Vec<(&str, &Part)> = all.take(MOST_BARS).collect();
+    let height = bars.len() * ROW + 26;
+    let mut svg = format!(
+        "<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"Timeline of {} phases, {} \
+         steps and {} containers; the tables below have the same\">\n",
+        job.phases.len(),
+        job.steps.len(),
+        job.containers.len()
+    );
+    marks(&mut svg, axis, height - 22);
+    for (number, (kind, part)) in bars.iter().enumerate() {
+        bar(&mut svg, axis, kind, part, number * ROW);
+    }
+    for at in kills(record) {
+        kill(&mut svg, axis, at, height - 22);
+    }
+    svg.push_str("</svg>\n");
+    svg
+}
+
+/// When the kernel's count of kills was seen to rise.
+pub(crate) fn kills(record: &Record) -> impl Iterator<Item = u64> {
+    let containers = record.samples.containers.iter().take(64);
+    containers.flat_map(|one| one.oom_kills_unix_ms.iter().take(16).copied())
+}
+
+/// A mark over the whole height.
+pub(crate) fn kill(svg: &mut String, axis: Axis, at: u64, height: usize) {
+    let x = LEFT as f64 + axis.x(at);
+    writeln!(
+        svg,
+        "<g class=\"kill\"><title>OOM kill at {}</title><line x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"0\" \
+         y2=\"{height}\"/><circle cx=\"{x:.1}\" cy=\"4\" r=\"4\"/></g>",
+        moment(at)
+    )
+    .ok();
+}
+
+/// Lines and times below.
+pub(crate) fn marks(svg: &mut String, axis: Axis, height: usize) {
+    for at in axis.marks() {
+        let (x, y) = (LEFT as f64 + axis.x(at), height + 16);
+        let said = duration(axis.since(at)).replace(".00", "").replace(".0", "");
+        writeln!(
+            svg,
+            "<line class=\"grid\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"0\" y2=\"{height}\"/>\
+             <text class=\"tick\" x=\"{x:.1}\" y=\"{y}\" text-anchor=\"middle\">{said}</text>"
+        )
+        .ok();
+    }
+}
+
+fn bar(svg: &mut String, axis: Axis, kind: &str, part: &Part, y: usize) {
+    let title = name(part.title());
+    let end = part.end_unix_ms.unwrap_or(axis.end_ms);
+    let took = duration(end.saturating_sub(part.start_unix_ms));
+    let result = name(&part.result);
+    let middle = y + 15;
+    write!(
+        svg,
+        "<g class=\"bar {kind} {}\"><title>{}: {}, {took}</title>\
+         <text class=\"name\" x=\"{}\" y=\"{middle}\" text-anchor=\"end\">{}</text>",
+        class(&part.result),
+        html(&title),
+        html(&result),
+        LEFT - 8,
+        html(&short(&title, MOST_LABEL_CHARS)),
+    )
+    .ok();
+    piece(svg, axis, "body", part.start_unix_ms, end, y);
+    // Before its cgroup a container waits, for its image among other things.
+    if let Some(created) = part.created_unix_ms.filter(|created| *created > part.start_unix_ms) {
+        piece(svg, axis, "wait", part.start_unix_ms, created.min(end), y);
+    }
+    if let Some(pull) = part.pull {
+        piece(svg, axis, "pull", pull.start_unix_ms, pull.end_unix_ms, y);
+    }
+    svg.push_str("</g>\n");
+}
+
+fn piece(svg: &mut String, axis: Axis, class: &str, from: u64, to: u64, y: usize) {
+    let (from, to) = (axis.x(from), axis.x(to));
+    write!(
+        svg,
+        "<rect class=\"{class}\" x=\"{:.1}\" y=\"{}\" width=\"{:.1}\" height=\"14\" rx=\"2\"/>",
+        LEFT as f64 + from,
+        y + 4,
+        (to - from).max(1.5)
+    )
+    .ok();
+}
+
+/// The class of a result: a word of the API's, and nothing else.
+pub(crate) fn class(result: &str) -> &'static str {
+    match result {
+        "success" => "good",
+        "failure" | "error" | "timeout" => "bad",
+        "cancellation" => "warn",
+        "running" | "ending" => "run",
+        _ => "grey",
+    }
+}
