@@ -142,21 +142,34 @@ pub(super) fn release(call: &Call<'_>, next: Option<&Planned>) {
 /// Ends all that still stand by, in whatever phase of their start they are.
 pub(super) async fn end(call: &Call<'_>, token: &Token) {
     let Some(store) = Store::of(call.settings) else { return };
-    let left = store.with(Book::close);
-    store.remove();
-    let left = left.unwrap_or_default();
+    let left = store.close();
     join_all(left.iter().map(|container| end_one(call, token, container))).await;
 }
 
-/// One that has not started finds the marker and exits at once. One that has just started listens
-/// in a moment; one that has died has a socket on which nobody listens, or none.
-async fn end_one(call: &Call<'_>, token: &Token, container: &str) {
+/// Notes that the step is over which had taken this one.
+pub(super) fn settle(call: &Call<'_>, container: &str) {
+    if let Some(store) = Store::of(call.settings) {
+        // What stays in the book is ended at the job's end.
+        drop(store.with(|book| book.settle(container)));
+    }
+}
+
+/// Ends one that waits. If it has not started, it finds the marker and exits at once. If it has just
+/// started, it listens in a moment; if it has died, it has a socket on which nobody listens, or none.
+/// Returns whether it was found in one of the first two states.
+pub(super) async fn end_one(call: &Call<'_>, token: &Token, container: &str) -> bool {
     if leftovers::mark(call, container) {
-        return;
+        return true;
     }
     let until = Instant::now() + LISTEN_TIMEOUT;
     let socket = call.settings.volume.socket(container);
-    while !stop::stop(call, token, container).await && !socket.exists() && Instant::now() < until {
+    loop {
+        if stop::stop(call, token, container).await {
+            return true;
+        }
+        if socket.exists() || Instant::now() >= until {
+            return false;
+        }
         sleep(RETRY_INTERVAL).await;
     }
 }

@@ -108,7 +108,11 @@ fn serve(mut config: Config) -> Result<u8, Unable> {
     for directory in [volume.run(), volume.journal()] {
         make_shared_directory(&directory).map_err(failed("create", &directory))?;
     }
-    mark_done(&config)?;
+    match mark_done(&config) {
+        // The job ended before this one started, and no step needs it.
+        Err(Unable::RanBefore { .. }) if config.is_standby => return Ok(0),
+        marked => marked?,
+    }
     let log = ContainerLog::start().map_err(system("start a thread"))?;
     let journal_path = volume.container_journal(&config.container);
     let journal = Journal::open(&journal_path).unwrap_or_else(|error| {

@@ -8,16 +8,16 @@ use crate::call::Error;
 use crate::launch::{self, PodWatch};
 use crate::outcome::Outcome;
 use crate::pod_view::PodView;
-use crate::pulls;
-use crate::socket::Line;
+use crate::socket::{self, Line};
 use crate::spec::Planned;
 use crate::step::Signals;
+use crate::{pulls, standby};
 
 // === impl Action ===
 
 impl Action<'_> {
-    /// Runs the action in the container that the call has taken; `None` if that one ended before
-    /// anything ran in it. One that has not started yet is waited for: the kubelet would not start
+    /// Runs the action in the container that the call has taken; `None` if that one cannot be used
+    /// and nothing ran in it. One that has not started yet is waited for: the kubelet would not start
     /// another sooner.
     pub(super) async fn in_standby(
         &self,
@@ -28,34 +28,58 @@ impl Action<'_> {
         let call = self.call;
         let (mut planned, warnings) = self.planned(view, None)?;
         container.clone_into(&mut planned.spec.name);
-        let open = Line::open(&call.settings.volume, container, self.token);
-        let open = open.instrument(tracing::info_span!(
-            "connect",
-            k8s.container.name = container,
-            container.image.name = planned.image,
-        ));
-        let line = match open.await {
-            Ok((line, welcome)) => {
-                launch::say_notes(call.console, &planned, &welcome);
-                line
-            }
-            Err(error) if error.is_early() => match self.awaited(&planned, signals).await {
-                Err(Error::Launch(launch::Error::Ended { .. })) => {
-                    let left = format!("container {container}, which stood by, has ended");
-                    call.console.debug(&left);
-                    return Ok(None);
-                }
-                line => line?,
-            },
-            Err(source) => {
-                let name = container.to_owned();
-                return Err(launch::Error::Socket { name, source }.into());
+        call.is_about(container);
+        let line = match self.line(&planned, signals).await {
+            Ok(line) => line,
+            Err(error) => {
+                // Its init has run, whatever it does now: the action gets a container with init too,
+                // and its environment is in no spec. Any container of the pod can hold connections
+                // or remove a socket.
+                let why = match &error {
+                    Error::Launch(launch::Error::Ended { .. }) => {
+                        standby::settle(call, container);
+                        "has ended"
+                    }
+                    Error::Launch(launch::Error::Mute { .. }) => "does not answer",
+                    Error::Launch(launch::Error::Socket {
+                        source: socket::Error::Busy, ..
+                    }) => "has too many connections",
+                    _ => {
+                        // It may not even have started.
+                        if standby::end_one(call, self.token, container).await {
+                            standby::settle(call, container);
+                        }
+                        return Err(error);
+                    }
+                };
+                call.console.debug(&format!("container {container}, which stood by, {why}"));
+                return Ok(None);
             }
         };
         self.say(&planned, &warnings, None);
-        call.is_about(container);
         call.share_masks(&planned.env);
-        run_by(call, &planned, line, signals).await.map(Some)
+        let outcome = run_by(call, &planned, line, signals).await;
+        standby::settle(call, container);
+        outcome.map(Some)
+    }
+
+    /// Connects to its init.
+    async fn line(&self, planned: &Planned, signals: &mut Signals) -> Result<Line, Error> {
+        let (call, name) = (self.call, planned.name());
+        let open = Line::open(&call.settings.volume, name, self.token);
+        let open = open.instrument(tracing::info_span!(
+            "connect",
+            k8s.container.name = name,
+            container.image.name = planned.image,
+        ));
+        match open.await {
+            Ok((line, welcome)) => {
+                launch::say_notes(call.console, planned, &welcome);
+                Ok(line)
+            }
+            Err(error) if error.is_early() => self.awaited(planned, signals).await,
+            Err(source) => Err(launch::Error::Socket { name: name.to_owned(), source }.into()),
+        }
     }
 
     /// Waits for the start of a container that was asked for earlier.

@@ -25,6 +25,8 @@ pub(super) struct Book {
     /// Images that may come at any time: nobody says how often.
     learnt: Vec<String>,
     waiting: Vec<Waiting>,
+    /// Containers that no further step takes, and that may still wait.
+    given: Vec<String>,
     /// Names that were given away.
     used: Vec<String>,
     /// The job's end has begun: no more are made.
@@ -51,6 +53,7 @@ impl Book {
             expected: Vec::new(),
             learnt: Vec::new(),
             waiting: Vec::new(),
+            given: Vec::new(),
             used: Vec::new(),
             closed: false,
         }
@@ -76,8 +79,15 @@ impl Book {
         let fits = |one: &Waiting| one.asked && one.image == image && one.shape == *shape;
         let at = self.waiting.iter().position(fits)?;
         let taken = self.waiting.remove(at).container;
-        self.used.push(taken.clone());
+        self.given.push(taken.clone());
         Some(taken)
+    }
+
+    /// Notes that the step which has taken it is over, and it with the step.
+    pub(super) fn settle(&mut self, container: &str) {
+        if let Some(at) = self.given.iter().position(|one| one == container) {
+            self.used.push(self.given.remove(at));
+        }
     }
 
     /// Notes that a step has come. One that nobody told of may come again.
@@ -117,7 +127,7 @@ impl Book {
     /// Names that a new container must not have.
     pub(super) fn names(&self) -> impl Iterator<Item = String> {
         let waiting = self.waiting.iter().map(|one| &one.container);
-        self.view.containers.iter().chain(waiting).chain(&self.used).cloned()
+        self.view.containers.iter().chain(waiting).chain(&self.given).chain(&self.used).cloned()
     }
 
     /// Enters a container that is about to be asked for. No step takes it yet.
@@ -141,10 +151,12 @@ impl Book {
         }
     }
 
-    /// All that wait, or may; from now on there are no new ones.
+    /// All that wait, or may, also for a step that was killed before it came to them; from now on
+    /// there are no new ones.
     pub(super) fn close(&mut self) -> Vec<String> {
         self.closed = true;
-        self.waiting.drain(..).map(|one| one.container).collect()
+        let waiting = self.waiting.drain(..).map(|one| one.container);
+        waiting.chain(self.given.drain(..)).collect()
     }
 }
 

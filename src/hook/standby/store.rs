@@ -40,11 +40,7 @@ impl Store {
 
     /// Reads the book, changes it, and writes it if it differs; nobody else does so meanwhile.
     pub(super) fn with<T>(&self, change: impl FnOnce(&mut Book) -> T) -> io::Result<T> {
-        let found = fs::symlink_metadata(&self.0)?;
-        let uid = rustix::process::getuid().as_raw();
-        if !found.is_dir() || found.uid() != uid || found.mode() & 0o077 != 0 {
-            return Err(io::Error::other(format!("{} is not the hook's own", self.0.display())));
-        }
+        self.is_own()?;
         let _lock = self.lock()?;
         let before = self.read()?;
         let mut book = before.clone();
@@ -55,9 +51,27 @@ impl Store {
         Ok(result)
     }
 
+    /// Reads the book for the last time and removes it. The disk may be full, and a call that was
+    /// stopped may hold the lock: neither keeps what waits from being ended.
+    pub(super) fn close(&self) -> Vec<String> {
+        let last = || self.is_own().and_then(|()| self.read()).map(|mut book| book.close());
+        let left = self.with(Book::close).or_else(|_| last());
+        self.remove();
+        left.unwrap_or_default()
+    }
+
     /// Removes it. There may be none.
     pub(super) fn remove(&self) {
         drop(fs::remove_dir_all(&self.0));
+    }
+
+    fn is_own(&self) -> io::Result<()> {
+        let found = fs::symlink_metadata(&self.0)?;
+        let uid = rustix::process::getuid().as_raw();
+        if !found.is_dir() || found.uid() != uid || found.mode() & 0o077 != 0 {
+            return Err(io::Error::other(format!("{} is not the hook's own", self.0.display())));
+        }
+        Ok(())
     }
 
     fn lock(&self) -> io::Result<File> {
@@ -148,6 +162,23 @@ mod tests {
             fs::write(store.0.join("book"), text).unwrap();
             assert!(store.with(|_| ()).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_waits_is_named_at_the_end_whatever_happens_to_the_book() {
+        let root = tempfile::tempdir().unwrap();
+        let store = store(&root);
+        let mut book = Book::new(2, PodView::default());
+        book.reserve("standby", "alpine", serde_json::from_str("0").unwrap());
+        store.create(&book).unwrap();
+        let _held = store.lock().unwrap();
+        assert_eq!(store.close(), ["standby"], "locked");
+        assert!(!store.0.exists());
+        store.create(&book).unwrap();
+        // Nothing can be written there, as on a full disk.
+        fs::create_dir(store.0.join("book.new")).unwrap();
+        assert!(store.with(Book::close).is_err());
+        assert_eq!(store.close(), ["standby"], "unwritable");
     }
 
     #[test]

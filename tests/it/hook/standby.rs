@@ -139,6 +139,7 @@ async fn what_no_step_took_ends_with_the_job_and_is_no_failure() {
     // What starts only then ends at once.
     fs::write(rig.path("late"), "").unwrap();
     rig.until_ended("standby-3").await;
+    assert!(rig.pod.ended().contains(&("standby-3".to_owned(), 0)), "{:?}", rig.pod.ended());
 }
 
 #[tokio::test]
@@ -275,8 +276,60 @@ async fn a_step_that_is_cancelled_ends_what_it_took() {
     rig.until_ended("standby").await;
 }
 
+/// Waits until a step has taken a container.
+async fn until_taken(rig: &Rig, container: &str) {
+    let book = rig.runner_tmp().join(".ephemon-runner-1.standby/book");
+    until(|| {
+        let book =
+            fs::read(&book).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok());
+        book.is_some_and(|book| book["given"] == json!([container]))
+    })
+    .await;
+}
+
 #[tokio::test]
-async fn a_hook_that_is_killed_leaves_none_behind() {
+async fn a_step_that_is_cancelled_while_it_waits_ends_what_it_took() {
+    let Some(rig) = rig(1, &["late"]).await else { return };
+    let state = rig.prepared().await;
+    let step = rig.begin("run_container_step", &action("late", "true"), &state).await;
+    until_taken(&rig, "standby").await;
+    let called = step.cancel().await;
+    assert_ne!(called.code, 0, "{called:?}");
+    assert_eq!(used(&rig), ["standby"], "the call says what it was about");
+    fs::write(rig.path("late"), "").unwrap();
+    rig.until_ended("standby").await;
+    assert!(rig.pod.ended().contains(&("standby".to_owned(), 0)), "{:?}", rig.pod.ended());
+}
+
+#[tokio::test]
+async fn what_a_killed_step_had_taken_ends_with_the_job() {
+    let Some(rig) = rig(1, &["late"]).await else { return };
+    let state = rig.prepared().await;
+    let step = rig.begin("run_container_step", &action("late", "true"), &state).await;
+    until_taken(&rig, "standby").await;
+    step.signal(Signal::KILL);
+    step.finish().await;
+    assert_eq!(rig.call("cleanup_job", &json!({}), &state).await.code, 0);
+    fs::write(rig.path("late"), "").unwrap();
+    rig.until_ended("standby").await;
+    assert!(rig.pod.ended().contains(&("standby".to_owned(), 0)), "{:?}", rig.pod.ended());
+}
+
+#[tokio::test]
+async fn who_removes_a_socket_does_not_bring_a_steps_environment_into_a_spec() {
+    let Some(mut rig) = rig(1, &["tool"]).await else { return };
+    rig.set("ACTIONS_RUNNER_PREPARE_JOB_TIMEOUT_SECONDS", "4");
+    let state = rig.prepared().await;
+    until_ready(&rig, "standby").await;
+    fs::remove_file(rig.path("ephemon/run/standby.sock")).unwrap();
+    let called = rig.call("run_container_step", &action("tool", "echo here"), &state).await;
+    assert!(called.code == 0 && called.stdout.contains("here\n"), "{called:?}");
+    assert!(!called.stdout.contains("runs without it"), "{called:?}");
+    assert_eq!(used(&rig), ["step"]);
+}
+
+#[tokio::test]
+async fn a_prepare_job_that_fails_at_its_end_leaves_none_behind() {
     let Some(mut rig) = rig(2, &["tool", "late"]).await else { return };
     rig.set("GITHUB_RUN_ID", "7");
     rig.set("GITHUB_RUN_ATTEMPT", "1");

@@ -53,6 +53,9 @@ fn behind_each_step_the_next_one_is_made_and_after_the_last_none() {
     let mut step = |book: &mut Book, image: &str| {
         let taken = book.take(image, &shape(image));
         book.used(image);
+        if let Some(one) = &taken {
+            book.settle(one);
+        }
         (taken, fill(book, &mut made))
     };
     assert_eq!(step(&mut book, "a"), (Some("a-1".to_owned()), vec!["b".to_owned()]));
