@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::amount::Resources;
 use super::job::Kind;
-use super::rule::{Rule, Verdict};
+use super::rule::{Rule, Verdict, least_limit};
 use super::scale_set::ScaleSet;
 use super::usage::Usage;
 
@@ -124,32 +124,49 @@ impl Row {
 }
 
 fn scale_sets(rows: &[Row]) -> Vec<ScaleSet> {
-    let mut sets: BTreeMap<(&str, &str, Option<&str>), ScaleSet> = BTreeMap::new();
+    let mut sets: BTreeMap<(&str, &str, Option<&str>), Vec<&Row>> = BTreeMap::new();
     for row in rows {
         let kind = &row.kind;
         let told: Vec<_> = row.usage.scale_sets.iter().map(|name| Some(name.as_str())).collect();
-        let sets_of_row = if told.is_empty() { vec![None] } else { told };
-        for name in sets_of_row {
-            let key = (kind.cluster.as_str(), kind.namespace.as_str(), name);
-            let set = sets.entry(key).or_insert_with(|| ScaleSet {
-                cluster: kind.cluster.clone(),
-                namespace: kind.namespace.clone(),
-                name: name.map(str::to_owned),
-                request: Resources::default(),
-                limit: Resources::default(),
-                kinds: 0,
-                kinds_left_out: 0,
-                values: String::new(),
-            });
-            let Some(request) = row.verdict.request else {
-                set.kinds_left_out += 1;
-                continue;
-            };
-            set.kinds += 1;
-            set.request = set.request.max(request);
-            set.limit = set.limit.max(row.verdict.limit.unwrap_or_default());
+        for name in if told.is_empty() { vec![None] } else { told } {
+            sets.entry((&kind.cluster, &kind.namespace, name)).or_default().push(row);
         }
     }
-    let written = sets.into_values().filter(|set| set.kinds > 0);
-    written.map(|set| ScaleSet { values: super::values::values(&set), ..set }).collect()
+    let set = |((cluster, namespace, name), rows): ((&str, &str, Option<&str>), Vec<&Row>)| {
+        let requests = || rows.iter().filter_map(|row| row.verdict.request);
+        let request = requests().fold(Resources::default(), Resources::max);
+        let set = ScaleSet {
+            cluster: cluster.to_owned(),
+            namespace: namespace.to_owned(),
+            name: name.map(str::to_owned),
+            request,
+            limit: Resources {
+                cpu_cores: limit(&rows, request.cpu_cores, |it| it.cpu_cores),
+                memory_bytes: limit(&rows, request.memory_bytes, |it| it.memory_bytes),
+            },
+            kinds: requests().count(),
+            kinds_left_out: rows.len() - requests().count(),
+            container_memory_bytes: rows
+                .iter()
+                .filter_map(|row| row.usage.container_memory_bytes)
+                .map(|it| it.max)
+                .reduce(f64::max),
+            values: String::new(),
+        };
+        ScaleSet { values: super::values::values(&set), ..set }
+    };
+    sets.into_iter().map(set).filter(|set| set.kinds > 0).collect()
 }
+
+/// One limit for all of these kinds. Those without advice still run under it: it does not go below what
+/// is known of them, and there is none if nothing is known. No limit is below the request.
+fn limit(rows: &[&Row], request: Option<f64>, which: fn(Resources) -> Option<f64>) -> Option<f64> {
+    let advised = |row: &Row| row.verdict.limit.and_then(which);
+    rows.iter().find_map(|row| advised(row))?;
+    let of_each = rows.iter().map(|row| advised(row).or_else(|| which(least_limit(&row.usage))));
+    let highest = of_each.reduce(|a, b| Some(a?.max(b?))).flatten()?;
+    Some(highest.max(request.unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use prost::Message as _;
 
-use super::amount::{Resources, larger};
+use super::amount::Resources;
 use super::job::{Kind, full_name};
 use super::messages::{Family, Histogram, Metric};
 use super::queries::{Matched, Matcher};
@@ -42,8 +42,7 @@ struct Count {
     seconds: f64,
     timed: f64,
     cpu_seconds: f64,
-    oom_kills: f64,
-    cores: Vec<(f64, u64)>,
+    oom_kills: Option<f64>,
     memory: Vec<(f64, u64)>,
     limit: Resources,
 }
@@ -70,7 +69,7 @@ impl Counts {
         for (name, to) in [
             ("job_completed_total", (|it| &mut it.jobs) as fn(&mut Count) -> &mut f64),
             ("job_cpu_usage_seconds_total", |it| &mut it.cpu_seconds),
-            ("job_oom_kills_total", |it| &mut it.oom_kills),
+            ("job_oom_kills_total", |it| it.oom_kills.get_or_insert_default()),
         ] {
             for metric in of(name) {
                 *to(self.kind(metric)) += metric.single().unwrap_or_default().max(0.0);
@@ -84,34 +83,39 @@ impl Counts {
             count.seconds += sum.unwrap_or_default();
             count.timed += sample_count.unwrap_or_default() as f64;
         }
-        for metric in of("job_cpu_cores") {
-            self.kind(metric).cores.extend(histogram(metric).buckets());
-        }
         for metric in of("job_container_memory_peak_bytes") {
             self.kind(metric).memory.extend(histogram(metric).buckets());
         }
         let place = |metric: &Metric| {
             (metric.label("namespace").to_owned(), metric.label("pod").to_owned())
         };
-        let mut limits: BTreeMap<(String, String), Resources> = BTreeMap::new();
-        for (name, is_cpu) in
-            [("container_cpu_limit_cores", true), ("container_memory_limit_bytes", false)]
+        let of_pod =
+            |metric: &&Metric| matches!(metric.label("container_type"), "container" | "sidecar");
+        // Without a limit of each container a pod has none.
+        let mut containers: BTreeMap<(String, String), usize> = BTreeMap::new();
+        for metric in of("container_start_time_seconds").filter(of_pod) {
+            *containers.entry(place(metric)).or_default() += 1;
+        }
+        let mut limits: BTreeMap<(String, String), [(usize, f64); 2]> = BTreeMap::new();
+        for (name, which) in [("container_cpu_limit_cores", 0), ("container_memory_limit_bytes", 1)]
         {
-            let of_pod = |metric: &&Metric| {
-                matches!(metric.label("container_type"), "container" | "sidecar")
-            };
             for metric in of(name).filter(of_pod) {
-                let limit = limits.entry(place(metric)).or_default();
-                let to = if is_cpu { &mut limit.cpu_cores } else { &mut limit.memory_bytes };
-                *to = metric.single().map(|value| value + to.unwrap_or_default());
+                let Some(value) = metric.single().filter(|value| *value > 0.0) else { continue };
+                if let Some((count, sum)) = limits.entry(place(metric)).or_default().get_mut(which)
+                {
+                    (*count, *sum) = (*count + 1, *sum + value);
+                }
             }
         }
         for metric in of("job_info") {
-            if let Some(limit) = limits.get(&place(metric)) {
-                let known = &mut self.kind(metric).limit;
-                known.cpu_cores = larger(known.cpu_cores, limit.cpu_cores);
-                known.memory_bytes = larger(known.memory_bytes, limit.memory_bytes);
-            }
+            let place = place(metric);
+            let (Some(all), Some(found)) = (containers.get(&place), limits.get(&place)) else {
+                continue;
+            };
+            let [cpu_cores, memory_bytes] =
+                found.map(|(count, sum)| (count == *all).then_some(sum));
+            let known = &mut self.kind(metric).limit;
+            *known = known.max(Resources { cpu_cores, memory_bytes });
         }
         Ok(())
     }
@@ -147,15 +151,15 @@ impl Count {
     fn usage(&self) -> Usage {
         // Each job has a container that used most, and the histogram has all of them: the quantile is
         // that of as many observations as there are jobs, the largest ones.
-        let memory = spread(&self.memory, Some(self.jobs));
+        let memory = spread(&self.memory, self.jobs);
         Usage {
             jobs: whole(self.jobs),
             hours: self.seconds / 3600.0,
             cpu_mean_cores: (self.seconds > 0.0).then_some(self.cpu_seconds / self.seconds),
-            cpu_cores: spread(&self.cores, None).filter(|_| self.timed > 0.0),
-            memory_bytes: memory,
+            cpu_jobs: whole(self.timed),
+            container_memory_bytes: memory,
             memory_peak_bytes: memory.map(|it| it.max),
-            oom_kills: whole(self.oom_kills),
+            oom_kills: self.oom_kills.map(whole),
             limit: self.limit,
             ..Usage::default()
         }
@@ -163,12 +167,12 @@ impl Count {
 }
 
 /// By upper bounds of buckets, of the `most` largest observations.
-fn spread(buckets: &[(f64, u64)], most: Option<f64>) -> Option<Spread> {
+fn spread(buckets: &[(f64, u64)], most: f64) -> Option<Spread> {
     let mut buckets = buckets.to_vec();
     buckets.retain(|(_, count)| *count > 0);
     buckets.sort_by(|a, b| b.0.total_cmp(&a.0));
     let all: f64 = buckets.iter().map(|(_, count)| *count as f64).sum();
-    let counted = most.map_or(all, |most| most.min(all));
+    let counted = most.min(all);
     let above = |share: f64| {
         let mut seen = 0.0;
         let found = buckets.iter().find(|(_, count)| {
@@ -177,7 +181,7 @@ fn spread(buckets: &[(f64, u64)], most: Option<f64>) -> Option<Spread> {
         });
         found.map(|(bound, _)| *bound)
     };
-    Some(Spread { p50: above(0.5)?, p95: above(0.05)?, max: above(0.0)? })
+    Some(Spread { count: whole(counted), p50: above(0.5)?, p95: above(0.05)?, max: above(0.0)? })
 }
 
 // === impl Matcher ===

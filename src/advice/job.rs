@@ -42,7 +42,7 @@ pub struct JobUse {
     /// The highest memory use of one of its containers, by the kernel, with page cache, bytes.
     pub memory_peak_bytes: Option<f64>,
     /// Processes that the OOM killer ended.
-    pub oom_kills: f64,
+    pub oom_kills: Option<f64>,
     /// The share of periods of a CPU quota in which it was used up.
     pub throttled: Option<f64>,
     /// What its pod requests.

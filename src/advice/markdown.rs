@@ -65,6 +65,7 @@ mod tests {
             cpu_seconds: 900.0,
             memory_bytes: Some(gib),
             memory_peak_bytes: Some(gib * 1.5),
+            oom_kills: Some(0.0),
             request: Resources { cpu_cores: Some(2.0), memory_bytes: Some(4.0 * gib) },
             limit: Resources { cpu_cores: None, memory_bytes: Some(8.0 * gib) },
             ..JobUse::default()
@@ -88,8 +89,11 @@ mod tests {
         assert!((waste - (7.5 / 8.0 + 15.0 / 32.0)).abs() < 1e-9, "{waste}");
         let text = crate::table(&advice);
         assert!(text.contains("0.50/0.50/0.50"), "{text}");
-        assert!(text.contains("      requests: { cpu: \"600m\", memory: 1280Mi }\n"), "{text}");
-        assert!(text.contains("      limits: { memory: 1920Mi }\n"), "{text}");
+        assert!(text.contains("          requests: { cpu: \"600m\", memory: 1280Mi }\n"), "{text}");
+        assert!(text.contains("          limits: { memory: 1920Mi }\n"), "{text}");
+        // Said once: a pod's requests must have room for all of its containers' requests.
+        assert!(text.contains("    # resources:\n    #   requests: { cpu: \"600m\""), "{text}");
+        assert!(!text.contains("\n    resources:"), "{text}");
         assert!(text.contains("2 job(s) are left out"), "{text}");
     }
 

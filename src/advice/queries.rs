@@ -258,10 +258,25 @@ impl Queries {
                 sum("cpu_cfs_throttled_periods_total", COUNTED),
                 sum("cpu_cfs_periods_total", COUNTED)
             ),
-            Question::MemoryLimit => sum("memory_limit_bytes", OF_POD),
-            Question::CpuLimit => sum("cpu_limit_cores", OF_POD),
+            Question::MemoryLimit | Question::CpuLimit => {
+                let is_memory = question == Question::MemoryLimit;
+                let family = if is_memory { "memory_limit_bytes" } else { "cpu_limit_cores" };
+                // A pod with a container that has no limit has none.
+                let (all, limited) =
+                    (highest("start_time_seconds", OF_POD), highest(family, OF_POD));
+                format!("sum by ({pod}) ({limited}) unless on ({pod}) ({all} unless {limited})")
+            }
             Question::KubeRequests => return self.of_kube("requests", &range),
-            Question::KubeLimits => return self.of_kube("limits", &range),
+            Question::KubeLimits => {
+                // The same: as many limits as there are containers.
+                let (limits, pod) = (self.of_kube("limits", &range), "namespace, pod");
+                let has_all = format!(
+                    "count by ({pod}, resource) ({}) == on ({pod}) group_left () count by ({pod}) ({})",
+                    kube_highest("limits", &range),
+                    self.plain("namespace, pod, container", &highest("start_time_seconds", OF_POD)),
+                );
+                return format!("({limits}) and on ({pod}, resource) ({has_all})");
+            }
         };
         let jobs = format!("max by ({pod}) (last_over_time({}{range}))", self.jobs("info"));
         format!("({asked}) and on ({pod}) {jobs}")
@@ -270,18 +285,27 @@ impl Queries {
     /// Of kube-state-metrics, which calls pods by the plain names. Its series need not have the
     /// agents' `cluster`.
     fn of_kube(&self, what: &str, range: &str) -> String {
-        let (namespace, pod) = self.labels.names();
-        let mut jobs = format!("last_over_time({}{range})", self.jobs("info"));
-        for (plain, name) in [("namespace", namespace), ("pod", pod)] {
-            if plain != name {
-                jobs = format!("label_replace({jobs}, \"{plain}\", \"$1\", \"{name}\", \"(.*)\")");
+        let jobs = format!("last_over_time({}{range})", self.jobs("info"));
+        let jobs = format!("max by ({}) ({jobs})", self.labels.pod());
+        format!(
+            "sum by (namespace, pod, resource) ({}) and on (namespace, pod) {}",
+            kube_highest(what, range),
+            self.plain("namespace, pod", &jobs)
+        )
+    }
+
+    /// The same series by labels of the plain names. They are by the pod or the container already, so no
+    /// two become one before they are told apart.
+    fn plain(&self, by: &str, series: &str) -> String {
+        let Labels { namespace, pod, container } = self.labels;
+        let mut series = series.to_owned();
+        for (plain, name) in [("namespace", namespace), ("pod", pod), ("container", container)] {
+            if plain != name && by.contains(plain) {
+                series =
+                    format!("label_replace({series}, \"{plain}\", \"$1\", \"{name}\", \"(.*)\")");
             }
         }
-        let family = format!("kube_pod_container_resource_{what}{{resource=~\"cpu|memory\"}}");
-        format!(
-            "sum by (namespace, pod, resource) (max by (namespace, pod, container, resource) \
-             (max_over_time({family}{range}))) and on (namespace, pod) max by (namespace, pod) ({jobs})"
-        )
+        format!("max by ({by}) ({series})")
     }
 
     /// The jobs that are wanted, in a family of single jobs.
@@ -292,6 +316,12 @@ impl Queries {
         }
         format!("ephemon_job_{family}{{{}}}", matchers.join(", "))
     }
+}
+
+/// The highest of each container, by kube-state-metrics.
+fn kube_highest(what: &str, range: &str) -> String {
+    let family = format!("kube_pod_container_resource_{what}{{resource=~\"cpu|memory\"}}");
+    format!("max by (namespace, pod, container, resource) (max_over_time({family}{range}))")
 }
 
 /// As a string of `PromQL`, which escapes as Go does.
@@ -314,61 +344,4 @@ fn quoted(value: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const DAY: Duration = Duration::from_hours(24);
-
-    fn queries(names: &[&str], matchers: &[&str]) -> Queries {
-        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-        let matchers = matchers.iter().map(|text| Matcher::parse(text).unwrap()).collect();
-        Queries::new(Labels::of(&names).unwrap(), matchers)
-    }
-
-    #[test]
-    fn labels_that_the_scrape_renames_are_asked_for_by_their_new_names() {
-        let plain = queries(&["namespace", "pod", "container"], &[]);
-        let asked = plain.query(Question::Cpu, DAY);
-        assert_eq!(
-            asked,
-            "(sum by (cluster, namespace, pod) (max by (cluster, namespace, pod, container) \
-             (max_over_time(ephemon_container_cpu_usage_seconds_total{container_type!=\"nested\"}\
-             [86400s])))) and on (cluster, namespace, pod) max by (cluster, namespace, pod) \
-             (last_over_time(ephemon_job_info{}[86400s]))"
-        );
-        let all = ["namespace", "exported_namespace", "pod", "exported_pod", "exported_container"];
-        let renamed = queries(&all, &[]);
-        for question in Question::ALL {
-            let asked = renamed.query(question, DAY);
-            assert!(asked.contains("exported_namespace, exported_pod") || asked.contains("kube_"));
-        }
-        let kube = renamed.query(Question::KubeLimits, DAY);
-        assert!(kube.contains("\"pod\", \"$1\", \"exported_pod\", \"(.*)\")"), "{kube}");
-        assert_eq!(Labels::of(&["pod".to_owned()]), None);
-    }
-
-    #[test]
-    fn a_value_cannot_leave_its_string() {
-        let hostile = "repository=o\"} or vector(1) #/a\\\"\n";
-        let asked = queries(&["namespace", "pod", "container"], &[hostile, "job=x"]);
-        assert!(asked.query(Question::Jobs, DAY).contains(
-            "ephemon_job_info{organization=\"o\\\"} or vector(1) #\", \
-             repository=\"a\\\\\\\"\\U0000000a\", job_id=\"x\"}"
-        ));
-        assert_eq!(Matcher::parse("repository"), Err(MatcherError::NoValue));
-        assert!(matches!(Matcher::parse("x=1"), Err(MatcherError::NoLabel(_))));
-        assert_eq!(
-            Matcher::parse(&format!("job={}", "x".repeat(1025))),
-            Err(MatcherError::TooLong)
-        );
-    }
-
-    #[test]
-    fn the_points_of_a_window_are_bounded() {
-        let queries = queries(&["namespace", "pod", "container"], &[]);
-        for (seconds, step) in [(60, "[60s:1s]"), (86_400, "[86400s:15s]")] {
-            let asked = queries.query(Question::WorkingSet, Duration::from_secs(seconds));
-            assert!(asked.contains(step), "{asked}");
-        }
-    }
-}
+mod tests;

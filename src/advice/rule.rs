@@ -6,7 +6,8 @@
 
 use serde::Serialize;
 
-use super::amount::{MIB, Resources, round_up};
+use super::amount::{MIB, Resources, larger, round_up};
+use super::spread::Spread;
 use super::usage::Usage;
 
 /// Of a request and of a limit of memory, above what was used.
@@ -15,7 +16,7 @@ const HEADROOM: f64 = 1.2;
 const HEADROOM_OF_MEAN: f64 = 1.5;
 /// Of a limit that killed a job, or throttled jobs: by so much it grows at least.
 const GROWTH: f64 = 1.5;
-/// Memory this near to its limit is near.
+/// Use this near to its limit is near.
 const NEAR: f64 = 0.9;
 /// A share of throttled periods above which a quota is too tight.
 const THROTTLED: f64 = 0.05;
@@ -32,7 +33,7 @@ const LEAST_MEMORY: f64 = 256.0 * MIB;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Rule {
-    /// Of fewer jobs nothing follows.
+    /// A figure that fewer jobs have is no reason for anything.
     pub min_jobs: u64,
 }
 
@@ -42,7 +43,7 @@ pub struct Rule {
 pub enum Risk {
     /// Far below the limit.
     Low,
-    /// No limit is known.
+    /// No limit is known, or not whether the OOM killer came.
     Unknown,
     /// A job came near the limit.
     High,
@@ -72,10 +73,10 @@ impl Risk {
     fn of(usage: &Usage) -> Self {
         let limit = usage.limit.memory_bytes.filter(|limit| *limit > 0.0);
         match (usage.oom_kills, limit, usage.memory_bytes) {
-            (1.., _, _) => Self::Killed,
-            (0, Some(limit), Some(memory)) if memory.max >= limit * NEAR => Self::High,
-            (0, Some(_), Some(_)) => Self::Low,
-            (0, _, _) => Self::Unknown,
+            (Some(1..), _, _) => Self::Killed,
+            (_, Some(limit), Some(memory)) if memory.max >= limit * NEAR => Self::High,
+            (Some(0), Some(_), Some(_)) => Self::Low,
+            _ => Self::Unknown,
         }
     }
 
@@ -95,27 +96,39 @@ impl Risk {
 impl Rule {
     /// What follows from the use.
     pub fn verdict(self, usage: &Usage) -> Verdict {
-        let is_enough = usage.jobs >= self.min_jobs;
+        // Of each figure by itself: Prometheus need not have all of them of each job.
+        let is_of_enough = |spread: &Spread| spread.count >= self.min_jobs;
+        let memory = usage.memory_bytes.filter(is_of_enough);
+        let cores = cpu_request(usage).filter(|_| usage.cpu_jobs >= self.min_jobs);
         let request =
-            Resources { cpu_cores: cpu_request(usage), memory_bytes: memory_request(usage) };
+            Resources { cpu_cores: cores, memory_bytes: memory.map(|it| memory_request(&it)) };
         let limit = Resources {
-            cpu_cores: cpu_limit(usage),
-            memory_bytes: memory_limit(usage, request.memory_bytes),
+            cpu_cores: request.cpu_cores.and_then(|request| cpu_limit(usage, request)),
+            memory_bytes: memory.map(|it| memory_limit(usage, &it)),
         };
         let unused = |request: Option<f64>, used: Option<f64>| {
-            Some((request? - used?).max(0.0) * usage.hours).filter(|waste| waste.is_finite())
+            let hours = Some(usage.hours).filter(|hours| *hours > 0.0)?;
+            Some((request? - used?).max(0.0) * hours).filter(|waste| waste.is_finite())
         };
         let cpu_used = usage.cpu_cores.map(|it| it.p95).or(usage.cpu_mean_cores);
         let memory_used = usage.memory_bytes.map(|it| it.p95);
         let bytes = unused(usage.request.memory_bytes, memory_used);
         Verdict {
             risk: Risk::of(usage),
-            request: Some(request).filter(|it| is_enough && !it.is_empty()),
-            limit: Some(limit).filter(|it| is_enough && !it.is_empty()),
+            request: Some(request).filter(|it| !it.is_empty()),
+            limit: Some(limit).filter(|it| !it.is_empty()),
             waste_core_hours: unused(usage.request.cpu_cores, cpu_used),
             waste_gib_hours: bytes.map(|bytes| bytes / super::amount::GIB),
         }
     }
+}
+
+/// What limits of other kinds of jobs must not go below where these run, too: what limits them now, and
+/// the highest memory that was seen.
+pub(crate) fn least_limit(usage: &Usage) -> Resources {
+    let memory = usage.memory_bytes.map(|it| round_up(highest(usage, &it) * HEADROOM, MEMORY_STEP));
+    let now = usage.limit.memory_bytes.filter(|limit| *limit > 0.0);
+    Resources { cpu_cores: usage.limit.cpu_cores, memory_bytes: larger(memory, now) }
 }
 
 fn cpu_request(usage: &Usage) -> Option<f64> {
@@ -124,32 +137,44 @@ fn cpu_request(usage: &Usage) -> Option<f64> {
     Some(round_up(cores, CPU_STEP))
 }
 
-fn memory_request(usage: &Usage) -> Option<f64> {
-    let bytes = usage.memory_bytes?.p95 * HEADROOM;
-    Some(round_up(bytes.max(LEAST_MEMORY), MEMORY_STEP))
+fn memory_request(memory: &Spread) -> f64 {
+    round_up((memory.p95 * HEADROOM).max(LEAST_MEMORY), MEMORY_STEP)
 }
 
-/// Without a quota jobs use what the node has left: there is no reason to set one.
-fn cpu_limit(usage: &Usage) -> Option<f64> {
+/// Without a quota jobs use what the node has left: there is no reason to set one. A quota below the
+/// request would be refused.
+fn cpu_limit(usage: &Usage, request: f64) -> Option<f64> {
     let limit = usage.limit.cpu_cores?;
-    let is_tight = usage.throttled.is_some_and(|share| share > THROTTLED);
-    Some(if is_tight { round_up(limit * GROWTH, CPU_LIMIT_STEP) } else { limit })
+    let is_throttled = usage.throttled.is_some_and(|share| share > THROTTLED);
+    let is_near = usage.cpu_cores.is_some_and(|cores| cores.max >= limit * NEAR);
+    let grown =
+        if is_throttled || is_near { round_up(limit * GROWTH, CPU_LIMIT_STEP) } else { limit };
+    Some(if grown < request { round_up(request, CPU_LIMIT_STEP) } else { grown })
 }
 
-fn memory_limit(usage: &Usage, request: Option<f64>) -> Option<f64> {
-    let working_set = usage.memory_bytes?.max;
-    let highest = working_set.max(usage.memory_peak_bytes.unwrap_or_default());
-    let wanted = round_up((highest * HEADROOM).max(request.unwrap_or_default()), MEMORY_STEP);
+fn memory_limit(usage: &Usage, memory: &Spread) -> f64 {
+    let request = memory_request(memory);
+    // What was seen ends at the limit that killed, so that one is no measure of what is needed.
+    let killed = usage.killed_limit_bytes.filter(|limit| *limit > 0.0);
+    let least = killed.map_or(request, |limit| request.max(limit * GROWTH));
+    let wanted = round_up((highest(usage, memory) * HEADROOM).max(least), MEMORY_STEP);
     let Some(now) = usage.limit.memory_bytes.filter(|limit| *limit > 0.0) else {
-        return Some(wanted);
+        return wanted;
     };
-    if usage.oom_kills > 0 {
-        return Some(wanted.max(round_up(now * GROWTH, MEMORY_STEP)));
-    }
     // The kernel's figure has page cache, which fills up any limit: one that killed nothing and is not
     // near what jobs need is enough.
-    let is_enough = working_set < now * NEAR && request.is_none_or(|request| request <= now);
-    Some(if is_enough { wanted.min(now) } else { wanted })
+    let is_enough = memory.max < now * NEAR && least <= now;
+    // Nobody knows whether a lower one would kill, or which one did.
+    let may_shrink = usage.oom_kills.is_some_and(|kills| kills == 0 || killed.is_some());
+    match (is_enough, may_shrink) {
+        (true, true) => wanted.min(now),
+        (true, false) => now,
+        (false, _) => wanted.max(now),
+    }
+}
+
+fn highest(usage: &Usage, memory: &Spread) -> f64 {
+    memory.max.max(usage.memory_peak_bytes.unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -16,12 +16,14 @@ pub struct ScaleSet {
     pub name: Option<String>,
     /// Enough for each kind of job that there is advice on.
     pub request: Resources,
-    /// The same of limits.
+    /// The same of limits. What not all kinds of jobs that ran there allow is not in it.
     pub limit: Resources,
     /// Kinds of jobs with advice.
     pub kinds: usize,
     /// Kinds of jobs with too few jobs.
     pub kinds_left_out: usize,
+    /// Where memory of whole jobs is not known: the highest of one container.
+    pub container_memory_bytes: Option<f64>,
     /// `template.spec` of the chart's values, as YAML.
     pub values: String,
 }

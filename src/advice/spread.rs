@@ -5,6 +5,8 @@ use serde::Serialize;
 /// The median, the 95th percentile and the highest of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Spread {
+    /// Of so many jobs.
+    pub count: u64,
     /// Half of the jobs had no more.
     pub p50: f64,
     /// 95 of 100 jobs had no more.
@@ -25,7 +27,8 @@ impl Spread {
             let rank = (figures.len() * hundredths).div_ceil(100).max(1);
             figures.get(rank - 1).copied()
         };
-        Some(Self { p50: rank(50)?, p95: rank(95)?, max: *figures.last()? })
+        let count = figures.len() as u64;
+        Some(Self { count, p50: rank(50)?, p95: rank(95)?, max: *figures.last()? })
     }
 }
 
@@ -39,7 +42,9 @@ mod tests {
         for (count, p50, p95) in
             [(1, 1.0, 1.0), (2, 1.0, 2.0), (10, 5.0, 10.0), (20, 10.0, 19.0), (100, 50.0, 95.0)]
         {
-            assert_eq!(of(count), Some(Spread { p50, p95, max: f64::from(count) }), "{count}");
+            let max = f64::from(count);
+            let expected = Spread { count: count.into(), p50, p95, max };
+            assert_eq!(of(count), Some(expected), "{count}");
         }
         assert_eq!(of(0), None);
         assert_eq!(Spread::of([f64::NAN, f64::INFINITY]), None);

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::advice::{Advice, Row, Source};
 use super::amount::{Resources, cpu_quantity, memory_quantity};
 use super::shown::{self, cores, memory, or_dash};
+use super::spread::Spread;
 
 /// A table, then the values of each scale set.
 pub fn table(advice: &Advice) -> String {
@@ -56,16 +57,19 @@ pub(crate) fn cells(row: &Row, advice: &Advice) -> Vec<String> {
     let (usage, verdict) = (&row.usage, &row.verdict);
     let cpu = usage.cpu_cores.map(|it| [it.p50, it.p95, it.max].map(cores).join("/"));
     let mean = || or_dash(usage.cpu_mean_cores, |mean| format!("mean {}", cores(mean)));
-    let bytes = usage.memory_bytes.map(|it| [it.p50, it.p95, it.max].map(memory).join("/"));
+    let bytes = |it: Spread| [it.p50, it.p95, it.max].map(memory).join("/");
+    let of_one = usage.container_memory_bytes.map(|it| format!("> {}", bytes(it)));
+    let memory = usage.memory_bytes.map(bytes).or(of_one);
     let hours = |waste: Option<f64>| or_dash(waste, |hours| format!("{hours:.1}"));
-    let kills = if usage.oom_kills > 0 { format!(" ({})", usage.oom_kills) } else { String::new() };
+    let kills = usage.oom_kills.filter(|kills| *kills > 0).map(|kills| format!(" ({kills})"));
+    let kills = kills.unwrap_or_default();
     let mut cells = vec![
         shown::name(&row.kind.repository),
         shown::name(&row.kind.workflow),
         shown::name(&row.kind.job),
         usage.jobs.to_string(),
         cpu.unwrap_or_else(mean),
-        bytes.unwrap_or_else(|| "-".to_owned()),
+        memory.unwrap_or_else(|| "-".to_owned()),
         pair(Some(usage.request)),
         pair(Some(usage.limit)),
         hours(verdict.waste_core_hours),
@@ -111,8 +115,8 @@ pub(crate) fn notes(advice: &Advice) -> Vec<String> {
     }
     if advice.source == Source::Agents && !advice.rows.is_empty() {
         notes.push(
-            "By agents' own counts: memory is that of single containers with page cache, to the next \
-             bucket; what pods request is not known."
+            "By agents' own counts: memory is that of single containers, and their pods used more, so \
+             nothing about memory follows; what pods request is not known."
                 .to_owned(),
         );
     }

@@ -18,15 +18,23 @@ pub struct Usage {
     pub hours: f64,
     /// CPUs in use, of all jobs together: their CPU time by their time.
     pub cpu_mean_cores: Option<f64>,
+    /// Jobs of which CPU time is known.
+    pub cpu_jobs: u64,
     /// CPUs in use on average over each job.
     pub cpu_cores: Option<Spread>,
     /// Memory of each job.
     pub memory_bytes: Option<Spread>,
+    /// Where only this is known: memory of the container of each job that used most, page cache
+    /// included. All containers of a job used more.
+    pub container_memory_bytes: Option<Spread>,
     /// The highest that the kernel saw in one container, page cache included.
     pub memory_peak_bytes: Option<f64>,
-    /// Processes that the OOM killer ended.
-    pub oom_kills: u64,
-    /// The share of a CPU quota's periods in which it was used up, of 95 of 100 jobs at most.
+    /// Processes that the OOM killer ended; `None` unless each job's are known.
+    pub oom_kills: Option<u64>,
+    /// The highest memory limit of a job in which the OOM killer came.
+    pub killed_limit_bytes: Option<f64>,
+    /// The share of a CPU quota's periods in which it was used up, of 95 of 100 jobs at most. Jobs
+    /// with a lower quota than the latest job's do not count.
     pub throttled: Option<f64>,
     /// What the latest job's pod requests.
     pub request: Resources,
@@ -61,17 +69,29 @@ impl Usage {
             jobs.iter().filter_map(|job| job.scale_set.clone()).collect();
         scale_sets.sort_unstable();
         scale_sets.dedup();
+        let limit = latest(|job| job.limit);
+        let has_quota = |job: &&&JobUse| {
+            let quota = job.limit.cpu_cores.zip(limit.cpu_cores);
+            quota.is_none_or(|(then, now)| then >= now)
+        };
+        let throttled = jobs.iter().filter(has_quota).filter_map(|job| job.throttled);
+        let kills: f64 = jobs.iter().filter_map(|job| job.oom_kills).sum();
+        let are_known = kills > 0.0 || jobs.iter().all(|job| job.oom_kills.is_some());
+        let killed = jobs.iter().filter(|job| job.oom_kills.is_some_and(|kills| kills > 0.0));
         Self {
             jobs: jobs.len() as u64,
             hours: seconds / 3600.0,
             cpu_mean_cores: (seconds > 0.0).then_some(cpu_seconds / seconds),
+            cpu_jobs: timed().count() as u64,
             cpu_cores: Spread::of(jobs.iter().filter_map(|job| job.cpu_cores())),
             memory_bytes: Spread::of(jobs.iter().filter_map(|job| job.memory_bytes)),
+            container_memory_bytes: None,
             memory_peak_bytes: jobs.iter().map(|job| job.memory_peak_bytes).fold(None, larger),
-            oom_kills: whole(jobs.iter().map(|job| job.oom_kills).sum()),
-            throttled: Spread::of(jobs.iter().filter_map(|job| job.throttled)).map(|it| it.p95),
+            oom_kills: are_known.then(|| whole(kills)),
+            killed_limit_bytes: killed.map(|job| job.limit.memory_bytes).fold(None, larger),
+            throttled: Spread::of(throttled).map(|it| it.p95),
             request: latest(|job| job.request),
-            limit: latest(|job| job.limit),
+            limit,
             scale_sets,
         }
     }

@@ -15,15 +15,25 @@ pub(crate) fn values(set: &ScaleSet) -> String {
         0 => String::new(),
         few => format!("; too few jobs of {few} more"),
     };
+    let container = set.container_memory_bytes.map(|bytes| {
+        let bytes = shown::memory(bytes);
+        format!(
+            "# One container alone had up to {bytes} of memory; what all of a pod's have together is not known.\n"
+        )
+    });
+    let container = container.unwrap_or_default();
     let (request, limit) = (resources(set.request), resources(set.limit));
     format!(
         "# {name} in {}{cluster}: enough for {} kind(s) of jobs{few}\n\
+         {container}\
          template:\n  spec:\n    \
-         # The whole pod; Kubernetes 1.34 and later.\n    \
-         resources:\n      requests: {request}\n      limits: {limit}\n    \
+         # Enough for the whole pod. If it has other containers, take off what these request; a limit\n    \
+         # limits the pod only if each of them has one.\n    \
          containers:\n      - name: runner\n        \
-         # The same, for earlier ones.\n        \
-         resources:\n          requests: {request}\n          limits: {limit}\n",
+         resources:\n          requests: {request}\n          limits: {limit}\n    \
+         # Or, Kubernetes 1.34 and later, without the above: for the pod. All containers' requests\n    \
+         # together must fit.\n    \
+         # resources:\n    #   requests: {request}\n    #   limits: {limit}\n",
         shown::name(&set.namespace),
         set.kinds,
     )

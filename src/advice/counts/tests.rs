@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::messages::{BucketSpan, LabelPair, Single};
+use crate::{Advice, Rule, Source};
 
 fn labels(labels: &[(&str, &str)]) -> Vec<LabelPair> {
     let pair = |&(name, value): &(&str, &str)| LabelPair {
@@ -54,8 +55,16 @@ fn the_counts_of_several_agents_add_up() {
     let seconds =
         Histogram { sample_count: Some(10), sample_sum: Some(1800.0), ..Histogram::default() };
     let duration = Metric { label: labels(&JOB), histogram: Some(seconds), ..Metric::default() };
-    let gauge = Some(Single { value: Some(8.0) });
-    let of_pod = [("namespace", "ci"), ("pod", "p"), ("container_type", "container")];
+    let eight = Some(Single { value: Some(8.0) });
+    let of_pod = |name| {
+        labels(&[
+            ("namespace", "ci"),
+            ("pod", "p"),
+            ("container", name),
+            ("container_type", "container"),
+        ])
+    };
+    let gauge = |name, gauge| Metric { label: of_pod(name), gauge, ..Metric::default() };
     let page = page(vec![
         (
             "job_completed_total",
@@ -66,10 +75,9 @@ fn the_counts_of_several_agents_add_up() {
         ("job_duration_seconds", vec![duration]),
         // Of each job one container that is large and two that are not.
         ("job_container_memory_peak_bytes", vec![memory([20, 9, 1])]),
-        (
-            "container_memory_limit_bytes",
-            vec![Metric { label: labels(&of_pod), gauge, ..Metric::default() }],
-        ),
+        ("container_memory_limit_bytes", vec![gauge("runner", eight), gauge("dind", eight)]),
+        ("container_cpu_limit_cores", vec![gauge("runner", eight)]),
+        ("container_start_time_seconds", vec![gauge("runner", eight), gauge("dind", eight)]),
         ("job_info", vec![counter(&[("pod", "p")], 1.0)]),
     ]);
     let mut counts = Counts::default();
@@ -79,13 +87,22 @@ fn the_counts_of_several_agents_add_up() {
     assert_eq!((usages.len(), other), (1, 0));
     let (kind, usage) = usages.first_key_value().unwrap();
     assert_eq!((kind.repository.as_str(), kind.job.as_str()), ("o/r", "j"));
-    assert_eq!((usage.jobs, usage.hours, usage.oom_kills), (20, 1.0, 2));
+    assert_eq!((usage.jobs, usage.hours, usage.oom_kills), (20, 1.0, Some(2)));
     assert_eq!((usage.cpu_mean_cores, usage.cpu_cores), (Some(0.5), None));
     let gib = 1_073_741_824.0;
     // The small containers do not make the jobs look small.
-    let expected = Spread { p50: 2.0 * gib, p95: 4.0 * gib, max: 4.0 * gib };
-    assert_eq!(usage.memory_bytes, Some(expected));
-    assert_eq!(usage.limit.memory_bytes, Some(8.0));
+    let expected = Spread { count: 20, p50: 2.0 * gib, p95: 4.0 * gib, max: 4.0 * gib };
+    assert_eq!(usage.container_memory_bytes, Some(expected));
+    let limit = Resources { cpu_cores: None, memory_bytes: Some(16.0) };
+    assert_eq!(usage.limit, limit, "one container without a quota may use all CPUs");
+    // One container is less than its pod: nothing about memory follows.
+    let usages = [(kind.clone(), usage.clone())].into();
+    let advice = Advice::new(Source::Agents, usages, 0, Rule { min_jobs: 10 }, None);
+    let verdict = &advice.rows[0].verdict;
+    assert_eq!((verdict.limit, verdict.request.unwrap().memory_bytes), (None, None));
+    let values = &advice.scale_sets[0].values;
+    assert!(values.contains("# One container alone had up to 4.0Gi of memory;"), "{values}");
+    assert!(!values.contains("memory: "), "{values}");
     let matched = |text: &str| counts.usages(&[Matcher::parse(text).unwrap()]).0.len();
     assert_eq!(matched("repository=o/r") + matched("repository=r") + matched("job=j"), 3);
     assert_eq!(matched("repository=o/x") + matched("namespace=x") + matched("cluster=c"), 0);
@@ -116,6 +133,6 @@ proptest! {
         };
         let buckets = histogram.buckets();
         prop_assert!(buckets.len() <= 50);
-        spread(&buckets, Some(3.0));
+        spread(&buckets, 3.0);
     }
 }

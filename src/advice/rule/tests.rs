@@ -11,8 +11,15 @@ fn usage(cpu: f64, p95: f64, max: f64) -> Usage {
         jobs: 20,
         hours: 10.0,
         cpu_mean_cores: Some(cpu / 2.0),
-        cpu_cores: Some(Spread { p50: cpu / 2.0, p95: cpu, max: cpu * 2.0 }),
-        memory_bytes: Some(Spread { p50: p95 * MIB / 2.0, p95: p95 * MIB, max: max * MIB }),
+        cpu_jobs: 20,
+        cpu_cores: Some(Spread { count: 20, p50: cpu / 2.0, p95: cpu, max: cpu * 2.0 }),
+        memory_bytes: Some(Spread {
+            count: 20,
+            p50: p95 * MIB / 2.0,
+            p95: p95 * MIB,
+            max: max * MIB,
+        }),
+        oom_kills: Some(0),
         ..Usage::default()
     }
 }
@@ -68,8 +75,9 @@ fn a_limit_of_memory_is_above_all_that_was_seen() {
     ] {
         let mut usage = usage(1.0, p95, max);
         usage.memory_peak_bytes = Some(peak * MIB);
-        usage.oom_kills = kills;
+        usage.oom_kills = Some(kills);
         usage.limit = with(None, now);
+        usage.killed_limit_bytes = usage.limit.memory_bytes.filter(|_| kills > 0);
         let limit = verdict(&usage).limit.unwrap();
         assert_near(limit.memory_bytes.map(|it| it / MIB), Some(expected));
         assert_eq!(limit.cpu_cores, None, "no quota where there is none");
@@ -85,7 +93,7 @@ fn a_quota_grows_only_if_it_throttles() {
         (Some(2.0), Some(0.06), Some(3.0)),
         (Some(0.5), Some(0.5), Some(1.0)),
     ] {
-        let mut usage = usage(1.0, 100.0, 100.0);
+        let mut usage = usage(0.4, 100.0, 100.0);
         usage.limit = with(now, None);
         usage.throttled = throttled;
         assert_near(verdict(&usage).limit.unwrap().cpu_cores, expected);
@@ -95,17 +103,20 @@ fn a_quota_grows_only_if_it_throttles() {
 #[test]
 fn the_risk_is_the_kernels_word_first_then_the_distance_to_the_limit() {
     for (max, kills, limit, expected) in [
-        (100.0, 1, None, Risk::Killed),
-        (100.0, 1, Some(9999.0), Risk::Killed),
-        (100.0, 0, None, Risk::Unknown),
-        (100.0, 0, Some(0.0), Risk::Unknown),
-        (899.0, 0, Some(1000.0), Risk::Low),
-        (900.0, 0, Some(1000.0), Risk::High),
+        (100.0, Some(1), None, Risk::Killed),
+        (100.0, Some(1), Some(9999.0), Risk::Killed),
+        (100.0, Some(0), None, Risk::Unknown),
+        (100.0, Some(0), Some(0.0), Risk::Unknown),
+        (899.0, Some(0), Some(1000.0), Risk::Low),
+        (900.0, Some(0), Some(1000.0), Risk::High),
+        // Nobody counted kills.
+        (899.0, None, Some(1000.0), Risk::Unknown),
+        (900.0, None, Some(1000.0), Risk::High),
     ] {
         let mut usage = usage(1.0, 100.0, max);
         usage.oom_kills = kills;
         usage.limit = with(None, limit);
-        assert_eq!(verdict(&usage).risk, expected, "{max} {kills} {limit:?}");
+        assert_eq!(verdict(&usage).risk, expected, "{max} {kills:?} {limit:?}");
     }
 }
 
@@ -122,7 +133,8 @@ fn waste_is_what_is_requested_above_the_95th_percentile() {
 
 #[test]
 fn nothing_follows_from_few_jobs_or_from_none_of_the_figures() {
-    let few = Usage { jobs: 9, ..usage(1.0, 100.0, 100.0) };
+    let mut few = Usage { jobs: 9, cpu_jobs: 9, ..usage(1.0, 100.0, 100.0) };
+    few.memory_bytes = few.memory_bytes.map(|it| Spread { count: 9, ..it });
     assert_eq!((verdict(&few).request, verdict(&few).limit), (None, None));
     let bare = Usage { jobs: 50, ..Usage::default() };
     assert_eq!((verdict(&bare).request, verdict(&bare).limit), (None, None));
@@ -132,4 +144,56 @@ fn nothing_follows_from_few_jobs_or_from_none_of_the_figures() {
 fn where_only_the_mean_is_known_the_headroom_is_larger() {
     let usage = Usage { cpu_cores: None, ..usage(2.0, 100.0, 100.0) };
     assert_near(verdict(&usage).request.unwrap().cpu_cores, Some(1.5));
+}
+
+#[test]
+fn a_quota_is_not_below_the_request_and_grows_where_jobs_come_near() {
+    // CPU p95, max, the quota now: the quota then.
+    for (p95, max, now, expected) in [
+        (0.95, 0.95, 1.0, 1.5),
+        (0.5, 0.89, 1.0, 1.0),
+        (0.5, 0.9, 1.0, 1.5),
+        // The latest job has a smaller one than those before it.
+        (3.0, 3.0, 1.0, 4.0),
+    ] {
+        let mut usage = usage(1.0, 100.0, 100.0);
+        usage.cpu_cores = Some(Spread { count: 20, p50: p95, p95, max });
+        usage.limit = with(Some(now), None);
+        assert_near(verdict(&usage).limit.unwrap().cpu_cores, Some(expected));
+    }
+}
+
+#[test]
+fn each_figure_needs_enough_jobs_of_its_own() {
+    let mut usage = usage(1.0, 100.0, 100.0);
+    usage.limit = with(Some(2.0), None);
+    usage.memory_bytes = usage.memory_bytes.map(|it| Spread { count: 9, ..it });
+    let of = verdict(&usage);
+    assert_eq!(of.request, Some(Resources { memory_bytes: None, ..of.request.unwrap() }));
+    assert_eq!(of.limit.unwrap().memory_bytes, None);
+    usage.cpu_jobs = 9;
+    assert_eq!((verdict(&usage).request, verdict(&usage).limit), (None, None));
+}
+
+#[test]
+fn a_limit_of_memory_is_the_same_however_often_one_asks() {
+    // The limit now, that of the killed jobs, kills: the limit then. All in MiB; 400 MiB are used.
+    for (now, killed, kills, expected) in [
+        (1024.0, Some(1024.0), Some(2), 1536.0),
+        // Raised since.
+        (1536.0, Some(1024.0), Some(2), 1536.0),
+        (8192.0, Some(1024.0), Some(2), 1536.0),
+        // Nobody knows which limit killed, or whether any did: none gets smaller.
+        (1024.0, None, Some(2), 1024.0),
+        (8192.0, None, None, 8192.0),
+        (256.0, None, None, 512.0),
+        (8192.0, None, Some(0), 512.0),
+    ] {
+        let mut usage = usage(1.0, 400.0, 400.0);
+        usage.limit = with(None, Some(now));
+        usage.killed_limit_bytes = killed.map(|mib| mib * MIB);
+        usage.oom_kills = kills;
+        let limit = verdict(&usage).limit.unwrap();
+        assert_near(limit.memory_bytes.map(|it| it / MIB), Some(expected));
+    }
 }
