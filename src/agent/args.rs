@@ -229,6 +229,12 @@ pub struct Args {
     #[arg(long, env = "EPHEMON_ENFORCE_LIMITS", conflicts_with = "no_api")]
     pub enforce_limits: bool,
 
+    /// Have the container runtime set these limits when it creates the container, so that they hold from
+    /// its first instruction: register as an NRI plugin at this socket, below --node-root [example:
+    /// /var/run/nri/nri.sock]
+    #[arg(long, env = "EPHEMON_NRI_SOCKET", value_name = "SOCKET", conflicts_with = "no_api")]
+    pub nri_socket: Option<PathBuf>,
+
     /// The kubelet's cgroup below the hierarchy's root [default: found among the usual places]
     #[arg(long, env = "EPHEMON_KUBEPODS", value_name = "PATH")]
     pub kubepods: Option<PathBuf>,

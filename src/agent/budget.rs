@@ -76,6 +76,7 @@ pub const POOLS: &[Pool] = &[
     ),
     always("names of nested containers being read", nested::NAMES_BYTES),
     always("debug containers", debug_containers::DEBUG_BYTES),
+    always("what the runtime asks over NRI", ephemon_nri::SESSION_BYTES),
     always("log directories of pods", PODS * inventory::MAX_LOGS_PER_POD * 64),
     always("values of containers", (LIVING + ENDED + readings::MAX_ENDS) * readings::RECORD_BYTES),
     always("open files of running containers", LIVING * 4 * KIB),

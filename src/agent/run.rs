@@ -77,11 +77,7 @@ pub async fn run(args: Args) -> Result<(), Error> {
     let journals = shared.journals(&args);
     let logs = shared.logs(&args, &mut export, runner_log, journals.another());
     let logs = logs.map_err(Error::Logs)?;
-    if args.enforce_limits {
-        let Shared { node, inventory, self_metrics, .. } = shared.clone();
-        let enforce = enforcement::run(node, args.kubepods.clone(), inventory, self_metrics);
-        parts.spawn("the limit enforcer", enforce);
-    }
+    set_limits(&args, &shared, &mut parts);
     let jobs = shared.jobs(&args, &mut export, runner_news, journals);
     parts.spawn("the job tracker", jobs::keep(jobs));
     let metrics = shared.otlp_metrics(&args, &mut export);
@@ -149,6 +145,21 @@ fn listen_for_control(state_dir: &Path, answers: Answers, parts: &mut Parts) {
                 path.display()
             );
         }
+    }
+}
+
+/// Starts what sets limits: after the start of containers, and at their creation.
+fn set_limits(args: &Args, shared: &Shared, parts: &mut Parts) {
+    if args.enforce_limits {
+        let Shared { node, inventory, self_metrics, .. } = shared.clone();
+        let enforce = enforcement::run(node, args.kubepods.clone(), inventory, self_metrics);
+        parts.spawn("the limit enforcer", enforce);
+    }
+    if let Some(socket) = &args.nri_socket {
+        let Shared { node, inventory, self_metrics, .. } = shared.clone();
+        let socket = node.join(socket);
+        let plugin = enforcement::run_at_creation(socket, node, inventory, self_metrics);
+        parts.spawn("the runtime's plugin", plugin);
     }
 }
 

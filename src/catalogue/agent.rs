@@ -113,6 +113,12 @@ static COUNTED: &[Metric] = &[
     Metric::counter("{limit}", "Limits that containers' specs ask for, by what came of them.")
         .family("ephemon_agent_limit_enforcements_total")
         .labels(&[Label::prometheus("result")]),
+    Metric::counter(
+        "{container}",
+        "Containers with limits that the runtime was about to create, by what came of setting them over NRI.",
+    )
+    .family("ephemon_agent_limits_at_creation_total")
+    .labels(&[Label::prometheus("result")]),
     Metric::gauge("By", "Bytes of containers' logs that are written and not yet delivered.")
         .family("ephemon_agent_log_lag_bytes"),
     Metric::counter("By", "Bytes of containers' logs that could not be read any more.")

@@ -89,6 +89,24 @@ pub struct Limited {
     pub limits: Result<Limits, LimitsError>,
 }
 
+/// What is known of a container that the runtime is about to create.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expected {
+    /// The pod, the container in its spec, or a running container of the pod is not known, or not
+    /// yet.
+    Unknown,
+    /// The pod is not selected, or the container is none that has limits: an ordinary container, or
+    /// one that does not ask for any.
+    Unlimited,
+    /// An ephemeral container of a selected pod that asks for limits.
+    Limited {
+        /// Its limits, or why their text is not valid.
+        limits: Result<Limits, LimitsError>,
+        /// The cgroup of a running container of the same pod, below the hierarchy's root.
+        beside: Arc<Path>,
+    },
+}
+
 /// The inventory; cheap to clone. The default waits for no API server: every pod is selected.
 #[derive(Debug, Clone, Default)]
 pub struct Inventory(Arc<Shared>);
@@ -336,6 +354,11 @@ impl Inventory {
     /// Running ephemeral containers of selected pods whose spec sets limits.
     pub fn limited(&self) -> Vec<Limited> {
         self.change(|state| state.limited(Instant::now()))
+    }
+
+    /// What is known of the container with this name, which the runtime is about to create.
+    pub fn expected(&self, pod: &PodUid, name: &str) -> Expected {
+        self.change(|state| state.expected(pod, name, Instant::now()))
     }
 
     /// Every selected pod with everything that is known of its containers, except their values.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use ephemon_base::warning::Outage;
 use ephemon_cgroup::name::KUBEPODS_ROOTS;
 use ephemon_cgroup::{Hierarchy, LimitFiles, Refused};
-use ephemon_contract::Limits;
+use ephemon_contract::{Limits, LimitsError};
 use ephemon_discovery::inventory::{Inventory, Limited};
 use ephemon_model::ContainerId;
 use ephemon_model::node::NodeRoot;
@@ -125,7 +125,7 @@ impl Enforcer {
     }
 
     fn look(&mut self, hierarchy: &Hierarchy, case: &mut Case, now: Instant) {
-        let asked = match sense(&case.limited) {
+        let asked = match sense(&case.limited.limits) {
             Ok(asked) => asked,
             Err(why) => return self.refuse(case, &why),
         };
@@ -269,8 +269,9 @@ impl Enforcer {
     }
 }
 
-fn sense(limited: &Limited) -> Result<Limits, String> {
-    let asked = limited.limits.as_ref().map_err(ToString::to_string)?;
+/// The limits, if a container can run with them.
+pub(super) fn sense(limits: &Result<Limits, LimitsError>) -> Result<Limits, String> {
+    let asked = limits.as_ref().map_err(ToString::to_string)?;
     asked.check().map_err(|senseless| senseless.to_string())?;
     Ok(*asked)
 }

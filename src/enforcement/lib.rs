@@ -4,10 +4,15 @@
 //! `ephemon_discovery::inventory` joins the spec with the cgroup. `starting` detects when the
 //! runtime has finished with it; `decision` decides what to set; `case` decides when to check
 //! again; the `enforcer` does the work.
+//!
+//! Where the runtime asks (`--nri-socket`), the `plugin` has it set them at the container's creation:
+//! `creation` decides which of them, by the same `decision`.
 
 mod case;
+mod creation;
 mod decision;
 mod enforcer;
+mod plugin;
 mod starting;
 
 use std::convert::Infallible;
@@ -20,6 +25,7 @@ use ephemon_self_metrics::SelfMetrics;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use enforcer::Enforcer;
+pub use plugin::run_at_creation;
 
 /// Events come in bursts; those within this time are handled together.
 const BATCH_INTERVAL: Duration = Duration::from_millis(1);

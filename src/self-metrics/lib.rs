@@ -2,6 +2,7 @@
 //!
 //! Label values are closed enums: free text goes to the log, never to a label.
 
+mod at_creation;
 mod closed;
 mod labels;
 mod logs;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use ephemon_model::{LogFlaw, LogLoss, LogRefusal, Quality};
 use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGaugeVec, Opts, Registry};
 
+pub use at_creation::AtCreation;
 pub use closed::Closed;
 pub use labels::{Enforced, Exported, Reason, Signal, Source};
 use logs::LogMetrics;
@@ -31,6 +33,7 @@ pub struct SelfMetrics {
     dropped: IntCounterVec,
     exported: IntCounterVec,
     limits: IntCounterVec,
+    limits_at_creation: IntCounterVec,
     closed: IntCounterVec,
     spool: IntGaugeVec,
     logs: LogMetrics,
@@ -75,6 +78,11 @@ impl SelfMetrics {
                 "Limits that containers' specs ask for, by what came of them.",
                 &["result"],
             )?,
+            limits_at_creation: counter(
+                "limits_at_creation_total",
+                "Containers with limits that the runtime was about to create, by what came of setting them over NRI.",
+                &["result"],
+            )?,
             closed: counter(
                 "http_connections_closed_total",
                 "Connections to the agent's HTTP server that it closed before their peers were done.",
@@ -117,6 +125,9 @@ impl SelfMetrics {
         for result in Enforced::ALL {
             self.limits.with_label_values(&[result.as_str()]).inc_by(0);
         }
+        for result in AtCreation::ALL {
+            self.limits_at_creation.with_label_values(&[result.as_str()]).inc_by(0);
+        }
         for why in Closed::ALL {
             self.closed.with_label_values(&[why.as_str()]).inc_by(0);
         }
@@ -128,6 +139,7 @@ impl SelfMetrics {
         self.registry.register(Box::new(self.dropped.clone()))?;
         self.registry.register(Box::new(self.exported.clone()))?;
         self.registry.register(Box::new(self.limits.clone()))?;
+        self.registry.register(Box::new(self.limits_at_creation.clone()))?;
         self.registry.register(Box::new(self.closed.clone()))?;
         self.registry.register(Box::new(self.spool.clone()))?;
         self.logs.register(&self.registry)?;
@@ -223,6 +235,11 @@ impl SelfMetrics {
     /// The limits a container's spec asks for came to this.
     pub fn limits_enforced(&self, result: Enforced) {
         self.limits.with_label_values(&[result.as_str()]).inc();
+    }
+
+    /// The limits of a container that the runtime was about to create came to this.
+    pub fn limited_at_creation(&self, result: AtCreation) {
+        self.limits_at_creation.with_label_values(&[result.as_str()]).inc();
     }
 
     /// A connection was closed before its peer was done.

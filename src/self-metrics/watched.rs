@@ -9,6 +9,8 @@ pub enum Watched {
     Pods,
     /// The container runtime, over its CRI socket.
     Runtime,
+    /// The container runtime, over its NRI socket.
+    Nri,
     /// ARC's objects of the runners of this node, in the API server.
     EphemeralRunners,
 }
@@ -28,6 +30,7 @@ impl Watched {
         match self {
             Self::Pods => "pods",
             Self::Runtime => "runtime",
+            Self::Nri => "nri",
             Self::EphemeralRunners => "ephemeral_runners",
         }
     }

@@ -22,6 +22,7 @@ mod kubectl;
 mod kubelet;
 mod memory;
 mod neighbours;
+mod nri;
 mod options;
 mod policies;
 mod runner;

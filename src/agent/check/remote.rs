@@ -8,6 +8,7 @@ use ephemon_discovery::api::{Answer, Checked, RunnerObjects};
 use ephemon_discovery::{api, cri};
 use ephemon_export::Destination;
 use ephemon_model::node::NodeRoot;
+use ephemon_nri as nri;
 use ephemon_otel::Signal;
 use ephemon_otel::config::{Config, Exporter, Target};
 
@@ -26,6 +27,17 @@ pub(super) async fn findings(args: &Args) -> Vec<Finding> {
         findings.push(match cri::check(socket.clone(), ANSWER_TIMEOUT).await {
             Ok(()) => Finding::fine("runtime", socket.display().to_string()),
             Err(error) => Finding::limited("runtime", error.to_string()),
+        });
+    }
+    if let Some(socket) = &args.nri_socket {
+        let socket = NodeRoot::new(&args.node_root).join(socket);
+        findings.push(match tokio::time::timeout(ANSWER_TIMEOUT, nri::check(&socket)).await {
+            Ok(Ok(())) => Finding::fine("NRI", socket.display().to_string()),
+            Ok(Err(error)) => Finding::limited("NRI", error.to_string()),
+            Err(_) => {
+                let seconds = ANSWER_TIMEOUT.as_secs();
+                Finding::limited("NRI", format!("{}: no answer in {seconds} s", socket.display()))
+            }
         });
     }
     findings.extend(collector(args).await);

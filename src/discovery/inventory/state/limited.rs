@@ -8,7 +8,7 @@ use std::time::Instant;
 use ephemon_model::{ContainerId, PodUid};
 
 use super::{Found, State};
-use crate::inventory::{Limited, Verdict};
+use crate::inventory::{Expected, Limited, Verdict};
 
 impl State {
     /// Sets the path of a container's cgroup below the hierarchy's root.
@@ -35,6 +35,35 @@ impl State {
             limited.extend(ids.iter().filter_map(|id| self.limited_container(&uid, id)));
         }
         limited
+    }
+
+    /// What is known of a container that the runtime is about to create.
+    pub(in crate::inventory) fn expected(
+        &mut self,
+        uid: &PodUid,
+        name: &str,
+        now: Instant,
+    ) -> Expected {
+        match self.verdict(uid, now) {
+            Verdict::Wanted => {}
+            Verdict::Unwanted => return Expected::Unlimited,
+            Verdict::Open | Verdict::Nameless => return Expected::Unknown,
+        }
+        let Some(pod) = self.pods.get(uid) else {
+            return Expected::Unknown;
+        };
+        let Some(entry) = pod.spec.get(name) else {
+            return Expected::Unknown;
+        };
+        let Some(limits) = entry.limits.clone() else {
+            return Expected::Unlimited;
+        };
+        let running = pod.ids.iter().filter_map(|id| self.containers.get(id));
+        let mut running = running.filter(|container| !container.ended);
+        match running.find_map(|container| container.cgroup.clone()) {
+            Some(beside) => Expected::Limited { limits, beside },
+            None => Expected::Unknown,
+        }
     }
 
     fn limited_container(&mut self, uid: &PodUid, id: &ContainerId) -> Option<Limited> {

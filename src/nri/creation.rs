@@ -1,0 +1,219 @@
+//! A container that the runtime is about to create, and what is changed of it. Pure.
+
+use bytes::{Buf, Bytes};
+use prost::Message as _;
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+
+use super::wire::{
+    CONTAINER_ENV, Container, ContainerAdjustment, CreateContainerRequest, CreateContainerResponse,
+    LinuxContainerAdjustment, LinuxCpu, LinuxMemory, LinuxPids, LinuxResources, OptionalInt64,
+    OptionalUint64,
+};
+
+/// A container that the runtime is about to create.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Creation {
+    /// The pod's namespace.
+    pub namespace: String,
+    /// The pod's name.
+    pub pod: String,
+    /// The pod's UID.
+    pub pod_uid: String,
+    /// The container's name in the pod's spec.
+    pub container: String,
+    /// What the request limits already.
+    pub there: InRequest,
+    raw: Bytes,
+}
+
+/// The limits that the runtime, or a plugin before this one, gives the container.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct InRequest {
+    /// CPU time of each period, microseconds.
+    pub cpu_quota_us: Option<u64>,
+    /// The period of CPU time, microseconds.
+    pub cpu_period_us: Option<u64>,
+    /// Memory, bytes.
+    pub memory_bytes: Option<u64>,
+    /// Memory and swap together, bytes.
+    pub both_bytes: Option<u64>,
+    /// Tasks.
+    pub pids: Option<u64>,
+    /// Files of cgroup v2 are set as they are, which may limit anything.
+    pub unified: bool,
+}
+
+/// What to change. `None`: nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Adjustment {
+    /// CPU time of each period, microseconds.
+    pub cpu_quota_us: Option<u64>,
+    /// The period, where the request has none.
+    pub cpu_period_us: Option<u64>,
+    /// Memory in bytes, without additional swap.
+    pub memory_bytes: Option<u64>,
+    /// Tasks.
+    pub pids: Option<u64>,
+}
+
+// === impl Creation ===
+
+impl Creation {
+    /// Reads the payload of `CreateContainer`; `None` if it is not one.
+    pub(super) fn read(payload: Bytes) -> Option<Self> {
+        let CreateContainerRequest { pod, container: raw } =
+            CreateContainerRequest::decode(payload).ok()?;
+        let (pod, container) = (pod?, Container::decode(raw.clone()).ok()?);
+        let resources = container.linux.and_then(|linux| linux.resources).unwrap_or_default();
+        let cpu = resources.cpu.unwrap_or_default();
+        let memory = resources.memory.unwrap_or_default();
+        let positive = |value: i64| u64::try_from(value).ok().filter(|value| *value > 0);
+        let limit = |value: Option<OptionalInt64>| positive(value?.value);
+        let there = InRequest {
+            cpu_quota_us: limit(cpu.quota),
+            cpu_period_us: cpu.period.map(|period| period.value).filter(|period| *period > 0),
+            memory_bytes: limit(memory.limit),
+            both_bytes: limit(memory.swap),
+            pids: resources.pids.and_then(|pids| positive(pids.limit)),
+            unified: !resources.unified.is_empty(),
+        };
+        Some(Self {
+            namespace: pod.namespace,
+            pod: pod.name,
+            pod_uid: pod.uid,
+            container: container.name,
+            there,
+            raw,
+        })
+    }
+
+    /// Whether the container's environment has this variable.
+    pub fn has_variable(&self, name: &str) -> bool {
+        let mut rest = self.raw.clone();
+        while rest.has_remaining() {
+            match next_variable(&mut rest) {
+                Ok(Some(entry)) => {
+                    let value = entry.strip_prefix(name.as_bytes());
+                    if value.is_some_and(|value| value.starts_with(b"=")) {
+                        return true;
+                    }
+                }
+                Ok(None) => {}
+                Err(Unreadable) => return false,
+            }
+        }
+        false
+    }
+}
+
+/// A message that ends within a field, or has none.
+struct Unreadable;
+
+/// The next field, if it is a variable.
+fn next_variable(rest: &mut Bytes) -> Result<Option<Bytes>, Unreadable> {
+    let (tag, wire_type) = decode_key(rest).map_err(|_| Unreadable)?;
+    if (tag, wire_type) != (CONTAINER_ENV, WireType::LengthDelimited) {
+        skip_field(wire_type, tag, rest, DecodeContext::default()).map_err(|_| Unreadable)?;
+        return Ok(None);
+    }
+    let length = decode_varint(rest).map_err(|_| Unreadable)?;
+    let length = usize::try_from(length).ok().filter(|length| *length <= rest.len());
+    length.map(|length| Some(rest.split_to(length))).ok_or(Unreadable)
+}
+
+// === impl Adjustment ===
+
+impl Adjustment {
+    /// Whether nothing is changed.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The answer to `CreateContainer`.
+    pub(super) fn answer(&self) -> CreateContainerResponse {
+        if self.is_empty() {
+            return CreateContainerResponse { adjust: None };
+        }
+        let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        let optional = |value: u64| OptionalInt64 { value: signed(value) };
+        let cpu = self.cpu_quota_us.map(|quota| LinuxCpu {
+            quota: Some(optional(quota)),
+            period: self.cpu_period_us.map(|value| OptionalUint64 { value }),
+        });
+        let memory = self
+            .memory_bytes
+            .map(|bytes| LinuxMemory { limit: Some(optional(bytes)), swap: Some(optional(bytes)) });
+        let pids = self.pids.map(|tasks| LinuxPids { limit: signed(tasks) });
+        let resources = LinuxResources { memory, cpu, unified: Vec::new(), pids };
+        let linux = LinuxContainerAdjustment { resources: Some(resources) };
+        CreateContainerResponse { adjust: Some(ContainerAdjustment { linux: Some(linux) }) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::{LinuxContainer, PodSandbox};
+
+    /// A container with these variables and resources, as the runtime sends it.
+    fn request(env: &[&str], resources: LinuxResources) -> Bytes {
+        let linux = Some(LinuxContainer { resources: Some(resources) });
+        let mut container = Container { name: "job".into(), linux }.encode_to_vec();
+        for entry in env {
+            prost::encoding::string::encode(CONTAINER_ENV, &(*entry).to_owned(), &mut container);
+        }
+        let pod = PodSandbox { name: "runner".into(), uid: "uid-1".into(), namespace: "ci".into() };
+        CreateContainerRequest { pod: Some(pod), container: container.into() }
+            .encode_to_vec()
+            .into()
+    }
+
+    #[test]
+    fn a_request_tells_who_it_is_for_and_what_is_set() {
+        let resources = LinuxResources {
+            cpu: Some(LinuxCpu {
+                quota: Some(OptionalInt64 { value: -1 }),
+                period: Some(OptionalUint64 { value: 50_000 }),
+            }),
+            memory: Some(LinuxMemory { limit: Some(OptionalInt64 { value: 5 }), swap: None }),
+            unified: Vec::new(),
+            pids: Some(LinuxPids { limit: 0 }),
+        };
+        let creation = Creation::read(request(&["A=1", "LIMITS=x"], resources)).unwrap();
+        assert_eq!((&*creation.namespace, &*creation.pod), ("ci", "runner"));
+        assert_eq!((&*creation.pod_uid, &*creation.container), ("uid-1", "job"));
+        let expected = InRequest {
+            memory_bytes: Some(5),
+            cpu_period_us: Some(50_000),
+            ..InRequest::default()
+        };
+        assert_eq!(creation.there, expected);
+        assert!(creation.has_variable("LIMITS") && creation.has_variable("A"));
+        assert!(!creation.has_variable("LIMIT") && !creation.has_variable("x"));
+    }
+
+    #[test]
+    fn an_answer_sets_what_is_asked_for_and_nothing_else() {
+        assert_eq!(Adjustment::default().answer().encode_to_vec(), Vec::<u8>::new());
+        let pids = Adjustment { pids: Some(7), ..Adjustment::default() }.answer();
+        let resources = pids.adjust.unwrap().linux.unwrap().resources.unwrap();
+        assert_eq!(resources.pids, Some(LinuxPids { limit: 7 }));
+        assert_eq!((resources.cpu, resources.memory), (None, None));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_request_or_none(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            if let Some(creation) = Creation::read(bytes.clone().into()) {
+                creation.has_variable("A");
+            }
+            let pod = Some(PodSandbox::default());
+            let whole = CreateContainerRequest { pod, container: bytes.into() }.encode_to_vec();
+            if let Some(creation) = Creation::read(whole.into()) {
+                creation.has_variable("A");
+            }
+        }
+    }
+}

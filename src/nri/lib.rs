@@ -1,0 +1,28 @@
+//! The protocol of NRI, the Node Resource Interface of containerd and CRI-O, from the side of a
+//! plugin: the runtime asks before it creates a container, and the answer may set resources.
+//!
+//! `frame` divides the one socket into two connections, `call` is ttrpc on each of them, `wire` has
+//! the messages, declared by hand for the fields used; the `session` registers and answers. It knows
+//! nothing of what a plugin decides: see [`Decide`].
+//!
+//! While a plugin is asked, the runtime creates no other container of the node, and an answer that
+//! is an error fails the container. So every answer has a deadline far below the runtime's, and
+//! whatever goes wrong is answered by "change nothing".
+//!
+//! Source: github.com/containerd/nri, `pkg/api/api.proto`, `pkg/net/multiplex`,
+//! `pkg/adaptation/plugin.go`; github.com/containerd/ttrpc, `PROTOCOL.md`.
+
+mod call;
+mod creation;
+mod error;
+mod frame;
+mod session;
+mod wire;
+
+pub use creation::{Adjustment, Creation, InRequest};
+pub use error::Error;
+pub use session::{Decide, Session, check};
+
+/// Memory that one session takes, in bytes: the longest messages held, and the part being read.
+pub const SESSION_BYTES: usize =
+    session::MAX_CALL_BYTES + session::MAX_ANSWER_BYTES + 2 * session::CHUNK_BYTES;

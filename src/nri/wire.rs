@@ -1,0 +1,172 @@
+//! Messages of ttrpc and of NRI v1alpha1, declared by hand for the fields used.
+//!
+//! Source: github.com/containerd/ttrpc, `request.proto`; github.com/containerd/nri,
+//! `pkg/api/api.proto`.
+
+use bytes::Bytes;
+
+/// The service of the runtime.
+pub(super) const RUNTIME_SERVICE: &str = "nri.pkg.api.v1alpha1.Runtime";
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Request {
+    #[prost(string, tag = "1")]
+    pub(super) service: String,
+    #[prost(string, tag = "2")]
+    pub(super) method: String,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub(super) payload: Bytes,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Response {
+    #[prost(message, optional, tag = "1")]
+    pub(super) status: Option<Status>,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub(super) payload: Bytes,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Status {
+    #[prost(int32, tag = "1")]
+    pub(super) code: i32,
+    #[prost(string, tag = "2")]
+    pub(super) message: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct RegisterPluginRequest {
+    #[prost(string, tag = "1")]
+    pub(super) plugin_name: String,
+    #[prost(string, tag = "2")]
+    pub(super) plugin_idx: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct ConfigureRequest {
+    /// Milliseconds.
+    #[prost(int64, tag = "5")]
+    pub(super) request_timeout: i64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct ConfigureResponse {
+    #[prost(int32, tag = "2")]
+    pub(super) events: i32,
+}
+
+/// Pods and containers are of no interest.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct SynchronizeRequest {
+    #[prost(bool, tag = "3")]
+    pub(super) more: bool,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct SynchronizeResponse {
+    #[prost(bool, tag = "2")]
+    pub(super) more: bool,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct CreateContainerRequest {
+    #[prost(message, optional, tag = "1")]
+    pub(super) pod: Option<PodSandbox>,
+    /// A [`Container`], of which the environment is looked through where it lies: an image chooses
+    /// how many variables there are.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub(super) container: Bytes,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct CreateContainerResponse {
+    #[prost(message, optional, tag = "1")]
+    pub(super) adjust: Option<ContainerAdjustment>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct PodSandbox {
+    #[prost(string, tag = "2")]
+    pub(super) name: String,
+    #[prost(string, tag = "3")]
+    pub(super) uid: String,
+    #[prost(string, tag = "4")]
+    pub(super) namespace: String,
+}
+
+/// The field of a container's environment: `NAME=VALUE`, as often as there are variables.
+pub(super) const CONTAINER_ENV: u32 = 8;
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Container {
+    #[prost(string, tag = "3")]
+    pub(super) name: String,
+    #[prost(message, optional, tag = "11")]
+    pub(super) linux: Option<LinuxContainer>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct LinuxContainer {
+    #[prost(message, optional, tag = "3")]
+    pub(super) resources: Option<LinuxResources>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct ContainerAdjustment {
+    #[prost(message, optional, tag = "6")]
+    pub(super) linux: Option<LinuxContainerAdjustment>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct LinuxContainerAdjustment {
+    #[prost(message, optional, tag = "2")]
+    pub(super) resources: Option<LinuxResources>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct LinuxResources {
+    #[prost(message, optional, tag = "1")]
+    pub(super) memory: Option<LinuxMemory>,
+    #[prost(message, optional, tag = "2")]
+    pub(super) cpu: Option<LinuxCpu>,
+    /// Entries of a map, one for each file of cgroup v2 that is written as it is.
+    #[prost(bytes = "bytes", repeated, tag = "6")]
+    pub(super) unified: Vec<Bytes>,
+    #[prost(message, optional, tag = "8")]
+    pub(super) pids: Option<LinuxPids>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct LinuxMemory {
+    #[prost(message, optional, tag = "1")]
+    pub(super) limit: Option<OptionalInt64>,
+    /// Memory and swap together.
+    #[prost(message, optional, tag = "3")]
+    pub(super) swap: Option<OptionalInt64>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct LinuxCpu {
+    #[prost(message, optional, tag = "2")]
+    pub(super) quota: Option<OptionalInt64>,
+    #[prost(message, optional, tag = "3")]
+    pub(super) period: Option<OptionalUint64>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct LinuxPids {
+    #[prost(int64, tag = "1")]
+    pub(super) limit: i64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct OptionalInt64 {
+    #[prost(int64, tag = "1")]
+    pub(super) value: i64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct OptionalUint64 {
+    #[prost(uint64, tag = "1")]
+    pub(super) value: u64,
+}
