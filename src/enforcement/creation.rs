@@ -35,8 +35,6 @@ pub(super) struct PodLimits {
     pub(super) pod: InForce,
     /// Those of a container of it, which show the controllers that there are.
     pub(super) beside: InForce,
-    /// Whether the runtime can limit memory only where the kernel limits swap, too (cgroup v1).
-    pub(super) needs_swap: bool,
 }
 
 /// Decides what of the requested limits the runtime sets. `there`: what its request limits already.
@@ -45,7 +43,7 @@ pub(super) struct PodLimits {
 /// limit is another plugin's, and is left alone: two plugins that set one are a conflict, and then
 /// the runtime does not create the container.
 pub(super) fn at_creation(asked: &Limits, there: &InRequest, node: &PodLimits) -> AtCreation {
-    let PodLimits { pod, beside, needs_swap } = node;
+    let PodLimits { pod, beside } = node;
     let period_us = there.cpu_period_us.unwrap_or(PERIOD_US);
     let quota = |quota_us| Quota { quota_us, period_us };
     let free_cpu = there
@@ -53,14 +51,18 @@ pub(super) fn at_creation(asked: &Limits, there: &InRequest, node: &PodLimits) -
         .is_none_or(|quota_us| pod.cpu.is_some_and(|pod| is_same(quota(Limit::At(quota_us)), pod)));
     let free_memory =
         there.memory_bytes.is_none_or(|bytes| pod.memory_bytes == Some(Limit::At(bytes)));
-    let has_swap = beside.swap_bytes.is_some() || !needs_swap;
-    let can = |free: bool, limit: Option<u64>, least: u64| {
-        limit.filter(|limit| free && !there.unified && *limit >= least)
-    };
+    // The runtime's part of NRI limits swap with memory, and where the kernel has no limit of swap runc
+    // does not start the container.
+    let has_swap = beside.swap_bytes.is_some();
+    let free_cpu = free_cpu && !there.cpu_is_written;
+    let free_memory = free_memory && !there.memory_is_written;
+    let free_pids = there.pids.is_none() && !there.pids_are_fixed;
+    let can =
+        |free: bool, limit: Option<u64>, least: u64| limit.filter(|limit| free && *limit >= least);
     let possible = Limits {
         cpu_millis: can(free_cpu, asked.cpu_millis, LEAST_CPU_MILLIS),
         memory_bytes: can(free_memory && has_swap, asked.memory_bytes, LEAST_MEMORY_BYTES),
-        pids: can(there.pids.is_none(), asked.pids, LEAST_PIDS),
+        pids: can(free_pids, asked.pids, LEAST_PIDS),
     };
     let limit = |there: Option<u64>| there.map_or(Limit::Unlimited, Limit::At);
     let swap = there.both_bytes.zip(there.memory_bytes);
@@ -112,12 +114,12 @@ mod tests {
         }
     }
 
-    fn decided(asked: &str, there: InRequest, beside: InForce, swap: bool) -> (Adjustment, bool) {
+    fn decided(asked: &str, there: InRequest, beside: InForce) -> (Adjustment, bool) {
         // A pod with 2 CPUs and 1 GiB.
         let cpu = Some(Quota { quota_us: Limit::At(200_000), period_us: 100_000 });
         let memory_bytes = Some(Limit::At(1 << 30));
         let pod = InForce { cpu, memory_bytes, ..InForce::default() };
-        let node = PodLimits { pod, beside, needs_swap: swap };
+        let node = PodLimits { pod, beside };
         let AtCreation { adjustment, left } = at_creation(&asked.parse().unwrap(), &there, &node);
         (adjustment, left)
     }
@@ -136,20 +138,20 @@ mod tests {
     #[test]
     fn what_is_asked_for_is_set_whatever_the_others_of_the_pod_have() {
         let none = InRequest::default();
-        assert_eq!(decided(ALL, none, beside(), true), (all(), false));
+        assert_eq!(decided(ALL, none, beside()), (all(), false));
         let only = Adjustment { pids: Some(100), ..Adjustment::default() };
-        assert_eq!(decided("pids=100", none, beside(), true), (only, false));
-        assert_eq!(decided("", none, beside(), true), (Adjustment::default(), false));
+        assert_eq!(decided("pids=100", none, beside()), (only, false));
+        assert_eq!(decided("", none, beside()), (Adjustment::default(), false));
     }
 
     #[test]
     fn the_period_of_the_request_is_kept_and_the_pods_quota_is_the_most() {
         let there = InRequest { cpu_period_us: Some(50_000), ..InRequest::default() };
         let quota = |quota_us| Adjustment { cpu_quota_us: Some(quota_us), ..Adjustment::default() };
-        assert_eq!(decided("cpus=2", there, beside(), true), (quota(100_000), false));
+        assert_eq!(decided("cpus=2", there, beside()), (quota(100_000), false));
         let ceiling = Some(Quota { quota_us: Limit::At(100_000), period_us: 100_000 });
         let pod = InForce { cpu_ceiling: ceiling, ..beside() };
-        assert_eq!(decided("cpus=2", there, pod, true), (quota(50_000), false));
+        assert_eq!(decided("cpus=2", there, pod), (quota(50_000), false));
     }
 
     #[test]
@@ -165,10 +167,18 @@ mod tests {
                 Adjustment { memory_bytes: None, ..all() },
             ),
             (InRequest { pids: Some(9), ..none }, Adjustment { pids: None, ..all() }),
-            (InRequest { unified: true, ..none }, Adjustment::default()),
+            (
+                InRequest { cpu_is_written: true, ..none },
+                Adjustment { cpu_quota_us: None, cpu_period_us: None, ..all() },
+            ),
+            (
+                InRequest { memory_is_written: true, ..none },
+                Adjustment { memory_bytes: None, ..all() },
+            ),
+            (InRequest { pids_are_fixed: true, ..none }, Adjustment { pids: None, ..all() }),
         ];
         for (there, expected) in cases {
-            assert_eq!(decided(ALL, there, beside(), true), (expected, true), "{there:?}");
+            assert_eq!(decided(ALL, there, beside()), (expected, true), "{there:?}");
         }
     }
 
@@ -182,13 +192,13 @@ mod tests {
             ..InRequest::default()
         };
         let stricter = Adjustment { cpu_quota_us: Some(75_000), cpu_period_us: None, ..all() };
-        assert_eq!(decided(ALL, there, beside(), true), (stricter, false));
-        let looser = decided("cpus=3,memory=2Gi", there, beside(), true);
+        assert_eq!(decided(ALL, there, beside()), (stricter, false));
+        let looser = decided("cpus=3,memory=2Gi", there, beside());
         assert_eq!(looser, (Adjustment::default(), false));
         // Swap beside it is taken away.
         let swap = InRequest { both_bytes: Some(3 << 30), ..there };
         let memory = Adjustment { memory_bytes: Some(1 << 30), ..Adjustment::default() };
-        assert_eq!(decided("memory=2Gi", swap, beside(), true), (memory, false));
+        assert_eq!(decided("memory=2Gi", swap, beside()), (memory, false));
     }
 
     #[test]
@@ -196,9 +206,9 @@ mod tests {
         let none = InRequest::default();
         for small in ["memory=31Mi", "pids=31", "cpus=99m"] {
             let expected = (Adjustment::default(), true);
-            assert_eq!(decided(small, none, beside(), true), expected, "{small}");
+            assert_eq!(decided(small, none, beside()), expected, "{small}");
         }
-        let set = decided("memory=32Mi,pids=32,cpus=100m", none, beside(), true).0;
+        let set = decided("memory=32Mi,pids=32,cpus=100m", none, beside()).0;
         assert_eq!(
             (set.memory_bytes, set.pids, set.cpu_quota_us),
             (Some(32 << 20), Some(32), Some(10_000))
@@ -210,10 +220,9 @@ mod tests {
         let none = InRequest::default();
         let missing = InForce { cpu: None, pids: None, ..beside() };
         let memory = Adjustment { memory_bytes: Some(512 << 20), ..Adjustment::default() };
-        assert_eq!(decided(ALL, none, missing, true), (memory, true));
+        assert_eq!(decided(ALL, none, missing), (memory, true));
         let without_swap = InForce { swap_bytes: None, ..beside() };
         let rest = Adjustment { memory_bytes: None, ..all() };
-        assert_eq!(decided(ALL, none, without_swap, true), (rest, true));
-        assert_eq!(decided(ALL, none, without_swap, false), (all(), false));
+        assert_eq!(decided(ALL, none, without_swap), (rest, true));
     }
 }

@@ -29,8 +29,13 @@ const NAME: &str = "ephemon";
 /// How often the inventory is asked for a container that it does not know yet: the API server tells
 /// the kubelet and the agent at about the same time.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
-/// Most pods that are remembered because waiting was of no use.
+/// How long a pod for which waiting was of no use is not waited for: the API server may only have been
+/// away.
+const STRANGER_FOR: Duration = Duration::from_secs(10);
+/// Most such pods.
 const MAX_STRANGERS: usize = 64;
+/// A session that was longer has not failed by what this program does.
+const LASTING: Duration = Duration::from_mins(1);
 /// The first pause after a session ended; it doubles each time.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 /// The longest.
@@ -46,11 +51,18 @@ pub async fn run_at_creation(
     self_metrics.will_watch(Watched::Nri);
     let plugin = Plugin::new(node, inventory, self_metrics);
     loop {
+        let began = Instant::now();
         let error = match Session::connect(&socket).await {
             Ok(session) => session.serve(NAME, &plugin).await,
             Err(error) => error,
         };
         plugin.self_metrics.watch_failed(Watched::Nri);
+        // Each registration holds up the creation of containers: one that does not last is not made
+        // again at once.
+        if began.elapsed() >= LASTING {
+            lock(&plugin.backoff).reset();
+            lock(&plugin.outage).end();
+        }
         let text = error.to_string();
         if lock(&plugin.outage).is_news(text.clone()) {
             tracing::warn!(
@@ -69,7 +81,7 @@ struct Plugin {
     self_metrics: SelfMetrics,
     /// Pods of which the inventory knew nothing in time: they are not waited for again, because
     /// meanwhile the runtime creates nothing else.
-    strangers: Mutex<VecDeque<PodUid>>,
+    strangers: Mutex<VecDeque<(PodUid, Instant)>>,
     outage: Mutex<Outage<String>>,
     backoff: Mutex<Backoff>,
 }
@@ -90,7 +102,7 @@ impl Plugin {
 
     async fn expected(&self, pod: &PodUid, name: &str, within: Duration) -> Expected {
         let by = Instant::now() + within;
-        let is_stranger = lock(&self.strangers).contains(pod);
+        let is_stranger = self.is_stranger(pod);
         loop {
             match self.inventory.expected(pod, name) {
                 Expected::Unknown if is_stranger => return Expected::Unknown,
@@ -98,6 +110,8 @@ impl Plugin {
                 expected => {
                     if expected == Expected::Unknown {
                         self.remember(pod);
+                    } else {
+                        lock(&self.strangers).retain(|(stranger, _)| stranger != pod);
                     }
                     return expected;
                 }
@@ -105,10 +119,18 @@ impl Plugin {
         }
     }
 
+    fn is_stranger(&self, pod: &PodUid) -> bool {
+        let is_it = |(stranger, since): &(PodUid, Instant)| {
+            stranger == pod && since.elapsed() < STRANGER_FOR
+        };
+        lock(&self.strangers).iter().any(is_it)
+    }
+
     fn remember(&self, pod: &PodUid) {
         let mut strangers = lock(&self.strangers);
+        strangers.retain(|(stranger, _)| stranger != pod);
         strangers.truncate(MAX_STRANGERS - 1);
-        strangers.push_front(pod.clone());
+        strangers.push_front((pod.clone(), Instant::now()));
     }
 
     /// What the container asks for, and the cgroup of another one of its pod. `None`: nothing is to be
@@ -137,8 +159,7 @@ impl Plugin {
     fn pod(&self, beside: &Path) -> Option<PodLimits> {
         let hierarchy = Hierarchy::detect(&self.node.cgroup()).ok()?;
         let read = |cgroup| LimitFiles::at(&hierarchy, cgroup).read().ok();
-        let needs_swap = matches!(hierarchy, Hierarchy::V1 { .. });
-        Some(PodLimits { pod: read(beside.parent()?)?, beside: read(beside)?, needs_swap })
+        Some(PodLimits { pod: read(beside.parent()?)?, beside: read(beside)? })
     }
 
     fn limited(&self, creation: &Creation, asked: &Limits, cgroup: &Path) -> Adjustment {
@@ -185,8 +206,6 @@ impl Decide for Plugin {
 
     fn ready(&self) {
         self.self_metrics.watch_answers(Watched::Nri);
-        lock(&self.backoff).reset();
-        lock(&self.outage).end();
         tracing::info!("limits are set when the runtime creates containers (NRI)");
     }
 }
@@ -284,6 +303,15 @@ mod tests {
         assert_eq!(plugin.asked(&uid(2), "job", SHORT).await, None);
         assert_eq!(plugin.asked(&uid(2), "job", LONG).await, None);
         assert_eq!(counts(&plugin), ["unknown 2"]);
+        // Known meanwhile, it is waited for again.
+        let entries = vec![entry("job", ContainerType::Ephemeral, Some("pids=60"))];
+        let runner = ContainerId::parse(&"b".repeat(64)).unwrap();
+        plugin.inventory.listed(&uid(2));
+        plugin.inventory.created(&uid(2), &runner, SystemTime::now());
+        plugin.inventory.stands_at(&runner, Path::new("kubepods/pod2/runner"));
+        plugin.inventory.learn(Evidence::Spec { pod: uid(2), entries });
+        assert!(plugin.asked(&uid(2), "job", SHORT).await.is_some());
+        assert!(!plugin.is_stranger(&uid(2)));
         for n in 0..u8::MAX {
             plugin.remember(&uid(n));
         }

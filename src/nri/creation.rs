@@ -7,7 +7,7 @@ use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_f
 use super::wire::{
     CONTAINER_ENV, Container, ContainerAdjustment, CreateContainerRequest, CreateContainerResponse,
     LinuxContainerAdjustment, LinuxCpu, LinuxMemory, LinuxPids, LinuxResources, OptionalInt64,
-    OptionalUint64,
+    OptionalUint64, RESOURCES_UNIFIED, UnifiedEntry,
 };
 
 /// A container that the runtime is about to create.
@@ -39,8 +39,13 @@ pub struct InRequest {
     pub both_bytes: Option<u64>,
     /// Tasks.
     pub pids: Option<u64>,
-    /// Files of cgroup v2 are set as they are, which may limit anything.
-    pub unified: bool,
+    /// Files of cgroup v2 that are written as they are, after everything else, limit CPU time.
+    pub cpu_is_written: bool,
+    /// The same of memory, or of swap beside it.
+    pub memory_is_written: bool,
+    /// Tasks are limited by such a file, or the runtime's version of NRI does not know them: before
+    /// v0.7.0 an answer that limits them is taken and changes nothing.
+    pub pids_are_fixed: bool,
 }
 
 /// What to change. `None`: nothing.
@@ -64,19 +69,21 @@ impl Creation {
         let CreateContainerRequest { pod, container: raw } =
             CreateContainerRequest::decode(payload).ok()?;
         let (pod, container) = (pod?, Container::decode(raw.clone()).ok()?);
-        let resources = container.linux.and_then(|linux| linux.resources).unwrap_or_default();
+        let raw_resources = container.linux.unwrap_or_default().resources;
+        let resources = LinuxResources::decode(raw_resources.clone()).ok()?;
         let cpu = resources.cpu.unwrap_or_default();
         let memory = resources.memory.unwrap_or_default();
         let positive = |value: i64| u64::try_from(value).ok().filter(|value| *value > 0);
         let limit = |value: Option<OptionalInt64>| positive(value?.value);
-        let there = InRequest {
+        let mut there = InRequest {
             cpu_quota_us: limit(cpu.quota),
             cpu_period_us: cpu.period.map(|period| period.value).filter(|period| *period > 0),
             memory_bytes: limit(memory.limit),
             both_bytes: limit(memory.swap),
             pids: resources.pids.and_then(|pids| positive(pids.limit)),
-            unified: !resources.unified.is_empty(),
+            ..InRequest::default()
         };
+        there.written(raw_resources)?;
         Some(Self {
             namespace: pod.namespace,
             pod: pod.name,
@@ -91,7 +98,7 @@ impl Creation {
     pub fn has_variable(&self, name: &str) -> bool {
         let mut rest = self.raw.clone();
         while rest.has_remaining() {
-            match next_variable(&mut rest) {
+            match next(&mut rest, CONTAINER_ENV) {
                 Ok(Some(entry)) => {
                     let value = entry.strip_prefix(name.as_bytes());
                     if value.is_some_and(|value| value.starts_with(b"=")) {
@@ -106,13 +113,36 @@ impl Creation {
     }
 }
 
+// === impl InRequest ===
+
+impl InRequest {
+    /// Enters what files of cgroup v2 limit. The kubelet writes `memory.oom.group` for every container
+    /// (v1.28 on, unless `singleProcessOOMKill` is set), which limits nothing, and `memory.swap.max`
+    /// where it gives containers swap (`pkg/kubelet/kuberuntime/kuberuntime_container_linux.go`).
+    fn written(&mut self, mut resources: Bytes) -> Option<()> {
+        while resources.has_remaining() {
+            let Some(entry) = next(&mut resources, RESOURCES_UNIFIED).ok()? else { continue };
+            let UnifiedEntry { file, value } = UnifiedEntry::decode(entry).ok()?;
+            match &*file {
+                "cpu.max" => self.cpu_is_written = true,
+                "memory.max" => self.memory_is_written = true,
+                // None is what a limit of memory brings, too.
+                "memory.swap.max" => self.memory_is_written |= value.trim() != "0",
+                "pids.max" => self.pids_are_fixed = true,
+                _ => {}
+            }
+        }
+        Some(())
+    }
+}
+
 /// A message that ends within a field, or has none.
 struct Unreadable;
 
-/// The next field, if it is a variable.
-fn next_variable(rest: &mut Bytes) -> Result<Option<Bytes>, Unreadable> {
+/// The next field, if it is this one.
+fn next(rest: &mut Bytes, field: u32) -> Result<Option<Bytes>, Unreadable> {
     let (tag, wire_type) = decode_key(rest).map_err(|_| Unreadable)?;
-    if (tag, wire_type) != (CONTAINER_ENV, WireType::LengthDelimited) {
+    if (tag, wire_type) != (field, WireType::LengthDelimited) {
         skip_field(wire_type, tag, rest, DecodeContext::default()).map_err(|_| Unreadable)?;
         return Ok(None);
     }
@@ -144,7 +174,7 @@ impl Adjustment {
             .memory_bytes
             .map(|bytes| LinuxMemory { limit: Some(optional(bytes)), swap: Some(optional(bytes)) });
         let pids = self.pids.map(|tasks| LinuxPids { limit: signed(tasks) });
-        let resources = LinuxResources { memory, cpu, unified: Vec::new(), pids };
+        let resources = LinuxResources { memory, cpu, pids };
         let linux = LinuxContainerAdjustment { resources: Some(resources) };
         CreateContainerResponse { adjust: Some(ContainerAdjustment { linux: Some(linux) }) }
     }
@@ -158,8 +188,18 @@ mod tests {
     use crate::wire::{LinuxContainer, PodSandbox};
 
     /// A container with these variables and resources, as the runtime sends it.
-    fn request(env: &[&str], resources: LinuxResources) -> Bytes {
-        let linux = Some(LinuxContainer { resources: Some(resources) });
+    fn request(env: &[&str], resources: &LinuxResources) -> Bytes {
+        written(env, resources, &[])
+    }
+
+    /// The same with files of cgroup v2.
+    fn written(env: &[&str], resources: &LinuxResources, files: &[(&str, &str)]) -> Bytes {
+        let mut resources = resources.encode_to_vec();
+        for (file, value) in files {
+            let entry = UnifiedEntry { file: (*file).into(), value: (*value).into() };
+            prost::encoding::message::encode(RESOURCES_UNIFIED, &entry, &mut resources);
+        }
+        let linux = Some(LinuxContainer { resources: resources.into() });
         let mut container = Container { name: "job".into(), linux }.encode_to_vec();
         for entry in env {
             prost::encoding::string::encode(CONTAINER_ENV, &(*entry).to_owned(), &mut container);
@@ -178,10 +218,9 @@ mod tests {
                 period: Some(OptionalUint64 { value: 50_000 }),
             }),
             memory: Some(LinuxMemory { limit: Some(OptionalInt64 { value: 5 }), swap: None }),
-            unified: Vec::new(),
             pids: Some(LinuxPids { limit: 0 }),
         };
-        let creation = Creation::read(request(&["A=1", "LIMITS=x"], resources)).unwrap();
+        let creation = Creation::read(request(&["A=1", "LIMITS=x"], &resources)).unwrap();
         assert_eq!((&*creation.namespace, &*creation.pod), ("ci", "runner"));
         assert_eq!((&*creation.pod_uid, &*creation.container), ("uid-1", "job"));
         let expected = InRequest {
@@ -192,6 +231,22 @@ mod tests {
         assert_eq!(creation.there, expected);
         assert!(creation.has_variable("LIMITS") && creation.has_variable("A"));
         assert!(!creation.has_variable("LIMIT") && !creation.has_variable("x"));
+    }
+
+    #[test]
+    fn of_the_files_of_cgroup_v2_those_count_that_limit_something() {
+        let there = |files: &[(&str, &str)]| {
+            let request = written(&[], &LinuxResources::default(), files);
+            Creation::read(request).unwrap().there
+        };
+        // What the kubelet writes for every container.
+        let kubelets = [("memory.oom.group", "1"), ("memory.swap.max", "0")];
+        assert_eq!(there(&kubelets), InRequest::default());
+        let memory = InRequest { memory_is_written: true, ..InRequest::default() };
+        assert_eq!(there(&[("memory.oom.group", "1"), ("memory.swap.max", "max")]), memory);
+        assert_eq!(there(&[("memory.max", "1")]), memory);
+        let rest = InRequest { cpu_is_written: true, pids_are_fixed: true, ..InRequest::default() };
+        assert_eq!(there(&[("cpu.max", "1 2"), ("pids.max", "1")]), rest);
     }
 
     #[test]

@@ -74,6 +74,9 @@ pub struct Session<S> {
     calls: Incoming,
     answers: Incoming,
     decision_timeout: Duration,
+    /// The runtime knows limits of tasks (`LinuxPids`), which came in the version in which it began to say
+    /// its time limit (NRI v0.7.0, `pkg/api/api.proto`).
+    knows_pids: bool,
     /// Until the runtime has taken the plugin.
     ready_by: Option<Instant>,
 }
@@ -109,6 +112,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             calls: Incoming::new(MAX_CALL_BYTES),
             answers: Incoming::new(MAX_ANSWER_BYTES),
             decision_timeout: DECISION_TIMEOUT,
+            knows_pids: false,
             ready_by: None,
         }
     }
@@ -226,6 +230,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     fn configure(&mut self, payload: Bytes) -> Vec<u8> {
         let asked = ConfigureRequest::decode(payload).unwrap_or_default();
         let runtimes = u64::try_from(asked.request_timeout).ok().filter(|millis| *millis > 0);
+        self.knows_pids = runtimes.is_some();
         if let Some(millis) = runtimes {
             let part = Duration::from_millis(millis) / PART_OF_TIMEOUT;
             self.decision_timeout = DECISION_TIMEOUT.min(part);
@@ -234,10 +239,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     async fn decide(&self, payload: Bytes, decide: &impl Decide) -> Adjustment {
-        let Some(creation) = Creation::read(payload) else {
+        let Some(mut creation) = Creation::read(payload) else {
             decide.unreadable();
             return Adjustment::default();
         };
+        creation.there.pids_are_fixed |= !self.knows_pids;
         let within = self.decision_timeout;
         // Twice: the decision keeps its time by itself, unless the processors are all busy.
         let decided = timeout(2 * within, decide.decide(creation, within)).await;

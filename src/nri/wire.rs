@@ -107,8 +107,21 @@ pub(super) struct Container {
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct LinuxContainer {
-    #[prost(message, optional, tag = "3")]
-    pub(super) resources: Option<LinuxResources>,
+    /// [`LinuxResources`], of which the files of cgroup v2 are looked through where they lie.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub(super) resources: Bytes,
+}
+
+/// The field of resources with files of cgroup v2 that are written as they are: entries of a map.
+pub(super) const RESOURCES_UNIFIED: u32 = 6;
+
+/// A file of cgroup v2 and what is written to it.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct UnifiedEntry {
+    #[prost(string, tag = "1")]
+    pub(super) file: String,
+    #[prost(string, tag = "2")]
+    pub(super) value: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -129,9 +142,6 @@ pub(super) struct LinuxResources {
     pub(super) memory: Option<LinuxMemory>,
     #[prost(message, optional, tag = "2")]
     pub(super) cpu: Option<LinuxCpu>,
-    /// Entries of a map, one for each file of cgroup v2 that is written as it is.
-    #[prost(bytes = "bytes", repeated, tag = "6")]
-    pub(super) unified: Vec<Bytes>,
     #[prost(message, optional, tag = "8")]
     pub(super) pids: Option<LinuxPids>,
 }

@@ -25,7 +25,8 @@ impl Decide for ToPids {
             std::future::pending::<()>().await;
         }
         assert_eq!(creation.container, "job");
-        Adjustment { pids: self.tasks, ..Adjustment::default() }
+        let pids = self.tasks.filter(|_| !creation.there.pids_are_fixed);
+        Adjustment { pids, ..Adjustment::default() }
     }
 
     fn unreadable(&self) {
@@ -159,6 +160,17 @@ async fn what_cannot_be_read_or_takes_too_long_changes_nothing() {
     });
     assert!(matches!(ended.await, Error::Shutdown));
     assert_eq!(*decide.told.lock().unwrap(), ["unreadable", "late"]);
+}
+
+#[tokio::test]
+async fn a_runtime_that_does_not_say_its_time_limit_knows_no_limit_of_tasks() {
+    let decide = ToPids { tasks: Some(7), ..ToPids::default() };
+    let ended = play(&decide, async |mut runtime| {
+        runtime.registration(None).await;
+        runtime.configure(0).await;
+        assert_eq!(runtime.create().await.adjust, None);
+    });
+    assert!(matches!(ended.await, Error::Closed));
 }
 
 #[tokio::test]

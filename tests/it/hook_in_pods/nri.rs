@@ -21,7 +21,7 @@ const LIMITED: [&str; 3] = ["50331648", "50000", "64"];
 /// The paths are those of cgroup version 1, and of version 2.
 const READ: &str = "cd /sys/fs/cgroup; \
     cat memory/memory.limit_in_bytes cpu/cpu.cfs_quota_us pids/pids.max 2> /dev/null || \
-    cat memory.max cpu.max pids.max";
+    { cat memory.max; cut -d ' ' -f 1 cpu.max; cat pids.max; }";
 
 /// Adds an ephemeral container that asks for limits and reads at once those that it has.
 fn read(site: &Site, pod: &str, name: &str, limits: &str) -> Vec<String> {
