@@ -9,8 +9,14 @@ use super::text::{address, line, markdown as escaped, mermaid, name};
 
 /// Most bars of the timeline: GitHub draws no diagram of any length.
 const MOST_BARS: usize = 100;
-/// Most log lines: a step's summary has at most 1 MiB, and is read by people.
+/// Most rows of a table.
+const MOST_ROWS: usize = 200;
+/// Most log lines: a summary is read by people.
 const MOST_LINES: usize = 50;
+/// Most bytes up to which rows are added: a step's summary has at most 1 MiB, or GitHub shows none of it.
+const MOST_BYTES_OF_ROWS: usize = 600 << 10;
+/// Most bytes of all.
+const MOST_BYTES: usize = 1000 << 10;
 
 /// The text.
 pub fn markdown(record: &Record) -> String {
@@ -37,16 +43,40 @@ pub fn markdown(record: &Record) -> String {
     for said in missing(record) {
         writeln!(text, "\n{said}").ok();
     }
-    let first = record.log.lines.len().saturating_sub(MOST_LINES);
-    let lines: Vec<String> = record.log.lines.iter().skip(first).map(|it| line(&it.text)).collect();
-    if !lines.is_empty() {
-        // Longer than any run of the same marks in a line.
-        let longest = lines.iter().map(|line| longest_run(line)).max().unwrap_or_default();
-        let fence = "`".repeat(longest.max(2) + 1);
-        let lines = lines.join("\n");
-        writeln!(text, "\n<details><summary>Last log lines</summary>\n\n{fence}text\n{lines}\n{fence}\n\n</details>").ok();
-    }
+    log(&mut text, record);
     text
+}
+
+/// The last lines for which there is room.
+fn log(text: &mut String, record: &Record) {
+    // A fence is as long as a run in a line may be, and there are two.
+    let room = MOST_BYTES.saturating_sub(text.len() + (32 << 10));
+    let lines = record.log.lines.iter().rev().take(MOST_LINES).map(|it| line(&it.text));
+    let lines = last_within(lines, room);
+    if lines.is_empty() {
+        return;
+    }
+    let earlier = match record.log.lines.len() - lines.len() {
+        0 => String::new(),
+        earlier => format!(", {earlier} earlier ones left out"),
+    };
+    // Longer than any run of the same marks in a line.
+    let longest = lines.iter().map(|line| longest_run(line)).max().unwrap_or_default();
+    let fence = "`".repeat(longest.max(2) + 1);
+    let lines = lines.join("\n");
+    writeln!(text, "\n<details><summary>Last log lines{earlier}</summary>\n\n{fence}text\n{lines}\n{fence}\n\n</details>").ok();
+}
+
+/// The texts that come first, as many as have so many bytes; then they are turned round.
+fn last_within(texts: impl Iterator<Item = String>, mut room: usize) -> Vec<String> {
+    let mut taken: Vec<String> = texts
+        .map_while(|text| {
+            room = room.checked_sub(text.len() + 1)?;
+            Some(text)
+        })
+        .collect();
+    taken.reverse();
+    taken
 }
 
 fn gantt(text: &mut String, record: &Record, axis: Axis) {
@@ -66,6 +96,10 @@ fn gantt(text: &mut String, record: &Record, axis: Axis) {
         left = left.saturating_sub(parts.len());
     }
     text.push_str("```\n");
+    let all = job.phases.len() + job.steps.len() + job.containers.len();
+    if all > MOST_BARS {
+        writeln!(text, "\n{} bars are left out.", all - MOST_BARS).ok();
+    }
 }
 
 fn bar(text: &mut String, part: &Part, axis: Axis) {
@@ -88,9 +122,16 @@ fn table(text: &mut String, table: &Table) {
     writeln!(text, "\n### {}\n", table.title).ok();
     writeln!(text, "| {} |", table.heads.join(" | ")).ok();
     writeln!(text, "|{}", "---|".repeat(table.heads.len())).ok();
-    for row in &table.rows {
+    let written = table.rows.iter().rev().take(MOST_ROWS).map(|row| {
         let cells: Vec<String> = row.iter().map(|(_, cell)| escaped(cell)).collect();
-        writeln!(text, "| {} |", cells.join(" | ")).ok();
+        format!("| {} |", cells.join(" | "))
+    });
+    let rows = last_within(written, MOST_BYTES_OF_ROWS.saturating_sub(text.len()));
+    for row in &rows {
+        writeln!(text, "{row}").ok();
+    }
+    if rows.len() < table.rows.len() {
+        writeln!(text, "\n{} earlier rows are left out.", table.rows.len() - rows.len()).ok();
     }
 }
 

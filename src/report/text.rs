@@ -78,8 +78,10 @@ pub(crate) fn html(text: &str) -> String {
 pub(crate) fn markdown(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {
+        // GitHub makes links of what begins like this, too.
+        let is_host = letter == '.' && has_end(&escaped, "www");
         let is_plain = !letter.is_ascii_punctuation()
-            || matches!(letter, '.' | ',' | '/' | '-' | '(' | ')' | '=' | '%' | '?');
+            || (!is_host && matches!(letter, '.' | ',' | '/' | '-' | '(' | ')' | '=' | '%' | '?'));
         if is_plain {
             escaped.push(letter);
         } else {
@@ -87,6 +89,11 @@ pub(crate) fn markdown(text: &str) -> String {
         }
     }
     escaped
+}
+
+fn has_end(text: &str, end: &str) -> bool {
+    let from = text.len().checked_sub(end.len());
+    from.and_then(|from| text.get(from..)).is_some_and(|last| last.eq_ignore_ascii_case(end))
 }
 
 /// For a name in a mermaid diagram, which has no escapes there: a colon or a semicolon ends a name, `#`
@@ -123,6 +130,7 @@ mod tests {
     fn no_text_is_markup() {
         assert_eq!(html("<a b='c' d=\"e\">&"), "&lt;a b=&#39;c&#39; d=&quot;e&quot;&gt;&amp;");
         assert_eq!(markdown("|`*_[x](y)<b>"), "&#124;&#96;&#42;&#95;&#91;x&#93;(y)&#60;b&#62;");
+        assert_eq!(markdown("WwW.evil.example v1.2"), "WwW&#46;evil.example v1.2");
         assert_eq!(mermaid("title: x; %%{init}%% #35;"), "› title· x· ···init··· ·35·");
         assert!(!mermaid("```\nsection").contains(['`', '\n']));
     }

@@ -120,3 +120,21 @@ fn absurd_times_and_columns_draw_something_bounded() {
     assert!(page.len() < 100_000 && !page.contains("NaN") && !page.contains("inf"), "{page}");
     assert!(markdown(&record).len() < 10_000);
 }
+
+#[test]
+fn a_summary_is_never_larger_than_what_github_shows() {
+    let long = "\u{e0001}".repeat(5000);
+    for name in ["x", long.as_str(), "</script>||||````"] {
+        let mut record = record();
+        let mut part = record.job.steps[0].clone();
+        part.display_name = Some(name.to_owned());
+        record.job.steps = vec![part.clone(); 2000];
+        record.job.containers = vec![part; 2000];
+        record.log.lines = vec![Line { text: name.repeat(10), ..Line::default() }; 2000];
+        record.job.workflow = Some(long.clone());
+        let text = markdown(&record);
+        assert!(text.len() < 1 << 20, "{} bytes", text.len());
+        assert!(text.contains(" earlier rows are left out.") && text.contains("bars are left out"));
+        assert!(text.contains("<summary>Last log lines, ") && text.ends_with("</details>\n"));
+    }
+}
