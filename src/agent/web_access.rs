@@ -110,6 +110,9 @@ impl WebAccess {
             }
         }
         let authorization = self.authorization()?;
+        if authorization.is_some() && is_readable_by_others(&url) {
+            warn(&url);
+        }
         let lookup = |name: &str| std::env::var(name).ok();
         let client =
             WebClient::new(url.clone(), self.ca_file.clone(), authorization, timeout, lookup)?;
@@ -192,6 +195,10 @@ fn parsed(text: &str) -> Result<Uri, Error> {
         let why = "a user name belongs in --user, its password in --password-file";
         return Err(Error::Url { url: String::new(), why });
     }
+    // A query may have a token.
+    if text.contains('?') {
+        return Err(Error::Url { url: String::new(), why: "it has a query" });
+    }
     let url: Uri = text.parse().map_err(|_| wrong("it cannot be read"))?;
     if !matches!(url.scheme_str(), Some("http" | "https")) {
         return Err(wrong("its scheme is neither http nor https"));
@@ -199,10 +206,24 @@ fn parsed(text: &str) -> Result<Uri, Error> {
     if url.host().is_none_or(str::is_empty) {
         return Err(wrong("it has no host"));
     }
-    if url.query().is_some() {
-        return Err(wrong("it has a query"));
-    }
     Ok(url)
+}
+
+/// Whether what is sent there leaves this machine in plain text.
+fn is_readable_by_others(url: &Uri) -> bool {
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    let address = host.parse::<std::net::IpAddr>().ok();
+    let is_here =
+        host.eq_ignore_ascii_case("localhost") || address.is_some_and(|it| it.is_loopback());
+    url.scheme_str() == Some("http") && !is_here
+}
+
+#[expect(clippy::print_stderr, reason = "whoever asks must know before a second time")]
+fn warn(url: &Uri) {
+    eprintln!(
+        "ephemon: {url} has no TLS: whoever is on the way can read the token or password; use https:// or a \
+         port-forward to localhost"
+    );
 }
 
 fn read(path: &Path, flag: &'static str) -> Result<String, Error> {
@@ -250,8 +271,27 @@ mod tests {
             let said = refused(&access, url);
             assert!(said.contains("http://HOST:PORT"), "{url}: {said}");
         }
+        for url in ["https://x/?token=hunter2", "prometheus?token=hunter2"] {
+            let said = refused(&access, url);
+            assert!(said.contains("it has a query") && !said.contains("hunter2"), "{said}");
+        }
         let said = refused(&access, "http://me:hunter2@prometheus:9090");
         assert!(said.contains("--password-file") && !said.contains("hunter2"), "{said}");
+    }
+
+    #[test]
+    fn a_secret_is_readable_without_tls_unless_it_stays_here() {
+        for (url, expected) in [
+            ("http://prometheus:9090", true),
+            ("http://10.0.0.7:9911", true),
+            ("http://localhost.example/", true),
+            ("https://prometheus", false),
+            ("http://localhost:9090", false),
+            ("http://127.0.0.1:9090", false),
+            ("http://[::1]:9090", false),
+        ] {
+            assert_eq!(is_readable_by_others(&url.parse().unwrap()), expected, "{url}");
+        }
     }
 
     #[test]
