@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::amount::Resources;
 use super::job::Kind;
+use super::left_out::LeftOut;
 use super::rule::{Rule, Verdict, least_limit};
 use super::scale_set::ScaleSet;
 use super::usage::Usage;
@@ -66,8 +67,10 @@ pub struct Advice {
     pub rule: Rule,
     /// The price.
     pub price: Option<Price>,
-    /// Jobs that are in no row: still running, or without an end or CPU time.
+    /// Jobs that are in no row: still running, or without a name of their own.
     pub jobs_left_out: u64,
+    /// The same: their steps ran in pods of their own, which runners' requests say nothing about.
+    pub jobs_elsewhere: u64,
     /// Those that waste most first, then those that used most CPU.
     pub rows: Vec<Row>,
     /// By namespace and name.
@@ -91,7 +94,7 @@ impl Advice {
     pub fn new(
         source: Source,
         usages: BTreeMap<Kind, Usage>,
-        jobs_left_out: u64,
+        left_out: LeftOut,
         rule: Rule,
         price: Option<Price>,
     ) -> Self {
@@ -107,7 +110,9 @@ impl Advice {
         let mut rows: Vec<Row> = usages.into_iter().map(row).collect();
         rows.sort_by(|a, b| b.rank().total_cmp(&a.rank()).then_with(|| a.kind.cmp(&b.kind)));
         let scale_sets = scale_sets(&rows);
-        Self { api_version: "v1", source, rule, price, jobs_left_out, rows, scale_sets }
+        let LeftOut { unknown: jobs_left_out, elsewhere: jobs_elsewhere } = left_out;
+        let api_version = "v1";
+        Self { api_version, source, rule, price, jobs_left_out, jobs_elsewhere, rows, scale_sets }
     }
 }
 

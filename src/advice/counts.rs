@@ -3,14 +3,15 @@
 //! An agent keeps counts and histograms of each kind, across restarts, until no job of it came for a
 //! week. There are no single jobs in it, nor what their pods request.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message as _;
 
 use super::amount::Resources;
-use super::job::{Kind, full_name};
+use super::job::{Kind, full_name, runner_of};
+use super::left_out::LeftOut;
+use super::matcher::{Matched, Matcher};
 use super::messages::{Family, Histogram, Metric};
-use super::queries::{Matched, Matcher};
 use super::spread::Spread;
 use super::usage::{Usage, whole};
 
@@ -43,6 +44,8 @@ struct Count {
     timed: f64,
     cpu_seconds: f64,
     oom_kills: Option<f64>,
+    /// Whether a job of it has its steps run in other pods.
+    is_elsewhere: bool,
     memory: Vec<(f64, u64)>,
     limit: Resources,
 }
@@ -96,6 +99,10 @@ impl Counts {
         for metric in of("container_start_time_seconds").filter(of_pod) {
             *containers.entry(place(metric)).or_default() += 1;
         }
+        let runner = |(namespace, pod): &(String, String)| {
+            Some((namespace.clone(), runner_of(pod)?.to_owned()))
+        };
+        let runners: BTreeSet<(String, String)> = containers.keys().filter_map(runner).collect();
         let mut limits: BTreeMap<(String, String), [(usize, f64); 2]> = BTreeMap::new();
         for (name, which) in [("container_cpu_limit_cores", 0), ("container_memory_limit_bytes", 1)]
         {
@@ -109,6 +116,8 @@ impl Counts {
         }
         for metric in of("job_info") {
             let place = place(metric);
+            let is_elsewhere = runner_of(&place.1).is_some() || runners.contains(&place);
+            self.kind(metric).is_elsewhere |= is_elsewhere;
             let (Some(all), Some(found)) = (containers.get(&place), limits.get(&place)) else {
                 continue;
             };
@@ -120,17 +129,20 @@ impl Counts {
         Ok(())
     }
 
-    /// What jobs with all of these labels used, by kind, and how many jobs have no kind of their own.
-    pub fn usages(&self, matchers: &[Matcher]) -> (BTreeMap<Kind, Usage>, u64) {
+    /// What jobs with all of these labels used, by kind, and how many jobs are in no kind, because they
+    /// have none of their own or ran in other pods than their runners'.
+    pub fn usages(&self, matchers: &[Matcher]) -> (BTreeMap<Kind, Usage>, LeftOut) {
         let is_other = |kind: &Kind| {
             [&kind.namespace, &kind.workflow, &kind.job].iter().all(|it| *it == OTHER)
         };
         let (other, known): (Vec<_>, Vec<_>) =
             self.kinds.iter().partition(|(kind, _)| is_other(kind));
         let wanted = known.into_iter().filter(|(kind, _)| matchers.iter().all(|it| it.takes(kind)));
-        let usages = wanted.map(|(kind, count)| (kind.clone(), count.usage()));
+        let (elsewhere, here): (Vec<_>, Vec<_>) = wanted.partition(|(_, count)| count.is_elsewhere);
+        let usages = here.into_iter().map(|(kind, count)| (kind.clone(), count.usage()));
         let usages = usages.filter(|(_, usage)| usage.jobs > 0).collect();
-        (usages, other.into_iter().map(|(_, count)| whole(count.jobs)).sum())
+        let jobs = |of: Vec<(&Kind, &Count)>| of.iter().map(|(_, count)| whole(count.jobs)).sum();
+        (usages, LeftOut { unknown: jobs(other), elsewhere: jobs(elsewhere) })
     }
 
     fn kind(&mut self, metric: &Metric) -> &mut Count {

@@ -2,20 +2,26 @@
 
 use std::collections::BTreeMap;
 
-use super::amount::Resources;
+use super::amount::{Resources, larger};
 use super::answer::Sample;
-use super::job::{JobUse, Kind, full_name, scale_set};
-use super::queries::{Labels, Question};
+use super::job::{JobUse, Kind, full_name, runner_of, scale_set};
+use super::labels::Labels;
+use super::left_out::LeftOut;
+use super::queries::Question;
 
 /// Most pods; of more the rest is counted only.
 const MOST_PODS: usize = 500_000;
 /// The type of the job's own containers where the hook runs jobs.
 const EPHEMERAL: &str = "ephemeral";
 
+/// Of a job with as many scrapes, one of them saw what it needs.
+const ENOUGH_SAMPLES: f64 = 3.0;
+/// The reference hook cuts a runner's name that is at least as long.
+const SHORTEST_CUT: usize = 40;
+
 /// What is known so far.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Gathering {
-    labels: Labels,
     pods: BTreeMap<Key, Pod>,
     left_out: u64,
 }
@@ -28,12 +34,16 @@ type Key = (String, String, String);
 struct Pod {
     kind: Option<Kind>,
     is_over: bool,
+    /// Whether its steps ran in other pods.
+    is_elsewhere: bool,
     /// Of the job's own containers, and of all.
     own: Life,
     all: Life,
     cpu_seconds: Option<f64>,
     working_set: Option<f64>,
     peak: Option<f64>,
+    /// Of the job's own containers.
+    samples: Option<f64>,
     oom_kills: Option<f64>,
     throttled: Option<f64>,
     request: Resources,
@@ -51,23 +61,23 @@ struct Life {
 // === impl Gathering ===
 
 impl Gathering {
-    /// Nothing yet, of series with labels of these names.
-    pub fn new(labels: Labels) -> Self {
-        Self { labels, pods: BTreeMap::new(), left_out: 0 }
-    }
-
-    /// Adds an answer. A window's jobs come first; what is of no known job is left out. A job that
+    /// Adds an answer with labels of these names. A window's jobs come first; what is of no known job is left out. A job that
     /// lived in two windows has the higher of two figures: they only grow.
-    pub fn add(&mut self, question: Question, samples: Vec<Sample>) {
+    pub fn add(&mut self, labels: &Labels, question: Question, samples: Vec<Sample>) {
+        let (namespace, pod) = labels.names();
         for mut sample in samples {
             if matches!(question, Question::KubeRequests | Question::KubeLimits) {
                 self.add_kube(question, &mut sample);
                 continue;
             }
-            let (namespace, pod) = self.labels.names();
             let mut take = |name: &str| sample.labels.remove(name).unwrap_or_default();
             let key = (take(namespace), take(pod), take("cluster"));
-            if question == Question::Jobs {
+            // What has no pod would be one job, whatever it is of.
+            if key.1.is_empty() {
+                self.left_out += u64::from(question == Question::Jobs);
+            } else if question == Question::Elsewhere {
+                self.add_elsewhere(&key);
+            } else if question == Question::Jobs {
                 let (organization, repository) = (take("organization"), take("repository"));
                 let repository = full_name(&organization, &repository);
                 let kind = Kind {
@@ -84,16 +94,36 @@ impl Gathering {
         }
     }
 
-    /// Jobs that are over, with what they used; those that run, or whose end or CPU time is not
-    /// known, are counted by [`Self::left_out`].
+    /// Jobs that are over, with what they used; others are counted by [`Self::left_out`].
     pub fn jobs(&self) -> Vec<JobUse> {
         self.pods.iter().filter_map(|(key, pod)| pod.job(&key.1)).collect()
     }
 
     /// Jobs that are not among [`Self::jobs`].
-    pub fn left_out(&self) -> u64 {
-        let unknown = self.pods.iter().filter(|(key, pod)| pod.job(&key.1).is_none()).count();
-        self.left_out + unknown as u64
+    pub fn left_out(&self) -> LeftOut {
+        let mut left_out = LeftOut { unknown: self.left_out, elsewhere: 0 };
+        for (key, pod) in &self.pods {
+            if pod.is_elsewhere {
+                left_out.elsewhere += 1;
+            } else if pod.job(&key.1).is_none() {
+                left_out.unknown += 1;
+            }
+        }
+        left_out
+    }
+
+    /// A runner whose job this pod is of has nothing of what the job used.
+    fn add_elsewhere(&mut self, (namespace, name, cluster): &Key) {
+        let Some(runner) = runner_of(name) else { return };
+        let from = (namespace.clone(), runner.to_owned(), String::new());
+        let is_cut = runner.len() >= SHORTEST_CUT;
+        for (key, pod) in self.pods.range_mut(from..) {
+            let is_of = key.1 == runner || (is_cut && key.1.starts_with(runner));
+            if key.0 != *namespace || !is_of {
+                return;
+            }
+            pod.is_elsewhere |= key.2 == *cluster;
+        }
     }
 
     fn add_job(&mut self, key: Key, kind: Kind) {
@@ -101,7 +131,11 @@ impl Gathering {
             self.left_out += 1;
             return;
         }
-        let known = &mut self.pods.entry(key).or_default().kind;
+        // On another node than the runner's the agent tells of the job under that pod's name.
+        let is_elsewhere = runner_of(&key.1).is_some();
+        let pod = self.pods.entry(key).or_default();
+        pod.is_elsewhere |= is_elsewhere;
+        let known = &mut pod.kind;
         // What a job is called becomes known little by little.
         let said = |kind: &Kind| {
             [&kind.repository, &kind.workflow, &kind.job].iter().filter(|it| !it.is_empty()).count()
@@ -138,7 +172,12 @@ impl Pod {
         let higher =
             |known: &mut Option<f64>| *known = Some(known.map_or(value, |it| it.max(value)));
         match question {
-            Question::Jobs | Question::KubeRequests | Question::KubeLimits => {}
+            Question::Samples if is_own => higher(&mut self.samples),
+            Question::Jobs
+            | Question::Samples
+            | Question::Elsewhere
+            | Question::KubeRequests
+            | Question::KubeLimits => {}
             Question::Results => self.is_over = true,
             Question::Starts => {
                 let start = |life: &mut Life| {
@@ -166,17 +205,23 @@ impl Pod {
     }
 
     fn job(&self, name: &str) -> Option<JobUse> {
-        let life = if self.own.seconds().is_some() { self.own } else { self.all };
+        let is_known = self.is_over && !self.is_elsewhere;
+        // A runner's own containers wait for a job, nobody knows how long.
+        let is_own = self.own.start.is_some();
+        let is_sampled = is_own && self.samples.is_some_and(|count| count >= ENOUGH_SAMPLES);
+        let memory =
+            if is_sampled { self.working_set } else { larger(self.working_set, self.peak) };
         Some(JobUse {
-            kind: self.kind.clone().filter(|_| self.is_over)?,
+            kind: self.kind.clone().filter(|_| is_known)?,
             scale_set: scale_set(name).map(str::to_owned),
-            start: life.start?,
-            seconds: life.seconds()?,
-            cpu_seconds: self.cpu_seconds?,
-            memory_bytes: self.working_set.or(self.peak),
+            start: self.own.start.or(self.all.start)?,
+            seconds: self.own.seconds(),
+            cpu_seconds: self.cpu_seconds,
+            memory_bytes: memory,
             memory_peak_bytes: self.peak,
             oom_kills: self.oom_kills,
-            throttled: self.throttled,
+            // Ephemeral containers have no quota of their own, and that of the pod has no series.
+            throttled: self.throttled.filter(|_| !is_own),
             request: self.request,
             // What the kernel enforces, else what the spec says.
             limit: Resources {

@@ -32,7 +32,12 @@ pub fn markdown(advice: &Advice) -> String {
 fn escaped(text: &str) -> String {
     let mut escaped = String::new();
     for letter in text.chars() {
-        if letter.is_ascii_punctuation() && !matches!(letter, '.' | ',' | '/' | '-' | '(' | ')') {
+        // GitHub makes a link of `www.`, too.
+        let length = escaped.len();
+        let last = length.checked_sub(3).and_then(|from| escaped.get(from..));
+        let is_host = letter == '.' && last.is_some_and(|it| it.eq_ignore_ascii_case("www"));
+        let is_plain = !is_host && matches!(letter, '.' | ',' | '/' | '-' | '(' | ')');
+        if letter.is_ascii_punctuation() && !is_plain {
             write!(escaped, "&#{};", u32::from(letter)).ok();
         } else {
             escaped.push(letter);
@@ -44,7 +49,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{JobUse, Kind, Price, Resources, Rule, Source, Usage};
+    use crate::{JobUse, Kind, LeftOut, Price, Resources, Rule, Source, Usage};
 
     const HOSTILE: &str = "<img src=x>|`[a](javascript:b)\n```\u{1b}[2J";
 
@@ -61,8 +66,8 @@ mod tests {
             kind: kind.clone(),
             scale_set: Some("arc-set".into()),
             start: f64::from(number),
-            seconds: 1800.0,
-            cpu_seconds: 900.0,
+            seconds: Some(1800.0),
+            cpu_seconds: Some(900.0),
             memory_bytes: Some(gib),
             memory_peak_bytes: Some(gib * 1.5),
             oom_kills: Some(0.0),
@@ -73,7 +78,13 @@ mod tests {
         let jobs: Vec<JobUse> = (0..10).map(job).collect();
         let price = Price { node_per_hour: 1.0, node_cpus: 4.0, node_gib: 16.0 };
         let rule = Rule { min_jobs: 10 };
-        Advice::new(Source::Prometheus, Usage::by_kind(&jobs), 2, rule, Some(price))
+        Advice::new(
+            Source::Prometheus,
+            Usage::by_kind(&jobs),
+            LeftOut { unknown: 2, elsewhere: 3 },
+            rule,
+            Some(price),
+        )
     }
 
     #[test]
@@ -95,6 +106,10 @@ mod tests {
         assert!(text.contains("    # resources:\n    #   requests: { cpu: \"600m\""), "{text}");
         assert!(!text.contains("\n    resources:"), "{text}");
         assert!(text.contains("2 job(s) are left out"), "{text}");
+        assert!(
+            text.contains("3 job(s) are left out: their steps ran in pods of their own"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -112,6 +127,7 @@ mod tests {
         let row = text.lines().find(|line| line.contains("img")).unwrap();
         assert_eq!(row.matches('|').count(), heads(&advice).len() + 1, "{row}");
         assert!(!row.contains('<') && !row.contains('`') && !row.contains('['), "{row}");
+        assert_eq!(escaped("www.evil.example 1.5"), "www&#46;evil.example 1.5");
         // The values are comments and figures, whatever a namespace is called.
         let values = &advice.scale_sets[0].values;
         assert!(values.lines().skip(1).all(|line| !line.contains("img")), "{values}");

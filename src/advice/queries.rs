@@ -4,8 +4,10 @@
 //! what Prometheus loads at once. All answers have one series for each pod, and a runner's pod is one
 //! job.
 
-use std::fmt::Write as _;
 use std::time::Duration;
+
+use super::labels::Labels;
+use super::matcher::Matcher;
 
 /// Containers in containers are in the values of those that they are in.
 const COUNTED: &str = "container_type!=\"nested\"";
@@ -13,52 +15,6 @@ const COUNTED: &str = "container_type!=\"nested\"";
 const OF_POD: &str = "container_type=~\"container|sidecar\"";
 /// Most points of a window at which working sets are added up.
 const MOST_POINTS: u64 = 5760;
-/// Most bytes of a matcher's value.
-const MOST_VALUE_BYTES: usize = 1024;
-
-/// The names that labels have there: `exported_pod` where the scrape renames `pod`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Labels {
-    namespace: &'static str,
-    pod: &'static str,
-    container: &'static str,
-}
-
-/// One label and its value: only such jobs count.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Matcher {
-    pub(crate) label: Matched,
-    pub(crate) value: String,
-}
-
-/// What a matcher is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Matched {
-    Cluster,
-    Namespace,
-    Organization,
-    Repository,
-    Workflow,
-    Job,
-}
-
-/// Why a matcher cannot be read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum MatcherError {
-    /// There is no `=`.
-    #[error("expected LABEL=VALUE, such as repository=octo/hello")]
-    NoValue,
-    /// No label of jobs.
-    #[error(
-        "jobs have no label {0:?}; there are cluster, namespace, organization, repository, workflow \
-         and job"
-    )]
-    NoLabel(String),
-    /// Too long.
-    #[error("a value has at most {MOST_VALUE_BYTES} bytes")]
-    TooLong,
-}
-
 /// What a query's answer is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Question {
@@ -76,6 +32,10 @@ pub enum Question {
     WorkingSet,
     /// The highest memory use of one container.
     Peak,
+    /// How often a scrape found the container running that was found most often, by type.
+    Samples,
+    /// Pods that a runner has its steps run in, by their names.
+    Elsewhere,
     /// Processes killed.
     OomKills,
     /// Share of periods throttled.
@@ -97,84 +57,11 @@ pub struct Queries {
     matchers: Vec<Matcher>,
 }
 
-// === impl Labels ===
-
-impl Labels {
-    /// The family whose labels' names tell.
-    pub const FAMILY: &str = "ephemon_container_start_time_seconds";
-
-    /// By the names of labels that the family's series have; `None` without any series.
-    pub fn of(names: &[String]) -> Option<Self> {
-        let choose = |plain, exported: &'static str| {
-            let has = |name: &str| names.iter().any(|known| known == name);
-            if has(exported) { Some(exported) } else { has(plain).then_some(plain) }
-        };
-        Some(Self {
-            namespace: choose("namespace", "exported_namespace")?,
-            pod: choose("pod", "exported_pod")?,
-            container: choose("container", "exported_container")?,
-        })
-    }
-
-    /// A pod.
-    fn pod(&self) -> String {
-        format!("cluster, {}, {}", self.namespace, self.pod)
-    }
-
-    /// A container.
-    fn container(&self) -> String {
-        format!("{}, {}", self.pod(), self.container)
-    }
-
-    /// The name of the label that has the pod's namespace, and of the one that has its name.
-    pub(crate) fn names(&self) -> (&'static str, &'static str) {
-        (self.namespace, self.pod)
-    }
-}
-
-// === impl Matcher ===
-
-impl Matcher {
-    /// Reads `LABEL=VALUE`.
-    pub fn parse(text: &str) -> Result<Self, MatcherError> {
-        let (label, value) = text.split_once('=').ok_or(MatcherError::NoValue)?;
-        let label = match label.trim() {
-            "cluster" => Matched::Cluster,
-            "namespace" => Matched::Namespace,
-            "organization" => Matched::Organization,
-            "repository" => Matched::Repository,
-            "workflow" => Matched::Workflow,
-            "job" | "job_id" => Matched::Job,
-            other => return Err(MatcherError::NoLabel(other.chars().take(64).collect())),
-        };
-        if value.len() > MOST_VALUE_BYTES {
-            return Err(MatcherError::TooLong);
-        }
-        Ok(Self { label, value: value.to_owned() })
-    }
-
-    fn write(&self, labels: &Labels, to: &mut Vec<String>) {
-        let mut equal = |name: &str, value: &str| to.push(format!("{name}={}", quoted(value)));
-        match (self.label, self.value.split_once('/')) {
-            (Matched::Repository, Some((organization, repository))) => {
-                equal("organization", organization);
-                equal("repository", repository);
-            }
-            (Matched::Repository, None) => equal("repository", &self.value),
-            (Matched::Cluster, _) => equal("cluster", &self.value),
-            (Matched::Namespace, _) => equal(labels.namespace, &self.value),
-            (Matched::Organization, _) => equal("organization", &self.value),
-            (Matched::Workflow, _) => equal("workflow", &self.value),
-            (Matched::Job, _) => equal("job_id", &self.value),
-        }
-    }
-}
-
 // === impl Question ===
 
 impl Question {
     /// All, in the order in which they are asked.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Jobs,
         Self::Results,
         Self::Starts,
@@ -182,6 +69,8 @@ impl Question {
         Self::Cpu,
         Self::WorkingSet,
         Self::Peak,
+        Self::Samples,
+        Self::Elsewhere,
         Self::OomKills,
         Self::Throttled,
         Self::MemoryLimit,
@@ -210,9 +99,9 @@ impl Queries {
         let range = format!("[{seconds}s]");
         let step = seconds.div_ceil(MOST_POINTS).max(1);
         let (pod, container) = (self.labels.pod(), self.labels.container());
-        let of = |family: &str| format!("ephemon_container_{family}{{{COUNTED}}}");
+        let of = |family: &str| self.series(family, COUNTED);
         let highest = |family: &str, matchers: &str| {
-            let series = format!("ephemon_container_{family}{{{matchers}}}");
+            let series = self.series(family, matchers);
             format!("max by ({container}) (max_over_time({series}{range}))")
         };
         let sum = |family: &str, matchers: &str| {
@@ -250,6 +139,12 @@ impl Queries {
             Question::Peak => {
                 format!("max by ({pod}) ({})", highest("memory_peak_bytes", COUNTED))
             }
+            Question::Samples => self.samples(&range),
+            Question::Elsewhere => {
+                let names = format!("{COUNTED}, {}=~\".+-workflow|.+-step-.+\"", self.labels.pod);
+                let series = self.series("start_time_seconds", &names);
+                return format!("max by ({pod}) (max_over_time({series}{range}))");
+            }
             Question::OomKills => {
                 sum("memory_events_total", &format!("{COUNTED}, event=\"oom_kill\""))
             }
@@ -282,6 +177,19 @@ impl Queries {
         format!("({asked}) and on ({pod}) {jobs}")
     }
 
+    /// How often a scrape found each type's most seen container. What is shown of one that ended is not
+    /// one that runs.
+    fn samples(&self, range: &str) -> String {
+        let (pod, all) =
+            (self.labels.pod(), format!("{}, container_type", self.labels.container()));
+        let count = |family| {
+            let series = self.series(family, COUNTED);
+            format!("max by ({all}) (count_over_time({series}{range}))")
+        };
+        let (seen, ended) = (count("memory_working_set_bytes"), count("end_time_seconds"));
+        format!("max by ({pod}, container_type) ({seen} - on ({all}) {ended} or on ({all}) {seen})")
+    }
+
     /// Of kube-state-metrics, which calls pods by the plain names. Its series need not have the
     /// agents' `cluster`.
     fn of_kube(&self, what: &str, range: &str) -> String {
@@ -297,7 +205,7 @@ impl Queries {
     /// The same series by labels of the plain names. They are by the pod or the container already, so no
     /// two become one before they are told apart.
     fn plain(&self, by: &str, series: &str) -> String {
-        let Labels { namespace, pod, container } = self.labels;
+        let Labels { namespace, pod, container, .. } = self.labels;
         let mut series = series.to_owned();
         for (plain, name) in [("namespace", namespace), ("pod", pod), ("container", container)] {
             if plain != name && by.contains(plain) {
@@ -308,9 +216,16 @@ impl Queries {
         format!("max by ({by}) ({series})")
     }
 
+    /// A family of single containers.
+    fn series(&self, family: &str, matchers: &str) -> String {
+        let comma = if self.labels.apart.is_empty() { "" } else { ", " };
+        format!("ephemon_container_{family}{{{matchers}{comma}{}}}", self.labels.apart)
+    }
+
     /// The jobs that are wanted, in a family of single jobs.
     fn jobs(&self, family: &str) -> String {
-        let mut matchers = Vec::new();
+        let apart = Some(self.labels.apart).filter(|it| !it.is_empty());
+        let mut matchers: Vec<String> = apart.map(str::to_owned).into_iter().collect();
         for matcher in &self.matchers {
             matcher.write(&self.labels, &mut matchers);
         }
@@ -322,25 +237,6 @@ impl Queries {
 fn kube_highest(what: &str, range: &str) -> String {
     let family = format!("kube_pod_container_resource_{what}{{resource=~\"cpu|memory\"}}");
     format!("max by (namespace, pod, container, resource) (max_over_time({family}{range}))")
-}
-
-/// As a string of `PromQL`, which escapes as Go does.
-fn quoted(value: &str) -> String {
-    let mut quoted = String::from("\"");
-    for letter in value.chars() {
-        match letter {
-            '"' | '\\' => {
-                quoted.push('\\');
-                quoted.push(letter);
-            }
-            letter if letter.is_control() => {
-                write!(quoted, "\\U{:08x}", u32::from(letter)).ok();
-            }
-            letter => quoted.push(letter),
-        }
-    }
-    quoted.push('"');
-    quoted
 }
 
 #[cfg(test)]

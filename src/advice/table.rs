@@ -6,6 +6,7 @@ use super::advice::{Advice, Row, Source};
 use super::amount::{Resources, cpu_quantity, memory_quantity};
 use super::shown::{self, cores, memory, or_dash};
 use super::spread::Spread;
+use super::usage::Usage;
 
 /// A table, then the values of each scale set.
 pub fn table(advice: &Advice) -> String {
@@ -101,10 +102,32 @@ pub(crate) fn notes(advice: &Advice) -> Vec<String> {
             "Of {few} kind(s) there are fewer than {least} jobs: too few for advice."
         ));
     }
+    let of = |is_so: fn(&Usage) -> bool| advice.rows.iter().filter(|row| is_so(&row.usage)).count();
+    let untimed = of(|usage| usage.cpu_jobs < usage.jobs);
+    if untimed > 0 && advice.source == Source::Prometheus {
+        notes.push(format!(
+            "Of {untimed} kind(s) CPU is not known of all jobs: steps ran in the runner's own container, \
+             whose time has its wait for the job in it, or CPU time is not in Prometheus."
+        ));
+    }
+    let quotas = of(|usage| usage.limit.cpu_cores.is_some() && usage.throttled.is_none());
+    if quotas > 0 {
+        notes.push(format!(
+            "Of {quotas} kind(s) with a CPU limit nobody knows whether it throttled: that of a pod, \
+             under which ephemeral containers run, is not counted."
+        ));
+    }
+    if advice.jobs_elsewhere > 0 {
+        notes.push(format!(
+            "{} job(s) are left out: their steps ran in pods of their own (ARC's kubernetes modes), \
+             which a runner's requests are not for.",
+            advice.jobs_elsewhere
+        ));
+    }
     if advice.jobs_left_out > 0 {
         notes.push(match advice.source {
             Source::Prometheus => format!(
-                "{} job(s) are left out: they run, or their end or CPU time is not in Prometheus.",
+                "{} job(s) are left out: they run, or their end or their pods' names are not in Prometheus.",
                 advice.jobs_left_out
             ),
             Source::Agents => format!(

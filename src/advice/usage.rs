@@ -14,7 +14,7 @@ use super::spread::Spread;
 pub struct Usage {
     /// Jobs that are over.
     pub jobs: u64,
-    /// How long they ran, together.
+    /// How long those ran, together, of which CPU time is known.
     pub hours: f64,
     /// CPUs in use, of all jobs together: their CPU time by their time.
     pub cpu_mean_cores: Option<f64>,
@@ -58,8 +58,8 @@ impl Usage {
 
     fn of(jobs: &[&JobUse]) -> Self {
         let timed = || jobs.iter().filter(|job| job.cpu_cores().is_some());
-        let seconds: f64 = timed().map(|job| job.seconds).sum();
-        let cpu_seconds: f64 = timed().map(|job| job.cpu_seconds).sum();
+        let seconds: f64 = timed().filter_map(|job| job.seconds).sum();
+        let cpu_seconds: f64 = timed().filter_map(|job| job.cpu_seconds).sum();
         let latest = |which: fn(&JobUse) -> Resources| {
             let said = jobs.iter().filter(|job| !which(job).is_empty());
             let latest = said.max_by(|a, b| a.start.total_cmp(&b.start));

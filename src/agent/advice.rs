@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ephemon_advice::{
-    Advice, AnswerError, Counts, CountsError, Gathering, Kind, Labels, Matcher, Price, Queries,
-    Question, Rule, Source, Usage, label_names, markdown, table, vector,
+    Advice, AnswerError, Counts, CountsError, Gathering, Kind, Labels, LeftOut, Matcher, Price,
+    Queries, Question, Rule, Source, Usage, label_names, markdown, table, vector,
 };
 use ephemon_base::{clock, duration};
 use hyper::StatusCode;
@@ -51,8 +51,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "DURATION", default_value = "14d", value_parser = long, conflicts_with = "agents")]
     since: Duration,
 
-    /// Ask Prometheus for so much at a time. Less, if it refuses for too many samples
-    #[arg(long, value_name = "DURATION", default_value = "1d", value_parser = long, conflicts_with = "agents")]
+    /// Ask Prometheus for so much at a time, a day at most. Less, if it refuses for too many samples
+    #[arg(long, value_name = "DURATION", default_value = "1d", value_parser = window, conflicts_with = "agents")]
     window: Duration,
 
     /// Only jobs with this label: cluster, namespace, organization, repository (OWNER/NAME), workflow
@@ -176,15 +176,21 @@ async fn asked(args: &Args, server: &Server) -> Result<Gathering, Error> {
     );
     let url = server.url.to_string();
     let names = ask(server, &path, label_names).await?;
-    let labels = Labels::of(&names).ok_or(Error::NoSeries { url })?;
-    let queries = Queries::new(labels, args.matchers.clone());
-    let mut gathering = Gathering::new(queries.labels().clone());
+    let ways = Labels::of(&names);
+    if ways.is_empty() {
+        return Err(Error::NoSeries { url });
+    }
+    let queries = ways.into_iter().map(|labels| Queries::new(labels, args.matchers.clone()));
+    let queries: Vec<Queries> = queries.collect();
+    let mut gathering = Gathering::default();
     for number in (0..windows).rev() {
         let end = now.saturating_sub(number.saturating_mul(window.as_secs()));
-        for question in Question::ALL {
+        for (queries, question) in queries.iter().flat_map(|it| Question::ALL.map(|one| (it, one)))
+        {
             let query = encoded(&queries.query(question, window));
             let path = format!("/api/v1/query?time={end}&query={query}");
-            gathering.add(question, ask(server, &path, vector).await?);
+            let samples = ask(server, &path, vector).await?;
+            gathering.add(queries.labels(), question, samples);
         }
     }
     Ok(gathering)
@@ -213,7 +219,7 @@ fn is_denied(status: StatusCode) -> bool {
 }
 
 /// What agents have counted.
-async fn counted(args: &Args) -> Result<(BTreeMap<Kind, Usage>, u64), Error> {
+async fn counted(args: &Args) -> Result<(BTreeMap<Kind, Usage>, LeftOut), Error> {
     let mut counts = Counts::default();
     for url in &args.agents {
         let url = url.trim_end_matches('/').trim_end_matches("/metrics");
@@ -251,6 +257,12 @@ fn long(text: &str) -> Result<Duration, String> {
     };
     let enough = parsed.filter(|it| *it >= Duration::from_secs(1));
     enough.ok_or_else(|| "expected at least a second, such as 14d, 2w, 36h, 30m".to_owned())
+}
+
+/// Of a longer one not every scrape would be looked at.
+fn window(text: &str) -> Result<Duration, String> {
+    let at_most = |it: &Duration| *it <= Duration::from_hours(24);
+    long(text).ok().filter(at_most).ok_or_else(|| "expected 1s to 1d, such as 6h".to_owned())
 }
 
 fn positive(text: &str) -> Result<f64, String> {
@@ -295,6 +307,7 @@ mod tests {
             &["--agent", "http://a", "--since", "1d"],
             &["--prometheus", "http://x", "--node-price", "1"],
             &["--prometheus", "http://x", "--node-cpus", "1"],
+            &["--prometheus", "http://x", "--window", "25h"],
             &["--prometheus", "http://x", "--match", "colour=blue"],
             &["--prometheus", "http://x", "--user", "me"],
             &[

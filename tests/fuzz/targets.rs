@@ -1,5 +1,6 @@
 //! What must hold of any bytes at all, by who sends them: for the fuzzer and for the tests.
 
+mod advice;
 mod collector;
 mod commands;
 mod hook;
@@ -14,7 +15,7 @@ mod runtime;
 pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// All of them. The name is also that of its directory of seeds.
-pub(crate) const ALL: [Target; 13] = [
+pub(crate) const ALL: [Target; 14] = [
     // From a container's log.
     ("line", logs::line),
     ("follower", logs::follower),
@@ -35,6 +36,8 @@ pub(crate) const ALL: [Target; 13] = [
     ("runtime", runtime::runtime),
     // From a collector.
     ("collector", collector::collector),
+    // From Prometheus, and from what claims to be an agent.
+    ("advice", advice::advice),
 ];
 
 /// The first line, and the rest.

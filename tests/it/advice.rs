@@ -74,13 +74,18 @@ fn what_twelve_jobs_used_becomes_requests_and_limits() {
         assert_eq!(hostile["kind"]["workflow"], HOSTILE_TEXT);
         assert_eq!(hostile["verdict"]["request"], Value::Null, "two jobs are too few");
         assert_eq!(hostile["verdict"]["risk"], "killed");
+        let limits = |row: &Value| row["usage"]["limit"]["memoryBytes"].clone();
+        assert_near(&limits(row), 8.0 * GIB);
+        assert_eq!(limits(hostile), Value::Null, "one of its containers has no limit");
+        assert_eq!(advice["jobsElsewhere"], 1);
+        assert_eq!(advice["jobsLeftOut"], 0);
         let values = advice["scaleSets"][0]["values"].as_str().unwrap();
         let values: Value = serde_saphyr::from_str(values).unwrap();
         let pod = &values["template"]["spec"];
         let runner = &pod["containers"][0]["resources"];
         assert_eq!((&runner["requests"]["cpu"], &pod["resources"]), (&"800m".into(), &Value::Null));
-        // The hostile kind runs under 8 GiB, and of it nothing better is known.
-        assert_eq!(runner["limits"]["memory"], "8Gi");
+        // The kernel's peak and a fifth, which the hostile kind needs, too.
+        assert_eq!(runner["limits"]["memory"], "1920Mi");
 
         let matched = format!("workflow={HOSTILE_TEXT}");
         let line = ["--prometheus", &url, "--since", "10m", "--min-jobs", "1", "--match", &matched];
@@ -206,10 +211,27 @@ fn made_up(are_over: bool) -> String {
             writeln!(text, "ephemon_container_end_time_seconds{{{own}}} {}", start + 100.0)
                 .unwrap();
         }
+        if is_hostile {
+            let dind = format!("{pod},container=\"dind\",container_type=\"sidecar\"");
+            writeln!(text, "ephemon_container_start_time_seconds{{{dind}}} {start}").unwrap();
+        }
         for (resource, value) in [("cpu", 2.0), ("memory", 4.0 * GIB)] {
             let labels = format!("{pod},container=\"runner\",resource=\"{resource}\"");
             writeln!(text, "kube_pod_container_resource_requests{{{labels}}} {value}").unwrap();
         }
+    }
+    // One by the reference hook: what its job uses is in another pod.
+    let kind = "organization=\"octo\",repository=\"hello\",workflow=\"CI\",job_id=\"build\"";
+    for pod in ["big-abcde-runner-other", "big-abcde-runner-other-workflow"] {
+        let container = "container=\"x\",container_type=\"container\"";
+        let pod = format!("namespace=\"ci\",pod=\"{pod}\"");
+        writeln!(text, "ephemon_container_start_time_seconds{{{pod},{container}}} 1.79e9").unwrap();
+    }
+    let runner = "namespace=\"ci\",pod=\"big-abcde-runner-other\"";
+    writeln!(text, "ephemon_job_info{{{runner},{kind}}} 1").unwrap();
+    if are_over {
+        let info = "ephemon_job_result_info";
+        writeln!(text, "{info}{{{runner},{kind},result=\"success\"}} 1").unwrap();
     }
     writeln!(text, "made_up_at {now}").unwrap();
     text

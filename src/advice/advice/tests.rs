@@ -25,7 +25,8 @@ fn usage(jobs: u64, cores: f64, gib: f64, limit: (Option<f64>, Option<f64>)) -> 
 fn set(kinds: &[Usage]) -> (Option<f64>, Option<f64>, Option<f64>) {
     let kind = |number: usize| Kind { job: number.to_string(), ..Kind::default() };
     let usages = kinds.iter().enumerate().map(|(number, it)| (kind(number), it.clone())).collect();
-    let advice = Advice::new(Source::Prometheus, usages, 0, Rule { min_jobs: 10 }, None);
+    let advice =
+        Advice::new(Source::Prometheus, usages, LeftOut::default(), Rule { min_jobs: 10 }, None);
     let [set] = advice.scale_sets.as_slice() else { panic!("{advice:?}") };
     (set.request.cpu_cores, set.limit.cpu_cores, set.limit.memory_bytes.map(|it| it / GIB))
 }

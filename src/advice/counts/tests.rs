@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::messages::{BucketSpan, LabelPair, Single};
-use crate::{Advice, Rule, Source};
+use crate::{Advice, LeftOut, Rule, Source};
 
 fn labels(labels: &[(&str, &str)]) -> Vec<LabelPair> {
     let pair = |&(name, value): &(&str, &str)| LabelPair {
@@ -84,7 +84,7 @@ fn the_counts_of_several_agents_add_up() {
     counts.add(&page).unwrap();
     counts.add(&page).unwrap();
     let (usages, other) = counts.usages(&[]);
-    assert_eq!((usages.len(), other), (1, 0));
+    assert_eq!((usages.len(), other), (1, LeftOut::default()));
     let (kind, usage) = usages.first_key_value().unwrap();
     assert_eq!((kind.repository.as_str(), kind.job.as_str()), ("o/r", "j"));
     assert_eq!((usage.jobs, usage.hours, usage.oom_kills), (20, 1.0, Some(2)));
@@ -97,7 +97,8 @@ fn the_counts_of_several_agents_add_up() {
     assert_eq!(usage.limit, limit, "one container without a quota may use all CPUs");
     // One container is less than its pod: nothing about memory follows.
     let usages = [(kind.clone(), usage.clone())].into();
-    let advice = Advice::new(Source::Agents, usages, 0, Rule { min_jobs: 10 }, None);
+    let advice =
+        Advice::new(Source::Agents, usages, LeftOut::default(), Rule { min_jobs: 10 }, None);
     let verdict = &advice.rows[0].verdict;
     assert_eq!((verdict.limit, verdict.request.unwrap().memory_bytes), (None, None));
     let values = &advice.scale_sets[0].values;
@@ -109,6 +110,29 @@ fn the_counts_of_several_agents_add_up() {
 }
 
 #[test]
+fn a_kind_whose_steps_run_in_other_pods_has_no_usage() {
+    for (runner, other, elsewhere) in
+        [("r", "r-workflow", 3), ("r-workflow", "x", 3), ("r", "q-workflow", 0)]
+    {
+        let container = |pod| Metric {
+            label: labels(&[("namespace", "ci"), ("pod", pod), ("container_type", "container")]),
+            gauge: Some(Single { value: Some(1.0) }),
+            ..Metric::default()
+        };
+        let page = page(vec![
+            ("job_completed_total", vec![counter(&[], 3.0)]),
+            ("container_start_time_seconds", vec![container(runner), container(other)]),
+            ("job_info", vec![counter(&[("pod", runner)], 1.0)]),
+        ]);
+        let mut counts = Counts::default();
+        counts.add(&page).unwrap();
+        let (usages, left_out) = counts.usages(&[]);
+        assert_eq!(usages.len(), usize::from(elsewhere == 0), "{runner} {other}");
+        assert_eq!(left_out, LeftOut { unknown: 0, elsewhere }, "{runner} {other}");
+    }
+}
+
+#[test]
 fn what_is_no_page_of_an_agent_is_said_so() {
     let mut counts = Counts::default();
     assert!(matches!(counts.add(b"# HELP x"), Err(CountsError::Broken(_))));
@@ -117,7 +141,8 @@ fn what_is_no_page_of_an_agent_is_said_so() {
     let mut metric = counter(&[], 7.0);
     metric.label = labels(&other);
     counts.add(&page(vec![("job_completed_total", vec![metric])])).unwrap();
-    assert_eq!((counts.usages(&[]).0.len(), counts.usages(&[]).1), (0, 7));
+    let left_out = LeftOut { unknown: 7, elsewhere: 0 };
+    assert_eq!((counts.usages(&[]).0.len(), counts.usages(&[]).1), (0, left_out));
 }
 
 proptest! {
