@@ -57,7 +57,7 @@ pub(super) async fn run(
         action.next = None;
         // The kubelet can start the next one while this one runs.
         let step = action.in_standby(container, &turn.view, signals);
-        (result, ()) = futures_util::join!(step, standby::follow(call, next));
+        result = standby::beside(call, &api, next, step).await;
     }
     let result = match result {
         Ok(Some(outcome)) => Ok(outcome),
@@ -69,6 +69,11 @@ pub(super) async fn run(
             standby::release(call, action.next);
             action.next = None;
             action.run(Some(&error), signals).await
+        }
+        Err(error) => {
+            // Nothing was asked for, and the place is for another.
+            standby::release(call, action.next);
+            Err(error)
         }
         result => result,
     }
@@ -220,14 +225,11 @@ impl Action<'_> {
         let (call, api) = (self.call, self.api);
         let (line, took) = self.ready(planned, news, signals).await?;
         let names = [planned.name()];
-        let beside = async {
-            futures_util::join!(
-                pulls::note_early(call, api, took, &names),
-                standby::follow(call, self.next)
-            );
+        let step = async {
+            let noted = pulls::note_early(call, api, took, &names);
+            futures_util::join!(run_by(call, planned, line, signals), noted).0
         };
-        let (outcome, ()) = futures_util::join!(run_by(call, planned, line, signals), beside);
-        outcome
+        standby::beside(call, api, self.next, step).await
     }
 
     /// Waits until the container's init can be used; and for how long that took.

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use super::api::{self, Api};
 use super::call::{Call, Error};
+use super::console::quote;
 use super::fallback::{self, Kept};
 use super::launch::{self, PodWatch};
 use super::pod_view::PodView;
@@ -58,6 +59,15 @@ pub(super) async fn run(call: &Call<'_>, asked: &PrepareJob) -> Result<Response,
     }
     workspace::open_to_all(call.settings);
     let api = Api::new(call.settings).await?;
+    // An earlier job's says nothing of this one.
+    standby::drop_book(call.settings);
+    if let Some(text) = &call.settings.standby_ignored {
+        call.console.warning(&format!(
+            "EPHEMON_STANDBY is {}, which is no number: {} containers may stand by",
+            quote(text),
+            call.settings.standby
+        ));
+    }
     let began = Clock::now();
     let pod = api.pod().await?;
     let view = PodView::of(&pod);
@@ -94,6 +104,9 @@ pub(super) async fn run(call: &Call<'_>, asked: &PrepareJob) -> Result<Response,
     let standby = async {
         // Where the job's init does not run, that of its actions may not either.
         if !matches!(made, Some(JobContainer::Kept(_))) {
+            let mut view = view.clone();
+            let own = plan.all().chain(&plan.network).map(|planned| planned.name().to_owned());
+            view.containers.extend(own.chain(prepare.late.get().cloned()));
             standby::begin(call, &api, &template, (&view, &token), uses).await;
         }
     };

@@ -45,6 +45,8 @@ pub(super) struct Settings {
     pub(super) template: Option<PathBuf>,
     /// `EPHEMON_STANDBY`: how many containers may wait for container actions; 0 for none.
     pub(super) standby: usize,
+    /// Its text, if that says nothing of the kind.
+    pub(super) standby_ignored: Option<String>,
     /// `EPHEMON_ALLOW_PRIVILEGED`: whether workflows may request privileges.
     pub(super) allow_privileged: bool,
     /// The step's summary file, if `EPHEMON_STEP_SUMMARY` is set.
@@ -114,6 +116,7 @@ impl Settings {
             .iter()
             .filter_map(|(theirs, ours)| get(theirs).map(|value| (*ours, value)))
             .collect();
+        let standby = get("EPHEMON_STANDBY").map_or(Some(STANDBY), |text| standby(&text));
         Self {
             pod: get("ACTIONS_RUNNER_POD_NAME").or_else(|| get("HOSTNAME")),
             namespace: get("ACTIONS_RUNNER_KUBERNETES_NAMESPACE"),
@@ -125,9 +128,8 @@ impl Settings {
             template: get("EPHEMON_HOOK_TEMPLATE")
                 .or_else(|| get("ACTIONS_RUNNER_CONTAINER_HOOK_TEMPLATE"))
                 .map(PathBuf::from),
-            standby: get("EPHEMON_STANDBY")
-                .and_then(|count| count.trim().parse().ok())
-                .map_or(STANDBY, |count: usize| count.min(STANDBY_MAX)),
+            standby: standby.unwrap_or(STANDBY),
+            standby_ignored: get("EPHEMON_STANDBY").filter(|_| standby.is_none()),
             allow_privileged: yes("EPHEMON_ALLOW_PRIVILEGED"),
             summary: get("GITHUB_STEP_SUMMARY")
                 .filter(|_| yes("EPHEMON_STEP_SUMMARY"))
@@ -166,6 +168,15 @@ impl Settings {
         } else {
             format!("{}/{below}", mount::WORK)
         })
+    }
+}
+
+/// A number, or a word for one.
+fn standby(text: &str) -> Option<usize> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "false" | "off" | "no" | "none" => Some(0),
+        "true" | "on" | "yes" => Some(STANDBY),
+        count => count.parse().ok().map(|count: usize| count.min(STANDBY_MAX)),
     }
 }
 
@@ -209,6 +220,12 @@ mod tests {
         for (text, count) in [("0", 0), (" 7 ", 7), ("1000", 32), ("many", 2), ("-1", 2)] {
             assert_eq!(settings(&[("EPHEMON_STANDBY", text)]).standby, count, "{text}");
         }
+        for (text, count) in [("false", 0), ("Off", 0), ("no", 0), ("true", 2)] {
+            let settings = settings(&[("EPHEMON_STANDBY", text)]);
+            assert_eq!((settings.standby, settings.standby_ignored), (count, None), "{text}");
+        }
+        let settings = settings(&[("EPHEMON_STANDBY", "many")]);
+        assert_eq!(settings.standby_ignored.as_deref(), Some("many"));
     }
 
     #[test]

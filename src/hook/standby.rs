@@ -13,14 +13,14 @@ mod step;
 mod store;
 mod uses;
 
-use std::time::Duration;
+use std::time::{Duration, Instant as Clock};
 
 use ephemon_base::clock::now_ns;
 use ephemon_contract::{Record, Token};
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::api::Api;
+use super::api::{self, Api};
 use super::call::Call;
 use super::names::Names;
 use super::pod_view::PodView;
@@ -33,9 +33,13 @@ use book::Book;
 use store::Store;
 pub(super) use uses::Uses;
 
+/// How long the runner's files are read; the kubelet starts the job's containers meanwhile.
+const LOOK_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long the API server may take to accept a standby container: a call waits for it at most so
 /// long.
 const ADD_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a step that is over waits for the one of a later step.
+const MOMENT: Duration = Duration::from_millis(250);
 /// How long the end waits for a container that has just started, and how often it looks.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(1);
 const RETRY_INTERVAL: Duration = Duration::from_millis(20);
@@ -59,7 +63,8 @@ pub(super) async fn look(settings: &Settings) -> Uses {
     }
     let settings = settings.clone();
     // Reads files while the kubelet works. If it panics, there is nothing to stand by for.
-    tokio::task::spawn_blocking(move || Uses::of(&settings)).await.unwrap_or_default()
+    let look = move || Uses::of(&settings, Clock::now() + LOOK_TIMEOUT);
+    tokio::task::spawn_blocking(look).await.unwrap_or_default()
 }
 
 /// Adds the first standby containers of a job whose own containers are ready. Neither waits for them
@@ -120,22 +125,34 @@ pub(super) fn turn(
     }
 }
 
-/// Adds the container that stands by for a later step, if there is to be one.
-pub(super) async fn follow(call: &Call<'_>, next: Option<&Planned>) {
-    let (Some(next), Some(store)) = (next, Store::of(call.settings)) else { return };
-    match Api::new(call.settings).await {
-        Ok(api) => add(call, &api, &store, &[next]).await,
-        Err(error) => {
-            call.console.debug(&format!("no container stands by: {error}"));
-            forget(&store, &[next]);
+/// Runs a step while the container that stands by for a later one is added, if there is to be one.
+/// The step ends when it ends: a slow API server may take a moment more, no longer.
+pub(super) async fn beside<T>(
+    call: &Call<'_>,
+    api: &Api,
+    next: Option<&Planned>,
+    step: impl Future<Output = T>,
+) -> T {
+    let (Some(next), Some(store)) = (next, Store::of(call.settings)) else { return step.await };
+    let next = [next];
+    let mut follow = Box::pin(add(call, api, &store, &next));
+    let mut step = Box::pin(step);
+    tokio::select! {
+        biased;
+        result = &mut step => {
+            if timeout(MOMENT, follow).await.is_err() {
+                doubt(&store, &next);
+            }
+            result
         }
+        () = &mut follow => step.await,
     }
 }
 
-/// Gives up a container that was to be added, and was not.
+/// Gives up a container that was to be added, and perhaps was not.
 pub(super) fn release(call: &Call<'_>, next: Option<&Planned>) {
     if let (Some(next), Some(store)) = (next, Store::of(call.settings)) {
-        forget(&store, &[next]);
+        doubt(&store, &[next]);
     }
 }
 
@@ -182,41 +199,79 @@ pub(super) fn drop_book(settings: &Settings) {
 }
 
 async fn add(call: &Call<'_>, api: &Api, store: &Store, all: &[&Planned]) {
-    if all.is_empty() {
-        return;
-    }
-    let at_ns = now_ns();
-    let specs: Vec<_> = all.iter().map(|planned| &planned.spec).collect();
-    match timeout(ADD_TIMEOUT, api.add(&specs)).await {
-        Ok(Ok(_)) => {
-            for planned in all {
-                call.record(&Record::HookLaunched {
-                    at_ns,
-                    container: planned.name().to_owned(),
-                    image: Record::text(&planned.image),
-                    running_at_ns: None,
-                });
-            }
-            let names: Vec<&str> = all.iter().map(|planned| planned.name()).collect();
-            // If it cannot be written, no step takes them, and the job's end ends them.
-            drop(store.with(|book| book.asked(&names)));
-        }
-        Ok(Err(error)) => {
-            call.console.debug(&format!("no container stands by for actions: {error}"));
-            forget(store, all);
-        }
-        // They may exist: no step takes them, and the job's end ends them.
-        Err(_) => {
-            call.console.debug("no container stands by for actions: the API server is too slow");
-        }
+    if !all.is_empty() && timeout(ADD_TIMEOUT, ask(call, api, store, all)).await.is_err() {
+        call.console.debug("no container stands by for actions: the API server is too slow");
+        doubt(store, all);
     }
 }
 
-fn forget(store: &Store, all: &[&Planned]) {
-    for planned in all {
-        // What stays in the book counts against the bound, no more.
-        drop(store.with(|book| book.forget(planned.name())));
+/// Asks for all in one patch. What a policy refuses, as an image that it does not allow, must not
+/// keep out the others: then for each by itself.
+async fn ask(call: &Call<'_>, api: &Api, store: &Store, all: &[&Planned]) {
+    match ask_once(call, api, store, all).await {
+        Err(error) if is_final(&error) && all.len() > 1 => {
+            for planned in all {
+                if let Err(error) = ask_once(call, api, store, &[planned]).await {
+                    refused(call, store, planned, &error);
+                }
+            }
+        }
+        Err(error) => {
+            for planned in all {
+                refused(call, store, planned, &error);
+            }
+        }
+        Ok(()) => {}
     }
+}
+
+async fn ask_once(
+    call: &Call<'_>,
+    api: &Api,
+    store: &Store,
+    all: &[&Planned],
+) -> Result<(), api::Error> {
+    let at_ns = now_ns();
+    let specs: Vec<_> = all.iter().map(|planned| &planned.spec).collect();
+    api.add(&specs).await?;
+    for planned in all {
+        call.record(&Record::HookLaunched {
+            at_ns,
+            container: planned.name().to_owned(),
+            image: Record::text(&planned.image),
+            running_at_ns: None,
+        });
+    }
+    let names: Vec<&str> = all.iter().map(|planned| planned.name()).collect();
+    // If it cannot be written, no step takes them, and the job's end ends them.
+    drop(store.with(|book| book.asked(&names)));
+    Ok(())
+}
+
+fn refused(call: &Call<'_>, store: &Store, planned: &Planned, error: &api::Error) {
+    let (image, name) = (&planned.image, planned.name());
+    call.console.debug(&format!("no container of {image} stands by for actions: {error}"));
+    // What stays in the book counts against the bound, no more.
+    drop(store.with(|book| match error {
+        error if error.is_name_taken() => book.forget(name),
+        error if is_final(error) => book.refuse(name),
+        // It may exist.
+        _ => book.doubt(name),
+    }));
+}
+
+/// Whether the API server will not accept the same another time.
+fn is_final(error: &api::Error) -> bool {
+    matches!(error, api::Error::Refused { code: 400 | 403 | 422, .. })
+}
+
+/// They may exist: no step takes them, and the job's end ends them.
+fn doubt(store: &Store, all: &[&Planned]) {
+    drop(store.with(|book| {
+        for planned in all {
+            book.doubt(planned.name());
+        }
+    }));
 }
 
 /// Plans the containers of steps to come.

@@ -27,6 +27,8 @@ pub(super) struct Book {
     waiting: Vec<Waiting>,
     /// Containers that no further step takes, and that may still wait.
     given: Vec<String>,
+    /// Images for which the API server accepts no container.
+    refused: Vec<String>,
     /// Names that were given away.
     used: Vec<String>,
     /// The job's end has begun: no more are made.
@@ -54,6 +56,7 @@ impl Book {
             learnt: Vec::new(),
             waiting: Vec::new(),
             given: Vec::new(),
+            refused: Vec::new(),
             used: Vec::new(),
             closed: false,
         }
@@ -121,7 +124,7 @@ impl Book {
             _ => true,
         };
         let mut coming = self.expected.iter().chain(&self.learnt);
-        coming.find(|image| is_missing(image)).cloned()
+        coming.find(|image| !self.refused.contains(image) && is_missing(image)).cloned()
     }
 
     /// Names that a new container must not have.
@@ -145,10 +148,29 @@ impl Book {
 
     /// Removes one that does not come to be. Its name is not tried again.
     pub(super) fn forget(&mut self, container: &str) {
-        if let Some(at) = self.waiting.iter().position(|one| one.container == container) {
-            let one = self.waiting.remove(at);
+        let one = self.unasked(container);
+        self.used.extend(one.map(|one| one.container));
+    }
+
+    /// Removes one that the API server does not accept, nor another of its image.
+    pub(super) fn refuse(&mut self, container: &str) {
+        if let Some(one) = self.unasked(container) {
             self.used.push(one.container);
+            if !self.refused.contains(&one.image) {
+                self.refused.push(one.image);
+            }
         }
+    }
+
+    /// Removes one that may have come to be, or may not: no step takes it.
+    pub(super) fn doubt(&mut self, container: &str) {
+        let one = self.unasked(container);
+        self.given.extend(one.map(|one| one.container));
+    }
+
+    fn unasked(&mut self, container: &str) -> Option<Waiting> {
+        let is_it = |one: &Waiting| !one.asked && one.container == container;
+        self.waiting.iter().position(is_it).map(|at| self.waiting.remove(at))
     }
 
     /// All that wait, or may, also for a step that was killed before it came to them; from now on

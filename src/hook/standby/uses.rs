@@ -8,6 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::Instant;
 
 use ephemon_contract::plain_file;
 
@@ -21,6 +22,8 @@ const MANIFESTS: [&str; 2] = ["action.yml", "action.yaml"];
 /// Most manifests that are read, and most bytes of each.
 const MANIFESTS_MAX: usize = 128;
 const MANIFEST_BYTES_MAX: u64 = 256 * 1024;
+/// Most bytes of all of them.
+const BYTES_MAX: u64 = 2 * 1024 * 1024;
 /// How deep composite actions can be (actions/runner, `Constants.CompositeActionsMaxDepth`).
 const DEPTH_MAX: usize = 10;
 /// Most uses that are looked for.
@@ -53,6 +56,8 @@ pub(super) struct Use {
 struct Actions {
     root: File,
     left: Cell<usize>,
+    bytes: Cell<u64>,
+    until: Instant,
 }
 
 /// Collects uses by the stages in which the runner runs them.
@@ -66,10 +71,10 @@ struct Stages {
 // === impl Uses ===
 
 impl Uses {
-    /// Looks for them. What cannot be read is left out.
-    pub(super) fn of(settings: &Settings) -> Self {
+    /// Looks for them. What cannot be read, or not in time, is left out.
+    pub(super) fn of(settings: &Settings, until: Instant) -> Self {
         let actions = settings.work.as_deref().map(|work| work.join("_actions"));
-        let actions = actions.as_deref().and_then(Actions::open);
+        let actions = actions.as_deref().and_then(|path| Actions::open(path, until));
         match (message::steps(settings), &actions) {
             (Some(steps), actions) => {
                 let mut stages = Stages::default();
@@ -145,21 +150,26 @@ impl Stages {
 // === impl Actions ===
 
 impl Actions {
-    fn open(directory: &Path) -> Option<Self> {
+    fn open(directory: &Path, until: Instant) -> Option<Self> {
         let flags = rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::NOFOLLOW;
         let mut how = OpenOptions::new();
         how.read(true).custom_flags(flags.bits().cast_signed());
-        Some(Self { root: how.open(directory).ok()?, left: Cell::new(MANIFESTS_MAX) })
+        let (left, bytes) = (Cell::new(MANIFESTS_MAX), Cell::new(BYTES_MAX));
+        Some(Self { root: how.open(directory).ok()?, left, bytes, until })
     }
 
     /// What runs an action, by its path below the directory of actions. A link in it leads nowhere
     /// else.
     fn manifest(&self, path: &str) -> Option<Manifest> {
         self.left.set(self.left.get().checked_sub(1)?);
+        if Instant::now() >= self.until {
+            return None;
+        }
         let open = |name| plain_file::read_in_root(&self.root, &format!("{path}/{name}")).ok();
         let file = MANIFESTS.into_iter().find_map(open)?;
         let mut text = String::new();
         let read = file.take(MANIFEST_BYTES_MAX + 1).read_to_string(&mut text).ok()?;
+        self.bytes.set(self.bytes.get().checked_sub(read as u64)?);
         (read as u64 <= MANIFEST_BYTES_MAX).then(|| Manifest::parse(&text))?
     }
 

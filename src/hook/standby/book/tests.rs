@@ -114,6 +114,37 @@ fn no_name_is_given_twice_and_what_never_came_to_be_is_not_in_the_way() {
 }
 
 #[test]
+fn what_may_exist_and_what_a_step_has_are_ended_with_the_job() {
+    let mut book = book(2, &["a", "a", "b"], true);
+    let mut made = 0;
+    fill(&mut book, &mut made);
+    assert_eq!(book.take("a", &shape("a")).as_deref(), Some("a-1"));
+    assert_eq!(book.take("a", &shape("a")).as_deref(), Some("a-2"));
+    book.used("a");
+    book.used("a");
+    book.settle("a-1");
+    book.reserve("b-1", "b", shape("b"));
+    book.doubt("b-1");
+    assert_eq!(book.missing().as_deref(), Some("b"), "it takes no place");
+    let names: Vec<String> = book.names().collect();
+    assert_eq!(names, ["standby", "a-2", "b-1", "a-1"]);
+    assert_eq!(book.close(), ["a-2", "b-1"]);
+}
+
+#[test]
+fn what_is_refused_is_not_asked_for_again_and_keeps_nothing_else_out() {
+    let mut book = book(1, &["a", "a", "b"], true);
+    book.reserve("one", "a", shape("a"));
+    book.refuse("one");
+    assert_eq!(fill(&mut book, &mut 0), ["b"]);
+    // What exists cannot be refused.
+    book.refuse("b-1");
+    book.forget("b-1");
+    book.doubt("b-1");
+    assert_eq!(book.close(), ["b-1"]);
+}
+
+#[test]
 fn what_is_kept_is_bounded() {
     let many: Vec<String> = (0..1000).map(|n| format!("i-{n}")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -12,6 +13,10 @@ fn settings(root: &TempDir) -> Settings {
     let temp = root.path().join("_work/_temp");
     let temp = temp.to_str().unwrap().to_owned();
     Settings::from_env(|name| (name == "RUNNER_TEMP").then(|| temp.clone()))
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_mins(1)
 }
 
 fn docker(image: &str, rest: &str) -> String {
@@ -36,7 +41,7 @@ fn runner(actions: &[(&str, &str)], steps: Option<&Value>) -> TempDir {
 }
 
 fn found(root: &TempDir) -> (Vec<(String, bool)>, bool) {
-    let uses = Uses::of(&settings(root));
+    let uses = Uses::of(&settings(root), soon());
     (uses.list.into_iter().map(|one| (one.image, one.entry_point)).collect(), uses.is_counted)
 }
 
@@ -131,6 +136,18 @@ fn hostile_files_lead_nowhere_and_cost_little() {
 #[test]
 fn a_runner_without_actions_has_no_uses() {
     let root = tempfile::tempdir().unwrap();
-    assert_eq!(Uses::of(&settings(&root)), Uses::default());
-    assert_eq!(Uses::of(&Settings::from_env(|_| None)), Uses::default());
+    assert_eq!(Uses::of(&settings(&root), soon()), Uses::default());
+    assert_eq!(Uses::of(&Settings::from_env(|_| None), soon()), Uses::default());
+}
+
+#[test]
+fn only_so_much_is_read_and_only_for_so_long() {
+    let filler = format!("{}\n# {}", docker("a", ", entrypoint: x"), "x".repeat(250 * 1024));
+    let names: Vec<String> = (0..20).map(|n| format!("o/a{n}/v1")).collect();
+    let actions: Vec<(&str, &str)> =
+        names.iter().map(|name| (name.as_str(), filler.as_str())).collect();
+    let steps: Vec<Value> = (0..20).map(|n| action(&format!("o/a{n}"))).collect();
+    let root = runner(&actions, Some(&json!(steps)));
+    assert_eq!(found(&root).0.len(), 8);
+    assert_eq!(Uses::of(&settings(&root), Instant::now()).list, []);
 }
