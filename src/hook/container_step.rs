@@ -73,6 +73,9 @@ pub(super) async fn run(
         Err(error) => {
             // Nothing was asked for, and the place is for another.
             standby::release(call, action.next);
+            if let Some(turn) = &turn {
+                standby::unlearn(call, turn);
+            }
             Err(error)
         }
         result => result,

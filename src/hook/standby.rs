@@ -49,6 +49,8 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 pub(super) struct Turn {
     /// The pod, as it was when the job was prepared: what a spec depends on does not change.
     pub(super) view: PodView,
+    /// What the step runs in.
+    pub(super) image: String,
     /// The container that the step has taken.
     pub(super) container: Option<String>,
     /// The container to make for a later step.
@@ -112,7 +114,7 @@ pub(super) fn turn(
         let container = book.take(&own.image, &own.shape()?);
         book.used(&own.image);
         let next = planner.next(book, Some((&own.image, &asked)));
-        Some(Turn { view, container, next })
+        Some(Turn { view, image: own.image, container, next })
     });
     match turn {
         Ok(turn) => turn,
@@ -153,6 +155,15 @@ pub(super) async fn beside<T>(
 pub(super) fn release(call: &Call<'_>, next: Option<&Planned>) {
     if let (Some(next), Some(store)) = (next, Store::of(call.settings)) {
         doubt(&store, &[next]);
+    }
+}
+
+/// Notes that a step could not be started: nobody waits for another one of an image that may not be
+/// had.
+pub(super) fn unlearn(call: &Call<'_>, turn: &Turn) {
+    if let Some(store) = Store::of(call.settings) {
+        // At the worst one container waits for nothing.
+        drop(store.with(|book| book.unlearn(&turn.image)));
     }
 }
 

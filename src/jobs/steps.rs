@@ -126,7 +126,10 @@ fn launched(call: &Call, written: &Written, containers: &[Container]) -> Option<
         return None;
     }
     if let Some(told) = call.container.as_deref() {
-        let told = containers.iter().find(|one| one.role == Role::Step && *one.name == *told);
+        // One that stood by and was not reached in time is still called that.
+        let is_told =
+            |one: &&Container| matches!(one.role, Role::Step | Role::Standby) && *one.name == *told;
+        let told = containers.iter().find(is_told);
         return told.map(|one| one.name.clone());
     }
     // Hooks of before did not say which.

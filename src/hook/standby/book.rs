@@ -101,6 +101,11 @@ impl Book {
         }
     }
 
+    /// Forgets an image of which nobody told and no step could be started.
+    pub(super) fn unlearn(&mut self, image: &str) {
+        self.learnt.retain(|learnt| learnt != image);
+    }
+
     fn learn(&mut self, image: String) {
         if self.learnt.len() < LEARNT_MAX && !self.learnt.contains(&image) {
             self.learnt.push(image);

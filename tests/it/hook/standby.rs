@@ -264,6 +264,34 @@ async fn what_the_api_server_refuses_of_them_it_does_not_refuse_of_the_step() {
 }
 
 #[tokio::test]
+async fn steps_that_fail_before_they_run_take_up_no_place() {
+    let Some(rig) = rig(1, &[]).await else { return };
+    let state = rig.prepared().await;
+    for _ in 0..2 {
+        let called = rig.call("run_container_step", &action("missing", "true"), &state).await;
+        assert_eq!(called.code, 1, "{called:?}");
+    }
+    for _ in 0..2 {
+        assert_eq!(rig.call("run_container_step", &action("tool", "true"), &state).await.code, 0);
+    }
+    assert!(used(&rig).last().unwrap().starts_with("standby"), "{:?}", used(&rig));
+}
+
+#[tokio::test]
+async fn a_service_may_be_called_as_they_are() {
+    let Some(rig) = rig(1, &["tool"]).await else { return };
+    let service = json!({"image": "standby", "entryPointArgs": ["exec sleep 1000"]});
+    let args = json!({"container": {"image": "init"}, "services": [service]});
+    let prepared = rig.call("prepare_job", &args, &Value::Null).await;
+    assert_eq!(prepared.code, 0, "{prepared:?}");
+    let state = prepared.json()["state"].clone();
+    let roles: Vec<_> = containers(&rig).into_iter().map(|(_, role)| role).collect();
+    assert_eq!(roles.iter().filter(|role| *role == "standby").count(), 1, "{:?}", containers(&rig));
+    assert_eq!(rig.call("run_container_step", &action("tool", "true"), &state).await.code, 0);
+    assert_eq!(used(&rig), ["standby-2"]);
+}
+
+#[tokio::test]
 async fn a_step_that_is_cancelled_ends_what_it_took() {
     let Some(rig) = rig(1, &["tool"]).await else { return };
     let state = rig.prepared().await;
