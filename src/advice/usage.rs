@@ -106,3 +106,34 @@ impl Usage {
 pub(crate) fn whole(count: f64) -> u64 {
     count.round().clamp(0.0, 1e15) as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kills_and_throttling_count_by_the_limit_that_the_job_itself_had() {
+        // Of each job, the later ones last: kills, memory limit, throttled share, quota.
+        let kind = |jobs: &[(Option<f64>, f64, f64, f64)]| {
+            let job = |(start, &(oom_kills, memory, throttled, quota))| JobUse {
+                start,
+                oom_kills,
+                throttled: Some(throttled),
+                limit: Resources { cpu_cores: Some(quota), memory_bytes: Some(memory) },
+                ..JobUse::default()
+            };
+            let jobs: Vec<JobUse> = (0..9_u32).map(f64::from).zip(jobs).map(job).collect();
+            Usage::by_kind(&jobs).remove(&Kind::default()).unwrap()
+        };
+        for (jobs, kills, killed, throttled) in [
+            // Both were raised since.
+            (vec![(Some(2.0), 1.0, 0.9, 1.0), (Some(0.0), 2.0, 0.0, 2.0)], Some(2), Some(1.0), 0.0),
+            (vec![(Some(0.0), 1.0, 0.0, 2.0), (Some(1.0), 2.0, 0.9, 1.0)], Some(1), Some(2.0), 0.9),
+            (vec![(Some(0.0), 1.0, 0.0, 1.0), (None, 2.0, 0.0, 1.0)], None, None, 0.0),
+        ] {
+            let usage = kind(&jobs);
+            let found = (usage.oom_kills, usage.killed_limit_bytes, usage.throttled);
+            assert_eq!(found, (kills, killed, Some(throttled)), "{jobs:?}");
+        }
+    }
+}
