@@ -25,6 +25,9 @@ use node::{Embedded, Node, Real};
 use permitted::PERMITTED;
 use recording::Recording;
 
+/// How often it is played before a difference is one.
+const ATTEMPTS: usize = 3;
+
 /// Plays the scenario and records it.
 async fn play(node: &impl Node) -> Recording {
     let mut recording = Recording::default();
@@ -47,15 +50,25 @@ fn what_a_client_sees_is_the_same_on_both_nodes() {
         return;
     };
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    let (embedded, real) = runtime.block_on(async {
-        let real = play(&Real(real)).await;
-        let node = Embedded::start().await;
-        let embedded = play(&node).await;
-        node.shutdown().await;
-        (embedded, real)
-    });
-    let wrong = comparison::judge(&comparison::differences(&embedded, &real), &PERMITTED);
-    assert!(wrong.is_empty(), "the embedded node and the real one differ otherwise:\n{wrong}");
+    let real = Real(real);
+    let mut wrong = String::new();
+    // On a busy machine the real kubelet may put two changes into one status, or tell of a state that
+    // lasts for an instant. What differs of the nodes themselves differs each time.
+    for _ in 0..ATTEMPTS {
+        let (embedded, real) = runtime.block_on(async {
+            let real = play(&real).await;
+            let node = Embedded::start().await;
+            let embedded = play(&node).await;
+            node.shutdown().await;
+            (embedded, real)
+        });
+        wrong = comparison::judge(&comparison::differences(&embedded, &real), &PERMITTED);
+        if wrong.is_empty() {
+            return;
+        }
+        eprintln!("the embedded node and the real one differ otherwise, this time:\n{wrong}");
+    }
+    panic!("the embedded node and the real one differ otherwise:\n{wrong}");
 }
 
 #[test]
