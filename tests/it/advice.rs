@@ -104,10 +104,11 @@ fn the_demos_job_is_found_by_prometheus_and_by_its_agent() {
     }
     let scratch = tempfile::tempdir().unwrap();
     let agent = SocketAddr::from(([127, 0, 0, 1], ports::free()));
+    // First: it must have seen the job's containers run, which they do for seconds only.
+    let prometheus = Prometheus::start(scratch.path(), &[agent]);
     let mut demo = Command::new(programs::ephemon());
     demo.args(["demo", "--play", "workflow", "--listen", &agent.to_string()]);
     let mut demo = Running::start(demo.stdout(Stdio::null()).stderr(Stdio::null()));
-    let prometheus = Prometheus::start(scratch.path(), &[agent]);
     let over = || prometheus.query("ephemon_job_result_info").pop();
     until(PATIENCE, over).expect("the job must end");
     let sources = [
@@ -117,17 +118,20 @@ fn the_demos_job_is_found_by_prometheus_and_by_its_agent() {
     for source in sources {
         let mut line: Vec<&str> = source.iter().map(String::as_str).collect();
         line.extend(["--min-jobs", "1", "-o", "json"]);
+        let is_prometheus = source[0] == "--prometheus";
+        let known = if is_prometheus { "memoryBytes" } else { "containerMemoryBytes" };
         // The last words of a pod come a scrape or two after the job's.
         let row = until(PATIENCE, || {
             let advice: Value = serde_json::from_str(&told(&line)).unwrap();
             let row = advice["rows"].as_array()?.first()?.clone();
-            row["verdict"]["request"]["cpuCores"].is_f64().then_some(row)
+            let is_whole = row["verdict"]["request"]["cpuCores"].is_f64()
+                && row["usage"]["cpuMeanCores"].is_f64()
+                && row["usage"][known]["max"].is_f64();
+            is_whole.then_some(row)
         });
         let row = row.unwrap_or_else(|| panic!("no advice by {line:?}: {}", told(&line)));
         assert_ne!(row["kind"]["repository"], "", "{row:#}");
         assert!(row["usage"]["cpuMeanCores"].as_f64().unwrap() > 0.001, "{row:#}");
-        let is_prometheus = source[0] == "--prometheus";
-        let known = if is_prometheus { "memoryBytes" } else { "containerMemoryBytes" };
         let memory = row["usage"][known]["max"].as_f64().unwrap();
         assert!((1e6..GIB).contains(&memory), "{row:#}");
         // One container is not its pod.
