@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 
@@ -70,11 +71,14 @@ impl Kubectl {
         child.wait_with_output().unwrap()
     }
 
-    /// Creates or changes what the text describes, in any number of documents.
+    /// Creates or changes what the text describes, in any number of documents; one call at a time, for
+    /// kubectl looks first and creates then, so that of two with the same object one would fail.
     ///
     /// # Panics
     /// If the API refuses.
     pub(crate) fn apply(&self, text: &str) {
+        static ONE: Mutex<()> = Mutex::new(());
+        let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let done = self.try_with(&["apply", "-f", "-"], text);
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     }
