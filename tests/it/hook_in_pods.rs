@@ -8,6 +8,7 @@ mod at_once;
 mod attacks;
 mod by_hand;
 mod chart;
+mod ci_pod;
 mod ci_systems;
 mod components;
 mod failures;
