@@ -253,7 +253,6 @@ impl Chain {
         }
         let file = candidate.file.as_ref()?.try_clone().ok()?;
         let mut source = Source::new(file, candidate.packed);
-        let start = source.start(0).unwrap_or_default();
         for segment in self.segments.iter_mut().rev() {
             let same_inode = (segment.dev, segment.ino) == (dev, ino);
             if !candidate.packed && !same_inode {
@@ -262,8 +261,7 @@ impl Chain {
             // An unread file is learnt only now if it was opened a moment ago.
             let head = segment.learn_head().ok().flatten();
             let same = match head {
-                Some(head) if head.at == 0 => head.matches(&start),
-                Some(head) => head.matches(&source.start(head.at).unwrap_or_default()),
+                Some(head) => source.has(&head).unwrap_or_default(),
                 // Nothing of it was delivered, so it does no harm if it is another.
                 None => same_inode && !segment.passed && segment.read == 0,
             };

@@ -7,9 +7,17 @@ use sha2::{Digest, Sha256};
 /// How much of a file is looked at for its first line.
 pub(super) const HEAD_BYTES: usize = 1024;
 
+/// How much of a longer line's end is looked at, where its time stands there.
+pub(super) const END_BYTES: usize = 64;
+
+/// How far that end is looked for: Docker splits lines at 16 KiB, of which JSON makes six times as much
+/// at most.
+pub(super) const MAX_LINE_BYTES: usize = 128 * 1024;
+
 /// The first line of a file, or as much of it as is looked at.
 ///
-/// A record begins with a time of nanoseconds, so no two files of a container share it.
+/// A record of CRI begins with a time of nanoseconds and one of Docker ends with it, so no two files of
+/// a container share it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Head {
     /// The first eight bytes of its SHA-256.
@@ -18,6 +26,9 @@ pub(super) struct Head {
     /// Where it begins: behind the NUL bytes that the file begins with.
     #[serde(default)]
     pub(super) at: u64,
+    /// Length of the whole line where its end is looked at, too; else 0.
+    #[serde(default)]
+    line: u64,
 }
 
 // === impl Head ===
@@ -32,11 +43,26 @@ impl Head {
         }
     }
 
+    /// Whether these first bytes do not tell files apart: the line is longer, and its time stands at its
+    /// end.
+    pub(super) fn needs_end(start: &[u8]) -> bool {
+        start.len() >= HEAD_BYTES && start.starts_with(b"{") && memchr(b'\n', start).is_none()
+    }
+
+    /// Of a line of which both ends are looked at; `line`: with its newline.
+    pub(super) fn of_line(line: &[u8]) -> Self {
+        let start = line.get(..HEAD_BYTES).unwrap_or(line);
+        let end = line.get(line.len().saturating_sub(END_BYTES)..).unwrap_or_default();
+        let length = u32::try_from(start.len()).unwrap_or(u32::MAX);
+        Self { length, line: line.len() as u64, ..Self::exactly(&[start, end].concat()) }
+    }
+
     /// Of a file that ends before its first line does.
     pub(super) fn exactly(start: &[u8]) -> Self {
         let digest = Sha256::digest(start);
         let hash = digest.first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
-        Self { hash, length: u32::try_from(start.len()).unwrap_or(u32::MAX), at: 0 }
+        let length = u32::try_from(start.len()).unwrap_or(u32::MAX);
+        Self { hash, length, at: 0, line: 0 }
     }
 
     /// The same, found behind so many NUL bytes.
@@ -44,9 +70,59 @@ impl Head {
         Self { at, ..self }
     }
 
-    /// Whether a file that has this at the same place can be the same one.
-    pub(super) fn matches(&self, start: &[u8]) -> bool {
+    /// Where the line's end is that is looked at, if it is.
+    pub(super) fn end(&self) -> Option<u64> {
+        self.line.checked_sub(END_BYTES as u64).map(|end| self.at.saturating_add(end))
+    }
+
+    /// Whether a file that has this at the same place can be the same one; `end`: what it has at
+    /// [`Self::end`].
+    pub(super) fn matches(&self, start: &[u8], end: &[u8]) -> bool {
         let length = usize::try_from(self.length).unwrap_or(usize::MAX);
-        start.get(..length).is_some_and(|start| Self::exactly(start).behind(self.at) == *self)
+        let Some(start) = start.get(..length) else { return false };
+        Self::exactly(&[start, end].concat()).hash == self.hash
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn docker(text: &str, time: &str) -> String {
+        format!("{{\"log\":\"{text}\\n\",\"stream\":\"stdout\",\"time\":\"{time}\"}}\n")
+    }
+
+    fn matches(head: &Head, file: &str) -> bool {
+        let file = file.as_bytes();
+        let end = head.end().map_or(&[][..], |end| {
+            let rest = &file[usize::try_from(end).unwrap().min(file.len())..];
+            &rest[..rest.len().min(END_BYTES)]
+        });
+        head.matches(&file[..file.len().min(HEAD_BYTES)], end)
+    }
+
+    #[test]
+    fn long_lines_of_docker_are_told_apart_by_their_ends() {
+        let text = "x".repeat(HEAD_BYTES);
+        let [one, two] =
+            ["41.1Z", "41.2Z"].map(|end| docker(&text, &format!("2026-11-23T12:16:{end}")));
+        assert!(Head::needs_end(&one.as_bytes()[..HEAD_BYTES]));
+        let head = Head::of_line(one.as_bytes());
+        assert!(matches(&head, &one) && matches(&head, &format!("{one}{two}")));
+        assert!(!matches(&head, &two) && !matches(&head, one.trim_end()));
+        assert_ne!(head.hash, Head::of_line(two.as_bytes()).hash);
+    }
+
+    #[test]
+    fn other_lines_are_known_by_their_first_bytes() {
+        let cri = format!("2026-11-23T12:16:41.1Z stdout F {}", "x".repeat(HEAD_BYTES));
+        let short = docker("x", "2026-11-23T12:16:41.1Z");
+        for file in [&cri, &short] {
+            let start = &file.as_bytes()[..file.len().min(HEAD_BYTES)];
+            assert!(!Head::needs_end(start));
+            let head = Head::of(start).unwrap();
+            assert_eq!(head.end(), None);
+            assert!(matches(&head, file) && !matches(&head, &file.replace("41.1", "41.2")));
+        }
     }
 }

@@ -6,8 +6,9 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::time::{Duration, Instant};
 
 use flate2::read::MultiGzDecoder;
+use memchr::memchr;
 
-use super::head::{HEAD_BYTES, Head};
+use super::head::{END_BYTES, HEAD_BYTES, Head, MAX_LINE_BYTES};
 use super::hole;
 
 /// A file's first line is looked for behind so many NUL bytes at most.
@@ -123,12 +124,43 @@ impl Source {
         }
     }
 
-    /// The first bytes from there on.
-    pub(super) fn start(&mut self, at: u64) -> io::Result<Vec<u8>> {
-        let mut start = vec![0; HEAD_BYTES];
-        let length = self.read_at(&mut start, at)?;
-        start.truncate(length);
-        Ok(start)
+    /// The head of the line that begins there; nothing as long as it is not whole.
+    pub(super) fn head(&mut self, at: u64) -> io::Result<Option<Head>> {
+        let mut line = self.bytes(at, HEAD_BYTES)?;
+        if !Head::needs_end(&line) {
+            return Ok(Head::of(&line).map(|head| head.behind(at)));
+        }
+        while line.len() < MAX_LINE_BYTES {
+            let more = self.bytes(at.saturating_add(line.len() as u64), BLANK_BYTES)?;
+            if more.is_empty() {
+                return Ok(None);
+            }
+            if let Some(end) = memchr(b'\n', &more) {
+                line.extend(more.get(..=end).unwrap_or_default());
+                return Ok(Some(Head::of_line(&line).behind(at)));
+            }
+            line.extend(more);
+        }
+        // Of a line without an end, only the beginning is known.
+        Ok(Head::of(&line).map(|head| head.behind(at)))
+    }
+
+    /// Whether the line that the head is of stands here, too.
+    pub(super) fn has(&mut self, head: &Head) -> io::Result<bool> {
+        let start = self.bytes(head.at, HEAD_BYTES)?;
+        let end = match head.end() {
+            Some(end) => self.bytes(end, END_BYTES)?,
+            None => Vec::new(),
+        };
+        Ok(head.matches(&start, &end))
+    }
+
+    /// So many bytes from there on, less only at the end.
+    fn bytes(&mut self, at: u64, length: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        let length = self.read_at(&mut bytes, at)?;
+        bytes.truncate(length);
+        Ok(bytes)
     }
 
     /// Where the first byte behind `from` is that is not NUL, or where the bound or the file ends.
@@ -266,7 +298,7 @@ impl Segment {
             && let Some(source) = &mut self.source
         {
             self.blank = source.first_text(self.blank)?;
-            self.head = Head::of(&source.start(self.blank)?).map(|head| head.behind(self.blank));
+            self.head = source.head(self.blank)?;
             if self.read == 0 {
                 // It may be long until it is its turn.
                 source.rest();
@@ -299,7 +331,7 @@ impl Segment {
     /// Whether its first line is the one that was learnt; so of one that is not known yet.
     pub(super) fn still_begins_so(&mut self) -> io::Result<bool> {
         let (Some(head), Some(source)) = (self.head, self.source.as_mut()) else { return Ok(true) };
-        Ok(head.matches(&source.start(head.at)?))
+        source.has(&head)
     }
 
     /// Nothing more of it is to be read; the file is let go.

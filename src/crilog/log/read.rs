@@ -198,7 +198,7 @@ impl Log {
             return Ok(false);
         }
         let rest = buffer.get(..length).unwrap_or_default();
-        let head = file.head.unwrap_or_else(|| Head::exactly(rest));
+        let head = file.head.or_else(|| Head::of(rest)).unwrap_or_else(|| Head::exactly(rest));
         if length > 0 {
             // An empty file has none: it would be like every other.
             file.head = Some(head);

@@ -15,7 +15,7 @@ fn rewrite(node: &Node, text: &str) {
     until_later(&path, &before, || fs::write(&path, text).unwrap());
 }
 
-fn until_later(path: &Path, before: &fs::Metadata, mut act: impl FnMut()) {
+pub(super) fn until_later(path: &Path, before: &fs::Metadata, mut act: impl FnMut()) {
     use std::os::unix::fs::MetadataExt as _;
     loop {
         act();

@@ -215,3 +215,63 @@ fn an_unwanted_link_is_not_said() {
     node.read();
     assert_eq!(node.refusals(), []);
 }
+
+/// Docker writes the time behind the text: a line that is the same each time differs at its end only.
+fn banner(second: u32) -> String {
+    json(&format!("{}\\n", "=".repeat(3000))).replace("41.5", &format!("{second}.5"))
+}
+
+#[test]
+fn files_whose_long_first_lines_differ_in_time_only_are_told_apart() {
+    for (use_inotify, packs) in [(true, false), (false, false), (true, true)] {
+        let mut node = Node::new(use_inotify);
+        node.read();
+        node.docker_writes(&(banner(10) + &json("1\\n")));
+        node.link_docker("job");
+        node.read();
+        for number in 2..6 {
+            node.docker_rotates(3, packs);
+            node.docker_writes(&(banner(10 + number) + &json(&format!("{number}\\n"))));
+            node.read();
+            if number % 2 == 0 {
+                node.ack_all();
+                node.restart();
+            }
+            node.read();
+        }
+        node.end("job");
+        node.read();
+        node.ack_all();
+        let texts = node.texts();
+        let numbers: Vec<&str> =
+            texts.iter().map(|text| &**text).filter(|it| it.len() < 9).collect();
+        assert_eq!(numbers, ["1", "2", "3", "4", "5"], "inotify {use_inotify}, packed {packs}");
+        assert_eq!(texts.len(), 10);
+        let uids: BTreeSet<u128> = node.told.iter().map(|told| told.uid).collect();
+        assert_eq!(uids.len(), 10, "each line has an id of its own");
+        let [log] = node.follower.finished().try_into().unwrap();
+        assert!(log.complete, "{log:?}");
+    }
+}
+
+#[test]
+fn a_file_that_is_written_anew_with_the_same_long_first_line_is_read_anew() {
+    let mut node = Node::new(true);
+    node.read();
+    node.docker_writes(&(banner(10) + &json("1\\n")));
+    node.link_docker("job");
+    node.read();
+    let path = node.docker_file("");
+    let before = fs::metadata(&path).unwrap();
+    anew::until_later(&path, &before, || {
+        fs::write(&path, banner(11) + &json("2\\n")).unwrap();
+    });
+    node.read();
+    let texts = node.texts();
+    assert_eq!((texts.len(), &*texts[1], &*texts[3]), (4, "1", "2"));
+    node.end("job");
+    node.read();
+    node.ack_all();
+    let [log] = node.follower.finished().try_into().unwrap();
+    assert!(!log.complete && log.accounting.lost_unknown, "{log:?}");
+}
