@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ephemon_base::clock;
 use ephemon_model::PodUid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -108,6 +109,8 @@ pub struct Follower {
     shares: Shares,
     /// How long the thread has worked: nanoseconds.
     worked: fn() -> u64,
+    /// The present time, nanoseconds since 1970.
+    now_ns: fn() -> u64,
     /// Whose compressed files are being read. The others' wait.
     unpacking: BTreeMap<LogId, PodUid>,
     rescan_at: Instant,
@@ -146,6 +149,7 @@ impl Follower {
             buffer: vec![0; BUFFER_BYTES],
             shares: Shares::default(),
             worked: turn::thread_time,
+            now_ns: clock::now_ns,
             unpacking: BTreeMap::new(),
             rescan_at: Instant::now(),
             written: checkpoint::Written::default(),
@@ -215,7 +219,8 @@ impl Follower {
 
     fn rules(&self) -> Rules {
         let Options { max_line_bytes, settle, orphaned, .. } = self.options;
-        Rules { max_line_bytes: max_line_bytes.max(1), settle, orphaned }
+        let now_ns = self.now_ns;
+        Rules { max_line_bytes: max_line_bytes.max(1), settle, orphaned, now_ns }
     }
 
     /// Holds the bound for unfinished lines: of the pod that has most, the longest first.

@@ -18,6 +18,8 @@ use super::join::{Joined, Joiner};
 use super::place::{LogId, LogRef, Mark, Position, Spot, Uid, Uids};
 use super::segment::Segment;
 
+use self::records::Torn;
+
 /// A line, or a part of one that is too long.
 #[derive(Debug, Clone, Copy)]
 pub struct Line<'a> {
@@ -56,6 +58,8 @@ pub(super) struct Rules {
     pub(super) settle: Duration,
     /// How long a deleted file must be quiet for its container to be taken for ended.
     pub(super) orphaned: Duration,
+    /// The present time, nanoseconds since 1970.
+    pub(super) now_ns: fn() -> u64,
 }
 
 /// A record that is longer than the buffer, being read.
@@ -85,6 +89,7 @@ pub(super) struct Log {
     pub(super) chain: Chain,
     joiner: Joiner,
     long: Option<Long>,
+    torn: Option<Torn>,
     /// The file being read: at the first look at another, it is seen whether lines go on in it.
     reading: Option<u32>,
     acked: Mark,
@@ -126,6 +131,7 @@ impl Log {
             chain,
             joiner,
             long: None,
+            torn: None,
             reading: None,
             acked: mark,
             holes_to: Spot::default(),

@@ -134,6 +134,8 @@ fn follower(root: &Path, use_inotify: bool, checkpoints: Checkpoints) -> Followe
     let mut follower = Follower::new(options, checkpoints);
     // How long a turn takes is no part of these scenarios.
     follower.worked = || 0;
+    // A day after what they write.
+    follower.now_ns = || 1_795_522_601_000_000_000;
     follower
 }
 

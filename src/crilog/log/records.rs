@@ -10,7 +10,7 @@ use crate::head::Head;
 use crate::hole;
 use crate::join::{Joined, Piece};
 use crate::line;
-use crate::line::{Malformed, Record};
+use crate::line::Record;
 use crate::place::Spot;
 use ephemon_model::LogStream;
 
@@ -33,6 +33,15 @@ pub(super) struct Taken {
     pub(super) bytes: u64,
     /// Bytes in holes.
     pub(super) in_holes: u64,
+}
+
+/// A line of a file with a hole in it. What looks like a record behind the hole may be a container's own
+/// text, which has NUL bytes and then a header.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Torn {
+    file: u32,
+    /// The time of the record before the hole, if that had one.
+    since: Option<i64>,
 }
 
 /// A record, or as much of it as there is.
@@ -61,7 +70,8 @@ impl Log {
         let mut rest = chunk.text;
         let mut holes = Vec::new();
         let has_nul = memchr(0, rest).is_some();
-        let Self { joiner, long, uids, name, id, .. } = self;
+        let Self { joiner, long, torn, uids, name, id, .. } = self;
+        *torn = torn.filter(|torn| torn.file == chunk.file);
         let mut tell = |joined: Joined<'_>| sink(line_of(&joined, name, *id, uids));
         while !rest.is_empty() {
             let before = (chunk.text.len() - rest.len()) as u64;
@@ -74,7 +84,13 @@ impl Log {
                 }
                 if !blank.is_empty() {
                     // Of a record that is nothing but a hole, the newline too.
-                    let text = text.strip_prefix(b"\n").unwrap_or(text);
+                    let text = match text.strip_prefix(b"\n") {
+                        Some(next) => {
+                            *torn = None;
+                            next
+                        }
+                        None => text,
+                    };
                     let bytes = (rest.len() - text.len()) as u64;
                     holes.push((here.offset, bytes));
                     // What a line went on with is perhaps what is lost.
@@ -90,7 +106,7 @@ impl Log {
             let (text, begun, header) = if let Some(begun) = *long {
                 (raw.text, begun, 0)
             } else {
-                record = record_of(raw.text);
+                record = record_of(raw.text, torn.as_ref(), rules);
                 let Record { time_unix_ns, stream, full, .. } = record;
                 let text = &*record.text;
                 let header = (raw.text.len() - text.len().min(raw.text.len())) as u64;
@@ -98,6 +114,12 @@ impl Log {
             };
             let Long { stream, time_unix_ns, full, at } = begun;
             let Raw { ends, cut, newline, .. } = raw;
+            if newline > 0 {
+                *torn = None;
+            } else if ends {
+                let since = time_unix_ns.or_else(|| torn.and_then(|torn| torn.since));
+                *torn = Some(Torn { file: chunk.file, since });
+            }
             let (overhead, head) = (header + newline, chunk.head.hash);
             let piece =
                 Piece { stream, time_unix_ns, text, full, ends, cut, at, after, overhead, head };
@@ -120,13 +142,30 @@ impl Log {
 }
 
 /// A record, also of what is none.
-fn record_of(raw: &[u8]) -> Record<'_> {
-    line::parse(raw).unwrap_or_else(|Malformed(raw)| Record {
+fn record_of<'a>(raw: &'a [u8], torn: Option<&Torn>, rules: &Rules) -> Record<'a> {
+    let parsed = line::parse(raw).ok();
+    let trusted =
+        parsed.filter(|record| torn.is_none_or(|torn| torn.can_go_on_with(record, rules)));
+    trusted.unwrap_or(Record {
         time_unix_ns: None,
         stream: LogStream::Unknown,
         full: true,
         text: Cow::Borrowed(raw),
     })
+}
+
+// === impl Torn ===
+
+impl Torn {
+    /// Whether a runtime may have written this behind the hole: not before what stands before it, and
+    /// not later than now. A container that writes such a header itself gains nothing by it: it could
+    /// have written the line then.
+    fn can_go_on_with(&self, record: &Record<'_>, rules: &Rules) -> bool {
+        let now = i64::try_from((rules.now_ns)()).unwrap_or(i64::MAX);
+        record
+            .time_unix_ns
+            .is_some_and(|time| self.since.is_none_or(|since| since <= time) && time <= now)
+    }
 }
 
 /// The record that the text begins with; `None` where its end is still to come and can be waited for.

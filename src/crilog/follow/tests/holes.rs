@@ -122,3 +122,39 @@ fn files_that_begin_with_holes_are_told_apart_and_known_again() {
     let ids: Vec<u128> = node.told.iter().map(|told| told.uid).collect();
     assert_eq!(ids[..2], ids[2..], "known again, and read again: nothing is acknowledged");
 }
+
+/// A container writes NUL bytes and behind them what looks like a record of another time.
+#[test]
+fn what_a_container_writes_behind_nul_bytes_has_no_time_that_it_could_not_have() {
+    let hole = nul(HOLE_BYTES);
+    let line = |stamp: &str| format!("{stamp} stdout F made up");
+    let [past, future] = ["2020-01-01T00:00:00Z", "2100-01-01T00:00:00Z"].map(line);
+    let docker = r#"{"log":"made up\n","stream":"stderr","time":"2020-01-01T00:00:00Z"}"#;
+    let later = "2026-11-23T12:16:42Z";
+    let cases = [
+        (format!("x{hole}{past}"), vec![(&*past, false)]),
+        (format!("x{hole}{future}"), vec![(&*future, false)]),
+        (format!("x{hole}{docker}"), vec![(docker, false)]),
+        // What stands before the second hole says nothing of what is behind it.
+        (format!("x{hole}{past}{hole}{past}"), vec![(&*past, false), (&*past, false)]),
+        // A line that it could have written then.
+        (format!("x{hole}{}", line(later)), vec![("made up", true)]),
+        (format!("x{hole}{}{hole}{past}", line(later)), vec![("made up", true), (&*past, false)]),
+    ];
+    for (text, behind) in cases {
+        // By pieces the agent meets the hole, and what is behind it, at different times.
+        for step in [usize::MAX, 40] {
+            let mut node = Node::new(true);
+            node.read();
+            for piece in (full(&text) + &full("real")).as_bytes().chunks(step) {
+                node.write("job", "0.log", piece);
+                node.read();
+            }
+            let got = node.told.iter().map(|told| (&*told.text, told.time_unix_ns.is_some()));
+            let mut expected = vec![(&b"x"[..], true)];
+            expected.extend(behind.iter().map(|(text, has_time)| (text.as_bytes(), *has_time)));
+            expected.push((b"real", true));
+            assert_eq!(got.collect::<Vec<_>>(), expected, "{text:?} by {step}");
+        }
+    }
+}
