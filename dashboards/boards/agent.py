@@ -21,13 +21,27 @@ def summed(family, label):
 
 def highest(expr, family):
     """Of curves of agents those of the agents whose `family` was highest."""
+    return ranked(expr, f"max_over_time({family}{{{A}}}[$__range])")
+
+
+def ranked(expr, height):
     agents = "last_over_time(ephemon_agent_build_info[$__range])"
-    return most(expr, f"max by (instance) (max_over_time({family}{{{A}}}[$__range])) and on (instance) {agents}", "instance")
+    return most(expr, f"max by (instance) ({height}) and on (instance) {agents}", "instance")
+
+
+def readings():
+    """By a native histogram where the scrape has one, else by a classic one."""
+    family = "ephemon_agent_reading_duration_seconds"
+    rates = [f"sum by (instance) (histogram_count({rate(family, A)}))", f"sum by (instance) ({rate(family + '_count', A)})"]
+    heights = [f"histogram_count(rate({family}{{{A}}}[$__range]))", f"rate({family}_count{{{A}}}[$__range])"]
+    return ranked(" or ".join(rates), " or ".join(heights))
 
 
 def quantiles(family):
-    buckets = f"sum by (le) ({rate(f'ephemon_agent_{family}_bucket', A)})"
-    return [(f"histogram_quantile({share}, {buckets})", word) for share, word in ((0.5, "half within"), (0.99, "99 % within"))]
+    """As `readings`."""
+    native, classic = (rate(f"ephemon_agent_{family}{ending}", A) for ending in ("", "_bucket"))
+    shares = (0.5, "half within"), (0.99, "99 % within")
+    return [(f"histogram_quantile({share}, sum({native})) or histogram_quantile({share}, sum by (le) ({classic}))", word) for share, word in shares]
 
 
 def whole():
@@ -68,7 +82,7 @@ def costs():
         lines("CPU", f"Of one CPU. {TEN}", [(highest(own(cpu), "process_cpu_seconds_total"), "{{instance}}")], "percentunit"),
         lines("Memory", f"Resident memory. {TEN}", [(highest(own(resident), "process_resident_memory_bytes"), "{{instance}}")], "bytes"),
         lines("Readings", f"Containers read, a second. {TEN}", [
-            (highest(f"sum by (instance) ({rate('ephemon_agent_reading_duration_seconds_count', A)})", "ephemon_agent_reading_duration_seconds_count"), "{{instance}}"),
+            (readings(), "{{instance}}"),
         ], "ops"),
         lines("Time of a reading", "To read one container's cgroup files.", quantiles("reading_duration_seconds"), "s"),
         lines("Time of a scrape's answer", "To put one answer on /metrics together.", quantiles("scrape_duration_seconds"), "s"),

@@ -213,6 +213,9 @@ mod tests {
         self_metrics.will_watch(Watched::Pods);
         self_metrics.count_process().unwrap();
 
+        let histograms = self_metrics.histograms().into_iter().map(|histogram| {
+            (histogram.name.to_owned(), (histogram.help.to_owned(), Kind::Histogram, Vec::new()))
+        });
         let counted: BTreeMap<_, _> = self_metrics
             .registry()
             .gather()
@@ -220,7 +223,6 @@ mod tests {
             .map(|family| {
                 let kind = match family.get_field_type() {
                     MetricType::COUNTER => Kind::Counter,
-                    MetricType::HISTOGRAM => Kind::Histogram,
                     _ => Kind::Gauge,
                 };
                 let labels = family.get_metric()[0].get_label().iter();
@@ -228,6 +230,7 @@ mod tests {
                 labels.sort();
                 (family.name().to_owned(), (family.help().to_owned(), kind, labels))
             })
+            .chain(histograms)
             .collect();
         let listed: BTreeMap<_, _> = COUNTED
             .iter()

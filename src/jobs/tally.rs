@@ -5,14 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ephemon_contract::trace::SpanId;
+use ephemon_model::ExponentialBuckets;
 use serde::{Deserialize, Serialize};
 
 use super::job::Job;
 use super::outcome::JobResult;
 
 mod exponential;
-
-pub use exponential::{ExponentialBuckets, Span, ZERO_THRESHOLD};
 
 /// Most sets of labels; further jobs are counted under [`OTHER`].
 pub const MAX_LABELS: usize = 500;
@@ -108,6 +107,7 @@ pub struct Histogram {
     /// An observation in each bucket.
     pub exemplars: Vec<Option<Exemplar>>,
     /// The same observations in buckets of a growing width, see [`Self::native`].
+    #[serde(with = "exponential")]
     exponential: ExponentialBuckets,
 }
 

@@ -15,6 +15,7 @@ mod writer;
 
 use std::mem;
 
+use ephemon_base::clock::unix_ns;
 use ephemon_catalogue::{Container, Row, agent, container, debug, job, pod};
 
 use self::families::Families;
@@ -22,7 +23,7 @@ use self::lines::Lines;
 use self::writer::Writer;
 use super::filter::Filter;
 use super::format::Format;
-use super::view::View;
+use super::view::{ContainerView, JobView, View};
 
 /// Appends the view to `out` and says how many samples that was: lines, or metrics in protobuf, where
 /// a histogram is one.
@@ -46,23 +47,29 @@ pub fn render(view: &View, format: Format, out: &mut Vec<u8>) -> usize {
 
 fn write(view: &View, writer: &mut impl Writer) {
     for row in container::ROWS {
-        let of = view.containers.iter().map(|shown| (shown.labels(), &shown.container));
+        let since = |shown: &ContainerView| Some(unix_ns(shown.container.record.created));
+        let of =
+            view.containers.iter().map(|shown| (shown.labels(), since(shown), &shown.container));
         family(writer, row, of);
     }
     for row in pod::ROWS {
-        family(writer, row, view.pods.iter().map(|shown| (shown.labels(), &*shown.record)));
+        family(writer, row, view.pods.iter().map(|shown| (shown.labels(), None, &*shown.record)));
     }
     for row in job::ROWS {
-        family(writer, row, view.jobs.iter().map(|shown| (shown.labels(), &shown.series)));
+        let since = |shown: &JobView| Some(shown.series.counts.since_ns).filter(|since| *since > 0);
+        let of = view.jobs.iter().map(|shown| (shown.labels(), since(shown), &shown.series));
+        family(writer, row, of);
     }
     for row in debug::ROWS {
-        family(writer, row, view.debug.iter().map(|shown| (shown.labels(), shown.container())));
+        family(
+            writer,
+            row,
+            view.debug.iter().map(|shown| (shown.labels(), None, shown.container())),
+        );
     }
-    family(writer, &agent::BUILD, [("", &view.build)]);
-    family(writer, &agent::SETTINGS, [("", &view.settings)]);
-    for counted in &view.agent {
-        registry::family(writer, counted);
-    }
+    family(writer, &agent::BUILD, [("", None, &view.build)]);
+    family(writer, &agent::SETTINGS, [("", None, &view.settings)]);
+    registry::families(writer, &view.agent, &view.histograms);
 }
 
 /// How many sample lines this container makes in the families that are shown.
@@ -75,18 +82,18 @@ pub(super) fn weigh(container: &Container, filter: &Filter) -> usize {
     lines.count()
 }
 
-/// One family with all its series; nothing at all where no series has a value, or where it is not to be shown,
+/// One family with all its series: the labels, when its counters were 0, and what has the values. Nothing at all where no series has a value, or where it is not to be shown,
 /// or the row is for OTLP alone.
 fn family<'a, T: 'a>(
     lines: &mut impl Writer,
     row: &Row<T>,
-    shown: impl IntoIterator<Item = (&'a str, &'a T)>,
+    shown: impl IntoIterator<Item = (&'a str, Option<u64>, &'a T)>,
 ) {
     let metric = row.metric;
     let Some(name) = metric.family.filter(|name| lines.shows(name)) else { return };
     lines.open(name, metric.help, metric.kind, metric.labels);
-    for (labels, of) in shown {
-        lines.about(labels);
+    for (labels, since_ns, of) in shown {
+        lines.about(labels, since_ns);
         lines.row(row, of);
     }
     lines.close();

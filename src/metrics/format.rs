@@ -92,11 +92,11 @@ impl<'a> Range<'a> {
                 continue;
             };
             let value = value.trim().trim_matches('"');
-            match name.trim() {
+            match &*name.trim().to_ascii_lowercase() {
                 "version" => range.version = Some(value),
                 "proto" => range.proto = Some(value),
                 "encoding" => range.encoding = Some(value),
-                "q" | "Q" => range.quality = thousandths(value)?,
+                "q" => range.quality = thousandths(value)?,
                 _ => {}
             }
         }
@@ -166,6 +166,15 @@ mod tests {
              */*;q=0.1"
         );
         assert_eq!(Format::negotiate(&two), Format::Protobuf);
+        let three = format!(
+            "{proto};encoding=delimited;q=0.7,application/openmetrics-text;version=1.0.0;\
+             escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,\
+             text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,\
+             */*;q=0.2"
+        );
+        assert_eq!(Format::negotiate(&three), Format::Protobuf);
+        assert_eq!(Format::negotiate(&three.replace("q=0.7", "q=0")), Format::OpenMetrics);
+        assert_eq!(Format::negotiate(&three.replace("proto=", "Proto = ")), Format::Protobuf);
         let equal =
             format!("{proto};encoding=delimited,application/openmetrics-text;version=1.0.0");
         assert_eq!(Format::negotiate(&equal), Format::Protobuf);

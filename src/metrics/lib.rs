@@ -1,7 +1,7 @@
-//! The text formats of Prometheus, and how long ended series are kept.
+//! The formats of Prometheus, and how long ended series are kept.
 //!
 //! Families are the rows of `ephemon_catalogue`; `roster` decides who is shown under which labels;
-//! `retention` how long the ended stay; `exposition` turns a view into text; `scrape` joins them.
+//! `retention` how long the ended stay; `exposition` turns a view into text or protobuf; `scrape` joins them.
 
 mod debug_view;
 mod devices;

@@ -280,6 +280,7 @@ impl Shared {
             jobs: JobView::all(&self.options.jobs.shown()),
             debug: DebugView::all(&self.options.debug),
             agent: self.self_metrics.registry().gather(),
+            histograms: self.self_metrics.histograms(),
             build: self.options.build,
             settings: self.options.settings.clone(),
             devices,

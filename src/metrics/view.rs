@@ -11,6 +11,7 @@ use ephemon_discovery::inventory::ContainerFacts;
 use ephemon_jobs::Shown;
 use ephemon_jobs::tally::{Labels, OTHER};
 use ephemon_model::ContainerType;
+use ephemon_self_metrics::Observations;
 use prometheus::proto::MetricFamily;
 
 use super::debug_view::DebugView;
@@ -29,8 +30,10 @@ pub struct View {
     pub jobs: Vec<JobView>,
     /// Containers that were attached by hand, in the order their series are to stand in.
     pub debug: Vec<DebugView>,
-    /// The agent's counters as the registry gathers them.
+    /// The agent's counters and gauges as the registry gathers them.
     pub agent: Vec<MetricFamily>,
+    /// The agent's histograms, by name.
+    pub histograms: Vec<Observations>,
     /// Which ephemon this is.
     pub build: Build,
     /// How it is set up.

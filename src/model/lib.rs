@@ -1,8 +1,9 @@
-//! Plain domain types that most crates of the agent use: pods, containers, their usage. No I/O, std
-//! only.
+//! Plain domain types that most crates of the agent use: pods, containers, their usage, buckets of
+//! native histograms. No I/O, std only.
 
 mod container;
 mod ended;
+mod exponential;
 mod job;
 mod log_flaw;
 mod log_loss;
@@ -14,6 +15,7 @@ mod usage;
 
 pub use container::{ContainerId, ContainerType, InvalidContainerId};
 pub use ended::{Ended, Exit, Quality};
+pub use exponential::{ExponentialBuckets, Span, ZERO_THRESHOLD};
 pub use job::{CiJob, JobEnv, StepStatus};
 pub use log_flaw::LogFlaw;
 pub use log_loss::LogLoss;

@@ -4,6 +4,7 @@
 
 mod at_creation;
 mod closed;
+mod histogram;
 mod labels;
 mod logs;
 mod notices;
@@ -13,10 +14,12 @@ mod watched;
 use std::time::Duration;
 
 use ephemon_model::{LogFlaw, LogLoss, LogRefusal, Quality};
-use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
 
 pub use at_creation::AtCreation;
 pub use closed::Closed;
+use histogram::Histogram;
+pub use histogram::Observations;
 pub use labels::{Enforced, Exported, Reason, Signal, Source};
 use logs::LogMetrics;
 pub use notices::Notices;
@@ -96,20 +99,16 @@ impl SelfMetrics {
                 &["signal"],
             )?,
             logs: LogMetrics::new()?,
-            reading_duration: Histogram::with_opts(
-                HistogramOpts::new(
-                    "ephemon_agent_reading_duration_seconds",
-                    "Time to read one container's cgroup files.",
-                )
-                .buckets(vec![5e-6, 1e-5, 2e-5, 3.5e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 1e-2]),
-            )?,
-            scrape_duration: Histogram::with_opts(
-                HistogramOpts::new(
-                    "ephemon_agent_scrape_duration_seconds",
-                    "Time to put together one answer on /metrics.",
-                )
-                .buckets(vec![5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0]),
-            )?,
+            reading_duration: Histogram::new(
+                "ephemon_agent_reading_duration_seconds",
+                "Time to read one container's cgroup files.",
+                &[5e-6, 1e-5, 2e-5, 3.5e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 1e-2],
+            ),
+            scrape_duration: Histogram::new(
+                "ephemon_agent_scrape_duration_seconds",
+                "Time to put together one answer on /metrics.",
+                &[5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0],
+            ),
             watches: Watches::new()?,
         };
         self_metrics.begin_at_zero();
@@ -143,14 +142,17 @@ impl SelfMetrics {
         self.registry.register(Box::new(self.closed.clone()))?;
         self.registry.register(Box::new(self.spool.clone()))?;
         self.logs.register(&self.registry)?;
-        self.registry.register(Box::new(self.reading_duration.clone()))?;
-        self.registry.register(Box::new(self.scrape_duration.clone()))?;
         self.watches.register(&self.registry)
     }
 
-    /// The registry, for `metrics` to render.
+    /// Every family but the histograms, for `metrics` to render.
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// The histograms, by name. They are not in the registry, whose crate has no native buckets.
+    pub fn histograms(&self) -> Vec<Observations> {
+        [&self.reading_duration, &self.scrape_duration].map(Histogram::observations).into()
     }
 
     /// A container's final figures are settled.

@@ -24,7 +24,8 @@ use ephemon_model::{
 };
 
 use crate::support::parts::{Part, all_there};
-use prometheus::{Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
+use ephemon_self_metrics::Observations;
+use prometheus::{IntCounterVec, Opts, Registry};
 use serde_json::json;
 
 #[test]
@@ -114,7 +115,7 @@ fn identity(pod: &str, container: &str, container_type: ContainerType) -> Identi
 
 /// A step that ended and has every figure, one that lives on cgroup v1 and has few, one that no
 /// source named, and one whose names are hostile.
-fn view() -> View {
+pub(crate) fn view() -> View {
     let record = |digit: char, usage: Usage, ended: Option<Ended>| {
         let id = ContainerId::parse(&digit.to_string().repeat(64)).unwrap();
         let (created, read_at) = (at(0, 5), at(1, 0));
@@ -166,6 +167,7 @@ fn view() -> View {
         ],
         pods: vec![PodView::new("arc-runners", "runner-1", Arc::new(pod()))],
         agent: agent(),
+        histograms: vec![readings()],
         settings: Settings { pod_selector: "a=b".to_owned(), ..Settings::default() },
         filter: Filter::default(),
         build: Build { version: "1.2.3", revision: Some("0123abc") },
@@ -303,14 +305,17 @@ fn agent() -> Vec<prometheus::proto::MetricFamily> {
     let finals = IntCounterVec::new(finals, &["quality"]).unwrap();
     finals.with_label_values(&["exact"]).inc_by(41);
     finals.with_label_values(&["residual"]).inc_by(1);
-    let duration = HistogramOpts::new(
+    registry.register(Box::new(finals)).unwrap();
+    registry.gather()
+}
+
+fn readings() -> Observations {
+    let mut readings = Observations::new(
         "ephemon_agent_reading_duration_seconds",
         "Time to read one container's cgroup files.",
+        &[5e-6, 3.5e-5, 1.0],
     );
-    let duration = Histogram::with_opts(duration.buckets(vec![5e-6, 3.5e-5, 1.0])).unwrap();
-    duration.observe(0.000_03);
-    duration.observe(0.5);
-    registry.register(Box::new(finals)).unwrap();
-    registry.register(Box::new(duration)).unwrap();
-    registry.gather()
+    readings.observe(0.000_03);
+    readings.observe(0.5);
+    readings
 }

@@ -3,21 +3,19 @@
 use std::collections::HashMap;
 
 use ephemon_catalogue::{Kind, Label, LabelValue, Points, Unit, Value};
-use ephemon_jobs::tally::{self, ExponentialBuckets, ZERO_THRESHOLD};
+use ephemon_jobs::tally;
+use ephemon_model::{ExponentialBuckets, ZERO_THRESHOLD};
 use prost::Message as _;
 
 use super::messages::{
-    Bucket, BucketSpan, Exemplar, FamilyHead, Histogram, LabelPair, METRIC_KEY, Metric, MetricType,
-    Single, Timestamp,
+    Bucket, BucketSpan, Counter, Exemplar, FamilyHead, Gauge, Histogram, LabelPair, METRIC_KEY,
+    Metric, MetricType, Timestamp,
 };
 use super::value;
 use super::writer::{self, Writer};
 use crate::devices::DeviceNames;
 use crate::filter::Filter;
 use crate::label::{clip, pairs};
-
-/// Nanoseconds of a second.
-const SECOND: u64 = 1_000_000_000;
 
 /// The families written so far.
 pub(super) struct Families<'a> {
@@ -31,6 +29,8 @@ pub(super) struct Families<'a> {
     /// has the same.
     known: HashMap<String, Vec<u8>>,
     shared: Vec<u8>,
+    /// When the counters and histograms of the shared labels began.
+    since: Option<Timestamp>,
     count: usize,
     /// Where the family begins, and metrics before it.
     opened: (usize, usize),
@@ -48,6 +48,7 @@ impl<'a> Families<'a> {
             further: &[],
             known: HashMap::new(),
             shared: Vec::new(),
+            since: None,
             count: 0,
             opened: (0, 0),
         }
@@ -65,15 +66,20 @@ impl<'a> Families<'a> {
         self.out.push(METRIC_KEY);
         push_length(self.out, self.shared.len() + metric.encoded_len());
         self.out.extend_from_slice(&self.shared);
-        self.out.extend_from_slice(&metric.encode_to_vec());
+        // A vector has room for it always.
+        metric.encode(self.out).ok();
     }
 
     fn single(&mut self, label: Vec<LabelPair>, value: Value) {
-        let value = Some(Single { value: Some(value::float(value)) });
-        self.metric(&match self.kind {
-            Kind::Counter => Metric { label, counter: value, ..Metric::default() },
-            _ => Metric { label, gauge: value, ..Metric::default() },
-        });
+        let value = Some(value::float(value));
+        let metric = match self.kind {
+            Kind::Counter => {
+                let counter = Some(Counter { value, created_timestamp: self.since });
+                Metric { label, counter, ..Metric::default() }
+            }
+            _ => Metric { label, gauge: Some(Gauge { value }), ..Metric::default() },
+        };
+        self.metric(&metric);
     }
 
     fn text(&self, value: LabelValue<'_>) -> Option<String> {
@@ -113,7 +119,8 @@ impl Writer for Families<'_> {
         self.out.extend_from_slice(&head.encode_to_vec());
     }
 
-    fn about(&mut self, labels: &str) {
+    fn about(&mut self, labels: &str, since_ns: Option<u64>) {
+        self.since = since_ns.map(Timestamp::at_ns);
         if !self.known.contains_key(labels) {
             let label = pairs(labels).into_iter().map(|(name, value)| LabelPair::new(name, value));
             let metric = Metric { label: label.collect(), ..Metric::default() };
@@ -140,11 +147,10 @@ impl Writer for Families<'_> {
             sample_count: Some(histogram.count()),
             sample_sum: Some(histogram.sum),
             bucket: buckets.collect(),
+            created_timestamp: self.since,
             ..Histogram::default()
         };
-        if let Some(native) = histogram.native {
-            message.add(native);
-        }
+        message.add(histogram.native);
         self.metric(&Metric { histogram: Some(message), ..Metric::default() });
     }
 
@@ -214,10 +220,7 @@ impl From<&tally::Exemplar> for Exemplar {
         Self {
             label: label.map(|(name, value)| LabelPair::new(name, clip(value))).to_vec(),
             value: Some(*value),
-            timestamp: Some(Timestamp {
-                seconds: i64::try_from(at_ns / SECOND).unwrap_or(i64::MAX),
-                nanos: i32::try_from(at_ns % SECOND).unwrap_or_default(),
-            }),
+            timestamp: Some(Timestamp::at_ns(*at_ns)),
         }
     }
 }

@@ -191,7 +191,8 @@ impl Writer for Lines<'_> {
         }
     }
 
-    fn about(&mut self, labels: &str) {
+    /// The text formats have no room for when a series began but another series.
+    fn about(&mut self, labels: &str, _since_ns: Option<u64>) {
         self.labels.clear();
         self.labels.push_str(labels);
     }

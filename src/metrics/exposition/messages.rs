@@ -4,6 +4,8 @@
 //! `metrics.proto`), because code generated from that file would need `protoc` on every build
 //! machine.
 
+use std::time::Duration;
+
 /// `MetricType`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, prost::Enumeration)]
 #[repr(i32)]
@@ -35,9 +37,9 @@ pub(super) struct Metric {
     #[prost(message, repeated, tag = "1")]
     pub(super) label: Vec<LabelPair>,
     #[prost(message, optional, tag = "2")]
-    pub(super) gauge: Option<Single>,
+    pub(super) gauge: Option<Gauge>,
     #[prost(message, optional, tag = "3")]
-    pub(super) counter: Option<Single>,
+    pub(super) counter: Option<Counter>,
     #[prost(message, optional, tag = "7")]
     pub(super) histogram: Option<Histogram>,
 }
@@ -51,11 +53,21 @@ pub(super) struct LabelPair {
     pub(super) value: Option<String>,
 }
 
-/// `Gauge` and `Counter`, which are alike.
+/// `Gauge`.
 #[derive(Clone, Copy, PartialEq, prost::Message)]
-pub(super) struct Single {
+pub(super) struct Gauge {
     #[prost(double, optional, tag = "1")]
     pub(super) value: Option<f64>,
+}
+
+/// `Counter`.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub(super) struct Counter {
+    #[prost(double, optional, tag = "1")]
+    pub(super) value: Option<f64>,
+    /// When it was 0.
+    #[prost(message, optional, tag = "3")]
+    pub(super) created_timestamp: Option<Timestamp>,
 }
 
 /// `Histogram`, classic and native in one.
@@ -78,6 +90,9 @@ pub(super) struct Histogram {
     /// The first count, then each one's difference to the one before.
     #[prost(sint64, repeated, packed = "false", tag = "13")]
     pub(super) positive_delta: Vec<i64>,
+    /// When it had no observation.
+    #[prost(message, optional, tag = "15")]
+    pub(super) created_timestamp: Option<Timestamp>,
 }
 
 /// `Bucket`.
@@ -118,6 +133,19 @@ pub(super) struct Timestamp {
     pub(super) seconds: i64,
     #[prost(int32, tag = "2")]
     pub(super) nanos: i32,
+}
+
+// === impl Timestamp ===
+
+impl Timestamp {
+    /// So many nanoseconds after 1970.
+    pub(super) fn at_ns(ns: u64) -> Self {
+        let at = Duration::from_nanos(ns);
+        Self {
+            seconds: i64::try_from(at.as_secs()).unwrap_or(i64::MAX),
+            nanos: i32::try_from(at.subsec_nanos()).unwrap_or_default(),
+        }
+    }
 }
 
 // === impl LabelPair ===

@@ -1,36 +1,56 @@
-//! The families the `prometheus` crate gathers, in every format.
+//! The agent's own families, in every format: those that the `prometheus` crate gathers, and histograms.
 
 use ephemon_catalogue::{Kind, Value};
+use ephemon_self_metrics::Observations;
 use prometheus::proto::{Metric, MetricFamily, MetricType};
 
 use super::writer::Writer;
 use crate::label::push_label;
 
-/// One gathered family. Summaries and untyped families are passed over: the crate makes none.
-pub(super) fn family(lines: &mut impl Writer, family: &MetricFamily) {
+/// All of them, by name, as both are ordered.
+pub(super) fn families(
+    lines: &mut impl Writer,
+    gathered: &[MetricFamily],
+    histograms: &[Observations],
+) {
+    let mut histograms = histograms.iter().peekable();
+    for one in gathered {
+        while let Some(before) = histograms.next_if(|histogram| histogram.name < one.name()) {
+            histogram(lines, before);
+        }
+        family(lines, one);
+    }
+    histograms.for_each(|rest| histogram(lines, rest));
+}
+
+fn histogram(lines: &mut impl Writer, of: &Observations) {
+    if !lines.shows(of.name) {
+        return;
+    }
+    lines.open(of.name, of.help, Kind::Histogram, &[]);
+    lines.about("", None);
+    lines.histogram(&of.into());
+    lines.close();
+}
+
+/// One gathered family. Others than counters and gauges are passed over: the registry has none.
+fn family(lines: &mut impl Writer, family: &MetricFamily) {
     let kind = match family.get_field_type() {
         MetricType::COUNTER => Kind::Counter,
         MetricType::GAUGE => Kind::Gauge,
-        MetricType::HISTOGRAM => Kind::Histogram,
-        MetricType::SUMMARY | MetricType::UNTYPED => return,
+        MetricType::HISTOGRAM | MetricType::SUMMARY | MetricType::UNTYPED => return,
     };
     if !lines.shows(family.name()) {
         return;
     }
     lines.open(family.name(), family.help(), kind, &[]);
     for metric in family.get_metric() {
-        lines.about(&labels(metric));
-        match kind {
-            Kind::Counter => {
-                let value = Value::Float(metric.get_counter().get_value());
-                lines.one(Some(value));
-            }
-            Kind::Histogram => lines.histogram(&metric.get_histogram().into()),
-            Kind::Gauge | Kind::UpDownCounter | Kind::Info => {
-                let value = Value::Float(metric.get_gauge().get_value());
-                lines.one(Some(value));
-            }
-        }
+        lines.about(&labels(metric), None);
+        let value = match kind {
+            Kind::Counter => metric.get_counter().get_value(),
+            _ => metric.get_gauge().get_value(),
+        };
+        lines.one(Some(Value::Float(value)));
     }
     lines.close();
 }

@@ -8,7 +8,8 @@ use ephemon_discovery::inventory::ContainerFacts;
 use ephemon_model::{
     ContainerId, ContainerType, Ended, Exit, IoUsage, Limit, NetUsage, PodUid, Quality, Usage,
 };
-use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry};
+use ephemon_self_metrics::Observations;
+use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
 use proptest::prelude::*;
 
 mod protobuf;
@@ -167,21 +168,19 @@ fn the_end_is_told_of_the_ended_only() {
 }
 
 #[test]
-fn the_registrys_families_read_back() {
+fn the_agents_own_families_read_back() {
     let registry = Registry::new();
     let counter = IntCounterVec::new(Opts::new("x_total", "Hostile \"help\\\n."), &["l"]).unwrap();
     counter.with_label_values(&["a\"\\\nb"]).inc_by(3);
     let gauge = IntGauge::new("x_open_fds", "Gauge.").unwrap();
-    let buckets = vec![5e-6, 1.0];
-    let opts = HistogramOpts::new("x_duration_seconds", "Time.").buckets(buckets);
-    let histogram = Histogram::with_opts(opts).unwrap();
-    histogram.observe(0.5);
-    histogram.observe(2.0);
+    let mut observations = Observations::new("x_duration_seconds", "Time.", &[5e-6, 1.0]);
+    observations.observe(0.5);
+    observations.observe(2.0);
     registry.register(Box::new(counter)).unwrap();
     registry.register(Box::new(gauge)).unwrap();
-    registry.register(Box::new(histogram)).unwrap();
     for (format, name, le) in [(Format::Text, "x_total", "1"), (Format::OpenMetrics, "x", "1.0")] {
-        let view = View { agent: registry.gather(), ..View::default() };
+        let histograms = vec![observations.clone()];
+        let view = View { agent: registry.gather(), histograms, ..View::default() };
         let families = shown(&view, format);
         assert_eq!(families[name].help, "Hostile \"help\\\n.");
         let ((_, labels), value) = families[name].samples.first_key_value().unwrap();
@@ -353,6 +352,8 @@ fn a_family_that_is_not_to_be_shown_is_not_there_and_has_no_weight() {
     counter.with_label_values(&["exact"]).inc();
     registry.register(Box::new(counter)).unwrap();
     view.agent = registry.gather();
+    view.histograms =
+        vec![Observations::new("ephemon_agent_scrape_duration_seconds", "Time.", &[1.0])];
     view.filter =
         Filter::new(&[], &["ephemon_agent_*".parse().unwrap(), "*_info".parse().unwrap()]);
     for format in BOTH {

@@ -1,8 +1,9 @@
 //! What a format must be able to write, and what a histogram shows in each.
 
 use ephemon_catalogue::{Kind, Label, Points, Read, Row, Value};
-use ephemon_jobs::tally::{self, Exemplar, ExponentialBuckets};
-use prometheus::proto;
+use ephemon_jobs::tally::{self, Exemplar};
+use ephemon_model::ExponentialBuckets;
+use ephemon_self_metrics::Observations;
 
 /// Writes one family after another.
 pub(super) trait Writer: Points + Sized {
@@ -12,8 +13,9 @@ pub(super) trait Writer: Points + Sized {
     /// Begins a family; `further`: labels that its row yields.
     fn open(&mut self, name: &str, help: &str, kind: Kind, further: &'static [Label]);
 
-    /// The labels that the following samples share, as `push_label` spells them.
-    fn about(&mut self, labels: &str);
+    /// The labels that the following samples share, as `push_label` spells them, and when their counters
+    /// were 0, in nanoseconds since 1970, if that is known.
+    fn about(&mut self, labels: &str, since_ns: Option<u64>);
 
     /// A sample with the shared labels only. An absent value is no sample.
     fn one(&mut self, value: Option<Value>);
@@ -41,7 +43,7 @@ pub(super) struct Histogram<'a> {
     /// Of all observations.
     pub(super) sum: f64,
     /// The same observations for a scraper of native histograms.
-    pub(super) native: Option<&'a ExponentialBuckets>,
+    pub(super) native: &'a ExponentialBuckets,
 }
 
 /// Observations up to a bound.
@@ -57,17 +59,12 @@ impl<'a> Histogram<'a> {
     /// A histogram without observations has no buckets: it is shown all the same, for the reason that
     /// `Points::unseen` gives.
     fn new(histogram: &'a tally::Histogram, bounds: &[f64]) -> Self {
-        let mut sum = 0_u64;
-        let buckets = (0..=bounds.len()).map(|at| {
-            let observed = histogram.buckets.get(at).copied().unwrap_or_default();
-            sum = sum.saturating_add(observed);
-            Bucket {
-                bound: bounds.get(at).copied().unwrap_or(f64::INFINITY),
-                count: sum,
-                exemplar: histogram.exemplars.get(at).and_then(Option::as_ref),
-            }
-        });
-        Self { buckets: buckets.collect(), sum: histogram.sum, native: Some(histogram.native()) }
+        let tally::Histogram { buckets, sum, exemplars, .. } = histogram;
+        Self {
+            buckets: cumulative(buckets, bounds, exemplars),
+            sum: *sum,
+            native: histogram.native(),
+        }
     }
 
     /// All observations.
@@ -76,21 +73,27 @@ impl<'a> Histogram<'a> {
     }
 }
 
-impl From<&proto::Histogram> for Histogram<'_> {
-    /// What the `prometheus` crate counted: it has no native buckets.
-    fn from(histogram: &proto::Histogram) -> Self {
-        let finite = histogram.get_bucket().iter().filter(|one| one.upper_bound().is_finite());
-        let mut buckets: Vec<_> =
-            finite.map(|one| Bucket::new(one.upper_bound(), one.cumulative_count())).collect();
-        buckets.push(Bucket::new(f64::INFINITY, histogram.get_sample_count()));
-        Self { buckets, sum: histogram.get_sample_sum(), native: None }
+impl<'a> From<&'a Observations> for Histogram<'a> {
+    /// One of the agent itself.
+    fn from(of: &'a Observations) -> Self {
+        Self { buckets: cumulative(&of.buckets, of.bounds, &[]), sum: of.sum, native: &of.native }
     }
 }
 
-// === impl Bucket ===
-
-impl Bucket<'_> {
-    fn new(bound: f64, count: u64) -> Self {
-        Self { bound, count, exemplar: None }
-    }
+/// Buckets that hold what the lower ones do; the last one's bound is infinite.
+fn cumulative<'a>(
+    counts: &[u64],
+    bounds: &[f64],
+    exemplars: &'a [Option<Exemplar>],
+) -> Vec<Bucket<'a>> {
+    let mut sum = 0_u64;
+    let buckets = (0..=bounds.len()).map(|at| {
+        sum = sum.saturating_add(counts.get(at).copied().unwrap_or_default());
+        Bucket {
+            bound: bounds.get(at).copied().unwrap_or(f64::INFINITY),
+            count: sum,
+            exemplar: exemplars.get(at).and_then(Option::as_ref),
+        }
+    });
+    buckets.collect()
 }

@@ -8,7 +8,7 @@ use prost::Message as _;
 
 use super::*;
 use crate::exposition::messages::{
-    FamilyHead, Histogram, LabelPair, METRIC_KEY, Metric, MetricType,
+    FamilyHead, Histogram, LabelPair, METRIC_KEY, Metric, MetricType, Timestamp,
 };
 
 /// `MetricFamily` as a reader has it.
@@ -47,7 +47,8 @@ fn families(view: &View) -> Families {
 
 /// The value of a counter or gauge.
 fn single(metric: &Metric) -> f64 {
-    metric.counter.or(metric.gauge).unwrap().value()
+    let counter = metric.counter.map(|counter| counter.value());
+    counter.or(metric.gauge.map(|gauge| gauge.value())).unwrap()
 }
 
 fn of_jobs() -> View {
@@ -69,6 +70,10 @@ fn every_sample_of_the_text_is_there_with_its_labels_and_value() {
     usage.io = vec![IoUsage { major: 8, minor: 1, read_bytes: Some(7), ..IoUsage::default() }];
     let odd = identity("ns", "a \"pod\"\\", "line\nbreak");
     let mut shown_view = of_jobs();
+    let mut readings = Observations::new("ephemon_agent_reading_duration_seconds", "Time.", &[1.0]);
+    readings.observe(0.5);
+    readings.observe(3.0);
+    shown_view.histograms = vec![readings];
     shown_view.containers = vec![
         ContainerView::new(&odd, record(usage), None),
         ContainerView::new(&identity("ns", "pod", "step"), record(Usage::default()), None),
@@ -128,6 +133,25 @@ fn a_histogram_of_jobs_is_classic_and_native_in_one() {
     let exemplars = histogram.bucket.iter().filter_map(|bucket| bucket.exemplar.as_ref());
     let labels: Vec<_> = exemplars.flat_map(|one| one.label.iter().map(LabelPair::name)).collect();
     assert_eq!(labels, ["trace_id", "span_id"], "the last of the bucket");
+}
+
+#[test]
+fn what_counts_says_since_when() {
+    let mut usage = Usage::default();
+    usage.cpu.usage_ns = Some(1);
+    let mut shown_view = of_jobs();
+    let created = ContainerView::new(&identity("ns", "pod", "step"), record(usage), None);
+    shown_view.containers = vec![created];
+    let families = families(&shown_view);
+    let one = |name: &str| families[name].1.values().next().unwrap();
+    let since = one("ephemon_container_cpu_usage_seconds_total").counter.unwrap().created_timestamp;
+    assert_eq!(since, Some(Timestamp { seconds: 1_790_000_000, nanos: 5 }));
+    let counts = &shown_view.jobs[0].series.counts;
+    let since = Some(Timestamp::at_ns(counts.since_ns));
+    let started = one("ephemon_job_started_total").counter.unwrap();
+    assert_eq!(started.created_timestamp, since);
+    let durations = one("ephemon_job_duration_seconds").histogram.as_ref().unwrap();
+    assert_eq!(durations.created_timestamp, since);
 }
 
 #[test]
