@@ -8,8 +8,7 @@ mod panels;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -20,6 +19,7 @@ use ephemon_metrics::Format;
 use serde_json::Value;
 
 use crate::exposition;
+use crate::support::exporter::serve;
 use crate::support::http;
 use crate::support::parts::{self, Part, all_there};
 use crate::support::ports;
@@ -348,23 +348,4 @@ fn filled(query: &Query, prometheus: &Prometheus, namespace: &str, target: Socke
 /// Serves the golden exposition until the process ends.
 fn golden_page(format: Format) -> SocketAddr {
     serve(format.content_type(), exposition::rendered(format))
-}
-
-/// Serves a page until the process ends.
-fn serve(kind: &'static str, page: Vec<u8>) -> SocketAddr {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let address = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let Ok(mut stream) = stream else { continue };
-            let mut request = [0; 4096];
-            if stream.read(&mut request).is_err() {
-                continue;
-            }
-            let head = format!("HTTP/1.0 200 OK\r\nContent-Type: {kind}\r\n\r\n");
-            let sent = stream.write_all(head.as_bytes()).and(stream.write_all(&page));
-            drop(sent);
-        }
-    });
-    address
 }

@@ -65,6 +65,8 @@ fn the_cardinality_page_adds_up() {
         let section = section.split("\n## ").next().unwrap_or_default();
         let mut rows = rows(section, factor);
         let (mut single, mut sum) = (0, (0, 0));
+        // How many histograms, and their series where these are classic.
+        let (mut histograms, mut classic) = (0, 0);
         for family in families().filter(|family| family.scope == scope) {
             // Counted by themselves: a series for each job that is shown.
             if scope == Scope::Job && family.kind == Kind::Info {
@@ -72,7 +74,12 @@ fn the_cardinality_page_adds_up() {
             }
             let several = !family.labels.is_empty() || family.kind == Kind::Histogram;
             match rows.remove(family.name) {
-                Some(series) => sum = (sum.0 + series.0, sum.1 + series.1),
+                Some(series) => {
+                    sum = (sum.0 + series.0, sum.1 + series.1);
+                    if family.kind == Kind::Histogram {
+                        (histograms, classic) = (histograms + 1, classic + series.0);
+                    }
+                }
                 None if several => panic!("{heading}: {} has no row", family.name),
                 None => (single, sum.0) = (single + 1, sum.0 + 1),
             }
@@ -88,6 +95,12 @@ fn the_cardinality_page_adds_up() {
             (some, many) => format!("({some} + {many} × {factor})"),
         };
         assert!(page.contains(&part), "the formula must have {part}");
+        if histograms > 0 {
+            let fewer = classic - histograms;
+            let native = format!("({} + {} × {factor})", sum.0 - fewer, sum.1);
+            assert!(page.contains(&native), "with native histograms the formula has {native}");
+            assert!(page.contains(&format!("{fewer} series fewer")), "{fewer} series fewer");
+        }
     }
 }
 

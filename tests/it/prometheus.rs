@@ -1,5 +1,7 @@
 //! Debian's Prometheus on the agent for a minute, asked by its own API what it has.
 
+mod native;
+
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::thread;

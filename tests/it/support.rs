@@ -9,6 +9,7 @@ pub(crate) mod containerd;
 pub(crate) mod cri;
 pub(crate) mod cri_wire;
 pub(crate) mod executable;
+pub(crate) mod exporter;
 pub(crate) mod exposition;
 pub(crate) mod full_journal;
 pub(crate) mod guest;

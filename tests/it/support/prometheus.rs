@@ -1,4 +1,4 @@
-//! Debian's Prometheus, asked by its own API what it has.
+//! Debian's Prometheus, and Prometheus 3, asked by their own API what they have.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -51,6 +51,18 @@ impl Prometheus {
     /// # Panics
     /// If it is not ready within a minute.
     pub(crate) fn start_with(scratch: &Path, scrape: &Value, flags: &[&str]) -> Self {
+        Self::launch("prometheus", scratch, scrape, flags)
+    }
+
+    /// As [`Self::start_with`], with the Prometheus 3 that `.ci/run` builds.
+    ///
+    /// # Panics
+    /// If it is not ready within a minute.
+    pub(crate) fn start_3(scratch: &Path, scrape: &Value, flags: &[&str]) -> Self {
+        Self::launch("prometheus-3", scratch, scrape, flags)
+    }
+
+    fn launch(program: &str, scratch: &Path, scrape: &Value, flags: &[&str]) -> Self {
         let config = scratch.join("prometheus.yml");
         let mut scrape = scrape.clone();
         scrape["job_name"] = "ephemon".into();
@@ -59,7 +71,7 @@ impl Prometheus {
         fs::write(&config, json!({ "scrape_configs": [scrape] }).to_string()).unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], ports::free()));
         let log = File::create(scratch.join("prometheus.log")).unwrap();
-        let mut command = Command::new(parts::program("prometheus").unwrap());
+        let mut command = Command::new(parts::program(program).unwrap());
         command
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.tsdb.path={}", scratch.join("tsdb").display()))
@@ -73,7 +85,7 @@ impl Prometheus {
             http::get(address, "/-/ready", "*/*").ok().filter(|answer| answer.status == 200)
         });
         let log = || fs::read_to_string(scratch.join("prometheus.log")).unwrap_or_default();
-        ready.unwrap_or_else(|| panic!("prometheus is not ready:\n{}", log()));
+        ready.unwrap_or_else(|| panic!("{program} is not ready:\n{}", log()));
         Self { _process: process, address }
     }
 
