@@ -6,14 +6,12 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
-use super::executable;
-use super::parts;
 use super::process::output;
 
 /// The static program of `guest/load.rs`.
 ///
 /// It is kept in Cargo's directory for tests, named after the source's length and time, so that a
-/// machine which shares the host's files finds it built. Such files have whole seconds only.
+/// machine which shares the host's files finds it built.
 pub(crate) fn load() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(build).clone()
@@ -24,14 +22,8 @@ fn build() -> PathBuf {
     let source_file = fs::metadata(source).unwrap();
     let stamp = format!("{}-{}", source_file.len(), source_file.mtime());
     let built = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("load-{stamp}"));
-    if built.exists() && !parts::in_vm() {
-        return built;
-    }
     if built.exists() {
-        // The host's files are slow to run from.
-        let copy = std::env::temp_dir().join("load");
-        executable::place(&built, &copy);
-        return copy;
+        return built;
     }
     let partial = built.with_extension(std::process::id().to_string());
     output(

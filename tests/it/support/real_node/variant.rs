@@ -90,7 +90,7 @@ impl Variant {
 }
 
 /// The folder of a part, by the number that the script has for it.
-pub(super) fn folder(part: &str, number: &str) -> PathBuf {
+pub(crate) fn folder(part: &str, number: &str) -> PathBuf {
     let script = fs::read_to_string(Path::new(SCRIPTS).join("parts")).unwrap();
     let assigned = format!(" {number}=");
     let version = script
