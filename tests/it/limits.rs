@@ -1,5 +1,6 @@
 //! Limits of ephemeral containers, asked for in the spec and enforced by the agent in real cgroups.
 
+mod creation;
 mod rig;
 mod runtime;
 

@@ -1,6 +1,8 @@
 //! A containerd of our own: its root, state, socket and images in a directory of the node.
 
+use std::env;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -16,19 +18,26 @@ use super::{image, parts, pod_network};
 #[derive(Debug)]
 pub(crate) struct Containerd {
     process: Option<Running>,
+    /// Where its programs are first looked for.
+    programs: Option<PathBuf>,
     directory: PathBuf,
     snapshotter: &'static str,
 }
 
 impl Containerd {
-    /// Starts it, waits for its answer and gives it the images.
+    /// Starts the one on the path, waits for its answer and gives it the images.
     pub(crate) fn start(node: &Node) -> Self {
+        Self::start_from(node, None)
+    }
+
+    /// The same with the programs of this folder.
+    pub(crate) fn start_from(node: &Node, programs: Option<PathBuf>) -> Self {
         let directory = node.scratch().join("containerd");
         fs::create_dir_all(&directory).unwrap();
         let snapshotter = snapshotter(&directory);
         fs::write(directory.join("config.toml"), configuration(&directory, snapshotter)).unwrap();
         pod_network::install(&directory.join("cni"));
-        let mut containerd = Self { process: None, directory, snapshotter };
+        let mut containerd = Self { process: None, programs, directory, snapshotter };
         containerd.begin();
         containerd.import(&image::archive(&containerd.directory));
         containerd
@@ -37,7 +46,7 @@ impl Containerd {
     /// Gives it the images of an archive.
     pub(crate) fn import(&self, archive: &Path) {
         output(
-            Command::new(parts::program("ctr").unwrap())
+            self.program("ctr")
                 .arg("--address")
                 .arg(self.socket())
                 .args(["-n", "k8s.io", "images", "import", "--snapshotter", self.snapshotter])
@@ -49,13 +58,26 @@ impl Containerd {
     fn begin(&mut self) {
         let log = self.directory.join("log");
         let log = fs::File::options().create(true).append(true).open(log).unwrap();
-        let mut command = Command::new(parts::program("containerd").unwrap());
+        let mut command = self.program("containerd");
         let config = self.directory.join("config.toml");
         command.arg("--config").arg(config).stdout(log.try_clone().unwrap()).stderr(log);
         self.process = Some(Running::start(&mut command));
         let cri = self.cri();
         until(Duration::from_secs(90), || cri.version().ok())
             .unwrap_or_else(|| panic!("containerd does not answer:\n{}", self.log()));
+    }
+
+    /// One of its programs, which finds the others of them.
+    fn program(&self, name: &str) -> Command {
+        let Some(programs) = &self.programs else {
+            return Command::new(parts::program(name).unwrap());
+        };
+        let mut path = programs.clone().into_os_string();
+        path.push(":");
+        path.push(env::var_os("PATH").unwrap_or_default());
+        let mut command = Command::new(programs.join(name));
+        command.env("PATH", path);
+        command
     }
 
     /// Where it listens.
@@ -65,10 +87,12 @@ impl Containerd {
 
     /// The same as a path of the node: the agent joins it to `--node-root`.
     pub(crate) fn socket_on(&self, node: &Node) -> String {
-        let name = "run/containerd.sock";
-        fs::create_dir_all(node.root().join("run")).unwrap();
-        std::os::unix::fs::symlink(self.socket(), node.root().join(name)).unwrap();
-        format!("/{name}")
+        linked(node, &self.socket(), "run/containerd.sock")
+    }
+
+    /// Where version 2 listens for plugins (NRI), as a path of the node.
+    pub(crate) fn plugins_on(&self, node: &Node) -> String {
+        linked(node, &self.directory.join("nri"), "run/nri.sock")
     }
 
     /// A connection to it.
@@ -93,7 +117,13 @@ impl Drop for Containerd {
     }
 }
 
-/// Everything below `directory`. Without `CAP_SYS_RESOURCE` nobody may lower an OOM score, which
+fn linked(node: &Node, socket: &Path, name: &str) -> String {
+    fs::create_dir_all(node.root().join("run")).unwrap();
+    symlink(socket, node.root().join(name)).unwrap();
+    format!("/{name}")
+}
+
+/// Everything below `directory`. A plugin may take its time: emulation is slow. Without `CAP_SYS_RESOURCE` nobody may lower an OOM score, which
 /// containerd must be told.
 fn configuration(directory: &Path, snapshotter: &str) -> String {
     let at = directory.display();
@@ -107,6 +137,12 @@ state = "{at}/state"
 disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.internal.v1.tracing"]
 [grpc]
 address = "{at}/s"
+[plugins."io.containerd.nri.v1.nri"]
+socket_path = "{at}/nri"
+plugin_path = "{at}/plugins"
+plugin_config_path = "{at}/plugins"
+plugin_registration_timeout = "60s"
+plugin_request_timeout = "60s"
 [plugins."io.containerd.grpc.v1.cri"]
 sandbox_image = "{pause}"
 restrict_oom_score_adj = {restrict}

@@ -6,10 +6,11 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::cgroups::is_v2;
 use super::cri::Cri;
 use super::cri_wire::{
     CONTAINER_EXITED, ContainerConfig, ContainerMetadata, ContainerSecurityContext,
-    ContainerStatus, ImageSpec, LinuxContainerConfig, LinuxContainerResources,
+    ContainerStatus, ImageSpec, KeyValue, LinuxContainerConfig, LinuxContainerResources,
     LinuxPodSandboxConfig, Mount, NAMESPACE_CONTAINER, NAMESPACE_NODE, NamespaceOption,
     PodSandboxConfig, PodSandboxMetadata, SandboxSecurityContext,
 };
@@ -23,6 +24,7 @@ pub(crate) struct Spec {
     /// Its name in the pod.
     pub(crate) name: String,
     command: Vec<String>,
+    environment: Vec<KeyValue>,
     memory_limit: Option<i64>,
 }
 
@@ -60,8 +62,15 @@ impl Spec {
         Self {
             name: name.to_owned(),
             command: command.into_iter().map(str::to_owned).collect(),
+            environment: Vec::new(),
             memory_limit: None,
         }
+    }
+
+    /// With a variable in its environment.
+    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push(KeyValue { key: name.to_owned(), value: value.to_owned() });
+        self
     }
 
     /// With a limit on its memory, swap included.
@@ -110,6 +119,7 @@ impl<'a> Pod<'a> {
             metadata: Some(ContainerMetadata { name: spec.name.clone(), attempt: 0 }),
             image: Some(ImageSpec { image: image::WORK.to_owned() }),
             command: spec.command.clone(),
+            envs: spec.environment.clone(),
             mounts: vec![Mount {
                 container_path: "/gate".to_owned(),
                 host_path: self.gate().to_string_lossy().into_owned(),
@@ -126,6 +136,7 @@ impl<'a> Pod<'a> {
                     cpu_shares: 2,
                     memory_limit_in_bytes: limit,
                     memory_swap_limit_in_bytes: limit,
+                    unified: files(),
                     ..LinuxContainerResources::default()
                 }),
                 security_context: Some(ContainerSecurityContext {
@@ -192,6 +203,13 @@ pub(crate) fn labels(pod: &PodPlace, container: Option<&str>) -> HashMap<String,
         labels.insert("io.kubernetes.container.name".to_owned(), name.to_owned());
     }
     labels
+}
+
+/// What the kubelet has written for every container on cgroup v2 (v1.28 on,
+/// `kuberuntime_container_linux.go`): all its processes are killed together.
+fn files() -> HashMap<String, String> {
+    let group = ("memory.oom.group".to_owned(), "1".to_owned());
+    is_v2().then_some(group).into_iter().collect()
 }
 
 fn namespaces() -> NamespaceOption {

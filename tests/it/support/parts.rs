@@ -78,13 +78,22 @@ pub(crate) fn program(name: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// Where `.ci/run` keeps what it builds: a folder for each version of a part, the last one first.
-fn built() -> Vec<PathBuf> {
+/// The user's cache folder.
+pub(crate) fn cache() -> PathBuf {
     let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let cache = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")));
-    let entries = cache.and_then(|cache| fs::read_dir(cache.join("ephemon")).ok());
-    let mut folders: Vec<PathBuf> =
-        entries.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect();
+    let home = || set("HOME").unwrap_or_default().join(".cache");
+    set("XDG_CACHE_HOME").unwrap_or_else(home)
+}
+
+/// Where `.ci/run` and `tests/node/parts` keep what they build: a folder for each version of a part.
+pub(crate) fn kept() -> PathBuf {
+    cache().join("ephemon")
+}
+
+/// These folders, the last one first.
+fn built() -> Vec<PathBuf> {
+    let entries = fs::read_dir(kept()).into_iter().flatten();
+    let mut folders: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     // What is still being built has a hidden name.
     folders.retain(|folder| folder.file_name().is_none_or(|name| name.as_bytes()[0] != b'.'));
     folders.sort_by(|one, other| other.cmp(one));

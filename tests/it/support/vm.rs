@@ -160,11 +160,16 @@ fn has_kvm() -> bool {
         && File::options().read(true).write(true).open("/dev/kvm").is_ok()
 }
 
-/// What follows `--` are the arguments of the first process. If the kernel panics, the machine ends.
+/// A kernel that panics ends the machine. What it does not know and what follows `--` are variables and
+/// arguments of the first process.
 fn kernel_line(share: &Path, words: &[&str]) -> String {
-    let test = std::env::current_exe().unwrap();
-    let (share, test) = (share.display(), test.display());
-    format!("console=ttyS0 panic=-1 reboot=t -- {SCRIPTS}/vm.sh {share} {test} {}", words.join(" "))
+    let (cache, test) = (parts::cache(), std::env::current_exe().unwrap());
+    let (cache, share, test) = (cache.display(), share.display(), test.display());
+    let words = words.join(" ");
+    format!(
+        "console=ttyS0 panic=-1 reboot=t XDG_CACHE_HOME={cache} \
+         -- {SCRIPTS}/vm.sh {share} {test} {words}"
+    )
 }
 
 /// QEMU's flags for a directory of the host that the machine mounts by this name.

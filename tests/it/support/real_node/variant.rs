@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::super::parts::{Part, program};
+use super::super::parts::{Part, kept, program};
 use super::SCRIPTS;
 
 /// A set of versions.
@@ -97,9 +97,5 @@ pub(crate) fn folder(part: &str, number: &str) -> PathBuf {
         .split_once(&assigned)
         .and_then(|(_, rest)| rest.split_whitespace().next())
         .unwrap_or_else(|| panic!("tests/node/parts has no {number}"));
-    let cache = env::var_os("XDG_CACHE_HOME").map_or_else(
-        || PathBuf::from(env::var_os("HOME").unwrap_or_default()).join(".cache"),
-        PathBuf::from,
-    );
-    cache.join("ephemon").join(format!("{part}-{version}"))
+    kept().join(format!("{part}-{version}"))
 }
