@@ -13,9 +13,9 @@ use crate::support::verdict::{self, Truth};
 const RATE: u32 = 20;
 const PODS: usize = 20;
 
-/// In software emulation one start takes as long as ten do natively: 200 at four a second.
+/// In software emulation one start takes as long as ten do natively: 100 at four a second.
 const NATIVE: u32 = 1000;
-const EMULATED: u32 = 200;
+const EMULATED: u32 = 100;
 
 #[test]
 fn a_thousand_containers_of_50_ms_are_found_with_their_figures() {

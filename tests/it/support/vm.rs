@@ -25,6 +25,8 @@ const MEMORY: &str = "512M";
 /// Translated code takes so many MiB of the host's memory at most, and not the gigabyte of QEMU's own
 /// limit.
 const EMULATED: &str = "tcg,tb-size=128";
+/// Everything but the long moves of bytes, which are emulated byte by byte.
+const PROCESSOR: &str = "max,-erms,-fsrm";
 
 /// The scripts of the machine.
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/it/guest");
@@ -102,7 +104,7 @@ impl Machine {
             .args(["--pdeathsig", "KILL"])
             .arg(parts::program(QEMU).unwrap())
             .args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"])
-            .args(["-machine", "pc", "-accel", accelerator, "-cpu", "max", "-m", MEMORY])
+            .args(["-machine", "pc", "-accel", accelerator, "-cpu", PROCESSOR, "-m", MEMORY])
             .args(["-serial", "stdio", "-append", &kernel_line(share, words), "-kernel"])
             .arg(kernel.join("vmlinuz"))
             .arg("-initrd")
