@@ -103,13 +103,17 @@ fn a_pod_of_each_ci_system_is_a_job_by_name_with_its_result_and_trace() {
         (&tekton, &["step-fetch", "step-build", "sidecar-cache"]),
         (&argo, &["main", "wait"]),
     ] {
-        containers.iter().for_each(|container| shown.until_begun(pod, container));
+        for container in containers {
+            shown.until_begun(pod, container);
+        }
     }
     for (pod, container) in [(&gitlab, "build"), (&jenkins, "maven")] {
         shown.until_worked(WORKED, pod, container);
         pod.delete();
     }
-    [&buildkite, &tekton, &argo].into_iter().for_each(|pod| pod.tell("begin"));
+    for pod in [&buildkite, &tekton, &argo] {
+        pod.tell("begin");
+    }
     for (pod, container) in [(&buildkite, "checkout"), (&tekton, "step-fetch")] {
         shown.until_ended(pod, container);
         pod.tell("second");
@@ -117,7 +121,9 @@ fn a_pod_of_each_ci_system_is_a_job_by_name_with_its_result_and_trace() {
     shown.until_worked(WORKED, &buildkite, "container-0");
     shown.until_ended(&tekton, "step-build");
     shown.until_ended(&argo, "main");
-    [&buildkite, &tekton, &argo].into_iter().for_each(|pod| pod.tell("end"));
+    for pod in [&buildkite, &tekton, &argo] {
+        pod.tell("end");
+    }
 
     let trace = |pod: &CiPod<'_>, job: &str, parts: &[&str]| {
         let all = |trace: &Trace| {
