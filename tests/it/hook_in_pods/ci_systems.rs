@@ -73,6 +73,7 @@ fn cpu_seconds(span: &Span) -> f64 {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "five systems, one node")]
 fn a_pod_of_each_ci_system_is_a_job_by_name_with_its_result_and_trace() {
     let _alone = alone();
     let Some(site) = Site::start() else { return };
