@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use ephemon_markdown::escaped;
+
 use super::advice::Advice;
 use super::table::{cells, heads, notes};
 
@@ -26,24 +28,6 @@ pub fn markdown(advice: &Advice) -> String {
         write!(text, "\n```yaml\n{}```\n", set.values).ok();
     }
     text
-}
-
-/// Text that is no markup: every mark becomes a character reference.
-fn escaped(text: &str) -> String {
-    let mut escaped = String::new();
-    for letter in text.chars() {
-        // GitHub makes a link of `www.`, too.
-        let length = escaped.len();
-        let last = length.checked_sub(3).and_then(|from| escaped.get(from..));
-        let is_host = letter == '.' && last.is_some_and(|it| it.eq_ignore_ascii_case("www"));
-        let is_plain = !is_host && matches!(letter, '.' | ',' | '/' | '-' | '(' | ')');
-        if letter.is_ascii_punctuation() && !is_plain {
-            write!(escaped, "&#{};", u32::from(letter)).ok();
-        } else {
-            escaped.push(letter);
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]
@@ -127,7 +111,6 @@ mod tests {
         let row = text.lines().find(|line| line.contains("img")).unwrap();
         assert_eq!(row.matches('|').count(), heads(&advice).len() + 1, "{row}");
         assert!(!row.contains('<') && !row.contains('`') && !row.contains('['), "{row}");
-        assert_eq!(escaped("www.evil.example 1.5"), "www&#46;evil.example 1.5");
         // The values are comments and figures, whatever a namespace is called.
         let values = &advice.scale_sets[0].values;
         assert!(values.lines().skip(1).all(|line| !line.contains("img")), "{values}");

@@ -1,6 +1,6 @@
 //! Text and figures as they are shown. Pure.
 
-use std::fmt::Write as _;
+use ephemon_base::visible::one_line;
 
 use super::amount::GIB;
 
@@ -10,39 +10,7 @@ const MOST_NAME_CHARS: usize = 80;
 /// A name of a job's author without what would change a terminal or turn the text around, in one
 /// line.
 pub(crate) fn name(text: &str) -> String {
-    if text.is_empty() {
-        return "-".to_owned();
-    }
-    let mut shown = String::new();
-    let mut letters = text.chars();
-    for letter in letters.by_ref().take(MOST_NAME_CHARS) {
-        if is_hidden(letter) {
-            write!(shown, "‹U+{:04X}›", u32::from(letter)).ok();
-        } else {
-            shown.push(letter);
-        }
-    }
-    if letters.next().is_some() {
-        shown.push('…');
-    }
-    shown
-}
-
-/// Control characters, and those that change the direction of text or have no width.
-fn is_hidden(letter: char) -> bool {
-    letter.is_control()
-        || matches!(
-            u32::from(letter),
-            0xad | 0x61c
-                | 0x180e
-                | 0x200b..=0x200f
-                | 0x2028..=0x202e
-                | 0x2060..=0x206f
-                | 0xfe00..=0xfe0f
-                | 0xfeff
-                | 0xfff9..=0xfffb
-                | 0xe0000..=0xe0fff
-        )
+    if text.is_empty() { "-".to_owned() } else { one_line(text, MOST_NAME_CHARS) }
 }
 
 /// CPUs: `0.25`.
@@ -70,7 +38,7 @@ mod tests {
 
     #[test]
     fn a_name_stays_one_line_of_visible_letters() {
-        assert_eq!(name("a\u{1b}[31m\n\u{202e}b"), "a‹U+001B›[31m‹U+000A›‹U+202E›b");
+        assert_eq!(name("a\u{1b}[31m\n\u{202e}b"), "a␛[31m␊‹U+202E›b");
         assert_eq!(name(""), "-");
         assert_eq!(name(&"x".repeat(200)).chars().count(), MOST_NAME_CHARS + 1);
         assert_eq!(name("büro 日本"), "büro 日本");

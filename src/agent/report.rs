@@ -4,8 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use ephemon_base::visible;
-use ephemon_client::{Agent, ClusterError, FindError, Fleet, Source};
-use ephemon_report::{Record, RecordError, html, markdown};
+use ephemon_client::{ClusterError, FindError, Fleet, Source};
+use ephemon_report::{Record, html, markdown};
 
 /// Write a report of a job: one HTML file, or Markdown with a timeline
 #[derive(Debug, clap::Args)]
@@ -32,7 +32,7 @@ pub(super) struct Args {
     markdown: Option<PathBuf>,
 
     #[command(flatten)]
-    source: Source,
+    pub(super) source: Source,
 }
 
 /// Why there is no report.
@@ -51,24 +51,6 @@ pub(super) enum Error {
         node: String,
         /// Why not.
         source: ephemon_client::Error,
-    },
-    /// It refuses.
-    #[error("node {}: status {status} for {path}", visible(node))]
-    Refused {
-        /// Its node.
-        node: String,
-        /// The status.
-        status: u16,
-        /// What was asked for.
-        path: String,
-    },
-    /// Its answer is of no use.
-    #[error("node {}: {source}", visible(node))]
-    Answer {
-        /// Its node.
-        node: String,
-        /// The cause.
-        source: RecordError,
     },
     /// The file cannot be written.
     #[error("cannot write {}: {source}", path.display())]
@@ -122,28 +104,12 @@ async fn record(args: &Args) -> Result<Record, Error> {
         warn(&trouble.to_string());
     }
     let found = found?;
-    // The agent's own word, which is no path until it is known to be an id.
-    let id = &found.summary.id;
-    let is_id = |letter: u8| letter.is_ascii_alphanumeric() || letter == b'-';
-    if !id.bytes().all(is_id) {
-        return Err(FindError::None(visible(id), "").into());
-    }
-    let agent = &found.agent;
-    let job = get(agent, format!("jobs/{id}")).await?;
-    let samples = get(agent, format!("jobs/{id}/samples")).await?;
-    let log = get(agent, format!("jobs/{id}/log")).await?;
-    let unusable = |source| Error::Answer { node: found.node.clone(), source };
-    Record::parse(&job, &samples, &log).map_err(unusable)
-}
-
-async fn get(agent: &Agent, path: String) -> Result<Vec<u8>, Error> {
-    let node = || agent.name().to_owned();
-    let answer = agent.get(&path).await;
-    let answer = answer.map_err(|source| Error::Agent { node: node(), source })?;
-    if answer.status != 200 {
-        return Err(Error::Refused { node: node(), status: answer.status, path });
-    }
-    Ok(answer.body.into())
+    let (id, agent) = (&found.summary.id, &found.agent);
+    let failed = |source| Error::Agent { node: found.node.clone(), source };
+    let job = agent.job(id).await.map_err(failed)?;
+    let samples = agent.samples(id, 0).await.map_err(failed)?;
+    let log = agent.log(id, 0, None).await.map_err(failed)?;
+    Ok(Record::new(job, samples, log))
 }
 
 #[expect(clippy::print_stderr, reason = "a node that could not be asked may have the job")]

@@ -20,6 +20,27 @@ pub fn visible(text: &str) -> String {
     shown
 }
 
+/// The same as one line, tabs included, and of so many characters at most; `…` follows if there is more.
+/// A sign counts with all of its characters.
+pub fn one_line(text: &str, most_chars: usize) -> String {
+    let mut shown = String::new();
+    let mut left = most_chars;
+    for letter in text.chars() {
+        let sign = if letter == '\t' {
+            "␉".to_owned()
+        } else {
+            visible(letter.encode_utf8(&mut [0; 4]))
+        };
+        let Some(rest) = left.checked_sub(sign.chars().count()) else {
+            shown.push('…');
+            break;
+        };
+        left = rest;
+        shown.push_str(&sign);
+    }
+    shown
+}
+
 /// Whether a character is not seen, or moves others. Not the two that choose between the forms of an
 /// emoji (U+FE0E, U+FE0F).
 pub fn is_hidden(letter: char) -> bool {
@@ -65,5 +86,16 @@ mod tests {
         ] {
             assert_eq!(visible(text), shown);
         }
+    }
+
+    #[test]
+    fn one_line_has_no_tabs_and_an_end() {
+        assert_eq!(one_line("a\tb\n", 9), "a␉b␊");
+        assert_eq!(one_line(&"x".repeat(99), 5), "xxxxx…");
+        assert_eq!(one_line("abc\u{202e}d", 8), "abc…", "no part of a sign");
+        assert_eq!(
+            (one_line("ab", 2), one_line("", 0), one_line("a", 0)),
+            ("ab".into(), "".into(), "…".into())
+        );
     }
 }

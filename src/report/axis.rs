@@ -1,6 +1,6 @@
 //! The time that all pictures of a report have in common. Pure.
 
-use super::document::Job;
+use ephemon_client::Job;
 
 /// Columns of a picture: nothing is drawn finer.
 pub(crate) const COLUMNS: usize = 800;
@@ -23,8 +23,9 @@ pub(crate) struct Axis {
 impl Axis {
     /// Of a job. A runner that waited for it began earlier: it is drawn from the edge on.
     pub(crate) fn of(job: &Job) -> Self {
-        let start_ms = job.start_unix_ms.min(u64::MAX / 2);
-        let end = job.end_unix_ms.unwrap_or(job.now_unix_ms);
+        let span = &job.summary.span;
+        let start_ms = span.start_unix_ms.min(u64::MAX / 2);
+        let end = span.end_unix_ms.unwrap_or(job.now_unix_ms);
         let end_ms = end.clamp(start_ms.saturating_add(1000), start_ms.saturating_add(LONGEST_MS));
         Self { start_ms, end_ms }
     }

@@ -2,9 +2,12 @@
 
 use std::fmt::Write as _;
 
+use ephemon_client::ContainerSamples;
+use ephemon_markdown::figures::bytes;
+
 use super::axis::{Axis, COLUMNS};
-use super::document::{ContainerSamples, Record};
-use super::figures::{bytes, cores};
+use super::figures::cores;
+use super::record::Record;
 use super::text::{html, name};
 use super::timeline::{LEFT, WIDTH, kill, kills, marks};
 

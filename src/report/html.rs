@@ -8,11 +8,12 @@ use sha2::{Digest as _, Sha256};
 
 use super::axis::Axis;
 use super::curves::{Figure, curves};
-use super::document::Record;
 use super::figures::{clock, moment};
+use super::part::class;
+use super::record::Record;
 use super::tables::{Table, containers, facts, missing, outcome, steps};
 use super::text::{address, html as escaped, line, name};
-use super::timeline::{class, timeline};
+use super::timeline::timeline;
 
 const STYLE: &str = include_str!("style.css");
 const LEGEND: &str = "<ul class=\"legend\">\
@@ -30,7 +31,8 @@ const LONG_CHARS: usize = 16;
 pub fn html(record: &Record) -> String {
     let axis = Axis::of(&record.job);
     let job = &record.job;
-    let title = escaped(&name(&job.name));
+    let title = escaped(&name(&job.summary.name));
+    let ending = &job.summary.ending;
     // Of a page whose markup somebody broke out of, nothing would run or be loaded all the same.
     let hash = BASE64_STANDARD.encode(Sha256::digest(STYLE));
     let mut page = format!(
@@ -42,9 +44,9 @@ pub fn html(record: &Record) -> String {
          <meta name=\"color-scheme\" content=\"light dark\">\n\
          <title>{title}: {}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n\
          <h1><bdi>{title}</bdi> <span class=\"badge {}\">{}</span></h1>\n",
-        escaped(&name(&job.result)),
-        class(&job.result),
-        escaped(&outcome(&job.result, job.fault.as_deref(), job.exit_code)),
+        escaped(&name(&ending.result)),
+        class(&ending.result),
+        escaped(&outcome(ending)),
     );
     page.push_str("<dl>");
     for (what, value) in facts(record) {

@@ -1,8 +1,12 @@
 //! The tables of a report, as text that is not escaped yet. Pure.
 
+use ephemon_client::{Container, Ending, Usage};
+use ephemon_markdown::figures::{bytes, cpu, duration, or_dash};
+
 use super::axis::Axis;
-use super::document::{Part, Record, Usage};
-use super::figures::{bytes, cpu, duration, moment, or_dash};
+use super::figures::moment;
+use super::part::Part;
+use super::record::Record;
 use super::text::name;
 
 /// A cell: the class of a result, and the text.
@@ -18,31 +22,31 @@ pub(crate) struct Table {
 /// The job's own facts, by name.
 pub(crate) fn facts(record: &Record) -> Vec<(&'static str, String)> {
     let job = &record.job;
-    let end = job.end_unix_ms.unwrap_or(job.now_unix_ms);
+    let of = &job.summary;
     let text = |value: &Option<String>| value.as_deref().map(name);
-    let run = job.run_id.as_ref().map(|run| match job.run_attempt.as_deref() {
+    let run = of.run_id.as_ref().map(|run| match of.run_attempt.as_deref() {
         Some(attempt) => format!("{}, attempt {}", name(run), name(attempt)),
         None => name(run),
     });
     let facts = [
-        ("Repository", text(&job.repository)),
-        ("Workflow", text(&job.workflow)),
+        ("Repository", text(&of.repository)),
+        ("Workflow", text(&of.workflow)),
         ("Job", text(&job.job)),
-        ("Event", text(&job.event)),
-        ("Ref", text(&job.git_ref)),
+        ("Event", text(&of.event)),
+        ("Ref", text(&of.git_ref)),
         ("Commit", text(&job.sha)),
         ("Run", run),
-        ("Runner", text(&job.runner)),
-        ("Pod", Some(format!("{}/{}", name(&job.namespace), name(&job.pod)))),
+        ("Runner", text(&of.runner)),
+        ("Pod", Some(format!("{}/{}", name(&of.namespace), name(&of.pod)))),
         ("Node", Some(name(&job.node))),
-        ("Began", Some(moment(job.start_unix_ms))),
-        ("Took", Some(duration(end.saturating_sub(job.start_unix_ms)))),
-        ("CPU time", job.usage.cpu_seconds.map(cpu)),
-        ("Throttled", job.usage.cpu_throttled_seconds.filter(|it| *it > 0.0).map(cpu)),
-        ("Memory, highest", job.usage.memory_peak_bytes.map(bytes)),
-        ("OOM kills", job.usage.oom_kills.map(|kills| kills.to_string())),
-        ("Read", job.usage.read_bytes.map(bytes)),
-        ("Written", job.usage.written_bytes.map(bytes)),
+        ("Began", Some(moment(of.span.start_unix_ms))),
+        ("Took", Some(duration(of.span.millis(job.now_unix_ms)))),
+        ("CPU time", of.usage.cpu_seconds.map(cpu)),
+        ("Throttled", of.usage.cpu_throttled_seconds.filter(|it| *it > 0.0).map(cpu)),
+        ("Memory, highest", of.usage.memory_peak_bytes.map(bytes)),
+        ("OOM kills", of.usage.oom_kills.map(|kills| kills.to_string())),
+        ("Read", of.usage.read_bytes.map(bytes)),
+        ("Written", of.usage.written_bytes.map(bytes)),
         ("Runner beside it", job.runner_usage.cpu_seconds.map(cpu)),
         ("Pod's start", job.runner_startup_ms.map(duration)),
         ("Runner waited", job.runner_idle_ms.map(duration)),
@@ -54,9 +58,9 @@ pub(crate) fn facts(record: &Record) -> Vec<(&'static str, String)> {
 }
 
 /// In one line: how a part ended.
-pub(crate) fn outcome(result: &str, fault: Option<&str>, code: Option<i64>) -> String {
-    let code = code.filter(|code| *code != 0).map(|code| format!("exit code {code}"));
-    let said = [Some(name(result)), fault.map(name), code];
+pub(crate) fn outcome(of: &Ending) -> String {
+    let code = of.exit_code.filter(|code| *code != 0).map(|code| format!("exit code {code}"));
+    let said = [Some(name(&of.result)), of.fault.as_deref().map(name), code];
     said.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
@@ -75,13 +79,13 @@ pub(crate) fn steps(record: &Record, axis: Axis) -> Table {
         "Written",
         "Quality",
     ];
-    let parts = record.job.phases.iter().chain(&record.job.steps);
-    let mut parts: Vec<&Part> = parts.collect();
-    parts.sort_by_key(|part| part.start_unix_ms);
-    let row = |part: &Part| {
-        let mut cells = beginning(part, axis);
+    let phases = record.job.phases.iter().map(Part::from);
+    let mut parts: Vec<Part<'_>> = phases.chain(record.job.steps.iter().map(Part::from)).collect();
+    parts.sort_by_key(|part| part.span.start_unix_ms);
+    let row = |part: Part<'_>| {
+        let mut cells = beginning(&part, axis);
         cells.extend(used(&part.usage));
-        cells.push((None, or_dash(part.quality.as_deref(), name)));
+        cells.push((None, or_dash(part.quality, name)));
         cells
     };
     let rows = parts.into_iter().map(row).collect();
@@ -107,17 +111,17 @@ pub(crate) fn containers(record: &Record, axis: Axis) -> Table {
         "Quality",
         "Log lines",
     ];
-    let row = |part: &Part| {
-        let mut cells = beginning(part, axis);
-        let waited = part.created_unix_ms.map(|at| at.saturating_sub(part.start_unix_ms));
+    let row = |of: &Container| {
+        let mut cells = beginning(&of.into(), axis);
+        let waited = of.created_unix_ms.map(|at| at.saturating_sub(of.span.start_unix_ms));
         cells.extend([
-            (None, or_dash(part.role.as_deref(), name)),
-            (None, or_dash(part.image.as_deref(), name)),
+            (None, or_dash(Some(&*of.role).filter(|it| !it.is_empty()), name)),
+            (None, or_dash(of.image.as_deref(), name)),
             (None, or_dash(waited, duration)),
         ]);
-        cells.extend(used(&part.usage));
-        cells.push((None, or_dash(part.quality.as_deref(), name)));
-        cells.push((None, or_dash(part.log_lines, |lines| lines.to_string())));
+        cells.extend(used(&of.usage));
+        cells.push((None, or_dash(of.quality.as_deref(), name)));
+        cells.push((None, or_dash(of.log_lines, |lines| lines.to_string())));
         cells
     };
     let rows = record.job.containers.iter().map(row).collect();
@@ -135,19 +139,19 @@ pub(crate) fn missing(record: &Record) -> Vec<String> {
     say(record.job.parts_left_out, "steps or containers");
     say(record.samples.left_out, "containers' curves");
     say(record.log.left_out, "earlier log lines");
-    if record.job.end_unix_ms.is_none() {
+    if record.job.summary.span.end_unix_ms.is_none() {
         said.push("The job was still running.".to_owned());
     }
     said
 }
 
-fn beginning(part: &Part, axis: Axis) -> Vec<Cell> {
-    let result = outcome(&part.result, part.fault.as_deref(), part.exit_code);
-    let took = part.end_unix_ms.map(|end| end.saturating_sub(part.start_unix_ms));
+fn beginning(part: &Part<'_>, axis: Axis) -> Vec<Cell> {
+    let start = part.span.start_unix_ms;
+    let took = part.span.end_unix_ms.map(|end| end.saturating_sub(start));
     vec![
-        (None, name(part.title())),
-        (Some(super::timeline::class(&part.result)), result),
-        (None, duration(axis.since(part.start_unix_ms))),
+        (None, name(part.title)),
+        (Some(part.class()), outcome(part.ending)),
+        (None, duration(axis.since(start))),
         (None, or_dash(took, duration)),
     ]
 }

@@ -2,10 +2,14 @@
 
 use std::fmt::Write as _;
 
+use ephemon_base::visible::one_line;
+use ephemon_markdown::figures::duration;
+
 use super::axis::{Axis, COLUMNS};
-use super::document::{Part, Record};
-use super::figures::{duration, moment};
-use super::text::{html, name, short};
+use super::figures::moment;
+use super::part::{Part, parts};
+use super::record::Record;
+use super::text::{html, name};
 
 /// Room for names at the left.
 pub(crate) const LEFT: usize = 210;
@@ -21,9 +25,7 @@ const MOST_LABEL_CHARS: usize = 30;
 /// The picture.
 pub(crate) fn timeline(record: &Record, axis: Axis) -> String {
     let job = &record.job;
-    let kinds = [("phase", &job.phases), ("step", &job.steps), ("container", &job.containers)];
-    let all = kinds.iter().flat_map(|(kind, parts)| parts.iter().map(move |part| (*kind, part)));
-    let bars: Vec<(&str, &Part)> = all.take(MOST_BARS).collect();
+    let bars: Vec<Part<'_>> = parts(job).take(MOST_BARS).collect();
     let height = bars.len() * ROW + 26;
     let mut svg = format!(
         "<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"Timeline of {} phases, {} \
@@ -33,8 +35,8 @@ pub(crate) fn timeline(record: &Record, axis: Axis) -> String {
         job.containers.len()
     );
     marks(&mut svg, axis, height - 22);
-    for (number, (kind, part)) in bars.iter().enumerate() {
-        bar(&mut svg, axis, kind, part, number * ROW);
+    for (number, part) in bars.iter().enumerate() {
+        bar(&mut svg, axis, part, number * ROW);
     }
     for at in kills(record) {
         kill(&mut svg, axis, at, height - 22);
@@ -75,27 +77,27 @@ pub(crate) fn marks(svg: &mut String, axis: Axis, height: usize) {
     }
 }
 
-fn bar(svg: &mut String, axis: Axis, kind: &str, part: &Part, y: usize) {
-    let title = name(part.title());
-    let end = part.end_unix_ms.unwrap_or(axis.end_ms);
-    let took = duration(end.saturating_sub(part.start_unix_ms));
-    let result = name(&part.result);
+fn bar(svg: &mut String, axis: Axis, part: &Part<'_>, y: usize) {
+    let start = part.span.start_unix_ms;
+    let end = part.span.end_unix_ms.unwrap_or(axis.end_ms);
+    let took = duration(end.saturating_sub(start));
     let middle = y + 15;
     write!(
         svg,
-        "<g class=\"bar {kind} {}\"><title>{}: {}, {took}</title>\
+        "<g class=\"bar {} {}\"><title>{}: {}, {took}</title>\
          <text class=\"name\" x=\"{}\" y=\"{middle}\" text-anchor=\"end\">{}</text>",
-        class(&part.result),
-        html(&title),
-        html(&result),
+        part.kind,
+        part.class(),
+        html(&name(part.title)),
+        html(&name(&part.ending.result)),
         LEFT - 8,
-        html(&short(&title, MOST_LABEL_CHARS)),
+        html(&one_line(part.title, MOST_LABEL_CHARS)),
     )
     .ok();
-    piece(svg, axis, "body", part.start_unix_ms, end, y);
+    piece(svg, axis, "body", start, end, y);
     // Before its cgroup a container waits, for its image among other things.
-    if let Some(created) = part.created_unix_ms.filter(|created| *created > part.start_unix_ms) {
-        piece(svg, axis, "wait", part.start_unix_ms, created.min(end), y);
+    if let Some(created) = part.created_unix_ms.filter(|created| *created > start) {
+        piece(svg, axis, "wait", start, created.min(end), y);
     }
     if let Some(pull) = part.pull {
         piece(svg, axis, "pull", pull.start_unix_ms, pull.end_unix_ms, y);
@@ -113,15 +115,4 @@ fn piece(svg: &mut String, axis: Axis, class: &str, from: u64, to: u64, y: usize
         (to - from).max(1.5)
     )
     .ok();
-}
-
-/// The class of a result: a word of the API's, and nothing else.
-pub(crate) fn class(result: &str) -> &'static str {
-    match result {
-        "success" => "good",
-        "failure" | "error" | "timeout" => "bad",
-        "cancellation" => "warn",
-        "running" | "ending" => "run",
-        _ => "grey",
-    }
 }

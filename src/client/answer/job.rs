@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::at_most;
 use super::jobs::JobSummary;
 use super::part::{Ending, Span, Usage};
+use super::samples::ContainerSamples;
 
 /// A job with its steps and containers.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -25,6 +26,8 @@ pub struct Job {
     pub sha: Option<String>,
     /// The trace that the job's spans are in.
     pub trace_id: String,
+    /// Who said how the job ended: `runner` or `parts`.
+    pub result_source: String,
     /// Links to the run, the trace and the logs.
     #[serde(deserialize_with = "at_most::<{ super::MAX_PARTS }, _, _>")]
     pub links: Vec<Link>,
@@ -152,11 +155,24 @@ pub struct Pull {
     pub bytes: Option<u64>,
 }
 
+// === impl Job ===
+
+impl Job {
+    /// Whether what a container uses is the job's, as in its `usage`: by the container's role.
+    pub fn counts(&self, samples: &ContainerSamples) -> bool {
+        let is_it = |one: &&Container| match &one.id {
+            Some(id) => *id == samples.id,
+            None => one.name == samples.name,
+        };
+        self.containers.iter().find(is_it).is_some_and(|one| self.usage_roles.contains(&one.role))
+    }
+}
+
 // === impl Step ===
 
 impl Step {
     /// The name that people know it by.
     pub fn shown_name(&self) -> &str {
-        self.display_name.as_deref().unwrap_or(&self.name)
+        self.display_name.as_deref().filter(|name| !name.is_empty()).unwrap_or(&self.name)
     }
 }
