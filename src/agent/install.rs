@@ -14,13 +14,14 @@ use rustix::process::getegid;
 /// The programs in the same directory as this one.
 const PROGRAMS: [&str; 2] = ["ephemon-hook", "ephemon-init"];
 /// What the runner is configured to start, because it accepts only scripts with an interpreter: the
-/// first one, or the last one where Node.js cannot be used. The second is what Node.js looks for
-/// beside a script; if it were missing, Node.js would search the directories above, to which jobs
-/// can write.
-const SCRIPTS: [(&str, &[u8]); 3] = [
+/// first one, or the third one where Node.js cannot be used, and the last one after a job. The second is
+/// what Node.js looks for beside a script; if it were missing, Node.js would search the directories
+/// above, to which jobs can write.
+const SCRIPTS: [(&str, &[u8]); 4] = [
     ("hook.js", include_bytes!("../../deploy/hook.js")),
     ("package.json", include_bytes!("../../deploy/hook.package.json")),
     ("hook.sh", include_bytes!("../../deploy/hook.sh")),
+    ("summary.js", include_bytes!("../../deploy/summary.js")),
 ];
 /// Mode of programs: every user of every container can run them.
 const RUNNABLE: u32 = 0o755;

@@ -115,6 +115,13 @@ impl Volume {
     }
 }
 
+/// Whether a text can be a container's name, which is then no path: a DNS label has up to 63 lower-case
+/// letters, digits and `-`.
+pub fn is_container_name(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&name.len()) && name.bytes().all(is_plain)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

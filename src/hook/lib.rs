@@ -2,8 +2,8 @@
 //! containers of the runner's own pod.
 //!
 //! One process per call: the request comes on standard input, the response is written to a file,
-//! and the exit code is the step's. `request`, `options`, `ports`, `names`, `template`, `volumes`
-//! and `spec` are pure; only `api` connects to the API server, and only `socket` to an init. A
+//! and the exit code is the step's. `request`, `options`, `ports`, `names`, `template`, `volumes`,
+//! `spec` and `timeline` are pure; only `api` connects to the API server, and only `socket` to an init. A
 //! script step uses the socket only, unless init cannot run in its image (`fallback`).
 
 mod api;
@@ -18,7 +18,9 @@ mod enforced;
 mod exec;
 mod fallback;
 mod inputs;
+mod job_summary;
 mod journal;
+mod journals;
 mod launch;
 mod leftovers;
 mod log;
@@ -42,10 +44,12 @@ mod starter;
 mod state;
 mod step;
 mod step_name;
+mod step_usage;
 mod stop;
 mod summary;
 mod telemetry;
 mod template;
+mod timeline;
 mod unexpected_exit;
 mod volumes;
 mod words;
@@ -81,6 +85,10 @@ pub fn main() -> ExitCode {
         }
         Some(enforced::ARGUMENT) => {
             console.line(&enforced::shown());
+            return ExitCode::SUCCESS;
+        }
+        Some(job_summary::ARGUMENT) => {
+            job_summary::write(&Settings::from_process(), &console);
             return ExitCode::SUCCESS;
         }
         _ => {}

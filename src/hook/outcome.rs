@@ -22,8 +22,10 @@ pub(super) struct Outcome {
 impl Outcome {
     /// The result of a process that init ran.
     pub(super) fn of(call: &Call<'_>, exit: &Exit) -> Self {
-        if let Some(path) = &call.settings.summary
-            && let Err(error) = summary::append(path, call.settings.step_id.as_deref(), exit)
+        let settings = call.settings;
+        if let Some(path) = settings.summary.as_ref().filter(|_| settings.step_tables)
+            && let Err(error) =
+                summary::append(path, &summary::table(settings.step_id.as_deref(), exit))
         {
             call.console.debug(&format!("cannot write the step's summary: {error}"));
         }

@@ -49,8 +49,10 @@ pub(super) struct Settings {
     pub(super) standby_ignored: Option<String>,
     /// `EPHEMON_ALLOW_PRIVILEGED`: whether workflows may request privileges.
     pub(super) allow_privileged: bool,
-    /// The step's summary file, if `EPHEMON_STEP_SUMMARY` is set.
+    /// `GITHUB_STEP_SUMMARY`: the summary file of the step, or of the runner's job completed hook.
     pub(super) summary: Option<PathBuf>,
+    /// `EPHEMON_STEP_SUMMARY`: whether each step's usage is written there.
+    pub(super) step_tables: bool,
     /// The job's identity with our names.
     pub(super) identity: Vec<(&'static str, String)>,
     /// `TRACESTATE` and `BAGGAGE` of the hook itself, which are passed on.
@@ -131,9 +133,8 @@ impl Settings {
             standby: standby.unwrap_or(STANDBY),
             standby_ignored: get("EPHEMON_STANDBY").filter(|_| standby.is_none()),
             allow_privileged: yes("EPHEMON_ALLOW_PRIVILEGED"),
-            summary: get("GITHUB_STEP_SUMMARY")
-                .filter(|_| yes("EPHEMON_STEP_SUMMARY"))
-                .map(PathBuf::from),
+            summary: get("GITHUB_STEP_SUMMARY").map(PathBuf::from),
+            step_tables: yes("EPHEMON_STEP_SUMMARY"),
             identity,
             trace_state: get(env::TRACESTATE),
             baggage: get(env::BAGGAGE),
@@ -207,10 +208,10 @@ mod tests {
 
     #[test]
     fn nothing_said_gives_the_defaults_and_empty_is_nothing() {
-        let settings = settings(&[("EPHEMON_VOLUME", ""), ("EPHEMON_STEP_SUMMARY", "true")]);
+        let settings = settings(&[("EPHEMON_VOLUME", ""), ("GITHUB_STEP_SUMMARY", "/s")]);
         assert_eq!(settings.volume.root(), Path::new("/ephemon"));
         assert_eq!(settings.timeout, Duration::from_mins(10));
-        assert_eq!(settings.summary, None);
+        assert!(!settings.step_tables);
         assert!(!settings.allow_privileged);
         assert_eq!(settings.standby, 2);
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use ephemon_contract::Token;
+use ephemon_contract::{Token, is_container_name};
 use serde::{Deserialize, Serialize};
 
 /// The version of [`State`]; another version is rejected.
@@ -144,8 +144,7 @@ fn container_name_if_any<'de, D: serde::Deserializer<'de>>(
 }
 
 fn checked<E: serde::de::Error>(name: String) -> Result<String, E> {
-    let is_label = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    if (1..=63).contains(&name.len()) && name.bytes().all(is_label) && name != "runner" {
+    if is_container_name(&name) && name != "runner" {
         Ok(name)
     } else {
         Err(E::custom("not a container of a job"))

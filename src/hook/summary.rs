@@ -3,42 +3,41 @@
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::Path;
-use std::time::Duration;
 
-use ephemon_contract::Exit;
-use ephemon_contract::plain_file;
+use ephemon_contract::{Exit, plain_file};
+use ephemon_markdown::{MAX_SUMMARY_BYTES, figures};
 
-/// Appends a table to the step's summary file, which the runner reads after the step.
-pub(super) fn append(path: &Path, step: Option<&str>, exit: &Exit) -> io::Result<()> {
+use super::step_usage::StepUsage;
+
+/// Appends to a summary file, which the runner reads after the step.
+pub(super) fn append(path: &Path, text: &str) -> io::Result<()> {
     let mut file = plain_file::open(path, OpenOptions::new().append(true), None)?;
-    file.write_all(table(step, exit).as_bytes())
+    // Of a larger file GitHub would not show what the step itself wrote either.
+    let written = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    if written.saturating_add(text.len()) > MAX_SUMMARY_BYTES {
+        return Err(io::Error::other("the step's own summary leaves no room for it"));
+    }
+    file.write_all(text.as_bytes())
 }
 
-/// `step` is its id: the page shows the tables of all steps below each other.
-fn table(step: Option<&str>, exit: &Exit) -> String {
-    let cgroup = &exit.cgroup;
-    let process = &exit.process;
-    let cpu = cgroup.cpu_ns.map_or_else(
-        || Duration::from_micros(process.user_us.saturating_add(process.system_us)),
-        Duration::from_nanos,
-    );
-    // The container's peak is the step's if it rose during the step; otherwise only the largest
-    // process is known.
-    let peak = cgroup.memory_peak_bytes.filter(|_| cgroup.memory_peak_rose == Some(true));
+/// The table of one step. `step` is its id: the page shows the tables of all steps below each other.
+pub(super) fn table(step: Option<&str>, exit: &Exit) -> String {
+    let StepUsage { cpu, throttled, memory, oom_kills, read, written } =
+        StepUsage::of(&exit.process, &exit.cgroup);
     let is_id =
         |id: &&str| id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
     let step = step.filter(is_id).map(|id| ("Step", format!("`{id}`")));
     let mut cells: Vec<_> = step.into_iter().collect();
     cells.extend([
-        ("Time", seconds(Duration::from_nanos(exit.duration_ns))),
-        ("CPU time", seconds(cpu)),
-        ("Memory, highest", bytes(peak.unwrap_or(process.max_rss_bytes))),
+        ("Time", figures::duration(exit.duration_ns / 1_000_000)),
+        ("CPU time", cpu),
+        ("Memory, highest", memory),
     ]);
     let mut optional = |name, value: Option<String>| cells.extend(value.map(|value| (name, value)));
-    optional("Throttled", cgroup.throttled_ns.map(|ns| seconds(Duration::from_nanos(ns))));
-    optional("Read", cgroup.read_bytes.map(bytes));
-    optional("Written", cgroup.written_bytes.map(bytes));
-    optional("Out of memory", cgroup.oom_kills.filter(|kills| *kills > 0).map(|n| n.to_string()));
+    optional("Throttled", throttled);
+    optional("Read", read);
+    optional("Written", written);
+    optional("Out of memory", oom_kills.filter(|kills| *kills > 0).map(|n| n.to_string()));
     let mut table = String::from("\n");
     let mut row = |cells: &mut dyn Iterator<Item = &str>| {
         for cell in cells {
@@ -53,15 +52,6 @@ fn table(step: Option<&str>, exit: &Exit) -> String {
     row(&mut cells.iter().map(|(_, value)| value.as_str()));
     table.push('\n');
     table
-}
-
-fn seconds(duration: Duration) -> String {
-    format!("{:.2} s", duration.as_secs_f64())
-}
-
-fn bytes(bytes: u64) -> String {
-    const MIB: f64 = 1024.0 * 1024.0;
-    format!("{:.1} MiB", bytes as f64 / MIB)
 }
 
 #[cfg(test)]
@@ -99,22 +89,17 @@ mod tests {
     }
 
     #[test]
-    fn the_runners_file_is_appended_to_and_none_is_made() {
+    fn the_runners_file_is_appended_to_within_its_bound_and_none_is_made() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("summary");
-        let exit = Exit {
-            end: End::Code(0),
-            cancelled: false,
-            left_open: false,
-            started_at_ns: 0,
-            ended_at_ns: 0,
-            duration_ns: 0,
-            process: ProcessUsage::default(),
-            cgroup: CgroupDelta::default(),
-        };
-        assert!(append(&path, None, &exit).is_err());
+        assert!(append(&path, "text").is_err());
         std::fs::write(&path, "# Mine\n").unwrap();
-        append(&path, None, &exit).unwrap();
-        assert!(std::fs::read_to_string(&path).unwrap().starts_with("# Mine\n\n| Time"));
+        append(&path, "\ntext\n").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "# Mine\n\ntext\n");
+        let full = "x".repeat(MAX_SUMMARY_BYTES - 3);
+        std::fs::write(&path, &full).unwrap();
+        append(&path, "text").unwrap_err();
+        append(&path, "end").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), full + "end");
     }
 }

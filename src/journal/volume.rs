@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use ephemon_contract::plain_file;
+use ephemon_contract::{is_container_name, plain_file};
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, fstat, open, openat, statat};
 use rustix::io::Errno;
 
@@ -134,8 +134,7 @@ fn changed(directory: &OwnedFd) -> io::Result<(i64, u64)> {
 
 /// A container's name, which is a DNS label, or the hook's own.
 fn is_journal(name: &str) -> bool {
-    let label = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    name == super::HOOK || (!name.is_empty() && name.len() <= 63 && name.bytes().all(label))
+    name == super::HOOK || is_container_name(name)
 }
 
 #[cfg(test)]

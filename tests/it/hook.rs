@@ -6,6 +6,7 @@ mod environment;
 mod fallback;
 mod health;
 mod impostors;
+mod job_summary;
 mod jobs;
 mod killed;
 mod networks;

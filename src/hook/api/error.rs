@@ -33,9 +33,11 @@ impl Error {
             ephemon_kube_config::Error::NotInCluster { .. } => {
                 "; give the runner's pod a service account with the role in deploy/hook/rbac.yaml"
             }
-            ephemon_kube_config::Error::Kubeconfig { .. } => "; check the variable KUBECONFIG",
-            // The error itself says what to remove.
-            ephemon_kube_config::Error::Proxy { .. } => "",
+            ephemon_kube_config::Error::Kubeconfig { .. }
+            | ephemon_kube_config::Error::Missing { .. } => "; check the variable KUBECONFIG",
+            // The errors themselves say what to do.
+            ephemon_kube_config::Error::Proxy { .. }
+            | ephemon_kube_config::Error::NoContexts { .. } => "",
         };
         Self::Config { why: chain(error), advice }
     }

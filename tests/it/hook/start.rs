@@ -15,10 +15,10 @@ use super::rig::Rig;
 use super::wait_for;
 use crate::support::executable;
 
-const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy");
+pub(super) const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy");
 
 /// The runner brings its own; here it is the machine's.
-fn node() -> Option<PathBuf> {
+pub(super) fn node() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).map(|at| at.join("node")).find(|node| node.is_file());
     if found.is_none() {
@@ -33,9 +33,12 @@ fn volume(program: &str) -> tempfile::TempDir {
     let volume = tempfile::tempdir().unwrap();
     let bin = volume.path().join("bin");
     fs::create_dir(&bin).unwrap();
-    for (from, to) in
-        [("hook.js", "hook.js"), ("hook.package.json", "package.json"), ("hook.sh", "hook.sh")]
-    {
+    for (from, to) in [
+        ("hook.js", "hook.js"),
+        ("hook.package.json", "package.json"),
+        ("hook.sh", "hook.sh"),
+        ("summary.js", "summary.js"),
+    ] {
         fs::copy(Path::new(DEPLOY).join(from), bin.join(to)).unwrap();
     }
     runnable(&bin.join("ephemon-hook"), program);

@@ -38,7 +38,28 @@ fn the_runners_node_starts_the_hook_and_runs_actions() {
         // As after a step that wrote into GITHUB_PATH.
         runner.env.push(("PATH".to_owned(), "/home/runner/_work/r/r/first:/bin".to_owned()));
         play(&site, &runner);
+        complete(&mut runner);
     }
+}
+
+/// The runner's job completed hook, when the containers have been stopped.
+fn complete(runner: &mut Runner) {
+    let summary = "_temp/_runner_file_commands/step_summary";
+    runner.write(summary, "");
+    runner.program = vec![RUNNERS_NODE.to_owned(), "/ephemon/bin/summary.js".to_owned()];
+    let path = format!("/home/runner/_work/{summary}");
+    runner.env.push(("GITHUB_STEP_SUMMARY".to_owned(), path));
+    let called = runner.call("", &json!({}), &json!({}));
+    assert_eq!((called.code, called.stdout.as_str()), (0, ""), "{called:?}");
+    let text = runner.read(summary);
+    for part in ["  › prepare_job :done, ", "  › cleanup_job :done, ", "  › job :", " :crit, "]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(
+        text.contains("| failure, exit code 6 | ") && text.contains("| cancelled | "),
+        "{text}"
+    );
 }
 
 fn play(site: &Site, runner: &Runner) {

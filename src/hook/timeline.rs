@@ -1,0 +1,242 @@
+//! A job's timeline as Markdown, from its journals: a diagram of the hook's phases, steps and
+//! containers, and a table of what each step used. Pure.
+//!
+//! Names of images are left out: the runner masks values in a summary, but not those whose marks are
+//! escaped. Names of steps come from the runner's log, which is masked.
+
+use std::collections::HashMap;
+
+use ephemon_base::visible::one_line;
+use ephemon_contract::{End, Phase, Record, StepKind};
+use ephemon_markdown::figures::{duration, or_dash};
+use ephemon_markdown::{Bar, Gantt, State, table};
+
+use super::journals::Journals;
+use super::step_usage::StepUsage;
+
+const HEADS: [&str; 10] = [
+    "Step",
+    "Result",
+    "Began",
+    "Took",
+    "CPU time",
+    "Throttled",
+    "Memory",
+    "OOM kills",
+    "Read",
+    "Written",
+];
+/// Most characters of a step's name.
+const NAME_CHARS_MAX: usize = 120;
+/// Most bytes up to which rows are added, of the 1 MiB of a summary.
+const BYTES_MAX: usize = 600 << 10;
+
+/// A step.
+#[derive(Debug)]
+struct Step<'a> {
+    name: &'a str,
+    start_ns: u64,
+    end_ns: Option<u64>,
+    result: String,
+    state: State,
+    usage: Option<StepUsage>,
+}
+
+/// What an init has told of a step.
+#[derive(Debug, Clone, Copy)]
+struct Told<'a> {
+    name: &'a str,
+    start_ns: u64,
+    /// The record of its end.
+    ended: Option<&'a Record>,
+}
+
+/// The text; `None` if the hook has recorded nothing. `now_ns`: nanoseconds since 1970.
+pub(super) fn markdown(journals: &Journals, now_ns: u64) -> Option<String> {
+    let phases = phases(journals);
+    let steps = steps(journals);
+    let containers = containers(journals);
+    let bars = steps.iter().map(|step| bar(step.name, step.start_ns, step.end_ns, step.state));
+    let sections = [("Hook", phases), ("Steps", bars.collect()), ("Containers", containers)];
+    let all = sections.iter().flat_map(|(_, bars)| bars);
+    let start_unix_ms = all.map(|bar| bar.start_unix_ms).min()?;
+    let gantt = Gantt { start_unix_ms, end_unix_ms: ms(now_ns), sections: &sections };
+    let mut text = format!("\n### Timeline\n\n{}", gantt.markdown());
+    let rows: Vec<[String; 10]> = steps.iter().map(|step| row(step, start_unix_ms)).collect();
+    let rows = rows.iter().map(|row| row.iter().map(String::as_str));
+    table(&mut text, "Steps", &HEADS, rows, BYTES_MAX);
+    Some(text)
+}
+
+fn phases(journals: &Journals) -> Vec<Bar<'_>> {
+    let bars = journals.hook.iter().filter_map(|record| match record {
+        Record::HookPhase {
+            at_ns,
+            phase: phase @ (Phase::PrepareJob | Phase::CleanupJob),
+            duration_ns,
+            success,
+            ..
+        } => {
+            let state = if *success { State::Done } else { State::Failed };
+            let end = at_ns.saturating_add(*duration_ns);
+            Some(bar(phase.as_str(), *at_ns, Some(end), state))
+        }
+        _ => None,
+    });
+    bars.collect()
+}
+
+/// By their beginnings. A call of the hook that was killed has recorded nothing, but its init has.
+fn steps(journals: &Journals) -> Vec<Step<'_>> {
+    let mut told = told(journals);
+    let mut steps = Vec::new();
+    for record in &journals.hook {
+        let Record::HookPhase {
+            at_ns,
+            phase: phase @ (Phase::RunScriptStep | Phase::RunContainerStep),
+            duration_ns,
+            success,
+            container,
+            name,
+            display_name,
+            exit_code,
+            ..
+        } = record
+        else {
+            continue;
+        };
+        let own = container.as_deref().and_then(|container| told.remove(&(container, *at_ns)));
+        let name = display_name.as_deref().or(name.as_deref()).unwrap_or(phase.as_str());
+        let is_cancelled = own.is_some_and(Told::is_cancelled);
+        let (result, state) = match (success, is_cancelled, exit_code) {
+            (true, ..) => ("success".to_owned(), State::Done),
+            (_, true, _) => ("cancelled".to_owned(), State::Done),
+            (_, _, Some(code)) => (format!("failure, exit code {code}"), State::Failed),
+            (_, _, None) => ("failure".to_owned(), State::Failed),
+        };
+        let (start_ns, end_ns) = (*at_ns, Some(at_ns.saturating_add(*duration_ns)));
+        let usage = own.and_then(Told::usage);
+        steps.push(Step { name, start_ns, end_ns, result, state, usage });
+    }
+    steps.extend(told.into_values().map(Told::step));
+    steps.sort_by_key(|step| (step.start_ns, step.name));
+    steps
+}
+
+/// By container and the beginning of the hook's call.
+fn told(journals: &Journals) -> HashMap<(&str, u64), Told<'_>> {
+    let mut told = HashMap::new();
+    for (container, records) in &journals.containers {
+        let mut ends = HashMap::new();
+        for record in records {
+            if let Record::StepEnded { step, .. } = record {
+                ends.entry(*step).or_insert(record);
+            }
+        }
+        for record in records {
+            if let Record::StepStarted { at_ns, step, name, kind, called_ns: Some(called), .. } =
+                record
+                && matches!(kind, StepKind::Script | StepKind::Container)
+            {
+                let ended = ends.get(step).copied();
+                let one = Told { name, start_ns: *at_ns, ended };
+                told.entry((container.as_str(), *called)).or_insert(one);
+            }
+        }
+    }
+    told
+}
+
+/// From the request for each container to its end.
+fn containers(journals: &Journals) -> Vec<Bar<'_>> {
+    let end_of = |container: &str| {
+        let own = journals.containers.iter().find(|(name, _)| name == container);
+        let by_init = own.and_then(|(_, records)| {
+            records.iter().find_map(|record| match record {
+                Record::ContainerEnded { at_ns, .. } => Some(*at_ns),
+                _ => None,
+            })
+        });
+        // One without init ends with its step.
+        let by_hook = || {
+            journals.hook.iter().find_map(|record| match record {
+                Record::HookPhase {
+                    at_ns,
+                    phase: Phase::RunContainerStep,
+                    duration_ns,
+                    container: Some(name),
+                    ..
+                } if name == container => Some(at_ns.saturating_add(*duration_ns)),
+                _ => None,
+            })
+        };
+        by_init.or_else(by_hook)
+    };
+    let bars = journals.hook.iter().filter_map(|record| match record {
+        Record::HookLaunched { at_ns, container, .. } => {
+            let end = end_of(container);
+            let state = if end.is_some() { State::Done } else { State::Running };
+            Some(bar(container, *at_ns, end, state))
+        }
+        _ => None,
+    });
+    bars.collect()
+}
+
+fn bar(name: &str, start_ns: u64, end_ns: Option<u64>, state: State) -> Bar<'_> {
+    Bar { name, start_unix_ms: ms(start_ns), end_unix_ms: end_ns.map(ms), state }
+}
+
+fn ms(ns: u64) -> u64 {
+    ns / 1_000_000
+}
+
+fn row(step: &Step<'_>, start_unix_ms: u64) -> [String; 10] {
+    let took = step.end_ns.map(|end| ms(end.saturating_sub(step.start_ns)));
+    let used =
+        |of: fn(&StepUsage) -> Option<String>| or_dash(step.usage.as_ref().and_then(of), |it| it);
+    [
+        one_line(step.name, NAME_CHARS_MAX),
+        step.result.clone(),
+        duration(ms(step.start_ns).saturating_sub(start_unix_ms)),
+        or_dash(took, duration),
+        used(|it| Some(it.cpu.clone())),
+        used(|it| it.throttled.clone()),
+        used(|it| Some(it.memory.clone())),
+        used(|it| it.oom_kills.map(|kills| kills.to_string())),
+        used(|it| it.read.clone()),
+        used(|it| it.written.clone()),
+    ]
+}
+
+// === impl Told ===
+
+impl<'a> Told<'a> {
+    fn is_cancelled(self) -> bool {
+        matches!(self.ended, Some(Record::StepEnded { cancelled: true, .. }))
+    }
+
+    fn usage(self) -> Option<StepUsage> {
+        let Some(Record::StepEnded { process, cgroup, .. }) = self.ended else { return None };
+        Some(StepUsage::of(process, cgroup))
+    }
+
+    /// A step of which nobody else has told.
+    fn step(self) -> Step<'a> {
+        let Self { name, start_ns, ended } = self;
+        let (end_ns, result, state) = match ended {
+            Some(Record::StepEnded { at_ns, end: End::Code(0), .. }) => {
+                (Some(*at_ns), "success".to_owned(), State::Done)
+            }
+            Some(Record::StepEnded { at_ns, end, .. }) => {
+                let result = format!("failure, exit code {}", end.exit_code());
+                (Some(*at_ns), result, State::Failed)
+            }
+            _ => (None, "not known".to_owned(), State::Running),
+        };
+        Step { name, start_ns, end_ns, result, state, usage: self.usage() }
+    }
+}
+
+#[cfg(test)]
+mod tests;
