@@ -44,7 +44,7 @@ impl Cli {
         let program = words.next();
         if plugin_completion::is_asked(program.as_ref()) {
             let words: Vec<_> = words.map(|word| word.to_string_lossy().into_owned()).collect();
-            return printed(&plugin::completions(&words));
+            return printed(&plugin::completions(&words, &jobs_for(&words)));
         }
         match parse::cli(program.into_iter().chain(words)) {
             Ok(cli) => cli.run(),
@@ -97,6 +97,18 @@ impl Cli {
             },
         }
     }
+}
+
+/// Jobs that the last word of a command line may name; nothing if it names none.
+fn jobs_for(words: &[String]) -> Vec<(String, String)> {
+    let asked = plugin::source_of_job(words).and_then(|source| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+        let jobs = runtime.block_on(ephemon_kubectl::candidates(&source));
+        // Does not wait for a DNS lookup that is still running.
+        runtime.shutdown_background();
+        Some(jobs)
+    });
+    asked.unwrap_or_default()
 }
 
 /// Prints the table; fails where something that is needed is missing.

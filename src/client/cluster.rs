@@ -9,6 +9,7 @@ use kube::{Client, ResourceExt as _};
 use thiserror::Error as ThisError;
 
 use crate::agent::Agent;
+use crate::api_client::{ClientError, client};
 use crate::connection::Way;
 use crate::error::chain;
 use crate::source::{AGENT_NAMESPACE, Source};
@@ -32,9 +33,9 @@ pub enum Error {
     /// The configuration is missing or wrong.
     #[error("{0}; set --kubeconfig, --context or KUBECONFIG, or name one agent with --agent URL")]
     Config(#[from] ephemon_kube_config::Error),
-    /// The configuration is valid, but no client can be made of it.
-    #[error("cannot create a client for the API server: {0}")]
-    Client(String),
+    /// No client can be made of the configuration.
+    #[error(transparent)]
+    Client(#[from] ClientError),
     /// The pods cannot be listed.
     #[error("cannot list the agents' pods in {place}: {why}")]
     List {
@@ -57,7 +58,7 @@ pub(crate) async fn agents(source: &Source) -> Result<(Vec<Agent>, Vec<Trouble>)
     let mut config =
         ephemon_kube_config::load_as_kubectl(source.kubeconfig.as_deref(), context).await?;
     config.connect_timeout = Some(CONNECT_TIMEOUT);
-    let client = Client::try_from(config).map_err(|error| Error::Client(chain(&error)))?;
+    let client = client(config)?;
     let namespace = source.agent_namespace.as_deref();
     let own = namespace.unwrap_or(AGENT_NAMESPACE);
     let named = |namespace: &str| format!("namespace {}", visible(namespace));

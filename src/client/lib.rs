@@ -11,6 +11,7 @@
 
 mod agent;
 mod answer;
+mod api_client;
 mod cluster;
 mod connection;
 mod error;
@@ -24,6 +25,7 @@ pub use answer::jobs::{JobSummary, Jobs};
 pub use answer::log::{Line, Log};
 pub use answer::part::{Ending, Span, Usage};
 pub use answer::samples::{Activity, ContainerSamples, Samples, UsageColumns};
+pub use api_client::ClientError;
 pub use cluster::Error as ClusterError;
 pub use connection::Response;
 pub use error::Error;

@@ -53,7 +53,7 @@ async fn the_selected_cluster_is_reached_directly() {
 fn no_proxy_is_taken_from_the_environment() {
     for (a, b) in [("", ""), (", proxy-url: ''", ", proxy-url: 'http://p:3128'")] {
         let mut kubeconfig = Kubeconfig::from_yaml(&kubeconfig(a, b)).unwrap();
-        disable_proxies(&mut kubeconfig).unwrap();
+        assert_eq!(take_proxies(&mut kubeconfig), None);
         for named in kubeconfig.clusters {
             assert_eq!(named.cluster.unwrap().proxy_url.as_deref(), Some(UNUSED_PROXY));
         }
@@ -71,6 +71,24 @@ async fn a_proxy_of_the_selected_cluster_is_an_error_that_names_file_and_cluster
 }
 
 #[tokio::test]
+async fn for_a_person_the_proxy_of_the_selected_cluster_is_kept() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("config");
+    for (a, proxy) in [
+        (", proxy-url: 'http://u:secret@p:3128'", Some("http://u:secret@p:3128/")),
+        (", proxy-url: ''", None),
+        ("", None),
+    ] {
+        fs::write(&path, kubeconfig(a, ", proxy-url: 'http://other:1'")).unwrap();
+        let config = load_as_kubectl(Some(&path), None).await.unwrap();
+        assert_eq!(config.proxy_url.map(|url| url.to_string()).as_deref(), proxy, "{a:?}");
+    }
+    fs::write(&path, kubeconfig(", proxy-url: 'http://u:secret@ p'", "")).unwrap();
+    let error = load_as_kubectl(Some(&path), None).await.unwrap_err().to_string();
+    assert!(error.contains("proxy") && !error.contains("secret"), "{error}");
+}
+
+#[tokio::test]
 async fn of_several_files_the_first_that_has_a_setting_counts() {
     let directory = TempDir::new().unwrap();
     let (first, second) = (directory.path().join("first"), directory.path().join("second"));
@@ -85,6 +103,37 @@ async fn of_several_files_the_first_that_has_a_setting_counts() {
     fs::write(&first, format!("{text}current-context: other\n")).unwrap();
     let config = load(Some(Path::new(&list))).await.unwrap();
     assert_eq!(config.cluster_url.host(), Some("b.example.org"));
+}
+
+/// As kubectl does it with the files of `KUBECONFIG`.
+#[tokio::test]
+async fn of_several_files_some_may_be_missing_but_not_all() {
+    let directory = TempDir::new().unwrap();
+    let [there, missing] = ["there", "missing"].map(|name| directory.path().join(name));
+    fs::write(&there, kubeconfig("", "")).unwrap();
+    let list = std::env::join_paths([&missing, &there]).unwrap();
+    let config = load(Some(Path::new(&list))).await.unwrap();
+    assert_eq!(config.cluster_url.host(), Some("a.example.org"));
+    let list = std::env::join_paths([&missing, &missing]).unwrap();
+    let error = load(Some(Path::new(&list))).await.unwrap_err();
+    assert!(matches!(&error, Error::Missing { .. }), "{error}");
+    // A file that is there and cannot be read is an error, whatever the others are.
+    let list = std::env::join_paths([directory.path(), &there]).unwrap();
+    let error = load(Some(Path::new(&list))).await.unwrap_err();
+    assert!(matches!(&error, Error::Kubeconfig { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_context_needs_a_kubeconfig() {
+    let error = of_pod(Some("prod")).await.unwrap_err().to_string();
+    assert!(error.contains("\"prod\"") && error.contains("no kubeconfig"), "{error}");
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("config");
+    fs::write(&path, kubeconfig("", "")).unwrap();
+    let load = |context| load_as_kubectl(Some(&path), Some(context));
+    assert_eq!(load("current").await.unwrap().default_namespace, "runners");
+    let error = load("absent").await.unwrap_err().to_string();
+    assert!(error.contains("absent"), "{error}");
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ pub struct Show {
     watch: bool,
 
     #[command(flatten)]
-    source: Source,
+    pub(crate) source: Source,
 
     /// How it is printed
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "text")]

@@ -6,6 +6,7 @@
 //! texts of values, and signs of hidden characters: every text of jobs goes through it. `screen` knows
 //! whether there is a terminal, and its colours.
 
+mod completion;
 mod cut;
 mod failure;
 mod job;
@@ -24,6 +25,7 @@ mod why;
 
 use ephemon_client::{Fleet, Source};
 
+pub use completion::candidates;
 pub use failure::Failure;
 
 /// Commands that look into a cluster's jobs.
@@ -56,6 +58,16 @@ pub(crate) enum Format {
 // === impl Command ===
 
 impl Command {
+    /// Which agents have the job that the command names; `None` of a command that names none.
+    pub fn source_of_job(&self) -> Option<&Source> {
+        match self {
+            Self::Job(command) => Some(&command.source),
+            Self::Logs(command) => Some(&command.source),
+            Self::Why(command) => Some(&command.source),
+            Self::Top(_) | Self::Jobs(_) | Self::Ui(_) => None,
+        }
+    }
+
     /// Does what the command says. What could not be asked is told on standard error on the way.
     ///
     /// # Errors

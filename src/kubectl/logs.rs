@@ -31,7 +31,7 @@ pub struct Logs {
     follow: bool,
 
     #[command(flatten)]
-    source: Source,
+    pub(crate) source: Source,
 }
 
 // === impl Logs ===

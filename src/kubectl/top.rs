@@ -57,30 +57,23 @@ impl Top {
         let live: Vec<_> = jobs.into_iter().filter(|job| job.summary.ending.is_running()).collect();
         let asked = live.len();
         let live = live.into_iter();
-        let ask = |job: Listed| async move {
-            let since = job.now_unix_ms.saturating_sub(RECENT_MS);
-            (job.agent.samples(&job.summary.id, since).await, job)
-        };
+        let is_sum = !self.containers;
+        let ask = |job: Listed| async move { (uses(&job, is_sum).await, job) };
         let answers: Vec<_> = stream::iter(live.map(ask)).buffer_unordered(AT_ONCE).collect().await;
         let (mut rows, mut troubles, mut answered) = (Vec::new(), Vec::new(), 0_usize);
         for (answer, job) in answers {
             match answer {
-                Ok(samples) => {
+                Ok((uses, left_out)) => {
                     answered = answered.saturating_add(1);
-                    let uses: Vec<_> =
-                        samples.containers.iter().filter(|one| !one.ended).map(Use::of).collect();
-                    if samples.left_out > 0 {
-                        let why = format!(
-                            "job {}: {} containers are left out of the sum",
-                            name(&job.summary.name),
-                            samples.left_out
-                        );
+                    if left_out > 0 {
+                        let job_name = name(&job.summary.name);
+                        let why = format!("job {job_name}: {left_out} containers are left out");
                         troubles.push(Trouble { node: job.node.clone(), why });
                     }
-                    if self.containers && !uses.is_empty() {
-                        rows.extend(uses.into_iter().map(|it| (job.clone(), it)));
-                    } else {
+                    if is_sum || uses.is_empty() {
                         rows.push((job, Use::sum(&uses)));
+                    } else {
+                        rows.extend(uses.into_iter().map(|it| (job.clone(), it)));
                     }
                 }
                 // It is over since it was listed.
@@ -98,6 +91,20 @@ impl Top {
         });
         print(&text(&rows, self.containers, Screen::new()))
     }
+}
+
+/// What a job's containers use, and how many are left out. `is_own`: of those alone whose use is the
+/// job's, as `jobs` counts it.
+async fn uses(job: &Listed, is_own: bool) -> Result<(Vec<Use>, u64), Error> {
+    let since = job.now_unix_ms.saturating_sub(RECENT_MS);
+    let id = &job.summary.id;
+    let samples = job.agent.samples(id, since).await?;
+    // Asked for later, it has every container that has samples.
+    let parts = if is_own { Some(job.agent.job(id).await?) } else { None };
+    let is_counted = |one: &&ContainerSamples| {
+        !one.ended && parts.as_ref().is_none_or(|parts| parts.counts(one))
+    };
+    Ok((samples.containers.iter().filter(is_counted).map(Use::of).collect(), samples.left_out))
 }
 
 // === impl Use ===

@@ -16,7 +16,7 @@ pub struct Why {
     job: String,
 
     #[command(flatten)]
-    source: Source,
+    pub(crate) source: Source,
 }
 
 // === impl Why ===

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use clap::CommandFactory as _;
+use ephemon_client::Source;
 
 use super::{Cli, plugin_completion};
 
@@ -26,11 +27,20 @@ pub(super) fn command(program: Option<&OsString>) -> clap::Command {
         .fold(command, |command, name| command.mut_subcommand(name, |it| it.hide(true)))
 }
 
-/// What kubectl is told of the words after `kubectl ephemon`.
-pub(super) fn completions(words: &[String]) -> String {
+/// What kubectl is told of the words after `kubectl ephemon`, with the jobs that the last one may name.
+pub(super) fn completions(words: &[String], jobs: &[(String, String)]) -> String {
+    plugin_completion::text(&built(), words, jobs)
+}
+
+/// Which agents have the job that the last word names; `None` if it names none.
+pub(super) fn source_of_job(words: &[String]) -> Option<Source> {
+    plugin_completion::source_of_job(&built(), words)
+}
+
+fn built() -> clap::Command {
     let mut command = command(Some(&PROGRAM.into()));
     command.build();
-    plugin_completion::text(&command, words)
+    command
 }
 
 fn is_plugin(program: Option<&OsString>) -> bool {

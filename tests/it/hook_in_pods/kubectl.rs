@@ -119,6 +119,7 @@ fn the_plugin_shows_a_job_of_the_hook_through_the_api_server() {
     plugin.until_printed(&["top", "--containers"], "runner-1");
     let why = plugin.until_printed(&["why", "runner-1"], "The longest step");
     assert!(why.contains("on node1"), "{why}");
+    with_a_report(&plugin);
     let ui = Ui::start(&plugin);
     let listed = ui.get("/api/v1/jobs");
     let all: Value = serde_json::from_str(&listed).unwrap();
@@ -136,6 +137,18 @@ fn the_plugin_shows_a_job_of_the_hook_through_the_api_server() {
     let all = json["jobs"].as_array().unwrap();
     let own = all.iter().find(|job| job["pod"] == "runner-1").unwrap();
     assert_eq!((&own["node"], &json["unreachable"]), (&"node1".into(), &json!([])));
+}
+
+/// What the page shows is a file, read through the API server's port-forward.
+fn with_a_report(plugin: &Plugin<'_>) {
+    let file = plugin.folder.path().join("report.html");
+    plugin.printed(&["report", "runner-1", "--html", file.to_str().unwrap()]);
+    let html = std::fs::read_to_string(&file).unwrap();
+    for part in ["runner-1", "__run", "seen from afar", "class=\"curve s0\"", "</html>"] {
+        assert!(html.contains(part), "{part}: {html}");
+    }
+    let markdown = plugin.printed(&["report", "runner-1", "--markdown", "-"]);
+    assert!(markdown.contains("  › prepare_job :done, "), "{markdown}");
 }
 
 /// The role that the document names is enough, and without its second rule the node is named.

@@ -1,0 +1,64 @@
+//! The commands of `kubectl ephemon` over made-up jobs.
+
+use std::os::unix::fs::symlink;
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::stage::{Stage, running_job};
+use crate::support::programs;
+
+fn printed(stage: &Stage, words: &[&str]) -> String {
+    let mut command = Command::new(programs::ephemon());
+    let done = command.args(words).args(["--agent", &stage.url("")]).output().unwrap();
+    assert!(done.status.success(), "{words:?}: {}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8(done.stdout).unwrap()
+}
+
+/// The story's runner has samples like the job's own containers, and is not counted by `jobs`.
+#[test]
+fn top_counts_the_containers_that_jobs_counts() {
+    let stage = Stage::new();
+    let job = running_job(1);
+    stage.show(&job);
+    stage.sample(&job);
+    let path = format!("api/v1/jobs/{}", job.pod.uid);
+    let parts: Value = serde_json::from_str(&http(&stage, &path)).unwrap();
+    let roles = parts["usageRoles"].as_array().unwrap();
+    let with_id = |one: &&Value| !one["id"].is_null();
+    let containers = parts["containers"].as_array().unwrap();
+    let all = containers.iter().filter(with_id).count();
+    let own = containers.iter().filter(with_id).filter(|one| roles.contains(&one["role"])).count();
+    assert!(0 < own && own < all, "{own} of {all}: {parts}");
+    let each = printed(&stage, &["top", "--containers"]);
+    assert_eq!(each.lines().skip(1).filter(|line| line.starts_with("300m")).count(), all, "{each}");
+    let sum = printed(&stage, &["top"]);
+    assert!(sum.lines().nth(1).unwrap().starts_with(&format!("{}m", own * 300)), "{sum}");
+}
+
+fn http(stage: &Stage, path: &str) -> String {
+    let address =
+        stage.url("").trim_start_matches("http://").trim_end_matches('/').parse().unwrap();
+    crate::support::http::get(address, &format!("/{path}"), "application/json").unwrap().body
+}
+
+/// As kubectl starts it for the words after `kubectl ephemon`.
+#[test]
+fn the_pods_of_jobs_are_completed() {
+    let stage = Stage::new();
+    let job = running_job(1);
+    stage.show(&job);
+    let scratch = tempfile::tempdir().unwrap();
+    let program = scratch.path().join("kubectl_complete-ephemon");
+    symlink(programs::ephemon(), &program).unwrap();
+    let complete = |words: &[&str]| {
+        let output = Command::new(&program).args(words).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (pod, url) = (&*job.pod.name, stage.url(""));
+    let text = complete(&["why", "--agent", &url, ""]);
+    assert_eq!(text, format!("{pod}\tnumber 1, ▶ running\n:4\n"));
+    assert_eq!(complete(&["job", "--agent", &url, "nothing"]), ":4\n");
+    drop(stage);
+    assert_eq!(complete(&["why", "--agent", &url, ""]), ":4\n", "no agent, no word of it");
+}
