@@ -48,7 +48,7 @@ fn main() {
     let Some(site) = Site::start() else { return };
     for most in [0, 2, ROW] {
         let mut runner = site.runner(&format!("runner-{most}"));
-        expect(&mut runner, most, &[BUSYBOX; ROW]);
+        runner.expect(most, &[BUSYBOX; ROW], "echo");
         let prepared = Instant::now();
         let state = runner.prepare(&job(BUSYBOX, ""), &[]);
         println!("at most {most} stand by: prepare_job {} ms", ms(prepared.elapsed()));
@@ -92,7 +92,7 @@ fn absent(site: &Site) {
     for most in [0, 1] {
         let mut runner = site.runner(&format!("absent-{most}"));
         let image = format!("{REGISTRY}/slow/bench-{most}:1");
-        expect(&mut runner, most, &[&image]);
+        runner.expect(most, &[&image], "echo");
         let state = runner.prepare(&job(BUSYBOX, ""), &[]);
         thread::sleep(4 * SLOWNESS);
         let over = json!({"entryPoint": "echo", "entryPointArgs": ["on"]});
@@ -125,24 +125,6 @@ fn timed(runner: &Runner, is_action: bool, state: &Value) -> Duration {
     let took = began.elapsed();
     assert_eq!((called.code, called.stdout.as_str()), (0, "on\n"), "{called:?}");
     took
-}
-
-/// What the runner has before `prepare_job`: the actions, and its log with the job's steps.
-fn expect(runner: &mut Runner, most: usize, images: &[&str]) {
-    runner.env.push(("EPHEMON_STANDBY".to_owned(), most.to_string()));
-    let mut steps = Vec::new();
-    for (number, image) in images.iter().enumerate() {
-        let manifest = format!(
-            "name: x\nruns:\n  using: docker\n  image: docker://{image}\n  entrypoint: echo\n"
-        );
-        runner.make(&format!("_actions/o/a-{number}/v1/action.yml"), &manifest);
-        steps.push(json!({"reference": {"name": format!("o/a-{number}"), "ref": "v1"}}));
-    }
-    let diag = runner.root("/home/runner/_diag");
-    fs::create_dir_all(&diag).unwrap();
-    let message = json!({"steps": steps});
-    let text = format!("[2026-01-01 00:00:00Z INFO Worker] Job message:\n {message:#}\n");
-    fs::write(diag.join("Worker_20260101-000000-utc.log"), text).unwrap();
 }
 
 fn median(mut all: Vec<Duration>) -> Duration {

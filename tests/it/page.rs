@@ -2,6 +2,9 @@
 //!
 //! With `EPHEMON_PICTURES=DIR` the scenario of the demo writes pictures of the page there.
 
+mod hostile;
+mod mermaid;
+mod plugin;
 mod report;
 mod stage;
 
@@ -15,39 +18,25 @@ use std::time::Duration;
 use crate::support::browser::{self, Browser};
 use crate::support::process::Running;
 use crate::support::programs;
-use stage::{HOSTILE, SHOWN, Stage, hostile_job, running_job};
+use hostile::{assert_nothing_runs, assert_shown};
+use stage::{Stage, running_job};
 
 #[test]
 fn hostile_names_and_lines_are_text_and_nothing_of_them_runs() {
     if !browser::is_there() {
         return;
     }
-    let stage = Stage::new();
-    let job = hostile_job();
-    stage.show(&job);
-    stage.sample(&job);
-    stage.log(&job, HOSTILE);
+    let (stage, job) = hostile::stage();
     let mut browser = Browser::start();
     browser.look(2000, 1200, "light");
     browser.open(&stage.url(""));
     browser.until("document.querySelector('tbody a')?.textContent");
-    let name = browser.value("document.querySelector('tbody a').textContent");
-    assert_eq!(name, SHOWN);
+    assert_shown(&mut browser, &["tbody a"]);
     browser.open(&stage.url(&format!("#/jobs/{}", job.pod.uid)));
     browser.until("document.querySelector('.log .line') && document.querySelector('.curve')");
-    for (what, selector) in [
-        ("heading", "h1"),
-        ("step", "section[aria-labelledby=h-steps] tbody th"),
-        ("container", "section[aria-labelledby=h-containers] tbody th"),
-        ("bar", ".bar .name"),
-        ("line", ".log .text"),
-    ] {
-        let texts = format!(
-            "[...document.querySelectorAll('{selector}')].map((it) => it.textContent).join('\\n')"
-        );
-        let texts = browser.value(&texts);
-        assert!(texts.as_str().unwrap().contains(SHOWN), "{what}: {texts}");
-    }
+    let steps = "section[aria-labelledby=h-steps] tbody th";
+    let containers = "section[aria-labelledby=h-containers] tbody th";
+    assert_shown(&mut browser, &["h1", steps, containers, ".bar .name", ".log .text"]);
     // The mark and no picture of a job's; no script but the page's.
     assert_eq!(browser.value("document.images.length"), 1);
     assert_eq!(browser.value("document.querySelectorAll('script').length"), 1);
@@ -59,15 +48,9 @@ fn hostile_names_and_lines_are_text_and_nothing_of_them_runs() {
         browser.value("[...document.links].filter((it) => it.protocol == 'javascript:').length"),
         0
     );
-    assert_eq!(browser.value("typeof window.pwned"), "undefined");
-    assert_eq!(browser.troubles(), [""; 0]);
-    // The policy is in force, and this test would see what it refuses.
-    browser.value(
-        "(() => { const script = document.createElement('script'); \
-         try { script.text = 'window.pwned = 1'; document.head.append(script); } catch {} })()",
-    );
+    assert_nothing_runs(&mut browser);
+    // This test would see what the policy refuses.
     browser.until("window.violations.length > 0");
-    assert_eq!(browser.value("typeof window.pwned"), "undefined");
 }
 
 #[test]

@@ -97,6 +97,25 @@ impl Runner {
         runner
     }
 
+    /// Puts in place what the hook reads before `prepare_job`: container actions, whose program is
+    /// `entrypoint`, and the log with a step of each. So many containers may stand by at most.
+    pub(super) fn expect(&mut self, most: usize, images: &[&str], entrypoint: &str) {
+        self.env.push(("EPHEMON_STANDBY".to_owned(), most.to_string()));
+        let mut steps = Vec::new();
+        for (number, image) in images.iter().enumerate() {
+            let manifest = format!(
+                "name: x\nruns:\n  using: docker\n  image: docker://{image}\n  entrypoint: {entrypoint}\n"
+            );
+            self.make(&format!("_actions/o/a-{number}/v1/action.yml"), &manifest);
+            steps.push(json!({"reference": {"name": format!("o/a-{number}"), "ref": "v1"}}));
+        }
+        let diag = self.root("/home/runner/_diag");
+        fs::create_dir_all(&diag).unwrap();
+        let message = json!({"steps": steps});
+        let text = format!("[2026-01-01 00:00:00Z INFO Worker] Job message:\n {message:#}\n");
+        fs::write(diag.join("Worker_20260101-000000-utc.log"), text).unwrap();
+    }
+
     /// A path below the runner's work directory, on the node.
     pub(super) fn work(&self, name: &str) -> PathBuf {
         self.directory.volume("work").join(name)

@@ -15,24 +15,6 @@ use crate::support::process::until;
 use crate::support::real_node::registry::{REGISTRY, SLOWNESS};
 use crate::support::workflow_images::{ALPINE, BUSYBOX, TOOL};
 
-/// What the runner has before `prepare_job`: the actions, and its log with the job's steps.
-pub(super) fn expect(runner: &mut Runner, most: usize, images: &[&str]) {
-    runner.env.push(("EPHEMON_STANDBY".to_owned(), most.to_string()));
-    let mut steps = Vec::new();
-    for (number, image) in images.iter().enumerate() {
-        let manifest = format!(
-            "name: x\nruns:\n  using: docker\n  image: docker://{image}\n  entrypoint: sh\n"
-        );
-        runner.make(&format!("_actions/o/a-{number}/v1/action.yml"), &manifest);
-        steps.push(json!({"reference": {"name": format!("o/a-{number}"), "ref": "v1"}}));
-    }
-    let diag = runner.root("/home/runner/_diag");
-    fs::create_dir_all(&diag).unwrap();
-    let message = json!({"steps": steps});
-    let text = format!("[2026-01-01 00:00:00Z INFO Worker] Job message:\n {message:#}\n");
-    fs::write(diag.join("Worker_20260101-000000-utc.log"), text).unwrap();
-}
-
 fn action(image: &str, script: &str) -> Value {
     let over = json!({
         "entryPoint": "sh", "entryPointArgs": ["-c", format!("\"{script}\"")],
@@ -61,7 +43,7 @@ fn actions_take_containers_that_stand_by_and_what_is_left_ends_with_the_job() {
     let _beside = beside_others();
     let Some(site) = Site::start() else { return };
     let mut runner = site.runner("runner-1");
-    expect(&mut runner, 3, &[BUSYBOX, BUSYBOX, ALPINE, BUSYBOX]);
+    runner.expect(3, &[BUSYBOX, BUSYBOX, ALPINE, BUSYBOX], "sh");
     let state = runner.prepare(&job(BUSYBOX, ""), &[]);
     for container in ["standby", "standby-2", "standby-3"] {
         until_ready(&runner, container);
@@ -115,7 +97,7 @@ fn an_image_that_cannot_be_had_stands_by_in_vain_and_fails_its_own_step() {
     let Some(site) = Site::start() else { return };
     let mut runner = site.runner("runner-1");
     let missing = format!("{REGISTRY}/missing:1");
-    expect(&mut runner, 2, &[&missing, BUSYBOX]);
+    runner.expect(2, &[&missing, BUSYBOX], "sh");
     let state = runner.prepare(&job(BUSYBOX, ""), &[]);
     assert_eq!(runner.script(&state, "echo on").stdout, "on\n");
     let called = runner.call("run_container_step", &action(&missing, "true"), &state);
@@ -147,7 +129,7 @@ fn an_image_is_pulled_while_the_steps_before_its_own_run() {
     let Some(site) = Site::start() else { return };
     let mut runner = site.runner("runner-1");
     let absent = format!("{REGISTRY}/slow/standby:1");
-    expect(&mut runner, 1, &[&absent]);
+    runner.expect(1, &[&absent], "sh");
     let began = Instant::now();
     let state = runner.prepare(&job(BUSYBOX, ""), &[]);
     // Nobody waits for the pull but the step that needs it.

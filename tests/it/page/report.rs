@@ -6,7 +6,8 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use super::stage::{HOSTILE, SHOWN, Stage, hostile_job, running_job};
+use super::hostile::{self, assert_nothing_runs, assert_shown};
+use super::stage::{Stage, running_job};
 use crate::support::browser::{self, Browser};
 use crate::support::programs;
 
@@ -25,11 +26,7 @@ fn the_file_shows_a_hostile_job_and_needs_nothing_else() {
     if !browser::is_there() {
         return;
     }
-    let stage = Stage::new();
-    let job = hostile_job();
-    stage.show(&job);
-    stage.sample(&job);
-    stage.log(&job, HOSTILE);
+    let (stage, job) = hostile::stage();
     stage.end(&job);
     let scratch = tempfile::tempdir().unwrap();
     let file = scratch.path().join("report.html");
@@ -40,15 +37,7 @@ fn the_file_shows_a_hostile_job_and_needs_nothing_else() {
     browser.look(1200, 900, "light");
     browser.open(&format!("file://{}", file.display()));
     browser.until("document.querySelector('footer')");
-    for (what, selector) in
-        [("heading", "h1"), ("part", "tbody th"), ("line", ".log span"), ("legend", ".legend li")]
-    {
-        let texts = format!(
-            "[...document.querySelectorAll('{selector}')].map((it) => it.textContent).join('\\n')"
-        );
-        let texts = browser.value(&texts);
-        assert!(texts.as_str().unwrap().contains(SHOWN), "{what}: {texts}");
-    }
+    assert_shown(&mut browser, &["h1", "tbody th", ".log span", ".legend li"]);
     for (nothing, expression) in [
         ("script or picture", "document.querySelectorAll('script, img, link, iframe').length"),
         ("loaded", "performance.getEntriesByType('resource').length"),
@@ -78,24 +67,15 @@ fn the_file_shows_a_hostile_job_and_needs_nothing_else() {
     assert_ne!(browser.value(ground), light, "dark is dark");
     scheme(&mut browser, "phone", 390, "light");
     assert_eq!(browser.value("document.documentElement.scrollWidth <= 390"), true);
-    assert_eq!(browser.value("typeof window.pwned"), "undefined");
-    assert_eq!(browser.troubles(), [""; 0]);
-    // The policy is in force.
-    browser.value(
-        "(() => { const script = document.createElement('script'); \
-         try { script.text = 'window.pwned = 1'; document.head.append(script); } catch {} })()",
-    );
-    assert_eq!(browser.value("typeof window.pwned"), "undefined");
+    assert_nothing_runs(&mut browser);
 }
 
 #[test]
 fn a_job_is_found_by_its_id_and_the_markdown_is_text() {
-    let stage = Stage::new();
-    let job = hostile_job();
-    for job in [&job, &running_job(1), &running_job(2)] {
+    let (stage, job) = hostile::stage();
+    for job in [&running_job(1), &running_job(2)] {
         stage.show(job);
     }
-    stage.log(&job, HOSTILE);
     let id = job.pod.uid.as_str();
     let output = report(&stage, id, &["--markdown", "-"]);
     let text = String::from_utf8(output.stdout).unwrap();

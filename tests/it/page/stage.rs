@@ -20,12 +20,6 @@ use ephemon_sanitize::Severity;
 use ephemon_self_metrics::SelfMetrics;
 use tokio::sync::oneshot;
 
-/// What a hostile author calls everything: markup, a handler, a mark that turns the text around, a
-/// bell, and a character without a width.
-pub(super) const HOSTILE: &str = "</script><img src=x onerror=\"window.pwned=1\"><svg onload=window.pwned=1>\u{202e}evil\u{7}\u{200b}";
-/// The same as it is seen.
-pub(super) const SHOWN: &str = "</script><img src=x onerror=\"window.pwned=1\"><svg onload=window.pwned=1>‹U+202E›evil␇‹U+200B›";
-
 /// The server; it ends when dropped.
 pub(super) struct Stage {
     address: SocketAddr,
@@ -155,28 +149,6 @@ pub(super) fn running_job(number: u64) -> Job {
         container.window.start.ns += later;
         container.window.end = None;
         container.born_ns = container.born_ns.map(|ns| ns + later);
-    }
-    job
-}
-
-/// One whose texts are all hostile.
-pub(super) fn hostile_job() -> Job {
-    let mut job = running_job(666);
-    let hostile = || Some(Arc::from(HOSTILE));
-    let identity = &mut job.identity;
-    identity.display_name = hostile();
-    identity.repository = hostile();
-    identity.workflow = hostile();
-    identity.git_ref = hostile();
-    identity.sha = hostile();
-    identity.event = hostile();
-    identity.runner = hostile();
-    for step in &mut job.steps {
-        (step.name, step.display_name) = (HOSTILE.into(), hostile());
-        step.container = hostile();
-    }
-    for container in &mut job.containers {
-        (container.name, container.image) = (HOSTILE.into(), hostile());
     }
     job
 }
