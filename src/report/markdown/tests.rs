@@ -45,7 +45,7 @@ gantt
   section Hook
   › prepare_job :done, 1795933511250, 1795933513250
   section Steps
-  › ·/script··img src·x onerror·alert(1)·· ······init······U+202E·…· :crit, 1795933513250, 1795933561250
+  › ·/script··img src·x onerror·alert(1)·· ······init·····… :crit, 1795933513250, 1795933561250
   section Containers
   › job :active, 1795933512000, 1795933571250
 ```

@@ -70,7 +70,7 @@ async fn a_whole_job_is_one_timeline_after_its_containers_have_ended() {
     let name = |line: &&str| line.split(" :").next().unwrap().trim().to_owned();
     let names = |section| bars(&text, section).iter().map(name).collect::<Vec<_>>();
     assert_eq!(names("Hook"), ["› prepare_job", "› cleanup_job"]);
-    let hostile = "› ·/script·· ·······init···· · ·img src·x··";
+    let hostile = "› ·/script·· ······init···· · ·img src·x··";
     assert_eq!(names("Steps"), ["› Build it", hostile, "› An action"]);
     assert_eq!(names("Containers"), ["› job", "› step"]);
     let states: Vec<_> =
