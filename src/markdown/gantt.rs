@@ -96,7 +96,7 @@ impl Gantt<'_> {
 fn name(text: &str) -> String {
     let plain = |letter: char| {
         let is_kept = letter.is_alphanumeric()
-            || matches!(letter, ' ' | '.' | '-' | '_' | '/' | '(' | ')' | '+' | '…');
+            || matches!(letter, ' ' | '.' | '-' | '_' | '/' | '(' | ')' | '+' | '@' | '…');
         if is_kept { letter } else { '·' }
     };
     let kept: String = one_line(text, MOST_NAME_CHARS).chars().map(plain).collect();

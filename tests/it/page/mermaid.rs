@@ -27,7 +27,7 @@ const NAMES: [&str; 12] = [
     "```",
     "<img src=x onerror=\"window.pwned=1\">",
     "dateFormat YYYY",
-    "עברית ; end",
+    "עברית @{ shape: x } ; end",
 ];
 
 /// The diagrams in a text.
@@ -76,6 +76,7 @@ fn every_bar_is_drawn_by_its_name_and_nothing_else_is() {
         return;
     }
     let mut browser = Browser::start();
+    browser.open("about:blank");
     browser.look(1400, 900, "light");
     let library = fs::read_to_string(parts::program(MERMAID).unwrap()).unwrap();
     browser.value(&format!("{library}\n;null"));
