@@ -55,7 +55,10 @@ pub struct Gantt<'a> {
 impl Gantt<'_> {
     /// A fenced block. It has 100 bars at most; the number of others is said below it.
     pub fn markdown(&self) -> String {
-        let mut text = String::from("```mermaid\ngantt\n  dateFormat x\n  axisFormat %H:%M:%S\n");
+        // Else mermaid marks the time at which somebody looks.
+        let mut text = String::from(
+            "```mermaid\ngantt\n  dateFormat x\n  axisFormat %H:%M:%S\n  todayMarker off\n",
+        );
         let mut left = MOST_BARS;
         for (title, bars) in self.sections {
             if bars.is_empty() || left == 0 {
@@ -126,7 +129,7 @@ mod tests {
             [("Steps", vec![failed, later]), ("Empty", vec![]), ("Containers", vec![running])];
         assert_eq!(
             drawn(&sections),
-            "```mermaid\ngantt\n  dateFormat x\n  axisFormat %H:%M:%S\n  section Steps\n  › make :crit, 3000, 3001\n  › late :done, 5000, 5001\n  section Containers\n  › job :active, 1000, 5000\n```\n"
+            "```mermaid\ngantt\n  dateFormat x\n  axisFormat %H:%M:%S\n  todayMarker off\n  section Steps\n  › make :crit, 3000, 3001\n  › late :done, 5000, 5001\n  section Containers\n  › job :active, 1000, 5000\n```\n"
         );
     }
 
@@ -155,13 +158,13 @@ mod tests {
         #[test]
         fn every_name_is_one_line_of_one_bar(hostile in "\\PC{0,90}|[%#;:\\n`{}\"<>a ]{0,90}") {
             let text = drawn(&[("S", vec![bar(&hostile, 2000, Some(3000))])]);
-            let line = text.lines().nth(5).unwrap();
+            let line = text.lines().nth(6).unwrap();
             let (shown, rest) = line.split_once(" :").unwrap();
             prop_assert_eq!(rest, "done, 2000, 3000");
             prop_assert!(shown.starts_with("  › "));
             let marks = ['%', '#', ';', ':', '`', '{', '"', '<', '>', '\r'];
             prop_assert_eq!(shown.find(marks), None);
-            prop_assert_eq!(text.lines().count(), 7);
+            prop_assert_eq!(text.lines().count(), 8);
         }
     }
 }

@@ -93,6 +93,7 @@ fn a_job_is_a_diagram_and_a_table() {
 gantt
   dateFormat x
   axisFormat %H:%M:%S
+  todayMarker off
   section Hook
   › prepare_job :done, 1795933511000, 1795933515000
   › cleanup_job :done, 1795933581000, 1795933582000

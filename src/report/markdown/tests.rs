@@ -42,6 +42,7 @@ fn the_markdown_is_as_recorded() {
 gantt
   dateFormat x
   axisFormat %H:%M:%S
+  todayMarker off
   section Hook
   › prepare_job :done, 1795933511250, 1795933513250
   section Steps

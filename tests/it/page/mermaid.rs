@@ -93,7 +93,7 @@ fn every_bar_is_drawn_by_its_name_and_nothing_else_is() {
              const all = (what) => [...document.querySelectorAll(what)]; \
              return {{bars: all('rect.task').length, failed: all('rect.crit0, rect.crit1, rect.crit2').length, \
              names: all('text[class*=taskText]').map((it) => it.textContent.trim()), \
-             others: all('a, img, script, foreignObject').length}}; }})()",
+             others: all('a, img, script, foreignObject, .today line').length}}; }})()",
             json!(diagram)
         ));
         let mut shown: Vec<String> = serde_json::from_value(drawn["names"].clone()).unwrap();

@@ -1,12 +1,15 @@
 //! The commands of `kubectl ephemon` over made-up jobs.
 
+use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
-use serde_json::Value;
+use ephemon_demo::api::{ApiServer, Store};
+use serde_json::{Value, json};
 
 use super::stage::{Stage, running_job};
 use crate::support::programs;
+use crate::support::proxy::{COLLECTOR as BEHIND, Manner, Proxy};
 
 fn printed(stage: &Stage, words: &[&str]) -> String {
     let mut command = Command::new(programs::ephemon());
@@ -61,4 +64,32 @@ fn the_pods_of_jobs_are_completed() {
     assert_eq!(complete(&["job", "--agent", &url, "nothing"]), ":4\n");
     drop(stage);
     assert_eq!(complete(&["why", "--agent", &url, ""]), ":4\n", "no agent, no word of it");
+}
+
+/// Only the proxy knows where the API server is.
+#[tokio::test]
+async fn the_cluster_is_reached_by_the_proxy_of_the_kubeconfig() {
+    let api = ApiServer::start(Store::new("node", 1000)).await.unwrap();
+    let proxy = Proxy::start(Manner { wants: Some("user:word"), ..Manner::default() });
+    let scratch = tempfile::tempdir().unwrap();
+    let file = scratch.path().join("config");
+    let address = api.url();
+    let server = format!("{BEHIND}:{}", address.rsplit(':').next().unwrap());
+    let failure = async |url: &str| {
+        api.write_kubeconfig(&file).unwrap();
+        let mut config: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+        config["clusters"][0]["cluster"] =
+            json!({"server": format!("http://{server}"), "proxy-url": url});
+        fs::write(&file, config.to_string()).unwrap();
+        let mut command = tokio::process::Command::new(programs::ephemon());
+        let output = command.args(["jobs", "--kubeconfig"]).arg(&file).output().await.unwrap();
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let none = failure(&proxy.url("user:word@")).await;
+    assert!(none.contains("no agent in namespace ephemon or any other"), "{none}");
+    assert_eq!(proxy.asked()[0], format!("CONNECT {server} HTTP/1.1"));
+    let refused = failure(&proxy.url("user:wrong@")).await;
+    assert!(refused.contains("proxy auth") && !refused.contains("wrong"), "{refused}");
+    let other = failure(&proxy.url("user:word@").replace("http", "socks5")).await;
+    assert!(other.contains("\"socks5\" is not supported"), "{other}");
 }
