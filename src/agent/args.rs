@@ -139,6 +139,17 @@ pub struct Args {
     )]
     pub debug_containers: DebugScope,
 
+    /// Whether containers in containers, such as those of Docker in Docker, are reported. With off they
+    /// have no metrics, names or spans; what they use beside a pod still counts in the pod's values
+    #[arg(
+        long,
+        env = "EPHEMON_NESTED_CONTAINERS",
+        value_name = "WHETHER",
+        value_enum,
+        default_value = "on"
+    )]
+    pub nested_containers: NestedContainers,
+
     /// Ask the container runtime for names and exit codes at this socket, below --node-root
     /// [example: /run/containerd/containerd.sock]
     #[arg(long, env = "EPHEMON_CRI_SOCKET", value_name = "SOCKET")]
@@ -282,6 +293,15 @@ pub enum TraceParent {
     None,
     /// The span of the workflow run.
     GithubRun,
+}
+
+/// Whether nested containers are reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum NestedContainers {
+    /// They are.
+    On,
+    /// They are not.
+    Off,
 }
 
 /// When spans are sent.

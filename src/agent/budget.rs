@@ -71,9 +71,10 @@ pub const POOLS: &[Pool] = &[
     always("nested containers' groups", cgroups::NESTED_GROUPS_BYTES),
     always(
         "nested containers",
-        cgroups::MAX_NESTED * (readings::RECORD_BYTES + 4 * KIB)
+        ephemon_capture::MAX_NESTED * (readings::RECORD_BYTES + 4 * KIB)
             + inventory::MAX_NESTED_KNOWN * inventory::NESTED_BYTES,
     ),
+    always("nested containers without a place", ephemon_capture::WAITING_BYTES),
     always("names of nested containers being read", nested::NAMES_BYTES),
     always("debug containers", debug_containers::DEBUG_BYTES),
     always("what the runtime asks over NRI", ephemon_nri::SESSION_BYTES),

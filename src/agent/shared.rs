@@ -8,7 +8,6 @@ use ephemon_base::Heartbeat;
 use ephemon_capture as capture;
 use ephemon_capture::readings::Readings;
 use ephemon_discovery::api::RunnerObjects;
-use ephemon_discovery::cgroups::MAX_NESTED;
 use ephemon_discovery::debug_containers::DebugContainers;
 use ephemon_discovery::inventory::Inventory;
 use ephemon_export::Outbox;
@@ -28,7 +27,7 @@ use ephemon_page::Page;
 use ephemon_self_metrics::SelfMetrics;
 use tokio::sync::Semaphore;
 
-use super::args::Args;
+use super::args::{Args, NestedContainers};
 use super::debug_audit::DebugAudit;
 use super::export::Export;
 use super::log_level::LogLevel;
@@ -241,7 +240,11 @@ impl Shared {
     pub(super) fn capture(&self, args: &Args) -> capture::Options {
         let containers = limits::raise_open_files();
         // Nested containers keep files open, too, and take no place of the pods' own.
-        let max_nested = (containers / 8).min(MAX_NESTED);
+        let for_nested = (containers / 8).min(capture::MAX_NESTED);
+        let max_nested = match args.nested_containers {
+            NestedContainers::On => for_nested,
+            NestedContainers::Off => 0,
+        };
         capture::Options {
             node: self.node.clone(),
             kubepods: args.kubepods.clone(),

@@ -31,6 +31,11 @@ impl Additive {
         }
     }
 
+    /// CPU time, and nothing else.
+    pub(crate) fn of_cpu(cpu_ns: u64) -> Self {
+        Self { counters: [Some(cpu_ns), None, None, None, None], io: BTreeMap::new() }
+    }
+
     /// CPU time in nanoseconds.
     pub(crate) fn cpu_ns(&self) -> Option<u64> {
         self.counters.first().copied().flatten()

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
-use ephemon_cgroup::{Files, Hierarchy};
+use ephemon_cgroup::{Files, Hierarchy, cpu_ns};
 use ephemon_model::{ContainerId, Ended, PodUid, Usage};
 
 use super::exit_watch::ExitWatch;
@@ -42,6 +42,8 @@ pub(crate) struct Container {
     pub(crate) exit_watch: Option<ExitWatch>,
     /// Of a nested container: what it is part of.
     pub(crate) nested: Option<Nested>,
+    /// It is counted as one for which there was no place.
+    pub(crate) is_left_out: bool,
     read_at: SystemTime,
     /// When its CPU time was last read.
     cpu_at: Instant,
@@ -87,6 +89,7 @@ impl Container {
             usage: Usage::default(),
             exit_watch: None,
             nested: None,
+            is_left_out: false,
             files: None,
             limits_at: None,
             whole_at: None,
@@ -241,11 +244,29 @@ impl Container {
         is_read
     }
 
+    /// The same of one whose files may be closed, by a file that is opened for this reading.
+    pub(crate) fn count_cpu(&mut self, hierarchy: &Hierarchy, buffer: &mut Vec<u8>) -> bool {
+        if self.files.is_some() {
+            return self.read_cpu(buffer);
+        }
+        let read = cpu_ns(hierarchy, &self.path, buffer);
+        if let Some(cpu_ns) = read {
+            (self.usage.cpu.usage_ns, self.cpu_at) = (Some(cpu_ns), Instant::now());
+        }
+        read.is_some()
+    }
+
+    /// How long its CPU time has not been read, in nanoseconds.
+    pub(crate) fn unread_ns(&self, now: Instant) -> u64 {
+        let since = now.saturating_duration_since(self.cpu_at).as_nanos();
+        u64::try_from(since).unwrap_or(u64::MAX)
+    }
+
     /// CPU time in nanoseconds that it may have used since that was last read: at the average rate
     /// until then, and at most all of `cpus`.
     pub(crate) fn missed_cpu_ns(&self, now: Instant, cpus: u64) -> u64 {
         let ns = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
-        let missed_ns = ns(now.saturating_duration_since(self.cpu_at));
+        let missed_ns = self.unread_ns(now);
         let seen_ns = ns(self.cpu_at.saturating_duration_since(self.life.created_at()));
         // One that was found running is older than its first sight.
         let age_ns = ns(SystemTime::now().duration_since(self.life.created()).unwrap_or_default());

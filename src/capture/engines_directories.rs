@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use ephemon_cgroup::{Files, Hierarchy};
+use ephemon_cgroup::{Files, Hierarchy, cpu_ns};
 use ephemon_model::Usage;
 
 use super::additive::Additive;
@@ -15,14 +15,20 @@ use super::ledger::Ledger;
 /// Most directories whose accounting is kept; a nested container in a further one whose end is
 /// missed keeps its last sample.
 const MAX_DIRECTORIES: usize = 128;
+/// Most groups of no captured container that are known by name.
+const MAX_OTHERS: usize = 1024;
+/// Most of them in one directory that are read for one remainder.
+const MAX_OTHERS_READ: usize = 64;
 
 /// The directories, by their paths below the watched root.
 #[derive(Debug, Default)]
 pub(crate) struct EnginesDirectories {
     directories: HashMap<PathBuf, Directory>,
-    /// Directories with containers that are not captured: a remainder may be theirs.
-    shared: HashSet<PathBuf>,
-    /// Groups whose container is not known yet: a remainder may be theirs.
+    /// Groups in such directories whose container is not captured.
+    foreign: HashSet<PathBuf>,
+    /// How many of them are not known by name: while there is one no remainder is anybody's.
+    unnamed: usize,
+    /// Groups whose container is not known yet.
     pending: Vec<PathBuf>,
 }
 
@@ -30,6 +36,8 @@ pub(crate) struct EnginesDirectories {
 struct Directory {
     files: Files,
     ledger: Ledger,
+    /// Since the baseline was set something was used that nobody accounts for.
+    is_disturbed: bool,
 }
 
 // === impl EnginesDirectories ===
@@ -57,27 +65,54 @@ impl EnginesDirectories {
             }
             let files = Files::open(hierarchy, path);
             let ledger = if from_birth { Ledger::from_birth() } else { Ledger::from_now() };
-            self.directories.insert(path.to_owned(), Directory { files, ledger });
+            let is_disturbed = !from_birth;
+            self.directories.insert(path.to_owned(), Directory { files, ledger, is_disturbed });
         }
         self.directories.get(path).is_some_and(|directory| !directory.ledger.is_open())
     }
 
-    /// Sets the baseline. `living`: Σ of the containers in the directory that are held.
-    pub(crate) fn open(&mut self, path: &Path, living: &Additive, buffer: &mut Vec<u8>) {
+    /// Sets the baseline, unless a group in the directory cannot be read now. `living`: Σ of the
+    /// containers in it that are held.
+    pub(crate) fn open(
+        &mut self,
+        path: &Path,
+        living: &Additive,
+        hierarchy: &Hierarchy,
+        buffer: &mut Vec<u8>,
+    ) {
+        let Some(known) = self.with_others(path, living, hierarchy, buffer) else { return };
         let Some(directory) = self.directories.get_mut(path) else { return };
         if let Some(own) = directory.read(buffer) {
-            directory.ledger.open(&own, living);
+            directory.ledger = Ledger::from_now();
+            directory.ledger.open(&own, &known);
+            directory.is_disturbed = false;
         }
     }
 
-    /// There are containers in the directory that are not captured.
-    pub(crate) fn has_foreign(&mut self, path: PathBuf) {
-        if self.shared.len() >= MAX_DIRECTORIES {
-            // Without room for names, every directory counts as one.
-            self.shared.clear();
-            self.shared.insert(PathBuf::new());
-        } else if !self.shared.contains(Path::new("")) {
-            self.shared.insert(path);
+    /// There is a group in such a directory whose container is not captured.
+    pub(crate) fn is_foreign(&mut self, group: PathBuf) {
+        if self.foreign.len() < MAX_OTHERS {
+            self.foreign.insert(group);
+        } else if !self.foreign.contains(&group) {
+            self.unnamed += 1;
+        }
+    }
+
+    /// A group in such a directory was removed whose container was not captured: what it had used stays
+    /// in the directory's counter.
+    pub(crate) fn is_gone(&mut self, group: &Path) {
+        if !self.foreign.remove(group) && !self.pending.iter().any(|pending| pending == group) {
+            self.unnamed = self.unnamed.saturating_sub(1);
+        }
+        self.disturb(group);
+    }
+
+    /// At this path, or below it, something was used that nobody accounts for.
+    pub(crate) fn disturb(&mut self, path: &Path) {
+        for above in path.ancestors() {
+            if let Some(directory) = self.directories.get_mut(above) {
+                directory.is_disturbed = true;
+            }
         }
     }
 
@@ -86,23 +121,60 @@ impl EnginesDirectories {
         self.pending = groups;
     }
 
+    /// A group's container is held from now on.
+    pub(crate) fn is_captured(&mut self, group: &Path) {
+        self.pending.retain(|pending| pending != group);
+        self.foreign.remove(group);
+    }
+
+    /// The directories whose baseline is to be set again.
+    pub(crate) fn disturbed(&mut self, hierarchy: &Hierarchy) -> Vec<PathBuf> {
+        let root = hierarchy.watched_root().unwrap_or(Path::new("/"));
+        // Of these no event was seen.
+        let gone: Vec<PathBuf> =
+            self.foreign.iter().filter(|group| !root.join(group).is_dir()).cloned().collect();
+        for group in gone {
+            self.foreign.remove(&group);
+            self.disturb(&group);
+        }
+        let disturbed = self.directories.iter().filter(|(_, directory)| directory.is_disturbed);
+        disturbed.map(|(path, _)| path.clone()).collect()
+    }
+
     /// What was used in the directory and no container accounts for. `None` if it is gone, or the
     /// remainder may be another container's.
     pub(crate) fn residual(
         &mut self,
         path: &Path,
         living: &Additive,
+        hierarchy: &Hierarchy,
         buffer: &mut Vec<u8>,
     ) -> Option<Additive> {
-        let is_shared =
-            |shared: &PathBuf| shared.starts_with(path) || shared.as_os_str().is_empty();
-        let is_pending = self.pending.iter().any(|group| group.starts_with(path));
-        if is_pending || self.shared.iter().any(is_shared) {
+        let known = self.with_others(path, living, hierarchy, buffer)?;
+        let directory = self.directories.get_mut(path).filter(|one| !one.is_disturbed)?;
+        let own = directory.read(buffer)?;
+        directory.ledger.residual(&own, &known)
+    }
+
+    /// Adds what the groups in the directory have used whose container is not captured. `None` if that
+    /// is not known.
+    fn with_others(
+        &self,
+        path: &Path,
+        living: &Additive,
+        hierarchy: &Hierarchy,
+        buffer: &mut Vec<u8>,
+    ) -> Option<Additive> {
+        let others = self.foreign.iter().chain(&self.pending);
+        let others: Vec<&PathBuf> = others.filter(|group| group.starts_with(path)).collect();
+        if self.unnamed > 0 || others.len() > MAX_OTHERS_READ {
             return None;
         }
-        let directory = self.directories.get_mut(path)?;
-        let own = directory.read(buffer)?;
-        directory.ledger.residual(&own, living)
+        let mut known = living.clone();
+        for group in others {
+            known.add(&Additive::of_cpu(cpu_ns(hierarchy, group, buffer)?));
+        }
+        Some(known)
     }
 
     /// Adds a final reading of a container in this directory.
@@ -151,6 +223,10 @@ mod tests {
             Self { root: tempfile::tempdir().unwrap(), engines: EnginesDirectories::default() }
         }
 
+        fn hierarchy(&self) -> Hierarchy {
+            Hierarchy::V2 { root: self.root.path().to_owned() }
+        }
+
         fn uses(&self, path: &str, usec: u64) {
             let directory = self.root.path().join(path);
             std::fs::create_dir_all(&directory).unwrap();
@@ -158,17 +234,17 @@ mod tests {
         }
 
         fn open(&mut self, path: &str, from_birth: bool, living: u64) {
-            let hierarchy = Hierarchy::V2 { root: self.root.path().to_owned() };
-            let living = cpu(living);
+            let hierarchy = self.hierarchy();
             let path = Path::new(path);
             if self.engines.add(path, from_birth, &hierarchy, &mut Vec::new()) {
-                self.engines.open(path, &living, &mut Vec::new());
+                self.engines.open(path, &cpu(living), &hierarchy, &mut Vec::new());
             }
         }
 
         fn residual(&mut self, path: &str, living: u64) -> Option<u64> {
-            let living = cpu(living);
-            self.engines.residual(Path::new(path), &living, &mut Vec::new())?.cpu_ns()
+            let (hierarchy, living) = (self.hierarchy(), cpu(living));
+            let path = Path::new(path);
+            self.engines.residual(path, &living, &hierarchy, &mut Vec::new())?.cpu_ns()
         }
     }
 
@@ -194,22 +270,65 @@ mod tests {
     }
 
     #[test]
-    fn nothing_follows_where_others_are_in_the_directory_too() {
+    fn what_others_in_the_directory_use_is_taken_off() {
         let mut rig = Rig::new();
         rig.uses("docker", 500);
         rig.open("docker", true, 0);
+        rig.uses("docker/x", 70);
+        rig.uses("docker/buildkit/y", 30);
         rig.engines.set_pending(vec![PathBuf::from("docker/x")]);
-        assert_eq!(rig.residual("docker", 0), None);
-        rig.engines.set_pending(Vec::new());
-        assert_eq!(rig.residual("docker", 0), Some(500_000));
-        rig.engines.has_foreign(PathBuf::from("docker/buildkit"));
-        assert_eq!(rig.residual("docker", 0), None);
+        rig.engines.is_foreign(PathBuf::from("docker/buildkit/y"));
+        assert_eq!(rig.residual("docker", 100), Some(300_000));
+        rig.engines.is_captured(Path::new("docker/x"));
+        assert_eq!(rig.residual("docker", 170), Some(300_000), "it is one of the living now");
         rig.uses("c/docker", 500);
         rig.open("c/docker", true, 0);
-        assert_eq!(rig.residual("c/docker", 0), Some(500_000));
-        for number in 0..=MAX_DIRECTORIES {
-            rig.engines.has_foreign(PathBuf::from(format!("x/{number}")));
+        assert_eq!(rig.residual("c/docker", 0), Some(500_000), "in another directory");
+        std::fs::remove_dir_all(rig.root.path().join("docker/buildkit")).unwrap();
+        assert_eq!(rig.residual("docker", 170), None, "nobody says what it has used");
+    }
+
+    #[test]
+    fn once_the_last_other_is_gone_the_directory_is_its_containers_again() {
+        let mut rig = Rig::new();
+        let hierarchy = rig.hierarchy();
+        rig.uses("docker", 500);
+        rig.open("docker", true, 0);
+        // One of which an event was seen, and one of which none was.
+        for is_seen in [true, false] {
+            let group = PathBuf::from("docker/x");
+            rig.uses("docker/x", 70);
+            rig.engines.is_foreign(group.clone());
+            std::fs::remove_dir_all(rig.root.path().join(&group)).unwrap();
+            if is_seen {
+                rig.engines.is_gone(&group);
+            }
+            assert_eq!(rig.engines.disturbed(&hierarchy), [PathBuf::from("docker")]);
+            assert_eq!(rig.residual("docker", 100), None, "its use is in the directory's counter");
+            rig.uses("docker", 700);
+            let living = cpu(150);
+            rig.engines.open(Path::new("docker"), &living, &hierarchy, &mut Vec::new());
+            assert!(rig.engines.disturbed(&hierarchy).is_empty());
+            rig.uses("docker", 900);
+            assert_eq!(rig.residual("docker", 160), Some(190_000));
         }
-        assert_eq!(rig.residual("c/docker", 0), None, "without room for names none is trusted");
+    }
+
+    #[test]
+    fn without_room_for_names_nothing_follows_until_those_are_gone() {
+        let mut rig = Rig::new();
+        rig.uses("docker", 500);
+        rig.open("docker", true, 0);
+        for number in 0..=MAX_OTHERS {
+            rig.engines.is_foreign(PathBuf::from(format!("x/{number}")));
+        }
+        assert_eq!(rig.residual("docker", 0), None);
+        rig.engines.is_gone(&PathBuf::from(format!("x/{MAX_OTHERS}")));
+        assert_eq!(rig.residual("docker", 0), Some(500_000));
+        for number in 0..=MAX_OTHERS_READ {
+            rig.uses(&format!("docker/{number}"), 1);
+            rig.engines.is_foreign(PathBuf::from(format!("docker/{number}")));
+        }
+        assert_eq!(rig.residual("docker", 0), None, "too many to be read for one");
     }
 }

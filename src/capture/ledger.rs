@@ -81,7 +81,7 @@ impl Ledger {
     }
 
     /// Divides the remainder among the containers whose final reading was missed, in proportion to
-    /// `waits`, the nanoseconds since each one's last sample.
+    /// `waits`, the nanoseconds since each one's CPU time was last read.
     pub(crate) fn divide(residual: &Additive, waits: &[u64]) -> Vec<Share> {
         let quality = if waits.len() > 1 { Quality::ResidualShared } else { Quality::Residual };
         let whole: u64 = waits.iter().map(|wait| (*wait).max(1)).sum();

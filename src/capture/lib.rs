@@ -4,7 +4,7 @@
 //! (`ephemon_discovery::cgroups`, exit watches) and for timers, and passes each event to a
 //! container's `life`, a pure state machine that returns the next action. The reader's `driver`
 //! performs it, with the open files of `container` and `pod`, and passes the result back.
-//! `population` knows the containers and their timers, `cadence` how often to sample. The values go
+//! `population` knows the containers, their timers and which have a place, `cadence` how often to sample. The values go
 //! into the [`readings`]; what a final reading missed is computed in the pod's `ledger`, from the
 //! `additive` values; for nested containers, in that of their `engines_directories`. A `spot` reading
 //! is one that is asked for, at a moment between the samples.
@@ -26,5 +26,6 @@ pub mod readings;
 mod spot;
 
 pub use look::{Found, look};
+pub use population::{MAX_NESTED, WAITING_BYTES};
 pub use reader::{CaptureHandle, Options, StartError, start};
 pub use spot::SpotReader;

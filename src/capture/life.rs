@@ -50,7 +50,7 @@ pub(crate) enum Phase {
         /// Whether its end is in the readings.
         reported: bool,
     },
-    /// Its pod is not selected: none of its files is open.
+    /// Its pod is not selected, or there is no place for it: none of its files is open.
     Closed,
 }
 
@@ -110,6 +110,11 @@ impl Life {
         }
     }
 
+    /// The same, and none of its files is open yet.
+    pub(crate) fn waiting(created: SystemTime, now: Instant) -> Self {
+        Self { phase: Phase::Closed, ..Self::new(created, now) }
+    }
+
     /// Handles an event and returns the next action.
     pub(crate) fn on(&mut self, event: Event, now: Instant, pace: &Pace) -> Action {
         match event {
@@ -119,6 +124,7 @@ impl Life {
                 }
                 self.look_then(Next::Sample)
             }
+            Event::Displaced => self.close(),
             Event::Changed => self.look_then(Next::Wait),
             Event::ExitWatchFired => {
                 self.watched = false;
@@ -186,11 +192,6 @@ impl Life {
         self.created_at
     }
 
-    /// When its values were last read.
-    pub(crate) fn sampled_at(&self) -> Instant {
-        self.sampled_at
-    }
-
     /// Its end, if its last process was seen to have ended and its files were read since. If the
     /// clock was set back, the end is not before the creation.
     pub(crate) fn exact_end(&self) -> Option<Ended> {
@@ -223,13 +224,15 @@ impl Life {
     fn verdict(&mut self, wanted: bool, now: Instant, pace: &Pace) -> Action {
         match (self.is_closed(), wanted) {
             (true, true) => Action::OpenPod,
-            (false, false) if self.age(now) >= UNWANTED_GRACE => {
-                self.phase = Phase::Closed;
-                self.watched = false;
-                Action::Close
-            }
+            (false, false) if self.age(now) >= UNWANTED_GRACE => self.close(),
             _ => self.due(now, pace),
         }
+    }
+
+    fn close(&mut self) -> Action {
+        self.phase = Phase::Closed;
+        self.watched = false;
+        Action::Close
     }
 
     /// It contains a process.

@@ -1,14 +1,15 @@
 //! Groups below a container's own, and containers in them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// What a nested container is part of.
+use ephemon_discovery::cgroups::NestedGroup;
+
+/// What is known of a nested container beside its values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Nested {
-    /// Its group is not below the pod's: it is no part of the pod's own counters.
-    pub(crate) beside: bool,
-    /// The directory above it, where only the engine's containers are below that.
-    pub(crate) engines_directory: Option<PathBuf>,
+    pub(crate) group: Box<NestedGroup>,
+    /// The inventory knows it: it has or had a place.
+    pub(crate) is_known: bool,
 }
 
 /// Searches for a process in child groups, up to a depth.

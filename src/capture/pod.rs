@@ -26,6 +26,8 @@ pub(crate) struct Pod {
     network: Network,
     accounting_error: Option<f64>,
     pub(crate) beside: Beside,
+    /// Nested containers for which there was no place.
+    nested_left_out: u64,
 }
 
 /// Nested containers beside the pod's cgroup, whose use is not in its counters.
@@ -33,6 +35,8 @@ pub(crate) struct Pod {
 pub(crate) struct Beside {
     /// There was one.
     pub(crate) is_used: bool,
+    /// There was one that nobody reads.
+    pub(crate) is_unknown: bool,
     /// Σ CPU time of final readings, nanoseconds.
     pub(crate) settled_ns: u64,
     /// Σ CPU time of those that run, nanoseconds, when it was last read.
@@ -64,6 +68,7 @@ impl Pod {
             network: Network::Untried,
             accounting_error: None,
             beside: Beside::default(),
+            nested_left_out: 0,
         }
     }
 
@@ -82,9 +87,10 @@ impl Pod {
 
     /// Balances the CPU time and returns the record to report.
     pub(crate) fn balance(&mut self, own_ns: u64, living_ns: u64) -> PodRecord {
-        let Beside { missed_ns, .. } = self.beside;
+        let Beside { missed_ns, is_unknown, .. } = self.beside;
         let beside_ns = self.beside.cpu_ns();
-        self.accounting_error = self.ledger.error_ratio(own_ns, living_ns, beside_ns, missed_ns);
+        let error = self.ledger.error_ratio(own_ns, living_ns, beside_ns, missed_ns);
+        self.accounting_error = error.filter(|_| !is_unknown);
         self.record(false)
     }
 
@@ -95,8 +101,21 @@ impl Pod {
             net: self.net(),
             accounting_error: self.accounting_error,
             beside_cpu_ns: self.beside.is_used.then(|| self.beside.cpu_ns()),
+            nested_left_out: self.nested_left_out,
             gone,
         }
+    }
+
+    /// So many nested containers of it have no place.
+    pub(crate) fn leave_out(&mut self, count: u64) {
+        if self.nested_left_out == 0 {
+            tracing::warn!(
+                pod = %self.uid,
+                "the pod has more containers in containers than are captured at once; further ones have no \
+                 metrics of their own and are counted in ephemon_pod_nested_containers_left_out_total"
+            );
+        }
+        self.nested_left_out = self.nested_left_out.saturating_add(count);
     }
 
     /// Opens the network file of a process of the sandbox, unless it uses the node's network.

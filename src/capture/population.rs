@@ -1,16 +1,31 @@
-//! The captured containers, their keys, and their timers. Pure.
+//! The containers of the node, their keys and timers, and which of them have a place: are captured.
+//! Pure.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Instant, SystemTime};
 
+use ephemon_discovery::cgroups::MAX_FOLLOWED;
 use ephemon_model::{ContainerId, PodUid};
 
-/// The captured containers. A key is never reused, so a late event for an old one has no effect.
+/// Most nested containers that are captured at once.
+pub const MAX_NESTED: usize = 256;
+/// Most containers that are known and have no place, of the pods' own: a node has fewer.
+const MAX_WAITING: usize = 640;
+/// Memory of one that has no place, in bytes.
+const WAITING_CONTAINER_BYTES: usize = 1344;
+/// Memory of all nested containers that have no place, in bytes. One of the pods' own takes less than its
+/// open files would.
+pub const WAITING_BYTES: usize = (MAX_FOLLOWED - MAX_NESTED) * WAITING_CONTAINER_BYTES;
+/// Of how many nested containers there is always a place in one pod, which otherwise has a quarter of
+/// all places.
+const MIN_NESTED_PER_POD: usize = 8;
+
+/// The containers that are known: those that are captured have a place each, the others wait for one. A
+/// key is never reused, so a late event for an old one has no effect.
 #[derive(Debug)]
 pub(crate) struct Population {
-    limit: usize,
-    /// Members that are not nested.
-    own: usize,
+    places: Places,
+    taken: Places,
     next_key: u64,
     members: HashMap<u64, Member>,
     keys: HashMap<ContainerId, u64>,
@@ -20,10 +35,30 @@ pub(crate) struct Population {
     timers: BTreeSet<(Instant, u64)>,
 }
 
+/// How many containers are captured at once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Places {
+    /// Of the pods' own.
+    pub(crate) own: usize,
+    /// Nested ones; 0 if none is to be captured.
+    pub(crate) nested: usize,
+}
+
+/// What a container is to its pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// One of the pod's own.
+    Own,
+    /// An engine in one of those made it.
+    Nested,
+}
+
 #[derive(Debug)]
 struct Member {
     id: ContainerId,
     pod: PodUid,
+    kind: Kind,
+    has_place: bool,
     created: SystemTime,
     /// Time of its timer, to find the entry again.
     due: Option<Instant>,
@@ -37,18 +72,29 @@ pub(crate) enum Admission {
     /// One with the same id exists: its directory was created again, and the removal of the former
     /// was not reported.
     Known,
-    /// The limit is reached.
+    /// Too many wait for a place.
     Full,
+}
+
+// === impl Places ===
+
+impl Places {
+    fn of(&mut self, kind: Kind) -> &mut usize {
+        match kind {
+            Kind::Own => &mut self.own,
+            Kind::Nested => &mut self.nested,
+        }
+    }
 }
 
 // === impl Population ===
 
 impl Population {
-    /// At most `limit` containers, with keys from `first_key` on.
-    pub(crate) fn new(limit: usize, first_key: u64) -> Self {
+    /// So many places, and keys from `first_key` on.
+    pub(crate) fn new(places: Places, first_key: u64) -> Self {
         Self {
-            limit,
-            own: 0,
+            places,
+            taken: Places::default(),
             next_key: first_key,
             members: HashMap::new(),
             keys: HashMap::new(),
@@ -58,47 +104,96 @@ impl Population {
         }
     }
 
-    /// Adds a container, without a timer.
+    /// Adds a container, without a timer and without a place. Of nested ones the tree that finds them
+    /// bounds the number.
     pub(crate) fn admit(
         &mut self,
         id: &ContainerId,
         pod: &PodUid,
         created: SystemTime,
+        kind: Kind,
     ) -> Admission {
         if self.keys.contains_key(id) {
             return Admission::Known;
         }
-        if self.own >= self.limit {
+        let waiting = self.members.len() - self.taken.own - self.taken.nested;
+        if kind == Kind::Own && waiting >= MAX_WAITING {
             return Admission::Full;
         }
-        self.own += 1;
-        let key = self.insert(id, pod, created);
-        self.children.entry(pod.clone()).or_default().push(key);
-        Admission::Admitted(key)
-    }
-
-    /// Adds a nested container, of which the tree that finds them bounds the number.
-    pub(crate) fn admit_nested(
-        &mut self,
-        id: &ContainerId,
-        pod: &PodUid,
-        created: SystemTime,
-    ) -> Admission {
-        if self.keys.contains_key(id) {
-            return Admission::Known;
-        }
-        let key = self.insert(id, pod, created);
-        self.nested.entry(pod.clone()).or_default().push(key);
-        Admission::Admitted(key)
-    }
-
-    fn insert(&mut self, id: &ContainerId, pod: &PodUid, created: SystemTime) -> u64 {
         let key = self.next_key;
         self.next_key += 1;
-        let member = Member { id: id.clone(), pod: pod.clone(), created, due: None };
-        self.members.insert(key, member);
+        let (id, pod) = (id.clone(), pod.clone());
         self.keys.insert(id.clone(), key);
-        key
+        self.by_pod(kind).entry(pod.clone()).or_default().push(key);
+        let member = Member { id, pod, kind, has_place: false, created, due: None };
+        self.members.insert(key, member);
+        Admission::Admitted(key)
+    }
+
+    fn by_pod(&mut self, kind: Kind) -> &mut HashMap<PodUid, Vec<u64>> {
+        match kind {
+            Kind::Own => &mut self.children,
+            Kind::Nested => &mut self.nested,
+        }
+    }
+
+    /// Gives a container a place; returns whether it has one.
+    pub(crate) fn take_place(&mut self, key: u64) -> bool {
+        let Some(member) = self.members.get(&key) else { return false };
+        if member.has_place {
+            return true;
+        }
+        let kind = member.kind;
+        if self.is_full(kind) || (kind == Kind::Nested && self.has_its_share(&member.pod)) {
+            return false;
+        }
+        *self.taken.of(kind) += 1;
+        self.members.get_mut(&key).is_some_and(|member| {
+            member.has_place = true;
+            true
+        })
+    }
+
+    /// Takes a container's place.
+    pub(crate) fn leave_place(&mut self, key: u64) {
+        let member = self.members.get_mut(&key).filter(|member| member.has_place);
+        if let Some(member) = member {
+            member.has_place = false;
+            *self.taken.of(member.kind) -= 1;
+        }
+    }
+
+    /// Whether all places of a kind are taken.
+    pub(crate) fn is_full(&self, kind: Kind) -> bool {
+        let (mut taken, mut places) = (self.taken, self.places);
+        taken.of(kind) >= places.of(kind)
+    }
+
+    /// Whether a pod's nested containers have as many places as one pod may have.
+    fn has_its_share(&self, pod: &PodUid) -> bool {
+        let with_place = |key: &&u64| self.members.get(key).is_some_and(|one| one.has_place);
+        let held = self.nested(pod).iter().filter(with_place).count();
+        held >= (self.places.nested / 4).max(MIN_NESTED_PER_POD)
+    }
+
+    /// Whether containers of this kind are to be captured at all.
+    pub(crate) fn captures(&self, kind: Kind) -> bool {
+        let mut places = self.places;
+        *places.of(kind) > 0
+    }
+
+    /// A container's kind and pod.
+    pub(crate) fn of(&self, key: u64) -> Option<(Kind, &PodUid)> {
+        self.members.get(&key).map(|member| (member.kind, &member.pod))
+    }
+
+    /// Of each pod with places of this kind one container that has a place.
+    pub(crate) fn holders(&self, kind: Kind) -> impl Iterator<Item = (&PodUid, u64)> {
+        let by_pod = if kind == Kind::Own { &self.children } else { &self.nested };
+        by_pod.iter().filter_map(|(pod, keys)| {
+            let has_place = |key: &&u64| self.members.get(key).is_some_and(|one| one.has_place);
+            Some((pod, *keys.iter().find(has_place)?))
+        })
     }
 
     /// Removes a container with its timer; returns its key.
@@ -108,10 +203,15 @@ impl Population {
         if let Some(due) = member.due {
             self.timers.remove(&(due, key));
         }
-        if remove_child(&mut self.children, &member.pod, key) {
-            self.own -= 1;
-        } else {
-            remove_child(&mut self.nested, &member.pod, key);
+        if member.has_place {
+            *self.taken.of(member.kind) -= 1;
+        }
+        let by_pod = self.by_pod(member.kind);
+        if let Some(of_pod) = by_pod.get_mut(&member.pod) {
+            of_pod.retain(|child| *child != key);
+            if of_pod.is_empty() {
+                by_pod.remove(&member.pod);
+            }
         }
         Some(key)
     }
@@ -167,18 +267,6 @@ impl Population {
     }
 }
 
-/// Returns whether it was there.
-fn remove_child(children: &mut HashMap<PodUid, Vec<u64>>, pod: &PodUid, key: u64) -> bool {
-    let Some(of_pod) = children.get_mut(pod) else { return false };
-    let before = of_pod.len();
-    of_pod.retain(|child| *child != key);
-    let is_removed = of_pod.len() < before;
-    if of_pod.is_empty() {
-        children.remove(pod);
-    }
-    is_removed
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -197,48 +285,116 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(second)
     }
 
+    const fn places(own: usize, nested: usize) -> Places {
+        Places { own, nested }
+    }
+
     #[test]
-    fn beyond_the_limit_nobody_is_admitted_until_one_has_left() {
-        let mut population = Population::new(2, 5);
-        let admit =
-            |population: &mut Population, number| population.admit(&id(number), &pod(), at(0));
-        assert_eq!(admit(&mut population, 1), Admission::Admitted(5));
-        assert_eq!(admit(&mut population, 2), Admission::Admitted(6));
-        assert_eq!(admit(&mut population, 3), Admission::Full);
-        assert_eq!(population.remove(&id(1)), Some(5));
-        assert_eq!(population.remove(&id(1)), None);
-        assert_eq!(admit(&mut population, 3), Admission::Admitted(7));
-        assert_eq!(population.children(&pod()), [6, 7]);
+    fn beyond_the_places_a_container_waits_until_one_is_left() {
+        let mut population = Population::new(places(2, 0), 5);
+        for (number, key, has_place) in [(1, 5, true), (2, 6, true), (3, 7, false), (4, 8, false)] {
+            let admission = population.admit(&id(number), &pod(), at(0), Kind::Own);
+            assert_eq!(admission, Admission::Admitted(key));
+            assert_eq!(population.take_place(key), has_place);
+        }
+        assert!(population.take_place(5), "it has one already");
+        population.leave_place(5);
+        population.leave_place(5);
+        assert!(population.take_place(7) && !population.take_place(8));
+        assert_eq!(population.remove(&id(3)), Some(7));
+        assert_eq!(population.remove(&id(3)), None);
+        assert!(population.take_place(8) && !population.take_place(5));
+        assert_eq!(population.children(&pod()), [5, 6, 8]);
+        assert!(!population.take_place(99), "nobody");
+    }
+
+    #[test]
+    fn those_that_wait_are_bounded_and_take_no_place() {
+        let mut population = Population::new(places(1, 0), 0);
+        let numbers = 0..u32::try_from(MAX_WAITING).unwrap();
+        for number in numbers {
+            population.admit(&id(number), &pod(), at(0), Kind::Own);
+        }
+        let one_more = id(u32::MAX);
+        assert_eq!(population.admit(&one_more, &pod(), at(0), Kind::Own), Admission::Full);
+        assert!(population.take_place(0));
+        let admitted = Admission::Admitted(MAX_WAITING as u64);
+        assert_eq!(population.admit(&one_more, &pod(), at(0), Kind::Own), admitted);
+    }
+
+    #[test]
+    fn the_memory_of_those_that_wait_is_what_it_is_said_to_be() {
+        let held = size_of::<Member>() + size_of::<crate::container::Container>();
+        // Ids and a path, and the tables' own.
+        assert!(held + 320 < WAITING_CONTAINER_BYTES, "{held}");
+    }
+
+    #[test]
+    fn one_container_of_each_pod_with_places_can_be_asked_for_its_own() {
+        let other = PodUid::parse("1e269fa4-f505-4963-9096-958063077203").unwrap();
+        let mut population = Population::new(places(2, 0), 0);
+        for (number, of) in [(1, &pod()), (2, &pod()), (3, &other)] {
+            population.admit(&id(number), of, at(0), Kind::Own);
+        }
+        assert!(population.take_place(1));
+        assert_eq!(population.holders(Kind::Own).collect::<Vec<_>>(), [(&pod(), 1)]);
+        assert_eq!(population.holders(Kind::Nested).count(), 0);
+        assert_eq!(population.of(2), Some((Kind::Own, &other)));
+    }
+
+    #[test]
+    fn of_nested_containers_one_pod_has_a_quarter_of_the_places() {
+        let other = PodUid::parse("1e269fa4-f505-4963-9096-958063077203").unwrap();
+        let mut population = Population::new(places(0, 4 * MIN_NESTED_PER_POD + 4), 0);
+        let mut count = |of: &PodUid, first: u32| {
+            let taken = (first..first + 20).filter(|number| {
+                let admission = population.admit(&id(*number), of, at(0), Kind::Nested);
+                matches!(admission, Admission::Admitted(key) if population.take_place(key))
+            });
+            taken.count()
+        };
+        assert_eq!(count(&pod(), 100), MIN_NESTED_PER_POD + 1);
+        assert_eq!(count(&other, 200), MIN_NESTED_PER_POD + 1);
     }
 
     #[test]
     fn nested_containers_take_nobodys_place_and_are_nobodys_eldest() {
-        let mut population = Population::new(1, 0);
+        let mut population = Population::new(places(1, 1), 0);
         let now = Instant::now();
-        assert_eq!(population.admit_nested(&id(1), &pod(), at(1)), Admission::Admitted(0));
-        assert_eq!(population.admit_nested(&id(1), &pod(), at(1)), Admission::Known);
-        assert_eq!(population.admit(&id(2), &pod(), at(2)), Admission::Admitted(1));
-        assert_eq!(population.admit(&id(3), &pod(), at(2)), Admission::Full);
+        let admit = |population: &mut Population, number, second, kind| match population.admit(
+            &id(number),
+            &pod(),
+            at(second),
+            kind,
+        ) {
+            Admission::Admitted(key) => Some((key, population.take_place(key))),
+            _ => None,
+        };
+        assert_eq!(admit(&mut population, 1, 1, Kind::Nested), Some((0, true)));
+        assert_eq!(admit(&mut population, 1, 1, Kind::Nested), None);
+        assert_eq!(admit(&mut population, 2, 2, Kind::Own), Some((1, true)));
+        assert!(population.is_full(Kind::Own) && population.captures(Kind::Nested));
         assert_eq!(population.oldest_container(&pod()), Some(1));
         assert_eq!((population.children(&pod()), population.nested(&pod())), (&[1][..], &[0][..]));
         population.set_timer(0, now);
         assert_eq!(population.pop_due(now), Some(0));
         assert_eq!(population.remove(&id(1)), Some(0));
         assert!(population.nested(&pod()).is_empty());
+        assert!(!population.is_full(Kind::Nested));
         population.remove(&id(2));
-        assert_eq!(population.admit(&id(3), &pod(), at(2)), Admission::Admitted(2));
+        assert!(!population.is_full(Kind::Own));
     }
 
     #[test]
     fn an_id_that_comes_back_has_another_key_and_is_never_there_twice() {
-        let mut population = Population::new(1, 0);
+        let mut population = Population::new(places(1, 0), 0);
         let now = Instant::now();
-        assert_eq!(population.admit(&id(1), &pod(), at(0)), Admission::Admitted(0));
+        assert_eq!(population.admit(&id(1), &pod(), at(0), Kind::Own), Admission::Admitted(0));
         population.set_timer(0, now);
-        assert_eq!(population.admit(&id(1), &pod(), at(9)), Admission::Known);
+        assert_eq!(population.admit(&id(1), &pod(), at(9), Kind::Own), Admission::Known);
         population.remove(&id(1));
         assert_eq!(population.next_due(), None, "its timer goes with it");
-        assert_eq!(population.admit(&id(1), &pod(), at(9)), Admission::Admitted(1));
+        assert_eq!(population.admit(&id(1), &pod(), at(9), Kind::Own), Admission::Admitted(1));
         assert_eq!((population.id(0), population.key(&id(1))), (None, Some(1)));
         population.set_timer(0, now);
         assert_eq!(population.next_due(), None, "an old key has no timer");
@@ -246,10 +402,10 @@ mod tests {
 
     #[test]
     fn the_eldest_is_the_one_that_was_created_first_whenever_it_was_seen() {
-        let mut population = Population::new(9, 0);
+        let mut population = Population::new(places(9, 0), 0);
         assert_eq!(population.oldest_container(&pod()), None);
         for (number, second) in [(1, 30), (2, 10), (3, 10), (4, 20)] {
-            population.admit(&id(number), &pod(), at(second));
+            population.admit(&id(number), &pod(), at(second), Kind::Own);
         }
         assert_eq!(population.oldest_container(&pod()), population.key(&id(2)));
         population.remove(&id(2));
@@ -258,11 +414,11 @@ mod tests {
 
     #[test]
     fn a_container_has_one_timer_and_the_first_that_is_due_goes_off_first() {
-        let mut population = Population::new(9, 0);
+        let mut population = Population::new(places(9, 0), 0);
         let start = Instant::now();
         let ms = |ms| start + Duration::from_millis(ms);
         (0..3).for_each(|number| {
-            population.admit(&id(number), &pod(), at(0));
+            population.admit(&id(number), &pod(), at(0), Kind::Own);
         });
         for (key, due) in [(0, 30), (1, 20), (2, 50), (0, 10)] {
             population.set_timer(key, ms(due));

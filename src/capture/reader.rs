@@ -28,7 +28,7 @@ use ephemon_self_metrics::{Reason, SelfMetrics, Signal, Source};
 
 use super::cadence::{Budget, Cadence};
 use super::life::Event;
-use super::population::Population;
+use super::population::{Places, Population};
 use super::readings::Readings;
 use driver::Driver;
 use held::Held;
@@ -64,9 +64,9 @@ pub struct Options {
     pub sample_interval: Duration,
     /// CPU time that sampling may use, as a ratio of one CPU.
     pub sample_budget: f64,
-    /// Most containers captured at once; further ones are counted as dropped.
+    /// Most containers captured at once; further ones of selected pods are counted as dropped.
     pub max_containers: usize,
-    /// Most nested containers captured at once, likewise.
+    /// Most nested containers captured at once, likewise; 0 if none is to be.
     pub max_nested: usize,
     /// Where the thread shows that it makes progress.
     pub heartbeat: Heartbeat,
@@ -127,15 +127,15 @@ pub fn start(
     let stop = Arc::new(AtomicBool::new(false));
 
     let root = hierarchy.watched_root().map(ToOwned::to_owned).unwrap_or_default();
-    let tree = CgroupTree::new(root.clone(), options.kubepods, hierarchy.has_events())
-        .with_nested(options.max_nested);
+    let tree = CgroupTree::new(root.clone(), options.kubepods, hierarchy.has_events());
     let names = NestedNames::new(root, options.node.proc(), inventory.clone());
     poller.add(&*wake, WAKE).map_err(failed("epoll entry"))?;
     if let Some(fd) = tree.as_fd() {
         poller.add(fd, TREE).map_err(failed("epoll entry"))?;
     }
+    let places = Places { own: options.max_containers, nested: options.max_nested };
     let driver = Driver {
-        held: Held::new(hierarchy, Population::new(options.max_containers, FIRST_KEY)),
+        held: Held::new(hierarchy, Population::new(places, FIRST_KEY)),
         reports: Reports { readings, inventory, self_metrics, names },
         poller,
         cadence: Cadence { steady: options.sample_interval },
@@ -296,7 +296,13 @@ impl Reader {
     }
 
     fn apply(&mut self, events: Vec<CgroupEvent>, source: Source) {
-        self.driver.held.engines.set_pending(self.tree.pending());
+        // Those that are about to be held are others until then.
+        let found = events.iter().filter_map(|event| match event {
+            CgroupEvent::Nested(group) => Some(group.path.clone()),
+            _ => None,
+        });
+        let pending = self.tree.pending().into_iter().chain(found).collect();
+        self.driver.held.engines.set_pending(pending);
         for event in events {
             match event {
                 CgroupEvent::PodCreated(uid, path) => self.driver.pod_created(uid, &path, source),
@@ -304,8 +310,11 @@ impl Reader {
                     self.driver.created(&id, &pod, &path, source);
                 }
                 CgroupEvent::Nested(group) => self.driver.nested(&group, source),
-                CgroupEvent::ForeignIn(directory) => {
-                    self.driver.held.engines.has_foreign(directory);
+                CgroupEvent::Foreign(group) => self.driver.held.engines.is_foreign(group),
+                CgroupEvent::ForeignGone(group) => self.driver.held.engines.is_gone(&group),
+                CgroupEvent::Unseen(directory) => self.driver.held.engines.disturb(&directory),
+                CgroupEvent::LeftOut { pod, count, beside } => {
+                    self.driver.nested_left_out(&pod, count, beside);
                 }
                 CgroupEvent::Changed(id) => {
                     if let Some(key) = self.driver.held.population.key(&id) {

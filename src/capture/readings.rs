@@ -41,11 +41,14 @@ pub struct PodRecord {
     pub net: Vec<NetUsage>,
     /// |pod's own CPU counter − Σ its containers| ÷ pod's own counter, since the agent has watched
     /// it. With nested containers beside the pod's cgroup their CPU time is part of the divisor, and
-    /// what of it may have been missed part of the difference. `None` until the pod has used enough for the ratio to be meaningful.
+    /// what of it may have been missed part of the difference. `None` until the pod has used enough for
+    /// the ratio to be meaningful, and once there were more nested containers beside it than are read.
     pub accounting_error: Option<f64>,
     /// CPU time in nanoseconds of nested containers beside the pod's cgroup, which is not in the
     /// pod's own counter. `None` if there was none.
     pub beside_cpu_ns: Option<u64>,
+    /// Nested containers that have no values because there were too many at once.
+    pub nested_left_out: u64,
     /// Whether the pod's cgroup was removed.
     pub gone: bool,
 }
@@ -312,6 +315,7 @@ mod tests {
             net: Vec::new(),
             accounting_error: None,
             beside_cpu_ns: None,
+            nested_left_out: 0,
             gone,
         };
         assert!(!is_changed(&|| readings.enter_pod(pod(false))));

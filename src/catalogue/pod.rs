@@ -59,6 +59,12 @@ pub static ROWS: &[Row<PodRecord>] = &[
     )
     .family("ephemon_pod_beside_cpu_usage_seconds_total")
     .one(|pod| pod.beside_cpu_ns.map(Value::Nanos)),
+    Metric::counter(
+        "{container}",
+        "Nested containers without metrics, because the pod or the node had too many at once.",
+    )
+    .family("ephemon_pod_nested_containers_left_out_total")
+    .one(|pod| (pod.nested_left_out > 0).then_some(Value::Count(pod.nested_left_out))),
 ];
 
 /// Both directions, one instrument.

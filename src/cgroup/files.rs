@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use ephemon_model::Usage;
 
-use super::hierarchy::Hierarchy;
+use super::hierarchy::{Controller, Hierarchy};
 use super::kept::{Kept, ReadError};
-use super::{v1, v2};
+use super::{format, v1, v2};
 
 /// The kept files of one cgroup.
 #[derive(Debug)]
@@ -27,6 +27,26 @@ const CRUN_GROUP: &str = "container";
 /// The cgroup was removed: its CPU counter can no longer be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gone;
+
+/// CPU time of the cgroup at `relative` below the hierarchy's root, in nanoseconds, by a file that is
+/// opened for this reading. `None`: it was removed, or the kernel counts none.
+pub fn cpu_ns(hierarchy: &Hierarchy, relative: &Path, buffer: &mut Vec<u8>) -> Option<u64> {
+    let mut read = |path: &Path, take: &dyn Fn(&str) -> Option<u64>| {
+        let mut file = Kept::opened(path).ok()?;
+        take(file.read(buffer).ok()??)
+    };
+    match hierarchy {
+        Hierarchy::V2 { root } => {
+            let usec = |text: &str| format::flat_value(text, "usage_usec")?.checked_mul(1000);
+            read(&root.join(relative).join("cpu.stat"), &usec)
+        }
+        Hierarchy::V1 { mounts } => {
+            let directories = v1::directories(mounts, relative);
+            let directory = directories.get(&Controller::Cpuacct)?;
+            read(&directory.join("cpuacct.usage"), &|text| format::single(text))
+        }
+    }
+}
 
 // === impl Files ===
 

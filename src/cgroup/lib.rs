@@ -16,7 +16,7 @@ pub mod nested_name;
 pub mod v1;
 pub mod v2;
 
-pub use files::{Files, Gone};
+pub use files::{Files, Gone, cpu_ns};
 pub use format::Quota;
 pub use hierarchy::{Controller, Detected, Hierarchy, NoHierarchy};
 pub use kept::ReadError;

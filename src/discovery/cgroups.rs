@@ -11,6 +11,7 @@ pub(crate) mod ancestry;
 mod beside;
 mod directories;
 mod error;
+mod foreign;
 mod nested;
 mod nested_watch;
 
@@ -28,7 +29,7 @@ use rustix::io::Errno;
 use directories::{directories, some_directories};
 pub use error::WatchError;
 use nested::Groups;
-pub use nested::{MAX_NESTED, MAX_NESTED_PER_CONTAINER, NESTED_GROUPS_BYTES, NestedGroup};
+pub use nested::{MAX_FOLLOWED, NESTED_GROUPS_BYTES, NestedGroup};
 
 /// Buffer for one read of events, in bytes: about 800 events.
 const EVENT_BUFFER_BYTES: usize = 64 * 1024;
@@ -42,8 +43,15 @@ pub enum CgroupEvent {
     Created(ContainerId, PodUid, PathBuf),
     /// The group of a nested container was found.
     Nested(Box<NestedGroup>),
-    /// In this directory of an engine are groups of containers that are not captured.
-    ForeignIn(PathBuf),
+    /// In an engine's directory is a group that is not followed, or not of a pod.
+    Foreign(PathBuf),
+    /// One that may have been such was removed.
+    ForeignGone(PathBuf),
+    /// In this directory of an engine groups may have come and gone unseen.
+    Unseen(PathBuf),
+    /// So many groups of nested containers of a pod were found, below or beside it, and are not followed.
+    #[expect(missing_docs, reason = "said above")]
+    LeftOut { pod: PodUid, count: u64, beside: bool },
     /// The `cgroup.events` of a container, or of a nested one by its key, changed.
     Changed(ContainerId),
     /// The directory of a container, or of a nested one by its key, was removed.

@@ -73,6 +73,7 @@ fn pods(records: &[Record]) -> Vec<PodRecord> {
             net: vec![net.clone()],
             accounting_error: Some(0.001),
             beside_cpu_ns: None,
+            nested_left_out: 0,
             gone: false,
         })
         .collect()

@@ -115,6 +115,7 @@ mod tests {
             net: Vec::new(),
             accounting_error: None,
             beside_cpu_ns: None,
+            nested_left_out: 0,
             gone: true,
         }))
     }

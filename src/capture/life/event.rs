@@ -7,8 +7,10 @@ use ephemon_model::Ended;
 /// An event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// Its files were opened: its cgroup was seen for the first time, or its pod is selected again.
+    /// Its files were opened: it has a place now.
     Opened,
+    /// Its pod is not selected, and a container of one that is needs its place.
+    Displaced,
     /// The kernel reports a change of `cgroup.events`.
     Changed,
     /// The watched process has ended.
@@ -67,9 +69,9 @@ pub(crate) enum Action {
     AskNested,
     /// It has ended although its directory exists: enter its end into the readings.
     ReportEnd(Ended),
-    /// Its pod is not selected: close its files and forget its values.
+    /// Its pod is not selected: close its files, leave its place and forget its values.
     Close,
-    /// Its pod is selected after all: open the files of all containers of the pod.
+    /// Its pod is selected: open the files of the pod's containers, as far as there are places.
     OpenPod,
     /// Do nothing until then, unless an event occurs before.
     Wait(Instant),

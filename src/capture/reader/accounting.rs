@@ -1,6 +1,5 @@
 //! A pod's accounting: derives missed final readings, and measures the error of the sums.
 
-use std::collections::HashMap;
 use std::time::{Instant, SystemTime};
 
 use ephemon_model::{Ended, PodUid, Quality};
@@ -10,7 +9,6 @@ use crate::additive::Additive;
 use crate::container::Container;
 use crate::ledger::Ledger;
 use crate::life::Phase;
-use crate::pod::Pod;
 use crate::readings::{PodRecord, Record};
 
 /// A final reading that the pod's counters correct by more than this, or by more than a hundredth
@@ -21,7 +19,8 @@ const EXACT_WITHIN_NS: u64 = 1_000_000;
 pub(super) struct Final {
     pub(super) record: Record,
     pub(super) quality: Quality,
-    pub(super) sandbox: bool,
+    /// It is the sandbox, or was left out: it is in no readings.
+    pub(super) is_hidden: bool,
 }
 
 /// The result of closing or balancing a pod's accounting.
@@ -37,7 +36,7 @@ impl Held {
     /// been too early: what the pod has used and no container accounts for belongs to this one.
     pub(super) fn close_exact(&mut self, mut container: Container, mut ended: Ended) -> Final {
         if container.nested.is_some() {
-            return self.close_nested(&container, ended);
+            return self.close(&container, ended);
         }
         if let (Some(left_ns), Some(read_ns)) =
             (self.cpu_left_over(&container), container.usage.cpu.usage_ns)
@@ -47,17 +46,26 @@ impl Held {
                 ended.quality = Quality::Residual;
             }
         }
-        settle(&mut self.pods, &container, ended)
+        self.close(&container, ended)
+    }
+
+    /// Adds a container's end to the accounting that it is part of.
+    pub(super) fn close(&mut self, container: &Container, ended: Ended) -> Final {
+        if container.nested.is_some() {
+            self.settle_nested(container);
+        } else if let Some(pod) = self.pods.get_mut(&container.pod) {
+            pod.ledger.settle(&Additive::of(&container.usage));
+        }
+        let quality = ended.quality;
+        let record = container.record(Some(ended));
+        let is_unknown = container.nested.as_ref().is_some_and(|nested| !nested.is_known);
+        Final { record, quality, is_hidden: container.life.is_sandbox() || is_unknown }
     }
 
     /// Adds the end of a container that is still held to its pod's accounting.
     pub(super) fn settle(&mut self, key: u64, ended: Ended) -> Option<Final> {
-        let container = self.containers.get(&key)?;
-        if container.nested.is_none() {
-            return Some(settle(&mut self.pods, container, ended));
-        }
         let container = self.containers.remove(&key)?;
-        let last = self.close_nested(&container, ended);
+        let last = self.close(&container, ended);
         self.containers.insert(key, container);
         Some(last)
     }
@@ -105,7 +113,7 @@ impl Held {
     /// the pod's own counters. Others that are found removed at the same time are handled with it.
     pub(super) fn close_missed(&mut self, container: Container) -> Closed {
         if container.nested.is_some() {
-            return Closed { finals: vec![self.close_nested_missed(container)], pod: None };
+            return Closed { finals: self.close_nested_missed(container), pod: None };
         }
         let uid = container.pod.clone();
         let mut missed = vec![container];
@@ -174,25 +182,26 @@ impl Held {
     }
 
     /// Settles containers whose final reading was missed, with their share of the remainder.
-    fn settle_missed(&mut self, missed: Vec<Container>, residual: Option<Additive>) -> Vec<Final> {
+    pub(super) fn settle_missed(
+        &mut self,
+        missed: Vec<Container>,
+        residual: Option<Additive>,
+    ) -> Vec<Final> {
         let now = Instant::now();
-        let waits: Vec<u64> = missed
-            .iter()
-            .map(|container| {
-                let waited = now.duration_since(container.life.sampled_at()).as_nanos();
-                u64::try_from(waited).unwrap_or(u64::MAX)
-            })
-            .collect();
+        let waits: Vec<u64> = missed.iter().map(|container| container.unread_ns(now)).collect();
         let shares = residual.map(|residual| Ledger::divide(&residual, &waits));
         let mut shares = shares.into_iter().flatten();
         let settled = missed.into_iter().map(|mut container| {
-            let quality = shares.next().map_or(Quality::LastSample, |share| {
+            let quality = if let Some(share) = shares.next() {
                 share.figures.add_to(&mut container.usage);
                 share.quality
-            });
+            } else {
+                self.count_missed(&container);
+                Quality::LastSample
+            };
             // The end of its last process was not seen.
             let at = SystemTime::now().max(container.life.created());
-            settle(&mut self.pods, &container, Ended { at, quality })
+            self.close(&container, Ended { at, quality })
         });
         settled.collect()
     }
@@ -230,14 +239,4 @@ impl Held {
         }
         closed
     }
-}
-
-/// Adds a container's end to its pod's accounting.
-fn settle(pods: &mut HashMap<PodUid, Pod>, container: &Container, ended: Ended) -> Final {
-    if let Some(pod) = pods.get_mut(&container.pod) {
-        pod.ledger.settle(&Additive::of(&container.usage));
-    }
-    let quality = ended.quality;
-    let record = container.record(Some(ended));
-    Final { record, quality, sandbox: container.life.is_sandbox() }
 }

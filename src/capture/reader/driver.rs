@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use ephemon_discovery::cgroups::NestedGroup;
+use ephemon_discovery::inventory::Verdict;
 use ephemon_model::{ContainerId, PodUid};
 use ephemon_self_metrics::{Reason, Signal, Source};
 
@@ -16,7 +17,7 @@ use crate::exit_watch::ExitWatch;
 use crate::ledger::Ledger;
 use crate::life::{Action, Event, Pace};
 use crate::pod::{Beside, Pod};
-use crate::population::Admission;
+use crate::population::{Admission, Kind};
 
 /// The longest tick of a kernel's clock (`CONFIG_HZ=100`).
 const TICK: Duration = Duration::from_millis(10);
@@ -110,6 +111,7 @@ impl Driver {
             }
             Action::Close => {
                 container.close();
+                held.population.leave_place(key);
                 reports.unselected(container);
                 Event::Done
             }
@@ -160,20 +162,70 @@ impl Driver {
         Some(Event::ExitWatched(is_watched))
     }
 
-    /// A pod is selected that was not: its accounting starts again.
+    /// A pod is selected that was not, or containers of it wait for a place: with the first of its own
+    /// that has one the pod's accounting starts again.
     fn open_pod(&mut self, uid: &PodUid, now: Instant) {
-        if let Some(pod) = self.held.pods.get_mut(uid) {
-            pod.ledger = Ledger::from_now();
-            pod.beside = Beside { is_used: pod.beside.is_used, ..Beside::default() };
-        }
         let population = &self.held.population;
         let keys = [population.children(uid), population.nested(uid)].concat();
         for key in keys {
-            if let Some(container) = self.held.containers.get_mut(&key) {
-                container.open(&self.held.hierarchy);
+            let container = self.held.containers.get(&key);
+            if !container.is_some_and(|container| container.life.is_closed()) {
+                continue;
+            }
+            let is_first = !self.held.captures(uid);
+            let Some(kind) = self.enter(key, now) else { continue };
+            if let Some(pod) = self.held.pods.get_mut(uid).filter(|_| kind == Kind::Own) {
+                pod.ledger = Ledger::from_now();
+                if is_first {
+                    pod.beside = Beside { is_used: pod.beside.is_used, ..Beside::default() };
+                }
             }
             self.on(key, Event::Opened, now);
         }
+    }
+
+    /// Gives a container a place and opens its files. Without a place it is counted as left out, if it
+    /// is one that would be shown.
+    fn enter(&mut self, key: u64, now: Instant) -> Option<Kind> {
+        let (kind, pod) = self.held.population.of(key)?;
+        let pod = pod.clone();
+        if self.take_place(key, kind, &pod, now) {
+            self.held.open(key);
+            self.reports.entered(self.held.containers.get_mut(&key)?);
+            return Some(kind);
+        }
+        let is_shown =
+            || matches!(self.reports.inventory.verdict(&pod), Verdict::Wanted | Verdict::Nameless);
+        let container = self.held.containers.get_mut(&key)?;
+        if self.held.population.captures(kind) && !container.is_left_out && is_shown() {
+            container.is_left_out = true;
+            self.reports.self_metrics.dropped(Signal::Metrics, Reason::Cap);
+            if let Some(pod) = self.held.pods.get_mut(&pod).filter(|_| kind == Kind::Nested) {
+                pod.leave_out(1);
+            }
+        }
+        None
+    }
+
+    /// A place for a container; for one of a selected pod, if all are taken, that of a container whose
+    /// pod is not selected, or not yet.
+    fn take_place(&mut self, key: u64, kind: Kind, pod: &PodUid, now: Instant) -> bool {
+        let population = &mut self.held.population;
+        if population.take_place(key) {
+            return true;
+        }
+        let verdict = |pod: &PodUid| self.reports.inventory.verdict(pod);
+        if !population.is_full(kind) || verdict(pod) != Verdict::Wanted {
+            return false;
+        }
+        let others = population.holders(kind).filter_map(|(pod, key)| match verdict(pod) {
+            Verdict::Unwanted => Some((0, key)),
+            Verdict::Open => Some((1, key)),
+            Verdict::Wanted | Verdict::Nameless => None,
+        });
+        let Some((_, other)) = others.min() else { return false };
+        self.on(other, Event::Displaced, now);
+        self.held.population.take_place(key)
     }
 
     /// The exit watch of a container has fired.
@@ -207,10 +259,11 @@ impl Driver {
             self.reports.self_metrics.dropped(Signal::Metrics, Reason::Cap);
             return;
         };
+        let has_entered = self.enter(key, now).is_some();
         if let Some(container) = self.held.containers.get(&key) {
-            self.reports.created(container, created, source);
+            self.reports.created(container, source);
         }
-        self.on(key, Event::Opened, now);
+        self.on(key, if has_entered { Event::Opened } else { Event::Due }, now);
     }
 
     /// The group of a nested container was found.
@@ -222,16 +275,32 @@ impl Driver {
             Source::Startup | Source::Rescan | Source::Residual => made,
         };
         let Admission::Admitted(key) = self.held.admit_nested(group, created, now) else { return };
+        let has_entered = self.enter(key, now).is_some();
         if let Some(container) = self.held.containers.get(&key) {
-            self.reports.nested(container, group, created, source);
+            self.reports.discovered(container, source);
         }
-        self.on(key, Event::Opened, now);
+        self.on(key, if has_entered { Event::Opened } else { Event::Due }, now);
+    }
+
+    /// So many groups of nested containers of a pod were found and are not followed. What those beside
+    /// the pod use is then not known.
+    pub(super) fn nested_left_out(&mut self, uid: &PodUid, count: u64, beside: bool) {
+        let captures = self.held.population.captures(Kind::Nested);
+        let Some(pod) = self.held.pods.get_mut(uid) else { return };
+        pod.beside.is_unknown |= beside;
+        if captures && self.reports.is_wanted(uid) {
+            pod.leave_out(count);
+            for _ in 0..count {
+                self.reports.self_metrics.dropped(Signal::Metrics, Reason::Cap);
+            }
+        }
     }
 
     /// A container's directory was removed.
     pub(super) fn removed(&mut self, id: &ContainerId) {
         let Some(mut container) = self.held.remove(id) else { return };
         self.reports.inventory.ended(id);
+        let was_closed = container.life.is_closed();
         match container.life.on(Event::Removed, Instant::now(), &self.pace()) {
             Action::SettleExact(ended) => {
                 let over = self.held.close_exact(container, ended);
@@ -240,6 +309,15 @@ impl Driver {
             Action::SettleMissed => {
                 let closed = self.held.close_missed(container);
                 self.reports.closed(closed);
+            }
+            _ if was_closed && self.held.captures(&container.pod) => {
+                // It is in no readings, but what it used is in the counters of pod or directory.
+                if container.nested.is_some() {
+                    let closed = self.held.close_missed(container);
+                    self.reports.closed(closed);
+                } else if let Some(pod) = self.held.pods.get_mut(&container.pod) {
+                    pod.ledger = Ledger::from_now();
+                }
             }
             _ => {}
         }
@@ -271,6 +349,7 @@ impl Driver {
 
     /// Balances every pod's accounting.
     pub(super) fn balance_all(&mut self) {
+        self.held.balance_directories();
         let uids: Vec<PodUid> = self.held.pods.keys().cloned().collect();
         for uid in uids {
             let closed = self.held.balance(&uid);

@@ -12,7 +12,7 @@ use crate::engines_directories::EnginesDirectories;
 use crate::exit_watch;
 use crate::life::Life;
 use crate::pod::Pod;
-use crate::population::{Admission, Population};
+use crate::population::{Admission, Kind, Population};
 
 /// Containers and pods. One thread owns every open file, so there are no locks.
 pub(super) struct Held {
@@ -33,7 +33,7 @@ impl Held {
         Self { hierarchy, population, containers, pods, engines, buffer: Vec::new() }
     }
 
-    /// Adds a container and opens its files.
+    /// Adds a container, without a place.
     pub(super) fn admit(
         &mut self,
         id: &ContainerId,
@@ -42,14 +42,28 @@ impl Held {
         created: SystemTime,
         now: Instant,
     ) -> Admission {
-        let admission = self.population.admit(id, pod, created);
+        let admission = self.population.admit(id, pod, created, Kind::Own);
         if let Admission::Admitted(key) = admission {
-            let life = Life::new(created, now);
-            let mut container = Container::new(id.clone(), pod.clone(), path.to_owned(), life);
-            container.open(&self.hierarchy);
+            let life = Life::waiting(created, now);
+            let container = Container::new(id.clone(), pod.clone(), path.to_owned(), life);
             self.containers.insert(key, container);
         }
         admission
+    }
+
+    /// Opens the files of a container that has a place.
+    pub(super) fn open(&mut self, key: u64) {
+        if let Some(container) = self.containers.get_mut(&key) {
+            container.open(&self.hierarchy);
+        }
+    }
+
+    /// Whether a container of the pod is captured.
+    pub(super) fn captures(&self, uid: &PodUid) -> bool {
+        let is_open = |key: &u64| {
+            self.containers.get(key).is_some_and(|container| !container.life.is_closed())
+        };
+        self.population.children(uid).iter().any(is_open)
     }
 
     /// Removes a container.

@@ -1,106 +1,128 @@
 //! Nested containers: their ends, and their part in a pod's accounting. Those below their outer
-//! container are part of it, and of no sum; those beside the pod are added to it.
+//! container are part of it, and of no sum; those beside the pod are added to it. Of one without a place
+//! only the CPU time is read, and only for these sums.
 
 use std::path::Path;
 use std::time::{Instant, SystemTime};
 
 use ephemon_discovery::cgroups::NestedGroup;
-use ephemon_model::{Ended, PodUid, Quality};
+use ephemon_model::{ContainerId, Ended, PodUid, Quality};
 
 use super::accounting::Final;
 use super::held::Held;
 use crate::additive::Additive;
 use crate::container::{Container, Reading};
-use crate::life::Life;
+use crate::life::{Life, Phase};
 use crate::nested::Nested;
-use crate::population::Admission;
+use crate::population::{Admission, Kind};
+
+/// Nested containers in one directory.
+#[derive(Default)]
+struct Living {
+    /// Σ of those that are not settled, read now.
+    used: Additive,
+    /// Those whose group was removed before their end was seen.
+    gone: Vec<ContainerId>,
+}
 
 impl Held {
-    /// Adds a nested container and opens its files.
+    /// Adds a nested container, without a place.
     pub(super) fn admit_nested(
         &mut self,
         group: &NestedGroup,
         created: SystemTime,
         now: Instant,
     ) -> Admission {
-        let admission = self.population.admit_nested(&group.key, &group.pod, created);
+        let admission = self.population.admit(&group.key, &group.pod, created, Kind::Nested);
         let Admission::Admitted(key) = admission else { return admission };
-        let life = Life::new(created, now);
+        let life = Life::waiting(created, now);
         let (id, pod, path) = (group.key.clone(), group.pod.clone(), group.path.clone());
         let mut container = Container::new(id, pod, path, life);
-        let engines_directory = group.engines_directory.clone();
-        container.nested = Some(Nested { beside: group.beside, engines_directory });
-        container.open(&self.hierarchy);
+        container.nested = Some(Nested { group: Box::new(group.clone()), is_known: false });
         self.containers.insert(key, container);
         if let Some(pod) = self.pods.get_mut(&group.pod).filter(|_| group.beside) {
             pod.beside.is_used = true;
         }
+        self.engines.is_captured(&group.path);
         if let Some(directory) = &group.engines_directory {
             let (hierarchy, buffer) = (&self.hierarchy, &mut self.buffer);
             if self.engines.add(directory, group.from_birth, hierarchy, buffer) {
-                let living = self.living_in(directory);
-                self.engines.open(directory, &living, &mut self.buffer);
+                self.open_directory(directory);
             }
         }
         admission
     }
 
-    /// Σ of the nested containers in a directory that are not settled, read now.
-    fn living_in(&mut self, directory: &Path) -> Additive {
-        let mut living = Additive::default();
+    /// Sets the baseline of an engine's directory, unless something in it cannot be read now.
+    fn open_directory(&mut self, directory: &Path) {
+        let Living { used, gone } = self.living_in(directory);
+        if gone.is_empty() {
+            self.engines.open(directory, &used, &self.hierarchy, &mut self.buffer);
+        }
+    }
+
+    /// Sets the baselines again of directories in which something was used by nobody who is captured.
+    pub(super) fn balance_directories(&mut self) {
+        for directory in self.engines.disturbed(&self.hierarchy) {
+            self.open_directory(&directory);
+        }
+    }
+
+    fn living_in(&mut self, directory: &Path) -> Living {
+        let mut living = Living::default();
+        let root = self.hierarchy.watched_root().unwrap_or(Path::new("/")).to_owned();
         for container in self.containers.values_mut() {
             let is_in = container.nested.is_some() && container.path.starts_with(directory);
-            if is_in && !container.life.is_reported() {
-                container.read_cpu(&mut self.buffer);
-                living.add(&Additive::of(&container.usage));
+            if !is_in || container.life.is_reported() {
+                continue;
+            }
+            let is_there = root.join(&container.path).is_dir();
+            let is_read = is_there && container.count_cpu(&self.hierarchy, &mut self.buffer);
+            let is_final = matches!(container.life.phase(), Phase::Empty { .. });
+            if is_read || is_final {
+                living.used.add(&Additive::of(&container.usage));
+            } else {
+                living.gone.push(container.id.clone());
             }
         }
         living
     }
 
-    /// Handles the removal of a nested container whose final reading was taken.
-    pub(super) fn close_nested(&mut self, container: &Container, ended: Ended) -> Final {
-        self.settle_nested(container);
-        let quality = ended.quality;
-        let record = container.record(Some(ended));
-        Final { record, quality, sandbox: false }
-    }
-
     /// Handles the removal of a nested container whose final reading was missed: what its engine's
-    /// directory has used, and no other container in it, was used by this one.
-    pub(super) fn close_nested_missed(&mut self, mut container: Container) -> Final {
+    /// directory has used, and no other container in it, was used by this one. Others of the directory
+    /// that are found removed at the same time are handled with it.
+    pub(super) fn close_nested_missed(&mut self, mut container: Container) -> Vec<Final> {
         // Its outer container is gone, and nobody removes its group.
         if container.populated(&mut self.buffer) == Some(false)
             && let Reading::Read(_) = container.read_final(Instant::now(), &mut self.buffer)
         {
             let at = SystemTime::now().max(container.life.created());
-            return self.close_nested(&container, Ended { at, quality: Quality::Exact });
+            return vec![self.close(&container, Ended { at, quality: Quality::Exact })];
         }
-        let directory = container.nested.as_ref().and_then(|one| one.engines_directory.clone());
-        let residual = directory.and_then(|directory| self.residual_in(&directory, &container));
-        let quality = if let Some(residual) = residual {
-            residual.add_to(&mut container.usage);
-            Quality::Residual
-        } else {
-            self.count_missed(&container);
-            Quality::LastSample
-        };
-        let at = SystemTime::now().max(container.life.created());
-        self.close_nested(&container, Ended { at, quality })
+        let group = container.nested.as_ref().map(|nested| &nested.group);
+        let directory = group.and_then(|group| group.engines_directory.clone());
+        let mut missed = vec![container];
+        let residual = directory.and_then(|directory| self.residual_in(&directory, &mut missed));
+        self.settle_missed(missed, residual)
     }
 
-    fn residual_in(&mut self, directory: &Path, container: &Container) -> Option<Additive> {
-        let mut known = self.living_in(directory);
-        known.add(&Additive::of(&container.usage));
+    /// What was used in a directory and is in no container's values. Containers that are found removed
+    /// are moved to `missed`.
+    fn residual_in(&mut self, directory: &Path, missed: &mut Vec<Container>) -> Option<Additive> {
+        let Living { used: mut known, gone } = self.living_in(directory);
+        missed.extend(gone.iter().filter_map(|id| self.remove(id)));
+        for container in &*missed {
+            known.add(&Additive::of(&container.usage));
+        }
+        let (hierarchy, buffer) = (&self.hierarchy, &mut self.buffer);
         // Of the others only CPU time was read now.
-        let residual = self.engines.residual(directory, &known, &mut self.buffer)?;
-        Some(residual.only_cpu())
+        Some(self.engines.residual(directory, &known, hierarchy, buffer)?.only_cpu())
     }
 
     /// Beside the pod, what was used after the last sample is in no counter of the pod. What it would
     /// have been at the average rate until then is the error of the pod's accounting.
-    fn count_missed(&mut self, container: &Container) {
-        let is_beside = container.nested.as_ref().is_some_and(|nested| nested.beside);
+    pub(super) fn count_missed(&mut self, container: &Container) {
+        let is_beside = container.nested.as_ref().is_some_and(|nested| nested.group.beside);
         let Some(pod) = self.pods.get_mut(&container.pod).filter(|_| is_beside) else { return };
         let cpus = rustix::thread::sched_getaffinity(None).map_or(1, |cpus| cpus.count());
         let estimate = container.missed_cpu_ns(Instant::now(), cpus.into());
@@ -109,12 +131,12 @@ impl Held {
 
     /// Adds a nested container's end to the accounting that it is part of.
     pub(super) fn settle_nested(&mut self, container: &Container) {
-        let Some(nested) = &container.nested else { return };
+        let Some(Nested { group, .. }) = &container.nested else { return };
         let last = Additive::of(&container.usage);
-        if let Some(directory) = &nested.engines_directory {
+        if let Some(directory) = &group.engines_directory {
             self.engines.settle(directory, &last);
         }
-        if let Some(pod) = self.pods.get_mut(&container.pod).filter(|_| nested.beside) {
+        if let Some(pod) = self.pods.get_mut(&container.pod).filter(|_| group.beside) {
             let cpu_ns = container.usage.cpu.usage_ns.unwrap_or(0);
             pod.beside.settled_ns = pod.beside.settled_ns.saturating_add(cpu_ns);
         }
@@ -123,30 +145,35 @@ impl Held {
     /// Removes a nested container's end, because it has a process again.
     pub(super) fn unsettle_nested(&mut self, key: u64) {
         let Some(container) = self.containers.get(&key) else { return };
-        let Some(nested) = &container.nested else { return };
+        let Some(Nested { group, .. }) = &container.nested else { return };
         let last = Additive::of(&container.usage);
-        if let Some(directory) = &nested.engines_directory {
+        if let Some(directory) = &group.engines_directory {
             self.engines.unsettle(directory, &last);
         }
-        if let Some(pod) = self.pods.get_mut(&container.pod).filter(|_| nested.beside) {
+        if let Some(pod) = self.pods.get_mut(&container.pod).filter(|_| group.beside) {
             let cpu_ns = container.usage.cpu.usage_ns.unwrap_or(0);
             pod.beside.settled_ns = pod.beside.settled_ns.saturating_sub(cpu_ns);
         }
     }
 
-    /// Reads the CPU time of the nested containers beside a pod.
+    /// Reads the CPU time of the nested containers beside a captured pod.
     pub(super) fn read_beside(&mut self, uid: &PodUid) {
-        let Some(pod) = self.pods.get_mut(uid).filter(|pod| pod.beside.is_used) else { return };
+        let is_used = self.pods.get(uid).is_some_and(|pod| pod.beside.is_used);
+        if !is_used || !self.captures(uid) {
+            return;
+        }
         let mut living_ns = 0_u64;
         for key in self.population.nested(uid) {
             let Some(container) = self.containers.get_mut(key) else { continue };
-            let is_beside = container.nested.as_ref().is_some_and(|nested| nested.beside);
+            let is_beside = container.nested.as_ref().is_some_and(|nested| nested.group.beside);
             if is_beside && !container.life.is_reported() {
-                container.read_cpu(&mut self.buffer);
+                container.count_cpu(&self.hierarchy, &mut self.buffer);
                 let cpu_ns = container.usage.cpu.usage_ns.unwrap_or(0);
                 living_ns = living_ns.saturating_add(cpu_ns);
             }
         }
-        pod.beside.living_ns = living_ns;
+        if let Some(pod) = self.pods.get_mut(uid) {
+            pod.beside.living_ns = living_ns;
+        }
     }
 }

@@ -1,7 +1,5 @@
 //! Where capture reports to: the readings, the inventory, and the agent's own metrics.
 
-use std::time::SystemTime;
-
 use ephemon_discovery::cgroups::NestedGroup;
 use ephemon_discovery::inventory::{Inventory, Verdict};
 use ephemon_discovery::nested::NestedNames;
@@ -10,6 +8,7 @@ use ephemon_self_metrics::{Reason, SelfMetrics, Signal, Source};
 
 use super::accounting::{Closed, Final};
 use crate::container::Container;
+use crate::nested::Nested;
 use crate::readings::{Readings, Record};
 
 pub(super) struct Reports {
@@ -23,30 +22,31 @@ pub(super) struct Reports {
 
 impl Reports {
     /// A container's cgroup was seen for the first time.
-    pub(super) fn created(&self, container: &Container, at: SystemTime, source: Source) {
-        let source = if container.is_open() { source } else { Source::Residual };
-        self.self_metrics.discovered(source);
-        self.inventory.created(&container.pod, &container.id, at);
+    pub(super) fn created(&self, container: &Container, source: Source) {
+        self.discovered(container, source);
+        self.inventory.created(&container.pod, &container.id, container.life.created());
         self.inventory.stands_at(&container.id, &container.path);
     }
 
-    /// The group of a nested container was found. Its name is found by another thread.
-    pub(super) fn nested(
-        &self,
-        container: &Container,
-        group: &NestedGroup,
-        at: SystemTime,
-        source: Source,
-    ) {
-        let source = if container.is_open() { source } else { Source::Residual };
-        self.self_metrics.discovered(source);
+    /// Counts it.
+    pub(super) fn discovered(&self, container: &Container, source: Source) {
+        let is_there = container.is_open() || container.life.is_closed();
+        self.self_metrics.discovered(if is_there { source } else { Source::Residual });
+    }
+
+    /// A container has a place. A nested one is known from then on; its name is found by another thread.
+    pub(super) fn entered(&self, container: &mut Container) {
+        let created = container.life.created();
+        let nested = container.nested.as_mut().filter(|nested| !nested.is_known);
+        let Some(Nested { group, is_known }) = nested else { return };
+        *is_known = true;
         // What is forgotten there has no name any more.
-        if let Some(evicted) = self.inventory.nested_created(group, at) {
+        if let Some(evicted) = self.inventory.nested_created(group, created) {
             self.readings.forget(&evicted);
         }
         // Files of a pod that is not selected are not read.
         if self.is_wanted(&group.pod) {
-            self.names.ask(group.clone());
+            self.names.ask(NestedGroup::clone(group));
         } else {
             self.inventory.nested_named(&group.key, None);
         }
@@ -76,8 +76,8 @@ impl Reports {
     }
 
     /// A container has ended, whether or not its directory exists.
-    pub(super) fn ended(&self, Final { record, quality, sandbox }: Final) {
-        if sandbox {
+    pub(super) fn ended(&self, Final { record, quality, is_hidden }: Final) {
+        if is_hidden {
             return;
         }
         if self.is_wanted(&record.pod) {

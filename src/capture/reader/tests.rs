@@ -236,11 +236,13 @@ fn of_a_pod_that_is_gone_first_the_last_sample_stands() {
     let root = rig.node.path().join("sys/fs/cgroup");
     let path = rig.pod().join(id('a').as_str());
     let path = path.strip_prefix(&root).unwrap().to_owned();
-    let mut held = Held::new(Hierarchy::V2 { root }, Population::new(1, FIRST_KEY));
+    let places = Places { own: 1, nested: 0 };
+    let mut held = Held::new(Hierarchy::V2 { root }, Population::new(places, FIRST_KEY));
     let pod = ephemon_model::PodUid::parse(UID).unwrap();
     let now = Instant::now();
     let admitted = held.admit(&id('a'), &pod, &path, SystemTime::now(), now);
     assert_eq!(admitted, Admission::Admitted(FIRST_KEY));
+    held.open(FIRST_KEY);
     let mut container = held.remove(&id('a')).unwrap();
     container.sample(now, &mut Vec::new());
     let closed = held.close_missed(container);

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use ephemon_cgroup::nested_name::Engine;
 
 use super::ancestry::{Owner, namespace_depth, owner, processes};
+use super::foreign::is_foreign;
 use super::{CgroupEvent, CgroupTree};
 
 /// Most groups that wait for an answer; further ones are not captured.
@@ -63,20 +64,23 @@ impl Pending {
         true
     }
 
-    /// A group was removed; returns whether it was still waiting, so that it may have been a pod's.
-    pub(super) fn remove(&mut self, path: &Path) -> bool {
+    /// A group was removed. One that was still waiting may have been a pod's.
+    pub(super) fn remove(&mut self, path: &Path) {
         let was_waiting = self.waiting.remove(path).is_some();
         self.unattributed += u64::from(was_waiting);
         self.foreign.remove(path);
-        was_waiting
     }
 
-    /// Removes all groups that are not there any more.
-    pub(super) fn retain(&mut self, is_there: impl Fn(&Path) -> bool) {
-        let waiting = self.waiting.len();
-        self.waiting.retain(|path, _| is_there(path));
-        self.unattributed += waiting.abs_diff(self.waiting.len()) as u64;
-        self.foreign.retain(|path| is_there(path));
+    /// Removes all groups that are not there any more; returns them.
+    pub(super) fn retain(&mut self, is_there: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
+        let waiting = self.waiting.keys().filter(|path| !is_there(path)).cloned();
+        let mut gone: Vec<PathBuf> = waiting.collect();
+        for path in &gone {
+            self.waiting.remove(path);
+        }
+        self.unattributed += gone.len() as u64;
+        gone.extend(self.foreign.extract_if(|path| !is_there(path)));
+        gone
     }
 
     fn take_due(&mut self, now: Instant) -> Vec<Waiting> {
@@ -148,7 +152,7 @@ impl CgroupTree {
                 Owner::Unknown => self.nested.pending.again(waiting, now),
             };
             if !is_settled {
-                Self::is_foreign(&path, events);
+                is_foreign(&path, events);
             }
         }
     }
@@ -192,7 +196,7 @@ mod tests {
         let mut added = |number| pending.add(group(&format!("d/{number}")));
         assert_eq!((0..MAX_PENDING + 3).filter_map(|n| (!added(n)).then_some(())).count(), 3);
         pending.remove(Path::new("d/0"));
-        pending.retain(|path| path != Path::new("d/1"));
-        assert_eq!(pending.unattributed, 2);
+        let gone = pending.retain(|path| path != Path::new("d/1"));
+        assert_eq!((pending.unattributed, gone), (2, vec![PathBuf::from("d/1")]));
     }
 }

@@ -9,7 +9,8 @@
 //! The directories are watched, not read again and again. A job can make as many groups as it likes:
 //! both the groups and the changes that are followed are bounded.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,10 +21,13 @@ use sha2::{Digest, Sha256};
 use super::ancestry::is_within;
 use super::beside::Pending;
 
-/// Most nested containers of one container that are captured at once.
-pub const MAX_NESTED_PER_CONTAINER: usize = 64;
-/// Most nested containers of the node that are captured at once.
-pub const MAX_NESTED: usize = 256;
+/// Most groups of the node that are followed at once. Fewer are captured.
+pub const MAX_FOLLOWED: usize = 512;
+/// Most of one pod.
+pub(super) const MAX_FOLLOWED_PER_POD: usize = MAX_FOLLOWED / 2;
+/// Most groups that are remembered as left out, so that each is counted once. Beyond it a group may be
+/// counted again.
+const MAX_LEFT_OUT: usize = 8192;
 /// Memory of all that is followed, in bytes: groups, directories, and names of groups that are
 /// nobody's.
 pub const NESTED_GROUPS_BYTES: usize = 5 * 1024 * 1024 / 2;
@@ -33,8 +37,6 @@ pub(super) const MAX_DIRECTORIES: usize = 64;
 pub(super) const MAX_ALL_DIRECTORIES: usize = 1024;
 /// Longest path of a group that is looked at, in bytes.
 pub(super) const MAX_PATH: usize = 512;
-/// Of how many there is always place in one pod, which otherwise has a quarter of all places.
-const MIN_NESTED_PER_POD: usize = 8;
 /// Most names that are read of one directory, the kernel's own files among them.
 pub(super) const MAX_NAMES: usize = 1024;
 /// How deep they may be: podman's user slices and a kubelet's tree need six levels.
@@ -75,9 +77,8 @@ pub struct NestedGroup {
 }
 
 /// What is watched for nested containers.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Groups {
-    pub(super) limit: usize,
     pub(super) by_path: HashMap<PathBuf, Held>,
     pub(super) directories: HashMap<PathBuf, Directory>,
     /// How many of them are no container's own.
@@ -85,6 +86,8 @@ pub(super) struct Groups {
     /// By outer container; `None` for those beside the kubelet's tree.
     pub(super) counts: HashMap<Option<ContainerId>, Counts>,
     pub(super) pending: Pending,
+    /// Hashes of the paths of groups that are not followed because there are too many.
+    left_out: HashSet<u64>,
     /// Events were lost: the next walk lists every directory.
     pub(super) lists: bool,
     pub(super) dropped: u64,
@@ -123,7 +126,6 @@ pub(super) struct Home {
 /// What is followed below one container.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
-    pub(super) groups: usize,
     pub(super) directories: usize,
     /// Since the last walk.
     pub(super) changes: usize,
@@ -132,21 +134,6 @@ pub(super) struct Counts {
 }
 
 // === impl Groups ===
-
-impl Default for Groups {
-    fn default() -> Self {
-        Self {
-            limit: MAX_NESTED,
-            by_path: HashMap::new(),
-            directories: HashMap::new(),
-            inner: 0,
-            counts: HashMap::new(),
-            pending: Pending::default(),
-            lists: false,
-            dropped: 0,
-        }
-    }
-}
 
 impl Groups {
     /// Events were lost.
@@ -168,13 +155,23 @@ impl Groups {
         })
     }
 
-    /// Whether there is no place for one more group of this container, or of its pod.
-    pub(super) fn is_full_for(&self, outer: &ContainerId, pod: &PodUid) -> bool {
-        let counts = self.counts.get(&Some(outer.clone()));
+    /// Whether one more group of this pod is not followed.
+    pub(super) fn is_full_for(&self, pod: &PodUid) -> bool {
         let of_pod = || self.by_path.values().filter(|held| held.pod == *pod).count();
-        self.by_path.len() >= self.limit
-            || counts.is_some_and(|counts| counts.groups >= MAX_NESTED_PER_CONTAINER)
-            || of_pod() >= (self.limit / 4).max(MIN_NESTED_PER_POD)
+        self.by_path.len() >= MAX_FOLLOWED || of_pod() >= MAX_FOLLOWED_PER_POD
+    }
+
+    /// A group of a pod is not followed; returns whether that is not known yet.
+    pub(super) fn leave_out(&mut self, path: &Path) -> bool {
+        if self.left_out.len() >= MAX_LEFT_OUT {
+            self.left_out.clear();
+        }
+        self.left_out.insert(hash(path))
+    }
+
+    /// A group was removed, or is followed.
+    pub(super) fn forget_left_out(&mut self, path: &Path) {
+        self.left_out.remove(&hash(path));
     }
 
     pub(super) fn count(&mut self, home: Option<&Home>) -> &mut Counts {
@@ -188,6 +185,12 @@ impl Groups {
         counts.changes += 1;
         counts.changes <= limit
     }
+}
+
+fn hash(path: &Path) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    path.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// The agent's id of a nested container: the same for as long as its group exists.

@@ -9,21 +9,16 @@ use ephemon_model::{ContainerId, PodUid};
 use rustix::fs::inotify::WatchFlags;
 
 use super::beside::Admitted;
+use super::foreign::{is_foreign, is_gone, may_be_unseen};
 use super::nested::{
     Directory, Held, Home, MAX_ALL_DIRECTORIES, MAX_DEPTH, MAX_DEPTH_BESIDE, MAX_DIRECTORIES,
-    MAX_NAMES, MAX_NESTED, MAX_PATH, NestedGroup, key,
+    MAX_NAMES, MAX_PATH, NestedGroup, key,
 };
 use super::{CgroupEvent, CgroupTree, Watched, some_directories};
 
 impl CgroupTree {
-    /// Captures at most this many nested containers at once.
-    #[must_use]
-    pub fn with_nested(mut self, limit: usize) -> Self {
-        self.nested.limit = limit.min(MAX_NESTED);
-        self
-    }
-
-    /// Nested containers that were not captured since the last call because there are too many.
+    /// What was not followed since the last call because there is too much of it, and that is no group of
+    /// a pod: see [`CgroupEvent::LeftOut`].
     pub fn take_dropped(&mut self) -> u64 {
         std::mem::take(&mut self.nested.dropped)
     }
@@ -78,7 +73,7 @@ impl CgroupTree {
             self.forget_directory(&path);
         }
         if !self.nested.follows(directory.home.as_ref()) {
-            self.mute(directory.home.as_ref());
+            self.mute(directory.home.as_ref(), events);
         } else if is_new {
             self.nested_found(at, &directory, name, true, events);
         }
@@ -110,7 +105,12 @@ impl CgroupTree {
         for path in gone {
             self.nested_removed(&path, events);
         }
-        self.nested.pending.retain(|path| self.root.join(path).is_dir());
+        let root = self.root.clone();
+        let is_there = |path: &Path| root.join(path).is_dir();
+        let gone = self.nested.pending.retain(is_there);
+        for path in &gone {
+            is_gone(path, events);
+        }
         let mut listed: Vec<(PathBuf, Directory)> = Vec::new();
         for (path, directory) in &self.nested.directories {
             let outer = directory.home.as_ref().map(|home| home.outer.clone());
@@ -120,6 +120,7 @@ impl CgroupTree {
         }
         for (path, directory) in listed {
             if self.exists(&path) {
+                may_be_unseen(&path, events);
                 self.watch_directory(&path, Directory { from_birth: false, ..directory }, events);
             } else {
                 self.forget_directory(&path);
@@ -155,7 +156,7 @@ impl CgroupTree {
                     let admitted = Admitted { path, engine, id: id.into() };
                     if !self.nested.pending.add(admitted) {
                         self.nested.dropped += 1;
-                        Self::is_foreign(&at.join(name), events);
+                        is_foreign(&at.join(name), events);
                     }
                 }
             }
@@ -189,9 +190,12 @@ impl CgroupTree {
         events: &mut Vec<CgroupEvent>,
     ) {
         let is_known = self.nested.by_path.contains_key(&path);
-        if !is_known && self.nested.is_full_for(outer, pod) {
-            self.nested.dropped += 1;
-            Self::is_foreign(&path, events);
+        if !is_known && self.nested.is_full_for(pod) {
+            if self.nested.leave_out(&path) {
+                let beside = !path.starts_with(&outer_path);
+                events.push(CgroupEvent::LeftOut { pod: pod.clone(), count: 1, beside });
+                is_foreign(&path, events);
+            }
             return;
         }
         let metadata = std::fs::metadata(self.root.join(&path)).ok();
@@ -202,8 +206,7 @@ impl CgroupTree {
             Some(_) => self.nested_removed(&path, events),
             None => {}
         }
-        let counts = self.nested.counts.entry(Some(outer.clone())).or_default();
-        counts.groups += 1;
+        self.nested.forget_left_out(&path);
         let key = key(outer, &path, inode);
         let events_file = self
             .watch_events_files
@@ -236,26 +239,14 @@ impl CgroupTree {
         directory.is_some_and(|directory| directory.from_birth)
     }
 
-    /// A group that is not captured: what is used in its engine's directory is not only that of
-    /// captured containers.
-    pub(super) fn is_foreign(group: &Path, events: &mut Vec<CgroupEvent>) {
-        let Some(directory) = nested_name::engines_directory(group) else { return };
-        // One event for all of a listing.
-        if !matches!(events.last(), Some(CgroupEvent::ForeignIn(last)) if last == directory) {
-            events.push(CgroupEvent::ForeignIn(directory.to_owned()));
-        }
-    }
-
     fn nested_removed(&mut self, path: &Path, events: &mut Vec<CgroupEvent>) {
-        if self.nested.pending.remove(path) {
-            Self::is_foreign(path, events);
-        }
-        let Some(held) = self.nested.by_path.remove(path) else { return };
+        self.nested.pending.remove(path);
+        let Some(held) = self.nested.by_path.remove(path) else {
+            self.nested.forget_left_out(path);
+            return is_gone(path, events);
+        };
         if let Some(watch) = held.events {
             self.unwatch(watch);
-        }
-        if let Some(counts) = self.nested.counts.get_mut(&Some(held.outer)) {
-            counts.groups = counts.groups.saturating_sub(1);
         }
         events.push(CgroupEvent::Removed(held.key));
     }
@@ -286,8 +277,20 @@ impl CgroupTree {
         self.nested.directories.insert(path.to_owned(), directory.clone());
         // A directory has one link for each directory in it, and two of its own.
         let at = self.root.join(path);
-        if std::fs::metadata(&at).is_ok_and(|metadata| metadata.nlink() == 2) {
+        let links = std::fs::metadata(&at).map(|metadata| metadata.nlink());
+        if links.as_ref().is_ok_and(|links| *links == 2) {
             return;
+        }
+        let unread = links.unwrap_or(0).saturating_sub(2 + MAX_NAMES as u64);
+        match &directory.home {
+            Some(Home { pod, .. }) if unread > 0 => {
+                events.push(CgroupEvent::LeftOut {
+                    pod: pod.clone(),
+                    count: unread,
+                    beside: false,
+                });
+            }
+            _ => self.nested.dropped += unread,
         }
         for name in some_directories(&at, MAX_NAMES) {
             self.nested_found(path, &directory, &name, directory.from_birth, events);
@@ -305,20 +308,21 @@ impl CgroupTree {
     }
 
     /// Stops watching below a container until the next walk.
-    fn mute(&mut self, home: Option<&Home>) {
+    fn mute(&mut self, home: Option<&Home>, events: &mut Vec<CgroupEvent>) {
         let counts = self.nested.count(home);
         if std::mem::replace(&mut counts.muted, true) {
             return;
         }
         self.nested.dropped += 1;
         let outer = home.map(|home| home.outer.clone());
-        let watches: Vec<i32> = self
-            .nested
-            .directories
-            .values_mut()
-            .filter(|one| one.home.as_ref().map(|home| home.outer.clone()) == outer)
-            .filter_map(|one| one.watch.take())
-            .collect();
+        let all = self.nested.directories.iter_mut();
+        let of_home =
+            all.filter(|(_, one)| one.home.as_ref().map(|home| home.outer.clone()) == outer);
+        let mut watches = Vec::new();
+        for (path, directory) in of_home {
+            may_be_unseen(path, events);
+            watches.extend(directory.watch.take());
+        }
         for watch in watches {
             self.unwatch(watch);
         }

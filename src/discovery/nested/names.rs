@@ -19,16 +19,18 @@ use ephemon_model::PodUid;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use super::engine_files::{files, parse};
+use crate::cgroups::NestedGroup;
 use crate::cgroups::ancestry::{Owner, is_within, namespace_depth, owner, processes};
-use crate::cgroups::{MAX_NESTED, NestedGroup};
 use crate::inventory::{EngineNames, Inventory};
 
 /// Largest file that is read: a list of several hundred containers.
 const MAX_FILE_BYTES: usize = 256 * 1024;
+/// Most questions that wait, and most pods whose files hang.
+const MAX_REQUESTS: usize = 256;
 /// Memory of a question in bytes.
 const REQUEST_BYTES: usize = 1024;
 /// Memory of names in bytes: the questions, and a file as bytes and parsed for each thread.
-pub const NAMES_BYTES: usize = MAX_NESTED * REQUEST_BYTES + MAX_THREADS * 2 * MAX_FILE_BYTES;
+pub const NAMES_BYTES: usize = MAX_REQUESTS * REQUEST_BYTES + MAX_THREADS * 2 * MAX_FILE_BYTES;
 /// A thread that reads for so long hangs.
 const HANGS_AFTER: Duration = Duration::from_secs(5);
 /// Most threads, hanging ones included.
@@ -114,7 +116,7 @@ impl NestedNames {
         self.check();
         let mut work = self.shared.work();
         let is_off = !work.is_running && work.threads >= MAX_THREADS;
-        if is_off || work.hanging.contains(&group.pod) || work.requests.len() >= MAX_NESTED {
+        if is_off || work.hanging.contains(&group.pod) || work.requests.len() >= MAX_REQUESTS {
             drop(work);
             return self.shared.inventory.nested_named(&group.key, None);
         }
@@ -187,7 +189,7 @@ impl Work {
         let (given_up, kept): (Vec<_>, Vec<_>) =
             requests.partition(|request| is_off || request.group.pod == pod);
         self.requests = kept.into();
-        if self.hanging.len() < MAX_NESTED {
+        if self.hanging.len() < MAX_REQUESTS {
             self.hanging.insert(pod);
         }
         given_up.into_iter().map(|request| request.group).collect()

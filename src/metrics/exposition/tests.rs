@@ -267,6 +267,7 @@ proptest! {
                     net: vec![NetUsage { interface: interface.clone(), ..NetUsage::default() }],
                     accounting_error: error,
                     beside_cpu_ns: None,
+                    nested_left_out: 0,
                     gone: false,
                 };
                 PodView::new(namespace, pod, Arc::new(record))

@@ -40,6 +40,7 @@ fn snapshot(containers: impl IntoIterator<Item = Arc<Record>>) -> Snapshot {
             net: Vec::new(),
             accounting_error: None,
             beside_cpu_ns: None,
+            nested_left_out: 0,
             gone: false,
         })],
     }

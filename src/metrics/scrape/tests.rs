@@ -41,6 +41,7 @@ fn enter_pod(readings: &Readings, gone: bool, interfaces: usize) {
         net: (0..interfaces).map(net).collect(),
         accounting_error: Some(0.0),
         beside_cpu_ns: None,
+        nested_left_out: 0,
         gone,
     });
 }

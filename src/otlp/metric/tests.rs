@@ -117,6 +117,7 @@ fn pod() -> Pod {
         net: vec![net],
         accounting_error: None,
         beside_cpu_ns: None,
+        nested_left_out: 0,
         gone: false,
     };
     let owner = Arc::new(Owner::of(&source("")));

@@ -13,6 +13,7 @@ fn answers() -> impl Strategy<Value = [bool; 6]> {
 fn happening() -> impl Strategy<Value = Event> {
     prop_oneof![
         Just(Event::Opened),
+        Just(Event::Displaced),
         Just(Event::Changed),
         Just(Event::ExitWatchFired),
         Just(Event::Due)

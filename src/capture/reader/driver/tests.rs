@@ -6,19 +6,25 @@ use ephemon_cgroup::Hierarchy;
 use ephemon_cgroup::nested_name::Engine;
 use ephemon_discovery::inventory::Inventory;
 use ephemon_discovery::nested::NestedNames;
+use ephemon_model::Quality;
 use ephemon_self_metrics::SelfMetrics;
 
 use super::*;
-use crate::population::Population;
-use crate::readings::Readings;
+use crate::population::{Places, Population};
+use crate::readings::{Readings, Record};
+
+const PLACES: Places = Places { own: 3, nested: 3 };
 
 fn driver(root: &Path) -> Driver {
-    let inventory = Inventory::default();
+    driver_with(root, PLACES, Inventory::default())
+}
+
+fn driver_with(root: &Path, places: Places, inventory: Inventory) -> Driver {
     let names = NestedNames::new(root.to_owned(), root.join("proc"), inventory.clone());
     let self_metrics = SelfMetrics::new().unwrap();
     let hierarchy = Hierarchy::V2 { root: root.to_owned() };
     Driver {
-        held: Held::new(hierarchy, Population::new(3, 2)),
+        held: Held::new(hierarchy, Population::new(places, 2)),
         reports: Reports { readings: Readings::default(), inventory, self_metrics, names },
         poller: Poller::new().unwrap(),
         cadence: Cadence { steady: Duration::from_secs(1) },
@@ -27,6 +33,192 @@ fn driver(root: &Path) -> Driver {
         proc: root.join("proc"),
         networks_due: Vec::new(),
     }
+}
+
+fn uid(digit: char) -> PodUid {
+    PodUid::parse(&format!("{digit}e269fa4-f505-4963-9096-958063077203")).unwrap()
+}
+
+fn id(number: u32) -> ContainerId {
+    ContainerId::parse(&format!("{number:064x}")).unwrap()
+}
+
+/// Writes a group's files: the test plays the kernel.
+fn put(root: &Path, path: &str, usage_us: u64, populated: u8) {
+    let path = root.join(path);
+    fs::create_dir_all(&path).unwrap();
+    fs::write(path.join("cpu.stat"), format!("usage_usec {usage_us}\n")).unwrap();
+    fs::write(path.join("cgroup.events"), format!("populated {populated}\n")).unwrap();
+}
+
+/// A group that an engine in the pod's first container makes beside the pods.
+fn nested(number: u32, pod: char) -> NestedGroup {
+    NestedGroup {
+        key: id(number),
+        pod: uid(pod),
+        outer: id(0),
+        outer_path: PathBuf::from(format!("pod{pod}/outer")),
+        path: PathBuf::from(format!("docker/{number}")),
+        engine: Engine::Docker,
+        id: number.to_string().into(),
+        beside: true,
+        engines_directory: Some(PathBuf::from("docker")),
+        from_birth: true,
+    }
+}
+
+impl Driver {
+    fn create(&mut self, root: &Path, number: u32, pod: char, usage_us: u64) {
+        let path = format!("pod{pod}/{number}");
+        put(root, &path, usage_us, 1);
+        self.created(&id(number), &uid(pod), Path::new(&path), Source::Inotify);
+    }
+
+    fn shown(&self, number: u32) -> Option<Record> {
+        let records = self.reports.readings.snapshot().containers;
+        records.into_iter().find(|record| record.id == id(number)).map(|it| Record::clone(&it))
+    }
+
+    /// CPU time in milliseconds, and the quality of one that is over.
+    fn cpu(&self, number: u32) -> Option<(u64, Option<Quality>)> {
+        let Record { usage, ended, .. } = self.shown(number)?;
+        Some((usage.cpu.usage_ns? / 1_000_000, ended.map(|ended| ended.quality)))
+    }
+
+    fn dropped(&self, reason: Reason) -> u64 {
+        self.reports.self_metrics.dropped_so_far(Signal::Metrics, reason)
+    }
+
+    /// The time of every container's timer has come.
+    fn all_due(&mut self, later: Duration) {
+        let now = Instant::now() + later;
+        while let Some(key) = self.held.population.pop_due(now) {
+            self.on(key, Event::Due, now);
+        }
+    }
+}
+
+/// A node full of pods that no selector matches.
+#[test]
+fn foreign_pods_take_no_place_that_a_selected_one_needs() {
+    let root = tempfile::tempdir().unwrap();
+    let inventory = Inventory::with_api(SelfMetrics::new().unwrap());
+    let mut driver = driver_with(root.path(), PLACES, inventory.clone());
+    put(root.path(), "poda", 0, 1);
+    for number in 1..=9 {
+        driver.create(root.path(), number, 'a', 1_000);
+    }
+    inventory.listed(&uid('b'));
+    inventory.list_complete(&[uid('b')].into(), Instant::now());
+    assert_eq!(inventory.verdict(&uid('a')), Verdict::Unwanted);
+    put(root.path(), "podb", 0, 1);
+    for number in 10..=12 {
+        driver.create(root.path(), number, 'b', 7_000);
+    }
+    for number in 10..=12 {
+        assert_eq!(driver.cpu(number), Some((7, None)), "{number}");
+    }
+    assert_eq!(driver.dropped(Reason::Cap), 0, "nobody is left out who would be shown");
+    driver.create(root.path(), 13, 'b', 7_000);
+    assert_eq!(driver.cpu(13), None);
+    assert_eq!(driver.dropped(Reason::Cap), 1);
+    // With the first that is over there is a place.
+    driver.removed(&id(10));
+    driver.all_due(Duration::from_secs(6));
+    assert_eq!(driver.cpu(13), Some((7, None)));
+    assert_eq!(driver.dropped(Reason::Cap), 1, "it is counted once");
+}
+
+#[test]
+fn a_pod_that_is_found_not_to_be_selected_leaves_its_places() {
+    let root = tempfile::tempdir().unwrap();
+    let inventory = Inventory::with_api(SelfMetrics::new().unwrap());
+    let mut driver = driver_with(root.path(), PLACES, inventory.clone());
+    (1..=3).for_each(|number| driver.create(root.path(), number, 'a', 1_000));
+    inventory.list_complete(&[].into(), Instant::now());
+    driver.all_due(Duration::from_secs(11));
+    assert!(!driver.held.population.is_full(Kind::Own));
+}
+
+#[test]
+fn nested_containers_that_end_together_share_what_was_missed() {
+    let root = tempfile::tempdir().unwrap();
+    let mut driver = driver(root.path());
+    put(root.path(), "poda", 0, 1);
+    driver.pod_created(uid('a'), Path::new("poda"), Source::Inotify);
+    driver.create(root.path(), 9, 'a', 0);
+    put(root.path(), "docker", 0, 1);
+    for number in [1, 2] {
+        put(root.path(), &format!("docker/{number}"), 10_000, 1);
+        driver.nested(&nested(number, 'a'), Source::Inotify);
+    }
+    put(root.path(), "docker", 120_000, 1);
+    for number in [1, 2] {
+        fs::write(root.path().join(format!("docker/{number}/cpu.stat")), "").unwrap();
+        fs::remove_dir_all(root.path().join(format!("docker/{number}"))).unwrap();
+    }
+    driver.removed(&id(1));
+    let (one, two) = (driver.cpu(1).unwrap(), driver.cpu(2).unwrap());
+    let shared = Some(Quality::ResidualShared);
+    assert_eq!((one.1, two.1), (shared, shared));
+    assert!(one.0 > 10 && two.0 > 10 && (118..=120).contains(&(one.0 + two.0)), "{one:?} {two:?}");
+    driver.removed(&id(2));
+    driver.balance_all();
+    let pod = driver.reports.readings.snapshot().pods.pop().unwrap();
+    let beside_ms = pod.beside_cpu_ns.unwrap() / 1_000_000;
+    assert!((118..=120).contains(&beside_ms), "{beside_ms}");
+}
+
+/// More nested containers than one pod has places for.
+#[test]
+fn what_nested_containers_without_a_place_use_is_in_the_pods_books() {
+    let root = tempfile::tempdir().unwrap();
+    let places = Places { own: 3, nested: 8 };
+    for (places, left_out) in [(places, 2), (Places { nested: 0, ..places }, 0)] {
+        let mut driver = driver_with(root.path(), places, Inventory::default());
+        put(root.path(), "poda", 0, 1);
+        driver.pod_created(uid('a'), Path::new("poda"), Source::Inotify);
+        driver.create(root.path(), 99, 'a', 0);
+        for number in 1..=10 {
+            put(root.path(), &format!("docker/{number}"), 20_000, 1);
+            driver.nested(&nested(number, 'a'), Source::Inotify);
+        }
+        let shown = (1..=10).filter(|number| driver.cpu(*number).is_some()).count();
+        assert_eq!(shown, places.nested);
+        driver.balance_all();
+        let pod = driver.reports.readings.snapshot().pods.pop().unwrap();
+        assert_eq!(pod.beside_cpu_ns, Some(200_000_000), "all ten are the pod's");
+        assert_eq!(pod.nested_left_out, left_out);
+        assert_eq!(driver.dropped(Reason::Cap), left_out);
+        // One of them ends, and what it had used stays.
+        fs::remove_dir_all(root.path().join("docker/10")).unwrap();
+        driver.removed(&id(10));
+        driver.balance_all();
+        let pod = driver.reports.readings.snapshot().pods.pop().unwrap();
+        assert_eq!(pod.beside_cpu_ns, Some(200_000_000));
+        fs::remove_dir_all(root.path().join("docker")).unwrap();
+    }
+}
+
+#[test]
+fn what_nobody_follows_is_counted_and_makes_the_pods_error_unknown() {
+    let root = tempfile::tempdir().unwrap();
+    let mut driver = driver(root.path());
+    put(root.path(), "poda", 0, 1);
+    driver.pod_created(uid('a'), Path::new("poda"), Source::Inotify);
+    driver.create(root.path(), 99, 'a', 0);
+    put(root.path(), "poda", 300_000, 1);
+    put(root.path(), "poda/99", 300_000, 1);
+    driver.balance_all();
+    let error = |driver: &Driver| driver.reports.readings.snapshot().pods.pop().unwrap();
+    assert!(error(&driver).accounting_error.is_some_and(|error| error < 0.01));
+    driver.nested_left_out(&uid('a'), 3, false);
+    driver.balance_all();
+    assert!(error(&driver).accounting_error.is_some(), "they are part of their outer container");
+    driver.nested_left_out(&uid('a'), 1, true);
+    driver.balance_all();
+    assert_eq!(error(&driver).accounting_error, None);
+    assert_eq!(error(&driver).nested_left_out, 4);
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! Nested containers, on directories of a temporary file system.
 
 use super::*;
-use crate::cgroups::nested::MAX_NESTED_PER_CONTAINER;
+use crate::cgroups::nested::{MAX_FOLLOWED_PER_POD, MAX_NAMES};
 
-const BELOW: usize = MAX_NESTED_PER_CONTAINER;
+const OF_POD: usize = MAX_FOLLOWED_PER_POD;
 
 fn nested_id(number: usize) -> String {
     format!("{number:064x}")
@@ -53,6 +53,15 @@ fn groups(events: Vec<CgroupEvent>) -> Vec<NestedGroup> {
         _ => None,
     };
     events.into_iter().filter_map(nested).collect()
+}
+
+/// How many groups of the pod are said to be left out.
+fn left_out(events: &[CgroupEvent]) -> u64 {
+    let of_pod = events.iter().filter_map(|event| match event {
+        CgroupEvent::LeftOut { pod, count, beside: false } if pod.as_str() == UID => Some(*count),
+        _ => None,
+    });
+    of_pod.sum()
 }
 
 fn removed(events: &[CgroupEvent], key: &ContainerId) -> bool {
@@ -127,22 +136,26 @@ fn a_thousand_groups_cost_little_and_are_counted() {
     for number in 0..1000 {
         rig.nest('a', &nested_id(number));
     }
-    let found = rig.groups();
-    assert_eq!(found.len(), BELOW);
-    assert!(rig.tree.take_dropped() > 0);
+    assert!(rig.groups().len() <= OF_POD);
+    assert!(rig.tree.take_dropped() > 0, "not all changes are followed");
     let watched =
         |rig: &Rig| rig.tree.nested.directories.values().filter(|d| d.watch.is_some()).count();
     let before = watched(&rig);
     rig.nest('a', &nested_id(5000));
     assert_eq!(rig.read(), [], "a container that makes so many is not watched");
-    assert!(rig.walk().iter().all(|event| !matches!(event, CgroupEvent::Nested(_))));
+    let events = rig.walk();
+    assert_eq!(left_out(&events), 1001 - OF_POD as u64, "each is counted");
     assert!(watched(&rig) > before, "until the next walk");
+    rig.tree.nested.list_again();
+    assert_eq!(left_out(&rig.walk()), 0, "once");
     for number in 0..1000 {
         std::fs::remove_dir(rig.outer('a').join(nested_id(number))).unwrap();
     }
     rig.read();
     rig.walk();
     assert!(rig.tree.nested.by_path.len() <= 1, "{:?}", rig.tree.nested.by_path);
+    rig.nest('a', &nested_id(0));
+    assert_eq!(rig.groups().len(), 1, "there is room again");
 }
 
 #[test]
@@ -150,23 +163,26 @@ fn a_pod_has_a_quarter_of_the_places_however_many_containers_it_has() {
     let mut rig = Rig::new();
     for digit in ['a', 'b'] {
         rig.make(digit);
-        (0..40).for_each(|number| rig.nest(digit, &format!("docker/{}", nested_id(number))));
+        let ids = (0..OF_POD / 2 + 10).map(nested_id);
+        ids.for_each(|nested| rig.nest(digit, &format!("docker/{nested}")));
     }
-    assert_eq!(groups(rig.walk()).len(), MAX_NESTED / 4);
-    assert!(rig.tree.take_dropped() > 0);
+    let events = rig.walk();
+    assert_eq!(left_out(&events), 20);
+    assert_eq!(groups(events).len(), OF_POD);
 }
 
 /// A flood in a directory costs as much as the first names of it.
 #[test]
-fn a_listing_is_bounded_and_reports_what_is_foreign_once() {
+fn a_listing_is_bounded_and_counts_what_it_leaves_out() {
     let mut rig = Rig::new();
     rig.make('a');
-    (0..BELOW + 300).for_each(|number| rig.nest('a', &format!("docker/{}", nested_id(number))));
+    (0..MAX_NAMES + 300).for_each(|number| rig.nest('a', &format!("docker/{}", nested_id(number))));
     let events = rig.walk();
-    let foreign = |event: &&CgroupEvent| matches!(event, CgroupEvent::ForeignIn(_));
-    assert_eq!(events.iter().filter(foreign).count(), 1);
-    assert_eq!(groups(events).len(), BELOW);
-    assert_eq!(rig.tree.take_dropped(), 300);
+    let foreign = |event: &&CgroupEvent| matches!(event, CgroupEvent::Foreign(_));
+    let of_listing = MAX_NAMES - OF_POD;
+    assert_eq!(events.iter().filter(foreign).count(), of_listing);
+    assert_eq!(left_out(&events), 300 + of_listing as u64);
+    assert_eq!(groups(events).len(), OF_POD);
     let names = some_directories(&rig.outer('a').join("docker"), 50);
     assert_eq!(names.len(), 50);
 }
@@ -186,8 +202,9 @@ fn a_group_beside_the_tree_belongs_to_the_container_whose_process_started_it() {
     Rig::process(proc.path(), 1, 0, "init.scope");
     assert_eq!(groups(rig.walk()), []);
     let events = rig.check(proc.path());
-    let docker = CgroupEvent::ForeignIn(PathBuf::from("docker"));
-    assert!(events.contains(&docker), "the node's own is in it: {events:?}");
+    let node_owned = PathBuf::from(format!("docker/{}", nested_id(2)));
+    let foreign = CgroupEvent::Foreign(node_owned.clone());
+    assert!(events.contains(&foreign), "the node's own is in it: {events:?}");
     let found = groups(events);
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!((&found[0].outer, &*found[0].id, found[0].beside), (&id('a'), &*nested_id(1), true));
@@ -197,9 +214,14 @@ fn a_group_beside_the_tree_belongs_to_the_container_whose_process_started_it() {
     assert!(removed(&rig.read(), &found[0].key));
     rig.beside(&format!("docker/{}", nested_id(4)), "");
     rig.read();
-    std::fs::remove_dir_all(rig.root.path().join(format!("docker/{}", nested_id(4)))).unwrap();
-    rig.read();
+    let brief = PathBuf::from(format!("docker/{}", nested_id(4)));
+    std::fs::remove_dir_all(rig.root.path().join(&brief)).unwrap();
+    let events = rig.read();
+    assert!(events.contains(&CgroupEvent::ForeignGone(brief)), "{events:?}");
     assert_eq!(rig.tree.take_unattributed(), 1, "nobody knows whose it was");
+    std::fs::remove_dir_all(rig.root.path().join(&node_owned)).unwrap();
+    let gone = CgroupEvent::ForeignGone(node_owned);
+    assert!(rig.read().contains(&gone), "the directory is the pod's alone again");
 }
 
 #[test]
