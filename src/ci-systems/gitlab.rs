@@ -11,7 +11,7 @@
 //! (`pod_annotations_overwrite_allowed`); then the URL is the job's word too.
 //!
 //! The runner attaches to `build` and `helper`, whose shells run until it deletes the pod: their exit
-//! codes say nothing of the job.
+//! codes say nothing of the job. Their logs do: `gitlab_stage`.
 
 use std::sync::Arc;
 
@@ -34,9 +34,9 @@ const SHA: &str = "job.runner.gitlab.com/sha";
 const REF: &str = "job.runner.gitlab.com/ref";
 
 /// The container that the job's script runs in.
-const BUILD: &str = "build";
+pub(super) const BUILD: &str = "build";
 /// The container of the runner's own work: clone, cache, artifacts.
-const HELPER: &str = "helper";
+pub(super) const HELPER: &str = "helper";
 
 pub(super) fn job(pod: PodFacts<'_>) -> Option<Said> {
     pod.label(POD)?;

@@ -8,6 +8,7 @@
 mod argo;
 mod buildkite;
 mod gitlab;
+mod gitlab_stage;
 mod jenkins;
 mod mapping;
 mod part;
@@ -19,6 +20,7 @@ mod system;
 mod tekton;
 pub mod text;
 
+pub use gitlab_stage::GitlabStage;
 pub use mapping::{Mapping, MappingError};
 pub use part::Part;
 pub use pod_job::{CiSystems, PodJob};

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ephemon_model::{ContainerId, ContainerType, PodRef, PodUid};
 
-use super::inventory::{ContainerFacts, Inventory, Verdict};
+use super::inventory::{ContainerFacts, Inventory, Teller, Verdict};
 
 /// How long a name is awaited: after the creation of a container that keeps running, or after the
 /// end of one that does not. The API server takes up to a second, the log directory milliseconds.
@@ -58,8 +58,8 @@ pub struct KnownLog {
     pub has_api: bool,
     /// The container's type in the pod's spec.
     pub container_type: Option<ContainerType>,
-    /// Whether the pod may be a GitHub runner's own.
-    pub may_be_runner: bool,
+    /// Which of the pod's containers tell of its job in their logs.
+    pub teller: Teller,
 }
 
 /// A container with its identity.
@@ -177,7 +177,7 @@ impl KnownLog {
             verdict: inventory.verdict(pod),
             has_api: inventory.has_api(),
             container_type: inventory.type_of(pod, container),
-            may_be_runner: inventory.may_be_runner(pod),
+            teller: inventory.teller(pod),
         }
     }
 
@@ -325,7 +325,7 @@ mod tests {
             verdict: Verdict::Wanted,
             has_api,
             container_type,
-            may_be_runner: true,
+            teller: Teller::Runner,
         };
         let any = Terms { typed: false, ..SENT };
         assert_eq!(log(None, true).container_type(SENT), Answer::NotYet);

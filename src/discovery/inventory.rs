@@ -11,6 +11,7 @@ mod order;
 mod runners;
 mod snapshot;
 mod state;
+mod teller;
 mod watched;
 
 use std::collections::HashSet;
@@ -25,14 +26,13 @@ use ephemon_self_metrics::{Reason, SelfMetrics, Signal, Watched};
 use tokio::sync::Notify;
 
 pub use evidence::{Evidence, EvidenceSource, Observation, SpecEntry};
-pub use facts::MAX_LOGS_PER_POD;
-pub use facts::{GUARANTEED_SPEC_BYTES, MAX_TOTAL_SPEC_BYTES};
+pub use facts::{GUARANTEED_SPEC_BYTES, MAX_LOGS_PER_POD, MAX_TOTAL_SPEC_BYTES};
 pub use named::Named;
 pub use nested::{EngineNames, MAX_NESTED_KNOWN, NESTED_BYTES};
 pub use runners::{ORIGIN_BYTES, RunnerFacts, RunnerPod};
 pub use snapshot::{ListedContainer, ListedPod};
-pub use state::CONTAINER_BYTES;
-pub use state::{MAX_CONTAINERS, MAX_PODS, MAX_UNSEEN};
+pub use state::{CONTAINER_BYTES, MAX_CONTAINERS, MAX_PODS, MAX_UNSEEN};
+pub use teller::{RUNNER_CONTAINER, Teller};
 pub use watched::{API_TIMEOUT, DELETED_RETENTION, UNLISTED_TIMEOUT};
 
 use crate::cgroups::NestedGroup;
@@ -234,10 +234,9 @@ impl Inventory {
         self.state().type_of(pod, name)
     }
 
-    /// Whether the pod may be a GitHub runner's own: neither one that a runner has created nor one of
-    /// another CI system.
-    pub fn may_be_runner(&self, pod: &PodUid) -> bool {
-        self.state().may_be_runner(pod)
+    /// Which of the pod's containers tell of its job in their logs.
+    pub fn teller(&self, pod: &PodUid) -> Teller {
+        self.state().teller(pod)
     }
 
     /// The container is no longer reported.

@@ -7,14 +7,13 @@ use std::sync::Arc;
 use ephemon_contract::Phase as Call;
 use ephemon_contract::trace::SpanId;
 
-use super::ci_pod;
 use super::containers::all_containers;
 use super::derived_steps::derived_steps;
 use super::identity::Identity;
 use super::job::{Container, Job, Phase, Role, Step, Totals};
 use super::job_evidence::JobEvidence;
 use super::job_result::Parts;
-use super::outcome::{Fault, Outcome, ResultSource};
+use super::outcome::{Fault, Outcome};
 use super::reconcile::reconcile;
 use super::runner::Said;
 use super::runner_end::RunnerEnd;
@@ -70,7 +69,7 @@ impl JobEvidence {
         let parts = Parts { phases: &phases, steps: &steps, containers: &containers };
         let completed = self.completed.as_ref().map(|(_, said)| said);
         let (outcome, judged_by) = match &identity.ci {
-            Some(ci) => (ci_pod::result(&ci.system, &containers), ResultSource::Parts),
+            Some(ci) => self.ci_result(&ci.system, &containers),
             None => parts.result(completed, runner_end.as_ref()),
         };
         let totals = Totals::of(&containers);

@@ -2,14 +2,18 @@
 //! that is for the job. Pure.
 //!
 //! The pod is the job from its first container on. Where containers are steps, their exit codes decide;
-//! where the system runs its steps in them from outside, nothing in the pod says how the job ended.
+//! where the system runs its steps in them from outside, nothing in the pod says how the job ended, but the
+//! output of GitLab's scripts.
 
-use ephemon_ci_systems::{CiSystem, Part};
+use std::collections::BTreeMap;
+
+use ephemon_ci_systems::{CiSystem, GitlabStage, Part};
 use ephemon_model::{CiJob, ContainerType, JobEnv};
 
 use super::job::{Container, Role};
 use super::job_evidence::JobEvidence;
-use super::outcome::{Fault, JobResult, Outcome};
+use super::outcome::{Fault, JobResult, Outcome, ResultSource};
+use super::runner_step::StepEvent;
 
 /// Tekton's word for a step that did not run because another had failed.
 ///
@@ -36,8 +40,66 @@ impl JobEvidence {
         all.filter(move |env| !is_githubs || env.ci.is_none()).chain(self.told.as_deref())
     }
 
+    /// A runner's labels alone make no pod GitHub's: anybody's pod may have them, and a mapping may read
+    /// them.
     fn is_githubs(&self) -> bool {
-        self.has_hooks_spec() || self.told.is_some() || self.purpose.is_some()
+        let knows_run = self.told.as_ref().is_some_and(|job| job.run_id.is_some());
+        self.has_hooks_spec() || knows_run || self.purpose.is_some()
+    }
+
+    /// How the job ended, and who says it.
+    pub(super) fn ci_result(
+        &self,
+        system: &str,
+        containers: &[Container],
+    ) -> (Outcome, ResultSource) {
+        let by_containers = result(system, containers);
+        let stages = || self.stages_outcome().filter(|_| self.is_gitlabs());
+        match by_containers.result {
+            JobResult::Unknown => match stages() {
+                Some(outcome) => (outcome, ResultSource::Runner),
+                None => (by_containers, ResultSource::Parts),
+            },
+            _ => (by_containers, ResultSource::Parts),
+        }
+    }
+
+    /// Whether GitLab has made the pod: its scripts tell of their stages.
+    pub(super) fn is_gitlabs(&self) -> bool {
+        self.ci().and_then(|ci| system(&ci.system)) == Some(CiSystem::Gitlab)
+    }
+
+    /// Whether the script of a stage has said that it begins, and not that it is over.
+    pub(super) fn has_open_stage(&self) -> bool {
+        let is_begun = |event: &StepEvent| matches!(event, StepEvent::Began { .. });
+        self.is_gitlabs() && self.step_log.last().is_some_and(is_begun)
+    }
+
+    /// How a GitLab job ended, by what its scripts have said; `None` while that is not known. It failed
+    /// with the first of the job's own scripts that failed, or with the last attempt of what is done for
+    /// them; it did not fail if the runner got to clean up.
+    fn stages_outcome(&self) -> Option<Outcome> {
+        let mut codes: BTreeMap<&str, i32> = BTreeMap::new();
+        let (mut order, mut is_over) = (Vec::new(), false);
+        for (_, event, _) in self.step_log.iter() {
+            match event {
+                StepEvent::Began { name } => is_over |= GitlabStage::is_last(name),
+                // What follows of a script that is over is the job's own.
+                StepEvent::Exited { name, .. }
+                    if GitlabStage::is_script(name) && codes.contains_key(&**name) => {}
+                StepEvent::Exited { name, code } if GitlabStage::counts(name) => {
+                    let before = codes.insert(name, *code);
+                    order.extend(before.is_none().then_some(&**name));
+                }
+                _ => {}
+            }
+        }
+        let failed = order.iter().filter_map(|name| codes.get(name)).find(|code| **code != 0);
+        let has_run = codes.keys().any(|name| GitlabStage::is_script(name));
+        match failed {
+            Some(code) => Some(Outcome::of_code(*code)),
+            None => (has_run && is_over).then_some(Outcome::SUCCESS),
+        }
     }
 
     /// Whether a container is a part of the job of another CI system's pod.
@@ -81,7 +143,7 @@ pub(super) fn system(name: &str) -> Option<CiSystem> {
 }
 
 /// How the job ended, by its containers.
-pub(super) fn result(system_name: &str, containers: &[Container]) -> Outcome {
+fn result(system_name: &str, containers: &[Container]) -> Outcome {
     let own_decide = system(system_name).is_some_and(CiSystem::own_containers_decide);
     let of = |role: Role| containers.iter().filter(move |one| one.role == role);
     let init = containers.iter().filter(|one| one.container_type == ContainerType::Init);

@@ -9,8 +9,10 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use ephemon_ci_systems::GitlabStage;
 use ephemon_contract::trace::SpanId;
 use ephemon_contract::{Phase, StepKind};
+use ephemon_discovery::inventory::RUNNER_CONTAINER;
 
 use super::evidence::StepReading;
 use super::figures::Figures;
@@ -19,7 +21,6 @@ use super::job::{Container, Proof, Role, Step, StepSource};
 use super::job_evidence::JobEvidence;
 use super::outcome::{Fault, JobResult, Outcome};
 use super::runner::Said;
-use super::runner_pod::RUNNER_CONTAINER;
 use super::runner_step::StepEvent;
 use super::time::{Source, Stamp, Window};
 use super::written::Written;
@@ -36,6 +37,7 @@ struct Open {
 /// Steps under construction.
 struct Builder<'a> {
     identity: &'a Identity,
+    is_gitlabs: bool,
     taken: &'a mut HashSet<SpanId>,
     steps: Vec<Step>,
     open: Option<Open>,
@@ -44,7 +46,8 @@ struct Builder<'a> {
 }
 
 /// The steps by the runner's log, but for those that are among the journals' `own`, and none where the
-/// job has a container of its own: its steps ran there.
+/// job has a container of its own, whose steps its journal tells of. A GitLab job's steps are its stages,
+/// each in a container that runs several.
 pub(super) fn derived_steps(
     job_evidence: &JobEvidence,
     written: &Written,
@@ -53,11 +56,13 @@ pub(super) fn derived_steps(
     own: &[Step],
     taken: &mut HashSet<SpanId>,
 ) -> Vec<Step> {
-    if runs_elsewhere(written, containers) {
+    let is_gitlabs = job_evidence.is_gitlabs();
+    if !is_gitlabs && runs_elsewhere(written, containers) {
         return Vec::new();
     }
     let steps = Vec::new();
-    let mut builder = Builder { identity, taken, steps, open: None, beside: HashMap::new() };
+    let beside = HashMap::new();
+    let mut builder = Builder { identity, is_gitlabs, taken, steps, open: None, beside };
     for (at_ns, event, reading) in job_evidence.step_log.iter() {
         builder.take(at_ns, event, reading);
     }
@@ -115,6 +120,11 @@ impl Builder<'_> {
                     self.beside.extend(id.map(|id| (id, at)));
                 }
             }
+            StepEvent::Exited { name, code } => {
+                if let Some(open) = self.open.take_if(|open| open.name == *name) {
+                    self.push(open, Some(stamp(at_ns)), Outcome::of_code(*code), reading);
+                }
+            }
             StepEvent::BackgroundEnded { id, result } => {
                 let at = self.beside.remove(id);
                 if let Some(step) = at.and_then(|at| self.steps.get_mut(at)) {
@@ -151,6 +161,8 @@ impl Builder<'_> {
     ) {
         let Open { name, start_ns, reading: before, .. } = open;
         let figures = before.zip(reading).map_or(Figures::default(), |(a, b)| between(&a, &b));
+        let of_stage = GitlabStage::container(&name).filter(|_| self.is_gitlabs);
+        let container = of_stage.unwrap_or(RUNNER_CONTAINER);
         let killed = figures.oom_kills.is_some_and(|kills| kills > 0);
         if killed && outcome.result == JobResult::Failure {
             outcome.fault = Some(Fault::OomKilled);
@@ -169,7 +181,7 @@ impl Builder<'_> {
             source: StepSource::RunnerLog,
             kind: None,
             span_id,
-            container: Some(RUNNER_CONTAINER.into()),
+            container: Some(container.into()),
             window: Window::new(stamp(start_ns), end),
             outcome,
             figures,

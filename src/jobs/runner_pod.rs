@@ -2,18 +2,13 @@
 
 use std::sync::Arc;
 
-use ephemon_discovery::inventory::SpecEntry;
+use ephemon_discovery::inventory::{RUNNER_CONTAINER, SpecEntry};
 use ephemon_journal::HOOK;
 use ephemon_model::ContainerType;
 
 use super::evidence::Sighted;
 use super::job::RunnerStart;
 use super::job_evidence::JobEvidence;
-
-/// The container that ARC runs the runner in.
-///
-/// Source: actions-runner-controller, `controllers/actions.github.com/constants.go`.
-pub(super) const RUNNER_CONTAINER: &str = "runner";
 
 impl JobEvidence {
     /// Whether the pod is a runner's: it has the runner's container, or the hook or the runner has

@@ -14,6 +14,8 @@
 
 use std::sync::Arc;
 
+use ephemon_ci_systems::GitlabStage;
+
 use super::outcome::JobResult;
 use super::runner::{clean, result_of};
 
@@ -53,6 +55,13 @@ pub enum StepEvent {
         /// How.
         result: JobResult,
     },
+    /// A stage of another CI system's job is over, of which the script itself tells.
+    Exited {
+        /// Its name.
+        name: Arc<str>,
+        /// Its exit code.
+        code: i32,
+    },
 }
 
 // === impl StepEvent ===
@@ -69,6 +78,15 @@ impl StepEvent {
         }
     }
 
+    /// The same of a line in the log of a container of a GitLab job's pod: its stages are steps.
+    pub fn of_stage(container: &str, line: &[u8]) -> Option<Self> {
+        let GitlabStage { name, exit_code } = GitlabStage::parse(container, line)?;
+        Some(match exit_code {
+            None => Self::Began { name },
+            Some(code) => Self::Exited { name, code },
+        })
+    }
+
     /// The same with another name or id, where it has one.
     #[must_use]
     pub fn with_text(self, change: impl FnOnce(&str) -> Option<Arc<str>>) -> Self {
@@ -80,6 +98,7 @@ impl StepEvent {
             Self::BackgroundEnded { id, result } => {
                 Self::BackgroundEnded { id: changed(id), result }
             }
+            Self::Exited { name, code } => Self::Exited { name: changed(name), code },
             Self::Ended { .. } => self,
         }
     }
@@ -87,7 +106,7 @@ impl StepEvent {
     /// Its name or id.
     pub(super) fn text(&self) -> Option<&Arc<str>> {
         match self {
-            Self::Began { name } => Some(name),
+            Self::Began { name } | Self::Exited { name, .. } => Some(name),
             Self::Queued { id } | Self::BackgroundEnded { id, .. } => Some(id),
             Self::Ended { .. } => None,
         }
@@ -292,6 +311,17 @@ mod tests {
         let mut torn = line("INFO", "StepsRunner", "Processing step: DisplayName='a").into_bytes();
         torn.extend_from_slice(b"\xff\xfe'");
         assert_eq!(StepEvent::parse(&torn), Some(begun("a\u{fffd}\u{fffd}")));
+    }
+
+    #[test]
+    fn a_stage_of_gitlabs_is_a_step_that_says_its_exit_code() {
+        let of = |line: &str| StepEvent::of_stage("build", line.as_bytes());
+        let name = || "step_script".into();
+        assert_eq!(of(r#"{"script": "/s/step_script"}"#), Some(StepEvent::Began { name: name() }));
+        let over = of(r#"{"command_exit_code": 3, "script": "/s/step_script"}"#).unwrap();
+        assert_eq!(over, StepEvent::Exited { name: name(), code: 3 });
+        assert_eq!(over.clone().with_text(|text| Some(text.into())), over);
+        assert_eq!(of("make: *** [all] Error 3"), None);
     }
 
     #[test]

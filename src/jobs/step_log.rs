@@ -83,6 +83,11 @@ impl StepLog {
         Some(StepLine { at_ns: place.0, number: place.1, event, reading })
     }
 
+    /// What the last line says.
+    pub(super) fn last(&self) -> Option<&StepEvent> {
+        self.lines.last_key_value().map(|(_, (event, _))| event)
+    }
+
     /// All lines: when, what, and what the runner's container had used by then.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &StepEvent, Option<StepReading>)> {
         self.lines.iter().map(|((at_ns, _), (event, reading))| (*at_ns, event, *reading))

@@ -27,6 +27,7 @@ enum Event {
     Queued { id: String },
     Ended { result: Option<String> },
     BackgroundEnded { id: String, result: String },
+    Exited { name: String, code: i32 },
 }
 
 // === impl StoredStep ===
@@ -44,6 +45,9 @@ impl StoredStep {
                 StepEvent::Ended { result } => Event::Ended { result: result.map(word) },
                 StepEvent::BackgroundEnded { id, result } => {
                     Event::BackgroundEnded { id: owned(id), result: word(*result) }
+                }
+                StepEvent::Exited { name, code } => {
+                    Event::Exited { name: owned(name), code: *code }
                 }
             },
             read_ns: line.reading.map(|reading| reading.at_ns),
@@ -64,6 +68,7 @@ impl StoredStep {
             Event::BackgroundEnded { id, result: word } => {
                 StepEvent::BackgroundEnded { id: id.into(), result: result(&word)? }
             }
+            Event::Exited { name, code } => StepEvent::Exited { name: name.into(), code },
         };
         Some(StepLine {
             at_ns: self.at_ns,
@@ -93,6 +98,7 @@ mod tests {
             (StepEvent::Ended { result: None }, None),
             (StepEvent::Ended { result: Some(JobResult::Skip) }, reading),
             (StepEvent::BackgroundEnded { id: id(), result: JobResult::Failure }, None),
+            (StepEvent::Exited { name: "step_script".into(), code: -1 }, reading),
         ] {
             let line = StepLine { at_ns: 3, number: 4, event, reading };
             let text = serde_json::to_string(&StoredStep::of(&line)).unwrap();

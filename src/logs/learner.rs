@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ephemon_crilog::{Checkpoints, Choice, Follower, Line, LogRef, Options};
-use ephemon_discovery::inventory::Inventory;
+use ephemon_discovery::inventory::{Inventory, RUNNER_CONTAINER};
 use ephemon_model::PodUid;
 use ephemon_sanitize::Sanitizer;
 
@@ -121,7 +121,11 @@ impl Reading {
             // A pod that came later is read from its beginning anyway.
             let Some(pod) = pending.get_mut(uid) else { return Choice::Leave };
             let choice = match choose(log) {
-                (Choice::Take, purpose) if !purpose.is_heard() && !masks => Choice::Leave,
+                (Choice::Take, purpose) => {
+                    let has_messages = purpose.is_heard() && is_runner(log);
+                    let is_read = has_messages || (masks && purpose.is_exported());
+                    if is_read { Choice::Take } else { Choice::Leave }
+                }
                 (choice, _) => choice,
             };
             match choice {
@@ -143,7 +147,7 @@ impl Reading {
             if known.is_none() {
                 current = Some((Arc::clone(line.log), purpose));
             }
-            if purpose.is_heard() {
+            if purpose.is_heard() && is_runner(line.log) {
                 job_messages.hear(&line, inventory);
             }
             if masks && purpose.is_exported() {
@@ -182,4 +186,9 @@ impl Reading {
         self.pending.as_ref().is_some_and(HashMap::is_empty)
             || now.saturating_duration_since(self.since) >= UNDECIDED_TIMEOUT
     }
+}
+
+/// Whether a GitHub runner writes the log: the service's messages are in no other.
+pub(super) fn is_runner(log: &LogRef) -> bool {
+    *log.container == *RUNNER_CONTAINER
 }

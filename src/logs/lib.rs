@@ -61,10 +61,9 @@ pub use steps::{MAX_STEPS_IN_ALL, STEP_BYTES};
 
 use in_flight::{BatchBuilder, InFlight};
 use job_message::JobMessages;
-use learner::Learner;
+use learner::{Learner, is_runner};
 use pipeline::{Common, LogPipelines};
 use pump::{Pump, Said};
-use selection::RUNNER;
 use steps::Steps;
 use told::Told;
 use volume_masks::VolumeMasks;
@@ -174,9 +173,7 @@ fn load(directory: &Path) -> Checkpoints {
 /// delivered, and the runner's: the rest of it is known to tell nothing.
 fn learner(reading: Options, checkpoints: &Checkpoints, told: &Told, mode: Mode) -> Learner {
     let mut from = checkpoints.clone();
-    from.retain(|log| {
-        *log.container != *RUNNER && told.of(&log.pod.uid).is_some_and(ToldValues::is_empty)
-    });
+    from.retain(|log| !is_runner(log) && told.of(&log.pod.uid).is_some_and(ToldValues::is_empty));
     Learner::new(reading, from, mode == Mode::Masked, Instant::now())
 }
 

@@ -221,7 +221,7 @@ impl LogPipeline {
     fn new(common: &Common, log: &LogRef, masks: JobMasks, now: Instant) -> Self {
         let named = common.inventory.named(&log.pod.uid, &log.container);
         let container_type = named.as_ref().map(|it| it.container_type);
-        let may_be_runner = common.inventory.may_be_runner(&log.pod.uid);
+        let teller = common.inventory.teller(&log.pod.uid);
         Self {
             sanitizer: Sanitizer::new(masks, common.sanitize),
             meter: Meter::new(common.ration, now),
@@ -229,7 +229,7 @@ impl LogPipeline {
             resource: Arc::new(Resource::new(&source(common, log, named.as_ref()))),
             span: span(named.as_ref()),
             steps_of: steps_of(named.as_ref()),
-            purpose: common.containers.purpose(&log.container, container_type, may_be_runner),
+            purpose: common.containers.purpose(&log.container, container_type, teller),
             named,
             made: now,
             end_told: false,

@@ -23,7 +23,7 @@ use ephemon_self_metrics::{Reason, SelfMetrics, Signal};
 
 use super::in_flight::{BatchBuilder, InFlight, LogBatch};
 use super::job_message::JobMessages;
-use super::learner::{Learner, Students};
+use super::learner::{Learner, Students, is_runner};
 use super::ledger::Ledger;
 use super::pace::{BUSY_PAUSE, Pace};
 use super::pipeline::{LogPipeline, LogPipelines, job_key};
@@ -75,7 +75,7 @@ pub(super) struct Pump {
     pub(super) said: Said,
 }
 
-/// Passes on what a runner says of its job and of steps.
+/// Passes on what a runner, or the script of a stage, says of its job and of steps.
 fn hear(
     runner: &mut RunnerLog,
     pipeline: &mut LogPipeline,
@@ -170,7 +170,9 @@ impl Pump {
             let mut pipeline = pipelines.of(line.log, now);
             let time = line.time_unix_ns.and_then(|time| u64::try_from(time).ok());
             if pipeline.purpose.is_heard() {
-                job_messages.hear(&line, inventory);
+                if is_runner(line.log) {
+                    job_messages.hear(&line, inventory);
+                }
                 hear(runner, pipeline, &line, time.unwrap_or(observed), now, self_metrics);
             }
             if !pipeline.purpose.is_exported() {

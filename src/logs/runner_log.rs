@@ -1,4 +1,5 @@
-//! What a runner's own log says of its job and the job's steps, for whoever keeps the jobs.
+//! What a runner's own log, or those of a GitLab job's containers, say of the job and its steps, for
+//! whoever keeps the jobs.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -6,6 +7,7 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::time::Instant;
 
 use ephemon_discovery::feed::Feed;
+use ephemon_discovery::inventory::RUNNER_CONTAINER;
 use ephemon_jobs::{MAX_STEP_LINE_BYTES, StepEvent, StepLine, StepReading};
 use ephemon_model::PodUid;
 use ephemon_sanitize::Sanitizer;
@@ -108,11 +110,20 @@ impl RunnerLog {
         if line.is_rest {
             return;
         }
-        if let Some(event) = StepEvent::parse(line.text) {
+        let is_runner = line.container == RUNNER_CONTAINER;
+        let event = if is_runner {
+            StepEvent::parse(line.text)
+        } else {
+            StepEvent::of_stage(line.container, line.text)
+        };
+        if let Some(event) = event {
             return self.hear_step(line, event, sanitizer, meter, moment, self_metrics);
         }
         let LogLine { pod, at_ns, text, .. } = line;
-        if text.len() > MAX_LINE || MARKS.iter().all(|mark| memmem::find(text, mark).is_none()) {
+        if !is_runner
+            || text.len() > MAX_LINE
+            || MARKS.iter().all(|mark| memmem::find(text, mark).is_none())
+        {
             return;
         }
         let text = String::from_utf8_lossy(text).into_owned();

@@ -2,6 +2,7 @@
 
 use ephemon_crilog::Choice;
 use ephemon_discovery::identity::{Answer, KnownLog, Terms};
+use ephemon_discovery::inventory::{Teller, Verdict};
 use ephemon_model::ContainerType;
 
 /// Of a wanted pod, whose logs are exported.
@@ -22,7 +23,7 @@ pub enum Containers {
 pub(super) enum Purpose {
     /// They go to the collector.
     Exported,
-    /// They are the runner's own: listened to, for what they say of its job.
+    /// They are those of a runner or of its scripts: listened to, for what they say of the job.
     Heard,
     /// Both.
     Both,
@@ -40,40 +41,38 @@ impl Purpose {
     }
 }
 
-/// What actions-runner-controller calls the runner's container.
-pub(super) const RUNNER: &str = "runner";
-
 // === impl Containers ===
 
 impl Containers {
-    /// What is done with the lines of a container whose log is taken. An ephemeral container is no
-    /// runner, whatever its name, and none is in a pod that cannot be a runner's.
+    /// What is done with the lines of a container whose log is taken. An ephemeral container tells nothing
+    /// of the job, whatever its name.
     pub(super) fn purpose(
         self,
         name: &str,
         container_type: Option<ContainerType>,
-        may_be_runner: bool,
+        teller: Teller,
     ) -> Purpose {
         let own = [None, Some(ContainerType::Unknown), Some(ContainerType::Container)];
         match self {
             Self::None => Purpose::Heard,
             Self::Ephemeral if container_type == Some(ContainerType::Container) => Purpose::Heard,
-            _ if !may_be_runner => Purpose::Exported,
-            _ if name == RUNNER && own.contains(&container_type) => Purpose::Both,
+            _ if teller.is(name) && own.contains(&container_type) => Purpose::Both,
             Self::Ephemeral | Self::All => Purpose::Exported,
         }
     }
 
     /// The same, of what the inventory knows.
     pub(super) fn purpose_of(self, name: &str, known: KnownLog) -> Purpose {
-        self.purpose(name, known.container_type, known.may_be_runner)
+        self.purpose(name, known.container_type, known.teller)
     }
 
     /// What to do with the log of a container of this name.
     pub(super) fn choose(self, name: &str, known: KnownLog) -> Choice {
-        let is_runner = name == RUNNER && known.may_be_runner;
-        if self == Self::None && !is_runner {
-            return Choice::Leave;
+        let tells = known.teller.is(name);
+        if self == Self::None && !tells {
+            // Who tells is known with the pod.
+            let is_open = known.has_api && known.verdict == Verdict::Open;
+            return if is_open { Choice::Unsure } else { Choice::Leave };
         }
         let container_type = match known.container_type(self.terms()) {
             Answer::Known(container_type) => container_type,
@@ -82,7 +81,7 @@ impl Containers {
         };
         match (self, container_type) {
             // Listened to: it says how its job is called and how it ended.
-            (_, ContainerType::Container) if is_runner => Choice::Take,
+            (_, ContainerType::Container) if tells => Choice::Take,
             // Of an unknown type where nobody tells of any.
             (Self::All, _)
             | (Self::Ephemeral, ContainerType::Ephemeral)
@@ -97,7 +96,7 @@ impl Containers {
         match self {
             Self::All => false,
             Self::Ephemeral if known.container_type.is_none() => {
-                known.has_api && name == RUNNER && known.may_be_runner
+                known.has_api && known.teller.is(name)
             }
             _ => self.purpose_of(name, known) == Purpose::Heard,
         }
@@ -111,12 +110,10 @@ impl Containers {
 
 #[cfg(test)]
 mod tests {
-    use ephemon_discovery::inventory::Verdict;
-
     use super::*;
 
     fn known(verdict: Verdict, container_type: Option<ContainerType>, has_api: bool) -> KnownLog {
-        KnownLog { verdict, has_api, container_type, may_be_runner: true }
+        KnownLog { verdict, has_api, container_type, teller: Teller::Runner }
     }
 
     #[test]
@@ -153,7 +150,7 @@ mod tests {
         let container = Some(ContainerType::Container);
         let all = Containers::All.choose("web", known(Verdict::Wanted, container, true));
         assert_eq!(all, Choice::Take);
-        assert_eq!(Containers::All.purpose("web", container, true), Purpose::Exported);
+        assert_eq!(Containers::All.purpose("web", container, Teller::Runner), Purpose::Exported);
     }
 
     #[test]
@@ -168,8 +165,10 @@ mod tests {
         for kind in [None, container, Some(ContainerType::Ephemeral)] {
             assert_eq!(choose("job", kind, true), Choice::Leave);
             assert_eq!(choose("job", kind, false), Choice::Leave);
-            assert_eq!(Containers::None.purpose("runner", kind, true), Purpose::Heard);
+            assert_eq!(Containers::None.purpose("runner", kind, Teller::Runner), Purpose::Heard);
         }
+        let open = Containers::None.choose("build", known(Verdict::Open, container, true));
+        assert_eq!(open, Choice::Unsure, "of a pod that may turn out to be GitLab's");
     }
 
     #[test]
@@ -178,7 +177,7 @@ mod tests {
         let choice =
             Containers::Ephemeral.choose("runner", known(Verdict::Wanted, container, true));
         assert_eq!(choice, Choice::Take);
-        let purpose = |of: Containers, name, kind| of.purpose(name, kind, true);
+        let purpose = |of: Containers, name, kind| of.purpose(name, kind, Teller::Runner);
         assert_eq!(purpose(Containers::Ephemeral, "runner", container), Purpose::Heard);
         assert_eq!(purpose(Containers::All, "runner", container), Purpose::Both);
         assert_eq!(purpose(Containers::Ephemeral, "runner", None), Purpose::Both);
@@ -191,12 +190,33 @@ mod tests {
     #[test]
     fn a_container_of_that_name_in_anothers_pod_is_no_runner() {
         let container = Some(ContainerType::Container);
-        let others = KnownLog { may_be_runner: false, ..known(Verdict::Wanted, container, true) };
+        let others = KnownLog { teller: Teller::Nobody, ..known(Verdict::Wanted, container, true) };
         for containers in [Containers::Ephemeral, Containers::None] {
             assert_eq!(containers.choose("runner", others), Choice::Leave, "{containers:?}");
         }
         assert_eq!(Containers::All.choose("runner", others), Choice::Take);
-        assert_eq!(Containers::All.purpose("runner", container, false), Purpose::Exported);
+        assert_eq!(Containers::All.purpose("runner", container, Teller::Nobody), Purpose::Exported);
+    }
+
+    #[test]
+    fn of_a_gitlab_jobs_pod_the_two_containers_of_its_stages_are_listened_to() {
+        let container = Some(ContainerType::Container);
+        let gitlab = KnownLog { teller: Teller::Gitlab, ..known(Verdict::Wanted, container, true) };
+        for containers in [Containers::Ephemeral, Containers::None] {
+            for (name, choice) in [
+                ("build", Choice::Take),
+                ("helper", Choice::Take),
+                ("runner", Choice::Leave),
+                ("postgres", Choice::Leave),
+            ] {
+                assert_eq!(containers.choose(name, gitlab), choice, "{containers:?} {name}");
+            }
+            assert_eq!(containers.purpose_of("build", gitlab), Purpose::Heard);
+        }
+        assert_eq!(Containers::All.purpose_of("build", gitlab), Purpose::Both);
+        assert_eq!(Containers::All.purpose_of("postgres", gitlab), Purpose::Exported);
+        let ephemeral = KnownLog { container_type: Some(ContainerType::Ephemeral), ..gitlab };
+        assert_eq!(Containers::Ephemeral.purpose_of("build", ephemeral), Purpose::Exported);
     }
 
     #[test]

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use ephemon_ci_systems::CiSystem;
 use ephemon_model::{JobEnv, PodRef, PodUid};
 
 use super::facts::Pod;
 use super::state::State;
+use super::teller::may_be_runner;
 use super::watched::Standing;
 use crate::pod_view::{Origin, Purpose, WorkflowPod};
 
@@ -73,11 +73,6 @@ impl State {
             pod.message = Some(job);
             self.touch_all_of(uid);
         }
-    }
-
-    /// Whether the pod may be a GitHub runner's own.
-    pub(super) fn may_be_runner(&self, uid: &PodUid) -> bool {
-        self.pods.get(uid).is_none_or(may_be_runner)
     }
 
     /// The runner of this pod has said that it has a job; whether that is news.
@@ -172,20 +167,6 @@ fn is_of(pod: &Pod, runner: &PodRef) -> bool {
     both.is_some_and(|(workflow, namespace)| workflow.is_of(namespace, runner))
 }
 
-/// The controller's object says so. Where it has none, any pod that nothing says to be another's: neither
-/// one that a runner has created nor one of another CI system may name its job by a container's name.
-fn may_be_runner(pod: &Pod) -> bool {
-    let origin = pod.origin.as_ref();
-    if origin.is_some_and(|origin| origin.ephemeral_runner.is_some()) {
-        return true;
-    }
-    let is_created = origin.is_some_and(|origin| origin.workflow.is_some());
-    // An operator's mapping may be for runners.
-    let is_other =
-        |job: &JobEnv| job.ci.as_ref().is_some_and(|ci| ci.system.parse::<CiSystem>().is_ok());
-    !is_created && !pod.spec.values().any(|entry| entry.job.as_deref().is_some_and(is_other))
-}
-
 /// The controller's word on a pod's job, and what the message in the runner's log adds to it. A message of
 /// another run is not the service's: nothing of it counts.
 fn told(pod: &Pod) -> Option<Arc<JobEnv>> {
@@ -225,6 +206,7 @@ fn job(pod: &Pod, origin: &Origin, runner: Option<&Pod>) -> Option<Arc<JobEnv>> 
 mod tests {
     use ephemon_model::{CiJob, ContainerType};
 
+    use super::super::teller::Teller;
     use super::*;
     use crate::inventory::{Evidence, EvidenceSource, SpecEntry};
 
@@ -339,7 +321,7 @@ mod tests {
     #[test]
     fn a_pod_that_is_anothers_is_no_runner_whatever_its_log_says() {
         let mut state = State::default();
-        assert!(state.may_be_runner(&uid(1)), "nothing is known of it");
+        assert_eq!(state.teller(&uid(1)), Teller::Runner, "nothing is known of it");
         add(&mut state, 1, "r", runner());
         add(&mut state, 2, "x-workflow", workflow_pod(Purpose::Job));
         add(&mut state, 3, "gitlab", Origin::default());
@@ -356,8 +338,15 @@ mod tests {
             };
             state.learn(Evidence::Spec { pod: uid(n), entries: vec![entry] }, Instant::now());
         }
-        for (n, expected) in [(2, false), (3, false), (4, true), (5, true), (1, true)] {
-            assert_eq!(state.may_be_runner(&uid(n)), expected, "{n}");
+        for (n, teller) in [
+            (2, Teller::Nobody),
+            (3, Teller::Gitlab),
+            (4, Teller::Runner),
+            (5, Teller::Runner),
+            (1, Teller::Runner),
+        ] {
+            assert_eq!(state.teller(&uid(n)), teller, "{n}");
+            let expected = teller == Teller::Runner;
             state.learn(Evidence::Message { pod: uid(n), job: named("o/said") }, Instant::now());
             let job = state.runner_facts(&uid(n)).job;
             let repository = job.as_ref().and_then(|job| job.repository.as_deref());

@@ -179,6 +179,7 @@ impl Followed {
                 || runners().all(|one| !one.is_over() || one.exit.is_some()));
         // A runner that has said what it runs says how that ended, too, once all of it is reported.
         let told = self.job_evidence.running.is_none() || self.job_evidence.completed.is_some();
+        let told = told && !self.job_evidence.has_open_stage();
         (settled && told && waited >= SETTLING_NS) || waited >= PATIENCE_NS
     }
 }

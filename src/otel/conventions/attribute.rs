@@ -177,7 +177,7 @@ pub const LEFT_OUT: &str = "ephemon.left_out";
 pub const STEP_KIND: &str = "ephemon.step.kind";
 /// `GITHUB_ACTION`: the step's id in the workflow, or the one that the runner gave it.
 pub const STEP_ID: &str = "ephemon.step.id";
-/// Who tells of the step: `journal`, `container`, `runner_log`.
+/// Who tells of the step: `journal`, `container`, `runner_log` (also the output of a GitLab job's scripts).
 pub const STEP_SOURCE: &str = "ephemon.step.source";
 /// `job`, `service`, `step`, `runner`, `other`, `debug`.
 pub const CONTAINER_ROLE: &str = "ephemon.container.role";

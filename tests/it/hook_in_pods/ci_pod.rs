@@ -1,6 +1,8 @@
 //! A pod as a CI system makes one, on a real node: what its containers run is a test's, and what the
 //! agent shows of them says when they may go on.
 
+use std::path::PathBuf;
+
 use serde_json::{Value, json};
 
 use super::site::{PATIENCE, Site};
@@ -16,6 +18,11 @@ const TURNS: &str = "turns";
 /// The part of a script that waits for [`CiPod::tell`].
 pub(super) fn turn(word: &str) -> String {
     format!("until [ -e /{TURNS}/{word} ]; do sleep 0.1; done")
+}
+
+/// The part of a script that says so to the other scripts of the pod, and to the test.
+pub(super) fn say(word: &str) -> String {
+    format!(": > /{TURNS}/{word}")
 }
 
 /// The pod, once the API has it.
@@ -69,8 +76,22 @@ impl<'a> CiPod<'a> {
     pub(super) fn tell(&self, word: &str) {
         let pod = self.site.pod(&self.name);
         let uid = pod["metadata"]["uid"].as_str().unwrap();
+        std::fs::write(self.volume(uid).join(word), "").unwrap();
+    }
+
+    /// Waits until a script has said so by [`say`].
+    pub(super) fn until_said(&self, word: &str) {
+        let pod = self.site.pod(&self.name);
+        let uid = pod["metadata"]["uid"].as_str().unwrap();
+        let said = self.volume(uid).join(word);
+        until(PATIENCE, || said.exists().then_some(())).unwrap_or_else(|| {
+            panic!("{word} of {}: {}", self.name, self.status());
+        });
+    }
+
+    fn volume(&self, uid: &str) -> PathBuf {
         let volume = format!("/var/lib/kubelet/pods/{uid}/volumes/kubernetes.io~empty-dir/{TURNS}");
-        std::fs::write(self.site.node.path(&volume).join(word), "").unwrap();
+        self.site.node.path(&volume)
     }
 
     /// Deletes it.

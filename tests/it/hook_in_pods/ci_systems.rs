@@ -7,7 +7,7 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value as AnyValue;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use serde_json::json;
 
-use super::ci_pod::{CiPod, Shown, turn};
+use super::ci_pod::{CiPod, Shown, say, turn};
 use super::site::{PATIENCE, Site};
 use crate::logs::backend::{Backend, attribute};
 use crate::support::collector::Wire;
@@ -31,6 +31,17 @@ const STAY: &str = "trap 'exit 0' TERM; sleep 1000 & wait";
 const BEGIN: &str = "now=$(date +%s); until [ $(date +%s) -gt $now ]; do sleep 0.1; done; \
     printf '[{\"key\":\"StartedAt\",\"value\":\"%s\",\"type\":3}]' \
     $(date -u +%Y-%m-%dT%H:%M:%S.000Z) > /tekton/termination";
+
+/// A stage of a GitLab job as the runner has its script run: what it says of itself is the runner's, see
+/// `src/ci-systems/gitlab_stage.rs`.
+fn stage(name: &str, command: &str) -> String {
+    let script = format!(
+        "trap \"exit 1\" TERM; echo \"{{\\\"script\\\": \\\"$0\\\"}}\"; runner_script_trap() {{ exit_code=$?; \
+         echo; echo \"{{\\\"command_exit_code\\\": $exit_code, \\\"script\\\": \\\"$0\\\"}}\"; exit 0; }}; \
+         trap runner_script_trap EXIT; set -o errexit; ({command}) < /dev/null; exit 0"
+    );
+    format!("(sh -c '{script}' /scripts-42-8412/{name} 2>&1 | tee -a /tmp/output.log)")
+}
 
 /// The spans of a pod's trace by name, and its resource.
 struct Trace {
@@ -85,7 +96,18 @@ fn a_pod_of_each_ci_system_is_a_job_by_name_with_its_result_and_trace() {
     let killed = format!("trap 'exit 143' TERM; {WORK}; sleep 1000 & wait");
     let (begin, end) = (turn("begin"), turn("end"));
 
-    let gitlab = play(GITLAB, &[("build", &killed), ("helper", STAY), ("postgres", STAY)]);
+    let script = stage("step_script", &format!("{WORK}; echo some output; exit 3"));
+    let script = format!("{}; {script}; {}; {STAY}", turn("sources"), say("script"));
+    let helper = [
+        stage("get_sources", "true"),
+        say("sources"),
+        turn("script"),
+        stage("cleanup_file_variables", "true"),
+        say("cleaned"),
+        STAY.to_owned(),
+    ];
+    let helper = helper.join("; ");
+    let gitlab = play(GITLAB, &[("build", &script), ("helper", &helper), ("postgres", STAY)]);
     let jenkins = play(JENKINS, &[("maven", &killed), ("jnlp", STAY)]);
     let second = format!("{}; {WORK}; {end}", turn("second"));
     let steps = [("checkout", begin.as_str()), ("container-0", &second), ("agent", &end)];
@@ -108,6 +130,7 @@ fn a_pod_of_each_ci_system_is_a_job_by_name_with_its_result_and_trace() {
             shown.until_begun(pod, container);
         }
     }
+    gitlab.until_said("cleaned");
     for (pod, container) in [(&gitlab, "build"), (&jenkins, "maven")] {
         shown.until_worked(WORKED, pod, container);
         pod.delete();
@@ -138,8 +161,12 @@ fn a_pod_of_each_ci_system_is_a_job_by_name_with_its_result_and_trace() {
         })
     };
 
-    let job = trace(&gitlab, "unit tests", &["build", "helper"]);
-    assert_eq!(job.result("unit tests"), Default::default(), "nothing says how it ended");
+    let job = trace(&gitlab, "unit tests", &["build", "helper", "get_sources", "step_script"]);
+    assert_eq!(job.result("unit tests"), ("failure".to_owned(), "exit_code".to_owned()));
+    let (sources, script) = (job.span("get_sources"), job.span("step_script"));
+    assert_eq!(attribute(script, "process.exit.code"), "3");
+    assert_eq!(attribute(script, "ephemon.step.source"), "runner_log");
+    assert!(script.start_time_unix_nano >= sources.end_time_unix_nano, "{sources:?} {script:?}");
     let url = "https://gitlab.example.com/web/team/shop/-/jobs/8412";
     assert_eq!(attribute(job.span("unit tests"), "cicd.pipeline.task.run.url.full"), url);
     for (name, value) in [
