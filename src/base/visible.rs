@@ -95,7 +95,7 @@ mod tests {
         assert_eq!(one_line("abc\u{202e}d", 8), "abc…", "no part of a sign");
         assert_eq!(
             (one_line("ab", 2), one_line("", 0), one_line("a", 0)),
-            ("ab".into(), "".into(), "…".into())
+            ("ab".into(), String::new(), "…".into())
         );
     }
 }
