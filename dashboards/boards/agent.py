@@ -6,7 +6,7 @@ A = f'{CLUSTER}, instance=~"$instance"'
 # Reasons to drop that are somebody's choice, or no loss.
 CHOSEN = "unselected|superseded|rate_limited|sampled"
 ERROR = f"abs(ephemon_pod_cpu_accounting_error_ratio{{{CLUSTER}}})"
-SETTINGS = "pod_selector, api, cri, enforce_limits, sample_interval, retain_ended, max_ended, logs, trace_mode, otlp_metrics, metrics_allow, metrics_deny"
+SETTINGS = "pod_selector, api, cri, enforce_limits, nri, sample_interval, retain_ended, max_ended, logs, trace_mode, otlp_metrics, metrics_allow, metrics_deny"
 TEN = f"The {MOST} agents with most."
 
 

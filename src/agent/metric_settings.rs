@@ -16,6 +16,7 @@ pub(super) fn of(args: &Args) -> Settings {
         api: !args.no_api,
         cri: args.cri_socket.is_some(),
         enforce_limits: args.enforce_limits,
+        nri: args.nri_socket.is_some(),
         sample_interval: format!("{:?}", args.sample_interval),
         retain_ended: format!("{:?}", args.retain_ended),
         max_ended: args.max_ended.to_string(),

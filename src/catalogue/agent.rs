@@ -35,6 +35,8 @@ pub struct Settings {
     pub cri: bool,
     /// `--enforce-limits`.
     pub enforce_limits: bool,
+    /// Whether `--nri-socket` is set.
+    pub nri: bool,
     /// `--sample-interval`.
     pub sample_interval: String,
     /// `--retain-ended`.
@@ -62,6 +64,7 @@ pub static SETTINGS: Row<Settings> =
             Label::prometheus("api"),
             Label::prometheus("cri"),
             Label::prometheus("enforce_limits"),
+            Label::prometheus("nri"),
             Label::prometheus("sample_interval"),
             Label::prometheus("retain_ended"),
             Label::prometheus("max_ended"),
@@ -78,6 +81,7 @@ pub static SETTINGS: Row<Settings> =
                 word(settings.api),
                 word(settings.cri),
                 word(settings.enforce_limits),
+                word(settings.nri),
                 settings.sample_interval.as_str().into(),
                 settings.retain_ended.as_str().into(),
                 settings.max_ended.as_str().into(),
@@ -110,6 +114,12 @@ static COUNTED: &[Metric] = &[
     )
     .family("ephemon_agent_http_connections_closed_total")
     .labels(&[Label::prometheus("reason")]),
+    Metric::counter(
+        "{container}",
+        "Containers that ask for init in front of their image's own entrypoint, by what came of it over NRI.",
+    )
+    .family("ephemon_agent_inits_at_creation_total")
+    .labels(&[Label::prometheus("result")]),
     Metric::counter("{limit}", "Limits that containers' specs ask for, by what came of them.")
         .family("ephemon_agent_limit_enforcements_total")
         .labels(&[Label::prometheus("result")]),

@@ -11,6 +11,9 @@ pub const HOOK_KEY: &str = "EPHEMON_HOOK_KEY";
 pub const CONTAINER_KEY: &str = "EPHEMON_CONTAINER_KEY";
 /// The container's limits in the grammar of [`super::Limits`]; the agent enforces them.
 pub const LIMITS: &str = "EPHEMON_LIMITS";
+/// Asks the agent to put init in front of the image's own entrypoint, over NRI; the value is what
+/// init sets up before ([`super::Setup::of_variable`]). Without such an agent it has no effect.
+pub const INIT: &str = "EPHEMON_INIT";
 /// The container's own name, from which the names of its socket, journal and done marker follow.
 pub const CONTAINER: &str = "EPHEMON_CONTAINER";
 /// Random for each call of the hook. Concurrent calls may request equal containers with the same
@@ -56,7 +59,7 @@ pub const TRACESTATE: &str = "TRACESTATE";
 pub const BAGGAGE: &str = "BAGGAGE";
 
 /// All variables that identify a container's job. The agent reads these, [`CONTAINER`], [`ROLE`],
-/// [`LIMITS`] and [`TRACEPARENT`] from the spec, and no others.
+/// [`LIMITS`], [`INIT`] and [`TRACEPARENT`] from the spec, and no others.
 pub const JOB: [&str; 11] = [
     JOB_REPOSITORY,
     JOB_RUN_ID,
@@ -72,4 +75,5 @@ pub const JOB: [&str; 11] = [
 ];
 
 /// Variables that init removes from the environment of everything it runs.
-pub const NOT_FOR_STEPS: [&str; 6] = [HOOK_KEY, CONTAINER_KEY, PEER_UID, VOLUME, CONTAINER, CALL];
+pub const NOT_FOR_STEPS: [&str; 7] =
+    [HOOK_KEY, CONTAINER_KEY, PEER_UID, VOLUME, CONTAINER, CALL, INIT];

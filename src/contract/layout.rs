@@ -2,6 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+/// First argument of an init that the agent has put in front of an image's own command
+/// ([`super::env::INIT`]). That command follows after `--`.
+pub const IN_FRONT: &str = "--in-front";
+
 /// Mount paths inside job, service and step containers.
 pub mod mount {
     /// Volume `ephemon`: sockets, journals. The same path in the runner's container.
@@ -9,6 +13,8 @@ pub mod mount {
     /// Volume `ephemon-bin`: the programs, read-only except for the container that installs them. A
     /// job that could write there could replace the hook.
     pub const PROGRAMS: &str = "/ephemon/bin";
+    /// The name of that volume.
+    pub const PROGRAMS_VOLUME: &str = "ephemon-bin";
     /// Volume `work`: the runner's `_work`.
     pub const WORK: &str = "/__w";
     /// The same volume, read-only: the target of `:ro` links.

@@ -35,7 +35,7 @@ pub use journal::{
     End, JOURNAL_MAX_BYTES, JOURNAL_RECORD_MAX_BYTES, JOURNAL_TEXT_MAX_CHARS, Phase, Record,
     StepKind,
 };
-pub use layout::{Volume, is_container_name, mount};
+pub use layout::{IN_FRONT, Volume, is_container_name, mount};
 pub use limits::{InvalidLimits, Limits, LimitsError};
 pub use reply::{
     ErrorCode, Exit, Failure, HealthReport, Reply, Started, Status, StepStatus, Welcome,

@@ -94,6 +94,9 @@ pub enum Command {
     /// front, so that the program replaces the shell. Without a shell it is split by a shell's
     /// quoting rules, and nothing is expanded.
     Line(String),
+    /// The command that the container was created with, which only an init that was put in front of
+    /// it knows ([`super::env::INIT`]).
+    Own,
 }
 
 /// A signal to a step's process group.
@@ -234,7 +237,7 @@ wire_enum!(Request {
     Directories = 12,
     Proof = 13,
 } units { Status = 11 });
-wire_enum!(Command { Argv = 1, Line = 2 });
+wire_enum!(Command { Argv = 1, Line = 2 } units { Own = 3 });
 wire_enum!(Probe { Command = 1, Tcp = 2 });
 wire_enum!(Signal {} units { Interrupt = 1, Terminate = 2, Kill = 3, Quit = 4, Hangup = 5 });
 wire_struct!(Hello { version, key });

@@ -74,6 +74,28 @@ impl Setup {
         ulimits.chain(tmpfs).chain(shm).chain(user).flatten().collect()
     }
 
+    /// As the value of [`super::env::INIT`]: its arguments as a JSON array.
+    pub fn to_variable(&self) -> String {
+        serde_json::Value::from(self.to_args()).to_string()
+    }
+
+    /// Parses that value.
+    ///
+    /// # Errors
+    /// If it is no such array, or an argument is not one of a setup.
+    pub fn of_variable(text: &str) -> Result<Self, SetupError> {
+        let wanted = SetupError("a JSON array of options and their values");
+        let args: Vec<String> = serde_json::from_str(text).map_err(|_| wanted)?;
+        let mut setup = Self::default();
+        for pair in args.chunks(2) {
+            let [name, value] = pair else { return Err(wanted) };
+            if !setup.read(name, value)? {
+                return Err(wanted);
+            }
+        }
+        Ok(setup)
+    }
+
     /// Parses one argument; returns whether `name` is one of this setup.
     pub fn read(&mut self, name: &str, value: &str) -> Result<bool, SetupError> {
         match name {
@@ -175,6 +197,15 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_variable_is_a_whole_setup_and_nothing_else() {
+        assert_eq!(Setup::of_variable("[]"), Ok(Setup::default()));
+        for bad in ["", "{}", "[1]", "[\"--user\"]", "[\"--root\",\"/x\"]", "[\"--ulimit\",\"x\"]"]
+        {
+            assert!(Setup::of_variable(bad).is_err(), "{bad}");
+        }
+    }
+
     proptest! {
         #[test]
         fn arguments_are_read_back(
@@ -194,7 +225,8 @@ mod tests {
             for pair in setup.to_args().chunks(2) {
                 prop_assert_eq!(read.read(&pair[0], &pair[1]), Ok(true));
             }
-            prop_assert_eq!(read, setup);
+            prop_assert_eq!(&read, &setup);
+            prop_assert_eq!(Setup::of_variable(&setup.to_variable()), Ok(setup));
         }
     }
 }

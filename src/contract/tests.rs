@@ -24,7 +24,11 @@ fn flag() -> impl Strategy<Value = bool> {
 }
 
 fn command() -> impl Strategy<Value = Command> {
-    prop_oneof![vec(text(), 0..4).prop_map(Command::Argv), text().prop_map(Command::Line)]
+    prop_oneof![
+        vec(text(), 0..4).prop_map(Command::Argv),
+        text().prop_map(Command::Line),
+        Just(Command::Own),
+    ]
 }
 
 fn kind() -> impl Strategy<Value = StepKind> {

@@ -4,6 +4,7 @@
 //! selected, `metrics` asks for names. No caller waits for a source.
 
 mod evidence;
+mod expected;
 mod facts;
 mod named;
 mod nested;
@@ -26,6 +27,7 @@ use ephemon_self_metrics::{Reason, SelfMetrics, Signal, Watched};
 use tokio::sync::Notify;
 
 pub use evidence::{Evidence, EvidenceSource, Observation, SpecEntry};
+pub use expected::{Asked, Expected};
 pub use facts::{GUARANTEED_SPEC_BYTES, MAX_LOGS_PER_POD, MAX_TOTAL_SPEC_BYTES};
 pub use named::Named;
 pub use nested::{EngineNames, MAX_NESTED_KNOWN, NESTED_BYTES};
@@ -87,24 +89,6 @@ pub struct Limited {
     pub started: bool,
     /// Its limits, or why their text is not valid.
     pub limits: Result<Limits, LimitsError>,
-}
-
-/// What is known of a container that the runtime is about to create.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Expected {
-    /// The pod, the container in its spec, or a running container of the pod is not known, or not
-    /// yet.
-    Unknown,
-    /// The pod is not selected, or the container is none that has limits: an ordinary container, or
-    /// one that does not ask for any.
-    Unlimited,
-    /// An ephemeral container of a selected pod that asks for limits.
-    Limited {
-        /// Its limits, or why their text is not valid.
-        limits: Result<Limits, LimitsError>,
-        /// The cgroup of a running container of the same pod, below the hierarchy's root.
-        beside: Arc<Path>,
-    },
 }
 
 /// The inventory; cheap to clone. The default waits for no API server: every pod is selected.

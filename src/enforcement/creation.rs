@@ -21,7 +21,7 @@ const LEAST_CPU_MILLIS: u64 = 100;
 const PERIOD_US: u64 = 100_000;
 
 /// What the runtime is to set.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct AtCreation {
     pub(super) adjustment: Adjustment,
     /// A limit is left out.
@@ -132,6 +132,7 @@ mod tests {
             cpu_period_us: Some(100_000),
             memory_bytes: Some(512 << 20),
             pids: Some(100),
+            args: Vec::new(),
         }
     }
 

@@ -6,12 +6,14 @@
 //! again; the `enforcer` does the work.
 //!
 //! Where the runtime asks (`--nri-socket`), the `plugin` has it set them at the container's creation:
-//! `creation` decides which of them, by the same `decision`.
+//! `creation` decides which of them, by the same `decision`. It also has init run in front of an
+//! image's own entrypoint (`in_front`), where the spec asks for that.
 
 mod case;
 mod creation;
 mod decision;
 mod enforcer;
+mod in_front;
 mod plugin;
 mod starting;
 

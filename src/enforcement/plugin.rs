@@ -1,4 +1,5 @@
-//! The plugin of the runtime (NRI): limits that hold before a container's first instruction.
+//! The plugin of the runtime (NRI): limits that hold before a container's first instruction, and init
+//! in front of an image's own entrypoint.
 //!
 //! Which container it is, and what it asks for, the inventory says, as it does for the enforcement
 //! after the start; the runtime's request only says that there is such a variable, which an image or
@@ -13,16 +14,17 @@ use std::time::Duration;
 use ephemon_base::warning::Outage;
 use ephemon_base::{Backoff, lock};
 use ephemon_cgroup::{Hierarchy, LimitFiles};
-use ephemon_contract::{Limits, env};
-use ephemon_discovery::inventory::{Expected, Inventory};
+use ephemon_contract::{Limits, env, mount};
+use ephemon_discovery::inventory::{Asked, Expected, Inventory};
 use ephemon_model::PodUid;
 use ephemon_model::node::NodeRoot;
 use ephemon_nri::{Adjustment, Creation, Decide, Session};
-use ephemon_self_metrics::{AtCreation, SelfMetrics, Watched};
+use ephemon_self_metrics::{AtCreation, InFront, SelfMetrics, Watched};
 use tokio::time::{Instant, sleep};
 
 use super::creation::{PodLimits, at_creation};
 use super::enforcer::sense;
+use super::in_front;
 
 /// The plugin's name in the runtime's log.
 const NAME: &str = "ephemon";
@@ -133,26 +135,39 @@ impl Plugin {
         strangers.push_front((pod.clone(), Instant::now()));
     }
 
-    /// What the container asks for, and the cgroup of another one of its pod. `None`: nothing is to be
-    /// changed; what could not be done is counted.
+    /// What the container asks for. `None`: nothing is to be changed; what could not be done is counted.
     async fn asked(
         &self,
         pod: &PodUid,
         name: &str,
+        seems: Seems,
         within: Duration,
-    ) -> Option<(Limits, Arc<Path>)> {
-        let why = match self.expected(pod, name, within).await {
-            Expected::Unlimited => return None,
-            Expected::Unknown => AtCreation::Unknown,
-            Expected::Limited { limits, beside } => match sense(&limits) {
-                Ok(asked) => return Some((asked, beside)),
-                // The enforcement after the start says what is wrong.
-                Err(_) => AtCreation::Invalid,
-            },
-        };
-        tracing::debug!(%pod, container = name, result = why.as_str(), "no limits over NRI");
-        self.self_metrics.limited_at_creation(why);
+    ) -> Option<Wanted> {
+        match self.expected(pod, name, within).await {
+            Expected::Nothing => return None,
+            Expected::Asks(asked) => return Some(self.wanted(asked)),
+            Expected::Unknown => {}
+        }
+        tracing::debug!(%pod, container = name, "nothing over NRI: the API server has not told of it");
+        if seems.limits {
+            self.self_metrics.limited_at_creation(AtCreation::Unknown);
+        }
+        if seems.init {
+            self.self_metrics.put_in_front(InFront::Unknown);
+        }
         None
+    }
+
+    /// Leaves out limits that are not valid: the enforcement after the start says what is wrong.
+    fn wanted(&self, Asked { limits, init }: Asked) -> Wanted {
+        let limits = limits.and_then(|(limits, beside)| {
+            let sensible = sense(&limits).ok();
+            if sensible.is_none() {
+                self.self_metrics.limited_at_creation(AtCreation::Invalid);
+            }
+            Some((sensible?, beside))
+        });
+        Wanted { limits, init }
     }
 
     /// What is in force in the pod of the container with this cgroup.
@@ -162,6 +177,7 @@ impl Plugin {
         Some(PodLimits { pod: read(beside.parent()?)?, beside: read(beside)? })
     }
 
+    /// What is set of the limits; `cgroup` is that of another container of the pod.
     fn limited(&self, creation: &Creation, asked: &Limits, cgroup: &Path) -> Adjustment {
         let Creation { namespace, pod, container, .. } = creation;
         let found = self.pod(cgroup).unwrap_or_default();
@@ -178,20 +194,62 @@ impl Plugin {
         );
         decided.adjustment
     }
+
+    /// The command with init in front; empty: it stays.
+    fn with_init(&self, creation: &Creation) -> Vec<String> {
+        let Creation { namespace, pod, container, .. } = creation;
+        let is_there = creation.is_mounted_read_only(mount::PROGRAMS);
+        let own = creation.args().filter(|_| is_there);
+        let command = own.and_then(in_front::command);
+        let result = if command.is_some() { InFront::Applied } else { InFront::Left };
+        self.self_metrics.put_in_front(result);
+        tracing::debug!(
+            %namespace, %pod, %container, result = result.as_str(),
+            "init in front of the image's own entrypoint"
+        );
+        command.unwrap_or_default()
+    }
+}
+
+/// What the plugin is to do.
+#[derive(Debug, PartialEq, Eq)]
+struct Wanted {
+    /// Limits that can be set, and the cgroup of another container of the pod.
+    limits: Option<(Limits, Arc<Path>)>,
+    /// Init in front of the image's own entrypoint.
+    init: bool,
+}
+
+/// Which variables the environment has, in the runtime's request.
+#[derive(Debug, Clone, Copy)]
+struct Seems {
+    limits: bool,
+    init: bool,
 }
 
 impl Decide for Plugin {
     async fn decide(&self, creation: Creation, within: Duration) -> Adjustment {
-        if !creation.has_variable(env::LIMITS) {
+        let seems = Seems {
+            limits: creation.has_variable(env::LIMITS),
+            init: creation.has_variable(env::INIT),
+        };
+        if !seems.limits && !seems.init {
             return Adjustment::default();
         }
         let Ok(uid) = PodUid::parse(&creation.pod_uid) else {
             return Adjustment::default();
         };
-        match self.asked(&uid, &creation.container, within).await {
-            Some((asked, beside)) => self.limited(&creation, &asked, &beside),
-            None => Adjustment::default(),
+        let Some(wanted) = self.asked(&uid, &creation.container, seems, within).await else {
+            return Adjustment::default();
+        };
+        let limits = wanted.limits.as_ref();
+        let mut adjustment = limits
+            .map(|(limits, beside)| self.limited(&creation, limits, beside))
+            .unwrap_or_default();
+        if wanted.init {
+            adjustment.args = self.with_init(&creation);
         }
+        adjustment
     }
 
     fn unreadable(&self) {
@@ -200,13 +258,13 @@ impl Decide for Plugin {
     }
 
     fn late(&self) {
-        tracing::warn!("a container's limits were not decided in time: none is set over NRI");
+        tracing::warn!("a container was not decided on in time: nothing is changed over NRI");
         self.self_metrics.limited_at_creation(AtCreation::Late);
     }
 
     fn ready(&self) {
         self.self_metrics.watch_answers(Watched::Nri);
-        tracing::info!("limits are set when the runtime creates containers (NRI)");
+        tracing::info!("limits and init are applied when the runtime creates containers (NRI)");
     }
 }
 
@@ -232,6 +290,7 @@ mod tests {
             container_type,
             image: None,
             limits: limits.map(str::parse),
+            wants_init: name == "own",
             job: None,
         }
     }
@@ -248,40 +307,49 @@ mod tests {
         let entries = vec![
             entry("runner", ContainerType::Container, None),
             entry("job", ContainerType::Ephemeral, Some("pids=50")),
+            entry("own", ContainerType::Ephemeral, None),
             entry("tiny", ContainerType::Ephemeral, Some("memory=1Mi")),
         ];
         inventory.learn(Evidence::Spec { pod: uid(1), entries });
         Plugin::new(NodeRoot::new("/"), inventory, self_metrics)
     }
 
+    const BOTH: Seems = Seems { limits: true, init: true };
+
+    fn limits(text: &str) -> Wanted {
+        let limits = Some((text.parse().unwrap(), Path::new("kubepods/pod/runner").into()));
+        Wanted { limits, init: false }
+    }
+
+    /// The counts of both families, with the names of their results.
     fn counts(plugin: &Plugin) -> Vec<String> {
+        let of_init = InFront::ALL.map(|result| ("inits", result.as_str()));
+        let all = AtCreation::ALL.map(|result| ("limits", result.as_str()));
+        let counted = all.into_iter().chain(of_init);
+        counted.filter_map(|(what, result)| count(plugin, what, result)).collect()
+    }
+
+    fn count(plugin: &Plugin, what: &str, result: &str) -> Option<String> {
         let families = plugin.self_metrics.registry().gather();
-        let family = families
-            .iter()
-            .find(|family| family.name() == "ephemon_agent_limits_at_creation_total")
-            .unwrap();
-        let count = |result: AtCreation| {
-            let metric = family.get_metric().iter().find(|metric| {
-                metric.get_label().iter().any(|label| label.value() == result.as_str())
-            });
-            (result.as_str(), metric.unwrap().get_counter().get_value())
-        };
-        let counts = AtCreation::ALL.map(count).into_iter().filter(|(_, count)| *count > 0.0);
-        counts.map(|(result, count)| format!("{result} {count}")).collect()
+        let name = format!("ephemon_agent_{what}_at_creation_total");
+        let family = families.iter().find(|family| family.name() == name).unwrap();
+        let is_it = |label: &str| label == result;
+        let mut metrics = family.get_metric().iter();
+        let metric = metrics.find(|it| it.get_label().iter().any(|label| is_it(label.value())));
+        let count = metric.unwrap().get_counter().get_value();
+        (count > 0.0).then(|| format!("{what} {result} {count}"))
     }
 
     #[tokio::test]
-    async fn only_an_ephemeral_container_that_asks_for_limits_has_some() {
+    async fn only_an_ephemeral_container_that_asks_for_something_has_it() {
         let plugin = plugin();
-        let job = plugin.asked(&uid(1), "job", LONG).await;
-        assert_eq!(
-            job,
-            Some(("pids=50".parse().unwrap(), Path::new("kubepods/pod/runner").into()))
-        );
-        assert_eq!(plugin.asked(&uid(1), "runner", LONG).await, None);
+        let asked = async |name: &str| plugin.asked(&uid(1), name, BOTH, LONG).await;
+        assert_eq!(asked("job").await, Some(limits("pids=50")));
+        assert_eq!(asked("own").await, Some(Wanted { limits: None, init: true }));
+        assert_eq!(asked("runner").await, None);
         assert_eq!(counts(&plugin), [""; 0]);
-        assert_eq!(plugin.asked(&uid(1), "tiny", LONG).await, None);
-        assert_eq!(counts(&plugin), ["invalid 1"]);
+        assert_eq!(asked("tiny").await, Some(Wanted { limits: None, init: false }));
+        assert_eq!(counts(&plugin), ["limits invalid 1"]);
     }
 
     #[tokio::test]
@@ -293,16 +361,17 @@ mod tests {
             plugin.inventory.learn(Evidence::Spec { pod: uid(1), entries });
         };
         let pod = uid(1);
-        let (asked, ()) = tokio::join!(plugin.asked(&pod, "later", LONG), tell);
-        assert_eq!(asked.unwrap().0, "pids=60".parse().unwrap());
+        let (asked, ()) = tokio::join!(plugin.asked(&pod, "later", BOTH, LONG), tell);
+        assert_eq!(asked, Some(limits("pids=60")));
     }
 
     #[tokio::test]
     async fn a_pod_that_nobody_knows_is_waited_for_once() {
         let plugin = plugin();
-        assert_eq!(plugin.asked(&uid(2), "job", SHORT).await, None);
-        assert_eq!(plugin.asked(&uid(2), "job", LONG).await, None);
-        assert_eq!(counts(&plugin), ["unknown 2"]);
+        assert_eq!(plugin.asked(&uid(2), "job", BOTH, SHORT).await, None);
+        let init = Seems { limits: false, ..BOTH };
+        assert_eq!(plugin.asked(&uid(2), "job", init, LONG).await, None);
+        assert_eq!(counts(&plugin), ["limits unknown 1", "inits unknown 2"]);
         // Known meanwhile, it is waited for again.
         let entries = vec![entry("job", ContainerType::Ephemeral, Some("pids=60"))];
         let runner = ContainerId::parse(&"b".repeat(64)).unwrap();
@@ -310,7 +379,7 @@ mod tests {
         plugin.inventory.created(&uid(2), &runner, SystemTime::now());
         plugin.inventory.stands_at(&runner, Path::new("kubepods/pod2/runner"));
         plugin.inventory.learn(Evidence::Spec { pod: uid(2), entries });
-        assert!(plugin.asked(&uid(2), "job", SHORT).await.is_some());
+        assert!(plugin.asked(&uid(2), "job", BOTH, SHORT).await.is_some());
         assert!(!plugin.is_stranger(&uid(2)));
         for n in 0..u8::MAX {
             plugin.remember(&uid(n));

@@ -24,7 +24,7 @@ pub(super) async fn run(call: &Call<'_>, state: Option<&State>) {
         standby::drop_book(call.settings);
         return leftovers::end(call).await;
     };
-    let services = state.services.iter().filter(|service| service.has_init);
+    let services = state.services.iter().filter(|service| service.has_init || service.asks_init);
     let services = services.map(|service| service.container.as_str());
     let job = state.job.iter().filter(|job| !job.by_exec).map(|job| job.container.as_str());
     let own = services.chain(job).chain(state.network.as_deref());
@@ -75,7 +75,11 @@ async fn services(call: &Call<'_>, api: &Api, services: &[Service]) {
 /// Reports the services that failed while the job ran: steps only saw refused connections. A
 /// service with an init may have been stopped by the hook itself.
 async fn say_ended(call: &Call<'_>, api: &Api, services: &[Service]) {
-    let mut own = services.iter().filter(|service| !service.has_init).peekable();
+    // An init that was put in front has left its marker.
+    let volume = &call.settings.volume;
+    let in_front = |it: &Service| it.asks_init && volume.done(&it.container).exists();
+    let own = services.iter().filter(|service| !service.has_init && !in_front(service));
+    let mut own = own.peekable();
     if own.peek().is_none() {
         return;
     }

@@ -31,6 +31,10 @@ const LOST_LIMIT: u32 = 64;
 /// How long to wait for the rest of a log after its container has ended.
 const LOG_END_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The kubelet's reason for a container whose process the runtime could not start (containerd,
+/// `internal/cri/server/container_start.go`).
+const START_ERROR: &str = "StartError";
+
 /// Runs a container action.
 pub(super) async fn run(
     call: &Call<'_>,
@@ -161,6 +165,7 @@ impl Action<'_> {
         workspace::let_git_work(&mut planned.env, call.settings);
         match cause {
             Some(_) if planned.has_init => Ok((without_init(&planned, &common)?, env.1)),
+            Some(_) => Ok((planned.without_init(planned.name().to_owned()), env.1)),
             _ => Ok((planned, env.1)),
         }
     }
@@ -207,10 +212,16 @@ impl Action<'_> {
         let mut news = PodWatch::new(&sender);
         let work = async {
             if planned.has_init {
-                self.by_init(planned, &mut news, signals).await
-            } else {
-                by_kubelet(call, api, planned, &mut news, signals).await
+                let (line, took) = self.ready(planned, &mut news, signals).await?;
+                return self.by_init(planned, line, took, signals).await;
             }
+            let (asked, volume) = (Clock::now(), &call.settings.volume);
+            let line = tokio::select! {
+                biased;
+                line = launch::in_front(planned, volume, self.token, call.console) => line?.0,
+                outcome = by_kubelet(call, api, planned, &mut news, signals) => return outcome,
+            };
+            self.by_init(planned, line, asked.elapsed(), signals).await
         };
         tokio::select! {
             outcome = work => outcome,
@@ -222,11 +233,11 @@ impl Action<'_> {
     async fn by_init(
         &self,
         planned: &Planned,
-        news: &mut PodWatch,
+        line: Line,
+        took: Duration,
         signals: &mut Signals,
     ) -> Result<Outcome, Error> {
         let (call, api) = (self.call, self.api);
-        let (line, took) = self.ready(planned, news, signals).await?;
         let names = [planned.name()];
         let step = async {
             let noted = pulls::note_early(call, api, took, &names);
@@ -289,7 +300,7 @@ async fn run_by(
     }
     let env = call.in_trace(planned.env.clone());
     let run = Run {
-        command: Command::Argv(planned.main.clone().unwrap_or_default()),
+        command: planned.main.clone().map_or(Command::Own, Command::Argv),
         env,
         prepend_path: Vec::new(),
         cwd: planned.cwd.clone(),
@@ -305,6 +316,29 @@ async fn run_by(
     Ok(Outcome::of(call, &exit))
 }
 
+/// Waits until the kubelet reports the container as running or ended, and init would have shown itself.
+async fn begun(
+    call: &Call<'_>,
+    planned: &Planned,
+    news: &mut PodWatch,
+    until: Instant,
+) -> Result<(), Error> {
+    let waited = call.settings.timeout;
+    match news.begun(planned, until, waited, call.console).await? {
+        // Where init cannot be started, the image's own entrypoint may.
+        Progress::Ended { exit_code, reason, message }
+            if planned.asks_init && reason == START_ERROR =>
+        {
+            Err(launch::ended(planned, exit_code, &reason, &message).into())
+        }
+        Progress::Ended { .. } => Ok(()),
+        _ => {
+            launch::without_init(planned, call.console).await;
+            Ok(())
+        }
+    }
+}
+
 /// Runs the image's own entrypoint: the log comes from the API server, the exit code from the
 /// kubelet.
 async fn by_kubelet(
@@ -314,20 +348,20 @@ async fn by_kubelet(
     news: &mut PodWatch,
     signals: &mut Signals,
 ) -> Result<Outcome, Error> {
+    let waited = call.settings.timeout;
+    let until = Instant::now() + waited;
+    let name = planned.name().to_owned();
+    // Any exit code is valid here: it is the step's own.
+    tokio::select! {
+        begun = begun(call, planned, news, until) => begun?,
+        signal = signals.next() => return Err(Error::Cancelled(signal)),
+    }
     // A group without content is one line in the log, without an annotation on the page of the run.
     call.console.group(&format!(
         "{} runs without ephemon-init: its output comes from the kubelet's log, through the API server",
         planned.image
     ));
     call.console.end_group();
-    let waited = call.settings.timeout;
-    let until = Instant::now() + waited;
-    let name = planned.name().to_owned();
-    // Any exit code is valid here: it is the step's own.
-    tokio::select! {
-        begun = news.begun(planned, until, waited, call.console) => drop(begun?),
-        signal = signals.next() => return Err(Error::Cancelled(signal)),
-    }
     let ended = async {
         news.until(&name, |progress| match progress {
             Progress::Ended { exit_code, reason, message } => Some((exit_code, reason, message)),

@@ -140,9 +140,9 @@ impl Planned {
     /// The same container with another name and without what init needs.
     pub(super) fn without_init(&self, name: String) -> Self {
         let mut plain = self.clone();
-        plain.has_init = false;
+        (plain.has_init, plain.asks_init) = (false, false);
         plain.spec.name = name;
-        let inits = [env::HOOK_KEY, env::CONTAINER_KEY, env::PEER_UID];
+        let inits = [env::HOOK_KEY, env::CONTAINER_KEY, env::PEER_UID, env::INIT];
         if let Some(variables) = &mut plain.spec.env {
             variables.retain(|variable| !inits.contains(&variable.name.as_str()));
             for variable in variables.iter_mut().filter(|variable| variable.name == env::CONTAINER)

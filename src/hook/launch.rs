@@ -1,6 +1,7 @@
 //! Starts planned containers: one patch, then events of the kubelet and connections to the inits,
 //! until each container runs or has failed. Based on events, not on polling.
 
+mod in_front;
 mod pull;
 
 use std::fmt;
@@ -23,6 +24,7 @@ use super::console::{Console, quote, quote_most};
 use super::pod_view::Progress;
 use super::socket::{self, Line};
 use super::spec::Planned;
+pub(super) use in_front::{in_front, without_init};
 
 /// How often to check for the socket without an inotify event, because some file systems send none.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -348,7 +350,7 @@ fn stuck(planned: &Planned, reason: &str, message: &str) -> Error {
     Error::Stuck { delay: Box::new(Delay::new(planned, reason, message)) }
 }
 
-fn ended(planned: &Planned, code: i32, reason: &str, message: &str) -> Error {
+pub(super) fn ended(planned: &Planned, code: i32, reason: &str, message: &str) -> Error {
     let reason = if reason.is_empty() { String::new() } else { format!(" ({})", quote(reason)) };
     Error::Ended {
         image: planned.image.clone(),

@@ -41,7 +41,7 @@ pub(super) struct Options {
     pub(super) tmpfs: Vec<Tmpfs>,
     pub(super) shm: SharedMemory,
     pub(super) ulimits: Vec<Ulimit>,
-    pub(super) init: bool,
+    pub(super) init: Option<bool>,
     /// `--cpu-quota` and `--cpu-period`, microseconds.
     cpu_quota: (i64, i64),
     /// An image, and the words after it.

@@ -47,6 +47,8 @@ pub(super) struct Settings {
     pub(super) standby: usize,
     /// Its text, if that says nothing of the kind.
     pub(super) standby_ignored: Option<String>,
+    /// `EPHEMON_NRI`: whether the node's agent is asked to put init in front of images' own entrypoints.
+    pub(super) nri: bool,
     /// `EPHEMON_ALLOW_PRIVILEGED`: whether workflows may request privileges.
     pub(super) allow_privileged: bool,
     /// `GITHUB_STEP_SUMMARY`: the summary file of the step, or of the runner's job completed hook.
@@ -132,6 +134,7 @@ impl Settings {
                 .map(PathBuf::from),
             standby: standby.unwrap_or(STANDBY),
             standby_ignored: get("EPHEMON_STANDBY").filter(|_| standby.is_none()),
+            nri: yes("EPHEMON_NRI"),
             allow_privileged: yes("EPHEMON_ALLOW_PRIVILEGED"),
             summary: get("GITHUB_STEP_SUMMARY").map(PathBuf::from),
             step_tables: yes("EPHEMON_STEP_SUMMARY"),

@@ -61,6 +61,9 @@ pub(super) struct Planned {
     pub(super) image: String,
     /// Whether init is its first process.
     pub(super) has_init: bool,
+    /// Whether the node's agent is asked to put init in front of the image's own entrypoint. Only its
+    /// socket tells that it has.
+    pub(super) asks_init: bool,
     /// What init runs as the container's own process; `None` for the job container.
     pub(super) main: Option<Vec<String>>,
     /// The environment from the workflow.
@@ -83,6 +86,8 @@ pub(super) struct Planned {
     /// The registry for which the workflow has credentials.
     pub(super) registry: Option<String>,
     pub(super) warnings: Vec<String>,
+    /// More of them, if init is not put in front.
+    pub(super) warnings_without_init: Vec<String>,
 }
 
 // === impl Role ===
@@ -141,10 +146,17 @@ impl Planned {
         let part = part(&known);
         let (main, args) = process::main(role, asked, &options, &part);
         let has_init = role == Role::Job || main.is_some();
+        let asks_init = !has_init && may_ask(role, &options, common);
+        let warnings_without_init = if has_init {
+            Vec::new()
+        } else {
+            wishes::warnings_without_init(role, &options, &image, common.pod)
+        };
         let mut planned = Self {
             role,
             image: image.clone(),
             has_init,
+            asks_init,
             main,
             env: environment::merged(asked, &options, &part),
             secret: None,
@@ -165,13 +177,17 @@ impl Planned {
                 if registry.server_url.is_empty() { "docker.io" } else { &registry.server_url }
                     .to_owned()
             }),
-            warnings: wishes::warnings(role, has_init, &options, &image, common.pod),
+            warnings: wishes::warnings(role, &options, &image, common.pod),
+            warnings_without_init,
             spec: EphemeralContainer { name, image: Some(image), ..EphemeralContainer::default() },
         };
         for text in asked.port_mappings.iter().chain(&options.publish) {
             planned.ports.extend(Port::parse(text)?);
         }
         planned.fill(asked, &options, part, args, common)?;
+        if !planned.asks_init {
+            planned.warnings.append(&mut planned.warnings_without_init);
+        }
         Ok(planned)
     }
 
@@ -216,7 +232,8 @@ impl Planned {
             env_from.extend(self.env_by_secret(common));
         }
         self.spec.env_from = (!env_from.is_empty()).then_some(env_from);
-        self.spec.env = Some(self.plain_env(part.env, common));
+        let setup = self.asks_init.then(|| wishes::setup(self.role, options));
+        self.spec.env = Some(self.plain_env(part.env, setup.as_ref(), common));
         Ok(())
     }
 
@@ -224,6 +241,17 @@ impl Planned {
     pub(super) fn name(&self) -> &str {
         &self.spec.name
     }
+}
+
+/// Whether the node's agent can be asked to put init in front. A container that stands by must not run
+/// its image's own entrypoint before its step, where there is no such agent.
+fn may_ask(role: Role, options: &Options, common: &Common<'_>) -> bool {
+    let is_role = matches!(role, Role::Service | Role::Step);
+    let mut volumes = role.volumes(true).iter();
+    common.settings.nri
+        && is_role
+        && options.init != Some(false)
+        && volumes.all(|name| common.pod.volume(name).is_some())
 }
 
 /// The workflow's limits, bounded by the operator's.

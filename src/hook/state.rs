@@ -57,6 +57,9 @@ pub(super) struct Service {
     pub(super) image: String,
     /// Whether init is its first process.
     pub(super) has_init: bool,
+    /// Whether the node's agent was asked to put init in front.
+    #[serde(default)]
+    pub(super) asks_init: bool,
     /// The Secret with its environment, if there is one.
     #[serde(default)]
     pub(super) secret: Option<String>,

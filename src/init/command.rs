@@ -174,6 +174,10 @@ fn argv(command: &Command, shell: bool) -> Result<Vec<String>, Failure> {
         Command::Line(line) => shlex::split(line).ok_or_else(|| {
             Failure::new(ErrorCode::CommandNotFound, "the command line has an unclosed quote")
         })?,
+        Command::Own => {
+            let text = "the container was not created with a command that waits for the hook";
+            return Err(Failure::new(ErrorCode::CommandNotFound, text));
+        }
     };
     if argv.iter().any(|arg| arg.contains('\0')) {
         return Err(Failure::new(ErrorCode::CommandNotFound, "an argument contains a NUL byte"));

@@ -4,7 +4,8 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use ephemon_contract as contract;
 use ephemon_contract::{
-    ContainerKey, HookKey, Link, Present, Setup, SetupError, TokenError, Volume, env, mount,
+    ContainerKey, HookKey, IN_FRONT, Link, Present, Setup, SetupError, TokenError, Volume, env,
+    mount,
 };
 
 /// How long a container waits for its hook. The hook connects as soon as the socket exists, and
@@ -32,6 +33,8 @@ pub(super) struct Config {
     pub peer_uid: Option<u32>,
     /// The container's main command, if it is given here and not over the socket.
     pub command: Option<Vec<String>>,
+    /// The command that the container was created with, if the hook is to say when it runs.
+    pub own: Option<Vec<String>>,
     /// Directories and links to create before the main command starts.
     pub directories: Vec<String>,
     /// See `directories`.
@@ -122,6 +125,7 @@ impl Config {
             container_key,
             peer_uid,
             command: None,
+            own: None,
             directories: Vec::new(),
             links: Vec::new(),
             kind,
@@ -138,15 +142,28 @@ impl Config {
             root: PathBuf::from("/"),
             setup: Setup::default(),
         };
-        config.read_args(args)?;
+        if config.read_args(args)? {
+            let text = variable(env::INIT).ok_or(bad(env::INIT, "not set"))?;
+            let setup = Setup::of_variable(&text);
+            config.setup =
+                setup.map_err(|error| ConfigError::Setup(env::INIT.to_owned(), error))?;
+            if config.awaits_step {
+                config.own = config.command.take();
+            }
+        }
+        config.awaits_hook &= config.command.is_none();
+        config.awaits_step &= config.command.is_none();
         Ok(config)
     }
 
-    fn read_args(&mut self, args: impl IntoIterator<Item = OsString>) -> Result<(), ConfigError> {
+    /// Returns whether init was put in front of an image's own command.
+    fn read_args(&mut self, args: impl IntoIterator<Item = OsString>) -> Result<bool, ConfigError> {
         let mut args = args.into_iter();
+        let mut in_front = false;
         while let Some(arg) = args.next() {
             match arg.to_str() {
                 Some("--") => break,
+                Some(IN_FRONT) => in_front = true,
                 Some("--hosts") => {
                     self.hosts = args.next().ok_or(ConfigError::Value("--hosts"))?.into();
                 }
@@ -180,9 +197,7 @@ impl Config {
         let command: Vec<String> =
             args.map(OsString::into_string).collect::<Result<_, _>>().map_err(ConfigError::Text)?;
         self.command = (!command.is_empty()).then_some(command);
-        self.awaits_hook &= self.command.is_none();
-        self.awaits_step &= self.command.is_none();
-        Ok(())
+        Ok(in_front)
     }
 }
 
@@ -231,6 +246,26 @@ mod tests {
         assert_eq!((config.directories, config.links.len()), (vec!["/d".to_owned()], 1));
         let half = read(&["--link", "/a"], &variables()).err();
         assert_eq!(half, Some(ConfigError::Value("--link")));
+    }
+
+    #[test]
+    fn in_front_of_an_images_own_command_a_step_waits_for_the_hook_and_a_service_does_not() {
+        let read = |role: &'static str, setup: Option<&'static str>| {
+            let own = [(env::ROLE, role)].into_iter().chain(setup.map(|setup| (env::INIT, setup)));
+            let variables: Vec<_> = variables().into_iter().chain(own).collect();
+            read(&[IN_FRONT, "--", "/entry.sh", "3"], &variables)
+        };
+        let own = Some(vec!["/entry.sh".to_owned(), "3".to_owned()]);
+        let step = read("step", Some("[]")).expect("a configuration");
+        assert_eq!((&step.own, &step.command), (&own, &None));
+        assert!(step.awaits_hook && step.awaits_step);
+        let service = read("service", Some(r#"["--user","node"]"#)).expect("a configuration");
+        assert_eq!((&service.own, &service.command), (&None, &own));
+        assert_eq!(service.setup.user.as_deref(), Some("node"));
+        for setup in [None, Some("--user node")] {
+            let error = read("service", setup).err().map(|error| error.to_string());
+            assert!(error.as_ref().is_some_and(|error| error.contains(env::INIT)), "{error:?}");
+        }
     }
 
     #[test]

@@ -142,7 +142,7 @@ fn serve(mut config: Config) -> Result<u8, Unable> {
     let supervisor = supervisor.map_err(system("create a pipe"))?;
     let supervisor = Arc::new(supervisor);
     share_masks(&supervisor);
-    if main_step.is_some() {
+    if main_step.is_some() || supervisor.config.own.is_some() {
         let env: Vec<_> = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             // Init's own variables are in no output, and other containers can read what is shared

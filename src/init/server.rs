@@ -13,8 +13,8 @@ use std::{
 };
 
 use ephemon_contract::{
-    ErrorCode, Failure, PROTOCOL_VERSION, Proof, Reply, Request, Run, Stop, Transcript, Welcome,
-    session,
+    Command, ErrorCode, Failure, PROTOCOL_VERSION, Proof, Reply, Request, Run, Stop, Transcript,
+    Welcome, session,
 };
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use rustix::io::Errno;
@@ -217,7 +217,14 @@ fn answer(
         }
         // The step ended before its signal arrived.
         Request::Signal(_) => return Ok(()),
-        Request::Run(run) => return answer_run(supervisor, client, &run),
+        Request::Run(mut run) => {
+            if run.command == Command::Own
+                && let Some(own) = &supervisor.config.own
+            {
+                run.command = Command::Argv(own.clone());
+            }
+            return answer_run(supervisor, client, &run);
+        }
         Request::Stop(Stop { grace_ms }) => {
             client.reply(&Reply::Done)?;
             supervisor.stop(Duration::from_millis(grace_ms.into()));

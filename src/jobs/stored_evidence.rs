@@ -196,6 +196,7 @@ impl Entry {
             container_type: container_type(&self.container_type),
             image: self.image.map(Arc::from),
             limits: None,
+            wants_init: false,
             job: self.env.map(|fields| Arc::new(JobEnv { ci, ..env(fields) })),
         }
     }

@@ -128,6 +128,7 @@ impl Story {
             container_type,
             image: image.clone(),
             limits: None,
+            wants_init: false,
             job: role.map(env),
         }));
         let figures = Figures {

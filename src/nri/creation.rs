@@ -5,10 +5,14 @@ use prost::Message as _;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
 use super::wire::{
-    CONTAINER_ENV, Container, ContainerAdjustment, CreateContainerRequest, CreateContainerResponse,
-    LinuxContainerAdjustment, LinuxCpu, LinuxMemory, LinuxPids, LinuxResources, OptionalInt64,
-    OptionalUint64, RESOURCES_UNIFIED, UnifiedEntry,
+    CONTAINER_ARGS, CONTAINER_ENV, CONTAINER_MOUNTS, Container, ContainerAdjustment,
+    CreateContainerRequest, CreateContainerResponse, LinuxContainerAdjustment, LinuxCpu,
+    LinuxMemory, LinuxPids, LinuxResources, Mount, OptionalInt64, OptionalUint64,
+    RESOURCES_UNIFIED, UnifiedEntry,
 };
+
+/// Most memory of a command that is changed, in bytes.
+pub(super) const MAX_ARGS_BYTES: usize = 32 << 10;
 
 /// A container that the runtime is about to create.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +53,7 @@ pub struct InRequest {
 }
 
 /// What to change. `None`: nothing.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Adjustment {
     /// CPU time of each period, microseconds.
     pub cpu_quota_us: Option<u64>,
@@ -59,6 +63,8 @@ pub struct Adjustment {
     pub memory_bytes: Option<u64>,
     /// Tasks.
     pub pids: Option<u64>,
+    /// The whole command; empty: it stays. A runtime with an older NRI than v0.10.0 leaves it, too.
+    pub args: Vec<String>,
 }
 
 // === impl Creation ===
@@ -96,20 +102,52 @@ impl Creation {
 
     /// Whether the container's environment has this variable.
     pub fn has_variable(&self, name: &str) -> bool {
+        self.fields(CONTAINER_ENV).flatten().any(|entry| {
+            let value = entry.strip_prefix(name.as_bytes());
+            value.is_some_and(|value| value.starts_with(b"="))
+        })
+    }
+
+    /// The container's command, as the runtime has resolved it from image and spec. `None` if it is
+    /// empty, takes more than 32 KiB, or is no text.
+    pub fn args(&self) -> Option<Vec<String>> {
+        let (mut args, mut bytes) = (Vec::new(), 0);
+        for word in self.fields(CONTAINER_ARGS) {
+            let word = word.ok()?;
+            bytes += word.len() + size_of::<String>();
+            if bytes > MAX_ARGS_BYTES {
+                return None;
+            }
+            args.push(String::from_utf8(word.to_vec()).ok()?);
+        }
+        (!args.is_empty()).then_some(args)
+    }
+
+    /// Whether something is mounted read only exactly there.
+    pub fn is_mounted_read_only(&self, path: &str) -> bool {
+        // The last of two would cover the first.
+        let mounts =
+            self.fields(CONTAINER_MOUNTS).flatten().filter_map(|it| Mount::decode(it).ok());
+        let last = mounts.filter(|mount| mount.destination == path).last();
+        last.is_some_and(|mount| mount.options.iter().any(|option| option == "ro"))
+    }
+
+    /// All values of a field of the container, looked through where they lie.
+    fn fields(&self, field: u32) -> impl Iterator<Item = Result<Bytes, Unreadable>> {
         let mut rest = self.raw.clone();
-        while rest.has_remaining() {
-            match next(&mut rest, CONTAINER_ENV) {
-                Ok(Some(entry)) => {
-                    let value = entry.strip_prefix(name.as_bytes());
-                    if value.is_some_and(|value| value.starts_with(b"=")) {
-                        return true;
+        std::iter::from_fn(move || {
+            while rest.has_remaining() {
+                match next(&mut rest, field) {
+                    Ok(Some(value)) => return Some(Ok(value)),
+                    Ok(None) => {}
+                    Err(unreadable) => {
+                        rest.clear();
+                        return Some(Err(unreadable));
                     }
                 }
-                Ok(None) => {}
-                Err(Unreadable) => return false,
             }
-        }
-        false
+            None
+        })
     }
 }
 
@@ -175,8 +213,12 @@ impl Adjustment {
             .map(|bytes| LinuxMemory { limit: Some(optional(bytes)), swap: Some(optional(bytes)) });
         let pids = self.pids.map(|tasks| LinuxPids { limit: signed(tasks) });
         let resources = LinuxResources { memory, cpu, pids };
-        let linux = LinuxContainerAdjustment { resources: Some(resources) };
-        CreateContainerResponse { adjust: Some(ContainerAdjustment { linux: Some(linux) }) }
+        let linux = (resources != LinuxResources::default())
+            .then_some(LinuxContainerAdjustment { resources: Some(resources) });
+        // From whichever plugin has set it before: this one's contains what that one made of it.
+        let taken = (!self.args.is_empty()).then(String::new);
+        let args = taken.into_iter().chain(self.args.iter().cloned()).collect();
+        CreateContainerResponse { adjust: Some(ContainerAdjustment { linux, args }) }
     }
 }
 
@@ -190,6 +232,21 @@ mod tests {
     /// A container with these variables and resources, as the runtime sends it.
     fn request(env: &[&str], resources: &LinuxResources) -> Bytes {
         written(env, resources, &[])
+    }
+
+    fn created(args: &[&str], mounts: &[(&str, &[&str])]) -> Creation {
+        let mut container = Container { name: "job".into(), linux: None }.encode_to_vec();
+        for word in args {
+            prost::encoding::string::encode(CONTAINER_ARGS, &(*word).to_owned(), &mut container);
+        }
+        for (destination, options) in mounts {
+            let options = options.iter().map(|option| (*option).to_owned()).collect();
+            let mount = Mount { destination: (*destination).to_owned(), options };
+            prost::encoding::message::encode(CONTAINER_MOUNTS, &mount, &mut container);
+        }
+        let pod = Some(PodSandbox::default());
+        let request = CreateContainerRequest { pod, container: container.into() };
+        Creation::read(request.encode_to_vec().into()).unwrap()
     }
 
     /// The same with files of cgroup v2.
@@ -258,16 +315,51 @@ mod tests {
         assert_eq!((resources.cpu, resources.memory), (None, None));
     }
 
+    #[test]
+    fn the_command_is_read_as_the_runtime_has_resolved_it_and_within_bounds() {
+        let args = ["/entry.sh", "", "two words"];
+        assert_eq!(created(&args, &[]).args().unwrap(), args);
+        assert_eq!(created(&[], &[]).args(), None);
+        assert_eq!(created(&["a", &"x".repeat(MAX_ARGS_BYTES)], &[]).args(), None);
+        assert_eq!(created(&vec![""; MAX_ARGS_BYTES / size_of::<String>() + 1], &[]).args(), None);
+    }
+
+    #[test]
+    fn only_a_mount_at_the_very_path_that_is_read_only_counts() {
+        let (ro, rw): (&[&str], &[&str]) = (&["rbind", "ro"], &["rbind", "rw"]);
+        let is = |mounts: &[(&str, &[&str])]| created(&[], mounts).is_mounted_read_only("/a/b");
+        assert!(is(&[("/a", rw), ("/a/b", ro)]));
+        assert!(!is(&[("/a", ro), ("/a/b/c", ro)]));
+        assert!(!is(&[("/a/b", ro), ("/a/b", rw)]));
+        assert!(!is(&[]));
+    }
+
+    #[test]
+    fn a_command_is_taken_from_whoever_has_set_it_before() {
+        let args = ["init", "--", "a"].map(str::to_owned).to_vec();
+        let adjust = Adjustment { args, ..Adjustment::default() }.answer().adjust.unwrap();
+        assert_eq!(
+            (&adjust.args[..], adjust.linux),
+            (&["", "init", "--", "a"].map(str::to_owned)[..], None)
+        );
+        let pids = Adjustment { pids: Some(7), ..Adjustment::default() }.answer();
+        assert_eq!(pids.adjust.unwrap().args, Vec::<String>::new());
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_a_request_or_none(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             if let Some(creation) = Creation::read(bytes.clone().into()) {
                 creation.has_variable("A");
+                creation.args();
+                creation.is_mounted_read_only("/a");
             }
             let pod = Some(PodSandbox::default());
             let whole = CreateContainerRequest { pod, container: bytes.into() }.encode_to_vec();
             if let Some(creation) = Creation::read(whole.into()) {
                 creation.has_variable("A");
+                creation.args();
+                creation.is_mounted_read_only("/a");
             }
         }
     }

@@ -1,5 +1,6 @@
 //! The protocol of NRI, the Node Resource Interface of containerd and CRI-O, from the side of a
-//! plugin: the runtime asks before it creates a container, and the answer may set resources.
+//! plugin: the runtime asks before it creates a container, and the answer may set resources and the
+//! command.
 //!
 //! `frame` divides the one socket into two connections, `call` is ttrpc on each of them, `wire` has
 //! the messages, declared by hand for the fields used; the `session` registers and answers. It knows
@@ -23,6 +24,9 @@ pub use creation::{Adjustment, Creation, InRequest};
 pub use error::Error;
 pub use session::{Decide, Session, check};
 
-/// Memory that one session takes, in bytes: the longest messages held, and the part being read.
-pub const SESSION_BYTES: usize =
-    session::MAX_CALL_BYTES + session::MAX_ANSWER_BYTES + 2 * session::CHUNK_BYTES;
+/// Memory that one session takes, in bytes: the longest messages held, the part being read, and a
+/// command on its way from the call into the frames of its answer.
+pub const SESSION_BYTES: usize = session::MAX_CALL_BYTES
+    + session::MAX_ANSWER_BYTES
+    + 2 * session::CHUNK_BYTES
+    + 6 * creation::MAX_ARGS_BYTES;

@@ -39,7 +39,7 @@ const EVENTS: i32 = 1 << (4 - 1);
 /// Longest wait for the end of the registration. The runtime takes one plugin after the other, each
 /// within its own time limit.
 const REGISTRATION_TIMEOUT: Duration = Duration::from_secs(30);
-/// Longest wait for room in the socket. Answers are shorter than its buffer.
+/// Longest wait for room in the socket. Answers are hardly longer than its buffer.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest time for a decision. The runtime waits for two seconds by default
 /// (`DefaultPluginRequestTimeout`) and says how long in `Configure`; meanwhile no other container of
@@ -253,10 +253,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         })
     }
 
-    /// In one frame: the runtime reads no longer one than its buffer of 4 KiB.
     async fn send(&mut self, connection: u32, message: Message) -> Result<(), Error> {
-        let frame = framed(connection, &message.write());
-        let written = timeout(WRITE_TIMEOUT, self.stream.write_all(&frame)).await;
+        let frames = framed(connection, &message.write());
+        let written = timeout(WRITE_TIMEOUT, self.stream.write_all(&frames)).await;
         written.map_err(|_| Error::Closed)?.map_err(ended)
     }
 }

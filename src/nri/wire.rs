@@ -94,8 +94,20 @@ pub(super) struct PodSandbox {
     pub(super) namespace: String,
 }
 
+/// The field of a container's command, as the runtime has resolved it: as often as it has words.
+pub(super) const CONTAINER_ARGS: u32 = 7;
 /// The field of a container's environment: `NAME=VALUE`, as often as there are variables.
 pub(super) const CONTAINER_ENV: u32 = 8;
+/// The field of a container's mounts: as often as there are [`Mount`]s.
+pub(super) const CONTAINER_MOUNTS: u32 = 9;
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Mount {
+    #[prost(string, tag = "1")]
+    pub(super) destination: String,
+    #[prost(string, repeated, tag = "4")]
+    pub(super) options: Vec<String>,
+}
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Container {
@@ -128,6 +140,10 @@ pub(super) struct UnifiedEntry {
 pub(super) struct ContainerAdjustment {
     #[prost(message, optional, tag = "6")]
     pub(super) linux: Option<LinuxContainerAdjustment>,
+    /// The whole command; an empty first word takes it from a plugin that has set it before
+    /// (`pkg/adaptation/result.go`, `adjustArgs`). NRI v0.10.0 and later know it.
+    #[prost(string, repeated, tag = "9")]
+    pub(super) args: Vec<String>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

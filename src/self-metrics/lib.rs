@@ -5,6 +5,7 @@
 mod at_creation;
 mod closed;
 mod histogram;
+mod in_front;
 mod labels;
 mod logs;
 mod notices;
@@ -20,6 +21,7 @@ pub use at_creation::AtCreation;
 pub use closed::Closed;
 use histogram::Histogram;
 pub use histogram::Observations;
+pub use in_front::InFront;
 pub use labels::{Enforced, Exported, Reason, Signal, Source};
 use logs::LogMetrics;
 pub use notices::Notices;
@@ -37,6 +39,7 @@ pub struct SelfMetrics {
     exported: IntCounterVec,
     limits: IntCounterVec,
     limits_at_creation: IntCounterVec,
+    in_front: IntCounterVec,
     closed: IntCounterVec,
     spool: IntGaugeVec,
     logs: LogMetrics,
@@ -86,6 +89,11 @@ impl SelfMetrics {
                 "Containers with limits that the runtime was about to create, by what came of setting them over NRI.",
                 &["result"],
             )?,
+            in_front: counter(
+                "inits_at_creation_total",
+                "Containers that ask for init in front of their image's own entrypoint, by what came of it over NRI.",
+                &["result"],
+            )?,
             closed: counter(
                 "http_connections_closed_total",
                 "Connections to the agent's HTTP server that it closed before their peers were done.",
@@ -127,6 +135,9 @@ impl SelfMetrics {
         for result in AtCreation::ALL {
             self.limits_at_creation.with_label_values(&[result.as_str()]).inc_by(0);
         }
+        for result in InFront::ALL {
+            self.in_front.with_label_values(&[result.as_str()]).inc_by(0);
+        }
         for why in Closed::ALL {
             self.closed.with_label_values(&[why.as_str()]).inc_by(0);
         }
@@ -139,6 +150,7 @@ impl SelfMetrics {
         self.registry.register(Box::new(self.exported.clone()))?;
         self.registry.register(Box::new(self.limits.clone()))?;
         self.registry.register(Box::new(self.limits_at_creation.clone()))?;
+        self.registry.register(Box::new(self.in_front.clone()))?;
         self.registry.register(Box::new(self.closed.clone()))?;
         self.registry.register(Box::new(self.spool.clone()))?;
         self.logs.register(&self.registry)?;
@@ -242,6 +254,11 @@ impl SelfMetrics {
     /// The limits of a container that the runtime was about to create came to this.
     pub fn limited_at_creation(&self, result: AtCreation) {
         self.limits_at_creation.with_label_values(&[result.as_str()]).inc();
+    }
+
+    /// Init in front of the entrypoint of a container that the runtime was about to create came to this.
+    pub fn put_in_front(&self, result: InFront) {
+        self.in_front.with_label_values(&[result.as_str()]).inc();
     }
 
     /// A connection was closed before its peer was done.

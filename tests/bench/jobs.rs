@@ -149,6 +149,7 @@ fn container() -> Vec<Evidence> {
         container_type: ContainerType::Ephemeral,
         image: text("node:22"),
         limits: None,
+        wants_init: false,
         job: Some(Arc::new(job)),
     };
     let figures = Figures {

@@ -108,6 +108,7 @@ fn spec() -> SpecEntry {
         container_type: ContainerType::Ephemeral,
         image: text("busybox"),
         limits: None,
+        wants_init: false,
         job: Some(Arc::new(env)),
     }
 }

@@ -148,6 +148,7 @@ fn families_are_chosen_by_patterns_and_the_settings_say_so() {
     let settings = settings.unwrap_or_else(|| panic!("{page}"));
     for label in [
         "api=\"false\"",
+        "nri=\"false\"",
         "metrics_allow=\"ephemon_*,no_such\"",
         "metrics_deny=\"*_start_time_*\"",
         "retain_ended=\"300s\"",

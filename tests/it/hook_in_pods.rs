@@ -15,6 +15,7 @@ mod failures;
 mod hostile;
 mod images;
 mod impostors;
+mod in_front;
 mod installed;
 mod javascript;
 mod killed;

@@ -4,6 +4,7 @@ mod client;
 mod ending;
 mod harness;
 mod impostors;
+mod in_front;
 mod output;
 mod records;
 mod setup;

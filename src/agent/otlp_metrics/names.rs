@@ -169,6 +169,7 @@ mod tests {
             container_type: ContainerType::Ephemeral,
             image: Some("node:22".into()),
             limits: None,
+            wants_init: false,
             job: Some(Arc::new(job)),
         };
         with_api.learn(Evidence::Spec { pod: uid(), entries: vec![entry] });

@@ -49,6 +49,8 @@ pub struct SpecEntry {
     pub image: Option<Arc<str>>,
     /// Its limits, or why their text is not valid; `None` if it has none.
     pub limits: Option<Result<Limits, LimitsError>>,
+    /// Whether it asks for init in front of its image's own entrypoint, and mounts it.
+    pub wants_init: bool,
     /// Its job, if its environment identifies one.
     pub job: Option<Arc<JobEnv>>,
 }

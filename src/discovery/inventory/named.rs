@@ -101,6 +101,7 @@ mod tests {
             container_type: ContainerType::Ephemeral,
             image: Some("image".into()),
             limits: None,
+            wants_init: false,
             job: Some(Arc::default()),
         };
         state.learn(Evidence::Spec { pod: uid.clone(), entries: vec![entry] }, now);
@@ -141,6 +142,7 @@ mod tests {
             container_type: ContainerType::Container,
             image: None,
             limits: None,
+            wants_init: false,
             job,
         };
         let mut state = State::default();

@@ -334,6 +334,7 @@ mod tests {
                 container_type: ContainerType::Container,
                 image: None,
                 limits: None,
+                wants_init: false,
                 job: Some(Arc::new(JobEnv { ci, ..JobEnv::default() })),
             };
             state.learn(Evidence::Spec { pod: uid(n), entries: vec![entry] }, Instant::now());

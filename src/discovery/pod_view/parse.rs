@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use crate::logs::names::{is_label, is_pod_name};
 use ephemon_ci_systems::CiSystems;
-use ephemon_contract::{Limits, LimitsError, env};
+use ephemon_contract::{Limits, LimitsError, env, mount};
 use ephemon_model::{ContainerId, ContainerType, Exit, PodRef, PodUid};
 use k8s_openapi::api::core::v1::{
     ContainerStateTerminated, ContainerStatus, EphemeralContainer, Pod,
@@ -82,29 +82,31 @@ fn spec(pod: &Pod, odd: &mut Vec<InvalidField>) -> Vec<SpecEntry> {
     let Some(spec) = &pod.spec else {
         return Vec::new();
     };
-    let containers =
-        spec.containers.iter().map(|c| (&c.name, &c.image, ContainerType::Container, None, None));
+    let containers = spec
+        .containers
+        .iter()
+        .map(|c| (&c.name, &c.image, ContainerType::Container, (None, false), None));
     let init = spec.init_containers.iter().flatten().map(|c| {
         let container_type = match c.restart_policy.as_deref() {
             Some("Always") => ContainerType::Sidecar,
             _ => ContainerType::Init,
         };
-        (&c.name, &c.image, container_type, None, None)
+        (&c.name, &c.image, container_type, (None, false), None)
     });
-    let ephemeral = spec
-        .ephemeral_containers
-        .iter()
-        .flatten()
-        .map(|c| (&c.name, &c.image, ContainerType::Ephemeral, limits(c), job(c)));
+    let ephemeral =
+        spec.ephemeral_containers.iter().flatten().map(|c| {
+            (&c.name, &c.image, ContainerType::Ephemeral, (limits(c), wants_init(c)), job(c))
+        });
     containers
         .chain(init)
         .chain(ephemeral)
-        .filter_map(|(name, image, container_type, limits, job)| {
+        .filter_map(|(name, image, container_type, (limits, wants_init), job)| {
             Some(SpecEntry {
                 name: container_name(name, odd)?,
                 container_type,
                 image: text(image.as_deref()),
                 limits,
+                wants_init,
                 job,
             })
         })
@@ -117,6 +119,22 @@ fn limits(container: &EphemeralContainer) -> Option<Result<Limits, LimitsError>>
     let mut variables = container.env.iter().flatten();
     let text = variables.rfind(|variable| variable.name == env::LIMITS)?.value.as_deref()?;
     Some(text.parse()).filter(|limits| *limits != Ok(Limits::default()))
+}
+
+/// Whether init may be put in front of its image's own entrypoint: the hook's variable is set, the spec
+/// gives no command, and the volume of the programs is mounted at its place, read only.
+fn wants_init(container: &EphemeralContainer) -> bool {
+    let is_asked = container.env.iter().flatten().any(|variable| variable.name == env::INIT);
+    let has_command = container.command.as_ref().is_some_and(|command| !command.is_empty());
+    let mut mounts = container.volume_mounts.iter().flatten();
+    let has_programs = mounts.any(|it| {
+        it.name == mount::PROGRAMS_VOLUME
+            && it.mount_path == mount::PROGRAMS
+            && it.read_only == Some(true)
+            && it.sub_path.is_none()
+            && it.sub_path_expr.is_none()
+    });
+    is_asked && has_programs && !has_command
 }
 
 fn runs(pod: &Pod, odd: &mut Vec<InvalidField>) -> Vec<Run> {

@@ -71,7 +71,10 @@ fn every_way_to_write_an_option_is_understood() {
         let options = read(line);
         assert_eq!(options.user.as_deref(), Some("1000"), "{line}");
         assert_eq!(options.env, [("A".to_owned(), "b".to_owned())], "{line}");
-        assert!(options.left.is_empty() && !options.privileged && !options.init, "{line}");
+        assert!(
+            options.left.is_empty() && !options.privileged && options.init != Some(true),
+            "{line}"
+        );
     }
     // The last one counts, and a value may look like an option.
     assert_eq!(read("--user a -ub --workdir --rm").user.as_deref(), Some("b"));
@@ -94,7 +97,7 @@ fn what_has_a_counterpart_is_kept() {
     assert_eq!(options.shm.bytes, Some(1 << 30));
     let limits: Vec<String> = options.ulimits.iter().map(Ulimit::to_string).collect();
     assert_eq!(limits, ["nofile=1024:2048", "core=-1:-1"]);
-    assert!(options.init && options.shm.is_hosts);
+    assert!(options.init == Some(true) && options.shm.is_hosts);
     let targets: Vec<_> = options.volumes.iter().map(|v| v.target_volume_path.as_str()).collect();
     assert_eq!((targets, options.volumes[0].read_only), (vec!["/c", "/b"], true));
     assert_eq!(options.publish, ["8080:80", "53:53/udp"]);

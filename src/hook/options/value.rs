@@ -29,7 +29,7 @@ impl Options {
             "--privileged" => self.privileged = on,
             "--read-only" => self.read_only = on,
             "--no-healthcheck" => self.health.disabled = on,
-            "--init" => self.init = on,
+            "--init" => self.init = Some(on),
             name => {
                 if let Treatment::Left(why) = flag.fate
                     && on

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use ephemon_contract::Token;
+use ephemon_contract::{Token, Welcome};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::listening;
@@ -12,9 +12,11 @@ use super::schedule::{Probed, Schedule, Tally, Verdict};
 use crate::api::Api;
 use crate::call::{Call, Error};
 use crate::console::quote;
+use crate::launch;
 use crate::launch::PodWatch;
 use crate::log;
 use crate::pod_view::Progress;
+use crate::socket::Line;
 use crate::spec::Planned;
 
 /// How long to wait for a service without a health command to listen before the job continues.
@@ -42,16 +44,21 @@ pub(super) async fn healthy(
     until: Instant,
 ) -> Result<(), Error> {
     let wait = Wait { call, api, service, until };
-    let mut line = None;
-    if service.has_init {
+    let command = service.health.command.as_ref().filter(|_| !service.health.disabled);
+    // What needs no init is not waited for.
+    let is_needed = command.is_some() || !service.warnings_without_init.is_empty();
+    let line = if service.has_init {
         let volume = &call.settings.volume;
         let waited = (until, call.settings.timeout);
-        line = Some(news.ready(service, volume, token, waited, call.console).await?);
-    }
-    let command = service.health.command.as_ref().filter(|_| !service.health.disabled);
+        Some(news.ready(service, volume, token, waited, call.console).await?)
+    } else if service.asks_init && is_needed {
+        wait.in_front(&mut news, token).await?
+    } else {
+        None
+    };
     let ports = listening::tcp(&service.ports);
     if let Some(command) = command {
-        if !service.has_init
+        if line.is_none()
             && let Progress::Ended { exit_code, .. } = wait.running(&mut news).await?
         {
             return Err(wait.over(exit_code, String::new()).await);
@@ -92,6 +99,26 @@ struct Wait<'a> {
 // === impl Wait ===
 
 impl Wait<'_> {
+    /// The connection to its init, if the node's agent has put one in front.
+    async fn in_front(
+        &self,
+        news: &mut PodWatch,
+        token: &Token,
+    ) -> Result<Option<(Line, Welcome)>, Error> {
+        let (service, console) = (self.service, self.call.console);
+        let volume = &self.call.settings.volume;
+        let without = async {
+            self.running(news).await?;
+            launch::without_init(service, console).await;
+            Ok(None)
+        };
+        tokio::select! {
+            biased;
+            line = launch::in_front(service, volume, token, console) => Ok(Some(line?)),
+            without = without => without,
+        }
+    }
+
     /// Runs the health command until its result is known; returns `false` if it cannot be run.
     async fn by_command(&self, mut prober: Prober<'_>, ports: &[u16]) -> Result<bool, Error> {
         let schedule = Schedule::new(&self.service.health);
@@ -184,9 +211,7 @@ impl Wait<'_> {
     async fn running(&self, news: &mut PodWatch) -> Result<Progress, Error> {
         let (call, until) = (self.call, self.until);
         match news.running(self.service, until, call.settings.timeout, call.console).await {
-            Err(crate::launch::Error::Ended { code, reason, message, .. })
-                if !self.service.has_init =>
-            {
+            Err(launch::Error::Ended { code, reason, message, .. }) if !self.service.has_init => {
                 Err(self.over(code, format!("{reason}{message}")).await)
             }
             other => Ok(other?),

@@ -217,6 +217,7 @@ impl Plan {
                 container: service.name().to_owned(),
                 image: service.image.clone(),
                 has_init: service.has_init,
+                asks_init: service.asks_init,
                 secret: service.secret.clone(),
             })
             .collect();

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use ephemon_contract::env;
+use ephemon_contract::{Setup, env};
 use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, SecretEnvSource};
 
 use super::{Common, Planned};
@@ -18,7 +18,13 @@ use crate::words;
 
 impl Planned {
     /// Variables that everyone who can read pods may see.
-    pub(super) fn plain_env(&self, operators: Vec<EnvVar>, common: &Common<'_>) -> Vec<EnvVar> {
+    /// `setup`: what init is to set up if the node's agent puts it in front.
+    pub(super) fn plain_env(
+        &self,
+        operators: Vec<EnvVar>,
+        setup: Option<&Setup>,
+        common: &Common<'_>,
+    ) -> Vec<EnvVar> {
         let plain = |name: &str, value: String| EnvVar {
             name: name.to_owned(),
             value: Some(value),
@@ -33,7 +39,10 @@ impl Planned {
         if !has(&self.env, "CI") {
             env.push(plain("CI", "true".to_owned()));
         }
-        if self.has_init {
+        if let Some(setup) = setup {
+            env.push(plain(env::INIT, words::literal(&setup.to_variable())));
+        }
+        if self.has_init || self.asks_init {
             let key = common.token.container_key(&self.spec.name);
             env.push(plain(env::HOOK_KEY, common.token.hook_key().to_string()));
             env.push(plain(env::CONTAINER_KEY, key.expose()));

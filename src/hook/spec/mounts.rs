@@ -23,7 +23,7 @@ impl Planned {
         common: &Common<'_>,
     ) -> Result<Vec<VolumeMount>, Error> {
         let pod = common.pod;
-        let mut own = self.role.volumes(self.has_init).to_vec();
+        let mut own = self.role.volumes(self.has_init || self.asks_init).to_vec();
         let missing: Vec<&str> =
             own.iter().copied().filter(|name| pod.volume(name).is_none()).collect();
         if !missing.is_empty() {

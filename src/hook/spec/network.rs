@@ -63,6 +63,7 @@ impl Planned {
             },
             image,
             has_init: true,
+            asks_init: false,
             main: None,
             env: Vec::new(),
             secret: None,
@@ -77,8 +78,9 @@ impl Planned {
             limits: Limits::default(),
             registry: None,
             warnings: Vec::new(),
+            warnings_without_init: Vec::new(),
         };
-        planned.spec.env = Some(planned.plain_env(Vec::new(), common));
+        planned.spec.env = Some(planned.plain_env(Vec::new(), None, common));
         Ok(planned)
     }
 

@@ -1,5 +1,6 @@
 //! The containers for requests of the runner, as sent to the API server.
 
+mod in_front;
 mod options;
 
 use std::collections::BTreeMap;
@@ -41,9 +42,18 @@ fn plan_in(volumes: &Value, role: Role, asked: Value) -> Result<Planned, Error> 
 }
 
 fn plan_of(volumes: &Value, role: Role, asked: Value, part: Part) -> Result<Planned, Error> {
-    let (settings, pod) = (settings(), pod(volumes));
+    plan_by(&settings(), &pod(volumes), role, asked, part)
+}
+
+fn plan_by(
+    settings: &Settings,
+    pod: &PodView,
+    role: Role,
+    asked: Value,
+    part: Part,
+) -> Result<Planned, Error> {
     let token = Token::from_random([1; 32]);
-    let common = Common { settings: &settings, pod: &pod, token: &token, uid: 1001, call: "0a1b" };
+    let common = Common { settings, pod, token: &token, uid: 1001, call: "0a1b" };
     let mut names = Names::new(pod.containers.clone());
     let asked: Container = serde_json::from_value(asked).unwrap();
     Planned::new(role, &asked, |_| part, &common, &mut names)

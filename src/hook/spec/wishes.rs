@@ -64,45 +64,54 @@ fn wants_shm(options: &Options) -> bool {
     options.shm.is_hosts || options.shm.bytes.is_some_and(|bytes| bytes > USUAL_SHM_BYTES)
 }
 
+fn left(option: &str, image: &str, why: &str) -> String {
+    format!("option {option} of {image} is ignored: {why}")
+}
+
+/// The warning about shared memory of another size, which only a volume of the pod can be.
+fn without_shm(option: &str, options: &Options, image: &str, pod: &PodView) -> Option<String> {
+    let why = "declare the volume `ephemon-shm`, an emptyDir of medium Memory, in the runner's pod template";
+    let is_left = wants_shm(options) && shared_memory(options, pod).is_none();
+    is_left.then(|| left(option, image, why))
+}
+
 /// Options that are ignored, one sentence each.
-pub(super) fn warnings(
+pub(super) fn warnings(role: Role, options: &Options, image: &str, pod: &PodView) -> Vec<String> {
+    let known = options.left.iter().map(|known| left(&known.option, image, known.why));
+    // Init itself reports how much there is, where there is one.
+    let shm = Some("--ipc").filter(|_| options.shm.is_hosts);
+    let shm = shm.and_then(|option| without_shm(option, options, image, pod));
+    known.chain(shm).chain(trailing(role, options, image)).collect()
+}
+
+/// Options that are ignored because the image's own entrypoint is the first process.
+pub(super) fn warnings_without_init(
     role: Role,
-    has_init: bool,
     options: &Options,
     image: &str,
     pod: &PodView,
 ) -> Vec<String> {
-    let left = |option: &str, why: &str| format!("option {option} of {image} is ignored: {why}");
-    let mut warnings: Vec<String> =
-        options.left.iter().map(|known| left(&known.option, known.why)).collect();
+    let mut warnings = Vec::new();
     let no_init = "the image's own entrypoint is the first process; set `entrypoint:`, and ephemon-init applies it";
     let needs_init = [
         ("--ulimit", !options.ulimits.is_empty()),
         ("--tmpfs", !options.tmpfs.is_empty()),
-        ("--init", options.init),
+        ("--init", options.init == Some(true)),
     ];
-    for (option, _) in needs_init.iter().filter(|(_, asked)| *asked && !has_init) {
-        warnings.push(left(option, no_init));
+    for (option, _) in needs_init.iter().filter(|(_, asked)| *asked) {
+        warnings.push(left(option, image, no_init));
     }
     let named = matches!(security::User::parse(options.user.as_deref()), security::User::Named(_));
-    if named && !has_init && role == Role::Service {
+    if named && role == Role::Service {
         warnings.push(left(
             "--user",
+            image,
             "user names are resolved only inside the image; it runs as the image's own user (use the numeric user ID, or set `entrypoint:`)",
         ));
     }
-    // Init itself reports how much there is.
-    let shm =
-        if options.shm.is_hosts { Some("--ipc") } else { Some("--shm-size").filter(|_| !has_init) };
-    if let Some(option) = shm.filter(|_| wants_shm(options))
-        && shared_memory(options, pod).is_none()
-    {
-        warnings.push(left(
-            option,
-            "declare the volume `ephemon-shm`, an emptyDir of medium Memory, in the runner's pod template",
-        ));
+    if !options.shm.is_hosts {
+        warnings.extend(without_shm("--shm-size", options, image, pod));
     }
-    warnings.extend(trailing(role, options, image));
     warnings
 }
 

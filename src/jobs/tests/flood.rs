@@ -83,6 +83,7 @@ fn specs_without_end_are_bounded_in_bytes() {
             container_type: ContainerType::Ephemeral,
             image: Some("i".repeat(1024).into()),
             limits: None,
+            wants_init: false,
             job: None,
         }));
     }

@@ -93,6 +93,7 @@ fn spec(job: Option<JobEnv>) -> SpecEntry {
         container_type: ContainerType::Ephemeral,
         image: Some("localhost/build:1".into()),
         limits: None,
+        wants_init: false,
         job: job.map(Arc::new),
     }
 }

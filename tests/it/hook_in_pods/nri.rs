@@ -56,7 +56,7 @@ fn counted(ledger: &Ledger, result: &str) -> f64 {
 }
 
 /// Waits until the runtime has taken the agent's plugin.
-fn until_taken(agent: &Agent) {
+pub(super) fn until_taken(agent: &Agent) {
     let taken = || {
         let mut ledger = Ledger::default();
         agent.scrape_into(&mut ledger);

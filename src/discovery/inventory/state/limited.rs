@@ -8,7 +8,7 @@ use std::time::Instant;
 use ephemon_model::{ContainerId, PodUid};
 
 use super::{Found, State};
-use crate::inventory::{Expected, Limited, Verdict};
+use crate::inventory::{Asked, Expected, Limited, Verdict};
 
 impl State {
     /// Sets the path of a container's cgroup below the hierarchy's root.
@@ -46,7 +46,7 @@ impl State {
     ) -> Expected {
         match self.verdict(uid, now) {
             Verdict::Wanted => {}
-            Verdict::Unwanted => return Expected::Unlimited,
+            Verdict::Unwanted => return Expected::Nothing,
             Verdict::Open | Verdict::Nameless => return Expected::Unknown,
         }
         let Some(pod) = self.pods.get(uid) else {
@@ -55,13 +55,15 @@ impl State {
         let Some(entry) = pod.spec.get(name) else {
             return Expected::Unknown;
         };
+        let init = entry.wants_init;
         let Some(limits) = entry.limits.clone() else {
-            return Expected::Unlimited;
+            let asked = Expected::Asks(Asked { limits: None, init });
+            return if init { asked } else { Expected::Nothing };
         };
         let running = pod.ids.iter().filter_map(|id| self.containers.get(id));
         let mut running = running.filter(|container| !container.ended);
         match running.find_map(|container| container.cgroup.clone()) {
-            Some(beside) => Expected::Limited { limits, beside },
+            Some(beside) => Expected::Asks(Asked { limits: Some((limits, beside)), init }),
             None => Expected::Unknown,
         }
     }

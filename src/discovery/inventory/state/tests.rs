@@ -45,6 +45,7 @@ fn spec(pod: u32, name: &str, container_type: ContainerType) -> Evidence {
             container_type,
             image: Some("busybox:1".into()),
             limits: None,
+            wants_init: false,
             job: None,
         }],
     }

@@ -103,6 +103,45 @@ fn sidecars_are_init_containers_that_always_restart() {
 }
 
 #[test]
+fn init_is_wanted_where_it_is_asked_for_and_mounted_and_no_command_is_given() {
+    let asking = |name: &str, over: Value| {
+        let mut one = json!({
+            "name": name, "env": [{"name": "EPHEMON_INIT", "value": "[]"}],
+            "volumeMounts": [
+                {"name": "ephemon-bin", "mountPath": "/ephemon/bin", "readOnly": true},
+            ],
+        });
+        one.as_object_mut().unwrap().extend(over.as_object().unwrap().clone());
+        one
+    };
+    let mounted = |over: Value| {
+        let mut mount =
+            json!({"name": "ephemon-bin", "mountPath": "/ephemon/bin", "readOnly": true});
+        mount.as_object_mut().unwrap().extend(over.as_object().unwrap().clone());
+        json!({"volumeMounts": [mount]})
+    };
+    let pod = json!({
+        "metadata": {"name": "r", "namespace": "ci", "uid": "0e269fa4-f505-4963-9096-958063077203"},
+        "spec": {
+            "containers": [asking("runner", json!({}))],
+            "ephemeralContainers": [
+                asking("service", json!({})),
+                asking("not-asked", json!({"env": [{"name": "OTHER", "value": "[]"}]})),
+                asking("commanded", json!({"command": ["sh"]})),
+                asking("elsewhere", mounted(json!({"mountPath": "/bin"}))),
+                asking("another", mounted(json!({"name": "cache"}))),
+                asking("writable", mounted(json!({"readOnly": false}))),
+                asking("below", mounted(json!({"subPath": "x"}))),
+            ],
+        },
+    });
+    let (view, _) = PodView::of(&serde_json::from_value(pod).unwrap());
+    let spec = view.unwrap().spec;
+    let wanted = spec.iter().filter(|entry| entry.wants_init).map(|entry| &*entry.name);
+    assert_eq!(wanted.collect::<Vec<_>>(), ["service"]);
+}
+
+#[test]
 fn limits_are_taken_from_ephemeral_containers_and_from_no_other() {
     let mut pod = pod("0e269fa4-f505-4963-9096-958063077203");
     let limited = |name: &str, text: &str| {

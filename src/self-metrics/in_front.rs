@@ -1,0 +1,28 @@
+//! Init in front of an image's own entrypoint, put there when the runtime creates a container.
+
+/// What came of a container that asks for it, and that the runtime was about to create.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InFront {
+    /// The runtime is to start init, and init the image's own command.
+    Applied,
+    /// Init is not mounted at its place, or the command cannot be passed on.
+    Left,
+    /// The API server had not told of the container in time.
+    Unknown,
+}
+
+// === impl InFront ===
+
+impl InFront {
+    /// Every outcome.
+    pub const ALL: [Self; 3] = [Self::Applied, Self::Left, Self::Unknown];
+
+    /// The value of the `result` label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Left => "left",
+            Self::Unknown => "unknown",
+        }
+    }
+}

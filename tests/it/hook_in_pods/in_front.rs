@@ -1,0 +1,231 @@
+//! Init in front of images' own entrypoints, put there by the agent over NRI with the real containerd:
+//! services and actions have what those with a given entrypoint have. Without the agent they run as
+//! ever.
+
+use std::fs;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use super::nri::until_taken;
+use super::runner::{Runner, container, job};
+use super::site::{PATIENCE, Site, id_of};
+use crate::support::agent::Agent;
+use crate::support::exposition::Ledger;
+use crate::support::parts::alone;
+use crate::support::process::until;
+use crate::support::real_node::NODE;
+use crate::support::workflow_images::{BUSYBOX, POSTGRES, TOOL};
+
+const FLAGS: [&str; 4] =
+    ["--nri-socket", "/var/run/nri/nri.sock", "--state-dir", "/run/ephemon-in-front"];
+const IN_FRONT: &str = "/ephemon/bin/ephemon-init --in-front -- ";
+/// What the hook says of an action without init.
+const WITHOUT: &str = "runs without ephemon-init";
+
+/// A runner whose hook asks.
+fn asking(site: &Site, name: &str) -> Runner {
+    let mut runner = site.runner(name);
+    runner.env.push(("EPHEMON_NRI".to_owned(), "true".to_owned()));
+    runner
+}
+
+/// A service of the image's own entrypoint, which is none: these words are its command.
+fn web(script: &str, options: &str) -> Value {
+    let over = json!({
+        "entryPointArgs": ["sh", "-c", format!("\"{script}\"")], "createOptions": options,
+        "environmentVariables": {"PASSWORD": "hunter2-of-the-service"},
+    });
+    container(BUSYBOX, &over)
+}
+
+/// The command line of a container's first process.
+fn command(site: &Site, pod: &str, name: &str) -> String {
+    let id = site.until_status(pod, name, |status| {
+        status.pointer("/state/running")?;
+        id_of(status)
+    });
+    let line = fs::read(format!("/proc/{}/cmdline", site.host_pid_of(&id))).unwrap();
+    String::from_utf8(line).unwrap().replace('\0', " ")
+}
+
+/// The account may not run commands in containers.
+fn forbid_exec(site: &Site) {
+    let words = ["delete", "rolebinding", "ephemon-runner-exec", "-n", site.namespace()];
+    site.kubectl().run(&words);
+}
+
+fn counted(agent: &Agent, result: &str) -> f64 {
+    let mut ledger = Ledger::default();
+    agent.scrape_into(&mut ledger);
+    let labels = [("result", result)];
+    ledger.sum("ephemon_agent_inits_at_creation_total", &labels).unwrap_or_default()
+}
+
+#[test]
+fn a_service_of_its_images_own_entrypoint_has_health_masks_figures_and_an_end() {
+    let _alone = alone();
+    let Some(site) = Site::start() else { return };
+    let agent = site.agent(&FLAGS);
+    until_taken(&agent);
+    forbid_exec(&site);
+    let runner = asking(&site, "runner-1");
+    let script = "echo $PASSWORD; sleep 1; echo ready > /srv/who; httpd -p 80 -h /srv; sleep 1000";
+    let options = "--name web --ulimit nofile=512:512 --health-cmd \"wget -qO- http://localhost/who\" --health-interval 1s --health-retries 60";
+    let database = container(POSTGRES, &json!({"createOptions": "--name db"}));
+    let prepared = runner.prepare_called(&job(BUSYBOX, ""), &[web(script, options), database]);
+    assert_eq!(prepared.code, 0, "{prepared:?}\n{}", agent.log());
+    assert!(!prepared.stdout.contains("::warning::"), "{prepared:?}");
+    let state = prepared.json()["state"].clone();
+    // It was waited for until its own command said so.
+    let step = runner.script(&state, "wget -qO- http://web/who; wget -qO- http://db:5432/port");
+    assert_eq!(step.stdout, "ready\n5432\n", "{step:?}");
+    let line = command(&site, "runner-1", "busybox");
+    assert!(line.starts_with(&format!("{IN_FRONT}sh -c echo $PASSWORD;")), "{line}");
+    assert_eq!(command(&site, "runner-1", "postgres"), format!("{IN_FRONT}/entry.sh "));
+    assert_eq!(counted(&agent, "applied").to_string(), "2", "{}", agent.log());
+    let log = site.log_of(&runner, "busybox");
+    assert!(log.contains("***") && !log.contains("hunter2"), "{log}");
+
+    let cleaned = runner.call("cleanup_job", &json!({}), &state);
+    assert_eq!(cleaned.code, 0, "{cleaned:?}");
+    assert!(!cleaned.stdout.contains("ended before the job did"), "{cleaned:?}");
+    for service in ["busybox", "postgres"] {
+        // Before the pod's end, which is not asked for.
+        site.end_of("runner-1", service);
+        let journal = runner.directory.volume("ephemon/journal").join(format!("{service}.jsonl"));
+        let journal = fs::read_to_string(journal).unwrap();
+        assert!(journal.contains("\"step_ended\"") && journal.contains("cpu"), "{journal}");
+    }
+
+    // One that is not well, and one whose end is its own.
+    for (number, (script, words)) in
+        [("sleep 1000", "not well"), ("exit 5", "exit code 5")].into_iter().enumerate()
+    {
+        let runner = asking(&site, &format!("runner-{}", number + 2));
+        let options =
+            "--health-cmd \"echo not well; false\" --health-interval 100ms --health-retries 2";
+        let called = runner.prepare_called(&job(BUSYBOX, ""), &[web(script, options)]);
+        assert!(called.code == 1 && called.says(words), "{called:?}");
+    }
+}
+
+#[test]
+fn an_action_of_its_images_own_entrypoint_has_streams_and_can_be_cancelled() {
+    let _alone = alone();
+    let Some(site) = Site::start() else { return };
+    let agent = site.agent(&FLAGS);
+    until_taken(&agent);
+    let runner = asking(&site, "runner-1");
+    let state = runner.prepare(&job(BUSYBOX, ""), &[]);
+    let over = json!({"environmentVariables": {"TOOL": "of the workflow"}});
+    let tool = runner.call("run_container_step", &container(TOOL, &over), &state);
+    let own = "tool: of the workflow, 3 from the image as 1000 in /srv\n";
+    assert!(tool.code == 3 && tool.stdout.starts_with(own), "{tool:?}\n{}", agent.log());
+    assert!(!tool.stdout.contains(WITHOUT), "{tool:?}");
+    assert_eq!(tool.stderr, "to stderr\n");
+    let over = json!({"entryPointArgs": ["0", "\"of the step\""], "workingDirectory": "/__w/r/r"});
+    let tool = runner.call("run_container_step", &container(TOOL, &over), &state);
+    let own = "tool: its own, 0 of the step as 1000 in /__w/r/r\n";
+    assert_eq!((tool.code, &*tool.stdout), (0, own), "{tool:?}");
+
+    let script = "\"echo on > begun; exec sleep 1000\"";
+    let over = json!({"entryPointArgs": ["sh", "-c", script], "workingDirectory": "/__w/r/r"});
+    let long = runner.begin("run_container_step", &container(BUSYBOX, &over), &state);
+    until(PATIENCE, || (!runner.read("r/r/begun").is_empty()).then_some(())).expect("it runs");
+    long.signal(Signal::INT);
+    assert_eq!(long.finish().code, 130);
+    site.end_of("runner-1", "step-3");
+    assert_eq!(counted(&agent, "applied").to_string(), "3", "{}", agent.log());
+    assert_eq!(runner.call("cleanup_job", &json!({}), &state).code, 0);
+    assert_eq!(site.secrets(), Vec::<String>::new());
+}
+
+#[test]
+fn without_the_agent_everything_runs_as_ever() {
+    let _alone = alone();
+    let Some(site) = Site::start() else { return };
+    let runner = asking(&site, "runner-1");
+    let script = "sleep 1; echo ready > /srv/who; exec httpd -f -p 80 -h /srv";
+    let options = "--ulimit nofile=512:512 --health-cmd \"wget -qO- http://localhost/who\" --health-interval 1s --health-retries 60";
+    let prepared = runner.prepare_called(&job(BUSYBOX, ""), &[web(script, options)]);
+    assert_eq!(prepared.code, 0, "{prepared:?}");
+    // What only init can do is named, now that it is known to be missing.
+    assert!(prepared.stdout.contains("option --ulimit of"), "{prepared:?}");
+    let state = prepared.json()["state"].clone();
+    assert_eq!(runner.script(&state, "wget -qO- http://busybox/who").stdout, "ready\n");
+    assert!(command(&site, "runner-1", "busybox").starts_with("httpd "));
+    let tool = runner.call("run_container_step", &container(TOOL, &json!({})), &state);
+    assert_eq!(tool.code, 3, "{tool:?}");
+    assert!(tool.stdout.contains(WITHOUT) && tool.stdout.contains("tool: its own"), "{tool:?}");
+    assert_eq!(runner.call("cleanup_job", &json!({}), &state).code, 0);
+}
+
+/// Attaches a container with the hook's variable and these mounts, which shows its own command line;
+/// the reason of its end.
+fn attach(site: &Site, pod: &str, name: &str, mounts: &Value) -> String {
+    let spec = json!({
+        "env": [{"name": "EPHEMON_INIT", "value": "[]"}, {"name": "EPHEMON_ROLE", "value": "service"}],
+        "volumeMounts": mounts,
+    });
+    let custom = site.node.folder().join(format!("{name}-{:08x}.json", fastrand::u32(..)));
+    fs::write(&custom, spec.to_string()).unwrap();
+    let script = "tr '\\0' ' ' < /proc/1/cmdline";
+    let words = ["debug", pod, "-n", site.namespace(), "-c", name, "--profile=general"];
+    let more = ["--image", BUSYBOX, "--attach=false", "--quiet", "--custom"];
+    let custom = custom.to_str().unwrap();
+    // As arguments: the image's own entrypoint, which is none, stays.
+    let args = ["--arguments-only", "--", "sh", "-c", script];
+    site.kubectl().run(&[&words[..], &more[..], &[custom], &args[..]].concat());
+    site.end_of(pod, name).1
+}
+
+#[test]
+fn nothing_is_put_in_front_of_what_is_not_the_hooks_to_ask_for() {
+    let _alone = alone();
+    let Some(site) = Site::start() else { return };
+    let agent = site.agent(&FLAGS);
+    until_taken(&agent);
+    site.unguard();
+    let programs = |read_only: bool, path: &str| json!([{"name": "ephemon-bin", "mountPath": path, "readOnly": read_only}]);
+    let own = json!({
+        "name": "own", "image": BUSYBOX, "args": ["sleep", "1000"],
+        "env": [{"name": "EPHEMON_INIT", "value": "[]"}],
+        "volumeMounts": programs(true, "/ephemon/bin"),
+    });
+    let pod = |name: &str, labels: &Value| {
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": name, "namespace": site.namespace(), "labels": labels},
+            "spec": {
+                "nodeName": NODE, "restartPolicy": "Never", "containers": [own],
+                "volumes": [{"name": "ephemon-bin", "emptyDir": {}}],
+            },
+        });
+        site.kubectl().apply(&pod.to_string());
+        // An ordinary container, whoever's.
+        assert_eq!(command(&site, name, "own"), "sleep 1000 ");
+    };
+    pod("stranger", &json!({}));
+    pod("selected", &json!({"actions-ephemeral-runner": "True"}));
+    let cases = [
+        ("stranger", "as-the-hook", programs(true, "/ephemon/bin")),
+        ("selected", "writable", programs(false, "/ephemon/bin")),
+        ("selected", "elsewhere", programs(true, "/bin/ephemon")),
+        ("selected", "nowhere", json!([])),
+    ];
+    for (pod, name, mounts) in cases {
+        attach(&site, pod, name, &mounts);
+        let line = site.kubectl().run(&["logs", pod, "-n", site.namespace(), "-c", name]);
+        // The shell has become its one command.
+        assert!(line.starts_with("tr "), "{name}: {line}\n{}", agent.log());
+    }
+    assert_eq!(counted(&agent, "applied").to_string(), "0");
+    // The volume is anybody's who makes the pod: what he puts there runs as his container would.
+    let id = site.until_status("selected", "own", id_of);
+    let own = format!("/proc/{}/root/ephemon/bin", site.host_pid_of(&id));
+    assert!(fs::read_dir(own).unwrap().next().is_none());
+    let reason = attach(&site, "selected", "as-the-hook", &programs(true, "/ephemon/bin"));
+    assert_eq!(reason, "StartError");
+    assert_eq!(counted(&agent, "applied").to_string(), "1");
+}
