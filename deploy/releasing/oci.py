@@ -47,7 +47,9 @@ def configuration(dockerfile, arguments):
             pairs = [pair.partition("=") for pair in shlex.split(rest)]
             known = {name: re.sub(r"\$\{(\w+)\}", lambda one: arguments.get(one[1], ""), value) for name, _, value in pairs}
             if word == "ENV":
-                found["Env"].extend(f"{name}={value}" for name, value in known.items())
+                # As Docker does: a name that is there already gets the new value in its place.
+                env = dict(pair.split("=", 1) for pair in found["Env"]) | known
+                found["Env"] = [f"{name}={value}" for name, value in env.items()]
             else:
                 found.setdefault("Labels", {}).update(known)
         elif word not in ("", "FROM", "ARG") and line.strip() != "COPY --from=build /image/ /":

@@ -89,7 +89,7 @@ class Images(unittest.TestCase):
 
     def test_the_configuration_is_what_the_dockerfile_says(self):
         config = oci.configuration(self.dockerfile, {"EPHEMON_REVISION": "abc"})
-        self.assertEqual((config["User"], config["Entrypoint"], config["Env"]), ("65532:65532", ["/ephemon"], [oci.PATH, "MALLOC_ARENA_MAX=1"]))
+        self.assertEqual((config["User"], config["Entrypoint"], config["Env"]), ("65532:65532", ["/ephemon"], ["PATH=/", "MALLOC_ARENA_MAX=1"]))
         self.assertEqual(config["Labels"]["org.opencontainers.image.revision"], "abc")
         self.assertEqual(config["Labels"]["org.opencontainers.image.licenses"], "Apache-2.0")
         with self.assertRaisesRegex(SystemExit, "has VOLUME"):

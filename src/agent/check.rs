@@ -140,10 +140,16 @@ mod tests {
     #[tokio::test]
     async fn a_second_agent_on_the_node_is_named() {
         let root = tempfile::tempdir().unwrap();
-        let line = ["--node-root", root.path().to_str().unwrap(), "--no-api"];
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap().to_string();
+        let at = root.path().to_str().unwrap();
+        let line = ["--node-root", at, "--no-api", "--listen", &address];
         let held = crate::lock::NodeLock::take(&root.path().join("var/lib/ephemon")).unwrap();
         let report = run(&args(&line)).await.to_string();
         assert!(report.contains(&format!("process {}", std::process::id())), "{report}");
+        assert!(report.contains("ok       listen address"), "it is the agent's own: {report}");
         drop(held);
+        let report = run(&args(&line)).await.to_string();
+        assert!(report.contains("limited  listen address"), "{report}");
     }
 }

@@ -27,5 +27,6 @@ mod spot;
 
 pub use look::{Found, look};
 pub use population::{MAX_NESTED, WAITING_BYTES};
+pub use priority::real_time_is_allowed;
 pub use reader::{CaptureHandle, Options, StartError, start};
 pub use spot::SpotReader;

@@ -71,12 +71,20 @@ pub(super) fn raise() {
     }
 }
 
+/// Whether the kernel would give the capture thread real-time priority; tried by a thread that ends.
+///
+/// # Errors
+/// The reason for the refusal, as the agent logs it, and the remedy.
+pub fn real_time_is_allowed() -> Result<(), String> {
+    let tried = std::thread::scope(|scope| {
+        scope.spawn(|| real_time().map_err(|error| reason(error).to_string())).join()
+    });
+    tried.unwrap_or_else(|_| Err("it cannot be tried".to_owned()))
+}
+
 fn raise_by(real_time: impl FnOnce() -> Result<(), Errno>) -> Priority {
     let Err(error) = real_time() else { return Priority::RealTime };
-    let granted =
-        capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_NICE));
-    let uid_map = fs::read_to_string("/proc/self/uid_map");
-    let why = why(error, granted, uid_map);
+    let why = reason(error);
     // For the calling thread only: on Linux the value belongs to the thread, although the call is
     // named after the process.
     match setpriority_process(None, HIGHEST_NICE) {
@@ -95,6 +103,13 @@ fn real_time() -> Result<(), Errno> {
         Error::OS(number) => Errno::from_raw_os_error(number),
         _ => Errno::INVAL,
     })
+}
+
+/// Why this thread was refused.
+fn reason(error: Errno) -> Reason {
+    let granted =
+        capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_NICE));
+    why(error, granted, fs::read_to_string("/proc/self/uid_map"))
 }
 
 /// `granted`: whether the thread has `CAP_SYS_NICE`.

@@ -15,7 +15,7 @@ use ephemon_base::clock::{nanos, now_ns};
 use ephemon_contract as contract;
 use ephemon_contract::{
     Chunk, DEFAULT_ESCALATION_MS, Exit, Failure, MAX_CHUNK_BYTES, Record, Reply, Request, Run,
-    SignalStep, Started,
+    SignalStep, Started, StepKind,
 };
 use rustix::{
     event::PollFlags,
@@ -52,6 +52,8 @@ struct Running<'a> {
     supervisor: &'a Supervisor,
     process: Process,
     tee: Tee,
+    /// The output is the job's own. What the hook asks of the container itself is not for its log.
+    is_logged: bool,
     client: Option<&'a mut Connection>,
     kill_at: Option<Instant>,
     cancelled: bool,
@@ -104,6 +106,7 @@ pub(super) fn run<'a>(
         supervisor,
         process,
         tee: Tee::new(supervisor.masks.clone()),
+        is_logged: run.kind != StepKind::Internal,
         client,
         kill_at: None,
         cancelled: false,
@@ -229,7 +232,7 @@ impl Running<'_> {
             self.process.end_group(GONE_TIMEOUT);
         }
         for stream in [Stream::Out, Stream::Err] {
-            if !left_open {
+            if !left_open && self.is_logged {
                 let rest = self.tee.finish(stream);
                 self.supervisor.log.write(stream, rest);
             }
@@ -259,7 +262,10 @@ impl Running<'_> {
                 self.quiet_since = Instant::now();
                 let bytes = self.buffer.get(..count).unwrap_or_default();
                 self.supervisor.others.learn_again(&self.supervisor.masks);
-                self.supervisor.log.write(stream, self.tee.feed(stream, bytes));
+                let shown = self.tee.feed(stream, bytes);
+                if self.is_logged {
+                    self.supervisor.log.write(stream, shown);
+                }
                 let chunk = Chunk(bytes.to_vec());
                 let reply = match stream {
                     Stream::Out => Reply::Stdout(chunk),

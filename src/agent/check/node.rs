@@ -36,10 +36,15 @@ pub(super) fn findings(args: &Args) -> Vec<Finding> {
             "steps of jobs and values to mask are not read; mount the kubelet's directory below \
              --node-root, or name it by --kubelet-root",
         ),
-        processes(),
+        processes(&node),
+        real_time(),
+        network_values(args),
+        inotify(&node),
+        open_files(),
     ];
-    findings.extend(privileges(args));
-    findings.extend([inotify(&node), open_files(), state(&node, args), address(args)]);
+    // Looked at while the lock is free, or held by the agent that runs.
+    let (state, agent_runs) = state(&node, args);
+    findings.extend([state, address(args, agent_runs)]);
     findings
 }
 
@@ -79,40 +84,47 @@ fn directory(part: &'static str, at: &Path, without: &str) -> Finding {
     }
 }
 
-fn processes() -> Finding {
+fn processes(node: &NodeRoot) -> Finding {
     const PART: &str = "host's processes";
-    let namespace = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
-    if namespace.as_os_str() == INITIAL_PID_NAMESPACE {
+    let own = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    if own.as_os_str() == INITIAL_PID_NAMESPACE {
         return Finding::fine(PART, "the host's PID namespace");
+    }
+    // A node can be a container itself (kind); its kubelet's processes are then not in the initial
+    // namespace. Below a root of its own, `/proc` is the node's, and process 1 its first.
+    let first = node.proc().join("1/ns/pid");
+    if node.proc() != Path::new("/proc") && fs::read_link(first).is_ok_and(|nodes| nodes == own) {
+        return Finding::fine(PART, "the node's PID namespace");
     }
     let what = "a PID namespace of its own: ends on cgroup v1 are seen up to a second late, and limits \
                 are set a second late; set hostPID: true";
     Finding::limited(PART, what)
 }
 
-fn privileges(args: &Args) -> [Finding; 2] {
-    let held = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
-    let finding = |part, capability, name: &str, without: &str| {
-        if held.contains(capability) {
-            Finding::fine(part, name)
-        } else {
-            Finding::limited(part, format!("no {name}: {without}"))
+fn real_time() -> Finding {
+    const PART: &str = "real-time priority";
+    match capture::real_time_is_allowed() {
+        Ok(()) => Finding::fine(PART, "the kernel allows it"),
+        Err(why) => {
+            let what = format!("on a busy node final readings may be lower bounds: {why}");
+            Finding::limited(PART, what)
         }
-    };
-    let trace = if args.enforce_limits {
+    }
+}
+
+fn network_values(args: &Args) -> Finding {
+    const PART: &str = "network values";
+    let held =
+        capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_PTRACE));
+    if held {
+        return Finding::fine(PART, "CAP_SYS_PTRACE");
+    }
+    let without = if args.enforce_limits {
         "network values are missing, and limits may be set while the runtime is still at work"
     } else {
         "network values are missing"
     };
-    [
-        finding(
-            "real-time priority",
-            CapabilitySet::SYS_NICE,
-            "CAP_SYS_NICE",
-            "on a busy node final readings may be lower bounds",
-        ),
-        finding("network values", CapabilitySet::SYS_PTRACE, "CAP_SYS_PTRACE", trace),
-    ]
+    Finding::limited(PART, format!("no CAP_SYS_PTRACE: {without}"))
 }
 
 fn inotify(node: &NodeRoot) -> Finding {
@@ -150,7 +162,8 @@ fn open_files() -> Finding {
     Finding::fine(PART, what)
 }
 
-fn state(node: &NodeRoot, args: &Args) -> Finding {
+/// The state directory, and whether an agent holds its lock.
+fn state(node: &NodeRoot, args: &Args) -> (Finding, bool) {
     const PART: &str = "state directory";
     let directory = node.join(&args.state_dir);
     match NodeLock::take(&directory) {
@@ -158,15 +171,21 @@ fn state(node: &NodeRoot, args: &Args) -> Finding {
         Err(LockError::Held { holder, .. }) => {
             let who = holder.map(|pid| format!(" (process {pid})")).unwrap_or_default();
             let what = format!("{}: an agent{who} runs on this node", directory.display());
-            return Finding::fine(PART, what);
+            return (Finding::fine(PART, what), true);
         }
         Err(error @ LockError::Unwritable { .. }) => {
             let what =
                 format!("{error}: counts of jobs and positions in logs are lost at a restart");
-            return Finding::limited(PART, what);
+            return (Finding::limited(PART, what), false);
         }
     }
-    let free = rustix::fs::statvfs(&directory).map(|it| it.f_bavail.saturating_mul(it.f_frsize));
+    (room(&directory, args), false)
+}
+
+/// The disk space for the spools.
+fn room(directory: &Path, args: &Args) -> Finding {
+    const PART: &str = "state directory";
+    let free = rustix::fs::statvfs(directory).map(|it| it.f_bavail.saturating_mul(it.f_frsize));
     let Ok(free) = free else {
         return Finding::fine(PART, directory.display().to_string());
     };
@@ -180,14 +199,16 @@ fn state(node: &NodeRoot, args: &Args) -> Finding {
     Finding::fine(PART, what)
 }
 
-fn address(args: &Args) -> Finding {
+fn address(args: &Args, agent_runs: bool) -> Finding {
     const PART: &str = "listen address";
+    let in_use = |error: &std::io::Error| error.kind() == std::io::ErrorKind::AddrInUse;
     match TcpListener::bind(args.listen) {
         Ok(_) => Finding::fine(PART, args.listen.to_string()),
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-            let what =
-                format!("{} is in use: by the agent that runs, or by another program", args.listen);
-            Finding::limited(PART, what)
+        Err(error) if in_use(&error) && agent_runs => {
+            Finding::fine(PART, format!("{} is in use, as an agent runs on this node", args.listen))
+        }
+        Err(error) if in_use(&error) => {
+            Finding::limited(PART, format!("{} is in use by another program", args.listen))
         }
         Err(error) => Finding::missing(PART, format!("{}: {error}; see --listen", args.listen)),
     }

@@ -170,6 +170,12 @@ fn limits_of_a_workflow_hold_by_the_installed_agent() {
     let step = runner.script(&state, read);
     let seen: Vec<&str> = step.stdout.split_whitespace().collect();
     assert_eq!(seen, ["50331648", "50000", "64"], "{step:?}");
+    let log = site.log_of(&runner, "job");
+    assert!(log.starts_with("50331648\n"), "nothing of the hook's own is in it: {log}");
+    let check = agent.check();
+    for part in ["host's processes", "network values", "listen address"] {
+        assert!(check.contains(&format!("ok       {part} ")), "{part}: {check}");
+    }
     let killed = runner.script(&state, "exec tail /dev/zero");
     assert!(killed.code == 137 && killed.says("ran out of memory"), "{killed:?}");
     agent.scrape_until(|ledger| {

@@ -104,6 +104,13 @@ impl Installed {
         String::from_utf8_lossy(&done.stdout).into_owned()
     }
 
+    /// What `ephemon agent --check` prints in its container, asked for as the documents say.
+    pub(super) fn check(&self) -> String {
+        let pod = self.pod();
+        let name = pod["metadata"]["name"].as_str().unwrap();
+        self.kubectl.run(&["exec", name, "-n", NAMESPACE, "--", "ephemon", "agent", "--check"])
+    }
+
     /// The messages of its log that are no information.
     pub(super) fn complaints(&self) -> Vec<String> {
         let lines = self.log();

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 use std::time::Instant;
 
-use ephemon_contract::{Command, End, ErrorCode, Reply, Request, Run};
+use ephemon_contract::{Command, End, ErrorCode, Reply, Request, Run, StepKind};
 
 use super::harness::{Client, Init, PATIENCE, Start, shell};
 use super::{starts, wait_for};
@@ -31,6 +31,22 @@ fn exit_codes_signals_and_both_outputs_are_exact() {
             assert_eq!(step.exit().end, End::Signal(number), "{start:?}");
         }
     }
+}
+
+#[test]
+fn what_the_hook_asks_of_the_container_is_not_in_its_log() {
+    let init = Init::start(Start::Plain, &[]);
+    let mut client = init.client();
+    let asked = Run { kind: StepKind::Internal, ..shell("echo for the hook; printf rest >&2") };
+    let step = client.run(&asked);
+    assert_eq!(
+        (step.stdout.as_slice(), step.stderr.as_slice()),
+        (&b"for the hook\n"[..], &b"rest"[..])
+    );
+    client.run(&shell("echo of the job"));
+    init.wait_for_log("stdout", "of the job\n");
+    assert_eq!(init.log("stdout"), "of the job\n");
+    assert_eq!(init.log("stderr"), "");
 }
 
 #[test]

@@ -68,7 +68,7 @@ pub(crate) fn archive(scratch: &Path) -> PathBuf {
             EPHEMON,
             ephemon(&scratch.join("ephemon")),
             json!({
-                "Entrypoint": ["/ephemon"], "User": "65532:65532", "Env": ["MALLOC_ARENA_MAX=1"],
+                "Entrypoint": ["/ephemon"], "User": "65532:65532", "Env": ["PATH=/", "MALLOC_ARENA_MAX=1"],
             }),
         ),
     ];
