@@ -56,7 +56,8 @@ impl JobEvidence {
             if window.end.is_none_or(|end| end.ns < at) {
                 window.end = Some(Stamp { ns: at.max(window.start.ns), source: Source::Derived });
             }
-            shut(&mut phases, &mut steps, &mut containers, at);
+            let is_cleaned = written.call(Call::CleanupJob).is_some();
+            shut(&mut phases, &mut steps, &mut containers, at, is_cleaned);
         }
         let runner_end = RunnerEnd::of(self, &written, &containers);
         if let Some(end) = &runner_end {
@@ -181,8 +182,15 @@ fn latest(
     ends.chain(job_evidence.completed.as_ref().map(|(at, _)| *at)).max()
 }
 
-/// Ends what has no end of its own.
-fn shut(phases: &mut [Phase], steps: &mut [Step], containers: &mut [Container], at_ns: u64) {
+/// Ends what has no end of its own. A service of its image's own entrypoint lives on after the hook's
+/// cleanup, which cannot stop it: the kubelet does, with the pod.
+fn shut(
+    phases: &mut [Phase],
+    steps: &mut [Step],
+    containers: &mut [Container],
+    at_ns: u64,
+    is_cleaned: bool,
+) {
     for phase in phases {
         close(&mut phase.window, at_ns);
     }
@@ -192,7 +200,8 @@ fn shut(phases: &mut [Phase], steps: &mut [Step], containers: &mut [Container], 
         }
     }
     for one in containers {
-        let lost = close(&mut one.window, at_ns) && one.role.is_of_job();
+        let outlives = is_cleaned && one.role == Role::Service;
+        let lost = close(&mut one.window, at_ns) && one.role.is_of_job() && !outlives;
         if lost && one.outcome == Outcome::SUCCESS {
             one.outcome = Outcome::error(Fault::Lost, None);
         }

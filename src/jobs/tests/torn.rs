@@ -120,3 +120,21 @@ fn a_step_whose_hook_and_init_were_both_killed_is_lost() {
     assert_eq!(step.outcome.fault, Some(Fault::Lost));
     assert_eq!(job.outcome.result, JobResult::Error);
 }
+
+#[test]
+fn a_service_that_ignores_its_end_is_not_lost_once_the_hook_has_cleaned_up() {
+    for is_cleaned in [true, false] {
+        let mut story = Story::whole();
+        // Its end has not been seen when the job is closed.
+        story.sighted("redis", |one| {
+            (one.ended_ns, one.finished_ns, one.exit) = (None, None, None);
+        });
+        if !is_cleaned {
+            story.until(57);
+        }
+        let job = story.job_evidence().job(Some(s(100))).unwrap();
+        let service = job.containers.iter().find(|one| &*one.name == "redis").unwrap();
+        let fault = (!is_cleaned).then_some(Fault::Lost);
+        assert_eq!(service.outcome.fault, fault, "{service:?}");
+    }
+}
