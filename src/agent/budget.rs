@@ -26,7 +26,7 @@ pub const LIMIT: usize = 136 * MIB;
 /// The same with logs, traces or metrics exported to a collector.
 pub const EXPORT_LIMIT: usize = 248 * MIB;
 /// What the manifests add with `--page`, in bytes.
-pub const PAGE_LIMIT: usize = 24 * MIB;
+pub const PAGE_LIMIT: usize = 28 * MIB;
 /// Pods of a node that the budget is made for. A kubelet runs at most 110 by default.
 const PODS: usize = 250;
 /// Running containers on a node with so many pods.
