@@ -40,6 +40,8 @@ pub(crate) struct Container {
     pub(crate) life: Life,
     pub(crate) usage: Usage,
     pub(crate) exit_watch: Option<ExitWatch>,
+    /// It was seen to be created.
+    pub(crate) is_birth_seen: bool,
     /// Of a nested container: what it is part of.
     pub(crate) nested: Option<Nested>,
     /// It is counted as one for which there was no place.
@@ -88,6 +90,7 @@ impl Container {
             life,
             usage: Usage::default(),
             exit_watch: None,
+            is_birth_seen: false,
             nested: None,
             is_left_out: false,
             files: None,
@@ -302,6 +305,7 @@ impl Container {
             id: self.id.clone(),
             pod: self.pod.clone(),
             created: self.life.created(),
+            is_birth_seen: self.is_birth_seen,
             read_at: self.read_at,
             usage: self.usage.clone(),
             nested: self.nested.is_some(),

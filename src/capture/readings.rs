@@ -22,6 +22,9 @@ pub struct Record {
     pub pod: PodUid,
     /// When its cgroup was created.
     pub created: SystemTime,
+    /// Whether it was seen to be created. If not, `created` is the time of its directory, which the
+    /// kernel may have made anew: the counters began then or before.
+    pub is_birth_seen: bool,
     /// When `usage` was read.
     pub read_at: SystemTime,
     /// The values.
@@ -143,7 +146,7 @@ impl Readings {
 
     fn record(&self, record: &Record, complete: bool) {
         let Some(history) = &self.0.history else { return };
-        let Record { id, pod, created, read_at, usage, ended, nested: _ } = record;
+        let Record { id, pod, created, read_at, usage, ended, .. } = record;
         let ms = |at| clock::unix_ns(at) / 1_000_000;
         let (created_ms, at_ms, last) = (ms(*created), ms(*read_at), ended.is_some());
         history.add(&Sample { pod, id, created_ms, at_ms, usage, complete, last });
@@ -274,6 +277,7 @@ mod tests {
             id: ContainerId::parse(&format!("{number:064x}")).unwrap(),
             pod: PodUid::parse("0e269fa4-f505-4963-9096-958063077203").unwrap(),
             created: SystemTime::UNIX_EPOCH,
+            is_birth_seen: true,
             read_at: SystemTime::UNIX_EPOCH,
             usage: Usage::default(),
             nested: false,

@@ -108,6 +108,7 @@ mod tests {
             id: ContainerId::parse(&"a".repeat(64)).unwrap(),
             pod: PodUid::parse("0e269fa4-f505-4963-9096-958063077203").unwrap(),
             created: at(10),
+            is_birth_seen: true,
             read_at: at(second),
             nested: false,
             usage,

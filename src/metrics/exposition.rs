@@ -16,6 +16,7 @@ mod writer;
 use std::mem;
 
 use ephemon_base::clock::unix_ns;
+use ephemon_capture::readings::Record;
 use ephemon_catalogue::{Container, Row, agent, container, debug, job, pod};
 
 use self::families::Families;
@@ -47,7 +48,7 @@ pub fn render(view: &View, format: Format, out: &mut Vec<u8>) -> usize {
 
 fn write(view: &View, writer: &mut impl Writer) {
     for row in container::ROWS {
-        let since = |shown: &ContainerView| Some(unix_ns(shown.container.record.created));
+        let since = |shown: &ContainerView| since_ns(&shown.container.record);
         let of =
             view.containers.iter().map(|shown| (shown.labels(), since(shown), &shown.container));
         family(writer, row, of);
@@ -70,6 +71,12 @@ fn write(view: &View, writer: &mut impl Writer) {
     family(writer, &agent::BUILD, [("", None, &view.build)]);
     family(writer, &agent::SETTINGS, [("", None, &view.settings)]);
     registry::families(writer, &view.agent, &view.histograms);
+}
+
+/// When a container's counters were 0, nanoseconds since 1970. Prometheus puts a sample of 0 there: with a
+/// time behind samples that it has, it would count again all that they show.
+fn since_ns(record: &Record) -> Option<u64> {
+    record.is_birth_seen.then(|| unix_ns(record.created))
 }
 
 /// How many sample lines this container makes in the families that are shown.

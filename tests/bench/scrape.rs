@@ -55,6 +55,7 @@ fn records() -> impl Iterator<Item = Record> {
         id: ContainerId::parse(&format!("{n:012x}{:052x}", 0)).expect("an id"),
         pod: PodUid::parse(&format!("0e269fa4-f505-4963-9096-{:012x}", n / 4)).expect("a UID"),
         created,
+        is_birth_seen: true,
         read_at: created,
         nested: false,
         usage: usage(n as u64),

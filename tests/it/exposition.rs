@@ -119,7 +119,9 @@ pub(crate) fn view() -> View {
     let record = |digit: char, usage: Usage, ended: Option<Ended>| {
         let id = ContainerId::parse(&digit.to_string().repeat(64)).unwrap();
         let (created, read_at) = (at(0, 5), at(1, 0));
-        Arc::new(Record { id, pod: uid(), created, read_at, nested: false, usage, ended })
+        let (pod, is_birth_seen) = (uid(), true);
+        let nested = false;
+        Arc::new(Record { id, pod, created, is_birth_seen, read_at, nested, usage, ended })
     };
     let facts = |name: &str, image: &str, exit| {
         let container_type = ContainerType::Ephemeral;

@@ -102,6 +102,7 @@ impl Server {
             id: ContainerId::parse(&"a0".repeat(32)).unwrap(),
             pod: PodUid::parse("0e269fa4-f505-4963-9096-958063077203").unwrap(),
             created: at,
+            is_birth_seen: true,
             read_at: at,
             nested: false,
             usage,

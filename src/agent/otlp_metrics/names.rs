@@ -109,6 +109,7 @@ mod tests {
             id: ContainerId::parse(&"a".repeat(64)).unwrap(),
             pod: uid(),
             created: SystemTime::UNIX_EPOCH,
+            is_birth_seen: true,
             read_at: SystemTime::UNIX_EPOCH,
             nested: false,
             usage: Usage::default(),

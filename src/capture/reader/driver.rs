@@ -259,6 +259,9 @@ impl Driver {
             self.reports.self_metrics.dropped(Signal::Metrics, Reason::Cap);
             return;
         };
+        if let Some(container) = self.held.containers.get_mut(&key) {
+            container.is_birth_seen = source == Source::Inotify;
+        }
         let has_entered = self.enter(key, now).is_some();
         if let Some(container) = self.held.containers.get(&key) {
             self.reports.created(container, source);
@@ -275,6 +278,10 @@ impl Driver {
             Source::Startup | Source::Rescan | Source::Residual => made,
         };
         let Admission::Admitted(key) = self.held.admit_nested(group, created, now) else { return };
+        if let Some(container) = self.held.containers.get_mut(&key) {
+            // One beside the pod may have been there for long until it is known whose it is.
+            container.is_birth_seen = source == Source::Inotify && !group.beside;
+        }
         let has_entered = self.enter(key, now).is_some();
         if let Some(container) = self.held.containers.get(&key) {
             self.reports.discovered(container, source);

@@ -282,7 +282,8 @@ fn a_birth_is_as_old_as_its_group_however_late_it_is_heard_of() {
         fs::File::open(&path).unwrap().set_modified(made).unwrap();
         fs::rename(path, rig.pod().join(id(digit).as_str())).unwrap();
     }
-    assert_eq!(until(|| rig.record('a')).created, late);
+    let record = until(|| rig.record('a'));
+    assert_eq!((record.created, record.is_birth_seen), (late, true));
     let created = until(|| rig.record('b')).created;
     assert!(created > late, "a time that no event waits for is not believed: {created:?}");
 }

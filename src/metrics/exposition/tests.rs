@@ -39,6 +39,7 @@ fn record(usage: Usage) -> Arc<Record> {
         id: ContainerId::parse(&"a0".repeat(32)).unwrap(),
         pod: uid(),
         created: SystemTime::UNIX_EPOCH + Duration::new(1_790_000_000, 5),
+        is_birth_seen: true,
         read_at: SystemTime::UNIX_EPOCH,
         nested: false,
         usage,

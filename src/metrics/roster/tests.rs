@@ -25,6 +25,7 @@ fn container(n: u64, created: u64, ended: Option<u64>) -> Arc<Record> {
         id: id(n),
         pod: uid(),
         created: at(created),
+        is_birth_seen: true,
         read_at: at(created),
         nested: false,
         usage: Usage::default(),

@@ -27,6 +27,7 @@ fn enter(readings: &Readings, n: u64, ended: bool) {
         id: id(n),
         pod: uid(),
         created: at,
+        is_birth_seen: true,
         read_at: at,
         nested: false,
         usage,

@@ -83,6 +83,7 @@ fn container(ended: bool) -> Container {
         id,
         pod: pod_ref().uid,
         created: at(10),
+        is_birth_seen: true,
         read_at: at(12),
         nested: false,
         usage: usage(),

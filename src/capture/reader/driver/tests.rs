@@ -249,6 +249,8 @@ fn what_ended_beside_a_pod_is_once_in_its_last_record() {
         from_birth: false,
     };
     driver.nested(&group, Source::Inotify);
+    let records = driver.reports.readings.snapshot().containers;
+    assert!(records.iter().all(|record| !record.is_birth_seen), "it may be old: {records:?}");
     driver.balance_all();
     put("docker/x", 5_000, 0);
     driver.pod_removed(&uid);

@@ -1,9 +1,16 @@
 //! Protobuf says the same as the text.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::time::Instant;
 
+use ephemon_base::Heartbeat;
+use ephemon_capture::readings::Readings;
+use ephemon_discovery::inventory::Inventory;
 use ephemon_jobs::story;
 use ephemon_jobs::tally::Tally;
+use ephemon_model::node::NodeRoot;
+use ephemon_self_metrics::SelfMetrics;
 use prost::Message as _;
 
 use super::*;
@@ -152,6 +159,64 @@ fn what_counts_says_since_when() {
     assert_eq!(started.created_timestamp, since);
     let durations = one("ephemon_job_duration_seconds").histogram.as_ref().unwrap();
     assert_eq!(durations.created_timestamp, since);
+}
+
+/// The time of a directory that was there before the agent may be later than what is stored of its
+/// container.
+#[test]
+fn a_container_says_since_when_it_counts_only_if_it_was_seen_to_begin() {
+    let node = tempfile::tempdir().unwrap();
+    let cgroup = node.path().join("sys/fs/cgroup");
+    let pod = cgroup.join(format!("kubepods/pod{}", uid()));
+    fs::create_dir_all(&pod).unwrap();
+    fs::write(cgroup.join("cgroup.controllers"), "cpu memory\n").unwrap();
+    let make = |id: &ContainerId| {
+        // The directory appears with its files, as in the kernel.
+        let made = node.path().join("made");
+        fs::create_dir_all(&made).unwrap();
+        fs::write(made.join("cpu.stat"), "usage_usec 7\n").unwrap();
+        fs::write(made.join("cgroup.events"), "populated 1\n").unwrap();
+        fs::rename(made, pod.join(id.as_str())).unwrap();
+    };
+    let [old, new] = ["a", "b"].map(|digit| ContainerId::parse(&digit.repeat(64)).unwrap());
+    make(&old);
+    let options = ephemon_capture::Options {
+        node: NodeRoot::new(node.path()),
+        kubepods: None,
+        sample_interval: Duration::from_secs(1),
+        sample_budget: 1.0,
+        max_containers: 3,
+        max_nested: 3,
+        heartbeat: Heartbeat::default(),
+    };
+    let readings = Readings::default();
+    let (inventory, own) = (Inventory::default(), SelfMetrics::new().unwrap());
+    let capture = ephemon_capture::start(options, readings.clone(), inventory, own).unwrap();
+    let read = |id: &ContainerId| {
+        let has_read =
+            |record: &Arc<Record>| record.id == *id && record.usage.cpu.usage_ns.is_some();
+        let start = Instant::now();
+        loop {
+            if let Some(record) = readings.snapshot().containers.into_iter().find(has_read) {
+                return record;
+            }
+            assert!(start.elapsed() < Duration::from_secs(10), "it is not read");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    };
+    let before = read(&old);
+    assert!(*capture.walked().borrow());
+    make(&new);
+    let since = |record: Arc<Record>| {
+        let shown = view(vec![ContainerView::new(&identity("ns", "pod", "step"), record, None)]);
+        let families = families(&shown);
+        let used = families["ephemon_container_cpu_usage_seconds_total"].1.values().next().unwrap();
+        used.counter.unwrap().created_timestamp
+    };
+    assert_eq!(since(before), None);
+    let seen = read(&new);
+    let created = Timestamp::at_ns(unix_ns(seen.created));
+    assert_eq!(since(seen), Some(created));
 }
 
 #[test]
