@@ -20,15 +20,25 @@ pub(super) const MAX_LINE_BYTES: usize = 128 * 1024;
 /// a container share it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Head {
-    /// The first eight bytes of its SHA-256.
-    pub(super) hash: u64,
+    /// The first eight bytes of the SHA-256 of its first bytes.
+    hash: u64,
     length: u32,
     /// Where it begins: behind the NUL bytes that the file begins with.
     #[serde(default)]
     pub(super) at: u64,
-    /// Length of the whole line where its end is looked at, too; else 0.
+    /// Where the line's end is looked at, too. An older agent passes over it, and knows the file by the
+    /// rest.
     #[serde(default)]
+    end: Option<LineEnd>,
+}
+
+/// The end of a line of which the beginning alone says too little.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct LineEnd {
+    /// Length of the whole line, with its newline.
     line: u64,
+    /// The first eight bytes of the SHA-256 of its last [`END_BYTES`].
+    hash: u64,
 }
 
 // === impl Head ===
@@ -53,16 +63,14 @@ impl Head {
     pub(super) fn of_line(line: &[u8]) -> Self {
         let start = line.get(..HEAD_BYTES).unwrap_or(line);
         let end = line.get(line.len().saturating_sub(END_BYTES)..).unwrap_or_default();
-        let length = u32::try_from(start.len()).unwrap_or(u32::MAX);
-        Self { length, line: line.len() as u64, ..Self::exactly(&[start, end].concat()) }
+        let end = LineEnd { line: line.len() as u64, hash: hash(end) };
+        Self { end: Some(end), ..Self::exactly(start) }
     }
 
     /// Of a file that ends before its first line does.
     pub(super) fn exactly(start: &[u8]) -> Self {
-        let digest = Sha256::digest(start);
-        let hash = digest.first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes));
         let length = u32::try_from(start.len()).unwrap_or(u32::MAX);
-        Self { hash, length, at: 0, line: 0 }
+        Self { hash: hash(start), length, at: 0, end: None }
     }
 
     /// The same, found behind so many NUL bytes.
@@ -72,16 +80,33 @@ impl Head {
 
     /// Where the line's end is that is looked at, if it is.
     pub(super) fn end(&self) -> Option<u64> {
-        self.line.checked_sub(END_BYTES as u64).map(|end| self.at.saturating_add(end))
+        let end = self.end?.line.checked_sub(END_BYTES as u64)?;
+        Some(self.at.saturating_add(end))
+    }
+
+    /// The same with the line's end, once `whole` has it: nothing else may have changed.
+    pub(super) fn completed(self, whole: Self) -> Self {
+        if (Self { end: self.end, ..whole }) == self { whole } else { self }
+    }
+
+    /// Stands for the line in the ids of the file's lines.
+    pub(super) fn id(&self) -> u64 {
+        self.hash ^ self.end.map_or(0, |end| end.hash)
     }
 
     /// Whether a file that has this at the same place can be the same one; `end`: what it has at
     /// [`Self::end`].
     pub(super) fn matches(&self, start: &[u8], end: &[u8]) -> bool {
         let length = usize::try_from(self.length).unwrap_or(usize::MAX);
-        let Some(start) = start.get(..length) else { return false };
-        Self::exactly(&[start, end].concat()).hash == self.hash
+        let has_start = start.get(..length).is_some_and(|start| hash(start) == self.hash);
+        has_start && self.end.is_none_or(|known| hash(end) == known.hash)
     }
+}
+
+/// The first eight bytes of the SHA-256.
+fn hash(bytes: &[u8]) -> u64 {
+    let digest = Sha256::digest(bytes);
+    digest.first_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
 #[cfg(test)]
@@ -110,7 +135,32 @@ mod tests {
         let head = Head::of_line(one.as_bytes());
         assert!(matches(&head, &one) && matches(&head, &format!("{one}{two}")));
         assert!(!matches(&head, &two) && !matches(&head, one.trim_end()));
-        assert_ne!(head.hash, Head::of_line(two.as_bytes()).hash);
+        assert_ne!(head.id(), Head::of_line(two.as_bytes()).id());
+    }
+
+    #[test]
+    fn an_agent_that_knows_lines_by_their_beginning_alone_knows_a_long_one_again() {
+        /// As such an agent has it.
+        #[derive(Deserialize)]
+        struct Older {
+            hash: u64,
+            length: u32,
+            at: u64,
+        }
+        let line = docker(&"x".repeat(HEAD_BYTES), "2026-11-23T12:16:41.1Z");
+        let saved = serde_json::to_string(&Head::of_line(line.as_bytes()).behind(5)).unwrap();
+        let Older { hash, length, at } = serde_json::from_str(&saved).unwrap();
+        let start = &line.as_bytes()[..HEAD_BYTES];
+        assert_eq!((hash, length, at), (super::hash(start), 1024, 5));
+    }
+
+    #[test]
+    fn what_such_an_agent_saved_is_known_again() {
+        let line = docker(&"x".repeat(HEAD_BYTES), "2026-11-23T12:16:41.1Z");
+        let hash = hash(&line.as_bytes()[..HEAD_BYTES]);
+        let saved = format!(r#"{{"hash":{hash},"length":1024,"at":0}}"#);
+        let head: Head = serde_json::from_str(&saved).unwrap();
+        assert!(head.end().is_none() && matches(&head, &line));
     }
 
     #[test]

@@ -124,16 +124,18 @@ impl Source {
         }
     }
 
-    /// The head of the line that begins there; nothing as long as it is not whole.
+    /// The head of the line that begins there: without its end as long as that is not there, and nothing
+    /// as long as it says too little.
     pub(super) fn head(&mut self, at: u64) -> io::Result<Option<Head>> {
         let mut line = self.bytes(at, HEAD_BYTES)?;
+        let start = Head::of(&line).map(|head| head.behind(at));
         if !Head::needs_end(&line) {
-            return Ok(Head::of(&line).map(|head| head.behind(at)));
+            return Ok(start);
         }
         while line.len() < MAX_LINE_BYTES {
             let more = self.bytes(at.saturating_add(line.len() as u64), BLANK_BYTES)?;
             if more.is_empty() {
-                return Ok(None);
+                break;
             }
             if let Some(end) = memchr(b'\n', &more) {
                 line.extend(more.get(..=end).unwrap_or_default());
@@ -141,8 +143,7 @@ impl Source {
             }
             line.extend(more);
         }
-        // Of a line without an end, only the beginning is known.
-        Ok(Head::of(&line).map(|head| head.behind(at)))
+        Ok(start)
     }
 
     /// Whether the line that the head is of stands here, too.
@@ -292,13 +293,18 @@ impl Segment {
         Ok(Look::Whole)
     }
 
-    /// Its head, read if it is not known and can be.
+    /// Its head, read if it is not known and can be. The ids of lines have it: once one may be handed
+    /// over, it stays.
     pub(super) fn learn_head(&mut self) -> io::Result<Option<Head>> {
-        if self.head.is_none()
+        let is_settled = |head: Head| head.end().is_some() || self.read > head.at;
+        if !self.head.is_some_and(is_settled)
             && let Some(source) = &mut self.source
         {
             self.blank = source.first_text(self.blank)?;
-            self.head = source.head(self.blank)?;
+            let head = source.head(self.blank)?;
+            self.head = self
+                .head
+                .map_or(head, |known| Some(head.map_or(known, |head| known.completed(head))));
             if self.read == 0 {
                 // It may be long until it is its turn.
                 source.rest();

@@ -120,7 +120,7 @@ impl Log {
                 let since = time_unix_ns.or_else(|| torn.and_then(|torn| torn.since));
                 *torn = Some(Torn { file: chunk.file, since });
             }
-            let (overhead, head) = (header + newline, chunk.head.hash);
+            let (overhead, head) = (header + newline, chunk.head.id());
             let piece =
                 Piece { stream, time_unix_ns, text, full, ends, cut, at, after, overhead, head };
             joiner.piece(piece, rules.max_line_bytes, &mut tell);

@@ -144,3 +144,47 @@ fn a_log_written_anew_in_the_tick_of_the_last_look_is_never_complete() {
         assert_eq!(node.texts()[3..], texts, "longer {is_longer}");
     }
 }
+
+/// A crash, or a full disk, leaves a record without its end.
+#[test]
+fn a_file_that_is_written_anew_over_a_long_record_without_its_end_is_seen_to_be() {
+    let mut node = Node::new(true);
+    let path = node.path("job").join("0.log");
+    let text = |letter: &str| format!("{{\"log\":\"{}", letter.repeat(3000));
+    node.write("job", "0.log", text("a"));
+    node.read();
+    let before = fs::metadata(&path).unwrap();
+    let end = "\\n\",\"stream\":\"stdout\",\"time\":\"2026-11-23T12:16:41.5Z\"}\n";
+    until_later(&path, &before, || fs::write(&path, text("b") + end).unwrap());
+    node.read();
+    node.end("job");
+    node.read();
+    node.ack_all();
+    assert_eq!(node.texts(), ["b".repeat(3000)]);
+    let [log] = node.follower.finished().try_into().unwrap();
+    assert!(!log.complete && log.accounting.lost_unknown, "{log:?}");
+}
+
+#[test]
+fn a_file_whose_long_first_record_came_in_pieces_is_known_by_all_of_it() {
+    let mut node = Node::new(true);
+    let path = node.path("job").join("0.log");
+    let line = |second: u32| {
+        let (text, time) = ("a".repeat(3000), format!("2026-11-23T12:16:{second}.5Z"));
+        format!("{{\"log\":\"{text}\\n\",\"stream\":\"stdout\",\"time\":\"{time}\"}}\n")
+    };
+    let first = line(41);
+    for piece in first.as_bytes().chunks(2000) {
+        node.write("job", "0.log", piece);
+        node.read();
+        node.restart();
+    }
+    node.read();
+    let ids = node.told.iter().map(|told| told.uid);
+    assert_eq!(ids.collect::<BTreeSet<_>>().len(), 1, "read again, it has its id");
+    let before = fs::metadata(&path).unwrap();
+    until_later(&path, &before, || fs::write(&path, line(42)).unwrap());
+    node.read();
+    let ids = node.told.iter().map(|told| told.uid);
+    assert_eq!(ids.collect::<BTreeSet<_>>().len(), 2);
+}
