@@ -90,6 +90,8 @@ pub(super) struct Log {
     joiner: Joiner,
     long: Option<Long>,
     torn: Option<Torn>,
+    /// Where an earlier life left off: whether that is in a torn line is to be seen.
+    resumed: Option<Spot>,
     /// The file being read: at the first look at another, it is seen whether lines go on in it.
     reading: Option<u32>,
     acked: Mark,
@@ -123,6 +125,7 @@ impl Log {
         lost: Option<(LostBytes, bool)>,
     ) -> Self {
         let joiner = if lost.is_some() { Joiner::resume(&mark) } else { Joiner::default() };
+        let resumed = lost.is_some().then(|| mark.resume());
         let (lost_bytes, lost_unknown) = lost.unwrap_or_default();
         Self {
             uids: Uids::new(&name),
@@ -132,6 +135,7 @@ impl Log {
             joiner,
             long: None,
             torn: None,
+            resumed,
             reading: None,
             acked: mark,
             holes_to: Spot::default(),

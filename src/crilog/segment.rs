@@ -156,6 +156,18 @@ impl Source {
         Ok(head.matches(&start, &end))
     }
 
+    /// Whether a line goes on at `offset`: neither the file nor a line before ends in front of it, or of
+    /// the NUL bytes there.
+    pub(super) fn is_in_line(&mut self, offset: u64) -> io::Result<bool> {
+        let from = offset.saturating_sub(BLANK_BYTES as u64);
+        let length = usize::try_from(offset.saturating_sub(from)).unwrap_or(BLANK_BYTES);
+        let before = self.bytes(from, length)?;
+        Ok(match hole::trim_end(&before).last() {
+            Some(last) => *last != b'\n',
+            None => from > 0,
+        })
+    }
+
     /// So many bytes from there on, less only at the end.
     fn bytes(&mut self, at: u64, length: usize) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; length];

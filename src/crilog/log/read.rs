@@ -6,7 +6,7 @@ use std::time::Instant;
 use ephemon_model::LogLoss;
 use tracing::warn;
 
-use super::records::Chunk;
+use super::records::{Chunk, Since, Torn};
 use super::{Done, Line, Log, Rules, line_of};
 
 use crate::head::Head;
@@ -144,6 +144,10 @@ impl Log {
         let Some(source) = &mut file.source else {
             return Ok(0);
         };
+        let here = Spot { file: number, offset, skip: 0 };
+        if self.resumed.take_if(|at| *at <= here) == Some(here) && source.is_in_line(offset)? {
+            self.torn = Some(Torn { file: number, since: Since::Unknown });
+        }
         let length = source.read_at(buffer, offset)?;
         let Some(chunk) = buffer.get(..length) else {
             return Ok(0);

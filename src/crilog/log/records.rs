@@ -39,9 +39,19 @@ pub(super) struct Taken {
 /// text, which has NUL bytes and then a header.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Torn {
-    file: u32,
-    /// The time of the record before the hole, if that had one.
-    since: Option<i64>,
+    pub(super) file: u32,
+    pub(super) since: Since,
+}
+
+/// When a record behind a hole was written at the earliest.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Since {
+    /// The record before the hole has no time.
+    Ever,
+    /// Not before the record in front of the hole: nanoseconds since 1970.
+    Time(i64),
+    /// That record was read in an earlier life, and its time is not known any more.
+    Unknown,
 }
 
 /// A record, or as much of it as there is.
@@ -117,7 +127,8 @@ impl Log {
             if newline > 0 {
                 *torn = None;
             } else if ends {
-                let since = time_unix_ns.or_else(|| torn.and_then(|torn| torn.since));
+                let before = torn.map_or(Since::Ever, |torn| torn.since);
+                let since = time_unix_ns.map_or(before, Since::Time);
                 *torn = Some(Torn { file: chunk.file, since });
             }
             let (overhead, head) = (header + newline, chunk.head.id());
@@ -162,9 +173,11 @@ impl Torn {
     /// have written the line then.
     fn can_go_on_with(&self, record: &Record<'_>, rules: &Rules) -> bool {
         let now = i64::try_from((rules.now_ns)()).unwrap_or(i64::MAX);
-        record
-            .time_unix_ns
-            .is_some_and(|time| self.since.is_none_or(|since| since <= time) && time <= now)
+        record.time_unix_ns.is_some_and(|time| match self.since {
+            Since::Ever => time <= now,
+            Since::Time(since) => since <= time && time <= now,
+            Since::Unknown => false,
+        })
     }
 }
 

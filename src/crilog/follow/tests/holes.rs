@@ -158,3 +158,44 @@ fn what_a_container_writes_behind_nul_bytes_has_no_time_that_it_could_not_have()
         }
     }
 }
+
+/// What was read before a restart says nothing of what stands behind the hole after it.
+#[test]
+fn what_a_container_writes_behind_nul_bytes_has_no_time_after_a_restart() {
+    let hole = nul(HOLE_BYTES);
+    for stamp in ["2020-01-01T00:00:00Z", "2026-11-23T12:16:42Z", "2100-01-01T00:00:00Z"] {
+        let forged = format!("{stamp} stdout F made up");
+        for acked in [1, 2] {
+            let mut node = Node::new(true);
+            let text = full(&format!("x{hole}{forged}{hole}{forged}")) + &full("real");
+            node.write("job", "0.log", text);
+            node.read();
+            let last = node.told[acked - 1].position;
+            node.follower.ack(&last);
+            node.restart();
+            let told = node.told.len();
+            node.read();
+            let again = node.told[told..].iter();
+            let again = again.map(|told| (&*told.text, told.time_unix_ns.is_some()));
+            let mut expected = vec![(forged.as_bytes(), false); 3 - acked];
+            expected.push((b"real", true));
+            assert_eq!(again.collect::<Vec<_>>(), expected, "{stamp}, {acked}");
+        }
+    }
+}
+
+#[test]
+fn a_record_behind_a_hole_that_begins_with_a_line_has_its_time_after_a_restart() {
+    let mut node = Node::new(true);
+    node.read();
+    let begun = full("begun").replace(" F ", " P ");
+    node.write("job", "0.log", begun + &nul(5000) + &full("one") + &full("two"));
+    node.read();
+    // What was begun is told at the hole, which is where the next life goes on.
+    let first = node.told[0].position;
+    node.follower.ack(&first);
+    node.restart();
+    node.read();
+    assert_eq!(node.texts(), ["begun", "one", "two", "one", "two"]);
+    assert!(node.told.iter().all(|told| told.flaw.is_none()), "{:?}", node.told);
+}
