@@ -13,6 +13,7 @@ use kube::{Client, Config};
 use thiserror::Error as ThisError;
 use tower::{BoxError, ServiceBuilder};
 
+use super::no_proxy::is_exempt;
 use crate::error::chain;
 
 /// Why there is no client. No message has a proxy's password.
@@ -56,17 +57,13 @@ fn of_environment(to: &Uri, variable: &dyn Fn(&str) -> Option<String>) -> Option
         |names: [&str; 2]| names.into_iter().filter_map(variable).find(|value| !value.is_empty());
     let is_secure = to.scheme_str() == Some("https");
     // `HTTP_PROXY` is for servers without TLS, which are none of these.
-    let proxy = value(["HTTPS_PROXY", "https_proxy"]).filter(|_| is_secure && !is_local(to))?;
+    let proxy = value(["HTTPS_PROXY", "https_proxy"]).filter(|_| is_secure)?;
     let exempt = value(["NO_PROXY", "no_proxy"]).unwrap_or_default();
-    Matcher::builder().https(proxy).no(exempt).build().intercept(to)
-}
-
-/// Go uses no proxy for this host, whatever the variables say.
-fn is_local(to: &Uri) -> bool {
-    let host = to.host().unwrap_or_default().trim_matches(['[', ']']);
-    let is_loopback =
-        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-    host == "localhost" || is_loopback()
+    if is_exempt(to, &exempt) {
+        None
+    } else {
+        Matcher::builder().https(proxy).build().intercept(to)
+    }
 }
 
 /// What kube's own builder makes, over a tunnel: it is built without support for proxies here.
@@ -107,16 +104,12 @@ mod tests {
         let there = Some("http://proxy:3128/".to_owned());
         assert_eq!(proxied("https://api.example:6443", &[proxy]), there);
         assert_eq!(proxied("https://api.example:6443", &[("https_proxy", proxy.1)]), there);
-        for exempt in ["api.example", ".example", "*", "other, api.example"] {
-            let variables = [proxy, ("NO_PROXY", exempt)];
-            assert_eq!(proxied("https://api.example:6443", &variables), None, "{exempt}");
+        for variable in ["NO_PROXY", "no_proxy"] {
+            let variables = [proxy, (variable, "other, *.example:6443")];
+            assert_eq!(proxied("https://api.example:6443", &variables), None, "{variable}");
+            assert_eq!(proxied("https://api.example:443", &variables), there, "{variable}");
         }
-        let networks = [proxy, ("no_proxy", "10.0.0.0/8")];
-        assert_eq!(proxied("https://10.1.2.3:6443", &networks), None);
-        assert_eq!(proxied("https://11.1.2.3:6443", &networks), there);
-        for local in ["https://localhost:6443", "https://127.0.0.1:6443", "https://[::1]:6443"] {
-            assert_eq!(proxied(local, &[proxy]), None, "{local}");
-        }
+        assert_eq!(proxied("https://localhost:6443", &[proxy]), None);
         assert_eq!(proxied("https://api.example", &[("HTTPS_PROXY", "")]), None);
         assert_eq!(proxied("http://api.example", &[proxy]), None);
     }

@@ -16,6 +16,7 @@ mod cluster;
 mod connection;
 mod error;
 mod fleet;
+mod no_proxy;
 mod source;
 mod trouble;
 
