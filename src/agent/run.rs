@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ephemon_capture as capture;
@@ -226,7 +226,7 @@ async fn watch_names(args: &Args, shared: &Shared, parts: &mut Parts) -> Result<
 /// How the API server is reached, and for which pods.
 pub(super) fn api_options(args: &Args) -> api::Options {
     api::Options {
-        kubeconfig: args.kubeconfig.clone().or_else(kubeconfig_of_kubectl),
+        kubeconfig: args.kubeconfig.clone(),
         node_name: node_name(args),
         pod_selectors: selectors(&args.pod_selector, &args.ci_system),
         ci_systems: CiSystems::new(args.job_identity.clone()),
@@ -244,11 +244,6 @@ fn selectors(given: &[String], ci_systems: &[CiSystem]) -> Vec<String> {
         }
     }
     selectors
-}
-
-/// `KUBECONFIG`, as kubectl uses it.
-fn kubeconfig_of_kubectl() -> Option<PathBuf> {
-    std::env::var_os("KUBECONFIG").filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 /// Starts capture, retrying until the node has a cgroup mount, and waits for its end.

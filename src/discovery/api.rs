@@ -42,7 +42,7 @@ pub const LIST_PAGE_LIMIT: u32 = 4;
 /// How to reach the API server, and which pods to watch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// `--kubeconfig`; without it the pod's own service account.
+    /// `--kubeconfig`; without it the files of `KUBECONFIG`, else the pod's own service account.
     pub kubeconfig: Option<PathBuf>,
     /// `--node-name`.
     pub node_name: String,

@@ -2,12 +2,16 @@
 //! the pod's service account; agent and hook never through a proxy. Time limits and clients are the
 //! callers'.
 
-use std::io::ErrorKind;
+mod files;
+
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use kube::Config;
 use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use thiserror::Error;
+
+use files::Files;
 
 /// A syntactically valid proxy URL that no cluster has; see [`take_proxies`].
 const UNUSED_PROXY: &str = "http://unused.invalid";
@@ -67,28 +71,25 @@ pub enum Error {
     },
 }
 
-/// Loads the configuration from `kubeconfig`, which may list several files separated by `:` as the
-/// variable `KUBECONFIG` does, or else from the service account of the pod. Of several files some may
-/// be missing.
+/// Loads the configuration from the file `kubeconfig`, else from the files of the variable
+/// `KUBECONFIG`, else from the service account of the pod. Of the variable's files some may be missing.
 ///
 /// # Errors
-/// If neither is there, a file cannot be used, or the selected cluster sets `proxy-url`.
+/// If none of them is there, a file cannot be used, or the selected cluster sets `proxy-url`.
 pub async fn load(kubeconfig: Option<&Path>) -> Result<Config, Error> {
-    match kubeconfig {
-        Some(path) => {
-            let config = from_files(path, None, Proxies::Refused).await?;
-            config.ok_or_else(|| Error::Missing { path: path.to_owned() })
+    match Files::chosen(kubeconfig, variable()) {
+        Some(files) => {
+            let config = from_files(&files, None, Proxies::Refused).await?;
+            config.ok_or_else(|| files.missing())
         }
-        None => {
-            Config::incluster().map_err(|source| Error::NotInCluster { source: Box::new(source) })
-        }
+        None => of_pod(None),
     }
 }
 
-/// Loads the configuration as kubectl does for a person: from `kubeconfig`, else from the files of
-/// the variable `KUBECONFIG`, else from `~/.kube/config`, else from the service account of the pod;
-/// and of it `context`, else the current one. Files of the variable that are missing are passed over
-/// (client-go, `tools/clientcmd/loader.go`, `ClientConfigLoadingRules.Load`).
+/// Loads the configuration as kubectl does for a person: from the file `kubeconfig`, else from the
+/// files of the variable `KUBECONFIG`, else from `~/.kube/config`, else from the service account of the
+/// pod; and of it `context`, else the current one. Files of the variable that are missing are passed
+/// over.
 ///
 /// `Config::proxy_url` is the cluster's `proxy-url`, and never from the environment: which variables
 /// count, and how to connect, is the caller's to say.
@@ -99,65 +100,55 @@ pub async fn load_as_kubectl(
     kubeconfig: Option<&Path>,
     context: Option<&str>,
 ) -> Result<Config, Error> {
-    let of_variable =
-        || std::env::var_os("KUBECONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
     let of_home = || {
         let path = std::env::home_dir()?.join(".kube/config");
-        path.is_file().then_some(path)
+        path.is_file().then_some(Files::One(path))
     };
-    let missing = |path: &Path| Error::Missing { path: path.to_owned() };
-    if let Some(path) = kubeconfig {
-        return from_files(path, context, Proxies::Kept).await?.ok_or_else(|| missing(path));
-    }
-    let Some(path) = of_variable().or_else(of_home) else { return of_pod(context).await };
-    match from_files(&path, context, Proxies::Kept).await? {
-        Some(config) => Ok(config),
-        None => of_pod(context).await.map_err(|error| match error {
-            Error::NotInCluster { .. } => missing(&path),
+    let Some(files) = Files::chosen(kubeconfig, variable()).or_else(of_home) else {
+        return of_pod(context);
+    };
+    match (from_files(&files, context, Proxies::Kept).await?, &files) {
+        (Some(config), _) => Ok(config),
+        (None, Files::One(_)) => Err(files.missing()),
+        (None, Files::Listed(_)) => of_pod(context).map_err(|error| match error {
+            Error::NotInCluster { .. } => files.missing(),
             other => other,
         }),
     }
 }
 
+fn variable() -> Option<OsString> {
+    std::env::var_os("KUBECONFIG")
+}
+
 /// From the service account, which has no contexts to choose from.
-async fn of_pod(context: Option<&str>) -> Result<Config, Error> {
+fn of_pod(context: Option<&str>) -> Result<Config, Error> {
     match context {
         Some(context) => Err(Error::NoContexts { context: context.to_owned() }),
-        None => load(None).await,
+        None => {
+            Config::incluster().map_err(|source| Error::NotInCluster { source: Box::new(source) })
+        }
     }
 }
 
-/// Merges the files that are there; for each setting the first file that has it counts, as for kubectl.
 /// `None` if there is no file.
 async fn from_files(
-    path: &Path,
+    files: &Files,
     context: Option<&str>,
     proxies: Proxies,
 ) -> Result<Option<Config>, Error> {
-    let failed = |source| Error::Kubeconfig { path: path.to_owned(), source: Box::new(source) };
-    let mut found = None;
-    for file in std::env::split_paths(path).filter(|file| !file.as_os_str().is_empty()) {
-        let next = match Kubeconfig::read_from(file) {
-            Err(KubeconfigError::ReadConfig(error, _)) if error.kind() == ErrorKind::NotFound => {
-                continue;
-            }
-            read => read.map_err(failed)?,
-        };
-        let merged: Kubeconfig = found.take().unwrap_or_default();
-        found = Some(merged.merge(next).map_err(failed)?);
-    }
-    let Some(mut merged) = found else { return Ok(None) };
+    let Some(mut merged) = files.read()? else { return Ok(None) };
     if let Some(context) = context {
         merged.current_context = Some(context.to_owned());
     }
     let proxy = take_proxies(&mut merged);
     if let (Some((cluster, _)), Proxies::Refused) = (&proxy, proxies) {
-        return Err(Error::Proxy { path: path.to_owned(), cluster: cluster.clone() });
+        return Err(Error::Proxy { path: files.path().to_owned(), cluster: cluster.clone() });
     }
     let config = Config::from_custom_kubeconfig(merged, &KubeConfigOptions::default()).await;
-    let mut config = config.map_err(failed)?;
+    let mut config = config.map_err(|error| files.failed(error))?;
     let parsed = proxy.map(|(_, url)| url.parse().map_err(KubeconfigError::ParseProxyUrl));
-    config.proxy_url = parsed.transpose().map_err(failed)?;
+    config.proxy_url = parsed.transpose().map_err(|error| files.failed(error))?;
     Ok(Some(config))
 }
 

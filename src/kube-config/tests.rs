@@ -88,21 +88,28 @@ async fn for_a_person_the_proxy_of_the_selected_cluster_is_kept() {
     assert!(error.contains("proxy") && !error.contains("secret"), "{error}");
 }
 
+/// What the variable's files say together.
+async fn load_listed(paths: &[&Path]) -> Result<Option<Config>, Error> {
+    let list = std::env::join_paths(paths).unwrap();
+    from_files(&Files::chosen(None, Some(list)).unwrap(), None, Proxies::Refused).await
+}
+
 #[tokio::test]
 async fn of_several_files_the_first_that_has_a_setting_counts() {
     let directory = TempDir::new().unwrap();
     let (first, second) = (directory.path().join("first"), directory.path().join("second"));
-    fs::write(&first, "contexts:\n- name: other\n  context: {cluster: b, user: u}\n").unwrap();
+    let text = "contexts:\n- name: other\n  context: {cluster: b, user: u}\n";
     fs::write(&second, kubeconfig("", "")).unwrap();
-    let both = |first: &Path, second: &Path| std::env::join_paths([first, Path::new(""), second]);
-    let list = both(&first, &second).unwrap();
-    let config = load(Some(Path::new(&list))).await.unwrap();
-    assert_eq!(config.cluster_url.host(), Some("a.example.org"));
-
-    let text = fs::read_to_string(&first).unwrap();
-    fs::write(&first, format!("{text}current-context: other\n")).unwrap();
-    let config = load(Some(Path::new(&list))).await.unwrap();
-    assert_eq!(config.cluster_url.host(), Some("b.example.org"));
+    // `kubectl config unset current-context` leaves an empty name.
+    for (current, host) in [
+        ("", "a.example.org"),
+        ("current-context: ''\n", "a.example.org"),
+        ("current-context: other\n", "b.example.org"),
+    ] {
+        fs::write(&first, format!("{text}{current}")).unwrap();
+        let config = load_listed(&[&first, Path::new(""), &second]).await.unwrap().unwrap();
+        assert_eq!(config.cluster_url.host(), Some(host), "{current}");
+    }
 }
 
 /// As kubectl does it with the files of `KUBECONFIG`.
@@ -111,21 +118,41 @@ async fn of_several_files_some_may_be_missing_but_not_all() {
     let directory = TempDir::new().unwrap();
     let [there, missing] = ["there", "missing"].map(|name| directory.path().join(name));
     fs::write(&there, kubeconfig("", "")).unwrap();
-    let list = std::env::join_paths([&missing, &there]).unwrap();
-    let config = load(Some(Path::new(&list))).await.unwrap();
+    let config = load_listed(&[&missing, &there]).await.unwrap().unwrap();
     assert_eq!(config.cluster_url.host(), Some("a.example.org"));
-    let list = std::env::join_paths([&missing, &missing]).unwrap();
-    let error = load(Some(Path::new(&list))).await.unwrap_err();
-    assert!(matches!(&error, Error::Missing { .. }), "{error}");
+    assert!(load_listed(&[&missing, &missing]).await.unwrap().is_none());
     // A file that is there and cannot be read is an error, whatever the others are.
-    let list = std::env::join_paths([directory.path(), &there]).unwrap();
-    let error = load(Some(Path::new(&list))).await.unwrap_err();
+    let error = load_listed(&[directory.path(), &there]).await.unwrap_err();
     assert!(matches!(&error, Error::Kubeconfig { .. }), "{error}");
+}
+
+/// As kubectl does it with `--kubeconfig` (client-go, `ExplicitPath`).
+#[tokio::test]
+async fn a_file_that_is_named_is_one_and_must_be_there() {
+    let directory = TempDir::new().unwrap();
+    let [there, missing, colon] =
+        ["there", "missing", "a:b"].map(|name| directory.path().join(name));
+    fs::write(&there, kubeconfig("", "")).unwrap();
+    let list = std::env::join_paths([&there, &missing]).unwrap();
+    for absent in [missing.as_path(), Path::new(&list)] {
+        let error = load(Some(absent)).await.unwrap_err();
+        assert!(matches!(&error, Error::Missing { path } if path == absent), "{error}");
+        let error = load_as_kubectl(Some(absent), None).await.unwrap_err();
+        assert!(matches!(&error, Error::Missing { path } if path == absent), "{error}");
+    }
+    fs::write(&colon, kubeconfig("", "")).unwrap();
+    let config = load(Some(&colon)).await.unwrap();
+    assert_eq!(config.cluster_url.host(), Some("a.example.org"));
+    // It is used whatever the variable lists, and an empty variable is none.
+    let one = Files::One(colon.clone());
+    assert_eq!(Files::chosen(Some(&colon), Some("other".into())), Some(one));
+    assert_eq!(Files::chosen(None, Some("".into())), None);
+    assert_eq!(Files::chosen(None, None), None);
 }
 
 #[tokio::test]
 async fn a_context_needs_a_kubeconfig() {
-    let error = of_pod(Some("prod")).await.unwrap_err().to_string();
+    let error = of_pod(Some("prod")).unwrap_err().to_string();
     assert!(error.contains("\"prod\"") && error.contains("no kubeconfig"), "{error}");
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("config");
