@@ -101,14 +101,7 @@ impl Cli {
 
 /// Jobs that the last word of a command line may name; nothing if it names none.
 fn jobs_for(words: &[String]) -> Vec<(String, String)> {
-    let asked = plugin::source_of_job(words).and_then(|source| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
-        let jobs = runtime.block_on(ephemon_kubectl::candidates(&source));
-        // Does not wait for a DNS lookup that is still running.
-        runtime.shutdown_background();
-        Some(jobs)
-    });
-    asked.unwrap_or_default()
+    plugin::source_of_job(words).as_ref().map(ephemon_kubectl::candidates).unwrap_or_default()
 }
 
 /// Prints the table; fails where something that is needed is missing.

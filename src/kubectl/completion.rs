@@ -1,10 +1,12 @@
 //! Jobs for a shell's completion of a command line.
 
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use ephemon_base::visible::one_line;
 use ephemon_client::{Fleet, Listed, Source};
-use tokio::time::timeout;
+use tokio::runtime;
 
 use crate::text::result;
 
@@ -13,14 +15,28 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 /// Most characters of what is said of a job.
 const MOST_CHARS: usize = 60;
 
-/// The pods of all jobs with what each is; nothing where no agent answers in time.
-pub async fn candidates(source: &Source) -> Vec<(String, String)> {
-    let listed = async {
+/// The pods of all jobs with what each is; nothing where no agent answers in time. What is slow is left
+/// behind on its thread, and ends with the process.
+pub fn candidates(source: &Source) -> Vec<(String, String)> {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    let source = source.clone();
+    // A limit within a runtime would not bound the user's credential plugin, for which kube blocks
+    // (kube-client, `client/auth/mod.rs`, `auth_exec`).
+    let asking = move || sender.send(listed(&source)).ok();
+    let started = thread::Builder::new().name("completion".to_owned()).spawn(asking);
+    let jobs = started.ok().and_then(|_| receiver.recv_timeout(TIMEOUT).ok()).flatten();
+    jobs.iter().flatten().filter_map(candidate).collect()
+}
+
+fn listed(source: &Source) -> Option<Vec<Listed>> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().ok()?;
+    let jobs = runtime.block_on(async {
         let fleet = Fleet::connect(source).await.ok()?;
         Some(fleet.jobs().await.jobs)
-    };
-    let jobs = timeout(TIMEOUT, listed).await.ok().flatten().unwrap_or_default();
-    jobs.iter().filter_map(candidate).collect()
+    });
+    // Does not wait for a DNS lookup that is still running.
+    runtime.shutdown_background();
+    jobs
 }
 
 /// A shell takes what it is given for a word: a pod's name has no mark that it would read.

@@ -1,15 +1,21 @@
 //! The commands of `kubectl ephemon` over made-up jobs.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::symlink;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use ephemon_demo::api::{ApiServer, Store};
 use serde_json::{Value, json};
 
 use super::stage::{Stage, running_job};
+use crate::support::process::{output, until};
 use crate::support::programs;
 use crate::support::proxy::{COLLECTOR as BEHIND, Manner, Proxy};
+
+/// Longest wait.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn printed(stage: &Stage, words: &[&str]) -> String {
     let mut command = Command::new(programs::ephemon());
@@ -64,6 +70,34 @@ fn the_pods_of_jobs_are_completed() {
     assert_eq!(complete(&["job", "--agent", &url, "nothing"]), ":4\n");
     drop(stage);
     assert_eq!(complete(&["why", "--agent", &url, ""]), ":4\n", "no agent, no word of it");
+}
+
+/// A shell waits for what is printed.
+#[tokio::test]
+async fn completion_does_not_wait_for_a_credential_plugin_that_hangs() {
+    let api = ApiServer::start(Store::new("node", 1000)).await.unwrap();
+    let scratch = tempfile::tempdir().unwrap();
+    let program = scratch.path().join("kubectl_complete-ephemon");
+    symlink(programs::ephemon(), &program).unwrap();
+    let [file, begun, pipe] = ["config", "begun", "pipe"].map(|name| scratch.path().join(name));
+    output(Command::new("mkfifo").arg(&pipe));
+    api.write_kubeconfig(&file).unwrap();
+    let mut config: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    let script = format!(": > {}; read line < {}", begun.display(), pipe.display());
+    config["users"][0]["user"] = json!({"exec": {
+        "apiVersion": "client.authentication.k8s.io/v1", "command": "sh", "args": ["-c", script],
+        "interactiveMode": "Never",
+    }});
+    fs::write(&file, config.to_string()).unwrap();
+    let mut command = Command::new(&program);
+    command.args(["why", "--kubeconfig"]).arg(&file).arg("").stdout(Stdio::piped());
+    let mut completing = command.spawn().unwrap();
+    let status = until(PATIENCE, || completing.try_wait().unwrap());
+    // Lets the plugin go.
+    drop(fs::File::options().read(true).write(true).open(&pipe).unwrap().write_all(b"\n"));
+    let output = completing.wait_with_output().unwrap();
+    assert!(begun.exists() && status.is_some_and(|it| it.success()), "{status:?}: {output:?}");
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), ":4\n");
 }
 
 /// Only the proxy knows where the API server is.
