@@ -97,8 +97,9 @@ mod tests {
         let text: Vec<u8> = names.iter().flat_map(|name| launched(name)).collect();
         fs::write(volume.hook_journal(), text).unwrap();
         let full = launched("x").repeat(2 * usize::try_from(JOURNAL_MAX_BYTES).unwrap() / 80);
-        for name in &names {
-            fs::write(volume.container_journal(name), &full).unwrap_or_default();
+        // Four of them are as much as is read.
+        for name in names.iter().take(6) {
+            fs::write(volume.container_journal(name), &full).unwrap();
         }
         let journals = Journals::read(&volume);
         assert_eq!(journals.containers.len(), CONTAINERS_MAX);

@@ -4,6 +4,8 @@
 //! Names of images are left out: the runner masks values in a summary, but not those whose marks are
 //! escaped. Names of steps come from the runner's log, which is masked.
 
+mod containers;
+
 use std::collections::HashMap;
 
 use ephemon_base::visible::one_line;
@@ -13,6 +15,7 @@ use ephemon_markdown::{Bar, Gantt, State, table};
 
 use super::journals::Journals;
 use super::step_usage::StepUsage;
+use containers::containers;
 
 const HEADS: [&str; 10] = [
     "Step",
@@ -108,12 +111,7 @@ fn steps(journals: &Journals) -> Vec<Step<'_>> {
         let own = container.as_deref().and_then(|container| told.remove(&(container, *at_ns)));
         let name = display_name.as_deref().or(name.as_deref()).unwrap_or(phase.as_str());
         let is_cancelled = own.is_some_and(Told::is_cancelled);
-        let (result, state) = match (success, is_cancelled, exit_code) {
-            (true, ..) => ("success".to_owned(), State::Done),
-            (_, true, _) => ("cancelled".to_owned(), State::Done),
-            (_, _, Some(code)) => (format!("failure, exit code {code}"), State::Failed),
-            (_, _, None) => ("failure".to_owned(), State::Failed),
-        };
+        let (result, state) = result(*success, is_cancelled, *exit_code);
         let (start_ns, end_ns) = (*at_ns, Some(at_ns.saturating_add(*duration_ns)));
         let usage = own.and_then(Told::usage);
         steps.push(Step { name, start_ns, end_ns, result, state, usage });
@@ -121,6 +119,16 @@ fn steps(journals: &Journals) -> Vec<Step<'_>> {
     steps.extend(told.into_values().map(Told::step));
     steps.sort_by_key(|step| (step.start_ns, step.name));
     steps
+}
+
+/// What is said of how a step ended.
+fn result(success: bool, is_cancelled: bool, exit_code: Option<u8>) -> (String, State) {
+    match (success, is_cancelled, exit_code) {
+        (true, ..) => ("success".to_owned(), State::Done),
+        (_, true, _) => ("cancelled".to_owned(), State::Done),
+        (_, _, Some(code)) => (format!("failure, exit code {code}"), State::Failed),
+        (_, _, None) => ("failure".to_owned(), State::Failed),
+    }
 }
 
 /// By container and the beginning of the hook's call.
@@ -145,42 +153,6 @@ fn told(journals: &Journals) -> HashMap<(&str, u64), Told<'_>> {
         }
     }
     told
-}
-
-/// From the request for each container to its end.
-fn containers(journals: &Journals) -> Vec<Bar<'_>> {
-    let end_of = |container: &str| {
-        let own = journals.containers.iter().find(|(name, _)| name == container);
-        let by_init = own.and_then(|(_, records)| {
-            records.iter().find_map(|record| match record {
-                Record::ContainerEnded { at_ns, .. } => Some(*at_ns),
-                _ => None,
-            })
-        });
-        // One without init ends with its step.
-        let by_hook = || {
-            journals.hook.iter().find_map(|record| match record {
-                Record::HookPhase {
-                    at_ns,
-                    phase: Phase::RunContainerStep,
-                    duration_ns,
-                    container: Some(name),
-                    ..
-                } if name == container => Some(at_ns.saturating_add(*duration_ns)),
-                _ => None,
-            })
-        };
-        by_init.or_else(by_hook)
-    };
-    let bars = journals.hook.iter().filter_map(|record| match record {
-        Record::HookLaunched { at_ns, container, .. } => {
-            let end = end_of(container);
-            let state = if end.is_some() { State::Done } else { State::Running };
-            Some(bar(container, *at_ns, end, state))
-        }
-        _ => None,
-    });
-    bars.collect()
 }
 
 fn bar(name: &str, start_ns: u64, end_ns: Option<u64>, state: State) -> Bar<'_> {
@@ -224,15 +196,12 @@ impl<'a> Told<'a> {
     /// A step of which nobody else has told.
     fn step(self) -> Step<'a> {
         let Self { name, start_ns, ended } = self;
-        let (end_ns, result, state) = match ended {
-            Some(Record::StepEnded { at_ns, end: End::Code(0), .. }) => {
-                (Some(*at_ns), "success".to_owned(), State::Done)
-            }
+        let (end_ns, (result, state)) = match ended {
             Some(Record::StepEnded { at_ns, end, .. }) => {
-                let result = format!("failure, exit code {}", end.exit_code());
-                (Some(*at_ns), result, State::Failed)
+                let code = end.exit_code();
+                (Some(*at_ns), result(code == 0, self.is_cancelled(), Some(code)))
             }
-            _ => (None, "not known".to_owned(), State::Running),
+            _ => (None, ("not known".to_owned(), State::Running)),
         };
         Step { name, start_ns, end_ns, result, state, usage: self.usage() }
     }

@@ -74,8 +74,10 @@ fn journals() -> Journals {
         ended(2, 60, false),
         told(3, 60),
         ended(3, 61, true),
-        // The hook of this one was killed.
+        // The hooks of these were killed.
         told(4, 62),
+        ended(4, 64, true),
+        told(5, 65),
         Record::ContainerEnded { at_ns: seconds(71), exit_code: 0, dropped: 0 },
     ];
     Journals { hook, containers: vec![("job".to_owned(), job), ("redis".to_owned(), Vec::new())] }
@@ -101,10 +103,11 @@ gantt
   › Build :done, 1795933515000, 1795933545000
   › ·/script·· ······init······U+202E···· x :crit, 1795933545000, 1795933571000
   › __run_60 :done, 1795933571000, 1795933572000
-  › __run_62 :active, 1795933573005, 1795933583000
+  › __run_62 :done, 1795933573005, 1795933575000
+  › __run_65 :active, 1795933576005, 1795933583000
   section Containers
   › job :done, 1795933512000, 1795933582000
-  › redis :active, 1795933512000, 1795933583000
+  › redis :done, 1795933512000, 1795933582000
 ```
 
 ### Steps
@@ -114,9 +117,27 @@ gantt
 | Build | success | 4.00 s | 30.0 s | - | - | - | - | - | - |
 | &#60;/script&#62;&#58; &#96;&#96;&#96;%%&#123;init&#125;%%&#59;&#124;‹U&#43;202E›␇␊&#35; x | failure, exit code 137 | 34.0 s | 26.0 s | 1.25 s | - | 3.0 MiB | 1 | - | 2.0 MiB |
 | &#95;&#95;run&#95;60 | cancelled | 1m00s | 1.00 s | 1.25 s | - | 3.0 MiB | 1 | - | 2.0 MiB |
-| &#95;&#95;run&#95;62 | not known | 1m02s | - | - | - | - | - | - | - |
+| &#95;&#95;run&#95;62 | cancelled | 1m02s | 2.00 s | 1.25 s | - | 3.0 MiB | 1 | - | 2.0 MiB |
+| &#95;&#95;run&#95;65 | not known | 1m05s | - | - | - | - | - | - | - |
 "
     );
+}
+
+#[test]
+fn a_container_without_an_end_runs_until_the_job_was_cleaned_up() {
+    let mut journals = journals();
+    let state_of = |journals: &Journals, name: &str| {
+        let bars = containers(journals);
+        bars.iter().find(|bar| bar.name == name).map(|bar| (bar.end_unix_ms, bar.state)).unwrap()
+    };
+    let cleaned = (Some(ms(seconds(71))), State::Done);
+    assert_eq!(state_of(&journals, "redis"), cleaned);
+    // It was begun after that.
+    journals.hook.push(launched("late", 72));
+    assert_eq!(state_of(&journals, "late"), (None, State::Running));
+    let is_cleanup = |it: &Record| matches!(it, Record::HookPhase { phase: Phase::CleanupJob, .. });
+    journals.hook.retain(|record| !is_cleanup(record));
+    assert_eq!(state_of(&journals, "redis"), (None, State::Running));
 }
 
 #[test]
