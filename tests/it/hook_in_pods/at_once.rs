@@ -60,7 +60,8 @@ fn script_steps_and_container_actions_run_at_the_same_time_and_apart() {
     }
     for (number, step) in called.iter().enumerate() {
         // A lost race for a name is a line for those who debug.
-        let lines = step.stdout.lines().filter(|line| !line.starts_with("::debug::"));
+        let printed = step.printed();
+        let lines = printed.lines().filter(|line| !line.starts_with("::debug::"));
         let said = (step.code, lines.collect::<Vec<_>>());
         assert_eq!(said, (0, vec![format!("{number} own-{number}").as_str()]), "{step:?}");
     }

@@ -105,7 +105,7 @@ fn a_job_goes_on_while_the_runtime_is_restarted() {
     assert_eq!((called.code, called.stdout.as_str()), (0, "done\n"), "{called:?}");
     let action = container(BUSYBOX, &json!({"entryPoint": "echo", "entryPointArgs": ["again"]}));
     let step = runner.call("run_container_step", &action, &state);
-    assert_eq!((step.code, step.stdout.as_str()), (0, "again\n"), "{step:?}");
+    assert_eq!((step.code, step.printed().as_str()), (0, "again\n"), "{step:?}");
 }
 
 #[test]

@@ -63,7 +63,11 @@ pub(super) fn play(site: &Site, runner: &Runner, image: &str, is_alpine: bool) {
         }),
     );
     let step = runner.call("run_container_step", &action, &state);
-    assert_eq!((step.code, step.stdout.lines().next()), (7, Some("by hand")), "{image}: {step:?}");
+    assert_eq!(
+        (step.code, step.printed().lines().next()),
+        (7, Some("by hand")),
+        "{image}: {step:?}"
+    );
     assert!(step.stdout.contains("x\n") && step.says("exit code 7"), "{image}: {step:?}");
 
     let own = container(TOOL, &json!({}));

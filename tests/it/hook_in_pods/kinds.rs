@@ -66,7 +66,11 @@ fn options_without_a_counterpart_are_named_and_the_job_runs() {
         }),
     );
     let step = runner.call("run_container_step", &action, &state);
-    assert_eq!((step.code, step.stdout.as_str()), (0, "[a 'b  c][c\\d$HOME][x\"y][]"), "{step:?}");
+    assert_eq!(
+        (step.code, step.printed().as_str()),
+        (0, "[a 'b  c][c\\d$HOME][x\"y][]"),
+        "{step:?}"
+    );
 
     // The runner's own answer file goes with it, and nobody reads that one.
     let step = runner.script(&state, "rm -rf /__w/_temp/*; exit 3");
@@ -116,7 +120,7 @@ fn databases_that_want_one_port_get_one_each_or_a_sentence() {
     let script = "\"for at in first:5432 second:5433 localhost:5432 localhost:5433; do wget -qO- http://$at/port; done\"";
     let action = container(BUSYBOX, &json!({"entryPoint": "sh", "entryPointArgs": ["-c", script]}));
     let step = runner.call("run_container_step", &action, &state);
-    assert_eq!((step.code, step.stdout.as_str()), (0, "5432\n5433\n5432\n5433\n"), "{step:?}");
+    assert_eq!((step.code, step.printed().as_str()), (0, "5432\n5433\n5432\n5433\n"), "{step:?}");
     assert_eq!(runner.call("cleanup_job", &json!({}), &state).code, 0);
 
     // In a job container the ports of both are one network's.

@@ -61,7 +61,7 @@ fn play(runner: &Runner) {
     assert_ne!(step.code, 0, "{step:?}");
     let action = container(BUSYBOX, &json!({"entryPoint": "hostname"}));
     let step = runner.call("run_container_step", &action, &state);
-    assert_eq!((step.code, step.stdout), (0, format!("{name}\n")), "{}", step.stderr);
+    assert_eq!((step.code, step.printed()), (0, format!("{name}\n")), "{}", step.stderr);
 }
 
 #[test]

@@ -314,8 +314,24 @@ impl Called {
         serde_json::from_str(&self.response).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
+    /// What a step printed. While a container starts, the hook says every few seconds what it waits for,
+    /// and how often depends on the machine.
+    pub(super) fn printed(&self) -> String {
+        let is_progress =
+            |line: &str| line.contains(" (container ") && line.ends_with(" s so far)");
+        self.stdout.split_inclusive('\n').filter(|line| !is_progress(line.trim_end())).collect()
+    }
+
     /// Whether it printed such an error for the run's page.
     pub(super) fn says(&self, words: &str) -> bool {
         self.stdout.lines().any(|line| line.starts_with("::error::") && line.contains(words))
     }
+}
+
+#[test]
+fn what_a_step_printed_is_without_the_hooks_progress() {
+    let waits = "busybox:1 (container step): the kubelet pulls the image, or starts the container";
+    let stdout = format!("{waits} (5 s so far)\n{waits} (10 s so far)\non (5 s so far)\nend");
+    let called = Called { code: 0, stdout, stderr: String::new(), response: String::new() };
+    assert_eq!(called.printed(), "on (5 s so far)\nend");
 }

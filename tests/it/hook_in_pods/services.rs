@@ -54,7 +54,7 @@ fn services_are_found_by_name_from_every_container_whatever_starts_after() {
         let step = runner.script(&state, &everywhere);
         assert_eq!((step.code, step.stdout.as_str()), (0, answers), "{round}: {step:?}");
         let step = action(&runner, &state, &everywhere);
-        assert_eq!((step.code, step.stdout.as_str()), (0, answers), "{round}: {step:?}");
+        assert_eq!((step.code, step.printed().as_str()), (0, answers), "{round}: {step:?}");
     }
     let cleaned = runner.call("cleanup_job", &json!({}), &state);
     assert!(cleaned.code == 0 && cleaned.stdout.contains("Log of service busybox"), "{cleaned:?}");
@@ -73,7 +73,7 @@ fn services_of_a_job_without_a_container_are_reached_at_low_ports_and_by_name() 
     for round in 0..2 {
         let step = action(&runner, &state, &everywhere);
         assert_eq!(
-            (step.code, step.stdout.as_str()),
+            (step.code, step.printed().as_str()),
             (0, "one\none\none\ntwo\n"),
             "{round}: {step:?}"
         );

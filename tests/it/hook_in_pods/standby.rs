@@ -79,7 +79,7 @@ fn actions_take_containers_that_stand_by_and_what_is_left_ends_with_the_job() {
     // Behind them is one for the last step, still on its way perhaps.
     assert_eq!(names(&site), ["job", "standby", "standby-2", "standby-3", "standby-4"]);
     let third = runner.call("run_container_step", &action(BUSYBOX, "echo third"), &state);
-    assert_eq!((third.code, third.stdout.as_str()), (0, "third\n"), "{third:?}");
+    assert_eq!((third.code, third.printed().as_str()), (0, "third\n"), "{third:?}");
     assert_eq!(site.end_of("runner-1", "standby-4").0, 0);
 
     // An image's own entrypoint is not known to us: such an action has its container as ever.
@@ -104,7 +104,7 @@ fn an_image_that_cannot_be_had_stands_by_in_vain_and_fails_its_own_step() {
     assert!(called.code == 1 && called.says("check its name and tag"), "{called:?}");
     assert!(called.says("(container standby) does not start"), "{called:?}");
     let called = runner.call("run_container_step", &action(BUSYBOX, "echo on"), &state);
-    assert_eq!((called.code, called.stdout.as_str()), (0, "on\n"), "{called:?}");
+    assert_eq!((called.code, called.printed().as_str()), (0, "on\n"), "{called:?}");
     assert_eq!(site.end_of("runner-1", "standby-2").0, 0);
 
     // One that is cancelled or killed ends what it had taken, and nothing else.
@@ -136,7 +136,7 @@ fn an_image_is_pulled_while_the_steps_before_its_own_run() {
     assert_eq!(runner.script(&state, "echo on").stdout, "on\n");
     assert!(site.status("runner-1", "standby").is_none_or(|one| one["state"]["running"].is_null()));
     let called = runner.call("run_container_step", &action(&absent, "cat /name"), &state);
-    assert_eq!((called.code, called.stdout.as_str()), (0, "standby"), "{called:?}");
+    assert_eq!((called.code, called.printed().as_str()), (0, "standby"), "{called:?}");
     assert!(began.elapsed() >= SLOWNESS, "it was not there before");
     assert_eq!(site.end_of("runner-1", "standby"), (0, "Completed".to_owned()));
     assert_eq!(names(&site), ["job", "standby"]);

@@ -47,7 +47,7 @@ fn works(runner: &Runner, state: &Value, uid: u32) {
     action["workingDirectory"] = json!("/github/workspace");
     runner.write("r/r/write", "echo more=1 >> $GITHUB_OUTPUT; touch by-the-action");
     let step = runner.call("run_container_step", &action, state);
-    assert_eq!((step.code, step.stdout.as_str()), (0, "1000\n"), "{pod}: {step:?}");
+    assert_eq!((step.code, step.printed().as_str()), (0, "1000\n"), "{pod}: {step:?}");
     let written = runner.read("_temp/_runner_file_commands/set_output");
     assert_eq!(written, "made=1\nmore=1\n", "{pod}");
     assert!(runner.work("r/r/by-the-action").exists(), "{pod}");

@@ -38,7 +38,7 @@ fn volumes_of_the_pod_and_directories_of_the_workspace_are_where_they_are_asked_
         }),
     );
     let step = runner.call("run_container_step", &action, &state);
-    assert_eq!((step.code, step.stdout.as_str()), (0, "kept\nread only\n"), "{step:?}");
+    assert_eq!((step.code, step.printed().as_str()), (0, "kept\nread only\n"), "{step:?}");
 
     asked["userMountVolumes"] = json!([volume("/etc", "/host", true)]);
     let refused = runner.prepare_called(&asked, &[]);
