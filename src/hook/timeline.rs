@@ -9,7 +9,7 @@ mod containers;
 use std::collections::HashMap;
 
 use ephemon_base::visible::one_line;
-use ephemon_contract::{End, Phase, Record, StepKind};
+use ephemon_contract::{Phase, Record, StepKind};
 use ephemon_markdown::figures::{duration, or_dash};
 use ephemon_markdown::{Bar, Gantt, State, table};
 

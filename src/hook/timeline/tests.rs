@@ -1,6 +1,6 @@
 //! A small job's journals as Markdown.
 
-use ephemon_contract::{CgroupDelta, ProcessUsage};
+use ephemon_contract::{CgroupDelta, End, ProcessUsage};
 
 use super::*;
 
