@@ -146,7 +146,7 @@ async fn a_file_that_is_named_is_one_and_must_be_there() {
     // It is used whatever the variable lists, and an empty variable is none.
     let one = Files::One(colon.clone());
     assert_eq!(Files::chosen(Some(&colon), Some("other".into())), Some(one));
-    assert_eq!(Files::chosen(None, Some("".into())), None);
+    assert_eq!(Files::chosen(None, Some(OsString::new())), None);
     assert_eq!(Files::chosen(None, None), None);
 }
 
