@@ -40,9 +40,9 @@ pub fn instruments_markdown() -> String {
         )
     };
     let sections = [
-        section(Scope::Container, "Containers, by OTLP"),
-        section(Scope::Pod, "Pods, by OTLP"),
-        section(Scope::Job, "Jobs, by OTLP"),
+        section(Scope::Container, "Containers over OTLP"),
+        section(Scope::Pod, "Pods over OTLP"),
+        section(Scope::Job, "Jobs over OTLP"),
     ];
     sections.join("\n")
 }
