@@ -116,16 +116,16 @@ static COUNTED: &[Metric] = &[
     .labels(&[Label::prometheus("reason")]),
     Metric::counter(
         "{container}",
-        "Containers that ask for init in front of their image's own entrypoint, by what came of it over NRI.",
+        "Containers that ask for init in front of their image's own entrypoint, by result over NRI.",
     )
     .family("ephemon_agent_inits_at_creation_total")
     .labels(&[Label::prometheus("result")]),
-    Metric::counter("{limit}", "Limits that containers' specs ask for, by what came of them.")
+    Metric::counter("{limit}", "Limits that containers' specs ask for, by result.")
         .family("ephemon_agent_limit_enforcements_total")
         .labels(&[Label::prometheus("result")]),
     Metric::counter(
         "{container}",
-        "Containers with limits that the runtime was about to create, by what came of setting them over NRI.",
+        "Containers with limits that the runtime was about to create, by result over NRI.",
     )
     .family("ephemon_agent_limits_at_creation_total")
     .labels(&[Label::prometheus("result")]),
@@ -149,27 +149,27 @@ static COUNTED: &[Metric] = &[
         .family("ephemon_agent_logs_incomplete_total"),
     Metric::counter(
         "{log}",
-        "Wanted logs that are not read: their name stands for no file that may and can be opened.",
+        "Selected logs that are not read, because their file may not or cannot be opened.",
     )
     .family("ephemon_agent_logs_refused_total")
     .labels(&[Label::prometheus("reason")]),
-    Metric::counter("{request}", "Requests to a collector, by what came of them.")
+    Metric::counter("{request}", "Requests to a collector, by result.")
         .family("ephemon_agent_otlp_requests_total")
         .labels(&[Label::prometheus("signal"), Label::prometheus("result")]),
     Metric::histogram("s", "Time to read one container's cgroup files.")
         .family("ephemon_agent_reading_duration_seconds"),
     Metric::histogram("s", "Time to put together one answer on /metrics.")
         .family("ephemon_agent_scrape_duration_seconds"),
-    Metric::gauge("By", "Size of what waits on the node's disk for a collector.")
+    Metric::gauge("By", "Size of the requests that wait on the node's disk for a collector.")
         .family("ephemon_agent_spool_bytes")
         .labels(&[Label::prometheus("signal")]),
     Metric::counter(
         "{failure}",
-        "Times that what the agent watches for names did not answer, or ended early.",
+        "Times that a source of names that the agent watches did not answer, or ended early.",
     )
     .family("ephemon_agent_watch_failures_total")
     .labels(&[Label::prometheus("watch")]),
-    Metric::gauge("1", "1 while what the agent watches for names answers, else 0.")
+    Metric::gauge("1", "1 while the source of names that the agent watches answers, else 0.")
         .family("ephemon_agent_watch_up")
         .labels(&[Label::prometheus("watch")]),
     Metric::counter("s", "Total user and system CPU time spent in seconds.")

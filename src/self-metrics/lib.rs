@@ -76,22 +76,22 @@ impl SelfMetrics {
             )?,
             exported: counter(
                 "otlp_requests_total",
-                "Requests to a collector, by what came of them.",
+                "Requests to a collector, by result.",
                 &["signal", "result"],
             )?,
             limits: counter(
                 "limit_enforcements_total",
-                "Limits that containers' specs ask for, by what came of them.",
+                "Limits that containers' specs ask for, by result.",
                 &["result"],
             )?,
             limits_at_creation: counter(
                 "limits_at_creation_total",
-                "Containers with limits that the runtime was about to create, by what came of setting them over NRI.",
+                "Containers with limits that the runtime was about to create, by result over NRI.",
                 &["result"],
             )?,
             in_front: counter(
                 "inits_at_creation_total",
-                "Containers that ask for init in front of their image's own entrypoint, by what came of it over NRI.",
+                "Containers that ask for init in front of their image's own entrypoint, by result over NRI.",
                 &["result"],
             )?,
             closed: counter(
@@ -102,7 +102,7 @@ impl SelfMetrics {
             spool: IntGaugeVec::new(
                 Opts::new(
                     "ephemon_agent_spool_bytes",
-                    "Size of what waits on the node's disk for a collector.",
+                    "Size of the requests that wait on the node's disk for a collector.",
                 ),
                 &["signal"],
             )?,

@@ -42,7 +42,7 @@ impl LogMetrics {
             )?,
             refused: counter(
                 "logs_refused_total",
-                "Wanted logs that are not read: their name stands for no file that may and can be opened.",
+                "Selected logs that are not read, because their file may not or cannot be opened.",
                 &["reason"],
             )?,
             wait: Counter::new(

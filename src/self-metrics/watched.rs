@@ -42,11 +42,11 @@ impl Watches {
     pub(super) fn new() -> Result<Self, prometheus::Error> {
         let up = Opts::new(
             "ephemon_agent_watch_up",
-            "1 while what the agent watches for names answers, else 0.",
+            "1 while the source of names that the agent watches answers, else 0.",
         );
         let failures = Opts::new(
             "ephemon_agent_watch_failures_total",
-            "Times that what the agent watches for names did not answer, or ended early.",
+            "Times that a source of names that the agent watches did not answer, or ended early.",
         );
         Ok(Self {
             up: IntGaugeVec::new(up, &["watch"])?,
