@@ -13,8 +13,8 @@ use std::{
 use ephemon_contract::ErrorCode;
 use rustix::{
     io::Errno,
-    process::{Gid, Uid, geteuid},
-    thread::{set_thread_gid, set_thread_groups, set_thread_uid},
+    process::{Gid, Uid, getegid, geteuid},
+    thread::{CapabilitySet, capabilities, set_thread_gid, set_thread_groups, set_thread_uid},
 };
 
 use super::user::Identity;
@@ -32,6 +32,14 @@ pub(super) fn command(identity: &Identity, program: &Path, args: &[OsString]) ->
         .arg(program)
         .args(args);
     command
+}
+
+/// Whether a process of this one's user and capabilities can become another user (`setuid(2)`,
+/// `setgid(2)`), or is that user already.
+pub(super) fn is_possible(identity: &Identity) -> bool {
+    let needed = CapabilitySet::SETUID | CapabilitySet::SETGID;
+    (geteuid().as_raw(), getegid().as_raw()) == (identity.uid, identity.gid)
+        || capabilities(None).is_ok_and(|own| own.effective.contains(needed))
 }
 
 /// The intermediate process: `--become UID:GID:GROUP,... PROGRAM ARGV0 ARGUMENT...`. Returns only

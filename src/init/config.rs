@@ -39,6 +39,8 @@ pub(super) struct Config {
     pub directories: Vec<String>,
     /// See `directories`.
     pub links: Vec<Link>,
+    /// Who has put init at the container's start.
+    pub starter: Starter,
     /// The kind of the main command.
     pub kind: contract::StepKind,
     /// Whether the container is useless without a hook: that of a job or a step without its own
@@ -57,6 +59,15 @@ pub(super) struct Config {
     pub root: PathBuf,
     /// What to set up before any process starts.
     pub setup: Setup,
+}
+
+/// Who has put init at the container's start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Starter {
+    /// The hook, as the command of the container's spec.
+    Spec,
+    /// The node's agent, in front of the image's own command, which could run without init.
+    Agent,
 }
 
 /// Why the configuration is not valid.
@@ -126,6 +137,7 @@ impl Config {
             peer_uid,
             command: None,
             own: None,
+            starter: Starter::Spec,
             directories: Vec::new(),
             links: Vec::new(),
             kind,
@@ -142,7 +154,8 @@ impl Config {
             root: PathBuf::from("/"),
             setup: Setup::default(),
         };
-        if config.read_args(args)? {
+        config.read_args(args)?;
+        if config.starter == Starter::Agent {
             let text = variable(env::INIT).ok_or(bad(env::INIT, "not set"))?;
             let setup = Setup::of_variable(&text);
             config.setup =
@@ -156,14 +169,12 @@ impl Config {
         Ok(config)
     }
 
-    /// Returns whether init was put in front of an image's own command.
-    fn read_args(&mut self, args: impl IntoIterator<Item = OsString>) -> Result<bool, ConfigError> {
+    fn read_args(&mut self, args: impl IntoIterator<Item = OsString>) -> Result<(), ConfigError> {
         let mut args = args.into_iter();
-        let mut in_front = false;
         while let Some(arg) = args.next() {
             match arg.to_str() {
                 Some("--") => break,
-                Some(IN_FRONT) => in_front = true,
+                Some(IN_FRONT) => self.starter = Starter::Agent,
                 Some("--hosts") => {
                     self.hosts = args.next().ok_or(ConfigError::Value("--hosts"))?.into();
                 }
@@ -197,7 +208,7 @@ impl Config {
         let command: Vec<String> =
             args.map(OsString::into_string).collect::<Result<_, _>>().map_err(ConfigError::Text)?;
         self.command = (!command.is_empty()).then_some(command);
-        Ok(in_front)
+        Ok(())
     }
 }
 

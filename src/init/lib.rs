@@ -32,6 +32,7 @@ use std::{
     fs::OpenOptions,
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
+    path::Path,
     process::ExitCode,
     sync::Arc,
     thread,
@@ -40,13 +41,13 @@ use std::{
 
 use ephemon_base::clock::now_ns;
 use ephemon_contract::env::NOT_FOR_STEPS;
-use ephemon_contract::{Command, Record, Run};
+use ephemon_contract::{Command, Record, Run, Setup};
 use ephemon_mask::environment;
 use ephemon_mask::shared::SharedMasks;
 use rustix::process::{DumpableBehavior, getpid, set_child_subreaper, set_dumpable_behavior};
 
 use self::{
-    config::Config,
+    config::{Config, Starter},
     container_log::ContainerLog,
     journal::{Journal, make_shared_directory},
     supervisor::{Signals, Supervisor},
@@ -100,7 +101,7 @@ pub fn main() -> ExitCode {
 
 fn serve(mut config: Config) -> Result<u8, Unable> {
     let volume = config.volume.clone();
-    let failed = |act, path: &std::path::Path| {
+    let failed = |act, path: &Path| {
         let path = path.display().to_string();
         move |source| Unable::Volume { act, path, source }
     };
@@ -214,10 +215,25 @@ fn set_up(config: &mut Config, log: &ContainerLog) -> Vec<String> {
     let (ulimits, limited) = ulimits::settle(&config.setup.ulimits);
     config.setup.ulimits = ulimits;
     notes.extend(limited);
+    if config.starter == Starter::Agent {
+        notes.extend(keep_user(&mut config.setup));
+    }
     for note in &notes {
         log.note(note);
     }
     notes
+}
+
+/// Keeps the image's user where init cannot become the one by name, because without init the image's
+/// own command runs so, too. Says so. A name that the image does not have stays an error.
+fn keep_user(setup: &mut Setup) -> Option<String> {
+    let identity = user::resolve(setup.user.as_deref()?, Path::new("/etc")).ok()?;
+    if become_user::is_possible(&identity) {
+        return None;
+    }
+    let name = setup.user.take()?;
+    let why = "the image's own user cannot become another; it runs as the image's own user (use the numeric user ID)";
+    Some(format!("option --user {name} is ignored: {why}"))
 }
 
 /// The container's own command as a step.
