@@ -1,6 +1,6 @@
 //! `ephemon-init`: process 1 of the ephemeral containers that the hook creates.
 //!
-//! `supervisor` has the shared state and the main loop; `server` and `connection` communicate with
+//! `supervisor` has the shared state and the main loop, which `signals` wake; `server` and `connection` communicate with
 //! the hook; `command` and `reaper` start processes and wait for their ends; `step` forwards one
 //! step's output; `tee` and `container_log` write the container's log; `journal` informs the agent;
 //! `others` reads the values to mask of other containers. It uses threads, not an async runtime:
@@ -22,6 +22,7 @@ mod others;
 mod poll;
 mod reaper;
 mod server;
+mod signals;
 mod step;
 mod supervisor;
 mod tee;
@@ -50,7 +51,8 @@ use self::{
     config::{Config, Starter},
     container_log::ContainerLog,
     journal::{Journal, make_shared_directory},
-    supervisor::{Signals, Supervisor},
+    signals::Signals,
+    supervisor::Supervisor,
 };
 
 /// Stack size of every thread in bytes; no call chain is deep.

@@ -5,10 +5,7 @@ use std::{
     collections::BTreeMap,
     io::{self, PipeReader, PipeWriter, Read, Write},
     mem::MaybeUninit,
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::net::UnixStream,
-    },
+    os::fd::{AsFd, OwnedFd},
     sync::{Arc, Mutex, MutexGuard, atomic::AtomicUsize},
     time::{Duration, Instant},
 };
@@ -35,9 +32,10 @@ use super::{
     others::OtherMasks,
     poll,
     reaper::{Process, Reaper, signal_group},
+    signals::Signals,
 };
 
-/// Time between SIGTERM and SIGKILL when the kubelet stops the container; by default it waits 30 s.
+/// Time between the stop signal and SIGKILL when the kubelet stops the container; by default it waits 30 s.
 const KUBELET_TIMEOUT: Duration = Duration::from_secs(25);
 /// Time limit for informing the hooks after SIGKILL.
 const LAST_OUTPUT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -100,12 +98,6 @@ struct Stopping {
     exit_code: Option<u8>,
 }
 
-/// Descriptors that wake the main loop.
-pub(super) struct Signals {
-    child: UnixStream,
-    stop: UnixStream,
-}
-
 /// A step that the container waits for. Dropped when its end has been reported, because the
 /// container may end right after.
 #[derive(Debug)]
@@ -131,24 +123,6 @@ impl Drop for RunningStep<'_> {
         steps.running.remove(&self.number);
         drop(steps);
         self.supervisor.wake();
-    }
-}
-
-// === impl Signals ===
-
-impl Signals {
-    /// Installs handlers for SIGCHLD, SIGTERM and SIGINT. Steps do not inherit them, because `exec`
-    /// resets handlers.
-    pub(super) fn register() -> io::Result<Self> {
-        let (child, child_tx) = UnixStream::pair()?;
-        let (stop, stop_tx) = UnixStream::pair()?;
-        let raw = |signal: Signal| signal.as_raw();
-        signal_hook::low_level::pipe::register(raw(Signal::CHILD), child_tx)?;
-        signal_hook::low_level::pipe::register(raw(Signal::TERM), stop_tx.try_clone()?)?;
-        signal_hook::low_level::pipe::register(raw(Signal::INT), stop_tx)?;
-        child.set_nonblocking(true)?;
-        stop.set_nonblocking(true)?;
-        Ok(Self { child, stop })
     }
 }
 
@@ -231,22 +205,32 @@ impl Supervisor {
         }
     }
 
-    /// Ends every step, then the container. The exit code of an unused one that did not stand by is not 0.
+    /// Ends every step with SIGTERM, then the container. The exit code of an unused one that did not
+    /// stand by is not 0.
     pub(super) fn stop(&self, grace: Duration) {
+        self.stop_by(Signal::TERM, grace);
+    }
+
+    /// The same with the signal that the container runtime sent. A container's own process gets that
+    /// one, because the image says which it is; the steps of a job container get SIGTERM.
+    fn stop_by(&self, signal: Signal, grace: Duration) {
         let steps = self.lock();
         let config = &self.config;
         let is_unused =
             (config.awaits_hook && !steps.met) || (config.awaits_step && steps.begun == 0);
         drop(steps);
-        self.begin_stop(grace, (is_unused && !config.is_standby).then_some(EXIT_ABANDONED));
+        let is_images = !config.awaits_hook || config.awaits_step;
+        let signal = if is_images { signal } else { Signal::TERM };
+        let exit_code = (is_unused && !config.is_standby).then_some(EXIT_ABANDONED);
+        self.begin_stop(signal, grace, exit_code);
     }
 
     /// The container's own step has ended, so the container ends with its exit code.
     pub(super) fn finish(&self, exit_code: u8, grace: Duration) {
-        self.begin_stop(grace, Some(exit_code));
+        self.begin_stop(Signal::TERM, grace, Some(exit_code));
     }
 
-    fn begin_stop(&self, grace: Duration, exit_code: Option<u8>) {
+    fn begin_stop(&self, signal: Signal, grace: Duration, exit_code: Option<u8>) {
         let mut steps = self.lock();
         let kill_at = Instant::now() + grace;
         let stopping = match steps.stopping {
@@ -261,7 +245,7 @@ impl Supervisor {
         steps.stopping = Some(stopping);
         for step in steps.running.values_mut() {
             step.stopped = true;
-            signal_group(step.group, Signal::TERM);
+            signal_group(step.group, signal);
         }
         drop(steps);
         self.wake();
@@ -304,8 +288,8 @@ impl Supervisor {
             let read = |fd| Some((fd, PollFlags::IN));
             let ready = poll::wait(
                 &[
-                    read(signals.child.as_fd()),
-                    read(signals.stop.as_fd()),
+                    read(signals.child()),
+                    read(signals.stop()),
                     read(self.wake_rx.as_fd()),
                     hosts.as_ref().and_then(|hosts| read(hosts.as_fd())),
                 ],
@@ -313,14 +297,14 @@ impl Supervisor {
             );
             let is_ready = |at: usize| ready.get(at).is_some_and(|flags| !flags.is_empty());
             if is_ready(0) {
-                empty(&signals.child);
+                signals.take_child();
             }
             if is_ready(1) {
-                empty(&signals.stop);
-                self.stop(KUBELET_TIMEOUT);
+                self.stop_by(signals.take_stop(), KUBELET_TIMEOUT);
             }
             if is_ready(2) {
-                empty(&self.wake_rx);
+                // Ready, so this does not wait.
+                drop((&self.wake_rx).read(&mut [0; 256]));
             }
             if is_ready(3)
                 && let Some(hosts) = &hosts
@@ -392,9 +376,4 @@ impl Supervisor {
     fn lock(&self) -> MutexGuard<'_, Steps> {
         lock(&self.steps)
     }
-}
-
-/// Empties a pipe that only serves to wake the loop. It is ready when this is called.
-fn empty(mut reader: impl Read) {
-    drop(reader.read(&mut [0; 256]));
 }

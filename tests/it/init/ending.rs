@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use ephemon_contract::{Command, End, Record, Reply, Request, Run, Signal, Stop};
+use ephemon_contract::{Command, End, Record, Reply, Request, Run, Signal, Stop, env};
 
 use super::harness::{Init, Start, shell};
 use super::{signal, starts, wait_for, wait_until_dead};
@@ -123,6 +123,45 @@ fn a_stop_ends_what_runs_and_tells_its_hook() {
         assert_eq!(init.wait(), 0);
         assert!(!init.socket().exists());
     }
+}
+
+#[test]
+fn the_images_stop_signal_reaches_its_command_and_ends_the_container() {
+    for start in starts() {
+        for (name, number) in
+            [("TERM", 15), ("INT", 2), ("QUIT", 3), ("HUP", 1), ("USR1", 10), ("WINCH", 28)]
+        {
+            let script = format!(
+                "trap 'exit {}' {number}; echo ready; while :; do sleep 0.02; done",
+                40 + number
+            );
+            let init = Init::start_with(start, &[], &["sh", "-c", &script]);
+            init.wait_for_log("stdout", "ready");
+            init.signal(name);
+            assert_eq!(init.wait(), 40 + number, "{name}");
+        }
+        // One without a name.
+        let init = Init::start_with(start, &[], &["sh", "-c", "echo ready; exec sleep 1000"]);
+        init.wait_for_log("stdout", "ready");
+        init.signal("37");
+        assert_eq!(init.wait(), 143);
+    }
+}
+
+#[test]
+fn a_job_containers_steps_get_sigterm_whatever_its_images_stop_signal_is() {
+    let init = Init::start(Start::Plain, &[(env::ROLE, "job")]);
+    let ready = init.path("ready");
+    let mut client = init.client();
+    let script = format!(
+        "trap 'exit 41' TERM; trap 'exit 42' QUIT; echo x > {}; while :; do sleep 0.02; done",
+        ready.display()
+    );
+    client.send(&Request::Run(shell(&script)));
+    wait_for(&ready);
+    init.signal("QUIT");
+    assert_eq!(client.finish().exit().end, End::Code(41));
+    assert_eq!(init.wait(), 0);
 }
 
 #[test]

@@ -247,8 +247,13 @@ impl Init {
         }
     }
 
-    /// SIGTERM, as the kubelet sends it.
+    /// SIGTERM, as the runtime sends it if the image does not say otherwise.
     pub(super) fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// A signal to init, by the name that `kill` has for it.
+    pub(super) fn signal(&self, name: &str) {
         let own = self.child.lock().expect("no panic").id();
         let pid = match self.start {
             Start::Pid1 => {
@@ -257,7 +262,7 @@ impl Init {
             }
             _ => own.to_string(),
         };
-        let status = Process::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
+        let status = Process::new("kill").args(["-s", name, &pid]).status().expect("kill runs");
         assert!(status.success());
     }
 
