@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use ephemon_contract::{Setup, env};
+use ephemon_contract::{Setup, env, mount};
 use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, SecretEnvSource};
 
 use super::{Common, Planned};
@@ -47,6 +47,8 @@ impl Planned {
             env.push(plain(env::HOOK_KEY, common.token.hook_key().to_string()));
             env.push(plain(env::CONTAINER_KEY, key.expose()));
             env.push(plain(env::PEER_UID, common.uid.to_string()));
+            // Init reads no variable of the workflow or the image: those of the spec take precedence.
+            env.push(plain(env::VOLUME, mount::EPHEMON.to_owned()));
         }
         if !self.limits.is_empty() {
             env.push(plain(env::LIMITS, self.limits.to_string()));

@@ -61,3 +61,28 @@ fn nothing_asks_that_knows_its_command_or_stands_by_or_does_not_want_init() {
     let service = plan_by(&settings, &bare, Role::Service, own, Part::default()).unwrap();
     assert!(!service.asks_init, "the pod has not the volumes");
 }
+
+#[test]
+fn no_variable_that_init_reads_is_the_workflows_to_set() {
+    let inits = [
+        env::CONTAINER,
+        env::ROLE,
+        env::HOOK_KEY,
+        env::CONTAINER_KEY,
+        env::PEER_UID,
+        env::VOLUME,
+        env::INIT,
+    ];
+    let theirs: serde_json::Map<String, Value> =
+        inits.iter().map(|name| ((*name).to_owned(), json!("theirs"))).collect();
+    let asked = json!({"image": "a", "environmentVariables": theirs});
+    for role in [Role::Service, Role::Step] {
+        let planned = asking(role, asked.clone());
+        let env = env_of(&planned);
+        for name in inits {
+            // Before those of the Secret and of the image.
+            assert!(env.get(name).is_some_and(|value| value != "theirs"), "{name}: {env:?}");
+        }
+        assert_eq!(env[env::VOLUME], "/ephemon");
+    }
+}
