@@ -108,7 +108,9 @@ impl Plugin {
         loop {
             match self.inventory.expected(pod, name) {
                 Expected::Unknown if is_stranger => return Expected::Unknown,
-                Expected::Unknown if Instant::now() < by => sleep(LOOK_INTERVAL).await,
+                Expected::Unknown | Expected::AsksForInit if Instant::now() < by => {
+                    sleep(LOOK_INTERVAL).await;
+                }
                 expected => {
                     if expected == Expected::Unknown {
                         self.remember(pod);
@@ -146,6 +148,11 @@ impl Plugin {
         match self.expected(pod, name, within).await {
             Expected::Nothing => return None,
             Expected::Asks(asked) => return Some(self.wanted(asked)),
+            // Init needs no other container.
+            Expected::AsksForInit => {
+                self.self_metrics.limited_at_creation(AtCreation::Unknown);
+                return Some(Wanted { limits: None, init: true });
+            }
             Expected::Unknown => {}
         }
         tracing::debug!(%pod, container = name, "nothing over NRI: the API server has not told of it");
@@ -227,12 +234,17 @@ struct Seems {
     init: bool,
 }
 
+// === impl Seems ===
+
+impl Seems {
+    fn of(creation: &Creation) -> Self {
+        Self { limits: creation.has_variable(env::LIMITS), init: creation.has_variable(env::INIT) }
+    }
+}
+
 impl Decide for Plugin {
     async fn decide(&self, creation: Creation, within: Duration) -> Adjustment {
-        let seems = Seems {
-            limits: creation.has_variable(env::LIMITS),
-            init: creation.has_variable(env::INIT),
-        };
+        let seems = Seems::of(&creation);
         if !seems.limits && !seems.init {
             return Adjustment::default();
         }
@@ -257,9 +269,15 @@ impl Decide for Plugin {
         self.self_metrics.limited_at_creation(AtCreation::Unreadable);
     }
 
-    fn late(&self) {
+    fn late(&self, creation: &Creation) {
         tracing::warn!("a container was not decided on in time: nothing is changed over NRI");
-        self.self_metrics.limited_at_creation(AtCreation::Late);
+        let seems = Seems::of(creation);
+        if seems.limits {
+            self.self_metrics.limited_at_creation(AtCreation::Late);
+        }
+        if seems.init {
+            self.self_metrics.put_in_front(InFront::Late);
+        }
     }
 
     fn ready(&self) {
@@ -269,121 +287,4 @@ impl Decide for Plugin {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::SystemTime;
-
-    use ephemon_discovery::inventory::{Evidence, SpecEntry};
-    use ephemon_model::{ContainerId, ContainerType};
-
-    use super::*;
-
-    const LONG: Duration = Duration::from_mins(1);
-    const SHORT: Duration = Duration::from_millis(20);
-
-    fn uid(n: u8) -> PodUid {
-        PodUid::parse(&format!("0e269fa4-f505-4963-9096-9580630772{n:02x}")).unwrap()
-    }
-
-    fn entry(name: &str, container_type: ContainerType, limits: Option<&str>) -> SpecEntry {
-        SpecEntry {
-            name: name.into(),
-            container_type,
-            image: None,
-            limits: limits.map(str::parse),
-            wants_init: name == "own",
-            job: None,
-        }
-    }
-
-    /// The plugin of a node whose API server has told of one pod, in which its runner runs.
-    fn plugin() -> Plugin {
-        let self_metrics = SelfMetrics::new().unwrap();
-        let inventory = Inventory::with_api(self_metrics.clone());
-        let runner = ContainerId::parse(&"a".repeat(64)).unwrap();
-        inventory.api_live();
-        inventory.listed(&uid(1));
-        inventory.created(&uid(1), &runner, SystemTime::now());
-        inventory.stands_at(&runner, Path::new("kubepods/pod/runner"));
-        let entries = vec![
-            entry("runner", ContainerType::Container, None),
-            entry("job", ContainerType::Ephemeral, Some("pids=50")),
-            entry("own", ContainerType::Ephemeral, None),
-            entry("tiny", ContainerType::Ephemeral, Some("memory=1Mi")),
-        ];
-        inventory.learn(Evidence::Spec { pod: uid(1), entries });
-        Plugin::new(NodeRoot::new("/"), inventory, self_metrics)
-    }
-
-    const BOTH: Seems = Seems { limits: true, init: true };
-
-    fn limits(text: &str) -> Wanted {
-        let limits = Some((text.parse().unwrap(), Path::new("kubepods/pod/runner").into()));
-        Wanted { limits, init: false }
-    }
-
-    /// The counts of both families, with the names of their results.
-    fn counts(plugin: &Plugin) -> Vec<String> {
-        let of_init = InFront::ALL.map(|result| ("inits", result.as_str()));
-        let all = AtCreation::ALL.map(|result| ("limits", result.as_str()));
-        let counted = all.into_iter().chain(of_init);
-        counted.filter_map(|(what, result)| count(plugin, what, result)).collect()
-    }
-
-    fn count(plugin: &Plugin, what: &str, result: &str) -> Option<String> {
-        let families = plugin.self_metrics.registry().gather();
-        let name = format!("ephemon_agent_{what}_at_creation_total");
-        let family = families.iter().find(|family| family.name() == name).unwrap();
-        let is_it = |label: &str| label == result;
-        let mut metrics = family.get_metric().iter();
-        let metric = metrics.find(|it| it.get_label().iter().any(|label| is_it(label.value())));
-        let count = metric.unwrap().get_counter().get_value();
-        (count > 0.0).then(|| format!("{what} {result} {count}"))
-    }
-
-    #[tokio::test]
-    async fn only_an_ephemeral_container_that_asks_for_something_has_it() {
-        let plugin = plugin();
-        let asked = async |name: &str| plugin.asked(&uid(1), name, BOTH, LONG).await;
-        assert_eq!(asked("job").await, Some(limits("pids=50")));
-        assert_eq!(asked("own").await, Some(Wanted { limits: None, init: true }));
-        assert_eq!(asked("runner").await, None);
-        assert_eq!(counts(&plugin), [""; 0]);
-        assert_eq!(asked("tiny").await, Some(Wanted { limits: None, init: false }));
-        assert_eq!(counts(&plugin), ["limits invalid 1"]);
-    }
-
-    #[tokio::test]
-    async fn a_container_that_is_told_of_a_little_later_is_waited_for() {
-        let plugin = plugin();
-        let entries = vec![entry("later", ContainerType::Ephemeral, Some("pids=60"))];
-        let tell = async {
-            sleep(SHORT).await;
-            plugin.inventory.learn(Evidence::Spec { pod: uid(1), entries });
-        };
-        let pod = uid(1);
-        let (asked, ()) = tokio::join!(plugin.asked(&pod, "later", BOTH, LONG), tell);
-        assert_eq!(asked, Some(limits("pids=60")));
-    }
-
-    #[tokio::test]
-    async fn a_pod_that_nobody_knows_is_waited_for_once() {
-        let plugin = plugin();
-        assert_eq!(plugin.asked(&uid(2), "job", BOTH, SHORT).await, None);
-        let init = Seems { limits: false, ..BOTH };
-        assert_eq!(plugin.asked(&uid(2), "job", init, LONG).await, None);
-        assert_eq!(counts(&plugin), ["limits unknown 1", "inits unknown 2"]);
-        // Known meanwhile, it is waited for again.
-        let entries = vec![entry("job", ContainerType::Ephemeral, Some("pids=60"))];
-        let runner = ContainerId::parse(&"b".repeat(64)).unwrap();
-        plugin.inventory.listed(&uid(2));
-        plugin.inventory.created(&uid(2), &runner, SystemTime::now());
-        plugin.inventory.stands_at(&runner, Path::new("kubepods/pod2/runner"));
-        plugin.inventory.learn(Evidence::Spec { pod: uid(2), entries });
-        assert!(plugin.asked(&uid(2), "job", BOTH, SHORT).await.is_some());
-        assert!(!plugin.is_stranger(&uid(2)));
-        for n in 0..u8::MAX {
-            plugin.remember(&uid(n));
-        }
-        assert_eq!(lock(&plugin.strangers).len(), MAX_STRANGERS);
-    }
-}
+mod tests;

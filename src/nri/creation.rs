@@ -70,8 +70,8 @@ pub struct Adjustment {
 // === impl Creation ===
 
 impl Creation {
-    /// Reads the payload of `CreateContainer`; `None` if it is not one.
-    pub(super) fn read(payload: Bytes) -> Option<Self> {
+    /// Reads the payload of `CreateContainer` (NRI, `pkg/api/api.proto`); `None` if it is not one.
+    pub fn read(payload: Bytes) -> Option<Self> {
         let CreateContainerRequest { pod, container: raw } =
             CreateContainerRequest::decode(payload).ok()?;
         let (pod, container) = (pod?, Container::decode(raw.clone()).ok()?);

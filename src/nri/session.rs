@@ -60,8 +60,8 @@ pub trait Decide: Sync {
     /// A request could not be read: nothing is changed.
     fn unreadable(&self);
 
-    /// The decision took too long: nothing is changed.
-    fn late(&self);
+    /// The decision about this container took too long: nothing is changed.
+    fn late(&self, creation: &Creation);
 
     /// The runtime has taken the plugin.
     fn ready(&self);
@@ -246,9 +246,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         creation.there.pids_are_fixed |= !self.knows_pids;
         let within = self.decision_timeout;
         // Twice: the decision keeps its time by itself, unless the processors are all busy.
-        let decided = timeout(2 * within, decide.decide(creation, within)).await;
+        let decided = timeout(2 * within, decide.decide(creation.clone(), within)).await;
         decided.unwrap_or_else(|_| {
-            decide.late();
+            decide.late(&creation);
             Adjustment::default()
         })
     }

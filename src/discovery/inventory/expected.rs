@@ -16,6 +16,9 @@ pub enum Expected {
     Nothing,
     /// An ephemeral container of a selected pod that asks for something.
     Asks(Asked),
+    /// One that asks for init, and for limits of which it is not known, or not yet, beside which
+    /// running container of the pod they are to be.
+    AsksForInit,
 }
 
 /// What the spec of an ephemeral container asks for.

@@ -33,7 +33,8 @@ impl Decide for ToPids {
         self.note("unreadable");
     }
 
-    fn late(&self) {
+    fn late(&self, creation: &Creation) {
+        assert_eq!(creation.container, "job");
         self.note("late");
     }
 

@@ -64,6 +64,7 @@ impl State {
         let mut running = running.filter(|container| !container.ended);
         match running.find_map(|container| container.cgroup.clone()) {
             Some(beside) => Expected::Asks(Asked { limits: Some((limits, beside)), init }),
+            None if init => Expected::AsksForInit,
             None => Expected::Unknown,
         }
     }
