@@ -197,6 +197,18 @@ impl Call<'_> {
         }
     }
 
+    /// Hides the key of a container whose init is missing: from then on it opens nothing, but the
+    /// image's own program has it in its environment.
+    pub(super) fn hide_key(&self, container: &str, token: &Token) {
+        let key = token.container_key(container).expose();
+        self.console.mask(&key);
+        if let Err(error) = secrets::share(&self.settings.volume, &[key]) {
+            self.console.debug(&format!(
+                "cannot pass the key of container {container} to the node's agent for masking: {error}"
+            ));
+        }
+    }
+
     /// Writes a record for the agent. A failure is only a debug message, because the job does not
     /// depend on it.
     pub(super) fn record(&self, record: &Record) {

@@ -49,6 +49,10 @@ async fn by_api(call: &Call<'_>, state: &State) {
     }
     match Api::new(call.settings).await {
         Ok(api) => {
+            // Their own programs have it where init is missing.
+            for service in state.services.iter().filter(|service| service.asks_init) {
+                call.hide_key(&service.container, &state.token.0);
+            }
             futures_util::join!(services(call, &api, &state.services), pulls::note(call, &api));
         }
         Err(error) if state.services.is_empty() => call.console.debug(&error.to_string()),

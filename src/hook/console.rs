@@ -60,6 +60,11 @@ impl Console {
         self.line(&format!("::debug::{}", escape(sentence)));
     }
 
+    /// Has the runner mask a value in the rest of the job's log. It does not show this line.
+    pub(super) fn mask(&self, value: &str) {
+        self.line(&format!("::add-mask::{}", escape(value)));
+    }
+
     /// Begins a collapsible group of lines.
     pub(super) fn group(&self, title: &str) {
         self.line(&format!("::group::{}", escape(title)));

@@ -1,39 +1,33 @@
 //! `run_container_step`: a container action, in a container that stands by for it, or else in a new
 //! one.
 
+mod by_kubelet;
 mod in_standby;
 
-use std::cell::Cell;
 use std::time::{Duration, Instant as Clock};
 
 use ephemon_base::clock::now_ns;
 use ephemon_contract::{Command, Record, Run, StepKind, Token};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::api::Api;
 use super::call::{Call, Error};
 use super::launch::{self, PodWatch};
 use super::names::Names;
 use super::outcome::{self, Outcome};
-use super::pod_view::{PodView, Progress};
+use super::pod_view::PodView;
 use super::request::Container;
 use super::socket::Line;
 use super::spec::{Common, Planned, Role};
 use super::state::State;
 use super::step::{self, Signals};
 use super::template::Template;
-use super::{log, pulls, secrets, standby, unexpected_exit, words, workspace};
+use super::{pulls, secrets, standby, unexpected_exit, words, workspace};
 
 /// How often a name may be taken by a concurrent step before the call gives up: more than the
 /// number of steps that can run at once.
 const LOST_LIMIT: u32 = 64;
-/// How long to wait for the rest of a log after its container has ended.
-const LOG_END_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The kubelet's reason for a container whose process the runtime could not start (containerd,
-/// `internal/cri/server/container_start.go`).
-const START_ERROR: &str = "StartError";
 
 /// Runs a container action.
 pub(super) async fn run(
@@ -218,8 +212,8 @@ impl Action<'_> {
             let (asked, volume) = (Clock::now(), &call.settings.volume);
             let line = tokio::select! {
                 biased;
-                line = launch::in_front(planned, volume, self.token, call.console) => line?.0,
-                outcome = by_kubelet(call, api, planned, &mut news, signals) => return outcome,
+                (line, _) = launch::in_front(planned, volume, self.token, call.console) => line,
+                outcome = self.by_kubelet(planned, &mut news, signals) => return outcome,
             };
             self.by_init(planned, line, asked.elapsed(), signals).await
         };
@@ -314,81 +308,4 @@ async fn run_by(
     let exit = step::run(&mut line, run, call.console, signals).await;
     let exit = unexpected_exit::explained(call, planned.name(), exit.map_err(Error::from)).await?;
     Ok(Outcome::of(call, &exit))
-}
-
-/// Waits until the kubelet reports the container as running or ended, and init would have shown itself.
-async fn begun(
-    call: &Call<'_>,
-    planned: &Planned,
-    news: &mut PodWatch,
-    until: Instant,
-) -> Result<(), Error> {
-    let waited = call.settings.timeout;
-    match news.begun(planned, until, waited, call.console).await? {
-        // Where init cannot be started, the image's own entrypoint may.
-        Progress::Ended { exit_code, reason, message }
-            if planned.asks_init && reason == START_ERROR =>
-        {
-            Err(launch::ended(planned, exit_code, &reason, &message).into())
-        }
-        Progress::Ended { .. } => Ok(()),
-        _ => {
-            launch::without_init(planned, call.console).await;
-            Ok(())
-        }
-    }
-}
-
-/// Runs the image's own entrypoint: the log comes from the API server, the exit code from the
-/// kubelet.
-async fn by_kubelet(
-    call: &Call<'_>,
-    api: &Api,
-    planned: &Planned,
-    news: &mut PodWatch,
-    signals: &mut Signals,
-) -> Result<Outcome, Error> {
-    let waited = call.settings.timeout;
-    let until = Instant::now() + waited;
-    let name = planned.name().to_owned();
-    // Any exit code is valid here: it is the step's own.
-    tokio::select! {
-        begun = begun(call, planned, news, until) => begun?,
-        signal = signals.next() => return Err(Error::Cancelled(signal)),
-    }
-    // A group without content is one line in the log, without an annotation on the page of the run.
-    call.console.group(&format!(
-        "{} runs without ephemon-init: its output comes from the kubelet's log, through the API server",
-        planned.image
-    ));
-    call.console.end_group();
-    let ended = async {
-        news.until(&name, |progress| match progress {
-            Progress::Ended { exit_code, reason, message } => Some((exit_code, reason, message)),
-            _ => None,
-        })
-        .await
-    };
-    let over = Cell::new(false);
-    let mut log = std::pin::pin!(log::follow(call, api, &name, &over));
-    let mut shown = false;
-    let mut ended = std::pin::pin!(ended);
-    let (code, reason, message) = loop {
-        tokio::select! {
-            () = &mut log, if !shown => shown = true,
-            end = &mut ended => break end,
-            signal = signals.next() => {
-                call.console.warning(&format!(
-                    "cannot stop container {name}, which runs without ephemon-init; it runs until the pod ends"
-                ));
-                return Err(Error::Cancelled(signal));
-            }
-        }
-    };
-    over.set(true);
-    if !shown && timeout(LOG_END_TIMEOUT, log).await.is_err() {
-        call.console
-            .warning(&format!("timed out waiting for the end of the log of container {name}"));
-    }
-    Ok(Outcome::of_code(code, &reason, &message))
 }

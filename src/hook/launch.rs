@@ -24,7 +24,7 @@ use super::console::{Console, quote, quote_most};
 use super::pod_view::Progress;
 use super::socket::{self, Line};
 use super::spec::Planned;
-pub(super) use in_front::{in_front, without_init};
+pub(super) use in_front::{in_front, say_without_init, time_for_init};
 
 /// How often to check for the socket without an inotify event, because some file systems send none.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);

@@ -1,6 +1,7 @@
 //! The hook as the runner calls it: the real programs, the recorded API server's behaviour, and
 //! containers in mount namespaces.
 
+mod asking;
 mod at_once;
 mod environment;
 mod fallback;

@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use ephemon_contract::{Token, Volume, Welcome};
+use ephemon_contract::{Token, Volume, Welcome, mount};
 use tokio::time::sleep;
 
-use super::{Error, connected, say_notes};
+use super::{Error, POLL_INTERVAL, connected, say_notes};
+use crate::call::Call;
 use crate::console::Console;
 use crate::socket::Line;
 use crate::spec::Planned;
@@ -16,6 +17,24 @@ use crate::spec::Planned;
 /// milliseconds of it.
 const IN_FRONT_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// The kubelet's reason for a container whose process the runtime could not start (containerd,
+/// `internal/cri/server/container_start.go`).
+const START_ERROR: &str = "StartError";
+
+// === impl Error ===
+
+impl Error {
+    /// Whether the runtime could not start init, which the node's agent has put in front. Runtimes name
+    /// the program that they cannot start (runc, `libcontainer/standard_init_linux.go`): without the
+    /// agent that is the image's own.
+    pub(crate) fn is_of_init_in_front(&self, planned: &Planned) -> bool {
+        let init = Volume::new(mount::EPHEMON).init();
+        let names_init = |text: &str| init.to_str().is_some_and(|init| text.contains(init));
+        matches!(self, Self::Ended { reason, message, .. }
+            if planned.asks_init && reason.contains(START_ERROR) && names_init(message))
+    }
+}
+
 /// Waits for the connection to an init that the node's agent may have put in front of a container's own
 /// entrypoint: for ever, if it has not.
 pub(crate) async fn in_front(
@@ -23,26 +42,45 @@ pub(crate) async fn in_front(
     volume: &Volume,
     token: &Token,
     console: &Console,
-) -> Result<(Line, Welcome), Error> {
+) -> (Line, Welcome) {
     if !planned.asks_init {
         std::future::pending::<()>().await;
     }
-    let connected = connected(volume, planned.name(), token).await;
-    let name = || planned.name().to_owned();
-    let (line, welcome) = connected.map_err(|source| Error::Socket { name: name(), source })?;
+    let mut is_told = false;
+    let (line, welcome) = loop {
+        match connected(volume, planned.name(), token).await {
+            Ok(connected) => break connected,
+            // Nothing has proved that there is an init: any container of the pod can listen there,
+            // and must not decide how this one ends.
+            Err(source) => {
+                if !is_told {
+                    console.warning(&format!("container {}: {source}", planned.name()));
+                }
+                is_told = true;
+                sleep(POLL_INTERVAL).await;
+            }
+        }
+    };
     say_notes(console, planned, &welcome);
-    Ok((line, welcome))
+    (line, welcome)
 }
 
-/// Gives such an init its time, once the kubelet reports the container as running. Shows what it would
-/// have set up.
-pub(crate) async fn without_init(planned: &Planned, console: &Console) {
+/// Gives such an init its time, once the kubelet reports the container as running.
+pub(crate) async fn time_for_init(planned: &Planned) {
     if planned.asks_init {
         sleep(IN_FRONT_TIMEOUT).await;
+    }
+}
+
+/// Shows what such an init would have set up, once it is known to be missing, and hides the
+/// container's key, which the image's own program can print.
+pub(crate) fn say_without_init(call: &Call<'_>, planned: &Planned, token: &Token) {
+    if planned.asks_init {
         let text = "the node's agent has not put ephemon-init in front of it";
-        console.debug(&format!("{} (container {}): {text}", planned.image, planned.name()));
-        for warning in &planned.warnings_without_init {
-            console.warning(warning);
-        }
+        call.console.debug(&format!("{} (container {}): {text}", planned.image, planned.name()));
+        call.hide_key(planned.name(), token);
+    }
+    for warning in &planned.warnings_without_init {
+        call.console.warning(warning);
     }
 }

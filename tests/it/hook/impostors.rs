@@ -111,3 +111,23 @@ async fn a_socket_that_is_taken_before_its_container_starts_is_told() {
     assert!(!heard.0.lock().unwrap().is_empty(), "the hook came by it");
     assert!(!heard.shows("of-the-job-alone"), "{heard:?}");
 }
+
+/// An action whose image's own entrypoint runs without init, because the node's agent does not answer.
+#[tokio::test]
+async fn whoever_listens_where_no_init_is_does_not_end_the_action() {
+    let Some(mut rig) = Rig::start().await else { return };
+    rig.set("EPHEMON_NRI", "true");
+    let state = rig.prepared().await;
+    for (name, answer) in [("step", posing()), ("step-2", b"HTTP/1.1 200 OK\r\n\r\n".to_vec())] {
+        let heard = Heard::default();
+        listen(&rig.path(&format!("ephemon/run/{name}.sock")), answered(&heard, answer));
+        let env = json!({"DEPLOY_KEY": "of-the-step-alone"});
+        let script = "sleep 1; echo of the step; exit 5";
+        let step =
+            json!({"image": "tool", "entryPointArgs": [script], "environmentVariables": env});
+        let step = rig.call("run_container_step", &step, &state).await;
+        assert!(step.code == 5 && step.stdout.contains("of the step\n"), "{step:?}");
+        assert_eq!(step.stdout.matches(TOLD).count(), 1, "{step:?}");
+        assert!(!heard.shows("of-the-step-alone"), "{heard:?}");
+    }
+}

@@ -148,6 +148,10 @@ impl Pod {
         let waiting = |reason: &str, message: &str| json!({"waiting": {"reason": reason, "message": message}});
         let start_error = |message: &str| json!({"terminated": {"exitCode": 128, "reason": "StartError", "message": message}});
         let has_init = container["command"][0].as_str().is_some_and(|path| path.ends_with("-init"));
+        // As if the node's agent had put init in front.
+        let asks_init = container["env"]
+            .as_array()
+            .is_some_and(|env| env.iter().any(|variable| variable["name"] == "EPHEMON_INIT"));
         let mut command = words(container, "command");
         let state = match image {
             "missing" => waiting("ErrImagePull", "manifest unknown"),
@@ -161,7 +165,7 @@ impl Pod {
             }
             "never" => waiting("ErrImageNeverPull", "not present"),
             "broken" => start_error("no such file"),
-            "foreign" if has_init => {
+            "foreign" if has_init || asks_init => {
                 start_error("exec /ephemon/bin/ephemon-init: exec format error")
             }
             "mute" if has_init => {
