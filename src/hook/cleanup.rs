@@ -15,6 +15,8 @@ use super::{fallback, leftovers, log, pulls, standby, stop};
 /// Time limit for all calls to the API server together: after a cancellation the runner waits at
 /// most 45 s for everything that remains (actions/runner, `JobDispatcher.cs`).
 const API_TIMEOUT: Duration = Duration::from_secs(20);
+/// Time limit for a look at the pod before the containers are stopped.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(3);
 /// Most bytes of a service's log that are shown.
 const LOG_BYTES_MAX: u64 = 1024 * 1024;
 
@@ -24,6 +26,7 @@ pub(super) async fn run(call: &Call<'_>, state: Option<&State>) {
         standby::drop_book(call.settings);
         return leftovers::end(call).await;
     };
+    let failed = failed(call, &state.services).await;
     let services = state.services.iter().filter(|service| service.has_init || service.asks_init);
     let services = services.map(|service| service.container.as_str());
     let job = state.job.iter().filter(|job| !job.by_exec).map(|job| job.container.as_str());
@@ -31,7 +34,7 @@ pub(super) async fn run(call: &Call<'_>, state: Option<&State>) {
     let stops = own.map(|container| stop::stop(call, &state.token.0, container));
     // The containers are stopped even if the API server does not respond in time, because the
     // runner does not wait longer.
-    let asks = timeout(API_TIMEOUT, by_api(call, state));
+    let asks = timeout(API_TIMEOUT, by_api(call, state, &failed));
     let stops = futures_util::future::join_all(stops);
     let standby = standby::end(call, &state.token.0);
     if futures_util::join!(stops, standby, asks).2.is_err() {
@@ -43,7 +46,7 @@ pub(super) async fn run(call: &Call<'_>, state: Option<&State>) {
 
 /// What needs the API server: the services' logs and Secrets, records of image pulls, and a job
 /// container without init.
-async fn by_api(call: &Call<'_>, state: &State) {
+async fn by_api(call: &Call<'_>, state: &State, failed: &[String]) {
     if let Some(job) = state.job.as_ref().filter(|job| job.by_exec) {
         fallback::stop(call, &job.container).await;
     }
@@ -53,7 +56,8 @@ async fn by_api(call: &Call<'_>, state: &State) {
             for service in state.services.iter().filter(|service| service.asks_init) {
                 call.hide_key(&service.container, &state.token.0);
             }
-            futures_util::join!(services(call, &api, &state.services), pulls::note(call, &api));
+            let services = services(call, &api, &state.services, failed);
+            futures_util::join!(services, pulls::note(call, &api));
         }
         Err(error) if state.services.is_empty() => call.console.debug(&error.to_string()),
         Err(error) => {
@@ -62,11 +66,13 @@ async fn by_api(call: &Call<'_>, state: &State) {
     }
 }
 
-async fn services(call: &Call<'_>, api: &Api, services: &[Service]) {
+async fn services(call: &Call<'_>, api: &Api, services: &[Service], failed: &[String]) {
     for service in services {
         show(call, api, service).await;
     }
-    say_ended(call, api, services).await;
+    for text in failed {
+        call.console.warning(text);
+    }
     for secret in services.iter().filter_map(|service| service.secret.as_ref()) {
         if let Err(error) = api.delete_secret(secret).await {
             let left =
@@ -76,32 +82,26 @@ async fn services(call: &Call<'_>, api: &Api, services: &[Service]) {
     }
 }
 
-/// Reports the services that failed while the job ran: steps only saw refused connections. A
-/// service with an init may have been stopped by the hook itself.
-async fn say_ended(call: &Call<'_>, api: &Api, services: &[Service]) {
-    // An init that was put in front has left its marker.
-    let volume = &call.settings.volume;
-    let in_front = |it: &Service| it.asks_init && volume.done(&it.container).exists();
-    let own = services.iter().filter(|service| !service.has_init && !in_front(service));
-    let mut own = own.peekable();
-    if own.peek().is_none() {
-        return;
+/// The services that failed while the job ran, one sentence each: steps only saw refused connections.
+/// Looked for before the hook itself ends services, whose exit codes would tell nothing then.
+async fn failed(call: &Call<'_>, services: &[Service]) -> Vec<String> {
+    if services.is_empty() {
+        return Vec::new();
     }
-    let Ok(pod) = api.pod().await else { return };
-    for service in own {
-        let Progress::Ended { exit_code, reason, .. } = Progress::of(&pod, &service.container)
-        else {
-            continue;
-        };
-        if exit_code != 0 {
-            call.console.warning(&format!(
+    let look = async { Api::new(call.settings).await?.pod().await };
+    let Ok(Ok(pod)) = timeout(LOOK_TIMEOUT, look).await else { return Vec::new() };
+    let failed = services.iter().filter_map(|service| {
+        match Progress::of(&pod, &service.container) {
+            Progress::Ended { exit_code, reason, .. } if exit_code != 0 => Some(format!(
                 "service {} ({}) ended before the job did, with exit code {exit_code} ({}); its log is above",
                 service.container,
                 service.image,
                 quote(&reason)
-            ));
+            )),
+            _ => None,
         }
-    }
+    });
+    failed.collect()
 }
 
 async fn show(call: &Call<'_>, api: &Api, service: &Service) {

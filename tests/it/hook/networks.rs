@@ -204,18 +204,27 @@ async fn a_service_that_fails_during_the_job_is_named_at_its_end() {
     let Some(rig) = Rig::start().await else { return };
     let script = "while ! test -e /tmp/go; do sleep 0.02; done; echo killed; exit 9";
     let service = json!({"image": "db", "entryPointArgs": [script]});
-    let prepared = prepare(&rig, &Value::Null, &[service]).await;
+    // One behind init, and one that only the hook ends, with another exit code than 0.
+    let script = script.replace("exit 9", "exit 8");
+    let args = json!(["-c", format!("\"{script}\"")]);
+    let behind = json!({"image": "behind", "entryPoint": "sh", "entryPointArgs": args});
+    let well = json!({"image": "well", "entryPoint": "sleep", "entryPointArgs": ["1000"]});
+    let prepared = prepare(&rig, &Value::Null, &[service, behind, well]).await;
     assert_eq!(prepared.code, 0, "{prepared:?}");
-    let pid = rig.pod.pid("db").unwrap();
-    fs::write(format!("/proc/{pid}/root/tmp/go"), "").unwrap();
-    rig.until_ended("db").await;
+    for name in ["db", "behind"] {
+        let pid = rig.pod.pid(name).unwrap();
+        fs::write(format!("/proc/{pid}/root/tmp/go"), "").unwrap();
+        rig.until_ended(name).await;
+    }
     let state = prepared.json()["state"].clone();
     let cleaned = rig.call("cleanup_job", &json!({}), &state).await;
     assert!(cleaned.stdout.contains("killed\n"), "{cleaned:?}");
-    assert!(
-        cleaned.stdout.contains("service db (db) ended before the job did, with exit code 9"),
-        "{cleaned:?}"
-    );
+    for (name, code) in [("db", 9), ("behind", 8)] {
+        let told =
+            format!("service {name} ({name}) ended before the job did, with exit code {code}");
+        assert!(cleaned.stdout.contains(&told), "{cleaned:?}");
+    }
+    assert!(!cleaned.stdout.contains("service well (well) ended"), "{cleaned:?}");
 }
 
 #[tokio::test]
