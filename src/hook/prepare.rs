@@ -7,6 +7,7 @@ mod own_port;
 mod plan;
 mod probe;
 mod schedule;
+mod service;
 
 use std::cell::OnceCell;
 use std::time::Instant as Clock;
@@ -31,6 +32,7 @@ use super::template::Template;
 use super::{cleanup, enforced, leftovers, pulls, secrets, service_keys, standby, workspace};
 use network::Network;
 use plan::Plan;
+use service::Again;
 
 /// The job container after its start.
 enum JobContainer {
@@ -49,6 +51,8 @@ struct Prepare<'a> {
     token: &'a Token,
     /// Name of a container for names and ports whose need was found during the start.
     late: OnceCell<String>,
+    /// Services that were added again, without init.
+    again: Again,
 }
 
 /// Prepares a job.
@@ -78,12 +82,20 @@ pub(super) async fn run(call: &Call<'_>, asked: &PrepareJob) -> Result<Response,
     plan.describe(call);
     let mut state = plan.state(token.clone());
     leftovers::keep(call, &token);
-    let prepare =
-        Prepare { call, api: &api, plan: &plan, view: &view, token: &token, late: OnceCell::new() };
+    let prepare = Prepare {
+        call,
+        api: &api,
+        plan: &plan,
+        view: &view,
+        token: &token,
+        late: OnceCell::new(),
+        again: Again::default(),
+    };
     let (made, uses) = futures_util::join!(prepare.start(), standby::look(call.settings));
     if let Some(name) = prepare.late.get() {
         state.network = Some(name.clone());
     }
+    prepare.again.note(&mut state);
     let made = match made {
         Ok(made) => made,
         Err(error) => {
@@ -157,9 +169,7 @@ impl Prepare<'_> {
         let asked_ns = now_ns();
         let (sender, _) = watch::channel(self.add(&all, plan.network.as_ref()).await?);
         let until = Instant::now() + call.settings.timeout;
-        let services = plan.services.iter().map(|service| {
-            health::healthy(call, api, service, self.token, PodWatch::new(&sender), until)
-        });
+        let services = plan.services.iter().map(|service| self.service(service, &sender, until));
         let ready = async {
             let services = futures_util::future::try_join_all(services);
             // The preparation of the job container does not wait for the services.

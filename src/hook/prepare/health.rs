@@ -28,10 +28,6 @@ const SETTLE_TIME: Duration = Duration::from_millis(1_200);
 const KUBELET_TIMEOUT: Duration = Duration::from_secs(15);
 /// The hint for a service that ended because its address was in use.
 const IN_USE: &str = "; its log says that an address is in use: the containers of a job share one network, so two services cannot listen on one port; change the port of one of them, with a variable of its image or with `command:`";
-/// The hint for a service in which the runtime cannot start init.
-const NO_INIT: &str =
-    "; ephemon-init cannot be started in it: set `options: --init=false` for this service";
-
 /// Waits until a service is ready, or returns why it is not.
 #[tracing::instrument(skip_all, fields(
     otel.name = "wait for service",
@@ -215,16 +211,10 @@ impl Wait<'_> {
     async fn running(&self, news: &mut PodWatch) -> Result<Progress, Error> {
         let (call, until) = (self.call, self.until);
         match news.running(self.service, until, call.settings.timeout, call.console).await {
-            Err(error @ launch::Error::Ended { .. }) if !self.service.has_init => {
-                let is_of_init = error.is_of_init_in_front(self.service);
-                let launch::Error::Ended { code, reason, message, .. } = error else {
-                    return Err(error.into());
-                };
-                let reason = format!("{reason}{message}");
-                Err(match is_of_init {
-                    true => self.ended_by(code, reason, NO_INIT),
-                    false => self.over(code, reason).await,
-                })
+            // It is started again without.
+            Err(error) if error.is_of_init_in_front(self.service) => Err(error.into()),
+            Err(launch::Error::Ended { code, reason, message, .. }) if !self.service.has_init => {
+                Err(self.over(code, format!("{reason}{message}")).await)
             }
             other => Ok(other?),
         }
@@ -250,16 +240,12 @@ impl Wait<'_> {
 
     async fn over(&self, code: i32, reason: String) -> Error {
         let in_use = log::says_address_in_use(self.api, self.service.name()).await;
-        self.ended_by(code, reason, if in_use { IN_USE } else { "" })
-    }
-
-    fn ended_by(&self, code: i32, reason: String, hint: &'static str) -> Error {
         Error::ServiceEnded {
             image: self.service.image.clone(),
             name: self.service.name().to_owned(),
             code,
             reason,
-            hint,
+            hint: if in_use { IN_USE } else { "" },
         }
     }
 }

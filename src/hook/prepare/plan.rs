@@ -233,7 +233,13 @@ impl Plan {
             network: "pod".to_owned(),
             ports: ports::shown(&planned.ports),
         };
-        let mut services: Vec<Shown> = self.services.iter().map(shown).collect();
+        // One may have been added again.
+        let own = self.services.iter().zip(&state.services);
+        let shown_as = |(planned, service): (&Planned, &Service)| Shown {
+            id: service.container.clone(),
+            ..shown(planned)
+        };
+        let mut services: Vec<Shown> = own.map(shown_as).collect();
         own_port::show(&self.moves, &mut services);
         Response {
             state: Some(state),

@@ -91,14 +91,36 @@ async fn an_entrypoint_that_cannot_be_started_is_started_once() {
 }
 
 #[tokio::test]
-async fn a_service_whose_init_cannot_be_started_fails_the_job_with_the_remedy() {
+async fn services_whose_init_cannot_be_started_run_without_it() {
     let Some(rig) = asking().await else { return };
-    let service = json!({"image": "foreign", "entryPointArgs": ["exec sleep 1000"]});
-    let args = json!({"container": {"image": "init"}, "services": [service]});
-    let refused = rig.call("prepare_job", &args, &Value::Null).await;
-    assert!(refused.code == 1 && refused.stdout.contains("options: --init=false"), "{refused:?}");
-    let service = json!({"image": "foreign", "entryPointArgs": ["exec sleep 1000"], "createOptions": "--init=false"});
-    let args = json!({"container": {"image": "init"}, "services": [service]});
+    let service = |code: i32| {
+        let script =
+            format!("echo $KEY {code}; trap 'exit {code}' TERM; while :; do sleep 0.02; done");
+        let env = json!({"KEY": "hunter2-of-the-service"});
+        json!({"image": "foreign", "entryPointArgs": [script], "environmentVariables": env, "createOptions": "--ulimit nofile=7:7"})
+    };
+    let services = [service(4), service(5)];
+    let args = json!({"container": {"image": "init"}, "services": services});
     let prepared = rig.call("prepare_job", &args, &Value::Null).await;
     assert_eq!(prepared.code, 0, "{prepared:?}");
+    assert_eq!(prepared.stdout.matches("::notice::ephemon-init does not run in").count(), 2);
+    assert_eq!(prepared.stdout.matches("option --ulimit of foreign").count(), 2, "{prepared:?}");
+    let response = prepared.json();
+    let mut shown: Vec<&str> = Vec::new();
+    for at in 0..2 {
+        let id = response["context"]["services"][at]["id"].as_str().unwrap();
+        assert_eq!(response["state"]["services"][at]["container"], id);
+        assert!(rig.pod.pid(id).is_some(), "{id} runs");
+        shown.push(id);
+    }
+    assert_ne!(shown[0], shown[1]);
+    let cleaned = rig.call("cleanup_job", &json!({}), &response["state"]).await;
+    for code in [4, 5] {
+        assert!(
+            cleaned.stdout.contains(&format!("hunter2-of-the-service {code}\n")),
+            "{cleaned:?}"
+        );
+    }
+    assert!(!cleaned.stdout.contains("ended before the job did"), "{cleaned:?}");
+    assert!(rig.api.store().secrets().names().is_empty());
 }
