@@ -158,7 +158,7 @@ impl Action<'_> {
         planned.env = env.0;
         workspace::let_git_work(&mut planned.env, call.settings);
         match cause {
-            Some(_) if planned.has_init => Ok((without_init(&planned, &common)?, env.1)),
+            Some(_) if planned.has_init => Ok((with_command_first(&planned, &common)?, env.1)),
             Some(_) => Ok((planned.without_init(planned.name().to_owned()), env.1)),
             _ => Ok((planned, env.1)),
         }
@@ -261,7 +261,7 @@ impl Action<'_> {
 }
 
 /// The same container with its command as the first process and its environment in a Secret.
-fn without_init(planned: &Planned, common: &Common<'_>) -> Result<Planned, Error> {
+fn with_command_first(planned: &Planned, common: &Common<'_>) -> Result<Planned, Error> {
     if let Some(user) = &planned.user {
         let (image, user) = (planned.image.clone(), user.clone());
         return Err(super::spec::Error::UserByName { image, user }.into());

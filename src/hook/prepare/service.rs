@@ -51,16 +51,16 @@ impl Prepare<'_> {
             async |it| health::healthy(call, api, it, token, PodWatch::new(sender), until).await;
         match healthy(service).await {
             Err(Error::Launch(error)) if error.is_of_init_in_front(service) => {
-                let plain = self.without_init(service, sender, &error).await?;
+                let plain = self.add_again(service, sender, &error).await?;
                 healthy(&plain).await
             }
             result => result,
         }
     }
 
-    /// Adds a service again. Its environment is in the Secret of the first container, which the end of
+    /// Adds a service again, without init. Its environment is in the Secret of the first container, which the end of
     /// the job deletes.
-    async fn without_init(
+    async fn add_again(
         &self,
         service: &Planned,
         sender: &watch::Sender<Pod>,
