@@ -73,7 +73,9 @@ fn a_service_of_its_images_own_entrypoint_has_health_masks_figures_and_an_end() 
     let script = "echo $PASSWORD; sleep 1; echo ready > /srv/who; httpd -p 80 -h /srv; sleep 1000";
     let options = "--name web --ulimit nofile=512:512 --health-cmd \"wget -qO- http://localhost/who\" --health-interval 1s --health-retries 60";
     let database = container(POSTGRES, &json!({"createOptions": "--name db"}));
-    let prepared = runner.prepare_called(&job(BUSYBOX, ""), &[web(script, options), database]);
+    let dying = web("while ! test -e /go; do sleep 0.1; done; exit 5", "--name dying");
+    let services = [web(script, options), database, dying];
+    let prepared = runner.prepare_called(&job(BUSYBOX, ""), &services);
     assert_eq!(prepared.code, 0, "{prepared:?}\n{}", agent.log());
     assert!(!prepared.stdout.contains("::warning::"), "{prepared:?}");
     let state = prepared.json()["state"].clone();
@@ -83,13 +85,18 @@ fn a_service_of_its_images_own_entrypoint_has_health_masks_figures_and_an_end() 
     let line = command(&site, "runner-1", "busybox");
     assert!(line.starts_with(&format!("{IN_FRONT}sh -c echo $PASSWORD;")), "{line}");
     assert_eq!(command(&site, "runner-1", "postgres"), format!("{IN_FRONT}/entry.sh "));
-    assert_eq!(counted(&agent, "applied").to_string(), "2", "{}", agent.log());
+    assert_eq!(counted(&agent, "applied").to_string(), "3", "{}", agent.log());
+    let id = site.until_status("runner-1", "busybox-2", id_of);
+    fs::write(format!("/proc/{}/root/go", site.host_pid_of(&id)), "").unwrap();
+    site.end_of("runner-1", "busybox-2");
     let log = site.log_of(&runner, "busybox");
     assert!(log.contains("***") && !log.contains("hunter2"), "{log}");
 
     let cleaned = runner.call("cleanup_job", &json!({}), &state);
     assert_eq!(cleaned.code, 0, "{cleaned:?}");
-    assert!(!cleaned.stdout.contains("ended before the job did"), "{cleaned:?}");
+    let told: Vec<&str> =
+        cleaned.stdout.lines().filter(|line| line.contains("ended before the job did")).collect();
+    assert!(matches!(told[..], [one] if one.contains("exit code 5")), "{cleaned:?}");
     for service in ["busybox", "postgres"] {
         // Before the pod's end, which is not asked for.
         site.end_of("runner-1", service);
