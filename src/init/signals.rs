@@ -31,6 +31,12 @@ const STOPS: [Signal; 8] = [
 /// here, and is taken as SIGTERM.
 const STOP_OF_SYSTEMD: i32 = 37;
 
+/// Whether servers take the signal for a wish to read their configuration or open their logs again, too:
+/// the command decides what it means, and the container ends if the command does.
+pub(super) fn may_reload(signal: Signal) -> bool {
+    matches!(signal, Signal::HUP | Signal::USR1 | Signal::USR2 | Signal::WINCH)
+}
+
 /// Descriptors that are readable once a signal has come.
 pub(super) struct Signals {
     child: UnixStream,

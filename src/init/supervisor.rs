@@ -32,7 +32,7 @@ use super::{
     others::OtherMasks,
     poll,
     reaper::{Process, Reaper, signal_group},
-    signals::Signals,
+    signals::{self, Signals},
 };
 
 /// Time between the stop signal and SIGKILL when the kubelet stops the container; by default it waits 30 s.
@@ -211,16 +211,28 @@ impl Supervisor {
         self.stop_by(Signal::TERM, grace);
     }
 
-    /// The same with the signal that the container runtime sent. A container's own process gets that
-    /// one, because the image says which it is; the steps of a job container get SIGTERM.
+    /// Handles a signal to init. A container's own process gets it, because the image says which one
+    /// stops it; the steps of a job container get SIGTERM instead, and none that may ask for a reload.
+    fn signalled(&self, signal: Signal) {
+        let steps = self.lock();
+        let config = &self.config;
+        let is_images = !config.awaits_hook || config.awaits_step;
+        if signals::may_reload(signal) {
+            if is_images {
+                steps.running.values().for_each(|step| signal_group(step.group, signal));
+            }
+            return;
+        }
+        drop(steps);
+        self.stop_by(if is_images { signal } else { Signal::TERM }, KUBELET_TIMEOUT);
+    }
+
     fn stop_by(&self, signal: Signal, grace: Duration) {
         let steps = self.lock();
         let config = &self.config;
         let is_unused =
             (config.awaits_hook && !steps.met) || (config.awaits_step && steps.begun == 0);
         drop(steps);
-        let is_images = !config.awaits_hook || config.awaits_step;
-        let signal = if is_images { signal } else { Signal::TERM };
         let exit_code = (is_unused && !config.is_standby).then_some(EXIT_ABANDONED);
         self.begin_stop(signal, grace, exit_code);
     }
@@ -300,7 +312,7 @@ impl Supervisor {
                 signals.take_child();
             }
             if is_ready(1) {
-                self.stop_by(signals.take_stop(), KUBELET_TIMEOUT);
+                self.signalled(signals.take_stop());
             }
             if is_ready(2) {
                 // Ready, so this does not wait.

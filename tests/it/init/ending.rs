@@ -149,6 +149,19 @@ fn the_images_stop_signal_reaches_its_command_and_ends_the_container() {
 }
 
 #[test]
+fn a_command_that_reloads_by_a_signal_goes_on() {
+    for start in starts() {
+        let script = "trap 'echo reloaded' HUP; echo ready; while :; do sleep 0.02; done";
+        let init = Init::start_with(start, &[], &["sh", "-c", script]);
+        init.wait_for_log("stdout", "ready");
+        init.signal("HUP");
+        init.wait_for_log("stdout", "reloaded");
+        init.terminate();
+        assert_eq!(init.wait(), 143);
+    }
+}
+
+#[test]
 fn a_job_containers_steps_get_sigterm_whatever_its_images_stop_signal_is() {
     let init = Init::start(Start::Plain, &[(env::ROLE, "job")]);
     let ready = init.path("ready");
