@@ -5,7 +5,7 @@
 //! where the system runs its steps in them from outside, nothing in the pod says how the job ended, but the
 //! output of GitLab's scripts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ephemon_ci_systems::{CiSystem, GitlabStage, Part};
 use ephemon_model::{CiJob, ContainerType, JobEnv};
@@ -77,19 +77,27 @@ impl JobEvidence {
 
     /// How a GitLab job ended, by what its scripts have said; `None` while that is not known. It failed
     /// with the first of the job's own scripts that failed, or with the last attempt of what is done for
-    /// them; it did not fail if the runner got to clean up.
+    /// them; it did not fail if the runner got to clean up, and no stage that counts was left without
+    /// its end.
     fn stages_outcome(&self) -> Option<Outcome> {
         let mut codes: BTreeMap<&str, i32> = BTreeMap::new();
+        let mut open: BTreeSet<&str> = BTreeSet::new();
         let (mut order, mut is_over) = (Vec::new(), false);
         for (_, event, _) in self.step_log.iter() {
             match event {
-                StepEvent::Began { name } => is_over |= GitlabStage::is_last(name),
                 // What follows of a script that is over is the job's own.
-                StepEvent::Exited { name, .. }
+                StepEvent::Began { name }
                     if GitlabStage::is_script(name) && codes.contains_key(&**name) => {}
-                StepEvent::Exited { name, code } if GitlabStage::counts(name) => {
-                    let before = codes.insert(name, *code);
-                    order.extend(before.is_none().then_some(&**name));
+                StepEvent::Began { name } if GitlabStage::counts(name) => {
+                    open.insert(name);
+                    order.push(&**name);
+                    // A new attempt: the former one no longer counts.
+                    codes.remove(&**name);
+                }
+                StepEvent::Began { name } => is_over |= GitlabStage::is_last(name),
+                // One that has not begun is the job's own.
+                StepEvent::Exited { name, code } if open.remove(&**name) => {
+                    codes.insert(name, *code);
                 }
                 _ => {}
             }
@@ -98,7 +106,7 @@ impl JobEvidence {
         let has_run = codes.keys().any(|name| GitlabStage::is_script(name));
         match failed {
             Some(code) => Some(Outcome::of_code(*code)),
-            None => (has_run && is_over).then_some(Outcome::SUCCESS),
+            None => (has_run && is_over && open.is_empty()).then_some(Outcome::SUCCESS),
         }
     }
 

@@ -3,6 +3,7 @@
 mod ci;
 mod derived;
 mod flood;
+mod gitlab;
 mod hostile;
 mod orders;
 mod runners;
