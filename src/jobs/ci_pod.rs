@@ -41,10 +41,11 @@ impl JobEvidence {
     }
 
     /// A runner's labels alone make no pod GitHub's: anybody's pod may have them, and a mapping may read
-    /// them.
+    /// them. With the runner's container they do, also while it waits for a job.
     fn is_githubs(&self) -> bool {
-        let knows_run = self.told.as_ref().is_some_and(|job| job.run_id.is_some());
-        self.has_hooks_spec() || knows_run || self.purpose.is_some()
+        let told = self.told.as_ref();
+        let is_told = told.is_some_and(|job| job.run_id.is_some() || self.has_runners_container());
+        self.has_hooks_spec() || is_told || self.purpose.is_some()
     }
 
     /// How the job ended, and who says it.

@@ -18,13 +18,17 @@ impl JobEvidence {
         if self.ci().is_some() {
             return false;
         }
+        let told = self.running.is_some() || self.completed.is_some();
+        told || self.has_runners_container() || self.has_hooks_spec() || self.has_journal(HOOK)
+    }
+
+    /// Whether the spec or the node has the runner's own container.
+    pub(super) fn has_runners_container(&self) -> bool {
         let is_runner = |name: &str, container_type| {
             is_runner(name) && container_type != ContainerType::Ephemeral
         };
-        let listed = || self.spec.values().any(|one| is_runner(&one.name, one.container_type));
         let seen = || self.containers.values().any(|one| is_runner(&one.name, one.container_type));
-        let told = self.running.is_some() || self.completed.is_some();
-        told || listed() || seen() || self.has_hooks_spec() || self.has_journal(HOOK)
+        self.spec.values().any(|one| is_runner(&one.name, one.container_type)) || seen()
     }
 
     /// Whether the spec has a container of the hook's, which says whose job it is.

@@ -238,3 +238,21 @@ fn a_mapped_pod_with_a_runners_labels_is_the_mappings() {
     story.pieces.push(Evidence::Job(Arc::new(run)));
     assert_eq!(job(&story).identity.ci, None);
 }
+
+/// A mapping may be for more pods than those it makes jobs of.
+#[test]
+fn a_mapped_runner_that_waits_is_no_job() {
+    let mut story = pod_of(
+        "custom",
+        &[("init", Init, "system", (1, 2), 0), ("runner", Own, "step", (3, 20), 0)],
+    );
+    assert_eq!(job(&story).identity.ci.as_ref().map(|ci| &*ci.system), Some("custom"));
+    let labels = JobEnv { repository: Some("o/r".into()), ..JobEnv::default() };
+    story.pieces.push(Evidence::Job(Arc::new(labels)));
+    assert_eq!(story.job_evidence().job(None), None);
+    assert_eq!(story.job_evidence().job(Some(s(100))), None);
+    // The runner has a job.
+    story.runner(9, "Running job: test");
+    let job = job(&story);
+    assert_eq!((job.identity.ci.as_ref(), job.identity.name()), (None, "test"));
+}
