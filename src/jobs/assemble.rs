@@ -56,8 +56,9 @@ impl JobEvidence {
             if window.end.is_none_or(|end| end.ns < at) {
                 window.end = Some(Stamp { ns: at.max(window.start.ns), source: Source::Derived });
             }
-            let is_cleaned = written.call(Call::CleanupJob).is_some();
-            shut(&mut phases, &mut steps, &mut containers, at, is_cleaned);
+            // Told at the call's end: a hook that was killed in it has told nothing.
+            let cleaned = written.call(Call::CleanupJob).map(|call| call.success);
+            shut(&mut phases, &mut steps, &mut containers, at, cleaned);
         }
         let runner_end = RunnerEnd::of(self, &written, &containers);
         if let Some(end) = &runner_end {
@@ -182,14 +183,15 @@ fn latest(
     ends.chain(job_evidence.completed.as_ref().map(|(at, _)| *at)).max()
 }
 
-/// Ends what has no end of its own. A service of its image's own entrypoint lives on after the hook's
-/// cleanup, which cannot stop it: the kubelet does, with the pod.
+/// Ends what has no end of its own. A service may live on after the hook's cleanup, which cannot stop
+/// one without an init: the kubelet does, with the pod. `cleaned`: how the cleanup ended, if it did. After
+/// one that failed nobody says how a service ended, and without one it is lost.
 fn shut(
     phases: &mut [Phase],
     steps: &mut [Step],
     containers: &mut [Container],
     at_ns: u64,
-    is_cleaned: bool,
+    cleaned: Option<bool>,
 ) {
     for phase in phases {
         close(&mut phase.window, at_ns);
@@ -200,10 +202,13 @@ fn shut(
         }
     }
     for one in containers {
-        let outlives = is_cleaned && one.role == Role::Service;
-        let lost = close(&mut one.window, at_ns) && one.role.is_of_job() && !outlives;
-        if lost && one.outcome == Outcome::SUCCESS {
-            one.outcome = Outcome::error(Fault::Lost, None);
+        let is_open = close(&mut one.window, at_ns) && one.role.is_of_job();
+        if is_open && one.outcome == Outcome::SUCCESS {
+            one.outcome = match cleaned.filter(|_| one.role == Role::Service) {
+                Some(true) => Outcome::SUCCESS,
+                Some(false) => Outcome::UNKNOWN,
+                None => Outcome::error(Fault::Lost, None),
+            };
         }
     }
 }

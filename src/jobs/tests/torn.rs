@@ -4,13 +4,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ephemon_contract::Phase as Call;
+use ephemon_contract::{Phase as Call, Record};
 use ephemon_journal::{HOOK, Reader};
 use ephemon_model::node::NodeRoot;
 use ephemon_self_metrics::SelfMetrics;
 
 use crate::story::{Story, pod, s};
-use crate::{Evidence, Fault, Heard, Job, JobEvidence, JobResult};
+use crate::{Evidence, Fault, Heard, Job, JobEvidence, JobResult, Outcome};
 
 const KUBELET: &str = "/var/lib/kubelet";
 
@@ -122,19 +122,28 @@ fn a_step_whose_hook_and_init_were_both_killed_is_lost() {
 }
 
 #[test]
-fn a_service_that_ignores_its_end_is_not_lost_once_the_hook_has_cleaned_up() {
-    for is_cleaned in [true, false] {
+fn a_service_whose_end_nobody_saw_ended_as_the_cleanup_did() {
+    for (cleaned, expected) in [
+        (Some(true), Outcome::SUCCESS),
+        (Some(false), Outcome::UNKNOWN),
+        // The hook was killed in it.
+        (None, Outcome::error(Fault::Lost, None)),
+    ] {
         let mut story = Story::whole();
-        // Its end has not been seen when the job is closed.
         story.sighted("redis", |one| {
             (one.ended_ns, one.finished_ns, one.exit) = (None, None, None);
         });
-        if !is_cleaned {
-            story.until(57);
+        for piece in &mut story.pieces {
+            if let Evidence::Journal(heard) = piece
+                && let Record::HookPhase { phase: Call::CleanupJob, success, .. } =
+                    &mut heard.record
+            {
+                *success = cleaned != Some(false);
+            }
         }
-        let job = story.job_evidence().job(Some(s(100))).unwrap();
+        let length = text(&story, HOOK).len() - usize::from(cleaned.is_none());
+        let job = Site::new(&story).read(HOOK, length);
         let service = job.containers.iter().find(|one| &*one.name == "redis").unwrap();
-        let fault = (!is_cleaned).then_some(Fault::Lost);
-        assert_eq!(service.outcome.fault, fault, "{service:?}");
+        assert_eq!(service.outcome, expected, "{cleaned:?}");
     }
 }
