@@ -296,7 +296,7 @@ fn pod() -> PodRecord {
         net: vec![eth0],
         accounting_error: Some(0.000_25),
         beside_cpu_ns: Some(2_500_000_000),
-        nested_left_out: 0,
+        nested_left_out: 3,
         gone: false,
     }
 }
