@@ -9,7 +9,7 @@ use ephemon_model::{ContainerId, PodUid};
 
 /// Most nested containers that are captured at once.
 pub const MAX_NESTED: usize = 256;
-/// Most containers that are known and have no place, of the pods' own: a node has fewer.
+/// Most of the pods' own containers that are known beyond the number of places: a node has fewer.
 const MAX_WAITING: usize = 640;
 /// Memory of one that has no place, in bytes.
 const WAITING_CONTAINER_BYTES: usize = 1344;
@@ -26,6 +26,8 @@ const MIN_NESTED_PER_POD: usize = 8;
 pub(crate) struct Population {
     places: Places,
     taken: Places,
+    /// With a place or without.
+    known: Places,
     next_key: u64,
     members: HashMap<u64, Member>,
     keys: HashMap<ContainerId, u64>,
@@ -72,7 +74,7 @@ pub(crate) enum Admission {
     /// One with the same id exists: its directory was created again, and the removal of the former
     /// was not reported.
     Known,
-    /// Too many wait for a place.
+    /// Too many of the pods' own are known.
     Full,
 }
 
@@ -95,6 +97,7 @@ impl Population {
         Self {
             places,
             taken: Places::default(),
+            known: Places::default(),
             next_key: first_key,
             members: HashMap::new(),
             keys: HashMap::new(),
@@ -116,8 +119,8 @@ impl Population {
         if self.keys.contains_key(id) {
             return Admission::Known;
         }
-        let waiting = self.members.len() - self.taken.own - self.taken.nested;
-        if kind == Kind::Own && waiting >= MAX_WAITING {
+        let most = self.places.own.saturating_add(MAX_WAITING);
+        if kind == Kind::Own && self.known.own >= most {
             return Admission::Full;
         }
         let key = self.next_key;
@@ -127,6 +130,7 @@ impl Population {
         self.by_pod(kind).entry(pod.clone()).or_default().push(key);
         let member = Member { id, pod, kind, has_place: false, created, due: None };
         self.members.insert(key, member);
+        *self.known.of(kind) += 1;
         Admission::Admitted(key)
     }
 
@@ -203,6 +207,7 @@ impl Population {
         if let Some(due) = member.due {
             self.timers.remove(&(due, key));
         }
+        *self.known.of(member.kind) -= 1;
         if member.has_place {
             *self.taken.of(member.kind) -= 1;
         }
@@ -310,15 +315,21 @@ mod tests {
 
     #[test]
     fn those_that_wait_are_bounded_and_take_no_place() {
-        let mut population = Population::new(places(1, 0), 0);
-        let numbers = 0..u32::try_from(MAX_WAITING).unwrap();
-        for number in numbers {
-            population.admit(&id(number), &pod(), at(0), Kind::Own);
+        let mut population = Population::new(places(2, 0), 0);
+        let most = u32::try_from(MAX_WAITING).unwrap() + 2;
+        for number in 0..most {
+            // Nested ones are bounded where they are found.
+            for (number, kind) in [(number, Kind::Own), (number + most, Kind::Nested)] {
+                let admission = population.admit(&id(number), &pod(), at(0), kind);
+                assert!(matches!(admission, Admission::Admitted(_)), "{number}");
+            }
         }
         let one_more = id(u32::MAX);
         assert_eq!(population.admit(&one_more, &pod(), at(0), Kind::Own), Admission::Full);
-        assert!(population.take_place(0));
-        let admitted = Admission::Admitted(MAX_WAITING as u64);
+        assert!(population.take_place(0), "the places are free");
+        assert_eq!(population.admit(&one_more, &pod(), at(0), Kind::Own), Admission::Full);
+        population.remove(&id(0));
+        let admitted = Admission::Admitted(u64::from(most) * 2);
         assert_eq!(population.admit(&one_more, &pod(), at(0), Kind::Own), admitted);
     }
 

@@ -129,6 +129,24 @@ fn foreign_pods_take_no_place_that_a_selected_one_needs() {
     assert_eq!(driver.dropped(Reason::Cap), 1, "it is counted once");
 }
 
+/// They had places, and gave them up.
+#[test]
+fn so_many_unselected_containers_that_no_more_could_wait_stop_no_selected_one() {
+    let root = tempfile::tempdir().unwrap();
+    let inventory = Inventory::with_api(SelfMetrics::new().unwrap());
+    let places = Places { own: 1000, nested: 3 };
+    let mut driver = driver_with(root.path(), places, inventory.clone());
+    inventory.listed(&uid('b'));
+    inventory.list_complete(&[uid('b')].into(), Instant::now());
+    for first in (1..=700).step_by(100) {
+        (first..first + 100).for_each(|number| driver.create(root.path(), number, 'a', 1_000));
+        driver.all_due(Duration::from_secs(11));
+    }
+    driver.create(root.path(), 701, 'b', 7_000);
+    assert_eq!(driver.cpu(701), Some((7, None)));
+    assert_eq!(driver.dropped(Reason::Cap), 0);
+}
+
 #[test]
 fn a_pod_that_is_found_not_to_be_selected_leaves_its_places() {
     let root = tempfile::tempdir().unwrap();
