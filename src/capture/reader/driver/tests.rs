@@ -136,14 +136,16 @@ fn so_many_unselected_containers_that_no_more_could_wait_stop_no_selected_one() 
     let inventory = Inventory::with_api(SelfMetrics::new().unwrap());
     let places = Places { own: 1000, nested: 3 };
     let mut driver = driver_with(root.path(), places, inventory.clone());
+    driver.create(root.path(), 701, 'a', 1_000);
     inventory.listed(&uid('b'));
     inventory.list_complete(&[uid('b')].into(), Instant::now());
     for first in (1..=700).step_by(100) {
         (first..first + 100).for_each(|number| driver.create(root.path(), number, 'a', 1_000));
         driver.all_due(Duration::from_secs(11));
     }
-    driver.create(root.path(), 701, 'b', 7_000);
-    assert_eq!(driver.cpu(701), Some((7, None)));
+    assert!(!driver.held.captures(&uid('a')), "all places are free");
+    driver.create(root.path(), 702, 'b', 7_000);
+    assert_eq!(driver.cpu(702), Some((7, None)));
     assert_eq!(driver.dropped(Reason::Cap), 0);
 }
 
