@@ -317,14 +317,18 @@ impl Driver {
                 let closed = self.held.close_missed(container);
                 self.reports.closed(closed);
             }
+            // It is in no readings, but what it used is in the counters of pod or directory.
             _ if was_closed && self.held.captures(&container.pod) => {
-                // It is in no readings, but what it used is in the counters of pod or directory.
                 if container.nested.is_some() {
                     let closed = self.held.close_missed(container);
                     self.reports.closed(closed);
                 } else if let Some(pod) = self.held.pods.get_mut(&container.pod) {
                     pod.ledger = Ledger::from_now();
                 }
+            }
+            // Nor is it in its pod's books, but the directory may be that of other pods too.
+            _ if was_closed && container.nested.is_some() => {
+                self.held.engines.disturb(&container.path);
             }
             _ => {}
         }

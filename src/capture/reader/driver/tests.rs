@@ -220,6 +220,38 @@ fn what_nested_containers_without_a_place_use_is_in_the_pods_books() {
     }
 }
 
+/// Privileged containers of two pods have an engine each, and both make their groups in one directory.
+#[test]
+fn what_an_unselected_pods_nested_container_used_is_no_selected_ones() {
+    let root = tempfile::tempdir().unwrap();
+    let inventory = Inventory::with_api(SelfMetrics::new().unwrap());
+    let mut driver = driver_with(root.path(), PLACES, inventory.clone());
+    put(root.path(), "docker", 0, 1);
+    for (number, pod) in [(1, 'a'), (2, 'b')] {
+        put(root.path(), &format!("pod{pod}"), 0, 1);
+        driver.pod_created(uid(pod), Path::new(&format!("pod{pod}")), Source::Inotify);
+        driver.create(root.path(), number + 10, pod, 0);
+        put(root.path(), &format!("docker/{number}"), 10_000, 1);
+        driver.nested(&nested(number, pod), Source::Inotify);
+    }
+    inventory.listed(&uid('a'));
+    inventory.list_complete(&[uid('a')].into(), Instant::now());
+    driver.all_due(Duration::from_secs(11));
+    assert!(driver.cpu(1).is_some() && driver.cpu(2).is_none());
+    let removed = |driver: &mut Driver, number: u32, used_us| {
+        put(root.path(), "docker", used_us, 1);
+        let group = root.path().join(format!("docker/{number}"));
+        fs::write(group.join("cpu.stat"), "").unwrap();
+        fs::remove_dir_all(group).unwrap();
+        driver.removed(&id(number));
+    };
+    removed(&mut driver, 2, 900_000);
+    driver.balance_all();
+    removed(&mut driver, 1, 920_000);
+    let (cpu_ms, quality) = driver.cpu(1).unwrap();
+    assert!((29..=30).contains(&cpu_ms) && quality == Some(Quality::Residual), "{cpu_ms}");
+}
+
 #[test]
 fn what_nobody_follows_is_counted_and_makes_the_pods_error_unknown() {
     let root = tempfile::tempdir().unwrap();
