@@ -230,9 +230,10 @@ impl Life {
     }
 
     fn close(&mut self) -> Action {
+        let was_reported = self.is_reported();
         self.phase = Phase::Closed;
         self.watched = false;
-        Action::Close
+        Action::Close { was_reported }
     }
 
     /// It contains a process.

@@ -69,8 +69,12 @@ pub(crate) enum Action {
     AskNested,
     /// It has ended although its directory exists: enter its end into the readings.
     ReportEnd(Ended),
-    /// Its pod is not selected: close its files, leave its place and forget its values.
-    Close,
+    /// Its pod is not selected: close its files, leave its place and forget its values. An end that
+    /// was reported is removed from the pod's accounting, because it counts as living again.
+    Close {
+        /// Whether its end is in the readings.
+        was_reported: bool,
+    },
     /// Its pod is selected: open the files of the pod's containers, as far as there are places.
     OpenPod,
     /// Do nothing until then, unless an event occurs before.

@@ -93,7 +93,7 @@ impl Rig {
     /// A container whose pod was found not to be selected at 10 s.
     fn closed() -> Self {
         let mut rig = Self::running();
-        rig.ask_verdict_at(10_000, false, Action::Close);
+        rig.ask_verdict_at(10_000, false, Action::Close { was_reported: false });
         rig.done(10_000, 15_000);
         rig
     }

@@ -109,7 +109,11 @@ impl Driver {
                 reports.ended(held.settle(key, ended)?);
                 Event::Done
             }
-            Action::Close => {
+            Action::Close { was_reported } => {
+                if was_reported {
+                    held.unsettle(key);
+                }
+                let container = held.containers.get_mut(&key)?;
                 container.close();
                 held.population.leave_place(key);
                 reports.unselected(container);

@@ -52,8 +52,8 @@ proptest! {
                     Action::Sample => Event::Sampled(read),
                     Action::AskSandbox => Event::IsSandbox(yes && watched),
                     Action::AskNested => Event::Nested(yes),
-                    Action::HideSandbox | Action::Show | Action::ReportEnd(_) | Action::Close
-                    | Action::OpenPod => Event::Done,
+                    Action::HideSandbox | Action::Show | Action::ReportEnd(_)
+                    | Action::Close { .. } | Action::OpenPod => Event::Done,
                     end => return Err(TestCaseError::fail(format!("{end:?} of one that is there"))),
                 };
             }

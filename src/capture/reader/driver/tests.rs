@@ -253,6 +253,37 @@ fn what_an_unselected_pods_nested_container_used_is_no_selected_ones() {
 }
 
 #[test]
+fn a_nested_container_that_was_over_and_lost_its_place_is_counted_once() {
+    let root = tempfile::tempdir().unwrap();
+    let inventory = Inventory::with_api(SelfMetrics::new().unwrap());
+    let mut driver = driver_with(root.path(), PLACES, inventory.clone());
+    put(root.path(), "poda", 0, 1);
+    driver.pod_created(uid('a'), Path::new("poda"), Source::Inotify);
+    driver.create(root.path(), 99, 'a', 0);
+    put(root.path(), "docker", 10_000, 1);
+    put(root.path(), "docker/1", 10_000, 1);
+    driver.nested(&nested(1, 'a'), Source::Inotify);
+    put(root.path(), "docker/1", 10_000, 0);
+    let key = driver.held.population.key(&id(1)).unwrap();
+    driver.changed(key, Instant::now());
+    driver.all_due(Duration::from_secs(3));
+    let is_reported = |driver: &Driver| driver.held.containers[&key].life.is_reported();
+    assert!(is_reported(&driver));
+    let beside_ms = |driver: &mut Driver| {
+        driver.balance_all();
+        let pod = driver.reports.readings.snapshot().pods.pop().unwrap();
+        pod.beside_cpu_ns.unwrap() / 1_000_000
+    };
+    assert_eq!(beside_ms(&mut driver), 10);
+    driver.on(key, Event::Displaced, Instant::now());
+    assert_eq!(beside_ms(&mut driver), 10);
+    driver.open_pod(&uid('a'), Instant::now());
+    driver.all_due(Duration::from_secs(9));
+    assert!(is_reported(&driver));
+    assert_eq!(beside_ms(&mut driver), 10);
+}
+
+#[test]
 fn what_nobody_follows_is_counted_and_makes_the_pods_error_unknown() {
     let root = tempfile::tempdir().unwrap();
     let mut driver = driver(root.path());
