@@ -181,7 +181,8 @@ impl Driver {
             if let Some(pod) = self.held.pods.get_mut(uid).filter(|_| kind == Kind::Own) {
                 pod.ledger = Ledger::from_now();
                 if is_first {
-                    pod.beside = Beside { is_used: pod.beside.is_used, ..Beside::default() };
+                    let Beside { is_used, is_unknown, .. } = pod.beside;
+                    pod.beside = Beside { is_used, is_unknown, ..Beside::default() };
                 }
             }
             self.on(key, Event::Opened, now);

@@ -302,6 +302,15 @@ fn what_nobody_follows_is_counted_and_makes_the_pods_error_unknown() {
     driver.balance_all();
     assert_eq!(error(&driver).accounting_error, None);
     assert_eq!(error(&driver).nested_left_out, 4);
+    // Its last own container is displaced, and has a place again.
+    let key = driver.held.population.key(&id(99)).unwrap();
+    driver.on(key, Event::Displaced, Instant::now());
+    driver.open_pod(&uid('a'), Instant::now());
+    driver.balance_all();
+    put(root.path(), "poda", 900_000, 1);
+    put(root.path(), "poda/99", 900_000, 1);
+    driver.balance_all();
+    assert_eq!(error(&driver).accounting_error, None, "it may still be there");
 }
 
 #[test]
