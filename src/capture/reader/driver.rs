@@ -302,9 +302,7 @@ impl Driver {
         pod.beside.is_unknown |= beside;
         if captures && self.reports.is_wanted(uid) {
             pod.leave_out(count);
-            for _ in 0..count {
-                self.reports.self_metrics.dropped(Signal::Metrics, Reason::Cap);
-            }
+            self.reports.self_metrics.dropped_by(Signal::Metrics, Reason::Cap, count);
         }
     }
 

@@ -105,7 +105,7 @@ pub(super) struct Held {
 }
 
 /// A directory in which groups appear.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Directory {
     /// `None` beside the kubelet's tree.
     pub(super) home: Option<Home>,
@@ -113,6 +113,8 @@ pub(super) struct Directory {
     /// Its creation was seen.
     pub(super) from_birth: bool,
     pub(super) watch: Option<i32>,
+    /// How many directories in it were not read when it was last listed, because there were too many.
+    pub(super) unread: u64,
 }
 
 /// The container that a directory is below of.

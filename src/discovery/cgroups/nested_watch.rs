@@ -32,7 +32,7 @@ impl CgroupTree {
         events: &mut Vec<CgroupEvent>,
     ) {
         let home = Home { outer: id, pod: pod.clone(), path: path.to_owned() };
-        let directory = Directory { home: Some(home), depth: 0, from_birth: false, watch: None };
+        let directory = Directory { home: Some(home), depth: 0, ..Directory::default() };
         self.watch_directory(path, directory, events);
     }
 
@@ -86,7 +86,7 @@ impl CgroupTree {
             return;
         }
         if !self.nested.directories.contains_key(Path::new("")) {
-            let top = Directory { home: None, depth: 0, from_birth: false, watch: None };
+            let top = Directory { home: None, depth: 0, ..Directory::default() };
             self.watch_directory(Path::new(""), top, events);
         }
         let all = std::mem::take(&mut self.nested.lists) || !self.is_whole();
@@ -167,7 +167,8 @@ impl CgroupTree {
                 let is_kubelets = home.is_none() && self.is_kubelets(&path);
                 if !is_known && directory.depth < deepest && !is_kubelets {
                     let depth = directory.depth + 1;
-                    let found = Directory { home: home.clone(), depth, from_birth, watch: None };
+                    let found =
+                        Directory { home: home.clone(), depth, from_birth, ..Directory::default() };
                     self.watch_directory(&path, found, events);
                 }
             }
@@ -274,23 +275,21 @@ impl CgroupTree {
         if let Some(watch) = directory.watch {
             self.watches.insert(watch, Watched::Nested(path.to_owned()));
         }
-        self.nested.directories.insert(path.to_owned(), directory.clone());
         // A directory has one link for each directory in it, and two of its own.
         let at = self.root.join(path);
         let links = std::fs::metadata(&at).map(|metadata| metadata.nlink());
-        if links.as_ref().is_ok_and(|links| *links == 2) {
+        let unread = links.as_ref().map_or(0, |links| links.saturating_sub(2 + MAX_NAMES as u64));
+        let before = std::mem::replace(&mut directory.unread, unread);
+        self.nested.directories.insert(path.to_owned(), directory.clone());
+        if links.is_ok_and(|links| links == 2) {
             return;
         }
-        let unread = links.unwrap_or(0).saturating_sub(2 + MAX_NAMES as u64);
+        let count = unread.saturating_sub(before);
         match &directory.home {
-            Some(Home { pod, .. }) if unread > 0 => {
-                events.push(CgroupEvent::LeftOut {
-                    pod: pod.clone(),
-                    count: unread,
-                    beside: false,
-                });
+            Some(Home { pod, .. }) if count > 0 => {
+                events.push(CgroupEvent::LeftOut { pod: pod.clone(), count, beside: false });
             }
-            _ => self.nested.dropped += unread,
+            _ => self.nested.dropped += count,
         }
         for name in some_directories(&at, MAX_NAMES) {
             self.nested_found(path, &directory, &name, directory.from_birth, events);

@@ -183,6 +183,17 @@ fn a_listing_is_bounded_and_counts_what_it_leaves_out() {
     assert_eq!(events.iter().filter(foreign).count(), of_listing);
     assert_eq!(left_out(&events), 300 + of_listing as u64);
     assert_eq!(groups(events).len(), OF_POD);
+    // Where events were lost it is listed again, and only what is more is counted.
+    for more in [0, 7] {
+        (0..more).for_each(|number| rig.nest('a', &format!("docker/{}", nested_id(9000 + number))));
+        rig.tree.nested.list_again();
+        let unread =
+            |event: &&CgroupEvent| matches!(event, CgroupEvent::LeftOut { count: 2.., .. });
+        let events = rig.walk();
+        let counted: u64 =
+            events.iter().filter(unread).map(|event| left_out(std::slice::from_ref(event))).sum();
+        assert_eq!(counted, more as u64);
+    }
     let names = some_directories(&rig.outer('a').join("docker"), 50);
     assert_eq!(names.len(), 50);
 }
