@@ -4,9 +4,11 @@
 //! do from the pod.
 
 use std::collections::{HashMap, HashSet};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use ephemon_cgroup::{Files, Hierarchy, cpu_ns};
+use ephemon_discovery::cgroups::is_containers;
 use ephemon_model::Usage;
 
 use super::additive::Additive;
@@ -17,6 +19,10 @@ use super::ledger::Ledger;
 const MAX_DIRECTORIES: usize = 128;
 /// Most groups of no captured container that are known by name.
 const MAX_OTHERS: usize = 1024;
+/// Most directories with further ones that are known: of as many, events are reported at once.
+const MAX_OVERFULL: usize = 1024;
+/// Most names that are read at once to know the further ones.
+const MAX_LISTED: usize = 4096;
 /// Most of them in one directory that are read for one remainder.
 const MAX_OTHERS_READ: usize = 64;
 
@@ -26,8 +32,8 @@ pub(crate) struct EnginesDirectories {
     directories: HashMap<PathBuf, Directory>,
     /// Groups in such directories whose container is not captured.
     foreign: HashSet<PathBuf>,
-    /// How many of them are not known by name: while there is one no remainder is anybody's.
-    unnamed: usize,
+    /// Directories with such groups that are not known by name: of these no remainder is anybody's.
+    overfull: HashSet<PathBuf>,
     /// Groups whose container is not known yet.
     pending: Vec<PathBuf>,
 }
@@ -93,17 +99,18 @@ impl EnginesDirectories {
     pub(crate) fn is_foreign(&mut self, group: PathBuf) {
         if self.foreign.len() < MAX_OTHERS {
             self.foreign.insert(group);
-        } else if !self.foreign.contains(&group) {
-            self.unnamed += 1;
+        } else if !self.foreign.contains(&group)
+            && self.overfull.len() < MAX_OVERFULL
+            && let Some(directory) = group.parent()
+        {
+            self.overfull.insert(directory.to_owned());
         }
     }
 
     /// A group in such a directory was removed whose container was not captured: what it had used stays
     /// in the directory's counter.
     pub(crate) fn is_gone(&mut self, group: &Path) {
-        if !self.foreign.remove(group) && !self.pending.iter().any(|pending| pending == group) {
-            self.unnamed = self.unnamed.saturating_sub(1);
-        }
+        self.foreign.remove(group);
         self.disturb(group);
     }
 
@@ -127,8 +134,12 @@ impl EnginesDirectories {
         self.foreign.remove(group);
     }
 
-    /// The directories whose baseline is to be set again.
-    pub(crate) fn disturbed(&mut self, hierarchy: &Hierarchy) -> Vec<PathBuf> {
+    /// The directories whose baseline is to be set again. `held`: groups whose container is held.
+    pub(crate) fn disturbed(
+        &mut self,
+        hierarchy: &Hierarchy,
+        held: &HashSet<&Path>,
+    ) -> Vec<PathBuf> {
         let root = hierarchy.watched_root().unwrap_or(Path::new("/"));
         // Of these no event was seen.
         let gone: Vec<PathBuf> =
@@ -137,8 +148,35 @@ impl EnginesDirectories {
             self.foreign.remove(&group);
             self.disturb(&group);
         }
+        self.name_others(root, held);
         let disturbed = self.directories.iter().filter(|(_, directory)| directory.is_disturbed);
         disturbed.map(|(path, _)| path.clone()).collect()
+    }
+
+    /// Reads the names in overfull directories. Those of which all are known now, or that are gone, are
+    /// overfull no more.
+    fn name_others(&mut self, root: &Path, held: &HashSet<&Path>) {
+        let mut unread = MAX_LISTED;
+        for directory in self.overfull.clone() {
+            let mut others = HashSet::new();
+            // An error: it is gone, and what is in it with it.
+            for entry in fs::read_dir(root.join(&directory)).into_iter().flatten() {
+                let Some(left) = unread.checked_sub(1) else { return };
+                unread = left;
+                let Ok(entry) = entry else { continue };
+                let group = directory.join(entry.file_name());
+                let is_known = held.contains(&*group) || self.pending.contains(&group);
+                if !is_known && is_containers(&group) {
+                    others.insert(group);
+                }
+            }
+            others.retain(|group| !self.foreign.contains(group));
+            if self.foreign.len() + others.len() <= MAX_OTHERS {
+                self.foreign.extend(others);
+                self.overfull.remove(&directory);
+                self.disturb(&directory);
+            }
+        }
     }
 
     /// What was used in the directory and no container accounts for. `None` if it is gone, or the
@@ -167,7 +205,8 @@ impl EnginesDirectories {
     ) -> Option<Additive> {
         let others = self.foreign.iter().chain(&self.pending);
         let others: Vec<&PathBuf> = others.filter(|group| group.starts_with(path)).collect();
-        if self.unnamed > 0 || others.len() > MAX_OTHERS_READ {
+        let is_overfull = self.overfull.iter().any(|directory| directory.starts_with(path));
+        if is_overfull || others.len() > MAX_OTHERS_READ {
             return None;
         }
         let mut known = living.clone();
@@ -229,8 +268,8 @@ mod tests {
 
         fn uses(&self, path: &str, usec: u64) {
             let directory = self.root.path().join(path);
-            std::fs::create_dir_all(&directory).unwrap();
-            std::fs::write(directory.join("cpu.stat"), format!("usage_usec {usec}\n")).unwrap();
+            fs::create_dir_all(&directory).unwrap();
+            fs::write(directory.join("cpu.stat"), format!("usage_usec {usec}\n")).unwrap();
         }
 
         fn open(&mut self, path: &str, from_birth: bool, living: u64) {
@@ -284,7 +323,7 @@ mod tests {
         rig.uses("c/docker", 500);
         rig.open("c/docker", true, 0);
         assert_eq!(rig.residual("c/docker", 0), Some(500_000), "in another directory");
-        std::fs::remove_dir_all(rig.root.path().join("docker/buildkit")).unwrap();
+        fs::remove_dir_all(rig.root.path().join("docker/buildkit")).unwrap();
         assert_eq!(rig.residual("docker", 170), None, "nobody says what it has used");
     }
 
@@ -299,36 +338,62 @@ mod tests {
             let group = PathBuf::from("docker/x");
             rig.uses("docker/x", 70);
             rig.engines.is_foreign(group.clone());
-            std::fs::remove_dir_all(rig.root.path().join(&group)).unwrap();
+            fs::remove_dir_all(rig.root.path().join(&group)).unwrap();
             if is_seen {
                 rig.engines.is_gone(&group);
             }
-            assert_eq!(rig.engines.disturbed(&hierarchy), [PathBuf::from("docker")]);
+            assert_eq!(
+                rig.engines.disturbed(&hierarchy, &HashSet::new()),
+                [PathBuf::from("docker")]
+            );
             assert_eq!(rig.residual("docker", 100), None, "its use is in the directory's counter");
             rig.uses("docker", 700);
             let living = cpu(150);
             rig.engines.open(Path::new("docker"), &living, &hierarchy, &mut Vec::new());
-            assert!(rig.engines.disturbed(&hierarchy).is_empty());
+            assert!(rig.engines.disturbed(&hierarchy, &HashSet::new()).is_empty());
             rig.uses("docker", 900);
             assert_eq!(rig.residual("docker", 160), Some(190_000));
         }
     }
 
     #[test]
-    fn without_room_for_names_nothing_follows_until_those_are_gone() {
+    fn without_room_for_names_nothing_follows_in_that_directory_until_all_are_known() {
         let mut rig = Rig::new();
-        rig.uses("docker", 500);
-        rig.open("docker", true, 0);
-        for number in 0..=MAX_OTHERS {
-            rig.engines.is_foreign(PathBuf::from(format!("x/{number}")));
+        let hierarchy = rig.hierarchy();
+        for path in ["docker", "c/docker"] {
+            rig.uses(path, 500);
+            rig.open(path, true, 0);
+        }
+        let group = |number: usize| PathBuf::from(format!("docker/{number:064x}"));
+        (0..MAX_OTHERS).for_each(|number| rig.engines.is_foreign(format!("x/{number}").into()));
+        for number in 0..3 {
+            rig.uses(group(number).to_str().unwrap(), 10);
+            // Each listing reports them again.
+            (0..2).for_each(|_| rig.engines.is_foreign(group(number)));
         }
         assert_eq!(rig.residual("docker", 0), None);
-        rig.engines.is_gone(&PathBuf::from(format!("x/{MAX_OTHERS}")));
-        assert_eq!(rig.residual("docker", 0), Some(500_000));
+        assert_eq!(rig.residual("c/docker", 0), Some(500_000), "in another directory");
+        // The named are gone, of which no event is seen; one of the further ones is held.
+        let held = group(0);
+        let disturbed = rig.engines.disturbed(&hierarchy, &HashSet::from([&*held]));
+        assert_eq!(disturbed, [PathBuf::from("docker")]);
+        rig.engines.open(Path::new("docker"), &cpu(10), &hierarchy, &mut Vec::new());
+        rig.uses("docker", 600);
+        assert_eq!(rig.residual("docker", 10), Some(100_000));
         for number in 0..=MAX_OTHERS_READ {
             rig.uses(&format!("docker/{number}"), 1);
             rig.engines.is_foreign(PathBuf::from(format!("docker/{number}")));
         }
         assert_eq!(rig.residual("docker", 0), None, "too many to be read for one");
+    }
+
+    #[test]
+    fn an_overfull_directory_that_is_removed_is_forgotten() {
+        let mut rig = Rig::new();
+        let hierarchy = rig.hierarchy();
+        (0..=MAX_OTHERS)
+            .for_each(|number| rig.engines.is_foreign(format!("docker/{number}").into()));
+        rig.engines.disturbed(&hierarchy, &HashSet::new());
+        assert!(rig.engines.overfull.is_empty());
     }
 }

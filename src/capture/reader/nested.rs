@@ -63,7 +63,9 @@ impl Held {
 
     /// Sets the baselines again of directories in which something was used by nobody who is captured.
     pub(super) fn balance_directories(&mut self) {
-        for directory in self.engines.disturbed(&self.hierarchy) {
+        let nested = self.containers.values().filter(|container| container.nested.is_some());
+        let held = nested.map(|container| &*container.path).collect();
+        for directory in self.engines.disturbed(&self.hierarchy, &held) {
             self.open_directory(&directory);
         }
     }

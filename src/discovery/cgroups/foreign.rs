@@ -20,14 +20,18 @@ pub(super) fn is_foreign(group: &Path, events: &mut Vec<CgroupEvent>) {
     }
 }
 
-/// A directory was removed that may have been such a group.
-pub(super) fn is_gone(group: &Path, events: &mut Vec<CgroupEvent>) {
+/// Whether an engine names a container's group so.
+pub fn is_containers(group: &Path) -> bool {
     let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
     let names = group.parent().and_then(name).zip(name(group));
-    let is_container = names.is_some_and(|(parent, name)| {
+    names.is_some_and(|(parent, name)| {
         matches!(nested_name::parse(&parent, &name), NestedName::Container(..))
-    });
-    if is_container && group.parent().is_some_and(is_engines) {
+    })
+}
+
+/// A directory was removed that may have been such a group.
+pub(super) fn is_gone(group: &Path, events: &mut Vec<CgroupEvent>) {
+    if is_containers(group) && group.parent().is_some_and(is_engines) {
         events.push(CgroupEvent::ForeignGone(group.to_owned()));
     }
 }
