@@ -47,6 +47,9 @@ impl Site {
             })
             .to_string(),
         );
+        // Until it has the account that pods without one of their own get, such pods are refused.
+        let account = || kubectl.get(&namespace, "serviceaccount", "default");
+        until(PATIENCE, account).expect("the namespace's own account");
         for file in ["", "rbac-exec.yaml", "rbac-events.yaml"] {
             kubectl.apply(&shipped(&kubectl, file).replace("arc-runners", &namespace));
         }
