@@ -6,6 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use super::installed::AGENT;
 use super::policies::{Account, with};
 use super::site::{PATIENCE, Site};
 use crate::support::parts::{self, alone};
@@ -96,12 +97,17 @@ impl Installed<'_> {
         self.gone = true;
         let done = done.unwrap();
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        self.until_no_agent();
+    }
+
+    /// One that still ends holds the node's lock.
+    fn until_no_agent(&self) {
+        self.chart.kubectl.until_no_pod(&self.namespace, AGENT);
     }
 
     /// The agent's pod.
     fn pod(&self) -> Value {
-        let label = "app.kubernetes.io/component=agent";
-        let words = ["get", "pods", "-n", &self.namespace, "-l", label, "-o", "json"];
+        let words = ["get", "pods", "-n", &self.namespace, "-l", AGENT, "-o", "json"];
         let all: Value = serde_json::from_str(&self.chart.kubectl.run(&words)).unwrap();
         let live = |pod: &&Value| pod["metadata"]["deletionTimestamp"].is_null();
         all["items"].as_array().unwrap().iter().find(live).cloned().unwrap_or(Value::Null)
@@ -134,6 +140,7 @@ impl Drop for Installed<'_> {
             let mut command = Command::new(&self.chart.helm);
             command.args(["uninstall", &self.release, "--namespace", &self.namespace]);
             command.arg("--kubeconfig").arg(self.chart.kubectl.kubeconfig()).output().ok();
+            self.until_no_agent();
         }
     }
 }

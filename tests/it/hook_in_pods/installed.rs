@@ -15,6 +15,8 @@ use crate::support::real_node::{Kubectl, RealNode};
 use crate::support::real_node_images;
 use crate::support::workflow_images::EPHEMON;
 
+/// The label of the agents' pods.
+pub(super) const AGENT: &str = "app.kubernetes.io/component=agent";
 /// The namespace of the kustomization.
 const NAMESPACE: &str = "ephemon";
 /// The image that the base names.
@@ -139,5 +141,7 @@ impl Drop for Installed {
     fn drop(&mut self) {
         let words = ["delete", "--ignore-not-found", "--wait=true", "--timeout=60s", "-f", "-"];
         drop(self.kubectl.try_with(&words, &self.objects));
+        // It holds the node's lock.
+        self.kubectl.until_no_pod(NAMESPACE, AGENT);
     }
 }
