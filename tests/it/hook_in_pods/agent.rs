@@ -183,5 +183,5 @@ fn limits_of_a_workflow_hold_by_the_installed_agent() {
             .sum("ephemon_container_memory_limit_bytes", &[("container", "job")])
             .filter(|limit| (limit - 50_331_648.0).abs() < 1.0)
     });
-    assert_eq!(agent.complaints(), Vec::<String>::new());
+    assert_eq!(agent.complaints(site.namespace()), Vec::<String>::new());
 }

@@ -99,7 +99,7 @@ fn jobs_of_every_mode_are_known_by_name_without_the_hook() {
     let own = [("namespace", site.namespace())];
     let jobs = agent.scrape_until(|ledger| ledger.sum("ephemon_job_started_total", &own));
     assert!((jobs - 4.0).abs() < f64::EPSILON, "{}", all_of_agent("four jobs", &agent));
-    assert_eq!(agent.complaints(), Vec::<String>::new());
+    assert_eq!(agent.complaints(site.namespace()), Vec::<String>::new());
 }
 
 /// Each job is a trace of its own, and the pods that a runner has created are in it.
@@ -210,7 +210,7 @@ fn without_the_right_to_read_arcs_objects_labels_and_log_name_the_job() {
         ledger.sum("ephemon_agent_watch_up", &[("watch", "ephemeral_runners")])
     });
     assert!(up.abs() < f64::EPSILON);
-    let complaints = agent.complaints();
+    let complaints = agent.complaints(site.namespace());
     let [complaint] = &complaints[..] else { panic!("once: {complaints:?}") };
     assert!(complaint.contains("ephemeralrunners") && complaint.contains("grant"), "{complaint}");
     let state = agent.get("/debug/state").expect("the agent answers").body;

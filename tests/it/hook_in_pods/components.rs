@@ -39,7 +39,7 @@ fn each_overlay_runs_without_complaint_and_shows_a_job() {
         });
         // The component says itself what it has to do without.
         if overlay != "overlays/minimal" {
-            assert_eq!(agent.complaints(), Vec::<String>::new(), "{overlay}");
+            assert_eq!(agent.complaints(site.namespace()), Vec::<String>::new(), "{overlay}");
         }
     }
 }

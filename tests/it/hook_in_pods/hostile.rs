@@ -209,7 +209,7 @@ fn assert_alive(site: &Site, agent: &Installed) {
     let status = &pod["status"]["containerStatuses"][0];
     assert_eq!(status["restartCount"], 0, "{status}\n{}", agent.log());
     assert_eq!((&status["ready"], &status["lastState"]), (&json!(true), &json!({})), "{status}");
-    let (log, complaints) = (agent.log(), agent.complaints());
+    let (log, complaints) = (agent.log(), agent.complaints(site.namespace()));
     for name in (0..FLOODS).map(|number| format!("flood-{number}")).chain(["masks".to_owned()]) {
         assert!(log.contains(&format!("\"{name}\"")), "{name}: {complaints:#?}");
     }

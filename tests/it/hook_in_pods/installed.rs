@@ -113,11 +113,16 @@ impl Installed {
         self.kubectl.run(&["exec", name, "-n", NAMESPACE, "--", "ephemon", "agent", "--check"])
     }
 
-    /// The messages of its log that are no information.
-    pub(super) fn complaints(&self) -> Vec<String> {
-        let lines = self.log();
-        let harmless = |line: &&str| line.contains("\"level\":\"INFO\"") || line.is_empty();
-        lines.lines().filter(|line| !harmless(line)).map(str::to_owned).collect()
+    /// The messages of its log that are no information, without those about pods of other scenarios than
+    /// the one in this namespace: such a pod may just be going when the agent starts.
+    pub(super) fn complaints(&self, namespace: &str) -> Vec<String> {
+        let own = format!("\"namespace\":\"{namespace}\"");
+        let is_harmless = |line: &&str| line.contains("\"level\":\"INFO\"") || line.is_empty();
+        let is_others =
+            |line: &&str| line.contains("\"namespace\":\"runners-") && !line.contains(&own);
+        let log = self.log();
+        let complaints = log.lines().filter(|line| !is_harmless(line) && !is_others(line));
+        complaints.map(str::to_owned).collect()
     }
 
     /// One request to its pod's address.

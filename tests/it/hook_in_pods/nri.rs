@@ -105,7 +105,7 @@ fn limits_are_there_for_the_first_instruction_and_only_where_they_are_asked_for(
         (counts[0] >= 3.0).then_some(counts)
     });
     assert_eq!(counts.map(|count| count.to_string()), ["3", "1", "0"], "{}", agent.log());
-    assert_eq!(agent.complaints(), Vec::<String>::new());
+    assert_eq!(agent.complaints(site.namespace()), Vec::<String>::new());
 }
 
 #[test]
