@@ -95,7 +95,8 @@ def go():
 def tool(name):
     """The path of a program."""
     if name in GO:
-        environment = os.environ | {"GOFLAGS": "-trimpath", "CGO_ENABLED": "0"}
+        # As in `.ci/run`, whose programs of Go share their libraries with these.
+        environment = os.environ | {"GOFLAGS": "-trimpath -gcflags=all=-dwarf=false", "CGO_ENABLED": "0"}
         build = [go(), "install", GO[name]]
         fetch = lambda made: subprocess.run(build, check=True, env=environment | {"GOBIN": str(made)}, cwd="/")
         return str(kept(f"{name}-{GO[name].partition('@')[2]}", fetch) / name)

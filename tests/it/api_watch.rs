@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ephemon_discovery::api::Watch;
+use ephemon_discovery::api::{Patience, Watch};
 use ephemon_discovery::debug_containers::DebugContainer;
 use ephemon_discovery::inventory::Verdict;
 use ephemon_model::{ContainerId, ContainerType, PodUid};
@@ -169,7 +169,8 @@ async fn a_watch_that_ends_in_order_is_taken_up_where_it_was() {
 
 #[tokio::test]
 async fn a_failing_server_is_asked_again_and_everything_stays_open_until_it_answers() {
-    let mut rig = Rig::start([
+    let patience = Patience { answer: Duration::from_secs(2), ..PATIENCE };
+    let script = [
         (Ask::List, Reply::Whole(500, failure(500))),
         (Ask::List, Reply::Whole(503, failure(503))),
         (Ask::List, Reply::Whole(403, failure(403))),
@@ -178,8 +179,8 @@ async fn a_failing_server_is_asked_again_and_everything_stays_open_until_it_answ
         (Ask::List, Reply::Hang),
         (Ask::List, list("5", &[1])),
         open_watch("5"),
-    ])
-    .await;
+    ];
+    let mut rig = Rig::start_with(patience, script).await;
     assert_eq!(rig.verdict(1), Verdict::Open);
     (&mut rig.listed).await.unwrap();
     assert_eq!(rig.verdict(1), Verdict::Wanted);
@@ -219,13 +220,14 @@ async fn a_watch_that_is_forbidden_names_the_verb_and_lists_go_on() {
 
 #[tokio::test]
 async fn a_watch_that_falls_silent_is_given_up() {
-    let rig = Rig::start([
+    let patience = Patience { event: Duration::from_secs(2), ..PATIENCE };
+    let script = [
         (Ask::List, list("5", &[1])),
         open_watch("5"),
         (Ask::List, list("6", &[2])),
         open_watch("6"),
-    ])
-    .await;
+    ];
+    let rig = Rig::start_with(patience, script).await;
     rig.until("pod 2", |inventory| inventory.pod(&uid(2)).is_some()).await;
     rig.until_done().await;
     rig.finish();

@@ -19,6 +19,16 @@ use tokio::task::JoinHandle;
 
 use super::{TOKEN, WHOLE_WATCH};
 
+/// A busy machine lets nobody wait for so long: only a test that wants the client to give up a silent
+/// server has less.
+pub(super) const PATIENCE: Patience = Patience {
+    answer: Duration::from_mins(1),
+    event: Duration::from_mins(1),
+    whole_watch: WHOLE_WATCH,
+    first_pause: Duration::from_millis(10),
+    longest_pause: Duration::from_millis(50),
+};
+
 /// What the client must ask next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Ask {
@@ -90,14 +100,30 @@ impl Log {
 impl Rig {
     /// Runs the watch against a server that follows the script.
     pub(super) async fn start(script: impl IntoIterator<Item = (Ask, Reply)>) -> Self {
+        Self::start_with(PATIENCE, script).await
+    }
+
+    /// The same with a client that gives up a silent server sooner or later.
+    pub(super) async fn start_with(
+        patience: Patience,
+        script: impl IntoIterator<Item = (Ask, Reply)>,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let rig = Self::connect(&format!("http://{address}"), script).await;
+        let rig = Self::connect_with(patience, &format!("http://{address}"), script).await;
         tokio::spawn(serve(listener, rig.asked.clone()));
         rig
     }
 
     pub(super) async fn connect(url: &str, script: impl IntoIterator<Item = (Ask, Reply)>) -> Self {
+        Self::connect_with(PATIENCE, url, script).await
+    }
+
+    async fn connect_with(
+        patience: Patience,
+        url: &str,
+        script: impl IntoIterator<Item = (Ask, Reply)>,
+    ) -> Self {
         let log = Log::default();
         let writer = log.clone();
         let subscriber = tracing_subscriber::fmt()
@@ -107,7 +133,8 @@ impl Rig {
             .finish();
         let quiet = tracing::subscriber::set_default(subscriber);
         let kubeconfig = kubeconfig(url);
-        let watch = Watch::connect(options(kubeconfig.path())).await.unwrap();
+        let options = Options { patience, ..options(kubeconfig.path()) };
+        let watch = Watch::connect(options).await.unwrap();
         assert!(watch.url().starts_with("http"));
         let inventory = Inventory::with_api(SelfMetrics::new().unwrap());
         let (listed_tx, listed) = oneshot::channel();
@@ -131,7 +158,7 @@ impl Rig {
 
     /// Waits for `condition`; a test that waits in vain fails with what was asked and logged.
     pub(super) async fn until(&self, what: &str, condition: impl Fn(&Inventory) -> bool) {
-        for _ in 0..2000 {
+        for _ in 0..12_000 {
             if condition(&self.inventory) {
                 return;
             }
@@ -170,13 +197,7 @@ pub(super) fn options(kubeconfig: &Path) -> Options {
         node_name: "node1".into(),
         pod_selectors: vec!["actions-ephemeral-runner=True".into()],
         ci_systems: ephemon_discovery::api::CiSystems::default(),
-        patience: Patience {
-            answer: Duration::from_millis(300),
-            event: Duration::from_secs(1),
-            whole_watch: WHOLE_WATCH,
-            first_pause: Duration::from_millis(10),
-            longest_pause: Duration::from_millis(50),
-        },
+        patience: PATIENCE,
     }
 }
 

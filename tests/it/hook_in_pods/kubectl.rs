@@ -19,6 +19,9 @@ use crate::support::process::{Running, until};
 use crate::support::programs;
 use crate::support::workflow_images::BUSYBOX;
 
+/// Its name is no other scenario's: the plugin looks through all namespaces.
+const RUNNER: &str = "seen-by-kubectl";
+
 /// kubectl with the plugin on its path.
 struct Plugin<'a> {
     site: &'a Site,
@@ -107,17 +110,17 @@ fn the_plugin_shows_a_job_of_the_hook_through_the_api_server() {
     site.kubectl().run(&page);
     agent.until_ready();
 
-    let runner = site.runner("runner-1");
+    let runner = site.runner(RUNNER);
     let state = runner.prepare(&job(BUSYBOX, ""), &[]);
     let script = "echo seen from afar; i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done";
     assert_eq!(runner.script(&state, script).code, 0);
-    let listed = plugin.until_printed(&["jobs", "-n", site.namespace()], "runner-1");
+    let listed = plugin.until_printed(&["jobs", "-n", site.namespace()], RUNNER);
     assert!(listed.contains("▶ running") && listed.contains("o/r"), "{listed}");
-    let tree = plugin.until_printed(&["job", "runner-1"], "__run");
+    let tree = plugin.until_printed(&["job", RUNNER], "__run");
     assert!(tree.contains("container job") && tree.contains("prepare_job"), "{tree}");
-    plugin.until_printed(&["logs", "runner-1", "--container", "job"], "seen from afar");
-    plugin.until_printed(&["top", "--containers"], "runner-1");
-    let why = plugin.until_printed(&["why", "runner-1"], "The longest step");
+    plugin.until_printed(&["logs", RUNNER, "--container", "job"], "seen from afar");
+    plugin.until_printed(&["top", "--containers"], RUNNER);
+    let why = plugin.until_printed(&["why", RUNNER], "The longest step");
     assert!(why.contains("on node1"), "{why}");
     with_a_report(&plugin);
     let ui = Ui::start(&plugin);
@@ -125,7 +128,7 @@ fn the_plugin_shows_a_job_of_the_hook_through_the_api_server() {
     let all: Value = serde_json::from_str(&listed).unwrap();
     assert_eq!(all["node"], "1 node", "{listed}");
     let mut all = all["jobs"].as_array().unwrap().iter();
-    let own = all.find(|job| job["pod"] == "runner-1").unwrap();
+    let own = all.find(|job| job["pod"] == RUNNER).unwrap();
     let path = format!("/api/v1/jobs/{}", own["id"].as_str().unwrap());
     assert!(ui.get(&path).contains("__run"));
     assert!(ui.get(&format!("{path}/log?after=0")).contains("seen from afar"));
@@ -135,19 +138,19 @@ fn the_plugin_shows_a_job_of_the_hook_through_the_api_server() {
 
     let json: Value = serde_json::from_str(&plugin.printed(&["jobs", "-o", "json"])).unwrap();
     let all = json["jobs"].as_array().unwrap();
-    let own = all.iter().find(|job| job["pod"] == "runner-1").unwrap();
+    let own = all.iter().find(|job| job["pod"] == RUNNER).unwrap();
     assert_eq!((&own["node"], &json["unreachable"]), (&"node1".into(), &json!([])));
 }
 
 /// What the page shows is a file, read through the API server's port-forward.
 fn with_a_report(plugin: &Plugin<'_>) {
     let file = plugin.folder.path().join("report.html");
-    plugin.printed(&["report", "runner-1", "--html", file.to_str().unwrap()]);
+    plugin.printed(&["report", RUNNER, "--html", file.to_str().unwrap()]);
     let html = std::fs::read_to_string(&file).unwrap();
-    for part in ["runner-1", "__run", "seen from afar", "class=\"curve s0\"", "</html>"] {
+    for part in [RUNNER, "__run", "seen from afar", "class=\"curve s0\"", "</html>"] {
         assert!(html.contains(part), "{part}: {html}");
     }
-    let markdown = plugin.printed(&["report", "runner-1", "--markdown", "-"]);
+    let markdown = plugin.printed(&["report", RUNNER, "--markdown", "-"]);
     assert!(markdown.contains("  › prepare_job :done, "), "{markdown}");
 }
 
@@ -190,5 +193,5 @@ fn with_the_rights_of_the_document(plugin: &Plugin<'_>) {
     });
     kubectl.apply(role);
     let (_, listed, _) = seen(&|(is_done, ..)| *is_done);
-    assert!(listed.contains("runner-1"), "{listed}");
+    assert!(listed.contains(RUNNER), "{listed}");
 }

@@ -96,7 +96,7 @@ pub(crate) fn check(agent: &Agent, ledger: &Ledger, truths: &[Truth]) {
         writeln!(wrong, "{}", late.join("\n")).unwrap();
     }
     for ((namespace, pod), Sum { known, shown, of }) in pods {
-        if (shown - known).abs() > (known / 100.0).max(slack() * f64::from(of)) + ROUNDING {
+        if (shown - known).abs() > tolerance(known, of) {
             writeln!(wrong, "{namespace}/{pod}: CPU {shown} s of {of} containers, is {known} s")
                 .unwrap();
         }
@@ -105,7 +105,7 @@ pub(crate) fn check(agent: &Agent, ledger: &Ledger, truths: &[Truth]) {
 }
 
 /// What is lost of a difference of figures that are decimal fractions: in seconds.
-pub(crate) const ROUNDING: f64 = 1e-6;
+const ROUNDING: f64 = 1e-6;
 
 /// A tick of the scheduler at 100 Hz, in seconds.
 const TICK: f64 = 0.010;
@@ -115,13 +115,19 @@ const TICK: f64 = 0.010;
 struct Sum {
     known: f64,
     shown: f64,
-    of: u32,
+    of: usize,
 }
 
 /// Seconds a figure may be off, however small it is: a process is charged for its last steps after
 /// it has left its cgroup. In software emulation these take ten times as long.
-pub(crate) fn slack() -> f64 {
+fn slack() -> f64 {
     if in_vm() { 0.010 } else { 0.001 }
+}
+
+/// Seconds that a sum over so many containers may be off: each has its own last steps.
+#[expect(clippy::cast_precision_loss, reason = "a count of containers")]
+pub(crate) fn tolerance(known: f64, containers: usize) -> f64 {
+    (known / 100.0).max(slack() * containers as f64) + ROUNDING
 }
 
 /// How many finals the agent claims of a quality.
