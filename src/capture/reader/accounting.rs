@@ -200,7 +200,7 @@ impl Held {
                 Quality::LastSample
             };
             // The end of its last process was not seen.
-            let at = SystemTime::now().max(container.life.created());
+            let at = container.gone_at().max(container.life.created());
             self.close(&container, Ended { at, quality })
         });
         settled.collect()
