@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -108,7 +109,9 @@ fn round(containers: u64) -> Result<Cost, Box<dyn std::error::Error>> {
     let at_rest = before.saturating_sub(rested);
     for number in 0..containers {
         let used_us = containers * SAMPLED_US + (number + 1) * LATE_US;
-        fs::write(directory.join("cpu.stat"), format!("usage_usec {used_us:010}\n"))?;
+        // Never empty, as the kernel's files are not.
+        let stat = fs::File::options().write(true).open(directory.join("cpu.stat"))?;
+        stat.write_all_at(format!("usage_usec {used_us:010}\n").as_bytes(), 0)?;
         let group = group(&directory, number);
         fs::write(group.join("cpu.stat"), "")?;
         fs::remove_dir_all(group)?;

@@ -17,7 +17,7 @@ use ephemon_model::PodUid;
 use crate::container::Container;
 
 /// So many readings of other containers are made without waiting, if none were made before.
-const BURST_READS: i64 = 16_384;
+const BURST_READS: i64 = 4_096;
 /// So many more with each millisecond: at 10 µs each, a twentieth of one CPU.
 const READS_PER_MS: i64 = 5;
 /// So many readings for each end are made in any case, so that few wait, and not for long.
