@@ -1,6 +1,6 @@
 //! A pod's accounting: derives missed final readings, and measures the error of the sums.
 
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use ephemon_model::{Ended, PodUid, Quality};
 
