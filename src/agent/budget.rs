@@ -75,6 +75,7 @@ pub const POOLS: &[Pool] = &[
             + inventory::MAX_NESTED_KNOWN * inventory::NESTED_BYTES,
     ),
     always("nested containers without a place", ephemon_capture::WAITING_BYTES),
+    always("nested containers that were removed", ephemon_capture::MISSED_BYTES),
     always("names of nested containers being read", nested::NAMES_BYTES),
     always("debug containers", debug_containers::DEBUG_BYTES),
     always("what the runtime asks over NRI", ephemon_nri::SESSION_BYTES),

@@ -1,5 +1,6 @@
 //! The command line of `ephemon`.
 
+mod asker;
 mod debug;
 mod demo;
 mod pages;
@@ -42,9 +43,10 @@ impl Cli {
     pub fn run_process() -> ExitCode {
         let mut words = std::env::args_os();
         let program = words.next();
-        if plugin_completion::is_asked(program.as_ref()) {
+        let is_asker = asker::is_it(program.as_ref());
+        if is_asker || plugin_completion::is_asked(program.as_ref()) {
             let words: Vec<_> = words.map(|word| word.to_string_lossy().into_owned()).collect();
-            return printed(&plugin::completions(&words, &jobs_for(&words)));
+            return completed(&words, is_asker);
         }
         match parse::cli(program.into_iter().chain(words)) {
             Ok(cli) => cli.run(),
@@ -99,9 +101,17 @@ impl Cli {
     }
 }
 
-/// Jobs that the last word of a command line may name; nothing if it names none.
-fn jobs_for(words: &[String]) -> Vec<(String, String)> {
-    plugin::source_of_job(words).as_ref().map(ephemon_kubectl::candidates).unwrap_or_default()
+/// Prints what may follow the words. Jobs that the last one may name are asked for in another process.
+fn completed(words: &[String], is_asker: bool) -> ExitCode {
+    let text = |jobs: &[(String, String)]| plugin::completions(words, jobs);
+    match plugin::source_of_job(words) {
+        Some(source) if is_asker => match ephemon_kubectl::candidates(&source) {
+            Some(jobs) => printed(&text(&jobs)),
+            None => asker::end_group(),
+        },
+        Some(_) => printed(&asker::printed(words).unwrap_or_else(|| text(&[]))),
+        None => printed(&text(&[])),
+    }
 }
 
 /// Prints the table; fails where something that is needed is missing.

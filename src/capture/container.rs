@@ -46,6 +46,8 @@ pub(crate) struct Container {
     pub(crate) nested: Option<Nested>,
     /// It is counted as one for which there was no place.
     pub(crate) is_left_out: bool,
+    /// When it was found removed, if what it used is not derived at once.
+    gone: Option<(Instant, SystemTime)>,
     read_at: SystemTime,
     /// When its CPU time was last read.
     cpu_at: Instant,
@@ -93,6 +95,7 @@ impl Container {
             is_birth_seen: false,
             nested: None,
             is_left_out: false,
+            gone: None,
             files: None,
             limits_at: None,
             whole_at: None,
@@ -119,6 +122,22 @@ impl Container {
     pub(crate) fn close(&mut self) {
         self.files = None;
         self.exit_watch = None;
+    }
+
+    /// It was removed: nothing of it can be read any more.
+    pub(crate) fn remove(&mut self, now: Instant) {
+        self.close();
+        self.gone = Some((now, SystemTime::now()));
+    }
+
+    /// When it was found removed; now, if that was just found.
+    pub(crate) fn gone_at(&self) -> SystemTime {
+        self.gone.map_or_else(SystemTime::now, |(_, at)| at)
+    }
+
+    /// Whether it is a nested container beside the pod's cgroup.
+    pub(crate) fn is_beside(&self) -> bool {
+        self.nested.as_ref().is_some_and(|nested| nested.group.beside)
     }
 
     /// Whether the kernel reports a process in it; `None` if it does not say.
@@ -259,8 +278,9 @@ impl Container {
         read.is_some()
     }
 
-    /// How long its CPU time has not been read, in nanoseconds.
+    /// How long its CPU time was not read while it was there, in nanoseconds.
     pub(crate) fn unread_ns(&self, now: Instant) -> u64 {
+        let now = self.gone.map_or(now, |(gone, _)| gone.min(now));
         let since = now.saturating_duration_since(self.cpu_at).as_nanos();
         u64::try_from(since).unwrap_or(u64::MAX)
     }

@@ -6,10 +6,11 @@
 //! performs it, with the open files of `container` and `pod`, and passes the result back.
 //! `population` knows the containers, their timers and which have a place, `cadence` how often to sample. The values go
 //! into the [`readings`]; what a final reading missed is computed in the pod's `ledger`, from the
-//! `additive` values; for nested containers, in that of their `engines_directories`. A `spot` reading
-//! is one that is asked for, at a moment between the samples.
+//! `additive` values; for nested containers, in that of their `engines_directories`, and `beside` adds up
+//! what they use outside the pod. A `spot` reading is one that is asked for, at a moment between the samples.
 
 mod additive;
+mod beside;
 mod cadence;
 mod container;
 mod engines_directories;
@@ -28,5 +29,5 @@ mod spot;
 pub use look::{Found, look};
 pub use population::{MAX_NESTED, WAITING_BYTES};
 pub use priority::real_time_is_allowed;
-pub use reader::{CaptureHandle, Options, StartError, start};
+pub use reader::{CaptureHandle, MISSED_BYTES, Options, StartError, start};
 pub use spot::SpotReader;

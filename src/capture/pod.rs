@@ -10,6 +10,7 @@ use procfs::FromBufRead as _;
 use procfs::net::InterfaceDeviceStatus;
 
 use super::additive::Additive;
+use super::beside::Beside;
 use super::ledger::Ledger;
 use super::readings::PodRecord;
 
@@ -28,21 +29,6 @@ pub(crate) struct Pod {
     pub(crate) beside: Beside,
     /// Nested containers for which there was no place.
     nested_left_out: u64,
-}
-
-/// Nested containers beside the pod's cgroup, whose use is not in its counters.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Beside {
-    /// There was one.
-    pub(crate) is_used: bool,
-    /// There was one that nobody reads.
-    pub(crate) is_unknown: bool,
-    /// Σ CPU time of final readings, nanoseconds.
-    pub(crate) settled_ns: u64,
-    /// Σ CPU time of those that run, nanoseconds, when it was last read.
-    pub(crate) living_ns: u64,
-    /// CPU time that may have been missed at ends, nanoseconds: an estimate.
-    pub(crate) missed_ns: u64,
 }
 
 #[derive(Debug)]
@@ -87,10 +73,9 @@ impl Pod {
 
     /// Balances the CPU time and returns the record to report.
     pub(crate) fn balance(&mut self, own_ns: u64, living_ns: u64) -> PodRecord {
-        let Beside { missed_ns, is_unknown, .. } = self.beside;
-        let beside_ns = self.beside.cpu_ns();
+        let (beside_ns, missed_ns) = (self.beside.since_opened_ns(), self.beside.missed_ns());
         let error = self.ledger.error_ratio(own_ns, living_ns, beside_ns, missed_ns);
-        self.accounting_error = error.filter(|_| !is_unknown);
+        self.accounting_error = error.filter(|_| !self.beside.is_unknown);
         self.record(false)
     }
 
@@ -144,14 +129,6 @@ impl Pod {
         };
         text.truncate(read);
         interfaces(&text)
-    }
-}
-
-// === impl Beside ===
-
-impl Beside {
-    fn cpu_ns(self) -> u64 {
-        self.settled_ns.saturating_add(self.living_ns)
     }
 }
 

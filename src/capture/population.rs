@@ -12,7 +12,7 @@ pub const MAX_NESTED: usize = 256;
 /// Most of the pods' own containers that are known beyond the number of places: a node has fewer.
 const MAX_WAITING: usize = 640;
 /// Memory of one that has no place, in bytes.
-const WAITING_CONTAINER_BYTES: usize = 1344;
+const WAITING_CONTAINER_BYTES: usize = 1376;
 /// Memory of all nested containers that have no place, in bytes. One of the pods' own takes less than its
 /// open files would.
 pub const WAITING_BYTES: usize = (MAX_FOLLOWED - MAX_NESTED) * WAITING_CONTAINER_BYTES;
@@ -34,6 +34,8 @@ pub(crate) struct Population {
     children: HashMap<PodUid, Vec<u64>>,
     /// Nested containers, which are in no pod's sums.
     nested: HashMap<PodUid, Vec<u64>>,
+    /// How many of a pod's nested containers have a place.
+    nested_taken: HashMap<PodUid, usize>,
     timers: BTreeSet<(Instant, u64)>,
 }
 
@@ -103,6 +105,7 @@ impl Population {
             keys: HashMap::new(),
             children: HashMap::new(),
             nested: HashMap::new(),
+            nested_taken: HashMap::new(),
             timers: BTreeSet::new(),
         }
     }
@@ -151,19 +154,32 @@ impl Population {
         if self.is_full(kind) || (kind == Kind::Nested && self.has_its_share(&member.pod)) {
             return false;
         }
-        *self.taken.of(kind) += 1;
-        self.members.get_mut(&key).is_some_and(|member| {
-            member.has_place = true;
-            true
-        })
+        let Some(member) = self.members.get_mut(&key) else { return false };
+        member.has_place = true;
+        *self.taken.of(member.kind) += 1;
+        if member.kind == Kind::Nested {
+            *self.nested_taken.entry(member.pod.clone()).or_default() += 1;
+        }
+        true
     }
 
     /// Takes a container's place.
     pub(crate) fn leave_place(&mut self, key: u64) {
         let member = self.members.get_mut(&key).filter(|member| member.has_place);
-        if let Some(member) = member {
-            member.has_place = false;
-            *self.taken.of(member.kind) -= 1;
+        let Some(member) = member else { return };
+        member.has_place = false;
+        let (kind, pod) = (member.kind, member.pod.clone());
+        self.free_place(kind, &pod);
+    }
+
+    fn free_place(&mut self, kind: Kind, pod: &PodUid) {
+        *self.taken.of(kind) -= 1;
+        let Some(taken) = self.nested_taken.get_mut(pod).filter(|_| kind == Kind::Nested) else {
+            return;
+        };
+        *taken -= 1;
+        if *taken == 0 {
+            self.nested_taken.remove(pod);
         }
     }
 
@@ -174,16 +190,21 @@ impl Population {
     }
 
     /// Whether a pod's nested containers have as many places as one pod may have.
-    fn has_its_share(&self, pod: &PodUid) -> bool {
-        let with_place = |key: &&u64| self.members.get(key).is_some_and(|one| one.has_place);
-        let held = self.nested(pod).iter().filter(with_place).count();
-        held >= (self.places.nested / 4).max(MIN_NESTED_PER_POD)
+    pub(crate) fn has_its_share(&self, pod: &PodUid) -> bool {
+        let taken = self.nested_taken.get(pod).copied().unwrap_or(0);
+        taken >= (self.places.nested / 4).max(MIN_NESTED_PER_POD)
     }
 
     /// Whether containers of this kind are to be captured at all.
     pub(crate) fn captures(&self, kind: Kind) -> bool {
         let mut places = self.places;
         *places.of(kind) > 0
+    }
+
+    /// How many are known of a kind, with a place or without.
+    pub(crate) fn known(&self, kind: Kind) -> usize {
+        let mut known = self.known;
+        *known.of(kind)
     }
 
     /// A container's kind and pod.
@@ -209,7 +230,7 @@ impl Population {
         }
         *self.known.of(member.kind) -= 1;
         if member.has_place {
-            *self.taken.of(member.kind) -= 1;
+            self.free_place(member.kind, &member.pod);
         }
         let by_pod = self.by_pod(member.kind);
         if let Some(of_pod) = by_pod.get_mut(&member.pod) {

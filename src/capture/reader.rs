@@ -14,6 +14,7 @@ use rustix::io::Errno;
 mod accounting;
 mod driver;
 mod held;
+mod missed;
 mod nested;
 mod poller;
 mod reports;
@@ -32,6 +33,7 @@ use super::population::{Places, Population};
 use super::readings::Readings;
 use driver::Driver;
 use held::Held;
+pub use missed::MISSED_BYTES;
 use poller::{PollEvents, Poller};
 use reports::Reports;
 
@@ -204,7 +206,10 @@ impl Reader {
                 self.driver.balance_all();
                 next_balance = Instant::now() + BALANCE_INTERVAL;
             }
-            let due = [self.driver.held.population.next_due(), self.tree.next_check()];
+            self.driver.settle_missed();
+            let held = &self.driver.held;
+            let missed_due = held.missed.next_due(Instant::now());
+            let due = [held.population.next_due(), self.tree.next_check(), missed_due];
             let until = due.into_iter().flatten().fold(next_walk.min(next_balance), Instant::min);
             self.wait(until, &mut poll_events);
             self.read_events(&mut poll_events);

@@ -1,5 +1,5 @@
 //! The metrics of the agent itself: two with rows, the others counted by `ephemon_self_metrics` and by the
-//! process collector of the `prometheus` crate, and listed here for the reference. None goes by OTLP.
+//! process collector of the `prometheus` crate, and listed here for the reference. None is exported over OTLP.
 
 use super::row::{Label, Metric, Row};
 use super::value::{LabelValue, Value};

@@ -1,4 +1,4 @@
-//! The table by OTLP's names.
+//! The table by the names that metrics have in OTLP.
 
 use std::sync::LazyLock;
 

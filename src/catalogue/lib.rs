@@ -4,7 +4,7 @@
 //! The rows in `container`, `pod`, `job` and `agent` are the one table. A [`Row`] yields values and
 //! the values of its labels in order; two writers spell them, each by its own convention:
 //! `ephemon_metrics` as text, `ephemon_otlp` as points. A row without an instrument is shown by
-//! Prometheus only, one without a family by OTLP only; such rows stand side by side and say why.
+//! Prometheus only, one without a family over OTLP only; such rows stand side by side and say why.
 //! [`families`] and [`instruments`] are the table by each side's names, and the documents' reference
 //! is printed from them.
 

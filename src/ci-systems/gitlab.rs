@@ -12,6 +12,9 @@
 //!
 //! The runner attaches to `build` and `helper`, whose shells run until it deletes the pod: their exit
 //! codes say nothing of the job. Their logs do: `gitlab_stage`.
+//!
+//! How long the job may take is in `CI_JOB_TIMEOUT` of `build` (`common/build.go`, `getPredefinedEnv`), from
+//! `CI_JOB_STARTED_AT` on, which the server sets when it gives the job to the runner.
 
 use std::sync::Arc;
 
@@ -81,7 +84,16 @@ pub(super) fn job(pod: PodFacts<'_>) -> Option<Said> {
         commit: pod.annotation(SHA).or_else(|| variable("CI_COMMIT_SHA")).and_then(short),
         git_ref: git_ref.as_deref().and_then(short),
         runner: pod.label(MANAGER).and_then(short),
+        deadline_ns: deadline_ns(variable("CI_JOB_STARTED_AT"), variable("CI_JOB_TIMEOUT")),
     })
+}
+
+/// When the runner ends the job, in nanoseconds since 1970: so many seconds after it was given to it.
+fn deadline_ns(started: Option<&str>, timeout: Option<&str>) -> Option<u64> {
+    let started: jiff::Timestamp = started?.parse().ok()?;
+    let timeout_s: u32 = timeout?.parse().ok()?;
+    let started_ns = u64::try_from(started.as_nanosecond()).ok()?;
+    started_ns.checked_add(u64::from(timeout_s) * 1_000_000_000)
 }
 
 pub(super) fn part(container: &str) -> Part {

@@ -27,6 +27,9 @@ const STEP: &str = "step_";
 const AFTER_SCRIPT: &str = "after_script";
 /// The last stage of every job that got so far.
 const CLEANUP: &str = "cleanup_file_variables";
+/// With which a script ends that the runner ends: 1 by its trap for SIGTERM, 143 where a shell of an older
+/// runner has none, 137 of PowerShell, whose processes are killed.
+const ENDED_CODES: [i32; 3] = [1, 137, 143];
 /// Stages in `helper` whose failure fails the job, with how it is tried again: the last attempt counts.
 const COUNTING: [&str; 8] = [
     "prepare_script",
@@ -95,6 +98,19 @@ impl GitlabStage {
     /// Whether the job fails if this stage does. `after_script` counts only where a job says so.
     pub fn counts(name: &str) -> bool {
         Self::is_script(name) || COUNTING.contains(&name)
+    }
+
+    /// Whether a stage may have been ended by the runner, by its exit code; one may fail so by itself, too.
+    ///
+    /// The runner sends SIGTERM to the children of the script's shell when a job is cancelled or takes too
+    /// long (`executors/kubernetes/kubernetes.go`: `runWithAttach`, `stageCancellationScript`;
+    /// `shells/bash.go`: `bashExitOnScriptTerminationSignal`). If the job was aborted or its time is over, no
+    /// stage follows (`common/build.go`: `executeStage` checks the job's context). If somebody cancelled it
+    /// on GitLab 17 or newer while its own script ran, or that script had a timeout of its own, the job
+    /// goes on with `after_script` and what follows a failure (`executeUserScripts`): nothing tells it from
+    /// a script that failed with the same code.
+    pub fn may_be_ended(code: i32) -> bool {
+        ENDED_CODES.contains(&code)
     }
 
     /// Whether it is the last one: what comes before it is over.

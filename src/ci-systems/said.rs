@@ -31,6 +31,8 @@ pub(super) struct Said {
     pub(super) git_ref: Option<Arc<str>>,
     /// The worker.
     pub(super) runner: Option<Arc<str>>,
+    /// When the system ends the job at the latest, nanoseconds since 1970.
+    pub(super) deadline_ns: Option<u64>,
 }
 
 // === impl Said ===
@@ -54,6 +56,7 @@ impl Said {
                 job_url: self.job_url,
                 repository_url: self.repository_url,
                 provider: self.provider,
+                deadline_ns: self.deadline_ns,
                 ..CiJob::default()
             })),
             ..JobEnv::default()

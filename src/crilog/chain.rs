@@ -13,7 +13,8 @@ use std::time::Instant;
 use super::directory::{Entry, identity};
 use super::files::{LogFiles, Rotated};
 use super::head::Head;
-use super::segment::{Segment, Source};
+use super::segment::Segment;
+use super::source::Source;
 
 /// How often a directory is read again because the kubelet was at work in it.
 const OPEN_ATTEMPTS: usize = 4;

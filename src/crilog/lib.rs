@@ -29,6 +29,7 @@ mod log;
 mod place;
 mod segment;
 mod shares;
+mod source;
 mod stamp;
 
 pub use accounting::{Account, Accounting, ContainerLog, LostBytes};

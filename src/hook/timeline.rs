@@ -54,7 +54,8 @@ struct Told<'a> {
     ended: Option<&'a Record>,
 }
 
-/// The text; `None` if the hook has recorded nothing. `now_ns`: nanoseconds since 1970.
+/// The text of a job that is over; `None` if the hook has recorded nothing. `now_ns`: nanoseconds since
+/// 1970.
 pub(super) fn markdown(journals: &Journals, now_ns: u64) -> Option<String> {
     let phases = phases(journals);
     let steps = steps(journals);
@@ -63,12 +64,24 @@ pub(super) fn markdown(journals: &Journals, now_ns: u64) -> Option<String> {
     let sections = [("Hook", phases), ("Steps", bars.collect()), ("Containers", containers)];
     let all = sections.iter().flat_map(|(_, bars)| bars);
     let start_unix_ms = all.map(|bar| bar.start_unix_ms).min()?;
-    let gantt = Gantt { start_unix_ms, end_unix_ms: ms(now_ns), sections: &sections };
+    let end_unix_ms = ms(cleaned_ns(journals).unwrap_or(now_ns));
+    let gantt = Gantt { start_unix_ms, end_unix_ms, sections: &sections };
     let mut text = format!("\n### Timeline\n\n{}", gantt.markdown());
     let rows: Vec<[String; 10]> = steps.iter().map(|step| row(step, start_unix_ms)).collect();
     let rows = rows.iter().map(|row| row.iter().map(String::as_str));
     table(&mut text, "Steps", &HEADS, rows, BYTES_MAX);
     Some(text)
+}
+
+/// When the last `cleanup_job` had ended: the job's end, as far as the hook knows it.
+fn cleaned_ns(journals: &Journals) -> Option<u64> {
+    let ends = journals.hook.iter().filter_map(|record| match record {
+        Record::HookPhase { at_ns, phase: Phase::CleanupJob, duration_ns, .. } => {
+            Some(at_ns.saturating_add(*duration_ns))
+        }
+        _ => None,
+    });
+    ends.max()
 }
 
 fn phases(journals: &Journals) -> Vec<Bar<'_>> {
@@ -201,7 +214,8 @@ impl<'a> Told<'a> {
                 let code = end.exit_code();
                 (Some(*at_ns), result(code == 0, self.is_cancelled(), Some(code)))
             }
-            _ => (None, ("not known".to_owned(), State::Running)),
+            // The job is over, and with it the step: it was killed with its init.
+            _ => (None, ("end not known".to_owned(), State::Unknown)),
         };
         Step { name, start_ns, end_ns, result, state, usage: self.usage() }
     }

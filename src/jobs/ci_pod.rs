@@ -23,6 +23,8 @@ const SKIPPED: &str = "Skipped";
 const TIMED_OUT: &str = "TimeoutExceeded";
 /// For a step that was ended.
 const CANCELLED: &str = "Cancelled";
+/// By how much the clocks of a node and of a CI system's server may differ: 2 s.
+const CLOCKS_DIFFER_NS: u64 = 2_000_000_000;
 
 impl JobEvidence {
     /// What the pod says that another CI system has made. Where the hook works in it, or a runner's
@@ -79,12 +81,15 @@ impl JobEvidence {
     /// How a GitLab job ended, by what its scripts have said; `None` while that is not known. It failed
     /// with the first of the job's own scripts that failed, or with the last attempt of what is done for
     /// them; it did not fail if the runner got to clean up, and no stage that counts was left without
-    /// its end.
+    /// its end. Where the runner may have ended the stage itself, and began no other, it took too long if
+    /// its time was over; else somebody cancelled it, or the runner ended, and nothing says which.
     fn stages_outcome(&self) -> Option<Outcome> {
         let mut codes: BTreeMap<&str, i32> = BTreeMap::new();
         let mut open: BTreeSet<&str> = BTreeSet::new();
         let (mut order, mut is_over) = (Vec::new(), false);
-        for (_, event, _) in self.step_log.iter() {
+        // When the last stage ended, if none has begun since.
+        let mut stopped_ns = None;
+        for (at_ns, event, _) in self.step_log.iter() {
             match event {
                 // What follows of a script that is over is the job's own.
                 StepEvent::Began { name }
@@ -94,21 +99,39 @@ impl JobEvidence {
                     order.push(&**name);
                     // A new attempt: the former one no longer counts.
                     codes.remove(&**name);
+                    stopped_ns = None;
                 }
-                StepEvent::Began { name } => is_over |= GitlabStage::is_last(name),
+                StepEvent::Began { name } => {
+                    is_over |= GitlabStage::is_last(name);
+                    stopped_ns = None;
+                }
                 // One that has not begun is the job's own.
                 StepEvent::Exited { name, code } if open.remove(&**name) => {
                     codes.insert(name, *code);
+                    stopped_ns = Some(at_ns);
                 }
                 _ => {}
             }
         }
         let failed = order.iter().filter_map(|name| codes.get(name)).find(|code| **code != 0);
         let has_run = codes.keys().any(|name| GitlabStage::is_script(name));
-        match failed {
-            Some(code) => Some(Outcome::of_code(*code)),
-            None => (has_run && is_over && open.is_empty()).then_some(Outcome::SUCCESS),
+        match (failed, stopped_ns) {
+            (Some(code), Some(at_ns)) if GitlabStage::may_be_ended(*code) => {
+                self.is_past_deadline(at_ns).then_some(Outcome {
+                    result: JobResult::Timeout,
+                    fault: None,
+                    exit_code: Some(*code),
+                })
+            }
+            (Some(code), _) => Some(Outcome::of_code(*code)),
+            (None, _) => (has_run && is_over && open.is_empty()).then_some(Outcome::SUCCESS),
         }
+    }
+
+    /// Whether the job's time was over then.
+    fn is_past_deadline(&self, at_ns: u64) -> bool {
+        let deadline_ns = self.ci().and_then(|ci| ci.deadline_ns);
+        deadline_ns.is_some_and(|deadline_ns| at_ns.saturating_add(CLOCKS_DIFFER_NS) >= deadline_ns)
     }
 
     /// Whether a container is a part of the job of another CI system's pod.

@@ -15,6 +15,7 @@ pub(super) struct StoredCi {
     job_url: Option<String>,
     repository_url: Option<String>,
     provider: Option<String>,
+    deadline_ns: Option<u64>,
     step_name: Option<String>,
     /// When the step began, the exit code that is ignored, the reason.
     step: Option<(u64, Option<i32>, Option<String>)>,
@@ -33,6 +34,7 @@ impl StoredCi {
             job_url: text(&ci.job_url),
             repository_url: text(&ci.repository_url),
             provider: text(&ci.provider),
+            deadline_ns: ci.deadline_ns,
             step_name: text(&ci.step_name),
             step: step.map(|step| (step.started_ns, step.exit_code, text(&step.reason))),
         }
@@ -47,6 +49,7 @@ impl StoredCi {
             job_url: text(self.job_url),
             repository_url: text(self.repository_url),
             provider: text(self.provider),
+            deadline_ns: self.deadline_ns,
             step_name: text(self.step_name),
             step: self.step.map(|(started_ns, exit_code, reason)| StepStatus {
                 started_ns,
@@ -72,6 +75,7 @@ mod tests {
             job_url: text("d"),
             repository_url: text("e"),
             provider: text("f"),
+            deadline_ns: Some(9),
             step_name: text("g"),
             step: Some(step),
         };

@@ -15,17 +15,17 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 /// Most characters of what is said of a job.
 const MOST_CHARS: usize = 60;
 
-/// The pods of all jobs with what each is; nothing where no agent answers in time. What is slow is left
-/// behind on its thread, and ends with the process.
-pub fn candidates(source: &Source) -> Vec<(String, String)> {
+/// The pods of all jobs with what each is. `None` if the time is over: what is slow is left behind on its
+/// thread, and with it the user's credential plugin, a process that the caller ends.
+pub fn candidates(source: &Source) -> Option<Vec<(String, String)>> {
     let (sender, receiver) = mpsc::sync_channel(1);
     let source = source.clone();
     // A limit within a runtime would not bound the user's credential plugin, for which kube blocks
     // (kube-client, `client/auth/mod.rs`, `auth_exec`).
     let asking = move || sender.send(listed(&source)).ok();
-    let started = thread::Builder::new().name("completion".to_owned()).spawn(asking);
-    let jobs = started.ok().and_then(|_| receiver.recv_timeout(TIMEOUT).ok()).flatten();
-    jobs.iter().flatten().filter_map(candidate).collect()
+    thread::Builder::new().name("completion".to_owned()).spawn(asking).ok()?;
+    let jobs = receiver.recv_timeout(TIMEOUT).ok()?;
+    Some(jobs.iter().flatten().filter_map(candidate).collect())
 }
 
 fn listed(source: &Source) -> Option<Vec<Listed>> {

@@ -14,6 +14,8 @@ const MOST_BARS: usize = 100;
 const MOST_NAME_CHARS: usize = 60;
 /// Longer than any job may take: what lies outside is drawn at the edge.
 const LONGEST_MS: u64 = 7 * 86_400_000;
+/// What is said of a bar whose end is not known.
+const END_UNKNOWN: &str = " (end not known)";
 
 /// How what a bar stands for ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub enum State {
     Failed,
     /// Not yet.
     Running,
+    /// It is over, and nothing says when or how.
+    Unknown,
 }
 
 /// A bar.
@@ -33,7 +37,7 @@ pub struct Bar<'a> {
     pub name: &'a str,
     /// Milliseconds since 1970.
     pub start_unix_ms: u64,
-    /// The same; `None` while it runs.
+    /// The same; `None` while it runs, or if it is not known: the bar is drawn to the timeline's end.
     pub end_unix_ms: Option<u64>,
     /// How it ended.
     pub state: State,
@@ -85,12 +89,13 @@ impl Gantt<'_> {
         let start = bar.start_unix_ms.clamp(first, last);
         // A bar of no length is drawn nowhere.
         let end = bar.end_unix_ms.unwrap_or(last).clamp(start, last).max(start + 1);
-        let state = match bar.state {
-            State::Failed => "crit",
-            State::Running => "active",
-            State::Done => "done",
+        let (tag, said) = match bar.state {
+            State::Failed => ("crit, ", ""),
+            State::Running => ("active, ", ""),
+            State::Done => ("done, ", ""),
+            State::Unknown => ("", END_UNKNOWN),
         };
-        writeln!(text, "  {} :{state}, {start}, {end}", name(bar.name)).ok();
+        writeln!(text, "  {}{said} :{tag}{start}, {end}", name(bar.name)).ok();
     }
 }
 
@@ -125,11 +130,15 @@ mod tests {
         let failed = Bar { state: State::Failed, ..bar("make", 3000, Some(2000)) };
         let running = Bar { state: State::Running, ..bar("job", 0, None) };
         let later = bar("late", u64::MAX, Some(u64::MAX));
-        let sections =
-            [("Steps", vec![failed, later]), ("Empty", vec![]), ("Containers", vec![running])];
+        let lost = Bar { state: State::Unknown, ..bar("lost", 4000, None) };
+        let sections = [
+            ("Steps", vec![failed, later, lost]),
+            ("Empty", vec![]),
+            ("Containers", vec![running]),
+        ];
         assert_eq!(
             drawn(&sections),
-            "```mermaid\ngantt\n  dateFormat x\n  axisFormat %H:%M:%S\n  todayMarker off\n  section Steps\n  › make :crit, 3000, 3001\n  › late :done, 5000, 5001\n  section Containers\n  › job :active, 1000, 5000\n```\n"
+            "```mermaid\ngantt\n  dateFormat x\n  axisFormat %H:%M:%S\n  todayMarker off\n  section Steps\n  › make :crit, 3000, 3001\n  › late :done, 5000, 5001\n  › lost (end not known) :4000, 5000\n  section Containers\n  › job :active, 1000, 5000\n```\n"
         );
     }
 

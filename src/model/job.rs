@@ -55,6 +55,8 @@ pub struct CiJob {
     pub repository_url: Option<Arc<str>>,
     /// Who hosts the repository, as `vcs.provider.name` has it.
     pub provider: Option<Arc<str>>,
+    /// When the system ends the job at the latest, nanoseconds since 1970.
+    pub deadline_ns: Option<u64>,
     /// The name of the step that the container is.
     pub step_name: Option<Arc<str>>,
     /// How that step went, once the system has written it down.

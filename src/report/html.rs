@@ -10,8 +10,9 @@ use super::axis::Axis;
 use super::curves::{Figure, curves};
 use super::figures::{clock, moment};
 use super::part::class;
+use super::part::outcome;
 use super::record::Record;
-use super::tables::{Table, containers, facts, missing, outcome, steps};
+use super::tables::{Table, containers, facts, missing, steps};
 use super::text::{address, html as escaped, line, name};
 use super::timeline::timeline;
 

@@ -2,12 +2,13 @@
 
 use std::fmt::Write as _;
 
+use ephemon_client::Job;
 use ephemon_markdown::{Bar, Gantt, MAX_SUMMARY_BYTES, escaped, last_within, table};
 
 use super::axis::Axis;
-use super::part::Part;
+use super::part::{Part, outcome};
 use super::record::Record;
-use super::tables::{Table, containers, facts, missing, outcome, steps};
+use super::tables::{Table, containers, facts, missing, steps};
 use super::text::{address, line, name};
 
 /// Most log lines: a summary is read by people.
@@ -68,7 +69,7 @@ fn log(text: &mut String, record: &Record) {
 }
 
 fn gantt(record: &Record, axis: Axis) -> String {
-    fn bars<'a, P: 'a>(parts: &'a [P]) -> Vec<Bar<'a>>
+    fn bars<'a, P: 'a>(parts: &'a [P], job: &Job) -> Vec<Bar<'a>>
     where
         Part<'a>: From<&'a P>,
     {
@@ -76,15 +77,15 @@ fn gantt(record: &Record, axis: Axis) -> String {
             name: part.title,
             start_unix_ms: part.span.start_unix_ms,
             end_unix_ms: part.span.end_unix_ms,
-            state: part.state(),
+            state: part.state(job),
         };
         parts.iter().map(Part::from).map(bar).collect()
     }
     let job = &record.job;
     let sections = [
-        ("Hook", bars(&job.phases)),
-        ("Steps", bars(&job.steps)),
-        ("Containers", bars(&job.containers)),
+        ("Hook", bars(&job.phases, job)),
+        ("Steps", bars(&job.steps, job)),
+        ("Containers", bars(&job.containers, job)),
     ];
     let (start_unix_ms, end_unix_ms) = (axis.start_ms, axis.end_ms);
     Gantt { start_unix_ms, end_unix_ms, sections: &sections }.markdown()

@@ -3,6 +3,8 @@
 use ephemon_client::{Container, Ending, Job, Phase, Pull, Span, Step, Usage};
 use ephemon_markdown::State;
 
+use super::text::name;
+
 /// A part of a job.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Part<'a> {
@@ -29,17 +31,29 @@ pub(crate) fn parts(job: &Job) -> impl Iterator<Item = Part<'_>> {
 // === impl Part ===
 
 impl Part<'_> {
-    pub(crate) fn class(&self) -> &'static str {
-        class(&self.ending.result)
+    /// The class of its result.
+    pub(crate) fn class(&self, job: &Job) -> &'static str {
+        if self.is_lost(job) { "grey" } else { class(&self.ending.result) }
+    }
+
+    /// How it ended, in one line.
+    pub(crate) fn outcome(&self, job: &Job) -> String {
+        if self.is_lost(job) { "end not known".to_owned() } else { outcome(self.ending) }
     }
 
     /// As a timeline has it.
-    pub(crate) fn state(&self) -> State {
-        match (self.class(), self.span.end_unix_ms) {
+    pub(crate) fn state(&self, job: &Job) -> State {
+        match (self.class(job), self.span.end_unix_ms) {
+            _ if self.is_lost(job) => State::Unknown,
             ("bad", _) => State::Failed,
             (_, None) => State::Running,
             _ => State::Done,
         }
+    }
+
+    /// Whether it has no end although the job is over.
+    fn is_lost(&self, job: &Job) -> bool {
+        self.span.end_unix_ms.is_none() && job.summary.ending.is_over()
     }
 }
 
@@ -86,6 +100,13 @@ impl<'a> From<&'a Container> for Part<'a> {
             pull: of.pull,
         }
     }
+}
+
+/// In one line: how a part ended.
+pub(crate) fn outcome(of: &Ending) -> String {
+    let code = of.exit_code.filter(|code| *code != 0).map(|code| format!("exit code {code}"));
+    let said = [Some(name(&of.result)), of.fault.as_deref().map(name), code];
+    said.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// The class of a result: a word of the API's, and nothing else.

@@ -1,6 +1,6 @@
 //! The tables of a report, as text that is not escaped yet. Pure.
 
-use ephemon_client::{Container, Ending, Usage};
+use ephemon_client::{Container, Job, Usage};
 use ephemon_markdown::figures::{bytes, cpu, duration, or_dash};
 
 use super::axis::Axis;
@@ -57,13 +57,6 @@ pub(crate) fn facts(record: &Record) -> Vec<(&'static str, String)> {
     facts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
-/// In one line: how a part ended.
-pub(crate) fn outcome(of: &Ending) -> String {
-    let code = of.exit_code.filter(|code| *code != 0).map(|code| format!("exit code {code}"));
-    let said = [Some(name(&of.result)), of.fault.as_deref().map(name), code];
-    said.into_iter().flatten().collect::<Vec<_>>().join(", ")
-}
-
 /// Phases and steps.
 pub(crate) fn steps(record: &Record, axis: Axis) -> Table {
     let heads = [
@@ -83,7 +76,7 @@ pub(crate) fn steps(record: &Record, axis: Axis) -> Table {
     let mut parts: Vec<Part<'_>> = phases.chain(record.job.steps.iter().map(Part::from)).collect();
     parts.sort_by_key(|part| part.span.start_unix_ms);
     let row = |part: Part<'_>| {
-        let mut cells = beginning(&part, axis);
+        let mut cells = beginning(&part, &record.job, axis);
         cells.extend(used(&part.usage));
         cells.push((None, or_dash(part.quality, name)));
         cells
@@ -112,7 +105,7 @@ pub(crate) fn containers(record: &Record, axis: Axis) -> Table {
         "Log lines",
     ];
     let row = |of: &Container| {
-        let mut cells = beginning(&of.into(), axis);
+        let mut cells = beginning(&of.into(), &record.job, axis);
         let waited = of.created_unix_ms.map(|at| at.saturating_sub(of.span.start_unix_ms));
         cells.extend([
             (None, or_dash(Some(&*of.role).filter(|it| !it.is_empty()), name)),
@@ -145,12 +138,12 @@ pub(crate) fn missing(record: &Record) -> Vec<String> {
     said
 }
 
-fn beginning(part: &Part<'_>, axis: Axis) -> Vec<Cell> {
+fn beginning(part: &Part<'_>, job: &Job, axis: Axis) -> Vec<Cell> {
     let start = part.span.start_unix_ms;
     let took = part.span.end_unix_ms.map(|end| end.saturating_sub(start));
     vec![
         (None, name(part.title)),
-        (Some(part.class()), outcome(part.ending)),
+        (Some(part.class(job)), part.outcome(job)),
         (None, duration(axis.since(start))),
         (None, or_dash(took, duration)),
     ]

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use ephemon_base::visible::one_line;
+use ephemon_client::Job;
 use ephemon_markdown::figures::duration;
 
 use super::axis::{Axis, COLUMNS};
@@ -36,7 +37,7 @@ pub(crate) fn timeline(record: &Record, axis: Axis) -> String {
     );
     marks(&mut svg, axis, height - 22);
     for (number, part) in bars.iter().enumerate() {
-        bar(&mut svg, axis, part, number * ROW);
+        bar(&mut svg, axis, part, job, number * ROW);
     }
     for at in kills(record) {
         kill(&mut svg, axis, at, height - 22);
@@ -77,7 +78,7 @@ pub(crate) fn marks(svg: &mut String, axis: Axis, height: usize) {
     }
 }
 
-fn bar(svg: &mut String, axis: Axis, part: &Part<'_>, y: usize) {
+fn bar(svg: &mut String, axis: Axis, part: &Part<'_>, job: &Job, y: usize) {
     let start = part.span.start_unix_ms;
     let end = part.span.end_unix_ms.unwrap_or(axis.end_ms);
     let took = duration(end.saturating_sub(start));
@@ -87,9 +88,9 @@ fn bar(svg: &mut String, axis: Axis, part: &Part<'_>, y: usize) {
         "<g class=\"bar {} {}\"><title>{}: {}, {took}</title>\
          <text class=\"name\" x=\"{}\" y=\"{middle}\" text-anchor=\"end\">{}</text>",
         part.kind,
-        part.class(),
+        part.class(job),
         html(&name(part.title)),
-        html(&name(&part.ending.result)),
+        html(&part.outcome(job)),
         LEFT - 8,
         html(&one_line(part.title, MOST_LABEL_CHARS)),
     )

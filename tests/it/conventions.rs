@@ -116,7 +116,7 @@ fn source() -> PathBuf {
     manifest.parent().unwrap().join("src")
 }
 
-/// Name, kind, unit and attributes of each metric by OTLP.
+/// Name, kind, unit and attributes of each OTLP metric.
 fn listed() -> Vec<(String, String, String, Vec<String>)> {
     let page = fs::read_to_string(parts::repository().join("deploy/docs/metrics.md")).unwrap();
     let (_, table) = page.split_once("<!-- otlp-metrics:begin -->").unwrap();

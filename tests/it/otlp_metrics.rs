@@ -1,4 +1,4 @@
-//! Metrics by OTLP through the real agent, on a node of plain files: the living at the interval,
+//! Metrics over OTLP through the real agent, on a node of plain files: the living at the interval,
 //! finals at a container's end, each once.
 
 mod deltas;

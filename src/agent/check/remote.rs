@@ -101,7 +101,7 @@ async fn collector(args: &Args) -> Vec<Finding> {
     let mut signals =
         vec![("logs", Signal::Logs, &config.logs), ("traces", Signal::Traces, &config.traces)];
     if args.export.otlp_metrics {
-        signals.push(("metrics by OTLP", Signal::Metrics, &config.metrics));
+        signals.push(("OTLP metrics", Signal::Metrics, &config.metrics));
     }
     for (part, signal, exporter) in signals {
         if let Exporter::Otlp(target) = exporter {

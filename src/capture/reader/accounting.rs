@@ -1,6 +1,6 @@
 //! A pod's accounting: derives missed final readings, and measures the error of the sums.
 
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use ephemon_model::{Ended, PodUid, Quality};
 
@@ -200,7 +200,7 @@ impl Held {
                 Quality::LastSample
             };
             // The end of its last process was not seen.
-            let at = SystemTime::now().max(container.life.created());
+            let at = container.gone_at().max(container.life.created());
             self.close(&container, Ended { at, quality })
         });
         settled.collect()

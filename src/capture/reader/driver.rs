@@ -1,10 +1,12 @@
 //! Performs the actions of a container's life, and passes the results back to it.
 
+mod places;
+mod removal;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use ephemon_discovery::cgroups::NestedGroup;
-use ephemon_discovery::inventory::Verdict;
 use ephemon_model::{ContainerId, PodUid};
 use ephemon_self_metrics::{Reason, Signal, Source};
 
@@ -14,9 +16,8 @@ use super::reports::Reports;
 use crate::cadence::{Budget, Cadence};
 use crate::container::Reading;
 use crate::exit_watch::ExitWatch;
-use crate::ledger::Ledger;
 use crate::life::{Action, Event, Pace};
-use crate::pod::{Beside, Pod};
+use crate::pod::Pod;
 use crate::population::{Admission, Kind};
 
 /// The longest tick of a kernel's clock (`CONFIG_HZ=100`).
@@ -166,73 +167,6 @@ impl Driver {
         Some(Event::ExitWatched(is_watched))
     }
 
-    /// A pod is selected that was not, or containers of it wait for a place: with the first of its own
-    /// that has one the pod's accounting starts again.
-    fn open_pod(&mut self, uid: &PodUid, now: Instant) {
-        let population = &self.held.population;
-        let keys = [population.children(uid), population.nested(uid)].concat();
-        for key in keys {
-            let container = self.held.containers.get(&key);
-            if !container.is_some_and(|container| container.life.is_closed()) {
-                continue;
-            }
-            let is_first = !self.held.captures(uid);
-            let Some(kind) = self.enter(key, now) else { continue };
-            if let Some(pod) = self.held.pods.get_mut(uid).filter(|_| kind == Kind::Own) {
-                pod.ledger = Ledger::from_now();
-                if is_first {
-                    let Beside { is_used, is_unknown, .. } = pod.beside;
-                    pod.beside = Beside { is_used, is_unknown, ..Beside::default() };
-                }
-            }
-            self.on(key, Event::Opened, now);
-        }
-    }
-
-    /// Gives a container a place and opens its files. Without a place it is counted as left out, if it
-    /// is one that would be shown.
-    fn enter(&mut self, key: u64, now: Instant) -> Option<Kind> {
-        let (kind, pod) = self.held.population.of(key)?;
-        let pod = pod.clone();
-        if self.take_place(key, kind, &pod, now) {
-            self.held.open(key);
-            self.reports.entered(self.held.containers.get_mut(&key)?);
-            return Some(kind);
-        }
-        let is_shown =
-            || matches!(self.reports.inventory.verdict(&pod), Verdict::Wanted | Verdict::Nameless);
-        let container = self.held.containers.get_mut(&key)?;
-        if self.held.population.captures(kind) && !container.is_left_out && is_shown() {
-            container.is_left_out = true;
-            self.reports.self_metrics.dropped(Signal::Metrics, Reason::Cap);
-            if let Some(pod) = self.held.pods.get_mut(&pod).filter(|_| kind == Kind::Nested) {
-                pod.leave_out(1);
-            }
-        }
-        None
-    }
-
-    /// A place for a container; for one of a selected pod, if all are taken, that of a container whose
-    /// pod is not selected, or not yet.
-    fn take_place(&mut self, key: u64, kind: Kind, pod: &PodUid, now: Instant) -> bool {
-        let population = &mut self.held.population;
-        if population.take_place(key) {
-            return true;
-        }
-        let verdict = |pod: &PodUid| self.reports.inventory.verdict(pod);
-        if !population.is_full(kind) || verdict(pod) != Verdict::Wanted {
-            return false;
-        }
-        let others = population.holders(kind).filter_map(|(pod, key)| match verdict(pod) {
-            Verdict::Unwanted => Some((0, key)),
-            Verdict::Open => Some((1, key)),
-            Verdict::Wanted | Verdict::Nameless => None,
-        });
-        let Some((_, other)) = others.min() else { return false };
-        self.on(other, Event::Displaced, now);
-        self.held.population.take_place(key)
-    }
-
     /// The exit watch of a container has fired.
     pub(super) fn exit_watch_fired(&mut self, key: u64) {
         let now = Instant::now();
@@ -306,63 +240,9 @@ impl Driver {
         }
     }
 
-    /// A container's directory was removed.
-    pub(super) fn removed(&mut self, id: &ContainerId) {
-        let Some(mut container) = self.held.remove(id) else { return };
-        self.reports.inventory.ended(id);
-        let was_closed = container.life.is_closed();
-        match container.life.on(Event::Removed, Instant::now(), &self.pace()) {
-            Action::SettleExact(ended) => {
-                let over = self.held.close_exact(container, ended);
-                self.reports.ended(over);
-            }
-            Action::SettleMissed => {
-                let closed = self.held.close_missed(container);
-                self.reports.closed(closed);
-            }
-            // It is in no readings, but what it used is in the counters of pod or directory.
-            _ if was_closed && self.held.captures(&container.pod) => {
-                if container.nested.is_some() {
-                    let closed = self.held.close_missed(container);
-                    self.reports.closed(closed);
-                } else if let Some(pod) = self.held.pods.get_mut(&container.pod) {
-                    pod.ledger = Ledger::from_now();
-                }
-            }
-            // Nor is it in its pod's books, but the directory may be that of other pods too.
-            _ if was_closed && container.nested.is_some() => {
-                self.held.engines.disturb(&container.path);
-            }
-            _ => {}
-        }
-    }
-
-    /// A pod's directory was removed, and with it those of its containers.
-    pub(super) fn pod_removed(&mut self, uid: &PodUid) {
-        if !self.held.pods.contains_key(uid) {
-            return;
-        }
-        // Those beside the pod are in its books as long as it is held.
-        let nested = self.held.population.nested(uid).iter();
-        let nested: Vec<_> =
-            nested.filter_map(|key| self.held.population.id(*key)).cloned().collect();
-        for id in nested {
-            self.removed(&id);
-        }
-        self.held.read_beside(uid);
-        let Some(pod) = self.held.pods.remove(uid) else { return };
-        let population = &self.held.population;
-        let children = population.nested(uid).iter().chain(population.children(uid));
-        let ids: Vec<_> =
-            children.filter_map(|key| self.held.population.id(*key)).cloned().collect();
-        for id in ids {
-            self.removed(&id);
-        }
-        self.reports.readings.enter_pod(pod.record(true));
-    }
-
     /// Balances every pod's accounting.
     pub(super) fn balance_all(&mut self) {
+        self.settle_all_missed();
         self.held.balance_directories();
         let uids: Vec<PodUid> = self.held.pods.keys().cloned().collect();
         for uid in uids {

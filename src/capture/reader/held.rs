@@ -7,6 +7,7 @@ use std::time::{Instant, SystemTime};
 use ephemon_cgroup::Hierarchy;
 use ephemon_model::{ContainerId, PodUid};
 
+use super::missed::Missed;
 use crate::container::Container;
 use crate::engines_directories::EnginesDirectories;
 use crate::exit_watch;
@@ -21,6 +22,7 @@ pub(super) struct Held {
     pub(super) containers: HashMap<u64, Container>,
     pub(super) pods: HashMap<PodUid, Pod>,
     pub(super) engines: EnginesDirectories,
+    pub(super) missed: Missed,
     pub(super) buffer: Vec<u8>,
 }
 
@@ -30,7 +32,8 @@ impl Held {
     pub(super) fn new(hierarchy: Hierarchy, population: Population) -> Self {
         let (containers, pods) = (HashMap::new(), HashMap::new());
         let engines = EnginesDirectories::default();
-        Self { hierarchy, population, containers, pods, engines, buffer: Vec::new() }
+        let (missed, buffer) = (Missed::new(Instant::now()), Vec::new());
+        Self { hierarchy, population, containers, pods, engines, missed, buffer }
     }
 
     /// Adds a container, without a place.

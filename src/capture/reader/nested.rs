@@ -23,6 +23,8 @@ struct Living {
     used: Additive,
     /// Those whose group was removed before their end was seen.
     gone: Vec<ContainerId>,
+    /// How many were read.
+    reads: usize,
 }
 
 impl Held {
@@ -55,8 +57,10 @@ impl Held {
 
     /// Sets the baseline of an engine's directory, unless something in it cannot be read now.
     fn open_directory(&mut self, directory: &Path) {
-        let Living { used, gone } = self.living_in(directory);
-        if gone.is_empty() {
+        let Living { used, gone, reads } = self.living_in(directory);
+        self.missed.spend(reads);
+        let mut waiting = self.missed.waiting().iter();
+        if gone.is_empty() && !waiting.any(|container| container.path.starts_with(directory)) {
             self.engines.open(directory, &used, &self.hierarchy, &mut self.buffer);
         }
     }
@@ -78,6 +82,7 @@ impl Held {
             if !is_in || container.life.is_reported() {
                 continue;
             }
+            living.reads += 1;
             let is_there = root.join(&container.path).is_dir();
             let is_read = is_there && container.count_cpu(&self.hierarchy, &mut self.buffer);
             let is_final = matches!(container.life.phase(), Phase::Empty { .. });
@@ -91,27 +96,55 @@ impl Held {
     }
 
     /// Handles the removal of a nested container whose final reading was missed: what its engine's
-    /// directory has used, and no other container in it, was used by this one. Others of the directory
-    /// that are found removed at the same time are handled with it.
+    /// directory has used, and no other container in it, was used by this one. It waits until that is
+    /// derived, together with others that wait: see [`settle_nested_missed`](Self::settle_nested_missed).
     pub(super) fn close_nested_missed(&mut self, mut container: Container) -> Vec<Final> {
+        let now = Instant::now();
         // Its outer container is gone, and nobody removes its group.
         if container.populated(&mut self.buffer) == Some(false)
-            && let Reading::Read(_) = container.read_final(Instant::now(), &mut self.buffer)
+            && let Reading::Read(_) = container.read_final(now, &mut self.buffer)
         {
             let at = SystemTime::now().max(container.life.created());
             return vec![self.close(&container, Ended { at, quality: Quality::Exact })];
         }
         let group = container.nested.as_ref().map(|nested| &nested.group);
-        let directory = group.and_then(|group| group.engines_directory.clone());
-        let mut missed = vec![container];
-        let residual = directory.and_then(|directory| self.residual_in(&directory, &mut missed));
-        self.settle_missed(missed, residual)
+        let directory = group.and_then(|group| group.engines_directory.as_deref());
+        if !directory.is_some_and(|directory| self.engines.tells(directory)) {
+            return self.settle_missed(vec![container], None);
+        }
+        // One beside a pod may be there still when its pod is not.
+        let root = self.hierarchy.watched_root().unwrap_or(Path::new("/"));
+        if root.join(&container.path).is_dir() {
+            container.count_cpu(&self.hierarchy, &mut self.buffer);
+        }
+        container.remove(now);
+        self.missed.push(container);
+        Vec::new()
+    }
+
+    /// Derives what nested containers have used whose final reading was missed, if there are any and as
+    /// many readings may be made now. Others of their directories that are found removed at the same time
+    /// are handled with them.
+    pub(super) fn settle_nested_missed(&mut self, now: Instant) -> Vec<Final> {
+        let others = self.population.known(Kind::Nested);
+        if self.missed.is_due(others, now) { self.settle_all_missed() } else { Vec::new() }
+    }
+
+    /// The same, however many readings that takes.
+    pub(super) fn settle_all_missed(&mut self) -> Vec<Final> {
+        let mut finals = Vec::new();
+        while let Some((directory, mut missed)) = self.missed.take_innermost() {
+            let residual = self.residual_in(&directory, &mut missed);
+            finals.extend(self.settle_missed(missed, residual));
+        }
+        finals
     }
 
     /// What was used in a directory and is in no container's values. Containers that are found removed
     /// are moved to `missed`.
     fn residual_in(&mut self, directory: &Path, missed: &mut Vec<Container>) -> Option<Additive> {
-        let Living { used: mut known, gone } = self.living_in(directory);
+        let Living { used: mut known, gone, reads } = self.living_in(directory);
+        self.missed.spend(reads);
         missed.extend(gone.iter().filter_map(|id| self.remove(id)));
         for container in &*missed {
             known.add(&Additive::of(&container.usage));
@@ -124,11 +157,11 @@ impl Held {
     /// Beside the pod, what was used after the last sample is in no counter of the pod. What it would
     /// have been at the average rate until then is the error of the pod's accounting.
     pub(super) fn count_missed(&mut self, container: &Container) {
-        let is_beside = container.nested.as_ref().is_some_and(|nested| nested.group.beside);
+        let is_beside = container.is_beside();
         let Some(pod) = self.pods.get_mut(&container.pod).filter(|_| is_beside) else { return };
         let cpus = rustix::thread::sched_getaffinity(None).map_or(1, |cpus| cpus.count());
         let estimate = container.missed_cpu_ns(Instant::now(), cpus.into());
-        pod.beside.missed_ns = pod.beside.missed_ns.saturating_add(estimate);
+        pod.beside.miss(estimate);
     }
 
     /// Adds a nested container's end to the accounting that it is part of.
@@ -138,9 +171,14 @@ impl Held {
         if let Some(directory) = &group.engines_directory {
             self.engines.settle(directory, &last);
         }
-        if let Some(pod) = self.pods.get_mut(&container.pod).filter(|_| group.beside) {
-            let cpu_ns = container.usage.cpu.usage_ns.unwrap_or(0);
-            pod.beside.settled_ns = pod.beside.settled_ns.saturating_add(cpu_ns);
+        self.settle_beside(container);
+    }
+
+    /// Adds the CPU time of a container that is over to that beside its pod, if it is beside it.
+    pub(super) fn settle_beside(&mut self, container: &Container) {
+        let is_beside = container.is_beside();
+        if let Some(pod) = self.pods.get_mut(&container.pod).filter(|_| is_beside) {
+            pod.beside.settle(container.usage.cpu.usage_ns.unwrap_or(0));
         }
     }
 
@@ -153,8 +191,16 @@ impl Held {
             self.engines.unsettle(directory, &last);
         }
         if let Some(pod) = self.pods.get_mut(&container.pod).filter(|_| group.beside) {
-            let cpu_ns = container.usage.cpu.usage_ns.unwrap_or(0);
-            pod.beside.settled_ns = pod.beside.settled_ns.saturating_sub(cpu_ns);
+            pod.beside.unsettle(container.usage.cpu.usage_ns.unwrap_or(0));
+        }
+    }
+
+    /// A pod's accounting has begun again: what was used beside it until now is no part of it. The pod's
+    /// counter of that goes on, because its series before and after are read as one.
+    pub(super) fn begin_beside_again(&mut self, uid: &PodUid) {
+        self.read_beside(uid);
+        if let Some(pod) = self.pods.get_mut(uid) {
+            pod.beside.begin_again();
         }
     }
 
@@ -164,18 +210,17 @@ impl Held {
         if !is_used || !self.captures(uid) {
             return;
         }
-        let mut living_ns = 0_u64;
+        let mut living_ns = self.missed.beside_ns(uid);
         for key in self.population.nested(uid) {
             let Some(container) = self.containers.get_mut(key) else { continue };
-            let is_beside = container.nested.as_ref().is_some_and(|nested| nested.group.beside);
-            if is_beside && !container.life.is_reported() {
+            if container.is_beside() && !container.life.is_reported() {
                 container.count_cpu(&self.hierarchy, &mut self.buffer);
                 let cpu_ns = container.usage.cpu.usage_ns.unwrap_or(0);
                 living_ns = living_ns.saturating_add(cpu_ns);
             }
         }
         if let Some(pod) = self.pods.get_mut(uid) {
-            pod.beside.living_ns = living_ns;
+            pod.beside.read(living_ns);
         }
     }
 }

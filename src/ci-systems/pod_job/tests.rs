@@ -88,6 +88,31 @@ fn gitlab() {
     assert_eq!(parts(&job, &containers), ["system", "job", "system", "service"]);
 }
 
+#[test]
+fn a_gitlab_job_says_when_its_time_is_over() {
+    let deadline_ns = |started: &str, timeout: &str| {
+        let mut pod = manifest(GITLAB);
+        let env = pod["spec"]["containers"][0]["env"].as_array_mut().unwrap();
+        env.push(json!({"name": "CI_JOB_STARTED_AT", "value": started}));
+        env.push(json!({"name": "CI_JOB_TIMEOUT", "value": timeout}));
+        job_of(pod).unwrap().job.ci.unwrap().deadline_ns
+    };
+    let expected = Some(1_795_172_400_000_000_000);
+    assert_eq!(deadline_ns("2026-11-20T10:00:00Z", "3600"), expected);
+    assert_eq!(deadline_ns("2026-11-20T12:00:00+01:00", "0"), expected);
+    for (started, timeout) in [
+        ("now", "3600"),
+        ("2026-11-20T10:00:00Z", "1h"),
+        ("2026-11-20T10:00:00Z", "-1"),
+        ("1900-01-01T00:00:00Z", "3600"),
+        ("2026-11-20T10:00:00Z", "99999999999"),
+    ] {
+        assert_eq!(deadline_ns(started, timeout), None, "{started} {timeout}");
+    }
+    let ci = job_of(manifest(GITLAB)).unwrap().job.ci.unwrap();
+    assert_eq!(ci.deadline_ns, expected);
+}
+
 /// Without variables of the job there are the annotations; labels hold no path of a subgroup.
 #[test]
 fn a_gitlab_pod_without_the_jobs_variables_says_less() {

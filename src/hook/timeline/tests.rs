@@ -104,7 +104,7 @@ gantt
   › ·/script·· ······init······U+202E···· x :crit, 1795933545000, 1795933571000
   › __run_60 :done, 1795933571000, 1795933572000
   › __run_62 :done, 1795933573005, 1795933575000
-  › __run_65 :active, 1795933576005, 1795933583000
+  › __run_65 (end not known) :1795933576005, 1795933582000
   section Containers
   › job :done, 1795933512000, 1795933582000
   › redis :done, 1795933512000, 1795933582000
@@ -118,7 +118,7 @@ gantt
 | &#60;/script&#62;&#58; &#96;&#96;&#96;%%&#123;init&#125;%%&#59;&#124;‹U&#43;202E›␇␊&#35; x | failure, exit code 137 | 34.0 s | 26.0 s | 1.25 s | - | 3.0 MiB | 1 | - | 2.0 MiB |
 | &#95;&#95;run&#95;60 | cancelled | 1m00s | 1.00 s | 1.25 s | - | 3.0 MiB | 1 | - | 2.0 MiB |
 | &#95;&#95;run&#95;62 | cancelled | 1m02s | 2.00 s | 1.25 s | - | 3.0 MiB | 1 | - | 2.0 MiB |
-| &#95;&#95;run&#95;65 | not known | 1m05s | - | - | - | - | - | - | - |
+| &#95;&#95;run&#95;65 | end not known | 1m05s | - | - | - | - | - | - | - |
 "
     );
 }
@@ -134,10 +134,10 @@ fn a_container_without_an_end_runs_until_the_job_was_cleaned_up() {
     assert_eq!(state_of(&journals, "redis"), cleaned);
     // It was begun after that.
     journals.hook.push(launched("late", 72));
-    assert_eq!(state_of(&journals, "late"), (None, State::Running));
+    assert_eq!(state_of(&journals, "late"), (None, State::Unknown));
     let is_cleanup = |it: &Record| matches!(it, Record::HookPhase { phase: Phase::CleanupJob, .. });
     journals.hook.retain(|record| !is_cleanup(record));
-    assert_eq!(state_of(&journals, "redis"), (None, State::Running));
+    assert_eq!(state_of(&journals, "redis"), (None, State::Unknown));
 }
 
 #[test]

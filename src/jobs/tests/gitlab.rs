@@ -74,7 +74,8 @@ fn a_gitlab_job_ended_as_its_scripts_did() {
         (&[("step_script", 0)], UNKNOWN),
         (&[("get_sources", 0), ("cleanup_file_variables", 0)], UNKNOWN),
         (&[], UNKNOWN),
-        (&[("step_script", 1)], bad),
+        (&[("step_script", 2)], bad),
+        (&[("step_script", 1), ("cleanup_file_variables", 0)], bad),
         (
             &[
                 ("get_sources", 1),
@@ -105,6 +106,37 @@ fn a_gitlab_job_ended_as_its_scripts_did() {
             .collect();
         let result = job(&gitlab(&lines)).outcome.result;
         assert_eq!(result, expected.unwrap_or(JobResult::Unknown), "{said:?}");
+    }
+}
+
+/// The runner ends a script that is cancelled or takes too long, and begins no further stage.
+#[test]
+fn a_gitlab_job_that_the_runner_ended_did_not_fail() {
+    let timeout = |code| Outcome { exit_code: Some(code), ..Outcome::UNKNOWN };
+    let timeout = |code| Outcome { result: JobResult::Timeout, ..timeout(code) };
+    let goes_on = ("upload_artifacts_on_failure", None);
+    for (stage, code, after, deadline, expected) in [
+        ("step_script", 1, None, 40, timeout(1)),
+        ("step_script", 143, None, 38, timeout(143)),
+        ("get_sources", 137, None, 40, timeout(137)),
+        // The clock of the server is ahead.
+        ("step_script", 1, None, 41, timeout(1)),
+        // Before its time was over it was cancelled, or its runner ended.
+        ("step_script", 1, None, 60, Outcome::UNKNOWN),
+        ("step_script", 1, None, 0, Outcome::UNKNOWN),
+        // It failed by itself.
+        ("step_script", 2, None, 40, Outcome::of_code(2)),
+        ("step_script", 1, Some(goes_on), 40, Outcome::of_code(1)),
+    ] {
+        let mut lines = vec![(10, stage, None), (40, stage, Some(code))];
+        lines.extend(after.map(|(stage, code)| (41, stage, code)));
+        let mut story = gitlab(&lines);
+        change(&mut story, "build", |entry| {
+            let env = Arc::make_mut(entry.job.as_mut().unwrap());
+            let ci = Arc::make_mut(env.ci.as_mut().unwrap());
+            ci.deadline_ns = (deadline > 0).then(|| s(deadline));
+        });
+        assert_eq!(job(&story).outcome, expected, "{stage} {code} {deadline}");
     }
 }
 

@@ -48,7 +48,7 @@ gantt
   section Steps
   › ·/script··img src·x onerror·alert(1)·· ······init·····… :crit, 1795933513250, 1795933561250
   section Containers
-  › job :active, 1795933512000, 1795933571250
+  › job (end not known) :1795933512000, 1795933571250
 ```
 
 ### Steps

@@ -1,4 +1,4 @@
-//! A collector that keeps nothing of what it is sent by OTLP over HTTP.
+//! A collector that keeps nothing of what it is sent as OTLP over HTTP.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

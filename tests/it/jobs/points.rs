@@ -1,4 +1,4 @@
-//! What was counted of jobs as metrics by OTLP: pushed at a job's end, with an exemplar that leads to
+//! What was counted of jobs as metrics over OTLP: pushed at a job's end, with an exemplar that leads to
 //! the job's trace.
 
 use std::process::Command;

@@ -1,7 +1,6 @@
 //! The commands of `kubectl ephemon` over made-up jobs.
 
 use std::fs;
-use std::io::Write as _;
 use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -10,7 +9,7 @@ use ephemon_demo::api::{ApiServer, Store};
 use serde_json::{Value, json};
 
 use super::stage::{Stage, running_job};
-use crate::support::process::{output, until};
+use crate::support::process::until;
 use crate::support::programs;
 use crate::support::proxy::{COLLECTOR as BEHIND, Manner, Proxy};
 
@@ -72,18 +71,17 @@ fn the_pods_of_jobs_are_completed() {
     assert_eq!(complete(&["why", "--agent", &url, ""]), ":4\n", "no agent, no word of it");
 }
 
-/// A shell waits for what is printed.
+/// A shell waits for what is printed, and nothing is left behind at its prompt.
 #[tokio::test]
-async fn completion_does_not_wait_for_a_credential_plugin_that_hangs() {
+async fn completion_ends_a_credential_plugin_that_hangs_with_all_that_it_has_started() {
     let api = ApiServer::start(Store::new("node", 1000)).await.unwrap();
     let scratch = tempfile::tempdir().unwrap();
     let program = scratch.path().join("kubectl_complete-ephemon");
     symlink(programs::ephemon(), &program).unwrap();
-    let [file, begun, pipe] = ["config", "begun", "pipe"].map(|name| scratch.path().join(name));
-    output(Command::new("mkfifo").arg(&pipe));
+    let [file, begun] = ["config", "begun"].map(|name| scratch.path().join(name));
     api.write_kubeconfig(&file).unwrap();
     let mut config: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
-    let script = format!(": > {}; read line < {}", begun.display(), pipe.display());
+    let script = format!("trap '' TERM; sleep 600 & echo $$ $! > {}; wait", begun.display());
     config["users"][0]["user"] = json!({"exec": {
         "apiVersion": "client.authentication.k8s.io/v1", "command": "sh", "args": ["-c", script],
         "interactiveMode": "Never",
@@ -93,11 +91,16 @@ async fn completion_does_not_wait_for_a_credential_plugin_that_hangs() {
     command.args(["why", "--kubeconfig"]).arg(&file).arg("").stdout(Stdio::piped());
     let mut completing = command.spawn().unwrap();
     let status = until(PATIENCE, || completing.try_wait().unwrap());
-    // Lets the plugin go.
-    drop(fs::File::options().read(true).write(true).open(&pipe).unwrap().write_all(b"\n"));
     let output = completing.wait_with_output().unwrap();
-    assert!(begun.exists() && status.is_some_and(|it| it.success()), "{status:?}: {output:?}");
+    assert!(status.is_some_and(|it| it.success()), "{status:?}: {output:?}");
     assert_eq!(String::from_utf8(output.stdout).unwrap(), ":4\n");
+    let pids = fs::read_to_string(&begun).unwrap();
+    assert_eq!(pids.split_whitespace().count(), 2, "{pids}");
+    for pid in pids.split_whitespace() {
+        // One that nobody has waited for yet has an empty command line.
+        let is_gone = || fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default().is_empty();
+        until(PATIENCE, || is_gone().then_some(())).unwrap_or_else(|| panic!("{pid} runs"));
+    }
 }
 
 /// Only the proxy knows where the API server is.

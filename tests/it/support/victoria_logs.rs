@@ -62,7 +62,7 @@ impl VictoriaLogs {
         (!ended).then_some(Self { _process: process, address })
     }
 
-    /// Where it takes logs by OTLP over HTTP.
+    /// Where it takes OTLP logs over HTTP.
     pub(crate) fn otlp(&self) -> String {
         format!("http://{}/insert/opentelemetry/v1/logs", self.address)
     }

@@ -1,10 +1,13 @@
 //! Events in an order that the reader's tests cannot bring about.
 
+mod missed;
+mod places;
+
 use std::fs;
 
 use ephemon_cgroup::Hierarchy;
 use ephemon_cgroup::nested_name::Engine;
-use ephemon_discovery::inventory::Inventory;
+use ephemon_discovery::inventory::{Inventory, Verdict};
 use ephemon_discovery::nested::NestedNames;
 use ephemon_model::Quality;
 use ephemon_self_metrics::SelfMetrics;
