@@ -203,15 +203,7 @@ fn moment(ns: i64) -> Option<SystemTime> {
 }
 
 fn pod(metadata: wire::PodSandboxMetadata) -> Option<PodRef> {
-    use super::logs::names::{is_label, is_pod_name};
-    if !is_label(&metadata.namespace) || !is_pod_name(&metadata.name) {
-        return None;
-    }
-    Some(PodRef {
-        namespace: metadata.namespace.into(),
-        name: metadata.name.into(),
-        uid: PodUid::parse(&metadata.uid).ok()?,
-    })
+    super::logs::names::pod_ref(&metadata.namespace, &metadata.name, &metadata.uid)
 }
 
 /// The image as the spec names it, if the runtime knows that; else the resolved one.

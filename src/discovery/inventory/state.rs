@@ -8,6 +8,7 @@ mod limited;
 mod nested;
 mod sandboxed;
 mod standing;
+mod told;
 mod touched;
 
 use std::collections::HashMap;
@@ -27,8 +28,8 @@ pub(super) use touched::Touched;
 /// that run. The oldest ended one is dropped first.
 pub const MAX_CONTAINERS: usize = 12_000;
 
-/// Memory of one container in bytes: with reports of three sources, in a table that has just grown.
-pub const CONTAINER_BYTES: usize = 832;
+/// Memory of one container in bytes: with reports of four sources, in a table that has just grown.
+pub const CONTAINER_BYTES: usize = 1024;
 
 /// Most containers whose cgroups were never seen: they ran before the agent's start, or belong to
 /// pods that are not selected.
@@ -120,6 +121,8 @@ impl State {
         {
             container.ended = true;
             container.cgroup = None;
+            // Now the runtime's events may say how.
+            container.facts = None;
             if let Some(uid) = container.pod.clone() {
                 self.touch(&uid);
             }
@@ -285,7 +288,10 @@ impl State {
         self.containers.get(id).is_some_and(|container| {
             container.created.is_some()
                 && !container.sandbox
-                && container.observations.values().all(|word| word.exit.is_none())
+                // The runtime's events do not say why, which it can be asked.
+                && container.observations.iter().all(|(by, word)| {
+                    by == EvidenceSource::Nri || word.exit.is_none()
+                })
         })
     }
 

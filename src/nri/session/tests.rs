@@ -3,23 +3,27 @@
 use std::sync::Mutex;
 
 use super::*;
-use crate::wire::{Container, CreateContainerRequest, CreateContainerResponse, PodSandbox, Status};
+use crate::listing::tests::more as more_field;
+use crate::wire::{
+    Container, ContainerEvent, ContainerLife, CreateContainerRequest, CreateContainerResponse,
+    PodSandbox, Status,
+};
 
 /// Limits every container to so many tasks, and notes what it is told.
 #[derive(Debug, Default)]
 struct ToPids {
     tasks: Option<u64>,
     slow: bool,
-    told: Mutex<Vec<&'static str>>,
+    told: Mutex<Vec<String>>,
 }
 
 impl ToPids {
-    fn note(&self, what: &'static str) {
-        self.told.lock().unwrap().push(what);
+    fn note(&self, what: impl Into<String>) {
+        self.told.lock().unwrap().push(what.into());
     }
 }
 
-impl Decide for ToPids {
+impl Handler for ToPids {
     async fn decide(&self, creation: Creation, _within: Duration) -> Adjustment {
         if self.slow {
             std::future::pending::<()>().await;
@@ -41,6 +45,15 @@ impl Decide for ToPids {
     fn ready(&self) {
         self.note("ready");
     }
+
+    fn told(&self, event: Event, life: Life) {
+        self.note(format!("{event:?} {} {}", life.container, life.id));
+    }
+
+    fn listed(&self, list: List) {
+        let whole = if list.is_complete { "all" } else { "a part" };
+        self.note(format!("{whole} of {}", list.containers.len()));
+    }
 }
 
 /// The runtime's end.
@@ -58,7 +71,7 @@ impl Runtime {
         assert!(header.bytes <= 4096, "the runtime's buffer");
         let mut content = vec![0; header.bytes];
         self.stream.read_exact(&mut content).await.unwrap();
-        let mut incoming = Incoming::new(MAX_CALL_BYTES);
+        let mut incoming = Incoming::new(MAX_DATA_BYTES);
         incoming.push(&content);
         (header.connection, incoming.next().unwrap().expect("one message in a frame"))
     }
@@ -77,7 +90,7 @@ impl Runtime {
         let request = Request::decode(message.data).unwrap();
         assert_eq!((&*request.service, &*request.method), (RUNTIME_SERVICE, "RegisterPlugin"));
         let data = Response { status, payload: Bytes::new() }.encode_to_vec().into();
-        let answer = Message { stream: message.stream, kind: RESPONSE, data, cut: false };
+        let answer = Message { stream: message.stream, kind: RESPONSE, data };
         self.write(frame::RUNTIME, &answer.write()).await;
         RegisterPluginRequest::decode(request.payload).unwrap()
     }
@@ -88,8 +101,7 @@ impl Runtime {
         let service = "nri.pkg.api.v1alpha1.Plugin".to_owned();
         let request = Request { service, method: method.to_owned(), payload: payload.into() };
         let data = request.encode_to_vec().into();
-        self.write(frame::PLUGIN, &Message { stream, kind: REQUEST, data, cut: false }.write())
-            .await;
+        self.write(frame::PLUGIN, &Message { stream, kind: REQUEST, data }.write()).await;
         let (connection, answer) = self.read().await;
         assert_eq!((connection, answer.stream), (frame::PLUGIN, stream));
         let answer = Response::decode(answer.data).unwrap();
@@ -100,7 +112,26 @@ impl Runtime {
     async fn configure(&mut self, request_timeout: i64) {
         let payload = ConfigureRequest { request_timeout }.encode_to_vec();
         let answer = self.call("Configure", payload).await;
-        assert_eq!(ConfigureResponse::decode(answer).unwrap().events, 0b1000);
+        assert_eq!(ConfigureResponse::decode(answer).unwrap().events, 0b10_0100_1000);
+    }
+
+    /// Tells of a container.
+    async fn tell(&mut self, method: &str) {
+        let container = ContainerLife {
+            id: Bytes::from_static(b"id"),
+            name: Bytes::from_static(b"job"),
+            ..ContainerLife::default()
+        };
+        let event = ContainerEvent { pod: None, container: Some(container) }.encode_to_vec();
+        assert_eq!(self.call(method, event).await, Bytes::new());
+    }
+
+    /// Sends a part of the list of all pods and containers.
+    async fn list(&mut self, more: bool) {
+        let mut part = Vec::new();
+        more_field(more, &mut part);
+        let answer = self.call("Synchronize", part).await;
+        assert_eq!(SynchronizeResponse::decode(answer).unwrap().more, more);
     }
 
     async fn create(&mut self) -> CreateContainerResponse {
@@ -126,16 +157,15 @@ async fn a_plugin_registers_and_answers_until_the_runtime_goes() {
         assert_eq!((&*plugin.plugin_name, &*plugin.plugin_idx), ("ephemon", "99"));
         runtime.configure(2000).await;
         for more in [true, false] {
-            let answer = runtime.call("Synchronize", SynchronizeRequest { more }.encode_to_vec());
-            assert_eq!(SynchronizeResponse::decode(answer.await).unwrap().more, more);
+            runtime.list(more).await;
         }
         let created = runtime.create().await;
         let resources = created.adjust.unwrap().linux.unwrap().resources.unwrap();
         assert_eq!(resources.pids.unwrap().limit, 7);
-        // Of a large node, and a container that nobody could start.
-        let large = vec![7; 3 * MAX_CALL_BYTES];
+        // As large as any, and nonsense.
+        let large = vec![7; MAX_DATA_BYTES - 200];
         let answer = runtime.call("Synchronize", large.clone()).await;
-        assert!(SynchronizeResponse::decode(answer).unwrap().more);
+        assert!(!SynchronizeResponse::decode(answer).unwrap().more);
         assert_eq!(runtime.call("CreateContainer", large).await, Bytes::new());
         // What is not known, and another connection, are no reason to end.
         assert_eq!(runtime.call("StateChange", vec![255; 9]).await, Bytes::new());
@@ -143,7 +173,26 @@ async fn a_plugin_registers_and_answers_until_the_runtime_goes() {
         assert!(runtime.create().await.adjust.is_some());
     });
     assert!(matches!(ended.await, Error::Closed));
-    assert_eq!(*decide.told.lock().unwrap(), ["ready", "unreadable"]);
+    let told = ["ready", "all of 0", "Created job ", "a part of 0", "unreadable", "Created job "];
+    assert_eq!(*decide.told.lock().unwrap(), told);
+}
+
+#[tokio::test]
+async fn what_is_told_is_answered_first_and_passed_on_in_its_order() {
+    let decide = ToPids::default();
+    let ended = play(&decide, async |mut runtime| {
+        runtime.registration(None).await;
+        runtime.configure(2000).await;
+        runtime.list(false).await;
+        for method in ["StopContainer", "PostStartContainer", "RemoveContainer"] {
+            runtime.tell(method).await;
+        }
+        assert_eq!(runtime.call("StopContainer", vec![255; 9]).await, Bytes::new());
+        runtime.tell("StopContainer").await;
+    });
+    assert!(matches!(ended.await, Error::Closed));
+    let told = ["ready", "all of 0", "Ended job id", "Started job id", "Ended job id"];
+    assert_eq!(*decide.told.lock().unwrap(), told);
 }
 
 #[tokio::test]
@@ -160,7 +209,7 @@ async fn what_cannot_be_read_or_takes_too_long_changes_nothing() {
         assert_eq!(runtime.call("Shutdown", Vec::new()).await, Bytes::new());
     });
     assert!(matches!(ended.await, Error::Shutdown));
-    assert_eq!(*decide.told.lock().unwrap(), ["unreadable", "late"]);
+    assert_eq!(*decide.told.lock().unwrap(), ["unreadable", "late", "Created job "]);
 }
 
 #[tokio::test]
