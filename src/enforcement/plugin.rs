@@ -70,8 +70,7 @@ pub async fn run_at_creation(
         if lock(&plugin.outage).is_news(text.clone()) {
             tracing::warn!(
                 socket = %socket.display(),
-                "limits are not set at the creation of containers, and the runtime does not tell of \
-                 starts and ends: {text}; retrying"
+                "limits are not set at the creation of containers: {text}; retrying"
             );
         }
         let pause = lock(&plugin.backoff).next_pause(fastrand::f64());

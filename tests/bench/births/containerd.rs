@@ -1,6 +1,7 @@
 //! Containers that containerd is told to run one after the other, without a kubelet: what its events cost, and
 //! when each source of the node knows.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::sources::{Places, Source};
@@ -33,6 +34,8 @@ pub(crate) fn measure() {
         cri: containerd.socket(),
         nri: on_node(containerd.plugins_on(&node)),
     };
+    // Its CRI hears of the images by events.
+    thread::sleep(Duration::from_secs(3));
     let pod = Pod::start(&node, &cri, PodPlace::new("ci", "runner-0"));
     let mut ran = Vec::new();
     let mut round = |name: &str, count: usize| -> Vec<Duration> {

@@ -109,7 +109,7 @@ impl Source {
         let is_up = || {
             let families = self_metrics.registry().gather();
             let family = families.iter().find(|one| one.name() == "ephemon_agent_watch_up")?;
-            (family.get_metric()[0].get_gauge().value() > 0.0).then_some(())
+            (family.get_metric()[0].get_gauge().get_value() > 0.0).then_some(())
         };
         let patience = Duration::from_mins(1);
         crate::support::process::until(patience, is_up).expect("the runtime takes the plugin");
