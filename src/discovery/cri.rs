@@ -138,7 +138,7 @@ pub fn read(
     let mut evidence = Vec::new();
     let mut pods: HashMap<String, PodUid> = HashMap::new();
     for sandbox in sandboxes.items {
-        let Some(pod) = sandbox.metadata.and_then(pod) else {
+        let Some(pod) = sandbox.metadata.as_ref().and_then(pod) else {
             continue;
         };
         if let Ok(id) = ContainerId::parse(&sandbox.id) {
@@ -202,7 +202,7 @@ fn moment(ns: i64) -> Option<SystemTime> {
     at_unix_ns(ns)
 }
 
-fn pod(metadata: wire::PodSandboxMetadata) -> Option<PodRef> {
+fn pod(metadata: &wire::PodSandboxMetadata) -> Option<PodRef> {
     super::logs::names::pod_ref(&metadata.namespace, &metadata.name, &metadata.uid)
 }
 

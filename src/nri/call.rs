@@ -9,6 +9,8 @@ use super::error::Error;
 pub(super) const HEADER_BYTES: usize = 10;
 /// Longest data of a message.
 pub(super) const MAX_DATA_BYTES: usize = 4 << 20;
+/// What is kept of the data of a message that is longer than it may be held: enough for its method.
+const HEAD_BYTES: usize = 512;
 /// A message that begins a call.
 pub(super) const REQUEST: u8 = 1;
 /// A message that ends one.
@@ -21,6 +23,8 @@ pub(super) struct Message {
     pub(super) stream: u32,
     pub(super) kind: u8,
     pub(super) data: Bytes,
+    /// Only the beginning of the data is there.
+    pub(super) cut: bool,
 }
 
 /// Messages being received: holds the unfinished one.
@@ -28,6 +32,8 @@ pub(super) struct Message {
 pub(super) struct Incoming {
     buffer: Vec<u8>,
     max_bytes: usize,
+    /// Bytes of a cut message that are still to come.
+    skip: usize,
 }
 
 /// The number in four bytes, the highest first.
@@ -49,14 +55,16 @@ impl Message {
 // === impl Incoming ===
 
 impl Incoming {
-    /// A message with more than so many bytes of data is an error.
+    /// Of messages with more than so many bytes of data only the beginning is held.
     pub(super) fn new(max_bytes: usize) -> Self {
-        Self { buffer: Vec::new(), max_bytes }
+        Self { buffer: Vec::new(), max_bytes, skip: 0 }
     }
 
     /// Adds bytes. [`Self::next`] is to be called until there is no message.
     pub(super) fn push(&mut self, bytes: &[u8]) {
-        self.buffer.extend_from_slice(bytes);
+        let skipped = self.skip.min(bytes.len());
+        self.skip -= skipped;
+        self.buffer.extend_from_slice(bytes.get(skipped..).unwrap_or_default());
     }
 
     /// The next whole message.
@@ -67,19 +75,25 @@ impl Incoming {
         let [numbers @ .., kind, _flags] = *header;
         let (bytes, stream) = numbers.split_at(4);
         let (bytes, stream) = (number(bytes) as usize, number(stream));
-        if bytes > self.max_bytes {
-            return Err(Error::Nonsense("a message is longer than any of its kind"));
+        if bytes > MAX_DATA_BYTES {
+            return Err(Error::Nonsense("a message is longer than 4 MiB"));
         }
-        let whole = HEADER_BYTES + bytes;
+        let cut = bytes > self.max_bytes;
+        let held = if cut { bytes.min(HEAD_BYTES) } else { bytes };
+        let whole = HEADER_BYTES + held;
         if self.buffer.len() < whole {
             // No more than it needs: a vector that grows by itself takes twice as much.
             self.buffer.reserve_exact(whole - self.buffer.len());
             return Ok(None);
         }
-        let rest = self.buffer.split_off(whole);
+        let mut rest = self.buffer.split_off(whole);
+        let missing = bytes - held;
+        let skipped = missing.min(rest.len());
+        rest.drain(..skipped);
+        self.skip = missing - skipped;
         let message = std::mem::replace(&mut self.buffer, rest);
         let data = Bytes::from(message).slice(HEADER_BYTES..);
-        Ok(Some(Message { stream, kind, data }))
+        Ok(Some(Message { stream, kind, data, cut }))
     }
 }
 
@@ -90,7 +104,7 @@ mod tests {
     use super::*;
 
     fn message(stream: u32, data: &[u8]) -> Message {
-        Message { stream, kind: REQUEST, data: Bytes::copy_from_slice(data) }
+        Message { stream, kind: REQUEST, data: Bytes::copy_from_slice(data), cut: false }
     }
 
     #[test]
@@ -111,6 +125,25 @@ mod tests {
     }
 
     #[test]
+    fn of_a_long_message_only_the_beginning_is_held_and_the_next_one_is_whole() {
+        let (long, next) = (message(1, &[7; 5000]), message(3, b"next"));
+        let bytes = [long.write(), next.write()].concat();
+        for size in [1, 100, 4096, bytes.len()] {
+            let mut incoming = Incoming::new(1000);
+            let mut read = Vec::new();
+            for part in bytes.chunks(size) {
+                incoming.push(part);
+                while let Some(message) = incoming.next().unwrap() {
+                    read.push(message);
+                }
+                assert!(incoming.buffer.len() <= 1000 + HEADER_BYTES, "by {size}");
+            }
+            let head = Message { cut: true, ..message(1, &[7; HEAD_BYTES]) };
+            assert_eq!(read, [head, next.clone()], "by {size}");
+        }
+    }
+
+    #[test]
     fn a_longer_message_than_any_is_refused() {
         let mut incoming = Incoming::new(8);
         incoming.push(&[0x01, 0, 0, 0, 0, 0, 0, 1, REQUEST, 0]);
@@ -123,7 +156,7 @@ mod tests {
             let mut incoming = Incoming::new(64);
             incoming.push(&bytes);
             while let Ok(Some(message)) = incoming.next() {
-                prop_assert!(message.data.len() <= 64);
+                prop_assert!(message.data.len() <= 64 || message.cut);
             }
         }
     }

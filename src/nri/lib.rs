@@ -31,7 +31,7 @@ pub use session::{Handler, Session, check};
 
 /// Memory that one session takes, in bytes: the longest messages held, the part being read, the list of
 /// all pods and containers, and a command on its way from the call into the frames of its answer.
-pub const SESSION_BYTES: usize = call::MAX_DATA_BYTES
+pub const SESSION_BYTES: usize = session::MAX_CALL_BYTES
     + listing::LIST_BYTES
     + session::MAX_ANSWER_BYTES
     + 2 * session::CHUNK_BYTES

@@ -12,12 +12,11 @@ use super::life::{self, Life, Pod};
 use super::wire::{ContainerLife, LISTED_CONTAINERS, LISTED_MORE, LISTED_PODS, PodLife};
 
 /// Most pods that are kept. A kubelet runs 110 by default.
-const MAX_PODS: usize = 512;
+const MAX_PODS: usize = 256;
 /// Most containers.
-const MAX_CONTAINERS: usize = 2048;
-/// Memory of a list, in bytes: as it is kept, in tables that have just grown.
-pub(super) const LIST_BYTES: usize =
-    2 * (MAX_PODS * life::POD_BYTES + MAX_CONTAINERS * life::LIFE_BYTES);
+const MAX_CONTAINERS: usize = 1024;
+/// Memory of a list, in bytes.
+pub(super) const LIST_BYTES: usize = MAX_PODS * life::POD_BYTES + MAX_CONTAINERS * life::LIFE_BYTES;
 
 /// What there is, by the runtime.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -47,6 +46,16 @@ impl Listing {
         let more = self.walk(part);
         self.is_cut |= more.is_none();
         more.unwrap_or_default()
+    }
+
+    /// What comes after a list; `cut`: after one of which a part was cut, so that it is not all.
+    pub(super) fn after(cut: bool) -> Self {
+        Self { is_cut: cut, ..Self::default() }
+    }
+
+    /// What was told so far, of which there may be more.
+    pub(super) fn cut(self) -> List {
+        List { is_complete: false, ..self.finish() }
     }
 
     /// What was told.

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::call::{Incoming, MAX_DATA_BYTES, Message, REQUEST, RESPONSE};
+use super::call::{Incoming, Message, REQUEST, RESPONSE};
 use super::creation::{Adjustment, Creation};
 use super::error::Error;
 use super::frame::{self, Header, framed};
@@ -25,6 +25,10 @@ use super::wire::{
 pub(super) const CHUNK_BYTES: usize = 64 << 10;
 /// Longest answer of the runtime to the plugin's one call.
 pub(super) const MAX_ANSWER_BYTES: usize = 64 << 10;
+
+/// Longest call of the runtime that is read whole. What is longer is a part of the list of all pods and
+/// containers of a large node, which is then not complete.
+pub(super) const MAX_CALL_BYTES: usize = 2 << 20;
 
 /// The call's number: a client's are odd.
 const REGISTRATION: u32 = 1;
@@ -114,7 +118,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub fn new(stream: S) -> Self {
         Self {
             stream,
-            calls: Incoming::new(MAX_DATA_BYTES),
+            calls: Incoming::new(MAX_CALL_BYTES),
             answers: Incoming::new(MAX_ANSWER_BYTES),
             listing: Listing::default(),
             decision_timeout: DECISION_TIMEOUT,
@@ -203,21 +207,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             payload: plugin.encode_to_vec().into(),
         };
         let data = request.encode_to_vec().into();
-        let call = Message { stream: REGISTRATION, kind: REQUEST, data };
+        let call = Message { stream: REGISTRATION, kind: REQUEST, data, cut: false };
         self.send(frame::RUNTIME, call).await
     }
 
     async fn answer(&mut self, call: Message, handler: &impl Handler) -> Result<(), Error> {
-        let Message { stream, data, .. } = call;
-        let unreadable = Error::Nonsense("a call does not name its method");
-        let Request { method, payload, .. } = Request::decode(data).map_err(|_| unreadable)?;
+        let Message { stream, data, cut, .. } = call;
+        let request = if cut { method_of(data) } else { Request::decode(data).ok() };
+        let request = request.ok_or(Error::Nonsense("a call does not name its method"))?;
+        let Request { method, payload, .. } = request;
         let mut is_listed = false;
         let answer = match method.as_str() {
             "Configure" => self.configure(payload.clone()),
             "Synchronize" => {
                 let more = self.listing.take(payload.clone());
-                is_listed = !more;
-                SynchronizeResponse { more }.encode_to_vec()
+                // A part that was cut does not say whether it is the last. The answer is looked at only
+                // if it is not.
+                is_listed = cut || !more;
+                SynchronizeResponse { more: more || cut }.encode_to_vec()
             }
             "CreateContainer" => {
                 let adjustment = self.decide(payload.clone(), handler).await;
@@ -228,7 +235,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         };
         let answer = Response { status: None, payload: answer.into() };
         let data = answer.encode_to_vec().into();
-        self.send(frame::PLUGIN, Message { stream, kind: RESPONSE, data }).await?;
+        self.send(frame::PLUGIN, Message { stream, kind: RESPONSE, data, cut: false }).await?;
         if let Some((event, life)) = Event::told(&method, payload) {
             handler.told(event, life);
         }
@@ -236,7 +243,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if self.ready_by.take().is_some() {
                 handler.ready();
             }
-            handler.listed(std::mem::take(&mut self.listing).finish());
+            let list = std::mem::replace(&mut self.listing, Listing::after(cut));
+            handler.listed(if cut { list.cut() } else { list.finish() });
         }
         if method == "Shutdown" { Err(Error::Shutdown) } else { Ok(()) }
     }
@@ -272,6 +280,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let written = timeout(WRITE_TIMEOUT, self.stream.write_all(&frames)).await;
         written.map_err(|_| Error::Closed)?.map_err(ended)
     }
+}
+
+/// The method of a call of which only the beginning is there, without its payload.
+fn method_of(mut head: Bytes) -> Option<Request> {
+    use prost::encoding::{WireType, decode_key, decode_varint};
+    let mut request = Request::default();
+    while request.method.is_empty() {
+        let (tag, WireType::LengthDelimited) = decode_key(&mut head).ok()? else { return None };
+        let length = usize::try_from(decode_varint(&mut head).ok()?).ok()?;
+        if length > head.len() {
+            return None;
+        }
+        let text = String::from_utf8(head.split_to(length).to_vec()).ok()?;
+        match tag {
+            1 => request.service = text,
+            2 => request.method = text,
+            _ => return None,
+        }
+    }
+    Some(request)
 }
 
 /// The answer to the plugin's one call.

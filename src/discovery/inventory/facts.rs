@@ -15,6 +15,9 @@ use crate::pod_view::Origin;
 /// Most logs stored of one pod for matching by order. The oldest is dropped first.
 pub const MAX_LOGS_PER_POD: usize = 256;
 
+/// Most sources whose reports of one container are kept.
+const MAX_REPORTS: usize = 3;
+
 /// The runtime asked, and its events: both know nanoseconds.
 const RUNTIME: [EvidenceSource; 2] = [EvidenceSource::Cri, EvidenceSource::Nri];
 
@@ -67,7 +70,7 @@ pub(super) struct Container {
     pub(super) facts: Option<(u64, Arc<ContainerFacts>)>,
 }
 
-/// The reports of the sources, the most trusted first. A container has four at most, for which a
+/// The reports of the sources, the most trusted first. A container has three at most, for which a
 /// vector needs much less memory than a map; and there are thousands of containers.
 #[derive(Debug, Default)]
 pub(super) struct Observations(Vec<(EvidenceSource, Observation)>);
@@ -83,8 +86,15 @@ impl Observations {
         self.0.iter_mut().find(|(witness, _)| *witness == by).map(|(_, word)| word)
     }
 
-    /// Adds the first report of a source.
+    /// Adds the first report of a source. Of more than three the least trusted, a link in the log
+    /// directory, adds nothing.
     pub(super) fn insert(&mut self, by: EvidenceSource, word: Observation) {
+        if self.0.len() >= MAX_REPORTS {
+            if self.0.last().is_none_or(|(last, _)| *last < by) {
+                return;
+            }
+            self.0.pop();
+        }
         let at = self.0.partition_point(|(witness, _)| *witness < by);
         self.0.reserve_exact(1);
         self.0.insert(at, (by, word));

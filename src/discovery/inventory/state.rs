@@ -28,8 +28,8 @@ pub(super) use touched::Touched;
 /// that run. The oldest ended one is dropped first.
 pub const MAX_CONTAINERS: usize = 12_000;
 
-/// Memory of one container in bytes: with reports of four sources, in a table that has just grown.
-pub const CONTAINER_BYTES: usize = 1024;
+/// Memory of one container in bytes: with reports of three sources, in a table that has just grown.
+pub const CONTAINER_BYTES: usize = 832;
 
 /// Most containers whose cgroups were never seen: they ran before the agent's start, or belong to
 /// pods that are not selected.

@@ -71,7 +71,7 @@ impl Runtime {
         assert!(header.bytes <= 4096, "the runtime's buffer");
         let mut content = vec![0; header.bytes];
         self.stream.read_exact(&mut content).await.unwrap();
-        let mut incoming = Incoming::new(MAX_DATA_BYTES);
+        let mut incoming = Incoming::new(MAX_CALL_BYTES);
         incoming.push(&content);
         (header.connection, incoming.next().unwrap().expect("one message in a frame"))
     }
@@ -90,7 +90,7 @@ impl Runtime {
         let request = Request::decode(message.data).unwrap();
         assert_eq!((&*request.service, &*request.method), (RUNTIME_SERVICE, "RegisterPlugin"));
         let data = Response { status, payload: Bytes::new() }.encode_to_vec().into();
-        let answer = Message { stream: message.stream, kind: RESPONSE, data };
+        let answer = Message { stream: message.stream, kind: RESPONSE, data, cut: false };
         self.write(frame::RUNTIME, &answer.write()).await;
         RegisterPluginRequest::decode(request.payload).unwrap()
     }
@@ -101,7 +101,8 @@ impl Runtime {
         let service = "nri.pkg.api.v1alpha1.Plugin".to_owned();
         let request = Request { service, method: method.to_owned(), payload: payload.into() };
         let data = request.encode_to_vec().into();
-        self.write(frame::PLUGIN, &Message { stream, kind: REQUEST, data }.write()).await;
+        self.write(frame::PLUGIN, &Message { stream, kind: REQUEST, data, cut: false }.write())
+            .await;
         let (connection, answer) = self.read().await;
         assert_eq!((connection, answer.stream), (frame::PLUGIN, stream));
         let answer = Response::decode(answer.data).unwrap();
@@ -162,10 +163,12 @@ async fn a_plugin_registers_and_answers_until_the_runtime_goes() {
         let created = runtime.create().await;
         let resources = created.adjust.unwrap().linux.unwrap().resources.unwrap();
         assert_eq!(resources.pids.unwrap().limit, 7);
-        // As large as any, and nonsense.
-        let large = vec![7; MAX_DATA_BYTES - 200];
+        // Of a large node, and a container that nobody could start.
+        let large = vec![7; MAX_CALL_BYTES + MAX_CALL_BYTES / 2];
         let answer = runtime.call("Synchronize", large.clone()).await;
-        assert!(!SynchronizeResponse::decode(answer).unwrap().more);
+        assert!(SynchronizeResponse::decode(answer).unwrap().more);
+        // Of what is not told of a part that was cut the rest is not all.
+        runtime.list(false).await;
         assert_eq!(runtime.call("CreateContainer", large).await, Bytes::new());
         // What is not known, and another connection, are no reason to end.
         assert_eq!(runtime.call("StateChange", vec![255; 9]).await, Bytes::new());
@@ -173,7 +176,15 @@ async fn a_plugin_registers_and_answers_until_the_runtime_goes() {
         assert!(runtime.create().await.adjust.is_some());
     });
     assert!(matches!(ended.await, Error::Closed));
-    let told = ["ready", "all of 0", "Created job ", "a part of 0", "unreadable", "Created job "];
+    let told = [
+        "ready",
+        "all of 0",
+        "Created job ",
+        "a part of 0",
+        "a part of 0",
+        "unreadable",
+        "Created job ",
+    ];
     assert_eq!(*decide.told.lock().unwrap(), told);
 }
 

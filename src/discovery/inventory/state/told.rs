@@ -72,7 +72,9 @@ impl State {
             };
             let all = self.containers.iter().filter(is_stale);
             let stale: Vec<ContainerId> = all.map(|(id, _)| id.clone()).collect();
-            stale.iter().for_each(|id| self.unsay(id));
+            for id in &stale {
+                self.unsay(id);
+            }
         }
     }
 
