@@ -51,7 +51,7 @@ pub(crate) fn measure() {
     let events = Source::nri(&places);
     let (used, begin) = (events.used(), Instant::now());
     let with = round("with", ROUND);
-    let each = (events.used() - used) / u32::try_from(ROUND).unwrap();
+    let each = events.used().saturating_sub(used) / u32::try_from(ROUND).unwrap();
     println!(
         "containerd 2, {ROUND} containers of 50 ms in {:.0} s, without a kubelet",
         begin.elapsed().as_secs_f64()

@@ -78,7 +78,7 @@ impl Source {
                 }
             });
         });
-        let kernel = Self { name: "cgroup watch", book, thread: 0, capture };
+        let kernel = Self { name: "cgroup watch", book, thread: 0, capture: Some(capture) };
         let node = NodeRoot::new(&places.root);
         let watched = inventory.clone();
         let logs = Self::new("log directories", inventory, None, move || async move {
@@ -92,7 +92,7 @@ impl Source {
         let inventory = inventory();
         let capture = places.capture(Readings::default(), &inventory);
         let (socket, watched) = (places.cri.clone(), inventory.clone());
-        Self::new("CRI", inventory, capture, move || async move {
+        Self::new("CRI", inventory, Some(capture), move || async move {
             cri::watch(socket, watched).await;
         })
     }
@@ -103,7 +103,7 @@ impl Source {
         let capture = places.capture(Readings::default(), &inventory);
         let (socket, node) = (places.nri.clone(), NodeRoot::new(&places.root));
         let (watched, counted) = (inventory.clone(), self_metrics.clone());
-        let source = Self::new("NRI", inventory, capture, move || async move {
+        let source = Self::new("NRI", inventory, Some(capture), move || async move {
             ephemon_enforcement::run_at_creation(socket, node, watched, counted).await;
         });
         let is_up = || {
@@ -162,7 +162,7 @@ impl Source {
 
 impl Places {
     /// The kernel's part of an inventory, as the agent has it.
-    fn capture(&self, readings: Readings, inventory: &Inventory) -> Option<CaptureHandle> {
+    fn capture(&self, readings: Readings, inventory: &Inventory) -> CaptureHandle {
         let options = capture::Options {
             node: NodeRoot::new(&self.root),
             kubepods: self.kubepods.clone(),
@@ -173,7 +173,7 @@ impl Places {
             heartbeat: ephemon_base::Heartbeat::default(),
         };
         let self_metrics = SelfMetrics::new().unwrap();
-        Some(capture::start(options, readings, inventory.clone(), self_metrics).unwrap())
+        capture::start(options, readings, inventory.clone(), self_metrics).unwrap()
     }
 }
 
