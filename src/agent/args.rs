@@ -241,10 +241,10 @@ pub struct Args {
     pub enforce_limits: bool,
 
     /// Have the container runtime set these limits when it creates the container, so that they hold from
-    /// its first instruction, and start init in front of an image's own entrypoint where the hook asks:
-    /// register as an NRI plugin at this socket, below --node-root [example:
-    /// /var/run/nri/nri.sock]
-    #[arg(long, env = "EPHEMON_NRI_SOCKET", value_name = "SOCKET", conflicts_with = "no_api")]
+    /// its first instruction, start init in front of an image's own entrypoint where the hook asks, and
+    /// tell of starts and ends: register as an NRI plugin at this socket, below --node-root. With --no-api
+    /// it only tells [example: /var/run/nri/nri.sock]
+    #[arg(long, env = "EPHEMON_NRI_SOCKET", value_name = "SOCKET")]
     pub nri_socket: Option<PathBuf>,
 
     /// The kubelet's cgroup below the hierarchy's root [default: found among the usual places]

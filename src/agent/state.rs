@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime};
 
 use ephemon_base::{Heartbeat, clock};
 use ephemon_discovery::api::RunnerObjects;
-use ephemon_discovery::inventory::{Inventory, ListedPod};
+use ephemon_discovery::inventory::{EvidenceSource, Inventory, ListedPod};
 use ephemon_jobs::JobsView;
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -60,7 +60,8 @@ impl StateReader {
         let pods_left_out = pods.len().saturating_sub(PODS_MAX);
         pods.truncate(PODS_MAX);
         let mut room = CONTAINERS_MAX;
-        let pods: Vec<_> = pods.iter().map(|listed| pod(listed, &mut room)).collect();
+        let pods = pods.iter().map(|listed| pod(listed, &self.inventory, &mut room));
+        let pods: Vec<_> = pods.collect();
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "processId": std::process::id(),
@@ -90,18 +91,20 @@ impl StateReader {
 }
 
 /// A pod with its newest containers, for which there is `room`.
-fn pod(pod: &ListedPod, room: &mut usize) -> Value {
+fn pod(pod: &ListedPod, inventory: &Inventory, room: &mut usize) -> Value {
     let left_out = pod.runs.len().saturating_sub(*room);
     *room -= pod.runs.len() - left_out;
     let mut runs: Vec<_> = pod.runs.iter().collect();
     runs.sort_by_key(|container| container.created);
     let containers = runs.into_iter().skip(left_out).map(|container| {
+        let sources = inventory.sources(&container.id).into_iter().map(EvidenceSource::as_str);
         json!({
             "name": container.name.as_ref(),
             "id": container.id.as_str(),
             "type": container.container_type.as_str(),
             "createdUnixSeconds": container.created.and_then(unix_seconds),
             "ended": container.ended,
+            "sources": sources.collect::<Vec<_>>(),
         })
     });
     json!({

@@ -49,7 +49,8 @@ pub static ROWS: &[Row<Container>] = &[
         .family("ephemon_container_exit_reason_info")
         .labels(&[Label::prometheus("exit_reason")])
         .many(|c, points| {
-            let Some(exit) = c.exit() else { return };
+            // The runtime's events say with which code, and not why.
+            let Some(exit) = c.exit().filter(|exit| !exit.reason.is_empty()) else { return };
             points.put(&[(*exit.reason).into()], Some(Value::Count(1)));
         }),
     // In OTLP each point has the times.

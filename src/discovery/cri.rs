@@ -138,7 +138,7 @@ pub fn read(
     let mut evidence = Vec::new();
     let mut pods: HashMap<String, PodUid> = HashMap::new();
     for sandbox in sandboxes.items {
-        let Some(pod) = sandbox.metadata.and_then(pod) else {
+        let Some(pod) = sandbox.metadata.as_ref().and_then(pod) else {
             continue;
         };
         if let Ok(id) = ContainerId::parse(&sandbox.id) {
@@ -202,16 +202,8 @@ fn moment(ns: i64) -> Option<SystemTime> {
     at_unix_ns(ns)
 }
 
-fn pod(metadata: wire::PodSandboxMetadata) -> Option<PodRef> {
-    use super::logs::names::{is_label, is_pod_name};
-    if !is_label(&metadata.namespace) || !is_pod_name(&metadata.name) {
-        return None;
-    }
-    Some(PodRef {
-        namespace: metadata.namespace.into(),
-        name: metadata.name.into(),
-        uid: PodUid::parse(&metadata.uid).ok()?,
-    })
+fn pod(metadata: &wire::PodSandboxMetadata) -> Option<PodRef> {
+    super::logs::names::pod_ref(&metadata.namespace, &metadata.name, &metadata.uid)
 }
 
 /// The image as the spec names it, if the runtime knows that; else the resolved one.

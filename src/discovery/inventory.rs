@@ -13,6 +13,7 @@ mod runners;
 mod snapshot;
 mod state;
 mod teller;
+mod told;
 mod watched;
 
 use std::collections::HashSet;
@@ -35,6 +36,7 @@ pub use runners::{ORIGIN_BYTES, RunnerFacts, RunnerPod};
 pub use snapshot::{ListedContainer, ListedPod};
 pub use state::{CONTAINER_BYTES, MAX_CONTAINERS, MAX_PODS, MAX_UNSEEN};
 pub use teller::{RUNNER_CONTAINER, Teller};
+pub use told::RuntimeWord;
 pub use watched::{API_TIMEOUT, DELETED_RETENTION, UNLISTED_TIMEOUT};
 
 use crate::cgroups::NestedGroup;

@@ -1,5 +1,5 @@
 //! The plugin of the runtime (NRI): limits that hold before a container's first instruction, and init
-//! in front of an image's own entrypoint.
+//! in front of an image's own entrypoint. What the runtime tells of containers it passes to discovery.
 //!
 //! Which container it is, and what it asks for, the inventory says, as it does for the enforcement
 //! after the start; the runtime's request only says that there is such a variable, which an image or
@@ -9,16 +9,17 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ephemon_base::warning::Outage;
 use ephemon_base::{Backoff, lock};
 use ephemon_cgroup::{Hierarchy, LimitFiles};
 use ephemon_contract::{Limits, env, mount};
 use ephemon_discovery::inventory::{Asked, Expected, Inventory};
+use ephemon_discovery::runtime_events;
 use ephemon_model::PodUid;
 use ephemon_model::node::NodeRoot;
-use ephemon_nri::{Adjustment, Creation, Decide, Session};
+use ephemon_nri::{Adjustment, Creation, Event, Handler, Life, List, Session};
 use ephemon_self_metrics::{AtCreation, InFront, SelfMetrics, Watched};
 use tokio::time::{Instant, sleep};
 
@@ -242,8 +243,12 @@ impl Seems {
     }
 }
 
-impl Decide for Plugin {
+impl Handler for Plugin {
     async fn decide(&self, creation: Creation, within: Duration) -> Adjustment {
+        // Only the API server says what a container asks for.
+        if !self.inventory.has_api() {
+            return Adjustment::default();
+        }
         let seems = Seems::of(&creation);
         if !seems.limits && !seems.init {
             return Adjustment::default();
@@ -282,7 +287,16 @@ impl Decide for Plugin {
 
     fn ready(&self) {
         self.self_metrics.watch_answers(Watched::Nri);
-        tracing::info!("limits and init are applied when the runtime creates containers (NRI)");
+        let also = if self.inventory.has_api() { "asks for limits and init, and " } else { "" };
+        tracing::info!("the runtime {also}tells of starts and ends (NRI)");
+    }
+
+    fn told(&self, event: Event, life: Life) {
+        runtime_events::told(&self.inventory, event, &life, SystemTime::now());
+    }
+
+    fn listed(&self, list: List) {
+        runtime_events::listed(&self.inventory, &list);
     }
 }
 

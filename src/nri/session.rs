@@ -1,5 +1,5 @@
-//! A session with the runtime: registers the plugin, and answers what it is asked, one after the
-//! other, as the runtime asks.
+//! A session with the runtime: registers the plugin, answers what it is asked, one after the other, as the
+//! runtime asks, and passes on what it is told.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,18 +14,21 @@ use super::call::{Incoming, Message, REQUEST, RESPONSE};
 use super::creation::{Adjustment, Creation};
 use super::error::Error;
 use super::frame::{self, Header, framed};
+use super::life::{EVENTS, Event, Life};
+use super::listing::{List, Listing};
 use super::wire::{
     ConfigureRequest, ConfigureResponse, RUNTIME_SERVICE, RegisterPluginRequest, Request, Response,
-    SynchronizeRequest, SynchronizeResponse,
+    SynchronizeResponse,
 };
 
 /// Bytes read at a time.
 pub(super) const CHUNK_BYTES: usize = 64 << 10;
 /// Longest answer of the runtime to the plugin's one call.
 pub(super) const MAX_ANSWER_BYTES: usize = 64 << 10;
-/// Longest call of the runtime that is read whole. What is longer is all pods and containers of a large
-/// node, which are of no interest.
-pub(super) const MAX_CALL_BYTES: usize = 1 << 20;
+
+/// Longest call of the runtime that is read whole. What is longer is a part of the list of all pods and
+/// containers of a large node, which is then not complete.
+pub(super) const MAX_CALL_BYTES: usize = 2 << 20;
 
 /// The call's number: a client's are odd.
 const REGISTRATION: u32 = 1;
@@ -33,8 +36,6 @@ const REGISTRATION: u32 = 1;
 /// set. Two that set one limit are a conflict, and then the runtime does not create the container
 /// (`pkg/adaptation/result.go`).
 const INDEX: &str = "99";
-/// The events that the runtime is to call the plugin for: `CREATE_CONTAINER`, which is 4, alone.
-const EVENTS: i32 = 1 << (4 - 1);
 
 /// Longest wait for the end of the registration. The runtime takes one plugin after the other, each
 /// within its own time limit.
@@ -48,8 +49,8 @@ const DECISION_TIMEOUT: Duration = Duration::from_millis(300);
 /// The part of the runtime's own time limit that a decision may take at most.
 const PART_OF_TIMEOUT: u32 = 4;
 
-/// Decides what is changed of a container.
-pub trait Decide: Sync {
+/// Decides what is changed of a container, and learns what becomes of all.
+pub trait Handler: Sync {
     /// What is changed, within this time; later, nothing is.
     fn decide(
         &self,
@@ -65,6 +66,12 @@ pub trait Decide: Sync {
 
     /// The runtime has taken the plugin.
     fn ready(&self);
+
+    /// What has become of a container. The runtime has its answer, and does not wait.
+    fn told(&self, event: Event, life: Life);
+
+    /// All that there is, once the runtime has taken the plugin.
+    fn listed(&self, list: List);
 }
 
 /// A connection to the runtime.
@@ -73,6 +80,8 @@ pub struct Session<S> {
     stream: S,
     calls: Incoming,
     answers: Incoming,
+    /// All pods and containers, of which the last part has not come.
+    listing: Listing,
     decision_timeout: Duration,
     /// The runtime knows limits of tasks (`LinuxPids`), which came in the version in which it began to say
     /// its time limit (NRI v0.7.0, `pkg/api/api.proto`).
@@ -111,6 +120,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             stream,
             calls: Incoming::new(MAX_CALL_BYTES),
             answers: Incoming::new(MAX_ANSWER_BYTES),
+            listing: Listing::default(),
             decision_timeout: DECISION_TIMEOUT,
             knows_pids: false,
             ready_by: None,
@@ -118,8 +128,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Registers under this name, and answers until the session ends.
-    pub async fn serve(mut self, name: &str, decide: &impl Decide) -> Error {
-        let ends = self.run(name, decide).await;
+    pub async fn serve(mut self, name: &str, handler: &impl Handler) -> Error {
+        let ends = self.run(name, handler).await;
         let Err(error) = ends;
         error
     }
@@ -127,7 +137,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     async fn run(
         &mut self,
         name: &str,
-        decide: &impl Decide,
+        handler: &impl Handler,
     ) -> Result<std::convert::Infallible, Error> {
         self.ready_by = Some(Instant::now() + REGISTRATION_TIMEOUT);
         self.register(name).await?;
@@ -140,7 +150,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 let part = chunk.get_mut(..part).unwrap_or_default();
                 self.stream.read_exact(part).await.map_err(ended)?;
                 left -= part.len();
-                self.take(header.connection, part, decide).await?;
+                self.take(header.connection, part, handler).await?;
             }
         }
     }
@@ -150,6 +160,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let read = self.stream.read_exact(&mut header);
         match self.ready_by {
             None => read.await,
+            // What is there is read even when the time is over.
+            Some(by) if by <= Instant::now() => return Err(Error::Silent(REGISTRATION_TIMEOUT)),
             Some(by) => {
                 timeout_at(by, read).await.map_err(|_| Error::Silent(REGISTRATION_TIMEOUT))?
             }
@@ -163,14 +175,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         &mut self,
         connection: u32,
         part: &[u8],
-        decide: &impl Decide,
+        handler: &impl Handler,
     ) -> Result<(), Error> {
         match connection {
             frame::PLUGIN => {
                 self.calls.push(part);
                 while let Some(message) = self.calls.next()? {
                     if message.kind == REQUEST {
-                        self.answer(message, decide).await?;
+                        self.answer(message, handler).await?;
                     }
                 }
             }
@@ -199,32 +211,42 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.send(frame::RUNTIME, call).await
     }
 
-    async fn answer(&mut self, call: Message, decide: &impl Decide) -> Result<(), Error> {
+    async fn answer(&mut self, call: Message, handler: &impl Handler) -> Result<(), Error> {
         let Message { stream, data, cut, .. } = call;
         let request = if cut { method_of(data) } else { Request::decode(data).ok() };
         let request = request.ok_or(Error::Nonsense("a call does not name its method"))?;
-        let payload = match request.method.as_str() {
-            "Configure" => self.configure(request.payload),
+        let Request { method, payload, .. } = request;
+        let mut is_listed = false;
+        let answer = match method.as_str() {
+            "Configure" => self.configure(payload.clone()),
             "Synchronize" => {
-                let more = SynchronizeRequest::decode(request.payload);
-                let more = more.is_ok_and(|request| request.more);
-                if !more && self.ready_by.take().is_some() {
-                    decide.ready();
-                }
-                // Looked at only if there is more, which a call that was cut does not say.
+                let more = self.listing.take(payload.clone());
+                // A part that was cut does not say whether it is the last. The answer is looked at only
+                // if it is not.
+                is_listed = cut || !more;
                 SynchronizeResponse { more: more || cut }.encode_to_vec()
             }
             "CreateContainer" => {
-                let adjustment = self.decide(request.payload, decide).await;
+                let adjustment = self.decide(payload.clone(), handler).await;
                 adjustment.answer().encode_to_vec()
             }
-            // Not subscribed to. An error as the answer might fail what the runtime is doing.
+            // Only told, or not subscribed to. An error as the answer might fail what the runtime is doing.
             _ => Vec::new(),
         };
-        let answer = Response { status: None, payload: payload.into() };
+        let answer = Response { status: None, payload: answer.into() };
         let data = answer.encode_to_vec().into();
         self.send(frame::PLUGIN, Message { stream, kind: RESPONSE, data, cut: false }).await?;
-        if request.method == "Shutdown" { Err(Error::Shutdown) } else { Ok(()) }
+        if let Some((event, life)) = Event::told(&method, payload) {
+            handler.told(event, life);
+        }
+        if is_listed {
+            if self.ready_by.take().is_some() {
+                handler.ready();
+            }
+            let list = std::mem::replace(&mut self.listing, Listing::after(cut));
+            handler.listed(if cut { list.cut() } else { list.finish() });
+        }
+        if method == "Shutdown" { Err(Error::Shutdown) } else { Ok(()) }
     }
 
     fn configure(&mut self, payload: Bytes) -> Vec<u8> {
@@ -238,17 +260,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         ConfigureResponse { events: EVENTS }.encode_to_vec()
     }
 
-    async fn decide(&self, payload: Bytes, decide: &impl Decide) -> Adjustment {
+    async fn decide(&self, payload: Bytes, handler: &impl Handler) -> Adjustment {
         let Some(mut creation) = Creation::read(payload) else {
-            decide.unreadable();
+            handler.unreadable();
             return Adjustment::default();
         };
         creation.there.pids_are_fixed |= !self.knows_pids;
         let within = self.decision_timeout;
         // Twice: the decision keeps its time by itself, unless the processors are all busy.
-        let decided = timeout(2 * within, decide.decide(creation.clone(), within)).await;
+        let decided = timeout(2 * within, handler.decide(creation.clone(), within)).await;
         decided.unwrap_or_else(|_| {
-            decide.late(&creation);
+            handler.late(&creation);
             Adjustment::default()
         })
     }

@@ -55,12 +55,12 @@ pub(super) struct ConfigureResponse {
     pub(super) events: i32,
 }
 
-/// Pods and containers are of no interest.
-#[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct SynchronizeRequest {
-    #[prost(bool, tag = "3")]
-    pub(super) more: bool,
-}
+/// The field of `SynchronizeRequest` with pods: as often as there are [`PodLife`]s.
+pub(super) const LISTED_PODS: u32 = 1;
+/// The field with containers: as often as there are [`ContainerLife`]s.
+pub(super) const LISTED_CONTAINERS: u32 = 2;
+/// The field that says whether there is another part.
+pub(super) const LISTED_MORE: u32 = 3;
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct SynchronizeResponse {
@@ -76,6 +76,59 @@ pub(super) struct CreateContainerRequest {
     /// how many variables there are.
     #[prost(bytes = "bytes", tag = "2")]
     pub(super) container: Bytes,
+}
+
+/// What the requests `CreateContainer`, `PostStartContainer` and `StopContainer` have in common.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct ContainerEvent {
+    #[prost(message, optional, tag = "1")]
+    pub(super) pod: Option<PodLife>,
+    #[prost(message, optional, tag = "2")]
+    pub(super) container: Option<ContainerLife>,
+}
+
+/// How runtimes with an NRI before v0.12 tell of what has no method of its own there.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct StateChangeEvent {
+    #[prost(int32, tag = "1")]
+    pub(super) event: i32,
+    #[prost(message, optional, tag = "2")]
+    pub(super) pod: Option<PodLife>,
+    #[prost(message, optional, tag = "3")]
+    pub(super) container: Option<ContainerLife>,
+}
+
+/// Of a `PodSandbox` what its containers' lives need. Texts are bytes, which are not copied before they
+/// are known to be short.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct PodLife {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub(super) id: Bytes,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub(super) name: Bytes,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub(super) uid: Bytes,
+    #[prost(bytes = "bytes", tag = "4")]
+    pub(super) namespace: Bytes,
+}
+
+/// Of a `Container` what its life needs. Times are nanoseconds since 1970; 0: not told, or not reached.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct ContainerLife {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub(super) id: Bytes,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub(super) pod_sandbox_id: Bytes,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub(super) name: Bytes,
+    #[prost(int64, tag = "15")]
+    pub(super) started_at: i64,
+    #[prost(int64, tag = "16")]
+    pub(super) finished_at: i64,
+    #[prost(int32, tag = "17")]
+    pub(super) exit_code: i32,
+    #[prost(bytes = "bytes", tag = "18")]
+    pub(super) status_reason: Bytes,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -71,6 +71,8 @@ mod page;
 #[cfg(test)]
 mod prometheus;
 #[cfg(test)]
+mod runtime_events;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod tidy;

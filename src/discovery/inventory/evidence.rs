@@ -13,12 +13,29 @@ use crate::pod_view::Origin;
 pub enum EvidenceSource {
     /// The API server: a pod's spec and status.
     Api,
-    /// The container runtime.
+    /// The container runtime, asked.
     Cri,
+    /// The container runtime, by its events (NRI).
+    Nri,
     /// A symbolic link that the kubelet created in `/var/log/containers`.
     Link,
     /// The name of a directory in `/var/log/pods`.
     LogDirectory,
+}
+
+// === impl EvidenceSource ===
+
+impl EvidenceSource {
+    /// Its name in `/debug/state`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::Cri => "cri",
+            Self::Nri => "nri",
+            Self::Link => "link",
+            Self::LogDirectory => "log_directory",
+        }
+    }
 }
 
 /// What one source reports of one container.

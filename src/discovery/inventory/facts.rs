@@ -15,6 +15,12 @@ use crate::pod_view::Origin;
 /// Most logs stored of one pod for matching by order. The oldest is dropped first.
 pub const MAX_LOGS_PER_POD: usize = 256;
 
+/// Most sources whose reports of one container are kept.
+const MAX_REPORTS: usize = 3;
+
+/// The runtime asked, and its events: both know nanoseconds.
+const RUNTIME: [EvidenceSource; 2] = [EvidenceSource::Cri, EvidenceSource::Nri];
+
 /// Most memory of one pod's spec, in bytes.
 const MAX_SPEC_BYTES: usize = 512 * 1024;
 /// Most memory of all specs, in bytes, except for the guaranteed part of each pod.
@@ -64,8 +70,8 @@ pub(super) struct Container {
     pub(super) facts: Option<(u64, Arc<ContainerFacts>)>,
 }
 
-/// The reports of the sources, the most trusted first. Most containers have three at most, for
-/// which a vector needs much less memory than a map; and there are thousands of containers.
+/// The reports of the sources, the most trusted first. A container has three at most, for which a
+/// vector needs much less memory than a map; and there are thousands of containers.
 #[derive(Debug, Default)]
 pub(super) struct Observations(Vec<(EvidenceSource, Observation)>);
 
@@ -80,11 +86,29 @@ impl Observations {
         self.0.iter_mut().find(|(witness, _)| *witness == by).map(|(_, word)| word)
     }
 
-    /// Adds the first report of a source.
+    /// Adds the first report of a source. Of more than three the least trusted, a link in the log
+    /// directory, adds nothing.
     pub(super) fn insert(&mut self, by: EvidenceSource, word: Observation) {
+        if self.0.len() >= MAX_REPORTS {
+            if self.0.last().is_none_or(|(last, _)| *last < by) {
+                return;
+            }
+            self.0.pop();
+        }
         let at = self.0.partition_point(|(witness, _)| *witness < by);
         self.0.reserve_exact(1);
         self.0.insert(at, (by, word));
+    }
+
+    /// Forgets what a source has reported; returns whether it had.
+    pub(super) fn remove(&mut self, by: EvidenceSource) -> bool {
+        let before = self.0.len();
+        self.0.retain(|(witness, _)| *witness != by);
+        self.0.len() < before
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (EvidenceSource, &Observation)> {
+        self.0.iter().map(|(witness, word)| (*witness, word))
     }
 
     pub(super) fn values(&self) -> impl Iterator<Item = &Observation> {
@@ -165,9 +189,15 @@ impl Container {
         &'a self,
         uid: &'a PodUid,
     ) -> impl Iterator<Item = &'a Observation> {
-        self.observations
-            .values()
-            .filter(move |word| word.pod.as_ref().is_none_or(|pod| pod == uid))
+        self.reports(uid).map(|(_, word)| word)
+    }
+
+    fn reports<'a>(
+        &'a self,
+        uid: &'a PodUid,
+    ) -> impl Iterator<Item = (EvidenceSource, &'a Observation)> {
+        let is_its = move |word: &Observation| word.pod.as_ref().is_none_or(|pod| pod == uid);
+        self.observations.iter().filter(move |(_, word)| is_its(word))
     }
 
     pub(super) fn name(&self, uid: &PodUid) -> Option<Arc<str>> {
@@ -177,18 +207,37 @@ impl Container {
     /// When it started, by the most precise source: the runtime reports nanoseconds, the API
     /// seconds.
     pub(super) fn started(&self, uid: &PodUid) -> Option<SystemTime> {
-        let by_runtime = self.observations.get(EvidenceSource::Cri).and_then(|word| word.started);
+        let mut reports = self.reports(uid).filter(|(by, _)| RUNTIME.contains(by));
+        let by_runtime = reports.find_map(|(_, word)| word.started);
         by_runtime.or_else(|| self.observations(uid).find_map(|word| word.started))
+    }
+
+    /// Whether the API server, or the runtime when it was asked, reports that it was started. The
+    /// runtime's event comes while its last stage may still become the container's program.
+    pub(super) fn is_known_to_run(&self, uid: &PodUid) -> bool {
+        let mut reports = self.reports(uid).filter(|(by, _)| *by != EvidenceSource::Nri);
+        reports.any(|(_, word)| word.started.is_some())
     }
 
     /// When it ended, likewise.
     pub(super) fn finished(&self, uid: &PodUid) -> Option<SystemTime> {
-        let by_runtime = self.observations.get(EvidenceSource::Cri).and_then(|word| word.finished);
-        by_runtime.or_else(|| self.observations(uid).find_map(|word| word.finished))
+        let mut reports = self.ends(uid).filter(|(by, _)| RUNTIME.contains(by));
+        let by_runtime = reports.find_map(|(_, word)| word.finished);
+        by_runtime.or_else(|| self.ends(uid).find_map(|(_, word)| word.finished))
     }
 
     pub(super) fn exit(&self, uid: &PodUid) -> Option<Exit> {
-        self.observations(uid).find_map(|word| word.exit.clone())
+        self.ends(uid).find_map(|(_, word)| word.exit.clone())
+    }
+
+    /// The reports of those who may say that it has ended: the runtime's events say nothing of a
+    /// container that the kernel sees live.
+    fn ends<'a>(
+        &'a self,
+        uid: &'a PodUid,
+    ) -> impl Iterator<Item = (EvidenceSource, &'a Observation)> {
+        let lives = self.created.is_some() && !self.ended;
+        self.reports(uid).filter(move |(by, _)| *by != EvidenceSource::Nri || !lives)
     }
 }
 

@@ -8,6 +8,7 @@ mod limited;
 mod nested;
 mod sandboxed;
 mod standing;
+mod told;
 mod touched;
 
 use std::collections::HashMap;
@@ -120,6 +121,8 @@ impl State {
         {
             container.ended = true;
             container.cgroup = None;
+            // Now the runtime's events may say how.
+            container.facts = None;
             if let Some(uid) = container.pod.clone() {
                 self.touch(&uid);
             }
@@ -285,7 +288,10 @@ impl State {
         self.containers.get(id).is_some_and(|container| {
             container.created.is_some()
                 && !container.sandbox
-                && container.observations.values().all(|word| word.exit.is_none())
+                // The runtime's events do not say why, which it can be asked.
+                && container.observations.iter().all(|(by, word)| {
+                    by == EvidenceSource::Nri || word.exit.is_none()
+                })
         })
     }
 

@@ -97,6 +97,15 @@ pub fn is_pod_name(name: &str) -> bool {
     name.len() <= MAX_POD_NAME && is_subdomain(name)
 }
 
+/// A pod, if its names and its UID are valid.
+pub fn pod_ref(namespace: &str, name: &str, uid: &str) -> Option<PodRef> {
+    if !is_label(namespace) || !is_pod_name(name) {
+        return None;
+    }
+    let uid = PodUid::parse(uid).ok()?;
+    Some(PodRef { namespace: namespace.into(), name: name.into(), uid })
+}
+
 fn is_subdomain(name: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let parts_are_good = name.split('.').all(|part| {

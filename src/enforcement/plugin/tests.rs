@@ -197,3 +197,35 @@ fn what_is_late_is_counted_as_what_was_asked_for() {
     plugin.late(&creation("job", &["EPHEMON_LIMITS=pids=50"], &["/entry.sh"], &[]));
     assert_eq!(counts(&plugin), ["limits late 1", "inits late 1"]);
 }
+
+#[tokio::test]
+async fn without_an_api_server_nothing_is_waited_for_or_changed() {
+    let self_metrics = SelfMetrics::new().unwrap();
+    let inventory = Inventory::without_api(self_metrics.clone());
+    let plugin = Plugin::new(NodeRoot::new("/"), inventory, self_metrics);
+    let asks = creation("own", &ASKS, &["/entry.sh"], &[MOUNTED]);
+    let decided = tokio::time::timeout(LONG / 2, plugin.decide(asks, LONG)).await;
+    assert_eq!(decided.unwrap(), Adjustment::default());
+    assert_eq!(counts(&plugin), [""; 0]);
+}
+
+#[test]
+fn what_the_runtime_tells_is_in_the_inventory() {
+    let plugin = plugin();
+    let known = uid(1);
+    let id = |digit: &str| digit.repeat(64);
+    let life = |pod: &PodUid, digit: &str| Life {
+        pod: Arc::new(ephemon_nri::Pod { uid: pod.to_string(), ..ephemon_nri::Pod::default() }),
+        id: id(digit),
+        container: "job".into(),
+        started_ns: None,
+        end: None,
+    };
+    plugin.told(Event::Started, life(&known, "b"));
+    let containers = vec![life(&known, "c")];
+    plugin.listed(List { containers, ..List::default() });
+    for digit in ["b", "c"] {
+        let id = ContainerId::parse(&id(digit)).unwrap();
+        assert_eq!(&*plugin.inventory.container(&known, &id).unwrap().name, "job");
+    }
+}

@@ -3,23 +3,27 @@
 use std::sync::Mutex;
 
 use super::*;
-use crate::wire::{Container, CreateContainerRequest, CreateContainerResponse, PodSandbox, Status};
+use crate::listing::tests::more as more_field;
+use crate::wire::{
+    Container, ContainerEvent, ContainerLife, CreateContainerRequest, CreateContainerResponse,
+    PodSandbox, Status,
+};
 
 /// Limits every container to so many tasks, and notes what it is told.
 #[derive(Debug, Default)]
 struct ToPids {
     tasks: Option<u64>,
     slow: bool,
-    told: Mutex<Vec<&'static str>>,
+    told: Mutex<Vec<String>>,
 }
 
 impl ToPids {
-    fn note(&self, what: &'static str) {
-        self.told.lock().unwrap().push(what);
+    fn note(&self, what: impl Into<String>) {
+        self.told.lock().unwrap().push(what.into());
     }
 }
 
-impl Decide for ToPids {
+impl Handler for ToPids {
     async fn decide(&self, creation: Creation, _within: Duration) -> Adjustment {
         if self.slow {
             std::future::pending::<()>().await;
@@ -40,6 +44,15 @@ impl Decide for ToPids {
 
     fn ready(&self) {
         self.note("ready");
+    }
+
+    fn told(&self, event: Event, life: Life) {
+        self.note(format!("{event:?} {} {}", life.container, life.id));
+    }
+
+    fn listed(&self, list: List) {
+        let whole = if list.is_complete { "all" } else { "a part" };
+        self.note(format!("{whole} of {}", list.containers.len()));
     }
 }
 
@@ -100,7 +113,26 @@ impl Runtime {
     async fn configure(&mut self, request_timeout: i64) {
         let payload = ConfigureRequest { request_timeout }.encode_to_vec();
         let answer = self.call("Configure", payload).await;
-        assert_eq!(ConfigureResponse::decode(answer).unwrap().events, 0b1000);
+        assert_eq!(ConfigureResponse::decode(answer).unwrap().events, 0b10_0100_1000);
+    }
+
+    /// Tells of a container.
+    async fn tell(&mut self, method: &str) {
+        let container = ContainerLife {
+            id: Bytes::from_static(b"id"),
+            name: Bytes::from_static(b"job"),
+            ..ContainerLife::default()
+        };
+        let event = ContainerEvent { pod: None, container: Some(container) }.encode_to_vec();
+        assert_eq!(self.call(method, event).await, Bytes::new());
+    }
+
+    /// Sends a part of the list of all pods and containers.
+    async fn list(&mut self, more: bool) {
+        let mut part = Vec::new();
+        more_field(more, &mut part);
+        let answer = self.call("Synchronize", part).await;
+        assert_eq!(SynchronizeResponse::decode(answer).unwrap().more, more);
     }
 
     async fn create(&mut self) -> CreateContainerResponse {
@@ -126,16 +158,17 @@ async fn a_plugin_registers_and_answers_until_the_runtime_goes() {
         assert_eq!((&*plugin.plugin_name, &*plugin.plugin_idx), ("ephemon", "99"));
         runtime.configure(2000).await;
         for more in [true, false] {
-            let answer = runtime.call("Synchronize", SynchronizeRequest { more }.encode_to_vec());
-            assert_eq!(SynchronizeResponse::decode(answer.await).unwrap().more, more);
+            runtime.list(more).await;
         }
         let created = runtime.create().await;
         let resources = created.adjust.unwrap().linux.unwrap().resources.unwrap();
         assert_eq!(resources.pids.unwrap().limit, 7);
         // Of a large node, and a container that nobody could start.
-        let large = vec![7; 3 * MAX_CALL_BYTES];
+        let large = vec![7; MAX_CALL_BYTES + MAX_CALL_BYTES / 2];
         let answer = runtime.call("Synchronize", large.clone()).await;
         assert!(SynchronizeResponse::decode(answer).unwrap().more);
+        // Of what is not told of a part that was cut the rest is not all.
+        runtime.list(false).await;
         assert_eq!(runtime.call("CreateContainer", large).await, Bytes::new());
         // What is not known, and another connection, are no reason to end.
         assert_eq!(runtime.call("StateChange", vec![255; 9]).await, Bytes::new());
@@ -143,7 +176,34 @@ async fn a_plugin_registers_and_answers_until_the_runtime_goes() {
         assert!(runtime.create().await.adjust.is_some());
     });
     assert!(matches!(ended.await, Error::Closed));
-    assert_eq!(*decide.told.lock().unwrap(), ["ready", "unreadable"]);
+    let told = [
+        "ready",
+        "all of 0",
+        "Created job ",
+        "a part of 0",
+        "a part of 0",
+        "unreadable",
+        "Created job ",
+    ];
+    assert_eq!(*decide.told.lock().unwrap(), told);
+}
+
+#[tokio::test]
+async fn what_is_told_is_answered_first_and_passed_on_in_its_order() {
+    let decide = ToPids::default();
+    let ended = play(&decide, async |mut runtime| {
+        runtime.registration(None).await;
+        runtime.configure(2000).await;
+        runtime.list(false).await;
+        for method in ["StopContainer", "PostStartContainer", "RemoveContainer"] {
+            runtime.tell(method).await;
+        }
+        assert_eq!(runtime.call("StopContainer", vec![255; 9]).await, Bytes::new());
+        runtime.tell("StopContainer").await;
+    });
+    assert!(matches!(ended.await, Error::Closed));
+    let told = ["ready", "all of 0", "Ended job id", "Started job id", "Ended job id"];
+    assert_eq!(*decide.told.lock().unwrap(), told);
 }
 
 #[tokio::test]
@@ -160,7 +220,7 @@ async fn what_cannot_be_read_or_takes_too_long_changes_nothing() {
         assert_eq!(runtime.call("Shutdown", Vec::new()).await, Bytes::new());
     });
     assert!(matches!(ended.await, Error::Shutdown));
-    assert_eq!(*decide.told.lock().unwrap(), ["unreadable", "late"]);
+    assert_eq!(*decide.told.lock().unwrap(), ["unreadable", "late", "Created job "]);
 }
 
 #[tokio::test]

@@ -65,6 +65,19 @@ pub(super) fn until_taken(agent: &Agent) {
     until(PATIENCE, taken).unwrap_or_else(|| panic!("not registered:\n{}", agent.log()));
 }
 
+/// A container as the agent knows it.
+fn container(agent: &Agent, name: &str) -> Option<Value> {
+    let state: Value = serde_json::from_str(&agent.get("/debug/state", "*/*").body).ok()?;
+    let pods = state["pods"].as_array()?.iter();
+    let mut all = pods.filter_map(|pod| pod["containers"].as_array()).flatten();
+    all.find(|container| container["name"] == name).cloned()
+}
+
+/// The sources that have told the agent of it.
+fn told_by(container: &Value) -> impl Iterator<Item = &str> {
+    container["sources"].as_array().into_iter().flatten().filter_map(Value::as_str)
+}
+
 #[test]
 fn limits_are_there_for_the_first_instruction_and_only_where_they_are_asked_for() {
     let _alone = alone();
@@ -132,6 +145,10 @@ fn containers_start_whatever_becomes_of_the_agent_and_it_returns() {
     site.node.start_containerd();
     until_taken(&agent);
     assert_eq!(read(&site, "runner-1", "upgraded", LIMITS), LIMITED, "{}", agent.log());
+    // The runner lived on meanwhile, and the runtime lists it to its plugin.
+    let listed = || container(&agent, "runner").filter(|it| told_by(it).any(|by| by == "nri"));
+    let runner = until(PATIENCE, listed).unwrap_or_else(|| panic!("{}", agent.log()));
+    assert_eq!(runner["ended"], false, "{runner}");
 
     crate::support::process::kill(agent.pid());
     drop(agent);

@@ -75,7 +75,7 @@ impl State {
         if container.pod.as_ref() != Some(uid) {
             return None;
         }
-        let started = container.started(uid).is_some();
+        let started = container.is_known_to_run(uid);
         let name = match container.name(uid) {
             Some(name) => name,
             // A name that follows from order alone is used only if it is unambiguous, because a

@@ -336,7 +336,8 @@ fn deleted_pods_do_not_pile_up() {
 }
 
 fn witness() -> impl Strategy<Value = EvidenceSource> {
-    prop_oneof![Just(EvidenceSource::Api), Just(EvidenceSource::Cri), Just(EvidenceSource::Link)]
+    use EvidenceSource::{Api, Cri, Link, Nri};
+    prop_oneof![Just(Api), Just(Cri), Just(Nri), Just(Link)]
 }
 
 /// Evidence in which no source contradicts itself: a name is a function of source and id.
