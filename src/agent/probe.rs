@@ -20,8 +20,8 @@ EXIT CODES
   1  it is not ready, lacks the metric, or cannot be asked; standard error says why
   2  the command line is wrong
 
-One attempt takes at most 10 s. With TLS (--web-config-file) the agent answers over http:// whether it is
-ready, and has no metrics for this command.
+One attempt takes at most 10 s. With TLS (--web-config-file) the agent still answers over http://
+whether it is ready, but not with metrics: leave out --metric.
 
 EXAMPLE
   ephemon probe http://ephemon.ephemon.svc:9911 --metric ephemon_agent_build_info --wait 1m")]

@@ -136,6 +136,7 @@ fn times_are_rounded_within_their_unit_and_a_day_begins_at_zero() {
     let mut text =
         |call: &str| browser.value(&format!("import('/page/text.js').then((it) => it.{call})"));
     for (ms, said) in [
+        (42, "42 ms"),
         (4_210, "4.21 s"),
         (9_996, "10.0 s"),
         (59_960, "1 min 00 s"),
@@ -145,6 +146,9 @@ fn times_are_rounded_within_their_unit_and_a_day_begins_at_zero() {
         assert_eq!(text(&format!("duration({ms})")), said);
     }
     assert_eq!(text("running(59_999)"), "59 s");
+    for (seconds, said) in [("0", "0 s"), ("0.0024", "2.4 ms"), ("0.24", "0.24 s")] {
+        assert_eq!(text(&format!("cpuSeconds({seconds})")), said);
+    }
     let after_midnight = text("clock(new Date(2026, 0, 1, 0, 5, 7).getTime())");
     assert!(after_midnight.as_str().unwrap().starts_with("00"), "{after_midnight}");
 }

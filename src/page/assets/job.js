@@ -310,7 +310,8 @@ function rows(job, end, chosen) {
     if (one.createdUnixMs != null && one.createdUnixMs > one.startUnixMs) parts.push({ kind: "wait", from: one.startUnixMs, to: one.createdUnixMs });
     if (one.pull) parts.push({ kind: "pull", from: one.pull.startUnixMs, to: one.pull.endUnixMs });
     const marks = one.usage.oomKills ? [{ at: one.endUnixMs ?? end, text: "Out-of-memory kill" }] : [];
-    return row("container", `${visible(one.name)} (${visible(one.role)})`, one, { parts, marks });
+    const name = one.name === one.role ? visible(one.name) : `${visible(one.name)} (${visible(one.role)})`;
+    return row("container", name, one, { parts, marks });
   });
   const byTime = (a, b) => a.from - b.from;
   return [...[...phases, ...steps].sort(byTime), ...containers.sort(byTime)];

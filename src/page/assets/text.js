@@ -15,10 +15,11 @@ export function visible(text) {
   });
 }
 
-/** A duration in milliseconds: "0.42 s", "12.3 s", "3 min 07 s", "2 h 05 min". */
+/** A duration in milliseconds: "42 ms", "0.42 s", "12.3 s", "3 min 07 s", "2 h 05 min". */
 export function duration(ms) {
   if (ms == null) return "";
-  const seconds = Math.max(0, ms) / 1000;
+  if (ms < 100) return `${Math.max(0, Math.round(ms))} ms`;
+  const seconds = ms / 1000;
   // Not what would be rounded to "10.00 s" and "60.0 s".
   if (seconds < 9.995) return `${seconds.toFixed(2)} s`;
   if (seconds < 59.95) return `${seconds.toFixed(1)} s`;
@@ -49,9 +50,10 @@ export function axisTime(ms) {
   return `${Math.floor(minutes / 60)}:${pad(minutes % 60)}:${pad(seconds % 60)}`;
 }
 
-/** CPU seconds. */
+/** CPU time in seconds: "2.4 ms", "0.42 s", "12.3 s". Most steps use some milliseconds. */
 export function cpuSeconds(seconds) {
   if (seconds == null) return "not known";
+  if (seconds < 0.0995) return seconds ? `${(seconds * 1000).toFixed(1)} ms` : "0 s";
   return `${seconds < 10 ? seconds.toFixed(2) : seconds.toFixed(1)} s`;
 }
 

@@ -219,7 +219,7 @@ fn the_documents_lead_from_the_packaged_chart_to_a_jobs_page_trace_and_line_and_
     let (_forward, address) = person.forward();
     let mut browser = Browser::start();
     browser.open(&address);
-    browser.until("document.getElementById('connection').textContent == 'live'");
+    browser.until("document.getElementById('connection')?.textContent == 'live'");
     look(&mut browser, "none");
 
     let mut good = runner(&site, "runner-1", "build", "14460881260");
