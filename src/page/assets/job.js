@@ -249,6 +249,7 @@ function showChoice(choice, job) {
 const QUALITY = {
   exact: "exact", residual: "from the pod\u2019s total", residual_shared: "shared estimate", last_sample: "at least",
   living: "so far", confirmed: "confirmed", clamped: "at most", unconfirmed: "as reported by the step",
+  window: "runner\u2019s in its time",
 };
 
 function showTables(view, job, samples) {
