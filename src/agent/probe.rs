@@ -157,8 +157,8 @@ mod tests {
             stream.write_all(answer.as_bytes()).await.unwrap();
             stream
         };
-        let (answer, _stream) = tokio::join!(run(&once), other);
-        let error = answer.unwrap_err().to_string();
+        let (told, _stream) = tokio::join!(run(&once), other);
+        let error = told.unwrap_err().to_string();
         assert!(error.contains("no agent"), "{error}");
 
         // It takes the connection and is silent.
