@@ -172,8 +172,8 @@ fn open(browser: &mut Browser, address: &str, name: &str) {
     let link = format!(
         "[...document.querySelectorAll('tbody a')].find((it) => it.textContent == '{name}')"
     );
-    browser.until(&link);
-    browser.value(&format!("{link}.click()"));
+    // The list may be drawn anew between a look and a click.
+    browser.until(&format!("(() => {{ const it = {link}; it?.click(); return it; }})()"));
     browser.until(&format!("document.querySelector('h1').textContent == '{name}'"));
 }
 
