@@ -263,11 +263,11 @@ fn the_documents_lead_from_the_packaged_chart_to_a_jobs_page_trace_and_line_and_
 
     let id = link.as_str().unwrap().rsplit('/').next().unwrap();
     let whole = || {
-        let spans = jaeger.trace(id);
-        let has = |name: &str| spans.iter().any(|span| span.name == name);
+        let names = jaeger.names(id);
+        let has = |name: &str| names.iter().any(|one| one == name);
         ["build", "checkout", "compile", "prepare"].iter().all(|name| has(name)).then_some(())
     };
-    until(PATIENCE, whole).unwrap_or_else(|| panic!("{link}: {:#?}", jaeger.trace(id)));
+    until(PATIENCE, whole).unwrap_or_else(|| panic!("{link}: {:?}", jaeger.names(id)));
     let line = || {
         let lines = collector.lines();
         let own = lines.iter().find(|line| line.body == "a line of the walk")?;
