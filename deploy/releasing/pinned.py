@@ -156,9 +156,8 @@ def unpinned(where, documents, image, own=()):
 def defaults(values):
     """A value set of ci/ without the images that it sets in the place of the chart's own."""
     kept = {name: one for name, one in values.items() if name != "image"}
-    for name, key in (("tests", "image"), ("global", "imageRegistry")):
-        if name in kept:
-            kept[name] = {other: one for other, one in kept[name].items() if other != key}
+    if "global" in kept:
+        kept["global"] = {other: one for other, one in kept["global"].items() if other != "imageRegistry"}
     return kept
 
 

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::check::{self, Report};
-use crate::{Args, advice, install, report, run};
+use crate::{Args, advice, install, probe, report, run};
 
 /// Exact metrics of Kubernetes ephemeral containers, for CI jobs that run in them
 #[derive(Debug, Parser)]
@@ -30,6 +30,7 @@ enum Command {
     Debug(debug::Debug),
     Demo(demo::Demo),
     Install(install::Args),
+    Probe(probe::Args),
     Report(Box<report::Args>),
     Completions(pages::Completions),
     Man(pages::Manual),
@@ -86,6 +87,15 @@ impl Cli {
                 Ok(never) => match never {},
                 Err(error) => failed(&error.to_string()),
             },
+            Command::Probe(args) => {
+                let answer = runtime.block_on(probe::run(&args));
+                // A look-up of a name has no deadline of its own, and a drop would wait for it.
+                runtime.shutdown_background();
+                match answer {
+                    Ok(text) => printed(&text),
+                    Err(error) => failed(&error.to_string()),
+                }
+            }
             Command::Report(args) => match runtime.block_on(report::run(&args)) {
                 Ok(text) => printed(&text),
                 Err(error) => failed(&error.to_string()),

@@ -23,6 +23,7 @@ mod log_level;
 mod metric_settings;
 mod otlp_metrics;
 mod page;
+mod probe;
 pub mod readiness;
 mod report;
 mod run;

@@ -15,6 +15,7 @@ use crate::answer::log::Log;
 use crate::answer::samples::Samples;
 use crate::connection::{Connections, Response, Stream, Way};
 use crate::error::{Error, shortened};
+use crate::source::Address;
 
 /// What ids of pods may have besides letters and digits.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
@@ -38,6 +39,15 @@ pub struct Events(Stream);
 impl Agent {
     pub(crate) fn new(name: String, way: Way) -> Self {
         Self { name, connections: Connections::new(way) }
+    }
+
+    /// The agent at an address; it is not asked yet.
+    pub fn at(address: &Address) -> Self {
+        Self::new(address.0.clone(), Way::Tcp(address.0.clone()))
+    }
+
+    pub(crate) fn connections(&self) -> &Connections {
+        &self.connections
     }
 
     /// How it is called in messages: its node, or its address.

@@ -22,7 +22,7 @@ use crate::error::{Error, shortened};
 
 /// Longest wait for a connection, and for an answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 /// Longest wait for the reason of a port that is not forwarded.
 const REASON_TIMEOUT: Duration = Duration::from_millis(300);
 /// The largest answer; an agent's own bound is 1.5 MiB.
@@ -202,7 +202,8 @@ impl Drop for Connection {
     }
 }
 
-async fn within<T>(
+/// An answer, or that there is none within this time.
+pub(crate) async fn within<T>(
     limit: Duration,
     answer: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {

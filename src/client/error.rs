@@ -56,6 +56,12 @@ pub enum Error {
         /// Its words.
         text: String,
     },
+    /// What answers is something else.
+    #[error("it is no agent: its /readyz has status 200 and does not say `ready`")]
+    NoAgent,
+    /// Its metrics lack one.
+    #[error("its /metrics has no sample of {0}")]
+    NoSample(String),
     /// The answer is not what the API describes.
     #[error("its answer is not as the API describes it: {0}")]
     Malformed(String),

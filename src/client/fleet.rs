@@ -13,9 +13,8 @@ use tokio::time::timeout;
 use crate::agent::Agent;
 use crate::answer::jobs::JobSummary;
 use crate::cluster;
-use crate::connection::Way;
 use crate::error::Error;
-use crate::source::{Address, Source};
+use crate::source::Source;
 use crate::trouble::Trouble;
 
 /// Longest wait for one agent's list, the connection included: the others' do not wait for it.
@@ -95,9 +94,7 @@ impl Fleet {
     pub async fn connect(source: &Source) -> Result<Self, cluster::Error> {
         let namespace = source.namespace.clone();
         if !source.agent.is_empty() {
-            let agent =
-                |address: &Address| Agent::new(address.0.clone(), Way::Tcp(address.0.clone()));
-            let agents = source.agent.iter().map(agent).collect();
+            let agents = source.agent.iter().map(Agent::at).collect();
             return Ok(Self { agents, troubles: Vec::new(), namespace });
         }
         let (agents, troubles) = cluster::agents(source).await?;
@@ -244,7 +241,7 @@ mod tests {
             ending: Ending { result: result.into(), ..Ending::default() },
             ..JobSummary::default()
         };
-        let agent = Agent::new("n".into(), Way::Tcp("x:1".into()));
+        let agent = Agent::at(&"x:1".parse().unwrap());
         Listed { node: "n".into(), now_unix_ms: 0, summary, agent }
     }
 

@@ -3,7 +3,8 @@
 //!
 //! A [`Source`] is what the command line says. [`Fleet::connect`] finds its agents; [`Fleet::jobs`] and
 //! [`Fleet::find`] ask all of them, and an [`Agent`] is asked for one job's parts. `answer` has the
-//! answers as values, `connection` the way to one agent, `cluster` the agents' pods.
+//! answers as values, `connection` the way to one agent, `cluster` the agents' pods, `probe` what is asked
+//! beside the page.
 //!
 //! What agents answer is hostile input: an answer has a bound in bytes and in time, fields that are
 //! not known are ignored, and what is missing is `None`. Texts are as they came: `ephemon_base::visible`
@@ -17,6 +18,7 @@ mod connection;
 mod error;
 mod fleet;
 mod no_proxy;
+mod probe;
 mod source;
 mod trouble;
 

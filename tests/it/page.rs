@@ -97,9 +97,14 @@ fn two_hundred_jobs_are_listed_and_fit_a_phone() {
     let width = "document.documentElement.scrollWidth";
     assert_eq!(browser.value(&format!("{width} <= 390")), true, "{}", browser.value(width));
     let filter = "document.getElementById('filter')";
-    browser.value(&format!(
-        "{filter}.value = 'number 17'; {filter}.dispatchEvent(new Event('input'))"
-    ));
+    let by = |words: &str| {
+        format!("{filter}.value = '{words}'; {filter}.dispatchEvent(new Event('input'))")
+    };
+    browser.value(&by("no such job"));
+    browser.until(&format!("{rows} == 0"));
+    let said = browser.value("document.querySelector('.empty:not([hidden])').textContent");
+    assert_eq!(said, "No job matches the filter.");
+    browser.value(&by("number 17"));
     // 17 and 170 to 179.
     browser.until(&format!("{rows} == 11"));
     browser.value("document.querySelector('tbody a').click()");
@@ -118,6 +123,34 @@ fn two_hundred_jobs_are_listed_and_fit_a_phone() {
         0
     );
     assert_eq!(browser.troubles(), [""; 0]);
+}
+
+#[test]
+fn times_are_rounded_within_their_unit_and_a_day_begins_at_zero() {
+    if !browser::is_there() {
+        return;
+    }
+    let stage = Stage::new();
+    let mut browser = Browser::start();
+    browser.open(&stage.url(""));
+    let mut text =
+        |call: &str| browser.value(&format!("import('/page/text.js').then((it) => it.{call})"));
+    for (ms, said) in [
+        (42, "42 ms"),
+        (4_210, "4.21 s"),
+        (9_996, "10.0 s"),
+        (59_960, "1 min 00 s"),
+        (187_400, "3 min 07 s"),
+        (3_599_700, "1 h 00 min"),
+    ] {
+        assert_eq!(text(&format!("duration({ms})")), said);
+    }
+    assert_eq!(text("running(59_999)"), "59 s");
+    for (seconds, said) in [("0", "0 s"), ("0.0024", "2.4 ms"), ("0.24", "0.24 s")] {
+        assert_eq!(text(&format!("cpuSeconds({seconds})")), said);
+    }
+    let after_midnight = text("clock(new Date(2026, 0, 1, 0, 5, 7).getTime())");
+    assert!(after_midnight.as_str().unwrap().starts_with("00"), "{after_midnight}");
 }
 
 /// `ephemon ui`: the page of all nodes, which asks each job's own agent.

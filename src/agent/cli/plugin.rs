@@ -11,7 +11,7 @@ use super::{Cli, plugin_completion};
 /// The plugin's file name.
 const PROGRAM: &str = "kubectl-ephemon";
 /// Commands that are for a node or this machine; the plugin has them, too, but does not list them.
-const LOCAL: [&str; 4] = ["agent", "debug", "demo", "install"];
+const LOCAL: [&str; 5] = ["agent", "debug", "demo", "install", "probe"];
 
 /// The definition of the command line of a program that was started by this name.
 pub(super) fn command(program: Option<&OsString>) -> clap::Command {

@@ -3,7 +3,8 @@
 import { draw } from "/page/dom.js";
 import { axisTime, bytes, trimmed } from "/page/text.js";
 
-const LEFT = 52;
+/** Room for "1023 MiB". */
+const LEFT = 62;
 const RIGHT = 10;
 const ROW = 30;
 const CURVES = 120;

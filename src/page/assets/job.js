@@ -3,13 +3,16 @@
 import { Axis, curves, timeline } from "/page/chart.js";
 import { keyed, make, setText } from "/page/dom.js";
 import { get, now } from "/page/source.js";
-import { bytes, clock, cpuSeconds, cpus, duration, result, resultClass, running, visible } from "/page/text.js";
+import { bytes, clock, cpuSeconds, cpus, duration, moment, result, resultClass, running, visible } from "/page/text.js";
 
 const LINES = 1000;
 /** Full samples are asked for this often, milliseconds: what this page has joined is finer than what
  * the agent keeps, and grows. */
 const RENEWAL = 600_000;
 const REL = { trace: "Trace", logs: "Logs" };
+/** Classes of what the timeline's colours mean, and the words. */
+const COLOURS = [["step", "step"], ["phase", "prepare, clean up"], ["container", "container"], ["waiting", "waiting"],
+  ["pull", "image pull"], ["failed", "failed"], ["cancelled", "cancelled"]];
 
 /** Shows a job in an element. */
 export function jobView(main, shell, id) {
@@ -156,7 +159,7 @@ function frame(main) {
     make("h3", {}, "Memory ", make("span", { class: "unit" }, "working set")), memory, legend, limits);
   charts.append(
     make("section", { "aria-labelledby": "h-time" }, make("h2", { id: "h-time" }, "Timeline"), timelineBox, make("ul", { class: "legend" },
-      ...["step", "container", "waiting", "image pull", "failed"].map((name) => make("li", {}, make("span", { class: `swatch k-${name.split(" ")[0]}` }), name)))), curveSection);
+      ...COLOURS.map(([kind, words]) => make("li", {}, make("span", { class: `swatch k-${kind}` }), words)))), curveSection);
   const steps = tableOf("Steps", ["Result", "Step", "Container", "Start", "Duration", "CPU time", "Peak memory", "Usage"]);
   const containers = tableOf("Containers", ["Result", "Container", "Role", "Image", "Duration", "CPU time", "Throttled", "Peak memory", "Limits", "Usage"]);
   const log = make("div", { class: "log", tabindex: "0", role: "region", "aria-label": "Last log lines" });
@@ -212,7 +215,7 @@ function showHead(view, job) {
     ...fact("Event", visible(job.event)),
     ...fact("Attempt", job.runAttempt && job.runAttempt !== "1" ? visible(job.runAttempt) : ""),
     ...fact("Pod", visible(`${job.namespace}/${job.pod}`)),
-    ...fact("Started", new Date(job.startUnixMs).toLocaleString()),
+    ...fact("Started", moment(job.startUnixMs)),
     ["Duration", null],
     ...fact("CPU time", job.usage.cpuSeconds == null ? "" : cpuSeconds(job.usage.cpuSeconds)),
     ...fact("Peak memory", job.usage.memoryPeakBytes == null ? "" : bytes(job.usage.memoryPeakBytes)),
@@ -246,6 +249,7 @@ function showChoice(choice, job) {
 const QUALITY = {
   exact: "exact", residual: "from the pod\u2019s total", residual_shared: "shared estimate", last_sample: "at least",
   living: "so far", confirmed: "confirmed", clamped: "at most", unconfirmed: "as reported by the step",
+  window: "runner\u2019s in its time",
 };
 
 function showTables(view, job, samples) {
@@ -307,7 +311,8 @@ function rows(job, end, chosen) {
     if (one.createdUnixMs != null && one.createdUnixMs > one.startUnixMs) parts.push({ kind: "wait", from: one.startUnixMs, to: one.createdUnixMs });
     if (one.pull) parts.push({ kind: "pull", from: one.pull.startUnixMs, to: one.pull.endUnixMs });
     const marks = one.usage.oomKills ? [{ at: one.endUnixMs ?? end, text: "Out-of-memory kill" }] : [];
-    return row("container", `${visible(one.name)} (${visible(one.role)})`, one, { parts, marks });
+    const name = one.name === one.role ? visible(one.name) : `${visible(one.name)} (${visible(one.role)})`;
+    return row("container", name, one, { parts, marks });
   });
   const byTime = (a, b) => a.from - b.from;
   return [...[...phases, ...steps].sort(byTime), ...containers.sort(byTime)];

@@ -15,8 +15,7 @@ export function jobsView(main, shell) {
   const body = make("tbody");
   const table = make("table", { class: "jobs cards" },
     make("caption", { class: "unseen" }, "Jobs of this node"), make("thead", {}, head), body);
-  const empty = make("p", { class: "empty", hidden: "" },
-    "No job has run on this node in the last hour. A job appears here when its pod starts.");
+  const empty = make("p", { class: "empty", hidden: "" });
   main.replaceChildren(heading,
     make("p", { class: "filter" }, make("label", { for: "filter" }, "Filter "), filter),
     count, table, empty);
@@ -32,7 +31,9 @@ export function jobsView(main, shell) {
     const left = answer.leftOut ? `, and ${answer.leftOut} more that are not listed` : "";
     setText(count, `${live} running, ${jobs.length - live} ended in the last hour${left}`);
     table.hidden = !jobs.length;
-    empty.hidden = Boolean(jobs.length || wanted);
+    empty.hidden = Boolean(jobs.length);
+    setText(empty, wanted && answer.jobs.length ? "No job matches the filter."
+      : "No job has run in the last hour. A job appears here when it starts.");
     keyed(body, jobs, (job) => job.id, row, update);
   }
 

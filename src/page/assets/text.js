@@ -15,22 +15,29 @@ export function visible(text) {
   });
 }
 
-/** A duration in milliseconds: "0.42 s", "12.3 s", "3 min 07 s", "2 h 05 min". */
+/** A duration in milliseconds: "42 ms", "0.42 s", "12.3 s", "3 min 07 s", "2 h 05 min". */
 export function duration(ms) {
   if (ms == null) return "";
-  const seconds = Math.max(0, ms) / 1000;
-  if (seconds < 10) return `${seconds.toFixed(2)} s`;
-  if (seconds < 60) return `${seconds.toFixed(1)} s`;
+  if (ms < 100) return `${Math.max(0, Math.round(ms))} ms`;
+  const seconds = ms / 1000;
+  // Not what would be rounded to "10.00 s" and "60.0 s".
+  if (seconds < 9.995) return `${seconds.toFixed(2)} s`;
+  if (seconds < 59.95) return `${seconds.toFixed(1)} s`;
+  return long(Math.round(seconds));
+}
+
+/** Whole seconds from a minute on. */
+function long(seconds) {
   const pad = (value) => String(value).padStart(2, "0");
   const minutes = Math.floor(seconds / 60);
-  if (minutes < 60) return `${minutes} min ${pad(Math.floor(seconds % 60))} s`;
+  if (minutes < 60) return `${minutes} min ${pad(seconds % 60)} s`;
   return `${Math.floor(minutes / 60)} h ${pad(minutes % 60)} min`;
 }
 
 /** The same in whole seconds, for what runs. */
 export function running(ms) {
   const seconds = Math.floor(Math.max(0, ms) / 1000);
-  return seconds < 60 ? `${seconds} s` : duration(seconds * 1000);
+  return seconds < 60 ? `${seconds} s` : long(seconds);
 }
 
 /** A time on an axis: "0", "30 s", "2:30", "1:05:00". */
@@ -43,9 +50,10 @@ export function axisTime(ms) {
   return `${Math.floor(minutes / 60)}:${pad(minutes % 60)}:${pad(seconds % 60)}`;
 }
 
-/** CPU seconds. */
+/** CPU time in seconds: "2.4 ms", "0.42 s", "12.3 s". Most steps use some milliseconds. */
 export function cpuSeconds(seconds) {
   if (seconds == null) return "not known";
+  if (seconds < 0.0995) return seconds ? `${(seconds * 1000).toFixed(1)} ms` : "0 s";
   return `${seconds < 10 ? seconds.toFixed(2) : seconds.toFixed(1)} s`;
 }
 
@@ -72,11 +80,15 @@ export function trimmed(value) {
   return String(Number(value.toFixed(value < 1 ? 2 : 1)));
 }
 
-/** The time of day. */
-export function clock(unixMs, seconds = true) {
-  const options = { hour: "2-digit", minute: "2-digit", hour12: false };
-  if (seconds) options.second = "2-digit";
+/** The time of day. By `hour12: false` it would be 24 o'clock after midnight. */
+export function clock(unixMs) {
+  const options = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
   return new Date(unixMs).toLocaleTimeString([], options);
+}
+
+/** A date with its time; the month as a word, since countries order its number differently. */
+export function moment(unixMs) {
+  return new Date(unixMs).toLocaleString([], { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" });
 }
 
 const RESULTS = {

@@ -1,18 +1,16 @@
 //! The chart as a cluster has it: installed by `helm`, asked by its own test, upgraded and uninstalled,
 //! with runners in namespaces of other releases, which its policies guard all the while and after.
 
-use std::path::PathBuf;
-use std::process::Command;
-
 use serde_json::{Value, json};
 
+use super::helm::Helm;
 use super::installed::AGENT;
 use super::policies::{Account, with};
 use super::site::{PATIENCE, Site};
 use crate::support::parts::{self, alone};
 use crate::support::process::{output, until};
 use crate::support::real_node::Kubectl;
-use crate::support::workflow_images::{BUSYBOX, EPHEMON};
+use crate::support::workflow_images::EPHEMON;
 
 /// The namespace of the agent's release.
 const NAMESPACE: &str = "ephemon-chart";
@@ -21,43 +19,24 @@ const ACCOUNT: &str = "builders";
 
 /// `helm`, the chart, and a cluster.
 struct Chart<'a> {
-    helm: PathBuf,
+    helm: Helm,
     kubectl: &'a Kubectl,
 }
 
 // === impl Chart ===
 
 impl<'a> Chart<'a> {
-    /// None where `helm` is not there and cannot be built; says so.
     fn of(site: &'a Site) -> Option<Self> {
-        let script = "import tools; print(tools.tool('helm'))";
-        let mut python = Command::new("python3");
-        python.args(["-B", "-c", script]).current_dir(parts::repository().join("deploy"));
-        let done = python.output().ok().filter(|done| done.status.success());
-        let Some(done) = done else {
-            assert!(std::env::var_os("CI").is_none(), "CI must have helm, as deploy/check does");
-            eprintln!("skipped: deploy/tools.py cannot build helm here");
-            return None;
-        };
-        // Before it, that it was fetched.
-        let helm = String::from_utf8(done.stdout).unwrap().lines().last().unwrap().into();
-        Some(Self { helm, kubectl: site.kubectl() })
+        Some(Self { helm: Helm::of(site.kubectl())?, kubectl: site.kubectl() })
     }
 
-    /// What a release is made of: the images of this rig, and these values.
+    /// What a release is made of: the image of this rig, and these values.
     fn run(&self, words: &[&str], release: &str, namespace: &str, values: &[String]) -> String {
-        let [image, test] = [EPHEMON, BUSYBOX].map(|name| name.rsplit_once(':').unwrap());
-        let mut command = Command::new(&self.helm);
-        command.args(words).arg(release).arg(parts::repository().join("deploy/helm/ephemon"));
-        command.args(["--namespace", namespace, "--kubeconfig"]).arg(self.kubectl.kubeconfig());
+        let (image, tag) = EPHEMON.rsplit_once(':').unwrap();
+        let mut command = self.helm.command(words, namespace);
+        command.arg(release).arg(parts::repository().join("deploy/helm/ephemon"));
         // A tag of digits is a number to `--set`, and refused.
-        for value in [
-            format!("image.repository={},image.tag={}", image.0, image.1),
-            format!("tests.image.registry=,tests.image.repository={}", test.0),
-            format!("tests.image.tag={},tests.image.digest=", test.1),
-        ] {
-            command.args(["--set-string", &value]);
-        }
+        command.args(["--set-string", &format!("image.repository={image},image.tag={tag}")]);
         for value in values {
             command.args(["--set", value]);
         }
@@ -90,10 +69,8 @@ struct Installed<'a> {
 
 impl Installed<'_> {
     fn uninstall(&mut self) {
-        let mut command = Command::new(&self.chart.helm);
-        command.args(["uninstall", "--wait", &self.release, "--namespace", &self.namespace]);
-        command.arg("--kubeconfig").arg(self.chart.kubectl.kubeconfig());
-        let done = command.output();
+        let words = ["uninstall", "--wait", &self.release];
+        let done = self.chart.helm.command(&words, &self.namespace).output();
         self.gone = true;
         let done = done.unwrap();
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
@@ -113,33 +90,29 @@ impl Installed<'_> {
         all["items"].as_array().unwrap().iter().find(live).cloned().unwrap_or(Value::Null)
     }
 
-    /// Runs the pod of `helm test`. The node has no DNS: the pod's address takes the Service's place.
+    /// `helm test`, whose pod finds an agent by the Service's name.
     fn test(&self) {
-        let words = ["template", "--show-only", "templates/tests/metrics.yaml"];
-        let text = self.chart.run(&words, &self.release, &self.namespace, &[]);
-        let service = format!("{}.{}.svc", self.release, self.namespace);
-        assert!(text.contains(&service), "{text}");
-        let address = self.pod()["status"]["podIP"].as_str().unwrap().to_owned();
-        self.chart.kubectl.apply(&text.replace(&service, &address));
+        let words = ["test", &self.release, "--timeout", "2m"];
+        let done = self.chart.helm.command(&words, &self.namespace).output().unwrap();
+        let said = String::from_utf8_lossy(&done.stdout);
+        let succeeded = done.status.success() && said.contains("Succeeded");
+        assert!(succeeded, "{said}{}\n{}", String::from_utf8_lossy(&done.stderr), self.test_log());
+    }
+
+    /// What the pod of a test that failed has written; it stays until the next.
+    fn test_log(&self) -> String {
         let name = format!("{}-test", self.release);
-        let phase = || {
-            let pod = self.chart.kubectl.get(&self.namespace, "pod", &name)?;
-            let phase = pod["status"]["phase"].as_str()?.to_owned();
-            ["Succeeded", "Failed"].contains(&phase.as_str()).then_some(phase)
-        };
-        let phase = until(PATIENCE, phase).expect("the test ends");
-        let log = self.chart.kubectl.run(&["logs", &name, "-n", &self.namespace]);
-        assert_eq!(phase, "Succeeded", "{log}");
-        assert!(log.starts_with("ephemon_agent_build_info{"), "{log}");
+        let words = ["logs", &name, "-n", &self.namespace];
+        let done = self.chart.kubectl.command(&words).output().unwrap();
+        [done.stdout, done.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat()
     }
 }
 
 impl Drop for Installed<'_> {
     fn drop(&mut self) {
         if !self.gone {
-            let mut command = Command::new(&self.chart.helm);
-            command.args(["uninstall", &self.release, "--namespace", &self.namespace]);
-            command.arg("--kubeconfig").arg(self.chart.kubectl.kubeconfig()).output().ok();
+            let words = ["uninstall", &self.release];
+            self.chart.helm.command(&words, &self.namespace).output().ok();
             self.until_no_agent();
         }
     }

@@ -2,7 +2,7 @@
 //! it of Go modules.
 
 use std::fs::{self, File};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -63,15 +63,20 @@ impl Jaeger {
     /// # Panics
     /// If it is not ready within a minute.
     pub(crate) fn start(scratch: &Path) -> Self {
+        Self::start_on(Ipv4Addr::LOCALHOST.into(), scratch)
+    }
+
+    /// The same on another address of this machine.
+    pub(crate) fn start_on(address: IpAddr, scratch: &Path) -> Self {
         let log = scratch.join("jaeger.log");
         (0..STARTS)
-            .find_map(|_| Self::try_start(&log))
+            .find_map(|_| Self::try_start(address, &log))
             .unwrap_or_else(|| panic!("{}", fs::read_to_string(&log).unwrap_or_default()))
     }
 
-    fn try_start(log: &Path) -> Option<Self> {
+    fn try_start(address: IpAddr, log: &Path) -> Option<Self> {
         // All held at once, so that no two are the same.
-        let held = PORTS.map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+        let held = PORTS.map(|_| TcpListener::bind((address, 0)).unwrap());
         let addresses = held.each_ref().map(|port| port.local_addr().unwrap());
         drop(held);
         let mut command = Command::new(parts::program(PROGRAM).unwrap());
@@ -120,6 +125,14 @@ impl Jaeger {
             spans.iter().map(|span| Span::new(trace, span)).collect::<Vec<_>>()
         };
         traces.iter().flat_map(spans).collect()
+    }
+
+    /// The names of a trace's spans, whatever Jaeger warns of: it warns of a span that takes no time, as
+    /// of an init container that was over before its job began.
+    pub(crate) fn names(&self, id: &str) -> Vec<String> {
+        let answer = self.api(&format!("/api/traces/{id}")).unwrap_or_default();
+        let spans = answer["data"][0]["spans"].as_array().cloned().unwrap_or_default();
+        spans.iter().filter_map(|span| Some(span["operationName"].as_str()?.to_owned())).collect()
     }
 
     fn api(&self, path: &str) -> Option<Value> {

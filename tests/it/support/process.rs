@@ -51,6 +51,11 @@ impl Running {
         self.child.stderr.take().expect("stderr must be piped")
     }
 
+    /// Its standard output, if piped and not yet taken.
+    pub(crate) fn take_stdout(&mut self) -> impl Read + Send + use<> {
+        self.child.stdout.take().expect("stdout must be piped")
+    }
+
     /// How it ended, if it has.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().unwrap()

@@ -142,13 +142,14 @@ impl RealNode {
         command
     }
 
+    /// The runtime's own client.
+    pub(crate) fn ctr(&self) -> PathBuf {
+        self.variant.program("ctr")
+    }
+
     /// Gives the runtime the images of an archive.
     pub(crate) fn import(&self, archive: &Path) {
-        output(
-            self.inside(self.variant.program("ctr"))
-                .args(["-n", "k8s.io", "images", "import"])
-                .arg(archive),
-        );
+        output(self.inside(self.ctr()).args(["-n", "k8s.io", "images", "import"]).arg(archive));
     }
 
     /// A connection to the runtime.

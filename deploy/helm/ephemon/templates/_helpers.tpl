@@ -58,17 +58,10 @@ metadata:
 {{- .Values.serviceAccount.name | default (ternary (include "ephemon.fullname" .) "default" .Values.serviceAccount.create) -}}
 {{- end }}
 
-{{- /* (list $ image default-tag) */ -}}
-{{- define "ephemon.imageOf" -}}
-{{- $root := index . 0 -}}
-{{- $image := index . 1 -}}
-{{- with $root.Values.global.imageRegistry | default $image.registry }}{{ trimSuffix "/" . }}/{{ end -}}
-{{- $image.repository -}}
-{{- if $image.digest }}@{{ $image.digest }}{{ else }}:{{ $image.tag | default (index . 2) }}{{ end -}}
-{{- end }}
-
 {{- define "ephemon.image" -}}
-{{- include "ephemon.imageOf" (list . .Values.image .Chart.AppVersion) -}}
+{{- with .Values.global.imageRegistry | default .Values.image.registry }}{{ trimSuffix "/" . }}/{{ end -}}
+{{- .Values.image.repository -}}
+{{- if .Values.image.digest }}@{{ .Values.image.digest }}{{ else }}:{{ .Values.image.tag | default .Chart.AppVersion }}{{ end -}}
 {{- end }}
 
 {{- /* Names and references alike, as references. */ -}}

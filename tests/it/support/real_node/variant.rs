@@ -35,7 +35,8 @@ impl Variant {
     pub(super) fn parts(self) -> Vec<Part> {
         let mut parts = vec![Part::WritableCgroups, Part::MountNamespace];
         parts.extend(
-            ["bash", "busybox", "ip", "nsenter", "openssl", "runc", "unshare"].map(Part::Program),
+            ["bash", "busybox", "ip", "nsenter", "openssl", "python3", "runc", "unshare"]
+                .map(Part::Program),
         );
         parts.push(Part::File("/usr/lib/cni/ptp", "apt-get install containernetworking-plugins"));
         let built = [("KUBERNETES", self.kubernetes()), ("ETCD", folder("etcd", "ETCD"))];
