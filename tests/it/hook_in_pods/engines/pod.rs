@@ -89,7 +89,7 @@ impl<'a> EnginePod<'a> {
         text(&done.stdout)
     }
 
-    /// Has the BuildKit in Docker's daemon build an image of one file. Its own clients are in no package:
+    /// Has the `BuildKit` in Docker's daemon build an image of one file. Its own clients are in no package:
     /// the daemon is asked by its API, and fetches the file from the runner's container.
     pub(super) fn build_with_buildkit(&self, file: &str) {
         let serve = "busybox httpd -p 127.0.0.1:8000 -h /tmp/www";
@@ -167,7 +167,7 @@ fn manifest(namespace: &str, form: Form) -> Value {
     if form == Form::Podman {
         runner["securityContext"] = json!({"privileged": true});
         spec["containers"] = json!([runner]);
-        return pod(namespace, spec);
+        return pod(namespace, &spec);
     }
     runner["env"] = json!([
         {"name": "DOCKER_HOST", "value": "unix:///var/run/docker.sock"},
@@ -206,10 +206,10 @@ fn manifest(namespace: &str, form: Form) -> Value {
         spec["initContainers"] = json!([externals, dind]);
         spec["containers"] = json!([runner]);
     }
-    pod(namespace, spec)
+    pod(namespace, &spec)
 }
 
-fn pod(namespace: &str, spec: Value) -> Value {
+fn pod(namespace: &str, spec: &Value) -> Value {
     let labels = json!({"actions-ephemeral-runner": "True"});
     json!({
         "apiVersion": "v1", "kind": "Pod", "spec": spec,
