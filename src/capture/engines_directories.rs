@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ephemon_cgroup::{Files, Hierarchy, cpu_ns};
-use ephemon_discovery::cgroups::is_containers;
+use ephemon_discovery::cgroups::holds_processes;
 use ephemon_model::Usage;
 
 use super::additive::Additive;
@@ -166,7 +166,7 @@ impl EnginesDirectories {
                 let Ok(entry) = entry else { continue };
                 let group = directory.join(entry.file_name());
                 let is_known = held.contains(&*group) || self.pending.contains(&group);
-                if !is_known && is_containers(&group) {
+                if !is_known && holds_processes(&group) {
                     others.insert(group);
                 }
             }

@@ -4,8 +4,9 @@
 //! groups are chosen by jobs: none of them is trusted, each is compared with a closed grammar.
 //!
 //! Sources: moby v28, `daemon/oci_linux.go`, `withCgroups` (`/docker/ID`, `docker-ID.scope`);
-//! containers/podman v5, `libpod/oci_conmon_common.go` and `pkg/cgroups` (`libpod_parent/libpod-ID`,
-//! `libpod-conmon-ID`, `machine.slice/libpod-ID.scope`); moby/buildkit
+//! containers/podman v4 and v5, `libpod/oci_conmon_linux.go` (`libpod_parent/libpod-ID`,
+//! `libpod_parent/conmon` for the monitors of all, `machine.slice/libpod-ID.scope`,
+//! `libpod-conmon-ID.scope`); moby/buildkit
 //! v0.20, `executor/oci/spec.go`, `GenerateSpec` (`buildkit/ID`), and `identity/randomid.go` (25 letters
 //! and digits);
 //! opencontainers/runc v1.2, `libcontainer/cgroups/fs2/defaultpath.go`.
@@ -137,7 +138,8 @@ mod tests {
             ("x", "init".to_owned(), NestedName::Other),
             ("x", "containerd.service".to_owned(), NestedName::Other),
             ("x", "session-1.scope".to_owned(), NestedName::Other),
-            (LIBPOD_PARENT, format!("libpod-conmon-{ID}"), NestedName::Other),
+            (LIBPOD_PARENT, "conmon".to_owned(), NestedName::Other),
+            ("machine.slice", format!("libpod-conmon-{ID}.scope"), NestedName::Other),
             ("x", format!("crio-conmon-{ID}.scope"), NestedName::Other),
         ] {
             assert_eq!(parse(parent, &name), expected, "{parent}/{name}");

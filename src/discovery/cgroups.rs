@@ -28,7 +28,7 @@ use rustix::io::Errno;
 
 use directories::{directories, some_directories};
 pub use error::WatchError;
-pub use foreign::is_containers;
+pub use foreign::holds_processes;
 use nested::Groups;
 pub use nested::{MAX_FOLLOWED, NESTED_GROUPS_BYTES, NestedGroup};
 

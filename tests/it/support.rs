@@ -3,11 +3,13 @@
 pub(crate) mod agent;
 pub(crate) mod api_server;
 pub(crate) mod browser;
+pub(crate) mod burn;
 pub(crate) mod cgroups;
 pub(crate) mod collector;
 pub(crate) mod containerd;
 pub(crate) mod cri;
 pub(crate) mod cri_wire;
+pub(crate) mod engine_image;
 pub(crate) mod executable;
 pub(crate) mod exporter;
 pub(crate) mod exposition;

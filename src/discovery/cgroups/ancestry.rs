@@ -26,9 +26,11 @@ pub(crate) enum Owner<T> {
     Unknown,
 }
 
-/// Looks for the first process, from `pid` on up, for whose group `find` has an answer. `find` takes
-/// a path as `/proc/PID/cgroup` shows it.
-pub(crate) fn owner<T>(proc: &Path, pid: u32, find: impl Fn(&str) -> Option<T>) -> Owner<T> {
+/// Looks for the first process, from `pid` on up, for whose groups `find` has an answer. `find` takes
+/// all paths that `/proc/PID/cgroup` shows: with cgroup v1 one for each hierarchy. They differ: an
+/// engine in a container does not see every hierarchy, and in one that it does not see (v2 beside v1,
+/// for one) its containers stay in the group of the container that it runs in.
+pub(crate) fn owner<T>(proc: &Path, pid: u32, find: impl Fn(&[&str]) -> Option<T>) -> Owner<T> {
     let mut at = pid;
     for _ in 0..MAX_PARENTS {
         let directory = proc.join(at.to_string());
@@ -37,7 +39,8 @@ pub(crate) fn owner<T>(proc: &Path, pid: u32, find: impl Fn(&str) -> Option<T>) 
         else {
             return Owner::Unknown;
         };
-        if let Some(found) = shown_paths(&groups).find_map(&find) {
+        let shown: Vec<&str> = shown_paths(&groups).collect();
+        if let Some(found) = find(&shown) {
             return Owner::Container(found, at);
         }
         match parent(&status) {
@@ -144,7 +147,9 @@ mod tests {
         process(proc.path(), 50, 20, "/docker/c");
         process(proc.path(), 1, 0, "/init.scope");
         process(proc.path(), 60, 61, "/docker/d");
-        let find = |shown: &str| is_within(shown, Path::new(CONTAINER), 0).then_some(());
+        let find = |shown: &[&str]| {
+            shown.iter().any(|shown| is_within(shown, Path::new(CONTAINER), 0)).then_some(())
+        };
         assert_eq!(owner(proc.path(), 40, find), Owner::Container((), 30));
         assert_eq!(owner(proc.path(), 50, find), Owner::Foreign, "the node's own Docker");
         assert_eq!(owner(proc.path(), 60, find), Owner::Unknown, "its parent has ended");

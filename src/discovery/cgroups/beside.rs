@@ -138,7 +138,8 @@ impl CgroupTree {
             let path = waiting.group.path.clone();
             let process = processes(&self.root.join(&path)).first().copied();
             let found = process.map_or(Owner::Unknown, |process| {
-                owner(proc, process, |shown| self.nested.container_at(shown, depth))
+                let find = |shown: &str| self.nested.container_at(shown, depth);
+                owner(proc, process, |shown| shown.iter().find_map(|shown| find(shown)))
             });
             let is_settled = match found {
                 Owner::Container((outer, pod, at), _) => {

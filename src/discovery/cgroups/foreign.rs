@@ -20,18 +20,17 @@ pub(super) fn is_foreign(group: &Path, events: &mut Vec<CgroupEvent>) {
     }
 }
 
-/// Whether an engine names a container's group so.
-pub fn is_containers(group: &Path) -> bool {
+/// Whether an engine names a group so that has processes: a container's, or one of its own, such as
+/// that of podman's monitors.
+pub fn holds_processes(group: &Path) -> bool {
     let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
     let names = group.parent().and_then(name).zip(name(group));
-    names.is_some_and(|(parent, name)| {
-        matches!(nested_name::parse(&parent, &name), NestedName::Container(..))
-    })
+    names.is_some_and(|(parent, name)| nested_name::parse(&parent, &name) != NestedName::Directory)
 }
 
 /// A directory was removed that may have been such a group.
 pub(super) fn is_gone(group: &Path, events: &mut Vec<CgroupEvent>) {
-    if is_containers(group) && group.parent().is_some_and(is_engines) {
+    if holds_processes(group) && group.parent().is_some_and(is_engines) {
         events.push(CgroupEvent::ForeignGone(group.to_owned()));
     }
 }

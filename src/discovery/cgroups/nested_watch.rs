@@ -172,7 +172,9 @@ impl CgroupTree {
                     self.watch_directory(&path, found, events);
                 }
             }
-            (NestedName::Other, _) => {}
+            // What an engine's own processes use there is no container's: podman's monitors start and
+            // remove containers.
+            (NestedName::Other, _) => is_foreign(&path, events),
         }
     }
 

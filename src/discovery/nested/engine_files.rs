@@ -157,6 +157,18 @@ mod tests {
         EngineNames { name: text(name), image: text(image) }
     }
 
+    /// As Debian 12's packages wrote them: `/var/lib/docker/containers/ID/config.v2.json` of a running
+    /// container, and `/var/lib/containers/storage/vfs-containers/containers.json`.
+    #[test]
+    fn files_that_real_engines_wrote_have_name_and_image() {
+        let docker = include_bytes!("recorded/docker-20.10.24.json");
+        assert_eq!(parse(Format::Docker, ID, docker), Some(names("long", "nested:1")));
+        let podman = include_bytes!("recorded/podman-4.3.1.json");
+        let id = "652663d213cc7ed22a71e6adc9ec85acddd2119f4e2654eaa527f91f9e6b9f63";
+        let expected = names("plong", "docker.io/library/nested:1");
+        assert_eq!(parse(Format::Storage, id, podman), Some(expected));
+    }
+
     #[test]
     fn each_engines_file_has_name_and_image() {
         let docker = br#"{"StreamConfig":{},"State":{"Running":true},"ID":"a","Name":"/redis_1",

@@ -260,14 +260,16 @@ impl Shared {
             return if directory.is_dir() { Look::NotYet } else { Look::Nothing };
         };
         let depth = namespace_depth(&self.proc);
-        let is_engines = |shown: &str| {
-            let is_outers = is_within(shown, &group.outer_path, depth);
-            (is_outers && !is_within(shown, &group.path, depth)).then_some(())
+        let is_engines = |shown: &[&str]| {
+            let is_in = |path: &Path| shown.iter().any(|shown| is_within(shown, path, depth));
+            (is_in(&group.outer_path) && !is_in(&group.path)).then_some(())
         };
         match owner(&self.proc, process, is_engines) {
             Owner::Container((), engine) => match self.names(engine, group) {
                 Ok(Some(names)) => Look::Found(names),
                 Ok(None) => Look::Nothing,
+                // The runtime's process that made the group; the engine's own comes after it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Look::NotYet,
                 Err(error) => {
                     tracing::debug!(%error, "cannot read an engine's names");
                     Look::Nothing
@@ -279,7 +281,8 @@ impl Shared {
     }
 
     /// Reads the first of the engine's files that names the container. `engine`: a process of the
-    /// outer container.
+    /// outer container. An error: its root directory cannot be opened, and it has ended if that is not
+    /// found.
     fn names(&self, engine: u32, group: &NestedGroup) -> io::Result<Option<EngineNames>> {
         let process = self.proc.join(engine.to_string());
         let root = root_of(&process)?;

@@ -7,6 +7,7 @@ use super::installed::Installed;
 use super::runner::{container, job};
 use super::site::{PATIENCE, Site};
 use crate::logs::backend::{Backend, attribute};
+use crate::support::burn::burn;
 use crate::support::collector::Wire;
 use crate::support::exposition::Ledger;
 use crate::support::parts::alone;
@@ -17,16 +18,6 @@ use crate::support::workflow_images::BUSYBOX;
 const LIVES: [u64; 3] = [1, 5, 20];
 /// Lines that a container writes before its pod is deleted.
 const LINES: usize = 20_000;
-
-/// Uses the processor for so long, and ends with its own counter, in nanoseconds, as its last line.
-/// The paths are those of cgroup version 1, and of version 2 in microseconds.
-fn burn(seconds: u64) -> String {
-    format!(
-        "end=$(($(date +%s) + {seconds})); while [ $(date +%s) -lt $end ]; do :; done; \
-         cat /sys/fs/cgroup/cpuacct/cpuacct.usage 2> /dev/null || \
-         echo $(($(awk '/^usage_usec/ {{ print $2 }}' /sys/fs/cgroup/cpu.stat) * 1000))"
-    )
-}
 
 /// Adds an ephemeral container as an administrator does, outside the hook.
 fn debug(site: &Site, pod: &str, name: &str, script: &str) {

@@ -131,11 +131,17 @@ impl Installed {
         http::get(SocketAddr::new(address, 9911), path, TEXT).ok()
     }
 
+    /// Scrapes once into the ledger; none if nothing comes.
+    pub(super) fn scrape_into(&self, ledger: &mut Ledger) -> Option<()> {
+        ledger.enter(&self.get("/metrics").filter(|answer| answer.status == 200)?.body);
+        Some(())
+    }
+
     /// Scrapes until all that has come satisfies.
     pub(super) fn scrape_until<T>(&self, mut satisfied: impl FnMut(&Ledger) -> Option<T>) -> T {
         let mut ledger = Ledger::default();
         until(PATIENCE, || {
-            ledger.enter(&self.get("/metrics").filter(|answer| answer.status == 200)?.body);
+            self.scrape_into(&mut ledger)?;
             satisfied(&ledger)
         })
         .unwrap_or_else(|| panic!("not in the metrics:\n{ledger:#?}\n{}", self.log()))

@@ -175,7 +175,7 @@ impl Site {
     /// What the API says of a container, if anything.
     pub(super) fn status(&self, pod: &str, container: &str) -> Option<Value> {
         let pod = self.pod(pod);
-        let lists = ["containerStatuses", "ephemeralContainerStatuses"];
+        let lists = ["containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"];
         let mut all = lists.iter().filter_map(|list| pod["status"][list].as_array()).flatten();
         all.find(|status| status["name"] == container).cloned()
     }

@@ -235,6 +235,24 @@ fn a_group_beside_the_tree_belongs_to_the_container_whose_process_started_it() {
     assert!(rig.read().contains(&gone), "the directory is the pod's alone again");
 }
 
+/// podman has the monitors of all its containers in one group beside theirs; they start and remove
+/// them there.
+#[test]
+fn the_group_of_an_engines_own_processes_is_known_as_no_containers() {
+    let mut rig = Rig::new();
+    rig.make('a');
+    rig.walk();
+    rig.read();
+    rig.nest('a', "libpod_parent/conmon");
+    rig.nest('a', "conmon");
+    let events = rig.read();
+    let monitors = rig.outer('a').join("libpod_parent/conmon");
+    let below = monitors.strip_prefix(rig.root.path()).unwrap().to_owned();
+    assert_eq!(events, [CgroupEvent::Foreign(below.clone())], "in the engine's directory alone");
+    std::fs::remove_dir_all(&monitors).unwrap();
+    assert_eq!(rig.read(), [CgroupEvent::ForeignGone(below)]);
+}
+
 #[test]
 fn lost_events_are_made_up_for_by_the_next_walk() {
     let mut rig = Rig::new();

@@ -45,10 +45,14 @@ impl Rig {
     }
 
     fn process(&self, pid: u32, parent: u32, group: &str) {
-        let directory = self.directory.path().join("proc").join(pid.to_string());
+        let directory = self.process_directory(pid);
         fs::create_dir_all(&directory).unwrap();
         fs::write(directory.join("status"), format!("PPid:\t{parent}\n")).unwrap();
         fs::write(directory.join("cgroup"), format!("0::/{group}\n")).unwrap();
+    }
+
+    fn process_directory(&self, pid: u32) -> PathBuf {
+        self.directory.path().join("proc").join(pid.to_string())
     }
 
     /// A nested container with a process, whose file in the outer container has this text.
@@ -104,6 +108,40 @@ fn a_nested_container_has_the_name_that_its_engine_gave_it() {
     let facts = rig.inventory.container(&pod(), &id('b')).unwrap();
     assert_eq!(facts.image.as_deref(), Some("redis:7"));
     assert_eq!(facts.engine_id.as_deref(), Some(id('b').as_str()));
+}
+
+/// An engine in a container does not see the v2 hierarchy that is mounted beside v1: there its
+/// containers' processes stay in the outer container's group, and are not the engine for that.
+#[test]
+fn a_process_of_the_nested_container_is_never_taken_for_its_engine() {
+    let rig = Rig::new();
+    let group = rig.group('b');
+    fs::write(rig.file('b'), r#"{"Name":"/redis","Config":{"Image":"redis:7"}}"#).unwrap();
+    let path = group.path.display();
+    let hybrid = format!("9:name=systemd:/{path}\n2:cpuacct:/{path}\n0::/{OUTER}\n");
+    fs::write(rig.process_directory(40).join("cgroup"), hybrid).unwrap();
+    let own = rig.directory.path().join("own");
+    fs::create_dir(&own).unwrap();
+    symlink(own, rig.process_directory(40).join("root")).unwrap();
+    assert_eq!(rig.name(group), "dind/redis");
+}
+
+/// A runtime's process makes the group and ends; the shim is the parent then.
+#[test]
+fn a_parent_that_ends_meanwhile_costs_no_name() {
+    let rig = Rig::new();
+    let group = rig.group('b');
+    fs::write(rig.file('b'), r#"{"Name":"/redis","Config":{"Image":"redis:7"}}"#).unwrap();
+    rig.process(35, 30, OUTER);
+    rig.process(40, 35, group.path.to_str().unwrap());
+    let (key, names) = (group.key.clone(), rig.names.clone());
+    names.ask(group.clone());
+    let is_tried = || names.shared.work().requests.iter().any(|request| request.tries > 0);
+    while !is_tried() && rig.inventory.container(&pod(), &key).is_none() {
+        std::thread::yield_now();
+    }
+    rig.process(40, 30, group.path.to_str().unwrap());
+    assert_eq!(rig.name(group), "dind/redis");
 }
 
 #[test]
