@@ -1,6 +1,9 @@
 //! Events in an order that the reader's tests cannot bring about.
 
+mod vacant;
+
 use std::fs;
+use std::time::Duration;
 
 use ephemon_cgroup::Hierarchy;
 use ephemon_cgroup::nested_name::Engine;
