@@ -44,6 +44,7 @@ pub(crate) struct Container {
     pub(crate) is_birth_seen: bool,
     /// Of a nested container: what it is part of.
     pub(crate) nested: Option<Nested>,
+    pub(crate) group: Group,
     /// It is counted as one for which there was no place.
     pub(crate) is_left_out: bool,
     /// When it was found removed, if what it used is not derived at once.
@@ -60,6 +61,15 @@ pub(crate) struct Container {
     whole_cpu_ns: Option<u64>,
     complete: bool,
     held: Option<Held>,
+}
+
+/// Whether the inventory counts a container's group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Group {
+    /// As that of the container.
+    Counted,
+    /// As none: no process is in it.
+    Vacant,
 }
 
 /// Memory over time: each reading holds until the next one.
@@ -94,6 +104,7 @@ impl Container {
             exit_watch: None,
             is_birth_seen: false,
             nested: None,
+            group: Group::Counted,
             is_left_out: false,
             gone: None,
             files: None,
@@ -111,6 +122,18 @@ impl Container {
         if self.files.is_none() {
             self.files = Some(Files::open(hierarchy, &self.path));
         }
+    }
+
+    /// Whether no process is in its group, and the inventory knows.
+    pub(crate) fn is_vacant(&self) -> bool {
+        self.group == Group::Vacant
+    }
+
+    /// Opens the files of another group, in which its processes are.
+    pub(crate) fn move_to(&mut self, path: PathBuf, hierarchy: &Hierarchy) {
+        self.close();
+        self.path = path;
+        self.open(hierarchy);
     }
 
     /// Whether its cgroup could be opened, which is not possible if it was removed before.

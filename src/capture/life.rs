@@ -23,6 +23,9 @@ const CLOSED_INTERVAL: Duration = Duration::from_secs(5);
 const SANDBOX_NAMED_WITHIN: Duration = Duration::from_mins(1);
 /// How long a container counts as young.
 const YOUNG: Duration = Duration::from_secs(1);
+/// A group without a process for this long, in which nothing has used CPU time, is [`Phase::Vacant`]. A
+/// runtime makes a container's group and puts its process into it in one step.
+const VACANT_AFTER: Duration = Duration::from_secs(1);
 /// Without events, how often a young group without a watched process is checked.
 const YOUNG_LOOK_INTERVAL: Duration = Duration::from_millis(2);
 /// The same for a group that is no longer young.
@@ -37,6 +40,9 @@ const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 pub(crate) enum Phase {
     /// Its cgroup exists; no process has been seen in it.
     Fresh,
+    /// The same for longer than a start takes: a sandbox runs the container elsewhere, or the group only
+    /// stands for a sandbox without a process.
+    Vacant,
     /// It contains a process.
     Running,
     /// Its last process has ended, and its files have been read since.
@@ -119,7 +125,7 @@ impl Life {
     pub(crate) fn on(&mut self, event: Event, now: Instant, pace: &Pace) -> Action {
         match event {
             Event::Opened => {
-                if self.is_closed() {
+                if matches!(self.phase, Phase::Closed | Phase::Vacant) {
                     self.phase = Phase::Fresh;
                 }
                 self.look_then(Next::Sample)
@@ -139,8 +145,10 @@ impl Life {
             Event::Verdict(wanted) => self.verdict(wanted, now, pace),
             Event::Looked(Some(true)) => self.occupied(now, pace),
             // A container too short to be seen leaves CPU time in the pod's counters.
-            Event::Looked(Some(false)) if self.phase == Phase::Fresh => Action::ReadCpu,
+            Event::Looked(Some(false)) if self.has_not_begun() => Action::ReadCpu,
             Event::CpuRead(Some(1..)) | Event::Looked(Some(false)) => Action::ReadFinal,
+            Event::CpuRead(_) if self.age(now) >= VACANT_AFTER => Action::AskVacant,
+            Event::IsVacant(vacant) => self.vacated(vacant, now, pace),
             Event::FinalRead(Some(at)) => self.emptied(at, now, pace),
             Event::Looked(None) | Event::CpuRead(_) | Event::FinalRead(None) => {
                 self.proceed(now, pace)
@@ -170,6 +178,11 @@ impl Life {
     /// Whether its files are closed.
     pub(crate) fn is_closed(&self) -> bool {
         self.phase == Phase::Closed
+    }
+
+    /// Whether no process was ever seen in it.
+    fn has_not_begun(&self) -> bool {
+        matches!(self.phase, Phase::Fresh | Phase::Vacant)
     }
 
     /// Whether its end is in the readings although its directory exists.
@@ -217,7 +230,7 @@ impl Life {
                 self.next = Next::SampleIfDue;
                 self.proceed(now, pace)
             }
-            Phase::Fresh | Phase::Running => self.look_then(Next::SampleIfDue),
+            Phase::Fresh | Phase::Vacant | Phase::Running => self.look_then(Next::SampleIfDue),
         }
     }
 
@@ -258,6 +271,16 @@ impl Life {
             _ => Phase::Empty { since: now, at, rechecks: 0, reported: false },
         };
         self.proceed(now, pace)
+    }
+
+    /// No process was in it for longer than a start takes.
+    fn vacated(&mut self, vacant: bool, now: Instant, pace: &Pace) -> Action {
+        if !vacant {
+            return self.proceed(now, pace);
+        }
+        self.phase = Phase::Vacant;
+        self.next = Next::Wait;
+        self.wait(now, pace)
     }
 
     /// Continues after the group was checked.
@@ -308,6 +331,7 @@ impl Life {
     fn removed(&self) -> Action {
         match self.exact_end() {
             _ if self.is_closed() || self.is_reported() => Action::Forget,
+            None if self.phase == Phase::Vacant => Action::Forget,
             Some(ended) => Action::SettleExact(ended),
             None => Action::SettleMissed,
         }
@@ -317,6 +341,7 @@ impl Life {
     fn wait(&self, now: Instant, pace: &Pace) -> Action {
         let wait = match self.phase {
             Phase::Closed => CLOSED_INTERVAL,
+            Phase::Vacant => pace.cadence.interval(self.age(now)).max(pace.credit_wait),
             Phase::Empty { since, rechecks, .. } => {
                 let recheck = Cadence::recheck(now.duration_since(since), rechecks);
                 recheck.unwrap_or(CLOSED_INTERVAL)

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ephemon_cgroup::{Files, Hierarchy};
 use ephemon_model::{NetUsage, PodUid, Usage};
@@ -22,6 +22,8 @@ const NET_DEV_BYTES: usize = 64 * 1024;
 pub(crate) struct Pod {
     pub(crate) uid: PodUid,
     pub(crate) ledger: Ledger,
+    /// Of its cgroup, below the hierarchy's root.
+    pub(crate) path: PathBuf,
     files: Files,
     usage: Usage,
     network: Network,
@@ -49,6 +51,7 @@ impl Pod {
         Self {
             uid,
             ledger: if from_birth { Ledger::from_birth() } else { Ledger::from_now() },
+            path: path.to_owned(),
             files: Files::open(hierarchy, path),
             usage: Usage::default(),
             network: Network::Untried,
@@ -56,6 +59,12 @@ impl Pod {
             beside: Beside::default(),
             nested_left_out: 0,
         }
+    }
+
+    /// Whether a process is in the pod's own group, beside those of its containers.
+    pub(crate) fn has_processes(&mut self, buffer: &mut Vec<u8>) -> bool {
+        self.files.reopen();
+        self.files.populated(buffer).unwrap_or_default().unwrap_or_default()
     }
 
     /// Reads the pod's own counters. `None`: its cgroup was removed.

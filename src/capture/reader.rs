@@ -12,12 +12,14 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 
 mod accounting;
+mod created;
 mod driver;
 mod held;
 mod missed;
 mod nested;
 mod poller;
 mod reports;
+mod vacant;
 
 use ephemon_base::Heartbeat;
 use ephemon_cgroup::{Detected, Hierarchy, NoHierarchy};

@@ -157,6 +157,12 @@ impl Inventory {
         self.0.questions.notify_one();
     }
 
+    /// No process of a container is in the cgroup that was created for it, because a sandbox runs it: it
+    /// counts as one without a cgroup, until [`Self::created`] is called again.
+    pub fn vacant(&self, id: &ContainerId) {
+        self.change(|state| state.vacant(id));
+    }
+
     /// The group of a nested container was found. Returns the one that is forgotten for it.
     pub fn nested_created(&self, group: &NestedGroup, at: SystemTime) -> Option<ContainerId> {
         self.change(|state| state.nested_created(group, at, Instant::now()))

@@ -26,6 +26,9 @@ pub(crate) enum Event {
     Looked(Option<bool>),
     /// Result of [`Action::ReadCpu`], nanoseconds.
     CpuRead(Option<u64>),
+    /// Result of [`Action::AskVacant`]: whether nothing of the container is in its group. If its
+    /// processes were found in another one, [`Event::Opened`] is the result.
+    IsVacant(bool),
     /// Result of [`Action::ReadFinal`]: when it was read, or `None` if the group was removed.
     FinalRead(Option<SystemTime>),
     /// Result of [`Action::Unsettle`].
@@ -51,6 +54,8 @@ pub(crate) enum Action {
     Look,
     /// Read only the CPU time.
     ReadCpu,
+    /// No process has been in it for longer than a start takes: find out where they are.
+    AskVacant,
     /// Read everything after the last process has ended, and drop the exit watch.
     ReadFinal,
     /// Remove its end from the pod's accounting: it has a process again.

@@ -1,6 +1,7 @@
 //! Lives as tables: the event at a time, and the expected action.
 
 mod chains;
+mod vacant;
 
 use ephemon_model::Quality;
 

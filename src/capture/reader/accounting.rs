@@ -151,8 +151,8 @@ impl Held {
                 continue;
             };
             match container.life.phase() {
-                // Already in the readings.
-                Phase::Empty { reported: true, .. } => {}
+                // Already in the readings, or without any.
+                Phase::Empty { reported: true, .. } | Phase::Vacant => {}
                 Phase::Empty { .. } => {
                     // Removed or not, its values are as good as final.
                     container.read_cpu(&mut self.buffer);

@@ -4,12 +4,13 @@ mod places;
 mod removal;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use ephemon_discovery::cgroups::NestedGroup;
 use ephemon_model::{ContainerId, PodUid};
 use ephemon_self_metrics::{Reason, Signal, Source};
 
+use super::created::creation_time;
 use super::held::Held;
 use super::poller::Poller;
 use super::reports::Reports;
@@ -19,12 +20,6 @@ use crate::exit_watch::ExitWatch;
 use crate::life::{Action, Event, Pace};
 use crate::pod::Pod;
 use crate::population::{Admission, Kind};
-
-/// The longest tick of a kernel's clock (`CONFIG_HZ=100`).
-const TICK: Duration = Duration::from_millis(10);
-/// An event is at most this old when it is read. An earlier time of the group is not trusted,
-/// because a process in it may have set it.
-const LATEST_EVENT: Duration = Duration::from_mins(1);
 
 /// Handles one event at a time.
 pub(super) struct Driver {
@@ -77,7 +72,14 @@ impl Driver {
         let Self { held, reports, .. } = self;
         let container = held.containers.get_mut(&key)?;
         let event = match action {
-            Action::Look => Event::Looked(container.populated(&mut held.buffer)),
+            Action::Look => {
+                let populated = container.populated(&mut held.buffer);
+                if populated == Some(true) {
+                    reports.begun(container);
+                }
+                Event::Looked(populated)
+            }
+            Action::AskVacant => self.ask_vacant(key)?,
             Action::Sample => self.sample(key, now)?,
             Action::WatchExit => self.watch_exit(key)?,
             Action::ReadCpu => {
@@ -87,6 +89,7 @@ impl Driver {
             Action::ReadFinal => match container.read_final(now, &mut held.buffer) {
                 Reading::Gone => Event::FinalRead(None),
                 Reading::Read(_) => {
+                    reports.begun(container);
                     container.exit_watch = None;
                     Event::FinalRead(Some(SystemTime::now()))
                 }
@@ -256,19 +259,6 @@ impl Driver {
         for uid in std::mem::take(&mut self.networks_due) {
             self.held.adopt_network(&uid, &self.proc);
         }
-    }
-}
-
-/// When a group was created whose event was just read. On a busy node the event may be read when
-/// the container's processes already run; the kernel keeps a group's time from when it was first
-/// looked up, which the runtime does. That time has the resolution of a tick: for an event that
-/// waited for less than one, the present time is more precise.
-///
-/// Source: Linux, `fs/kernfs/inode.c`, `kernfs_init_inode`.
-fn creation_time(made: SystemTime, now: SystemTime) -> SystemTime {
-    match now.duration_since(made) {
-        Ok(age) if (TICK..=LATEST_EVENT).contains(&age) => made,
-        _ => now,
     }
 }
 

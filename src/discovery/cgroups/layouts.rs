@@ -7,8 +7,8 @@
 //! `internal/config/cgmgr` (`crio-ID`, `crio-conmon-ID`); Docker `daemon/oci_linux.go` (`docker-ID.scope`
 //! with systemd), which cri-dockerd leaves as it is; crun `src/libcrun/cgroup-systemd.c`
 //! (`find_systemd_subgroup`: on cgroup v2 the processes are in `container` below the scope); gVisor
-//! `runsc/container/container.go` and Kata Containers `src/runtime/virtcontainers/sandbox.go` (one group, at
-//! the sandbox's path; Kata's has a prefix with cgroupfs, and may have another outside of kubepods); kind and k3d by the `--cgroup-root` of their kubelets.
+//! `runsc/container/container.go` (a group for each container, of which at most the sandbox's has processes)
+//! and Kata Containers `src/runtime/virtcontainers/sandbox.go` (one group, at the sandbox's path; Kata's has a prefix with cgroupfs, and may have another outside of kubepods); kind and k3d by the `--cgroup-root` of their kubelets.
 
 use super::*;
 
@@ -35,7 +35,7 @@ const CGROUPFS: &[Layout] = &[
     ("cri-dockerd", None, "a", &["kubepods/besteffort/podU/<a>"]),
     ("kind", None, "a", &["kubelet/kubepods/burstable/podU/<a>"]),
     ("k3d", None, "a", &["k3s/kubepods/burstable/podU/<a>"]),
-    ("gVisor", None, "a", &["kubepods/burstable/podU/<a>"]),
+    ("gVisor", None, "ab", &["kubepods/burstable/podU/<a>", "kubepods/burstable/podU/<b>"]),
     (
         "Kata",
         None,

@@ -46,6 +46,7 @@ proptest! {
                     Action::Look if rig.life.is_closed() => Event::Looked(None),
                     Action::Look => Event::Looked(some.then_some(yes)),
                     Action::ReadCpu => Event::CpuRead(some.then_some(u64::from(read))),
+                    Action::AskVacant => Event::IsVacant(wanted),
                     Action::ReadFinal => Event::FinalRead(read.then(|| wall(ms))),
                     Action::Unsettle => Event::Unsettled,
                     Action::WatchExit => Event::ExitWatched(watched),
@@ -61,7 +62,9 @@ proptest! {
         let phase = rig.life.phase();
         let end = rig.on(ms, Event::Removed);
         let fits = match phase {
-            Phase::Closed | Phase::Empty { reported: true, .. } => end == Action::Forget,
+            Phase::Closed | Phase::Vacant | Phase::Empty { reported: true, .. } => {
+                end == Action::Forget
+            }
             Phase::Empty { .. } => matches!(end, Action::SettleExact(_)),
             Phase::Fresh | Phase::Running => end == Action::SettleMissed,
         };

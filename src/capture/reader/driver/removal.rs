@@ -37,6 +37,10 @@ impl Driver {
                 let over = self.held.close_exact(container, ended);
                 self.reports.ended(over);
             }
+            // Too short to tell, in a pod whose processes are elsewhere.
+            Action::SettleMissed if self.held.is_apart(&container) => {
+                self.reports.vacant(&container);
+            }
             Action::SettleMissed => {
                 let closed = self.held.close_missed(container);
                 self.reports.closed(closed);

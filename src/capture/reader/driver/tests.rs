@@ -2,8 +2,10 @@
 
 mod missed;
 mod places;
+mod vacant;
 
 use std::fs;
+use std::time::Duration;
 
 use ephemon_cgroup::Hierarchy;
 use ephemon_cgroup::nested_name::Engine;

@@ -1,8 +1,9 @@
 //! Pods whose containers have no cgroups of their own, because a sandbox runs them all: a virtual machine
 //! (Kata Containers) or a kernel in user space (gVisor). The group of the sandbox holds the whole pod.
 //!
-//! Source: gVisor `runsc/container/container.go` (only the root container makes a group; all processes
-//! are in it), Kata Containers `src/runtime/virtcontainers/sandbox.go` (`sandbox_cgroup_only`).
+//! gVisor makes groups for the containers, too, and puts no process into them: those are withdrawn.
+//!
+//! Source: gVisor `runsc/container/container.go` (`setupCgroupForRoot`, `setupCgroupForSubcontainer`), Kata Containers `src/runtime/virtcontainers/sandbox.go` (`sandbox_cgroup_only`).
 
 use ephemon_model::{ContainerId, PodUid};
 
@@ -23,6 +24,24 @@ impl State {
             one.started(uid).is_some() && one.finished(uid).is_none() && one.exit(uid).is_none()
         };
         others().any(runs) && !others().any(has_group)
+    }
+
+    /// No process is in the group that was created for a container.
+    pub(in crate::inventory) fn vacant(&mut self, id: &ContainerId) {
+        let Some(container) = self.containers.get_mut(id).filter(|one| one.created.is_some())
+        else {
+            return;
+        };
+        (container.created, container.cgroup, container.facts) = (None, None, None);
+        let uid = container.pod.clone();
+        self.unborn += 1;
+        if let Some(uid) = uid {
+            if let Some(pod) = self.pods.get_mut(&uid) {
+                pod.touch();
+            }
+            self.touch(&uid);
+        }
+        self.trim_containers();
     }
 }
 
@@ -69,6 +88,25 @@ mod tests {
         assert_eq!(&*state.container(&uid, &id("a")).unwrap().name, "POD");
         state.created(&uid, &id("b"), at(11), now);
         assert_eq!(kind(&mut state), ContainerType::Sandbox, "its container has a group");
+    }
+
+    #[test]
+    fn groups_without_processes_are_none() {
+        let now = Instant::now();
+        let uid = PodUid::parse("0e269fa4-f505-4963-9096-958063077203").unwrap();
+        let mut state = State::default();
+        let kind = |state: &mut State| state.container(&uid, &id("a")).unwrap().container_type;
+        state.created(&uid, &id("a"), at(10), now);
+        state.created(&uid, &id("b"), at(11), now);
+        state.learn(Evidence::Sandbox { id: id("a"), pod: Some(uid.clone()) }, now);
+        state.learn(told(&uid, false), now);
+        assert_eq!(kind(&mut state), ContainerType::Sandbox);
+        state.vacant(&id("b"));
+        assert_eq!(kind(&mut state), ContainerType::SharedSandbox);
+        // Its process was only late.
+        state.created(&uid, &id("b"), at(11), now);
+        assert_eq!(kind(&mut state), ContainerType::Sandbox);
+        assert_eq!(state.unborn, 0);
     }
 
     #[test]

@@ -1,0 +1,124 @@
+//! Pods whose processes are not in the groups of their containers.
+
+use std::time::SystemTime;
+
+use ephemon_discovery::inventory::{Evidence, EvidenceSource, Observation};
+use ephemon_model::ContainerType;
+
+use super::*;
+
+/// Longer than a start takes, by the container's clock.
+const LATER: Duration = Duration::from_secs(2);
+
+/// Numbers of no process of this machine.
+const PROCS: &str = "2000000007\n2000000008\n";
+
+/// Writes a group's files of version 1: its CPU time, and its processes.
+fn put_v1(root: &Path, path: &str, usage_ns: u64, procs: &str) {
+    let path = root.join("cpuacct").join(path);
+    fs::create_dir_all(&path).unwrap();
+    fs::write(path.join("cpuacct.usage"), format!("{usage_ns}\n")).unwrap();
+    fs::write(path.join("cgroup.procs"), procs).unwrap();
+}
+
+/// What the runtime says of a pod with a sandbox and a container that runs.
+fn tell(inventory: &Inventory) {
+    inventory.learn(Evidence::Sandbox { id: id(1), pod: Some(uid('a')) });
+    let word = Observation {
+        pod: Some(uid('a')),
+        name: "job".into(),
+        started: Some(SystemTime::now()),
+        ..Observation::default()
+    };
+    inventory.learn(Evidence::Container { id: id(2), word, by: EvidenceSource::Cri });
+}
+
+fn kind(inventory: &Inventory, number: u32) -> ContainerType {
+    inventory.container(&uid('a'), &id(number)).unwrap().container_type
+}
+
+/// As gVisor does: the sandbox's processes are in the pod's group.
+#[test]
+fn on_version_1_the_sandbox_has_the_values_of_the_pods_group() {
+    let root = tempfile::tempdir().unwrap();
+    let inventory = Inventory::default();
+    let mut driver = driver_with(root.path(), PLACES, inventory.clone());
+    put_v1(root.path(), "poda", 5_000_000, PROCS);
+    driver.held.hierarchy = Hierarchy::detect(root.path()).unwrap();
+    driver.pod_created(uid('a'), Path::new("poda"), Source::Inotify);
+    for number in [1, 2, 3] {
+        let path = format!("poda/{number}");
+        put_v1(root.path(), &path, 0, "");
+        driver.created(&id(number), &uid('a'), Path::new(&path), Source::Inotify);
+    }
+    tell(&inventory);
+    assert_eq!(kind(&inventory, 1), ContainerType::Sandbox);
+    // One that is over before anybody knows: the pod's use is not its own.
+    driver.removed(&id(3));
+    assert_eq!(driver.cpu(3), None);
+
+    driver.all_due(LATER);
+    assert_eq!(driver.cpu(1), Some((5, None)));
+    assert_eq!(kind(&inventory, 1), ContainerType::SharedSandbox);
+    assert_eq!(driver.cpu(2), None, "it has no values");
+    driver.removed(&id(2));
+    assert_eq!(driver.cpu(2), None);
+
+    put_v1(root.path(), "poda/4", 0, "");
+    driver.created(&id(4), &uid('a'), Path::new("poda/4"), Source::Inotify);
+    put_v1(root.path(), "poda", 9_000_000, PROCS);
+    driver.removed(&id(4));
+    assert_eq!(driver.cpu(4), None, "too short to tell, and not the one that used it");
+
+    put_v1(root.path(), "poda", 11_000_000, "");
+    driver.all_due(LATER * 2);
+    driver.removed(&id(1));
+    assert_eq!(driver.cpu(1), Some((11, Some(Quality::Exact))));
+}
+
+/// As gVisor does on version 2: the sandbox's processes are in its own group.
+#[test]
+fn groups_without_a_process_have_no_values_and_end_without_any() {
+    let root = tempfile::tempdir().unwrap();
+    let inventory = Inventory::default();
+    let mut driver = driver_with(root.path(), PLACES, inventory.clone());
+    put(root.path(), "poda", 5_000, 1);
+    driver.pod_created(uid('a'), Path::new("poda"), Source::Inotify);
+    driver.create(root.path(), 1, 'a', 5_000);
+    put(root.path(), "poda/2", 0, 0);
+    driver.created(&id(2), &uid('a'), Path::new("poda/2"), Source::Inotify);
+    tell(&inventory);
+    driver.all_due(LATER);
+    assert_eq!(driver.cpu(1), Some((5, None)));
+    assert_eq!(kind(&inventory, 1), ContainerType::SharedSandbox);
+    assert_eq!(driver.cpu(2), None);
+
+    // A process that was only late.
+    put(root.path(), "poda/2", 3_000, 1);
+    driver.all_due(LATER * 2);
+    assert_eq!(driver.cpu(2), Some((3, None)));
+    assert_eq!(kind(&inventory, 1), ContainerType::Sandbox);
+}
+
+/// As CRI-O does: the group of the sandbox has no process, those of the containers do.
+#[test]
+fn a_sandbox_without_processes_is_not_shown_and_its_containers_are() {
+    let root = tempfile::tempdir().unwrap();
+    let inventory = Inventory::default();
+    let mut driver = driver_with(root.path(), PLACES, inventory.clone());
+    put(root.path(), "poda", 0, 1);
+    driver.pod_created(uid('a'), Path::new("poda"), Source::Inotify);
+    put(root.path(), "poda/1", 0, 0);
+    driver.created(&id(1), &uid('a'), Path::new("poda/1"), Source::Inotify);
+    driver.create(root.path(), 2, 'a', 4_000);
+    tell(&inventory);
+    driver.all_due(LATER);
+    assert_eq!(kind(&inventory, 1), ContainerType::Sandbox);
+    assert_eq!((driver.cpu(1), driver.cpu(2)), (None, Some((4, None))));
+    // Too short to be seen running: its use is what the pod has in addition.
+    put(root.path(), "poda/3", 0, 0);
+    driver.created(&id(3), &uid('a'), Path::new("poda/3"), Source::Inotify);
+    put(root.path(), "poda", 9_000, 1);
+    driver.removed(&id(3));
+    assert_eq!(driver.cpu(3), Some((5, Some(Quality::Residual))));
+}

@@ -1,0 +1,97 @@
+//! Groups of containers whose processes are elsewhere.
+//!
+//! gVisor makes a group for each container of a pod, for tools that look for them, and puts its sandbox,
+//! which runs them all, into another one: the pod's own on version 1, that of the pod's sandbox on version 2,
+//! where a group with children has no processes. CRI-O makes a group for a sandbox for which it starts no
+//! process.
+//!
+//! Source: gVisor `runsc/container/container.go` (`setupCgroupForRoot`, `setupCgroupForSubcontainer`) and
+//! `pkg/shim/v1/runsc/service.go` (`setPodCgroup`); CRI-O `internal/config/cgmgr` (`CreateSandboxCgroup`).
+
+use super::driver::Driver;
+use super::held::Held;
+use super::reports::Reports;
+use crate::container::{Container, Group};
+use crate::life::{Event, Phase};
+
+impl Driver {
+    /// No process has been in a container's group for longer than a start takes, and none has used CPU time
+    /// in it. If the processes are in the pod's own group, the values of its sandbox are those of the pod.
+    pub(super) fn ask_vacant(&mut self, key: u64) -> Option<Event> {
+        if self.held.move_to_pod(key) {
+            return Some(Event::Opened);
+        }
+        let container = self.held.containers.get_mut(&key)?;
+        // An engine's group may be for others than processes.
+        if container.nested.is_some() {
+            return Some(Event::IsVacant(false));
+        }
+        let uid = container.pod.clone();
+        if !container.is_vacant() {
+            container.group = Group::Vacant;
+            self.reports.vacant(container);
+            // The next one stands for the pod's network.
+            self.networks_due.push(uid);
+        }
+        Some(Event::IsVacant(true))
+    }
+}
+
+impl Held {
+    /// Opens the files of the pod's own group for its sandbox, if there are processes in it; returns whether
+    /// it has.
+    fn move_to_pod(&mut self, key: u64) -> bool {
+        // On version 2 the pod's group is populated when any group in it is.
+        let Some(container) = self.containers.get(&key).filter(|_| !self.hierarchy.has_events())
+        else {
+            return false;
+        };
+        if self.population.oldest_container(&container.pod) != Some(key) {
+            return false;
+        }
+        let Some(pod) = self.pods.get_mut(&container.pod) else { return false };
+        if container.path == pod.path || !pod.has_processes(&mut self.buffer) {
+            return false;
+        }
+        let path = pod.path.clone();
+        if let Some(container) = self.containers.get_mut(&key) {
+            container.move_to(path, &self.hierarchy);
+        }
+        true
+    }
+
+    /// Whether no process of this container was seen, and those of its pod's other containers are not in
+    /// their groups either. A group for a sandbox without processes says nothing about the others.
+    pub(super) fn is_apart(&mut self, container: &Container) -> bool {
+        let uid = &container.pod;
+        if container.life.phase() != Phase::Fresh || container.nested.is_some() {
+            return false;
+        }
+        if !self.hierarchy.has_events()
+            && let Some(pod) = self.pods.get_mut(uid)
+        {
+            return pod.has_processes(&mut self.buffer);
+        }
+        let oldest = self.population.oldest_container(uid);
+        let is_vacant = |key: &u64| self.containers.get(key).is_some_and(Container::is_vacant);
+        let mut keys = self.population.children(uid).iter();
+        keys.any(|key| Some(*key) != oldest && is_vacant(key))
+    }
+}
+
+impl Reports {
+    /// No process of the container is in its group: it has no values.
+    pub(super) fn vacant(&self, container: &Container) {
+        self.inventory.vacant(&container.id);
+        self.readings.disown(&container.pod, &container.id);
+    }
+
+    /// A process is, or was, in the container's group.
+    pub(super) fn begun(&self, container: &mut Container) {
+        if container.is_vacant() {
+            container.group = Group::Counted;
+            self.inventory.created(&container.pod, &container.id, container.life.created());
+            self.inventory.stands_at(&container.id, &container.path);
+        }
+    }
+}
