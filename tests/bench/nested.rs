@@ -23,7 +23,7 @@ use ephemon_model::node::NodeRoot;
 use ephemon_self_metrics::SelfMetrics;
 
 const UID: &str = "0e269fa4-f505-4963-9096-958063077203";
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// From one end to the next.
 const PAUSE: Duration = Duration::from_millis(1);
 /// How long the thread is watched while nothing ends.

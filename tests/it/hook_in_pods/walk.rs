@@ -247,7 +247,7 @@ fn the_documents_lead_from_the_packaged_chart_to_a_jobs_page_trace_and_line_and_
     over(&site, &good, &state);
     browser.until("document.querySelector('.badge.big').textContent.includes('success')");
     look(&mut browser, "success");
-    let link = browser.value("document.querySelector('.links a[href*=\"/trace/\"]').href");
+    let trace_link = browser.value("document.querySelector('.links a[href*=\"/trace/\"]').href");
 
     let mut bad = runner(&site, "runner-2", "test", "14460881261");
     let state = bad.prepare(&job(BUSYBOX, ""), &[]);
@@ -261,13 +261,13 @@ fn the_documents_lead_from_the_packaged_chart_to_a_jobs_page_trace_and_line_and_
     look(&mut browser, "jobs");
     assert_eq!(browser.troubles(), [""; 0]);
 
-    let id = link.as_str().unwrap().rsplit('/').next().unwrap();
+    let id = trace_link.as_str().unwrap().rsplit('/').next().unwrap();
     let whole = || {
         let names = jaeger.names(id);
         let has = |name: &str| names.iter().any(|one| one == name);
         ["build", "checkout", "compile", "prepare"].iter().all(|name| has(name)).then_some(())
     };
-    until(PATIENCE, whole).unwrap_or_else(|| panic!("{link}: {:?}", jaeger.names(id)));
+    until(PATIENCE, whole).unwrap_or_else(|| panic!("{trace_link}: {:?}", jaeger.names(id)));
     let line = || {
         let lines = collector.lines();
         let own = lines.iter().find(|line| line.body == "a line of the walk")?;
