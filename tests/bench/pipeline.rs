@@ -123,6 +123,8 @@ impl Agent {
             .args(["--kubepods", "kubepods", "--node-root"])
             .arg(node.root())
             .env("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", format!("http://{collector}/v1/logs"))
+            // As in the image.
+            .env("MALLOC_ARENA_MAX", "1")
             .stderr(Stdio::piped())
             .spawn()
             .expect("the agent");

@@ -3,10 +3,13 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::FromArgMatches as _;
+use clap::{Args as _, FromArgMatches as _};
 
 use super::{Cli, Command, plugin};
-use crate::{config_file, settings};
+use crate::{Args, config_file, settings};
+
+/// The command that runs for as long as the node does.
+const AGENT: &str = "agent";
 
 /// The command line cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -22,14 +25,19 @@ pub(super) enum Error {
 /// Reads the words of a command line, and the file that `--config` names.
 pub(super) fn cli(words: impl IntoIterator<Item = OsString>) -> Result<Cli, Error> {
     let mut words: Vec<OsString> = words.into_iter().collect();
-    let definition = plugin::command(words.first());
+    let is_agent = words.get(1).is_some_and(|word| word == AGENT);
+    let definition = if is_agent && !plugin::is_plugin(words.first()) {
+        agent_alone()
+    } else {
+        plugin::command(words.first())
+    };
     let mut matches = definition.clone().try_get_matches_from(&words)?;
-    let Some(("agent", agent)) = matches.subcommand() else {
+    let Some((AGENT, agent)) = matches.subcommand() else {
         return Ok(Cli::from_arg_matches(&matches)?);
     };
     let mut command = definition.clone();
     command.build();
-    let command = command.find_subcommand("agent").cloned().unwrap_or_default();
+    let command = command.find_subcommand(AGENT).cloned().unwrap_or_default();
     let mut from_file = Vec::new();
     if let Some(path) = agent.get_one::<PathBuf>(config_file::FLAG).cloned() {
         from_file = config_file::arguments(&path, &command, agent)?;
@@ -46,12 +54,24 @@ pub(super) fn cli(words: impl IntoIterator<Item = OsString>) -> Result<Cli, Erro
     Ok(cli)
 }
 
+/// The definition of `ephemon agent` without the other commands: to define them would be a good part of
+/// the agent's start, and all of its code that this touches stays in memory.
+fn agent_alone() -> clap::Command {
+    let agent = Args::augment_args(clap::Command::new(AGENT));
+    clap::Command::new("ephemon")
+        .version(env!("CARGO_PKG_VERSION"))
+        .propagate_version(true)
+        .max_term_width(100)
+        .subcommand_required(true)
+        .subcommand(agent)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::settings::Source;
 
-    fn parsed(text: &str, line: &[&str]) -> Result<Box<crate::Args>, Error> {
+    fn parsed(text: &str, line: &[&str]) -> Result<Box<Args>, Error> {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("agent.yaml");
         std::fs::write(&file, text).unwrap();
@@ -74,6 +94,33 @@ mod tests {
         assert_eq!(source("sample-budget"), Source::File);
         assert_eq!(source("retain-ended"), Source::CommandLine);
         assert_eq!(source("max-ended"), Source::Default);
+    }
+
+    #[test]
+    fn the_agent_alone_answers_as_among_all_commands() {
+        let lines: [&[&str]; 6] = [
+            &["agent", "--help"],
+            &["agent", "-h"],
+            &["agent", "--version"],
+            &["agent", "--sample-budgets", "1"],
+            &["agent", "--kubeconfig", "x", "--no-api"],
+            &["agent", "--listen", "nowhere"],
+        ];
+        for line in lines {
+            let said = |definition: clap::Command| {
+                let words = ["ephemon"].iter().chain(line);
+                definition.try_get_matches_from(words).unwrap_err().render().to_string()
+            };
+            assert_eq!(said(agent_alone()), said(plugin::command(None)), "{line:?}");
+        }
+        for line in [["agent", "--sample-budget=9"], ["agent", "--no-api"]] {
+            let read = |definition: clap::Command| {
+                let words = ["ephemon"].iter().chain(&line);
+                let matches = definition.try_get_matches_from(words).unwrap();
+                format!("{:?}", Cli::from_arg_matches(&matches).unwrap())
+            };
+            assert_eq!(read(agent_alone()), read(plugin::command(None)), "{line:?}");
+        }
     }
 
     #[test]

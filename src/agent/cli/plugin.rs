@@ -43,7 +43,8 @@ fn built() -> clap::Command {
     command
 }
 
-fn is_plugin(program: Option<&OsString>) -> bool {
+/// Whether the program was started by the plugin's name.
+pub(super) fn is_plugin(program: Option<&OsString>) -> bool {
     let name = program.and_then(|path| Path::new(path).file_stem());
     name.is_some_and(|name| name == PROGRAM)
 }

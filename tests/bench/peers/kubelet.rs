@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::installed::Installed;
 use super::runner::Runner;
@@ -183,6 +183,28 @@ fn costs(site: &Site, agent: &Installed, what: &str) {
         used::resident_bytes(kubelets) as f64 / 1e6,
         used::resident_bytes(ours) as f64 / 1e6
     );
+    if let Some(bytes) = working_set(site, &pod) {
+        println!(
+            "| memory of its container, as the kubelet shows it (working set) | | {:.1} MB |",
+            bytes / 1e6
+        );
+    }
+}
+
+/// What counts against the limit of the pod's container, by cAdvisor: its own memory, and pages of files
+/// that were first read for it and are in use.
+fn working_set(site: &Site, pod: &Value) -> Option<f64> {
+    let page = site.kubectl().run(&["get", "--raw", CADVISOR]);
+    let named = |key: &str, value: &str| format!("{key}={value:?}");
+    let labels = [
+        named("container", pod["spec"]["containers"][0]["name"].as_str()?),
+        named("pod", pod["metadata"]["name"].as_str()?),
+    ];
+    let line = page.lines().find(|line| {
+        line.starts_with("container_memory_working_set_bytes{")
+            && labels.iter().all(|label| line.contains(label))
+    })?;
+    line.rsplit_once("} ")?.1.split(' ').next()?.parse().ok()
 }
 
 /// Milliseconds of CPU time for a scrape over what the process uses anyway, and the page's series.

@@ -85,6 +85,8 @@ fn agent(root: &Path, sink: &Sink, compression: &str) -> Running {
         .arg(root)
         .env("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", format!("http://{}/v1/logs", sink.address))
         .env("OTEL_EXPORTER_OTLP_COMPRESSION", compression)
+        // As in the image.
+        .env("MALLOC_ARENA_MAX", "1")
         .stderr(File::create(root.join(LOG)).unwrap());
     Running::start(&mut command)
 }

@@ -76,8 +76,6 @@ impl Node {
         command
             .args(["agent", "--no-api", "--node-name", "it"])
             .args(flags)
-            // As in the image.
-            .env("MALLOC_ARENA_MAX", "1")
             .env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", sink.endpoint())
             .env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
         command

@@ -44,6 +44,8 @@ impl Agent {
             .args(["--listen", "127.0.0.1:0", "--node-root"])
             .arg(root)
             .args(["--kubepods", kubepods])
+            // As in the image.
+            .env("MALLOC_ARENA_MAX", "1")
             .stderr(Stdio::piped());
         Self::ready(Running::start(command))
     }

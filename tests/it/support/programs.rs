@@ -1,6 +1,7 @@
 //! The programs that the tests run, built with the tests: as Cargo links them, and those of the
 //! `ephemon` volume statically, too, as they are shipped: most images have no library that they
-//! could use.
+//! could use. With `EPHEMON_PROGRAMS=FOLDER` they are those that `deploy/programs FOLDER` has built:
+//! a benchmark measures what is shipped then, by whatever profile it was built itself.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -65,6 +66,9 @@ pub(crate) fn init() -> &'static Path {
 pub(crate) fn built() -> &'static Programs {
     static BUILT: OnceLock<Programs> = OnceLock::new();
     BUILT.get_or_init(|| {
+        if let [Some(init), Some(hook)] = ["ephemon-init", "ephemon-hook"].map(shipped) {
+            return Programs { init, hook };
+        }
         let directory = links().join("static");
         let at = |name: &str| directory.join(name);
         // A virtual machine has the host's files, and the host has built them.
@@ -96,7 +100,17 @@ fn profile() -> String {
     name.to_owned()
 }
 
+/// The program of that name that was built to be shipped, where such are to be run.
+fn shipped(name: &str) -> Option<PathBuf> {
+    let folder = env::var_os("EPHEMON_PROGRAMS")?;
+    // The demo and what else is not shipped is none of its files.
+    fs::canonicalize(folder).unwrap().join(name).canonicalize().ok()
+}
+
 fn linked(name: &str) -> PathBuf {
+    if let Some(program) = shipped(name) {
+        return program;
+    }
     if parts::in_vm() {
         return fs::read_link(links().join(name)).unwrap();
     }
