@@ -74,7 +74,7 @@ fn every_other_difference_of_a_life_is_found() {
         change(&mut events);
         differing(&events)
     };
-    let main = |event: usize, key: &str, value: Value| {
+    let main = |event: usize, key: &'static str, value: Value| {
         move |events: &mut Vec<Value>| {
             events[event]["object"]["status"]["containerStatuses"][0][key] = value.clone();
         }
